@@ -1,0 +1,113 @@
+package audit
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"unicode/utf8"
+)
+
+// The errors that callers tell apart with errors.Is. What a method returns wraps one of them with what
+// was being done.
+var (
+	// ErrNotFound says that no audit is stored under the id asked for.
+	ErrNotFound = errors.New("no such audit")
+
+	// ErrConflict says that other bytes are stored under the same query id. The first record stands.
+	ErrConflict = errors.New("another record is stored under this query id")
+
+	// ErrInvalid says that a record or an argument is refused; nothing of it is stored. The error is
+	// then also a *FieldError, which names the field.
+	ErrInvalid = errors.New("invalid audit")
+
+	// ErrReadOnly says that the store was opened for reading.
+	ErrReadOnly = errors.New("the store is open for reading only")
+
+	// ErrClosed says that the store was closed.
+	ErrClosed = errors.New("the store is closed")
+
+	// ErrLocked says that another writer has the store.
+	ErrLocked = errors.New("another writer has the store")
+)
+
+// A FieldError names the field for which a record, or the argument for which a call, is refused. It is
+// an ErrInvalid to errors.Is.
+type FieldError struct {
+	// Field is a dotted path with list indexes from 0, such as "params.lifecycle" or
+	// "contributing_assertions[3].weight". It is empty when the record as a whole is meant. A name that
+	// came from the input is quoted unless it is plain, and cut when it is long.
+	Field string
+
+	// Reason says what is wrong, in a bounded number of characters however long the input was.
+	Reason string
+}
+
+// Error implements error.
+func (e *FieldError) Error() string {
+	if e.Field == "" {
+		return e.Reason
+	}
+	return e.Field + ": " + e.Reason
+}
+
+// Unwrap makes every FieldError an ErrInvalid.
+func (e *FieldError) Unwrap() error { return ErrInvalid }
+
+// invalid makes a FieldError without a field; whoever knows the field adds it with in.
+func invalid(format string, args ...any) *FieldError {
+	return &FieldError{Reason: fmt.Sprintf(format, args...)}
+}
+
+// in puts the path of the enclosing object or list before the field, and returns e. A nil e stays nil.
+func (e *FieldError) in(parent string) *FieldError {
+	switch {
+	case e == nil:
+	case e.Field == "":
+		e.Field = parent
+	case e.Field[0] == '[':
+		e.Field = parent + e.Field
+	default:
+		e.Field = parent + "." + e.Field
+	}
+	return e
+}
+
+// orNil turns e into an error, so that a nil *FieldError does not become a non-nil error.
+func (e *FieldError) orNil() error {
+	if e == nil {
+		return nil
+	}
+	return e
+}
+
+// maxExcerpt bounds what an error repeats of its input.
+const maxExcerpt = 64
+
+// excerpt quotes the beginning of a text for an error. The quoting is ASCII: an error goes to terminals
+// and logs, where escape and bidirectional characters of a hostile record would do harm.
+func excerpt[T string | []byte](text T) string {
+	if len(text) <= maxExcerpt {
+		return strconv.QuoteToASCII(string(text))
+	}
+	end := maxExcerpt
+	for end > maxExcerpt-utf8.UTFMax && !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return strconv.QuoteToASCII(string(text[:end])) + "…"
+}
+
+// pathElement is how a name that came from the input stands in a field's path: as it is when it is short
+// and plain, else quoted and cut.
+func pathElement[T string | []byte](name T) string {
+	if len(name) == 0 || len(name) > maxExcerpt {
+		return excerpt(name)
+	}
+	for i := range len(name) {
+		switch c := name[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '_', c == '-', c == '.', c == ':', c == '/':
+		default:
+			return excerpt(name)
+		}
+	}
+	return string(name)
+}

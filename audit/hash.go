@@ -1,0 +1,110 @@
+package audit
+
+import "bytes"
+
+// A Hash is 32 bytes that name something: an assertion, a source, an epoch. Its text form is 64
+// lower-case hex digits; either case is read.
+type Hash [32]byte
+
+// QueryID identifies a record. All zeros stands for none.
+type QueryID = Hash
+
+// AgentID is an agent's public key.
+type AgentID = Hash
+
+// hexLen is the length of a hash in text.
+const hexLen = 2 * len(Hash{})
+
+// hexPairs holds the two digits of each byte. One load and one store of two bytes for each byte of a hash
+// halve the time of a shift-and-mask loop, and hashes are nine tenths of a record.
+var hexPairs = func() (pairs [256][2]byte) {
+	const digits = "0123456789abcdef"
+	for i := range pairs {
+		pairs[i] = [2]byte{digits[i>>4], digits[i&15]}
+	}
+	return pairs
+}()
+
+// hexValues holds the value of each hex digit, and notHex for every other byte.
+var hexValues = func() (values [256]byte) {
+	for i := range values {
+		values[i] = notHex
+	}
+	for i := byte(0); i < 10; i++ {
+		values['0'+i] = i
+	}
+	for i := byte(0); i < 6; i++ {
+		values['a'+i], values['A'+i] = 10+i, 10+i
+	}
+	return values
+}()
+
+// notHex has a bit that no digit's value has, so that a whole hash is checked by one test at the end.
+const notHex = 0xf0
+
+// ParseHash reads 64 hex digits of either case; anything else is ErrInvalid.
+func ParseHash(s string) (Hash, error) {
+	var h Hash
+	err := h.UnmarshalText([]byte(s))
+	return h, err
+}
+
+// String returns the hash as 64 lower-case hex digits.
+func (h Hash) String() string {
+	return string(h.appendHex(nil))
+}
+
+// IsZero says whether all bytes are zero, which for a QueryID means that there is none.
+func (h Hash) IsZero() bool { return h == Hash{} }
+
+// Compare orders hashes by their bytes, as bytes.Compare does.
+func (h Hash) Compare(other Hash) int { return bytes.Compare(h[:], other[:]) }
+
+// MarshalText implements encoding.TextMarshaler.
+func (h Hash) MarshalText() ([]byte, error) { return h.appendHex(nil), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler. It takes what ParseHash takes, and leaves h alone
+// when it refuses.
+func (h *Hash) UnmarshalText(text []byte) error {
+	var read Hash
+	if err := read.setHex(text); err != nil {
+		return err
+	}
+	*h = read
+	return nil
+}
+
+func (h *Hash) appendHex(dst []byte) []byte {
+	var digits [hexLen]byte
+	h.putHex(&digits)
+	return append(dst, digits[:]...)
+}
+
+func (h *Hash) putHex(digits *[hexLen]byte) {
+	for i, b := range h {
+		pair := &hexPairs[b]
+		digits[2*i], digits[2*i+1] = pair[0], pair[1]
+	}
+}
+
+// setHex reads 64 hex digits; h is undefined after an error.
+func (h *Hash) setHex(digits []byte) *FieldError {
+	if len(digits) != hexLen {
+		return invalid("must be %d hex digits, not %d characters", hexLen, len(digits))
+	}
+	if !h.fromHex((*[hexLen]byte)(digits)) {
+		return invalid("must be %d hex digits", hexLen)
+	}
+	return nil
+}
+
+// fromHex reads 64 hex digits, or reports false and leaves h undefined.
+func (h *Hash) fromHex(digits *[hexLen]byte) bool {
+	var seen byte
+	for i := range h {
+		high, low := hexValues[digits[2*i]], hexValues[digits[2*i+1]]
+		seen |= high | low
+		h[i] = high<<4 | low
+	}
+	return seen&notHex == 0
+}

@@ -1,0 +1,190 @@
+package audit
+
+import (
+	"bytes"
+	"math"
+	"strconv"
+)
+
+// maxInteger is 2^53, the largest whole number in attributes: beyond it not every integer is a float64,
+// so that a reader which takes numbers as float64, as RFC 8785 does, would see another one.
+const maxInteger = 1 << 53
+
+func finite(v float32) bool {
+	return !math.IsNaN(float64(v)) && !math.IsInf(float64(v), 0)
+}
+
+func notFinite[T float32 | float64](v T) *FieldError {
+	return invalid("must be finite, not %v", v)
+}
+
+func errInteger() *FieldError {
+	return invalid("a whole number beyond ±2^53 cannot be kept exactly; store it as a string")
+}
+
+func appendFloat32(dst []byte, v float32) []byte {
+	// Whole numbers of this size are their own shortest form. Weights and confidences are often 0 or 1.
+	if whole := int32(v); v > -1e6 && v < 1e6 && float32(whole) == v {
+		return strconv.AppendInt(dst, int64(whole), 10)
+	}
+	size := v
+	if size < 0 {
+		size = -size
+	}
+	return appendShortest(dst, float64(v), 32, size < 1e-6 || size >= 1e21)
+}
+
+func appendFloat64(dst []byte, v float64) []byte {
+	if whole := int64(v); v > -1e15 && v < 1e15 && float64(whole) == v {
+		return strconv.AppendInt(dst, whole, 10)
+	}
+	size := math.Abs(v)
+	return appendShortest(dst, v, 64, size < 1e-6 || size >= 1e21)
+}
+
+// appendShortest writes a finite number other than zero with the fewest digits that read back to it, laid
+// out as ECMAScript's Number::toString does, which is what RFC 8785 prescribes (section 3.2.2.3): with an
+// exponent of at least one digit from 1e21 up and below 1e-6, else without.
+//
+// Whether there is an exponent depends on the digits, not on the value: the float32 next to 1e21 is more
+// than 1e21, and that next to 1e-6 less. To compare in the number's own size comes to the same, since
+// the float32 whose shortest digits are 1e21 is the one that the constant becomes.
+func appendShortest(dst []byte, v float64, bits int, exponent bool) []byte {
+	if !exponent {
+		return strconv.AppendFloat(dst, v, 'f', -1, bits)
+	}
+	dst = strconv.AppendFloat(dst, v, 'e', -1, bits)
+	// strconv pads the exponent to two digits: 1e-07 is to be 1e-7. None from 21 up needs it.
+	if n := len(dst); dst[n-2] == '0' && dst[n-3] == '-' {
+		dst[n-2] = dst[n-1]
+		dst = dst[:n-1]
+	}
+	return dst
+}
+
+// parseFloat reads a number that has JSON's grammar into the nearest float of the given size, and reports
+// false when it is too large for that. What is too small becomes 0, and -0 is 0.
+func parseFloat(literal []byte, bits int) (float64, bool) {
+	if len(literal) > maxLiteral {
+		literal = decimalOf(literal).literal()
+	}
+	v, err := strconv.ParseFloat(string(literal), bits)
+	if err != nil {
+		return 0, false
+	}
+	if v == 0 {
+		return 0, true // -0 compares equal too
+	}
+	return v, true
+}
+
+// maxLiteral is how long a literal strconv may see. It stops reading an exponent at five digits, which is
+// right only while there are too few digits before it to make up for it: it takes a million zeros
+// behind the point and then e1000001 for 0, and it is 1.
+const maxLiteral = 1000
+
+// parseAttributeNumber reads a number of an attribute. It must be a float64, and whole numbers must be
+// within ±2^53.
+func parseAttributeNumber(literal []byte) (float64, *FieldError) {
+	v, ok := parseFloat(literal, 64)
+	if !ok {
+		return 0, invalid("does not fit in a 64-bit float: %s", excerpt(literal))
+	}
+	if size := math.Abs(v); size > maxInteger || size == maxInteger && decimalOf(literal).beyondMaxInteger() {
+		return 0, errInteger()
+	}
+	return v, nil
+}
+
+// A decimal is the number 0.DIGITS × 10^exponent, without its sign; no digits are zero.
+type decimal struct {
+	negative bool
+	digits   []byte // neither the first nor the last is '0'
+	exponent int64
+}
+
+// maxDigits is how many digits can bear on rounding to a float64: of two neighbours, the point halfway
+// between has at most 767. Of what follows, it matters only whether it is zero.
+const maxDigits = 800
+
+// decimalOf takes apart a literal that has JSON's grammar, of any length, in one pass.
+func decimalOf(literal []byte) decimal {
+	var d decimal
+	if literal[0] == '-' {
+		d.negative = true
+		literal = literal[1:]
+	}
+	point, more := false, false
+	i := 0
+	for ; i < len(literal) && literal[i] != 'e' && literal[i] != 'E'; i++ {
+		c := literal[i]
+		switch {
+		case c == '.':
+			point = true
+			continue
+		case len(d.digits) == 0 && c == '0':
+			if point {
+				d.exponent--
+			}
+			continue
+		case len(d.digits) < maxDigits:
+			d.digits = append(d.digits, c)
+		case c != '0':
+			more = true
+		}
+		if !point {
+			d.exponent++
+		}
+	}
+	if more {
+		d.digits = append(d.digits, '1')
+	}
+	d.digits = bytes.TrimRight(d.digits, "0")
+
+	if i < len(literal) {
+		i++
+		sign := int64(1)
+		switch literal[i] {
+		case '-':
+			sign = -1
+			i++
+		case '+':
+			i++
+		}
+		exponent := int64(0)
+		for ; i < len(literal); i++ {
+			// Saturated, far beyond what any literal that fits in memory could make up for.
+			if exponent < 1<<50 {
+				exponent = exponent*10 + int64(literal[i]-'0')
+			}
+		}
+		d.exponent += sign * exponent
+	}
+	return d
+}
+
+// literal writes the decimal so briefly that strconv reads it exactly.
+func (d decimal) literal() []byte {
+	if len(d.digits) == 0 {
+		return []byte("0")
+	}
+	out := make([]byte, 0, len(d.digits)+16)
+	if d.negative {
+		out = append(out, '-')
+	}
+	out = append(out, "0."...)
+	out = append(out, d.digits...)
+	out = append(out, 'e')
+	// Five digits are enough to say that it is too large or too small.
+	return strconv.AppendInt(out, max(-99999, min(99999, d.exponent)), 10)
+}
+
+// beyondMaxInteger says whether the size of the decimal is more than 2^53. A float64 cannot: it rounds
+// 2^53 + 1 to 2^53.
+func (d decimal) beyondMaxInteger() bool {
+	const limit = "9007199254740992"
+	if d.exponent != int64(len(limit)) {
+		return len(d.digits) > 0 && d.exponent > int64(len(limit))
+	}
+	return string(d.digits) > limit
+}
