@@ -1,0 +1,135 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"strings"
+
+	"github.com/jmoiron/sqlx"
+	"modernc.org/sqlite"
+)
+
+// pageSize is fixed when the file is made. Twice SQLite's default: a record of a kilobyte or two then
+// needs no overflow page.
+const pageSize = 8192
+
+// busyTimeout is how long, in ms, a statement waits for another process's lock: a shell that writes a
+// label holds the write lock for a moment.
+const busyTimeout = 10_000
+
+// walLimit is what audit.db-wal shrinks to, in bytes, at the first commit after a checkpoint made all of
+// it reusable. SQLite never shrinks it below that commit, so it is never empty while a writer runs; an
+// empty one after an unclean end is how a caller recognizes that somebody took it away.
+const walLimit = 64 << 20
+
+// access is a way to open the file.
+type access string
+
+const (
+	// accessWriter reads and writes, and never makes the file.
+	accessWriter access = "mode=rw&_txlock=immediate"
+
+	// accessReader shares the write-ahead log with a writer in this or another process.
+	accessReader access = "mode=ro"
+
+	// accessImmutable takes no locks, makes no files and ignores the write-ahead log: right only when there
+	// is none and nobody writes.
+	accessImmutable access = "mode=ro&immutable=1"
+
+	// accessLone takes no locks and keeps the index of the write-ahead log in memory (with
+	// locking_mode=EXCLUSIVE, see setup): for a folder that cannot be written to, where the log stands
+	// without its -shm file. A writer would have one.
+	accessLone access = "mode=ro&vfs=unix-none"
+)
+
+// pragmas returns what each new connection is told, in order. A pragma belongs to a connection.
+//
+// page_size comes before journal_mode, which writes the first page of a new file. Checkpoints are the
+// caller's alone (wal_autocheckpoint=0): it must know what each of them made durable.
+func (a access) pragmas(cacheBytes int64) []string {
+	p := []string{
+		fmt.Sprintf("PRAGMA busy_timeout=%d", busyTimeout),
+		fmt.Sprintf("PRAGMA cache_size=-%d", max(cacheBytes>>10, 256)),
+		"PRAGMA wal_autocheckpoint=0",
+		fmt.Sprintf("PRAGMA journal_size_limit=%d", walLimit),
+		"PRAGMA temp_store=MEMORY",
+	}
+	switch a {
+	case accessWriter:
+		p = append(p,
+			fmt.Sprintf("PRAGMA page_size=%d", pageSize),
+			"PRAGMA journal_mode=WAL",
+			"PRAGMA synchronous=NORMAL")
+	case accessLone:
+		p = append(p, "PRAGMA locking_mode=EXCLUSIVE", "PRAGMA query_only=1")
+	default:
+		p = append(p, "PRAGMA query_only=1")
+	}
+	return p
+}
+
+// connector opens connections that are set up before database/sql sees them. The driver could run pragmas
+// out of the DSN as well, but in alphabetical order.
+type connector struct {
+	driver.Connector
+	pragmas  []string
+	readOnly bool
+}
+
+func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := c.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.setup(ctx, conn); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+func (c *connector) setup(ctx context.Context, conn driver.Conn) error {
+	x := conn.(driver.ExecerContext)
+	for _, p := range c.pragmas {
+		if _, err := x.ExecContext(ctx, p, nil); err != nil {
+			return fmt.Errorf("%s: %w", p, err)
+		}
+	}
+	if !c.readOnly {
+		return nil
+	}
+	// mode=ro keeps the main database from being written to, but neither ATTACH (a new file) nor
+	// VACUUM INTO (which attaches) from writing beside it.
+	return conn.(sqlite.AuthorizerRegisterer).RegisterAuthorizer(
+		func(action sqlite.AuthorizerActionCode, _, _, _, _ string) sqlite.AuthorizerReturnCode {
+			if action == sqlite.AuthAttach {
+				return sqlite.AuthorizerDeny
+			}
+			return sqlite.AuthorizerOK
+		})
+}
+
+// connect returns a pool of at most n connections to the database at path. No connection is made yet.
+func connect(path string, a access, n int, cacheBytes int64) (*sqlx.DB, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	name := filepath.ToSlash(abs)
+	if !strings.HasPrefix(name, "/") {
+		name = "/" + name // file:///C:/…
+	}
+	dsn := "file://" + (&url.URL{Path: name}).EscapedPath() + "?" + string(a) + "&_error_rc=1"
+	base, err := sqlite.NewConnector(dsn)
+	if err != nil {
+		return nil, err
+	}
+	pool := sql.OpenDB(&connector{base, a.pragmas(cacheBytes), a != accessWriter})
+	pool.SetMaxOpenConns(n)
+	pool.SetMaxIdleConns(n)
+	return sqlx.NewDb(pool, "sqlite"), nil
+}

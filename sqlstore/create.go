@@ -1,0 +1,147 @@
+package sqlstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/pressly/goose/v3"
+
+	"github.com/auditsql/auditsql/migrations"
+)
+
+// create makes a database at path, which does not exist or is empty.
+//
+// It is made whole under another name and then linked into place, so that a crash leaves either nothing
+// under path or a database with all its tables, never half of one. os.CreateTemp gives it mode 0600, which
+// SQLite passes on to -wal and -shm. Closing our descriptor of it drops nobody's locks: SQLite has not
+// opened that file yet.
+func create(ctx context.Context, path string, o Options) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+newSuffix+"*")
+	if err != nil {
+		return err
+	}
+	tmp := f.Name()
+	defer removeDatabase(tmp)
+	if err := f.Close(); err != nil {
+		return err
+	}
+	pool, err := connect(tmp, accessWriter, 1, o.CacheBytes)
+	if err != nil {
+		return err
+	}
+	if err := migrate(ctx, pool); err != nil {
+		pool.Close()
+		return err
+	}
+	if err := writeFacts(ctx, pool, o); err != nil {
+		pool.Close()
+		return err
+	}
+	// The last connection to close copies everything out of -wal, syncs the file and removes -wal.
+	if err := pool.Close(); err != nil {
+		return err
+	}
+	if n, err := fileSize(tmp + "-wal"); err != nil || n != 0 {
+		return errors.Join(fmt.Errorf("the new database could not be written whole"), err)
+	}
+
+	// An empty file has nothing to lose, and a write-ahead log without its database belongs to no database:
+	// SQLite would play it into the new one.
+	if err := removeDatabase(path); err != nil {
+		return err
+	}
+	if err := os.Link(tmp, path); err != nil {
+		if errors.Is(err, fs.ErrExist) {
+			return nil // another process made it meanwhile
+		}
+		// A file system without hard links.
+		if err := os.Rename(tmp, path); err != nil {
+			return err
+		}
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// newSuffix marks files of create that are not in place yet.
+const newSuffix = ".new-"
+
+// sweep removes what a create that crashed left beside path. Once path exists, nobody needs them.
+func sweep(path string) {
+	left, _ := filepath.Glob(filepath.Join(escapeGlob(filepath.Dir(path)), escapeGlob(filepath.Base(path))+newSuffix+"*"))
+	for _, f := range left {
+		os.Remove(f)
+	}
+}
+
+// removeDatabase removes the file at path and what belongs to it. A file that is not there is no error.
+func removeDatabase(path string) error {
+	var errs []error
+	for _, f := range []string{path + "-wal", path + "-shm", path + "-journal", path} {
+		if err := os.Remove(f); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// migrate applies the migrations that the database lacks, each in a transaction.
+func migrate(ctx context.Context, pool *sqlx.DB) error {
+	p, err := provider(pool)
+	if err != nil {
+		return err
+	}
+	if _, err := p.Up(ctx); err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
+	return nil
+}
+
+// provider is goose on our migrations, without its global state and its output.
+func provider(pool *sqlx.DB) (*goose.Provider, error) {
+	return goose.NewProvider(goose.DialectSQLite3, pool.DB, migrations.FS,
+		goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
+}
+
+// format is the version of what the tables mean, apart from their columns.
+const format = 1
+
+// writeFacts notes in table store what is fixed when a database is made.
+func writeFacts(ctx context.Context, pool *sqlx.DB, o Options) error {
+	const insert = `INSERT INTO store (name, value) VALUES
+		('format', ?), ('store_id', ?), ('time_unit', ?), ('created_at', ?), ('created_by', ?),
+		('cursor', 0), ('contributions', 0), ('rejected', 0)`
+	_, err := pool.ExecContext(ctx, insert, format, o.StoreID, o.TimeUnit,
+		time.Now().UTC().Format(time.RFC3339), o.CreatedBy)
+	return err
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+// escapeGlob makes a path stand for itself in filepath.Glob.
+func escapeGlob(path string) string {
+	var b []byte
+	for i := range len(path) {
+		switch path[i] {
+		case '*', '?', '[', '\\':
+			if path[i] == '\\' && filepath.Separator == '\\' {
+				break
+			}
+			b = append(b, '\\')
+		}
+		b = append(b, path[i])
+	}
+	return string(b)
+}

@@ -1,0 +1,59 @@
+package sqlstore
+
+import (
+	"errors"
+	"fmt"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+var (
+	// ErrNotFound: there is no such key.
+	ErrNotFound = errors.New("not found")
+
+	// ErrReadOnly: the database was opened with Options.ReadOnly.
+	ErrReadOnly = errors.New("opened read-only")
+
+	// ErrClosed: Close has been called.
+	ErrClosed = errors.New("closed")
+
+	// ErrNewer: the database was made or migrated by a newer version of this program. It is left as it is.
+	ErrNewer = errors.New("made by a newer version of auditsql")
+
+	// ErrNotStore: the file is no database of this program.
+	ErrNotStore = errors.New("no auditsql database")
+
+	// ErrWriteOnce: an audit key would get another value, or be deleted.
+	ErrWriteOnce = errors.New("audit data is append-only")
+)
+
+// hasCode tells whether err comes from SQLite with one of these result codes, primary or extended.
+func hasCode(err error, codes ...int) bool {
+	var e *sqlite.Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	for _, c := range codes {
+		if e.Code() == c || e.Code()&0xff == c {
+			return true
+		}
+	}
+	return false
+}
+
+// explain turns an error of SQLite into one that a person can act on, and leaves others alone.
+func explain(err error) error {
+	switch {
+	case hasCode(err, sqlite3.SQLITE_NOTADB):
+		return fmt.Errorf("%w: the file is not an SQLite database", ErrNotStore)
+	case hasCode(err, sqlite3.SQLITE_CONSTRAINT_TRIGGER):
+		return fmt.Errorf("%w: %w", ErrWriteOnce, err)
+	}
+	return err
+}
+
+// fail wraps err with what was being done and the file it was done to.
+func (db *DB) fail(doing string, err error) error {
+	return fmt.Errorf("%s in %s: %w", doing, db.path, explain(err))
+}

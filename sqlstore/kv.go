@@ -1,0 +1,172 @@
+package sqlstore
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"iter"
+)
+
+// The two families of keys that hold audits: a record under its id, and an empty value that lists it under
+// its agent. See the comment at table kv.
+var (
+	auditPrefix = []byte("\x00AUD:")
+	agentPrefix = []byte("\x00AUDA:")
+)
+
+// isAuditKey tells whether key belongs to a family that is written once.
+func isAuditKey(key []byte) bool {
+	return bytes.HasPrefix(key, auditPrefix) || bytes.HasPrefix(key, agentPrefix)
+}
+
+// KV is a key with its value. Both are the receiver's.
+type KV struct {
+	Key, Value []byte
+}
+
+// Get returns the value of key, never nil, or ErrNotFound.
+func (db *DB) Get(ctx context.Context, key []byte) ([]byte, error) {
+	var value []byte
+	// Scanned by hand: this is the hot path of get by id, and there is one column.
+	err := db.get.QueryRowContext(ctx, blob(key)).Scan(&value)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return nil, ErrNotFound
+	case err != nil:
+		return nil, db.fail("get", err)
+	}
+	return blob(value), nil
+}
+
+// blob makes an empty slice of nil: the driver reads an empty blob as nil, and binds nil as NULL.
+func blob(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
+}
+
+// rangePage is how many keys Range reads at a time. A page is a read transaction; short ones let
+// checkpoints finish.
+const rangePage = 256
+
+// Range yields the keys from low (inclusive) to high (exclusive) with their values, in byte order or the
+// reverse. nil leaves an end open; limit 0 means no limit. It reads page by page: of keys written or
+// deleted meanwhile it shows those ahead of its position, perhaps, and those behind it not.
+func (db *DB) Range(ctx context.Context, low, high []byte, reverse bool, limit int) iter.Seq2[KV, error] {
+	// Every bound is a term of its own, so that each of these walks one stretch of the index and stops.
+	const (
+		from      = `SELECT key, value FROM kv WHERE key >= ? ORDER BY key LIMIT ?`
+		fromTo    = `SELECT key, value FROM kv WHERE key >= ? AND key < ? ORDER BY key LIMIT ?`
+		after     = `SELECT key, value FROM kv WHERE key > ? ORDER BY key LIMIT ?`
+		afterTo   = `SELECT key, value FROM kv WHERE key > ? AND key < ? ORDER BY key LIMIT ?`
+		backEnd   = `SELECT key, value FROM kv WHERE key >= ? ORDER BY key DESC LIMIT ?`
+		backBelow = `SELECT key, value FROM kv WHERE key >= ? AND key < ? ORDER BY key DESC LIMIT ?`
+	)
+	low = blob(bytes.Clone(low))
+	high = bytes.Clone(high)
+	return func(yield func(KV, error) bool) {
+		var last []byte // the key yielded last
+		for left := limit; ; {
+			n := rangePage
+			if limit > 0 {
+				n = min(n, left)
+			}
+			var page []KV
+			var err error
+			switch {
+			case !reverse && last == nil && high == nil:
+				err = db.readers.SelectContext(ctx, &page, from, low, n)
+			case !reverse && last == nil:
+				err = db.readers.SelectContext(ctx, &page, fromTo, low, high, n)
+			case !reverse && high == nil:
+				err = db.readers.SelectContext(ctx, &page, after, last, n)
+			case !reverse:
+				err = db.readers.SelectContext(ctx, &page, afterTo, last, high, n)
+			case last != nil:
+				err = db.readers.SelectContext(ctx, &page, backBelow, low, last, n)
+			case high != nil:
+				err = db.readers.SelectContext(ctx, &page, backBelow, low, high, n)
+			default:
+				err = db.readers.SelectContext(ctx, &page, backEnd, low, n)
+			}
+			if err != nil {
+				yield(KV{}, db.fail("range", err))
+				return
+			}
+			if len(page) > 0 {
+				last = blob(bytes.Clone(page[len(page)-1].Key)) // the receiver may change the one it gets
+			}
+			for _, kv := range page {
+				if !yield(KV{blob(kv.Key), blob(kv.Value)}, nil) {
+					return
+				}
+			}
+			left -= len(page)
+			if len(page) < n || limit > 0 && left == 0 {
+				return
+			}
+		}
+	}
+}
+
+// Mutation is one step of a Write: a value for a key, or the end of it.
+type Mutation struct {
+	Key, Value []byte
+	Delete     bool
+}
+
+// Write makes all the changes, in order, in one transaction. Deleting a key that does not exist is no
+// error. An audit key keeps its first value for good: writing the same bytes again changes nothing, other
+// bytes or a deletion fail with ErrWriteOnce, and with it the whole Write.
+func (db *DB) Write(ctx context.Context, changes []Mutation) error {
+	if len(changes) == 0 {
+		return ctx.Err()
+	}
+	w, unlock, err := db.lockWriter(ctx)
+	if err != nil {
+		return db.fail("write", err)
+	}
+	defer unlock()
+	err = w.tx(ctx, func() error {
+		steady := context.WithoutCancel(ctx) // see Apply
+		for i := range changes {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if err := w.change(steady, &changes[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return db.fail("write", err)
+	}
+	return nil
+}
+
+func (w *writer) change(ctx context.Context, m *Mutation) error {
+	key, value := blob(m.Key), blob(m.Value)
+	if m.Delete {
+		_, err := w.delKV.ExecContext(ctx, key)
+		return err
+	}
+	if isAuditKey(key) {
+		// The guard refuses to write a key again, the same value too.
+		var have []byte
+		err := w.getKV.QueryRowContext(ctx, key).Scan(&have)
+		switch {
+		case err == nil && bytes.Equal(have, value):
+			return nil
+		case err == nil:
+			return fmt.Errorf("%w: key %x has another value", ErrWriteOnce, key)
+		case !errors.Is(err, sql.ErrNoRows):
+			return err
+		}
+	}
+	_, err := w.putKV.ExecContext(ctx, key, value)
+	return err
+}

@@ -1,0 +1,144 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/jmoiron/sqlx"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/auditsql/auditsql/migrations"
+)
+
+// Meta is what a database says about itself.
+type Meta struct {
+	Exists   bool
+	Version  int    // the newest migration applied to it
+	Cursor   uint64 // journal offset after the last record applied
+	StoreID  string // 32 hex digits, or "" if it was made without one
+	TimeUnit string // s, ms, us or ns
+}
+
+// ReadCursor looks at the database at path without migrating or changing it, and without making files
+// beside it unless its write-ahead log holds something. A missing file is no error (Exists is false), nor
+// is an empty one, which holds as little. ErrNewer and ErrNotStore say that this program must not open it.
+func ReadCursor(ctx context.Context, path string) (Meta, error) {
+	m, err := look(ctx, path)
+	if err != nil {
+		return m, fmt.Errorf("look at %s: %w", path, explain(err))
+	}
+	return m, nil
+}
+
+// look is ReadCursor before its error is dressed up.
+func look(ctx context.Context, path string) (Meta, error) {
+	size, err := fileSize(path)
+	if err != nil || size == 0 {
+		return Meta{}, err
+	}
+	a, err := readAccess(path, true)
+	if err != nil {
+		return Meta{}, err
+	}
+	m, err := lookWith(ctx, path, a)
+	if err != nil && a == accessReader && hasCode(err, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY) {
+		return lookWith(ctx, path, accessLone)
+	}
+	return m, err
+}
+
+// fileSize returns the size of the database file, 0 if there is none.
+func fileSize(path string) (int64, error) {
+	fi, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return 0, nil
+	case err != nil:
+		return 0, err
+	case fi.IsDir():
+		return 0, fmt.Errorf("%w: it is a folder", ErrNotStore)
+	}
+	return fi.Size(), nil
+}
+
+// readAccess picks the way to read the database at path. A look is over in a moment, so it may do without
+// locks and without making files when the write-ahead log is empty; a reader that stays may not, since a
+// writer can come.
+func readAccess(path string, moment bool) (access, error) {
+	wal, err := fileSize(path + "-wal")
+	if err != nil {
+		return "", err
+	}
+	if moment && wal == 0 {
+		return accessImmutable, nil
+	}
+	return accessReader, nil
+}
+
+func lookWith(ctx context.Context, path string, a access) (Meta, error) {
+	pool, err := connect(path, a, 1, 1<<20)
+	if err != nil {
+		return Meta{}, err
+	}
+	defer pool.Close()
+	conn, err := pool.Connx(ctx)
+	if err != nil {
+		return Meta{}, err
+	}
+	defer conn.Close()
+	return readMeta(ctx, conn)
+}
+
+// readMeta reads what the database says about itself, in one read transaction.
+func readMeta(ctx context.Context, conn *sqlx.Conn) (Meta, error) {
+	tx, err := conn.BeginTxx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return Meta{}, err
+	}
+	defer tx.Rollback()
+	var head struct {
+		ApplicationID int64 `db:"application_id"`
+		Version       int   `db:"user_version"`
+		Tables        int   `db:"tables"`
+	}
+	const header = `SELECT application_id, user_version, (SELECT count(*) FROM sqlite_schema) AS tables
+		FROM pragma_application_id, pragma_user_version`
+	if err := tx.GetContext(ctx, &head, header); err != nil {
+		return Meta{}, err
+	}
+	m := Meta{Exists: true, Version: head.Version}
+	switch {
+	case head.ApplicationID != migrations.ApplicationID:
+		return m, fmt.Errorf("%w: it belongs to another program (application_id %#x)", ErrNotStore, head.ApplicationID)
+	case head.Version > migrations.Newest:
+		return m, fmt.Errorf("%w: it has version %d, this program knows %d", ErrNewer, head.Version, migrations.Newest)
+	}
+	const facts = `SELECT name, value FROM store WHERE name IN ('cursor', 'store_id', 'time_unit')`
+	var rows []struct {
+		Name  string
+		Value any
+	}
+	if err := tx.SelectContext(ctx, &rows, facts); err != nil {
+		return m, err
+	}
+	for _, r := range rows {
+		switch v := r.Value.(type) {
+		case int64:
+			if r.Name == "cursor" {
+				m.Cursor = uint64(v)
+			}
+		case string:
+			switch r.Name {
+			case "store_id":
+				m.StoreID = v
+			case "time_unit":
+				m.TimeUnit = v
+			}
+		}
+	}
+	return m, nil
+}

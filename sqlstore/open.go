@@ -1,0 +1,286 @@
+package sqlstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/jmoiron/sqlx"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/auditsql/auditsql/migrations"
+)
+
+// Options say how to open a database. The zero value opens it for writing with the defaults.
+type Options struct {
+	ReadOnly   bool
+	Readers    int   // connections that read, at most; 4 if 0
+	CacheBytes int64 // page cache of the writer; 64 MiB if 0
+
+	// What a new database notes about itself. An existing one keeps what it has.
+	StoreID   string // 32 hex digits, or ""
+	TimeUnit  string // of timestamps: s, ms, us or ns; ms if ""
+	CreatedBy string // program and version
+
+	Logger *slog.Logger // nil: silent
+}
+
+func (o Options) withDefaults() (Options, error) {
+	if o.Readers <= 0 {
+		o.Readers = 4
+	}
+	if o.CacheBytes <= 0 {
+		o.CacheBytes = 64 << 20
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	switch o.TimeUnit {
+	case "":
+		o.TimeUnit = "ms"
+	case "s", "ms", "us", "ns":
+	default:
+		return o, fmt.Errorf("time unit %q is none of s, ms, us, ns", o.TimeUnit)
+	}
+	return o, nil
+}
+
+// DB is an open database. All its methods may be called from several goroutines.
+type DB struct {
+	path    string
+	log     *slog.Logger
+	readers *sqlx.DB
+	get     *sqlx.Stmt // SELECT value FROM kv WHERE key = ?, on the readers
+
+	// writing is held by whoever uses the writer; a channel, so that waiting for it ends with a context.
+	// w is nil in a read-only DB.
+	writing chan struct{}
+	w       *writer
+
+	closing sync.Mutex
+	closed  bool // under closing and writing
+}
+
+// Open opens the database at path. A writer makes it (mode 0600) if it does not exist, and migrates it if
+// an older version made it; one writer at a time is the caller's to ensure. A reader (Options.ReadOnly)
+// does neither, works beside a writer in another process, and also where the folder cannot be written to.
+//
+// ErrNewer: a newer version of this program made it; ErrNotStore: it is something else. Both are found
+// before anything is written, and the file is left byte for byte as it was.
+func Open(ctx context.Context, path string, o Options) (*DB, error) {
+	o, err := o.withDefaults()
+	if err == nil {
+		db := &DB{path: path, log: o.Logger, writing: make(chan struct{}, 1)}
+		if err = db.open(ctx, o); err == nil {
+			return db, nil
+		}
+		db.Close()
+	}
+	return nil, fmt.Errorf("open %s: %w", path, explain(err))
+}
+
+func (db *DB) open(ctx context.Context, o Options) error {
+	meta, err := look(ctx, db.path)
+	if err != nil {
+		return err
+	}
+	if o.ReadOnly {
+		if !meta.Exists {
+			return os.ErrNotExist
+		}
+		return db.openReaders(ctx, o)
+	}
+	if !meta.Exists {
+		if err := create(ctx, db.path, o); err != nil {
+			return fmt.Errorf("make it: %w", err)
+		}
+	}
+	sweep(db.path)
+	if db.w, err = openWriter(ctx, db.path, o, meta.Version); err != nil {
+		return err
+	}
+	return db.openReaders(ctx, o)
+}
+
+// openReaders opens the pool that reads, and one connection of it to see that it can.
+func (db *DB) openReaders(ctx context.Context, o Options) error {
+	a, err := readAccess(db.path, false)
+	if err != nil {
+		return err
+	}
+	for {
+		err := db.tryReaders(ctx, o, a)
+		if err == nil || db.w != nil || !hasCode(err, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY) {
+			return err
+		}
+		// The folder cannot be written to, so SQLite could not make the files that readers and a writer
+		// share; then nobody writes there either.
+		next, why := readAccess(db.path, true)
+		switch {
+		case why != nil:
+			return why
+		case a == accessReader && next == accessImmutable:
+			a = accessImmutable
+		case a == accessReader:
+			a = accessLone
+		default:
+			return err
+		}
+	}
+}
+
+func (db *DB) tryReaders(ctx context.Context, o Options, a access) error {
+	pool, err := connect(db.path, a, o.Readers, 8<<20)
+	if err != nil {
+		return err
+	}
+	var tables int
+	if err = pool.GetContext(ctx, &tables, `SELECT count(*) FROM sqlite_schema`); err == nil {
+		db.get, err = pool.PreparexContext(ctx, `SELECT value FROM kv WHERE key = ?`)
+	}
+	if err != nil {
+		pool.Close()
+		return err
+	}
+	db.readers = pool
+	return nil
+}
+
+// Path returns the file that Open was given.
+func (db *DB) Path() string { return db.path }
+
+// Close waits for the write in progress and closes every connection, the readers first: the last
+// connection to close copies what is left of -wal into the database and removes it, which only the writer
+// can. If another process has the database open, -wal stays. Close checkpoints no more than that; see
+// Checkpoint.
+func (db *DB) Close() error {
+	db.closing.Lock()
+	defer db.closing.Unlock()
+	if db.closed {
+		return nil
+	}
+	db.writing <- struct{}{}
+	defer func() { <-db.writing }()
+	db.closed = true
+	var errs []error
+	if db.get != nil {
+		errs = append(errs, db.get.Close())
+	}
+	if db.readers != nil {
+		errs = append(errs, db.readers.Close())
+	}
+	if db.w != nil {
+		errs = append(errs, db.w.close())
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("close %s: %w", db.path, err)
+	}
+	return nil
+}
+
+// lockWriter returns the writer for the caller's use alone, until it calls unlock.
+func (db *DB) lockWriter(ctx context.Context) (w *writer, unlock func(), err error) {
+	if db.w == nil {
+		return nil, nil, ErrReadOnly
+	}
+	select {
+	case db.writing <- struct{}{}:
+	case <-ctx.Done():
+		return nil, nil, ctx.Err()
+	}
+	if db.closed {
+		<-db.writing
+		return nil, nil, ErrClosed
+	}
+	return db.w, func() { <-db.writing }, nil
+}
+
+// writer is the one connection that writes.
+type writer struct {
+	path string
+	pool *sqlx.DB
+	conn *sqlx.Conn // the pool's only connection
+
+	getKV, putKV, delKV *sqlx.Stmt
+}
+
+// openWriter opens the connection that writes to the existing database at path, which look found to have
+// this version (0: just made).
+func openWriter(ctx context.Context, path string, o Options, version int) (*writer, error) {
+	pool, err := connect(path, accessWriter, 1, o.CacheBytes)
+	if err != nil {
+		return nil, err
+	}
+	w := &writer{path: path, pool: pool}
+	if version != 0 && version < migrations.Newest {
+		o.Logger.Info("migrating", "file", filepath.Base(path), "from", version, "to", migrations.Newest)
+		if err := migrate(ctx, pool); err != nil {
+			w.close()
+			return nil, err
+		}
+	}
+	if err := w.prepare(ctx); err != nil {
+		w.close()
+		return nil, err
+	}
+	return w, nil
+}
+
+// prepare takes the connection out of the pool and prepares what is run often. Statements prepared on the
+// connection itself stay prepared; those of a pool would be prepared again for every transaction.
+func (w *writer) prepare(ctx context.Context) (err error) {
+	if w.conn, err = w.pool.Connx(ctx); err != nil {
+		return err
+	}
+	// A first, empty change: it shows at once whether the file can be written to, and gives -wal its header,
+	// synced, so that from here on an empty -wal was emptied by somebody else.
+	if err := w.tx(ctx, func() error {
+		_, err := w.conn.ExecContext(ctx, `UPDATE store SET value = value WHERE name = 'cursor'`)
+		return err
+	}); err != nil {
+		return err
+	}
+	for _, s := range []struct {
+		to  **sqlx.Stmt
+		sql string
+	}{
+		{&w.getKV, `SELECT value FROM kv WHERE key = ?`},
+		{&w.putKV, `INSERT INTO kv (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value`},
+		{&w.delKV, `DELETE FROM kv WHERE key = ?`},
+	} {
+		if *s.to, err = w.conn.PreparexContext(ctx, s.sql); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tx runs f in a transaction. Only the wait for the lock ends with ctx: f looks at it by itself, and a
+// COMMIT that was begun is seen through.
+func (w *writer) tx(ctx context.Context, f func() error) error {
+	if _, err := w.conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	steady := context.WithoutCancel(ctx)
+	err := f()
+	if err == nil {
+		_, err = w.conn.ExecContext(steady, "COMMIT")
+	}
+	if err != nil {
+		// Some errors (a full disk) have rolled back already, so this one's own error says nothing.
+		w.conn.ExecContext(steady, "ROLLBACK")
+	}
+	return err
+}
+
+func (w *writer) close() error {
+	var errs []error
+	if w.conn != nil {
+		errs = append(errs, w.conn.Close())
+	}
+	return errors.Join(append(errs, w.pool.Close())...)
+}
