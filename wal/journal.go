@@ -1,0 +1,365 @@
+package wal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Journal is a log that is open for writing. Its methods may be called from any number of
+// goroutines.
+//
+// One goroutine, the committer, does all writing and syncing of the active segment; appenders hand it
+// groups of encoded records and wait for the group's outcome.
+type Journal struct {
+	dir  string
+	opts Options
+	fs   FS
+	lock Lock
+
+	// mu guards what appenders and the committer share.
+	mu     sync.Mutex
+	queue  []*group // waiting, in the order in which they get their offsets
+	spare  []byte   // a buffer for the next group
+	failed error    // what poisoned the journal; set once
+	closed bool     // Close was called
+
+	wake chan struct{} // holds one token when the committer has something to look at
+	done chan struct{} // closed when the committer has ended
+
+	// synced is the offset below which everything is durable. Only the committer moves it, after the
+	// sync; records are shown to readers in this process only below it.
+	synced atomic.Uint64
+	// ended is the offset behind the last record that was written, synced or not.
+	ended atomic.Uint64
+
+	// watch guards changed, which is closed and made anew whenever synced has moved and when the journal
+	// has failed or was closed.
+	watch   sync.Mutex
+	changed chan struct{}
+
+	// segMu guards the list of segments. The last one is active. trimMu is held over a whole trimming,
+	// so that two do not remove the same files.
+	segMu  sync.Mutex
+	segs   []Segment
+	trimMu sync.Mutex
+
+	// The committer's own (and Open's, before it starts).
+	active   File
+	base     Offset
+	pos      int64 // where the next record goes
+	size     int64 // the file's length: pos and the zeros ahead of it
+	lastMark Offset
+	looked   time.Time // when the files were last seen in their places
+	unsynced int       // records written since the last sync
+	firstAt  time.Time // when the oldest of them was written
+}
+
+// Open takes the lock of the journal in dir, making the folder and the first segment if need be,
+// recovers it from the caller's cursor, and returns it with a report of what recovery found.
+//
+// It refuses, and changes nothing, with ErrLocked when another writer has it, ErrGap or ErrAhead when
+// the log and the cursor do not belong together, and *CorruptError when acknowledged data is hurt at or
+// above the cursor.
+func Open(dir string, o Options) (*Journal, Recovery, error) {
+	o = o.withDefaults()
+	j := &Journal{
+		dir: dir, opts: o, fs: o.FS,
+		wake: make(chan struct{}, 1), done: make(chan struct{}), changed: make(chan struct{}),
+	}
+	report, err := j.open()
+	if err != nil {
+		return nil, report, fmt.Errorf("open journal: %w", err)
+	}
+	go j.commitLoop()
+	return j, report, nil
+}
+
+func (j *Journal) open() (report Recovery, err error) {
+	if err := makeDir(j.fs, j.dir); err != nil {
+		return report, err
+	}
+	if j.lock, err = takeLock(j.fs, filepath.Join(j.dir, lockName), j.opts.LockWait); err != nil {
+		return report, err
+	}
+	// From here on readers in this process are shown only what is known to be synced: nothing, until
+	// recovery has seen to it.
+	err = register(j)
+	defer func() {
+		if err != nil {
+			unregister(j)
+			if j.active != nil {
+				j.active.Close()
+			}
+			j.lock.Unlock()
+		}
+	}()
+	if err != nil {
+		return report, err
+	}
+	var cursor Offset
+	if j.opts.Cursor != nil {
+		if cursor, err = j.opts.Cursor(); err != nil {
+			return report, fmt.Errorf("read the cursor: %w", err)
+		}
+	}
+	if report, err = j.recover(cursor); err != nil {
+		return report, err
+	}
+	j.publish(j.base + Offset(j.pos))
+	j.looked = j.opts.Now()
+	return report, nil
+}
+
+// takeLock tries for a while, since readers hold the lock for the moment in which they look at it.
+func takeLock(fsys FS, name string, wait time.Duration) (Lock, error) {
+	const pause = 5 * time.Millisecond
+	for start := time.Now(); ; time.Sleep(pause) {
+		l, err := fsys.Lock(name, strconv.Itoa(os.Getpid())+"\n")
+		if !errors.Is(err, ErrLocked) {
+			return l, err
+		}
+		if time.Since(start) >= wait {
+			return nil, &LockedError{Path: name, PID: lockOwner(fsys, name)}
+		}
+	}
+}
+
+func lockOwner(fsys FS, name string) int {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	b := make([]byte, 24)
+	n, _ := f.ReadAt(b, 0)
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(b[:n])))
+	return pid
+}
+
+// Holder reports whether a writer has the journal in dir open, and its process id when it is known.
+func Holder(dir string, o Options) (held bool, pid int, err error) {
+	o = o.withDefaults()
+	name := filepath.Join(dir, lockName)
+	held, err = o.FS.Locked(name)
+	if err != nil {
+		return false, 0, fmt.Errorf("look at the lock: %w", err)
+	}
+	if held {
+		pid = lockOwner(o.FS, name)
+	}
+	return held, pid, nil
+}
+
+// Synced returns the offset below which everything is durable.
+func (j *Journal) Synced() Offset { return Offset(j.synced.Load()) }
+
+// End returns the offset behind the last record that was written. At SyncInterval it may lie above
+// Synced, at the other levels only while a group is on its way.
+func (j *Journal) End() Offset { return Offset(j.ended.Load()) }
+
+// Dir returns the folder as it was given to Open.
+func (j *Journal) Dir() string { return j.dir }
+
+// Segments returns the journal's segments, oldest first. The size of the active one is that of its
+// data.
+func (j *Journal) Segments() []Segment {
+	j.segMu.Lock()
+	defer j.segMu.Unlock()
+	segs := append([]Segment(nil), j.segs...)
+	last := &segs[len(segs)-1]
+	last.Size = int64(j.End() - last.Base)
+	return segs
+}
+
+// Err returns why the journal takes no more appends, or nil.
+func (j *Journal) Err() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.refusal()
+}
+
+// refusal is Err for those who hold mu.
+func (j *Journal) refusal() error {
+	if j.failed == nil && j.closed {
+		return ErrClosed
+	}
+	return j.failed
+}
+
+// Wait returns when everything below off is durable, when ctx ends, or when the journal fails or is
+// closed before that.
+func (j *Journal) Wait(ctx context.Context, off Offset) error {
+	for {
+		j.watch.Lock()
+		changed := j.changed
+		j.watch.Unlock()
+		if j.Synced() >= off {
+			return nil
+		}
+		if err := j.Err(); err != nil {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// publish shows what a sync has made durable.
+func (j *Journal) publish(end Offset) {
+	j.ended.Store(uint64(end))
+	j.synced.Store(uint64(end))
+	j.tell()
+}
+
+func (j *Journal) tell() {
+	j.watch.Lock()
+	close(j.changed)
+	j.changed = make(chan struct{})
+	j.watch.Unlock()
+}
+
+// poison is what a failed write or sync does: nothing is taken any more, and all who wait are told.
+//
+// The state of the file is unknown from here on, and trying again could succeed without writing
+// anything (after a failed sync a kernel may forget which pages were dirty), so nothing more is done
+// with it: what is acknowledged is on disk, and the next Open finds out about the rest.
+func (j *Journal) poison(cause error) error {
+	err := fmt.Errorf("%w: %w", ErrFailed, cause)
+	j.mu.Lock()
+	if j.failed == nil {
+		j.failed = err
+	}
+	err = j.failed
+	waiting := j.queue
+	j.queue = nil
+	j.mu.Unlock()
+	for _, g := range waiting {
+		g.finish(err)
+	}
+	j.tell()
+	return err
+}
+
+// Close waits for the appends that are under way, syncs, truncates the active segment to its data and
+// gives the lock back. Appends fail with ErrClosed from the moment it is called. A journal that has
+// failed is left as it is; Close then returns why.
+func (j *Journal) Close() error {
+	j.mu.Lock()
+	j.closed = true
+	j.mu.Unlock()
+	j.nudge()
+	<-j.done
+
+	j.trimMu.Lock()
+	defer j.trimMu.Unlock()
+	if j.lock == nil {
+		return nil // closed before
+	}
+	j.mu.Lock()
+	err := j.failed
+	j.mu.Unlock()
+	if err == nil {
+		err = j.seal()
+	}
+	j.tell()
+	unregister(j)
+	err = errors.Join(err, j.active.Close(), j.lock.Unlock())
+	j.lock = nil
+	if err != nil {
+		return fmt.Errorf("close journal: %w", err)
+	}
+	return nil
+}
+
+// seal cuts the active segment to its data, so that its end is the log's end to whoever sees the file.
+func (j *Journal) seal() error {
+	if j.size > j.pos {
+		if err := j.active.Truncate(j.pos); err != nil {
+			return fmt.Errorf("truncate %s: %w", segmentName(j.base), err)
+		}
+		j.size = j.pos
+	} else if j.unsynced == 0 {
+		return nil
+	}
+	if err := j.active.Sync(); err != nil {
+		return fmt.Errorf("sync %s: %w", segmentName(j.base), err)
+	}
+	return nil
+}
+
+// makeDir makes a folder and those above it, each synced in its parent.
+func makeDir(fsys FS, dir string) error {
+	err := fsys.Mkdir(dir)
+	switch {
+	case errors.Is(err, os.ErrExist):
+		return nil
+	case errors.Is(err, os.ErrNotExist):
+		up := parents(dir)
+		if len(up) == 0 {
+			return err
+		}
+		if err := makeDir(fsys, up[0]); err != nil {
+			return err
+		}
+		if err := fsys.Mkdir(dir); err != nil && !errors.Is(err, os.ErrExist) {
+			return err
+		}
+	case err != nil:
+		return err
+	}
+	return fsys.SyncDir(filepath.Dir(filepath.Clean(dir)))
+}
+
+// writers are the journals that this process has open.
+var writers = struct {
+	sync.RWMutex
+	open map[writerKey]*Journal
+	// version moves with every change, so that a reader may keep what it found.
+	version atomic.Uint64
+}{open: map[writerKey]*Journal{}}
+
+type writerKey struct {
+	fs  FS
+	dir string
+}
+
+func register(j *Journal) error {
+	dir, err := j.fs.Canonical(j.dir)
+	if err != nil {
+		return err
+	}
+	writers.Lock()
+	defer writers.Unlock()
+	writers.open[writerKey{j.fs, dir}] = j
+	writers.version.Add(1)
+	return nil
+}
+
+func unregister(j *Journal) {
+	writers.Lock()
+	defer writers.Unlock()
+	for key, open := range writers.open {
+		if open == j {
+			delete(writers.open, key)
+			writers.version.Add(1)
+		}
+	}
+}
+
+// writerOf returns the journal that this process has open in dir, or nil.
+func writerOf(fsys FS, canonical string) *Journal {
+	writers.RLock()
+	defer writers.RUnlock()
+	return writers.open[writerKey{fsys, canonical}]
+}

@@ -1,0 +1,102 @@
+package wal
+
+import "time"
+
+// Options set up a journal or a reader. The zero value is good for both.
+type Options struct {
+	// FS is where the journal lies; nil is OS. It must be comparable: a reader finds the writer in
+	// its own process by it.
+	FS FS
+
+	// Cursor tells Open up to which offset the caller has everything, durably enough to do without
+	// what lies below; nil is 0. It is called once, when the lock is held and nothing has been read or
+	// changed, so that nobody else can move what it reads.
+	Cursor func() (Offset, error)
+	// Durability is when an append returns; the zero value is SyncGroup.
+	Durability Durability
+	// SegmentBytes is the length at which a segment is full; 0 is 64 MiB. A segment ends behind the
+	// record that fills it.
+	SegmentBytes int64
+	// MaxPayload is the longest payload that Append takes; 0 is the format's 16 MiB, and at least
+	// 4 KiB are always taken. Reading allows what the format allows.
+	MaxPayload int
+	// Preallocate is how far the active segment is written with zeros ahead of its data, so that a
+	// sync needs no metadata; 0 is 1 MiB, less than 0 is none.
+	Preallocate int64
+	// Archive is a folder that RemoveBefore moves segments to; empty: they are deleted.
+	Archive string
+	// LockWait is how long Open tries for the lock; 0 is 250 ms. Readers hold it for moments.
+	LockWait time.Duration
+	// OnSync, if set, is told of every sync that made records durable. It is called by the journal's
+	// one goroutine and holds it up.
+	OnSync func(Synced)
+
+	// Follow makes Reader.Next wait at the end of the data instead of returning io.EOF.
+	Follow bool
+
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+}
+
+// Synced is what one sync made durable.
+type Synced struct {
+	End     Offset        // everything below is durable
+	Records int           // audits and other payloads of callers, without marks
+	Bytes   int64         // as they lie on disk, marks included
+	Took    time.Duration // the sync alone, without the writes before it
+}
+
+// Durability is when an append returns, and with it what a power cut can take.
+type Durability struct {
+	each     bool
+	interval time.Duration
+}
+
+var (
+	// SyncGroup returns after a sync shared with the appends that were waiting beside it. A power cut
+	// takes nothing that was acknowledged.
+	SyncGroup = Durability{}
+	// SyncEach returns after a sync of its own. A power cut takes nothing that was acknowledged.
+	SyncEach = Durability{each: true}
+)
+
+// SyncInterval returns after the write; a sync follows within d, which must be above 0. A power cut
+// takes at most the last d, the death of the process alone nothing.
+func SyncInterval(d time.Duration) Durability {
+	return Durability{interval: max(d, time.Microsecond)}
+}
+
+const (
+	defaultSegmentBytes = 64 << 20
+	defaultPreallocate  = 1 << 20
+	minMaxPayload       = 4 << 10
+	defaultLockWait     = 250 * time.Millisecond
+
+	// markEvery is how much must have become durable since the last mark for the next one.
+	markEvery = 64 << 10
+	// lookEvery is how often a writer makes sure that its files are still there.
+	lookEvery = time.Second / 2
+)
+
+func (o Options) withDefaults() Options {
+	if o.FS == nil {
+		o.FS = OS
+	}
+	if o.SegmentBytes <= 0 {
+		o.SegmentBytes = defaultSegmentBytes
+	}
+	if o.MaxPayload <= 0 || o.MaxPayload > MaxPayload {
+		o.MaxPayload = MaxPayload
+	}
+	o.MaxPayload = max(o.MaxPayload, minMaxPayload)
+	if o.Preallocate == 0 {
+		o.Preallocate = defaultPreallocate
+	}
+	if o.LockWait <= 0 {
+		o.LockWait = defaultLockWait
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return o
+}

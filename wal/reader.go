@@ -1,0 +1,376 @@
+package wal
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"time"
+)
+
+// Reader reads a journal's records in order, beside a writer or without one, in the writer's process
+// or in another. It never changes a byte on disk. It is used by one goroutine at a time.
+//
+// In the writer's process it returns what is synced and nothing else. In another process it may return
+// a record just before the sync that acknowledges it ends.
+type Reader struct {
+	dir, canonical string
+	opts           Options
+	pos            Offset // of the next record
+
+	// The segment that pos lies in; s is nil when none is open.
+	s *scanner
+	// last is the record returned last, without its payload, and where it lies: while it is still there,
+	// the log has not been cut below pos.
+	last   Record
+	lastAt []byte
+
+	placed  bool // pos was held against the log's end once, for ErrRewound
+	writer  *Journal
+	version uint64 // of writers, when writer was looked up
+	closed  bool
+}
+
+// OpenReader returns a reader that begins at from, which must be 0 or an offset that the journal gave
+// as an offset or as a Next. The folder must exist; the records need not, yet.
+func OpenReader(dir string, from Offset, o Options) (*Reader, error) {
+	r := &Reader{dir: dir, opts: o.withDefaults(), pos: from}
+	var err error
+	if r.canonical, err = r.opts.FS.Canonical(dir); err != nil {
+		return nil, fmt.Errorf("open journal to read: %w", err)
+	}
+	segs, err := listSegments(r.opts.FS, dir)
+	if err != nil {
+		return nil, fmt.Errorf("open journal to read: %w", err)
+	}
+	if len(segs) > 0 && from < segs[0].Base {
+		return nil, fmt.Errorf("open journal to read: %w", &TrimmedError{Wanted: from, First: segs[0].Base})
+	}
+	r.lookUpWriter()
+	return r, nil
+}
+
+// Offset returns where the next record begins, if there is one.
+func (r *Reader) Offset() Offset { return r.pos }
+
+// Close gives up the reader's file.
+func (r *Reader) Close() error {
+	r.closed = true
+	return r.leave()
+}
+
+func (r *Reader) leave() error {
+	if r.s == nil {
+		return nil
+	}
+	err := r.s.f.Close()
+	r.s = nil
+	return err
+}
+
+// Next returns the next record; the journal's own are stepped over.
+//
+// At the end of the data it returns io.EOF, and can be called again later; with Options.Follow it waits
+// until there is more or ctx ends. The errors are *TrimmedError when RemoveBefore was faster,
+// ErrRewound when the reader stands behind the end of a log that no writer has open, *CorruptError when
+// acknowledged bytes are hurt, and what the writer in this process failed with, behind its last synced
+// record.
+func (r *Reader) Next(ctx context.Context) (Record, error) {
+	pause := pollLeast
+	for {
+		if r.closed {
+			return Record{}, ErrClosed
+		}
+		if err := ctx.Err(); err != nil {
+			return Record{}, err
+		}
+		r.lookUpWriter()
+		var changed <-chan struct{}
+		if r.writer != nil {
+			// Taken before the look, so that a sync in between is not missed.
+			r.writer.watch.Lock()
+			changed = r.writer.changed
+			r.writer.watch.Unlock()
+		}
+		rec, err := r.read()
+		if err == nil {
+			return rec, nil
+		}
+		if !errors.Is(err, io.EOF) {
+			return Record{}, fmt.Errorf("read journal at %d: %w", r.pos, err)
+		}
+		if !r.opts.Follow {
+			return Record{}, io.EOF
+		}
+		if r.writer != nil {
+			if err := r.writer.Err(); err != nil && r.pos >= r.writer.Synced() {
+				return Record{}, fmt.Errorf("read journal at %d: %w", r.pos, err)
+			}
+			select {
+			case <-changed:
+			case <-ctx.Done():
+			}
+			continue
+		}
+		// Another process gives no sign, so it is looked for.
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+		}
+		pause = min(2*pause, pollMost)
+	}
+}
+
+const (
+	pollLeast = 2 * time.Millisecond
+	pollMost  = 100 * time.Millisecond
+)
+
+// lookUpWriter finds the journal that this process has open in the folder, if any.
+func (r *Reader) lookUpWriter() {
+	if v := writers.version.Load(); v != r.version {
+		r.writer, r.version = writerOf(r.opts.FS, r.canonical), v
+		// What was read ahead while nobody had the log open may have been cut since, by recovery.
+		if r.s != nil {
+			r.s.buf = r.s.buf[:0]
+		}
+	}
+}
+
+// extend lets the scanner see what the writer in this process has synced since, and no more: what it
+// reads ahead then never changes, so its buffer need not be dropped.
+func (r *Reader) extend() error {
+	if r.writer == nil {
+		return nil
+	}
+	visible := int64(r.writer.Synced() - r.s.base)
+	if r.s.size < visible {
+		size, err := r.s.f.Size()
+		if err != nil {
+			return err
+		}
+		r.s.size = size
+	}
+	r.s.size = min(r.s.size, visible)
+	return nil
+}
+
+// refresh looks anew at the file, within what may be seen of it.
+func (r *Reader) refresh() error {
+	if err := r.s.refresh(); err != nil {
+		return err
+	}
+	return r.extend()
+}
+
+// read returns the record at pos, or io.EOF when it is not there yet.
+func (r *Reader) read() (Record, error) {
+	for {
+		if r.writer != nil && r.pos >= r.writer.Synced() {
+			return Record{}, io.EOF
+		}
+		if r.s == nil {
+			if err := r.enter(); err != nil {
+				return Record{}, err
+			}
+		}
+		if err := r.extend(); err != nil {
+			return Record{}, err
+		}
+		rec, what, reason, err := r.s.peek()
+		if err != nil {
+			return Record{}, err
+		}
+		if what != foundRecord {
+			// What was buffered may be older than the file.
+			if err := r.refresh(); err != nil {
+				return Record{}, err
+			}
+			if rec, what, reason, err = r.s.peek(); err != nil {
+				return Record{}, err
+			}
+		}
+		if what != foundRecord {
+			moved, err := r.atEnd(what, reason)
+			if err != nil {
+				return Record{}, err
+			}
+			if !moved {
+				return Record{}, io.EOF
+			}
+			continue
+		}
+		if r.writer != nil && rec.Next > r.writer.Synced() {
+			return Record{}, io.EOF
+		}
+		own, err := r.take(rec)
+		if err != nil {
+			return Record{}, err
+		}
+		if own {
+			continue
+		}
+		rec.Payload = bytes.Clone(rec.Payload)
+		return rec, nil
+	}
+}
+
+// take moves past a record, and reports whether it is one of the journal's own.
+func (r *Reader) take(rec Record) (isOwn bool, err error) {
+	if isOwn = rec.Payload[0] < kindLimit; isOwn {
+		if _, _, err := own(rec.Payload, rec.Offset); err != nil {
+			return true, &CorruptError{r.path(), rec.Offset, err.Error()}
+		}
+	}
+	r.s.skip(rec)
+	r.pos = rec.Next
+	r.last = Record{Offset: rec.Offset, Next: rec.Next, Hash: rec.Hash}
+	return isOwn, nil
+}
+
+func (r *Reader) path() string { return filepath.Join(r.dir, segmentName(r.s.base)) }
+
+// enter opens the segment that pos lies in; io.EOF means that there is none yet.
+func (r *Reader) enter() error {
+	for try := 0; ; try++ {
+		segs, err := listSegments(r.opts.FS, r.dir)
+		if err != nil {
+			return err
+		}
+		if len(segs) == 0 {
+			if err := r.behind(0); err != nil {
+				return err
+			}
+			return io.EOF
+		}
+		at := segmentOf(segs, r.pos)
+		if at < 0 {
+			return &TrimmedError{Wanted: r.pos, First: segs[0].Base}
+		}
+		f, err := r.opts.FS.Open(segs[at].Path)
+		if errors.Is(err, fs.ErrNotExist) && try < 10 {
+			continue // trimmed since it was listed
+		}
+		if err != nil {
+			return err
+		}
+		if r.s, err = newScanner(f, segs[at].Base, r.pos); err != nil {
+			r.leave()
+		}
+		return err
+	}
+}
+
+// atEnd is what to do where no record begins: go on in the next segment (moved), or wait (not moved), or
+// tell that something is wrong.
+func (r *Reader) atEnd(what scanned, reason string) (moved bool, err error) {
+	segs, err := listSegments(r.opts.FS, r.dir)
+	if err != nil {
+		return false, err
+	}
+	// A later segment is made when this one has its last byte, so what follows is read from a file that
+	// no longer changes.
+	next := segmentOf(segs, r.s.base) + 1
+	sealed := next < len(segs)
+	synced := r.writer != nil // and pos lies below what it has synced, or read would not be here
+	if !sealed && what == foundEnd && !synced {
+		return false, r.behind(r.s.base + Offset(r.s.size))
+	}
+	if err := r.refresh(); err != nil {
+		return false, err
+	}
+	_, what, again, err := r.s.peek()
+	switch {
+	case err != nil:
+		return false, err
+	case what == foundRecord:
+		return true, nil
+	case sealed && segs[next].Base == r.pos && r.s.pos == r.s.size:
+		return true, r.leave()
+	case what == foundEnd:
+		again = "the data ends here"
+	}
+	if reason = again; sealed {
+		return false, &CorruptError{r.path(), r.pos, fmt.Sprintf("%s, and the next segment begins at %d", reason, segs[next].Base)}
+	}
+	if synced {
+		return false, &CorruptError{r.path(), r.pos, reason + ", and the writer has synced it"}
+	}
+	vouched, err := r.s.vouched(r.s.pos)
+	if err != nil || !vouched {
+		return false, err
+	}
+	// The record may have been completed between the look at it and the look for the mark.
+	if err := r.refresh(); err != nil {
+		return false, err
+	}
+	if _, what, reason, err = r.s.peek(); err != nil || what == foundRecord {
+		return true, err
+	}
+	return false, &CorruptError{r.path(), r.pos, reason + ", and a later mark says that it was synced"}
+}
+
+// behind tells whether a reader at the end of a log has a reason to wait there: nil is yes.
+//
+// A log that no writer has open ends where it ends. A reader behind that has read what was never
+// acknowledged, before recovery cut it, or was given an offset of another log.
+func (r *Reader) behind(end Offset) error {
+	rewound := fmt.Errorf("%w %d", ErrRewound, r.pos)
+	if r.s != nil {
+		gone, err := r.lastGone()
+		if err != nil {
+			return err
+		}
+		if gone {
+			return rewound
+		}
+	}
+	if r.pos <= end && (r.placed || r.s == nil) {
+		return nil
+	}
+	held, err := r.opts.FS.Locked(filepath.Join(r.dir, lockName))
+	if err != nil || held {
+		return err
+	}
+	if r.pos > end {
+		if r.s == nil {
+			return rewound
+		}
+		// The writer may have gone only after it wrote what lies here.
+		if err := r.refresh(); err != nil {
+			return err
+		}
+		if r.pos > r.s.base+Offset(r.s.size) {
+			return rewound
+		}
+		return nil
+	}
+	// Zeros behind pos, or nothing: the same as the end of the data, unless that lies before pos. To walk
+	// there takes a while, so it is done once; later lastGone answers.
+	r.placed = true
+	if r.pos == r.s.base || r.last.Next == r.pos {
+		return nil
+	}
+	where, err := placeOf(r.s.f, r.s.base, r.pos)
+	if err == nil && where == placeBehind {
+		err = rewound
+	}
+	return err
+}
+
+// lastGone reports whether the record returned last is no longer where it was read.
+func (r *Reader) lastGone() (bool, error) {
+	if r.last.Next == 0 || r.last.Offset < r.s.base {
+		return false, nil
+	}
+	b := make([]byte, headerSize)
+	n, err := r.s.f.ReadAt(b, int64(r.last.Offset-r.s.base))
+	if err != nil && !errors.Is(err, io.EOF) {
+		return false, err
+	}
+	h, ok := decodeHeader(b[:n])
+	return !ok || h.hash != r.last.Hash, nil
+}

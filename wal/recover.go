@@ -1,0 +1,318 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+)
+
+// Recovery tells what opening a journal found and did.
+type Recovery struct {
+	Cursor  Offset // as the caller gave it
+	End     Offset // where the log ends now: the next record's offset
+	Records int    // records between the two, without the journal's own
+	Created bool   // there was no segment, and the first one was made
+	// Torn is what was cut off, or nil. It was never acknowledged.
+	Torn *TornTail
+}
+
+// TornTail is the end of a log that a crash left half written.
+type TornTail struct {
+	Segment    string // the file's path
+	Offset     Offset // where the log ends
+	Bytes      int64  // from there to the last byte that was not zero
+	Reason     string // what was found at Offset
+	Quarantine string // the file that the bytes were copied to; empty when nothing was cut (Verify)
+}
+
+// recover brings the journal from whatever a crash left to a state in which the next record can be
+// appended, or refuses and changes nothing. It sets the committer's fields and the list of segments.
+func (j *Journal) recover(cursor Offset) (Recovery, error) {
+	report := Recovery{Cursor: cursor}
+	segs, err := Segments(j.dir, j.opts)
+	if err != nil {
+		return report, err
+	}
+	if len(segs) == 0 {
+		return report, j.begin(&report)
+	}
+	found, err := survey(j.fs, segs, cursor)
+	if err != nil {
+		return report, err
+	}
+	report.Records, report.End = found.records, found.end
+
+	last := segs[len(segs)-1]
+	j.segs, j.base, j.pos, j.size = segs, last.Base, int64(found.end-last.Base), last.Size
+	if j.active, err = j.fs.OpenWrite(last.Path); err != nil {
+		return report, err
+	}
+	if found.torn != "" {
+		if report.Torn, err = j.cut(found.torn); err != nil {
+			return report, err
+		}
+	}
+	if err := j.renew(max(found.mark, cursor, last.Base)); err != nil {
+		return report, err
+	}
+	j.lastMark = found.end
+	return report, j.syncFolders(found.end == 0)
+}
+
+// begin makes the first segment of a journal that has none.
+func (j *Journal) begin(report *Recovery) (err error) {
+	if report.Cursor > 0 {
+		return fmt.Errorf("%s: %w: the cursor is %d and there is no segment", j.dir, ErrAhead, report.Cursor)
+	}
+	if j.active, err = createSegment(j.fs, j.dir, 0); err != nil {
+		return err
+	}
+	j.segs = []Segment{{Path: filepath.Join(j.dir, segmentName(0))}}
+	report.Created = true
+	return j.syncFolders(true)
+}
+
+// surveyed is what a look at the log from the cursor on has shown.
+type surveyed struct {
+	end     Offset // of the last intact record
+	mark    Offset // the highest offset that a mark vouches for, or 0
+	records int
+	torn    string // what is wrong at end; empty when the log just ends
+}
+
+// survey verifies the log from the cursor to its end without changing anything. It tells a torn tail,
+// which recovery may cut, from damage, which it must not touch.
+func survey(fsys FS, segs []Segment, cursor Offset) (surveyed, error) {
+	var found surveyed
+	first, last := segs[0], segs[len(segs)-1]
+	at := segmentOf(segs, cursor)
+	if at < 0 {
+		return found, fmt.Errorf("%s: %w: the log begins at offset %d, above the cursor %d", first.Path, ErrGap, first.Base, cursor)
+	}
+	if last.Base+Offset(last.Size) < cursor {
+		return found, fmt.Errorf("%s: %w: it ends at offset %d or below, the cursor is %d", last.Path, ErrAhead, last.Base+Offset(last.Size), cursor)
+	}
+	found.end = max(cursor, segs[at].Base)
+	for i := at; i < len(segs); i++ {
+		var next Offset
+		if segs[i].Sealed {
+			next = segs[i+1].Base
+		}
+		if err := surveySegment(fsys, segs[i], next, cursor, &found); err != nil {
+			return found, err
+		}
+	}
+	return found, nil
+}
+
+// surveySegment continues a survey over one segment; next is the base of the one behind it.
+func surveySegment(fsys FS, seg Segment, next, cursor Offset, found *surveyed) error {
+	f, err := fsys.Open(seg.Path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	s, err := newScanner(f, seg.Base, found.end)
+	if err != nil {
+		return err
+	}
+	if err := checkCursor(s, seg, cursor); err != nil {
+		return err
+	}
+	for {
+		rec, what, reason, err := s.peek()
+		if err != nil {
+			return err
+		}
+		at := s.offset()
+		found.end = at
+		switch {
+		case what == foundRecord:
+			if seg.Sealed && rec.Next > next {
+				return &CorruptError{seg.Path, at, fmt.Sprintf("a record reaches past %d, where the next segment begins", next)}
+			}
+			s.skip(rec)
+			found.end = rec.Next
+			if rec.Payload[0] >= kindLimit {
+				found.records++
+				continue
+			}
+			mark, _, err := own(rec.Payload, at)
+			if err != nil {
+				return &CorruptError{seg.Path, at, err.Error()}
+			}
+			found.mark = max(found.mark, mark)
+		case seg.Sealed && what == foundEnd && s.pos == s.size && at < next:
+			// It ends where a record ends, so it is as likely that a file is missing as that this one was
+			// cut.
+			return fmt.Errorf("%s: %w: it ends at offset %d, the next segment begins at %d", seg.Path, ErrGap, at, next)
+		case seg.Sealed && what == foundEnd && s.pos == s.size:
+			return nil
+		case seg.Sealed && at == next:
+			return &CorruptError{seg.Path, at, fmt.Sprintf("%d bytes behind the place where the next segment begins", s.size-s.pos)}
+		case seg.Sealed && what == foundEnd:
+			return &CorruptError{seg.Path, at, "zeros in a sealed segment"}
+		case seg.Sealed:
+			return &CorruptError{seg.Path, at, reason}
+		case what == foundEnd:
+			return nil
+		default:
+			vouched, err := s.vouched(s.pos)
+			if err != nil {
+				return err
+			}
+			if vouched {
+				return &CorruptError{seg.Path, at, reason + ", and a later mark says that it was synced"}
+			}
+			found.torn = reason
+			return nil
+		}
+	}
+}
+
+// checkCursor refuses a cursor that this log cannot have given: one inside an intact record, or behind
+// the end of the data.
+//
+// A record that verifies at the cursor answers at once, and so does a file that ends there in a byte
+// that is not zero, which is how a clean close leaves it. Only otherwise the segment is walked through
+// from its beginning.
+func checkCursor(s *scanner, seg Segment, cursor Offset) error {
+	if cursor <= seg.Base || cursor > seg.Base+Offset(s.size) {
+		return nil
+	}
+	if _, what, _, err := s.peek(); err != nil || what == foundRecord {
+		return err
+	}
+	if s.pos == s.size {
+		before, err := s.window(s.pos-1, 1)
+		if err != nil || len(before) == 1 && before[0] != 0 {
+			return err
+		}
+	}
+	where, err := placeOf(s.f, seg.Base, cursor)
+	switch {
+	case err != nil:
+		return err
+	case where == placeInside:
+		return &CorruptError{seg.Path, cursor, "the cursor lies inside an intact record"}
+	case where == placeBehind && !seg.Sealed:
+		return fmt.Errorf("%s: %w: the data ends below the cursor %d", seg.Path, ErrAhead, cursor)
+	}
+	return nil
+}
+
+// cut takes the torn tail off the active segment. Its bytes are durable in quarantine before they go,
+// so dying in between leaves a copy too many, never one too few.
+func (j *Journal) cut(reason string) (*TornTail, error) {
+	s, err := newScanner(j.active, j.base, j.base+Offset(j.pos))
+	if err != nil {
+		return nil, err
+	}
+	end, err := s.dataEnd(j.pos)
+	if err != nil {
+		return nil, err
+	}
+	torn := &TornTail{
+		Segment: filepath.Join(j.dir, segmentName(j.base)),
+		Offset:  j.base + Offset(j.pos), Bytes: end - j.pos, Reason: reason,
+	}
+	if torn.Quarantine, err = j.quarantine(torn.Offset, j.active, j.pos, end); err != nil {
+		return nil, fmt.Errorf("quarantine the torn tail at %d: %w", torn.Offset, err)
+	}
+	if err := j.active.Truncate(j.pos); err != nil {
+		return nil, fmt.Errorf("cut the torn tail at %d: %w", torn.Offset, err)
+	}
+	if err := j.active.Sync(); err != nil {
+		return nil, fmt.Errorf("cut the torn tail at %d: %w", torn.Offset, err)
+	}
+	j.size = j.pos
+	return torn, nil
+}
+
+// quarantine copies the bytes [from, to) of a file to a new file, durable when it returns.
+func (j *Journal) quarantine(off Offset, src File, from, to int64) (string, error) {
+	dir := filepath.Join(j.dir, quarantineDir)
+	if err := j.fs.Mkdir(dir); err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", err
+	}
+	// The folder may have been made by a recovery that died before it synced the name.
+	if err := j.fs.SyncDir(j.dir); err != nil {
+		return "", err
+	}
+	for nanos := j.opts.Now().UnixNano(); ; nanos++ {
+		name := filepath.Join(dir, fmt.Sprintf("%016x-%d.bin", uint64(off), nanos))
+		dst, err := j.fs.Create(name)
+		if errors.Is(err, fs.ErrExist) {
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		err = copyRange(dst, src, from, to, 0)
+		if err == nil {
+			err = dst.Sync()
+		}
+		err = errors.Join(err, dst.Close())
+		if err == nil {
+			err = j.fs.SyncDir(dir)
+		}
+		return name, err
+	}
+}
+
+// copyRange copies the bytes [from, to) of src to position at of dst.
+func copyRange(dst, src File, from, to, at int64) error {
+	buf := make([]byte, min(to-from, 1<<20))
+	for from < to {
+		b := buf[:min(int64(len(buf)), to-from)]
+		if n, err := src.ReadAt(b, from); n < len(b) {
+			return err
+		}
+		if _, err := dst.WriteAt(b, at); err != nil {
+			return err
+		}
+		from, at = from+int64(len(b)), at+int64(len(b))
+	}
+	return nil
+}
+
+// renew writes the records from off on once more and syncs them.
+//
+// That they can be read does not mean that the disk has them: a process that was killed may have died
+// before its sync, and after a sync that failed the page cache holds, as clean, what was never
+// written. Writing makes the pages dirty again, so that the sync has to write them.
+func (j *Journal) renew(off Offset) error {
+	from := int64(off - j.base)
+	if from < j.pos {
+		if err := copyRange(j.active, j.active, from, j.pos, from); err != nil {
+			return fmt.Errorf("write %s once more from %d: %w", segmentName(j.base), from, err)
+		}
+	}
+	if err := j.active.Sync(); err != nil {
+		return fmt.Errorf("sync %s: %w", segmentName(j.base), err)
+	}
+	return nil
+}
+
+// syncFolders makes the names durable that lead to the records: the process that made them may have
+// died before it did.
+func (j *Journal) syncFolders(empty bool) error {
+	if err := j.fs.SyncDir(j.dir); err != nil {
+		return fmt.Errorf("sync the journal's folder: %w", err)
+	}
+	for i, dir := range parents(j.dir) {
+		err := j.fs.SyncDir(dir)
+		switch {
+		case i == 0 && err != nil:
+			return fmt.Errorf("sync the journal's parent folder: %w", err)
+		case !empty:
+			// Records were acknowledged through these folders, so the ones above have been synced.
+			return nil
+		case err != nil:
+			// One that we may not even open is none that a process of ours has made.
+			return nil
+		}
+	}
+	return nil
+}

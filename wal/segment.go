@@ -1,0 +1,353 @@
+package wal
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+const (
+	segmentSuffix = ".wal"
+	lockName      = "LOCK"
+	quarantineDir = "quarantine"
+)
+
+// Segment is a file of the journal.
+type Segment struct {
+	Base   Offset // global offset of its first byte, which its name tells
+	Size   int64  // the file's length in bytes; the last one's may include zeros written ahead
+	Path   string
+	Sealed bool // a later segment exists: it holds records to its last byte and never changes again
+}
+
+// Segments lists the segments of the journal in dir, oldest first, without reading them.
+func Segments(dir string, o Options) ([]Segment, error) {
+	o = o.withDefaults()
+	segs, err := listSegments(o.FS, dir)
+	if err != nil {
+		return nil, fmt.Errorf("list segments: %w", err)
+	}
+	for i := range segs {
+		f, err := o.FS.Open(segs[i].Path)
+		if err != nil {
+			return nil, fmt.Errorf("list segments: %w", err)
+		}
+		segs[i].Size, err = f.Size()
+		f.Close()
+		if err != nil {
+			return nil, fmt.Errorf("list segments: %w", err)
+		}
+	}
+	return segs, nil
+}
+
+func segmentName(base Offset) string {
+	return fmt.Sprintf("%016x%s", uint64(base), segmentSuffix)
+}
+
+// parseSegmentName accepts just what segmentName makes, so that no two names mean one base.
+func parseSegmentName(name string) (Offset, bool) {
+	digits, ok := strings.CutSuffix(name, segmentSuffix)
+	if !ok || len(digits) != 16 || strings.ToLower(digits) != digits {
+		return 0, false
+	}
+	base, err := strconv.ParseUint(digits, 16, 64)
+	return Offset(base), err == nil
+}
+
+// listSegments returns the segments in dir by their bases, without their sizes.
+func listSegments(fsys FS, dir string) ([]Segment, error) {
+	names, err := fsys.List(dir)
+	if err != nil {
+		return nil, err
+	}
+	var segs []Segment
+	for _, name := range names {
+		if base, ok := parseSegmentName(name); ok {
+			segs = append(segs, Segment{Base: base, Path: filepath.Join(dir, name)})
+		}
+	}
+	slices.SortFunc(segs, func(a, b Segment) int { return cmp.Compare(a.Base, b.Base) })
+	for i := range len(segs) - 1 {
+		segs[i].Sealed = true
+	}
+	return segs, nil
+}
+
+// segmentOf returns the index of the segment that off lies in, or would lie in if it were there: the
+// last one whose base is not above it. It is -1 when all begin above it.
+func segmentOf(segs []Segment, off Offset) int {
+	i, found := slices.BinarySearchFunc(segs, off, func(s Segment, off Offset) int { return cmp.Compare(s.Base, off) })
+	if found {
+		return i
+	}
+	return i - 1
+}
+
+// scanner walks over the records of one segment file.
+type scanner struct {
+	f    File
+	base Offset
+	size int64 // look no further: the file's length when it was last asked
+	pos  int64 // of the next record
+
+	buf   []byte
+	bufAt int64 // position in the file of buf[0]
+}
+
+// scanned is what a scanner found at a position.
+type scanned int
+
+const (
+	foundRecord  scanned = iota
+	foundEnd             // nothing but zeros from here to the end of the file, or nothing
+	foundInvalid         // something that is no record
+)
+
+// readAhead is how much a scanner reads at a time.
+const readAhead = 256 << 10
+
+func newScanner(f File, base Offset, at Offset) (*scanner, error) {
+	s := &scanner{f: f, base: base, pos: int64(at - base)}
+	return s, s.refresh()
+}
+
+// refresh looks anew at a file that another goroutine or process may have written to.
+func (s *scanner) refresh() error {
+	size, err := s.f.Size()
+	s.size, s.buf = size, s.buf[:0]
+	return err
+}
+
+func (s *scanner) offset() Offset { return s.base + Offset(s.pos) }
+
+// window returns up to n bytes of the file at pos, fewer only at its end. They are valid until the
+// next call.
+func (s *scanner) window(pos int64, n int) ([]byte, error) {
+	n = int(min(int64(n), s.size-pos))
+	if n <= 0 {
+		return nil, nil
+	}
+	if pos >= s.bufAt && pos+int64(n) <= s.bufAt+int64(len(s.buf)) {
+		return s.buf[pos-s.bufAt:][:n], nil
+	}
+	want := int(min(int64(max(n, readAhead)), s.size-pos))
+	if cap(s.buf) < want {
+		s.buf = make([]byte, want)
+	}
+	s.buf = s.buf[:want]
+	s.bufAt = pos
+	got, err := s.f.ReadAt(s.buf, pos)
+	if errors.Is(err, io.EOF) {
+		err = nil // cut by somebody since its size was asked: what is left is judged as it is
+	}
+	s.buf = s.buf[:got]
+	if err != nil {
+		return nil, fmt.Errorf("read at offset %d: %w", s.base+Offset(pos), err)
+	}
+	return s.buf[:min(n, got)], nil
+}
+
+// peek looks at what begins at the scanner's position. The record's payload is valid until the next
+// call, and is the scanner's.
+func (s *scanner) peek() (rec Record, found scanned, reason string, err error) {
+	b, err := s.window(s.pos, headerSize)
+	if err != nil {
+		return rec, 0, "", err
+	}
+	if allZero(b) {
+		zeros, err := s.zerosFrom(s.pos + int64(len(b)))
+		switch {
+		case err != nil:
+			return rec, 0, "", err
+		case zeros:
+			return rec, foundEnd, "", nil
+		}
+		return rec, foundInvalid, "zeros with data behind them", nil
+	}
+	// The length is held against the file before anything is allocated by it.
+	if h, ok := decodeHeader(b); ok && int64(h.length) <= s.size-s.pos-headerSize {
+		if b, err = s.window(s.pos, headerSize+int(h.length)); err != nil {
+			return rec, 0, "", err
+		}
+	}
+	size, reason := verifyRecord(b, s.offset())
+	if reason != "" {
+		return rec, foundInvalid, reason, nil
+	}
+	rec = Record{Offset: s.offset(), Next: s.offset() + Offset(size), Payload: b[headerSize:size]}
+	copy(rec.Hash[:], b[8:])
+	return rec, foundRecord, "", nil
+}
+
+// skip goes past a record that peek found.
+func (s *scanner) skip(rec Record) { s.pos = int64(rec.Next - s.base) }
+
+func (s *scanner) zerosFrom(pos int64) (bool, error) {
+	for pos < s.size {
+		b, err := s.window(pos, readAhead)
+		if err != nil || !allZero(b) {
+			return false, err
+		}
+		if len(b) == 0 {
+			return true, nil
+		}
+		pos += int64(len(b))
+	}
+	return true, nil
+}
+
+func allZero(b []byte) bool {
+	for len(b) >= 8 {
+		if b[0]|b[1]|b[2]|b[3]|b[4]|b[5]|b[6]|b[7] != 0 {
+			return false
+		}
+		b = b[8:]
+	}
+	for _, c := range b {
+		if c != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// dataEnd returns the position behind the last byte from pos on that is not zero.
+func (s *scanner) dataEnd(pos int64) (int64, error) {
+	end := pos
+	for pos < s.size {
+		b, err := s.window(pos, readAhead)
+		if err != nil {
+			return 0, err
+		}
+		if len(b) == 0 {
+			break
+		}
+		for i := len(b) - 1; i >= 0; i-- {
+			if b[i] != 0 {
+				end = pos + int64(i) + 1
+				break
+			}
+		}
+		pos += int64(len(b))
+	}
+	return end, nil
+}
+
+// markHead is how a mark begins: its length as u32 LE.
+var markHead = []byte{markPayload, 0, 0, 0}
+
+// vouched reports whether an intact mark behind pos says that pos had been synced. It looks at every
+// byte, since behind damage nothing tells where records begin.
+//
+// A payload could hold the bytes of a mark, for the very offset it lies at; canonical JSON cannot, as
+// it has no bytes below 0x20.
+func (s *scanner) vouched(pos int64) (bool, error) {
+	at := s.base + Offset(pos)
+	for from := pos + 1; s.size-from >= markSize; {
+		b, err := s.window(from, readAhead)
+		if err != nil {
+			return false, err
+		}
+		if len(b) < markSize {
+			return false, nil
+		}
+		for i := 0; ; i++ {
+			next := bytes.Index(b[i:], markHead)
+			if next < 0 || i+next+markSize > len(b) {
+				break
+			}
+			if i += next; b[i+headerSize] != kindMark {
+				continue
+			}
+			off := s.base + Offset(from) + Offset(i)
+			if _, reason := verifyRecord(b[i:i+markSize], off); reason != "" {
+				continue
+			}
+			if mark, isMark, err := own(b[i+headerSize:i+markSize], off); err == nil && isMark && mark > at {
+				return true, nil
+			}
+		}
+		from += int64(len(b) - markSize + 1)
+	}
+	return false, nil
+}
+
+// resync returns the position of the first intact record at or behind pos and below limit.
+//
+// Every byte is tried. Of canonical JSON none passes as the beginning of a length, so the checksum is
+// rarely computed in vain; other payloads can make this slow, never wrong.
+func (s *scanner) resync(pos, limit int64) (int64, bool, error) {
+	for ; pos < limit && s.size-pos > headerSize; pos++ {
+		b, err := s.window(pos, headerSize+1)
+		if err != nil {
+			return 0, false, err
+		}
+		h, ok := decodeHeader(b)
+		if !ok || int64(h.length) > s.size-pos-headerSize {
+			continue
+		}
+		// Read beside the buffer, which stays where the search goes on.
+		whole := make([]byte, headerSize+int(h.length))
+		if _, err := s.f.ReadAt(whole, pos); err != nil {
+			if errors.Is(err, io.EOF) {
+				continue
+			}
+			return 0, false, fmt.Errorf("read at offset %d: %w", s.base+Offset(pos), err)
+		}
+		if _, reason := verifyRecord(whole, s.base+Offset(pos)); reason == "" {
+			return pos, true, nil
+		}
+	}
+	return 0, false, nil
+}
+
+// place is how an offset lies in a segment.
+type place int
+
+const (
+	placeOpen   place = iota // nothing says otherwise: it may be where a record begins
+	placeInside              // inside an intact record
+	placeBehind              // behind the end of the data
+)
+
+// placeOf walks over a segment from its beginning to tell how off, which its file reaches, lies in it.
+// What is damaged below off is not judged, only stepped over.
+func placeOf(f File, base, off Offset) (place, error) {
+	s, err := newScanner(f, base, base)
+	if err != nil {
+		return 0, err
+	}
+	target := int64(off - base)
+	for s.pos < target {
+		rec, found, _, err := s.peek()
+		if err != nil {
+			return 0, err
+		}
+		switch found {
+		case foundRecord:
+			if rec.Offset < off && off < rec.Next {
+				return placeInside, nil
+			}
+			s.skip(rec)
+		case foundEnd:
+			return placeBehind, nil
+		case foundInvalid:
+			next, ok, err := s.resync(s.pos+1, target)
+			if err != nil {
+				return 0, err
+			}
+			if !ok {
+				return placeOpen, nil
+			}
+			s.pos = next
+		}
+	}
+	return placeOpen, nil
+}

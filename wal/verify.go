@@ -1,0 +1,207 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+)
+
+// Report is what Verify counted and found.
+type Report struct {
+	Segments  int
+	First     Offset // of the first segment left; above 0 when the journal was trimmed
+	End       Offset // behind the last intact record
+	Records   int    // without the journal's own
+	Bytes     int64  // of records, the journal's own included
+	Marks     int
+	Fillers   int   // gaps that a repair closed
+	FillBytes int64 // of those
+	// Torn is a tail that recovery would cut, or nil. Beside a live writer it may be a record that is
+	// being written.
+	Torn *TornTail
+	// Damage is where acknowledged data is hurt, in the order of the log.
+	Damage []*CorruptError
+}
+
+// Verify reads every record of the journal in dir and checks it against its checksum and its content
+// hash, and the segments against each other. It changes nothing and works beside a live writer; in the
+// writer's process it looks at what is synced. What is wrong with the log is in the report; an error
+// means that it could not be read.
+//
+// visit, if not nil, is called with each of the caller's records in order; its payload is valid during
+// the call. An error that it returns ends the walk.
+func Verify(dir string, o Options, visit func(Record) error) (Report, error) {
+	o = o.withDefaults()
+	var rep Report
+	canonical, err := o.FS.Canonical(dir)
+	if err != nil {
+		return rep, fmt.Errorf("verify journal: %w", err)
+	}
+	v := verifier{fs: o.FS, dir: dir, rep: &rep, visit: visit}
+	if w := writerOf(o.FS, canonical); w != nil {
+		v.limited, v.limit = true, w.Synced()
+	}
+	if err := v.walk(); err != nil {
+		return rep, fmt.Errorf("verify journal: %w", err)
+	}
+	return rep, nil
+}
+
+type verifier struct {
+	fs      FS
+	dir     string
+	limited bool
+	limit   Offset
+	rep     *Report
+	visit   func(Record) error
+}
+
+// walk goes from segment to segment and ends with the one that was the last when its end was looked at.
+// The folder is listed again after each, since a writer may rotate, or trim, meanwhile.
+func (v *verifier) walk() error {
+	segs, err := listSegments(v.fs, v.dir)
+	if err != nil || len(segs) == 0 {
+		return err
+	}
+	v.rep.First, v.rep.End = segs[0].Base, segs[0].Base
+	for at := 0; at >= 0 && at < len(segs); {
+		seg := segs[at]
+		f, err := v.fs.Open(seg.Path)
+		if errors.Is(err, fs.ErrNotExist) && v.rep.Segments == 0 {
+			// Trimmed since it was listed.
+			return v.walk()
+		}
+		if err != nil {
+			return err
+		}
+		last, err := v.segment(f, seg)
+		f.Close()
+		if err != nil || last {
+			v.rep.Segments++
+			return err
+		}
+		v.rep.Segments++
+		if segs, err = listSegments(v.fs, v.dir); err != nil {
+			return err
+		}
+		at = segmentOf(segs, seg.Base) + 1
+	}
+	return nil
+}
+
+// segment walks over one segment, and reports whether it was the last one when its end was seen.
+func (v *verifier) segment(f File, seg Segment) (last bool, err error) {
+	if v.rep.Segments > 0 {
+		switch {
+		case seg.Base > v.rep.End:
+			v.damageIn(filepath.Join(v.dir, segmentName(v.rep.End)), v.rep.End,
+				fmt.Sprintf("the log is missing from here to %d, where the next segment begins", seg.Base))
+		case seg.Base < v.rep.End:
+			v.damageIn(seg.Path, seg.Base, fmt.Sprintf("it overlaps the segment before it, whose data ends at %d", v.rep.End))
+		}
+	}
+	v.rep.End = max(v.rep.End, seg.Base)
+	s, err := newScanner(f, seg.Base, seg.Base)
+	if err != nil {
+		return false, err
+	}
+	fresh := false // the bytes at s.pos were read after it was known whether the segment is sealed
+	for {
+		if v.limited && s.offset() >= v.limit {
+			return true, nil
+		}
+		rec, what, reason, err := s.peek()
+		switch {
+		case err != nil:
+			return false, err
+		case what == foundRecord:
+			if err := v.count(seg, rec); err != nil {
+				return false, err
+			}
+			s.skip(rec)
+			fresh = false
+			continue
+		case !fresh:
+			if seg.Sealed, err = v.sealed(seg); err != nil {
+				return false, err
+			}
+			if err := s.refresh(); err != nil {
+				return false, err
+			}
+			fresh = true
+			continue
+		case what == foundEnd && (!seg.Sealed || s.pos == s.size):
+			return !seg.Sealed, nil
+		case what == foundEnd:
+			v.damageIn(seg.Path, s.offset(), "zeros in a sealed segment")
+			return false, nil
+		}
+		done, err := v.invalid(s, seg, reason)
+		if err != nil || done {
+			return !seg.Sealed, err
+		}
+	}
+}
+
+// sealed looks anew whether there is a segment behind this one.
+func (v *verifier) sealed(seg Segment) (bool, error) {
+	if seg.Sealed {
+		return true, nil
+	}
+	segs, err := listSegments(v.fs, v.dir)
+	return err == nil && len(segs) > 0 && segs[len(segs)-1].Base > seg.Base, err
+}
+
+func (v *verifier) count(seg Segment, rec Record) error {
+	v.rep.Bytes += int64(rec.Next - rec.Offset)
+	v.rep.End = max(v.rep.End, rec.Next)
+	if rec.Payload[0] >= kindLimit {
+		v.rep.Records++
+		if v.visit != nil {
+			return v.visit(rec)
+		}
+		return nil
+	}
+	_, isMark, err := own(rec.Payload, rec.Offset)
+	switch {
+	case err != nil:
+		v.damageIn(seg.Path, rec.Offset, err.Error())
+	case isMark:
+		v.rep.Marks++
+	default:
+		v.rep.Fillers++
+		v.rep.FillBytes += int64(rec.Next - rec.Offset)
+	}
+	return nil
+}
+
+// invalid judges what is no record: damage, behind which the walk goes on at the next intact record, or
+// a torn tail, which ends it.
+func (v *verifier) invalid(s *scanner, seg Segment, reason string) (done bool, err error) {
+	at := s.pos
+	damaged := seg.Sealed || v.limited
+	if !damaged {
+		if damaged, err = s.vouched(at); err != nil {
+			return true, err
+		}
+	}
+	if !damaged {
+		end, err := s.dataEnd(at)
+		v.rep.Torn = &TornTail{Segment: seg.Path, Offset: s.offset(), Bytes: end - at, Reason: reason}
+		return true, err
+	}
+	v.damageIn(seg.Path, s.offset(), reason)
+	next, ok, err := s.resync(at+1, s.size)
+	if err != nil || !ok {
+		// The rest is part of this damage: nothing in it can be told apart.
+		v.rep.End = max(v.rep.End, s.base+Offset(s.size))
+		return true, err
+	}
+	s.pos = next
+	return false, nil
+}
+
+func (v *verifier) damageIn(path string, at Offset, reason string) {
+	v.rep.Damage = append(v.rep.Damage, &CorruptError{path, at, reason})
+}
