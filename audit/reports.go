@@ -1,0 +1,134 @@
+package audit
+
+import (
+	"time"
+
+	"github.com/auditsql/auditsql/wal"
+)
+
+// Filter selects records. The zero value selects all; what is set must all hold.
+type Filter struct {
+	Agent         *AgentID
+	From, To      *uint64 // of the timestamp, in the store's unit, both inclusive
+	SubjectGlob   *string // * ? and […], case matters
+	Predicate     *string
+	Lens          *string
+	Lifecycle     *Lifecycle // of the question
+	Result        *Hash
+	Attributes    []Attribute
+	MinConfidence *float32
+	MaxConfidence *float32
+
+	Limit       int // 0: no limit
+	Descending  bool
+	ByAdmission bool // in the order of admission; otherwise by (timestamp, query id)
+}
+
+// Attribute is a key and a value as text: a string as it is, a number in canonical JSON, true or false.
+type Attribute struct {
+	Key, Value string
+}
+
+// PutResult is what became of one record of a batch.
+type PutResult struct {
+	ID        QueryID
+	Duplicate bool  // the same bytes had been stored before
+	Err       error // ErrInvalid or ErrConflict; nothing of the record was stored
+}
+
+// Recovery is what opening a store found and did.
+type Recovery struct {
+	Created  bool // there was no store
+	Replayed int  // records that the journal had and SQLite lacked
+	Rejected int  // those of them that could not be taken; see Verify
+	Torn     *wal.TornTail
+	Rebuilt  bool // SQLite was lost or not to be believed, and was built anew from the journal
+	Checked  bool // it was not to be believed, the journal does not reach back, and it was checked and reindexed
+	// Aside is the folder that a database was moved to which was not to be believed.
+	Aside string
+	Notes []string // what a person should read
+}
+
+// Stats is what is known without a scan.
+type Stats struct {
+	Dir        string    `json:"dir"`
+	StoreID    string    `json:"store_id"`
+	TimeUnit   TimeUnit  `json:"time_unit"`
+	JournalDir string    `json:"journal_dir"`
+	Retention  Retention `json:"retention"`
+
+	Audits        uint64  `json:"audits"`
+	Agents        uint64  `json:"agents"`
+	Contributions uint64  `json:"contributions"`
+	Rejected      uint64  `json:"rejected"`
+	Oldest        *uint64 `json:"oldest"` // timestamps in the store's unit; nil when there is none
+	Newest        *uint64 `json:"newest"`
+
+	// Offsets of the journal. Durable is up to where SQLite is known to be on disk, nil when nothing is
+	// known (always so outside the writer's process).
+	JournalFirst wal.Offset  `json:"journal_first"`
+	JournalEnd   wal.Offset  `json:"journal_end"`
+	Applied      wal.Offset  `json:"applied"`
+	Durable      *wal.Offset `json:"durable"`
+	LagBytes     uint64      `json:"lag_bytes"` // of journal that is not yet applied
+
+	Segments     int   `json:"segments"`
+	JournalBytes int64 `json:"journal_bytes"`
+	SQLiteBytes  int64 `json:"sqlite_bytes"`
+	SQLiteWAL    int64 `json:"sqlite_wal_bytes"`
+
+	Writer       int   `json:"writer_pid"`    // 0 when there is none or it is not known
+	Writing      bool  `json:"writing"`       // somebody has the store open for writing
+	Backlog      int   `json:"backlog"`       // records acknowledged and not applied; in the writer's process
+	BacklogBytes int64 `json:"backlog_bytes"` // likewise
+
+	// RecentPerSecond is the rate over the newest records, at most 1,000 of them, by their timestamps.
+	RecentPerSecond float64 `json:"recent_per_second"`
+}
+
+// VerifyOptions say how thoroughly to look.
+type VerifyOptions struct {
+	// Quick leaves out what reads everything: the records of kv against the forensic tables and against
+	// the journal, and SQLite's full integrity check.
+	Quick bool
+	// Progress, if set, is told now and then what is being checked and how much of it has been.
+	Progress func(stage string, done uint64)
+}
+
+// VerifyReport is what was counted, and what is wrong.
+type VerifyReport struct {
+	Journal       wal.Report `json:"journal"`
+	Audits        uint64     `json:"audits"`
+	Contributions uint64     `json:"contributions"`
+	Attributes    uint64     `json:"attributes"`
+	Agents        uint64     `json:"agents"`
+	AgentKeys     uint64     `json:"agent_keys"`
+	Matched       uint64     `json:"matched"`  // journal records that kv has, byte for byte
+	Rejected      uint64     `json:"rejected"` // rows in table rejected
+	NotApplied    uint64     `json:"not_applied"`
+	Quick         bool       `json:"quick"`
+	// Problems are what makes the store not to be trusted, a line each; at most MaxProblems are kept, and
+	// Total counts them all.
+	Problems []string `json:"problems"`
+	Total    uint64   `json:"total_problems"`
+	// Notes are what a person should know and what is no damage: a torn tail, gaps that were repaired.
+	Notes []string      `json:"notes"`
+	Took  time.Duration `json:"took_ns"`
+}
+
+// MaxProblems is how many problems a VerifyReport keeps.
+const MaxProblems = 100
+
+// OK reports whether nothing is wrong.
+func (r *VerifyReport) OK() bool { return r.Total == 0 }
+
+// BackupReport is what a backup copied.
+type BackupReport struct {
+	Dir      string       `json:"dir"`
+	Audits   uint64       `json:"audits"`
+	Applied  wal.Offset   `json:"applied"`
+	End      wal.Offset   `json:"journal_end"`
+	Segments int          `json:"segments"`
+	Bytes    int64        `json:"bytes"`
+	Verified VerifyReport `json:"verified"`
+}
