@@ -1,19 +1,10 @@
 package audit_test
 
 import (
-	"strings"
 	"testing"
 
 	"github.com/auditsql/auditsql/audit"
-	"github.com/zeebo/blake3"
 )
-
-// hashOf makes a hash that looks like one.
-func hashOf(parts ...string) audit.Hash {
-	return blake3.Sum256([]byte(strings.Join(parts, "\x1f")))
-}
-
-func ptr[T any](v T) *T { return &v }
 
 // bigRecord has n contributions with weights of seven digits, as a ranked list of passages has.
 func bigRecord(n int) audit.QueryAudit {

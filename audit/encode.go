@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"encoding/hex"
 	"fmt"
 	"math"
 	"slices"
@@ -70,7 +71,7 @@ func (q *QueryAudit) encode(dst []byte) ([]byte, QueryID, *FieldError) {
 		return out, q.QueryID, nil
 	}
 	id := QueryID(blake3.Sum256(out[start:]))
-	id.putHex((*[hexLen]byte)(out[start+len(openQueryID):]))
+	hex.Encode(out[start+len(openQueryID):], id[:])
 	return out, id, nil
 }
 
@@ -78,9 +79,12 @@ func errTooLarge(n int) *FieldError {
 	return invalid("more than 16 MiB encoded: %d bytes", n)
 }
 
-// The fixed text between the values. A contribution's is most of a record, so it is copied in few pieces.
+// The fixed text between values that the decoder knows as well. A contribution's is a third of a record, so
+// it is copied and compared in few pieces.
 const (
 	openQueryID    = `{"query_id":"`
+	openAgentID    = `","agent_id":`
+	openTimestamp  = `,"timestamp":`
 	openAssertion  = `{"assertion_hash":"`
 	openWeight     = `","weight":`
 	openSource     = `,"source_hash":"`
@@ -98,14 +102,14 @@ func (q *QueryAudit) appendFields(dst []byte) ([]byte, *FieldError) {
 	if q.Timestamp > MaxTimestamp {
 		return nil, invalid("must be at most 2^63-1, not %d", q.Timestamp).in("timestamp")
 	}
-	// Weights have up to 10 digits or so beyond the shortest.
+	// Weights usually have up to ten characters more than the shortest, lifecycles three.
 	dst = slices.Grow(dst, 600+len(list)*(minContributed+12))
 
 	dst = append(dst, openQueryID...)
 	dst = q.QueryID.appendHex(dst)
-	dst = append(dst, `","agent_id":`...)
+	dst = append(dst, openAgentID...)
 	dst = appendHash(dst, q.AgentID)
-	dst = append(dst, `,"timestamp":`...)
+	dst = append(dst, openTimestamp...)
 	dst = strconv.AppendUint(dst, q.Timestamp, 10)
 	dst = append(dst, `,"params":`...)
 	dst, err := q.Params.append(dst)
@@ -320,7 +324,7 @@ func appendString(dst []byte, s string) ([]byte, *FieldError) {
 			dst = append(dst, '\\', short)
 		} else {
 			dst = append(dst, `\u00`...)
-			dst = append(dst, hexPairs[c][0], hexPairs[c][1])
+			dst = hex.AppendEncode(dst, []byte{c})
 		}
 		i++
 		written = i

@@ -30,9 +30,20 @@ func appendFloat32(dst []byte, v float32) []byte {
 	size := v
 	if size < 0 {
 		size = -size
+		dst = append(dst, '-')
 	}
-	return appendShortest(dst, float64(v), 32, size < 1e-6 || size >= 1e21)
+	if size == oddTie {
+		return append(dst, "0.00024414062"...)
+	}
+	return appendShortest(dst, float64(size), 32, size < 1e-6 || size >= 1e21)
 }
+
+// oddTie is 2^-12, 0.000244140625. Two numbers of eight digits are equally near to it and read back to it as
+// a float32; ECMAScript, and so RFC 8785, wants the one that ends in an even digit. strconv of Go 1.26
+// does so in every other such case, but here writes 0.00024414063: between a power of two and its
+// smaller neighbour it rounds up. It is the only float32 of that kind (all 254 powers were compared with
+// exact arithmetic), and no float64 is.
+const oddTie = 1.0 / (1 << 12)
 
 func appendFloat64(dst []byte, v float64) []byte {
 	if whole := int64(v); v > -1e15 && v < 1e15 && float64(whole) == v {
@@ -66,7 +77,7 @@ func appendShortest(dst []byte, v float64, bits int, exponent bool) []byte {
 // false when it is too large for that. What is too small becomes 0, and -0 is 0.
 func parseFloat(literal []byte, bits int) (float64, bool) {
 	if len(literal) > maxLiteral {
-		literal = decimalOf(literal).literal()
+		literal = numeralOf(literal).literal()
 	}
 	v, err := strconv.ParseFloat(string(literal), bits)
 	if err != nil {
@@ -90,14 +101,14 @@ func parseAttributeNumber(literal []byte) (float64, *FieldError) {
 	if !ok {
 		return 0, invalid("does not fit in a 64-bit float: %s", excerpt(literal))
 	}
-	if size := math.Abs(v); size > maxInteger || size == maxInteger && decimalOf(literal).beyondMaxInteger() {
+	if size := math.Abs(v); size > maxInteger || size == maxInteger && numeralOf(literal).beyondMaxInteger() {
 		return 0, errInteger()
 	}
 	return v, nil
 }
 
-// A decimal is the number 0.DIGITS × 10^exponent, without its sign; no digits are zero.
-type decimal struct {
+// A numeral is the number 0.DIGITS × 10^exponent, without its sign; no digits are zero.
+type numeral struct {
 	negative bool
 	digits   []byte // neither the first nor the last is '0'
 	exponent int64
@@ -107,9 +118,9 @@ type decimal struct {
 // between has at most 767. Of what follows, it matters only whether it is zero.
 const maxDigits = 800
 
-// decimalOf takes apart a literal that has JSON's grammar, of any length, in one pass.
-func decimalOf(literal []byte) decimal {
-	var d decimal
+// numeralOf takes apart a literal that has JSON's grammar, of any length, in one pass.
+func numeralOf(literal []byte) numeral {
+	var d numeral
 	if literal[0] == '-' {
 		d.negative = true
 		literal = literal[1:]
@@ -163,8 +174,8 @@ func decimalOf(literal []byte) decimal {
 	return d
 }
 
-// literal writes the decimal so briefly that strconv reads it exactly.
-func (d decimal) literal() []byte {
+// literal writes the numeral so briefly that strconv reads it exactly.
+func (d numeral) literal() []byte {
 	if len(d.digits) == 0 {
 		return []byte("0")
 	}
@@ -179,12 +190,8 @@ func (d decimal) literal() []byte {
 	return strconv.AppendInt(out, max(-99999, min(99999, d.exponent)), 10)
 }
 
-// beyondMaxInteger says whether the size of the decimal is more than 2^53. A float64 cannot: it rounds
-// 2^53 + 1 to 2^53.
-func (d decimal) beyondMaxInteger() bool {
-	const limit = "9007199254740992"
-	if d.exponent != int64(len(limit)) {
-		return len(d.digits) > 0 && d.exponent > int64(len(limit))
-	}
-	return string(d.digits) > limit
+// beyondMaxInteger says whether the size of a numeral is more than 2^53, given that the float64 nearest to it
+// is 2^53. That float64 cannot say it: it is also the nearest to 2^53 + 1.
+func (d numeral) beyondMaxInteger() bool {
+	return string(d.digits) > "9007199254740992"
 }

@@ -1,0 +1,240 @@
+package audit
+
+import (
+	"bytes"
+	"container/heap"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/auditsql/auditsql/kvshim"
+)
+
+// KVAudits is a Store over any ordered key/value store, without a journal: a record is as durable as the
+// key/value store makes it. The store that has a journal is DB.
+//
+// It is safe for use by several goroutines. Readers take no lock of its own.
+type KVAudits struct {
+	kv kvshim.Store
+
+	// first is held from looking for a key until it is written, so that of two puts at once with
+	// different bytes exactly one finds the key free. Against writers that share kv but not this lock,
+	// kv itself keeps audit keys from being written twice.
+	first sync.Mutex
+}
+
+var _ Store = (*KVAudits)(nil)
+
+// NewStore returns a Store that keeps its records in kv, under the keys of KeyOf and AgentKeyOf. It takes
+// over nothing: closing kv is up to the caller.
+func NewStore(kv kvshim.Store) *KVAudits {
+	return &KVAudits{kv: kv}
+}
+
+// PutAudit implements Store.
+func (s *KVAudits) PutAudit(ctx context.Context, q *QueryAudit) (QueryID, error) {
+	value, id, refused := q.encode(nil)
+	if refused != nil {
+		return QueryID{}, fmt.Errorf("put audit: %w", refused)
+	}
+	var batch kvshim.Batch
+	batch.Put(KeyOf(id), value)
+	if q.AgentID != nil {
+		batch.Put(AgentKeyOf(*q.AgentID, q.Timestamp, id), nil)
+	}
+	if err := s.putFirst(ctx, id, value, &batch); err != nil {
+		return QueryID{}, fmt.Errorf("put audit %s: %w", id, err)
+	}
+	return id, nil
+}
+
+// putFirst applies the batch unless the record is there already.
+func (s *KVAudits) putFirst(ctx context.Context, id QueryID, value []byte, batch *kvshim.Batch) error {
+	s.first.Lock()
+	defer s.first.Unlock()
+	stored, err := s.kv.Get(ctx, KeyOf(id))
+	switch {
+	case err == nil && bytes.Equal(stored, value):
+		return nil
+	case err == nil:
+		return ErrConflict
+	case !errors.Is(err, kvshim.ErrNotFound):
+		return err
+	}
+	err = s.kv.Apply(ctx, batch)
+	if errors.Is(err, kvshim.ErrWriteOnce) {
+		// Another writer over the same kv came between.
+		return ErrConflict
+	}
+	return err
+}
+
+// GetAudit implements Store.
+func (s *KVAudits) GetAudit(ctx context.Context, id QueryID) (*QueryAudit, error) {
+	q, err := s.get(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("get audit %s: %w", id, err)
+	}
+	return &q, nil
+}
+
+func (s *KVAudits) get(ctx context.Context, id QueryID) (QueryAudit, error) {
+	value, err := s.kv.Get(ctx, KeyOf(id))
+	if errors.Is(err, kvshim.ErrNotFound) {
+		return QueryAudit{}, ErrNotFound
+	}
+	if err != nil {
+		return QueryAudit{}, err
+	}
+	return parseStored(id, value)
+}
+
+// parseStored reads a value that was stored under id. What is wrong with it is no fault of the caller's
+// arguments, so its error is not ErrInvalid.
+func parseStored(id QueryID, value []byte) (QueryAudit, error) {
+	q, err := ParseAudit(value)
+	if err != nil {
+		return QueryAudit{}, fmt.Errorf("the stored record is damaged: %v", err)
+	}
+	if q.QueryID != id {
+		return QueryAudit{}, fmt.Errorf("the stored record is damaged: it calls itself %s", q.QueryID)
+	}
+	return q, nil
+}
+
+// AuditsForAgent implements Store.
+func (s *KVAudits) AuditsForAgent(ctx context.Context, agent AgentID, from, to uint64, limit int) ([]QueryAudit, error) {
+	audits, err := s.agentRange(ctx, agent, from, to, limit)
+	if err != nil {
+		return nil, fmt.Errorf("audits for agent %s: %w", agent, err)
+	}
+	return audits, nil
+}
+
+func (s *KVAudits) agentRange(ctx context.Context, agent AgentID, from, to uint64, limit int) ([]QueryAudit, error) {
+	if err := checkLimit(limit); err != nil {
+		return nil, err
+	}
+	audits := []QueryAudit{}
+	if from > to {
+		return audits, nil
+	}
+	start, end := AgentRange(agent, from, to)
+	options := kvshim.ScanOptions{Start: start, End: end, Limit: limit}
+	for pair, err := range s.kv.Scan(ctx, AgentPrefix(agent), options) {
+		if err != nil {
+			return nil, err
+		}
+		_, _, id, ok := ParseAgentKey(pair.Key)
+		if !ok {
+			return nil, fmt.Errorf("the key %x is no agent's key", pair.Key)
+		}
+		q, err := s.get(ctx, id)
+		if err != nil {
+			// Both keys were written in one batch, so the record must be there.
+			return nil, fmt.Errorf("audit %s: %w", id, err)
+		}
+		audits = append(audits, q)
+	}
+	return audits, nil
+}
+
+// ListRecent implements Store. There is no key in the order of time over all agents, so it reads every
+// record once and keeps the newest limit of them; DB asks an index instead.
+func (s *KVAudits) ListRecent(ctx context.Context, limit int) ([]QueryAudit, error) {
+	audits, err := s.recent(ctx, limit)
+	if err != nil {
+		return nil, fmt.Errorf("list recent audits: %w", err)
+	}
+	return audits, nil
+}
+
+func (s *KVAudits) recent(ctx context.Context, limit int) ([]QueryAudit, error) {
+	if err := checkLimit(limit); err != nil {
+		return nil, err
+	}
+	var newest oldestFirst
+	for pair, err := range s.kv.Scan(ctx, []byte(KeyPrefix), kvshim.ScanOptions{}) {
+		if err != nil {
+			return nil, err
+		}
+		id, ok := ParseKey(pair.Key)
+		if !ok {
+			return nil, fmt.Errorf("the key %x is no audit's key", pair.Key)
+		}
+		timestamp, err := storedTimestamp(id, pair.Value)
+		if err != nil {
+			return nil, fmt.Errorf("audit %s: %w", id, err)
+		}
+		r := recentAudit{timestamp, id, pair.Value}
+		switch {
+		case len(newest) < limit:
+			heap.Push(&newest, r)
+		case newest[0].before(r):
+			newest[0] = r
+			heap.Fix(&newest, 0)
+		}
+	}
+	audits := make([]QueryAudit, len(newest))
+	for i := len(newest) - 1; i >= 0; i-- {
+		r := heap.Pop(&newest).(recentAudit)
+		q, err := parseStored(r.id, r.value)
+		if err != nil {
+			return nil, fmt.Errorf("audit %s: %w", r.id, err)
+		}
+		audits[i] = q
+	}
+	return audits, nil
+}
+
+// storedTimestamp reads the timestamp of a stored record, in most cases without reading the rest of it.
+func storedTimestamp(id QueryID, value []byte) (uint64, error) {
+	if timestamp, ok := canonicalTimestamp(value); ok {
+		return timestamp, nil
+	}
+	q, err := parseStored(id, value)
+	return q.Timestamp, err
+}
+
+// recentAudit is a record that is not taken apart yet.
+type recentAudit struct {
+	timestamp uint64
+	id        QueryID
+	value     []byte
+}
+
+// before orders by (timestamp, query id).
+func (r recentAudit) before(other recentAudit) bool {
+	if r.timestamp != other.timestamp {
+		return r.timestamp < other.timestamp
+	}
+	return r.id.Compare(other.id) < 0
+}
+
+// oldestFirst is a heap.Interface with the oldest record at the root: the one that has to go when a newer
+// one comes.
+type oldestFirst []recentAudit
+
+func (h oldestFirst) Len() int           { return len(h) }
+func (h oldestFirst) Less(i, j int) bool { return h[i].before(h[j]) }
+func (h oldestFirst) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *oldestFirst) Push(r any)        { *h = append(*h, r.(recentAudit)) }
+func (h *oldestFirst) Pop() any {
+	last := len(*h) - 1
+	r := (*h)[last]
+	(*h)[last] = recentAudit{}
+	*h = (*h)[:last]
+	return r
+}
+
+// HasAuditsForAgent implements Store.
+func (s *KVAudits) HasAuditsForAgent(ctx context.Context, agent AgentID) (bool, error) {
+	for _, err := range s.kv.Scan(ctx, AgentPrefix(agent), kvshim.ScanOptions{Limit: 1}) {
+		if err != nil {
+			return false, fmt.Errorf("look for audits of agent %s: %w", agent, err)
+		}
+		return true, nil
+	}
+	return false, nil
+}
