@@ -19,17 +19,20 @@ package kvshim
 import (
 	"bytes"
 	"context"
-	"errors"
 	"iter"
+
+	"github.com/auditsql/auditsql/sqlstore"
 )
 
+// The errors of the contract are those of the layer below, so that they need no translation and are the
+// same whichever implementation returned them.
 var (
 	// ErrNotFound is returned by Get for a key that the store does not hold.
-	ErrNotFound = errors.New("key not found")
+	ErrNotFound = sqlstore.ErrNotFound
 
 	// ErrWriteOnce is returned by Put, Delete and Apply when they would change or remove a key of the
 	// audit families. Nothing has been written then, nor anything else of the batch.
-	ErrWriteOnce = errors.New("audit keys are written once: they are never changed and never deleted")
+	ErrWriteOnce = sqlstore.ErrWriteOnce
 )
 
 // Store is an ordered map from byte keys to byte values. Every method may be called from several

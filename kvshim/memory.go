@@ -2,7 +2,6 @@ package kvshim
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"fmt"
 	"hash/maphash"
@@ -68,7 +67,7 @@ func (m *Memory) write(ctx context.Context, ops []op) error {
 		held := root.get(o.key)
 		if held != nil && writtenOnce(o.key) {
 			if o.delete || !bytes.Equal(held.value, o.value) {
-				return fmt.Errorf("key %x: %w", o.key, ErrWriteOnce)
+				return fmt.Errorf("%w: key %x is there already", ErrWriteOnce, o.key)
 			}
 			continue
 		}
@@ -87,7 +86,11 @@ func (m *Memory) write(ctx context.Context, ops []op) error {
 func (m *Memory) Scan(ctx context.Context, prefix []byte, o ScanOptions) iter.Seq2[Pair, error] {
 	s, err := spanOf(prefix, o)
 	return func(yield func(Pair, error) bool) {
-		if err := cmp.Or(err, ctx.Err()); err != nil {
+		if err != nil {
+			yield(Pair{}, err)
+			return
+		}
+		if err := ctx.Err(); err != nil {
 			yield(Pair{}, err)
 			return
 		}
