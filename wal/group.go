@@ -163,15 +163,17 @@ func (j *Journal) commitLoop() {
 			j.queue = j.queue[1:]
 		}
 		closing := j.closed || j.failed != nil
+		hurry := j.hurry
+		j.hurry = false
 		j.mu.Unlock()
 
-		overdue := j.unsynced > 0 && j.opts.Now().Sub(j.firstAt) >= interval
+		overdue := j.unsynced > 0 && (hurry || j.opts.Now().Sub(j.firstAt) >= interval)
 		switch {
 		case g != nil:
 			if j.commit(g) != nil {
 				return
 			}
-			if interval > 0 && overdue && j.sync() != nil {
+			if interval > 0 && (overdue || hurry) && j.sync() != nil {
 				return
 			}
 			j.recycle(g)

@@ -2,7 +2,10 @@ package wal_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
+	"github.com/zeebo/blake3"
+	"hash/crc32"
 	"io"
 	"testing"
 
@@ -47,4 +50,16 @@ func readAll(t testing.TB, dir string, from wal.Offset, o wal.Options) []string 
 		}
 		payloads = append(payloads, string(rec.Payload))
 	}
+}
+
+// forge makes a record from the format's description alone.
+func forge(t testing.TB, off wal.Offset, payload []byte) []byte {
+	t.Helper()
+	hash := blake3.Sum256(payload)
+	seed := binary.LittleEndian.AppendUint64(nil, uint64(off))
+	seed = binary.LittleEndian.AppendUint32(seed, uint32(len(payload)))
+	seed = append(append(seed, hash[:]...), payload...)
+	rec := binary.LittleEndian.AppendUint32(nil, uint32(len(payload)))
+	rec = binary.LittleEndian.AppendUint32(rec, crc32.Checksum(seed, crc32.MakeTable(crc32.Castagnoli)))
+	return append(append(rec, hash[:]...), payload...)
 }

@@ -30,6 +30,7 @@ type Journal struct {
 	spare  []byte   // a buffer for the next group
 	failed error    // what poisoned the journal; set once
 	closed bool     // Close was called
+	hurry  bool     // Sync was called: do not wait for the interval to pass
 
 	wake chan struct{} // holds one token when the committer has something to look at
 	done chan struct{} // closed when the committer has ended
@@ -213,6 +214,17 @@ func (j *Journal) Wait(ctx context.Context, off Offset) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// Sync returns when everything that was appended before it is durable; at the levels that acknowledge
+// only what is, that is at once.
+func (j *Journal) Sync(ctx context.Context) error {
+	end := j.End()
+	j.mu.Lock()
+	j.hurry = true
+	j.mu.Unlock()
+	j.nudge()
+	return j.Wait(ctx, end)
 }
 
 // publish shows what a sync has made durable.

@@ -288,7 +288,8 @@ func (r *Reader) atEnd(what scanned, reason string) (moved bool, err error) {
 		return false, err
 	case what == foundRecord:
 		return true, nil
-	case sealed && segs[next].Base == r.pos && r.s.pos == r.s.size:
+	case sealed && r.s.pos == r.s.size && (segs[next].Base == r.pos || next == 0):
+		// With next 0 this segment has been trimmed: entering tells whether the next one was as well.
 		return true, r.leave()
 	case what == foundEnd:
 		again = "the data ends here"

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -29,19 +30,31 @@ type Segment struct {
 // Segments lists the segments of the journal in dir, oldest first, without reading them.
 func Segments(dir string, o Options) ([]Segment, error) {
 	o = o.withDefaults()
-	segs, err := listSegments(o.FS, dir)
+	segs, err := sizedSegments(o.FS, dir)
+	// A writer that trims may take one away between the list and the look at it.
+	for try := 0; errors.Is(err, fs.ErrNotExist) && try < 10; try++ {
+		segs, err = sizedSegments(o.FS, dir)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("list segments: %w", err)
 	}
+	return segs, nil
+}
+
+func sizedSegments(fsys FS, dir string) ([]Segment, error) {
+	segs, err := listSegments(fsys, dir)
+	if err != nil {
+		return nil, err
+	}
 	for i := range segs {
-		f, err := o.FS.Open(segs[i].Path)
+		f, err := fsys.Open(segs[i].Path)
 		if err != nil {
-			return nil, fmt.Errorf("list segments: %w", err)
+			return nil, err
 		}
 		segs[i].Size, err = f.Size()
 		f.Close()
 		if err != nil {
-			return nil, fmt.Errorf("list segments: %w", err)
+			return nil, err
 		}
 	}
 	return segs, nil

@@ -74,15 +74,7 @@ func archive(fsys FS, seg Segment, dir string) error {
 	if err := fsys.Remove(part); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	dst, err := fsys.Create(part)
-	if err != nil {
-		return err
-	}
-	err = copyRange(dst, src, 0, seg.Size, 0)
-	if err == nil {
-		err = dst.Sync()
-	}
-	if err = errors.Join(err, dst.Close()); err != nil {
+	if err := copyFile(fsys, src, seg.Size, part); err != nil {
 		return err
 	}
 	if err := fsys.Rename(part, name); err != nil {

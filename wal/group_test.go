@@ -1,0 +1,267 @@
+package wal_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/auditsql/auditsql/wal"
+)
+
+func TestManyWritersAtEveryLevel(t *testing.T) {
+	for name, level := range map[string]wal.Durability{
+		"each": wal.SyncEach, "group": wal.SyncGroup, "interval": wal.SyncInterval(time.Millisecond),
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			var synced atomic.Int64
+			j, _ := open(t, dir, wal.Options{
+				Durability: level, SegmentBytes: 20_000, Preallocate: 4096,
+				OnSync: func(s wal.Synced) { synced.Add(int64(s.Records)) },
+			})
+			const writers, each = 16, 40
+			var mu sync.Mutex
+			at := map[wal.Offset]string{}
+			var wg sync.WaitGroup
+			for w := range writers {
+				wg.Go(func() {
+					for i := range each {
+						p := fmt.Sprintf("{writer %d record %d}", w, i)
+						off, err := j.Append(context.Background(), []byte(p))
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						mu.Lock()
+						at[off] = p
+						mu.Unlock()
+					}
+				})
+			}
+			wg.Wait()
+			if err := j.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if len(at) != writers*each || synced.Load() != writers*each {
+				t.Fatalf("%d offsets, %d records synced", len(at), synced.Load())
+			}
+			rep, err := wal.Verify(dir, wal.Options{}, func(r wal.Record) error {
+				if at[r.Offset] != string(r.Payload) {
+					return fmt.Errorf("at %d: %q, want %q", r.Offset, r.Payload, at[r.Offset])
+				}
+				return nil
+			})
+			if err != nil || rep.Records != writers*each || rep.Segments < 2 || len(rep.Damage) > 0 {
+				t.Fatalf("%+v, %v", rep, err)
+			}
+		})
+	}
+}
+
+// One sync serves all who came while the one before it was under way.
+func TestAppendsThatWaitShareASync(t *testing.T) {
+	fsys := &faultFS{FS: wal.OS}
+	var records []int
+	j, _ := open(t, t.TempDir(), wal.Options{FS: fsys, OnSync: func(s wal.Synced) { records = append(records, s.Records) }})
+	enter, leave := make(chan bool), make(chan bool)
+	fsys.set(func(op, _ string) error {
+		if op == "sync" {
+			fsys.set(nil)
+			enter <- true
+			<-leave
+		}
+		return nil
+	})
+	ctx := context.Background()
+	first, err := j.Start(ctx, [][]byte{[]byte("{1}")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-enter
+	var rest []*wal.Ticket
+	for range 9 {
+		ticket, err := j.Start(ctx, [][]byte{[]byte("{2}"), []byte("{3}")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		rest = append(rest, ticket)
+	}
+	leave <- true
+	for _, ticket := range append(rest, first) {
+		if _, err := ticket.Wait(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	j.Close()
+	if !slices.Equal(records, []int{1, 18}) {
+		t.Fatalf("records a sync: %v", records)
+	}
+}
+
+func TestBadPayloadsAreRefusedAndNothingOfTheirBatchIsStored(t *testing.T) {
+	dir := t.TempDir()
+	j, _ := open(t, dir, wal.Options{MaxPayload: 5000})
+	for _, bad := range []string{"", "\x01mark", "\x02", "\x1f", strings.Repeat("x", 5001)} {
+		_, err := j.AppendBatch(context.Background(), [][]byte{[]byte("{good}"), []byte(bad)})
+		if !errors.Is(err, wal.ErrPayload) {
+			t.Errorf("%.10q: %v", bad, err)
+		}
+	}
+	appendOne(t, j, strings.Repeat(" ", 5000))
+	if offs, err := j.AppendBatch(context.Background(), nil); err != nil || len(offs) != 0 {
+		t.Errorf("empty batch: %v, %v", offs, err)
+	}
+	if got := readAll(t, dir, 0, wal.Options{}); len(got) != 1 {
+		t.Fatalf("%d records", len(got))
+	}
+}
+
+var errDisk = errors.New("disk on fire")
+
+// After a call on a file has failed nothing is acknowledged any more, and opening anew tells the truth.
+func TestAFailurePoisons(t *testing.T) {
+	for _, op := range []string{"write", "sync", "create", "syncdir"} {
+		t.Run(op, func(t *testing.T) {
+			dir := t.TempDir()
+			fsys := &faultFS{FS: wal.OS}
+			j, _ := open(t, dir, wal.Options{FS: fsys, SegmentBytes: 1000})
+			want := payloads(3, 100)
+			appendAll(t, j, want)
+			fsys.set(func(o, name string) error {
+				if o == op {
+					fsys.set(nil) // it fails once: trying again would succeed, and must not be tried
+					return errDisk
+				}
+				return nil
+			})
+			var err error
+			for i := 0; err == nil && i < 100; i++ {
+				p := fmt.Sprintf("{more %d%s}", i, strings.Repeat("y", 90))
+				if _, err = j.Append(context.Background(), []byte(p)); err == nil {
+					want = append(want, p)
+				}
+			}
+			if !errors.Is(err, wal.ErrFailed) || !errors.Is(err, errDisk) {
+				t.Fatalf("got %v", err)
+			}
+			if _, again := j.Append(context.Background(), []byte("{later}")); !errors.Is(again, errDisk) {
+				t.Fatalf("a later append: %v", again)
+			}
+			if err := j.Err(); !errors.Is(err, wal.ErrFailed) {
+				t.Fatalf("Err: %v", err)
+			}
+			if got := readAll(t, dir, 0, wal.Options{FS: fsys}); !slices.Equal(got, want) {
+				t.Fatalf("a reader in this process sees %d records, %d were acknowledged", len(got), len(want))
+			}
+			if err := j.Close(); !errors.Is(err, wal.ErrFailed) {
+				t.Fatalf("Close: %v", err)
+			}
+			j, _ = open(t, dir, wal.Options{SegmentBytes: 1000})
+			appendOne(t, j, "{after}")
+			got := readAll(t, dir, 0, wal.Options{})
+			if len(got) < len(want)+1 || len(got) > len(want)+2 || !slices.Equal(got[:len(want)], want) {
+				t.Fatalf("after reopening: %d records, %d were acknowledged", len(got), len(want))
+			}
+		})
+	}
+}
+
+// What is written to a file that has lost its name cannot be found by anybody.
+func TestFilesTakenAwayPoison(t *testing.T) {
+	for _, name := range []string{firstSegment, "LOCK"} {
+		for how, do := range map[string]func(string) error{
+			"deleted": os.Remove,
+			"replaced": func(name string) error {
+				return errors.Join(os.Rename(name, name+".old"), os.WriteFile(name, nil, 0o600))
+			},
+		} {
+			t.Run(name+" "+how, func(t *testing.T) {
+				dir := t.TempDir()
+				now := time.Unix(1000, 0)
+				j, _ := open(t, dir, wal.Options{Now: func() time.Time { return now }})
+				appendOne(t, j, "{}")
+				if err := do(filepath.Join(dir, name)); err != nil {
+					t.Fatal(err)
+				}
+				appendOne(t, j, "{not looked at yet}")
+				now = now.Add(time.Second)
+				if _, err := j.Append(context.Background(), []byte("{}")); !errors.Is(err, wal.ErrFailed) || !strings.Contains(err.Error(), name) {
+					t.Fatalf("got %v", err)
+				}
+			})
+		}
+	}
+}
+
+func TestOneWriterAtATime(t *testing.T) {
+	dir := t.TempDir()
+	j, _ := open(t, dir, wal.Options{})
+	_, _, err := wal.Open(dir, wal.Options{LockWait: time.Nanosecond})
+	var locked *wal.LockedError
+	if !errors.Is(err, wal.ErrLocked) || !errors.As(err, &locked) || locked.PID != os.Getpid() {
+		t.Fatalf("got %v", err)
+	}
+	if held, pid, err := wal.Holder(dir, wal.Options{}); !held || pid != os.Getpid() || err != nil {
+		t.Fatalf("holder: %v %v %v", held, pid, err)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if held, _, err := wal.Holder(dir, wal.Options{}); held || err != nil {
+		t.Fatalf("holder after close: %v %v", held, err)
+	}
+	if _, err := j.Append(context.Background(), []byte("{}")); !errors.Is(err, wal.ErrClosed) {
+		t.Fatalf("append after close: %v", err)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatalf("second close: %v", err)
+	}
+	j, _ = open(t, dir, wal.Options{})
+	j.Close()
+}
+
+func TestFoldersAndFilesAreTheOwnersAlone(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a", "b", "wal")
+	j, rec := open(t, dir, wal.Options{})
+	if !rec.Created {
+		t.Fatalf("%+v", rec)
+	}
+	appendOne(t, j, "{}")
+	for name, want := range map[string]fs.FileMode{"": 0o700, firstSegment: 0o600, "LOCK": 0o600} {
+		st, err := os.Stat(filepath.Join(dir, name))
+		if err != nil || st.Mode().Perm() != want {
+			t.Errorf("%q: %v, %v", name, st.Mode(), err)
+		}
+	}
+}
+
+func TestIntervalIsSyncedSoonAndOnDemand(t *testing.T) {
+	dir := t.TempDir()
+	j, _ := open(t, dir, wal.Options{Durability: wal.SyncInterval(time.Hour)})
+	appendOne(t, j, "{}")
+	if j.Synced() != 0 || j.End() != 42 {
+		t.Fatalf("synced %d, end %d", j.Synced(), j.End())
+	}
+	if got := readAll(t, dir, 0, wal.Options{}); len(got) != 0 {
+		t.Fatalf("a reader in this process sees what is not synced: %q", got)
+	}
+	if err := j.Sync(context.Background()); err != nil || j.Synced() != 42 {
+		t.Fatalf("synced %d, %v", j.Synced(), err)
+	}
+	appendOne(t, j, "{}")
+	j.Close()
+	soon, _ := open(t, t.TempDir(), wal.Options{Durability: wal.SyncInterval(time.Millisecond)})
+	appendOne(t, soon, "{}")
+	if err := soon.Wait(context.Background(), 42); err != nil {
+		t.Fatal(err)
+	}
+}

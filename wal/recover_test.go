@@ -1,0 +1,384 @@
+package wal_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/auditsql/auditsql/wal"
+)
+
+const firstSegment = "0000000000000000.wal"
+
+// crash leaves a folder as the death of the process does: the files of j are copied while it is open, with
+// the zeros that are written ahead.
+func crash(t testing.TB, dir string) string {
+	t.Helper()
+	left := filepath.Join(t.TempDir(), "left")
+	if err := os.CopyFS(left, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	return left
+}
+
+func payloads(n, size int) []string {
+	all := make([]string, n)
+	for i := range all {
+		all[i] = fmt.Sprintf("{%06d%s}", i, strings.Repeat("x", max(0, size-8)))
+	}
+	return all
+}
+
+func appendAll(t testing.TB, j *wal.Journal, all []string) []wal.Offset {
+	t.Helper()
+	offs := make([]wal.Offset, len(all))
+	for i, p := range all {
+		offs[i] = appendOne(t, j, p)
+	}
+	return offs
+}
+
+func edit(t testing.TB, name string, change func(b []byte) []byte) {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, change(b), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func flip(at int) func([]byte) []byte {
+	return func(b []byte) []byte { b[at] ^= 1; return b }
+}
+
+func at(cursor wal.Offset) wal.Options {
+	return wal.Options{Cursor: func() (wal.Offset, error) { return cursor, nil }}
+}
+
+func TestWhatWasAppendedIsReadAfterEveryKindOfEnd(t *testing.T) {
+	for _, size := range []int64{0, 300, 4096} {
+		t.Run(fmt.Sprint("segments of ", size), func(t *testing.T) {
+			dir := t.TempDir()
+			j, _ := open(t, dir, wal.Options{SegmentBytes: size})
+			want := payloads(200, 60)
+			offs := appendAll(t, j, want)
+			if !slices.IsSorted(offs) {
+				t.Fatal("offsets do not rise")
+			}
+			killed := crash(t, dir)
+			if err := j.Close(); err != nil {
+				t.Fatal(err)
+			}
+			for name, dir := range map[string]string{"closed": dir, "killed": killed} {
+				j, rec := open(t, dir, at(offs[50]))
+				if rec.Records != 150 || rec.Torn != nil {
+					t.Errorf("%s: recovery: %+v", name, rec)
+				}
+				for _, from := range []int{0, 1, 50, 199} {
+					if got := readAll(t, dir, offs[from], wal.Options{}); !slices.Equal(got, want[from:]) {
+						t.Errorf("%s: from record %d: got %d records", name, from, len(got))
+					}
+				}
+				if next := appendOne(t, j, "{}"); next != rec.End {
+					t.Errorf("%s: the next record is at %d, the log ended at %d", name, next, rec.End)
+				}
+				if err := j.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func TestACleanCloseLeavesNothingBehindTheData(t *testing.T) {
+	dir := t.TempDir()
+	j, _ := open(t, dir, wal.Options{})
+	appendOne(t, j, "{}")
+	end := j.End()
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	st, err := os.Stat(filepath.Join(dir, firstSegment))
+	if err != nil || st.Size() != int64(end) {
+		t.Fatalf("size %v, want %d (%v)", st.Size(), end, err)
+	}
+}
+
+func TestTornTailIsQuarantinedAndCut(t *testing.T) {
+	for _, tear := range []struct {
+		name string
+		do   func(b []byte, end int) []byte
+	}{
+		{"header cut", func(b []byte, end int) []byte { return append(b[:end:end], 5, 0, 0) }},
+		{"payload cut", func(b []byte, end int) []byte { return append(b[:end:end], b[:41]...) }},
+		{"length beyond the file", func(b []byte, end int) []byte {
+			return append(append(b[:end:end], 0, 0, 1, 0), bytes.Repeat([]byte{7}, 60)...)
+		}},
+		{"length beyond the format", func(b []byte, end int) []byte {
+			return append(b[:end:end], bytes.Repeat([]byte{0xff}, 60)...)
+		}},
+		{"a record of another place", func(b []byte, end int) []byte { return append(b[:end:end], b[:42]...) }},
+		{"zeros and then data", func(b []byte, end int) []byte {
+			return append(append(b[:end:end], make([]byte, 512)...), "left over"...)
+		}},
+	} {
+		t.Run(tear.name, func(t *testing.T) {
+			dir := t.TempDir()
+			j, _ := open(t, dir, wal.Options{Preallocate: -1})
+			appendAll(t, j, []string{"{}", "{}"})
+			end := int(j.End())
+			if err := j.Close(); err != nil {
+				t.Fatal(err)
+			}
+			var torn []byte
+			edit(t, filepath.Join(dir, firstSegment), func(b []byte) []byte {
+				b = tear.do(b, end)
+				torn = bytes.TrimRight(b[end:], "\x00")
+				return b
+			})
+			rep, err := wal.Verify(dir, wal.Options{}, nil)
+			if err != nil || rep.Torn == nil || len(rep.Damage) > 0 {
+				t.Fatalf("verify before: %+v, %v", rep, err)
+			}
+			j, rec := open(t, dir, wal.Options{Now: func() time.Time { return time.Unix(0, 77) }})
+			if rec.Torn == nil || rec.Torn.Offset != wal.Offset(end) || rec.Torn.Bytes != int64(len(torn)) || rec.Records != 2 {
+				t.Fatalf("recovery: %+v %+v", rec, rec.Torn)
+			}
+			kept, err := os.ReadFile(filepath.Join(dir, "quarantine", fmt.Sprintf("%016x-77.bin", end)))
+			if err != nil || !bytes.Equal(kept, torn) {
+				t.Fatalf("quarantine: %q, want %q (%v)", kept, torn, err)
+			}
+			if next := appendOne(t, j, "{next}"); next != wal.Offset(end) {
+				t.Fatalf("next record at %d", next)
+			}
+			if got := readAll(t, dir, 0, wal.Options{}); !slices.Equal(got, []string{"{}", "{}", "{next}"}) {
+				t.Fatalf("got %q", got)
+			}
+		})
+	}
+}
+
+// A mark tells that what lies below its offset was synced: hurt there is no torn tail.
+func TestDamageBelowAMarkIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	j, _ := open(t, dir, wal.Options{})
+	offs := appendAll(t, j, payloads(100, 2000)) // marks after every 64 KiB
+	dir = crash(t, dir)
+	segment := filepath.Join(dir, firstSegment)
+	rep, err := wal.Verify(dir, wal.Options{}, nil)
+	if err != nil || rep.Marks != 3 {
+		t.Fatalf("%+v, %v", rep, err)
+	}
+	hurt := int(offs[10]) + 100
+	edit(t, segment, flip(hurt))
+	before, _ := os.ReadFile(segment)
+	_, _, err = wal.Open(dir, wal.Options{})
+	var corrupt *wal.CorruptError
+	if !errors.As(err, &corrupt) || corrupt.Offset != offs[10] || corrupt.Segment != segment {
+		t.Fatalf("got %v", err)
+	}
+	if after, _ := os.ReadFile(segment); !bytes.Equal(before, after) {
+		t.Fatal("refusing changed the segment")
+	}
+	if _, err := os.Stat(filepath.Join(dir, "quarantine")); err == nil {
+		t.Fatal("refusing made a quarantine")
+	}
+	// SQLite has it: then it stops nobody, and verify tells.
+	j, _ = open(t, dir, at(offs[11]))
+	appendOne(t, j, "{}")
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	rep, err = wal.Verify(dir, wal.Options{}, nil)
+	if err != nil || len(rep.Damage) != 1 || rep.Damage[0].Offset != offs[10] || rep.Records != 100 {
+		t.Fatalf("%+v, %v", rep, err)
+	}
+	// Above the last mark the same hurt is a torn tail: nothing tells it from one.
+	other := crash(t, dir)
+	edit(t, filepath.Join(other, firstSegment), func(b []byte) []byte { b[hurt] ^= 1; b[offs[99]+50] ^= 1; return b })
+	j, rec := open(t, other, wal.Options{})
+	if rec.Torn == nil || rec.Torn.Offset != offs[99] || rec.Records != 99 {
+		t.Fatalf("%+v", rec)
+	}
+	j.Close()
+}
+
+func TestDamageInASealedSegmentIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	j, _ := open(t, dir, wal.Options{SegmentBytes: 1000})
+	offs := appendAll(t, j, payloads(60, 60))
+	segs := j.Segments()
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if len(segs) < 4 {
+		t.Fatalf("%d segments", len(segs))
+	}
+	second, third := segs[1], segs[2]
+	for _, tc := range []struct {
+		name   string
+		do     func(dir string)
+		cursor wal.Offset
+		want   error // nil: *CorruptError
+		at     wal.Offset
+	}{
+		{name: "a bit", do: func(dir string) { edit(t, filepath.Join(dir, filepath.Base(second.Path)), flip(30)) }, at: second.Base},
+		{name: "cut inside a record", do: func(dir string) {
+			edit(t, filepath.Join(dir, filepath.Base(second.Path)), func(b []byte) []byte { return b[:len(b)-5] })
+		}, at: third.Base - 100},
+		{name: "cut between records", do: func(dir string) {
+			edit(t, filepath.Join(dir, filepath.Base(second.Path)), func(b []byte) []byte { return b[:len(b)-100] })
+		}, want: wal.ErrGap},
+		{name: "grown", do: func(dir string) {
+			edit(t, filepath.Join(dir, filepath.Base(second.Path)), func(b []byte) []byte { return append(b, "more"...) })
+		}, at: third.Base},
+		{name: "grown by zeros", do: func(dir string) {
+			edit(t, filepath.Join(dir, filepath.Base(second.Path)), func(b []byte) []byte { return append(b, 0, 0) })
+		}, at: third.Base},
+		{name: "zeros inside", do: func(dir string) {
+			edit(t, filepath.Join(dir, filepath.Base(second.Path)), func(b []byte) []byte { clear(b[100:]); return b })
+		}, at: second.Base + 100},
+		{name: "missing", do: func(dir string) { os.Remove(filepath.Join(dir, filepath.Base(second.Path))) }, want: wal.ErrGap},
+		{name: "empty", do: func(dir string) {
+			edit(t, filepath.Join(dir, filepath.Base(second.Path)), func([]byte) []byte { return nil })
+		}, want: wal.ErrGap},
+		{name: "another's content", do: func(dir string) {
+			edit(t, filepath.Join(dir, filepath.Base(second.Path)), func([]byte) []byte { b, _ := os.ReadFile(third.Path); return b })
+		}, at: second.Base},
+		{name: "the first missing", do: func(dir string) { os.Remove(filepath.Join(dir, firstSegment)) }, want: wal.ErrGap},
+		{name: "missing below the cursor", do: func(dir string) { os.Remove(filepath.Join(dir, filepath.Base(second.Path))) }, cursor: offs[55], want: errNone},
+		{name: "hurt below the cursor", do: func(dir string) { edit(t, filepath.Join(dir, filepath.Base(second.Path)), flip(30)) }, cursor: offs[55], want: errNone},
+		{name: "cursor inside a record", do: func(string) {}, cursor: offs[30] + 1},
+		{name: "cursor inside a record of the last segment", do: func(string) {}, cursor: offs[59] + 41, at: offs[59] + 41},
+		{name: "cursor behind the end", do: func(string) {}, cursor: 1 << 40, want: wal.ErrAhead},
+		{name: "cursor and no segment", do: func(dir string) {
+			os.RemoveAll(dir)
+			os.Mkdir(dir, 0o700)
+		}, cursor: 84, want: wal.ErrAhead},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			dir := crash(t, dir)
+			tc.do(dir)
+			before := snapshot(t, dir)
+			j, _, err := wal.Open(dir, at(tc.cursor))
+			if err == nil {
+				j.Close()
+			}
+			if tc.want == errNone {
+				if err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			var corrupt *wal.CorruptError
+			switch {
+			case tc.want != nil && !errors.Is(err, tc.want):
+				t.Fatalf("got %v, want %v", err, tc.want)
+			case tc.want == nil && !errors.As(err, &corrupt):
+				t.Fatalf("got %v, want damage", err)
+			case tc.want == nil && tc.at != 0 && corrupt.Offset != tc.at:
+				t.Fatalf("got %v, want offset %d", err, tc.at)
+			}
+			if after := snapshot(t, dir); !slices.Equal(before, after) {
+				t.Fatalf("refusing changed the folder:\n%q\n%q", before, after)
+			}
+		})
+	}
+}
+
+var errNone = errors.New("no error")
+
+// snapshot is the folder's files with their contents, without the lock.
+func snapshot(t testing.TB, dir string) []string {
+	t.Helper()
+	var all []string
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if e.Name() != "LOCK" {
+			b, _ := os.ReadFile(filepath.Join(dir, e.Name()))
+			all = append(all, e.Name()+": "+string(b))
+		}
+	}
+	return all
+}
+
+func TestACursorBehindTheDataButInsideTheFileIsAhead(t *testing.T) {
+	dir := t.TempDir()
+	j, _ := open(t, dir, wal.Options{})
+	appendAll(t, j, payloads(3, 60))
+	end := j.End()
+	dir = crash(t, dir) // with zeros behind the data
+	for _, cursor := range []wal.Offset{end + 1, end + 100, 1 << 20} {
+		if _, _, err := wal.Open(dir, at(cursor)); !errors.Is(err, wal.ErrAhead) {
+			t.Errorf("cursor %d: got %v", cursor, err)
+		}
+	}
+	j, _ = open(t, dir, at(end))
+	j.Close()
+}
+
+func TestRecoveryWritesOnceMoreWhatMayNotBeOnDisk(t *testing.T) {
+	dir := t.TempDir()
+	j, _ := open(t, dir, wal.Options{})
+	appendAll(t, j, payloads(100, 2000))
+	dir = crash(t, dir)
+	var writes []string
+	j, rec := open(t, dir, wal.Options{FS: &faultFS{FS: wal.OS, before: func(op, name string) error {
+		writes = append(writes, op+" "+filepath.Base(name))
+		return nil
+	}}})
+	defer j.Close()
+	if rec.Records != 100 {
+		t.Fatalf("%+v", rec)
+	}
+	text := strings.Join(writes, ", ")
+	if !strings.Contains(text, "write "+firstSegment+", sync "+firstSegment+", syncdir "+filepath.Base(dir)) {
+		t.Fatalf("recovery did: %s", text)
+	}
+}
+
+// A sync that the caller's context does not wait for still happens.
+func TestAppendWhoseContextEndsIsOpen(t *testing.T) {
+	dir := t.TempDir()
+	enter, leave := make(chan bool), make(chan bool)
+	fsys := &faultFS{FS: wal.OS}
+	j, _ := open(t, dir, wal.Options{FS: fsys})
+	fsys.set(func(op, name string) error {
+		if op == "sync" {
+			enter <- true
+			<-leave
+		}
+		return nil
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	result := make(chan error)
+	go func() {
+		_, err := j.Append(ctx, []byte("{}"))
+		result <- err
+	}()
+	<-enter
+	cancel()
+	if err := <-result; !errors.Is(err, context.Canceled) {
+		t.Fatalf("got %v", err)
+	}
+	fsys.set(nil)
+	leave <- true
+	if err := j.Wait(context.Background(), 42); err != nil {
+		t.Fatal(err)
+	}
+	if got := readAll(t, dir, 0, wal.Options{FS: fsys}); len(got) != 1 {
+		t.Fatalf("got %q", got)
+	}
+}
