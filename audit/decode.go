@@ -227,7 +227,10 @@ func (d *decoder) contributions() ([]ContributingAssertion, *FieldError) {
 		}
 		if list == nil {
 			// No contribution is shorter, so this never grows, and it stays within the input's size.
-			list = make([]ContributingAssertion, 0, (len(d.in)-d.at)/minContributed+1)
+			list = make([]ContributingAssertion, 0, min((len(d.in)-d.at)/minContributed+1, maxContributed))
+		}
+		if len(list) == maxContributed {
+			return nil, errTooMany()
 		}
 		list = append(list, ContributingAssertion{})
 		if err := d.contribution(&list[len(list)-1]); err != nil {

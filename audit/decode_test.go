@@ -444,6 +444,14 @@ func TestParseCanonicalRefusesWhatIsOnlyEquivalent(t *testing.T) {
 	}
 }
 
+func TestMoreContributionsThanARecordHoldsAreRefused(t *testing.T) {
+	t.Parallel()
+	_, before, _ := strings.Cut(example, `"contributing_assertions":[`)
+	one := strings.TrimSuffix(before, "]}")
+	_, err := audit.ParseAudit([]byte(with(one, one+strings.Repeat(","+one, 100_000))))
+	wantInvalid(t, err, "contributing_assertions")
+}
+
 func TestManyContributionsKeepTheirOrder(t *testing.T) {
 	want := bigRecord(1000)
 	for i := range want.ContributingAssertions {

@@ -79,25 +79,32 @@ func errTooLarge(n int) *FieldError {
 	return invalid("more than 16 MiB encoded: %d bytes", n)
 }
 
+func errTooMany() *FieldError {
+	return invalid("more than 16 MiB encoded: more than %d cannot fit", maxContributed)
+}
+
 // The fixed text between values that the decoder knows as well. A contribution's is a third of a record, so
 // it is copied and compared in few pieces.
 const (
-	openQueryID    = `{"query_id":"`
-	openAgentID    = `","agent_id":`
-	openTimestamp  = `,"timestamp":`
-	openAssertion  = `{"assertion_hash":"`
-	openWeight     = `","weight":`
-	openSource     = `,"source_hash":"`
-	openLifecycle  = `","lifecycle":"`
+	openQueryID   = `{"query_id":"`
+	openAgentID   = `","agent_id":`
+	openTimestamp = `,"timestamp":`
+	openAssertion = `{"assertion_hash":"`
+	openWeight    = `","weight":`
+	openSource    = `,"source_hash":"`
+	openLifecycle = `","lifecycle":"`
+
+	// minContributed is the length of the shortest contribution, and maxContributed more than fit in a record.
 	minContributed = len(openAssertion+openWeight+openSource+openLifecycle) + 2*hexLen + len(`0`+`Approved`+`"},`)
+	maxContributed = MaxEncoded / minContributed
 )
 
 // appendFields checks and appends the whole record, with the QueryID as it stands in q.
 func (q *QueryAudit) appendFields(dst []byte) ([]byte, *FieldError) {
 	list := q.ContributingAssertions
 	// Before anything is allocated for them: this many cannot fit.
-	if len(list) > MaxEncoded/minContributed {
-		return nil, invalid("more than 16 MiB encoded: %d are too many", len(list)).in("contributing_assertions")
+	if len(list) > maxContributed {
+		return nil, errTooMany().in("contributing_assertions")
 	}
 	if q.Timestamp > MaxTimestamp {
 		return nil, invalid("must be at most 2^63-1, not %d", q.Timestamp).in("timestamp")

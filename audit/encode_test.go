@@ -345,6 +345,7 @@ func TestEncoderRefuses(t *testing.T) {
 }
 
 func TestSixteenMebibytesAreTheMostAndAreTaken(t *testing.T) {
+	t.Parallel()
 	q := exampleRecord()
 	room := audit.MaxEncoded - len(canonical(t, &q)) + len("Tesla")
 	q.Params.Subject = ptr(strings.Repeat("s", room))
@@ -352,12 +353,10 @@ func TestSixteenMebibytesAreTheMostAndAreTaken(t *testing.T) {
 	if len(line) != 16<<20 {
 		t.Fatalf("%d bytes", len(line))
 	}
-	parse(t, line)
-	parse(t, "  "+line+"\n")
+	parse(t, "  "+line+"\n") // white space does not count
 
 	_, err := audit.ParseAudit([]byte(strings.Replace(line, "sss", "ssss", 1)))
 	wantInvalid(t, err, "")
-
 	// Its canonical form is longer than the input: 1e20 is written with 21 digits.
 	_, err = audit.ParseAudit([]byte(strings.Replace(line, `"weight":1,`, `"weight":1e20,`, 1)))
 	wantInvalid(t, err, "")

@@ -46,6 +46,12 @@ func TestLifecycleRefuses(t *testing.T) {
 			t.Errorf("a refused text left %s", l)
 		}
 	}
+	// What an error repeats is cut between characters.
+	_, err := audit.ParseLifecycle("a" + strings.Repeat("é", 100))
+	wantInvalid(t, err, "")
+	if strings.Contains(err.Error(), `\x`) || !strings.Contains(err.Error(), `\u00e9`) {
+		t.Errorf("a character is cut in half: %v", err)
+	}
 	if _, err := audit.Lifecycle(5).MarshalText(); err == nil {
 		t.Error("a lifecycle without a name is written")
 	}
