@@ -131,7 +131,7 @@ func testRaceForAuditKey(t *testing.T, kv kvshim.Store) {
 // testBatchVisibility has one goroutine count two keys up in batches while others read them one
 // after the other, in either order: whichever is read later can never be behind.
 func testBatchVisibility(t *testing.T, kv kvshim.Store) {
-	const rounds = 150
+	const rounds = 100
 	first, second := []byte("a"), []byte("z")
 	count := func(i int) *kvshim.Batch {
 		var b kvshim.Batch

@@ -44,7 +44,7 @@ func testWritesBehindScan(t *testing.T, kv kvshim.Store) {
 		for _, reverse := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, reverse %v", c.name, reverse), func(t *testing.T) {
 				clearPrefix(t, kv, []byte("n"))
-				want := expect(fillNumbered(t, kv, 300), nil, kvshim.ScanOptions{Reverse: reverse})
+				want := expect(fillNumbered(t, kv, 260), nil, kvshim.ScanOptions{Reverse: reverse})
 				var got []kvshim.Pair
 				for p, err := range kv.Scan(bg, []byte("n"), kvshim.ScanOptions{Reverse: reverse}) {
 					if err != nil {
