@@ -94,7 +94,8 @@ const (
 	openSource    = `,"source_hash":"`
 	openLifecycle = `","lifecycle":"`
 
-	// minContributed is the length of the shortest contribution, and maxContributed more than fit in a record.
+	// minContributed is the length of the shortest contribution, its comma included; more than maxContributed
+	// do not fit in a record.
 	minContributed = len(openAssertion+openWeight+openSource+openLifecycle) + 2*hexLen + len(`0`+`Approved`+`"},`)
 	maxContributed = MaxEncoded / minContributed
 )
