@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strconv"
 	"unicode/utf8"
+
+	"github.com/auditsql/auditsql/wal"
 )
 
 // The errors that callers tell apart with errors.Is. What a method returns wraps one of them with what
@@ -26,8 +28,8 @@ var (
 	// ErrClosed says that the store was closed.
 	ErrClosed = errors.New("the store is closed")
 
-	// ErrLocked says that another writer has the store.
-	ErrLocked = errors.New("another writer has the store")
+	// ErrLocked says that another writer has the store; errors.As with *wal.LockedError tells which.
+	ErrLocked = wal.ErrLocked
 )
 
 // A FieldError names the field for which a record, or the argument for which a call, is refused. It is

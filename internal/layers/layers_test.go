@@ -1,0 +1,97 @@
+// Package layers holds a test that keeps the imports of this module pointing one way.
+package layers
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/auditsql/auditsql/"
+
+// allowed is which packages of the module each of them may import. Tests may import more.
+var allowed = map[string][]string{
+	"cmd/auditsql":     {"audit", "wal", "sqlstore"},
+	"audit":            {"kvshim", "sqlstore", "wal"},
+	"kvshim":           {"sqlstore"},
+	"kvshim/kvtest":    {"kvshim"},
+	"sqlstore":         {"migrations"},
+	"migrations":       {},
+	"wal":              {},
+	"internal/walspec": {},
+	"internal/layers":  {},
+}
+
+// keepers are the only packages that may import what is theirs.
+var keepers = map[string][]string{
+	"database/sql":           {"sqlstore", "migrations"},
+	"modernc.org/sqlite":     {"sqlstore"},
+	"github.com/jmoiron":     {"sqlstore"},
+	"github.com/pressly":     {"sqlstore", "migrations"},
+	"github.com/spf13":       {"cmd/auditsql"},
+	"github.com/jedib0t":     {"cmd/auditsql"},
+	"github.com/schollz":     {"cmd/auditsql"},
+	"github.com/zeebo":       {"wal", "audit", "internal/walspec"},
+	"golang.org/x/sys":       {"wal"},
+	"golang.org/x/term":      {"cmd/auditsql"},
+	"github.com/rogpeppe":    {},
+	"pgregory.net/rapid":     {},
+	"github.com/prometheus/": {},
+}
+
+func TestImportsPointOneWay(t *testing.T) {
+	root := filepath.Join("..", "..")
+	seen := map[string]bool{}
+	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && strings.HasPrefix(d.Name(), ".") && d.Name() != ".." {
+			return filepath.SkipDir
+		}
+		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+			return nil
+		}
+		rel, err := filepath.Rel(root, name)
+		if err != nil {
+			return err
+		}
+		pkg := path.Dir(filepath.ToSlash(rel))
+		seen[pkg] = true
+		may, known := allowed[pkg]
+		if !known {
+			t.Errorf("%s: a package that this test does not know: say what it may import", pkg)
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		for _, spec := range file.Imports {
+			imported, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			if ours, ok := strings.CutPrefix(imported, module); ok && !slices.Contains(may, ours) {
+				t.Errorf("%s imports %s", rel, ours)
+			}
+			for prefix, keepers := range keepers {
+				if strings.HasPrefix(imported, prefix) && !slices.Contains(keepers, pkg) {
+					t.Errorf("%s imports %s, which is for %q", rel, imported, keepers)
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !seen["wal"] || !seen["audit"] {
+		t.Fatal("the walk did not find the module")
+	}
+}
