@@ -129,8 +129,9 @@ func testOwnership(t *testing.T, kv kvshim.Store) {
 		}
 		_ = append(b, "more"...)
 	}
-	keys := [][]byte{[]byte("k1"), []byte("k2"), []byte("k3")}
+	keys := [][]byte{[]byte("a"), []byte("k1"), []byte("k2"), []byte("k3")}
 	want := []kvshim.Pair{
+		{Key: []byte("a"), Value: []byte("va")},
 		{Key: []byte("k1"), Value: []byte("v1")},
 		{Key: []byte("k2"), Value: []byte("v2")},
 		{Key: []byte("k3"), Value: []byte("v3")},
@@ -177,20 +178,23 @@ func testOwnership(t *testing.T, kv kvshim.Store) {
 	wantPairs(t, kv, want)
 
 	// The bounds are the caller's again as soon as Scan has returned.
-	prefix, start, end := []byte("k"), []byte("k2"), []byte("k3")
-	seq := kv.Scan(bg, prefix, kvshim.ScanOptions{Start: start, End: end})
-	spoil(prefix)
-	spoil(start)
-	spoil(end)
-	var within []kvshim.Pair
-	for p, err := range seq {
-		if err != nil {
-			t.Fatal(err)
+	for _, o := range []kvshim.ScanOptions{{}, {Start: []byte("k2"), End: []byte("k3")}} {
+		prefix := []byte("k")
+		within := expect(want, prefix, o)
+		seq := kv.Scan(bg, prefix, o)
+		spoil(prefix)
+		spoil(o.Start)
+		spoil(o.End)
+		var got []kvshim.Pair
+		for p, err := range seq {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, p)
 		}
-		within = append(within, p)
-	}
-	if diff := comparePairs(within, want[1:2]); diff != "" {
-		t.Errorf("scan whose bounds were written over: %s", diff)
+		if diff := comparePairs(got, within); diff != "" {
+			t.Errorf("scan whose bounds were written over: %s", diff)
+		}
 	}
 }
 

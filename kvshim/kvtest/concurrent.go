@@ -80,6 +80,27 @@ func testGoroutines(t *testing.T, kv kvshim.Store) {
 	wantPairs(t, kv, want)
 }
 
+// testLostWrites has goroutines write as fast as they can, from one moment on: a store that reads,
+// changes and writes back without a lock loses some of it.
+func testLostWrites(t *testing.T, kv kvshim.Store) {
+	const writers, rounds = 4, 250
+	var ready sync.WaitGroup
+	ready.Add(writers)
+	together(t, writers, func(w int) error {
+		ready.Done()
+		ready.Wait()
+		for i := range rounds {
+			if err := kv.Put(bg, []byte{byte(i), byte(w)}, nil); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if n := len(collect(t, kv, nil, kvshim.ScanOptions{})); n != writers*rounds {
+		t.Errorf("%d keys, want %d", n, writers*rounds)
+	}
+}
+
 // testRaceForAuditKey lets goroutines put different values under one audit key: one wins, the others
 // hear so, and whoever puts the winner's value succeeds.
 func testRaceForAuditKey(t *testing.T, kv kvshim.Store) {

@@ -52,6 +52,7 @@ func Run(t *testing.T, factory func(t *testing.T) kvshim.Store) {
 		{"keys beside the audit families are free", testWriteOnceNeighbours},
 
 		{"goroutines on keys of their own", testGoroutines},
+		{"goroutines that write at once", testLostWrites},
 		{"goroutines that race for an audit key", testRaceForAuditKey},
 		{"goroutines that see batches whole", testBatchVisibility},
 		{"scans beside writers", testScanBesideWriters},
