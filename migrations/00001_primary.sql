@@ -175,21 +175,21 @@ SELECT
   CASE kind WHEN 1 THEN lower(hex(substr(key, 6))) WHEN 2 THEN lower(hex(substr(key, 49))) END AS query_id,
   CASE kind WHEN 2 THEN lower(hex(substr(key, 7, 32))) END AS agent_id,
   CASE kind WHEN 2 THEN
-      instr('123456789ABCDEF', substr(hex(substr(key, 40, 8)),  1, 1)) << 60
-    | instr('123456789ABCDEF', substr(hex(substr(key, 40, 8)),  2, 1)) << 56
-    | instr('123456789ABCDEF', substr(hex(substr(key, 40, 8)),  3, 1)) << 52
-    | instr('123456789ABCDEF', substr(hex(substr(key, 40, 8)),  4, 1)) << 48
-    | instr('123456789ABCDEF', substr(hex(substr(key, 40, 8)),  5, 1)) << 44
-    | instr('123456789ABCDEF', substr(hex(substr(key, 40, 8)),  6, 1)) << 40
-    | instr('123456789ABCDEF', substr(hex(substr(key, 40, 8)),  7, 1)) << 36
-    | instr('123456789ABCDEF', substr(hex(substr(key, 40, 8)),  8, 1)) << 32
-    | instr('123456789ABCDEF', substr(hex(substr(key, 40, 8)),  9, 1)) << 28
-    | instr('123456789ABCDEF', substr(hex(substr(key, 40, 8)), 10, 1)) << 24
-    | instr('123456789ABCDEF', substr(hex(substr(key, 40, 8)), 11, 1)) << 20
-    | instr('123456789ABCDEF', substr(hex(substr(key, 40, 8)), 12, 1)) << 16
-    | instr('123456789ABCDEF', substr(hex(substr(key, 40, 8)), 13, 1)) << 12
-    | instr('123456789ABCDEF', substr(hex(substr(key, 40, 8)), 14, 1)) << 8
-    | instr('123456789ABCDEF', substr(hex(substr(key, 40, 8)), 15, 1)) << 4
+      (instr('123456789ABCDEF', substr(hex(substr(key, 40, 8)),  1, 1)) << 60)
+    | (instr('123456789ABCDEF', substr(hex(substr(key, 40, 8)),  2, 1)) << 56)
+    | (instr('123456789ABCDEF', substr(hex(substr(key, 40, 8)),  3, 1)) << 52)
+    | (instr('123456789ABCDEF', substr(hex(substr(key, 40, 8)),  4, 1)) << 48)
+    | (instr('123456789ABCDEF', substr(hex(substr(key, 40, 8)),  5, 1)) << 44)
+    | (instr('123456789ABCDEF', substr(hex(substr(key, 40, 8)),  6, 1)) << 40)
+    | (instr('123456789ABCDEF', substr(hex(substr(key, 40, 8)),  7, 1)) << 36)
+    | (instr('123456789ABCDEF', substr(hex(substr(key, 40, 8)),  8, 1)) << 32)
+    | (instr('123456789ABCDEF', substr(hex(substr(key, 40, 8)),  9, 1)) << 28)
+    | (instr('123456789ABCDEF', substr(hex(substr(key, 40, 8)), 10, 1)) << 24)
+    | (instr('123456789ABCDEF', substr(hex(substr(key, 40, 8)), 11, 1)) << 20)
+    | (instr('123456789ABCDEF', substr(hex(substr(key, 40, 8)), 12, 1)) << 16)
+    | (instr('123456789ABCDEF', substr(hex(substr(key, 40, 8)), 13, 1)) << 12)
+    | (instr('123456789ABCDEF', substr(hex(substr(key, 40, 8)), 14, 1)) << 8)
+    | (instr('123456789ABCDEF', substr(hex(substr(key, 40, 8)), 15, 1)) << 4)
     | instr('123456789ABCDEF', substr(hex(substr(key, 40, 8)), 16, 1))
   END AS timestamp,
   CAST(value AS TEXT) AS value,

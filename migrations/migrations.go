@@ -19,7 +19,7 @@ var FS embed.FS
 
 const (
 	// Newest is the version of a database that every migration was applied to.
-	Newest = 1
+	Newest = 2
 
 	// ApplicationID is the application_id in the header of every audit.db: "ASQL".
 	ApplicationID = 0x4153514C
@@ -27,4 +27,4 @@ const (
 
 // Derived lists the migrations that make derived tables, in order. Taking them back in the opposite order
 // and applying them again gives empty derived tables and touches nothing else.
-var Derived = []int64{}
+var Derived = []int64{2}

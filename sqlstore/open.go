@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -206,6 +207,9 @@ type writer struct {
 	conn *sqlx.Conn // the pool's only connection
 
 	getKV, putKV, delKV *sqlx.Stmt
+
+	apply    *applier // made by the first Apply
+	prepared preparer // what it runs
 }
 
 // openWriter opens the connection that writes to the existing database at path, which look found to have
@@ -277,9 +281,33 @@ func (w *writer) tx(ctx context.Context, f func() error) error {
 	return err
 }
 
+// raw calls f with the driver's connection.
+func (w *writer) raw(f func(driver.ConnPrepareContext) error) error {
+	return w.conn.Raw(func(c any) error { return f(c.(driver.ConnPrepareContext)) })
+}
+
+// prepareApply prepares what Apply needs. Not when opening: where a derived table is missing, everything but
+// Apply still works, and Reindex makes it again.
+func (w *writer) prepareApply() error {
+	if w.apply != nil {
+		return nil
+	}
+	return w.raw(func(c driver.ConnPrepareContext) error {
+		w.prepared = preparer{conn: c}
+		a := newApplier(&w.prepared)
+		if err := w.prepared.err; err != nil {
+			w.prepared.close()
+			return err
+		}
+		w.apply = a
+		return nil
+	})
+}
+
 func (w *writer) close() error {
 	var errs []error
 	if w.conn != nil {
+		errs = append(errs, w.raw(func(driver.ConnPrepareContext) error { return w.prepared.close() }))
 		errs = append(errs, w.conn.Close())
 	}
 	return errors.Join(append(errs, w.pool.Close())...)

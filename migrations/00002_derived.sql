@@ -1,0 +1,278 @@
+-- +goose Up
+
+-- Everything in this migration is derived: reindex drops it and fills it anew from kv and entry.
+--
+-- Hashes are blobs, since they are half as long that way. What people compare them with is hex text, so
+-- each hash that is searched for has a generated column with its hex, which takes no room in the table, and
+-- an index on that column. The column is declared TEXT: an index on a bare expression has no affinity, and a
+-- comparison with a text column (a label's hash) would not use it.
+--
+-- Those indexes begin with the generation: the record's index divided by 16384. Hashes fall everywhere, so
+-- in an index of hashes alone every insert touches another page, and the cost of a record grows with the
+-- store (measured, with 3 contributions a record: from 8,700 records a second to 1,900 after 200,000). With
+-- the generation in front, only the pages of the newest one are touched, and the rate stays. A search for a
+-- hash visits each generation once (SQLite's skip-scan: "ANY(generation) AND ..." in EXPLAIN QUERY PLAN),
+-- which it chooses when sqlite_stat1 says that there are few of them; see the end of this file.
+
+-- +goose StatementBegin
+CREATE TABLE agent (
+  -- The agents, each with a small number that stands for it in table audit. Row 0 stands for nobody:
+  -- the records of anonymous queries.
+  id        INTEGER PRIMARY KEY,
+  agent_id  BLOB CHECK ((agent_id IS NULL) = (id = 0) AND (agent_id IS NULL OR length(agent_id) = 32)),
+  audits    INTEGER NOT NULL DEFAULT 0,  -- how many records it has,
+  first     INTEGER,                     -- and the timestamps of the oldest
+  last      INTEGER,                     -- and the newest
+  agent_hex TEXT GENERATED ALWAYS AS (nullif(lower(hex(agent_id)), '')) VIRTUAL
+);
+-- +goose StatementEnd
+
+CREATE UNIQUE INDEX agent_by_hash ON agent (agent_hex);
+
+INSERT INTO agent (id) VALUES (0);
+
+-- +goose StatementBegin
+CREATE TABLE audit (
+  idx               INTEGER PRIMARY KEY,  -- entry.idx
+  query_id          BLOB NOT NULL,
+  agent             INTEGER NOT NULL,     -- agent.id
+  timestamp         INTEGER NOT NULL,     -- Unix time in the unit that table store names
+  subject           TEXT,
+  predicate         TEXT,
+  lifecycle         INTEGER,              -- 0 Proposed, 1 UnderReview, 2 Approved, 3 Deprecated, 4 Rejected
+  epoch             BLOB,
+  lens              TEXT,
+  result_hash       BLOB,
+  result_confidence REAL NOT NULL,        -- the shortest decimal of the 32-bit float, so that 0.95 finds it
+  contributions     INTEGER NOT NULL,     -- how many rows table contribution has for it
+  -- Indexes of hashes begin with the generation, so that new records touch few of their pages. A search
+  -- visits each generation once: ANY(generation) in EXPLAIN QUERY PLAN.
+  generation        INTEGER GENERATED ALWAYS AS (idx >> 14) VIRTUAL,
+  query_hex         TEXT GENERATED ALWAYS AS (lower(hex(query_id))) VIRTUAL,
+  result_hex        TEXT GENERATED ALWAYS AS (nullif(lower(hex(result_hash)), '')) VIRTUAL
+);
+-- +goose StatementEnd
+
+CREATE INDEX audit_by_query ON audit (generation, query_hex);
+
+CREATE INDEX audit_by_result ON audit (generation, result_hex) WHERE result_hex IS NOT NULL;
+
+CREATE INDEX audit_by_time ON audit (timestamp, query_id);
+
+CREATE INDEX audit_by_agent ON audit (agent, timestamp, query_id);
+
+CREATE INDEX audit_by_subject ON audit (subject, timestamp, query_id);
+
+-- +goose StatementBegin
+CREATE TABLE contribution (
+  -- The evidence of a record: its contributing assertions, in its order.
+  audit          INTEGER NOT NULL,  -- audit.idx
+  position       INTEGER NOT NULL,  -- 0, 1, 2, ...
+  assertion_hash BLOB NOT NULL,
+  weight         REAL NOT NULL,     -- the shortest decimal of the 32-bit float
+  source_hash    BLOB NOT NULL,
+  lifecycle      INTEGER NOT NULL,  -- as in audit
+  generation     INTEGER GENERATED ALWAYS AS (audit >> 14) VIRTUAL,
+  assertion_hex  TEXT GENERATED ALWAYS AS (lower(hex(assertion_hash))) VIRTUAL,
+  source_hex     TEXT GENERATED ALWAYS AS (lower(hex(source_hash))) VIRTUAL,
+  PRIMARY KEY (audit, position)
+) WITHOUT ROWID;
+-- +goose StatementEnd
+
+CREATE INDEX contribution_by_assertion ON contribution (generation, assertion_hex);
+
+CREATE INDEX contribution_by_source ON contribution (generation, source_hex);
+
+-- +goose StatementBegin
+CREATE TABLE attribute (
+  -- The attributes of a record, values as text: a string as it is, a number as canonical JSON writes it,
+  -- true or false.
+  audit      INTEGER NOT NULL,  -- audit.idx
+  key        TEXT NOT NULL,
+  value      TEXT NOT NULL,
+  generation INTEGER GENERATED ALWAYS AS (audit >> 14) VIRTUAL,
+  PRIMARY KEY (audit, key)
+) WITHOUT ROWID;
+-- +goose StatementEnd
+
+CREATE INDEX attribute_by_value ON attribute (generation, key, value);
+
+-- +goose StatementBegin
+CREATE TRIGGER audit_is_never_updated BEFORE UPDATE ON audit
+BEGIN
+  SELECT RAISE(ABORT, 'audit data is append-only: table audit is derived from kv and never changed');
+END;
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE TRIGGER audit_is_never_deleted BEFORE DELETE ON audit
+BEGIN
+  SELECT RAISE(ABORT, 'audit data is append-only: table audit is derived from kv and never changed');
+END;
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE TRIGGER contribution_is_never_updated BEFORE UPDATE ON contribution
+BEGIN
+  SELECT RAISE(ABORT, 'audit data is append-only: table contribution is derived from kv and never changed');
+END;
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE TRIGGER contribution_is_never_deleted BEFORE DELETE ON contribution
+BEGIN
+  SELECT RAISE(ABORT, 'audit data is append-only: table contribution is derived from kv and never changed');
+END;
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE TRIGGER attribute_is_never_updated BEFORE UPDATE ON attribute
+BEGIN
+  SELECT RAISE(ABORT, 'audit data is append-only: table attribute is derived from kv and never changed');
+END;
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE TRIGGER attribute_is_never_deleted BEFORE DELETE ON attribute
+BEGIN
+  SELECT RAISE(ABORT, 'audit data is append-only: table attribute is derived from kv and never changed');
+END;
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE TRIGGER agent_only_grows BEFORE UPDATE ON agent
+WHEN NEW.id <> OLD.id OR NEW.agent_id IS NOT OLD.agent_id OR NEW.audits < OLD.audits
+  OR (OLD.first IS NOT NULL AND (NEW.first IS NULL OR NEW.first > OLD.first))
+  OR (OLD.last IS NOT NULL AND (NEW.last IS NULL OR NEW.last < OLD.last))
+BEGIN
+  SELECT RAISE(ABORT, 'audit data is append-only: what table agent counts only grows');
+END;
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE TRIGGER agent_is_never_deleted BEFORE DELETE ON agent
+BEGIN
+  SELECT RAISE(ABORT, 'audit data is append-only: agents are never deleted');
+END;
+-- +goose StatementEnd
+
+-- The views are for people and for auditsql's own questions. Their joins are inner ones, so that SQLite may
+-- begin with whichever table the question names. time is NULL beyond the year 9999.
+
+-- +goose StatementBegin
+CREATE VIEW audits AS
+SELECT
+  a.idx,
+  a.query_hex AS query_id,
+  g.agent_hex AS agent_id,
+  a.timestamp,
+  CASE (SELECT value FROM store WHERE name = 'time_unit')
+    WHEN 's'  THEN strftime('%Y-%m-%dT%H:%M:%SZ', a.timestamp, 'unixepoch')
+    WHEN 'ms' THEN strftime('%Y-%m-%dT%H:%M:%S', a.timestamp / 1000, 'unixepoch') || printf('.%03dZ', a.timestamp % 1000)
+    WHEN 'us' THEN strftime('%Y-%m-%dT%H:%M:%S', a.timestamp / 1000000, 'unixepoch') || printf('.%06dZ', a.timestamp % 1000000)
+    WHEN 'ns' THEN strftime('%Y-%m-%dT%H:%M:%S', a.timestamp / 1000000000, 'unixepoch') || printf('.%09dZ', a.timestamp % 1000000000)
+  END AS time,
+  a.subject,
+  a.predicate,
+  CASE a.lifecycle WHEN 0 THEN 'Proposed' WHEN 1 THEN 'UnderReview' WHEN 2 THEN 'Approved'
+    WHEN 3 THEN 'Deprecated' WHEN 4 THEN 'Rejected' END AS lifecycle,
+  nullif(lower(hex(a.epoch)), '') AS epoch,
+  a.lens,
+  a.result_hex AS result_hash,
+  a.result_confidence,
+  a.contributions
+FROM audit a JOIN agent g ON g.id = a.agent;
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE VIEW contributions AS
+SELECT
+  a.query_hex AS query_id,
+  g.agent_hex AS agent_id,
+  a.timestamp,
+  CASE (SELECT value FROM store WHERE name = 'time_unit')
+    WHEN 's'  THEN strftime('%Y-%m-%dT%H:%M:%SZ', a.timestamp, 'unixepoch')
+    WHEN 'ms' THEN strftime('%Y-%m-%dT%H:%M:%S', a.timestamp / 1000, 'unixepoch') || printf('.%03dZ', a.timestamp % 1000)
+    WHEN 'us' THEN strftime('%Y-%m-%dT%H:%M:%S', a.timestamp / 1000000, 'unixepoch') || printf('.%06dZ', a.timestamp % 1000000)
+    WHEN 'ns' THEN strftime('%Y-%m-%dT%H:%M:%S', a.timestamp / 1000000000, 'unixepoch') || printf('.%09dZ', a.timestamp % 1000000000)
+  END AS time,
+  c.position,
+  c.assertion_hex AS assertion_hash,
+  c.weight,
+  c.source_hex AS source_hash,
+  CASE c.lifecycle WHEN 0 THEN 'Proposed' WHEN 1 THEN 'UnderReview' WHEN 2 THEN 'Approved'
+    WHEN 3 THEN 'Deprecated' WHEN 4 THEN 'Rejected' END AS lifecycle,
+  c.audit AS idx
+FROM contribution c JOIN audit a ON a.idx = c.audit JOIN agent g ON g.id = a.agent;
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE VIEW attributes AS
+SELECT
+  a.query_hex AS query_id,
+  a.timestamp,
+  CASE (SELECT value FROM store WHERE name = 'time_unit')
+    WHEN 's'  THEN strftime('%Y-%m-%dT%H:%M:%SZ', a.timestamp, 'unixepoch')
+    WHEN 'ms' THEN strftime('%Y-%m-%dT%H:%M:%S', a.timestamp / 1000, 'unixepoch') || printf('.%03dZ', a.timestamp % 1000)
+    WHEN 'us' THEN strftime('%Y-%m-%dT%H:%M:%S', a.timestamp / 1000000, 'unixepoch') || printf('.%06dZ', a.timestamp % 1000000)
+    WHEN 'ns' THEN strftime('%Y-%m-%dT%H:%M:%S', a.timestamp / 1000000000, 'unixepoch') || printf('.%09dZ', a.timestamp % 1000000000)
+  END AS time,
+  t.key,
+  t.value,
+  t.audit AS idx
+FROM attribute t JOIN audit a ON a.idx = t.audit;
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE VIEW agents AS
+SELECT g.agent_hex AS agent_id, l.label, g.audits, g.first, g.last
+FROM agent g LEFT JOIN label l ON l.hash = g.agent_hex
+WHERE g.id <> 0 AND g.audits > 0;
+-- +goose StatementEnd
+
+-- What the planner is told about a large store, once and for all: that generations are few (skip-scan), that
+-- walking the agents or the whole time index costs something, and that labels are few. Nobody needs to run
+-- ANALYZE; who does gets real figures, which say the same.
+
+ANALYZE sqlite_schema;
+
+-- +goose StatementBegin
+INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
+  ('agent',        'agent_by_hash',             '1000000 1'),
+  ('audit',        'audit_by_query',            '10000000 1000000 1'),
+  ('audit',        'audit_by_result',           '10000000 1000000 3'),
+  ('audit',        'audit_by_time',             '10000000 2 1'),
+  ('audit',        'audit_by_agent',            '10000000 1000 2 1'),
+  ('audit',        'audit_by_subject',          '10000000 1000 2 1'),
+  ('contribution', 'contribution',              '30000000 3 1'),
+  ('contribution', 'contribution_by_assertion', '30000000 3000000 3'),
+  ('contribution', 'contribution_by_source',    '30000000 3000000 30'),
+  ('attribute',    'attribute',                 '10000000 3 1'),
+  ('attribute',    'attribute_by_value',        '10000000 1000000 1000 1'),
+  ('label',        'label',                     '1000 1'),
+  ('label',        'label_by_name',             '1000 1');
+-- +goose StatementEnd
+
+PRAGMA user_version = 2;
+
+-- +goose Down
+
+DROP VIEW IF EXISTS audits;
+
+DROP VIEW IF EXISTS contributions;
+
+DROP VIEW IF EXISTS attributes;
+
+DROP VIEW IF EXISTS agents;
+
+DROP TABLE IF EXISTS audit;
+
+DROP TABLE IF EXISTS contribution;
+
+DROP TABLE IF EXISTS attribute;
+
+DROP TABLE IF EXISTS agent;
+
+DROP TABLE IF EXISTS sqlite_stat1;
+
+PRAGMA user_version = 1;

@@ -1,0 +1,97 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"iter"
+)
+
+// Entry is a record's place in the order of admission.
+type Entry struct {
+	Index         uint64 // 0, 1, 2, … without a hole
+	QueryID       [32]byte
+	JournalOffset uint64
+}
+
+// EntryValue is an entry with the record it stands for.
+type EntryValue struct {
+	Entry
+	Value []byte // canonical JSON
+}
+
+type entryRow struct {
+	Idx           int64
+	QueryID       []byte `db:"query_id"`
+	JournalOffset int64  `db:"journal_offset"`
+	Value         []byte
+}
+
+func (r *entryRow) entry() Entry {
+	e := Entry{Index: uint64(r.Idx), JournalOffset: uint64(r.JournalOffset)}
+	copy(e.QueryID[:], r.QueryID)
+	return e
+}
+
+// LastEntry returns the newest entry, or false if there is none.
+func (db *DB) LastEntry(ctx context.Context) (Entry, bool, error) {
+	return db.EntryBefore(ctx, 0)
+}
+
+// EntryBefore returns the entry that was admitted n before the newest (0: the newest), or false if there
+// are not so many.
+func (db *DB) EntryBefore(ctx context.Context, n uint64) (Entry, bool, error) {
+	const query = `SELECT idx, query_id, journal_offset FROM entry WHERE idx = (SELECT max(idx) FROM entry) - ?`
+	var r entryRow
+	err := db.readers.GetContext(ctx, &r, query, int64(min(n, 1<<62)))
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return Entry{}, false, nil
+	case err != nil:
+		return Entry{}, false, db.fail("read entry", err)
+	}
+	return r.entry(), true, nil
+}
+
+// valuesPage is how many entries Values reads at a time.
+const valuesPage = 256
+
+// Values yields the records from index from on, in the order of admission, up to the newest one there was
+// when it began. It needs no derived table. An entry whose record is missing in kv comes with an error, and
+// the receiver may go on after it; any other error is the last.
+func (db *DB) Values(ctx context.Context, from uint64) iter.Seq2[EntryValue, error] {
+	const query = `SELECT e.idx, e.query_id, e.journal_offset, k.value
+		FROM entry e LEFT JOIN kv k ON k.key = CAST(x'004155443A' || e.query_id AS BLOB)
+		WHERE e.idx >= ? AND e.idx <= ? ORDER BY e.idx LIMIT ?`
+	return func(yield func(EntryValue, error) bool) {
+		last, ok, err := db.LastEntry(ctx)
+		if err != nil || !ok {
+			if err != nil {
+				yield(EntryValue{}, err)
+			}
+			return
+		}
+		for from <= last.Index {
+			var page []entryRow
+			if err := db.readers.SelectContext(ctx, &page, query, int64(from), int64(last.Index), valuesPage); err != nil {
+				yield(EntryValue{}, db.fail("read values", err))
+				return
+			}
+			for i := range page {
+				v := EntryValue{page[i].entry(), page[i].Value}
+				var err error
+				if v.Value == nil {
+					err = db.fail("read values", fmt.Errorf("entry %d: record %x is missing in kv", v.Index, v.QueryID))
+				}
+				if !yield(v, err) {
+					return
+				}
+				from = v.Index + 1
+			}
+			if len(page) < valuesPage {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,59 @@
+package sqlstore
+
+// Record is an audit taken apart: the bytes that stand for it in kv, and its columns. The caller owns all
+// slices and pointers; Apply reads them and keeps none.
+type Record struct {
+	Offset uint64 // in the journal; below 1<<63
+
+	Key      []byte // its key in kv
+	AgentKey []byte // the key that lists it under its agent; nil if it is anonymous
+	Payload  []byte // canonical JSON: the value of Key
+
+	QueryID          [32]byte
+	AgentID          *[32]byte
+	Timestamp        int64 // ≥ 0, in the store's unit
+	Subject          *string
+	Predicate        *string
+	Lifecycle        *uint8
+	Epoch            *[32]byte
+	Lens             *string
+	ResultHash       *[32]byte
+	ResultConfidence float64 // the shortest decimal of the 32-bit float, as a double
+	Contributions    []Contribution
+	Attributes       []Attribute // each key once
+}
+
+// Contribution is an assertion that an answer rests on.
+type Contribution struct {
+	AssertionHash [32]byte
+	Weight        float64 // the shortest decimal of the 32-bit float, as a double
+	SourceHash    [32]byte
+	Lifecycle     uint8
+}
+
+// Attribute is a key with its value as text: a string as it is, a number as canonical JSON writes it, true
+// or false.
+type Attribute struct {
+	Key, Value string
+}
+
+// Rejected is a journal record that cannot be stored, and why.
+type Rejected struct {
+	Offset  uint64 `db:"journal_offset"`
+	Reason  string
+	Payload []byte
+}
+
+// Batch is what one transaction applies.
+type Batch struct {
+	Records  []Record   // in journal order
+	Rejected []Rejected // records of the same stretch that are no audits
+	Cursor   uint64     // journal offset after the last of them
+}
+
+// Applied counts what became of a batch.
+type Applied struct {
+	Inserted  int
+	Duplicate int // stored already, with the same bytes
+	Rejected  int // noted in table rejected now: those of the batch, and other bytes under an id that exists
+}

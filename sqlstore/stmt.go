@@ -1,0 +1,98 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"io"
+)
+
+// stmt is a prepared statement of the driver itself, for the loops that run millions of times: database/sql
+// would check, convert and lock for every one of them. Arguments are int64, float64, []byte, string or nil,
+// and are not kept. It is used by one goroutine at a time, inside the Raw of its connection.
+//
+// It runs without a context. The driver would start a goroutine per statement to watch one; the loops look
+// at theirs between records instead.
+type stmt struct {
+	exe  driver.StmtExecContext
+	que  driver.StmtQueryContext
+	args []driver.NamedValue
+	row  []driver.Value
+}
+
+// preparer prepares statements on a connection, until the first error.
+type preparer struct {
+	conn driver.ConnPrepareContext
+	all  []driver.Stmt
+	err  error
+}
+
+func (p *preparer) prepare(query string) *stmt {
+	if p.err != nil {
+		return nil
+	}
+	s, err := p.conn.PrepareContext(context.Background(), query)
+	if err != nil {
+		p.err = err
+		return nil
+	}
+	p.all = append(p.all, s)
+	return &stmt{exe: s.(driver.StmtExecContext), que: s.(driver.StmtQueryContext)}
+}
+
+// close finalizes the statements. SQLite keeps a connection half open as long as it has one.
+func (p *preparer) close() error {
+	var errs []error
+	for _, s := range p.all {
+		errs = append(errs, s.Close())
+	}
+	p.all = nil
+	return errors.Join(errs...)
+}
+
+func (s *stmt) bind(args []any) []driver.NamedValue {
+	for len(s.args) < len(args) {
+		s.args = append(s.args, driver.NamedValue{Ordinal: len(s.args) + 1})
+	}
+	for i, a := range args {
+		s.args[i].Value = a
+	}
+	return s.args[:len(args)]
+}
+
+func (s *stmt) exec(args ...any) error {
+	_, err := s.exe.ExecContext(context.Background(), s.bind(args))
+	return err
+}
+
+// query returns the first row of the result, valid until the next call, or nil if there is none.
+func (s *stmt) query(args ...any) ([]driver.Value, error) {
+	rows, err := s.que.QueryContext(context.Background(), s.bind(args))
+	if err != nil {
+		return nil, err
+	}
+	if s.row == nil {
+		s.row = make([]driver.Value, len(rows.Columns()))
+	}
+	err = rows.Next(s.row)
+	if closing := rows.Close(); err == nil {
+		err = closing
+	}
+	switch {
+	case errors.Is(err, io.EOF):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	return s.row, nil
+}
+
+// queryInt is query for one integer column; it is 0 where there is no row or a NULL.
+func (s *stmt) queryInt(args ...any) (int64, error) {
+	row, err := s.query(args...)
+	if row == nil {
+		return 0, err
+	}
+	n, _ := row[0].(int64)
+	return n, nil
+}
