@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/jmoiron/sqlx"
 	"github.com/pressly/goose/v3"
 
 	"github.com/auditsql/auditsql/migrations"
@@ -31,20 +30,11 @@ func create(ctx context.Context, path string, o Options) (err error) {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	pool, err := connect(tmp, accessWriter, 1, o.CacheBytes)
-	if err != nil {
-		return err
-	}
-	if err := migrate(ctx, pool); err != nil {
-		pool.Close()
-		return err
-	}
-	if err := writeFacts(ctx, pool, o); err != nil {
-		pool.Close()
-		return err
-	}
 	// The last connection to close copies everything out of -wal, syncs the file and removes -wal.
-	if err := pool.Close(); err != nil {
+	if err := migrate(ctx, tmp, o.CacheBytes); err != nil {
+		return err
+	}
+	if err := writeFacts(ctx, tmp, o); err != nil {
 		return err
 	}
 	if n, err := fileSize(tmp + "-wal"); err != nil || n != 0 {
@@ -91,34 +81,46 @@ func removeDatabase(path string) error {
 }
 
 // migrate applies the migrations that the database lacks, each in a transaction.
-func migrate(ctx context.Context, pool *sqlx.DB) error {
-	p, err := provider(pool)
-	if err != nil {
+func migrate(ctx context.Context, path string, cacheBytes int64) error {
+	err := withGoose(path, cacheBytes, func(p *goose.Provider) error {
+		_, err := p.Up(ctx)
 		return err
-	}
-	if _, err := p.Up(ctx); err != nil {
+	})
+	if err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
 	return nil
 }
 
-// provider is goose on our migrations, without its global state and its output.
-func provider(pool *sqlx.DB) (*goose.Provider, error) {
-	return goose.NewProvider(goose.DialectSQLite3, pool.DB, migrations.FS,
+// withGoose calls f with our migrations on a connection of its own, without goose's global state and output.
+func withGoose(path string, cacheBytes int64, f func(*goose.Provider) error) error {
+	pool, err := connect(path, accessWriter, 1, cacheBytes)
+	if err != nil {
+		return err
+	}
+	p, err := goose.NewProvider(goose.DialectSQLite3, pool.DB, migrations.FS,
 		goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
+	if err == nil {
+		err = f(p)
+	}
+	return errors.Join(err, pool.Close())
 }
 
 // format is the version of what the tables mean, apart from their columns.
 const format = 1
 
 // writeFacts notes in table store what is fixed when a database is made.
-func writeFacts(ctx context.Context, pool *sqlx.DB, o Options) error {
+func writeFacts(ctx context.Context, path string, o Options) error {
 	const insert = `INSERT INTO store (name, value) VALUES
 		('format', ?), ('store_id', ?), ('time_unit', ?), ('created_at', ?), ('created_by', ?),
 		('cursor', 0), ('contributions', 0), ('rejected', 0)`
-	_, err := pool.ExecContext(ctx, insert, format, o.StoreID, o.TimeUnit,
+	w, err := connectWriter(ctx, path, o)
+	if err != nil {
+		return err
+	}
+	_, err = w.conn.ExecContext(ctx, insert, format, o.StoreID, o.TimeUnit,
 		time.Now().UTC().Format(time.RFC3339), o.CreatedBy)
-	return err
+	return errors.Join(err, w.close())
 }
 
 func syncDir(dir string) error {

@@ -9,18 +9,6 @@ import (
 	"iter"
 )
 
-// The two families of keys that hold audits: a record under its id, and an empty value that lists it under
-// its agent. See the comment at table kv.
-var (
-	auditPrefix = []byte("\x00AUD:")
-	agentPrefix = []byte("\x00AUDA:")
-)
-
-// isAuditKey tells whether key belongs to a family that is written once.
-func isAuditKey(key []byte) bool {
-	return bytes.HasPrefix(key, auditPrefix) || bytes.HasPrefix(key, agentPrefix)
-}
-
 // KV is a key with its value. Both are the receiver's.
 type KV struct {
 	Key, Value []byte

@@ -2,18 +2,14 @@ package sqlstore
 
 import (
 	"context"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"sync"
 
 	"github.com/jmoiron/sqlx"
 	sqlite3 "modernc.org/sqlite/lib"
-
-	"github.com/auditsql/auditsql/migrations"
 )
 
 // Options say how to open a database. The zero value opens it for writing with the defaults.
@@ -198,117 +194,4 @@ func (db *DB) lockWriter(ctx context.Context) (w *writer, unlock func(), err err
 		return nil, nil, ErrClosed
 	}
 	return db.w, func() { <-db.writing }, nil
-}
-
-// writer is the one connection that writes.
-type writer struct {
-	path string
-	pool *sqlx.DB
-	conn *sqlx.Conn // the pool's only connection
-
-	getKV, putKV, delKV *sqlx.Stmt
-
-	apply    *applier // made by the first Apply
-	prepared preparer // what it runs
-}
-
-// openWriter opens the connection that writes to the existing database at path, which look found to have
-// this version (0: just made).
-func openWriter(ctx context.Context, path string, o Options, version int) (*writer, error) {
-	pool, err := connect(path, accessWriter, 1, o.CacheBytes)
-	if err != nil {
-		return nil, err
-	}
-	w := &writer{path: path, pool: pool}
-	if version != 0 && version < migrations.Newest {
-		o.Logger.Info("migrating", "file", filepath.Base(path), "from", version, "to", migrations.Newest)
-		if err := migrate(ctx, pool); err != nil {
-			w.close()
-			return nil, err
-		}
-	}
-	if err := w.prepare(ctx); err != nil {
-		w.close()
-		return nil, err
-	}
-	return w, nil
-}
-
-// prepare takes the connection out of the pool and prepares what is run often. Statements prepared on the
-// connection itself stay prepared; those of a pool would be prepared again for every transaction.
-func (w *writer) prepare(ctx context.Context) (err error) {
-	if w.conn, err = w.pool.Connx(ctx); err != nil {
-		return err
-	}
-	// A first, empty change: it shows at once whether the file can be written to, and gives -wal its header,
-	// synced, so that from here on an empty -wal was emptied by somebody else.
-	if err := w.tx(ctx, func() error {
-		_, err := w.conn.ExecContext(ctx, `UPDATE store SET value = value WHERE name = 'cursor'`)
-		return err
-	}); err != nil {
-		return err
-	}
-	for _, s := range []struct {
-		to  **sqlx.Stmt
-		sql string
-	}{
-		{&w.getKV, `SELECT value FROM kv WHERE key = ?`},
-		{&w.putKV, `INSERT INTO kv (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value`},
-		{&w.delKV, `DELETE FROM kv WHERE key = ?`},
-	} {
-		if *s.to, err = w.conn.PreparexContext(ctx, s.sql); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// tx runs f in a transaction. Only the wait for the lock ends with ctx: f looks at it by itself, and a
-// COMMIT that was begun is seen through.
-func (w *writer) tx(ctx context.Context, f func() error) error {
-	if _, err := w.conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
-		return err
-	}
-	steady := context.WithoutCancel(ctx)
-	err := f()
-	if err == nil {
-		_, err = w.conn.ExecContext(steady, "COMMIT")
-	}
-	if err != nil {
-		// Some errors (a full disk) have rolled back already, so this one's own error says nothing.
-		w.conn.ExecContext(steady, "ROLLBACK")
-	}
-	return err
-}
-
-// raw calls f with the driver's connection.
-func (w *writer) raw(f func(driver.ConnPrepareContext) error) error {
-	return w.conn.Raw(func(c any) error { return f(c.(driver.ConnPrepareContext)) })
-}
-
-// prepareApply prepares what Apply needs. Not when opening: where a derived table is missing, everything but
-// Apply still works, and Reindex makes it again.
-func (w *writer) prepareApply() error {
-	if w.apply != nil {
-		return nil
-	}
-	return w.raw(func(c driver.ConnPrepareContext) error {
-		w.prepared = preparer{conn: c}
-		a := newApplier(&w.prepared)
-		if err := w.prepared.err; err != nil {
-			w.prepared.close()
-			return err
-		}
-		w.apply = a
-		return nil
-	})
-}
-
-func (w *writer) close() error {
-	var errs []error
-	if w.conn != nil {
-		errs = append(errs, w.raw(func(driver.ConnPrepareContext) error { return w.prepared.close() }))
-		errs = append(errs, w.conn.Close())
-	}
-	return errors.Join(append(errs, w.pool.Close())...)
 }

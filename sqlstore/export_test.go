@@ -1,0 +1,9 @@
+package sqlstore
+
+// ShrinkSelect makes Select read in small pages, and look up few records, until the function it returns is
+// called. Not for parallel tests.
+func ShrinkSelect(page, lookup, stretch int) (restore func()) {
+	a, b, c, d := selectPage, maxLookup, minStretch, maxStretch
+	selectPage, maxLookup, minStretch, maxStretch = page, lookup, stretch, 2*stretch
+	return func() { selectPage, maxLookup, minStretch, maxStretch = a, b, c, d }
+}

@@ -1,0 +1,134 @@
+package sqlstore
+
+import (
+	"encoding/hex"
+	"strings"
+)
+
+// Filter says which records Select yields, and in what order. Fields that are nil, empty or false ask for
+// nothing; those that are set must all hold.
+type Filter struct {
+	Agent                        *[32]byte
+	Anonymous                    bool    // records of no agent
+	From, To                     *int64  // timestamps, both inclusive
+	SubjectGlob                  *string // SQLite's GLOB: * ? [a-z], case counts
+	Predicate, Lens              *string // exactly
+	Lifecycle                    *uint8  // of the query
+	Result                       *[32]byte
+	Attributes                   []Attribute
+	MinConfidence, MaxConfidence *float64 // both inclusive
+
+	Limit       int  // 0: no limit
+	Descending  bool // the newest first
+	ByAdmission bool // by Entry.Index; otherwise by (timestamp, query id)
+}
+
+// clause is a piece of SQL with the values bound in it.
+type clause struct {
+	sql  string
+	args []any
+}
+
+// and joins conditions. Without any it is a condition that holds.
+func and(cs []clause) clause {
+	if len(cs) == 0 {
+		return clause{sql: "TRUE"}
+	}
+	var all clause
+	for i, c := range cs {
+		if i > 0 {
+			all.sql += " AND "
+		}
+		all.sql += c.sql
+		all.args = append(all.args, c.args...)
+	}
+	return all
+}
+
+// number is the agent's number in table agent, as far as the filter names one.
+func (f *Filter) conditions(number int64) []clause {
+	var cs []clause
+	add := func(sql string, args ...any) { cs = append(cs, clause{sql, args}) }
+	if f.Agent != nil || f.Anonymous {
+		add(`a.agent = ?`, number)
+	}
+	if f.From != nil {
+		add(`a.timestamp >= ?`, *f.From)
+	}
+	if f.To != nil {
+		add(`a.timestamp <= ?`, *f.To)
+	}
+	if f.SubjectGlob != nil {
+		add(`a.subject GLOB ?`, *f.SubjectGlob)
+	}
+	if f.Predicate != nil {
+		add(`a.predicate = ?`, *f.Predicate)
+	}
+	if f.Lens != nil {
+		add(`a.lens = ?`, *f.Lens)
+	}
+	if f.Lifecycle != nil {
+		add(`a.lifecycle = ?`, int64(*f.Lifecycle))
+	}
+	if f.Result != nil {
+		add(`a.result_hex = ?`, hex.EncodeToString(f.Result[:]))
+	}
+	for _, at := range f.Attributes {
+		add(`EXISTS (SELECT 1 FROM attribute t WHERE t.audit = a.idx AND t.key = ? AND t.value = ?)`, at.Key, at.Value)
+	}
+	if f.MinConfidence != nil {
+		add(`a.result_confidence >= ?`, *f.MinConfidence)
+	}
+	if f.MaxConfidence != nil {
+		add(`a.result_confidence <= ?`, *f.MaxConfidence)
+	}
+	return cs
+}
+
+// literal splits a GLOB pattern into the text before its first wildcard, and whether there is one.
+func literal(glob string) (prefix string, wild bool) {
+	if i := strings.IndexAny(glob, "*?["); i >= 0 {
+		return glob[:i], true
+	}
+	return glob, false
+}
+
+// lookups are the ways to find records by an index of something that few records share, each a query for
+// idx, timestamp and query_id of at most so many.
+//
+// Indexes that begin with the generation are asked for one generation after the other, by name: SQLite's
+// skip-scan would come to the same, but only while its statistics say so.
+func (f *Filter) lookups(number, newest int64) []clause {
+	const generations = `WITH RECURSIVE gen (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM gen WHERE n < ?) `
+	last := newest >> generationShift
+	var ls []clause
+	add := func(sql string, args ...any) { ls = append(ls, clause{sql, args}) }
+	for _, at := range f.Attributes {
+		add(generations+`SELECT a.idx, a.timestamp, a.query_id
+			FROM gen CROSS JOIN attribute t INDEXED BY attribute_by_value CROSS JOIN audit a
+			WHERE t.generation = gen.n AND t.key = ? AND t.value = ? AND a.idx = t.audit`, last, at.Key, at.Value)
+	}
+	if f.Result != nil {
+		add(generations+`SELECT a.idx, a.timestamp, a.query_id
+			FROM gen CROSS JOIN audit a INDEXED BY audit_by_result
+			WHERE a.generation = gen.n AND a.result_hex = ?`, last, hex.EncodeToString(f.Result[:]))
+	}
+	if f.SubjectGlob != nil {
+		const by = `SELECT a.idx, a.timestamp, a.query_id FROM audit a INDEXED BY audit_by_subject WHERE `
+		prefix, wild := literal(*f.SubjectGlob)
+		switch {
+		case !wild && f.ByAdmission: // else there is a walk in order
+			add(by+`a.subject = ?`, prefix)
+		case wild && prefix != "":
+			// Text is compared byte by byte, and no UTF-8 has a byte of 0xff.
+			add(by+`a.subject >= ? AND a.subject < ?`, prefix, prefix+"\xff")
+		}
+	}
+	if f.ByAdmission && (f.Agent != nil || f.Anonymous) {
+		add(`SELECT a.idx, a.timestamp, a.query_id FROM audit a INDEXED BY audit_by_agent WHERE a.agent = ?`, number)
+	}
+	return ls
+}
+
+// generationShift is how table audit makes a generation of an index.
+const generationShift = 14

@@ -1,0 +1,171 @@
+package sqlstore
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+	"strconv"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// Select yields the records that a filter asks for, as canonical JSON, in its order: by (timestamp, query
+// id) or by admission. What is admitted after it began is left out.
+//
+// It reads in pages, each a short read transaction. Where the filter names something that few records
+// share (a result, an attribute, the beginning of a subject), it looks these up and sorts them; otherwise it
+// walks the index whose order is asked for, a stretch of rows at a time, so that a filter which little
+// passes does not make one long read either.
+func (db *DB) Select(ctx context.Context, f Filter) iter.Seq2[[]byte, error] {
+	if f.ByAdmission && !f.Descending && len(f.conditions(0)) == 0 {
+		return db.admitted(ctx, f.Limit)
+	}
+	return func(yield func([]byte, error) bool) {
+		s := selection{db: db.readers, f: &f}
+		pages, err := s.begin(ctx)
+		for n := 0; err == nil && pages != nil; {
+			var page []auditRow
+			if page, err = pages(ctx); err != nil || page == nil {
+				break
+			}
+			for i := range page {
+				if f.Limit > 0 && n == f.Limit {
+					return
+				}
+				if page[i].Value == nil {
+					err = fmt.Errorf("record %x is missing in kv", page[i].QueryID)
+					break
+				}
+				if n++; !yield(page[i].Value, nil) {
+					return
+				}
+			}
+		}
+		if err != nil {
+			yield(nil, db.fail("select", err))
+		}
+	}
+}
+
+// admitted yields the first records that were admitted, all if limit is 0: a Select that asks for nothing,
+// and so needs no derived table.
+func (db *DB) admitted(ctx context.Context, limit int) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		n := 0
+		for v, err := range db.Values(ctx, 0) {
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if n++; !yield(v.Value, nil) || n == limit {
+				return
+			}
+		}
+	}
+}
+
+// auditRow is a row of table audit as far as Select needs it.
+type auditRow struct {
+	Idx       int64
+	Timestamp int64
+	QueryID   []byte `db:"query_id"`
+	Value     []byte
+}
+
+// selection is a Select under way.
+type selection struct {
+	db     sqlx.QueryerContext
+	f      *Filter
+	number int64 // of the agent
+	newest int64 // index of the newest record to be seen
+}
+
+// pager returns the next page of matching records, which may be empty, and nil after the last.
+type pager func(context.Context) ([]auditRow, error)
+
+// Variables, so that tests need no large stores.
+var (
+	// selectPage is how many records are read at a time.
+	selectPage = 256
+
+	// maxLookup is how many records are looked up and sorted in memory. What more records share than that
+	// is often enough met on a walk.
+	maxLookup = 1 << 14
+
+	// minStretch and maxStretch bound how many rows a walk looks at in one read transaction.
+	minStretch, maxStretch = 512, 8192
+)
+
+// begin fixes what is to be seen and picks the way to it. No pager means that nothing matches.
+func (s *selection) begin(ctx context.Context) (pager, error) {
+	const start = `SELECT (SELECT max(idx) FROM audit) AS newest, (SELECT id FROM agent WHERE agent_hex = lower(hex(?))) AS number`
+	var r struct{ Newest, Number *int64 }
+	if err := sqlx.GetContext(ctx, s.db, &r, start, hash(s.f.Agent)); err != nil {
+		return nil, err
+	}
+	if r.Newest == nil || s.f.Agent != nil && (r.Number == nil || s.f.Anonymous) {
+		return nil, nil
+	}
+	s.newest = *r.Newest
+	if r.Number != nil {
+		s.number = *r.Number
+	}
+	for _, l := range s.f.lookups(s.number, s.newest) {
+		found, err := s.lookup(ctx, l)
+		if err != nil {
+			return nil, err
+		}
+		if found != nil {
+			return s.fetch(found), nil
+		}
+	}
+	return newWalk(s).page, nil
+}
+
+// lookup runs l and returns the records it finds in the order asked for, or nil if they are too many.
+func (s *selection) lookup(ctx context.Context, l clause) ([]auditRow, error) {
+	found := []auditRow{}
+	err := sqlx.SelectContext(ctx, s.db, &found, l.sql+` AND a.idx <= ? LIMIT ?`, append(l.args, s.newest, maxLookup+1)...)
+	if err != nil || len(found) > maxLookup {
+		return nil, err
+	}
+	slices.SortFunc(found, func(a, b auditRow) int {
+		c := cmp.Compare(a.Idx, b.Idx)
+		if !s.f.ByAdmission {
+			c = cmp.Or(cmp.Compare(a.Timestamp, b.Timestamp), bytes.Compare(a.QueryID, b.QueryID))
+		}
+		if s.f.Descending {
+			return -c
+		}
+		return c
+	})
+	return found, nil
+}
+
+// value is the record that row a of table audit stands for.
+const value = `(SELECT k.value FROM kv k WHERE k.key = CAST(x'004155443A' || a.query_id AS BLOB)) AS value`
+
+// fetch returns the records found by a lookup that meet the whole filter, page by page.
+func (s *selection) fetch(found []auditRow) pager {
+	where := and(s.f.conditions(s.number))
+	query := `SELECT a.idx, a.timestamp, a.query_id, ` + value + `
+		FROM json_each(?) j CROSS JOIN audit a ON a.idx = j.value WHERE ` + where.sql + ` ORDER BY j.id`
+	return func(ctx context.Context) ([]auditRow, error) {
+		if len(found) == 0 {
+			return nil, nil
+		}
+		n := min(len(found), selectPage)
+		list := []byte{'['}
+		for _, r := range found[:n] {
+			list = append(strconv.AppendInt(list, r.Idx, 10), ',')
+		}
+		list[len(list)-1] = ']'
+		found = found[n:]
+		page := []auditRow{}
+		err := sqlx.SelectContext(ctx, s.db, &page, query, append([]any{string(list)}, where.args...)...)
+		return page, err
+	}
+}

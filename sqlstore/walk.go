@@ -1,0 +1,139 @@
+package sqlstore
+
+import (
+	"context"
+	"slices"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// walk is a way through table audit along an index that has the order a Select asks for.
+type walk struct {
+	db     sqlx.QueryerContext
+	from   string // table and index
+	order  string // of the rows
+	beyond func(*auditRow) clause
+	upTo   func(*auditRow) clause
+	bounds clause // the part of the filter that bounds the path: every other row on it is passed over
+	where  clause // the whole filter
+
+	selective bool // whether rows on the path can be passed over
+	stretch   int  // rows to look at in one read, if so
+
+	at   *auditRow // the last row looked at
+	done bool
+}
+
+func newWalk(s *selection) *walk {
+	f := s.f
+	w := &walk{db: s.db, stretch: minStretch}
+	conditions := f.conditions(s.number)
+	w.where = and(append(slices.Clone(conditions), clause{`a.idx <= ?`, []any{s.newest}}))
+
+	var bounds []clause
+	keys := `(a.timestamp, a.query_id)`
+	values := func(r *auditRow) []any { return []any{r.Timestamp, r.QueryID} }
+	marks := `(?, ?)`
+	switch prefix, wild := subject(f); {
+	case f.ByAdmission:
+		w.from, keys, marks = `audit a`, `a.idx`, `?`
+		values = func(r *auditRow) []any { return []any{r.Idx} }
+		bounds = append(bounds, clause{`a.idx <= ?`, []any{s.newest}})
+	case f.Agent != nil || f.Anonymous:
+		w.from = `audit a INDEXED BY audit_by_agent`
+		bounds = append(bounds, clause{`a.agent = ?`, []any{s.number}})
+	case !wild:
+		w.from = `audit a INDEXED BY audit_by_subject`
+		bounds = append(bounds, clause{`a.subject = ?`, []any{prefix}})
+	default:
+		w.from = `audit a INDEXED BY audit_by_time`
+	}
+	used := 0 // how many conditions of the filter the bounds are
+	if !f.ByAdmission {
+		if f.From != nil {
+			bounds = append(bounds, clause{`a.timestamp >= ?`, []any{*f.From}})
+		}
+		if f.To != nil {
+			bounds = append(bounds, clause{`a.timestamp <= ?`, []any{*f.To}})
+		}
+		used = len(bounds)
+	}
+	w.bounds = and(bounds)
+	w.selective = len(conditions) > used
+
+	after, before := ` > `, ` <= `
+	if f.Descending {
+		after, before = ` < `, ` >= `
+	}
+	w.beyond = func(r *auditRow) clause { return clause{keys + after + marks, values(r)} }
+	w.upTo = func(r *auditRow) clause { return clause{keys + before + marks, values(r)} }
+	w.order = `a.timestamp, a.query_id`
+	if f.Descending {
+		w.order = `a.timestamp DESC, a.query_id DESC`
+	}
+	if f.ByAdmission {
+		w.order = `a.idx`
+		if f.Descending {
+			w.order = `a.idx DESC`
+		}
+	}
+	return w
+}
+
+// subject returns the subject that a filter names exactly. Without one, wild is true.
+func subject(f *Filter) (name string, wild bool) {
+	if f.SubjectGlob == nil {
+		return "", true
+	}
+	return literal(*f.SubjectGlob)
+}
+
+// page returns the next matching records; none may match on a stretch of the path.
+func (w *walk) page(ctx context.Context) ([]auditRow, error) {
+	if w.done {
+		return nil, nil
+	}
+	path := []clause{w.bounds}
+	if w.at != nil {
+		path = append(path, w.beyond(w.at))
+	}
+	var edge *auditRow
+	if w.selective {
+		var err error
+		if edge, err = w.edge(ctx, and(path)); err != nil {
+			return nil, err
+		}
+		if edge != nil {
+			path = append(path, w.upTo(edge))
+		}
+	}
+	all := and(append(path, w.where))
+	page := []auditRow{}
+	err := sqlx.SelectContext(ctx, w.db, &page, `SELECT a.idx, a.timestamp, a.query_id, `+value+
+		` FROM `+w.from+` WHERE `+all.sql+` ORDER BY `+w.order+` LIMIT ?`, append(all.args, selectPage)...)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case len(page) == selectPage:
+		w.at = &page[len(page)-1]
+	case edge != nil:
+		w.at = edge
+		w.stretch = min(2*w.stretch, maxStretch)
+	default:
+		w.done = true
+	}
+	return page, nil
+}
+
+// edge returns the last row of the stretch that begins here, or nil if the path ends in it. The index alone
+// tells.
+func (w *walk) edge(ctx context.Context, path clause) (*auditRow, error) {
+	var rows []auditRow
+	err := sqlx.SelectContext(ctx, w.db, &rows, `SELECT a.idx, a.timestamp, a.query_id FROM `+w.from+
+		` WHERE `+path.sql+` ORDER BY `+w.order+` LIMIT 1 OFFSET ?`, append(path.args, w.stretch-1)...)
+	if err != nil || len(rows) == 0 {
+		return nil, err
+	}
+	return &rows[0], nil
+}

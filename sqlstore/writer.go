@@ -1,0 +1,137 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+
+	"github.com/jmoiron/sqlx"
+
+	"github.com/auditsql/auditsql/migrations"
+)
+
+// writer is the one connection that writes.
+type writer struct {
+	pool *sqlx.DB
+	conn *sqlx.Conn // the pool's only connection
+
+	getKV, putKV, delKV *sqlx.Stmt
+
+	apply    *applier // made by the first Apply
+	prepared preparer // what it runs
+}
+
+// openWriter opens the connection that writes to the existing database at path, which look found to have
+// this version (0: just made).
+func openWriter(ctx context.Context, path string, o Options, version int) (*writer, error) {
+	if version != 0 && version < migrations.Newest {
+		o.Logger.Info("migrating", "file", path, "from", version, "to", migrations.Newest)
+		if err := migrate(ctx, path, o.CacheBytes); err != nil {
+			return nil, err
+		}
+	}
+	w, err := connectWriter(ctx, path, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.prepare(ctx); err != nil {
+		w.close()
+		return nil, err
+	}
+	return w, nil
+}
+
+// connectWriter opens a connection that writes and takes it out of its pool. Statements prepared on the
+// connection itself stay prepared; those of a pool would be prepared again for every transaction.
+func connectWriter(ctx context.Context, path string, o Options) (*writer, error) {
+	pool, err := connect(path, accessWriter, 1, o.CacheBytes)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := pool.Connx(ctx)
+	if err != nil {
+		pool.Close()
+		return nil, err
+	}
+	return &writer{pool: pool, conn: conn}, nil
+}
+
+// prepare prepares what key/value writes run.
+func (w *writer) prepare(ctx context.Context) error {
+	// A first, empty change: it shows at once whether the file can be written to, and gives -wal its header,
+	// synced, so that from here on an empty -wal was emptied by somebody else.
+	if err := w.tx(ctx, func() error {
+		_, err := w.conn.ExecContext(ctx, `UPDATE store SET value = value WHERE name = 'cursor'`)
+		return err
+	}); err != nil {
+		return err
+	}
+	for _, s := range []struct {
+		to  **sqlx.Stmt
+		sql string
+	}{
+		{&w.getKV, `SELECT value FROM kv WHERE key = ?`},
+		{&w.putKV, `INSERT INTO kv (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value`},
+		{&w.delKV, `DELETE FROM kv WHERE key = ?`},
+	} {
+		var err error
+		if *s.to, err = w.conn.PreparexContext(ctx, s.sql); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tx runs f in a transaction. Only the wait for the lock ends with ctx: f looks at it by itself, and a
+// COMMIT that was begun is seen through.
+func (w *writer) tx(ctx context.Context, f func() error) error {
+	if _, err := w.conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	steady := context.WithoutCancel(ctx)
+	err := f()
+	if err == nil {
+		_, err = w.conn.ExecContext(steady, "COMMIT")
+	}
+	if err != nil {
+		// Some errors (a full disk) have rolled back already, so this one's own error says nothing.
+		w.conn.ExecContext(steady, "ROLLBACK")
+	}
+	return err
+}
+
+// raw calls f with the driver's connection.
+func (w *writer) raw(f func(driver.ConnPrepareContext) error) error {
+	return w.conn.Raw(func(c any) error { return f(c.(driver.ConnPrepareContext)) })
+}
+
+// prepareApply prepares what Apply needs. Not when opening: where a derived table is missing, everything but
+// Apply still works, and Reindex makes it again.
+func (w *writer) prepareApply() error {
+	if w.apply != nil {
+		return nil
+	}
+	return w.raw(func(c driver.ConnPrepareContext) error {
+		w.prepared = preparer{conn: c}
+		a := newApplier(&w.prepared)
+		if err := w.prepared.err; err != nil {
+			w.prepared.close()
+			return err
+		}
+		w.apply = a
+		return nil
+	})
+}
+
+// close closes the connection. Closing again does nothing.
+func (w *writer) close() error {
+	if w.conn == nil {
+		return nil
+	}
+	err := errors.Join(
+		w.raw(func(driver.ConnPrepareContext) error { return w.prepared.close() }),
+		w.conn.Close(),
+		w.pool.Close())
+	w.conn = nil
+	return err
+}
