@@ -1,0 +1,180 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"slices"
+
+	pretty "github.com/jedib0t/go-pretty/v6/text"
+	"github.com/spf13/cobra"
+)
+
+// An app is one run of the command: its streams, and what the flags of all commands say.
+type app struct {
+	streams
+
+	dir    string
+	output string
+	json   bool
+
+	// Flags of many commands; each adds those that it has.
+	lockWait durationFlag
+	readOnly bool
+	zoneName string
+}
+
+// root builds the whole command.
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "auditsql",
+		Short: "An append-only record of what agents asked and why they were answered so",
+		Long: `auditsql keeps an append-only record of what agents asked, what they were answered and on which
+evidence, in a folder with a journal and an SQLite database, and answers questions about it.
+
+A first look:    auditsql demo
+A store:         auditsql init; auditsql import FILE.ndjson; auditsql recent
+
+Commands that read work beside a program that writes, and change nothing. Results are a table on a
+terminal and tab-separated lines elsewhere; -o json, ndjson, csv, table and plain choose.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 5 damage found, 6 partly done (import rejected
+lines), 7 locked by another writer, 130 interrupted.`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			err := usage("there is no command %q", args[0])
+			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+				return trying(err, "auditsql %s", near[0])
+			}
+			return err
+		},
+		RunE:              needsCommand,
+		PersistentPreRunE: a.prepare,
+		Version:           moduleVersion(),
+	}
+	flags := root.PersistentFlags()
+	flags.StringVarP(&a.dir, "dir", "d", defaultDir(), "the store's `folder`; also from AUDITSQL_DIR")
+	flags.StringVarP(&a.output, "output", "o", "", "`form` of the results: table, plain, json, ndjson or csv")
+	flags.BoolVar(&a.json, "json", false, "the same as -o json")
+	_ = root.MarkPersistentFlagDirname("dir")
+	_ = root.RegisterFlagCompletionFunc("output", completeForms)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%w", err) })
+	root.SetVersionTemplate("auditsql {{.Version}}\n")
+
+	root.AddGroup(
+		&cobra.Group{ID: groupStart, Title: "To begin with:"},
+		&cobra.Group{ID: groupWrite, Title: "To write:"},
+		&cobra.Group{ID: groupRead, Title: "To read:"},
+		&cobra.Group{ID: groupCare, Title: "To look after a store:"},
+	)
+	add := func(group string, commands ...*cobra.Command) {
+		for _, c := range commands {
+			c.GroupID = group
+			root.AddCommand(c)
+		}
+	}
+	add(groupStart, a.demoCommand(), a.initCommand())
+	add(groupWrite, a.putCommand(), a.importCommand())
+	add(groupRead, a.getCommand(), a.listCommand(), a.recentCommand(), a.tailCommand(), a.exportCommand(), a.sqlCommand())
+	add(groupCare, a.statsCommand(), a.verifyCommand(), a.backupCommand(), a.reindexCommand(), a.walCommand())
+	root.AddCommand(a.versionCommand())
+	return root
+}
+
+const (
+	groupStart = "start"
+	groupWrite = "write"
+	groupRead  = "read"
+	groupCare  = "care"
+)
+
+func defaultDir() string {
+	if dir := os.Getenv("AUDITSQL_DIR"); dir != "" {
+		return dir
+	}
+	return "./audit"
+}
+
+// prepare runs before every command, when its flags are known.
+func (a *app) prepare(cmd *cobra.Command, _ []string) error {
+	if a.outTerm.color {
+		pretty.EnableColors()
+	} else {
+		pretty.DisableColors()
+	}
+	if a.dir == "" {
+		return usage("-d names no folder")
+	}
+	return a.checkOutput()
+}
+
+// needsCommand is what a command does that only has commands below it.
+func needsCommand(cmd *cobra.Command, _ []string) error {
+	cmd.SetOut(cmd.ErrOrStderr())
+	if err := cmd.Help(); err != nil {
+		return err
+	}
+	return quietly(exitUsage)
+}
+
+// arguments checks how many arguments there are, and says what they should be.
+func arguments(least, most int, what string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		switch {
+		case len(args) < least && least == 1:
+			return usage("%s is missing", what)
+		case len(args) < least:
+			return usage("want %s", what)
+		case most == 0 && len(args) > 0:
+			return usage("takes no arguments, and got %q", args[0])
+		case most >= 0 && len(args) > most:
+			return usage("want %s, and got %q besides", what, args[most])
+		}
+		return nil
+	}
+}
+
+const anyNumber = -1
+
+// contradict refuses two flags that cannot both be meant.
+func contradict(cmd *cobra.Command, one string, others ...string) error {
+	if !cmd.Flags().Changed(one) {
+		return nil
+	}
+	i := slices.IndexFunc(others, cmd.Flags().Changed)
+	if i < 0 {
+		return nil
+	}
+	return usage("--%s and --%s cannot be used together", one, others[i])
+}
+
+// addWriting adds the flags of commands that write.
+func (a *app) addWriting(cmd *cobra.Command) {
+	cmd.Flags().Var(&a.lockWait, "lock-wait", "how long to wait while another writer has the store, as in 10s")
+}
+
+// addReading adds the flags of commands that read.
+func (a *app) addReading(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&a.readOnly, "read-only", false, "show what SQLite has, as it is: recover nothing first")
+}
+
+// addZone adds the flag of commands that read or print times.
+func (a *app) addZone(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&a.zoneName, "tz", "", "`zone` of times that carry no offset, and of those printed: Europe/Berlin, +02:00, local (default UTC)")
+}
+
+// completeNothing is for arguments that are no file names.
+func completeNothing(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return nil, cobra.ShellCompDirectiveNoFileComp
+}
+
+// plural is "1 record", "2 records".
+func plural[T ~int | ~int64 | ~uint64](n T, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}

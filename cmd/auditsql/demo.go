@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/auditsql/auditsql/audit"
+)
+
+func (a *app) demoCommand() *cobra.Command {
+	var keep string
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "A small incident, and the commands that solve it",
+		Long: `Demo makes a store in a temporary folder with an hour of questions of a few agents in it, one of which acted
+on something that nobody had approved. It runs the commands that find out how that came about, and says
+what each answers. The folder is removed at the end; --keep DIR makes the store there and leaves it to be
+played with.`,
+		Example: `  auditsql demo
+  auditsql demo --keep ./demo`,
+		Args: arguments(0, 0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if a.output != "" || a.json {
+				return usage("the demo is a story, and has no other form")
+			}
+			if cmd.Flags().Changed("keep") && keep == "" {
+				return usage("--keep names no folder")
+			}
+			return a.demo(cmd.Context(), keep)
+		},
+		ValidArgsFunction: completeNothing,
+	}
+	cmd.Flags().StringVar(&keep, "keep", "", "make the store in this `folder`, and leave it there")
+	_ = cmd.MarkFlagDirname("keep")
+	return cmd
+}
+
+func (a *app) demo(ctx context.Context, keep string) error {
+	dir, named := keep, keep
+	if keep == "" {
+		temporary, err := os.MkdirTemp("", "auditsql-demo-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(temporary)
+		// What is printed says where the store would be, so that it is the same every time.
+		dir, named = filepath.Join(temporary, "demo"), "./demo"
+	} else if entries, err := os.ReadDir(keep); err == nil && len(entries) > 0 {
+		return trying(fmt.Errorf("%s is not empty", keep), "a folder that does not exist yet")
+	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+
+	records := demoRecords()
+	db, err := audit.Open(dir, audit.WithCreatedBy("auditsql "+moduleVersion()))
+	if err != nil {
+		return err
+	}
+	_, err = db.PutAudits(ctx, records)
+	if err := errors.Join(err, db.Close()); err != nil {
+		return err
+	}
+
+	fmt.Fprintf(a.out, demoOpening, len(records))
+	for _, agent := range demoAgents {
+		fmt.Fprintf(a.out, "  %-9s %s\n", agent, demoHash("agent", agent).String()[:briefHash])
+	}
+	for i, step := range demoSteps() {
+		if err := ctx.Err(); err != nil {
+			return context.Cause(ctx)
+		}
+		line := []string{"auditsql", "-d", shellQuote(named)}
+		for _, arg := range step.args {
+			line = append(line, shellQuote(arg))
+		}
+		fmt.Fprintf(a.out, "\n%s\n\n$ %s\n", a.strong(fmt.Sprintf("%d. %s", i+1, step.question)), strings.Join(line, " "))
+		code := run(ctx, append([]string{"-d", dir, "-o", formTable}, step.args...), a.streams)
+		if code != exitDone {
+			return fmt.Errorf("that ended with exit code %d", code)
+		}
+		fmt.Fprintf(a.out, "\n%s\n", step.answer)
+	}
+	if keep == "" {
+		fmt.Fprint(a.out, "\nThe store has been removed again. auditsql demo --keep ./demo leaves it there, to type these commands\nand others: recent, get, sql --list, verify, help.\n")
+		return nil
+	}
+	fmt.Fprintf(a.out, "\nThe store is in %s. Others to type: auditsql -d %s recent, sql --list, stats, verify, help.\n", harmless(keep), shellQuote(keep))
+	return nil
+}

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	pretty "github.com/jedib0t/go-pretty/v6/text"
+
+	"github.com/auditsql/auditsql/audit"
+)
+
+// A detailWriter prints records in full: for reading in form table, a value a line in plain text. The
+// other forms are those of a recordWriter.
+type detailWriter struct {
+	*recordWriter
+}
+
+func (a *app) detail(c clock) *detailWriter {
+	return &detailWriter{a.records(a.form(""), c)}
+}
+
+// write prints a record, given as its canonical JSON.
+func (w *detailWriter) write(raw []byte) error {
+	if w.form != formTable && w.form != formPlain {
+		return w.recordWriter.write(raw)
+	}
+	q, err := audit.ParseAudit(raw)
+	if err != nil {
+		return fmt.Errorf("a stored record cannot be read (--raw prints it as it is): %w", err)
+	}
+	w.n++
+	if w.n > 1 {
+		w.out.WriteByte('\n')
+	}
+	if w.form == formPlain {
+		w.plain(&q)
+	} else {
+		w.readable(&q)
+	}
+	return nil
+}
+
+// end prints what is left, which for the two forms of this writer is nothing.
+func (w *detailWriter) end() error {
+	if w.form == formTable || w.form == formPlain {
+		return w.flush()
+	}
+	return w.recordWriter.end()
+}
+
+// plain prints a line per value: its name, a tab, the value. Evidence and attributes have several values.
+func (w *detailWriter) plain(q *audit.QueryAudit) {
+	names := recordColumns
+	for i, c := range recordCells(q, w.clock) {
+		if names[i].name == "attributes" || names[i].name == "contributions" {
+			continue
+		}
+		fmt.Fprintf(w.out, "%s\t%s\n", names[i].name, harmless(c.text))
+	}
+	for _, c := range q.ContributingAssertions {
+		fmt.Fprintf(w.out, "contributing_assertion\t%s\t%s\t%s\t%s\n", c.AssertionHash, number(c.Weight).text, c.SourceHash, c.Lifecycle)
+	}
+	for _, key := range sortedKeys(q.Attributes) {
+		fmt.Fprintf(w.out, "attribute\t%s\t%s\n", harmless(key), harmless(attributeText(q.Attributes[key])))
+	}
+}
+
+func attributeText(value any) string {
+	if s, ok := value.(string); ok {
+		return s
+	}
+	return string(toJSON(value))
+}
+
+// readable lays a record out for a person: the question, the answer, the evidence, the rest.
+func (w *detailWriter) readable(q *audit.QueryAudit) {
+	a := w.a
+	head := func(s, about string) { fmt.Fprintf(w.out, "%s%s\n", a.strong(s), about) }
+	line := func(title, value string) {
+		fmt.Fprintf(w.out, "  %s  %s\n", pretty.Pad(title, len("confidence"), ' '), value)
+	}
+	orNone := func(s *string) string {
+		if s == nil {
+			return "-"
+		}
+		return harmless(*s)
+	}
+	hash := func(h *audit.Hash) string {
+		if h == nil {
+			return "-"
+		}
+		return h.String()
+	}
+
+	head("query "+q.QueryID.String(), "")
+	line("time", fmt.Sprintf("%s (%d %s)", w.clock.format(q.Timestamp), q.Timestamp, w.clock.unit))
+	agent := "anonymous"
+	if q.AgentID != nil {
+		agent = q.AgentID.String()
+	}
+	line("agent", agent)
+	head("asked", "")
+	line("subject", orNone(q.Params.Subject))
+	line("predicate", orNone(q.Params.Predicate))
+	lifecycle := "-"
+	if q.Params.Lifecycle != nil {
+		lifecycle = a.markLifecycle(*q.Params.Lifecycle)
+	}
+	line("lifecycle", lifecycle)
+	line("lens", orNone(q.Params.Lens))
+	line("epoch", hash(q.Params.Epoch))
+	head("answered", "")
+	line("result", hash(q.ResultHash))
+	line("confidence", number(q.ResultConfidence).text)
+
+	about := fmt.Sprintf(" (%d", len(q.ContributingAssertions))
+	if n := unapproved(q); n > 0 {
+		about += ", " + a.alarm(fmt.Sprintf("%d not approved", n))
+	}
+	head("evidence", about+")")
+	w.evidence(q.ContributingAssertions)
+	if len(q.Attributes) > 0 {
+		head("attributes", "")
+		keys := sortedKeys(q.Attributes)
+		width := 0
+		for _, key := range keys {
+			width = max(width, pretty.StringWidthWithoutEscSequences(harmless(key)))
+		}
+		for _, key := range keys {
+			fmt.Fprintf(w.out, "  %s  %s\n", pretty.Pad(harmless(key), width, ' '), harmless(attributeText(q.Attributes[key])))
+		}
+	}
+}
+
+func (a *app) markLifecycle(l audit.Lifecycle) string {
+	if l == audit.Approved {
+		return l.String()
+	}
+	return a.alarm(l.String())
+}
+
+// evidence prints each piece on one line where there is room for two hashes, else on three.
+func (w *detailWriter) evidence(list []audit.ContributingAssertion) {
+	weights := 0
+	for _, c := range list {
+		weights = max(weights, len(number(c.Weight).text))
+	}
+	places := len(fmt.Sprint(len(list)))
+	const hashes, lifecycles = 2 * 64, len("UnderReview")
+	oneLine := fmt.Sprintf("  %*d  %*s  %-*s  %s  %s", places, 0, weights, "", lifecycles, "", strings.Repeat("0", hashes/2), strings.Repeat("0", hashes/2))
+	if width := w.a.width(); width == 0 || len(oneLine) <= width {
+		for i, c := range list {
+			lifecycle := c.Lifecycle.String()
+			fmt.Fprintf(w.out, "  %*d  %*s  %s%s  %s  %s\n", places, i+1, weights, number(c.Weight).text,
+				w.a.markLifecycle(c.Lifecycle), strings.Repeat(" ", lifecycles-len(lifecycle)), c.AssertionHash, c.SourceHash)
+		}
+		return
+	}
+	for i, c := range list {
+		indent := strings.Repeat(" ", places+2)
+		fmt.Fprintf(w.out, "  %*d  weight %s, %s\n", places, i+1, number(c.Weight).text, w.a.markLifecycle(c.Lifecycle))
+		fmt.Fprintf(w.out, "%s  assertion %s\n%s  source    %s\n", indent, c.AssertionHash, indent, c.SourceHash)
+	}
+}

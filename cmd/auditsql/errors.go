@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/sqlstore"
+	"github.com/auditsql/auditsql/wal"
+)
+
+// The exit codes. A script may rely on them.
+const (
+	exitDone        = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitNotFound    = 3
+	exitDamage      = 5
+	exitPartly      = 6
+	exitLocked      = 7
+	exitInterrupted = 130
+)
+
+// errInterrupted is why the context of a run ended when a signal did it.
+var errInterrupted = errors.New("interrupted")
+
+// An exitError has an exit code of its own, and may say what to try.
+type exitError struct {
+	code int
+	err  error // nil: all has been said already
+	try  string
+}
+
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit code %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e *exitError) Unwrap() error { return e.err }
+
+// usage is an error of whoever typed the command line.
+func usage(format string, args ...any) error {
+	return &exitError{code: exitUsage, err: fmt.Errorf(format, args...)}
+}
+
+// quietly ends the run with a code, and says nothing more.
+func quietly(code int) error { return &exitError{code: code} }
+
+// trying adds to an error what to do about it.
+func trying(err error, format string, args ...any) error {
+	return &exitError{code: exitCode(err), err: err, try: fmt.Sprintf(format, args...)}
+}
+
+// exitCode says how a run ends that ends with err.
+func exitCode(err error) int {
+	var e *exitError
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.Is(err, errInterrupted), errors.Is(err, context.Canceled):
+		return exitInterrupted
+	case errors.As(err, &e):
+		return e.code
+	case errors.Is(err, audit.ErrLocked):
+		return exitLocked
+	case isDamage(err):
+		return exitDamage
+	}
+	return exitFailed
+}
+
+// isDamage reports whether err refuses a store because acknowledged data is hurt or missing.
+func isDamage(err error) bool {
+	var corrupt *wal.CorruptError
+	return errors.As(err, &corrupt) || errors.Is(err, wal.ErrGap) || errors.Is(err, wal.ErrAhead)
+}
+
+// whatToTry is the advice that goes with an error; "" is none.
+func (a *app) whatToTry(cmd *cobra.Command, err error) string {
+	var e *exitError
+	if errors.As(err, &e) && e.try != "" {
+		return e.try
+	}
+	switch {
+	case exitCode(err) == exitUsage:
+		return fmt.Sprintf("%s --help", cmd.CommandPath())
+	case isNoStore(err):
+		return fmt.Sprintf("auditsql -d %s init", shellQuote(a.dir))
+	case errors.Is(err, audit.ErrLocked):
+		return "--lock-wait 10s waits for it; reading works meanwhile"
+	case isDamage(err):
+		return fmt.Sprintf("--read-only shows what SQLite has, auditsql -d %s wal repair what can be done", shellQuote(a.dir))
+	case errors.Is(err, sqlstore.ErrNewer):
+		return "use the newer auditsql; this one has changed nothing"
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Sprintf("ls -ld %s shows who may", shellQuote(permissionPath(a.dir, err)))
+	}
+	return ""
+}
+
+// permissionPath is the file or folder that may not be touched, so far as the error tells.
+func permissionPath(dir string, err error) string {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Path
+	}
+	return filepath.Clean(dir)
+}
+
+// report prints how a run ended and returns its exit code.
+func (a *app) report(cmd *cobra.Command, err error) int {
+	code := exitCode(err)
+	if err == nil {
+		return code
+	}
+	if errors.Is(err, syscall.EPIPE) {
+		// Whoever read the output has gone, as head does when it has seen enough: nothing to tell.
+		return code
+	}
+	var e *exitError
+	if errors.As(err, &e) && e.err == nil {
+		return code
+	}
+	line := strings.Builder{}
+	line.WriteString("auditsql: ")
+	if cmd != nil && cmd.HasParent() {
+		line.WriteString(strings.TrimPrefix(cmd.CommandPath(), "auditsql ") + ": ")
+	}
+	line.WriteString(harmless(strings.ReplaceAll(err.Error(), "\n", "; ")))
+	if try := a.whatToTry(cmd, err); try != "" && code != exitInterrupted {
+		line.WriteString("; try: " + harmless(try))
+	}
+	fmt.Fprintln(a.err, line.String())
+	return code
+}
+
+// note tells what is good to know on standard error; results do not depend on it.
+func (a *app) note(format string, args ...any) {
+	fmt.Fprintf(a.err, "note: %s\n", harmless(fmt.Sprintf(format, args...)))
+}
+
+// shellQuote writes a word as a person would type it.
+func shellQuote(word string) string {
+	plain := func(r rune) bool {
+		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("_-./:=,@%+", r)
+	}
+	if word != "" && strings.IndexFunc(word, func(r rune) bool { return !plain(r) }) < 0 {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/auditsql/auditsql/audit"
+)
+
+// leastPrefix is how many digits of an id get takes for the whole.
+const leastPrefix = 8
+
+func (a *app) getCommand() *cobra.Command {
+	var raw bool
+	cmd := &cobra.Command{
+		Use:   "get ID…",
+		Short: "Records in full, by their ids",
+		Long: `Get prints records in full: what was asked, what was answered, and on which evidence. An id may be cut to
+its first 8 or more digits when only one record begins with them.
+
+On a terminal each record is laid out for reading. As plain text it is a line per value, the name and a tab
+before it, and an empty line between records; -o ndjson is its canonical JSON, -o json a list of these.
+--raw prints the bytes as they are stored, and a line end.
+
+Exit code 3 says that an id was not found (the others are printed), 2 that a prefix fits several.`,
+		Example: `  auditsql get 498d156c
+  auditsql get 498d156c -o ndjson | jq .contributing_assertions`,
+		Args: arguments(1, anyNumber, "an id, or the first 8 or more digits of one,"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if raw && (a.output != "" || a.json) {
+				return usage("--raw prints what is stored, and takes no form of output")
+			}
+			return a.get(cmd.Context(), args, raw)
+		},
+		ValidArgsFunction: completeNothing,
+	}
+	cmd.Flags().BoolVar(&raw, "raw", false, "print the stored bytes")
+	a.addReading(cmd)
+	a.addZone(cmd)
+	return cmd
+}
+
+func (a *app) get(ctx context.Context, args []string, raw bool) error {
+	for _, arg := range args {
+		if err := checkPrefix(arg); err != nil {
+			return err
+		}
+	}
+	if _, err := a.clock(audit.Milliseconds); err != nil {
+		return err
+	}
+	db, err := a.openReader(ctx)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	c, err := a.clock(db.TimeUnit())
+	if err != nil {
+		return err
+	}
+
+	// An ambiguous prefix is found before anything is printed.
+	ids := make([]*audit.QueryID, len(args))
+	for i, arg := range args {
+		if ids[i], err = resolve(ctx, db, arg); err != nil {
+			return err
+		}
+	}
+	out := a.detail(c)
+	if raw {
+		out.form = formNDJSON
+	}
+	missing := false
+	for i, id := range ids {
+		value, err := lookUp(ctx, db, id)
+		if errors.Is(err, audit.ErrNotFound) {
+			fmt.Fprintf(a.err, "auditsql: get: %s: no such audit\n", args[i])
+			missing = true
+			continue
+		}
+		if err == nil {
+			err = out.write(value)
+		}
+		if err != nil {
+			return errors.Join(err, out.flush())
+		}
+	}
+	if err := out.end(); err != nil {
+		return err
+	}
+	if missing {
+		return quietly(exitNotFound)
+	}
+	return nil
+}
+
+func lookUp(ctx context.Context, db *audit.DB, id *audit.QueryID) ([]byte, error) {
+	if id == nil {
+		return nil, audit.ErrNotFound
+	}
+	return db.GetRaw(ctx, *id)
+}
+
+// checkPrefix refuses what cannot be the beginning of an id.
+func checkPrefix(s string) error {
+	digits := s + strings.Repeat("0", len(s)%2)
+	switch _, err := hex.DecodeString(digits); {
+	case err != nil:
+		return usage("%q is no id: want hex digits", s)
+	case len(s) < leastPrefix:
+		return usage("%q is too short: want %d hex digits or more", s, leastPrefix)
+	case len(s) > 2*len(audit.QueryID{}):
+		return usage("%q is too long: an id has %d hex digits", s, 2*len(audit.QueryID{}))
+	}
+	return nil
+}
+
+// resolve finds the one id that begins with prefix, or nil when none does.
+func resolve(ctx context.Context, db *audit.DB, prefix string) (*audit.QueryID, error) {
+	if id, err := audit.ParseHash(prefix); err == nil {
+		return &id, nil
+	}
+	ids, err := db.Resolve(ctx, strings.ToLower(prefix))
+	if err != nil && !errors.Is(err, audit.ErrNotFound) {
+		return nil, err
+	}
+	switch len(ids) {
+	case 0:
+		return nil, nil
+	case 1:
+		return &ids[0], nil
+	}
+	names := make([]string, len(ids))
+	for i, id := range ids {
+		names[i] = id.String()
+	}
+	return nil, trying(usage("%s is ambiguous: %s", prefix, strings.Join(names, ", ")), "more digits")
+}

@@ -1,0 +1,204 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/auditsql/auditsql/audit"
+)
+
+// The way of a line:
+//
+//	reader ──blocks──▶ decoders (one per core) ──▶ run: batches ──▶ store ──▶ answers
+//	   └───────────── the same blocks, in order ─────▲
+//
+// The reader hands over what it has as soon as it holds a whole line. run takes the blocks in their order,
+// waits for each to be decoded, and stores whatever has arrived by then in one batch. So it is fast when
+// there is much to do, and prompt when a program waits for each answer.
+
+const (
+	// A batch ends when either of these is reached; it shares one sync.
+	batchRecords = 512
+	batchBytes   = 4 << 20
+
+	// heldBytes bounds the input that is read and not yet stored. One line may be longer.
+	heldBytes = 64 << 20
+)
+
+// decoded is a block on its way through the decoders.
+type decoded struct {
+	block
+	lines []line
+	held  int64
+	done  chan struct{} // closed when lines is filled in
+}
+
+// A line is one record of input, or why it is none.
+type line struct {
+	name   string
+	number int
+	text   []byte
+	q      audit.QueryAudit
+	err    error
+}
+
+func (d *decoded) decode() {
+	defer close(d.done)
+	if d.tooLong {
+		return
+	}
+	number := d.first - 1
+	for rest := d.text; len(rest) > 0; {
+		number++
+		end := bytes.IndexByte(rest, '\n') + 1
+		if end == 0 {
+			end = len(rest)
+		}
+		l := line{name: d.name, number: number, text: rest[:end]}
+		rest = rest[end:]
+		if len(bytes.TrimSpace(l.text)) == 0 {
+			continue
+		}
+		if len(l.text) > longestLine+1 {
+			l.err = errTooLong
+		} else {
+			l.q, l.err = audit.ParseAudit(l.text)
+		}
+		d.lines = append(d.lines, l)
+	}
+}
+
+var errTooLong = fmt.Errorf("longer than %d MiB; a record has at most %d MiB", longestLine>>20, audit.MaxEncoded>>20)
+
+// run imports everything. When it ends early, the reader and the decoders end as soon as the read that may
+// be under way does; nobody can call back one that waits for input. They touch nothing but the input.
+func (im *importer) run(ctx context.Context, inputs []input) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	cores := runtime.GOMAXPROCS(0)
+	work := make(chan *decoded, 2*cores)
+	ordered := make(chan *decoded, 2*cores)
+	held := semaphore.NewWeighted(heldBytes)
+
+	var decoders sync.WaitGroup
+	for range cores {
+		decoders.Go(func() {
+			for d := range work {
+				d.decode()
+			}
+		})
+	}
+	var readError error // set before ordered is closed
+	go func() {
+		defer close(ordered)
+		defer close(work)
+		readError = im.readAll(ctx, inputs, func(b block) error {
+			d := &decoded{block: b, held: min(int64(len(b.text)), heldBytes), done: make(chan struct{})}
+			if err := held.Acquire(ctx, d.held); err != nil {
+				return context.Cause(ctx)
+			}
+			// To the decoders last: once it is in order it will be waited for.
+			for _, to := range []chan<- *decoded{work, ordered} {
+				select {
+				case to <- d:
+				case <-ctx.Done():
+					return context.Cause(ctx)
+				}
+			}
+			return nil
+		})
+	}()
+
+	for {
+		var d *decoded
+		var more bool
+		select {
+		case d, more = <-ordered:
+		default:
+			// Nothing is there right now: what has been taken is stored and answered before waiting.
+			if err := im.store(ctx); err != nil {
+				return err
+			}
+			im.show()
+			select {
+			case d, more = <-ordered:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+		if !more {
+			break
+		}
+		<-d.done
+		if err := im.take(ctx, d); err != nil {
+			return err
+		}
+		held.Release(d.held)
+	}
+	decoders.Wait()
+	if err := im.store(ctx); err != nil {
+		return err
+	}
+	im.show()
+	return readError
+}
+
+// readAll hands out the blocks of all inputs in order.
+func (im *importer) readAll(ctx context.Context, inputs []input, emit func(block) error) error {
+	for _, in := range inputs {
+		lines, err := unzipped(endable{ctx, counted{in.in, im.read}})
+		if err != nil {
+			return fmt.Errorf("%s: %w", in.name, err)
+		}
+		if err := blocks(lines, in.name, emit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// errStrict ends an import at its first rejected line.
+var errStrict = errors.New("a line was rejected")
+
+// take adds the lines of a block to the batch, which is stored whenever it is full.
+func (im *importer) take(ctx context.Context, d *decoded) error {
+	if d.tooLong {
+		return im.takePiece(ctx, d)
+	}
+	for i := range d.lines {
+		if im.batch.add(&d.lines[i]) {
+			if err := im.store(ctx); err != nil {
+				return err
+			}
+			im.show()
+		}
+	}
+	return nil
+}
+
+// takePiece rejects a line that is too long to be held, piece by piece.
+func (im *importer) takePiece(ctx context.Context, d *decoded) error {
+	if d.begins {
+		if err := im.store(ctx); err != nil {
+			return err
+		}
+	}
+	if _, err := im.rejects.Write(d.text); err != nil {
+		return err
+	}
+	if !d.ends {
+		return nil
+	}
+	if n := len(d.text); n == 0 || d.text[n-1] != '\n' {
+		if _, err := im.rejects.Write([]byte{'\n'}); err != nil {
+			return err
+		}
+	}
+	return im.tellRejected(&line{name: d.name, number: d.first}, errTooLong)
+}

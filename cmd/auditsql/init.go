@@ -1,0 +1,83 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/auditsql/auditsql/audit"
+)
+
+func (a *app) initCommand() *cobra.Command {
+	var unit, journalDir, retain string
+	var segment sizeFlag
+	cmd := &cobra.Command{
+		Use:   "init",
+		Short: "Make a store",
+		Long: `Init makes a store in the folder of -d, and the folder if need be. It changes nothing when a store is
+there already, except for how much journal is kept (--wal-retain) and how long its segments are.
+
+The time unit is what timestamps count, and stays for the store's life. The journal may lie on another
+disk (--wal-dir). Beyond what SQLite has on disk the newest 1 GiB of journal is kept unless --wal-retain
+says otherwise; with all, a lost database can be rebuilt from it.`,
+		Example: `  auditsql -d /var/lib/audit init
+  auditsql init --time-unit us --wal-dir /fast/journal --wal-retain all`,
+		Args: arguments(0, 0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var options []audit.Option
+			if cmd.Flags().Changed("time-unit") {
+				u, err := audit.ParseTimeUnit(unit)
+				if err != nil {
+					return usage("--time-unit: %w", err)
+				}
+				options = append(options, audit.WithTimeUnit(u))
+			}
+			if cmd.Flags().Changed("segment-bytes") {
+				if segment.bytes == 0 {
+					return usage("--segment-bytes must be above 0")
+				}
+				options = append(options, audit.WithSegmentBytes(segment.bytes))
+			}
+			if cmd.Flags().Changed("wal-dir") {
+				if journalDir == "" {
+					return usage("--wal-dir names no folder")
+				}
+				options = append(options, audit.WithJournalDir(journalDir))
+			}
+			if cmd.Flags().Changed("wal-retain") {
+				r, err := audit.ParseRetention(retain)
+				if err != nil {
+					return usage("--wal-retain: %w", err)
+				}
+				options = append(options, audit.WithRetention(r))
+			}
+			return a.init(options)
+		},
+		ValidArgsFunction: completeNothing,
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&unit, "time-unit", "", "`unit` of timestamps: s, ms, us or ns (default ms)")
+	flags.Var(&segment, "segment-bytes", "how long a journal segment becomes (default 64MiB)")
+	flags.StringVar(&journalDir, "wal-dir", "", "the journal's `folder` (default wal in the store's)")
+	flags.StringVar(&retain, "wal-retain", "", "how much journal to keep: `SIZE`, all or none (default 1GiB)")
+	_ = cmd.MarkFlagDirname("wal-dir")
+	_ = cmd.RegisterFlagCompletionFunc("time-unit", cobra.FixedCompletions([]string{"s", "ms", "us", "ns"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("wal-retain", cobra.FixedCompletions([]string{"all", "none"}, cobra.ShellCompDirectiveNoFileComp))
+	a.addWriting(cmd)
+	return cmd
+}
+
+func (a *app) init(options []audit.Option) error {
+	options = append(options, audit.WithLockWait(a.lockWait.Duration), audit.WithCreatedBy("auditsql "+moduleVersion()))
+	created, err := audit.Init(a.dir, options...)
+	if err != nil {
+		return err
+	}
+	what := "there is a store already"
+	if created {
+		what = "made a store"
+	}
+	form := a.form("")
+	if form == formTable || form == formPlain {
+		return a.copyOut(what + " in " + harmless(a.dir) + "\n")
+	}
+	return a.facts(form, fact{name: "dir", value: text(a.dir)}, fact{name: "created", value: boolean(created)})
+}

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+
+	"github.com/auditsql/auditsql/audit"
+)
+
+const (
+	// longestLine is how long a line of input may be. A record has at most 16 MiB in canonical JSON, and
+	// writing every character beyond ASCII as \u1234 makes that three times as long.
+	longestLine = 4 * audit.MaxEncoded
+
+	// readSize is how much is read at a time.
+	readSize = 256 << 10
+)
+
+// A block is what one read of an input brought: whole lines, or a piece of one that is too long to be held.
+type block struct {
+	name  string // of the input
+	first int    // number of the first line
+	text  []byte // the last line of an input may have no line end
+
+	tooLong bool // text is a piece of line first, which is refused
+	begins  bool // its first piece
+	ends    bool // its last
+}
+
+// blocks reads an input and hands out what it finds, as soon as it is there: it never waits for more input
+// while it holds a whole line. A text belongs to whoever got it. Memory is bounded by longestLine. An error
+// of the input comes after all lines before it; what it broke off in the middle of a line is dropped.
+func blocks(in io.Reader, name string, emit func(block) error) error {
+	r := lineReader{name: name, number: 1, emit: emit, buffer: make([]byte, 0, readSize)}
+	for {
+		if len(r.buffer) == cap(r.buffer) {
+			r.buffer = append(make([]byte, 0, min(2*cap(r.buffer), longestLine+readSize)), r.buffer...)
+		}
+		n, err := in.Read(r.buffer[len(r.buffer):cap(r.buffer)])
+		r.buffer = r.buffer[:len(r.buffer)+n]
+		if err := r.take(n); err != nil {
+			return err
+		}
+		switch {
+		case err == nil:
+		case errors.Is(err, io.EOF):
+			return r.last()
+		case len(r.buffer) > 0 || r.skipping:
+			return fmt.Errorf("%s: %w; line %d is cut off there and was not taken", name, err, r.number)
+		default:
+			return fmt.Errorf("%s: %w, behind line %d", name, err, r.number-1)
+		}
+	}
+}
+
+type lineReader struct {
+	name     string
+	number   int // of the line that buffer begins with
+	emit     func(block) error
+	buffer   []byte
+	skipping bool // the buffer continues a line that is too long
+}
+
+// take hands out what the last n bytes of the buffer completed.
+func (r *lineReader) take(n int) error {
+	if r.skipping {
+		end := bytes.IndexByte(r.buffer, '\n')
+		if end < 0 {
+			return r.piece(len(r.buffer), false, false)
+		}
+		if err := r.piece(end+1, false, true); err != nil {
+			return err
+		}
+		n = len(r.buffer)
+	}
+	if end := bytes.LastIndexByte(r.buffer[len(r.buffer)-n:], '\n'); end >= 0 {
+		if err := r.lines(len(r.buffer) - n + end + 1); err != nil {
+			return err
+		}
+	}
+	if len(r.buffer) > longestLine {
+		return r.piece(len(r.buffer), true, false)
+	}
+	return nil
+}
+
+// lines hands out the first n bytes of the buffer, which are whole lines.
+func (r *lineReader) lines(n int) error {
+	b := block{name: r.name, first: r.number, text: bytes.Clone(r.buffer[:n])}
+	r.number += bytes.Count(b.text, []byte{'\n'})
+	r.drop(n)
+	return r.emit(b)
+}
+
+// piece hands out the first n bytes of the buffer as part of a line that is too long.
+func (r *lineReader) piece(n int, begins, ends bool) error {
+	if n == 0 && !begins && !ends {
+		return nil
+	}
+	b := block{name: r.name, first: r.number, text: bytes.Clone(r.buffer[:n]), tooLong: true, begins: begins, ends: ends}
+	if ends {
+		r.number++
+	}
+	r.skipping = !ends
+	r.drop(n)
+	return r.emit(b)
+}
+
+// drop forgets the first n bytes of the buffer, and a buffer that grew for one long line with them.
+func (r *lineReader) drop(n int) {
+	rest := r.buffer[n:]
+	if cap(r.buffer) > readSize && len(rest) < readSize {
+		r.buffer = append(make([]byte, 0, readSize), rest...)
+		return
+	}
+	r.buffer = r.buffer[:copy(r.buffer, rest)]
+}
+
+// last hands out what is left when the input has ended.
+func (r *lineReader) last() error {
+	switch {
+	case r.skipping:
+		return r.piece(len(r.buffer), false, true)
+	case len(r.buffer) > 0:
+		return r.lines(len(r.buffer))
+	}
+	return nil
+}
+
+// unzipped returns what in holds, decompressed if it begins as gzip does. It waits for as little of it as
+// tells that.
+func unzipped(in io.Reader) (io.Reader, error) {
+	buffered := bufio.NewReaderSize(in, readSize)
+	for n, magic := range []byte{0x1f, 0x8b} {
+		start, err := buffered.Peek(n + 1)
+		if len(start) <= n || start[n] != magic {
+			if err == nil || errors.Is(err, io.EOF) {
+				return buffered, nil
+			}
+			return nil, err
+		}
+	}
+	return gzip.NewReader(buffered)
+}
+
+// counted counts what is read, for the progress bar; it may be asked from another goroutine.
+type counted struct {
+	in io.Reader
+	n  *atomic.Int64
+}
+
+func (c counted) Read(p []byte) (int, error) {
+	n, err := c.in.Read(p)
+	c.n.Add(int64(n))
+	return n, err
+}
+
+// endable makes reads fail once ctx has ended. A read that is waiting goes on waiting.
+type endable struct {
+	ctx context.Context
+	in  io.Reader
+}
+
+func (e endable) Read(p []byte) (int, error) {
+	if e.ctx.Err() != nil {
+		return 0, context.Cause(e.ctx)
+	}
+	return e.in.Read(p)
+}

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/auditsql/auditsql/audit"
+)
+
+const (
+	listLimit   = 100
+	recentLimit = 20
+)
+
+func (a *app) listCommand() *cobra.Command {
+	var f filterFlags
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "Records that fit a filter, oldest first",
+		Long: `List prints the records that fit all filters, in the order of their timestamps (then of their ids).
+
+` + filterHelp,
+		Example: `  auditsql list --around 2026-11-23T10:00 --window 15m
+  auditsql list --agent 0101010101010101010101010101010101010101010101010101010101010101 --from yesterday
+  auditsql list --subject 'Tesla*' --max-confidence 0.5 --desc
+  auditsql list --attr trace_id=4bf92f35 -o ndjson`,
+		Args: arguments(0, 0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.listRecords(cmd.Context(), &f, listing{})
+		},
+		ValidArgsFunction: completeNothing,
+	}
+	f.register(cmd)
+	f.registerLimit(cmd, listLimit, "at most so many; 0 is no limit")
+	cmd.Flags().BoolVar(&f.descending, "desc", false, "newest first")
+	a.addReading(cmd)
+	a.addZone(cmd)
+	return cmd
+}
+
+func (a *app) recentCommand() *cobra.Command {
+	var f filterFlags
+	cmd := &cobra.Command{
+		Use:   "recent [N]",
+		Short: "The newest records, newest first",
+		Long: fmt.Sprintf(`Recent prints the N newest records, %d unless said otherwise, newest first.
+
+`, recentLimit) + filterHelp,
+		Example: `  auditsql recent
+  auditsql recent 5 --agent 0101010101010101010101010101010101010101010101010101010101010101`,
+		Args: arguments(0, 1, "at most one number"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f.limit, f.descending = recentLimit, true
+			if len(args) == 1 {
+				n, err := strconv.Atoi(args[0])
+				if err != nil || n < 1 {
+					return usage("%q: want how many, 1 or more", args[0])
+				}
+				f.limit = n
+			}
+			return a.listRecords(cmd.Context(), &f, listing{})
+		},
+		ValidArgsFunction: completeNothing,
+	}
+	f.register(cmd)
+	a.addReading(cmd)
+	a.addZone(cmd)
+	return cmd
+}
+
+// A listing is what list, recent and export do differently.
+type listing struct {
+	byAdmission bool
+	usual       string // form of output
+	csvSafe     bool
+}
+
+// listRecords opens the store and prints what the flags select.
+func (a *app) listRecords(ctx context.Context, f *filterFlags, l listing) error {
+	if err := f.check(a); err != nil {
+		return err
+	}
+	db, err := a.openReader(ctx)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	c, err := a.clock(db.TimeUnit())
+	if err != nil {
+		return err
+	}
+	filter, err := f.filter(c)
+	if err != nil {
+		return err
+	}
+	filter.ByAdmission = l.byAdmission
+	out := a.records(a.form(l.usual), c)
+	out.csvSafe = l.csvSafe
+	return a.printRecords(ctx, db, filter, out)
+}
+
+// printRecords prints what the filter selects, and says so when its limit cut something off.
+func (a *app) printRecords(ctx context.Context, db *audit.DB, filter audit.Filter, out *recordWriter) error {
+	limit := filter.Limit
+	if limit > 0 {
+		filter.Limit++ // one more tells whether there are more
+	}
+	cut := false
+	for raw, err := range db.RawAudits(ctx, filter) {
+		if err != nil {
+			return err
+		}
+		if limit > 0 && out.n == uint64(limit) {
+			cut = true
+			break
+		}
+		if err := out.write(raw); err != nil {
+			return err
+		}
+	}
+	if err := out.end(); err != nil {
+		return err
+	}
+	if cut {
+		fmt.Fprintf(a.err, "(cut at --limit %d, there are more)\n", limit)
+	}
+	return nil
+}

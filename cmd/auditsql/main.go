@@ -1,0 +1,71 @@
+// Auditsql keeps an append-only record of what agents asked, what they were answered and on which
+// evidence, and answers questions about it.
+//
+// This package is the command line over package audit: flags, times, tables, progress and exit codes. It
+// knows no file format; its SQL is the named queries of the sql command, in queries/.
+//
+//	main.go, errors.go   one run: streams, signals, from an error to a line and an exit code
+//	store.go             how commands open a store: recovery first, or --read-only
+//	filter.go times.go sizes.go hashes.go     what flags may say
+//	output.go table.go records.go facts.go text.go terminal.go progress.go     what is printed
+//	init.go put.go import.go …     a command each
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+// streams are what a run reads from and writes to.
+type streams struct {
+	in  io.Reader
+	out io.Writer // results
+	err io.Writer // progress, notes and errors
+
+	inTerm           bool
+	outTerm, errTerm terminal
+	now              func() time.Time
+}
+
+func main() {
+	ctx, interrupted := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		// A second one ends the process at once, as if nobody had listened.
+		signal.Stop(signals)
+		interrupted(errInterrupted)
+	}()
+	os.Exit(run(ctx, os.Args[1:], systemStreams()))
+}
+
+func systemStreams() streams {
+	return streams{
+		in: os.Stdin, out: os.Stdout, err: os.Stderr,
+		inTerm:  isTerminal(os.Stdin),
+		outTerm: terminalOf(os.Stdout), errTerm: terminalOf(os.Stderr),
+		now: time.Now,
+	}
+}
+
+// run is one command line, from arguments to exit code.
+func run(ctx context.Context, args []string, s streams) int {
+	a := &app{streams: s}
+	root := a.root()
+	root.SetArgs(args)
+	root.SetIn(s.in)
+	root.SetOut(s.out)
+	root.SetErr(s.err)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err != nil && errors.Is(context.Cause(ctx), errInterrupted) {
+		// Whatever it was that failed then, it failed because it was stopped.
+		err = errInterrupted
+	}
+	return a.report(cmd, err)
+}

@@ -1,0 +1,202 @@
+package main
+
+import (
+	"embed"
+	"fmt"
+	"path"
+	"strconv"
+	"strings"
+
+	"github.com/auditsql/auditsql/audit"
+)
+
+// The named queries, a file each. A file begins with comments: what the query answers, then a line for each
+// parameter, "-- :name kind: what it is", or "-- :name kind = value: what it is" when it may be left out.
+//
+//go:embed queries/*.sql
+var queryFiles embed.FS
+
+type namedQuery struct {
+	name       string
+	about      string
+	parameters []parameter
+	text       string
+}
+
+type parameter struct {
+	name, kind string
+	usual      string // when no value is given
+	optional   bool
+	about      string
+}
+
+// What a parameter can be: a time becomes its first instant, an end its last, a duration a number of the
+// store's units.
+const (
+	kindTextParam     = "text"
+	kindNumberParam   = "number"
+	kindTimeParam     = "time"
+	kindEndParam      = "end"
+	kindDurationParam = "duration"
+)
+
+var parameterKinds = []string{kindTextParam, kindNumberParam, kindTimeParam, kindEndParam, kindDurationParam}
+
+// namedQueries reads them all, in the order of their names.
+func namedQueries() ([]namedQuery, error) {
+	files, err := queryFiles.ReadDir("queries")
+	if err != nil {
+		return nil, err
+	}
+	var queries []namedQuery
+	for _, f := range files {
+		text, err := queryFiles.ReadFile("queries/" + f.Name())
+		if err != nil {
+			return nil, err
+		}
+		queries = append(queries, parseNamed(strings.TrimSuffix(path.Base(f.Name()), ".sql"), string(text)))
+	}
+	return queries, nil
+}
+
+func parseNamed(name, text string) namedQuery {
+	q := namedQuery{name: name, text: text}
+	for line := range strings.Lines(text) {
+		comment, ok := strings.CutPrefix(strings.TrimSpace(line), "-- ")
+		if !ok {
+			break
+		}
+		if rest, ok := strings.CutPrefix(comment, ":"); ok {
+			q.parameters = append(q.parameters, parseParameter(rest))
+		} else {
+			q.about = strings.TrimSpace(q.about + " " + comment)
+		}
+	}
+	return q
+}
+
+func parseParameter(s string) parameter {
+	head, about, _ := strings.Cut(s, ":")
+	head, usual, optional := strings.Cut(head, "=")
+	name, kind, _ := strings.Cut(strings.TrimSpace(head), " ")
+	return parameter{name: name, kind: kind, usual: strings.TrimSpace(usual), optional: optional, about: strings.TrimSpace(about)}
+}
+
+// synopsis is how the parameters are given on the command line.
+func (q *namedQuery) synopsis() string {
+	var parts []string
+	for _, p := range q.parameters {
+		s := p.name + "=" + strings.ToUpper(p.kind)
+		if p.optional {
+			s = "[" + p.name + "=" + p.usual + "]"
+		}
+		parts = append(parts, s)
+	}
+	return strings.Join(parts, " ")
+}
+
+// value reads what was given for a parameter, or takes what is usual.
+func (p *parameter) value(given string, ok bool, c clock) (any, error) {
+	if !ok {
+		if !p.optional {
+			return nil, usage("-p %s=… is missing: %s", p.name, p.about)
+		}
+		given = p.usual
+	}
+	switch p.kind {
+	case kindNumberParam:
+		if n, err := strconv.ParseInt(given, 10, 64); err == nil {
+			return n, nil
+		}
+		n, err := strconv.ParseFloat(given, 64)
+		if err != nil {
+			return nil, usage("-p %s=%s: want a number", p.name, given)
+		}
+		return n, nil
+	case kindTimeParam, kindEndParam:
+		if !ok && given == "ever" {
+			// The usual end of time.
+			if p.kind == kindTimeParam {
+				return int64(0), nil
+			}
+			return int64(audit.MaxTimestamp), nil
+		}
+		at, err := c.parse(given)
+		if err != nil {
+			return nil, usage("-p %s: %w", p.name, err)
+		}
+		if p.kind == kindEndParam {
+			return int64(at.last), nil
+		}
+		return int64(at.first), nil
+	case kindDurationParam:
+		d, err := parseDuration(given)
+		if err != nil {
+			return nil, usage("-p %s: %w", p.name, err)
+		}
+		from, _ := span{1 << 62, 1 << 62}.within(d, c.unit)
+		return int64(1<<62 - from), nil
+	}
+	return given, nil
+}
+
+// bind gives each parameter of a statement its value, in the order of names. A statement that somebody
+// typed has no parameters described: what looks like a number is one.
+func bind(names []string, described []parameter, given map[string]string, c clock) ([]any, error) {
+	used := map[string]bool{}
+	var values []any
+	for _, name := range names {
+		p := parameter{name: name, kind: kindTextParam, about: "the statement has a parameter :" + name}
+		for _, d := range described {
+			if d.name == name {
+				p = d
+			}
+		}
+		value, ok := given[name]
+		if len(described) == 0 && ok {
+			if _, err := strconv.ParseFloat(value, 64); err == nil {
+				p.kind = kindNumberParam
+			}
+		}
+		v, err := p.value(value, ok, c)
+		if err != nil {
+			return nil, err
+		}
+		values = append(values, v)
+		used[name] = true
+	}
+	for name := range given {
+		if !used[name] {
+			return nil, usage("-p %s=…: there is no parameter :%s", name, name)
+		}
+	}
+	return values, nil
+}
+
+// describe is what --list tells of the parameters, for programs.
+func (q *namedQuery) describe() cell {
+	type described struct {
+		Name    string  `json:"name"`
+		Kind    string  `json:"kind"`
+		Default *string `json:"default"`
+		About   string  `json:"about"`
+	}
+	list := []described{}
+	for i := range q.parameters {
+		p := &q.parameters[i]
+		d := described{Name: p.name, Kind: p.kind, About: p.about}
+		if p.optional {
+			d.Default = &p.usual
+		}
+		list = append(list, d)
+	}
+	return cell{kind: kindJSON, text: string(toJSON(list))}.as(q.synopsis())
+}
+
+func unknownQuery(name string, queries []namedQuery) error {
+	names := make([]string, len(queries))
+	for i, q := range queries {
+		names[i] = q.name
+	}
+	return usage("%q is neither SQL nor a named query: %s", name, fmt.Sprint(strings.Join(names, ", ")))
+}

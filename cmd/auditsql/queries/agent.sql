@@ -1,0 +1,10 @@
+-- The records of one agent, oldest first, as list --agent.
+-- :agent text: the agent's id, 64 hex digits
+-- :from time = ever: from when on
+-- :to end = ever: up to when
+-- :limit number = 100: at most so many
+SELECT time, query_id, subject, predicate, lifecycle, result_confidence, contributions
+FROM audits
+WHERE agent_id = :agent AND timestamp BETWEEN :from AND :to
+ORDER BY timestamp, query_id
+LIMIT :limit

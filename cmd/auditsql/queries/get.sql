@@ -1,0 +1,3 @@
+-- One record, without its evidence.
+-- :id text: the query id, 64 hex digits
+SELECT * FROM audits WHERE query_id = :id

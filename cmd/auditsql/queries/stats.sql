@@ -1,0 +1,2 @@
+-- What the store notes about itself: its cursor, unit, and counts.
+SELECT name, value FROM store

@@ -1,0 +1,6 @@
+-- The records that were admitted last, newest first, as tail.
+-- :limit number = 10: how many
+SELECT idx, time, query_id, agent_id, subject, predicate, result_confidence
+FROM audits
+ORDER BY idx DESC
+LIMIT :limit

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/auditsql/auditsql/audit"
+)
+
+// recordColumns are those of a listing of records; in CSV and plain text all of them in this order, which
+// scripts rely on.
+var recordColumns = []column{
+	{name: "query_id", title: "query"},
+	{name: "agent_id", title: "agent"},
+	{name: "timestamp", right: true},
+	{name: "time"},
+	{name: "subject", flexible: true, least: 16},
+	{name: "predicate", flexible: true, least: 8, rank: 2},
+	{name: "lifecycle", rank: 3},
+	{name: "epoch", rank: 7},
+	{name: "lens", flexible: true, least: 6, rank: 6},
+	{name: "result_hash", title: "result", rank: 4},
+	{name: "result_confidence", title: "confidence", right: true, rank: 1},
+	{name: "contributions", title: "evidence", rank: 5},
+	{name: "attributes"},
+}
+
+// tableColumns are the places in recordColumns of what a table shows, in its own order.
+var tableColumns = []int{3, 0, 1, 4, 5, 6, 9, 10, 11, 8}
+
+// briefHash is how many digits of a hash a table shows: as many as get takes.
+const briefHash = 8
+
+func hashCell(h audit.Hash) cell {
+	s := h.String()
+	return text(s).as(s[:briefHash])
+}
+
+func optionalHash(h *audit.Hash) cell {
+	if h == nil {
+		return cell{brief: "-"}
+	}
+	return hashCell(*h)
+}
+
+func optionalText(s *string) cell {
+	if s == nil {
+		return cell{brief: "-"}
+	}
+	return text(*s)
+}
+
+func optionalLifecycle(l *audit.Lifecycle) cell {
+	if l == nil {
+		return cell{brief: "-"}
+	}
+	return lifecycleCell(*l)
+}
+
+// lifecycleCell marks everything that nobody has approved.
+func lifecycleCell(l audit.Lifecycle) cell {
+	c := text(l.String())
+	c.alarm = l != audit.Approved
+	return c
+}
+
+// recordCells are the cells of one record, in the order of recordColumns.
+func recordCells(q *audit.QueryAudit, c clock) []cell {
+	agent := optionalHash(q.AgentID)
+	if q.AgentID == nil {
+		agent.brief = "anonymous"
+	}
+	evidence := number(len(q.ContributingAssertions))
+	if n := unapproved(q); n > 0 {
+		evidence.alarm = true
+		evidence.brief = fmt.Sprintf("%d (%d not approved)", len(q.ContributingAssertions), n)
+	}
+	return []cell{
+		hashCell(q.QueryID),
+		agent,
+		number(q.Timestamp),
+		text(c.format(q.Timestamp)),
+		optionalText(q.Params.Subject),
+		optionalText(q.Params.Predicate),
+		optionalLifecycle(q.Params.Lifecycle),
+		optionalHash(q.Params.Epoch),
+		optionalText(q.Params.Lens),
+		optionalHash(q.ResultHash),
+		number(q.ResultConfidence),
+		evidence,
+		attributesCell(q.Attributes),
+	}
+}
+
+// unapproved counts the evidence that is anything but Approved.
+func unapproved(q *audit.QueryAudit) int {
+	n := 0
+	for _, c := range q.ContributingAssertions {
+		if c.Lifecycle != audit.Approved {
+			n++
+		}
+	}
+	return n
+}
+
+// attributesCell is the attributes as a JSON object, and nothing when there are none.
+func attributesCell(attributes map[string]any) cell {
+	if len(attributes) == 0 {
+		return cell{}
+	}
+	return cell{kind: kindJSON, text: string(toJSON(attributes))}
+}
+
+// sortedKeys are the names of the attributes in the order in which they are printed.
+func sortedKeys(attributes map[string]any) []string {
+	keys := make([]string, 0, len(attributes))
+	for k := range attributes {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// A recordWriter prints records in any form: in JSON their canonical bytes, otherwise taken apart.
+type recordWriter struct {
+	*rows
+	clock clock
+}
+
+func (a *app) records(form string, c clock) *recordWriter {
+	columns := recordColumns
+	if form == formTable {
+		columns = pick(recordColumns, tableColumns)
+	}
+	return &recordWriter{rows: a.rows(form, columns...), clock: c}
+}
+
+// write prints a record, given as its canonical JSON.
+func (w *recordWriter) write(raw []byte) error {
+	if w.form == formJSON || w.form == formNDJSON {
+		return w.addRaw(raw)
+	}
+	q, err := audit.ParseAudit(raw)
+	if err != nil {
+		return fmt.Errorf("a stored record cannot be read (-o ndjson prints it as it is): %w", err)
+	}
+	cells := recordCells(&q, w.clock)
+	if w.form == formTable {
+		cells = pick(cells, tableColumns)
+	}
+	return w.add(cells...)
+}
+
+func pick[T any](from []T, places []int) []T {
+	picked := make([]T, len(places))
+	for i, place := range places {
+		picked[i] = from[place]
+	}
+	return picked
+}

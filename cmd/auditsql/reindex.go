@@ -1,0 +1,45 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+)
+
+func (a *app) reindexCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "reindex",
+		Short: "Rebuild the tables that questions are answered from",
+		Long: `Reindex makes the forensic tables anew from the records themselves. Nothing of the records changes, and
+interrupting it is harmless: the next command that writes finishes it.`,
+		Example: `  auditsql reindex`,
+		Args:    arguments(0, 0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			db, err := a.openExisting()
+			if err != nil {
+				return err
+			}
+			bar := a.progress("reindexing", -1, false)
+			records := uint64(0)
+			err = db.Reindex(cmd.Context(), func(done, total uint64) {
+				records = done
+				bar.total(int64(total))
+				bar.at(int64(done), "reindexing")
+			})
+			bar.end()
+			if err := errors.Join(err, db.Close()); err != nil {
+				return err
+			}
+			form := a.form("")
+			if form == formTable || form == formPlain {
+				return a.copyOut(fmt.Sprintf("reindexed %s\n", plural(records, "record", "records")))
+			}
+			return a.facts(form, fact{"records", "records", number(records).as(humanize.Comma(int64(records)))})
+		},
+		ValidArgsFunction: completeNothing,
+	}
+	a.addWriting(cmd)
+	return cmd
+}

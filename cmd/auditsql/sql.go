@@ -1,0 +1,300 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/sqlstore"
+)
+
+const (
+	sqlLimit   = 1000
+	sqlTimeout = 30 * time.Second
+)
+
+type sqlOptions struct {
+	list, show bool
+	params     []string
+	limit      int
+	timeout    durationFlag
+}
+
+func (a *app) sqlCommand() *cobra.Command {
+	o := sqlOptions{timeout: durationFlag{sqlTimeout}}
+	cmd := &cobra.Command{
+		Use:   "sql [QUERY | NAME]",
+		Short: "Read-only SQL over the store",
+		Long: `Sql runs one SQL statement, given as its argument or on standard input, or a query that it ships under a
+name (--list shows them, --show NAME prints one). Nothing can be written. The views audits, contributions,
+attributes, agents and kv_readable have hashes as hex text.
+
+Values are bound, not pasted: -p agent=0101… gives :agent its value. In a named query times may be written
+as everywhere (-p from=6h), elsewhere what looks like a number is one.
+
+At most --limit rows are printed, and --timeout ends a statement that takes too long; both are said when
+they cut. The same SQL works in a shell: sqlite3 -readonly DIR/audit.db.`,
+		Example: `  auditsql sql 'SELECT subject, count(*) AS n FROM audits GROUP BY subject ORDER BY n DESC'
+  auditsql sql --list
+  auditsql sql around -p at=2026-11-23T10:00 -p window=15m
+  auditsql sql 'SELECT * FROM audits WHERE agent_id = :agent' -p agent=0101010101010101010101010101010101010101010101010101010101010101`,
+		Args: arguments(0, 1, "one statement, quoted for the shell"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.limit < 0 {
+				return usage("--limit %d: want 0 for no limit, or more", o.limit)
+			}
+			queries, err := namedQueries()
+			switch {
+			case err != nil:
+				return err
+			case o.list:
+				return a.listQueries(queries)
+			case o.show:
+				return a.showQuery(queries, args)
+			}
+			return a.sql(cmd.Context(), queries, args, o)
+		},
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			queries, _ := namedQueries()
+			var names []string
+			for _, q := range queries {
+				names = append(names, q.name+"\t"+q.about)
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+	}
+	flags := cmd.Flags()
+	flags.BoolVar(&o.list, "list", false, "show the named queries")
+	flags.BoolVar(&o.show, "show", false, "print a named query instead of running it")
+	flags.StringArrayVarP(&o.params, "param", "p", nil, "a parameter, `NAME=VALUE`; may be repeated")
+	flags.IntVar(&o.limit, "limit", sqlLimit, "at most so many rows; 0 is no limit")
+	flags.Var(&o.timeout, "timeout", "how long a statement may take; 0 is no limit")
+	a.addReading(cmd)
+	a.addZone(cmd)
+	return cmd
+}
+
+func (a *app) listQueries(queries []namedQuery) error {
+	out := a.rows(a.form(""),
+		column{name: "name"},
+		column{name: "parameters", flexible: true, least: 24},
+		column{name: "about", flexible: true, least: 24})
+	for i := range queries {
+		q := &queries[i]
+		parameters := q.describe()
+		if out.form == formPlain {
+			parameters = text(q.synopsis())
+		}
+		if err := out.add(text(q.name), parameters, text(q.about)); err != nil {
+			return err
+		}
+	}
+	return out.end()
+}
+
+func (a *app) showQuery(queries []namedQuery, args []string) error {
+	if len(args) == 0 {
+		return usage("--show wants the name of a query")
+	}
+	for _, q := range queries {
+		if q.name == args[0] {
+			return a.copyOut(q.text)
+		}
+	}
+	return unknownQuery(args[0], queries)
+}
+
+// errTimeLimit is why a statement was ended.
+var errTimeLimit = errors.New("it took too long")
+
+func (a *app) sql(ctx context.Context, queries []namedQuery, args []string, o sqlOptions) error {
+	query, described, err := a.statement(ctx, queries, args)
+	if err != nil {
+		return err
+	}
+	statement, names, err := positional(query)
+	if err != nil {
+		return usage("%w", err)
+	}
+	given := map[string]string{}
+	for _, p := range o.params {
+		name, value, err := keyValue("param", p)
+		if err != nil {
+			return err
+		}
+		given[strings.TrimLeft(name, ":@$")] = value
+	}
+	// What is missing or no time is told before the store is opened.
+	c, err := a.clock(audit.Seconds)
+	if err != nil {
+		return err
+	}
+	if _, err := bind(names, described, given, c); err != nil {
+		return err
+	}
+
+	db, err := a.openReader(ctx)
+	if err != nil {
+		return err
+	}
+	c, err = a.clock(db.TimeUnit())
+	if err := errors.Join(err, db.Close()); err != nil {
+		return err
+	}
+	values, err := bind(names, described, given, c)
+	if err != nil {
+		return err
+	}
+	if o.timeout.Duration > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, o.timeout.Duration, errTimeLimit)
+		defer cancel()
+	}
+	store, err := sqlstore.Open(ctx, filepath.Join(a.dir, "audit.db"), sqlstore.Options{ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	err = a.runSQL(ctx, store, statement, values, o.limit)
+	if err != nil && errors.Is(context.Cause(ctx), errTimeLimit) {
+		return trying(fmt.Errorf("stopped after %s, the result is not whole", shortDuration(o.timeout.Duration)),
+			"--timeout %s", shortDuration(10*o.timeout.Duration))
+	}
+	return err
+}
+
+// statement is the SQL to run, and the parameters of a query that ships with this program.
+func (a *app) statement(ctx context.Context, queries []namedQuery, args []string) (string, []parameter, error) {
+	if len(args) == 0 || args[0] == "-" {
+		if a.inTerm {
+			a.note("reading SQL from the terminal; end it with Ctrl-D")
+		}
+		input, err := readAll(ctx, a.in, longestLine)
+		switch {
+		case err != nil:
+			return "", nil, err
+		case strings.TrimSpace(string(input)) == "":
+			return "", nil, usage("there is no statement, neither as an argument nor on standard input")
+		}
+		return string(input), nil, nil
+	}
+	query := strings.TrimSpace(args[0])
+	for _, q := range queries {
+		if q.name == query {
+			return q.text, q.parameters, nil
+		}
+	}
+	switch {
+	case query == "":
+		return "", nil, usage("the statement is empty")
+	case strings.HasPrefix(query, "."):
+		return "", nil, trying(usage("%q belongs to the sqlite3 shell", query), "sqlite3 -readonly %s", shellQuote(filepath.Join(a.dir, "audit.db")))
+	case !strings.ContainsAny(query, " \t\r\n(*;"):
+		return "", nil, unknownQuery(query, queries)
+	}
+	return query, nil, nil
+}
+
+// readAll reads an input that is expected to be small.
+func readAll(ctx context.Context, in io.Reader, most int64) ([]byte, error) {
+	type outcome struct {
+		input []byte
+		err   error
+	}
+	// A read cannot be called back: when a signal comes, the run ends without this goroutine.
+	done := make(chan outcome, 1)
+	go func() {
+		input, err := io.ReadAll(io.LimitReader(in, most+1))
+		done <- outcome{input, err}
+	}()
+	select {
+	case got := <-done:
+		if got.err == nil && int64(len(got.input)) > most {
+			got.err = fmt.Errorf("longer than %d MiB", most>>20)
+		}
+		if got.err != nil {
+			return nil, fmt.Errorf("standard input: %w", got.err)
+		}
+		return got.input, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+func (a *app) runSQL(ctx context.Context, store *sqlstore.DB, statement string, values []any, limit int) error {
+	result, err := store.QueryRows(ctx, statement, values...)
+	if err != nil {
+		return err
+	}
+	defer result.Close()
+	names, err := result.Columns()
+	if err != nil {
+		return err
+	}
+	columns := make([]column, len(names))
+	seen := map[string]int{}
+	for i, name := range names {
+		// Two columns of one name would be two members of one name in JSON.
+		seen[name]++
+		if n := seen[name]; n > 1 {
+			name = fmt.Sprintf("%s:%d", name, n-1)
+		}
+		columns[i] = column{name: name, flexible: true, least: briefHash, rank: i}
+	}
+	out := a.rows(a.form(""), columns...)
+	cut := false
+	for result.Next() {
+		if limit > 0 && out.n == uint64(limit) {
+			cut = true
+			break
+		}
+		values, err := result.SliceScan()
+		if err != nil {
+			return errors.Join(err, out.end())
+		}
+		cells := make([]cell, len(values))
+		for i, v := range values {
+			cells[i] = sqlCell(v)
+			columns[i].right = columns[i].right || cells[i].kind == kindNumber
+		}
+		if err := out.add(cells...); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(result.Err(), out.end()); err != nil {
+		return err
+	}
+	if cut {
+		fmt.Fprintf(a.err, "(cut at --limit %d, there are more)\n", limit)
+	}
+	return nil
+}
+
+// sqlCell is a value as SQLite has it: bytes become hex digits.
+func sqlCell(v any) cell {
+	switch v := v.(type) {
+	case nil:
+		return cell{}
+	case int64:
+		return number(v)
+	case float64:
+		return number(v)
+	case bool:
+		return boolean(v)
+	case string:
+		return text(v)
+	case []byte:
+		return text(hex.EncodeToString(v))
+	case time.Time:
+		return text(v.Format(time.RFC3339Nano))
+	}
+	return text(fmt.Sprint(v))
+}

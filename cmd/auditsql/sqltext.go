@@ -1,0 +1,96 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// positional rewrites the named parameters of a statement (:name, @name, $name) into numbered ones (?1, ?2),
+// and returns their names in the order of the numbers, so that values can be bound by position. It refuses
+// more than one statement, of which only one would give rows, and parameters without a name.
+//
+// It knows as much of SQL as tells what is a parameter: strings, quoted names and comments are copied.
+func positional(query string) (rewritten string, names []string, err error) {
+	var out strings.Builder
+	numbers := map[string]int{}
+	ended := false // the statement, by a semicolon
+	for i := 0; i < len(query); {
+		n, what := token(query[i:])
+		text := query[i : i+n]
+		i += n
+		if ended && what != sqlSpace && text != ";" {
+			return "", nil, errors.New("there is more than one statement; run them one by one")
+		}
+		switch {
+		case what == sqlName:
+			name := text[1:]
+			if numbers[name] == 0 {
+				names = append(names, name)
+				numbers[name] = len(names)
+			}
+			fmt.Fprintf(&out, "?%d", numbers[name])
+			continue
+		case what == sqlNumbered:
+			return "", nil, errors.New("parameters need a name, as in :agent, and a value, as in -p agent=…")
+		case text == ";":
+			ended = true
+		}
+		out.WriteString(text)
+	}
+	return out.String(), names, nil
+}
+
+// The kinds of pieces that SQL text is cut into.
+type sqlKind uint8
+
+const (
+	sqlOther    sqlKind = iota
+	sqlSpace            // blanks and comments
+	sqlName             // a parameter with a name
+	sqlNumbered         // a parameter without
+)
+
+// token measures the piece that s begins with.
+func token(s string) (int, sqlKind) {
+	switch c := s[0]; {
+	case strings.HasPrefix(s, "--"):
+		return until(s, 2, "\n"), sqlSpace
+	case strings.HasPrefix(s, "/*"):
+		return until(s, 2, "*/"), sqlSpace
+	case strings.ContainsRune(" \t\n\r\f", rune(c)):
+		return 1, sqlSpace
+	case c == '\'' || c == '"' || c == '`':
+		// A doubled quote inside is two pieces side by side, which comes to the same.
+		return until(s, 1, string(c)), sqlOther
+	case c == '[':
+		return until(s, 1, "]"), sqlOther
+	case c == '?':
+		return 1 + wordLength(s[1:]), sqlNumbered
+	case c == ':' || c == '@' || c == '$':
+		if n := wordLength(s[1:]); n > 0 {
+			return 1 + n, sqlName
+		}
+		return 1, sqlOther
+	}
+	return max(wordLength(s), 1), sqlOther
+}
+
+// until is where the first end behind from bytes of s ends, or the end of s.
+func until(s string, from int, end string) int {
+	if i := strings.Index(s[from:], end); i >= 0 {
+		return from + i + len(end)
+	}
+	return len(s)
+}
+
+// wordLength is how many bytes of a name s begins with. A $ is part of a name, but not its first byte.
+func wordLength(s string) int {
+	for i := range len(s) {
+		c := s[i]
+		if c != '_' && !('a' <= c && c <= 'z') && !('A' <= c && c <= 'Z') && !('0' <= c && c <= '9') && c < 0x80 && (c != '$' || i == 0) {
+			return i
+		}
+	}
+	return len(s)
+}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"time"
+
+	"github.com/auditsql/auditsql/audit"
+)
+
+// recoveryWait is how long a command that reads waits for the lock when it has to recover first: another
+// reader may be at it, and is soon done.
+const recoveryWait = 5 * time.Second
+
+// openWriter opens the store for writing, and makes it if there is none.
+func (a *app) openWriter(options ...audit.Option) (*audit.DB, error) {
+	options = append(options, audit.WithLockWait(a.lockWait.Duration), audit.WithCreatedBy("auditsql "+moduleVersion()))
+	db, err := audit.Open(a.dir, options...)
+	if err != nil {
+		return nil, err
+	}
+	a.tellRecovery(db.Recovery())
+	return db, nil
+}
+
+// openExisting is openWriter for commands that have nothing to do in a new store.
+func (a *app) openExisting() (*audit.DB, error) {
+	// The folder is looked at first, since opening for writing would make a store.
+	if db, err := audit.Open(a.dir, audit.ReadOnly()); isNoStore(err) {
+		return nil, err
+	} else if err == nil {
+		db.Close()
+	}
+	return a.openWriter()
+}
+
+// openReader opens the store for reading, after recovering it if nobody is writing and SQLite lacks
+// records.
+func (a *app) openReader(ctx context.Context) (*audit.DB, error) {
+	if err := a.recoverFirst(ctx); err != nil {
+		return nil, err
+	}
+	db, err := audit.Open(a.dir, audit.ReadOnly())
+	if err != nil {
+		return nil, err
+	}
+	return db, nil
+}
+
+// recoverFirst brings SQLite up to date with the journal when nobody else is there to do it.
+func (a *app) recoverFirst(ctx context.Context) error {
+	if a.readOnly {
+		return nil
+	}
+	needs, err := audit.NeedsRecovery(ctx, a.dir)
+	if err != nil {
+		return err
+	}
+	if !needs {
+		return nil
+	}
+	a.note("the journal holds records that SQLite lacks; recovering them first")
+	recovery, err := audit.Recover(ctx, a.dir, audit.WithLockWait(recoveryWait))
+	switch {
+	case errors.Is(err, audit.ErrLocked):
+		// A writer has begun meanwhile, and recovers them itself.
+		return nil
+	case errors.Is(err, fs.ErrPermission):
+		a.note("they cannot be recovered without the right to write there (%v); showing what SQLite has", err)
+		return nil
+	case err != nil:
+		return err
+	}
+	a.tellRecovery(recovery)
+	return nil
+}
+
+// isNoStore reports whether opening failed because there is nothing to open.
+func isNoStore(err error) bool { return errors.Is(err, fs.ErrNotExist) }
+
+// tellRecovery says what opening a store did to it, unless that was nothing.
+func (a *app) tellRecovery(r audit.Recovery) {
+	if r.Replayed > 0 {
+		a.note("recovered %s from the journal", plural(r.Replayed, "record", "records"))
+	}
+	if r.Rejected > 0 {
+		a.note("%s of the journal could not be taken; auditsql verify tells which", plural(r.Rejected, "record", "records"))
+	}
+	for _, n := range r.Notes {
+		a.note("%s", n)
+	}
+}
+
+// journalDir is the folder of the store's journal.
+func (a *app) journalDir() (string, error) {
+	return filepath.Join(a.dir, "wal"), nil
+}
+
+// clock reads and writes times in the store's unit and the zone that --tz names.
+func (a *app) clock(unit audit.TimeUnit) (clock, error) {
+	zone, err := zoneOf(a.zoneName)
+	if err != nil {
+		return clock{}, usage("--tz: %w", err)
+	}
+	return clock{now: a.now(), zone: zone, unit: unit}, nil
+}

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/auditsql/auditsql/audit"
+)
+
+func (a *app) tailCommand() *cobra.Command {
+	n, follow := 10, false
+	cmd := &cobra.Command{
+		Use:   "tail",
+		Short: "The last records of the journal, and with -f whatever comes",
+		Long: `Tail prints the last records in the order of the journal, as NDJSON unless -o says otherwise. With -f it goes
+on with what is written, also by another process, until it is interrupted.`,
+		Example: `  auditsql tail -n 3
+  auditsql tail -n 0 -f | jq -r '[.timestamp, .params.subject] | @tsv'`,
+		Args: arguments(0, 0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if n < 0 {
+				return usage("-n %d: want 0 or more", n)
+			}
+			form := a.form(formNDJSON)
+			if follow && (form == formTable || form == formJSON) {
+				return usage("-o %s has an end, and tail -f has none: want ndjson, csv or plain", form)
+			}
+			return a.tail(cmd.Context(), n, follow, form)
+		},
+		ValidArgsFunction: completeNothing,
+	}
+	cmd.Flags().IntVarP(&n, "lines", "n", n, "how many of the last records")
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what is written")
+	a.addReading(cmd)
+	a.addZone(cmd)
+	return cmd
+}
+
+func (a *app) tail(ctx context.Context, n int, follow bool, form string) error {
+	if _, err := a.clock(audit.Milliseconds); err != nil {
+		return err
+	}
+	db, err := a.openReader(ctx)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	c, err := a.clock(db.TimeUnit())
+	if err != nil {
+		return err
+	}
+	out := a.records(form, c)
+	for raw, err := range db.Tail(ctx, n, follow) {
+		if err == nil {
+			err = out.write(raw)
+		}
+		if err == nil && follow {
+			err = out.flush()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return out.end()
+}

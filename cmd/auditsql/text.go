@@ -1,0 +1,67 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// harmless makes stored text fit for a terminal and for one line of plain text: control and escape
+// characters, what turns the direction of writing, what cannot be seen, and invalid UTF-8 are written as
+// escapes. What is left is what it looks like. Backslashes stay as they are, so the way back is not
+// unambiguous: JSON is for that.
+func harmless(s string) string {
+	if isHarmless(s) {
+		return s
+	}
+	var b strings.Builder
+	b.Grow(len(s) + 16)
+	previous := rune(-1)
+	for i := 0; i < len(s); {
+		r, size := utf8.DecodeRuneInString(s[i:])
+		switch {
+		case r == utf8.RuneError && size == 1:
+			fmt.Fprintf(&b, `\x%02x`, s[i])
+		case shown(r, previous):
+			b.WriteString(s[i : i+size])
+		case r == '\t':
+			b.WriteString(`\t`)
+		case r == '\n':
+			b.WriteString(`\n`)
+		case r == '\r':
+			b.WriteString(`\r`)
+		case r > 0xffff:
+			fmt.Fprintf(&b, `\U%08x`, r)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+		previous = r
+		i += size
+	}
+	return b.String()
+}
+
+func isHarmless(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] >= 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// shown reports whether a character may stand as it is behind previous.
+func shown(r, previous rune) bool {
+	switch {
+	case r == '\u00a0' || r == '\u3000': // blanks that are at home in French and Japanese
+		return true
+	case r == '\ufe0e' || r == '\ufe0f':
+		// One of these says how the symbol before it looks. A row of them hides a message in what seems
+		// to be a single symbol.
+		return previous > unicode.MaxASCII && !unicode.Is(unicode.Variation_Selector, previous)
+	case unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r), unicode.Is(unicode.Variation_Selector, r):
+		return false
+	}
+	return unicode.IsPrint(r)
+}

@@ -1,0 +1,44 @@
+package main
+
+import "testing"
+
+func TestHarmless(t *testing.T) {
+	for _, test := range []struct{ name, in, want string }{
+		{"plain", "revenue 2026", "revenue 2026"},
+		{"letters of all scripts", "Größe 東京 Ελλάδα שלום नमस्ते", "Größe 東京 Ελλάδα שלום नमस्ते"},
+		{"symbols", "a→b ✓ 🚀", "a→b ✓ 🚀"},
+		{"a symbol with its look", "❤️", "❤️"},
+		{"blanks", "a\u00a0b\u3000c", "a\u00a0b\u3000c"},
+		{"backslash", `C:\new`, `C:\new`},
+		{"line and tab", "a\nb\r\nc\td", `a\nb\r\nc\td`},
+		{"escape sequence", "\x1b[31mred\x1b[0m", `\u001b[31mred\u001b[0m`},
+		{"C1 control", "\u009b31m", `\u009b31m`},
+		{"bell, delete", "\a\x7f", `\u0007\u007f`},
+		{"right-to-left override", "invoice\u202efdp.exe", `invoice\u202efdp.exe`},
+		{"isolates", "\u2066a\u2069", `\u2066a\u2069`},
+		{"zero width", "pay\u200bpal\ufeff", `pay\u200bpal\ufeff`},
+		{"joiner", "a\u200db", `a\u200db`},
+		{"soft hyphen", "a\u00adb", `a\u00adb`},
+		{"line separator", "a\u2028b", `a\u2028b`},
+		{"tag characters", "ok\U000e0041", `ok\U000e0041`},
+		{"variation selectors in a row", "❤\ufe0f\ufe0f\U000e0100", "❤\ufe0f" + `\ufe0f\U000e0100`},
+		{"a variation of a plain letter", "a\ufe0f", `a\ufe0f`},
+		{"invisible letter", "a\u3164b", `a\u3164b`},
+		{"not UTF-8", "a\xffb", `a\xffb`},
+		{"the replacement character itself", "a\ufffdb", "a\ufffdb"},
+	} {
+		if got := harmless(test.in); got != test.want {
+			t.Errorf("%s: got %q, want %q", test.name, got, test.want)
+		}
+	}
+}
+
+func TestShellQuote(t *testing.T) {
+	for in, want := range map[string]string{
+		"./audit": "./audit", "": "''", "a b": "'a b'", "it's": `'it'\''s'`, "$HOME": "'$HOME'",
+	} {
+		if got := shellQuote(in); got != want {
+			t.Errorf("%q: got %s, want %s", in, got, want)
+		}
+	}
+}

@@ -1,0 +1,252 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"path/filepath"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"github.com/auditsql/auditsql/wal"
+)
+
+func (a *app) walCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "wal",
+		Short: "Look into the journal",
+		Long: `The journal is the durable truth of a store: a folder of segments, files that hold records one behind the
+other. A record's address is its offset, the number of bytes of journal before it. These commands need no
+SQLite, work beside a writer, and never write.`,
+		Args: arguments(0, 0, ""),
+		RunE: needsCommand,
+	}
+	cmd.AddCommand(a.walInspectCommand(), a.walVerifyCommand(), a.walDumpCommand())
+	return cmd
+}
+
+func (a *app) walInspectCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "inspect",
+		Short:   "The journal's segments and offsets",
+		Long:    `Inspect lists the segments of the journal, without reading them.`,
+		Example: `  auditsql wal inspect`,
+		Args:    arguments(0, 0, ""),
+		RunE: func(*cobra.Command, []string) error {
+			dir, err := a.journalDir()
+			if err != nil {
+				return err
+			}
+			segments, err := wal.Segments(dir, wal.Options{})
+			if err != nil {
+				return err
+			}
+			out := a.rows(a.form(""),
+				column{name: "segment"},
+				column{name: "base", right: true},
+				column{name: "end", right: true},
+				column{name: "bytes", right: true},
+				column{name: "state"})
+			bytes := int64(0)
+			for _, s := range segments {
+				// The end of the active one is known by reading it: it may end in zeros written ahead.
+				end, state := cell{brief: "-"}, "active"
+				if s.Sealed {
+					end, state = number(s.Base+wal.Offset(s.Size)), "sealed"
+				}
+				bytes += s.Size
+				err := out.add(text(filepath.Base(s.Path)), number(s.Base), end, number(s.Size), text(state))
+				if err != nil {
+					return err
+				}
+			}
+			if err := out.end(); err != nil {
+				return err
+			}
+			if out.form == formTable {
+				fmt.Fprintf(a.err, "(%s, %s in %s; %s)\n", plural(len(segments), "segment", "segments"), inBytes(bytes), harmless(dir), holder(dir))
+			}
+			return nil
+		},
+		ValidArgsFunction: completeNothing,
+	}
+}
+
+// holder says whether somebody is writing.
+func holder(dir string) string {
+	held, pid, err := wal.Holder(dir, wal.Options{})
+	switch {
+	case err != nil:
+		return "whether somebody is writing is not known"
+	case !held:
+		return "nobody is writing"
+	case pid == 0:
+		return "somebody is writing"
+	}
+	return "process " + strconv.Itoa(pid) + " is writing"
+}
+
+func (a *app) walVerifyCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "verify",
+		Short: "Check every record of the journal",
+		Long: `Verify reads every record of the journal and checks it against its checksum and its content hash, and the
+segments against each other. The exit code is 5 when acknowledged data is hurt; a torn tail, which the next
+writer cuts off, and gaps that were repaired are told and are nothing wrong.`,
+		Example: `  auditsql wal verify`,
+		Args:    arguments(0, 0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.walVerify(cmd.Context())
+		},
+		ValidArgsFunction: completeNothing,
+	}
+}
+
+func (a *app) walVerify(ctx context.Context) error {
+	dir, err := a.journalDir()
+	if err != nil {
+		return err
+	}
+	segments, err := wal.Segments(dir, wal.Options{})
+	if err != nil {
+		return err
+	}
+	total := int64(0)
+	for _, s := range segments {
+		total += s.Size
+	}
+	bar := a.progress("checking", total, true)
+	done, records := int64(0), 0
+	report, err := wal.Verify(dir, wal.Options{}, func(r wal.Record) error {
+		done += int64(r.Next - r.Offset)
+		if records++; records%1000 == 0 {
+			bar.at(done, fmt.Sprintf("%d records", records))
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return nil
+	})
+	bar.end()
+	if err != nil {
+		return err
+	}
+	problems := make([]string, len(report.Damage))
+	for i, d := range report.Damage {
+		problems[i] = d.Error()
+	}
+	ok := boolean(len(problems) == 0).as("all is well")
+	if len(problems) > 0 {
+		ok.brief, ok.alarm = plural(len(problems), "problem", "problems"), true
+	}
+	form := a.form("")
+	facts := append([]fact{{"ok", "result", ok}}, journalFacts(&report)...)
+	if err := a.facts(form, append(facts, fact{"problems", "", textList(problems)})...); err != nil {
+		return err
+	}
+	if form == formTable {
+		a.findings(problems, uint64(len(problems)), nil)
+	}
+	if len(problems) > 0 {
+		return trying(&exitError{code: exitDamage, err: errors.New("found " + plural(len(problems), "problem", "problems"))},
+			"auditsql -d %s wal repair shows what can be done", shellQuote(a.dir))
+	}
+	return nil
+}
+
+func (a *app) walDumpCommand() *cobra.Command {
+	var from uint64
+	var limit int
+	cmd := &cobra.Command{
+		Use:   "dump",
+		Short: "The journal's records, as NDJSON",
+		Long: `Dump prints the records of the journal in order, as NDJSON unless -o says otherwise: each with its offset,
+the offset of the next one, the BLAKE3 hash of its payload, and the payload itself. That is the record's
+canonical JSON; one that is no JSON is given as text.
+
+--from must be the offset of a record. At damage it ends with exit code 5.`,
+		Example: `  auditsql wal dump | jq .payload.params.subject
+  auditsql wal dump --from 67108912 --limit 1`,
+		Args: arguments(0, 0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if limit < 0 {
+				return usage("--limit %d: want 0 for no limit, or more", limit)
+			}
+			start := &from
+			if !cmd.Flags().Changed("from") {
+				start = nil
+			}
+			return a.walDump(cmd.Context(), start, limit)
+		},
+		ValidArgsFunction: completeNothing,
+	}
+	cmd.Flags().Uint64Var(&from, "from", 0, "the `offset` to begin at (default: the first that is left)")
+	cmd.Flags().IntVar(&limit, "limit", 0, "at most so many; 0 is no limit")
+	return cmd
+}
+
+func (a *app) walDump(ctx context.Context, from *uint64, limit int) error {
+	dir, err := a.journalDir()
+	if err != nil {
+		return err
+	}
+	segments, err := wal.Segments(dir, wal.Options{})
+	if err != nil {
+		return err
+	}
+	start := wal.Offset(0)
+	switch {
+	case from != nil:
+		start = wal.Offset(*from)
+	case len(segments) > 0:
+		start = segments[0].Base
+	}
+	reader, err := wal.OpenReader(dir, start, wal.Options{})
+	if err != nil {
+		return err
+	}
+	defer reader.Close()
+	out := a.rows(a.form(formNDJSON),
+		column{name: "offset", right: true},
+		column{name: "next", right: true, rank: 1},
+		column{name: "blake3"},
+		column{name: "payload", flexible: true, least: 20})
+	if limit == 0 {
+		limit = math.MaxInt
+	}
+	for {
+		r, err := reader.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return errors.Join(err, out.end())
+		}
+		if limit--; limit < 0 {
+			fmt.Fprintf(a.err, "(cut at --limit %d, there are more)\n", out.n)
+			break
+		}
+		hash := fmt.Sprintf("%x", r.Hash)
+		err = out.add(number(r.Offset), number(r.Next), text(hash).as(hash[:briefHash]), payloadCell(r.Payload))
+		if err != nil {
+			return err
+		}
+	}
+	return out.end()
+}
+
+// payloadCell is a payload as the JSON it is, else as text. What is no UTF-8 is given with escapes.
+func payloadCell(payload []byte) cell {
+	switch {
+	case json.Valid(payload) && utf8.Valid(payload):
+		return cell{kind: kindJSON, text: string(payload)}
+	case utf8.Valid(payload):
+		return text(string(payload))
+	}
+	return text(strconv.QuoteToASCII(string(payload)))
+}
