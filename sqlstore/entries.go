@@ -54,6 +54,30 @@ func (db *DB) EntryBefore(ctx context.Context, n uint64) (Entry, bool, error) {
 	return r.entry(), true, nil
 }
 
+// Entries yields the entries from index from on, without their values, in the order of admission.
+func (db *DB) Entries(ctx context.Context, from uint64) iter.Seq2[Entry, error] {
+	const query = `SELECT idx, query_id, journal_offset FROM entry WHERE idx >= ? ORDER BY idx LIMIT ?`
+	const page = 4096
+	return func(yield func(Entry, error) bool) {
+		for {
+			var rows []entryRow
+			if err := db.readers.SelectContext(ctx, &rows, query, int64(from), page); err != nil {
+				yield(Entry{}, db.fail("read entries", err))
+				return
+			}
+			for i := range rows {
+				if !yield(rows[i].entry(), nil) {
+					return
+				}
+			}
+			if len(rows) < page {
+				return
+			}
+			from = uint64(rows[len(rows)-1].Idx) + 1
+		}
+	}
+}
+
 // valuesPage is how many entries Values reads at a time.
 const valuesPage = 256
 

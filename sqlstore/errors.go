@@ -24,6 +24,10 @@ var (
 	// ErrNotStore: the file is no database of this program.
 	ErrNotStore = errors.New("no auditsql database")
 
+	// ErrBusy: somebody else, a shell perhaps, had the write lock for longer than the busy timeout. Nothing
+	// was written; trying again is safe.
+	ErrBusy = errors.New("busy: somebody else is writing")
+
 	// ErrWriteOnce: an audit key would get another value, or be deleted.
 	ErrWriteOnce = errors.New("audit data is append-only")
 )
@@ -47,6 +51,8 @@ func explain(err error) error {
 	switch {
 	case hasCode(err, sqlite3.SQLITE_NOTADB):
 		return fmt.Errorf("%w: the file is not an SQLite database", ErrNotStore)
+	case hasCode(err, sqlite3.SQLITE_BUSY):
+		return fmt.Errorf("%w: %w", ErrBusy, err)
 	case hasCode(err, sqlite3.SQLITE_CONSTRAINT_TRIGGER):
 		return fmt.Errorf("%w: %w", ErrWriteOnce, err)
 	}

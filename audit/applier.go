@@ -1,0 +1,323 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/auditsql/auditsql/sqlstore"
+	"github.com/auditsql/auditsql/wal"
+)
+
+// applier takes synced records from the journal, in order, and gives them to SQLite, many in one
+// transaction together with the offset behind them. It is how a record gets into SQLite, in a running
+// store and in a replay alike.
+type applier struct {
+	journal *wal.Journal
+	reader  *wal.Reader
+	sql     *sqlstore.DB
+	pending *pending
+	seen    *seen
+	log     *slog.Logger
+	metrics Metrics
+	keep    Retention
+
+	// busy is held over a batch, a checkpoint, and by whoever must have SQLite's writer alone.
+	busy sync.Mutex
+
+	applied atomic.Uint64 // the offset up to which SQLite has everything
+	// durable is the offset up to which SQLite has everything on disk, as far as is known; 0 is nothing. The
+	// journal may be trimmed up to here and no further: what is applied can still vanish in a power cut.
+	durable  atomic.Uint64
+	unsynced int64 // bytes of records applied since the last checkpoint; guarded by busy
+	// checkpointed is applied as of the last complete checkpoint; guarded by busy.
+	checkpointed uint64
+
+	// mu guards changed, which is closed and made anew when applied has moved or err was set, and err.
+	mu      sync.Mutex
+	changed chan struct{}
+	err     error
+
+	hurry chan struct{} // holds one token when somebody waits for what is not applied yet
+	stop  context.CancelFunc
+	done  chan struct{}
+
+	replayed, rejected int
+}
+
+const (
+	// A batch is committed when it holds this much, or when the journal has no more.
+	batchRecords = 20_000
+	batchBytes   = 32 << 20
+	// gather is how long a batch that is smaller than batchRecords is left open for what comes next:
+	// each transaction writes the pages it touches once more, so small ones cost much more a record. It is
+	// how far other processes may lag behind on an idle machine; nobody in this one waits for it.
+	gather = 5 * time.Millisecond
+	// checkpointEvery is how many bytes of records are applied between checkpoints. SQLite writes four to
+	// five times as much into its -wal.
+	checkpointEvery = 24 << 20
+	// idle is how long nothing must have come for a checkpoint to be made of what there is.
+	idle = 2 * time.Second
+	// busyPause is how long to wait when somebody else, a shell perhaps, has SQLite's write lock.
+	busyPause = 50 * time.Millisecond
+)
+
+// batch is what one transaction will hold.
+type batch struct {
+	rows     []sqlstore.Record
+	rejected []sqlstore.Rejected
+	onTheWay []*admission
+	bytes    int64
+	began    time.Time
+}
+
+func (b *batch) len() int { return len(b.rows) + len(b.rejected) }
+
+func (b *batch) full() bool { return b.len() >= batchRecords || b.bytes >= batchBytes }
+
+// read adds what the journal has to a batch, until the batch is full or the journal has no more for now.
+func (a *applier) read(ctx context.Context, b *batch) error {
+	for !b.full() {
+		rec, err := a.reader.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if b.len() == 0 {
+			b.began = time.Now()
+		}
+		b.bytes += int64(len(rec.Payload))
+		var row sqlstore.Record
+		if on := a.pending.onItsWay(rec.Payload); on != nil {
+			row = on.row
+			b.onTheWay = append(b.onTheWay, on)
+		} else if row, err = rowOf(rec.Payload); err != nil {
+			b.rejected = append(b.rejected, sqlstore.Rejected{
+				Offset: uint64(rec.Offset), Reason: err.Error(), Payload: rec.Payload,
+			})
+			continue
+		}
+		row.Offset = uint64(rec.Offset)
+		b.rows = append(b.rows, row)
+	}
+	return nil
+}
+
+// apply commits a batch and tells those who wait. cursor is the offset behind its last record.
+func (a *applier) apply(ctx context.Context, b *batch) error {
+	a.busy.Lock()
+	defer a.busy.Unlock()
+	cursor := uint64(a.reader.Offset())
+	if cursor == a.applied.Load() {
+		return nil
+	}
+	start := time.Now()
+	done, err := a.sql.Apply(ctx, &sqlstore.Batch{Records: b.rows, Rejected: b.rejected, Cursor: cursor})
+	for errors.Is(err, sqlstore.ErrBusy) && ctx.Err() == nil {
+		a.log.Warn("somebody else is writing to SQLite; trying again", "error", err)
+		select {
+		case <-time.After(busyPause):
+		case <-ctx.Done():
+		}
+		done, err = a.sql.Apply(ctx, &sqlstore.Batch{Records: b.rows, Rejected: b.rejected, Cursor: cursor})
+	}
+	if err != nil {
+		return fmt.Errorf("apply to SQLite: %w", err)
+	}
+	// The filter knows the ids before pending forgets them, so that at no instant both are silent about a
+	// record that exists.
+	ids := make([]QueryID, len(b.rows))
+	for i := range b.rows {
+		ids[i] = b.rows[i].QueryID
+	}
+	a.seen.add(ids...)
+	a.pending.settle(b.onTheWay)
+	a.replayed += done.Inserted
+	a.rejected += done.Rejected
+	if done.Rejected > 0 {
+		a.log.Error("journal records were rejected; see verify", "records", done.Rejected, "before_offset", cursor)
+	}
+	a.unsynced += b.bytes
+	a.applied.Store(cursor)
+	a.tell(nil)
+	if a.metrics.Applied != nil {
+		a.metrics.Applied(time.Since(start), b.len(), time.Since(b.began))
+	}
+	if a.metrics.Backlog != nil {
+		a.metrics.Backlog(a.pending.load())
+	}
+	if a.unsynced >= checkpointEvery {
+		return a.checkpoint(ctx, false)
+	}
+	return nil
+}
+
+// replay applies all that the journal holds now.
+func (a *applier) replay(ctx context.Context) error {
+	for {
+		var b batch
+		if err := a.read(ctx, &b); err != nil {
+			return err
+		}
+		before := a.applied.Load()
+		if err := a.apply(ctx, &b); err != nil {
+			return err
+		}
+		if a.applied.Load() == before {
+			return nil
+		}
+	}
+}
+
+// start runs the applier until halt, or until it fails.
+func (a *applier) start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	a.stop, a.done = cancel, make(chan struct{})
+	go func() {
+		defer close(a.done)
+		if err := a.run(ctx); err != nil && ctx.Err() == nil {
+			a.log.Error("the applier has stopped", "error", err)
+			a.tell(err)
+		}
+	}()
+}
+
+func (a *applier) halt() {
+	a.stop()
+	<-a.done
+}
+
+func (a *applier) run(ctx context.Context) error {
+	for {
+		if err := a.await(ctx); err != nil {
+			return err
+		}
+		var b batch
+		if err := a.collect(ctx, &b); err != nil {
+			return err
+		}
+		if err := a.apply(ctx, &b); err != nil {
+			return err
+		}
+	}
+}
+
+// await returns when the journal holds a record that is not applied. While nothing comes it checkpoints
+// what was applied last, so that a quiet store is on disk and its journal can be trimmed.
+func (a *applier) await(ctx context.Context) error {
+	next := a.reader.Offset() + 1
+	quiet, cancel := context.WithTimeout(ctx, idle)
+	defer cancel()
+	err := a.journal.Wait(quiet, next)
+	if err == nil || quiet.Err() == nil || ctx.Err() != nil {
+		return err
+	}
+	a.busy.Lock()
+	if a.checkpointed != a.applied.Load() {
+		err = a.checkpoint(ctx, false)
+	} else {
+		err = nil
+	}
+	a.busy.Unlock()
+	if err != nil {
+		return err
+	}
+	return a.journal.Wait(ctx, next)
+}
+
+// collect reads a batch. One that is not full is left open for a moment, unless somebody waits for it.
+func (a *applier) collect(ctx context.Context, b *batch) error {
+	if err := a.read(ctx, b); err != nil || b.full() {
+		return err
+	}
+	moment := time.NewTimer(gather)
+	defer moment.Stop()
+	select {
+	case <-moment.C:
+	case <-a.hurry:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return a.read(ctx, b)
+}
+
+// checkpoint brings what is applied to disk, as far as readers let it, and then trims the journal. The
+// caller holds busy.
+func (a *applier) checkpoint(ctx context.Context, truncate bool) error {
+	done, err := a.sql.Checkpoint(ctx, truncate)
+	if err != nil {
+		return fmt.Errorf("checkpoint SQLite: %w", err)
+	}
+	a.unsynced = 0
+	if !done.Complete {
+		a.log.Info("a reader keeps SQLite's -wal from being emptied", "wal_bytes", done.WALBytes)
+		return nil
+	}
+	a.checkpointed = done.Applied
+	a.durable.Store(done.Applied)
+	return a.trim(wal.Offset(done.Applied))
+}
+
+// trim removes journal that SQLite has on disk and that is older than the retention.
+func (a *applier) trim(durable wal.Offset) error {
+	if a.keep < 0 {
+		return nil
+	}
+	end := a.journal.Synced()
+	if uint64(end) <= uint64(a.keep) {
+		return nil
+	}
+	if err := a.journal.RemoveBefore(min(durable, end-wal.Offset(a.keep))); err != nil {
+		return fmt.Errorf("trim the journal: %w", err)
+	}
+	return nil
+}
+
+// tell wakes those who wait for records to be applied.
+func (a *applier) tell(err error) {
+	a.mu.Lock()
+	if a.err == nil {
+		a.err = err
+	}
+	close(a.changed)
+	a.changed = make(chan struct{})
+	a.mu.Unlock()
+}
+
+// failure returns why the applier has stopped, or nil.
+func (a *applier) failure() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.err
+}
+
+// wait returns when everything below off is applied.
+func (a *applier) wait(ctx context.Context, off wal.Offset) error {
+	for {
+		a.mu.Lock()
+		changed, err := a.changed, a.err
+		a.mu.Unlock()
+		if wal.Offset(a.applied.Load()) >= off {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("wait for the applier: %w", err)
+		}
+		select {
+		case a.hurry <- struct{}{}:
+		default:
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

@@ -1,0 +1,131 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/auditsql/auditsql/wal"
+)
+
+// Backup copies the store, beside its writer or in it, to a new folder dest, which opens as a store, and
+// verifies the copy before it gets its name. dest must not exist, or be an empty folder.
+//
+// SQLite's snapshot comes first and the journal after it, through at least the snapshot's cursor: opening
+// the copy replays what lies between the two.
+func (db *DB) Backup(ctx context.Context, dest string) (BackupReport, error) {
+	rep, err := db.backup(ctx, dest)
+	if err != nil {
+		return rep, fmt.Errorf("back up to %s: %w", dest, err)
+	}
+	return rep, nil
+}
+
+func (db *DB) backup(ctx context.Context, dest string) (rep BackupReport, err error) {
+	rep.Dir = dest
+	dest = filepath.Clean(dest)
+	if entries, err := os.ReadDir(dest); err == nil && len(entries) > 0 {
+		return rep, fmt.Errorf("the folder is not empty: %w", fs.ErrExist)
+	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return rep, err
+	}
+	if err := os.MkdirAll(filepath.Dir(dest), 0o700); err != nil {
+		return rep, err
+	}
+	// It grows under another name, so that what has the name is whole.
+	part, err := os.MkdirTemp(filepath.Dir(dest), "."+filepath.Base(dest)+".part-")
+	if err != nil {
+		return rep, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.RemoveAll(part))
+		}
+	}()
+	if err := db.copyTo(ctx, part, &rep); err != nil {
+		return rep, err
+	}
+	if err := verifyCopy(ctx, part, &rep); err != nil {
+		return rep, err
+	}
+	// An empty folder of that name gives way: rename replaces it.
+	if err := os.Rename(part, dest); err != nil {
+		return rep, err
+	}
+	return rep, wal.OS.SyncDir(filepath.Dir(dest))
+}
+
+// copyTo fills the folder, all of it durable.
+func (db *DB) copyTo(ctx context.Context, part string, rep *BackupReport) error {
+	cursor, err := db.sql.Backup(ctx, sqlitePath(part))
+	if err != nil {
+		return err
+	}
+	rep.Applied = wal.Offset(cursor)
+	journal := filepath.Join(part, journalDirName)
+	if err := os.Mkdir(journal, 0o700); err != nil {
+		return err
+	}
+	copied, err := wal.Copy(db.journalDir, journal, wal.Options{})
+	if err != nil {
+		return err
+	}
+	if copied.End < rep.Applied {
+		return fmt.Errorf("%w: the journal ends at offset %d, below SQLite's cursor %d", ErrDamaged, copied.End, cursor)
+	}
+	rep.End, rep.Segments, rep.Bytes = copied.End, copied.Segments, copied.Bytes
+	if st, err := os.Stat(sqlitePath(part)); err == nil {
+		rep.Bytes += st.Size()
+	}
+	file := db.file
+	file.JournalDir = journalDirName
+	// There is no -wal beside the copy, and there need not be.
+	file.Clean = true
+	if err := writeStoreFile(part, file); err != nil {
+		return err
+	}
+	return wal.OS.SyncDir(part)
+}
+
+func verifyCopy(ctx context.Context, part string, rep *BackupReport) error {
+	copied, err := Open(part, ReadOnly())
+	if err != nil {
+		return fmt.Errorf("verify the copy: %w", err)
+	}
+	rep.Verified, err = copied.Verify(ctx, VerifyOptions{})
+	if err = errors.Join(err, copied.Close()); err != nil {
+		return fmt.Errorf("verify the copy: %w", err)
+	}
+	rep.Audits = rep.Verified.Audits
+	if !rep.Verified.OK() {
+		shown := rep.Verified.Problems[:min(3, len(rep.Verified.Problems))]
+		return fmt.Errorf("%w: the copy has %d problems and was not kept: %s", ErrDamaged, rep.Verified.Total, strings.Join(shown, "; "))
+	}
+	return nil
+}
+
+// Reindex builds the forensic tables anew from kv and entry. Puts go on meanwhile; what they acknowledge is
+// applied afterwards. progress, if not nil, is told how many records are done.
+func (db *DB) Reindex(ctx context.Context, progress func(done, total uint64)) error {
+	done, err := db.begin()
+	if err != nil {
+		return fmt.Errorf("reindex: %w", err)
+	}
+	defer done()
+	if progress == nil {
+		progress = func(uint64, uint64) {}
+	}
+	db.applier.busy.Lock()
+	defer db.applier.busy.Unlock()
+	start := time.Now()
+	if err := db.sql.Reindex(ctx, rowOf, progress); err != nil {
+		return fmt.Errorf("reindex: %w", err)
+	}
+	db.opts.logger.Info("the forensic tables were built anew", "took", time.Since(start))
+	return nil
+}

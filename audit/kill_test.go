@@ -1,0 +1,135 @@
+package audit_test
+
+import (
+	"bufio"
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/auditsql/auditsql/audit"
+)
+
+var (
+	kills    = flag.Int("kills", 24, "how often TestKilledWriters kills its writer")
+	killSeed = flag.Uint64("kill-seed", uint64(time.Now().UnixNano()), "which moments it chooses")
+)
+
+// writerEnv makes the test binary a writer: the store's folder and the number of the first record.
+const writerEnv = "AUDITSQL_TEST_WRITER"
+
+func TestMain(m *testing.M) {
+	if args := os.Getenv(writerEnv); args != "" {
+		if err := beWriter(args); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// beWriter puts records from 16 goroutines until it is killed, and prints the number of each that was
+// acknowledged.
+func beWriter(args string) error {
+	first, dir, _ := strings.Cut(args, " ")
+	from, err := strconv.Atoi(first)
+	if err != nil {
+		return err
+	}
+	db, err := audit.Open(dir, audit.WithSegmentBytes(256<<10), audit.WithRetention(1<<20))
+	if err != nil {
+		return err
+	}
+	const writers = 16
+	failed := make(chan error, writers)
+	var out sync.Mutex
+	for w := range writers {
+		go func() {
+			for i := from + w; ; i += writers {
+				q := sample(i)
+				if _, err := db.PutAudit(context.Background(), &q); err != nil {
+					failed <- err
+					return
+				}
+				out.Lock()
+				fmt.Println(i)
+				out.Unlock()
+			}
+		}()
+	}
+	return <-failed
+}
+
+// TestKilledWriters kills a process with 16 writers at random instants, dozens of times on one store, and
+// looks for everything that it had acknowledged.
+func TestKilledWriters(t *testing.T) {
+	t.Parallel()
+	t.Logf("-kills=%d -kill-seed=%d", *kills, *killSeed)
+	random := rand.New(rand.NewPCG(*killSeed, 0))
+	dir := filepath.Join(t.TempDir(), "store")
+	acknowledged := map[int]bool{}
+	from := 0
+	for round := range *kills {
+		for _, i := range killWriter(t, dir, from, random) {
+			acknowledged[i] = true
+			from = max(from, i+64)
+		}
+		if round%6 != 5 && round != *kills-1 {
+			continue // the next writer opens what this one left
+		}
+		db := openDB(t, dir)
+		for i := range acknowledged {
+			q := sample(i)
+			if raw, err := db.GetRaw(context.Background(), q.QueryID); err != nil || string(raw) != canonical(t, &q) {
+				t.Fatalf("round %d: record %d was acknowledged: %s, %v", round, i, raw, err)
+			}
+		}
+		wantSound(t, db)
+		closeDB(t, db)
+	}
+	t.Logf("%d records acknowledged, none lost", len(acknowledged))
+}
+
+// killWriter runs a writer until it has acknowledged a random number of records, and kills it some
+// microseconds later. It returns what was acknowledged.
+func killWriter(t *testing.T, dir string, from int, random *rand.Rand) (acknowledged []int) {
+	t.Helper()
+	writer := exec.Command(os.Args[0])
+	writer.Env = append(os.Environ(), fmt.Sprintf("%s=%d %s", writerEnv, from, dir))
+	var stderr strings.Builder
+	writer.Stderr = &stderr
+	out, err := writer.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := writer.Start(); err != nil {
+		t.Fatal(err)
+	}
+	enough := 1 + random.IntN(1+random.IntN(2000))
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		i, err := strconv.Atoi(lines.Text())
+		if err != nil {
+			break // cut by the kill
+		}
+		acknowledged = append(acknowledged, i)
+		if len(acknowledged) == enough {
+			// What it prints until it is dead was acknowledged as well.
+			writer.Process.Kill()
+		}
+	}
+	writer.Wait()
+	if len(acknowledged) < enough {
+		t.Fatalf("the writer ended by itself: %s", stderr.String())
+	}
+	return acknowledged
+}

@@ -1,0 +1,328 @@
+package audit
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"slices"
+
+	"github.com/auditsql/auditsql/sqlstore"
+	"github.com/auditsql/auditsql/wal"
+)
+
+// GetAudit returns the record of an id, or ErrNotFound.
+func (db *DB) GetAudit(ctx context.Context, id QueryID) (*QueryAudit, error) {
+	raw, err := db.GetRaw(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	q, err := ParseAudit(raw)
+	if err != nil {
+		return nil, fmt.Errorf("stored record %s: %w", id, err)
+	}
+	return &q, nil
+}
+
+// GetRaw returns the stored bytes of a record, its canonical JSON, or ErrNotFound. They are the caller's.
+func (db *DB) GetRaw(ctx context.Context, id QueryID) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if db.pending != nil {
+		if raw, ok := db.pending.find(id); ok {
+			return raw, nil
+		}
+	}
+	raw, err := db.sql.Get(ctx, KeyOf(id))
+	if errors.Is(err, sqlstore.ErrNotFound) {
+		return nil, fmt.Errorf("%s: %w", id, ErrNotFound)
+	}
+	return raw, err
+}
+
+// MinPrefix is how many hex digits Resolve needs at least, and MaxResolved how many ids it returns at
+// most.
+const (
+	MinPrefix   = 8
+	MaxResolved = 16
+)
+
+// Resolve returns the ids that begin with the given hex digits, at most MaxResolved; one that is found
+// alone is unambiguous. Fewer than MinPrefix digits, or anything but hex, are ErrInvalid.
+func (db *DB) Resolve(ctx context.Context, prefix string) ([]QueryID, error) {
+	if len(prefix) < MinPrefix || len(prefix) > hexLen {
+		return nil, fmt.Errorf("%w: id prefix %s: want %d to %d hex digits", ErrInvalid, excerpt(prefix), MinPrefix, hexLen)
+	}
+	if _, err := ParseHash(prefix + string(bytes.Repeat([]byte("0"), hexLen-len(prefix)))); err != nil {
+		return nil, fmt.Errorf("%w: id prefix %s: want hex digits", ErrInvalid, excerpt(prefix))
+	}
+	if err := db.caughtUp(ctx); err != nil {
+		return nil, err
+	}
+	found, err := db.sql.Resolve(ctx, prefix, MaxResolved)
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]QueryID, len(found))
+	for i := range found {
+		ids[i] = found[i]
+	}
+	return ids, nil
+}
+
+// AuditsForAgent returns an agent's records with from <= timestamp <= to (see Unbounded), ascending by
+// (timestamp, query id), at most limit of them. A limit of 0 or less is ErrInvalid.
+func (db *DB) AuditsForAgent(ctx context.Context, agent AgentID, from, to uint64, limit int) ([]QueryAudit, error) {
+	if err := checkLimit(limit); err != nil {
+		return nil, err
+	}
+	return db.first(ctx, Filter{Agent: &agent, From: &from, To: &to, Limit: limit}, func(a *admission) bool {
+		ts := uint64(a.row.Timestamp)
+		return a.row.AgentID != nil && *a.row.AgentID == agent && from <= ts && ts <= to
+	})
+}
+
+// ListRecent returns the newest records of all agents, descending by (timestamp, query id), at most limit
+// of them. A limit of 0 or less is ErrInvalid.
+func (db *DB) ListRecent(ctx context.Context, limit int) ([]QueryAudit, error) {
+	if err := checkLimit(limit); err != nil {
+		return nil, err
+	}
+	return db.first(ctx, Filter{Descending: true, Limit: limit}, func(*admission) bool { return true })
+}
+
+// HasAuditsForAgent reports whether an agent has any record, by one seek.
+func (db *DB) HasAuditsForAgent(ctx context.Context, agent AgentID) (bool, error) {
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	if db.pending != nil {
+		for _, a := range db.pending.visible() {
+			if a.row.AgentID != nil && *a.row.AgentID == agent {
+				return true, nil
+			}
+		}
+	}
+	return db.sql.HasAgent(ctx, agent)
+}
+
+// first answers a question in time order with a limit, out of SQLite and of what is on its way there, so
+// that it need not wait for the backlog.
+func (db *DB) first(ctx context.Context, f Filter, matches func(*admission) bool) ([]QueryAudit, error) {
+	if f.none() {
+		return []QueryAudit{}, nil
+	}
+	var onTheWay []*admission
+	if db.pending != nil {
+		for _, a := range db.pending.visible() {
+			if matches(a) {
+				onTheWay = append(onTheWay, a)
+			}
+		}
+	}
+	found := []QueryAudit{}
+	have := map[QueryID]bool{}
+	for raw, err := range db.sql.Select(ctx, f.lower()) {
+		if err != nil {
+			return nil, err
+		}
+		q, err := ParseAudit(raw)
+		if err != nil {
+			return nil, fmt.Errorf("stored record: %w", err)
+		}
+		if len(onTheWay) > 0 {
+			have[q.QueryID] = true
+		}
+		found = append(found, q)
+	}
+	if len(onTheWay) == 0 {
+		return found, nil
+	}
+	order := func(aTime, bTime uint64, a, b QueryID) int {
+		c := cmp.Or(cmp.Compare(aTime, bTime), a.Compare(b))
+		if f.Descending {
+			return -c
+		}
+		return c
+	}
+	slices.SortFunc(onTheWay, func(a, b *admission) int {
+		return order(uint64(a.row.Timestamp), uint64(b.row.Timestamp), a.id, b.id)
+	})
+	// Only as many as can be asked for are decoded, however long the backlog is.
+	for _, a := range onTheWay[:min(len(onTheWay), f.Limit+len(have))] {
+		if have[a.id] {
+			continue
+		}
+		q, err := ParseAudit(a.raw)
+		if err != nil {
+			return nil, fmt.Errorf("record %s on its way: %w", a.id, err)
+		}
+		found = append(found, q)
+	}
+	slices.SortFunc(found, func(a, b QueryAudit) int {
+		return order(a.Timestamp, b.Timestamp, a.QueryID, b.QueryID)
+	})
+	return found[:min(len(found), f.Limit)], nil
+}
+
+// lower turns a filter into SQLite's terms.
+func (f Filter) lower() sqlstore.Filter {
+	g := sqlstore.Filter{
+		Agent: bytesOf(f.Agent), From: timestampOf(f.From), To: timestampOf(f.To),
+		SubjectGlob: f.SubjectGlob, Predicate: f.Predicate, Lens: f.Lens, Result: bytesOf(f.Result),
+		MinConfidence: shortestOf(f.MinConfidence), MaxConfidence: shortestOf(f.MaxConfidence),
+		Limit: f.Limit, Descending: f.Descending, ByAdmission: f.ByAdmission,
+	}
+	if f.Lifecycle != nil {
+		l := uint8(*f.Lifecycle)
+		g.Lifecycle = &l
+	}
+	for _, a := range f.Attributes {
+		g.Attributes = append(g.Attributes, sqlstore.Attribute(a))
+	}
+	return g
+}
+
+// none reports whether no record can match, being earlier than the latest timestamp there is.
+func (f Filter) none() bool { return f.From != nil && *f.From > MaxTimestamp }
+
+// timestampOf cuts a bound to the latest timestamp there is.
+func timestampOf(t *uint64) *int64 {
+	if t == nil {
+		return nil
+	}
+	cut := int64(min(*t, MaxTimestamp))
+	return &cut
+}
+
+func shortestOf(f *float32) *float64 {
+	if f == nil {
+		return nil
+	}
+	d := shortest(*f)
+	return &d
+}
+
+// Audits yields the records that a filter selects. In the writer's process it begins with waiting until
+// SQLite has everything that was acknowledged. It holds no read transaction between records, so it may
+// be read slowly; what is admitted after it began is not shown.
+func (db *DB) Audits(ctx context.Context, f Filter) iter.Seq2[QueryAudit, error] {
+	return func(yield func(QueryAudit, error) bool) {
+		for raw, err := range db.RawAudits(ctx, f) {
+			if err != nil {
+				yield(QueryAudit{}, err)
+				return
+			}
+			q, err := ParseAudit(raw)
+			if err != nil {
+				err = fmt.Errorf("stored record: %w", err)
+			}
+			if !yield(q, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// RawAudits is Audits with the stored bytes of each record. They are the caller's.
+func (db *DB) RawAudits(ctx context.Context, f Filter) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		if f.none() {
+			return
+		}
+		if err := db.caughtUp(ctx); err != nil {
+			yield(nil, err)
+			return
+		}
+		for raw, err := range db.sql.Select(ctx, f.lower()) {
+			if !yield(raw, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Tail yields the stored bytes of the last n records in the order of the journal and, with follow, of
+// every record that is acknowledged after them, until ctx ends. It reads the journal, beside a live
+// writer or without one; a record that was put twice by another program's hand may come twice.
+func (db *DB) Tail(ctx context.Context, n int, follow bool) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		if err := db.tail(ctx, n, follow, yield); err != nil && ctx.Err() == nil {
+			yield(nil, fmt.Errorf("tail: %w", err))
+		}
+	}
+}
+
+func (db *DB) tail(ctx context.Context, n int, follow bool, yield func([]byte, error) bool) error {
+	from, err := db.tailFrom(ctx, n)
+	if err != nil {
+		return err
+	}
+	// SQLite may lag behind, so that there may be more than n up to the end.
+	var last [][]byte
+	from, err = db.readJournal(ctx, from, false, func(payload []byte) bool {
+		if last = append(last, payload); len(last) > n {
+			last = last[1:]
+		}
+		return true
+	})
+	for _, payload := range last {
+		if !yield(payload, nil) {
+			return nil
+		}
+	}
+	if err == nil && follow {
+		_, err = db.readJournal(ctx, from, true, func(payload []byte) bool { return yield(payload, nil) })
+	}
+	return err
+}
+
+// tailFrom finds where the last n records begin, as far as SQLite knows.
+func (db *DB) tailFrom(ctx context.Context, n int) (wal.Offset, error) {
+	cursor, err := db.sql.Cursor(ctx)
+	if err != nil {
+		return 0, err
+	}
+	at := wal.Offset(cursor)
+	if n > 0 {
+		entry, ok, err := db.sql.EntryBefore(ctx, uint64(n-1))
+		if err != nil {
+			return 0, err
+		}
+		if at = 0; ok {
+			at = wal.Offset(entry.JournalOffset)
+		}
+	}
+	// What was trimmed is not in the journal any more: then it begins with what is.
+	segs, err := wal.Segments(db.journalDir, wal.Options{})
+	if err != nil {
+		return 0, err
+	}
+	if len(segs) > 0 {
+		at = max(at, segs[0].Base)
+	}
+	return at, nil
+}
+
+// readJournal calls visit with each record from an offset on, to the end of the data or, when it follows,
+// until visit says no or ctx ends. It returns the offset behind the last one.
+func (db *DB) readJournal(ctx context.Context, from wal.Offset, follow bool, visit func(payload []byte) bool) (wal.Offset, error) {
+	reader, err := wal.OpenReader(db.journalDir, from, wal.Options{Follow: follow})
+	if err != nil {
+		return from, err
+	}
+	defer reader.Close()
+	for {
+		rec, err := reader.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			return reader.Offset(), nil
+		}
+		if err != nil || !visit(rec.Payload) {
+			return reader.Offset(), err
+		}
+	}
+}

@@ -1,0 +1,89 @@
+package audit
+
+import (
+	"strconv"
+
+	"github.com/auditsql/auditsql/sqlstore"
+)
+
+// toRow takes a record apart into the columns that SQLite keeps. Nothing in the row is shared with q;
+// payload, which is q's canonical JSON, is.
+func toRow(q *QueryAudit, payload []byte) sqlstore.Record {
+	row := sqlstore.Record{
+		Key: KeyOf(q.QueryID), Payload: payload,
+		QueryID: q.QueryID, AgentID: bytesOf(q.AgentID), Timestamp: int64(q.Timestamp),
+		Subject: copyOf(q.Params.Subject), Predicate: copyOf(q.Params.Predicate), Lens: copyOf(q.Params.Lens),
+		Epoch: bytesOf(q.Params.Epoch), ResultHash: bytesOf(q.ResultHash),
+		ResultConfidence: shortest(q.ResultConfidence),
+	}
+	if q.AgentID != nil {
+		row.AgentKey = AgentKeyOf(*q.AgentID, q.Timestamp, q.QueryID)
+	}
+	if q.Params.Lifecycle != nil {
+		l := uint8(*q.Params.Lifecycle)
+		row.Lifecycle = &l
+	}
+	if n := len(q.ContributingAssertions); n > 0 {
+		row.Contributions = make([]sqlstore.Contribution, n)
+		for i, c := range q.ContributingAssertions {
+			row.Contributions[i] = sqlstore.Contribution{
+				AssertionHash: c.AssertionHash, Weight: shortest(c.Weight),
+				SourceHash: c.SourceHash, Lifecycle: uint8(c.Lifecycle),
+			}
+		}
+	}
+	for key, value := range q.Attributes {
+		row.Attributes = append(row.Attributes, sqlstore.Attribute{Key: key, Value: attributeText(value)})
+	}
+	return row
+}
+
+// rowOf is toRow for a payload, which must be canonical.
+func rowOf(payload []byte) (sqlstore.Record, error) {
+	q, err := ParseCanonical(payload)
+	if err != nil {
+		return sqlstore.Record{}, err
+	}
+	return toRow(&q, payload), nil
+}
+
+// shortest turns an f32 into the double that its canonical decimal form reads as, so that what a person
+// reads in a record, 0.95, is what a comparison in SQL finds.
+func shortest(f float32) float64 {
+	if f == float32(int16(f)) {
+		return float64(f) + 0 // whole and short: the form says just this; a negative zero becomes zero
+	}
+	d, err := strconv.ParseFloat(string(appendFloat32(nil, f)), 64)
+	if err != nil {
+		return float64(f)
+	}
+	return d
+}
+
+func bytesOf(h *Hash) *[32]byte {
+	if h == nil {
+		return nil
+	}
+	b := [32]byte(*h)
+	return &b
+}
+
+func copyOf(s *string) *string {
+	if s == nil {
+		return nil
+	}
+	t := *s
+	return &t
+}
+
+// attributeText is an attribute's value as text: a string as it is, anything else as canonical JSON.
+func attributeText(value any) string {
+	if s, ok := value.(string); ok {
+		return s
+	}
+	text, err := appendAttribute(nil, value)
+	if err != nil {
+		return "" // the record would not have been encoded
+	}
+	return string(text)
+}

@@ -1,0 +1,94 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/auditsql/auditsql/wal"
+)
+
+// Stats returns what is known without a scan.
+func (db *DB) Stats(ctx context.Context) (Stats, error) {
+	s, err := db.stats(ctx)
+	if err != nil {
+		return Stats{}, fmt.Errorf("stats: %w", err)
+	}
+	return s, nil
+}
+
+func (db *DB) stats(ctx context.Context) (Stats, error) {
+	rows, err := db.sql.Stats(ctx)
+	if err != nil {
+		return Stats{}, err
+	}
+	s := Stats{
+		Dir: db.dir, StoreID: db.file.StoreID, TimeUnit: db.file.TimeUnit,
+		JournalDir: db.journalDir, Retention: db.file.Retention,
+		Audits: rows.Audits, Agents: rows.Agents, Contributions: rows.Contributions, Rejected: rows.Rejected,
+		Oldest: unsigned(rows.Oldest), Newest: unsigned(rows.Newest),
+		Applied:     wal.Offset(rows.Cursor),
+		SQLiteBytes: rows.FileBytes, SQLiteWAL: rows.WALBytes,
+	}
+	if rows.RecentSpan > 0 {
+		s.RecentPerSecond = float64(rows.RecentAudits-1) / float64(rows.RecentSpan) * float64(db.file.TimeUnit.PerSecond())
+	}
+	segs, err := db.segments()
+	if err != nil {
+		return Stats{}, err
+	}
+	s.Segments = len(segs)
+	for _, seg := range segs {
+		s.JournalBytes += seg.Size
+	}
+	if n := len(segs); n > 0 {
+		s.JournalFirst = segs[0].Base
+		s.JournalEnd = segs[n-1].Base + wal.Offset(segs[n-1].Size)
+	}
+	if db.applier != nil {
+		s.Writing, s.Writer = true, os.Getpid()
+		s.Backlog, s.BacklogBytes = db.pending.load()
+		if d := wal.Offset(db.applier.durable.Load()); d > 0 {
+			s.Durable = &d
+		}
+	} else if err := db.statsBeside(ctx, &s); err != nil {
+		return Stats{}, err
+	}
+	if s.JournalEnd > s.Applied {
+		s.LagBytes = uint64(s.JournalEnd - s.Applied)
+	}
+	return s, nil
+}
+
+// statsBeside adds what can be seen of a writer in another process. Behind the cursor the journal is read,
+// which is as much as the writer's backlog bounds; zeros written ahead are no data.
+func (db *DB) statsBeside(ctx context.Context, s *Stats) (err error) {
+	if s.Writing, s.Writer, err = wal.Holder(db.journalDir, wal.Options{}); err != nil {
+		return err
+	}
+	end, err := db.readJournal(ctx, s.Applied, false, func(payload []byte) bool {
+		s.Backlog++
+		s.BacklogBytes += int64(len(payload))
+		return true
+	})
+	if err == nil {
+		s.JournalEnd = end
+	}
+	// Damage is told by verify; here it only means that the end is not known better than by the files' sizes.
+	return ctx.Err()
+}
+
+func (db *DB) segments() ([]wal.Segment, error) {
+	if db.journal != nil {
+		return db.journal.Segments(), nil
+	}
+	return wal.Segments(db.journalDir, wal.Options{})
+}
+
+func unsigned(t *int64) *uint64 {
+	if t == nil {
+		return nil
+	}
+	u := uint64(*t)
+	return &u
+}

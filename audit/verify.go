@@ -1,0 +1,242 @@
+package audit
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/auditsql/auditsql/sqlstore"
+	"github.com/auditsql/auditsql/wal"
+)
+
+// Verify checks everything against everything: each journal record's checksums, SQLite's own integrity,
+// the journal against kv, kv against the forensic tables, keys against values. It works beside a live
+// writer, on what is applied when it begins, and holds nobody up.
+//
+// What is wrong is in the report; an error means that something could not be read.
+func (db *DB) Verify(ctx context.Context, o VerifyOptions) (VerifyReport, error) {
+	v := verification{db: db, quick: o.Quick, progress: o.Progress}
+	v.report.Quick = o.Quick
+	v.report.Problems, v.report.Notes = []string{}, []string{}
+	v.report.Journal.Damage = []*wal.CorruptError{}
+	if v.progress == nil {
+		v.progress = func(string, uint64) {}
+	}
+	start := time.Now()
+	err := v.run(ctx)
+	v.report.Took = time.Since(start)
+	if err != nil {
+		return v.report, fmt.Errorf("verify: %w", err)
+	}
+	return v.report, nil
+}
+
+type verification struct {
+	db       *DB
+	quick    bool
+	progress func(stage string, done uint64)
+	report   VerifyReport
+}
+
+func (v *verification) problem(format string, args ...any) {
+	v.report.Total++
+	if len(v.report.Problems) < MaxProblems {
+		v.report.Problems = append(v.report.Problems, fmt.Sprintf(format, args...))
+	}
+}
+
+func (v *verification) note(format string, args ...any) {
+	v.report.Notes = append(v.report.Notes, fmt.Sprintf(format, args...))
+}
+
+func (v *verification) run(ctx context.Context) error {
+	if err := v.db.caughtUp(ctx); err != nil {
+		return err
+	}
+	v.progress("SQLite's own integrity", 0)
+	problems, err := v.db.sql.Integrity(ctx, v.quick)
+	if err != nil {
+		return err
+	}
+	for _, p := range problems {
+		v.problem("%s: %s", sqliteName, p)
+	}
+	rejected, err := v.db.sql.RejectedRows(ctx, -1)
+	if err != nil {
+		return err
+	}
+	v.report.Rejected = uint64(len(rejected))
+	for _, r := range rejected {
+		v.problem("journal record at offset %d was rejected: %s", r.Offset, r.Reason)
+	}
+	if v.quick {
+		return v.counts(ctx)
+	}
+	if err := v.journal(ctx, rejected); err != nil {
+		return err
+	}
+	v.progress("the forensic tables", 0)
+	counts, err := v.db.sql.CheckDerived(ctx, rowOf, func(p string) { v.problem("%s: %s", sqliteName, p) })
+	if err != nil {
+		return err
+	}
+	v.report.Audits, v.report.AgentKeys = counts.Audits, counts.AgentKeys
+	v.report.Contributions, v.report.Attributes, v.report.Agents = counts.Contributions, counts.Attributes, counts.Agents
+	return nil
+}
+
+// counts is what a quick look can say: the numbers that are kept, and that the segments join.
+func (v *verification) counts(ctx context.Context) error {
+	stats, err := v.db.stats(ctx)
+	if err != nil {
+		return err
+	}
+	v.report.Audits, v.report.Contributions, v.report.Agents = stats.Audits, stats.Contributions, stats.Agents
+	segs, err := v.db.segments()
+	if err != nil {
+		return err
+	}
+	v.report.Journal.Segments = len(segs)
+	for i, seg := range segs {
+		v.report.Journal.Bytes += seg.Size
+		if i == 0 {
+			v.report.Journal.First = seg.Base
+		} else if end := segs[i-1].Base + wal.Offset(segs[i-1].Size); end != seg.Base {
+			v.problem("journal: %s ends at offset %d, the next segment begins at %d", segs[i-1].Path, end, seg.Base)
+		}
+		v.report.Journal.End = seg.Base + wal.Offset(seg.Size)
+	}
+	return nil
+}
+
+// journal verifies every journal record and holds those below the cursor against kv.
+func (v *verification) journal(ctx context.Context, rejected []sqlstore.Rejected) error {
+	cursor, err := v.db.sql.Cursor(ctx)
+	if err != nil {
+		return err
+	}
+	p := pairing{verification: v, ctx: ctx, cursor: cursor, rejected: map[uint64]bool{}}
+	for _, r := range rejected {
+		p.rejected[r.Offset] = true
+	}
+	var stop func()
+	p.pull, stop = iter.Pull2(v.db.sql.Values(ctx, 0))
+	defer stop()
+	if err := p.next(); err != nil {
+		return err
+	}
+	v.report.Journal, err = wal.Verify(v.db.journalDir, wal.Options{}, p.visit)
+	if err != nil {
+		return err
+	}
+	if v.report.Journal.Damage == nil {
+		v.report.Journal.Damage = []*wal.CorruptError{}
+	}
+	for _, d := range v.report.Journal.Damage {
+		v.problem("journal: %v", d)
+	}
+	if err := p.passUntil(cursor); err != nil {
+		return err
+	}
+	if end := v.report.Journal.End; uint64(end) < cursor {
+		v.problem("journal: it ends at offset %d, below the cursor %d", end, cursor)
+	}
+	if t := v.report.Journal.Torn; t != nil {
+		v.note("the journal has a torn tail of %d bytes at offset %d (%s): nothing in it was acknowledged, or it is being written right now", t.Bytes, t.Offset, t.Reason)
+	}
+	if n := v.report.Journal.Fillers; n > 0 {
+		v.note("the journal has %d gaps that were repaired, %d bytes", n, v.report.Journal.FillBytes)
+	}
+	return nil
+}
+
+// pairing reads the journal and SQLite's entries side by side: entries are numbered in the order in which
+// ids first stand in the journal, so both come in the order of offsets, and only what the journal has
+// twice has to be looked up.
+type pairing struct {
+	*verification
+	ctx      context.Context
+	cursor   uint64
+	rejected map[uint64]bool // offsets
+	pull     func() (sqlstore.EntryValue, error, bool)
+	entry    sqlstore.EntryValue // the next one that was not met in the journal
+	more     bool
+	begun    bool // a journal record was met
+	seen     uint64
+}
+
+func (p *pairing) next() (err error) {
+	p.entry, err, p.more = p.pull()
+	if err != nil && p.more && p.entry.QueryID != [32]byte{} {
+		err = nil // kv lacks it: the forensic check says so, and here it will not match
+	}
+	return err
+}
+
+// passUntil steps over entries below an offset: their journal records were not met. That is as it should
+// be below the beginning of a journal that was trimmed, and nowhere else.
+func (p *pairing) passUntil(off uint64) error {
+	for p.more && p.entry.JournalOffset < off {
+		if p.begun {
+			p.problem("entry %d (%s): the journal has no such record at offset %d", p.entry.Index, Hash(p.entry.QueryID), p.entry.JournalOffset)
+		}
+		if err := p.next(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *pairing) visit(rec wal.Record) error {
+	if p.seen++; p.seen%4096 == 0 {
+		p.progress("the journal against kv", p.seen)
+		if err := p.ctx.Err(); err != nil {
+			return err
+		}
+	}
+	off := uint64(rec.Offset)
+	if off >= p.cursor {
+		p.report.NotApplied++
+		return nil
+	}
+	if err := p.passUntil(off); err != nil {
+		return err
+	}
+	p.begun = true
+	switch {
+	case p.rejected[off]:
+		return nil
+	case p.more && p.entry.JournalOffset == off:
+		if bytes.Equal(p.entry.Value, rec.Payload) {
+			p.report.Matched++
+		} else {
+			p.problem("entry %d (%s): kv and the journal record at offset %d differ", p.entry.Index, Hash(p.entry.QueryID), off)
+		}
+		return p.next()
+	}
+	return p.repeated(rec)
+}
+
+// repeated judges a journal record that is no entry's: it must say again what an earlier one has said.
+func (p *pairing) repeated(rec wal.Record) error {
+	id, ok := idOf(rec.Payload)
+	if !ok {
+		p.problem("journal record at offset %d is no audit, and was not rejected", rec.Offset)
+		return nil
+	}
+	stored, err := p.db.sql.Get(p.ctx, KeyOf(id))
+	switch {
+	case errors.Is(err, sqlstore.ErrNotFound):
+		p.problem("journal record at offset %d (%s) is missing from kv", rec.Offset, id)
+	case err != nil:
+		return err
+	case !bytes.Equal(stored, rec.Payload):
+		p.problem("journal record at offset %d (%s) differs from kv, and was not rejected", rec.Offset, id)
+	default:
+		p.report.Matched++
+	}
+	return nil
+}
