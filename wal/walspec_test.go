@@ -318,7 +318,7 @@ func TestTheSecondReadingReadsEveryKindOfJournal(t *testing.T) {
 		{"SyncInterval", wal.SyncInterval(time.Millisecond)},
 	} {
 		for _, segmentBytes := range []int64{1, 1000, 50_000, 64 << 20} {
-			for _, ahead := range []int64{-1, 5000, 0} {
+			for _, ahead := range []int64{-1, 5000} {
 				t.Run(fmt.Sprintf("%s, segments of %d, %d ahead", level.name, segmentBytes, ahead), func(t *testing.T) {
 					testWritten(t, wal.Options{Durability: level.durability, SegmentBytes: segmentBytes, Preallocate: ahead})
 				})
@@ -475,15 +475,88 @@ func TestBothReadingsJudgeFaultsAlike(t *testing.T) {
 			segment: rapid.IntRange(0, len(j.Segments)-1).Draw(rt, "segment"),
 			cursor:  rapid.SampledFrom(boundaries).Draw(rt, "cursor"),
 		}
-		switch s := j.Segments[f.segment]; rapid.SampledFrom([]string{"flip", "flip", "flip", "cut", "remove"}).Draw(rt, "fault") {
+		switch s := j.Segments[f.segment]; rapid.SampledFrom([]string{"flip", "flip", "flip", "cut", "grow", "remove"}).Draw(rt, "fault") {
 		case "flip":
 			f.flip(rt, rapid.Int64Range(0, s.Size-1).Draw(rt, "byte"), rapid.ByteRange(1, 255).Draw(rt, "bits"))
 		case "cut":
 			f.cut(rt, rapid.Int64Range(0, s.Size-1).Draw(rt, "size"))
+		case "grow":
+			f.grow(rt, rapid.SliceOfN(rapid.SampledFrom([]byte{0, 0, 0, 0xff}), 1, 100).Draw(rt, "bytes"))
 		case "remove":
 			f.remove(rt)
 		}
 	})
+}
+
+// TestEveryRecordOfASegmentIsVouchedForOrNot hurts each record of a segment with marks in it, under every
+// cursor: the last mark says which of them had been synced, to the byte.
+func TestEveryRecordOfASegmentIsVouchedForOrNot(t *testing.T) {
+	l := layout{records: 14, marks: true, Options: walspec.Options{Zeros: 50}}
+	intact := lay(t, t.TempDir(), l)
+	for _, hurt := range intact.Records {
+		for _, at := range intact.Records {
+			dir := t.TempDir()
+			f := fault{j: lay(t, dir, l), dir: dir, cursor: at.Offset}
+			f.flip(t, int64(hurt.Offset)+20, 1)
+		}
+	}
+}
+
+// TestACursorBelongsBetweenRecords opens a journal, which has zeros behind its data, at every kind of
+// offset that it cannot have given.
+func TestACursorBelongsBetweenRecords(t *testing.T) {
+	dir := t.TempDir()
+	j := lay(t, dir, layout{records: 12, marks: true, Options: walspec.Options{SegmentBytes: 300, Zeros: 50}})
+	isCorrupt := func(err error) bool {
+		var corrupt *wal.CorruptError
+		return errors.As(err, &corrupt)
+	}
+	isAhead := func(err error) bool { return errors.Is(err, wal.ErrAhead) }
+	for _, r := range j.Records {
+		for _, inside := range []uint64{r.Offset + 1, r.Offset + 40, r.Next() - 1} {
+			f := fault{j: j, dir: dir, cursor: inside}
+			f.wantRefused(t, isCorrupt)
+		}
+	}
+	for _, beyond := range []uint64{1, 40, 49, 50, 51, 1000, 1 << 40} {
+		f := fault{j: j, dir: dir, cursor: j.End + beyond}
+		f.wantRefused(t, isAhead)
+	}
+}
+
+// TestTheSameRecordsMakeTheSameFiles compares whole folders, byte for byte: where no mark is due, nothing
+// is left to choose.
+func TestTheSameRecordsMakeTheSameFiles(t *testing.T) {
+	// Records of 100 bytes, so that segments get full to the byte, and just not.
+	for _, segmentBytes := range []int64{1, 99, 100, 101, 199, 200, 201, 1000, 1 << 20} {
+		for _, atOnce := range []int{1, 3, 20} {
+			spec, real := t.TempDir(), t.TempDir()
+			w, err := walspec.NewWriter(spec, walspec.Options{SegmentBytes: segmentBytes})
+			if err != nil {
+				t.Fatal(err)
+			}
+			j, _ := open(t, real, wal.Options{SegmentBytes: segmentBytes})
+			var batch [][]byte
+			for i := range 20 {
+				p := fmt.Appendf(nil, "%060d", i)
+				if _, err := w.Append(p); err != nil {
+					t.Fatal(err)
+				}
+				if batch = append(batch, p); len(batch) == atOnce || i == 19 {
+					if _, err := j.AppendBatch(t.Context(), batch); err != nil {
+						t.Fatal(err)
+					}
+					batch = nil
+				}
+			}
+			if err := errors.Join(w.Close(), j.Close()); err != nil {
+				t.Fatal(err)
+			}
+			if got, want := folder(t, real), folder(t, spec); got != want {
+				t.Errorf("segments of %d, %d records at once: the folder is\n%swant\n%s", segmentBytes, atOnce, got, want)
+			}
+		}
+	}
 }
 
 // fault is something that happens to one segment of a journal.
@@ -527,7 +600,7 @@ func (f *fault) recordAt(at uint64) uint64 {
 	return f.j.End
 }
 
-func (f *fault) flip(t *rapid.T, pos int64, bits byte) {
+func (f *fault) flip(t failer, pos int64, bits byte) {
 	file := readFile(t, f.path())
 	file[pos] ^= bits
 	writeFile(t, f.path(), file)
@@ -571,7 +644,7 @@ func (f *fault) flip(t *rapid.T, pos int64, bits byte) {
 	f.wantOpened(t, f.j.End, payloadsFrom(f.j.Records, f.cursor))
 }
 
-func (f *fault) cut(t *rapid.T, size int64) {
+func (f *fault) cut(t failer, size int64) {
 	s := f.j.Segments[f.segment]
 	torn := f.recordAt(s.Base + uint64(size)) // the first record that is no longer whole
 	file := readFile(t, f.path())[:size]
@@ -593,7 +666,25 @@ func (f *fault) cut(t *rapid.T, size int64) {
 	}
 }
 
-func (f *fault) remove(t *rapid.T) {
+func (f *fault) grow(t failer, more []byte) {
+	file := append(readFile(t, f.path()), more...)
+	writeFile(t, f.path(), file)
+	behind := bytes.TrimRight(file[f.j.Segments[f.segment].Data:], "\x00")
+	switch {
+	case f.sealed() && f.cursorSegment() > f.segment:
+		f.wantOpened(t, f.j.End, payloadsFrom(f.j.Records, f.cursor))
+	case f.sealed():
+		f.wantRefused(t, isGapOrDamage) // zeros too: a sealed segment holds records and nothing else
+	case len(behind) == 0:
+		wantVerified(t, f.dir, specRead(t, f.dir))
+		f.wantOpened(t, f.j.End, payloadsFrom(f.j.Records, f.cursor))
+	default:
+		wantRead(t, f.dir, f.j.First, payloadsFrom(f.j.Records, 0), atEOF)
+		f.wantTorn(t, f.j.End, behind)
+	}
+}
+
+func (f *fault) remove(t failer) {
 	if err := os.Remove(f.path()); err != nil {
 		t.Fatalf("%v", err)
 	}
@@ -623,7 +714,7 @@ func (f *fault) open() (*wal.Journal, wal.Recovery, error) {
 }
 
 // wantRefused checks that Open fails in this way and leaves every file as it was.
-func (f *fault) wantRefused(t *rapid.T, why func(error) bool) {
+func (f *fault) wantRefused(t failer, why func(error) bool) {
 	t.Helper()
 	before := folder(t, f.dir)
 	j, _, err := f.open()
@@ -639,7 +730,7 @@ func (f *fault) wantRefused(t *rapid.T, why func(error) bool) {
 }
 
 // wantOpened checks that Open finds these records up to end, cuts nothing, and goes on there.
-func (f *fault) wantOpened(t *rapid.T, end uint64, want []walspec.Record) {
+func (f *fault) wantOpened(t failer, end uint64, want []walspec.Record) {
 	t.Helper()
 	j, rec, err := f.open()
 	if err != nil {
@@ -653,7 +744,7 @@ func (f *fault) wantOpened(t *rapid.T, end uint64, want []walspec.Record) {
 }
 
 // wantTorn checks that Open ends the log at an offset, and keeps a copy of what it cut.
-func (f *fault) wantTorn(t *rapid.T, end uint64, cut []byte) {
+func (f *fault) wantTorn(t failer, end uint64, cut []byte) {
 	t.Helper()
 	j, rec, err := f.open()
 	if err != nil {
@@ -680,7 +771,7 @@ func (f *fault) wantTorn(t *rapid.T, end uint64, cut []byte) {
 }
 
 // wantGoingOn appends a record and reads from the cursor on.
-func (f *fault) wantGoingOn(t *rapid.T, j *wal.Journal, end uint64, want []walspec.Record) {
+func (f *fault) wantGoingOn(t failer, j *wal.Journal, end uint64, want []walspec.Record) {
 	t.Helper()
 	off, err := j.Append(context.Background(), []byte("{}"))
 	if err != nil || uint64(off) != end {
