@@ -128,10 +128,15 @@ func (w *writer) close() error {
 	if w.conn == nil {
 		return nil
 	}
-	err := errors.Join(
-		w.raw(func(driver.ConnPrepareContext) error { return w.prepared.close() }),
-		w.conn.Close(),
-		w.pool.Close())
+	errs := []error{w.raw(func(driver.ConnPrepareContext) error { return w.prepared.close() })}
+	// database/sql does not close what was prepared on a connection of its own, and SQLite keeps a connection
+	// open, with its files, as long as it has a statement.
+	for _, s := range []*sqlx.Stmt{w.getKV, w.putKV, w.delKV} {
+		if s != nil {
+			errs = append(errs, s.Close())
+		}
+	}
+	errs = append(errs, w.conn.Close(), w.pool.Close())
 	w.conn = nil
-	return err
+	return errors.Join(errs...)
 }
