@@ -85,10 +85,12 @@ func (w *writer) prepare(ctx context.Context) error {
 // tx runs f in a transaction. Only the wait for the lock ends with ctx: f looks at it by itself, and a
 // COMMIT that was begun is seen through.
 func (w *writer) tx(ctx context.Context, f func() error) error {
+	steady := context.WithoutCancel(ctx)
 	if _, err := w.conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
+		// The driver reports the end of ctx even when BEGIN was done; left open, it would stop every later write.
+		w.conn.ExecContext(steady, "ROLLBACK")
 		return err
 	}
-	steady := context.WithoutCancel(ctx)
 	err := f()
 	if err == nil {
 		_, err = w.conn.ExecContext(steady, "COMMIT")

@@ -16,9 +16,9 @@ type Copied struct {
 }
 
 // Copy copies the journal in dir to the folder dest, which must exist and hold no segments, beside a
-// live writer or without one. The copy goes to the last intact record of the last segment, and everything
+// live writer or without one. The copy goes to the end of the last segment's intact records, and everything
 // in it is durable when Copy returns. Sealed segments are copied as they are, whatever state they are in:
-// Verify tells.
+// Verify tells. Damage in the last one, below what was synced, is a *CorruptError.
 func Copy(dir, dest string, o Options) (Copied, error) {
 	o = o.withDefaults()
 	c, err := copyJournal(dir, dest, o)
@@ -29,6 +29,15 @@ func Copy(dir, dest string, o Options) (Copied, error) {
 }
 
 func copyJournal(dir, dest string, o Options) (c Copied, err error) {
+	canonical, err := o.FS.Canonical(dir)
+	if err != nil {
+		return c, err
+	}
+	var synced Offset
+	if w := writerOf(o.FS, canonical); w != nil {
+		<-w.ready
+		synced = w.Synced()
+	}
 	segs, err := Segments(dir, o)
 	if err != nil || len(segs) == 0 {
 		return c, err
@@ -45,7 +54,7 @@ func copyJournal(dir, dest string, o Options) (c Copied, err error) {
 			return c, err
 		}
 		if !seg.Sealed {
-			if seg.Size, err = intactSize(src, seg.Base); err != nil {
+			if seg.Size, err = intactSize(src, seg, synced); err != nil {
 				src.Close()
 				return c, err
 			}
@@ -62,18 +71,42 @@ func copyJournal(dir, dest string, o Options) (c Copied, err error) {
 	return c, o.FS.SyncDir(dest)
 }
 
-// intactSize walks over a segment to the end of its last intact record.
-func intactSize(f File, base Offset) (int64, error) {
-	s, err := newScanner(f, base, base)
-	for err == nil {
-		var rec Record
-		var what scanned
-		if rec, what, _, err = s.peek(); err != nil || what != foundRecord {
-			break
-		}
-		s.skip(rec)
+// intactSize walks over the last segment to the end of its intact records. Records below synced, or below an
+// intact mark's offset, must be among them.
+func intactSize(f File, seg Segment, synced Offset) (int64, error) {
+	s, err := newScanner(f, seg.Base, seg.Base)
+	if err != nil {
+		return 0, err
 	}
-	return s.pos, err
+	for {
+		rec, what, reason, err := s.peek()
+		if err != nil {
+			return 0, err
+		}
+		if what == foundRecord {
+			s.skip(rec)
+			continue
+		}
+		vouched := s.offset() < synced
+		if what == foundInvalid && !vouched {
+			if vouched, err = s.vouched(s.pos); err != nil {
+				return 0, err
+			}
+		}
+		if !vouched {
+			return s.pos, nil
+		}
+		// Beside a writer in another process the record may have been completed since it was looked at.
+		if err := s.refresh(); err != nil {
+			return 0, err
+		}
+		if _, what, _, err := s.peek(); err != nil || what != foundRecord {
+			if reason == "" {
+				reason = "the data ends here"
+			}
+			return 0, errors.Join(err, &CorruptError{seg.Path, s.offset(), reason + ", below what was synced"})
+		}
+	}
 }
 
 // copyFile copies the first size bytes of src to a new file, whose content is durable when it returns.

@@ -11,12 +11,16 @@ import (
 //
 // On Linux and macOS it promises what FS asks (on macOS a sync is F_FULLFSYNC). On Windows a
 // folder cannot be synced: a name may be lost in a power cut there, and the promise holds for the
-// death of the process alone.
+// death of the process alone; nor can a segment be removed there while a reader has it open.
 var OS FS = osFS{}
 
 type osFS struct{}
 
 func (osFS) Open(name string) (File, error) {
+	// A pipe under a segment's name would hold us up for ever.
+	if st, err := os.Stat(name); err == nil && !st.Mode().IsRegular() {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: errors.New("not a regular file")}
+	}
 	f, err := os.Open(name)
 	return asFile(f, err)
 }

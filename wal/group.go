@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"path/filepath"
 	"runtime"
 	"time"
@@ -152,6 +151,7 @@ func (t *Ticket) Wait(ctx context.Context) ([]Offset, error) {
 // commitLoop is the committer. It ends when the journal has failed, or was closed and all that had
 // been taken is written.
 func (j *Journal) commitLoop() {
+	defer j.tell() // after done is closed: whoever waits for more is told that there is none
 	defer close(j.done)
 	interval := j.opts.Durability.interval
 	var due <-chan time.Time // when unsynced records must be synced, at SyncInterval
@@ -170,10 +170,14 @@ func (j *Journal) commitLoop() {
 		overdue := j.unsynced > 0 && (hurry || j.opts.Now().Sub(j.firstAt) >= interval)
 		switch {
 		case g != nil:
+			// A long write must not make older records wait for their sync any longer.
+			if overdue && j.sync() != nil {
+				return
+			}
 			if j.commit(g) != nil {
 				return
 			}
-			if interval > 0 && (overdue || hurry) && j.sync() != nil {
+			if interval > 0 && hurry && j.sync() != nil {
 				return
 			}
 			j.recycle(g)
@@ -216,12 +220,16 @@ func (j *Journal) recycle(g *group) {
 // commit writes a group and, unless the level leaves that for later, syncs it; then it tells those who
 // wait. An error has poisoned the journal.
 func (j *Journal) commit(g *group) error {
-	err := j.write(g)
+	// Before anything is written: after a long pause the file may be somebody else's.
+	err := j.look(false)
+	if err == nil {
+		err = j.write(g)
+	}
 	if err == nil && j.opts.Durability.interval == 0 {
 		err = j.flush()
 	}
 	if err == nil {
-		err = j.look(false)
+		err = j.check()
 	}
 	if err != nil {
 		err = j.poison(err)
@@ -240,7 +248,7 @@ func (j *Journal) commit(g *group) error {
 func (j *Journal) sync() error {
 	err := j.flush()
 	if err == nil {
-		err = j.look(false)
+		err = j.check()
 	}
 	if err != nil {
 		return j.poison(err)
@@ -249,9 +257,23 @@ func (j *Journal) sync() error {
 	return nil
 }
 
+// check is the last look before something is acknowledged: the files are in their places, and nothing has
+// failed meanwhile (trimming, in another goroutine, may have).
+func (j *Journal) check() error {
+	if err := j.look(false); err != nil {
+		return err
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.failed
+}
+
 // write lays the group's records into the active segment, and into new ones as they fill up.
 func (j *Journal) write(g *group) error {
 	g.offs = make([]Offset, len(g.ends))
+	if end := j.base + Offset(j.pos); uint64(len(g.buf)) > uint64(maxOffset-end) {
+		return fmt.Errorf("offset %d: the journal is full", end)
+	}
 	if j.pos >= j.opts.SegmentBytes {
 		if err := j.rotate(); err != nil {
 			return err
@@ -295,8 +317,10 @@ func (j *Journal) put(b []byte) error {
 	end := j.pos + int64(len(b))
 	if end > j.size && j.opts.Preallocate > 0 {
 		ahead := min(end+j.opts.Preallocate, max(end, j.opts.SegmentBytes))
-		if err := j.writeAt(zeros(ahead-end), end); err != nil {
-			return err
+		for at := end; at < ahead; at += int64(len(zeroBlock)) {
+			if err := j.writeAt(zeroBlock[:min(ahead-at, int64(len(zeroBlock)))], at); err != nil {
+				return err
+			}
 		}
 		j.size = ahead
 	}
@@ -324,20 +348,13 @@ func (j *Journal) writeAt(b []byte, pos int64) error {
 // zeroBlock is only ever read.
 var zeroBlock = make([]byte, defaultPreallocate)
 
-func zeros(n int64) []byte {
-	if n <= int64(len(zeroBlock)) {
-		return zeroBlock[:n]
-	}
-	return make([]byte, n)
-}
-
 // flush makes durable all that was written.
 func (j *Journal) flush() error {
 	start := j.opts.Now()
 	if err := j.active.Sync(); err != nil {
 		return fmt.Errorf("sync %s: %w", segmentName(j.base), err)
 	}
-	if j.opts.OnSync != nil {
+	if j.opts.OnSync != nil && j.unsynced > 0 {
 		end := j.base + Offset(j.pos)
 		j.opts.OnSync(Synced{
 			End: end, Records: j.unsynced, Bytes: int64(end - j.Synced()), Took: j.opts.Now().Sub(start),
@@ -392,12 +409,9 @@ func (j *Journal) rotate() error {
 		return err
 	}
 	j.publish(j.base + Offset(j.pos))
-	if uint64(j.pos) > math.MaxUint64-uint64(j.base) {
-		return fmt.Errorf("offset %d: the journal is full", j.base)
-	}
 	next := Segment{Base: j.base + Offset(j.pos)}
 	next.Path = filepath.Join(j.dir, segmentName(next.Base))
-	f, err := createSegment(j.fs, j.dir, next.Base)
+	f, err := j.createSegment(next.Base)
 	if err != nil {
 		return err
 	}
@@ -415,9 +429,9 @@ func (j *Journal) rotate() error {
 }
 
 // createSegment makes an empty segment, durable with its name.
-func createSegment(fsys FS, dir string, base Offset) (File, error) {
+func (j *Journal) createSegment(base Offset) (File, error) {
 	name := segmentName(base)
-	f, err := fsys.Create(filepath.Join(dir, name))
+	f, err := j.fs.Create(filepath.Join(j.dir, name))
 	if err != nil {
 		return nil, fmt.Errorf("create segment: %w", err)
 	}
@@ -425,9 +439,9 @@ func createSegment(fsys FS, dir string, base Offset) (File, error) {
 		f.Close()
 		return nil, fmt.Errorf("sync %s: %w", name, err)
 	}
-	if err := fsys.SyncDir(dir); err != nil {
+	if err := j.syncDir(); err != nil {
 		f.Close()
-		return nil, fmt.Errorf("sync the folder of %s: %w", name, err)
+		return nil, err
 	}
 	return f, nil
 }

@@ -32,11 +32,14 @@ type Journal struct {
 	closed bool     // Close was called
 	hurry  bool     // Sync was called: do not wait for the interval to pass
 
-	wake chan struct{} // holds one token when the committer has something to look at
-	done chan struct{} // closed when the committer has ended
+	closing error // what Close returned; guarded by trimMu
 
-	// synced is the offset below which everything is durable. Only the committer moves it, after the
-	// sync; records are shown to readers in this process only below it.
+	wake  chan struct{} // holds one token when the committer has something to look at
+	ready chan struct{} // closed when Open has recovered the log, or failed to
+	done  chan struct{} // closed when the committer has ended
+
+	// synced is the offset below which everything is durable. Only Open and the committer move it, after
+	// a sync; records are shown to readers in this process only below it.
 	synced atomic.Uint64
 	// ended is the offset behind the last record that was written, synced or not.
 	ended atomic.Uint64
@@ -51,6 +54,10 @@ type Journal struct {
 	segMu  sync.Mutex
 	segs   []Segment
 	trimMu sync.Mutex
+	// dirMu is held over a sync of the folder and the look at whether an earlier one has failed. Both
+	// rotation and trimming sync it, a kernel tells of a failure once, and the second to ask would be told
+	// that all is well.
+	dirMu sync.Mutex
 
 	// The committer's own (and Open's, before it starts).
 	active   File
@@ -66,14 +73,15 @@ type Journal struct {
 // Open takes the lock of the journal in dir, making the folder and the first segment if need be,
 // recovers it from the caller's cursor, and returns it with a report of what recovery found.
 //
-// It refuses, and changes nothing, with ErrLocked when another writer has it, ErrGap or ErrAhead when
-// the log and the cursor do not belong together, and *CorruptError when acknowledged data is hurt at or
-// above the cursor.
+// It refuses, and changes nothing in the log, with ErrLocked when another writer has it, ErrGap or ErrAhead
+// when the log and the cursor do not belong together, and *CorruptError when acknowledged data is hurt at
+// or above the cursor.
 func Open(dir string, o Options) (*Journal, Recovery, error) {
 	o = o.withDefaults()
 	j := &Journal{
 		dir: dir, opts: o, fs: o.FS,
-		wake: make(chan struct{}, 1), done: make(chan struct{}), changed: make(chan struct{}),
+		wake: make(chan struct{}, 1), ready: make(chan struct{}), done: make(chan struct{}),
+		changed: make(chan struct{}),
 	}
 	report, err := j.open()
 	if err != nil {
@@ -87,6 +95,9 @@ func (j *Journal) open() (report Recovery, err error) {
 	if err := makeDir(j.fs, j.dir); err != nil {
 		return report, err
 	}
+	if err := j.checkArchive(); err != nil {
+		return report, err
+	}
 	if j.lock, err = takeLock(j.fs, filepath.Join(j.dir, lockName), j.opts.LockWait); err != nil {
 		return report, err
 	}
@@ -94,8 +105,10 @@ func (j *Journal) open() (report Recovery, err error) {
 	// recovery has seen to it.
 	err = register(j)
 	defer func() {
+		close(j.ready)
 		if err != nil {
 			unregister(j)
+			j.tell()
 			if j.active != nil {
 				j.active.Close()
 			}
@@ -202,11 +215,12 @@ func (j *Journal) Wait(ctx context.Context, off Offset) error {
 		j.watch.Lock()
 		changed := j.changed
 		j.watch.Unlock()
+		over := j.over() // asked before synced is looked at, so that nothing comes in between
 		if j.Synced() >= off {
 			return nil
 		}
-		if err := j.Err(); err != nil {
-			return err
+		if over != nil {
+			return over
 		}
 		select {
 		case <-changed:
@@ -214,6 +228,19 @@ func (j *Journal) Wait(ctx context.Context, off Offset) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// over returns why nothing will become durable any more, or nil while something may: a journal that is being
+// closed still finishes what it had taken.
+func (j *Journal) over() error {
+	select {
+	case <-j.done:
+		return j.Err()
+	default:
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.failed
 }
 
 // Sync returns when everything that was appended before it is durable; at the levels that acknowledge
@@ -265,7 +292,7 @@ func (j *Journal) poison(cause error) error {
 
 // Close waits for the appends that are under way, syncs, truncates the active segment to its data and
 // gives the lock back. Appends fail with ErrClosed from the moment it is called. A journal that has
-// failed is left as it is; Close then returns why.
+// failed is left as it is; Close then returns why. Closing again returns what the first call did.
 func (j *Journal) Close() error {
 	j.mu.Lock()
 	j.closed = true
@@ -276,7 +303,7 @@ func (j *Journal) Close() error {
 	j.trimMu.Lock()
 	defer j.trimMu.Unlock()
 	if j.lock == nil {
-		return nil // closed before
+		return j.closing
 	}
 	j.mu.Lock()
 	err := j.failed
@@ -284,12 +311,28 @@ func (j *Journal) Close() error {
 	if err == nil {
 		err = j.seal()
 	}
-	j.tell()
 	unregister(j)
+	j.tell()
 	err = errors.Join(err, j.active.Close(), j.lock.Unlock())
 	j.lock = nil
 	if err != nil {
-		return fmt.Errorf("close journal: %w", err)
+		j.closing = fmt.Errorf("close journal: %w", err)
+	}
+	return j.closing
+}
+
+// syncDir makes the names in the journal's folder durable. A failure poisons, whoever asked.
+func (j *Journal) syncDir() error {
+	j.dirMu.Lock()
+	defer j.dirMu.Unlock()
+	j.mu.Lock()
+	err := j.failed
+	j.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if err := j.fs.SyncDir(j.dir); err != nil {
+		return j.poison(fmt.Errorf("sync the journal's folder: %w", err))
 	}
 	return nil
 }

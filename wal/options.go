@@ -10,7 +10,8 @@ type Options struct {
 
 	// Cursor tells Open up to which offset the caller has everything, durably enough to do without
 	// what lies below; nil is 0. It is called once, when the lock is held and nothing has been read or
-	// changed, so that nobody else can move what it reads.
+	// changed, so that nobody else can move what it reads. It must not read the journal: readers in this
+	// process wait until recovery has ended.
 	Cursor func() (Offset, error)
 	// Durability is when an append returns; the zero value is SyncGroup.
 	Durability Durability
@@ -21,14 +22,15 @@ type Options struct {
 	// 4 KiB are always taken. Reading allows what the format allows.
 	MaxPayload int
 	// Preallocate is how far the active segment is written with zeros ahead of its data, so that a
-	// sync needs no metadata; 0 is 1 MiB, less than 0 is none.
+	// sync needs no metadata; 0 is 1 MiB, less than 0 is none, and 64 MiB is the most.
 	Preallocate int64
-	// Archive is a folder that RemoveBefore moves segments to; empty: they are deleted.
+	// Archive is a folder that RemoveBefore moves segments to; empty: they are deleted. Each journal needs
+	// one of its own: a segment that is there with other content is not replaced.
 	Archive string
 	// LockWait is how long Open tries for the lock; 0 is 250 ms. Readers hold it for moments.
 	LockWait time.Duration
-	// OnSync, if set, is told of every sync that made records durable. It is called by the journal's
-	// one goroutine and holds it up.
+	// OnSync, if set, is told of every sync that made records of the caller's durable. It is called by the
+	// journal's one goroutine and holds it up.
 	OnSync func(Synced)
 
 	// Follow makes Reader.Next wait at the end of the data instead of returning io.EOF.
@@ -61,14 +63,16 @@ var (
 )
 
 // SyncInterval returns after the write; a sync follows within d, which must be above 0. A power cut
-// takes at most the last d, the death of the process alone nothing.
+// takes at most the last d, the death of the process alone nothing. The sync is begun after half of d, so
+// that it has ended by then.
 func SyncInterval(d time.Duration) Durability {
-	return Durability{interval: max(d, time.Microsecond)}
+	return Durability{interval: max(d/2, time.Microsecond)}
 }
 
 const (
 	defaultSegmentBytes = 64 << 20
 	defaultPreallocate  = 1 << 20
+	maxPreallocate      = 64 << 20
 	minMaxPayload       = 4 << 10
 	defaultLockWait     = 250 * time.Millisecond
 
@@ -92,6 +96,7 @@ func (o Options) withDefaults() Options {
 	if o.Preallocate == 0 {
 		o.Preallocate = defaultPreallocate
 	}
+	o.Preallocate = min(o.Preallocate, maxPreallocate)
 	if o.LockWait <= 0 {
 		o.LockWait = defaultLockWait
 	}

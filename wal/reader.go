@@ -2,6 +2,7 @@ package wal
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,10 +24,14 @@ type Reader struct {
 
 	// The segment that pos lies in; s is nil when none is open.
 	s *scanner
+	// whole: s sees all that its file will ever have.
+	whole bool
+	// quiet is the length that the file had when there was nothing but zeros behind pos: while it stays
+	// and pos begins with a zero, nothing has come. 0 is not known.
+	quiet int64
 	// last is the record returned last, without its payload, and where it lies: while it is still there,
 	// the log has not been cut below pos.
-	last   Record
-	lastAt []byte
+	last Record
 
 	placed  bool // pos was held against the log's end once, for ErrRewound
 	writer  *Journal
@@ -45,6 +50,9 @@ func OpenReader(dir string, from Offset, o Options) (*Reader, error) {
 	segs, err := listSegments(r.opts.FS, dir)
 	if err != nil {
 		return nil, fmt.Errorf("open journal to read: %w", err)
+	}
+	if from > maxOffset {
+		return nil, fmt.Errorf("open journal to read: %w %d", ErrRewound, from)
 	}
 	if len(segs) > 0 && from < segs[0].Base {
 		return nil, fmt.Errorf("open journal to read: %w", &TrimmedError{Wanted: from, First: segs[0].Base})
@@ -67,7 +75,7 @@ func (r *Reader) leave() error {
 		return nil
 	}
 	err := r.s.f.Close()
-	r.s = nil
+	r.s, r.whole, r.quiet = nil, false, 0
 	return err
 }
 
@@ -90,12 +98,27 @@ func (r *Reader) Next(ctx context.Context) (Record, error) {
 		r.lookUpWriter()
 		var changed <-chan struct{}
 		if r.writer != nil {
+			// While it is being opened nothing is known to be synced, nor that there is nothing.
+			select {
+			case <-r.writer.ready:
+			case <-ctx.Done():
+				return Record{}, ctx.Err()
+			}
 			// Taken before the look, so that a sync in between is not missed.
 			r.writer.watch.Lock()
 			changed = r.writer.changed
 			r.writer.watch.Unlock()
 		}
+		from, last := r.pos, r.last
 		rec, err := r.read()
+		if r.writer == nil && writers.version.Load() != r.version {
+			// A writer has come to this process meanwhile, and what was just read may not be synced.
+			r.pos, r.last = from, last
+			if err := r.leave(); err != nil {
+				return Record{}, fmt.Errorf("read journal at %d: %w", r.pos, err)
+			}
+			continue
+		}
 		if err == nil {
 			return rec, nil
 		}
@@ -106,7 +129,7 @@ func (r *Reader) Next(ctx context.Context) (Record, error) {
 			return Record{}, io.EOF
 		}
 		if r.writer != nil {
-			if err := r.writer.Err(); err != nil && r.pos >= r.writer.Synced() {
+			if err := r.writer.over(); err != nil && r.pos >= r.writer.Synced() {
 				return Record{}, fmt.Errorf("read journal at %d: %w", r.pos, err)
 			}
 			select {
@@ -147,12 +170,14 @@ func (r *Reader) extend() error {
 		return nil
 	}
 	visible := int64(r.writer.Synced() - r.s.base)
-	if r.s.size < visible {
+	if r.s.size < visible && !r.whole {
 		size, err := r.s.f.Size()
 		if err != nil {
 			return err
 		}
 		r.s.size = size
+		// What is synced goes on in a later file, so this one has got its last byte.
+		r.whole = size < visible
 	}
 	r.s.size = min(r.s.size, visible)
 	return nil
@@ -176,6 +201,9 @@ func (r *Reader) read() (Record, error) {
 			if err := r.enter(); err != nil {
 				return Record{}, err
 			}
+		}
+		if still, err := r.stillQuiet(); err != nil || still {
+			return Record{}, cmp.Or(err, io.EOF)
 		}
 		if err := r.extend(); err != nil {
 			return Record{}, err
@@ -218,6 +246,26 @@ func (r *Reader) read() (Record, error) {
 	}
 }
 
+// stillQuiet is a short look at the end of the data in another process's journal, so that waiting there
+// costs a few bytes and not each time the zeros that are written ahead. A rotation would have cut those.
+func (r *Reader) stillQuiet() (bool, error) {
+	if r.quiet == 0 || r.writer != nil {
+		return false, nil
+	}
+	size, err := r.s.f.Size()
+	if err != nil || size != r.quiet {
+		return false, err
+	}
+	head := make([]byte, min(headerSize, size-r.s.pos))
+	if n, err := r.s.f.ReadAt(head, r.s.pos); n < len(head) && !errors.Is(err, io.EOF) {
+		return false, err
+	}
+	if !allZero(head) {
+		return false, nil
+	}
+	return true, r.behind(r.s.base + Offset(size))
+}
+
 // take moves past a record, and reports whether it is one of the journal's own.
 func (r *Reader) take(rec Record) (isOwn bool, err error) {
 	if isOwn = rec.Payload[0] < kindLimit; isOwn {
@@ -226,7 +274,7 @@ func (r *Reader) take(rec Record) (isOwn bool, err error) {
 		}
 	}
 	r.s.skip(rec)
-	r.pos = rec.Next
+	r.pos, r.quiet = rec.Next, 0
 	r.last = Record{Offset: rec.Offset, Next: rec.Next, Hash: rec.Hash}
 	return isOwn, nil
 }
@@ -277,6 +325,9 @@ func (r *Reader) atEnd(what scanned, reason string) (moved bool, err error) {
 	sealed := next < len(segs)
 	synced := r.writer != nil // and pos lies below what it has synced, or read would not be here
 	if !sealed && what == foundEnd && !synced {
+		if r.s.size > r.s.pos {
+			r.quiet = r.s.size
+		}
 		return false, r.behind(r.s.base + Offset(r.s.size))
 	}
 	if err := r.refresh(); err != nil {

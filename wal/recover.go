@@ -30,7 +30,7 @@ type TornTail struct {
 // appended, or refuses and changes nothing. It sets the committer's fields and the list of segments.
 func (j *Journal) recover(cursor Offset) (Recovery, error) {
 	report := Recovery{Cursor: cursor}
-	segs, err := Segments(j.dir, j.opts)
+	segs, err := sizedSegments(j.fs, j.dir, cursor)
 	if err != nil {
 		return report, err
 	}
@@ -45,6 +45,11 @@ func (j *Journal) recover(cursor Offset) (Recovery, error) {
 
 	last := segs[len(segs)-1]
 	j.segs, j.base, j.pos, j.size = segs, last.Base, int64(found.end-last.Base), last.Size
+	if last.Size == 0 {
+		if err := j.remake(last); err != nil {
+			return report, err
+		}
+	}
 	if j.active, err = j.fs.OpenWrite(last.Path); err != nil {
 		return report, err
 	}
@@ -56,8 +61,49 @@ func (j *Journal) recover(cursor Offset) (Recovery, error) {
 	if err := j.renew(max(found.mark, cursor, last.Base)); err != nil {
 		return report, err
 	}
-	j.lastMark = found.end
+	if j.lastMark, err = j.findLastMark(max(found.mark, last.Base)); err != nil {
+		return report, err
+	}
 	return report, j.syncFolders(found.end == 0)
+}
+
+// remake puts a new, empty file in the place of an empty segment. Its name may not be durable: the one who
+// made it died, or failed, before the folder was synced, and after a failure another sync of the folder may
+// write nothing. Renaming changes the folder once more, so that it has to.
+func (j *Journal) remake(seg Segment) error {
+	part := seg.Path + ".part"
+	if err := j.fs.Remove(part); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := j.fs.Create(part)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := j.fs.Rename(part, seg.Path); err != nil {
+		return err
+	}
+	return j.fs.SyncDir(j.dir)
+}
+
+// findLastMark returns what the last mark vouches for, if that is more than known. It looks only as far back
+// as it matters: when no mark stands there, the next one is due.
+func (j *Journal) findLastMark(known Offset) (Offset, error) {
+	end := j.base + Offset(j.pos)
+	if end-known < markEvery {
+		return known, nil
+	}
+	s, err := newScanner(j.active, j.base, end)
+	if err != nil {
+		return 0, err
+	}
+	err = s.marks(max(0, j.pos-2*markEvery), func(mark Offset) bool {
+		known = max(known, mark)
+		return true
+	})
+	return known, err
 }
 
 // begin makes the first segment of a journal that has none.
@@ -65,7 +111,7 @@ func (j *Journal) begin(report *Recovery) (err error) {
 	if report.Cursor > 0 {
 		return fmt.Errorf("%s: %w: the cursor is %d and there is no segment", j.dir, ErrAhead, report.Cursor)
 	}
-	if j.active, err = createSegment(j.fs, j.dir, 0); err != nil {
+	if j.active, err = j.createSegment(0); err != nil {
 		return err
 	}
 	j.segs = []Segment{{Path: filepath.Join(j.dir, segmentName(0))}}
@@ -143,11 +189,11 @@ func surveySegment(fsys FS, seg Segment, next, cursor Offset, found *surveyed) e
 				return &CorruptError{seg.Path, at, err.Error()}
 			}
 			found.mark = max(found.mark, mark)
-		case seg.Sealed && what == foundEnd && s.pos == s.size && at < next:
+		case seg.Sealed && what == foundEnd && s.pos >= s.size && at < next:
 			// It ends where a record ends, so it is as likely that a file is missing as that this one was
 			// cut.
 			return fmt.Errorf("%s: %w: it ends at offset %d, the next segment begins at %d", seg.Path, ErrGap, at, next)
-		case seg.Sealed && what == foundEnd && s.pos == s.size:
+		case seg.Sealed && what == foundEnd && s.pos >= s.size:
 			return nil
 		case seg.Sealed && at == next:
 			return &CorruptError{seg.Path, at, fmt.Sprintf("%d bytes behind the place where the next segment begins", s.size-s.pos)}
@@ -281,12 +327,18 @@ func copyRange(dst, src File, from, to, at int64) error {
 //
 // That they can be read does not mean that the disk has them: a process that was killed may have died
 // before its sync, and after a sync that failed the page cache holds, as clean, what was never
-// written. Writing makes the pages dirty again, so that the sync has to write them.
+// written. Writing makes the pages dirty again, so that the sync has to write them. It is the same with the
+// file's length: that it reads as cut does not mean that the cut was synced, so it is cut once more.
 func (j *Journal) renew(off Offset) error {
 	from := int64(off - j.base)
 	if from < j.pos {
 		if err := copyRange(j.active, j.active, from, j.pos, from); err != nil {
 			return fmt.Errorf("write %s once more from %d: %w", segmentName(j.base), from, err)
+		}
+	}
+	if j.size == j.pos {
+		if err := errors.Join(j.active.Truncate(j.pos+1), j.active.Truncate(j.pos)); err != nil {
+			return fmt.Errorf("cut %s once more: %w", segmentName(j.base), err)
 		}
 	}
 	if err := j.active.Sync(); err != nil {
@@ -301,17 +353,24 @@ func (j *Journal) syncFolders(empty bool) error {
 	if err := j.fs.SyncDir(j.dir); err != nil {
 		return fmt.Errorf("sync the journal's folder: %w", err)
 	}
-	for i, dir := range parents(j.dir) {
-		err := j.fs.SyncDir(dir)
-		switch {
-		case i == 0 && err != nil:
-			return fmt.Errorf("sync the journal's parent folder: %w", err)
-		case !empty:
-			// Records were acknowledged through these folders, so the ones above have been synced.
+	up := parents(j.dir)
+	if !empty {
+		// Somebody has opened this journal before and synced the folders further up, before the first record.
+		up = up[:min(1, len(up))]
+	}
+	return syncAll(j.fs, up)
+}
+
+// syncAll syncs folders, nearest first. One that we may not even open is none that a process of ours has
+// made, and so are those above it.
+func syncAll(fsys FS, dirs []string) error {
+	for i, dir := range dirs {
+		err := fsys.SyncDir(dir)
+		if i > 0 && errors.Is(err, fs.ErrPermission) {
 			return nil
-		case err != nil:
-			// One that we may not even open is none that a process of ours has made.
-			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("sync folder %s: %w", dir, err)
 		}
 	}
 	return nil

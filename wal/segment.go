@@ -30,10 +30,10 @@ type Segment struct {
 // Segments lists the segments of the journal in dir, oldest first, without reading them.
 func Segments(dir string, o Options) ([]Segment, error) {
 	o = o.withDefaults()
-	segs, err := sizedSegments(o.FS, dir)
+	segs, err := sizedSegments(o.FS, dir, 0)
 	// A writer that trims may take one away between the list and the look at it.
-	for try := 0; errors.Is(err, fs.ErrNotExist) && try < 10; try++ {
-		segs, err = sizedSegments(o.FS, dir)
+	for try := 0; errors.Is(err, fs.ErrNotExist) && len(segs) > 0 && try < 10; try++ {
+		segs, err = sizedSegments(o.FS, dir, 0)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("list segments: %w", err)
@@ -41,20 +41,26 @@ func Segments(dir string, o Options) ([]Segment, error) {
 	return segs, nil
 }
 
-func sizedSegments(fsys FS, dir string) ([]Segment, error) {
+// sizedSegments lists the segments in dir. The files of those that lie wholly below an offset are not
+// touched: their sizes are taken from the names.
+func sizedSegments(fsys FS, dir string, from Offset) ([]Segment, error) {
 	segs, err := listSegments(fsys, dir)
 	if err != nil {
 		return nil, err
 	}
 	for i := range segs {
+		if segs[i].Sealed && segs[i+1].Base <= from {
+			segs[i].Size = int64(segs[i+1].Base - segs[i].Base)
+			continue
+		}
 		f, err := fsys.Open(segs[i].Path)
 		if err != nil {
-			return nil, err
+			return segs, err
 		}
 		segs[i].Size, err = f.Size()
 		f.Close()
 		if err != nil {
-			return nil, err
+			return segs, err
 		}
 	}
 	return segs, nil
@@ -256,20 +262,29 @@ func (s *scanner) dataEnd(pos int64) (int64, error) {
 // markHead is how a mark begins: its length as u32 LE.
 var markHead = []byte{markPayload, 0, 0, 0}
 
-// vouched reports whether an intact mark behind pos says that pos had been synced. It looks at every
-// byte, since behind damage nothing tells where records begin.
+// vouched reports whether an intact mark behind pos says that pos had been synced.
+func (s *scanner) vouched(pos int64) (found bool, err error) {
+	at := s.base + Offset(pos)
+	err = s.marks(pos+1, func(mark Offset) bool {
+		found = mark > at
+		return !found
+	})
+	return found, err
+}
+
+// marks calls visit with what each intact mark from pos on vouches for, until it says no. It looks at
+// every byte, since behind damage nothing tells where records begin.
 //
 // A payload could hold the bytes of a mark, for the very offset it lies at; canonical JSON cannot, as
 // it has no bytes below 0x20.
-func (s *scanner) vouched(pos int64) (bool, error) {
-	at := s.base + Offset(pos)
-	for from := pos + 1; s.size-from >= markSize; {
+func (s *scanner) marks(pos int64, visit func(Offset) bool) error {
+	for from := pos; s.size-from >= markSize; {
 		b, err := s.window(from, readAhead)
 		if err != nil {
-			return false, err
+			return err
 		}
 		if len(b) < markSize {
-			return false, nil
+			return nil
 		}
 		for i := 0; ; i++ {
 			next := bytes.Index(b[i:], markHead)
@@ -283,31 +298,32 @@ func (s *scanner) vouched(pos int64) (bool, error) {
 			if _, reason := verifyRecord(b[i:i+markSize], off); reason != "" {
 				continue
 			}
-			if mark, isMark, err := own(b[i+headerSize:i+markSize], off); err == nil && isMark && mark > at {
-				return true, nil
+			if mark, isMark, err := own(b[i+headerSize:i+markSize], off); err == nil && isMark && !visit(mark) {
+				return nil
 			}
 		}
 		from += int64(len(b) - markSize + 1)
 	}
-	return false, nil
+	return nil
 }
 
 // resync returns the position of the first intact record at or behind pos and below limit.
 //
-// Every byte is tried. Of canonical JSON none passes as the beginning of a length, so the checksum is
-// rarely computed in vain; other payloads can make this slow, never wrong.
+// Every byte is tried. Few pass as the beginning of a record: the length must fit into the file, which
+// takes a zero byte that JSON does not have, and the payload must begin with a kind that there is.
 func (s *scanner) resync(pos, limit int64) (int64, bool, error) {
+	var whole []byte
 	for ; pos < limit && s.size-pos > headerSize; pos++ {
 		b, err := s.window(pos, headerSize+1)
 		if err != nil {
 			return 0, false, err
 		}
 		h, ok := decodeHeader(b)
-		if !ok || int64(h.length) > s.size-pos-headerSize {
+		if !ok || int64(h.length) > s.size-pos-headerSize || !knownKind(b[headerSize], h.length) {
 			continue
 		}
-		// Read beside the buffer, which stays where the search goes on.
-		whole := make([]byte, headerSize+int(h.length))
+		// Read beside the window, which stays where the search goes on.
+		whole = slices.Grow(whole[:0], headerSize+int(h.length))[:headerSize+int(h.length)]
 		if _, err := s.f.ReadAt(whole, pos); err != nil {
 			if errors.Is(err, io.EOF) {
 				continue

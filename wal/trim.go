@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -44,25 +45,34 @@ func (j *Journal) remove(seg Segment) error {
 	if err := j.fs.Remove(seg.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := j.fs.SyncDir(j.dir); err != nil {
-		// The folder's state on disk is unknown, and new segments depend on it.
-		return j.poison(fmt.Errorf("sync the journal's folder: %w", err))
+	return j.syncDir()
+}
+
+// checkArchive refuses to archive segments into the journal itself: each would be its own copy, and then go.
+func (j *Journal) checkArchive() error {
+	if j.opts.Archive == "" {
+		return nil
 	}
-	return nil
+	dir, err := j.fs.Canonical(j.dir)
+	if err != nil {
+		return err
+	}
+	archive, err := j.fs.Canonical(j.opts.Archive)
+	if err == nil && archive == dir {
+		err = fmt.Errorf("archive %s: it is the journal's own folder", j.opts.Archive)
+	}
+	return err
 }
 
 // archive copies a segment to a folder and makes it durable there before its source may go. It is a
-// copy, since the folder may lie on another disk. One that an earlier try left under the name is
-// replaced.
+// copy, since the folder may lie on another disk.
 func archive(fsys FS, seg Segment, dir string) error {
 	if err := makeDir(fsys, dir); err != nil {
 		return err
 	}
-	// The folder may have been made by a process that died before it synced the name.
-	if up := parents(dir); len(up) > 0 {
-		if err := fsys.SyncDir(up[0]); err != nil {
-			return err
-		}
+	// The folders may have been made by a process that died before it synced their names.
+	if err := syncAll(fsys, parents(dir)); err != nil {
+		return err
 	}
 	src, err := fsys.Open(seg.Path)
 	if err != nil {
@@ -77,8 +87,50 @@ func archive(fsys FS, seg Segment, dir string) error {
 	if err := copyFile(fsys, src, seg.Size, part); err != nil {
 		return err
 	}
+	if err := checkArchived(fsys, src, seg.Size, name); err != nil {
+		return err
+	}
 	if err := fsys.Rename(part, name); err != nil {
 		return err
 	}
 	return fsys.SyncDir(dir)
+}
+
+// checkArchived refuses to replace what lies under a segment's name in the archive, unless it is the same:
+// an earlier try that died before the source went.
+func checkArchived(fsys FS, src File, size int64, name string) error {
+	have, err := fsys.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer have.Close()
+	same, err := sameContent(have, src, size)
+	if err == nil && !same {
+		err = fmt.Errorf("%s: another segment of this name is there: %w", name, fs.ErrExist)
+	}
+	return err
+}
+
+func sameContent(a, b File, size int64) (bool, error) {
+	if n, err := a.Size(); err != nil || n != size {
+		return false, err
+	}
+	const block = 1 << 20
+	left, right := make([]byte, block), make([]byte, block)
+	for at := int64(0); at < size; at += block {
+		n := min(block, size-at)
+		if m, err := a.ReadAt(left[:n], at); int64(m) < n {
+			return false, err
+		}
+		if m, err := b.ReadAt(right[:n], at); int64(m) < n {
+			return false, err
+		}
+		if !bytes.Equal(left[:n], right[:n]) {
+			return false, nil
+		}
+	}
+	return true, nil
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 )
 
 // Report is what Verify counted and found.
@@ -40,6 +39,7 @@ func Verify(dir string, o Options, visit func(Record) error) (Report, error) {
 	}
 	v := verifier{fs: o.FS, dir: dir, rep: &rep, visit: visit}
 	if w := writerOf(o.FS, canonical); w != nil {
+		<-w.ready
 		v.limited, v.limit = true, w.Synced()
 	}
 	if err := v.walk(); err != nil {
@@ -58,49 +58,59 @@ type verifier struct {
 }
 
 // walk goes from segment to segment and ends with the one that was the last when its end was looked at.
-// The folder is listed again after each, since a writer may rotate, or trim, meanwhile.
+// The folder is listed anew for each, since a writer may rotate, or trim, meanwhile.
 func (v *verifier) walk() error {
-	segs, err := listSegments(v.fs, v.dir)
-	if err != nil || len(segs) == 0 {
-		return err
-	}
-	v.rep.First, v.rep.End = segs[0].Base, segs[0].Base
-	for at := 0; at >= 0 && at < len(segs); {
-		seg := segs[at]
-		f, err := v.fs.Open(seg.Path)
-		if errors.Is(err, fs.ErrNotExist) && v.rep.Segments == 0 {
-			// Trimmed since it was listed.
-			return v.walk()
+	var before Segment // the one that was walked over last
+	for try := 0; ; {
+		segs, err := listSegments(v.fs, v.dir)
+		if err != nil || len(segs) == 0 {
+			return err
+		}
+		at := 0
+		if v.rep.Segments > 0 {
+			at = segmentOf(segs, before.Base) + 1
+		}
+		if at == len(segs) {
+			return nil
+		}
+		if v.rep.Segments == 0 {
+			v.rep.First = segs[0].Base
+		}
+		if at == 0 {
+			// What came before it, if anything did, has been trimmed since, and maybe more behind that.
+			v.rep.End = segs[0].Base
+		}
+		f, err := v.fs.Open(segs[at].Path)
+		if errors.Is(err, fs.ErrNotExist) && try < 10 {
+			try++ // trimmed since it was listed
+			continue
 		}
 		if err != nil {
 			return err
 		}
-		last, err := v.segment(f, seg)
+		v.join(before, segs[at])
+		last, err := v.segment(f, segs[at])
 		f.Close()
-		if err != nil || last {
-			v.rep.Segments++
-			return err
-		}
 		v.rep.Segments++
-		if segs, err = listSegments(v.fs, v.dir); err != nil {
+		if err != nil || last {
 			return err
 		}
-		at = segmentOf(segs, seg.Base) + 1
+		before, try = segs[at], 0
 	}
-	return nil
+}
+
+// join looks at whether a segment begins where the one before it has ended.
+func (v *verifier) join(before, seg Segment) {
+	switch {
+	case seg.Base > v.rep.End:
+		v.damageIn(before.Path, v.rep.End, fmt.Sprintf("the log is missing from here to %d, where the next segment begins", seg.Base))
+	case seg.Base < v.rep.End:
+		v.damageIn(seg.Path, seg.Base, fmt.Sprintf("it overlaps the segment before it, whose data ends at %d", v.rep.End))
+	}
 }
 
 // segment walks over one segment, and reports whether it was the last one when its end was seen.
 func (v *verifier) segment(f File, seg Segment) (last bool, err error) {
-	if v.rep.Segments > 0 {
-		switch {
-		case seg.Base > v.rep.End:
-			v.damageIn(filepath.Join(v.dir, segmentName(v.rep.End)), v.rep.End,
-				fmt.Sprintf("the log is missing from here to %d, where the next segment begins", seg.Base))
-		case seg.Base < v.rep.End:
-			v.damageIn(seg.Path, seg.Base, fmt.Sprintf("it overlaps the segment before it, whose data ends at %d", v.rep.End))
-		}
-	}
 	v.rep.End = max(v.rep.End, seg.Base)
 	s, err := newScanner(f, seg.Base, seg.Base)
 	if err != nil {
@@ -131,6 +141,9 @@ func (v *verifier) segment(f File, seg Segment) (last bool, err error) {
 			}
 			fresh = true
 			continue
+		case what == foundEnd && v.limited && !seg.Sealed:
+			v.damageIn(seg.Path, s.offset(), fmt.Sprintf("the data ends here, and the writer has synced up to %d", v.limit))
+			return true, nil
 		case what == foundEnd && (!seg.Sealed || s.pos == s.size):
 			return !seg.Sealed, nil
 		case what == foundEnd:
