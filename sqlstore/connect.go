@@ -115,16 +115,11 @@ func (c *connector) setup(ctx context.Context, conn driver.Conn) error {
 
 // connect returns a pool of at most n connections to the database at path. No connection is made yet.
 func connect(path string, a access, n int, cacheBytes int64) (*sqlx.DB, error) {
-	abs, err := filepath.Abs(path)
+	name, err := uri(path)
 	if err != nil {
 		return nil, err
 	}
-	name := filepath.ToSlash(abs)
-	if !strings.HasPrefix(name, "/") {
-		name = "/" + name // file:///C:/…
-	}
-	dsn := "file://" + (&url.URL{Path: name}).EscapedPath() + "?" + string(a) + "&_error_rc=1"
-	base, err := sqlite.NewConnector(dsn)
+	base, err := sqlite.NewConnector(name + "?" + string(a) + "&_error_rc=1")
 	if err != nil {
 		return nil, err
 	}
@@ -132,4 +127,17 @@ func connect(path string, a access, n int, cacheBytes int64) (*sqlx.DB, error) {
 	pool.SetMaxOpenConns(n)
 	pool.SetMaxIdleConns(n)
 	return sqlx.NewDb(pool, "sqlite"), nil
+}
+
+// uri returns the file as SQLite takes it: in a plain name, a question mark would begin parameters.
+func uri(path string) (string, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	name := filepath.ToSlash(abs)
+	if !strings.HasPrefix(name, "/") {
+		name = "/" + name // file:///C:/…
+	}
+	return "file://" + (&url.URL{Path: name}).EscapedPath(), nil
 }

@@ -34,6 +34,8 @@ func (r *entryRow) entry() Entry {
 	return e
 }
 
+func (r *entryRow) size() int { return len(r.Value) }
+
 // LastEntry returns the newest entry, or false if there is none.
 func (db *DB) LastEntry(ctx context.Context) (Entry, bool, error) {
 	return db.EntryBefore(ctx, 0)
@@ -97,8 +99,8 @@ func (db *DB) Values(ctx context.Context, from uint64) iter.Seq2[EntryValue, err
 			return
 		}
 		for from <= last.Index {
-			var page []entryRow
-			if err := db.readers.SelectContext(ctx, &page, query, int64(from), int64(last.Index), valuesPage); err != nil {
+			page, cut, err := readPage(ctx, db.readers, (*entryRow).size, query, int64(from), int64(last.Index), valuesPage)
+			if err != nil {
 				yield(EntryValue{}, db.fail("read values", err))
 				return
 			}
@@ -113,7 +115,7 @@ func (db *DB) Values(ctx context.Context, from uint64) iter.Seq2[EntryValue, err
 				}
 				from = v.Index + 1
 			}
-			if len(page) < valuesPage {
+			if len(page) < valuesPage && !cut {
 				return
 			}
 		}

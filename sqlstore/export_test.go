@@ -7,3 +7,10 @@ func ShrinkSelect(page, lookup, stretch int) (restore func()) {
 	selectPage, maxLookup, minStretch, maxStretch = page, lookup, stretch, 2*stretch
 	return func() { selectPage, maxLookup, minStretch, maxStretch = a, b, c, d }
 }
+
+// ShrinkReindex makes Reindex work in small transactions, until the function it returns is called.
+func ShrinkReindex(page int) (restore func()) {
+	old := reindexPage
+	reindexPage = page
+	return func() { reindexPage = old }
+}

@@ -36,6 +36,8 @@ func blob(b []byte) []byte {
 	return b
 }
 
+func (kv *KV) size() int { return len(kv.Key) + len(kv.Value) }
+
 // rangePage is how many keys Range reads at a time. A page is a read transaction; short ones let
 // checkpoints finish.
 const rangePage = 256
@@ -63,22 +65,26 @@ func (db *DB) Range(ctx context.Context, low, high []byte, reverse bool, limit i
 				n = min(n, left)
 			}
 			var page []KV
+			var cut bool
 			var err error
+			read := func(query string, args ...any) {
+				page, cut, err = readPage(ctx, db.readers, (*KV).size, query, args...)
+			}
 			switch {
 			case !reverse && last == nil && high == nil:
-				err = db.readers.SelectContext(ctx, &page, from, low, n)
+				read(from, low, n)
 			case !reverse && last == nil:
-				err = db.readers.SelectContext(ctx, &page, fromTo, low, high, n)
+				read(fromTo, low, high, n)
 			case !reverse && high == nil:
-				err = db.readers.SelectContext(ctx, &page, after, last, n)
+				read(after, last, n)
 			case !reverse:
-				err = db.readers.SelectContext(ctx, &page, afterTo, last, high, n)
+				read(afterTo, last, high, n)
 			case last != nil:
-				err = db.readers.SelectContext(ctx, &page, backBelow, low, last, n)
+				read(backBelow, low, last, n)
 			case high != nil:
-				err = db.readers.SelectContext(ctx, &page, backBelow, low, high, n)
+				read(backBelow, low, high, n)
 			default:
-				err = db.readers.SelectContext(ctx, &page, backEnd, low, n)
+				read(backEnd, low, n)
 			}
 			if err != nil {
 				yield(KV{}, db.fail("range", err))
@@ -93,7 +99,7 @@ func (db *DB) Range(ctx context.Context, low, high []byte, reverse bool, limit i
 				}
 			}
 			left -= len(page)
-			if len(page) < n || limit > 0 && left == 0 {
+			if len(page) < n && !cut || limit > 0 && left == 0 {
 				return
 			}
 		}

@@ -75,6 +75,8 @@ type auditRow struct {
 	Value     []byte
 }
 
+func (r *auditRow) size() int { return len(r.Value) }
+
 // selection is a Select under way.
 type selection struct {
 	db     sqlx.QueryerContext
@@ -163,9 +165,18 @@ func (s *selection) fetch(found []auditRow) pager {
 			list = append(strconv.AppendInt(list, r.Idx, 10), ',')
 		}
 		list[len(list)-1] = ']'
+		page, cut, err := readPage(ctx, s.db, (*auditRow).size, query, append([]any{string(list)}, where.args...)...)
+		if err != nil {
+			return nil, err
+		}
+		if cut { // the page ended early: the rest of it is found again, after its last row
+			idx := page[len(page)-1].Idx
+			n = 1 + slices.IndexFunc(found, func(r auditRow) bool { return r.Idx == idx })
+		}
 		found = found[n:]
-		page := []auditRow{}
-		err := sqlx.SelectContext(ctx, s.db, &page, query, append([]any{string(list)}, where.args...)...)
-		return page, err
+		if page == nil {
+			page = []auditRow{} // nil would be the end
+		}
+		return page, nil
 	}
 }

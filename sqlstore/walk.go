@@ -108,20 +108,22 @@ func (w *walk) page(ctx context.Context) ([]auditRow, error) {
 		}
 	}
 	all := and(append(path, w.where))
-	page := []auditRow{}
-	err := sqlx.SelectContext(ctx, w.db, &page, `SELECT a.idx, a.timestamp, a.query_id, `+value+
+	page, cut, err := readPage(ctx, w.db, (*auditRow).size, `SELECT a.idx, a.timestamp, a.query_id, `+value+
 		` FROM `+w.from+` WHERE `+all.sql+` ORDER BY `+w.order+` LIMIT ?`, append(all.args, selectPage)...)
 	if err != nil {
 		return nil, err
 	}
 	switch {
-	case len(page) == selectPage:
+	case len(page) == selectPage || cut:
 		w.at = &page[len(page)-1]
 	case edge != nil:
 		w.at = edge
 		w.stretch = min(2*w.stretch, maxStretch)
 	default:
 		w.done = true
+	}
+	if page == nil {
+		page = []auditRow{} // nil would be the end
 	}
 	return page, nil
 }

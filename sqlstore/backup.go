@@ -1,0 +1,74 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"modernc.org/sqlite"
+)
+
+// backupPages is how many pages are copied between two looks at the context.
+const backupPages = 512
+
+// Backup writes the database as it is now to a new file (mode 0600), and returns the cursor it has. It is
+// one consistent state, also while a writer writes here or in another process; -wal grows meanwhile, since
+// the whole copy is one read. If it fails nothing is left at dest.
+func (db *DB) Backup(ctx context.Context, dest string) (cursor uint64, err error) {
+	// Made here, so that it is nobody else's file and has the right mode; SQLite has not opened it yet, so
+	// closing it costs no locks.
+	f, err := os.OpenFile(dest, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return 0, fmt.Errorf("back up %s: %w", db.path, err)
+	}
+	if err = f.Close(); err == nil {
+		cursor, err = db.copyTo(ctx, dest)
+	}
+	if err == nil {
+		err = syncDir(filepath.Dir(dest))
+	}
+	if err != nil {
+		removeDatabase(dest)
+		return 0, fmt.Errorf("back up %s to %s: %w", db.path, dest, explain(err))
+	}
+	return cursor, nil
+}
+
+func (db *DB) copyTo(ctx context.Context, dest string) (cursor uint64, err error) {
+	name, err := uri(dest)
+	if err != nil {
+		return 0, err
+	}
+	conn, err := db.readers.Connx(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	// The transaction holds one state for the cursor and all steps of the copy. Without it, each commit
+	// between two steps would make SQLite begin again.
+	tx, err := conn.BeginTxx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return 0, err
+	}
+	defer tx.Rollback()
+	if cursor, err = readCursor(ctx, tx); err != nil {
+		return 0, err
+	}
+	return cursor, conn.Raw(func(c any) (err error) {
+		b, err := c.(interface {
+			NewBackup(string) (*sqlite.Backup, error)
+		}).NewBackup(name + "?mode=rw")
+		if err != nil {
+			return err
+		}
+		for more := true; more && err == nil; {
+			if err = ctx.Err(); err == nil {
+				more, err = b.Step(backupPages)
+			}
+		}
+		return errors.Join(err, b.Finish())
+	})
+}

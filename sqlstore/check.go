@@ -1,0 +1,367 @@
+package sqlstore
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"fmt"
+	"hash/maphash"
+	"math"
+	"slices"
+
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// Counts is how many of each CheckDerived has looked at.
+type Counts struct {
+	Audits        uint64 // entries, and the records they stand for
+	AgentKeys     uint64 // keys that list a record under its agent
+	Contributions uint64
+	Attributes    uint64
+	Agents        uint64
+}
+
+// CheckDerived holds the tables against each other: entry has no hole, every entry has its record in kv, the
+// two families of keys in kv hold these records and nothing else, and the rows of audit, contribution,
+// attribute and agent are exactly what decode makes of the records. decode takes a value of kv apart as Apply
+// expects it. Each problem is reported as one line; an error means that the check could not go on.
+//
+// It reads in short pages and in bounded memory, and looks at what there was when it began: a writer may
+// write meanwhile.
+func (db *DB) CheckDerived(ctx context.Context, decode func(payload []byte) (Record, error), report func(problem string)) (Counts, error) {
+	c := checker{db: db, decode: decode, report: report}
+	c.ids.seed, c.listed.seed = maphash.MakeSeed(), maphash.MakeSeed()
+	for _, step := range []func(context.Context) error{c.begin, c.entries, c.strays, c.keys, c.agents} {
+		err := step(ctx)
+		if err != nil && ctx.Err() == nil && hasCode(err, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT) {
+			// A table is missing, or a page of it is no longer what it was.
+			c.problem("cannot be read: %v", err)
+			err = nil
+		}
+		if err != nil {
+			return c.counts, db.fail("check", err)
+		}
+	}
+	return c.counts, nil
+}
+
+type checker struct {
+	db     *DB
+	decode func([]byte) (Record, error)
+	report func(string)
+	counts Counts
+
+	// What there was at the beginning.
+	newest        int64 // index of the last entry, -1 if there is none
+	newestKey     int64 // row id in kv
+	contributions int64 // as table store counts them
+
+	ids, listed keySet // keys that the entries ask for: of records, and of agents' lists
+}
+
+func (c *checker) problem(format string, args ...any) { c.report(fmt.Sprintf(format, args...)) }
+
+// keySet is a fingerprint of a set of keys: equal sets have equal ones, others do not but by a chance of
+// 2^-64 that nobody can work on, since the seed is random.
+type keySet struct {
+	seed  maphash.Seed
+	count uint64
+	sum   uint64
+}
+
+func (s *keySet) add(key []byte) {
+	s.count++
+	s.sum += maphash.Bytes(s.seed, key)
+}
+
+func (c *checker) begin(ctx context.Context) error {
+	const query = `SELECT (SELECT coalesce(max(idx), -1) FROM entry) AS newest,
+		(SELECT coalesce(max(rowid), -1) FROM kv) AS newest_key,
+		(SELECT value FROM store WHERE name = 'contributions') AS contributions,
+		(SELECT value FROM store WHERE name = 'rejected') AS noted, (SELECT count(*) FROM rejected) AS rejected`
+	var r struct {
+		Newest        int64
+		NewestKey     int64 `db:"newest_key"`
+		Contributions int64
+		Noted         int64
+		Rejected      int64
+	}
+	if err := c.db.readers.GetContext(ctx, &r, query); err != nil {
+		return err
+	}
+	c.newest, c.newestKey, c.contributions = r.Newest, r.NewestKey, r.Contributions
+	if r.Noted != r.Rejected {
+		c.problem("rejected: has %d rows, table store counts %d", r.Rejected, r.Noted)
+	}
+	return nil
+}
+
+// checkPage is how many entries are looked at together.
+const checkPage = 256
+
+// entries goes through entry, and with it through what hangs on each: its record in kv, the key in its
+// agent's list, its derived rows.
+func (c *checker) entries(ctx context.Context) error {
+	const query = `SELECT e.idx, e.query_id, e.journal_offset, k.value
+		FROM entry e LEFT JOIN kv k ON k.key = CAST(x'004155443A' || e.query_id AS BLOB)
+		WHERE e.idx >= ? AND e.idx <= ? ORDER BY e.idx LIMIT ?`
+	derived := true
+	for next := int64(0); next <= c.newest; {
+		page, _, err := readPage(ctx, c.db.readers, (*entryRow).size, query, next, c.newest, checkPage)
+		if err != nil {
+			return err
+		}
+		if len(page) == 0 {
+			break
+		}
+		first, last := next, page[len(page)-1].Idx
+		records := make(map[int64]*Record, len(page))
+		for i := range page {
+			e := &page[i]
+			if e.Idx != next {
+				c.problem("entry: %d to %d are missing", next, e.Idx-1)
+			}
+			next = e.Idx + 1
+			c.counts.Audits++
+			if records[e.Idx], err = c.record(ctx, e); err != nil {
+				return err
+			}
+		}
+		if !derived {
+			continue
+		}
+		if err := c.rows(ctx, first, last, records); err != nil {
+			if ctx.Err() != nil || !hasCode(err, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT) {
+				return err
+			}
+			derived = false // once is enough
+			c.problem("derived tables cannot be read, a reindex makes them again: %v", err)
+		}
+	}
+	if derived && c.counts.Contributions != uint64(c.contributions) {
+		c.problem("contribution: has %d rows, table store counts %d", c.counts.Contributions, c.contributions)
+	}
+	return nil
+}
+
+// record checks the record of an entry and returns it taken apart, or nil if it cannot.
+func (c *checker) record(ctx context.Context, e *entryRow) (*Record, error) {
+	if e.Value == nil {
+		c.problem("kv: record %x of entry %d is missing", e.QueryID, e.Idx)
+		return nil, nil
+	}
+	c.ids.add(slices.Concat(auditPrefix, e.QueryID))
+	r, err := c.decode(e.Value)
+	if err != nil {
+		c.problem("kv: record %x of entry %d cannot be read: %v", e.QueryID, e.Idx, err)
+		return nil, nil
+	}
+	if !bytes.Equal(r.QueryID[:], e.QueryID) {
+		c.problem("kv: the key of record %x holds record %x", e.QueryID, r.QueryID)
+		return nil, nil
+	}
+	if r.AgentKey == nil {
+		return &r, nil
+	}
+	c.counts.AgentKeys++
+	v, err := c.db.Get(ctx, r.AgentKey)
+	switch {
+	case err == ErrNotFound:
+		c.problem("kv: record %x is not in the list of its agent", e.QueryID)
+	case err != nil:
+		return nil, err
+	default:
+		c.listed.add(r.AgentKey)
+		if len(v) > 0 {
+			c.problem("kv: key %x in an agent's list has a value", r.AgentKey)
+		}
+	}
+	return &r, nil
+}
+
+// keys goes through the two families of keys in kv. Every entry has found its own there already; so if the
+// sets are equal there are no others, and only if not, these are searched for.
+func (c *checker) keys(ctx context.Context) error {
+	for _, family := range []struct {
+		prefix []byte
+		length int
+		want   *keySet
+		search func(context.Context) error
+	}{
+		{auditPrefix, 37, &c.ids, c.strayRecords},
+		{agentPrefix, 80, &c.listed, c.strayListings},
+	} {
+		have := keySet{seed: family.want.seed}
+		err := c.scan(ctx, family.prefix, 4096, func(keys [][]byte) error {
+			for _, k := range keys {
+				if len(k) != family.length {
+					c.problem("kv: key %x belongs to no record", k)
+					continue
+				}
+				have.add(k)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if have != *family.want {
+			if err := family.search(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// scan calls f with the keys of a family that were there at the beginning, in order, up to page at a time.
+func (c *checker) scan(ctx context.Context, prefix []byte, page int, f func(keys [][]byte) error) error {
+	const query = `SELECT key FROM kv WHERE key > ? AND key < ? AND rowid <= ? ORDER BY key LIMIT ?`
+	for low := prefix; ; {
+		var keys [][]byte
+		if err := c.db.readers.SelectContext(ctx, &keys, query, low, after(prefix), c.newestKey, page); err != nil {
+			return err
+		}
+		n := len(keys)
+		if n > 0 {
+			low = bytes.Clone(keys[n-1])
+		}
+		if err := f(keys); err != nil {
+			return err
+		}
+		if n < page {
+			return nil
+		}
+	}
+}
+
+// strayRecords reports records that no entry stands for, and that entries stand for one record twice. It goes
+// through entry once for each of its pages of kv, so these are large.
+func (c *checker) strayRecords(ctx context.Context) error {
+	const query = `SELECT idx, query_id FROM entry WHERE idx >= ? ORDER BY idx LIMIT 4096`
+	matched := uint64(0)
+	err := c.scan(ctx, auditPrefix, 1<<18, func(keys [][]byte) error {
+		keys = slices.DeleteFunc(keys, func(k []byte) bool { return len(k) != 37 })
+		stray := make([]bool, len(keys))
+		for i := range stray {
+			stray[i] = true
+		}
+		for next := int64(0); len(keys) > 0; {
+			// Also entries that came after the beginning: a new key can have the row id of a deleted one.
+			var page []entryRow
+			if err := c.db.readers.SelectContext(ctx, &page, query, next); err != nil {
+				return err
+			}
+			for i := range page {
+				k, found := slices.BinarySearchFunc(keys, page[i].QueryID, func(key, id []byte) int {
+					return bytes.Compare(key[len(auditPrefix):], id)
+				})
+				if found && stray[k] && page[i].Idx <= c.newest {
+					matched++
+				}
+				if found {
+					stray[k] = false
+				}
+			}
+			if len(page) == 0 {
+				break
+			}
+			next = page[len(page)-1].Idx + 1
+		}
+		for i, k := range keys {
+			if stray[i] {
+				c.problem("kv: no entry stands for record %x", k[len(auditPrefix):])
+			}
+		}
+		return nil
+	})
+	if err == nil && matched < c.ids.count {
+		c.problem("entry: %d entries stand for records that others stand for already", c.ids.count-matched)
+	}
+	return err
+}
+
+// strayListings reports keys in agents' lists that their record does not ask for.
+func (c *checker) strayListings(ctx context.Context) error {
+	return c.scan(ctx, agentPrefix, 4096, func(keys [][]byte) error {
+		for _, k := range keys {
+			if len(k) != 80 {
+				continue
+			}
+			v, err := c.db.Get(ctx, slices.Concat(auditPrefix, k[48:]))
+			if err != nil && err != ErrNotFound {
+				return err
+			}
+			if err == nil {
+				if r, err := c.decode(v); err == nil && bytes.Equal(r.AgentKey, k) {
+					continue
+				}
+			}
+			c.problem("kv: key %x lists a record under an agent that is not its own", k)
+		}
+		return nil
+	})
+}
+
+// strays reports rows that belong to no entry because they lie outside of all.
+func (c *checker) strays(ctx context.Context) error {
+	for _, t := range []struct{ table, query string }{
+		{"entry", `SELECT DISTINCT idx FROM entry WHERE idx < 0 LIMIT ?`},
+		{"audit", `SELECT idx FROM audit a WHERE (idx < 0 OR idx > (SELECT coalesce(max(idx), -1) FROM entry)) LIMIT ?`},
+		{"contribution", `SELECT DISTINCT audit FROM contribution WHERE (audit < 0 OR audit > (SELECT coalesce(max(idx), -1) FROM entry)) LIMIT ?`},
+		{"attribute", `SELECT DISTINCT audit FROM attribute WHERE (audit < 0 OR audit > (SELECT coalesce(max(idx), -1) FROM entry)) LIMIT ?`},
+	} {
+		var found []int64
+		if err := c.db.readers.SelectContext(ctx, &found, t.query, maxProblems); err != nil {
+			return err
+		}
+		for _, idx := range found {
+			c.problem("%s: there is no entry %d", t.table, idx)
+		}
+	}
+	return nil
+}
+
+// agents holds what table agent counts against table audit, which entries has held against the records.
+func (c *checker) agents(ctx context.Context) error {
+	const query = `SELECT id, agent_id, audits, first, last,
+		(SELECT count(*) FROM audit a WHERE a.agent = g.id) AS count,
+		(SELECT min(timestamp) FROM audit a WHERE a.agent = g.id) AS oldest,
+		(SELECT max(timestamp) FROM audit a WHERE a.agent = g.id) AS newest
+		FROM agent g WHERE id >= ? ORDER BY id LIMIT 64`
+	anonymous := false
+	for next := int64(math.MinInt64); ; {
+		var page []struct {
+			ID             int64
+			AgentID        []byte `db:"agent_id"`
+			Audits, Count  int64
+			First, Last    sql.NullInt64
+			Oldest, Newest sql.NullInt64
+		}
+		if err := c.db.readers.SelectContext(ctx, &page, query, next); err != nil {
+			return err
+		}
+		if len(page) == 0 {
+			break
+		}
+		for _, g := range page {
+			next = g.ID + 1
+			switch {
+			case g.ID == 0:
+				anonymous = true
+			case g.Count == 0:
+				c.problem("agent: %x has no records", g.AgentID)
+			default:
+				c.counts.Agents++
+			}
+			if g.Audits != g.Count || g.First != g.Oldest || g.Last != g.Newest {
+				c.problem("agent: %x has %d records from %d to %d, the table says %d from %d to %d", g.AgentID,
+					g.Count, g.Oldest.Int64, g.Newest.Int64, g.Audits, g.First.Int64, g.Last.Int64)
+			}
+		}
+	}
+	if !anonymous {
+		c.problem("agent: row 0, for records of no agent, is missing")
+	}
+	return nil
+}

@@ -1,0 +1,24 @@
+package sqlstore
+
+import "context"
+
+// maxProblems is how many problems are listed of a kind that can be many.
+const maxProblems = 100
+
+// Integrity asks SQLite to check the database file: its pages, and, unless quick, its indexes against its
+// tables. It returns what SQLite finds wrong, the first hundred, and nothing if all is well. It is one long
+// read.
+func (db *DB) Integrity(ctx context.Context, quick bool) ([]string, error) {
+	check := `PRAGMA integrity_check(100)`
+	if quick {
+		check = `PRAGMA quick_check(100)`
+	}
+	var found []string
+	if err := db.readers.SelectContext(ctx, &found, check); err != nil {
+		return nil, db.fail("check", err)
+	}
+	if len(found) == 1 && found[0] == "ok" {
+		return nil, nil
+	}
+	return found, nil
+}

@@ -1,0 +1,199 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/pressly/goose/v3"
+
+	"github.com/auditsql/auditsql/migrations"
+)
+
+// NeedsReindex tells whether the derived tables cannot be what kv and entry say: a Reindex was interrupted, a
+// table, index or view is missing, or audit does not end where entry does. It looks at little; CheckDerived
+// looks at all.
+func (db *DB) NeedsReindex(ctx context.Context) (bool, error) {
+	const begun = `SELECT EXISTS (SELECT 1 FROM store WHERE name = 'reindex')
+		OR (SELECT count(*) FROM sqlite_schema WHERE name IN (
+			'agent', 'audit', 'contribution', 'attribute', 'agents', 'audits', 'contributions', 'attributes',
+			'agent_by_hash', 'audit_by_query', 'audit_by_result', 'audit_by_time', 'audit_by_agent', 'audit_by_subject',
+			'contribution_by_assertion', 'contribution_by_source', 'attribute_by_value')) < 17`
+	const behind = `SELECT (SELECT max(idx) FROM audit) IS NOT (SELECT max(idx) FROM entry)`
+	for _, query := range []string{begun, behind} {
+		var needs bool
+		if err := db.readers.GetContext(ctx, &needs, query); err != nil {
+			return false, db.fail("look at the derived tables", err)
+		}
+		if needs {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// SkippedError says that Reindex found records that cannot be read. Their rows are missing in the derived
+// tables; everything else is there.
+type SkippedError struct {
+	Count uint64
+	Index uint64 // of the first
+	Err   error  // why
+}
+
+func (e *SkippedError) Error() string {
+	return fmt.Sprintf("%d records cannot be read, the first is entry %d: %v", e.Count, e.Index, e.Err)
+}
+
+func (e *SkippedError) Unwrap() error { return e.Err }
+
+// reindexPage is how many records a transaction of Reindex holds. A variable for tests.
+var reindexPage = 4096
+
+// Reindex drops the derived tables, makes them anew and fills them from kv and entry. decode takes a value
+// of kv apart as Apply expects it; Offset and the keys are not needed. progress, which may be nil, is called
+// now and then with the number of records done and their total.
+//
+// The writer is busy for as long. Readers see the tables as far as they are filled. If it is interrupted, by
+// its context or the end of the process, NeedsReindex says so until another one has finished. Records that
+// decode refuses are left out and reported as a *SkippedError, after everything else was done.
+func (db *DB) Reindex(ctx context.Context, decode func(payload []byte) (Record, error), progress func(done, total uint64)) error {
+	w, unlock, err := db.lockWriter(ctx)
+	if err != nil {
+		return db.fail("reindex", err)
+	}
+	defer unlock()
+	if err := db.reindex(ctx, w, decode, progress); err != nil {
+		return db.fail("reindex", err)
+	}
+	return nil
+}
+
+func (db *DB) reindex(ctx context.Context, w *writer, decode func([]byte) (Record, error), progress func(done, total uint64)) error {
+	const (
+		mark   = `INSERT INTO store (name, value) VALUES ('reindex', 'running') ON CONFLICT DO NOTHING`
+		finish = `DELETE FROM store WHERE name = 'reindex'`
+		count  = `UPDATE store SET value = ? WHERE name = 'contributions'`
+		newest = `SELECT coalesce(max(idx), -1) FROM entry`
+	)
+	// The mark comes first, in a transaction of its own: whatever happens from here on, it tells.
+	if _, err := w.conn.ExecContext(ctx, mark); err != nil {
+		return err
+	}
+	if err := remakeDerived(ctx, db.path); err != nil {
+		return err
+	}
+	if err := w.prepareApply(); err != nil {
+		return err
+	}
+	w.apply.agents.forget()
+
+	var last int64
+	if err := w.conn.GetContext(ctx, &last, newest); err != nil {
+		return err
+	}
+	r := refill{w: w, decode: decode}
+	for next := int64(0); next <= last; {
+		var done int64
+		if err := w.tx(ctx, func() (err error) {
+			done, err = r.page(ctx, next)
+			return err
+		}); err != nil {
+			w.apply.agents.forget()
+			return err
+		}
+		if done == 0 {
+			break // the rest of entry is gone; CheckDerived says so
+		}
+		next += done
+		if progress != nil {
+			progress(uint64(next), uint64(last)+1)
+		}
+		if db.WALBytes() > walLimit {
+			if _, err := w.checkpoint(ctx, false); err != nil {
+				return err
+			}
+		}
+	}
+	if err := w.tx(ctx, func() error {
+		if _, err := w.conn.ExecContext(ctx, count, r.contributions); err != nil {
+			return err
+		}
+		_, err := w.conn.ExecContext(ctx, finish)
+		return err
+	}); err != nil {
+		return err
+	}
+	if r.skipped.Count > 0 {
+		return &r.skipped
+	}
+	return nil
+}
+
+// remakeDerived takes the derived migrations back, newest first, and applies them again.
+func remakeDerived(ctx context.Context, path string) error {
+	return withGoose(path, 0, func(p *goose.Provider) error {
+		for _, v := range slices.Backward(migrations.Derived) {
+			if _, err := p.ApplyVersion(ctx, v, false); err != nil && !errors.Is(err, goose.ErrNotApplied) {
+				return fmt.Errorf("drop the derived tables: %w", err)
+			}
+		}
+		if _, err := p.Up(ctx); err != nil {
+			return fmt.Errorf("make the derived tables: %w", err)
+		}
+		return nil
+	})
+}
+
+// refill is a Reindex between dropping and done.
+type refill struct {
+	w             *writer
+	decode        func([]byte) (Record, error)
+	contributions int64
+	skipped       SkippedError
+}
+
+// page fills in the next records from entry first on, inside a transaction, and returns how far it got.
+func (r *refill) page(ctx context.Context, first int64) (done int64, err error) {
+	const query = `SELECT e.idx, e.query_id, e.journal_offset, k.value
+		FROM entry e LEFT JOIN kv k ON k.key = CAST(x'004155443A' || e.query_id AS BLOB)
+		WHERE e.idx >= ? ORDER BY e.idx LIMIT ?`
+	page, _, err := readPage(ctx, r.w.conn, (*entryRow).size, query, first, reindexPage)
+	if err != nil || len(page) == 0 {
+		return 0, err
+	}
+	err = r.w.raw(func(driver.ConnPrepareContext) error {
+		for i := range page {
+			if i%lookEvery == 0 && ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if err := r.record(&page[i]); err != nil {
+				return err
+			}
+		}
+		return r.w.apply.agents.write()
+	})
+	return page[len(page)-1].Idx + 1 - first, err
+}
+
+func (r *refill) record(row *entryRow) error {
+	rec, err := Record{}, error(nil)
+	if row.Value == nil {
+		err = fmt.Errorf("record %x is missing in kv", row.QueryID)
+	} else if rec, err = r.decode(row.Value); err == nil && string(rec.QueryID[:]) != string(row.QueryID) {
+		err = fmt.Errorf("kv has record %x under %x", rec.QueryID, row.QueryID)
+	}
+	if err != nil {
+		if r.skipped.Count++; r.skipped.Count == 1 {
+			r.skipped.Index, r.skipped.Err = uint64(row.Idx), err
+		}
+		return nil
+	}
+	agent, err := r.w.apply.agents.count(rec.AgentID, rec.Timestamp)
+	if err != nil {
+		return err
+	}
+	r.contributions += int64(len(rec.Contributions))
+	return r.w.apply.derived.put(row.Idx, agent, &rec)
+}
