@@ -1,6 +1,10 @@
 package sqlstore
 
-import "context"
+import (
+	"context"
+
+	sqlite3 "modernc.org/sqlite/lib"
+)
 
 // maxProblems is how many problems are listed of a kind that can be many.
 const maxProblems = 100
@@ -14,7 +18,11 @@ func (db *DB) Integrity(ctx context.Context, quick bool) ([]string, error) {
 		check = `PRAGMA quick_check(100)`
 	}
 	var found []string
-	if err := db.readers.SelectContext(ctx, &found, check); err != nil {
+	err := db.readers.SelectContext(ctx, &found, check)
+	switch {
+	case hasCode(err, sqlite3.SQLITE_CORRUPT): // so damaged that it cannot go on
+		return append(found, err.Error()), nil
+	case err != nil:
 		return nil, db.fail("check", err)
 	}
 	if len(found) == 1 && found[0] == "ok" {
