@@ -262,22 +262,24 @@ func (a *applier) checkpoint(ctx context.Context, truncate bool) error {
 	}
 	a.checkpointed = done.Applied
 	a.durable.Store(done.Applied)
-	return a.trim(wal.Offset(done.Applied))
+	a.trim(wal.Offset(done.Applied))
+	return nil
 }
 
-// trim removes journal that SQLite has on disk and that is older than the retention.
-func (a *applier) trim(durable wal.Offset) error {
+// trim removes journal that SQLite has on disk and that is older than the retention. That it cannot (an
+// archive that is full, say) stops nobody: the segments stay, and the next checkpoint tries again. A journal
+// that has failed meanwhile says so itself.
+func (a *applier) trim(durable wal.Offset) {
 	if a.keep < 0 {
-		return nil
+		return
 	}
 	end := a.journal.Synced()
 	if uint64(end) <= uint64(a.keep) {
-		return nil
+		return
 	}
 	if err := a.journal.RemoveBefore(min(durable, end-wal.Offset(a.keep))); err != nil {
-		return fmt.Errorf("trim the journal: %w", err)
+		a.log.Error("old journal segments could not be removed", "error", err)
 	}
-	return nil
 }
 
 // tell wakes those who wait for records to be applied.

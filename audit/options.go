@@ -33,8 +33,8 @@ type options struct {
 }
 
 const (
-	defaultBacklog      = 100_000
-	defaultBacklogBytes = 256 << 20
+	defaultBacklog      = 50_000
+	defaultBacklogBytes = 64 << 20
 )
 
 func applyOptions(opts []Option) options {
@@ -72,7 +72,7 @@ func WithRetention(r Retention) Option { return func(o *options) { o.retention =
 func WithTimeUnit(u TimeUnit) Option { return func(o *options) { o.unit = &u } }
 
 // WithBacklog bounds what is acknowledged and not yet applied to SQLite, in records and in bytes of
-// their JSON; a put that would exceed it waits. Zero keeps the default, 100,000 and 256 MiB.
+// their JSON; a put that would exceed it waits. Zero keeps the default, 50,000 and 64 MiB.
 func WithBacklog(records int, bytes int64) Option {
 	return func(o *options) {
 		if records > 0 {
