@@ -4,10 +4,11 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"github.com/zeebo/blake3"
 	"hash/crc32"
 	"io"
 	"testing"
+
+	"github.com/zeebo/blake3"
 
 	"github.com/auditsql/auditsql/wal"
 )
@@ -55,7 +56,11 @@ func readAll(t testing.TB, dir string, from wal.Offset, o wal.Options) []string 
 // forge makes a record from the format's description alone.
 func forge(t testing.TB, off wal.Offset, payload []byte) []byte {
 	t.Helper()
-	hash := blake3.Sum256(payload)
+	return forgeHash(off, blake3.Sum256(payload), payload)
+}
+
+// forgeHash makes a record whose checksum is right, whatever its content hash is.
+func forgeHash(off wal.Offset, hash [32]byte, payload []byte) []byte {
 	seed := binary.LittleEndian.AppendUint64(nil, uint64(off))
 	seed = binary.LittleEndian.AppendUint32(seed, uint32(len(payload)))
 	seed = append(append(seed, hash[:]...), payload...)

@@ -143,17 +143,6 @@ func own(payload []byte, off Offset) (mark Offset, isMark bool, err error) {
 	return 0, false, fmt.Errorf("a record of the unknown kind 0x%02x", payload[0])
 }
 
-// knownKind reports whether a payload of some length may begin with a byte.
-func knownKind(first byte, length uint32) bool {
-	switch first {
-	case kindMark:
-		return length == markPayload
-	case kindFiller:
-		return true
-	}
-	return first >= kindLimit
-}
-
 // maxOffset bounds offsets: whoever keeps them may have signed integers only.
 const maxOffset = Offset(1)<<63 - 1
 

@@ -118,6 +118,10 @@ type scanner struct {
 
 	buf   []byte
 	bufAt int64 // position in the file of buf[0]
+
+	// For resync, from where it was first needed, and where in it was looked last; nil until then.
+	sums       *prefixes
+	front, end prefixEnd
 }
 
 // scanned is what a scanner found at a position.
@@ -140,7 +144,7 @@ func newScanner(f File, base Offset, at Offset) (*scanner, error) {
 // refresh looks anew at a file that another goroutine or process may have written to.
 func (s *scanner) refresh() error {
 	size, err := s.f.Size()
-	s.size, s.buf = size, s.buf[:0]
+	s.size, s.buf, s.sums = size, s.buf[:0], nil
 	return err
 }
 
@@ -309,32 +313,61 @@ func (s *scanner) marks(pos int64, visit func(Offset) bool) error {
 
 // resync returns the position of the first intact record at or behind pos and below limit.
 //
-// Every byte is tried. Few pass as the beginning of a record: the length must fit into the file, which
-// takes a zero byte that JSON does not have, and the payload must begin with a kind that there is.
+// Every byte may be where one begins, and what is no record claims lengths up to 16 MiB. So a candidate's
+// checksum is not taken from its bytes, which would read each byte of the file a thousand times and more,
+// but from those of the file's beginnings (prefixes), and only a candidate that it fits is read as a whole.
+// Beside a live writer this judges the file as it was when its bytes were first read.
 func (s *scanner) resync(pos, limit int64) (int64, bool, error) {
 	var whole []byte
 	for ; pos < limit && s.size-pos > headerSize; pos++ {
-		b, err := s.window(pos, headerSize+1)
+		b, err := s.window(pos, headerSize)
 		if err != nil {
 			return 0, false, err
 		}
-		h, ok := decodeHeader(b)
-		if !ok || int64(h.length) > s.size-pos-headerSize || !knownKind(b[headerSize], h.length) {
+		if len(b) == headerSize && b[3] > MaxPayload>>24 { // most bytes end here
 			continue
 		}
-		// Read beside the window, which stays where the search goes on.
-		whole = slices.Grow(whole[:0], headerSize+int(h.length))[:headerSize+int(h.length)]
-		if _, err := s.f.ReadAt(whole, pos); err != nil {
-			if errors.Is(err, io.EOF) {
-				continue
-			}
-			return 0, false, fmt.Errorf("read at offset %d: %w", s.base+Offset(pos), err)
+		h, ok := decodeHeader(b)
+		if !ok || int64(h.length) > s.size-pos-headerSize {
+			continue
+		}
+		fits, err := s.checksumFits(h, pos)
+		if err == nil && fits {
+			// Read beside the window, which stays where the search goes on.
+			whole = slices.Grow(whole[:0], headerSize+int(h.length))[:headerSize+int(h.length)]
+			_, err = s.f.ReadAt(whole, pos)
+		}
+		switch {
+		case errors.Is(err, io.EOF): // cut by somebody since its size was asked
+			continue
+		case err != nil:
+			return 0, false, fmt.Errorf("look for a record at offset %d: %w", s.base+Offset(pos), err)
+		case !fits:
+			continue
 		}
 		if _, reason := verifyRecord(whole, s.base+Offset(pos)); reason == "" {
 			return pos, true, nil
 		}
 	}
 	return 0, false, nil
+}
+
+// checksumFits reports whether the bytes behind a header at pos, as many as it says, have its checksum.
+func (s *scanner) checksumFits(h header, pos int64) (bool, error) {
+	const crcEnd = 8 // behind len and crc, where the bytes begin that crc is of
+	if s.sums == nil || pos < s.sums.from {
+		s.sums, s.front.start, s.end.start = newPrefixes(s.f, pos), -1, -1
+	}
+	front, err := s.sums.at(pos+crcEnd, &s.front)
+	if err != nil {
+		return false, err
+	}
+	end, err := s.sums.at(pos+headerSize+int64(h.length), &s.end)
+	if err != nil {
+		return false, err
+	}
+	seed := checksum(s.base+Offset(pos), h.length, nil)
+	return h.crc == exchangeCRC(end, front, seed, headerSize-crcEnd+h.length), nil
 }
 
 // place is how an offset lies in a segment.
