@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 
 	pretty "github.com/jedib0t/go-pretty/v6/text"
 	"github.com/spf13/cobra"
@@ -41,20 +42,10 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 5 damage found, 6 part
 lines), 7 locked by another writer, 130 interrupted.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return nil
-			}
-			err := usage("there is no command %q", args[0])
-			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-				return trying(err, "auditsql %s", near[0])
-			}
-			return err
-		},
-		RunE:              needsCommand,
 		PersistentPreRunE: a.prepare,
 		Version:           moduleVersion(),
 	}
+	needsOneBelow(root)
 	flags := root.PersistentFlags()
 	flags.StringVarP(&a.dir, "dir", "d", defaultDir(), "the store's `folder`; also from AUDITSQL_DIR")
 	flags.StringVarP(&a.output, "output", "o", "", "`form` of the results: table, plain, json, ndjson or csv")
@@ -81,6 +72,12 @@ lines), 7 locked by another writer, 130 interrupted.`,
 	add(groupRead, a.getCommand(), a.listCommand(), a.recentCommand(), a.tailCommand(), a.exportCommand(), a.sqlCommand())
 	add(groupCare, a.statsCommand(), a.verifyCommand(), a.backupCommand(), a.reindexCommand(), a.walCommand())
 	root.AddCommand(a.versionCommand())
+	root.SetHelpCommand(helpCommand(root))
+	root.InitDefaultCompletionCmd()
+	if completion, _, err := root.Find([]string{"completion"}); err == nil {
+		completion.Short = "Completion for bash, zsh, fish or powershell"
+		needsOneBelow(completion)
+	}
 	return root
 }
 
@@ -111,6 +108,18 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 	return a.checkOutput()
 }
 
+// noSuchCommand proposes the command that comes nearest to what was typed, if one is near.
+func noSuchCommand(root *cobra.Command, typed string) error {
+	err := usage("there is no command %q", typed)
+	for letters := 1; letters <= 2; letters++ {
+		root.SuggestionsMinimumDistance = letters
+		if near := root.SuggestionsFor(typed); len(near) > 0 {
+			return trying(err, "%s %s", root.CommandPath(), near[0])
+		}
+	}
+	return err
+}
+
 // needsCommand is what a command does that only has commands below it.
 func needsCommand(cmd *cobra.Command, _ []string) error {
 	cmd.SetOut(cmd.ErrOrStderr())
@@ -118,6 +127,46 @@ func needsCommand(cmd *cobra.Command, _ []string) error {
 		return err
 	}
 	return quietly(exitUsage)
+}
+
+// needsOneBelow sets up a command that only has commands below it.
+func needsOneBelow(cmd *cobra.Command) {
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return noSuchCommand(cmd, args[0])
+		}
+		return nil
+	}
+	cmd.RunE = needsCommand
+}
+
+// helpCommand is cobra's, except that a command that does not exist is wrong usage.
+func helpCommand(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "How a command is used",
+		RunE: func(_ *cobra.Command, args []string) error {
+			cmd, rest, err := root.Find(args)
+			if err != nil || len(rest) > 0 {
+				return usage("there is no command %q", strings.Join(args, " "))
+			}
+			cmd.InitDefaultHelpFlag()
+			return cmd.Help()
+		},
+		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			cmd, rest, err := root.Find(args)
+			if err != nil || len(rest) > 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			var names []string
+			for _, c := range cmd.Commands() {
+				if c.IsAvailableCommand() {
+					names = append(names, c.Name()+"\t"+c.Short)
+				}
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+	}
 }
 
 // arguments checks how many arguments there are, and says what they should be.

@@ -166,7 +166,7 @@ func demoRoutine() []*audit.QueryAudit {
 		sources := []string{"ledger", "shop", "crm", "warehouse"}
 		list := []audit.ContributingAssertion{evidence(fact, weight, sources[i%4], audit.Approved)}
 		if i%3 == 0 {
-			list = append(list, evidence(fact+", older", weight/2, sources[(i+1)%4], audit.Deprecated))
+			list = append(list, evidence(fact+", older", weight/2, sources[(i+1)%4], audit.Approved))
 		}
 		q = answered(q, weight, list...)
 		if i%4 != 1 {

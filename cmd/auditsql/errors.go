@@ -55,6 +55,12 @@ func usage(format string, args ...any) error {
 // quietly ends the run with a code, and says nothing more.
 func quietly(code int) error { return &exitError{code: code} }
 
+// isQuiet reports whether there is nothing to say about err.
+func isQuiet(err error) bool {
+	var e *exitError
+	return errors.As(err, &e) && e.err == nil
+}
+
 // trying adds to an error what to do about it.
 func trying(err error, format string, args ...any) error {
 	return &exitError{code: exitCode(err), err: err, try: fmt.Sprintf(format, args...)}
@@ -81,7 +87,8 @@ func exitCode(err error) int {
 // isDamage reports whether err refuses a store because acknowledged data is hurt or missing.
 func isDamage(err error) bool {
 	var corrupt *wal.CorruptError
-	return errors.As(err, &corrupt) || errors.Is(err, wal.ErrGap) || errors.Is(err, wal.ErrAhead)
+	return errors.As(err, &corrupt) || errors.Is(err, wal.ErrGap) || errors.Is(err, wal.ErrAhead) ||
+		errors.Is(err, audit.ErrMismatch) || errors.Is(err, audit.ErrDamaged)
 }
 
 // whatToTry is the advice that goes with an error; "" is none.
@@ -93,7 +100,7 @@ func (a *app) whatToTry(cmd *cobra.Command, err error) string {
 	switch {
 	case exitCode(err) == exitUsage:
 		return fmt.Sprintf("%s --help", cmd.CommandPath())
-	case isNoStore(err):
+	case errors.Is(err, audit.ErrNoStore):
 		return fmt.Sprintf("auditsql -d %s init", shellQuote(a.dir))
 	case errors.Is(err, audit.ErrLocked):
 		return "--lock-wait 10s waits for it; reading works meanwhile"
@@ -126,8 +133,7 @@ func (a *app) report(cmd *cobra.Command, err error) int {
 		// Whoever read the output has gone, as head does when it has seen enough: nothing to tell.
 		return code
 	}
-	var e *exitError
-	if errors.As(err, &e) && e.err == nil {
+	if isQuiet(err) {
 		return code
 	}
 	line := strings.Builder{}

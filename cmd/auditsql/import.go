@@ -207,11 +207,11 @@ func (im *importer) tellCounts() error {
 func (im *importer) partly() error {
 	all := im.inserted + im.duplicate + im.rejected
 	err := fmt.Errorf("rejected %d of %s", im.rejected, plural(all, "line", "lines"))
-	if im.options.strict {
-		err = errors.New("stopped at a line that was rejected (--strict)")
-	}
 	try := ""
-	if im.options.rejects == "" {
+	switch {
+	case im.options.strict:
+		err = errors.New("stopped at a line that was rejected (--strict)")
+	case im.options.rejects == "":
 		try = "--rejects FILE keeps such lines"
 	}
 	return &exitError{code: exitPartly, err: err, try: try}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
@@ -66,8 +68,13 @@ says otherwise; with all, a lost database can be rebuilt from it.`,
 }
 
 func (a *app) init(options []audit.Option) error {
+	asked := len(options) > 0
 	options = append(options, audit.WithLockWait(a.lockWait.Duration), audit.WithCreatedBy("auditsql "+moduleVersion()))
 	created, err := audit.Init(a.dir, options...)
+	if errors.Is(err, audit.ErrLocked) && !asked {
+		// Somebody is writing to it, so it is there, and nothing was to be changed.
+		err = nil
+	}
 	if err != nil {
 		return err
 	}

@@ -99,6 +99,9 @@ func (a *app) listRecords(ctx context.Context, f *filterFlags, l listing) error 
 	filter.ByAdmission = l.byAdmission
 	out := a.records(a.form(l.usual), c)
 	out.csvSafe = l.csvSafe
+	if f.cmd.Flags().Lookup("limit") != nil {
+		out.limitName = "--limit "
+	}
 	return a.printRecords(ctx, db, filter, out)
 }
 
@@ -125,7 +128,7 @@ func (a *app) printRecords(ctx context.Context, db *audit.DB, filter audit.Filte
 		return err
 	}
 	if cut {
-		fmt.Fprintf(a.err, "(cut at --limit %d, there are more)\n", limit)
+		fmt.Fprintf(a.err, "(cut at %s%d, there are more)\n", out.limitName, limit)
 	}
 	return nil
 }

@@ -63,7 +63,7 @@ func run(ctx context.Context, args []string, s streams) int {
 	root.SetOut(s.out)
 	root.SetErr(s.err)
 	cmd, err := root.ExecuteContextC(ctx)
-	if err != nil && errors.Is(context.Cause(ctx), errInterrupted) {
+	if err != nil && errors.Is(context.Cause(ctx), errInterrupted) && !isQuiet(err) {
 		// Whatever it was that failed then, it failed because it was stopped.
 		err = errInterrupted
 	}

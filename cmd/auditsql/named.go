@@ -153,10 +153,8 @@ func bind(names []string, described []parameter, given map[string]string, c cloc
 			}
 		}
 		value, ok := given[name]
-		if len(described) == 0 && ok {
-			if _, err := strconv.ParseFloat(value, 64); err == nil {
-				p.kind = kindNumberParam
-			}
+		if len(described) == 0 && ok && looksLikeNumber(value) {
+			p.kind = kindNumberParam
 		}
 		v, err := p.value(value, ok, c)
 		if err != nil {
@@ -171,6 +169,16 @@ func bind(names []string, described []parameter, given map[string]string, c cloc
 		}
 	}
 	return values, nil
+}
+
+// looksLikeNumber reports whether s is an integer as it would be written, or a decimal fraction. A hash may
+// have no letter among its digits, and is none.
+func looksLikeNumber(s string) bool {
+	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
+		return strconv.FormatInt(n, 10) == s
+	}
+	_, err := strconv.ParseFloat(s, 64)
+	return err == nil && strings.Trim(s, "-0123456789.") == "" && strings.Contains(s, ".")
 }
 
 // describe is what --list tells of the parameters, for programs.

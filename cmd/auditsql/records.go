@@ -124,7 +124,8 @@ func sortedKeys(attributes map[string]any) []string {
 // A recordWriter prints records in any form: in JSON their canonical bytes, otherwise taken apart.
 type recordWriter struct {
 	*rows
-	clock clock
+	clock     clock
+	limitName string // the flag that sets a limit, if one does
 }
 
 func (a *app) records(form string, c clock) *recordWriter {

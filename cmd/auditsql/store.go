@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"path/filepath"
 	"time"
 
 	"github.com/auditsql/auditsql/audit"
@@ -28,7 +27,7 @@ func (a *app) openWriter(options ...audit.Option) (*audit.DB, error) {
 // openExisting is openWriter for commands that have nothing to do in a new store.
 func (a *app) openExisting() (*audit.DB, error) {
 	// The folder is looked at first, since opening for writing would make a store.
-	if db, err := audit.Open(a.dir, audit.ReadOnly()); isNoStore(err) {
+	if db, err := audit.Open(a.dir, audit.ReadOnly()); errors.Is(err, audit.ErrNoStore) {
 		return nil, err
 	} else if err == nil {
 		db.Close()
@@ -77,25 +76,11 @@ func (a *app) recoverFirst(ctx context.Context) error {
 	return nil
 }
 
-// isNoStore reports whether opening failed because there is nothing to open.
-func isNoStore(err error) bool { return errors.Is(err, fs.ErrNotExist) }
-
-// tellRecovery says what opening a store did to it, unless that was nothing.
+// tellRecovery says what opening a store did to it, if that is worth saying.
 func (a *app) tellRecovery(r audit.Recovery) {
-	if r.Replayed > 0 {
-		a.note("recovered %s from the journal", plural(r.Replayed, "record", "records"))
-	}
-	if r.Rejected > 0 {
-		a.note("%s of the journal could not be taken; auditsql verify tells which", plural(r.Rejected, "record", "records"))
-	}
 	for _, n := range r.Notes {
 		a.note("%s", n)
 	}
-}
-
-// journalDir is the folder of the store's journal.
-func (a *app) journalDir() (string, error) {
-	return filepath.Join(a.dir, "wal"), nil
 }
 
 // clock reads and writes times in the store's unit and the zone that --tz names.

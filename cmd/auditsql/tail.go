@@ -62,5 +62,9 @@ func (a *app) tail(ctx context.Context, n int, follow bool, form string) error {
 			return err
 		}
 	}
-	return out.end()
+	if err := out.end(); err != nil || !follow {
+		return err
+	}
+	// A signal is how following is meant to end.
+	return quietly(exitInterrupted)
 }

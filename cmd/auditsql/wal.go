@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/wal"
 )
 
@@ -23,9 +24,8 @@ func (a *app) walCommand() *cobra.Command {
 		Long: `The journal is the durable truth of a store: a folder of segments, files that hold records one behind the
 other. A record's address is its offset, the number of bytes of journal before it. These commands need no
 SQLite, work beside a writer, and never write.`,
-		Args: arguments(0, 0, ""),
-		RunE: needsCommand,
 	}
+	needsOneBelow(cmd)
 	cmd.AddCommand(a.walInspectCommand(), a.walVerifyCommand(), a.walDumpCommand())
 	return cmd
 }
@@ -38,7 +38,7 @@ func (a *app) walInspectCommand() *cobra.Command {
 		Example: `  auditsql wal inspect`,
 		Args:    arguments(0, 0, ""),
 		RunE: func(*cobra.Command, []string) error {
-			dir, err := a.journalDir()
+			dir, err := audit.JournalDir(a.dir)
 			if err != nil {
 				return err
 			}
@@ -108,7 +108,7 @@ writer cuts off, and gaps that were repaired are told and are nothing wrong.`,
 }
 
 func (a *app) walVerify(ctx context.Context) error {
-	dir, err := a.journalDir()
+	dir, err := audit.JournalDir(a.dir)
 	if err != nil {
 		return err
 	}
@@ -191,7 +191,7 @@ canonical JSON; one that is no JSON is given as text.
 }
 
 func (a *app) walDump(ctx context.Context, from *uint64, limit int) error {
-	dir, err := a.journalDir()
+	dir, err := audit.JournalDir(a.dir)
 	if err != nil {
 		return err
 	}

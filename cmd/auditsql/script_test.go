@@ -1,0 +1,113 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"strconv"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/auditsql/auditsql/audit"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"auditsql": main})
+}
+
+// TestScripts runs what a person could have typed. Besides testscript's own commands there are
+//
+//	exits CODE COMMAND…   run a command that must end with this exit code
+//	hold DIR              be the writer of a store until the script ends, or until
+//	release DIR           be it no longer
+//	damage FILE OFFSET    change one byte of a file
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(e *testscript.Env) error {
+			// The test's own environment must not decide what is printed.
+			for _, name := range []string{"AUDITSQL_DIR", "NO_COLOR", "COLUMNS"} {
+				e.Setenv(name, "")
+			}
+			e.Setenv("TERM", "xterm")
+			e.Values["held"] = heldStores{}
+			e.Setenv("pid", strconv.Itoa(os.Getpid()))
+			return nil
+		},
+		Condition: func(name string) (bool, error) {
+			if name == "root" {
+				return os.Getuid() == 0, nil
+			}
+			return false, errors.New("unknown condition")
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits":   exits,
+			"hold":    hold,
+			"release": release,
+			"damage":  damage,
+		},
+	})
+}
+
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND…")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	got := 0
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+// held are the stores that scripts hold, by their folders; scripts run in parallel, each in its own folder.
+type heldStores map[string]*audit.DB
+
+func storesOf(ts *testscript.TestScript) heldStores {
+	return ts.Value("held").(heldStores)
+}
+
+func hold(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: hold DIR")
+	}
+	db, err := audit.Open(ts.MkAbs(args[0]))
+	ts.Check(err)
+	ts.Defer(func() { db.Close() })
+	storesOf(ts)[args[0]] = db
+}
+
+func release(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: release DIR")
+	}
+	ts.Check(storesOf(ts)[args[0]].Close())
+}
+
+func damage(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: damage FILE OFFSET")
+	}
+	offset, err := strconv.ParseInt(args[1], 10, 64)
+	ts.Check(err)
+	f, err := os.OpenFile(ts.MkAbs(args[0]), os.O_RDWR, 0)
+	ts.Check(err)
+	defer f.Close()
+	b := make([]byte, 1)
+	_, err = f.ReadAt(b, offset)
+	ts.Check(err)
+	b[0] ^= 0x20
+	_, err = f.WriteAt(b, offset)
+	ts.Check(err)
+}
