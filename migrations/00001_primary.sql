@@ -50,6 +50,7 @@ CREATE TABLE store (
   --   store_id       random, shared with store.json
   --   time_unit      of every timestamp: s, ms, us or ns
   --   created_at, created_by
+  --   opened         how often a writer has opened it
   --   contributions, rejected   how many rows these tables have, kept so that nobody has to count
   --   reindex        there while the derived tables are being rebuilt
   name  TEXT NOT NULL PRIMARY KEY,

@@ -133,7 +133,7 @@ func dump(t testing.TB, db *sqlstore.DB) string {
 	var b bytes.Buffer
 	for _, q := range []string{
 		`SELECT key, value FROM kv ORDER BY key`, `SELECT * FROM entry`, `SELECT * FROM rejected`, `SELECT * FROM label`,
-		`SELECT name, value FROM store WHERE name <> 'created_at'`, `SELECT * FROM audit`, `SELECT * FROM contribution`,
+		`SELECT name, value FROM store WHERE name NOT IN ('created_at', 'opened')`, `SELECT * FROM audit`, `SELECT * FROM contribution`,
 		`SELECT * FROM attribute`, `SELECT * FROM agent`,
 	} {
 		fmt.Fprintf(&b, "%s\n%q\n", q, rows(t, db, q))

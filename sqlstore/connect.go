@@ -51,25 +51,23 @@ const (
 // page_size comes before journal_mode, which writes the first page of a new file. Checkpoints are the
 // caller's alone (wal_autocheckpoint=0): it must know what each of them made durable.
 func (a access) pragmas(cacheBytes int64) []string {
-	p := []string{
+	var p []string
+	if a == accessLone {
+		p = append(p, "PRAGMA locking_mode=EXCLUSIVE") // before the file is read
+	}
+	p = append(p,
 		fmt.Sprintf("PRAGMA busy_timeout=%d", busyTimeout),
 		fmt.Sprintf("PRAGMA cache_size=-%d", max(cacheBytes>>10, 256)),
 		"PRAGMA wal_autocheckpoint=0",
 		fmt.Sprintf("PRAGMA journal_size_limit=%d", walLimit),
-		"PRAGMA temp_store=MEMORY",
+		"PRAGMA temp_store=MEMORY")
+	if a != accessWriter {
+		return append(p, "PRAGMA query_only=1")
 	}
-	switch a {
-	case accessWriter:
-		p = append(p,
-			fmt.Sprintf("PRAGMA page_size=%d", pageSize),
-			"PRAGMA journal_mode=WAL",
-			"PRAGMA synchronous=NORMAL")
-	case accessLone:
-		p = append(p, "PRAGMA locking_mode=EXCLUSIVE", "PRAGMA query_only=1")
-	default:
-		p = append(p, "PRAGMA query_only=1")
-	}
-	return p
+	return append(p,
+		fmt.Sprintf("PRAGMA page_size=%d", pageSize),
+		"PRAGMA journal_mode=WAL",
+		"PRAGMA synchronous=NORMAL")
 }
 
 // connector opens connections that are set up before database/sql sees them. The driver could run pragmas
@@ -96,7 +94,7 @@ func (c *connector) setup(ctx context.Context, conn driver.Conn) error {
 	x := conn.(driver.ExecerContext)
 	for _, p := range c.pragmas {
 		if _, err := x.ExecContext(ctx, p, nil); err != nil {
-			return fmt.Errorf("%s: %w", p, err)
+			return err // of the file: the first of them to read it finds what is wrong with it
 		}
 	}
 	if !c.readOnly {

@@ -14,19 +14,39 @@ import (
 	"github.com/auditsql/auditsql/migrations"
 )
 
-// create makes a database at path, which does not exist or is empty.
+// newSuffix marks a database that is being made.
+const newSuffix = ".new"
+
+// create makes a database at path, unless another process was faster.
 //
-// It is made whole under another name and then linked into place, so that a crash leaves either nothing
-// under path or a database with all its tables, never half of one. os.CreateTemp gives it mode 0600, which
-// SQLite passes on to -wal and -shm. Closing our descriptor of it drops nobody's locks: SQLite has not
-// opened that file yet.
+// It is made whole under another name and then moved into place, so that a crash leaves either nothing under
+// path or a database with all its tables, never half of one.
 func create(ctx context.Context, path string, o Options) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+newSuffix+"*")
+	unlock, err := lockDir(filepath.Dir(path))
 	if err != nil {
 		return err
 	}
-	tmp := f.Name()
-	defer removeDatabase(tmp)
+	defer unlock()
+	if size, err := fileSize(path); err != nil || size > 0 {
+		return err
+	}
+	// What a crash has left. An empty file has nothing to lose, and a write-ahead log without its database
+	// belongs to no database: SQLite would play it into the new one.
+	tmp := path + newSuffix
+	if err := errors.Join(removeDatabase(path), removeDatabase(tmp)); err != nil {
+		return err
+	}
+	// The file is made here for its mode, which SQLite passes on to -wal and -shm. Closing our descriptor
+	// drops nobody's locks: SQLite has not opened it yet.
+	f, err := os.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			removeDatabase(tmp)
+		}
+	}()
 	if err := f.Close(); err != nil {
 		return err
 	}
@@ -38,35 +58,12 @@ func create(ctx context.Context, path string, o Options) (err error) {
 		return err
 	}
 	if n, err := fileSize(tmp + "-wal"); err != nil || n != 0 {
-		return errors.Join(fmt.Errorf("the new database could not be written whole"), err)
+		return errors.Join(errors.New("the new database could not be written whole"), err)
 	}
-
-	// An empty file has nothing to lose, and a write-ahead log without its database belongs to no database:
-	// SQLite would play it into the new one.
-	if err := removeDatabase(path); err != nil {
+	if err := os.Rename(tmp, path); err != nil {
 		return err
 	}
-	if err := os.Link(tmp, path); err != nil {
-		if errors.Is(err, fs.ErrExist) {
-			return nil // another process made it meanwhile
-		}
-		// A file system without hard links.
-		if err := os.Rename(tmp, path); err != nil {
-			return err
-		}
-	}
 	return syncDir(filepath.Dir(path))
-}
-
-// newSuffix marks files of create that are not in place yet.
-const newSuffix = ".new-"
-
-// sweep removes what a create that crashed left beside path. Once path exists, nobody needs them.
-func sweep(path string) {
-	left, _ := filepath.Glob(filepath.Join(escapeGlob(filepath.Dir(path)), escapeGlob(filepath.Base(path))+newSuffix+"*"))
-	for _, f := range left {
-		os.Remove(f)
-	}
 }
 
 // removeDatabase removes the file at path and what belongs to it. A file that is not there is no error.
@@ -121,29 +118,4 @@ func writeFacts(ctx context.Context, path string, o Options) error {
 	_, err = w.conn.ExecContext(ctx, insert, format, o.StoreID, o.TimeUnit,
 		time.Now().UTC().Format(time.RFC3339), o.CreatedBy)
 	return errors.Join(err, w.close())
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
-}
-
-// escapeGlob makes a path stand for itself in filepath.Glob.
-func escapeGlob(path string) string {
-	var b []byte
-	for i := range len(path) {
-		switch path[i] {
-		case '*', '?', '[', '\\':
-			if path[i] == '\\' && filepath.Separator == '\\' {
-				break
-			}
-			b = append(b, '\\')
-		}
-		b = append(b, path[i])
-	}
-	return string(b)
 }

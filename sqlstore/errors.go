@@ -53,6 +53,8 @@ func explain(err error) error {
 		return fmt.Errorf("%w: the file is not an SQLite database", ErrNotStore)
 	case hasCode(err, sqlite3.SQLITE_BUSY):
 		return fmt.Errorf("%w: %w", ErrBusy, err)
+	case hasCode(err, sqlite3.SQLITE_READONLY):
+		return fmt.Errorf("the file or its folder cannot be written to: %w", err)
 	case hasCode(err, sqlite3.SQLITE_CONSTRAINT_TRIGGER):
 		return fmt.Errorf("%w: %w", ErrWriteOnce, err)
 	}
@@ -61,5 +63,8 @@ func explain(err error) error {
 
 // fail wraps err with what was being done and the file it was done to.
 func (db *DB) fail(doing string, err error) error {
+	if db.closed.Load() && !errors.Is(err, ErrClosed) {
+		err = ErrClosed // whatever database/sql says of it
+	}
 	return fmt.Errorf("%s in %s: %w", doing, db.path, explain(err))
 }

@@ -66,6 +66,11 @@ func putLabelsBeside(ctx context.Context, path string, labels []Label) error {
 	if err != nil {
 		return err
 	}
+	leave, err := enter(path)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	w, err := connectWriter(ctx, path, o)
 	if err != nil {
 		return err

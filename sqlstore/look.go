@@ -35,20 +35,31 @@ func ReadCursor(ctx context.Context, path string) (Meta, error) {
 }
 
 // look is ReadCursor before its error is dressed up.
-func look(ctx context.Context, path string) (Meta, error) {
+func look(ctx context.Context, path string) (m Meta, err error) {
 	size, err := fileSize(path)
 	if err != nil || size == 0 {
 		return Meta{}, err
 	}
-	a, err := readAccess(path, true)
+	wal, err := fileSize(path + "-wal")
 	if err != nil {
 		return Meta{}, err
 	}
-	m, err := lookWith(ctx, path, a)
-	if err != nil && a == accessReader && hasCode(err, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY) {
+	// Where -wal has nothing to add, a look needs neither locks nor files beside the database.
+	if wal == 0 && alone(path, func() { m, err = lookWith(ctx, path, accessImmutable) }) {
+		return m, err
+	}
+	m, err = lookWith(ctx, path, accessReader)
+	if cannotShare(err) {
 		return lookWith(ctx, path, accessLone)
 	}
 	return m, err
+}
+
+// cannotShare tells whether err says that SQLite could not make or open the files beside the database that
+// its readers and its writer share. That is so in a folder that cannot be written to; then nobody writes
+// there either.
+func cannotShare(err error) bool {
+	return hasCode(err, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
 }
 
 // fileSize returns the size of the database file, 0 if there is none.
@@ -63,20 +74,6 @@ func fileSize(path string) (int64, error) {
 		return 0, fmt.Errorf("%w: it is a folder", ErrNotStore)
 	}
 	return fi.Size(), nil
-}
-
-// readAccess picks the way to read the database at path. A look is over in a moment, so it may do without
-// locks and without making files when the write-ahead log is empty; a reader that stays may not, since a
-// writer can come.
-func readAccess(path string, moment bool) (access, error) {
-	wal, err := fileSize(path + "-wal")
-	if err != nil {
-		return "", err
-	}
-	if moment && wal == 0 {
-		return accessImmutable, nil
-	}
-	return accessReader, nil
 }
 
 func lookWith(ctx context.Context, path string, a access) (Meta, error) {

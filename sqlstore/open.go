@@ -7,9 +7,9 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"github.com/jmoiron/sqlx"
-	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // Options say how to open a database. The zero value opens it for writing with the defaults.
@@ -52,6 +52,7 @@ type DB struct {
 	log     *slog.Logger
 	readers *sqlx.DB
 	get     *sqlx.Stmt // SELECT value FROM kv WHERE key = ?, on the readers
+	leave   func()     // takes the file out of inUse
 
 	// writing is held by whoever uses the writer; a channel, so that waiting for it ends with a context.
 	// w is nil in a read-only DB.
@@ -59,7 +60,7 @@ type DB struct {
 	w       *writer
 
 	closing sync.Mutex
-	closed  bool // under closing and writing
+	closed  atomic.Bool // set under closing and writing
 }
 
 // Open opens the database at path. A writer makes it (mode 0600) if it does not exist, and migrates it if
@@ -89,14 +90,22 @@ func (db *DB) open(ctx context.Context, o Options) error {
 		if !meta.Exists {
 			return os.ErrNotExist
 		}
+		if db.leave, err = enter(db.path); err != nil {
+			return err
+		}
 		return db.openReaders(ctx, o)
 	}
 	if !meta.Exists {
 		if err := create(ctx, db.path, o); err != nil {
 			return fmt.Errorf("make it: %w", err)
 		}
+		if meta, err = look(ctx, db.path); err != nil { // perhaps another process made it
+			return err
+		}
 	}
-	sweep(db.path)
+	if db.leave, err = enter(db.path); err != nil {
+		return err
+	}
 	if db.w, err = openWriter(ctx, db.path, o, meta.Version); err != nil {
 		return err
 	}
@@ -105,29 +114,18 @@ func (db *DB) open(ctx context.Context, o Options) error {
 
 // openReaders opens the pool that reads, and one connection of it to see that it can.
 func (db *DB) openReaders(ctx context.Context, o Options) error {
-	a, err := readAccess(db.path, false)
-	if err != nil {
+	err := db.tryReaders(ctx, o, accessReader)
+	if db.w != nil || !cannotShare(err) {
 		return err
 	}
-	for {
-		err := db.tryReaders(ctx, o, a)
-		if err == nil || db.w != nil || !hasCode(err, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY) {
-			return err
-		}
-		// The folder cannot be written to, so SQLite could not make the files that readers and a writer
-		// share; then nobody writes there either.
-		next, why := readAccess(db.path, true)
-		switch {
-		case why != nil:
-			return why
-		case a == accessReader && next == accessImmutable:
-			a = accessImmutable
-		case a == accessReader:
-			a = accessLone
-		default:
-			return err
-		}
+	wal, serr := fileSize(db.path + "-wal")
+	switch {
+	case serr != nil:
+		return serr
+	case wal == 0:
+		return db.tryReaders(ctx, o, accessImmutable)
 	}
+	return db.tryReaders(ctx, o, accessLone)
 }
 
 func (db *DB) tryReaders(ctx context.Context, o Options, a access) error {
@@ -157,12 +155,12 @@ func (db *DB) Path() string { return db.path }
 func (db *DB) Close() error {
 	db.closing.Lock()
 	defer db.closing.Unlock()
-	if db.closed {
+	if db.closed.Load() {
 		return nil
 	}
 	db.writing <- struct{}{}
 	defer func() { <-db.writing }()
-	db.closed = true
+	db.closed.Store(true)
 	var errs []error
 	if db.get != nil {
 		errs = append(errs, db.get.Close())
@@ -172,6 +170,9 @@ func (db *DB) Close() error {
 	}
 	if db.w != nil {
 		errs = append(errs, db.w.close())
+	}
+	if db.leave != nil {
+		db.leave()
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("close %s: %w", db.path, err)
@@ -189,7 +190,7 @@ func (db *DB) lockWriter(ctx context.Context) (w *writer, unlock func(), err err
 	case <-ctx.Done():
 		return nil, nil, ctx.Err()
 	}
-	if db.closed {
+	if db.closed.Load() {
 		<-db.writing
 		return nil, nil, ErrClosed
 	}

@@ -21,10 +21,9 @@ type writer struct {
 	prepared preparer // what it runs
 }
 
-// openWriter opens the connection that writes to the existing database at path, which look found to have
-// this version (0: just made).
+// openWriter opens the connection that writes to the existing database at path, which has this version.
 func openWriter(ctx context.Context, path string, o Options, version int) (*writer, error) {
-	if version != 0 && version < migrations.Newest {
+	if version < migrations.Newest {
 		o.Logger.Info("migrating", "file", path, "from", version, "to", migrations.Newest)
 		if err := migrate(ctx, path, o.CacheBytes); err != nil {
 			return nil, err
@@ -58,10 +57,12 @@ func connectWriter(ctx context.Context, path string, o Options) (*writer, error)
 
 // prepare prepares what key/value writes run.
 func (w *writer) prepare(ctx context.Context) error {
-	// A first, empty change: it shows at once whether the file can be written to, and gives -wal its header,
-	// synced, so that from here on an empty -wal was emptied by somebody else.
+	// A first change: it shows at once whether the file can be written to, and gives -wal its header, synced, so
+	// that from here on an empty -wal was emptied by somebody else. It has to be a change: SQLite does not
+	// write a page that stays the same.
+	const opened = `INSERT INTO store (name, value) VALUES ('opened', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1`
 	if err := w.tx(ctx, func() error {
-		_, err := w.conn.ExecContext(ctx, `UPDATE store SET value = value WHERE name = 'cursor'`)
+		_, err := w.conn.ExecContext(ctx, opened)
 		return err
 	}); err != nil {
 		return err
