@@ -109,14 +109,14 @@ func TestApplyWritesEveryTable(t *testing.T) {
 
 func TestApplyIsIdempotent(t *testing.T) {
 	db, ctx := newDB(t), t.Context()
-	rs := samples(0, 600)
+	rs := samples(0, 300)
 	b := &sqlstore.Batch{Records: rs, Rejected: []sqlstore.Rejected{{Offset: 60000, Reason: "no audit", Payload: []byte("x")}}, Cursor: 60010}
 	done, err := db.Apply(ctx, b)
-	if err != nil || done.Inserted != 600 || done.Rejected != 1 {
+	if err != nil || done.Inserted != 300 || done.Rejected != 1 {
 		t.Fatalf("%+v, %v", done, err)
 	}
 	before := dump(t, db)
-	for _, b := range []*sqlstore.Batch{b, {Records: rs[300:], Cursor: 60010}} {
+	for _, b := range []*sqlstore.Batch{b, {Records: rs[150:], Cursor: 60010}} {
 		done, err := db.Apply(ctx, b)
 		if err != nil || done != (sqlstore.Applied{Duplicate: len(b.Records)}) {
 			t.Fatalf("again: %+v, %v", done, err)
@@ -201,9 +201,9 @@ func TestFailedBatchLeavesNothing(t *testing.T) {
 	apply(t, db, samples(0, 5)...)
 	before := dump(t, db)
 
-	// A record that the database cannot take, after 999 that it can.
-	rs := samples(5, 1005)
-	rs[999].Attributes = []sqlstore.Attribute{{Key: "twice"}, {Key: "twice"}}
+	// A record that the database cannot take, after 299 that it can.
+	rs := samples(5, 305)
+	rs[299].Attributes = []sqlstore.Attribute{{Key: "twice"}, {Key: "twice"}}
 	if _, err := db.Apply(ctx, &sqlstore.Batch{Records: rs, Cursor: 1 << 20}); err == nil {
 		t.Fatal("no error")
 	}
@@ -221,9 +221,9 @@ func TestFailedBatchLeavesNothing(t *testing.T) {
 	}
 
 	// New agents of the failed batch are new again.
-	apply(t, db, samples(5, 1005)...)
+	apply(t, db, samples(5, 305)...)
 	wantRows(t, db, `SELECT max(id), count(*) FROM agent`, "7|8")
-	wantRows(t, db, `SELECT sum(audits) FROM agent`, "1005")
+	wantRows(t, db, `SELECT sum(audits) FROM agent`, "305")
 }
 
 func TestAgentKeyWrittenByHandIsKept(t *testing.T) {

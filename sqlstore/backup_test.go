@@ -14,12 +14,12 @@ import (
 func TestBackupWhileAWriterWrites(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.db")
 	db := open(t, path, sqlstore.Options{})
-	apply(t, db, samples(0, 3000)...)
+	apply(t, db, samples(0, 600)...)
 	ro := open(t, path, sqlstore.Options{ReadOnly: true})
 	dir := t.TempDir()
 	for i, from := range []*sqlstore.DB{db, ro} {
 		stop, stopped := make(chan struct{}), make(chan struct{})
-		next := 3000 + i*100_000
+		next := 600 + i*100_000
 		go func() {
 			defer close(stopped)
 			for {
@@ -53,7 +53,7 @@ func TestBackupWhileAWriterWrites(t *testing.T) {
 		}
 		copied := open(t, dest, sqlstore.Options{})
 		counts, problems := check(t, copied)
-		if len(problems) > 0 || counts.Audits < 3000 {
+		if len(problems) > 0 || counts.Audits < 600 {
 			t.Errorf("copy: %+v, %q", counts, problems)
 		}
 		if problems, err := copied.Integrity(t.Context(), false); err != nil || len(problems) > 0 {

@@ -62,13 +62,13 @@ func TestCheckOfASoundStore(t *testing.T) {
 	if counts, problems := check(t, db); len(problems) > 0 || counts != (sqlstore.Counts{}) {
 		t.Errorf("empty: %+v, %q", counts, problems)
 	}
-	apply(t, db, samples(0, 700)...)
+	apply(t, db, samples(0, 300)...)
 	put(t, db, "free", "x", "\x00AUE", "x", "\x00AUD9", "x")
-	s := newSample(700)
+	s := newSample(300)
 	s.Epoch = ptr(hx("epoch"))
 	bare := sample{ID: hx("bare"), Time: 0}
-	large := newSample(701)
-	for i := range 9000 {
+	large := newSample(301)
+	for i := range 4200 {
 		large.Contributions = append(large.Contributions, sampleContribution{Assertion: hx(fmt.Sprint(i)), Source: hx("s"), Weight: 1})
 	}
 	apply(t, db, s.record(1<<20), bare.record(1<<20+1), large.record(1<<20+2))
@@ -76,7 +76,7 @@ func TestCheckOfASoundStore(t *testing.T) {
 	if len(problems) > 0 {
 		t.Errorf("problems: %q", problems)
 	}
-	if want := (sqlstore.Counts{Audits: 703, AgentKeys: 632, Contributions: 702*3 + 9000, Attributes: 352, Agents: 7}); counts != want {
+	if want := (sqlstore.Counts{Audits: 303, AgentKeys: 272, Contributions: 302*3 + 4200, Attributes: 152, Agents: 7}); counts != want {
 		t.Errorf("counted %+v, want %+v", counts, want)
 	}
 }
@@ -165,9 +165,9 @@ func TestCheckFinds(t *testing.T) {
 
 func TestCheckBesideAWriter(t *testing.T) {
 	db := newDB(t)
-	apply(t, db, samples(0, 1000)...)
+	apply(t, db, samples(0, 400)...)
 	put(t, db, "deleted soon", "x")
-	next, lines := 1000, 0
+	next, lines := 400, 0
 	slow := func(payload []byte) (sqlstore.Record, error) {
 		if lines++; lines%40 == 0 {
 			if lines == 40 { // the next record takes the row id of a key that was there when the check began
@@ -181,7 +181,7 @@ func TestCheckBesideAWriter(t *testing.T) {
 		return decode(payload)
 	}
 	counts, err := db.CheckDerived(t.Context(), slow, func(p string) { t.Error(p) })
-	if err != nil || counts.Audits != 1000 {
+	if err != nil || counts.Audits != 400 {
 		t.Errorf("%+v, %v", counts, err)
 	}
 }

@@ -529,7 +529,7 @@ func TestConcurrentUse(t *testing.T) {
 		}
 		return nil
 	})
-	for i := range 20 {
+	for i := range 6 {
 		apply(t, db, samples(i*50, i*50+50)...)
 	}
 	close(stop)

@@ -104,12 +104,12 @@ func TestHelper(t *testing.T) {
 			fmt.Print(err)
 			break
 		}
-		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 4 << 20, Max: 4 << 20}); err != nil {
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 2 << 20, Max: 2 << 20}); err != nil {
 			fmt.Print(err)
 			break
 		}
-		for i := 0; err == nil; i += 500 {
-			_, err = db.Apply(ctx, &sqlstore.Batch{Records: samples(i, i+500), Cursor: uint64(i+500) * 100})
+		for i := 0; err == nil; i += 200 {
+			_, err = db.Apply(ctx, &sqlstore.Batch{Records: samples(i, i+200), Cursor: uint64(i+200) * 100})
 		}
 		fmt.Print(err)
 		os.Stdout.WriteString("\nend of answer\n")

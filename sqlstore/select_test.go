@@ -104,7 +104,7 @@ func maybe[T any](t *rapid.T, name string, values ...T) *T {
 }
 
 func TestSelectFindsWhatLookingAtEveryRecordFinds(t *testing.T) {
-	db, rs := world(t, 200)
+	db, rs := world(t, 120)
 	for _, shape := range []struct{ page, lookup, stretch int }{
 		{256, 1 << 14, 512}, // as it is: everything is looked up
 		{7, 1 << 14, 5},
@@ -154,7 +154,7 @@ func TestSelectPagesThroughOneInstant(t *testing.T) {
 	defer sqlstore.ShrinkSelect(10, 10, 10)()
 	db := newDB(t)
 	var rs []sqlstore.Record
-	for i := range 300 {
+	for i := range 100 {
 		s := newSample(i)
 		s.Time = 1
 		rs = append(rs, s.record(uint64(i)))
@@ -174,7 +174,7 @@ func TestSelectLeavesOutWhatComesMeanwhile(t *testing.T) {
 		{Lens: ptr("Recency")}, {SubjectGlob: ptr("*")}, {Agent: ptr(h("agent 1"))},
 	} {
 		t.Run(fmt.Sprintf("%+v", f), func(t *testing.T) {
-			db, rs := world(t, 100)
+			db, rs := world(t, 60)
 			want := want(rs, f)
 			n, next := 0, 1000
 			for v, err := range db.Select(t.Context(), f) {
