@@ -29,18 +29,19 @@ func Copy(dir, dest string, o Options) (Copied, error) {
 }
 
 func copyJournal(dir, dest string, o Options) (c Copied, err error) {
-	canonical, err := o.FS.Canonical(dir)
+	synced, _, err := syncedIn(o.FS, dir)
 	if err != nil {
 		return c, err
 	}
-	var synced Offset
-	if w := writerOf(o.FS, canonical); w != nil {
-		<-w.ready
-		synced = w.Synced()
-	}
 	segs, err := Segments(dir, o)
-	if err != nil || len(segs) == 0 {
+	if err != nil {
 		return c, err
+	}
+	if len(segs) == 0 {
+		if synced > 0 {
+			return c, &CorruptError{dir, 0, fmt.Sprintf("no segment is left, and the writer has synced up to %d", synced)}
+		}
+		return c, nil
 	}
 	// From the newest to the oldest: a writer that trims takes the oldest first, so that what has been
 	// copied when one is found missing still joins without a hole.

@@ -2,15 +2,18 @@ package wal_test
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/auditsql/auditsql/wal"
 )
 
-// faultFS asks before each call that changes something whether it should fail.
+// faultFS asks before each call that changes something, and before files are opened and folders listed,
+// whether it should fail. It counts what is read.
 type faultFS struct {
 	wal.FS
 	mu     sync.Mutex
 	before func(op, name string) error
+	read   atomic.Int64 // bytes
 }
 
 func (f *faultFS) set(before func(op, name string) error) {
@@ -27,6 +30,21 @@ func (f *faultFS) ask(op, name string) error {
 		return nil
 	}
 	return before(op, name)
+}
+
+func (f *faultFS) Open(name string) (wal.File, error) {
+	if err := f.ask("open", name); err != nil {
+		return nil, err
+	}
+	file, err := f.FS.Open(name)
+	return f.wrap(file, name, err)
+}
+
+func (f *faultFS) List(dir string) ([]string, error) {
+	if err := f.ask("list", dir); err != nil {
+		return nil, err
+	}
+	return f.FS.List(dir)
 }
 
 func (f *faultFS) OpenWrite(name string) (wal.File, error) {
@@ -49,6 +67,13 @@ func (f *faultFS) Remove(name string) error {
 	return f.FS.Remove(name)
 }
 
+func (f *faultFS) Rename(from, to string) error {
+	if err := f.ask("rename", from); err != nil {
+		return err
+	}
+	return f.FS.Rename(from, to)
+}
+
 func (f *faultFS) SyncDir(dir string) error {
 	if err := f.ask("syncdir", dir); err != nil {
 		return err
@@ -67,6 +92,12 @@ type faultFile struct {
 	wal.File
 	fs   *faultFS
 	name string
+}
+
+func (f *faultFile) ReadAt(p []byte, off int64) (int, error) {
+	n, err := f.File.ReadAt(p, off)
+	f.fs.read.Add(int64(n))
+	return n, err
 }
 
 func (f *faultFile) WriteAt(p []byte, off int64) (int, error) {

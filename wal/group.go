@@ -271,7 +271,7 @@ func (j *Journal) check() error {
 // write lays the group's records into the active segment, and into new ones as they fill up.
 func (j *Journal) write(g *group) error {
 	g.offs = make([]Offset, len(g.ends))
-	if end := j.base + Offset(j.pos); uint64(len(g.buf)) > uint64(maxOffset-end) {
+	if end := j.base + Offset(j.pos); end > maxOffset || Offset(len(g.buf)) > maxOffset-end {
 		return fmt.Errorf("offset %d: the journal is full", end)
 	}
 	if j.pos >= j.opts.SegmentBytes {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,6 +19,7 @@ import (
 )
 
 func TestManyWritersAtEveryLevel(t *testing.T) {
+	t.Parallel()
 	for name, level := range map[string]wal.Durability{
 		"each": wal.SyncEach, "group": wal.SyncGroup, "interval": wal.SyncInterval(time.Millisecond),
 	} {
@@ -129,6 +131,7 @@ var errDisk = errors.New("disk on fire")
 
 // After a call on a file has failed nothing is acknowledged any more, and opening anew tells the truth.
 func TestAFailurePoisons(t *testing.T) {
+	t.Parallel()
 	for _, op := range []string{"write", "sync", "create", "syncdir"} {
 		t.Run(op, func(t *testing.T) {
 			dir := t.TempDir()
@@ -263,5 +266,203 @@ func TestIntervalIsSyncedSoonAndOnDemand(t *testing.T) {
 	appendOne(t, soon, "{}")
 	if err := soon.Wait(context.Background(), 42); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// holdSync lets the next sync of a file wait: entered is received from when it is under way, and closing
+// leave lets it go on.
+func holdSync(fsys *faultFS) (entered chan bool, leave chan bool) {
+	entered, leave = make(chan bool), make(chan bool)
+	fsys.set(func(op, _ string) error {
+		if op == "sync" {
+			fsys.set(nil)
+			entered <- true
+			<-leave
+		}
+		return nil
+	})
+	return entered, leave
+}
+
+// Trimming syncs the same folder as rotation, and the kernel tells of a failure once: to the trimming. What
+// is in a segment whose name that sync should have made durable must not be acknowledged after it.
+func TestNothingIsAcknowledgedAfterTrimmingFailedToSyncTheFolder(t *testing.T) {
+	for _, full := range []bool{false, true} {
+		t.Run(fmt.Sprint("the segment is full: ", full), func(t *testing.T) {
+			fsys := &faultFS{FS: wal.OS}
+			j, _ := open(t, t.TempDir(), wal.Options{FS: fsys, SegmentBytes: 500})
+			appendAll(t, j, payloads(12, 85)) // 125 bytes each, so that the third segment is full to the byte
+			if !full {
+				appendOne(t, j, "{}")
+			}
+			segs := j.Segments()
+			active := segs[len(segs)-1].Path
+			entered, leave := make(chan bool, 1), make(chan bool)
+			fsys.set(func(op, name string) error {
+				// The committer is held at the group's sync, or at that of the segment which it has made.
+				if op == "sync" && (name == active) != full {
+					fsys.set(func(op, _ string) error {
+						if op != "syncdir" {
+							return nil
+						}
+						fsys.set(nil) // it fails once
+						return errDisk
+					})
+					entered <- true
+					<-leave
+				}
+				return nil
+			})
+			ticket, err := j.Start(t.Context(), [][]byte{[]byte("{in flight}")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			<-entered
+			if err := j.RemoveBefore(segs[1].Base); !errors.Is(err, errDisk) || !errors.Is(err, wal.ErrFailed) {
+				t.Fatalf("RemoveBefore: %v", err)
+			}
+			if err := j.Err(); !errors.Is(err, wal.ErrFailed) {
+				t.Fatalf("Err: %v", err)
+			}
+			close(leave)
+			if _, err := ticket.Wait(t.Context()); !errors.Is(err, wal.ErrFailed) {
+				t.Fatalf("the append on its way: %v", err)
+			}
+		})
+	}
+}
+
+// A writer that was idle for long must not write before it has looked: what lies under its names now may be
+// another writer's, which has acknowledged it.
+func TestAWriterWhoseFilesWereReplacedWhileItWasIdleWritesNothing(t *testing.T) {
+	dir := t.TempDir()
+	now := time.Unix(1000, 0)
+	fsys := &faultFS{FS: wal.OS}
+	one, _ := open(t, dir, wal.Options{FS: fsys, Now: func() time.Time { return now }})
+	appendOne(t, one, "{}")
+	if err := os.Remove(filepath.Join(dir, "LOCK")); err != nil {
+		t.Fatal(err)
+	}
+	two, _ := open(t, dir, other(false))
+	off := appendOne(t, two, "{acknowledged by two}")
+	now = now.Add(time.Hour)
+	fsys.set(func(op, name string) error {
+		t.Errorf("%s %s", op, name)
+		return nil
+	})
+	if _, err := one.Append(t.Context(), []byte("{written by one     }")); !errors.Is(err, wal.ErrFailed) || !strings.Contains(err.Error(), "LOCK") {
+		t.Errorf("one: %v", err)
+	}
+	if got := readAll(t, dir, off, other(false)); !slices.Equal(got, []string{"{acknowledged by two}"}) {
+		t.Errorf("two's records are now %q", got)
+	}
+}
+
+// When records are due they are synced before the next group is written, however long that takes.
+func TestAtAnIntervalTheOldestUnsyncedRecordSetsTheTime(t *testing.T) {
+	const d = time.Hour // so that no real clock has a part in it
+	var mu sync.Mutex
+	now := time.Unix(1000, 0)
+	pass := func(by time.Duration) {
+		mu.Lock()
+		defer mu.Unlock()
+		now = now.Add(by)
+	}
+	fsys := &faultFS{FS: wal.OS}
+	j, _ := open(t, t.TempDir(), wal.Options{FS: fsys, Preallocate: -1, Durability: wal.SyncInterval(d), Now: func() time.Time {
+		mu.Lock()
+		defer mu.Unlock()
+		return now
+	}})
+	var calls []string
+	fsys.set(func(op, _ string) error {
+		if op == "write" || op == "sync" {
+			calls = append(calls, op)
+		}
+		return nil
+	})
+	for _, after := range []time.Duration{0, d / 4, d / 5, d / 4, d / 4} {
+		pass(after)
+		appendOne(t, j, "{}")
+	}
+	pass(d / 4)
+	appendOne(t, j, "{}")
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// Half of d is what remains for the sync itself: it is begun in front of the first write after that.
+	want := []string{"write", "write", "write", "sync", "write", "write", "sync", "write", "sync"}
+	if !slices.Equal(calls, want) {
+		t.Fatalf("got  %v\nwant %v", calls, want)
+	}
+}
+
+func TestOnSyncTellsOfRecordsOnly(t *testing.T) {
+	var mu sync.Mutex
+	var records, bytes int64
+	j, _ := open(t, t.TempDir(), wal.Options{SegmentBytes: 500, OnSync: func(s wal.Synced) {
+		mu.Lock()
+		defer mu.Unlock()
+		if s.Records == 0 {
+			t.Errorf("%+v", s)
+		}
+		records, bytes = records+int64(s.Records), bytes+s.Bytes
+	}})
+	appendAll(t, j, payloads(40, 60))
+	end := j.End()
+	j.Close()
+	if records != 40 || bytes != int64(end) {
+		t.Errorf("told of %d records and %d of %d bytes", records, bytes, end)
+	}
+}
+
+func TestClosingAgainReturnsTheSame(t *testing.T) {
+	fsys := &faultFS{FS: wal.OS}
+	j, _ := open(t, t.TempDir(), wal.Options{FS: fsys})
+	fsys.set(func(string, string) error { return errDisk })
+	if _, err := j.Append(t.Context(), []byte("{}")); !errors.Is(err, errDisk) {
+		t.Fatal(err)
+	}
+	first, second := j.Close(), j.Close()
+	if !errors.Is(first, errDisk) || first != second {
+		t.Fatalf("first %v, then %v", first, second)
+	}
+}
+
+func TestOffsetsEndWhereSignedIntegersDo(t *testing.T) {
+	t.Parallel()
+	for _, base := range []uint64{1<<63 - 150, 1<<63 - 1, 1 << 63, 1<<64 - 60} {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%016x.wal", base)), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		j, _ := open(t, dir, at(wal.Offset(base)))
+		var err error
+		for range 4 {
+			var off wal.Offset
+			if off, err = j.Append(t.Context(), []byte("{}")); err == nil && uint64(off) > 1<<63-1 {
+				t.Errorf("base %d: appended at %d", base, off)
+			}
+		}
+		if !errors.Is(err, wal.ErrFailed) || !strings.Contains(err.Error(), "full") {
+			t.Errorf("base %d: %v", base, err)
+		}
+	}
+	dir := t.TempDir()
+	j, _ := open(t, dir, wal.Options{Preallocate: math.MaxInt64}) // as much as is allowed
+	appendOne(t, j, "{}")
+	if st, err := os.Stat(filepath.Join(dir, firstSegment)); err != nil || st.Size() > 128<<20 {
+		t.Errorf("%d bytes written ahead, %v", st.Size(), err)
+	}
+	j.Close()
+	for _, off := range []wal.Offset{1 << 62, 1<<63 - 1, 1 << 63, math.MaxUint64} {
+		r, err := wal.OpenReader(dir, off, wal.Options{})
+		if err == nil {
+			_, err = r.Next(t.Context())
+			r.Close()
+		}
+		if !errors.Is(err, wal.ErrRewound) {
+			t.Errorf("a reader from %d: %v", off, err)
+		}
 	}
 }

@@ -68,3 +68,16 @@ func forgeHash(off wal.Offset, hash [32]byte, payload []byte) []byte {
 	rec = binary.LittleEndian.AppendUint32(rec, crc32.Checksum(seed, crc32.MakeTable(crc32.Castagnoli)))
 	return append(append(rec, hash[:]...), payload...)
 }
+
+func appendBatch(t testing.TB, j *wal.Journal, all []string) []wal.Offset {
+	t.Helper()
+	var batch [][]byte
+	for _, p := range all {
+		batch = append(batch, []byte(p))
+	}
+	offs, err := j.AppendBatch(context.Background(), batch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return offs
+}

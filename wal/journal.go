@@ -37,6 +37,9 @@ type Journal struct {
 	wake  chan struct{} // holds one token when the committer has something to look at
 	ready chan struct{} // closed when Open has recovered the log, or failed to
 	done  chan struct{} // closed when the committer has ended
+	// recovered is whether Open has succeeded; set before ready is closed and not changed after. One that
+	// has failed is nobody's writer, though it may be found for a moment still.
+	recovered bool
 
 	// synced is the offset below which everything is durable. Only Open and the committer move it, after
 	// a sync; records are shown to readers in this process only below it.
@@ -105,10 +108,10 @@ func (j *Journal) open() (report Recovery, err error) {
 	// recovery has seen to it.
 	err = register(j)
 	defer func() {
+		j.recovered = err == nil
 		close(j.ready)
 		if err != nil {
 			unregister(j)
-			j.tell()
 			if j.active != nil {
 				j.active.Close()
 			}
@@ -410,6 +413,21 @@ func unregister(j *Journal) {
 			writers.version.Add(1)
 		}
 	}
+}
+
+// syncedIn returns up to where the journal that this process has open in dir, if any, has synced. One that
+// is being opened is waited for.
+func syncedIn(fsys FS, dir string) (synced Offset, open bool, err error) {
+	canonical, err := fsys.Canonical(dir)
+	if err != nil {
+		return 0, false, err
+	}
+	w := writerOf(fsys, canonical)
+	if w == nil {
+		return 0, false, nil
+	}
+	<-w.ready
+	return w.Synced(), w.recovered, nil
 }
 
 // writerOf returns the journal that this process has open in dir, or nil.

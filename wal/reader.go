@@ -26,9 +26,11 @@ type Reader struct {
 	s *scanner
 	// whole: s sees all that its file will ever have.
 	whole bool
-	// quiet is the length that the file had when there was nothing but zeros behind pos: while it stays
-	// and pos begins with a zero, nothing has come. 0 is not known.
+	// quiet is the length that the file had when there was nothing but zeros from pos to its end: while it
+	// stays and zeros stand at pos, nothing has come. 0 is not known. looks is 0 when that was seen at this
+	// very pos; else records came since, and it counts down to the next time that all of it is looked at.
 	quiet int64
+	looks int
 	// last is the record returned last, without its payload, and where it lies: while it is still there,
 	// the log has not been cut below pos.
 	last Record
@@ -104,10 +106,14 @@ func (r *Reader) Next(ctx context.Context) (Record, error) {
 			case <-ctx.Done():
 				return Record{}, ctx.Err()
 			}
-			// Taken before the look, so that a sync in between is not missed.
-			r.writer.watch.Lock()
-			changed = r.writer.changed
-			r.writer.watch.Unlock()
+			if r.writer.recovered {
+				// Taken before the look, so that a sync in between is not missed.
+				r.writer.watch.Lock()
+				changed = r.writer.changed
+				r.writer.watch.Unlock()
+			} else {
+				r.writer = nil
+			}
 		}
 		from, last := r.pos, r.last
 		rec, err := r.read()
@@ -150,6 +156,8 @@ func (r *Reader) Next(ctx context.Context) (Record, error) {
 const (
 	pollLeast = 2 * time.Millisecond
 	pollMost  = 100 * time.Millisecond
+	// shortLooks is how often a short look at the end is good enough before the long one.
+	shortLooks = 50
 )
 
 // lookUpWriter finds the journal that this process has open in the folder, if any.
@@ -248,19 +256,27 @@ func (r *Reader) read() (Record, error) {
 
 // stillQuiet is a short look at the end of the data in another process's journal, so that waiting there
 // costs a few bytes and not each time the zeros that are written ahead. A rotation would have cut those.
+//
+// Only the long look tells zeros in the place of a record from the end: it comes as soon as the file's
+// length changes, or nothing has for a while.
 func (r *Reader) stillQuiet() (bool, error) {
-	if r.quiet == 0 || r.writer != nil {
+	if r.quiet == 0 || r.writer != nil || !allZero(r.s.buffered(headerSize)) {
 		return false, nil
 	}
 	size, err := r.s.f.Size()
-	if err != nil || size != r.quiet {
+	if err != nil {
 		return false, err
+	}
+	if r.looks--; r.looks == 0 || size != r.quiet || size <= r.s.pos {
+		r.quiet = 0
+		return false, nil
 	}
 	head := make([]byte, min(headerSize, size-r.s.pos))
 	if n, err := r.s.f.ReadAt(head, r.s.pos); n < len(head) && !errors.Is(err, io.EOF) {
 		return false, err
 	}
 	if !allZero(head) {
+		r.s.forget(shortAhead)
 		return false, nil
 	}
 	return true, r.behind(r.s.base + Offset(size))
@@ -274,7 +290,7 @@ func (r *Reader) take(rec Record) (isOwn bool, err error) {
 		}
 	}
 	r.s.skip(rec)
-	r.pos, r.quiet = rec.Next, 0
+	r.pos, r.looks = rec.Next, shortLooks
 	r.last = Record{Offset: rec.Offset, Next: rec.Next, Hash: rec.Hash}
 	return isOwn, nil
 }
@@ -326,7 +342,7 @@ func (r *Reader) atEnd(what scanned, reason string) (moved bool, err error) {
 	synced := r.writer != nil // and pos lies below what it has synced, or read would not be here
 	if !sealed && what == foundEnd && !synced {
 		if r.s.size > r.s.pos {
-			r.quiet = r.s.size
+			r.quiet, r.looks = r.s.size, 0
 		}
 		return false, r.behind(r.s.base + Offset(r.s.size))
 	}

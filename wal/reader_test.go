@@ -6,8 +6,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/auditsql/auditsql/wal"
@@ -20,6 +22,7 @@ type otherFS struct{ wal.FS }
 func other(follow bool) wal.Options { return wal.Options{FS: otherFS{wal.OS}, Follow: follow} }
 
 func TestReadersFollowRotation(t *testing.T) {
+	t.Parallel()
 	for name, o := range map[string]wal.Options{"same process": {Follow: true}, "other process": other(true)} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -166,6 +169,7 @@ func TestAReaderBehindTheEndIsRewound(t *testing.T) {
 }
 
 func TestTrimmingLeavesALogWithoutAHole(t *testing.T) {
+	t.Parallel()
 	for _, archived := range []bool{false, true} {
 		dir := t.TempDir()
 		o := wal.Options{SegmentBytes: 500}
@@ -228,6 +232,7 @@ func TestTrimmingLeavesALogWithoutAHole(t *testing.T) {
 }
 
 func TestCopyIsAJournal(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	j, _ := open(t, dir, wal.Options{SegmentBytes: 3000})
 	want := payloads(100, 90)
@@ -300,5 +305,316 @@ func TestAnUnknownKindStops(t *testing.T) {
 	}
 	if rep, err := wal.Verify(dir, wal.Options{}, nil); err != nil || rep.Fillers != 1 || rep.FillBytes != 45 || len(rep.Damage) > 0 {
 		t.Fatalf("%+v, %v", rep, err)
+	}
+}
+
+// tellingContext tells when somebody is about to wait for it.
+type tellingContext struct {
+	context.Context
+	once    sync.Once
+	waiting chan struct{}
+}
+
+func (c *tellingContext) Done() <-chan struct{} {
+	c.once.Do(func() { close(c.waiting) })
+	return c.Context.Done()
+}
+
+// A follower that waits while the journal is being opened in its process is let go when that fails, is not
+// shown an empty log then, and finds the writer that comes later.
+func TestAFollowerOutlivesAFailedOpen(t *testing.T) {
+	dir := t.TempDir()
+	j, _ := open(t, dir, wal.Options{})
+	appendOne(t, j, "{1}")
+	j.Close()
+	r, err := wal.OpenReader(dir, 0, wal.Options{Follow: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	type next struct {
+		rec wal.Record
+		err error
+	}
+	got := make(chan next)
+	verified := make(chan wal.Report)
+	errCursor := errors.New("no cursor")
+	ctx := &tellingContext{Context: t.Context(), waiting: make(chan struct{})}
+	_, _, err = wal.Open(dir, wal.Options{Cursor: func() (wal.Offset, error) {
+		go func() {
+			rec, err := r.Next(ctx)
+			got <- next{rec, err}
+			rec, err = r.Next(ctx)
+			got <- next{rec, err}
+		}()
+		go func() {
+			rep, err := wal.Verify(dir, wal.Options{}, nil)
+			if err != nil {
+				t.Error(err)
+			}
+			verified <- rep
+		}()
+		<-ctx.waiting
+		return 0, errCursor
+	}})
+	if !errors.Is(err, errCursor) {
+		t.Fatal(err)
+	}
+	if n := <-got; n.err != nil || string(n.rec.Payload) != "{1}" {
+		t.Fatalf("after the failed opening: %q, %v", n.rec.Payload, n.err)
+	}
+	if rep := <-verified; rep.Records != 1 || rep.End != 43 {
+		t.Fatalf("after the failed opening: %+v", rep)
+	}
+	j, _ = open(t, dir, wal.Options{})
+	appendOne(t, j, "{2}")
+	if n := <-got; n.err != nil || string(n.rec.Payload) != "{2}" {
+		t.Fatalf("after the next opening: %q, %v", n.rec.Payload, n.err)
+	}
+}
+
+// Whoever comes while the journal is being opened waits for it, and is not told that there is nothing.
+func TestWhileTheJournalIsBeingOpenedNobodyIsToldThatItIsEmpty(t *testing.T) {
+	dir := t.TempDir()
+	j, _ := open(t, dir, wal.Options{})
+	appendAll(t, j, payloads(60, 60))
+	j.Close()
+	type result struct {
+		err error
+		rep wal.Report
+	}
+	got := make(chan result, 2)
+	open(t, dir, wal.Options{Cursor: func() (wal.Offset, error) {
+		// Both find the journal registered, whose recovery has not begun, and which waits for neither.
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		r, err := wal.OpenReader(dir, 0, wal.Options{})
+		if err != nil {
+			return 0, err
+		}
+		if _, err := r.Next(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+		go func() {
+			defer r.Close()
+			_, err := r.Next(t.Context())
+			got <- result{err: err, rep: wal.Report{Records: 60}}
+		}()
+		go func() {
+			rep, err := wal.Verify(dir, wal.Options{}, nil)
+			got <- result{err, rep}
+		}()
+		return 0, nil
+	}})
+	for range 2 {
+		if g := <-got; g.err != nil || g.rep.Records != 60 {
+			t.Errorf("%+v", g)
+		}
+	}
+}
+
+// A reader that has found no writer in its process reads the file as it is. When one has come meanwhile, that
+// may show a record whose sync is still under way.
+func TestAReaderSeesNothingUnsyncedWhenAWriterAppearsUnderIt(t *testing.T) {
+	dir := t.TempDir()
+	fsys := &faultFS{FS: wal.OS}
+	j, _ := open(t, dir, wal.Options{FS: fsys})
+	appendOne(t, j, "{}")
+	j.Close()
+	r, err := wal.OpenReader(dir, 42, wal.Options{FS: fsys})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	entered, leave := make(chan bool), make(chan bool)
+	var ticket *wal.Ticket
+	fsys.set(func(op, _ string) error {
+		if op != "open" { // the reader has looked for a writer, and now opens the segment
+			return nil
+		}
+		fsys.set(nil)
+		j, _, err := wal.Open(dir, wal.Options{FS: fsys})
+		if err != nil {
+			return err
+		}
+		t.Cleanup(func() { j.Close() })
+		entered, leave = holdSync(fsys)
+		ticket, err = j.Start(context.Background(), [][]byte{[]byte("{unsynced}")})
+		<-entered
+		return err
+	})
+	rec, err := r.Next(t.Context())
+	close(leave)
+	if err != io.EOF {
+		t.Fatalf("while its sync is under way: %q, %v", rec.Payload, err)
+	}
+	if _, err := ticket.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if rec, err := r.Next(t.Context()); err != nil || string(rec.Payload) != "{unsynced}" {
+		t.Fatalf("after it: %q, %v", rec.Payload, err)
+	}
+}
+
+// Close finishes what the journal has taken, and who follows gets that before being told of the end.
+func TestTheLastAcknowledgementsReachFollowersBeforeTheEnd(t *testing.T) {
+	dir := t.TempDir()
+	fsys := &faultFS{FS: wal.OS}
+	j, _ := open(t, dir, wal.Options{FS: fsys})
+	entered, leave := holdSync(fsys)
+	ticket, err := j.Start(t.Context(), [][]byte{[]byte("{1}")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-entered
+	r, err := wal.OpenReader(dir, 0, wal.Options{FS: fsys, Follow: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	closed := make(chan error, 1)
+	go func() { closed <- j.Close() }()
+	for !errors.Is(j.Err(), wal.ErrClosed) {
+		runtime.Gosched()
+	}
+	type outcome struct {
+		rec wal.Record
+		err error
+	}
+	followed, waited := make(chan outcome, 1), make(chan error, 1)
+	go func() {
+		rec, err := r.Next(t.Context())
+		followed <- outcome{rec, err}
+	}()
+	go func() { waited <- j.Wait(t.Context(), 43) }()
+	// Both may be asked before or after the sync; neither may say that it is over.
+	runtime.Gosched()
+	close(leave)
+	if o := <-followed; o.err != nil || string(o.rec.Payload) != "{1}" {
+		t.Errorf("the follower got %q, %v", o.rec.Payload, o.err)
+	}
+	if err := <-waited; err != nil {
+		t.Errorf("Wait: %v", err)
+	}
+	if _, err := ticket.Wait(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+	if err := j.Wait(t.Context(), 44); !errors.Is(err, wal.ErrClosed) {
+		t.Errorf("Wait for more: %v", err)
+	}
+}
+
+// A reader in another process looks for new records ten times a second and more, and the zeros ahead of the
+// data are many.
+func TestWaitingInAnotherProcessReadsLittle(t *testing.T) {
+	t.Parallel()
+	const polls = 20
+	for _, ahead := range []int64{0, 8 << 20} {
+		dir := t.TempDir()
+		j, _ := open(t, dir, wal.Options{Preallocate: ahead})
+		appendOne(t, j, "{}")
+		fsys := &faultFS{FS: wal.OS}
+		r, err := wal.OpenReader(dir, 0, wal.Options{FS: fsys})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		if _, err := r.Next(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if _, err := r.Next(t.Context()); err != io.EOF { // finds the end of the data
+				t.Fatal(err)
+			}
+			fsys.read.Store(0)
+			for range polls {
+				if _, err := r.Next(t.Context()); err != io.EOF {
+					t.Fatal(err)
+				}
+			}
+			if n := fsys.read.Load(); n > polls*200 {
+				t.Errorf("with %d bytes ahead: %d looks at the end of the data read %d bytes", ahead, polls, n)
+			}
+			fsys.read.Store(0)
+			for range polls {
+				appendOne(t, j, "{}")
+				if _, err := r.Next(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := r.Next(t.Context()); err != io.EOF {
+					t.Fatal(err)
+				}
+			}
+			if n := fsys.read.Load(); n > polls*10_000 {
+				t.Errorf("with %d bytes ahead: following %d records read %d bytes", ahead, polls, n)
+			}
+		}
+	}
+}
+
+// Where a short look at the end is good enough, a long one comes too: zeros where a record was synced are
+// damage, and a follower must not take them for the end for ever.
+func TestAWaitingReaderFindsZerosInThePlaceOfRecords(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	j, _ := open(t, dir, wal.Options{Preallocate: 4 << 20})
+	appendOne(t, j, "{}")
+	r, err := wal.OpenReader(dir, 0, other(false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	next := func() error {
+		_, err := r.Next(t.Context())
+		return err
+	}
+	if err := next(); err != nil {
+		t.Fatal(err)
+	}
+	if err := next(); err != io.EOF {
+		t.Fatal(err)
+	}
+	offs := appendAll(t, j, payloads(100, 2000)) // with marks
+	if err := overwrite(filepath.Join(dir, firstSegment), int64(offs[50]), make([]byte, 60)); err != nil {
+		t.Fatal(err)
+	}
+	for range 50 {
+		if err := next(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var corrupt *wal.CorruptError
+	for looks := 0; !errors.As(err, &corrupt); looks++ {
+		if err = next(); looks > 100 || err == nil {
+			t.Fatalf("after %d looks: %v", looks, err)
+		}
+	}
+	if corrupt.Offset != offs[50] {
+		t.Fatal(err)
+	}
+}
+
+// The file's length says nothing when the data ends just where the zeros did, and the next segment begins.
+func TestAWaitingReaderFollowsRotationOutOfAFullFile(t *testing.T) {
+	dir := t.TempDir()
+	j, _ := open(t, dir, wal.Options{SegmentBytes: 1000})
+	r, err := wal.OpenReader(dir, 0, other(false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for i, p := range payloads(35, 60) { // 100 bytes each, so that ten fill a segment to the byte
+		appendOne(t, j, p)
+		if rec, err := r.Next(t.Context()); err != nil || string(rec.Payload) != p {
+			t.Fatalf("record %d: %q, %v", i, rec.Payload, err)
+		}
+		for range 3 {
+			if _, err := r.Next(t.Context()); err != io.EOF {
+				t.Fatalf("after record %d: %v", i, err)
+			}
+		}
 	}
 }

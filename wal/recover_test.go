@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/auditsql/auditsql/internal/walspec"
 	"github.com/auditsql/auditsql/wal"
 )
 
@@ -65,6 +67,7 @@ func at(cursor wal.Offset) wal.Options {
 }
 
 func TestWhatWasAppendedIsReadAfterEveryKindOfEnd(t *testing.T) {
+	t.Parallel()
 	for _, size := range []int64{0, 300, 4096} {
 		t.Run(fmt.Sprint("segments of ", size), func(t *testing.T) {
 			dir := t.TempDir()
@@ -169,6 +172,7 @@ func TestTornTailIsQuarantinedAndCut(t *testing.T) {
 
 // A mark tells that what lies below its offset was synced: hurt there is no torn tail.
 func TestDamageBelowAMarkIsRefused(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	j, _ := open(t, dir, wal.Options{})
 	offs := appendAll(t, j, payloads(100, 2000)) // marks after every 64 KiB
@@ -213,6 +217,7 @@ func TestDamageBelowAMarkIsRefused(t *testing.T) {
 }
 
 func TestDamageInASealedSegmentIsRefused(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	j, _ := open(t, dir, wal.Options{SegmentBytes: 1000})
 	offs := appendAll(t, j, payloads(60, 60))
@@ -380,5 +385,159 @@ func TestAppendWhoseContextEndsIsOpen(t *testing.T) {
 	}
 	if got := readAll(t, dir, 0, wal.Options{FS: fsys}); len(got) != 1 {
 		t.Fatalf("got %q", got)
+	}
+}
+
+// What SQLite has is not needed: a disk that cannot even open it stops nobody.
+func TestFilesBelowTheCursorAreNotTouched(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	j, _ := open(t, dir, wal.Options{SegmentBytes: 1000})
+	offs := appendAll(t, j, payloads(60, 60))
+	segs := j.Segments()
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	o := at(offs[55])
+	o.FS = &faultFS{FS: wal.OS, before: func(op, name string) error {
+		for _, seg := range segs {
+			if name == seg.Path && seg.Base+wal.Offset(seg.Size) <= offs[55] {
+				return fmt.Errorf("%s %s: %w", op, name, errDisk)
+			}
+		}
+		return nil
+	}}
+	j, rec := open(t, dir, o)
+	if rec.Records != 5 || rec.End != segs[len(segs)-1].Base+wal.Offset(segs[len(segs)-1].Size) {
+		t.Fatalf("%+v", rec)
+	}
+	if got := j.Segments(); !slices.Equal(got, segs) {
+		t.Fatalf("segments: %+v, want %+v", got, segs)
+	}
+	appendOne(t, j, "{}")
+}
+
+// calls returns what opening does to the files, in order.
+func calls(t *testing.T, dir string, o wal.Options) (all []string) {
+	t.Helper()
+	o.FS = &faultFS{FS: wal.OS, before: func(op, name string) error {
+		if op != "open" && op != "list" {
+			all = append(all, op+" "+filepath.Base(name))
+		}
+		return nil
+	}}
+	j, _ := open(t, dir, o)
+	end := len(all)
+	j.Close()
+	return all[:end]
+}
+
+// A failed sync may have forgotten the name of the segment that was made last, and the next sync of the
+// folder may find nothing to write: only changing the folder anew makes it.
+func TestAnEmptyLastSegmentIsMadeAnew(t *testing.T) {
+	dir := t.TempDir()
+	fsys := &faultFS{FS: wal.OS}
+	j, _ := open(t, dir, wal.Options{FS: fsys, SegmentBytes: 100})
+	appendAll(t, j, payloads(1, 200))
+	fsys.set(func(op, _ string) error {
+		if op == "syncdir" {
+			return errDisk
+		}
+		return nil
+	})
+	if _, err := j.Append(t.Context(), []byte("{}")); !errors.Is(err, errDisk) {
+		t.Fatal(err)
+	}
+	last := walspec.Name(uint64(j.Synced()))
+	j.Close()
+	// One that died in the middle of this left its own try behind.
+	writeFile(t, filepath.Join(dir, last+".part"), []byte("half"))
+	got := strings.Join(calls(t, dir, wal.Options{}), ", ")
+	part := last + ".part"
+	if want := fmt.Sprintf("remove %s, create %s, sync %s, rename %s, syncdir %s", part, part, part, part, filepath.Base(dir)); !strings.HasPrefix(got, want) {
+		t.Fatalf("opening did: %s\nwant first: %s", got, want)
+	}
+	if _, err := os.Stat(filepath.Join(dir, part)); !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	if got := specRead(t, dir); len(got.Segments) != 2 || got.Segments[1].Size != 0 {
+		t.Fatalf("segments: %+v", got.Segments)
+	}
+}
+
+// That a file reads as cut does not mean that the cut was synced: the process may have died before, or the
+// sync have failed.
+func TestATruncationThatMayBeLostIsRepeated(t *testing.T) {
+	dir := t.TempDir()
+	fsys := &faultFS{FS: wal.OS}
+	j, _ := open(t, dir, wal.Options{FS: fsys})
+	appendOne(t, j, "{}")
+	fsys.set(func(op, _ string) error {
+		if op == "sync" {
+			return errDisk
+		}
+		return nil
+	})
+	if err := j.Close(); !errors.Is(err, errDisk) {
+		t.Fatal(err)
+	}
+	got := strings.Join(calls(t, dir, at(42)), ", ")
+	if want := fmt.Sprintf("truncate %s, truncate %[1]s, sync %[1]s", firstSegment); !strings.Contains(got, want) {
+		t.Fatalf("opening did: %s\nwant in it: %s", got, want)
+	}
+	if st, err := os.Stat(filepath.Join(dir, firstSegment)); err != nil || st.Size() != 42 {
+		t.Fatalf("%d bytes, %v", st.Size(), err)
+	}
+}
+
+// The folders may have been made by a process that died before it synced their names.
+func TestAFolderAboveThatCannotBeSyncedIsNoPlaceForAJournal(t *testing.T) {
+	top := t.TempDir()
+	dir := filepath.Join(top, "a", "b", "wal")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		err    error
+		refuse bool
+	}{
+		{errDisk, true},
+		{fs.ErrPermission, false}, // not one that we have made
+	} {
+		o := wal.Options{FS: &faultFS{FS: wal.OS, before: func(op, name string) error {
+			if op == "syncdir" && name == top {
+				return tc.err
+			}
+			return nil
+		}}}
+		j, _, err := wal.Open(dir, o)
+		if err == nil {
+			j.Close()
+		}
+		if refused := errors.Is(err, tc.err); refused != tc.refuse || !refused && err != nil {
+			t.Errorf("%v from the folder above: %v", tc.err, err)
+		}
+	}
+}
+
+func TestACursorInAHoleOfTheLogIsAGap(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	j, _ := open(t, dir, wal.Options{SegmentBytes: 1000})
+	offs := appendAll(t, j, payloads(60, 60))
+	segs := j.Segments()
+	j.Close()
+	if err := os.Truncate(segs[1].Path, 300); err != nil {
+		t.Fatal(err)
+	}
+	for _, off := range offs {
+		if off > segs[1].Base+300 && off < segs[2].Base {
+			if j, _, err := wal.Open(dir, at(off)); !errors.Is(err, wal.ErrGap) {
+				if err == nil {
+					j.Close()
+				}
+				t.Errorf("cursor %d, the segment's data ends at %d: %v", off, segs[1].Base+300, err)
+			}
+		}
 	}
 }

@@ -2,6 +2,7 @@ package wal_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,7 +20,7 @@ func TestBehindDamageTheFirstIntactRecordIsFound(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		var file []byte
 		for range rapid.IntRange(1, 12).Draw(rt, "pieces") {
-			payload := bytes.Repeat([]byte{'x'}, rapid.SampledFrom([]int{1, 2, 40, 255, 1000, 5000, 70_000}).Draw(rt, "length"))
+			payload := bytes.Repeat([]byte{'x'}, rapid.SampledFrom([]int{1, 2, 40, 255, 1000, 5000}).Draw(rt, "length"))
 			rec := walspec.Encode(uint64(len(file)), payload)
 			switch rapid.SampledFrom([]string{"record", "misplaced", "hash", "flip", "inside", "own", "kind", "cut", "random", "zeros", "numbers"}).Draw(rt, "piece") {
 			case "record":
@@ -55,6 +56,11 @@ func TestBehindDamageTheFirstIntactRecordIsFound(t *testing.T) {
 
 		var want []uint64
 		for at := 0; at < len(file); {
+			// Most bytes are told by the length, and saying why costs more than the rest.
+			if rest := file[at:]; len(rest) > 40 && int(binary.LittleEndian.Uint32(rest)) > len(rest)-40 {
+				at++
+				continue
+			}
 			payload, reason := walspec.Decode(uint64(at), file[at:])
 			if reason != "" {
 				at++

@@ -118,6 +118,7 @@ type scanner struct {
 
 	buf   []byte
 	bufAt int64 // position in the file of buf[0]
+	ahead int   // how much is read at a time; it doubles with each read up to readAhead
 
 	// For resync, from where it was first needed, and where in it was looked last; nil until then.
 	sums       *prefixes
@@ -133,20 +134,28 @@ const (
 	foundInvalid         // something that is no record
 )
 
-// readAhead is how much a scanner reads at a time.
-const readAhead = 256 << 10
+const (
+	// readAhead is how much a scanner reads at a time.
+	readAhead = 256 << 10
+	// shortAhead is the same where no more than a record or two are to be expected.
+	shortAhead = 4 << 10
+)
 
 func newScanner(f File, base Offset, at Offset) (*scanner, error) {
-	s := &scanner{f: f, base: base, pos: int64(at - base)}
+	s := &scanner{f: f, base: base, pos: int64(at - base), ahead: readAhead}
 	return s, s.refresh()
 }
 
 // refresh looks anew at a file that another goroutine or process may have written to.
 func (s *scanner) refresh() error {
 	size, err := s.f.Size()
-	s.size, s.buf, s.sums = size, s.buf[:0], nil
+	s.size, s.sums = size, nil
+	s.forget(s.ahead)
 	return err
 }
+
+// forget drops what was read ahead, and reads less of it from now on, for a while.
+func (s *scanner) forget(ahead int) { s.buf, s.ahead = s.buf[:0], ahead }
 
 func (s *scanner) offset() Offset { return s.base + Offset(s.pos) }
 
@@ -160,7 +169,8 @@ func (s *scanner) window(pos int64, n int) ([]byte, error) {
 	if pos >= s.bufAt && pos+int64(n) <= s.bufAt+int64(len(s.buf)) {
 		return s.buf[pos-s.bufAt:][:n], nil
 	}
-	want := int(min(int64(max(n, readAhead)), s.size-pos))
+	want := int(min(int64(max(n, s.ahead)), s.size-pos))
+	s.ahead = min(2*s.ahead, readAhead)
 	if cap(s.buf) < want {
 		s.buf = make([]byte, want)
 	}
@@ -175,6 +185,16 @@ func (s *scanner) window(pos int64, n int) ([]byte, error) {
 		return nil, fmt.Errorf("read at offset %d: %w", s.base+Offset(pos), err)
 	}
 	return s.buf[:min(n, got)], nil
+}
+
+// buffered returns up to n bytes at the scanner's position, as many of them as were read ahead.
+func (s *scanner) buffered(n int) []byte {
+	at := s.pos - s.bufAt
+	if at < 0 || at >= int64(len(s.buf)) {
+		return nil
+	}
+	b := s.buf[at:]
+	return b[:min(n, len(b))]
 }
 
 // peek looks at what begins at the scanner's position. The record's payload is valid until the next

@@ -80,14 +80,14 @@ func archive(fsys FS, seg Segment, dir string) error {
 	}
 	defer src.Close()
 	name := filepath.Join(dir, segmentName(seg.Base))
+	if err := checkArchived(fsys, src, seg.Size, name); err != nil {
+		return err
+	}
 	part := name + ".part"
 	if err := fsys.Remove(part); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	if err := copyFile(fsys, src, seg.Size, part); err != nil {
-		return err
-	}
-	if err := checkArchived(fsys, src, seg.Size, name); err != nil {
 		return err
 	}
 	if err := fsys.Rename(part, name); err != nil {

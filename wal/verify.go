@@ -33,17 +33,16 @@ type Report struct {
 func Verify(dir string, o Options, visit func(Record) error) (Report, error) {
 	o = o.withDefaults()
 	var rep Report
-	canonical, err := o.FS.Canonical(dir)
+	v := verifier{fs: o.FS, dir: dir, rep: &rep, visit: visit}
+	var err error
+	if v.limit, v.limited, err = syncedIn(o.FS, dir); err == nil {
+		err = v.walk()
+	}
 	if err != nil {
 		return rep, fmt.Errorf("verify journal: %w", err)
 	}
-	v := verifier{fs: o.FS, dir: dir, rep: &rep, visit: visit}
-	if w := writerOf(o.FS, canonical); w != nil {
-		<-w.ready
-		v.limited, v.limit = true, w.Synced()
-	}
-	if err := v.walk(); err != nil {
-		return rep, fmt.Errorf("verify journal: %w", err)
+	if v.limited && rep.End < v.limit && len(rep.Damage) == 0 {
+		v.damageIn(dir, rep.End, fmt.Sprintf("no segment is left from here on, and the writer has synced up to %d", v.limit))
 	}
 	return rep, nil
 }
@@ -116,7 +115,9 @@ func (v *verifier) segment(f File, seg Segment) (last bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	fresh := false // the bytes at s.pos were read after it was known whether the segment is sealed
+	// fresh: the bytes at s.pos were read after it was known whether the segment is sealed. Of one that is,
+	// all that is read from then on is.
+	fresh := seg.Sealed
 	for {
 		if v.limited && s.offset() >= v.limit {
 			return true, nil
@@ -130,7 +131,7 @@ func (v *verifier) segment(f File, seg Segment) (last bool, err error) {
 				return false, err
 			}
 			s.skip(rec)
-			fresh = false
+			fresh = seg.Sealed
 			continue
 		case !fresh:
 			if seg.Sealed, err = v.sealed(seg); err != nil {
@@ -207,8 +208,10 @@ func (v *verifier) invalid(s *scanner, seg Segment, reason string) (done bool, e
 	v.damageIn(seg.Path, s.offset(), reason)
 	next, ok, err := s.resync(at+1, s.size)
 	if err != nil || !ok {
-		// The rest is part of this damage: nothing in it can be told apart.
-		v.rep.End = max(v.rep.End, s.base+Offset(s.size))
+		if seg.Sealed {
+			// The rest is part of this damage: nothing in it can be told apart.
+			v.rep.End = max(v.rep.End, s.base+Offset(s.size))
+		}
 		return true, err
 	}
 	s.pos = next

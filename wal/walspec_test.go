@@ -176,15 +176,16 @@ func TestTheSecondReadingsJournalsAreRead(t *testing.T) {
 		{records: 40},
 		{records: 40, marks: true, Options: walspec.Options{Zeros: 1}},
 		{records: 40, fillers: true, Options: walspec.Options{Zeros: 39}},
-		{records: 40, marks: true, fillers: true, Options: walspec.Options{Zeros: 1 << 20}},
-		{records: 40, marks: true, Options: walspec.Options{SegmentBytes: 1}},
-		{records: 40, Options: walspec.Options{SegmentBytes: 1, Zeros: 40}},
+		{records: 20, marks: true, fillers: true, Options: walspec.Options{Zeros: 300 << 10}},
+		{records: 15, marks: true, Options: walspec.Options{SegmentBytes: 1}},
+		{records: 15, Options: walspec.Options{SegmentBytes: 1, Zeros: 40}},
 		{records: 40, marks: true, fillers: true, Options: walspec.Options{SegmentBytes: 500, Zeros: 4096}},
 		{records: 40, fillers: true, Options: walspec.Options{SegmentBytes: 2000}},
 		// A journal whose beginning was trimmed.
 		{records: 40, marks: true, Options: walspec.Options{SegmentBytes: 700, Base: 0x123456789a, Zeros: 41}},
 	} {
 		t.Run(fmt.Sprintf("%+v", l), func(t *testing.T) {
+			t.Parallel()
 			dir := t.TempDir()
 			want := lay(t, dir, l)
 			wantVerified(t, dir, want)
@@ -320,6 +321,7 @@ func TestTheSecondReadingReadsEveryKindOfJournal(t *testing.T) {
 		for _, segmentBytes := range []int64{1, 1000, 50_000, 64 << 20} {
 			for _, ahead := range []int64{-1, 5000} {
 				t.Run(fmt.Sprintf("%s, segments of %d, %d ahead", level.name, segmentBytes, ahead), func(t *testing.T) {
+					t.Parallel() // they wait for the disk
 					testWritten(t, wal.Options{Durability: level.durability, SegmentBytes: segmentBytes, Preallocate: ahead})
 				})
 			}
@@ -337,7 +339,7 @@ func testWritten(t *testing.T, o wal.Options) {
 	var wg sync.WaitGroup
 	for w := range 4 {
 		wg.Go(func() {
-			for i := range 8 {
+			for i := range 6 {
 				var batch [][]byte
 				for n := range 1 + (i+w)%4 {
 					batch = append(batch, fmt.Appendf(nil, `{"w":%d,"i":%d,"n":%d,"x":"%s"}`, w, i, n, strings.Repeat("x", (w+i*n)*997%5000)))
@@ -399,6 +401,7 @@ func wantMarksApart(t *testing.T, j *walspec.Journal) {
 // TestMarksStandWhereTheyAreDue appends one record after another, so that it is known what was durable
 // in front of each.
 func TestMarksStandWhereTheyAreDue(t *testing.T) {
+	t.Parallel()
 	for _, o := range []wal.Options{
 		{},
 		{Durability: wal.SyncEach, SegmentBytes: 100_000},
@@ -432,6 +435,7 @@ func TestMarksStandWhereTheyAreDue(t *testing.T) {
 }
 
 func TestPayloadsAtTheLimits(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	j, _ := open(t, dir, wal.Options{})
 	largest := bytes.Repeat([]byte{0x20}, 16<<20)
@@ -454,6 +458,7 @@ func TestPayloadsAtTheLimits(t *testing.T) {
 // TestBothReadingsJudgeFaultsAlike flips a byte of a journal, cuts a file short or takes one away, and
 // holds the reader, Verify and Open against what the format's description says of that.
 func TestBothReadingsJudgeFaultsAlike(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		dir := t.TempDir()
 		j := lay(rt, dir, layout{
@@ -491,7 +496,8 @@ func TestBothReadingsJudgeFaultsAlike(t *testing.T) {
 // TestEveryRecordOfASegmentIsVouchedForOrNot hurts each record of a segment with marks in it, under every
 // cursor: the last mark says which of them had been synced, to the byte.
 func TestEveryRecordOfASegmentIsVouchedForOrNot(t *testing.T) {
-	l := layout{records: 14, marks: true, Options: walspec.Options{Zeros: 50}}
+	t.Parallel()
+	l := layout{records: 11, marks: true, Options: walspec.Options{Zeros: 50}}
 	intact := lay(t, t.TempDir(), l)
 	for _, hurt := range intact.Records {
 		for _, at := range intact.Records {
@@ -505,6 +511,7 @@ func TestEveryRecordOfASegmentIsVouchedForOrNot(t *testing.T) {
 // TestACursorBelongsBetweenRecords opens a journal, which has zeros behind its data, at every kind of
 // offset that it cannot have given.
 func TestACursorBelongsBetweenRecords(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	j := lay(t, dir, layout{records: 12, marks: true, Options: walspec.Options{SegmentBytes: 300, Zeros: 50}})
 	isCorrupt := func(err error) bool {
@@ -527,6 +534,7 @@ func TestACursorBelongsBetweenRecords(t *testing.T) {
 // TestTheSameRecordsMakeTheSameFiles compares whole folders, byte for byte: where no mark is due, nothing
 // is left to choose.
 func TestTheSameRecordsMakeTheSameFiles(t *testing.T) {
+	t.Parallel()
 	// Records of 100 bytes, so that segments get full to the byte, and just not.
 	for _, segmentBytes := range []int64{1, 99, 100, 101, 199, 200, 201, 1000, 1 << 20} {
 		for _, atOnce := range []int{1, 3, 20} {

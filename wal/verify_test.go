@@ -1,0 +1,169 @@
+package wal_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/auditsql/auditsql/wal"
+)
+
+// The writer in this process knows what it has synced; what of that is gone is damage, whatever the end of the
+// files looks like.
+func TestSyncedRecordsThatAreGoneAreTold(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		do   func(segs []wal.Segment, off wal.Offset) error
+	}{
+		{"zeroed", func(segs []wal.Segment, off wal.Offset) error {
+			return overwrite(segs[2].Path, int64(off-segs[2].Base), make([]byte, segs[2].Base+wal.Offset(segs[2].Size)-off))
+		}},
+		{"cut", func(segs []wal.Segment, off wal.Offset) error {
+			return os.Truncate(segs[2].Path, int64(off-segs[2].Base))
+		}},
+		{"hurt", func(segs []wal.Segment, off wal.Offset) error {
+			return overwrite(segs[2].Path, int64(off-segs[2].Base)+50, []byte{0})
+		}},
+		{"the active segment deleted", func(segs []wal.Segment, _ wal.Offset) error { return os.Remove(segs[2].Path) }},
+		{"all deleted", func(segs []wal.Segment, _ wal.Offset) error {
+			var err error
+			for _, seg := range segs {
+				err = errors.Join(err, os.Remove(seg.Path))
+			}
+			return err
+		}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			dir := t.TempDir()
+			j, _ := open(t, dir, wal.Options{SegmentBytes: 1000})
+			offs := appendAll(t, j, payloads(27, 60))
+			segs := j.Segments()
+			if len(segs) != 3 {
+				t.Fatalf("segments: %+v", segs)
+			}
+			if err := tc.do(segs, offs[24]); err != nil {
+				t.Fatal(err)
+			}
+			want := map[string]wal.Offset{"all deleted": 0, "the active segment deleted": segs[2].Base}
+			off, ok := want[tc.name]
+			if !ok {
+				off = offs[24]
+			}
+			rep, err := wal.Verify(dir, wal.Options{}, nil)
+			if err != nil || len(rep.Damage) != 1 || rep.Damage[0].Offset != off || rep.Torn != nil {
+				t.Errorf("Verify: %+v, %v, want damage at %d", rep, err, off)
+			}
+			var corrupt *wal.CorruptError
+			if c, err := wal.Copy(dir, t.TempDir(), wal.Options{}); !errors.As(err, &corrupt) || corrupt.Offset != off {
+				t.Errorf("Copy: %+v, %v, want damage at %d", c, err, off)
+			}
+		})
+	}
+}
+
+// Without the writer only marks tell.
+func TestACopyDoesNotEndBelowAMark(t *testing.T) {
+	dir := t.TempDir()
+	j, _ := open(t, dir, wal.Options{})
+	offs := appendBatch(t, j, payloads(100, 2000))
+	appendOne(t, j, "{with a mark in front of it}")
+	for i, hurt := range []wal.Offset{offs[10], j.Synced() - 1} {
+		left := crash(t, dir)
+		edit(t, filepath.Join(left, firstSegment), flip(int(hurt)+60-60*i))
+		c, err := wal.Copy(left, t.TempDir(), wal.Options{})
+		var corrupt *wal.CorruptError
+		if below := errors.As(err, &corrupt); below != (i == 0) || below && corrupt.Offset != offs[10] {
+			t.Errorf("hurt at %d: %+v, %v", hurt, c, err)
+		}
+	}
+}
+
+func overwrite(name string, at int64, b []byte) error {
+	f, err := os.OpenFile(name, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(b, at)
+	return errors.Join(err, f.Close())
+}
+
+// Segments that a writer takes away in the middle of the walk are no damage.
+func TestVerifyBesideAWriterThatTrims(t *testing.T) {
+	t.Parallel()
+	for name, o := range map[string]wal.Options{"same process": {}, "other process": other(false)} {
+		for _, upTo := range []int{1, 3, -1} {
+			t.Run(fmt.Sprint(name, " ", upTo), func(t *testing.T) {
+				dir := t.TempDir()
+				j, _ := open(t, dir, wal.Options{SegmentBytes: 500})
+				appendAll(t, j, payloads(40, 60))
+				segs := j.Segments()
+				if upTo < 0 {
+					upTo = len(segs) - 1
+				}
+				n := 0
+				rep, err := wal.Verify(dir, o, func(wal.Record) error {
+					if n++; n == 2 {
+						return j.RemoveBefore(segs[upTo].Base)
+					}
+					return nil
+				})
+				if err != nil || len(rep.Damage) > 0 || rep.Torn != nil || rep.End != j.End() || rep.Records != n {
+					t.Fatalf("%+v, %v; the log ends at %d", rep, err, j.End())
+				}
+			})
+		}
+	}
+}
+
+// A folder or a name that leads nowhere in a segment's place is one error, the same again, and neither a loop
+// nor the end of the log.
+func TestWhatIsNoFileIsAnError(t *testing.T) {
+	for name, make := range notFiles {
+		t.Run(name, func(t *testing.T) {
+			for _, where := range []string{firstSegment, "000000000000002a.wal"} {
+				dir := t.TempDir()
+				if where != firstSegment {
+					j, _ := open(t, dir, wal.Options{})
+					appendOne(t, j, "{}")
+					j.Close()
+				}
+				if err := make(filepath.Join(dir, where)); err != nil {
+					t.Skip(err)
+				}
+				j, _, err := wal.Open(dir, wal.Options{})
+				if err == nil {
+					j.Close()
+					t.Errorf("%s: opened", where)
+				}
+				if _, err := wal.Verify(dir, wal.Options{}, nil); err == nil {
+					t.Errorf("%s: Verify is content", where)
+				}
+				if _, err := wal.Copy(dir, t.TempDir(), wal.Options{}); err == nil {
+					t.Errorf("%s: Copy is content", where)
+				}
+				r, err := wal.OpenReader(dir, 0, wal.Options{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if where != firstSegment {
+					if _, err := r.Next(t.Context()); err != nil {
+						t.Error(err)
+					}
+				}
+				_, first := r.Next(t.Context())
+				_, second := r.Next(t.Context())
+				if first == nil || second == nil || first.Error() != second.Error() {
+					t.Errorf("%s: a reader gets %v, then %v", where, first, second)
+				}
+				r.Close()
+			}
+		})
+	}
+}
+
+var notFiles = map[string]func(name string) error{
+	"a folder":      func(name string) error { return os.Mkdir(name, 0o700) },
+	"a broken link": func(name string) error { return os.Symlink("nowhere", name) },
+}
