@@ -29,19 +29,22 @@ func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "auditsql",
 		Short: "An append-only record of what agents asked and why they were answered so",
-		Long: `auditsql keeps an append-only record of what agents asked, what they were answered and on which
-evidence, in a folder with a journal and an SQLite database, and answers questions about it.
+		Long: `auditsql keeps an append-only record of what agents asked, what they were
+answered and on which evidence, in a folder with a journal and an SQLite
+database, and answers questions about it.
 
 A first look:    auditsql demo
 A store:         auditsql init; auditsql import FILE.ndjson; auditsql recent
 
-Commands that read work beside a program that writes, and change nothing. Results are a table on a
-terminal and tab-separated lines elsewhere; -o json, ndjson, csv, table and plain choose.
+Commands that read work beside a program that writes, and change nothing.
+Results are a table on a terminal and tab-separated lines elsewhere; -o json,
+ndjson, csv, table and plain choose.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 5 damage found, 6 partly done (import rejected
-lines), 7 locked by another writer, 130 interrupted.`,
-		SilenceErrors: true,
-		SilenceUsage:  true,
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 5 damage found, 6
+partly done (import rejected lines), 7 locked by another writer, 130
+interrupted.`,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
 		PersistentPreRunE: a.prepare,
 		Version:           moduleVersion(),
 	}
@@ -53,6 +56,11 @@ lines), 7 locked by another writer, 130 interrupted.`,
 	_ = root.MarkPersistentFlagDirname("dir")
 	_ = root.RegisterFlagCompletionFunc("output", completeForms)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%w", err) })
+	width := helpWidth
+	if a.outTerm.is {
+		width = min(a.outTerm.width, helpWidth)
+	}
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", fmt.Sprintf(".FlagUsagesWrapped %d", width)))
 	root.SetVersionTemplate("auditsql {{.Version}}\n")
 
 	root.AddGroup(
@@ -87,6 +95,9 @@ const (
 	groupRead  = "read"
 	groupCare  = "care"
 )
+
+// helpWidth is how long the lines of a help text become.
+const helpWidth = 80
 
 func defaultDir() string {
 	if dir := os.Getenv("AUDITSQL_DIR"); dir != "" {

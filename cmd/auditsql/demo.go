@@ -19,10 +19,11 @@ func (a *app) demoCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "A small incident, and the commands that solve it",
-		Long: `Demo makes a store in a temporary folder with an hour of questions of a few agents in it, one of which acted
-on something that nobody had approved. It runs the commands that find out how that came about, and says
-what each answers. The folder is removed at the end; --keep DIR makes the store there and leaves it to be
-played with.`,
+		Long: `Demo makes a store in a temporary folder with an hour of questions of a few
+agents in it, one of which acted on something that nobody had approved. It
+runs the commands that find out how that came about, and says what each
+answers. The folder is removed at the end; --keep DIR makes the store there
+and leaves it to be played with.`,
 		Example: `  auditsql demo
   auditsql demo --keep ./demo`,
 		Args: arguments(0, 0, ""),
@@ -72,6 +73,11 @@ func (a *app) demo(ctx context.Context, keep string) error {
 	for _, agent := range demoAgents {
 		fmt.Fprintf(a.out, "  %-9s %s\n", agent, demoHash("agent", agent).String()[:briefHash])
 	}
+	shown := a.streams
+	if !shown.outTerm.is && shown.errTerm.is {
+		// Read through a pager, most likely.
+		shown.outTerm = terminal{is: true, width: shown.errTerm.width}
+	}
 	for i, step := range demoSteps() {
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
@@ -81,16 +87,16 @@ func (a *app) demo(ctx context.Context, keep string) error {
 			line = append(line, shellQuote(arg))
 		}
 		fmt.Fprintf(a.out, "\n%s\n\n$ %s\n", a.strong(fmt.Sprintf("%d. %s", i+1, step.question)), strings.Join(line, " "))
-		code := run(ctx, append([]string{"-d", dir, "-o", formTable}, step.args...), a.streams)
+		code := run(ctx, append([]string{"-d", dir, "-o", formTable}, step.args...), shown)
 		if code != exitDone {
 			return fmt.Errorf("that ended with exit code %d", code)
 		}
 		fmt.Fprintf(a.out, "\n%s\n", step.answer)
 	}
 	if keep == "" {
-		fmt.Fprint(a.out, "\nThe store has been removed again. auditsql demo --keep ./demo leaves it there, to type these commands\nand others: recent, get, sql --list, verify, help.\n")
+		fmt.Fprint(a.out, "\nThe store has been removed again. auditsql demo --keep ./demo leaves it there, to\ntype these commands and others: recent, sql --list, stats, verify, help.\n")
 		return nil
 	}
-	fmt.Fprintf(a.out, "\nThe store is in %s. Others to type: auditsql -d %s recent, sql --list, stats, verify, help.\n", harmless(keep), shellQuote(keep))
+	fmt.Fprintf(a.out, "\nThe store is in %s, for these commands and others: recent, sql --list,\nstats, verify, help.\n", harmless(keep))
 	return nil
 }

@@ -157,8 +157,8 @@ func (w *detailWriter) evidence(list []audit.ContributingAssertion) {
 		return
 	}
 	for i, c := range list {
-		indent := strings.Repeat(" ", places+2)
 		fmt.Fprintf(w.out, "  %*d  weight %s, %s\n", places, i+1, number(c.Weight).text, w.a.markLifecycle(c.Lifecycle))
-		fmt.Fprintf(w.out, "%s  assertion %s\n%s  source    %s\n", indent, c.AssertionHash, indent, c.SourceHash)
+		// 78 columns, whatever the number above.
+		fmt.Fprintf(w.out, "    assertion %s\n    source    %s\n", c.AssertionHash, c.SourceHash)
 	}
 }

@@ -10,16 +10,19 @@ func (a *app) exportCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export",
 		Short: "Everything, or what fits a filter, as NDJSON or CSV",
-		Long: `Export prints records in the order of their admission, without a limit: as NDJSON unless -o says otherwise.
-The import of its NDJSON gives an equal store.
+		Long: `Export prints records in the order of their admission, without a limit: as
+NDJSON unless -o says otherwise. The import of its NDJSON gives an equal
+store.
 
-CSV has a line per record with the columns of list, attributes as JSON in the last one, and the number of
-contributing assertions instead of themselves: these are in NDJSON and JSON alone. It is RFC 4180, with
-CR LF at line ends. --csv-safe puts an apostrophe before text that a spreadsheet would take for a formula.
+CSV has a line per record with the columns of list, attributes as JSON in the
+last one, and the number of contributing assertions instead of themselves:
+these are in NDJSON and JSON alone. It is RFC 4180, with CR LF at line ends.
+--csv-safe puts an apostrophe before text that a spreadsheet would take for a
+formula.
 
 ` + filterHelp,
 		Example: `  auditsql export > all.ndjson
-  auditsql export --from 2026-11-01 --to 2026-11-30 -o csv --csv-safe > november.csv`,
+  auditsql export --from 2026-11-23 -o csv --csv-safe > monday.csv`,
 		Args: arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if csvSafe && a.form(formNDJSON) != formCSV {

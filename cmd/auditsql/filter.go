@@ -28,9 +28,10 @@ type filterFlags struct {
 const defaultWindow = 15 * time.Minute
 
 // filterHelp is what the help of commands with a filter says about it.
-const filterHelp = `All filters must hold. --subject takes * ? and [a-z], and case matters; quote it for the shell. --attr may
-be repeated; numbers and booleans are compared as they are written in JSON. --around T selects from T less
-the --window to T plus the --window.
+const filterHelp = `All filters must hold. --subject takes * ? and [a-z], and case matters; quote
+it for the shell. --attr may be repeated; numbers and booleans are compared as
+they are written in JSON. --around T selects from T less the --window to T
+plus the --window.
 
 ` + timesHelp
 
@@ -191,13 +192,18 @@ func (f *filterFlags) hash(flag, value string) (*audit.Hash, error) {
 	return hashFlag(flag, value)
 }
 
-// hashFlag reads the hash of a flag, in full: what a table shows is cut, and -o plain has it all.
+// hashFlag reads the hash of a flag, which must be whole.
 func hashFlag(flag, value string) (*audit.Hash, error) {
 	h, err := audit.ParseHash(strings.TrimSpace(value))
-	if err != nil {
-		return nil, usage("--%s %q: %w", flag, value, err)
+	if err == nil {
+		return &h, nil
 	}
-	return &h, nil
+	err = usage("--%s %q: %w", flag, value, err)
+	if checkPrefix(value) == nil {
+		// Copied from a table, probably.
+		return nil, trying(err, "the whole of it, which -o plain and get show")
+	}
+	return nil, err
 }
 
 func (f *filterFlags) confidence(flag, value string) (*float32, error) {

@@ -20,20 +20,23 @@ func (a *app) importCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "import FILE…",
 		Short: "Store the records of NDJSON files, or of - for standard input",
-		Long: `Import stores records, one a line of JSON, from files or from standard input (-); gzip is recognized by its
-content. Records are admitted in the order of the lines. It ends with how many were inserted, were
-duplicates (stored before, with the same bytes) and were rejected. Running it again is harmless.
+		Long: `Import stores records, one a line of JSON, from files or from standard input
+(-); gzip is recognized by its content. Records are admitted in the order of
+the lines. It ends with how many were inserted, were duplicates (stored
+before, with the same bytes) and were rejected. Running it again is harmless.
 
-A line that is refused, or that would change a stored record, is reported on standard error as
-FILE:LINE: reason, and the others are stored; the exit code is then 6. --rejects keeps such lines in a
-file, which is replaced, so that they can be mended and imported. --strict stops at the first one: what
-stands before it is stored, nothing behind it.
+A line that is refused, or that would change a stored record, is reported on
+standard error as FILE:LINE: reason, and the others are stored; the exit code
+is then 6. --rejects keeps such lines in a file, which is replaced, so that
+they can be mended and imported. --strict stops at the first one: what stands
+before it is stored, nothing behind it.
 
-With --ack standard output has one answer for each line that is not blank, in their order, as soon as it
-is known: the query id once the record is durable, also for a duplicate, or ! and a tab and the reason for
-a line that is rejected. Input is then never waited for while a whole line is unanswered, so one
-long-lived import - --ack is how a program in any language writes: write a line, read a line. The counts
-go to standard error.`,
+With --ack standard output has one answer for each line that is not blank, in
+their order, as soon as it is known: the query id once the record is durable,
+also for a duplicate, or ! and a tab and the reason for a line that is
+rejected. Input is then never waited for while a whole line is unanswered, so
+one long-lived import - --ack is how a program in any language writes: write a
+line, read a line. The counts go to standard error.`,
 		Example: `  auditsql import monday.ndjson tuesday.ndjson.gz --rejects bad.ndjson
   zcat *.gz | auditsql import -
   my-agent | auditsql import - --ack`,

@@ -14,12 +14,14 @@ func (a *app) initCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "init",
 		Short: "Make a store",
-		Long: `Init makes a store in the folder of -d, and the folder if need be. It changes nothing when a store is
-there already, except for how much journal is kept (--wal-retain) and how long its segments are.
+		Long: `Init makes a store in the folder of -d, and the folder if need be. It changes
+nothing when a store is there already, except for how much journal is kept
+(--wal-retain) and how long its segments are.
 
-The time unit is what timestamps count, and stays for the store's life. The journal may lie on another
-disk (--wal-dir). Beyond what SQLite has on disk the newest 1 GiB of journal is kept unless --wal-retain
-says otherwise; with all, a lost database can be rebuilt from it.`,
+The time unit is what timestamps count, and stays for the store's life. The
+journal may lie on another disk (--wal-dir). Beyond what SQLite has on disk
+the newest 1 GiB of journal is kept unless --wal-retain says otherwise; with
+all, a lost database can be rebuilt from it.`,
 		Example: `  auditsql -d /var/lib/audit init
   auditsql init --time-unit us --wal-dir /fast/journal --wal-retain all`,
 		Args: arguments(0, 0, ""),

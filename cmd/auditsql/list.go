@@ -20,11 +20,12 @@ func (a *app) listCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "Records that fit a filter, oldest first",
-		Long: `List prints the records that fit all filters, in the order of their timestamps (then of their ids).
+		Long: `List prints the records that fit all filters, in the order of their timestamps
+(then of their ids).
 
 ` + filterHelp,
 		Example: `  auditsql list --around 2026-11-23T10:00 --window 15m
-  auditsql list --agent 0101010101010101010101010101010101010101010101010101010101010101 --from yesterday
+  auditsql list --agent "$AGENT" --from yesterday
   auditsql list --subject 'Tesla*' --max-confidence 0.5 --desc
   auditsql list --attr trace_id=4bf92f35 -o ndjson`,
 		Args: arguments(0, 0, ""),
@@ -50,7 +51,7 @@ func (a *app) recentCommand() *cobra.Command {
 
 `, recentLimit) + filterHelp,
 		Example: `  auditsql recent
-  auditsql recent 5 --agent 0101010101010101010101010101010101010101010101010101010101010101`,
+  auditsql recent 5 --agent "$AGENT"`,
 		Args: arguments(0, 1, "at most one number"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f.limit, f.descending = recentLimit, true

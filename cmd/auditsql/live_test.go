@@ -21,7 +21,7 @@ type process struct {
 	*exec.Cmd
 	in      io.WriteCloser
 	out     io.ReadCloser
-	answers *bufio.Reader // of out
+	answers *bufio.Reader    // of out
 	said    *strings.Builder // standard error, once the process has ended
 }
 

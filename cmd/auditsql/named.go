@@ -198,7 +198,11 @@ func (q *namedQuery) describe() cell {
 		}
 		list = append(list, d)
 	}
-	return cell{kind: kindJSON, text: string(toJSON(list))}.as(q.synopsis())
+	synopsis := q.synopsis()
+	if synopsis == "" {
+		synopsis = "-"
+	}
+	return cell{kind: kindJSON, text: string(toJSON(list))}.as(synopsis)
 }
 
 func unknownQuery(name string, queries []namedQuery) error {

@@ -148,6 +148,7 @@ type column struct {
 	// then columns are left out, the highest rank first. Columns of rank 0 stay.
 	flexible bool
 	least    int
+	middle   bool // cut in the middle: names often differ in their last part
 	rank     int
 }
 

@@ -20,19 +20,19 @@ func (a *app) putCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "put",
 		Short: "Store one record",
-		Long: `Put stores one record, as JSON from standard input or made from flags, and prints its query id once it is
-durable. Storing the same record again prints the id again and changes nothing; another record under the
-same id is refused.
+		Long: `Put stores one record, as JSON from standard input or made from flags, and
+prints its query id once it is durable. Storing the same record again prints
+the id again and changes nothing; another record under the same id is refused.
 
-From flags, the timestamp is now unless --timestamp (a number in the store's unit) or --time say otherwise,
-the confidence is 0 unless --confidence is given, and the lifecycle of a contribution is Proposed unless it
-is named. --attr values are texts; --attr-json takes numbers, true and false.
+From flags, the timestamp is now unless --timestamp (a number in the store's
+unit) or --time say otherwise, the confidence is 0 unless --confidence is
+given, and the lifecycle of a contribution is Proposed unless it is named.
+--attr values are texts; --attr-json takes numbers, true and false.
 
 To store many records, or from another program, use import.`,
 		Example: `  auditsql put < record.json
-  auditsql put --subject Tesla --predicate revenue --lens Recency --confidence 0.95 \
-      --result  0101010101010101010101010101010101010101010101010101010101010101 \
-      --contribution 0202020202020202020202020202020202020202020202020202020202020202:1:0303030303030303030303030303030303030303030303030303030303030303:Approved \
+  auditsql put --subject Tesla --predicate revenue --confidence 0.95 \
+      --result "$ANSWER" --contribution "$ANSWER:1:$SOURCE:Approved" \
       --attr trace_id=4bf92f35 --attr-json tokens=1234`,
 		Args: arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {

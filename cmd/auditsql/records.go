@@ -14,18 +14,19 @@ var recordColumns = []column{
 	{name: "agent_id", title: "agent"},
 	{name: "timestamp", right: true},
 	{name: "time"},
-	{name: "subject", flexible: true, least: 16},
-	{name: "predicate", flexible: true, least: 8, rank: 2},
-	{name: "lifecycle", rank: 3},
-	{name: "epoch", rank: 7},
+	{name: "subject", flexible: true, least: 20, middle: true},
+	{name: "predicate", flexible: true, least: 12, middle: true, rank: 3},
+	{name: "lifecycle", rank: 4},
+	{name: "epoch"},
 	{name: "lens", flexible: true, least: 6, rank: 6},
-	{name: "result_hash", title: "result", rank: 4},
-	{name: "result_confidence", title: "confidence", right: true, rank: 1},
-	{name: "contributions", title: "evidence", rank: 5},
+	{name: "result_hash", title: "result", rank: 5},
+	{name: "result_confidence", title: "confidence", right: true, rank: 2},
+	{name: "contributions", title: "approved", rank: 1},
 	{name: "attributes"},
 }
 
-// tableColumns are the places in recordColumns of what a table shows, in its own order.
+// tableColumns are the places in recordColumns of what a table shows, in its own order. Of the evidence it
+// shows how much is approved, 2 of 3, and that to the last: it is what one looks for after an incident.
 var tableColumns = []int{3, 0, 1, 4, 5, 6, 9, 10, 11, 8}
 
 // briefHash is how many digits of a hash a table shows: as many as get takes.
@@ -70,10 +71,10 @@ func recordCells(q *audit.QueryAudit, c clock) []cell {
 	if q.AgentID == nil {
 		agent.brief = "anonymous"
 	}
-	evidence := number(len(q.ContributingAssertions))
-	if n := unapproved(q); n > 0 {
-		evidence.alarm = true
-		evidence.brief = fmt.Sprintf("%d (%d not approved)", len(q.ContributingAssertions), n)
+	all, bad := len(q.ContributingAssertions), unapproved(q)
+	evidence := number(all).as("-")
+	if all > 0 {
+		evidence.brief, evidence.alarm = fmt.Sprintf("%d of %d", all-bad, all), bad > 0
 	}
 	return []cell{
 		hashCell(q.QueryID),

@@ -12,8 +12,9 @@ func (a *app) reindexCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "reindex",
 		Short: "Rebuild the tables that questions are answered from",
-		Long: `Reindex makes the forensic tables anew from the records themselves. Nothing of the records changes, and
-interrupting it is harmless: the next command that writes finishes it.`,
+		Long: `Reindex makes the forensic tables anew from the records themselves. Nothing of
+the records changes, and interrupting it is harmless: the next command that
+writes finishes it.`,
 		Example: `  auditsql reindex`,
 		Args:    arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -33,19 +33,22 @@ func (a *app) sqlCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sql [QUERY | NAME]",
 		Short: "Read-only SQL over the store",
-		Long: `Sql runs one SQL statement, given as its argument or on standard input, or a query that it ships under a
-name (--list shows them, --show NAME prints one). Nothing can be written. The views audits, contributions,
-attributes, agents and kv_readable have hashes as hex text.
+		Long: `Sql runs one SQL statement, given as its argument or on standard input, or a
+query that it ships under a name (--list shows them, --show NAME prints one).
+Nothing can be written. The views audits, contributions, attributes, agents
+and kv_readable have hashes as hex text.
 
-Values are bound, not pasted: -p agent=0101… gives :agent its value. In a named query times may be written
-as everywhere (-p from=6h), elsewhere what looks like a number is one.
+Values are bound, not pasted: -p agent=0101… gives :agent its value. In a
+named query times may be written as everywhere (-p from=6h), elsewhere what
+looks like a number is one.
 
-At most --limit rows are printed, and --timeout ends a statement that takes too long; both are said when
-they cut. The same SQL works in a shell: sqlite3 -readonly DIR/audit.db.`,
-		Example: `  auditsql sql 'SELECT subject, count(*) AS n FROM audits GROUP BY subject ORDER BY n DESC'
+At most --limit rows are printed, and --timeout ends a statement that takes
+too long; both are said when they cut. The same SQL works in a shell: sqlite3
+-readonly DIR/audit.db.`,
+		Example: `  auditsql sql 'SELECT subject, count(*) AS n FROM audits GROUP BY 1'
   auditsql sql --list
   auditsql sql around -p at=2026-11-23T10:00 -p window=15m
-  auditsql sql 'SELECT * FROM audits WHERE agent_id = :agent' -p agent=0101010101010101010101010101010101010101010101010101010101010101`,
+  auditsql sql 'SELECT * FROM audits WHERE agent_id = :agent' -p agent="$AGENT"`,
 		Args: arguments(0, 1, "one statement, quoted for the shell"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.limit < 0 {
@@ -247,7 +250,7 @@ func (a *app) runSQL(ctx context.Context, store *sqlstore.DB, statement string, 
 		if n := seen[name]; n > 1 {
 			name = fmt.Sprintf("%s:%d", name, n-1)
 		}
-		columns[i] = column{name: name, flexible: true, least: briefHash, rank: i}
+		columns[i] = column{name: name, flexible: true, least: 12, rank: i}
 	}
 	out := a.rows(a.form(""), columns...)
 	cut := false
@@ -263,7 +266,10 @@ func (a *app) runSQL(ctx context.Context, store *sqlstore.DB, statement string, 
 		cells := make([]cell, len(values))
 		for i, v := range values {
 			cells[i] = sqlCell(v)
-			columns[i].right = columns[i].right || cells[i].kind == kindNumber
+			if cells[i].kind == kindNumber {
+				// Of a number nothing is cut.
+				columns[i].right, columns[i].flexible = true, false
+			}
 		}
 		if err := out.add(cells...); err != nil {
 			return err

@@ -14,8 +14,9 @@ func (a *app) statsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "stats",
 		Short: "Sizes, counts, oldest and newest, cursor, backlog, rates",
-		Long: `Stats prints what is known without a scan, also of a large store and beside a writer: how much there is,
-from when to when, and how far SQLite lags behind the journal.`,
+		Long: `Stats prints what is known without a scan, also of a large store and beside a
+writer: how much there is, from when to when, and how far SQLite lags behind
+the journal.`,
 		Example: `  auditsql stats
   auditsql stats -o json | jq .lag_bytes`,
 		Args: arguments(0, 0, ""),
@@ -89,10 +90,10 @@ func statsFacts(s *audit.Stats, c clock) []fact {
 		{"journal_bytes", "journal size", size(s.JournalBytes).as(fmt.Sprintf("%s in %s", inBytes(s.JournalBytes), plural(s.Segments, "segment", "segments")))},
 		{"segments", "", number(s.Segments)},
 		{"retention", "journal kept", text(s.Retention.String()).as(retentionShown(s.Retention))},
-		{"journal_first", "first offset", number(s.JournalFirst)},
-		{"journal_end", "end", number(s.JournalEnd)},
-		{"applied", "cursor", number(s.Applied)},
-		{"durable", "durable in SQLite", durable},
+		{"journal_first", "journal begins", number(s.JournalFirst)},
+		{"journal_end", "journal ends", number(s.JournalEnd)},
+		{"applied", "in SQLite up to", number(s.Applied)},
+		{"durable", "durable up to", durable},
 		{"lag_bytes", "lag", lag},
 		{"writing", "open for writing", writer},
 		{"writer_pid", "", number(s.Writer)},

@@ -67,7 +67,7 @@ func (a *app) table(columns []column, rows [][]cell) (string, cuts) {
 		if widths[i] == 0 {
 			continue
 		}
-		header = append(header, pretty.Snip(c.heading(), widths[i], "…"))
+		header = append(header, a.strong(cutTo(c.heading(), widths[i], false)))
 		config := table.ColumnConfig{Number: len(header)}
 		if c.right {
 			config.Align, config.AlignHeader = pretty.AlignRight, pretty.AlignRight
@@ -82,7 +82,7 @@ func (a *app) table(columns []column, rows [][]cell) (string, cuts) {
 			if widths[i] == 0 {
 				continue
 			}
-			value := pretty.Snip(c.shown(), widths[i], "…")
+			value := cutTo(c.shown(), widths[i], columns[i].middle)
 			if c.alarm {
 				value = a.alarm(value)
 			}
@@ -90,7 +90,17 @@ func (a *app) table(columns []column, rows [][]cell) (string, cuts) {
 		}
 		t.AppendRow(line)
 	}
-	return t.Render() + "\n", cut
+	return withoutOverhang(t.Render()) + "\n", cut
+}
+
+// withoutOverhang takes the gap behind the last column off the line below the header. It is taken off the
+// others already, and where the table is as wide as the terminal it would make the line wrap.
+func withoutOverhang(table string) string {
+	lines := strings.SplitN(table, "\n", 3)
+	if len(lines) > 1 && strings.Trim(lines[1], "-") == "" {
+		lines[1] = strings.TrimSuffix(lines[1], strings.Repeat("-", len(gap)))
+	}
+	return strings.Join(lines, "\n")
 }
 
 // alarm makes a value of a table or a detail view catch the eye.
@@ -115,13 +125,27 @@ func (a *app) tableStyle() table.Style {
 	style.Format.Header = pretty.FormatDefault
 	style.Options = table.Options{}
 	style.Color = table.ColorOptions{}
-	if a.outTerm.color {
-		style.Color.Header = pretty.Colors{pretty.Bold}
-	} else {
-		// What is not bold gets a line below it.
-		style.Options.SeparateHeader = true
-	}
+	// Where the header cannot be bold it gets a line below it.
+	style.Options.SeparateHeader = !a.outTerm.color
 	return style
+}
+
+// cutTo shortens a text to width columns, at its end or in its middle, and shows that it did.
+func cutTo(s string, width int, middle bool) string {
+	if pretty.StringWidthWithoutEscSequences(s) <= width {
+		return s
+	}
+	const dots = "…"
+	width-- // for the dots
+	if !middle {
+		return pretty.Trim(s, width) + dots
+	}
+	head := pretty.Trim(s, width/2)
+	tail := []rune(s)
+	for pretty.StringWidthWithoutEscSequences(string(tail)) > width-width/2 {
+		tail = tail[1:]
+	}
+	return head + dots + string(tail)
 }
 
 // fit says how wide each column may be so that a line is no longer than width; 0 leaves it out. A width
@@ -153,13 +177,14 @@ func fit(columns []column, natural []int, width int) ([]int, cuts) {
 			break
 		}
 		widths[last] = 0
-		cut.left = append(cut.left, columns[last].name)
+		cut.left = append(cut.left, columns[last].heading())
 	}
-	// The widest flexible column gives way first, so that short texts stay whole beside a long one.
+	// The widest flexible column gives way first, so that short texts stay whole beside a long one. When no
+	// column is left that could be left out, they go below what they should have.
 	for over := total(widths) - width; over > 0; over-- {
 		widest := -1
 		for i, c := range columns {
-			if widths[i] > leastOf(c, widths[i]) && (widest < 0 || widths[i] > widths[widest]) {
+			if c.flexible && widths[i] > shortest && (widest < 0 || widths[i] > widths[widest]) {
 				widest = i
 			}
 		}
@@ -170,11 +195,14 @@ func fit(columns []column, natural []int, width int) ([]int, cuts) {
 	}
 	for i, c := range columns {
 		if widths[i] > 0 && widths[i] < natural[i] {
-			cut.shorter = append(cut.shorter, c.name)
+			cut.shorter = append(cut.shorter, c.heading())
 		}
 	}
 	return widths, cut
 }
+
+// shortest is how far a text may be cut at all.
+const shortest = 4
 
 // leastOf is the width to which a column may be cut that would take natural.
 func leastOf(c column, natural int) int {

@@ -13,8 +13,9 @@ func (a *app) tailCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "tail",
 		Short: "The last records of the journal, and with -f whatever comes",
-		Long: `Tail prints the last records in the order of the journal, as NDJSON unless -o says otherwise. With -f it goes
-on with what is written, also by another process, until it is interrupted.`,
+		Long: `Tail prints the last records in the order of the journal, as NDJSON unless -o
+says otherwise. With -f it goes on with what is written, also by another
+process, until it is interrupted.`,
 		Example: `  auditsql tail -n 3
   auditsql tail -n 0 -f | jq -r '[.timestamp, .params.subject] | @tsv'`,
 		Args: arguments(0, 0, ""),

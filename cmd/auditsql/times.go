@@ -15,10 +15,12 @@ import (
 )
 
 // timesHelp is what the help of each command that takes times says about them.
-const timesHelp = `Times are RFC 3339 (2026-11-23T10:00:00Z), a date and time of day (2026-11-23T10:00), a date
-(2026-11-23), how long ago (90m, 6h, 2d, "6 hours ago"), now, today, yesterday, or a bare number in the
-store's unit. They are in UTC unless they carry an offset or --tz names another zone. --from and --to are
-both inclusive; a date is the whole day, so --to 2026-11-23 reaches to its last instant.`
+const timesHelp = `Times are RFC 3339 (2026-11-23T10:00:00Z), a date and time of day
+(2026-11-23T10:00), a date (2026-11-23), how long ago (90m, 6h, 2d, "6 hours
+ago"), now, today, yesterday, or a bare number in the store's unit. They are
+in UTC unless they carry an offset or --tz names another zone. --from and --to
+are both inclusive; a date is the whole day, so --to 2026-11-23 reaches to its
+last instant.`
 
 // A span is what an expression of time names, in a store's unit, both ends inclusive. An instant has equal
 // ends, or first above last when it falls between two units; a date has its first and its last instant.

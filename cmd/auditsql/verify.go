@@ -18,12 +18,14 @@ func (a *app) verifyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Check everything against everything",
-		Long: `Verify checks every record of the journal, SQLite's own integrity, keys against values, the stored records
-against the tables made from them, and the journal against the stored records. It prints what it counted
-and each problem with its place, works beside a writer, and changes nothing.
+		Long: `Verify checks every record of the journal, SQLite's own integrity, keys
+against values, the stored records against the tables made from them, and the
+journal against the stored records. It prints what it counted and each problem
+with its place, works beside a writer, and changes nothing.
 
---quick leaves out what reads everything. The exit code is 5 when something is wrong; a torn tail, or gaps
-that were repaired, are told and are nothing wrong.`,
+--quick leaves out what reads everything. The exit code is 5 when something is
+wrong; a torn tail, or gaps that were repaired, are told and are nothing
+wrong.`,
 		Example: `  auditsql verify
   auditsql verify --quick -o json`,
 		Args: arguments(0, 0, ""),
@@ -131,8 +133,8 @@ func journalFacts(r *wal.Report) []fact {
 	}
 	return []fact{
 		{"journal_segments", "journal segments", number(r.Segments)},
-		{"journal_first", "first offset", number(r.First)},
-		{"journal_end", "end", number(r.End)},
+		{"journal_first", "journal begins", number(r.First)},
+		{"journal_end", "journal ends", number(r.End)},
 		{"journal_records", "journal records", number(r.Records).as(humanize.Comma(int64(r.Records)))},
 		{"journal_bytes", "journal bytes", number(r.Bytes).as(humanize.Comma(r.Bytes))},
 		{"journal_marks", "", number(r.Marks)},

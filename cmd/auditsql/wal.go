@@ -21,9 +21,10 @@ func (a *app) walCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "wal",
 		Short: "Look into the journal",
-		Long: `The journal is the durable truth of a store: a folder of segments, files that hold records one behind the
-other. A record's address is its offset, the number of bytes of journal before it. These commands need no
-SQLite, work beside a writer, and never write.`,
+		Long: `The journal is the durable truth of a store: a folder of segments, files that
+hold records one behind the other. A record's address is its offset, the
+number of bytes of journal before it. These commands need no SQLite, work
+beside a writer, and never write.`,
 	}
 	needsOneBelow(cmd)
 	cmd.AddCommand(a.walInspectCommand(), a.walVerifyCommand(), a.walDumpCommand())
@@ -95,9 +96,10 @@ func (a *app) walVerifyCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "verify",
 		Short: "Check every record of the journal",
-		Long: `Verify reads every record of the journal and checks it against its checksum and its content hash, and the
-segments against each other. The exit code is 5 when acknowledged data is hurt; a torn tail, which the next
-writer cuts off, and gaps that were repaired are told and are nothing wrong.`,
+		Long: `Verify reads every record of the journal and checks it against its checksum
+and its content hash, and the segments against each other. The exit code is 5
+when acknowledged data is hurt; a torn tail, which the next writer cuts off,
+and gaps that were repaired are told and are nothing wrong.`,
 		Example: `  auditsql wal verify`,
 		Args:    arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -165,9 +167,10 @@ func (a *app) walDumpCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dump",
 		Short: "The journal's records, as NDJSON",
-		Long: `Dump prints the records of the journal in order, as NDJSON unless -o says otherwise: each with its offset,
-the offset of the next one, the BLAKE3 hash of its payload, and the payload itself. That is the record's
-canonical JSON; one that is no JSON is given as text.
+		Long: `Dump prints the records of the journal in order, as NDJSON unless -o says
+otherwise: each with its offset, the offset of the next one, the BLAKE3 hash
+of its payload, and the payload itself. That is the record's canonical JSON;
+one that is no JSON is given as text.
 
 --from must be the offset of a record. At damage it ends with exit code 5.`,
 		Example: `  auditsql wal dump | jq .payload.params.subject

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	pretty "github.com/jedib0t/go-pretty/v6/text"
+
+	"github.com/auditsql/auditsql/audit"
+)
+
+func TestFit(t *testing.T) {
+	columns := []column{
+		{name: "time"},
+		{name: "subject", flexible: true, least: 10},
+		{name: "predicate", flexible: true, least: 5, rank: 2},
+		{name: "weight", rank: 1},
+	}
+	for _, test := range []struct {
+		name          string
+		width         int
+		natural       []int
+		want          []int
+		shorter, left string
+	}{
+		{"no terminal", 0, []int{24, 200, 20, 8}, []int{24, 200, 20, 8}, "", ""},
+		{"all fits", 80, []int{24, 20, 20, 8}, []int{24, 20, 20, 8}, "", ""},
+		{"just fits", 78, []int{24, 20, 20, 8}, []int{24, 20, 20, 8}, "", ""},
+		{"the longest gives way", 80, []int{24, 200, 20, 8}, []int{24, 22, 20, 8}, "subject", ""},
+		{"then both", 60, []int{24, 200, 20, 8}, []int{24, 11, 11, 8}, "subject predicate", ""},
+		{"then columns go", 50, []int{24, 200, 20, 8}, []int{24, 14, 0, 8}, "subject", "predicate"},
+		{"the least important first", 40, []int{24, 200, 20, 8}, []int{24, 14, 0, 0}, "subject", "predicate weight"},
+		{"a short one is whole", 60, []int{24, 200, 4, 8}, []int{24, 18, 4, 8}, "subject", ""},
+		{"what must stay is too wide", 40, []int{60, 200, 20, 8}, []int{60, 4, 0, 0}, "subject", "predicate weight"},
+	} {
+		got, cut := fit(columns, test.natural, test.width)
+		if !slices.Equal(got, test.want) || strings.Join(cut.shorter, " ") != test.shorter || strings.Join(cut.left, " ") != test.left {
+			t.Errorf("%s: got %v, shortened %v, left out %v; want %v", test.name, got, cut.shorter, cut.left, test.want)
+		}
+	}
+}
+
+func TestCutTo(t *testing.T) {
+	for _, test := range []struct {
+		in     string
+		width  int
+		middle bool
+		want   string
+	}{
+		{"Ghost", 5, false, "Ghost"},
+		{"Ghosts", 5, false, "Ghos…"},
+		{"trec/topic/1984", 9, true, "trec…1984"},
+		{"trec/topic/1984", 8, true, "tre…1984"},
+		{"東京都千代田区", 9, false, "東京都千…"},
+		{"東京都千代田区", 8, false, "東京都…"},
+		{"東京都千代田区", 9, true, "東京…田区"},
+		{"ab", 1, true, "…"},
+	} {
+		got := cutTo(test.in, test.width, test.middle)
+		if got != test.want || pretty.StringWidthWithoutEscSequences(got) > test.width {
+			t.Errorf("%q to %d: got %q, want %q", test.in, test.width, got, test.want)
+		}
+	}
+}
+
+// onTerminal runs a command line as if standard output were a terminal, and returns what it shows.
+func onTerminal(t *testing.T, width int, color bool, args ...string) (shown, said string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code := run(context.Background(), args, streams{
+		in: strings.NewReader(""), out: &out, err: &errs,
+		outTerm: terminal{is: true, width: width, color: color},
+		now:     func() time.Time { return noon },
+	})
+	if code != exitDone {
+		t.Fatalf("%q: exit code %d: %s", args, code, &errs)
+	}
+	return out.String(), errs.String()
+}
+
+// What is drawn on a terminal is never wider than it, whatever is in the store and however narrow it is.
+func TestTablesFitTheTerminal(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	db, err := audit.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := context.Background()
+	for i, subject := range []string{
+		"short", strings.Repeat("a long one ", 40), strings.Repeat("東京", 60), "\x1b[31m\x1b[0m\u202e\n\t", "🚀🚀🚀 launch", "e\u0301galite\u0301",
+	} {
+		q := audit.QueryAudit{Timestamp: uint64(noon.UnixMilli()) + uint64(i), ResultConfidence: 0.123456789}
+		q.Params.Subject, q.Params.Predicate, q.Params.Lens = &subject, &subject, &subject
+		if _, err := db.PutAudit(ctx, &q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, width := range []int{60, 80, 100, 120, 200} {
+		for _, color := range []bool{false, true} {
+			for _, args := range [][]string{{"list"}, {"list", "--tz", "Asia/Kolkata"}, {"recent", "2"}, {"wal", "dump", "-o", "table"}, {"wal", "inspect"}, {"sql", "--list"}} {
+				shown, said := onTerminal(t, width, color, append([]string{"-d", dir}, args...)...)
+				for line := range strings.Lines(shown) {
+					if n := pretty.StringWidthWithoutEscSequences(strings.TrimSuffix(line, "\n")); n > width {
+						t.Errorf("%q in %d columns has %d: %q", args, width, n, line)
+					}
+				}
+				if args[0] == "list" && !strings.Contains(said, fmt.Sprintf("(cut to %d columns, shortened: subject", width)) {
+					t.Errorf("%q in %d columns does not say that it was cut: %s", args, width, said)
+				}
+				if !color && strings.Contains(shown, "\x1b") {
+					t.Errorf("%q has colours where none are wanted", args)
+				}
+			}
+		}
+	}
+}
+
+// A terminal gets a table, and there is colour in it only where it is welcome.
+func TestTerminalsGetTables(t *testing.T) {
+	shown, _ := onTerminal(t, 80, true, "-d", filepath.Join(t.TempDir(), "store"), "version")
+	if !strings.Contains(shown, "\x1b[1mgo") {
+		t.Errorf("no bold titles: %q", shown)
+	}
+	shown, _ = onTerminal(t, 80, false, "-d", filepath.Join(t.TempDir(), "store"), "version")
+	if !strings.Contains(shown, "\ngo              go1.") {
+		t.Errorf("no table: %q", shown)
+	}
+}
