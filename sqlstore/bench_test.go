@@ -70,3 +70,48 @@ func benchBatch(from, n int, unique bool) *sqlstore.Batch {
 	batch.Cursor = uint64(from+n) * 1000
 	return batch
 }
+
+// BenchmarkRead reads records that BenchmarkApply's load has stored: by id, and as streams.
+func BenchmarkRead(b *testing.B) {
+	db := newDB(b)
+	const n = 50_000
+	for from := 0; from < n; from += 10_000 {
+		if _, err := db.Apply(b.Context(), benchBatch(from, 10_000, true)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.Run("get", func(b *testing.B) {
+		id, i := h("query 77"), 0
+		key := append([]byte("\x00AUD:"), id[:]...)
+		for b.Loop() {
+			i++
+			if _, err := db.Get(b.Context(), key); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	for name, f := range map[string]sqlstore.Filter{
+		"by admission": {ByAdmission: true}, "by time": {}, "by lens": {Lens: ptr("Recency")}, "nothing passes": {Lens: ptr("none")},
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				for _, err := range db.Select(b.Context(), f) {
+					if err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			b.ReportMetric(n*float64(b.N)/b.Elapsed().Seconds(), "records/s")
+		})
+	}
+	b.Run("result", func(b *testing.B) {
+		result := h("a771")
+		for b.Loop() {
+			for _, err := range db.Select(b.Context(), sqlstore.Filter{Result: &result}) {
+				if err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+	})
+}
