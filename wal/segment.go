@@ -336,6 +336,8 @@ func (s *scanner) marks(pos int64, visit func(Offset) bool) error {
 // Every byte may be where one begins, and what is no record claims lengths up to 16 MiB. So a candidate's
 // checksum is not taken from its bytes, which would read each byte of the file a thousand times and more,
 // but from those of the file's beginnings (prefixes), and only a candidate that it fits is read as a whole.
+// 16 MiB of random bytes take 0.2 s; the worst there is, 16-bit numbers in 32 bits, of which every other
+// byte begins a candidate, 8 s.
 // Beside a live writer this judges the file as it was when its bytes were first read.
 func (s *scanner) resync(pos, limit int64) (int64, bool, error) {
 	var whole []byte
