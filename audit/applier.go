@@ -35,13 +35,19 @@ type applier struct {
 	// journal may be trimmed up to here and no further: what is applied can still vanish in a power cut.
 	durable  atomic.Uint64
 	unsynced int64 // bytes of records applied since the last checkpoint; guarded by busy
-	// checkpointed is applied as of the last complete checkpoint; guarded by busy.
+	// checkpointed is applied as of the last complete checkpoint; only written with busy held, by the applier
+	// or before it starts.
 	checkpointed uint64
 
 	// mu guards changed, which is closed and made anew when applied has moved or err was set, and err.
 	mu      sync.Mutex
 	changed chan struct{}
 	err     error
+
+	// held counts who needs the journal to keep what SQLite has on disk: backups.
+	held atomic.Int64
+	// replaying: the filter is filled from SQLite afterwards.
+	replaying bool
 
 	hurry chan struct{} // holds one token when somebody waits for what is not applied yet
 	stop  context.CancelFunc
@@ -56,13 +62,16 @@ const (
 	batchBytes   = 32 << 20
 	// gather is how long a batch that is smaller than batchRecords is left open for what comes next:
 	// each transaction writes the pages it touches once more, so small ones cost much more a record. It is
-	// how far other processes may lag behind on an idle machine; nobody in this one waits for it.
+	// how far other processes may lag behind on an idle machine; whoever waits in this one ends it.
 	gather = 5 * time.Millisecond
 	// checkpointEvery is how many bytes of records are applied between checkpoints. SQLite writes four to
 	// five times as much into its -wal.
 	checkpointEvery = 24 << 20
 	// idle is how long nothing must have come for a checkpoint to be made of what there is.
 	idle = 2 * time.Second
+	// walLimit is the size of SQLite's -wal at which the applier waits for the reader that keeps it from being
+	// emptied. Until then such a reader costs disk, from then on the backlog fills and puts wait.
+	walLimit = 4 << 30
 	// busyPause is how long to wait when somebody else, a shell perhaps, has SQLite's write lock.
 	busyPause = 50 * time.Millisecond
 )
@@ -118,6 +127,9 @@ func (a *applier) apply(ctx context.Context, b *batch) error {
 	if cursor == a.applied.Load() {
 		return nil
 	}
+	if err := a.boundWAL(ctx); err != nil {
+		return err
+	}
 	start := time.Now()
 	done, err := a.sql.Apply(ctx, &sqlstore.Batch{Records: b.rows, Rejected: b.rejected, Cursor: cursor})
 	for errors.Is(err, sqlstore.ErrBusy) && ctx.Err() == nil {
@@ -133,11 +145,13 @@ func (a *applier) apply(ctx context.Context, b *batch) error {
 	}
 	// The filter knows the ids before pending forgets them, so that at no instant both are silent about a
 	// record that exists.
-	ids := make([]QueryID, len(b.rows))
-	for i := range b.rows {
-		ids[i] = b.rows[i].QueryID
+	if !a.replaying {
+		ids := make([]QueryID, len(b.rows))
+		for i := range b.rows {
+			ids[i] = b.rows[i].QueryID
+		}
+		a.seen.add(ids...)
 	}
-	a.seen.add(ids...)
 	a.pending.settle(b.onTheWay)
 	a.replayed += done.Inserted
 	a.rejected += done.Rejected
@@ -159,8 +173,33 @@ func (a *applier) apply(ctx context.Context, b *batch) error {
 	return nil
 }
 
+// boundWAL waits, while SQLite's -wal is at its limit, for a checkpoint to get through.
+func (a *applier) boundWAL(ctx context.Context) error {
+	for told := false; a.sql.WALBytes() > walLimit; {
+		done, err := a.sql.Checkpoint(ctx, false)
+		if err != nil {
+			return fmt.Errorf("checkpoint SQLite: %w", err)
+		}
+		if done.Complete {
+			return nil
+		}
+		if !told {
+			a.log.Error("SQLite's -wal is at its limit, since somebody reads in one long transaction; waiting for the end of it", "wal_bytes", done.WALBytes)
+			told = true
+		}
+		select {
+		case <-time.After(busyPause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
 // replay applies all that the journal holds now.
 func (a *applier) replay(ctx context.Context) error {
+	a.replaying = true
+	defer func() { a.replaying = false }()
 	for {
 		var b batch
 		if err := a.read(ctx, &b); err != nil {
@@ -184,7 +223,11 @@ func (a *applier) start() {
 		defer close(a.done)
 		if err := a.run(ctx); err != nil && ctx.Err() == nil {
 			a.log.Error("the applier has stopped", "error", err)
+			if !errors.Is(err, wal.ErrFailed) {
+				err = fmt.Errorf("%w: %w", wal.ErrFailed, err)
+			}
 			a.tell(err)
+			a.pending.fail(err)
 		}
 	}()
 }
@@ -213,21 +256,20 @@ func (a *applier) run(ctx context.Context) error {
 // what was applied last, so that a quiet store is on disk and its journal can be trimmed.
 func (a *applier) await(ctx context.Context) error {
 	next := a.reader.Offset() + 1
-	quiet, cancel := context.WithTimeout(ctx, idle)
-	defer cancel()
-	err := a.journal.Wait(quiet, next)
-	if err == nil || quiet.Err() == nil || ctx.Err() != nil {
-		return err
-	}
-	a.busy.Lock()
-	if a.checkpointed != a.applied.Load() {
+	for a.checkpointed != a.applied.Load() {
+		quiet, cancel := context.WithTimeout(ctx, idle)
+		err := a.journal.Wait(quiet, next)
+		over := quiet.Err() != nil && ctx.Err() == nil
+		cancel()
+		if err == nil || !over {
+			return err
+		}
+		a.busy.Lock()
 		err = a.checkpoint(ctx, false)
-	} else {
-		err = nil
-	}
-	a.busy.Unlock()
-	if err != nil {
-		return err
+		a.busy.Unlock()
+		if err != nil {
+			return err
+		}
 	}
 	return a.journal.Wait(ctx, next)
 }
@@ -270,7 +312,7 @@ func (a *applier) checkpoint(ctx context.Context, truncate bool) error {
 // archive that is full, say) stops nobody: the segments stay, and the next checkpoint tries again. A journal
 // that has failed meanwhile says so itself.
 func (a *applier) trim(durable wal.Offset) {
-	if a.keep < 0 {
+	if a.keep < 0 || a.held.Load() > 0 {
 		return
 	}
 	end := a.journal.Synced()
@@ -293,6 +335,14 @@ func (a *applier) tell(err error) {
 	a.mu.Unlock()
 }
 
+// press ends the wait for more records.
+func (a *applier) press() {
+	select {
+	case a.hurry <- struct{}{}:
+	default:
+	}
+}
+
 // failure returns why the applier has stopped, or nil.
 func (a *applier) failure() error {
 	a.mu.Lock()
@@ -312,10 +362,7 @@ func (a *applier) wait(ctx context.Context, off wal.Offset) error {
 		if err != nil {
 			return fmt.Errorf("wait for the applier: %w", err)
 		}
-		select {
-		case a.hurry <- struct{}{}:
-		default:
-		}
+		a.press()
 		select {
 		case <-changed:
 		case <-ctx.Done():

@@ -47,6 +47,13 @@ func (db *DB) backup(ctx context.Context, dest string) (rep BackupReport, err er
 			err = errors.Join(err, os.RemoveAll(part))
 		}
 	}()
+	if err := db.caughtUp(ctx); err != nil {
+		return rep, err
+	}
+	if db.applier != nil {
+		db.applier.held.Add(1)
+		defer db.applier.held.Add(-1)
+	}
 	if err := db.copyTo(ctx, part, &rep); err != nil {
 		return rep, err
 	}
@@ -62,19 +69,30 @@ func (db *DB) backup(ctx context.Context, dest string) (rep BackupReport, err er
 
 // copyTo fills the folder, all of it durable.
 func (db *DB) copyTo(ctx context.Context, part string, rep *BackupReport) error {
-	cursor, err := db.sql.Backup(ctx, sqlitePath(part))
-	if err != nil {
-		return err
+	journal := filepath.Join(part, journalDirName)
+	var cursor uint64
+	var copied wal.Copied
+	// A writer in another process may trim its journal past the snapshot before that is copied. Then the copy
+	// could not be opened, and a newer snapshot is needed.
+	for try := 0; try == 0 || copied.First > wal.Offset(cursor); try++ {
+		if try == 5 {
+			return fmt.Errorf("the writer trims its journal faster than it can be copied; keep more of it (wal_retain is %s)", db.file.Retention)
+		}
+		err := errors.Join(os.RemoveAll(journal), os.RemoveAll(sqlitePath(part)))
+		if err == nil {
+			cursor, err = db.sql.Backup(ctx, sqlitePath(part))
+		}
+		if err == nil {
+			err = os.Mkdir(journal, 0o700)
+		}
+		if err == nil {
+			copied, err = wal.Copy(db.journalDir, journal, wal.Options{})
+		}
+		if err != nil {
+			return err
+		}
 	}
 	rep.Applied = wal.Offset(cursor)
-	journal := filepath.Join(part, journalDirName)
-	if err := os.Mkdir(journal, 0o700); err != nil {
-		return err
-	}
-	copied, err := wal.Copy(db.journalDir, journal, wal.Options{})
-	if err != nil {
-		return err
-	}
 	if copied.End < rep.Applied {
 		return fmt.Errorf("%w: the journal ends at offset %d, below SQLite's cursor %d", ErrDamaged, copied.End, cursor)
 	}
@@ -85,7 +103,7 @@ func (db *DB) copyTo(ctx context.Context, part string, rep *BackupReport) error 
 	file := db.file
 	file.JournalDir = journalDirName
 	// There is no -wal beside the copy, and there need not be.
-	file.Clean = true
+	file.Clean, file.Used, file.Doubted = true, true, false
 	if err := writeStoreFile(part, file); err != nil {
 		return err
 	}
@@ -110,7 +128,8 @@ func verifyCopy(ctx context.Context, part string, rep *BackupReport) error {
 }
 
 // Reindex builds the forensic tables anew from kv and entry. Puts go on meanwhile; what they acknowledge is
-// applied afterwards. progress, if not nil, is told how many records are done.
+// applied afterwards. Questions that need those tables fail with ErrReindexing until it has come to its end,
+// which the next opening sees to when it is interrupted. progress, if not nil, is told how many records are done.
 func (db *DB) Reindex(ctx context.Context, progress func(done, total uint64)) error {
 	done, err := db.begin()
 	if err != nil {
@@ -120,12 +139,17 @@ func (db *DB) Reindex(ctx context.Context, progress func(done, total uint64)) er
 	if progress == nil {
 		progress = func(uint64, uint64) {}
 	}
+	if err := db.caughtUp(ctx); err != nil {
+		return fmt.Errorf("reindex: %w", err)
+	}
 	db.applier.busy.Lock()
 	defer db.applier.busy.Unlock()
 	start := time.Now()
+	db.reindexing.Store(true)
 	if err := db.sql.Reindex(ctx, rowOf, progress); err != nil {
 		return fmt.Errorf("reindex: %w", err)
 	}
+	db.reindexing.Store(false)
 	db.opts.logger.Info("the forensic tables were built anew", "took", time.Since(start))
 	return nil
 }

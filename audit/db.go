@@ -4,10 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/auditsql/auditsql/sqlstore"
 	"github.com/auditsql/auditsql/wal"
@@ -36,10 +35,15 @@ type DB struct {
 	partRecords int
 	partBytes   int
 
-	// life guards closed. Calls that write hold it for reading, so that Close can wait for them.
-	life   sync.Mutex
+	life   sync.Mutex // guards closed
 	closed bool
 	puts   sync.WaitGroup // calls that put, and appends whose callers have gone
+
+	closing  sync.Once
+	closeErr error
+
+	// reindexing: the forensic tables are being built anew, or that was interrupted.
+	reindexing atomic.Bool
 
 	// background is the filling of the filter, which ends early when quit is closed.
 	background sync.WaitGroup
@@ -61,8 +65,8 @@ func (db *DB) TimeUnit() TimeUnit { return db.file.TimeUnit }
 // Recovery returns what opening found and did.
 func (db *DB) Recovery() Recovery { return db.recovery }
 
-// Err returns why the store takes no more records, or nil. What was acknowledged before is safe, and can
-// still be read; opening the store anew recovers it.
+// Err returns why the store takes no more records, or nil. What was acknowledged before is safe, and
+// GetAudit still finds it; opening the store anew recovers it.
 func (db *DB) Err() error {
 	if db.applier == nil {
 		return ErrReadOnly
@@ -108,13 +112,14 @@ func journalError(err error) error {
 // Close waits for the calls that put, brings everything to SQLite and to disk, and gives the lock back.
 // An error means that it could not; nothing acknowledged is lost by that, the next opening replays it.
 func (db *DB) Close() error {
+	db.closing.Do(func() { db.closeErr = db.close() })
+	return db.closeErr
+}
+
+func (db *DB) close() error {
 	db.life.Lock()
-	closed := db.closed
 	db.closed = true
 	db.life.Unlock()
-	if closed {
-		return nil
-	}
 	if db.quitNow != nil {
 		db.quitNow()
 	}
@@ -123,59 +128,58 @@ func (db *DB) Close() error {
 		return db.sql.Close()
 	}
 	db.puts.Wait()
-	onDisk, err := db.drain()
-	err = errors.Join(err, closeSQLite(db.sql, db.dir, db.file, onDisk))
+	err := db.drain()
+	err = errors.Join(err, closeSQLite(db.sql, db.dir, db.file))
 	if err = errors.Join(err, db.journal.Close()); err != nil {
 		return fmt.Errorf("close %s: %w", db.dir, err)
 	}
 	return nil
 }
 
-// closeSQLite closes the database and notes in store.json whether everything in it is on disk: onDisk says
-// that a checkpoint has seen to it, and a -wal that is gone says the same, since SQLite removes it only then.
-// It is noted while the lock is still held, and after SQLite has let go of its files: from then on an end
-// is unclean only if it was opened again.
-func closeSQLite(sql *sqlstore.DB, dir string, file storeFile, onDisk bool) error {
-	if err := sql.Close(); err != nil {
-		return err
+// closeSQLite brings the database to disk, notes in store.json that it is there, and closes it.
+//
+// The note comes between: after the checkpoint nothing depends on -wal any more, and SQLite removes it when it
+// closes. Noted later, dying in between would leave a store without a -wal that does not know why.
+func closeSQLite(sql *sqlstore.DB, dir string, file storeFile) error {
+	ctx := context.Background()
+	applied, err := sql.Cursor(ctx)
+	var done sqlstore.Checkpoint
+	if err == nil {
+		done, err = sql.Checkpoint(ctx, false)
 	}
-	if !onDisk {
-		_, err := os.Stat(sqlitePath(dir) + "-wal")
-		onDisk = errors.Is(err, fs.ErrNotExist)
+	if err == nil && done.Complete && done.Applied == applied && !file.Doubted {
+		file.Clean = true
+		if err = writeStoreFile(dir, file); err == nil {
+			// Only to leave a short file where another process keeps SQLite from removing it.
+			_, err = sql.Checkpoint(ctx, true)
+		}
 	}
-	if !onDisk {
-		return nil
-	}
-	file.Clean = true
-	return writeStoreFile(dir, file)
+	return errors.Join(err, sql.Close())
 }
 
-// drain stops the applier when it has applied everything, and checkpoints. It reports whether SQLite has
-// all of it on disk.
-func (db *DB) drain() (onDisk bool, err error) {
+// drain stops the applier when it has applied everything.
+func (db *DB) drain() error {
 	ctx := context.Background()
-	err = db.journal.Sync(ctx)
+	err := db.journal.Sync(ctx)
 	if err == nil {
 		err = db.applier.wait(ctx, db.journal.Synced())
 	}
 	db.applier.halt()
 	err = errors.Join(err, db.applier.reader.Close())
-	if err != nil {
-		return false, err
+	if err == nil {
+		// Trims as well, which closing SQLite does not.
+		db.applier.busy.Lock()
+		err = db.applier.checkpoint(ctx, false)
+		db.applier.busy.Unlock()
 	}
-	db.applier.busy.Lock()
-	defer db.applier.busy.Unlock()
-	if err := db.applier.checkpoint(ctx, true); err != nil {
-		return false, err
-	}
-	return db.applier.durable.Load() == db.applier.applied.Load(), nil
+	return err
 }
 
 // caughtUp waits, in the writer's process, until SQLite shows everything that was acknowledged before the
 // call.
 func (db *DB) caughtUp(ctx context.Context) error {
-	if db.applier == nil {
-		return nil
+	if err := db.readable(ctx); err != nil || db.applier == nil {
+		return err
 	}
 	// At SyncInterval a record is acknowledged before it is synced, and applied after. A journal that has
 	// failed keeps nobody from reading what it had synced.

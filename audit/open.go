@@ -79,15 +79,18 @@ func needsRecovery(ctx context.Context, dir string) (bool, error) {
 		return false, err
 	}
 	meta, err := sqlstore.ReadCursor(ctx, sqlitePath(dir))
+	if err == nil && (!meta.Exists || meta.Version < sqlstore.Version()) {
+		return true, nil
+	}
+	doubted, doubtErr := doubtful(dir, file)
+	if doubtErr != nil || doubted {
+		return doubted, doubtErr
+	}
 	if err != nil {
 		return false, err
 	}
-	if !meta.Exists || meta.Version < sqlstore.Version() {
-		return true, nil
-	}
-	doubted, err := doubtful(dir, file, meta)
-	if err != nil || doubted {
-		return doubted, err
+	if unfinished, err := reindexUnfinished(ctx, dir); err != nil || unfinished {
+		return unfinished, err
 	}
 	segs, err := wal.Segments(journalDir, wal.Options{})
 	if err != nil {
@@ -100,6 +103,16 @@ func needsRecovery(ctx context.Context, dir string) (bool, error) {
 	// has nothing to do but to say so.
 	last := segs[len(segs)-1]
 	return last.Base+wal.Offset(last.Size) != wal.Offset(meta.Cursor), nil
+}
+
+// reindexUnfinished reports whether the forensic tables are not whole, which the next writer puts right.
+func reindexUnfinished(ctx context.Context, dir string) (bool, error) {
+	sql, err := sqlstore.Open(ctx, sqlitePath(dir), sqlstore.Options{ReadOnly: true, Readers: 1})
+	if err != nil {
+		return false, err
+	}
+	defer sql.Close()
+	return sql.NeedsReindex(ctx)
 }
 
 // opening is what is learnt on the way to an open store.
@@ -116,6 +129,7 @@ type opening struct {
 	// it is replayed from the first offset that the journal has, and reindexed.
 	doubted, rebuild bool
 	clean            bool // as store.json had it
+	labels           []sqlstore.Label
 }
 
 func openWriter(ctx context.Context, dir string, o options) (*DB, error) {
@@ -166,6 +180,9 @@ func (p *opening) findJournal() (string, error) {
 		}
 		p.file = newStoreFile(p.opts)
 		if p.opts.journalDir != "" {
+			if segs, err := wal.Segments(filepath.Join(p.dir, journalDirName), wal.Options{}); err == nil && len(segs) > 0 {
+				return "", fmt.Errorf("%s: %w: it has a journal of its own in %s", p.dir, ErrMismatch, journalDirName)
+			}
 			abs, err := filepath.Abs(p.opts.journalDir)
 			if err != nil {
 				return "", err
@@ -184,7 +201,15 @@ func (p *opening) findJournal() (string, error) {
 		return "", err
 	}
 	p.file, p.exists, p.clean = file, true, file.Clean
-	return file.journalDir(p.dir), p.checkOptions()
+	if err := p.checkOptions(); err != nil {
+		return "", err
+	}
+	journalDir := file.journalDir(p.dir)
+	if _, err := os.Stat(journalDir); file.Used && errors.Is(err, fs.ErrNotExist) {
+		// Not made anew: the disk that it lies on may only not be mounted.
+		return "", fmt.Errorf("%w: the journal's folder %s is gone; bring it back, or restore the store from a backup", wal.ErrGap, journalDir)
+	}
+	return journalDir, nil
 }
 
 // checkOptions refuses what an existing store was made without.
@@ -224,35 +249,58 @@ func (p *opening) cursor(journalDir string) (wal.Offset, error) {
 	case !errors.Is(err, fs.ErrNotExist):
 		return 0, err
 	}
-	meta, err := sqlstore.ReadCursor(p.ctx, sqlitePath(p.dir))
+	segs, err := wal.Segments(journalDir, wal.Options{})
 	if err != nil {
 		return 0, err
 	}
-	p.meta = meta
-	if meta.Exists {
-		if meta.StoreID != p.file.StoreID {
-			return 0, fmt.Errorf("%s: %w: it belongs to store %s, %s says %s", sqlitePath(p.dir), ErrMismatch, meta.StoreID, storeFileName, p.file.StoreID)
-		}
-		if meta.TimeUnit != p.file.TimeUnit.String() {
-			return 0, fmt.Errorf("%s: %w: its time unit is %s, %s says %s", sqlitePath(p.dir), ErrMismatch, meta.TimeUnit, storeFileName, p.file.TimeUnit)
-		}
-	}
-	if err := p.judge(journalDir); err != nil {
+	if err := p.lookAtSQLite(segs); err != nil {
 		return 0, err
+	}
+	if p.file.Used && !p.meta.Exists && len(segs) == 0 {
+		return 0, fmt.Errorf("%s: %w: both %s and the journal in %s are lost: the store must be restored from a backup", p.dir, wal.ErrGap, sqliteName, journalDir)
 	}
 	if !p.exists {
 		if err := p.create(); err != nil {
 			return 0, err
 		}
 	}
-	return p.from(journalDir)
+	return p.from(segs), nil
+}
+
+// lookAtSQLite reads what the database says of itself and decides what becomes of one that is not to be
+// believed: if the journal reaches back to the beginning it is built anew, else it is kept and checked.
+func (p *opening) lookAtSQLite(segs []wal.Segment) (err error) {
+	fromBeginning := len(segs) > 0 && segs[0].Base == 0
+	doubted, err := doubtful(p.dir, p.file)
+	if err != nil {
+		return err
+	}
+	p.meta, err = sqlstore.ReadCursor(p.ctx, sqlitePath(p.dir))
+	switch {
+	case err != nil && doubted && fromBeginning && !errors.Is(err, sqlstore.ErrNewer) && !errors.Is(err, sqlstore.ErrNotStore):
+		p.opts.logger.Warn("the database cannot be read", "error", err)
+		p.meta = sqlstore.Meta{Exists: true, StoreID: p.file.StoreID, TimeUnit: p.file.TimeUnit.String()}
+	case err != nil:
+		return err
+	case !p.meta.Exists:
+		return nil
+	}
+	if p.meta.StoreID != p.file.StoreID {
+		return fmt.Errorf("%s: %w: it belongs to store %s, %s says %s", sqlitePath(p.dir), ErrMismatch, p.meta.StoreID, storeFileName, p.file.StoreID)
+	}
+	if p.meta.TimeUnit != p.file.TimeUnit.String() {
+		return fmt.Errorf("%s: %w: its time unit is %s, %s says %s", sqlitePath(p.dir), ErrMismatch, p.meta.TimeUnit, storeFileName, p.file.TimeUnit)
+	}
+	p.doubted, p.rebuild = doubted, doubted && fromBeginning
+	return nil
 }
 
 // create writes the first store.json, with the folder that holds it durable.
 func (p *opening) create() error {
-	if err := os.MkdirAll(p.dir, 0o700); err != nil {
+	if err := wal.MakeDir(wal.OS, p.dir); err != nil {
 		return err
 	}
+	// The folder may have been made by a process that died before it synced the name.
 	if err := wal.OS.SyncDir(filepath.Dir(filepath.Clean(p.dir))); err != nil {
 		return err
 	}
@@ -260,12 +308,22 @@ func (p *opening) create() error {
 	return writeStoreFile(p.dir, p.file)
 }
 
-// doubtful reports whether SQLite's files are not what the store left: after an end that was not clean
-// there is a -wal with something in it, since nothing empties it while the store is open. Without it the
-// database may be a mix of two states, with a cursor ahead of its rows, and SQLite would not notice.
-func doubtful(dir string, file storeFile, meta sqlstore.Meta) (bool, error) {
-	if file.Clean || !meta.Exists {
+// doubtful reports whether SQLite's files are not what the store left. Between the first write and the note
+// that all is on disk there is a -wal with something in it: a writer gives it its header when it opens, and
+// only shortens it after the note. Without it the database may be a mix of two states, with a cursor ahead
+// of its rows, and SQLite would not notice.
+func doubtful(dir string, file storeFile) (bool, error) {
+	if file.Clean || !file.Used {
 		return false, nil
+	}
+	if _, err := os.Stat(sqlitePath(dir)); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil // lost, not doubted
+		}
+		return false, err
+	}
+	if file.Doubted {
+		return true, nil
 	}
 	st, err := os.Stat(sqlitePath(dir) + "-wal")
 	if errors.Is(err, fs.ErrNotExist) {
@@ -277,33 +335,15 @@ func doubtful(dir string, file storeFile, meta sqlstore.Meta) (bool, error) {
 	return st.Size() == 0, nil
 }
 
-// judge decides what becomes of a database that is not to be believed: if the journal reaches back to the
-// beginning it is built anew, else it is kept and checked.
-func (p *opening) judge(journalDir string) (err error) {
-	if p.doubted, err = doubtful(p.dir, p.file, p.meta); err != nil || !p.doubted {
-		return err
-	}
-	segs, err := wal.Segments(journalDir, wal.Options{})
-	if err != nil {
-		return err
-	}
-	p.rebuild = len(segs) > 0 && segs[0].Base == 0
-	return nil
-}
-
 // from returns the offset that replay begins at.
-func (p *opening) from(journalDir string) (wal.Offset, error) {
+func (p *opening) from(segs []wal.Segment) wal.Offset {
 	switch {
 	case !p.meta.Exists, p.rebuild:
-		return 0, nil
-	case p.doubted:
-		segs, err := wal.Segments(journalDir, wal.Options{})
-		if err != nil || len(segs) == 0 {
-			return wal.Offset(p.meta.Cursor), err
-		}
-		return segs[0].Base, nil
+		return 0
+	case p.doubted && len(segs) > 0:
+		return segs[0].Base
 	}
-	return wal.Offset(p.meta.Cursor), nil
+	return wal.Offset(p.meta.Cursor)
 }
 
 // explain adds to an error of the journal what it means for the store.
@@ -315,9 +355,23 @@ func (p *opening) explain(err error) error {
 }
 
 // finish opens SQLite behind a journal that has been recovered, replays, and starts the applier.
+//
+// store.json says Clean as long as SQLite was opened and nothing was written but the header of its -wal: dying
+// before the note is then no reason for doubt. Only what changes the database comes after it: a migration,
+// moving it aside, replay.
 func (p *opening) finish(journal *wal.Journal, journalDir string) (*DB, error) {
 	if err := p.belongTogether(journal, journalDir); err != nil {
 		return nil, err
+	}
+	if p.opts.retention != nil {
+		p.file.Retention = *p.opts.retention
+	}
+	p.file.Used, p.file.Clean, p.file.Doubted = true, false, p.doubted && !p.rebuild
+	early := p.doubted || !p.meta.Exists || p.meta.Version < sqlstore.Version()
+	if early {
+		if err := writeStoreFile(p.dir, p.file); err != nil {
+			return nil, err
+		}
 	}
 	if p.rebuild {
 		if err := p.setAside(); err != nil {
@@ -327,14 +381,6 @@ func (p *opening) finish(journal *wal.Journal, journalDir string) (*DB, error) {
 	if p.meta.Exists == p.rebuild && journal.End() > 0 {
 		p.report.Rebuilt = true // lost, or set aside
 	}
-	// From the next step on SQLite is written to, and an end that is not clean must be known as one.
-	if p.opts.retention != nil {
-		p.file.Retention = *p.opts.retention
-	}
-	p.file.Clean = false
-	if err := writeStoreFile(p.dir, p.file); err != nil {
-		return nil, err
-	}
 	sql, err := sqlstore.Open(p.ctx, sqlitePath(p.dir), sqlstore.Options{
 		StoreID: p.file.StoreID, TimeUnit: p.file.TimeUnit.String(), CreatedBy: p.opts.createdBy,
 		CacheBytes: p.opts.cacheBytes, Logger: p.opts.logger,
@@ -342,10 +388,15 @@ func (p *opening) finish(journal *wal.Journal, journalDir string) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !early {
+		if err := writeStoreFile(p.dir, p.file); err != nil {
+			return nil, errors.Join(err, sql.Close())
+		}
+	}
 	db, err := p.start(journal, journalDir, sql)
 	if err != nil {
 		// Replay is taken up again where it stopped.
-		return nil, errors.Join(err, closeSQLite(sql, p.dir, p.file, false))
+		return nil, errors.Join(err, closeSQLite(sql, p.dir, p.file))
 	}
 	return db, nil
 }
@@ -354,30 +405,28 @@ func (p *opening) finish(journal *wal.Journal, journalDir string) (*DB, error) {
 // a journal of another store, or one restored from another time, would otherwise be replayed into rows
 // that it never led to.
 func (p *opening) belongTogether(journal *wal.Journal, journalDir string) error {
-	if !p.meta.Exists || p.rebuild {
+	if !p.meta.Exists {
 		return nil
 	}
-	sql, err := sqlstore.Open(p.ctx, sqlitePath(p.dir), sqlstore.Options{ReadOnly: true, Readers: 1})
-	if err != nil {
-		return err
+	// The cursor was the end of something synced, whatever became of SQLite since.
+	if wal.Offset(p.meta.Cursor) > journal.End() {
+		return fmt.Errorf("%s: %w: it ends at offset %d, %s has records up to %d", journalDir, wal.ErrAhead, journal.End(), sqliteName, p.meta.Cursor)
 	}
-	defer sql.Close()
-	entry, ok, err := sql.LastEntry(p.ctx)
-	if err != nil || !ok || wal.Offset(entry.JournalOffset) < journal.Segments()[0].Base {
-		return err
+	newest, err := p.newest()
+	if p.rebuild && err != nil {
+		return nil // it is not to be believed anyway, and the journal reaches back to the beginning
 	}
-	value, err := sql.Get(p.ctx, KeyOf(entry.QueryID))
-	if err != nil {
+	if err != nil || newest == nil || wal.Offset(newest.JournalOffset) < journal.Segments()[0].Base {
 		return err
 	}
 	mismatch := func(why string) error {
 		return fmt.Errorf("%s: %w: the newest record, %s, should be in the journal at offset %d, where %s",
-			p.dir, ErrMismatch, Hash(entry.QueryID), entry.JournalOffset, why)
+			p.dir, ErrMismatch, Hash(newest.QueryID), newest.JournalOffset, why)
 	}
-	if wal.Offset(entry.JournalOffset) >= journal.End() {
+	if wal.Offset(newest.JournalOffset) >= journal.End() {
 		return mismatch("the journal has ended")
 	}
-	r, err := wal.OpenReader(journalDir, wal.Offset(entry.JournalOffset), wal.Options{})
+	r, err := wal.OpenReader(journalDir, wal.Offset(newest.JournalOffset), wal.Options{})
 	if err != nil {
 		return err
 	}
@@ -386,16 +435,48 @@ func (p *opening) belongTogether(journal *wal.Journal, journalDir string) error 
 	var hurt *wal.CorruptError
 	switch {
 	case errors.As(err, &hurt) && p.damageBelowCursor(hurt.Offset):
-		// SQLite has it, so it is told by verify and stops nobody. See also start.
+		// SQLite has it, so it is told by verify and stops nobody. See also replay.
 		return nil
 	case errors.As(err, &hurt):
 		return mismatch("no record begins")
 	case err != nil:
 		return err
-	case rec.Offset != wal.Offset(entry.JournalOffset) || !bytes.Equal(rec.Payload, value):
+	}
+	id, ok := idOf(rec.Payload)
+	switch {
+	case rec.Offset != wal.Offset(newest.JournalOffset) || !ok || id != Hash(newest.QueryID):
 		return mismatch("another one is")
+	case newest.Value == nil && !p.rebuild:
+		return fmt.Errorf("%s: %w: the newest record, %s, is missing from kv", sqlitePath(p.dir), ErrMismatch, id)
+	case newest.Value != nil && !bytes.Equal(rec.Payload, newest.Value):
+		return mismatch("it has other bytes")
 	}
 	return nil
+}
+
+// newest returns the newest entry of the database as it is, with its value or without when kv lacks it, and
+// takes the labels along should the database be set aside. It is nil when there is no entry.
+func (p *opening) newest() (*sqlstore.EntryValue, error) {
+	sql, err := sqlstore.Open(p.ctx, sqlitePath(p.dir), sqlstore.Options{ReadOnly: true, Readers: 1})
+	if err != nil {
+		return nil, err
+	}
+	defer sql.Close()
+	if p.rebuild {
+		if p.labels, err = sql.Labels(p.ctx); err != nil {
+			p.labels = nil // they stay in what is set aside
+		}
+	}
+	entry, ok, err := sql.LastEntry(p.ctx)
+	if err != nil || !ok {
+		return nil, err
+	}
+	newest := &sqlstore.EntryValue{Entry: entry}
+	newest.Value, err = sql.Get(p.ctx, KeyOf(entry.QueryID))
+	if errors.Is(err, sqlstore.ErrNotFound) {
+		err = nil
+	}
+	return newest, err
 }
 
 func (p *opening) damageBelowCursor(at wal.Offset) bool { return at < wal.Offset(p.meta.Cursor) }
@@ -419,10 +500,8 @@ func (p *opening) setAside() error {
 
 // start replays, and lets the applier and the filter run.
 func (p *opening) start(journal *wal.Journal, journalDir string, sql *sqlstore.DB) (*DB, error) {
-	from, err := p.from(journalDir)
-	if err != nil {
-		return nil, err
-	}
+	segs := journal.Segments()
+	from := p.from(segs)
 	reader, err := wal.OpenReader(journalDir, from, wal.Options{})
 	if err != nil {
 		return nil, err
@@ -440,6 +519,10 @@ func (p *opening) start(journal *wal.Journal, journalDir string, sql *sqlstore.D
 	}
 	a.applied.Store(uint64(from))
 	db.applier = a
+	db.pending.crowded = func() {
+		a.press()
+		journal.Hurry()
+	}
 	if err := p.replay(db); err != nil {
 		return nil, errors.Join(err, reader.Close())
 	}
@@ -452,32 +535,80 @@ func (p *opening) start(journal *wal.Journal, journalDir string, sql *sqlstore.D
 
 // replay applies what SQLite lacks, and puts right what opening has found in doubt.
 func (p *opening) replay(db *DB) error {
-	if err := db.applier.replay(p.ctx); err != nil {
-		return fmt.Errorf("replay the journal: %w", err)
-	}
-	p.report.Replayed, p.report.Rejected = db.applier.replayed, db.applier.rejected
 	if p.doubted && !p.rebuild {
 		if err := p.check(db); err != nil {
 			return err
 		}
 	}
-	if needs, err := db.sql.NeedsReindex(p.ctx); err != nil {
+	// Before anything is applied: without its tables nothing can be.
+	if err := p.reindex(db); err != nil {
 		return err
-	} else if needs || p.report.Checked {
-		if err := db.sql.Reindex(p.ctx, rowOf, nil); err != nil {
-			return fmt.Errorf("reindex: %w", err)
+	}
+	if err := db.applier.replay(p.ctx); err != nil {
+		return fmt.Errorf("replay the journal: %w", err)
+	}
+	p.report.Replayed, p.report.Rejected = db.applier.replayed, db.applier.rejected
+	if len(p.labels) > 0 {
+		if err := db.sql.PutLabels(p.ctx, p.labels); err != nil {
+			return fmt.Errorf("take over the labels: %w", err)
 		}
-		p.note("the forensic tables were built anew")
 	}
 	p.tell()
-	// After an unclean end a power cut may still take back what SQLite has, and the journal may be hurt where
-	// it would have to be replayed from. So SQLite goes to disk before the first append.
-	if p.report.Replayed > 0 || !p.clean {
-		db.applier.busy.Lock()
-		defer db.applier.busy.Unlock()
-		return db.applier.checkpoint(p.ctx, false)
+	if p.clean && p.report.Replayed == 0 {
+		return nil
 	}
+	return p.toDisk(db)
+}
+
+// reindex builds the forensic tables anew when they are not whole, or not to be believed.
+func (p *opening) reindex(db *DB) error {
+	needs, err := db.sql.NeedsReindex(p.ctx)
+	if err != nil || !needs && !p.report.Checked {
+		return err
+	}
+	err = db.sql.Reindex(p.ctx, rowOf, nil)
+	var skipped *sqlstore.SkippedError
+	switch {
+	case errors.As(err, &skipped) && !p.doubted:
+		p.note("the forensic tables were built anew, without what cannot be read: %v", skipped)
+		return nil
+	case err != nil:
+		return fmt.Errorf("reindex: %w", err)
+	}
+	p.note("the forensic tables were built anew")
 	return nil
+}
+
+// toDisk brings SQLite to disk before the first append. After an unclean end a power cut may still take back
+// what SQLite has, and the journal may be hurt where it would have to be replayed from. A reader can keep a
+// checkpoint from getting through; it is waited for, but not without end.
+func (p *opening) toDisk(db *DB) error {
+	db.applier.busy.Lock()
+	defer db.applier.busy.Unlock()
+	for try := 0; ; try++ {
+		if err := db.applier.checkpoint(p.ctx, false); err != nil {
+			return err
+		}
+		if db.applier.checkpointed == db.applier.applied.Load() {
+			break
+		}
+		if try == 40 {
+			p.note("a reader keeps SQLite from being brought to disk; that is done as soon as it lets go")
+			return nil
+		}
+		select {
+		case <-time.After(busyPause):
+		case <-p.ctx.Done():
+			return p.ctx.Err()
+		}
+	}
+	if !p.file.Doubted {
+		return nil
+	}
+	// Checked, reindexed, replayed, and on disk: from here on it is a database like any other.
+	p.file.Doubted = false
+	db.file.Doubted = false
+	return writeStoreFile(p.dir, p.file)
 }
 
 // check is what remains to be done for a database that is not to be believed and cannot be built anew.
@@ -506,7 +637,7 @@ func (p *opening) tell() {
 	}
 	switch {
 	case r.Rebuilt && r.Aside != "":
-		p.note("%s had lost its -wal; it was built anew from the journal (%d records), and the old files, with their labels, are in %s", sqliteName, r.Replayed, r.Aside)
+		p.note("%s had lost its -wal; it was built anew from the journal (%d records), and the old files are in %s", sqliteName, r.Replayed, r.Aside)
 	case r.Rebuilt:
 		p.note("%s was missing and was built anew from the journal: %d records (labels are not in the journal)", sqliteName, r.Replayed)
 	case r.Checked:

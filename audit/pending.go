@@ -29,6 +29,12 @@ type pending struct {
 	maxRecords, maxBytes int64
 	heldRecords          atomic.Int64
 	heldBytes            atomic.Int64
+
+	// crowded is called when somebody has to wait for room.
+	crowded func()
+	// down ends, with its cause, when nothing will make room any more.
+	down context.Context
+	fail context.CancelCauseFunc
 }
 
 // admission is one record on its way.
@@ -44,26 +50,52 @@ type admission struct {
 	err    error
 	// applied is set once SQLite has it; from then on it is in none of pending's lists.
 	applied atomic.Bool
+	// released says that its room was given back; guarded by pending's mu. Of a group that failed in the
+	// middle, one part can be given up while the applier has another, or the same.
+	released bool
 }
 
 func newPending(records int, bytes int64) *pending {
 	// One record of any legal size must fit, or it would wait for ever.
 	p := &pending{byID: map[QueryID]*admission{}, maxRecords: int64(records), maxBytes: max(bytes, MaxEncoded)}
 	p.records, p.bytes = semaphore.NewWeighted(p.maxRecords), semaphore.NewWeighted(p.maxBytes)
+	p.down, p.fail = context.WithCancelCause(context.Background())
+	p.crowded = func() {}
 	return p
 }
 
-// reserve waits for room.
+// reserve waits for room, until ctx ends or nothing will make room any more.
 func (p *pending) reserve(ctx context.Context, records int, bytes int64) error {
-	if err := p.records.Acquire(ctx, int64(records)); err != nil {
+	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := p.bytes.Acquire(ctx, bytes); err != nil {
-		p.records.Release(int64(records))
+	if err := context.Cause(p.down); err != nil {
 		return err
+	}
+	if !p.records.TryAcquire(int64(records)) {
+		if err := p.acquire(ctx, p.records, int64(records)); err != nil {
+			return err
+		}
+	}
+	if !p.bytes.TryAcquire(bytes) {
+		if err := p.acquire(ctx, p.bytes, bytes); err != nil {
+			p.records.Release(int64(records))
+			return err
+		}
 	}
 	p.heldRecords.Add(int64(records))
 	p.heldBytes.Add(bytes)
+	return nil
+}
+
+func (p *pending) acquire(ctx context.Context, room *semaphore.Weighted, n int64) error {
+	p.crowded()
+	waiting, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(p.down, func() { cancel(context.Cause(p.down)) })()
+	if err := room.Acquire(waiting, n); err != nil {
+		return context.Cause(waiting)
+	}
 	return nil
 }
 
@@ -88,16 +120,23 @@ func (p *pending) claim(a *admission) (holder *admission) {
 // what everybody who waits for it gets.
 func (p *pending) giveUp(a *admission, err error) {
 	p.mu.Lock()
-	applied := a.applied.Load() // a part of a group can be durable when the rest of it fails
-	if !applied {
-		delete(p.byID, a.id)
-	}
+	release := p.forget(a)
 	p.mu.Unlock()
 	a.err = err
 	close(a.done)
-	if !applied {
+	if release {
 		p.release(1, int64(len(a.raw)))
 	}
+}
+
+// forget takes an admission off its id, and reports whether its room is to be given back. The caller holds mu.
+func (p *pending) forget(a *admission) (release bool) {
+	if p.byID[a.id] == a {
+		delete(p.byID, a.id)
+	}
+	release = !a.released
+	a.released = true
+	return release
 }
 
 // acknowledge settles admissions whose records are durable at the level in force.
@@ -145,24 +184,25 @@ func idOf(payload []byte) (id QueryID, ok bool) {
 // settle takes out admissions that SQLite has committed. It is called after the commit, so that a
 // reader who no longer finds a record here finds it there.
 func (p *pending) settle(as []*admission) {
-	var size int64
+	records, size := 0, int64(0)
 	p.mu.Lock()
 	for _, a := range as {
 		a.applied.Store(true)
-		delete(p.byID, a.id)
-		size += int64(len(a.raw))
+		if p.forget(a) {
+			records, size = records+1, size+int64(len(a.raw))
+		}
 	}
 	n := 0
 	for n < len(p.acked) && p.acked[n].applied.Load() {
 		n++
 	}
-	p.acked = p.acked[n:]
-	if len(p.acked) == 0 {
-		p.acked = nil // so that the array it was part of can go
+	if n > 0 {
+		// A new array: the old one would keep what has been applied in memory, outside every bound.
+		p.acked = append([]*admission(nil), p.acked[n:]...)
 	}
 	p.mu.Unlock()
-	if len(as) > 0 {
-		p.release(len(as), size)
+	if records > 0 {
+		p.release(records, size)
 	}
 }
 

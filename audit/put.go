@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,8 +34,8 @@ func (db *DB) PutAudit(ctx context.Context, q *QueryAudit) (QueryID, error) {
 // PutAudits stores records in their order and returns what became of each, in the same order. A record
 // that is refused does not keep the others from being stored. The batch is not atomic.
 //
-// The error is for what concerns all: ErrReadOnly, ErrClosed, wal.ErrFailed, or ctx's. Some of the records
-// may be stored then.
+// The error is for what concerns all: ErrReadOnly, ErrClosed, ctx's, or wal.ErrFailed when the journal or
+// SQLite has failed (see Err). Some of the records may be stored then.
 func (db *DB) PutAudits(ctx context.Context, qs []*QueryAudit) ([]PutResult, error) {
 	done, err := db.begin()
 	if err != nil {
@@ -123,7 +124,7 @@ func (db *DB) admitOnce(ctx context.Context, part []*put) (again []*put, err err
 	if err := db.pending.reserve(ctx, len(part), size); err != nil {
 		return nil, fmt.Errorf("wait for room in the backlog: %w", err)
 	}
-	for _, p := range part {
+	for i, p := range part {
 		a := &admission{id: p.id, raw: p.raw, row: p.row, done: make(chan struct{})}
 		if holder := db.pending.claim(a); holder != nil {
 			db.pending.release(1, int64(len(p.raw)))
@@ -135,7 +136,10 @@ func (db *DB) admitOnce(ctx context.Context, part []*put) (again []*put, err err
 		case err != nil:
 			db.pending.giveUp(a, nil)
 			giveUpFrom(0, nil)
-			return nil, err
+			for _, rest := range part[i+1:] {
+				db.pending.release(1, int64(len(rest.raw)))
+			}
+			return nil, cmp.Or(ctx.Err(), err)
 		case stored == nil:
 			fresh = append(fresh, a)
 		default:

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"reflect"
 	"slices"
 
 	"github.com/auditsql/auditsql/sqlstore"
@@ -29,7 +30,7 @@ func (db *DB) GetAudit(ctx context.Context, id QueryID) (*QueryAudit, error) {
 
 // GetRaw returns the stored bytes of a record, its canonical JSON, or ErrNotFound. They are the caller's.
 func (db *DB) GetRaw(ctx context.Context, id QueryID) ([]byte, error) {
-	if err := ctx.Err(); err != nil {
+	if err := db.readable(ctx); err != nil {
 		return nil, err
 	}
 	if db.pending != nil {
@@ -97,24 +98,62 @@ func (db *DB) ListRecent(ctx context.Context, limit int) ([]QueryAudit, error) {
 
 // HasAuditsForAgent reports whether an agent has any record, by one seek.
 func (db *DB) HasAuditsForAgent(ctx context.Context, agent AgentID) (bool, error) {
-	if err := ctx.Err(); err != nil {
+	if err := db.readable(ctx); err != nil {
 		return false, err
 	}
+	var onTheWay []*admission
 	if db.pending != nil {
-		for _, a := range db.pending.visible() {
-			if a.row.AgentID != nil && *a.row.AgentID == agent {
-				return true, nil
-			}
-		}
+		onTheWay = db.pending.visible() // before SQLite is asked
 	}
-	return db.sql.HasAgent(ctx, agent)
+	has, err := db.sql.HasAgent(ctx, agent)
+	for i := 0; i < len(onTheWay) && !has && err == nil; i++ {
+		a := onTheWay[i]
+		has = a.row.AgentID != nil && *a.row.AgentID == agent
+	}
+	return has, err
+}
+
+// readable is the start of every call that reads.
+func (db *DB) readable(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	db.life.Lock()
+	defer db.life.Unlock()
+	if db.closed {
+		return ErrClosed
+	}
+	return nil
+}
+
+// ErrReindexing means that the forensic tables are being built anew, by this process or another, or that
+// this was interrupted, so that an answer out of them would be incomplete. Records can still be had by id and
+// exported; reindexing to the end puts it right, and so does opening the store for writing.
+var ErrReindexing = errors.New("the forensic tables are being built anew")
+
+// whole fails while the forensic tables are not. It is asked before and after they are read.
+func (db *DB) whole(ctx context.Context) error {
+	if db.applier != nil && !db.reindexing.Load() {
+		return nil
+	}
+	begun, err := db.sql.Reindexing(ctx)
+	if err == nil && begun {
+		err = ErrReindexing
+	}
+	return err
 }
 
 // first answers a question in time order with a limit, out of SQLite and of what is on its way there, so
 // that it need not wait for the backlog.
 func (db *DB) first(ctx context.Context, f Filter, matches func(*admission) bool) ([]QueryAudit, error) {
+	if err := db.readable(ctx); err != nil {
+		return nil, err
+	}
 	if f.none() {
 		return []QueryAudit{}, nil
+	}
+	if err := db.whole(ctx); err != nil {
+		return nil, err
 	}
 	var onTheWay []*admission
 	if db.pending != nil {
@@ -139,6 +178,9 @@ func (db *DB) first(ctx context.Context, f Filter, matches func(*admission) bool
 		}
 		found = append(found, q)
 	}
+	if err := db.whole(ctx); err != nil {
+		return nil, err
+	}
 	if len(onTheWay) == 0 {
 		return found, nil
 	}
@@ -153,9 +195,12 @@ func (db *DB) first(ctx context.Context, f Filter, matches func(*admission) bool
 		return order(uint64(a.row.Timestamp), uint64(b.row.Timestamp), a.id, b.id)
 	})
 	// Only as many as can be asked for are decoded, however long the backlog is.
-	for _, a := range onTheWay[:min(len(onTheWay), f.Limit+len(have))] {
+	for _, a := range onTheWay {
 		if have[a.id] {
 			continue
+		}
+		if len(found)-len(have) == f.Limit {
+			break
 		}
 		q, err := ParseAudit(a.raw)
 		if err != nil {
@@ -185,6 +230,12 @@ func (f Filter) lower() sqlstore.Filter {
 		g.Attributes = append(g.Attributes, sqlstore.Attribute(a))
 	}
 	return g
+}
+
+// all reports whether a filter asks for everything in the order of admission, which needs no forensic table.
+func (f Filter) all() bool {
+	bare := Filter{ByAdmission: true, Limit: f.Limit}
+	return f.ByAdmission && !f.Descending && reflect.DeepEqual(f, bare)
 }
 
 // none reports whether no record can match, being earlier than the latest timestamp there is.
@@ -234,13 +285,22 @@ func (db *DB) RawAudits(ctx context.Context, f Filter) iter.Seq2[[]byte, error] 
 		if f.none() {
 			return
 		}
-		if err := db.caughtUp(ctx); err != nil {
+		err := db.caughtUp(ctx)
+		if err == nil && !f.all() {
+			err = db.whole(ctx)
+		}
+		if err != nil {
 			yield(nil, err)
 			return
 		}
 		for raw, err := range db.sql.Select(ctx, f.lower()) {
 			if !yield(raw, err) || err != nil {
 				return
+			}
+		}
+		if !f.all() {
+			if err := db.whole(ctx); err != nil {
+				yield(nil, err)
 			}
 		}
 	}

@@ -12,8 +12,9 @@ import (
 // is the answer nearly always. It may say "maybe" of an id that is not there, never the reverse.
 //
 // It is a row of Bloom filters, each of twice the room of the one before it, so that its size follows the
-// store's: 12 bits an id give 0.5 to 1 % of answers that were not needed, and the layers together take 1.5
-// to 3 bytes an id. An id's bits lie in one block of 64 bytes, one cache line.
+// store's: 1.5 to 3 bytes an id, at 12 bits an id in each layer. Each layer adds its share of answers that
+// were not needed: measured, 0.3 % of lookups at 60,000 ids, 1.6 % at 1,000,000, 2.3 % at 4,000,000. An id's
+// bits lie in one block of 64 bytes, one cache line.
 //
 // Until it is complete (after an opening it has to be filled from SQLite) every answer is "maybe".
 type seen struct {

@@ -18,6 +18,9 @@ func (db *DB) Stats(ctx context.Context) (Stats, error) {
 }
 
 func (db *DB) stats(ctx context.Context) (Stats, error) {
+	if err := db.readable(ctx); err != nil {
+		return Stats{}, err
+	}
 	rows, err := db.sql.Stats(ctx)
 	if err != nil {
 		return Stats{}, err

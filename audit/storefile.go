@@ -40,9 +40,15 @@ type storeFile struct {
 	SegmentBytes int64     `json:"segment_bytes,omitempty"` // 0: the journal's default
 	CreatedBy    string    `json:"created_by"`
 	CreatedAt    time.Time `json:"created_at"`
-	// Clean says that SQLite was closed with everything on disk, and not opened for writing since. When it
-	// is false, a -wal that is missing or empty means that somebody has been at the files.
+	// Used says that the store was opened once, so that a journal and a database have been there: when both
+	// are gone, something is lost.
+	Used bool `json:"used"`
+	// Clean says that SQLite has everything on disk, and nothing was written to it since. When it is false, a
+	// -wal that is missing or empty means that somebody has been at the files.
 	Clean bool `json:"clean"`
+	// Doubted says that the database was found not to be believed, and has not been checked to the end since:
+	// opening it once has given it a -wal that shows nothing of that any more.
+	Doubted bool `json:"doubted,omitempty"`
 }
 
 // ErrNoStore means that the folder holds no store.
@@ -100,6 +106,9 @@ func writeStoreFile(dir string, s storeFile) error {
 		return fail(err)
 	}
 	_, err = f.WriteAt(append(text, '\n'), 0)
+	if st, was := os.Stat(filepath.Join(dir, storeFileName)); err == nil && was == nil {
+		err = os.Chmod(part, st.Mode().Perm()) // a mode that somebody set stays
+	}
 	if err == nil {
 		err = f.Sync()
 	}

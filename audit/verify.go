@@ -14,7 +14,7 @@ import (
 
 // Verify checks everything against everything: each journal record's checksums, SQLite's own integrity,
 // the journal against kv, kv against the forensic tables, keys against values. It works beside a live
-// writer, on what is applied when it begins, and holds nobody up.
+// writer, on what is applied when it begins, and holds no writer up.
 //
 // What is wrong is in the report; an error means that something could not be read.
 func (db *DB) Verify(ctx context.Context, o VerifyOptions) (VerifyReport, error) {
@@ -64,6 +64,11 @@ func (v *verification) run(ctx context.Context) error {
 	for _, p := range problems {
 		v.problem("%s: %s", sqliteName, p)
 	}
+	// Before the rejected ones: what is rejected later lies above it.
+	cursor, err := v.db.sql.Cursor(ctx)
+	if err != nil {
+		return err
+	}
 	rejected, err := v.db.sql.RejectedRows(ctx, -1)
 	if err != nil {
 		return err
@@ -75,7 +80,7 @@ func (v *verification) run(ctx context.Context) error {
 	if v.quick {
 		return v.counts(ctx)
 	}
-	if err := v.journal(ctx, rejected); err != nil {
+	if err := v.journal(ctx, cursor, rejected); err != nil {
 		return err
 	}
 	v.progress("the forensic tables", 0)
@@ -113,11 +118,7 @@ func (v *verification) counts(ctx context.Context) error {
 }
 
 // journal verifies every journal record and holds those below the cursor against kv.
-func (v *verification) journal(ctx context.Context, rejected []sqlstore.Rejected) error {
-	cursor, err := v.db.sql.Cursor(ctx)
-	if err != nil {
-		return err
-	}
+func (v *verification) journal(ctx context.Context, cursor uint64, rejected []sqlstore.Rejected) error {
 	p := pairing{verification: v, ctx: ctx, cursor: cursor, rejected: map[uint64]bool{}}
 	for _, r := range rejected {
 		p.rejected[r.Offset] = true
@@ -128,6 +129,7 @@ func (v *verification) journal(ctx context.Context, rejected []sqlstore.Rejected
 	if err := p.next(); err != nil {
 		return err
 	}
+	var err error
 	v.report.Journal, err = wal.Verify(v.db.journalDir, wal.Options{}, p.visit)
 	if err != nil {
 		return err
@@ -140,6 +142,9 @@ func (v *verification) journal(ctx context.Context, rejected []sqlstore.Rejected
 	}
 	if err := p.passUntil(cursor); err != nil {
 		return err
+	}
+	if first := v.report.Journal.First; uint64(first) > cursor {
+		v.problem("journal: it begins at offset %d, above the cursor %d: records between them are missing", first, cursor)
 	}
 	if end := v.report.Journal.End; uint64(end) < cursor {
 		v.problem("journal: it ends at offset %d, below the cursor %d", end, cursor)

@@ -133,7 +133,7 @@ func dump(t testing.TB, db *sqlstore.DB) string {
 	var b bytes.Buffer
 	for _, q := range []string{
 		`SELECT key, value FROM kv ORDER BY key`, `SELECT * FROM entry`, `SELECT * FROM rejected`, `SELECT * FROM label`,
-		`SELECT name, value FROM store WHERE name NOT IN ('created_at', 'opened')`, `SELECT * FROM audit`, `SELECT * FROM contribution`,
+		`SELECT name, value FROM store WHERE name NOT IN ('created_at', 'opened', 'reindexed')`, `SELECT * FROM audit`, `SELECT * FROM contribution`,
 		`SELECT * FROM attribute`, `SELECT * FROM agent`,
 	} {
 		fmt.Fprintf(&b, "%s\n%q\n", q, rows(t, db, q))
@@ -270,6 +270,18 @@ func TestEntriesAndValues(t *testing.T) {
 		}
 		if i != max(from, 1000) {
 			t.Errorf("values from %d ended at %d", from, i)
+		}
+	}
+	for _, from := range []uint64{0, 999, 1000} {
+		i := from
+		for e, err := range db.Entries(ctx, from) {
+			if err != nil || e != (sqlstore.Entry{Index: i, QueryID: rs[i].QueryID, JournalOffset: i * 100}) {
+				t.Fatalf("entry %d: %+v, %v", i, e, err)
+			}
+			i++
+		}
+		if i != 1000 {
+			t.Errorf("entries from %d ended at %d", from, i)
 		}
 	}
 	i := 0

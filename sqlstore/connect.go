@@ -100,15 +100,16 @@ func (c *connector) setup(ctx context.Context, conn driver.Conn) error {
 	if !c.readOnly {
 		return nil
 	}
-	// mode=ro keeps the main database from being written to, but neither ATTACH (a new file) nor
-	// VACUUM INTO (which attaches) from writing beside it.
-	return conn.(sqlite.AuthorizerRegisterer).RegisterAuthorizer(
-		func(action sqlite.AuthorizerActionCode, _, _, _, _ string) sqlite.AuthorizerReturnCode {
-			if action == sqlite.AuthAttach {
-				return sqlite.AuthorizerDeny
-			}
-			return sqlite.AuthorizerOK
-		})
+	return conn.(sqlite.AuthorizerRegisterer).RegisterAuthorizer(onlyReads)
+}
+
+// onlyReads refuses what a connection could do to files although it has mode=ro: write beside the database
+// with ATTACH (and VACUUM INTO, which attaches), and empty -wal with a checkpoint.
+func onlyReads(action sqlite.AuthorizerActionCode, arg1, _, _, _ string) sqlite.AuthorizerReturnCode {
+	if action == sqlite.AuthAttach || action == sqlite.AuthPragma && strings.EqualFold(arg1, "wal_checkpoint") {
+		return sqlite.AuthorizerDeny
+	}
+	return sqlite.AuthorizerOK
 }
 
 // connect returns a pool of at most n connections to the database at path. No connection is made yet.

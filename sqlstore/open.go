@@ -150,8 +150,8 @@ func (db *DB) Path() string { return db.path }
 
 // Close waits for the write in progress and closes every connection, the readers first: the last
 // connection to close copies what is left of -wal into the database and removes it, which only the writer
-// can. If another process has the database open, -wal stays. Close checkpoints no more than that; see
-// Checkpoint.
+// can. If another process has the database open, or a stream of this one is not at its end, -wal stays. Close
+// checkpoints no more than that; see Checkpoint.
 func (db *DB) Close() error {
 	db.closing.Lock()
 	defer db.closing.Unlock()

@@ -21,7 +21,9 @@ func (db *DB) NeedsReindex(ctx context.Context) (bool, error) {
 			'agent', 'audit', 'contribution', 'attribute', 'agents', 'audits', 'contributions', 'attributes',
 			'agent_by_hash', 'audit_by_query', 'audit_by_result', 'audit_by_time', 'audit_by_agent', 'audit_by_subject',
 			'contribution_by_assertion', 'contribution_by_source', 'attribute_by_value')) < 17`
-	const behind = `SELECT (SELECT max(idx) FROM audit) IS NOT (SELECT max(idx) FROM entry)`
+	// A reindex may have left out the last records, for good: it notes how far it went.
+	const behind = `SELECT coalesce((SELECT max(idx) FROM entry), -1) <>
+		max(coalesce((SELECT max(idx) FROM audit), -1), coalesce((SELECT value FROM store WHERE name = 'reindexed'), -1))`
 	for _, query := range []string{begun, behind} {
 		var needs bool
 		if err := db.readers.GetContext(ctx, &needs, query); err != nil {
@@ -32,6 +34,16 @@ func (db *DB) NeedsReindex(ctx context.Context) (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+// Reindexing tells whether a Reindex is under way or was interrupted: the derived tables are not whole.
+func (db *DB) Reindexing(ctx context.Context) (bool, error) {
+	const query = `SELECT EXISTS (SELECT 1 FROM store WHERE name = 'reindex')`
+	var begun bool
+	if err := db.readers.GetContext(ctx, &begun, query); err != nil {
+		return false, db.fail("look at the derived tables", err)
+	}
+	return begun, nil
 }
 
 // SkippedError says that Reindex found records that cannot be read. Their rows are missing in the derived
@@ -75,6 +87,7 @@ func (db *DB) reindex(ctx context.Context, w *writer, decode func([]byte) (Recor
 		mark   = `INSERT INTO store (name, value) VALUES ('reindex', 'running') ON CONFLICT DO NOTHING`
 		finish = `DELETE FROM store WHERE name = 'reindex'`
 		count  = `UPDATE store SET value = ? WHERE name = 'contributions'`
+		note   = `INSERT INTO store (name, value) VALUES ('reindexed', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`
 		newest = `SELECT coalesce(max(idx), -1) FROM entry`
 	)
 	// The mark comes first, in a transaction of its own: whatever happens from here on, it tells.
@@ -118,6 +131,9 @@ func (db *DB) reindex(ctx context.Context, w *writer, decode func([]byte) (Recor
 	}
 	if err := w.tx(ctx, func() error {
 		if _, err := w.conn.ExecContext(ctx, count, r.contributions); err != nil {
+			return err
+		}
+		if _, err := w.conn.ExecContext(ctx, note, last); err != nil {
 			return err
 		}
 		_, err := w.conn.ExecContext(ctx, finish)

@@ -95,7 +95,7 @@ func Open(dir string, o Options) (*Journal, Recovery, error) {
 }
 
 func (j *Journal) open() (report Recovery, err error) {
-	if err := makeDir(j.fs, j.dir); err != nil {
+	if err := MakeDir(j.fs, j.dir); err != nil {
 		return report, err
 	}
 	if err := j.checkArchive(); err != nil {
@@ -250,11 +250,16 @@ func (j *Journal) over() error {
 // only what is, that is at once.
 func (j *Journal) Sync(ctx context.Context) error {
 	end := j.End()
+	j.Hurry()
+	return j.Wait(ctx, end)
+}
+
+// Hurry is Sync without the waiting: at SyncInterval the next sync begins now.
+func (j *Journal) Hurry() {
 	j.mu.Lock()
 	j.hurry = true
 	j.mu.Unlock()
 	j.nudge()
-	return j.Wait(ctx, end)
 }
 
 // publish shows what a sync has made durable.
@@ -356,8 +361,9 @@ func (j *Journal) seal() error {
 	return nil
 }
 
-// makeDir makes a folder and those above it, each synced in its parent.
-func makeDir(fsys FS, dir string) error {
+// MakeDir makes a folder and those above it, each open to its owner alone and synced in its parent. One
+// that is there stays as it is.
+func MakeDir(fsys FS, dir string) error {
 	err := fsys.Mkdir(dir)
 	switch {
 	case errors.Is(err, os.ErrExist):
@@ -367,7 +373,7 @@ func makeDir(fsys FS, dir string) error {
 		if len(up) == 0 {
 			return err
 		}
-		if err := makeDir(fsys, up[0]); err != nil {
+		if err := MakeDir(fsys, up[0]); err != nil {
 			return err
 		}
 		if err := fsys.Mkdir(dir); err != nil && !errors.Is(err, os.ErrExist) {
