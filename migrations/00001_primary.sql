@@ -53,6 +53,7 @@ CREATE TABLE store (
   --   opened         how often a writer has opened it
   --   contributions, rejected   how many rows these tables have, kept so that nobody has to count
   --   reindex        there while the derived tables are being rebuilt
+  --   reindexed      the last entry that was there when they were
   name  TEXT NOT NULL PRIMARY KEY,
   value
 ) WITHOUT ROWID;

@@ -285,6 +285,9 @@ func TestInterruptedReindexIsRemembered(t *testing.T) {
 	if !needs(db) {
 		t.Error("an interrupted reindex is forgotten")
 	}
+	if half, err := db.Reindexing(t.Context()); !half || err != nil {
+		t.Errorf("reindexing: %v, %v", half, err)
+	}
 	// What does not need the derived tables works.
 	if v, err := db.Get(t.Context(), newSample(499).record(0).Key); err != nil || len(v) == 0 {
 		t.Errorf("get: %v", err)
@@ -304,6 +307,9 @@ func TestInterruptedReindexIsRemembered(t *testing.T) {
 	}
 	if needs(db) {
 		t.Error("still needs a reindex after one")
+	}
+	if half, err := db.Reindexing(t.Context()); half || err != nil {
+		t.Errorf("reindexing: %v, %v", half, err)
 	}
 	if after := dump(t, db); after != before {
 		t.Error("the tables are not the same")
