@@ -342,3 +342,50 @@ func TestShellBesideWriter(t *testing.T) {
 		}
 	}
 }
+
+// A store of many generations, made by hand for speed: each question finds what it asks for in all of them.
+func TestQuestionsReachEveryGeneration(t *testing.T) {
+	db, path := guarded(t)
+	const generations = 40
+	// Row 5 of every generation is a copy of record 4, under another id.
+	const numbers = `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 39) `
+	const id = `CAST(substr(a.query_id, 1, 30) || char(32 + i) || 'x' AS BLOB)`
+	tamper(t, path,
+		`INSERT INTO kv (key, value) `+numbers+`SELECT CAST(x'004155443a' || `+id+` AS BLOB), x'00' FROM n, audit a WHERE a.idx = 4`,
+		`INSERT INTO audit (idx, query_id, agent, timestamp, subject, result_hash, result_confidence, contributions) `+numbers+
+			`SELECT (i << 14) + 5, `+id+`, agent, timestamp - i, subject, result_hash, result_confidence, contributions FROM n, audit a WHERE a.idx = 4`,
+		`INSERT INTO contribution (audit, position, assertion_hash, weight, source_hash, lifecycle) `+numbers+
+			`SELECT (i << 14) + 5, position, assertion_hash, weight, source_hash, lifecycle FROM n, contribution WHERE audit = 4`,
+		`INSERT INTO attribute (audit, key, value) `+numbers+`SELECT (i << 14) + 5, key, value FROM n, attribute WHERE audit = 4`,
+	)
+	rec := newSample(4)
+	for name, f := range map[string]sqlstore.Filter{
+		"attribute": {Attributes: []sqlstore.Attribute{{Key: "trace_id", Value: "trace 4"}}},
+		"result":    {Result: ptr(unhex(*rec.Result)), Attributes: []sqlstore.Attribute{{Key: "trace_id", Value: "trace 4"}}},
+	} {
+		for _, lookup := range []int{1 << 14, 5} { // by the index, and on a walk
+			restore := sqlstore.ShrinkSelect(10, lookup, 10)
+			if got := collect(t, db, f); len(got) != generations {
+				t.Errorf("%s: %d records, want %d", name, len(got), generations)
+			}
+			restore()
+		}
+	}
+	if got := collect(t, db, sqlstore.Filter{Result: ptr(unhex(*rec.Result))}); len(got) != generations+1 {
+		t.Errorf("result: %d records, want %d", len(got), generations+1) // and record 17
+	}
+	for _, c := range clients(t) {
+		for query, want := range map[string]string{
+			`SELECT count(*) FROM audits WHERE result_hash = '` + *rec.Result + `'`:                                  "41",
+			`SELECT count(DISTINCT idx >> 14) FROM contributions WHERE assertion_hash = '` + hx("assertion 5") + `'`: "40",
+			`SELECT count(DISTINCT idx >> 14) FROM contributions WHERE source_hash = '` + hx("source 4") + `'`:       "40",
+			`SELECT count(*) FROM attributes WHERE key = 'trace_id' AND value = 'trace 4'`:                           "40",
+			`SELECT count(*) FROM audits WHERE query_id IN (SELECT query_id FROM audits WHERE idx > 16384)`:          "39",
+		} {
+			got, err := c.run(t, path, query)
+			if strings.TrimSpace(got) != want || err != nil {
+				t.Errorf("%s: %s: %q, %v; want %s", c.name, query, got, err, want)
+			}
+		}
+	}
+}
