@@ -171,8 +171,11 @@ func (j *Journal) commitLoop() {
 		switch {
 		case g != nil:
 			// A long write must not make older records wait for their sync any longer.
-			if overdue && j.sync() != nil {
-				return
+			if overdue {
+				if err := j.sync(); err != nil {
+					g.finish(err) // it is no longer in the queue, where poison would have found it
+					return
+				}
 			}
 			if j.commit(g) != nil {
 				return

@@ -397,6 +397,26 @@ func TestAtAnIntervalTheOldestUnsyncedRecordSetsTheTime(t *testing.T) {
 	}
 }
 
+// The group that was to be written behind an overdue sync is told when that fails.
+func TestAnOverdueSyncThatFailsTellsWhoComesBehindIt(t *testing.T) {
+	var passed atomic.Int64
+	fsys := &faultFS{FS: wal.OS}
+	j, _ := open(t, t.TempDir(), wal.Options{FS: fsys, Durability: wal.SyncInterval(time.Hour), Now: func() time.Time {
+		return time.Unix(1000, 0).Add(time.Duration(passed.Load()))
+	}})
+	appendOne(t, j, "{}")
+	fsys.set(func(op, _ string) error {
+		if op == "sync" {
+			return errDisk
+		}
+		return nil
+	})
+	passed.Store(int64(time.Hour))
+	if _, err := j.Append(t.Context(), []byte("{}")); !errors.Is(err, errDisk) || !errors.Is(err, wal.ErrFailed) {
+		t.Fatalf("got %v", err)
+	}
+}
+
 func TestOnSyncTellsOfRecordsOnly(t *testing.T) {
 	var mu sync.Mutex
 	var records, bytes int64
