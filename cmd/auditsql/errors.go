@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -108,19 +109,30 @@ func (a *app) whatToTry(cmd *cobra.Command, err error) string {
 		return fmt.Sprintf("--read-only shows what SQLite has, auditsql -d %s wal repair what can be done", shellQuote(a.dir))
 	case errors.Is(err, sqlstore.ErrNewer):
 		return "use the newer auditsql; this one has changed nothing"
+	case errors.Is(err, syscall.ENOTDIR):
+		return "another folder, there is a file in the way"
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Sprintf("ls -ld %s shows who may", shellQuote(permissionPath(a.dir, err)))
 	}
 	return ""
 }
 
-// permissionPath is the file or folder that may not be touched, so far as the error tells.
+// permissionPath is the file or folder that may not be touched, so far as the error tells; when it cannot
+// even be looked at, the nearest one above it that can.
 func permissionPath(dir string, err error) string {
+	name := filepath.Clean(dir)
 	var p *fs.PathError
 	if errors.As(err, &p) {
-		return p.Path
+		name = p.Path
 	}
-	return filepath.Clean(dir)
+	for {
+		_, err := os.Lstat(name)
+		above := filepath.Dir(name)
+		if err == nil || above == name {
+			return name
+		}
+		name = above
+	}
 }
 
 // report prints how a run ended and returns its exit code.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
@@ -102,7 +103,12 @@ func (a *app) importFiles(ctx context.Context, names []string, o importOptions) 
 	if errors.Is(err, errStrict) {
 		err = nil // told by partly
 	}
+	if errors.Is(err, syscall.EPIPE) {
+		err = errors.New("nobody reads the answers any more")
+	}
+	closing := a.progress("bringing the rest into SQLite", -1, false)
 	err = errors.Join(err, db.Close())
+	closing.end()
 	if told := im.tellCounts(); err == nil {
 		err = told
 	}

@@ -156,7 +156,7 @@ func (im *importer) readAll(ctx context.Context, inputs []input, emit func(block
 		if err != nil {
 			return fmt.Errorf("%s: %w", in.name, err)
 		}
-		if err := blocks(lines, in.name, emit); err != nil {
+		if err := blocks(lines, in.name, longestLine, emit); err != nil {
 			return err
 		}
 	}

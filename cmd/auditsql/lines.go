@@ -34,13 +34,14 @@ type block struct {
 }
 
 // blocks reads an input and hands out what it finds, as soon as it is there: it never waits for more input
-// while it holds a whole line. A text belongs to whoever got it. Memory is bounded by longestLine. An error
-// of the input comes after all lines before it; what it broke off in the middle of a line is dropped.
-func blocks(in io.Reader, name string, emit func(block) error) error {
-	r := lineReader{name: name, number: 1, emit: emit, buffer: make([]byte, 0, readSize)}
+// while it holds a whole line. A text belongs to whoever got it. A line longer than longest bytes comes in
+// pieces, so that memory is bounded. An error of the input comes after all lines before it; what it broke off
+// in the middle of a line is dropped.
+func blocks(in io.Reader, name string, longest int, emit func(block) error) error {
+	r := lineReader{name: name, number: 1, longest: longest, emit: emit, buffer: make([]byte, 0, readSize)}
 	for {
 		if len(r.buffer) == cap(r.buffer) {
-			r.buffer = append(make([]byte, 0, min(2*cap(r.buffer), longestLine+readSize)), r.buffer...)
+			r.buffer = append(make([]byte, 0, min(2*cap(r.buffer), longest+readSize)), r.buffer...)
 		}
 		n, err := in.Read(r.buffer[len(r.buffer):cap(r.buffer)])
 		r.buffer = r.buffer[:len(r.buffer)+n]
@@ -62,6 +63,7 @@ func blocks(in io.Reader, name string, emit func(block) error) error {
 type lineReader struct {
 	name     string
 	number   int // of the line that buffer begins with
+	longest  int
 	emit     func(block) error
 	buffer   []byte
 	skipping bool // the buffer continues a line that is too long
@@ -84,7 +86,7 @@ func (r *lineReader) take(n int) error {
 			return err
 		}
 	}
-	if len(r.buffer) > longestLine {
+	if len(r.buffer) > r.longest {
 		return r.piece(len(r.buffer), true, false)
 	}
 	return nil
@@ -92,9 +94,8 @@ func (r *lineReader) take(n int) error {
 
 // lines hands out the first n bytes of the buffer, which are whole lines.
 func (r *lineReader) lines(n int) error {
-	b := block{name: r.name, first: r.number, text: bytes.Clone(r.buffer[:n])}
+	b := block{name: r.name, first: r.number, text: r.cut(n)}
 	r.number += bytes.Count(b.text, []byte{'\n'})
-	r.drop(n)
 	return r.emit(b)
 }
 
@@ -103,23 +104,26 @@ func (r *lineReader) piece(n int, begins, ends bool) error {
 	if n == 0 && !begins && !ends {
 		return nil
 	}
-	b := block{name: r.name, first: r.number, text: bytes.Clone(r.buffer[:n]), tooLong: true, begins: begins, ends: ends}
+	b := block{name: r.name, first: r.number, text: r.cut(n), tooLong: true, begins: begins, ends: ends}
 	if ends {
 		r.number++
 	}
 	r.skipping = !ends
-	r.drop(n)
 	return r.emit(b)
 }
 
-// drop forgets the first n bytes of the buffer, and a buffer that grew for one long line with them.
-func (r *lineReader) drop(n int) {
+// cut takes the first n bytes off the buffer. Few are copied; many go with the buffer, and the rest moves to
+// a new one, so that one that grew for a long line does not stay.
+func (r *lineReader) cut(n int) []byte {
 	rest := r.buffer[n:]
-	if cap(r.buffer) > readSize && len(rest) < readSize {
-		r.buffer = append(make([]byte, 0, readSize), rest...)
-		return
+	if n < readSize/4 {
+		text := bytes.Clone(r.buffer[:n])
+		r.buffer = r.buffer[:copy(r.buffer, rest)]
+		return text
 	}
-	r.buffer = r.buffer[:copy(r.buffer, rest)]
+	text := r.buffer[:n:n]
+	r.buffer = append(make([]byte, 0, max(readSize, 2*len(rest))), rest...)
+	return text
 }
 
 // last hands out what is left when the input has ended.

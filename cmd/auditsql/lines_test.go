@@ -11,12 +11,15 @@ import (
 	"testing/iotest"
 )
 
+// longest is how long a line may be in these tests.
+const longest = 4 * readSize
+
 // collect reads everything, and puts together what was handed out: each line as "number:text", a line that
 // is too long as "number:too long, n bytes".
 func collect(in io.Reader) ([]string, error) {
 	var got []string
 	long := 0
-	err := blocks(in, "f", func(b block) error {
+	err := blocks(in, "f", longest, func(b block) error {
 		if b.tooLong {
 			if b.begins {
 				long = 0
@@ -57,12 +60,12 @@ func TestBlocksAreTheLinesOfTheInput(t *testing.T) {
 
 func TestBlocksOfLongLines(t *testing.T) {
 	// What a single read completes is not cut, however long; that is up to whoever takes the lines.
-	long := strings.Repeat("x", longestLine+2*readSize)
-	got, err := collect(strings.NewReader("a\n" + long + "\nb\n" + long[:longestLine] + "\n" + long))
+	long := strings.Repeat("x", longest+2*readSize)
+	got, err := collect(strings.NewReader("a\n" + long + "\nb\n" + long[:longest] + "\n" + long))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(got) != 5 || got[0] != "1:a\n" || got[2] != "3:b\n" || len(got[3]) != len("4:\n")+longestLine {
+	if len(got) != 5 || got[0] != "1:a\n" || got[2] != "3:b\n" || len(got[3]) != len("4:\n")+longest {
 		t.Fatalf("got %d lines", len(got))
 	}
 	for i, want := range map[int]string{
@@ -80,7 +83,7 @@ func TestBlocksDoNotWaitForMore(t *testing.T) {
 	in, feed := io.Pipe()
 	handed := make(chan string)
 	go func() {
-		_ = blocks(in, "f", func(b block) error {
+		_ = blocks(in, "f", longest, func(b block) error {
 			handed <- string(b.text)
 			return nil
 		})

@@ -31,6 +31,7 @@ func start(t *testing.T, args ...string) *process {
 	var err error
 	p := &process{Cmd: exec.Command("auditsql", args...), said: new(strings.Builder)}
 	p.Stderr = p.said
+	p.Env = append(os.Environ(), "GORACE="+withoutNap)
 	if p.in, err = p.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
@@ -159,11 +160,32 @@ func TestTailFollowsAWriter(t *testing.T) {
 	}
 }
 
+// A writer whose answers nobody reads any more stops, says so, and closes the store.
+func TestAckWithoutAReader(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	p := start(t, "-d", dir, "import", "-", "--ack")
+	line, _ := record(1)
+	p.write(t, line)
+	p.answer(t)
+	p.out.Close()
+	p.write(t, line)
+	_ = p.Wait()
+	if code := p.ProcessState.ExitCode(); code != exitFailed {
+		t.Errorf("exit code %d", code)
+	}
+	if !strings.Contains(p.said.String(), "auditsql: import: nobody reads the answers any more\n") {
+		t.Errorf("it said %s", p.said)
+	}
+	if needs, err := audit.NeedsRecovery(context.Background(), dir); err != nil || needs {
+		t.Errorf("the store was not closed: %v, %v", needs, err)
+	}
+}
+
 // Who stops reading, as head does, ends a command that reads without a word.
 func TestAClosedOutputIsNoError(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "store")
 	w := start(t, "-d", dir, "import", "-")
-	for i := range 3000 {
+	for i := range 1500 {
 		line, _ := record(i + 1)
 		w.write(t, line)
 	}

@@ -36,6 +36,8 @@ func main() {
 	ctx, interrupted := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	// Writing to a pipe that nobody reads any more is an error, and no sudden death with the store open.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	go func() {
 		<-signals
 		// A second one ends the process at once, as if nobody had listened.

@@ -11,6 +11,7 @@ import (
 type progress struct {
 	a   *app
 	bar *progressbar.ProgressBar
+	max int64
 }
 
 // progress begins a bar of total steps; -1 is an unknown number. With bytes the steps are bytes.
@@ -28,11 +29,11 @@ func (a *app) progress(what string, total int64, bytes bool) *progress {
 		progressbar.OptionSpinnerType(14),
 	}
 	if bytes {
-		options = append(options, progressbar.OptionShowBytes(true), progressbar.OptionUseIECUnits(true), progressbar.OptionShowTotalBytes(true))
-	} else {
-		options = append(options, progressbar.OptionShowCount(), progressbar.OptionShowIts())
+		options = append(options, progressbar.OptionShowCount(), progressbar.OptionShowBytes(true), progressbar.OptionUseIECUnits(true))
 	}
-	return &progress{a: a, bar: progressbar.NewOptions64(total, options...)}
+	bar := progressbar.NewOptions64(total, options...)
+	_ = bar.RenderBlank()
+	return &progress{a: a, bar: bar, max: total}
 }
 
 // at moves the bar. A bar that is full would be taken away, so it stops one step before.
@@ -40,8 +41,8 @@ func (p *progress) at(done int64, what string) {
 	if p.bar == nil {
 		return
 	}
-	if total := p.bar.GetMax64(); total > 0 {
-		done = min(done, total-1)
+	if p.max > 0 {
+		done = min(done, p.max-1)
 	}
 	p.bar.Describe(what)
 	_ = p.bar.Set64(done)
@@ -49,7 +50,8 @@ func (p *progress) at(done int64, what string) {
 
 // total sets how many steps there are, once that is known.
 func (p *progress) total(n int64) {
-	if p.bar != nil && n > 0 && p.bar.GetMax64() != n {
+	if p.bar != nil && n > 0 && p.max != n {
+		p.max = n
 		p.bar.ChangeMax64(n)
 	}
 }

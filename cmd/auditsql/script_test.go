@@ -33,6 +33,7 @@ func TestScripts(t *testing.T) {
 				e.Setenv(name, "")
 			}
 			e.Setenv("TERM", "xterm")
+			e.Setenv("GORACE", withoutNap)
 			e.Values["held"] = heldStores{}
 			e.Setenv("pid", strconv.Itoa(os.Getpid()))
 			return nil
@@ -51,6 +52,10 @@ func TestScripts(t *testing.T) {
 		},
 	})
 }
+
+// withoutNap keeps a program that was built with the race detector from sleeping for a second before it
+// ends.
+const withoutNap = "atexit_sleep_ms=0"
 
 func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
