@@ -94,7 +94,7 @@ func (a *app) demo(ctx context.Context, keep string) error {
 		fmt.Fprintf(a.out, "\n%s\n", step.answer)
 	}
 	if keep == "" {
-		fmt.Fprint(a.out, "\nThe store has been removed again. auditsql demo --keep ./demo leaves it there, to\ntype these commands and others: recent, sql --list, stats, verify, help.\n")
+		fmt.Fprint(a.out, "\nThe store has been removed again. auditsql demo --keep ./demo leaves it there,\nto type these commands and others: recent, sql --list, stats, verify, help.\n")
 		return nil
 	}
 	fmt.Fprintf(a.out, "\nThe store is in %s, for these commands and others: recent, sql --list,\nstats, verify, help.\n", harmless(keep))

@@ -44,26 +44,26 @@ func demoSteps() []demoStep {
 		{
 			"Which answer lies behind the payment?",
 			[]string{"list", "--attr", "trace_id=pay-20931"},
-			"One: planner asked for Northwind's payment account, and one of the two pieces of\nevidence behind its answer was not approved.",
+			"One: planner asked for Northwind's payment account, and one of the two pieces\nof evidence behind its answer was not approved.",
 		},
 		{
 			"What exactly was it told, and on which evidence?",
 			[]string{"get", id.String()[:briefHash]},
-			`It asked for no lifecycle and took the most recent: a proposal won (1), against
-the account that had been approved (2).`,
+			`It asked for no lifecycle and took the most recent: a proposal won (1),
+against the account that had been approved (2).`,
 		},
 		{
 			"What was known of that account before, and who brought the other one?",
-			[]string{"list", "--subject", "supplier/Northwind", "--around", "2026-11-23T10:19", "--window", "45m"},
-			`At 09:41 planner still asked for what is Approved, and got the right account. At
-10:12 mailbot had read a mail and filed the proposal; seven minutes later planner
-took it for the truth. Treasury asked at 10:27, for what is Approved.`,
+			[]string{"list", "--subject", "supplier/Northwind", "--predicate", "payment_account", "--around", "2026-11-23T10:19", "--window", "45m"},
+			`At 09:41 planner still asked for what is Approved, and got the right account.
+At 10:12 mailbot had read a mail and filed the proposal; seven minutes later
+planner took it for the truth. Treasury, at 10:27, asked for what is Approved.`,
 		},
 		{
 			"Who else was given the false account?",
 			[]string{"list", "--result", demoHash("assertion", demoFalse).String()},
-			`Apart from mailbot, which filed it, and planner: support, at 10:22. Whom it told
-is the next thing to look into.`,
+			`Apart from mailbot, which filed it, and planner: support, at 10:22. Whom it
+told is the next thing to look into.`,
 		},
 	}
 }

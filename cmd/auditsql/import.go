@@ -83,15 +83,19 @@ func (a *app) importFiles(ctx context.Context, names []string, o importOptions) 
 	if err != nil {
 		return err
 	}
-	rejects, err := openRejects(o.rejects, inputs)
-	if err != nil {
+	if err := checkRejects(o.rejects, inputs); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, rejects.Close()) }()
 	db, err := a.openWriter()
 	if err != nil {
 		return err
 	}
+	// Emptied only now: with the store locked, what it holds may be the only copy.
+	rejects, err := openRejects(o.rejects)
+	if err != nil {
+		return errors.Join(err, db.Close())
+	}
+	defer func() { err = errors.Join(err, rejects.Close()) }()
 
 	bar := a.progress("importing", total, true)
 	im := &importer{
@@ -162,19 +166,27 @@ func (a *app) openInputs(names []string) ([]input, int64, error) {
 	return inputs, total, nil
 }
 
-// openRejects makes the file for rejected lines; with no name they go nowhere.
-func openRejects(name string, inputs []input) (io.WriteCloser, error) {
-	if name == "" {
-		return nowhere{io.Discard}, nil
-	}
+// checkRejects refuses to write rejected lines over what is being imported.
+func checkRejects(name string, inputs []input) error {
 	about, err := os.Stat(name)
+	if name == "" || err != nil {
+		return nil
+	}
 	for _, in := range inputs {
-		if in.file == nil || err != nil {
+		if in.file == nil {
 			continue
 		}
 		if other, err := in.file.Stat(); err == nil && os.SameFile(about, other) {
-			return nil, usage("--rejects %s is also to be imported, and would be emptied", name)
+			return usage("--rejects %s is also to be imported, and would be emptied", name)
 		}
+	}
+	return nil
+}
+
+// openRejects makes the file for rejected lines; with no name they go nowhere.
+func openRejects(name string) (io.WriteCloser, error) {
+	if name == "" {
+		return nowhere{io.Discard}, nil
 	}
 	return os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"syscall"
 	"time"
 
 	"github.com/auditsql/auditsql/audit"
@@ -66,7 +67,7 @@ func (a *app) recoverFirst(ctx context.Context) error {
 	case errors.Is(err, audit.ErrLocked):
 		// A writer has begun meanwhile, and recovers them itself.
 		return nil
-	case errors.Is(err, fs.ErrPermission):
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
 		a.note("they cannot be recovered without the right to write there (%v); showing what SQLite has", err)
 		return nil
 	case err != nil:
