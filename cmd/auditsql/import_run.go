@@ -62,7 +62,7 @@ func (d *decoded) decode() {
 		}
 		l := line{name: d.name, number: number, text: rest[:end]}
 		rest = rest[end:]
-		if len(bytes.TrimSpace(l.text)) == 0 {
+		if len(bytes.Trim(l.text, " \t\r\n")) == 0 {
 			continue
 		}
 		if len(l.text) > longestLine+1 {
@@ -103,7 +103,7 @@ func (im *importer) run(ctx context.Context, inputs []input) error {
 			if err := held.Acquire(ctx, d.held); err != nil {
 				return context.Cause(ctx)
 			}
-			// To the decoders last: once it is in order it will be waited for.
+			// To the decoders first: whatever is in order will be waited for.
 			for _, to := range []chan<- *decoded{work, ordered} {
 				select {
 				case to <- d:
