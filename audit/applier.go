@@ -221,7 +221,7 @@ func (a *applier) start() {
 	a.stop, a.done = cancel, make(chan struct{})
 	go func() {
 		defer close(a.done)
-		if err := a.run(ctx); err != nil && ctx.Err() == nil {
+		if err := a.run(ctx); ctx.Err() == nil {
 			a.log.Error("the applier has stopped", "error", err)
 			if !errors.Is(err, wal.ErrFailed) {
 				err = fmt.Errorf("%w: %w", wal.ErrFailed, err)
@@ -237,6 +237,7 @@ func (a *applier) halt() {
 	<-a.done
 }
 
+// run ends only with an error: ctx's, or why nothing more can be applied.
 func (a *applier) run(ctx context.Context) error {
 	for {
 		if err := a.await(ctx); err != nil {

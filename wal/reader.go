@@ -216,7 +216,7 @@ func (r *Reader) read() (Record, error) {
 		if err := r.extend(); err != nil {
 			return Record{}, err
 		}
-		rec, what, reason, err := r.s.peek()
+		rec, what, _, err := r.s.peek()
 		if err != nil {
 			return Record{}, err
 		}
@@ -225,12 +225,12 @@ func (r *Reader) read() (Record, error) {
 			if err := r.refresh(); err != nil {
 				return Record{}, err
 			}
-			if rec, what, reason, err = r.s.peek(); err != nil {
+			if rec, what, _, err = r.s.peek(); err != nil {
 				return Record{}, err
 			}
 		}
 		if what != foundRecord {
-			moved, err := r.atEnd(what, reason)
+			moved, err := r.atEnd(what)
 			if err != nil {
 				return Record{}, err
 			}
@@ -330,7 +330,7 @@ func (r *Reader) enter() error {
 
 // atEnd is what to do where no record begins: go on in the next segment (moved), or wait (not moved), or
 // tell that something is wrong.
-func (r *Reader) atEnd(what scanned, reason string) (moved bool, err error) {
+func (r *Reader) atEnd(what scanned) (moved bool, err error) {
 	segs, err := listSegments(r.opts.FS, r.dir)
 	if err != nil {
 		return false, err
@@ -349,7 +349,7 @@ func (r *Reader) atEnd(what scanned, reason string) (moved bool, err error) {
 	if err := r.refresh(); err != nil {
 		return false, err
 	}
-	_, what, again, err := r.s.peek()
+	_, what, reason, err := r.s.peek()
 	switch {
 	case err != nil:
 		return false, err
@@ -359,9 +359,9 @@ func (r *Reader) atEnd(what scanned, reason string) (moved bool, err error) {
 		// With next 0 this segment has been trimmed: entering tells whether the next one was as well.
 		return true, r.leave()
 	case what == foundEnd:
-		again = "the data ends here"
+		reason = "the data ends here"
 	}
-	if reason = again; sealed {
+	if sealed {
 		return false, &CorruptError{r.path(), r.pos, fmt.Sprintf("%s, and the next segment begins at %d", reason, segs[next].Base)}
 	}
 	if synced {

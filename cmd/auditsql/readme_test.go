@@ -45,7 +45,8 @@ func TestTheREADMEIsTrue(t *testing.T) {
 		t.Fatal("no SQL in the README")
 	}
 	n := 0
-	for statement := range strings.SplitSeq(sql[1], ";") {
+	queries := regexp.MustCompile("(?m)^--.*$").ReplaceAllString(sql[1], "")
+	for statement := range strings.SplitSeq(queries, ";") {
 		if !strings.Contains(statement, "SELECT") {
 			continue
 		}
