@@ -434,8 +434,9 @@ func (p *opening) belongTogether(journal *wal.Journal, journalDir string) error 
 	rec, err := r.Next(p.ctx)
 	var hurt *wal.CorruptError
 	switch {
-	case errors.As(err, &hurt) && p.damageBelowCursor(hurt.Offset):
-		// SQLite has it, so it is told by verify and stops nobody. See also replay.
+	case errors.As(err, &hurt) && hurt.Offset < p.from(journal.Segments()):
+		// Damage below what is replayed: SQLite has it, so it is told by verify and stops nobody. Above that
+		// recovery has found the journal whole, so this is no damage but another journal.
 		return nil
 	case errors.As(err, &hurt):
 		return mismatch("no record begins")
@@ -478,8 +479,6 @@ func (p *opening) newest() (*sqlstore.EntryValue, error) {
 	}
 	return newest, err
 }
-
-func (p *opening) damageBelowCursor(at wal.Offset) bool { return at < wal.Offset(p.meta.Cursor) }
 
 // setAside moves the database and its companions to a folder of their own. Nothing is deleted: a person
 // may want to look at it, and the labels are in it.
