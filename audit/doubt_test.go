@@ -28,9 +28,9 @@ func closedStore(t *testing.T, from, to int, opts ...audit.Option) (dir string, 
 // -wal somebody has deleted.
 func trimmedWithoutWAL(t *testing.T) (dir string, lines map[audit.QueryID]string) {
 	t.Helper()
-	dir, lines = closedStore(t, 0, 200, audit.WithSegmentBytes(4000), audit.WithRetention(audit.RetainNone))
+	dir, lines = closedStore(t, 0, 60, audit.WithSegmentBytes(4000), audit.WithRetention(audit.RetainNone))
 	db := openDB(t, dir)
-	for id, line := range putSamples(t, db, 200, 220) {
+	for id, line := range putSamples(t, db, 60, 70) {
 		lines[id] = line
 	}
 	wantSound(t, db)
@@ -109,6 +109,7 @@ func TestDoubtOutlivesARefusedOpening(t *testing.T) {
 }
 
 func TestDoubtOutlivesAnInterruptedOpening(t *testing.T) {
+	t.Parallel()
 	left, lines := trimmedWithoutWAL(t)
 	interrupted := 0
 	for look := 0; ; look += 1 + look/2 {

@@ -318,6 +318,9 @@ func (db *DB) Tail(ctx context.Context, n int, follow bool) iter.Seq2[[]byte, er
 }
 
 func (db *DB) tail(ctx context.Context, n int, follow bool, yield func([]byte, error) bool) error {
+	if err := db.readable(ctx); err != nil {
+		return err
+	}
 	from, err := db.tailFrom(ctx, n)
 	if err != nil {
 		return err

@@ -1,0 +1,159 @@
+package audit_test
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/wal"
+)
+
+// files lists everything below a folder; the lock, which may stay behind a refusal, is left out.
+func files(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if err == nil && filepath.Base(path) != "LOCK" {
+			names = append(names, path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
+// wantGone checks that a store that has lost something is refused however often it is opened, and that
+// nothing is made in its place.
+func wantGone(t *testing.T, dir string, around string) {
+	t.Helper()
+	before := files(t, around)
+	for range 2 {
+		if _, err := audit.Open(dir); !errors.Is(err, wal.ErrGap) || !strings.Contains(err.Error(), "backup") {
+			t.Fatalf("got %v", err)
+		}
+		if after := files(t, around); !slices.Equal(before, after) {
+			t.Fatalf("there was %q, now there is %q", before, after)
+		}
+	}
+}
+
+func TestALostDatabaseAndJournalMakeNoEmptyStore(t *testing.T) {
+	for _, retention := range []audit.Retention{audit.RetainAll, audit.RetainNone} {
+		t.Run(retention.String(), func(t *testing.T) {
+			dir, _ := closedStore(t, 0, 50, audit.WithSegmentBytes(4000), audit.WithRetention(retention))
+			removeSQLite(t, dir)
+			segments, err := filepath.Glob(filepath.Join(dir, "wal", "*.wal"))
+			if err != nil || len(segments) == 0 {
+				t.Fatal(segments, err)
+			}
+			for _, name := range segments {
+				if err := os.Remove(name); err != nil {
+					t.Fatal(err)
+				}
+			}
+			wantGone(t, dir, dir)
+		})
+	}
+}
+
+func TestAJournalFolderThatIsGoneIsNotMade(t *testing.T) {
+	disk := filepath.Join(t.TempDir(), "disk")
+	dir, lines := closedStore(t, 0, 10, audit.WithJournalDir(filepath.Join(disk, "journal")))
+	around := filepath.Dir(disk)
+	if err := os.Rename(disk, disk+" that is not mounted"); err != nil {
+		t.Fatal(err)
+	}
+	wantGone(t, dir, around)
+	// With the database lost as well, there is even less to begin anew from.
+	lost := killed(t, dir)
+	removeSQLite(t, lost)
+	wantGone(t, lost, around)
+	if err := os.Rename(disk+" that is not mounted", disk); err != nil {
+		t.Fatal(err)
+	}
+	wantAll(t, openDB(t, dir), lines)
+}
+
+func TestAJournalAloneIsNotLeftForAnother(t *testing.T) {
+	dir, elsewhere := t.TempDir(), filepath.Join(t.TempDir(), "elsewhere")
+	q := sample(1)
+	w, end := newForeignJournal(t, filepath.Join(dir, "wal"), 1<<20)
+	w(canonical(t, &q))
+	end()
+	before := files(t, dir)
+	if _, err := audit.Open(dir, audit.WithJournalDir(elsewhere)); !errors.Is(err, audit.ErrMismatch) {
+		t.Fatalf("got %v", err)
+	}
+	if after := files(t, dir); !slices.Equal(before, after) {
+		t.Fatalf("left behind: %q", after)
+	}
+	if _, err := os.Stat(elsewhere); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal("the other folder was made")
+	}
+	wantAll(t, openDB(t, dir), map[audit.QueryID]string{q.QueryID: canonical(t, &q)})
+}
+
+func TestStoreFileKeepsItsMode(t *testing.T) {
+	dir, _ := closedStore(t, 0, 1)
+	name := filepath.Join(dir, "store.json")
+	if err := os.Chmod(name, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	want := func(when string) {
+		t.Helper()
+		if st, err := os.Stat(name); err != nil || st.Mode().Perm() != 0o640 {
+			t.Fatalf("%s: %v, %v", when, st.Mode(), err)
+		}
+	}
+	db := openDB(t, dir)
+	want("open")
+	putSamples(t, db, 1, 2)
+	closeDB(t, db)
+	want("closed")
+}
+
+func TestReadsAfterCloseSayClosed(t *testing.T) {
+	dir, _ := closedStore(t, 0, 3)
+	ctx, q := context.Background(), sample(0)
+	for name, opts := range map[string][]audit.Option{"writer": nil, "reader": {audit.ReadOnly()}} {
+		db := openDB(t, dir, opts...)
+		closeDB(t, db)
+		for call, do := range map[string]func() error{
+			"GetAudit":          func() error { _, err := db.GetAudit(ctx, q.QueryID); return err },
+			"GetRaw":            func() error { _, err := db.GetRaw(ctx, q.QueryID); return err },
+			"Resolve":           func() error { _, err := db.Resolve(ctx, q.QueryID.String()); return err },
+			"ListRecent":        func() error { _, err := db.ListRecent(ctx, 1); return err },
+			"AuditsForAgent":    func() error { _, err := db.AuditsForAgent(ctx, *q.AgentID, 0, audit.Unbounded, 1); return err },
+			"HasAuditsForAgent": func() error { _, err := db.HasAuditsForAgent(ctx, *q.AgentID); return err },
+			"Stats":             func() error { _, err := db.Stats(ctx); return err },
+			"Verify":            func() error { _, err := db.Verify(ctx, audit.VerifyOptions{}); return err },
+			"Backup":            func() error { _, err := db.Backup(ctx, filepath.Join(t.TempDir(), "copy")); return err },
+			"RawAudits": func() (last error) {
+				for _, last = range db.RawAudits(ctx, audit.Filter{}) {
+				}
+				return last
+			},
+			"Audits": func() (last error) {
+				for _, last = range db.Audits(ctx, audit.Filter{ByAdmission: true}) {
+				}
+				return last
+			},
+			"Tail": func() (last error) {
+				for _, last = range db.Tail(ctx, 1, false) {
+				}
+				return last
+			},
+		} {
+			if err := do(); !errors.Is(err, audit.ErrClosed) {
+				t.Errorf("%s of a closed %s: %v", call, name, err)
+			}
+		}
+	}
+}
