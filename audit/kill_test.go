@@ -34,6 +34,10 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if dir := os.Getenv(openerEnv); dir != "" {
+		fmt.Fprintln(os.Stderr, beOpener(dir))
+		os.Exit(1)
+	}
 	os.Exit(m.Run())
 }
 

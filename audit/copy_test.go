@@ -1,0 +1,71 @@
+package audit_test
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"testing"
+
+	"github.com/auditsql/auditsql/audit"
+)
+
+// A writer trims its journal while a reader, of another process as far as it can tell, copies the store: the
+// snapshot of SQLite and the journal that is copied after it must have no gap between them.
+func TestACopyMadeWhileTheJournalIsTrimmedOpens(t *testing.T) {
+	t.Parallel()
+	opts := []audit.Option{audit.WithSegmentBytes(2000), audit.WithRetention(audit.RetainNone)}
+	dir, _ := closedStore(t, 0, 20, opts...)
+	reader := openDB(t, dir, audit.ReadOnly())
+	const rounds = 12
+	written := make(chan error, 1)
+	go func() {
+		written <- func() error {
+			for round := range rounds {
+				// Closing brings SQLite to disk, and trims.
+				db, err := audit.Open(dir, opts...)
+				if err != nil {
+					return err
+				}
+				_, err = db.PutAudits(context.Background(), samples(20+round*20, 40+round*20))
+				if err != nil {
+					db.Close()
+					return err
+				}
+				if err := db.Close(); err != nil {
+					return err
+				}
+			}
+			return nil
+		}()
+	}()
+	copies, gone := 0, false
+	for i := 0; !gone; i++ {
+		select {
+		case err := <-written:
+			if err != nil {
+				t.Fatal(err)
+			}
+			gone = true // and one more copy, at rest
+		default:
+		}
+		dest := filepath.Join(t.TempDir(), fmt.Sprint(i))
+		rep, err := reader.Backup(context.Background(), dest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rep.Verified.Journal.First > rep.Applied {
+			t.Fatalf("the journal begins at %d, SQLite has everything up to %d", rep.Verified.Journal.First, rep.Applied)
+		}
+		copied := openDB(t, dest)
+		if rec := copied.Recovery(); rec.Rebuilt || rec.Checked || rec.Rejected > 0 {
+			t.Fatalf("%+v", rec)
+		}
+		closeDB(t, copied)
+		copies++
+	}
+	stats, err := reader.Stats(context.Background())
+	if err != nil || stats.JournalFirst == 0 || stats.Audits != 20+rounds*20 {
+		t.Fatalf("nothing was trimmed: %+v, %v", stats, err)
+	}
+	t.Logf("%d copies", copies)
+}

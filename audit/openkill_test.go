@@ -1,0 +1,102 @@
+package audit_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/auditsql/auditsql/audit"
+)
+
+// openerEnv makes the test binary a process that opens and closes the store in this folder.
+const openerEnv = "AUDITSQL_TEST_OPENER"
+
+// beOpener opens and closes a store until it is killed, puts a record each second time, and prints a line at
+// each open and each closed one.
+func beOpener(dir string) error {
+	for i := 0; ; i++ {
+		db, err := audit.Open(dir)
+		if err != nil {
+			return err
+		}
+		fmt.Println("open")
+		if i%2 == 1 {
+			q := sample(os.Getpid()*1000 + i)
+			if _, err := db.PutAudit(context.Background(), &q); err != nil {
+				return err
+			}
+		}
+		if err := db.Close(); err != nil {
+			return err
+		}
+		fmt.Println("closed")
+	}
+}
+
+// Dying while opening or closing must not look as if somebody had been at the files: that would cost a
+// rebuild, and nothing is wrong.
+func TestOpeningAndClosingKilledMakesNoDoubt(t *testing.T) {
+	t.Parallel()
+	t.Logf("-kill-seed=%d", *killSeed)
+	random := rand.New(rand.NewPCG(*killSeed, 1))
+	rounds := 12
+	if testing.Short() {
+		rounds = 4
+	}
+	dir, _ := closedStore(t, 0, 20)
+	for round := range rounds {
+		killOpener(t, dir, random)
+		db := openDB(t, dir)
+		if rec := db.Recovery(); rec.Rebuilt || rec.Checked || rec.Created || rec.Rejected > 0 {
+			t.Fatalf("round %d: %+v", round, rec)
+		}
+		closeDB(t, db)
+		db = openDB(t, dir)
+		if rec := db.Recovery(); rec.Rebuilt || rec.Checked || rec.Replayed > 0 {
+			t.Fatalf("round %d, opened again: %+v", round, rec)
+		}
+		if round == rounds-1 {
+			wantSound(t, db)
+		}
+		closeDB(t, db)
+	}
+}
+
+// killOpener kills an opener at a random moment of a round that it has timed beforehand.
+func killOpener(t *testing.T, dir string, random *rand.Rand) {
+	t.Helper()
+	opener := exec.Command(os.Args[0])
+	opener.Env = append(os.Environ(), openerEnv+"="+dir)
+	var stderr strings.Builder
+	opener.Stderr = &stderr
+	out, err := opener.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := opener.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	began := time.Now()
+	seen, enough := 0, 4+random.IntN(4) // two rounds, of which one has put, and on to an open or a closed one
+	for seen < enough && lines.Scan() {
+		if seen++; seen == 1 {
+			began = time.Now()
+		}
+	}
+	if seen == enough {
+		// Nothing is waited for: this chooses the moment.
+		time.Sleep(time.Duration(random.Int64N(1 + int64(time.Since(began))/int64(seen-1))))
+	}
+	opener.Process.Kill()
+	opener.Wait()
+	if seen < enough {
+		t.Fatalf("the opener ended by itself: %s", stderr.String())
+	}
+}
