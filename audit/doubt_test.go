@@ -111,8 +111,12 @@ func TestDoubtOutlivesARefusedOpening(t *testing.T) {
 func TestDoubtOutlivesAnInterruptedOpening(t *testing.T) {
 	t.Parallel()
 	left, lines := trimmedWithoutWAL(t)
-	interrupted := 0
-	for look := 0; ; look += 1 + look/2 {
+	interrupted, few := 0, 10
+	step := func(look int) int { return 1 + look/2 }
+	if testing.Short() {
+		few, step = 4, func(look int) int { return 8 + 2*look }
+	}
+	for look := 0; ; look += step(look) {
 		dir := killed(t, left)
 		rec, err := audit.Recover(endAtLook(look), dir)
 		if err == nil {
@@ -132,7 +136,7 @@ func TestDoubtOutlivesAnInterruptedOpening(t *testing.T) {
 		}
 		closeDB(t, db)
 	}
-	if interrupted < 10 {
+	if interrupted < few {
 		t.Fatalf("interrupted at %d places only", interrupted)
 	}
 }
