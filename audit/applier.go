@@ -224,13 +224,19 @@ func (a *applier) start() {
 		if err := a.run(ctx); ctx.Err() == nil {
 			a.log.Error("the applier has stopped", "error", err)
 			if !errors.Is(err, wal.ErrFailed) {
-				err = fmt.Errorf("%w: %w", wal.ErrFailed, err)
+				err = &failedError{err}
 			}
 			a.tell(err)
 			a.pending.fail(err)
 		}
 	}()
 }
+
+// failedError is wal.ErrFailed for a store whose journal is well and whose SQLite side is not.
+type failedError struct{ cause error }
+
+func (e *failedError) Error() string   { return "the store takes no more records: " + e.cause.Error() }
+func (e *failedError) Unwrap() []error { return []error{wal.ErrFailed, e.cause} }
 
 func (a *applier) halt() {
 	a.stop()
