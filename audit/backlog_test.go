@@ -177,7 +177,7 @@ func TestPutsAndCloseEndWhenSQLiteHasFailed(t *testing.T) {
 		},
 	}))
 	s := openShell(t, dir)
-	s.do("BEGIN IMMEDIATE", "DROP TABLE contribution")
+	s.do("BEGIN IMMEDIATE", "DROP TABLE audit") // a row of which every record needs
 	ended := putters(db, 2*room)
 	<-full // and nothing makes room before the shell lets go
 	s.do("COMMIT")
