@@ -1,0 +1,197 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/auditsql/auditsql/sqlstore"
+	"github.com/auditsql/auditsql/wal"
+)
+
+// from returns the offset that replay begins at.
+func (p *opening) from(segs []wal.Segment) wal.Offset {
+	switch {
+	case !p.meta.Exists, p.rebuild:
+		return 0
+	case p.doubted && len(segs) > 0:
+		return segs[0].Base
+	}
+	return wal.Offset(p.meta.Cursor)
+}
+
+// start replays, and lets the applier and the filter run.
+func (p *opening) start(journal *wal.Journal, journalDir string, sql *sqlstore.DB) (*DB, error) {
+	segs := journal.Segments()
+	from := p.from(segs)
+	reader, err := wal.OpenReader(journalDir, from, wal.Options{})
+	if err != nil {
+		return nil, err
+	}
+	db := &DB{
+		dir: p.dir, journalDir: journalDir, file: p.file, opts: p.opts, sql: sql, journal: journal,
+		pending: newPending(p.opts.backlog, p.opts.backlogBytes), seen: newSeen(),
+	}
+	db.partRecords = max(1, min(partRecords, p.opts.backlog/4))
+	db.partBytes = int(min(partBytes, db.pending.maxBytes/4))
+	a := &applier{
+		journal: journal, reader: reader, sql: sql, pending: db.pending, seen: db.seen,
+		log: p.opts.logger, metrics: p.opts.metrics, keep: p.file.Retention,
+		changed: make(chan struct{}), hurry: make(chan struct{}, 1),
+	}
+	a.applied.Store(uint64(from))
+	db.applier = a
+	db.pending.crowded = func() {
+		a.press()
+		journal.Hurry()
+	}
+	if err := p.replay(db); err != nil {
+		return nil, errors.Join(err, reader.Close())
+	}
+	db.recovery = p.report
+	db.quit, db.quitNow = context.WithCancel(context.Background())
+	a.start()
+	db.fillSeen()
+	return db, nil
+}
+
+// replay applies what SQLite lacks, and puts right what opening has found in doubt.
+func (p *opening) replay(db *DB) error {
+	if p.doubted && !p.rebuild {
+		if err := p.check(db); err != nil {
+			return err
+		}
+	}
+	// Before anything is applied: without its tables nothing can be.
+	if err := p.reindex(db); err != nil {
+		return err
+	}
+	if err := db.applier.replay(p.ctx); err != nil {
+		return fmt.Errorf("replay the journal: %w", err)
+	}
+	p.report.Replayed, p.report.Rejected = db.applier.replayed, db.applier.rejected
+	if len(p.labels) > 0 {
+		if err := db.sql.PutLabels(p.ctx, p.labels); err != nil {
+			return fmt.Errorf("take over the labels: %w", err)
+		}
+	}
+	p.tell()
+	if p.clean && p.report.Replayed == 0 {
+		return nil
+	}
+	return p.toDisk(db)
+}
+
+// reindex builds the forensic tables anew when they are not whole, or not to be believed.
+func (p *opening) reindex(db *DB) error {
+	needs, err := db.sql.NeedsReindex(p.ctx)
+	if err != nil || !needs && !p.report.Checked {
+		return err
+	}
+	err = db.sql.Reindex(p.ctx, rowOf, nil)
+	var skipped *sqlstore.SkippedError
+	switch {
+	case errors.As(err, &skipped) && !p.doubted:
+		p.note("the forensic tables were built anew, without what cannot be read: %v", skipped)
+		return nil
+	case err != nil:
+		return fmt.Errorf("reindex: %w", err)
+	}
+	p.note("the forensic tables were built anew")
+	return nil
+}
+
+// toDisk brings SQLite to disk before the first append. After an unclean end a power cut may still take back
+// what SQLite has, and the journal may be hurt where it would have to be replayed from. A reader can keep a
+// checkpoint from getting through; it is waited for, but not without end.
+func (p *opening) toDisk(db *DB) error {
+	db.applier.busy.Lock()
+	defer db.applier.busy.Unlock()
+	for try := 0; ; try++ {
+		if err := db.applier.checkpoint(p.ctx, false); err != nil {
+			return err
+		}
+		if db.applier.checkpointed == db.applier.applied.Load() {
+			break
+		}
+		if try == 40 {
+			p.note("a reader keeps SQLite from being brought to disk; that is done as soon as it lets go")
+			return nil
+		}
+		select {
+		case <-time.After(busyPause):
+		case <-p.ctx.Done():
+			return p.ctx.Err()
+		}
+	}
+	if !p.file.Doubted {
+		return nil
+	}
+	// Checked, reindexed, replayed, and on disk: from here on it is a database like any other.
+	p.file.Doubted = false
+	db.file.Doubted = false
+	return writeStoreFile(p.dir, p.file)
+}
+
+// check is what remains to be done for a database that is not to be believed and cannot be built anew.
+func (p *opening) check(db *DB) error {
+	problems, err := db.sql.Integrity(p.ctx, false)
+	if err != nil {
+		return err
+	}
+	if len(problems) > 0 {
+		return fmt.Errorf("%s: %w: its -wal is missing, and SQLite finds it damaged (%s): restore the store from a backup",
+			sqlitePath(p.dir), ErrMismatch, problems[0])
+	}
+	p.report.Checked = true
+	return nil
+}
+
+func (p *opening) note(format string, args ...any) {
+	p.report.Notes = append(p.report.Notes, fmt.Sprintf(format, args...))
+}
+
+// tell puts into words what was found.
+func (p *opening) tell() {
+	r := &p.report
+	if t := r.Torn; t != nil {
+		p.note("a torn tail of %d bytes at offset %d was cut (%s); a copy is in %s", t.Bytes, t.Offset, t.Reason, t.Quarantine)
+	}
+	switch {
+	case r.Rebuilt && r.Aside != "":
+		p.note("%s had lost its -wal; it was built anew from the journal (%d records), and the old files are in %s", sqliteName, r.Replayed, r.Aside)
+	case r.Rebuilt:
+		p.note("%s was missing and was built anew from the journal: %d records (labels are not in the journal)", sqliteName, r.Replayed)
+	case r.Checked:
+		p.note("%s had lost its -wal; it was checked, %d records were replayed from the journal that is left", sqliteName, r.Replayed)
+	case r.Replayed > 0:
+		p.note("%d records were replayed from the journal", r.Replayed)
+	}
+	if r.Rejected > 0 {
+		p.note("%d journal records were rejected; verify tells which", r.Rejected)
+	}
+	for _, note := range r.Notes {
+		p.opts.logger.Info(note, "store", p.dir)
+	}
+}
+
+// fillSeen fills the filter over the ids that SQLite holds, beside everything else.
+func (db *DB) fillSeen() {
+	db.background.Go(func() {
+		ids := make([]QueryID, 0, 1024)
+		for entry, err := range db.sql.Entries(db.quit, 0) {
+			if err != nil {
+				return // every answer stays "maybe", which is right, if slower
+			}
+			if ids = append(ids, entry.QueryID); len(ids) == cap(ids) {
+				db.seen.add(ids...)
+				ids = ids[:0]
+			}
+		}
+		db.seen.add(ids...)
+		if db.quit.Err() == nil {
+			db.seen.complete.Store(true)
+		}
+	})
+}
