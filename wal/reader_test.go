@@ -509,8 +509,9 @@ func TestTheLastAcknowledgementsReachFollowersBeforeTheEnd(t *testing.T) {
 
 // A reader in another process looks for new records ten times a second and more, and the zeros ahead of the
 // data are many.
+//
+// Not in parallel: a reader looks afresh whenever any journal is opened or closed in its process.
 func TestWaitingInAnotherProcessReadsLittle(t *testing.T) {
-	t.Parallel()
 	const polls = 20
 	for _, ahead := range []int64{0, 8 << 20} {
 		dir := t.TempDir()
@@ -557,8 +558,9 @@ func TestWaitingInAnotherProcessReadsLittle(t *testing.T) {
 
 // Where a short look at the end is good enough, a long one comes too: zeros where a record was synced are
 // damage, and a follower must not take them for the end for ever.
+//
+// Not in parallel, for the same reason.
 func TestAWaitingReaderFindsZerosInThePlaceOfRecords(t *testing.T) {
-	t.Parallel()
 	dir := t.TempDir()
 	j, _ := open(t, dir, wal.Options{Preallocate: 4 << 20})
 	appendOne(t, j, "{}")
