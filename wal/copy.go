@@ -61,7 +61,7 @@ func copyJournal(dir, dest string, o Options) (c Copied, err error) {
 			}
 			c.End = seg.Base + Offset(seg.Size)
 		}
-		err = copyFile(o.FS, src, seg.Size, filepath.Join(dest, segmentName(seg.Base)))
+		err = copyFile(o.FS, src, 0, seg.Size, filepath.Join(dest, segmentName(seg.Base)))
 		if err = errors.Join(err, src.Close()); err != nil {
 			return c, fmt.Errorf("%s: %w", filepath.Base(seg.Path), err)
 		}
@@ -110,13 +110,13 @@ func intactSize(f File, seg Segment, synced Offset) (int64, error) {
 	}
 }
 
-// copyFile copies the first size bytes of src to a new file, whose content is durable when it returns.
-func copyFile(fsys FS, src File, size int64, name string) error {
+// copyFile copies the bytes [from, to) of src to a new file, whose content is durable when it returns.
+func copyFile(fsys FS, src File, from, to int64, name string) error {
 	dst, err := fsys.Create(name)
 	if err != nil {
 		return err
 	}
-	err = copyRange(dst, src, 0, size, 0)
+	err = copyRange(dst, src, from, to, 0)
 	if err == nil {
 		err = dst.Sync()
 	}

@@ -288,18 +288,10 @@ func (j *Journal) quarantine(off Offset, src File, from, to int64) (string, erro
 	}
 	for nanos := j.opts.Now().UnixNano(); ; nanos++ {
 		name := filepath.Join(dir, fmt.Sprintf("%016x-%d.bin", uint64(off), nanos))
-		dst, err := j.fs.Create(name)
+		err := copyFile(j.fs, src, from, to, name)
 		if errors.Is(err, fs.ErrExist) {
 			continue
 		}
-		if err != nil {
-			return "", err
-		}
-		err = copyRange(dst, src, from, to, 0)
-		if err == nil {
-			err = dst.Sync()
-		}
-		err = errors.Join(err, dst.Close())
 		if err == nil {
 			err = j.fs.SyncDir(dir)
 		}

@@ -87,7 +87,7 @@ func archive(fsys FS, seg Segment, dir string) error {
 	if err := fsys.Remove(part); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := copyFile(fsys, src, seg.Size, part); err != nil {
+	if err := copyFile(fsys, src, 0, seg.Size, part); err != nil {
 		return err
 	}
 	if err := fsys.Rename(part, name); err != nil {
