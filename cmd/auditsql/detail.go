@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"strings"
 
-	pretty "github.com/jedib0t/go-pretty/v6/text"
-
 	"github.com/auditsql/auditsql/audit"
 )
 
@@ -77,7 +75,7 @@ func (w *detailWriter) readable(q *audit.QueryAudit) {
 	a := w.a
 	head := func(s, about string) { fmt.Fprintf(w.out, "%s%s\n", a.strong(s), about) }
 	line := func(title, value string) {
-		fmt.Fprintf(w.out, "  %s  %s\n", pretty.Pad(title, len("confidence"), ' '), value)
+		fmt.Fprintf(w.out, "  %s  %s\n", pad(title, len("confidence"), false), value)
 	}
 	orNone := func(s *string) string {
 		if s == nil {
@@ -124,10 +122,10 @@ func (w *detailWriter) readable(q *audit.QueryAudit) {
 		keys := sortedKeys(q.Attributes)
 		width := 0
 		for _, key := range keys {
-			width = max(width, pretty.StringWidthWithoutEscSequences(harmless(key)))
+			width = max(width, displayWidth(harmless(key)))
 		}
 		for _, key := range keys {
-			fmt.Fprintf(w.out, "  %s  %s\n", pretty.Pad(harmless(key), width, ' '), harmless(attributeText(q.Attributes[key])))
+			fmt.Fprintf(w.out, "  %s  %s\n", pad(harmless(key), width, false), harmless(attributeText(q.Attributes[key])))
 		}
 	}
 }

@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-
-	pretty "github.com/jedib0t/go-pretty/v6/text"
 )
 
 // A fact is a name and a value. Facts are what stats, verify and the like print: a table for people, and
@@ -24,7 +22,7 @@ func (a *app) facts(form string, facts ...fact) error {
 	case formTable:
 		width := 0
 		for _, f := range facts {
-			width = max(width, pretty.StringWidthWithoutEscSequences(f.title))
+			width = max(width, displayWidth(f.title))
 		}
 		for _, f := range facts {
 			if f.title == "" {
@@ -37,7 +35,7 @@ func (a *app) facts(form string, facts ...fact) error {
 			if f.value.alarm {
 				value = a.alarm(value)
 			}
-			fmt.Fprintf(out, "%s  %s\n", a.strong(pretty.Pad(f.title, width, ' ')), value)
+			fmt.Fprintf(out, "%s  %s\n", a.strong(pad(f.title, width, false)), value)
 		}
 	case formPlain, formCSV:
 		separator := "\t"

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/jedib0t/go-pretty/v6/table"
 	pretty "github.com/jedib0t/go-pretty/v6/text"
 )
 
@@ -43,64 +42,74 @@ func (c *cuts) tell(a *app) {
 		said = append(said, "left out: "+strings.Join(c.left, ", "))
 	}
 	if len(said) > 0 {
-		fmt.Fprintf(a.err, "(cut to %d columns, %s; -o plain has it all)\n", c.width, harmless(strings.Join(said, ", ")))
+		to := c.width
+		if to == 0 {
+			to = widestColumn
+		}
+		fmt.Fprintf(a.err, "(cut to %d columns, %s; -o plain has it all)\n", to, harmless(strings.Join(said, ", ")))
 	}
 }
 
 // table draws rows under their columns, as wide as the terminal allows, and says what it had to leave out.
+// The texts are harmless, so each line is as wide as displayWidth says, whatever is stored.
 func (a *app) table(columns []column, rows [][]cell) (string, cuts) {
+	headings := make([]string, len(columns))
 	natural := make([]int, len(columns))
 	for i, c := range columns {
-		natural[i] = pretty.StringWidthWithoutEscSequences(c.heading())
-		for _, row := range rows {
-			natural[i] = max(natural[i], pretty.StringWidthWithoutEscSequences(row[i].shown()))
+		headings[i] = harmless(c.heading())
+		natural[i] = displayWidth(headings[i])
+	}
+	shown := make([][]string, len(rows))
+	for n, row := range rows {
+		shown[n] = make([]string, len(row))
+		for i, c := range row {
+			shown[n][i] = c.shown()
+			natural[i] = max(natural[i], displayWidth(shown[n][i]))
 		}
 	}
 	widths, cut := fit(columns, natural, a.width())
 
-	t := table.NewWriter()
-	t.SetStyle(a.tableStyle())
-	t.SuppressTrailingSpaces()
-	var header table.Row
-	var configs []table.ColumnConfig
-	for i, c := range columns {
-		if widths[i] == 0 {
-			continue
-		}
-		header = append(header, a.strong(cutTo(c.heading(), widths[i], false)))
-		config := table.ColumnConfig{Number: len(header)}
-		if c.right {
-			config.Align, config.AlignHeader = pretty.AlignRight, pretty.AlignRight
-		}
-		configs = append(configs, config)
-	}
-	t.AppendHeader(header)
-	t.SetColumnConfigs(configs)
-	for _, row := range rows {
-		var line table.Row
-		for i, c := range row {
+	var out strings.Builder
+	line := func(texts []string, look func(i int, s string) string) {
+		blanks := 0 // owed: there are none at the end of a line
+		first := true
+		for i, s := range texts {
 			if widths[i] == 0 {
 				continue
 			}
-			value := cutTo(c.shown(), widths[i], columns[i].middle)
-			if c.alarm {
-				value = a.alarm(value)
+			if !first {
+				blanks += len(gap)
 			}
-			line = append(line, value)
+			first = false
+			s = cutTo(s, widths[i], columns[i].middle)
+			free := widths[i] - displayWidth(s)
+			if columns[i].right {
+				blanks += free
+				free = 0
+			}
+			if s != "" {
+				out.WriteString(strings.Repeat(" ", blanks))
+				out.WriteString(look(i, s))
+				blanks = 0
+			}
+			blanks += free
 		}
-		t.AppendRow(line)
+		out.WriteByte('\n')
 	}
-	return withoutOverhang(t.Render()) + "\n", cut
-}
-
-// withoutOverhang takes the gap behind the last column off the line below the header. It is taken off the
-// others already, and where the table is as wide as the terminal it would make the line wrap.
-func withoutOverhang(table string) string {
-	lines := strings.SplitN(table, "\n", 3)
-	if len(lines) > 1 && strings.Trim(lines[1], "-") == "" {
-		lines[1] = strings.TrimSuffix(lines[1], strings.Repeat("-", len(gap)))
+	line(headings, func(_ int, s string) string { return a.strong(s) })
+	if !a.outTerm.color {
+		// Where the header cannot be bold it gets a line below it.
+		out.WriteString(strings.Repeat("-", total(widths)) + "\n")
 	}
-	return strings.Join(lines, "\n")
+	for n, row := range rows {
+		line(shown[n], func(i int, s string) string {
+			if row[i].alarm {
+				return a.alarm(s)
+			}
+			return s
+		})
+	}
+	return out.String(), cut
 }
 
 // alarm makes a value of a table or a detail view catch the eye.
@@ -119,43 +128,24 @@ func (a *app) strong(s string) string {
 	return pretty.Bold.Sprint(s)
 }
 
-func (a *app) tableStyle() table.Style {
-	style := table.StyleDefault
-	style.Box.PaddingLeft, style.Box.PaddingRight = "", gap
-	style.Format.Header = pretty.FormatDefault
-	style.Options = table.Options{}
-	style.Color = table.ColorOptions{}
-	// Where the header cannot be bold it gets a line below it.
-	style.Options.SeparateHeader = !a.outTerm.color
-	return style
-}
-
-// cutTo shortens a text to width columns, at its end or in its middle, and shows that it did.
-func cutTo(s string, width int, middle bool) string {
-	if pretty.StringWidthWithoutEscSequences(s) <= width {
-		return s
-	}
-	const dots = "…"
-	width-- // for the dots
-	if !middle {
-		return pretty.Trim(s, width) + dots
-	}
-	head := pretty.Trim(s, width/2)
-	tail := []rune(s)
-	for pretty.StringWidthWithoutEscSequences(string(tail)) > width-width/2 {
-		tail = tail[1:]
-	}
-	return head + dots + string(tail)
-}
+// widestColumn is how wide a column gets where nobody said how wide is too wide. Every line of a table is
+// filled up to its widest one, so a text of a megabyte would make a gigabyte of a thousand lines.
+const widestColumn = 1000
 
 // fit says how wide each column may be so that a line is no longer than width; 0 leaves it out. A width
-// of 0 fits everything.
+// of 0 fits everything that is no longer than widestColumn.
 func fit(columns []column, natural []int, width int) ([]int, cuts) {
 	widths := slices.Clone(natural)
-	if width == 0 {
-		return widths, cuts{}
-	}
 	cut := cuts{width: width}
+	if width == 0 {
+		for i, c := range columns {
+			if widths[i] > widestColumn && c.flexible {
+				widths[i] = widestColumn
+				cut.shorter = append(cut.shorter, c.heading())
+			}
+		}
+		return widths, cut
+	}
 	for total(widths) > width {
 		// Enough if the flexible columns went down to their least? Else the next one goes.
 		least := 0

@@ -5,12 +5,11 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	pretty "github.com/jedib0t/go-pretty/v6/text"
 
 	"github.com/auditsql/auditsql/audit"
 )
@@ -46,6 +45,9 @@ func TestFit(t *testing.T) {
 	}
 }
 
+// escapes are what the program itself sends to a terminal: colours.
+var escapes = regexp.MustCompile("\x1b\\[[0-9;]*m")
+
 func TestCutTo(t *testing.T) {
 	for _, test := range []struct {
 		in     string
@@ -61,9 +63,14 @@ func TestCutTo(t *testing.T) {
 		{"東京都千代田区", 8, false, "東京都…"},
 		{"東京都千代田区", 9, true, "東京…田区"},
 		{"ab", 1, true, "…"},
+		{"cafe\u0301 au lait", 5, false, "cafe\u0301…"},
+		{"cafe\u0301 au lait", 9, true, "cafe\u0301…lait"},
+		{"caffe\u0301s", 5, true, "ca…e\u0301s"},
+		{"a lot\u0301\u0302", 3, true, "a…t\u0301\u0302"},
+		{strings.Repeat("🚀", 1<<18), 6, true, "🚀…🚀"},
 	} {
 		got := cutTo(test.in, test.width, test.middle)
-		if got != test.want || pretty.StringWidthWithoutEscSequences(got) > test.width {
+		if got != test.want || displayWidth(got) > test.width {
 			t.Errorf("%q to %d: got %q, want %q", test.in, test.width, got, test.want)
 		}
 	}
@@ -109,7 +116,7 @@ func TestTablesFitTheTerminal(t *testing.T) {
 			for _, args := range [][]string{{"list"}, {"list", "--tz", "Asia/Kolkata"}, {"recent", "2"}, {"wal", "dump", "-o", "table"}, {"wal", "inspect"}, {"sql", "--list"}} {
 				shown, said := onTerminal(t, width, color, append([]string{"-d", dir}, args...)...)
 				for line := range strings.Lines(shown) {
-					if n := pretty.StringWidthWithoutEscSequences(strings.TrimSuffix(line, "\n")); n > width {
+					if n := displayWidth(escapes.ReplaceAllString(strings.TrimSuffix(line, "\n"), "")); n > width {
 						t.Errorf("%q in %d columns has %d: %q", args, width, n, line)
 					}
 				}
@@ -121,6 +128,26 @@ func TestTablesFitTheTerminal(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// Nobody said how wide is too wide, but a line of a megabyte beside a thousand short ones is.
+func TestOneLongTextDoesNotFillATable(t *testing.T) {
+	a, out := into(0)
+	r := a.rows(formTable, column{name: "subject", flexible: true}, column{name: "|"})
+	for i := range 3 {
+		if err := r.add(text(strings.Repeat("x", i<<20)), text("|")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.end(); err != nil {
+		t.Fatal(err)
+	}
+	if n := out.Len(); n > 6000 {
+		t.Errorf("%d bytes", n)
+	}
+	if said := a.err.(*bytes.Buffer).String(); said != "(cut to 1000 columns, shortened: subject; -o plain has it all)\n" {
+		t.Errorf("it said %q", said)
 	}
 }
 

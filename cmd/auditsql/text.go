@@ -8,23 +8,34 @@ import (
 )
 
 // harmless makes stored text fit for a terminal and for one line of plain text: control and escape
-// characters, what turns the direction of writing, what cannot be seen, and invalid UTF-8 are written as
-// escapes. What is left is what it looks like. Backslashes stay as they are, so the way back is not
-// unambiguous: JSON is for that.
+// characters, what turns the direction of writing, what cannot be seen, marks without a letter or in a heap,
+// and invalid UTF-8 are written as escapes. What is left is what it looks like. Backslashes stay as they
+// are, so the way back is not unambiguous: JSON is for that.
 func harmless(s string) string {
 	if isHarmless(s) {
 		return s
 	}
 	var b strings.Builder
 	b.Grow(len(s) + 16)
-	previous := rune(-1)
+	// What stands before: the character, and the marks on it. At the beginning and behind an escape there
+	// is none that could take a mark.
+	previous, marks := rune(-1), mostMarks
 	for i := 0; i < len(s); {
 		r, size := utf8.DecodeRuneInString(s[i:])
+		isShown := (r != utf8.RuneError || size > 1) && shown(r, previous)
 		switch {
+		case !isShown, unicode.IsMark(r) && marks == mostMarks:
+			isShown, previous, marks = false, -1, mostMarks
+		case unicode.IsMark(r):
+			previous, marks = r, marks+1
+		default:
+			previous, marks = r, 0
+		}
+		switch {
+		case isShown:
+			b.WriteString(s[i : i+size])
 		case r == utf8.RuneError && size == 1:
 			fmt.Fprintf(&b, `\x%02x`, s[i])
-		case shown(r, previous):
-			b.WriteString(s[i : i+size])
 		case r == '\t':
 			b.WriteString(`\t`)
 		case r == '\n':
@@ -36,11 +47,14 @@ func harmless(s string) string {
 		default:
 			fmt.Fprintf(&b, `\u%04x`, r)
 		}
-		previous = r
 		i += size
 	}
 	return b.String()
 }
+
+// mostMarks is how many marks may stand on one letter. Written languages make do with four (a Hebrew
+// consonant with its dots, vowel and accent); a heap of them covers the lines around it.
+const mostMarks = 4
 
 func isHarmless(s string) bool {
 	for i := range len(s) {

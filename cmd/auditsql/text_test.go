@@ -25,6 +25,16 @@ func TestHarmless(t *testing.T) {
 		{"a variation of a plain letter", "a\ufe0f", `a\ufe0f`},
 		{"invisible letter", "a\u3164b", `a\u3164b`},
 		{"not UTF-8", "a\xffb", `a\xffb`},
+		{"accents", "e\u0301 ệ שָּׁ֑ कुर्सी ที่นี่", "e\u0301 ệ שָּׁ֑ कुर्सी ที่นี่"},
+		{"a heap of marks", "a\u0301\u0302\u0303\u0304\u0305\u0306b\u0301", "a\u0301\u0302\u0303\u0304" + `\u0305\u0306` + "b\u0301"},
+		{"a mark without a letter", "\u0301a", `\u0301a`},
+		{"a mark behind an escape", "\x1b\u0301", `\u001b\u0301`},
+		{"a look behind an escape", "\u202e\ufe0f", `\u202e\ufe0f`},
+		{"emoji joined", "👩\u200d🚀", `👩\u200d🚀`},
+		{"operating system commands", "\x1b]8;;http://x\x1b\\y\u009d52;c;eA==\u009c", `\u001b]8;;http://x\u001b\y\u009d52;c;eA==\u009c`},
+		{"device control", "\u0090$q\u009c", `\u0090$q\u009c`},
+		{"backspace", "good\b\b\b\bbad", `good\u0008\u0008\u0008\u0008bad`},
+		{"private use, noncharacters", "\ue000\ufdd0\uffff\U0010ffff", `\ue000\ufdd0\uffff\U0010ffff`},
 		{"the replacement character itself", "a\ufffdb", "a\ufffdb"},
 	} {
 		if got := harmless(test.in); got != test.want {

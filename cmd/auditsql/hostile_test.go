@@ -1,0 +1,278 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+
+	"pgregory.net/rapid"
+
+	"github.com/auditsql/auditsql/audit"
+)
+
+// pieces are what has fooled terminals, people and tables before.
+var pieces = []string{
+	"Tesla", "2026", " ", "\u00a0", "東京", "ｱＡ", "ﾞ", "한", "\u1112\u1161\u11ab", "שלום", "ที่นี่", "हिन्दी", "→", "±", "…", "\\", "\"", ",", ";", "'",
+	"\t", "\n", "\r", "\r\n", "\v", "\f", "\b", "\a", "\x7f", "\x00",
+	"\x1b[31m", "\x1b[2J", "\x1b]0;owned\a", "\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\", "\x1b]52;c;eA==\a", "\x1bP$q\x1b\\", "\x1b_x\x1b\\", "\x1bc",
+	"\u009b31m", "\u009d52;c;eA==\u009c", "\u0090q\u009c", "\u0085", "\u0080",
+	"\u202a", "\u202b", "\u202c", "\u202d", "\u202e", "\u2066", "\u2067", "\u2068", "\u2069", "\u200e", "\u200f", "\u061c",
+	"\u200b", "\u200c", "\u200d", "\u2060", "\ufeff", "\u00ad", "\u180e", "\u034f", "\u115f", "\u3164", "\uffa0",
+	"\u2028", "\u2029", "\ufff9", "\ue000", "\ufdd0", "\uffff", "\U0010ffff", "\U000e0041", "\U000e007f", "\ufe0f", "\ufe0e", "\U000e0100",
+	"e\u0301", "\u0301", "\u0300\u0301\u0302\u0303\u0304\u0305\u0306\u0307\u0308", "\u20dd", "\u302a",
+	"🚀", "👩\u200d🚀", "👍🏽", "❤\ufe0f", "1\ufe0f\u20e3", "🇩🇪",
+	"=1+1", "+1", "-1", "-0.5", "@SUM(A1)", "＝1",
+}
+
+// hostileText draws a text made of pieces and of anything else.
+func hostileText() *rapid.Generator[string] {
+	return rapid.Custom(func(t *rapid.T) string {
+		parts := rapid.SliceOfN(rapid.OneOf(rapid.SampledFrom(pieces), rapid.String()), 0, 8).Draw(t, "parts")
+		return strings.Join(parts, "") + strings.Repeat("x", rapid.SampledFrom([]int{0, 0, 0, 40, 300}).Draw(t, "more"))
+	})
+}
+
+// wantHarmless holds a text against what may reach a terminal or a line of plain text.
+func wantHarmless(t *rapid.T, s string) {
+	t.Helper()
+	if !utf8.ValidString(s) {
+		t.Fatalf("is no UTF-8: %q", s)
+	}
+	for _, r := range s {
+		if unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Co, unicode.Cs, unicode.Bidi_Control, unicode.Noncharacter_Code_Point) {
+			t.Fatalf("has %U: %q", r, s)
+		}
+	}
+}
+
+// into makes an app that prints into memory, as if on a terminal of a width; 0 is none.
+func into(width int) (*app, *bytes.Buffer) {
+	var out bytes.Buffer
+	return &app{streams: streams{out: &out, err: new(bytes.Buffer), outTerm: terminal{is: width > 0, width: width}}}, &out
+}
+
+// lines takes an output apart, which ends with a line end when there is one.
+func lines(t *rapid.T, out *bytes.Buffer) []string {
+	t.Helper()
+	s, ended := strings.CutSuffix(out.String(), "\n")
+	if !ended {
+		t.Fatalf("does not end with a line end: %q", out)
+	}
+	return strings.Split(s, "\n")
+}
+
+func TestNoTextBreaksATable(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		width := rapid.SampledFrom([]int{0, 0, 40, 80, 130}).Draw(t, "width")
+		columns := make([]column, rapid.IntRange(1, 4).Draw(t, "columns"))
+		for i := range columns {
+			columns[i] = column{name: hostileText().Draw(t, "name"), flexible: true, least: 8, rank: i,
+				middle: rapid.Bool().Draw(t, "middle"), right: rapid.Bool().Draw(t, "right")}
+		}
+		// The last one shows where each line ends.
+		columns = append(columns, column{name: "|"})
+		a, out := into(width)
+		r := a.rows(formTable, columns...)
+		n := rapid.IntRange(1, 5).Draw(t, "rows")
+		for range n {
+			var cells []cell
+			for range columns[1:] {
+				cells = append(cells, text(hostileText().Draw(t, "cell")))
+			}
+			if err := r.add(append(cells, text("|"))...); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := r.end(); err != nil {
+			t.Fatal(err)
+		}
+		got := lines(t, out)
+		if len(got) != n+2 {
+			t.Fatalf("%d rows are %d lines: %q", n, len(got), out)
+		}
+		for i, line := range got {
+			wantHarmless(t, line)
+			if i != 1 && !strings.HasSuffix(line, "|") {
+				t.Errorf("line %d has no end: %q", i, line)
+			}
+			if displayWidth(line) != displayWidth(got[0]) {
+				t.Errorf("line %d is not as wide as the header: %q", i, out)
+			}
+			if width > 0 && displayWidth(line) > width {
+				t.Errorf("line %d is wider than %d: %q", i, width, line)
+			}
+		}
+		wantHarmless(t, strings.TrimSuffix(a.err.(*bytes.Buffer).String(), "\n"))
+	})
+}
+
+func TestNoTextBreaksPlainLines(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		a, out := into(0)
+		r := a.rows(formPlain, column{name: "a"}, column{name: "b"}, column{name: "c"})
+		n := rapid.IntRange(1, 5).Draw(t, "rows")
+		for range n {
+			if err := r.add(text(hostileText().Draw(t, "a")), text(hostileText().Draw(t, "b")), text("|")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := r.end(); err != nil {
+			t.Fatal(err)
+		}
+		got := lines(t, out)
+		if len(got) != n {
+			t.Fatalf("%d rows are %d lines: %q", n, len(got), out)
+		}
+		for _, line := range got {
+			cells := strings.Split(line, "\t")
+			if len(cells) != 3 || cells[2] != "|" {
+				t.Errorf("%d cells: %q", len(cells), line)
+			}
+			for _, c := range cells {
+				wantHarmless(t, c)
+			}
+		}
+	})
+}
+
+// JSON and CSV give back the very text.
+func TestJSONAndCSVAreExact(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		name := hostileText().Draw(t, "name")
+		values := rapid.SliceOfN(hostileText(), 1, 4).Draw(t, "values")
+		for _, form := range []string{formJSON, formNDJSON, formCSV} {
+			a, out := into(0)
+			r := a.rows(form, column{name: name}, column{name: "|"})
+			for _, v := range values {
+				if err := r.add(text(v), number(1)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := r.end(); err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			switch form {
+			case formCSV:
+				for i, record := range readCSV(t, out.String()) {
+					if want := map[bool]string{true: "|", false: "1"}[i == 0]; len(record) != 2 || record[1] != want {
+						t.Fatalf("record %d is %q", i, record)
+					}
+					if i == 0 && record[0] != name {
+						t.Errorf("name %q came out as %q", name, record[0])
+					}
+					if i > 0 {
+						got = append(got, record[0])
+					}
+				}
+			default:
+				objects := out.Bytes()
+				if form == formNDJSON {
+					objects = []byte("[" + strings.Join(lines(t, out), ",") + "]")
+				}
+				var list []map[string]any
+				if err := json.Unmarshal(objects, &list); err != nil {
+					t.Fatalf("%v: %q", err, objects)
+				}
+				for _, object := range list {
+					v, _ := object[name].(string)
+					got = append(got, v)
+				}
+			}
+			if name != "|" && !slices.Equal(got, values) {
+				t.Errorf("%s: %q came out as %q", form, values, got)
+			}
+		}
+	})
+}
+
+// readCSV reads RFC 4180 to the letter; encoding/csv turns CR LF inside a value into LF.
+func readCSV(t *rapid.T, s string) (records [][]string) {
+	t.Helper()
+	var record []string
+	for s != "" {
+		var value string
+		if rest, quoted := strings.CutPrefix(s, `"`); quoted {
+			for {
+				i := strings.IndexByte(rest, '"')
+				if i < 0 {
+					t.Fatalf("a quote is open: %q", rest)
+				}
+				value += rest[:i]
+				if rest = rest[i+1:]; !strings.HasPrefix(rest, `"`) {
+					break
+				}
+				value += `"`
+				rest = rest[1:]
+			}
+			s = rest
+		} else {
+			i := strings.IndexAny(s, ",\r\n\"")
+			if i < 0 {
+				t.Fatalf("a record is open: %q", s)
+			}
+			value, s = s[:i], s[i:]
+		}
+		record = append(record, value)
+		switch {
+		case strings.HasPrefix(s, ","):
+			s = s[1:]
+		case strings.HasPrefix(s, "\r\n"):
+			records, record, s = append(records, record), nil, s[2:]
+		default:
+			t.Fatalf("neither a value nor a record ends at %q", s)
+		}
+	}
+	return records
+}
+
+// A record laid out for reading, in the two forms that are not exact.
+func TestNoTextBreaksARecord(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		q := audit.QueryAudit{QueryID: audit.QueryID{1}, Attributes: map[string]any{}}
+		for _, p := range []**string{&q.Params.Subject, &q.Params.Predicate, &q.Params.Lens} {
+			s := hostileText().Filter(storable).Draw(t, "parameter")
+			*p = &s
+		}
+		for range rapid.IntRange(0, 3).Draw(t, "attributes") {
+			q.Attributes[hostileText().Filter(storable).Draw(t, "key")] = hostileText().Filter(storable).Draw(t, "value")
+		}
+		raw, err := q.Canonical()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, form := range []string{formTable, formPlain} {
+			a, out := into(0)
+			a.output = form
+			w := a.detail(clock{unit: audit.Milliseconds, zone: noon.Location()})
+			if err := errors.Join(w.write(raw), w.end()); err != nil {
+				t.Fatal(err)
+			}
+			got := lines(t, out)
+			want := 11 // what every record has
+			if form == formTable {
+				want = 13
+				if len(q.Attributes) > 0 {
+					want++
+				}
+			}
+			if len(got) != want+len(q.Attributes) {
+				t.Errorf("%s: %d lines, want %d: %q", form, len(got), want+len(q.Attributes), out)
+			}
+			for _, line := range got {
+				if form == formPlain {
+					line = strings.ReplaceAll(line, "\t", " ")
+				}
+				wantHarmless(t, line)
+			}
+		}
+	})
+}
+
+// storable reports whether a record can hold a text.
+func storable(s string) bool { return utf8.ValidString(s) && !strings.Contains(s, "\x00") }
