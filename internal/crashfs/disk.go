@@ -1,0 +1,176 @@
+// Package crashfs is a disk in memory that forgets, for the tests of whoever keeps files through wal.FS.
+//
+// For every file and folder it keeps what is read, what is on the platter, and the changes between the
+// two, which a sync has yet to carry over:
+//
+//	write, truncate, create, rename, remove ──> seen        what every process reads
+//	                                            changes     since the last sync
+//	                     sync, and the fates ──> disk        what a power cut leaves
+//
+// [Disk.PowerCut] ends all processes and lets each change reach the platter or not: whole, cut at any byte,
+// some of its sectors or pages in any order, the file's length before its bytes, a name without its file's
+// bytes and bytes without a name. [Process.Kill] ends one process and leaves what is seen as it is. A sync
+// that is made to fail leaves what is seen too, lets any of the changes reach the platter, and forgets the
+// rest: a later sync is content, and only what is written once more gets there.
+//
+// That is what POSIX allows, read as strictly as wal.FS reads it: a file's sync does not promise its name. A
+// rename stays one step.
+//
+// All choices come from the seed. The same calls in the same order meet the same fates; calls from several
+// goroutines come in an order that the seed does not tell.
+package crashfs
+
+import (
+	"io/fs"
+	"maps"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// Disk is shared by the processes that were opened on it. Its methods may be called from any number of
+// goroutines, but not from the hook.
+type Disk struct {
+	mu    sync.Mutex
+	rng   *rand.Rand
+	root  *node
+	clock int // of changes, over all files and folders
+	calls int
+	hook  func(Call) Verdict
+	live  []*Process
+	// freed is what removed files held. A block that was given to a file and not written yet may still have it.
+	freed [][]byte
+}
+
+// New returns a disk with nothing but its root.
+func New(seed uint64) *Disk {
+	return &Disk{rng: rand.New(rand.NewPCG(seed, 0x6469736b)), root: newFolder()}
+}
+
+// node is a file or a folder, whatever its names are.
+type node struct {
+	file   content
+	folder *names   // nil for a file
+	lock   *Process // who holds the lock on it
+}
+
+func newFolder() *node {
+	return &node{folder: &names{seen: map[string]*node{}, disk: map[string]*node{}}}
+}
+
+// PowerCut ends all processes, and what was not synced meets its fate.
+func (d *Disk) PowerCut() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.powerCut()
+}
+
+func (d *Disk) powerCut() {
+	for len(d.live) > 0 {
+		d.live[0].end()
+	}
+	d.cutBelow(d.root, d.drawFate())
+}
+
+// cutBelow goes only where names on the platter lead: the rest is gone.
+func (d *Disk) cutBelow(n *node, f fate) {
+	if n.folder == nil {
+		disk := n.file.outcome(d, f)
+		n.file = content{seen: slices.Clone(disk), disk: disk}
+		return
+	}
+	disk := n.folder.outcome(d, f)
+	n.folder = &names{seen: maps.Clone(disk), disk: disk}
+	for _, name := range slices.Sorted(maps.Keys(disk)) {
+		d.cutBelow(disk[name], f)
+	}
+}
+
+// Calls returns how many calls the processes have made.
+func (d *Disk) Calls() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.calls
+}
+
+// Read returns what a file holds now, and whether it is there. It is no call of a process.
+func (d *Disk) Read(name string) ([]byte, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n, err := d.find(name)
+	if err != nil || n.folder != nil {
+		return nil, false
+	}
+	return slices.Clone(n.file.seen), true
+}
+
+// List returns the sorted names in a folder; none when it is not there. It is no call of a process.
+func (d *Disk) List(dir string) []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n, err := d.find(dir)
+	if err != nil || n.folder == nil {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(n.folder.seen))
+}
+
+// Damage changes what a file holds, on the platter and in what is read. It is nobody's call: the disk itself is at
+// fault. It reports whether the file is there.
+func (d *Disk) Damage(name string, change func([]byte) []byte) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n, err := d.find(name)
+	if err != nil || n.folder != nil {
+		return false
+	}
+	n.file.seen = change(n.file.seen)
+	n.file.disk, n.file.changes = slices.Clone(n.file.seen), nil
+	return true
+}
+
+// Lose takes a file's name away, on the platter and in what is seen.
+func (d *Disk) Lose(name string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	up, base, err := d.parent(name)
+	if err != nil || up.folder.seen[base] == nil {
+		return false
+	}
+	delete(up.folder.seen, base)
+	delete(up.folder.disk, base)
+	up.folder.changes = slices.DeleteFunc(up.folder.changes, func(c nameChange) bool { return c.from == base || c.to == base })
+	return true
+}
+
+func (d *Disk) find(name string) (*node, error) {
+	n := d.root
+	for _, part := range split(name) {
+		if n.folder == nil {
+			return nil, fs.ErrInvalid
+		}
+		if n = n.folder.seen[part]; n == nil {
+			return nil, fs.ErrNotExist
+		}
+	}
+	return n, nil
+}
+
+// parent returns the folder that a name lies in, which must be there, and the name's last part.
+func (d *Disk) parent(name string) (*node, string, error) {
+	parts := split(name)
+	if len(parts) == 0 {
+		return nil, "", fs.ErrExist
+	}
+	up, err := d.find("/" + strings.Join(parts[:len(parts)-1], "/"))
+	if err == nil && up.folder == nil {
+		err = fs.ErrInvalid
+	}
+	return up, parts[len(parts)-1], err
+}
+
+func split(name string) []string {
+	return strings.FieldsFunc(filepath.ToSlash(filepath.Clean(name)), func(r rune) bool { return r == '/' })
+}

@@ -1,0 +1,312 @@
+package crashfs
+
+import (
+	"maps"
+	"slices"
+)
+
+// fate is how much of the changes since the last sync reaches the platter.
+type fate struct {
+	kind  fateKind
+	until int   // the clock at which the end came, for inOrder; 0: every file draws one of its own
+	unit  int64 // in bytes, for scattered
+}
+
+type fateKind int
+
+const (
+	eachItsOwn fateKind = iota // every file and folder draws one of those below
+	nothing
+	everything
+	inOrder   // what came before a moment, and of the change at that moment a first part
+	scattered // every unit of a file as it was at a moment of its own, and every name
+)
+
+// drawFate draws one for the whole disk. The extremes come often: that nothing or everything reached the platter
+// is what most crashes leave.
+func (d *Disk) drawFate() fate {
+	if d.rng.IntN(2) == 0 {
+		return fate{kind: eachItsOwn}
+	}
+	f := d.drawOwn()
+	if f.kind == inOrder {
+		f.until = d.clock + 1 - d.rng.IntN(20)
+	}
+	return f
+}
+
+func (d *Disk) drawOwn() fate {
+	f := fate{kind: nothing + fateKind(d.rng.IntN(4)), unit: 512}
+	if d.rng.IntN(2) == 0 {
+		f.unit = 4096
+	}
+	return f
+}
+
+// content is a file's bytes.
+type content struct {
+	seen    []byte
+	disk    []byte
+	changes []change
+}
+
+// change is a write of bytes at a position, or a truncation to it.
+type change struct {
+	clock int
+	pos   int64
+	bytes []byte // nil for a truncation
+}
+
+func (c *content) write(d *Disk, b []byte, pos int64) {
+	if len(b) == 0 {
+		return
+	}
+	d.clock++
+	c.changes = append(c.changes, change{d.clock, pos, slices.Clone(b)})
+	c.seen = overwrite(c.seen, b, pos)
+}
+
+func (c *content) truncate(d *Disk, size int64) {
+	d.clock++
+	c.changes = append(c.changes, change{d.clock, size, nil})
+	c.seen = resize(c.seen, size)
+}
+
+// sync carries over what changed, and not what is seen: after a sync that failed they differ, and a kernel that
+// has forgotten which pages were dirty has nothing to write. A write that reaches the platter reaches it as far as
+// its last byte, so the length grows with it.
+func (c *content) sync() {
+	c.disk = apply(c.disk, c.changes)
+	c.changes = nil
+}
+
+// forget is what a failed sync does: some of the changes are on the platter, and the rest never will be.
+func (c *content) forget(d *Disk) {
+	c.disk = c.outcome(d, d.drawOwn())
+	c.changes = nil
+}
+
+// outcome returns what the platter may hold when the end comes now.
+func (c *content) outcome(d *Disk, f fate) []byte {
+	if len(c.changes) == 0 {
+		return c.disk
+	}
+	if f.kind == eachItsOwn {
+		f = d.drawOwn()
+	}
+	switch f.kind {
+	case nothing:
+		return c.disk
+	case everything:
+		return apply(c.disk, c.changes)
+	case inOrder:
+		return c.inOrder(d, f)
+	}
+	return c.scattered(d, f.unit)
+}
+
+func (c *content) inOrder(d *Disk, f fate) []byte {
+	if f.until == 0 {
+		f.until = c.changes[d.rng.IntN(len(c.changes))].clock
+	}
+	n := 0
+	for n < len(c.changes) && c.changes[n].clock < f.until {
+		n++
+	}
+	disk := apply(c.disk, c.changes[:n])
+	if n == len(c.changes) || c.changes[n].bytes == nil {
+		return disk
+	}
+	cut := c.changes[n]
+	if cut.bytes = cut.bytes[:d.rng.IntN(len(cut.bytes)+1)]; len(cut.bytes) == 0 {
+		return disk
+	}
+	return apply(disk, []change{cut})
+}
+
+// scattered lets every unit of the file be as it was after a number of changes of its own, and the length after
+// another: pages are written back when they are, each with what it held at that time.
+func (c *content) scattered(d *Disk, unit int64) []byte {
+	size := c.lengthAfter(d.rng.IntN(len(c.changes) + 1))
+	if d.rng.IntN(3) == 0 {
+		size = c.lengthAfter(len(c.changes)) // the length is grown before the bytes are there
+	}
+	stale := d.rng.IntN(4) == 0
+	disk := resize(slices.Clone(c.disk), size)
+	odds := 1 + d.rng.IntN(4) // how many of the units are on the platter as they are seen
+	for at := int64(0); at < size; at += unit {
+		end := min(at+unit, size)
+		n := len(c.changes)
+		switch draw := d.rng.IntN(6); {
+		case draw == 5:
+			n = d.rng.IntN(n + 1)
+		case draw >= odds:
+			n = 0
+		}
+		touched := false
+		for i, ch := range c.changes[:n] {
+			touched = touch(disk[at:end], at, ch, i == n-1 && d.rng.IntN(8) == 0, d) || touched
+		}
+		if !touched && stale && at >= int64(len(c.disk)) && len(d.freed) > 0 {
+			old := d.freed[d.rng.IntN(len(d.freed))]
+			if from := unit * d.rng.Int64N(1+int64(len(old))/unit); d.rng.IntN(2) == 0 {
+				old = old[from:]
+			}
+			copy(disk[at:end], old)
+		}
+	}
+	return disk
+}
+
+// touch does to the bytes of a unit, which begins at a position, what a change does to them.
+func touch(unit []byte, at int64, ch change, torn bool, d *Disk) bool {
+	end := at + int64(len(unit))
+	if ch.bytes == nil {
+		if ch.pos < end {
+			clear(unit[max(0, ch.pos-at):])
+		}
+		return false
+	}
+	from, to := max(ch.pos, at), min(ch.pos+int64(len(ch.bytes)), end)
+	if from >= to {
+		return false
+	}
+	if torn {
+		to = from + d.rng.Int64N(to-from+1)
+	}
+	copy(unit[from-at:to-at], ch.bytes[from-ch.pos:])
+	return true
+}
+
+func (c *content) lengthAfter(n int) int64 {
+	size := int64(len(c.disk))
+	for _, ch := range c.changes[:n] {
+		if ch.bytes == nil {
+			size = ch.pos
+		} else {
+			size = max(size, ch.pos+int64(len(ch.bytes)))
+		}
+	}
+	return size
+}
+
+// apply returns a copy of b with the changes made to it.
+func apply(b []byte, changes []change) []byte {
+	b = slices.Clone(b)
+	for _, ch := range changes {
+		if ch.bytes == nil {
+			b = resize(b, ch.pos)
+		} else {
+			b = overwrite(b, ch.bytes, ch.pos)
+		}
+	}
+	return b
+}
+
+func overwrite(b, with []byte, pos int64) []byte {
+	if end := pos + int64(len(with)); end > int64(len(b)) {
+		b = resize(b, end)
+	}
+	copy(b[pos:], with)
+	return b
+}
+
+// resize returns b with a length of size, what is new being zeros.
+func resize(b []byte, size int64) []byte {
+	had := int64(len(b))
+	if size <= had {
+		return slices.Clone(b[:size])
+	}
+	b = slices.Grow(b, int(size-had))[:size]
+	clear(b[had:])
+	return b
+}
+
+// names is what a folder holds.
+type names struct {
+	seen, disk map[string]*node
+	changes    []nameChange
+	// forgotten: a sync has failed, so that seen and disk may differ in more than the changes.
+	forgotten bool
+}
+
+// nameChange takes the name from away, if there is one, and gives the name to to a node, if there is one.
+type nameChange struct {
+	clock    int
+	from, to string
+	n        *node
+}
+
+func (m *names) change(d *Disk, c nameChange) {
+	d.clock++
+	c.clock = d.clock
+	m.changes = append(m.changes, c)
+	c.applyTo(m.seen)
+}
+
+func (c nameChange) applyTo(names map[string]*node) {
+	if c.from != "" {
+		delete(names, c.from)
+	}
+	if c.to != "" {
+		names[c.to] = c.n
+	}
+}
+
+// sync of a folder that has not changed since a sync failed is content, as it is with files. But its names lie
+// together in a block: one more change, and all of it is written.
+func (m *names) sync(d *Disk) {
+	if len(m.changes) == 0 {
+		return
+	}
+	before := m.disk
+	m.disk = maps.Clone(m.disk)
+	for _, c := range m.changes {
+		c.applyTo(m.disk)
+	}
+	if m.forgotten {
+		m.disk, m.forgotten = maps.Clone(m.seen), false
+	}
+	m.changes = nil
+	for _, name := range slices.Sorted(maps.Keys(before)) {
+		if gone := before[name]; m.disk[name] != gone && len(gone.file.disk) > 0 {
+			d.freed = append(d.freed, gone.file.disk)
+		}
+	}
+	const keep = 8
+	d.freed = d.freed[max(0, len(d.freed)-keep):]
+}
+
+func (m *names) forget(d *Disk) {
+	m.disk = m.outcome(d, d.drawOwn())
+	m.changes, m.forgotten = nil, true
+}
+
+func (m *names) outcome(d *Disk, f fate) map[string]*node {
+	if len(m.changes) == 0 {
+		return maps.Clone(m.disk)
+	}
+	if f.kind == eachItsOwn {
+		f = d.drawOwn()
+	}
+	if f.kind == everything && m.forgotten {
+		return maps.Clone(m.seen)
+	}
+	if f.kind == inOrder && f.until == 0 {
+		f.until = m.changes[d.rng.IntN(len(m.changes))].clock
+	}
+	disk := maps.Clone(m.disk)
+	for _, c := range m.changes {
+		done := f.kind == everything
+		switch f.kind {
+		case inOrder:
+			done = c.clock < f.until
+		case scattered:
+			done = d.rng.IntN(2) == 0
+		}
+		if done {
+			c.applyTo(disk)
+		}
+	}
+	return disk
+}

@@ -1,0 +1,129 @@
+package crashfs
+
+import (
+	"fmt"
+	"syscall"
+)
+
+// Op is a kind of call.
+type Op string
+
+const (
+	OpOpen      Op = "open"
+	OpOpenWrite Op = "open to write"
+	OpCreate    Op = "create"
+	OpRename    Op = "rename"
+	OpRemove    Op = "remove"
+	OpList      Op = "list"
+	OpMkdir     Op = "mkdir"
+	OpSyncDir   Op = "sync folder"
+	OpLock      Op = "lock"
+	OpLocked    Op = "look at lock"
+	OpCanonical Op = "canonical"
+	OpRead      Op = "read"
+	OpWrite     Op = "write"
+	OpTruncate  Op = "truncate"
+	OpSync      Op = "sync"
+	OpSize      Op = "size"
+	OpCurrent   Op = "current"
+	OpClose     Op = "close"
+	OpUnlock    Op = "unlock"
+)
+
+// Changes reports whether the call changes what others see.
+func (o Op) Changes() bool {
+	switch o {
+	case OpCreate, OpRename, OpRemove, OpMkdir, OpWrite, OpTruncate, OpLock, OpUnlock:
+		return true
+	}
+	return false
+}
+
+// Call is one that a process is about to make.
+type Call struct {
+	N       int // counted from 1 over all processes
+	Op      Op
+	Name    string
+	Process *Process
+}
+
+func (c Call) String() string { return fmt.Sprintf("call %d: %s %s", c.N, c.Op, c.Name) }
+
+// Verdict is what becomes of a call.
+type Verdict int
+
+const (
+	Pass     Verdict = iota
+	IO               // it fails with EIO; a sync, having written what it may
+	NoSpace          // it fails with ENOSPC
+	Short            // a write ends before its last byte, with ENOSPC; like NoSpace for the others
+	KillIt           // the process dies in the middle of it
+	CutPower         // so do all
+)
+
+// Hook lets f judge every call from now on; nil lets all pass. It is called with the disk's lock held, by one
+// goroutine at a time.
+func (d *Disk) Hook(f func(Call) Verdict) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.hook = f
+}
+
+func (p *Process) call(op Op, name string, do func() error) error {
+	return p.callPart(op, name, func(float64) error { return do() })
+}
+
+// callPart makes a call that can be done in part: 1 is the whole of it. A sync that is not done whole fails.
+func (p *Process) callPart(op Op, name string, do func(part float64) error) error {
+	d := p.d
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if p.dead {
+		return fmt.Errorf("%s %s: %w", op, name, ErrDead)
+	}
+	d.calls++
+	v := Pass
+	if d.hook != nil {
+		v = d.hook(Call{d.calls, op, name, p})
+	}
+	var err error
+	switch v {
+	case Pass:
+		err = do(1)
+	case KillIt, CutPower:
+		// It may have been at its beginning, or all but returned. What a sync would have carried over is left to
+		// the fates.
+		if op.Changes() && d.rng.IntN(3) > 0 {
+			do(d.rng.Float64() * 1.5)
+		}
+		if v == KillIt {
+			p.kill()
+		} else {
+			d.powerCut()
+		}
+		err = ErrDead
+	default:
+		err = d.fail(op, v, do)
+	}
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", op, name, err)
+	}
+	return nil
+}
+
+func (d *Disk) fail(op Op, v Verdict, do func(part float64) error) error {
+	switch op {
+	case OpWrite:
+		if v == Short {
+			do(d.rng.Float64())
+		}
+	case OpSync, OpSyncDir:
+		do(0)
+	case OpClose, OpUnlock:
+		do(1) // a handle is gone, whatever its close says
+	}
+	if v == IO {
+		return syscall.EIO
+	}
+	return syscall.ENOSPC
+}
