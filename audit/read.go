@@ -217,7 +217,7 @@ func (db *DB) first(ctx context.Context, f Filter, matches func(*admission) bool
 // lower turns a filter into SQLite's terms.
 func (f Filter) lower() sqlstore.Filter {
 	g := sqlstore.Filter{
-		Agent: bytesOf(f.Agent), From: timestampOf(f.From), To: timestampOf(f.To),
+		Agent: bytesOf(f.Agent), Anonymous: f.Anonymous, From: timestampOf(f.From), To: timestampOf(f.To),
 		SubjectGlob: f.SubjectGlob, Predicate: f.Predicate, Lens: f.Lens, Result: bytesOf(f.Result),
 		MinConfidence: shortestOf(f.MinConfidence), MaxConfidence: shortestOf(f.MaxConfidence),
 		Limit: f.Limit, Descending: f.Descending, ByAdmission: f.ByAdmission,

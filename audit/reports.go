@@ -9,6 +9,7 @@ import (
 // Filter selects records. The zero value selects all; what is set must all hold.
 type Filter struct {
 	Agent         *AgentID
+	Anonymous     bool    // records of no agent
 	From, To      *uint64 // of the timestamp, in the store's unit, both inclusive
 	SubjectGlob   *string // * ? and […], case matters
 	Predicate     *string

@@ -1,6 +1,13 @@
 package sqlstore
 
-import "github.com/auditsql/auditsql/migrations"
+import (
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/auditsql/auditsql/migrations"
+)
+
+// SQLiteVersion is the version of SQLite itself that this program is built with, as in 3.45.0.
+const SQLiteVersion = sqlite3.SQLITE_VERSION
 
 // Version returns the newest migration that this program knows, which is what a writer brings a database
 // to.

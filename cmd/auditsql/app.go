@@ -8,6 +8,8 @@ import (
 
 	pretty "github.com/jedib0t/go-pretty/v6/text"
 	"github.com/spf13/cobra"
+
+	"github.com/auditsql/auditsql/sqlstore"
 )
 
 // An app is one run of the command: its streams, and what the flags of all commands say.
@@ -61,12 +63,13 @@ interrupted.`,
 		width = min(a.outTerm.width, helpWidth)
 	}
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", fmt.Sprintf(".FlagUsagesWrapped %d", width)))
-	root.SetVersionTemplate("auditsql {{.Version}}\n")
+	root.SetVersionTemplate("auditsql {{.Version}}, SQLite " + sqlstore.SQLiteVersion + "\n")
 
 	root.AddGroup(
 		&cobra.Group{ID: groupStart, Title: "To begin with:"},
 		&cobra.Group{ID: groupWrite, Title: "To write:"},
 		&cobra.Group{ID: groupRead, Title: "To read:"},
+		&cobra.Group{ID: groupName, Title: "To name what hashes stand for:"},
 		&cobra.Group{ID: groupCare, Title: "To look after a store:"},
 	)
 	add := func(group string, commands ...*cobra.Command) {
@@ -78,6 +81,7 @@ interrupted.`,
 	add(groupStart, a.demoCommand(), a.initCommand())
 	add(groupWrite, a.putCommand(), a.importCommand())
 	add(groupRead, a.getCommand(), a.listCommand(), a.recentCommand(), a.tailCommand(), a.exportCommand(), a.sqlCommand())
+	add(groupName, a.nameCommand())
 	add(groupCare, a.statsCommand(), a.verifyCommand(), a.backupCommand(), a.reindexCommand(), a.walCommand())
 	root.AddCommand(a.versionCommand())
 	root.SetHelpCommand(helpCommand(root))
@@ -93,6 +97,7 @@ const (
 	groupStart = "start"
 	groupWrite = "write"
 	groupRead  = "read"
+	groupName  = "name"
 	groupCare  = "care"
 )
 

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/sqlstore"
 )
 
 func (a *app) demoCommand() *cobra.Command {
@@ -43,6 +44,19 @@ and leaves it to be played with.`,
 	return cmd
 }
 
+// makeDemo makes the store of the story.
+func makeDemo(ctx context.Context, dir string, records []*audit.QueryAudit) error {
+	db, err := audit.Open(dir, audit.WithCreatedBy("auditsql "+moduleVersion()))
+	if err != nil {
+		return err
+	}
+	_, err = db.PutAudits(ctx, records)
+	if err := errors.Join(err, db.Close()); err != nil {
+		return err
+	}
+	return sqlstore.PutLabels(ctx, filepath.Join(dir, "audit.db"), demoLabels())
+}
+
 func (a *app) demo(ctx context.Context, keep string) error {
 	dir, named := keep, keep
 	if keep == "" {
@@ -60,19 +74,10 @@ func (a *app) demo(ctx context.Context, keep string) error {
 	}
 
 	records := demoRecords()
-	db, err := audit.Open(dir, audit.WithCreatedBy("auditsql "+moduleVersion()))
-	if err != nil {
+	if err := makeDemo(ctx, dir, records); err != nil {
 		return err
 	}
-	_, err = db.PutAudits(ctx, records)
-	if err := errors.Join(err, db.Close()); err != nil {
-		return err
-	}
-
 	fmt.Fprintf(a.out, demoOpening, len(records))
-	for _, agent := range demoAgents {
-		fmt.Fprintf(a.out, "  %-9s %s\n", agent, demoHash("agent", agent).String()[:briefHash])
-	}
 	shown := a.streams
 	if !shown.outTerm.is && shown.errTerm.is {
 		// Read through a pager, most likely.
@@ -89,7 +94,7 @@ func (a *app) demo(ctx context.Context, keep string) error {
 		fmt.Fprintf(a.out, "\n%s\n\n$ %s\n", a.strong(fmt.Sprintf("%d. %s", i+1, step.question)), strings.Join(line, " "))
 		code := run(ctx, append([]string{"-d", dir, "-o", formTable}, step.args...), shown)
 		if code != exitDone {
-			return fmt.Errorf("that ended with exit code %d", code)
+			return quietly(code) // it has said why
 		}
 		fmt.Fprintf(a.out, "\n%s\n", step.answer)
 	}

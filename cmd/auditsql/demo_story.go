@@ -6,18 +6,38 @@ import (
 	"time"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/sqlstore"
 )
 
 const demoOpening = `On 23 November 2026 at 10:19 the agent planner paid an invoice of the supplier
 Northwind, into an account that is not Northwind's. The payment's trace id is
 pay-20931. Why did planner take it for the account?
 
-This store has what %d questions of that hour were answered, and why. Its
-agents, as tables show them:
-
+This store has what %d questions of that hour were answered, and why.
 `
 
-var demoAgents = []string{"planner", "mailbot", "treasury", "support", "analyst"}
+// Agents and sources have names from the start. What an assertion says is not in the store: whose hash the
+// false one has is for the story to find out.
+var (
+	demoAgents  = []string{"planner", "mailbot", "treasury", "support", "analyst"}
+	demoSources = []string{demoMail, demoContract, "ledger", "shop", "crm", "warehouse"}
+)
+
+const (
+	demoMail     = "mail 7731"
+	demoContract = "contract 2024-118"
+)
+
+func demoLabels() []sqlstore.Label {
+	var list []sqlstore.Label
+	for _, name := range demoAgents {
+		list = append(list, sqlstore.Label{Hash: demoHash("agent", name).String(), Label: name})
+	}
+	for _, name := range demoSources {
+		list = append(list, sqlstore.Label{Hash: demoHash("source", name).String(), Label: name})
+	}
+	return list
+}
 
 // demoHash gives the things of the story their hashes: the same every time.
 func demoHash(kind, name string) audit.Hash {
@@ -106,8 +126,8 @@ func evidence(assertion string, weight float32, source string, l audit.Lifecycle
 // demoPayment is the record behind the payment.
 func demoPayment() *audit.QueryAudit {
 	q := answered(demoQuestion(49*time.Minute+12*time.Second, "planner", "supplier/Northwind", "payment_account", "Recency"), 0.62,
-		evidence(demoFalse, 0.62, "mail 7731", audit.Proposed),
-		evidence(demoTrue, 0.38, "contract 2024-118", audit.Approved))
+		evidence(demoFalse, 0.62, demoMail, audit.Proposed),
+		evidence(demoTrue, 0.38, demoContract, audit.Approved))
 	q.Attributes = map[string]any{"trace_id": "pay-20931", "action": "pay_invoice", "model": "planner-3", "amount": 48200}
 	return q
 }
@@ -115,21 +135,21 @@ func demoPayment() *audit.QueryAudit {
 // demoRecords is the hour, in the order of time.
 func demoRecords() []*audit.QueryAudit {
 	before := answered(approvedOnly(demoQuestion(11*time.Minute+40*time.Second, "planner", "supplier/Northwind", "payment_account", "Consensus")), 0.97,
-		evidence(demoTrue, 0.97, "contract 2024-118", audit.Approved),
+		evidence(demoTrue, 0.97, demoContract, audit.Approved),
 		evidence(demoTrue, 0.94, "ledger", audit.Approved))
 	before.Attributes = map[string]any{"trace_id": "pay-20904", "model": "planner-3"}
 
 	proposed := answered(demoQuestion(42*time.Minute+8*time.Second, "mailbot", "supplier/Northwind", "payment_account", "Recency"), 0.41,
-		evidence(demoFalse, 0.41, "mail 7731", audit.Proposed))
+		evidence(demoFalse, 0.41, demoMail, audit.Proposed))
 	proposed.Attributes = map[string]any{"trace_id": "mail-7731", "action": "file_proposal", "sender": "billing@northw1nd.example"}
 
 	told := answered(demoQuestion(52*time.Minute+31*time.Second, "support", "supplier/Northwind", "payment_account", "Recency"), 0.62,
-		evidence(demoFalse, 0.62, "mail 7731", audit.Proposed),
-		evidence(demoTrue, 0.38, "contract 2024-118", audit.Approved))
+		evidence(demoFalse, 0.62, demoMail, audit.Proposed),
+		evidence(demoTrue, 0.38, demoContract, audit.Approved))
 	told.Attributes = map[string]any{"trace_id": "chat-5512"}
 
 	doubted := answered(approvedOnly(demoQuestion(57*time.Minute+3*time.Second, "treasury", "supplier/Northwind", "payment_account", "Consensus")), 0.97,
-		evidence(demoTrue, 0.97, "contract 2024-118", audit.Approved),
+		evidence(demoTrue, 0.97, demoContract, audit.Approved),
 		evidence(demoTrue, 0.94, "ledger", audit.Approved))
 	doubted.Attributes = map[string]any{"trace_id": "close-118"}
 

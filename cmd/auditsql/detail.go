@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/auditsql/auditsql/audit"
@@ -13,8 +14,8 @@ type detailWriter struct {
 	*recordWriter
 }
 
-func (a *app) detail(c clock) *detailWriter {
-	return &detailWriter{a.records(a.form(""), c)}
+func (a *app) detail(c clock, l *labels) *detailWriter {
+	return &detailWriter{a.records(a.form(""), c, l)}
 }
 
 // write prints a record, given as its canonical JSON.
@@ -49,7 +50,7 @@ func (w *detailWriter) end() error {
 // plain prints a line per value: its name, a tab, the value. Evidence and attributes have several values.
 func (w *detailWriter) plain(q *audit.QueryAudit) {
 	names := recordColumns
-	for i, c := range recordCells(q, w.clock) {
+	for i, c := range recordCells(q, w.clock, w.labels) {
 		if names[i].name == "attributes" || names[i].name == "contributions" {
 			continue
 		}
@@ -77,26 +78,27 @@ func (w *detailWriter) readable(q *audit.QueryAudit) {
 	line := func(title, value string) {
 		fmt.Fprintf(w.out, "  %s  %s\n", pad(title, len("confidence"), false), value)
 	}
+	// Behind a whole hash there is no room for its label.
+	labelled := func(title string, h *audit.Hash, none string) {
+		if h == nil {
+			line(title, none)
+			return
+		}
+		line(title, h.String())
+		if label := w.labels.label(*h); label != "" {
+			line("", harmless(label))
+		}
+	}
 	orNone := func(s *string) string {
 		if s == nil {
 			return "-"
 		}
 		return harmless(*s)
 	}
-	hash := func(h *audit.Hash) string {
-		if h == nil {
-			return "-"
-		}
-		return h.String()
-	}
 
 	head("query "+q.QueryID.String(), "")
 	line("time", fmt.Sprintf("%s (%d %s)", w.clock.format(q.Timestamp), q.Timestamp, w.clock.unit))
-	agent := "anonymous"
-	if q.AgentID != nil {
-		agent = q.AgentID.String()
-	}
-	line("agent", agent)
+	labelled("agent", q.AgentID, "anonymous")
 	head("asked", "")
 	line("subject", orNone(q.Params.Subject))
 	line("predicate", orNone(q.Params.Predicate))
@@ -106,9 +108,9 @@ func (w *detailWriter) readable(q *audit.QueryAudit) {
 	}
 	line("lifecycle", lifecycle)
 	line("lens", orNone(q.Params.Lens))
-	line("epoch", hash(q.Params.Epoch))
+	labelled("epoch", q.Params.Epoch, "-")
 	head("answered", "")
-	line("result", hash(q.ResultHash))
+	labelled("result", q.ResultHash, "-")
 	line("confidence", number(q.ResultConfidence).text)
 
 	about := fmt.Sprintf(" (%d", len(q.ContributingAssertions))
@@ -137,7 +139,8 @@ func (a *app) markLifecycle(l audit.Lifecycle) string {
 	return a.alarm(l.String())
 }
 
-// evidence prints each piece on one line where there is room for two hashes, else on three.
+// evidence prints each piece on one line where there is room for two hashes and none has a label, else on
+// a line for each.
 func (w *detailWriter) evidence(list []audit.ContributingAssertion) {
 	weights := 0
 	for _, c := range list {
@@ -146,7 +149,10 @@ func (w *detailWriter) evidence(list []audit.ContributingAssertion) {
 	places := len(fmt.Sprint(len(list)))
 	const hashes, lifecycles = 2 * 64, len("UnderReview")
 	oneLine := fmt.Sprintf("  %*d  %*s  %-*s  %s  %s", places, 0, weights, "", lifecycles, "", strings.Repeat("0", hashes/2), strings.Repeat("0", hashes/2))
-	if width := w.a.width(); width == 0 || len(oneLine) <= width {
+	labelled := slices.ContainsFunc(list, func(c audit.ContributingAssertion) bool {
+		return w.labels.label(c.AssertionHash) != "" || w.labels.label(c.SourceHash) != ""
+	})
+	if width := w.a.width(); !labelled && (width == 0 || len(oneLine) <= width) {
 		for i, c := range list {
 			lifecycle := c.Lifecycle.String()
 			fmt.Fprintf(w.out, "  %*d  %*s  %s%s  %s  %s\n", places, i+1, weights, number(c.Weight).text,
@@ -157,6 +163,14 @@ func (w *detailWriter) evidence(list []audit.ContributingAssertion) {
 	for i, c := range list {
 		fmt.Fprintf(w.out, "  %*d  weight %s, %s\n", places, i+1, number(c.Weight).text, w.a.markLifecycle(c.Lifecycle))
 		// 78 columns, whatever the number above.
-		fmt.Fprintf(w.out, "    assertion %s\n    source    %s\n", c.AssertionHash, c.SourceHash)
+		for _, h := range []struct {
+			title string
+			hash  audit.Hash
+		}{{"assertion", c.AssertionHash}, {"source   ", c.SourceHash}} {
+			fmt.Fprintf(w.out, "    %s %s\n", h.title, h.hash)
+			if label := w.labels.label(h.hash); label != "" {
+				fmt.Fprintf(w.out, "              %s\n", harmless(label))
+			}
+		}
 	}
 }

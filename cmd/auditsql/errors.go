@@ -77,7 +77,7 @@ func exitCode(err error) int {
 		return exitInterrupted
 	case errors.As(err, &e):
 		return e.code
-	case errors.Is(err, audit.ErrLocked):
+	case errors.Is(err, audit.ErrLocked), errors.Is(err, sqlstore.ErrBusy):
 		return exitLocked
 	case isDamage(err):
 		return exitDamage
@@ -103,6 +103,8 @@ func (a *app) whatToTry(cmd *cobra.Command, err error) string {
 		return fmt.Sprintf("%s --help", cmd.CommandPath())
 	case errors.Is(err, audit.ErrNoStore):
 		return fmt.Sprintf("auditsql -d %s init", shellQuote(a.dir))
+	case errors.Is(err, sqlstore.ErrBusy):
+		return "it again: somebody else, a shell perhaps, holds the database's write lock"
 	case errors.Is(err, audit.ErrLocked):
 		return "--lock-wait 10s waits for it; reading works meanwhile"
 	case isDamage(err):

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"math"
 	"strconv"
 	"strings"
@@ -15,6 +16,7 @@ import (
 type filterFlags struct {
 	cmd                      *cobra.Command
 	agent, result            string
+	anonymous                bool
 	from, to, around         string
 	window                   durationFlag
 	subject, predicate, lens string
@@ -39,7 +41,8 @@ func (f *filterFlags) register(cmd *cobra.Command) {
 	f.cmd = cmd
 	f.window.Duration = defaultWindow
 	flags := cmd.Flags()
-	flags.StringVar(&f.agent, "agent", "", "records of one agent: its `id`, 64 hex digits")
+	flags.StringVar(&f.agent, "agent", "", "records of one agent: its `id`, 64 hex digits, or its label")
+	flags.BoolVar(&f.anonymous, "anonymous", false, "records of no agent")
 	flags.StringVar(&f.from, "from", "", "records from this `time` on")
 	flags.StringVar(&f.to, "to", "", "records up to this `time`")
 	flags.StringVar(&f.around, "around", "", "records around this `time`, within --window")
@@ -48,7 +51,7 @@ func (f *filterFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.predicate, "predicate", "", "the predicate")
 	flags.StringVar(&f.lens, "lens", "", "the lens")
 	flags.StringVar(&f.lifecycle, "lifecycle", "", "the lifecycle that was asked for: Proposed, UnderReview, Approved, Deprecated, Rejected")
-	flags.StringVar(&f.result, "result", "", "the `hash` of the answer")
+	flags.StringVar(&f.result, "result", "", "the `hash` of the answer, or its label")
 	flags.StringArrayVar(&f.attributes, "attr", nil, "an attribute, `KEY=VALUE`; may be repeated")
 	flags.StringVar(&f.least, "min-confidence", "", "the least `confidence`")
 	flags.StringVar(&f.most, "max-confidence", "", "the greatest `confidence`")
@@ -74,21 +77,27 @@ func (f *filterFlags) check(a *app) error {
 	if err != nil {
 		return err
 	}
-	_, err = f.selection(c)
+	_, err = f.selection(c, func(flag, typed string, _ hashKind) (audit.Hash, error) {
+		return audit.Hash{}, checkTyped(flag, typed)
+	})
 	return err
 }
 
 // filter is what the flags select.
-func (f *filterFlags) filter(c clock) (audit.Filter, error) {
-	filter, err := f.selection(c)
+func (f *filterFlags) filter(ctx context.Context, r *reading) (audit.Filter, error) {
+	c := r.clock
+	filter, err := f.selection(c, func(flag, typed string, kind hashKind) (audit.Hash, error) {
+		return r.find(ctx, flag, typed, kind)
+	})
 	if err == nil && filter.From != nil && filter.To != nil && *filter.From > *filter.To {
 		err = usage("--from %s is later than --to %s", c.format(*filter.From), c.format(*filter.To))
 	}
 	return filter, err
 }
 
-// selection is filter without the order of the two times, which depends on the store's unit.
-func (f *filterFlags) selection(c clock) (audit.Filter, error) {
+// selection is filter without the order of the two times, which depends on the store's unit. Hashes are
+// found by find.
+func (f *filterFlags) selection(c clock, find func(flag, typed string, kind hashKind) (audit.Hash, error)) (audit.Filter, error) {
 	filter := audit.Filter{Limit: f.limit, Descending: f.descending}
 	if f.limit < 0 {
 		return filter, usage("--limit %d: want 0 for no limit, or more", f.limit)
@@ -96,13 +105,28 @@ func (f *filterFlags) selection(c clock) (audit.Filter, error) {
 	if err := f.times(c, &filter); err != nil {
 		return filter, err
 	}
+	if err := contradict(f.cmd, "anonymous", "agent"); err != nil {
+		return filter, err
+	}
+	filter.Anonymous = f.anonymous
+	for _, h := range []struct {
+		flag, typed string
+		kind        hashKind
+		hash        **audit.Hash
+	}{
+		{"agent", f.agent, kindAgent, &filter.Agent},
+		{"result", f.result, kindAssertion, &filter.Result},
+	} {
+		if f.given(h.flag, &h.typed) == nil {
+			continue
+		}
+		found, err := find("--"+h.flag+" ", h.typed, h.kind)
+		if err != nil {
+			return filter, err
+		}
+		*h.hash = &found
+	}
 	var err error
-	if filter.Agent, err = f.hash("agent", f.agent); err != nil {
-		return filter, err
-	}
-	if filter.Result, err = f.hash("result", f.result); err != nil {
-		return filter, err
-	}
 	filter.SubjectGlob = f.given("subject", &f.subject)
 	filter.Predicate = f.given("predicate", &f.predicate)
 	filter.Lens = f.given("lens", &f.lens)
@@ -183,13 +207,6 @@ func (f *filterFlags) given(flag string, value *string) *string {
 		return value
 	}
 	return nil
-}
-
-func (f *filterFlags) hash(flag, value string) (*audit.Hash, error) {
-	if f.given(flag, &value) == nil {
-		return nil, nil
-	}
-	return hashFlag(flag, value)
 }
 
 // hashFlag reads the hash of a flag, which must be whole.

@@ -57,30 +57,26 @@ func (a *app) get(ctx context.Context, args []string, raw bool) error {
 	if _, err := a.clock(audit.Milliseconds); err != nil {
 		return err
 	}
-	db, err := a.openReader(ctx)
+	r, err := a.read(ctx)
 	if err != nil {
 		return err
 	}
-	defer db.Close()
-	c, err := a.clock(db.TimeUnit())
-	if err != nil {
-		return err
-	}
+	defer r.Close()
 
 	// An ambiguous prefix is found before anything is printed.
 	ids := make([]*audit.QueryID, len(args))
 	for i, arg := range args {
-		if ids[i], err = resolve(ctx, db, arg); err != nil {
+		if ids[i], err = resolve(ctx, r.DB, arg); err != nil {
 			return err
 		}
 	}
-	out := a.detail(c)
+	out := a.detail(r.clock, r.labels)
 	if raw {
 		out.form = formNDJSON
 	}
 	missing := false
 	for i, id := range ids {
-		value, err := lookUp(ctx, db, id)
+		value, err := lookUp(ctx, r.DB, id)
 		if errors.Is(err, audit.ErrNotFound) {
 			fmt.Fprintf(a.err, "auditsql: get: %s: no such audit\n", args[i])
 			missing = true

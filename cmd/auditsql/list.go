@@ -84,26 +84,22 @@ func (a *app) listRecords(ctx context.Context, f *filterFlags, l listing) error 
 	if err := f.check(a); err != nil {
 		return err
 	}
-	db, err := a.openReader(ctx)
+	r, err := a.read(ctx)
 	if err != nil {
 		return err
 	}
-	defer db.Close()
-	c, err := a.clock(db.TimeUnit())
-	if err != nil {
-		return err
-	}
-	filter, err := f.filter(c)
+	defer r.Close()
+	filter, err := f.filter(ctx, r)
 	if err != nil {
 		return err
 	}
 	filter.ByAdmission = l.byAdmission
-	out := a.records(a.form(l.usual), c)
+	out := a.records(a.form(l.usual), r.clock, r.labels)
 	out.csvSafe = l.csvSafe
 	if f.cmd.Flags().Lookup("limit") != nil {
 		out.limitName = "--limit "
 	}
-	return a.printRecords(ctx, db, filter, out)
+	return a.printRecords(ctx, r.DB, filter, out)
 }
 
 // printRecords prints what the filter selects, and says so when its limit cut something off.

@@ -72,6 +72,7 @@ type cell struct {
 	kind  kind
 	text  string // exactly; for a null it is empty
 	brief string // how a table shows it, when that is not text
+	short string // how a table shows it that has too little room otherwise
 	alarm bool   // a table marks it
 }
 
@@ -116,6 +117,14 @@ func (c cell) shown() string {
 		return harmless(c.brief)
 	}
 	return harmless(c.text)
+}
+
+// shortly is what a table shows that has too little room.
+func (c cell) shortly() string {
+	if c.short != "" {
+		return harmless(c.short)
+	}
+	return c.shown()
 }
 
 func (c cell) json() []byte {

@@ -11,16 +11,16 @@ import (
 // scripts rely on.
 var recordColumns = []column{
 	{name: "query_id", title: "query"},
-	{name: "agent_id", title: "agent"},
+	{name: "agent_id", title: "agent", flexible: true, least: len("anonymous")},
 	{name: "timestamp", right: true},
 	{name: "time"},
-	{name: "subject", flexible: true, least: 20, middle: true},
-	{name: "predicate", flexible: true, least: 12, middle: true, rank: 3},
+	{name: "subject", flexible: true, least: 14, middle: true},
+	{name: "predicate", flexible: true, least: 9, middle: true, rank: 3},
 	{name: "lifecycle", rank: 4},
 	{name: "epoch"},
 	{name: "lens", flexible: true, least: 6, rank: 6},
-	{name: "result_hash", title: "result", rank: 5},
-	{name: "result_confidence", title: "confidence", right: true, rank: 2},
+	{name: "result_hash", title: "result", flexible: true, least: briefHash, rank: 5},
+	{name: "result_confidence", title: "conf", right: true, rank: 2},
 	{name: "contributions", title: "approved", rank: 1},
 	{name: "attributes"},
 }
@@ -65,12 +65,25 @@ func lifecycleCell(l audit.Lifecycle) cell {
 	return c
 }
 
-// recordCells are the cells of one record, in the order of recordColumns.
-func recordCells(q *audit.QueryAudit, c clock) []cell {
-	agent := optionalHash(q.AgentID)
-	if q.AgentID == nil {
-		agent.brief = "anonymous"
+// agentCell is an agent, or anonymous.
+func agentCell(agent *audit.AgentID, l *labels) cell {
+	if agent == nil {
+		return cell{brief: "anonymous"}
 	}
+	return l.hash(*agent)
+}
+
+// timeCell is a timestamp as people write it; where there is little room for it, without the year.
+func timeCell(timestamp uint64, c clock) cell {
+	cell := text(c.format(timestamp))
+	if t, ok := c.unit.Time(timestamp); ok {
+		cell.short = t.In(c.zone).Format("01-02 15:04:05")
+	}
+	return cell
+}
+
+// recordCells are the cells of one record, in the order of recordColumns.
+func recordCells(q *audit.QueryAudit, c clock, l *labels) []cell {
 	all, bad := len(q.ContributingAssertions), unapproved(q)
 	evidence := number(all).as("-")
 	if all > 0 {
@@ -78,15 +91,15 @@ func recordCells(q *audit.QueryAudit, c clock) []cell {
 	}
 	return []cell{
 		hashCell(q.QueryID),
-		agent,
+		agentCell(q.AgentID, l),
 		number(q.Timestamp),
-		text(c.format(q.Timestamp)),
+		timeCell(q.Timestamp, c),
 		optionalText(q.Params.Subject),
 		optionalText(q.Params.Predicate),
 		optionalLifecycle(q.Params.Lifecycle),
 		optionalHash(q.Params.Epoch),
 		optionalText(q.Params.Lens),
-		optionalHash(q.ResultHash),
+		l.optional(q.ResultHash),
 		number(q.ResultConfidence),
 		evidence,
 		attributesCell(q.Attributes),
@@ -126,15 +139,16 @@ func sortedKeys(attributes map[string]any) []string {
 type recordWriter struct {
 	*rows
 	clock     clock
+	labels    *labels
 	limitName string // the flag that sets a limit, if one does
 }
 
-func (a *app) records(form string, c clock) *recordWriter {
+func (a *app) records(form string, c clock, l *labels) *recordWriter {
 	columns := recordColumns
 	if form == formTable {
 		columns = pick(recordColumns, tableColumns)
 	}
-	return &recordWriter{rows: a.rows(form, columns...), clock: c}
+	return &recordWriter{rows: a.rows(form, columns...), clock: c, labels: l}
 }
 
 // write prints a record, given as its canonical JSON.
@@ -146,7 +160,7 @@ func (w *recordWriter) write(raw []byte) error {
 	if err != nil {
 		return fmt.Errorf("a stored record cannot be read (-o ndjson prints it as it is): %w", err)
 	}
-	cells := recordCells(&q, w.clock)
+	cells := recordCells(&q, w.clock, w.labels)
 	if w.form == formTable {
 		cells = pick(cells, tableColumns)
 	}

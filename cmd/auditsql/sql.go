@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -161,7 +160,7 @@ func (a *app) sql(ctx context.Context, queries []namedQuery, args []string, o sq
 		ctx, cancel = context.WithTimeoutCause(ctx, o.timeout.Duration, errTimeLimit)
 		defer cancel()
 	}
-	store, err := sqlstore.Open(ctx, filepath.Join(a.dir, "audit.db"), sqlstore.Options{ReadOnly: true})
+	store, err := sqlstore.Open(ctx, a.database(), sqlstore.Options{ReadOnly: true})
 	if err != nil {
 		return err
 	}
@@ -199,7 +198,7 @@ func (a *app) statement(ctx context.Context, queries []namedQuery, args []string
 	case query == "":
 		return "", nil, usage("the statement is empty")
 	case strings.HasPrefix(query, "."):
-		return "", nil, trying(usage("%q belongs to the sqlite3 shell", query), "sqlite3 -readonly %s", shellQuote(filepath.Join(a.dir, "audit.db")))
+		return "", nil, trying(usage("%q belongs to the sqlite3 shell", query), "sqlite3 -readonly %s", shellQuote(a.database()))
 	case !strings.ContainsAny(query, " \t\r\n(*;"):
 		return "", nil, unknownQuery(query, queries)
 	}

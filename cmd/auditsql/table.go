@@ -46,28 +46,65 @@ func (c *cuts) tell(a *app) {
 		if to == 0 {
 			to = widestColumn
 		}
-		fmt.Fprintf(a.err, "(cut to %d columns, %s; -o plain has it all)\n", to, harmless(strings.Join(said, ", ")))
+		fmt.Fprintln(a.err, wrap(fmt.Sprintf("(cut to %d columns, %s; -o plain has it all)", to, harmless(strings.Join(said, ", "))), c.width))
 	}
+}
+
+// wrap breaks a text into lines of at most width columns, at blanks.
+func wrap(s string, width int) string {
+	if width == 0 {
+		return s
+	}
+	var b strings.Builder
+	n := 0
+	for i, word := range strings.Split(s, " ") {
+		w := displayWidth(word)
+		switch {
+		case i == 0:
+		case n+1+w > width:
+			b.WriteByte('\n')
+			n = 0
+		default:
+			b.WriteByte(' ')
+			n++
+		}
+		b.WriteString(word)
+		n += w
+	}
+	return b.String()
 }
 
 // table draws rows under their columns, as wide as the terminal allows, and says what it had to leave out.
 // The texts are harmless, so each line is as wide as displayWidth says, whatever is stored.
 func (a *app) table(columns []column, rows [][]cell) (string, cuts) {
+	return a.tableWithin(a.width(), columns, rows)
+}
+
+// tableWithin is table in width columns; 0 is any number.
+func (a *app) tableWithin(width int, columns []column, rows [][]cell) (string, cuts) {
 	headings := make([]string, len(columns))
+	shown := make([][]string, len(rows))
+	for n := range rows {
+		shown[n] = make([]string, len(columns))
+	}
 	natural := make([]int, len(columns))
 	for i, c := range columns {
 		headings[i] = harmless(c.heading())
-		natural[i] = displayWidth(headings[i])
+		natural[i] = show(i, headings[i], rows, shown, cell.shown)
 	}
-	shown := make([][]string, len(rows))
-	for n, row := range rows {
-		shown[n] = make([]string, len(row))
-		for i, c := range row {
-			shown[n][i] = c.shown()
-			natural[i] = max(natural[i], displayWidth(shown[n][i]))
+	var short []string
+	for i, c := range columns {
+		if !cramped(columns, natural, width) {
+			break
+		}
+		// That a time has no year and no fraction of a second is less of a loss than a column.
+		if n := show(i, headings[i], rows, shown, cell.shortly); n < natural[i] {
+			natural[i] = n
+			short = append(short, c.heading())
 		}
 	}
-	widths, cut := fit(columns, natural, a.width())
+	widths, cut := fit(columns, natural, width)
+	cut.shorter = append(short, cut.shorter...)
 
 	var out strings.Builder
 	line := func(texts []string, look func(i int, s string) string) {
@@ -110,6 +147,30 @@ func (a *app) table(columns []column, rows [][]cell) (string, cuts) {
 		})
 	}
 	return out.String(), cut
+}
+
+// show fills a column of what a table shows, and returns its width.
+func show(i int, heading string, rows [][]cell, shown [][]string, look func(cell) string) int {
+	width := displayWidth(heading)
+	for n, row := range rows {
+		shown[n][i] = look(row[i])
+		width = max(width, displayWidth(shown[n][i]))
+	}
+	return width
+}
+
+// enough is the width of a text that is cut and still says something.
+const enough = 24
+
+// cramped reports whether a table in width columns has to leave something out, or to cut it to little.
+func cramped(columns []column, natural []int, width int) bool {
+	widths, _ := fit(columns, natural, width)
+	for i := range widths {
+		if widths[i] < min(natural[i], enough) {
+			return true
+		}
+	}
+	return false
 }
 
 // alarm makes a value of a table or a detail view catch the eye.

@@ -42,17 +42,13 @@ func (a *app) tail(ctx context.Context, n int, follow bool, form string) error {
 	if _, err := a.clock(audit.Milliseconds); err != nil {
 		return err
 	}
-	db, err := a.openReader(ctx)
+	r, err := a.read(ctx)
 	if err != nil {
 		return err
 	}
-	defer db.Close()
-	c, err := a.clock(db.TimeUnit())
-	if err != nil {
-		return err
-	}
-	out := a.records(form, c)
-	for raw, err := range db.Tail(ctx, n, follow) {
+	defer r.Close()
+	out := a.records(form, r.clock, r.labels)
+	for raw, err := range r.Tail(ctx, n, follow) {
 		if err == nil {
 			err = out.write(raw)
 		}

@@ -5,6 +5,8 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"github.com/auditsql/auditsql/sqlstore"
 )
 
 // journalFormat is the version of the journal's format that this program writes.
@@ -29,6 +31,7 @@ func (a *app) versionCommand() *cobra.Command {
 				fact{"modified", "", boolean(modified)},
 				fact{"go", "go", text(runtime.Version())},
 				fact{"platform", "platform", text(runtime.GOOS + "/" + runtime.GOARCH)},
+				fact{"sqlite", "sqlite", text(sqlstore.SQLiteVersion)},
 				fact{"sqlite_driver", "sqlite driver", dependency("modernc.org/sqlite")},
 				fact{"journal_format", "journal format", text(journalFormat)},
 			)

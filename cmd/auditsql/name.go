@@ -1,0 +1,223 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/sqlstore"
+)
+
+// nameOptions are the flags of name.
+type nameOptions struct {
+	remove, export bool
+	file           string // to import
+}
+
+func (a *app) nameCommand() *cobra.Command {
+	var o nameOptions
+	cmd := &cobra.Command{
+		Use:   "name [HASH [LABEL]]",
+		Short: "Labels for agents, assertions and sources",
+		Long: `Name gives a label to the hash of an agent, an assertion or a source. Tables
+show it beside the hash, and every flag and argument that wants such a hash
+takes the label as well. Without a label, name shows the one that a hash has;
+without anything, all of them.
+
+A hash is written in full, or as the label that it has. A label has at most 64
+characters, none that cannot be seen, and does not look like a hash. Labels
+can be changed also while another program writes; no record changes by it.
+
+--export prints a line for each label: the hash, a tab, the label. --import
+reads such lines, all or none; nothing behind the tab takes a label away.`,
+		Example: `  auditsql name 0101010101010101010101010101010101010101010101010101010101010101 planner-7
+  auditsql name planner-7 planner-8
+  auditsql name --remove planner-8
+  auditsql name --export > labels.tsv
+  auditsql -d other name --import labels.tsv`,
+		Args: arguments(0, 2, "a hash and a label"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.check(cmd, args); err != nil {
+				return err
+			}
+			return a.name(cmd.Context(), args, &o)
+		},
+		ValidArgsFunction: completeNothing,
+	}
+	flags := cmd.Flags()
+	flags.BoolVar(&o.remove, "remove", false, "take the label of a hash away")
+	flags.BoolVar(&o.export, "export", false, "print all labels as --import reads them")
+	flags.StringVar(&o.file, "import", "", "set the labels in this `file`; - is standard input")
+	_ = cmd.MarkFlagFilename("import")
+	return cmd
+}
+
+func (o *nameOptions) check(cmd *cobra.Command, args []string) error {
+	for _, flags := range [][]string{{"remove", "export", "import"}, {"export", "import"}} {
+		if err := contradict(cmd, flags[0], flags[1:]...); err != nil {
+			return err
+		}
+	}
+	imports := cmd.Flags().Changed("import")
+	switch {
+	case (o.export || imports) && len(args) > 0:
+		return usage("--export and --import take no hash, and got %q", args[0])
+	case imports && o.file == "":
+		return usage("--import names no file")
+	case o.remove && len(args) != 1:
+		return usage("--remove wants one hash, or its label")
+	}
+	if len(args) > 0 {
+		if err := checkTyped("", args[0]); err != nil {
+			return err
+		}
+	}
+	if len(args) == 2 {
+		if args[1] == "" {
+			return trying(usage("a label cannot be empty"), "--remove, to take one away")
+		}
+		if err := checkLabel(args[1]); err != nil {
+			return usage("%q: %w", args[1], err)
+		}
+	}
+	return nil
+}
+
+func (a *app) name(ctx context.Context, args []string, o *nameOptions) error {
+	var set []sqlstore.Label
+	if o.file != "" {
+		var err error
+		if set, err = a.importLabels(ctx, o.file); err != nil {
+			return err
+		}
+	}
+	r, err := a.read(ctx)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	switch {
+	case r.labels == nil:
+		return errors.New("without the labels there is nothing to do")
+	case o.file != "":
+		if err := a.putLabels(ctx, r, set); err != nil {
+			return err
+		}
+		a.note("%s set or taken away", plural(len(set), "label", "labels"))
+		return nil
+	case len(args) == 0:
+		usual := ""
+		if o.export {
+			usual = formPlain
+		}
+		return a.listLabels(r.labels, a.form(usual))
+	}
+	h, err := r.find(ctx, "", args[0], kindAny)
+	switch {
+	case err != nil:
+		return err
+	case len(args) == 2:
+		return a.putLabels(ctx, r, []sqlstore.Label{{Hash: h.String(), Label: args[1]}})
+	}
+	label := r.labels.label(h)
+	if label == "" {
+		return notFound("%s has no label", h)
+	}
+	if o.remove {
+		return a.putLabels(ctx, r, []sqlstore.Label{{Hash: h.String()}})
+	}
+	if form := a.form(""); form != formTable && form != formPlain {
+		return a.facts(form, fact{name: "hash", value: text(h.String())}, fact{name: "label", value: text(label)})
+	}
+	return a.copyOut(harmless(label) + "\n")
+}
+
+// putLabels writes labels, and says which of them now name more than one hash: that is no mistake when an
+// agent got a new key, but where a hash is wanted such a label no longer does.
+func (a *app) putLabels(ctx context.Context, r *reading, set []sqlstore.Label) error {
+	if err := sqlstore.PutLabels(ctx, a.database(), set); err != nil {
+		return err
+	}
+	after, err := a.readLabels(ctx)
+	if err != nil {
+		return err
+	}
+	told := map[string]bool{}
+	for _, l := range set {
+		if n := len(after.by[l.Label]); n > 1 && !told[l.Label] {
+			told[l.Label] = true
+			a.note("%q is the label of %d hashes now, and as an argument ambiguous", l.Label, n)
+		}
+	}
+	return nil
+}
+
+// listLabels prints all of them, in the order of the labels.
+func (a *app) listLabels(l *labels, form string) error {
+	hashes := make([]audit.Hash, 0, len(l.of))
+	for h := range l.of {
+		hashes = append(hashes, h)
+	}
+	slices.SortFunc(hashes, func(a, b audit.Hash) int {
+		if c := strings.Compare(l.of[a], l.of[b]); c != 0 {
+			return c
+		}
+		return a.Compare(b)
+	})
+	out := a.rows(form, column{name: "hash"}, column{name: "label", flexible: true, least: 12})
+	for _, h := range hashes {
+		if err := out.add(text(h.String()), text(l.of[h])); err != nil {
+			return err
+		}
+	}
+	return out.end()
+}
+
+// importLabels reads a file, - being standard input.
+func (a *app) importLabels(ctx context.Context, file string) ([]sqlstore.Label, error) {
+	var input []byte
+	var err error
+	if file == "-" {
+		file = "standard input"
+		input, err = readAll(ctx, a.in, longestLine)
+	} else {
+		input, err = os.ReadFile(file)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return parseLabels(file, string(input))
+}
+
+// parseLabels reads lines of a hash, a tab and a label. They may have come through a spreadsheet.
+func parseLabels(file, input string) ([]sqlstore.Label, error) {
+	var set []sqlstore.Label
+	n := 0
+	for line := range strings.Lines(strings.TrimPrefix(input, "\ufeff")) {
+		n++
+		line = strings.TrimRight(line, "\r\n")
+		if strings.TrimSpace(line) == "" {
+			continue
+		}
+		hash, label, tab := strings.Cut(line, "\t")
+		h, err := audit.ParseHash(strings.TrimSpace(hash))
+		switch {
+		case err != nil:
+		case !tab:
+			err = errors.New("want a hash, a tab and a label")
+		case label != "":
+			err = checkLabel(label)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s:%d: %w", file, n, err)
+		}
+		set = append(set, sqlstore.Label{Hash: h.String(), Label: label})
+	}
+	return set, nil
+}

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+var update = flag.Bool("update", false, "write what commands show into testdata/screens")
+
+// The commands whose screens are kept. They run on the demo's store.
+var screens = []struct {
+	name string
+	args []string
+}{
+	{"list", []string{"list", "--subject", "supplier/Northwind"}},
+	{"get", []string{"get", "4058e593"}},
+	{"name", []string{"name"}},
+}
+
+// What commands show on terminals of 80 and 120 columns, with and without colour, is what is kept in
+// testdata/screens, and no line of it is wider than the terminal.
+func TestScreens(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "demo")
+	if code := run(context.Background(), []string{"demo", "--keep", dir}, streams{out: new(bytes.Buffer), err: os.Stderr, now: time.Now}); code != exitDone {
+		t.Fatalf("demo: exit code %d", code)
+	}
+	for _, s := range screens {
+		var got strings.Builder
+		for _, width := range []int{80, 120} {
+			for _, color := range []bool{false, true} {
+				shown, said := onTerminal(t, width, color, append([]string{"-d", dir}, s.args...)...)
+				for line := range strings.Lines(shown + said) {
+					if n := displayWidth(escapes.ReplaceAllString(strings.TrimSuffix(line, "\n"), "")); n > width {
+						t.Errorf("%s in %d columns has %d: %q", s.name, width, n, line)
+					}
+				}
+				if !color && strings.Contains(shown+said, "\x1b") {
+					t.Errorf("%s has colours where none are wanted", s.name)
+				}
+				fmt.Fprintf(&got, "%s\n", ruler(width, color))
+				// Visible, and the same in every editor.
+				fmt.Fprintf(&got, "$ auditsql %s\n%s%s\n", typed(s.args), strings.ReplaceAll(shown, "\x1b", "␛"), said)
+			}
+		}
+		file := filepath.Join("testdata", "screens", s.name+".txt")
+		if *update {
+			if err := os.WriteFile(file, []byte(got.String()), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		want, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.String() != string(want) {
+			t.Errorf("%s shows what is not in %s (-update writes it):\n%s", s.name, file, &got)
+		}
+	}
+}
+
+// ruler heads a screen, as wide as it may be.
+func ruler(width int, color bool) string {
+	about := fmt.Sprintf("== %d columns ", width)
+	if color {
+		about = fmt.Sprintf("== %d columns, colour ", width)
+	}
+	return about + strings.Repeat("=", width-len(about))
+}
+
+// typed is a command line as a person types it.
+func typed(args []string) string {
+	var words []string
+	for _, arg := range args {
+		words = append(words, shellQuote(arg))
+	}
+	return strings.Join(words, " ")
+}
