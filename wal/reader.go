@@ -304,11 +304,11 @@ func (r *Reader) enter() error {
 		if err != nil {
 			return err
 		}
-		if len(segs) == 0 {
-			if err := r.behind(0); err != nil {
-				return err
-			}
-			return io.EOF
+		switch {
+		case len(segs) == 0 && r.writer != nil: // and pos lies below what it has synced
+			return &CorruptError{r.dir, r.pos, "no segment is left, and the writer has synced more"}
+		case len(segs) == 0:
+			return cmp.Or(r.behind(0), io.EOF)
 		}
 		at := segmentOf(segs, r.pos)
 		if at < 0 {
@@ -418,15 +418,17 @@ func (r *Reader) behind(end Offset) error {
 	}
 	// Zeros behind pos, or nothing: the same as the end of the data, unless that lies before pos. To walk
 	// there takes a while, so it is done once; later lastGone answers.
+	if r.pos != r.s.base && r.last.Next != r.pos {
+		where, err := placeOf(r.s.f, r.s.base, r.pos)
+		if err != nil {
+			return err
+		}
+		if where == placeBehind {
+			return rewound // and again, if asked again
+		}
+	}
 	r.placed = true
-	if r.pos == r.s.base || r.last.Next == r.pos {
-		return nil
-	}
-	where, err := placeOf(r.s.f, r.s.base, r.pos)
-	if err == nil && where == placeBehind {
-		err = rewound
-	}
-	return err
+	return nil
 }
 
 // lastGone reports whether the record returned last is no longer where it was read.

@@ -69,7 +69,7 @@ func (v *verifier) walk() error {
 		if v.rep.Segments > 0 {
 			at = segmentOf(segs, before.Base) + 1
 		}
-		if at == len(segs) {
+		if at == len(segs) || at > 0 && v.limited && v.rep.End >= v.limit && segs[at].Base >= v.limit {
 			return nil
 		}
 		if v.rep.Segments == 0 {
@@ -108,7 +108,8 @@ func (v *verifier) join(before, seg Segment) {
 	}
 }
 
-// segment walks over one segment, and reports whether it was the last one when its end was seen.
+// segment walks over one segment, and reports whether it is known that no other is to be looked at: it was
+// the last one when its end was seen.
 func (v *verifier) segment(f File, seg Segment) (last bool, err error) {
 	v.rep.End = max(v.rep.End, seg.Base)
 	s, err := newScanner(f, seg.Base, seg.Base)
@@ -120,7 +121,7 @@ func (v *verifier) segment(f File, seg Segment) (last bool, err error) {
 	fresh := seg.Sealed
 	for {
 		if v.limited && s.offset() >= v.limit {
-			return true, nil
+			return false, nil // a later one that begins below the limit is none of the writer's
 		}
 		rec, what, reason, err := s.peek()
 		switch {

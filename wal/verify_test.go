@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/auditsql/auditsql/internal/walspec"
 	"github.com/auditsql/auditsql/wal"
 )
 
@@ -59,7 +60,36 @@ func TestSyncedRecordsThatAreGoneAreTold(t *testing.T) {
 			if c, err := wal.Copy(dir, t.TempDir(), wal.Options{}); !errors.As(err, &corrupt) || corrupt.Offset != off {
 				t.Errorf("Copy: %+v, %v, want damage at %d", c, err, off)
 			}
+			r, err := wal.OpenReader(dir, off, wal.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			if rec, err := r.Next(t.Context()); !errors.As(err, &corrupt) || corrupt.Offset != off {
+				t.Errorf("Next: %+v, %v, want damage at %d", rec, err, off)
+			}
 		})
+	}
+}
+
+// A file that came between the writer's segments hides what lies behind its base from readers.
+func TestASegmentTooManyBelowWhatIsSyncedIsTold(t *testing.T) {
+	dir := t.TempDir()
+	j, _ := open(t, dir, wal.Options{})
+	offs := appendAll(t, j, payloads(3, 60))
+	stray := filepath.Join(dir, walspec.Name(uint64(offs[1])))
+	writeFile(t, stray, []byte("stray"))
+	// One that begins where the synced data ends may be the writer's next.
+	writeFile(t, filepath.Join(dir, walspec.Name(uint64(j.Synced()))), nil)
+	rep, err := wal.Verify(dir, wal.Options{}, nil)
+	if err != nil || rep.Records != 3 || len(rep.Damage) == 0 || rep.Damage[0].Segment != stray {
+		t.Fatalf("%+v, %v", rep, err)
+	}
+	if err := os.Remove(stray); err != nil {
+		t.Fatal(err)
+	}
+	if rep, err := wal.Verify(dir, wal.Options{}, nil); err != nil || rep.Records != 3 || len(rep.Damage) > 0 {
+		t.Fatalf("%+v, %v", rep, err)
 	}
 }
 
