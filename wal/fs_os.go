@@ -17,12 +17,20 @@ var OS FS = osFS{}
 type osFS struct{}
 
 func (osFS) Open(name string) (File, error) {
-	// A pipe under a segment's name would hold us up for ever.
-	if st, err := os.Stat(name); err == nil && !st.Mode().IsRegular() {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: errors.New("not a regular file")}
+	if err := checkRegular(name); err != nil {
+		return nil, err
 	}
 	f, err := os.Open(name)
 	return asFile(f, err)
+}
+
+// checkRegular refuses what is there and no file: a pipe under a segment's name, or the lock's, would hold us
+// up for ever.
+func checkRegular(name string) error {
+	if st, err := os.Stat(name); err == nil && !st.Mode().IsRegular() {
+		return &fs.PathError{Op: "open", Path: name, Err: errors.New("not a regular file")}
+	}
+	return nil
 }
 
 func (osFS) OpenWrite(name string) (File, error) {
@@ -39,6 +47,14 @@ func (osFS) Rename(from, to string) error { return os.Rename(from, to) }
 func (osFS) Remove(name string) error     { return os.Remove(name) }
 func (osFS) Mkdir(dir string) error       { return os.Mkdir(dir, 0o700) }
 
+func (osFS) copyMode(from, to string) error {
+	st, err := os.Stat(from)
+	if err != nil {
+		return err
+	}
+	return os.Chmod(to, st.Mode().Perm())
+}
+
 func (osFS) List(dir string) ([]string, error) {
 	d, err := os.Open(dir)
 	if err != nil {
@@ -51,6 +67,9 @@ func (osFS) List(dir string) ([]string, error) {
 func (osFS) SyncDir(dir string) error { return syncDir(dir) }
 
 func (osFS) Lock(name, owner string) (Lock, error) {
+	if err := checkRegular(name); err != nil {
+		return nil, err
+	}
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
@@ -81,6 +100,9 @@ func (osFS) Lock(name, owner string) (Lock, error) {
 }
 
 func (osFS) Locked(name string) (bool, error) {
+	if err := checkRegular(name); err != nil {
+		return false, err
+	}
 	f, err := os.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil

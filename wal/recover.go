@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"strings"
+	"time"
 )
 
 // Recovery tells what opening a journal found and did.
@@ -42,6 +44,9 @@ func (j *Journal) recover(cursor Offset) (Recovery, error) {
 		return report, err
 	}
 	report.Records, report.End = found.records, found.end
+	if err := removeParts(j.fs, j.dir); err != nil {
+		return report, err
+	}
 
 	last := segs[len(segs)-1]
 	j.segs, j.base, j.pos, j.size = segs, last.Base, int64(found.end-last.Base), last.Size
@@ -71,10 +76,7 @@ func (j *Journal) recover(cursor Offset) (Recovery, error) {
 // made it died, or failed, before the folder was synced, and after a failure another sync of the folder may
 // write nothing. Renaming changes the folder once more, so that it has to.
 func (j *Journal) remake(seg Segment) error {
-	part := seg.Path + ".part"
-	if err := j.fs.Remove(part); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
+	part := seg.Path + partSuffix
 	f, err := j.fs.Create(part)
 	if err != nil {
 		return err
@@ -86,6 +88,25 @@ func (j *Journal) remake(seg Segment) error {
 		return err
 	}
 	return j.fs.SyncDir(j.dir)
+}
+
+// removeParts removes the files that remake and Repair write a segment's content to before it gets the name:
+// whoever made one has died. Nothing was ever acknowledged by them.
+func removeParts(fsys FS, dir string) error {
+	names, err := fsys.List(dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		segment, isPart := strings.CutSuffix(name, partSuffix)
+		if _, ok := parseSegmentName(segment); !isPart || !ok {
+			continue
+		}
+		if err := fsys.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 // findLastMark returns what the last mark vouches for, if that is more than known. It looks only as far back
@@ -263,7 +284,7 @@ func (j *Journal) cut(reason string) (*TornTail, error) {
 		Segment: filepath.Join(j.dir, segmentName(j.base)),
 		Offset:  j.base + Offset(j.pos), Bytes: end - j.pos, Reason: reason,
 	}
-	if torn.Quarantine, err = j.quarantine(torn.Offset, j.active, j.pos, end); err != nil {
+	if torn.Quarantine, err = quarantine(j.fs, j.dir, j.opts.Now, torn.Offset, j.active, j.pos, end); err != nil {
 		return nil, fmt.Errorf("quarantine the torn tail at %d: %w", torn.Offset, err)
 	}
 	if err := j.active.Truncate(j.pos); err != nil {
@@ -276,24 +297,25 @@ func (j *Journal) cut(reason string) (*TornTail, error) {
 	return torn, nil
 }
 
-// quarantine copies the bytes [from, to) of a file to a new file, durable when it returns.
-func (j *Journal) quarantine(off Offset, src File, from, to int64) (string, error) {
-	dir := filepath.Join(j.dir, quarantineDir)
-	if err := j.fs.Mkdir(dir); err != nil && !errors.Is(err, fs.ErrExist) {
+// quarantine copies the bytes [from, to) of a file of the journal in dir to a new file, durable when it
+// returns.
+func quarantine(fsys FS, dir string, now func() time.Time, off Offset, src File, from, to int64) (string, error) {
+	folder := filepath.Join(dir, quarantineDir)
+	if err := fsys.Mkdir(folder); err != nil && !errors.Is(err, fs.ErrExist) {
 		return "", err
 	}
 	// The folder may have been made by a recovery that died before it synced the name.
-	if err := j.fs.SyncDir(j.dir); err != nil {
+	if err := fsys.SyncDir(dir); err != nil {
 		return "", err
 	}
-	for nanos := j.opts.Now().UnixNano(); ; nanos++ {
-		name := filepath.Join(dir, fmt.Sprintf("%016x-%d.bin", uint64(off), nanos))
-		err := copyFile(j.fs, src, from, to, name)
+	for nanos := now().UnixNano(); ; nanos++ {
+		name := filepath.Join(folder, fmt.Sprintf("%016x-%d.bin", uint64(off), nanos))
+		err := copyFile(fsys, src, from, to, name)
 		if errors.Is(err, fs.ErrExist) {
 			continue
 		}
 		if err == nil {
-			err = j.fs.SyncDir(dir)
+			err = fsys.SyncDir(folder)
 		}
 		return name, err
 	}

@@ -15,6 +15,7 @@ import (
 
 const (
 	segmentSuffix = ".wal"
+	partSuffix    = ".part" // behind a segment's name, while its content is being written
 	lockName      = "LOCK"
 	quarantineDir = "quarantine"
 )

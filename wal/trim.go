@@ -83,7 +83,7 @@ func archive(fsys FS, seg Segment, dir string) error {
 	if err := checkArchived(fsys, src, seg.Size, name); err != nil {
 		return err
 	}
-	part := name + ".part"
+	part := name + partSuffix
 	if err := fsys.Remove(part); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

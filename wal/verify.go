@@ -16,11 +16,17 @@ type Report struct {
 	Marks     int
 	Fillers   int   // gaps that a repair closed
 	FillBytes int64 // of those
+	Gaps      []Gap // what they cover: where records were lost
 	// Torn is a tail that recovery would cut, or nil. Beside a live writer it may be a record that is
 	// being written.
 	Torn *TornTail
 	// Damage is where acknowledged data is hurt, in the order of the log.
 	Damage []*CorruptError
+}
+
+// Gap is a stretch of log that a repair had nothing to put back into.
+type Gap struct {
+	Offset, End Offset
 }
 
 // Verify reads every record of the journal in dir and checks it against its checksum and its content
@@ -187,6 +193,11 @@ func (v *verifier) count(seg Segment, rec Record) error {
 	default:
 		v.rep.Fillers++
 		v.rep.FillBytes += int64(rec.Next - rec.Offset)
+		if n := len(v.rep.Gaps); n > 0 && v.rep.Gaps[n-1].End == rec.Offset {
+			v.rep.Gaps[n-1].End = rec.Next
+		} else {
+			v.rep.Gaps = append(v.rep.Gaps, Gap{rec.Offset, rec.Next})
+		}
 	}
 	return nil
 }

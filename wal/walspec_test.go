@@ -142,6 +142,11 @@ func wantVerified(t failer, dir string, j *walspec.Journal) {
 		case walspec.Filler:
 			want.Fillers++
 			want.FillBytes += size
+			if n := len(want.Gaps); n > 0 && uint64(want.Gaps[n-1].End) == r.Offset {
+				want.Gaps[n-1].End = wal.Offset(r.Next())
+			} else {
+				want.Gaps = append(want.Gaps, wal.Gap{Offset: wal.Offset(r.Offset), End: wal.Offset(r.Next())})
+			}
 		}
 	}
 	if err != nil || fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", want) || len(visited) != want.Records {
