@@ -26,6 +26,9 @@ type applier struct {
 	log     *slog.Logger
 	metrics Metrics
 	keep    Retention
+	limit   int64 // walLimit
+	dir     string
+	now     func() time.Time
 
 	// busy is held over a batch, a checkpoint, and by whoever must have SQLite's writer alone.
 	busy sync.Mutex
@@ -35,14 +38,17 @@ type applier struct {
 	// journal may be trimmed up to here and no further: what is applied can still vanish in a power cut.
 	durable  atomic.Uint64
 	unsynced int64 // bytes of records applied since the last checkpoint; guarded by busy
-	// checkpointed is applied as of the last complete checkpoint; only written with busy held, by the applier
-	// or before it starts.
-	checkpointed uint64
+	// checkpointed is applied as of the last complete checkpoint; only written with busy held.
+	checkpointed atomic.Uint64
 
 	// mu guards changed, which is closed and made anew when applied has moved or err was set, and err.
 	mu      sync.Mutex
 	changed chan struct{}
 	err     error
+
+	// file is store.json as it was written last, and noted is when. The applier's own from start to halt.
+	file  storeFile
+	noted time.Time
 
 	// held counts who needs the journal to keep what SQLite has on disk: backups.
 	held atomic.Int64
@@ -72,6 +78,9 @@ const (
 	// walLimit is the size of SQLite's -wal at which the applier waits for the reader that keeps it from being
 	// emptied. Until then such a reader costs disk, from then on the backlog fills and puts wait.
 	walLimit = 4 << 30
+	// noteEvery is how often a running store notes in store.json what SQLite has on disk, at checkpoints: files of
+	// SQLite that are of different times are recognized by it, and the note costs two syncs.
+	noteEvery = time.Minute
 	// busyPause is how long to wait when somebody else, a shell perhaps, has SQLite's write lock.
 	busyPause = 50 * time.Millisecond
 )
@@ -175,7 +184,7 @@ func (a *applier) apply(ctx context.Context, b *batch) error {
 
 // boundWAL waits, while SQLite's -wal is at its limit, for a checkpoint to get through.
 func (a *applier) boundWAL(ctx context.Context) error {
-	for told := false; a.sql.WALBytes() > walLimit; {
+	for told := false; a.sql.WALBytes() > a.limit; {
 		done, err := a.sql.Checkpoint(ctx, false)
 		if err != nil {
 			return fmt.Errorf("checkpoint SQLite: %w", err)
@@ -263,7 +272,7 @@ func (a *applier) run(ctx context.Context) error {
 // what was applied last, so that a quiet store is on disk and its journal can be trimmed.
 func (a *applier) await(ctx context.Context) error {
 	next := a.reader.Offset() + 1
-	for a.checkpointed != a.applied.Load() {
+	for a.checkpointed.Load() != a.applied.Load() {
 		quiet, cancel := context.WithTimeout(ctx, idle)
 		err := a.journal.Wait(quiet, next)
 		over := quiet.Err() != nil && ctx.Err() == nil
@@ -309,10 +318,26 @@ func (a *applier) checkpoint(ctx context.Context, truncate bool) error {
 		a.log.Info("a reader keeps SQLite's -wal from being emptied", "wal_bytes", done.WALBytes)
 		return nil
 	}
-	a.checkpointed = done.Applied
+	a.checkpointed.Store(done.Applied)
 	a.durable.Store(done.Applied)
+	if !a.noted.IsZero() && a.now().Sub(a.noted) >= noteEvery {
+		a.note(ctx, done.Applied)
+	}
 	a.trim(wal.Offset(done.Applied))
 	return nil
+}
+
+// note writes down what SQLite has on disk. That it cannot stops nobody: what was noted before stays true.
+func (a *applier) note(ctx context.Context, cursor uint64) {
+	a.noted = a.now()
+	now, err := reachedBy(ctx, a.sql, cursor)
+	if err == nil {
+		a.file.Reached = now
+		err = writeStoreFile(a.dir, a.file)
+	}
+	if err != nil {
+		a.log.Warn("what SQLite has on disk could not be noted", "error", err)
+	}
 }
 
 // trim removes journal that SQLite has on disk and that is older than the retention. That it cannot (an

@@ -104,6 +104,7 @@ func (db *DB) copyTo(ctx context.Context, part string, rep *BackupReport) error 
 	file.JournalDir = journalDirName
 	// There is no -wal beside the copy, and there need not be.
 	file.Clean, file.Used, file.Doubted = true, true, false
+	file.Reached = &reached{Cursor: rep.Applied}
 	if err := writeStoreFile(part, file); err != nil {
 		return err
 	}

@@ -149,7 +149,10 @@ func closeSQLite(sql *sqlstore.DB, dir string, file storeFile) error {
 	}
 	if err == nil && done.Complete && done.Applied == applied && !file.Doubted {
 		file.Clean = true
-		if err = writeStoreFile(dir, file); err == nil {
+		if file.Reached, err = reachedBy(ctx, sql, applied); err == nil {
+			err = writeStoreFile(dir, file)
+		}
+		if err == nil {
 			// Only to leave a short file where another process keeps SQLite from removing it.
 			_, err = sql.Checkpoint(ctx, true)
 		}

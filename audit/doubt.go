@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,63 +18,102 @@ import (
 // believed: if the journal reaches back to the beginning it is built anew, else it is kept and checked.
 func (p *opening) lookAtSQLite(segs []wal.Segment) (err error) {
 	fromBeginning := len(segs) > 0 && segs[0].Base == 0
-	doubted, err := doubtful(p.dir, p.file)
-	if err != nil {
+	var unread error
+	if p.meta, unread = sqlstore.ReadCursor(p.ctx, sqlitePath(p.dir)); unread != nil {
+		p.meta = sqlstore.Meta{}
+	}
+	if p.doubt, err = doubtful(p.ctx, p.dir, p.file, p.meta); err != nil {
 		return err
 	}
-	p.meta, err = sqlstore.ReadCursor(p.ctx, sqlitePath(p.dir))
+	p.doubted = p.doubt != ""
+	p.rebuild = p.doubted && fromBeginning
 	switch {
-	case err != nil && doubted && fromBeginning && !errors.Is(err, sqlstore.ErrNewer) && !errors.Is(err, sqlstore.ErrNotStore):
-		p.opts.logger.Warn("the database cannot be read", "error", err)
+	case errors.Is(unread, sqlstore.ErrNewer), errors.Is(unread, sqlstore.ErrNotStore):
+		return unread
+	case unread != nil && p.rebuild:
+		p.opts.logger.Warn("the database cannot be read", "error", unread)
 		p.meta = sqlstore.Meta{Exists: true, StoreID: p.file.StoreID, TimeUnit: p.file.TimeUnit.String()}
-	case err != nil:
-		return err
+	case unread != nil && p.doubted:
+		return p.needsBackup(unread.Error())
+	case unread != nil:
+		return unread
 	case !p.meta.Exists:
+		p.doubt, p.doubted, p.rebuild = "", false, false
 		return nil
 	}
-	if p.meta.StoreID != p.file.StoreID {
-		return fmt.Errorf("%s: %w: it belongs to store %s, %s says %s", sqlitePath(p.dir), ErrMismatch, p.meta.StoreID, storeFileName, p.file.StoreID)
+	// A -wal of ours over another store's database says of itself that it is ours.
+	alone, ok, err := sqlstore.ReadAlone(p.ctx, sqlitePath(p.dir))
+	if !ok || err != nil {
+		alone = p.meta
+	}
+	for _, m := range []sqlstore.Meta{p.meta, alone} {
+		if m.StoreID != p.file.StoreID {
+			return fmt.Errorf("%s: %w: it belongs to store %s, %s says %s", sqlitePath(p.dir), ErrMismatch, m.StoreID, storeFileName, p.file.StoreID)
+		}
 	}
 	if p.meta.TimeUnit != p.file.TimeUnit.String() {
 		return fmt.Errorf("%s: %w: its time unit is %s, %s says %s", sqlitePath(p.dir), ErrMismatch, p.meta.TimeUnit, storeFileName, p.file.TimeUnit)
 	}
-	p.doubted, p.rebuild = doubted, doubted && fromBeginning
+	if !p.doubted || p.rebuild || len(segs) == 0 {
+		return nil
+	}
+	// What was trimmed from the journal is in SQLite alone. Without a -wal the database has what it had on disk
+	// when the journal was trimmed, unless it is older than that. Together with a -wal of another time it can have
+	// anything.
+	mixed, err := hasWAL(p.dir)
+	switch {
+	case err != nil:
+		return err
+	case mixed && otherTimes(p.ctx, p.dir, p.file, p.meta) != "":
+		return p.needsBackup("another -wal lies beside it than its own")
+	case wal.Offset(p.meta.Cursor) < segs[0].Base:
+		return fmt.Errorf("%s: %w: it ends at offset %d, and the journal that is left begins at %d: restore the store from a backup",
+			sqlitePath(p.dir), wal.ErrGap, p.meta.Cursor, segs[0].Base)
+	}
 	return nil
 }
 
-// doubtful reports whether SQLite's files are not what the store left. Between the first write and the note
-// that all is on disk there is a -wal with something in it: a writer gives it its header when it opens, and
-// only shortens it after the note. Without it the database may be a mix of two states, with a cursor ahead
-// of its rows, and SQLite would not notice.
-func doubtful(dir string, file storeFile) (bool, error) {
-	if file.Clean || !file.Used {
-		return false, nil
+// needsBackup refuses a database that is not to be believed and cannot be built anew.
+func (p *opening) needsBackup(found string) error {
+	return fmt.Errorf("%s: %w: %s (%s): restore the store from a backup", sqlitePath(p.dir), ErrMismatch, p.doubt, found)
+}
+
+// doubtful says why SQLite's files are not what the store left, or nothing when they may be. Between the first
+// write and the note that all is on disk there is a -wal with something in it: a writer gives it its header when
+// it opens, and only shortens it after the note. Without it the database may be a mix of two states, with a
+// cursor ahead of its rows, and SQLite would not notice. both is what the database says of itself, if it can be
+// read.
+func doubtful(ctx context.Context, dir string, file storeFile, both sqlstore.Meta) (why string, err error) {
+	if !file.Used {
+		return "", nil
 	}
 	if _, err := os.Stat(sqlitePath(dir)); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			err = nil // lost, not doubted
 		}
-		return false, err
+		return "", err
 	}
-	if file.Doubted {
-		return true, nil
+	if why := otherTimes(ctx, dir, file, both); why != "" {
+		return why, nil
 	}
-	st, err := os.Stat(sqlitePath(dir) + "-wal")
-	if errors.Is(err, fs.ErrNotExist) {
-		return true, nil
+	switch {
+	case file.Clean:
+		return "", nil
+	case file.Doubted:
+		return "it was found not to be believed, and was not checked to the end", nil
 	}
-	if err != nil {
-		return false, err
+	if has, err := hasWAL(dir); err != nil || has {
+		return "", err
 	}
-	return st.Size() == 0, nil
+	return "its -wal is missing", nil
 }
 
 // belongTogether holds the newest record that SQLite has against the journal, if the journal still has it:
 // a journal of another store, or one restored from another time, would otherwise be replayed into rows
 // that it never led to.
 func (p *opening) belongTogether(journal *wal.Journal, journalDir string) error {
-	if !p.meta.Exists {
-		return nil
+	if err := p.hasReached(journal, journalDir); err != nil || !p.meta.Exists {
+		return err
 	}
 	// The cursor was the end of something synced, whatever became of SQLite since.
 	if wal.Offset(p.meta.Cursor) > journal.End() {

@@ -80,9 +80,12 @@ func needsRecovery(ctx context.Context, dir string) (bool, error) {
 	if err == nil && (!meta.Exists || meta.Version < sqlstore.Version()) {
 		return true, nil
 	}
-	doubted, doubtErr := doubtful(dir, file)
-	if doubtErr != nil || doubted {
-		return doubted, doubtErr
+	if err != nil {
+		meta = sqlstore.Meta{}
+	}
+	doubt, doubtErr := doubtful(ctx, dir, file, meta)
+	if doubtErr != nil || doubt != "" {
+		return doubt != "", doubtErr
 	}
 	if err != nil {
 		return false, err
@@ -126,7 +129,8 @@ type opening struct {
 	// doubted: SQLite's files are not what an unclean end leaves. rebuild: it will be built anew. Otherwise
 	// it is replayed from the first offset that the journal has, and reindexed.
 	doubted, rebuild bool
-	clean            bool // as store.json had it
+	doubt            string // why it is doubted
+	clean            bool   // as store.json had it
 	labels           []sqlstore.Label
 }
 
@@ -148,6 +152,7 @@ func openWriter(ctx context.Context, dir string, o options) (*DB, error) {
 		Archive:      o.archive,
 		LockWait:     o.lockWait,
 		OnSync:       p.onSync(),
+		Now:          o.now,
 	})
 	if err != nil {
 		return nil, p.explain(err)

@@ -30,6 +30,10 @@ type options struct {
 	logger       *slog.Logger
 	metrics      Metrics
 	createdBy    string
+
+	// For tests alone.
+	walLimit int64            // as the constant of this name
+	now      func() time.Time // the journal's clock; nil is time.Now
 }
 
 const (
@@ -40,7 +44,7 @@ const (
 func applyOptions(opts []Option) options {
 	o := options{
 		backlog: defaultBacklog, backlogBytes: defaultBacklogBytes,
-		logger: slog.New(slog.DiscardHandler), createdBy: "auditsql",
+		logger: slog.New(slog.DiscardHandler), createdBy: "auditsql", walLimit: walLimit,
 	}
 	for _, set := range opts {
 		set(&o)

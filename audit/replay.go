@@ -37,10 +37,14 @@ func (p *opening) start(journal *wal.Journal, journalDir string, sql *sqlstore.D
 	db.partBytes = int(min(partBytes, db.pending.maxBytes/4))
 	a := &applier{
 		journal: journal, reader: reader, sql: sql, pending: db.pending, seen: db.seen,
-		log: p.opts.logger, metrics: p.opts.metrics, keep: p.file.Retention,
+		log: p.opts.logger, metrics: p.opts.metrics, keep: p.file.Retention, limit: p.opts.walLimit,
+		dir: p.dir, now: p.opts.now,
 		changed: make(chan struct{}), hurry: make(chan struct{}, 1),
 	}
 	a.applied.Store(uint64(from))
+	if a.now == nil {
+		a.now = time.Now
+	}
 	db.applier = a
 	db.pending.crowded = func() {
 		a.press()
@@ -49,6 +53,7 @@ func (p *opening) start(journal *wal.Journal, journalDir string, sql *sqlstore.D
 	if err := p.replay(db); err != nil {
 		return nil, errors.Join(err, reader.Close())
 	}
+	a.file, a.noted = db.file, a.now()
 	db.recovery = p.report
 	db.quit, db.quitNow = context.WithCancel(context.Background())
 	a.start()
@@ -77,7 +82,7 @@ func (p *opening) replay(db *DB) error {
 		}
 	}
 	p.tell()
-	if p.clean && p.report.Replayed == 0 {
+	if p.clean && !p.doubted && p.report.Replayed == 0 {
 		return nil
 	}
 	return p.toDisk(db)
@@ -112,7 +117,7 @@ func (p *opening) toDisk(db *DB) error {
 		if err := db.applier.checkpoint(p.ctx, false); err != nil {
 			return err
 		}
-		if db.applier.checkpointed == db.applier.applied.Load() {
+		if db.applier.checkpointed.Load() == db.applier.applied.Load() {
 			break
 		}
 		if try == 40 {
@@ -125,12 +130,13 @@ func (p *opening) toDisk(db *DB) error {
 			return p.ctx.Err()
 		}
 	}
-	if !p.file.Doubted {
-		return nil
+	now, err := reachedBy(p.ctx, db.sql, db.applier.checkpointed.Load())
+	if err != nil {
+		return err
 	}
 	// Checked, reindexed, replayed, and on disk: from here on it is a database like any other.
-	p.file.Doubted = false
-	db.file.Doubted = false
+	p.file.Doubted, p.file.Reached = false, now
+	db.file = p.file
 	return writeStoreFile(p.dir, p.file)
 }
 
@@ -141,8 +147,7 @@ func (p *opening) check(db *DB) error {
 		return err
 	}
 	if len(problems) > 0 {
-		return fmt.Errorf("%s: %w: its -wal is missing, and SQLite finds it damaged (%s): restore the store from a backup",
-			sqlitePath(p.dir), ErrMismatch, problems[0])
+		return p.needsBackup("SQLite finds: " + problems[0])
 	}
 	p.report.Checked = true
 	return nil
@@ -160,11 +165,11 @@ func (p *opening) tell() {
 	}
 	switch {
 	case r.Rebuilt && r.Aside != "":
-		p.note("%s had lost its -wal; it was built anew from the journal (%d records), and the old files are in %s", sqliteName, r.Replayed, r.Aside)
+		p.note("%s was not to be believed (%s); it was built anew from the journal (%d records), and the old files are in %s", sqliteName, p.doubt, r.Replayed, r.Aside)
 	case r.Rebuilt:
 		p.note("%s was missing and was built anew from the journal: %d records (labels are not in the journal)", sqliteName, r.Replayed)
 	case r.Checked:
-		p.note("%s had lost its -wal; it was checked, %d records were replayed from the journal that is left", sqliteName, r.Replayed)
+		p.note("%s was not to be believed (%s); it was checked, and %d records were replayed from the journal that is left", sqliteName, p.doubt, r.Replayed)
 	case r.Replayed > 0:
 		p.note("%d records were replayed from the journal", r.Replayed)
 	}

@@ -49,6 +49,8 @@ type storeFile struct {
 	// Doubted says that the database was found not to be believed, and has not been checked to the end since:
 	// opening it once has given it a -wal that shows nothing of that any more.
 	Doubted bool `json:"doubted,omitempty"`
+	// Reached is what SQLite had on disk, when that was last noted; nil before it was noted first.
+	Reached *reached `json:"reached,omitempty"`
 }
 
 // ErrNoStore means that the folder holds no store.

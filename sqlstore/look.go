@@ -34,6 +34,20 @@ func ReadCursor(ctx context.Context, path string) (Meta, error) {
 	return m, nil
 }
 
+// ReadAlone is ReadCursor of the database file without its -wal: what a checkpoint has brought there. In the
+// middle of one that may be unreadable. It is not done, and ok is false, while this process has the file open.
+func ReadAlone(ctx context.Context, path string) (m Meta, ok bool, err error) {
+	size, err := fileSize(path)
+	if err != nil || size == 0 {
+		return Meta{}, err == nil, err
+	}
+	ok = alone(path, func() { m, err = lookWith(ctx, path, accessImmutable) })
+	if err != nil {
+		return m, ok, fmt.Errorf("look at %s: %w", path, explain(err))
+	}
+	return m, ok, nil
+}
+
 // look is ReadCursor before its error is dressed up.
 func look(ctx context.Context, path string) (m Meta, err error) {
 	size, err := fileSize(path)
