@@ -3,6 +3,7 @@ package audit_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -106,6 +107,34 @@ func TestDoubtOutlivesARefusedOpening(t *testing.T) {
 	if rec := db.Recovery(); rec.Checked || len(rec.Notes) > 0 {
 		t.Fatalf("there is nothing left to doubt: %+v", rec)
 	}
+}
+
+// The cursor may be ahead of the rows: what lies between is taken from the journal again, although the guards
+// let nothing in from below the cursor.
+func TestRowsBelowTheCursorComeBackFromWhatIsLeftOfTheJournal(t *testing.T) {
+	dir, lines := closedStore(t, 0, 60, audit.WithSegmentBytes(4000), audit.WithRetention(audit.RetainNone))
+	db := openDB(t, dir)
+	left := must(db.Stats(context.Background())).JournalFirst
+	closeDB(t, db)
+	uncleanEnd(t, dir)
+	s := openShell(t, dir)
+	lost := fmt.Sprintf("(SELECT query_id FROM entry WHERE journal_offset >= %d)", left)
+	n := s.ask("SELECT count(*) FROM " + lost)
+	if left == 0 || n == 0 {
+		t.Fatalf("the journal begins at %d and has %d records", left, n)
+	}
+	s.unguarded(
+		"DELETE FROM kv WHERE length(key) = 37 AND substr(key, 6) IN "+lost,
+		"DELETE FROM kv WHERE length(key) = 80 AND substr(key, 49) IN "+lost,
+		fmt.Sprintf("DELETE FROM entry WHERE journal_offset >= %d", left),
+	)
+	s.exit()
+	db = openDB(t, dir)
+	if rec := db.Recovery(); !rec.Checked || int64(rec.Replayed) != n {
+		t.Fatalf("%d records were lost: %+v", n, rec)
+	}
+	wantAll(t, db, lines)
+	wantSound(t, db)
 }
 
 func TestDoubtOutlivesAnInterruptedOpening(t *testing.T) {

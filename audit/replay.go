@@ -67,6 +67,9 @@ func (p *opening) replay(db *DB) error {
 		if err := p.check(db); err != nil {
 			return err
 		}
+		if err := db.sql.Rewind(p.ctx, db.applier.applied.Load()); err != nil {
+			return err
+		}
 	}
 	// Before anything is applied: without its tables nothing can be.
 	if err := p.reindex(db); err != nil {

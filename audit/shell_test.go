@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -36,6 +37,28 @@ func (s *shell) do(statements ...string) {
 			s.t.Fatalf("%s: %v", statement, err)
 		}
 	}
+}
+
+// unguarded does what the triggers would refuse, and puts them back as if nothing had been.
+func (s *shell) unguarded(statements ...string) {
+	s.t.Helper()
+	rows, err := s.db.Query(`SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'`)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var drop, create []string
+	for rows.Next() {
+		var name, text string
+		if err := rows.Scan(&name, &text); err != nil {
+			s.t.Fatal(err)
+		}
+		drop, create = append(drop, "DROP TRIGGER "+name), append(create, text)
+	}
+	if err := rows.Err(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.do("PRAGMA ignore_check_constraints = ON")
+	s.do(slices.Concat(drop, statements, create)...)
 }
 
 func (s *shell) ask(query string) (n int64) {

@@ -61,17 +61,30 @@ CREATE TABLE store (
 
 -- RAISE(ABORT) ends the statement, whatever its conflict clause says. The guards look before the row is
 -- touched, since REPLACE deletes rows without firing DELETE triggers unless recursive_triggers is on, which
--- it is not in a shell. NEW.rowid is -1 where the statement gives none.
+-- it is not in a shell. NEW.rowid is -1 where the statement gives none; so that no record ever has that row
+-- id, none below it is let in (SQLite would count up from it).
+--
+-- The applier writes entries first, then their keys, then the cursor. So while the newest entry lies below
+-- the cursor, nothing is being applied, and what comes then comes from somewhere else.
 
 -- +goose StatementBegin
 CREATE TRIGGER kv_is_written_once_insert BEFORE INSERT ON kv
-WHEN ((NEW.key >= x'004155443A' AND NEW.key < x'004155443B' OR NEW.key >= x'00415544413A' AND NEW.key < x'00415544413B')
-      AND EXISTS (SELECT 1 FROM kv WHERE key = NEW.key))
+WHEN (NEW.key >= x'004155443A' AND NEW.key < x'004155443B' OR NEW.key >= x'00415544413A' AND NEW.key < x'00415544413B')
+      AND EXISTS (SELECT 1 FROM kv WHERE key = NEW.key)
   OR (NEW.rowid <> -1
-      AND EXISTS (SELECT 1 FROM kv WHERE rowid = NEW.rowid
-                  AND (key >= x'004155443A' AND key < x'004155443B' OR key >= x'00415544413A' AND key < x'00415544413B')))
+      AND (NEW.rowid < -1 OR EXISTS (SELECT 1 FROM kv WHERE rowid = NEW.rowid
+                  AND (key >= x'004155443A' AND key < x'004155443B' OR key >= x'00415544413A' AND key < x'00415544413B'))))
 BEGIN
   SELECT RAISE(ABORT, 'audit data is append-only: this key of kv has its value already');
+END;
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE TRIGGER kv_takes_no_stray_records BEFORE INSERT ON kv
+WHEN (NEW.key >= x'004155443A' AND NEW.key < x'004155443B' OR NEW.key >= x'00415544413A' AND NEW.key < x'00415544413B')
+  AND (SELECT journal_offset FROM entry ORDER BY idx DESC LIMIT 1) < (SELECT value FROM store WHERE name = 'cursor')
+BEGIN
+  SELECT RAISE(ABORT, 'audit data is append-only: records come into kv from the journal alone');
 END;
 -- +goose StatementEnd
 
@@ -80,8 +93,8 @@ CREATE TRIGGER kv_is_written_once_update BEFORE UPDATE ON kv
 WHEN OLD.key >= x'004155443A' AND OLD.key < x'004155443B' OR OLD.key >= x'00415544413A' AND OLD.key < x'00415544413B'
   OR NEW.key >= x'004155443A' AND NEW.key < x'004155443B' OR NEW.key >= x'00415544413A' AND NEW.key < x'00415544413B'
   OR (NEW.rowid <> OLD.rowid
-      AND EXISTS (SELECT 1 FROM kv WHERE rowid = NEW.rowid
-                  AND (key >= x'004155443A' AND key < x'004155443B' OR key >= x'00415544413A' AND key < x'00415544413B')))
+      AND (NEW.rowid < -1 OR EXISTS (SELECT 1 FROM kv WHERE rowid = NEW.rowid
+                  AND (key >= x'004155443A' AND key < x'004155443B' OR key >= x'00415544413A' AND key < x'00415544413B'))))
 BEGIN
   SELECT RAISE(ABORT, 'audit data is append-only: records in kv are never changed');
 END;
@@ -106,6 +119,14 @@ END;
 -- +goose StatementEnd
 
 -- +goose StatementBegin
+CREATE TRIGGER entry_follows_the_journal BEFORE INSERT ON entry
+WHEN NEW.journal_offset < (SELECT value FROM store WHERE name = 'cursor')
+BEGIN
+  SELECT RAISE(ABORT, 'audit data is append-only: entry takes what the journal has beyond the cursor');
+END;
+-- +goose StatementEnd
+
+-- +goose StatementBegin
 CREATE TRIGGER entry_is_never_updated BEFORE UPDATE ON entry
 BEGIN
   SELECT RAISE(ABORT, 'audit data is append-only: the order of admission is never changed');
@@ -122,8 +143,9 @@ END;
 -- +goose StatementBegin
 CREATE TRIGGER rejected_is_never_replaced BEFORE INSERT ON rejected
 WHEN EXISTS (SELECT 1 FROM rejected WHERE journal_offset = NEW.journal_offset)
+  OR NEW.journal_offset < (SELECT value FROM store WHERE name = 'cursor')
 BEGIN
-  SELECT RAISE(ABORT, 'audit data is append-only: this rejected record is noted already');
+  SELECT RAISE(ABORT, 'audit data is append-only: each rejected record is noted once, when it is met in the journal');
 END;
 -- +goose StatementEnd
 
@@ -143,7 +165,7 @@ END;
 
 -- +goose StatementBegin
 CREATE TRIGGER store_facts_are_fixed_insert BEFORE INSERT ON store
-WHEN NEW.name IN ('format', 'store_id', 'time_unit', 'created_at', 'created_by')
+WHEN NEW.name IN ('format', 'store_id', 'time_unit', 'created_at', 'created_by', 'cursor', 'contributions', 'rejected')
  AND EXISTS (SELECT 1 FROM store WHERE name = NEW.name)
 BEGIN
   SELECT RAISE(ABORT, 'this fact about the store is fixed when it is made');
@@ -156,6 +178,17 @@ WHEN OLD.name IN ('format', 'store_id', 'time_unit', 'created_at', 'created_by')
   OR NEW.name <> OLD.name
 BEGIN
   SELECT RAISE(ABORT, 'this fact about the store is fixed when it is made');
+END;
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE TRIGGER store_counts_only_grow BEFORE UPDATE ON store
+-- A reindex counts anew, and it is part of replaying a stretch of the journal again.
+WHEN OLD.name IN ('cursor', 'contributions', 'rejected', 'opened')
+ AND (typeof(NEW.value) <> 'integer'
+      OR NEW.value < OLD.value AND NOT EXISTS (SELECT 1 FROM store WHERE name = 'reindex'))
+BEGIN
+  SELECT RAISE(ABORT, 'audit data is append-only: the cursor and the counts of the store only grow');
 END;
 -- +goose StatementEnd
 

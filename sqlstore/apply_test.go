@@ -178,12 +178,14 @@ func TestFirstRecordUnderAnIDStays(t *testing.T) {
 
 func TestAgentsAreCounted(t *testing.T) {
 	db := newDB(t)
+	offset := uint64(0)
 	at := func(id, agent string, ts int64) sqlstore.Record {
 		s := sample{ID: hx(id), Time: ts}
 		if agent != "" {
 			s.Agent = ptr(hx(agent))
 		}
-		return s.record(0)
+		offset += 100
+		return s.record(offset)
 	}
 	apply(t, db, at("1", "a", 50), at("2", "b", 10), at("3", "a", 40), at("4", "", 1))
 	apply(t, db, at("5", "a", 45), at("6", "", 2))
@@ -304,10 +306,12 @@ func TestTimeColumnFollowsTheUnit(t *testing.T) {
 	} {
 		t.Run(unit, func(t *testing.T) {
 			db := open(t, filepath.Join(t.TempDir(), "audit.db"), sqlstore.Options{TimeUnit: unit})
+			offset := uint64(0)
 			for ts, want := range times {
 				s := newSample(0)
 				s.ID, s.Time = hx(fmt.Sprint(ts)), ts
-				apply(t, db, s.record(0))
+				apply(t, db, s.record(offset))
+				offset += 100
 				for _, view := range []string{"audits", "contributions", "attributes"} {
 					wantRows(t, db, fmt.Sprintf(`SELECT DISTINCT time FROM %s WHERE query_id = '%s'`, view, s.ID), want)
 				}

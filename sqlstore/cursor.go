@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/jmoiron/sqlx"
 )
@@ -19,4 +20,27 @@ func readCursor(ctx context.Context, q sqlx.QueryerContext) (uint64, error) {
 	var c int64
 	err := sqlx.GetContext(ctx, q, &c, `SELECT value FROM store WHERE name = 'cursor'`)
 	return uint64(c), err
+}
+
+// Rewind sets the cursor back to an offset from which the journal is applied again, for a database that may
+// lack rows below its cursor: its guards take records only from there on. Until a Reindex has finished,
+// NeedsReindex says that one is due. A cursor that lies below stays.
+func (db *DB) Rewind(ctx context.Context, to uint64) error {
+	const back = `UPDATE store SET value = ? WHERE name = 'cursor' AND value > ?`
+	w, unlock, err := db.lockWriter(ctx)
+	if err != nil {
+		return db.fail("rewind", err)
+	}
+	defer unlock()
+	err = w.tx(ctx, func() error {
+		if _, err := w.conn.ExecContext(ctx, markReindex); err != nil {
+			return err
+		}
+		_, err := w.conn.ExecContext(ctx, back, int64(to), int64(to))
+		return err
+	})
+	if err != nil {
+		return db.fail(fmt.Sprintf("rewind to offset %d", to), err)
+	}
+	return nil
 }

@@ -82,16 +82,18 @@ func (db *DB) Reindex(ctx context.Context, decode func(payload []byte) (Record, 
 	return nil
 }
 
+// markReindex says that the derived tables are not to be believed until a Reindex has finished.
+const markReindex = `INSERT INTO store (name, value) VALUES ('reindex', 'running') ON CONFLICT DO NOTHING`
+
 func (db *DB) reindex(ctx context.Context, w *writer, decode func([]byte) (Record, error), progress func(done, total uint64)) error {
 	const (
-		mark   = `INSERT INTO store (name, value) VALUES ('reindex', 'running') ON CONFLICT DO NOTHING`
 		finish = `DELETE FROM store WHERE name = 'reindex'`
 		count  = `UPDATE store SET value = ? WHERE name = 'contributions'`
 		note   = `INSERT INTO store (name, value) VALUES ('reindexed', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`
 		newest = `SELECT coalesce(max(idx), -1) FROM entry`
 	)
 	// The mark comes first, in a transaction of its own: whatever happens from here on, it tells.
-	if _, err := w.conn.ExecContext(ctx, mark); err != nil {
+	if _, err := w.conn.ExecContext(ctx, markReindex); err != nil {
 		return err
 	}
 	if err := remakeDerived(ctx, db.path); err != nil {

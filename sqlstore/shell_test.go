@@ -22,7 +22,7 @@ type client struct {
 // clients are the sqlite3 shell, which people have, and a plain connection of the library, with
 // recursive_triggers off as it is by default.
 func clients(t *testing.T) []client {
-	cs := []client{{"library", func(t *testing.T, path, query string) (string, error) {
+	library := func(t *testing.T, path, query string) (string, error) {
 		db, err := sql.Open("sqlite", path)
 		if err != nil {
 			return "", err
@@ -55,11 +55,28 @@ func clients(t *testing.T) []client {
 			out.WriteByte('\n')
 		}
 		return out.String(), rows.Err()
-	}}}
+	}
+	cs := []client{{"library", library}}
 	if haveShell(t) {
 		cs = append(cs, client{"shell", shell})
 	}
 	return cs
+}
+
+// withRecursiveTriggers are the same clients, with DELETE triggers that fire for what REPLACE deletes.
+func withRecursiveTriggers(cs []client) []client {
+	var on []client
+	for _, c := range cs {
+		on = append(on, client{c.name + " with recursive triggers", func(t *testing.T, path, query string) (string, error) {
+			if c.name == "library" {
+				path = "file:" + path + "?_pragma=recursive_triggers(1)"
+			} else {
+				query = "PRAGMA recursive_triggers = ON; " + query
+			}
+			return c.run(t, path, query)
+		}})
+	}
+	return on
 }
 
 func haveShell(t *testing.T) bool {
@@ -120,6 +137,24 @@ func TestHistoryCannotBeRewritten(t *testing.T) {
 			`INSERT INTO kv (key, value) VALUES ('text', x'00')`,
 			`INSERT INTO kv (key, value) VALUES (x'00', 'text')`,
 			`INSERT INTO kv (key, value) VALUES (NULL, x'00')`,
+			`INSERT OR REPLACE INTO kv (_rowid_, key, value) SELECT rowid, x'00', x'00' FROM kv WHERE key = ` + aud,
+			`INSERT OR REPLACE INTO kv (oid, key, value) SELECT rowid, 'text', x'00' FROM kv WHERE key = ` + aud,
+			`REPLACE INTO kv (rowid, key, value) SELECT CAST(rowid AS TEXT), x'00', x'00' FROM kv WHERE key = ` + aud,
+			`INSERT OR REPLACE INTO kv (key, value) VALUES (CAST(` + aud + ` AS TEXT), x'00')`,
+			`INSERT OR REPLACE INTO kv (key, value) VALUES (7, x'00')`,
+			`UPDATE OR REPLACE kv SET oid = (SELECT oid FROM kv WHERE key = ` + auda + `) WHERE key = x'66726565'`,
+			`UPDATE OR REPLACE kv SET key = CAST(key AS TEXT) WHERE key = ` + aud,
+			`INSERT INTO kv (key, value) SELECT key, x'00' FROM kv WHERE key = ` + aud + ` ON CONFLICT (key) DO UPDATE SET key = x'00'`,
+			// What does not belong: records that no entry stands for, and whatever else looks like one.
+			`INSERT INTO kv (key, value) VALUES (CAST(x'004155443a' || zeroblob(32) AS BLOB), '{}')`,
+			`INSERT INTO kv (key, value) VALUES (CAST(x'004155443a' || zeroblob(32) AS BLOB), x'7b7d')`,
+			`INSERT INTO kv (key, value) VALUES (CAST(x'00415544413a' || zeroblob(74) AS BLOB), x'')`,
+			`INSERT INTO kv (key, value) VALUES (x'004155443a', x'')`,
+			`INSERT OR IGNORE INTO kv (key, value) VALUES (x'004155443a0000', x'')`,
+			`UPDATE kv SET key = CAST(x'004155443a' || zeroblob(32) AS BLOB) WHERE key = x'66726565'`,
+			// Row ids below -1, from which SQLite would count up to the one that looks like none.
+			`INSERT INTO kv (rowid, key, value) VALUES (-2, x'00', x'00')`,
+			`UPDATE kv SET rowid = -2 WHERE key = x'66726565'`,
 		},
 		"entry": {
 			`UPDATE entry SET journal_offset = 0`,
@@ -133,27 +168,42 @@ func TestHistoryCannotBeRewritten(t *testing.T) {
 			`INSERT INTO entry (idx, query_id, journal_offset) VALUES (20, x'00', 0)`,
 			`INSERT INTO entry (idx, query_id, journal_offset) VALUES (20, zeroblob(32), -1)`,
 			`INSERT INTO entry (idx, query_id, journal_offset) VALUES (4, zeroblob(32), 0) ON CONFLICT DO UPDATE SET query_id = excluded.query_id`,
+			`UPDATE OR REPLACE entry SET rowid = 3 WHERE idx = 4`,
+			`UPDATE OR IGNORE entry SET query_id = zeroblob(32)`,
+			`INSERT OR REPLACE INTO entry (_rowid_, query_id, journal_offset) VALUES (4, zeroblob(32), 9000)`,
+			`INSERT OR REPLACE INTO entry (oid, query_id, journal_offset) VALUES ('4', zeroblob(32), 9000)`,
+			`INSERT OR IGNORE INTO entry (idx, query_id, journal_offset) VALUES (4.0, zeroblob(32), 9000)`,
+			`INSERT INTO entry (idx, query_id, journal_offset) VALUES (-1, zeroblob(32), 9000)`,
+			`INSERT INTO entry (idx, query_id, journal_offset) VALUES (20, zeroblob(32), 0)`, // forged: the next, but from nowhere
+			`INSERT INTO entry (idx, query_id, journal_offset) VALUES (20, zeroblob(32), 5099)`,
+			`INSERT INTO entry (idx, query_id, journal_offset) VALUES (22, zeroblob(32), 9000)`,
 		},
 		"rejected": {
 			`UPDATE rejected SET reason = ''`,
 			`DELETE FROM rejected`,
 			`INSERT OR REPLACE INTO rejected VALUES (5000, '', '')`,
 			`INSERT INTO rejected VALUES (5000, '', '') ON CONFLICT DO UPDATE SET reason = ''`,
+			`INSERT INTO rejected VALUES (1, 'never', '')`,
+			`UPDATE OR REPLACE rejected SET journal_offset = 1`,
 		},
 		"audit": {
 			`UPDATE audit SET subject = 'other' WHERE idx = 4`,
 			`UPDATE OR REPLACE audit SET idx = 3 WHERE idx = 4`,
 			`DELETE FROM audit WHERE idx = 4`,
 			`DELETE FROM audit`,
+			`INSERT INTO audit (idx, query_id, agent, timestamp, result_confidence, contributions) VALUES (4, x'', 0, 0, 0, 0) ON CONFLICT DO UPDATE SET subject = 'other'`,
 		},
 		"contribution": {
 			`UPDATE contribution SET weight = 0`,
 			`UPDATE OR REPLACE contribution SET position = 0 WHERE audit = 4 AND position = 1`,
 			`DELETE FROM contribution WHERE audit = 4`,
+			`INSERT INTO contribution (audit, position, assertion_hash, weight, source_hash, lifecycle) VALUES (4, 0, x'', 0, x'', 0) ON CONFLICT DO UPDATE SET weight = 0`,
 		},
 		"attribute": {
 			`UPDATE attribute SET value = ''`,
 			`DELETE FROM attribute WHERE audit = 4`,
+			`UPDATE OR REPLACE attribute SET key = 'model' WHERE audit = 4`,
+			`INSERT INTO attribute (audit, key, value) VALUES (4, 'trace_id', 'x') ON CONFLICT DO UPDATE SET value = 'x'`,
 		},
 		"agent": {
 			`UPDATE agent SET audits = audits - 1 WHERE id = 1`,
@@ -163,6 +213,7 @@ func TestHistoryCannotBeRewritten(t *testing.T) {
 			`UPDATE agent SET agent_id = zeroblob(32) WHERE id = 1`,
 			`UPDATE OR REPLACE agent SET id = 2 WHERE id = 1`,
 			`DELETE FROM agent WHERE id = 1`,
+			`INSERT INTO agent (id) VALUES (0) ON CONFLICT DO UPDATE SET audits = -1`,
 		},
 		"store": {
 			`UPDATE store SET value = 's' WHERE name = 'time_unit'`,
@@ -172,6 +223,15 @@ func TestHistoryCannotBeRewritten(t *testing.T) {
 			`INSERT OR REPLACE INTO store VALUES ('time_unit', 's')`,
 			`INSERT INTO store VALUES ('store_id', 's') ON CONFLICT DO UPDATE SET value = excluded.value`,
 			`DELETE FROM store WHERE name = 'cursor'`,
+			`UPDATE store SET value = 0 WHERE name = 'cursor'`,
+			`UPDATE store SET value = value - 1 WHERE name = 'cursor'`,
+			`UPDATE store SET value = 'far' WHERE name = 'cursor'`,
+			`UPDATE store SET value = NULL WHERE name = 'cursor'`,
+			`UPDATE store SET value = 1e3 WHERE name = 'cursor'`,
+			`INSERT OR REPLACE INTO store VALUES ('cursor', 9999)`,
+			`REPLACE INTO store VALUES ('rejected', 0)`,
+			`UPDATE store SET value = 0 WHERE name = 'contributions'`,
+			`UPDATE store SET value = 0`,
 			`DELETE FROM store`,
 		},
 		"label": {
@@ -182,12 +242,11 @@ func TestHistoryCannotBeRewritten(t *testing.T) {
 		t.Run(table, func(t *testing.T) {
 			db, path := guarded(t)
 			before := dump(t, db)
-			for _, c := range clients(t) {
+			for _, c := range append(clients(t), withRecursiveTriggers(clients(t))...) {
 				for _, s := range statements {
 					if _, err := c.run(t, path, s); err == nil {
 						t.Errorf("%s: %s: no error", c.name, s)
-					} else if !strings.Contains(err.Error(), "onstraint failed") && !strings.Contains(err.Error(), "append-only") &&
-						!strings.Contains(err.Error(), "store") {
+					} else if !saysWhy(err) {
 						t.Errorf("%s: %s: %v", c.name, s, err)
 					}
 				}
@@ -199,12 +258,34 @@ func TestHistoryCannotBeRewritten(t *testing.T) {
 	}
 }
 
+// saysWhy reports whether an error is a guard's or a constraint's, in words.
+func saysWhy(err error) bool {
+	for _, why := range []string{
+		"audit data is append-only: ", "fact about the store is fixed when it is made", "facts about the store are never deleted",
+		"CHECK constraint failed: typeof(key) = 'blob'", "CHECK constraint failed: typeof(value) = 'blob'", "NOT NULL constraint failed: kv.key",
+		"CHECK constraint failed: typeof(query_id) = 'blob'", "CHECK constraint failed: journal_offset >= 0", "CHECK constraint failed: length(hash) = 64",
+	} {
+		if strings.Contains(err.Error(), why) {
+			return true
+		}
+	}
+	return false
+}
+
 func TestRefusalsSayWhy(t *testing.T) {
 	_, path := guarded(t)
-	for _, c := range clients(t) {
-		_, err := c.run(t, path, `DELETE FROM kv`)
-		if err == nil || !strings.Contains(err.Error(), "audit data is append-only: records in kv are never deleted") {
-			t.Errorf("%s: %v", c.name, err)
+	for statement, why := range map[string]string{
+		`DELETE FROM kv`: "audit data is append-only: records in kv are never deleted",
+		`INSERT INTO kv (key, value) VALUES (x'004155443a00', x'')`: "audit data is append-only: records come into kv from the journal alone",
+		`INSERT INTO entry VALUES (20, zeroblob(32), 0)`:            "audit data is append-only: entry takes what the journal has beyond the cursor",
+		`INSERT INTO entry VALUES (30, zeroblob(32), 9000)`:         "audit data is append-only: entry takes only the next index",
+		`UPDATE store SET value = 0 WHERE name = 'cursor'`:          "audit data is append-only: the cursor and the counts of the store only grow",
+		`UPDATE audit SET subject = 'other'`:                        "audit data is append-only: table audit is derived from kv and never changed",
+	} {
+		for _, c := range clients(t) {
+			if _, err := c.run(t, path, statement); err == nil || !strings.Contains(err.Error(), why) {
+				t.Errorf("%s: %s: %v", c.name, statement, err)
+			}
 		}
 	}
 }
@@ -227,6 +308,12 @@ func TestWhatStaysFree(t *testing.T) {
 				`INSERT INTO label VALUES ('` + hx("agent 1") + `', 'planner')`,
 				`UPDATE label SET label = 'it''s "Planner"'`,
 				`DELETE FROM label`,
+				`INSERT INTO kv (key, value) VALUES (x'', x'')`,
+				`INSERT INTO kv (rowid, key, value) VALUES (-1, x'0101', x''), (4000, x'0102', x'')`,
+				`REPLACE INTO kv (rowid, key, value) VALUES (4000, x'0103', x'')`,
+				`UPDATE kv SET rowid = 5000 WHERE key = x'0103'`,
+				`DELETE FROM kv WHERE key < x'0041'`,
+				`DELETE FROM kv WHERE key < x'0110' AND key > x'01'`,
 			} {
 				if _, err := c.run(t, path, s); err != nil {
 					t.Errorf("%s: %v", s, err)
