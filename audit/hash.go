@@ -3,6 +3,8 @@ package audit
 import (
 	"bytes"
 	"encoding/hex"
+	"maps"
+	"slices"
 )
 
 // A Hash is 32 bytes that name something: an assertion, a source, an epoch. Its text form is 64
@@ -90,4 +92,9 @@ func (h *Hash) fromHex(digits *[hexLen]byte) bool {
 		h[i] = high<<4 | low
 	}
 	return seen&notHex == 0
+}
+
+// sortedHashes returns the hashes of a set in order.
+func sortedHashes(set map[Hash]bool) []Hash {
+	return slices.SortedFunc(maps.Keys(set), Hash.Compare)
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"reflect"
 	"slices"
 
 	"github.com/auditsql/auditsql/sqlstore"
@@ -214,69 +213,11 @@ func (db *DB) first(ctx context.Context, f Filter, matches func(*admission) bool
 	return found[:min(len(found), f.Limit)], nil
 }
 
-// lower turns a filter into SQLite's terms.
-func (f Filter) lower() sqlstore.Filter {
-	g := sqlstore.Filter{
-		Agent: bytesOf(f.Agent), Anonymous: f.Anonymous, From: timestampOf(f.From), To: timestampOf(f.To),
-		SubjectGlob: f.SubjectGlob, Predicate: f.Predicate, Lens: f.Lens, Result: bytesOf(f.Result),
-		MinConfidence: shortestOf(f.MinConfidence), MaxConfidence: shortestOf(f.MaxConfidence),
-		Limit: f.Limit, Descending: f.Descending, ByAdmission: f.ByAdmission,
-	}
-	if f.Lifecycle != nil {
-		l := uint8(*f.Lifecycle)
-		g.Lifecycle = &l
-	}
-	for _, a := range f.Attributes {
-		g.Attributes = append(g.Attributes, sqlstore.Attribute(a))
-	}
-	return g
-}
-
-// all reports whether a filter asks for everything in the order of admission, which needs no forensic table.
-func (f Filter) all() bool {
-	bare := Filter{ByAdmission: true, Limit: f.Limit}
-	return f.ByAdmission && !f.Descending && reflect.DeepEqual(f, bare)
-}
-
-// none reports whether no record can match, being earlier than the latest timestamp there is.
-func (f Filter) none() bool { return f.From != nil && *f.From > MaxTimestamp }
-
-// timestampOf cuts a bound to the latest timestamp there is.
-func timestampOf(t *uint64) *int64 {
-	if t == nil {
-		return nil
-	}
-	cut := int64(min(*t, MaxTimestamp))
-	return &cut
-}
-
-func shortestOf(f *float32) *float64 {
-	if f == nil {
-		return nil
-	}
-	d := shortest(*f)
-	return &d
-}
-
 // Audits yields the records that a filter selects. In the writer's process it begins with waiting until
 // SQLite has everything that was acknowledged. It holds no read transaction between records, so it may
 // be read slowly; what is admitted after it began is not shown.
 func (db *DB) Audits(ctx context.Context, f Filter) iter.Seq2[QueryAudit, error] {
-	return func(yield func(QueryAudit, error) bool) {
-		for raw, err := range db.RawAudits(ctx, f) {
-			if err != nil {
-				yield(QueryAudit{}, err)
-				return
-			}
-			q, err := ParseAudit(raw)
-			if err != nil {
-				err = fmt.Errorf("stored record: %w", err)
-			}
-			if !yield(q, err) || err != nil {
-				return
-			}
-		}
-	}
+	return parsed(db.RawAudits(ctx, f))
 }
 
 // RawAudits is Audits with the stored bytes of each record. They are the caller's.

@@ -6,30 +6,6 @@ import (
 	"github.com/auditsql/auditsql/wal"
 )
 
-// Filter selects records. The zero value selects all; what is set must all hold.
-type Filter struct {
-	Agent         *AgentID
-	Anonymous     bool    // records of no agent
-	From, To      *uint64 // of the timestamp, in the store's unit, both inclusive
-	SubjectGlob   *string // * ? and […], case matters
-	Predicate     *string
-	Lens          *string
-	Lifecycle     *Lifecycle // of the question
-	Result        *Hash
-	Attributes    []Attribute
-	MinConfidence *float32
-	MaxConfidence *float32
-
-	Limit       int // 0: no limit
-	Descending  bool
-	ByAdmission bool // in the order of admission; otherwise by (timestamp, query id)
-}
-
-// Attribute is a key and a value as text: a string as it is, a number in canonical JSON, true or false.
-type Attribute struct {
-	Key, Value string
-}
-
 // PutResult is what became of one record of a batch.
 type PutResult struct {
 	ID        QueryID

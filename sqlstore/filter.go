@@ -11,10 +11,13 @@ type Filter struct {
 	Agent                        *[32]byte
 	Anonymous                    bool    // records of no agent
 	From, To                     *int64  // timestamps, both inclusive
+	Subject                      *string // exactly
 	SubjectGlob                  *string // SQLite's GLOB: * ? [a-z], case counts
 	Predicate, Lens              *string // exactly
 	Lifecycle                    *uint8  // of the query
 	Result                       *[32]byte
+	Assertion, Source            *[32]byte // in the evidence
+	Unapproved                   bool      // some of the evidence is not Approved
 	Attributes                   []Attribute
 	MinConfidence, MaxConfidence *float64 // both inclusive
 
@@ -58,6 +61,9 @@ func (f *Filter) conditions(number int64) []clause {
 	if f.To != nil {
 		add(`a.timestamp <= ?`, *f.To)
 	}
+	if f.Subject != nil {
+		add(`a.subject = ?`, *f.Subject)
+	}
 	if f.SubjectGlob != nil {
 		add(`a.subject GLOB ?`, *f.SubjectGlob)
 	}
@@ -73,6 +79,16 @@ func (f *Filter) conditions(number int64) []clause {
 	if f.Result != nil {
 		add(`a.result_hex = ?`, hex.EncodeToString(f.Result[:]))
 	}
+	// The evidence of a record is looked through under its own number: the hash as a blob has no index.
+	if f.Assertion != nil {
+		add(`EXISTS (SELECT 1 FROM contribution e WHERE e.audit = a.idx AND e.assertion_hash = ?)`, f.Assertion[:])
+	}
+	if f.Source != nil {
+		add(`EXISTS (SELECT 1 FROM contribution e WHERE e.audit = a.idx AND e.source_hash = ?)`, f.Source[:])
+	}
+	if f.Unapproved {
+		add(`EXISTS (SELECT 1 FROM contribution e WHERE e.audit = a.idx AND e.lifecycle <> 2)`)
+	}
 	for _, at := range f.Attributes {
 		add(`EXISTS (SELECT 1 FROM attribute t WHERE t.audit = a.idx AND t.key = ? AND t.value = ?)`, at.Key, at.Value)
 	}
@@ -85,6 +101,18 @@ func (f *Filter) conditions(number int64) []clause {
 	return cs
 }
 
+// subject returns the subject that the filter names exactly, if it does.
+func (f *Filter) subject() (name string, exact bool) {
+	if f.Subject != nil {
+		return *f.Subject, true
+	}
+	if f.SubjectGlob == nil {
+		return "", false
+	}
+	name, wild := literal(*f.SubjectGlob)
+	return name, !wild
+}
+
 // literal splits a GLOB pattern into the text before its first wildcard, and whether there is one.
 func literal(glob string) (prefix string, wild bool) {
 	if i := strings.IndexAny(glob, "*?["); i >= 0 {
@@ -94,7 +122,7 @@ func literal(glob string) (prefix string, wild bool) {
 }
 
 // lookups are the ways to find records by an index of something that few records share, each a query for
-// idx, timestamp and query_id of at most so many.
+// idx, timestamp and query_id of at most so many; a record may come more than once.
 //
 // Indexes that begin with the generation are asked for one generation after the other, by name: SQLite's
 // skip-scan would come to the same, but only while its statistics say so.
@@ -113,15 +141,25 @@ func (f *Filter) lookups(number, newest int64) []clause {
 			FROM gen CROSS JOIN audit a INDEXED BY audit_by_result
 			WHERE a.generation = gen.n AND a.result_hex = ?`, last, hex.EncodeToString(f.Result[:]))
 	}
-	if f.SubjectGlob != nil {
-		const by = `SELECT a.idx, a.timestamp, a.query_id FROM audit a INDEXED BY audit_by_subject WHERE `
-		prefix, wild := literal(*f.SubjectGlob)
-		switch {
-		case !wild && f.ByAdmission: // else there is a walk in order
-			add(by+`a.subject = ?`, prefix)
-		case wild && prefix != "":
+	for _, e := range []struct {
+		index, column string
+		hash          *[32]byte
+	}{{`contribution_by_assertion`, `assertion_hex`, f.Assertion}, {`contribution_by_source`, `source_hex`, f.Source}} {
+		if e.hash != nil {
+			add(generations+`SELECT a.idx, a.timestamp, a.query_id
+				FROM gen CROSS JOIN contribution c INDEXED BY `+e.index+` CROSS JOIN audit a
+				WHERE c.generation = gen.n AND c.`+e.column+` = ? AND a.idx = c.audit`, last, hex.EncodeToString(e.hash[:]))
+		}
+	}
+	const bySubject = `SELECT a.idx, a.timestamp, a.query_id FROM audit a INDEXED BY audit_by_subject WHERE `
+	if name, exact := f.subject(); exact {
+		if f.ByAdmission { // else there is a walk in order
+			add(bySubject+`a.subject = ?`, name)
+		}
+	} else if f.SubjectGlob != nil {
+		if prefix, _ := literal(*f.SubjectGlob); prefix != "" {
 			// Text is compared byte by byte, and no UTF-8 has a byte of 0xff.
-			add(by+`a.subject >= ? AND a.subject < ?`, prefix, prefix+"\xff")
+			add(bySubject+`a.subject >= ? AND a.subject < ?`, prefix, prefix+"\xff")
 		}
 	}
 	if f.ByAdmission && (f.Agent != nil || f.Anonymous) {

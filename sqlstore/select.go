@@ -103,28 +103,45 @@ var (
 
 // begin fixes what is to be seen and picks the way to it. No pager means that nothing matches.
 func (s *selection) begin(ctx context.Context) (pager, error) {
+	if some, err := s.start(ctx); err != nil || !some {
+		return nil, err
+	}
+	found, err := s.rare(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if found != nil {
+		return s.fetch(found), nil
+	}
+	return newWalk(s).page, nil
+}
+
+// start fixes what is to be seen. It reports false when nothing can match.
+func (s *selection) start(ctx context.Context) (some bool, err error) {
 	const start = `SELECT (SELECT max(idx) FROM audit) AS newest, (SELECT id FROM agent WHERE agent_hex = lower(hex(?))) AS number`
 	var r struct{ Newest, Number *int64 }
 	if err := sqlx.GetContext(ctx, s.db, &r, start, hash(s.f.Agent)); err != nil {
-		return nil, err
+		return false, err
 	}
 	if r.Newest == nil || s.f.Agent != nil && (r.Number == nil || s.f.Anonymous) {
-		return nil, nil
+		return false, nil
 	}
 	s.newest = *r.Newest
 	if r.Number != nil {
 		s.number = *r.Number
 	}
+	return true, nil
+}
+
+// rare looks up the records that have something which few share, in the order asked for: among them are
+// all that match. It returns nil when the filter names no such thing, or too many records have it.
+func (s *selection) rare(ctx context.Context) ([]auditRow, error) {
 	for _, l := range s.f.lookups(s.number, s.newest) {
-		found, err := s.lookup(ctx, l)
-		if err != nil {
-			return nil, err
-		}
-		if found != nil {
-			return s.fetch(found), nil
+		if found, err := s.lookup(ctx, l); err != nil || found != nil {
+			return found, err
 		}
 	}
-	return newWalk(s).page, nil
+	return nil, nil
 }
 
 // lookup runs l and returns the records it finds in the order asked for, or nil if they are too many.
@@ -144,7 +161,7 @@ func (s *selection) lookup(ctx context.Context, l clause) ([]auditRow, error) {
 		}
 		return c
 	})
-	return found, nil
+	return slices.CompactFunc(found, func(a, b auditRow) bool { return a.Idx == b.Idx }), nil
 }
 
 // value is the record that row a of table audit stands for.

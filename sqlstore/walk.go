@@ -34,17 +34,17 @@ func newWalk(s *selection) *walk {
 	keys := `(a.timestamp, a.query_id)`
 	values := func(r *auditRow) []any { return []any{r.Timestamp, r.QueryID} }
 	marks := `(?, ?)`
-	switch prefix, wild := subject(f); {
+	switch name, exact := f.subject(); {
 	case f.ByAdmission:
-		w.from, keys, marks = `audit a`, `a.idx`, `?`
+		w.from, keys, marks = `audit a NOT INDEXED`, `a.idx`, `?`
 		values = func(r *auditRow) []any { return []any{r.Idx} }
 		bounds = append(bounds, clause{`a.idx <= ?`, []any{s.newest}})
 	case f.Agent != nil || f.Anonymous:
 		w.from = `audit a INDEXED BY audit_by_agent`
 		bounds = append(bounds, clause{`a.agent = ?`, []any{s.number}})
-	case !wild:
+	case exact:
 		w.from = `audit a INDEXED BY audit_by_subject`
-		bounds = append(bounds, clause{`a.subject = ?`, []any{prefix}})
+		bounds = append(bounds, clause{`a.subject = ?`, []any{name}})
 	default:
 		w.from = `audit a INDEXED BY audit_by_time`
 	}
@@ -78,14 +78,6 @@ func newWalk(s *selection) *walk {
 		}
 	}
 	return w
-}
-
-// subject returns the subject that a filter names exactly. Without one, wild is true.
-func subject(f *Filter) (name string, wild bool) {
-	if f.SubjectGlob == nil {
-		return "", true
-	}
-	return literal(*f.SubjectGlob)
 }
 
 // page returns the next matching records; none may match on a stretch of the path.
@@ -126,6 +118,27 @@ func (w *walk) page(ctx context.Context) ([]auditRow, error) {
 		page = []auditRow{} // nil would be the end
 	}
 	return page, nil
+}
+
+// part returns the next stretch of the path as a whole, and nil after the last.
+func (w *walk) part(ctx context.Context) (*part, error) {
+	if w.done {
+		return nil, nil
+	}
+	path := []clause{w.bounds}
+	if w.at != nil {
+		path = append(path, w.beyond(w.at))
+	}
+	edge, err := w.edge(ctx, and(path))
+	if err != nil {
+		return nil, err
+	}
+	if edge != nil {
+		path = append(path, w.upTo(edge))
+		w.stretch = min(2*w.stretch, maxStretch)
+	}
+	w.at, w.done = edge, edge == nil
+	return &part{clause{sql: w.from}, and(append(path, w.where))}, nil
 }
 
 // edge returns the last row of the stretch that begins here, or nil if the path ends in it. The index alone

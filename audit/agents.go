@@ -1,0 +1,68 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+
+	"github.com/auditsql/auditsql/sqlstore"
+)
+
+// AgentActivity is an agent with its records.
+type AgentActivity struct {
+	AgentID     *AgentID // nil: the anonymous records, which are no agent
+	Label       string   // "" if it has none
+	Audits      uint64
+	First, Last uint64 // timestamps
+}
+
+// Agents yields the agents that have records which a filter selects, with how many and when: those with the
+// most first, then by id; the anonymous records, if there are any, come last. The filter's limit is of agents,
+// the anonymous ones included; its order does not matter.
+//
+// Without a filter the figures are at hand; with one the records it selects are counted first.
+func (db *DB) Agents(ctx context.Context, f Filter) iter.Seq2[AgentActivity, error] {
+	return func(yield func(AgentActivity, error) bool) {
+		var agents []AgentActivity
+		labels, err := db.Labels(ctx)
+		if err == nil && !f.none() {
+			err = db.ask(ctx, func() (err error) {
+				agents, err = db.agents(ctx, f)
+				return err
+			})
+		}
+		for i := 0; err == nil && i < len(agents) && (f.Limit <= 0 || i < f.Limit); i++ {
+			if id := agents[i].AgentID; id != nil {
+				agents[i].Label, err = labels.Of(ctx, *id)
+			}
+			if err == nil && !yield(agents[i], nil) {
+				return
+			}
+		}
+		if err != nil {
+			yield(AgentActivity{}, fmt.Errorf("agents: %w", err))
+		}
+	}
+}
+
+func (db *DB) agents(ctx context.Context, f Filter) ([]AgentActivity, error) {
+	var counts []sqlstore.AgentCount
+	var err error
+	if f.bare() {
+		counts, err = db.sql.Agents(ctx)
+	} else {
+		counts, err = db.sql.AgentCounts(ctx, f.lower())
+	}
+	if err != nil {
+		return nil, err
+	}
+	agents := make([]AgentActivity, len(counts))
+	for i, c := range counts {
+		agents[i] = AgentActivity{AgentID: (*Hash)(c.Agent), Audits: uint64(c.Audits), First: uint64(c.First), Last: uint64(c.Last)}
+	}
+	slices.SortFunc(agents, func(a, b AgentActivity) int {
+		return compareAgents(a.AgentID, b.AgentID, a.Audits, b.Audits)
+	})
+	return agents, nil
+}

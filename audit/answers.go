@@ -1,0 +1,108 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+	"iter"
+)
+
+// Answer is one of the answers to a question, held against the one before it.
+type Answer struct {
+	Audit QueryAudit
+
+	// Before is what changed since the answer before it in time, nil when it is the first.
+	Before *Difference
+
+	// Flipped: the result is another than before. Causes are why, as far as the evidence tells.
+	Flipped bool
+	Causes  []Cause
+}
+
+// Answers yields the answers to one question, a subject and a predicate, by (timestamp, query id), descending if
+// the filter says so, and at most its limit. The filter narrows down which answers count at all (one agent's,
+// one lens's, those that meet a confidence); its From and To only which are shown: the first one shown is held
+// against the last one before From. Of the filter, Subject, SubjectGlob, Predicate and ByAdmission do not
+// matter.
+func (db *DB) Answers(ctx context.Context, subject, predicate string, f Filter) iter.Seq2[Answer, error] {
+	f.Subject, f.SubjectGlob, f.Predicate, f.ByAdmission = &subject, nil, &predicate, false
+	walk := db.answersUp
+	if f.Descending {
+		walk = db.answersDown
+	}
+	return func(yield func(Answer, error) bool) {
+		if err := walk(ctx, f, func(a Answer) bool { return yield(a, nil) }); err != nil {
+			yield(Answer{}, fmt.Errorf("answers: %w", err))
+		}
+	}
+}
+
+func (db *DB) answersUp(ctx context.Context, f Filter, yield func(Answer) bool) error {
+	before, err := db.answerBefore(ctx, f)
+	if err != nil {
+		return err
+	}
+	for q, err := range db.Audits(ctx, f) {
+		if err != nil {
+			return err
+		}
+		if !yield(answerAfter(before, q)) {
+			return nil
+		}
+		before = &q
+	}
+	return nil
+}
+
+// answersDown is one record behind what it reads, since the one before in time comes next.
+func (db *DB) answersDown(ctx context.Context, f Filter, yield func(Answer) bool) error {
+	limit := f.Limit
+	if limit > 0 {
+		f.Limit++
+	}
+	n := 0
+	var last *QueryAudit
+	for q, err := range db.Audits(ctx, f) {
+		if err != nil {
+			return err
+		}
+		if last != nil {
+			n++
+			if !yield(answerAfter(&q, *last)) || n == limit {
+				return nil
+			}
+		}
+		last = &q
+	}
+	if last == nil {
+		return nil
+	}
+	before, err := db.answerBefore(ctx, f)
+	if err != nil {
+		return err
+	}
+	yield(answerAfter(before, *last))
+	return nil
+}
+
+// answerBefore returns the last answer before the filter's From, or nil.
+func (db *DB) answerBefore(ctx context.Context, f Filter) (*QueryAudit, error) {
+	if f.From == nil || *f.From == 0 {
+		return nil, nil
+	}
+	to := *f.From - 1
+	f.From, f.To, f.Descending = nil, &to, true
+	return db.one(ctx, f)
+}
+
+func answerAfter(before *QueryAudit, q QueryAudit) Answer {
+	a := Answer{Audit: q, Causes: []Cause{}}
+	if before == nil {
+		return a
+	}
+	d := Compare(*before, q)
+	a.Before = &d
+	if a.Flipped = d.Flipped(); a.Flipped {
+		a.Causes = d.Causes()
+	}
+	return a
+}

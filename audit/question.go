@@ -1,0 +1,54 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+	"iter"
+)
+
+// The forensic questions (Trace, Impact, Answers, Diff, Agents, Timeline, Top) have this in common: in the
+// writer's process they begin with waiting until SQLite has everything that was acknowledged; they read in short
+// pages, so that none of them keeps a checkpoint waiting; where a limit or a cap cuts an answer, the answer says
+// so; and while the forensic tables are being built anew they fail with ErrReindexing.
+
+// ask runs a question.
+func (db *DB) ask(ctx context.Context, question func() error) error {
+	if err := db.caughtUp(ctx); err != nil {
+		return err
+	}
+	if err := db.whole(ctx); err != nil {
+		return err
+	}
+	if err := question(); err != nil {
+		return err
+	}
+	return db.whole(ctx)
+}
+
+// parsed yields stored records.
+func parsed(raws iter.Seq2[[]byte, error]) iter.Seq2[QueryAudit, error] {
+	return func(yield func(QueryAudit, error) bool) {
+		for raw, err := range raws {
+			if err != nil {
+				yield(QueryAudit{}, err)
+				return
+			}
+			q, err := ParseAudit(raw)
+			if err != nil {
+				err = fmt.Errorf("stored record: %w", err)
+			}
+			if !yield(q, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// one returns the first record that a filter selects, or nil.
+func (db *DB) one(ctx context.Context, f Filter) (*QueryAudit, error) {
+	f.Limit = 1
+	for q, err := range db.Audits(ctx, f) {
+		return &q, err
+	}
+	return nil, nil
+}

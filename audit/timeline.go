@@ -1,0 +1,344 @@
+package audit
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/auditsql/auditsql/sqlstore"
+)
+
+// BucketSize is how long a bucket of a Timeline is.
+type BucketSize uint8
+
+// The sizes of buckets.
+const (
+	ByHour BucketSize = iota
+	ByMinute
+	ByDay
+)
+
+var bucketNames = [...]string{ByHour: "hour", ByMinute: "minute", ByDay: "day"}
+
+// ParseBucketSize reads "minute", "hour" or "day"; anything else is ErrInvalid.
+func ParseBucketSize(s string) (BucketSize, error) {
+	if i := slices.Index(bucketNames[:], s); i >= 0 {
+		return BucketSize(i), nil
+	}
+	return 0, invalid("unknown size %s: want minute, hour or day", excerpt(s))
+}
+
+// String returns "minute", "hour" or "day".
+func (b BucketSize) String() string {
+	if int(b) >= len(bucketNames) {
+		return "?"
+	}
+	return bucketNames[b]
+}
+
+// DefaultMaxBuckets is how many buckets a Timeline has at most, unless told otherwise, and MaxSilent how many
+// silent agents it names.
+const (
+	DefaultMaxBuckets = 10_000
+	MaxSilent         = 100
+)
+
+// TimelineOptions say what a Timeline counts, and how.
+type TimelineOptions struct {
+	By     BucketSize
+	Zone   *time.Location // whose hours and days these are; nil: UTC
+	Filter Filter         // its limit and order do not matter
+
+	// Unapproved asks for the number of records with evidence that is not Approved, which makes counting about
+	// twice as long.
+	Unapproved bool
+
+	MaxBuckets int // 0: DefaultMaxBuckets
+}
+
+// Timeline is how many records there were when.
+type Timeline struct {
+	// Buckets are in the order of time, with the empty ones from the filter's From (or the first record) to its
+	// To (or the last record) between them. Where that would be too many, the empty ones are left out (Sparse);
+	// and where even the others are too many, the earliest of them (Cut).
+	Buckets     []TimelineBucket
+	Sparse, Cut bool
+
+	Audits    uint64 // that were selected, those of buckets that were cut included
+	Agents    uint64 // different ones among them; anonymous records are no agent
+	Anonymous uint64 // records of no agent
+
+	// Silent are agents that had a record before the middle of the time shown, and none after it, up to its
+	// end; those that were heard last come first, at most MaxSilent. When the filter asks for nothing but a time,
+	// agents that had records before that time count as well.
+	Silent     []SilentAgent
+	MoreSilent bool
+}
+
+// TimelineBucket is a minute, an hour or a day.
+type TimelineBucket struct {
+	Start, End uint64 // its first and last timestamp, whatever the filter cuts off
+	Audits     uint64
+	Agents     uint64 // different ones
+	Anonymous  uint64 // records of no agent
+	Unapproved uint64 // records with evidence that is not Approved, if asked for
+}
+
+// SilentAgent is an agent that has stopped asking.
+type SilentAgent struct {
+	AgentID AgentID
+	Last    uint64 // timestamp of its last record up to the end of the time shown
+	Shown   uint64 // its records in the time shown
+}
+
+// Timeline counts records over time: bursts, gaps, and agents that fell silent. It looks at every record that the
+// filter selects; a time in the filter makes that few.
+func (db *DB) Timeline(ctx context.Context, o TimelineOptions) (*Timeline, error) {
+	t := &Timeline{Buckets: []TimelineBucket{}, Silent: []SilentAgent{}}
+	if int(o.By) >= len(bucketNames) {
+		return nil, fmt.Errorf("timeline: %w", invalid("unknown size of bucket %d", o.By))
+	}
+	if o.Filter.none() {
+		return t, nil
+	}
+	c := newCalendar(o, db.TimeUnit())
+	err := db.ask(ctx, func() error {
+		if err := c.count(ctx, db); err != nil {
+			return err
+		}
+		c.fill(t)
+		return c.silent(ctx, db, t)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("timeline: %w", err)
+	}
+	return t, nil
+}
+
+// calendar sorts timestamps into buckets.
+type calendar struct {
+	o    TimelineOptions
+	zone *time.Location
+	unit TimeUnit
+	size uint64 // of a bucket, in units, where the zone does not matter
+	tick uint64 // what SQLite counts by: a part of every bucket
+
+	buckets     map[uint64]*bucketCount // by start
+	agents      map[int64]*agentSpan    // by number
+	first, last *uint64                 // of the records
+}
+
+type bucketCount struct {
+	TimelineBucket
+	agents map[int64]struct{}
+}
+
+type agentSpan struct{ first, last, audits uint64 }
+
+func newCalendar(o TimelineOptions, unit TimeUnit) *calendar {
+	c := &calendar{o: o, zone: o.Zone, unit: unit, buckets: map[uint64]*bucketCount{}, agents: map[int64]*agentSpan{}}
+	if c.zone == nil {
+		c.zone = time.UTC
+	}
+	seconds := [...]uint64{ByHour: 3600, ByMinute: 60, ByDay: 86400}[o.By]
+	c.size = seconds * unit.PerSecond()
+	// The minutes of a day begin with the minutes of UTC in every zone there has been since 1972, and quarters of an
+	// hour with quarters. A zone that somebody made up may differ.
+	c.tick = min(seconds, 15*60) * unit.PerSecond()
+	if c.zone == time.UTC {
+		c.tick = c.size
+	} else if _, offset := time.Unix(0, 0).In(c.zone).Zone(); uint64(offset%(15*60)) != 0 {
+		c.tick = unit.PerSecond()
+	}
+	return c
+}
+
+// start returns the first timestamp of the bucket that a timestamp falls into. Beyond the year 9999 the zone is
+// UTC.
+func (c *calendar) start(timestamp uint64) uint64 {
+	t, ok := c.unit.Time(timestamp)
+	if !ok || c.zone == time.UTC {
+		return timestamp - timestamp%c.size
+	}
+	t = t.In(c.zone)
+	switch c.o.By {
+	case ByMinute:
+		t = t.Add(-time.Duration(t.Second())*time.Second - time.Duration(t.Nanosecond()))
+	case ByHour:
+		t = t.Add(-time.Duration(t.Minute())*time.Minute - time.Duration(t.Second())*time.Second - time.Duration(t.Nanosecond()))
+	case ByDay:
+		t = time.Date(t.Year(), t.Month(), t.Day(), 0, 0, 0, 0, c.zone)
+	}
+	start, _ := c.unit.Timestamp(t) // 0 when the bucket began before 1970
+	return start
+}
+
+// next returns the first timestamp of the bucket after the one that starts here, or false at the end of time.
+func (c *calendar) next(start uint64) (uint64, bool) {
+	after := start + c.size
+	if t, ok := c.unit.Time(start); ok && c.zone != time.UTC && c.o.By == ByDay {
+		// The bucket of 1969-12-31 in the west is cut to begin at 0; a day after its start in local time
+		// is right for it as well.
+		t = t.In(c.zone)
+		if n, ok := c.unit.Timestamp(time.Date(t.Year(), t.Month(), t.Day()+1, 0, 0, 0, 0, c.zone)); ok {
+			after = n
+		}
+	}
+	if after > MaxTimestamp || after < start {
+		return 0, false
+	}
+	// A clock that is set back makes an hour longer.
+	for c.start(after) <= start {
+		after += c.tick
+	}
+	return c.start(after), true
+}
+
+// count asks SQLite.
+func (c *calendar) count(ctx context.Context, db *DB) error {
+	return db.sql.Ticks(ctx, c.o.Filter.lower(), int64(c.tick), c.o.Unapproved, func(r sqlstore.AgentTick) {
+		start := c.start(uint64(r.First)) // the same for the whole tick
+		b := c.buckets[start]
+		if b == nil {
+			b = &bucketCount{TimelineBucket{Start: start}, map[int64]struct{}{}}
+			c.buckets[start] = b
+		}
+		n := uint64(r.Audits)
+		b.Audits += n
+		b.Unapproved += uint64(r.Unapproved)
+		widen(&c.first, &c.last, uint64(r.First), uint64(r.Last))
+		if r.Agent == 0 {
+			b.Anonymous += n
+		} else {
+			b.agents[r.Agent] = struct{}{}
+		}
+		s := c.agents[r.Agent]
+		if s == nil {
+			s = &agentSpan{first: uint64(r.First)}
+			c.agents[r.Agent] = s
+		}
+		s.first, s.last, s.audits = min(s.first, uint64(r.First)), max(s.last, uint64(r.Last)), s.audits+n
+	})
+}
+
+// shown is the time that the timeline covers.
+func (c *calendar) shown() (from, to uint64, ok bool) {
+	f := &c.o.Filter
+	from, to = deref(f.From, deref(c.first, 0)), min(deref(f.To, deref(c.last, 0)), MaxTimestamp)
+	if f.To == nil && c.last == nil {
+		to = from
+	}
+	return from, to, c.first != nil || f.From != nil && f.To != nil && from <= to
+}
+
+// fill puts the buckets together.
+func (c *calendar) fill(t *Timeline) {
+	for number, s := range c.agents {
+		t.Audits += s.audits
+		if number == 0 {
+			t.Anonymous = s.audits
+		} else {
+			t.Agents++
+		}
+	}
+	most := orDefault(c.o.MaxBuckets, DefaultMaxBuckets)
+	from, to, ok := c.shown()
+	if !ok {
+		return
+	}
+	starts := map[uint64]bool{}
+	for start := range c.buckets {
+		starts[start] = true
+	}
+	// Counting comes first: the end may be hundreds of thousands of years away.
+	if (to-from)/c.size <= uint64(2*most) {
+		filled := map[uint64]bool{}
+		for start, more := c.start(from), true; more && start <= to && len(filled) <= most; start, more = c.next(start) {
+			filled[start] = true
+		}
+		for start := range starts {
+			filled[start] = true
+		}
+		if len(filled) <= most {
+			starts = filled
+		} else {
+			t.Sparse = true
+		}
+	} else {
+		t.Sparse = true
+	}
+	order := make([]uint64, 0, len(starts))
+	for start := range starts {
+		order = append(order, start)
+	}
+	slices.Sort(order)
+	if len(order) > most {
+		order, t.Cut = order[len(order)-most:], true
+	}
+	for _, start := range order {
+		b := TimelineBucket{Start: start}
+		if counted := c.buckets[start]; counted != nil {
+			b = counted.TimelineBucket
+			b.Agents = uint64(len(counted.agents))
+		}
+		b.End = math.MaxInt64
+		if next, ok := c.next(start); ok {
+			b.End = next - 1
+		}
+		t.Buckets = append(t.Buckets, b)
+	}
+}
+
+// silent lists the agents that were heard before the middle and not after it.
+func (c *calendar) silent(ctx context.Context, db *DB, t *Timeline) error {
+	from, to, ok := c.shown()
+	if !ok {
+		return nil
+	}
+	middle := from + (to-from)/2
+	numbers := make([]int64, 0, len(c.agents))
+	for number := range c.agents {
+		numbers = append(numbers, number)
+	}
+	hashes, err := db.sql.AgentHashes(ctx, numbers)
+	if err != nil {
+		return err
+	}
+	heard := map[Hash]bool{}
+	for number, s := range c.agents {
+		if id := hashes[number]; id != nil {
+			heard[*id] = true
+			if s.last <= middle {
+				t.Silent = append(t.Silent, SilentAgent{*id, s.last, s.audits})
+			}
+		}
+	}
+	if c.o.Filter.timed() {
+		all, err := db.sql.Agents(ctx)
+		if err != nil {
+			return err
+		}
+		for _, a := range all {
+			if a.Agent == nil || heard[*a.Agent] || uint64(a.First) > middle {
+				continue
+			}
+			last := a.Last
+			if uint64(last) > middle { // it is heard again after the time shown
+				if last, _, err = db.sql.LastBefore(ctx, *a.Agent, int64(to)); err != nil {
+					return err
+				}
+			}
+			t.Silent = append(t.Silent, SilentAgent{AgentID: *a.Agent, Last: uint64(last)})
+		}
+	}
+	slices.SortFunc(t.Silent, func(a, b SilentAgent) int {
+		return cmp.Or(cmp.Compare(b.Last, a.Last), a.AgentID.Compare(b.AgentID))
+	})
+	if len(t.Silent) > MaxSilent {
+		t.Silent, t.MoreSilent = t.Silent[:MaxSilent:MaxSilent], true
+	}
+	return nil
+}

@@ -1,0 +1,202 @@
+package audit
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/auditsql/auditsql/sqlstore"
+)
+
+// TopBy is what Top ranks.
+type TopBy string
+
+// What Top can rank.
+const (
+	TopAgents     TopBy = "agent"
+	TopSubjects   TopBy = "subject"
+	TopAssertions TopBy = "assertion"
+	TopSources    TopBy = "source"
+	TopLenses     TopBy = "lens"
+)
+
+// ParseTopBy reads "agent", "subject", "assertion", "source" or "lens"; anything else is ErrInvalid.
+func ParseTopBy(s string) (TopBy, error) {
+	switch by := TopBy(s); by {
+	case TopAgents, TopSubjects, TopAssertions, TopSources, TopLenses:
+		return by, nil
+	}
+	return "", invalid("unknown %s: want agent, subject, assertion, source or lens", excerpt(s))
+}
+
+// DefaultTop is how many entries Top returns where its limit is 0.
+const DefaultTop = 20
+
+// TopOptions say what to rank.
+type TopOptions struct {
+	By     TopBy
+	Filter Filter // which records count; its Limit is of entries, 0 is DefaultTop; its order does not matter
+
+	// NewSince asks only for what no record of the whole store has with a timestamp before it.
+	NewSince *uint64
+}
+
+// TopList is what is most frequent.
+type TopList struct {
+	Entries []TopEntry // descending by Count, then by hash or text
+	More    bool       // there are more entries than the limit
+
+	// Total is the count of all that was counted: records, or for assertions and sources contributions. Without
+	// counts the records that have no such thing: anonymous ones, or without a subject or lens.
+	Total, Without uint64
+
+	// Missed is 0 unless there were too many different things to remember. Then what was met no oftener than this
+	// may be missing, and counts of subjects and lenses may be short by as much.
+	Missed uint64
+}
+
+// TopEntry is an agent, subject, assertion, source or lens.
+type TopEntry struct {
+	Hash *Hash   // of an agent, assertion or source
+	Text *string // a subject or lens
+
+	Count       uint64  // records; of an assertion or source contributions, several of one record each for itself
+	Share       float64 // Count as a part of TopList.Total
+	Answers     uint64  // records
+	Agents      uint64  // different ones; anonymous records are no agent
+	First, Last uint64  // timestamps of the records counted
+	Weight      float64 // of an assertion's or source's contributions, together
+}
+
+// Top ranks what the filter selects. It looks at each record that the filter selects (of a million, a second; for
+// assertions and sources, several); a time in the filter makes that few.
+func (db *DB) Top(ctx context.Context, o TopOptions) (*TopList, error) {
+	t := &TopList{Entries: []TopEntry{}}
+	limit := orDefault(o.Filter.Limit, DefaultTop)
+	f := o.Filter
+	f.Limit = 0
+	if o.NewSince != nil && *o.NewSince > deref(f.From, 0) {
+		f.From = o.NewSince // nothing that is new has a record before
+	}
+	_, err := ParseTopBy(string(o.By))
+	if err == nil && !f.none() {
+		err = db.ask(ctx, func() error {
+			if o.By == TopAgents {
+				return db.topAgents(ctx, t, f, o.NewSince, limit)
+			}
+			return db.top(ctx, t, o.By, f, o.NewSince, limit)
+		})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("top: %w", err)
+	}
+	for i := range t.Entries {
+		t.Entries[i].Share = float64(t.Entries[i].Count) / float64(t.Total)
+	}
+	return t, nil
+}
+
+func (db *DB) topAgents(ctx context.Context, t *TopList, f Filter, newSince *uint64, limit int) error {
+	agents, err := db.agents(ctx, f)
+	if err != nil {
+		return err
+	}
+	for _, a := range agents {
+		if a.AgentID == nil {
+			t.Without = a.Audits
+			continue
+		}
+		t.Total += a.Audits
+		if newSince != nil {
+			ever, _, err := db.sql.AgentOf(ctx, *a.AgentID)
+			if err != nil {
+				return err
+			}
+			if uint64(ever.First) < *newSince {
+				continue
+			}
+		}
+		if len(t.Entries) == limit {
+			t.More = true
+			continue
+		}
+		t.Entries = append(t.Entries, TopEntry{Hash: a.AgentID, Count: a.Audits, Answers: a.Audits, Agents: 1, First: a.First, Last: a.Last})
+	}
+	return nil
+}
+
+func (db *DB) top(ctx context.Context, t *TopList, by TopBy, f Filter, newSince *uint64, limit int) error {
+	key := map[TopBy]sqlstore.TopKey{
+		TopSubjects: sqlstore.BySubject, TopLenses: sqlstore.ByLens, TopAssertions: sqlstore.ByAssertion, TopSources: sqlstore.BySource,
+	}[by]
+	found, err := db.sql.Frequencies(ctx, key, f.lower())
+	if err != nil {
+		return err
+	}
+	t.Total, t.Without, t.Missed = uint64(found.Total), uint64(found.Without), uint64(found.Missed)
+	for _, c := range found.Top {
+		if newSince != nil {
+			seen, err := db.sql.SeenBefore(ctx, key, c.Key, int64(min(*newSince, MaxTimestamp)))
+			if err != nil {
+				return err
+			}
+			if seen {
+				continue
+			}
+		}
+		if len(t.Entries) == limit {
+			t.More = true
+			break
+		}
+		e, err := db.topEntry(ctx, by, c, f)
+		if err != nil {
+			return err
+		}
+		t.Entries = append(t.Entries, e)
+	}
+	slices.SortStableFunc(t.Entries, func(a, b TopEntry) int { return cmp.Compare(b.Count, a.Count) })
+	return nil
+}
+
+// topEntry finds out the rest about something that was counted.
+func (db *DB) topEntry(ctx context.Context, by TopBy, c sqlstore.Frequency, f Filter) (TopEntry, error) {
+	e := TopEntry{Count: uint64(c.Count)}
+	var first, last *uint64
+	defer func() { e.First, e.Last = deref(first, 0), deref(last, 0) }()
+	if by == TopSubjects || by == TopLenses {
+		e.Text = &c.Key
+		if by == TopSubjects {
+			f.Subject = e.Text
+		} else {
+			f.Lens = e.Text
+		}
+		agents, err := db.agents(ctx, f)
+		if err != nil {
+			return e, err
+		}
+		for _, a := range agents {
+			e.Answers += a.Audits
+			if a.AgentID != nil {
+				e.Agents++
+			}
+			widen(&first, &last, a.First, a.Last)
+		}
+		return e, nil
+	}
+	h := Hash([]byte(c.Key))
+	e.Hash = &h
+	byAgent, err := db.sql.EvidenceByAgent(ctx, sqlstore.Evidence{Hash: bytesOf(&h), Source: by == TopSources}, f.lower())
+	if err != nil {
+		return e, err
+	}
+	for _, a := range byAgent {
+		e.Answers += uint64(a.Answers)
+		e.Weight += a.Weight
+		if a.Agent != nil {
+			e.Agents++
+		}
+		widen(&first, &last, uint64(a.First), uint64(a.Last))
+	}
+	return e, nil
+}

@@ -1,0 +1,295 @@
+package audit
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/auditsql/auditsql/sqlstore"
+)
+
+// What TraceOptions ask for where they are zero, and MaxTraced, how many pieces of evidence are looked into.
+const (
+	DefaultNeighbours    = 3
+	DefaultHotLimit      = 1000
+	DefaultLowConfidence = 0.5
+	MaxTraced            = 256
+)
+
+// TraceOptions say how far Trace looks. The zero value is what suits a person.
+type TraceOptions struct {
+	// Neighbours is how many of the agent's records before and after are shown; 0 is DefaultNeighbours, a
+	// negative one none.
+	Neighbours int
+
+	// HotLimit is where counting the uses of a piece of evidence ends; 0 is DefaultHotLimit.
+	HotLimit int
+
+	// LowConfidence is below which a confidence is a finding; nil is DefaultLowConfidence.
+	LowConfidence *float32
+}
+
+// Trace says why an agent was answered as it was.
+type Trace struct {
+	Audit QueryAudit
+
+	// Evidence is descending by weight, then in the record's order. Of a record with more than MaxTraced
+	// pieces, those that weigh least have no uses: Untraced counts them.
+	Evidence    []TracedEvidence
+	Untraced    int
+	TotalWeight float64
+
+	// Before and After are the agent's nearest other records, in the order of time. An anonymous record has
+	// none: nobody knows who asked.
+	Before, After []QueryAudit
+
+	Findings []Finding
+}
+
+// TracedEvidence is a piece of a record's evidence, with what became of it elsewhere.
+type TracedEvidence struct {
+	ContributingAssertion
+	Position int  // in the record, from 0
+	Won      bool // it is the result
+	Fit      bool // Approved
+
+	Uses   Uses // in all records, this one included
+	Others Uses // in other records
+}
+
+// Uses counts the records that some evidence went into.
+type Uses struct {
+	Answers int  // records, each once
+	Agents  int  // agents among them; anonymous records are no agent
+	More    bool // counting ended at a limit: there are more
+
+	// First is the earliest timestamp among the records counted, nil when there are none. They are counted in the
+	// order of admission; so where there are more, an earlier one could only be a record that was admitted late.
+	First *uint64
+}
+
+// Finding is something about a record that a person should look at.
+type Finding struct {
+	Kind      FindingKind
+	Positions []int // of the evidence concerned, in the record, ascending
+}
+
+// FindingKind is what was found.
+type FindingKind string
+
+// The kinds of findings, in the order in which Trace lists them.
+const (
+	UnfitResult   FindingKind = "unfit_result"   // the result itself is not Approved
+	UnfitEvidence FindingKind = "unfit_evidence" // some of the evidence is not Approved
+	OneSource     FindingKind = "one_source"     // all evidence, of whatever number, comes from one source
+	FirstUse      FindingKind = "first_use"      // evidence that no other record had used up to then
+	LowConfidence FindingKind = "low_confidence" // see TraceOptions
+	NoEvidence    FindingKind = "no_evidence"    // there is a result and nothing that it rests on
+	ForeignResult FindingKind = "foreign_result" // there is evidence and the result is not among it
+)
+
+// Trace looks at one record: what was asked and answered, its evidence and where else that went, and what the
+// agent asked just before and after. An id that is not stored is ErrNotFound.
+//
+// It costs a search for each different assertion in the evidence, bounded by the options however hot an
+// assertion is.
+func (db *DB) Trace(ctx context.Context, id QueryID, o TraceOptions) (*Trace, error) {
+	var t *Trace
+	err := db.ask(ctx, func() error {
+		q, err := db.GetAudit(ctx, id)
+		if err != nil {
+			return err
+		}
+		t, err = db.trace(ctx, q, o)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("trace %s: %w", id, err)
+	}
+	return t, nil
+}
+
+func (db *DB) trace(ctx context.Context, q *QueryAudit, o TraceOptions) (*Trace, error) {
+	t := &Trace{Audit: *q, Evidence: []TracedEvidence{}, Before: []QueryAudit{}, After: []QueryAudit{}, Findings: []Finding{}}
+	for i, c := range q.ContributingAssertions {
+		t.Evidence = append(t.Evidence, TracedEvidence{
+			ContributingAssertion: c, Position: i, Fit: c.Lifecycle == Approved,
+			Won: q.ResultHash != nil && *q.ResultHash == c.AssertionHash,
+		})
+		t.TotalWeight += shortest(c.Weight)
+	}
+	slices.SortStableFunc(t.Evidence, func(a, b TracedEvidence) int { return cmp.Compare(b.Weight, a.Weight) })
+	if err := db.traceUses(ctx, t, orDefault(o.HotLimit, DefaultHotLimit)); err != nil {
+		return nil, err
+	}
+	if n := orDefault(o.Neighbours, DefaultNeighbours); q.AgentID != nil && n > 0 {
+		before, after, err := db.sql.Beside(ctx, *q.AgentID, int64(q.Timestamp), q.QueryID, n)
+		if err != nil {
+			return nil, err
+		}
+		for raws, list := range map[*[][]byte]*[]QueryAudit{&before: &t.Before, &after: &t.After} {
+			for _, raw := range *raws {
+				n, err := ParseAudit(raw)
+				if err != nil {
+					return nil, fmt.Errorf("stored record: %w", err)
+				}
+				*list = append(*list, n)
+			}
+		}
+	}
+	low := float32(DefaultLowConfidence)
+	if o.LowConfidence != nil {
+		low = *o.LowConfidence
+	}
+	t.find(low)
+	return t, nil
+}
+
+func orDefault(n, usual int) int {
+	if n == 0 {
+		return usual
+	}
+	return n
+}
+
+// traceUses counts where else the evidence went.
+func (db *DB) traceUses(ctx context.Context, t *Trace, limit int) error {
+	if len(t.Evidence) == 0 {
+		return nil
+	}
+	self, err := db.sql.IndexOf(ctx, t.Audit.QueryID)
+	if err != nil {
+		return err
+	}
+	type counted struct{ uses, others Uses }
+	known := map[Hash]counted{} // a record can have an assertion more than once
+	for i := range t.Evidence {
+		e := &t.Evidence[i]
+		c, ok := known[e.AssertionHash]
+		if !ok {
+			if len(known) == MaxTraced {
+				t.Untraced++
+				continue
+			}
+			found, err := db.sql.Uses(ctx, sqlstore.Evidence{Hash: bytesOf(&e.AssertionHash)}, limit+2)
+			if err != nil {
+				return err
+			}
+			c = counted{countUses(found, limit, -1), countUses(found, limit, self)}
+			known[e.AssertionHash] = c
+		}
+		e.Uses, e.Others = c.uses, c.others
+	}
+	return nil
+}
+
+// countUses counts at most limit records, leaving out one.
+func countUses(found []sqlstore.Use, limit int, without int64) Uses {
+	var u Uses
+	agents := map[int64]bool{}
+	for _, f := range found {
+		if f.Index == without {
+			continue
+		}
+		if u.Answers == limit {
+			u.More = true
+			break
+		}
+		u.Answers++
+		if f.Agent != 0 && !agents[f.Agent] {
+			agents[f.Agent] = true
+			u.Agents++
+		}
+		if ts := uint64(f.Timestamp); u.First == nil || ts < *u.First {
+			u.First = &ts
+		}
+	}
+	return u
+}
+
+// find lists what a person should look at.
+func (t *Trace) find(low float32) {
+	q := &t.Audit
+	at := map[FindingKind][]int{}
+	sources := map[Hash]bool{}
+	for i := range t.Evidence {
+		e := &t.Evidence[i]
+		sources[e.SourceHash] = true
+		if !e.Fit {
+			at[UnfitEvidence] = append(at[UnfitEvidence], e.Position)
+			if e.Won {
+				at[UnfitResult] = append(at[UnfitResult], e.Position)
+			}
+		}
+		if e.Uses.Answers > 0 && (e.Others.First == nil || *e.Others.First > q.Timestamp) && !e.Others.More {
+			at[FirstUse] = append(at[FirstUse], e.Position)
+		}
+	}
+	won := slices.ContainsFunc(t.Evidence, func(e TracedEvidence) bool { return e.Won })
+	none := len(t.Evidence) == 0
+	for _, f := range []struct {
+		kind FindingKind
+		ok   bool
+	}{
+		{UnfitResult, at[UnfitResult] != nil}, {UnfitEvidence, at[UnfitEvidence] != nil},
+		{OneSource, len(sources) == 1}, {FirstUse, at[FirstUse] != nil},
+		{LowConfidence, q.ResultConfidence < low},
+		{NoEvidence, q.ResultHash != nil && none}, {ForeignResult, q.ResultHash != nil && !none && !won},
+	} {
+		if f.ok {
+			positions := append([]int{}, at[f.kind]...)
+			slices.Sort(positions)
+			t.Findings = append(t.Findings, Finding{f.kind, positions})
+		}
+	}
+}
+
+// Nearest returns the record that a filter selects whose timestamp is closest to a time: of two equally close
+// ones the earlier, of several at one time the one with the least id. None is ErrNotFound. The filter's limit
+// and order do not matter.
+func (db *DB) Nearest(ctx context.Context, f Filter, at uint64) (*QueryAudit, error) {
+	f.Limit, f.Descending, f.ByAdmission = 0, false, false
+	var later, earlier *QueryAudit
+	var err error
+	if f.To == nil || at <= *f.To {
+		g := f
+		from := max(at, deref(f.From, 0))
+		g.From = &from
+		if later, err = db.one(ctx, g); err != nil {
+			return nil, err
+		}
+		if later != nil && later.Timestamp == at {
+			return later, nil
+		}
+	}
+	if at > 0 && (f.From == nil || *f.From < at) {
+		g := f
+		to := min(at-1, deref(f.To, Unbounded))
+		g.To, g.Descending = &to, true
+		if earlier, err = db.one(ctx, g); err != nil {
+			return nil, err
+		}
+		if earlier != nil {
+			// Of those at its time, the first.
+			g.From, g.To, g.Descending = &earlier.Timestamp, &earlier.Timestamp, false
+			if earlier, err = db.one(ctx, g); err != nil {
+				return nil, err
+			}
+		}
+	}
+	switch {
+	case earlier == nil && later == nil:
+		return nil, fmt.Errorf("nearest to %d: %w", at, ErrNotFound)
+	case later == nil || earlier != nil && at-earlier.Timestamp <= later.Timestamp-at:
+		return earlier, nil
+	}
+	return later, nil
+}
+
+func deref[T any](p *T, otherwise T) T {
+	if p == nil {
+		return otherwise
+	}
+	return *p
+}

@@ -1,0 +1,167 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+)
+
+// AgentCount is an agent with its records.
+type AgentCount struct {
+	Agent       *[32]byte // nil: the anonymous records
+	Audits      int64
+	First, Last int64 // timestamps
+}
+
+type agentCountRow struct {
+	Agent, Audits, First, Last int64
+	AgentID                    []byte `db:"agent_id"`
+}
+
+// Agents returns every agent with all its records, as table agent has them, in no promised order.
+func (db *DB) Agents(ctx context.Context) ([]AgentCount, error) {
+	const query = `SELECT id AS agent, agent_id, audits, first, last FROM agent WHERE audits > 0`
+	var rows []agentCountRow
+	if err := db.readers.SelectContext(ctx, &rows, query); err != nil {
+		return nil, db.fail("read agents", err)
+	}
+	counts := make([]AgentCount, len(rows))
+	for i, r := range rows {
+		counts[i] = AgentCount{hashOrNil(r.AgentID), r.Audits, r.First, r.Last}
+	}
+	return counts, nil
+}
+
+// AgentOf returns an agent with all its records, or false if it has none.
+func (db *DB) AgentOf(ctx context.Context, agent [32]byte) (AgentCount, bool, error) {
+	const query = `SELECT id AS agent, agent_id, audits, first, last FROM agent WHERE agent_hex = lower(hex(?)) AND audits > 0`
+	var r agentCountRow
+	err := db.readers.GetContext(ctx, &r, query, agent[:])
+	if errors.Is(err, sql.ErrNoRows) {
+		return AgentCount{}, false, nil
+	}
+	if err != nil {
+		return AgentCount{}, false, db.fail("read agent", err)
+	}
+	return AgentCount{hashOrNil(r.AgentID), r.Audits, r.First, r.Last}, true, nil
+}
+
+// AgentCounts counts the records that a filter selects by agent, in no promised order.
+func (db *DB) AgentCounts(ctx context.Context, f Filter) ([]AgentCount, error) {
+	byAgent := map[int64]*AgentCount{}
+	err := count(ctx, db, f, `a.agent, count(*) AS audits, min(a.timestamp) AS first, max(a.timestamp) AS last`,
+		noJoin, `GROUP BY a.agent`, nil, func(r *agentCountRow) {
+			c := byAgent[r.Agent]
+			if c == nil {
+				c = &AgentCount{First: r.First, Last: r.Last}
+				byAgent[r.Agent] = c
+			}
+			c.Audits += r.Audits
+			c.First, c.Last = min(c.First, r.First), max(c.Last, r.Last)
+		})
+	if err != nil {
+		return nil, db.fail("count agents", err)
+	}
+	hashes, err := agentHashes(ctx, db, byAgent)
+	if err != nil {
+		return nil, db.fail("count agents", err)
+	}
+	counts := make([]AgentCount, 0, len(byAgent))
+	for number, c := range byAgent {
+		c.Agent = hashes[number]
+		counts = append(counts, *c)
+	}
+	return counts, nil
+}
+
+// LastBefore returns the timestamp of an agent's newest record up to a time, or false if there is none.
+func (db *DB) LastBefore(ctx context.Context, agent [32]byte, upTo int64) (int64, bool, error) {
+	const query = `SELECT a.timestamp FROM audit a INDEXED BY audit_by_agent
+		WHERE a.agent = (SELECT id FROM agent WHERE agent_hex = lower(hex(?))) AND a.timestamp <= ?
+		ORDER BY a.timestamp DESC LIMIT 1`
+	var last int64
+	err := db.readers.GetContext(ctx, &last, query, agent[:], upTo)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, false, nil
+	}
+	if err != nil {
+		return 0, false, db.fail("look for an agent's records", err)
+	}
+	return last, true, nil
+}
+
+// AgentTick is what one agent's records within one tick come to.
+type AgentTick struct {
+	Tick        int64 // timestamp divided by the length of a tick
+	Agent       int64 // its number; 0: anonymous
+	Audits      int64
+	Unapproved  int64 // records some of whose evidence is not Approved, if asked for
+	First, Last int64 // timestamps
+}
+
+// Ticks counts the records that a filter selects by agent and by time, in ticks of so many units. One agent's
+// tick may come in several pieces, in no promised order.
+func (db *DB) Ticks(ctx context.Context, f Filter, length int64, unapproved bool, add func(AgentTick)) error {
+	columns := `a.timestamp / ? AS tick, a.agent, count(*) AS audits, min(a.timestamp) AS first, max(a.timestamp) AS last, `
+	if unapproved {
+		columns += `sum(EXISTS (SELECT 1 FROM contribution e WHERE e.audit = a.idx AND e.lifecycle <> 2)) AS unapproved`
+	} else {
+		columns += `0 AS unapproved`
+	}
+	for p, err := range db.parts(ctx, f) {
+		if err != nil {
+			return db.fail("count by time", err)
+		}
+		query, args := p.query(columns, noJoin, `GROUP BY 1, 2`)
+		var rows []AgentTick
+		if err := db.readers.SelectContext(ctx, &rows, query, append([]any{length}, args...)...); err != nil {
+			return db.fail("count by time", err)
+		}
+		for _, r := range rows {
+			add(r)
+		}
+	}
+	return nil
+}
+
+// AgentHashes returns the agents of these numbers; number 0, the anonymous ones, has none.
+func (db *DB) AgentHashes(ctx context.Context, numbers []int64) (map[int64]*[32]byte, error) {
+	set := make(map[int64]struct{}, len(numbers))
+	for _, n := range numbers {
+		set[n] = struct{}{}
+	}
+	hashes, err := agentHashes(ctx, db, set)
+	if err != nil {
+		return nil, db.fail("read agents", err)
+	}
+	return hashes, nil
+}
+
+func agentHashes[T any](ctx context.Context, db *DB, numbers map[int64]T) (map[int64]*[32]byte, error) {
+	const query = `SELECT g.id AS agent, g.agent_id FROM json_each(?) j CROSS JOIN agent g ON g.id = j.value`
+	list := make([]int64, 0, len(numbers))
+	for n := range numbers {
+		list = append(list, n)
+	}
+	text, err := json.Marshal(list)
+	if err != nil {
+		return nil, err
+	}
+	var rows []agentCountRow
+	if err := db.readers.SelectContext(ctx, &rows, query, string(text)); err != nil {
+		return nil, err
+	}
+	hashes := make(map[int64]*[32]byte, len(rows))
+	for _, r := range rows {
+		hashes[r.Agent] = hashOrNil(r.AgentID)
+	}
+	return hashes, nil
+}
+
+func hashOrNil(b []byte) *[32]byte {
+	if len(b) != 32 {
+		return nil
+	}
+	return (*[32]byte)(b)
+}

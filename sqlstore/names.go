@@ -1,0 +1,85 @@
+package sqlstore
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+)
+
+// HashKind is what a hash can stand for, besides a record.
+type HashKind uint8
+
+// The kinds of hashes that PrefixHashes looks among.
+const (
+	AgentHash HashKind = iota
+	AssertionHash
+	SourceHash
+)
+
+// PrefixHashes returns the hashes of one kind that begin with these lower-case hex digits, in order, at most so
+// many: a few seeks for each, however often it is used.
+func (db *DB) PrefixHashes(ctx context.Context, kind HashKind, prefix string, most int) ([][32]byte, error) {
+	const generations = `WITH RECURSIVE gen (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM gen WHERE n < (SELECT max(idx) >> 14 FROM audit)) `
+	// The next one after a hash is the least of the next ones in each generation.
+	next := `SELECT min(agent_hex) FROM agent WHERE agent_hex >= ? AND agent_hex < ?`
+	if kind != AgentHash {
+		e := Evidence{Source: kind == SourceHash}
+		next = generations + `SELECT min((SELECT min(c.` + e.column() + `) FROM contribution c INDEXED BY ` + e.index() + `
+			WHERE c.generation = gen.n AND c.` + e.column() + ` >= ? AND c.` + e.column() + ` < ?)) FROM gen`
+	}
+	var found [][32]byte
+	// A text is less than one that begins with it, and no digit comes before "!" or after "f".
+	for from, end := prefix, prefix+"g"; len(found) < most; {
+		var text *string
+		if err := db.readers.GetContext(ctx, &text, next, from, end); err != nil {
+			return nil, db.fail("look for "+prefix, err)
+		}
+		if text == nil {
+			break
+		}
+		var h [32]byte
+		if n, err := hex.Decode(h[:], []byte(*text)); err != nil || n != len(h) {
+			break // no hash: somebody wrote it by hand
+		}
+		found = append(found, h)
+		from = *text + "!"
+	}
+	return found, nil
+}
+
+// LabelsUpTo returns labels, by hash, at most so many.
+func (db *DB) LabelsUpTo(ctx context.Context, most int) ([]Label, error) {
+	var ls []Label
+	if err := db.readers.SelectContext(ctx, &ls, `SELECT hash, label FROM label ORDER BY hash LIMIT ?`, most); err != nil {
+		return nil, db.fail("read labels", err)
+	}
+	return ls, nil
+}
+
+// LabelHashes returns the hashes that have a label, in order, at most so many.
+func (db *DB) LabelHashes(ctx context.Context, label string, most int) ([]string, error) {
+	const query = `SELECT hash FROM label INDEXED BY label_by_name WHERE label = ? ORDER BY hash LIMIT ?`
+	var hashes []string
+	if err := db.readers.SelectContext(ctx, &hashes, query, label, most); err != nil {
+		return nil, db.fail("look for a label", err)
+	}
+	return hashes, nil
+}
+
+// LabelsOf returns the labels of those of these hashes (in lower-case hex) that have one.
+func (db *DB) LabelsOf(ctx context.Context, hashes []string) (map[string]string, error) {
+	const query = `SELECT l.hash, l.label FROM json_each(?) j CROSS JOIN label l ON l.hash = j.value`
+	list, err := json.Marshal(hashes)
+	if err != nil {
+		return nil, db.fail("read labels", err)
+	}
+	var rows []Label
+	if err := db.readers.SelectContext(ctx, &rows, query, string(list)); err != nil {
+		return nil, db.fail("read labels", err)
+	}
+	labels := make(map[string]string, len(rows))
+	for _, l := range rows {
+		labels[l.Hash] = l.Label
+	}
+	return labels, nil
+}

@@ -1,0 +1,125 @@
+package sqlstore
+
+import (
+	"context"
+	"encoding/hex"
+	"iter"
+	"strconv"
+
+	"github.com/jmoiron/sqlx"
+)
+
+// part is a piece of what a filter selects, small enough for one short read: rows of table audit, under the
+// name a, each once.
+type part struct {
+	from, where clause
+}
+
+// query makes a statement of a part: columns and further tables before its condition, grouping after it.
+func (p *part) query(columns, join string, tail string, args ...any) (string, []any) {
+	all := append(append(append([]any(nil), p.from.args...), args...), p.where.args...)
+	return `SELECT ` + columns + ` FROM ` + p.from.sql + join + ` AND ` + p.where.sql + ` ` + tail, all
+}
+
+// noJoin is the condition of a query that joins nothing.
+const noJoin = ` WHERE TRUE`
+
+// parts yields what a filter selects, in parts and in no promised order: for counting. The limit and the order
+// of the filter do not matter. What is admitted after it began is left out.
+func (db *DB) parts(ctx context.Context, f Filter) iter.Seq2[part, error] {
+	f.Limit, f.Descending = 0, false
+	// Where nothing names an index, table audit itself is read, in its own order.
+	_, exact := f.subject()
+	bounded := f.From != nil || f.To != nil || f.Agent != nil || f.Anonymous || exact
+	f.ByAdmission = !bounded
+	return func(yield func(part, error) bool) {
+		s := selection{db: db.readers, f: &f}
+		some, err := s.start(ctx)
+		if err != nil {
+			yield(part{}, err)
+			return
+		}
+		if !some {
+			return
+		}
+		found, err := s.rare(ctx)
+		switch {
+		case err != nil:
+			yield(part{}, err)
+		case found != nil:
+			s.rareParts(found, yield)
+		case !bounded && (f.Assertion != nil || f.Source != nil):
+			s.evidenceParts(yield)
+		default:
+			s.walkParts(ctx, yield)
+		}
+	}
+}
+
+// rareParts are made of the records that were looked up.
+func (s *selection) rareParts(found []auditRow, yield func(part, error) bool) {
+	where := and(s.f.conditions(s.number))
+	for len(found) > 0 {
+		n := min(len(found), maxStretch)
+		list := []byte{'['}
+		for _, r := range found[:n] {
+			list = append(strconv.AppendInt(list, r.Idx, 10), ',')
+		}
+		list[len(list)-1] = ']'
+		from := clause{`json_each(?) j CROSS JOIN audit a ON a.idx = j.value`, []any{string(list)}}
+		if !yield(part{from, where}, nil) {
+			return
+		}
+		found = found[n:]
+	}
+}
+
+// evidenceParts are the records of one generation each that have the filter's assertion or source.
+func (s *selection) evidenceParts(yield func(part, error) bool) {
+	where := and(append(s.f.conditions(s.number), clause{`a.idx <= ?`, []any{s.newest}}))
+	e := Evidence{Source: s.f.Assertion == nil}
+	if e.Hash = s.f.Assertion; e.Source {
+		e.Hash = s.f.Source
+	}
+	for gen := int64(0); gen <= s.newest>>generationShift; gen++ {
+		from := clause{`(SELECT DISTINCT u.audit AS idx FROM contribution u INDEXED BY ` + e.index() + `
+			WHERE u.generation = ? AND u.` + e.column() + ` = ?) j CROSS JOIN audit a ON a.idx = j.idx`,
+			[]any{gen, hex.EncodeToString(e.Hash[:])}}
+		if !yield(part{from, where}, nil) {
+			return
+		}
+	}
+}
+
+// walkParts are stretches of the path that Select would walk.
+func (s *selection) walkParts(ctx context.Context, yield func(part, error) bool) {
+	w := newWalk(s)
+	for {
+		p, err := w.part(ctx)
+		if err != nil {
+			yield(part{}, err)
+			return
+		}
+		if p == nil || !yield(*p, nil) {
+			return
+		}
+	}
+}
+
+// count runs a query over every part and hands each of its rows to add.
+func count[T any](ctx context.Context, db *DB, f Filter, columns, join, tail string, args []any, add func(*T)) error {
+	for p, err := range db.parts(ctx, f) {
+		if err != nil {
+			return err
+		}
+		query, all := p.query(columns, join, tail, args...)
+		var rows []T
+		if err := sqlx.SelectContext(ctx, db.readers, &rows, query, all...); err != nil {
+			return err
+		}
+		for i := range rows {
+			add(&rows[i])
+		}
+	}
+	return nil
+}
