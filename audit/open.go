@@ -239,28 +239,9 @@ func (p *opening) checkOptions() error {
 // cursor finds out up to which offset SQLite has everything. It writes store.json if there is none, and
 // nothing else.
 func (p *opening) cursor(journalDir string) (wal.Offset, error) {
-	// Somebody may have made, or opened and closed, the store before we had the lock.
-	switch file, err := readStoreFile(p.dir); {
-	case err == nil:
-		if file.journalDir(p.dir) != journalDir {
-			return 0, fmt.Errorf("%s: %w: somebody else has just made a store with its journal in %s", p.dir, ErrMismatch, file.JournalDir)
-		}
-		p.file, p.exists, p.clean = file, true, file.Clean
-		if err := p.checkOptions(); err != nil {
-			return 0, err
-		}
-	case !errors.Is(err, fs.ErrNotExist):
-		return 0, err
-	}
-	segs, err := wal.Segments(journalDir, wal.Options{})
+	segs, err := p.look(journalDir)
 	if err != nil {
 		return 0, err
-	}
-	if err := p.lookAtSQLite(segs); err != nil {
-		return 0, err
-	}
-	if p.file.Used && !p.meta.Exists && len(segs) == 0 {
-		return 0, fmt.Errorf("%s: %w: both %s and the journal in %s are lost: the store must be restored from a backup", p.dir, wal.ErrGap, sqliteName, journalDir)
 	}
 	if !p.exists {
 		if err := p.create(); err != nil {
@@ -268,6 +249,34 @@ func (p *opening) cursor(journalDir string) (wal.Offset, error) {
 		}
 	}
 	return p.from(segs), nil
+}
+
+// look reads what there is, once nobody else can change it, and lists the journal's segments.
+func (p *opening) look(journalDir string) ([]wal.Segment, error) {
+	// Somebody may have made, or opened and closed, the store before we had the lock.
+	switch file, err := readStoreFile(p.dir); {
+	case err == nil:
+		if file.journalDir(p.dir) != journalDir {
+			return nil, fmt.Errorf("%s: %w: somebody else has just made a store with its journal in %s", p.dir, ErrMismatch, file.JournalDir)
+		}
+		p.file, p.exists, p.clean = file, true, file.Clean
+		if err := p.checkOptions(); err != nil {
+			return nil, err
+		}
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	}
+	segs, err := wal.Segments(journalDir, wal.Options{})
+	if err != nil {
+		return nil, err
+	}
+	if err := p.lookAtSQLite(segs); err != nil {
+		return nil, err
+	}
+	if p.file.Used && !p.meta.Exists && len(segs) == 0 {
+		return nil, fmt.Errorf("%s: %w: both %s and the journal in %s are lost: the store must be restored from a backup", p.dir, wal.ErrGap, sqliteName, journalDir)
+	}
+	return segs, nil
 }
 
 // create writes the first store.json, with the folder that holds it durable.

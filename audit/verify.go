@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
 	"time"
 
 	"github.com/auditsql/auditsql/sqlstore"
@@ -152,10 +153,25 @@ func (v *verification) journal(ctx context.Context, cursor uint64, rejected []sq
 	if t := v.report.Journal.Torn; t != nil {
 		v.note("the journal has a torn tail of %d bytes at offset %d (%s): nothing in it was acknowledged, or it is being written right now", t.Bytes, t.Offset, t.Reason)
 	}
-	if n := v.report.Journal.Fillers; n > 0 {
-		v.note("the journal has %d gaps that were repaired, %d bytes", n, v.report.Journal.FillBytes)
-	}
+	v.gaps()
 	return nil
+}
+
+// gaps tells where a repair had nothing to put back: what was lost, as far as that is known.
+func (v *verification) gaps() {
+	j := &v.report.Journal
+	if len(j.Gaps) == 0 {
+		return
+	}
+	const most = 20
+	var places []string
+	for _, g := range j.Gaps[:min(most, len(j.Gaps))] {
+		places = append(places, fmt.Sprintf("%d bytes at offset %d", g.End-g.Offset, g.Offset))
+	}
+	if more := len(j.Gaps) - len(places); more > 0 {
+		places = append(places, fmt.Sprintf("and %d more", more))
+	}
+	v.note("the journal has repaired gaps, whose records are lost (%d, %d bytes): %s", len(j.Gaps), j.FillBytes, strings.Join(places, ", "))
 }
 
 // pairing reads the journal and SQLite's entries side by side: entries are numbered in the order in which

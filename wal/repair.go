@@ -24,6 +24,9 @@ type RepairOptions struct {
 	// Visit, if not nil, is called with each intact record of the caller's in order, before anything is
 	// changed; its payload is valid during the call. An error that it returns ends the repair.
 	Visit func(Record) error
+	// Confirm, if not nil, is called with the plan when all has been looked at, and before anything is changed.
+	// An error that it returns ends the repair.
+	Confirm func(RepairReport) error
 	// LockWait is how long Apply tries for the lock; 0 is 250 ms.
 	LockWait time.Duration
 	// Now is the clock; nil is time.Now.
@@ -150,6 +153,11 @@ func repairJournal(dir string, o RepairOptions) (rep RepairReport, err error) {
 	p := planner{dir: dir, o: o, rep: &rep}
 	if err := p.plan(); err != nil {
 		return rep, err
+	}
+	if o.Confirm != nil {
+		if err := o.Confirm(rep); err != nil {
+			return rep, err
+		}
 	}
 	if !o.Apply {
 		return rep, nil

@@ -571,6 +571,14 @@ func TestErrorsOfTheCallerEndARepair(t *testing.T) {
 	for name, change := range map[string]func(*wal.RepairOptions){
 		"Cursor": func(o *wal.RepairOptions) { o.Cursor = func() (wal.Offset, error) { return 0, mine } },
 		"Visit":  func(o *wal.RepairOptions) { o.Visit = func(wal.Record) error { return mine } },
+		"Confirm": func(o *wal.RepairOptions) {
+			o.Confirm = func(rep wal.RepairReport) error {
+				if len(rep.Damage) != 1 || rep.Damage[0].Restored != 1 || rep.Applied {
+					t.Errorf("asked to confirm %+v", rep)
+				}
+				return mine
+			}
+		},
 		"Records": func(o *wal.RepairOptions) {
 			o.Records = func(_, _ wal.Offset) iter.Seq2[wal.Record, error] {
 				return func(yield func(wal.Record, error) bool) { yield(wal.Record{}, mine) }

@@ -1,0 +1,284 @@
+package audit_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/wal"
+)
+
+// hurtRecord flips a bit in the n-th record of a closed store's journal and returns its id, its place and
+// its segment.
+func hurtRecord(t testing.TB, dir string, n int) (id audit.QueryID, at wal.Record, segment wal.Segment) {
+	t.Helper()
+	journal := filepath.Join(dir, "wal")
+	i := 0
+	if _, err := wal.Verify(journal, wal.Options{}, func(r wal.Record) error {
+		if i == n {
+			at = wal.Record{Offset: r.Offset, Next: r.Next}
+			q, err := audit.ParseAudit(r.Payload)
+			if err == nil {
+				id = q.QueryID
+			}
+		}
+		i++
+		return nil
+	}); err != nil || i <= n {
+		t.Fatal(i, err)
+	}
+	for _, seg := range must(wal.Segments(journal, wal.Options{})) {
+		if seg.Base <= at.Offset {
+			segment = seg
+		}
+	}
+	b := must(os.ReadFile(segment.Path))
+	b[int(at.Next-segment.Base)-5] ^= 1
+	if err := os.WriteFile(segment.Path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return id, at, segment
+}
+
+// contents are a folder's files, without those that SQLite's readers may leave beside the database.
+func contents(t testing.TB, dir string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	for _, pattern := range []string{"store.json", "audit.db", "wal/*.wal", "wal/*.part", "wal/quarantine/*"} {
+		for _, name := range must(filepath.Glob(filepath.Join(dir, pattern))) {
+			all[strings.TrimPrefix(name, dir)] = string(must(os.ReadFile(name)))
+		}
+	}
+	return all
+}
+
+func repair(t testing.TB, dir string, apply bool) audit.RepairReport {
+	t.Helper()
+	rep, err := audit.Repair(context.Background(), dir, audit.RepairOptions{Apply: apply})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rep
+}
+
+func TestRepairTakesRecordsBackFromSQLite(t *testing.T) {
+	dir, lines := closedStore(t, 0, 60, audit.WithSegmentBytes(4000))
+	whole := contents(t, dir)
+	id, at, segment := hurtRecord(t, dir, 17)
+	if !segment.Sealed {
+		t.Fatal("not a sealed segment")
+	}
+	before := contents(t, dir)
+	rep := repair(t, dir, false)
+	if len(rep.Ranges) != 1 || !slices.Equal(rep.Ranges[0].Restored, []audit.QueryID{id}) || rep.Ranges[0].LostRecords > 0 || !rep.Asked {
+		t.Fatalf("%+v", rep)
+	}
+	if d := rep.Journal.Damage[0]; d.Offset != at.Offset || d.End != at.Next || d.Segment != segment.Path || rep.Journal.Lost() != 0 {
+		t.Fatalf("%+v, want %+v", d, at)
+	}
+	if !maps.Equal(contents(t, dir), before) {
+		t.Fatal("the plan has changed something")
+	}
+	rep = repair(t, dir, true)
+	if !rep.Journal.Applied || rep.Journal.Restored() != 1 {
+		t.Fatalf("%+v", rep)
+	}
+	after := contents(t, dir)
+	maps.DeleteFunc(after, func(name, _ string) bool { return strings.Contains(name, "quarantine") })
+	if !maps.Equal(after, whole) {
+		t.Fatal("the journal is not byte for byte what it was")
+	}
+	if rep := repair(t, dir, true); len(rep.Journal.Damage) > 0 || len(rep.Ranges) > 0 {
+		t.Fatalf("%+v", rep)
+	}
+	wantAll(t, openDB(t, dir), lines)
+}
+
+func TestRepairWithoutSQLiteLosesTheHurtRecordAlone(t *testing.T) {
+	for name, lose := range map[string]func(t testing.TB, dir string){
+		"lost":         removeSQLite,
+		"not believed": uncleanEnd,
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, lines := closedStore(t, 0, 60, audit.WithSegmentBytes(4000))
+			id, at, _ := hurtRecord(t, dir, 17)
+			lose(t, dir)
+			before := contents(t, dir)
+			var corrupt *wal.CorruptError
+			for range 2 {
+				if _, err := audit.Open(dir); !errors.As(err, &corrupt) || corrupt.Offset != at.Offset {
+					t.Fatalf("got %v, want damage at %d", err, at.Offset)
+				}
+			}
+			rep := repair(t, dir, false)
+			if len(rep.Ranges) != 1 || !slices.Equal(rep.Ranges[0].Lost, []audit.QueryID{id}) || rep.Asked || rep.SQLite == "" ||
+				rep.Journal.Lost() != int64(at.Next-at.Offset) {
+				t.Fatalf("%+v", rep)
+			}
+			if !maps.Equal(contents(t, dir), before) {
+				t.Fatal("what was refused, or planned, has changed something")
+			}
+			repair(t, dir, true)
+			delete(lines, id)
+			db := openDB(t, dir)
+			wantAll(t, db, lines)
+			verified := wantSound(t, db)
+			gap := fmt.Sprintf("%d bytes at offset %d", at.Next-at.Offset, at.Offset)
+			if len(verified.Notes) != 1 || !strings.Contains(verified.Notes[0], gap) {
+				t.Fatalf("%q do not tell of %s", verified.Notes, gap)
+			}
+			// It may be put again.
+			q := sample(17)
+			if got, err := db.PutAudit(context.Background(), &q); err != nil || got != id {
+				t.Fatalf("%s, %v", got, err)
+			}
+		})
+	}
+}
+
+func TestRepairKnowsWhatSQLiteHasElsewhere(t *testing.T) {
+	dir := t.TempDir()
+	w, end := newForeignJournal(t, filepath.Join(dir, "wal"), 2000)
+	lines := map[audit.QueryID]string{}
+	for i := range 12 {
+		q := sample(i % 10) // the last two say again what the first did
+		lines[q.QueryID] = canonical(t, &q)
+		w(lines[q.QueryID])
+		if i == 5 {
+			w("no audit")
+		}
+	}
+	end()
+	db := openDB(t, dir)
+	wantRejected := func(db *audit.DB) {
+		t.Helper()
+		rep, err := db.Verify(context.Background(), audit.VerifyOptions{})
+		if err != nil || rep.Rejected != 1 || rep.Total != 1 {
+			t.Fatalf("%+v, %v", rep, err)
+		}
+	}
+	wantRejected(db)
+	closeDB(t, db)
+	// The rejected one comes back like any other, and what is said again is not lost.
+	id, again, _ := hurtRecord(t, dir, 12)
+	_, rejected, _ := hurtRecord(t, dir, 6)
+	rep := repair(t, dir, true)
+	if len(rep.Ranges) != 2 || rep.Journal.Damage[0].Offset != rejected.Offset || rep.Journal.Damage[1].Offset != again.Offset {
+		t.Fatalf("%+v", rep.Journal)
+	}
+	if rep.Journal.Damage[0].Restored != 1 || rep.Journal.Lost() != int64(again.Next-again.Offset) || rep.Ranges[1].LostRecords != 0 {
+		t.Fatalf("%s: %+v, %+v", id, rep.Journal, rep.Ranges)
+	}
+	wantRejected(openDB(t, dir))
+}
+
+func TestRepairMixesNoHistories(t *testing.T) {
+	dir, _ := closedStore(t, 0, 50, audit.WithSegmentBytes(4000))
+	older := killed(t, dir)
+	db := openDB(t, dir)
+	putSamples(t, db, 50, 100)
+	closeDB(t, db)
+	another, _ := closedStore(t, 1000, 1300, audit.WithSegmentBytes(4000))
+	db = openDB(t, older)
+	putSamples(t, db, 200, 290)
+	closeDB(t, db)
+	for name, from := range map[string]string{"another store's": another, "one that went on otherwise": older} {
+		t.Run(name, func(t *testing.T) {
+			dir := killed(t, dir)
+			if err := os.RemoveAll(filepath.Join(dir, "wal")); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.CopyFS(filepath.Join(dir, "wal"), os.DirFS(filepath.Join(from, "wal"))); err != nil {
+				t.Fatal(err)
+			}
+			hurtRecord(t, dir, 30)
+			before := contents(t, dir)
+			for _, apply := range []bool{false, true} {
+				_, err := audit.Repair(context.Background(), dir, audit.RepairOptions{Apply: apply})
+				if !errors.Is(err, audit.ErrMismatch) {
+					t.Fatalf("got %v", err)
+				}
+			}
+			if !maps.Equal(contents(t, dir), before) {
+				t.Fatal("something was changed")
+			}
+		})
+	}
+}
+
+func TestRepairOfAJournalThatIsGone(t *testing.T) {
+	ctx := context.Background()
+	dir, lines := closedStore(t, 0, 50, audit.WithSegmentBytes(4000))
+	trimmed, _ := closedStore(t, 0, 50, audit.WithSegmentBytes(4000), audit.WithRetention(audit.RetainNone))
+	removeSegments := func(dir string) {
+		for _, name := range must(filepath.Glob(filepath.Join(dir, "wal", "*.wal"))) {
+			if err := os.Remove(name); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	lost := killed(t, dir)
+	removeSegments(lost)
+	removeSQLite(t, lost)
+	removeSQLite(t, trimmed)
+	for name, dir := range map[string]string{"all of it, and SQLite": lost, "its beginning, and SQLite": trimmed} {
+		if _, err := audit.Repair(ctx, dir, audit.RepairOptions{Apply: true}); !errors.Is(err, wal.ErrGap) || !strings.Contains(err.Error(), "backup") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := audit.Repair(ctx, t.TempDir(), audit.RepairOptions{Apply: true}); !errors.Is(err, audit.ErrNoStore) {
+		t.Errorf("no store: %v", err)
+	}
+	// SQLite has everything, and the journal goes on where it was.
+	removeSegments(dir)
+	if _, err := audit.Open(dir); !errors.Is(err, wal.ErrAhead) {
+		t.Fatalf("got %v", err)
+	}
+	rep := repair(t, dir, true)
+	if len(rep.Journal.Damage) != 1 || !rep.Journal.Damage[0].Missing {
+		t.Fatalf("%+v", rep)
+	}
+	db := openDB(t, dir)
+	wantAll(t, db, lines)
+	maps.Copy(lines, putSamples(t, db, 50, 60))
+	wantAll(t, db, lines)
+	if stats, err := db.Stats(ctx); err != nil || stats.JournalFirst != rep.Journal.Cursor {
+		t.Fatalf("%+v, %v", stats, err)
+	}
+}
+
+func TestOnlyApplyingARepairNeedsToBeTheWriter(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	db := openDB(t, dir)
+	putSamples(t, db, 0, 10)
+	if rep := repair(t, dir, false); len(rep.Journal.Damage) > 0 {
+		t.Fatalf("%+v", rep)
+	}
+	_, err := audit.Repair(context.Background(), dir, audit.RepairOptions{Apply: true})
+	var locked *wal.LockedError
+	if !errors.As(err, &locked) || locked.PID != os.Getpid() {
+		t.Fatalf("got %v", err)
+	}
+}
+
+// Damage below the cursor stops nobody, but what SQLite has not on disk could then be replayed from nowhere.
+func TestAJournalThatIsHurtBelowTheCursorHasSQLiteOnDiskFirst(t *testing.T) {
+	open, _ := closedStore(t, 0, 20, audit.WithSegmentBytes(4000))
+	db := openDB(t, open)
+	putSamples(t, db, 20, 60)
+	wantSound(t, db)
+	dir := killed(t, open)
+	hurtRecord(t, dir, 17)
+	db = openDB(t, dir)
+	stats, err := db.Stats(context.Background())
+	if err != nil || stats.Audits != 60 || stats.Durable == nil || *stats.Durable != stats.Applied {
+		t.Fatalf("applied up to %d, %d records, on disk up to %v, %v", stats.Applied, stats.Audits, stats.Durable, err)
+	}
+}
