@@ -23,6 +23,7 @@ type applier struct {
 	sql     *sqlstore.DB
 	pending *pending
 	seen    *seen
+	own     wal.Offset // where what this opening appends begins
 	log     *slog.Logger
 	metrics Metrics
 	keep    Retention
@@ -89,9 +90,9 @@ const (
 type batch struct {
 	rows     []sqlstore.Record
 	rejected []sqlstore.Rejected
-	onTheWay []*admission
 	bytes    int64
 	began    time.Time
+	cursor   wal.Offset // behind its last record
 }
 
 func (b *batch) len() int { return len(b.rows) + len(b.rejected) }
@@ -112,11 +113,14 @@ func (a *applier) read(ctx context.Context, b *batch) error {
 			b.began = time.Now()
 		}
 		b.bytes += int64(len(rec.Payload))
-		var row sqlstore.Record
-		if on := a.pending.onItsWay(rec.Payload); on != nil {
-			row = on.row
-			b.onTheWay = append(b.onTheWay, on)
-		} else if row, err = rowOf(rec.Payload); err != nil {
+		b.cursor = rec.Next
+		// What this opening has appended is canonical: it was encoded here.
+		take := rowOf
+		if rec.Offset >= a.own {
+			take = rowOfOwn
+		}
+		row, err := take(rec.Payload)
+		if err != nil {
 			b.rejected = append(b.rejected, sqlstore.Rejected{
 				Offset: uint64(rec.Offset), Reason: err.Error(), Payload: rec.Payload,
 			})
@@ -132,10 +136,7 @@ func (a *applier) read(ctx context.Context, b *batch) error {
 func (a *applier) apply(ctx context.Context, b *batch) error {
 	a.busy.Lock()
 	defer a.busy.Unlock()
-	cursor := uint64(a.reader.Offset())
-	if cursor == a.applied.Load() {
-		return nil
-	}
+	cursor := uint64(b.cursor)
 	if err := a.boundWAL(ctx); err != nil {
 		return err
 	}
@@ -161,7 +162,6 @@ func (a *applier) apply(ctx context.Context, b *batch) error {
 		}
 		a.seen.add(ids...)
 	}
-	a.pending.settle(b.onTheWay)
 	a.replayed += done.Inserted
 	a.rejected += done.Rejected
 	if done.Rejected > 0 {
@@ -169,6 +169,7 @@ func (a *applier) apply(ctx context.Context, b *batch) error {
 	}
 	a.unsynced += b.bytes
 	a.applied.Store(cursor)
+	a.pending.advance(b.cursor)
 	a.tell(nil)
 	if a.metrics.Applied != nil {
 		a.metrics.Applied(time.Since(start), b.len(), time.Since(b.began))
@@ -209,19 +210,7 @@ func (a *applier) boundWAL(ctx context.Context) error {
 func (a *applier) replay(ctx context.Context) error {
 	a.replaying = true
 	defer func() { a.replaying = false }()
-	for {
-		var b batch
-		if err := a.read(ctx, &b); err != nil {
-			return err
-		}
-		before := a.applied.Load()
-		if err := a.apply(ctx, &b); err != nil {
-			return err
-		}
-		if a.applied.Load() == before {
-			return nil
-		}
-	}
+	return a.work(ctx, true)
 }
 
 // start runs the applier until halt, or until it fails.
@@ -230,7 +219,7 @@ func (a *applier) start() {
 	a.stop, a.done = cancel, make(chan struct{})
 	go func() {
 		defer close(a.done)
-		if err := a.run(ctx); ctx.Err() == nil {
+		if err := a.work(ctx, false); ctx.Err() == nil {
 			a.log.Error("the applier has stopped", "error", err)
 			if !errors.Is(err, wal.ErrFailed) {
 				err = &failedError{err}
@@ -252,58 +241,94 @@ func (a *applier) halt() {
 	<-a.done
 }
 
-// run ends only with an error: ctx's, or why nothing more can be applied.
-func (a *applier) run(ctx context.Context) error {
+// work applies batch after batch, while the next one is being read and taken apart. It ends with an error:
+// ctx's, or why nothing more can be applied; with toEnd also, without one, at the end of the journal.
+//
+// While nothing comes it checkpoints what was applied last, so that a quiet store is on disk and its journal
+// can be trimmed.
+func (a *applier) work(ctx context.Context, toEnd bool) error {
+	reading, stop := context.WithCancel(ctx)
+	batches := make(chan *batch)
+	var ended error // why there are no more batches; set before the channel is closed
+	var feeding sync.WaitGroup
+	feeding.Go(func() {
+		defer close(batches)
+		ended = a.feed(reading, batches, toEnd)
+	})
+	defer feeding.Wait()
+	defer stop()
+	quiet := time.NewTimer(idle)
+	defer quiet.Stop()
 	for {
-		if err := a.await(ctx); err != nil {
-			return err
+		select {
+		case b, more := <-batches:
+			// A journal that has failed ends the feed, and what it had synced is applied all the same.
+			if !more {
+				return ended
+			}
+			if err := a.apply(ctx, b); err != nil {
+				return err
+			}
+		case <-quiet.C:
+			if err := a.settle(ctx); err != nil {
+				return err
+			}
 		}
-		var b batch
-		if err := a.collect(ctx, &b); err != nil {
-			return err
-		}
-		if err := a.apply(ctx, &b); err != nil {
-			return err
-		}
+		quiet.Reset(idle)
 	}
 }
 
-// await returns when the journal holds a record that is not applied. While nothing comes it checkpoints
-// what was applied last, so that a quiet store is on disk and its journal can be trimmed.
-func (a *applier) await(ctx context.Context) error {
-	next := a.reader.Offset() + 1
-	for a.checkpointed.Load() != a.applied.Load() {
-		quiet, cancel := context.WithTimeout(ctx, idle)
-		err := a.journal.Wait(quiet, next)
-		over := quiet.Err() != nil && ctx.Err() == nil
-		cancel()
-		if err == nil || !over {
-			return err
-		}
-		a.busy.Lock()
-		err = a.checkpoint(ctx, false)
-		a.busy.Unlock()
-		if err != nil {
-			return err
-		}
+// settle checkpoints what was applied since the last checkpoint, if anything was.
+func (a *applier) settle(ctx context.Context) error {
+	a.busy.Lock()
+	defer a.busy.Unlock()
+	if a.checkpointed.Load() == a.applied.Load() {
+		return nil
 	}
-	return a.journal.Wait(ctx, next)
+	return a.checkpoint(ctx, false)
 }
 
-// collect reads a batch. One that is not full is left open for a moment, unless somebody waits for it.
-func (a *applier) collect(ctx context.Context, b *batch) error {
-	if err := a.read(ctx, b); err != nil || b.full() {
-		return err
-	}
+// feed reads batches from the journal and hands them over.
+func (a *applier) feed(ctx context.Context, out chan<- *batch, toEnd bool) error {
 	moment := time.NewTimer(gather)
 	defer moment.Stop()
-	select {
-	case <-moment.C:
-	case <-a.hurry:
-	case <-ctx.Done():
-		return ctx.Err()
+	for {
+		if !toEnd {
+			if err := a.journal.Wait(ctx, a.reader.Offset()+1); err != nil {
+				return err
+			}
+		}
+		b := &batch{}
+		if err := a.read(ctx, b); err != nil {
+			return err
+		}
+		if b.len() == 0 && toEnd {
+			return nil
+		}
+		moment.Reset(gather)
+		for handed := b.len() == 0; !handed; {
+			// Left open for a moment, unless somebody waits for it, and for as long as the one before it is
+			// being applied.
+			room := out
+			if !b.full() && !toEnd && time.Since(b.began) < gather {
+				room = nil
+			}
+			select {
+			case room <- b:
+				handed = true
+				continue
+			case <-moment.C:
+			case <-a.hurry:
+				b.began = b.began.Add(-gather)
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			if err := a.read(ctx, b); err != nil {
+				return err
+			}
+			moment.Reset(gather)
+		}
 	}
-	return a.read(ctx, b)
 }
 
 // checkpoint brings what is applied to disk, as far as readers let it, and then trims the journal. The

@@ -1,7 +1,6 @@
 package audit
 
 import (
-	"bytes"
 	"context"
 	"encoding/hex"
 	"sync"
@@ -9,20 +8,26 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
-	"github.com/auditsql/auditsql/sqlstore"
+	"github.com/auditsql/auditsql/wal"
 )
 
-// pending holds the records between the moment somebody puts them and the moment SQLite has them.
+// pending knows the records between the moment somebody puts them and the moment SQLite has them.
 //
 // It answers three questions: is this id on its way already (so that the first write wins before
 // anybody is answered), what has been acknowledged that SQLite does not show yet (so that reads see it),
 // and is there room for more.
+//
+// Of an acknowledged record it keeps where the journal has it and what a read selects by, some 150 bytes
+// with its place in the index, and not the record: so a long backlog costs disk and little memory.
 type pending struct {
-	mu   sync.Mutex
-	byID map[QueryID]*admission
-	// acked are the acknowledged ones in the order of acknowledgement; those at the front that are applied
-	// are dropped. Its elements never change places, so a copy of the slice is a snapshot.
-	acked []*admission
+	mu       sync.Mutex
+	inFlight map[QueryID]*admission // who holds an id that is not acknowledged yet
+	// The acknowledged ones in the order of acknowledgement, as a queue of chunks. Sequence numbers count
+	// from 0; head is the first one that is left, tail the next one to come.
+	chunks     []*[chunkLen]acked
+	head, tail uint64
+	index      map[QueryID]uint64
+	applied    wal.Offset // up to here SQLite has everything
 
 	// Room in records and in bytes. What is taken is given back when the record is applied, or was none.
 	records, bytes       *semaphore.Weighted
@@ -37,27 +42,42 @@ type pending struct {
 	fail context.CancelCauseFunc
 }
 
-// admission is one record on its way.
+// admission is the claim on an id, from before its record is given to the journal until it is acknowledged
+// or given up.
 type admission struct {
-	id   QueryID
-	raw  []byte          // its canonical JSON
-	row  sqlstore.Record // raw taken apart
-	done chan struct{}   // closed when it is settled
-	// stored and err are set before done is closed. Stored: it is durable at the level in force. With
-	// neither, whoever held the id gave it up (it was a duplicate, a conflict or never given to the
-	// journal), and the next one may try.
+	id        QueryID
+	raw       []byte // the record's canonical JSON
+	agent     AgentID
+	anonymous bool
+	timestamp uint64
+
+	// Guarded by pending's mu, and fixed once settled is closed. settled is made by whoever waits for it
+	// first: nearly always nobody does.
+	settled chan struct{}
+	// stored: the record is durable at the level in force. With neither this nor err, the holder gave the id
+	// up (the record was a duplicate, a conflict or never given to the journal), and the next one may try.
 	stored bool
 	err    error
-	// applied is set once SQLite has it; from then on it is in none of pending's lists.
-	applied atomic.Bool
-	// released says that its room was given back; guarded by pending's mu. Of a group that failed in the
-	// middle, one part can be given up while the applier has another, or the same.
-	released bool
 }
+
+// acked is an acknowledged record.
+type acked struct {
+	id        QueryID
+	agent     AgentID
+	timestamp uint64
+	offset    wal.Offset
+	size      int32 // of its JSON
+	anonymous bool
+}
+
+const chunkLen = 1024
 
 func newPending(records int, bytes int64) *pending {
 	// One record of any legal size must fit, or it would wait for ever.
-	p := &pending{byID: map[QueryID]*admission{}, maxRecords: int64(records), maxBytes: max(bytes, MaxEncoded)}
+	p := &pending{
+		inFlight: map[QueryID]*admission{}, index: map[QueryID]uint64{},
+		maxRecords: int64(records), maxBytes: max(bytes, MaxEncoded),
+	}
 	p.records, p.bytes = semaphore.NewWeighted(p.maxRecords), semaphore.NewWeighted(p.maxBytes)
 	p.down, p.fail = context.WithCancelCause(context.Background())
 	p.crowded = func() {}
@@ -100,75 +120,153 @@ func (p *pending) acquire(ctx context.Context, room *semaphore.Weighted, n int64
 }
 
 func (p *pending) release(records int, bytes int64) {
+	if records == 0 {
+		return
+	}
 	p.heldRecords.Add(-int64(records))
 	p.heldBytes.Add(-bytes)
 	p.records.Release(int64(records))
 	p.bytes.Release(bytes)
 }
 
-// claim makes a the holder of its id, or returns who holds it.
-func (p *pending) claim(a *admission) (holder *admission) {
+// claimed is what a claim found.
+type claimed int
+
+const (
+	claimNew   claimed = iota // the id is the caller's now
+	claimHeld                 // by another, who can be waited for
+	claimAcked                // the record is in the journal
+)
+
+// claim makes a the holder of its id, unless it is taken. A holder's settled is there to be waited for.
+func (p *pending) claim(a *admission) (found claimed, holder *admission) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if holder = p.byID[a.id]; holder == nil {
-		p.byID[a.id] = a
+	if holder = p.inFlight[a.id]; holder != nil {
+		if holder.settled == nil {
+			holder.settled = make(chan struct{})
+		}
+		return claimHeld, holder
 	}
-	return holder
+	if _, ok := p.index[a.id]; ok {
+		return claimAcked, nil
+	}
+	p.inFlight[a.id] = a
+	return claimNew, nil
 }
 
 // giveUp settles an admission that did not become a record, and gives its room back. err, if not nil, is
 // what everybody who waits for it gets.
 func (p *pending) giveUp(a *admission, err error) {
 	p.mu.Lock()
-	release := p.forget(a)
-	p.mu.Unlock()
 	a.err = err
-	close(a.done)
-	if release {
-		p.release(1, int64(len(a.raw)))
+	p.settle(a)
+	p.mu.Unlock()
+	p.release(1, int64(len(a.raw)))
+}
+
+// settle ends a claim. The caller holds mu.
+func (p *pending) settle(a *admission) {
+	delete(p.inFlight, a.id)
+	if a.settled != nil {
+		close(a.settled)
 	}
 }
 
-// forget takes an admission off its id, and reports whether its room is to be given back. The caller holds mu.
-func (p *pending) forget(a *admission) (release bool) {
-	if p.byID[a.id] == a {
-		delete(p.byID, a.id)
-	}
-	release = !a.released
-	a.released = true
-	return release
-}
-
-// acknowledge settles admissions whose records are durable at the level in force.
-func (p *pending) acknowledge(as []*admission) {
+// acknowledge settles admissions whose records the journal has at these offsets, durable at the level in
+// force.
+func (p *pending) acknowledge(as []*admission, offs []wal.Offset) {
+	records, size := 0, int64(0)
 	p.mu.Lock()
-	for _, a := range as {
+	for i, a := range as {
 		a.stored = true
+		p.settle(a)
 		// The applier may have been faster.
-		if !a.applied.Load() {
-			p.acked = append(p.acked, a)
+		if offs[i] < p.applied {
+			records, size = records+1, size+int64(len(a.raw))
+			continue
+		}
+		p.push(acked{a.id, a.agent, a.timestamp, offs[i], int32(len(a.raw)), a.anonymous})
+	}
+	p.mu.Unlock()
+	p.release(records, size)
+}
+
+func (p *pending) push(r acked) {
+	at := p.tail - p.head/chunkLen*chunkLen // in the chunks that are left
+	if at/chunkLen == uint64(len(p.chunks)) {
+		p.chunks = append(p.chunks, new([chunkLen]acked))
+	}
+	p.chunks[at/chunkLen][at%chunkLen] = r
+	p.index[r.id] = p.tail
+	p.tail++
+}
+
+func (p *pending) at(seq uint64) *acked {
+	at := seq - p.head/chunkLen*chunkLen
+	return &p.chunks[at/chunkLen][at%chunkLen]
+}
+
+// advance takes out what SQLite has committed: everything below the offset. It is called after the commit,
+// so that a reader who no longer finds a record here finds it there. A record that was acknowledged before
+// one with a lower offset waits for that one.
+func (p *pending) advance(applied wal.Offset) {
+	records, size := 0, int64(0)
+	p.mu.Lock()
+	p.applied = applied
+	for p.head < p.tail {
+		r := p.at(p.head)
+		if r.offset >= applied {
+			break
+		}
+		records, size = records+1, size+int64(r.size)
+		delete(p.index, r.id)
+		if p.head++; p.head%chunkLen == 0 {
+			p.chunks = append([]*[chunkLen]acked(nil), p.chunks[1:]...) // snapshots keep the old array
 		}
 	}
 	p.mu.Unlock()
-	for _, a := range as {
-		close(a.done)
+	p.release(records, size)
+}
+
+// find returns where the journal has an acknowledged record that SQLite may not show yet.
+func (p *pending) find(id QueryID) (wal.Offset, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	seq, ok := p.index[id]
+	if !ok {
+		return 0, false
+	}
+	return p.at(seq).offset, true
+}
+
+// backlog is the acknowledged records at a moment, in the order of acknowledgement.
+type backlog struct {
+	chunks      []*[chunkLen]acked
+	first, size int // in the first chunk, and how many
+}
+
+// visible returns the acknowledged records that SQLite may not show yet. It must be called before SQLite
+// is asked; records that turn up in both are the same.
+func (p *pending) visible() backlog {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	// What was pushed never changes its place in a chunk, and advance makes a new list.
+	return backlog{p.chunks[:len(p.chunks):len(p.chunks)], int(p.head % chunkLen), int(p.tail - p.head)}
+}
+
+// all yields the records of a backlog. They are not to be changed.
+func (b backlog) all(yield func(*acked) bool) {
+	for i := b.first; i < b.first+b.size; i++ {
+		if !yield(&b.chunks[i/chunkLen][i%chunkLen]) {
+			return
+		}
 	}
 }
 
-// onItsWay returns the admission of a journal record, or nil when it came from elsewhere: from before
-// this opening, or not through this store.
-func (p *pending) onItsWay(payload []byte) *admission {
-	id, ok := idOf(payload)
-	if !ok {
-		return nil
-	}
-	p.mu.Lock()
-	a := p.byID[id]
-	p.mu.Unlock()
-	if a == nil || !bytes.Equal(a.raw, payload) {
-		return nil
-	}
-	return a
+// load returns how much is held.
+func (p *pending) load() (records int, bytes int64) {
+	return int(p.heldRecords.Load()), p.heldBytes.Load()
 }
 
 // idOf reads the id off a canonical record, in which it comes first.
@@ -179,53 +277,4 @@ func idOf(payload []byte) (id QueryID, ok bool) {
 	}
 	_, err := hex.Decode(id[:], payload[len(head):len(head)+hexLen])
 	return id, err == nil
-}
-
-// settle takes out admissions that SQLite has committed. It is called after the commit, so that a
-// reader who no longer finds a record here finds it there.
-func (p *pending) settle(as []*admission) {
-	records, size := 0, int64(0)
-	p.mu.Lock()
-	for _, a := range as {
-		a.applied.Store(true)
-		if p.forget(a) {
-			records, size = records+1, size+int64(len(a.raw))
-		}
-	}
-	n := 0
-	for n < len(p.acked) && p.acked[n].applied.Load() {
-		n++
-	}
-	if n > 0 {
-		// A new array: the old one would keep what has been applied in memory, outside every bound.
-		p.acked = append([]*admission(nil), p.acked[n:]...)
-	}
-	p.mu.Unlock()
-	if records > 0 {
-		p.release(records, size)
-	}
-}
-
-// find returns the bytes of an acknowledged record that SQLite may not show yet.
-func (p *pending) find(id QueryID) ([]byte, bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	a := p.byID[id]
-	if a == nil || !a.stored {
-		return nil, false
-	}
-	return bytes.Clone(a.raw), true
-}
-
-// visible returns the acknowledged records that SQLite may not show yet. It must be called before SQLite
-// is asked; records that turn up in both are the same.
-func (p *pending) visible() []*admission {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.acked[:len(p.acked):len(p.acked)]
-}
-
-// load returns how much is held.
-func (p *pending) load() (records int, bytes int64) {
-	return int(p.heldRecords.Load()), p.heldBytes.Load()
 }

@@ -7,7 +7,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/auditsql/auditsql/sqlstore"
+	"github.com/auditsql/auditsql/wal"
 )
 
 // A batch is worked through in parts of at most this much, and of a quarter of the backlog, each with a
@@ -43,21 +43,21 @@ func (db *DB) PutAudits(ctx context.Context, qs []*QueryAudit) ([]PutResult, err
 	}
 	defer done()
 	results := make([]PutResult, len(qs))
-	part := make([]*put, 0, min(len(qs), db.partRecords))
+	part := make([]put, 0, min(len(qs), db.partRecords))
 	size := 0
 	for i, q := range qs {
-		p, err := newPut(q, &results[i])
+		raw, err := q.Canonical()
 		if err != nil {
 			results[i].Err = err
 			continue
 		}
-		if len(part) == db.partRecords || len(part) > 0 && size+len(p.raw) > db.partBytes {
+		if len(part) == db.partRecords || len(part) > 0 && size+len(raw) > db.partBytes {
 			if err := db.admit(ctx, part); err != nil {
 				return nil, err
 			}
 			part, size = part[:0], 0
 		}
-		part, size = append(part, p), size+len(p.raw)
+		part, size = append(part, newPut(q, raw, &results[i])), size+len(raw)
 	}
 	if err := db.admit(ctx, part); err != nil {
 		return nil, err
@@ -67,27 +67,23 @@ func (db *DB) PutAudits(ctx context.Context, qs []*QueryAudit) ([]PutResult, err
 
 // put is one record that somebody wants stored.
 type put struct {
-	id     QueryID
-	raw    []byte
-	row    sqlstore.Record
-	result *PutResult
+	admission *admission
+	result    *PutResult
 }
 
-func newPut(q *QueryAudit, result *PutResult) (*put, error) {
-	raw, err := q.Canonical()
-	if err != nil {
-		return nil, err
+func newPut(q *QueryAudit, raw []byte, result *PutResult) put {
+	a := &admission{raw: raw, anonymous: q.AgentID == nil, timestamp: q.Timestamp}
+	a.id, _ = idOf(raw)
+	if q.AgentID != nil {
+		a.agent = *q.AgentID
 	}
-	id, _ := idOf(raw)
-	own := *q
-	own.QueryID = id // q itself stays as it is
-	result.ID = id
-	return &put{id: id, raw: raw, row: toRow(&own, raw), result: result}, nil
+	result.ID = a.id
+	return put{a, result}
 }
 
 // admit stores the part of a batch, again and again with what had to wait for somebody else's record of
 // the same id, until all is settled.
-func (db *DB) admit(ctx context.Context, part []*put) error {
+func (db *DB) admit(ctx context.Context, part []put) error {
 	for len(part) > 0 {
 		again, err := db.admitOnce(ctx, part)
 		if err != nil {
@@ -100,7 +96,7 @@ func (db *DB) admit(ctx context.Context, part []*put) error {
 
 // waits is a put that has found its id held by another.
 type waits struct {
-	*put
+	put
 	holder *admission
 }
 
@@ -109,50 +105,57 @@ type waits struct {
 //
 // Nobody waits for another's record while holding a claim that is not on its way, so two batches with
 // the same ids in different orders cannot wait for each other.
-func (db *DB) admitOnce(ctx context.Context, part []*put) (again []*put, err error) {
+func (db *DB) admitOnce(ctx context.Context, part []put) (again []put, err error) {
 	fresh := make([]*admission, 0, len(part))
 	var blocked []waits
-	giveUpFrom := func(i int, err error) {
-		for _, a := range fresh[i:] {
-			db.pending.giveUp(a, err)
-		}
-	}
 	size := int64(0)
 	for _, p := range part {
-		size += int64(len(p.raw))
+		size += int64(len(p.admission.raw))
 	}
 	if err := db.pending.reserve(ctx, len(part), size); err != nil {
 		return nil, fmt.Errorf("wait for room in the backlog: %w", err)
 	}
 	for i, p := range part {
-		a := &admission{id: p.id, raw: p.raw, row: p.row, done: make(chan struct{})}
-		if holder := db.pending.claim(a); holder != nil {
-			db.pending.release(1, int64(len(p.raw)))
+		a := p.admission
+		found, holder := db.pending.claim(a)
+		if found == claimHeld {
+			db.pending.release(1, int64(len(a.raw)))
 			blocked = append(blocked, waits{p, holder})
 			continue
 		}
-		stored, err := db.storedBefore(ctx, p.id)
-		switch {
-		case err != nil:
+		var stored []byte
+		if found == claimAcked || db.seen.maybe(a.id) {
+			stored, err = db.stored(ctx, a.id)
+			if found == claimNew && errors.Is(err, ErrNotFound) {
+				err = nil // the filter may say "maybe" of what is not there
+			}
+		}
+		if found == claimNew && stored == nil && err == nil {
+			fresh = append(fresh, a)
+			continue
+		}
+		if found == claimNew {
 			db.pending.giveUp(a, nil)
-			giveUpFrom(0, nil)
+		} else {
+			db.pending.release(1, int64(len(a.raw)))
+		}
+		if err != nil {
+			for _, a := range fresh {
+				db.pending.giveUp(a, nil)
+			}
 			for _, rest := range part[i+1:] {
-				db.pending.release(1, int64(len(rest.raw)))
+				db.pending.release(1, int64(len(rest.admission.raw)))
 			}
 			return nil, cmp.Or(ctx.Err(), err)
-		case stored == nil:
-			fresh = append(fresh, a)
-		default:
-			db.pending.giveUp(a, nil)
-			p.settle(stored)
 		}
+		p.settle(stored)
 	}
 	if err := db.store(ctx, fresh); err != nil {
 		return nil, err
 	}
 	for _, w := range blocked {
 		select {
-		case <-w.holder.done:
+		case <-w.holder.settled:
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
@@ -169,24 +172,10 @@ func (db *DB) admitOnce(ctx context.Context, part []*put) (again []*put, err err
 }
 
 // settle answers a put whose id is taken.
-func (p *put) settle(stored []byte) {
-	if p.result.Duplicate = bytes.Equal(p.raw, stored); !p.result.Duplicate {
-		p.result.Err = fmt.Errorf("%s: %w", p.id, ErrConflict)
+func (p put) settle(stored []byte) {
+	if p.result.Duplicate = bytes.Equal(p.admission.raw, stored); !p.result.Duplicate {
+		p.result.Err = fmt.Errorf("%s: %w", p.admission.id, ErrConflict)
 	}
-}
-
-// storedBefore returns what SQLite has under an id, or nil. The caller holds the claim on the id, so
-// nobody can be storing it meanwhile; and what is neither claimed nor in SQLite was never acknowledged,
-// since a claim ends only after the commit.
-func (db *DB) storedBefore(ctx context.Context, id QueryID) ([]byte, error) {
-	if !db.seen.maybe(id) {
-		return nil, nil
-	}
-	stored, err := db.sql.Get(ctx, KeyOf(id))
-	if errors.Is(err, sqlstore.ErrNotFound) {
-		return nil, nil
-	}
-	return stored, err
 }
 
 // store gives the journal records whose ids are claimed, and waits until they are durable.
@@ -211,7 +200,7 @@ func (db *DB) store(ctx context.Context, as []*admission) error {
 		}
 		return err
 	}
-	_, err = ticket.Wait(ctx)
+	offs, err := ticket.Wait(ctx)
 	if err != nil && ctx.Err() != nil {
 		// The records are on their way all the same, and their ids stay claimed until it is known what became
 		// of them: a record with other bytes must not get in between.
@@ -219,19 +208,19 @@ func (db *DB) store(ctx context.Context, as []*admission) error {
 		case <-ticket.Done():
 		default:
 			db.puts.Go(func() {
-				_, err := ticket.Wait(context.Background())
-				db.settleStored(as, err)
+				offs, err := ticket.Wait(context.Background())
+				db.settleStored(as, offs, err)
 			})
 			return ctx.Err()
 		}
-		_, err = ticket.Wait(context.Background())
+		offs, err = ticket.Wait(context.Background())
 	}
-	return db.settleStored(as, err)
+	return db.settleStored(as, offs, err)
 }
 
-func (db *DB) settleStored(as []*admission, err error) error {
+func (db *DB) settleStored(as []*admission, offs []wal.Offset, err error) error {
 	if err == nil {
-		db.pending.acknowledge(as)
+		db.pending.acknowledge(as, offs)
 		return nil
 	}
 	err = journalError(err)

@@ -32,14 +32,24 @@ func (db *DB) GetRaw(ctx context.Context, id QueryID) ([]byte, error) {
 	if err := db.readable(ctx); err != nil {
 		return nil, err
 	}
+	return db.stored(ctx, id)
+}
+
+// stored returns what is acknowledged under an id, or ErrNotFound.
+func (db *DB) stored(ctx context.Context, id QueryID) ([]byte, error) {
+	var lost error
 	if db.pending != nil {
-		if raw, ok := db.pending.find(id); ok {
-			return raw, nil
+		if off, ok := db.pending.find(id); ok {
+			rec, err := db.journal.Read(off)
+			if err == nil {
+				return rec.Payload, nil
+			}
+			lost = err // applied and trimmed meanwhile, perhaps: then SQLite has it
 		}
 	}
 	raw, err := db.sql.Get(ctx, KeyOf(id))
 	if errors.Is(err, sqlstore.ErrNotFound) {
-		return nil, fmt.Errorf("%s: %w", id, ErrNotFound)
+		return nil, cmp.Or(lost, fmt.Errorf("%s: %w", id, ErrNotFound))
 	}
 	return raw, err
 }
@@ -80,9 +90,8 @@ func (db *DB) AuditsForAgent(ctx context.Context, agent AgentID, from, to uint64
 	if err := checkLimit(limit); err != nil {
 		return nil, err
 	}
-	return db.first(ctx, Filter{Agent: &agent, From: &from, To: &to, Limit: limit}, func(a *admission) bool {
-		ts := uint64(a.row.Timestamp)
-		return a.row.AgentID != nil && *a.row.AgentID == agent && from <= ts && ts <= to
+	return db.first(ctx, Filter{Agent: &agent, From: &from, To: &to, Limit: limit}, func(r *acked) bool {
+		return !r.anonymous && r.agent == agent && from <= r.timestamp && r.timestamp <= to
 	})
 }
 
@@ -92,7 +101,7 @@ func (db *DB) ListRecent(ctx context.Context, limit int) ([]QueryAudit, error) {
 	if err := checkLimit(limit); err != nil {
 		return nil, err
 	}
-	return db.first(ctx, Filter{Descending: true, Limit: limit}, func(*admission) bool { return true })
+	return db.first(ctx, Filter{Descending: true, Limit: limit}, func(*acked) bool { return true })
 }
 
 // HasAuditsForAgent reports whether an agent has any record, by one seek.
@@ -100,16 +109,20 @@ func (db *DB) HasAuditsForAgent(ctx context.Context, agent AgentID) (bool, error
 	if err := db.readable(ctx); err != nil {
 		return false, err
 	}
-	var onTheWay []*admission
+	var onTheWay backlog
 	if db.pending != nil {
 		onTheWay = db.pending.visible() // before SQLite is asked
 	}
 	has, err := db.sql.HasAgent(ctx, agent)
-	for i := 0; i < len(onTheWay) && !has && err == nil; i++ {
-		a := onTheWay[i]
-		has = a.row.AgentID != nil && *a.row.AgentID == agent
+	if has || err != nil {
+		return has, err
 	}
-	return has, err
+	for r := range onTheWay.all {
+		if !r.anonymous && r.agent == agent {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // readable is the start of every call that reads.
@@ -144,7 +157,7 @@ func (db *DB) whole(ctx context.Context) error {
 
 // first answers a question in time order with a limit, out of SQLite and of what is on its way there, so
 // that it need not wait for the backlog.
-func (db *DB) first(ctx context.Context, f Filter, matches func(*admission) bool) ([]QueryAudit, error) {
+func (db *DB) first(ctx context.Context, f Filter, matches func(*acked) bool) ([]QueryAudit, error) {
 	if err := db.readable(ctx); err != nil {
 		return nil, err
 	}
@@ -154,13 +167,29 @@ func (db *DB) first(ctx context.Context, f Filter, matches func(*admission) bool
 	if err := db.whole(ctx); err != nil {
 		return nil, err
 	}
-	var onTheWay []*admission
+	order := func(aTime, bTime uint64, a, b QueryID) int {
+		c := cmp.Or(cmp.Compare(aTime, bTime), a.Compare(b))
+		if f.Descending {
+			return -c
+		}
+		return c
+	}
+	// As many as can be asked for, of a backlog that may be long.
+	var onTheWay []*acked
+	keep := func() {
+		slices.SortFunc(onTheWay, func(a, b *acked) int { return order(a.timestamp, b.timestamp, a.id, b.id) })
+		onTheWay = onTheWay[:min(len(onTheWay), f.Limit)]
+	}
 	if db.pending != nil {
-		for _, a := range db.pending.visible() {
-			if matches(a) {
-				onTheWay = append(onTheWay, a)
+		for r := range db.pending.visible().all { // before SQLite is asked
+			if !matches(r) {
+				continue
+			}
+			if onTheWay = append(onTheWay, r); len(onTheWay)/2 > f.Limit {
+				keep()
 			}
 		}
+		keep()
 	}
 	found := []QueryAudit{}
 	have := map[QueryID]bool{}
@@ -183,27 +212,17 @@ func (db *DB) first(ctx context.Context, f Filter, matches func(*admission) bool
 	if len(onTheWay) == 0 {
 		return found, nil
 	}
-	order := func(aTime, bTime uint64, a, b QueryID) int {
-		c := cmp.Or(cmp.Compare(aTime, bTime), a.Compare(b))
-		if f.Descending {
-			return -c
-		}
-		return c
-	}
-	slices.SortFunc(onTheWay, func(a, b *admission) int {
-		return order(uint64(a.row.Timestamp), uint64(b.row.Timestamp), a.id, b.id)
-	})
-	// Only as many as can be asked for are decoded, however long the backlog is.
-	for _, a := range onTheWay {
-		if have[a.id] {
+	for _, r := range onTheWay {
+		if have[r.id] {
 			continue
 		}
-		if len(found)-len(have) == f.Limit {
-			break
-		}
-		q, err := ParseAudit(a.raw)
+		raw, err := db.stored(ctx, r.id)
 		if err != nil {
-			return nil, fmt.Errorf("record %s on its way: %w", a.id, err)
+			return nil, err
+		}
+		q, err := ParseAudit(raw)
+		if err != nil {
+			return nil, fmt.Errorf("record %s on its way: %w", r.id, err)
 		}
 		found = append(found, q)
 	}

@@ -36,7 +36,7 @@ func (p *opening) start(journal *wal.Journal, journalDir string, sql *sqlstore.D
 	db.partRecords = max(1, min(partRecords, p.opts.backlog/4))
 	db.partBytes = int(min(partBytes, db.pending.maxBytes/4))
 	a := &applier{
-		journal: journal, reader: reader, sql: sql, pending: db.pending, seen: db.seen,
+		journal: journal, reader: reader, own: journal.End(), sql: sql, pending: db.pending, seen: db.seen,
 		log: p.opts.logger, metrics: p.opts.metrics, keep: p.file.Retention, limit: p.opts.walLimit,
 		dir: p.dir, now: p.opts.now,
 		changed: make(chan struct{}), hurry: make(chan struct{}, 1),

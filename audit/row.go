@@ -47,6 +47,15 @@ func rowOf(payload []byte) (sqlstore.Record, error) {
 	return toRow(&q, payload), nil
 }
 
+// rowOfOwn is rowOf for a payload that is known to be canonical.
+func rowOfOwn(payload []byte) (sqlstore.Record, error) {
+	q, err := ParseAudit(payload)
+	if err != nil {
+		return sqlstore.Record{}, err
+	}
+	return toRow(&q, payload), nil
+}
+
 // shortest turns an f32 into the double that its canonical decimal form reads as, so that what a person
 // reads in a record, 0.95, is what a comparison in SQL finds.
 func shortest(f float32) float64 {
