@@ -13,8 +13,9 @@ import (
 	"github.com/auditsql/auditsql/wal"
 )
 
-// Verify checks everything against everything: each journal record's checksums, SQLite's own integrity,
-// the journal against kv, kv against the forensic tables, keys against values. It works beside a live
+// Verify checks everything against everything: each journal record's checksums, SQLite's own integrity, its
+// schema (a guard that is missing), the journal against kv, kv against the forensic tables, keys against
+// values. It works beside a live
 // writer, on what is applied when it begins, and holds no writer up.
 //
 // What is wrong is in the report; an error means that something could not be read.
@@ -64,6 +65,10 @@ func (v *verification) run(ctx context.Context) error {
 	}
 	for _, p := range problems {
 		v.problem("%s: %s", sqliteName, p)
+	}
+	err = v.db.sql.CheckSchema(ctx, func(p string) { v.problem("%s: %s", sqliteName, p) }, func(n string) { v.note("%s: %s", sqliteName, n) })
+	if err != nil {
+		return err
 	}
 	// Before the rejected ones: what is rejected later lies above it.
 	cursor, err := v.db.sql.Cursor(ctx)
@@ -120,9 +125,9 @@ func (v *verification) counts(ctx context.Context) error {
 
 // journal verifies every journal record and holds those below the cursor against kv.
 func (v *verification) journal(ctx context.Context, cursor uint64, rejected []sqlstore.Rejected) error {
-	p := pairing{verification: v, ctx: ctx, cursor: cursor, rejected: map[uint64]bool{}}
+	p := pairing{verification: v, ctx: ctx, cursor: cursor, rejected: map[uint64][]byte{}}
 	for _, r := range rejected {
-		p.rejected[r.Offset] = true
+		p.rejected[r.Offset] = r.Payload
 	}
 	var stop func()
 	p.pull, stop = iter.Pull2(v.db.sql.Values(ctx, 0))
@@ -143,6 +148,11 @@ func (v *verification) journal(ctx context.Context, cursor uint64, rejected []sq
 	}
 	if err := p.passUntil(cursor); err != nil {
 		return err
+	}
+	for off := range p.rejected {
+		if uint64(v.report.Journal.First) <= off && off < cursor || off >= uint64(v.report.Journal.End) {
+			v.problem("rejected: the journal has no such record at offset %d", off)
+		}
 	}
 	if first := v.report.Journal.First; uint64(first) > cursor {
 		v.problem("journal: it begins at offset %d, above the cursor %d: records between them are missing", first, cursor)
@@ -181,7 +191,7 @@ type pairing struct {
 	*verification
 	ctx      context.Context
 	cursor   uint64
-	rejected map[uint64]bool // offsets
+	rejected map[uint64][]byte // payloads by offset, of those not yet met
 	pull     func() (sqlstore.EntryValue, error, bool)
 	entry    sqlstore.EntryValue // the next one that was not met in the journal
 	more     bool
@@ -190,12 +200,21 @@ type pairing struct {
 }
 
 func (p *pairing) next() (err error) {
+	end := p.entry.JournalOffset + journalHeader + uint64(len(p.entry.Value))
+	had := p.more
 	p.entry, err, p.more = p.pull()
-	if err != nil && p.more && p.entry.QueryID != [32]byte{} {
+	if p.more && errors.Is(err, sqlstore.ErrNotFound) {
 		err = nil // kv lacks it: the forensic check says so, and here it will not match
+	}
+	// This holds also where the journal is trimmed.
+	if had && p.more && p.entry.JournalOffset < end {
+		p.problem("entry %d (%s): at its journal offset, %d, the record before it has not ended", p.entry.Index, Hash(p.entry.QueryID), p.entry.JournalOffset)
 	}
 	return err
 }
+
+// journalHeader is what stands before each payload in the journal, in bytes.
+const journalHeader = 40
 
 // passUntil steps over entries below an offset: their journal records were not met. That is as it should
 // be below the beginning of a journal that was trimmed, and nowhere else.
@@ -223,13 +242,18 @@ func (p *pairing) visit(rec wal.Record) error {
 		p.report.NotApplied++
 		return nil
 	}
+	if uint64(rec.Next) > p.cursor {
+		p.problem("the cursor, %d, lies within the journal record at offset %d", p.cursor, off)
+	}
 	if err := p.passUntil(off); err != nil {
 		return err
 	}
 	p.begun = true
+	if payload, ok := p.rejected[off]; ok {
+		delete(p.rejected, off)
+		return p.wasRejected(rec, payload)
+	}
 	switch {
-	case p.rejected[off]:
-		return nil
 	case p.more && p.entry.JournalOffset == off:
 		if bytes.Equal(p.entry.Value, rec.Payload) {
 			p.report.Matched++
@@ -239,6 +263,26 @@ func (p *pairing) visit(rec wal.Record) error {
 		return p.next()
 	}
 	return p.repeated(rec)
+}
+
+// wasRejected judges a journal record that table rejected has: it must have these bytes, and be none that
+// could have been taken.
+func (p *pairing) wasRejected(rec wal.Record, payload []byte) error {
+	if !bytes.Equal(rec.Payload, payload) {
+		p.problem("rejected: the journal record at offset %d has other bytes", rec.Offset)
+		return nil
+	}
+	q, err := ParseCanonical(payload)
+	if err != nil {
+		return nil
+	}
+	switch stored, err := p.db.sql.Get(p.ctx, KeyOf(q.QueryID)); {
+	case errors.Is(err, sqlstore.ErrNotFound), err == nil && bytes.Equal(stored, payload):
+		p.problem("rejected: nothing speaks against the journal record at offset %d (%s)", rec.Offset, q.QueryID)
+	case err != nil:
+		return err
+	}
+	return nil
 }
 
 // repeated judges a journal record that is no entry's: it must say again what an earlier one has said.

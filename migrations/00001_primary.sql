@@ -120,7 +120,7 @@ END;
 
 -- +goose StatementBegin
 CREATE TRIGGER entry_follows_the_journal BEFORE INSERT ON entry
-WHEN NEW.journal_offset < (SELECT value FROM store WHERE name = 'cursor')
+WHEN NEW.journal_offset < (SELECT CAST(value AS INTEGER) FROM store WHERE name = 'cursor')
 BEGIN
   SELECT RAISE(ABORT, 'audit data is append-only: entry takes what the journal has beyond the cursor');
 END;
@@ -143,7 +143,7 @@ END;
 -- +goose StatementBegin
 CREATE TRIGGER rejected_is_never_replaced BEFORE INSERT ON rejected
 WHEN EXISTS (SELECT 1 FROM rejected WHERE journal_offset = NEW.journal_offset)
-  OR NEW.journal_offset < (SELECT value FROM store WHERE name = 'cursor')
+  OR NEW.journal_offset < (SELECT CAST(value AS INTEGER) FROM store WHERE name = 'cursor')
 BEGIN
   SELECT RAISE(ABORT, 'audit data is append-only: each rejected record is noted once, when it is met in the journal');
 END;
@@ -184,7 +184,7 @@ END;
 -- +goose StatementBegin
 CREATE TRIGGER store_counts_only_grow BEFORE UPDATE ON store
 -- A reindex counts anew, and it is part of replaying a stretch of the journal again.
-WHEN OLD.name IN ('cursor', 'contributions', 'rejected', 'opened')
+WHEN OLD.name IN ('cursor', 'contributions', 'rejected', 'opened') AND typeof(OLD.value) = 'integer'
  AND (typeof(NEW.value) <> 'integer'
       OR NEW.value < OLD.value AND NOT EXISTS (SELECT 1 FROM store WHERE name = 'reindex'))
 BEGIN

@@ -8,6 +8,7 @@ import (
 	"hash/maphash"
 	"math"
 	"slices"
+	"strings"
 
 	sqlite3 "modernc.org/sqlite/lib"
 )
@@ -26,6 +27,8 @@ type Counts struct {
 // attribute and agent are exactly what decode makes of the records. decode takes a value of kv apart as Apply
 // expects it. Each problem is reported as one line; an error means that the check could not go on.
 //
+// The order of admission is the journal's, so journal offsets ascend, and end below the cursor.
+//
 // It reads in short pages and in bounded memory, and looks at what there was when it began: a writer may
 // write meanwhile.
 func (db *DB) CheckDerived(ctx context.Context, decode func(payload []byte) (Record, error), report func(problem string)) (Counts, error) {
@@ -33,8 +36,7 @@ func (db *DB) CheckDerived(ctx context.Context, decode func(payload []byte) (Rec
 	c.ids.seed, c.listed.seed = maphash.MakeSeed(), maphash.MakeSeed()
 	for _, step := range []func(context.Context) error{c.begin, c.entries, c.strays, c.keys, c.agents} {
 		err := step(ctx)
-		if err != nil && ctx.Err() == nil && hasCode(err, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT) {
-			// A table is missing, or a page of it is no longer what it was.
+		if ctx.Err() == nil && unreadable(err) {
 			c.problem("cannot be read: %v", err)
 			err = nil
 		}
@@ -43,6 +45,13 @@ func (db *DB) CheckDerived(ctx context.Context, decode func(payload []byte) (Rec
 		}
 	}
 	return c.counts, nil
+}
+
+// unreadable tells whether err says that what is stored cannot be read: a table is missing, a page is no
+// longer what it was, or a value is not of its column's kind. Of the latter database/sql only has the words.
+func unreadable(err error) bool {
+	return hasCode(err, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT) ||
+		err != nil && strings.Contains(err.Error(), "sql: Scan error on column")
 }
 
 type checker struct {
@@ -76,11 +85,16 @@ func (s *keySet) add(key []byte) {
 
 func (c *checker) begin(ctx context.Context) error {
 	const query = `SELECT (SELECT coalesce(max(idx), -1) FROM entry) AS newest,
+		coalesce((SELECT CAST(journal_offset AS INTEGER) FROM entry ORDER BY idx DESC LIMIT 1), -1) AS newest_offset,
+		coalesce((SELECT CAST(value AS INTEGER) FROM store WHERE name = 'cursor'), -1) AS cursor,
 		(SELECT coalesce(max(rowid), -1) FROM kv) AS newest_key,
-		(SELECT value FROM store WHERE name = 'contributions') AS contributions,
-		(SELECT value FROM store WHERE name = 'rejected') AS noted, (SELECT count(*) FROM rejected) AS rejected`
+		coalesce((SELECT CAST(value AS INTEGER) FROM store WHERE name = 'contributions'), -1) AS contributions,
+		coalesce((SELECT CAST(value AS INTEGER) FROM store WHERE name = 'rejected'), -1) AS noted,
+		(SELECT count(*) FROM rejected) AS rejected`
 	var r struct {
 		Newest        int64
+		NewestOffset  int64 `db:"newest_offset"`
+		Cursor        int64
 		NewestKey     int64 `db:"newest_key"`
 		Contributions int64
 		Noted         int64
@@ -90,6 +104,9 @@ func (c *checker) begin(ctx context.Context) error {
 		return err
 	}
 	c.newest, c.newestKey, c.contributions = r.Newest, r.NewestKey, r.Contributions
+	if r.NewestOffset >= r.Cursor {
+		c.problem("entry: the newest, %d, has journal offset %d, and the cursor is only at %d", r.Newest, r.NewestOffset, r.Cursor)
+	}
 	if r.Noted != r.Rejected {
 		c.problem("rejected: has %d rows, table store counts %d", r.Rejected, r.Noted)
 	}
@@ -102,10 +119,12 @@ const checkPage = 256
 // entries goes through entry, and with it through what hangs on each: its record in kv, the key in its
 // agent's list, its derived rows.
 func (c *checker) entries(ctx context.Context) error {
-	const query = `SELECT e.idx, e.query_id, e.journal_offset, k.value
+	const query = `SELECT e.idx, e.query_id,
+		iif(typeof(e.journal_offset) = 'integer', e.journal_offset, -1) AS journal_offset, k.value
 		FROM entry e LEFT JOIN kv k ON k.key = CAST(x'004155443A' || e.query_id AS BLOB)
 		WHERE e.idx >= ? AND e.idx <= ? ORDER BY e.idx LIMIT ?`
 	derived := true
+	before := int64(-1) // journal offset of the entry before
 	for next := int64(0); next <= c.newest; {
 		page, _, err := readPage(ctx, c.db.readers, (*entryRow).size, query, next, c.newest, checkPage)
 		if err != nil {
@@ -122,6 +141,10 @@ func (c *checker) entries(ctx context.Context) error {
 				c.problem("entry: %d to %d are missing", next, e.Idx-1)
 			}
 			next = e.Idx + 1
+			if e.JournalOffset <= before {
+				c.problem("entry: %d has no journal offset above that of the one before", e.Idx)
+			}
+			before = e.JournalOffset
 			c.counts.Audits++
 			if records[e.Idx], err = c.record(ctx, e); err != nil {
 				return err
@@ -131,7 +154,7 @@ func (c *checker) entries(ctx context.Context) error {
 			continue
 		}
 		if err := c.rows(ctx, first, last, records); err != nil {
-			if ctx.Err() != nil || !hasCode(err, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT) {
+			if ctx.Err() != nil || !unreadable(err) {
 				return err
 			}
 			derived = false // once is enough

@@ -84,10 +84,11 @@ func (db *DB) Entries(ctx context.Context, from uint64) iter.Seq2[Entry, error] 
 const valuesPage = 256
 
 // Values yields the records from index from on, in the order of admission, up to the newest one there was
-// when it began. It needs no derived table. An entry whose record is missing in kv comes with an error, and
-// the receiver may go on after it; any other error is the last.
+// when it began. It needs no derived table. An entry whose record is missing in kv comes with ErrNotFound,
+// and the receiver may go on after it; any other error is the last.
 func (db *DB) Values(ctx context.Context, from uint64) iter.Seq2[EntryValue, error] {
-	const query = `SELECT e.idx, e.query_id, e.journal_offset, k.value
+	// An offset that is no number becomes one that is wrong.
+	const query = `SELECT e.idx, e.query_id, CAST(e.journal_offset AS INTEGER) AS journal_offset, k.value
 		FROM entry e LEFT JOIN kv k ON k.key = CAST(x'004155443A' || e.query_id AS BLOB)
 		WHERE e.idx >= ? AND e.idx <= ? ORDER BY e.idx LIMIT ?`
 	return func(yield func(EntryValue, error) bool) {
@@ -108,7 +109,7 @@ func (db *DB) Values(ctx context.Context, from uint64) iter.Seq2[EntryValue, err
 				v := EntryValue{page[i].entry(), page[i].Value}
 				var err error
 				if v.Value == nil {
-					err = db.fail("read values", fmt.Errorf("entry %d: record %x is missing in kv", v.Index, v.QueryID))
+					err = db.fail("read values", fmt.Errorf("entry %d: record %x is missing in kv: %w", v.Index, v.QueryID, ErrNotFound))
 				}
 				if !yield(v, err) {
 					return

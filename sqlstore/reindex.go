@@ -63,7 +63,8 @@ func (e *SkippedError) Unwrap() error { return e.Err }
 // reindexPage is how many records a transaction of Reindex holds. A variable for tests.
 var reindexPage = 4096
 
-// Reindex drops the derived tables, makes them anew and fills them from kv and entry. decode takes a value
+// Reindex drops the derived tables, makes them anew and fills them from kv and entry. It also puts back guards,
+// indexes and views of the primary tables that are missing or changed (see CheckSchema). decode takes a value
 // of kv apart as Apply expects it; Offset and the keys are not needed. progress, which may be nil, is called
 // now and then with the number of records done and their total.
 //
@@ -97,6 +98,9 @@ func (db *DB) reindex(ctx context.Context, w *writer, decode func([]byte) (Recor
 		return err
 	}
 	if err := remakeDerived(ctx, db.path); err != nil {
+		return err
+	}
+	if err := db.restoreGuards(ctx, w); err != nil {
 		return err
 	}
 	if err := w.prepareApply(); err != nil {

@@ -18,8 +18,8 @@ func (a *app) verifyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Check everything against everything",
-		Long: `Verify checks every record of the journal, SQLite's own integrity, keys
-against values, the stored records against the tables made from them, and the
+		Long: `Verify checks every record of the journal, SQLite's own integrity, that tables,
+triggers and views are those that were made, keys against values, the stored records against the tables made from them, and the
 journal against the stored records. It prints what it counted and each problem
 with its place, works beside a writer, and changes nothing.
 
@@ -77,7 +77,7 @@ func (a *app) verify(ctx context.Context, quick bool) error {
 func damaged[T ~int | ~uint64](problems T) error {
 	return &exitError{
 		code: exitDamage, err: errors.New("found " + plural(problems, "problem", "problems")),
-		try: "auditsql wal repair shows what can be done for the journal, auditsql reindex rebuilds derived tables",
+		try: "auditsql wal repair shows what can be done for the journal, auditsql reindex rebuilds derived tables and guards",
 	}
 }
 

@@ -1,0 +1,158 @@
+package sqlstore
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/pressly/goose/v3"
+	_ "modernc.org/sqlite" // the driver of the pattern
+
+	"github.com/auditsql/auditsql/migrations"
+)
+
+// CheckSchema holds the tables, indexes, views and triggers of the database against what the migrations make.
+// A guard that was taken away lets history be rewritten, and one that was put in can rewrite it; a view or an
+// index that is another one gives other answers. What differs is reported as a problem, a line each. Tables,
+// indexes and views besides change nothing of that, and are reported as notes.
+func (db *DB) CheckSchema(ctx context.Context, problem, note func(string)) error {
+	found, err := db.schemaDifferences(ctx, db.readers)
+	if err != nil {
+		return db.fail("check the schema", err)
+	}
+	for _, d := range found {
+		switch {
+		case d.have == nil:
+			problem(fmt.Sprintf("schema: %s is missing", d.want))
+		case d.want != nil:
+			problem(fmt.Sprintf("schema: %s is not what it was made as", d.have))
+		case d.have.Type == "trigger":
+			problem(fmt.Sprintf("schema: %s was added: it changes what is written", d.have))
+		default:
+			note(fmt.Sprintf("%s was added by somebody", d.have))
+		}
+	}
+	return nil
+}
+
+// schemaObject is a row of sqlite_schema.
+type schemaObject struct {
+	Type, Name string
+	Table      string `db:"tbl_name"`
+	SQL        string
+}
+
+func (o *schemaObject) String() string {
+	if o.Type == "trigger" || o.Type == "index" {
+		return fmt.Sprintf("%s %q on %q", o.Type, o.Name, o.Table)
+	}
+	return fmt.Sprintf("%s %q", o.Type, o.Name)
+}
+
+// difference is an object that is missing (have is nil), added (want is nil) or another one.
+type difference struct{ have, want *schemaObject }
+
+func (db *DB) schemaDifferences(ctx context.Context, q sqlx.QueryerContext) ([]difference, error) {
+	var version int64
+	if err := sqlx.GetContext(ctx, q, &version, `SELECT user_version FROM pragma_user_version`); err != nil {
+		return nil, err
+	}
+	have, err := readSchema(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	want, err := patternSchema(ctx, version)
+	if err != nil {
+		return nil, err
+	}
+	var found []difference
+	for name, w := range want {
+		if h := have[name]; h == nil || *h != *w {
+			found = append(found, difference{h, w})
+		}
+	}
+	for name, h := range have {
+		if want[name] == nil {
+			found = append(found, difference{have: h})
+		}
+	}
+	slices.SortFunc(found, func(a, b difference) int {
+		return cmp.Compare(cmp.Or(a.have, a.want).Name, cmp.Or(b.have, b.want).Name)
+	})
+	return found, nil
+}
+
+// readSchema returns the objects of a database by name. What SQLite keeps for itself is left out, such as
+// the statistics of an ANALYZE.
+func readSchema(ctx context.Context, q sqlx.QueryerContext) (map[string]*schemaObject, error) {
+	const query = `SELECT type, name, tbl_name, coalesce(sql, '') AS sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite\_%' ESCAPE '\'`
+	var rows []*schemaObject
+	if err := sqlx.SelectContext(ctx, q, &rows, query); err != nil {
+		return nil, err
+	}
+	objects := make(map[string]*schemaObject, len(rows))
+	for _, o := range rows {
+		objects[strings.ToLower(o.Name)] = o
+	}
+	return objects, nil
+}
+
+// patternSchema is the schema that the migrations make up to a version, in memory.
+func patternSchema(ctx context.Context, version int64) (objects map[string]*schemaObject, err error) {
+	pool, err := sqlx.Open("sqlite", ":memory:")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, pool.Close()) }()
+	pool.SetMaxOpenConns(1) // each would have a memory of its own
+	p, err := goose.NewProvider(goose.DialectSQLite3, pool.DB, migrations.FS,
+		goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
+	if err != nil {
+		return nil, err
+	}
+	if version >= 1 && version <= migrations.Newest {
+		_, err = p.UpTo(ctx, version)
+	} else {
+		_, err = p.Up(ctx)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("make the schema to compare with: %w", err)
+	}
+	return readSchema(ctx, pool)
+}
+
+// restoreGuards puts back the triggers, indexes and views that are missing or not what the migrations make.
+// Tables stay as they are: their rows cannot be made again.
+func (db *DB) restoreGuards(ctx context.Context, w *writer) error {
+	found, err := db.schemaDifferences(ctx, w.conn)
+	if err != nil {
+		return err
+	}
+	gone := map[string]bool{} // tables
+	for _, d := range found {
+		if d.have == nil && d.want.Type == "table" {
+			gone[d.want.Name] = true
+		}
+	}
+	return w.tx(ctx, func() error {
+		for _, d := range found {
+			if d.want == nil || gone[d.want.Table] || d.want.Type == "table" || d.have != nil && d.have.Type != d.want.Type {
+				continue
+			}
+			if d.have != nil {
+				// The names are the migrations' own.
+				if _, err := w.conn.ExecContext(ctx, "DROP "+d.want.Type+" "+d.want.Name); err != nil {
+					return err
+				}
+			}
+			if _, err := w.conn.ExecContext(ctx, d.want.SQL); err != nil {
+				return fmt.Errorf("make %s: %w", d.want, err)
+			}
+		}
+		return nil
+	})
+}
