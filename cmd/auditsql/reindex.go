@@ -14,7 +14,8 @@ func (a *app) reindexCommand() *cobra.Command {
 		Short: "Rebuild the tables that questions are answered from",
 		Long: `Reindex makes the forensic tables anew from the records themselves. Nothing of
 the records changes, and interrupting it is harmless: the next command that
-writes finishes it.`,
+writes finishes it. Triggers that guard the records, and views, are put back
+where somebody took them away.`,
 		Example: `  auditsql reindex`,
 		Args:    arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {

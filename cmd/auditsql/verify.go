@@ -18,10 +18,11 @@ func (a *app) verifyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Check everything against everything",
-		Long: `Verify checks every record of the journal, SQLite's own integrity, that tables,
-triggers and views are those that were made, keys against values, the stored records against the tables made from them, and the
-journal against the stored records. It prints what it counted and each problem
-with its place, works beside a writer, and changes nothing.
+		Long: `Verify checks every record of the journal, SQLite's own integrity, that its
+tables, triggers and views are as they were made, keys against values, the
+stored records against the tables made from them, and the journal against the
+stored records. It prints what it counted and each problem with its place,
+works beside a writer, and changes nothing.
 
 --quick leaves out what reads everything. The exit code is 5 when something is
 wrong; a torn tail, or gaps that were repaired, are told and are nothing
