@@ -382,7 +382,13 @@ func MakeDir(fsys FS, dir string) error {
 	case err != nil:
 		return err
 	}
-	return fsys.SyncDir(filepath.Dir(filepath.Clean(dir)))
+	if err := fsys.SyncDir(filepath.Dir(filepath.Clean(dir))); err != nil {
+		// Left there, the name would be taken for durable the next time, and another sync of a folder that
+		// has not changed since one has failed may write nothing.
+		fsys.Remove(dir)
+		return err
+	}
+	return nil
 }
 
 // writers are the journals that this process has open.

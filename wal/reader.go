@@ -331,6 +331,13 @@ func (r *Reader) enter() error {
 // atEnd is what to do where no record begins: go on in the next segment (moved), or wait (not moved), or
 // tell that something is wrong.
 func (r *Reader) atEnd(what scanned) (moved bool, err error) {
+	if r.s.size == 0 {
+		// An empty segment is replaced by the next writer that opens the journal (remake), and what it
+		// writes then is not in this file.
+		if current, err := r.s.f.Current(); err != nil || !current {
+			return err == nil, errors.Join(err, r.leave())
+		}
+	}
 	segs, err := listSegments(r.opts.FS, r.dir)
 	if err != nil {
 		return false, err

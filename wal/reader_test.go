@@ -103,6 +103,40 @@ func TestAReaderOfNothingYetWaits(t *testing.T) {
 	}
 }
 
+// A writer that opens a journal makes the file of an empty segment anew.
+func TestAReaderFindsAnEmptySegmentMadeAnew(t *testing.T) {
+	t.Parallel()
+	for name, o := range map[string]wal.Options{"same process": {}, "other process": other(false)} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			j, _ := open(t, dir, wal.Options{SegmentBytes: 100})
+			r, err := wal.OpenReader(dir, 0, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			if rec, err := r.Next(context.Background()); !errors.Is(err, io.EOF) {
+				t.Fatalf("in an empty journal: %v, %v", rec, err)
+			}
+			if err := j.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if rec, err := r.Next(context.Background()); !errors.Is(err, io.EOF) {
+				t.Fatalf("in an empty journal that nobody writes: %v, %v", rec, err)
+			}
+			j, _ = open(t, dir, wal.Options{SegmentBytes: 100})
+			want := payloads(20, 30)
+			appendBatch(t, j, want)
+			for _, p := range want {
+				rec, err := r.Next(context.Background())
+				if err != nil || string(rec.Payload) != p {
+					t.Fatalf("%q, %v; want %q", rec.Payload, err, p)
+				}
+			}
+		})
+	}
+}
+
 func TestAReaderTellsDamageFromNotYet(t *testing.T) {
 	dir := t.TempDir()
 	j, _ := open(t, dir, wal.Options{})

@@ -306,6 +306,8 @@ func quarantine(fsys FS, dir string, now func() time.Time, off Offset, src File,
 	}
 	// The folder may have been made by a recovery that died before it synced the name.
 	if err := fsys.SyncDir(dir); err != nil {
+		// As in MakeDir. When it is not empty it stays, and then an earlier sync was good.
+		fsys.Remove(folder)
 		return "", err
 	}
 	for nanos := now().UnixNano(); ; nanos++ {

@@ -1,0 +1,199 @@
+package wal_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/auditsql/auditsql/internal/crashfs"
+	"github.com/auditsql/auditsql/wal"
+)
+
+// TestTheKthFault plays one history over and over. Each time another of the calls that the journal makes meets
+// its end: it fails, fails for want of room, writes only a part, or the process or the power goes in the middle of
+// it. What follows is judged by the oracle, two power cuts at the end among it.
+func TestTheKthFault(t *testing.T) {
+	t.Parallel()
+	for name, o := range map[string]wal.Options{
+		"group, archive":       {SegmentBytes: 400, Preallocate: 600, Archive: "/mnt/archive"},
+		"interval, no archive": {SegmentBytes: 400, Preallocate: -1, Durability: wal.SyncInterval(time.Hour)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			points := 0
+			calls := playScript(t, o, 0, crashfs.Pass, new(int))
+			step := 1
+			if testing.Short() {
+				step = 7
+			}
+			for k := 1; k <= calls && !t.Failed(); k += step {
+				for v := crashfs.IO; v <= crashfs.CutPower; v++ {
+					playScript(t, o, k, v, &points)
+				}
+			}
+			t.Logf("%d calls, %d fault points", calls, points)
+			if points < 3*calls/step {
+				t.Errorf("of %d calls only %d met their ends", calls, points)
+			}
+		})
+	}
+}
+
+// playScript plays the script with the k-th call's verdict, and returns how many calls the journal made.
+func playScript(t *testing.T, o wal.Options, k int, v crashfs.Verdict, points *int) (calls int) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, uint64(k), "/var/audit/journal", o, o.Durability != wal.SyncGroup)
+		r.strict = true
+		r.note("call %d meets verdict %d", k, v)
+		defer r.end()
+		r.plan = func(c crashfs.Call) crashfs.Verdict {
+			calls++
+			if calls != k || v == crashfs.Short && c.Op != crashfs.OpWrite {
+				return crashfs.Pass
+			}
+			*points++
+			return v
+		}
+		s := script{rig: r}
+		s.play()
+	})
+	return calls
+}
+
+// script is a history without chance. Whatever fails, it goes on as its caller would.
+type script struct {
+	*rig
+	n int
+}
+
+func (s *script) play() {
+	s.life(func() { // segments fill, the oldest go
+		s.give(1, 20)
+		s.give(3, 200)
+		s.look()
+		s.give(6, 90)
+		s.remove()
+		s.give(1, 1000)
+		s.remove()
+	})
+	s.tear()
+	s.life(func() {
+		s.give(2, 300)
+		s.give(1, 10)
+	})
+	s.life(func() { // a mark is due, and time passes
+		s.give(2, 33000)
+		s.give(1, 30)
+		time.Sleep(time.Second)
+		s.give(2, 30)
+		s.remove()
+		s.look()
+	})
+	s.life(func() {})
+	for range 2 {
+		s.disk.PowerCut()
+		s.crashed()
+		s.open(s.last())
+	}
+}
+
+// last is the highest cursor that is legal.
+func (s *script) last() wal.Offset {
+	legal := s.oracle.cursors()
+	return legal[len(legal)-1]
+}
+
+// life opens the journal, at the second try when the first one fails, and closes it, unless it dies.
+func (s *script) life(steps func()) {
+	for try := 0; !s.open(s.oracle.cursors()[0]); try++ {
+		if s.writer.Dead() {
+			s.crashed()
+		}
+		if try == 1 {
+			s.fatalf("the journal does not open again")
+		}
+	}
+	if !s.writer.Dead() {
+		steps()
+	}
+	if !s.writer.Dead() {
+		s.close()
+	}
+	if s.writer.Dead() {
+		s.crashed()
+	}
+}
+
+// give appends n records, and once more in a journal that was opened anew when it has failed.
+func (s *script) give(n, size int) {
+	if s.j == nil || s.writer.Dead() {
+		return
+	}
+	var all []string
+	for range n {
+		s.n++
+		p := fmt.Sprintf(`{"n":%d}`, s.n)
+		all = append(all, p+strings.Repeat("x", max(0, size-len(p))))
+	}
+	err := s.append(context.Background(), 0, all)
+	synctest.Wait()
+	s.note("append %d of %d bytes: %v", n, size, err)
+	s.fatal(err)
+	if err == nil || s.writer.Dead() {
+		return
+	}
+	if err := s.append(context.Background(), 0, []string{all[0] + "again"}); err == nil {
+		s.fatalf("an append succeeds after one that has failed")
+	}
+	s.close()
+	if s.writer.Dead() || !s.open(s.last()) {
+		s.fatalf("the journal does not open again")
+	}
+	s.fatal(s.append(context.Background(), 0, []string{all[0] + "!"}))
+}
+
+func (s *script) remove() {
+	if s.j == nil || s.writer.Dead() {
+		return
+	}
+	off := s.last()
+	s.oracle.trimming(off)
+	err := s.j.RemoveBefore(off)
+	s.note("remove before %d: %v", off, err)
+	if err != nil && !s.planned(err) {
+		s.fatalf("remove before %d: %v", off, err)
+	}
+}
+
+// look reads all there is, in both processes.
+func (s *script) look() {
+	if s.j == nil || s.writer.Dead() {
+		return
+	}
+	for _, same := range []bool{true, false} {
+		read, err := s.reader(same, false, s.oracle.cursors()[0])
+		s.fatal(err)
+		for err == nil {
+			err = s.next(context.Background(), read)
+			s.fatal(err)
+		}
+		if read != nil {
+			read.Close()
+		}
+	}
+}
+
+// tear leaves the beginning of a record behind the last one, as a process does that dies while it writes.
+func (s *script) tear() {
+	p := s.disk.Process()
+	last := s.lastSegment()
+	f, err := p.OpenWrite(last.name)
+	s.check(err)
+	_, err = f.WriteAt([]byte("\x64\x00\x00\x00torn"), int64(len(last.bytes)))
+	s.check(err)
+	p.Kill()
+	s.settled = false
+}
