@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 )
 
@@ -16,4 +17,16 @@ func Checkpoint(db *DB) error {
 	db.applier.busy.Lock()
 	defer db.applier.busy.Unlock()
 	return db.applier.checkpoint(context.Background(), false)
+}
+
+// CanonicalTimestamp is what reads the timestamp of a stored value without the rest of it.
+var CanonicalTimestamp = canonicalTimestamp
+
+// RewriteStoreFile reads the content of a store.json and writes it as the store would.
+func RewriteStoreFile(text []byte) ([]byte, error) {
+	s, err := parseStoreFile(text)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(s)
 }

@@ -2,15 +2,21 @@ package audit_test
 
 import (
 	"bytes"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"reflect"
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/auditsql/auditsql/audit"
 )
 
-// Whatever is accepted is written canonically, and that reads back as the same record and the same bytes;
-// whatever is refused is refused as ErrInvalid, in few words.
+// What is accepted, and as which record, is what a second reading of the format says. It is written canonically,
+// and that reads back as the same record and the same bytes; whatever is refused is refused as ErrInvalid, in few
+// words.
 func FuzzParseAudit(f *testing.F) {
 	for _, file := range []string{"inputs.ndjson", "canonical.ndjson"} {
 		for _, line := range goldenLines(f, file) {
@@ -26,6 +32,18 @@ func FuzzParseAudit(f *testing.F) {
 		q, err := audit.ParseAudit(line)
 		if !bytes.Equal(line, before) {
 			t.Fatal("the input was written to")
+		}
+		want, refused := strictAudit(line)
+		if (err == nil) != (refused == nil) {
+			t.Fatalf("ParseAudit: %v, the second reading: %v", err, refused)
+		}
+		if err == nil {
+			if want.QueryID.IsZero() {
+				want.QueryID = q.QueryID
+			}
+			if !reflect.DeepEqual(q, want) {
+				t.Fatalf("read as\n%+v\nand by the second reading as\n%+v", q, want)
+			}
 		}
 		if err != nil {
 			var refused *audit.FieldError
@@ -58,26 +76,128 @@ func FuzzParseAudit(f *testing.F) {
 		if _, err := audit.ParseCanonical(line); (err == nil) != bytes.Equal(line, first) {
 			t.Fatalf("ParseCanonical(%s): %v", line, err)
 		}
+		if at, ok := audit.CanonicalTimestamp(first); !ok || at != q.Timestamp {
+			t.Fatalf("%s has the timestamp %d, %v", first, at, ok)
+		}
 	})
 }
 
-// A key that is taken apart is put together again as it was, and no key belongs to both families.
+// A key that is taken apart is put together again as it was, what is put together is taken apart, and no key
+// belongs to both families. Only what AgentKeyOf makes has an agent's prefix.
 func FuzzKeys(f *testing.F) {
-	f.Add(audit.KeyOf(fill(1)))
-	f.Add(audit.AgentKeyOf(fill(':'), 1<<63, fill(0xff)))
-	f.Add(audit.AgentPrefix(fill(0)))
-	f.Add([]byte("\x00AUD:"))
-	f.Fuzz(func(t *testing.T, key []byte) {
+	f.Add(audit.KeyOf(fill(1)), uint64(0))
+	f.Add(audit.AgentKeyOf(fill(':'), 1<<63, fill(0xff)), uint64(1<<63))
+	f.Add(audit.AgentPrefix(fill(0)), uint64(1<<64-1))
+	f.Add([]byte("\x00AUD:"), uint64(0x3a3a3a3a3a3a3a3a))
+	f.Fuzz(func(t *testing.T, key []byte, at uint64) {
 		id, isKey := audit.ParseKey(key)
 		if isKey && !bytes.Equal(audit.KeyOf(id), key) {
 			t.Errorf("%x is taken for the key of %s", key, id)
 		}
 		agent, timestamp, id, isAgentKey := audit.ParseAgentKey(key)
-		if isAgentKey && !bytes.Equal(audit.AgentKeyOf(agent, timestamp, id), key) {
+		if isAgentKey && (!bytes.Equal(audit.AgentKeyOf(agent, timestamp, id), key) || !bytes.HasPrefix(key, audit.AgentPrefix(agent))) {
 			t.Errorf("%x is taken for the key of %s, %d, %s", key, agent, timestamp, id)
 		}
 		if isKey && isAgentKey {
 			t.Errorf("%x is of both families", key)
+		}
+
+		var one, other audit.Hash
+		copy(one[:], key)
+		copy(other[:], key[len(key)/2:])
+		if id, ok := audit.ParseKey(audit.KeyOf(one)); !ok || id != one {
+			t.Errorf("the key of %s is taken apart as %s, %v", one, id, ok)
+		}
+		if agent, timestamp, id, ok := audit.ParseAgentKey(audit.AgentKeyOf(one, at, other)); !ok || agent != one || timestamp != at || id != other {
+			t.Errorf("the key of %s, %d, %s is taken apart as %s, %d, %s, %v", one, at, other, agent, timestamp, id, ok)
+		}
+	})
+}
+
+// A hash is 64 hex digits as encoding/hex reads them, and is written in lower case. What is refused leaves alone
+// what was there.
+func FuzzParseHash(f *testing.F) {
+	f.Add(fill(0xab).String())
+	f.Add(strings.ToUpper(fill(0xab).String()))
+	f.Add(strings.Repeat("0", 63))
+	f.Add(strings.Repeat("0", 63) + "g")
+	f.Add("0x" + strings.Repeat("0", 62))
+	f.Add(strings.Repeat("\u0660", 32))
+	f.Fuzz(func(t *testing.T, s string) {
+		b, refused := hex.DecodeString(s)
+		want := refused == nil && len(b) == 32
+		h, err := audit.ParseHash(s)
+		if (err == nil) != want || err != nil && !errors.Is(err, audit.ErrInvalid) {
+			t.Fatalf("ParseHash(%q): %v", s, err)
+		}
+		held := fill(7)
+		if err := held.UnmarshalText([]byte(s)); (err == nil) != want || !want && held != fill(7) || want && held != h {
+			t.Fatalf("UnmarshalText(%q): %s, %v", s, held, err)
+		}
+		if want && (h.String() != strings.ToLower(s) || !bytes.Equal(h[:], b)) {
+			t.Fatalf("%q is read as %s", s, h)
+		}
+	})
+}
+
+// Every id that begins with the digits is found, in order, and no other.
+func FuzzResolve(f *testing.F) {
+	db := openDB(f, f.TempDir())
+	var ids []string
+	for i := range 40 {
+		id := hashOf("id", strconv.Itoa(i))
+		if i%2 == 0 {
+			copy(id[:], "\x0a\xbc\xde\xf0\x01") // meet in ten digits
+		}
+		if _, err := db.PutAudit(f.Context(), &audit.QueryAudit{QueryID: id}); err != nil {
+			f.Fatal(err)
+		}
+		ids = append(ids, id.String())
+	}
+	slices.Sort(ids)
+	for _, s := range []string{"", "0abcdef", "0abcdef0", "0ABCDEF00", "0abcdef001", "0abcdef0012", "0abcdef002", ids[3], ids[3][:63], ids[3] + "0", "0abcdefg", "%_______"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, prefix string) {
+		var want []string
+		for _, id := range ids {
+			if strings.HasPrefix(id, strings.ToLower(prefix)) && len(want) < audit.MaxResolved {
+				want = append(want, id)
+			}
+		}
+		_, refused := hex.DecodeString(prefix + strings.Repeat("0", max(0, 64-len(prefix))))
+		got, err := db.Resolve(t.Context(), prefix)
+		if valid := refused == nil && 8 <= len(prefix) && len(prefix) <= 64; (err == nil) != valid || err != nil && !errors.Is(err, audit.ErrInvalid) {
+			t.Fatalf("Resolve(%q): %v", prefix, err)
+		}
+		if same := slices.EqualFunc(got, want, func(id audit.QueryID, w string) bool { return id.String() == w }); err == nil && !same {
+			t.Fatalf("Resolve(%q): %v, want %v", prefix, got, want)
+		}
+	})
+}
+
+// What is taken for a store.json is written again and read as the same.
+func FuzzStoreFile(f *testing.F) {
+	const whole = `{"format":2,"store_id":"00112233445566778899aabbccddeeff","time_unit":"us","wal_dir":"wal","wal_retain":"64MiB",` +
+		`"segment_bytes":4096,"created_by":"x","created_at":"2026-11-23T10:00:00.125Z","used":true,"clean":true,"doubted":true}`
+	f.Add([]byte(whole))
+	for old, replacement := range map[string]string{
+		`"format":2`: `"format":3`, `"us"`: `"min"`, `"64MiB"`: `-1`, `"64MiB" `: `"9007199254740993"`, `4096`: `1e3`, `true`: `null`,
+		`2026-11-23T10:00:00.125Z`: `9999-12-31T23:59:59-23:59`, `00112233445566778899aabbccddeeff`: `\u0000`, `{`: `[`,
+	} {
+		f.Add([]byte(strings.Replace(whole, strings.TrimSpace(old), replacement, 1)))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		once, err := audit.RewriteStoreFile(text)
+		if err != nil {
+			return
+		}
+		if !json.Valid(text) {
+			t.Fatalf("no JSON was accepted: %q", text)
+		}
+		twice, err := audit.RewriteStoreFile(once)
+		if err != nil || !bytes.Equal(once, twice) {
+			t.Fatalf("%s\nis written as\n%s\nand that as\n%s\n%v", text, once, twice, err)
 		}
 	})
 }

@@ -77,16 +77,24 @@ func readStoreFile(dir string) (storeFile, error) {
 	if err != nil {
 		return s, err
 	}
-	if err := json.Unmarshal(text, &s); err != nil {
+	if s, err = parseStoreFile(text); err != nil {
 		return s, fmt.Errorf("%s: %w", name, err)
+	}
+	return s, nil
+}
+
+func parseStoreFile(text []byte) (storeFile, error) {
+	var s storeFile
+	if err := json.Unmarshal(text, &s); err != nil {
+		return s, err
 	}
 	switch {
 	case s.Format > storeFormat:
-		return s, fmt.Errorf("%s: format %d was made by a newer version of auditsql", name, s.Format)
+		return s, fmt.Errorf("format %d was made by a newer version of auditsql", s.Format)
 	case s.Format != storeFormat:
-		return s, fmt.Errorf("%s: format %d is none of auditsql's", name, s.Format)
+		return s, fmt.Errorf("format %d is none of auditsql's", s.Format)
 	case len(s.StoreID) != 32 || s.JournalDir == "":
-		return s, fmt.Errorf("%s: store_id or wal_dir is missing", name)
+		return s, errors.New("store_id or wal_dir is missing")
 	}
 	return s, nil
 }

@@ -113,8 +113,25 @@ func (p *pair) same(t *rapid.T, sqlite, memory error) {
 
 // TestSQLiteIsLikeMemory lets random calls run on both stores, which must answer alike.
 func TestSQLiteIsLikeMemory(t *testing.T) {
-	// Each run has a database of its own, since audit keys cannot be cleared away; a copy of an empty
-	// one, since most of a run's time would go into making it.
+	fresh := freshSQLite(t)
+	rapid.Check(t, func(rt *rapid.T) {
+		sqlite := fresh(rt)
+		defer sqlite.Close()
+		p := &pair{sqlite: sqlite, memory: kvshim.NewMemory()}
+		rt.Repeat(map[string]func(*rapid.T){
+			"put":    p.put,
+			"delete": p.delete,
+			"apply":  p.apply,
+			"get":    p.get,
+			"scan":   p.scan,
+			"":       func(t *rapid.T) { p.compare(t, nil, kvshim.ScanOptions{}) },
+		})
+	})
+}
+
+// freshSQLite returns what makes an empty store for each run of a property, since audit keys cannot be cleared
+// away. Each is a copy of one empty database: most of a run's time would go into making it.
+func freshSQLite(t *testing.T) func(*rapid.T) *kvshim.SQLite {
 	path := filepath.Join(t.TempDir(), "empty.db")
 	made, err := kvshim.Open(path)
 	if err != nil {
@@ -127,8 +144,7 @@ func TestSQLiteIsLikeMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-
-	rapid.Check(t, func(rt *rapid.T) {
+	return func(rt *rapid.T) *kvshim.SQLite {
 		path := filepath.Join(t.TempDir(), "kv.db")
 		if err := os.WriteFile(path, empty, 0o600); err != nil {
 			rt.Fatal(err)
@@ -137,15 +153,6 @@ func TestSQLiteIsLikeMemory(t *testing.T) {
 		if err != nil {
 			rt.Fatal(err)
 		}
-		defer sqlite.Close()
-		p := &pair{sqlite: sqlite, memory: kvshim.NewMemory()}
-		rt.Repeat(map[string]func(*rapid.T){
-			"put":    p.put,
-			"delete": p.delete,
-			"apply":  p.apply,
-			"get":    p.get,
-			"scan":   p.scan,
-			"":       func(t *rapid.T) { p.compare(t, nil, kvshim.ScanOptions{}) },
-		})
-	})
+		return sqlite
+	}
 }
