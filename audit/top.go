@@ -160,8 +160,8 @@ func (db *DB) top(ctx context.Context, t *TopList, by TopBy, f Filter, newSince 
 }
 
 // topEntry finds out the rest about something that was counted.
-func (db *DB) topEntry(ctx context.Context, by TopBy, c sqlstore.Frequency, f Filter) (TopEntry, error) {
-	e := TopEntry{Count: uint64(c.Count)}
+func (db *DB) topEntry(ctx context.Context, by TopBy, c sqlstore.Frequency, f Filter) (e TopEntry, err error) {
+	e.Count = uint64(c.Count)
 	var first, last *uint64
 	defer func() { e.First, e.Last = deref(first, 0), deref(last, 0) }()
 	if by == TopSubjects || by == TopLenses {

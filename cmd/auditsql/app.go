@@ -68,6 +68,7 @@ interrupted.`,
 	root.AddGroup(
 		&cobra.Group{ID: groupStart, Title: "To begin with:"},
 		&cobra.Group{ID: groupWrite, Title: "To write:"},
+		&cobra.Group{ID: groupAsk, Title: "To find out why:"},
 		&cobra.Group{ID: groupRead, Title: "To read:"},
 		&cobra.Group{ID: groupName, Title: "To name what hashes stand for:"},
 		&cobra.Group{ID: groupCare, Title: "To look after a store:"},
@@ -80,6 +81,7 @@ interrupted.`,
 	}
 	add(groupStart, a.demoCommand(), a.initCommand())
 	add(groupWrite, a.putCommand(), a.importCommand())
+	add(groupAsk, a.traceCommand(), a.impactCommand(), a.answersCommand(), a.diffCommand(), a.agentsCommand(), a.timelineCommand(), a.topCommand())
 	add(groupRead, a.getCommand(), a.listCommand(), a.recentCommand(), a.tailCommand(), a.exportCommand(), a.sqlCommand())
 	add(groupName, a.nameCommand())
 	add(groupCare, a.statsCommand(), a.verifyCommand(), a.backupCommand(), a.reindexCommand(), a.walCommand())
@@ -96,6 +98,7 @@ interrupted.`,
 const (
 	groupStart = "start"
 	groupWrite = "write"
+	groupAsk   = "ask"
 	groupRead  = "read"
 	groupName  = "name"
 	groupCare  = "care"

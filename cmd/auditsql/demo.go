@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
-	"github.com/auditsql/auditsql/sqlstore"
 )
 
 func (a *app) demoCommand() *cobra.Command {
@@ -54,7 +53,7 @@ func makeDemo(ctx context.Context, dir string, records []*audit.QueryAudit) erro
 	if err := errors.Join(err, db.Close()); err != nil {
 		return err
 	}
-	return sqlstore.PutLabels(ctx, filepath.Join(dir, "audit.db"), demoLabels())
+	return audit.PutLabels(ctx, dir, demoLabels())
 }
 
 func (a *app) demo(ctx context.Context, keep string) error {
@@ -79,6 +78,7 @@ func (a *app) demo(ctx context.Context, keep string) error {
 	}
 	fmt.Fprintf(a.out, demoOpening, len(records))
 	shown := a.streams
+	shown.dirAs = named
 	if !shown.outTerm.is && shown.errTerm.is {
 		// Read through a pager, most likely.
 		shown.outTerm = terminal{is: true, width: shown.errTerm.width}
@@ -99,9 +99,9 @@ func (a *app) demo(ctx context.Context, keep string) error {
 		fmt.Fprintf(a.out, "\n%s\n", step.answer)
 	}
 	if keep == "" {
-		fmt.Fprint(a.out, "\nThe store has been removed again. auditsql demo --keep ./demo leaves it there,\nto type these commands and others: recent, sql --list, stats, verify, help.\n")
+		fmt.Fprint(a.out, "\nThe store has been removed again. auditsql demo --keep ./demo leaves it there,\nto type these commands and others: timeline --by minute, top --by source\n--unapproved, agents, name, recent, sql --list, verify, help.\n")
 		return nil
 	}
-	fmt.Fprintf(a.out, "\nThe store is in %s, for these commands and others: recent, sql --list,\nstats, verify, help.\n", harmless(keep))
+	fmt.Fprintf(a.out, "\nThe store is in %s, for these commands and others:\ntimeline --by minute, top --by source --unapproved, agents, name, recent,\nsql --list, verify, help.\n", harmless(keep))
 	return nil
 }

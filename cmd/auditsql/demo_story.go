@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/auditsql/auditsql/audit"
-	"github.com/auditsql/auditsql/sqlstore"
 )
 
 const demoOpening = `On 23 November 2026 at 10:19 the agent planner paid an invoice of the supplier
@@ -28,13 +27,13 @@ const (
 	demoContract = "contract 2024-118"
 )
 
-func demoLabels() []sqlstore.Label {
-	var list []sqlstore.Label
+func demoLabels() []audit.Label {
+	var list []audit.Label
 	for _, name := range demoAgents {
-		list = append(list, sqlstore.Label{Hash: demoHash("agent", name).String(), Label: name})
+		list = append(list, audit.Label{Hash: demoHash("agent", name), Label: name})
 	}
 	for _, name := range demoSources {
-		list = append(list, sqlstore.Label{Hash: demoHash("source", name).String(), Label: name})
+		list = append(list, audit.Label{Hash: demoHash("source", name), Label: name})
 	}
 	return list
 }
@@ -55,35 +54,38 @@ type demoStep struct {
 }
 
 func demoSteps() []demoStep {
-	paid := demoPayment()
+	paid, known := demoPayment(), demoKnown()
 	id, err := paid.ID()
-	if err != nil {
+	before, err2 := known.ID()
+	if err != nil || err2 != nil {
 		return nil // no: the story's records are valid, and a test runs it
 	}
+	brief := func(h audit.Hash) string { return h.String()[:briefHash] }
 	return []demoStep{
 		{
-			"Which answer lies behind the payment?",
-			[]string{"list", "--attr", "trace_id=pay-20931"},
-			"One: planner asked for Northwind's payment account, and one of the two pieces\nof evidence behind its answer was not approved.",
-		},
-		{
-			"What exactly was it told, and on which evidence?",
-			[]string{"get", id.String()[:briefHash]},
-			`It asked for no lifecycle and took the most recent: a proposal won (1),
-against the account that had been approved (2).`,
-		},
-		{
-			"What was known of that account before, and who brought the other one?",
-			[]string{"list", "--subject", "supplier/Northwind", "--predicate", "payment_account", "--around", "2026-11-23T10:19", "--window", "45m"},
-			`At 09:41 planner still asked for what is Approved, and got the right account.
-At 10:12 mailbot had read a mail and filed the proposal; seven minutes later
-planner took it for the truth. Treasury, at 10:27, asked for what is Approved.`,
+			"Why did planner think that this is the account?",
+			[]string{"trace", "--attr", "trace_id=pay-20931"},
+			`It asked for the most recent answer of any lifecycle, and got a proposal that
+had come in by mail seven minutes before and that nobody had approved. The
+account from the contract was there as well, and weighed less.`,
 		},
 		{
 			"Who else was given the false account?",
-			[]string{"list", "--result", demoHash("assertion", demoFalse).String()},
-			`Apart from mailbot, which filed it, and planner: support, at 10:22. Whom it
-told is the next thing to look into.`,
+			[]string{"impact", brief(demoHash("assertion", demoFalse))},
+			`Apart from mailbot, which filed the proposal, and planner: support, three
+minutes later. Whom it told is the next thing to look into.`,
+		},
+		{
+			"What was answered before, and since when is it another account?",
+			[]string{"answers", "supplier/Northwind", "payment_account"},
+			`The right account at 09:41, the false one from 10:12 on, for whoever did not
+ask for what is Approved. Treasury did, at 10:27, and got the right one.`,
+		},
+		{
+			"What did planner do otherwise at 10:19 than at 09:41, when it was right?",
+			[]string{"diff", brief(before), brief(id)},
+			`At 09:41 it had asked for Approved, under the lens Consensus. Had it done so
+again, the proposal would have counted for nothing: that is what to mend.`,
 		},
 	}
 }
@@ -132,13 +134,17 @@ func demoPayment() *audit.QueryAudit {
 	return q
 }
 
-// demoRecords is the hour, in the order of time.
-func demoRecords() []*audit.QueryAudit {
-	before := answered(approvedOnly(demoQuestion(11*time.Minute+40*time.Second, "planner", "supplier/Northwind", "payment_account", "Consensus")), 0.97,
+// demoKnown is what planner was answered when it still asked for what is approved.
+func demoKnown() *audit.QueryAudit {
+	q := answered(approvedOnly(demoQuestion(11*time.Minute+40*time.Second, "planner", "supplier/Northwind", "payment_account", "Consensus")), 0.97,
 		evidence(demoTrue, 0.97, demoContract, audit.Approved),
 		evidence(demoTrue, 0.94, "ledger", audit.Approved))
-	before.Attributes = map[string]any{"trace_id": "pay-20904", "model": "planner-3"}
+	q.Attributes = map[string]any{"trace_id": "pay-20904", "model": "planner-3"}
+	return q
+}
 
+// demoRecords is the hour, in the order of time.
+func demoRecords() []*audit.QueryAudit {
 	proposed := answered(demoQuestion(42*time.Minute+8*time.Second, "mailbot", "supplier/Northwind", "payment_account", "Recency"), 0.41,
 		evidence(demoFalse, 0.41, demoMail, audit.Proposed))
 	proposed.Attributes = map[string]any{"trace_id": "mail-7731", "action": "file_proposal", "sender": "billing@northw1nd.example"}
@@ -153,7 +159,7 @@ func demoRecords() []*audit.QueryAudit {
 		evidence(demoTrue, 0.94, "ledger", audit.Approved))
 	doubted.Attributes = map[string]any{"trace_id": "close-118"}
 
-	special := []*audit.QueryAudit{before, proposed, demoPayment(), told, doubted}
+	special := []*audit.QueryAudit{demoKnown(), proposed, demoPayment(), told, doubted}
 	var records []*audit.QueryAudit
 	for _, q := range demoRoutine() {
 		for len(special) > 0 && special[0].Timestamp < q.Timestamp {

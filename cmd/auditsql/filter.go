@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,8 +16,10 @@ import (
 // filterFlags are the flags that select records.
 type filterFlags struct {
 	cmd                      *cobra.Command
+	without                  []string // flags that are no filter of this command
 	agent, result            string
-	anonymous                bool
+	assertion, source        string
+	anonymous, unapproved    bool
 	from, to, around         string
 	window                   durationFlag
 	subject, predicate, lens string
@@ -26,6 +29,9 @@ type filterFlags struct {
 	limit                    int
 	descending               bool
 }
+
+var filterNames = []string{"agent", "anonymous", "from", "to", "around", "subject", "predicate", "lens", "lifecycle", "result",
+	"assertion", "source", "unapproved", "attr", "min-confidence", "max-confidence"}
 
 const defaultWindow = 15 * time.Minute
 
@@ -37,25 +43,44 @@ plus the --window.
 
 ` + timesHelp
 
-func (f *filterFlags) register(cmd *cobra.Command) {
-	f.cmd = cmd
+// register adds the flags, but for those of these names, which the command has a use of its own for.
+func (f *filterFlags) register(cmd *cobra.Command, without ...string) {
+	f.cmd, f.without = cmd, without
 	f.window.Duration = defaultWindow
 	flags := cmd.Flags()
-	flags.StringVar(&f.agent, "agent", "", "records of one agent: its `id`, 64 hex digits, or its label")
+	add := func(value *string, name, about string) {
+		if !slices.Contains(without, name) {
+			flags.StringVar(value, name, "", about)
+		}
+	}
+	add(&f.agent, "agent", "records of one agent: its `id`, the first 8 or more digits of it, or its label")
 	flags.BoolVar(&f.anonymous, "anonymous", false, "records of no agent")
-	flags.StringVar(&f.from, "from", "", "records from this `time` on")
-	flags.StringVar(&f.to, "to", "", "records up to this `time`")
-	flags.StringVar(&f.around, "around", "", "records around this `time`, within --window")
+	add(&f.from, "from", "records from this `time` on")
+	add(&f.to, "to", "records up to this `time`")
+	add(&f.around, "around", "records around this `time`, within --window")
 	flags.Var(&f.window, "window", "how far before and after --around")
-	flags.StringVar(&f.subject, "subject", "", "a pattern for the subject, as in 'Tesla*'")
-	flags.StringVar(&f.predicate, "predicate", "", "the predicate")
-	flags.StringVar(&f.lens, "lens", "", "the lens")
-	flags.StringVar(&f.lifecycle, "lifecycle", "", "the lifecycle that was asked for: Proposed, UnderReview, Approved, Deprecated, Rejected")
-	flags.StringVar(&f.result, "result", "", "the `hash` of the answer, or its label")
+	add(&f.subject, "subject", "a pattern for the subject, as in 'Tesla*'")
+	add(&f.predicate, "predicate", "the predicate")
+	add(&f.lens, "lens", "the lens")
+	add(&f.lifecycle, "lifecycle", "the lifecycle that was asked for: Proposed, UnderReview, Approved, Deprecated, Rejected")
+	add(&f.result, "result", "the answer: its `hash`, the first 8 or more digits of it, or its label")
+	add(&f.assertion, "assertion", "an assertion in the evidence: its `hash`, digits or label")
+	add(&f.source, "source", "a source of the evidence: its `hash`, digits or label")
+	flags.BoolVar(&f.unapproved, "unapproved", false, "records with evidence that is not Approved")
 	flags.StringArrayVar(&f.attributes, "attr", nil, "an attribute, `KEY=VALUE`; may be repeated")
-	flags.StringVar(&f.least, "min-confidence", "", "the least `confidence`")
-	flags.StringVar(&f.most, "max-confidence", "", "the greatest `confidence`")
+	add(&f.least, "min-confidence", "the least `confidence`")
+	add(&f.most, "max-confidence", "the greatest `confidence`")
 	_ = cmd.RegisterFlagCompletionFunc("lifecycle", completeLifecycles)
+}
+
+// any is the first of the flags that was given, and "" if none was.
+func (f *filterFlags) any() string {
+	for _, name := range filterNames {
+		if f.cmd.Flags().Changed(name) {
+			return name
+		}
+	}
+	return ""
 }
 
 func (f *filterFlags) registerLimit(cmd *cobra.Command, usual int, what string) {
@@ -77,7 +102,7 @@ func (f *filterFlags) check(a *app) error {
 	if err != nil {
 		return err
 	}
-	_, err = f.selection(c, func(flag, typed string, _ hashKind) (audit.Hash, error) {
+	_, err = f.selection(c, func(flag, typed string, _ audit.HashKind) (audit.Hash, error) {
 		return audit.Hash{}, checkTyped(flag, typed)
 	})
 	return err
@@ -86,7 +111,7 @@ func (f *filterFlags) check(a *app) error {
 // filter is what the flags select.
 func (f *filterFlags) filter(ctx context.Context, r *reading) (audit.Filter, error) {
 	c := r.clock
-	filter, err := f.selection(c, func(flag, typed string, kind hashKind) (audit.Hash, error) {
+	filter, err := f.selection(c, func(flag, typed string, kind audit.HashKind) (audit.Hash, error) {
 		return r.find(ctx, flag, typed, kind)
 	})
 	if err == nil && filter.From != nil && filter.To != nil && *filter.From > *filter.To {
@@ -97,7 +122,7 @@ func (f *filterFlags) filter(ctx context.Context, r *reading) (audit.Filter, err
 
 // selection is filter without the order of the two times, which depends on the store's unit. Hashes are
 // found by find.
-func (f *filterFlags) selection(c clock, find func(flag, typed string, kind hashKind) (audit.Hash, error)) (audit.Filter, error) {
+func (f *filterFlags) selection(c clock, find func(flag, typed string, kind audit.HashKind) (audit.Hash, error)) (audit.Filter, error) {
 	filter := audit.Filter{Limit: f.limit, Descending: f.descending}
 	if f.limit < 0 {
 		return filter, usage("--limit %d: want 0 for no limit, or more", f.limit)
@@ -108,14 +133,16 @@ func (f *filterFlags) selection(c clock, find func(flag, typed string, kind hash
 	if err := contradict(f.cmd, "anonymous", "agent"); err != nil {
 		return filter, err
 	}
-	filter.Anonymous = f.anonymous
+	filter.Anonymous, filter.Unapproved = f.anonymous, f.unapproved
 	for _, h := range []struct {
 		flag, typed string
-		kind        hashKind
+		kind        audit.HashKind
 		hash        **audit.Hash
 	}{
-		{"agent", f.agent, kindAgent, &filter.Agent},
-		{"result", f.result, kindAssertion, &filter.Result},
+		{"agent", f.agent, audit.AgentHash, &filter.Agent},
+		{"result", f.result, audit.AssertionHash, &filter.Result},
+		{"assertion", f.assertion, audit.AssertionHash, &filter.Assertion},
+		{"source", f.source, audit.SourceHash, &filter.Source},
 	} {
 		if f.given(h.flag, &h.typed) == nil {
 			continue
@@ -203,7 +230,7 @@ func (s span) within(d time.Duration, unit audit.TimeUnit) (from, to uint64) {
 
 // given is value if the flag was given, also when it is empty.
 func (f *filterFlags) given(flag string, value *string) *string {
-	if f.cmd.Flags().Changed(flag) {
+	if f.cmd.Flags().Changed(flag) && !slices.Contains(f.without, flag) {
 		return value
 	}
 	return nil

@@ -3,13 +3,11 @@ package main
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/auditsql/auditsql/audit"
-	"github.com/auditsql/auditsql/sqlstore"
 )
 
 // labels are the names that people gave to hashes, both ways. A nil one has none.
@@ -19,28 +17,18 @@ type labels struct {
 }
 
 // readLabels reads all of them: they are typed by people, so there are few.
-func (a *app) readLabels(ctx context.Context) (*labels, error) {
-	store, err := sqlstore.Open(ctx, a.database(), sqlstore.Options{ReadOnly: true, Readers: 1})
+func readLabels(ctx context.Context, db *audit.DB) (*labels, error) {
+	list, err := db.AllLabels(ctx)
 	if err != nil {
-		return nil, err
-	}
-	list, err := store.Labels(ctx)
-	if err := errors.Join(err, store.Close()); err != nil {
 		return nil, err
 	}
 	l := &labels{of: map[audit.Hash]string{}, by: map[string][]audit.Hash{}}
 	for _, one := range list {
-		h, err := audit.ParseHash(one.Hash)
-		if err != nil {
-			continue // the table has a check against it
-		}
-		l.of[h] = one.Label
-		l.by[one.Label] = append(l.by[one.Label], h)
+		l.of[one.Hash] = one.Label
+		l.by[one.Label] = append(l.by[one.Label], one.Hash)
 	}
 	return l, nil
 }
-
-func (a *app) database() string { return filepath.Join(a.dir, "audit.db") }
 
 // label is the hash's label, "" if it has none.
 func (l *labels) label(h audit.Hash) string {
@@ -80,6 +68,9 @@ func (l *labels) cell(h *audit.Hash) cell {
 
 // near are the labels that somebody may have meant who typed what is none.
 func (l *labels) near(typed string) []string {
+	if l == nil {
+		return nil
+	}
 	var found []string
 	for label := range l.by {
 		a, b := strings.ToLower(label), strings.ToLower(typed)
@@ -109,4 +100,13 @@ func checkLabel(s string) error {
 		return errors.New("8 hex digits or more would be taken for a hash")
 	}
 	return nil
+}
+
+// orNull is the label of a hash, nil if it has none: null in JSON.
+func (l *labels) orNull(h *audit.Hash) *string {
+	if h == nil || l.label(*h) == "" {
+		return nil
+	}
+	label := l.label(*h)
+	return &label
 }

@@ -6,8 +6,9 @@
 //
 //	main.go, errors.go   one run: streams, signals, from an error to a line and an exit code
 //	store.go             how commands open a store: recovery first, or --read-only
-//	filter.go times.go sizes.go hashes.go     what flags may say
-//	output.go table.go records.go facts.go text.go terminal.go progress.go     what is printed
+//	filter.go times.go sizes.go     what flags may say
+//	reading.go labels.go how hashes are found by their label or first digits, and shown with it
+//	output.go table.go page.go records.go facts.go text.go terminal.go progress.go     what is printed
 //	init.go put.go import.go …     a command each
 package main
 
@@ -30,6 +31,9 @@ type streams struct {
 	inTerm           bool
 	outTerm, errTerm terminal
 	now              func() time.Time
+
+	// dirAs is how the store's folder is written in commands to be typed, if not as -d says.
+	dirAs string
 }
 
 func main() {

@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
-	"github.com/auditsql/auditsql/sqlstore"
 )
 
 // nameOptions are the flags of name.
@@ -30,7 +29,8 @@ show it beside the hash, and every flag and argument that wants such a hash
 takes the label as well. Without a label, name shows the one that a hash has;
 without anything, all of them.
 
-A hash is written in full, or as the label that it has. A label has at most 64
+A hash is written in full, as its first 8 or more digits if only one in the
+store begins with them, or as the label that it has. A label has at most 64
 characters, none that cannot be seen, and does not look like a hash. Labels
 can be changed also while another program writes; no record changes by it.
 
@@ -90,7 +90,7 @@ func (o *nameOptions) check(cmd *cobra.Command, args []string) error {
 }
 
 func (a *app) name(ctx context.Context, args []string, o *nameOptions) error {
-	var set []sqlstore.Label
+	var set []audit.Label
 	if o.file != "" {
 		var err error
 		if set, err = a.importLabels(ctx, o.file); err != nil {
@@ -118,19 +118,19 @@ func (a *app) name(ctx context.Context, args []string, o *nameOptions) error {
 		}
 		return a.listLabels(r.labels, a.form(usual))
 	}
-	h, err := r.find(ctx, "", args[0], kindAny)
+	h, err := r.find(ctx, "", args[0], audit.AnyHash)
 	switch {
 	case err != nil:
 		return err
 	case len(args) == 2:
-		return a.putLabels(ctx, r, []sqlstore.Label{{Hash: h.String(), Label: args[1]}})
+		return a.putLabels(ctx, r, []audit.Label{{Hash: h, Label: args[1]}})
 	}
 	label := r.labels.label(h)
 	if label == "" {
 		return notFound("%s has no label", h)
 	}
 	if o.remove {
-		return a.putLabels(ctx, r, []sqlstore.Label{{Hash: h.String()}})
+		return a.putLabels(ctx, r, []audit.Label{{Hash: h}})
 	}
 	if form := a.form(""); form != formTable && form != formPlain {
 		return a.facts(form, fact{name: "hash", value: text(h.String())}, fact{name: "label", value: text(label)})
@@ -140,11 +140,11 @@ func (a *app) name(ctx context.Context, args []string, o *nameOptions) error {
 
 // putLabels writes labels, and says which of them now name more than one hash: that is no mistake when an
 // agent got a new key, but where a hash is wanted such a label no longer does.
-func (a *app) putLabels(ctx context.Context, r *reading, set []sqlstore.Label) error {
-	if err := sqlstore.PutLabels(ctx, a.database(), set); err != nil {
+func (a *app) putLabels(ctx context.Context, r *reading, set []audit.Label) error {
+	if err := r.PutLabels(ctx, set); err != nil {
 		return err
 	}
-	after, err := a.readLabels(ctx)
+	after, err := readLabels(ctx, r.DB)
 	if err != nil {
 		return err
 	}
@@ -180,7 +180,7 @@ func (a *app) listLabels(l *labels, form string) error {
 }
 
 // importLabels reads a file, - being standard input.
-func (a *app) importLabels(ctx context.Context, file string) ([]sqlstore.Label, error) {
+func (a *app) importLabels(ctx context.Context, file string) ([]audit.Label, error) {
 	var input []byte
 	var err error
 	if file == "-" {
@@ -196,8 +196,8 @@ func (a *app) importLabels(ctx context.Context, file string) ([]sqlstore.Label, 
 }
 
 // parseLabels reads lines of a hash, a tab and a label. They may have come through a spreadsheet.
-func parseLabels(file, input string) ([]sqlstore.Label, error) {
-	var set []sqlstore.Label
+func parseLabels(file, input string) ([]audit.Label, error) {
+	var set []audit.Label
 	n := 0
 	for line := range strings.Lines(strings.TrimPrefix(input, "\ufeff")) {
 		n++
@@ -217,7 +217,7 @@ func parseLabels(file, input string) ([]sqlstore.Label, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s:%d: %w", file, n, err)
 		}
-		set = append(set, sqlstore.Label{Hash: h.String(), Label: label})
+		set = append(set, audit.Label{Hash: h, Label: label})
 	}
 	return set, nil
 }

@@ -159,6 +159,9 @@ type column struct {
 	least    int
 	middle   bool // cut in the middle: names often differ in their last part
 	rank     int
+
+	hidden    bool // not in tables, whose other columns say it as well
+	tableOnly bool
 }
 
 func (c column) heading() string {
@@ -180,18 +183,38 @@ type rows struct {
 	n     uint64
 	block [][]cell
 	cuts  cuts
+	keep  []int // places of the columns of this form
+
+	// In JSON the list may be a member of an object: what comes before it and behind it.
+	before string
+	behind func() (string, error)
 }
 
 // blockRows bounds how many rows of a table are held in memory.
 const blockRows = 1000
 
 func (a *app) rows(form string, columns ...column) *rows {
-	return &rows{a: a, form: form, columns: columns, out: bufio.NewWriterSize(a.out, 64<<10)}
+	r := &rows{a: a, form: form, out: bufio.NewWriterSize(a.out, 64<<10)}
+	r.keep = r.kept(columns)
+	r.columns = pick(columns, r.keep)
+	return r
 }
 
-// add prints a row, which has a cell for each column.
+// kept are the places of the columns that this form has.
+func (r *rows) kept(columns []column) []int {
+	keep := make([]int, 0, len(columns))
+	for i, c := range columns {
+		if r.form == formTable && !c.hidden || r.form != formTable && !c.tableOnly {
+			keep = append(keep, i)
+		}
+	}
+	return keep
+}
+
+// add prints a row, which has a cell for each column, also for those that this form has not.
 func (r *rows) add(cells ...cell) error {
 	r.n++
+	cells = pick(cells, r.keep)
 	switch r.form {
 	case formTable:
 		r.block = append(r.block, cells)
@@ -216,7 +239,7 @@ func (r *rows) raw(object []byte) error {
 	if r.form == formJSON {
 		before = ",\n"
 		if r.n == 1 {
-			before = "["
+			before = r.before + "["
 		}
 	}
 	r.out.WriteString(before)
@@ -294,9 +317,13 @@ func (r *rows) end() error {
 		}
 	case formJSON:
 		if r.n == 0 {
-			r.out.WriteString("[")
+			r.out.WriteString(r.before + "[")
 		}
-		_, err = r.out.WriteString("]\n")
+		behind := ""
+		if r.behind != nil {
+			behind, err = r.behind()
+		}
+		r.out.WriteString("]" + behind + "\n")
 	}
 	if err := errors.Join(err, r.out.Flush()); err != nil {
 		return err

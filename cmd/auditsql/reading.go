@@ -26,50 +26,37 @@ func (a *app) read(ctx context.Context) (*reading, error) {
 	if r.clock, err = a.clock(db.TimeUnit()); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	if r.labels, err = a.readLabels(ctx); err != nil {
+	if r.labels, err = readLabels(ctx, db); err != nil {
 		// What was recorded can be read without them.
 		a.note("the labels cannot be read: %v", err)
 	}
 	return r, nil
 }
 
-// A hashKind is what a hash names.
-type hashKind string
+// kindNames are what hashes of these kinds are called in errors.
+var kindNames = map[audit.HashKind]string{
+	audit.AgentHash: "agent", audit.AssertionHash: "assertion", audit.SourceHash: "source", audit.AnyHash: "agent, assertion or source",
+}
 
-const (
-	kindAgent     hashKind = "agent"
-	kindAssertion hashKind = "assertion"
-	kindSource    hashKind = "source"
-	kindAny       hashKind = "hash in the store"
-)
-
-// find returns the hash that somebody meant: typed whole, or by its label. flag is where it was typed, for
-// errors.
-func (r *reading) find(ctx context.Context, flag, typed string, kind hashKind) (audit.Hash, error) {
+// find returns the hash that somebody meant: typed whole, by its label, or by its first 8 or more digits if
+// they are those of one alone among the store's hashes of these kinds. where is where it was typed, for errors.
+func (r *reading) find(ctx context.Context, where, typed string, kinds audit.HashKind) (audit.Hash, error) {
 	typed = strings.TrimSpace(typed)
-	if h, err := audit.ParseHash(typed); err == nil {
-		return h, nil
-	}
-	var found []audit.Hash
-	prefix := checkPrefix(typed)
-	if r.labels != nil {
-		found = r.labels.by[typed]
-	}
+	h, err := r.ResolveHash(ctx, typed, kinds)
+	var ambiguous *audit.AmbiguousError
 	switch {
-	case len(found) == 1:
-		return found[0], nil
-	case len(found) > 1:
-		return audit.Hash{}, trying(usage("%s%q is ambiguous: %s", flag, typed, r.list(found)), "one of these")
-	case prefix == nil:
-		return audit.Hash{}, trying(usage("%s%q: want 64 hex digits, or a label", flag, typed), "the whole of it, which -o plain and get show")
+	case errors.As(err, &ambiguous):
+		return h, trying(usage("%s%q is ambiguous: %s", where, typed, r.list(ambiguous.Hashes)), "one of these, or more digits")
+	case !errors.Is(err, audit.ErrUnknownName):
+		return h, err
+	case checkPrefix(typed) == nil:
+		return h, notFound("%s%q: no %s begins with that", where, typed, kindNames[kinds])
 	}
-	err := notFound("%s%q is no label, nor a hash", flag, typed)
-	if r.labels != nil {
-		if near := r.labels.near(typed); len(near) > 0 {
-			return audit.Hash{}, trying(err, "%s", shellQuote(near[0]))
-		}
+	err = notFound("%s%q is no label, nor a hash", where, typed)
+	if near := r.labels.near(typed); len(near) > 0 {
+		return h, trying(err, "%s", shellQuote(near[0]))
 	}
-	return audit.Hash{}, trying(err, "auditsql name lists the labels; a hash has 64 hex digits")
+	return h, trying(err, "auditsql name lists the labels; a hash has 64 hex digits, or the first 8 or more")
 }
 
 // list names hashes in an error.
@@ -86,12 +73,12 @@ func (r *reading) list(hashes []audit.Hash) string {
 }
 
 // checkTyped refuses what find cannot find whatever is in the store.
-func checkTyped(flag, typed string) error {
+func checkTyped(where, typed string) error {
 	switch typed = strings.TrimSpace(typed); {
 	case typed == "":
-		return usage("%s%q: want a hash or a label", flag, typed)
+		return usage("%s%q: want a hash or a label", where, typed)
 	case len(typed) > 2*len(audit.Hash{}) && strings.Trim(strings.ToLower(typed), "0123456789abcdef") == "":
-		return usage("%s%q is too long: a hash has %d hex digits", flag, typed, 2*len(audit.Hash{}))
+		return usage("%s%q is too long: a hash has %d hex digits", where, typed, 2*len(audit.Hash{}))
 	}
 	return nil
 }

@@ -11,7 +11,8 @@ import (
 
 // What the README shows is what a person gets who types it on the demo's store.
 func TestTheREADMEIsTrue(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	name := filepath.Join("..", "..", "README.md")
+	text, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,14 +32,21 @@ func TestTheREADMEIsTrue(t *testing.T) {
 	}
 	run("demo", "--keep", store)
 
-	if record := run("get", "4058e593", "-o", "table"); !strings.Contains(readme, strings.TrimSpace(record)) {
-		t.Errorf("get prints\n%s", record)
-	}
-	row := strings.Fields(run("list", "--attr", "trace_id=pay-20931", "-o", "plain"))
-	for _, word := range []string{row[0][:8], row[1][:8], "supplier/Northwind", "payment_account"} {
-		if !strings.Contains(readme, word) {
-			t.Errorf("list shows %s, which the README does not", word)
+	// The screen at its top: on a terminal of 100 columns, with the store where AUDITSQL_DIR says.
+	const command = "trace --attr trace_id=pay-20931"
+	t.Setenv("AUDITSQL_DIR", store)
+	trace, _ := onTerminal(t, 100, false, strings.Fields(command)...)
+	before, rest, found := strings.Cut(readme, "$ auditsql "+command+"\n")
+	screen, after, found2 := strings.Cut(rest, "```\n")
+	switch {
+	case !found || !found2:
+		t.Fatalf("no screen of auditsql %s", command)
+	case *update:
+		if err := os.WriteFile(name, []byte(before+"$ auditsql "+command+"\n"+trace+"```\n"+after), 0o644); err != nil {
+			t.Fatal(err)
 		}
+	case screen != trace:
+		t.Errorf("trace shows (-update writes it)\n%s", trace)
 	}
 	sql := regexp.MustCompile("(?s)```sql\n(.*?)```").FindStringSubmatch(readme)
 	if sql == nil {

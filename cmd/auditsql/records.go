@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strconv"
 
 	"github.com/auditsql/auditsql/audit"
 )
@@ -173,4 +174,13 @@ func pick[T any](from []T, places []int) []T {
 		picked[i] = from[place]
 	}
 	return picked
+}
+
+// shortestDouble is a weight as it is written, so that sums are those of what people read.
+func shortestDouble(f float32) float64 {
+	d, err := strconv.ParseFloat(number(f).text, 64)
+	if err != nil {
+		return float64(f)
+	}
+	return d
 }

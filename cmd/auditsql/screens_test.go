@@ -22,6 +22,17 @@ var screens = []struct {
 	{"list", []string{"list", "--subject", "supplier/Northwind"}},
 	{"get", []string{"get", "4058e593"}},
 	{"name", []string{"name"}},
+	{"trace", []string{"trace", "--attr", "trace_id=pay-20931"}},
+	{"impact", []string{"impact", "f2bf0ec5"}},
+	{"impact_source", []string{"impact", "--source", "contract 2024-118"}},
+	{"answers", []string{"answers", "supplier/Northwind", "payment_account"}},
+	{"diff", []string{"diff", "0a3caa49", "4058e593"}},
+	{"agents", []string{"agents"}},
+	{"timeline", []string{"timeline", "--by", "minute", "--agent", "mailbot"}},
+	{"timeline_silent", []string{"timeline", "--to", "2026-11-23T11:59"}},
+	{"top_assertion", []string{"top", "--by", "assertion", "--limit", "5"}},
+	{"top_source", []string{"top", "--by", "source"}},
+	{"top_subject", []string{"top", "--by", "subject"}},
 }
 
 // What commands show on terminals of 80 and 120 columns, with and without colour, is what is kept in
@@ -31,11 +42,12 @@ func TestScreens(t *testing.T) {
 	if code := run(context.Background(), []string{"demo", "--keep", dir}, streams{out: new(bytes.Buffer), err: os.Stderr, now: time.Now}); code != exitDone {
 		t.Fatalf("demo: exit code %d", code)
 	}
+	t.Setenv("AUDITSQL_DIR", dir) // so that no command to be typed next has a -d
 	for _, s := range screens {
 		var got strings.Builder
 		for _, width := range []int{80, 120} {
 			for _, color := range []bool{false, true} {
-				shown, said := onTerminal(t, width, color, append([]string{"-d", dir}, s.args...)...)
+				shown, said := onTerminal(t, width, color, s.args...)
 				for line := range strings.Lines(shown + said) {
 					if n := displayWidth(escapes.ReplaceAllString(strings.TrimSuffix(line, "\n"), "")); n > width {
 						t.Errorf("%s in %d columns has %d: %q", s.name, width, n, line)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -160,7 +161,7 @@ func (a *app) sql(ctx context.Context, queries []namedQuery, args []string, o sq
 		ctx, cancel = context.WithTimeoutCause(ctx, o.timeout.Duration, errTimeLimit)
 		defer cancel()
 	}
-	store, err := sqlstore.Open(ctx, a.database(), sqlstore.Options{ReadOnly: true})
+	store, err := sqlstore.Open(ctx, filepath.Join(a.dir, "audit.db"), sqlstore.Options{ReadOnly: true})
 	if err != nil {
 		return err
 	}
@@ -198,7 +199,7 @@ func (a *app) statement(ctx context.Context, queries []namedQuery, args []string
 	case query == "":
 		return "", nil, usage("the statement is empty")
 	case strings.HasPrefix(query, "."):
-		return "", nil, trying(usage("%q belongs to the sqlite3 shell", query), "sqlite3 -readonly %s", shellQuote(a.database()))
+		return "", nil, trying(usage("%q belongs to the sqlite3 shell", query), "sqlite3 -readonly %s", shellQuote(filepath.Join(a.dir, "audit.db")))
 	case !strings.ContainsAny(query, " \t\r\n(*;"):
 		return "", nil, unknownQuery(query, queries)
 	}
@@ -267,7 +268,7 @@ func (a *app) runSQL(ctx context.Context, store *sqlstore.DB, statement string, 
 			cells[i] = sqlCell(v)
 			if cells[i].kind == kindNumber {
 				// Of a number nothing is cut.
-				columns[i].right, columns[i].flexible = true, false
+				out.columns[i].right, out.columns[i].flexible = true, false
 			}
 		}
 		if err := out.add(cells...); err != nil {

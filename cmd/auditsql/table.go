@@ -104,6 +104,7 @@ func (a *app) tableWithin(width int, columns []column, rows [][]cell) (string, c
 		}
 	}
 	widths, cut := fit(columns, natural, width)
+	short = slices.DeleteFunc(short, func(name string) bool { return slices.Contains(cut.left, name) || slices.Contains(cut.shorter, name) })
 	cut.shorter = append(short, cut.shorter...)
 
 	var out strings.Builder

@@ -1,0 +1,312 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/auditsql/auditsql/audit"
+)
+
+const impactLimit = 100
+
+func (a *app) impactCommand() *cobra.Command {
+	var f filterFlags
+	var source bool
+	cmd := &cobra.Command{
+		Use:   "impact HASH",
+		Short: "Which answers an assertion or a source went into",
+		Long: `Impact is the question after a bad fact was found: which answers of which
+agents it went into, when, and how much it weighed in them. HASH is an
+assertion, with --source a source of assertions: in full, its first 8 or more
+digits, or its label. The filters narrow the answers down; the totals count all
+that fit, whatever the limit.
+
+-o json is an object: hash, label, kind (assertion or source), answers
+(query_id, timestamp, time, agent_id, agent_label, subject, predicate,
+result_hash, result_label, result_confidence, result: whether this was the
+answer, weight: of all of it in this answer, lifecycle: as it was then, several
+of them joined by a comma, pieces: how many), more (the limit cut), and totals
+(answers, agents, anonymous, results, weight, assertions, more_assertions,
+first, first_time, last, last_time, by_agent). -o ndjson, csv and plain text
+have the answers, a line each, and no totals.
+
+` + filterHelp,
+		Example: `  auditsql impact f2bf0ec5
+  auditsql impact --source 'mail 7731' --from 2026-11-23
+  auditsql impact f2bf0ec5 -o json | jq .totals`,
+		Args: arguments(1, 1, "an assertion's hash (or, with --source, a source's)"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.impact(cmd.Context(), args[0], source, &f)
+		},
+		ValidArgsFunction: completeNothing,
+	}
+	f.register(cmd, "assertion", "source")
+	f.registerLimit(cmd, impactLimit, "at most so many answers; 0 is no limit")
+	cmd.Flags().BoolVar(&f.descending, "desc", false, "newest first")
+	cmd.Flags().BoolVar(&source, "source", false, "HASH is a source")
+	a.addReading(cmd)
+	a.addZone(cmd)
+	return cmd
+}
+
+var impactColumns = []column{
+	{name: "time"},
+	{name: "timestamp", hidden: true},
+	{name: "query_id", title: "query"},
+	{name: "agent_id", title: "agent", flexible: true, least: len("anonymous")},
+	{name: "agent_label", hidden: true},
+	{name: "subject", flexible: true, least: 14, middle: true},
+	{name: "predicate", flexible: true, least: 12, middle: true, rank: 4},
+	{name: "weight", right: true},
+	{name: "lifecycle", rank: 1},
+	{name: "pieces", hidden: true},
+	{name: "result_hash", hidden: true},
+	{name: "result_label", hidden: true},
+	{name: "result", title: "answer", rank: 2},
+	{name: "result_confidence", title: "conf", right: true, rank: 3},
+}
+
+func (a *app) impact(ctx context.Context, typed string, source bool, f *filterFlags) error {
+	if err := checkTyped("", typed); err != nil {
+		return err
+	}
+	if err := f.check(a); err != nil {
+		return err
+	}
+	kind := audit.AssertionHash
+	if source {
+		kind = audit.SourceHash
+	}
+	r, err := a.read(ctx)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	h, err := r.find(ctx, "", typed, kind)
+	if err != nil {
+		if exitCode(err) == exitNotFound && checkPrefix(typed) == nil {
+			return trying(err, "%s", otherKind(source))
+		}
+		return err
+	}
+	filter, err := f.filter(ctx, r)
+	if err != nil {
+		return err
+	}
+	options := audit.ImpactOptions{Source: source, Filter: filter}
+	w := &impactWriter{a: a, r: r, hash: h, kind: kind, rows: a.rows(a.form(""), impactColumns...)}
+	if w.rows.form == formTable || w.rows.form == formJSON {
+		options.Filter.Limit = 0
+		if w.totals, err = r.ImpactTotals(ctx, h, options); err != nil {
+			return err
+		}
+	}
+	if w.rows.form == formTable && w.totals.Answers == 0 {
+		return a.noImpact(ctx, r, h, source)
+	}
+	w.begin()
+	more := false
+	if filter.Limit > 0 {
+		options.Filter.Limit = filter.Limit + 1
+	}
+	for answer, err := range r.Impact(ctx, h, options) {
+		if err != nil {
+			return err
+		}
+		if filter.Limit > 0 && w.n == filter.Limit {
+			more = true
+			break
+		}
+		if err := w.add(&answer); err != nil {
+			return err
+		}
+	}
+	if err := w.end(ctx, more); err != nil {
+		return err
+	}
+	if more {
+		fmt.Fprintf(a.err, "(cut at --limit %d, there are more)\n", filter.Limit)
+	}
+	return nil
+}
+
+func otherKind(source bool) string {
+	if source {
+		return "without --source, if it is an assertion"
+	}
+	return "--source, if it is a source"
+}
+
+// noImpact says that nothing was found, and what the hash is instead.
+func (a *app) noImpact(ctx context.Context, r *reading, h audit.Hash, source bool) error {
+	is, err := r.Identify(ctx, h)
+	if err != nil {
+		return err
+	}
+	var also []string
+	if !source && is.Source.Answers > 0 {
+		also = append(also, "as a source it is: try --source")
+	}
+	if source && is.Assertion.Answers > 0 {
+		also = append(also, "as an assertion it is: leave out --source")
+	}
+	if is.Agent != nil {
+		also = append(also, "it is an agent: auditsql list --agent shows its records")
+	}
+	if len(also) == 0 {
+		also = []string{"no answer that fits has it in its evidence"}
+	}
+	fmt.Fprintf(a.err, "(nothing found; %s)\n", strings.Join(also, "; "))
+	return nil
+}
+
+// An impactWriter prints what something went into, in any form.
+type impactWriter struct {
+	a      *app
+	r      *reading
+	hash   audit.Hash
+	kind   audit.HashKind
+	totals audit.ImpactTotals
+	rows   *rows
+	n      int
+	first  *audit.QueryID // that it was the answer of
+	more   bool
+}
+
+// begin prints what stands before the answers.
+func (w *impactWriter) begin() {
+	switch w.rows.form {
+	case formJSON:
+		w.rows.before = fmt.Sprintf(`{"hash":%s,"label":%s,"kind":%s,"answers":`, toJSON(w.hash), toJSON(w.r.labels.orNull(&w.hash)), toJSON(kindNames[w.kind]))
+		w.rows.behind = func() (string, error) {
+			return fmt.Sprintf(`,"more":%t,"totals":%s}`, w.more, toJSON(w.totalsObject())), nil
+		}
+	case formTable:
+		t := &w.totals
+		p := w.a.page(w.r)
+		agents := plural(t.Agents, "agent", "agents")
+		if t.Anonymous > 0 {
+			agents += fmt.Sprintf(" (and %d anonymous)", t.Anonymous)
+		}
+		p.head(fmt.Sprintf("%s %s", kindNames[w.kind], w.r.called(w.hash)), fmt.Sprintf(" went into %s of %s,", plural(t.Answers, "answer", "answers"), agents))
+		p.out.WriteString(p.fold(indent+w.r.times(*t.First, *t.Last), 0, indent) + "\n")
+		what := "it was the answer in"
+		if w.kind == audit.SourceHash {
+			more := ""
+			if t.MoreAssertions {
+				more = "+"
+			}
+			what = fmt.Sprintf("with %d%s assertions, one of them the answer in", t.Assertions, more)
+			if t.Assertions == 1 {
+				what = "with one assertion, the answer in"
+			}
+		}
+		p.out.WriteString(p.fold(fmt.Sprintf("%s%s %d; weighing %s in all", indent, what, t.Won, brief(t.Weight)), 0, indent) + "\n")
+		var by []string
+		for i, agent := range t.ByAgent {
+			if i == shownOthers {
+				by = append(by, fmt.Sprintf("%d more", len(t.ByAgent)-i))
+				break
+			}
+			name := "anonymous"
+			if agent.AgentID != nil {
+				name = w.r.called(*agent.AgentID)
+			}
+			by = append(by, fmt.Sprintf("%s %d", name, agent.Answers))
+		}
+		p.out.WriteString(p.fold(indent+"by agent: "+strings.Join(by, ", "), 0, indent) + "\n")
+		_ = p.out.Flush() // the rows behind it meet the same error
+	}
+}
+
+func (w *impactWriter) totalsObject() any {
+	type byAgent struct {
+		agentObject
+		First     uint64  `json:"first"`
+		FirstTime string  `json:"first_time"`
+		Last      uint64  `json:"last"`
+		LastTime  string  `json:"last_time"`
+		Results   uint64  `json:"results"`
+		Weight    float64 `json:"weight"`
+	}
+	t, c := &w.totals, w.r.clock
+	list := []byAgent{}
+	for _, b := range t.ByAgent {
+		list = append(list, byAgent{agentObject{b.AgentID, w.r.labels.orNull(b.AgentID), b.Answers}, b.First, c.format(b.First), b.Last, c.format(b.Last), b.Won, b.Weight})
+	}
+	return struct {
+		Answers        uint64    `json:"answers"`
+		Agents         uint64    `json:"agents"`
+		Anonymous      uint64    `json:"anonymous"`
+		Results        uint64    `json:"results"`
+		Weight         float64   `json:"weight"`
+		Assertions     int       `json:"assertions"`
+		MoreAssertions bool      `json:"more_assertions"`
+		First          *uint64   `json:"first"`
+		FirstTime      *string   `json:"first_time"`
+		Last           *uint64   `json:"last"`
+		LastTime       *string   `json:"last_time"`
+		ByAgent        []byAgent `json:"by_agent"`
+	}{t.Answers, t.Agents, t.Anonymous, t.Won, t.Weight, t.Assertions, t.MoreAssertions,
+		t.First, c.orNull(t.First), t.Last, c.orNull(t.Last), list}
+}
+
+// orNull is a time, nil if there is none: null in JSON.
+func (c clock) orNull(timestamp *uint64) *string {
+	if timestamp == nil {
+		return nil
+	}
+	s := c.format(*timestamp)
+	return &s
+}
+
+func (w *impactWriter) add(answer *audit.ImpactedAnswer) error {
+	w.n++
+	q, l := &answer.Audit, w.r.labels
+	weight := 0.0
+	var as []string
+	fit := true
+	for i := range answer.Evidence {
+		e := &answer.Evidence[i]
+		weight += shortestDouble(e.Weight)
+		if s := e.Lifecycle.String(); len(as) == 0 || as[len(as)-1] != s {
+			as = append(as, s)
+		}
+		fit = fit && e.Lifecycle == audit.Approved
+	}
+	lifecycle := text(strings.Join(as, ","))
+	lifecycle.alarm = !fit
+	if answer.Won && w.first == nil {
+		w.first = &q.QueryID
+	}
+	result := boolean(answer.Won).as("-")
+	if answer.Won {
+		result.brief = "yes"
+		result.alarm = !fit
+	}
+	return w.rows.add(
+		timeCell(q.Timestamp, w.r.clock), number(q.Timestamp), hashCell(q.QueryID), agentCell(q.AgentID, l), l.cell(q.AgentID),
+		optionalText(q.Params.Subject), optionalText(q.Params.Predicate), number(weight).as(brief(weight)), lifecycle, number(len(answer.Evidence)),
+		optionalHash(q.ResultHash), l.cell(q.ResultHash), result, number(q.ResultConfidence),
+	)
+}
+
+func (w *impactWriter) end(ctx context.Context, more bool) error {
+	w.more = more
+	if err := w.rows.end(); err != nil || w.rows.form != formTable {
+		return err
+	}
+	p := w.a.page(w.r)
+	var steps []step
+	if w.first != nil {
+		steps = append(steps, step{[]string{"trace", w.r.query(ctx, *w.first)}, "the first that it was the answer of"})
+	}
+	if w.r.labels.label(w.hash) == "" {
+		steps = append(steps, step{[]string{"name", w.r.name(ctx, w.hash, w.kind), "LABEL"}, "give it a name"})
+	}
+	p.next(steps)
+	return p.end()
+}

@@ -1,0 +1,229 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/auditsql/auditsql/audit"
+)
+
+const timelineLimit = 1000
+
+func (a *app) timelineCommand() *cobra.Command {
+	var f filterFlags
+	by := "hour"
+	cmd := &cobra.Command{
+		Use:   "timeline",
+		Short: "How many records when: bursts, gaps, silent agents",
+		Long: `Timeline counts records by the minute, hour or day, with a small bar each: # is
+a share of the records, ! of those with evidence that is not Approved. Then it
+names the agents that were heard in the first half of the time shown and not in
+the second.
+
+Days and hours are those of --tz. In a table three and more empty ones in a row
+are one line; in every other form each has its own.
+
+-o json is an object: by, buckets (start, start_time, end, end_time, audits,
+agents, anonymous, unapproved), audits, agents, anonymous, sparse (empty
+buckets are left out), cut (the earliest are), silent (agent_id, agent_label,
+last, last_time, audits), more_silent. -o ndjson, csv and plain text have the
+buckets, a line each.
+
+` + filterHelp,
+		Example: `  auditsql timeline --from yesterday
+  auditsql timeline --by minute --around 2026-11-23T10:19 --window 1h
+  auditsql timeline --by day --agent planner --tz Europe/Berlin`,
+		Args: arguments(0, 0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			size, err := audit.ParseBucketSize(by)
+			if err != nil {
+				return usage("--by %q: want minute, hour or day", by)
+			}
+			return a.timeline(cmd.Context(), size, &f)
+		},
+		ValidArgsFunction: completeNothing,
+	}
+	f.register(cmd)
+	f.registerLimit(cmd, timelineLimit, "at most so many minutes, hours or days, the latest; 0 is 10000")
+	cmd.Flags().StringVar(&by, "by", by, "the `size` of what is counted: minute, hour or day")
+	_ = cmd.RegisterFlagCompletionFunc("by", completeWords("minute", "hour", "day"))
+	a.addReading(cmd)
+	a.addZone(cmd)
+	return cmd
+}
+
+func completeWords(words ...string) func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return words, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+var timelineColumns = []column{
+	{name: "start", hidden: true},
+	{name: "start_time", title: "time"},
+	{name: "end", hidden: true},
+	{name: "end_time", hidden: true},
+	{name: "audits", title: "records", right: true},
+	{name: "agents", right: true},
+	{name: "anonymous", hidden: true},
+	{name: "unapproved", title: "not approved", right: true},
+	{name: "bar", title: " ", tableOnly: true},
+}
+
+func (a *app) timeline(ctx context.Context, size audit.BucketSize, f *filterFlags) error {
+	if err := f.check(a); err != nil {
+		return err
+	}
+	r, err := a.read(ctx)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	filter, err := f.filter(ctx, r)
+	if err != nil {
+		return err
+	}
+	t, err := r.Timeline(ctx, audit.TimelineOptions{By: size, Zone: r.clock.zone, Filter: filter, Unapproved: true, MaxBuckets: filter.Limit})
+	if err != nil {
+		return err
+	}
+	out := a.rows(a.form(""), timelineColumns...)
+	out.before = fmt.Sprintf(`{"by":%s,"buckets":`, toJSON(size.String()))
+	out.behind = func() (string, error) { return r.timelineRest(t), nil }
+	if err := a.buckets(out, r, size, t.Buckets); err != nil {
+		return err
+	}
+	if err := out.end(); err != nil {
+		return err
+	}
+	if out.form == formTable && len(t.Buckets) > 0 {
+		if err := a.timelineEnd(r, t); err != nil {
+			return err
+		}
+	}
+	switch {
+	case t.Cut:
+		fmt.Fprintf(a.err, "(cut to the latest %d with records, there are earlier ones; --limit shows more)\n", len(t.Buckets))
+	case t.Sparse && out.form != formTable:
+		fmt.Fprintln(a.err, "(those without records are left out, they would be too many)")
+	}
+	return nil
+}
+
+// buckets prints them, in a table those without records together.
+func (a *app) buckets(out *rows, r *reading, size audit.BucketSize, list []audit.TimelineBucket) error {
+	most := uint64(0)
+	for _, b := range list {
+		most = max(most, b.Audits)
+	}
+	full := a.barColumns()
+	for i := 0; i < len(list); i++ {
+		b := &list[i]
+		if empty := emptyFrom(list[i:]); out.form == formTable && empty >= 3 {
+			cells := make([]cell, len(timelineColumns))
+			cells[1] = text(fmt.Sprintf("  … %d %ss", empty, size))
+			cells[4], cells[5], cells[7] = text("-"), text("-"), text("-")
+			if err := out.add(cells...); err != nil {
+				return err
+			}
+			i += empty - 1
+			continue
+		}
+		unfit := number(b.Unapproved)
+		unfit.alarm = b.Unapproved > 0
+		err := out.add(number(b.Start), text(r.clock.format(b.Start)).as(r.bucketName(b.Start, size)), number(b.End), text(r.clock.format(b.End)),
+			number(b.Audits), number(b.Agents), number(b.Anonymous), unfit, text(bar(b.Audits, b.Unapproved, most, full)))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// emptyFrom counts the buckets without records that a list begins with.
+func emptyFrom(list []audit.TimelineBucket) int {
+	n := 0
+	for n < len(list) && list[n].Audits == 0 {
+		n++
+	}
+	return n
+}
+
+// bucketName is when a bucket begins, without what is the same in each.
+func (r *reading) bucketName(start uint64, size audit.BucketSize) string {
+	t, ok := r.clock.unit.Time(start)
+	if !ok {
+		return ""
+	}
+	form := "2006-01-02 15:04"
+	if size == audit.ByDay {
+		form = "2006-01-02 Mon"
+	}
+	return t.In(r.clock.zone).Format(form)
+}
+
+// longestBar is how long a bar may be, where there is room for it.
+const longestBar = 40
+
+// barColumns is how long the longest bar is.
+func (a *app) barColumns() int {
+	const others = len("2026-11-23 10:19  records  agents  not approved  ")
+	if width := a.width(); width > 0 {
+		return max(min(width-others, longestBar), 4)
+	}
+	return longestBar
+}
+
+// bar shows n of most, and of it a part that is marked. What is not nothing is seen.
+func bar(n, marked, most uint64, full int) string {
+	columns := func(n uint64) int {
+		if n == 0 {
+			return 0
+		}
+		return max(int(float64(n)/float64(most)*float64(full)+0.5), 1)
+	}
+	all, bad := columns(n), columns(marked)
+	return strings.Repeat("!", bad) + strings.Repeat("#", max(all-bad, 0))
+}
+
+// timelineEnd prints what is below the table: totals, and who fell silent.
+func (a *app) timelineEnd(r *reading, t *audit.Timeline) error {
+	p := a.page(r)
+	about := fmt.Sprintf("%s of %s", plural(t.Audits, "record", "records"), plural(t.Agents, "agent", "agents"))
+	if t.Anonymous > 0 {
+		about += fmt.Sprintf(", %d of them anonymous", t.Anonymous)
+	}
+	p.out.WriteString(about + "\n")
+	if len(t.Silent) > 0 {
+		p.head("silent", " in the second half")
+		var rows [][]cell
+		for _, s := range t.Silent {
+			rows = append(rows, []cell{r.labels.hash(s.AgentID), timeCell(s.Last, r.clock), number(s.Shown)})
+		}
+		p.table([]column{{name: "agent", flexible: true, least: briefHash}, {name: "last heard"}, {name: "records", right: true}}, rows)
+		if t.MoreSilent {
+			fmt.Fprintf(p.out, "%s(and more)\n", indent)
+		}
+	}
+	return p.end()
+}
+
+// timelineRest is what follows the buckets in JSON.
+func (r *reading) timelineRest(t *audit.Timeline) string {
+	type silent struct {
+		AgentID    audit.AgentID `json:"agent_id"`
+		AgentLabel *string       `json:"agent_label"`
+		Last       uint64        `json:"last"`
+		LastTime   string        `json:"last_time"`
+		Audits     uint64        `json:"audits"`
+	}
+	list := []silent{}
+	for _, s := range t.Silent {
+		list = append(list, silent{s.AgentID, r.labels.orNull(&s.AgentID), s.Last, r.clock.format(s.Last), s.Shown})
+	}
+	return fmt.Sprintf(`,"audits":%d,"agents":%d,"anonymous":%d,"sparse":%t,"cut":%t,"silent":%s,"more_silent":%t}`,
+		t.Audits, t.Agents, t.Anonymous, t.Sparse, t.Cut, toJSON(list), t.MoreSilent)
+}

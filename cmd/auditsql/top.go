@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/auditsql/auditsql/audit"
+)
+
+func (a *app) topCommand() *cobra.Command {
+	var f filterFlags
+	by, newSince := string(audit.TopAgents), ""
+	cmd := &cobra.Command{
+		Use:   "top",
+		Short: "The most frequent agents, subjects, assertions, sources or lenses",
+		Long: `Top ranks the agents, subjects, assertions, sources or lenses of the records
+that fit the filter: those met most often first. --new-since T leaves only what
+no record of the whole store had before T: agents, assertions or sources that
+turned up.
+
+Agents, subjects and lenses are counted by records; assertions and sources by
+pieces of evidence.
+
+-o json is an object: by, entries (hash, label, text: of a subject or lens;
+count, share, answers: records, agents, weight: of an assertion or source in
+all; first, first_time, last, last_time), total (of all counted), without
+(records that have none), more (the limit cut), missed (0 but for very many
+different things: a count may be short by as much). -o ndjson, csv and plain
+text have the entries, a line each.
+
+` + filterHelp,
+		Example: `  auditsql top --by agent --from today
+  auditsql top --by source --unapproved
+  auditsql top --by assertion --new-since 1h`,
+		Args: arguments(0, 0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			kind, err := audit.ParseTopBy(by)
+			if err != nil {
+				return usage("--by %q: want agent, subject, assertion, source or lens", by)
+			}
+			return a.top(cmd.Context(), kind, newSince, &f)
+		},
+		ValidArgsFunction: completeNothing,
+	}
+	f.register(cmd)
+	f.registerLimit(cmd, audit.DefaultTop, "at most so many, 1 or more")
+	cmd.Flags().StringVar(&by, "by", by, "`what` is ranked: agent, subject, assertion, source or lens")
+	cmd.Flags().StringVar(&newSince, "new-since", "", "only what was never seen before this `time`")
+	_ = cmd.RegisterFlagCompletionFunc("by", completeWords("agent", "subject", "assertion", "source", "lens"))
+	a.addReading(cmd)
+	a.addZone(cmd)
+	return cmd
+}
+
+// topTable are the columns of a ranking.
+func topTable(by audit.TopBy) []column {
+	ofEvidence := by == audit.TopAssertions || by == audit.TopSources
+	ofText := by == audit.TopSubjects || by == audit.TopLenses
+	counted := "records"
+	if ofEvidence {
+		counted = "pieces"
+	}
+	return []column{
+		{name: "hash", title: string(by), flexible: true, least: 2 * briefHash, hidden: ofText},
+		{name: "label", hidden: true},
+		{name: "text", title: string(by), flexible: true, least: 16, middle: true, hidden: !ofText},
+		{name: "count", title: counted, right: true},
+		{name: "share", right: true, rank: 1},
+		{name: "answers", right: true, hidden: !ofEvidence, rank: 2},
+		{name: "agents", right: true, hidden: by == audit.TopAgents, rank: 3},
+		{name: "weight", right: true, hidden: !ofEvidence, rank: 5},
+		{name: "first", hidden: true},
+		{name: "first_time", title: "first", rank: 4},
+		{name: "last", hidden: true},
+		{name: "last_time", title: "last", rank: 6},
+	}
+}
+
+func (a *app) top(ctx context.Context, by audit.TopBy, newSince string, f *filterFlags) error {
+	if f.limit < 1 {
+		return usage("--limit %d: want 1 or more", f.limit)
+	}
+	if err := f.check(a); err != nil {
+		return err
+	}
+	r, err := a.read(ctx)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	options := audit.TopOptions{By: by}
+	if options.Filter, err = f.filter(ctx, r); err != nil {
+		return err
+	}
+	if f.cmd.Flags().Changed("new-since") {
+		since, err := r.clock.parse(newSince)
+		if err != nil {
+			return usage("--new-since: %w", err)
+		}
+		options.NewSince = &since.first
+	}
+	t, err := r.Top(ctx, options)
+	if err != nil {
+		return err
+	}
+	out := a.rows(a.form(""), topTable(by)...)
+	out.before = fmt.Sprintf(`{"by":%s,"entries":`, toJSON(by))
+	out.behind = func() (string, error) {
+		return fmt.Sprintf(`,"total":%d,"without":%d,"more":%t,"missed":%d}`, t.Total, t.Without, t.More, t.Missed), nil
+	}
+	for i := range t.Entries {
+		if err := out.add(r.topCells(by, &t.Entries[i])...); err != nil {
+			return err
+		}
+	}
+	if err := out.end(); err != nil {
+		return err
+	}
+	if out.form == formTable && len(t.Entries) > 0 {
+		if err := a.topEnd(ctx, r, by, t); err != nil {
+			return err
+		}
+	}
+	if t.More {
+		fmt.Fprintf(a.err, "(cut at --limit %d, there are more)\n", f.limit)
+	}
+	if t.Missed > 0 {
+		fmt.Fprintf(a.err, "(there are too many different ones to count all: what was met %d times or less may be missing, and a count short by as much; a time makes them fewer)\n", t.Missed)
+	}
+	return nil
+}
+
+func (r *reading) topCells(by audit.TopBy, e *audit.TopEntry) []cell {
+	hash, label := cell{}, cell{}
+	if e.Hash != nil {
+		hash, label = r.labels.hash(*e.Hash), r.labels.cell(e.Hash)
+	}
+	weight := cell{}
+	if by == audit.TopAssertions || by == audit.TopSources {
+		weight = number(e.Weight).as(brief(e.Weight))
+	}
+	return []cell{
+		hash, label, nullable(e.Text), number(e.Count), number(e.Share).as(fmt.Sprintf("%.1f%%", 100*e.Share)),
+		number(e.Answers), number(e.Agents), weight, number(e.First), timeCell(e.First, r.clock), number(e.Last), timeCell(e.Last, r.clock),
+	}
+}
+
+// topEnd says what was counted, and what to type next.
+func (a *app) topEnd(ctx context.Context, r *reading, by audit.TopBy, t *audit.TopList) error {
+	p := a.page(r)
+	about := "of " + plural(t.Total, "record", "records")
+	if by == audit.TopAssertions || by == audit.TopSources {
+		about = "of " + plural(t.Total, "piece of evidence", "pieces of evidence")
+	}
+	if t.Without > 0 {
+		about += fmt.Sprintf(", and %s with no %s", plural(t.Without, "record", "records"), by)
+	}
+	p.out.WriteString(about + "\n")
+	first := &t.Entries[0]
+	switch by {
+	case audit.TopAgents:
+		p.next([]step{{[]string{"list", "--agent", r.name(ctx, *first.Hash, audit.AgentHash)}, "what the first asked"}})
+	case audit.TopAssertions:
+		p.next([]step{{[]string{"impact", r.name(ctx, *first.Hash, audit.AssertionHash)}, "where the first went"}})
+	case audit.TopSources:
+		p.next([]step{{[]string{"impact", "--source", r.name(ctx, *first.Hash, audit.SourceHash)}, "what came from the first"}})
+	}
+	return p.end()
+}

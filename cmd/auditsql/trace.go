@@ -1,0 +1,193 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/auditsql/auditsql/audit"
+)
+
+// traceOptions are the flags of trace.
+type traceOptions struct {
+	filter     filterFlags
+	neighbours int
+	low        string
+}
+
+func (a *app) traceCommand() *cobra.Command {
+	var o traceOptions
+	cmd := &cobra.Command{
+		Use:   "trace [ID…]",
+		Short: "Why did you think that?",
+		Long: `Trace tells of an answer what was asked, what was answered, on which evidence by
+weight, with everything marked that is not Approved; when each assertion was
+first seen and in how many answers of how many agents it is; who else used what
+was not Approved; what the agent asked just before and after; and what to type
+next.
+
+The answer is named by its id, or the first 8 or more digits of it, or by what
+a filter selects: then it is the newest, or with --around the one nearest to
+that time. --limit N traces more of them, in the order of time with --around
+and newest first otherwise.
+
+-o json is a list of objects with the members audit (the canonical record),
+time, agent_label, findings (kind, positions), total_weight, evidence
+(position, assertion_hash, assertion_label, weight, source_hash, source_label,
+lifecycle, approved, result, first_seen, first_seen_time, answers, agents,
+more; others: the same without this record, and by_agent for what is not
+Approved), untraced, before and after (canonical records). -o ndjson is such
+an object a line. Plain text and CSV have a line for each of these, the first
+column (part) saying which: query, finding, evidence, other, before, after.
+Counting the uses of an assertion ends at 1000, and says so (more).
+
+` + filterHelp,
+		Example: `  auditsql trace 4058e593
+  auditsql trace --attr trace_id=pay-20931
+  auditsql trace --agent planner --around 2026-11-23T10:19 --window 15m
+  auditsql trace --agent planner --from today --unapproved --limit 5`,
+		Args: arguments(0, anyNumber, ""),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.trace(cmd.Context(), args, &o)
+		},
+		ValidArgsFunction: completeNothing,
+	}
+	o.filter.register(cmd)
+	o.filter.registerLimit(cmd, 1, "trace so many of what the filter selects; 0 is no limit")
+	cmd.Flags().IntVar(&o.neighbours, "neighbours", audit.DefaultNeighbours, "how many of the agent's questions before and after")
+	cmd.Flags().StringVar(&o.low, "low-confidence", "", "the `confidence` below which an answer is marked (default 0.5)")
+	a.addReading(cmd)
+	a.addZone(cmd)
+	return cmd
+}
+
+// options are those of the library.
+func (o *traceOptions) options() (audit.TraceOptions, error) {
+	t := audit.TraceOptions{Neighbours: o.neighbours}
+	switch {
+	case o.neighbours < 0:
+		return t, usage("--neighbours %d: want 0 or more", o.neighbours)
+	case o.neighbours == 0:
+		t.Neighbours = -1
+	}
+	low, err := o.filter.confidence("low-confidence", o.low)
+	t.LowConfidence = low
+	return t, err
+}
+
+func (a *app) trace(ctx context.Context, args []string, o *traceOptions) error {
+	options, err := o.options()
+	if err == nil {
+		err = o.filter.check(a)
+	}
+	if err != nil {
+		return err
+	}
+	switch filtered := o.filter.any(); {
+	case len(args) > 0 && filtered != "":
+		return usage("want ids or a filter, and got %q and --%s", args[0], filtered)
+	case len(args) == 0 && filtered == "":
+		return trying(usage("want an id, or a filter that selects one"), "auditsql trace --agent NAME --around now; auditsql recent lists ids")
+	}
+	for _, arg := range args {
+		if err := checkPrefix(arg); err != nil {
+			return err
+		}
+	}
+	r, err := a.read(ctx)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	ids, more, err := a.traced(ctx, r, args, &o.filter)
+	if err != nil {
+		return err
+	}
+	w := a.traces(r)
+	missing := false
+	for i, id := range ids {
+		var t *audit.Trace
+		if id != nil {
+			t, err = r.Trace(ctx, *id, options)
+		}
+		if id == nil || errors.Is(err, audit.ErrNotFound) {
+			fmt.Fprintf(a.err, "auditsql: trace: %s: no such audit\n", harmless(args[i]))
+			missing = true
+			continue
+		}
+		if err == nil {
+			err = w.write(ctx, t)
+		}
+		if err != nil {
+			return errors.Join(err, w.flush())
+		}
+	}
+	if err := w.end(); err != nil {
+		return err
+	}
+	if more {
+		a.sayMore(&o.filter)
+	}
+	if missing {
+		return quietly(exitNotFound)
+	}
+	return nil
+}
+
+// sayMore tells that the filter selects more than was traced.
+func (a *app) sayMore(f *filterFlags) {
+	which := "the newest"
+	if f.given("around", &f.around) != nil {
+		which = "the nearest"
+	}
+	if f.limit > 1 {
+		which = "the first"
+	}
+	fmt.Fprintf(a.err, "(%s of several that fit; --limit 0 traces all, auditsql list shows them)\n", which)
+}
+
+// traced are the ids to trace, nil for one that there is not, and whether there are more.
+func (a *app) traced(ctx context.Context, r *reading, args []string, f *filterFlags) (ids []*audit.QueryID, more bool, err error) {
+	for _, arg := range args {
+		id, err := resolve(ctx, r.DB, arg)
+		if err != nil {
+			return nil, false, err
+		}
+		ids = append(ids, id)
+	}
+	if len(args) > 0 {
+		return ids, false, nil
+	}
+	filter, err := f.filter(ctx, r)
+	if err != nil {
+		return nil, false, err
+	}
+	filter.Descending = f.given("around", &f.around) == nil
+	if filter.Limit > 0 {
+		filter.Limit++
+	}
+	for q, err := range r.Audits(ctx, filter) {
+		if err != nil {
+			return nil, false, err
+		}
+		if f.limit > 0 && len(ids) == f.limit {
+			more = true
+			break
+		}
+		ids = append(ids, &q.QueryID)
+	}
+	if f.limit == 1 && more && !filter.Descending {
+		at, err := r.clock.parse(f.around)
+		if err != nil {
+			return nil, false, err
+		}
+		nearest, err := r.Nearest(ctx, filter, at.first)
+		if err != nil {
+			return nil, false, err
+		}
+		ids[0] = &nearest.QueryID
+	}
+	return ids, more, nil
+}
