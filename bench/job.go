@@ -1,0 +1,138 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"time"
+)
+
+// job is one measurement, or a step to prepare one. Each runs in a process of its own, so that memory, CPU and
+// what was written are the store's alone, and no store inherits another one's heap.
+type job struct {
+	Step    string  `json:"step"` // of steps
+	Store   string  `json:"store"`
+	Variant string  `json:"variant"`
+	Dir     string  `json:"dir"`   // the store's folder
+	Input   string  `json:"input"` // NDJSON, of import
+	Writers int     `json:"writers"`
+	Readers int     `json:"readers"`
+	N       int     `json:"n"`
+	Seconds float64 `json:"seconds"` // of measuring, at most
+	Seed    uint64  `json:"seed"`
+	Shape   shape   `json:"shape"`
+}
+
+func (j job) world() world { return world{j.Seed, j.Shape} }
+
+func (j job) span() time.Duration { return time.Duration(j.Seconds * float64(time.Second)) }
+
+func (j job) open() (store, error) {
+	k, err := kindOf(j.Store)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(j.Dir, 0o700); err != nil {
+		return nil, err
+	}
+	return k.open(settings{dir: j.Dir, writers: j.Writers, shared: j.Step == "observe", whole: j.Variant == afterDelete})
+}
+
+// steps are what a child process can be told to do. Its rows go to the parent.
+var steps = map[string]func(context.Context, job) ([]row, error){
+	"put":       runPut,
+	"sustained": runSustained,
+	"import":    runImport,
+	"load":      runLoad,
+	"get":       runRead,
+	"agent100":  runRead,
+	"recent100": runRead,
+	"impact":    runRead,
+	"mixed":     runMixed,
+	"observe":   runObserve,
+	"victim":    runVictim,
+	"replay":    runReplay,
+	"ndjson":    runNDJSON,
+}
+
+// childFlag begins the arguments of a child process; a job in JSON follows.
+const childFlag = "-child"
+
+// child runs the job that the parent has written, and prints its rows.
+func child(text string) error {
+	var j job
+	if err := json.Unmarshal([]byte(text), &j); err != nil {
+		return err
+	}
+	step, ok := steps[j.Step]
+	if !ok {
+		return fmt.Errorf("unknown step %q", j.Step)
+	}
+	rows, err := step(context.Background(), j)
+	if err != nil {
+		return fmt.Errorf("%s of %s: %w", j.Step, j.Store, err)
+	}
+	return json.NewEncoder(os.Stdout).Encode(rows)
+}
+
+// command returns the child process for a job.
+func command(ctx context.Context, j job) (*exec.Cmd, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	text, err := json.Marshal(j)
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, self, childFlag, string(text))
+	cmd.Stderr = os.Stderr
+	return cmd, nil
+}
+
+// run runs a job in a process of its own and returns its rows.
+func run(ctx context.Context, j job) ([]row, error) {
+	cmd, err := command(ctx, j)
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("%s of %s: %w", j.Step, j.Store, errors.Join(ctx.Err(), err))
+	}
+	var rows []row
+	if err := json.Unmarshal(out, &rows); err != nil {
+		return nil, fmt.Errorf("%s of %s answered %q: %w", j.Step, j.Store, out, err)
+	}
+	return rows, nil
+}
+
+// kill runs a job until it says on its standard output that it is ready, and kills it there.
+func kill(ctx context.Context, j job) error {
+	cmd, err := command(ctx, j)
+	if err != nil {
+		return err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	said := make([]byte, len(ready))
+	_, err = io.ReadFull(out, said)
+	kerr := cmd.Process.Kill()
+	cmd.Wait() // it was killed
+	if err != nil || !bytes.Equal(said, []byte(ready)) {
+		return fmt.Errorf("%s of %s was to say that it is ready: %w", j.Step, j.Store, errors.Join(err, kerr))
+	}
+	return kerr
+}
+
+const ready = "ready\n"

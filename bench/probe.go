@@ -1,0 +1,130 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// probe measures what this process takes from the machine, from begin to end. Where the system has no /proc
+// the figures out of it are 0.
+type probe struct {
+	began   time.Time
+	cpu     time.Duration
+	written int64
+	anon    float64 // megabytes, the highest sample
+	stop    chan struct{}
+	stopped chan struct{}
+}
+
+// sampleEvery is how often a probe looks at the anonymous memory, whose peak the kernel does not keep.
+const sampleEvery = 100 * time.Millisecond
+
+func begin() *probe {
+	// From here on the kernel counts the peak of resident memory anew.
+	_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0)
+	p := &probe{stop: make(chan struct{}), stopped: make(chan struct{}), cpu: cpu(), written: written(), began: time.Now()}
+	p.anon = status("RssAnon")
+	go func() {
+		defer close(p.stopped)
+		tick := time.NewTicker(sampleEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				p.anon = max(p.anon, status("RssAnon"))
+			case <-p.stop:
+				return
+			}
+		}
+	}()
+	return p
+}
+
+// end fills in a row for n operations, and payload bytes that were put.
+func (p *probe) end(r *row, n int, payload int64) {
+	took := time.Since(p.began)
+	close(p.stop)
+	<-p.stopped
+	r.N, r.Seconds = n, took.Seconds()
+	r.CPU = (cpu() - p.cpu).Seconds()
+	r.RSS, r.Anon = status("VmHWM"), max(p.anon, status("RssAnon"))
+	r.Payload, r.Written = float64(payload)/1e6, float64(written()-p.written)/1e6
+	if payload > 0 {
+		r.WrittenPer = r.Written / r.Payload
+	}
+	r.rates()
+}
+
+// rates sets what follows from N and Seconds.
+func (r *row) rates() {
+	if r.N > 0 && r.Seconds > 0 {
+		r.PerSecond = float64(r.N) / r.Seconds
+		r.CPUPer = r.CPU * 1e6 / float64(r.N)
+	}
+}
+
+func (r *row) latencies(h *histogram) {
+	r.P50, r.P99, r.P999, r.Max = h.quantile(.5), h.quantile(.99), h.quantile(.999), ms(h.max)
+}
+
+func cpu() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// written returns the bytes that this process has caused to be written to disk.
+func written() int64 {
+	n, _ := strconv.ParseInt(procField("/proc/self/io", "write_bytes"), 10, 64)
+	return n
+}
+
+// status returns a size out of /proc/self/status in megabytes.
+func status(name string) float64 {
+	kb, _ := strconv.ParseFloat(strings.TrimSuffix(procField("/proc/self/status", name), " kB"), 64)
+	return kb * 1024 / 1e6
+}
+
+// procField returns the value of a line "name: value".
+func procField(file, name string) string {
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return ""
+	}
+	lines := bufio.NewScanner(bytes.NewReader(content))
+	for lines.Scan() {
+		if key, value, ok := strings.Cut(lines.Text(), ":"); ok && strings.TrimSpace(key) == name {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+// diskMB returns what the files below dir take on disk, in megabytes: blocks and not lengths, since some stores
+// make their files longer than what is in them.
+func diskMB(dir string) float64 {
+	total := int64(0)
+	filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return nil // a file that a store has just removed
+		}
+		if fi, err := d.Info(); err == nil {
+			if st, ok := fi.Sys().(*syscall.Stat_t); ok {
+				total += st.Blocks * 512
+			} else {
+				total += fi.Size()
+			}
+		}
+		return nil
+	})
+	return float64(total) / 1e6
+}

@@ -1,0 +1,206 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/auditsql/auditsql/audit"
+)
+
+// The variants of mixed.
+const (
+	putsAlone  = "puts alone"
+	putsBeside = "puts beside readers"
+	reads      = "gets beside writers"
+)
+
+// readerPause is how long a reader of mixed thinks between two questions. Without it eight of them would
+// measure how processors are shared, not how a store lets them read.
+const readerPause = time.Millisecond
+
+// runMixed measures puts at full rate, first alone and then beside readers, and the readers: half of what they
+// get was put a moment ago. Another process looks meanwhile at how old the newest record is that it sees.
+func runMixed(ctx context.Context, j job) ([]row, error) {
+	s, err := j.open()
+	if err != nil {
+		return nil, err
+	}
+	in, ok := s.(reader)
+	if !ok {
+		return []row{}, s.close()
+	}
+	w := writing{store: s, world: j.world(), writers: j.Writers, next: new(atomic.Int64), until: 1 << 40}
+	w.stamp = func(q *audit.QueryAudit) { q.Timestamp = uint64(time.Now().UnixMilli()) }
+	w.next.Store(int64(j.N))
+	var acknowledged atomic.Int64
+	acknowledged.Store(int64(j.N))
+	w.each = func(done int64, _ time.Time) { acknowledged.Store(int64(j.N) + done) }
+
+	w.stop = closedAfter(j.span() / warmUp)
+	if _, err := w.run(ctx); err != nil {
+		return nil, err
+	}
+	phase := func(variant string, readers int) (row, *histogram, error) {
+		r := row{Store: j.Store, Workload: "mixed", Variant: variant, Writers: j.Writers, Readers: readers, Records: j.N}
+		base := w.next.Load()
+		acknowledged.Store(base)
+		w.each = func(done int64, _ time.Time) { acknowledged.Store(base + done) }
+		w.stop = closedAfter(j.span())
+		type answer struct {
+			h   *histogram
+			err error
+		}
+		answers := make(chan answer, 1)
+		go func() {
+			a := asking{readers: readers, seed: j.Seed, pause: readerPause, ask: func(ctx context.Context, no int) error {
+				// Writers overtake each other, so the newest few may not be there yet.
+				high := acknowledged.Load() - int64(4*j.Writers)
+				if high < 1 {
+					return nil
+				}
+				pick := int64(no>>1) % high
+				if no&1 == 1 {
+					pick = high - 1 - int64(no>>1)%min(high, 1000)
+				}
+				raw, err := in.get(ctx, w.world.id(int(pick)))
+				return decode(asRecord, [][]byte{raw}, err)
+			}}
+			if readers == 0 {
+				answers <- answer{h: new(histogram)}
+				return
+			}
+			h, err := a.run(ctx, w.stop)
+			answers <- answer{h, err}
+		}()
+		p := begin()
+		sum, err := w.run(ctx)
+		got := <-answers
+		if err := errors.Join(err, got.err); err != nil {
+			return r, nil, err
+		}
+		p.end(&r, sum.n, sum.payload)
+		r.latencies(&sum.latencies)
+		return r, got.h, nil
+	}
+	alone, _, err := phase(putsAlone, 0)
+	if err != nil {
+		return nil, err
+	}
+	// What the first phase has left to apply is not the second one's load.
+	if d, ok := s.(drainer); ok {
+		if err := d.drain(ctx); err != nil {
+			return nil, err
+		}
+	}
+	var seen *observer
+	if _, ok := s.(shared); ok {
+		if seen, err = startObserver(ctx, j); err != nil {
+			return nil, err
+		}
+	}
+	beside, h, err := phase(putsBeside, j.Readers)
+	if err != nil {
+		return nil, err
+	}
+	asked := beside // the process is the same
+	asked.Variant, asked.N = reads, int(h.n)
+	asked.Payload, asked.Written, asked.WrittenPer = 0, 0, 0
+	asked.rates()
+	asked.latencies(h)
+	if seen == nil {
+		asked.Note = "no other process can read it meanwhile"
+	} else if err := seen.end(&asked); err != nil {
+		return nil, err
+	}
+	rows, err := closed(&beside, j, s)
+	return append([]row{alone}, append(rows, asked)...), err
+}
+
+// observer is another process that looks at the store.
+type observer struct {
+	stop io.Closer
+	out  io.Reader
+	wait func() error
+}
+
+func startObserver(ctx context.Context, j job) (*observer, error) {
+	j.Step = "observe"
+	cmd, err := command(ctx, j)
+	if err != nil {
+		return nil, err
+	}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	return &observer{in, out, cmd.Wait}, nil
+}
+
+// end stops it and takes over what it saw.
+func (o *observer) end(r *row) error {
+	err := o.stop.Close()
+	var rows []row
+	if derr := json.NewDecoder(o.out).Decode(&rows); derr != nil {
+		err = errors.Join(err, fmt.Errorf("read what the observer saw: %w", derr))
+	}
+	if err = errors.Join(err, o.wait()); err != nil || len(rows) != 1 {
+		return err
+	}
+	r.LagP50, r.LagP99, r.LagMax = rows[0].P50, rows[0].P99, rows[0].Max
+	return nil
+}
+
+// observeEvery is how often the observer looks.
+const observeEvery = 5 * time.Millisecond
+
+// runObserve looks at how old the newest record is, until standard input ends.
+func runObserve(ctx context.Context, j job) ([]row, error) {
+	s, err := j.open()
+	if err != nil {
+		return nil, err
+	}
+	v, ok := s.(shared)
+	if !ok {
+		return nil, fmt.Errorf("%s cannot be read by another process", j.Store)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		io.Copy(io.Discard, os.Stdin)
+	}()
+	var ages histogram
+	tick := time.NewTicker(observeEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ended:
+			r := row{Store: j.Store, Workload: "observe", N: int(ages.n)}
+			r.latencies(&ages)
+			return []row{r}, s.close()
+		case <-tick.C:
+			newest, err := v.newest(ctx)
+			if err != nil {
+				return nil, err
+			}
+			age := time.Since(time.UnixMilli(int64(newest)))
+			if age < 0 || age > 10*time.Minute {
+				return nil, fmt.Errorf("the newest record is from %s", strconv.FormatUint(newest, 10))
+			}
+			ages.add(age)
+		}
+	}
+}

@@ -1,0 +1,269 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/auditsql/auditsql/audit"
+)
+
+// writing is puts by many writers at once, each of which waits for its own before it begins the next one.
+type writing struct {
+	store   store
+	world   world
+	writers int
+	next    *atomic.Int64                  // number of the record to come
+	until   int64                          // ends before this record,
+	stop    <-chan struct{}                // or when this is closed
+	stamp   func(q *audit.QueryAudit)      // may be nil
+	each    func(done int64, at time.Time) // may be nil; called after each put, by any writer
+}
+
+type outcome struct {
+	latencies histogram
+	n         int
+	payload   int64
+}
+
+// run returns when every writer has ended.
+func (w writing) run(ctx context.Context) (*outcome, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	results := make([]outcome, w.writers)
+	var done atomic.Int64
+	var wg sync.WaitGroup
+	for i := range results {
+		wg.Go(func() {
+			r := &results[i]
+			for ctx.Err() == nil {
+				select {
+				case <-w.stop:
+					return
+				default:
+				}
+				no := w.next.Add(1) - 1
+				if no >= w.until {
+					w.next.Add(-1)
+					return
+				}
+				q := w.world.record(int(no))
+				if w.stamp != nil {
+					w.stamp(q)
+				}
+				began := time.Now()
+				if err := w.store.put(ctx, q); err != nil {
+					cancel(err)
+					return
+				}
+				now := time.Now()
+				r.latencies.add(now.Sub(began))
+				r.n++
+				if w.each != nil {
+					w.each(done.Add(1), now)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
+	}
+	sum := &results[0]
+	for i := range results[1:] {
+		sum.latencies.merge(&results[i+1].latencies)
+		sum.n += results[i+1].n
+	}
+	sum.payload = int64(sum.n) * w.world.averageSize()
+	return sum, nil
+}
+
+// averageSize returns how long a record is in canonical JSON, as the first thousand are.
+func (w world) averageSize() int64 {
+	total := 0
+	const some = 1000
+	var raw []byte
+	for i := range some {
+		raw, _ = w.record(i).AppendCanonical(raw[:0])
+		total += len(raw)
+	}
+	return int64(total / some)
+}
+
+// closedAfter returns a channel that is closed after a time.
+func closedAfter(d time.Duration) <-chan struct{} {
+	c := make(chan struct{})
+	time.AfterFunc(d, func() { close(c) })
+	return c
+}
+
+// warmUp is the share of a measurement that goes before it and is not counted.
+const warmUp = 10
+
+// runPut measures durable puts for a time, or N of them.
+func runPut(ctx context.Context, j job) ([]row, error) {
+	s, err := j.open()
+	if err != nil {
+		return nil, err
+	}
+	w := writing{store: s, world: j.world(), writers: j.Writers, next: new(atomic.Int64)}
+	w.until, w.stop = int64(j.N/warmUp), closedAfter(j.span()/warmUp)
+	if _, err := w.run(ctx); err != nil {
+		return nil, err
+	}
+	r := row{Store: j.Store, Workload: "put", Writers: j.Writers}
+	p := begin()
+	w.until, w.stop = w.next.Load()+int64(j.N), closedAfter(j.span())
+	sum, err := w.run(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p.end(&r, sum.n, sum.payload)
+	r.latencies(&sum.latencies)
+	r.Records = int(w.next.Load())
+	return closed(&r, j, s)
+}
+
+// closed closes a store and notes how long that took and how large it is then.
+func closed(r *row, j job, s store) ([]row, error) {
+	began := time.Now()
+	if err := s.close(); err != nil {
+		return nil, err
+	}
+	r.CloseSeconds = time.Since(began).Seconds()
+	r.Disk = diskMB(j.Dir)
+	return []row{*r}, nil
+}
+
+// windowPuts is the stretch of puts over which sustained reports the rate.
+const windowPuts = 200_000
+
+// runSustained measures N durable puts until all of them are where every question finds them.
+func runSustained(ctx context.Context, j job) ([]row, error) {
+	s, err := j.open()
+	if err != nil {
+		return nil, err
+	}
+	r := row{Store: j.Store, Workload: "sustained", Writers: j.Writers, Window: min(windowPuts, max(1, j.N/5))}
+	var mu sync.Mutex
+	var marks []time.Time // when the end of each window was acknowledged
+	w := writing{store: s, world: j.world(), writers: j.Writers, next: new(atomic.Int64),
+		until: int64(j.N), stop: closedAfter(j.span())}
+	w.each = func(done int64, at time.Time) {
+		if done%int64(r.Window) == 0 {
+			mu.Lock()
+			marks = append(marks, at)
+			r.WindowRSS = append(r.WindowRSS, status("VmRSS"))
+			r.WindowAnon = append(r.WindowAnon, status("RssAnon"))
+			mu.Unlock()
+		}
+	}
+	p := begin()
+	sum, err := w.run(ctx)
+	if err != nil {
+		return nil, err
+	}
+	acknowledged := time.Now()
+	if d, ok := s.(drainer); ok {
+		if err := d.drain(ctx); err != nil {
+			return nil, err
+		}
+	}
+	p.end(&r, sum.n, sum.payload)
+	r.latencies(&sum.latencies)
+	r.Records = sum.n
+	r.DrainSeconds = time.Since(acknowledged).Seconds()
+	if sum.n < j.N {
+		r.Note = "stopped by the limit of time"
+	} else if len(marks) > 0 {
+		// What the last window's records waited for is part of its time.
+		marks[len(marks)-1] = time.Now()
+	}
+	from := p.began
+	for _, at := range marks {
+		r.WindowRates = append(r.WindowRates, float64(r.Window)/at.Sub(from).Seconds())
+		from = at
+	}
+	return closed(&r, j, s)
+}
+
+// batchRecords is how many records are loaded and imported at a time.
+const batchRecords = 5_000
+
+// runLoad fills a store with N records, as preparation.
+func runLoad(ctx context.Context, j job) ([]row, error) {
+	s, err := j.open()
+	if err != nil {
+		return nil, err
+	}
+	w := j.world()
+	r := row{Store: j.Store, Workload: "load", Records: j.N}
+	p := begin()
+	for from := 0; from < j.N; from += batchRecords {
+		qs := make([]*audit.QueryAudit, 0, batchRecords)
+		for no := from; no < min(from+batchRecords, j.N); no++ {
+			qs = append(qs, w.record(no))
+		}
+		if err := s.load(ctx, qs); err != nil {
+			return nil, errors.Join(err, s.close())
+		}
+	}
+	if d, ok := s.(drainer); ok {
+		if err := d.drain(ctx); err != nil {
+			return nil, err
+		}
+	}
+	p.end(&r, j.N, int64(j.N)*w.averageSize())
+	return closed(&r, j, s)
+}
+
+// runVictim puts at full rate until the store has acknowledged as much as it can ahead of what is applied, or
+// for a time where nothing is ahead, says so, and goes on until it is killed.
+func runVictim(ctx context.Context, j job) ([]row, error) {
+	s, err := j.open()
+	if err != nil {
+		return nil, err
+	}
+	var next atomic.Int64
+	next.Store(int64(j.N))
+	failed := make(chan error, 1)
+	for range j.Writers {
+		go func() {
+			for {
+				qs := make([]*audit.QueryAudit, 100)
+				first := next.Add(int64(len(qs))) - int64(len(qs))
+				for i := range qs {
+					qs[i] = j.world().record(int(first) + i)
+				}
+				if err := s.load(ctx, qs); err != nil {
+					failed <- err
+					return
+				}
+			}
+		}()
+	}
+	ahead, isAhead := s.(backlogged)
+	limit := time.After(j.span())
+	if isAhead {
+		limit = time.After(20 * j.span()) // it ends before that, where the disk is not slower than SQLite
+	}
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	for {
+		select {
+		case err := <-failed:
+			return nil, err
+		case <-limit:
+			return nil, say(ready)
+		case <-look.C:
+			if !isAhead {
+				continue
+			}
+			if n, bound := ahead.backlog(); n >= bound*9/10 {
+				return nil, say(ready)
+			}
+		}
+	}
+}

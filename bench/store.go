@@ -1,0 +1,174 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/auditsql/auditsql/audit"
+)
+
+// Every store keeps the same promise. A put is durable when it returns; the first record under an id stays,
+// its bytes again succeed and change nothing, other bytes fail with [audit.ErrConflict], also when two are
+// put at once; and the two families of keys are written, whatever else a store writes beside them.
+type store interface {
+	put(ctx context.Context, q *audit.QueryAudit) error
+	// load is put for many at once, durable as a whole when it returns.
+	load(ctx context.Context, qs []*audit.QueryAudit) error
+	close() error
+}
+
+// reader is a store that can be asked. The bytes it returns are the caller's.
+type reader interface {
+	get(ctx context.Context, id audit.QueryID) ([]byte, error) // audit.ErrNotFound
+	agent(ctx context.Context, agent audit.AgentID, from uint64, limit int) ([][]byte, error)
+}
+
+// decoder is a store with calls of its own that return records. Of another one the bytes are decoded.
+type decoder interface {
+	getAudit(ctx context.Context, id audit.QueryID) (*audit.QueryAudit, error)
+	agentAudits(ctx context.Context, agent audit.AgentID, from uint64, limit int) ([]audit.QueryAudit, error)
+	recentAudits(ctx context.Context, limit int) ([]audit.QueryAudit, error)
+}
+
+// timeline is a store that knows the newest records of all agents without a scan.
+type timeline interface {
+	recent(ctx context.Context, limit int) ([][]byte, error)
+}
+
+// evidence is a store that knows which answers an assertion went into without a scan, in the order of time.
+type evidence interface {
+	impact(ctx context.Context, assertion audit.Hash) ([]use, error)
+}
+
+// use is an answer that an assertion went into.
+type use struct {
+	Query     audit.QueryID
+	Agent     audit.AgentID
+	Timestamp uint64
+	Weight    float64
+}
+
+// drainer is a store in which a put can be acknowledged before every question finds it in its place.
+type drainer interface {
+	drain(ctx context.Context) error
+}
+
+// backlogged is a store that acknowledges ahead of what it has applied.
+type backlogged interface {
+	backlog() (records, bound int)
+}
+
+// shared is a store that another process can read while one writes. newest returns the timestamp of the
+// newest record that it sees.
+type shared interface {
+	newest(ctx context.Context) (uint64, error)
+}
+
+// settings are what opening a store may depend on.
+type settings struct {
+	dir     string
+	writers int  // that will put at once
+	shared  bool // to be read beside a writer in another process
+	whole   bool // its database will be deleted, so it keeps what it can be built from
+}
+
+type kind struct {
+	name string
+	what string
+	open func(settings) (store, error)
+}
+
+// kinds are the stores, in the order of the tables.
+var kinds = []kind{
+	{"auditsql", "this, through audit.Open", openAuditsql},
+	{"journal", "package wal alone: what the disk allows", openJournal},
+	{"pebble", "Pebble, the two key families", func(s settings) (store, error) { return openPebble(s, false) }},
+	{"pebble-full", "Pebble, with an index for each question", func(s settings) (store, error) { return openPebble(s, true) }},
+	{"bbolt", "bbolt, the two key families", openBolt},
+	{"badger", "Badger, the two key families", openBadger},
+	{"sqlite", "SQLite without cgo, our tables, a transaction a put", openSQLite},
+}
+
+func kindOf(name string) (kind, error) {
+	for _, k := range kinds {
+		if k.name == name {
+			return k, nil
+		}
+	}
+	return kind{}, fmt.Errorf("unknown store %q", name)
+}
+
+// settle says what a put gets whose id is taken by the bytes stored.
+func settle(stored, raw []byte) error {
+	if bytes.Equal(stored, raw) {
+		return nil
+	}
+	return audit.ErrConflict
+}
+
+// claims give one caller at a time an id: a store that has to look first must not have two of them looking
+// for the same one. Whoever comes second waits until the first is durable.
+type claims struct {
+	mu   sync.Mutex
+	held map[audit.QueryID]chan struct{}
+}
+
+func newClaims() *claims { return &claims{held: map[audit.QueryID]chan struct{}{}} }
+
+func (c *claims) take(id audit.QueryID) {
+	for {
+		c.mu.Lock()
+		holder, taken := c.held[id]
+		if !taken {
+			c.held[id] = make(chan struct{})
+			c.mu.Unlock()
+			return
+		}
+		c.mu.Unlock()
+		<-holder
+	}
+}
+
+func (c *claims) leave(id audit.QueryID) {
+	c.mu.Lock()
+	close(c.held[id])
+	delete(c.held, id)
+	c.mu.Unlock()
+}
+
+// first drops from a batch what an earlier record of it, or the store, has under the same id. lookup returns
+// nil where there is nothing.
+func first(qs []*audit.QueryAudit, lookup func(id audit.QueryID) ([]byte, error)) (fresh []*audit.QueryAudit, raws [][]byte, err error) {
+	seen := make(map[audit.QueryID][]byte, len(qs))
+	var conflicts []error
+	for _, q := range qs {
+		raw, err := q.Canonical()
+		if err != nil {
+			return nil, nil, err
+		}
+		stored := seen[q.QueryID]
+		if stored == nil {
+			if stored, err = lookup(q.QueryID); err != nil {
+				return nil, nil, err
+			}
+		}
+		if stored != nil {
+			if err := settle(stored, raw); err != nil {
+				conflicts = append(conflicts, fmt.Errorf("%s: %w", q.QueryID, err))
+			}
+			continue
+		}
+		seen[q.QueryID] = raw
+		fresh, raws = append(fresh, q), append(raws, raw)
+	}
+	if len(conflicts) > 0 {
+		return nil, nil, errors.Join(conflicts...)
+	}
+	return fresh, raws, nil
+}
+
+// leftOut says which store this build lacks.
+var leftOut string
