@@ -55,3 +55,54 @@ func BenchmarkOpen(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkGet is reads of single records by so many readers, of a store that has applied them: decoded, and as
+// stored.
+func BenchmarkGet(b *testing.B) {
+	const n = 20_000
+	db := openDB(b, filepath.Join(b.TempDir(), "store"))
+	var ids []audit.QueryID
+	for from := 0; from < n; from += 1000 {
+		for id := range putSamples(b, db, from, from+1000) {
+			ids = append(ids, id)
+		}
+	}
+	for _, err := range db.RawAudits(context.Background(), audit.Filter{Limit: 1}) { // waits for the applier
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	for name, get := range map[string]func(id audit.QueryID) error{
+		"record": func(id audit.QueryID) error { _, err := db.GetAudit(context.Background(), id); return err },
+		"raw":    func(id audit.QueryID) error { _, err := db.GetRaw(context.Background(), id); return err },
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			var next atomic.Int64
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					if err := get(ids[int(next.Add(7919))%n]); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			})
+		})
+	}
+	b.Run("agent, 100 records", func(b *testing.B) {
+		agent := *sample(0).AgentID
+		for b.Loop() {
+			found, err := db.AuditsForAgent(context.Background(), agent, sample(n/2).Timestamp, audit.Unbounded, 100)
+			if err != nil || len(found) != 100 {
+				b.Fatal(len(found), err)
+			}
+		}
+	})
+	b.Run("recent, 100 records", func(b *testing.B) {
+		for b.Loop() {
+			if found, err := db.ListRecent(context.Background(), 100); err != nil || len(found) != 100 {
+				b.Fatal(len(found), err)
+			}
+		}
+	})
+}

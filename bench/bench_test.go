@@ -72,7 +72,7 @@ func TestEveryWorkloadOnEveryStore(t *testing.T) {
 				want = 3
 			case workload == "replay" && k.name == "auditsql":
 				want = 3
-			case workload == "replay", slices.Contains([]string{"get", "agent100", "recent100"}, workload):
+			case workload == "replay", slices.Contains([]string{"get", "agent100", "recent100", "impact"}, workload):
 				want = 2
 			}
 			if slices.Contains(largeStores, k.name) && slices.Contains([]string{"get", "agent100", "recent100", "impact"}, workload) {

@@ -228,9 +228,6 @@ func (p *plan) questionsAt(ctx context.Context, large bool) error {
 			for _, s := range p.turn(round, skip...) {
 				for _, readers := range p.readers {
 					for _, variant := range p.variants {
-						if workload == "impact" && variant == asRaw && len(p.variants) > 1 {
-							continue // its answer is no record
-						}
 						j := p.job(workload, s, n)
 						j.Readers, j.Variant = readers, variant
 						j.Seconds = p.seconds / 3

@@ -94,11 +94,15 @@ func questionOf(j job, s store) (question, error) {
 			return nil, nil
 		}
 		return func(ctx context.Context, no int) error {
-			uses, err := e.impact(ctx, *picked[no%len(picked)].ResultHash)
-			if err == nil && len(uses) == 0 {
-				err = errAnswer
+			fact := *picked[no%len(picked)].ResultHash
+			if decodes {
+				found, err := d.impacted(ctx, fact)
+				if err == nil && len(found) == 0 {
+					err = errAnswer
+				}
+				return err
 			}
-			return err
+			return check(e.impact(ctx, fact))
 		}, nil
 	}
 	return nil, fmt.Errorf("no question %q", j.Step)
@@ -115,11 +119,6 @@ func decode(variant string, raws [][]byte, err error) error {
 		}
 	}
 	return nil
-}
-
-// opener is a store that prepares for so many readers.
-type opener interface {
-	readers(ctx context.Context, n int) error
 }
 
 // asking is questions by several readers at once.
@@ -180,11 +179,6 @@ func runRead(ctx context.Context, j job) ([]row, error) {
 	}
 	if ask == nil {
 		return []row{}, s.close()
-	}
-	if o, ok := s.(opener); ok {
-		if err := o.readers(ctx, j.Readers); err != nil {
-			return nil, err
-		}
 	}
 	r := row{Store: j.Store, Workload: j.Step, Variant: j.Variant, Readers: j.Readers, Records: j.N}
 	a := asking{ask: ask, readers: j.Readers, seed: j.Seed}

@@ -31,6 +31,7 @@ type decoder interface {
 	getAudit(ctx context.Context, id audit.QueryID) (*audit.QueryAudit, error)
 	agentAudits(ctx context.Context, agent audit.AgentID, from uint64, limit int) ([]audit.QueryAudit, error)
 	recentAudits(ctx context.Context, limit int) ([]audit.QueryAudit, error)
+	impacted(ctx context.Context, assertion audit.Hash) ([]audit.ImpactedAnswer, error)
 }
 
 // timeline is a store that knows the newest records of all agents without a scan.
@@ -38,17 +39,10 @@ type timeline interface {
 	recent(ctx context.Context, limit int) ([][]byte, error)
 }
 
-// evidence is a store that knows which answers an assertion went into without a scan, in the order of time.
+// evidence is a store that knows which answers an assertion went into without a scan. They come in the order
+// of time.
 type evidence interface {
-	impact(ctx context.Context, assertion audit.Hash) ([]use, error)
-}
-
-// use is an answer that an assertion went into.
-type use struct {
-	Query     audit.QueryID
-	Agent     audit.AgentID
-	Timestamp uint64
-	Weight    float64
+	impact(ctx context.Context, assertion audit.Hash) ([][]byte, error)
 }
 
 // drainer is a store in which a put can be acknowledged before every question finds it in its place.

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 
 	"github.com/auditsql/auditsql/audit"
-	"github.com/auditsql/auditsql/sqlstore"
 	"github.com/auditsql/auditsql/wal"
 )
 
@@ -15,11 +13,7 @@ import (
 const auditsqlBacklog = 50_000
 
 // auditsql is the product as it comes.
-type auditsql struct {
-	db *audit.DB
-	// sql asks what the library has no call for, as a shell beside the writer would.
-	sql *sqlstore.DB
-}
+type auditsql struct{ db *audit.DB }
 
 func openAuditsql(s settings) (store, error) {
 	opts := []audit.Option{audit.WithBacklog(auditsqlBacklog, 0)}
@@ -33,7 +27,7 @@ func openAuditsql(s settings) (store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &auditsql{db: db}, nil
+	return &auditsql{db}, nil
 }
 
 func (a *auditsql) put(ctx context.Context, q *audit.QueryAudit) error {
@@ -110,48 +104,21 @@ func (a *auditsql) newest(ctx context.Context) (uint64, error) {
 	return found[0].Timestamp, nil
 }
 
-// impact is the README's query for it, on the views that people use.
-func (a *auditsql) impact(ctx context.Context, assertion audit.Hash) ([]use, error) {
-	const query = `SELECT query_id, coalesce(agent_id, ''), timestamp, weight FROM contributions
-		WHERE assertion_hash = ? ORDER BY timestamp`
-	rows, err := a.sql.QueryRows(ctx, query, assertion.String())
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var uses []use
-	for rows.Next() {
-		var u use
-		var id, agent string
-		if err := rows.Scan(&id, &agent, &u.Timestamp, &u.Weight); err != nil {
-			return nil, err
-		}
-		if u.Query, err = audit.ParseHash(id); err != nil {
-			return nil, err
-		}
-		if agent != "" {
-			if u.Agent, err = audit.ParseHash(agent); err != nil {
-				return nil, err
-			}
-		}
-		uses = append(uses, u)
-	}
-	return uses, rows.Err()
+func (a *auditsql) impact(ctx context.Context, assertion audit.Hash) ([][]byte, error) {
+	return a.list(ctx, audit.Filter{Assertion: &assertion})
 }
 
-// readers opens what impact asks, before it is measured.
-func (a *auditsql) readers(ctx context.Context, n int) (err error) {
-	a.sql, err = sqlstore.Open(ctx, filepath.Join(a.db.Dir(), "audit.db"), sqlstore.Options{ReadOnly: true, Readers: n})
-	return err
+func (a *auditsql) impacted(ctx context.Context, assertion audit.Hash) (found []audit.ImpactedAnswer, err error) {
+	for answer, err := range a.db.Impact(ctx, assertion, audit.ImpactOptions{}) {
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, answer)
+	}
+	return found, nil
 }
 
-func (a *auditsql) close() error {
-	var err error
-	if a.sql != nil {
-		err = a.sql.Close()
-	}
-	return errors.Join(err, a.db.Close())
-}
+func (a *auditsql) close() error { return a.db.Close() }
 
 // journal is package wal with nothing behind it. It has no ids, so nothing is looked up.
 type journal struct{ j *wal.Journal }

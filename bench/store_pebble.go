@@ -256,21 +256,21 @@ func (p pebbleFull) recent(ctx context.Context, limit int) ([][]byte, error) {
 	return p.records(ctx, ids)
 }
 
-func (p pebbleFull) impact(_ context.Context, assertion audit.Hash) ([]use, error) {
+func (p pebbleFull) impact(ctx context.Context, assertion audit.Hash) ([][]byte, error) {
 	low := append([]byte{byAssertion}, assertion[:]...)
 	it, err := p.db.NewIter(&pebble.IterOptions{LowerBound: low, UpperBound: after(low)})
 	if err != nil {
 		return nil, err
 	}
-	var uses []use
+	var ids []audit.QueryID
 	for ok := it.First(); ok; ok = it.Next() {
-		key, value := it.Key()[len(low):], it.Value()
-		uses = append(uses, use{
-			Timestamp: binary.BigEndian.Uint64(key),
-			Query:     audit.QueryID(key[8:40]),
-			Agent:     audit.AgentID(value[:32]),
-			Weight:    float64(math.Float32frombits(binary.BigEndian.Uint32(value[32:]))),
-		})
+		id := audit.QueryID(it.Key()[len(low)+8:][:32])
+		if n := len(ids); n == 0 || ids[n-1] != id { // twice in one record
+			ids = append(ids, id)
+		}
 	}
-	return uses, errors.Join(it.Error(), it.Close())
+	if err := errors.Join(it.Error(), it.Close()); err != nil {
+		return nil, err
+	}
+	return p.records(ctx, ids)
 }

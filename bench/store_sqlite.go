@@ -120,9 +120,9 @@ func (s *sqliteStore) prepare(ctx context.Context, shared bool) (err error) {
 		{&s.agentStmt, record + ` WHERE a.agent = (SELECT id FROM agent WHERE agent_hex = ?) AND a.timestamp >= ?
 			ORDER BY a.timestamp, a.query_id LIMIT ?`},
 		{&s.recentStmt, record + ` ORDER BY a.timestamp DESC, a.query_id DESC LIMIT ?`},
-		{&s.impactStmt, `SELECT a.query_id, g.agent_id, a.timestamp, c.weight FROM contribution c
-			JOIN audit a ON a.idx = c.audit JOIN agent g ON g.id = a.agent
-			WHERE c.assertion_hex = ? ORDER BY a.timestamp`},
+		{&s.impactStmt, `SELECT k.value FROM (SELECT DISTINCT audit FROM contribution WHERE assertion_hex = ?) c
+			CROSS JOIN audit a ON a.idx = c.audit JOIN kv k ON k.key = CAST(x'004155443A' || a.query_id AS BLOB)
+			ORDER BY a.timestamp, a.query_id`},
 	} {
 		if *q.stmt, err = s.readers.PrepareContext(ctx, q.text); err != nil {
 			return fmt.Errorf("%s: %w", q.text, err)
@@ -296,24 +296,8 @@ func values(rows *sql.Rows, err error) (found [][]byte, _ error) {
 	return found, rows.Err()
 }
 
-func (s *sqliteStore) impact(ctx context.Context, assertion audit.Hash) ([]use, error) {
-	rows, err := s.impactStmt.QueryContext(ctx, assertion.String())
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var uses []use
-	for rows.Next() {
-		var u use
-		var id, agent sql.RawBytes
-		if err := rows.Scan(&id, &agent, &u.Timestamp, &u.Weight); err != nil {
-			return nil, err
-		}
-		copy(u.Query[:], id)
-		copy(u.Agent[:], agent)
-		uses = append(uses, u)
-	}
-	return uses, rows.Err()
+func (s *sqliteStore) impact(ctx context.Context, assertion audit.Hash) ([][]byte, error) {
+	return values(s.impactStmt.QueryContext(ctx, assertion.String()))
 }
 
 func (s *sqliteStore) newest(ctx context.Context) (newest uint64, err error) {

@@ -113,7 +113,7 @@ func columns(rows []row) []column {
 	timed := not("import", "replay") // one call each
 	return []column{
 		{"store", func(r row) string { return r.Store }, nil},
-		{"", func(r row) string { return r.Variant }, in("get", "agent100", "recent100", "mixed", "replay")},
+		{"", func(r row) string { return r.Variant }, in("get", "agent100", "recent100", "impact", "mixed", "replay")},
 		{"records", func(r row) string { return fmt.Sprint(r.Records) }, in("get", "agent100", "recent100", "impact", "sustained", "import")},
 		{"writers", func(r row) string { return fmt.Sprint(r.Writers) }, in("put", "mixed")},
 		{"readers", func(r row) string { return fmt.Sprint(r.Readers) }, in("get", "agent100", "recent100", "impact", "mixed")},
@@ -192,7 +192,7 @@ func windowTable(of []row) table.Writer {
 func ratio(r row, rows []row) string {
 	for _, a := range rows {
 		if a.Store == "auditsql" && a.Workload == r.Workload && a.Variant == r.Variant && a.Writers == r.Writers &&
-			a.Readers == r.Readers && (a.Records == r.Records || r.Variant == "" && r.Workload != "impact") && r.PerSecond > 0 {
+			a.Readers == r.Readers && (a.Records == r.Records || r.Variant == "") && r.PerSecond > 0 {
 			return fmt.Sprintf("%.2f", a.PerSecond/r.PerSecond)
 		}
 	}

@@ -37,3 +37,55 @@ func BenchmarkAppend(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkAppendBatch is durable appends of so many records of 700 bytes at a time, by one writer.
+func BenchmarkAppendBatch(b *testing.B) {
+	for _, records := range []int{1, 100, 1000} {
+		b.Run(fmt.Sprintf("records=%d", records), func(b *testing.B) {
+			j, _ := open(b, b.TempDir(), wal.Options{})
+			payload := append([]byte("{"), bytes.Repeat([]byte("x"), 699)...)
+			batch := make([][]byte, records)
+			for i := range batch {
+				batch[i] = payload
+			}
+			b.SetBytes(int64(records * len(payload)))
+			for b.Loop() {
+				if _, err := j.AppendBatch(context.Background(), batch); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkReader reads a journal of 10,000 records of 700 bytes from its beginning, as replay does.
+func BenchmarkReader(b *testing.B) {
+	const records = 10_000
+	dir := b.TempDir()
+	j, _ := open(b, dir, wal.Options{})
+	payload := append([]byte("{"), bytes.Repeat([]byte("x"), 699)...)
+	batch := make([][]byte, records)
+	for i := range batch {
+		batch[i] = payload
+	}
+	if _, err := j.AppendBatch(context.Background(), batch); err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(int64(records * len(payload)))
+	b.ReportAllocs()
+	for b.Loop() {
+		r, err := wal.OpenReader(dir, 0, wal.Options{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		for range records {
+			if _, err := r.Next(context.Background()); err != nil {
+				b.Fatal(err)
+			}
+		}
+		if err := r.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(records*float64(b.N)/b.Elapsed().Seconds(), "records/s")
+}
