@@ -15,14 +15,16 @@
 // What it promises: an append that returned without error is on disk at the level of durability
 // that the journal was opened with, under an offset that is never used again; opening after a
 // crash cuts what was never acknowledged (keeping a copy) and refuses to touch anything else; a
-// reader gets whole, verified records in order or an error that names the place.
+// reader gets whole, verified records in order or an error that names the place. What is refused
+// stays as it is until somebody asks for [Repair], which goes past damage, loses nothing else, and
+// keeps a copy of the hurt bytes.
 //
 // What it leaves to others: the meaning of a payload, which records are duplicates, and the
 // cursor (how much of the log its caller has made durable elsewhere). It knows nothing of audits
 // or SQL. Payloads that begin with a byte below 0x20 are the journal's own.
 //
-// One writer holds a journal at a time ([Open]); any number of readers ([OpenReader], [Verify],
-// [Segments]) look at it meanwhile, from any process, and never change a byte.
+// One writer, or one [Repair], holds a journal at a time ([Open]); any number of readers
+// ([OpenReader], [Verify], [Segments]) look at it meanwhile, from any process, and never change a byte.
 //
 // All file access goes through [FS], so that a test can put a disk that crashes in its place.
 package wal

@@ -43,7 +43,7 @@ recent.`,
 				a.findings(r.Verified.Problems, r.Verified.Total, r.Verified.Notes)
 			}
 			if !r.Verified.OK() {
-				return damaged(r.Verified.Total)
+				return a.damaged(r.Verified.Total)
 			}
 			return nil
 		},

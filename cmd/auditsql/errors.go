@@ -107,6 +107,10 @@ func (a *app) whatToTry(cmd *cobra.Command, err error) string {
 		return "it again: somebody else, a shell perhaps, holds the database's write lock"
 	case errors.Is(err, audit.ErrLocked):
 		return "--lock-wait 10s waits for it; reading works meanwhile"
+	case errors.Is(err, audit.ErrMismatch):
+		return "--read-only shows what SQLite has"
+	case isDamage(err) && a.lostSQLite():
+		return fmt.Sprintf("auditsql -d %s wal repair shows what can be done", shellQuote(a.dir))
 	case isDamage(err):
 		return fmt.Sprintf("--read-only shows what SQLite has, auditsql -d %s wal repair what can be done", shellQuote(a.dir))
 	case errors.Is(err, sqlstore.ErrNewer):
@@ -117,6 +121,15 @@ func (a *app) whatToTry(cmd *cobra.Command, err error) string {
 		return fmt.Sprintf("ls -ld %s shows who may", shellQuote(permissionPath(a.dir, err)))
 	}
 	return ""
+}
+
+// lostSQLite reports whether --read-only would have nothing to show.
+func (a *app) lostSQLite() bool {
+	db, err := audit.Open(a.dir, audit.ReadOnly())
+	if err == nil {
+		db.Close()
+	}
+	return errors.Is(err, audit.ErrNoStore)
 }
 
 // permissionPath is the file or folder that may not be touched, so far as the error tells; when it cannot

@@ -28,10 +28,8 @@ func (a *app) openWriter(options ...audit.Option) (*audit.DB, error) {
 // openExisting is openWriter for commands that have nothing to do in a new store.
 func (a *app) openExisting() (*audit.DB, error) {
 	// The folder is looked at first, since opening for writing would make a store.
-	if db, err := audit.Open(a.dir, audit.ReadOnly()); errors.Is(err, audit.ErrNoStore) {
+	if _, err := audit.JournalDir(a.dir); errors.Is(err, audit.ErrNoStore) {
 		return nil, err
-	} else if err == nil {
-		db.Close()
 	}
 	return a.openWriter()
 }

@@ -41,14 +41,18 @@ wrong.`,
 }
 
 func (a *app) verify(ctx context.Context, quick bool) error {
-	if err := a.recoverFirst(ctx); err != nil {
-		if !isDamage(err) {
-			return err
+	refused := a.recoverFirst(ctx)
+	if refused != nil {
+		if !isDamage(refused) {
+			return refused
 		}
 		// Damage is what verify is there to describe.
-		a.note("recovery is refused (%v); verifying what is there", err)
+		a.note("recovery is refused (%v); verifying what is there", refused)
 	}
 	db, err := audit.Open(a.dir, audit.ReadOnly())
+	if refused != nil && errors.Is(err, audit.ErrNoStore) {
+		return refused // there is nothing but a journal, and that is hurt
+	}
 	if err != nil {
 		return err
 	}
@@ -69,17 +73,18 @@ func (a *app) verify(ctx context.Context, quick bool) error {
 		a.findings(report.Problems, report.Total, report.Notes)
 	}
 	if !report.OK() {
-		return damaged(report.Total)
+		if len(report.Journal.Damage) > 0 {
+			a.tellDamage(ctx)
+		}
+		return a.damaged(report.Total)
 	}
 	return nil
 }
 
 // damaged is the error of a check that found something.
-func damaged[T ~int | ~uint64](problems T) error {
-	return &exitError{
-		code: exitDamage, err: errors.New("found " + plural(problems, "problem", "problems")),
-		try: "auditsql wal repair shows what can be done for the journal, auditsql reindex rebuilds derived tables and guards",
-	}
+func (a *app) damaged(problems uint64) error {
+	return trying(&exitError{code: exitDamage, err: errors.New("found " + plural(problems, "problem", "problems"))},
+		"auditsql -d %[1]s wal repair shows what can be done for the journal, auditsql -d %[1]s reindex rebuilds derived tables and guards", shellQuote(a.dir))
 }
 
 // findings prints problems and notes below the counts.

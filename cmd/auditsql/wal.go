@@ -23,11 +23,11 @@ func (a *app) walCommand() *cobra.Command {
 		Short: "Look into the journal",
 		Long: `The journal is the durable truth of a store: a folder of segments, files that
 hold records one behind the other. A record's address is its offset, the
-number of bytes of journal before it. These commands need no SQLite, work
-beside a writer, and never write.`,
+number of bytes of journal before it. These commands work beside a writer and
+change nothing, but for repair --apply; all but repair need no SQLite.`,
 	}
 	needsOneBelow(cmd)
-	cmd.AddCommand(a.walInspectCommand(), a.walVerifyCommand(), a.walDumpCommand())
+	cmd.AddCommand(a.walInspectCommand(), a.walVerifyCommand(), a.walDumpCommand(), a.walRepairCommand())
 	return cmd
 }
 
@@ -155,6 +155,7 @@ func (a *app) walVerify(ctx context.Context) error {
 		a.findings(problems, uint64(len(problems)), nil)
 	}
 	if len(problems) > 0 {
+		a.tellDamage(ctx)
 		return trying(&exitError{code: exitDamage, err: errors.New("found " + plural(len(problems), "problem", "problems"))},
 			"auditsql -d %s wal repair shows what can be done", shellQuote(a.dir))
 	}

@@ -1,0 +1,266 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+
+	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/wal"
+)
+
+func (a *app) walRepairCommand() *cobra.Command {
+	apply := false
+	cmd := &cobra.Command{
+		Use:   "repair",
+		Short: "Go past damage in the journal",
+		Long: `Repair shows where the journal is hurt, what SQLite can hand back, and what
+stands to be lost; --apply does it. Without --apply nothing is changed.
+
+A damaged range reaches to the next intact record, or to where the next
+segment begins. Its bytes are kept in the journal's folder quarantine. Records
+that SQLite still has are written back as they were; in the place of the rest
+come fillers, so that every record behind keeps its offset: a gap, which
+verify tells. No segment is deleted, and interrupting it is harmless. A torn
+tail is no damage; the next writer cuts it off.
+
+The exit code is 5 when damage was found and --apply not given, or when it
+cannot be repaired; 0 when there is nothing to do, or it was done.`,
+		Example: `  auditsql wal repair
+  auditsql wal repair --apply && auditsql verify`,
+		Args: arguments(0, 0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.walRepair(cmd.Context(), apply)
+		},
+		ValidArgsFunction: completeNothing,
+	}
+	cmd.Flags().BoolVar(&apply, "apply", false, "do what would be done")
+	a.addWriting(cmd)
+	return cmd
+}
+
+func (a *app) walRepair(ctx context.Context, apply bool) error {
+	bar := a.progress("checking", -1, true)
+	report, err := audit.Repair(ctx, a.dir, audit.RepairOptions{
+		Apply: apply,
+		Progress: func(done, total int64) {
+			bar.total(total)
+			bar.at(done, "checking")
+		},
+	}, audit.WithLockWait(a.lockWait.Duration))
+	bar.end()
+	if isDamage(err) {
+		return trying(err, "a backup of the store; auditsql -d %s export --read-only shows what SQLite has", shellQuote(a.dir))
+	}
+	if err != nil {
+		return err
+	}
+	form := a.form("")
+	if err := a.facts(form, repairFacts(&report, form)...); err != nil {
+		return err
+	}
+	if form == formTable {
+		a.damagedRanges(&report)
+	}
+	dir := shellQuote(a.dir)
+	switch n := len(report.Journal.Damage); {
+	case n > 0 && !apply:
+		return trying(&exitError{code: exitDamage, err: fmt.Errorf("found %s, and changed nothing; %s", plural(n, "damaged range", "damaged ranges"), standsToBeLost(&report))},
+			"auditsql -d %s wal repair --apply", dir)
+	case len(report.Journal.Unknown) > 0:
+		return &exitError{code: exitDamage, err: fmt.Errorf("%s; a newer auditsql may know what it is", report.Journal.Unknown[0])}
+	case n > 0:
+		a.note("%s; auditsql -d %s verify checks the whole store", wasRepaired(&report), dir)
+	}
+	return nil
+}
+
+// standsToBeLost says what a repair would bring back, and what not.
+func standsToBeLost(r *audit.RepairReport) string {
+	back := ""
+	if n := r.Journal.Restored(); n > 0 {
+		back = fmt.Sprintf("SQLite has %s of it, and ", plural(n, "record", "records"))
+	}
+	if lost := r.Journal.Lost(); lost > 0 {
+		return back + plural(lost, "byte stands", "bytes stand") + " to be lost"
+	}
+	return back + "nothing stands to be lost"
+}
+
+func wasRepaired(r *audit.RepairReport) string {
+	lost := "nothing is lost"
+	if n := r.Journal.Lost(); n > 0 {
+		lost = plural(n, "byte is", "bytes are") + " lost"
+	}
+	return fmt.Sprintf("repaired: %s, %s back from SQLite, %s", plural(len(r.Journal.Damage), "damaged range", "damaged ranges"),
+		plural(r.Journal.Restored(), "record", "records"), lost)
+}
+
+// tellDamage says what a repair could do about damage that was found in the journal.
+func (a *app) tellDamage(ctx context.Context) {
+	if r, err := audit.Repair(ctx, a.dir, audit.RepairOptions{}); err == nil && len(r.Journal.Damage) > 0 {
+		a.note("the damage is in %s; %s", plural(len(r.Journal.Damage), "range of the journal", "ranges of the journal"), standsToBeLost(&r))
+	}
+}
+
+func repairFacts(r *audit.RepairReport, form string) []fact {
+	j := &r.Journal
+	result := boolean(len(j.Damage) == 0 || j.Applied).as("nothing to repair")
+	switch n := plural(len(j.Damage), "damaged range", "damaged ranges"); {
+	case len(j.Damage) > 0 && j.Applied:
+		result.brief = "repaired " + n
+	case len(j.Damage) > 0:
+		result.brief, result.alarm = n, true
+	}
+	fillers := 0
+	for _, d := range j.Damage {
+		fillers += d.Fillers
+	}
+	torn := cell{brief: "none"}
+	if t := j.Torn; t != nil {
+		torn = text(fmt.Sprintf("%d bytes at offset %d: %s", t.Bytes, t.Offset, t.Reason))
+		torn.brief = torn.text + "; the next writer cuts it off"
+	}
+	unknown := make([]string, len(j.Unknown))
+	for i, u := range j.Unknown {
+		unknown[i] = u.Error()
+	}
+	count := func(n int) cell { return number(n).as(humanize.Comma(int64(n))) }
+	return []fact{
+		{"ok", "result", result},
+		{"applied", "", boolean(j.Applied)},
+		{"sqlite", "SQLite", text(r.SQLite)},
+		{"cursor", "", number(j.Cursor)},
+		{"journal_segments", "segments checked", count(j.Segments)},
+		{"journal_records", "intact records", count(j.Records)},
+		{"journal_bytes", "intact bytes", number(j.Bytes).as(humanize.Comma(j.Bytes))},
+		{"journal_first", "journal begins", number(j.First)},
+		{"journal_end", "journal ends", number(j.End)},
+		{"restored", "back from SQLite", number(j.Restored()).as(plural(j.Restored(), "record", "records"))},
+		{"lost_bytes", "lost", number(j.Lost()).as(plural(j.Lost(), "byte", "bytes"))},
+		{"fillers", "", number(fillers)},
+		{"torn", "torn tail", torn},
+		{"unknown", "", textList(unknown)},
+		{"damage", "", damageCell(r, form)},
+	}
+}
+
+// damageCell is the list of damaged ranges: objects in JSON, else a line each.
+func damageCell(r *audit.RepairReport, form string) cell {
+	if form != formJSON && form != formNDJSON {
+		lines := make([]string, len(r.Journal.Damage))
+		for i, d := range r.Journal.Damage {
+			lines[i] = strings.Join(rangeLines(d, &r.Ranges[i], r.Journal.Applied), "; ")
+		}
+		return textList(lines)
+	}
+	type refused struct {
+		Offset wal.Offset `json:"offset"`
+		Bytes  int64      `json:"bytes"`
+		Reason string     `json:"reason"`
+	}
+	type damagedRange struct {
+		Segment     string          `json:"segment"`
+		Missing     bool            `json:"missing"`
+		Offset      wal.Offset      `json:"offset"`
+		End         wal.Offset      `json:"end"`
+		Reason      string          `json:"reason"`
+		Quarantined int64           `json:"quarantined_bytes"`
+		Cut         int64           `json:"cut_bytes"`
+		Quarantine  *string         `json:"quarantine"`
+		Restored    int             `json:"restored"`
+		RestoredIDs []audit.QueryID `json:"restored_ids"`
+		Lost        int64           `json:"lost_bytes"`
+		Fillers     int             `json:"fillers"`
+		LostRecords int             `json:"lost_readable"`
+		LostIDs     []audit.QueryID `json:"lost_ids"`
+		Refused     []refused       `json:"refused"`
+	}
+	all := make([]damagedRange, len(r.Journal.Damage))
+	for i, d := range r.Journal.Damage {
+		known := &r.Ranges[i]
+		all[i] = damagedRange{
+			Segment: filepath.Base(d.Segment), Missing: d.Missing, Offset: d.Offset, End: d.End, Reason: d.Reason,
+			Quarantined: d.Stored + d.Cut, Cut: d.Cut,
+			Restored: d.Restored, RestoredIDs: append([]audit.QueryID{}, known.Restored...),
+			Lost: d.FillBytes, Fillers: d.Fillers,
+			LostRecords: known.LostRecords, LostIDs: append([]audit.QueryID{}, known.Lost...),
+			Refused: []refused{},
+		}
+		if d.Quarantine != "" {
+			all[i].Quarantine = &d.Quarantine
+		}
+		for _, f := range d.Refused {
+			all[i].Refused = append(all[i].Refused, refused(f))
+		}
+	}
+	return cell{kind: kindJSON, text: string(toJSON(all))}
+}
+
+// damagedRanges prints them below the counts.
+func (a *app) damagedRanges(r *audit.RepairReport) {
+	for i, d := range r.Journal.Damage {
+		for n, line := range rangeLines(d, &r.Ranges[i], r.Journal.Applied) {
+			if n == 0 {
+				fmt.Fprintf(a.out, "%s %s\n", a.alarm("damaged:"), harmless(line))
+			} else {
+				fmt.Fprintf(a.out, "  %s\n", harmless(line))
+			}
+		}
+	}
+}
+
+// rangeLines put a damaged range into words.
+func rangeLines(d *wal.DamagedRange, known *audit.RepairedRange, applied bool) []string {
+	is := func(did, would string) string {
+		if applied {
+			return did
+		}
+		return would
+	}
+	place := fmt.Sprintf("%s at offset %d of %s", plural(int64(d.End-d.Offset), "byte", "bytes"), d.Offset, filepath.Base(d.Segment))
+	if d.Missing {
+		place += ", which " + is("was missing", "is missing")
+	}
+	lines := []string{place + ": " + d.Reason}
+	if d.Restored > 0 {
+		lines = append(lines, fmt.Sprintf("%s from SQLite: %s%s", is("back", "comes back"), plural(d.Restored, "record", "records"), ids(known.Restored, d.Restored)))
+	}
+	if d.FillBytes > 0 {
+		which := ""
+		if known.LostRecords > 0 {
+			which = fmt.Sprintf(", in which %s can be read%s", plural(known.LostRecords, "query id", "query ids"), ids(known.Lost, known.LostRecords))
+		}
+		lines = append(lines, fmt.Sprintf("%s: %s (%s)%s", is("lost", "stands to be lost"), plural(d.FillBytes, "byte", "bytes"), plural(d.Fillers, "filler", "fillers"), which))
+	}
+	if d.Cut > 0 {
+		lines = append(lines, fmt.Sprintf("%s: %s behind the segment's end", is("cut", "would be cut"), plural(d.Cut, "byte", "bytes")))
+	}
+	for _, f := range d.Refused {
+		lines = append(lines, fmt.Sprintf("what SQLite has for offset %d does not fit: %s", f.Offset, f.Reason))
+	}
+	if d.Quarantine != "" {
+		lines = append(lines, "a copy of the bytes is in "+d.Quarantine)
+	}
+	return lines
+}
+
+// ids are a few query ids in full, so that they can be pasted.
+func ids(some []audit.QueryID, of int) string {
+	const most = 5
+	if len(some) == 0 {
+		return ""
+	}
+	var list []string
+	for _, id := range some[:min(most, len(some))] {
+		list = append(list, id.String())
+	}
+	if more := of - len(list); more > 0 {
+		list = append(list, fmt.Sprintf("and %d more", more))
+	}
+	return " (" + strings.Join(list, ", ") + ")"
+}
