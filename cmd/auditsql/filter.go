@@ -98,7 +98,7 @@ func completeLifecycles(*cobra.Command, []string, string) ([]string, cobra.Shell
 // check refuses what can be refused before a store is opened: everything but a time that does not fit into
 // the store's unit.
 func (f *filterFlags) check(a *app) error {
-	c, err := a.clock(audit.Seconds)
+	c, err := a.earlyClock()
 	if err != nil {
 		return err
 	}

@@ -54,7 +54,7 @@ func (a *app) get(ctx context.Context, args []string, raw bool) error {
 			return err
 		}
 	}
-	if _, err := a.clock(audit.Milliseconds); err != nil {
+	if _, err := a.earlyClock(); err != nil {
 		return err
 	}
 	r, err := a.read(ctx)

@@ -49,8 +49,12 @@ To store many records, or from another program, use import.`,
 func (a *app) put(ctx context.Context, r *recordFlags) error {
 	var read *audit.QueryAudit
 	if r.any() {
-		// What needs no store is refused before there is one. In seconds every time fits that fits at all.
-		if _, err := r.record(a, audit.Seconds); err != nil {
+		// What needs no store is refused before there is one.
+		c, err := a.earlyClock()
+		if err != nil {
+			return err
+		}
+		if _, err := r.record(c); err != nil {
 			return err
 		}
 	} else {
@@ -68,7 +72,10 @@ func (a *app) put(ctx context.Context, r *recordFlags) error {
 	}
 	q := read
 	if q == nil {
-		q, err = r.record(a, db.TimeUnit())
+		var c clock
+		if c, err = a.clock(db.TimeUnit()); err == nil {
+			q, err = r.record(c)
+		}
 	}
 	var results []audit.PutResult
 	if err == nil {
@@ -156,10 +163,10 @@ func (r *recordFlags) any() bool {
 }
 
 // record makes the record, with its time in the store's unit.
-func (r *recordFlags) record(a *app, unit audit.TimeUnit) (*audit.QueryAudit, error) {
+func (r *recordFlags) record(c clock) (*audit.QueryAudit, error) {
 	var q audit.QueryAudit
 	var err error
-	if q.Timestamp, err = r.when(a, unit); err != nil {
+	if q.Timestamp, err = r.when(c); err != nil {
 		return nil, err
 	}
 	for _, h := range []struct {
@@ -221,12 +228,8 @@ func (r *recordFlags) record(a *app, unit audit.TimeUnit) (*audit.QueryAudit, er
 	return &q, nil
 }
 
-func (r *recordFlags) when(a *app, unit audit.TimeUnit) (uint64, error) {
+func (r *recordFlags) when(c clock) (uint64, error) {
 	if err := contradict(r.cmd, "timestamp", "time"); err != nil {
-		return 0, err
-	}
-	c, err := a.clock(unit)
-	if err != nil {
 		return 0, err
 	}
 	flag, value := "time", "now"

@@ -12,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/sqlstore"
 )
 
@@ -136,7 +135,7 @@ func (a *app) sql(ctx context.Context, queries []namedQuery, args []string, o sq
 		given[strings.TrimLeft(name, ":@$")] = value
 	}
 	// What is missing or no time is told before the store is opened.
-	c, err := a.clock(audit.Seconds)
+	c, err := a.earlyClock()
 	if err != nil {
 		return err
 	}

@@ -21,7 +21,7 @@ the journal.`,
   auditsql stats -o json | jq .lag_bytes`,
 		Args: arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if _, err := a.clock(audit.Milliseconds); err != nil {
+			if _, err := a.earlyClock(); err != nil {
 				return err
 			}
 			db, err := a.openReader(cmd.Context())

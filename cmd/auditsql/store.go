@@ -88,5 +88,13 @@ func (a *app) clock(unit audit.TimeUnit) (clock, error) {
 	if err != nil {
 		return clock{}, usage("--tz: %w", err)
 	}
-	return clock{now: a.now(), zone: zone, unit: unit}, nil
+	return clock{now: a.now(), zone: zone, unit: unit, note: a.note}, nil
+}
+
+// earlyClock is for what is checked before a store is open, and with it its unit known. In seconds every time
+// fits that fits at all. It has nothing to tell of numbers.
+func (a *app) earlyClock() (clock, error) {
+	c, err := a.clock(audit.Seconds)
+	c.note = nil
+	return c, err
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 
 	"github.com/spf13/cobra"
-
-	"github.com/auditsql/auditsql/audit"
 )
 
 func (a *app) tailCommand() *cobra.Command {
@@ -39,7 +37,7 @@ process, until it is interrupted.`,
 }
 
 func (a *app) tail(ctx context.Context, n int, follow bool, form string) error {
-	if _, err := a.clock(audit.Milliseconds); err != nil {
+	if _, err := a.earlyClock(); err != nil {
 		return err
 	}
 	r, err := a.read(ctx)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -20,7 +21,8 @@ const timesHelp = `Times are RFC 3339 (2026-11-23T10:00:00Z), a date and time of
 ago"), now, today, yesterday, or a bare number in the store's unit. They are
 in UTC unless they carry an offset or --tz names another zone. --from and --to
 are both inclusive; a date is the whole day, so --to 2026-11-23 reaches to its
-last instant.`
+last instant. A number is never guessed at; what looks like another unit is
+told.`
 
 // A span is what an expression of time names, in a store's unit, both ends inclusive. An instant has equal
 // ends, or first above last when it falls between two units; a date has its first and its last instant.
@@ -31,6 +33,7 @@ type clock struct {
 	now  time.Time
 	zone *time.Location
 	unit audit.TimeUnit
+	note func(format string, args ...any) // tells of a number that may be meant otherwise; nil: nobody wants to know
 }
 
 // parse reads an expression of time. Its errors say what would do instead.
@@ -58,6 +61,7 @@ func (c clock) read(s string) (span, error) {
 		if err != nil || n > audit.MaxTimestamp {
 			return span{}, errors.New("the number is beyond 2^63-1")
 		}
+		c.doubt(s, n)
 		return span{n, n}, nil
 	}
 	if ago, ok, err := parseAgo(s); ok {
@@ -69,6 +73,29 @@ func (c clock) read(s string) (span, error) {
 	return c.calendar(s)
 }
 
+// doubt tells when a number looks as if it were meant as something else: a time in another unit than the
+// store's, a date without its dashes, a year. It is read as what it is all the same.
+func (c clock) doubt(s string, n uint64) {
+	if c.note == nil {
+		return
+	}
+	recent := func(t time.Time) bool { return 1990 <= t.Year() && t.Year() <= 2100 }
+	if t, ok := c.unit.Time(n); ok && recent(t) {
+		return
+	}
+	for _, other := range []audit.TimeUnit{audit.Seconds, audit.Milliseconds, audit.Microseconds, audit.Nanoseconds} {
+		if t, ok := other.Time(n); ok && recent(t) {
+			c.note("%s is %s, since this store counts %s; in %s it would be %s", s, c.format(n), c.unit, other, clock{zone: c.zone, unit: other}.format(n))
+			return
+		}
+	}
+	for _, form := range []string{"20060102", "2006"} {
+		if t, err := time.Parse(form, s); err == nil && recent(t) {
+			c.note("%s is a number here, %s; a date is written %s", s, c.format(n), t.Format(dateForm))
+		}
+	}
+}
+
 // The forms of a date, alone or with a time of day behind a T or a blank, with or without an offset.
 const dateForm = "2006-01-02"
 
@@ -78,7 +105,7 @@ var (
 )
 
 func (c clock) calendar(s string) (span, error) {
-	if day, err := time.ParseInLocation(dateForm, s, c.zone); err == nil {
+	if day, err := time.Parse(dateForm, s); err == nil {
 		return c.day(day)
 	} else if len(s) == len(dateForm) && outOfRange(err) {
 		return span{}, errors.New("there is no such day")
@@ -127,39 +154,39 @@ func errForm(s string) error {
 // wallClock is the instant at which clocks of the zone show what t shows in UTC. When clocks are put back
 // they show it twice, when they are put forward never; neither is guessed at.
 func (c clock) wallClock(t time.Time) (span, error) {
-	guess := time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), c.zone)
-	shows := func(at time.Time) bool {
-		at = at.In(c.zone)
-		return at.Day() == t.Day() && at.Hour() == t.Hour() && at.Minute() == t.Minute()
-	}
-	if !shows(guess) {
-		return span{}, fmt.Errorf("clocks in %s never showed that, they were put forward; write the offset as in %s",
-			c.zone, guess.Format("2006-01-02T15:04Z07:00"))
-	}
-	// The changes that zones have made are of two hours or less, and seldom of other than whole quarters.
-	for shift := 15 * time.Minute; shift <= 2*time.Hour; shift += 15 * time.Minute {
-		for _, other := range []time.Time{guess.Add(-shift), guess.Add(shift)} {
-			if shows(other) && !other.Equal(guess) {
-				if other.After(guess) {
-					guess, other = other, guess
-				}
-				return span{}, fmt.Errorf("clocks in %s showed that twice; write the offset, %s or %s", c.zone,
-					other.Format("2006-01-02T15:04Z07:00"), guess.Format("2006-01-02T15:04Z07:00"))
-			}
+	const form = "2006-01-02T15:04Z07:00"
+	var found []time.Time
+	// Offsets are of less than a day, so one before and one after hold whichever are in force around t.
+	for _, near := range []time.Duration{-24 * time.Hour, 24 * time.Hour} {
+		_, offset := t.Add(near).In(c.zone).Zone()
+		at := t.Add(-time.Duration(offset) * time.Second).In(c.zone)
+		if _, shown := at.Zone(); shown == offset && !slices.ContainsFunc(found, at.Equal) {
+			found = append(found, at)
 		}
 	}
-	return c.instant(guess)
+	switch len(found) {
+	case 0:
+		guess := time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), c.zone)
+		return span{}, fmt.Errorf("clocks in %s never showed that, they were put forward; write the offset as in %s", c.zone, guess.Format(form))
+	case 2:
+		slices.SortFunc(found, time.Time.Compare)
+		return span{}, fmt.Errorf("clocks in %s showed that twice; write the offset, %s or %s", c.zone, found[0].Format(form), found[1].Format(form))
+	}
+	return c.instant(found[0])
 }
 
-// day is the day on which t lies in its zone, from its first instant to its last.
+// day is the day that t shows in its own zone, in c.zone, from its first instant to its last.
 func (c clock) day(t time.Time) (span, error) {
 	first, err := c.instant(startOfDay(t.Year(), t.Month(), t.Day(), c.zone))
 	if err != nil {
 		return span{}, err
 	}
 	next, err := c.instant(startOfDay(t.Year(), t.Month(), t.Day()+1, c.zone))
-	if err != nil {
-		return span{}, err
+	switch {
+	case err != nil:
+		return span{first.first, audit.MaxTimestamp}, nil // the last day that there is
+	case next.first <= first.first:
+		return span{}, fmt.Errorf("that day was left out in %s, which had changed sides of the date line", c.zone)
 	}
 	return span{first.first, next.first - 1}, nil
 }

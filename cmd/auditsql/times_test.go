@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -61,6 +63,12 @@ func TestTimesAreReadAsPeopleWriteThem(t *testing.T) {
 		{in: "2 weeks ago", first: "2026-11-09T12:30:15.25Z"},
 		{in: "1 hour 30 minutes ago", first: "2026-11-23T11:00:15.25Z"},
 		{in: " 30 sec ago ", first: "2026-11-23T12:29:45.25Z"},
+		// Changes of half an hour, of three quarters of one, and of a whole day.
+		{in: "2026-04-05T02:15", zone: "Australia/Lord_Howe", first: "2026-04-04T15:45:00Z"},
+		{in: "2026-04-05T01:15", zone: "Australia/Lord_Howe", first: "2026-04-04T14:15:00Z"},
+		{in: "2011-12-31T10:00", zone: "Pacific/Apia", first: "2011-12-30T20:00:00Z"},
+		{in: "2011-12-29", zone: "Pacific/Apia", first: "2011-12-29T10:00:00Z", last: "2011-12-30T09:59:59.999Z"},
+		{in: "1972-01-07T00:50", zone: "Africa/Monrovia", first: "1972-01-07T00:50:00Z"},
 		{in: "1000", first: "1970-01-01T00:00:01Z"},
 		{in: "0", first: "1970-01-01T00:00:00Z"},
 	} {
@@ -113,6 +121,27 @@ func TestTimesThatNameNoneAreRefused(t *testing.T) {
 		{in: "1969-12-31", want: "before 1970"},
 		{in: "25000d", want: "before 1970"},
 		{in: "9999999999999h", want: "hundred years"},
+		{in: "1h30", want: "no length of time"},
+		{in: "6h 2026-11-23", want: "no length of time"},
+		{in: "-1", want: "write it as"},
+		{in: "+6h", want: "write it as"},
+		{in: "1795429152.5", want: "write it as"},
+		{in: "12026-11-23", want: "write it as"},
+		{in: "12026-11-23T10:00:00Z", want: "write it as"},
+		{in: "2026-11-23T10", want: "write it as"},
+		{in: "2026-11-23T24:00", want: "no such time"},
+		{in: "2026-11-23T23:59:60", want: "no such time"},
+		{in: "2026-11-23T10:00:00+25:00", want: "no such time"},
+		{in: "2026-02-29", want: "no such day"},
+		{in: "2026-1-2", want: "write it as"},
+		{in: "20261123T100000Z", want: "no unit of time"},
+		{in: "2026-11-23T10:00\x00", want: "write it as"},
+		{in: "２０２６-11-23", want: "write it as"},
+		{in: "2011-12-30", zone: "Pacific/Apia", want: "left out"},
+		{in: "2011-12-30T10:00", zone: "Pacific/Apia", want: "put forward"},
+		{in: "2026-10-04T02:15", zone: "Australia/Lord_Howe", want: "put forward"},
+		{in: "2026-04-05T01:45", zone: "Australia/Lord_Howe", want: "2026-04-05T01:45+11:00 or 2026-04-05T01:45+10:30"},
+		{in: "1972-01-07T00:20", zone: "Africa/Monrovia", want: "put forward"},
 		{in: "2026-03-29T02:30", zone: "Europe/Berlin", want: "put forward"},
 		{in: "2026-10-25T02:30", zone: "Europe/Berlin", want: "2026-10-25T02:30+02:00 or 2026-10-25T02:30+01:00"},
 	} {
@@ -139,6 +168,7 @@ func TestTimesFollowTheStoresUnit(t *testing.T) {
 		{audit.Microseconds, "1970-01-02", 86400e6, 2*86400e6 - 1},
 		{audit.Nanoseconds, "1970-01-02", 86400e9, 2*86400e9 - 1},
 		{audit.Seconds, "7", 7, 7},
+		{audit.Nanoseconds, "2262-04-11", 9223286400000000000, audit.MaxTimestamp}, // the last day there is
 		{audit.Nanoseconds, "7", 7, 7},
 		// Between two units there is nothing: from there on begins the next, up to there ends the last.
 		{audit.Seconds, "1970-01-01T00:00:01.5Z", 2, 1},
@@ -151,6 +181,48 @@ func TestTimesFollowTheStoresUnit(t *testing.T) {
 		}
 		if want := (span{test.first, test.last}); got != want {
 			t.Errorf("%s in %s: got %v, want %v", test.in, test.unit, got, want)
+		}
+	}
+}
+
+func TestTimesBeyondTheStoresUnitAreRefused(t *testing.T) {
+	for _, in := range []string{"2262-04-12", "2262-04-11T23:47:17Z", "9999-12-31"} {
+		c := clock{now: noon, zone: time.UTC, unit: audit.Nanoseconds}
+		if got, err := c.parse(in); err == nil || !strings.Contains(err.Error(), "beyond what a store in ns can hold") {
+			t.Errorf("%s: got %v, %v", in, got, err)
+		}
+	}
+}
+
+// A number is never taken for anything else, but it is told when it looks like that.
+func TestNumbersThatMayBeMeantOtherwiseAreTold(t *testing.T) {
+	for _, test := range []struct {
+		unit     audit.TimeUnit
+		in, want string
+	}{
+		{audit.Milliseconds, "1795429152", "1795429152 is 1970-01-21T18:43:49.152Z, since this store counts ms; in s it would be 2026-11-23T10:19:12Z"},
+		{audit.Nanoseconds, "1795429152000", "1795429152000 is 1970-01-01T00:29:55.429152000Z, since this store counts ns; in ms it would be 2026-11-23T10:19:12.000Z"},
+		{audit.Seconds, "1795429152000", "1795429152000 is 1795429152000, since this store counts s; in ms it would be 2026-11-23T10:19:12.000Z"},
+		{audit.Milliseconds, "20261123", "20261123 is a number here, 1970-01-01T05:37:41.123Z; a date is written 2026-11-23"},
+		{audit.Milliseconds, "2026", "2026 is a number here, 1970-01-01T00:00:02.026Z; a date is written 2026-01-01"},
+		{audit.Milliseconds, "1795429152000", ""},
+		{audit.Seconds, "1795429152", ""},
+		{audit.Milliseconds, "1000", ""},
+		{audit.Milliseconds, "20261323", ""}, // no date
+		{audit.Milliseconds, "2026-11-23", ""},
+		{audit.Milliseconds, "6h", ""},
+	} {
+		told := ""
+		c := clock{now: noon, zone: time.UTC, unit: test.unit, note: func(format string, args ...any) { told += fmt.Sprintf(format, args...) }}
+		read, err := c.parse(test.in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if told != test.want {
+			t.Errorf("%s in %s: told %q, want %q", test.in, test.unit, told, test.want)
+		}
+		if n, err := strconv.ParseUint(test.in, 10, 64); err == nil && read != (span{n, n}) {
+			t.Errorf("%s in %s: read as %v", test.in, test.unit, read)
 		}
 	}
 }
