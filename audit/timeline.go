@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"math"
 	"slices"
 	"time"
 
@@ -124,7 +123,6 @@ type calendar struct {
 	zone *time.Location
 	unit TimeUnit
 	size uint64 // of a bucket, in units, where the zone does not matter
-	tick uint64 // what SQLite counts by: a part of every bucket
 
 	buckets     map[uint64]*bucketCount // by start
 	agents      map[int64]*agentSpan    // by number
@@ -136,23 +134,14 @@ type bucketCount struct {
 	agents map[int64]struct{}
 }
 
-type agentSpan struct{ first, last, audits uint64 }
+type agentSpan struct{ last, audits uint64 }
 
 func newCalendar(o TimelineOptions, unit TimeUnit) *calendar {
 	c := &calendar{o: o, zone: o.Zone, unit: unit, buckets: map[uint64]*bucketCount{}, agents: map[int64]*agentSpan{}}
 	if c.zone == nil {
 		c.zone = time.UTC
 	}
-	seconds := [...]uint64{ByHour: 3600, ByMinute: 60, ByDay: 86400}[o.By]
-	c.size = seconds * unit.PerSecond()
-	// The minutes of a day begin with the minutes of UTC in every zone there has been since 1972, and quarters of an
-	// hour with quarters. A zone that somebody made up may differ.
-	c.tick = min(seconds, 15*60) * unit.PerSecond()
-	if c.zone == time.UTC {
-		c.tick = c.size
-	} else if _, offset := time.Unix(0, 0).In(c.zone).Zone(); uint64(offset%(15*60)) != 0 {
-		c.tick = unit.PerSecond()
-	}
+	c.size = [...]uint64{ByHour: 3600, ByMinute: 60, ByDay: 86400}[o.By] * unit.PerSecond()
 	return c
 }
 
@@ -192,36 +181,53 @@ func (c *calendar) next(start uint64) (uint64, bool) {
 	}
 	// A clock that is set back makes an hour longer.
 	for c.start(after) <= start {
-		after += c.tick
+		after += 60 * c.unit.PerSecond()
 	}
 	return c.start(after), true
 }
 
 // count asks SQLite.
 func (c *calendar) count(ctx context.Context, db *DB) error {
-	return db.sql.Ticks(ctx, c.o.Filter.lower(), int64(c.tick), c.o.Unapproved, func(r sqlstore.AgentTick) {
-		start := c.start(uint64(r.First)) // the same for the whole tick
-		b := c.buckets[start]
-		if b == nil {
-			b = &bucketCount{TimelineBucket{Start: start}, map[int64]struct{}{}}
-			c.buckets[start] = b
+	var b *bucketCount // of the record before, in which most stay
+	var end uint64     // its last timestamp
+	return db.sql.Moments(ctx, c.o.Filter.lower(), c.o.Unapproved, func(m sqlstore.Moment) {
+		timestamp := uint64(m.Timestamp)
+		if b == nil || timestamp < b.Start || timestamp > end {
+			start := c.start(timestamp)
+			if b = c.buckets[start]; b == nil {
+				b = &bucketCount{TimelineBucket{Start: start}, map[int64]struct{}{}}
+				c.buckets[start] = b
+			}
+			end = c.end(start)
 		}
-		n := uint64(r.Audits)
-		b.Audits += n
-		b.Unapproved += uint64(r.Unapproved)
-		widen(&c.first, &c.last, uint64(r.First), uint64(r.Last))
-		if r.Agent == 0 {
-			b.Anonymous += n
-		} else {
-			b.agents[r.Agent] = struct{}{}
+		b.Audits++
+		if m.Unapproved {
+			b.Unapproved++
 		}
-		s := c.agents[r.Agent]
+		s := c.agents[m.Agent]
 		if s == nil {
-			s = &agentSpan{first: uint64(r.First)}
-			c.agents[r.Agent] = s
+			s = &agentSpan{last: timestamp}
+			c.agents[m.Agent] = s
 		}
-		s.first, s.last, s.audits = min(s.first, uint64(r.First)), max(s.last, uint64(r.Last)), s.audits+n
+		s.last = max(s.last, timestamp)
+		s.audits++
+		if m.Agent == 0 {
+			b.Anonymous++
+		} else {
+			b.agents[m.Agent] = struct{}{}
+		}
+		if c.first == nil || timestamp < *c.first || timestamp > *c.last {
+			widen(&c.first, &c.last, timestamp, timestamp)
+		}
 	})
+}
+
+// end returns the last timestamp of the bucket that starts here.
+func (c *calendar) end(start uint64) uint64 {
+	if next, ok := c.next(start); ok {
+		return next - 1
+	}
+	return MaxTimestamp
 }
 
 // shown is the time that the timeline covers.
@@ -284,10 +290,7 @@ func (c *calendar) fill(t *Timeline) {
 			b = counted.TimelineBucket
 			b.Agents = uint64(len(counted.agents))
 		}
-		b.End = math.MaxInt64
-		if next, ok := c.next(start); ok {
-			b.End = next - 1
-		}
+		b.End = c.end(start)
 		t.Buckets = append(t.Buckets, b)
 	}
 }

@@ -1,10 +1,8 @@
 package audit
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/auditsql/auditsql/sqlstore"
 )
@@ -149,54 +147,74 @@ func (db *DB) top(ctx context.Context, t *TopList, by TopBy, f Filter, newSince 
 			t.More = true
 			break
 		}
-		e, err := db.topEntry(ctx, by, c, f)
-		if err != nil {
-			return err
+		e := TopEntry{Text: &c.Key, Count: uint64(c.Count)}
+		if by == TopAssertions || by == TopSources {
+			h := Hash([]byte(c.Key))
+			e.Hash, e.Text = &h, nil
 		}
 		t.Entries = append(t.Entries, e)
 	}
-	slices.SortStableFunc(t.Entries, func(a, b TopEntry) int { return cmp.Compare(b.Count, a.Count) })
+	if by == TopLenses {
+		return db.topLenses(ctx, t, f)
+	}
+	for i := range t.Entries {
+		if err := db.topEntry(ctx, by, &t.Entries[i], f); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
-// topEntry finds out the rest about something that was counted.
-func (db *DB) topEntry(ctx context.Context, by TopBy, c sqlstore.Frequency, f Filter) (e TopEntry, err error) {
-	e.Count = uint64(c.Count)
+// topLenses finds out the rest about lenses, of which few are many records each, and none has an index.
+func (db *DB) topLenses(ctx context.Context, t *TopList, f Filter) error {
+	var lenses []string
+	for _, e := range t.Entries {
+		lenses = append(lenses, *e.Text)
+	}
+	users, err := db.sql.LensUsers(ctx, f.lower(), lenses)
+	if err != nil {
+		return err
+	}
+	for i := range t.Entries {
+		e := &t.Entries[i]
+		u := users[*e.Text]
+		e.Answers, e.Agents, e.First, e.Last = uint64(u.Audits), uint64(len(u.Agents)), uint64(u.First), uint64(u.Last)
+	}
+	return nil
+}
+
+// topEntry finds out the rest about a subject, an assertion or a source.
+func (db *DB) topEntry(ctx context.Context, by TopBy, e *TopEntry, f Filter) error {
 	var first, last *uint64
-	defer func() { e.First, e.Last = deref(first, 0), deref(last, 0) }()
-	if by == TopSubjects || by == TopLenses {
-		e.Text = &c.Key
-		if by == TopSubjects {
-			f.Subject = e.Text
-		} else {
-			f.Lens = e.Text
-		}
+	if by == TopSubjects {
+		f.Subject = e.Text
 		agents, err := db.agents(ctx, f)
 		if err != nil {
-			return e, err
+			return err
 		}
 		for _, a := range agents {
-			e.Answers += a.Audits
-			if a.AgentID != nil {
-				e.Agents++
-			}
+			e.add(a.AgentID != nil, a.Audits)
 			widen(&first, &last, a.First, a.Last)
 		}
-		return e, nil
-	}
-	h := Hash([]byte(c.Key))
-	e.Hash = &h
-	byAgent, err := db.sql.EvidenceByAgent(ctx, sqlstore.Evidence{Hash: bytesOf(&h), Source: by == TopSources}, f.lower())
-	if err != nil {
-		return e, err
-	}
-	for _, a := range byAgent {
-		e.Answers += uint64(a.Answers)
-		e.Weight += a.Weight
-		if a.Agent != nil {
-			e.Agents++
+	} else {
+		evidence := sqlstore.Evidence{Hash: bytesOf(e.Hash), Source: by == TopSources}
+		byAgent, err := db.sql.EvidenceByAgent(ctx, evidence, f.lower())
+		if err != nil {
+			return err
 		}
-		widen(&first, &last, uint64(a.First), uint64(a.Last))
+		for _, a := range byAgent {
+			e.add(a.Agent != nil, uint64(a.Answers))
+			e.Weight += a.Weight
+			widen(&first, &last, uint64(a.First), uint64(a.Last))
+		}
 	}
-	return e, nil
+	e.First, e.Last = deref(first, 0), deref(last, 0)
+	return nil
+}
+
+func (e *TopEntry) add(agent bool, answers uint64) {
+	e.Answers += answers
+	if agent {
+		e.Agents++
+	}
 }

@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"encoding/json"
 	"errors"
 )
@@ -50,16 +51,16 @@ func (db *DB) AgentOf(ctx context.Context, agent [32]byte) (AgentCount, bool, er
 // AgentCounts counts the records that a filter selects by agent, in no promised order.
 func (db *DB) AgentCounts(ctx context.Context, f Filter) ([]AgentCount, error) {
 	byAgent := map[int64]*AgentCount{}
-	err := count(ctx, db, f, `a.agent, count(*) AS audits, min(a.timestamp) AS first, max(a.timestamp) AS last`,
-		noJoin, `GROUP BY a.agent`, nil, func(r *agentCountRow) {
-			c := byAgent[r.Agent]
-			if c == nil {
-				c = &AgentCount{First: r.First, Last: r.Last}
-				byAgent[r.Agent] = c
-			}
-			c.Audits += r.Audits
-			c.First, c.Last = min(c.First, r.First), max(c.Last, r.Last)
-		})
+	err := db.scan(ctx, f, `a.agent, a.timestamp`, noJoin, nil, func(row []driver.Value) {
+		agent, timestamp := integer(row[0]), integer(row[1])
+		c := byAgent[agent]
+		if c == nil {
+			c = &AgentCount{First: timestamp, Last: timestamp}
+			byAgent[agent] = c
+		}
+		c.Audits++
+		c.First, c.Last = min(c.First, timestamp), max(c.Last, timestamp)
+	})
 	if err != nil {
 		return nil, db.fail("count agents", err)
 	}
@@ -91,36 +92,24 @@ func (db *DB) LastBefore(ctx context.Context, agent [32]byte, upTo int64) (int64
 	return last, true, nil
 }
 
-// AgentTick is what one agent's records within one tick come to.
-type AgentTick struct {
-	Tick        int64 // timestamp divided by the length of a tick
-	Agent       int64 // its number; 0: anonymous
-	Audits      int64
-	Unapproved  int64 // records some of whose evidence is not Approved, if asked for
-	First, Last int64 // timestamps
+// Moment is when a record was, and whose.
+type Moment struct {
+	Agent      int64 // its number; 0: anonymous
+	Timestamp  int64
+	Unapproved bool // some of its evidence is not Approved, if asked for
 }
 
-// Ticks counts the records that a filter selects by agent and by time, in ticks of so many units. One agent's
-// tick may come in several pieces, in no promised order.
-func (db *DB) Ticks(ctx context.Context, f Filter, length int64, unapproved bool, add func(AgentTick)) error {
-	columns := `a.timestamp / ? AS tick, a.agent, count(*) AS audits, min(a.timestamp) AS first, max(a.timestamp) AS last, `
+// Moments visits the records that a filter selects, in no promised order.
+func (db *DB) Moments(ctx context.Context, f Filter, unapproved bool, visit func(Moment)) error {
+	columns := `a.agent, a.timestamp, 0`
 	if unapproved {
-		columns += `sum(EXISTS (SELECT 1 FROM contribution e WHERE e.audit = a.idx AND e.lifecycle <> 2)) AS unapproved`
-	} else {
-		columns += `0 AS unapproved`
+		columns = `a.agent, a.timestamp, EXISTS (SELECT 1 FROM contribution e WHERE e.audit = a.idx AND e.lifecycle <> 2)`
 	}
-	for p, err := range db.parts(ctx, f) {
-		if err != nil {
-			return db.fail("count by time", err)
-		}
-		query, args := p.query(columns, noJoin, `GROUP BY 1, 2`)
-		var rows []AgentTick
-		if err := db.readers.SelectContext(ctx, &rows, query, append([]any{length}, args...)...); err != nil {
-			return db.fail("count by time", err)
-		}
-		for _, r := range rows {
-			add(r)
-		}
+	err := db.scan(ctx, f, columns, noJoin, nil, func(row []driver.Value) {
+		visit(Moment{integer(row[0]), integer(row[1]), integer(row[2]) != 0})
+	})
+	if err != nil {
+		return db.fail("count by time", err)
 	}
 	return nil
 }

@@ -2,9 +2,8 @@ package sqlstore
 
 import (
 	"context"
+	"database/sql/driver"
 	"encoding/hex"
-
-	"github.com/jmoiron/sqlx"
 )
 
 // Evidence names an assertion, or a source of assertions.
@@ -78,34 +77,31 @@ type AgentUses struct {
 // EvidenceByAgent counts the records that a filter selects among those that have some evidence, by agent, in
 // no promised order.
 func (db *DB) EvidenceByAgent(ctx context.Context, e Evidence, f Filter) ([]AgentUses, error) {
-	type row struct {
-		Agent, Answers, First, Last, Won int64
-		Weight                           float64
-	}
-	const columns = `a.agent, a.timestamp, sum(c.weight) AS weight, max(c.assertion_hash IS a.result_hash) AS won`
-	const outer = `SELECT agent, count(*) AS answers, min(timestamp) AS first, max(timestamp) AS last,
-		sum(won) AS won, sum(weight) AS weight FROM (`
 	byAgent := map[int64]*AgentUses{}
-	for p, err := range db.parts(ctx, e.within(f)) {
-		if err != nil {
-			return nil, db.fail("count evidence", err)
-		}
-		inner, args := p.query(columns, ` CROSS JOIN contribution c WHERE c.audit = a.idx AND c.`+e.blob()+` = ?`, `GROUP BY a.idx`, e.Hash[:])
-		var rows []row
-		if err := sqlx.SelectContext(ctx, db.readers, &rows, outer+inner+`) GROUP BY agent`, args...); err != nil {
-			return nil, db.fail("count evidence", err)
-		}
-		for _, r := range rows {
-			u := byAgent[r.Agent]
-			if u == nil {
-				u = &AgentUses{First: r.First, Last: r.Last}
-				byAgent[r.Agent] = u
+	var u *AgentUses
+	last, won := int64(-1), false // the record of the row before, and whether it has been counted as won
+	visit := func(row []driver.Value) {
+		idx, agent, timestamp := integer(row[0]), integer(row[1]), integer(row[2])
+		if idx != last { // the rows of a record come together
+			last, won = idx, false
+			if u = byAgent[agent]; u == nil {
+				u = &AgentUses{First: timestamp, Last: timestamp}
+				byAgent[agent] = u
 			}
-			u.Answers += r.Answers
-			u.First, u.Last = min(u.First, r.First), max(u.Last, r.Last)
-			u.Won += r.Won
-			u.Weight += r.Weight
+			u.Answers++
+			u.First, u.Last = min(u.First, timestamp), max(u.Last, timestamp)
 		}
+		weight, _ := row[3].(float64)
+		u.Weight += weight
+		if integer(row[4]) != 0 && !won {
+			won = true
+			u.Won++
+		}
+	}
+	const columns = `a.idx, a.agent, a.timestamp, c.weight, c.assertion_hash IS a.result_hash`
+	join := ` CROSS JOIN contribution c WHERE c.audit = a.idx AND c.` + e.blob() + ` = ?`
+	if err := db.scan(ctx, e.within(f), columns, join, []any{e.Hash[:]}, visit); err != nil {
+		return nil, db.fail("count evidence", err)
 	}
 	hashes, err := agentHashes(ctx, db, byAgent)
 	if err != nil {
@@ -124,17 +120,18 @@ func (db *DB) EvidenceByAgent(ctx context.Context, e Evidence, f Filter) ([]Agen
 func (db *DB) AssertionsOf(ctx context.Context, source [32]byte, f Filter, most int) (int, error) {
 	f.Source = &source
 	found := map[string]bool{}
+	const join = ` CROSS JOIN contribution c WHERE c.audit = a.idx AND c.source_hash = ?`
 	for p, err := range db.parts(ctx, f) {
+		if err == nil {
+			query, args := p.query(`c.assertion_hash`, join, ``, source[:])
+			err = scanRows(ctx, db.readers, query, args, func(row []driver.Value) {
+				if h, ok := row[0].([]byte); ok && !found[string(h)] {
+					found[string(h)] = true
+				}
+			})
+		}
 		if err != nil {
 			return 0, db.fail("count assertions", err)
-		}
-		query, args := p.query(`DISTINCT c.assertion_hash`, ` CROSS JOIN contribution c WHERE c.audit = a.idx AND c.source_hash = ?`, ``, source[:])
-		var hashes [][]byte
-		if err := db.readers.SelectContext(ctx, &hashes, query, args...); err != nil {
-			return 0, db.fail("count assertions", err)
-		}
-		for _, h := range hashes {
-			found[string(h)] = true
 		}
 		if len(found) > most {
 			break

@@ -14,3 +14,10 @@ func ShrinkReindex(page int) (restore func()) {
 	reindexPage = page
 	return func() { reindexPage = old }
 }
+
+// ShrinkFrequencies makes Frequencies remember few keys, until the function it returns is called.
+func ShrinkFrequencies(keys int) (restore func()) {
+	old := maxKeys
+	maxKeys = keys
+	return func() { maxKeys = old }
+}

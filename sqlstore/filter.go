@@ -101,6 +101,17 @@ func (f *Filter) conditions(number int64) []clause {
 	return cs
 }
 
+// evidence returns the evidence that the filter names, or nil: of two the assertion, which is the rarer one.
+func (f *Filter) evidence() *Evidence {
+	switch {
+	case f.Assertion != nil:
+		return &Evidence{Hash: f.Assertion}
+	case f.Source != nil:
+		return &Evidence{Hash: f.Source, Source: true}
+	}
+	return nil
+}
+
 // subject returns the subject that the filter names exactly, if it does.
 func (f *Filter) subject() (name string, exact bool) {
 	if f.Subject != nil {
@@ -121,49 +132,51 @@ func literal(glob string) (prefix string, wild bool) {
 	return glob, false
 }
 
-// lookups are the ways to find records by an index of something that few records share, each a query for
-// idx, timestamp and query_id of at most so many; a record may come more than once.
+// lookup is a way to find records by an index of something that few records share. A record may come more than
+// once.
+type lookup struct {
+	with  string
+	from  string // tables: what the index has is found in the last of them
+	join  string // table audit, as a, where that is another one
+	where string
+	args  []any
+}
+
+// lookups are the ways that there are for the filter.
 //
 // Indexes that begin with the generation are asked for one generation after the other, by name: SQLite's
 // skip-scan would come to the same, but only while its statistics say so.
-func (f *Filter) lookups(number, newest int64) []clause {
+func (f *Filter) lookups(number, newest int64) []lookup {
 	const generations = `WITH RECURSIVE gen (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM gen WHERE n < ?) `
 	last := newest >> generationShift
-	var ls []clause
-	add := func(sql string, args ...any) { ls = append(ls, clause{sql, args}) }
+	var ls []lookup
 	for _, at := range f.Attributes {
-		add(generations+`SELECT a.idx, a.timestamp, a.query_id
-			FROM gen CROSS JOIN attribute t INDEXED BY attribute_by_value CROSS JOIN audit a
-			WHERE t.generation = gen.n AND t.key = ? AND t.value = ? AND a.idx = t.audit`, last, at.Key, at.Value)
+		ls = append(ls, lookup{generations, `FROM gen CROSS JOIN attribute t INDEXED BY attribute_by_value`,
+			` CROSS JOIN audit a ON a.idx = t.audit`, ` WHERE t.generation = gen.n AND t.key = ? AND t.value = ?`, []any{last, at.Key, at.Value}})
 	}
 	if f.Result != nil {
-		add(generations+`SELECT a.idx, a.timestamp, a.query_id
-			FROM gen CROSS JOIN audit a INDEXED BY audit_by_result
-			WHERE a.generation = gen.n AND a.result_hex = ?`, last, hex.EncodeToString(f.Result[:]))
+		ls = append(ls, lookup{generations, `FROM gen CROSS JOIN audit a INDEXED BY audit_by_result`,
+			``, ` WHERE a.generation = gen.n AND a.result_hex = ?`, []any{last, hex.EncodeToString(f.Result[:])}})
 	}
-	for _, e := range []struct {
-		index, column string
-		hash          *[32]byte
-	}{{`contribution_by_assertion`, `assertion_hex`, f.Assertion}, {`contribution_by_source`, `source_hex`, f.Source}} {
-		if e.hash != nil {
-			add(generations+`SELECT a.idx, a.timestamp, a.query_id
-				FROM gen CROSS JOIN contribution c INDEXED BY `+e.index+` CROSS JOIN audit a
-				WHERE c.generation = gen.n AND c.`+e.column+` = ? AND a.idx = c.audit`, last, hex.EncodeToString(e.hash[:]))
+	for _, e := range []Evidence{{f.Assertion, false}, {f.Source, true}} {
+		if e.Hash != nil {
+			ls = append(ls, lookup{generations, `FROM gen CROSS JOIN contribution c INDEXED BY ` + e.index(),
+				` CROSS JOIN audit a ON a.idx = c.audit`, ` WHERE c.generation = gen.n AND c.` + e.column() + ` = ?`, []any{last, hex.EncodeToString(e.Hash[:])}})
 		}
 	}
-	const bySubject = `SELECT a.idx, a.timestamp, a.query_id FROM audit a INDEXED BY audit_by_subject WHERE `
+	const bySubject = `FROM audit a INDEXED BY audit_by_subject`
 	if name, exact := f.subject(); exact {
 		if f.ByAdmission { // else there is a walk in order
-			add(bySubject+`a.subject = ?`, name)
+			ls = append(ls, lookup{from: bySubject, where: ` WHERE a.subject = ?`, args: []any{name}})
 		}
 	} else if f.SubjectGlob != nil {
 		if prefix, _ := literal(*f.SubjectGlob); prefix != "" {
 			// Text is compared byte by byte, and no UTF-8 has a byte of 0xff.
-			add(bySubject+`a.subject >= ? AND a.subject < ?`, prefix, prefix+"\xff")
+			ls = append(ls, lookup{from: bySubject, where: ` WHERE a.subject >= ? AND a.subject < ?`, args: []any{prefix, prefix + "\xff"}})
 		}
 	}
 	if f.ByAdmission && (f.Agent != nil || f.Anonymous) {
-		add(`SELECT a.idx, a.timestamp, a.query_id FROM audit a INDEXED BY audit_by_agent WHERE a.agent = ?`, number)
+		ls = append(ls, lookup{from: `FROM audit a INDEXED BY audit_by_agent`, where: ` WHERE a.agent = ?`, args: []any{number}})
 	}
 	return ls
 }

@@ -26,6 +26,13 @@ func world(t *testing.T, n int) (*sqlstore.DB, []sqlstore.Record) {
 			s.Subject = nil
 		}
 		s.Confidence = float64(i%5) / 4
+		if i%8 == 1 {
+			s.Contributions[1] = s.Contributions[0] // one assertion twice
+			s.Contributions[2].Lifecycle = 0
+		}
+		if i%9 == 2 {
+			s.Contributions = nil
+		}
 		rs = append(rs, s.record(uint64(i)*100))
 	}
 	apply(t, db, rs[:n/2]...)
@@ -48,6 +55,10 @@ func want(rs []sqlstore.Record, f sqlstore.Filter) (out [][]byte) {
 			same(r.Predicate, f.Predicate) && same(r.Lens, f.Lens) &&
 			(f.Lifecycle == nil || *r.Lifecycle == *f.Lifecycle) &&
 			(f.Result == nil || *r.ResultHash == *f.Result) &&
+			same(r.Subject, f.Subject) &&
+			(f.Assertion == nil || slices.ContainsFunc(r.Contributions, func(c sqlstore.Contribution) bool { return c.AssertionHash == *f.Assertion })) &&
+			(f.Source == nil || slices.ContainsFunc(r.Contributions, func(c sqlstore.Contribution) bool { return c.SourceHash == *f.Source })) &&
+			(!f.Unapproved || slices.ContainsFunc(r.Contributions, func(c sqlstore.Contribution) bool { return c.Lifecycle != 2 })) &&
 			(f.MinConfidence == nil || r.ResultConfidence >= *f.MinConfidence) &&
 			(f.MaxConfidence == nil || r.ResultConfidence <= *f.MaxConfidence)
 		if ok && f.SubjectGlob != nil {
@@ -114,28 +125,7 @@ func TestSelectFindsWhatLookingAtEveryRecordFinds(t *testing.T) {
 		t.Run(fmt.Sprint(shape), func(t *testing.T) {
 			defer sqlstore.ShrinkSelect(shape.page, shape.lookup, shape.stretch)()
 			rapid.Check(t, func(t *rapid.T) {
-				f := sqlstore.Filter{
-					Agent:         maybe(t, "agent", h("agent 0"), h("agent 3"), h("nobody")),
-					Anonymous:     rapid.IntRange(0, 5).Draw(t, "anonymous") == 0,
-					From:          maybe[int64](t, "from", 0, 10, 20, 50),
-					To:            maybe[int64](t, "to", 0, 10, 20, 50),
-					SubjectGlob:   maybe(t, "glob", "subject 1", "subject 1*", "*", "*[02468]", "subject ?", "", "none", "nothing*"),
-					Predicate:     maybe(t, "predicate", "revenue", "other"),
-					Lens:          maybe(t, "lens", "Recency", "recency"),
-					Lifecycle:     maybe[uint8](t, "lifecycle", 0, 3),
-					Result:        maybe(t, "result", h("assertion 1"), h("assertion 99")),
-					MinConfidence: maybe(t, "min", 0.0, 0.5, 2),
-					MaxConfidence: maybe(t, "max", 0.25, 1),
-					Limit:         rapid.SampledFrom([]int{0, 0, 1, 7, 8, 100}).Draw(t, "limit"),
-					Descending:    rapid.Bool().Draw(t, "descending"),
-					ByAdmission:   rapid.Bool().Draw(t, "by admission"),
-				}
-				switch rapid.IntRange(0, 5).Draw(t, "attributes") {
-				case 0:
-					f.Attributes = []sqlstore.Attribute{{Key: "model", Value: "m1"}}
-				case 1:
-					f.Attributes = []sqlstore.Attribute{{Key: "model", Value: "m1"}, {Key: "trace_id", Value: "trace 40"}}
-				}
+				f := drawFilter(t)
 				got, want := collect(t, db, f), want(rs, f)
 				if len(got) != len(want) {
 					t.Fatalf("%d records, want %d", len(got), len(want))
@@ -147,6 +137,182 @@ func TestSelectFindsWhatLookingAtEveryRecordFinds(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// drawFilter draws a filter for a world's records.
+func drawFilter(t *rapid.T) sqlstore.Filter {
+	f := sqlstore.Filter{
+		Agent:         maybe(t, "agent", h("agent 0"), h("agent 3"), h("nobody")),
+		Anonymous:     rapid.IntRange(0, 5).Draw(t, "anonymous") == 0,
+		From:          maybe[int64](t, "from", 0, 10, 20, 50),
+		To:            maybe[int64](t, "to", 0, 10, 20, 50),
+		Predicate:     maybe(t, "predicate", "revenue", "other"),
+		Lens:          maybe(t, "lens", "Recency", "recency"),
+		Lifecycle:     maybe[uint8](t, "lifecycle", 0, 3),
+		Result:        maybe(t, "result", h("assertion 1"), h("assertion 99")),
+		MinConfidence: maybe(t, "min", 0.0, 0.5, 2),
+		MaxConfidence: maybe(t, "max", 0.25, 1),
+		Limit:         rapid.SampledFrom([]int{0, 0, 1, 7, 8, 100}).Draw(t, "limit"),
+		Descending:    rapid.Bool().Draw(t, "descending"),
+		ByAdmission:   rapid.Bool().Draw(t, "by admission"),
+	}
+	switch rapid.IntRange(0, 10).Draw(t, "more") {
+	case 0:
+		f.Attributes = []sqlstore.Attribute{{Key: "model", Value: "m1"}}
+	case 1:
+		f.Attributes = []sqlstore.Attribute{{Key: "model", Value: "m1"}, {Key: "trace_id", Value: "trace 40"}}
+	case 2, 3:
+		f.SubjectGlob = maybe(t, "glob", "subject 1", "subject 1*", "*", "*[02468]", "subject ?", "", "none", "nothing*")
+	case 4:
+		f.Subject = maybe(t, "subject", "subject 1", "subject 10", "none")
+	case 5, 6:
+		f.Assertion = maybe(t, "assertion", h("assertion 2"), h("assertion 99"))
+	case 7:
+		f.Source = maybe(t, "source", h("source 0"), h("source 3"), h("source 99"))
+	case 8:
+		f.Unapproved = true
+	}
+	return f
+}
+
+// Counting goes another way through the records than Select, and finds the same ones.
+func TestCountsAreOfWhatSelectFinds(t *testing.T) {
+	db, rs := world(t, 120)
+	for _, shape := range []struct{ page, lookup, stretch int }{{256, 1 << 14, 512}, {7, 20, 5}, {3, 0, 2}} {
+		t.Run(fmt.Sprint(shape), func(t *testing.T) {
+			defer sqlstore.ShrinkSelect(shape.page, shape.lookup, shape.stretch)()
+			rapid.Check(t, func(t *rapid.T) {
+				f := drawFilter(t)
+				if rapid.Bool().Draw(t, "unbounded") {
+					f.Agent, f.Anonymous, f.From, f.To = nil, false, nil, nil
+				}
+				e := sqlstore.Evidence{Hash: ptr(h("assertion 4"))}
+				if rapid.Bool().Draw(t, "by source") {
+					e = sqlstore.Evidence{Hash: ptr(h("source 0")), Source: true}
+				}
+				all := f
+				all.Limit, all.Descending, all.ByAdmission = 0, false, true
+				counts, uses := map[[32]byte]sqlstore.AgentCount{}, map[[32]byte]sqlstore.AgentUses{}
+				frequencies := map[sqlstore.TopKey]map[string]int64{0: {}, 1: {}, 2: {}, 3: {}}
+				moments, unapproved := 0, 0
+				for _, payload := range want(rs, all) {
+					r, err := decode(payload)
+					if err != nil {
+						t.Fatal(err)
+					}
+					var agent [32]byte
+					if r.AgentID != nil {
+						agent = *r.AgentID
+					}
+					c, ok := counts[agent]
+					if !ok {
+						c.First, c.Last = r.Timestamp, r.Timestamp
+					}
+					c.Agent, c.Audits, c.First, c.Last = r.AgentID, c.Audits+1, min(c.First, r.Timestamp), max(c.Last, r.Timestamp)
+					counts[agent] = c
+					moments++
+					if slices.ContainsFunc(r.Contributions, func(c sqlstore.Contribution) bool { return c.Lifecycle != 2 }) {
+						unapproved++
+					}
+					if r.Subject != nil {
+						frequencies[sqlstore.BySubject][*r.Subject]++
+					}
+					frequencies[sqlstore.ByLens][*r.Lens]++
+					u, used, won := uses[agent], false, false
+					for _, c := range r.Contributions {
+						frequencies[sqlstore.ByAssertion][string(c.AssertionHash[:])]++
+						frequencies[sqlstore.BySource][string(c.SourceHash[:])]++
+						if !e.Source && c.AssertionHash == *e.Hash || e.Source && c.SourceHash == *e.Hash {
+							used, won = true, won || c.AssertionHash == *r.ResultHash
+						}
+					}
+					if used {
+						if u.Answers == 0 {
+							u.First, u.Last = r.Timestamp, r.Timestamp
+						}
+						u.Agent, u.Answers, u.First, u.Last = r.AgentID, u.Answers+1, min(u.First, r.Timestamp), max(u.Last, r.Timestamp)
+						if won {
+							u.Won++
+						}
+						uses[agent] = u
+					}
+				}
+				gotCounts, err := db.AgentCounts(context.Background(), f)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, c := range gotCounts {
+					var agent [32]byte
+					if c.Agent != nil {
+						agent = *c.Agent
+					}
+					if w := counts[agent]; c.Audits != w.Audits || c.First != w.First || c.Last != w.Last {
+						t.Fatalf("agent %x: %+v, want %+v", agent, c, w)
+					}
+				}
+				gotUses, err := db.EvidenceByAgent(context.Background(), e, f)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, u := range gotUses {
+					var agent [32]byte
+					if u.Agent != nil {
+						agent = *u.Agent
+					}
+					if w := uses[agent]; u.Answers != w.Answers || u.First != w.First || u.Last != w.Last || u.Won != w.Won {
+						t.Fatalf("uses of agent %x: %+v, want %+v", agent, u, w)
+					}
+				}
+				if len(gotCounts) != len(counts) || len(gotUses) != len(uses) {
+					t.Fatalf("%d agents and %d users, want %d and %d", len(gotCounts), len(gotUses), len(counts), len(uses))
+				}
+				if err := db.Moments(context.Background(), f, true, func(m sqlstore.Moment) {
+					moments--
+					if m.Unapproved {
+						unapproved--
+					}
+				}); err != nil || moments != 0 || unapproved != 0 {
+					t.Fatalf("%d moments and %d unapproved are missing, %v", moments, unapproved, err)
+				}
+				for k, want := range frequencies {
+					got, err := db.Frequencies(context.Background(), k, f)
+					if err != nil || len(got.Top) != len(want) || got.Missed != 0 {
+						t.Fatalf("frequencies %d: %+v, %v; want %d", k, got, err, len(want))
+					}
+					for _, one := range got.Top {
+						if want[one.Key] != one.Count {
+							t.Fatalf("frequencies %d: %q %d, want %d", k, one.Key, one.Count, want[one.Key])
+						}
+					}
+				}
+			})
+		})
+	}
+}
+
+// What is frequent is found with little memory as well, and how far the counts may be off is told.
+func TestFrequenciesForgetTheRare(t *testing.T) {
+	defer sqlstore.ShrinkSelect(5, 5, 5)()
+	defer sqlstore.ShrinkFrequencies(12)()
+	db := newDB(t)
+	var rs []sqlstore.Record
+	for i := range 400 {
+		s := newSample(i)
+		s.Subject = ptr(fmt.Sprint("rare ", i))
+		if i%4 == 0 {
+			s.Subject = ptr("frequent")
+		}
+		rs = append(rs, s.record(uint64(i)*100))
+	}
+	apply(t, db, rs...)
+	got, err := db.Frequencies(t.Context(), sqlstore.BySubject, sqlstore.Filter{})
+	if err != nil || len(got.Top) > 12 || got.Total != 400 || got.Missed == 0 {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	top := got.Top[0]
+	if top.Key != "frequent" || top.Count > 100 || top.Count+got.Missed < 100 {
+		t.Errorf("%+v, missed %d", top, got.Missed)
 	}
 }
 

@@ -3,11 +3,10 @@ package sqlstore
 import (
 	"cmp"
 	"context"
+	"database/sql/driver"
 	"encoding/hex"
 	"fmt"
 	"slices"
-
-	"github.com/jmoiron/sqlx"
 )
 
 // TopKey is what Frequencies counts by.
@@ -21,17 +20,8 @@ const (
 	BySource
 )
 
-// column is the key's column, and whether it is one of table contribution.
-func (k TopKey) column() (name string, evidence bool) {
-	switch k {
-	case ByLens:
-		return `a.lens`, false
-	case ByAssertion:
-		return `c.assertion_hash`, true
-	case BySource:
-		return `c.source_hash`, true
-	}
-	return `a.subject`, false
+func (k TopKey) name() string {
+	return [...]string{"subject", "lens", "assertion", "source"}[k]
 }
 
 // Frequency is how often a key was met.
@@ -59,35 +49,21 @@ var maxKeys = 1 << 20
 // Its memory is bounded. When there are too many keys, those met least are forgotten, and how much that can
 // have cost any count is added up in Missed (lossy counting: Manku and Motwani, 2002).
 func (db *DB) Frequencies(ctx context.Context, k TopKey, f Filter) (Frequencies, error) {
-	column, evidence := k.column()
-	join := noJoin
-	if evidence {
-		join = ` CROSS JOIN contribution c WHERE c.audit = a.idx`
-	}
 	var result Frequencies
 	counts := map[string]int64{}
-	for p, err := range db.parts(ctx, f) {
-		if err != nil {
-			return result, db.fail("count by "+column, err)
-		}
-		query, args := p.query(column+` AS k, count(*) AS n`, join, `GROUP BY 1`)
-		err := scanRows(ctx, db.readers, query, args, func(rows *sqlx.Rows) error {
-			var key []byte
-			var n int64
-			if err := rows.Scan(&key, &n); err != nil {
-				return err
-			}
-			if key == nil {
-				result.Without += n
-				return nil
-			}
-			result.Total += n
+	add := func(key driver.Value, n int64) {
+		switch key := key.(type) {
+		case nil:
+			result.Without += n
+			return
+		case string:
+			counts[key] += n
+		case []byte:
 			counts[string(key)] += n
-			return nil
-		})
-		if err != nil {
-			return result, db.fail("count by "+column, err)
 		}
+		result.Total += n
+	}
+	prune := func() {
 		for len(counts) > maxKeys {
 			floor := leastCount(counts)
 			for key, n := range counts {
@@ -97,6 +73,9 @@ func (db *DB) Frequencies(ctx context.Context, k TopKey, f Filter) (Frequencies,
 			}
 			result.Missed += floor
 		}
+	}
+	if err := db.frequencies(ctx, k, f, add, prune); err != nil {
+		return result, db.fail("count by "+k.name(), err)
 	}
 	for key, n := range counts {
 		result.Top = append(result.Top, Frequency{key, n})
@@ -117,19 +96,89 @@ func leastCount(counts map[string]int64) int64 {
 	return all[len(all)/2]
 }
 
-// scanRows runs a query and calls scan for each of its rows.
-func scanRows(ctx context.Context, q sqlx.QueryerContext, query string, args []any, scan func(*sqlx.Rows) error) error {
-	rows, err := q.QueryxContext(ctx, query, args...)
-	if err != nil {
-		return err
+// frequencies adds up every key, and prunes between two parts.
+func (db *DB) frequencies(ctx context.Context, k TopKey, f Filter, add func(driver.Value, int64), prune func()) error {
+	column, join := `a.subject`, noJoin
+	switch k {
+	case ByLens:
+		column = `a.lens`
+	case ByAssertion, BySource:
+		e := Evidence{Source: k == BySource}
+		if len(f.conditions(0)) == 0 {
+			return db.allEvidence(ctx, e, add, prune)
+		}
+		column, join = `c.`+e.blob(), ` CROSS JOIN contribution c WHERE c.audit = a.idx`
 	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := scan(rows); err != nil {
+	for p, err := range db.parts(ctx, f) {
+		if err != nil {
 			return err
 		}
+		query, args := p.query(column, join, ``)
+		if err := scanRows(ctx, db.readers, query, args, func(row []driver.Value) { add(row[0], 1) }); err != nil {
+			return err
+		}
+		prune()
 	}
-	return rows.Err()
+	return nil
+}
+
+// allEvidence adds up the evidence of all records out of its index, a generation at a time: there equal hashes
+// stand together.
+func (db *DB) allEvidence(ctx context.Context, e Evidence, add func(driver.Value, int64), prune func()) error {
+	query := `SELECT c.` + e.column() + `, count(*) FROM contribution c INDEXED BY ` + e.index() + ` WHERE c.generation = ? GROUP BY c.` + e.column()
+	var newest int64
+	if err := db.readers.GetContext(ctx, &newest, `SELECT coalesce(max(idx), -1) FROM audit`); err != nil {
+		return err
+	}
+	var hash [32]byte
+	for gen := int64(0); gen <= newest>>generationShift; gen++ {
+		err := scanRows(ctx, db.readers, query, []any{gen}, func(row []driver.Value) {
+			text, _ := row[0].(string)
+			if n, err := hex.Decode(hash[:], []byte(text)); err == nil && n == len(hash) {
+				add(hash[:], integer(row[1]))
+			}
+		})
+		if err != nil {
+			return err
+		}
+		prune()
+	}
+	return nil
+}
+
+// Users says who met a key, and when.
+type Users struct {
+	Agents      map[int64]struct{} // their numbers, without 0 for nobody
+	Audits      int64
+	First, Last int64 // timestamps
+}
+
+// LensUsers looks at the records that a filter selects with these lenses.
+func (db *DB) LensUsers(ctx context.Context, f Filter, lenses []string) (map[string]*Users, error) {
+	users := map[string]*Users{}
+	for _, l := range lenses {
+		users[l] = &Users{Agents: map[int64]struct{}{}}
+	}
+	err := db.scan(ctx, f, `a.lens, a.agent, a.timestamp`, noJoin, nil, func(row []driver.Value) {
+		lens, _ := row[0].(string)
+		u := users[lens]
+		if u == nil || row[0] == nil {
+			return
+		}
+		agent, timestamp := integer(row[1]), integer(row[2])
+		if u.Audits == 0 {
+			u.First, u.Last = timestamp, timestamp
+		}
+		u.Audits++
+		u.First, u.Last = min(u.First, timestamp), max(u.Last, timestamp)
+		if agent != 0 {
+			u.Agents[agent] = struct{}{}
+		}
+	})
+	if err != nil {
+		return nil, db.fail("count by lens", err)
+	}
+	return users, nil
 }
 
 // SeenBefore tells whether any record with a timestamp before this one has the key. For a lens that is new it

@@ -58,7 +58,7 @@ func newWalk(s *selection) *walk {
 		}
 		used = len(bounds)
 	}
-	w.bounds = and(bounds)
+	w.bounds = and(append(bounds, s.between...))
 	w.selective = len(conditions) > used
 
 	after, before := ` > `, ` <= `
