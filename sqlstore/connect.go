@@ -104,12 +104,27 @@ func (c *connector) setup(ctx context.Context, conn driver.Conn) error {
 }
 
 // onlyReads refuses what a connection could do to files although it has mode=ro: write beside the database
-// with ATTACH (and VACUUM INTO, which attaches), and empty -wal with a checkpoint.
-func onlyReads(action sqlite.AuthorizerActionCode, arg1, _, _, _ string) sqlite.AuthorizerReturnCode {
-	if action == sqlite.AuthAttach || action == sqlite.AuthPragma && strings.EqualFold(arg1, "wal_checkpoint") {
+// with ATTACH (and VACUUM INTO, which attaches), empty -wal with a checkpoint, or keep others out with
+// another journal or locking mode. Of the pragmas, those are let through that only tell.
+func onlyReads(action sqlite.AuthorizerActionCode, arg1, arg2, _, _ string) sqlite.AuthorizerReturnCode {
+	switch {
+	case action == sqlite.AuthAttach:
+		return sqlite.AuthorizerDeny
+	case action == sqlite.AuthPragma && !onlyTells(strings.ToLower(arg1), arg2):
 		return sqlite.AuthorizerDeny
 	}
 	return sqlite.AuthorizerOK
+}
+
+func onlyTells(pragma, value string) bool {
+	switch pragma {
+	case "wal_checkpoint", "optimize", "incremental_vacuum":
+		return false
+	case "table_info", "table_xinfo", "table_list", "index_info", "index_xinfo", "index_list", "foreign_key_list",
+		"foreign_key_check", "integrity_check", "quick_check":
+		return true
+	}
+	return value == ""
 }
 
 // connect returns a pool of at most n connections to the database at path. No connection is made yet.

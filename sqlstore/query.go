@@ -2,8 +2,10 @@ package sqlstore
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/jmoiron/sqlx"
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // QueryRows runs somebody's SQL. It can read everything and write nothing: not to the database, nor to
@@ -11,6 +13,9 @@ import (
 // transaction, until they are closed.
 func (db *DB) QueryRows(ctx context.Context, query string, args ...any) (*sqlx.Rows, error) {
 	rows, err := db.readers.QueryxContext(ctx, query, args...)
+	if hasCode(err, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_AUTH) {
+		err = fmt.Errorf("%w: %w", ErrReadOnly, err)
+	}
 	if err != nil {
 		return nil, db.fail("query", err)
 	}

@@ -16,9 +16,10 @@ import (
 type app struct {
 	streams
 
-	dir    string
-	output string
-	json   bool
+	dir     string
+	output  string
+	json    bool
+	csvSafe bool
 
 	// Flags of many commands; each adds those that it has.
 	lockWait durationFlag
@@ -55,6 +56,7 @@ interrupted.`,
 	flags.StringVarP(&a.dir, "dir", "d", defaultDir(), "the store's `folder`; also from AUDITSQL_DIR")
 	flags.StringVarP(&a.output, "output", "o", "", "`form` of the results: table, plain, json, ndjson or csv")
 	flags.BoolVar(&a.json, "json", false, "the same as -o json")
+	flags.BoolVar(&a.csvSafe, "csv-safe", false, "with -o csv: an apostrophe before what a spreadsheet takes for a formula")
 	_ = root.MarkPersistentFlagDirname("dir")
 	_ = root.RegisterFlagCompletionFunc("output", completeForms)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%w", err) })

@@ -6,7 +6,6 @@ import (
 
 func (a *app) exportCommand() *cobra.Command {
 	var f filterFlags
-	var csvSafe bool
 	cmd := &cobra.Command{
 		Use:   "export",
 		Short: "Everything, or what fits a filter, as NDJSON or CSV",
@@ -16,26 +15,22 @@ store.
 
 CSV has a line per record with the columns of list, attributes as JSON in the
 last one, and the number of contributing assertions instead of themselves:
-these are in NDJSON and JSON alone. It is RFC 4180, with CR LF at line ends.
---csv-safe puts an apostrophe before text that a spreadsheet would take for a
-formula.
+these are in NDJSON and JSON alone. It is RFC 4180, with CR LF at line ends,
+and exact: what agents asked may begin with = + - or @, and a spreadsheet takes
+that for a formula. --csv-safe puts an apostrophe before it.
 
 ` + filterHelp,
 		Example: `  auditsql export > all.ndjson
   auditsql export --from 2026-11-23 -o csv --csv-safe > monday.csv`,
 		Args: arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if csvSafe && a.form(formNDJSON) != formCSV {
-				return usage("--csv-safe goes with -o csv")
-			}
-			return a.listRecords(cmd.Context(), &f, listing{byAdmission: true, usual: formNDJSON, csvSafe: csvSafe})
+			return a.listRecords(cmd.Context(), &f, listing{byAdmission: true, usual: formNDJSON})
 		},
 		ValidArgsFunction: completeNothing,
 	}
 	f.register(cmd)
 	f.registerLimit(cmd, 0, "at most so many; 0 is no limit")
 	cmd.Flags().BoolVar(&f.descending, "desc", false, "last admitted first")
-	cmd.Flags().BoolVar(&csvSafe, "csv-safe", false, "with -o csv: disarm what a spreadsheet takes for a formula")
 	a.addReading(cmd)
 	a.addZone(cmd)
 	return cmd

@@ -40,14 +40,14 @@ func (a *app) facts(form string, facts ...fact) error {
 	case formPlain, formCSV:
 		separator := "\t"
 		if form == formCSV {
-			if err := writeCSV(out, []cell{{kind: kindText, text: "name"}, {kind: kindText, text: "value"}}, false); err != nil {
+			if err := writeCSV(out, []cell{{kind: kindText, text: "name"}, {kind: kindText, text: "value"}}, a.csvSafe); err != nil {
 				return err
 			}
 		}
 		for _, f := range facts {
 			for _, value := range f.value.each() {
 				if form == formCSV {
-					if err := writeCSV(out, []cell{{kind: kindText, text: f.name}, value}, false); err != nil {
+					if err := writeCSV(out, []cell{{kind: kindText, text: f.name}, value}, a.csvSafe); err != nil {
 						return err
 					}
 					continue

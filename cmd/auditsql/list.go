@@ -76,7 +76,6 @@ func (a *app) recentCommand() *cobra.Command {
 type listing struct {
 	byAdmission bool
 	usual       string // form of output
-	csvSafe     bool
 }
 
 // listRecords opens the store and prints what the flags select.
@@ -95,7 +94,6 @@ func (a *app) listRecords(ctx context.Context, f *filterFlags, l listing) error 
 	}
 	filter.ByAdmission = l.byAdmission
 	out := a.records(a.form(l.usual), r.clock, r.labels)
-	out.csvSafe = l.csvSafe
 	if f.cmd.Flags().Lookup("limit") != nil {
 		out.limitName = "--limit "
 	}

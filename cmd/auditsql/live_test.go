@@ -204,3 +204,32 @@ func TestAClosedOutputIsNoError(t *testing.T) {
 		t.Errorf("it said %s", p.said)
 	}
 }
+
+// A query that would never end is ended by a signal, also while it prints.
+func TestASignalEndsAQuery(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("a process cannot be sent these signals there")
+	}
+	dir := filepath.Join(t.TempDir(), "store")
+	db, err := audit.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, "-d", dir, "sql", "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n", "--limit", "0", "--timeout", "0")
+	if got := p.answer(t); got != "1" {
+		t.Fatalf("got %q", got)
+	}
+	if err := p.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, p.answers); err != nil {
+		t.Fatal(err)
+	}
+	_ = p.Wait()
+	if code := p.ProcessState.ExitCode(); code != exitInterrupted || p.said.String() != "auditsql: sql: interrupted\n" {
+		t.Errorf("exit code %d\n%s", code, p.said)
+	}
+}

@@ -40,6 +40,9 @@ func (a *app) form(usual string) string {
 
 // checkOutput refuses an -o that is no form of output.
 func (a *app) checkOutput() error {
+	if a.csvSafe && (a.json || a.output != formCSV) {
+		return usage("--csv-safe goes with -o csv")
+	}
 	for _, f := range forms {
 		if a.output == f {
 			if a.json && f != formJSON {
@@ -178,7 +181,6 @@ type rows struct {
 	form    string
 	columns []column
 	out     *bufio.Writer
-	csvSafe bool
 
 	n     uint64
 	block [][]cell
@@ -228,7 +230,7 @@ func (r *rows) add(cells ...cell) error {
 		if err := r.csvHeader(); err != nil {
 			return err
 		}
-		return writeCSV(r.out, cells, r.csvSafe)
+		return writeCSV(r.out, cells, r.a.csvSafe)
 	}
 	return r.raw(r.object(cells))
 }
@@ -287,7 +289,7 @@ func (r *rows) csvHeader() error {
 	for i, c := range r.columns {
 		names[i] = text(c.name)
 	}
-	return writeCSV(r.out, names, r.csvSafe)
+	return writeCSV(r.out, names, r.a.csvSafe)
 }
 
 func (r *rows) endBlock() error {
