@@ -45,24 +45,29 @@ func (db *DB) Apply(ctx context.Context, b *Batch) (Applied, error) {
 // applier holds the prepared statements of Apply, and memory that batches use again. It belongs to whoever
 // holds the writer.
 type applier struct {
+	begin, end                               *stmt
 	lastEntry, putEntry, getKV, putKV        *stmt
 	hasRejected, putRejected                 *stmt
 	setCursor, addContributions, addRejected *stmt
 	derived                                  *deriver
 	agents                                   *agentBook
 	seen                                     map[[32]byte]int // id → record of this batch that is being stored
+	order                                    []int            // records of this batch whose ids are its first, by key
+	known                                    []bool           // of each record of this batch: kv has its id, or an earlier one has
 	fresh                                    []int            // records of this batch to be stored, in order
-	keys                                     []KV
+	keys                                     [][]byte
 }
 
 func newApplier(p *preparer) *applier {
 	return &applier{
+		begin:            p.prepare(markApplying),
+		end:              p.prepare(unmarkApplying),
 		lastEntry:        p.prepare(`SELECT max(idx) FROM entry`),
-		putEntry:         p.prepare(`INSERT INTO entry (idx, query_id, journal_offset) VALUES (?, ?, ?)`),
+		putEntry:         p.prepare(`INSERT OR FAIL INTO entry (idx, query_id, journal_offset) VALUES (?, ?, ?)`),
 		getKV:            p.prepare(`SELECT value FROM kv WHERE key = ?`),
-		putKV:            p.prepare(`INSERT INTO kv (key, value) VALUES (?, ?)`),
+		putKV:            p.prepare(`INSERT OR FAIL INTO kv (key, value) VALUES (?, ?)`),
 		hasRejected:      p.prepare(`SELECT 1 FROM rejected WHERE journal_offset = ?`),
-		putRejected:      p.prepare(`INSERT INTO rejected (journal_offset, reason, payload) VALUES (?, ?, ?)`),
+		putRejected:      p.prepare(`INSERT OR FAIL INTO rejected (journal_offset, reason, payload) VALUES (?, ?, ?)`),
 		setCursor:        p.prepare(`UPDATE store SET value = ? WHERE name = 'cursor'`),
 		addContributions: p.prepare(`UPDATE store SET value = value + ? WHERE name = 'contributions'`),
 		addRejected:      p.prepare(`UPDATE store SET value = value + ? WHERE name = 'rejected'`),
@@ -79,14 +84,20 @@ func (a *applier) batch(ctx context.Context, b *Batch) (done Applied, err error)
 	if b.Cursor > math.MaxInt64 {
 		return done, fmt.Errorf("cursor %d is beyond what SQLite holds", b.Cursor)
 	}
+	if err := a.begin.exec(); err != nil {
+		return done, err
+	}
 	first, err := a.nextEntry()
 	if err != nil {
 		return done, err
 	}
-	if done, err = a.admit(ctx, b, first); err != nil {
+	if done, err = a.admit(ctx, b); err != nil {
 		return done, err
 	}
-	if err := a.putKeys(ctx, b); err != nil {
+	if err := a.putEntries(ctx, b, first); err != nil {
+		return done, err
+	}
+	if err := a.putListings(ctx, b); err != nil {
 		return done, err
 	}
 	contributions := 0
@@ -122,8 +133,17 @@ func (a *applier) batch(ctx context.Context, b *Batch) (done Applied, err error)
 			return done, err
 		}
 	}
-	return done, a.setCursor.exec(int64(b.Cursor))
+	if err := a.setCursor.exec(int64(b.Cursor)); err != nil {
+		return done, err
+	}
+	return done, a.end.exec()
 }
+
+// Between the two, in one transaction, the guards let in what comes from the journal.
+const (
+	markApplying   = `INSERT INTO store (name, value) VALUES ('applying', 'now') ON CONFLICT DO NOTHING`
+	unmarkApplying = `DELETE FROM store WHERE name = 'applying'`
+)
 
 // nextEntry returns the index of the entry to come.
 func (a *applier) nextEntry() (int64, error) {
@@ -137,48 +157,42 @@ func (a *applier) nextEntry() (int64, error) {
 	return 0, nil
 }
 
-// admit writes an entry for each record whose id is new, from index first on, and lists these records in
-// a.fresh. It does not look in kv first: the guard of table entry does, and refuses an id that is there.
-// That is one search less for the rule, and an error for the exception.
-func (a *applier) admit(ctx context.Context, b *Batch, first int64) (done Applied, err error) {
-	a.fresh = a.fresh[:0]
+// admit writes each record whose id is new under its key, and lists these records in a.fresh. It does not look
+// first: kv refuses a key that is there. That is one search less for the rule, and an error for the exception.
+//
+// It goes by the keys: ids fall everywhere in kv's index, and so each of its pages is visited once for the batch.
+func (a *applier) admit(ctx context.Context, b *Batch) (done Applied, err error) {
+	a.order, a.fresh = a.order[:0], a.fresh[:0]
+	a.known = append(a.known[:0], make([]bool, len(b.Records))...)
 	clear(a.seen)
 	for n := range b.Records {
-		if n%lookEvery == 0 && ctx.Err() != nil {
-			return done, ctx.Err()
-		}
 		r := &b.Records[n]
 		if r.Offset > math.MaxInt64 {
 			return done, fmt.Errorf("offset %d is beyond what SQLite holds", r.Offset)
 		}
-		var have []byte
-		if m, ok := a.seen[r.QueryID]; ok {
-			have = b.Records[m].Payload
-		} else {
-			err := a.putEntry.exec(first+int64(len(a.fresh)), r.QueryID[:], int64(r.Offset))
-			if err == nil {
-				a.seen[r.QueryID] = n
-				a.fresh = append(a.fresh, n)
-				continue
-			}
-			if !hasCode(err, sqlite3.SQLITE_CONSTRAINT_TRIGGER) {
-				return done, fmt.Errorf("entry of %x: %w", r.QueryID, err)
-			}
-			row, gerr := a.getKV.query(r.Key)
-			if gerr != nil {
-				return done, gerr
-			}
-			if row == nil {
-				return done, fmt.Errorf("entry of %x: %w", r.QueryID, err)
-			}
-			have, _ = row[0].([]byte)
+		if _, a.known[n] = a.seen[r.QueryID]; a.known[n] {
+			continue // the first in the journal stands
 		}
-		if bytes.Equal(have, r.Payload) {
-			done.Duplicate++
+		a.seen[r.QueryID] = n
+		a.order = append(a.order, n)
+	}
+	slices.SortFunc(a.order, func(m, n int) int { return bytes.Compare(b.Records[m].Key, b.Records[n].Key) })
+	for i, n := range a.order {
+		if i%lookEvery == 0 && ctx.Err() != nil {
+			return done, ctx.Err()
+		}
+		r := &b.Records[n]
+		err := a.putKV.exec(r.Key, blob(r.Payload))
+		if a.known[n] = err != nil; a.known[n] && !hasCode(err, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY) {
+			return done, fmt.Errorf("key %x: %w", r.Key, err)
+		}
+	}
+	for n := range b.Records {
+		if !a.known[n] {
+			a.fresh = append(a.fresh, n)
 			continue
 		}
-		err := a.reject(&Rejected{r.Offset, fmt.Sprintf("another record has query_id %x", r.QueryID), r.Payload}, &done)
-		if err != nil {
+		if err := a.again(&b.Records[n], &done); err != nil {
 			return done, err
 		}
 	}
@@ -186,31 +200,53 @@ func (a *applier) admit(ctx context.Context, b *Batch, first int64) (done Applie
 	return done, nil
 }
 
-// putKeys writes the keys of the admitted records, in byte order: ids fall everywhere in kv's index, and so
-// each of its pages is visited once for the batch.
-func (a *applier) putKeys(ctx context.Context, b *Batch) error {
-	a.keys = a.keys[:0]
-	for _, n := range a.fresh {
-		r := &b.Records[n]
-		a.keys = append(a.keys, KV{r.Key, r.Payload})
-		if r.AgentKey != nil {
-			a.keys = append(a.keys, KV{r.AgentKey, nil})
-		}
+// again takes a record whose id kv has already.
+func (a *applier) again(r *Record, done *Applied) error {
+	row, err := a.getKV.query(r.Key)
+	if err != nil {
+		return err
 	}
-	defer func() { clear(a.keys) }() // the payloads are the caller's
-	slices.SortFunc(a.keys, func(x, y KV) int { return bytes.Compare(x.Key, y.Key) })
-	for i := range a.keys {
+	if row == nil {
+		return fmt.Errorf("key %x is there and cannot be read", r.Key)
+	}
+	if have, _ := row[0].([]byte); bytes.Equal(have, r.Payload) {
+		done.Duplicate++
+		return nil
+	}
+	return a.reject(&Rejected{r.Offset, fmt.Sprintf("another record has query_id %x", r.QueryID), r.Payload}, done)
+}
+
+// putEntries writes the entries of the admitted records, from index first on.
+func (a *applier) putEntries(ctx context.Context, b *Batch, first int64) error {
+	for i, n := range a.fresh {
 		if i%lookEvery == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
-		kv := &a.keys[i]
-		err := a.putKV.exec(kv.Key, blob(kv.Value))
-		if err != nil && hasCode(err, sqlite3.SQLITE_CONSTRAINT_TRIGGER) && bytes.HasPrefix(kv.Key, agentPrefix) {
-			// Somebody wrote this key by hand. It is what has to be there, and cannot be written again.
-			err = nil
+		r := &b.Records[n]
+		if err := a.putEntry.exec(first+int64(i), r.QueryID[:], int64(r.Offset)); err != nil {
+			return fmt.Errorf("entry of %x: %w", r.QueryID, err)
 		}
-		if err != nil {
-			return fmt.Errorf("key %x: %w", kv.Key, err)
+	}
+	return nil
+}
+
+// putListings writes the keys that list the admitted records under their agents, in byte order like admit.
+func (a *applier) putListings(ctx context.Context, b *Batch) error {
+	a.keys = a.keys[:0]
+	for _, n := range a.fresh {
+		if key := b.Records[n].AgentKey; key != nil {
+			a.keys = append(a.keys, key)
+		}
+	}
+	defer func() { clear(a.keys) }()
+	slices.SortFunc(a.keys, bytes.Compare)
+	for i, key := range a.keys {
+		if i%lookEvery == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		// One that is there was written by hand. It is what has to be there, and cannot be written again.
+		if err := a.putKV.exec(key, []byte{}); err != nil && !hasCode(err, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY) {
+			return fmt.Errorf("key %x: %w", key, err)
 		}
 	}
 	return nil

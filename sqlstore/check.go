@@ -90,7 +90,8 @@ func (c *checker) begin(ctx context.Context) error {
 		(SELECT coalesce(max(rowid), -1) FROM kv) AS newest_key,
 		coalesce((SELECT CAST(value AS INTEGER) FROM store WHERE name = 'contributions'), -1) AS contributions,
 		coalesce((SELECT CAST(value AS INTEGER) FROM store WHERE name = 'rejected'), -1) AS noted,
-		(SELECT count(*) FROM rejected) AS rejected`
+		(SELECT count(*) FROM rejected) AS rejected,
+		EXISTS (SELECT 1 FROM store WHERE name = 'applying') AS applying`
 	var r struct {
 		Newest        int64
 		NewestOffset  int64 `db:"newest_offset"`
@@ -99,6 +100,7 @@ func (c *checker) begin(ctx context.Context) error {
 		Contributions int64
 		Noted         int64
 		Rejected      int64
+		Applying      bool
 	}
 	if err := c.db.readers.GetContext(ctx, &r, query); err != nil {
 		return err
@@ -106,6 +108,9 @@ func (c *checker) begin(ctx context.Context) error {
 	c.newest, c.newestKey, c.contributions = r.Newest, r.NewestKey, r.Contributions
 	if r.NewestOffset >= r.Cursor {
 		c.problem("entry: the newest, %d, has journal offset %d, and the cursor is only at %d", r.Newest, r.NewestOffset, r.Cursor)
+	}
+	if r.Applying {
+		c.problem("store: a row 'applying' was put in by hand: while it is there, the guards let anything into kv and entry")
 	}
 	if r.Noted != r.Rejected {
 		c.problem("rejected: has %d rows, table store counts %d", r.Rejected, r.Noted)

@@ -143,6 +143,7 @@ func TestCheckFinds(t *testing.T) {
 		{"a record admitted twice", `INSERT INTO entry VALUES (20, x'` + id + `', 9999)`, "entry: 1 entries stand for records that others stand for already"},
 		{"an entry below all", `INSERT INTO entry VALUES (-3, zeroblob(32), 0)`, "entry: there is no entry -3"},
 		{"a wrong count of rejected", `UPDATE store SET value = 9 WHERE name = 'rejected'`, "rejected: has 1 rows, table store counts 9"},
+		{"guards held open", `INSERT INTO store VALUES ('applying', 'x')`, "store: a row 'applying' was put in by hand"},
 		{"a missing table", `DROP TABLE contribution`, "derived tables cannot be read, a reindex makes them again"},
 		{"all derived tables missing", `DROP TABLE contribution; DROP TABLE audit; DROP TABLE agent; DROP TABLE attribute`, "no such table"},
 	} {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 )
 
 // KV is a key with its value. Both are the receiver's.
@@ -124,8 +125,19 @@ func (db *DB) Write(ctx context.Context, changes []Mutation) error {
 		return db.fail("write", err)
 	}
 	defer unlock()
-	err = w.tx(ctx, func() error {
+	err = w.tx(ctx, func() (err error) {
 		steady := context.WithoutCancel(ctx) // see Apply
+		if slices.ContainsFunc(changes, func(m Mutation) bool { return isAuditKey(m.Key) }) {
+			// Records of a program that keeps them without a journal: change looks whether they may come.
+			if _, err := w.conn.ExecContext(steady, markApplying); err != nil {
+				return err
+			}
+			defer func() {
+				if err == nil {
+					_, err = w.conn.ExecContext(steady, unmarkApplying)
+				}
+			}()
+		}
 		for i := range changes {
 			if err := ctx.Err(); err != nil {
 				return err

@@ -350,10 +350,11 @@ func TestOlderDatabaseIsMigrated(t *testing.T) {
 	}
 	r := newSample(1).record(0)
 	for _, s := range []string{
-		`INSERT INTO store VALUES ('cursor', 0), ('contributions', 0), ('rejected', 0), ('time_unit', 'ms')`,
+		`INSERT INTO store VALUES ('cursor', 0), ('contributions', 0), ('rejected', 0), ('time_unit', 'ms'), ('applying', 'now')`,
 		fmt.Sprintf(`INSERT INTO entry VALUES (0, x'%x', 0)`, r.QueryID),
 		fmt.Sprintf(`INSERT INTO kv VALUES (x'%x', x'%x'), (x'%x', x'')`, r.Key, r.Payload, r.AgentKey),
 		`UPDATE store SET value = CASE name WHEN 'cursor' THEN 100 ELSE 3 END WHERE name IN ('cursor', 'contributions')`,
+		`DELETE FROM store WHERE name = 'applying'`,
 	} {
 		if _, err := old.Exec(s); err != nil {
 			t.Fatal(err)
