@@ -161,6 +161,8 @@ END;
 
 -- +goose StatementBegin
 CREATE VIEW audits AS
+-- The records, a row each: who asked what, when, and what the answer was. Hashes are hex in lower case; for
+-- one in upper case, write lower('0A1B...'), which finds the index too. time is timestamp in UTC.
 SELECT
   a.idx,
   a.query_hex AS query_id,
@@ -186,6 +188,8 @@ FROM audit a JOIN agent g ON g.id = a.agent;
 
 -- +goose StatementBegin
 CREATE VIEW contributions AS
+-- The evidence, a row for each assertion that went into an answer, with who asked and when. position is its
+-- place in the record, from 0; idx is the record's in audits. Hashes are hex in lower case.
 SELECT
   a.query_hex AS query_id,
   g.agent_hex AS agent_id,
@@ -208,6 +212,7 @@ FROM contribution c JOIN audit a ON a.idx = c.audit JOIN agent g ON g.id = a.age
 
 -- +goose StatementBegin
 CREATE VIEW attributes AS
+-- What else the records say, a row for each key: values as text, numbers and true or false as JSON has them.
 SELECT
   a.query_hex AS query_id,
   a.timestamp,
@@ -225,6 +230,8 @@ FROM attribute t JOIN audit a ON a.idx = t.audit;
 
 -- +goose StatementBegin
 CREATE VIEW agents AS
+-- The agents with their labels, if they have one: how many records they have, and the timestamps of the first
+-- and the last.
 SELECT g.agent_hex AS agent_id, l.label, g.audits, g.first, g.last
 FROM agent g LEFT JOIN label l ON l.hash = g.agent_hex
 WHERE g.id <> 0 AND g.audits > 0;

@@ -103,9 +103,10 @@ func TestTablesExplainThemselves(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := schema(t, db)
-	for _, table := range []string{"kv", "entry", "rejected", "label", "store", "audit", "contribution", "attribute", "agent"} {
+	for _, table := range []string{"kv", "entry", "rejected", "label", "store", "audit", "contribution", "attribute", "agent",
+		"audits", "contributions", "attributes", "agents", "kv_readable"} {
 		if !strings.Contains(s[table], "--") {
-			t.Errorf("table %s has no comment", table)
+			t.Errorf("%s has no comment", table)
 		}
 	}
 }

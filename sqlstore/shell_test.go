@@ -327,6 +327,8 @@ func TestWhatStaysFree(t *testing.T) {
 var plans = []struct{ query, index string }{
 	{`SELECT * FROM audits WHERE query_id = '{h}'`, "audit_by_query"},
 	{`SELECT * FROM audits WHERE query_id IN ('{h}', '{h}')`, "audit_by_query"},
+	{`SELECT * FROM audits WHERE query_id = lower('{H}')`, "audit_by_query"},
+	{`SELECT * FROM contributions WHERE source_hash = lower('{H}')`, "contribution_by_source"},
 	{`SELECT * FROM audits WHERE agent_id = '{h}'`, "audit_by_agent"},
 	{`SELECT * FROM audits WHERE agent_id IS NULL`, "audit_by_agent"},
 	{`SELECT * FROM audits WHERE agent_id = '{h}' AND timestamp BETWEEN 1 AND 2 ORDER BY timestamp`, "audit_by_agent"},
@@ -365,7 +367,7 @@ func TestQuestionsFindTheirIndex(t *testing.T) {
 	for _, c := range clients(t) {
 		t.Run(c.name, func(t *testing.T) {
 			for _, p := range plans {
-				query := strings.ReplaceAll(p.query, "{h}", hx("pasted"))
+				query := strings.NewReplacer("{h}", hx("pasted"), "{H}", strings.ToUpper(hx("pasted"))).Replace(p.query)
 				plan, err := c.run(t, path, "EXPLAIN QUERY PLAN "+query)
 				if err != nil {
 					t.Errorf("%s: %v", query, err)
@@ -394,6 +396,7 @@ func TestPastedHexFindsRecords(t *testing.T) {
 	for _, c := range clients(t) {
 		for query, want := range map[string]string{
 			`SELECT idx FROM audits WHERE query_id = '` + rec.ID + `'`:                                                     "4",
+			`SELECT idx FROM audits WHERE query_id = lower('` + strings.ToUpper(rec.ID) + `')`:                             "4",
 			`SELECT idx FROM audits WHERE agent_id = '` + *rec.Agent + `' AND timestamp < 1700000000100`:                   "4",
 			`SELECT idx FROM audits WHERE result_hash = '` + *rec.Result + `'`:                                             "4 17",
 			`SELECT idx FROM contributions WHERE assertion_hash = '` + rec.Contributions[2].Assertion + `'`:                "4 5 6 17 18 19",
