@@ -167,6 +167,11 @@ func repairJournal(dir string, o RepairOptions) (rep RepairReport, err error) {
 			return rep, fmt.Errorf("%s: %w", h.seg.Path, err)
 		}
 	}
+	// Also when there was nothing to do: what is whole may be so by the rename of a repair that died before it
+	// synced the folder, and would come undone.
+	if err := o.FS.SyncDir(dir); err != nil {
+		return rep, err
+	}
 	rep.Applied = true
 	return rep, nil
 }

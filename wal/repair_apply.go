@@ -20,8 +20,9 @@ import (
 //     would stay.
 //  4. It takes the name of the hurt one, in one step. Its content is on disk, so whichever of the two a power
 //     cut leaves under the name, it is the hurt one untouched or the whole one.
-//  5. The folder is synced. Before that a power cut may bring the hurt one back; see 2. After it, the repair of
-//     this segment cannot be undone, and the next one is begun.
+//  5. The folder is synced. Before that a power cut may bring the hurt one back; see 2, and the next repair
+//     syncs the folder even if it finds nothing to do. After it, the repair of this segment cannot be undone, and
+//     the next one is begun.
 //
 // Writing into the segment in place would need less room, and can be told half done from neither state: a
 // first part of the range that is whole can turn the rest from damage, which a later mark vouches for, into a

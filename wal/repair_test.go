@@ -793,3 +793,32 @@ func TestRepairFindsItsWayWhateverIsHurt(t *testing.T) {
 		opened.Close()
 	})
 }
+
+// To open a pipe is to wait for the one who writes to it.
+func TestALockThatIsNoFileHoldsNobodyUp(t *testing.T) {
+	for what, put := range notFiles {
+		if what == "a broken link" {
+			continue // to open it makes the file
+		}
+		t.Run(what, func(t *testing.T) {
+			m := makeJournal(t)
+			name := filepath.Join(m.dir, "LOCK")
+			if err := os.Remove(name); err != nil {
+				t.Fatal(err)
+			}
+			if err := put(name); err != nil {
+				t.Fatal(err)
+			}
+			o := m.options(0)
+			o.Apply = true
+			_, _, opened := wal.Open(m.dir, wal.Options{})
+			_, _, looked := wal.Holder(m.dir, wal.Options{})
+			_, repaired := wal.Repair(m.dir, o)
+			for _, err := range []error{opened, looked, repaired} {
+				if err == nil || !strings.Contains(err.Error(), "LOCK") {
+					t.Errorf("got %v", err)
+				}
+			}
+		})
+	}
+}

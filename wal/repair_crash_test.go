@@ -1,0 +1,140 @@
+package wal_test
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"maps"
+	"math/rand/v2"
+	"path"
+	"strings"
+	"testing"
+
+	"github.com/auditsql/auditsql/internal/crashfs"
+	"github.com/auditsql/auditsql/internal/walspec"
+	"github.com/auditsql/auditsql/wal"
+)
+
+// Whatever becomes of a repair's calls, on a disk that forgets what was not synced: each segment is as it was
+// or whole, the repair can be taken up again until it is done, and then a power cut changes nothing. First it is
+// killed in each of its calls, and only taken up again; then anything befalls it up to four times.
+func TestARepairOnADiskThatForgets(t *testing.T) {
+	const dir, cursor = "/journal", wal.Offset(2600)
+	calls, more, step := 0, 400, 1
+	if testing.Short() {
+		more, step = 40, 7
+	}
+	var want map[string]string // what a repair that nothing befalls makes of it
+	for seed := 0; seed <= calls+more; seed += step {
+		killed := seed <= calls
+		random := rand.New(rand.NewPCG(uint64(seed), 1))
+		disk, held := hurtOnDisk(t, uint64(seed), dir)
+		hurt := segmentsOnDisk(disk, dir)
+		o := wal.RepairOptions{
+			Apply:   true,
+			Cursor:  func() (wal.Offset, error) { return cursor, nil },
+			Records: held,
+		}
+		if seed == 0 {
+			o.FS = disk.Process()
+			before := disk.Calls()
+			if _, err := wal.Repair(dir, o); err != nil {
+				t.Fatal(err)
+			}
+			calls = disk.Calls() - before
+			want = segmentsOnDisk(disk, dir)
+			continue
+		}
+		check := func(when string) {
+			t.Helper()
+			for name, content := range segmentsOnDisk(disk, dir) {
+				if before, was := hurt[name]; content != want[name] && (!was || content != before) {
+					t.Fatalf("seed %d, %s: %s is neither as it was nor as it will be", seed, when, name)
+				}
+			}
+		}
+		trail, lied := []string{}, false
+		for try := 0; ; try++ {
+			at := disk.Calls() + 1 + random.IntN(calls)
+			verdict := []crashfs.Verdict{crashfs.IO, crashfs.NoSpace, crashfs.Short, crashfs.KillIt, crashfs.CutPower}[random.IntN(5)]
+			if killed {
+				at, verdict = disk.Calls()+seed, crashfs.KillIt
+			}
+			disk.Hook(func(c crashfs.Call) crashfs.Verdict {
+				if c.N != at || try >= 4 || killed && try > 0 {
+					return crashfs.Pass
+				}
+				trail = append(trail, fmt.Sprintf("%v: %d", c, verdict))
+				// A folder whose sync has failed may not have its names on disk, and a later sync says nothing.
+				lied = lied || c.Op == crashfs.OpSyncDir && verdict < crashfs.KillIt
+				return verdict
+			})
+			p := disk.Process()
+			o.FS = p
+			rep, err := wal.Repair(dir, o)
+			disk.Hook(nil)
+			check(fmt.Sprintf("%q, then %v", trail, err))
+			if err == nil && rep.Applied {
+				break
+			}
+			if try >= 4 {
+				t.Fatalf("seed %d, %q: %v", seed, trail, err)
+			}
+			p.Kill()
+			if !killed && random.IntN(2) == 0 {
+				disk.PowerCut()
+				check(fmt.Sprintf("%q, then a power cut", trail))
+			}
+		}
+		if got := segmentsOnDisk(disk, dir); !maps.Equal(got, want) {
+			t.Fatalf("seed %d, %q: it has ended otherwise", seed, trail)
+		}
+		disk.PowerCut()
+		check("and a power cut")
+		if got := segmentsOnDisk(disk, dir); !maps.Equal(got, want) && !lied {
+			t.Fatalf("seed %d, %q: it was done, and a power cut has undone it", seed, trail)
+		}
+		o.FS = disk.Process()
+		if _, err := wal.Repair(dir, o); err != nil || !maps.Equal(segmentsOnDisk(disk, dir), want) {
+			t.Fatalf("seed %d, %q: once more: %v", seed, trail, err)
+		}
+	}
+}
+
+// hurtOnDisk writes a journal like makeJournal's, and hurts it like hurtAll does.
+func hurtOnDisk(t *testing.T, seed uint64, dir string) (*crashfs.Disk, func(from, to wal.Offset) iter.Seq2[wal.Record, error]) {
+	t.Helper()
+	disk := crashfs.New(seed)
+	m := madeJournal{payloads: payloads(30, 60)}
+	j, _, err := wal.Open(dir, wal.Options{FS: disk.Process(), SegmentBytes: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var batch [][]byte
+	for _, p := range m.payloads {
+		batch = append(batch, []byte(p))
+	}
+	if m.offs, err = j.AppendBatch(context.Background(), batch); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	disk.PowerCut()
+	name := func(base uint64) string { return path.Join(dir, walspec.Name(base)) }
+	if !disk.Damage(name(0), func(b []byte) []byte { b[150] ^= 1; b[750] ^= 1; return append(b, "more"...) }) ||
+		!disk.Lose(name(1000)) || !disk.Damage(name(2000), func(b []byte) []byte { b[250] ^= 1; return b[:450] }) {
+		t.Fatal("a segment is missing")
+	}
+	return disk, m.has(2600)
+}
+
+func segmentsOnDisk(disk *crashfs.Disk, dir string) map[string]string {
+	files := map[string]string{}
+	for _, name := range disk.List(dir) {
+		if b, ok := disk.Read(path.Join(dir, name)); ok && strings.HasSuffix(name, ".wal") {
+			files[name] = string(b)
+		}
+	}
+	return files
+}
