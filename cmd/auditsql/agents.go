@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/spf13/cobra"
 )
@@ -83,7 +82,7 @@ func (a *app) agents(ctx context.Context, f *filterFlags) error {
 		return err
 	}
 	if more {
-		fmt.Fprintf(a.err, "(cut at --limit %d, there are more)\n", limit)
+		a.say("(cut at --limit %d, there are more)", limit)
 	}
 	return nil
 }

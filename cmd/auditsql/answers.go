@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -62,10 +61,10 @@ var answerColumns = []column{
 	{name: "result_hash", title: "answer", flexible: true, least: briefHash},
 	{name: "result_label", hidden: true},
 	{name: "result_confidence", title: "conf", right: true},
-	{name: "lifecycle", title: "asked for", rank: 2},
-	{name: "lens", flexible: true, least: 6, rank: 3},
+	{name: "lifecycle", title: "asked for", rank: 3},
+	{name: "lens", flexible: true, least: 6, rank: 4},
 	{name: "epoch", hidden: true},
-	{name: "contributions", title: "approved"},
+	{name: "contributions", title: "approved", rank: 2},
 	{name: "unapproved", hidden: true},
 	{name: "previous_result_hash", hidden: true},
 	{name: "causes", title: "changed", flexible: true, least: 10, rank: 1},
@@ -124,7 +123,7 @@ func (a *app) answers(ctx context.Context, subject, predicate string, flips bool
 		}
 	}
 	if more {
-		fmt.Fprintf(a.err, "(cut at --limit %d, there are more)\n", limit)
+		a.say("(cut at --limit %d, there are more)", limit)
 	}
 	return nil
 }

@@ -128,7 +128,7 @@ func (a *app) impact(ctx context.Context, typed string, source bool, f *filterFl
 		return err
 	}
 	if more {
-		fmt.Fprintf(a.err, "(cut at --limit %d, there are more)\n", filter.Limit)
+		a.say("(cut at --limit %d, there are more)", filter.Limit)
 	}
 	return nil
 }
@@ -159,7 +159,7 @@ func (a *app) noImpact(ctx context.Context, r *reading, h audit.Hash, source boo
 	if len(also) == 0 {
 		also = []string{"no answer that fits has it in its evidence"}
 	}
-	fmt.Fprintf(a.err, "(nothing found; %s)\n", strings.Join(also, "; "))
+	a.say("(nothing found; %s)", strings.Join(also, "; "))
 	return nil
 }
 
@@ -191,8 +191,8 @@ func (w *impactWriter) begin() {
 		if t.Anonymous > 0 {
 			agents += fmt.Sprintf(" (and %d anonymous)", t.Anonymous)
 		}
-		p.head(fmt.Sprintf("%s %s", kindNames[w.kind], w.r.called(w.hash)), fmt.Sprintf(" went into %s of %s,", plural(t.Answers, "answer", "answers"), agents))
-		p.out.WriteString(p.fold(indent+w.r.times(*t.First, *t.Last), 0, indent) + "\n")
+		p.head(kindNames[w.kind], fmt.Sprintf(" %s went into %s of %s,", w.r.called(w.hash), plural(t.Answers, "answer", "answers"), agents))
+		p.note("%s", w.r.times(*t.First, *t.Last))
 		what := "it was the answer in"
 		if w.kind == audit.SourceHash {
 			more := ""
@@ -204,7 +204,7 @@ func (w *impactWriter) begin() {
 				what = "with one assertion, the answer in"
 			}
 		}
-		p.out.WriteString(p.fold(fmt.Sprintf("%s%s %d; weighing %s in all", indent, what, t.Won, brief(t.Weight)), 0, indent) + "\n")
+		p.note("%s %d; weighing %s in all", what, t.Won, brief(t.Weight))
 		var by []string
 		for i, agent := range t.ByAgent {
 			if i == shownOthers {
@@ -217,7 +217,7 @@ func (w *impactWriter) begin() {
 			}
 			by = append(by, fmt.Sprintf("%s %d", name, agent.Answers))
 		}
-		p.out.WriteString(p.fold(indent+"by agent: "+strings.Join(by, ", "), 0, indent) + "\n")
+		p.note("by agent: %s", strings.Join(by, ", "))
 		_ = p.out.Flush() // the rows behind it meet the same error
 	}
 }

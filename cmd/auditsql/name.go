@@ -172,7 +172,7 @@ func (a *app) listLabels(l *labels, form string) error {
 	})
 	out := a.rows(form, column{name: "hash"}, column{name: "label", flexible: true, least: 12})
 	for _, h := range hashes {
-		if err := out.add(text(h.String()), text(l.of[h])); err != nil {
+		if err := out.add(cell{kind: kindText, text: h.String(), short: h.String()[:briefHash]}, text(l.of[h])); err != nil {
 			return err
 		}
 	}

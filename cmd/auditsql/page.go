@@ -43,6 +43,11 @@ func (p *page) line(title, value string, alarm bool) {
 	fmt.Fprintf(p.out, "%s%s%s%s\n", indent, pad(title, titles, false), gap, value)
 }
 
+// note prints an indented line about what is above it.
+func (p *page) note(format string, args ...any) {
+	fmt.Fprintf(p.out, "%s%s\n", indent, p.fold(fmt.Sprintf(format, args...), len(indent), indent))
+}
+
 // alarmed colours each line for itself, so that no colour reaches over a line's end.
 func (p *page) alarmed(s string) string {
 	lines := strings.Split(s, "\n")
@@ -59,9 +64,9 @@ func (p *page) fold(s string, taken int, margin string) string {
 	if width == 0 || taken+displayWidth(s) <= width {
 		return s
 	}
-	// Its first line is shorter: something as long stands before it while it is broken.
-	folded := wrap(strings.Repeat("x", max(taken-len(margin), 0))+s, max(width-len(margin), 1))
-	folded = strings.TrimPrefix(folded, strings.Repeat("x", max(taken-len(margin), 0)))
+	// Its first line is shorter or longer than the others: what makes the difference is put before it.
+	before := strings.Repeat("x", min(max(taken-len(margin), 0), width-len(margin)-1))
+	folded := strings.TrimPrefix(wrap(before+s, width-len(margin)), before)
 	return strings.ReplaceAll(folded, "\n", "\n"+margin)
 }
 
@@ -177,7 +182,7 @@ func (r *reading) name(ctx context.Context, h audit.Hash, kinds audit.HashKind) 
 func (r *reading) called(h audit.Hash) string {
 	brief := h.String()[:briefHash]
 	if label := r.labels.label(h); label != "" {
-		return harmless(label) + " (" + brief + ")"
+		return cutTo(harmless(label), longestLabel, true) + " (" + brief + ")"
 	}
 	return brief
 }

@@ -46,11 +46,16 @@ func (c *cuts) tell(a *app) {
 		if to == 0 {
 			to = widestColumn
 		}
-		fmt.Fprintln(a.err, wrap(fmt.Sprintf("(cut to %d columns, %s; -o plain has it all)", to, harmless(strings.Join(said, ", "))), c.width))
+		a.say("(cut to %d columns, %s; -o plain has it all)", to, strings.Join(said, ", "))
 	}
 }
 
-// wrap breaks a text into lines of at most width columns, at blanks.
+// say tells on standard error what a person should know of what was printed.
+func (a *app) say(format string, args ...any) {
+	fmt.Fprintln(a.err, wrap(harmless(fmt.Sprintf(format, args...)), a.width()))
+}
+
+// wrap breaks a text into lines of at most width columns, at blanks where it can; 0 is any number.
 func wrap(s string, width int) string {
 	if width == 0 {
 		return s
@@ -61,12 +66,21 @@ func wrap(s string, width int) string {
 		w := displayWidth(word)
 		switch {
 		case i == 0:
-		case n+1+w > width:
+		case n+1+w > width && n > 0:
 			b.WriteByte('\n')
 			n = 0
 		default:
 			b.WriteByte(' ')
 			n++
+		}
+		for n+w > width {
+			part := firstColumns(word, width-n)
+			if part == "" {
+				break // one character that is wider than the line
+			}
+			b.WriteString(part + "\n")
+			word = word[len(part):]
+			n, w = 0, displayWidth(word)
 		}
 		b.WriteString(word)
 		n += w

@@ -106,9 +106,9 @@ func (a *app) timeline(ctx context.Context, size audit.BucketSize, f *filterFlag
 	}
 	switch {
 	case t.Cut:
-		fmt.Fprintf(a.err, "(cut to the latest %d with records, there are earlier ones; --limit shows more)\n", len(t.Buckets))
+		a.say("(cut to the latest %d with records, there are earlier ones; --limit shows more)", len(t.Buckets))
 	case t.Sparse && out.form != formTable:
-		fmt.Fprintln(a.err, "(those without records are left out, they would be too many)")
+		a.say("(those without records are left out, they would be too many)")
 	}
 	return nil
 }
@@ -205,7 +205,7 @@ func (a *app) timelineEnd(r *reading, t *audit.Timeline) error {
 		}
 		p.table([]column{{name: "agent", flexible: true, least: briefHash}, {name: "last heard"}, {name: "records", right: true}}, rows)
 		if t.MoreSilent {
-			fmt.Fprintf(p.out, "%s(and more)\n", indent)
+			p.note("(and more)")
 		}
 	}
 	return p.end()

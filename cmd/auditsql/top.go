@@ -124,10 +124,10 @@ func (a *app) top(ctx context.Context, by audit.TopBy, newSince string, f *filte
 		}
 	}
 	if t.More {
-		fmt.Fprintf(a.err, "(cut at --limit %d, there are more)\n", f.limit)
+		a.say("(cut at --limit %d, there are more)", f.limit)
 	}
 	if t.Missed > 0 {
-		fmt.Fprintf(a.err, "(there are too many different ones to count all: what was met %d times or less may be missing, and a count short by as much; a time makes them fewer)\n", t.Missed)
+		a.say("(there are too many different ones to count all: what was met %d times or less may be missing, and a count short by as much; a time makes them fewer)", t.Missed)
 	}
 	return nil
 }

@@ -37,8 +37,8 @@ and newest first otherwise.
 time, agent_label, findings (kind, positions), total_weight, evidence
 (position, assertion_hash, assertion_label, weight, source_hash, source_label,
 lifecycle, approved, result, first_seen, first_seen_time, answers, agents,
-more; others: the same without this record, and by_agent for what is not
-Approved), untraced, before and after (canonical records). -o ndjson is such
+more; others: the same without this record, and by_agent for the weightiest 8
+that are not Approved), untraced, before and after (canonical records). -o ndjson is such
 an object a line. Plain text and CSV have a line for each of these, the first
 column (part) saying which: query, finding, evidence, other, before, after.
 Counting the uses of an assertion ends at 1000, and says so (more).
@@ -145,7 +145,7 @@ func (a *app) sayMore(f *filterFlags) {
 	if f.limit > 1 {
 		which = "the first"
 	}
-	fmt.Fprintf(a.err, "(%s of several that fit; --limit 0 traces all, auditsql list shows them)\n", which)
+	a.say("(%s of several that fit; --limit 0 traces all, auditsql list shows them)", which)
 }
 
 // traced are the ids to trace, nil for one that there is not, and whether there are more.

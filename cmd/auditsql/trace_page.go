@@ -121,7 +121,7 @@ func (w *traceWriter) evidence(t *tracing) {
 	}
 	p.table(columns, rows)
 	if left > 0 {
-		fmt.Fprintf(p.out, "%s(%d more of less weight, %d of them not Approved; -o plain has all)\n", indent, left, leftBad)
+		p.note("(%d more of less weight, %d of them not Approved; -o plain has all)", left, leftBad)
 	}
 }
 
@@ -187,7 +187,7 @@ func (w *traceWriter) others(t *tracing) {
 		{name: "when", flexible: true, least: len("2026-11-23T10:19:12.000Z"), rank: 1},
 	}, rows)
 	if left > 0 {
-		fmt.Fprintf(w.page.out, "%s(%d more agents)\n", indent, left)
+		w.page.note("(%d more agents)", left)
 	}
 }
 

@@ -61,12 +61,15 @@ func (w *traceWriter) end() error {
 	return w.rows.end()
 }
 
+// tracedOthers bounds for how many pieces of evidence it is found out who else used them.
+const tracedOthers = 8
+
 // complete finds out who else used what is not Approved, and when the agent asked the same before.
 func (w *traceWriter) complete(ctx context.Context, t *audit.Trace) (*tracing, error) {
 	full := &tracing{Trace: t, others: map[int][]audit.AgentImpact{}}
 	for i := range t.Evidence {
 		e := &t.Evidence[i]
-		if e.Fit || e.Others.Answers == 0 || e.Others.More {
+		if e.Fit || e.Others.Answers == 0 || e.Others.More || len(full.others) == tracedOthers {
 			continue // of what is in more than a thousand answers, impact tells
 		}
 		totals, err := w.r.ImpactTotals(ctx, e.AssertionHash, audit.ImpactOptions{})

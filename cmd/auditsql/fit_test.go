@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/sqlstore"
+)
+
+// What the forensic commands show is no wider than the terminal and harmless, whatever is stored, and
+// whatever labels a shell wrote past the checks of name.
+func TestForensicScreensFitTheTerminal(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	db, err := audit.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hash := func(b byte) audit.Hash { return audit.Hash{b, 1: b, 5: b} }
+	var ids []string
+	var labels []sqlstore.Label
+	for i, subject := range []string{
+		"short", strings.Repeat("a long one ", 40), strings.Repeat("x", 3000), strings.Repeat("東京", 60), "\x1b[31m\x1b[0m\u202e\n\t", "🚀🚀🚀 launch", "--e\u0301galite\u0301",
+	} {
+		for _, agent := range []byte{1, byte(i)} {
+			id, result := hash(agent), hash(0x40)
+			q := audit.QueryAudit{Timestamp: uint64(noon.UnixMilli()) + uint64(i)*1e8, ResultConfidence: 0.123456789, AgentID: &id, ResultHash: &result}
+			q.Params.Subject, q.Params.Predicate, q.Params.Lens = &subject, &subject, &subject
+			for e := range shownEvidence + 2 {
+				q.ContributingAssertions = append(q.ContributingAssertions, audit.ContributingAssertion{
+					AssertionHash: hash(0x40 + byte(e)), SourceHash: hash(0x80 + byte(i+e)), Weight: float32(e) * 1.2345678e9, Lifecycle: audit.Lifecycle(e % 5),
+				})
+			}
+			q.Attributes = map[string]any{subject: subject}
+			stored, err := db.PutAudit(context.Background(), &q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids = append(ids, stored.String())
+		}
+		for _, b := range []byte{byte(i), 0x40 + byte(i), 0x80 + byte(i)} {
+			labels = append(labels, sqlstore.Label{Hash: hash(b).String(), Label: subject})
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := sqlstore.PutLabels(context.Background(), filepath.Join(dir, "audit.db"), labels); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("AUDITSQL_DIR", dir)
+	subject := "\x1b[31m\x1b[0m\u202e\n\t"
+	commands := [][]string{
+		{"trace", ids[len(ids)-2]}, {"trace", "--unapproved", "--limit", "3", "--tz", "Asia/Kolkata"}, {"impact", hash(0x41).String()},
+		{"impact", "--source", hash(0x83).String()}, {"answers", subject, subject}, {"diff", ids[0], ids[9]}, {"agents"},
+		{"timeline"}, {"timeline", "--by", "day", "--to", "2030-01-01"}, {"top", "--by", "subject"}, {"top", "--by", "source"}, {"top", "--by", "lens"}, {"name"},
+		{"get", ids[9]},
+	}
+	for width, color := range map[int]bool{60: false, 120: true} {
+		for _, args := range commands {
+			shown, said := onTerminal(t, width, color, args...)
+			if shown == "" {
+				t.Errorf("%q shows nothing: %s", args, said)
+			}
+			for line := range strings.Lines(shown + said) {
+				plain := escapes.ReplaceAllString(strings.TrimSuffix(line, "\n"), "")
+				command := strings.HasPrefix(plain, "  auditsql ") // is pasted, and so never broken
+				if n := displayWidth(plain); n > width && !command && args[0] != "get" {
+					t.Errorf("%q in %d columns has %d: %q", args, width, n, line)
+				}
+				if harmless(plain) != plain {
+					t.Errorf("%q shows %q", args, line)
+				}
+			}
+			if !color && strings.Contains(shown+said, "\x1b") {
+				t.Errorf("%q has colours where none are wanted", args)
+			}
+		}
+	}
+}
