@@ -28,9 +28,22 @@ import (
 // first part of the range that is whole can turn the rest from damage, which a later mark vouches for, into a
 // torn tail, which Open would cut together with the intact records behind it.
 func mend(dir string, o RepairOptions, h *hurtSegment) error {
+	part := h.seg.Path + partSuffix
+	if err := replacement(dir, part, o, h); err != nil {
+		return err
+	}
+	// Neither file is open any more: Windows would not let one take the other's place.
+	if err := o.FS.Rename(part, h.seg.Path); err != nil {
+		return err
+	}
+	return o.FS.SyncDir(dir)
+}
+
+// replacement makes the file that is to take a hurt segment's place, after what will be gone with the old one
+// is in quarantine.
+func replacement(dir, part string, o RepairOptions, h *hurtSegment) (err error) {
 	var src File
 	if !h.ranges[0].Missing {
-		var err error
 		if src, err = o.FS.Open(h.seg.Path); err != nil {
 			return err
 		}
@@ -45,7 +58,6 @@ func mend(dir string, o RepairOptions, h *hurtSegment) error {
 			}
 		}
 	}
-	part := h.seg.Path + partSuffix
 	if err := o.FS.Remove(part); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -63,13 +75,7 @@ func mend(dir string, o RepairOptions, h *hurtSegment) error {
 	if err == nil && src != nil {
 		err = keepMode(o.FS, h.seg.Path, part)
 	}
-	if err = errors.Join(err, dst.Close()); err != nil {
-		return err
-	}
-	if err := o.FS.Rename(part, h.seg.Path); err != nil {
-		return err
-	}
-	return o.FS.SyncDir(dir)
+	return errors.Join(err, dst.Close())
 }
 
 // rewrite gives a new file the content of a hurt segment, with records in the place of its damaged ranges.
