@@ -99,6 +99,18 @@ func (p piece) vouched(off uint64) bool {
 	return false
 }
 
+// kind is what a payload's first byte makes of it, also where that is nothing known.
+func kind(payload []byte) walspec.Kind {
+	switch first := payload[0]; {
+	case first >= 0x20:
+		return walspec.Payload
+	case first == 0:
+		return 0xff
+	default:
+		return walspec.Kind(first)
+	}
+}
+
 // strange says why an intact record stops whoever meets it.
 func strange(off uint64, payload []byte) string {
 	switch {
@@ -181,10 +193,7 @@ func (all pieces) walk(from uint64) ([]walspec.Record, ending) {
 		case ok && strange(at, payload) != "":
 			return found, ending{"corrupt", at}
 		case ok:
-			r := walspec.Record{Offset: at, Payload: payload}
-			if payload[0] < 0x20 {
-				r.Kind = walspec.Kind(payload[0])
-			}
+			r := walspec.Record{Offset: at, Kind: kind(payload), Payload: payload}
 			if sealed && r.Next() > all[i+1].base {
 				return found, ending{"corrupt", at} // they overlap
 			}
@@ -276,10 +285,7 @@ func (all pieces) verify() (found []walspec.Record, damage []uint64, torn *uint6
 		for at := p.base; ; {
 			payload, ok := p.record(at)
 			if ok {
-				r := walspec.Record{Offset: at, Payload: payload}
-				if payload[0] < 0x20 {
-					r.Kind = walspec.Kind(payload[0])
-				}
+				r := walspec.Record{Offset: at, Kind: kind(payload), Payload: payload}
 				if strange(at, payload) != "" {
 					damage = append(damage, at)
 				}

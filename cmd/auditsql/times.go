@@ -346,12 +346,13 @@ func zoneOf(name string) (*time.Location, error) {
 // year 9999 as the number it is.
 func (c clock) format(timestamp uint64) string {
 	t, ok := c.unit.Time(timestamp)
-	if !ok {
+	// East of Greenwich the year 10000, which RFC 3339 cannot say, begins before it does in UTC.
+	if t = t.In(c.zone); !ok || t.Year() > 9999 {
 		return strconv.FormatUint(timestamp, 10)
 	}
 	form := "2006-01-02T15:04:05"
 	if digits := c.unit.Digits(); digits > 0 {
 		form += "." + strings.Repeat("0", digits)
 	}
-	return t.In(c.zone).Format(form + "Z07:00")
+	return t.Format(form + "Z07:00")
 }

@@ -240,6 +240,9 @@ func TestTimesAreWrittenInTheirUnit(t *testing.T) {
 		{audit.Nanoseconds, "", 1000, "1970-01-01T00:00:00.000001000Z"},
 		{audit.Milliseconds, "Asia/Kolkata", 0, "1970-01-01T05:30:00.000+05:30"},
 		{audit.Milliseconds, "", audit.MaxTimestamp, "9223372036854775807"},
+		{audit.Seconds, "", 253402300799, "9999-12-31T23:59:59Z"},
+		{audit.Seconds, "+01:00", 253402297199, "9999-12-31T23:59:59+01:00"},
+		{audit.Seconds, "+01:00", 253402297200, "253402297200"},
 	} {
 		c := clock{zone: zone(t, test.zone), unit: test.unit}
 		got := c.format(test.at)
