@@ -431,7 +431,7 @@ func TestRepairInAnActiveSegmentWithMarks(t *testing.T) {
 
 func TestFillersLeaveRoomForEachOther(t *testing.T) {
 	const most = 40 + 16<<20
-	gaps := []int64{41, 42, 81, 82, most, most + 1, most + 40, most + 41, most - 1, 2 * most, 2*most + 1, 2*most + 40, 2*most + 41}
+	gaps := []int64{41, 42, 81, 82, most, most + 1, most + 40, most + 41, 2*most + 1}
 	if testing.Short() {
 		gaps = gaps[:6] // checksums of so many bytes take long under the race detector
 	}
