@@ -86,7 +86,7 @@ func (db *DB) copyTo(ctx context.Context, part string, rep *BackupReport) error 
 			err = os.Mkdir(journal, 0o700)
 		}
 		if err == nil {
-			copied, err = wal.Copy(db.journalDir, journal, wal.Options{})
+			copied, err = wal.Copy(db.journalDir, journal, db.opts.journal())
 		}
 		if err != nil {
 			return err

@@ -133,7 +133,7 @@ func (p *opening) belongTogether(journal *wal.Journal, journalDir string) error 
 	if wal.Offset(newest.JournalOffset) >= journal.End() {
 		return mismatch("the journal has ended")
 	}
-	r, err := wal.OpenReader(journalDir, wal.Offset(newest.JournalOffset), wal.Options{})
+	r, err := wal.OpenReader(journalDir, wal.Offset(newest.JournalOffset), p.opts.journal())
 	if err != nil {
 		return err
 	}

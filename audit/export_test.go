@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"time"
+
+	"github.com/auditsql/auditsql/wal"
 )
 
 // WithWALLimit is the size of SQLite's -wal at which the applier waits for readers.
@@ -29,4 +31,22 @@ func RewriteStoreFile(text []byte) ([]byte, error) {
 		return nil, err
 	}
 	return json.Marshal(s)
+}
+
+// WithJournalFS is the file system that the journal lies on.
+func WithJournalFS(fs wal.FS) Option { return func(o *options) { o.fs = fs } }
+
+// AtRest calls f while nothing is applied and no checkpoint is made, so that SQLite's files can be copied as they
+// are at one instant. Puts go on meanwhile.
+func AtRest(db *DB, f func()) {
+	db.applier.busy.Lock()
+	defer db.applier.busy.Unlock()
+	f()
+}
+
+// NewSeen makes a filter over ids, and returns its two methods.
+func NewSeen() (add func(...QueryID), maybe func(QueryID) bool) {
+	s := newSeen()
+	s.complete.Store(true)
+	return s.add, s.maybe
 }

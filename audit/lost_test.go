@@ -63,6 +63,21 @@ func TestALostDatabaseAndJournalMakeNoEmptyStore(t *testing.T) {
 	}
 }
 
+// A segment that is deleted before SQLite has what was acknowledged in it leaves a store that seems to be new.
+func TestSegmentsLostBeforeSQLiteHadThemAreMissed(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	if _, err := audit.Init(dir); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range must(filepath.Glob(filepath.Join(dir, "wal", "*.wal"))) {
+		if err := os.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantNeedsRecovery(t, dir, true)
+	wantGone(t, dir, dir)
+}
+
 func TestAJournalFolderThatIsGoneIsNotMade(t *testing.T) {
 	disk := filepath.Join(t.TempDir(), "disk")
 	dir, lines := closedStore(t, 0, 10, audit.WithJournalDir(filepath.Join(disk, "journal")))

@@ -98,7 +98,7 @@ func needsRecovery(ctx context.Context, dir string) (bool, error) {
 		return false, err
 	}
 	if len(segs) == 0 {
-		return meta.Cursor > 0, nil
+		return file.Used || meta.Cursor > 0, nil
 	}
 	// The last file may end in zeros that were written ahead: then there was no clean close, and recovery
 	// has nothing to do but to say so.
@@ -153,6 +153,7 @@ func openWriter(ctx context.Context, dir string, o options) (*DB, error) {
 		LockWait:     o.lockWait,
 		OnSync:       p.onSync(),
 		Now:          o.now,
+		FS:           o.fs,
 	})
 	if err != nil {
 		return nil, p.explain(err)
@@ -183,14 +184,14 @@ func (p *opening) findJournal() (string, error) {
 		}
 		p.file = newStoreFile(p.opts)
 		if p.opts.journalDir != "" {
-			if segs, err := wal.Segments(filepath.Join(p.dir, journalDirName), wal.Options{}); err == nil && len(segs) > 0 {
+			if segs, err := wal.Segments(filepath.Join(p.dir, journalDirName), p.opts.journal()); err == nil && len(segs) > 0 {
 				return "", fmt.Errorf("%s: %w: it has a journal of its own in %s", p.dir, ErrMismatch, journalDirName)
 			}
 			abs, err := filepath.Abs(p.opts.journalDir)
 			if err != nil {
 				return "", err
 			}
-			segs, err := wal.Segments(abs, wal.Options{})
+			segs, err := wal.Segments(abs, p.opts.journal())
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return "", err
 			}
@@ -208,7 +209,7 @@ func (p *opening) findJournal() (string, error) {
 		return "", err
 	}
 	journalDir := file.journalDir(p.dir)
-	if _, err := os.Stat(journalDir); file.Used && errors.Is(err, fs.ErrNotExist) {
+	if _, err := p.opts.fs.List(journalDir); file.Used && errors.Is(err, fs.ErrNotExist) {
 		// Not made anew: the disk that it lies on may only not be mounted.
 		return "", fmt.Errorf("%w: the journal's folder %s is gone; bring it back, or restore the store from a backup", wal.ErrGap, journalDir)
 	}
@@ -243,6 +244,11 @@ func (p *opening) cursor(journalDir string) (wal.Offset, error) {
 	if err != nil {
 		return 0, err
 	}
+	if p.file.Used && p.meta.Exists && p.meta.Cursor == 0 && len(segs) == 0 {
+		// A store that was opened once has a segment. What was in it may have been acknowledged all the same: the
+		// applier lags behind.
+		return 0, fmt.Errorf("%s: %w: no segment is left, and %s has no record: bring them back, or restore the store from a backup", journalDir, wal.ErrGap, sqliteName)
+	}
 	if !p.exists {
 		if err := p.create(); err != nil {
 			return 0, err
@@ -266,7 +272,7 @@ func (p *opening) look(journalDir string) ([]wal.Segment, error) {
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, err
 	}
-	segs, err := wal.Segments(journalDir, wal.Options{})
+	segs, err := wal.Segments(journalDir, p.opts.journal())
 	if err != nil {
 		return nil, err
 	}

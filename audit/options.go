@@ -33,8 +33,12 @@ type options struct {
 
 	// For tests alone.
 	walLimit int64            // as the constant of this name
-	now      func() time.Time // the journal's clock; nil is time.Now
+	now      func() time.Time // nil is time.Now
+	fs       wal.FS           // where the journal lies
 }
+
+// journal is how to look at the journal.
+func (o options) journal() wal.Options { return wal.Options{FS: o.fs} }
 
 const (
 	defaultBacklog      = 50_000
@@ -44,7 +48,7 @@ const (
 func applyOptions(opts []Option) options {
 	o := options{
 		backlog: defaultBacklog, backlogBytes: defaultBacklogBytes,
-		logger: slog.New(slog.DiscardHandler), createdBy: "auditsql", walLimit: walLimit,
+		logger: slog.New(slog.DiscardHandler), createdBy: "auditsql", walLimit: walLimit, fs: wal.OS,
 	}
 	for _, set := range opts {
 		set(&o)

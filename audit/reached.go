@@ -72,7 +72,7 @@ func (p *opening) hasReached(journal *wal.Journal, journalDir string) error {
 	if newest == nil || newest.Offset < journal.Segments()[0].Base {
 		return nil
 	}
-	r, err := wal.OpenReader(journalDir, newest.Offset, wal.Options{})
+	r, err := wal.OpenReader(journalDir, newest.Offset, p.opts.journal())
 	if err != nil {
 		return err
 	}

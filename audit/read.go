@@ -321,7 +321,7 @@ func (db *DB) tailFrom(ctx context.Context, n int) (wal.Offset, error) {
 		}
 	}
 	// What was trimmed is not in the journal any more: then it begins with what is.
-	segs, err := wal.Segments(db.journalDir, wal.Options{})
+	segs, err := wal.Segments(db.journalDir, db.opts.journal())
 	if err != nil {
 		return 0, err
 	}
@@ -334,7 +334,9 @@ func (db *DB) tailFrom(ctx context.Context, n int) (wal.Offset, error) {
 // readJournal calls visit with each record from an offset on, to the end of the data or, when it follows,
 // until visit says no or ctx ends. It returns the offset behind the last one.
 func (db *DB) readJournal(ctx context.Context, from wal.Offset, follow bool, visit func(payload []byte) bool) (wal.Offset, error) {
-	reader, err := wal.OpenReader(db.journalDir, from, wal.Options{Follow: follow})
+	o := db.opts.journal()
+	o.Follow = follow
+	reader, err := wal.OpenReader(db.journalDir, from, o)
 	if err != nil {
 		return from, err
 	}

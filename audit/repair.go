@@ -124,7 +124,7 @@ func (r *repair) begin(journalDir string) (wal.Offset, error) {
 		r.rep.SQLite = sqliteName + " is missing"
 		return r.cursor, nil
 	case r.doubted:
-		r.rep.SQLite = sqliteName + " has lost its -wal, and is not believed"
+		r.rep.SQLite = fmt.Sprintf("%s is not believed: %s", sqliteName, r.doubt)
 		return r.cursor, nil
 	}
 	r.sql, err = sqlstore.Open(r.ctx, sqlitePath(r.dir), sqlstore.Options{ReadOnly: true, Readers: 2, Logger: r.opts.logger})

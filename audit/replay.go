@@ -25,7 +25,7 @@ func (p *opening) from(segs []wal.Segment) wal.Offset {
 func (p *opening) start(journal *wal.Journal, journalDir string, sql *sqlstore.DB) (*DB, error) {
 	segs := journal.Segments()
 	from := p.from(segs)
-	reader, err := wal.OpenReader(journalDir, from, wal.Options{})
+	reader, err := wal.OpenReader(journalDir, from, p.opts.journal())
 	if err != nil {
 		return nil, err
 	}

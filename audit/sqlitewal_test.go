@@ -57,3 +57,13 @@ func checkpointPart(t testing.TB, dir string, some func(i, n int) bool) {
 		}
 	}
 }
+
+// walOnDisk returns how much of a killed store's -wal is certain to be on disk: a checkpoint syncs it before it
+// copies the first page. How far one has begun to copy stands in -shm.
+func walOnDisk(t testing.TB, dir string) int {
+	t.Helper()
+	const copied, attempted = 96, 128
+	index := must(os.ReadFile(filepath.Join(dir, "audit.db-shm")))
+	frames := max(binary.NativeEndian.Uint32(index[copied:]), binary.NativeEndian.Uint32(index[attempted:]))
+	return walHeader + int(frames)*walFrame
+}

@@ -66,7 +66,7 @@ func (db *DB) stats(ctx context.Context) (Stats, error) {
 // statsBeside adds what can be seen of a writer in another process. Behind the cursor the journal is read,
 // which is as much as the writer's backlog bounds; zeros written ahead are no data.
 func (db *DB) statsBeside(ctx context.Context, s *Stats) (err error) {
-	if s.Writing, s.Writer, err = wal.Holder(db.journalDir, wal.Options{}); err != nil {
+	if s.Writing, s.Writer, err = wal.Holder(db.journalDir, db.opts.journal()); err != nil {
 		return err
 	}
 	end, err := db.readJournal(ctx, s.Applied, false, func(payload []byte) bool {
@@ -85,7 +85,7 @@ func (db *DB) segments() ([]wal.Segment, error) {
 	if db.journal != nil {
 		return db.journal.Segments(), nil
 	}
-	return wal.Segments(db.journalDir, wal.Options{})
+	return wal.Segments(db.journalDir, db.opts.journal())
 }
 
 func unsigned(t *int64) *uint64 {

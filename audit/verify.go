@@ -136,7 +136,7 @@ func (v *verification) journal(ctx context.Context, cursor uint64, rejected []sq
 		return err
 	}
 	var err error
-	v.report.Journal, err = wal.Verify(v.db.journalDir, wal.Options{}, p.visit)
+	v.report.Journal, err = wal.Verify(v.db.journalDir, v.db.opts.journal(), p.visit)
 	if err != nil {
 		return err
 	}
