@@ -92,7 +92,7 @@ type batch struct {
 	rejected []sqlstore.Rejected
 	bytes    int64
 	began    time.Time
-	cursor   wal.Offset // behind its last record
+	cursor   wal.Offset // behind its last record, and what is the journal's own behind that
 }
 
 func (b *batch) len() int { return len(b.rows) + len(b.rejected) }
@@ -104,6 +104,12 @@ func (a *applier) read(ctx context.Context, b *batch) error {
 	for !b.full() {
 		rec, err := a.reader.Next(ctx)
 		if errors.Is(err, io.EOF) {
+			// Behind the last record there may be a mark, or a filler. Nobody would ever step over it, and the store
+			// never be caught up.
+			b.cursor = a.reader.Offset()
+			if b.began.IsZero() {
+				b.began = time.Now()
+			}
 			return nil
 		}
 		if err != nil {
@@ -292,6 +298,7 @@ func (a *applier) settle(ctx context.Context) error {
 func (a *applier) feed(ctx context.Context, out chan<- *batch, toEnd bool) error {
 	moment := time.NewTimer(gather)
 	defer moment.Stop()
+	handedOver := a.reader.Offset()
 	for {
 		if !toEnd {
 			if err := a.journal.Wait(ctx, a.reader.Offset()+1); err != nil {
@@ -302,11 +309,11 @@ func (a *applier) feed(ctx context.Context, out chan<- *batch, toEnd bool) error
 		if err := a.read(ctx, b); err != nil {
 			return err
 		}
-		if b.len() == 0 && toEnd {
+		if b.cursor == handedOver && toEnd {
 			return nil
 		}
 		moment.Reset(gather)
-		for handed := b.len() == 0; !handed; {
+		for handed := b.cursor == handedOver; !handed; {
 			// Left open for a moment, unless somebody waits for it, and for as long as the one before it is
 			// being applied.
 			room := out
@@ -315,7 +322,7 @@ func (a *applier) feed(ctx context.Context, out chan<- *batch, toEnd bool) error
 			}
 			select {
 			case room <- b:
-				handed = true
+				handed, handedOver = true, b.cursor
 				continue
 			case <-moment.C:
 			case <-a.hurry:

@@ -311,3 +311,49 @@ func judge(t *testing.T, dir string, lines map[audit.QueryID]string) (recovered 
 	}
 	return false
 }
+
+// With SQLite lost as well, a repaired journal is all there is, and must not be refused for what it lacks.
+func TestARepairedJournalIsTakenForWhatItHasWhenSQLiteIsLost(t *testing.T) {
+	// Of the 20 records, these are lost.
+	for name, test := range map[string]struct {
+		from, to int
+		hurt     func(journal []byte, at func(record int) int) []byte
+	}{
+		"the end is gone": {15, 20, func(journal []byte, at func(int) int) []byte { return journal[:at(15)+60] }},
+		"the end is hurt": {15, 20, func(journal []byte, at func(int) int) []byte {
+			clear(journal[at(15)+50:])
+			return journal
+		}},
+		"the last one is hurt": {19, 20, func(journal []byte, at func(int) int) []byte {
+			journal[len(journal)-1] ^= 1
+			return journal
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, lines := closedStore(t, 0, 20)
+			removeSQLite(t, dir)
+			segment := filepath.Join(dir, "wal", "0000000000000000.wal")
+			journal := must(os.ReadFile(segment))
+			at := func(i int) int { return strings.Index(string(journal), canonical(t, ptr(sample(i)))) - 40 }
+			if err := os.WriteFile(segment, test.hurt(journal, at), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			for i := test.from; i < test.to; i++ {
+				delete(lines, sample(i).QueryID)
+			}
+			if _, err := audit.Open(killed(t, dir)); !errors.Is(err, wal.ErrAhead) {
+				t.Fatalf("unrepaired: %v", err)
+			}
+			if _, err := audit.Repair(t.Context(), dir, audit.RepairOptions{Apply: true}); err != nil {
+				t.Fatal(err)
+			}
+			db := openDB(t, dir)
+			wantAll(t, db, lines)
+			put := putSamples(t, db, 20, 25)
+			for id, line := range put {
+				lines[id] = line
+			}
+			wantAll(t, db, lines)
+		})
+	}
+}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"sort"
 
 	"github.com/auditsql/auditsql/sqlstore"
 	"github.com/auditsql/auditsql/wal"
@@ -72,25 +74,46 @@ func (p *opening) hasReached(journal *wal.Journal, journalDir string) error {
 	if newest == nil || newest.Offset < journal.Segments()[0].Base {
 		return nil
 	}
-	r, err := wal.OpenReader(journalDir, newest.Offset, p.opts.journal())
-	if err != nil {
+	// From its own offset on it is found at once. Where none begins there, it is looked for from the segment's
+	// base: a repair that had no SQLite to ask may have put a filler over it.
+	segs := journal.Segments()
+	base := segs[sort.Search(len(segs), func(i int) bool { return segs[i].Base > newest.Offset })-1].Base
+	var hurt *wal.CorruptError
+	id, err := p.recordAt(journalDir, newest.Offset, newest.Offset)
+	if errors.As(err, &hurt) {
+		id, err = p.recordAt(journalDir, base, newest.Offset)
+	}
+	switch {
+	case errors.As(err, &hurt) && hurt.Offset < p.from(segs):
+		return nil // see belongTogether
+	case err != nil || id == nil || *id == newest.QueryID:
 		return err
+	}
+	return fmt.Errorf("%s: %w: record %s should be in the journal at offset %d, and is not", p.dir, ErrMismatch, newest.QueryID, newest.Offset)
+}
+
+// recordAt reads the journal from an offset at which something begins, and returns the id of the record that covers
+// another one, zeros if it has none or begins before that, and nil if nothing but the journal's own covers it.
+func (p *opening) recordAt(journalDir string, from, at wal.Offset) (*QueryID, error) {
+	r, err := wal.OpenReader(journalDir, from, p.opts.journal())
+	if err != nil {
+		return nil, err
 	}
 	defer r.Close()
-	rec, err := r.Next(p.ctx)
-	var hurt *wal.CorruptError
-	switch {
-	case errors.As(err, &hurt) && hurt.Offset < p.from(journal.Segments()):
-		return nil // see belongTogether
-	case err != nil && !errors.As(err, &hurt):
-		return err
-	case err == nil && rec.Offset > newest.Offset:
-		return nil // a filler is in its place: the journal was repaired, without a SQLite that had it
+	for {
+		rec, err := r.Next(p.ctx)
+		switch {
+		case errors.Is(err, io.EOF), err == nil && rec.Offset > at:
+			return nil, nil
+		case err != nil:
+			return nil, err
+		case rec.Offset == at:
+			id, _ := idOf(rec.Payload)
+			return &id, nil
+		case rec.Next > at:
+			return &QueryID{}, nil
+		}
 	}
-	if id, ok := idOf(rec.Payload); err != nil || !ok || id != newest.QueryID {
-		return fmt.Errorf("%s: %w: record %s should be in the journal at offset %d, and is not", p.dir, ErrMismatch, newest.QueryID, newest.Offset)
-	}
-	return nil
 }
 
 // hasWAL reports whether there is a -wal with something in it.

@@ -119,6 +119,10 @@ func (r *repair) begin(journalDir string) (wal.Offset, error) {
 		r.total += seg.Size
 	}
 	r.cursor = r.from(segs)
+	if was := r.file.Reached; was != nil && (len(segs) == 0 || segs[0].Base <= r.cursor) {
+		// SQLite had everything up to there once, so the log reaches that far, or opening refuses it.
+		r.cursor = max(r.cursor, was.Cursor)
+	}
 	switch {
 	case !r.meta.Exists:
 		r.rep.SQLite = sqliteName + " is missing"

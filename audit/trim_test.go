@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/walspec"
 	"github.com/auditsql/auditsql/wal"
 )
 
@@ -234,4 +235,30 @@ func TestTheActiveSegmentTakenFromALiveWriter(t *testing.T) {
 			wantAll(t, openDB(t, dir), lines)
 		})
 	}
+}
+
+// A mark or a filler may be the last that the journal has: of the group behind it a power cut took everything.
+func TestAJournalThatEndsInAMarkIsCaughtUpWith(t *testing.T) {
+	dir, lines := t.TempDir(), map[audit.QueryID]string{}
+	w, err := walspec.NewWriter(filepath.Join(dir, "wal"), walspec.Options{SegmentBytes: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		q := sample(i)
+		lines[q.QueryID] = canonical(t, &q)
+		if _, err := w.Append([]byte(lines[q.QueryID])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := w.Mark(w.End()); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db := openDB(t, dir)
+	wantAll(t, db, lines)
+	closeDB(t, db)
+	wantNeedsRecovery(t, dir, false)
 }
