@@ -29,7 +29,7 @@ last_time.
 		},
 		ValidArgsFunction: completeNothing,
 	}
-	f.register(cmd)
+	f.register(a, cmd)
 	f.registerLimit(cmd, 0, "at most so many; 0 is no limit")
 	a.addReading(cmd)
 	a.addZone(cmd)

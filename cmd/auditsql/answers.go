@@ -42,7 +42,7 @@ weight_changed, source_changed).
 		},
 		ValidArgsFunction: completeNothing,
 	}
-	f.register(cmd, "subject", "predicate")
+	f.register(a, cmd, "subject", "predicate")
 	f.registerLimit(cmd, answersLimit, "at most so many; 0 is no limit")
 	cmd.Flags().BoolVar(&f.descending, "desc", false, "newest first")
 	cmd.Flags().BoolVar(&flips, "flips", false, "only where the answer is another than before")

@@ -28,7 +28,7 @@ that for a formula. --csv-safe puts an apostrophe before it.
 		},
 		ValidArgsFunction: completeNothing,
 	}
-	f.register(cmd)
+	f.register(a, cmd)
 	f.registerLimit(cmd, 0, "at most so many; 0 is no limit")
 	cmd.Flags().BoolVar(&f.descending, "desc", false, "last admitted first")
 	a.addReading(cmd)

@@ -44,7 +44,7 @@ plus the --window.
 ` + timesHelp
 
 // register adds the flags, but for those of these names, which the command has a use of its own for.
-func (f *filterFlags) register(cmd *cobra.Command, without ...string) {
+func (f *filterFlags) register(a *app, cmd *cobra.Command, without ...string) {
 	f.cmd, f.without = cmd, without
 	f.window.Duration = defaultWindow
 	flags := cmd.Flags()
@@ -71,6 +71,11 @@ func (f *filterFlags) register(cmd *cobra.Command, without ...string) {
 	add(&f.least, "min-confidence", "the least `confidence`")
 	add(&f.most, "max-confidence", "the greatest `confidence`")
 	_ = cmd.RegisterFlagCompletionFunc("lifecycle", completeLifecycles)
+	for _, name := range []string{"agent", "result", "assertion", "source"} {
+		if !slices.Contains(without, name) {
+			_ = cmd.RegisterFlagCompletionFunc(name, a.completeLabels)
+		}
+	}
 }
 
 // any is the first of the flags that was given, and "" if none was.

@@ -41,9 +41,9 @@ have the answers, a line each, and no totals.
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.impact(cmd.Context(), args[0], source, &f)
 		},
-		ValidArgsFunction: completeNothing,
+		ValidArgsFunction: a.completeHash,
 	}
-	f.register(cmd, "assertion", "source")
+	f.register(a, cmd, "assertion", "source")
 	f.registerLimit(cmd, impactLimit, "at most so many answers; 0 is no limit")
 	cmd.Flags().BoolVar(&f.descending, "desc", false, "newest first")
 	cmd.Flags().BoolVar(&source, "source", false, "HASH is a source")

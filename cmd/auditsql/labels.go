@@ -3,9 +3,12 @@ package main
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
 )
@@ -109,4 +112,27 @@ func (l *labels) orNull(h *audit.Hash) *string {
 	}
 	label := l.label(*h)
 	return &label
+}
+
+// completeHash proposes labels for a command's first argument.
+func (a *app) completeHash(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return a.completeLabels(cmd, args, typed)
+}
+
+// completeLabels proposes the labels of the store.
+func (a *app) completeLabels(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	const none = cobra.ShellCompDirectiveNoFileComp
+	db, err := audit.Open(a.dir, audit.ReadOnly())
+	if err != nil {
+		return nil, none
+	}
+	defer db.Close()
+	l, err := readLabels(cmd.Context(), db)
+	if err != nil {
+		return nil, none
+	}
+	return slices.Sorted(maps.Keys(l.by)), none
 }

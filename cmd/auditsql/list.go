@@ -34,7 +34,7 @@ func (a *app) listCommand() *cobra.Command {
 		},
 		ValidArgsFunction: completeNothing,
 	}
-	f.register(cmd)
+	f.register(a, cmd)
 	f.registerLimit(cmd, listLimit, "at most so many; 0 is no limit")
 	cmd.Flags().BoolVar(&f.descending, "desc", false, "newest first")
 	a.addReading(cmd)
@@ -66,7 +66,7 @@ func (a *app) recentCommand() *cobra.Command {
 		},
 		ValidArgsFunction: completeNothing,
 	}
-	f.register(cmd)
+	f.register(a, cmd)
 	a.addReading(cmd)
 	a.addZone(cmd)
 	return cmd

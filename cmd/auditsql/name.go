@@ -36,7 +36,7 @@ can be changed also while another program writes; no record changes by it.
 
 --export prints a line for each label: the hash, a tab, the label. --import
 reads such lines, all or none; nothing behind the tab takes a label away.`,
-		Example: `  auditsql name 0101010101010101010101010101010101010101010101010101010101010101 planner-7
+		Example: `  auditsql name "$AGENT" planner-7
   auditsql name planner-7 planner-8
   auditsql name --remove planner-8
   auditsql name --export > labels.tsv
@@ -48,7 +48,7 @@ reads such lines, all or none; nothing behind the tab takes a label away.`,
 			}
 			return a.name(cmd.Context(), args, &o)
 		},
-		ValidArgsFunction: completeNothing,
+		ValidArgsFunction: a.completeHash,
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&o.remove, "remove", false, "take the label of a hash away")

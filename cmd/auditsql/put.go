@@ -29,6 +29,8 @@ unit) or --time say otherwise, the confidence is 0 unless --confidence is
 given, and the lifecycle of a contribution is Proposed unless it is named.
 --attr values are texts; --attr-json takes numbers, true and false.
 
+Hashes are written in full: a record stays for ever, and labels change.
+
 To store many records, or from another program, use import.`,
 		Example: `  auditsql put < record.json
   auditsql put --subject Tesla --predicate revenue --confidence 0.95 \

@@ -46,7 +46,7 @@ buckets, a line each.
 		},
 		ValidArgsFunction: completeNothing,
 	}
-	f.register(cmd)
+	f.register(a, cmd)
 	f.registerLimit(cmd, timelineLimit, "at most so many minutes, hours or days, the latest; 0 is 10000")
 	cmd.Flags().StringVar(&by, "by", by, "the `size` of what is counted: minute, hour or day")
 	_ = cmd.RegisterFlagCompletionFunc("by", completeWords("minute", "hour", "day"))

@@ -44,7 +44,7 @@ text have the entries, a line each.
 		},
 		ValidArgsFunction: completeNothing,
 	}
-	f.register(cmd)
+	f.register(a, cmd)
 	f.registerLimit(cmd, audit.DefaultTop, "at most so many, 1 or more")
 	cmd.Flags().StringVar(&by, "by", by, "`what` is ranked: agent, subject, assertion, source or lens")
 	cmd.Flags().StringVar(&newSince, "new-since", "", "only what was never seen before this `time`")

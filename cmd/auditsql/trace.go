@@ -34,13 +34,15 @@ that time. --limit N traces more of them, in the order of time with --around
 and newest first otherwise.
 
 -o json is a list of objects with the members audit (the canonical record),
-time, agent_label, findings (kind, positions), total_weight, evidence
-(position, assertion_hash, assertion_label, weight, source_hash, source_label,
-lifecycle, approved, result, first_seen, first_seen_time, answers, agents,
-more; others: the same without this record, and by_agent for the weightiest 8
-that are not Approved), untraced, before and after (canonical records). -o ndjson is such
-an object a line. Plain text and CSV have a line for each of these, the first
-column (part) saying which: query, finding, evidence, other, before, after.
+time, agent_label, result_label, findings (kind, positions), total_weight,
+evidence (position, assertion_hash, assertion_label, weight, source_hash,
+source_label, lifecycle, approved, result: whether it is the answer,
+first_seen, first_seen_time, answers, agents, more; others: the same without
+this record, and by_agent for the weightiest 8 that are not Approved),
+untraced (pieces that were too many to look into), before and after (canonical
+records), previous_query_id (when the agent last asked the same). -o ndjson is
+such an object a line. Plain text and CSV have a line for each part of it, the
+first column saying which: query, finding, evidence, other, before, after.
 Counting the uses of an assertion ends at 1000, and says so (more).
 
 ` + filterHelp,
@@ -54,7 +56,7 @@ Counting the uses of an assertion ends at 1000, and says so (more).
 		},
 		ValidArgsFunction: completeNothing,
 	}
-	o.filter.register(cmd)
+	o.filter.register(a, cmd)
 	o.filter.registerLimit(cmd, 1, "trace so many of what the filter selects; 0 is no limit")
 	cmd.Flags().IntVar(&o.neighbours, "neighbours", audit.DefaultNeighbours, "how many of the agent's questions before and after")
 	cmd.Flags().StringVar(&o.low, "low-confidence", "", "the `confidence` below which an answer is marked (default 0.5)")
