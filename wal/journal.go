@@ -382,13 +382,22 @@ func MakeDir(fsys FS, dir string) error {
 	case err != nil:
 		return err
 	}
-	if err := fsys.SyncDir(filepath.Dir(filepath.Clean(dir))); err != nil {
-		// Left there, the name would be taken for durable the next time, and another sync of a folder that
-		// has not changed since one has failed may write nothing.
-		fsys.Remove(dir)
-		return err
+	return syncFolder(fsys, filepath.Dir(filepath.Clean(dir)))
+}
+
+// syncFolder makes durable which names a folder holds. When that fails it changes the folder once more: the
+// names are read back from then on as if all were well, whoever tries next will rely on a sync of his own, and
+// one of a folder that has not changed since may write nothing.
+func syncFolder(fsys FS, dir string) error {
+	err := fsys.SyncDir(dir)
+	if err != nil {
+		name := filepath.Join(dir, ".unsynced")
+		if f, err := fsys.Create(name); err == nil {
+			f.Close()
+		}
+		fsys.Remove(name)
 	}
-	return nil
+	return err
 }
 
 // writers are the journals that this process has open.

@@ -268,6 +268,18 @@ func (o *oracle) hurt(off wal.Offset) {
 	})
 }
 
+// lose is told what was damaged and cannot be handed back.
+func (o *oracle) lose(payloads []string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, p := range payloads {
+		if g := o.known[p]; g != nil {
+			g.state = gone
+			maps.DeleteFunc(o.at, func(_ wal.Offset, other *given) bool { return other == g })
+		}
+	}
+}
+
 func brief(payload string) string {
 	if len(payload) > 24 {
 		return fmt.Sprintf("%q… (%d bytes)", payload[:24], len(payload))

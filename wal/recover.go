@@ -305,9 +305,7 @@ func quarantine(fsys FS, dir string, now func() time.Time, off Offset, src File,
 		return "", err
 	}
 	// The folder may have been made by a recovery that died before it synced the name.
-	if err := fsys.SyncDir(dir); err != nil {
-		// As in MakeDir. When it is not empty it stays, and then an earlier sync was good.
-		fsys.Remove(folder)
+	if err := syncFolder(fsys, dir); err != nil {
 		return "", err
 	}
 	for nanos := now().UnixNano(); ; nanos++ {
@@ -381,7 +379,7 @@ func (j *Journal) syncFolders(empty bool) error {
 // made, and so are those above it.
 func syncAll(fsys FS, dirs []string) error {
 	for i, dir := range dirs {
-		err := fsys.SyncDir(dir)
+		err := syncFolder(fsys, dir)
 		if i > 0 && errors.Is(err, fs.ErrPermission) {
 			return nil
 		}

@@ -169,7 +169,7 @@ func repairJournal(dir string, o RepairOptions) (rep RepairReport, err error) {
 	}
 	// Also when there was nothing to do: what is whole may be so by the rename of a repair that died before it
 	// synced the folder, and would come undone.
-	if err := o.FS.SyncDir(dir); err != nil {
+	if err := syncFolder(o.FS, dir); err != nil {
 		return rep, err
 	}
 	rep.Applied = true

@@ -36,7 +36,7 @@ func mend(dir string, o RepairOptions, h *hurtSegment) error {
 	if err := o.FS.Rename(part, h.seg.Path); err != nil {
 		return err
 	}
-	return o.FS.SyncDir(dir)
+	return syncFolder(o.FS, dir)
 }
 
 // replacement makes the file that is to take a hurt segment's place, after what will be gone with the old one

@@ -40,7 +40,7 @@ type rig struct {
 	j             *wal.Journal
 	poisoned      atomic.Bool // no append on j may succeed any more
 	strict        bool        // a fault poisons when it comes, not only when somebody is told: one goroutine alone
-	settled       bool        // nothing was changed since the power was cut
+	settled       bool        // all that is seen is on the platter
 	crashes       int
 }
 
@@ -402,6 +402,7 @@ func (r *rig) close() {
 	switch {
 	case err == nil:
 		r.oracle.promise(j.End())
+		r.settled = true
 	case !r.planned(err):
 		r.fatalf("close: %v", err)
 	}
@@ -410,7 +411,8 @@ func (r *rig) close() {
 // reading is a reader in one of the processes.
 type reading struct {
 	*wal.Reader
-	same bool
+	p    *crashfs.Process
+	same bool // as the writer's
 	from wal.Offset
 }
 
@@ -424,7 +426,7 @@ func (r *rig) reader(same, follow bool, from wal.Offset) (*reading, error) {
 	if err != nil {
 		return nil, r.readAnswered(from, err)
 	}
-	return &reading{read, same, from}, nil
+	return &reading{read, o.FS.(*crashfs.Process), same, from}, nil
 }
 
 // next reads a record; the oracle has judged it.
@@ -489,8 +491,11 @@ func (r *rig) spots() (all []spot) {
 				break
 			}
 			rec := walspec.Record{Offset: base + uint64(at), Payload: payload}
-			if payload[0] == 1 {
+			switch payload[0] {
+			case 1:
 				rec.Kind = walspec.Mark
+			case 2:
+				rec.Kind = walspec.Filler
 			}
 			all = append(all, spot{rec, name, at, name != last})
 			at += headerSize + len(payload)
