@@ -92,7 +92,7 @@ func parse(args []string, stderr io.Writer) (*plan, output, error) {
 		fallback("readers", func() { readers = "1" })
 		fallback("rounds", func() { p.rounds = 2 })
 		fallback("seconds", func() { p.seconds = 4 })
-		fallback("n", func() { p.sizes["get"] = 100_000 })
+		fallback("n", func() { p.sizes["get"] = 50_000 })
 		fallback("large", func() { p.large = false })
 	}
 	var err error

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -18,6 +19,8 @@ type probe struct {
 	began   time.Time
 	cpu     time.Duration
 	written int64
+	device  func() int64 // bytes that the disk below the store has been given, by anybody
+	before  int64
 	anon    float64 // megabytes, the highest sample
 	stop    chan struct{}
 	stopped chan struct{}
@@ -26,10 +29,11 @@ type probe struct {
 // sampleEvery is how often a probe looks at the anonymous memory, whose peak the kernel does not keep.
 const sampleEvery = 100 * time.Millisecond
 
-func begin() *probe {
+func begin(dir string) *probe {
 	// From here on the kernel counts the peak of resident memory anew.
 	_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0)
-	p := &probe{stop: make(chan struct{}), stopped: make(chan struct{}), cpu: cpu(), written: written(), began: time.Now()}
+	p := &probe{stop: make(chan struct{}), stopped: make(chan struct{}), device: deviceOf(dir), cpu: cpu(), written: written()}
+	p.before, p.began = p.device(), time.Now()
 	p.anon = status("RssAnon")
 	go func() {
 		defer close(p.stopped)
@@ -56,10 +60,16 @@ func (p *probe) end(r *row, n int, payload int64) {
 	r.CPU = (cpu() - p.cpu).Seconds()
 	r.RSS, r.Anon = status("VmHWM"), max(p.anon, status("RssAnon"))
 	r.Payload, r.Written = float64(payload)/1e6, float64(written()-p.written)/1e6
-	if payload > 0 {
-		r.WrittenPer = r.Written / r.Payload
-	}
+	p.disk(r)
 	r.rates()
+}
+
+// disk sets what has gone to disk up to now.
+func (p *probe) disk(r *row) {
+	r.Device = float64(p.device()-p.before) / 1e6
+	if r.Payload > 0 {
+		r.WrittenPer, r.DevicePer = r.Written/r.Payload, r.Device/r.Payload
+	}
 }
 
 // rates sets what follows from N and Seconds.
@@ -86,6 +96,32 @@ func cpu() time.Duration {
 func written() int64 {
 	n, _ := strconv.ParseInt(procField("/proc/self/io", "write_bytes"), 10, 64)
 	return n
+}
+
+// deviceOf returns what reads how many bytes have been written to the device below a folder since the machine
+// was started; always 0 where that is not known.
+func deviceOf(dir string) func() int64 {
+	none := func() int64 { return 0 }
+	fi, err := os.Stat(dir)
+	if err != nil {
+		return none
+	}
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	if !ok {
+		return none
+	}
+	dev := uint64(st.Dev)
+	major, minor := dev>>8&0xfff, dev&0xff|dev>>12&0xfff00
+	file := fmt.Sprintf("/sys/dev/block/%d:%d/stat", major, minor)
+	return func() int64 {
+		content, err := os.ReadFile(file)
+		fields := strings.Fields(string(content))
+		if err != nil || len(fields) < 7 {
+			return 0
+		}
+		sectors, _ := strconv.ParseInt(fields[6], 10, 64)
+		return sectors * 512
+	}
 }
 
 // status returns a size out of /proc/self/status in megabytes.

@@ -52,7 +52,7 @@ func runImport(ctx context.Context, j job) ([]row, error) {
 	}
 	defer f.Close()
 	r := row{Store: j.Store, Workload: "import"}
-	p := begin()
+	p := begin(j.Dir)
 	n, size, err := importLines(ctx, f, s)
 	if err != nil {
 		return nil, err
@@ -64,7 +64,7 @@ func runImport(ctx context.Context, j job) ([]row, error) {
 	}
 	p.end(&r, n, size)
 	r.Records = n
-	return closed(&r, j, s)
+	return closed(&r, j, s, p)
 }
 
 // parsed is a batch of records on its way from the file to the store.

@@ -47,6 +47,7 @@ func runMixed(ctx context.Context, j job) ([]row, error) {
 	if _, err := w.run(ctx); err != nil {
 		return nil, err
 	}
+	var p *probe
 	phase := func(variant string, readers int) (row, *histogram, error) {
 		r := row{Store: j.Store, Workload: "mixed", Variant: variant, Writers: j.Writers, Readers: readers, Records: j.N}
 		base := w.next.Load()
@@ -79,7 +80,7 @@ func runMixed(ctx context.Context, j job) ([]row, error) {
 			h, err := a.run(ctx, w.stop)
 			answers <- answer{h, err}
 		}()
-		p := begin()
+		p = begin(j.Dir)
 		sum, err := w.run(ctx)
 		got := <-answers
 		if err := errors.Join(err, got.err); err != nil {
@@ -111,7 +112,7 @@ func runMixed(ctx context.Context, j job) ([]row, error) {
 	}
 	asked := beside // the process is the same
 	asked.Variant, asked.N = reads, int(h.n)
-	asked.Payload, asked.Written, asked.WrittenPer = 0, 0, 0
+	asked.Payload, asked.Written, asked.WrittenPer, asked.Device, asked.DevicePer = 0, 0, 0, 0, 0
 	asked.rates()
 	asked.latencies(h)
 	if seen == nil {
@@ -119,7 +120,7 @@ func runMixed(ctx context.Context, j job) ([]row, error) {
 	} else if err := seen.end(&asked); err != nil {
 		return nil, err
 	}
-	rows, err := closed(&beside, j, s)
+	rows, err := closed(&beside, j, s, p)
 	return append([]row{alone}, append(rows, asked)...), err
 }
 

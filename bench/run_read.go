@@ -138,12 +138,7 @@ func (a asking) run(ctx context.Context, stop <-chan struct{}) (*histogram, erro
 	for i := range results {
 		wg.Go(func() {
 			r := stream(a.seed + uint64(i)<<32)
-			for ctx.Err() == nil {
-				select {
-				case <-stop:
-					return
-				default:
-				}
+			for more := true; more && ctx.Err() == nil; more = !isClosed(stop) { // at least once
 				if a.pause > 0 {
 					time.Sleep(a.pause)
 				}
@@ -186,12 +181,12 @@ func runRead(ctx context.Context, j job) ([]row, error) {
 		return nil, err
 	}
 	a.seed++
-	p := begin()
+	p := begin(j.Dir)
 	h, err := a.run(ctx, closedAfter(j.span()))
 	if err != nil {
 		return nil, err
 	}
 	p.end(&r, int(h.n), 0)
 	r.latencies(h)
-	return closed(&r, j, s)
+	return closed(&r, j, s, p)
 }

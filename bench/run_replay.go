@@ -29,7 +29,7 @@ func runReplay(ctx context.Context, j job) ([]row, error) {
 		}
 	}
 	r := row{Store: j.Store, Workload: "replay", Variant: j.Variant, Records: j.N}
-	p := begin()
+	p := begin(j.Dir)
 	s, err := j.open()
 	if err != nil {
 		return nil, err
@@ -50,5 +50,5 @@ func runReplay(ctx context.Context, j job) ([]row, error) {
 	}
 	p.end(&r, n, 0)
 	r.P50, r.P99, r.P999, r.Max = ms(took), ms(took), ms(took), ms(took)
-	return closed(&r, j, s)
+	return closed(&r, j, s, p)
 }

@@ -17,7 +17,7 @@ type writing struct {
 	writers int
 	next    *atomic.Int64                  // number of the record to come
 	until   int64                          // ends before this record,
-	stop    <-chan struct{}                // or when this is closed
+	stop    <-chan struct{}                // or when this is closed, but not before each writer has put one
 	stamp   func(q *audit.QueryAudit)      // may be nil
 	each    func(done int64, at time.Time) // may be nil; called after each put, by any writer
 }
@@ -38,12 +38,7 @@ func (w writing) run(ctx context.Context) (*outcome, error) {
 	for i := range results {
 		wg.Go(func() {
 			r := &results[i]
-			for ctx.Err() == nil {
-				select {
-				case <-w.stop:
-					return
-				default:
-				}
+			for more := true; more && ctx.Err() == nil; more = !isClosed(w.stop) { // at least once
 				no := w.next.Add(1) - 1
 				if no >= w.until {
 					w.next.Add(-1)
@@ -92,6 +87,15 @@ func (w world) averageSize() int64 {
 	return int64(total / some)
 }
 
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
 // closedAfter returns a channel that is closed after a time.
 func closedAfter(d time.Duration) <-chan struct{} {
 	c := make(chan struct{})
@@ -114,7 +118,7 @@ func runPut(ctx context.Context, j job) ([]row, error) {
 		return nil, err
 	}
 	r := row{Store: j.Store, Workload: "put", Writers: j.Writers}
-	p := begin()
+	p := begin(j.Dir)
 	w.until, w.stop = w.next.Load()+int64(j.N), closedAfter(j.span())
 	sum, err := w.run(ctx)
 	if err != nil {
@@ -123,16 +127,17 @@ func runPut(ctx context.Context, j job) ([]row, error) {
 	p.end(&r, sum.n, sum.payload)
 	r.latencies(&sum.latencies)
 	r.Records = int(w.next.Load())
-	return closed(&r, j, s)
+	return closed(&r, j, s, p)
 }
 
 // closed closes a store and notes how long that took and how large it is then.
-func closed(r *row, j job, s store) ([]row, error) {
+func closed(r *row, j job, s store, p *probe) ([]row, error) {
 	began := time.Now()
 	if err := s.close(); err != nil {
 		return nil, err
 	}
 	r.CloseSeconds = time.Since(began).Seconds()
+	p.disk(r)
 	r.Disk = diskMB(j.Dir)
 	return []row{*r}, nil
 }
@@ -160,7 +165,7 @@ func runSustained(ctx context.Context, j job) ([]row, error) {
 			mu.Unlock()
 		}
 	}
-	p := begin()
+	p := begin(j.Dir)
 	sum, err := w.run(ctx)
 	if err != nil {
 		return nil, err
@@ -186,7 +191,7 @@ func runSustained(ctx context.Context, j job) ([]row, error) {
 		r.WindowRates = append(r.WindowRates, float64(r.Window)/at.Sub(from).Seconds())
 		from = at
 	}
-	return closed(&r, j, s)
+	return closed(&r, j, s, p)
 }
 
 // batchRecords is how many records are loaded and imported at a time.
@@ -200,7 +205,7 @@ func runLoad(ctx context.Context, j job) ([]row, error) {
 	}
 	w := j.world()
 	r := row{Store: j.Store, Workload: "load", Records: j.N}
-	p := begin()
+	p := begin(j.Dir)
 	for from := 0; from < j.N; from += batchRecords {
 		qs := make([]*audit.QueryAudit, 0, batchRecords)
 		for no := from; no < min(from+batchRecords, j.N); no++ {
@@ -216,7 +221,7 @@ func runLoad(ctx context.Context, j job) ([]row, error) {
 		}
 	}
 	p.end(&r, j.N, int64(j.N)*w.averageSize())
-	return closed(&r, j, s)
+	return closed(&r, j, s, p)
 }
 
 // runVictim puts at full rate until the store has acknowledged as much as it can ahead of what is applied, or

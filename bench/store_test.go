@@ -100,20 +100,23 @@ func TestTheFirstWriteWins(t *testing.T) {
 // Of many that put different bytes under one id at once, exactly one succeeds, and its bytes are stored.
 func TestOneOfManyAtOnceWins(t *testing.T) {
 	t.Parallel()
-	const writers = 16
+	const writers, ids = 16, 150
 	w := world{2, shapePartly}
 	ctx := context.Background()
 	eachStore(t, func(t *testing.T, open func() store) {
 		s := open()
 		defer shut(t, s)
-		for no := range 4 {
+		for no := range ids {
 			var won atomic.Int64
 			var winner atomic.Pointer[audit.QueryAudit]
-			var wg sync.WaitGroup
+			var wg, ready sync.WaitGroup
+			ready.Add(writers)
 			for i := range writers {
 				wg.Go(func() {
 					q := w.record(no)
 					q.Timestamp = uint64(i + 1)
+					ready.Done()
+					ready.Wait() // all at once
 					switch err := s.put(ctx, q); {
 					case err == nil:
 						won.Add(1)

@@ -15,7 +15,7 @@ const (
 )
 
 // lines are told apart by colour and by dashes; the colours are readable on white and on near-black.
-var lineColours = []string{"#d6336c", "#1c7ed6", "#2f9e44", "#e8590c", "#7048e8", "#0c8599", "#b08900", "#868e96"}
+var lineColours = []string{"#d6336c", "#1c7ed6", "#2f9e44", "#e8590c", "#7048e8", "#846358", "#b08900", "#868e96"}
 
 // svgOf draws the sustained curves: puts a second against records put. It returns "" when there are none.
 func svgOf(rows []row) string {

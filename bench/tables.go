@@ -136,6 +136,7 @@ func columns(rows []row) []column {
 		{"of it anon", func(r row) string { return figure(r.Anon) }, nil},
 		{"disk MB", func(r row) string { return figure(r.Disk) }, nil},
 		{"written/byte", func(r row) string { return figure(r.WrittenPer) }, puts},
+		{"device/byte", func(r row) string { return figure(r.DevicePer) }, puts},
 		{"note", func(r row) string { return r.Note }, in("sustained", "mixed", "replay")},
 	}
 }
