@@ -24,7 +24,8 @@ func FuzzParseAudit(f *testing.F) {
 		}
 	}
 	for _, line := range []string{"", "{}", least, attributes(`{"a":1e-7,"\ud83d\ude00":"\u0001"}`),
-		with("Tesla", `\ud83d`), with("0.95", "1e400"), with("1000", "9223372036854775807")} {
+		with("Tesla", `\ud83d`), with("Tesla", `\ud83dabcdef`),
+		attributes(`{"a":1,"a":2}`), attributes(`{"a":1,"\u0061":2}`), with("0.95", "1e400"), with("1000", "9223372036854775807")} {
 		f.Add([]byte(line))
 	}
 	f.Fuzz(func(t *testing.T, line []byte) {
