@@ -9,7 +9,8 @@ import (
 	"github.com/auditsql/auditsql/audit"
 )
 
-// shownEvidence is how many pieces of evidence a page shows, and shownOthers how many agents that used one.
+// shownEvidence is how many pieces of evidence a page shows, of those that are not Approved up to as many
+// again, and shownOthers how many agents that used one.
 const (
 	shownEvidence = 20
 	shownOthers   = 8
@@ -96,7 +97,8 @@ func (w *traceWriter) evidence(t *tracing) {
 	left, leftBad := 0, 0
 	for i := range t.Evidence {
 		e := &t.Evidence[i]
-		if i >= shownEvidence {
+		// What is not Approved is shown also when it weighs little.
+		if i >= shownEvidence && (e.Fit || len(rows) >= 2*shownEvidence) {
 			left++
 			if !e.Fit {
 				leftBad++
