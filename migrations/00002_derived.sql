@@ -182,7 +182,8 @@ SELECT
   a.lens,
   a.result_hex AS result_hash,
   a.result_confidence,
-  a.contributions
+  a.contributions,
+  (SELECT label FROM label WHERE hash = g.agent_hex) AS agent_label
 FROM audit a JOIN agent g ON g.id = a.agent;
 -- +goose StatementEnd
 
@@ -206,7 +207,10 @@ SELECT
   c.source_hex AS source_hash,
   CASE c.lifecycle WHEN 0 THEN 'Proposed' WHEN 1 THEN 'UnderReview' WHEN 2 THEN 'Approved'
     WHEN 3 THEN 'Deprecated' WHEN 4 THEN 'Rejected' END AS lifecycle,
-  c.audit AS idx
+  c.audit AS idx,
+  (SELECT label FROM label WHERE hash = g.agent_hex) AS agent_label,
+  (SELECT label FROM label WHERE hash = c.assertion_hex) AS assertion_label,
+  (SELECT label FROM label WHERE hash = c.source_hex) AS source_label
 FROM contribution c JOIN audit a ON a.idx = c.audit JOIN agent g ON g.id = a.agent;
 -- +goose StatementEnd
 
@@ -235,6 +239,43 @@ CREATE VIEW agents AS
 SELECT g.agent_hex AS agent_id, l.label, g.audits, g.first, g.last
 FROM agent g LEFT JOIN label l ON l.hash = g.agent_hex
 WHERE g.id <> 0 AND g.audits > 0;
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE VIEW answers AS
+-- Every record beside the answer that the same question (subject and predicate) had before it, from whomever.
+-- A search for each, rather than a window function: that would look at all answers to a question, or without
+-- one at all of the store, whatever else the query asks for.
+SELECT
+  a.idx,
+  a.query_hex AS query_id,
+  g.agent_hex AS agent_id,
+  a.timestamp,
+  CASE (SELECT value FROM store WHERE name = 'time_unit')
+    WHEN 's'  THEN strftime('%Y-%m-%dT%H:%M:%SZ', a.timestamp, 'unixepoch')
+    WHEN 'ms' THEN strftime('%Y-%m-%dT%H:%M:%S', a.timestamp / 1000, 'unixepoch') || printf('.%03dZ', a.timestamp % 1000)
+    WHEN 'us' THEN strftime('%Y-%m-%dT%H:%M:%S', a.timestamp / 1000000, 'unixepoch') || printf('.%06dZ', a.timestamp % 1000000)
+    WHEN 'ns' THEN strftime('%Y-%m-%dT%H:%M:%S', a.timestamp / 1000000000, 'unixepoch') || printf('.%09dZ', a.timestamp % 1000000000)
+  END AS time,
+  a.subject,
+  a.predicate,
+  a.lens,
+  a.result_hex AS result_hash,
+  a.result_confidence,
+  p.query_hex AS previous_id,
+  p.result_hex AS previous_result,
+  p.idx IS NOT NULL AND p.result_hash IS NOT a.result_hash AS flipped,
+  (SELECT label FROM label WHERE hash = g.agent_hex) AS agent_label
+FROM audit a JOIN agent g ON g.id = a.agent
+LEFT JOIN audit p ON p.idx = (
+  SELECT b.idx FROM audit b INDEXED BY audit_by_subject
+  WHERE b.subject = a.subject AND b.predicate = a.predicate AND (b.timestamp, b.query_id) < (a.timestamp, a.query_id)
+  ORDER BY b.timestamp DESC, b.query_id DESC LIMIT 1);
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE VIEW labels AS
+SELECT hash, label FROM label;
 -- +goose StatementEnd
 
 -- What the planner is told about a large store, once and for all: that generations are few, subjects and
@@ -272,6 +313,10 @@ DROP VIEW IF EXISTS contributions;
 DROP VIEW IF EXISTS attributes;
 
 DROP VIEW IF EXISTS agents;
+
+DROP VIEW IF EXISTS answers;
+
+DROP VIEW IF EXISTS labels;
 
 DROP TABLE IF EXISTS audit;
 

@@ -78,10 +78,12 @@ func TestViewsHaveTheirColumns(t *testing.T) {
 		t.Fatal(err)
 	}
 	for view, columns := range map[string]string{
-		"audits":        "idx, query_id, agent_id, timestamp, time, subject, predicate, lifecycle, epoch, lens, result_hash, result_confidence, contributions",
-		"contributions": "query_id, agent_id, timestamp, time, position, assertion_hash, weight, source_hash, lifecycle, idx",
+		"audits":        "idx, query_id, agent_id, timestamp, time, subject, predicate, lifecycle, epoch, lens, result_hash, result_confidence, contributions, agent_label",
+		"contributions": "query_id, agent_id, timestamp, time, position, assertion_hash, weight, source_hash, lifecycle, idx, agent_label, assertion_label, source_label",
 		"attributes":    "query_id, timestamp, time, key, value, idx",
 		"agents":        "agent_id, label, audits, first, last",
+		"answers":       "idx, query_id, agent_id, timestamp, time, subject, predicate, lens, result_hash, result_confidence, previous_id, previous_result, flipped, agent_label",
+		"labels":        "hash, label",
 		"kv_readable":   "family, query_id, agent_id, timestamp, value, key",
 	} {
 		rows, err := db.Query("SELECT * FROM " + view)

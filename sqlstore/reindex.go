@@ -18,9 +18,9 @@ import (
 func (db *DB) NeedsReindex(ctx context.Context) (bool, error) {
 	const begun = `SELECT EXISTS (SELECT 1 FROM store WHERE name = 'reindex')
 		OR (SELECT count(*) FROM sqlite_schema WHERE name IN (
-			'agent', 'audit', 'contribution', 'attribute', 'agents', 'audits', 'contributions', 'attributes',
+			'agent', 'audit', 'contribution', 'attribute', 'agents', 'answers', 'audits', 'contributions', 'attributes', 'labels',
 			'agent_by_hash', 'audit_by_query', 'audit_by_result', 'audit_by_time', 'audit_by_agent', 'audit_by_subject',
-			'contribution_by_assertion', 'contribution_by_source', 'attribute_by_value')) < 17`
+			'contribution_by_assertion', 'contribution_by_source', 'attribute_by_value')) < 19`
 	// A reindex may have left out the last records, for good: it notes how far it went.
 	const behind = `SELECT coalesce((SELECT max(idx) FROM entry), -1) <>
 		max(coalesce((SELECT max(idx) FROM audit), -1), coalesce((SELECT value FROM store WHERE name = 'reindexed'), -1))`

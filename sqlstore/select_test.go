@@ -184,8 +184,8 @@ func TestCountsAreOfWhatSelectFinds(t *testing.T) {
 			defer sqlstore.ShrinkSelect(shape.page, shape.lookup, shape.stretch)()
 			rapid.Check(t, func(t *rapid.T) {
 				f := drawFilter(t)
-				if rapid.Bool().Draw(t, "unbounded") {
-					f.Agent, f.Anonymous, f.From, f.To = nil, false, nil, nil
+				if rapid.Bool().Draw(t, "by evidence alone") {
+					f = sqlstore.Filter{Assertion: maybe(t, "only assertion", h("assertion 2")), Source: maybe(t, "only source", h("source 0"))}
 				}
 				e := sqlstore.Evidence{Hash: ptr(h("assertion 4"))}
 				if rapid.Bool().Draw(t, "by source") {

@@ -1,0 +1,11 @@
+-- The evidence of two records side by side, as diff. Of an assertion that a record has twice, the greater weight is shown.
+-- :a text: a query id, 64 hex digits
+-- :b text: another
+SELECT assertion_hash,
+  max(CASE WHEN query_id = :a THEN weight END) AS weight_a, max(CASE WHEN query_id = :b THEN weight END) AS weight_b,
+  max(CASE WHEN query_id = :a THEN lifecycle END) AS lifecycle_a, max(CASE WHEN query_id = :b THEN lifecycle END) AS lifecycle_b,
+  max(CASE WHEN query_id = :a THEN source_hash END) AS source_a, max(CASE WHEN query_id = :b THEN source_hash END) AS source_b
+FROM contributions
+WHERE query_id IN (:a, :b)
+GROUP BY assertion_hash
+ORDER BY assertion_hash
