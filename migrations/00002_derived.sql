@@ -275,6 +275,7 @@ LEFT JOIN audit p ON p.idx = (
 
 -- +goose StatementBegin
 CREATE VIEW labels AS
+-- The names that people gave to hashes. They are in table label, which alone may be written to.
 SELECT hash, label FROM label;
 -- +goose StatementEnd
 

@@ -106,7 +106,7 @@ func TestTablesExplainThemselves(t *testing.T) {
 	}
 	s := schema(t, db)
 	for _, table := range []string{"kv", "entry", "rejected", "label", "store", "audit", "contribution", "attribute", "agent",
-		"audits", "contributions", "attributes", "agents", "kv_readable"} {
+		"audits", "contributions", "attributes", "agents", "answers", "labels", "kv_readable"} {
 		if !strings.Contains(s[table], "--") {
 			t.Errorf("%s has no comment", table)
 		}

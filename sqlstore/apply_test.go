@@ -83,9 +83,9 @@ func TestApplyWritesEveryTable(t *testing.T) {
 		t.Errorf("cursor %d, %v", c, err)
 	}
 	wantRows(t, db, `SELECT * FROM audits ORDER BY idx`,
-		fmt.Sprintf("0|%s|%s|1700000000040|2023-11-14T22:13:20.040Z|subject 4|revenue|Rejected|%s|Recency|%s|0.95|3",
+		fmt.Sprintf("0|%s|%s|1700000000040|2023-11-14T22:13:20.040Z|subject 4|revenue|Rejected|%s|Recency|%s|0.95|3|<nil>",
 			s.ID, *s.Agent, hx("epoch"), *s.Result),
-		fmt.Sprintf("1|%s|<nil>|5|1970-01-01T00:00:00.005Z|<nil>|<nil>|<nil>|<nil>|<nil>|<nil>|-1.5|0", hx("bare")))
+		fmt.Sprintf("1|%s|<nil>|5|1970-01-01T00:00:00.005Z|<nil>|<nil>|<nil>|<nil>|<nil>|<nil>|-1.5|0|<nil>", hx("bare")))
 	wantRows(t, db, `SELECT query_id, agent_id, timestamp, time, position, assertion_hash, weight, source_hash, lifecycle
 			FROM contributions WHERE position = 1`,
 		fmt.Sprintf("%s|%s|1700000000040|2023-11-14T22:13:20.040Z|1|%s|0.2|%s|Approved",
