@@ -71,7 +71,23 @@ func wantReindexing(t *testing.T, db *audit.DB, lines map[audit.QueryID]string) 
 	}
 	_, recent := db.ListRecent(ctx, len(lines))
 	_, agents := db.AuditsForAgent(ctx, *q.AgentID, 0, audit.Unbounded, len(lines))
+	_, trace := db.Trace(ctx, q.QueryID, audit.TraceOptions{})
+	_, totals := db.ImpactTotals(ctx, q.ContributingAssertions[0].AssertionHash, audit.ImpactOptions{})
+	_, timeline := db.Timeline(ctx, audit.TimelineOptions{})
+	_, top := db.Top(ctx, audit.TopOptions{By: audit.TopSubjects})
+	_, nearest := db.Nearest(ctx, audit.Filter{}, 0)
+	_, identity := db.Identify(ctx, *q.AgentID)
+	_, beginning := db.ResolveHash(ctx, q.AgentID.String()[:audit.MinPrefix], audit.AgentHash)
+	var impact, answers, everyAgent error
+	for _, impact = range db.Impact(ctx, q.ContributingAssertions[0].AssertionHash, audit.ImpactOptions{}) {
+	}
+	for _, answers = range db.Answers(ctx, *q.Params.Subject, *q.Params.Predicate, audit.Filter{}) {
+	}
+	for _, everyAgent = range db.Agents(ctx, audit.Filter{}) {
+	}
 	for name, err := range map[string]error{
+		"Trace": trace, "ImpactTotals": totals, "Timeline": timeline, "Top": top, "Nearest": nearest,
+		"Identify": identity, "ResolveHash": beginning, "Impact": impact, "Answers": answers, "Agents": everyAgent,
 		"ListRecent": recent, "AuditsForAgent": agents,
 		"RawAudits":          filtered(audit.Filter{}),
 		"RawAudits of agent": filtered(audit.Filter{Agent: q.AgentID, ByAdmission: true}),

@@ -1,12 +1,14 @@
 package sqlstore_test
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -360,6 +362,12 @@ var plans = []struct{ query, index string }{
 	{`SELECT * FROM audits WHERE query_id IN (SELECT query_id FROM attributes WHERE key = 'k' AND value = 'x')`, "attribute_by_value"},
 	{`SELECT * FROM attributes WHERE query_id = '{h}'`, "audit_by_query"},
 	{`SELECT * FROM agents WHERE agent_id = '{h}'`, "agent_by_hash"},
+	{`SELECT * FROM answers WHERE subject = 'x' AND predicate = 'y' ORDER BY timestamp`, "audit_by_subject"},
+	{`SELECT * FROM answers WHERE subject = 'x' AND predicate = 'y' AND flipped AND timestamp BETWEEN 1 AND 2`, "audit_by_subject"},
+	{`SELECT * FROM answers WHERE query_id = '{h}'`, "audit_by_query"},
+	{`SELECT * FROM answers WHERE agent_id = '{h}' AND timestamp BETWEEN 1 AND 2`, "audit_by_agent"},
+	{`SELECT * FROM answers WHERE timestamp BETWEEN 1 AND 2 AND flipped`, "audit_by_time"},
+	{`SELECT hash FROM labels WHERE label = 'x'`, "label_by_name"},
 }
 
 func TestQuestionsFindTheirIndex(t *testing.T) {
@@ -449,6 +457,7 @@ func TestQuestionsReachEveryGeneration(t *testing.T) {
 	)
 	rec := newSample(4)
 	for name, f := range map[string]sqlstore.Filter{
+		"assertion": {Assertion: ptr(h("assertion 5")), Result: ptr(unhex(*rec.Result)), Attributes: []sqlstore.Attribute{{Key: "trace_id", Value: "trace 4"}}},
 		"attribute": {Attributes: []sqlstore.Attribute{{Key: "trace_id", Value: "trace 4"}}},
 		"result":    {Result: ptr(unhex(*rec.Result)), Attributes: []sqlstore.Attribute{{Key: "trace_id", Value: "trace 4"}}},
 	} {
@@ -462,6 +471,21 @@ func TestQuestionsReachEveryGeneration(t *testing.T) {
 	}
 	if got := collect(t, db, sqlstore.Filter{Result: ptr(unhex(*rec.Result))}); len(got) != generations+1 {
 		t.Errorf("result: %d records, want %d", len(got), generations+1) // and record 17
+	}
+	for _, lookup := range []int{1 << 14, 5} {
+		restore := sqlstore.ShrinkSelect(10, lookup, 10)
+		everywhere, err := db.EvidenceByAgent(t.Context(), sqlstore.Evidence{Hash: ptr(h("assertion 5"))}, sqlstore.Filter{Agent: ptr(unhex(*rec.Agent)), Result: ptr(unhex(*rec.Result))})
+		restore()
+		if err != nil || len(everywhere) != 1 || everywhere[0].Answers != generations {
+			t.Errorf("lookup of %d: %+v, %v", lookup, everywhere, err)
+		}
+	}
+	if uses, err := db.Uses(t.Context(), sqlstore.Evidence{Hash: ptr(h("source 4")), Source: true}, 1000); err != nil || len(uses) < generations ||
+		!slices.IsSortedFunc(uses, func(a, b sqlstore.Use) int { return cmp.Compare(a.Index, b.Index) }) {
+		t.Errorf("%d uses, %v", len(uses), err)
+	}
+	if found, err := db.PrefixHashes(t.Context(), sqlstore.AssertionHash, "", 100); err != nil || len(found) != 13 {
+		t.Errorf("%d assertions, %v", len(found), err)
 	}
 	for _, c := range clients(t) {
 		for query, want := range map[string]string{

@@ -1,0 +1,176 @@
+package audit_test
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/auditsql/auditsql/audit"
+)
+
+// hashWith is a hash that begins with these digits.
+func hashWith(t *testing.T, digits string) audit.Hash {
+	t.Helper()
+	h, err := audit.ParseHash(digits + strings.Repeat("0", 64-len(digits)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func TestNamesStandForHashes(t *testing.T) {
+	ctx := context.Background()
+	dir := filepath.Join(t.TempDir(), "store")
+	db := openDB(t, dir)
+	agent, other := hashWith(t, "aaaaaaaa11"), hashWith(t, "aaaaaaaa12")
+	assertion, source := hashWith(t, "aaaaaaaa21"), hashWith(t, "bbbbbbbb31")
+	for i, a := range []*audit.AgentID{&agent, &other, &agent} {
+		q := audit.QueryAudit{
+			QueryID: hashOf("named", string(rune('0'+i))), AgentID: a, Timestamp: uint64(i),
+			ContributingAssertions: []audit.ContributingAssertion{{AssertionHash: assertion, SourceHash: source}, {AssertionHash: assertion, SourceHash: source}},
+		}
+		if _, err := db.PutAudit(ctx, &q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	beside := openDB(t, dir, audit.ReadOnly())
+	both := hashWith(t, "cccccccc") // known to nobody but who labelled it
+	if err := beside.PutLabels(ctx, []audit.Label{{Hash: agent, Label: "planner"}, {Hash: both, Label: "twins"}, {Hash: other, Label: "twins"}, {Hash: source, Label: "aaaaaaaa"}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name  string
+		kinds audit.HashKind
+		want  audit.Hash
+		err   error // an *audit.AmbiguousError stands for any
+	}{
+		{"planner", audit.AnyHash, agent, nil},
+		{"planner", audit.SourceHash, agent, nil}, // a label has no kind
+		{"Planner", audit.AnyHash, audit.Hash{}, audit.ErrUnknownName},
+		{"", audit.AnyHash, audit.Hash{}, audit.ErrUnknownName},
+		{"twins", audit.AnyHash, audit.Hash{}, &audit.AmbiguousError{}},
+		{"aaaaaaaa", audit.AgentHash, source, nil}, // a label comes before a beginning
+		{"aaaaaaaa1", audit.AgentHash, audit.Hash{}, &audit.AmbiguousError{}},
+		{"aaaaaaaa1", audit.AssertionHash, audit.Hash{}, audit.ErrUnknownName},
+		{"AAAAAAAA2", audit.AnyHash, assertion, nil},
+		{"aaaaaaaa11", audit.AnyHash, agent, nil},
+		{agent.String()[:63], audit.AnyHash, agent, nil},
+		{agent.String()[:63] + "1", audit.AnyHash, hashWith(t, agent.String()[:63]+"1"), nil}, // whole, known or not
+		{"bbbbbbb", audit.AnyHash, audit.Hash{}, audit.ErrUnknownName},                        // too short
+		{"bbbbbbbb", audit.AnyHash, source, nil},
+		{"bbbbbbbb", audit.AgentHash | audit.AssertionHash, audit.Hash{}, audit.ErrUnknownName},
+		{"cccccccc", audit.AnyHash, audit.Hash{}, audit.ErrUnknownName},
+	} {
+		got, err := db.ResolveHash(ctx, c.name, c.kinds)
+		var ambiguous *audit.AmbiguousError
+		switch {
+		case errors.As(c.err, &ambiguous):
+			if !errors.As(err, &ambiguous) || len(ambiguous.Hashes) != 2 {
+				t.Errorf("%q: %v, %v; want it ambiguous", c.name, got, err)
+			}
+		case !errors.Is(err, c.err) || got != c.want:
+			t.Errorf("%q: %v, %v; want %v, %v", c.name, got, err, c.want, c.err)
+		}
+	}
+	labels, err := db.Labels(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for h, want := range map[audit.Hash]string{agent: "planner", assertion: "", both: "twins"} {
+		if got, err := labels.Of(ctx, h); got != want || err != nil {
+			t.Errorf("label of %s: %q, %v", h, got, err)
+		}
+	}
+	for h, want := range map[audit.Hash]audit.Identity{
+		agent:     {Hash: agent, Label: "planner", Agent: &audit.AgentActivity{AgentID: &agent, Label: "planner", Audits: 2, Last: 2}},
+		assertion: {Hash: assertion, Assertion: audit.Uses{Answers: 3, Agents: 2, First: new(uint64)}},
+		source:    {Hash: source, Label: "aaaaaaaa", Source: audit.Uses{Answers: 3, Agents: 2, First: new(uint64)}},
+		both:      {Hash: both, Label: "twins"},
+	} {
+		if got, err := db.Identify(ctx, h); err != nil || !reflect.DeepEqual(*got, want) {
+			t.Errorf("%s: %+v, %v; want %+v", h, got, err, want)
+		}
+	}
+	if err := db.PutLabels(ctx, []audit.Label{{Hash: agent}, {Hash: source}}); err != nil {
+		t.Fatal(err)
+	}
+	if all, err := db.AllLabels(ctx); err != nil || len(all) != 2 || all[0] != (audit.Label{Hash: other, Label: "twins"}) {
+		t.Errorf("%v, %v", all, err)
+	}
+	for _, label := range []string{strings.Repeat("x", audit.MaxLabel+1), "\xff", "a\nb", " a", "a ", agent.String()} {
+		err := db.PutLabels(ctx, []audit.Label{{Hash: both, Label: "new"}, {Hash: agent, Label: label}})
+		wantInvalid(t, err, "label")
+		if got, _ := db.ResolveHash(ctx, "new", audit.AnyHash); !got.IsZero() {
+			t.Error("half of the labels were written")
+		}
+	}
+}
+
+// The buckets of a timeline are those of somebody's clock, also where it is changed.
+func TestTimelineInZones(t *testing.T) {
+	zone := func(name string) *time.Location {
+		z, err := time.LoadLocation(name)
+		if err != nil {
+			t.Skip(err)
+		}
+		return z
+	}
+	at := func(text string) uint64 {
+		when, err := time.Parse(time.RFC3339, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return uint64(when.UnixMilli())
+	}
+	for _, c := range []struct {
+		name     string
+		zone     *time.Location
+		by       audit.BucketSize
+		from, to string
+		want     []string // starts
+	}{
+		{"half hours", zone("Asia/Kolkata"), audit.ByHour, "2026-01-01T00:00:00Z", "2026-01-01T01:00:00Z",
+			[]string{"2025-12-31T23:30:00Z", "2026-01-01T00:30:00Z"}},
+		{"a day of 23 hours", zone("Europe/Berlin"), audit.ByDay, "2026-03-28T12:00:00Z", "2026-03-30T12:00:00Z",
+			[]string{"2026-03-27T23:00:00Z", "2026-03-28T23:00:00Z", "2026-03-29T22:00:00Z"}},
+		{"an hour twice", zone("Europe/Berlin"), audit.ByHour, "2026-10-25T00:00:00Z", "2026-10-25T02:00:00Z",
+			[]string{"2026-10-25T00:00:00Z", "2026-10-25T01:00:00Z", "2026-10-25T02:00:00Z"}},
+		{"a day left out", zone("Pacific/Apia"), audit.ByDay, "2011-12-29T12:00:00Z", "2011-12-31T12:00:00Z",
+			[]string{"2011-12-29T10:00:00Z", "2011-12-30T10:00:00Z", "2011-12-31T10:00:00Z"}},
+		{"minutes", zone("Asia/Kolkata"), audit.ByMinute, "2026-01-01T00:00:30Z", "2026-01-01T00:01:00Z",
+			[]string{"2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z"}},
+		{"the beginning in the west", zone("America/New_York"), audit.ByDay, "1970-01-01T00:00:00Z", "1970-01-01T12:00:00Z",
+			[]string{"1970-01-01T00:00:00Z", "1970-01-01T05:00:00Z"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			db := openDB(t, filepath.Join(t.TempDir(), "store"))
+			from, to := at(c.from), at(c.to)
+			for i, ts := range []uint64{from, to} {
+				q := sample(i)
+				q.Timestamp = ts
+				if _, err := db.PutAudit(context.Background(), &q); err != nil {
+					t.Fatal(err)
+				}
+			}
+			got, err := db.Timeline(context.Background(), audit.TimelineOptions{By: c.by, Zone: c.zone})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var starts []string
+			for i, b := range got.Buckets {
+				starts = append(starts, time.UnixMilli(int64(b.Start)).UTC().Format(time.RFC3339))
+				if i > 0 && got.Buckets[i-1].End != b.Start-1 {
+					t.Errorf("bucket %d ends at %d, the next begins at %d", i-1, got.Buckets[i-1].End, b.Start)
+				}
+			}
+			last := len(got.Buckets) - 1
+			if !reflect.DeepEqual(starts, c.want) || got.Buckets[0].Audits == 0 || got.Buckets[last].Audits == 0 || got.Buckets[last].End < to {
+				t.Errorf("%+v: starts are %v, want %v", got.Buckets, starts, c.want)
+			}
+		})
+	}
+}
