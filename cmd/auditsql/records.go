@@ -89,6 +89,9 @@ func recordCells(q *audit.QueryAudit, c clock, l *labels) []cell {
 	evidence := number(all).as("-")
 	if all > 0 {
 		evidence.brief, evidence.alarm = fmt.Sprintf("%d of %d", all-bad, all), bad > 0
+		if bad > 0 {
+			evidence.brief += " !" // also where there is no colour
+		}
 	}
 	return []cell{
 		hashCell(q.QueryID),

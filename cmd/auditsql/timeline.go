@@ -134,8 +134,10 @@ func (a *app) buckets(out *rows, r *reading, size audit.BucketSize, list []audit
 		}
 		unfit := number(b.Unapproved)
 		unfit.alarm = b.Unapproved > 0
+		drawn := text(bar(b.Audits, b.Unapproved, most, full))
+		drawn.alarm = b.Unapproved > 0
 		err := out.add(number(b.Start), text(r.clock.format(b.Start)).as(r.bucketName(b.Start, size)), number(b.End), text(r.clock.format(b.End)),
-			number(b.Audits), number(b.Agents), number(b.Anonymous), unfit, text(bar(b.Audits, b.Unapproved, most, full)))
+			number(b.Audits), number(b.Agents), number(b.Anonymous), unfit, drawn)
 		if err != nil {
 			return err
 		}
