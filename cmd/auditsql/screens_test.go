@@ -38,6 +38,9 @@ var screens = []struct {
 // What commands show on terminals of 80 and 120 columns, with and without colour, is what is kept in
 // testdata/screens, and no line of it is wider than the terminal.
 func TestScreens(t *testing.T) {
+	if testing.Short() {
+		t.Skip("opens SQLite some sixty times, which takes a second each under the race detector")
+	}
 	dir := filepath.Join(t.TempDir(), "demo")
 	if code := run(context.Background(), []string{"demo", "--keep", dir}, streams{out: new(bytes.Buffer), err: os.Stderr, now: time.Now}); code != exitDone {
 		t.Fatalf("demo: exit code %d", code)
