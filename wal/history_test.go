@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/auditsql/auditsql/internal/crashfs"
+	"github.com/auditsql/auditsql/internal/walspec"
 	"github.com/auditsql/auditsql/wal"
 )
 
@@ -345,6 +346,13 @@ func (h *chronicle) step() {
 func (h *chronicle) gave(err error) error {
 	last := h.oracle.order[len(h.oracle.order)-1]
 	h.note("append to %s: %v, end %d", brief(last.payload), err, h.j.End())
+	if h.heavy && h.soft && !h.writer.Dead() {
+		for _, s := range h.spots() {
+			if synced := h.j.Synced(); s.Kind == walspec.Mark && wal.Offset(s.Covered()) > synced {
+				h.fatalf("the mark at %d vouches for %d, and %d is what was synced", s.Offset, s.Covered(), synced)
+			}
+		}
+	}
 	return err
 }
 
