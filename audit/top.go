@@ -67,8 +67,8 @@ type TopEntry struct {
 	Weight      float64 // of an assertion's or source's contributions, together
 }
 
-// Top ranks what the filter selects. It looks at each record that the filter selects (of a million, a second; for
-// assertions and sources, several); a time in the filter makes that few.
+// Top ranks what the filter selects. It looks at each record that the filter selects (a million take some seconds, for
+// assertions and sources about ten); a time in the filter makes that few.
 func (db *DB) Top(ctx context.Context, o TopOptions) (*TopList, error) {
 	t := &TopList{Entries: []TopEntry{}}
 	limit := orDefault(o.Filter.Limit, DefaultTop)

@@ -10,8 +10,7 @@ import (
 )
 
 // scanRows hands each row of a query to visit, which must not keep it, as the driver reads it: int64, float64,
-// string, []byte or nil.
-// For millions of rows: database/sql would take as long again to convert them.
+// string, []byte or nil. It is for many rows: database/sql would check and convert each value of each.
 func scanRows(ctx context.Context, db *sqlx.DB, query string, args []any, visit func([]driver.Value)) error {
 	conn, err := db.Conn(ctx)
 	if err != nil {
