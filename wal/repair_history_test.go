@@ -149,6 +149,11 @@ func (h *chronicle) repair(plans ...func(crashfs.Call) crashfs.Verdict) {
 		}
 	}
 	h.oracle.lose(lost)
+	if h.rng.IntN(2) == 0 {
+		h.note("then a power cut")
+		h.disk.PowerCut()
+		h.crashed()
+	}
 	o.Apply, o.FS = false, h.other
 	if again, err := wal.Repair(h.dir, o); err != nil || len(again.Damage) > 0 {
 		h.fatalf("after the repair there is more to repair: %+v, %v", again, err)
