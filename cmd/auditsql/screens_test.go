@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-var update = flag.Bool("update", false, "write what commands show into testdata/screens")
+var update = flag.Bool("update", false, "write what commands show into testdata/screens and the documents")
 
 // The commands whose screens are kept. They run on the demo's store.
 var screens = []struct {
