@@ -144,6 +144,11 @@ func (p *opening) belongTogether(journal *wal.Journal, journalDir string) error 
 	case errors.As(err, &hurt) && hurt.Offset < p.from(journal.Segments()):
 		// Damage below what is replayed: SQLite has it, so it is told by verify and stops nobody. Above that
 		// recovery has found the journal whole, so this is no damage but another journal.
+		// An intact record that covers the place is no damage either.
+		off := wal.Offset(newest.JournalOffset)
+		if id, err := p.recordAt(journalDir, baseOf(journal.Segments(), off), off); err == nil && id != nil {
+			return mismatch("another one covers it")
+		}
 		return nil
 	case errors.As(err, &hurt):
 		return mismatch("no record begins")

@@ -357,3 +357,26 @@ func TestARepairedJournalIsTakenForWhatItHasWhenSQLiteIsLost(t *testing.T) {
 		})
 	}
 }
+
+// Two copies of a store that went on by themselves have all in common up to the last note. What SQLite has behind
+// it tells their journals apart, even if they are of one length.
+func TestAJournalOfACopyThatWentOnByItself(t *testing.T) {
+	dir, lines := closedStore(t, 0, 20)
+	copied := killed(t, dir)
+	db, other := openDB(t, dir), openDB(t, copied)
+	for _, i := range []int{20, 21} {
+		for id, line := range putSamples(t, db, i, i+1) {
+			lines[id] = line
+		}
+		putSamples(t, other, 41-i, 42-i)
+	}
+	wantRoom(t, db)
+	left := killed(t, dir)
+	if !judge(t, killed(t, left), lines) {
+		t.Fatal("its own journal is refused")
+	}
+	restore(t, left, copied, "wal")
+	if judge(t, left, lines) {
+		t.Fatal("the other's journal is taken")
+	}
+}

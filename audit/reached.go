@@ -77,11 +77,10 @@ func (p *opening) hasReached(journal *wal.Journal, journalDir string) error {
 	// From its own offset on it is found at once. Where none begins there, it is looked for from the segment's
 	// base: a repair that had no SQLite to ask may have put a filler over it.
 	segs := journal.Segments()
-	base := segs[sort.Search(len(segs), func(i int) bool { return segs[i].Base > newest.Offset })-1].Base
 	var hurt *wal.CorruptError
 	id, err := p.recordAt(journalDir, newest.Offset, newest.Offset)
 	if errors.As(err, &hurt) {
-		id, err = p.recordAt(journalDir, base, newest.Offset)
+		id, err = p.recordAt(journalDir, baseOf(segs, newest.Offset), newest.Offset)
 	}
 	switch {
 	case errors.As(err, &hurt) && hurt.Offset < p.from(segs):
@@ -90,6 +89,11 @@ func (p *opening) hasReached(journal *wal.Journal, journalDir string) error {
 		return err
 	}
 	return fmt.Errorf("%s: %w: record %s should be in the journal at offset %d, and is not", p.dir, ErrMismatch, newest.QueryID, newest.Offset)
+}
+
+// baseOf returns where the segment of an offset begins, which must not lie below the first.
+func baseOf(segs []wal.Segment, off wal.Offset) wal.Offset {
+	return segs[sort.Search(len(segs), func(i int) bool { return segs[i].Base > off })-1].Base
 }
 
 // recordAt reads the journal from an offset at which something begins, and returns the id of the record that covers
