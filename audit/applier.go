@@ -174,8 +174,8 @@ func (a *applier) apply(ctx context.Context, b *batch) error {
 		a.log.Error("journal records were rejected; see verify", "records", done.Rejected, "before_offset", cursor)
 	}
 	a.unsynced += b.bytes
+	a.pending.advance(b.cursor) // before those who wait find that it is applied: the room is free then
 	a.applied.Store(cursor)
-	a.pending.advance(b.cursor)
 	a.tell(nil)
 	if a.metrics.Applied != nil {
 		a.metrics.Applied(time.Since(start), b.len(), time.Since(b.began))
