@@ -90,6 +90,14 @@ func restore(t testing.TB, dir, from string, parts ...string) {
 	}
 }
 
+// retentions are a journal that reaches back to the beginning, and one that does not, which is the harder case.
+func retentions() []audit.Retention {
+	if testing.Short() {
+		return []audit.Retention{audit.RetainNone}
+	}
+	return []audit.Retention{audit.RetainAll, audit.RetainNone}
+}
+
 // What people do to the files of a store: each comes to all that was acknowledged, or is refused.
 func TestFilesThatSomebodyHasBeenAt(t *testing.T) {
 	t.Parallel()
@@ -104,7 +112,7 @@ func TestFilesThatSomebodyHasBeenAt(t *testing.T) {
 	if testing.Short() {
 		times = map[string][]string{"now": {"mid"}}
 	}
-	for _, retention := range []audit.Retention{audit.RetainAll, audit.RetainNone} {
+	for _, retention := range retentions() {
 		l := live(t, 0, audit.WithSegmentBytes(2000), audit.WithRetention(retention))
 		for base, times := range times {
 			try := func(want, name string, do func(dir string)) {
@@ -210,7 +218,7 @@ func TestFilesThatSomebodyHasBeenAt(t *testing.T) {
 // backup has no -wal to replace.
 func TestAStoreThatIsPutBackIsThatOfItsTime(t *testing.T) {
 	t.Parallel()
-	for _, retention := range []audit.Retention{audit.RetainAll, audit.RetainNone} {
+	for _, retention := range retentions() {
 		l := live(t, 0, audit.WithSegmentBytes(2000), audit.WithRetention(retention))
 		for _, when := range []string{"late", "closed"} {
 			if !judge(t, killed(t, l[when].dir), l[when].lines) {
@@ -234,7 +242,7 @@ func TestAStoreThatIsPutBackIsThatOfItsTime(t *testing.T) {
 // A store that is open for weeks notes now and then what SQLite has, so that a database of last week beside the
 // -wal of today is no less recognized than one of another session.
 func TestADatabaseOfEarlierInTheSession(t *testing.T) {
-	for _, retention := range []audit.Retention{audit.RetainAll, audit.RetainNone} {
+	for _, retention := range retentions() {
 		t.Run(retention.String(), func(t *testing.T) {
 			later := new(atomic.Int64)
 			dir := filepath.Join(t.TempDir(), "store")
