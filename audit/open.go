@@ -147,6 +147,7 @@ func openWriter(ctx context.Context, dir string, o options) (*DB, error) {
 	journal, recovered, err := wal.Open(journalDir, wal.Options{
 		// Called when the lock is held: what it reads nobody else can be changing.
 		Cursor:       func() (wal.Offset, error) { return p.cursor(journalDir) },
+		Reached:      p.reached,
 		Durability:   o.durability,
 		SegmentBytes: segmentBytes,
 		Archive:      o.archive,

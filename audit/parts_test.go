@@ -343,13 +343,15 @@ func TestARepairedJournalIsTakenForWhatItHasWhenSQLiteIsLost(t *testing.T) {
 			segment := filepath.Join(dir, "wal", "0000000000000000.wal")
 			journal := must(os.ReadFile(segment))
 			at := func(i int) int { return strings.Index(string(journal), canonical(t, ptr(sample(i)))) - 40 }
+			begin := at(test.from)
 			if err := os.WriteFile(segment, test.hurt(journal, at), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			for i := test.from; i < test.to; i++ {
 				delete(lines, sample(i).QueryID)
 			}
-			if _, err := audit.Open(killed(t, dir)); !errors.Is(err, wal.ErrAhead) {
+			var corrupt *wal.CorruptError
+			if _, err := audit.Open(killed(t, dir)); !errors.As(err, &corrupt) || int(corrupt.Offset) != begin {
 				t.Fatalf("unrepaired: %v", err)
 			}
 			if _, err := audit.Repair(t.Context(), dir, audit.RepairOptions{Apply: true}); err != nil {

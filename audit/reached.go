@@ -36,6 +36,18 @@ func reachedBy(ctx context.Context, sql *sqlstore.DB, cursor uint64) (*reached, 
 	return r, err
 }
 
+// reached returns the offset up to which the journal was synced, by all that SQLite and store.json say of it:
+// the cursor was the end of something synced, whatever became of SQLite since.
+func (p *opening) reached() (end wal.Offset) {
+	if p.meta.Exists {
+		end = wal.Offset(p.meta.Cursor)
+	}
+	if was := p.file.Reached; was != nil {
+		end = max(end, was.Cursor)
+	}
+	return end
+}
+
 // otherTimes says why the database and its -wal cannot be what the store left, though each looks well: SQLite
 // puts any -wal over any database, and what comes out can have one record under the id of another. both is what
 // the two say together; it is only looked at when it exists.

@@ -119,9 +119,14 @@ func (r *repair) begin(journalDir string) (wal.Offset, error) {
 		r.total += seg.Size
 	}
 	r.cursor = r.from(segs)
-	if was := r.file.Reached; was != nil && (len(segs) == 0 || segs[0].Base <= r.cursor) {
+	switch end := r.reached(); {
+	case len(segs) > 0 && segs[0].Base <= r.cursor:
 		// SQLite had everything up to there once, so the log reaches that far, or opening refuses it.
-		r.cursor = max(r.cursor, was.Cursor)
+		r.cursor = max(r.cursor, end)
+	case len(segs) == 0 && r.cursor < end:
+		// A log that began there would be above what SQLite has.
+		return 0, fmt.Errorf("%s: %w: no segment is left, and %s ends at offset %d, where it had everything up to %d: restore the store from a backup",
+			journalDir, wal.ErrGap, sqliteName, r.cursor, end)
 	}
 	switch {
 	case !r.meta.Exists:

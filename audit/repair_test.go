@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -280,5 +281,88 @@ func TestAJournalThatIsHurtBelowTheCursorHasSQLiteOnDiskFirst(t *testing.T) {
 	stats, err := db.Stats(context.Background())
 	if err != nil || stats.Audits != 60 || stats.Durable == nil || *stats.Durable != stats.Applied {
 		t.Fatalf("applied up to %d, %d records, on disk up to %v, %v", stats.Applied, stats.Audits, stats.Durable, err)
+	}
+}
+
+// No mark stands behind a short journal's records. What SQLite once had is still known when it is lost, so a
+// hurt record below that is no torn tail, to be cut with all the intact ones behind it.
+func TestWhatSQLiteHadIsNotCutOffAsATornTail(t *testing.T) {
+	for name, lose := range map[string]func(t testing.TB, dir string){
+		"lost":         removeSQLite,
+		"not believed": uncleanEnd,
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, lines := closedStore(t, 0, 20)
+			id, at, segment := hurtRecord(t, dir, 7)
+			if segment.Sealed {
+				t.Fatal("a sealed segment")
+			}
+			lose(t, dir)
+			before := contents(t, dir)
+			var corrupt *wal.CorruptError
+			for range 2 {
+				if _, err := audit.Open(dir); !errors.As(err, &corrupt) || corrupt.Offset != at.Offset {
+					t.Fatalf("got %v, want damage at %d", err, at.Offset)
+				}
+			}
+			if !maps.Equal(contents(t, dir), before) {
+				t.Fatal("what was refused has changed something")
+			}
+			repair(t, dir, true)
+			delete(lines, id)
+			wantAll(t, openDB(t, dir), lines)
+		})
+	}
+}
+
+// What the database says of itself counts as well, though it is not believed and store.json was written earlier.
+func TestTheCursorOfADatabaseInDoubtIsKnownToRepair(t *testing.T) {
+	dir, lines := closedStore(t, 0, 20)
+	uncleanEnd(t, dir)
+	name := filepath.Join(dir, "store.json")
+	was := string(must(os.ReadFile(name)))
+	file := regexp.MustCompile(`(?s),\s*"reached": \{.*\}\s*\}`).ReplaceAllString(was, "\n}")
+	if file == was {
+		t.Fatal(was)
+	}
+	if err := os.WriteFile(name, []byte(file), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	id, at, _ := hurtRecord(t, dir, 7)
+	var corrupt *wal.CorruptError
+	if _, err := audit.Open(dir); !errors.As(err, &corrupt) || corrupt.Offset != at.Offset {
+		t.Fatalf("got %v, want damage at %d", err, at.Offset)
+	}
+	if rep := repair(t, dir, true); rep.Asked || len(rep.Journal.Damage) != 1 {
+		t.Fatalf("%+v", rep)
+	}
+	delete(lines, id)
+	wantAll(t, openDB(t, dir), lines)
+}
+
+// A log that begins where SQLite once was would be above what an older database has.
+func TestNoJournalIsMadeAboveAnOlderDatabase(t *testing.T) {
+	dir, _ := closedStore(t, 0, 20)
+	older := must(os.ReadFile(filepath.Join(dir, "audit.db")))
+	db := openDB(t, dir)
+	putSamples(t, db, 20, 40)
+	closeDB(t, db)
+	if err := os.WriteFile(filepath.Join(dir, "audit.db"), older, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, seg := range must(wal.Segments(filepath.Join(dir, "wal"), wal.Options{})) {
+		if err := os.Remove(seg.Path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := contents(t, dir)
+	for _, apply := range []bool{false, true} {
+		_, err := audit.Repair(context.Background(), dir, audit.RepairOptions{Apply: apply})
+		if !errors.Is(err, wal.ErrGap) || !strings.Contains(err.Error(), "backup") {
+			t.Fatalf("got %v", err)
+		}
+	}
+	if !maps.Equal(contents(t, dir), before) {
+		t.Fatal("something was changed")
 	}
 }

@@ -127,7 +127,11 @@ func (j *Journal) open() (report Recovery, err error) {
 			return report, fmt.Errorf("read the cursor: %w", err)
 		}
 	}
-	if report, err = j.recover(cursor); err != nil {
+	var reached Offset
+	if j.opts.Reached != nil {
+		reached = j.opts.Reached()
+	}
+	if report, err = j.recover(cursor, reached); err != nil {
 		return report, err
 	}
 	j.publish(j.base + Offset(j.pos))

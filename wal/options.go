@@ -13,6 +13,10 @@ type Options struct {
 	// changed, so that nobody else can move what it reads. It must not read the journal: readers in this
 	// process wait until recovery has ended.
 	Cursor func() (Offset, error)
+	// Reached tells Open up to which offset the log is known to have been synced, when the caller has less than
+	// that by now; nil is 0. What is hurt below it is damage, though no mark says so, and a log that ends below
+	// it is ErrAhead. It is called once, behind Cursor.
+	Reached func() Offset
 	// Durability is when an append returns; the zero value is SyncGroup.
 	Durability Durability
 	// SegmentBytes is the length at which a segment is full; 0 is 64 MiB. A segment ends behind the

@@ -30,16 +30,16 @@ type TornTail struct {
 
 // recover brings the journal from whatever a crash left to a state in which the next record can be
 // appended, or refuses and changes nothing. It sets the committer's fields and the list of segments.
-func (j *Journal) recover(cursor Offset) (Recovery, error) {
+func (j *Journal) recover(cursor, reached Offset) (Recovery, error) {
 	report := Recovery{Cursor: cursor}
 	segs, err := sizedSegments(j.fs, j.dir, cursor)
 	if err != nil {
 		return report, err
 	}
 	if len(segs) == 0 {
-		return report, j.begin(&report)
+		return report, j.begin(&report, reached)
 	}
-	found, err := survey(j.fs, segs, cursor)
+	found, err := survey(j.fs, segs, cursor, reached)
 	if err != nil {
 		return report, err
 	}
@@ -128,9 +128,12 @@ func (j *Journal) findLastMark(known Offset) (Offset, error) {
 }
 
 // begin makes the first segment of a journal that has none.
-func (j *Journal) begin(report *Recovery) (err error) {
+func (j *Journal) begin(report *Recovery, reached Offset) (err error) {
 	if report.Cursor > 0 {
 		return fmt.Errorf("%s: %w: the cursor is %d and there is no segment", j.dir, ErrAhead, report.Cursor)
+	}
+	if reached > 0 {
+		return fmt.Errorf("%s: %w: it had reached %d and there is no segment", j.dir, ErrAhead, reached)
 	}
 	if j.active, err = j.createSegment(0); err != nil {
 		return err
@@ -150,7 +153,10 @@ type surveyed struct {
 
 // survey verifies the log from the cursor to its end without changing anything. It tells a torn tail,
 // which recovery may cut, from damage, which it must not touch.
-func survey(fsys FS, segs []Segment, cursor Offset) (surveyed, error) {
+//
+// What is known to have been reached is no less synced than what lies below the cursor, which is not looked at:
+// a record that is hurt there, with acknowledged ones behind it, is nothing to cut.
+func survey(fsys FS, segs []Segment, cursor, reached Offset) (surveyed, error) {
 	var found surveyed
 	first, last := segs[0], segs[len(segs)-1]
 	at := segmentOf(segs, cursor)
@@ -166,15 +172,18 @@ func survey(fsys FS, segs []Segment, cursor Offset) (surveyed, error) {
 		if segs[i].Sealed {
 			next = segs[i+1].Base
 		}
-		if err := surveySegment(fsys, segs[i], next, cursor, &found); err != nil {
+		if err := surveySegment(fsys, segs[i], next, cursor, reached, &found); err != nil {
 			return found, err
 		}
+	}
+	if found.end < reached {
+		return found, fmt.Errorf("%s: %w: it ends at offset %d, and had reached %d", last.Path, ErrAhead, found.end, reached)
 	}
 	return found, nil
 }
 
 // surveySegment continues a survey over one segment; next is the base of the one behind it.
-func surveySegment(fsys FS, seg Segment, next, cursor Offset, found *surveyed) error {
+func surveySegment(fsys FS, seg Segment, next, cursor, reached Offset, found *surveyed) error {
 	f, err := fsys.Open(seg.Path)
 	if err != nil {
 		return err
@@ -224,6 +233,8 @@ func surveySegment(fsys FS, seg Segment, next, cursor Offset, found *surveyed) e
 			return &CorruptError{seg.Path, at, reason}
 		case what == foundEnd:
 			return nil
+		case at < reached:
+			return &CorruptError{seg.Path, at, fmt.Sprintf("%s, and the log is known to have been synced up to %d", reason, reached)}
 		default:
 			vouched, err := s.vouched(s.pos)
 			if err != nil {

@@ -541,3 +541,56 @@ func TestACursorInAHoleOfTheLogIsAGap(t *testing.T) {
 		}
 	}
 }
+
+var errOpened = errors.New("opened")
+
+// A caller that has lost everything may still know how far the log once was on disk.
+func TestWhatIsKnownToHaveBeenReachedIsNotCut(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name            string
+		hurt            func([]byte) []byte
+		cursor, reached wal.Offset
+		want            error // nil is a *CorruptError at 300; errOpened is none
+	}{
+		{"a bit below it", flip(350), 0, 600, nil},
+		{"a bit right below it", flip(350), 0, 400, nil},
+		{"a bit in the record that begins there", flip(350), 0, 300, errOpened},
+		{"a bit above it", flip(350), 0, 200, errOpened},
+		{"a bit below it and above the cursor", flip(350), 200, 600, nil},
+		{"a bit below the cursor", flip(350), 600, 600, errOpened},
+		{"zeros below it to the end", func(b []byte) []byte { clear(b[300:]); return b }, 0, 600, wal.ErrAhead},
+		{"cut below it", func(b []byte) []byte { return b[:300] }, 0, 600, wal.ErrAhead},
+		{"cut at it", func(b []byte) []byte { return b[:300] }, 0, 300, errOpened},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			m := madeJournal{dir: t.TempDir()}
+			j, _ := open(t, m.dir, wal.Options{FS: unsyncedFS{wal.OS}})
+			appendBatch(t, j, payloads(10, 60))
+			if err := j.Close(); err != nil {
+				t.Fatal(err)
+			}
+			edit(t, m.segment(0), tc.hurt)
+			before := everything(t, m.dir)
+			o := at(tc.cursor)
+			o.Reached = func() wal.Offset { return tc.reached }
+			j, _, err := wal.Open(m.dir, o)
+			if err == nil {
+				j.Close()
+			}
+			var corrupt *wal.CorruptError
+			switch {
+			case tc.want == errOpened:
+				if err != nil {
+					t.Fatal(err)
+				}
+				return
+			case tc.want == nil && (!errors.As(err, &corrupt) || corrupt.Offset != 300), tc.want != nil && !errors.Is(err, tc.want):
+				t.Fatalf("got %v", err)
+			}
+			if everything(t, m.dir) != before {
+				t.Fatal("what was refused was changed")
+			}
+		})
+	}
+}
