@@ -113,6 +113,9 @@ func (r *repair) run() error {
 func (r *repair) begin(journalDir string) (wal.Offset, error) {
 	segs, err := r.look(journalDir)
 	if err != nil {
+		if _, unread := sqlstore.ReadCursor(r.ctx, sqlitePath(r.dir)); unread != nil {
+			err = r.withoutSQLite(err, journalDir)
+		}
 		return 0, err
 	}
 	for _, seg := range segs {
@@ -142,7 +145,23 @@ func (r *repair) begin(journalDir string) (wal.Offset, error) {
 	}
 	r.rep.SQLite, r.rep.Asked = fmt.Sprintf("%s has everything below offset %d", sqliteName, r.cursor), true
 	r.pull, r.stop = iter.Pull2(r.sql.Entries(r.ctx, 0))
-	return r.cursor, r.next()
+	if err := r.next(); err != nil {
+		return 0, r.withoutSQLite(err, journalDir)
+	}
+	return r.cursor, nil
+}
+
+// withoutSQLite adds to an error of a database that cannot be read how the journal is repaired nevertheless. It is a
+// person who has to say so: the records that are hurt may be in it still.
+func (r *repair) withoutSQLite(err error, journalDir string) error {
+	segs, listed := wal.Segments(journalDir, r.opts.journal())
+	switch {
+	case errors.Is(err, sqlstore.ErrNewer), errors.Is(err, sqlstore.ErrBusy), r.ctx.Err() != nil:
+		return err
+	case listed != nil, len(segs) == 0, segs[0].Base > 0:
+		return fmt.Errorf("%w; the journal does not reach back to the beginning: restore the store from a backup", err)
+	}
+	return fmt.Errorf("%w; to repair the journal by itself, move %s* out of the folder: opening builds it anew, without the labels", err, sqliteName)
 }
 
 func (r *repair) next() (err error) {

@@ -366,3 +366,33 @@ func TestNoJournalIsMadeAboveAnOlderDatabase(t *testing.T) {
 		t.Fatal("something was changed")
 	}
 }
+
+// Neither can be read, and each error names the way: the journal by itself, and then SQLite from it.
+func TestRepairSaysWhatToDoAboutADatabaseThatCannotBeRead(t *testing.T) {
+	dir, lines := closedStore(t, 0, 20)
+	id, _, _ := hurtRecord(t, dir, 7)
+	name := filepath.Join(dir, "audit.db")
+	b := must(os.ReadFile(name))
+	copy(b, "no database at all")
+	if err := os.WriteFile(name, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := audit.Repair(context.Background(), dir, audit.RepairOptions{})
+	if err == nil || !strings.Contains(err.Error(), "move audit.db* out of the folder") {
+		t.Fatalf("got %v", err)
+	}
+	removeSQLite(t, dir)
+	repair(t, dir, true)
+	delete(lines, id)
+	wantAll(t, openDB(t, dir), lines)
+}
+
+// What lies below the cursor was acknowledged, so verify does not call it a tail in which nothing was.
+func TestVerifyCallsNoTornTailWhatWasAcknowledged(t *testing.T) {
+	dir, _ := closedStore(t, 0, 20)
+	hurtRecord(t, dir, 7)
+	rep, err := openDB(t, dir).Verify(context.Background(), audit.VerifyOptions{})
+	if err != nil || rep.OK() || len(rep.Notes) > 0 {
+		t.Fatalf("%q, notes %q, %v", rep.Problems, rep.Notes, err)
+	}
+}

@@ -75,7 +75,11 @@ func replacement(dir, part string, o RepairOptions, h *hurtSegment) (err error) 
 	if err == nil && src != nil {
 		err = keepMode(o.FS, h.seg.Path, part)
 	}
-	return errors.Join(err, dst.Close())
+	if err = errors.Join(err, dst.Close()); err != nil {
+		// A disk that is full would stay full.
+		o.FS.Remove(part)
+	}
+	return err
 }
 
 // rewrite gives a new file the content of a hurt segment, with records in the place of its damaged ranges.

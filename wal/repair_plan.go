@@ -132,7 +132,16 @@ func (p *planner) sealed(s *scanner, h *hurtSegment, next Offset) error {
 		case what == foundEnd && s.pos == s.size && s.pos > 0:
 			// It ends where a record ends, so a file is missing as likely as this one was cut; a new one
 			// is right in both cases.
-			p.make(s.offset(), next, fmt.Sprintf("the log is missing from here to %d, where the next segment begins", next))
+			reason := fmt.Sprintf("the log is missing from here to %d, where the next segment begins", next)
+			begins, err := p.begins(next)
+			if err != nil {
+				return err
+			}
+			if !begins {
+				// Then it is a name alone that says how much is missing, which may be any number.
+				reason += fmt.Sprintf(" (without a record; if %s does not belong here, move it out of the folder instead)", segmentName(next))
+			}
+			p.make(s.offset(), next, reason)
 			return nil
 		case what == foundEnd && s.pos == s.size:
 			reason = "the file is empty"
@@ -162,9 +171,11 @@ func (p *planner) overhang(s *scanner, h *hurtSegment, next Offset) error {
 	if cut <= 0 {
 		return nil
 	}
-	if _, what, _, err := s.peek(); err != nil {
+	// Not right here alone: a file that does not belong here may have its name from the middle of a hurt record,
+	// and the log goes on behind that.
+	if _, ok, err := s.resync(s.pos, s.size); err != nil {
 		return err
-	} else if what == foundRecord {
+	} else if ok {
 		if err := p.believe(h.seg, next); err != nil {
 			return err
 		}
@@ -185,20 +196,26 @@ func (p *planner) overhang(s *scanner, h *hurtSegment, next Offset) error {
 // acknowledged. Where it has none, a file may have come here that is no part of this journal, and to cut the
 // earlier one would take away what was acknowledged: a person has to say which.
 func (p *planner) believe(seg Segment, next Offset) error {
-	name := filepath.Join(p.dir, segmentName(next))
-	f, err := p.o.FS.Open(name)
-	if err != nil {
+	begins, err := p.begins(next)
+	if err != nil || begins {
 		return err
+	}
+	return &CorruptError{filepath.Join(p.dir, segmentName(next)), next, fmt.Sprintf("no record begins here, and %s has an intact one behind this, or that reaches past it; if this file does not belong here, move it out of the folder", filepath.Base(seg.Path))}
+}
+
+// begins reports whether the segment of that base begins with a record.
+func (p *planner) begins(base Offset) (bool, error) {
+	f, err := p.o.FS.Open(filepath.Join(p.dir, segmentName(base)))
+	if err != nil {
+		return false, err
 	}
 	defer f.Close()
-	s, err := newScanner(f, next, next)
+	s, err := newScanner(f, base, base)
 	if err != nil {
-		return err
+		return false, err
 	}
-	if _, what, _, err := s.peek(); err != nil || what == foundRecord {
-		return err
-	}
-	return &CorruptError{name, next, fmt.Sprintf("no record begins here, and %s has an intact one that reaches past this; if this file does not belong here, move it out of the folder", filepath.Base(seg.Path))}
+	_, what, _, err := s.peek()
+	return what == foundRecord, err
 }
 
 // intactBehind returns where the next intact record begins that ends by next, or next. What is hurt was a

@@ -312,6 +312,14 @@ func TestRepairRefusesWhatNoFillerCanMend(t *testing.T) {
 		{"one where another record ends", func(t testing.TB, m madeJournal) error {
 			return os.WriteFile(m.segment(1500), []byte("not a record"), 0o600)
 		}, 3000, nil, "move it out"},
+		{"one where a hurt record begins", func(t testing.TB, m madeJournal) error {
+			edit(t, m.segment(1000), flip(550))
+			return os.WriteFile(m.segment(1500), nil, 0o600)
+		}, 3000, nil, "move it out"},
+		{"one inside a hurt record", func(t testing.TB, m madeJournal) error {
+			edit(t, m.segment(1000), flip(550))
+			return os.WriteFile(m.segment(1550), nil, 0o600)
+		}, 3000, nil, "move it out"},
 		{"one behind the end of all journals", func(t testing.TB, m madeJournal) error {
 			return os.WriteFile(filepath.Join(m.dir, "ffffffffffffff00.wal"), nil, 0o600)
 		}, 3000, nil, "no journal reaches that far"},
@@ -824,5 +832,43 @@ func TestALockThatIsNoFileHoldsNobodyUp(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What a repair that failed has written would keep a full disk full.
+func TestARepairThatFailsLeavesNoHalfSegment(t *testing.T) {
+	for _, op := range []string{"write", "sync"} {
+		m := makeJournal(t)
+		edit(t, m.segment(0), flip(150))
+		fsys := &faultFS{FS: unsyncedFS{wal.OS}}
+		failed := false
+		fsys.set(func(what, name string) error {
+			if what == op && strings.HasSuffix(name, ".part") {
+				failed = true
+				return errDied
+			}
+			return nil
+		})
+		o := m.options(3000)
+		o.Apply, o.FS = true, fsys
+		if _, err := wal.Repair(m.dir, o); !errors.Is(err, errDied) || !failed {
+			t.Fatalf("%s: got %v", op, err)
+		}
+		if names, err := filepath.Glob(filepath.Join(m.dir, "*.part")); err != nil || len(names) > 0 {
+			t.Fatalf("%s: left behind: %q, %v", op, names, err)
+		}
+	}
+}
+
+// An empty file with any name at all says that so much is missing. Before that is made, the plan tells which.
+func TestThePlanNamesTheFileThatAloneSaysHowMuchIsMissing(t *testing.T) {
+	m := makeJournal(t)
+	stray := m.segment(1 << 44)
+	if err := os.WriteFile(stray, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	rep := mustRepair(t, m.dir, m.options(3000))
+	if len(rep.Damage) != 1 || !strings.Contains(rep.Damage[0].Reason, filepath.Base(stray)+" does not belong") {
+		t.Fatalf("%+v", rep.Damage)
 	}
 }
