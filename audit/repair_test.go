@@ -391,7 +391,8 @@ func TestRepairSaysWhatToDoAboutADatabaseThatCannotBeRead(t *testing.T) {
 func TestVerifyCallsNoTornTailWhatWasAcknowledged(t *testing.T) {
 	dir, _ := closedStore(t, 0, 20)
 	hurtRecord(t, dir, 7)
-	rep, err := openDB(t, dir).Verify(context.Background(), audit.VerifyOptions{})
+	// The writer's own process knows more.
+	rep, err := openDB(t, dir, audit.ReadOnly()).Verify(context.Background(), audit.VerifyOptions{})
 	if err != nil || rep.OK() || len(rep.Notes) > 0 {
 		t.Fatalf("%q, notes %q, %v", rep.Problems, rep.Notes, err)
 	}
