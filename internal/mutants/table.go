@@ -1,0 +1,75 @@
+package main
+
+// The journal's random histories and the k-th call tests see nearly everything; each mutant is shown to those
+// that are quickest to notice.
+const (
+	histories = "^TestHistories$"
+	kth       = "KthFault|KthCall|RepairDying"
+	damage    = "^TestEveryDamage$|^TestEveryCursor$|^FuzzRecord$|^FuzzSegment$"
+)
+
+var many = []string{"-histories", "5000"}
+
+var mutants = []mutant{
+	{"the sync before the acknowledgement", "wal/group.go",
+		"		err = j.flush()\n	}\n	if err == nil {\n		err = j.check()\n	}\n	if err != nil {\n		err = j.poison(err)\n		g.finish(err)",
+		"		j.unsynced = 0\n	}\n	if err == nil {\n		err = j.check()\n	}\n	if err != nil {\n		err = j.poison(err)\n		g.finish(err)",
+		"wal", histories, many},
+	{"the folder sync after a new segment", "wal/group.go",
+		"	if err := j.syncDir(); err != nil {", "	if err := error(nil); err != nil {",
+		"wal", histories, many},
+	{"the sync of the folders above, when opening", "wal/recover.go",
+		"	return syncAll(j.fs, up)", "	return nil",
+		"wal", histories, many},
+	{"the change of a folder whose sync has failed", "wal/journal.go",
+		"	err := fsys.SyncDir(dir)\n	if err ", "	err := fsys.SyncDir(dir)\n	if err != nil && dir == \"\" && err ",
+		"wal", histories, many},
+	{"the tail written once more at recovery", "wal/recover.go",
+		"	if from < j.pos {", "	if false {",
+		"wal", histories, many},
+	{"the tail cut once more at recovery", "wal/recover.go",
+		"	if j.size == j.pos {", "	if false {",
+		"wal", kth, nil},
+	{"the offset in the CRC", "wal/record.go",
+		"	binary.LittleEndian.PutUint64(seed[:], uint64(off))", "	_ = off",
+		"wal", damage, nil},
+	{"the check of the content hash", "wal/record.go",
+		"	if blake3.Sum256(b[headerSize:size]) != h.hash {", "	if false {",
+		"wal", damage, nil},
+	{"the sync of a quarantined copy", "wal/copy.go",
+		"		err = dst.Sync()", "		err = error(nil)",
+		"wal", histories, many},
+	{"the sync of the quarantine's folder", "wal/recover.go",
+		"			err = fsys.SyncDir(folder)", "			err = error(nil)",
+		"wal", histories, many},
+	{"the check of the cursor: inside a record", "wal/recover.go",
+		"	case where == placeInside:", "	case false:",
+		"wal", damage, nil},
+	{"the check of the cursor: behind the end", "wal/recover.go",
+		"	if last.Base+Offset(last.Size) < cursor {", "	if false {",
+		"wal", damage, nil},
+	{"the poisoning by a failed sync", "wal/journal.go",
+		"	if j.failed == nil {\n		j.failed = err\n	}\n	err = j.failed\n", "",
+		"wal", kth, nil},
+	{"the mark check: damage below a mark", "wal/segment.go",
+		"		found = mark > at", "		found = false && mark > at",
+		"wal", damage, nil},
+	{"a mark that vouches for synced bytes alone", "wal/segment.go",
+		"		found = mark > at", "		found = mark >= at",
+		"wal", damage, nil},
+	{"damage at the live end told from what is not there yet", "wal/reader.go",
+		"	if err != nil || !vouched {", "	if err != nil || vouched && !vouched {",
+		"wal", damage, nil},
+	{"the sync of an archive's folder", "wal/trim.go",
+		"	return fsys.SyncDir(dir)", "	return nil",
+		"wal", histories, many},
+	{"the last sync of a repair", "wal/repair.go",
+		"	if err := syncFolder(o.FS, dir); err != nil {", "	if err := error(nil); err != nil {",
+		"wal", kth, nil},
+	{"damage in a sealed segment told from a torn tail", "wal/recover.go",
+		"		case seg.Sealed:\n			return &CorruptError{seg.Path, at, reason}\n", "",
+		"wal", damage, nil},
+	{"durable, not applied, as what may be trimmed", "audit/applier.go",
+		"	if !done.Complete {\n", "	a.trim(wal.Offset(a.applied.Load()))\n	if !done.Complete {\n",
+		"audit", "Trim|TrimsOnly|Durable|Applied", nil},
+}
