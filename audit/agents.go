@@ -34,9 +34,9 @@ func (db *DB) Agents(ctx context.Context, f Filter) iter.Seq2[AgentActivity, err
 		}
 		for i := 0; err == nil && i < len(agents) && (f.Limit <= 0 || i < f.Limit); i++ {
 			if id := agents[i].AgentID; id != nil {
-				agents[i].Label, err = labels.Of(ctx, *id)
+				agents[i].Label = labels.Of(*id)
 			}
-			if err == nil && !yield(agents[i], nil) {
+			if !yield(agents[i], nil) {
 				return
 			}
 		}

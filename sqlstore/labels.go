@@ -15,10 +15,10 @@ type Label struct {
 	Label string
 }
 
-// Labels returns all labels, by hash.
+// Labels returns all labels, in order, those that are alike by their hash.
 func (db *DB) Labels(ctx context.Context) ([]Label, error) {
 	var ls []Label
-	if err := db.readers.SelectContext(ctx, &ls, `SELECT hash, label FROM label ORDER BY hash`); err != nil {
+	if err := db.readers.SelectContext(ctx, &ls, `SELECT hash, label FROM label ORDER BY label, hash`); err != nil {
 		return nil, db.fail("read labels", err)
 	}
 	return ls, nil

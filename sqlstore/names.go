@@ -47,15 +47,6 @@ func (db *DB) PrefixHashes(ctx context.Context, kind HashKind, prefix string, mo
 	return found, nil
 }
 
-// LabelsUpTo returns labels, by hash, at most so many.
-func (db *DB) LabelsUpTo(ctx context.Context, most int) ([]Label, error) {
-	var ls []Label
-	if err := db.readers.SelectContext(ctx, &ls, `SELECT hash, label FROM label ORDER BY hash LIMIT ?`, most); err != nil {
-		return nil, db.fail("read labels", err)
-	}
-	return ls, nil
-}
-
 // LabelHashes returns the hashes that have a label, in order, at most so many.
 func (db *DB) LabelHashes(ctx context.Context, label string, most int) ([]string, error) {
 	const query = `SELECT hash FROM label INDEXED BY label_by_name WHERE label = ? ORDER BY hash LIMIT ?`

@@ -49,11 +49,10 @@ func makeDemo(ctx context.Context, dir string, records []*audit.QueryAudit) erro
 	if err != nil {
 		return err
 	}
-	_, err = db.PutAudits(ctx, records)
-	if err := errors.Join(err, db.Close()); err != nil {
-		return err
+	if _, err = db.PutAudits(ctx, records); err == nil {
+		err = db.PutLabels(ctx, demoLabels())
 	}
-	return audit.PutLabels(ctx, dir, demoLabels())
+	return errors.Join(err, db.Close())
 }
 
 func (a *app) demo(ctx context.Context, keep string) error {

@@ -14,7 +14,7 @@ type detailWriter struct {
 	*recordWriter
 }
 
-func (a *app) detail(c clock, l *labels) *detailWriter {
+func (a *app) detail(c clock, l labels) *detailWriter {
 	return &detailWriter{a.records(a.form(""), c, l)}
 }
 
@@ -85,7 +85,7 @@ func (w *detailWriter) readable(q *audit.QueryAudit) {
 			return
 		}
 		line(title, h.String())
-		if label := w.labels.label(*h); label != "" {
+		if label := w.labels.Of(*h); label != "" {
 			line("", harmless(label))
 		}
 	}
@@ -150,7 +150,7 @@ func (w *detailWriter) evidence(list []audit.ContributingAssertion) {
 	const hashes, lifecycles = 2 * 64, len("UnderReview")
 	oneLine := fmt.Sprintf("  %*d  %*s  %-*s  %s  %s", places, 0, weights, "", lifecycles, "", strings.Repeat("0", hashes/2), strings.Repeat("0", hashes/2))
 	labelled := slices.ContainsFunc(list, func(c audit.ContributingAssertion) bool {
-		return w.labels.label(c.AssertionHash) != "" || w.labels.label(c.SourceHash) != ""
+		return w.labels.Of(c.AssertionHash) != "" || w.labels.Of(c.SourceHash) != ""
 	})
 	if width := w.a.width(); !labelled && (width == 0 || len(oneLine) <= width) {
 		for i, c := range list {
@@ -168,7 +168,7 @@ func (w *detailWriter) evidence(list []audit.ContributingAssertion) {
 			hash  audit.Hash
 		}{{"assertion", c.AssertionHash}, {"source   ", c.SourceHash}} {
 			fmt.Fprintf(w.out, "    %s %s\n", h.title, h.hash)
-			if label := w.labels.label(h.hash); label != "" {
+			if label := w.labels.Of(h.hash); label != "" {
 				fmt.Fprintf(w.out, "              %s\n", harmless(label))
 			}
 		}

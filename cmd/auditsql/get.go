@@ -12,9 +12,6 @@ import (
 	"github.com/auditsql/auditsql/audit"
 )
 
-// leastPrefix is how many digits of an id get takes for the whole.
-const leastPrefix = 8
-
 func (a *app) getCommand() *cobra.Command {
 	var raw bool
 	cmd := &cobra.Command{
@@ -111,8 +108,8 @@ func checkPrefix(s string) error {
 	switch _, err := hex.DecodeString(digits); {
 	case err != nil:
 		return usage("%q is no id: want hex digits", s)
-	case len(s) < leastPrefix:
-		return usage("%q is too short: want %d hex digits or more", s, leastPrefix)
+	case len(s) < audit.MinPrefix:
+		return usage("%q is too short: want %d hex digits or more", s, audit.MinPrefix)
 	case len(s) > 2*len(audit.QueryID{}):
 		return usage("%q is too long: an id has %d hex digits", s, 2*len(audit.QueryID{}))
 	}

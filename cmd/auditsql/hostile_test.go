@@ -251,7 +251,7 @@ func TestNoTextBreaksARecord(t *testing.T) {
 		for _, form := range []string{formTable, formPlain} {
 			a, out := into(0)
 			a.output = form
-			w := a.detail(clock{unit: audit.Milliseconds, zone: noon.Location()}, nil)
+			w := a.detail(clock{unit: audit.Milliseconds, zone: noon.Location()}, labels{})
 			if err := errors.Join(w.write(raw), w.end()); err != nil {
 				t.Fatal(err)
 			}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -87,7 +88,8 @@ func (a *app) impact(ctx context.Context, typed string, source bool, f *filterFl
 	defer r.Close()
 	h, err := r.find(ctx, "", typed, kind)
 	if err != nil {
-		if exitCode(err) == exitNotFound && checkPrefix(typed) == nil {
+		var unknown *audit.UnknownError
+		if errors.As(err, &unknown) && unknown.Prefix {
 			return trying(err, "%s", otherKind(source))
 		}
 		return err
@@ -180,7 +182,7 @@ type impactWriter struct {
 func (w *impactWriter) begin() {
 	switch w.rows.form {
 	case formJSON:
-		w.rows.before = fmt.Sprintf(`{"hash":%s,"label":%s,"kind":%s,"answers":`, toJSON(w.hash), toJSON(w.r.labels.orNull(&w.hash)), toJSON(kindNames[w.kind]))
+		w.rows.before = fmt.Sprintf(`{"hash":%s,"label":%s,"kind":%s,"answers":`, toJSON(w.hash), toJSON(w.r.labels.orNull(&w.hash)), toJSON(w.kind.String()))
 		w.rows.behind = func() (string, error) {
 			return fmt.Sprintf(`,"more":%t,"totals":%s}`, w.more, toJSON(w.totalsObject())), nil
 		}
@@ -191,7 +193,7 @@ func (w *impactWriter) begin() {
 		if t.Anonymous > 0 {
 			agents += fmt.Sprintf(" (and %d anonymous)", t.Anonymous)
 		}
-		p.head(kindNames[w.kind], fmt.Sprintf(" %s went into %s of %s,", w.r.called(w.hash), plural(t.Answers, "answer", "answers"), agents))
+		p.head(w.kind.String(), fmt.Sprintf(" %s went into %s of %s,", w.r.called(w.hash), plural(t.Answers, "answer", "answers"), agents))
 		p.note("%s", w.r.times(*t.First, *t.Last))
 		what := "it was the answer in"
 		if w.kind == audit.SourceHash {
@@ -304,7 +306,7 @@ func (w *impactWriter) end(ctx context.Context, more bool) error {
 	if w.first != nil {
 		steps = append(steps, step{[]string{"trace", w.r.query(ctx, *w.first)}, "the first that it was the answer of"})
 	}
-	if w.r.labels.label(w.hash) == "" {
+	if w.r.labels.Of(w.hash) == "" {
 		steps = append(steps, step{[]string{"name", w.r.name(ctx, w.hash, w.kind), "LABEL"}, "give it a name"})
 	}
 	p.next(steps)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -82,7 +81,7 @@ func (o *nameOptions) check(cmd *cobra.Command, args []string) error {
 		if args[1] == "" {
 			return trying(usage("a label cannot be empty"), "--remove, to take one away")
 		}
-		if err := checkLabel(args[1]); err != nil {
+		if err := audit.CheckLabel(args[1]); err != nil {
 			return usage("%q: %w", args[1], err)
 		}
 	}
@@ -103,7 +102,7 @@ func (a *app) name(ctx context.Context, args []string, o *nameOptions) error {
 	}
 	defer r.Close()
 	switch {
-	case r.labels == nil:
+	case r.labels.Labels == nil:
 		return errors.New("without the labels there is nothing to do")
 	case o.file != "":
 		if err := a.putLabels(ctx, r, set); err != nil {
@@ -125,7 +124,7 @@ func (a *app) name(ctx context.Context, args []string, o *nameOptions) error {
 	case len(args) == 2:
 		return a.putLabels(ctx, r, []audit.Label{{Hash: h, Label: args[1]}})
 	}
-	label := r.labels.label(h)
+	label := r.labels.Of(h)
 	if label == "" {
 		return notFound("%s has no label", h)
 	}
@@ -144,13 +143,13 @@ func (a *app) putLabels(ctx context.Context, r *reading, set []audit.Label) erro
 	if err := r.PutLabels(ctx, set); err != nil {
 		return err
 	}
-	after, err := readLabels(ctx, r.DB)
+	after, err := r.Labels(ctx)
 	if err != nil {
 		return err
 	}
 	told := map[string]bool{}
 	for _, l := range set {
-		if n := len(after.by[l.Label]); n > 1 && !told[l.Label] {
+		if n := len(after.Hashes(l.Label)); n > 1 && !told[l.Label] {
 			told[l.Label] = true
 			a.note("%q is the label of %d hashes now, and as an argument ambiguous", l.Label, n)
 		}
@@ -159,20 +158,11 @@ func (a *app) putLabels(ctx context.Context, r *reading, set []audit.Label) erro
 }
 
 // listLabels prints all of them, in the order of the labels.
-func (a *app) listLabels(l *labels, form string) error {
-	hashes := make([]audit.Hash, 0, len(l.of))
-	for h := range l.of {
-		hashes = append(hashes, h)
-	}
-	slices.SortFunc(hashes, func(a, b audit.Hash) int {
-		if c := strings.Compare(l.of[a], l.of[b]); c != 0 {
-			return c
-		}
-		return a.Compare(b)
-	})
+func (a *app) listLabels(l labels, form string) error {
 	out := a.rows(form, column{name: "hash"}, column{name: "label", flexible: true, least: 12})
-	for _, h := range hashes {
-		if err := out.add(cell{kind: kindText, text: h.String(), short: h.String()[:briefHash]}, text(l.of[h])); err != nil {
+	for _, one := range l.All() {
+		h := one.Hash.String()
+		if err := out.add(cell{kind: kindText, text: h, short: h[:briefHash]}, text(one.Label)); err != nil {
 			return err
 		}
 	}
@@ -212,7 +202,7 @@ func parseLabels(file, input string) ([]audit.Label, error) {
 		case !tab:
 			err = errors.New("want a hash, a tab and a label")
 		case label != "":
-			err = checkLabel(label)
+			err = audit.CheckLabel(label)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s:%d: %w", file, n, err)

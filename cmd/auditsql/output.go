@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/auditsql/auditsql/internal/legible"
 )
 
 // The forms of output.
@@ -375,7 +377,7 @@ func isFormula(s string) bool {
 		switch {
 		case strings.ContainsRune("=+-@＝＋－＠", r):
 			return true
-		case r == ' ' || r == '\u00a0' || !shown(r, -1):
+		case r == ' ' || r == '\u00a0' || !legible.Shown(r, -1):
 		default:
 			return false
 		}

@@ -67,7 +67,7 @@ func lifecycleCell(l audit.Lifecycle) cell {
 }
 
 // agentCell is an agent, or anonymous.
-func agentCell(agent *audit.AgentID, l *labels) cell {
+func agentCell(agent *audit.AgentID, l labels) cell {
 	if agent == nil {
 		return cell{brief: "anonymous"}
 	}
@@ -84,7 +84,7 @@ func timeCell(timestamp uint64, c clock) cell {
 }
 
 // recordCells are the cells of one record, in the order of recordColumns.
-func recordCells(q *audit.QueryAudit, c clock, l *labels) []cell {
+func recordCells(q *audit.QueryAudit, c clock, l labels) []cell {
 	all, bad := len(q.ContributingAssertions), unapproved(q)
 	evidence := number(all).as("-")
 	if all > 0 {
@@ -143,11 +143,11 @@ func sortedKeys(attributes map[string]any) []string {
 type recordWriter struct {
 	*rows
 	clock     clock
-	labels    *labels
+	labels    labels
 	limitName string // the flag that sets a limit, if one does
 }
 
-func (a *app) records(form string, c clock, l *labels) *recordWriter {
+func (a *app) records(form string, c clock, l labels) *recordWriter {
 	columns := recordColumns
 	if form == formTable {
 		columns = pick(recordColumns, tableColumns)

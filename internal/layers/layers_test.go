@@ -18,8 +18,8 @@ const module = "github.com/auditsql/auditsql/"
 
 // allowed is which packages of the module each of them may import. Tests may import more.
 var allowed = map[string][]string{
-	"cmd/auditsql":     {"audit", "wal", "sqlstore"},
-	"audit":            {"kvshim", "sqlstore", "wal"},
+	"cmd/auditsql":     {"audit", "wal", "sqlstore", "internal/legible"},
+	"audit":            {"kvshim", "sqlstore", "wal", "internal/legible"},
 	"kvshim":           {"sqlstore"},
 	"kvshim/kvtest":    {"kvshim"},
 	"sqlstore":         {"migrations"},
@@ -29,6 +29,7 @@ var allowed = map[string][]string{
 	"internal/crashfs": {"wal"}, // for tests: nothing else may import it
 	"internal/mutants": {},      // a command, run by hand
 	"internal/layers":  {},
+	"internal/legible": {},
 }
 
 // keepers are the only packages that may import what is theirs.

@@ -1,0 +1,229 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/auditsql/auditsql/internal/legible"
+	"github.com/auditsql/auditsql/sqlstore"
+)
+
+// HashKind is what a hash stands for. Kinds may be added up.
+type HashKind uint8
+
+// The kinds of hashes that have labels.
+const (
+	AgentHash HashKind = 1 << iota
+	AssertionHash
+	SourceHash
+
+	AnyHash = AgentHash | AssertionHash | SourceHash
+)
+
+// String is how the kinds are called in a sentence, as "agent" or "assertion or source".
+func (k HashKind) String() string {
+	var names []string
+	for i, name := range []string{"agent", "assertion", "source"} {
+		if k&(1<<i) != 0 {
+			names = append(names, name)
+		}
+	}
+	if len(names) < 2 {
+		return strings.Join(names, "")
+	}
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " or " + names[last]
+}
+
+// An UnknownError says that a name stands for nothing in the store.
+type UnknownError struct {
+	Name   string
+	Kinds  HashKind // among which was looked
+	Prefix bool     // it could be the beginning of a hash, but is that of none; otherwise it is no label
+	Near   []string // a few labels that may have been meant
+}
+
+// Error implements error.
+func (e *UnknownError) Error() string {
+	if e.Prefix {
+		return fmt.Sprintf("%s: no %s begins with that", quoted(e.Name), e.Kinds)
+	}
+	return quoted(e.Name) + " is no label, nor a hash"
+}
+
+// An AmbiguousError says that a name stands for several hashes: it is the label of each, or they begin with it.
+type AmbiguousError struct {
+	Name   string
+	Hashes []Label // by hash, at most MaxResolved; the label is "" where there is none
+}
+
+// Error implements error.
+func (e *AmbiguousError) Error() string {
+	var names []string
+	for _, l := range e.Hashes {
+		name := l.Hash.String()
+		if l.Label != "" {
+			name += " (" + legible.Text(l.Label) + ")"
+		}
+		names = append(names, name)
+	}
+	return fmt.Sprintf("%s is ambiguous: %s", quoted(e.Name), strings.Join(names, ", "))
+}
+
+// quoted is a name in an error: people read it there, so letters of all scripts stay what they are.
+func quoted(name string) string {
+	if runes := []rune(name); len(runes) > MaxLabel {
+		return strconv.Quote(string(runes[:MaxLabel])) + "…"
+	}
+	return strconv.Quote(name)
+}
+
+// CheckName refuses, with ErrInvalid, what ResolveHash cannot find whatever is in the store.
+func CheckName(name string) error {
+	switch name = strings.TrimSpace(name); {
+	case name == "":
+		return invalid("%s: want a hash or a label", quoted(name))
+	case len(name) > hexLen && isHex(name):
+		return invalid("%s is too long: a hash has %d hex digits", quoted(name), hexLen)
+	}
+	return nil
+}
+
+// ResolveHash returns the hash that a person means: 64 hex digits are a hash, whether it is known or not; else
+// a label is looked for; else the one hash of these kinds that begins with the text, if it is MinPrefix hex
+// digits or more. Blanks around the name do not count. Several are an *AmbiguousError, none is an
+// *UnknownError, and what CheckName refuses is ErrInvalid. It costs a few seeks.
+func (db *DB) ResolveHash(ctx context.Context, name string, kinds HashKind) (Hash, error) {
+	name = strings.TrimSpace(name)
+	if err := CheckName(name); err != nil {
+		return Hash{}, err
+	}
+	if h, err := ParseHash(name); err == nil {
+		return h, nil
+	}
+	if err := db.caughtUp(ctx); err != nil {
+		return Hash{}, err
+	}
+	texts, err := db.sql.LabelHashes(ctx, name, MaxResolved)
+	if err != nil {
+		return Hash{}, err
+	}
+	var found []Hash
+	for _, text := range texts {
+		h, err := ParseHash(text)
+		if err != nil {
+			return Hash{}, fmt.Errorf("label %s: %w", excerpt(name), err)
+		}
+		found = append(found, h)
+	}
+	prefix := len(name) >= MinPrefix && isHex(name)
+	if len(found) == 0 && prefix {
+		err := db.ask(ctx, func() (err error) {
+			found, err = db.beginningWith(ctx, strings.ToLower(name), kinds)
+			return err
+		})
+		if err != nil {
+			return Hash{}, err
+		}
+	}
+	switch len(found) {
+	case 0:
+		return Hash{}, db.unknown(ctx, &UnknownError{Name: name, Kinds: kinds, Prefix: prefix})
+	case 1:
+		return found[0], nil
+	}
+	return Hash{}, db.ambiguous(ctx, name, found)
+}
+
+// unknown adds to e what may have been meant.
+func (db *DB) unknown(ctx context.Context, e *UnknownError) error {
+	if e.Prefix {
+		return e
+	}
+	labels, err := db.Labels(ctx)
+	if err != nil {
+		return err
+	}
+	e.Near = labels.near(e.Name)
+	return e
+}
+
+func (db *DB) ambiguous(ctx context.Context, name string, hashes []Hash) error {
+	texts := make([]string, len(hashes))
+	for i, h := range hashes {
+		texts[i] = h.String()
+	}
+	labels, err := db.sql.LabelsOf(ctx, texts)
+	if err != nil {
+		return err
+	}
+	e := &AmbiguousError{Name: name}
+	for i, h := range hashes {
+		e.Hashes = append(e.Hashes, Label{h, labels[texts[i]]})
+	}
+	return e
+}
+
+func isHex(s string) bool { return strings.Trim(s, "0123456789abcdefABCDEF") == "" }
+
+// beginningWith returns the hashes of these kinds that begin with some digits, each once.
+func (db *DB) beginningWith(ctx context.Context, prefix string, kinds HashKind) ([]Hash, error) {
+	set := map[Hash]bool{}
+	for kind, lower := range map[HashKind]sqlstore.HashKind{
+		AgentHash: sqlstore.AgentHash, AssertionHash: sqlstore.AssertionHash, SourceHash: sqlstore.SourceHash,
+	} {
+		if kinds&kind == 0 {
+			continue
+		}
+		hashes, err := db.sql.PrefixHashes(ctx, lower, prefix, MaxResolved)
+		if err != nil {
+			return nil, err
+		}
+		for _, h := range hashes {
+			set[h] = true
+		}
+	}
+	return sortedHashes(set), nil
+}
+
+// Identity is what is known of a hash.
+type Identity struct {
+	Hash      Hash
+	Label     string         // "" if it has none
+	Agent     *AgentActivity // nil: no agent
+	Assertion Uses           // as an assertion in evidence, counted up to DefaultHotLimit
+	Source    Uses           // as a source of evidence, likewise
+}
+
+// Identify says what a hash is: a hash may be several things, or nothing that the store knows.
+func (db *DB) Identify(ctx context.Context, h Hash) (*Identity, error) {
+	id := &Identity{Hash: h}
+	err := db.ask(ctx, func() error {
+		labels, err := db.sql.LabelsOf(ctx, []string{h.String()})
+		if err != nil {
+			return err
+		}
+		id.Label = labels[h.String()]
+		agent, ok, err := db.sql.AgentOf(ctx, h)
+		if err != nil {
+			return err
+		}
+		if ok {
+			id.Agent = &AgentActivity{AgentID: &h, Label: id.Label, Audits: uint64(agent.Audits), First: uint64(agent.First), Last: uint64(agent.Last)}
+		}
+		for source, uses := range map[bool]*Uses{false: &id.Assertion, true: &id.Source} {
+			found, err := db.sql.Uses(ctx, sqlstore.Evidence{Hash: bytesOf(&h), Source: source}, DefaultHotLimit+1)
+			if err != nil {
+				return err
+			}
+			*uses = countUses(found, DefaultHotLimit, -1)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("identify %s: %w", h, err)
+	}
+	return id, nil
+}
