@@ -112,6 +112,9 @@ func (a *app) answers(ctx context.Context, subject, predicate string, flips bool
 	if err := out.end(); err != nil {
 		return err
 	}
+	if out.n == 0 {
+		return a.neverAsked(ctx, r, subject, predicate)
+	}
 	if out.form == formTable && flip != nil {
 		p := a.page(r)
 		p.next([]step{
@@ -124,6 +127,38 @@ func (a *app) answers(ctx context.Context, subject, predicate string, flips bool
 	}
 	if more {
 		a.say("(cut at --limit %d, there are more)", limit)
+	}
+	return nil
+}
+
+// predicatesLookedAt bounds in how many of a subject's newest records its predicates are looked for.
+const predicatesLookedAt = 200
+
+// neverAsked says which part of a question without answers was never asked: it may be a slip, and to find
+// nothing would look as if the agents had not asked.
+func (a *app) neverAsked(ctx context.Context, r *reading, subject, predicate string) error {
+	var asked []string
+	any := false
+	for q, err := range r.Audits(ctx, audit.Filter{Subject: &subject, Descending: true, Limit: predicatesLookedAt}) {
+		if err != nil {
+			return err
+		}
+		any = true
+		if p := q.Params.Predicate; p != nil && !slices.Contains(asked, *p) {
+			asked = append(asked, *p)
+		}
+	}
+	switch {
+	case !any:
+		a.say("(no record has the subject %q; %s lists those most asked for)", subject, a.typed("top", "--by", "subject"))
+	case !slices.Contains(asked, predicate) && len(asked) > 0:
+		slices.Sort(asked)
+		const most = 8
+		more := ""
+		if len(asked) > most {
+			asked, more = asked[:most], " and others"
+		}
+		a.say("(asked of that subject: %s%s)", strings.Join(asked, ", "), more)
 	}
 	return nil
 }

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	pretty "github.com/jedib0t/go-pretty/v6/text"
@@ -59,7 +61,7 @@ interrupted.`,
 	flags.BoolVar(&a.csvSafe, "csv-safe", false, "with -o csv: an apostrophe before what a spreadsheet takes for a formula")
 	_ = root.MarkPersistentFlagDirname("dir")
 	_ = root.RegisterFlagCompletionFunc("output", completeForms)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%w", err) })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
 	width := helpWidth
 	if a.outTerm.is {
 		width = min(a.outTerm.width, helpWidth)
@@ -132,13 +134,45 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 // noSuchCommand proposes the command that comes nearest to what was typed, if one is near.
 func noSuchCommand(root *cobra.Command, typed string) error {
 	err := usage("there is no command %q", typed)
+	if near := nearestCommand(root, typed); near != "" {
+		return trying(err, "%s %s", root.CommandPath(), near)
+	}
+	return err
+}
+
+// flagError is an error of a flag in words for people: those of Go's number parser are for programmers.
+func flagError(err error) error {
+	var number *strconv.NumError
+	if !errors.As(err, &number) {
+		return usage("%w", err)
+	}
+	why := "want a whole number"
+	if errors.Is(number, strconv.ErrRange) {
+		why = "too large"
+	}
+	return usage("%s: %s", strings.TrimSuffix(err.Error(), ": "+number.Error()), why)
+}
+
+// nearestCommand is the command below root that is a letter or two away from what was typed, "" if none is.
+func nearestCommand(root *cobra.Command, typed string) string {
 	for letters := 1; letters <= 2; letters++ {
 		root.SuggestionsMinimumDistance = letters
 		if near := root.SuggestionsFor(typed); len(near) > 0 {
-			return trying(err, "%s %s", root.CommandPath(), near[0])
+			return near[0]
 		}
 	}
-	return err
+	return ""
+}
+
+// nearest is nearestCommand among names that are no commands. They may have blanks, at which a command's name
+// ends.
+func nearest(names []string, typed string) string {
+	joined := strings.NewReplacer(" ", "\x00")
+	root := &cobra.Command{}
+	for _, name := range names {
+		root.AddCommand(&cobra.Command{Use: joined.Replace(name), Run: func(*cobra.Command, []string) {}})
+	}
+	return strings.ReplaceAll(nearestCommand(root, joined.Replace(typed)), "\x00", " ")
 }
 
 // needsCommand is what a command does that only has commands below it.

@@ -102,7 +102,7 @@ func (a *app) whatToTry(cmd *cobra.Command, err error) string {
 	case exitCode(err) == exitUsage:
 		return fmt.Sprintf("%s --help", cmd.CommandPath())
 	case errors.Is(err, audit.ErrNoStore):
-		return fmt.Sprintf("auditsql -d %s init", shellQuote(a.dir))
+		return fmt.Sprintf("-d or AUDITSQL_DIR names another folder, auditsql -d %s init makes a store", shellQuote(a.dir))
 	case errors.Is(err, sqlstore.ErrBusy):
 		return "it again: somebody else, a shell perhaps, holds the database's write lock"
 	case errors.Is(err, audit.ErrLocked):

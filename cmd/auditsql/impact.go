@@ -107,7 +107,7 @@ func (a *app) impact(ctx context.Context, typed string, source bool, f *filterFl
 		}
 	}
 	if w.rows.form == formTable && w.totals.Answers == 0 {
-		return a.noImpact(ctx, r, h, source)
+		return a.noImpact(ctx, r, h, source, true)
 	}
 	w.begin()
 	more := false
@@ -129,6 +129,9 @@ func (a *app) impact(ctx context.Context, typed string, source bool, f *filterFl
 	if err := w.end(ctx, more); err != nil {
 		return err
 	}
+	if w.n == 0 {
+		return a.noImpact(ctx, r, h, source, false)
+	}
 	if more {
 		a.say("(cut at --limit %d, there are more)", filter.Limit)
 	}
@@ -142,8 +145,9 @@ func otherKind(source bool) string {
 	return "--source, if it is a source"
 }
 
-// noImpact says that nothing was found, and what the hash is instead.
-func (a *app) noImpact(ctx context.Context, r *reading, h audit.Hash, source bool) error {
+// noImpact says what the hash is instead when nothing was found, also to a script: no output reads as harmless.
+// In a table it says that nothing was found as well.
+func (a *app) noImpact(ctx context.Context, r *reading, h audit.Hash, source, always bool) error {
 	is, err := r.Identify(ctx, h)
 	if err != nil {
 		return err
@@ -159,6 +163,9 @@ func (a *app) noImpact(ctx context.Context, r *reading, h audit.Hash, source boo
 		also = append(also, "it is an agent: auditsql list --agent shows its records")
 	}
 	if len(also) == 0 {
+		if !always {
+			return nil
+		}
 		also = []string{"no answer that fits has it in its evidence"}
 	}
 	a.say("(nothing found; %s)", strings.Join(also, "; "))

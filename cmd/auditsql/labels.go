@@ -48,6 +48,15 @@ func (l labels) orNull(h *audit.Hash) *string {
 	return &label
 }
 
+// names are the labels, each once.
+func (l labels) names() []string {
+	var names []string
+	for _, one := range l.All() {
+		names = append(names, one.Label)
+	}
+	return slices.Compact(names)
+}
+
 // completeHash proposes labels for a command's first argument.
 func (a *app) completeHash(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
@@ -68,9 +77,5 @@ func (a *app) completeLabels(cmd *cobra.Command, _ []string, _ string) ([]string
 	if err != nil {
 		return nil, none
 	}
-	var found []string
-	for _, one := range l.All() {
-		found = append(found, one.Label)
-	}
-	return slices.Compact(found), none
+	return labels{l}.names(), none
 }

@@ -1,8 +1,8 @@
 package main
 
 import (
+	"context"
 	"embed"
-	"fmt"
 	"path"
 	"strconv"
 	"strings"
@@ -31,16 +31,28 @@ type parameter struct {
 }
 
 // What a parameter can be: a time becomes its first instant, an end its last, a duration a number of the
-// store's units.
+// store's units. An id, an agent, an assertion, a source or a hash (any of these three) may be cut to its first
+// digits, and all but an id be given by label: what fits nothing because it is short would look as if nothing
+// had been recorded.
 const (
 	kindTextParam     = "text"
 	kindNumberParam   = "number"
 	kindTimeParam     = "time"
 	kindEndParam      = "end"
 	kindDurationParam = "duration"
+	kindIDParam       = "id"
 )
 
-var parameterKinds = []string{kindTextParam, kindNumberParam, kindTimeParam, kindEndParam, kindDurationParam}
+// hashKinds are the kinds of hashes that parameters can be.
+var hashKinds = map[string]audit.HashKind{
+	"agent": audit.AgentHash, "assertion": audit.AssertionHash, "source": audit.SourceHash, "hash": audit.AnyHash,
+}
+
+// isHash reports whether a parameter is an id or another hash.
+func (p *parameter) isHash() bool {
+	_, ok := hashKinds[p.kind]
+	return ok || p.kind == kindIDParam
+}
 
 // namedQueries reads them all, in the order of their names.
 func namedQueries() ([]namedQuery, error) {
@@ -95,13 +107,45 @@ func (q *namedQuery) synopsis() string {
 	return strings.Join(parts, " ")
 }
 
+// A finder finds the hash that somebody meant, as hex digits.
+type finder func(p *parameter, typed string) (string, error)
+
+// shaped is the finder for what is checked before a store is open: it refuses what no store has.
+func shaped(p *parameter, typed string) (string, error) {
+	if p.kind == kindIDParam {
+		return typed, checkPrefix(typed)
+	}
+	return typed, checkTyped("-p "+p.name+"=", typed)
+}
+
+// finder finds what is in the store.
+func (r *reading) finder(ctx context.Context) finder {
+	return func(p *parameter, typed string) (string, error) {
+		if p.kind != kindIDParam {
+			h, err := r.find(ctx, "-p "+p.name+"=", typed, hashKinds[p.kind])
+			return h.String(), err
+		}
+		id, err := resolve(ctx, r.DB, typed)
+		switch {
+		case err != nil:
+			return "", err
+		case id == nil:
+			return "", notFound("-p %s=%s: no such audit", p.name, typed)
+		}
+		return id.String(), nil
+	}
+}
+
 // value reads what was given for a parameter, or takes what is usual.
-func (p *parameter) value(given string, ok bool, c clock) (any, error) {
+func (p *parameter) value(given string, ok bool, c clock, find finder) (any, error) {
 	if !ok {
 		if !p.optional {
 			return nil, usage("-p %s=… is missing: %s", p.name, p.about)
 		}
 		given = p.usual
+	}
+	if p.isHash() {
+		return find(p, given)
 	}
 	switch p.kind {
 	case kindNumberParam:
@@ -142,7 +186,7 @@ func (p *parameter) value(given string, ok bool, c clock) (any, error) {
 
 // bind gives each parameter of a statement its value, in the order of names. A statement that somebody
 // typed has no parameters described: what looks like a number is one.
-func bind(names []string, described []parameter, given map[string]string, c clock) ([]any, error) {
+func bind(names []string, described []parameter, given map[string]string, c clock, find finder) ([]any, error) {
 	used := map[string]bool{}
 	var values []any
 	for _, name := range names {
@@ -156,7 +200,7 @@ func bind(names []string, described []parameter, given map[string]string, c cloc
 		if len(described) == 0 && ok && looksLikeNumber(value) {
 			p.kind = kindNumberParam
 		}
-		v, err := p.value(value, ok, c)
+		v, err := p.value(value, ok, c, find)
 		if err != nil {
 			return nil, err
 		}
@@ -198,11 +242,7 @@ func (q *namedQuery) describe() cell {
 		}
 		list = append(list, d)
 	}
-	synopsis := q.synopsis()
-	if synopsis == "" {
-		synopsis = "-"
-	}
-	return cell{kind: kindJSON, text: string(toJSON(list))}.as(synopsis)
+	return cell{kind: kindJSON, text: string(toJSON(list))}
 }
 
 func unknownQuery(name string, queries []namedQuery) error {
@@ -210,5 +250,9 @@ func unknownQuery(name string, queries []namedQuery) error {
 	for i, q := range queries {
 		names[i] = q.name
 	}
-	return usage("%q is neither SQL nor a named query: %s", name, fmt.Sprint(strings.Join(names, ", ")))
+	err := usage("%q is neither SQL nor a named query: %s", name, strings.Join(names, ", "))
+	if near := nearest(names, name); near != "" {
+		return trying(err, "auditsql sql %s", near)
+	}
+	return err
 }

@@ -110,7 +110,7 @@ func pasted(q *namedQuery) string {
 	query := text.String()
 	for _, p := range q.parameters {
 		value := "5"
-		if p.kind == kindTextParam {
+		if p.kind == kindTextParam || p.isHash() {
 			value = "'" + strings.Repeat("ab", 32) + "'"
 		}
 		query = regexp.MustCompile(":"+p.name+`\b`).ReplaceAllString(query, value)

@@ -78,6 +78,7 @@ type cell struct {
 	text  string // exactly; for a null it is empty
 	brief string // how a table shows it, when that is not text
 	short string // how a table shows it that has too little room otherwise
+	year  string // of a time: short is without it
 	alarm bool   // a table marks it
 }
 

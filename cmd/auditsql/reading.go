@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/auditsql/auditsql/audit"
 )
@@ -38,6 +39,9 @@ func (r *reading) find(ctx context.Context, where, typed string, kinds audit.Has
 	var ambiguous *audit.AmbiguousError
 	var unknown *audit.UnknownError
 	switch {
+	case err == nil && where != "" && (len(typed) == 2*len(h) || checkPrefix(typed) != nil):
+		// Digits were looked for among these kinds; a label or a whole hash may be of another one.
+		return h, r.tellOtherKind(ctx, where, typed, h, kinds)
 	case errors.As(err, &ambiguous):
 		return h, trying(usage("%s%w", where, err), "one of these, or more digits")
 	case !errors.As(err, &unknown):
@@ -50,7 +54,40 @@ func (r *reading) find(ctx context.Context, where, typed string, kinds audit.Has
 	case len(unknown.Near) > 0:
 		return h, trying(err, "%s", shellQuote(unknown.Near[0]))
 	}
+	if near := nearest(r.labels.names(), typed); near != "" {
+		return h, trying(err, "%s", shellQuote(near))
+	}
 	return h, trying(err, "auditsql name lists the labels; a hash has 64 hex digits, or the first 8 or more")
+}
+
+// tellOtherKind says when a hash is known, but not as what it was given for: otherwise finding nothing would look
+// as if nothing had been recorded.
+func (r *reading) tellOtherKind(ctx context.Context, where, typed string, h audit.Hash, kinds audit.HashKind) error {
+	is, err := r.Identify(ctx, h)
+	if err != nil {
+		return err
+	}
+	var others []string
+	for _, kind := range []struct {
+		kind  audit.HashKind
+		name  string
+		known bool
+	}{
+		{audit.AgentHash, "an agent", is.Agent != nil},
+		{audit.AssertionHash, "an assertion", is.Assertion.Answers > 0},
+		{audit.SourceHash, "a source", is.Source.Answers > 0},
+	} {
+		switch {
+		case kind.known && kind.kind&kinds != 0:
+			return nil
+		case kind.known:
+			others = append(others, kind.name)
+		}
+	}
+	if len(others) > 0 {
+		r.clock.note("%s%q is %s, and no %s", where, typed, strings.Join(others, " and "), kinds)
+	}
+	return nil
 }
 
 // checkTyped refuses what find cannot find whatever is in the store.

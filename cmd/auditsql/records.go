@@ -74,11 +74,13 @@ func agentCell(agent *audit.AgentID, l labels) cell {
 	return l.hash(*agent)
 }
 
-// timeCell is a timestamp as people write it; where there is little room for it, without the year.
+// timeCell is a timestamp as people write it; where there is little room for it, without a fraction of a second,
+// and without the year, which goes into the heading.
 func timeCell(timestamp uint64, c clock) cell {
 	cell := text(c.format(timestamp))
 	if t, ok := c.unit.Time(timestamp); ok {
-		cell.short = t.In(c.zone).Format("01-02 15:04:05")
+		t = t.In(c.zone)
+		cell.short, cell.year = t.Format("01-02 15:04:05"), t.Format("2006")
 	}
 	return cell
 }

@@ -32,6 +32,7 @@ var screens = []struct {
 	{"timeline_silent", []string{"timeline", "--to", "2026-11-23T11:59"}},
 	{"top_assertion", []string{"top", "--by", "assertion", "--limit", "5"}},
 	{"top_source", []string{"top", "--by", "source"}},
+	{"sql_list", []string{"sql", "--list"}},
 	{"top_subject", []string{"top", "--by", "subject"}},
 }
 

@@ -38,8 +38,8 @@ Nothing can be written. The views audits, contributions, attributes, agents
 and kv_readable have hashes as hex text.
 
 Values are bound, not pasted: -p agent=0101… gives :agent its value. In a
-named query times may be written as everywhere (-p from=6h), elsewhere what
-looks like a number is one.
+named query times may be written as everywhere (-p from=6h), and hashes cut to
+8 or more digits or given by label; elsewhere what looks like a number is one.
 
 At most --limit rows are printed, and --timeout ends a statement that takes
 too long; both are said when they cut. The same SQL works in a shell: sqlite3
@@ -85,10 +85,10 @@ too long; both are said when they cut. The same SQL works in a shell: sqlite3
 }
 
 func (a *app) listQueries(queries []namedQuery) error {
-	out := a.rows(a.form(""),
-		column{name: "name"},
-		column{name: "parameters", flexible: true, least: 24},
-		column{name: "about", flexible: true, least: 24})
+	if a.form("") == formTable {
+		return a.pageQueries(queries)
+	}
+	out := a.rows(a.form(""), column{name: "name"}, column{name: "parameters"}, column{name: "about"})
 	for i := range queries {
 		q := &queries[i]
 		parameters := q.describe()
@@ -100,6 +100,28 @@ func (a *app) listQueries(queries []namedQuery) error {
 		}
 	}
 	return out.end()
+}
+
+// pageQueries is the list for people: sentences fold where a table would cut them.
+func (a *app) pageQueries(queries []namedQuery) error {
+	longest := 0
+	for i := range queries {
+		longest = max(longest, displayWidth(queries[i].name))
+	}
+	p := a.page(nil)
+	margin := strings.Repeat(" ", longest+len(gap))
+	for i := range queries {
+		q := &queries[i]
+		p.out.WriteString(a.strong(pad(q.name, longest, false)) + gap + p.fold(q.about, len(margin), margin) + "\n")
+		if s := q.synopsis(); s != "" {
+			p.out.WriteString(margin + p.fold(s, len(margin), margin) + "\n")
+		}
+	}
+	p.head("next", "")
+	for _, line := range []string{"auditsql sql NAME -p k=v  runs one; what is in brackets may be left out", "auditsql sql --show NAME  prints it"} {
+		p.out.WriteString(indent + p.fold(line, len(indent), indent) + "\n")
+	}
+	return p.end()
 }
 
 func (a *app) showQuery(queries []namedQuery, args []string) error {
@@ -139,20 +161,16 @@ func (a *app) sql(ctx context.Context, queries []namedQuery, args []string, o sq
 	if err != nil {
 		return err
 	}
-	if _, err := bind(names, described, given, c); err != nil {
+	if _, err := bind(names, described, given, c, shaped); err != nil {
 		return err
 	}
 
-	db, err := a.openReader(ctx)
+	r, err := a.read(ctx)
 	if err != nil {
 		return err
 	}
-	c, err = a.clock(db.TimeUnit())
-	if err := errors.Join(err, db.Close()); err != nil {
-		return err
-	}
-	values, err := bind(names, described, given, c)
-	if err != nil {
+	values, err := bind(names, described, given, r.clock, r.finder(ctx))
+	if err := errors.Join(err, r.Close()); err != nil {
 		return err
 	}
 	if o.timeout.Duration > 0 {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -104,17 +105,37 @@ func (a *app) tableWithin(width int, columns []column, rows [][]cell) (string, c
 	natural := make([]int, len(columns))
 	for i, c := range columns {
 		headings[i] = harmless(c.heading())
-		natural[i] = show(i, headings[i], rows, shown, cell.shown)
+		natural[i] = show(i, c, headings[i], rows, shown, cell.shown)
 	}
 	var short []string
+	timesToo := false
 	for i, c := range columns {
-		if !cramped(columns, natural, width) {
-			break
+		years := yearsIn(i, rows)
+		if !cramped(columns, natural, width) && !(timesToo && len(years) > 0) {
+			continue
 		}
-		// That a time has no year and no fraction of a second is less of a loss than a column.
-		if n := show(i, headings[i], rows, shown, cell.shortly); n < natural[i] {
-			natural[i] = n
+		// That a time has no year and no fraction of a second is less of a loss than a column. The times of a
+		// row look alike, so when one is short all are. A year is told once when it is that of all of them:
+		// without it, what happened two years ago looks like this month.
+		look := cell.shortly
+		heading := headings[i]
+		switch {
+		case len(years) == 1:
+			heading += " (" + years[0] + ")"
+		case len(years) > 1:
+			look = func(c cell) string {
+				if c.year == "" {
+					return c.shortly()
+				}
+				return c.year + "-" + c.shortly()
+			}
+		}
+		if n := show(i, c, heading, rows, shown, look); n < natural[i] {
+			natural[i], headings[i] = n, heading
 			short = append(short, c.heading())
+			timesToo = timesToo || len(years) > 0
+		} else {
+			show(i, c, headings[i], rows, shown, cell.shown)
 		}
 	}
 	widths, cut := fit(columns, natural, width)
@@ -138,6 +159,9 @@ func (a *app) tableWithin(width int, columns []column, rows [][]cell) (string, c
 			if columns[i].right {
 				blanks += free
 				free = 0
+				// The blanks behind a number whose point is below those of the others.
+				number := strings.TrimRight(s, " ")
+				free, s = displayWidth(s)-displayWidth(number), number
 			}
 			if s != "" {
 				out.WriteString(strings.Repeat(" ", blanks))
@@ -165,13 +189,44 @@ func (a *app) tableWithin(width int, columns []column, rows [][]cell) (string, c
 }
 
 // show fills a column of what a table shows, and returns its width.
-func show(i int, heading string, rows [][]cell, shown [][]string, look func(cell) string) int {
+func show(i int, c column, heading string, rows [][]cell, shown [][]string, look func(cell) string) int {
 	width := displayWidth(heading)
+	most := 0 // that follows a whole number in this column
 	for n, row := range rows {
 		shown[n][i] = look(row[i])
+		if c.right {
+			most = max(most, len(fraction(shown[n][i])))
+		}
+	}
+	for n := range rows {
+		if s := shown[n][i]; most > 0 && decimal.MatchString(s) {
+			shown[n][i] += strings.Repeat(" ", most-len(fraction(s)))
+		}
 		width = max(width, displayWidth(shown[n][i]))
 	}
 	return width
+}
+
+// decimal is a number as people compare it, point below point.
+var decimal = regexp.MustCompile(`^-?[0-9]+(\.[0-9]+)?$`)
+
+// fraction is the decimal point of a number and what is behind it.
+func fraction(s string) string {
+	if m := decimal.FindStringSubmatch(s); m != nil {
+		return m[1]
+	}
+	return ""
+}
+
+// yearsIn are the years of the times in a column, in order and each once.
+func yearsIn(i int, rows [][]cell) []string {
+	var years []string
+	for _, row := range rows {
+		if y := row[i].year; y != "" && !slices.Contains(years, y) {
+			years = append(years, y)
+		}
+	}
+	return years
 }
 
 // enough is the width of a text that is cut and still says something.

@@ -45,6 +45,55 @@ func TestFit(t *testing.T) {
 	}
 }
 
+// Without its year, what happened two years ago looks like this month; and of two times in a row one is not cut
+// alone.
+func TestShortTimesKeepTheirYear(t *testing.T) {
+	a := &app{}
+	a.outTerm = terminal{is: true, width: 60, color: true}
+	c := clock{zone: time.UTC, unit: audit.Milliseconds}
+	at := func(s string) cell {
+		when, err := time.Parse(time.RFC3339, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return timeCell(uint64(when.UnixMilli()), c)
+	}
+	columns := []column{{name: "first"}, {name: "last"}, {name: "subject", flexible: true, least: 24}}
+	for _, test := range []struct{ first, last, want string }{
+		{"2024-11-01T00:04:28Z", "2024-11-01T00:07:10Z", "first (2024)    last (2024)     subject\n11-01 00:04:28  11-01 00:07:10  somewhat longer than that\n"},
+		{"2024-12-31T23:59:59Z", "2025-01-01T00:00:00Z", "first (2024)    last (2025)     subject\n12-31 23:59:59  01-01 00:00:00  somewhat longer than that\n"},
+	} {
+		got, cut := a.table(columns, [][]cell{{at(test.first), at(test.last), text("somewhat longer than that")}})
+		if got = escapes.ReplaceAllString(got, ""); got != test.want || !slices.Equal(cut.shorter, []string{"first", "last"}) {
+			t.Errorf("got\n%s, shortened %q; want\n%s", got, cut.shorter, test.want)
+		}
+	}
+	// Of one column with two years each cell has its own.
+	got, _ := a.table(columns, [][]cell{
+		{at("2024-12-31T23:59:59Z"), at("2025-01-01T00:00:00Z"), text("a text that takes a lot of room")},
+		{at("2025-01-01T00:00:00Z"), at("2025-01-01T00:00:00Z"), text("another")},
+	})
+	if !strings.Contains(got, "2024-12-31 23:59:59  01-01 00:00:00") {
+		t.Errorf("a year is lost:\n%s", got)
+	}
+}
+
+// Numbers are compared by the eye, so their points stand below each other.
+func TestNumbersAlign(t *testing.T) {
+	a := &app{}
+	a.outTerm = terminal{is: true, width: 60, color: true}
+	rows := [][]cell{{number(0.7), number(7)}, {number(0.91789234), number(12)}, {number(1), number(3)}, {cell{brief: "-"}, number(1)}}
+	got, _ := a.table([]column{{name: "conf", right: true}, {name: "n", right: true}}, rows)
+	want := "      conf   n\n0.7          7\n0.91789234  12\n1            3\n         -   1\n"
+	if got = escapes.ReplaceAllString(got, ""); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	got, _ = a.table([]column{{name: "n", right: true}, {name: "conf", right: true}}, [][]cell{{number(1), number(0.5)}, {number(2), number(0.25)}})
+	if got = escapes.ReplaceAllString(got, ""); got != "n  conf\n1  0.5\n2  0.25\n" {
+		t.Errorf("got %q", got)
+	}
+}
+
 // escapes are what the program itself sends to a terminal: colours.
 var escapes = regexp.MustCompile("\x1b\\[[0-9;]*m")
 

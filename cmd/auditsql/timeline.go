@@ -198,7 +198,14 @@ func (a *app) timelineEnd(r *reading, t *audit.Timeline) error {
 	if t.Anonymous > 0 {
 		about += fmt.Sprintf(", %d of them anonymous", t.Anonymous)
 	}
-	p.out.WriteString(about + "\n")
+	unfit := uint64(0)
+	for i := range t.Buckets {
+		unfit += t.Buckets[i].Unapproved
+	}
+	if unfit > 0 && !t.Cut {
+		about += fmt.Sprintf(", %d with evidence that is not Approved (!)", unfit)
+	}
+	p.out.WriteString(p.fold(about, 0, "") + "\n")
 	if len(t.Silent) > 0 {
 		p.head("silent", " in the second half")
 		var rows [][]cell

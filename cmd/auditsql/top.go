@@ -119,7 +119,7 @@ func (a *app) top(ctx context.Context, by audit.TopBy, newSince string, f *filte
 		return err
 	}
 	if out.form == formTable && len(t.Entries) > 0 {
-		if err := a.topEnd(ctx, r, by, t); err != nil {
+		if err := a.topEnd(ctx, r, options, t); err != nil {
 			return err
 		}
 	}
@@ -142,22 +142,34 @@ func (r *reading) topCells(by audit.TopBy, e *audit.TopEntry) []cell {
 		weight = number(e.Weight).as(brief(e.Weight))
 	}
 	return []cell{
-		hash, label, nullable(e.Text), number(e.Count), number(e.Share).as(fmt.Sprintf("%.1f%%", 100*e.Share)),
+		hash, label, nullable(e.Text), number(e.Count), number(e.Share).as(percent(e.Share)),
 		number(e.Answers), number(e.Agents), weight, number(e.First), timeCell(e.First, r.clock), number(e.Last), timeCell(e.Last, r.clock),
 	}
 }
 
+// percent never shows what is there as nothing.
+func percent(share float64) string {
+	if share > 0 && share < 0.0005 {
+		return "<0.1%"
+	}
+	return fmt.Sprintf("%.1f%%", 100*share)
+}
+
 // topEnd says what was counted, and what to type next.
-func (a *app) topEnd(ctx context.Context, r *reading, by audit.TopBy, t *audit.TopList) error {
+func (a *app) topEnd(ctx context.Context, r *reading, options audit.TopOptions, t *audit.TopList) error {
+	by := options.By
 	p := a.page(r)
 	about := "of " + plural(t.Total, "record", "records")
 	if by == audit.TopAssertions || by == audit.TopSources {
 		about = "of " + plural(t.Total, "piece of evidence", "pieces of evidence")
+		if options.Filter.Unapproved {
+			about += ", Approved ones beside the others included"
+		}
 	}
 	if t.Without > 0 {
 		about += fmt.Sprintf(", and %s with no %s", plural(t.Without, "record", "records"), by)
 	}
-	p.out.WriteString(about + "\n")
+	p.out.WriteString(p.fold(about, 0, "") + "\n")
 	first := &t.Entries[0]
 	switch by {
 	case audit.TopAgents:

@@ -233,7 +233,7 @@ func (r *reading) sameDay(timestamp, as uint64) cell {
 	a, ok := r.clock.unit.Time(timestamp)
 	b, ok2 := r.clock.unit.Time(as)
 	if ok && ok2 && a.In(r.clock.zone).Format(dateForm) == b.In(r.clock.zone).Format(dateForm) {
-		c.short = a.In(r.clock.zone).Format("15:04:05")
+		c.short, c.year = a.In(r.clock.zone).Format("15:04:05"), ""
 	}
 	return c
 }

@@ -1,5 +1,5 @@
 -- The records of one agent, oldest first, as list --agent.
--- :agent text: the agent's id, 64 hex digits
+-- :agent agent: the agent's id or label (in a shell all 64 hex digits)
 -- :from time = ever: from when on
 -- :to end = ever: up to when
 -- :limit number = 100: at most so many

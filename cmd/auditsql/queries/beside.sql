@@ -1,5 +1,5 @@
 -- What the agent of a record asked just before and after it, as trace.
--- :id text: the query id, 64 hex digits
+-- :id id: a query id (in a shell all 64 hex digits)
 -- :window duration = 5m: how far before and after
 SELECT b.time, b.query_id, b.subject, b.predicate, b.result_hash, b.result_confidence, b.query_id = q.query_id AS this
 FROM audits q JOIN audits b ON b.agent_id = q.agent_id AND b.timestamp BETWEEN q.timestamp - :window AND q.timestamp + :window

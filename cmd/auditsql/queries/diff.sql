@@ -1,6 +1,6 @@
 -- The evidence of two records side by side, as diff. Of an assertion that a record has twice, the greater weight is shown.
--- :a text: a query id, 64 hex digits
--- :b text: another
+-- :a id: a query id (in a shell all 64 hex digits)
+-- :b id: another
 SELECT assertion_hash,
   max(CASE WHEN query_id = :a THEN weight END) AS weight_a, max(CASE WHEN query_id = :b THEN weight END) AS weight_b,
   max(CASE WHEN query_id = :a THEN lifecycle END) AS lifecycle_a, max(CASE WHEN query_id = :b THEN lifecycle END) AS lifecycle_b,

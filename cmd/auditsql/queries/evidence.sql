@@ -1,5 +1,5 @@
 -- The evidence of one record, in its order.
--- :id text: the query id, 64 hex digits
+-- :id id: a query id (in a shell all 64 hex digits)
 SELECT position, assertion_hash, weight, source_hash, lifecycle
 FROM contributions
 WHERE query_id = :id

@@ -1,3 +1,3 @@
 -- One record, without its evidence.
--- :id text: the query id, 64 hex digits
+-- :id id: a query id (in a shell all 64 hex digits)
 SELECT * FROM audits WHERE query_id = :id

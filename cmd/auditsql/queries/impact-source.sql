@@ -1,5 +1,5 @@
 -- The answers that a source's assertions went into, as impact --source.
--- :source text: its hash, 64 hex digits
+-- :source source: its hash or label (in a shell all 64 hex digits)
 -- :from time = ever: from when on
 -- :to end = ever: up to when
 -- :limit number = 100: at most so many

@@ -1,5 +1,5 @@
 -- Whose answers an assertion went into, how many, since when, as the totals of impact.
--- :assertion text: its hash, 64 hex digits
+-- :assertion assertion: its hash or label (in a shell all 64 hex digits)
 -- :from time = ever: from when on
 -- :to end = ever: up to when
 SELECT c.agent_id, c.agent_label, count(DISTINCT c.idx) AS answers, min(c.time) AS first, max(c.time) AS last,

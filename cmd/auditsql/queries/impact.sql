@@ -1,5 +1,5 @@
 -- The answers that an assertion went into, as impact.
--- :assertion text: its hash, 64 hex digits
+-- :assertion assertion: its hash or label (in a shell all 64 hex digits)
 -- :from time = ever: from when on
 -- :to end = ever: up to when
 -- :limit number = 100: at most so many

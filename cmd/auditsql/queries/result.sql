@@ -1,5 +1,5 @@
 -- The records that were answered with one assertion, as list --result.
--- :result text: the answer's hash, 64 hex digits
+-- :result assertion: the answer's hash or label (in a shell all 64 hex digits)
 SELECT time, query_id, agent_id, subject, predicate, result_confidence
 FROM audits
 WHERE result_hash = :result
