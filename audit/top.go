@@ -3,6 +3,7 @@ package audit
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/auditsql/auditsql/sqlstore"
 )
@@ -202,6 +203,10 @@ func (db *DB) topEntry(ctx context.Context, by TopBy, e *TopEntry, f Filter) err
 		if err != nil {
 			return err
 		}
+		// In the order of ImpactTotals, so that the last digit of a sum is the same there, and each time.
+		slices.SortFunc(byAgent, func(a, b sqlstore.AgentUses) int {
+			return compareAgents((*Hash)(a.Agent), (*Hash)(b.Agent), uint64(a.Answers), uint64(b.Answers))
+		})
 		for _, a := range byAgent {
 			e.add(a.Agent != nil, uint64(a.Answers))
 			e.Weight += a.Weight
