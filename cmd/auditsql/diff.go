@@ -276,7 +276,18 @@ func orDash(s *string) string {
 }
 
 func (r *reading) changedEvidence(p *page, d *audit.Difference) {
-	p.head("evidence", fmt.Sprintf(" (%d as before)", d.Same))
+	count := map[string]int{}
+	for i := range d.Evidence {
+		count[change(&d.Evidence[i])]++
+	}
+	var counted []string
+	for _, kind := range []struct{ change, word string }{{"added", "came"}, {"changed", "changed"}, {"removed", "went"}} {
+		if n := count[kind.change]; n > 0 {
+			counted = append(counted, fmt.Sprintf("%d %s", n, kind.word))
+		}
+	}
+	counted = append(counted, fmt.Sprintf("%d as before", d.Same))
+	p.head("evidence", " ("+strings.Join(counted, ", ")+")")
 	if len(d.Evidence) == 0 {
 		return
 	}
@@ -290,14 +301,26 @@ func (r *reading) changedEvidence(p *page, d *audit.Difference) {
 		return text(a + " to " + b)
 	}
 	var rows [][]cell
+	left, leftBad := 0, 0
+	shown := map[string]int{}
 	for i := range d.Evidence {
 		e := &d.Evidence[i]
+		// As many of each change, and beyond these what is not Approved, as in a trace.
+		kind, fit := change(e), e.B == nil || e.B.Lifecycle == audit.Approved
+		if shown[kind] >= shownEvidence && (fit || shown[kind] >= 2*shownEvidence) {
+			left++
+			if !fit {
+				leftBad++
+			}
+			continue
+		}
+		shown[kind]++
 		from, to := sideCells(e.A), sideCells(e.B)
 		row := []cell{
-			text(map[string]string{"added": "+", "removed": "-", "changed": "~"}[change(e)]), r.labels.hash(e.AssertionHash),
+			text(map[string]string{"added": "+", "removed": "-", "changed": "~"}[kind]), r.labels.hash(e.AssertionHash),
 			both(from[0].text, to[0].text), both(from[2].text, to[2].text), r.sources(e),
 		}
-		if e.B != nil && e.B.Lifecycle != audit.Approved {
+		if !fit {
 			for i := range row {
 				row[i].alarm = true
 			}
@@ -308,6 +331,9 @@ func (r *reading) changedEvidence(p *page, d *audit.Difference) {
 		{name: "mark", title: " "}, {name: "assertion", flexible: true, least: briefHash}, {name: "weight"}, {name: "lifecycle"},
 		{name: "source", flexible: true, least: briefHash, rank: 1},
 	}, rows)
+	if left > 0 {
+		p.note("(%d more, %d of them not Approved; -o plain has all)", left, leftBad)
+	}
 }
 
 // sources are those of a piece of evidence before and after, as far as they differ.
