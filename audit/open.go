@@ -41,9 +41,28 @@ func Init(dir string, opts ...Option) (created bool, err error) {
 	return db.recovery.Created, db.Close()
 }
 
+// recoveringPath is a file that stands in the store's folder while Recover has the lock and SQLite still lacks
+// records: others who read then do well to wait, which they need not for a writer that goes on. One that a killed
+// process left means nothing while nobody has the lock, and the next to take it makes or removes it.
+func recoveringPath(dir string) string { return filepath.Join(dir, "recovering") }
+
+func markRecovering(dir string) error { return os.WriteFile(recoveringPath(dir), nil, 0o600) }
+
 // Recover opens the store in dir for writing, replays what SQLite lacks, and closes it.
 func Recover(ctx context.Context, dir string, opts ...Option) (Recovery, error) {
-	db, err := openWriter(ctx, dir, applyOptions(opts))
+	o := applyOptions(opts)
+	o.recovering = true
+	// Before the lock is taken, so that nobody finds it held and not why; and once more when it is, since the
+	// one who had it before has removed the file. That it cannot be made here, opening will say.
+	_ = markRecovering(dir)
+	db, err := openWriter(ctx, dir, o)
+	// SQLite has everything by now, or nobody is bringing it there any more.
+	if gone := os.Remove(recoveringPath(dir)); !errors.Is(gone, fs.ErrNotExist) {
+		err = errors.Join(err, gone)
+	}
+	if err != nil && db != nil {
+		err = errors.Join(err, db.Close())
+	}
 	if err != nil {
 		return Recovery{}, fmt.Errorf("recover store: %w", err)
 	}
@@ -52,7 +71,8 @@ func Recover(ctx context.Context, dir string, opts ...Option) (Recovery, error) 
 
 // NeedsRecovery reports whether no writer has the store in dir open and the journal holds what SQLite
 // lacks, or SQLite is lost or not to be believed: a reader then gets less than was acknowledged, until
-// Recover. It changes nothing.
+// Recover. It is true as well while another Recover is at work, which WithLockWait waits for. It changes
+// nothing.
 func NeedsRecovery(ctx context.Context, dir string, opts ...Option) (bool, error) {
 	needs, err := needsRecovery(ctx, dir)
 	if err != nil {
@@ -74,7 +94,8 @@ func needsRecovery(ctx context.Context, dir string) (bool, error) {
 		return false, err
 	}
 	if held, _, err := wal.Holder(journalDir, wal.Options{}); err != nil || held {
-		return false, err
+		_, none := os.Lstat(recoveringPath(dir))
+		return held && none == nil, err
 	}
 	meta, err := sqlstore.ReadCursor(ctx, sqlitePath(dir))
 	if err == nil && (!meta.Exists || meta.Version < sqlstore.Version()) {
@@ -255,7 +276,12 @@ func (p *opening) cursor(journalDir string) (wal.Offset, error) {
 			return 0, err
 		}
 	}
-	return p.from(segs), nil
+	if p.opts.recovering {
+		err = markRecovering(p.dir)
+	} else if err = os.Remove(recoveringPath(p.dir)); errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return p.from(segs), err
 }
 
 // look reads what there is, once nobody else can change it, and lists the journal's segments.

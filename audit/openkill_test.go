@@ -3,10 +3,13 @@ package audit_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -98,5 +101,38 @@ func killOpener(t *testing.T, dir string, random *rand.Rand) {
 	opener.Wait()
 	if seen < enough {
 		t.Fatalf("the opener ended by itself: %s", stderr.String())
+	}
+}
+
+// While one process recovers a store, another that wants to read it is told to wait; beside a writer that goes on
+// it is not, whatever a recovery that was killed has left.
+func TestARecoveryThatIsUnderWayIsWaitedFor(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	closeDB(t, openDB(t, dir))
+	mark := filepath.Join(dir, "recovering")
+	needs := func(want bool) {
+		t.Helper()
+		if got, err := audit.NeedsRecovery(context.Background(), dir); got != want || err != nil {
+			t.Fatalf("%v, %v", got, err)
+		}
+	}
+	leave := func() {
+		t.Helper()
+		if err := os.WriteFile(mark, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	leave()
+	needs(false) // nobody has the lock
+	db := openDB(t, dir)
+	needs(false) // the writer has removed it
+	leave()
+	needs(true)
+	closeDB(t, db)
+	if _, err := audit.Recover(context.Background(), dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Lstat(mark); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal("the recovery has left its mark", err)
 	}
 }

@@ -27,6 +27,7 @@ type options struct {
 	lockWait     time.Duration
 	cacheBytes   int64
 	readOnly     bool
+	recovering   bool // by Recover
 	logger       *slog.Logger
 	metrics      Metrics
 	createdBy    string
