@@ -53,8 +53,11 @@ func Recover(ctx context.Context, dir string, opts ...Option) (Recovery, error) 
 	o := applyOptions(opts)
 	o.recovering = true
 	// Before the lock is taken, so that nobody finds it held and not why; and once more when it is, since the
-	// one who had it before has removed the file. That it cannot be made here, opening will say.
-	_ = markRecovering(dir)
+	// one who had it before has removed the file. That it cannot be made here, opening will say. A folder with
+	// nothing but a journal must stay one until it has its store.json.
+	if _, err := readStoreFile(dir); err == nil {
+		_ = markRecovering(dir)
+	}
 	db, err := openWriter(ctx, dir, o)
 	// SQLite has everything by now, or nobody is bringing it there any more.
 	if gone := os.Remove(recoveringPath(dir)); !errors.Is(gone, fs.ErrNotExist) {

@@ -71,5 +71,11 @@ var mutants = []mutant{
 		"wal", damage, nil},
 	{"durable, not applied, as what may be trimmed", "audit/applier.go",
 		"	if !done.Complete {\n", "	a.trim(wal.Offset(a.applied.Load()))\n	if !done.Complete {\n",
-		"audit", "Trim|TrimsOnly|Durable|Applied", nil},
+		"audit", "^TestTheJournalIsTrimmedUpToWhatSQLiteHasOnDisk$", nil},
+	{"the note that a store is open", "audit/open.go",
+		"	p.file.Used, p.file.Clean, p.file.Doubted = true, false, ", "	p.file.Used, p.file.Doubted = true, ",
+		"audit", "^TestDoubtAfterAnUncleanEnd$|^TestFilesThatSomebodyHasBeenAt$", nil},
+	{"SQLite's files held against what they had", "audit/reached.go",
+		"	was := file.Reached\n	if was == nil {\n		return \"\" // made", "	was := file.Reached\n	if true {\n		return \"\" // made",
+		"audit", "^TestADatabaseOfEarlierInTheSession$|^TestFilesThatSomebodyHasBeenAt$", nil},
 }
