@@ -42,8 +42,8 @@ type options struct {
 func (o options) journal() wal.Options { return wal.Options{FS: o.fs} }
 
 const (
-	defaultBacklog      = 50_000
-	defaultBacklogBytes = 64 << 20
+	defaultBacklog      = 1_000_000
+	defaultBacklogBytes = 1 << 30
 )
 
 func applyOptions(opts []Option) options {
@@ -81,7 +81,8 @@ func WithRetention(r Retention) Option { return func(o *options) { o.retention =
 func WithTimeUnit(u TimeUnit) Option { return func(o *options) { o.unit = &u } }
 
 // WithBacklog bounds what is acknowledged and not yet applied to SQLite, in records and in bytes of
-// their JSON; a put that would exceed it waits. Zero keeps the default, 50,000 and 64 MiB.
+// their JSON; a put that would exceed it waits. Zero keeps the default, 1,000,000 and 1 GiB: room for a burst of
+// ten seconds at full rate, which costs memory (see the package comment) and, after a crash, a longer replay.
 func WithBacklog(records int, bytes int64) Option {
 	return func(o *options) {
 		if records > 0 {

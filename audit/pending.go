@@ -269,6 +269,22 @@ func (p *pending) load() (records int, bytes int64) {
 	return int(p.heldRecords.Load()), p.heldBytes.Load()
 }
 
+// crowd tells whether many records are on their way to the journal, and there is room for them for some time yet:
+// whatever can wait had better do so.
+func (p *pending) crowd() bool {
+	const many = 16
+	p.mu.Lock()
+	writers := len(p.inFlight)
+	p.mu.Unlock()
+	return writers >= many && p.fill() < 0.5
+}
+
+// fill returns how much of the room is taken: 0 is none, 1 all.
+func (p *pending) fill() float64 {
+	records, bytes := p.load()
+	return max(float64(records)/float64(p.maxRecords), float64(bytes)/float64(p.maxBytes))
+}
+
 // idOf reads the id off a canonical record, in which it comes first.
 func idOf(payload []byte) (id QueryID, ok bool) {
 	const head = `{"query_id":"`

@@ -9,6 +9,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"runtime/pprof"
 	"time"
 )
 
@@ -26,6 +28,7 @@ type job struct {
 	Seconds float64 `json:"seconds"` // of measuring, at most
 	Seed    uint64  `json:"seed"`
 	Shape   shape   `json:"shape"`
+	Profile string  `json:"profile"` // folder for a CPU profile; "": none
 }
 
 func (j job) world() world { return world{j.Seed, j.Shape} }
@@ -73,11 +76,29 @@ func child(text string) error {
 	if !ok {
 		return fmt.Errorf("unknown step %q", j.Step)
 	}
-	rows, err := step(context.Background(), j)
+	rows, err := profiled(j, func() ([]row, error) { return step(context.Background(), j) })
 	if err != nil {
 		return fmt.Errorf("%s of %s: %w", j.Step, j.Store, err)
 	}
 	return json.NewEncoder(os.Stdout).Encode(rows)
+}
+
+// profiled writes a CPU profile of f, if the job asks for one. Rounds write over each other's.
+func profiled(j job, f func() ([]row, error)) ([]row, error) {
+	if j.Profile == "" {
+		return f()
+	}
+	name := fmt.Sprintf("%s-%s-%d.pprof", j.Step, j.Store, max(j.Writers, j.Readers))
+	out, err := os.Create(filepath.Join(j.Profile, name))
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(out); err != nil {
+		return nil, errors.Join(err, out.Close())
+	}
+	rows, err := f()
+	pprof.StopCPUProfile()
+	return rows, errors.Join(err, out.Close())
 }
 
 // command returns the child process for a job.

@@ -67,6 +67,7 @@ func parse(args []string, stderr io.Writer) (*plan, output, error) {
 	f.StringVar(&form, "shape", string(shapePartly), "evidence: partly (repeats) or new (all of it, the worst case)")
 	f.Uint64Var(&p.seed, "seed", 1, "of the records")
 	f.StringVar(&p.dir, "dir", os.TempDir(), "where the stores are made, on the disk to be measured; needs up to 20 GB")
+	f.StringVar(&p.profile, "profile", "", "write a CPU profile of each measurement into this `folder`")
 	f.BoolVar(&quick, "quick", false, "put by 1 and 64, and get, for auditsql, journal, pebble and sqlite, in under four minutes")
 	f.BoolVar(&o.json, "json", false, "print one JSON object")
 	f.BoolVar(&o.markdown, "markdown", false, "print the tables as Markdown")

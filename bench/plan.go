@@ -26,6 +26,7 @@ type plan struct {
 	shape     shape
 	seed      uint64
 	dir       string
+	profile   string // folder for CPU profiles; "": none
 	progress  io.Writer
 
 	order   []key
@@ -91,7 +92,7 @@ func (p *plan) turn(round int, skip ...string) []string {
 }
 
 func (p *plan) job(step, store string, n int) job {
-	return job{Step: step, Store: store, Dir: filepath.Join(p.dir, store), N: n, Seconds: p.seconds, Seed: p.seed, Shape: p.shape}
+	return job{Step: step, Store: store, Dir: filepath.Join(p.dir, store), N: n, Seconds: p.seconds, Seed: p.seed, Shape: p.shape, Profile: p.profile}
 }
 
 // measure runs a job and keeps its rows.

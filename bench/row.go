@@ -54,9 +54,11 @@ type row struct {
 	LagP99 float64 `json:"lag_p99_ms"`
 	LagMax float64 `json:"lag_max_ms"`
 
-	// Sustained: puts a second, and resident megabytes at the end, of each stretch of Window puts.
+	// Sustained: records a second, and resident megabytes at the end, of each stretch of Window records. A record
+	// counts when every question finds it in its place; WindowAcked counts it when its put has returned.
 	Window       int       `json:"window"`
 	WindowRates  []float64 `json:"window_per_second"`
+	WindowAcked  []float64 `json:"window_acknowledged_per_second"`
 	WindowRSS    []float64 `json:"window_rss_mb"`
 	WindowAnon   []float64 `json:"window_anon_mb"`
 	DrainSeconds float64   `json:"drain_s"` // from the last acknowledgement until all was applied
@@ -100,7 +102,7 @@ func medians(rows []row) row {
 	m.Rounds = len(rows)
 	m.PerSecondMin, m.PerSecondMax = rows[0].PerSecond, rows[len(rows)-1].PerSecond
 	// No list is null in JSON.
-	for _, list := range []*[]float64{&m.WindowRates, &m.WindowRSS, &m.WindowAnon} {
+	for _, list := range []*[]float64{&m.WindowRates, &m.WindowAcked, &m.WindowRSS, &m.WindowAnon} {
 		if *list == nil {
 			*list = []float64{}
 		}

@@ -152,20 +152,19 @@ func runSustained(ctx context.Context, j job) ([]row, error) {
 		return nil, err
 	}
 	r := row{Store: j.Store, Workload: "sustained", Writers: j.Writers, Window: min(windowPuts, max(1, j.N/5))}
-	var mu sync.Mutex
-	var marks []time.Time // when the end of each window was acknowledged
+	window := int64(r.Window)
+	acked, applied := newMarks(window), newMarks(window)
 	w := writing{store: s, world: j.world(), writers: j.Writers, next: new(atomic.Int64),
 		until: int64(j.N), stop: closedAfter(j.span())}
-	w.each = func(done int64, at time.Time) {
-		if done%int64(r.Window) == 0 {
-			mu.Lock()
-			marks = append(marks, at)
-			r.WindowRSS = append(r.WindowRSS, status("VmRSS"))
-			r.WindowAnon = append(r.WindowAnon, status("RssAnon"))
-			mu.Unlock()
+	w.each = func(done int64, _ time.Time) {
+		if done%window == 0 {
+			acked.reach(done)
 		}
 	}
 	p := begin(j.Dir)
+	drained := make(chan struct{})
+	var looking sync.WaitGroup
+	looking.Go(func() { applied.watch(s, acked, drained) })
 	sum, err := w.run(ctx)
 	if err != nil {
 		return nil, err
@@ -177,21 +176,74 @@ func runSustained(ctx context.Context, j job) ([]row, error) {
 		}
 	}
 	p.end(&r, sum.n, sum.payload)
+	close(drained)
+	looking.Wait()
 	r.latencies(&sum.latencies)
 	r.Records = sum.n
 	r.DrainSeconds = time.Since(acknowledged).Seconds()
 	if sum.n < j.N {
 		r.Note = "stopped by the limit of time"
-	} else if len(marks) > 0 {
-		// What the last window's records waited for is part of its time.
-		marks[len(marks)-1] = time.Now()
 	}
-	from := p.began
-	for _, at := range marks {
-		r.WindowRates = append(r.WindowRates, float64(r.Window)/at.Sub(from).Seconds())
+	r.WindowRates, r.WindowAcked = applied.rates(p.began), acked.rates(p.began)
+	r.WindowRSS, r.WindowAnon = applied.rss, applied.anon
+	return closed(&r, j, s, p)
+}
+
+// marks are when the end of each window was reached, and the memory then.
+type marks struct {
+	window int64
+	mu     sync.Mutex
+	at     []time.Time
+	rss    []float64
+	anon   []float64
+}
+
+func newMarks(window int64) *marks { return &marks{window: window} }
+
+// reach notes that so many records have come.
+func (m *marks) reach(done int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for int64(len(m.at)+1)*m.window <= done {
+		m.at = append(m.at, time.Now())
+		m.rss = append(m.rss, status("VmRSS"))
+		m.anon = append(m.anon, status("RssAnon"))
+	}
+}
+
+// watch follows what a store has applied, until it has applied all. Of a store that acknowledges what it has
+// applied it follows what was acknowledged.
+func (m *marks) watch(s store, acked *marks, drained <-chan struct{}) {
+	look := func() {
+		if b, ok := s.(backlogged); ok {
+			m.reach(b.applied())
+			return
+		}
+		acked.mu.Lock()
+		n := int64(len(acked.at)) * acked.window
+		acked.mu.Unlock()
+		m.reach(n)
+	}
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			look()
+		case <-drained:
+			look()
+			return
+		}
+	}
+}
+
+// rates returns the records a second of each window.
+func (m *marks) rates(from time.Time) (rates []float64) {
+	for _, at := range m.at {
+		rates = append(rates, float64(m.window)/at.Sub(from).Seconds())
 		from = at
 	}
-	return closed(&r, j, s, p)
+	return rates
 }
 
 // batchRecords is how many records are loaded and imported at a time.

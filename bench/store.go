@@ -53,6 +53,8 @@ type drainer interface {
 // backlogged is a store that acknowledges ahead of what it has applied.
 type backlogged interface {
 	backlog() (records, bound int)
+	// applied returns how many it has applied since it was opened.
+	applied() int64
 }
 
 // shared is a store that another process can read while one writes. newest returns the timestamp of the

@@ -4,30 +4,39 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
+	"time"
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/wal"
 )
 
 // auditsqlBacklog is audit's default bound in records, given so that it can be told when it is reached.
-const auditsqlBacklog = 50_000
+const auditsqlBacklog = 1_000_000
 
 // auditsql is the product as it comes.
-type auditsql struct{ db *audit.DB }
+type auditsql struct {
+	db   *audit.DB
+	done atomic.Int64 // records applied
+}
 
 func openAuditsql(s settings) (store, error) {
-	opts := []audit.Option{audit.WithBacklog(auditsqlBacklog, 0)}
+	a := &auditsql{}
+	opts := []audit.Option{
+		audit.WithBacklog(auditsqlBacklog, 0),
+		audit.WithMetrics(audit.Metrics{Applied: func(_ time.Duration, records int, _ time.Duration) { a.done.Add(int64(records)) }}),
+	}
 	switch {
 	case s.shared:
 		opts = []audit.Option{audit.ReadOnly()}
 	case s.whole:
 		opts = append(opts, audit.WithRetention(audit.RetainAll))
 	}
-	db, err := audit.Open(s.dir, opts...)
-	if err != nil {
+	var err error
+	if a.db, err = audit.Open(s.dir, opts...); err != nil {
 		return nil, err
 	}
-	return &auditsql{db}, nil
+	return a, nil
 }
 
 func (a *auditsql) put(ctx context.Context, q *audit.QueryAudit) error {
@@ -53,6 +62,8 @@ func (a *auditsql) drain(ctx context.Context) error {
 	}
 	return nil
 }
+
+func (a *auditsql) applied() int64 { return a.done.Load() }
 
 func (a *auditsql) backlog() (records, bound int) {
 	s, err := a.db.Stats(context.Background())

@@ -51,8 +51,8 @@ var writes = [stmtCount]string{
 	stmtFindAgent:  `SELECT id FROM agent WHERE agent_hex = lower(hex(?))`,
 	stmtNewAgent:   `INSERT INTO agent (agent_id, audits, first, last) VALUES (?, 0, NULL, NULL)`,
 	stmtCountAgent: `UPDATE agent SET audits = audits + 1, first = min(coalesce(first, ?1), ?1), last = max(coalesce(last, ?1), ?1) WHERE id = ?2`,
-	stmtAudit: `INSERT INTO audit (idx, query_id, agent, timestamp, subject, predicate, lifecycle, epoch, lens,
-		result_hash, result_confidence, contributions) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+	stmtAudit: `INSERT INTO audit (idx, query_id, query_hex, agent, timestamp, subject, predicate, lifecycle, epoch, lens,
+		result_hash, result_confidence, contributions) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 	stmtContribution: `INSERT INTO contribution (audit, position, assertion_hash, weight, source_hash, lifecycle) VALUES (?, ?, ?, ?, ?, ?)`,
 	stmtAttribute:    `INSERT INTO attribute (audit, key, value) VALUES (?, ?, ?)`,
 }
@@ -120,7 +120,7 @@ func (s *sqliteStore) prepare(ctx context.Context, shared bool) (err error) {
 		{&s.agentStmt, record + ` WHERE a.agent = (SELECT id FROM agent WHERE agent_hex = ?) AND a.timestamp >= ?
 			ORDER BY a.timestamp, a.query_id LIMIT ?`},
 		{&s.recentStmt, record + ` ORDER BY a.timestamp DESC, a.query_id DESC LIMIT ?`},
-		{&s.impactStmt, `SELECT k.value FROM (SELECT DISTINCT audit FROM contribution WHERE assertion_hex = ?) c
+		{&s.impactStmt, `SELECT k.value FROM (SELECT DISTINCT audit FROM contribution WHERE assertion_hash = ?) c
 			CROSS JOIN audit a ON a.idx = c.audit JOIN kv k ON k.key = CAST(x'004155443A' || a.query_id AS BLOB)
 			ORDER BY a.timestamp, a.query_id`},
 	} {
@@ -221,11 +221,11 @@ func (s *sqliteStore) insert(ctx context.Context, q *audit.QueryAudit, raw []byt
 		}
 	}
 	run(stmtCountAgent, int64(q.Timestamp), agent)
-	run(stmtAudit, idx, q.QueryID[:], agent, int64(q.Timestamp), q.Params.Subject, q.Params.Predicate,
+	run(stmtAudit, idx, q.QueryID[:], q.QueryID.String(), agent, int64(q.Timestamp), q.Params.Subject, q.Params.Predicate,
 		optional(q.Params.Lifecycle, func(l audit.Lifecycle) any { return int64(l) }), optional(q.Params.Epoch, blobOf),
-		q.Params.Lens, optional(q.ResultHash, blobOf), decimal(q.ResultConfidence), int64(len(q.ContributingAssertions)))
+		q.Params.Lens, optional(q.ResultHash, hexOf), decimal(q.ResultConfidence), int64(len(q.ContributingAssertions)))
 	for i, c := range q.ContributingAssertions {
-		run(stmtContribution, idx, int64(i), c.AssertionHash[:], decimal(c.Weight), c.SourceHash[:], int64(c.Lifecycle))
+		run(stmtContribution, idx, int64(i), c.AssertionHash.String(), decimal(c.Weight), c.SourceHash.String(), int64(c.Lifecycle))
 	}
 	for name, value := range q.Attributes {
 		run(stmtAttribute, idx, name, fmt.Sprint(value))
@@ -256,6 +256,8 @@ func (s *sqliteStore) number(ctx context.Context, agent audit.AgentID) (int64, e
 }
 
 func blobOf(h audit.Hash) any { return h[:] }
+
+func hexOf(h audit.Hash) any { return h.String() }
 
 func optional[T any](v *T, value func(T) any) any {
 	if v == nil {

@@ -36,7 +36,7 @@ func (db *DB) Apply(ctx context.Context, b *Batch) (Applied, error) {
 		})
 	})
 	if err != nil {
-		w.apply.agents.forget()
+		w.apply.forget()
 		return Applied{}, db.fail(fmt.Sprintf("apply %d records before offset %d", len(b.Records), b.Cursor), err)
 	}
 	return done, nil
@@ -46,7 +46,8 @@ func (db *DB) Apply(ctx context.Context, b *Batch) (Applied, error) {
 // holds the writer.
 type applier struct {
 	begin, end                               *stmt
-	lastEntry, putEntry, getKV, putKV        *stmt
+	lastEntry, getKV, changes                *stmt
+	entries, kv                              *bulk
 	hasRejected, putRejected                 *stmt
 	setCursor, addContributions, addRejected *stmt
 	derived                                  *deriver
@@ -55,17 +56,21 @@ type applier struct {
 	order                                    []int            // records of this batch whose ids are its first, by key
 	known                                    []bool           // of each record of this batch: kv has its id, or an earlier one has
 	fresh                                    []int            // records of this batch to be stored, in order
-	keys                                     [][]byte
+	listings                                 []kvRow
 }
+
+// kvRow is a row for kv.
+type kvRow struct{ key, value []byte }
 
 func newApplier(p *preparer) *applier {
 	return &applier{
 		begin:            p.prepare(markApplying),
 		end:              p.prepare(unmarkApplying),
 		lastEntry:        p.prepare(`SELECT max(idx) FROM entry`),
-		putEntry:         p.prepare(`INSERT OR FAIL INTO entry (idx, query_id, journal_offset) VALUES (?, ?, ?)`),
 		getKV:            p.prepare(`SELECT value FROM kv WHERE key = ?`),
-		putKV:            p.prepare(`INSERT OR FAIL INTO kv (key, value) VALUES (?, ?)`),
+		changes:          p.prepare(`SELECT changes()`),
+		entries:          p.bulk(`entry (idx, query_id, journal_offset)`, 3),
+		kv:               p.bulk(`kv (key, value)`, 2),
 		hasRejected:      p.prepare(`SELECT 1 FROM rejected WHERE journal_offset = ?`),
 		putRejected:      p.prepare(`INSERT OR FAIL INTO rejected (journal_offset, reason, payload) VALUES (?, ?, ?)`),
 		setCursor:        p.prepare(`UPDATE store SET value = ? WHERE name = 'cursor'`),
@@ -77,8 +82,27 @@ func newApplier(p *preparer) *applier {
 	}
 }
 
-// lookEvery is how many records are stored between two looks at the context.
-const lookEvery = 256
+// forget drops what is remembered of a transaction that failed.
+func (a *applier) forget() {
+	a.agents.forget()
+	a.derived.forget()
+	a.entries.forget()
+}
+
+// lookEvery is how many records are stored between two looks at the context and calls of Batch.Yield: half a
+// millisecond or so.
+const lookEvery = 8
+
+// pause is called before record i of a loop over records.
+func (b *Batch) pause(ctx context.Context, i int) error {
+	if i%lookEvery != 0 {
+		return nil
+	}
+	if b.Yield != nil {
+		b.Yield()
+	}
+	return ctx.Err()
+}
 
 func (a *applier) batch(ctx context.Context, b *Batch) (done Applied, err error) {
 	if b.Cursor > math.MaxInt64 {
@@ -100,10 +124,13 @@ func (a *applier) batch(ctx context.Context, b *Batch) (done Applied, err error)
 	if err := a.putListings(ctx, b); err != nil {
 		return done, err
 	}
+	if err := a.derived.begin(); err != nil {
+		return done, err
+	}
 	contributions := 0
 	for i, n := range a.fresh {
-		if i%lookEvery == 0 && ctx.Err() != nil {
-			return done, ctx.Err()
+		if err := b.pause(ctx, i); err != nil {
+			return done, err
 		}
 		r := &b.Records[n]
 		contributions += len(r.Contributions)
@@ -114,6 +141,9 @@ func (a *applier) batch(ctx context.Context, b *Batch) (done Applied, err error)
 		if err := a.derived.put(first+int64(i), agent, r); err != nil {
 			return done, err
 		}
+	}
+	if err := a.derived.flush(); err != nil {
+		return done, err
 	}
 	if err := a.agents.write(); err != nil {
 		return done, err
@@ -177,15 +207,12 @@ func (a *applier) admit(ctx context.Context, b *Batch) (done Applied, err error)
 		a.order = append(a.order, n)
 	}
 	slices.SortFunc(a.order, func(m, n int) int { return bytes.Compare(b.Records[m].Key, b.Records[n].Key) })
-	for i, n := range a.order {
-		if i%lookEvery == 0 && ctx.Err() != nil {
-			return done, ctx.Err()
-		}
-		r := &b.Records[n]
-		err := a.putKV.exec(r.Key, blob(r.Payload))
-		if a.known[n] = err != nil; a.known[n] && !hasCode(err, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY) {
-			return done, fmt.Errorf("key %x: %w", r.Key, err)
-		}
+	err = a.putKV(ctx, b, len(a.order), func(i int) kvRow {
+		r := &b.Records[a.order[i]]
+		return kvRow{r.Key, blob(r.Payload)}
+	}, func(i int) { a.known[a.order[i]] = true })
+	if err != nil {
+		return done, err
 	}
 	for n := range b.Records {
 		if !a.known[n] {
@@ -198,6 +225,47 @@ func (a *applier) admit(ctx context.Context, b *Batch) (done Applied, err error)
 	}
 	done.Inserted = len(a.fresh)
 	return done, nil
+}
+
+// putKV inserts n rows into kv, and tells of those whose key is there already.
+func (a *applier) putKV(ctx context.Context, b *Batch, n int, row func(i int) kvRow, exists func(i int)) error {
+	for from := 0; from < n; {
+		if err := b.pause(ctx, 0); err != nil {
+			return err
+		}
+		to := min(from+bulkRows, n)
+		a.kv.forget()
+		for i := from; i < to; i++ {
+			r := row(i)
+			a.kv.args = append(a.kv.args, r.key, r.value)
+		}
+		insert := a.kv.many
+		if to-from < bulkRows {
+			// The last few, or those behind one that is there.
+			insert, to = a.kv.one, from+1
+		}
+		err := insert.exec(a.kv.args[:2*(to-from)]...)
+		if err == nil {
+			from = to
+			continue
+		}
+		if !hasCode(err, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY) {
+			return fmt.Errorf("keys from %x on: %w", row(from).key, err)
+		}
+		// OR FAIL leaves the rows before the one that is there, and counts them.
+		done, err := a.changes.queryInt()
+		if err != nil {
+			return err
+		}
+		if done < 0 || done >= int64(to-from) {
+			return fmt.Errorf("%d of %d keys were inserted and one refused", done, to-from)
+		}
+		from += int(done)
+		exists(from)
+		from++
+	}
+	a.kv.forget()
+	return nil
 }
 
 // again takes a record whose id kv has already.
@@ -219,37 +287,32 @@ func (a *applier) again(r *Record, done *Applied) error {
 // putEntries writes the entries of the admitted records, from index first on.
 func (a *applier) putEntries(ctx context.Context, b *Batch, first int64) error {
 	for i, n := range a.fresh {
-		if i%lookEvery == 0 && ctx.Err() != nil {
-			return ctx.Err()
+		if err := b.pause(ctx, i); err != nil {
+			return err
 		}
 		r := &b.Records[n]
-		if err := a.putEntry.exec(first+int64(i), r.QueryID[:], int64(r.Offset)); err != nil {
-			return fmt.Errorf("entry of %x: %w", r.QueryID, err)
+		if err := a.entries.put(first+int64(i), r.QueryID[:], int64(r.Offset)); err != nil {
+			return fmt.Errorf("entries up to %d: %w", first+int64(i), err)
 		}
+	}
+	if err := a.entries.flush(); err != nil {
+		return fmt.Errorf("entries: %w", err)
 	}
 	return nil
 }
 
-// putListings writes the keys that list the admitted records under their agents, in byte order like admit.
+// putListings writes the keys that list the admitted records under their agents, in byte order like admit. One
+// that is there was written by hand: it is what has to be there.
 func (a *applier) putListings(ctx context.Context, b *Batch) error {
-	a.keys = a.keys[:0]
+	a.listings = a.listings[:0]
 	for _, n := range a.fresh {
 		if key := b.Records[n].AgentKey; key != nil {
-			a.keys = append(a.keys, key)
+			a.listings = append(a.listings, kvRow{key, []byte{}})
 		}
 	}
-	defer func() { clear(a.keys) }()
-	slices.SortFunc(a.keys, bytes.Compare)
-	for i, key := range a.keys {
-		if i%lookEvery == 0 && ctx.Err() != nil {
-			return ctx.Err()
-		}
-		// One that is there was written by hand. It is what has to be there, and cannot be written again.
-		if err := a.putKV.exec(key, []byte{}); err != nil && !hasCode(err, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY) {
-			return fmt.Errorf("key %x: %w", key, err)
-		}
-	}
-	return nil
+	defer func() { clear(a.listings) }()
+	slices.SortFunc(a.listings, func(m, n kvRow) int { return bytes.Compare(m.key, n.key) })
+	return a.putKV(ctx, b, len(a.listings), func(i int) kvRow { return a.listings[i] }, func(int) {})
 }
 
 // reject notes a record in table rejected, unless it stands there already.

@@ -37,21 +37,49 @@ func (w *writer) checkpoint(ctx context.Context, truncate bool) (Checkpoint, err
 	if err != nil {
 		return c, err
 	}
-	mode := `PRAGMA wal_checkpoint(PASSIVE)`
+	mode := passive
 	if truncate {
 		mode = `PRAGMA wal_checkpoint(TRUNCATE)`
 	}
-	var r struct {
-		Busy         int
-		Log          int // frames in -wal
-		Checkpointed int // of them, copied
-	}
+	var r copied
 	if err := w.conn.GetContext(ctx, &r, mode); err != nil {
 		return c, err
 	}
 	c.Applied = cursor
 	c.Complete = r.Busy == 0 && r.Log == r.Checkpointed
 	return c, nil
+}
+
+const passive = `PRAGMA wal_checkpoint(PASSIVE)`
+
+// copied is what SQLite says of a checkpoint.
+type copied struct {
+	Busy         int
+	Log          int // frames in -wal
+	Checkpointed int // of them, copied
+}
+
+// CheckpointBeside copies into the database, and syncs, what was committed when it began, while the writer goes on
+// to write. It tells nothing of what is on disk, and -wal grows meanwhile: it is there to leave a Checkpoint that
+// follows little to do. It ends early only where ctx had ended before.
+//
+// After an error nothing is known of what a sync has dropped, so the caller must not go on with a Checkpoint.
+func (db *DB) CheckpointBeside(ctx context.Context) error {
+	db.copying.Lock()
+	defer db.copying.Unlock()
+	switch {
+	case db.beside == nil:
+		return db.fail("checkpoint", ErrReadOnly)
+	case db.closed.Load():
+		return db.fail("checkpoint", ErrClosed)
+	case ctx.Err() != nil:
+		return db.fail("checkpoint", ctx.Err())
+	}
+	var r copied
+	if err := db.beside.GetContext(context.WithoutCancel(ctx), &r, passive); err != nil {
+		return db.fail("checkpoint beside the writer", err)
+	}
+	return nil
 }
 
 // WALBytes returns the size of -wal, 0 if there is none.

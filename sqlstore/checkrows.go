@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/hex"
 	"slices"
 )
 
@@ -31,13 +32,14 @@ type auditColumns struct {
 	Lifecycle        *int64
 	Epoch            []byte
 	Lens             *string
-	ResultHash       []byte  `db:"result_hash"`
+	QueryHex         string  `db:"query_hex"`
+	ResultHash       *string `db:"result_hash"`
 	ResultConfidence float64 `db:"result_confidence"`
 	Contributions    int
 }
 
 func (c *checker) audits(ctx context.Context, first, last int64, records map[int64]*Record) error {
-	const query = `SELECT a.idx, a.query_id, g.agent_id, g.id IS NOT NULL AS known, a.timestamp, a.subject, a.predicate,
+	const query = `SELECT a.idx, a.query_id, a.query_hex, g.agent_id, g.id IS NOT NULL AS known, a.timestamp, a.subject, a.predicate,
 		a.lifecycle, a.epoch, a.lens, a.result_hash, a.result_confidence, a.contributions
 		FROM audit a LEFT JOIN agent g ON g.id = a.agent WHERE a.idx BETWEEN ? AND ? ORDER BY a.idx`
 	var rows []auditColumns
@@ -73,7 +75,7 @@ func (a *auditColumns) differ(r *Record) (columns []string) {
 			columns = append(columns, column)
 		}
 	}
-	check(bytes.Equal(a.QueryID, r.QueryID[:]), "query_id")
+	check(bytes.Equal(a.QueryID, r.QueryID[:]) && a.QueryHex == hex.EncodeToString(r.QueryID[:]), "query_id")
 	check(a.Known && sameHash(a.AgentID, r.AgentID), "agent")
 	check(a.Timestamp == r.Timestamp, "timestamp")
 	check(same(a.Subject, r.Subject), "subject")
@@ -81,7 +83,8 @@ func (a *auditColumns) differ(r *Record) (columns []string) {
 	check((a.Lifecycle == nil) == (r.Lifecycle == nil) && (a.Lifecycle == nil || *a.Lifecycle == int64(*r.Lifecycle)), "lifecycle")
 	check(sameHash(a.Epoch, r.Epoch), "epoch")
 	check(same(a.Lens, r.Lens), "lens")
-	check(sameHash(a.ResultHash, r.ResultHash), "result_hash")
+	check((a.ResultHash == nil) == (r.ResultHash == nil) &&
+		(r.ResultHash == nil || *a.ResultHash == hex.EncodeToString(r.ResultHash[:])), "result_hash")
 	check(a.ResultConfidence == r.ResultConfidence, "result_confidence")
 	check(a.Contributions == len(r.Contributions), "contributions")
 	return columns
@@ -106,9 +109,9 @@ func (c *checker) contribution(ctx context.Context, first, last int64, records m
 	for audit, position := first, int64(-1<<63); ; {
 		var rows []struct {
 			Audit, Position int64
-			AssertionHash   []byte `db:"assertion_hash"`
+			AssertionHash   string `db:"assertion_hash"`
 			Weight          float64
-			SourceHash      []byte `db:"source_hash"`
+			SourceHash      string `db:"source_hash"`
 			Lifecycle       int64
 		}
 		if err := c.db.readers.SelectContext(ctx, &rows, query, audit, position, last, rowsPage); err != nil {
@@ -131,8 +134,8 @@ func (c *checker) contribution(ctx context.Context, first, last int64, records m
 				continue
 			}
 			want := &r.Contributions[row.Position]
-			if !bytes.Equal(row.AssertionHash, want.AssertionHash[:]) || row.Weight != want.Weight ||
-				!bytes.Equal(row.SourceHash, want.SourceHash[:]) || row.Lifecycle != int64(want.Lifecycle) {
+			if row.AssertionHash != hex.EncodeToString(want.AssertionHash[:]) || row.Weight != want.Weight ||
+				row.SourceHash != hex.EncodeToString(want.SourceHash[:]) || row.Lifecycle != int64(want.Lifecycle) {
 				c.problem("contribution: row %d of record %d is not what the record says", row.Position, row.Audit)
 			}
 		}

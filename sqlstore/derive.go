@@ -1,44 +1,90 @@
 package sqlstore
 
-import "fmt"
+import (
+	"encoding/hex"
+	"fmt"
+)
 
-// deriver writes the rows of a record into the derived tables, for Apply and Reindex.
+// deriver writes the rows of records into the derived tables, for Apply and Reindex. Rows may wait until flush.
 type deriver struct {
-	putAudit, putContribution, putAttribute *stmt
+	audits, contributions, attributes *bulk
+	newest                            *stmt
 }
 
 func newDeriver(p *preparer) *deriver {
-	const (
-		audit = `INSERT INTO audit (idx, query_id, agent, timestamp, subject, predicate, lifecycle, epoch, lens,
-			result_hash, result_confidence, contributions) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
-		contribution = `INSERT INTO contribution (audit, position, assertion_hash, weight, source_hash, lifecycle)
-			VALUES (?, ?, ?, ?, ?, ?)`
-		attribute = `INSERT INTO attribute (audit, key, value) VALUES (?, ?, ?)`
-	)
-	return &deriver{p.prepare(audit), p.prepare(contribution), p.prepare(attribute)}
+	return &deriver{
+		audits: p.numbered(`audit`, `idx`, `query_id, query_hex, agent, timestamp, subject, predicate, lifecycle, epoch, lens,
+			result_hash, result_confidence, contributions`, 12),
+		contributions: p.bulk(`contribution (audit, position, assertion_hash, weight, source_hash, lifecycle)`, 6),
+		attributes:    p.bulk(`attribute (audit, key, value)`, 3),
+		newest:        p.prepare(`SELECT coalesce(max(idx), -1) FROM audit`),
+	}
 }
 
-// put writes the rows of r, which has this index and whose agent has this number.
+// begin is called in a transaction before the first put.
+func (d *deriver) begin() (err error) {
+	d.audits.largest, err = d.newest.queryInt()
+	return err
+}
+
+// put writes the rows of r, which has this index and whose agent has this number. r must not change before flush.
 func (d *deriver) put(idx, agent int64, r *Record) error {
-	err := d.putAudit.exec(idx, r.QueryID[:], agent, r.Timestamp, text(r.Subject), text(r.Predicate),
-		small(r.Lifecycle), hash(r.Epoch), text(r.Lens), hash(r.ResultHash), r.ResultConfidence,
-		int64(len(r.Contributions)))
+	// All of a record's hashes in one piece of memory.
+	digits := make([]byte, 0, hexLen*(2+2*len(r.Contributions)))
+	digits = hex.AppendEncode(digits, r.QueryID[:])
+	if r.ResultHash != nil {
+		digits = hex.AppendEncode(digits, r.ResultHash[:])
+	}
+	for i := range r.Contributions {
+		digits = hex.AppendEncode(digits, r.Contributions[i].AssertionHash[:])
+		digits = hex.AppendEncode(digits, r.Contributions[i].SourceHash[:])
+	}
+	left := string(digits)
+	next := func() (h string) {
+		h, left = left[:hexLen], left[hexLen:]
+		return h
+	}
+	query, result := next(), any(nil)
+	if r.ResultHash != nil {
+		result = next()
+	}
+	err := d.audits.put(idx, r.QueryID[:], query, agent, r.Timestamp, text(r.Subject), text(r.Predicate),
+		small(r.Lifecycle), hash(r.Epoch), text(r.Lens), result, r.ResultConfidence, int64(len(r.Contributions)))
 	if err != nil {
-		return fmt.Errorf("audit %d: %w", idx, err)
+		return fmt.Errorf("audits up to %d: %w", idx, err)
 	}
 	for i := range r.Contributions {
 		c := &r.Contributions[i]
-		err := d.putContribution.exec(idx, int64(i), c.AssertionHash[:], c.Weight, c.SourceHash[:], int64(c.Lifecycle))
-		if err != nil {
-			return fmt.Errorf("contribution %d of audit %d: %w", i, idx, err)
+		if err := d.contributions.put(idx, int64(i), next(), c.Weight, next(), int64(c.Lifecycle)); err != nil {
+			return fmt.Errorf("contributions up to audit %d: %w", idx, err)
 		}
 	}
 	for i := range r.Attributes {
-		if err := d.putAttribute.exec(idx, r.Attributes[i].Key, r.Attributes[i].Value); err != nil {
-			return fmt.Errorf("attribute %q of audit %d: %w", r.Attributes[i].Key, idx, err)
+		if err := d.attributes.put(idx, r.Attributes[i].Key, r.Attributes[i].Value); err != nil {
+			return fmt.Errorf("attributes up to audit %d: %w", idx, err)
 		}
 	}
 	return nil
+}
+
+// hexLen is how long a hash is in hex.
+const hexLen = 64
+
+// flush writes the rows that wait.
+func (d *deriver) flush() error {
+	for _, b := range []*bulk{d.audits, d.contributions, d.attributes} {
+		if err := b.flush(); err != nil {
+			return fmt.Errorf("derived rows: %w", err)
+		}
+	}
+	return nil
+}
+
+// forget drops the rows that wait, after a transaction that failed.
+func (d *deriver) forget() {
+	for _, b := range []*bulk{d.audits, d.contributions, d.attributes} {
+		b.forget()
+	}
 }
 
 // text, small and hash make NULL of nil.

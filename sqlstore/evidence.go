@@ -19,15 +19,7 @@ func (e *Evidence) index() string {
 	return `contribution_by_assertion`
 }
 
-// column is the generated one that the index holds, blob the one it is made of.
 func (e *Evidence) column() string {
-	if e.Source {
-		return `source_hex`
-	}
-	return `assertion_hex`
-}
-
-func (e *Evidence) blob() string {
 	if e.Source {
 		return `source_hash`
 	}
@@ -99,8 +91,8 @@ func (db *DB) EvidenceByAgent(ctx context.Context, e Evidence, f Filter) ([]Agen
 		}
 	}
 	const columns = `a.idx, a.agent, a.timestamp, c.weight, c.assertion_hash IS a.result_hash`
-	join := ` CROSS JOIN contribution c WHERE c.audit = a.idx AND c.` + e.blob() + ` = ?`
-	if err := db.scan(ctx, e.within(f), columns, join, []any{e.Hash[:]}, visit); err != nil {
+	join := ` CROSS JOIN contribution c WHERE c.audit = a.idx AND +c.` + e.column() + ` = ?`
+	if err := db.scan(ctx, e.within(f), columns, join, []any{hex.EncodeToString(e.Hash[:])}, visit); err != nil {
 		return nil, db.fail("count evidence", err)
 	}
 	hashes, err := agentHashes(ctx, db, byAgent)
@@ -120,13 +112,13 @@ func (db *DB) EvidenceByAgent(ctx context.Context, e Evidence, f Filter) ([]Agen
 func (db *DB) AssertionsOf(ctx context.Context, source [32]byte, f Filter, most int) (int, error) {
 	f.Source = &source
 	found := map[string]bool{}
-	const join = ` CROSS JOIN contribution c WHERE c.audit = a.idx AND c.source_hash = ?`
+	const join = ` CROSS JOIN contribution c WHERE c.audit = a.idx AND +c.source_hash = ?`
 	for p, err := range db.parts(ctx, f) {
 		if err == nil {
-			query, args := p.query(`c.assertion_hash`, join, ``, source[:])
+			query, args := p.query(`c.assertion_hash`, join, ``, hex.EncodeToString(source[:]))
 			err = scanRows(ctx, db.readers, query, args, func(row []driver.Value) {
-				if h, ok := row[0].([]byte); ok && !found[string(h)] {
-					found[string(h)] = true
+				if h, ok := row[0].(string); ok {
+					found[h] = true
 				}
 			})
 		}

@@ -77,14 +77,14 @@ func (f *Filter) conditions(number int64) []clause {
 		add(`a.lifecycle = ?`, int64(*f.Lifecycle))
 	}
 	if f.Result != nil {
-		add(`a.result_hex = ?`, hex.EncodeToString(f.Result[:]))
+		add(`a.result_hash = ?`, hex.EncodeToString(f.Result[:]))
 	}
-	// The evidence of a record is looked through under its own number: the hash as a blob has no index.
+	// The evidence of a record is looked through under its own number: the + keeps SQLite from another index.
 	if f.Assertion != nil {
-		add(`EXISTS (SELECT 1 FROM contribution e WHERE e.audit = a.idx AND e.assertion_hash = ?)`, f.Assertion[:])
+		add(`EXISTS (SELECT 1 FROM contribution e WHERE e.audit = a.idx AND +e.assertion_hash = ?)`, hex.EncodeToString(f.Assertion[:]))
 	}
 	if f.Source != nil {
-		add(`EXISTS (SELECT 1 FROM contribution e WHERE e.audit = a.idx AND e.source_hash = ?)`, f.Source[:])
+		add(`EXISTS (SELECT 1 FROM contribution e WHERE e.audit = a.idx AND +e.source_hash = ?)`, hex.EncodeToString(f.Source[:]))
 	}
 	if f.Unapproved {
 		add(`EXISTS (SELECT 1 FROM contribution e WHERE e.audit = a.idx AND e.lifecycle <> 2)`)
@@ -156,7 +156,7 @@ func (f *Filter) lookups(number, newest int64) []lookup {
 	}
 	if f.Result != nil {
 		ls = append(ls, lookup{generations, `FROM gen CROSS JOIN audit a INDEXED BY audit_by_result`,
-			``, ` WHERE a.generation = gen.n AND a.result_hex = ?`, []any{last, hex.EncodeToString(f.Result[:])}})
+			``, ` WHERE a.generation = gen.n AND a.result_hash = ?`, []any{last, hex.EncodeToString(f.Result[:])}})
 	}
 	for _, e := range []Evidence{{f.Assertion, false}, {f.Source, true}} {
 		if e.Hash != nil {

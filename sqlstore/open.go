@@ -59,6 +59,11 @@ type DB struct {
 	writing chan struct{}
 	w       *writer
 
+	// beside is a connection for checkpoints that run while the writer writes. It is made when it is used first.
+	// copying is held over such a checkpoint.
+	beside  *sqlx.DB
+	copying sync.Mutex
+
 	closing sync.Mutex
 	closed  atomic.Bool // set under closing and writing
 }
@@ -107,6 +112,9 @@ func (db *DB) open(ctx context.Context, o Options) error {
 		return err
 	}
 	if db.w, err = openWriter(ctx, db.path, o, meta.Version); err != nil {
+		return err
+	}
+	if db.beside, err = connect(db.path, accessWriter, 1, 0); err != nil {
 		return err
 	}
 	return db.openReaders(ctx, o)
@@ -167,6 +175,11 @@ func (db *DB) Close() error {
 	}
 	if db.readers != nil {
 		errs = append(errs, db.readers.Close())
+	}
+	if db.beside != nil {
+		db.copying.Lock()
+		errs = append(errs, db.beside.Close())
+		db.copying.Unlock()
 	}
 	if db.w != nil {
 		errs = append(errs, db.w.close())

@@ -49,6 +49,10 @@ type Batch struct {
 	Records  []Record   // in journal order
 	Rejected []Rejected // records of the same stretch that are no audits
 	Cursor   uint64     // journal offset after the last of them
+
+	// Yield, if set, is called every half a millisecond or so while the batch is being stored, in the goroutine that
+	// stores it: others may be let go first there. It must not use the database.
+	Yield func()
 }
 
 // Applied counts what became of a batch.

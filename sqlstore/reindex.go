@@ -106,7 +106,7 @@ func (db *DB) reindex(ctx context.Context, w *writer, decode func([]byte) (Recor
 	if err := w.prepareApply(); err != nil {
 		return err
 	}
-	w.apply.agents.forget()
+	w.apply.forget()
 
 	var last int64
 	if err := w.conn.GetContext(ctx, &last, newest); err != nil {
@@ -119,7 +119,7 @@ func (db *DB) reindex(ctx context.Context, w *writer, decode func([]byte) (Recor
 			done, err = r.page(ctx, next)
 			return err
 		}); err != nil {
-			w.apply.agents.forget()
+			w.apply.forget()
 			return err
 		}
 		if done == 0 {
@@ -186,6 +186,9 @@ func (r *refill) page(ctx context.Context, first int64) (done int64, err error) 
 		return 0, err
 	}
 	err = r.w.raw(func(driver.ConnPrepareContext) error {
+		if err := r.w.apply.derived.begin(); err != nil {
+			return err
+		}
 		for i := range page {
 			if i%lookEvery == 0 && ctx.Err() != nil {
 				return ctx.Err()
@@ -193,6 +196,9 @@ func (r *refill) page(ctx context.Context, first int64) (done int64, err error) 
 			if err := r.record(&page[i]); err != nil {
 				return err
 			}
+		}
+		if err := r.w.apply.derived.flush(); err != nil {
+			return err
 		}
 		return r.w.apply.agents.write()
 	})

@@ -193,7 +193,7 @@ func TestHistoryCannotBeRewritten(t *testing.T) {
 			`UPDATE OR REPLACE audit SET idx = 3 WHERE idx = 4`,
 			`DELETE FROM audit WHERE idx = 4`,
 			`DELETE FROM audit`,
-			`INSERT INTO audit (idx, query_id, agent, timestamp, result_confidence, contributions) VALUES (4, x'', 0, 0, 0, 0) ON CONFLICT DO UPDATE SET subject = 'other'`,
+			`INSERT INTO audit (idx, query_id, query_hex, agent, timestamp, result_confidence, contributions) VALUES (4, x'', '', 0, 0, 0, 0) ON CONFLICT DO UPDATE SET subject = 'other'`,
 		},
 		"contribution": {
 			`UPDATE contribution SET weight = 0`,
@@ -264,7 +264,7 @@ func TestHistoryCannotBeRewritten(t *testing.T) {
 func saysWhy(err error) bool {
 	for _, why := range []string{
 		"audit data is append-only: ", "fact about the store is fixed when it is made", "facts about the store are never deleted",
-		"CHECK constraint failed: typeof(key) = 'blob'", "CHECK constraint failed: typeof(value) = 'blob'", "NOT NULL constraint failed: kv.key",
+		"CHECK constraint failed: keys are blobs", "CHECK constraint failed: values are blobs", "NOT NULL constraint failed: kv.key",
 		"CHECK constraint failed: typeof(query_id) = 'blob'", "CHECK constraint failed: journal_offset >= 0", "CHECK constraint failed: length(hash) = 64",
 	} {
 		if strings.Contains(err.Error(), why) {
@@ -449,8 +449,8 @@ func TestQuestionsReachEveryGeneration(t *testing.T) {
 	const id = `CAST(substr(a.query_id, 1, 30) || char(32 + i) || 'x' AS BLOB)`
 	tamper(t, path,
 		`INSERT INTO kv (key, value) `+numbers+`SELECT CAST(x'004155443a' || `+id+` AS BLOB), x'00' FROM n, audit a WHERE a.idx = 4`,
-		`INSERT INTO audit (idx, query_id, agent, timestamp, subject, result_hash, result_confidence, contributions) `+numbers+
-			`SELECT (i << 14) + 5, `+id+`, agent, timestamp - i, subject, result_hash, result_confidence, contributions FROM n, audit a WHERE a.idx = 4`,
+		`INSERT INTO audit (idx, query_id, query_hex, agent, timestamp, subject, result_hash, result_confidence, contributions) `+numbers+
+			`SELECT (i << 14) + 5, `+id+`, lower(hex(`+id+`)), agent, timestamp - i, subject, result_hash, result_confidence, contributions FROM n, audit a WHERE a.idx = 4`,
 		`INSERT INTO contribution (audit, position, assertion_hash, weight, source_hash, lifecycle) `+numbers+
 			`SELECT (i << 14) + 5, position, assertion_hash, weight, source_hash, lifecycle FROM n, contribution WHERE audit = 4`,
 		`INSERT INTO attribute (audit, key, value) `+numbers+`SELECT (i << 14) + 5, key, value FROM n, attribute WHERE audit = 4`,

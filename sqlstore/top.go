@@ -107,7 +107,8 @@ func (db *DB) frequencies(ctx context.Context, k TopKey, f Filter, add func(driv
 		if len(f.conditions(0)) == 0 {
 			return db.allEvidence(ctx, e, add, prune)
 		}
-		column, join = `c.`+e.blob(), ` CROSS JOIN contribution c WHERE c.audit = a.idx`
+		column, join = `c.`+e.column(), ` CROSS JOIN contribution c WHERE c.audit = a.idx`
+		add = ofHashes(add)
 	}
 	for p, err := range db.parts(ctx, f) {
 		if err != nil {
@@ -130,20 +131,28 @@ func (db *DB) allEvidence(ctx context.Context, e Evidence, add func(driver.Value
 	if err := db.readers.GetContext(ctx, &newest, `SELECT coalesce(max(idx), -1) FROM audit`); err != nil {
 		return err
 	}
-	var hash [32]byte
+	add = ofHashes(add)
 	for gen := int64(0); gen <= newest>>generationShift; gen++ {
-		err := scanRows(ctx, db.readers, query, []any{gen}, func(row []driver.Value) {
-			text, _ := row[0].(string)
-			if n, err := hex.Decode(hash[:], []byte(text)); err == nil && n == len(hash) {
-				add(hash[:], integer(row[1]))
-			}
-		})
+		err := scanRows(ctx, db.readers, query, []any{gen}, func(row []driver.Value) { add(row[0], integer(row[1])) })
 		if err != nil {
 			return err
 		}
 		prune()
 	}
 	return nil
+}
+
+// ofHashes makes of what adds up hashes one that takes their hex, and passes over what is no hash: somebody wrote it
+// by hand.
+func ofHashes(add func(driver.Value, int64)) func(driver.Value, int64) {
+	var hash [32]byte
+	return func(v driver.Value, n int64) {
+		if text, _ := v.(string); len(text) == hexLen {
+			if _, err := hex.Decode(hash[:], []byte(text)); err == nil {
+				add(hash[:], n)
+			}
+		}
+	}
 }
 
 // Users says who met a key, and when.
