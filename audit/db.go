@@ -123,12 +123,15 @@ func (db *DB) close() error {
 	if db.quitNow != nil {
 		db.quitNow()
 	}
-	db.background.Wait()
+	db.background.Wait() // reading a filter that was kept goes on to its end: it takes moments, and it is kept again
 	if db.applier == nil {
 		return db.sql.Close()
 	}
 	db.puts.Wait()
 	err := db.drain()
+	if err == nil {
+		db.keepSeen()
+	}
 	err = errors.Join(err, closeSQLite(db.sql, db.dir, db.file))
 	if err = errors.Join(err, db.journal.Close()); err != nil {
 		return fmt.Errorf("close %s: %w", db.dir, err)

@@ -41,6 +41,9 @@ func WithJournalFS(fs wal.FS) Option { return func(o *options) { o.fs = fs } }
 func AtRest(db *DB, f func()) {
 	db.applier.busy.Lock()
 	defer db.applier.busy.Unlock()
+	if err := db.applier.awaitCopying(); err != nil {
+		panic(err)
+	}
 	f()
 }
 
@@ -49,4 +52,10 @@ func NewSeen() (add func(...QueryID), maybe func(QueryID) bool) {
 	s := newSeen()
 	s.complete.Store(true)
 	return s.add, s.maybe
+}
+
+// AwaitSeen waits until the filter over the ids is complete, and tells whether it came out of its file.
+func AwaitSeen(db *DB) (fromFile bool) {
+	db.background.Wait()
+	return db.seen.complete.Load() && db.seen.fromFile
 }

@@ -56,8 +56,12 @@ func (p *opening) start(journal *wal.Journal, journalDir string, sql *sqlstore.D
 	a.file, a.noted = db.file, a.now()
 	db.recovery = p.report
 	db.quit, db.quitNow = context.WithCancel(context.Background())
+	kept, err := p.keptSeen(db)
+	if err != nil {
+		return nil, errors.Join(err, reader.Close())
+	}
 	a.start()
-	db.fillSeen()
+	db.fillSeen(kept)
 	return db, nil
 }
 
@@ -182,24 +186,4 @@ func (p *opening) tell() {
 	for _, note := range r.Notes {
 		p.opts.logger.Info(note, "store", p.dir)
 	}
-}
-
-// fillSeen fills the filter over the ids that SQLite holds, beside everything else.
-func (db *DB) fillSeen() {
-	db.background.Go(func() {
-		ids := make([]QueryID, 0, 1024)
-		for entry, err := range db.sql.Entries(db.quit, 0) {
-			if err != nil {
-				return // every answer stays "maybe", which is right, if slower
-			}
-			if ids = append(ids, entry.QueryID); len(ids) == cap(ids) {
-				db.seen.add(ids...)
-				ids = ids[:0]
-			}
-		}
-		db.seen.add(ids...)
-		if db.quit.Err() == nil {
-			db.seen.complete.Store(true)
-		}
-	})
 }

@@ -39,10 +39,6 @@ func runMixed(ctx context.Context, j job) ([]row, error) {
 	w := writing{store: s, world: j.world(), writers: j.Writers, next: new(atomic.Int64), until: 1 << 40}
 	w.stamp = func(q *audit.QueryAudit) { q.Timestamp = uint64(time.Now().UnixMilli()) }
 	w.next.Store(int64(j.N))
-	var acknowledged atomic.Int64
-	acknowledged.Store(int64(j.N))
-	w.each = func(done int64, _ time.Time) { acknowledged.Store(int64(j.N) + done) }
-
 	w.stop = closedAfter(j.span() / warmUp)
 	if _, err := w.run(ctx); err != nil {
 		return nil, err
@@ -50,9 +46,7 @@ func runMixed(ctx context.Context, j job) ([]row, error) {
 	var p *probe
 	phase := func(variant string, readers int) (row, *histogram, error) {
 		r := row{Store: j.Store, Workload: "mixed", Variant: variant, Writers: j.Writers, Readers: readers, Records: j.N}
-		base := w.next.Load()
-		acknowledged.Store(base)
-		w.each = func(done int64, _ time.Time) { acknowledged.Store(base + done) }
+		w.at = newPlaces(j.Writers, w.next.Load())
 		w.stop = closedAfter(j.span())
 		type answer struct {
 			h   *histogram
@@ -61,11 +55,7 @@ func runMixed(ctx context.Context, j job) ([]row, error) {
 		answers := make(chan answer, 1)
 		go func() {
 			a := asking{readers: readers, seed: j.Seed, pause: readerPause, ask: func(ctx context.Context, no int) error {
-				// Writers overtake each other, so the newest few may not be there yet.
-				high := acknowledged.Load() - int64(4*j.Writers)
-				if high < 1 {
-					return nil
-				}
+				high := w.at.below()
 				pick := int64(no>>1) % high
 				if no&1 == 1 {
 					pick = high - 1 - int64(no>>1)%min(high, 1000)

@@ -20,6 +20,28 @@ type writing struct {
 	stop    <-chan struct{}                // or when this is closed, but not before each writer has put one
 	stamp   func(q *audit.QueryAudit)      // may be nil
 	each    func(done int64, at time.Time) // may be nil; called after each put, by any writer
+	at      *places                        // may be nil
+}
+
+// places are the numbers of the records that the writers are at, one for each.
+type places []atomic.Int64
+
+func newPlaces(writers int, first int64) *places {
+	p := make(places, writers)
+	for i := range p {
+		p[i].Store(first)
+	}
+	return &p
+}
+
+// below returns the number below which every record has been acknowledged. A writer may be held up at one for
+// long, while the others go on.
+func (p *places) below() int64 {
+	low := (*p)[0].Load()
+	for i := range *p {
+		low = min(low, (*p)[i].Load())
+	}
+	return low
 }
 
 type outcome struct {
@@ -43,6 +65,9 @@ func (w writing) run(ctx context.Context) (*outcome, error) {
 				if no >= w.until {
 					w.next.Add(-1)
 					return
+				}
+				if w.at != nil {
+					(*w.at)[i].Store(no)
 				}
 				q := w.world.record(int(no))
 				if w.stamp != nil {

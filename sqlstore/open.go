@@ -52,7 +52,8 @@ type DB struct {
 	log     *slog.Logger
 	readers *sqlx.DB
 	get     *sqlx.Stmt // SELECT value FROM kv WHERE key = ?, on the readers
-	leave   func()     // takes the file out of inUse
+	kept    *statements
+	leave   func() // takes the file out of inUse
 
 	// writing is held by whoever uses the writer; a channel, so that waiting for it ends with a context.
 	// w is nil in a read-only DB.
@@ -149,7 +150,7 @@ func (db *DB) tryReaders(ctx context.Context, o Options, a access) error {
 		pool.Close()
 		return err
 	}
-	db.readers = pool
+	db.readers, db.kept = pool, newStatements(pool)
 	return nil
 }
 
@@ -174,7 +175,7 @@ func (db *DB) Close() error {
 		errs = append(errs, db.get.Close())
 	}
 	if db.readers != nil {
-		errs = append(errs, db.readers.Close())
+		errs = append(errs, db.kept.close(), db.readers.Close())
 	}
 	if db.beside != nil {
 		db.copying.Lock()

@@ -31,7 +31,7 @@ func (db *DB) parts(ctx context.Context, f Filter) iter.Seq2[part, error] {
 	bounded := f.bounded()
 	f.ByAdmission = !bounded
 	return func(yield func(part, error) bool) {
-		s := selection{db: db.readers, f: &f}
+		s := selection{db: db.readers, kept: db.kept, f: &f}
 		some, err := s.start(ctx)
 		if err != nil {
 			yield(part{}, err)

@@ -10,6 +10,7 @@ import (
 // walk is a way through table audit along an index that has the order a Select asks for.
 type walk struct {
 	db     sqlx.QueryerContext
+	kept   *statements
 	from   string // table and index
 	order  string // of the rows
 	beyond func(*auditRow) clause
@@ -20,13 +21,14 @@ type walk struct {
 	selective bool // whether rows on the path can be passed over
 	stretch   int  // rows to look at in one read, if so
 
-	at   *auditRow // the last row looked at
-	done bool
+	limit int       // matching records that are still wanted; 0: all
+	at    *auditRow // the last row looked at
+	done  bool
 }
 
 func newWalk(s *selection) *walk {
 	f := s.f
-	w := &walk{db: s.db, stretch: minStretch}
+	w := &walk{db: s.db, kept: s.kept, stretch: minStretch, limit: f.Limit}
 	conditions := f.conditions(s.number)
 	w.where = and(append(slices.Clone(conditions), clause{`a.idx <= ?`, []any{s.newest}}))
 
@@ -60,6 +62,9 @@ func newWalk(s *selection) *walk {
 	}
 	w.bounds = and(append(bounds, s.between...))
 	w.selective = len(conditions) > used
+	if !w.selective { // the bounds are the filter
+		w.where = clause{`a.idx <= ?`, []any{s.newest}}
+	}
 
 	after, before := ` > `, ` <= `
 	if f.Descending {
@@ -100,15 +105,30 @@ func (w *walk) page(ctx context.Context) ([]auditRow, error) {
 		}
 	}
 	all := and(append(path, w.where))
-	page, cut, err := readPage(ctx, w.db, (*auditRow).size, `SELECT a.idx, a.timestamp, a.query_id, `+value+
-		` FROM `+w.from+` WHERE `+all.sql+` ORDER BY `+w.order+` LIMIT ?`, append(all.args, selectPage)...)
+	n := selectPage
+	if w.limit > 0 {
+		n = min(n, w.limit)
+	}
+	rows, err := w.kept.query(ctx, `SELECT a.idx, a.timestamp, a.query_id, k.value FROM `+
+		w.from+withValue+` WHERE `+all.sql+` ORDER BY `+w.order+` LIMIT ?`, append(all.args, n)...)
+	if err != nil {
+		return nil, err
+	}
+	page, cut, err := auditPage(rows)
 	if err != nil {
 		return nil, err
 	}
 	switch {
-	case len(page) == selectPage || cut:
+	case len(page) == n || cut:
 		w.at = &page[len(page)-1]
+		if w.limit > 0 {
+			w.limit -= len(page)
+			w.done = w.limit == 0
+		}
 	case edge != nil:
+		if w.limit > 0 {
+			w.limit -= len(page) // which are fewer than were wanted
+		}
 		w.at = edge
 		w.stretch = min(2*w.stretch, maxStretch)
 	default:

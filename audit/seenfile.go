@@ -1,0 +1,236 @@
+package audit
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// A clean close leaves the filter over the ids in a file, so that the next opening need not read all of them out of
+// SQLite. The file is good for that one opening, which removes it: what comes after is in it no more. It is made of
+// what SQLite has, so it may be lost or deleted at any time, is not synced, and is believed only if all of this
+// holds: the store was closed cleanly and SQLite is not in doubt, the file is of this store, this cursor and this
+// newest entry, and its checksum fits.
+//
+//	seenHead, little-endian
+//	of each layer: its room and how many ids it holds, u64 each, and its blocks
+//	CRC-32C of all that, u32
+const (
+	seenFileName = "ids.filter"
+	seenFilePart = "ids.filter.part"
+)
+
+var seenMagic = [8]byte{'A', 'S', 'Q', 'L', 'I', 'D', 'S', '1'}
+
+// seenHead is how the file begins.
+type seenHead struct {
+	Magic   [8]byte
+	StoreID [32]byte // hex digits
+	Cursor  uint64
+	Entries uint64
+	Newest  QueryID // of the last entry
+	Seed    [4]uint64
+	Layers  uint64
+}
+
+// headFor returns what the file's beginning must be for the ids that SQLite holds, but for seed and layers.
+func (db *DB) headFor(ctx context.Context) (seenHead, error) {
+	h := seenHead{Magic: seenMagic}
+	copy(h.StoreID[:], db.file.StoreID)
+	var err error
+	if h.Cursor, err = db.sql.Cursor(ctx); err != nil {
+		return h, err
+	}
+	last, ok, err := db.sql.LastEntry(ctx)
+	if ok {
+		h.Entries, h.Newest = last.Index+1, last.QueryID
+	}
+	return h, err
+}
+
+// keptSeen returns the file that the last close left, if it may be believed, with its beginning read: the filter
+// begins with its seed, so that what is applied from now on and what the file holds are found in one way.
+func (p *opening) keptSeen(db *DB) (*os.File, error) {
+	name := filepath.Join(p.dir, seenFileName)
+	f, err := os.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err == nil {
+		if p.clean && !p.doubted && p.report.Replayed == 0 && p.report.Rejected == 0 {
+			var want, have seenHead
+			ok := false
+			if want, err = db.headFor(p.ctx); err != nil {
+				return nil, errors.Join(err, f.Close())
+			}
+			if binary.Read(f, binary.LittleEndian, &have) == nil {
+				want.Seed, want.Layers = have.Seed, have.Layers
+				ok = want == have && have.Layers <= maxLayers
+			}
+			if ok {
+				db.seen.seed = have.Seed
+				return f, nil
+			}
+		}
+		f.Close()
+	}
+	// It is not wanted, or cannot be read: then SQLite is asked.
+	os.Remove(name)
+	return nil, nil
+}
+
+// maxLayers is more than any store has: a third more ids with each.
+const maxLayers = 128
+
+// fillSeen fills the filter beside everything else: from the file that was kept, or from SQLite.
+func (db *DB) fillSeen(kept *os.File) {
+	db.background.Go(func() {
+		if kept != nil {
+			layers, err := readSeen(kept)
+			kept.Close()
+			os.Remove(filepath.Join(db.dir, seenFileName))
+			if err == nil {
+				db.seen.fromFile = true
+				db.seen.prepend(layers)
+				db.seen.complete.Store(true)
+				return
+			}
+			db.opts.logger.Warn("the filter over the ids could not be read; it is made anew", "error", err)
+		}
+		ids := make([]QueryID, 0, 1024)
+		for entry, err := range db.sql.Entries(db.quit, 0) {
+			if err != nil {
+				return // every answer stays "maybe", which is right, if slower
+			}
+			if ids = append(ids, entry.QueryID); len(ids) == cap(ids) {
+				db.seen.add(ids...)
+				ids = ids[:0]
+			}
+		}
+		db.seen.add(ids...)
+		if db.quit.Err() == nil {
+			db.seen.complete.Store(true)
+		}
+	})
+}
+
+// keepSeen leaves the filter for the next opening. The applier has ended, and the store is about to be closed
+// cleanly. Where it cannot, the next opening has more to do, and nothing else is lost.
+func (db *DB) keepSeen() {
+	if !db.seen.complete.Load() {
+		return
+	}
+	part, name := filepath.Join(db.dir, seenFilePart), filepath.Join(db.dir, seenFileName)
+	h, err := db.headFor(context.Background())
+	if err == nil {
+		err = writeSeen(part, h, db.seen)
+	}
+	if err == nil {
+		err = os.Rename(part, name)
+	}
+	if err != nil {
+		os.Remove(part)
+		db.opts.logger.Warn("the filter over the ids was not kept", "error", err)
+	}
+}
+
+// prepend puts layers before those that have come since the file was opened.
+func (s *seen) prepend(layers []*bloom) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.layers = append(layers, s.layers...)
+}
+
+func writeSeen(name string, h seenHead, s *seen) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	sum := crc32.New(castagnoli)
+	out := bufio.NewWriterSize(io.MultiWriter(f, sum), 1<<20)
+	h.Seed, h.Layers = s.seed, uint64(len(s.layers))
+	err = binary.Write(out, binary.LittleEndian, &h)
+	for _, b := range s.layers {
+		if err == nil {
+			err = binary.Write(out, binary.LittleEndian, [2]uint64{uint64(b.room), uint64(b.held)})
+		}
+		var line [64]byte
+		for i := range b.blocks {
+			for k, w := range b.blocks[i] {
+				binary.LittleEndian.PutUint64(line[8*k:], w)
+			}
+			out.Write(line[:]) // Flush tells of an error
+		}
+	}
+	if err == nil {
+		err = out.Flush()
+	}
+	if err == nil {
+		err = binary.Write(f, binary.LittleEndian, sum.Sum32())
+	}
+	return errors.Join(err, f.Close())
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+var errSeenFile = errors.New("it is damaged")
+
+// readSeen reads the layers out of a file of which the beginning has been read, and checks the whole.
+func readSeen(f *os.File) ([]*bloom, error) {
+	st, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	sum := crc32.New(castagnoli)
+	in := bufio.NewReaderSize(io.TeeReader(io.LimitReader(f, st.Size()-4), sum), 1<<20)
+	var h seenHead
+	if err := binary.Read(in, binary.LittleEndian, &h); err != nil {
+		return nil, err
+	}
+	left := st.Size() - int64(binary.Size(h)) // no more than that is allocated, whatever the file says
+	var layers []*bloom
+	for range h.Layers {
+		var n [2]uint64
+		if err := binary.Read(in, binary.LittleEndian, &n); err != nil {
+			return nil, err
+		}
+		if n[0] > uint64(left)*8/bloomBits {
+			return nil, errSeenFile
+		}
+		b := newBloom(int(n[0]))
+		b.held = int(n[1])
+		var line [64]byte
+		for i := range b.blocks {
+			if _, err := io.ReadFull(in, line[:]); err != nil {
+				return nil, err
+			}
+			for k := range b.blocks[i] {
+				b.blocks[i][k] = binary.LittleEndian.Uint64(line[8*k:])
+			}
+		}
+		left -= int64(len(b.blocks)) * int64(len(line))
+		layers = append(layers, b)
+	}
+	if n, err := in.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+		return nil, errSeenFile
+	}
+	var want uint32
+	if err := binary.Read(f, binary.LittleEndian, &want); err != nil {
+		return nil, err
+	}
+	if want != sum.Sum32() {
+		return nil, errSeenFile
+	}
+	return layers, nil
+}
