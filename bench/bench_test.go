@@ -198,7 +198,7 @@ func TestMedians(t *testing.T) {
 		{Store: "x", PerSecond: 20, P99: 2, N: 2, WindowRates: []float64{20}},
 	})
 	want := row{Store: "x", PerSecond: 20, PerSecondMin: 10, PerSecondMax: 30, P99: 2, N: 2, Rounds: 3,
-		WindowRates: []float64{20}, WindowRSS: []float64{}, WindowAnon: []float64{}}
+		WindowRates: []float64{20}, WindowAcked: []float64{}, WindowRSS: []float64{}, WindowAnon: []float64{}}
 	if !reflect.DeepEqual(m, want) {
 		t.Errorf("%+v\nwant %+v", m, want)
 	}

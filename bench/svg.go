@@ -17,7 +17,7 @@ const (
 // lines are told apart by colour and by dashes; the colours are readable on white and on near-black.
 var lineColours = []string{"#d6336c", "#1c7ed6", "#2f9e44", "#e8590c", "#7048e8", "#846358", "#b08900", "#868e96"}
 
-// svgOf draws the sustained curves: puts a second against records put. It returns "" when there are none.
+// svgOf draws the sustained curves: records a second against records. It returns "" when there are none.
 func svgOf(rows []row) string {
 	var curves []row
 	highest, longest := 0.0, 0
@@ -40,7 +40,7 @@ func svgOf(rows []row) string {
 		return svgHeight - svgBottom - rate/top*(svgHeight-svgTop-svgBottom)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" role="img" aria-label="sustained puts a second">
+	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" role="img" aria-label="sustained records a second">
 <style>
   .paper { fill: #ffffff } .ink { fill: #212529 } .grid { stroke: #dee2e6 } .axis { stroke: #495057 }
   text { font: 13px system-ui, sans-serif }
@@ -49,7 +49,7 @@ func svgOf(rows []row) string {
   }
 </style>
 <rect class="paper" width="%d" height="%d"/>
-<text class="ink" x="%d" y="26" font-weight="bold">Durable puts a second by %d writers, until all are applied</text>
+<text class="ink" x="%d" y="26" font-weight="bold">Records a second put by %d writers, counted when every question finds them</text>
 `, svgWidth, svgHeight, svgWidth, svgHeight, svgLeft, curves[0].Writers)
 	for rate := 0.0; rate <= top+step/2; rate += step {
 		fmt.Fprintf(&b, `<line class="grid" x1="%d" x2="%d" y1="%.1f" y2="%.1f"/><text class="ink" x="%d" y="%.1f" text-anchor="end">%s</text>`+"\n",
@@ -59,7 +59,7 @@ func svgOf(rows []row) string {
 		records := float64(longest) * float64(i) / 5
 		fmt.Fprintf(&b, `<text class="ink" x="%.1f" y="%d" text-anchor="middle">%s</text>`+"\n", x(records), svgHeight-svgBottom+20, thousands(records))
 	}
-	fmt.Fprintf(&b, `<text class="ink" x="%d" y="%d" text-anchor="middle">records put</text>`+"\n", (svgLeft+svgWidth-svgRight)/2, svgHeight-12)
+	fmt.Fprintf(&b, `<text class="ink" x="%d" y="%d" text-anchor="middle">records</text>`+"\n", (svgLeft+svgWidth-svgRight)/2, svgHeight-12)
 	fmt.Fprintf(&b, `<path class="axis" fill="none" d="M%d %d V%d H%d"/>`+"\n", svgLeft, svgTop, svgHeight-svgBottom, svgWidth-svgRight)
 	for i, c := range curves {
 		colour, width, dash := lineColours[i%len(lineColours)], 2, ""

@@ -50,7 +50,7 @@ func printTables(out io.Writer, m machine, rows []row, markdown bool) {
 			render(titles[workload], tableOf(workload, grouped(of), rows))
 		}
 		if workload == "sustained" && len(of) > 0 {
-			render(fmt.Sprintf("sustained: puts a second in each stretch of %d", of[0].Window), windowTable(of))
+			render(fmt.Sprintf("sustained: records a second in each stretch of %d, counted when every question finds them", of[0].Window), windowTable(of))
 		}
 	}
 	if found := reached(rows); len(found) > 0 {
