@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"time"
@@ -58,4 +59,29 @@ func NewSeen() (add func(...QueryID), maybe func(QueryID) bool) {
 func AwaitSeen(db *DB) (fromFile bool) {
 	db.background.Wait()
 	return db.seen.complete.Load() && db.seen.fromFile
+}
+
+// RewriteSeen reads what a file of the filter holds, and writes it again.
+func RewriteSeen(file []byte) ([]byte, error) {
+	h, layers, err := decodeSeen(bytes.NewReader(file), int64(len(file)))
+	if err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	err = encodeSeen(&out, h, layers)
+	return out.Bytes(), err
+}
+
+// SmallSeen is a file of the filter with small layers.
+func SmallSeen(rooms ...int) []byte {
+	h := seenHead{Magic: seenMagic, Layers: uint64(len(rooms))}
+	var layers []*bloom
+	for _, room := range rooms {
+		layers = append(layers, newBloom(room))
+	}
+	var out bytes.Buffer
+	if err := encodeSeen(&out, h, layers); err != nil {
+		panic(err)
+	}
+	return out.Bytes()
 }

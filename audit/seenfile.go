@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 )
@@ -147,36 +148,37 @@ func (s *seen) prepend(layers []*bloom) {
 	s.layers = append(layers, s.layers...)
 }
 
+// writeSeen writes the file, which replaces what is there.
 func writeSeen(name string, h seenHead, s *seen) error {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
-	sum := crc32.New(castagnoli)
-	out := bufio.NewWriterSize(io.MultiWriter(f, sum), 1<<20)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
 	h.Seed, h.Layers = s.seed, uint64(len(s.layers))
-	err = binary.Write(out, binary.LittleEndian, &h)
-	for _, b := range s.layers {
-		if err == nil {
-			err = binary.Write(out, binary.LittleEndian, [2]uint64{uint64(b.room), uint64(b.held)})
-		}
-		var line [64]byte
+	return errors.Join(encodeSeen(f, h, s.layers), f.Close())
+}
+
+func encodeSeen(w io.Writer, h seenHead, layers []*bloom) error {
+	sum := crc32.New(castagnoli)
+	out := bufio.NewWriterSize(io.MultiWriter(w, sum), 1<<20)
+	// What goes wrong in between, Flush tells.
+	binary.Write(out, binary.LittleEndian, &h)
+	var line [64]byte
+	for _, b := range layers {
+		binary.Write(out, binary.LittleEndian, [2]uint64{uint64(b.room), uint64(b.held)})
 		for i := range b.blocks {
-			for k, w := range b.blocks[i] {
-				binary.LittleEndian.PutUint64(line[8*k:], w)
+			for k, word := range b.blocks[i] {
+				binary.LittleEndian.PutUint64(line[8*k:], word)
 			}
-			out.Write(line[:]) // Flush tells of an error
+			out.Write(line[:])
 		}
 	}
-	if err == nil {
-		err = out.Flush()
+	if err := out.Flush(); err != nil {
+		return err
 	}
-	if err == nil {
-		err = binary.Write(f, binary.LittleEndian, sum.Sum32())
-	}
-	return errors.Join(err, f.Close())
+	return binary.Write(w, binary.LittleEndian, sum.Sum32())
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -192,45 +194,50 @@ func readSeen(f *os.File) ([]*bloom, error) {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return nil, err
 	}
+	_, layers, err := decodeSeen(f, st.Size())
+	return layers, err
+}
+
+// decodeSeen takes size bytes apart. It allocates no more than there are.
+func decodeSeen(r io.Reader, size int64) (h seenHead, layers []*bloom, err error) {
+	const sumSize = 4
 	sum := crc32.New(castagnoli)
-	in := bufio.NewReaderSize(io.TeeReader(io.LimitReader(f, st.Size()-4), sum), 1<<20)
-	var h seenHead
+	in := bufio.NewReaderSize(io.TeeReader(io.LimitReader(r, size-sumSize), sum), 1<<20)
 	if err := binary.Read(in, binary.LittleEndian, &h); err != nil {
-		return nil, err
+		return h, nil, err
 	}
-	left := st.Size() - int64(binary.Size(h)) // no more than that is allocated, whatever the file says
-	var layers []*bloom
+	left := size - sumSize - int64(binary.Size(h))
+	var line [64]byte
 	for range h.Layers {
 		var n [2]uint64
 		if err := binary.Read(in, binary.LittleEndian, &n); err != nil {
-			return nil, err
+			return h, nil, err
 		}
-		if n[0] > uint64(left)*8/bloomBits {
-			return nil, errSeenFile
+		if n[0] > uint64(left)*8/bloomBits || n[1] > math.MaxInt {
+			return h, nil, errSeenFile
 		}
 		b := newBloom(int(n[0]))
 		b.held = int(n[1])
-		var line [64]byte
 		for i := range b.blocks {
 			if _, err := io.ReadFull(in, line[:]); err != nil {
-				return nil, err
+				return h, nil, err
 			}
 			for k := range b.blocks[i] {
 				b.blocks[i][k] = binary.LittleEndian.Uint64(line[8*k:])
 			}
 		}
-		left -= int64(len(b.blocks)) * int64(len(line))
+		left -= int64(binary.Size(n)) + int64(len(b.blocks)*len(line))
 		layers = append(layers, b)
 	}
-	if n, err := in.Read(make([]byte, 1)); n != 0 || err != io.EOF {
-		return nil, errSeenFile
+	if left != 0 {
+		return h, nil, errSeenFile
 	}
 	var want uint32
-	if err := binary.Read(f, binary.LittleEndian, &want); err != nil {
-		return nil, err
+	if err := binary.Read(r, binary.LittleEndian, &want); err != nil {
+		return h, nil, err
 	}
 	if want != sum.Sum32() {
-		return nil, errSeenFile
+		return h, nil, errSeenFile
 	}
-	return layers, nil
+	return h, layers, nil
 }
