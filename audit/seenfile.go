@@ -104,8 +104,15 @@ func (db *DB) fillSeen(kept *os.File) {
 			}
 			db.opts.logger.Warn("the filter over the ids could not be read; it is made anew", "error", err)
 		}
+		// Closing does not cut short what takes moments: a store that is only ever open for moments would never
+		// have its filter.
+		const few = 1 << 16
+		ctx := db.quit
+		if last, _, err := db.sql.LastEntry(context.WithoutCancel(ctx)); err == nil && last.Index < few {
+			ctx = context.WithoutCancel(ctx)
+		}
 		ids := make([]QueryID, 0, 1024)
-		for entry, err := range db.sql.Entries(db.quit, 0) {
+		for entry, err := range db.sql.Entries(ctx, 0) {
 			if err != nil {
 				return // every answer stays "maybe", which is right, if slower
 			}
@@ -115,7 +122,7 @@ func (db *DB) fillSeen(kept *os.File) {
 			}
 		}
 		db.seen.add(ids...)
-		if db.quit.Err() == nil {
+		if ctx.Err() == nil {
 			db.seen.complete.Store(true)
 		}
 	})
