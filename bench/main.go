@@ -2,6 +2,7 @@
 // set up and why.
 //
 //	go run . [-stores a,b] [-workloads a,b] [-n N] [-quick] [-json | -markdown] [-svg FILE]
+//	go run . -from a.json,b.json [-json | -markdown] [-svg FILE]
 //
 // Each measurement runs in a process of its own: this program, started again with a job.
 package main
@@ -46,6 +47,7 @@ func main() {
 type output struct {
 	json, markdown bool
 	svg            string
+	from           []string // files with what -json printed before: shown in place of measuring
 }
 
 func parse(args []string, stderr io.Writer) (*plan, output, error) {
@@ -71,6 +73,10 @@ func parse(args []string, stderr io.Writer) (*plan, output, error) {
 	f.BoolVar(&quick, "quick", false, "put by 1 and 64, and get, for auditsql, journal, pebble and sqlite, in under four minutes")
 	f.BoolVar(&o.json, "json", false, "print one JSON object")
 	f.BoolVar(&o.markdown, "markdown", false, "print the tables as Markdown")
+	f.Func("from", "show what -json has printed into these `files`, separated by commas, in place of measuring", func(list string) error {
+		o.from = strings.Split(list, ",")
+		return nil
+	})
 	f.StringVar(&o.svg, "svg", "", "draw the sustained curves into this `file`")
 	if err := f.Parse(args); err != nil {
 		return nil, o, err
@@ -165,6 +171,13 @@ func measure(ctx context.Context, args []string, stdout, stderr io.Writer) (err 
 	if err != nil {
 		return err
 	}
+	if o.from != nil {
+		m, rows, err := printed(o.from)
+		if err != nil {
+			return err
+		}
+		return report(stdout, m, rows, o)
+	}
 	if inMemory(p.dir) {
 		return fmt.Errorf("%s lies in memory, where a sync costs nothing: choose a folder on a disk with -dir", p.dir)
 	}
@@ -184,6 +197,28 @@ func measure(ctx context.Context, args []string, stdout, stderr io.Writer) (err 
 		err = errors.Join(err, report(stdout, m, rows, o))
 	}
 	return err
+}
+
+// printed reads what -json has printed, of runs on one machine. Of the machine it returns what the first says.
+func printed(files []string) (m machine, rows []row, err error) {
+	for i, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return m, nil, err
+		}
+		var r struct {
+			Machine machine `json:"machine"`
+			Results []row   `json:"results"`
+		}
+		if err := json.Unmarshal(text, &r); err != nil {
+			return m, nil, fmt.Errorf("%s: %w", name, err)
+		}
+		if i == 0 {
+			m = r.Machine
+		}
+		rows = append(rows, r.Results...)
+	}
+	return m, rows, nil
 }
 
 func report(stdout io.Writer, m machine, rows []row, o output) error {

@@ -104,6 +104,21 @@ func BenchmarkRead(b *testing.B) {
 			b.ReportMetric(n*float64(b.N)/b.Elapsed().Seconds(), "records/s")
 		})
 	}
+	b.Run("100 of an agent", func(b *testing.B) {
+		agent, from := h("agent 7"), int64(1000)
+		for b.Loop() {
+			n := 0
+			for _, err := range db.Select(b.Context(), sqlstore.Filter{Agent: &agent, From: &from, Limit: 100}) {
+				if err != nil {
+					b.Fatal(err)
+				}
+				n++
+			}
+			if n != 100 {
+				b.Fatalf("%d records", n)
+			}
+		}
+	})
 	b.Run("result", func(b *testing.B) {
 		result := h("a771")
 		for b.Loop() {

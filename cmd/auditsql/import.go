@@ -86,7 +86,14 @@ func (a *app) importFiles(ctx context.Context, names []string, o importOptions) 
 	if err := checkRejects(o.rejects, inputs); err != nil {
 		return err
 	}
-	db, err := a.openWriter()
+	// What a file holds all comes to SQLite before the command ends, so acknowledging far ahead of it would only make
+	// the progress shown untrue, and the end of it, or an interrupt, a long wait. Who waits for answers is served
+	// ahead of SQLite.
+	backlog := 50_000
+	if o.ack {
+		backlog = 0 // the library's
+	}
+	db, err := a.openWriter(audit.WithBacklog(backlog, 0))
 	if err != nil {
 		return err
 	}

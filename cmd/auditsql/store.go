@@ -63,7 +63,11 @@ func (a *app) recoverFirst(ctx context.Context) error {
 	recovery, err := audit.Recover(ctx, a.dir, audit.WithLockWait(recoveryWait))
 	switch {
 	case errors.Is(err, audit.ErrLocked):
-		// A writer has begun meanwhile, and recovers them itself.
+		// A writer has begun meanwhile, and had them recovered before it took anything; or another reader is at it
+		// still, which after a crash with a long backlog takes a minute and more.
+		if still, err := audit.NeedsRecovery(ctx, a.dir); err == nil && still {
+			a.note("another process is still recovering them; showing what SQLite has by now")
+		}
 		return nil
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
 		a.note("they cannot be recovered without the right to write there (%v); showing what SQLite has", err)
