@@ -51,7 +51,10 @@ func (p *opening) start(journal *wal.Journal, journalDir string, sql *sqlstore.D
 		journal.Hurry()
 	}
 	if err := p.replay(db); err != nil {
-		return nil, errors.Join(err, reader.Close())
+		// A checkpoint may be under way still, and would be in the way of the one that closing makes.
+		a.busy.Lock()
+		defer a.busy.Unlock()
+		return nil, errors.Join(err, a.awaitCopying(), reader.Close())
 	}
 	a.file, a.noted = db.file, a.now()
 	db.recovery = p.report

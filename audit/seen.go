@@ -24,6 +24,9 @@ type seen struct {
 
 	mu     sync.RWMutex
 	layers []*bloom
+	// While the file is being read, ids that are added wait: the layers that it holds are not full yet.
+	reading bool
+	added   []QueryID
 }
 
 type bloom struct {
@@ -82,6 +85,15 @@ func (b *bloom) place(block uint64) *[8]uint64 {
 func (s *seen) add(ids ...QueryID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.reading {
+		s.added = append(s.added, ids...)
+		return
+	}
+	s.enter(ids)
+}
+
+// enter is add for those who hold mu.
+func (s *seen) enter(ids []QueryID) {
 	for i := range ids {
 		if n := len(s.layers); n == 0 || s.layers[n-1].held >= s.layers[n-1].room {
 			s.layers = append(s.layers, newBloom(s.nextRoom()))

@@ -75,7 +75,7 @@ func (p *opening) keptSeen(db *DB) (*os.File, error) {
 				ok = want == have && have.Layers <= maxLayers
 			}
 			if ok {
-				db.seen.seed = have.Seed
+				db.seen.seed, db.seen.reading = have.Seed, true
 				return f, nil
 			}
 		}
@@ -96,9 +96,9 @@ func (db *DB) fillSeen(kept *os.File) {
 			layers, err := readSeen(kept)
 			kept.Close()
 			os.Remove(filepath.Join(db.dir, seenFileName))
+			db.seen.read(layers)
 			if err == nil {
 				db.seen.fromFile = true
-				db.seen.prepend(layers)
 				db.seen.complete.Store(true)
 				return
 			}
@@ -148,11 +148,13 @@ func (db *DB) keepSeen() {
 	}
 }
 
-// prepend puts layers before those that have come since the file was opened.
-func (s *seen) prepend(layers []*bloom) {
+// read takes over the layers of the file, if there are any, and enters what was added meanwhile.
+func (s *seen) read(layers []*bloom) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.layers = append(layers, s.layers...)
+	s.layers, s.reading = layers, false
+	s.enter(s.added)
+	s.added = nil
 }
 
 // writeSeen writes the file, which replaces what is there.

@@ -191,7 +191,8 @@ func checkVacant(dir string) error {
 	for _, e := range entries {
 		name := e.Name()
 		switch {
-		case name == journalDirName && e.IsDir(), name == storeFilePart, name == "lost+found", strings.HasPrefix(name, "."):
+		case name == journalDirName && e.IsDir(), name == storeFilePart, name == seenFileName, name == seenFilePart,
+			name == "lost+found", strings.HasPrefix(name, "."):
 		case name == sqliteName:
 			return fmt.Errorf("%s: %w: it has %s and no %s, which must be restored from a backup", dir, ErrMismatch, sqliteName, storeFileName)
 		default:

@@ -23,6 +23,9 @@ func (db *DB) Checkpoint(ctx context.Context, truncate bool) (Checkpoint, error)
 		return Checkpoint{}, db.fail("checkpoint", err)
 	}
 	defer unlock()
+	if err := db.copyFailed.Load(); err != nil {
+		return Checkpoint{}, db.fail("checkpoint", *err)
+	}
 	c, err := w.checkpoint(ctx, truncate)
 	if err != nil {
 		return c, db.fail("checkpoint", err)
@@ -63,7 +66,8 @@ type copied struct {
 // to write. It tells nothing of what is on disk, and -wal grows meanwhile: it is there to leave a Checkpoint that
 // follows little to do. It ends early only where ctx had ended before.
 //
-// After an error nothing is known of what a sync has dropped, so the caller must not go on with a Checkpoint.
+// After an error nothing is known of what its sync has dropped, though a later one may succeed: from then on every
+// Checkpoint of this DB fails with it.
 func (db *DB) CheckpointBeside(ctx context.Context) error {
 	db.copying.Lock()
 	defer db.copying.Unlock()
@@ -75,9 +79,19 @@ func (db *DB) CheckpointBeside(ctx context.Context) error {
 	case ctx.Err() != nil:
 		return db.fail("checkpoint", ctx.Err())
 	}
+	steady := context.WithoutCancel(ctx)
+	conn, err := db.beside.Connx(steady)
+	if err != nil {
+		// No descriptor was left, perhaps. Nothing was copied, and the Checkpoint that follows does it all.
+		db.log.Warn("no connection for a checkpoint beside the writer", "error", err)
+		return nil
+	}
+	defer conn.Close()
 	var r copied
-	if err := db.beside.GetContext(context.WithoutCancel(ctx), &r, passive); err != nil {
-		return db.fail("checkpoint beside the writer", err)
+	if err := conn.GetContext(steady, &r, passive); err != nil {
+		err = db.fail("checkpoint beside the writer", err)
+		db.copyFailed.Store(&err)
+		return err
 	}
 	return nil
 }

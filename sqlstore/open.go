@@ -62,8 +62,9 @@ type DB struct {
 
 	// beside is a connection for checkpoints that run while the writer writes. It is made when it is used first.
 	// copying is held over such a checkpoint.
-	beside  *sqlx.DB
-	copying sync.Mutex
+	beside     *sqlx.DB
+	copying    sync.Mutex
+	copyFailed atomic.Pointer[error] // why one has failed
 
 	closing sync.Mutex
 	closed  atomic.Bool // set under closing and writing
@@ -175,7 +176,7 @@ func (db *DB) Close() error {
 		errs = append(errs, db.get.Close())
 	}
 	if db.readers != nil {
-		errs = append(errs, db.kept.close(), db.readers.Close())
+		errs = append(errs, db.readers.Close(), db.kept.close()) // in this order whoever waits for a reader is told
 	}
 	if db.beside != nil {
 		db.copying.Lock()

@@ -26,17 +26,28 @@ func newStatements(pool *sqlx.DB) *statements {
 
 // stmt returns the prepared query, or nil where there are too many.
 func (s *statements) stmt(ctx context.Context, query string) (*sqlx.Stmt, error) {
+	look := func() (st *sqlx.Stmt, done bool) {
+		st = s.kept[query]
+		return st, st != nil || len(s.kept) >= maxStatements
+	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if st := s.kept[query]; st != nil || len(s.kept) == maxStatements {
+	st, done := look()
+	s.mu.Unlock()
+	if done {
 		return st, nil
 	}
-	st, err := s.pool.PreparexContext(ctx, query)
+	// Without the lock: it may have to wait for a connection.
+	fresh, err := s.pool.PreparexContext(ctx, query)
 	if err != nil {
 		return nil, err
 	}
-	s.kept[query] = st
-	return st, nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if st, done := look(); done { // somebody else was faster
+		return st, fresh.Close()
+	}
+	s.kept[query] = fresh
+	return fresh, nil
 }
 
 // query runs a query.
