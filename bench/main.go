@@ -176,6 +176,9 @@ func measure(ctx context.Context, args []string, stdout, stderr io.Writer) (err 
 		if err != nil {
 			return err
 		}
+		rows = slices.DeleteFunc(rows, func(r row) bool {
+			return !slices.Contains(p.stores, r.Store) || !slices.Contains(p.workloads, r.Workload)
+		})
 		return report(stdout, m, rows, o)
 	}
 	if inMemory(p.dir) {

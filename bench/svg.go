@@ -17,12 +17,16 @@ const (
 // lines are told apart by colour and by dashes; the colours are readable on white and on near-black.
 var lineColours = []string{"#d6336c", "#1c7ed6", "#2f9e44", "#e8590c", "#7048e8", "#846358", "#b08900", "#868e96"}
 
-// svgOf draws the sustained curves: records a second against records. It returns "" when there are none.
+// svgOf draws the sustained curves, of each store the longest: records a second against records. It returns "" when there are none.
 func svgOf(rows []row) string {
 	var curves []row
 	highest, longest := 0.0, 0
 	for _, r := range rows {
 		if r.Workload == "sustained" && len(r.WindowRates) > 0 {
+			curves = slices.DeleteFunc(curves, func(c row) bool { return c.Store == r.Store && c.N <= r.N })
+			if slices.ContainsFunc(curves, func(c row) bool { return c.Store == r.Store }) {
+				continue
+			}
 			curves = append(curves, r)
 			highest = max(highest, slices.Max(r.WindowRates))
 			longest = max(longest, len(r.WindowRates)*r.Window)
