@@ -22,7 +22,12 @@ func TestApplySkipsWhatIsThereAmongMany(t *testing.T) {
 		order := []int{}
 		offset := uint64(0)
 		for range rapid.IntRange(1, 4).Draw(r, "batches") {
-			ids := rapid.SliceOfN(rapid.IntRange(0, 250), 0, 300).Draw(r, "ids")
+			// A stretch, long enough for full statements, that may overlap what is there, and some twice.
+			ids := rapid.SliceOfN(rapid.IntRange(0, 400), 0, 5).Draw(r, "again")
+			from := rapid.IntRange(0, 200).Draw(r, "from")
+			for id := range rapid.IntRange(0, 200).Draw(r, "stretch") {
+				ids = append(ids, from+id)
+			}
 			b := &sqlstore.Batch{}
 			fresh, again, other := 0, 0, 0
 			for _, id := range ids {

@@ -78,4 +78,13 @@ var mutants = []mutant{
 	{"SQLite's files held against what they had", "audit/reached.go",
 		"	was := file.Reached\n	if was == nil {\n		return \"\" // made", "	was := file.Reached\n	if true {\n		return \"\" // made",
 		"audit", "^TestADatabaseOfEarlierInTheSession$|^TestFilesThatSomebodyHasBeenAt$", nil},
+	{"the kept filter held against cursor and newest record", "audit/seenfile.go",
+		"				ok = want == have && ", "				ok = want.Magic == have.Magic && ",
+		"audit", "^TestTheKeptFilterIsNeverWrong$", nil},
+	{"the checksum of the kept filter", "audit/seenfile.go",
+		"	if want != sum.Sum32() {", "	if false {",
+		"audit", "^TestTheKeptFilterIsNeverWrong$", nil},
+	{"the rows that went in before one that was there", "sqlstore/apply.go",
+		"		from += int(done)\n", "",
+		"sqlstore", "^TestApplySkipsWhatIsThereAmongMany$", nil},
 }
