@@ -173,16 +173,17 @@ func (a *app) sql(ctx context.Context, queries []namedQuery, args []string, o sq
 	if err := errors.Join(err, r.Close()); err != nil {
 		return err
 	}
-	if o.timeout.Duration > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, o.timeout.Duration, errTimeLimit)
-		defer cancel()
-	}
 	store, err := sqlstore.Open(ctx, filepath.Join(a.dir, "audit.db"), sqlstore.Options{ReadOnly: true})
 	if err != nil {
 		return err
 	}
 	defer store.Close()
+	// From here on: the limit is the statement's, and opening may take as long as it takes.
+	if o.timeout.Duration > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, o.timeout.Duration, errTimeLimit)
+		defer cancel()
+	}
 	err = a.runSQL(ctx, store, statement, values, o.limit)
 	if err != nil && errors.Is(context.Cause(ctx), errTimeLimit) {
 		return trying(fmt.Errorf("stopped after %s, the result is not whole", shortDuration(o.timeout.Duration)),
