@@ -23,23 +23,24 @@ var (
 	killSeed = flag.Uint64("kill-seed", uint64(time.Now().UnixNano()), "which moments it chooses")
 )
 
-// writerEnv makes the test binary a writer: the store's folder and the number of the first record.
-const writerEnv = "AUDITSQL_TEST_WRITER"
+// roles are what the test binary can be in place of a test, by the environment variable that says so with an argument.
+var roles = map[string]func(arg string) error{writerEnv: beWriter, openerEnv: beOpener}
 
 func TestMain(m *testing.M) {
-	if args := os.Getenv(writerEnv); args != "" {
-		if err := beWriter(args); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+	for env, be := range roles {
+		if arg := os.Getenv(env); arg != "" {
+			if err := be(arg); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
+			return
 		}
-		return
-	}
-	if dir := os.Getenv(openerEnv); dir != "" {
-		fmt.Fprintln(os.Stderr, beOpener(dir))
-		os.Exit(1)
 	}
 	os.Exit(m.Run())
 }
+
+// writerEnv makes the test binary a writer: the store's folder and the number of the first record.
+const writerEnv = "AUDITSQL_TEST_WRITER"
 
 // beWriter puts records from 16 goroutines until it is killed, and prints the number of each that was
 // acknowledged.

@@ -4,6 +4,7 @@ package sqlstore_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -114,6 +115,9 @@ func TestHelper(t *testing.T) {
 		fmt.Print(err)
 		os.Stdout.WriteString("\nend of answer\n")
 		os.Exit(0) // as if killed
+	case "uncopied": // a checkpoint beside the writer finds no room, and later there is room again
+		signal.Ignore(syscall.SIGXFSZ)
+		fmt.Print(uncopied(ctx, call[1]))
 	case "killed": // writes, and is killed in the middle of a transaction
 		db, err := sqlstore.Open(ctx, call[1], sqlstore.Options{})
 		if err != nil {
@@ -131,6 +135,67 @@ func TestHelper(t *testing.T) {
 		fmt.Print(err)
 	}
 	os.Stdout.WriteString("\nend of answer\n")
+}
+
+// uncopied applies records until a checkpoint beside the writer fails, since the database may not grow, and says why.
+func uncopied(ctx context.Context, path string) (failed error) {
+	db, err := sqlstore.Open(ctx, path, sqlstore.Options{})
+	if err != nil {
+		return err
+	}
+	n := 0
+	more := func(by int) error {
+		_, err := db.Apply(ctx, &sqlstore.Batch{Records: samples(n, n+by), Cursor: uint64(n+by) * 100})
+		n += by
+		return err
+	}
+	var free syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &free); err != nil {
+		return err
+	}
+	full := free
+	full.Cur = 4 << 20
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &full); err != nil {
+		return err
+	}
+	for failed == nil {
+		if err := more(50); err != nil {
+			return err
+		}
+		failed = db.CheckpointBeside(ctx)
+	}
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &free); err != nil {
+		return err
+	}
+	// There is room now, so this copies everything and succeeds. What the failed one had written is not known to be
+	// on disk all the same.
+	if err := db.CheckpointBeside(ctx); err != nil {
+		return fmt.Errorf("beside, with room: %w", err)
+	}
+	if c, err := db.Checkpoint(ctx, false); !errors.Is(err, failed) {
+		return fmt.Errorf("a checkpoint after one that failed: %+v, %w", c, err)
+	}
+	if err := more(50); err != nil {
+		return fmt.Errorf("afterwards: %w", err)
+	}
+	return errors.Join(failed, db.Close())
+}
+
+// The sync of a checkpoint that fails may have dropped pages that no later one writes again, so none may say that
+// what was applied is on disk.
+func TestACheckpointBesideThatFailedIsNotForgotten(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.db")
+	got := helper(t, "uncopied", false, path)
+	if !strings.Contains(got, "checkpoint beside the writer in ") || strings.Contains(got, "\n") {
+		t.Fatal(got)
+	}
+	db := open(t, path, sqlstore.Options{})
+	if c, err := db.Checkpoint(t.Context(), false); err != nil || !c.Complete || c.Applied < 500*100 {
+		t.Errorf("%+v, %v", c, err)
+	}
+	if _, problems := check(t, db); len(problems) > 0 {
+		t.Errorf("%q", problems)
+	}
 }
 
 func TestReadingBesideAWriterInAnotherProcess(t *testing.T) {

@@ -21,6 +21,7 @@ type walk struct {
 	selective bool // whether rows on the path can be passed over
 	stretch   int  // rows to look at in one read, if so
 
+	cut   bool      // the last page was
 	limit int       // matching records that are still wanted; 0: all
 	at    *auditRow // the last row looked at
 	done  bool
@@ -109,15 +110,13 @@ func (w *walk) page(ctx context.Context) ([]auditRow, error) {
 	if w.limit > 0 {
 		n = min(n, w.limit)
 	}
-	rows, err := w.kept.query(ctx, `SELECT a.idx, a.timestamp, a.query_id, k.value FROM `+
-		w.from+withValue+` WHERE `+all.sql+` ORDER BY `+w.order+` LIMIT ?`, append(all.args, n)...)
+	last := n == w.limit // nothing is read after a full page, so it does not matter where that ends
+	page, cut, err := w.kept.records(ctx, !last || w.cut, `FROM `+w.from+withValue+` WHERE `+all.sql+` ORDER BY `+w.order+` LIMIT ?`,
+		append(all.args, n)...)
 	if err != nil {
 		return nil, err
 	}
-	page, cut, err := auditPage(rows)
-	if err != nil {
-		return nil, err
-	}
+	w.cut = cut // large records: the next page will be cut too
 	switch {
 	case len(page) == n || cut:
 		w.at = &page[len(page)-1]
