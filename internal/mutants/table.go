@@ -87,4 +87,7 @@ var mutants = []mutant{
 	{"the rows that went in before one that was there", "sqlstore/apply.go",
 		"		from += int(done)\n", "",
 		"sqlstore", "^TestApplySkipsWhatIsThereAmongMany$", nil},
+	{"that a checkpoint beside the applier has failed", "sqlstore/checkpoint.go",
+		"		db.copyFailed.Store(&err)\n", "",
+		"sqlstore", "^TestACheckpointBesideThatFailedIsNotForgotten$", nil},
 }
