@@ -48,6 +48,25 @@ func AtRest(db *DB, f func()) {
 	f()
 }
 
+// NewBacklog makes a backlog with room for so many records, full of acknowledged ones: apply gives back what the first n
+// hold, put waits for room for one more and holds it, held is how many are.
+func NewBacklog(records int) (apply func(n int), put func(context.Context) error, held func() int) {
+	p := newPending(records, 1<<30)
+	var as []*admission
+	var offs []wal.Offset
+	for i := range records {
+		as = append(as, &admission{id: QueryID{byte(i), byte(i >> 8)}, raw: []byte("record")})
+		offs = append(offs, wal.Offset(i))
+		if err := p.reserve(context.Background(), 1, 6); err != nil {
+			panic(err)
+		}
+	}
+	p.acknowledge(as, offs)
+	return func(n int) { p.advance(wal.Offset(n)) },
+		func(ctx context.Context) error { return p.reserve(ctx, 1, 6) },
+		func() int { n, _ := p.load(); return n }
+}
+
 // NewSeen makes a filter over ids, and returns its two methods.
 func NewSeen() (add func(...QueryID), maybe func(QueryID) bool) {
 	s := newSeen()

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/semaphore"
 
@@ -29,11 +30,22 @@ type pending struct {
 	index      map[QueryID]uint64
 	applied    wal.Offset // up to here SQLite has everything
 
-	// Room in records and in bytes. What is taken is given back when the record is applied, or was none.
+	// Room in records and in bytes. What is taken is given back when the record is applied, or was none. What is held
+	// counts what is not applied; the semaphores may give room back later.
 	records, bytes       *semaphore.Weighted
 	maxRecords, maxBytes int64
 	heldRecords          atomic.Int64
 	heldBytes            atomic.Int64
+	waiting              atomic.Int32 // how many wait for room
+	waited               atomic.Int64 // when somebody had to last, in Unix nanoseconds
+
+	// Room of applied records that is still to be given back, in portions; see giveBack.
+	giving   sync.Mutex
+	owed     room
+	portions int // how many are left
+	every    time.Duration
+	given    time.Time // when room was given back last
+	timed    bool      // somebody comes to give the next portion
 
 	// crowded is called when somebody has to wait for room.
 	crowded func()
@@ -68,6 +80,12 @@ type acked struct {
 	offset    wal.Offset
 	size      int32 // of its JSON
 	anonymous bool
+}
+
+// room is room in the backlog.
+type room struct {
+	records int
+	bytes   int64
 }
 
 const chunkLen = 1024
@@ -110,6 +128,11 @@ func (p *pending) reserve(ctx context.Context, records int, bytes int64) error {
 
 func (p *pending) acquire(ctx context.Context, room *semaphore.Weighted, n int64) error {
 	p.crowded()
+	p.waiting.Add(1)
+	defer func() {
+		p.waited.Store(time.Now().UnixNano())
+		p.waiting.Add(-1)
+	}()
 	waiting, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(p.down, func() { cancel(context.Cause(p.down)) })()
@@ -119,14 +142,70 @@ func (p *pending) acquire(ctx context.Context, room *semaphore.Weighted, n int64
 	return nil
 }
 
-func (p *pending) release(records int, bytes int64) {
-	if records == 0 {
-		return
+// giveBack gives back the room of a batch that was applied. While puts wait for room it does so bit by bit, over as
+// long as the last batch took: with all at once, as many puts as a batch has records would go through in a moment,
+// and then all stand still until the next one is applied, for seconds. (Measured with 64 writers for longer than the
+// backlog lasts: the slowest put in a thousand took 1.7 s without this, 0.1 s with it.)
+func (p *pending) giveBack(r room) {
+	p.heldRecords.Add(-int64(r.records))
+	p.heldBytes.Add(-r.bytes)
+	p.giving.Lock()
+	defer p.giving.Unlock()
+	p.free(p.owed) // of the batch before: it has taken longer than this one
+	now := time.Now()
+	took := min(now.Sub(p.given), longestGiving)
+	p.owed, p.given = r, now
+	p.portions = max(1, min(int(took/portionEvery), r.records))
+	p.every = took / time.Duration(p.portions)
+	p.give()
+}
+
+const (
+	portionEvery  = 2 * time.Millisecond // at least
+	longestGiving = 10 * time.Second
+)
+
+// give gives the next portion back. The caller holds giving.
+func (p *pending) give() {
+	part := p.owed
+	if p.scarce() && p.portions > 1 {
+		part = room{p.owed.records / p.portions, p.owed.bytes / int64(p.portions)}
 	}
+	p.free(part)
+	p.owed.records -= part.records
+	p.owed.bytes -= part.bytes
+	p.portions--
+	if p.owed != (room{}) && !p.timed {
+		p.timed = true
+		time.AfterFunc(p.every, p.giveLater)
+	}
+}
+
+// scarce tells whether puts have to wait for room. A slow sync, of tenths of a second while a checkpoint shares the
+// disk, holds all of them up elsewhere for a moment.
+func (p *pending) scarce() bool {
+	return p.waiting.Load() > 0 || time.Since(time.Unix(0, p.waited.Load())) < time.Second
+}
+
+func (p *pending) giveLater() {
+	p.giving.Lock()
+	defer p.giving.Unlock()
+	p.timed = false
+	p.give()
+}
+
+// free lets those who wait have room.
+func (p *pending) free(r room) {
+	if r != (room{}) {
+		p.records.Release(int64(r.records))
+		p.bytes.Release(r.bytes)
+	}
+}
+
+func (p *pending) release(records int, bytes int64) {
 	p.heldRecords.Add(-int64(records))
 	p.heldBytes.Add(-bytes)
-	p.records.Release(int64(records))
-	p.bytes.Release(bytes)
+	p.free(room{records, bytes})
 }
 
 // claimed is what a claim found.
@@ -211,7 +290,7 @@ func (p *pending) at(seq uint64) *acked {
 // so that a reader who no longer finds a record here finds it there. A record that was acknowledged before
 // one with a lower offset waits for that one.
 func (p *pending) advance(applied wal.Offset) {
-	records, size := 0, int64(0)
+	var free room
 	p.mu.Lock()
 	p.applied = applied
 	for p.head < p.tail {
@@ -219,14 +298,14 @@ func (p *pending) advance(applied wal.Offset) {
 		if r.offset >= applied {
 			break
 		}
-		records, size = records+1, size+int64(r.size)
+		free.records, free.bytes = free.records+1, free.bytes+int64(r.size)
 		delete(p.index, r.id)
 		if p.head++; p.head%chunkLen == 0 {
 			p.chunks = append([]*[chunkLen]acked(nil), p.chunks[1:]...) // snapshots keep the old array
 		}
 	}
 	p.mu.Unlock()
-	p.release(records, size)
+	p.giveBack(free)
 }
 
 // find returns where the journal has an acknowledged record that SQLite may not show yet.

@@ -88,7 +88,13 @@ func profiled(j job, f func() ([]row, error)) ([]row, error) {
 	if j.Profile == "" {
 		return f()
 	}
+	if err := os.MkdirAll(j.Profile, 0o755); err != nil {
+		return nil, err
+	}
 	name := fmt.Sprintf("%s-%s-%d.pprof", j.Step, j.Store, max(j.Writers, j.Readers))
+	if j.Variant != "" {
+		name = j.Variant + "-" + name
+	}
 	out, err := os.Create(filepath.Join(j.Profile, name))
 	if err != nil {
 		return nil, err
