@@ -186,7 +186,7 @@ func (a *applier) apply(ctx context.Context, b *batch) error {
 		a.log.Error("journal records were rejected; see verify", "records", done.Rejected, "before_offset", cursor)
 	}
 	a.unsynced += b.bytes
-	a.pending.advance(b.cursor) // before those who wait find that it is applied: the room is free then
+	a.pending.advance(b.cursor, a.took) // before those who wait find that it is applied: it counts as backlog no more
 	a.applied.Store(cursor)
 	a.tell(nil)
 	if a.metrics.Applied != nil {

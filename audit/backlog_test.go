@@ -209,3 +209,18 @@ func TestAFullBacklogDoesNotWaitForTheInterval(t *testing.T) {
 	db := openDB(t, filepath.Join(t.TempDir(), "store"), audit.WithBacklog(8, 0), audit.WithDurability(wal.SyncInterval(time.Hour)))
 	wantAll(t, db, putSamples(t, db, 0, 50))
 }
+
+// Nor those who waited already when the records in front of them were not in the journal yet.
+func TestManyWhoWaitForRoomDoNotWaitForTheInterval(t *testing.T) {
+	db := openDB(t, filepath.Join(t.TempDir(), "store"), audit.WithBacklog(8, 0), audit.WithDurability(wal.SyncInterval(time.Hour)))
+	var puts sync.WaitGroup
+	for i := range 200 {
+		puts.Go(func() {
+			if _, err := db.PutAudit(t.Context(), ptr(sample(i))); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	puts.Wait()
+	wantRoom(t, db)
+}

@@ -49,8 +49,8 @@ func AtRest(db *DB, f func()) {
 }
 
 // NewBacklog makes a backlog with room for so many records, full of acknowledged ones: apply gives back what the first n
-// hold, put waits for room for one more and holds it, held is how many are.
-func NewBacklog(records int) (apply func(n int), put func(context.Context) error, held func() int) {
+// hold, as a batch that took so long; put waits for room for more records and holds it; held is how many are.
+func NewBacklog(records int) (apply func(n int, took time.Duration), put func(ctx context.Context, records int) error, held func() int) {
 	p := newPending(records, 1<<30)
 	var as []*admission
 	var offs []wal.Offset
@@ -62,8 +62,8 @@ func NewBacklog(records int) (apply func(n int), put func(context.Context) error
 		}
 	}
 	p.acknowledge(as, offs)
-	return func(n int) { p.advance(wal.Offset(n)) },
-		func(ctx context.Context) error { return p.reserve(ctx, 1, 6) },
+	return func(n int, took time.Duration) { p.advance(wal.Offset(n), took) },
+		func(ctx context.Context, n int) error { return p.reserve(ctx, n, int64(n)*6) },
 		func() int { n, _ := p.load(); return n }
 }
 

@@ -37,17 +37,17 @@ type pending struct {
 	heldRecords          atomic.Int64
 	heldBytes            atomic.Int64
 	waiting              atomic.Int32 // how many wait for room
-	waited               atomic.Int64 // when somebody had to last, in Unix nanoseconds
+	waited               atomic.Int64 // when somebody had to last, in nanoseconds from born
+	born                 time.Time
 
 	// Room of applied records that is still to be given back, in portions; see giveBack.
 	giving   sync.Mutex
 	owed     room
 	portions int // how many are left
 	every    time.Duration
-	given    time.Time // when room was given back last
-	timed    bool      // somebody comes to give the next portion
+	later    *time.Timer // gives the next one
 
-	// crowded is called when somebody has to wait for room.
+	// crowded is called when somebody has to wait for room, and for each record that is acknowledged meanwhile.
 	crowded func()
 	// down ends, with its cause, when nothing will make room any more.
 	down context.Context
@@ -94,8 +94,9 @@ func newPending(records int, bytes int64) *pending {
 	// One record of any legal size must fit, or it would wait for ever.
 	p := &pending{
 		inFlight: map[QueryID]*admission{}, index: map[QueryID]uint64{},
-		maxRecords: int64(records), maxBytes: max(bytes, MaxEncoded),
+		maxRecords: int64(records), maxBytes: max(bytes, MaxEncoded), born: time.Now(),
 	}
+	p.waited.Store(int64(-time.Hour)) // nobody yet
 	p.records, p.bytes = semaphore.NewWeighted(p.maxRecords), semaphore.NewWeighted(p.maxBytes)
 	p.down, p.fail = context.WithCancelCause(context.Background())
 	p.crowded = func() {}
@@ -127,12 +128,12 @@ func (p *pending) reserve(ctx context.Context, records int, bytes int64) error {
 }
 
 func (p *pending) acquire(ctx context.Context, room *semaphore.Weighted, n int64) error {
-	p.crowded()
-	p.waiting.Add(1)
+	p.waiting.Add(1) // first, for acknowledge
 	defer func() {
-		p.waited.Store(time.Now().UnixNano())
+		p.waited.Store(int64(time.Since(p.born)))
 		p.waiting.Add(-1)
 	}()
+	p.crowded()
 	waiting, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(p.down, func() { cancel(context.Cause(p.down)) })()
@@ -142,21 +143,24 @@ func (p *pending) acquire(ctx context.Context, room *semaphore.Weighted, n int64
 	return nil
 }
 
-// giveBack gives back the room of a batch that was applied. While puts wait for room it does so bit by bit, over as
-// long as the last batch took: with all at once, as many puts as a batch has records would go through in a moment,
-// and then all stand still until the next one is applied, for seconds. (Measured with 64 writers for longer than the
-// backlog lasts: the slowest put in a thousand took 1.7 s without this, 0.1 s with it.)
-func (p *pending) giveBack(r room) {
+// giveBack gives back the room of a batch that took so long to apply. While puts wait for room it does so bit by bit,
+// over as long as the batch after it will take: with all at once, as many puts as a batch has records would go through
+// in a moment, and then all stand still until the next one is applied, for seconds. (Measured with 64 writers for longer
+// than the backlog lasts: the slowest put in a thousand took 1.7 s without this, 0.1 s with it.)
+//
+// There is no next batch to wait for, and all is given at once, where this one was most of the backlog.
+func (p *pending) giveBack(r room, took time.Duration) {
 	p.heldRecords.Add(-int64(r.records))
 	p.heldBytes.Add(-r.bytes)
 	p.giving.Lock()
 	defer p.giving.Unlock()
-	p.free(p.owed) // of the batch before: it has taken longer than this one
-	now := time.Now()
-	took := min(now.Sub(p.given), longestGiving)
-	p.owed, p.given = r, now
-	p.portions = max(1, min(int(took/portionEvery), r.records))
-	p.every = took / time.Duration(p.portions)
+	p.free(p.owed) // of the batch before, which was expected to take longer
+	p.owed, p.portions = r, 1
+	if p.scarce() && p.fill() > 0.5 {
+		took = min(took, longestGiving)
+		p.portions = max(1, min(int(took/portionEvery), r.records))
+		p.every = took / time.Duration(p.portions)
+	}
 	p.give()
 }
 
@@ -165,33 +169,32 @@ const (
 	longestGiving = 10 * time.Second
 )
 
-// give gives the next portion back. The caller holds giving.
+// give gives the next portion back, and has the one after it given. The caller holds giving.
 func (p *pending) give() {
 	part := p.owed
-	if p.scarce() && p.portions > 1 {
+	if p.portions > 1 && p.scarce() {
 		part = room{p.owed.records / p.portions, p.owed.bytes / int64(p.portions)}
 	}
 	p.free(part)
 	p.owed.records -= part.records
 	p.owed.bytes -= part.bytes
 	p.portions--
-	if p.owed != (room{}) && !p.timed {
-		p.timed = true
-		time.AfterFunc(p.every, p.giveLater)
+	if p.later != nil {
+		p.later.Stop()
+	}
+	if p.owed != (room{}) {
+		p.later = time.AfterFunc(p.every, func() {
+			p.giving.Lock()
+			defer p.giving.Unlock()
+			p.give()
+		})
 	}
 }
 
 // scarce tells whether puts have to wait for room. A slow sync, of tenths of a second while a checkpoint shares the
 // disk, holds all of them up elsewhere for a moment.
 func (p *pending) scarce() bool {
-	return p.waiting.Load() > 0 || time.Since(time.Unix(0, p.waited.Load())) < time.Second
-}
-
-func (p *pending) giveLater() {
-	p.giving.Lock()
-	defer p.giving.Unlock()
-	p.timed = false
-	p.give()
+	return p.waiting.Load() > 0 || time.Since(p.born)-time.Duration(p.waited.Load()) < time.Second
 }
 
 // free lets those who wait have room.
@@ -269,6 +272,10 @@ func (p *pending) acknowledge(as []*admission, offs []wal.Offset) {
 	}
 	p.mu.Unlock()
 	p.release(records, size)
+	// Who waits for room has said so before this record was in the journal, perhaps.
+	if p.waiting.Load() > 0 {
+		p.crowded()
+	}
 }
 
 func (p *pending) push(r acked) {
@@ -288,8 +295,8 @@ func (p *pending) at(seq uint64) *acked {
 
 // advance takes out what SQLite has committed: everything below the offset. It is called after the commit,
 // so that a reader who no longer finds a record here finds it there. A record that was acknowledged before
-// one with a lower offset waits for that one.
-func (p *pending) advance(applied wal.Offset) {
+// one with a lower offset waits for that one. took is how long the batch was being applied.
+func (p *pending) advance(applied wal.Offset, took time.Duration) {
 	var free room
 	p.mu.Lock()
 	p.applied = applied
@@ -305,7 +312,7 @@ func (p *pending) advance(applied wal.Offset) {
 		}
 	}
 	p.mu.Unlock()
-	p.giveBack(free)
+	p.giveBack(free, took)
 }
 
 // find returns where the journal has an acknowledged record that SQLite may not show yet.

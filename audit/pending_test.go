@@ -1,6 +1,7 @@
 package audit_test
 
 import (
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -14,12 +15,11 @@ func TestRoomIsGivenBackBitByBitToThoseWhoWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const batch = 2000
 		apply, put, held := audit.NewBacklog(3 * batch)
-		apply(0)
 		var through atomic.Int64
 		var stalled atomic.Bool
 		for range 8 {
 			go func() {
-				for through.Load() < 2*batch && put(t.Context()) == nil {
+				for through.Load() < 2*batch && put(t.Context(), 1) == nil {
 					through.Add(1)
 					for stalled.Load() {
 						time.Sleep(time.Millisecond)
@@ -32,9 +32,8 @@ func TestRoomIsGivenBackBitByBitToThoseWhoWait(t *testing.T) {
 			t.Fatal("there was room")
 		}
 		const tick, batchTakes = 4 * time.Millisecond, time.Second
-		time.Sleep(batchTakes)
 		for n := range 2 {
-			apply((n + 1) * batch)
+			apply((n+1)*batch, batchTakes)
 			for at := time.Duration(0); at < batchTakes; at += batchTakes / 4 {
 				time.Sleep(tick)
 				synctest.Wait()
@@ -53,27 +52,72 @@ func TestRoomIsGivenBackBitByBitToThoseWhoWait(t *testing.T) {
 		if got := int(through.Load()); got < 2*batch {
 			t.Errorf("%d puts went through in the end", got)
 		}
-		apply(3 * batch)
+		apply(3*batch, batchTakes)
 		if n := held(); n > 2*batch+8 || n < 2*batch {
 			t.Errorf("%d held", n)
 		}
 	})
 }
 
-func TestRoomIsGivenBackAtOnceWhenNobodyWaits(t *testing.T) {
+// Room is not kept from anybody where nobody waits, nor where there is no other batch that will bring more: after the
+// one that was most of the backlog, or the last.
+func TestRoomIsGivenBackAtOnce(t *testing.T) {
+	for name, waits := range map[string]bool{"nobody waits": false, "the batch was most of the backlog": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const batch = 1000
+				apply, put, _ := audit.NewBacklog(2*batch - 1)
+				began := time.Now()
+				if !waits {
+					apply(batch, time.Second)
+				}
+				got := make(chan error)
+				go func() { got <- put(t.Context(), batch) }()
+				synctest.Wait()
+				if waits {
+					apply(batch, time.Second)
+				}
+				if err := <-got; err != nil {
+					t.Fatal(err)
+				}
+				if waited := time.Since(began); waited != 0 {
+					t.Errorf("waited %s", waited)
+				}
+			})
+		})
+	}
+}
+
+// Whoever waits for more than a portion gets it, and so does everybody behind.
+func TestRoomIsGivenBackInTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const batch = 1000
-		apply, put, _ := audit.NewBacklog(2 * batch)
-		time.Sleep(time.Second)
-		apply(batch)
+		apply, put, held := audit.NewBacklog(3 * batch)
 		began := time.Now()
-		for range batch {
-			if err := put(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+		var wg sync.WaitGroup
+		for _, n := range []int{1, batch - 2, 1, batch, 5} {
+			wg.Go(func() {
+				if err := put(t.Context(), n); err != nil {
+					t.Error(err)
+				}
+			})
+			synctest.Wait() // in this order
 		}
-		if waited := time.Since(began); waited != 0 {
+		apply(batch, time.Second)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if got := held(); got != 3*batch {
+			t.Errorf("%d held", got)
+		}
+		apply(2*batch, time.Second)
+		time.Sleep(time.Millisecond)
+		apply(3*batch, time.Second) // sooner than was expected
+		wg.Wait()
+		if waited := time.Since(began); waited > 2*time.Second {
 			t.Errorf("waited %s", waited)
+		}
+		if got := held(); got != 2*batch+5 {
+			t.Errorf("%d held in the end", got)
 		}
 	})
 }

@@ -6,8 +6,8 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// pageBytes is where a page of rows ends early: a record may have 16 MiB.
-const pageBytes = 4 << 20
+// pageBytes is where a page of rows ends early: a record may have 16 MiB. A variable, so that tests need no large ones.
+var pageBytes = 4 << 20
 
 // readPage reads rows of a query until they have pageBytes together, at least one. cut says that there may
 // be more.

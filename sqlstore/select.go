@@ -234,6 +234,9 @@ func (s *selection) lookup(ctx context.Context, l lookup) ([]auditRow, error) {
 		}
 		return c
 	})
+	if found == nil {
+		return []auditRow{}, nil // none is not too many
+	}
 	return slices.CompactFunc(found, func(a, b auditRow) bool { return a.Idx == b.Idx }), nil
 }
 

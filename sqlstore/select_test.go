@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -116,14 +118,17 @@ func maybe[T any](t *rapid.T, name string, values ...T) *T {
 
 func TestSelectFindsWhatLookingAtEveryRecordFinds(t *testing.T) {
 	db, rs := world(t, 120)
-	for _, shape := range []struct{ page, lookup, stretch int }{
-		{256, 1 << 14, 512}, // as it is: everything is looked up
-		{7, 1 << 14, 5},
-		{7, 20, 5}, // what is not rare is walked
-		{3, 0, 2},
+	for _, shape := range []struct{ page, lookup, stretch, bytes int }{
+		{256, 1 << 14, 512, 4 << 20}, // as it is: everything is looked up
+		{7, 1 << 14, 5, 4 << 20},
+		{7, 20, 5, 4 << 20}, // what is not rare is walked
+		{3, 0, 2, 4 << 20},
+		{256, 1 << 14, 512, 3000}, // as if records were large
+		{7, 20, 5, 1},
 	} {
 		t.Run(fmt.Sprint(shape), func(t *testing.T) {
 			defer sqlstore.ShrinkSelect(shape.page, shape.lookup, shape.stretch)()
+			defer sqlstore.ShrinkPages(shape.bytes)()
 			rapid.Check(t, func(t *rapid.T) {
 				f := drawFilter(t)
 				got, want := collect(t, db, f), want(rs, f)
@@ -137,6 +142,42 @@ func TestSelectFindsWhatLookingAtEveryRecordFinds(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A question for what nobody has must not look at every record.
+func TestLookingUpWhatIsNotThereNeedsNoWalk(t *testing.T) {
+	db, _ := world(t, 120)
+	for _, f := range []sqlstore.Filter{
+		{Result: ptr(h("nothing"))}, {Assertion: ptr(h("nothing"))}, {Source: ptr(h("nothing"))}, {SubjectGlob: ptr("nothing*")},
+		{Attributes: []sqlstore.Attribute{{Key: "no", Value: "thing"}}},
+	} {
+		if n, found, err := sqlstore.LookUp(t.Context(), db, f); n != 0 || !found || err != nil {
+			t.Errorf("%+v: %d found, %v, %v", f, n, found, err)
+		}
+	}
+	defer sqlstore.ShrinkSelect(256, 5, 512)()
+	if n, found, err := sqlstore.LookUp(t.Context(), db, sqlstore.Filter{Assertion: ptr(h("assertion 2"))}); n != 0 || found || err != nil {
+		t.Errorf("what many have: %d found, %v, %v", n, found, err)
+	}
+}
+
+// The record that is missing is named, also where a page is read without its records' places.
+func TestSelectNamesARecordThatIsMissing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.db")
+	db := open(t, path, sqlstore.Options{})
+	rs := samples(0, 20)
+	apply(t, db, rs...)
+	tamper(t, path, fmt.Sprintf(`DELETE FROM kv WHERE key = x'004155443A%x'`, rs[8].QueryID))
+	for _, f := range []sqlstore.Filter{{}, {Limit: 10}, {Attributes: rs[8].Attributes[1:]}} {
+		var last error
+		n := 0
+		for _, err := range db.Select(t.Context(), f) {
+			n, last = n+1, err
+		}
+		if last == nil || !strings.Contains(last.Error(), fmt.Sprintf("record %x is missing", rs[8].QueryID)) || n > 9 {
+			t.Errorf("%+v: after %d: %v", f, n, last)
+		}
 	}
 }
 

@@ -1,7 +1,9 @@
 package sqlstore_test
 
 import (
+	"bytes"
 	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -47,4 +49,42 @@ func TestWaitingForAReaderHoldsUpNobody(t *testing.T) {
 			t.Fatalf("%s does not return", what)
 		}
 	}
+}
+
+// Of more questions than are kept prepared, asked by many at once and read while others are, each gets its answer.
+func TestMoreQuestionsThanAreKeptPrepared(t *testing.T) {
+	db, rs := world(t, 120)
+	var filters []sqlstore.Filter
+	for i := range 1 << 7 {
+		f := sqlstore.Filter{ByAdmission: i&1 != 0, Descending: i&2 != 0, Limit: 200}
+		for bit, set := range []func(){
+			func() { f.From = ptr[int64](5) }, func() { f.To = ptr[int64](30) }, func() { f.Lens = ptr("Recency") },
+			func() { f.Predicate = ptr("revenue") }, func() { f.MinConfidence = ptr(0.25) },
+		} {
+			if i&(4<<bit) != 0 {
+				set()
+			}
+		}
+		filters = append(filters, f)
+	}
+	var askers sync.WaitGroup
+	for asker := range 4 {
+		askers.Go(func() {
+			for i := range filters {
+				f := filters[(i*(2*asker+1))%len(filters)]
+				want, n := want(rs, f), 0
+				for v, err := range db.Select(context.Background(), f) {
+					if err != nil || n >= len(want) || !bytes.Equal(v, want[n]) {
+						t.Errorf("%+v: record %d: %s, %v", f, n, v, err)
+						return
+					}
+					n++
+				}
+				if n != len(want) {
+					t.Errorf("%+v: %d records, want %d", f, n, len(want))
+				}
+			}
+		})
+	}
+	askers.Wait()
 }
