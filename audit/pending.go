@@ -355,6 +355,9 @@ func (p *pending) load() (records int, bytes int64) {
 	return int(p.heldRecords.Load()), p.heldBytes.Load()
 }
 
+// nearlyFull is how much of the room is taken when SQLite comes first: before long, puts will have to wait for it.
+const nearlyFull = 0.9
+
 // crowd tells whether many records are on their way to the journal, and there is room for them for some time yet:
 // whatever can wait had better do so.
 func (p *pending) crowd() bool {
@@ -362,7 +365,7 @@ func (p *pending) crowd() bool {
 	p.mu.Lock()
 	writers := len(p.inFlight)
 	p.mu.Unlock()
-	return writers >= many && p.fill() < 0.5
+	return writers >= many && p.fill() < nearlyFull
 }
 
 // fill returns how much of the room is taken: 0 is none, 1 all.
