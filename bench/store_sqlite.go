@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -81,6 +82,9 @@ func openSQL(s settings, driver string, format func(name, value string) string, 
 		return nil, err
 	}
 	writer.SetMaxOpenConns(1)
+	if err := paged(s, driver); err != nil {
+		return nil, errors.Join(err, writer.Close())
+	}
 	readers, err := sql.Open(driver, dsn(8<<10))
 	if err != nil {
 		return nil, errors.Join(err, writer.Close())
@@ -92,6 +96,26 @@ func openSQL(s settings, driver string, format func(name, value string) string, 
 		return nil, errors.Join(err, q.close())
 	}
 	return q, nil
+}
+
+// paged makes the database with pages as large as auditsql's, unless it is there. The size is settled when the first
+// page is written, which a driver that is given journal_mode as well may do before it is told the size.
+func paged(s settings, driver string) error {
+	name := filepath.Join(s.dir, "audit.db")
+	if _, err := os.Stat(name); err == nil {
+		return nil
+	}
+	db, err := sql.Open(driver, "file:"+filepath.ToSlash(name))
+	if err != nil {
+		return err
+	}
+	db.SetMaxOpenConns(1)
+	for _, p := range []string{`PRAGMA page_size = 8192`, `PRAGMA journal_mode = WAL`} {
+		if _, err := db.Exec(p); err != nil {
+			return errors.Join(err, db.Close())
+		}
+	}
+	return db.Close()
 }
 
 func (s *sqliteStore) prepare(ctx context.Context, shared bool) (err error) {

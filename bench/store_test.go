@@ -3,8 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"errors"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -210,4 +213,38 @@ func TestAnswers(t *testing.T) {
 			}
 		}
 	})
+}
+
+// The SQLites are held against auditsql on equal terms: the same pages, and nothing beside them but WAL.
+func TestSQLiteIsSetAsAuditsqlIs(t *testing.T) {
+	settled := func(s store, dir string) (got [2]string) {
+		db, err := sql.Open("sqlite", filepath.Join(dir, "audit.db"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		for i, pragma := range []string{"page_size", "journal_mode"} {
+			if err := db.QueryRow(`PRAGMA ` + pragma).Scan(&got[i]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		shut(t, s)
+		return got
+	}
+	var want [2]string
+	for _, k := range kinds { // auditsql is the first
+		if k.name != "auditsql" && !strings.HasPrefix(k.name, "sqlite") {
+			continue
+		}
+		dir := t.TempDir()
+		s, err := k.open(settings{dir: dir, writers: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := settled(s, dir); k.name == "auditsql" {
+			want = got
+		} else if got != want {
+			t.Errorf("%s has %v, auditsql %v", k.name, got, want)
+		}
+	}
 }
