@@ -31,8 +31,9 @@ type Gap struct {
 
 // Verify reads every record of the journal in dir and checks it against its checksum and its content
 // hash, and the segments against each other. It changes nothing and works beside a live writer; in the
-// writer's process it looks at what is synced. What is wrong with the log is in the report; an error
-// means that it could not be read.
+// writer's process it looks at what is synced when it begins. Beside one in another process it goes on until it has
+// caught up, so with one that is faster than it, for as long as that writes. What is wrong with the log is in the
+// report; an error means that it could not be read.
 //
 // visit, if not nil, is called with each of the caller's records in order; its payload is valid during
 // the call. An error that it returns ends the walk.
