@@ -78,6 +78,9 @@ func large(i int) audit.QueryAudit {
 // A checkpoint that fails beside the applier says nothing of what is on disk: the store takes no more, what it had
 // acknowledged is in the journal, and opened with room again it has everything.
 func TestAFullDiskUnderACheckpointLosesNothing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("writes half a gigabyte")
+	}
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "store")
 	writer := exec.Command(os.Args[0])
