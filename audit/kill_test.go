@@ -39,6 +39,13 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// inRole is this binary in a role, and what it says on its standard error.
+func inRole(env, arg string) (cmd *exec.Cmd, said *strings.Builder) {
+	cmd, said = exec.Command(os.Args[0]), &strings.Builder{}
+	cmd.Env, cmd.Stderr = append(os.Environ(), env+"="+arg), said
+	return cmd, said
+}
+
 // writerEnv makes the test binary a writer: the store's folder and the number of the first record.
 const writerEnv = "AUDITSQL_TEST_WRITER"
 
@@ -98,10 +105,7 @@ func TestKilledWriters(t *testing.T) {
 		}
 		db := openDB(t, dir)
 		for i := range acknowledged {
-			q := sample(i)
-			if raw, err := db.GetRaw(context.Background(), q.QueryID); err != nil || string(raw) != canonical(t, &q) {
-				t.Fatalf("round %d: record %d was acknowledged: %s, %v", round, i, raw, err)
-			}
+			wantBytes(t, db, sample(i), fmt.Sprintf("round %d: record %d, which was acknowledged", round, i))
 		}
 		wantSound(t, db)
 		closeDB(t, db)
@@ -109,14 +113,19 @@ func TestKilledWriters(t *testing.T) {
 	t.Logf("%d records acknowledged, none lost", len(acknowledged))
 }
 
+// wantBytes checks that a store has a record, to the byte.
+func wantBytes(t *testing.T, db *audit.DB, q audit.QueryAudit, what string) {
+	t.Helper()
+	if raw, err := db.GetRaw(context.Background(), q.QueryID); err != nil || string(raw) != canonical(t, &q) {
+		t.Fatalf("%s: %.2000s, %v", what, raw, err)
+	}
+}
+
 // killWriter runs a writer until it has acknowledged a random number of records, and kills it some
 // microseconds later. It returns what was acknowledged.
 func killWriter(t *testing.T, dir string, from int, random *rand.Rand) (acknowledged []int) {
 	t.Helper()
-	writer := exec.Command(os.Args[0])
-	writer.Env = append(os.Environ(), fmt.Sprintf("%s=%d %s", writerEnv, from, dir))
-	var stderr strings.Builder
-	writer.Stderr = &stderr
+	writer, stderr := inRole(writerEnv, fmt.Sprint(from, " ", dir))
 	out, err := writer.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

