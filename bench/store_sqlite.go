@@ -53,7 +53,7 @@ var writes = [stmtCount]string{
 	stmtNewAgent:   `INSERT INTO agent (agent_id, audits, first, last) VALUES (?, 0, NULL, NULL)`,
 	stmtCountAgent: `UPDATE agent SET audits = audits + 1, first = min(coalesce(first, ?1), ?1), last = max(coalesce(last, ?1), ?1) WHERE id = ?2`,
 	stmtAudit: `INSERT INTO audit (idx, query_id, query_hex, agent, timestamp, subject, predicate, lifecycle, epoch, lens,
-		result_hash, result_confidence, contributions) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		result_hash, result_confidence, contributions, kv_row) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 	stmtContribution: `INSERT INTO contribution (audit, position, assertion_hash, weight, source_hash, lifecycle) VALUES (?, ?, ?, ?, ?, ?)`,
 	stmtAttribute:    `INSERT INTO attribute (audit, key, value) VALUES (?, ?, ?)`,
 }
@@ -135,7 +135,8 @@ func (s *sqliteStore) prepare(ctx context.Context, shared bool) (err error) {
 			return err
 		}
 	}
-	const record = `SELECT k.value FROM audit a JOIN kv k ON k.key = CAST(x'004155443A' || a.query_id AS BLOB)`
+	// As auditsql reads them, by their row in kv; it looks at the key as well, since the row is a hint there.
+	const record = `SELECT k.value FROM audit a JOIN kv k ON k.rowid = a.kv_row`
 	for _, q := range []struct {
 		stmt **sql.Stmt
 		text string
@@ -145,7 +146,7 @@ func (s *sqliteStore) prepare(ctx context.Context, shared bool) (err error) {
 			ORDER BY a.timestamp, a.query_id LIMIT ?`},
 		{&s.recentStmt, record + ` ORDER BY a.timestamp DESC, a.query_id DESC LIMIT ?`},
 		{&s.impactStmt, `SELECT k.value FROM (SELECT DISTINCT audit FROM contribution WHERE assertion_hash = ?) c
-			CROSS JOIN audit a ON a.idx = c.audit JOIN kv k ON k.key = CAST(x'004155443A' || a.query_id AS BLOB)
+			CROSS JOIN audit a ON a.idx = c.audit JOIN kv k ON k.rowid = a.kv_row
 			ORDER BY a.timestamp, a.query_id`},
 	} {
 		if *q.stmt, err = s.readers.PrepareContext(ctx, q.text); err != nil {
@@ -229,14 +230,19 @@ func (s *sqliteStore) insert(ctx context.Context, q *audit.QueryAudit, raw []byt
 		return err
 	}
 	var errs error
-	run := func(stmt int, args ...any) {
-		if errs == nil {
-			_, errs = s.stmts[stmt].ExecContext(ctx, args...)
+	run := func(stmt int, args ...any) (row int64) {
+		if errs != nil {
+			return 0
 		}
+		var done sql.Result
+		if done, errs = s.stmts[stmt].ExecContext(ctx, args...); errs == nil {
+			row, errs = done.LastInsertId()
+		}
+		return row
 	}
 	idx := s.next
 	run(stmtEntry, idx, q.QueryID[:])
-	run(stmtKV, key, raw)
+	row := run(stmtKV, key, raw)
 	agent := int64(0)
 	if q.AgentID != nil {
 		run(stmtKV, audit.AgentKeyOf(*q.AgentID, q.Timestamp, q.QueryID), []byte{})
@@ -247,7 +253,7 @@ func (s *sqliteStore) insert(ctx context.Context, q *audit.QueryAudit, raw []byt
 	run(stmtCountAgent, int64(q.Timestamp), agent)
 	run(stmtAudit, idx, q.QueryID[:], q.QueryID.String(), agent, int64(q.Timestamp), q.Params.Subject, q.Params.Predicate,
 		optional(q.Params.Lifecycle, func(l audit.Lifecycle) any { return int64(l) }), optional(q.Params.Epoch, blobOf),
-		q.Params.Lens, optional(q.ResultHash, hexOf), decimal(q.ResultConfidence), int64(len(q.ContributingAssertions)))
+		q.Params.Lens, optional(q.ResultHash, hexOf), decimal(q.ResultConfidence), int64(len(q.ContributingAssertions)), row)
 	for i, c := range q.ContributingAssertions {
 		run(stmtContribution, idx, int64(i), c.AssertionHash.String(), decimal(c.Weight), c.SourceHash.String(), int64(c.Lifecycle))
 	}

@@ -47,6 +47,11 @@ CREATE TABLE audit (
   result_hash       TEXT,
   result_confidence REAL NOT NULL,        -- the shortest decimal of the 32-bit float, so that 0.95 finds it
   contributions     INTEGER NOT NULL,     -- how many rows table contribution has for it
+  -- Where kv had the record when this row was written, or NULL. A hint: kv's row ids may change (a dump that is
+  -- read back in, VACUUM), so whoever goes by it compares the key too, and else goes by the key alone. With the hint
+  -- in the indexes that order by time, a hundred records are read in three fifths of the time: the search in kv's
+  -- index, a page or two for each, is left out.
+  kv_row            INTEGER,
   -- Indexes of hashes begin with the generation, so that new records touch few of their pages. A search
   -- visits each generation once: ANY(generation) in EXPLAIN QUERY PLAN.
   generation        INTEGER GENERATED ALWAYS AS (idx >> 14) VIRTUAL
@@ -57,11 +62,11 @@ CREATE INDEX audit_by_query ON audit (generation, query_hex);
 
 CREATE INDEX audit_by_result ON audit (generation, result_hash) WHERE result_hash IS NOT NULL;
 
-CREATE INDEX audit_by_time ON audit (timestamp, query_id);
+CREATE INDEX audit_by_time ON audit (timestamp, query_id, kv_row);
 
-CREATE INDEX audit_by_agent ON audit (agent, timestamp, query_id);
+CREATE INDEX audit_by_agent ON audit (agent, timestamp, query_id, kv_row);
 
-CREATE INDEX audit_by_subject ON audit (subject, timestamp, query_id);
+CREATE INDEX audit_by_subject ON audit (subject, timestamp, query_id, kv_row);
 
 -- +goose StatementBegin
 CREATE TABLE contribution (
@@ -289,9 +294,9 @@ INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
   ('agent',        'agent_by_hash',             '1000000 1'),
   ('audit',        'audit_by_query',            '10000000 1000000 1'),
   ('audit',        'audit_by_result',           '10000000 1000000 3'),
-  ('audit',        'audit_by_time',             '10000000 2 1 noskipscan sz=10'),
-  ('audit',        'audit_by_agent',            '10000000 1000 2 1 noskipscan sz=100'),
-  ('audit',        'audit_by_subject',          '10000000 1000 2 1 noskipscan sz=100'),
+  ('audit',        'audit_by_time',             '10000000 2 1 1 noskipscan sz=10'),
+  ('audit',        'audit_by_agent',            '10000000 1000 2 1 1 noskipscan sz=100'),
+  ('audit',        'audit_by_subject',          '10000000 1000 2 1 1 noskipscan sz=100'),
   ('contribution', 'contribution',              '30000000 3 1'),
   ('contribution', 'contribution_by_assertion', '30000000 3000000 3'),
   ('contribution', 'contribution_by_source',    '30000000 3000000 30'),

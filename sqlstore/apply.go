@@ -56,6 +56,7 @@ type applier struct {
 	order                                    []int            // records of this batch whose ids are its first, by key
 	known                                    []bool           // of each record of this batch: kv has its id, or an earlier one has
 	fresh                                    []int            // records of this batch to be stored, in order
+	rows                                     []int64          // of each record of this batch: where kv has it, if it is to be stored
 	listings                                 []kvRow
 }
 
@@ -68,7 +69,7 @@ func newApplier(p *preparer) *applier {
 		end:              p.prepare(unmarkApplying),
 		lastEntry:        p.prepare(`SELECT max(idx) FROM entry`),
 		getKV:            p.prepare(`SELECT value FROM kv WHERE key = ?`),
-		changes:          p.prepare(`SELECT changes()`),
+		changes:          p.prepare(`SELECT changes(), last_insert_rowid()`),
 		entries:          p.bulk(`entry (idx, query_id, journal_offset)`, 3),
 		kv:               p.bulk(`kv (key, value)`, 2),
 		hasRejected:      p.prepare(`SELECT 1 FROM rejected WHERE journal_offset = ?`),
@@ -138,7 +139,7 @@ func (a *applier) batch(ctx context.Context, b *Batch) (done Applied, err error)
 		if err != nil {
 			return done, err
 		}
-		if err := a.derived.put(first+int64(i), agent, r); err != nil {
+		if err := a.derived.put(first+int64(i), a.rows[n], agent, r); err != nil {
 			return done, err
 		}
 	}
@@ -194,6 +195,7 @@ func (a *applier) nextEntry() (int64, error) {
 func (a *applier) admit(ctx context.Context, b *Batch) (done Applied, err error) {
 	a.order, a.fresh = a.order[:0], a.fresh[:0]
 	a.known = append(a.known[:0], make([]bool, len(b.Records))...)
+	a.rows = append(a.rows[:0], make([]int64, len(b.Records))...)
 	clear(a.seen)
 	for n := range b.Records {
 		r := &b.Records[n]
@@ -210,7 +212,7 @@ func (a *applier) admit(ctx context.Context, b *Batch) (done Applied, err error)
 	err = a.putKV(ctx, b, len(a.order), func(i int) kvRow {
 		r := &b.Records[a.order[i]]
 		return kvRow{r.Key, blob(r.Payload)}
-	}, func(i int) { a.known[a.order[i]] = true })
+	}, func(i int, row int64) { a.rows[a.order[i]] = row }, func(i int) { a.known[a.order[i]] = true })
 	if err != nil {
 		return done, err
 	}
@@ -227,8 +229,15 @@ func (a *applier) admit(ctx context.Context, b *Batch) (done Applied, err error)
 	return done, nil
 }
 
-// putKV inserts n rows into kv, and tells of those whose key is there already.
-func (a *applier) putKV(ctx context.Context, b *Batch, n int, row func(i int) kvRow, exists func(i int)) error {
+// putKV inserts n rows into kv. It tells of each its row id, or that its key is there already.
+func (a *applier) putKV(ctx context.Context, b *Batch, n int, row func(i int) kvRow, inserted func(i int, id int64), exists func(i int)) error {
+	// SQLite counts row ids up from the largest. (It picks any that are free once the largest is 1<<63 - 1, which a
+	// program may have used for a key of its own. Then these are wrong, which a hint may be.)
+	tell := func(from, to int, last int64) {
+		for i := from; i < to; i++ {
+			inserted(i, last-int64(to-1-i))
+		}
+	}
 	for from := 0; from < n; {
 		if err := b.pause(ctx, 0); err != nil {
 			return err
@@ -244,8 +253,9 @@ func (a *applier) putKV(ctx context.Context, b *Batch, n int, row func(i int) kv
 			// The last few, or those behind one that is there.
 			insert, to = a.kv.one, from+1
 		}
-		err := insert.exec(a.kv.args[:2*(to-from)]...)
+		last, err := insert.insert(a.kv.args[:2*(to-from)]...)
 		if err == nil {
+			tell(from, to, last)
 			from = to
 			continue
 		}
@@ -253,13 +263,15 @@ func (a *applier) putKV(ctx context.Context, b *Batch, n int, row func(i int) kv
 			return fmt.Errorf("keys from %x on: %w", row(from).key, err)
 		}
 		// OR FAIL leaves the rows before the one that is there, and counts them.
-		done, err := a.changes.queryInt()
+		counts, err := a.changes.query()
 		if err != nil {
 			return err
 		}
+		done := integer(counts[0])
 		if done < 0 || done >= int64(to-from) {
 			return fmt.Errorf("%d of %d keys were inserted and one refused", done, to-from)
 		}
+		tell(from, from+int(done), integer(counts[1]))
 		from += int(done)
 		exists(from)
 		from++
@@ -312,7 +324,7 @@ func (a *applier) putListings(ctx context.Context, b *Batch) error {
 	}
 	defer func() { clear(a.listings) }()
 	slices.SortFunc(a.listings, func(m, n kvRow) int { return bytes.Compare(m.key, n.key) })
-	return a.putKV(ctx, b, len(a.listings), func(i int) kvRow { return a.listings[i] }, func(int) {})
+	return a.putKV(ctx, b, len(a.listings), func(i int) kvRow { return a.listings[i] }, func(int, int64) {}, func(int) {})
 }
 
 // reject notes a record in table rejected, unless it stands there already.

@@ -22,7 +22,7 @@ func (db *DB) IndexOf(ctx context.Context, id [32]byte) (int64, error) {
 // Beside returns an agent's records just before and just after a place in time, (timestamp, query id), as
 // canonical JSON: at most n each, the nearest, both in the order of time.
 func (db *DB) Beside(ctx context.Context, agent [32]byte, timestamp int64, id [32]byte, n int) (before, after [][]byte, err error) {
-	const start = `SELECT a.idx, a.timestamp, a.query_id, k.value FROM audit a INDEXED BY audit_by_agent` + withValue + `
+	const start = `SELECT a.idx, a.timestamp, a.query_id, k.value FROM audit a INDEXED BY audit_by_agent` + byKey + `
 		WHERE a.agent = (SELECT id FROM agent WHERE agent_hex = lower(hex(?))) AND (a.timestamp, a.query_id) `
 	read := func(query string) (values [][]byte, err error) {
 		page, _, err := readPage(ctx, db.readers, (*auditRow).size, query, agent[:], timestamp, id[:], n)

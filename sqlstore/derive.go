@@ -14,7 +14,7 @@ type deriver struct {
 func newDeriver(p *preparer) *deriver {
 	return &deriver{
 		audits: p.numbered(`audit`, `idx`, `query_id, query_hex, agent, timestamp, subject, predicate, lifecycle, epoch, lens,
-			result_hash, result_confidence, contributions`, 12),
+			result_hash, result_confidence, contributions, kv_row`, 13),
 		contributions: p.bulk(`contribution (audit, position, assertion_hash, weight, source_hash, lifecycle)`, 6),
 		attributes:    p.bulk(`attribute (audit, key, value)`, 3),
 		newest:        p.prepare(`SELECT coalesce(max(idx), -1) FROM audit`),
@@ -27,8 +27,9 @@ func (d *deriver) begin() (err error) {
 	return err
 }
 
-// put writes the rows of r, which has this index and whose agent has this number. r must not change before flush.
-func (d *deriver) put(idx, agent int64, r *Record) error {
+// put writes the rows of r, which has this index, is in this row of kv, and whose agent has this number. r must not
+// change before flush.
+func (d *deriver) put(idx, row, agent int64, r *Record) error {
 	// All of a record's hashes in one piece of memory.
 	digits := make([]byte, 0, hexLen*(2+2*len(r.Contributions)))
 	digits = hex.AppendEncode(digits, r.QueryID[:])
@@ -49,7 +50,7 @@ func (d *deriver) put(idx, agent int64, r *Record) error {
 		result = next()
 	}
 	err := d.audits.put(idx, r.QueryID[:], query, agent, r.Timestamp, text(r.Subject), text(r.Predicate),
-		small(r.Lifecycle), hash(r.Epoch), text(r.Lens), result, r.ResultConfidence, int64(len(r.Contributions)))
+		small(r.Lifecycle), hash(r.Epoch), text(r.Lens), result, r.ResultConfidence, int64(len(r.Contributions)), row)
 	if err != nil {
 		return fmt.Errorf("audits up to %d: %w", idx, err)
 	}

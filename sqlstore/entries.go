@@ -25,6 +25,7 @@ type entryRow struct {
 	Idx           int64
 	QueryID       []byte `db:"query_id"`
 	JournalOffset int64  `db:"journal_offset"`
+	KVRow         *int64 `db:"kv_row"` // of Reindex
 	Value         []byte
 }
 

@@ -48,12 +48,23 @@ func and(cs []clause) clause {
 	return all
 }
 
-// number is the agent's number in table agent, as far as the filter names one.
-func (f *Filter) conditions(number int64) []clause {
+// agent is the condition for the agent that the filter names, or for none: false if it names neither.
+func (f *Filter) agent() (c clause, ok bool) {
+	switch {
+	case f.Agent != nil:
+		return clause{`a.agent = (SELECT id FROM agent WHERE agent_hex = ?)`, []any{hex.EncodeToString(f.Agent[:])}}, true
+	case f.Anonymous:
+		return clause{`a.agent = 0`, nil}, true
+	}
+	return clause{}, false
+}
+
+// conditions are what the filter asks for, of row a of table audit.
+func (f *Filter) conditions() []clause {
 	var cs []clause
 	add := func(sql string, args ...any) { cs = append(cs, clause{sql, args}) }
-	if f.Agent != nil || f.Anonymous {
-		add(`a.agent = ?`, number)
+	if agent, ok := f.agent(); ok {
+		cs = append(cs, agent)
 	}
 	if f.From != nil {
 		add(`a.timestamp >= ?`, *f.From)
@@ -146,7 +157,7 @@ type lookup struct {
 //
 // Indexes that begin with the generation are asked for one generation after the other, by name: SQLite's
 // skip-scan would come to the same, but only while its statistics say so.
-func (f *Filter) lookups(number, newest int64) []lookup {
+func (f *Filter) lookups(newest int64) []lookup {
 	const generations = `WITH RECURSIVE gen (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM gen WHERE n < ?) `
 	last := newest >> generationShift
 	var ls []lookup
@@ -175,8 +186,8 @@ func (f *Filter) lookups(number, newest int64) []lookup {
 			ls = append(ls, lookup{from: bySubject, where: ` WHERE a.subject >= ? AND a.subject < ?`, args: []any{prefix, prefix + "\xff"}})
 		}
 	}
-	if f.ByAdmission && (f.Agent != nil || f.Anonymous) {
-		ls = append(ls, lookup{from: `FROM audit a INDEXED BY audit_by_agent`, where: ` WHERE a.agent = ?`, args: []any{number}})
+	if agent, ok := f.agent(); ok && f.ByAdmission {
+		ls = append(ls, lookup{from: `FROM audit a INDEXED BY audit_by_agent`, where: ` WHERE ` + agent.sql, args: agent.args})
 	}
 	return ls
 }

@@ -66,7 +66,7 @@ func (f *Filter) bounded() bool {
 
 // rareParts are made of the records that were looked up.
 func (s *selection) rareParts(found []auditRow, yield func(part, error) bool) {
-	where := and(s.f.conditions(s.number))
+	where := and(s.f.conditions())
 	for len(found) > 0 {
 		n := min(len(found), maxStretch)
 		list := []byte{'['}
@@ -84,7 +84,7 @@ func (s *selection) rareParts(found []auditRow, yield func(part, error) bool) {
 
 // evidenceParts are the records of one generation each that have the filter's assertion or source.
 func (s *selection) evidenceParts(yield func(part, error) bool) {
-	where := and(append(s.f.conditions(s.number), clause{`a.idx <= ?`, []any{s.newest}}))
+	where := and(append(s.f.conditions(), clause{`a.idx <= ?`, []any{s.newest}}))
 	e := s.f.evidence()
 	for gen := int64(0); gen <= s.newest>>generationShift; gen++ {
 		from := clause{`(SELECT DISTINCT u.audit AS idx FROM contribution u INDEXED BY ` + e.index() + `

@@ -178,7 +178,7 @@ type refill struct {
 
 // page fills in the next records from entry first on, inside a transaction, and returns how far it got.
 func (r *refill) page(ctx context.Context, first int64) (done int64, err error) {
-	const query = `SELECT e.idx, e.query_id, e.journal_offset, k.value
+	const query = `SELECT e.idx, e.query_id, e.journal_offset, k.rowid AS kv_row, k.value
 		FROM entry e LEFT JOIN kv k ON k.key = CAST(x'004155443A' || e.query_id AS BLOB)
 		WHERE e.idx >= ? ORDER BY e.idx LIMIT ?`
 	page, _, err := readPage(ctx, r.w.conn, (*entryRow).size, query, first, reindexPage)
@@ -223,5 +223,5 @@ func (r *refill) record(row *entryRow) error {
 		return err
 	}
 	r.contributions += int64(len(rec.Contributions))
-	return r.w.apply.derived.put(row.Idx, agent, &rec)
+	return r.w.apply.derived.put(row.Idx, *row.KVRow, agent, &rec)
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"iter"
+	"math"
 	"slices"
 	"strconv"
 
@@ -22,7 +23,7 @@ import (
 // walks the index whose order is asked for, a stretch of rows at a time, so that a filter which little
 // passes does not make one long read either.
 func (db *DB) Select(ctx context.Context, f Filter) iter.Seq2[[]byte, error] {
-	if f.ByAdmission && !f.Descending && len(f.conditions(0)) == 0 {
+	if f.ByAdmission && !f.Descending && len(f.conditions()) == 0 {
 		return db.admitted(ctx, f.Limit)
 	}
 	return func(yield func([]byte, error) bool) {
@@ -79,26 +80,56 @@ type auditRow struct {
 
 func (r *auditRow) size() int { return len(r.Value) }
 
-// records reads a page of records with a query that is given from its FROM on. Unless placed, it reads of each what
-// was asked for alone, its value: the columns that say where it stands cost a sixth of the time for a hundred records.
-// They are there all the same if the page was cut, so that reading can go on, or if a record is missing, to name it.
-func (s *statements) records(ctx context.Context, placed bool, from string, args ...any) (page []auditRow, cut bool, err error) {
+// recordQuery is a query for records, given from its FROM on: the rows of table audit, as a, and what stands behind the
+// join with kv.
+type recordQuery struct {
+	from, rest string
+	args       []any
+}
+
+// The ways to join the record that row a of table audit stands for: k.value, or NULL if it is not found. By its row
+// in kv a hundred records take three fifths of the time. As a subquery the value would cost a quarter more than by a
+// join: SQLite opens kv anew for each row then.
+const (
+	byRow = ` LEFT JOIN kv k ON k.rowid = a.kv_row AND k.key = CAST(x'004155443A' || a.query_id AS BLOB)`
+	byKey = ` LEFT JOIN kv k ON k.key = CAST(x'004155443A' || a.query_id AS BLOB)`
+)
+
+// records reads a page of records. Unless placed, it reads of each what was asked for alone, its value: the columns that
+// say where it stands cost a sixth of the time for a hundred records. They are there all the same if the page was cut,
+// so that reading can go on, or if a record is missing, to name it.
+func (s *statements) records(ctx context.Context, placed bool, q recordQuery) (page []auditRow, cut bool, err error) {
+	missing := func() bool {
+		return slices.ContainsFunc(page, func(r auditRow) bool { return r.Value == nil })
+	}
+	join := byRow
 	if !placed {
-		rows, err := s.query(ctx, `SELECT k.value `+from, args...)
+		rows, err := s.query(ctx, `SELECT k.value `+q.from+join+q.rest, q.args...)
 		if err != nil {
 			return nil, false, err
 		}
-		page, cut, err := scanPage(rows, (*auditRow).size, func(r *auditRow) error { return rows.Scan(&r.Value) })
-		if err != nil || !cut && !slices.ContainsFunc(page, func(r auditRow) bool { return r.Value == nil }) {
-			return page, cut, err
+		page, cut, err = scanPage(rows, (*auditRow).size, func(r *auditRow) error { return rows.Scan(&r.Value) })
+		switch {
+		case err != nil:
+			return nil, false, err
+		case missing(): // or in another row now
+			join = byKey
+		case !cut:
+			return page, false, nil
 		}
 	}
-	rows, err := s.query(ctx, `SELECT a.idx, a.timestamp, a.query_id, k.value `+from, args...)
-	if err != nil {
-		return nil, false, err
+	for {
+		rows, err := s.query(ctx, `SELECT a.idx, a.timestamp, a.query_id, k.value `+q.from+join+q.rest, q.args...)
+		if err != nil {
+			return nil, false, err
+		}
+		// Columns are named: by reflection it would take a tenth more.
+		page, cut, err = scanPage(rows, (*auditRow).size, func(r *auditRow) error { return rows.Scan(&r.Idx, &r.Timestamp, &r.QueryID, &r.Value) })
+		if err != nil || join == byKey || !missing() {
+			return page, cut, err
+		}
+		join = byKey
 	}
-	// Columns are named: by reflection it would take a tenth more.
-	return scanPage(rows, (*auditRow).size, func(r *auditRow) error { return rows.Scan(&r.Idx, &r.Timestamp, &r.QueryID, &r.Value) })
 }
 
 // selection is a Select under way.
@@ -106,7 +137,6 @@ type selection struct {
 	db     *sqlx.DB
 	kept   *statements
 	f      *Filter
-	number int64 // of the agent
 	newest int64 // index of the newest record to be seen
 
 	between []clause // where in the order of admission a walk finds some evidence
@@ -133,6 +163,12 @@ var (
 
 // begin fixes what is to be seen and picks the way to it. No pager means that nothing matches.
 func (s *selection) begin(ctx context.Context) (pager, error) {
+	if page, ok, err := s.whole(ctx); err != nil || ok {
+		return func(context.Context) (next []auditRow, err error) {
+			next, page = page, nil
+			return next, nil
+		}, err
+	}
 	if some, err := s.start(ctx); err != nil || !some {
 		return nil, err
 	}
@@ -169,25 +205,36 @@ func (s *selection) narrow(ctx context.Context) error {
 
 // start fixes what is to be seen. It reports false when nothing can match.
 func (s *selection) start(ctx context.Context) (some bool, err error) {
-	const start = `SELECT (SELECT max(idx) FROM audit) AS newest, (SELECT id FROM agent WHERE agent_hex = lower(hex(?))) AS number`
-	var r struct{ Newest, Number *int64 }
-	if err := s.kept.get(ctx, &r, start, hash(s.f.Agent)); err != nil {
-		return false, err
-	}
-	if r.Newest == nil || s.f.Agent != nil && (r.Number == nil || s.f.Anonymous) {
+	if s.f.Agent != nil && s.f.Anonymous {
 		return false, nil
 	}
-	s.newest = *r.Newest
-	if r.Number != nil {
-		s.number = *r.Number
+	var newest *int64
+	if err := s.kept.get(ctx, &newest, `SELECT max(idx) FROM audit`); err != nil || newest == nil {
+		return false, err
 	}
+	s.newest = *newest
 	return true, nil
+}
+
+// whole reads at once what is asked for, if an index has it in order and one page holds it: all of it is then seen at
+// one time, so that does not have to be fixed before, by a query of its own. ok is false if it is not so.
+func (s *selection) whole(ctx context.Context) (page []auditRow, ok bool, err error) {
+	if s.f.Limit <= 0 || s.f.Limit > selectPage || s.f.Agent != nil && s.f.Anonymous {
+		return nil, false, nil
+	}
+	s.newest = math.MaxInt64
+	w := newWalk(s)
+	if w.selective {
+		return nil, false, nil
+	}
+	page, err = w.page(ctx)
+	return page, err == nil && !w.cut, err
 }
 
 // rare looks up the records that have something which few share, in the order asked for: among them are
 // all that match. ok is false when the filter names no such thing, or too many records have it.
 func (s *selection) rare(ctx context.Context) (found []auditRow, ok bool, err error) {
-	for _, l := range s.f.lookups(s.number, s.newest) {
+	for _, l := range s.f.lookups(s.newest) {
 		if found, ok, err = s.lookup(ctx, l); err != nil || ok {
 			return found, ok, err
 		}
@@ -238,14 +285,10 @@ func (s *selection) lookup(ctx context.Context, l lookup) (found []auditRow, ok 
 	return slices.CompactFunc(found, func(a, b auditRow) bool { return a.Idx == b.Idx }), true, nil
 }
 
-// withValue joins the record that row a of table audit stands for: k.value, or NULL if it is missing. As a subquery
-// it would cost a quarter more: SQLite opens kv anew for each row then.
-const withValue = ` LEFT JOIN kv k ON k.key = CAST(x'004155443A' || a.query_id AS BLOB)`
-
 // fetch returns the records found by a lookup that meet the whole filter, page by page.
 func (s *selection) fetch(found []auditRow) pager {
-	where := and(s.f.conditions(s.number))
-	query := `FROM json_each(?) j CROSS JOIN audit a ON a.idx = j.value` + withValue + ` WHERE ` + where.sql + ` ORDER BY j.id`
+	where := and(s.f.conditions())
+	q := recordQuery{from: `FROM json_each(?) j CROSS JOIN audit a ON a.idx = j.value`, rest: ` WHERE ` + where.sql + ` ORDER BY j.id`}
 	size := min(selectPage, 32) // the first are wanted at once
 	placed := false
 	return func(ctx context.Context) ([]auditRow, error) {
@@ -259,7 +302,8 @@ func (s *selection) fetch(found []auditRow) pager {
 			list = append(strconv.AppendInt(list, r.Idx, 10), ',')
 		}
 		list[len(list)-1] = ']'
-		page, cut, err := s.kept.records(ctx, placed, query, append([]any{string(list)}, where.args...)...)
+		q.args = append([]any{string(list)}, where.args...)
+		page, cut, err := s.kept.records(ctx, placed, q)
 		if err != nil {
 			return nil, err
 		}

@@ -65,6 +65,15 @@ func (s *stmt) exec(args ...any) error {
 	return err
 }
 
+// insert is exec for an INSERT. It returns the row id of the last row.
+func (s *stmt) insert(args ...any) (int64, error) {
+	done, err := s.exe.ExecContext(context.Background(), s.bind(args))
+	if err != nil {
+		return 0, err
+	}
+	return done.LastInsertId()
+}
+
 // query returns the first row of the result, valid until the next call, or nil if there is none.
 func (s *stmt) query(args ...any) ([]driver.Value, error) {
 	rows, err := s.que.QueryContext(context.Background(), s.bind(args))

@@ -104,7 +104,7 @@ func (db *DB) frequencies(ctx context.Context, k TopKey, f Filter, add func(driv
 		column = `a.lens`
 	case ByAssertion, BySource:
 		e := Evidence{Source: k == BySource}
-		if len(f.conditions(0)) == 0 {
+		if len(f.conditions()) == 0 {
 			return db.allEvidence(ctx, e, add, prune)
 		}
 		column, join = `c.`+e.column(), ` CROSS JOIN contribution c WHERE c.audit = a.idx`

@@ -2,7 +2,7 @@ package sqlstore
 
 import (
 	"context"
-	"slices"
+	"math"
 
 	"github.com/jmoiron/sqlx"
 )
@@ -30,21 +30,21 @@ type walk struct {
 func newWalk(s *selection) *walk {
 	f := s.f
 	w := &walk{db: s.db, kept: s.kept, stretch: minStretch, limit: f.Limit}
-	conditions := f.conditions(s.number)
-	w.where = and(append(slices.Clone(conditions), clause{`a.idx <= ?`, []any{s.newest}}))
+	conditions := f.conditions()
 
 	var bounds []clause
 	keys := `(a.timestamp, a.query_id)`
 	values := func(r *auditRow) []any { return []any{r.Timestamp, r.QueryID} }
 	marks := `(?, ?)`
+	agent, ofAgent := f.agent()
 	switch name, exact := f.subject(); {
 	case f.ByAdmission:
 		w.from, keys, marks = `audit a NOT INDEXED`, `a.idx`, `?`
 		values = func(r *auditRow) []any { return []any{r.Idx} }
 		bounds = append(bounds, clause{`a.idx <= ?`, []any{s.newest}})
-	case f.Agent != nil || f.Anonymous:
+	case ofAgent:
 		w.from = `audit a INDEXED BY audit_by_agent`
-		bounds = append(bounds, clause{`a.agent = ?`, []any{s.number}})
+		bounds = append(bounds, agent)
 	case exact:
 		w.from = `audit a INDEXED BY audit_by_subject`
 		bounds = append(bounds, clause{`a.subject = ?`, []any{name}})
@@ -64,8 +64,12 @@ func newWalk(s *selection) *walk {
 	w.bounds = and(append(bounds, s.between...))
 	w.selective = len(conditions) > used
 	if !w.selective { // the bounds are the filter
-		w.where = clause{`a.idx <= ?`, []any{s.newest}}
+		conditions = nil
 	}
+	if s.newest < math.MaxInt64 {
+		conditions = append(conditions, clause{`a.idx <= ?`, []any{s.newest}})
+	}
+	w.where = and(conditions)
 
 	after, before := ` > `, ` <= `
 	if f.Descending {
@@ -111,8 +115,8 @@ func (w *walk) page(ctx context.Context) ([]auditRow, error) {
 		n = min(n, w.limit)
 	}
 	last := n == w.limit // nothing is read after a full page, so it does not matter where that ends
-	page, cut, err := w.kept.records(ctx, !last || w.cut, `FROM `+w.from+withValue+` WHERE `+all.sql+` ORDER BY `+w.order+` LIMIT ?`,
-		append(all.args, n)...)
+	page, cut, err := w.kept.records(ctx, !last || w.cut,
+		recordQuery{`FROM ` + w.from, ` WHERE ` + all.sql + ` ORDER BY ` + w.order + ` LIMIT ?`, append(all.args, n)})
 	if err != nil {
 		return nil, err
 	}
