@@ -289,7 +289,7 @@ func TestVerifyBesideAWriter(t *testing.T) {
 	ended := make(chan bool)
 	go func() {
 		defer close(ended)
-		for range 3000 { // and not for ever: Verify may be the slower one, and would follow
+		for range 3000 { // and not for ever: where Verify is slower, each would find twice what the one before did
 			j.Append(context.Background(), []byte("{"+strings.Repeat("z", 100)+"}"))
 		}
 	}()
@@ -302,6 +302,42 @@ func TestVerifyBesideAWriter(t *testing.T) {
 		}
 	}
 	<-ended
+}
+
+// A writer that is faster is not followed: Verify sees what was there when it began, and perhaps what was written over
+// the zeros behind that.
+func TestVerifyEndsBesideAFasterWriter(t *testing.T) {
+	for name, o := range map[string]wal.Options{
+		"growing": {Preallocate: -1}, "zeros ahead": {Preallocate: 4000}, "rotating": {SegmentBytes: 2000, Preallocate: 500},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			j, _ := open(t, dir, o)
+			add := func(n int) {
+				for range n {
+					if _, err := j.Append(t.Context(), []byte("{"+strings.Repeat("z", 100)+"}")); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			add(50)
+			began := j.End()
+			for _, o := range []wal.Options{{}, other(false)} {
+				n := 0
+				rep, err := wal.Verify(dir, o, func(wal.Record) error {
+					if n++; n > 1000 {
+						return errors.New("it goes on for ever")
+					}
+					add(2)
+					return nil
+				})
+				if err != nil || len(rep.Damage) > 0 || rep.Torn != nil || rep.End < began {
+					t.Fatalf("%d records up to %d of %d: %v, %+v", n, rep.End, began, err, rep)
+				}
+				began = j.End()
+			}
+		})
+	}
 }
 
 func TestAnUnknownKindStops(t *testing.T) {

@@ -30,16 +30,21 @@ type Segment struct {
 
 // Segments lists the segments of the journal in dir, oldest first, without reading them.
 func Segments(dir string, o Options) ([]Segment, error) {
-	o = o.withDefaults()
-	segs, err := sizedSegments(o.FS, dir, 0)
-	// A writer that trims may take one away between the list and the look at it.
-	for try := 0; errors.Is(err, fs.ErrNotExist) && len(segs) > 0 && try < 10; try++ {
-		segs, err = sizedSegments(o.FS, dir, 0)
-	}
+	segs, err := segmentsBesideWriter(o.withDefaults().FS, dir, 0)
 	if err != nil {
 		return nil, fmt.Errorf("list segments: %w", err)
 	}
 	return segs, nil
+}
+
+// segmentsBesideWriter is sizedSegments where a writer that trims may take one away between the list and the look
+// at it.
+func segmentsBesideWriter(fsys FS, dir string, from Offset) ([]Segment, error) {
+	segs, err := sizedSegments(fsys, dir, from)
+	for try := 0; errors.Is(err, fs.ErrNotExist) && len(segs) > 0 && try < 10; try++ {
+		segs, err = sizedSegments(fsys, dir, from)
+	}
+	return segs, err
 }
 
 // sizedSegments lists the segments in dir. The files of those that lie wholly below an offset are not

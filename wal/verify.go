@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 )
 
 // Report is what Verify counted and found.
@@ -31,9 +32,9 @@ type Gap struct {
 
 // Verify reads every record of the journal in dir and checks it against its checksum and its content
 // hash, and the segments against each other. It changes nothing and works beside a live writer; in the
-// writer's process it looks at what is synced when it begins. Beside one in another process it goes on until it has
-// caught up, so with one that is faster than it, for as long as that writes. What is wrong with the log is in the
-// report; an error means that it could not be read.
+// writer's process it looks at what is synced when it begins. Beside one in another process it ends where the files
+// ended then, or a little later, so that it does not follow a writer that is faster. What is wrong with the log is
+// in the report; an error means that it could not be read.
 //
 // visit, if not nil, is called with each of the caller's records in order; its payload is valid during
 // the call. An error that it returns ends the walk.
@@ -59,13 +60,19 @@ type verifier struct {
 	dir     string
 	limited bool
 	limit   Offset
+	newest  Segment // when it began
 	rep     *Report
 	visit   func(Record) error
 }
 
-// walk goes from segment to segment and ends with the one that was the last when its end was looked at.
-// The folder is listed anew for each, since a writer may rotate, or trim, meanwhile.
+// walk goes from segment to segment and ends with the one that was the last when its end was looked at, or where
+// that ended when the walk began. The folder is listed anew for each, since a writer may rotate, or trim, meanwhile.
 func (v *verifier) walk() error {
+	segs, err := segmentsBesideWriter(v.fs, v.dir, math.MaxUint64) // of the last one alone the size is wanted
+	if err != nil || len(segs) == 0 {
+		return err
+	}
+	v.newest = segs[len(segs)-1]
 	var before Segment // the one that was walked over last
 	for try := 0; ; {
 		segs, err := listSegments(v.fs, v.dir)
@@ -130,6 +137,9 @@ func (v *verifier) segment(f File, seg Segment) (last bool, err error) {
 		if v.limited && s.offset() >= v.limit {
 			return false, nil // a later one that begins below the limit is none of the writer's
 		}
+		if v.beyond(seg, s.offset()) {
+			return true, nil
+		}
 		rec, what, reason, err := s.peek()
 		switch {
 		case err != nil:
@@ -164,6 +174,12 @@ func (v *verifier) segment(f File, seg Segment) (last bool, err error) {
 			return !seg.Sealed, err
 		}
 	}
+}
+
+// beyond reports whether an offset in a segment is none that the files had when the walk began. Where segments that were
+// there already overlap, it is not the offset that tells.
+func (v *verifier) beyond(seg Segment, at Offset) bool {
+	return seg.Base >= v.newest.Base && at >= v.newest.Base+Offset(v.newest.Size)
 }
 
 // sealed looks anew whether there is a segment behind this one.
