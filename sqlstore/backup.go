@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-
-	"modernc.org/sqlite"
 )
 
 // backupPages is how many pages are copied between two looks at the context.
@@ -58,9 +56,7 @@ func (db *DB) copyTo(ctx context.Context, dest string) (cursor uint64, err error
 		return 0, err
 	}
 	return cursor, conn.Raw(func(c any) (err error) {
-		b, err := c.(interface {
-			NewBackup(string) (*sqlite.Backup, error)
-		}).NewBackup(name + "?mode=rw")
+		b, err := c.(backuper).NewBackup(name + "?mode=rw")
 		if err != nil {
 			return err
 		}

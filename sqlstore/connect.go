@@ -1,9 +1,11 @@
 package sqlstore
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"errors"
 	"fmt"
 	"net/url"
 	"path/filepath"
@@ -87,7 +89,60 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 		conn.Close()
 		return nil, err
 	}
+	if c.readOnly {
+		return &readerConn{sqliteConn: conn.(sqliteConn)}, nil
+	}
 	return conn, nil
+}
+
+// sqliteConn is what the driver's connections are.
+type sqliteConn interface {
+	driver.Conn
+	driver.ConnBeginTx
+	driver.ConnPrepareContext
+	driver.ExecerContext
+	driver.QueryerContext
+	driver.Pinger
+	driver.SessionResetter
+	driver.Validator
+	backuper
+}
+
+// backuper makes copies of the database.
+type backuper interface {
+	NewBackup(dst string) (*sqlite.Backup, error)
+}
+
+// readerConn is a connection that reads. It keeps the one query prepared that is worth it: get by key.
+type readerConn struct {
+	sqliteConn
+	prepared preparer
+	get      *stmt
+}
+
+// value returns the value of a key, never nil, or ErrNotFound.
+func (c *readerConn) value(key []byte) ([]byte, error) {
+	if c.get == nil {
+		c.prepared = preparer{conn: c.sqliteConn}
+		get := c.prepared.prepare(`SELECT value FROM kv WHERE key = ?`)
+		if get == nil {
+			return nil, c.prepared.err
+		}
+		c.get = get
+	}
+	row, err := c.get.query(blob(key))
+	if err != nil {
+		return nil, err
+	}
+	if row == nil {
+		return nil, ErrNotFound
+	}
+	value, _ := row[0].([]byte)
+	return blob(bytes.Clone(value)), nil
+}
+
+func (c *readerConn) Close() error {
+	return errors.Join(c.prepared.close(), c.sqliteConn.Close())
 }
 
 func (c *connector) setup(ctx context.Context, conn driver.Conn) error {

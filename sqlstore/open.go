@@ -51,7 +51,6 @@ type DB struct {
 	path    string
 	log     *slog.Logger
 	readers *sqlx.DB
-	get     *sqlx.Stmt // SELECT value FROM kv WHERE key = ?, on the readers
 	kept    *statements
 	leave   func() // takes the file out of inUse
 
@@ -145,9 +144,9 @@ func (db *DB) tryReaders(ctx context.Context, o Options, a access) error {
 	}
 	var tables int
 	if err = pool.GetContext(ctx, &tables, `SELECT count(*) FROM sqlite_schema`); err == nil {
-		db.get, err = pool.PreparexContext(ctx, `SELECT value FROM kv WHERE key = ?`)
+		_, err = get(ctx, pool, nil)
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrNotFound) {
 		pool.Close()
 		return err
 	}
@@ -172,9 +171,6 @@ func (db *DB) Close() error {
 	defer func() { <-db.writing }()
 	db.closed.Store(true)
 	var errs []error
-	if db.get != nil {
-		errs = append(errs, db.get.Close())
-	}
 	if db.readers != nil {
 		errs = append(errs, db.readers.Close(), db.kept.close()) // in this order whoever waits for a reader is told
 	}
