@@ -1,7 +1,6 @@
 package sqlstore
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -113,7 +112,7 @@ type backuper interface {
 	NewBackup(dst string) (*sqlite.Backup, error)
 }
 
-// readerConn is a connection that reads. It keeps the one query prepared that is worth it: get by key.
+// readerConn is a connection that reads. It keeps the query prepared that is asked without database/sql.
 type readerConn struct {
 	sqliteConn
 	prepared preparer
@@ -137,8 +136,13 @@ func (c *readerConn) value(key []byte) ([]byte, error) {
 	if row == nil {
 		return nil, ErrNotFound
 	}
-	value, _ := row[0].([]byte)
-	return blob(bytes.Clone(value)), nil
+	value := row[0] // the driver has made it for this row
+	row[0] = nil
+	if value, ok := value.([]byte); ok {
+		return blob(value), nil
+	}
+	// Somebody changed it without our checks: as text, so that it can be seen and is found to be wrong.
+	return fmt.Append(nil, value), nil
 }
 
 func (c *readerConn) Close() error {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/auditsql/auditsql/sqlstore"
 )
@@ -65,6 +66,61 @@ func TestGetAndWrite(t *testing.T) {
 	}
 	if _, err := db.Get(ctx, nil); !errors.Is(err, sqlstore.ErrNotFound) {
 		t.Errorf("after deleting: %v", err)
+	}
+}
+
+func TestGetGivesItsBytesAway(t *testing.T) {
+	db := open(t, filepath.Join(t.TempDir(), "audit.db"), sqlstore.Options{Readers: 1})
+	put(t, db, "a", "one", "b", "two", "empty", "")
+	get := func(key string) []byte {
+		value, err := db.Get(t.Context(), []byte(key))
+		if err != nil || value == nil {
+			t.Fatalf("%s: %v, %v", key, value, err)
+		}
+		return value
+	}
+	a, b, empty := get("a"), get("b"), get("empty")
+	if string(a) != "one" || string(b) != "two" || len(empty) != 0 {
+		t.Errorf("%q, %q, %q", a, b, empty)
+	}
+	copy(a, "xxx")
+	if again := get("a"); string(again) != "one" {
+		t.Errorf("a is %q now", again)
+	}
+}
+
+// Checks can be switched off in a shell. What somebody then writes is shown as it is.
+func TestGetOfWhatIsNoBlob(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.db")
+	db := open(t, path, sqlstore.Options{})
+	put(t, db, "text", "1", "number", "2")
+	execute(t, path, `PRAGMA ignore_check_constraints = 1; UPDATE kv SET value = 'words' WHERE key = CAST('text' AS BLOB);
+		UPDATE kv SET value = 7 WHERE key = CAST('number' AS BLOB)`)
+	if value, err := db.Get(t.Context(), []byte("text")); err != nil || string(value) != "words" {
+		t.Errorf("%q, %v", value, err)
+	}
+	if value, err := db.Get(t.Context(), []byte("number")); err != nil || string(value) != "7" {
+		t.Errorf("%q, %v", value, err)
+	}
+}
+
+func TestGetWaitsForAReaderAsLongAsItsContext(t *testing.T) {
+	db := open(t, filepath.Join(t.TempDir(), "audit.db"), sqlstore.Options{Readers: 1})
+	put(t, db, "a", "one")
+	held, err := db.QueryRows(t.Context(), `SELECT key FROM kv`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if _, err := db.Get(ctx, []byte("a")); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+	if err := held.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Get(t.Context(), []byte("a")); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -138,6 +138,7 @@ type selection struct {
 	kept   *statements
 	f      *Filter
 	newest int64 // index of the newest record to be seen
+	large  bool  // records are large: a page was cut
 
 	between []clause // where in the order of admission a walk finds some evidence
 }
@@ -208,11 +209,19 @@ func (s *selection) start(ctx context.Context) (some bool, err error) {
 	if s.f.Agent != nil && s.f.Anonymous {
 		return false, nil
 	}
-	var newest *int64
-	if err := s.kept.get(ctx, &newest, `SELECT max(idx) FROM audit`); err != nil || newest == nil {
+	var agent any // NULL: none is named
+	if s.f.Agent != nil {
+		agent = hex.EncodeToString(s.f.Agent[:])
+	}
+	const start = `SELECT (SELECT max(idx) FROM audit) AS newest, ?1 IS NULL OR EXISTS (SELECT 1 FROM agent WHERE agent_hex = ?1) AS known`
+	var r struct {
+		Newest *int64
+		Known  bool
+	}
+	if err := s.kept.get(ctx, &r, start, agent); err != nil || r.Newest == nil || !r.Known {
 		return false, err
 	}
-	s.newest = *newest
+	s.newest = *r.Newest
 	return true, nil
 }
 
@@ -228,6 +237,7 @@ func (s *selection) whole(ctx context.Context) (page []auditRow, ok bool, err er
 		return nil, false, nil
 	}
 	page, err = w.page(ctx)
+	s.large = w.cut
 	return page, err == nil && !w.cut, err
 }
 

@@ -16,7 +16,7 @@ type walk struct {
 	beyond func(*auditRow) clause
 	upTo   func(*auditRow) clause
 	bounds clause // the part of the filter that bounds the path: every other row on it is passed over
-	where  clause // the whole filter
+	where  clause // what the bounds do not say: the whole filter, if it says more
 
 	selective bool // whether rows on the path can be passed over
 	stretch   int  // rows to look at in one read, if so
@@ -29,7 +29,7 @@ type walk struct {
 
 func newWalk(s *selection) *walk {
 	f := s.f
-	w := &walk{db: s.db, kept: s.kept, stretch: minStretch, limit: f.Limit}
+	w := &walk{db: s.db, kept: s.kept, stretch: minStretch, limit: f.Limit, cut: s.large}
 	conditions := f.conditions()
 
 	var bounds []clause

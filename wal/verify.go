@@ -49,7 +49,7 @@ func Verify(dir string, o Options, visit func(Record) error) (Report, error) {
 	if err != nil {
 		return rep, fmt.Errorf("verify journal: %w", err)
 	}
-	if v.limited && rep.End < v.limit && len(rep.Damage) == 0 {
+	if told := len(rep.Damage) > 0 && rep.Damage[len(rep.Damage)-1].Offset >= rep.End; v.limited && rep.End < v.limit && !told {
 		v.damageIn(dir, rep.End, fmt.Sprintf("no segment is left from here on, and the writer has synced up to %d", v.limit))
 	}
 	return rep, nil
@@ -137,7 +137,7 @@ func (v *verifier) segment(f File, seg Segment) (last bool, err error) {
 		if v.limited && s.offset() >= v.limit {
 			return false, nil // a later one that begins below the limit is none of the writer's
 		}
-		if v.beyond(seg, s.offset()) {
+		if !v.limited && v.beyond(seg, s.offset()) {
 			return true, nil
 		}
 		rec, what, reason, err := s.peek()
@@ -179,7 +179,7 @@ func (v *verifier) segment(f File, seg Segment) (last bool, err error) {
 // beyond reports whether an offset in a segment is none that the files had when the walk began. Where segments that were
 // there already overlap, it is not the offset that tells.
 func (v *verifier) beyond(seg Segment, at Offset) bool {
-	return seg.Base >= v.newest.Base && at >= v.newest.Base+Offset(v.newest.Size)
+	return seg.Base >= v.newest.Base && at-v.newest.Base >= Offset(v.newest.Size)
 }
 
 // sealed looks anew whether there is a segment behind this one.

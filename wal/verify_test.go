@@ -48,13 +48,15 @@ func TestSyncedRecordsThatAreGoneAreTold(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := map[string]wal.Offset{"all deleted": 0, "the active segment deleted": segs[2].Base}
-			off, ok := want[tc.name]
-			if !ok {
+			off, gone := want[tc.name]
+			if !gone {
 				off = offs[24]
 			}
 			rep, err := wal.Verify(dir, wal.Options{}, nil)
 			if err != nil || len(rep.Damage) != 1 || rep.Damage[0].Offset != off || rep.Torn != nil {
 				t.Errorf("Verify: %+v, %v, want damage at %d", rep, err, off)
+			} else if got := rep.Damage[0].Segment; !gone && got != segs[2].Path {
+				t.Errorf("Verify: damage in %s, want %s", got, segs[2].Path)
 			}
 			var corrupt *wal.CorruptError
 			if c, err := wal.Copy(dir, t.TempDir(), wal.Options{}); !errors.As(err, &corrupt) || corrupt.Offset != off {
@@ -67,6 +69,34 @@ func TestSyncedRecordsThatAreGoneAreTold(t *testing.T) {
 			defer r.Close()
 			if rec, err := r.Next(t.Context()); !errors.As(err, &corrupt) || corrupt.Offset != off {
 				t.Errorf("Next: %+v, %v, want damage at %d", rec, err, off)
+			}
+		})
+	}
+}
+
+// Damage further up does not hide that the end is gone.
+func TestASyncedEndThatIsGoneIsToldBesideOtherDamage(t *testing.T) {
+	for name, do := range map[string]func(path string, at int64) error{
+		"cut":     os.Truncate,
+		"emptied": func(path string, _ int64) error { return os.Truncate(path, 0) },
+		"deleted": func(path string, _ int64) error { return os.Remove(path) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			j, _ := open(t, dir, wal.Options{SegmentBytes: 1000})
+			offs := appendAll(t, j, payloads(27, 60))
+			segs := j.Segments()
+			end := segs[2].Base
+			if name == "cut" {
+				end = offs[24]
+			}
+			err := errors.Join(overwrite(segs[0].Path, int64(offs[3])+50, []byte{0}), do(segs[2].Path, int64(offs[24]-segs[2].Base)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			rep, err := wal.Verify(dir, wal.Options{}, nil)
+			if err != nil || len(rep.Damage) != 2 || rep.Damage[0].Offset != offs[3] || rep.Damage[1].Offset != end {
+				t.Errorf("%+v, %v, want damage at %d and %d", rep, err, offs[3], end)
 			}
 		})
 	}
