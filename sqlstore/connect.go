@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
-	"errors"
 	"fmt"
 	"net/url"
 	"path/filepath"
@@ -110,43 +109,6 @@ type sqliteConn interface {
 // backuper makes copies of the database.
 type backuper interface {
 	NewBackup(dst string) (*sqlite.Backup, error)
-}
-
-// readerConn is a connection that reads. It keeps the query prepared that is asked without database/sql.
-type readerConn struct {
-	sqliteConn
-	prepared preparer
-	get      *stmt
-}
-
-// value returns the value of a key, never nil, or ErrNotFound.
-func (c *readerConn) value(key []byte) ([]byte, error) {
-	if c.get == nil {
-		c.prepared = preparer{conn: c.sqliteConn}
-		get := c.prepared.prepare(`SELECT value FROM kv WHERE key = ?`)
-		if get == nil {
-			return nil, c.prepared.err
-		}
-		c.get = get
-	}
-	row, err := c.get.query(blob(key))
-	if err != nil {
-		return nil, err
-	}
-	if row == nil {
-		return nil, ErrNotFound
-	}
-	value := row[0] // the driver has made it for this row
-	row[0] = nil
-	if value, ok := value.([]byte); ok {
-		return blob(value), nil
-	}
-	// Somebody changed it without our checks: as text, so that it can be seen and is found to be wrong.
-	return fmt.Append(nil, value), nil
-}
-
-func (c *readerConn) Close() error {
-	return errors.Join(c.prepared.close(), c.sqliteConn.Close())
 }
 
 func (c *connector) setup(ctx context.Context, conn driver.Conn) error {

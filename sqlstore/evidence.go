@@ -116,11 +116,11 @@ func (db *DB) AssertionsOf(ctx context.Context, source [32]byte, f Filter, most 
 	for p, err := range db.parts(ctx, f) {
 		if err == nil {
 			query, args := p.query(`c.assertion_hash`, join, ``, hex.EncodeToString(source[:]))
-			err = scanRows(ctx, db.readers, query, args, func(row []driver.Value) {
+			err = each(ctx, db.readers, query, args, all(func(row []driver.Value) {
 				if h, ok := row[0].(string); ok {
 					found[h] = true
 				}
-			})
+			}))
 		}
 		if err != nil {
 			return 0, db.fail("count assertions", err)

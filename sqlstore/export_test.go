@@ -19,7 +19,7 @@ func ShrinkPages(bytes int) (restore func()) {
 
 // LookUp looks records up as Select does for a filter, and tells whether it found them so, or has to walk.
 func LookUp(ctx context.Context, db *DB, f Filter) (n int, found bool, err error) {
-	s := selection{db: db.readers, kept: db.kept, f: &f}
+	s := selection{db: db.readers, f: &f}
 	if some, err := s.start(ctx); err != nil || !some {
 		return 0, true, err
 	}

@@ -51,7 +51,6 @@ type DB struct {
 	path    string
 	log     *slog.Logger
 	readers *sqlx.DB
-	kept    *statements
 	leave   func() // takes the file out of inUse
 
 	// writing is held by whoever uses the writer; a channel, so that waiting for it ends with a context.
@@ -150,7 +149,7 @@ func (db *DB) tryReaders(ctx context.Context, o Options, a access) error {
 		pool.Close()
 		return err
 	}
-	db.readers, db.kept = pool, newStatements(pool)
+	db.readers = pool
 	return nil
 }
 
@@ -172,7 +171,7 @@ func (db *DB) Close() error {
 	db.closed.Store(true)
 	var errs []error
 	if db.readers != nil {
-		errs = append(errs, db.readers.Close(), db.kept.close()) // in this order whoever waits for a reader is told
+		errs = append(errs, db.readers.Close())
 	}
 	if db.beside != nil {
 		db.copying.Lock()

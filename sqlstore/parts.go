@@ -31,7 +31,7 @@ func (db *DB) parts(ctx context.Context, f Filter) iter.Seq2[part, error] {
 	bounded := f.bounded()
 	f.ByAdmission = !bounded
 	return func(yield func(part, error) bool) {
-		s := selection{db: db.readers, kept: db.kept, f: &f}
+		s := selection{db: db.readers, f: &f}
 		some, err := s.start(ctx)
 		if err != nil {
 			yield(part{}, err)
@@ -118,8 +118,8 @@ func (db *DB) scan(ctx context.Context, f Filter, columns, join string, args []a
 		if err != nil {
 			return err
 		}
-		query, all := p.query(columns, join, ``, args...)
-		if err := scanRows(ctx, db.readers, query, all, visit); err != nil {
+		query, args := p.query(columns, join, ``, args...)
+		if err := each(ctx, db.readers, query, args, all(visit)); err != nil {
 			return err
 		}
 	}

@@ -7,8 +7,8 @@ import (
 	"io"
 )
 
-// stmt is a prepared statement of the driver itself, for the loops that run millions of times, and for get by key:
-// database/sql would check, convert and lock for every one of them. Arguments are int64, float64, []byte, string or nil,
+// stmt is a prepared statement of the driver itself, for the loops that run millions of times: database/sql
+// would check, convert and lock for every one of them. Arguments are int64, float64, []byte, string or nil,
 // and are not kept. It is used by one goroutine at a time, inside the Raw of its connection.
 //
 // It runs without a context. The driver would start a goroutine per statement to watch one; the loops look

@@ -115,7 +115,7 @@ func (db *DB) frequencies(ctx context.Context, k TopKey, f Filter, add func(driv
 			return err
 		}
 		query, args := p.query(column, join, ``)
-		if err := scanRows(ctx, db.readers, query, args, func(row []driver.Value) { add(row[0], 1) }); err != nil {
+		if err := each(ctx, db.readers, query, args, all(func(row []driver.Value) { add(row[0], 1) })); err != nil {
 			return err
 		}
 		prune()
@@ -133,7 +133,7 @@ func (db *DB) allEvidence(ctx context.Context, e Evidence, add func(driver.Value
 	}
 	add = ofHashes(add)
 	for gen := int64(0); gen <= newest>>generationShift; gen++ {
-		err := scanRows(ctx, db.readers, query, []any{gen}, func(row []driver.Value) { add(row[0], integer(row[1])) })
+		err := each(ctx, db.readers, query, []any{gen}, all(func(row []driver.Value) { add(row[0], integer(row[1])) }))
 		if err != nil {
 			return err
 		}

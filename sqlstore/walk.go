@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"context"
+	"database/sql/driver"
 	"math"
 
 	"github.com/jmoiron/sqlx"
@@ -9,8 +10,7 @@ import (
 
 // walk is a way through table audit along an index that has the order a Select asks for.
 type walk struct {
-	db     sqlx.QueryerContext
-	kept   *statements
+	db     *sqlx.DB
 	from   string // table and index
 	order  string // of the rows
 	beyond func(*auditRow) clause
@@ -29,7 +29,7 @@ type walk struct {
 
 func newWalk(s *selection) *walk {
 	f := s.f
-	w := &walk{db: s.db, kept: s.kept, stretch: minStretch, limit: f.Limit, cut: s.large}
+	w := &walk{db: s.db, stretch: minStretch, limit: f.Limit, cut: s.large}
 	conditions := f.conditions()
 
 	var bounds []clause
@@ -115,7 +115,7 @@ func (w *walk) page(ctx context.Context) ([]auditRow, error) {
 		n = min(n, w.limit)
 	}
 	last := n == w.limit // nothing is read after a full page, so it does not matter where that ends
-	page, cut, err := w.kept.records(ctx, !last || w.cut,
+	page, cut, err := records(ctx, w.db, !last || w.cut,
 		recordQuery{`FROM ` + w.from, ` WHERE ` + all.sql + ` ORDER BY ` + w.order + ` LIMIT ?`, append(all.args, n)})
 	if err != nil {
 		return nil, err
@@ -167,11 +167,19 @@ func (w *walk) part(ctx context.Context) (*part, error) {
 // edge returns the last row of the stretch that begins here, or nil if the path ends in it. The index alone
 // tells.
 func (w *walk) edge(ctx context.Context, path clause) (*auditRow, error) {
-	var rows []auditRow
-	err := sqlx.SelectContext(ctx, w.db, &rows, `SELECT a.idx, a.timestamp, a.query_id FROM `+w.from+
-		` WHERE `+path.sql+` ORDER BY `+w.order+` LIMIT 1 OFFSET ?`, append(path.args, w.stretch-1)...)
-	if err != nil || len(rows) == 0 {
+	var edge *auditRow
+	var bad error
+	err := each(ctx, w.db, `SELECT a.idx, a.timestamp, a.query_id FROM `+w.from+` WHERE `+path.sql+` ORDER BY `+w.order+` LIMIT 1 OFFSET ?`,
+		append(path.args, w.stretch-1), func(row []driver.Value) bool {
+			edge = new(auditRow)
+			bad = edge.place(row)
+			return false
+		})
+	if err == nil {
+		err = bad
+	}
+	if err != nil {
 		return nil, err
 	}
-	return &rows[0], nil
+	return edge, nil
 }
