@@ -87,28 +87,15 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 		conn.Close()
 		return nil, err
 	}
-	if c.readOnly {
-		return &readerConn{sqliteConn: conn.(sqliteConn)}, nil
+	if !c.readOnly {
+		return conn, nil
 	}
-	return conn, nil
-}
-
-// sqliteConn is what the driver's connections are.
-type sqliteConn interface {
-	driver.Conn
-	driver.ConnBeginTx
-	driver.ConnPrepareContext
-	driver.ExecerContext
-	driver.QueryerContext
-	driver.Pinger
-	driver.SessionResetter
-	driver.Validator
-	backuper
-}
-
-// backuper makes copies of the database.
-type backuper interface {
-	NewBackup(dst string) (*sqlite.Backup, error)
+	reader := &readerConn{sqliteConn: conn.(sqliteConn)}
+	if err := reader.RegisterAuthorizer(reader.onlyReads); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return reader, nil
 }
 
 func (c *connector) setup(ctx context.Context, conn driver.Conn) error {
@@ -118,34 +105,7 @@ func (c *connector) setup(ctx context.Context, conn driver.Conn) error {
 			return err // of the file: the first of them to read it finds what is wrong with it
 		}
 	}
-	if !c.readOnly {
-		return nil
-	}
-	return conn.(sqlite.AuthorizerRegisterer).RegisterAuthorizer(onlyReads)
-}
-
-// onlyReads refuses what a connection could do to files although it has mode=ro: write beside the database
-// with ATTACH (and VACUUM INTO, which attaches), empty -wal with a checkpoint, or keep others out with
-// another journal or locking mode. Of the pragmas, those are let through that only tell.
-func onlyReads(action sqlite.AuthorizerActionCode, arg1, arg2, _, _ string) sqlite.AuthorizerReturnCode {
-	switch {
-	case action == sqlite.AuthAttach:
-		return sqlite.AuthorizerDeny
-	case action == sqlite.AuthPragma && !onlyTells(strings.ToLower(arg1), arg2):
-		return sqlite.AuthorizerDeny
-	}
-	return sqlite.AuthorizerOK
-}
-
-func onlyTells(pragma, value string) bool {
-	switch pragma {
-	case "wal_checkpoint", "optimize", "incremental_vacuum":
-		return false
-	case "table_info", "table_xinfo", "table_list", "index_info", "index_xinfo", "index_list", "foreign_key_list",
-		"foreign_key_check", "integrity_check", "quick_check":
-		return true
-	}
-	return value == ""
+	return nil
 }
 
 // connect returns a pool of at most n connections to the database at path. No connection is made yet.

@@ -109,7 +109,7 @@ func (db *DB) Values(ctx context.Context, from uint64) iter.Seq2[EntryValue, err
 			for i := range page {
 				v := EntryValue{page[i].entry(), page[i].Value}
 				var err error
-				if v.Value == nil {
+				if len(v.Value) == 0 {
 					err = db.fail("read values", fmt.Errorf("entry %d: record %x is missing in kv: %w", v.Index, v.QueryID, ErrNotFound))
 				}
 				if !yield(v, err) {

@@ -407,6 +407,7 @@ func TestReadOnlyRefusesToWrite(t *testing.T) {
 			`DELETE FROM label`, `INSERT INTO kv VALUES (x'00', x'00')`, `CREATE TABLE x (y)`, `DROP TABLE kv`,
 			`PRAGMA user_version = 9`, `ATTACH '` + beside + `' AS x`, `VACUUM INTO '` + beside + `'`,
 			`PRAGMA query_only = 0; INSERT INTO kv VALUES (x'00', x'00')`, `VACUUM`, `REINDEX`, `PRAGMA wal_checkpoint(TRUNCATE)`, `SELECT * FROM pragma_wal_checkpoint`,
+			`BEGIN`, `/* now */ begin immediate`, `SAVEPOINT x`, `SELECT 1; BEGIN`,
 		} {
 			rows, err := d.QueryRows(ctx, query)
 			if err == nil {

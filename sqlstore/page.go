@@ -16,16 +16,6 @@ func readPage[T any](ctx context.Context, q sqlx.QueryerContext, size func(*T) i
 	if err != nil {
 		return nil, false, err
 	}
-	return pageOf(rows, size)
-}
-
-// pageOf is readPage for a query that runs already. It closes rows.
-func pageOf[T any](rows *sqlx.Rows, size func(*T) int) (page []T, cut bool, err error) {
-	return scanPage(rows, size, func(row *T) error { return rows.StructScan(row) })
-}
-
-// scanPage is pageOf with a scan of its own.
-func scanPage[T any](rows *sqlx.Rows, size func(*T) int, scan func(*T) error) (page []T, cut bool, err error) {
 	defer rows.Close()
 	n := 0
 	for rows.Next() {
@@ -33,7 +23,7 @@ func scanPage[T any](rows *sqlx.Rows, size func(*T) int, scan func(*T) error) (p
 			return page, true, nil
 		}
 		var row T
-		if err := scan(&row); err != nil {
+		if err := rows.StructScan(&row); err != nil {
 			return nil, false, err
 		}
 		n += size(&row)

@@ -111,7 +111,7 @@ func (s *selection) walkParts(ctx context.Context, yield func(part, error) bool)
 	}
 }
 
-// scan runs a query over every part and hands each row to visit, which must not keep what is in it. The rows
+// scan runs a query over every part and hands each row to visit, see each. The rows
 // are counted in Go: SQLite would sort each part before it groups it.
 func (db *DB) scan(ctx context.Context, f Filter, columns, join string, args []any, visit func([]driver.Value)) error {
 	for p, err := range db.parts(ctx, f) {

@@ -6,9 +6,30 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/jmoiron/sqlx"
+	"modernc.org/sqlite"
 )
+
+// sqliteConn is what the driver's connections are.
+type sqliteConn interface {
+	driver.Conn
+	driver.ConnBeginTx
+	driver.ConnPrepareContext
+	driver.ExecerContext
+	driver.QueryerContext
+	driver.Pinger
+	driver.SessionResetter
+	driver.Validator
+	sqlite.AuthorizerRegisterer
+	backuper
+}
+
+// backuper makes copies of the database.
+type backuper interface {
+	NewBackup(dst string) (*sqlite.Backup, error)
+}
 
 // readerConn is a connection that reads. It keeps queries prepared, by their text: to prepare one takes 50 to 100 µs,
 // which is more than many of them take to run.
@@ -16,6 +37,8 @@ type readerConn struct {
 	sqliteConn
 	kept map[string]*keptQuery
 	uses uint64
+
+	begins bool // a transaction is being begun by BeginTx
 }
 
 // keptQuery is a prepared query of one connection.
@@ -29,7 +52,7 @@ type keptQuery struct {
 const maxKept = 32
 
 // prepare returns a query, prepared. It is to be used by one at a time, as the connection is.
-func (c *readerConn) prepare(query string) (*keptQuery, error) {
+func (c *readerConn) prepare(ctx context.Context, query string) (*keptQuery, error) {
 	q := c.kept[query]
 	if q == nil {
 		if len(c.kept) >= maxKept {
@@ -37,7 +60,7 @@ func (c *readerConn) prepare(query string) (*keptQuery, error) {
 				return nil, err
 			}
 		}
-		s, err := c.PrepareContext(context.Background(), query)
+		s, err := c.PrepareContext(ctx, query)
 		if err != nil {
 			return nil, err
 		}
@@ -75,11 +98,45 @@ func (c *readerConn) Close() error {
 	return errors.Join(append(errs, c.sqliteConn.Close())...)
 }
 
+// BeginTx lets BEGIN through, which QueryRows must not run: its connection would go back to the readers with the
+// transaction open, show them this state for ever, and hold up checkpoints.
+func (c *readerConn) BeginTx(ctx context.Context, o driver.TxOptions) (driver.Tx, error) {
+	c.begins = true
+	defer func() { c.begins = false }()
+	return c.sqliteConn.BeginTx(ctx, o)
+}
+
+// onlyReads refuses what a connection could do to files although it has mode=ro: write beside the database
+// with ATTACH (and VACUUM INTO, which attaches), empty -wal with a checkpoint, or keep others out with
+// another journal or locking mode. Of the pragmas, those are let through that only tell.
+func (c *readerConn) onlyReads(action sqlite.AuthorizerActionCode, arg1, arg2, _, _ string) sqlite.AuthorizerReturnCode {
+	switch {
+	case action == sqlite.AuthAttach:
+		return sqlite.AuthorizerDeny
+	case action == sqlite.AuthPragma && !onlyTells(strings.ToLower(arg1), arg2):
+		return sqlite.AuthorizerDeny
+	case arg1 == "BEGIN" && (action == sqlite.AuthTransaction && !c.begins || action == sqlite.AuthSavepoint):
+		return sqlite.AuthorizerDeny
+	}
+	return sqlite.AuthorizerOK
+}
+
+func onlyTells(pragma, value string) bool {
+	switch pragma {
+	case "wal_checkpoint", "optimize", "incremental_vacuum":
+		return false
+	case "table_info", "table_xinfo", "table_list", "index_info", "index_xinfo", "index_list", "foreign_key_list",
+		"foreign_key_check", "integrity_check", "quick_check":
+		return true
+	}
+	return value == ""
+}
+
 // each hands each row of a query to visit, as the driver reads it: int64, float64, string, []byte or nil. visit must
 // not keep the row, but may keep what is in it: the driver makes bytes anew for each. It returns whether it wants
 // more, and must not ask another question: it has the connection.
 func (c *readerConn) each(ctx context.Context, query string, args []any, visit func(row []driver.Value) (more bool)) (err error) {
-	q, err := c.prepare(query)
+	q, err := c.prepare(ctx, query)
 	if err != nil {
 		return err
 	}
@@ -147,5 +204,5 @@ func bytesOf(v driver.Value) []byte {
 	case []byte:
 		return blob(v)
 	}
-	return fmt.Append(nil, v)
+	return blob(fmt.Append(nil, v))
 }

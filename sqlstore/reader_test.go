@@ -3,6 +3,11 @@ package sqlstore_test
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -87,4 +92,100 @@ func TestMoreQuestionsThanAreKeptPrepared(t *testing.T) {
 		})
 	}
 	askers.Wait()
+}
+
+// A question that ends early leaves no read transaction behind, which would hold up checkpoints and show its reader an
+// old state for ever.
+func TestAQuestionThatEndsEarlyHoldsNothing(t *testing.T) {
+	defer sqlstore.ShrinkSelect(7, 1<<14, 5)()
+	db := open(t, filepath.Join(t.TempDir(), "audit.db"), sqlstore.Options{Readers: 1})
+	rs := samples(0, 200)
+	apply(t, db, rs[:100]...)
+	ctx, cancel := context.WithCancel(t.Context())
+	for name, ask := range map[string]func() error{
+		"a break": func() error {
+			for _, err := range db.Select(t.Context(), sqlstore.Filter{}) {
+				return err
+			}
+			return nil
+		},
+		"the end of its context": func() error {
+			for _, err := range db.Select(ctx, sqlstore.Filter{}) {
+				if err != nil {
+					return err
+				}
+				cancel()
+			}
+			return nil
+		},
+		"what somebody's SQL would begin": func() error {
+			_, err := db.QueryRows(t.Context(), `BEGIN`)
+			return err
+		},
+	} {
+		err := ask()
+		if name == "the end of its context" && !errors.Is(err, context.Canceled) || name == "a break" && err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		apply(t, db, rs[100:]...)
+		if c, err := db.Checkpoint(t.Context(), true); err != nil || !c.Complete {
+			t.Errorf("after %s: %+v, %v", name, c, err)
+		}
+		if got := collect(t, db, sqlstore.Filter{}); len(got) != len(rs) {
+			t.Errorf("after %s: %d records, want %d", name, len(got), len(rs))
+		}
+	}
+}
+
+// Reindex drops tables and makes them anew under queries that are kept prepared.
+func TestQuestionsAroundAReindex(t *testing.T) {
+	defer sqlstore.ShrinkReindex(50)()
+	db := open(t, filepath.Join(t.TempDir(), "audit.db"), sqlstore.Options{Readers: 1})
+	rs := samples(0, 120)
+	apply(t, db, rs...)
+	filters := []sqlstore.Filter{{}, {Limit: 100}, {Agent: rs[7].AgentID}, {Attributes: rs[8].Attributes[1:]}, {Lens: ptr("Recency"), Descending: true}}
+	ask := func(when string) {
+		for _, f := range filters {
+			if got, want := collect(t, db, f), want(rs, f); !slices.EqualFunc(got, want, bytes.Equal) {
+				t.Errorf("%s: %+v: %d records, want %d", when, f, len(got), len(want))
+			}
+		}
+	}
+	ask("before")
+	during := 0
+	if err := db.Reindex(t.Context(), decode, func(done, total uint64) {
+		n := 0
+		for _, err := range db.Select(t.Context(), sqlstore.Filter{}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			n++
+		}
+		if during++; n != int(done) {
+			t.Errorf("%d of %d records are there, and %d found", done, total, n)
+		}
+	}); err != nil || during < 2 {
+		t.Fatal(during, err)
+	}
+	ask("after")
+}
+
+// No record is empty: one that is was put there without our checks, and is told as one that is missing is.
+func TestARecordThatIsEmptyIsMissing(t *testing.T) {
+	for _, value := range []string{`x''`, `''`} {
+		path := filepath.Join(t.TempDir(), "audit.db")
+		db := open(t, path, sqlstore.Options{})
+		rs := samples(0, 20)
+		apply(t, db, rs...)
+		tamper(t, path, fmt.Sprintf(`PRAGMA ignore_check_constraints = 1; UPDATE kv SET value = %s WHERE key = x'004155443A%x'`, value, rs[8].QueryID))
+		for _, f := range []sqlstore.Filter{{}, {Limit: 20}, {ByAdmission: true}, {Attributes: rs[8].Attributes[1:]}} {
+			var last error
+			for _, err := range db.Select(t.Context(), f) {
+				last = err
+			}
+			if last == nil || !strings.Contains(last.Error(), "is missing") {
+				t.Errorf("%s, %+v: %v", value, f, last)
+			}
+		}
+	}
 }

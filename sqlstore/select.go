@@ -38,7 +38,7 @@ func (db *DB) Select(ctx context.Context, f Filter) iter.Seq2[[]byte, error] {
 				if f.Limit > 0 && n == f.Limit {
 					return
 				}
-				if page[i].Value == nil {
+				if len(page[i].Value) == 0 { // which no record is
 					err = fmt.Errorf("record %x is missing in kv", page[i].QueryID)
 					break
 				}
@@ -134,7 +134,7 @@ func rowsOf(ctx context.Context, readers *sqlx.DB, query string, args []any, sca
 // so that reading can go on, or if a record is missing, to name it.
 func records(ctx context.Context, readers *sqlx.DB, placed bool, q recordQuery) (page []auditRow, cut bool, err error) {
 	missing := func() bool {
-		return slices.ContainsFunc(page, func(r auditRow) bool { return r.Value == nil })
+		return slices.ContainsFunc(page, func(r auditRow) bool { return len(r.Value) == 0 })
 	}
 	join := byRow
 	if !placed {
