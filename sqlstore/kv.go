@@ -28,14 +28,9 @@ func (db *DB) Get(ctx context.Context, key []byte) ([]byte, error) {
 }
 
 func get(ctx context.Context, readers *sqlx.DB, key []byte) (value []byte, err error) {
-	conn, err := readers.Conn(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close()
-	err = conn.Raw(func(c any) error {
+	err = onReader(ctx, readers, func(c *readerConn) error {
 		// Without ctx, which the driver would start a goroutine to watch.
-		return c.(*readerConn).each(context.Background(), `SELECT value FROM kv WHERE key = ?`, []any{blob(key)}, func(row []driver.Value) bool {
+		return c.each(context.Background(), `SELECT value FROM kv WHERE key = ?`, []any{blob(key)}, func(row []driver.Value) bool {
 			value = blob(bytesOf(row[0]))
 			return false
 		})

@@ -5,7 +5,6 @@ import (
 	"database/sql/driver"
 	"encoding/hex"
 	"iter"
-	"strconv"
 )
 
 // part is a piece of what a filter selects, small enough for one short read: rows of table audit, under the
@@ -69,13 +68,7 @@ func (s *selection) rareParts(found []auditRow, yield func(part, error) bool) {
 	where := and(s.f.conditions())
 	for len(found) > 0 {
 		n := min(len(found), maxStretch)
-		list := []byte{'['}
-		for _, r := range found[:n] {
-			list = append(strconv.AppendInt(list, r.Idx, 10), ',')
-		}
-		list[len(list)-1] = ']'
-		from := clause{`json_each(?) j CROSS JOIN audit a ON a.idx = j.value`, []any{string(list)}}
-		if !yield(part{from, where}, nil) {
+		if !yield(part{among(found[:n]), where}, nil) {
 			return
 		}
 		found = found[n:]

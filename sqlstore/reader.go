@@ -169,16 +169,21 @@ func (c *readerConn) each(ctx context.Context, query string, args []any, visit f
 	return ctx.Err()
 }
 
-// each runs a query on one of the readers, see [readerConn.each]. ctx also ends the wait for one. database/sql would
-// start a goroutine to watch ctx, check, convert and lock for each row, and copy all bytes once more: for a get by key
-// that is a third of the time.
+// each runs a query on one of the readers, see [readerConn.each]. ctx also ends the wait for one.
 func each(ctx context.Context, readers *sqlx.DB, query string, args []any, visit func(row []driver.Value) (more bool)) error {
+	return onReader(ctx, readers, func(c *readerConn) error { return c.each(ctx, query, args, visit) })
+}
+
+// onReader calls f with one of the readers, for which it waits as long as ctx. database/sql would start a goroutine to
+// watch ctx for each query, check, convert and lock for each row, and copy all bytes once more: for a get by key that
+// is a third of the time.
+func onReader(ctx context.Context, readers *sqlx.DB, f func(*readerConn) error) error {
 	conn, err := readers.Conn(ctx)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	return conn.Raw(func(c any) error { return c.(*readerConn).each(ctx, query, args, visit) })
+	return conn.Raw(func(c any) error { return f(c.(*readerConn)) })
 }
 
 // all is a visit that wants every row.

@@ -319,10 +319,19 @@ func (s *selection) lookup(ctx context.Context, l lookup) (found []auditRow, ok 
 	return slices.CompactFunc(found, func(a, b auditRow) bool { return a.Idx == b.Idx }), true, nil
 }
 
+// among is table audit, as a, narrowed to rows that were found, at least one. Ordered by j.id they come in this order.
+func among(found []auditRow) clause {
+	list := []byte{'['}
+	for _, r := range found {
+		list = append(strconv.AppendInt(list, r.Idx, 10), ',')
+	}
+	list[len(list)-1] = ']'
+	return clause{`json_each(?) j CROSS JOIN audit a ON a.idx = j.value`, []any{string(list)}}
+}
+
 // fetch returns the records found by a lookup that meet the whole filter, page by page.
 func (s *selection) fetch(found []auditRow) pager {
 	where := and(s.f.conditions())
-	q := recordQuery{from: `FROM json_each(?) j CROSS JOIN audit a ON a.idx = j.value`, rest: ` WHERE ` + where.sql + ` ORDER BY j.id`}
 	size := min(selectPage, 32) // the first are wanted at once
 	placed := false
 	return func(ctx context.Context) ([]auditRow, error) {
@@ -331,13 +340,9 @@ func (s *selection) fetch(found []auditRow) pager {
 		}
 		n := min(len(found), size)
 		size = min(2*size, selectPage)
-		list := []byte{'['}
-		for _, r := range found[:n] {
-			list = append(strconv.AppendInt(list, r.Idx, 10), ',')
-		}
-		list[len(list)-1] = ']'
-		q.args = append([]any{string(list)}, where.args...)
-		page, cut, err := records(ctx, s.db, placed, q)
+		from := among(found[:n])
+		page, cut, err := records(ctx, s.db, placed,
+			recordQuery{`FROM ` + from.sql, ` WHERE ` + where.sql + ` ORDER BY j.id`, append(from.args, where.args...)})
 		if err != nil {
 			return nil, err
 		}

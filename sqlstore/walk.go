@@ -2,7 +2,6 @@ package sqlstore
 
 import (
 	"context"
-	"database/sql/driver"
 	"math"
 
 	"github.com/jmoiron/sqlx"
@@ -167,19 +166,10 @@ func (w *walk) part(ctx context.Context) (*part, error) {
 // edge returns the last row of the stretch that begins here, or nil if the path ends in it. The index alone
 // tells.
 func (w *walk) edge(ctx context.Context, path clause) (*auditRow, error) {
-	var edge *auditRow
-	var bad error
-	err := each(ctx, w.db, `SELECT a.idx, a.timestamp, a.query_id FROM `+w.from+` WHERE `+path.sql+` ORDER BY `+w.order+` LIMIT 1 OFFSET ?`,
-		append(path.args, w.stretch-1), func(row []driver.Value) bool {
-			edge = new(auditRow)
-			bad = edge.place(row)
-			return false
-		})
-	if err == nil {
-		err = bad
-	}
-	if err != nil {
+	rows, _, err := rowsOf(ctx, w.db, `SELECT a.idx, a.timestamp, a.query_id FROM `+w.from+` WHERE `+path.sql+` ORDER BY `+w.order+` LIMIT 1 OFFSET ?`,
+		append(path.args, w.stretch-1), (*auditRow).place)
+	if err != nil || len(rows) == 0 {
 		return nil, err
 	}
-	return edge, nil
+	return &rows[0], nil
 }
