@@ -44,3 +44,22 @@ func (db *DB) Rewind(ctx context.Context, to uint64) error {
 	}
 	return nil
 }
+
+// NoteStore keeps a copy of what store.json says of the journal, in case that file is lost: how much of it is kept,
+// and where it lies.
+func (db *DB) NoteStore(ctx context.Context, retention, journalDir string) error {
+	const note = `INSERT INTO store (name, value) VALUES ('wal_retain', ?), ('wal_dir', ?)
+		ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE value <> excluded.value`
+	w, unlock, err := db.lockWriter(ctx)
+	if err != nil {
+		return db.fail("note the journal's folder", err)
+	}
+	defer unlock()
+	if err := w.tx(ctx, func() error {
+		_, err := w.conn.ExecContext(ctx, note, retention, journalDir)
+		return err
+	}); err != nil {
+		return db.fail("note the journal's folder", err)
+	}
+	return nil
+}

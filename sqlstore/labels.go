@@ -58,7 +58,7 @@ func putLabelsBeside(ctx context.Context, path string, labels []Label) error {
 	if !m.Exists {
 		return ErrNotFound
 	}
-	wal, err := fileSize(path + "-wal")
+	wal, err := fileSize(path + walSuffix)
 	if err != nil {
 		return err
 	}
