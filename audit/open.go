@@ -41,28 +41,16 @@ func Init(dir string, opts ...Option) (created bool, err error) {
 	return db.recovery.Created, db.Close()
 }
 
-// recoveringPath is a file that stands in the store's folder while Recover has the lock and SQLite still lacks
-// records: others who read then do well to wait, which they need not for a writer that goes on. One that a killed
-// process left means nothing while nobody has the lock, and the next to take it makes or removes it.
-func recoveringPath(dir string) string { return filepath.Join(dir, "recovering") }
-
-func markRecovering(dir string) error { return os.WriteFile(recoveringPath(dir), nil, 0o600) }
+// recoveringNote stands in the lock's file while Recover is at work and SQLite still lacks records: others who read
+// then do well to wait, which they need not for a writer that goes on. It lies with the lock, so that it is the holder's
+// own: nobody else can leave it behind or take it away.
+const recoveringNote = "recovering"
 
 // Recover opens the store in dir for writing, replays what SQLite lacks, and closes it.
 func Recover(ctx context.Context, dir string, opts ...Option) (Recovery, error) {
 	o := applyOptions(opts)
 	o.recovering = true
-	// Before the lock is taken, so that nobody finds it held and not why; and once more when it is, since the
-	// one who had it before has removed the file. That it cannot be made here, opening will say. A folder with
-	// nothing but a journal must stay one until it has its store.json.
-	if _, err := readStoreFile(dir); err == nil {
-		_ = markRecovering(dir)
-	}
 	db, err := openWriter(ctx, dir, o)
-	// SQLite has everything by now, or nobody is bringing it there any more.
-	if gone := os.Remove(recoveringPath(dir)); !errors.Is(gone, fs.ErrNotExist) {
-		err = errors.Join(err, gone)
-	}
 	if err != nil && db != nil {
 		err = errors.Join(err, db.Close())
 	}
@@ -96,9 +84,8 @@ func needsRecovery(ctx context.Context, dir string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if held, _, err := wal.Holder(journalDir, wal.Options{}); err != nil || held {
-		_, none := os.Lstat(recoveringPath(dir))
-		return held && none == nil, err
+	if held, owner, err := wal.Holder(journalDir, wal.Options{}); err != nil || held {
+		return held && owner.Note == recoveringNote, err
 	}
 	meta, err := sqlstore.ReadCursor(ctx, sqlitePath(dir))
 	if err == nil && (!meta.Exists || meta.Version < sqlstore.Version()) {
@@ -176,6 +163,7 @@ func openWriter(ctx context.Context, dir string, o options) (*DB, error) {
 		SegmentBytes: segmentBytes,
 		Archive:      o.archive,
 		LockWait:     o.lockWait,
+		LockNote:     o.lockNote(),
 		OnSync:       p.onSync(),
 		Now:          o.now,
 		FS:           o.fs,
@@ -279,12 +267,7 @@ func (p *opening) cursor(journalDir string) (wal.Offset, error) {
 			return 0, err
 		}
 	}
-	if p.opts.recovering {
-		err = markRecovering(p.dir)
-	} else if err = os.Remove(recoveringPath(p.dir)); errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	return p.from(segs), err
+	return p.from(segs), nil
 }
 
 // look reads what there is, once nobody else can change it, and lists the journal's segments.
