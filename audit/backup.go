@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/auditsql/auditsql/internal/durable"
 	"github.com/auditsql/auditsql/wal"
 )
 
@@ -47,6 +48,9 @@ func (db *DB) backup(ctx context.Context, dest string) (rep BackupReport, err er
 			err = errors.Join(err, os.RemoveAll(part))
 		}
 	}()
+	if err := db.journalAway(); err != nil {
+		return rep, err
+	}
 	if err := db.caughtUp(ctx); err != nil {
 		return rep, err
 	}
@@ -64,7 +68,7 @@ func (db *DB) backup(ctx context.Context, dest string) (rep BackupReport, err er
 	if err := os.Rename(part, dest); err != nil {
 		return rep, err
 	}
-	return rep, wal.OS.SyncDir(filepath.Dir(dest))
+	return rep, durable.SyncDir(filepath.Dir(dest))
 }
 
 // copyTo fills the folder, all of it durable.
@@ -108,7 +112,7 @@ func (db *DB) copyTo(ctx context.Context, part string, rep *BackupReport) error 
 	if err := writeStoreFile(part, file); err != nil {
 		return err
 	}
-	return wal.OS.SyncDir(part)
+	return durable.SyncDir(part)
 }
 
 func verifyCopy(ctx context.Context, part string, rep *BackupReport) error {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/auditsql/auditsql/internal/durable"
 	"github.com/auditsql/auditsql/sqlstore"
 	"github.com/auditsql/auditsql/wal"
 )
@@ -196,7 +197,7 @@ func (p *opening) newest() (*sqlstore.EntryValue, error) {
 // may want to look at it, and the labels are in it.
 func (p *opening) setAside() error {
 	aside := filepath.Join(p.dir, fmt.Sprintf("aside-%d", time.Now().UnixNano()))
-	if err := wal.OS.Mkdir(aside); err != nil {
+	if err := durable.Mkdir(aside, ownedLike(p.dir)); err != nil {
 		return err
 	}
 	for _, name := range sqliteFiles(p.dir) {
@@ -206,5 +207,5 @@ func (p *opening) setAside() error {
 		}
 	}
 	p.report.Aside = aside
-	return errors.Join(wal.OS.SyncDir(aside), wal.OS.SyncDir(p.dir))
+	return errors.Join(durable.SyncDir(aside), durable.SyncDir(p.dir))
 }

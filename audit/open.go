@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/auditsql/auditsql/internal/durable"
 	"github.com/auditsql/auditsql/sqlstore"
 	"github.com/auditsql/auditsql/wal"
 )
@@ -63,7 +64,8 @@ func Recover(ctx context.Context, dir string, opts ...Option) (Recovery, error) 
 // NeedsRecovery reports whether no writer has the store in dir open and the journal holds what SQLite
 // lacks, or SQLite is lost or not to be believed: a reader then gets less than was acknowledged, until
 // Recover. It is true as well while another Recover is at work, which WithLockWait waits for. It changes
-// nothing.
+// nothing. What opening the store would refuse at first sight it refuses as well: a *LinkError, a
+// *JournalAwayError.
 func NeedsRecovery(ctx context.Context, dir string, opts ...Option) (bool, error) {
 	needs, err := needsRecovery(ctx, dir)
 	if err != nil {
@@ -147,8 +149,14 @@ type opening struct {
 
 func openWriter(ctx context.Context, dir string, o options) (*DB, error) {
 	p := &opening{ctx: ctx, dir: dir, opts: o}
+	if err := checkOwner(dir); err != nil {
+		return nil, err
+	}
 	journalDir, err := p.findJournal()
 	if err != nil {
+		return nil, err
+	}
+	if err := p.makeJournalDir(journalDir); err != nil {
 		return nil, err
 	}
 	segmentBytes := o.segmentBytes
@@ -187,7 +195,8 @@ func (p *opening) onSync() func(wal.Synced) {
 	return func(s wal.Synced) { told(s.Took, s.Records, s.Bytes) }
 }
 
-// findJournal reads store.json, or lays out what it will say, and returns the journal's folder.
+// findJournal reads store.json, or lays out what it will say, and returns the journal's folder. With a
+// *JournalAwayError it returns the folder as well.
 func (p *opening) findJournal() (string, error) {
 	file, err := readStoreFile(p.dir)
 	switch {
@@ -211,6 +220,9 @@ func (p *opening) findJournal() (string, error) {
 			if len(segs) > 0 {
 				return "", fmt.Errorf("%s: %w: it holds the journal of another store", abs, ErrMismatch)
 			}
+			if err := checkJournalLinks(p.dir, abs); err != nil {
+				return "", err
+			}
 			p.file.JournalDir = abs
 		}
 		return p.file.journalDir(p.dir), nil
@@ -221,12 +233,20 @@ func (p *opening) findJournal() (string, error) {
 	if err := p.checkOptions(); err != nil {
 		return "", err
 	}
-	journalDir := file.journalDir(p.dir)
-	if _, err := p.opts.fs.List(journalDir); file.Used && errors.Is(err, fs.ErrNotExist) {
-		// Not made anew: the disk that it lies on may only not be mounted.
-		return "", fmt.Errorf("%w: the journal's folder %s is gone; bring it back, or restore the store from a backup", wal.ErrGap, journalDir)
+	return file.journalDir(p.dir), file.journalAway(p.dir, p.opts.fs)
+}
+
+// makeJournalDir makes the folder of a journal outside of the store, for the user whose store it is: the folder
+// above it may be root's. One within the store is made by the journal.
+func (p *opening) makeJournalDir(journalDir string) error {
+	if p.opts.fs != wal.OS || !filepath.IsAbs(p.file.JournalDir) {
+		return nil
 	}
-	return journalDir, nil
+	like := ownedLike(p.dir)
+	if _, err := os.Stat(p.dir); err == nil && like == "" {
+		like = p.dir
+	}
+	return durable.MkdirAll(journalDir, like)
 }
 
 // checkOptions refuses what an existing store was made without.
@@ -300,11 +320,11 @@ func (p *opening) look(journalDir string) ([]wal.Segment, error) {
 
 // create writes the first store.json, with the folder that holds it durable.
 func (p *opening) create() error {
-	if err := wal.MakeDir(wal.OS, p.dir); err != nil {
+	if err := durable.MkdirAll(p.dir, ""); err != nil {
 		return err
 	}
 	// The folder may have been made by a process that died before it synced the name.
-	if err := wal.OS.SyncDir(filepath.Dir(filepath.Clean(p.dir))); err != nil {
+	if err := durable.SyncDir(filepath.Dir(filepath.Clean(p.dir))); err != nil {
 		return err
 	}
 	p.report.Created = true
@@ -348,7 +368,7 @@ func (p *opening) finish(journal *wal.Journal, journalDir string) (*DB, error) {
 	}
 	sql, err := sqlstore.Open(p.ctx, sqlitePath(p.dir), sqlstore.Options{
 		StoreID: p.file.StoreID, TimeUnit: p.file.TimeUnit.String(), CreatedBy: p.opts.createdBy,
-		CacheBytes: p.opts.cacheBytes, Logger: p.opts.logger,
+		CacheBytes: p.opts.cacheBytes, Logger: p.opts.logger, OwnedLike: ownedLike(p.dir),
 	})
 	if err != nil {
 		return nil, err

@@ -281,6 +281,9 @@ func (db *DB) tail(ctx context.Context, n int, follow bool, yield func([]byte, e
 	if err := db.readable(ctx); err != nil {
 		return err
 	}
+	if err := db.journalAway(); err != nil {
+		return err
+	}
 	from, err := db.tailFrom(ctx, n)
 	if err != nil {
 		return err

@@ -90,12 +90,17 @@ func (r *repair) close() {
 }
 
 func (r *repair) run() error {
-	if _, err := JournalDir(r.dir); err != nil {
+	if _, err := JournalDir(r.dir); err != nil && !isEmpty(err) {
 		return err
 	}
 	journalDir, err := r.findJournal()
-	if err != nil {
+	if err != nil && !isEmpty(err) {
 		return err
+	}
+	if r.o.Apply {
+		if err := checkOwner(r.dir); err != nil {
+			return err
+		}
 	}
 	r.rep.Journal, err = wal.Repair(journalDir, wal.RepairOptions{
 		Apply:    r.o.Apply,

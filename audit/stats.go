@@ -36,6 +36,10 @@ func (db *DB) stats(ctx context.Context) (Stats, error) {
 	if rows.RecentSpan > 0 {
 		s.RecentPerSecond = float64(rows.RecentAudits-1) / float64(rows.RecentSpan) * float64(db.file.TimeUnit.PerSecond())
 	}
+	if away := db.journalAway(); away != nil {
+		s.JournalAway = away.Error()
+		return s, nil
+	}
 	segs, err := db.segments()
 	if err != nil {
 		return Stats{}, err

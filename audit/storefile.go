@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/auditsql/auditsql/internal/durable"
 	"github.com/auditsql/auditsql/wal"
 )
 
@@ -23,7 +24,6 @@ import (
 //	DIR/wal/         the journal, unless store.json names another folder
 const (
 	storeFileName  = "store.json"
-	storeFilePart  = "store.json.part"
 	sqliteName     = "audit.db"
 	journalDirName = "wal"
 
@@ -63,11 +63,18 @@ var ErrMismatch = errors.New("the parts of the store do not belong together")
 // ErrDamaged means that a store was found damaged; Verify tells where.
 var ErrDamaged = errors.New("the store is damaged")
 
-// readStoreFile returns fs.ErrNotExist when there is none.
+// readStoreFile returns fs.ErrNotExist when there is none. Everybody who opens a store calls it first, so it also
+// refuses a store with a part that is a link.
 func readStoreFile(dir string) (storeFile, error) {
 	var s storeFile
+	if err := checkLinks(dir); err != nil {
+		return s, err
+	}
 	name := filepath.Join(dir, storeFileName)
-	f, err := os.Open(name)
+	f, err := durable.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return s, errors.Join(checkJournalLinks(dir, journalDirName), err)
+	}
 	if err != nil {
 		return s, err
 	}
@@ -80,7 +87,7 @@ func readStoreFile(dir string) (storeFile, error) {
 	if s, err = parseStoreFile(text); err != nil {
 		return s, fmt.Errorf("%s: %w", name, err)
 	}
-	return s, nil
+	return s, checkJournalLinks(dir, s.JournalDir)
 }
 
 func parseStoreFile(text []byte) (storeFile, error) {
@@ -93,43 +100,25 @@ func parseStoreFile(text []byte) (storeFile, error) {
 		return s, fmt.Errorf("format %d was made by a newer version of auditsql", s.Format)
 	case s.Format != storeFormat:
 		return s, fmt.Errorf("format %d is none of auditsql's", s.Format)
-	case len(s.StoreID) != 32 || s.JournalDir == "":
-		return s, errors.New("store_id or wal_dir is missing")
+	case len(s.StoreID) != 32:
+		return s, errors.New("store_id is missing")
 	}
-	return s, nil
+	return s, checkJournalDir(s.JournalDir)
 }
 
-// writeStoreFile replaces store.json as a whole. The new file is durable before it takes the name, so
-// that whatever a crash leaves under the name is one of the two.
+// writeStoreFile replaces store.json as a whole.
 func writeStoreFile(dir string, s storeFile) error {
 	text, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
 		return err
 	}
-	fail := func(err error) error { return fmt.Errorf("write %s: %w", filepath.Join(dir, storeFileName), err) }
-	part := filepath.Join(dir, storeFilePart)
-	if err := wal.OS.Remove(part); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fail(err)
-	}
-	f, err := wal.OS.Create(part)
+	name := filepath.Join(dir, storeFileName)
+	err = durable.WriteFile(name, "", func(w io.Writer) error {
+		_, err := w.Write(append(text, '\n'))
+		return err
+	})
 	if err != nil {
-		return fail(err)
-	}
-	_, err = f.WriteAt(append(text, '\n'), 0)
-	if st, was := os.Stat(filepath.Join(dir, storeFileName)); err == nil && was == nil {
-		err = os.Chmod(part, st.Mode().Perm()) // a mode that somebody set stays
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return fail(err)
-	}
-	if err := wal.OS.Rename(part, filepath.Join(dir, storeFileName)); err != nil {
-		return fail(err)
-	}
-	if err := wal.OS.SyncDir(dir); err != nil {
-		return fail(err)
+		return fmt.Errorf("write %s: %w", name, err)
 	}
 	return nil
 }
@@ -161,7 +150,8 @@ func (s storeFile) journalDir(dir string) string {
 }
 
 // JournalDir returns the folder of the journal of the store in dir. A folder with nothing but wal/ in it
-// is a store too; anything else without store.json is ErrNoStore.
+// is a store too; anything else without store.json is ErrNoStore. A journal that should be there and is not is a
+// *JournalAwayError, which comes together with the folder.
 func JournalDir(dir string) (string, error) {
 	s, err := readStoreFile(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -173,7 +163,7 @@ func JournalDir(dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return s.journalDir(dir), nil
+	return s.journalDir(dir), s.journalAway(dir, wal.OS)
 }
 
 func noStore(dir string) error { return fmt.Errorf("%s: %w", dir, ErrNoStore) }
@@ -191,7 +181,7 @@ func checkVacant(dir string) error {
 	for _, e := range entries {
 		name := e.Name()
 		switch {
-		case name == journalDirName && e.IsDir(), name == storeFilePart, name == seenFileName, name == seenFilePart,
+		case name == journalDirName && e.IsDir(), name == storeFileName+durable.PartSuffix, name == seenFileName, name == seenFileName+durable.PartSuffix,
 			name == "lost+found", strings.HasPrefix(name, "."):
 		case name == sqliteName:
 			return fmt.Errorf("%s: %w: it has %s and no %s, which must be restored from a backup", dir, ErrMismatch, sqliteName, storeFileName)

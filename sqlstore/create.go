@@ -11,6 +11,7 @@ import (
 
 	"github.com/pressly/goose/v3"
 
+	"github.com/auditsql/auditsql/internal/durable"
 	"github.com/auditsql/auditsql/migrations"
 )
 
@@ -38,7 +39,7 @@ func create(ctx context.Context, path string, o Options) (err error) {
 	}
 	// The file is made here for its mode, which SQLite passes on to -wal and -shm. Closing our descriptor
 	// drops nobody's locks: SQLite has not opened it yet.
-	f, err := os.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := durable.Create(tmp, o.OwnedLike)
 	if err != nil {
 		return err
 	}

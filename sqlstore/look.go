@@ -12,6 +12,7 @@ import (
 	"github.com/jmoiron/sqlx"
 	sqlite3 "modernc.org/sqlite/lib"
 
+	"github.com/auditsql/auditsql/internal/durable"
 	"github.com/auditsql/auditsql/migrations"
 )
 
@@ -82,9 +83,13 @@ func cannotShare(err error) bool {
 	return hasCode(err, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
 }
 
-// fileSize returns the size of the database file, 0 if there is none.
+// fileSize returns the size of the database file, or of one beside it, 0 if there is none. A link is refused: SQLite
+// keeps -wal and -shm beside the file that it leads to.
 func fileSize(path string) (int64, error) {
-	fi, err := os.Stat(path)
+	if err := durable.CheckLink(path); err != nil {
+		return 0, err
+	}
+	fi, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return 0, nil

@@ -23,6 +23,9 @@ type Options struct {
 	StoreID   string // 32 hex digits, or ""
 	TimeUnit  string // of timestamps: s, ms, us or ns; ms if ""
 	CreatedBy string // program and version
+	// OwnedLike is a file or folder: a new database belongs to whom that belongs, when root makes it; "" is
+	// the folder that holds it. SQLite gives -wal and -shm the owner of the database.
+	OwnedLike string
 
 	Logger *slog.Logger // nil: silent
 }

@@ -214,7 +214,7 @@ func TestOneWriterAtATime(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 	if held, owner, err := wal.Holder(dir, wal.Options{}); !held || owner.PID != os.Getpid() || err != nil {
-		t.Fatalf("holder: %v %v %v", held, pid, err)
+		t.Fatalf("holder: %v %v %v", held, owner, err)
 	}
 	if err := j.Close(); err != nil {
 		t.Fatal(err)

@@ -95,7 +95,7 @@ func Open(dir string, o Options) (*Journal, Recovery, error) {
 }
 
 func (j *Journal) open() (report Recovery, err error) {
-	if err := MakeDir(j.fs, j.dir); err != nil {
+	if err := makeDir(j.fs, j.dir); err != nil {
 		return report, err
 	}
 	if err := j.checkArchive(); err != nil {
@@ -377,9 +377,9 @@ func (j *Journal) seal() error {
 	return nil
 }
 
-// MakeDir makes a folder and those above it, each open to its owner alone and synced in its parent. One
+// makeDir makes a folder and those above it, each open to its owner alone and synced in its parent. One
 // that is there stays as it is.
-func MakeDir(fsys FS, dir string) error {
+func makeDir(fsys FS, dir string) error {
 	err := fsys.Mkdir(dir)
 	switch {
 	case errors.Is(err, os.ErrExist):
@@ -389,7 +389,7 @@ func MakeDir(fsys FS, dir string) error {
 		if len(up) == 0 {
 			return err
 		}
-		if err := MakeDir(fsys, up[0]); err != nil {
+		if err := makeDir(fsys, up[0]); err != nil {
 			return err
 		}
 		if err := fsys.Mkdir(dir); err != nil && !errors.Is(err, os.ErrExist) {

@@ -73,7 +73,7 @@ func replacement(dir, part string, o RepairOptions, h *hurtSegment) (err error) 
 		err = readBack(dst, h)
 	}
 	if err == nil && src != nil {
-		err = keepMode(o.FS, h.seg.Path, part)
+		err = takePlaceOf(dst, h.seg.Path)
 	}
 	if err = errors.Join(err, dst.Close()); err != nil {
 		// A disk that is full would stay full.
@@ -182,10 +182,10 @@ func readBack(f File, h *hurtSegment) error {
 	return nil
 }
 
-// keepMode gives a file the mode of the one whose place it will take: one that somebody set stays.
-func keepMode(fsys FS, from, to string) error {
-	if m, ok := fsys.(interface{ copyMode(from, to string) error }); ok {
-		return m.copyMode(from, to)
+// takePlaceOf gives a file the owner and mode of the one whose place it will take, where files have them.
+func takePlaceOf(f File, name string) error {
+	if f, ok := f.(interface{ takePlaceOf(name string) error }); ok {
+		return f.takePlaceOf(name)
 	}
 	return nil
 }

@@ -19,15 +19,16 @@ const module = "github.com/auditsql/auditsql/"
 // allowed is which packages of the module each of them may import. Tests may import more.
 var allowed = map[string][]string{
 	"cmd/auditsql":     {"audit", "wal", "sqlstore", "internal/legible"},
-	"audit":            {"kvshim", "sqlstore", "wal", "internal/legible"},
+	"audit":            {"kvshim", "sqlstore", "wal", "internal/durable", "internal/legible"},
 	"kvshim":           {"sqlstore"},
 	"kvshim/kvtest":    {"kvshim"},
-	"sqlstore":         {"migrations"},
+	"sqlstore":         {"migrations", "internal/durable"},
 	"migrations":       {},
-	"wal":              {},
+	"wal":              {"internal/durable"},
 	"internal/walspec": {},
 	"internal/crashfs": {"wal"}, // for tests: nothing else may import it
 	"internal/mutants": {},      // a command, run by hand
+	"internal/durable": {},
 	"internal/layers":  {},
 	"internal/legible": {},
 }
