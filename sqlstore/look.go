@@ -21,13 +21,16 @@ type Meta struct {
 	Exists   bool
 	Version  int    // the newest migration applied to it
 	Cursor   uint64 // journal offset after the last record applied
+	Reach    uint64 // the highest that the cursor has been: Rewind sets it back
 	StoreID  string // 32 hex digits, or "" if it was made without one
 	TimeUnit string // s, ms, us or ns
-	// Retention and JournalDir are what NoteStore has noted last, or "".
+	// Retention and JournalDir are as the last writer was given them (Options), or "".
 	Retention, JournalDir string
-	// Missing names tables that somebody has dropped and that a writer makes anew, empty: "rejected", "label, rejected".
-	Missing string
+	missing               string // see MissingTables
 }
+
+// MissingTables returns the tables that somebody has dropped and that a writer makes anew, empty.
+func (m Meta) MissingTables() []string { return strings.Fields(m.missing) }
 
 // ReadCursor looks at the database at path without migrating or changing it, and without making files
 // beside it unless its write-ahead log holds something. A missing file is no error (Exists is false), nor
@@ -143,8 +146,8 @@ func readMeta(ctx context.Context, conn *sqlx.Conn) (Meta, error) {
 	if err != nil {
 		return m, err
 	}
-	m.Missing = strings.Join(missing, ", ")
-	const facts = `SELECT name, value FROM store WHERE name IN ('cursor', 'store_id', 'time_unit', 'wal_retain', 'wal_dir')`
+	m.missing = strings.Join(missing, " ")
+	const facts = `SELECT name, value FROM store WHERE name IN ('cursor', 'store_id', 'time_unit', 'wal_retain', 'wal_dir', 'rewound')`
 	var rows []struct {
 		Name  string
 		Value any
@@ -157,6 +160,9 @@ func readMeta(ctx context.Context, conn *sqlx.Conn) (Meta, error) {
 		case int64:
 			if r.Name == "cursor" {
 				m.Cursor = uint64(v)
+			}
+			if r.Name == "cursor" || r.Name == "rewound" {
+				m.Reach = max(m.Reach, uint64(v))
 			}
 		case string:
 			switch r.Name {

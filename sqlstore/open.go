@@ -27,6 +27,11 @@ type Options struct {
 	// the folder that holds it. SQLite gives -wal and -shm the owner of the database.
 	OwnedLike string
 
+	// What the database keeps of the journal, for when the file that says it is lost: how much of it is kept, and
+	// where it lies. "" leaves what was noted before.
+	Retention  string
+	JournalDir string
+
 	Logger *slog.Logger // nil: silent
 }
 
@@ -248,6 +253,10 @@ func (db *DB) closeWriter() error {
 	}
 	return db.w.close()
 }
+
+// Fail keeps everything from being written from now on, by Close too, as after a sync that has failed. It is for a
+// caller who has found that the files are not what they should be. A read-only DB ignores it.
+func (db *DB) Fail(cause error) { db.poison(cause) }
 
 // lockWriter returns the writer for the caller's use alone, until it calls unlock.
 func (db *DB) lockWriter(ctx context.Context) (w *writer, unlock func(), err error) {

@@ -39,7 +39,7 @@ func openWriter(ctx context.Context, path string, o Options, version int) (*writ
 		err = w.remakeTables(ctx)
 	}
 	if err == nil {
-		err = w.prepare(ctx)
+		err = w.prepare(ctx, o)
 	}
 	if err != nil {
 		return nil, errors.Join(err, w.close())
@@ -71,12 +71,22 @@ func connectWriter(ctx context.Context, path string, o Options) (*writer, error)
 }
 
 // prepare prepares what key/value writes run.
-func (w *writer) prepare(ctx context.Context) error {
+func (w *writer) prepare(ctx context.Context, o Options) error {
 	// A first change: it shows at once whether the file can be written to, and gives -wal its header, synced, so
 	// that from here on an empty -wal was emptied by somebody else. It has to be a change: SQLite does not
 	// write a page that stays the same.
 	const opened = `INSERT INTO store (name, value) VALUES ('opened', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1`
+	const note = `INSERT INTO store (name, value) VALUES (?, ?)
+		ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE value <> excluded.value`
 	if err := w.tx(ctx, func() error {
+		for name, value := range map[string]string{"wal_retain": o.Retention, "wal_dir": o.JournalDir} {
+			if value == "" {
+				continue
+			}
+			if _, err := w.conn.ExecContext(ctx, note, name, value); err != nil {
+				return err
+			}
+		}
 		_, err := w.conn.ExecContext(ctx, opened)
 		return err
 	}); err != nil {
