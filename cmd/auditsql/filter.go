@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/legible"
 )
 
 // filterFlags are the flags that select records.
@@ -122,7 +123,27 @@ func (f *filterFlags) filter(ctx context.Context, r *reading) (audit.Filter, err
 	if err == nil && filter.From != nil && filter.To != nil && *filter.From > *filter.To {
 		err = usage("--from %s is later than --to %s", c.format(*filter.From), c.format(*filter.To))
 	}
+	if err == nil && filter.SubjectGlob != nil && !strings.ContainsAny(*filter.SubjectGlob, "*?[") {
+		err = r.tellSpellings(ctx, *filter.SubjectGlob, filter.From, filter.To)
+	}
 	return filter, err
+}
+
+// tellSpellings says when records have a subject that looks like the given one and is spelled otherwise, by other
+// code points: a reader would take the answer for all there is. It costs a seek in the index for each spelling, of
+// which most subjects have one.
+func (r *reading) tellSpellings(ctx context.Context, subject string, from, to *uint64) error {
+	for _, other := range legible.Spellings(subject) {
+		for _, err := range r.RawAudits(ctx, audit.Filter{Subject: &other, From: from, To: to, Limit: 1}) {
+			if err != nil {
+				return err
+			}
+			r.clock.note("subject %s has records too that spell it otherwise and look the same: an accented letter may be one character or several; list --subject %s finds both",
+				subject, shellQuote(legible.EitherSpelling(subject)))
+			return nil
+		}
+	}
+	return nil
 }
 
 // selection is filter without the order of the two times, which depends on the store's unit. Hashes are

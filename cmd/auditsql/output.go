@@ -117,21 +117,30 @@ func (c cell) as(brief string) cell {
 	return c
 }
 
-// shown is what a table shows.
-func (c cell) shown() string {
-	if c.brief != "" {
-		return harmless(c.brief)
+// blank is the brief of a cell that shows nothing.
+const blank = " "
+
+// look is the text that a table shows, before it is made visible.
+func (c cell) look() string {
+	switch c.brief {
+	case "":
+		return c.text
+	case blank:
+		return ""
 	}
-	return harmless(c.text)
+	return c.brief
 }
 
-// shortly is what a table shows that has too little room.
-func (c cell) shortly() string {
+// shortLook is look where there is too little room.
+func (c cell) shortLook() string {
 	if c.short != "" {
-		return harmless(c.short)
+		return c.short
 	}
-	return c.shown()
+	return c.look()
 }
+
+// shown is what a person sees of the cell by itself.
+func (c cell) shown() string { return visible(c.look()) }
 
 func (c cell) json() []byte {
 	switch c.kind {
