@@ -287,11 +287,14 @@ func (f *filterFlags) confidence(flag, value string) (*float32, error) {
 	return &n, nil
 }
 
-// number32 reads a finite float32.
+// number32 reads a finite float32. What is not 0 and would become 0 is refused, as in a record.
 func number32(s string) (float32, error) {
 	n, err := strconv.ParseFloat(s, 32)
 	if err != nil || math.IsNaN(n) || math.IsInf(n, 0) {
 		return 0, usage("%q is no number: write 0.95", s)
+	}
+	if digits, _, _ := strings.Cut(strings.ToLower(s), "e"); n == 0 && strings.ContainsAny(digits, "123456789") {
+		return 0, usage("%q is too small for a 32-bit float, which would be 0", s)
 	}
 	return float32(n), nil
 }
