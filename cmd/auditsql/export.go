@@ -17,7 +17,9 @@ CSV has a line per record with the columns of list, attributes as JSON in the
 last one, and the number of contributing assertions instead of themselves:
 these are in NDJSON and JSON alone. It is RFC 4180, with CR LF at line ends,
 and exact: what agents asked may begin with = + - or @, and a spreadsheet takes
-that for a formula. --csv-safe puts an apostrophe before it.
+that for a formula. --csv-safe puts an apostrophe before it, and inside a text
+where some spreadsheets begin another cell: behind a ; or a tab, and at the
+beginning of a line.
 
 ` + filterHelp,
 		Example: `  auditsql export > all.ndjson
