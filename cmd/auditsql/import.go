@@ -28,9 +28,10 @@ before, with the same bytes) and were rejected. Running it again is harmless.
 
 A line that is refused, or that would change a stored record, is reported on
 standard error as FILE:LINE: reason, and the others are stored; the exit code
-is then 6. --rejects keeps such lines in a file, which is replaced, so that
-they can be mended and imported. --strict stops at the first one: what stands
-before it is stored, nothing behind it.
+is then 6. --rejects keeps such lines in a new file, so that they can be
+mended and imported; none is made when there are none, and one that exists is
+left alone unless --force is given. --strict stops at the first one: what
+stands before it is stored, nothing behind it.
 
 With --ack standard output has one answer for each line that is not blank, in
 their order, as soon as it is known: the query id once the record is durable,
@@ -61,6 +62,7 @@ line, read a line. The counts go to standard error.`,
 	flags := cmd.Flags()
 	flags.BoolVar(&o.ack, "ack", false, "answer each line on standard output, once its record is durable")
 	flags.StringVar(&o.rejects, "rejects", "", "a `file` for the lines that are rejected, as they are")
+	flags.BoolVar(&o.force, "force", false, "write over the file of --rejects when it exists")
 	flags.BoolVar(&o.strict, "strict", false, "stop at the first line that is rejected")
 	_ = cmd.MarkFlagFilename("rejects")
 	a.addWriting(cmd)
@@ -70,6 +72,7 @@ line, read a line. The counts go to standard error.`,
 type importOptions struct {
 	ack     bool
 	rejects string
+	force   bool
 	strict  bool
 }
 
@@ -83,8 +86,22 @@ func (a *app) importFiles(ctx context.Context, names []string, o importOptions) 
 	if err != nil {
 		return err
 	}
-	if err := checkRejects(o.rejects, inputs); err != nil {
-		return err
+	read := map[string]os.FileInfo{}
+	for _, in := range inputs {
+		if in.file == nil {
+			continue // standard input, which no file may be anyhow
+		}
+		if read[in.name], err = in.file.Stat(); err != nil {
+			return err
+		}
+		if err := a.checkInput(in.name, read[in.name]); err != nil {
+			return err
+		}
+	}
+	if o.rejects != "" {
+		if err := a.checkOutputFile("rejects", o.rejects, o.force, read); err != nil {
+			return err
+		}
 	}
 	// What a file holds all comes to SQLite before the command ends, so acknowledging far ahead of it would only make
 	// the progress shown untrue, and the end of it, or an interrupt, a long wait. Who waits for answers is served
@@ -97,12 +114,16 @@ func (a *app) importFiles(ctx context.Context, names []string, o importOptions) 
 	if err != nil {
 		return err
 	}
-	// Emptied only now: with the store locked, what it holds may be the only copy.
-	rejects, err := openRejects(o.rejects)
-	if err != nil {
-		return errors.Join(err, db.Close())
+	var rejects io.Writer = io.Discard
+	if o.rejects != "" {
+		// Emptied only now: with the store locked, what it holds may be the only copy.
+		file, createErr := a.createOutputFile("rejects", o.rejects, o.force, read)
+		if createErr != nil {
+			return errors.Join(createErr, db.Close())
+		}
+		defer func() { err = errors.Join(err, file.Close()) }()
+		rejects = file
 	}
-	defer func() { err = errors.Join(err, rejects.Close()) }()
 
 	bar := a.progress("importing", total, true)
 	im := &importer{
@@ -172,35 +193,6 @@ func (a *app) openInputs(names []string) ([]input, int64, error) {
 	}
 	return inputs, total, nil
 }
-
-// checkRejects refuses to write rejected lines over what is being imported.
-func checkRejects(name string, inputs []input) error {
-	about, err := os.Stat(name)
-	if name == "" || err != nil {
-		return nil
-	}
-	for _, in := range inputs {
-		if in.file == nil {
-			continue
-		}
-		if other, err := in.file.Stat(); err == nil && os.SameFile(about, other) {
-			return usage("--rejects %s is also to be imported, and would be emptied", name)
-		}
-	}
-	return nil
-}
-
-// openRejects makes the file for rejected lines; with no name they go nowhere.
-func openRejects(name string) (io.WriteCloser, error) {
-	if name == "" {
-		return nowhere{io.Discard}, nil
-	}
-	return os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-}
-
-type nowhere struct{ io.Writer }
-
-func (nowhere) Close() error { return nil }
 
 // An importer takes the lines of inputs into a store.
 type importer struct {
