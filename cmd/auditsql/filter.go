@@ -39,8 +39,9 @@ const defaultWindow = 15 * time.Minute
 // filterHelp is what the help of commands with a filter says about it.
 const filterHelp = `All filters must hold. --subject takes * ? and [a-z], and case matters; quote
 it for the shell. --attr may be repeated; numbers and booleans are compared as
-they are written in JSON. --around T selects from T less the --window to T
-plus the --window.
+they are written in JSON, and a key that is empty or has a = in it is written
+as a JSON string: --attr '"a=b"=v'. --around T selects from T less the
+--window to T plus the --window.
 
 ` + timesHelp
 
@@ -299,11 +300,37 @@ func number32(s string) (float32, error) {
 	return float32(n), nil
 }
 
-// keyValue takes KEY=VALUE apart; a value may hold further = signs.
+// keyValue takes KEY=VALUE apart; a value may hold further = signs. A key that holds one, or is empty, or begins with a
+// quote, is written as a JSON string.
 func keyValue(flag, pair string) (key, value string, err error) {
+	if strings.HasPrefix(pair, `"`) {
+		return quotedKey(flag, pair)
+	}
 	key, value, found := strings.Cut(pair, "=")
 	if !found || key == "" {
-		return "", "", usage("--%s %q: want KEY=VALUE", flag, pair)
+		return "", "", usage(`--%s %q: want KEY=VALUE; a key that is empty or has a = is written in quotes, "a=b"=VALUE`, flag, pair)
 	}
 	return key, value, nil
+}
+
+// quotedKey is keyValue for a key in quotes, which is read as the key of an attribute in a record.
+func quotedKey(flag, pair string) (key, value string, err error) {
+	end := 1
+	for end < len(pair) && pair[end] != '"' {
+		if pair[end] == '\\' {
+			end++
+		}
+		end++
+	}
+	if end >= len(pair) || !strings.HasPrefix(pair[end+1:], "=") {
+		return "", "", usage(`--%s %q: a key in quotes ends with a quote and a =, "a=b"=VALUE`, flag, pair)
+	}
+	q, err := audit.ParseAudit([]byte(`{"timestamp":0,"params":{},"result_confidence":0,"attributes":{` + pair[:end+1] + `:true}}`))
+	if err != nil {
+		return "", "", usage("--%s %q: %w", flag, pair, err)
+	}
+	for only := range q.Attributes {
+		key = only
+	}
+	return key, pair[end+2:], nil
 }

@@ -36,7 +36,10 @@ type streams struct {
 	dirAs string
 }
 
-func main() {
+func main() { execute(systemStreams()) }
+
+// execute is the life of this process: a run that signals interrupt, and its exit code.
+func execute(s streams) {
 	ctx, interrupted := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
@@ -48,7 +51,7 @@ func main() {
 		signal.Stop(signals)
 		interrupted(errInterrupted)
 	}()
-	os.Exit(run(ctx, os.Args[1:], systemStreams()))
+	os.Exit(run(ctx, os.Args[1:], s))
 }
 
 func systemStreams() streams {
