@@ -11,7 +11,7 @@ func (a *app) exportCommand() *cobra.Command {
 		Short: "Everything, or what fits a filter, as NDJSON or CSV",
 		Long: `Export prints records in the order of their admission, without a limit: as
 NDJSON unless -o says otherwise. The import of its NDJSON gives an equal
-store.
+store, with --max-future 0 also where timestamps lie in the future.
 
 CSV has a line per record with the columns of list, attributes as JSON in the
 last one, and the number of contributing assertions instead of themselves:

@@ -104,7 +104,7 @@ func (a *app) checkOverwritten(flag, name string, about os.FileInfo, inputs map[
 	}
 	for input, is := range inputs {
 		if os.SameFile(about, is) {
-			return usage("--%s %s is also to be imported (%s), and would be emptied", flag, name, input)
+			return usage("--%s %s is also to be imported, as %s, and would be emptied", flag, name, input)
 		}
 	}
 	for _, stream := range []any{a.in, a.out, a.err} {

@@ -34,12 +34,12 @@ func (c clock) checkFuture(q *audit.QueryAudit, most time.Duration) error {
 		q.Timestamp, c.called(q.Timestamp), shortDuration(most), other)}
 }
 
-// confidenceDoubt says what is odd about a confidence, "" if nothing is.
-func confidenceDoubt(q *audit.QueryAudit) string {
+// oddConfidence is a confidence that is outside of 0 to 1, "" if it is not.
+func oddConfidence(q *audit.QueryAudit) string {
 	if 0 <= q.ResultConfidence && q.ResultConfidence <= 1 {
 		return ""
 	}
-	return number(q.ResultConfidence).text + " is outside of 0 to 1"
+	return number(q.ResultConfidence).text
 }
 
 // doubts are what was odd about the records of one input that were stored all the same.
@@ -68,15 +68,15 @@ func (d *doubts) add(line int, q *audit.QueryAudit, c clock) {
 	if what := c.unitDoubt(q.Timestamp); what != "" {
 		d.units.add(line, fmt.Sprintf("%d is %s", q.Timestamp, what))
 	}
-	d.confidence.add(line, confidenceDoubt(q))
+	d.confidence.add(line, oddConfidence(q))
 }
 
 // tell says it, once for all records.
 func (d *doubts) tell(note func(format string, args ...any)) {
 	if d.units.n > 0 {
-		note("%s: %s to be in another unit, the first in %s", d.input, plural(d.units.n, "timestamp seems", "timestamps seem"), d.units.first)
+		note("%s: %s to be in another unit, first in %s", d.input, plural(d.units.n, "timestamp seems", "timestamps seem"), d.units.first)
 	}
 	if d.confidence.n > 0 {
-		note("%s: %s odd, the first in %s", d.input, plural(d.confidence.n, "result_confidence is", "values of result_confidence are"), d.confidence.first)
+		note("%s: %s a result_confidence outside of 0 to 1, first in %s", d.input, plural(d.confidence.n, "record has", "records have"), d.confidence.first)
 	}
 }

@@ -9,6 +9,8 @@
 //	filter.go times.go sizes.go     what flags may say
 //	reading.go labels.go how hashes are found by their label or first digits, and shown with it
 //	output.go table.go page.go records.go facts.go text.go terminal.go progress.go     what is printed
+//	intake.go text_input.go lines.go     what is looked at in records and inputs before they are stored
+//	files.go             which files a command may write
 //	init.go put.go import.go …     a command each
 package main
 

@@ -123,8 +123,8 @@ func (a *app) checkPut(q *audit.QueryAudit, fromFlags bool, c clock, future time
 	if doubt := c.unitDoubt(q.Timestamp); doubt != "" && !fromFlags {
 		a.note("timestamp: %d is %s", q.Timestamp, doubt)
 	}
-	if doubt := confidenceDoubt(q); doubt != "" {
-		a.note("result_confidence: %s", doubt)
+	if odd := oddConfidence(q); odd != "" {
+		a.note("result_confidence: %s is outside of 0 to 1", odd)
 	}
 	return nil
 }
