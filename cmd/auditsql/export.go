@@ -18,7 +18,7 @@ last one, and the number of contributing assertions instead of themselves:
 these are in NDJSON and JSON alone. It is RFC 4180, with CR LF at line ends,
 and exact: what agents asked may begin with = + - or @, and a spreadsheet takes
 that for a formula. --csv-safe puts an apostrophe before it, and inside a text
-where some spreadsheets begin another cell: behind a ; or a tab, and at the
+where some spreadsheets begin another cell: after a ; or a tab, and at the
 beginning of a line.
 
 ` + filterHelp,

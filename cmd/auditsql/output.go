@@ -377,7 +377,7 @@ func writeCSV(out *bufio.Writer, cells []cell, safe bool) error {
 
 // disarm puts an apostrophe before each part of a value that a spreadsheet may take for a formula. A spreadsheet
 // that separates cells by semicolons or tabs, as is usual where the comma is the decimal point, takes no notice of
-// quotes in the middle of such a cell: for it a cell may begin behind any of these and at every line's beginning.
+// quotes in the middle of such a cell: for it a cell may begin after any of these and at every line's beginning.
 // A list or an object in JSON has such signs in its strings alone, so it stays JSON.
 func disarm(value string) string {
 	var out strings.Builder

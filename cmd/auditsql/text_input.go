@@ -65,7 +65,7 @@ func notUTF8(encoding, name string) error {
 	return trying(fmt.Errorf("the text is %s, and has to be UTF-8", encoding), "iconv -f %s -t UTF-8%s | auditsql import -", encoding, asArgument(name))
 }
 
-// asArgument is an input's name behind a command; standard input needs none.
+// asArgument is an input's name after a command; standard input needs none.
 func asArgument(name string) string {
 	if name == "-" {
 		return ""
