@@ -26,8 +26,7 @@ type OwnerError = durable.OwnerError
 // needs the file. What cannot be listed is left to whoever opens it.
 func checkLinks(dir string) error {
 	return checkLinksIn(dir, func(name string) bool {
-		return name == filepath.Base(recoveringPath(dir)) ||
-			strings.HasPrefix(name, storeFileName) || strings.HasPrefix(name, sqliteName) || strings.HasPrefix(name, seenFileName)
+		return strings.HasPrefix(name, storeFileName) || strings.HasPrefix(name, sqliteName) || strings.HasPrefix(name, seenFileName)
 	})
 }
 

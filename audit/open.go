@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
+	"time"
 
 	"github.com/auditsql/auditsql/internal/durable"
 	"github.com/auditsql/auditsql/sqlstore"
@@ -43,40 +45,16 @@ func Init(dir string, opts ...Option) (created bool, err error) {
 	return db.recovery.Created, db.Close()
 }
 
-// recoveringPath is a file that stands in the store's folder while Recover has the lock and SQLite still lacks
-// records: others who read then do well to wait, which they need not for a writer that goes on. One that a killed
-// process left means nothing while nobody has the lock, and the next to take it makes or removes it.
-func recoveringPath(dir string) string { return filepath.Join(dir, "recovering") }
-
-func markRecovering(dir string) error {
-	f, err := durable.Create(recoveringPath(dir), ownedLike(dir))
-	if errors.Is(err, fs.ErrExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return f.Close()
-}
+// recoveringNote stands in the lock's file while Recover is at work and SQLite still lacks records: others who read
+// then do well to wait, which they need not for a writer that goes on. It lies with the lock, so that it is the holder's
+// own: nobody else can leave it behind or take it away.
+const recoveringNote = "recovering"
 
 // Recover opens the store in dir for writing, replays what SQLite lacks, and closes it.
 func Recover(ctx context.Context, dir string, opts ...Option) (Recovery, error) {
 	o := applyOptions(opts)
 	o.recovering = true
-	if err := checkOwner(dir); err != nil {
-		return Recovery{}, fmt.Errorf("recover store: %w", err)
-	}
-	// Before the lock is taken, so that nobody finds it held and not why; and once more when it is, since the
-	// one who had it before has removed the file. That it cannot be made here, opening will say. A folder with
-	// nothing but a journal must stay one until it has its store.json.
-	if _, err := readStoreFile(dir); err == nil {
-		_ = markRecovering(dir)
-	}
 	db, err := openWriter(ctx, dir, o)
-	// SQLite has everything by now, or nobody is bringing it there any more.
-	if gone := os.Remove(recoveringPath(dir)); !errors.Is(gone, fs.ErrNotExist) {
-		err = errors.Join(err, gone)
-	}
 	if err != nil && db != nil {
 		err = errors.Join(err, db.Close())
 	}
@@ -86,63 +64,97 @@ func Recover(ctx context.Context, dir string, opts ...Option) (Recovery, error) 
 	return db.recovery, db.Close()
 }
 
-// NeedsRecovery reports whether no writer has the store in dir open and the journal holds what SQLite
-// lacks, or SQLite is lost or not to be believed: a reader then gets less than was acknowledged, until
-// Recover. It is true as well while another Recover is at work, which WithLockWait waits for. It changes
-// nothing. What opening the store would refuse at first sight it refuses as well: a *LinkError, a
-// *JournalAwayError.
-func NeedsRecovery(ctx context.Context, dir string, opts ...Option) (bool, error) {
-	needs, err := needsRecovery(ctx, dir)
+// NeedsRecovery says why a reader would get less than was acknowledged until Recover, or "": nobody has the store in dir
+// open for writing, and the journal holds what SQLite lacks, or SQLite is lost or not to be believed. Also while
+// another Recover is at work, which WithLockWait waits for. It changes nothing. What opening the store would refuse at
+// first sight it refuses as well: a *LinkError, a *JournalAwayError.
+func NeedsRecovery(ctx context.Context, dir string, opts ...Option) (why string, err error) {
+	why, err = needsRecovery(ctx, dir)
 	if err != nil {
-		return false, fmt.Errorf("look at the store: %w", err)
+		return "", fmt.Errorf("look at the store: %w", err)
 	}
-	return needs, nil
+	return why, nil
 }
 
-func needsRecovery(ctx context.Context, dir string) (bool, error) {
+func needsRecovery(ctx context.Context, dir string) (string, error) {
 	journalDir, err := JournalDir(dir)
 	if err != nil {
-		return false, err
+		return "", err
 	}
-	file, err := readStoreFile(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return true, nil // nothing but a journal
+	file, lost, err := recallStoreFile(ctx, dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "there is nothing but a journal", nil
+	case err != nil:
+		return "", err
 	}
-	if err != nil {
-		return false, err
+	if held, note, err := heldFor(ctx, journalDir); err != nil || held {
+		if note == recoveringNote {
+			return "another process recovers the store", nil
+		}
+		return "", err
 	}
-	if held, _, err := wal.Holder(journalDir, wal.Options{}); err != nil || held {
-		_, none := os.Lstat(recoveringPath(dir))
-		return held && none == nil, err
-	}
-	meta, err := sqlstore.ReadCursor(ctx, sqlitePath(dir))
-	if err == nil && (!meta.Exists || meta.Version < sqlstore.Version()) {
-		return true, nil
-	}
-	if err != nil {
-		meta = sqlstore.Meta{}
-	}
-	doubt, doubtErr := doubtful(ctx, dir, file, meta)
-	if doubtErr != nil || doubt != "" {
-		return doubt != "", doubtErr
-	}
-	if err != nil {
-		return false, err
-	}
-	if unfinished, err := reindexUnfinished(ctx, dir); err != nil || unfinished {
-		return unfinished, err
+	if lost != "" {
+		return lost, nil
 	}
 	segs, err := wal.Segments(journalDir, wal.Options{})
 	if err != nil {
-		return false, err
+		return "", err
 	}
+	f, err := lookAround(ctx, dir, file, segs)
+	if err != nil {
+		return "", err
+	}
+	done := decide(f)
+	switch {
+	case done.doubt != "":
+		return fmt.Sprintf("%s is in doubt: %s", sqliteName, done.doubt), nil
+	case done.refuse != nil:
+		return "", done.refuse
+	case !f.both.Exists:
+		return sqliteName + " is missing", nil
+	case f.both.Version < sqlstore.Version():
+		return sqliteName + " was made by an older version", nil
+	case len(f.both.MissingTables()) > 0:
+		return "somebody has dropped table " + strings.Join(f.both.MissingTables(), " and "), nil
+	case file.Failed != nil:
+		return "writing SQLite's files had failed: " + file.Failed.Error, nil
+	}
+	if unfinished, err := reindexUnfinished(ctx, dir); err != nil || unfinished {
+		return "the forensic tables are not whole", err
+	}
+	cursor := wal.Offset(f.both.Cursor)
 	if len(segs) == 0 {
-		return file.Used || meta.Cursor > 0, nil
+		if file.Used || cursor > 0 {
+			return "the journal is gone", nil
+		}
+		return "", nil
 	}
 	// The last file may end in zeros that were written ahead: then there was no clean close, and recovery
 	// has nothing to do but to say so.
 	last := segs[len(segs)-1]
-	return last.Base+wal.Offset(last.Size) != wal.Offset(meta.Cursor), nil
+	if last.Base+wal.Offset(last.Size) != cursor {
+		return "the journal holds records that SQLite lacks", nil
+	}
+	return "", nil
+}
+
+// heldFor tells whether somebody has the journal open for writing, and what for.
+func heldFor(ctx context.Context, journalDir string) (held bool, note string, err error) {
+	const patience = 100 * time.Millisecond
+	for began := time.Now(); ; {
+		held, owner, err := wal.Holder(journalDir, wal.Options{})
+		// Between taking the lock and writing who has it lies a moment; and a reader that looks at the lock holds it
+		// for one.
+		if err != nil || !held || owner.PID != 0 || time.Since(began) > patience {
+			return held, owner.Note, err
+		}
+		select {
+		case <-time.After(patience / 20):
+		case <-ctx.Done():
+			return false, "", ctx.Err()
+		}
+	}
 }
 
 // reindexUnfinished reports whether the forensic tables are not whole, which the next writer puts right.
@@ -161,7 +173,8 @@ type opening struct {
 	dir    string
 	opts   options
 	file   storeFile
-	exists bool // store.json was there
+	exists bool   // store.json was there
+	lost   string // why it is made anew, or ""
 	meta   sqlstore.Meta
 	report Recovery
 
@@ -197,6 +210,7 @@ func openWriter(ctx context.Context, dir string, o options) (*DB, error) {
 		SegmentBytes: segmentBytes,
 		Archive:      o.archive,
 		LockWait:     o.lockWait,
+		LockNote:     o.lockNote(),
 		OnSync:       p.onSync(),
 		Now:          o.now,
 		FS:           o.fs,
@@ -223,7 +237,8 @@ func (p *opening) onSync() func(wal.Synced) {
 // findJournal reads store.json, or lays out what it will say, and returns the journal's folder. With a
 // *JournalAwayError it returns the folder as well.
 func (p *opening) findJournal() (string, error) {
-	file, err := readStoreFile(p.dir)
+	file, lost, err := recallStoreFile(p.ctx, p.dir)
+	p.lost = lost
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		if err := checkVacant(p.dir); err != nil {
@@ -254,11 +269,19 @@ func (p *opening) findJournal() (string, error) {
 	case err != nil:
 		return "", err
 	}
-	p.file, p.exists, p.clean = file, true, file.Clean
+	p.take(file)
 	if err := p.checkOptions(); err != nil {
 		return "", err
 	}
-	return file.journalDir(p.dir), file.journalAway(p.dir, p.opts.fs)
+	return p.file.journalDir(p.dir), p.file.journalAway(p.dir, p.opts.fs)
+}
+
+// take goes by what store.json says, or what it is made anew from. Then it is a person's word where the journal lies.
+func (p *opening) take(file storeFile) {
+	p.file, p.exists, p.clean = file, p.lost == "", file.Clean
+	if p.lost != "" && p.opts.journalDir != "" {
+		p.file.JournalDir = p.opts.journalDir
+	}
 }
 
 // makeJournalDir makes the folder of a journal outside of the store, for the user whose store it is: the folder
@@ -312,23 +335,20 @@ func (p *opening) cursor(journalDir string) (wal.Offset, error) {
 			return 0, err
 		}
 	}
-	if p.opts.recovering {
-		err = markRecovering(p.dir)
-	} else if err = os.Remove(recoveringPath(p.dir)); errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	return p.from(segs), err
+	return p.from(segs), nil
 }
 
 // look reads what there is, once nobody else can change it, and lists the journal's segments.
 func (p *opening) look(journalDir string) ([]wal.Segment, error) {
 	// Somebody may have made, or opened and closed, the store before we had the lock.
-	switch file, err := readStoreFile(p.dir); {
+	file, lost, err := recallStoreFile(p.ctx, p.dir)
+	p.lost = lost
+	switch {
 	case err == nil:
-		if file.journalDir(p.dir) != journalDir {
+		p.take(file)
+		if p.file.journalDir(p.dir) != journalDir {
 			return nil, fmt.Errorf("%s: %w: somebody else has just made a store with its journal in %s", p.dir, ErrMismatch, file.JournalDir)
 		}
-		p.file, p.exists, p.clean = file, true, file.Clean
 		if err := p.checkOptions(); err != nil {
 			return nil, err
 		}
@@ -357,8 +377,34 @@ func (p *opening) create() error {
 	if err := durable.SyncDir(filepath.Dir(filepath.Clean(p.dir))); err != nil {
 		return err
 	}
-	p.report.Created = true
+	p.report.Created = !p.file.Used
+	if p.lost != "" {
+		if err := p.remadeStoreFile(); err != nil {
+			return err
+		}
+	}
 	return writeStoreFile(p.dir, p.file)
+}
+
+// remadeStoreFile keeps a store.json that is of no use, and tells that there is a new one.
+func (p *opening) remadeStoreFile() error {
+	if _, err := os.Lstat(filepath.Join(p.dir, storeFileName)); err == nil {
+		aside, err := p.aside()
+		if err != nil {
+			return err
+		}
+		if err := os.Rename(filepath.Join(p.dir, storeFileName), filepath.Join(aside, storeFileName)); err != nil {
+			return err
+		}
+		if err := durable.SyncDir(aside); err != nil {
+			return err
+		}
+		p.note("%s; what was there is in %s", p.lost, aside)
+	}
+	if p.file.Used {
+		p.note("%s: it was made anew from what %s says; all of the journal is kept until init --wal-retain says otherwise", p.lost, sqliteName)
+	}
+	return nil
 }
 
 // explain adds to an error of the journal what it means for the store.
@@ -375,13 +421,16 @@ func (p *opening) explain(err error) error {
 // before the note is then no reason for doubt. Only what changes the database comes after it: a migration,
 // moving it aside, replay.
 func (p *opening) finish(journal *wal.Journal, journalDir string) (*DB, error) {
-	if err := p.belongTogether(journal, journalDir); err != nil {
+	if err := p.belongTogether(journal.Segments(), journal.End(), journalDir); err != nil {
 		return nil, err
 	}
 	if p.opts.retention != nil {
 		p.file.Retention = *p.opts.retention
 	}
-	p.file.Used, p.file.Clean, p.file.Doubted = true, false, p.doubted && !p.rebuild
+	p.file.Used, p.file.Clean, p.file.Left, p.file.Doubted = true, false, nil, p.doubted && !p.rebuild
+	if p.file.Failed != nil {
+		p.note("writing SQLite's files had failed (%s): what they hold was written once more", p.file.Failed.Error)
+	}
 	early := p.doubted || !p.meta.Exists || p.meta.Version < sqlstore.Version()
 	if early {
 		if err := writeStoreFile(p.dir, p.file); err != nil {
@@ -399,6 +448,7 @@ func (p *opening) finish(journal *wal.Journal, journalDir string) (*DB, error) {
 	sql, err := sqlstore.Open(p.ctx, sqlitePath(p.dir), sqlstore.Options{
 		StoreID: p.file.StoreID, TimeUnit: p.file.TimeUnit.String(), CreatedBy: p.opts.createdBy,
 		CacheBytes: p.opts.cacheBytes, Logger: p.opts.logger, OwnedLike: ownedLike(p.dir),
+		Retention: p.file.Retention.String(), JournalDir: p.file.JournalDir,
 	})
 	if err != nil {
 		return nil, err
@@ -411,18 +461,19 @@ func (p *opening) finish(journal *wal.Journal, journalDir string) (*DB, error) {
 	db, err := p.start(journal, journalDir, sql)
 	if err != nil {
 		// Replay is taken up again where it stopped.
-		return nil, errors.Join(err, closeSQLite(sql, p.dir, p.file))
+		_, closed := closeSQLite(sql, p.dir, p.file, p.counts(), time.Now())
+		return nil, errors.Join(err, closed)
 	}
 	return db, nil
 }
 
 func openReader(ctx context.Context, dir string, o options) (*DB, error) {
-	file, err := readStoreFile(dir)
+	file, lost, err := recallStoreFile(ctx, dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, err := JournalDir(dir); err != nil {
 			return nil, err
 		}
-		return nil, fmt.Errorf("%s: %w: it holds a journal and no %s; opening it for writing makes one", dir, ErrNoStore, sqliteName)
+		return nil, fmt.Errorf("%s: %w: it holds a journal and no %s that can be read; opening it for writing makes one", dir, ErrNoStore, sqliteName)
 	}
 	if err != nil {
 		return nil, err
@@ -434,5 +485,9 @@ func openReader(ctx context.Context, dir string, o options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &DB{dir: dir, journalDir: file.journalDir(dir), file: file, opts: o, sql: sql}, nil
+	db := &DB{dir: dir, journalDir: file.journalDir(dir), file: file, opts: o, sql: sql}
+	if lost != "" {
+		db.recovery.Notes = []string{lost + "; this is what SQLite has"}
+	}
+	return db, nil
 }

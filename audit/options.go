@@ -41,6 +41,14 @@ type options struct {
 // journal is how to look at the journal.
 func (o options) journal() wal.Options { return wal.Options{FS: o.fs} }
 
+// lockNote is what stands beside the process id in the lock's file.
+func (o options) lockNote() string {
+	if o.recovering {
+		return recoveringNote
+	}
+	return ""
+}
+
 const (
 	defaultBacklog      = 1_000_000
 	defaultBacklogBytes = 1 << 30

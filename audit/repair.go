@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -117,10 +118,10 @@ func (r *repair) run() error {
 // the lock is held.
 func (r *repair) begin(journalDir string) (wal.Offset, error) {
 	segs, err := r.look(journalDir)
+	if _, unread := sqlstore.ReadCursor(r.ctx, sqlitePath(r.dir)); unread != nil {
+		return 0, r.withoutSQLite(cmp.Or(err, unread), journalDir)
+	}
 	if err != nil {
-		if _, unread := sqlstore.ReadCursor(r.ctx, sqlitePath(r.dir)); unread != nil {
-			err = r.withoutSQLite(err, journalDir)
-		}
 		return 0, err
 	}
 	for _, seg := range segs {

@@ -70,9 +70,11 @@ func (db *DB) stats(ctx context.Context) (Stats, error) {
 // statsBeside adds what can be seen of a writer in another process. Behind the cursor the journal is read,
 // which is as much as the writer's backlog bounds; zeros written ahead are no data.
 func (db *DB) statsBeside(ctx context.Context, s *Stats) (err error) {
-	if s.Writing, s.Writer, err = wal.Holder(db.journalDir, db.opts.journal()); err != nil {
+	var owner wal.Owner
+	if s.Writing, owner, err = wal.Holder(db.journalDir, db.opts.journal()); err != nil {
 		return err
 	}
+	s.Writer = owner.PID
 	end, err := db.readJournal(ctx, s.Applied, false, func(payload []byte) bool {
 		s.Backlog++
 		s.BacklogBytes += int64(len(payload))

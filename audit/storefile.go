@@ -1,6 +1,8 @@
 package audit
 
 import (
+	"bytes"
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -14,6 +16,7 @@ import (
 	"time"
 
 	"github.com/auditsql/auditsql/internal/durable"
+	"github.com/auditsql/auditsql/sqlstore"
 	"github.com/auditsql/auditsql/wal"
 )
 
@@ -51,7 +54,39 @@ type storeFile struct {
 	Doubted bool `json:"doubted,omitempty"`
 	// Reached is what SQLite had on disk, when that was last noted; nil before it was noted first.
 	Reached *reached `json:"reached,omitempty"`
+	// Left is the offset up to which SQLite had everything when the store was closed and a reader kept the close from
+	// being clean. SQLite copies the rest and removes -wal when that reader goes.
+	Left *wal.Offset `json:"left,omitempty"`
+	// Failed says that SQLite's files could not be written, since the store was opened last with all of it on disk.
+	Failed *failure `json:"failed,omitempty"`
 }
+
+// failure is when and why writing SQLite's files has failed.
+type failure struct {
+	At    time.Time `json:"at"`
+	Error string    `json:"error"`
+}
+
+// fail notes why the writer of SQLite's files has stopped. What SQLite refuses to read is in doubt from then on.
+func (s *storeFile) fail(at time.Time, cause error) {
+	s.Clean, s.Left = false, nil
+	if s.Failed == nil {
+		s.Failed = &failure{at.UTC().Truncate(time.Millisecond), cause.Error()}
+	}
+	if errors.Is(cause, sqlstore.ErrMalformed) {
+		s.Doubted = true
+	}
+}
+
+// A StoreFileError says that store.json is there and cannot be used: it is empty, cut or changed. It can be made anew
+// from what SQLite keeps of it, which opening the store for writing does. It is an ErrDamaged.
+type StoreFileError struct {
+	Path string
+	Err  error
+}
+
+func (e *StoreFileError) Error() string   { return fmt.Sprintf("%s: %v", e.Path, e.Err) }
+func (e *StoreFileError) Unwrap() []error { return []error{ErrDamaged, e.Err} }
 
 // ErrNoStore means that the folder holds no store.
 var ErrNoStore = errors.New("no store here")
@@ -87,20 +122,27 @@ func readStoreFile(dir string) (storeFile, error) {
 	if err != nil {
 		return s, err
 	}
-	if s, err = parseStoreFile(text); err != nil {
+	s, err = parseStoreFile(text)
+	switch {
+	case errors.Is(err, sqlstore.ErrNewer):
 		return s, fmt.Errorf("%s: %w", name, err)
+	case err != nil:
+		return s, &StoreFileError{name, err}
 	}
 	return s, checkJournalLinks(dir, s.JournalDir)
 }
 
 func parseStoreFile(text []byte) (storeFile, error) {
 	var s storeFile
+	if len(bytes.Trim(text, "\x00 \t\r\n")) == 0 {
+		return s, errors.New("it is empty")
+	}
 	if err := json.Unmarshal(text, &s); err != nil {
 		return s, err
 	}
 	switch {
 	case s.Format > storeFormat:
-		return s, fmt.Errorf("format %d was made by a newer version of auditsql", s.Format)
+		return s, fmt.Errorf("%w: format %d", sqlstore.ErrNewer, s.Format)
 	case s.Format != storeFormat:
 		return s, fmt.Errorf("format %d is none of auditsql's", s.Format)
 	case len(s.StoreID) != 32:
@@ -152,11 +194,53 @@ func (s storeFile) journalDir(dir string) string {
 	return filepath.Join(dir, s.JournalDir)
 }
 
+// recallStoreFile is readStoreFile for a store whose store.json may be lost: it is then made anew, in memory, from what
+// table store of the database keeps of it, and lost says why. The rest is as careful as can be: nothing is trimmed until
+// somebody says how much journal to keep, and SQLite is in doubt. It is fs.ErrNotExist when there is neither file;
+// then lost says whether there is a store.json that is of no use.
+func recallStoreFile(ctx context.Context, dir string) (s storeFile, lost string, err error) {
+	s, err = readStoreFile(dir)
+	var broken *StoreFileError
+	switch {
+	case err == nil:
+		return s, "", nil
+	case errors.As(err, &broken):
+		lost = fmt.Sprintf("%s is damaged (%v)", storeFileName, broken.Err)
+	case errors.Is(err, fs.ErrNotExist):
+		lost = storeFileName + " is missing"
+	default:
+		return s, "", err
+	}
+	meta, unread := sqlstore.ReadCursor(ctx, sqlitePath(dir))
+	switch {
+	case errors.Is(unread, sqlstore.ErrMalformed), unread == nil && (!meta.Exists || len(meta.StoreID) != 32):
+		// SQLite cannot tell. A journal may.
+		if broken == nil {
+			lost = ""
+		}
+		return storeFile{}, lost, fs.ErrNotExist
+	case unread != nil:
+		return s, "", unread
+	}
+	s = storeFile{
+		Format: storeFormat, StoreID: meta.StoreID, JournalDir: journalDirName, Retention: RetainAll,
+		CreatedBy: "auditsql", CreatedAt: time.Now().UTC().Truncate(time.Millisecond), Used: true, Doubted: true,
+	}
+	if err := s.TimeUnit.UnmarshalText([]byte(meta.TimeUnit)); err != nil {
+		return s, "", fmt.Errorf("%s: %w: %w", sqlitePath(dir), ErrDamaged, err)
+	}
+	// Where SQLite says that it lies, unless it is where it usually is.
+	if st, err := os.Lstat(filepath.Join(dir, journalDirName)); (err != nil || !st.IsDir()) && filepath.IsAbs(meta.JournalDir) {
+		s.JournalDir = filepath.Clean(meta.JournalDir)
+	}
+	return s, lost, checkJournalLinks(dir, s.JournalDir)
+}
+
 // JournalDir returns the folder of the journal of the store in dir. A folder with nothing but wal/ in it
-// is a store too; anything else without store.json is ErrNoStore. A journal that should be there and is not is a
-// *JournalAwayError, which comes together with the folder.
+// is a store too; anything else without store.json is ErrNoStore, unless SQLite knows of the journal. A journal that
+// should be there and is not is a *JournalAwayError, which comes together with the folder.
 func JournalDir(dir string) (string, error) {
-	s, err := readStoreFile(dir)
+	s, _, err := recallStoreFile(context.Background(), dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		if st, err := os.Stat(filepath.Join(dir, journalDirName)); err == nil && st.IsDir() {
 			return filepath.Join(dir, journalDirName), nil
@@ -186,8 +270,11 @@ func checkVacant(dir string) error {
 		switch {
 		case name == journalDirName && e.IsDir(), name == storeFileName+durable.PartSuffix, name == seenFileName, name == seenFileName+durable.PartSuffix,
 			name == "lost+found", strings.HasPrefix(name, "."):
-		case name == sqliteName:
-			return fmt.Errorf("%s: %w: it has %s and no %s, which must be restored from a backup", dir, ErrMismatch, sqliteName, storeFileName)
+		case strings.HasPrefix(name, sqliteName), strings.HasPrefix(name, storeFileName), strings.HasPrefix(name, asidePrefix):
+			// Of a store that has lost its store.json, or of which nothing else than the journal can be read.
+			if _, err := os.Lstat(filepath.Join(dir, journalDirName)); errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("%s: %w: there is %s, and neither a %s that can be read nor a journal: restore the store from a backup", dir, ErrMismatch, name, storeFileName)
+			}
 		default:
 			return fmt.Errorf("%s: %w, and none is made among other files (%s)", dir, ErrNoStore, name)
 		}

@@ -17,6 +17,9 @@ import (
 // needs no overflow page.
 const pageSize = 8192
 
+// walSuffix is what SQLite adds to the database's name for its write-ahead log.
+const walSuffix = "-wal"
+
 // busyTimeout is how long, in ms, a statement waits for another process's lock: a shell that writes a
 // label holds the write lock for a moment.
 const busyTimeout = 10_000

@@ -58,7 +58,7 @@ func create(ctx context.Context, path string, o Options) (err error) {
 	if err := writeFacts(ctx, tmp, o); err != nil {
 		return err
 	}
-	if n, err := fileSize(tmp + "-wal"); err != nil || n != 0 {
+	if n, err := fileSize(tmp + walSuffix); err != nil || n != 0 {
 		return errors.Join(errors.New("the new database could not be written whole"), err)
 	}
 	if err := os.Rename(tmp, path); err != nil {
@@ -70,7 +70,7 @@ func create(ctx context.Context, path string, o Options) (err error) {
 // removeDatabase removes the file at path and what belongs to it. A file that is not there is no error.
 func removeDatabase(path string) error {
 	var errs []error
-	for _, f := range []string{path + "-wal", path + "-shm", path + "-journal", path} {
+	for _, f := range []string{path + walSuffix, path + "-shm", path + "-journal", path} {
 		if err := os.Remove(f); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}

@@ -130,7 +130,7 @@ func (db *DB) reindex(ctx context.Context, w *writer, decode func([]byte) (Recor
 			progress(uint64(next), uint64(last)+1)
 		}
 		if db.WALBytes() > walLimit {
-			if _, err := w.checkpoint(ctx, false); err != nil {
+			if _, err := db.checkpoint(ctx, w, false); err != nil {
 				return err
 			}
 		}

@@ -101,7 +101,7 @@ func (j *Journal) open() (report Recovery, err error) {
 	if err := j.checkArchive(); err != nil {
 		return report, err
 	}
-	if j.lock, err = takeLock(j.fs, filepath.Join(j.dir, lockName), j.opts.LockWait); err != nil {
+	if j.lock, err = takeLock(j.fs, filepath.Join(j.dir, lockName), j.opts.LockWait, j.opts.LockNote); err != nil {
 		return report, err
 	}
 	// From here on readers in this process are shown only what is known to be synced: nothing, until
@@ -140,43 +140,55 @@ func (j *Journal) open() (report Recovery, err error) {
 }
 
 // takeLock tries for a while, since readers hold the lock for the moment in which they look at it.
-func takeLock(fsys FS, name string, wait time.Duration) (Lock, error) {
+func takeLock(fsys FS, name string, wait time.Duration, note string) (Lock, error) {
 	const pause = 5 * time.Millisecond
+	owner := strconv.Itoa(os.Getpid()) + "\n"
+	if note != "" {
+		owner += note + "\n"
+	}
 	for start := time.Now(); ; time.Sleep(pause) {
-		l, err := fsys.Lock(name, strconv.Itoa(os.Getpid())+"\n")
+		l, err := fsys.Lock(name, owner)
 		if !errors.Is(err, ErrLocked) {
 			return l, err
 		}
 		if time.Since(start) >= wait {
-			return nil, &LockedError{Path: name, PID: lockOwner(fsys, name)}
+			return nil, &LockedError{Path: name, PID: lockOwner(fsys, name).PID}
 		}
 	}
 }
 
-func lockOwner(fsys FS, name string) int {
-	f, err := fsys.Open(name)
-	if err != nil {
-		return 0
-	}
-	defer f.Close()
-	b := make([]byte, 24)
-	n, _ := f.ReadAt(b, 0)
-	pid, _ := strconv.Atoi(strings.TrimSpace(string(b[:n])))
-	return pid
+// Owner is who holds a journal's lock, as far as the file tells.
+type Owner struct {
+	PID  int    // 0 when it is not known
+	Note string // its Options.LockNote
 }
 
-// Holder reports whether a writer has the journal in dir open, and its process id when it is known.
-func Holder(dir string, o Options) (held bool, pid int, err error) {
+func lockOwner(fsys FS, name string) (o Owner) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return o
+	}
+	defer f.Close()
+	b := make([]byte, 24+maxLockNote)
+	n, _ := f.ReadAt(b, 0)
+	pid, note, _ := strings.Cut(string(b[:n]), "\n")
+	o.PID, _ = strconv.Atoi(strings.TrimSpace(pid))
+	o.Note = strings.TrimSuffix(note, "\n")
+	return o
+}
+
+// Holder reports whether a writer has the journal in dir open, and who that is.
+func Holder(dir string, o Options) (held bool, owner Owner, err error) {
 	o = o.withDefaults()
 	name := filepath.Join(dir, lockName)
 	held, err = o.FS.Locked(name)
 	if err != nil {
-		return false, 0, fmt.Errorf("look at the lock: %w", err)
+		return false, owner, fmt.Errorf("look at the lock: %w", err)
 	}
 	if held {
-		pid = lockOwner(o.FS, name)
+		owner = lockOwner(o.FS, name)
 	}
-	return held, pid, nil
+	return held, owner, nil
 }
 
 // Synced returns the offset below which everything is durable.

@@ -33,6 +33,9 @@ type Options struct {
 	Archive string
 	// LockWait is how long Open tries for the lock; 0 is 250 ms. Readers hold it for moments.
 	LockWait time.Duration
+	// LockNote is a word that stands in the lock's file while the journal is open, on the line after the process id, and
+	// that Holder returns: what the writer is there for. At most 40 bytes, without a line break.
+	LockNote string
 	// OnSync, if set, is told of every sync that made records of the caller's durable. It is called by the
 	// journal's one goroutine and holds it up.
 	OnSync func(Synced)
@@ -79,6 +82,7 @@ const (
 	maxPreallocate      = 64 << 20
 	minMaxPayload       = 4 << 10
 	defaultLockWait     = 250 * time.Millisecond
+	maxLockNote         = 40
 
 	// markEvery is how much must have become durable since the last mark for the next one.
 	markEvery = 64 << 10

@@ -139,7 +139,7 @@ func repairJournal(dir string, o RepairOptions) (rep RepairReport, err error) {
 		return rep, err
 	}
 	if o.Apply {
-		lock, err := takeLock(o.FS, filepath.Join(dir, lockName), o.LockWait)
+		lock, err := takeLock(o.FS, filepath.Join(dir, lockName), o.LockWait, "")
 		if err != nil {
 			return rep, err
 		}

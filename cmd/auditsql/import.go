@@ -100,7 +100,7 @@ func (a *app) importFiles(ctx context.Context, names []string, o importOptions) 
 	// Emptied only now: with the store locked, what it holds may be the only copy.
 	rejects, err := openRejects(o.rejects)
 	if err != nil {
-		return errors.Join(err, db.Close())
+		return errors.Join(err, a.closeWriter(db))
 	}
 	defer func() { err = errors.Join(err, rejects.Close()) }()
 
@@ -118,7 +118,7 @@ func (a *app) importFiles(ctx context.Context, names []string, o importOptions) 
 		err = errors.New("nobody reads the answers any more")
 	}
 	closing := a.progress("bringing the rest into SQLite", -1, false)
-	err = errors.Join(err, db.Close())
+	err = errors.Join(err, a.closeWriter(db))
 	closing.end()
 	if told := im.tellCounts(); err == nil {
 		err = told

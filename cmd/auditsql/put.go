@@ -86,7 +86,7 @@ func (a *app) put(ctx context.Context, r *recordFlags) error {
 	if err == nil {
 		err = results[0].Err
 	}
-	if err := errors.Join(err, db.Close()); err != nil {
+	if err := errors.Join(err, a.closeWriter(db)); err != nil {
 		return err
 	}
 	stored := results[0]

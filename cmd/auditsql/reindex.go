@@ -31,7 +31,7 @@ where somebody took them away.`,
 				bar.at(int64(done), "reindexing")
 			})
 			bar.end()
-			if err := errors.Join(err, db.Close()); err != nil {
+			if err := errors.Join(err, a.closeWriter(db)); err != nil {
 				return err
 			}
 			form := a.form("")

@@ -80,16 +80,16 @@ func (a *app) walInspectCommand() *cobra.Command {
 
 // holder says whether somebody is writing.
 func holder(dir string) string {
-	held, pid, err := wal.Holder(dir, wal.Options{})
+	held, owner, err := wal.Holder(dir, wal.Options{})
 	switch {
 	case err != nil:
 		return "whether somebody is writing is not known"
 	case !held:
 		return "nobody is writing"
-	case pid == 0:
+	case owner.PID == 0:
 		return "somebody is writing"
 	}
-	return "process " + strconv.Itoa(pid) + " is writing"
+	return "process " + strconv.Itoa(owner.PID) + " is writing"
 }
 
 func (a *app) walVerifyCommand() *cobra.Command {
