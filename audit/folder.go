@@ -77,26 +77,25 @@ func checkJournalDir(journalDir string) error {
 	return nil
 }
 
-// checkOwner refuses to write to another user's store, before anything is changed. A store belongs to whom its
-// store.json belongs, or its journal as long as there is no more. Its folder does not tell: a mount may belong
-// to root and be open to a group.
-func checkOwner(dir string) error {
+// ownedLike returns the file or folder that tells whose a store is, and whose what is made in it will be: its
+// store.json, or its journal as long as there is no more, and "" for a new store. The store's folder does not tell:
+// a mount may belong to root and be open to a group.
+func ownedLike(dir string) string {
 	for _, name := range []string{storeFileName, journalDirName} {
 		path := filepath.Join(dir, name)
 		if _, err := os.Lstat(path); err == nil {
-			return durable.CheckOwner(path)
+			return path
 		}
 	}
-	return nil
+	return ""
 }
 
-// ownedLike returns the file or folder whose owner gets what is made in the store's folder.
-func ownedLike(dir string) string {
-	path := filepath.Join(dir, storeFileName)
-	if _, err := os.Lstat(path); err == nil {
-		return path
+// checkOwner refuses to write to another user's store, before anything is changed.
+func checkOwner(dir string) error {
+	if path := ownedLike(dir); path != "" {
+		return durable.CheckOwner(path)
 	}
-	return ""
+	return nil
 }
 
 // JournalAwayError means that the journal of a store that was in use is not in its place. Nothing is made in its

@@ -19,8 +19,9 @@ import (
 // SQLite what the journal has and SQLite lacks before it returns.
 //
 // It refuses, and leaves everything as it was, when another writer has the store (ErrLocked), when a
-// newer version made it, and when acknowledged data is hurt or missing: *wal.CorruptError, wal.ErrGap,
-// wal.ErrAhead, ErrMismatch. With ReadOnly it opens what SQLite holds; then there must be a store
+// newer version made it, when it belongs to another user (*OwnerError) or a part of it is a symbolic link
+// (*LinkError), and when acknowledged data is hurt or missing: *wal.CorruptError, wal.ErrGap, wal.ErrAhead,
+// ErrMismatch, *JournalAwayError. With ReadOnly it opens what SQLite holds; then there must be a store
 // (ErrNoStore).
 func Open(dir string, opts ...Option) (*DB, error) {
 	o := applyOptions(opts)

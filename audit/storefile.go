@@ -108,7 +108,10 @@ func readStoreFile(dir string) (storeFile, error) {
 	name := filepath.Join(dir, storeFileName)
 	f, err := durable.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return s, errors.Join(checkJournalLinks(dir, journalDirName), err)
+		// It may be a store with nothing but its journal.
+		if link := checkJournalLinks(dir, journalDirName); link != nil {
+			return s, link
+		}
 	}
 	if err != nil {
 		return s, err
@@ -155,7 +158,7 @@ func writeStoreFile(dir string, s storeFile) error {
 		return err
 	}
 	name := filepath.Join(dir, storeFileName)
-	err = durable.WriteFile(name, "", func(w io.Writer) error {
+	err = durable.WriteFile(name, ownedLike(dir), func(w io.Writer) error {
 		_, err := w.Write(append(text, '\n'))
 		return err
 	})

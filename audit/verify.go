@@ -130,6 +130,10 @@ func (v *verification) counts(ctx context.Context) error {
 		}
 		v.report.Journal.End = seg.Base + wal.Offset(seg.Size)
 	}
+	// The last one may be longer than its records, and never shorter.
+	if end := v.report.Journal.End; end < stats.Applied {
+		v.problem("journal: it ends at offset %d, below the cursor %d", end, stats.Applied)
+	}
 	return nil
 }
 

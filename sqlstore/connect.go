@@ -78,6 +78,7 @@ func (a access) pragmas(cacheBytes int64) []string {
 type connector struct {
 	driver.Connector
 	pragmas  []string
+	place    string // see checkPlace
 	readOnly bool
 }
 
@@ -102,6 +103,9 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 }
 
 func (c *connector) setup(ctx context.Context, conn driver.Conn) error {
+	if err := checkPlace(ctx, conn, c.place); err != nil {
+		return err
+	}
 	x := conn.(driver.ExecerContext)
 	for _, p := range c.pragmas {
 		if _, err := x.ExecContext(ctx, p, nil); err != nil {
@@ -121,7 +125,7 @@ func connect(path string, a access, n int, cacheBytes int64) (*sqlx.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	pool := sql.OpenDB(&connector{base, a.pragmas(cacheBytes), a != accessWriter})
+	pool := sql.OpenDB(&connector{base, a.pragmas(cacheBytes), place(path), a != accessWriter})
 	pool.SetMaxOpenConns(n)
 	pool.SetMaxIdleConns(n)
 	return sqlx.NewDb(pool, "sqlite"), nil

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -53,7 +54,8 @@ func (a *app) walRepair(ctx context.Context, apply bool) error {
 		},
 	}, audit.WithLockWait(a.lockWait.Duration))
 	bar.end()
-	if isDamage(err) {
+	var away *audit.JournalAwayError
+	if isDamage(err) && !errors.As(err, &away) {
 		return trying(err, "a backup of the store; auditsql -d %s export --read-only shows what SQLite has", shellQuote(a.dir))
 	}
 	if err != nil {
