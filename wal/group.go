@@ -282,6 +282,9 @@ func (j *Journal) write(g *group) error {
 			return err
 		}
 	}
+	if err := j.identify(); err != nil {
+		return err
+	}
 	from := markSize // where what is not yet written begins in buf
 	if durable := j.Synced(); durable-j.lastMark >= markEvery {
 		from = 0
@@ -295,6 +298,9 @@ func (j *Journal) write(g *group) error {
 				return err
 			}
 			if err := j.rotate(); err != nil {
+				return err
+			}
+			if err := j.identify(); err != nil {
 				return err
 			}
 			from = start
@@ -312,6 +318,15 @@ func (j *Journal) write(g *group) error {
 	}
 	j.ended.Store(uint64(j.base) + uint64(j.pos))
 	return nil
+}
+
+// identify begins an empty segment with the identity: a new one, and one that recovery has cut to nothing. It
+// is synced with the group that follows it, so that a new segment costs no sync more.
+func (j *Journal) identify() error {
+	if j.pos > 0 || len(j.opts.Identity) == 0 {
+		return nil
+	}
+	return j.put(identityRecord(j.opts.Identity, j.base))
 }
 
 // put writes b at the end of the active segment's data, and zeros ahead of it when the last ones are

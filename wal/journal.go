@@ -76,10 +76,13 @@ type Journal struct {
 // Open takes the lock of the journal in dir, making the folder and the first segment if need be,
 // recovers it from the caller's cursor, and returns it with a report of what recovery found.
 //
-// It refuses, and changes nothing in the log, with ErrLocked when another writer has it, ErrGap or ErrAhead
-// when the log and the cursor do not belong together, and *CorruptError when acknowledged data is hurt at
-// or above the cursor.
+// It refuses, and changes nothing in the log, with ErrLocked when another writer has it, ErrForeign when a
+// segment is another journal's, ErrGap or ErrAhead when the log and the cursor do not belong together, and
+// *CorruptError when acknowledged data is hurt at or above the cursor.
 func Open(dir string, o Options) (*Journal, Recovery, error) {
+	if err := checkIdentityLength(o.Identity); err != nil {
+		return nil, Recovery{}, fmt.Errorf("open journal: %w", err)
+	}
 	o = o.withDefaults()
 	j := &Journal{
 		dir: dir, opts: o, fs: o.FS,

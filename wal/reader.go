@@ -42,7 +42,8 @@ type Reader struct {
 }
 
 // OpenReader returns a reader that begins at from, which must be 0 or an offset that the journal gave
-// as an offset or as a Next. The folder must exist; the records need not, yet.
+// as an offset or as a Next. The folder must exist; the records need not, yet. With Options.Identity a segment of
+// another journal is refused with ErrForeign, here or by Next.
 func OpenReader(dir string, from Offset, o Options) (*Reader, error) {
 	r := &Reader{dir: dir, opts: o.withDefaults(), pos: from}
 	var err error
@@ -58,6 +59,12 @@ func OpenReader(dir string, from Offset, o Options) (*Reader, error) {
 	}
 	if len(segs) > 0 && from < segs[0].Base {
 		return nil, fmt.Errorf("open journal to read: %w", &TrimmedError{Wanted: from, First: segs[0].Base})
+	}
+	if at := segmentOf(segs, from); at >= 0 {
+		err := checkSegments(r.opts.FS, segs[at:at+1], r.opts.Identity)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // trimmed since it was listed: Next tells
+			return nil, fmt.Errorf("open journal to read: %w", err)
+		}
 	}
 	r.lookUpWriter()
 	return r, nil
@@ -81,7 +88,7 @@ func (r *Reader) leave() error {
 	return err
 }
 
-// Next returns the next record; the journal's own are stepped over.
+// Next returns the next record of the caller's; control records are stepped over.
 //
 // At the end of the data it returns io.EOF, and can be called again later; with Options.Follow it waits
 // until there is more or ctx ends. The errors are *TrimmedError when RemoveBefore was faster,
@@ -242,11 +249,11 @@ func (r *Reader) read() (Record, error) {
 		if r.writer != nil && rec.Next > r.writer.Synced() {
 			return Record{}, io.EOF
 		}
-		own, err := r.take(rec)
+		control, err := r.take(rec)
 		if err != nil {
 			return Record{}, err
 		}
-		if own {
+		if control {
 			continue
 		}
 		rec.Payload = bytes.Clone(rec.Payload)
@@ -282,17 +289,21 @@ func (r *Reader) stillQuiet() (bool, error) {
 	return true, r.behind(r.s.base + Offset(size))
 }
 
-// take moves past a record, and reports whether it is one of the journal's own.
-func (r *Reader) take(rec Record) (isOwn bool, err error) {
-	if isOwn = rec.Payload[0] < kindLimit; isOwn {
-		if _, _, err := own(rec.Payload, rec.Offset); err != nil {
+// take moves past a record, and reports whether it is a control record.
+func (r *Reader) take(rec Record) (isControl bool, err error) {
+	if isControl = rec.Payload[0] < kindLimit; isControl {
+		c, err := decodeControl(rec.Payload, rec.Offset, r.s.base)
+		if err != nil {
 			return true, &CorruptError{r.path(), rec.Offset, err.Error()}
+		}
+		if err := checkIdentity(r.path(), c.identity, r.opts.Identity); err != nil {
+			return true, err
 		}
 	}
 	r.s.skip(rec)
 	r.pos, r.looks = rec.Next, shortLooks
 	r.last = Record{Offset: rec.Offset, Next: rec.Next, Hash: rec.Hash}
-	return isOwn, nil
+	return isControl, nil
 }
 
 func (r *Reader) path() string { return filepath.Join(r.dir, segmentName(r.s.base)) }

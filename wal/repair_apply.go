@@ -120,6 +120,13 @@ type tiler struct {
 }
 
 func (t *tiler) tile(o RepairOptions) error {
+	if t.d.Identity {
+		b := identityRecord(o.Identity, t.base)
+		if _, err := t.dst.WriteAt(b, 0); err != nil {
+			return err
+		}
+		t.free += Offset(len(b))
+	}
 	left := t.d.records
 	if len(left) > 0 {
 		var b []byte
