@@ -67,6 +67,8 @@ type Journal struct {
 	base     Offset
 	pos      int64 // where the next record goes
 	size     int64 // the file's length: pos and the zeros ahead of it
+	written  writtenByte
+	back     [1]byte // what intact reads into
 	lastMark Offset
 	looked   time.Time // when the files were last seen in their places
 	unsynced int       // records written since the last sync
@@ -324,7 +326,9 @@ func (j *Journal) Close() error {
 	err := j.failed
 	j.mu.Unlock()
 	if err == nil {
-		err = j.seal()
+		if err = j.seal(); err != nil {
+			err = j.poison(err)
+		}
 	}
 	unregister(j)
 	j.tell()
@@ -354,6 +358,9 @@ func (j *Journal) syncDir() error {
 
 // seal cuts the active segment to its data, so that its end is the log's end to whoever sees the file.
 func (j *Journal) seal() error {
+	if err := j.intact(); err != nil {
+		return err
+	}
 	if j.size > j.pos {
 		if err := j.active.Truncate(j.pos); err != nil {
 			return fmt.Errorf("truncate %s: %w", segmentName(j.base), err)

@@ -69,6 +69,9 @@ func (j *Journal) recover(cursor, reached Offset) (Recovery, error) {
 	if j.lastMark, err = j.findLastMark(max(found.mark, last.Base)); err != nil {
 		return report, err
 	}
+	if err := j.findWritten(); err != nil {
+		return report, err
+	}
 	return report, j.syncFolders(found.end == 0)
 }
 
@@ -138,6 +141,7 @@ func (j *Journal) begin(report *Recovery, reached Offset) (err error) {
 	if j.active, err = j.createSegment(0); err != nil {
 		return err
 	}
+	j.written = noByte
 	j.segs = []Segment{{Path: filepath.Join(j.dir, segmentName(0))}}
 	report.Created = true
 	return j.syncFolders(true)
