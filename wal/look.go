@@ -73,8 +73,8 @@ func lastByteOf(b []byte, pos int64, before writtenByte) writtenByte {
 // The file's length does not tell: the next write, which goes to where the data ended, makes the file as long as
 // before, with zeros in the place of what was cut. So the last byte that was written and is not zero is read back:
 // wherever the file was cut, it has become zero, or nothing but zeros was cut. It is read after each write, which
-// finds a cut before that write, and once more before the acknowledgement, which finds one since. Each read takes
-// half a microsecond, since the page is in memory; the sync beside it takes hundreds.
+// finds a cut before that write, and once more before the acknowledgement, which finds one since. A read takes less
+// than a microsecond, since the page is in memory; the sync beside it takes hundreds.
 func (j *Journal) intact() error {
 	if j.written.at < 0 {
 		return nil

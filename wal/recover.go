@@ -333,10 +333,14 @@ func quarantine(fsys FS, dir string, now func() time.Time, off Offset, src File,
 		if errors.Is(err, fs.ErrExist) {
 			continue
 		}
-		if err == nil {
-			err = fsys.SyncDir(folder)
+		if err != nil {
+			return "", err
 		}
-		return name, err
+		if err := fsys.SyncDir(folder); err != nil {
+			fsys.Remove(name)
+			return "", err
+		}
+		return name, nil
 	}
 }
 
