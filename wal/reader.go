@@ -37,7 +37,8 @@ type Reader struct {
 
 	placed  bool // pos was held against the log's end once, for ErrRewound
 	writer  *Journal
-	version uint64 // of writers, when writer was looked up
+	gone    *Journal // a writer that this process had and that is no longer open; see ended
+	version uint64   // of writers, when writer was looked up
 	closed  bool
 }
 
@@ -91,7 +92,8 @@ func (r *Reader) leave() error {
 // Next returns the next record of the caller's; control records are stepped over.
 //
 // At the end of the data it returns io.EOF, and can be called again later; with Options.Follow it waits
-// until there is more or ctx ends. The errors are *TrimmedError when RemoveBefore was faster,
+// until there is more or ctx ends, or until the writer that it follows in this process is closed: then it returns
+// ErrClosed after that writer's last record, also when another one has opened the journal since. The errors are *TrimmedError when RemoveBefore was faster,
 // ErrRewound when the reader stands behind the end of a log that no writer has open, *CorruptError when
 // acknowledged bytes are hurt, and what the writer in this process failed with, behind its last synced
 // record.
@@ -122,6 +124,9 @@ func (r *Reader) Next(ctx context.Context) (Record, error) {
 				r.writer = nil
 			}
 		}
+		if err := r.ended(); err != nil {
+			return Record{}, fmt.Errorf("read journal at %d: %w", r.pos, err)
+		}
 		from, last := r.pos, r.last
 		rec, err := r.read()
 		if r.writer == nil && writers.version.Load() != r.version {
@@ -142,9 +147,6 @@ func (r *Reader) Next(ctx context.Context) (Record, error) {
 			return Record{}, io.EOF
 		}
 		if r.writer != nil {
-			if err := r.writer.over(); err != nil && r.pos >= r.writer.Synced() {
-				return Record{}, fmt.Errorf("read journal at %d: %w", r.pos, err)
-			}
 			select {
 			case <-changed:
 			case <-ctx.Done():
@@ -170,12 +172,34 @@ const (
 // lookUpWriter finds the journal that this process has open in the folder, if any.
 func (r *Reader) lookUpWriter() {
 	if v := writers.version.Load(); v != r.version {
-		r.writer, r.version = writerOf(r.opts.FS, r.canonical), v
+		w := writerOf(r.opts.FS, r.canonical)
+		// One that is registered no more has been ready, or has failed to open and was nobody's writer.
+		if r.writer != nil && r.writer != w && r.writer.recovered && r.gone == nil {
+			r.gone = r.writer
+		}
+		r.writer, r.version = w, v
 		// What was read ahead while nobody had the log open may have been cut since, by recovery.
 		if r.s != nil {
 			r.s.buf = r.s.buf[:0]
 		}
 	}
+}
+
+// ended returns why a reader that follows a writer in this process will never get another record of it, or nil.
+// Without this it would take a journal that was closed for that of another process, and wait for ever.
+func (r *Reader) ended() error {
+	w := r.writer
+	if r.gone != nil {
+		w = r.gone
+	}
+	if !r.opts.Follow || w == nil {
+		return nil
+	}
+	over := w.over() // asked before Synced, so that nothing comes in between
+	if over == nil || r.pos < w.Synced() {
+		return nil
+	}
+	return over
 }
 
 // extend lets the scanner see what the writer in this process has synced since, and no more: what it
