@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -147,8 +148,10 @@ type opening struct {
 	opts   options
 	file   storeFile
 	exists bool // store.json was there
-	meta   sqlstore.Meta
-	report Recovery
+	// adopted: it was not, and id and unit are those of the journal.
+	adopted bool
+	meta    sqlstore.Meta
+	report  Recovery
 
 	// doubted: SQLite's files are not what an unclean end leaves. rebuild: it will be built anew. Otherwise
 	// it is replayed from the first offset that the journal has, and reindexed.
@@ -158,7 +161,8 @@ type opening struct {
 	labels           []sqlstore.Label
 }
 
-func openWriter(ctx context.Context, dir string, o options) (*DB, error) {
+// openOnce is openWriter, which may have to begin anew.
+func openOnce(ctx context.Context, dir string, o options) (*DB, error) {
 	p := &opening{ctx: ctx, dir: dir, opts: o}
 	journalDir, err := p.findJournal()
 	if err != nil {
@@ -172,6 +176,7 @@ func openWriter(ctx context.Context, dir string, o options) (*DB, error) {
 		// Called when the lock is held: what it reads nobody else can be changing.
 		Cursor:       func() (wal.Offset, error) { return p.cursor(journalDir) },
 		Reached:      p.reached,
+		Identity:     p.opts.identity,
 		Durability:   o.durability,
 		SegmentBytes: segmentBytes,
 		Archive:      o.archive,
@@ -186,7 +191,7 @@ func openWriter(ctx context.Context, dir string, o options) (*DB, error) {
 	p.report.Torn = recovered.Torn
 	db, err := p.finish(journal, journalDir)
 	if err != nil {
-		return nil, errors.Join(err, journal.Close())
+		return nil, errors.Join(p.foreign(err), journal.Close())
 	}
 	return db, nil
 }
@@ -225,11 +230,16 @@ func (p *opening) findJournal() (string, error) {
 			}
 			p.file.JournalDir = abs
 		}
-		return p.file.journalDir(p.dir), nil
+		journalDir := p.file.journalDir(p.dir)
+		if err := p.adopt(journalDir); err != nil {
+			return "", err
+		}
+		p.opts.identity = p.file.identity()
+		return journalDir, nil
 	case err != nil:
 		return "", err
 	}
-	p.file, p.exists, p.clean = file, true, file.Clean
+	p.file, p.exists, p.clean, p.opts.identity = file, true, file.Clean, file.identity()
 	if err := p.checkOptions(); err != nil {
 		return "", err
 	}
@@ -295,6 +305,9 @@ func (p *opening) look(journalDir string) ([]wal.Segment, error) {
 		if file.journalDir(p.dir) != journalDir {
 			return nil, fmt.Errorf("%s: %w: somebody else has just made a store with its journal in %s", p.dir, ErrMismatch, file.JournalDir)
 		}
+		if !p.exists && !bytes.Equal(file.identity(), p.opts.identity) {
+			return nil, errMadeMeanwhile
+		}
 		p.file, p.exists, p.clean = file, true, file.Clean
 		if err := p.checkOptions(); err != nil {
 			return nil, err
@@ -330,6 +343,7 @@ func (p *opening) create() error {
 
 // explain adds to an error of the journal what it means for the store.
 func (p *opening) explain(err error) error {
+	err = p.foreign(err)
 	if errors.Is(err, wal.ErrGap) && !p.meta.Exists {
 		return fmt.Errorf("%w; %s is lost, and the journal no longer reaches back to the beginning: the store must be restored from a backup", err, sqliteName)
 	}
@@ -401,5 +415,6 @@ func openReader(ctx context.Context, dir string, o options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
+	o.identity = file.identity()
 	return &DB{dir: dir, journalDir: file.journalDir(dir), file: file, opts: o, sql: sql}, nil
 }
