@@ -148,6 +148,9 @@ func parseStoreFile(text []byte) (storeFile, error) {
 	case len(s.StoreID) != 32:
 		return s, errors.New("store_id is missing")
 	}
+	if _, err := hex.DecodeString(s.StoreID); err != nil {
+		return s, fmt.Errorf("store_id: %w", err)
+	}
 	return s, checkJournalDir(s.JournalDir)
 }
 

@@ -40,7 +40,7 @@ var mutants = []mutant{
 		"		err = dst.Sync()", "		err = error(nil)",
 		"wal", histories, many},
 	{"the sync of the quarantine's folder", "wal/recover.go",
-		"			err = fsys.SyncDir(folder)", "			err = error(nil)",
+		"		if err := fsys.SyncDir(folder); err != nil {", "		if err := error(nil); err != nil {",
 		"wal", histories, many},
 	{"the check of the cursor: inside a record", "wal/recover.go",
 		"	case where == placeInside:", "	case false:",
