@@ -129,6 +129,10 @@ func readStoreFile(dir string) (storeFile, error) {
 	case err != nil:
 		return s, &StoreFileError{name, err}
 	}
+	// Somebody has written that, and knows why. It is not for us to put something else in its place.
+	if err := checkJournalDir(s.JournalDir); err != nil {
+		return s, fmt.Errorf("%s: %w", name, err)
+	}
 	return s, checkJournalLinks(dir, s.JournalDir)
 }
 
@@ -151,7 +155,10 @@ func parseStoreFile(text []byte) (storeFile, error) {
 	if _, err := hex.DecodeString(s.StoreID); err != nil {
 		return s, fmt.Errorf("store_id: %w", err)
 	}
-	return s, checkJournalDir(s.JournalDir)
+	if s.JournalDir == "" {
+		return s, errors.New("wal_dir is missing")
+	}
+	return s, nil
 }
 
 // writeStoreFile replaces store.json as a whole.
