@@ -169,7 +169,7 @@ type State struct {
 	Dead   bool     // a plan has ended the life
 	Calls  int      // over all lives
 	Met    []int    // how many calls each fault of the plan names
-	Struck int      // how many calls of the plan's did not pass
+	Struck []int    // and how many of them did not pass
 	Log    []string // the last calls
 }
 

@@ -89,7 +89,7 @@ type response struct {
 	Dead   bool
 	Calls  int
 	Met    []int
-	Struck int
+	Struck []int
 	Log    []string
 	Files  Files
 }

@@ -169,7 +169,7 @@ func TestPlannedFaults(t *testing.T) {
 	if _, err := f.ReadAt(b, 0); err != nil || string(b) != "y" {
 		t.Errorf("the second read: %q, %v", b, err)
 	}
-	if s := m.State(); s.Struck != 2 || s.Met[0] != 2 || s.Met[1] != 2 {
+	if s := m.State(); s.Struck[0] != 1 || s.Struck[1] != 1 || s.Met[0] != 2 || s.Met[1] != 2 {
 		t.Errorf("%+v", s)
 	}
 	m.Plan(fusefs.Fault{Ops: write, Verdict: crashfs.Short})

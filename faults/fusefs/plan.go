@@ -18,6 +18,7 @@ type Fault struct {
 	Name    string       // a pattern of path.Match for the last part of the name; "" is any
 	Skip    int          // so many of these calls pass first
 	Times   int          // how many do not; 0 is one, below 0 all that come
+	After   int          // they count only once this fault of the plan, from 1, has struck; 0: from the beginning
 	Verdict crashfs.Verdict
 }
 
@@ -44,7 +45,7 @@ type judge struct {
 	mu     sync.Mutex
 	plan   Plan
 	met    []int // how many calls each fault of the plan has named
-	struck int   // how many calls did not pass
+	struck []int // and how many of them did not pass
 	log    []string
 	waits  []*waiting
 }
@@ -64,7 +65,7 @@ func (j *judge) verdict(c crashfs.Call) crashfs.Verdict {
 	defer j.mu.Unlock()
 	verdict := crashfs.Pass
 	for i, f := range j.plan {
-		if !f.names(c) {
+		if !f.names(c) || f.After > 0 && j.struck[f.After-1] == 0 {
 			continue
 		}
 		j.met[i]++
@@ -74,7 +75,7 @@ func (j *judge) verdict(c crashfs.Call) crashfs.Verdict {
 		}
 		if n := j.met[i] - f.Skip; verdict == crashfs.Pass && n > 0 && (times < 0 || n <= times) {
 			verdict = f.Verdict
-			j.struck++
+			j.struck[i]++
 		}
 	}
 	line := c.String()
@@ -117,13 +118,13 @@ func (j *judge) remark(format string, args ...any) {
 func (j *judge) set(p Plan) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.plan, j.met, j.struck = p, make([]int, len(p)), 0
+	j.plan, j.met, j.struck = p, make([]int, len(p)), make([]int, len(p))
 }
 
-func (j *judge) state() (met []int, struck int, log []string) {
+func (j *judge) state() (met, struck []int, log []string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return slices.Clone(j.met), j.struck, slices.Clone(j.log[max(0, len(j.log)-keepCalls):])
+	return slices.Clone(j.met), slices.Clone(j.struck), slices.Clone(j.log[max(0, len(j.log)-keepCalls):])
 }
 
 func (j *judge) wait(f Fault, n int) <-chan struct{} {
