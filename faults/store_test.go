@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"testing"
 	"time"
 
 	"github.com/auditsql/auditsql/audit"
@@ -18,7 +17,6 @@ import (
 
 // store is a store on a machine of its own, and the oracle over its records.
 type store struct {
-	t    testing.TB
 	m    *fusefs.Machine
 	opts []audit.Option
 
@@ -30,9 +28,9 @@ type store struct {
 
 // newStore makes a machine with these files and a store on it that trims its journal as early as it may. The store
 // itself is made by its first opening.
-func newStore(t testing.TB, fs *fusefs.FS, seed uint64, files fusefs.Files) *store {
+func newStore(fs *fusefs.FS, seed uint64, files fusefs.Files) *store {
 	return &store{
-		t: t, m: must(fs.Machine(seed, files)),
+		m:     must(fs.Machine(seed, files)),
 		opts:  []audit.Option{audit.WithRetention(audit.RetainNone), audit.WithSegmentBytes(4096), audit.WithCacheBytes(1 << 20)},
 		given: map[audit.QueryID]string{}, there: map[audit.QueryID]string{},
 	}
@@ -94,10 +92,11 @@ func (s *store) put(db *audit.DB, n int) error {
 	return nil
 }
 
-// fill puts n records in calls of a few.
+// fill puts n records in calls of a few, each of which becomes a transaction of SQLite's.
 func (s *store) fill(db *audit.DB, n int) {
 	for ; n > 0; n -= 5 {
 		ok(s.put(db, min(n, 5)))
+		time.Sleep(10 * time.Millisecond)
 	}
 }
 
@@ -189,13 +188,6 @@ var (
 	syncs  = []crashfs.Op{crashfs.OpSync}
 	writes = []crashfs.Op{crashfs.OpWrite}
 )
-
-// report fails the test, with what the disk was asked for last.
-func (s *store) report(err error, format string, args ...any) {
-	s.t.Helper()
-	log := s.m.State().Log
-	s.t.Errorf("%s: %v\nthe last calls:\n  %s", fmt.Sprintf(format, args...), err, strings.Join(log[max(0, len(log)-*calls):], "\n  "))
-}
 
 // fillAsFarAsItGoes puts up to n records into a store that may have failed.
 func (s *store) fillAsFarAsItGoes(db *audit.DB, n int) {

@@ -4,6 +4,8 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"runtime/debug"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -36,20 +38,37 @@ func eachSeed(t *testing.T, name string, f func(s *store, random *rand.Rand) err
 		}
 		first, wrong := firstSeed(), 0
 		for i := range uint64(n) {
-			synctest.Test(t, func(t *testing.T) {
-				s := newStore(t, fs, first+i, nil)
-				defer s.m.Drop()
-				if err := f(s, rand.New(rand.NewPCG(first+i, 1))); err != nil {
-					if wrong++; wrong <= 2 {
-						s.report(err, "-seeds 1 -seed %d", first+i)
-					}
-				}
-			})
+			err := alone(t, fs, first+i, nil, func(s *store) error { return f(s, rand.New(rand.NewPCG(first+i, 1))) })
+			if err == nil {
+				continue
+			}
+			if wrong++; wrong <= 2 {
+				t.Errorf("-seeds 1 -seed %d: %v", first+i, err)
+			}
 		}
 		if wrong > 0 {
 			t.Errorf("wrong with %d of %d seeds", wrong, n)
 		}
 	})
+}
+
+// alone gives a store a bubble and a machine of its own, and returns what f finds wrong, with the last calls on files.
+func alone(t *testing.T, fs *fusefs.FS, seed uint64, files fusefs.Files, f func(s *store) error) (err error) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(fs, seed, files)
+		defer s.m.Drop()
+		defer func() {
+			if broken := recover(); broken != nil {
+				err = fmt.Errorf("%v\n%s", broken, debug.Stack())
+			}
+			if err != nil && *calls > 0 {
+				log := s.m.State().Log
+				err = fmt.Errorf("%w\nthe last calls:\n  %s", err, strings.Join(log[max(0, len(log)-*calls):], "\n  "))
+			}
+		}()
+		err = f(s)
+	})
+	return err
 }
 
 // A sync of -wal that fails leaves frames that can be read and will never be on disk, though the next sync says so.

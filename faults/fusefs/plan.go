@@ -64,8 +64,9 @@ func (j *judge) verdict(c crashfs.Call) crashfs.Verdict {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	verdict := crashfs.Pass
+	before := slices.Clone(j.struck)
 	for i, f := range j.plan {
-		if !f.names(c) || f.After > 0 && j.struck[f.After-1] == 0 {
+		if !f.names(c) || f.After > 0 && before[f.After-1] == 0 {
 			continue
 		}
 		j.met[i]++
