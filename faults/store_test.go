@@ -17,8 +17,10 @@ import (
 
 // store is a store on a machine of its own, and the oracle over its records.
 type store struct {
+	fs   *fusefs.FS
 	m    *fusefs.Machine
 	opts []audit.Option
+	dbs  []*audit.DB // all that were opened
 
 	mu    sync.Mutex
 	given map[audit.QueryID]string // whatever was put: it may be there
@@ -30,7 +32,7 @@ type store struct {
 // itself is made by its first opening.
 func newStore(fs *fusefs.FS, seed uint64, files fusefs.Files) *store {
 	return &store{
-		m:     must(fs.Machine(seed, files)),
+		fs: fs, m: must(fs.Machine(seed, files)),
 		opts:  []audit.Option{audit.WithRetention(audit.RetainNone), audit.WithSegmentBytes(4096), audit.WithCacheBytes(1 << 20)},
 		given: map[audit.QueryID]string{}, there: map[audit.QueryID]string{},
 	}
@@ -42,7 +44,20 @@ func (s *store) file(parts ...string) string {
 }
 
 func (s *store) open(opts ...audit.Option) (*audit.DB, error) {
-	return audit.Open(s.dir(), append(s.opts, opts...)...)
+	db, err := audit.Open(s.dir(), append(s.opts, opts...)...)
+	if err == nil {
+		s.dbs = append(s.dbs, db)
+	}
+	return db, err
+}
+
+// end ends the machine, and what is still open with it.
+func (s *store) end() {
+	s.m.Kill()
+	for _, db := range s.dbs {
+		db.Close()
+	}
+	s.m.Drop()
 }
 
 // record returns the n-th record: of several agents, with evidence that others have too.

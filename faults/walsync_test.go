@@ -56,7 +56,7 @@ func eachSeed(t *testing.T, name string, f func(s *store, random *rand.Rand) err
 func alone(t *testing.T, fs *fusefs.FS, seed uint64, files fusefs.Files, f func(s *store) error) (err error) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStore(fs, seed, files)
-		defer s.m.Drop()
+		defer s.end()
 		defer func() {
 			if broken := recover(); broken != nil {
 				err = fmt.Errorf("%v\n%s", broken, debug.Stack())
