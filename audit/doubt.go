@@ -44,6 +44,21 @@ func (p *opening) lookAtSQLite(segs []wal.Segment) error {
 	return nil
 }
 
+// holdTogether finds out, without changing anything, whether opening the store for writing would refuse it for what its
+// parts say of each other, and why SQLite would be doubted.
+func (p *opening) holdTogether(journalDir string) error {
+	if _, err := p.findJournal(); err != nil {
+		return p.explain(err)
+	}
+	segs, err := p.look(journalDir)
+	if err != nil || len(segs) == 0 {
+		return p.explain(err)
+	}
+	last := segs[len(segs)-1]
+	// A little above its end, perhaps: the last segment may end in zeros.
+	return p.belongTogether(segs, last.Base+wal.Offset(last.Size), journalDir)
+}
+
 // isWhole looks at the database, which has no -wal, from end to end.
 func (p *opening) isWhole() (bool, error) {
 	sql, err := sqlstore.Open(p.ctx, sqlitePath(p.dir), sqlstore.Options{ReadOnly: true, Readers: 1})

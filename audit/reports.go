@@ -89,6 +89,9 @@ type VerifyReport struct {
 	Quick         bool       `json:"quick"`
 	// JournalAway says why the journal was not looked at, which is one of the problems; "" when it was.
 	JournalAway string `json:"journal_away,omitempty"`
+	// SQLiteUnread says why SQLite was not looked at to its end, which is one of the problems; "" when it was. What
+	// SQLite tells, and what is held against it, is incomplete then.
+	SQLiteUnread string `json:"sqlite_unread,omitempty"`
 	// Problems are what makes the store not to be trusted, a line each; at most MaxProblems are kept, and
 	// Total counts them all.
 	Problems []string `json:"problems"`

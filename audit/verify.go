@@ -21,13 +21,7 @@ import (
 //
 // What is wrong is in the report; an error means that something could not be read.
 func (db *DB) Verify(ctx context.Context, o VerifyOptions) (VerifyReport, error) {
-	v := verification{db: db, quick: o.Quick, progress: o.Progress}
-	v.report.Quick = o.Quick
-	v.report.Problems, v.report.Notes = []string{}, []string{}
-	v.report.Journal.Damage = []*wal.CorruptError{}
-	if v.progress == nil {
-		v.progress = func(string, uint64) {}
-	}
+	v := newVerification(db, o)
 	start := time.Now()
 	err := v.run(ctx)
 	v.report.Took = time.Since(start)
@@ -35,6 +29,42 @@ func (db *DB) Verify(ctx context.Context, o VerifyOptions) (VerifyReport, error)
 		return v.report, fmt.Errorf("verify: %w", err)
 	}
 	return v.report, nil
+}
+
+// Verify is [DB.Verify] of the store in dir, also when SQLite cannot be opened: then the journal is verified, and that
+// is one of the findings.
+func Verify(ctx context.Context, dir string, o VerifyOptions, opts ...Option) (VerifyReport, error) {
+	db, err := Open(dir, append(opts, ReadOnly())...)
+	if err == nil {
+		report, err := db.Verify(ctx, o)
+		return report, errors.Join(err, db.Close())
+	}
+	if !errors.Is(err, sqlstore.ErrMalformed) {
+		return VerifyReport{}, err
+	}
+	v := newVerification(nil, o)
+	v.unread(err)
+	start := time.Now()
+	journalDir, err := JournalDir(dir)
+	if err == nil {
+		err = v.journalAlone(ctx, journalDir, applyOptions(opts))
+	}
+	v.report.Took = time.Since(start)
+	if err != nil {
+		return v.report, fmt.Errorf("verify: %w", err)
+	}
+	return v.report, nil
+}
+
+func newVerification(db *DB, o VerifyOptions) *verification {
+	v := &verification{db: db, quick: o.Quick, progress: o.Progress}
+	v.report.Quick = o.Quick
+	v.report.Problems, v.report.Notes = []string{}, []string{}
+	v.report.Journal.Damage = []*wal.CorruptError{}
+	if v.progress == nil {
+		v.progress = func(string, uint64) {}
+	}
+	return v
 }
 
 type verification struct {
@@ -55,10 +85,77 @@ func (v *verification) note(format string, args ...any) {
 	v.report.Notes = append(v.report.Notes, fmt.Sprintf(format, args...))
 }
 
+// run goes on with the journal where SQLite cannot be read: that is a finding.
 func (v *verification) run(ctx context.Context) error {
 	if err := v.db.caughtUp(ctx); err != nil {
 		return err
 	}
+	if err := v.asOpening(ctx); err != nil {
+		return err
+	}
+	err := v.everything(ctx)
+	if !errors.Is(err, sqlstore.ErrMalformed) {
+		return err
+	}
+	v.unread(err)
+	if v.quick || v.report.Journal.Segments > 0 || v.report.JournalAway != "" {
+		return nil
+	}
+	return v.journalAlone(ctx, v.db.journalDir, v.db.opts)
+}
+
+// unread is the finding that SQLite cannot be read to its end.
+func (v *verification) unread(err error) {
+	v.report.SQLiteUnread = err.Error()
+	v.problem("%s was not looked at to its end: %v", sqliteName, err)
+}
+
+// journalAlone verifies every journal record, when there is no SQLite to hold it against.
+func (v *verification) journalAlone(ctx context.Context, journalDir string, o options) (err error) {
+	n := uint64(0)
+	v.report.Journal, err = wal.Verify(journalDir, o.journal(), func(wal.Record) error {
+		if n++; n%4096 == 0 {
+			v.progress("the journal", n)
+		}
+		return ctx.Err()
+	})
+	v.damage()
+	return err
+}
+
+// damage makes a problem of each place at which the journal is damaged.
+func (v *verification) damage() {
+	if v.report.Journal.Damage == nil {
+		v.report.Journal.Damage = []*wal.CorruptError{}
+	}
+	for _, d := range v.report.Journal.Damage {
+		v.problem("journal: %v", d)
+	}
+}
+
+// asOpening holds against each other what opening the store for writing does, so that a store that every opening
+// refuses is not called sound. Where somebody has it open for writing, that was done.
+func (v *verification) asOpening(ctx context.Context) error {
+	if v.db.journal != nil || v.db.journalAway() != nil {
+		return nil
+	}
+	if held, _, err := heldFor(ctx, v.db.journalDir); err != nil || held {
+		return err
+	}
+	p := &opening{ctx: ctx, dir: v.db.dir, opts: v.db.opts}
+	err := p.holdTogether(v.db.journalDir)
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		v.problem("opening the store is refused: %v", err)
+	case p.doubt != "":
+		v.problem("%s is in doubt: %s", sqliteName, p.doubt)
+	}
+	return nil
+}
+
+func (v *verification) everything(ctx context.Context) error {
 	v.progress("SQLite's own integrity", 0)
 	problems, err := v.db.sql.Integrity(ctx, v.quick)
 	if err != nil {
@@ -157,12 +254,7 @@ func (v *verification) journal(ctx context.Context, cursor uint64, rejected []sq
 	if err != nil {
 		return err
 	}
-	if v.report.Journal.Damage == nil {
-		v.report.Journal.Damage = []*wal.CorruptError{}
-	}
-	for _, d := range v.report.Journal.Damage {
-		v.problem("journal: %v", d)
-	}
+	v.damage()
 	if err := p.passUntil(cursor); err != nil {
 		return err
 	}

@@ -49,20 +49,15 @@ func (a *app) verify(ctx context.Context, quick bool) error {
 		// Damage is what verify is there to describe.
 		a.note("recovery is refused (%v); verifying what is there", refused)
 	}
-	db, err := audit.Open(a.dir, audit.ReadOnly())
-	if refused != nil && errors.Is(err, audit.ErrNoStore) {
-		return refused // there is nothing but a journal, and that is hurt
-	}
-	if err != nil {
-		return err
-	}
-	defer db.Close()
 	bar := a.progress("verifying", -1, false)
-	report, err := db.Verify(ctx, audit.VerifyOptions{
+	report, err := audit.Verify(ctx, a.dir, audit.VerifyOptions{
 		Quick:    quick,
 		Progress: func(stage string, done uint64) { bar.at(int64(done), "checking "+stage) },
 	})
 	bar.end()
+	if refused != nil && errors.Is(err, audit.ErrNoStore) {
+		return refused // there is nothing but a journal, and that is damaged
+	}
 	if err != nil {
 		return err
 	}
