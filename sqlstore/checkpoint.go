@@ -44,6 +44,13 @@ func (db *DB) checkpoint(ctx context.Context, w *writer, truncate bool) (Checkpo
 	if err := db.held.check(); err != nil {
 		return Checkpoint{}, db.poison(err)
 	}
+	free := db.unpin
+	if truncate {
+		free = func(context.Context) error { return db.pin.release() }
+	}
+	if err := free(ctx); err != nil {
+		return Checkpoint{}, err
+	}
 	c, err := w.checkpoint(ctx, truncate)
 	if err != nil {
 		return c, db.poisonUnlessEnded(ctx, err)
@@ -60,7 +67,21 @@ func (db *DB) checkpoint(ctx context.Context, w *writer, truncate bool) (Checkpo
 	if err != nil {
 		return Checkpoint{}, db.poison(err)
 	}
-	return c, nil
+	if !truncate {
+		// To where nothing of -wal is needed any more, so that it can begin anew.
+		err = db.unpin(ctx)
+	}
+	return c, err
+}
+
+// unpin syncs -wal and lets checkpoints copy all that is in it.
+func (db *DB) unpin(ctx context.Context) error {
+	return db.pin.move(ctx, func() error {
+		if err := db.held.wal.Sync(); err != nil {
+			return db.poison(err)
+		}
+		return nil
+	})
 }
 
 // CheckFiles looks whether the database and its -wal are still the files that were opened. When they are not, nothing
@@ -153,6 +174,9 @@ func (db *DB) CheckpointBeside(ctx context.Context) error {
 		return db.fail("checkpoint", err)
 	}
 	steady := context.WithoutCancel(ctx)
+	if err := db.unpin(steady); err != nil {
+		return db.fail("checkpoint beside the writer", err)
+	}
 	conn, err := db.beside.Connx(steady)
 	if err != nil {
 		// No descriptor was left, perhaps. Nothing was copied, and the Checkpoint that follows does it all.

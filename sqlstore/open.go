@@ -62,6 +62,7 @@ type DB struct {
 	readers *sqlx.DB
 	leave   func() error // takes the file out of inUse; nil in a writer, whose held does that
 	held    *heldFiles   // nil in a read-only DB
+	pin     *pin         // likewise
 	failed  atomic.Pointer[error]
 
 	// writing is held by whoever uses the writer; a channel, so that waiting for it ends with a context.
@@ -137,6 +138,12 @@ func (db *DB) open(ctx context.Context, o Options) error {
 	if err := db.held.check(); err != nil {
 		return err
 	}
+	if db.pin, err = newPin(db.path); err != nil {
+		return err
+	}
+	if err := db.unpin(ctx); err != nil {
+		return err
+	}
 	db.opened = true
 	return nil
 }
@@ -192,7 +199,7 @@ func (db *DB) Close() error {
 	db.writing <- struct{}{}
 	defer func() { <-db.writing }()
 	db.closed.Store(true)
-	closers := []func() error{db.closeReaders, db.closeBeside, db.closeWriter}
+	closers := []func() error{db.closeReaders, db.pin.close, db.closeBeside, db.closeWriter}
 	if db.w != nil && (db.Failed() != nil || !db.opened) {
 		// A reader that is the last to close copies nothing.
 		if err := db.keepReader(); err != nil {

@@ -163,7 +163,12 @@ func uncopied(ctx context.Context, path string) (failed error) {
 		if err := more(50); err != nil {
 			return err
 		}
-		failed = db.CheckpointBeside(ctx)
+		if failed = db.CheckpointBeside(ctx); failed == nil {
+			// So that -wal begins anew: it is the database that is to find no room.
+			if _, err := db.Checkpoint(ctx, false); err != nil {
+				return err
+			}
+		}
 	}
 	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &free); err != nil {
 		return err
