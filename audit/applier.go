@@ -530,10 +530,15 @@ func (a *applier) press() {
 	}
 }
 
-// failure returns why the applier has stopped, or nil.
+// failure returns why the applier has stopped, or why it will with the next batch, or nil.
 func (a *applier) failure() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.err == nil {
+		if err := a.sql.Failed(); err != nil {
+			return &failedError{err}
+		}
+	}
 	return a.err
 }
 

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/auditsql/auditsql/internal/durable"
+	"github.com/auditsql/auditsql/sqlstore"
 	"github.com/auditsql/auditsql/wal"
 )
 
@@ -132,9 +134,20 @@ func verifyCopy(ctx context.Context, part string, rep *BackupReport) error {
 	return nil
 }
 
+// wholeFile is sqlstore.ErrMalformed when SQLite finds fault with its file.
+func (db *DB) wholeFile(ctx context.Context) error {
+	problems, err := db.sql.Integrity(ctx, false)
+	if err == nil && len(problems) > 0 {
+		err = fmt.Errorf("%s: %w: %s", sqlitePath(db.dir), sqlstore.ErrMalformed, problems[0])
+	}
+	return err
+}
+
 // Reindex builds the forensic tables anew from kv and entry. Puts go on meanwhile; what they acknowledge is
 // applied afterwards. Questions that need those tables fail with ErrReindexing until it has come to its end,
-// which the next opening sees to when it is interrupted. progress, if not nil, is told how many records are done.
+// which the next opening sees to when it is interrupted. sqlstore.ErrMalformed means that the tables that it is made
+// from are damaged: the store takes no more, and the next opening for writing builds the database anew from the journal
+// where that reaches back. progress, if not nil, is told how many records are done.
 func (db *DB) Reindex(ctx context.Context, progress func(done, total uint64)) error {
 	done, err := db.begin()
 	if err != nil {
@@ -151,7 +164,16 @@ func (db *DB) Reindex(ctx context.Context, progress func(done, total uint64)) er
 	defer db.applier.busy.Unlock()
 	start := time.Now()
 	db.reindexing.Store(true)
-	if err := db.sql.Reindex(ctx, rowOf, progress); err != nil {
+	err = db.sql.Reindex(ctx, rowOf, progress)
+	if ctx.Err() == nil {
+		// Its own tables are new. What SQLite still finds fault with are those that it was made from, and that may also be
+		// why it could not be done.
+		err = cmp.Or(db.wholeFile(ctx), err)
+	}
+	if err != nil {
+		if errors.Is(err, sqlstore.ErrMalformed) {
+			db.sql.Fail(err)
+		}
 		return fmt.Errorf("reindex: %w", err)
 	}
 	db.reindexing.Store(false)

@@ -145,14 +145,3 @@ func (p *opening) knownIdentity() []byte {
 	}
 	return p.opts.identity
 }
-
-// openWriter opens a store for writing.
-func openWriter(ctx context.Context, dir string, o options) (*DB, error) {
-	for {
-		db, err := openOnce(ctx, dir, o)
-		if errors.Is(err, errMadeMeanwhile) {
-			continue // its store.json is there now, and stays
-		}
-		return db, err
-	}
-}

@@ -121,7 +121,10 @@ func needsRecovery(ctx context.Context, dir string) (string, error) {
 	case file.Failed != nil:
 		return "writing SQLite's files had failed: " + file.Failed.Error, nil
 	}
-	if unfinished, err := reindexUnfinished(ctx, dir); err != nil || unfinished {
+	switch unfinished, err := reindexUnfinished(ctx, dir); {
+	case errors.Is(err, sqlstore.ErrMalformed):
+		return fmt.Sprintf("%s is in doubt: %v", sqliteName, err), nil
+	case err != nil || unfinished:
 		return "the forensic tables are not whole", err
 	}
 	cursor := wal.Offset(f.both.Cursor)
@@ -187,6 +190,22 @@ type opening struct {
 	doubt            string // why it is doubted
 	clean            bool   // as store.json had it
 	labels           []sqlstore.Label
+}
+
+// openWriter opens a store for writing.
+func openWriter(ctx context.Context, dir string, o options) (*DB, error) {
+	for again := false; ; {
+		db, err := openOnce(ctx, dir, o)
+		switch {
+		case errors.Is(err, errMadeMeanwhile):
+			continue // its store.json is there now, and stays
+		case errors.Is(err, sqlstore.ErrMalformed) && !errors.Is(err, ErrMismatch) && !again:
+			// Found on the way, and noted: SQLite is in doubt now, and built anew if that can be.
+			again = true
+			continue
+		}
+		return db, err
+	}
 }
 
 // openOnce is openWriter, which may have to begin anew.
@@ -437,7 +456,7 @@ func (p *opening) explain(err error) error {
 // moving it aside, replay.
 func (p *opening) finish(journal *wal.Journal, journalDir string) (*DB, error) {
 	if err := p.belongTogether(journal.Segments(), journal.End(), journalDir); err != nil {
-		return nil, err
+		return nil, p.malformed(err)
 	}
 	if p.opts.retention != nil {
 		p.file.Retention = *p.opts.retention
@@ -466,7 +485,7 @@ func (p *opening) finish(journal *wal.Journal, journalDir string) (*DB, error) {
 		Retention: p.file.Retention.String(), JournalDir: p.file.JournalDir,
 	})
 	if err != nil {
-		return nil, err
+		return nil, p.malformed(err)
 	}
 	if !early {
 		if err := writeStoreFile(p.dir, p.file); err != nil {
@@ -475,11 +494,28 @@ func (p *opening) finish(journal *wal.Journal, journalDir string) (*DB, error) {
 	}
 	db, err := p.start(journal, journalDir, sql)
 	if err != nil {
+		if errors.Is(err, sqlstore.ErrMalformed) {
+			sql.Fail(err)
+			err = p.malformed(err)
+		}
 		// Replay is taken up again where it stopped.
 		_, closed := closeSQLite(sql, p.dir, p.file, p.counts(), time.Now())
 		return nil, errors.Join(err, closed)
 	}
 	return db, nil
+}
+
+// malformed notes that SQLite refuses its file, which opening has found on the way. When it was in doubt before and
+// cannot be built anew, nothing is left to try.
+func (p *opening) malformed(err error) error {
+	if !errors.Is(err, sqlstore.ErrMalformed) {
+		return err
+	}
+	if p.doubted && !p.rebuild {
+		return p.needsBackup(err.Error())
+	}
+	p.file.fail(time.Now(), err)
+	return errors.Join(err, writeStoreFile(p.dir, p.file))
 }
 
 func openReader(ctx context.Context, dir string, o options) (*DB, error) {

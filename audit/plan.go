@@ -172,6 +172,8 @@ func doubt(f facts) string {
 	switch {
 	case f.file.Clean:
 		return ""
+	case f.file.Doubted && f.file.lost != "":
+		return f.file.lost + ", and with it what was known of SQLite's files"
 	case f.file.Doubted:
 		return "it was found not to be believed, and was not checked to the end"
 	case f.hasWAL:

@@ -57,6 +57,8 @@ type storeFile struct {
 	// Left is the offset up to which SQLite had everything when the store was closed and a reader kept the close from
 	// being clean. SQLite copies the rest and removes -wal when that reader goes.
 	Left *wal.Offset `json:"left,omitempty"`
+	// lost says why this was made anew, see recallStoreFile; "" as a rule.
+	lost string
 	// Failed says that SQLite's files could not be written, since the store was opened last with all of it on disk.
 	Failed *failure `json:"failed,omitempty"`
 }
@@ -234,7 +236,7 @@ func recallStoreFile(ctx context.Context, dir string) (s storeFile, lost string,
 	}
 	s = storeFile{
 		Format: storeFormat, StoreID: meta.StoreID, JournalDir: journalDirName, Retention: RetainAll,
-		CreatedBy: "auditsql", CreatedAt: time.Now().UTC().Truncate(time.Millisecond), Used: true, Doubted: true,
+		CreatedBy: "auditsql", CreatedAt: time.Now().UTC().Truncate(time.Millisecond), Used: true, Doubted: true, lost: lost,
 	}
 	if err := s.TimeUnit.UnmarshalText([]byte(meta.TimeUnit)); err != nil {
 		return s, "", fmt.Errorf("%s: %w: %w", sqlitePath(dir), ErrDamaged, err)

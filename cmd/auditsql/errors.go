@@ -89,7 +89,7 @@ func exitCode(err error) int {
 func isDamage(err error) bool {
 	var corrupt *wal.CorruptError
 	return errors.As(err, &corrupt) || errors.Is(err, wal.ErrGap) || errors.Is(err, wal.ErrAhead) || errors.Is(err, wal.ErrForeign) ||
-		errors.Is(err, audit.ErrMismatch) || errors.Is(err, audit.ErrDamaged)
+		errors.Is(err, audit.ErrMismatch) || errors.Is(err, audit.ErrDamaged) || errors.Is(err, sqlstore.ErrMalformed)
 }
 
 // whatToTry is the advice that goes with an error; "" is none.
@@ -116,6 +116,8 @@ func (a *app) whatToTry(cmd *cobra.Command, err error) string {
 		return "it again: somebody else, a shell perhaps, holds the database's write lock"
 	case errors.Is(err, audit.ErrLocked):
 		return "--lock-wait 10s waits for it; reading works meanwhile"
+	case errors.Is(err, sqlstore.ErrMalformed) && !errors.Is(err, audit.ErrMismatch):
+		return fmt.Sprintf("auditsql -d %[1]s reindex builds the database anew from the journal, where that reaches back; auditsql -d %[1]s verify tells what is damaged", shellQuote(a.dir))
 	case errors.Is(err, audit.ErrMismatch):
 		return "--read-only shows what SQLite has"
 	case isDamage(err) && a.lostSQLite():
