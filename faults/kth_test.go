@@ -15,7 +15,7 @@ import (
 	"github.com/auditsql/auditsql/internal/crashfs"
 )
 
-var kth = flag.Int("kth", 90, "how many of the faults of TestTheKthCallFails it tries; 0 is all")
+var kth = flag.Int("kth", 120, "how many of the faults of TestTheKthCallFails it tries; 0 is all")
 
 // What the k-th call may do: fail once, or fail and go on failing.
 var verdicts = []struct {
@@ -52,14 +52,52 @@ func (s *store) story() error {
 	return errors.Join(err, db.Close())
 }
 
+// point is a call of the story and what it does, and how the life ends after it.
+type point struct {
+	ops     []crashfs.Op // the calls that are counted
+	k       int
+	verdict int
+	ending  string
+}
+
+// sqlites are SQLite's files and store.json, in the store and in copies of it.
+const sqlites = "audit.db*|store.json*"
+
+func (p point) plan(random *rand.Rand) []fusefs.Fault {
+	var plan []fusefs.Fault
+	for _, f := range verdicts[p.verdict].faults {
+		f.Name = sqlites
+		if f.After == 0 {
+			f.Ops, f.Skip = p.ops, p.k
+		}
+		plan = append(plan, f)
+	}
+	if p.ending == atALaterCall {
+		plan = append(plan, fusefs.Fault{Name: sqlites, After: 1, Skip: random.IntN(100), Verdict: crashfs.CutPower})
+	}
+	return plan
+}
+
+func (p point) String() string {
+	what := "call"
+	if len(p.ops) > 0 {
+		what = fmt.Sprint(p.ops)
+	}
+	return fmt.Sprintf("%s %d, %s, then %s", what, p.k, verdicts[p.verdict].name, p.ending)
+}
+
+const atALaterCall = "a power cut at a later call"
+
+var endings = []string{"killed", "a power cut", atALaterCall, atALaterCall, atALaterCall}
+
 // Each call on a file of SQLite's, or on store.json, fails once, in each way. Then the power goes, or the process.
+// Syncs are tried in a sweep of their own, since all that is promised hangs on them and there are few.
 func TestTheKthCallFails(t *testing.T) {
 	t.Parallel()
 	fs := mounted(t)
 	first := firstSeed()
 	var files fusefs.Files
 	var began store
-	var all int
 	if err := alone(t, fs, first, nil, func(s *store) error {
 		db := must(s.open())
 		s.fill(db, 40)
@@ -79,58 +117,57 @@ func TestTheKthCallFails(t *testing.T) {
 			return then(s)
 		})
 	}
-	at := fusefs.Fault{Name: "audit.db*|store.json*", Verdict: crashfs.Pass}
-	if err := run(first, []fusefs.Fault{at}, func(s *store) error {
+	counted := []fusefs.Fault{{Name: sqlites, Verdict: crashfs.Pass}, {Name: sqlites, Ops: syncs, Verdict: crashfs.Pass}}
+	var met []int
+	if err := run(first, counted, func(s *store) error {
 		if err := s.story(); err != nil {
 			return err
 		}
-		all = s.m.State().Met[0]
+		met = s.m.State().Met
 		return s.recovered()
 	}); err != nil {
 		t.Fatalf("without any fault: %v", err)
 	}
-	type point struct{ k, verdict int }
 	var points []point
-	for k := range all {
-		for v := range verdicts {
-			points = append(points, point{k, v})
+	for i, f := range counted {
+		var sweep []point
+		for k := range met[i] {
+			for v := range verdicts {
+				for _, ending := range endings {
+					sweep = append(sweep, point{f.Ops, k, v, ending})
+				}
+			}
 		}
+		random := rand.New(rand.NewPCG(first, 2))
+		random.Shuffle(len(sweep), func(i, j int) { sweep[i], sweep[j] = sweep[j], sweep[i] })
+		n := *kth
+		if testing.Short() {
+			n = 40
+		}
+		if n > 0 {
+			sweep = sweep[:min(n/2, len(sweep))]
+		}
+		points = append(points, sweep...)
 	}
-	random := rand.New(rand.NewPCG(first, 2))
-	random.Shuffle(len(points), func(i, j int) { points[i], points[j] = points[j], points[i] })
-	n := len(points)
-	if *kth > 0 {
-		n = min(n, *kth)
-	}
-	if testing.Short() {
-		n = min(n, 20)
-	}
-	fmt.Printf("the k-th call: %d calls, %d of %d faults, -seed %d\n", all, n, len(points), first)
+	fmt.Printf("the k-th call: %d calls, %d of them syncs, %d faults, -seed %d\n", met[0], met[1], len(points), first)
 	var next, wrong atomic.Int64
 	for w := range 2 {
 		t.Run(fmt.Sprint(w), func(t *testing.T) {
 			t.Parallel()
-			for i := next.Add(1) - 1; i < int64(n); i = next.Add(1) - 1 {
+			for i := int(next.Add(1)) - 1; i < len(points); i = int(next.Add(1)) - 1 {
 				p := points[i]
-				var plan []fusefs.Fault
-				for _, f := range verdicts[p.verdict].faults {
-					if f.Name = at.Name; f.After == 0 {
-						f.Skip = p.k
-					}
-					plan = append(plan, f)
-				}
-				cut := i%3 > 0
-				if err := run(first+uint64(i), plan, func(s *store) error {
+				seed := first + uint64(i)
+				if err := run(seed, p.plan(rand.New(rand.NewPCG(seed, 3))), func(s *store) error {
 					s.story()
-					if cut {
-						s.m.PowerCut()
-					} else {
+					if p.ending == "killed" {
 						s.m.Kill()
+					} else {
+						s.m.PowerCut()
 					}
 					return s.recovered()
 				}); err != nil {
 					if wrong.Add(1) <= 5 {
-						t.Errorf("call %d, %s, then power cut %v: %v", p.k, verdicts[p.verdict].name, cut, err)
+						t.Errorf("%v: %v", p, err)
 					}
 				}
 			}
@@ -138,7 +175,7 @@ func TestTheKthCallFails(t *testing.T) {
 	}
 	t.Cleanup(func() {
 		if wrong.Load() > 0 {
-			t.Errorf("wrong after %d of %d faults", wrong.Load(), n)
+			t.Errorf("wrong after %d of %d faults; -seed %d", wrong.Load(), len(points), first)
 		}
 	})
 }
