@@ -1,11 +1,14 @@
 package faults_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -15,7 +18,7 @@ import (
 func TestSQLitesFilesTakenAway(t *testing.T) {
 	t.Parallel()
 	for _, what := range []string{"audit.db", "audit.db-wal"} {
-		for _, how := range []string{"moved away", "replaced by a copy", "replaced by another store's"} {
+		for _, how := range []string{"removed", "moved away", "replaced by a copy", "replaced by another store's"} {
 			for _, end := range []string{"closed", "killed", "power cut"} {
 				eachSeed(t, what+" "+how+", "+end, func(s *store, random *rand.Rand) error {
 					return s.takenAway(random, what, how, end)
@@ -34,6 +37,9 @@ func (s *store) takenAway(random *rand.Rand, what, how, end string) error {
 	kept := filepath.Join(s.m.Dir(), "kept")
 	ok(os.MkdirAll(kept, 0o700))
 	switch how {
+	case "removed":
+		must(db.Backup(context.Background(), filepath.Join(s.m.Dir(), "backup")))
+		s.fill(db, 10)
 	case "replaced by a copy":
 		copyFile(s.file(what), filepath.Join(kept, "copy"))
 	case "replaced by another store's":
@@ -47,8 +53,12 @@ func (s *store) takenAway(random *rand.Rand, what, how, end string) error {
 		ok(another.Close())
 	}
 	// The name of a file and its content are synced by who has done that, a person who waits for a while.
-	ok(os.Rename(s.file(what), filepath.Join(kept, what)))
-	if how != "moved away" {
+	if how == "removed" {
+		ok(os.Remove(s.file(what)))
+	} else {
+		ok(os.Rename(s.file(what), filepath.Join(kept, what)))
+	}
+	if strings.HasPrefix(how, "replaced") {
 		ok(os.Rename(filepath.Join(kept, "copy"), s.file(what)))
 	}
 	syncFolder(s.dir())
@@ -59,6 +69,7 @@ func (s *store) takenAway(random *rand.Rand, what, how, end string) error {
 		s.fillAsFarAsItGoes(db, random.IntN(30))
 		settle()
 	}
+	noticed := db.Err() != nil
 	switch end {
 	case "closed":
 		db.Close()
@@ -73,21 +84,38 @@ func (s *store) takenAway(random *rand.Rand, what, how, end string) error {
 		db.Close()
 	}
 	err := s.recovered()
-	if err == nil || errors.Is(err, errLost) {
+	switch {
+	case err == nil && !noticed:
+		return fmt.Errorf("the writer has gone on without %s", what)
+	case err == nil, errors.Is(err, errLost):
+		return err
+	case refusal(errors.Unwrap(err)) == "no refusal":
 		return err
 	}
-	if refused := refusal(errors.Unwrap(err)); refused == "no refusal" {
-		return err
-	}
-	// The cure.
-	if how != "moved away" {
-		ok(os.Rename(s.file(what), filepath.Join(s.m.Dir(), "wrong one")))
-	}
-	ok(os.Rename(filepath.Join(s.m.Dir(), "kept", what), s.file(what)))
+	s.cure(what, how)
 	if again := s.recovered(); again != nil {
-		return fmt.Errorf("also with the file brought back: %w; before: %w", again, err)
+		return fmt.Errorf("also after the cure: %w; before: %w", again, err)
 	}
 	return nil
+}
+
+// cure brings back what was taken away, or the backup, over the journal that is there.
+func (s *store) cure(what, how string) {
+	names := []string{what}
+	from := filepath.Join(s.m.Dir(), "kept")
+	if how == "removed" {
+		names = []string{"audit.db", "audit.db-wal"}
+		from = filepath.Join(s.m.Dir(), "backup")
+	}
+	for _, name := range names {
+		if err := os.Remove(s.file(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			panic(err)
+		}
+		if err := os.Rename(filepath.Join(from, name), s.file(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			panic(err)
+		}
+	}
+	syncFolder(s.dir())
 }
 
 func copyFile(from, to string) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -211,4 +212,9 @@ func (s *store) fillAsFarAsItGoes(db *audit.DB, n int) {
 			return
 		}
 	}
+}
+
+// begin takes over what another store's oracle knows, for a copy of its files.
+func (s *store) begin(other *store) {
+	s.given, s.there, s.next = maps.Clone(other.given), maps.Clone(other.there), other.next
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/database"
 
 	"github.com/auditsql/auditsql/internal/durable"
 	"github.com/auditsql/auditsql/migrations"
@@ -96,12 +97,26 @@ func withGoose(path string, cacheBytes int64, f func(*goose.Provider) error) err
 	if err != nil {
 		return err
 	}
-	p, err := goose.NewProvider(goose.DialectSQLite3, pool.DB, migrations.FS,
-		goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
+	versions, err := database.NewStore(goose.DialectSQLite3, goose.DefaultTablename)
+	var p *goose.Provider
+	if err == nil {
+		p, err = goose.NewProvider("", pool.DB, migrations.FS, goose.WithStore(versionStore{versions}),
+			goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
+	}
 	if err == nil {
 		err = f(p)
 	}
 	return errors.Join(err, pool.Close())
+}
+
+// versionStore is goose's table of versions, which can tell a table that is missing from one that cannot be read.
+// Without that goose takes any error for a missing table: it tries to make it, again and again for three seconds.
+type versionStore struct{ database.Store }
+
+func (s versionStore) TableExists(ctx context.Context, db database.DBTxConn) (exists bool, err error) {
+	const query = `SELECT count(*) > 0 FROM sqlite_schema WHERE type = 'table' AND name = ?`
+	err = db.QueryRowContext(ctx, query, s.Tablename()).Scan(&exists)
+	return exists, err
 }
 
 // format is the version of what the tables mean, apart from their columns.

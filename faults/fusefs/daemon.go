@@ -44,7 +44,7 @@ func serve(dir string) error {
 	s := newServer()
 	fs, err := fuse.NewServer(s, mnt, &fuse.MountOptions{
 		DirectMountStrict: true, AllowOther: true, DisableXAttrs: true, DisableReadDirPlus: true,
-		ExplicitDataCacheControl: true, FsName: "auditsql-faults", Name: "faults", MaxWrite: 1 << 20,
+		ExplicitDataCacheControl: true, FsName: "auditsql-faults", Name: "faults", MaxWrite: 512 << 10, DisableSplice: true,
 	})
 	if err != nil {
 		return err
@@ -54,7 +54,11 @@ func serve(dir string) error {
 		return err
 	}
 	// Whoever has files open still finds that the file system is gone.
-	defer syscall.Unmount(mnt, syscall.MNT_DETACH)
+	defer func() {
+		if err := syscall.Unmount(mnt, syscall.MNT_DETACH); err == nil {
+			os.RemoveAll(dir) // of a process that was killed, too
+		}
+	}()
 	socket, err := net.Listen("unix", filepath.Join(dir, socketName))
 	if err != nil {
 		return err

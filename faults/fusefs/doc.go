@@ -17,8 +17,8 @@
 // of such a file that cannot be read would be a SIGBUS in whoever maps it. They never fail, and a life that ends takes
 // them along.
 //
-// The kernel keeps nothing back: each read and write reaches the daemon at once (FOPEN_DIRECT_IO, but for -shm),
-// names and sizes are asked for every time. POSIX locks and flock are the kernel's own.
+// The kernel keeps nothing back: each read and write reaches the daemon at once (FOPEN_DIRECT_IO, but for -shm). It
+// remembers names, which change through it alone. POSIX locks and flock are the kernel's own.
 //
 // The daemon is a process of its own because a process that serves a mapped file and reads it as well can wait for
 // itself: a page fault holds up the garbage collector, and that the goroutine that would serve the page.

@@ -225,6 +225,13 @@ func (s *server) begin(m *machine) *life {
 	return l
 }
 
+// nobody is a process that is dead.
+var nobody = func() *crashfs.Process {
+	p := crashfs.New(0).Process()
+	p.Kill()
+	return p
+}()
+
 // end ends the machine's life, if its disk has not done so already, and lets the kernel forget the folder's name.
 func (s *server) end(m *machine, how func()) {
 	m.mu.Lock()
@@ -233,6 +240,11 @@ func (s *server) end(m *machine, how func()) {
 		how()
 	}
 	l.ended = true
+	// The kernel may remember the inodes for long, and their life's disk must not stay for it.
+	l.p = nobody
+	for _, i := range l.nodes {
+		i.node = crashfs.Node{}
+	}
 	m.mu.Unlock()
 	s.mu.Lock()
 	delete(s.lives, l.name)

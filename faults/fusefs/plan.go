@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/auditsql/auditsql/internal/crashfs"
@@ -15,7 +16,7 @@ type Plan []Fault
 // Fault is what becomes of some calls.
 type Fault struct {
 	Ops     []crashfs.Op // any of these; empty: of Faulty
-	Name    string       // a pattern of path.Match for the last part of the name; "" is any
+	Name    string       // patterns of path.Match for the last part of the name, with | between them; "" is any
 	Skip    int          // so many of these calls pass first
 	Times   int          // how many do not; 0 is one, below 0 all that come
 	After   int          // they count only once this fault of the plan, from 1, has struck; 0: from the beginning
@@ -36,8 +37,10 @@ func (f Fault) names(c crashfs.Call) bool {
 	if !slices.Contains(ops, c.Op) {
 		return false
 	}
-	ok, err := path.Match(f.Name, path.Base(c.Name))
-	return f.Name == "" || ok && err == nil
+	return f.Name == "" || slices.ContainsFunc(strings.Split(f.Name, "|"), func(pattern string) bool {
+		ok, err := path.Match(pattern, path.Base(c.Name))
+		return ok && err == nil
+	})
 }
 
 // judge decides over the calls of a machine. A crashfs.Disk asks it with its own lock held.

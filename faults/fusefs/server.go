@@ -80,9 +80,17 @@ func (s *server) at(id uint64, f func(i *inode, l *life) error) fuse.Status {
 	return status(f(i, i.life))
 }
 
+// remembered is for how many seconds the kernel may answer for itself. Names change through the kernel alone, which
+// then knows better; only the end of a life does not, and that is told.
+const remembered = 3600
+
 func reply(i *inode, out *fuse.EntryOut) {
 	i.lookups++
 	out.NodeId, out.Generation = i.id, 1
+	out.EntryValid = remembered
+	if i.folder {
+		out.AttrValid = remembered
+	}
 	i.attr(&out.Attr)
 }
 
@@ -101,6 +109,10 @@ func (s *server) Lookup(_ <-chan struct{}, in *fuse.InHeader, name string, out *
 	}
 	return s.at(in.NodeId, func(i *inode, l *life) error {
 		found, err := s.find(l, path.Join(i.path, name))
+		if status(err) == fuse.ENOENT {
+			out.EntryValid = remembered // as the name of no node
+			return nil
+		}
 		if err == nil {
 			reply(found, out)
 		}
@@ -282,7 +294,7 @@ func (s *server) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *
 				l.shm[name] = h.ino
 				s.enter(h.ino)
 			}
-			out.OpenFlags = fuse.FOPEN_KEEP_CACHE
+			out.OpenFlags = fuse.FOPEN_KEEP_CACHE | fuse.FOPEN_NOFLUSH
 		} else {
 			f, err := l.p.Create(name)
 			if err == nil {
@@ -293,7 +305,7 @@ func (s *server) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *
 				return err
 			}
 			h.ino.mode = in.Mode & 0o7777
-			out.OpenFlags = fuse.FOPEN_DIRECT_IO
+			out.OpenFlags = fuse.FOPEN_DIRECT_IO | fuse.FOPEN_NOFLUSH
 		}
 		out.Fh = s.keep(h)
 		reply(h.ino, &out.EntryOut)
@@ -304,7 +316,7 @@ func (s *server) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *
 func (s *server) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
 	return s.at(in.NodeId, func(i *inode, l *life) error {
 		h := &handle{ino: i}
-		out.OpenFlags = fuse.FOPEN_KEEP_CACHE
+		out.OpenFlags = fuse.FOPEN_KEEP_CACHE | fuse.FOPEN_NOFLUSH
 		if i.shared == nil {
 			open := l.p.Open
 			if in.Flags&syscall.O_ACCMODE != syscall.O_RDONLY {
@@ -318,7 +330,7 @@ func (s *server) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fus
 				return err
 			}
 			h.file = f
-			out.OpenFlags = fuse.FOPEN_DIRECT_IO
+			out.OpenFlags = fuse.FOPEN_DIRECT_IO | fuse.FOPEN_NOFLUSH
 		}
 		out.Fh = s.keep(h)
 		return nil
@@ -349,6 +361,9 @@ func (s *server) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.Read
 		n, err = h.file.ReadAt(buf, int64(in.Offset))
 		return err
 	})
+	if code != fuse.OK {
+		return nil, code
+	}
 	return fuse.ReadResultData(buf[:n]), code
 }
 
