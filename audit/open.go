@@ -416,5 +416,7 @@ func openReader(ctx context.Context, dir string, o options) (*DB, error) {
 		return nil, err
 	}
 	o.identity = file.identity()
-	return &DB{dir: dir, journalDir: file.journalDir(dir), file: file, opts: o, sql: sql}, nil
+	db := &DB{dir: dir, journalDir: file.journalDir(dir), file: file, opts: o, sql: sql}
+	db.quit, db.quitNow = context.WithCancel(context.Background())
+	return db, nil
 }

@@ -69,7 +69,7 @@ func (db *DB) statsBeside(ctx context.Context, s *Stats) (err error) {
 	if s.Writing, s.Writer, err = wal.Holder(db.journalDir, db.opts.journal()); err != nil {
 		return err
 	}
-	end, err := db.readJournal(ctx, s.Applied, false, func(payload []byte) bool {
+	end, err := db.readJournal(ctx, s.Applied, func(payload []byte) bool {
 		s.Backlog++
 		s.BacklogBytes += int64(len(payload))
 		return true
