@@ -107,6 +107,8 @@ func (a *app) whatToTry(cmd *cobra.Command, err error) string {
 		return "it again: somebody else, a shell perhaps, holds the database's write lock"
 	case errors.Is(err, audit.ErrLocked):
 		return "--lock-wait 10s waits for it; reading works meanwhile"
+	case errors.Is(err, wal.ErrForeign):
+		return "put the store's own segment back, from a backup or the archive; --read-only shows what SQLite has"
 	case errors.Is(err, audit.ErrMismatch):
 		return "--read-only shows what SQLite has"
 	case isDamage(err) && a.lostSQLite():
