@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -47,7 +48,7 @@ type DB struct {
 	// reindexing: the forensic tables are being built anew, or that was interrupted.
 	reindexing atomic.Bool
 
-	// background is the filling of the filter, which ends early when quit is closed.
+	// background is the filling of the filter, which ends early when quit does: with the beginning of Close.
 	background sync.WaitGroup
 	quit       context.Context
 	quitNow    context.CancelFunc
@@ -103,12 +104,31 @@ func (db *DB) begin() (done func(), err error) {
 	return db.puts.Done, nil
 }
 
-// journalError gives the journal's own way of being closed the store's name.
+// journalError gives the ways in which the journal and SQLite are closed the store's name.
 func journalError(err error) error {
-	if errors.Is(err, wal.ErrClosed) {
+	if errors.Is(err, wal.ErrClosed) || errors.Is(err, sqlstore.ErrClosed) {
 		return ErrClosed
 	}
 	return err
+}
+
+// whileOpen is where streams meet the closing of their store: it yields what seq does, until that.
+func whileOpen[T any](ctx context.Context, db *DB, seq iter.Seq2[T, error]) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for v, err := range seq {
+			if err == nil {
+				err = db.readable(ctx)
+			}
+			if err != nil {
+				var none T
+				yield(none, journalError(err))
+				return
+			}
+			if !yield(v, nil) {
+				return
+			}
+		}
+	}
 }
 
 // Close waits for the calls that put, brings everything to SQLite and to disk, and gives the lock back.

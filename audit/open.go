@@ -538,6 +538,7 @@ func openReader(ctx context.Context, dir string, o options) (*DB, error) {
 	}
 	o.identity = file.identity()
 	db := &DB{dir: dir, journalDir: file.journalDir(dir), file: file, opts: o, sql: sql}
+	db.quit, db.quitNow = context.WithCancel(context.Background())
 	if lost != "" {
 		db.recovery.Notes = []string{lost + "; this is what SQLite has"}
 	}

@@ -75,7 +75,7 @@ func (db *DB) statsBeside(ctx context.Context, s *Stats) (err error) {
 		return err
 	}
 	s.Writer = owner.PID
-	end, err := db.readJournal(ctx, s.Applied, false, func(payload []byte) bool {
+	end, err := db.readJournal(ctx, s.Applied, func(payload []byte) bool {
 		s.Backlog++
 		s.BacklogBytes += int64(len(payload))
 		return true

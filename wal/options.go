@@ -19,7 +19,7 @@ type Options struct {
 	Reached func() Offset
 	// Identity says whose journal this is: up to MaxIdentity bytes of the caller's, or none. Each new segment
 	// begins with it, and a segment that begins with another one is refused with ErrForeign, by writers and
-	// readers alike. Segments without one are accepted.
+	// readers alike. Segments without one are accepted. It must stay as it is.
 	Identity []byte
 	// Durability is when an append returns; the zero value is SyncGroup.
 	Durability Durability

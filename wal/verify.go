@@ -1,9 +1,7 @@
 package wal
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"math"
 )
 
@@ -76,13 +74,13 @@ type verifier struct {
 // walk goes from segment to segment and ends with the one that was the newest when it began, or with the last one
 // when that has gone. The folder is listed anew for each, since a writer may rotate, or trim, meanwhile.
 func (v *verifier) walk() error {
-	segs, err := segmentsBesideWriter(v.fs, v.dir, math.MaxUint64) // of the last one alone the size is wanted
+	segs, err := sizedSegments(v.fs, v.dir, math.MaxUint64) // of the last one alone the size is wanted
 	if err != nil || len(segs) == 0 {
 		return err
 	}
 	v.newest = segs[len(segs)-1]
 	var before Segment // the one that was walked over last
-	for try := 0; ; {
+	for {
 		segs, err := listSegments(v.fs, v.dir)
 		if err != nil {
 			return err
@@ -108,8 +106,7 @@ func (v *verifier) walk() error {
 			}
 		}
 		f, err := v.fs.Open(segs[at].Path)
-		if errors.Is(err, fs.ErrNotExist) && try < 10 {
-			try++ // trimmed since it was listed
+		if trimmed(v.fs, v.dir, segs[at], err) {
 			continue
 		}
 		if err != nil {
@@ -122,7 +119,7 @@ func (v *verifier) walk() error {
 		if err != nil || last {
 			return err
 		}
-		before, try = segs[at], 0
+		before = segs[at]
 	}
 }
 

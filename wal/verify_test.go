@@ -236,6 +236,62 @@ func TestVerifyBesideAWriterThatTrimsAndAppends(t *testing.T) {
 	}
 }
 
+// A writer that trims each time before a segment can be opened, and more often than anybody would try.
+func TestLookingBesideAWriterThatIsAlwaysFaster(t *testing.T) {
+	t.Parallel()
+	for name, look := range map[string]func(dir string, o wal.Options) error{
+		"Segments": func(dir string, o wal.Options) error {
+			segs, err := wal.Segments(dir, o)
+			if err == nil && len(segs) == 0 {
+				err = errors.New("none")
+			}
+			return err
+		},
+		"Verify": func(dir string, o wal.Options) error {
+			rep, err := wal.Verify(dir, o, nil)
+			if err == nil && (len(rep.Damage) > 0 || rep.Torn != nil) {
+				err = fmt.Errorf("%+v", rep)
+			}
+			return err
+		},
+		"Repair, without applying it": func(dir string, o wal.Options) error {
+			rep, err := wal.Repair(dir, wal.RepairOptions{FS: o.FS, Cursor: func() (wal.Offset, error) { return 1 << 40, nil }})
+			if errors.Is(err, wal.ErrGap) || len(rep.Damage) > 0 { // the cursor is not this journal's
+				err = nil
+			}
+			return err
+		},
+		"Copy": func(dir string, o wal.Options) error {
+			_, err := wal.Copy(dir, t.TempDir(), o)
+			return err
+		},
+		"Identity": func(dir string, o wal.Options) error {
+			_, _, err := wal.Identity(dir, o)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			j, _ := open(t, dir, wal.Options{SegmentBytes: 500, FS: unsyncedFS{wal.OS}})
+			appendAll(t, j, payloads(50, 60))
+			left := 40
+			fsys := &faultFS{FS: wal.OS}
+			fsys.set(func(op, name string) error {
+				if op != "open" || filepath.Ext(name) != ".wal" || left == 0 {
+					return nil
+				}
+				left--
+				appendAll(t, j, payloads(6, 60))
+				return j.RemoveBefore(j.Synced())
+			})
+			if err := look(dir, wal.Options{FS: fsys}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // Segments that are gone from the end have not been trimmed.
 func TestVerifyTellsThatTheNewestSegmentIsGone(t *testing.T) {
 	for _, all := range []bool{false, true} {

@@ -118,6 +118,8 @@ func (a *app) whatToTry(cmd *cobra.Command, err error) string {
 		return "--lock-wait 10s waits for it; reading works meanwhile"
 	case errors.Is(err, sqlstore.ErrMalformed) && !errors.Is(err, audit.ErrMismatch):
 		return fmt.Sprintf("auditsql -d %[1]s reindex builds the database anew from the journal, where that reaches back; auditsql -d %[1]s verify tells what is damaged", shellQuote(a.dir))
+	case errors.Is(err, wal.ErrForeign):
+		return "put the store's own segment back, from a backup or the archive; --read-only shows what SQLite has"
 	case errors.Is(err, audit.ErrMismatch):
 		return "--read-only shows what SQLite has"
 	case isDamage(err) && a.lostSQLite():

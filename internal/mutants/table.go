@@ -5,6 +5,7 @@ package main
 const (
 	histories = "^TestHistories$"
 	kth       = "KthFault|KthCall|RepairDying"
+	cut       = "^TestASegmentThatIsCut"
 	damage    = "^TestEveryDamage$|^TestEveryCursor$|^FuzzRecord$|^FuzzSegment$"
 )
 
@@ -69,6 +70,21 @@ var mutants = []mutant{
 	{"damage in a sealed segment told from a torn tail", "wal/recover.go",
 		"		case seg.Sealed:\n			return &CorruptError{seg.Path, at, reason}\n", "",
 		"wal", damage, nil},
+	{"the last byte written read back after each write", "wal/group.go",
+		"	// After the write, which would make a file that was cut long enough again.\n	if err := j.intact(); err != nil {\n		return err\n	}\n", "",
+		"wal", cut, nil},
+	{"the last byte written read back before the acknowledgement", "wal/look.go",
+		"	if err := j.intact(); err != nil {\n		return err\n	}\n", "",
+		"wal", cut, nil},
+	{"the check of a segment's identity", "wal/identity.go",
+		"	if len(have) == 0 || len(want) == 0 || bytes.Equal(have, want) {", "	if true {",
+		"wal", "^TestASegmentOfAnotherJournalIsRefused$", nil},
+	{"the identity written again after a cut to nothing", "wal/group.go",
+		"	if j.pos > 0 || len(j.opts.Identity) == 0 {", "	if j.pos > 0 || len(j.opts.Identity) == 0 || j.base > 0 && j.lastMark >= j.base {",
+		"wal", "^TestALastSegmentThatIsCutToNothingGetsTheIdentityAgain$", nil},
+	{"what a writer trimmed while verify read", "audit/verify.go",
+		"	o.OnTrimmed = p.trimmed\n", "",
+		"audit", "^TestVerifyBesideAWriterThatKeepsNothing$", nil},
 	{"durable, not applied, as what may be trimmed", "audit/applier.go",
 		"	if !done.Complete {\n", "	a.trim(wal.Offset(a.applied.Load()))\n	if !done.Complete {\n",
 		"audit", "^TestTheJournalIsTrimmedUpToWhatSQLiteHasOnDisk$", nil},
