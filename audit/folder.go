@@ -67,8 +67,6 @@ func checkLinksIn(dir string, ours func(name string) bool) error {
 // absolute one that could be written shorter.
 func checkJournalDir(journalDir string) error {
 	switch {
-	case journalDir == "":
-		return errors.New("wal_dir is missing")
 	case filepath.IsAbs(journalDir) && filepath.Clean(journalDir) != journalDir:
 		return fmt.Errorf("wal_dir is %q: write it without . and .., as %q", journalDir, filepath.Clean(journalDir))
 	case !filepath.IsAbs(journalDir) && !filepath.IsLocal(journalDir):

@@ -129,6 +129,10 @@ func readStoreFile(dir string) (storeFile, error) {
 	case err != nil:
 		return s, &StoreFileError{name, err}
 	}
+	// Not damage: somebody has written it, and a store.json that is made anew would forget where the journal is.
+	if err := checkJournalDir(s.JournalDir); err != nil {
+		return s, fmt.Errorf("%s: %w", name, err)
+	}
 	return s, checkJournalLinks(dir, s.JournalDir)
 }
 
@@ -145,10 +149,10 @@ func parseStoreFile(text []byte) (storeFile, error) {
 		return s, fmt.Errorf("%w: format %d", sqlstore.ErrNewer, s.Format)
 	case s.Format != storeFormat:
 		return s, fmt.Errorf("format %d is none of auditsql's", s.Format)
-	case len(s.StoreID) != 32:
-		return s, errors.New("store_id is missing")
+	case len(s.StoreID) != 32 || s.JournalDir == "":
+		return s, errors.New("store_id or wal_dir is missing")
 	}
-	return s, checkJournalDir(s.JournalDir)
+	return s, nil
 }
 
 // writeStoreFile replaces store.json as a whole.

@@ -195,6 +195,8 @@ func (a *app) report(cmd *cobra.Command, err error) int {
 	if isQuiet(err) {
 		return code
 	}
+	// That flags are wrong is found before the streams are looked at.
+	_ = a.checkStreams()
 	line := strings.Builder{}
 	line.WriteString("auditsql: ")
 	if cmd != nil && cmd.HasParent() {

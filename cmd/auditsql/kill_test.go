@@ -266,9 +266,13 @@ func TestTailIsToldWhatWasTrimmed(t *testing.T) {
 		w.write(t, line)
 		w.answer(t)
 	}
-	w.in.Close() // brings SQLite to disk, and trims
+	w.in.Close() // brings SQLite to disk
 	if err := w.Wait(); err != nil {
 		t.Fatal(w.said)
+	}
+	// The next close trims up to what this one has brought there.
+	if _, said, code := ask("-d", store, "put", "--subject", "after", "--confidence", "1"); code != exitDone {
+		t.Fatal(said)
 	}
 	n := 1
 	for _, err := p.answers.ReadString('\n'); err == nil; _, err = p.answers.ReadString('\n') {

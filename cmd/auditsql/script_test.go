@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -13,7 +14,20 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"auditsql": main})
+	testscript.Main(m, map[string]func(){"auditsql": atTestTime})
+}
+
+// testTime names the time at which a process of a test runs, in RFC 3339; without it the process runs now. It is what
+// keeps tests with times in them from depending on when they run.
+const testTime = "AUDITSQL_TEST_TIME"
+
+// atTestTime is main, at the time of the test.
+func atTestTime() {
+	s := systemStreams()
+	if at, err := time.Parse(time.RFC3339, os.Getenv(testTime)); err == nil {
+		s.now = func() time.Time { return at }
+	}
+	execute(s)
 }
 
 // TestScripts runs what a person could have typed. Besides testscript's own commands there are
@@ -33,6 +47,7 @@ func TestScripts(t *testing.T) {
 				e.Setenv(name, "")
 			}
 			e.Setenv("TERM", "xterm")
+			e.Setenv(testTime, noon.Format(time.RFC3339Nano))
 			e.Setenv("GORACE", withoutNap)
 			e.Values["held"] = heldStores{}
 			e.Setenv("pid", strconv.Itoa(os.Getpid()))

@@ -45,6 +45,7 @@ var keepers = map[string][]string{
 	"github.com/zeebo":       {"wal", "audit", "internal/walspec"},
 	"golang.org/x/sys":       {"wal"},
 	"golang.org/x/term":      {"cmd/auditsql"},
+	"golang.org/x/text":      {"internal/legible"},
 	"github.com/rogpeppe":    {},
 	"pgregory.net/rapid":     {},
 	"github.com/prometheus/": {},
