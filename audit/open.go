@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -175,8 +176,10 @@ type opening struct {
 	file   storeFile
 	exists bool   // store.json was there
 	lost   string // why it is made anew, or ""
-	meta   sqlstore.Meta
-	report Recovery
+	// adopted: it was not, and id and unit are those of the journal, or of SQLite.
+	adopted bool
+	meta    sqlstore.Meta
+	report  Recovery
 
 	// doubted: SQLite's files are not what an unclean end leaves. rebuild: it will be built anew. Otherwise
 	// it is replayed from the first offset that the journal has, and reindexed.
@@ -186,7 +189,8 @@ type opening struct {
 	labels           []sqlstore.Label
 }
 
-func openWriter(ctx context.Context, dir string, o options) (*DB, error) {
+// openOnce is openWriter, which may have to begin anew.
+func openOnce(ctx context.Context, dir string, o options) (*DB, error) {
 	p := &opening{ctx: ctx, dir: dir, opts: o}
 	if err := checkOwner(dir); err != nil {
 		return nil, err
@@ -206,6 +210,7 @@ func openWriter(ctx context.Context, dir string, o options) (*DB, error) {
 		// Called when the lock is held: what it reads nobody else can be changing.
 		Cursor:       func() (wal.Offset, error) { return p.cursor(journalDir) },
 		Reached:      p.reached,
+		Identity:     p.opts.identity,
 		Durability:   o.durability,
 		SegmentBytes: segmentBytes,
 		Archive:      o.archive,
@@ -221,7 +226,7 @@ func openWriter(ctx context.Context, dir string, o options) (*DB, error) {
 	p.report.Torn = recovered.Torn
 	db, err := p.finish(journal, journalDir)
 	if err != nil {
-		return nil, errors.Join(err, journal.Close())
+		return nil, errors.Join(p.foreign(err), journal.Close())
 	}
 	return db, nil
 }
@@ -265,7 +270,12 @@ func (p *opening) findJournal() (string, error) {
 			}
 			p.file.JournalDir = abs
 		}
-		return p.file.journalDir(p.dir), nil
+		journalDir := p.file.journalDir(p.dir)
+		if err := p.adopt(journalDir); err != nil {
+			return "", err
+		}
+		p.opts.identity = p.file.identity()
+		return journalDir, nil
 	case err != nil:
 		return "", err
 	}
@@ -278,7 +288,8 @@ func (p *opening) findJournal() (string, error) {
 
 // take goes by what store.json says, or what it is made anew from. Then it is a person's word where the journal lies.
 func (p *opening) take(file storeFile) {
-	p.file, p.exists, p.clean = file, p.lost == "", file.Clean
+	p.file, p.exists, p.clean, p.opts.identity = file, p.lost == "", file.Clean, file.identity()
+	p.adopted = p.lost != ""
 	if p.lost != "" && p.opts.journalDir != "" {
 		p.file.JournalDir = p.opts.journalDir
 	}
@@ -345,6 +356,9 @@ func (p *opening) look(journalDir string) ([]wal.Segment, error) {
 	p.lost = lost
 	switch {
 	case err == nil:
+		if !p.exists && lost == "" && !bytes.Equal(file.identity(), p.opts.identity) {
+			return nil, errMadeMeanwhile
+		}
 		p.take(file)
 		if p.file.journalDir(p.dir) != journalDir {
 			return nil, fmt.Errorf("%s: %w: somebody else has just made a store with its journal in %s", p.dir, ErrMismatch, file.JournalDir)
@@ -409,6 +423,7 @@ func (p *opening) remadeStoreFile() error {
 
 // explain adds to an error of the journal what it means for the store.
 func (p *opening) explain(err error) error {
+	err = p.foreign(err)
 	if errors.Is(err, wal.ErrGap) && !p.meta.Exists {
 		return fmt.Errorf("%w; %s is lost, and the journal no longer reaches back to the beginning: the store must be restored from a backup", err, sqliteName)
 	}
@@ -485,6 +500,7 @@ func openReader(ctx context.Context, dir string, o options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
+	o.identity = file.identity()
 	db := &DB{dir: dir, journalDir: file.journalDir(dir), file: file, opts: o, sql: sql}
 	if lost != "" {
 		db.recovery.Notes = []string{lost + "; this is what SQLite has"}

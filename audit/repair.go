@@ -106,6 +106,7 @@ func (r *repair) run() error {
 	r.rep.Journal, err = wal.Repair(journalDir, wal.RepairOptions{
 		Apply:    r.o.Apply,
 		LockWait: r.opts.lockWait,
+		Identity: r.knownIdentity(),
 		Cursor:   func() (wal.Offset, error) { return r.begin(journalDir) },
 		Records:  r.records,
 		Visit:    r.visit,

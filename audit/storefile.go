@@ -152,6 +152,9 @@ func parseStoreFile(text []byte) (storeFile, error) {
 	case len(s.StoreID) != 32 || s.JournalDir == "":
 		return s, errors.New("store_id or wal_dir is missing")
 	}
+	if _, err := hex.DecodeString(s.StoreID); err != nil {
+		return s, fmt.Errorf("store_id: %w", err)
+	}
 	return s, nil
 }
 

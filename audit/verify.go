@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"strings"
 	"time"
 
@@ -149,8 +150,10 @@ func (v *verification) journal(ctx context.Context, cursor uint64, rejected []sq
 	if err := p.next(); err != nil {
 		return err
 	}
+	o := v.db.opts.journal()
+	o.OnTrimmed = p.trimmed
 	var err error
-	v.report.Journal, err = wal.Verify(v.db.journalDir, v.db.opts.journal(), p.visit)
+	v.report.Journal, err = wal.Verify(v.db.journalDir, o, p.visit)
 	if err != nil {
 		return err
 	}
@@ -168,8 +171,13 @@ func (v *verification) journal(ctx context.Context, cursor uint64, rejected []sq
 			v.problem("rejected: the journal has no such record at offset %d", off)
 		}
 	}
-	if first := v.report.Journal.First; uint64(first) > cursor {
-		v.problem("journal: it begins at offset %d, above the cursor %d: records between them are missing", first, cursor)
+	// A writer may have trimmed the journal past the cursor, but not past what SQLite has by now.
+	applied, err := v.db.sql.Cursor(ctx)
+	if err != nil {
+		return err
+	}
+	if first := v.report.Journal.First; uint64(first) > applied {
+		v.problem("journal: it begins at offset %d, above the cursor %d: records between them are missing", first, applied)
 	}
 	if end := v.report.Journal.End; uint64(end) < cursor {
 		v.problem("journal: it ends at offset %d, below the cursor %d", end, cursor)
@@ -178,8 +186,20 @@ func (v *verification) journal(ctx context.Context, cursor uint64, rejected []sq
 	if t := v.report.Journal.Torn; t != nil && uint64(t.Offset) >= cursor {
 		v.note("the journal has a torn tail of %d bytes at offset %d (%s): nothing in it was acknowledged, or it is being written right now", t.Bytes, t.Offset, t.Reason)
 	}
+	v.trimmed()
 	v.gaps()
 	return nil
+}
+
+// trimmed tells what was removed before it could be read.
+func (v *verification) trimmed() {
+	bytes := wal.Offset(0)
+	for _, gone := range v.report.Journal.Trimmed {
+		bytes += gone.End - gone.Offset
+	}
+	if bytes > 0 {
+		v.note("%d bytes of the journal were trimmed by a writer before they could be read: of the records in them SQLite alone was checked", bytes)
+	}
 }
 
 // gaps tells where a repair had nothing to put back: what was lost, as far as that is known.
@@ -242,6 +262,21 @@ func (p *pairing) passUntil(off uint64) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// trimmed steps over what a writer removed from the journal before it could be read.
+func (p *pairing) trimmed(gone wal.Gap) error {
+	from, to := uint64(gone.Offset), uint64(gone.End)
+	if err := p.passUntil(min(from, p.cursor)); err != nil {
+		return err
+	}
+	for p.more && p.entry.JournalOffset < min(to, p.cursor) {
+		if err := p.next(); err != nil {
+			return err
+		}
+	}
+	maps.DeleteFunc(p.rejected, func(off uint64, _ []byte) bool { return from <= off && off < to })
 	return nil
 }
 

@@ -7,6 +7,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+
+	"github.com/auditsql/auditsql/internal/durable"
 )
 
 // heldFiles are the database and its -wal as the writer has opened them, through descriptors of our own.
@@ -39,7 +41,7 @@ func hold(path string) (*heldFiles, error) {
 // holdWAL opens -wal, which the writer has given its header. No lock of SQLite's lies on that file, so closing a
 // descriptor of it drops none.
 func (h *heldFiles) holdWAL() (err error) {
-	h.wal, err = os.OpenFile(h.path+walSuffix, os.O_RDWR, 0)
+	h.wal, err = durable.OpenWrite(h.path + walSuffix)
 	return err
 }
 
@@ -125,7 +127,7 @@ func (h *heldFiles) sync() error { return h.db.Sync() }
 // a database that is neither old nor new, and no -wal to complete it. Writing makes the pages dirty again, so that the
 // sync has to write them.
 func renewWAL(path string) error {
-	f, err := os.OpenFile(path+walSuffix, os.O_RDWR, 0)
+	f, err := durable.OpenWrite(path + walSuffix)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

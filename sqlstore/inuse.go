@@ -6,6 +6,8 @@ import (
 	"os"
 	"slices"
 	"sync"
+
+	"github.com/auditsql/auditsql/internal/durable"
 )
 
 // inUse knows the database files that this process has open.
@@ -62,7 +64,7 @@ func use(path string, hold bool) (f *os.File, leave func() error, err error) {
 // openAs opens the file at path, which was fi a moment ago. When it is another one by now, nobody in this process has
 // it open: closing it again costs no locks.
 func openAs(path string, fi os.FileInfo) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	f, err := durable.OpenWrite(path)
 	if err != nil {
 		return nil, err
 	}

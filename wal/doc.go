@@ -21,7 +21,8 @@
 //
 // What it leaves to others: the meaning of a payload, which records are duplicates, and the
 // cursor (how much of the log its caller has made durable elsewhere). It knows nothing of audits
-// or SQL. Payloads that begin with a byte below 0x20 are the journal's own.
+// or SQL. Payloads that begin with a byte below 0x20 are control
+// records: marks, fillers and identities.
 //
 // One writer, or one [Repair], holds a journal at a time ([Open]); any number of readers
 // ([OpenReader], [Verify], [Segments]) look at it meanwhile, from any process, and never change a byte.

@@ -67,6 +67,8 @@ type Journal struct {
 	base     Offset
 	pos      int64 // where the next record goes
 	size     int64 // the file's length: pos and the zeros ahead of it
+	written  writtenByte
+	back     [1]byte // what intact reads into
 	lastMark Offset
 	looked   time.Time // when the files were last seen in their places
 	unsynced int       // records written since the last sync
@@ -76,10 +78,13 @@ type Journal struct {
 // Open takes the lock of the journal in dir, making the folder and the first segment if need be,
 // recovers it from the caller's cursor, and returns it with a report of what recovery found.
 //
-// It refuses, and changes nothing in the log, with ErrLocked when another writer has it, ErrGap or ErrAhead
-// when the log and the cursor do not belong together, and *CorruptError when acknowledged data is hurt at
-// or above the cursor.
+// It refuses, and changes nothing in the log, with ErrLocked when another writer has it, ErrForeign when a
+// segment is another journal's, ErrGap or ErrAhead when the log and the cursor do not belong together, and
+// *CorruptError when acknowledged data is hurt at or above the cursor.
 func Open(dir string, o Options) (*Journal, Recovery, error) {
+	if err := checkIdentityLength(o.Identity); err != nil {
+		return nil, Recovery{}, fmt.Errorf("open journal: %w", err)
+	}
 	o = o.withDefaults()
 	j := &Journal{
 		dir: dir, opts: o, fs: o.FS,
@@ -333,7 +338,9 @@ func (j *Journal) Close() error {
 	err := j.failed
 	j.mu.Unlock()
 	if err == nil {
-		err = j.seal()
+		if err = j.seal(); err != nil {
+			err = j.poison(err)
+		}
 	}
 	unregister(j)
 	j.tell()
@@ -363,6 +370,9 @@ func (j *Journal) syncDir() error {
 
 // seal cuts the active segment to its data, so that its end is the log's end to whoever sees the file.
 func (j *Journal) seal() error {
+	if err := j.intact(); err != nil {
+		return err
+	}
 	if j.size > j.pos {
 		if err := j.active.Truncate(j.pos); err != nil {
 			return fmt.Errorf("truncate %s: %w", segmentName(j.base), err)

@@ -322,14 +322,14 @@ func (p *planner) count(seg Segment, rec Record) error {
 	}
 	p.rep.Bytes += int64(rec.Next - rec.Offset)
 	if rec.Payload[0] < kindLimit {
-		mark, isMark, err := own(rec.Payload, rec.Offset)
+		c, err := decodeControl(rec.Payload, rec.Offset, seg.Base)
 		switch n := len(p.marks); {
 		case err != nil:
 			p.rep.Unknown = append(p.rep.Unknown, &CorruptError{seg.Path, rec.Offset, err.Error()})
-		case isMark && (n == 0 || p.marks[n-1] < mark):
-			p.marks = append(p.marks, mark)
+		case c.kind == kindMark && (n == 0 || p.marks[n-1] < c.mark):
+			p.marks = append(p.marks, c.mark)
 		}
-		return nil
+		return checkIdentity(seg.Path, c.identity, p.o.Identity)
 	}
 	p.rep.Records++
 	if p.o.Visit != nil {

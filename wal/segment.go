@@ -328,7 +328,7 @@ func (s *scanner) marks(pos int64, visit func(Offset) bool) error {
 			if _, reason := verifyRecord(b[i:i+markSize], off); reason != "" {
 				continue
 			}
-			if mark, isMark, err := own(b[i+headerSize:i+markSize], off); err == nil && isMark && !visit(mark) {
+			if c, err := decodeControl(b[i+headerSize:i+markSize], off, s.base); err == nil && !visit(c.mark) {
 				return nil
 			}
 		}

@@ -88,7 +88,7 @@ func exitCode(err error) int {
 // isDamage reports whether err refuses a store because acknowledged data is hurt or missing.
 func isDamage(err error) bool {
 	var corrupt *wal.CorruptError
-	return errors.As(err, &corrupt) || errors.Is(err, wal.ErrGap) || errors.Is(err, wal.ErrAhead) ||
+	return errors.As(err, &corrupt) || errors.Is(err, wal.ErrGap) || errors.Is(err, wal.ErrAhead) || errors.Is(err, wal.ErrForeign) ||
 		errors.Is(err, audit.ErrMismatch) || errors.Is(err, audit.ErrDamaged)
 }
 

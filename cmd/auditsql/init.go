@@ -71,13 +71,17 @@ all, a lost database can be rebuilt from it.`,
 
 func (a *app) init(options []audit.Option) error {
 	asked := len(options) > 0
-	options = append(options, audit.WithLockWait(a.lockWait.Duration), audit.WithCreatedBy("auditsql "+moduleVersion()))
-	created, err := audit.Init(a.dir, options...)
-	if errors.Is(err, audit.ErrLocked) && !asked {
+	created := false
+	db, err := a.openWriter(options...)
+	switch {
+	case err == nil:
+		created = db.Recovery().Created
+		if err := db.Close(); err != nil {
+			return err
+		}
+	case errors.Is(err, audit.ErrLocked) && !asked:
 		// Somebody is writing to it, so it is there, and nothing was to be changed.
-		err = nil
-	}
-	if err != nil {
+	default:
 		return err
 	}
 	what := "there is a store already"

@@ -1,16 +1,19 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/wal"
 )
 
 func TestMain(m *testing.M) {
@@ -36,6 +39,7 @@ func atTestTime() {
 //	hold DIR              be the writer of a store until the script ends, or until
 //	release DIR           be it no longer
 //	damage FILE OFFSET    change one byte of a file
+//	journal DIR FILE      make a journal without an identity, which holds the lines of a file
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -64,6 +68,7 @@ func TestScripts(t *testing.T) {
 			"hold":    hold,
 			"release": release,
 			"damage":  damage,
+			"journal": journal,
 		},
 	})
 }
@@ -130,4 +135,17 @@ func damage(ts *testscript.TestScript, neg bool, args []string) {
 	b[0] ^= 0x20
 	_, err = f.WriteAt(b, offset)
 	ts.Check(err)
+}
+
+func journal(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: journal DIR FILE")
+	}
+	j, _, err := wal.Open(ts.MkAbs(args[0]), wal.Options{})
+	ts.Check(err)
+	for line := range strings.Lines(ts.ReadFile(args[1])) {
+		_, err := j.Append(context.Background(), []byte(strings.TrimSuffix(line, "\n")))
+		ts.Check(err)
+	}
+	ts.Check(j.Close())
 }

@@ -143,6 +143,14 @@ func verifyFacts(r *audit.VerifyReport) []fact {
 // notLookedAt is a value that only the journal tells, when it is not in its place.
 var notLookedAt = cell{brief: "not looked at"}
 
+// trimmedBytes is how much of the journal a writer removed before it could be checked.
+func trimmedBytes(r *wal.Report) (bytes int64) {
+	for _, gone := range r.Trimmed {
+		bytes += int64(gone.End - gone.Offset)
+	}
+	return bytes
+}
+
 // journalFacts are what a check of the journal counted.
 func journalFacts(r *wal.Report) []fact {
 	torn := cell{brief: "none"}
@@ -160,6 +168,8 @@ func journalFacts(r *wal.Report) []fact {
 		{"journal_records", "journal records", number(r.Records).as(humanize.Comma(int64(r.Records)))},
 		{"journal_bytes", "journal bytes", number(r.Bytes).as(humanize.Comma(r.Bytes))},
 		{"journal_marks", "", number(r.Marks)},
+		{"journal_identities", "", number(r.Identities)},
+		{"journal_trimmed_bytes", "", number(trimmedBytes(r))},
 		{"journal_fillers", "repaired gaps", gaps},
 		{"journal_filler_bytes", "", number(r.FillBytes)},
 		{"journal_torn", "torn tail", torn},
