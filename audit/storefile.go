@@ -129,7 +129,7 @@ func readStoreFile(dir string) (storeFile, error) {
 	case err != nil:
 		return s, &StoreFileError{name, err}
 	}
-	// Not damage: somebody has written it, and a store.json that is made anew would forget where the journal is.
+	// Somebody has written that, and knows why. It is not for us to put something else in its place.
 	if err := checkJournalDir(s.JournalDir); err != nil {
 		return s, fmt.Errorf("%s: %w", name, err)
 	}
@@ -149,11 +149,14 @@ func parseStoreFile(text []byte) (storeFile, error) {
 		return s, fmt.Errorf("%w: format %d", sqlstore.ErrNewer, s.Format)
 	case s.Format != storeFormat:
 		return s, fmt.Errorf("format %d is none of auditsql's", s.Format)
-	case len(s.StoreID) != 32 || s.JournalDir == "":
-		return s, errors.New("store_id or wal_dir is missing")
+	case len(s.StoreID) != 32:
+		return s, errors.New("store_id is missing")
 	}
 	if _, err := hex.DecodeString(s.StoreID); err != nil {
 		return s, fmt.Errorf("store_id: %w", err)
+	}
+	if s.JournalDir == "" {
+		return s, errors.New("wal_dir is missing")
 	}
 	return s, nil
 }

@@ -235,6 +235,24 @@ type nameChange struct {
 	clock    int
 	from, to string
 	n        *node
+	moved    *move // set for the two halves of a rename into another folder
+}
+
+// move is a rename into another folder. It is a change in two folders, and still one step: what becomes of the half
+// that is decided first becomes of the other as well.
+type move struct {
+	decided, done bool
+}
+
+// outcome returns whether the change reaches the platter, when the fates say so of it alone.
+func (c nameChange) outcome(done bool) bool {
+	if c.moved == nil {
+		return done
+	}
+	if !c.moved.decided {
+		c.moved.decided, c.moved.done = true, done
+	}
+	return c.moved.done
 }
 
 func (m *names) change(d *Disk, c nameChange) {
@@ -262,7 +280,9 @@ func (m *names) sync(d *Disk) {
 	before := m.disk
 	m.disk = maps.Clone(m.disk)
 	for _, c := range m.changes {
-		c.applyTo(m.disk)
+		if c.outcome(true) {
+			c.applyTo(m.disk)
+		}
 	}
 	if m.forgotten {
 		m.disk, m.forgotten = maps.Clone(m.seen), false
@@ -290,6 +310,9 @@ func (m *names) outcome(d *Disk, f fate) map[string]*node {
 		f = d.drawOwn()
 	}
 	if f.kind == everything && m.forgotten {
+		for _, c := range m.changes {
+			c.outcome(true)
+		}
 		return maps.Clone(m.seen)
 	}
 	if f.kind == inOrder && f.until == 0 {
@@ -304,7 +327,7 @@ func (m *names) outcome(d *Disk, f fate) map[string]*node {
 		case scattered:
 			done = d.rng.IntN(2) == 0
 		}
-		if done {
+		if c.outcome(done) {
 			c.applyTo(disk)
 		}
 	}

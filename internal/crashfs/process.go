@@ -138,10 +138,14 @@ func (p *Process) Rename(from, to string) error {
 		switch {
 		case err != nil:
 			return err
-		case other != up:
-			return errors.New("crashfs: a rename into another folder")
 		case up.folder.seen[base] == nil:
 			return fs.ErrNotExist
+		case other != up:
+			moved := &move{}
+			n := up.folder.seen[base]
+			up.folder.change(p.d, nameChange{from: base, moved: moved})
+			other.folder.change(p.d, nameChange{to: newBase, n: n, moved: moved})
+			return nil
 		}
 		up.folder.change(p.d, nameChange{from: base, to: newBase, n: up.folder.seen[base]})
 		return nil

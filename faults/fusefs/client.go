@@ -1,0 +1,192 @@
+package fusefs
+
+import (
+	"bufio"
+	"encoding/gob"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+)
+
+// ErrUnsupported means that this machine or this user cannot mount FUSE file systems.
+var ErrUnsupported = errors.New("no FUSE file system can be mounted here")
+
+// FS is a mounted file system and the daemon that serves it.
+type FS struct {
+	dir    string
+	daemon *exec.Cmd
+	stdin  io.Closer
+}
+
+// Start starts the daemon, with the program that is running, whose main has to call Main first.
+func Start() (*FS, error) {
+	if os.Geteuid() != 0 {
+		return nil, fmt.Errorf("%w: it takes root", ErrUnsupported)
+	}
+	if _, err := os.Stat("/dev/fuse"); err != nil {
+		return nil, fmt.Errorf("%w: %v", ErrUnsupported, err)
+	}
+	program, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "fusefs-")
+	if err != nil {
+		return nil, err
+	}
+	f := &FS{dir: dir}
+	if err := f.start(program); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return f, nil
+}
+
+func (f *FS) start(program string) error {
+	if err := os.Mkdir(f.Mount(), 0o700); err != nil {
+		return err
+	}
+	f.daemon = exec.Command(program)
+	f.daemon.Env = append(os.Environ(), daemonEnv+"="+f.dir)
+	f.daemon.Stderr = os.Stderr
+	stdin, err := f.daemon.StdinPipe()
+	if err != nil {
+		return err
+	}
+	f.stdin = stdin
+	stdout, err := f.daemon.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := f.daemon.Start(); err != nil {
+		return err
+	}
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if line = strings.TrimSpace(line); line == ready {
+		return nil
+	}
+	if err == io.EOF {
+		err = nil
+	}
+	if strings.Contains(line, "not permitted") {
+		err = ErrUnsupported
+	}
+	return errors.Join(fmt.Errorf("mount %s: %s", f.Mount(), line), err, f.stdin.Close(), f.daemon.Wait())
+}
+
+// Mount returns the mount point.
+func (f *FS) Mount() string { return filepath.Join(f.dir, mountName) }
+
+// Close unmounts, whoever has files of it open.
+func (f *FS) Close() error {
+	f.stdin.Close()
+	err := f.daemon.Wait()
+	return errors.Join(err, os.RemoveAll(f.dir))
+}
+
+// Files is what a disk holds: content by path from "/"; a path that ends with "/" is a folder.
+type Files map[string][]byte
+
+// Machine is a disk, and what runs on it until it crashes. Its methods may be called from several goroutines, but
+// wait for each other.
+type Machine struct {
+	fs *FS
+
+	mu   sync.Mutex
+	conn net.Conn
+	in   *gob.Decoder
+	out  *gob.Encoder
+	now  response
+}
+
+// Machine makes one, whose disk holds these files, all of them durable. The seed decides what power cuts leave.
+func (f *FS) Machine(seed uint64, files Files) (*Machine, error) {
+	conn, err := net.Dial("unix", filepath.Join(f.dir, socketName))
+	if err != nil {
+		return nil, err
+	}
+	m := &Machine{fs: f, conn: conn, in: gob.NewDecoder(conn), out: gob.NewEncoder(conn)}
+	if _, err := m.ask(request{Op: "machine", Seed: seed, Files: files}); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
+func (m *Machine) ask(req request) (response, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	err := m.out.Encode(req)
+	var rep response
+	if err == nil {
+		err = m.in.Decode(&rep)
+	}
+	if err == nil && rep.Err != "" {
+		err = errors.New(rep.Err)
+	}
+	if err != nil {
+		return rep, fmt.Errorf("fusefs: %s: %w", req.Op, err)
+	}
+	m.now = rep
+	return rep, nil
+}
+
+func (m *Machine) must(req request) response {
+	rep, err := m.ask(req)
+	if err != nil {
+		panic(err) // the daemon is gone
+	}
+	return rep
+}
+
+// Drop ends the machine, with all that is on its disk.
+func (m *Machine) Drop() error { return m.conn.Close() }
+
+// Dir returns the folder of the life that goes on now: the root of the disk.
+func (m *Machine) Dir() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return filepath.Join(m.fs.Mount(), m.now.Life)
+}
+
+// Plan says which of the calls to come fail. It takes the place of the plan before.
+func (m *Machine) Plan(p ...Fault) { m.must(request{Op: "plan", Plan: p}) }
+
+// Kill ends the life with what was written, and begins the next: [Machine.Dir] is another folder from then on.
+func (m *Machine) Kill() { m.must(request{Op: "kill"}) }
+
+// PowerCut ends the life with what is durable and any choice of what is not, and begins the next. After a life that
+// a plan has ended it only begins the next.
+func (m *Machine) PowerCut() { m.must(request{Op: "cut"}) }
+
+// State is what has become of a machine's calls.
+type State struct {
+	Dead   bool     // a plan has ended the life
+	Calls  int      // over all lives
+	Met    []int    // how many calls each fault of the plan names
+	Struck []int    // and how many of them did not pass
+	Log    []string // the last calls
+}
+
+// State asks for it.
+func (m *Machine) State() State {
+	r := m.must(request{Op: "state"})
+	return State{r.Dead, r.Calls, r.Met, r.Struck, r.Log}
+}
+
+// Await returns when n more calls have been made that a fault names. Its verdict does not matter. Other methods wait
+// meanwhile.
+func (m *Machine) Await(f Fault, n int) { m.must(request{Op: "wait", Fault: f, N: n}) }
+
+// Remark puts a line into the log of calls.
+func (m *Machine) Remark(format string, args ...any) {
+	m.must(request{Op: "remark", Fault: Fault{Name: fmt.Sprintf(format, args...)}})
+}
+
+// Files returns what the disk holds as it is read, for another machine to begin with.
+func (m *Machine) Files() Files { return m.must(request{Op: "files"}).Files }

@@ -1,0 +1,298 @@
+package fusefs
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/auditsql/auditsql/internal/crashfs"
+	"github.com/auditsql/auditsql/wal"
+)
+
+// machine is a disk and the one life that uses it now.
+type machine struct {
+	id    uint64
+	disk  *crashfs.Disk
+	judge *judge
+
+	// mu guards the lives, their inodes and the order of calls: what a call changes on the disk it changes here in
+	// the same step. It is taken before the server's.
+	mu    sync.Mutex
+	lives int
+	now   *life
+}
+
+// life is a process of the disk: all that happens between two crashes.
+type life struct {
+	m     *machine
+	name  string
+	p     *crashfs.Process
+	root  *inode
+	nodes map[crashfs.Node]*inode
+	shm   map[string]*inode // by path
+	ended bool              // nothing of it can be read any more, but for -shm
+}
+
+// inode is what the kernel knows by a number. All but id is guarded by the machine's mu.
+type inode struct {
+	id      uint64
+	life    *life
+	path    string // on the disk, the last that it had
+	gone    bool   // it has no name any more
+	folder  bool
+	mode    uint32
+	node    crashfs.Node
+	shared  *shared // of a -shm file
+	lookups uint64
+}
+
+// shared is what a -shm file holds.
+type shared struct{ bytes []byte }
+
+func isShm(name string) bool { return strings.HasSuffix(name, "-shm") }
+
+// handle is an open file or folder.
+type handle struct {
+	ino   *inode
+	file  wal.File        // nil for a folder and for -shm
+	names []fuse.DirEntry // of a folder
+}
+
+func (i *inode) attr(out *fuse.Attr) {
+	out.Ino, out.Mode, out.Nlink, out.Blksize = i.id, i.mode, 1, 4096
+	switch {
+	case i.folder:
+		out.Mode |= syscall.S_IFDIR
+	default:
+		out.Mode |= syscall.S_IFREG
+		out.Size = uint64(i.size())
+		out.Blocks = (out.Size + 511) / 512
+	}
+	if i.gone {
+		out.Nlink = 0
+	}
+}
+
+func (i *inode) size() int64 {
+	if i.shared != nil {
+		return int64(len(i.shared.bytes))
+	}
+	return i.life.m.disk.Size(i.node)
+}
+
+// alive fails for what belongs to a life that has ended, or is ended by the disk in the middle of a call.
+func (l *life) alive() error {
+	if l.ended {
+		return crashfs.ErrDead
+	}
+	return nil
+}
+
+// status is what the kernel is told.
+func status(err error) fuse.Status {
+	var code syscall.Errno
+	switch {
+	case err == nil || errors.Is(err, io.EOF):
+		return fuse.OK
+	case errors.As(err, &code):
+		return fuse.Status(code)
+	case errors.Is(err, fs.ErrNotExist):
+		return fuse.ENOENT
+	case errors.Is(err, fs.ErrExist):
+		return fuse.Status(syscall.EEXIST)
+	case errors.Is(err, fs.ErrInvalid):
+		return fuse.EINVAL
+	case errors.Is(err, fs.ErrPermission):
+		return fuse.Status(syscall.EBADF)
+	}
+	return fuse.EIO
+}
+
+// find returns the inode of a name, and makes it when the kernel has not asked for it before.
+func (s *server) find(l *life, name string) (*inode, error) {
+	if err := l.alive(); err != nil {
+		return nil, err
+	}
+	if isShm(name) {
+		if i := l.shm[name]; i != nil {
+			return i, nil
+		}
+		return nil, syscall.ENOENT
+	}
+	n, err := l.p.Find(name)
+	if err != nil {
+		return nil, err
+	}
+	if i := l.nodes[n]; i != nil {
+		return i, nil
+	}
+	i := &inode{life: l, path: name, folder: n.Folder(), mode: 0o600, node: n}
+	if i.folder {
+		i.mode = 0o700
+	}
+	l.nodes[n] = i
+	s.enter(i)
+	return i, nil
+}
+
+// moved gives the inodes at and below a path their new one.
+func (l *life) moved(from, to string) {
+	for _, i := range l.nodes {
+		if i.gone {
+			continue
+		}
+		if i.path == from {
+			i.path = to
+		} else if below, ok := strings.CutPrefix(i.path, from+"/"); ok {
+			i.path = to + "/" + below
+		}
+	}
+	for name, i := range l.shm {
+		if below, ok := strings.CutPrefix(name, from+"/"); ok {
+			delete(l.shm, name)
+			i.path = to + "/" + below
+			l.shm[i.path] = i
+		}
+	}
+}
+
+// removed takes a path from the inode that has it.
+func (l *life) removed(name string) {
+	for _, i := range l.nodes {
+		if i.path == name {
+			i.gone = true
+		}
+	}
+}
+
+// list returns what a folder holds, -shm included. It is a call.
+func (l *life) list(dir string) ([]fuse.DirEntry, error) {
+	names, err := l.p.List(dir)
+	if err != nil {
+		return nil, err
+	}
+	for name := range l.shm {
+		if path.Dir(name) == dir {
+			names = append(names, path.Base(name))
+		}
+	}
+	entries := make([]fuse.DirEntry, len(names))
+	for i, name := range names {
+		entries[i] = fuse.DirEntry{Name: name, Mode: syscall.S_IFREG}
+		if n, err := l.p.Find(path.Join(dir, name)); err == nil && n.Folder() {
+			entries[i].Mode = syscall.S_IFDIR
+		}
+	}
+	return entries, nil
+}
+
+// empty reports whether a folder has nothing in it.
+func (l *life) empty(dir string) bool {
+	if len(l.m.disk.List(dir)) > 0 {
+		return false
+	}
+	for name := range l.shm {
+		if path.Dir(name) == dir {
+			return false
+		}
+	}
+	return true
+}
+
+// begin starts a life with what the disk holds.
+func (s *server) begin(m *machine) *life {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lives++
+	l := &life{
+		m: m, name: fmt.Sprintf("m%d.%d", m.id, m.lives), p: m.disk.Process(),
+		nodes: map[crashfs.Node]*inode{}, shm: map[string]*inode{},
+	}
+	l.root, _ = s.find(l, "/")
+	m.now = l
+	s.mu.Lock()
+	s.lives[l.name] = l
+	s.mu.Unlock()
+	return l
+}
+
+// end ends the machine's life, if its disk has not done so already, and lets the kernel forget the folder's name.
+func (s *server) end(m *machine, how func()) {
+	m.mu.Lock()
+	l := m.now
+	if !l.p.Dead() {
+		how()
+	}
+	l.ended = true
+	m.mu.Unlock()
+	s.mu.Lock()
+	delete(s.lives, l.name)
+	s.mu.Unlock()
+}
+
+// load makes files on a disk that has none, all of them durable.
+func load(d *crashfs.Disk, files Files) error {
+	p := d.Process()
+	defer p.Kill()
+	folders := map[string]bool{"/": true}
+	var make func(dir string) error
+	make = func(dir string) error {
+		if folders[dir] {
+			return nil
+		}
+		if err := make(path.Dir(dir)); err != nil {
+			return err
+		}
+		folders[dir] = true
+		return p.Mkdir(dir)
+	}
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		if dir, ok := strings.CutSuffix(name, "/"); ok {
+			if err := make(dir); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := make(path.Dir(name)); err != nil {
+			return err
+		}
+		f, err := p.Create(name)
+		if err == nil {
+			_, err = f.WriteAt(files[name], 0)
+		}
+		if err == nil {
+			err = f.Sync()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for dir := range folders {
+		if err := p.SyncDir(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unload returns what a disk holds now, read and not durable.
+func unload(d *crashfs.Disk, dir string, into Files) {
+	for _, name := range d.List(dir) {
+		name = path.Join(dir, name)
+		if b, ok := d.Read(name); ok {
+			into[name] = b
+		} else {
+			into[name+"/"] = nil
+			unload(d, name, into)
+		}
+	}
+}

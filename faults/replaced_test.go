@@ -1,0 +1,104 @@
+package faults_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// Somebody removes or replaces SQLite's files under a live writer. What it has acknowledged by then, and goes on to
+// acknowledge, must be there; at the least once the files that were taken away are brought back, which is what a
+// refusal asks for.
+func TestSQLitesFilesTakenAway(t *testing.T) {
+	t.Parallel()
+	for _, what := range []string{"audit.db", "audit.db-wal"} {
+		for _, how := range []string{"moved away", "replaced by a copy", "replaced by another store's"} {
+			for _, end := range []string{"closed", "killed", "power cut"} {
+				eachSeed(t, what+" "+how+", "+end, func(s *store, random *rand.Rand) error {
+					return s.takenAway(random, what, how, end)
+				})
+			}
+		}
+	}
+}
+
+func (s *store) takenAway(random *rand.Rand, what, how, end string) error {
+	db := must(s.open())
+	s.fill(db, 60)
+	settle()
+	s.fill(db, 20+random.IntN(30))
+
+	kept := filepath.Join(s.m.Dir(), "kept")
+	ok(os.MkdirAll(kept, 0o700))
+	switch how {
+	case "replaced by a copy":
+		copyFile(s.file(what), filepath.Join(kept, "copy"))
+	case "replaced by another store's":
+		other := newStore(s.fs, 1, nil)
+		defer other.end()
+		another := must(other.open())
+		other.fill(another, 70)
+		settle()
+		other.fill(another, 40)
+		copyFile(other.file(what), filepath.Join(kept, "copy"))
+		ok(another.Close())
+	}
+	// The name of a file and its content are synced by who has done that, a person who waits for a while.
+	ok(os.Rename(s.file(what), filepath.Join(kept, what)))
+	if how != "moved away" {
+		ok(os.Rename(filepath.Join(kept, "copy"), s.file(what)))
+	}
+	syncFolder(s.dir())
+	syncFolder(kept)
+	syncFolder(s.m.Dir())
+
+	for range 4 {
+		s.fillAsFarAsItGoes(db, random.IntN(30))
+		settle()
+	}
+	switch end {
+	case "closed":
+		db.Close()
+		if random.IntN(2) == 0 {
+			s.m.PowerCut()
+		}
+	case "killed":
+		s.m.Kill()
+		db.Close()
+	default:
+		s.m.PowerCut()
+		db.Close()
+	}
+	err := s.recovered()
+	if err == nil || errors.Is(err, errLost) {
+		return err
+	}
+	if refused := refusal(errors.Unwrap(err)); refused == "no refusal" {
+		return err
+	}
+	// The cure.
+	if how != "moved away" {
+		ok(os.Rename(s.file(what), filepath.Join(s.m.Dir(), "wrong one")))
+	}
+	ok(os.Rename(filepath.Join(s.m.Dir(), "kept", what), s.file(what)))
+	if again := s.recovered(); again != nil {
+		return fmt.Errorf("also with the file brought back: %w; before: %w", again, err)
+	}
+	return nil
+}
+
+func copyFile(from, to string) {
+	f := must(os.Create(to))
+	defer f.Close()
+	must(f.Write(must(os.ReadFile(from))))
+	ok(f.Sync())
+}
+
+func syncFolder(dir string) {
+	d := must(os.Open(dir))
+	defer d.Close()
+	ok(d.Sync())
+}

@@ -1,0 +1,214 @@
+package faults_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/faults/fusefs"
+	"github.com/auditsql/auditsql/internal/crashfs"
+	"github.com/auditsql/auditsql/wal"
+)
+
+// store is a store on a machine of its own, and the oracle over its records.
+type store struct {
+	fs   *fusefs.FS
+	m    *fusefs.Machine
+	opts []audit.Option
+	dbs  []*audit.DB // all that were opened
+
+	mu    sync.Mutex
+	given map[audit.QueryID]string // whatever was put: it may be there
+	there map[audit.QueryID]string // what was acknowledged, or was there once: it must be
+	next  int                      // the first record that was not given yet
+}
+
+// newStore makes a machine with these files and a store on it that trims its journal as early as it may. The store
+// itself is made by its first opening.
+func newStore(fs *fusefs.FS, seed uint64, files fusefs.Files) *store {
+	return &store{
+		fs: fs, m: must(fs.Machine(seed, files)),
+		opts:  []audit.Option{audit.WithRetention(audit.RetainNone), audit.WithSegmentBytes(4096), audit.WithCacheBytes(1 << 20)},
+		given: map[audit.QueryID]string{}, there: map[audit.QueryID]string{},
+	}
+}
+
+func (s *store) dir() string { return filepath.Join(s.m.Dir(), "store") }
+func (s *store) file(parts ...string) string {
+	return filepath.Join(append([]string{s.dir()}, parts...)...)
+}
+
+func (s *store) open(opts ...audit.Option) (*audit.DB, error) {
+	db, err := audit.Open(s.dir(), append(s.opts, opts...)...)
+	if err == nil {
+		s.dbs = append(s.dbs, db)
+	}
+	return db, err
+}
+
+// end ends the machine, and what is still open with it.
+func (s *store) end() {
+	s.m.Kill()
+	for _, db := range s.dbs {
+		db.Close()
+	}
+	s.m.Drop()
+}
+
+// record returns the n-th record: of several agents, with evidence that others have too.
+func record(n int) *audit.QueryAudit {
+	hash := func(kind byte, i int) (h audit.Hash) {
+		h[0], h[1], h[2], h[31] = kind, byte(i), byte(i>>8), 1
+		return h
+	}
+	agent, result := hash('a', n%5), hash('r', n%11)
+	subject, predicate := fmt.Sprintf("subject %d", n%7), "is"
+	q := &audit.QueryAudit{
+		AgentID: &agent, Timestamp: uint64(1000 + n), ResultHash: &result, ResultConfidence: 0.5,
+		Params: audit.QueryParams{Subject: &subject, Predicate: &predicate},
+		ContributingAssertions: []audit.ContributingAssertion{
+			{AssertionHash: hash('x', n%13), Weight: 1, SourceHash: hash('s', n%3), Lifecycle: audit.Approved},
+		},
+		Attributes: map[string]any{"n": n, "filler": strings.Repeat("f", n*37%700)},
+	}
+	return q
+}
+
+// put gives the store the next n records in one call, and reports whether they were acknowledged.
+func (s *store) put(db *audit.DB, n int) error {
+	s.mu.Lock()
+	qs := make([]*audit.QueryAudit, n)
+	lines := make([]string, n)
+	for i := range qs {
+		qs[i] = record(s.next)
+		qs[i].QueryID = must(qs[i].ID())
+		lines[i] = string(must(qs[i].Canonical()))
+		s.given[qs[i].QueryID] = lines[i]
+		s.next++
+	}
+	s.mu.Unlock()
+	results, err := db.PutAudits(context.Background(), qs)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, r := range results {
+		if r.Err != nil {
+			return fmt.Errorf("record %s: %w", r.ID, r.Err)
+		}
+		s.there[qs[i].QueryID] = lines[i]
+	}
+	return nil
+}
+
+// fill puts n records in calls of a few, each of which becomes a transaction of SQLite's.
+func (s *store) fill(db *audit.DB, n int) {
+	for ; n > 0; n -= 5 {
+		ok(s.put(db, min(n, 5)))
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// settle lets the store be idle until it has brought to disk what it has. It is for bubbles, whose time costs nothing.
+func settle() { time.Sleep(3 * time.Second) }
+
+// check holds an open store against what must be there. What is there now must stay.
+func (s *store) check(db *audit.DB) error {
+	ctx := context.Background()
+	missing := 0
+	var first error
+	for id, line := range s.there {
+		if raw, err := db.GetRaw(ctx, id); err != nil || string(raw) != line {
+			if missing++; first == nil {
+				first = fmt.Errorf("%s: %.40s, %w", id, raw, err)
+			}
+		}
+	}
+	if missing > 0 {
+		return fmt.Errorf("%w: %d of %d acknowledged records are gone: %w", errLost, missing, len(s.there), first)
+	}
+	n := 0
+	for raw, err := range db.RawAudits(ctx, audit.Filter{ByAdmission: true}) {
+		if err != nil {
+			return fmt.Errorf("list the records: %w", err)
+		}
+		q, err := audit.ParseAudit(raw)
+		if err != nil || s.given[q.QueryID] != string(raw) {
+			return fmt.Errorf("nobody has put %.200s (%v)", raw, err)
+		}
+		s.there[q.QueryID] = string(raw)
+		n++
+	}
+	if n != len(s.there) {
+		return fmt.Errorf("%w: %d records are listed, want %d", errLost, n, len(s.there))
+	}
+	rep, err := db.Verify(ctx, audit.VerifyOptions{})
+	if err != nil {
+		return err
+	}
+	if !rep.OK() {
+		return fmt.Errorf("verify finds %d problems: %s", rep.Total, strings.Join(rep.Problems[:min(3, len(rep.Problems))], "; "))
+	}
+	return nil
+}
+
+var errLost = errors.New("lost")
+
+// recovered opens the store after a crash, holds it against the oracle, and closes it.
+func (s *store) recovered() error {
+	s.m.Plan()
+	db, err := s.open()
+	if err != nil {
+		return fmt.Errorf("the store cannot be opened any more (%s): %w", refusal(err), err)
+	}
+	return errors.Join(s.check(db), db.Close())
+}
+
+// refusal names the kind of an error with which opening refuses a store for what it has found.
+func refusal(err error) string {
+	var damage *wal.CorruptError
+	switch {
+	case errors.Is(err, wal.ErrGap):
+		return "gap"
+	case errors.Is(err, wal.ErrAhead):
+		return "ahead"
+	case errors.Is(err, audit.ErrMismatch):
+		return "mismatch"
+	case errors.Is(err, audit.ErrDamaged):
+		return "damaged"
+	case errors.As(err, &damage):
+		return "corrupt journal"
+	}
+	return "no refusal"
+}
+
+// failed reports whether a fault of the plan has struck, or the life has ended.
+func failed(m *fusefs.Machine) bool {
+	st := m.State()
+	for _, n := range st.Struck {
+		if n > 0 {
+			return true
+		}
+	}
+	return st.Dead
+}
+
+var (
+	syncs  = []crashfs.Op{crashfs.OpSync}
+	writes = []crashfs.Op{crashfs.OpWrite}
+)
+
+// fillAsFarAsItGoes puts up to n records into a store that may have failed.
+func (s *store) fillAsFarAsItGoes(db *audit.DB, n int) {
+	for ; n > 0; n-- {
+		if s.put(db, 1) != nil {
+			return
+		}
+	}
+}

@@ -1,0 +1,166 @@
+package faults_test
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"runtime/debug"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/faults/fusefs"
+	"github.com/auditsql/auditsql/internal/crashfs"
+)
+
+var (
+	seeds = flag.Int("seeds", 12, "with how many seeds each case of the tests of single faults runs")
+	seed  = flag.Uint64("seed", 0, "the first of them, and of the histories; 0 draws one")
+	calls = flag.Int("calls", 30, "how many of the last calls on files a failure shows")
+)
+
+func firstSeed() uint64 {
+	if *seed != 0 {
+		return *seed
+	}
+	return rand.Uint64N(1 << 40)
+}
+
+// eachSeed runs a case in bubbles, whose clock runs when everybody waits, with some seeds.
+func eachSeed(t *testing.T, name string, f func(s *store, random *rand.Rand) error) {
+	fs := mounted(t)
+	t.Run(name, func(t *testing.T) {
+		t.Parallel()
+		n := *seeds
+		if testing.Short() {
+			n = 3
+		}
+		first, wrong := firstSeed(), 0
+		for i := range uint64(n) {
+			err := alone(t, fs, first+i, nil, func(s *store) error { return f(s, rand.New(rand.NewPCG(first+i, 1))) })
+			if err == nil {
+				continue
+			}
+			if wrong++; wrong <= 2 {
+				t.Errorf("-seeds 1 -seed %d: %v", first+i, err)
+			}
+		}
+		if wrong > 0 {
+			t.Errorf("wrong with %d of %d seeds", wrong, n)
+		}
+	})
+}
+
+// alone gives a store a bubble and a machine of its own, and returns what f finds wrong, with the last calls on files.
+func alone(t *testing.T, fs *fusefs.FS, seed uint64, files fusefs.Files, f func(s *store) error) (err error) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(fs, seed, files)
+		defer s.end()
+		defer func() {
+			if broken := recover(); broken != nil {
+				err = fmt.Errorf("%v\n%s", broken, debug.Stack())
+			}
+			if err != nil && *calls > 0 {
+				log := s.m.State().Log
+				err = fmt.Errorf("%w\nthe last calls:\n  %s", err, strings.Join(log[max(0, len(log)-*calls):], "\n  "))
+			}
+		}()
+		err = f(s)
+	})
+	return err
+}
+
+// A sync of -wal that fails leaves frames that can be read and will never be on disk, though the next sync says so.
+// Whoever then copies them into the database, and is cut off in the middle, leaves a mix of two states.
+func TestAFailedSyncOfSQLitesWAL(t *testing.T) {
+	t.Parallel()
+	failedSync := fusefs.Fault{Ops: syncs, Name: "audit.db-wal", Verdict: crashfs.IO}
+	cut := func(random *rand.Rand) fusefs.Fault {
+		return fusefs.Fault{Ops: writes, Name: "audit.db", Skip: random.IntN(12), After: 1, Verdict: crashfs.CutPower}
+	}
+	// begin leaves a store whose journal was trimmed, and that has more in -wal.
+	begin := func(s *store, random *rand.Rand) *audit.DB {
+		db := must(s.open())
+		s.fill(db, 60)
+		settle()
+		s.fill(db, 20+random.IntN(60))
+		return db
+	}
+	eachSeed(t, "cut while it closes", func(s *store, random *rand.Rand) error {
+		db := begin(s, random)
+		s.m.Plan(failedSync, cut(random))
+		settle()
+		s.fillAsFarAsItGoes(db, random.IntN(20))
+		db.Close()
+		s.m.PowerCut()
+		return s.recovered()
+	})
+	eachSeed(t, "cut after it has closed", func(s *store, random *rand.Rand) error {
+		db := begin(s, random)
+		s.m.Plan(failedSync)
+		settle()
+		s.fillAsFarAsItGoes(db, random.IntN(20))
+		db.Close()
+		s.m.PowerCut()
+		return s.recovered()
+	})
+	for _, killed := range []string{"killed", "closed"} {
+		eachSeed(t, killed+", and cut in the next opening", func(s *store, random *rand.Rand) error {
+			db := begin(s, random)
+			if killed == "killed" { // before anything can be noted
+				s.m.Plan(failedSync, fusefs.Fault{After: 1, Verdict: crashfs.KillIt})
+			} else {
+				s.m.Plan(failedSync, fusefs.Fault{Ops: writes, Name: "audit.db", After: 1, Verdict: crashfs.KillIt})
+			}
+			settle()
+			db.Close()
+			s.m.Kill()
+			s.m.Plan(fusefs.Fault{Ops: writes, Name: "audit.db", Skip: random.IntN(12), Verdict: crashfs.CutPower})
+			if db, err := s.open(); err == nil {
+				db.Close()
+			}
+			s.m.PowerCut()
+			return s.recovered()
+		})
+	}
+	eachSeed(t, "a foreign checkpoint, cut in the middle", func(s *store, random *rand.Rand) error {
+		db := begin(s, random)
+		shell := s.foreign()
+		defer shell.Close()
+		s.m.Plan(failedSync, cut(random))
+		settle()
+		shell.Do("PRAGMA wal_checkpoint(PASSIVE)")
+		db.Close()
+		s.m.PowerCut()
+		return s.recovered()
+	})
+	eachSeed(t, "a foreign checkpoint, then killed, and cut in the next opening", func(s *store, random *rand.Rand) error {
+		db := begin(s, random)
+		shell := s.foreign()
+		defer shell.Close()
+		s.m.Plan(failedSync, fusefs.Fault{Ops: writes, Name: "audit.db", Skip: random.IntN(12), After: 1, Verdict: crashfs.KillIt})
+		settle()
+		shell.Do("PRAGMA wal_checkpoint(PASSIVE)")
+		db.Close()
+		s.m.Kill()
+		s.m.Plan(fusefs.Fault{Ops: writes, Name: "audit.db", Skip: random.IntN(12), Verdict: crashfs.CutPower})
+		if db, err := s.open(); err == nil {
+			db.Close()
+		}
+		s.m.PowerCut()
+		return s.recovered()
+	})
+	eachSeed(t, "and nothing else", func(s *store, random *rand.Rand) error {
+		db := begin(s, random)
+		s.m.Plan(failedSync)
+		settle()
+		if !failed(s.m) {
+			return fmt.Errorf("the store was not brought to disk")
+		}
+		if err := db.Close(); err == nil {
+			return fmt.Errorf("closing says nothing of the sync that failed")
+		}
+		return s.recovered()
+	})
+}
