@@ -4,10 +4,12 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/faults/fusefs"
@@ -17,6 +19,7 @@ import (
 var (
 	seeds = flag.Int("seeds", 12, "with how many seeds each case of the tests of single faults runs")
 	seed  = flag.Uint64("seed", 0, "the first of them, and of the histories; 0 draws one")
+	hang  = flag.Duration("hang", 2*time.Minute, "after what time a store hangs")
 	calls = flag.Int("calls", 30, "how many of the last calls on files a failure shows")
 )
 
@@ -53,7 +56,21 @@ func eachSeed(t *testing.T, name string, f func(s *store, random *rand.Rand) err
 }
 
 // alone gives a store a bubble and a machine of its own, and returns what f finds wrong, with the last calls on files.
+//
+// The clock of a bubble stands still while a goroutine waits for a mutex or a system call. So time is no excuse in it,
+// and a store that does not come to its end is found by the clock outside.
 func alone(t *testing.T, fs *fusefs.FS, seed uint64, files fusefs.Files, f func(s *store) error) (err error) {
+	watch := time.AfterFunc(*hang, func() {
+		debug.SetTraceback("all")
+		panic(fmt.Sprintf("-seed %d has not ended within %v", seed, *hang))
+	})
+	defer watch.Stop()
+	defer func() {
+		if broken := recover(); broken != nil { // all goroutines of the bubble wait for each other
+			stacks := make([]byte, 1<<20)
+			err = fmt.Errorf("%v\n%s", broken, stacks[:runtime.Stack(stacks, true)])
+		}
+	}()
 	synctest.Test(t, func(t *testing.T) {
 		s := newStore(fs, seed, files)
 		defer s.end()

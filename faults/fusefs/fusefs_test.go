@@ -128,10 +128,16 @@ func TestASyncThatFailedIsForgotten(t *testing.T) {
 		_, err := f.WriteAt([]byte("y"), 0)
 		must(err)
 		m.Plan(fusefs.Fault{Ops: []crashfs.Op{crashfs.OpSync}, Name: "a", Verdict: crashfs.IO})
+		g, err := os.Open(f.Name())
+		must(err)
 		if err := f.Sync(); !errors.Is(err, syscall.EIO) {
 			t.Fatalf("the sync that was to fail: %v", err)
 		}
 		must(f.Sync())
+		if err := g.Sync(); !errors.Is(err, syscall.EIO) {
+			t.Fatalf("the first sync of somebody else who has the file open: %v", err)
+		}
+		must(g.Sync())
 		if got := read(dir, "a"); got != "y" {
 			t.Fatalf("after the sync %q is read", got)
 		}

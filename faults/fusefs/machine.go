@@ -53,6 +53,7 @@ type inode struct {
 	node    crashfs.Node
 	shared  *shared // of a -shm file
 	lookups uint64
+	errors  int // how many syncs have failed
 }
 
 // shared is what a -shm file holds.
@@ -65,6 +66,24 @@ type handle struct {
 	ino   *inode
 	file  wal.File        // nil for a folder and for -shm
 	names []fuse.DirEntry // of a folder
+	told  int             // how many of the inode's failed syncs it was told of, or was opened after
+}
+
+// sync reports a sync that has failed once to everybody who had the file open, as linux does.
+func (h *handle) sync() error {
+	if h.file == nil {
+		return nil
+	}
+	err := h.file.Sync()
+	switch {
+	case errors.Is(err, crashfs.ErrDead):
+	case err != nil:
+		h.ino.errors++
+		h.told = h.ino.errors
+	case h.told < h.ino.errors:
+		h.told, err = h.ino.errors, syscall.EIO
+	}
+	return err
 }
 
 func (i *inode) attr(out *fuse.Attr) {

@@ -315,7 +315,7 @@ func (s *server) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *
 
 func (s *server) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
 	return s.at(in.NodeId, func(i *inode, l *life) error {
-		h := &handle{ino: i}
+		h := &handle{ino: i, told: i.errors}
 		out.OpenFlags = fuse.FOPEN_KEEP_CACHE | fuse.FOPEN_NOFLUSH
 		if i.shared == nil {
 			open := l.p.Open
@@ -387,12 +387,7 @@ func (s *server) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (writte
 func (s *server) Flush(<-chan struct{}, *fuse.FlushIn) fuse.Status { return fuse.OK }
 
 func (s *server) Fsync(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
-	return s.on(in.Fh, func(h *handle) error {
-		if h.file == nil {
-			return nil
-		}
-		return h.file.Sync()
-	})
+	return s.on(in.Fh, (*handle).sync)
 }
 
 func (s *server) Release(_ <-chan struct{}, in *fuse.ReleaseIn) {
