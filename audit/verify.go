@@ -168,6 +168,9 @@ func (v *verification) everything(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := v.db.sql.CheckOwnerless(ctx, func(p string) { v.problem("%s: %s", sqliteName, p) }); err != nil {
+		return err
+	}
 	// Before the rejected ones: what is rejected later lies above it.
 	cursor, err := v.db.sql.Cursor(ctx)
 	if err != nil {
