@@ -295,7 +295,7 @@ func TestTooFewFileDescriptors(t *testing.T) {
 	}
 	var answered []string
 	failed, first := 0, 1
-	for limit := 8; limit <= 22; limit += 2 {
+	for limit := 8; limit <= 32; limit += 3 {
 		cmd := exec.Command("sh", "-c", fmt.Sprintf(`ulimit -n %d && exec auditsql -d "$0" import - --ack`, limit), store)
 		cmd.Env = append(os.Environ(), "GORACE="+withoutNap)
 		var in, stderr strings.Builder
