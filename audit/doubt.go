@@ -167,8 +167,12 @@ const asidePrefix = "aside-"
 
 // aside makes a folder for what is moved out of the way.
 func (p *opening) aside() (string, error) {
-	dir := filepath.Join(p.dir, fmt.Sprintf("%s%d", asidePrefix, time.Now().UnixNano()))
-	return dir, durable.Mkdir(dir, ownedLike(p.dir))
+	for nanos := time.Now().UnixNano(); ; nanos++ {
+		dir := filepath.Join(p.dir, fmt.Sprintf("%s%d", asidePrefix, nanos))
+		if err := durable.Mkdir(dir, ownedLike(p.dir)); !errors.Is(err, fs.ErrExist) {
+			return dir, err
+		}
+	}
 }
 
 // setAside moves the database and its companions to a folder of their own. Nothing is deleted: a person
