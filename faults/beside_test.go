@@ -29,13 +29,17 @@ var (
 func TestRandomFaultsUnderEverything(t *testing.T) {
 	fs := mounted(t)
 	first := firstSeed()
+	longest := map[string]time.Duration{}
+	defer func() {
+		fmt.Printf("random faults: %d rounds from -seed %d; longest calls: %v\n", *rounds, first, longest)
+	}()
 	for i := range *rounds {
 		t.Run(fmt.Sprint("round ", i), func(t *testing.T) {
 			seed := first + uint64(i)
 			t.Logf("-rounds 1 -seed %d", seed)
 			s := newStore(fs, seed, nil)
 			defer s.end()
-			b := &beside{store: s, t: t, random: rand.New(rand.NewPCG(seed, 5))}
+			b := &beside{store: s, t: t, random: rand.New(rand.NewPCG(seed, 5)), longest: longest}
 			b.round()
 		})
 	}
@@ -44,8 +48,9 @@ func TestRandomFaultsUnderEverything(t *testing.T) {
 // beside is a round of everything at once.
 type beside struct {
 	*store
-	t      *testing.T
-	random *rand.Rand
+	t       *testing.T
+	random  *rand.Rand
+	longest map[string]time.Duration // how long each kind of call has taken at most; guarded by mu
 }
 
 // call runs f, and ends the test with the stacks of all goroutines when it takes too long.
@@ -55,12 +60,26 @@ func (b *beside) call(what string, f func() error) error {
 		fmt.Fprintf(os.Stderr, "%s has not returned within %v\n%s\n", what, *slow, stacks[:runtime.Stack(stacks, true)])
 		panic(what + " hangs")
 	})
-	defer watch.Stop()
-	return f()
+	start := time.Now()
+	err := f()
+	watch.Stop()
+	took := time.Since(start)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if took > b.longest[what] {
+		b.longest[what] = took
+	}
+	return err
 }
 
 func (b *beside) plan() []fusefs.Fault {
 	var plan []fusefs.Fault
+	if b.random.IntN(2) == 0 {
+		plan = append(plan, fusefs.Fault{
+			Verdict: pick(b.random, crashfs.IO, crashfs.NoSpace, crashfs.Short), Name: pick(b.random, "", "audit.db*", "audit.db-wal"),
+			Times: -1, Odds: pick(b.random, 20, 100, 500),
+		})
+	}
 	for range 1 + b.random.IntN(8) {
 		f := fusefs.Fault{
 			Verdict: pick(b.random, crashfs.IO, crashfs.IO, crashfs.NoSpace, crashfs.Short),

@@ -24,6 +24,9 @@ func TestMain(m *testing.M) {
 			code = 1
 		}
 	}
+	if programDir != "" {
+		os.RemoveAll(programDir)
+	}
 	os.Exit(code)
 }
 

@@ -1,10 +1,7 @@
 package faults_test
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -35,11 +32,10 @@ func (s *store) takenAway(random *rand.Rand, what, how, end string) error {
 	s.fill(db, 20+random.IntN(30))
 
 	kept := filepath.Join(s.m.Dir(), "kept")
+	s.backUp(db)
+	s.fill(db, 10)
 	ok(os.MkdirAll(kept, 0o700))
 	switch how {
-	case "removed":
-		must(db.Backup(context.Background(), filepath.Join(s.m.Dir(), "backup")))
-		s.fill(db, 10)
 	case "replaced by a copy":
 		copyFile(s.file(what), filepath.Join(kept, "copy"))
 	case "replaced by another store's":
@@ -83,39 +79,19 @@ func (s *store) takenAway(random *rand.Rand, what, how, end string) error {
 		s.m.PowerCut()
 		db.Close()
 	}
-	err := s.recovered()
-	switch {
-	case err == nil && !noticed:
-		return fmt.Errorf("the writer has gone on without %s", what)
-	case err == nil, errors.Is(err, errLost):
-		return err
-	case refusal(errors.Unwrap(err)) == "no refusal":
+	if err := s.recoveredOr(func() {
+		if how == "removed" {
+			s.restoreDatabase()
+		} else {
+			s.bring(filepath.Join(s.m.Dir(), "kept"), what)
+		}
+	}); err != nil {
 		return err
 	}
-	s.cure(what, how)
-	if again := s.recovered(); again != nil {
-		return fmt.Errorf("also after the cure: %w; before: %w", again, err)
+	if !noticed {
+		return fmt.Errorf("the writer has gone on without %s", what)
 	}
 	return nil
-}
-
-// cure brings back what was taken away, or the backup, over the journal that is there.
-func (s *store) cure(what, how string) {
-	names := []string{what}
-	from := filepath.Join(s.m.Dir(), "kept")
-	if how == "removed" {
-		names = []string{"audit.db", "audit.db-wal"}
-		from = filepath.Join(s.m.Dir(), "backup")
-	}
-	for _, name := range names {
-		if err := os.Remove(s.file(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			panic(err)
-		}
-		if err := os.Rename(filepath.Join(from, name), s.file(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			panic(err)
-		}
-	}
-	syncFolder(s.dir())
 }
 
 func copyFile(from, to string) {
@@ -123,10 +99,4 @@ func copyFile(from, to string) {
 	defer f.Close()
 	must(f.Write(must(os.ReadFile(from))))
 	ok(f.Sync())
-}
-
-func syncFolder(dir string) {
-	d := must(os.Open(dir))
-	defer d.Close()
-	ok(d.Sync())
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -169,6 +171,49 @@ func (s *store) recovered() error {
 		return fmt.Errorf("the store cannot be opened any more (%s): %w", refusal(err), err)
 	}
 	return errors.Join(s.check(db), db.Close())
+}
+
+// recoveredOr opens the store after a crash. A store that is refused for what was found must be cured by what its
+// refusal asks for.
+func (s *store) recoveredOr(cure func()) error {
+	err := s.recovered()
+	if err == nil || errors.Is(err, errLost) || refusal(err) == "no refusal" {
+		return err
+	}
+	cure()
+	if again := s.recovered(); again != nil {
+		return fmt.Errorf("also after the cure: %w; before: %w", again, err)
+	}
+	return nil
+}
+
+// backUp makes a backup, and restoreDatabase puts its database in the place of the store's: the cure of a store whose
+// database is lost or corrupt and whose journal does not reach back to the beginning.
+func (s *store) backUp(db *audit.DB) {
+	must(db.Backup(context.Background(), filepath.Join(s.m.Dir(), "backup")))
+}
+
+func (s *store) restoreDatabase() {
+	s.bring(filepath.Join(s.m.Dir(), "backup"), "audit.db", "audit.db-wal")
+}
+
+// bring puts files from a folder into the store's, and takes away those that the folder does not have.
+func (s *store) bring(from string, names ...string) {
+	for _, name := range names {
+		if err := os.Remove(s.file(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			panic(err)
+		}
+		if err := os.Rename(filepath.Join(from, name), s.file(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			panic(err)
+		}
+	}
+	syncFolder(s.dir())
+}
+
+func syncFolder(dir string) {
+	d := must(os.Open(dir))
+	defer d.Close()
+	ok(d.Sync())
 }
 
 // refusal names the kind of an error with which opening refuses a store for what it has found.

@@ -89,7 +89,8 @@ func alone(t *testing.T, fs *fusefs.FS, seed uint64, files fusefs.Files, f func(
 }
 
 // A sync of -wal that fails leaves frames that can be read and will never be on disk, though the next sync says so.
-// Whoever then copies them into the database, and is cut off in the middle, leaves a mix of two states.
+// Whoever then copies them into the database, and is cut off in the middle, leaves a mix of two states. The writer must
+// not. What a shell does nobody can keep it from, so a store where one has done it may be refused.
 func TestAFailedSyncOfSQLitesWAL(t *testing.T) {
 	t.Parallel()
 	failedSync := fusefs.Fault{Ops: syncs, Name: "audit.db-wal", Verdict: crashfs.IO}
@@ -101,6 +102,7 @@ func TestAFailedSyncOfSQLitesWAL(t *testing.T) {
 		db := must(s.open())
 		s.fill(db, 60)
 		settle()
+		s.backUp(db)
 		s.fill(db, 20+random.IntN(60))
 		return db
 	}
@@ -150,7 +152,7 @@ func TestAFailedSyncOfSQLitesWAL(t *testing.T) {
 		shell.Do("PRAGMA wal_checkpoint(PASSIVE)")
 		db.Close()
 		s.m.PowerCut()
-		return s.recovered()
+		return s.recoveredOr(s.restoreDatabase)
 	})
 	eachSeed(t, "a foreign checkpoint, then killed, and cut in the next opening", func(s *store, random *rand.Rand) error {
 		db := begin(s, random)
@@ -166,7 +168,7 @@ func TestAFailedSyncOfSQLitesWAL(t *testing.T) {
 			db.Close()
 		}
 		s.m.PowerCut()
-		return s.recovered()
+		return s.recoveredOr(s.restoreDatabase)
 	})
 	eachSeed(t, "and nothing else", func(s *store, random *rand.Rand) error {
 		db := begin(s, random)

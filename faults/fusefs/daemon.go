@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -138,7 +139,7 @@ func (s *server) control(conn net.Conn, fs *fuse.Server) {
 }
 
 func (s *server) build(req request) (*machine, error) {
-	m := &machine{id: s.ids.Add(1), disk: crashfs.New(req.Seed), judge: &judge{}}
+	m := &machine{id: s.ids.Add(1), disk: crashfs.New(req.Seed), judge: &judge{random: rand.New(rand.NewPCG(req.Seed, 6))}}
 	if err := load(m.disk, req.Files); err != nil {
 		return nil, err
 	}

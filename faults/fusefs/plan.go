@@ -2,6 +2,7 @@ package fusefs
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"path"
 	"slices"
 	"strings"
@@ -19,6 +20,7 @@ type Fault struct {
 	Name    string       // patterns of path.Match for the last part of the name, with | between them; "" is any
 	Skip    int          // so many of these calls pass first
 	Times   int          // how many do not; 0 is one, below 0 all that come
+	Odds    int          // of these calls one in so many does not pass, by chance; 0: each
 	After   int          // they count only once this fault of the plan, from 1, has struck; 0: from the beginning
 	Verdict crashfs.Verdict
 }
@@ -46,6 +48,7 @@ func (f Fault) names(c crashfs.Call) bool {
 // judge decides over the calls of a machine. A crashfs.Disk asks it with its own lock held.
 type judge struct {
 	mu     sync.Mutex
+	random *rand.Rand
 	plan   Plan
 	met    []int // how many calls each fault of the plan has named
 	struck []int // and how many of them did not pass
@@ -69,7 +72,7 @@ func (j *judge) verdict(c crashfs.Call) crashfs.Verdict {
 	verdict := crashfs.Pass
 	before := slices.Clone(j.struck)
 	for i, f := range j.plan {
-		if !f.names(c) || f.After > 0 && before[f.After-1] == 0 {
+		if !f.names(c) || f.After > 0 && before[f.After-1] == 0 || f.Odds > 0 && j.random.IntN(f.Odds) > 0 {
 			continue
 		}
 		j.met[i]++
