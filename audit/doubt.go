@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -22,15 +23,13 @@ func (p *opening) lookAtSQLite(segs []wal.Segment) error {
 	}
 	done := decide(f)
 	if done.action == lookAt {
-		if f.whole, err = p.isWhole(); err != nil {
+		if err := p.lookThrough(&f); err != nil {
 			return err
 		}
-		if f.whole {
-			p.note("the last close was beside a reader, and SQLite has removed its -wal since; %s was checked and is whole", sqliteName)
-		} else {
-			f.file.Left = nil
+		was := done.doubt
+		if done = decide(f); done.doubt == "" && done.refuse == nil {
+			p.note("%s was in doubt (%s); it was checked and is whole", sqliteName, was)
 		}
-		done = decide(f)
 	}
 	if done.refuse != nil {
 		return done.refuse
@@ -59,15 +58,24 @@ func (p *opening) holdTogether(journalDir string) error {
 	return p.belongTogether(segs, last.Base+wal.Offset(last.Size), journalDir)
 }
 
-// isWhole looks at the database, which has no -wal, from end to end.
-func (p *opening) isWhole() (bool, error) {
-	sql, err := sqlstore.Open(p.ctx, sqlitePath(p.dir), sqlstore.Options{ReadOnly: true, Readers: 1})
+// lookThrough asks SQLite what is wrong with the database, without its -wal and with it. It takes as long as the database
+// is large.
+func (p *opening) lookThrough(f *facts) (err error) {
+	f.looked = true
+	var ok bool
+	if f.aloneHas, ok, err = sqlstore.CheckAlone(p.ctx, f.path); err != nil || !ok {
+		f.aloneHas = append(f.aloneHas, "it cannot be looked at alone")
+	}
+	if p.ctx.Err() != nil {
+		return context.Cause(p.ctx)
+	}
+	sql, err := sqlstore.Open(p.ctx, f.path, sqlstore.Options{ReadOnly: true, Readers: 1})
 	if err != nil {
-		return false, err
+		return err
 	}
 	defer sql.Close()
-	problems, err := sql.Integrity(p.ctx, false)
-	return len(problems) == 0, err
+	f.bothHas, err = sql.Integrity(p.ctx, false)
+	return err
 }
 
 // needsBackup refuses a database that is not to be believed and cannot be built anew.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -133,4 +134,30 @@ func TestARecoveryThatIsUnderWayIsWaitedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	needs(false)
+
+	// A recovery says so of itself.
+	db = openDB(t, dir)
+	putSamples(t, db, 0, 20)
+	dir = killed(t, dir)
+	seen := 0
+	if _, err := audit.Recover(t.Context(), dir, audit.WithLogger(slog.New(lookAtLog{slog.DiscardHandler, func() {
+		seen++
+		needs(true)
+	}}))); err != nil {
+		t.Fatal(err)
+	}
+	if seen == 0 {
+		t.Fatal("the recovery has told nothing")
+	}
+	needs(false)
 }
+
+// lookAtLog calls f for each line of a log.
+type lookAtLog struct {
+	slog.Handler
+	f func()
+}
+
+func (l lookAtLog) Enabled(context.Context, slog.Level) bool { return true }
+
+func (l lookAtLog) Handle(context.Context, slog.Record) error { l.f(); return nil }

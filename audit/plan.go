@@ -23,8 +23,9 @@ type facts struct {
 	// be unreadable, and this process may have it open.
 	alone  *sqlstore.Meta
 	hasWAL bool // -wal is there, and not empty
-	// whole: the database has no -wal, and was looked at from end to end.
-	whole bool
+	// What SQLite finds wrong with the database without its -wal, and with it, when they were looked at from end to end.
+	looked            bool
+	aloneHas, bothHas []string
 }
 
 // lookAround reads what there is, and changes nothing. What it reads of SQLite is of one moment only while the caller
@@ -99,10 +100,8 @@ func decide(f facts) plan {
 		return p
 	}
 	switch {
-	case p.doubt == tidied && !f.whole:
+	case !f.looked && (p.doubt == tidied || p.doubt != "" && p.doubt == aloneSays(f)):
 		p.action = lookAt
-	case p.doubt == tidied:
-		p.doubt = ""
 	case p.doubt == "" && f.lacksRejected():
 		// What was rejected is in the journal, as far as that reaches back.
 		p.doubt, p.action = "table rejected was dropped", check
@@ -111,7 +110,7 @@ func decide(f facts) plan {
 		p.action = rebuild
 	case len(f.segs) == 0:
 		p.action = check
-	case f.hasWAL && otherTimes(f) != "":
+	case f.hasWAL && (len(f.bothHas) > 0 || aloneSays(f) != "" || bothSay(f) != ""):
 		return needsBackup("another -wal lies beside it than its own; if it can be told which is right, move the other one out of the folder")
 	case wal.Offset(f.both.Cursor) < f.segs[0].Base:
 		p.refuse = fmt.Errorf("%s: %w: it ends at offset %d, and the journal that is left begins at %d: restore the store from a backup",
@@ -166,10 +165,15 @@ func doubt(f facts) string {
 	case !f.file.Used:
 		return ""
 	}
-	if why := otherTimes(f); why != "" {
+	if why := aloneSays(f); why != "" {
+		return why
+	}
+	if why := bothSay(f); why != "" {
 		return why
 	}
 	switch {
+	case len(f.bothHas) > 0:
+		return "SQLite finds: " + f.bothHas[0]
 	case f.file.Clean:
 		return ""
 	case f.file.Doubted && f.file.lost != "":
@@ -178,33 +182,45 @@ func doubt(f facts) string {
 		return "it was found not to be believed, and was not checked to the end"
 	case f.hasWAL:
 		return ""
-	case f.file.Left != nil && f.alone != nil && wal.Offset(f.alone.Cursor) == *f.file.Left:
+	case f.file.Left == nil || f.alone == nil || wal.Offset(f.alone.Cursor) != *f.file.Left || len(f.aloneHas) > 0:
+	case !f.looked:
 		return tidied
+	default:
+		return ""
 	}
 	return "its -wal is missing"
 }
 
-// otherTimes says why the database and its -wal cannot be what the store left, though each looks well: SQLite
-// puts any -wal over any database, and what comes out can have one record under the id of another.
+// aloneSays says why the database without its -wal cannot be what the store left: SQLite puts any -wal over any
+// database, and what comes out can have one record under the id of another.
 //
-// What it cannot tell apart are two files of one time between two notes, which come with the checkpoints.
-func otherTimes(f facts) string {
-	if f.alone != nil && f.both.Exists && f.alone.Reach > f.both.Reach {
+// In the middle of a checkpoint the database alone is neither old nor new, and may say anything. So with a -wal beside
+// it, it is only believed when SQLite finds nothing wrong with it (facts.aloneHas).
+//
+// What it cannot tell apart are two files of one time between two checkpoints, which are noted.
+func aloneSays(f facts) string {
+	was := f.file.Reached
+	switch {
+	case f.alone == nil || len(f.aloneHas) > 0:
+		return ""
+	case f.both.Exists && f.alone.Reach > f.both.Reach:
 		// A checkpoint copies pages that -wal has. One that has lost its end, which a disk may do with what it never
 		// synced, puts older pages over newer ones.
 		return fmt.Sprintf("with its -wal it ends at offset %d, and at %d without: that -wal is older", f.both.Reach, f.alone.Reach)
-	}
-	was := f.file.Reached
-	if was == nil {
-		return "" // made before this was noted
-	}
-	switch {
-	case f.alone != nil && wal.Offset(f.alone.Reach) < was.Cursor:
+	case was != nil && wal.Offset(f.alone.Reach) < was.Cursor:
 		return fmt.Sprintf("it ends at offset %d, and had everything up to %d", f.alone.Reach, was.Cursor)
-	case !f.both.Exists:
-		return ""
-	case wal.Offset(f.both.Reach) < was.Cursor, f.file.Clean && wal.Offset(f.both.Reach) != was.Cursor:
-		return fmt.Sprintf("with its -wal it ends at offset %d, and had everything up to %d", f.both.Reach, was.Cursor)
+	}
+	return ""
+}
+
+// bothSay says why the database and its -wal together cannot be what the store left.
+func bothSay(f facts) string {
+	was := f.file.Reached
+	if was == nil || !f.both.Exists {
+		return "" // made before this was noted, or not to be read
+	}
+	if both := wal.Offset(f.both.Reach); both < was.Cursor || f.file.Clean && both != was.Cursor {
+		return fmt.Sprintf("with its -wal it ends at offset %d, and had everything up to %d", both, was.Cursor)
 	}
 	return ""
 }

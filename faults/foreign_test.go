@@ -41,8 +41,7 @@ func TestAForeignCheckpointThatIsNotSynced(t *testing.T) {
 		for _, end := range []string{"power cut", "closed, power cut", "killed, opened, power cut", "cut at a write"} {
 			eachSeed(t, name+", "+end, func(s *store, random *rand.Rand) error {
 				db := must(s.open())
-				s.fill(db, 60)
-				settle()
+				s.fillAndTrim(db)
 				s.backUp(db)
 				s.fill(db, 30+random.IntN(40))
 				shell := s.foreign()

@@ -27,8 +27,7 @@ func TestSQLitesFilesTakenAway(t *testing.T) {
 
 func (s *store) takenAway(random *rand.Rand, what, how, end string) error {
 	db := must(s.open())
-	s.fill(db, 60)
-	settle()
+	s.fillAndTrim(db)
 	s.fill(db, 20+random.IntN(30))
 
 	kept := filepath.Join(s.m.Dir(), "kept")

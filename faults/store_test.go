@@ -118,6 +118,18 @@ func (s *store) fill(db *audit.DB, n int) {
 	}
 }
 
+// fillAndTrim brings records to disk twice, so that the journal is trimmed up to the first time: from here on SQLite
+// alone has the oldest.
+func (s *store) fillAndTrim(db *audit.DB) {
+	s.fill(db, 60)
+	settle()
+	s.fill(db, 20)
+	settle()
+	if first := must(db.Stats(context.Background())).JournalFirst; first == 0 {
+		panic("the journal was not trimmed")
+	}
+}
+
 // settle lets the store be idle until it has brought to disk what it has. It is for bubbles, whose time costs nothing.
 func settle() { time.Sleep(3 * time.Second) }
 

@@ -100,8 +100,7 @@ func TestAFailedSyncOfSQLitesWAL(t *testing.T) {
 	// begin leaves a store whose journal was trimmed, and that has more in -wal.
 	begin := func(s *store, random *rand.Rand) *audit.DB {
 		db := must(s.open())
-		s.fill(db, 60)
-		settle()
+		s.fillAndTrim(db)
 		s.backUp(db)
 		s.fill(db, 20+random.IntN(60))
 		return db

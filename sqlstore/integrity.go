@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 
+	"github.com/jmoiron/sqlx"
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
@@ -13,17 +14,25 @@ const maxProblems = 100
 // tables. It returns what SQLite finds wrong, the first hundred, and nothing if all is well. It is one long
 // read.
 func (db *DB) Integrity(ctx context.Context, quick bool) ([]string, error) {
+	found, err := integrity(ctx, db.readers, quick)
+	if err != nil {
+		return nil, db.fail("check", err)
+	}
+	return found, nil
+}
+
+func integrity(ctx context.Context, q *sqlx.DB, quick bool) ([]string, error) {
 	check := `PRAGMA integrity_check(100)`
 	if quick {
 		check = `PRAGMA quick_check(100)`
 	}
 	var found []string
-	err := db.readers.SelectContext(ctx, &found, check)
+	err := q.SelectContext(ctx, &found, check)
 	switch {
-	case hasCode(err, sqlite3.SQLITE_CORRUPT): // so damaged that it cannot go on
+	case hasCode(err, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB): // so damaged that it cannot go on
 		return append(found, err.Error()), nil
 	case err != nil:
-		return nil, db.fail("check", err)
+		return nil, err
 	}
 	if len(found) == 1 && found[0] == "ok" {
 		return nil, nil

@@ -58,6 +58,23 @@ func ReadAlone(ctx context.Context, path string) (m Meta, ok bool, err error) {
 	return m, ok, nil
 }
 
+// CheckAlone asks SQLite what is wrong with the database file without its -wal, see DB.Integrity. It is not done, and ok
+// is false, while this process has the file open.
+func CheckAlone(ctx context.Context, path string) (problems []string, ok bool, err error) {
+	ok = alone(path, func() {
+		pool, cerr := connect(path, accessImmutable, 1, 8<<20)
+		if err = cerr; err != nil {
+			return
+		}
+		defer pool.Close()
+		problems, err = integrity(ctx, pool, false)
+	})
+	if err != nil {
+		return nil, ok, fmt.Errorf("check %s: %w", path, explain(err))
+	}
+	return problems, ok, nil
+}
+
 // look is ReadCursor before its error is dressed up.
 func look(ctx context.Context, path string) (m Meta, err error) {
 	size, err := fileSize(path)
@@ -155,7 +172,9 @@ func readMeta(ctx context.Context, conn *sqlx.Conn) (Meta, error) {
 	if err := tx.SelectContext(ctx, &rows, facts); err != nil {
 		return m, err
 	}
+	found := map[string]bool{}
 	for _, r := range rows {
+		found[r.Name] = true
 		switch v := r.Value.(type) {
 		case int64:
 			if r.Name == "cursor" {
@@ -176,6 +195,9 @@ func readMeta(ctx context.Context, conn *sqlx.Conn) (Meta, error) {
 				m.JournalDir = v
 			}
 		}
+	}
+	if !found["cursor"] {
+		return m, fmt.Errorf("%w: table store has no cursor", ErrMalformed)
 	}
 	return m, nil
 }
