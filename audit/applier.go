@@ -314,12 +314,12 @@ func (a *applier) start() {
 		defer close(a.done)
 		if err := a.work(ctx, false); ctx.Err() == nil {
 			a.log.Error("the applier has stopped", "error", err)
-			a.noteFailure()
 			if !errors.Is(err, wal.ErrFailed) {
 				err = &failedError{err}
 			}
 			a.tell(err)
 			a.pending.fail(err)
+			a.noteFailure() // last: nobody should wait for a disk that fails
 		}
 	}()
 }
