@@ -96,8 +96,17 @@ func decide(f facts) plan {
 	case f.unread != nil:
 		return plan{refuse: f.unread}
 	}
-	if p.refuse = f.foreign(); p.refuse != nil {
+	if p.refuse = f.foreign(f.both); p.refuse != nil {
 		return p
+	}
+	// A -wal of ours over another store's database says of itself that it is ours, so the database is asked alone as well.
+	if f.alone != nil && len(f.aloneHas) == 0 {
+		if p.refuse = f.foreign(*f.alone); p.refuse != nil {
+			if f.hasWAL && !f.looked {
+				p.action, p.doubt, p.refuse = lookAt, p.refuse.Error(), nil
+			}
+			return p
+		}
 	}
 	switch {
 	case !f.looked && (p.doubt == tidied || p.doubt != "" && p.doubt == aloneSays(f)):
@@ -121,20 +130,13 @@ func decide(f facts) plan {
 	return p
 }
 
-// foreign refuses a database of another store. A -wal of ours over another store's database says of itself that it
-// is ours, so the database is asked alone as well.
-func (f facts) foreign() error {
-	metas := []sqlstore.Meta{f.both}
-	if f.alone != nil {
-		metas = append(metas, *f.alone)
-	}
-	for _, m := range metas {
-		if m.StoreID != f.file.StoreID {
-			return fmt.Errorf("%s: %w: it belongs to store %s, %s says %s", f.path, ErrMismatch, m.StoreID, storeFileName, f.file.StoreID)
-		}
-	}
-	if f.both.TimeUnit != f.file.TimeUnit.String() {
-		return fmt.Errorf("%s: %w: its time unit is %s, %s says %s", f.path, ErrMismatch, f.both.TimeUnit, storeFileName, f.file.TimeUnit)
+// foreign refuses a database of another store.
+func (f facts) foreign(m sqlstore.Meta) error {
+	switch {
+	case m.StoreID != f.file.StoreID:
+		return fmt.Errorf("%s: %w: it belongs to store %s, %s says %s", f.path, ErrMismatch, m.StoreID, storeFileName, f.file.StoreID)
+	case m.TimeUnit != f.file.TimeUnit.String():
+		return fmt.Errorf("%s: %w: its time unit is %s, %s says %s", f.path, ErrMismatch, m.TimeUnit, storeFileName, f.file.TimeUnit)
 	}
 	return nil
 }
