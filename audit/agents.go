@@ -23,7 +23,7 @@ type AgentActivity struct {
 //
 // Without a filter the figures are at hand; with one the records it selects are counted first.
 func (db *DB) Agents(ctx context.Context, f Filter) iter.Seq2[AgentActivity, error] {
-	return func(yield func(AgentActivity, error) bool) {
+	return whileOpen(ctx, db, func(yield func(AgentActivity, error) bool) {
 		var agents []AgentActivity
 		labels, err := db.Labels(ctx)
 		if err == nil && !f.none() {
@@ -43,7 +43,7 @@ func (db *DB) Agents(ctx context.Context, f Filter) iter.Seq2[AgentActivity, err
 		if err != nil {
 			yield(AgentActivity{}, fmt.Errorf("agents: %w", err))
 		}
-	}
+	})
 }
 
 func (db *DB) agents(ctx context.Context, f Filter) ([]AgentActivity, error) {

@@ -54,9 +54,13 @@ type applier struct {
 	changed chan struct{}
 	err     error
 
-	// file is store.json as it was written last, and noted is when. The applier's own from start to halt.
-	file  storeFile
-	noted time.Time
+	// file is store.json as it was written last. The applier's own from start to halt.
+	file storeFile
+	// last is the newest complete checkpoint, as it is noted in store.json; nil when none counts, since SQLite was in
+	// doubt and none has come since. Guarded by busy.
+	last *reached
+	// looked is when SQLite's files were last seen in their places; guarded by busy.
+	looked time.Time
 
 	// held counts who needs the journal to keep what SQLite has on disk: backups.
 	held atomic.Int64
@@ -88,9 +92,8 @@ const (
 	// walLimit is the size of SQLite's -wal at which the applier waits for the reader that keeps it from being
 	// emptied. Until then such a reader costs disk, from then on the backlog fills and puts wait.
 	walLimit = 4 << 30
-	// noteEvery is how often a running store notes in store.json what SQLite has on disk, at checkpoints: files of
-	// SQLite that are of different times are recognized by it, and the note costs two syncs.
-	noteEvery = time.Minute
+	// lookEvery is how often the applier makes sure that SQLite's files are still there.
+	lookEvery = time.Second
 	// busyPause is how long to wait when somebody else, a shell perhaps, has SQLite's write lock.
 	busyPause = 50 * time.Millisecond
 )
@@ -152,10 +155,16 @@ func (a *applier) apply(ctx context.Context, b *batch) error {
 	a.busy.Lock()
 	defer a.busy.Unlock()
 	cursor := uint64(b.cursor)
+	start := time.Now()
+	if start.Sub(a.looked) >= lookEvery {
+		a.looked = start
+		if err := a.sql.CheckFiles(); err != nil {
+			return err
+		}
+	}
 	if err := a.boundWAL(ctx); err != nil {
 		return err
 	}
-	start := time.Now()
 	a.yielded = 0
 	rows := &sqlstore.Batch{Records: b.rows, Rejected: b.rejected, Cursor: cursor, Yield: a.yield}
 	done, err := a.sql.Apply(ctx, rows)
@@ -168,6 +177,9 @@ func (a *applier) apply(ctx context.Context, b *batch) error {
 		done, err = a.sql.Apply(ctx, rows)
 	}
 	if err != nil {
+		if ctx.Err() == nil {
+			a.sql.Fail(err)
+		}
 		return fmt.Errorf("apply to SQLite: %w", err)
 	}
 	// The filter knows the ids before pending forgets them, so that at no instant both are silent about a
@@ -302,6 +314,7 @@ func (a *applier) start() {
 		defer close(a.done)
 		if err := a.work(ctx, false); ctx.Err() == nil {
 			a.log.Error("the applier has stopped", "error", err)
+			a.noteFailure()
 			if !errors.Is(err, wal.ErrFailed) {
 				err = &failedError{err}
 			}
@@ -436,29 +449,55 @@ func (a *applier) checkpoint(ctx context.Context, truncate bool) error {
 	}
 	a.checkpointed.Store(done.Applied)
 	a.durable.Store(done.Applied)
-	if !a.noted.IsZero() && a.now().Sub(a.noted) >= noteEvery {
-		a.note(ctx, done.Applied)
+	if a.replaying {
+		// SQLite may be in doubt still. When it is not any more, toDisk makes a checkpoint of its own.
+		return nil
 	}
-	a.trim(wal.Offset(done.Applied))
+	next, err := a.last.then(ctx, a.sql, done.Applied)
+	if err != nil {
+		return fmt.Errorf("note what SQLite has on disk: %w", err)
+	}
+	if a.last == nil || a.last.Cursor != next.Cursor || a.file.Doubted || a.file.Failed != nil {
+		if err := a.note(next); err != nil {
+			// What was noted before stays true, and the journal is kept for it.
+			a.log.Warn("what SQLite has on disk could not be noted", "error", err)
+			return nil
+		}
+	}
+	a.trim(a.last.Before)
 	return nil
 }
 
-// note writes down what SQLite has on disk. That it cannot stops nobody: what was noted before stays true.
-func (a *applier) note(ctx context.Context, cursor uint64) {
-	a.noted = a.now()
-	now, err := reachedBy(ctx, a.sql, cursor)
-	if err == nil {
-		a.file.Reached = now
-		err = writeStoreFile(a.dir, a.file)
+// note writes down what SQLite has on disk, and that it is a database like any other: checked, reindexed and replayed
+// where that was due. The caller holds busy.
+func (a *applier) note(on *reached) error {
+	file := a.file
+	file.Reached, file.Doubted, file.Failed = on, false, nil
+	if err := writeStoreFile(a.dir, file); err != nil {
+		return err
 	}
-	if err != nil {
-		a.log.Warn("what SQLite has on disk could not be noted", "error", err)
+	a.file, a.last = file, on
+	return nil
+}
+
+// noteFailure writes down that SQLite's files have failed, for the next opening. It may fail too, since the disk is
+// perhaps the one that has failed: then an end that was not clean tells as much.
+func (a *applier) noteFailure() {
+	cause := a.sql.Failed()
+	if cause == nil {
+		return
+	}
+	a.busy.Lock()
+	defer a.busy.Unlock()
+	a.file.fail(a.now(), cause)
+	if err := writeStoreFile(a.dir, a.file); err != nil {
+		a.log.Error("that SQLite's files have failed could not be noted", "error", err)
 	}
 }
 
-// trim removes journal that SQLite has on disk and that is older than the retention. That it cannot (an
-// archive that is full, say) stops nobody: the segments stay, and the next checkpoint tries again. A journal
-// that has failed meanwhile says so itself.
+// trim removes journal that SQLite had on disk at the complete checkpoint before the newest, and that is older than the
+// retention. A failure (an archive that is full, say) is logged and nothing more: the segments stay, and the next
+// checkpoint tries again. A journal that has failed meanwhile says so itself.
 func (a *applier) trim(durable wal.Offset) {
 	if a.keep < 0 || a.held.Load() > 0 {
 		return
@@ -491,10 +530,15 @@ func (a *applier) press() {
 	}
 }
 
-// failure returns why the applier has stopped, or nil.
+// failure returns why the applier has stopped, or why it will with the next batch, or nil.
 func (a *applier) failure() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.err == nil {
+		if err := a.sql.Failed(); err != nil {
+			return &failedError{err}
+		}
+	}
 	return a.err
 }
 

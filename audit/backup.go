@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/auditsql/auditsql/internal/durable"
+	"github.com/auditsql/auditsql/sqlstore"
 	"github.com/auditsql/auditsql/wal"
 )
 
@@ -47,6 +50,9 @@ func (db *DB) backup(ctx context.Context, dest string) (rep BackupReport, err er
 			err = errors.Join(err, os.RemoveAll(part))
 		}
 	}()
+	if err := db.journalAway(); err != nil {
+		return rep, err
+	}
 	if err := db.caughtUp(ctx); err != nil {
 		return rep, err
 	}
@@ -64,7 +70,7 @@ func (db *DB) backup(ctx context.Context, dest string) (rep BackupReport, err er
 	if err := os.Rename(part, dest); err != nil {
 		return rep, err
 	}
-	return rep, wal.OS.SyncDir(filepath.Dir(dest))
+	return rep, durable.SyncDir(filepath.Dir(dest))
 }
 
 // copyTo fills the folder, all of it durable.
@@ -108,7 +114,7 @@ func (db *DB) copyTo(ctx context.Context, part string, rep *BackupReport) error 
 	if err := writeStoreFile(part, file); err != nil {
 		return err
 	}
-	return wal.OS.SyncDir(part)
+	return durable.SyncDir(part)
 }
 
 func verifyCopy(ctx context.Context, part string, rep *BackupReport) error {
@@ -128,9 +134,20 @@ func verifyCopy(ctx context.Context, part string, rep *BackupReport) error {
 	return nil
 }
 
+// wholeFile is sqlstore.ErrMalformed when SQLite finds fault with its file.
+func (db *DB) wholeFile(ctx context.Context) error {
+	problems, err := db.sql.Integrity(ctx, false)
+	if err == nil && len(problems) > 0 {
+		err = fmt.Errorf("%s: %w: %s", sqlitePath(db.dir), sqlstore.ErrMalformed, problems[0])
+	}
+	return err
+}
+
 // Reindex builds the forensic tables anew from kv and entry. Puts go on meanwhile; what they acknowledge is
 // applied afterwards. Questions that need those tables fail with ErrReindexing until it has come to its end,
-// which the next opening sees to when it is interrupted. progress, if not nil, is told how many records are done.
+// which the next opening sees to when it is interrupted. sqlstore.ErrMalformed means that the tables that it is made
+// from are damaged: the store takes no more, and the next opening for writing builds the database anew from the journal
+// where that reaches back. progress, if not nil, is told how many records are done.
 func (db *DB) Reindex(ctx context.Context, progress func(done, total uint64)) error {
 	done, err := db.begin()
 	if err != nil {
@@ -147,7 +164,16 @@ func (db *DB) Reindex(ctx context.Context, progress func(done, total uint64)) er
 	defer db.applier.busy.Unlock()
 	start := time.Now()
 	db.reindexing.Store(true)
-	if err := db.sql.Reindex(ctx, rowOf, progress); err != nil {
+	err = db.sql.Reindex(ctx, rowOf, progress)
+	if ctx.Err() == nil {
+		// Its own tables are new. What SQLite still finds fault with are those that it was made from, and that may also be
+		// why it could not be done.
+		err = cmp.Or(db.wholeFile(ctx), err)
+	}
+	if err != nil {
+		if errors.Is(err, sqlstore.ErrMalformed) {
+			db.sql.Fail(err)
+		}
 		return fmt.Errorf("reindex: %w", err)
 	}
 	db.reindexing.Store(false)

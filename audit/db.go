@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/auditsql/auditsql/sqlstore"
 	"github.com/auditsql/auditsql/wal"
@@ -39,13 +41,14 @@ type DB struct {
 	closed bool
 	puts   sync.WaitGroup // calls that put, and appends whose callers have gone
 
-	closing  sync.Once
-	closeErr error
+	closing   sync.Once
+	closeErr  error
+	closeNote string
 
 	// reindexing: the forensic tables are being built anew, or that was interrupted.
 	reindexing atomic.Bool
 
-	// background is the filling of the filter, which ends early when quit is closed.
+	// background is the filling of the filter, which ends early when quit does: with the beginning of Close.
 	background sync.WaitGroup
 	quit       context.Context
 	quitNow    context.CancelFunc
@@ -101,12 +104,31 @@ func (db *DB) begin() (done func(), err error) {
 	return db.puts.Done, nil
 }
 
-// journalError gives the journal's own way of being closed the store's name.
+// journalError gives the ways in which the journal and SQLite are closed the store's name.
 func journalError(err error) error {
-	if errors.Is(err, wal.ErrClosed) {
+	if errors.Is(err, wal.ErrClosed) || errors.Is(err, sqlstore.ErrClosed) {
 		return ErrClosed
 	}
 	return err
+}
+
+// whileOpen is where streams meet the closing of their store: it yields what seq does, until that.
+func whileOpen[T any](ctx context.Context, db *DB, seq iter.Seq2[T, error]) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for v, err := range seq {
+			if err == nil {
+				err = db.readable(ctx)
+			}
+			if err != nil {
+				var none T
+				yield(none, journalError(err))
+				return
+			}
+			if !yield(v, nil) {
+				return
+			}
+		}
+	}
 }
 
 // Close waits for the calls that put, brings everything to SQLite and to disk, and gives the lock back.
@@ -132,35 +154,56 @@ func (db *DB) close() error {
 	if err == nil {
 		db.keepSeen()
 	}
-	err = errors.Join(err, closeSQLite(db.sql, db.dir, db.file))
-	if err = errors.Join(err, db.journal.Close()); err != nil {
+	a := db.applier
+	note, closed := closeSQLite(db.sql, db.dir, a.file, a.last, a.now())
+	db.closeNote = note
+	if note != "" {
+		db.opts.logger.Warn(note)
+	}
+	if err = errors.Join(err, closed, db.journal.Close()); err != nil {
 		return fmt.Errorf("close %s: %w", db.dir, err)
 	}
 	return nil
 }
 
-// closeSQLite brings the database to disk, notes in store.json that it is there, and closes it.
+// CloseNote returns what a person should know of how Close has ended, or "". It is for after Close.
+func (db *DB) CloseNote() string { return db.closeNote }
+
+// closeSQLite brings the database to disk, notes in store.json that it is there, and closes it. last is the newest complete
+// checkpoint that counts. note is what a person should know.
 //
-// The note comes between: after the checkpoint nothing depends on -wal any more, and SQLite removes it when it
-// closes. Noted later, dying in between would leave a store without a -wal that does not know why.
-func closeSQLite(sql *sqlstore.DB, dir string, file storeFile) error {
+// The note in store.json comes between: after the checkpoint nothing depends on -wal any more, and SQLite removes it when
+// it closes. Noted later, dying in between would leave a store without a -wal that does not know why.
+func closeSQLite(sql *sqlstore.DB, dir string, file storeFile, last *reached, now time.Time) (note string, err error) {
+	if cause := sql.Failed(); cause != nil {
+		// What was synced of the files is not known. Nothing is copied and nothing called clean.
+		file.fail(now, cause)
+		return "", errors.Join(writeStoreFile(dir, file), sql.Close())
+	}
 	ctx := context.Background()
 	applied, err := sql.Cursor(ctx)
 	var done sqlstore.Checkpoint
 	if err == nil {
 		done, err = sql.Checkpoint(ctx, false)
 	}
-	if err == nil && done.Complete && done.Applied == applied && !file.Doubted {
-		file.Clean = true
-		if file.Reached, err = reachedBy(ctx, sql, applied); err == nil {
+	switch {
+	case err != nil, file.Doubted:
+	case done.Complete && done.Applied == applied:
+		file.Clean, file.Left, file.Failed = true, nil, nil
+		if file.Reached, err = last.then(ctx, sql, applied); err == nil {
 			err = writeStoreFile(dir, file)
 		}
 		if err == nil {
 			// Only to leave a short file where another process keeps SQLite from removing it.
 			_, err = sql.Checkpoint(ctx, true)
 		}
+	default:
+		left := wal.Offset(applied)
+		file.Left = &left
+		err = writeStoreFile(dir, file)
+		note = "somebody has " + sqliteName + " open and reads an earlier state: not all of it could be brought to disk; the next opening looks after that"
 	}
-	return errors.Join(err, sql.Close())
+	return note, errors.Join(err, sql.Close())
 }
 
 // drain stops the applier when it has applied everything.

@@ -168,7 +168,7 @@ func TestLostSQLiteIsRebuiltFromTheJournal(t *testing.T) {
 	for name, dir := range map[string]string{"closed": dir, "killed": left} {
 		t.Run(name, func(t *testing.T) {
 			removeSQLite(t, dir)
-			if needs, err := audit.NeedsRecovery(context.Background(), dir); err != nil || !needs {
+			if needs, err := audit.NeedsRecovery(context.Background(), dir); err != nil || needs == "" {
 				t.Fatalf("needs recovery: %v, %v", needs, err)
 			}
 			rec, err := audit.Recover(context.Background(), dir)
@@ -176,7 +176,7 @@ func TestLostSQLiteIsRebuiltFromTheJournal(t *testing.T) {
 				t.Fatalf("%+v, %v", rec, err)
 			}
 			wantAll(t, openDB(t, dir, audit.ReadOnly()), lines)
-			if needs, err := audit.NeedsRecovery(context.Background(), dir); err != nil || needs {
+			if needs, err := audit.NeedsRecovery(context.Background(), dir); err != nil || needs != "" {
 				t.Fatalf("needs recovery afterwards: %v, %v", needs, err)
 			}
 		})
@@ -451,11 +451,8 @@ func TestBackupOpensAsAStore(t *testing.T) {
 }
 
 func TestTrimmedStoreNeedsABackupWhenSQLiteIsLost(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "store")
-	db := openDB(t, dir, audit.WithSegmentBytes(4000), audit.WithRetention(audit.RetainNone))
-	lines := putSamples(t, db, 0, 200)
-	closeDB(t, db) // checkpoints, and trims what SQLite has on disk
-	db = openDB(t, dir)
+	dir, lines := closedStore(t, 0, 200, audit.WithSegmentBytes(4000), audit.WithRetention(audit.RetainNone))
+	db := openDB(t, dir)
 	s, err := db.Stats(context.Background())
 	if err != nil || s.JournalFirst == 0 {
 		t.Fatalf("nothing was trimmed: %+v, %v", s, err)
@@ -476,11 +473,8 @@ func TestTrimmedStoreNeedsABackupWhenSQLiteIsLost(t *testing.T) {
 func TestDoubtAfterAnUncleanEnd(t *testing.T) {
 	for _, retention := range []audit.Retention{audit.RetainAll, audit.RetainNone} {
 		t.Run(retention.String(), func(t *testing.T) {
-			dir := filepath.Join(t.TempDir(), "store")
-			db := openDB(t, dir, audit.WithSegmentBytes(4000), audit.WithRetention(retention))
-			lines := putSamples(t, db, 0, 200)
-			closeDB(t, db)
-			db = openDB(t, dir)
+			dir, lines := closedStore(t, 0, 200, audit.WithSegmentBytes(4000), audit.WithRetention(retention))
+			db := openDB(t, dir)
 			for id, line := range putSamples(t, db, 200, 300) {
 				lines[id] = line
 			}
@@ -489,7 +483,7 @@ func TestDoubtAfterAnUncleanEnd(t *testing.T) {
 			if err := os.Remove(filepath.Join(left, "audit.db-wal")); err != nil {
 				t.Fatal(err)
 			}
-			if needs, err := audit.NeedsRecovery(context.Background(), left); err != nil || !needs {
+			if needs, err := audit.NeedsRecovery(context.Background(), left); err != nil || needs == "" {
 				t.Fatalf("%v, %v", needs, err)
 			}
 			after := openDB(t, left)

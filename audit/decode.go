@@ -451,11 +451,8 @@ func (d *decoder) float32() (float32, *FieldError) {
 	if err != nil {
 		return 0, err
 	}
-	v, ok := parseFloat(literal, 32)
-	if !ok {
-		return 0, invalid("does not fit in a 32-bit float: %s", excerpt(literal))
-	}
-	return float32(v), nil
+	v, err := parseFloat(literal, 32)
+	return float32(v), err
 }
 
 // fieldIndex returns the place of name among the known names, or -1.

@@ -2,7 +2,6 @@ package audit
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,67 +9,65 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/auditsql/auditsql/internal/durable"
 	"github.com/auditsql/auditsql/sqlstore"
 	"github.com/auditsql/auditsql/wal"
 )
 
-// lookAtSQLite reads what the database says of itself and decides what becomes of one that is not to be
-// believed: if the journal reaches back to the beginning it is built anew, else it is kept and checked.
-func (p *opening) lookAtSQLite(segs []wal.Segment) (err error) {
-	fromBeginning := len(segs) > 0 && segs[0].Base == 0
-	var unread error
-	if p.meta, unread = sqlstore.ReadCursor(p.ctx, sqlitePath(p.dir)); unread != nil {
-		p.meta = sqlstore.Meta{}
-	}
-	if p.doubt, err = doubtful(p.ctx, p.dir, p.file, p.meta); err != nil {
+// lookAtSQLite finds out what becomes of the database.
+func (p *opening) lookAtSQLite(segs []wal.Segment) error {
+	f, err := lookAround(p.ctx, p.dir, p.file, segs)
+	if err != nil {
 		return err
 	}
-	p.doubted = p.doubt != ""
-	p.rebuild = p.doubted && fromBeginning
-	switch {
-	case errors.Is(unread, sqlstore.ErrNewer), errors.Is(unread, sqlstore.ErrNotStore):
-		return unread
-	case unread != nil && p.rebuild:
-		p.opts.logger.Warn("the database cannot be read", "error", unread)
-		p.meta = sqlstore.Meta{Exists: true, StoreID: p.file.StoreID, TimeUnit: p.file.TimeUnit.String()}
-	case unread != nil && p.doubted:
-		return p.needsBackup(unread.Error())
-	case unread != nil:
-		return unread
-	case !p.meta.Exists:
-		p.doubt, p.doubted, p.rebuild = "", false, false
-		return nil
-	}
-	// A -wal of ours over another store's database says of itself that it is ours.
-	alone, ok, err := sqlstore.ReadAlone(p.ctx, sqlitePath(p.dir))
-	if !ok || err != nil {
-		alone = p.meta
-	}
-	for _, m := range []sqlstore.Meta{p.meta, alone} {
-		if m.StoreID != p.file.StoreID {
-			return fmt.Errorf("%s: %w: it belongs to store %s, %s says %s", sqlitePath(p.dir), ErrMismatch, m.StoreID, storeFileName, p.file.StoreID)
+	done := decide(f)
+	if done.action == lookAt {
+		if f.whole, err = p.isWhole(); err != nil {
+			return err
 		}
+		if f.whole {
+			p.note("the last close was beside a reader, and SQLite has removed its -wal since; %s was checked and is whole", sqliteName)
+		} else {
+			f.file.Left = nil
+		}
+		done = decide(f)
 	}
-	if p.meta.TimeUnit != p.file.TimeUnit.String() {
-		return fmt.Errorf("%s: %w: its time unit is %s, %s says %s", sqlitePath(p.dir), ErrMismatch, p.meta.TimeUnit, storeFileName, p.file.TimeUnit)
+	if done.refuse != nil {
+		return done.refuse
 	}
-	if !p.doubted || p.rebuild || len(segs) == 0 {
-		return nil
-	}
-	// What was trimmed from the journal is in SQLite alone. Without a -wal the database has what it had on disk
-	// when the journal was trimmed, unless it is older than that. Together with a -wal of another time it can have
-	// anything.
-	mixed, err := hasWAL(p.dir)
-	switch {
-	case err != nil:
-		return err
-	case mixed && otherTimes(p.ctx, p.dir, p.file, p.meta) != "":
-		return p.needsBackup("another -wal lies beside it than its own")
-	case wal.Offset(p.meta.Cursor) < segs[0].Base:
-		return fmt.Errorf("%s: %w: it ends at offset %d, and the journal that is left begins at %d: restore the store from a backup",
-			sqlitePath(p.dir), wal.ErrGap, p.meta.Cursor, segs[0].Base)
+	p.meta, p.doubt = f.both, done.doubt
+	p.doubted, p.rebuild = done.doubt != "", done.action == rebuild
+	if f.unread != nil {
+		p.opts.logger.Warn("the database cannot be read", "error", f.unread)
+		p.meta = sqlstore.Meta{Exists: true, StoreID: p.file.StoreID, TimeUnit: p.file.TimeUnit.String()}
 	}
 	return nil
+}
+
+// holdTogether finds out, without changing anything, whether opening the store for writing would refuse it for what its
+// parts say of each other, and why SQLite would be doubted.
+func (p *opening) holdTogether(journalDir string) error {
+	if _, err := p.findJournal(); err != nil {
+		return p.explain(err)
+	}
+	segs, err := p.look(journalDir)
+	if err != nil || len(segs) == 0 {
+		return p.explain(err)
+	}
+	last := segs[len(segs)-1]
+	// A little above its end, perhaps: the last segment may end in zeros.
+	return p.belongTogether(segs, last.Base+wal.Offset(last.Size), journalDir)
+}
+
+// isWhole looks at the database, which has no -wal, from end to end.
+func (p *opening) isWhole() (bool, error) {
+	sql, err := sqlstore.Open(p.ctx, sqlitePath(p.dir), sqlstore.Options{ReadOnly: true, Readers: 1})
+	if err != nil {
+		return false, err
+	}
+	defer sql.Close()
+	problems, err := sql.Integrity(p.ctx, false)
+	return len(problems) == 0, err
 }
 
 // needsBackup refuses a database that is not to be believed and cannot be built anew.
@@ -78,59 +75,32 @@ func (p *opening) needsBackup(found string) error {
 	return fmt.Errorf("%s: %w: %s (%s): restore the store from a backup", sqlitePath(p.dir), ErrMismatch, p.doubt, found)
 }
 
-// doubtful says why SQLite's files are not what the store left, or nothing when they may be. Between the first
-// write and the note that all is on disk there is a -wal with something in it: a writer gives it its header when
-// it opens, and only shortens it after the note. Without it the database may be a mix of two states, with a
-// cursor ahead of its rows, and SQLite would not notice. both is what the database says of itself, if it can be
-// read.
-func doubtful(ctx context.Context, dir string, file storeFile, both sqlstore.Meta) (why string, err error) {
-	if !file.Used {
-		return "", nil
-	}
-	if _, err := os.Stat(sqlitePath(dir)); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			err = nil // lost, not doubted
-		}
-		return "", err
-	}
-	if why := otherTimes(ctx, dir, file, both); why != "" {
-		return why, nil
-	}
-	switch {
-	case file.Clean:
-		return "", nil
-	case file.Doubted:
-		return "it was found not to be believed, and was not checked to the end", nil
-	}
-	if has, err := hasWAL(dir); err != nil || has {
-		return "", err
-	}
-	return "its -wal is missing", nil
-}
-
 // belongTogether holds the newest record that SQLite has against the journal, if the journal still has it:
 // a journal of another store, or one restored from another time, would otherwise be replayed into rows
 // that it never led to.
-func (p *opening) belongTogether(journal *wal.Journal, journalDir string) error {
-	if err := p.hasReached(journal, journalDir); err != nil || !p.meta.Exists {
+//
+// It takes the journal's segments, of which there is one at least, and its end, so that it can be asked without the
+// journal being open.
+func (p *opening) belongTogether(segs []wal.Segment, end wal.Offset, journalDir string) error {
+	if err := p.hasReached(segs, end, journalDir); err != nil || !p.meta.Exists {
 		return err
 	}
 	// The cursor was the end of something synced, whatever became of SQLite since.
-	if wal.Offset(p.meta.Cursor) > journal.End() {
-		return fmt.Errorf("%s: %w: it ends at offset %d, %s has records up to %d", journalDir, wal.ErrAhead, journal.End(), sqliteName, p.meta.Cursor)
+	if wal.Offset(p.meta.Cursor) > end {
+		return fmt.Errorf("%s: %w: it ends at offset %d, %s has records up to %d", journalDir, wal.ErrAhead, end, sqliteName, p.meta.Cursor)
 	}
 	newest, err := p.newest()
 	if p.rebuild && err != nil {
 		return nil // it is not to be believed anyway, and the journal reaches back to the beginning
 	}
-	if err != nil || newest == nil || wal.Offset(newest.JournalOffset) < journal.Segments()[0].Base {
+	if err != nil || newest == nil || wal.Offset(newest.JournalOffset) < segs[0].Base {
 		return err
 	}
 	mismatch := func(why string) error {
 		return fmt.Errorf("%s: %w: the newest record, %s, should be in the journal at offset %d, where %s",
 			p.dir, ErrMismatch, Hash(newest.QueryID), newest.JournalOffset, why)
 	}
-	if wal.Offset(newest.JournalOffset) >= journal.End() {
+	if wal.Offset(newest.JournalOffset) >= end {
 		return mismatch("the journal has ended")
 	}
 	r, err := wal.OpenReader(journalDir, wal.Offset(newest.JournalOffset), p.opts.journal())
@@ -141,12 +111,12 @@ func (p *opening) belongTogether(journal *wal.Journal, journalDir string) error 
 	rec, err := r.Next(p.ctx)
 	var hurt *wal.CorruptError
 	switch {
-	case errors.As(err, &hurt) && hurt.Offset < p.from(journal.Segments()):
+	case errors.As(err, &hurt) && hurt.Offset < p.from(segs):
 		// Damage below what is replayed: SQLite has it, so it is told by verify and stops nobody. Above that
 		// recovery has found the journal whole, so this is no damage but another journal.
 		// An intact record that covers the place is no damage either.
 		off := wal.Offset(newest.JournalOffset)
-		if id, err := p.recordAt(journalDir, baseOf(journal.Segments(), off), off); err == nil && id != nil {
+		if id, err := p.recordAt(journalDir, baseOf(segs, off), off); err == nil && id != nil {
 			return mismatch("another one covers it")
 		}
 		return nil
@@ -192,11 +162,24 @@ func (p *opening) newest() (*sqlstore.EntryValue, error) {
 	return newest, err
 }
 
+// asidePrefix begins the name of a folder with what was moved out of the way.
+const asidePrefix = "aside-"
+
+// aside makes a folder for what is moved out of the way.
+func (p *opening) aside() (string, error) {
+	for nanos := time.Now().UnixNano(); ; nanos++ {
+		dir := filepath.Join(p.dir, fmt.Sprintf("%s%d", asidePrefix, nanos))
+		if err := durable.Mkdir(dir, ownedLike(p.dir)); !errors.Is(err, fs.ErrExist) {
+			return dir, err
+		}
+	}
+}
+
 // setAside moves the database and its companions to a folder of their own. Nothing is deleted: a person
 // may want to look at it, and the labels are in it.
 func (p *opening) setAside() error {
-	aside := filepath.Join(p.dir, fmt.Sprintf("aside-%d", time.Now().UnixNano()))
-	if err := wal.OS.Mkdir(aside); err != nil {
+	aside, err := p.aside()
+	if err != nil {
 		return err
 	}
 	for _, name := range sqliteFiles(p.dir) {
@@ -206,5 +189,5 @@ func (p *opening) setAside() error {
 		}
 	}
 	p.report.Aside = aside
-	return errors.Join(wal.OS.SyncDir(aside), wal.OS.SyncDir(p.dir))
+	return errors.Join(durable.SyncDir(aside), durable.SyncDir(p.dir))
 }

@@ -125,6 +125,9 @@ func (db *DB) PutLabels(ctx context.Context, labels []Label) error {
 		rows[i] = sqlstore.Label{Hash: l.Hash.String(), Label: l.Label}
 	}
 	if db.applier == nil {
+		if err := checkOwner(db.dir); err != nil {
+			return err
+		}
 		return sqlstore.PutLabels(ctx, filepath.Join(db.dir, sqliteName), rows)
 	}
 	return db.sql.PutLabels(ctx, rows)

@@ -73,20 +73,23 @@ func appendShortest(dst []byte, v float64, bits int, exponent bool) []byte {
 	return dst
 }
 
-// parseFloat reads a number that has JSON's grammar into the nearest float of the given size, and reports
-// false when it is too large for that. What is too small becomes 0, and -0 is 0.
-func parseFloat(literal []byte, bits int) (float64, bool) {
+// parseFloat reads a number that has JSON's grammar into the nearest float of the given size. It refuses a number
+// that is too large for that, and one that is not 0 and would become 0. -0 is 0.
+func parseFloat(literal []byte, bits int) (float64, *FieldError) {
+	whole := literal
 	if len(literal) > maxLiteral {
 		literal = numeralOf(literal).literal()
 	}
 	v, err := strconv.ParseFloat(string(literal), bits)
-	if err != nil {
-		return 0, false
+	switch {
+	case err != nil:
+		return 0, invalid("does not fit in a %d-bit float: %s", bits, excerpt(whole))
+	case v != 0:
+		return v, nil
+	case len(numeralOf(literal).digits) > 0:
+		return 0, invalid("is too small for a %d-bit float, which would be 0: %s", bits, excerpt(whole))
 	}
-	if v == 0 {
-		return 0, true // -0 compares equal too
-	}
-	return v, true
+	return 0, nil // also for -0
 }
 
 // maxLiteral is how long a literal strconv may see. It stops reading an exponent at five digits, which is
@@ -97,9 +100,9 @@ const maxLiteral = 1000
 // parseAttributeNumber reads a number of an attribute. It must be a float64, and whole numbers must be
 // within ±2^53.
 func parseAttributeNumber(literal []byte) (float64, *FieldError) {
-	v, ok := parseFloat(literal, 64)
-	if !ok {
-		return 0, invalid("does not fit in a 64-bit float: %s", excerpt(literal))
+	v, err := parseFloat(literal, 64)
+	if err != nil {
+		return 0, err
 	}
 	if size := math.Abs(v); size > maxInteger || size == maxInteger && numeralOf(literal).beyondMaxInteger() {
 		return 0, errInteger()

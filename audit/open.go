@@ -1,13 +1,17 @@
 package audit
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
+	"time"
 
+	"github.com/auditsql/auditsql/internal/durable"
 	"github.com/auditsql/auditsql/sqlstore"
 	"github.com/auditsql/auditsql/wal"
 )
@@ -16,8 +20,9 @@ import (
 // SQLite what the journal has and SQLite lacks before it returns.
 //
 // It refuses, and leaves everything as it was, when another writer has the store (ErrLocked), when a
-// newer version made it, and when acknowledged data is hurt or missing: *wal.CorruptError, wal.ErrGap,
-// wal.ErrAhead, ErrMismatch. With ReadOnly it opens what SQLite holds; then there must be a store
+// newer version made it, when it belongs to another user (*OwnerError) or a part of it is a symbolic link
+// (*LinkError), and when acknowledged data is hurt or missing: *wal.CorruptError, wal.ErrGap, wal.ErrAhead,
+// ErrMismatch, *JournalAwayError. With ReadOnly it opens what SQLite holds; then there must be a store
 // (ErrNoStore).
 func Open(dir string, opts ...Option) (*DB, error) {
 	o := applyOptions(opts)
@@ -41,28 +46,16 @@ func Init(dir string, opts ...Option) (created bool, err error) {
 	return db.recovery.Created, db.Close()
 }
 
-// recoveringPath is a file that stands in the store's folder while Recover has the lock and SQLite still lacks
-// records: others who read then do well to wait, which they need not for a writer that goes on. One that a killed
-// process left means nothing while nobody has the lock, and the next to take it makes or removes it.
-func recoveringPath(dir string) string { return filepath.Join(dir, "recovering") }
-
-func markRecovering(dir string) error { return os.WriteFile(recoveringPath(dir), nil, 0o600) }
+// recoveringNote stands in the lock's file while Recover is at work and SQLite still lacks records: others who read
+// then do well to wait, which they need not for a writer that goes on. It lies with the lock, so that it is the holder's
+// own: nobody else can leave it behind or take it away.
+const recoveringNote = "recovering"
 
 // Recover opens the store in dir for writing, replays what SQLite lacks, and closes it.
 func Recover(ctx context.Context, dir string, opts ...Option) (Recovery, error) {
 	o := applyOptions(opts)
 	o.recovering = true
-	// Before the lock is taken, so that nobody finds it held and not why; and once more when it is, since the
-	// one who had it before has removed the file. That it cannot be made here, opening will say. A folder with
-	// nothing but a journal must stay one until it has its store.json.
-	if _, err := readStoreFile(dir); err == nil {
-		_ = markRecovering(dir)
-	}
 	db, err := openWriter(ctx, dir, o)
-	// SQLite has everything by now, or nobody is bringing it there any more.
-	if gone := os.Remove(recoveringPath(dir)); !errors.Is(gone, fs.ErrNotExist) {
-		err = errors.Join(err, gone)
-	}
 	if err != nil && db != nil {
 		err = errors.Join(err, db.Close())
 	}
@@ -72,62 +65,100 @@ func Recover(ctx context.Context, dir string, opts ...Option) (Recovery, error) 
 	return db.recovery, db.Close()
 }
 
-// NeedsRecovery reports whether no writer has the store in dir open and the journal holds what SQLite
-// lacks, or SQLite is lost or not to be believed: a reader then gets less than was acknowledged, until
-// Recover. It is true as well while another Recover is at work, which WithLockWait waits for. It changes
-// nothing.
-func NeedsRecovery(ctx context.Context, dir string, opts ...Option) (bool, error) {
-	needs, err := needsRecovery(ctx, dir)
+// NeedsRecovery says why a reader would get less than was acknowledged until Recover, or "": nobody has the store in dir
+// open for writing, and the journal holds what SQLite lacks, or SQLite is lost or not to be believed. Also while
+// another Recover is at work, which WithLockWait waits for. It changes nothing. What opening the store would refuse at
+// first sight it refuses as well: a *LinkError, a *JournalAwayError.
+func NeedsRecovery(ctx context.Context, dir string, opts ...Option) (why string, err error) {
+	why, err = needsRecovery(ctx, dir)
 	if err != nil {
-		return false, fmt.Errorf("look at the store: %w", err)
+		return "", fmt.Errorf("look at the store: %w", err)
 	}
-	return needs, nil
+	return why, nil
 }
 
-func needsRecovery(ctx context.Context, dir string) (bool, error) {
+func needsRecovery(ctx context.Context, dir string) (string, error) {
 	journalDir, err := JournalDir(dir)
 	if err != nil {
-		return false, err
+		return "", err
 	}
-	file, err := readStoreFile(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return true, nil // nothing but a journal
+	file, lost, err := recallStoreFile(ctx, dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "there is nothing but a journal", nil
+	case err != nil:
+		return "", err
 	}
-	if err != nil {
-		return false, err
+	if held, note, err := heldFor(ctx, journalDir); err != nil || held {
+		if note == recoveringNote {
+			return "another process recovers the store", nil
+		}
+		return "", err
 	}
-	if held, _, err := wal.Holder(journalDir, wal.Options{}); err != nil || held {
-		_, none := os.Lstat(recoveringPath(dir))
-		return held && none == nil, err
-	}
-	meta, err := sqlstore.ReadCursor(ctx, sqlitePath(dir))
-	if err == nil && (!meta.Exists || meta.Version < sqlstore.Version()) {
-		return true, nil
-	}
-	if err != nil {
-		meta = sqlstore.Meta{}
-	}
-	doubt, doubtErr := doubtful(ctx, dir, file, meta)
-	if doubtErr != nil || doubt != "" {
-		return doubt != "", doubtErr
-	}
-	if err != nil {
-		return false, err
-	}
-	if unfinished, err := reindexUnfinished(ctx, dir); err != nil || unfinished {
-		return unfinished, err
+	if lost != "" {
+		return lost, nil
 	}
 	segs, err := wal.Segments(journalDir, wal.Options{})
 	if err != nil {
-		return false, err
+		return "", err
 	}
+	f, err := lookAround(ctx, dir, file, segs)
+	if err != nil {
+		return "", err
+	}
+	done := decide(f)
+	switch {
+	case done.doubt != "":
+		return fmt.Sprintf("%s is in doubt: %s", sqliteName, done.doubt), nil
+	case done.refuse != nil:
+		return "", done.refuse
+	case !f.both.Exists:
+		return sqliteName + " is missing", nil
+	case f.both.Version < sqlstore.Version():
+		return sqliteName + " was made by an older version", nil
+	case len(f.both.MissingTables()) > 0:
+		return "somebody has dropped table " + strings.Join(f.both.MissingTables(), " and "), nil
+	case file.Failed != nil:
+		return "writing SQLite's files had failed: " + file.Failed.Error, nil
+	}
+	switch unfinished, err := reindexUnfinished(ctx, dir); {
+	case errors.Is(err, sqlstore.ErrMalformed):
+		return fmt.Sprintf("%s is in doubt: %v", sqliteName, err), nil
+	case err != nil || unfinished:
+		return "the forensic tables are not whole", err
+	}
+	cursor := wal.Offset(f.both.Cursor)
 	if len(segs) == 0 {
-		return file.Used || meta.Cursor > 0, nil
+		if file.Used || cursor > 0 {
+			return "the journal is gone", nil
+		}
+		return "", nil
 	}
 	// The last file may end in zeros that were written ahead: then there was no clean close, and recovery
 	// has nothing to do but to say so.
 	last := segs[len(segs)-1]
-	return last.Base+wal.Offset(last.Size) != wal.Offset(meta.Cursor), nil
+	if last.Base+wal.Offset(last.Size) != cursor {
+		return "the journal holds records that SQLite lacks", nil
+	}
+	return "", nil
+}
+
+// heldFor tells whether somebody has the journal open for writing, and what for.
+func heldFor(ctx context.Context, journalDir string) (held bool, note string, err error) {
+	const patience = 100 * time.Millisecond
+	for began := time.Now(); ; {
+		held, owner, err := wal.Holder(journalDir, wal.Options{})
+		// Between taking the lock and writing who has it lies a moment; and a reader that looks at the lock holds it
+		// for one.
+		if err != nil || !held || owner.PID != 0 || time.Since(began) > patience {
+			return held, owner.Note, err
+		}
+		select {
+		case <-time.After(patience / 20):
+		case <-ctx.Done():
+			return false, "", ctx.Err()
+		}
+	}
 }
 
 // reindexUnfinished reports whether the forensic tables are not whole, which the next writer puts right.
@@ -146,9 +177,12 @@ type opening struct {
 	dir    string
 	opts   options
 	file   storeFile
-	exists bool // store.json was there
-	meta   sqlstore.Meta
-	report Recovery
+	exists bool   // store.json was there
+	lost   string // why it is made anew, or ""
+	// adopted: it was not, and id and unit are those of the journal, or of SQLite.
+	adopted bool
+	meta    sqlstore.Meta
+	report  Recovery
 
 	// doubted: SQLite's files are not what an unclean end leaves. rebuild: it will be built anew. Otherwise
 	// it is replayed from the first offset that the journal has, and reindexed.
@@ -158,10 +192,33 @@ type opening struct {
 	labels           []sqlstore.Label
 }
 
+// openWriter opens a store for writing.
 func openWriter(ctx context.Context, dir string, o options) (*DB, error) {
+	for again := false; ; {
+		db, err := openOnce(ctx, dir, o)
+		switch {
+		case errors.Is(err, errMadeMeanwhile):
+			continue // its store.json is there now, and stays
+		case errors.Is(err, sqlstore.ErrMalformed) && !errors.Is(err, ErrMismatch) && !again:
+			// Found on the way, and noted: SQLite is in doubt now, and built anew if that can be.
+			again = true
+			continue
+		}
+		return db, err
+	}
+}
+
+// openOnce is openWriter, which may have to begin anew.
+func openOnce(ctx context.Context, dir string, o options) (*DB, error) {
 	p := &opening{ctx: ctx, dir: dir, opts: o}
+	if err := checkOwner(dir); err != nil {
+		return nil, err
+	}
 	journalDir, err := p.findJournal()
 	if err != nil {
+		return nil, err
+	}
+	if err := p.makeJournalDir(journalDir); err != nil {
 		return nil, err
 	}
 	segmentBytes := o.segmentBytes
@@ -172,10 +229,12 @@ func openWriter(ctx context.Context, dir string, o options) (*DB, error) {
 		// Called when the lock is held: what it reads nobody else can be changing.
 		Cursor:       func() (wal.Offset, error) { return p.cursor(journalDir) },
 		Reached:      p.reached,
+		Identity:     p.opts.identity,
 		Durability:   o.durability,
 		SegmentBytes: segmentBytes,
 		Archive:      o.archive,
 		LockWait:     o.lockWait,
+		LockNote:     o.lockNote(),
 		OnSync:       p.onSync(),
 		Now:          o.now,
 		FS:           o.fs,
@@ -186,7 +245,7 @@ func openWriter(ctx context.Context, dir string, o options) (*DB, error) {
 	p.report.Torn = recovered.Torn
 	db, err := p.finish(journal, journalDir)
 	if err != nil {
-		return nil, errors.Join(err, journal.Close())
+		return nil, errors.Join(p.foreign(err), journal.Close())
 	}
 	return db, nil
 }
@@ -199,9 +258,11 @@ func (p *opening) onSync() func(wal.Synced) {
 	return func(s wal.Synced) { told(s.Took, s.Records, s.Bytes) }
 }
 
-// findJournal reads store.json, or lays out what it will say, and returns the journal's folder.
+// findJournal reads store.json, or lays out what it will say, and returns the journal's folder. With a
+// *JournalAwayError it returns the folder as well.
 func (p *opening) findJournal() (string, error) {
-	file, err := readStoreFile(p.dir)
+	file, lost, err := recallStoreFile(p.ctx, p.dir)
+	p.lost = lost
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		if err := checkVacant(p.dir); err != nil {
@@ -223,22 +284,47 @@ func (p *opening) findJournal() (string, error) {
 			if len(segs) > 0 {
 				return "", fmt.Errorf("%s: %w: it holds the journal of another store", abs, ErrMismatch)
 			}
+			if err := checkJournalLinks(p.dir, abs); err != nil {
+				return "", err
+			}
 			p.file.JournalDir = abs
 		}
-		return p.file.journalDir(p.dir), nil
+		journalDir := p.file.journalDir(p.dir)
+		if err := p.adopt(journalDir); err != nil {
+			return "", err
+		}
+		p.opts.identity = p.file.identity()
+		return journalDir, nil
 	case err != nil:
 		return "", err
 	}
-	p.file, p.exists, p.clean = file, true, file.Clean
+	p.take(file)
 	if err := p.checkOptions(); err != nil {
 		return "", err
 	}
-	journalDir := file.journalDir(p.dir)
-	if _, err := p.opts.fs.List(journalDir); file.Used && errors.Is(err, fs.ErrNotExist) {
-		// Not made anew: the disk that it lies on may only not be mounted.
-		return "", fmt.Errorf("%w: the journal's folder %s is gone; bring it back, or restore the store from a backup", wal.ErrGap, journalDir)
+	return p.file.journalDir(p.dir), p.file.journalAway(p.dir, p.opts.fs)
+}
+
+// take goes by what store.json says, or what it is made anew from. Then it is a person's word where the journal lies.
+func (p *opening) take(file storeFile) {
+	p.file, p.exists, p.clean, p.opts.identity = file, p.lost == "", file.Clean, file.identity()
+	p.adopted = p.lost != ""
+	if p.lost != "" && p.opts.journalDir != "" {
+		p.file.JournalDir = p.opts.journalDir
 	}
-	return journalDir, nil
+}
+
+// makeJournalDir makes the folder of a journal outside of the store, for the user whose store it is: the folder
+// above it may be root's. One within the store is made by the journal.
+func (p *opening) makeJournalDir(journalDir string) error {
+	if p.opts.fs != wal.OS || !filepath.IsAbs(p.file.JournalDir) {
+		return nil
+	}
+	like := ownedLike(p.dir)
+	if _, err := os.Stat(p.dir); err == nil && like == "" {
+		like = p.dir
+	}
+	return durable.MkdirAll(journalDir, like)
 }
 
 // checkOptions refuses what an existing store was made without.
@@ -279,23 +365,23 @@ func (p *opening) cursor(journalDir string) (wal.Offset, error) {
 			return 0, err
 		}
 	}
-	if p.opts.recovering {
-		err = markRecovering(p.dir)
-	} else if err = os.Remove(recoveringPath(p.dir)); errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	return p.from(segs), err
+	return p.from(segs), nil
 }
 
 // look reads what there is, once nobody else can change it, and lists the journal's segments.
 func (p *opening) look(journalDir string) ([]wal.Segment, error) {
 	// Somebody may have made, or opened and closed, the store before we had the lock.
-	switch file, err := readStoreFile(p.dir); {
+	file, lost, err := recallStoreFile(p.ctx, p.dir)
+	p.lost = lost
+	switch {
 	case err == nil:
-		if file.journalDir(p.dir) != journalDir {
+		if !p.exists && lost == "" && !bytes.Equal(file.identity(), p.opts.identity) {
+			return nil, errMadeMeanwhile
+		}
+		p.take(file)
+		if p.file.journalDir(p.dir) != journalDir {
 			return nil, fmt.Errorf("%s: %w: somebody else has just made a store with its journal in %s", p.dir, ErrMismatch, file.JournalDir)
 		}
-		p.file, p.exists, p.clean = file, true, file.Clean
 		if err := p.checkOptions(); err != nil {
 			return nil, err
 		}
@@ -317,19 +403,46 @@ func (p *opening) look(journalDir string) ([]wal.Segment, error) {
 
 // create writes the first store.json, with the folder that holds it durable.
 func (p *opening) create() error {
-	if err := wal.MakeDir(wal.OS, p.dir); err != nil {
+	if err := durable.MkdirAll(p.dir, ""); err != nil {
 		return err
 	}
 	// The folder may have been made by a process that died before it synced the name.
-	if err := wal.OS.SyncDir(filepath.Dir(filepath.Clean(p.dir))); err != nil {
+	if err := durable.SyncDir(filepath.Dir(filepath.Clean(p.dir))); err != nil {
 		return err
 	}
-	p.report.Created = true
+	p.report.Created = !p.file.Used
+	if p.lost != "" {
+		if err := p.remadeStoreFile(); err != nil {
+			return err
+		}
+	}
 	return writeStoreFile(p.dir, p.file)
+}
+
+// remadeStoreFile keeps a store.json that is of no use, and tells that there is a new one.
+func (p *opening) remadeStoreFile() error {
+	if _, err := os.Lstat(filepath.Join(p.dir, storeFileName)); err == nil {
+		aside, err := p.aside()
+		if err != nil {
+			return err
+		}
+		if err := os.Rename(filepath.Join(p.dir, storeFileName), filepath.Join(aside, storeFileName)); err != nil {
+			return err
+		}
+		if err := durable.SyncDir(aside); err != nil {
+			return err
+		}
+		p.note("%s; what was there is in %s", p.lost, aside)
+	}
+	if p.file.Used {
+		p.note("%s: it was made anew from what %s says; all of the journal is kept until init --wal-retain says otherwise", p.lost, sqliteName)
+	}
+	return nil
 }
 
 // explain adds to an error of the journal what it means for the store.
 func (p *opening) explain(err error) error {
+	err = p.foreign(err)
 	if errors.Is(err, wal.ErrGap) && !p.meta.Exists {
 		return fmt.Errorf("%w; %s is lost, and the journal no longer reaches back to the beginning: the store must be restored from a backup", err, sqliteName)
 	}
@@ -342,13 +455,16 @@ func (p *opening) explain(err error) error {
 // before the note is then no reason for doubt. Only what changes the database comes after it: a migration,
 // moving it aside, replay.
 func (p *opening) finish(journal *wal.Journal, journalDir string) (*DB, error) {
-	if err := p.belongTogether(journal, journalDir); err != nil {
-		return nil, err
+	if err := p.belongTogether(journal.Segments(), journal.End(), journalDir); err != nil {
+		return nil, p.malformed(err)
 	}
 	if p.opts.retention != nil {
 		p.file.Retention = *p.opts.retention
 	}
-	p.file.Used, p.file.Clean, p.file.Doubted = true, false, p.doubted && !p.rebuild
+	p.file.Used, p.file.Clean, p.file.Left, p.file.Doubted = true, false, nil, p.doubted && !p.rebuild
+	if p.file.Failed != nil {
+		p.note("writing SQLite's files had failed (%s): what they hold was written once more", p.file.Failed.Error)
+	}
 	early := p.doubted || !p.meta.Exists || p.meta.Version < sqlstore.Version()
 	if early {
 		if err := writeStoreFile(p.dir, p.file); err != nil {
@@ -365,10 +481,11 @@ func (p *opening) finish(journal *wal.Journal, journalDir string) (*DB, error) {
 	}
 	sql, err := sqlstore.Open(p.ctx, sqlitePath(p.dir), sqlstore.Options{
 		StoreID: p.file.StoreID, TimeUnit: p.file.TimeUnit.String(), CreatedBy: p.opts.createdBy,
-		CacheBytes: p.opts.cacheBytes, Logger: p.opts.logger,
+		CacheBytes: p.opts.cacheBytes, Logger: p.opts.logger, OwnedLike: ownedLike(p.dir),
+		Retention: p.file.Retention.String(), JournalDir: p.file.JournalDir,
 	})
 	if err != nil {
-		return nil, err
+		return nil, p.malformed(err)
 	}
 	if !early {
 		if err := writeStoreFile(p.dir, p.file); err != nil {
@@ -377,19 +494,37 @@ func (p *opening) finish(journal *wal.Journal, journalDir string) (*DB, error) {
 	}
 	db, err := p.start(journal, journalDir, sql)
 	if err != nil {
+		if errors.Is(err, sqlstore.ErrMalformed) {
+			sql.Fail(err)
+			err = p.malformed(err)
+		}
 		// Replay is taken up again where it stopped.
-		return nil, errors.Join(err, closeSQLite(sql, p.dir, p.file))
+		_, closed := closeSQLite(sql, p.dir, p.file, p.counts(), time.Now())
+		return nil, errors.Join(err, closed)
 	}
 	return db, nil
 }
 
+// malformed notes that SQLite refuses its file, which opening has found on the way. When it was in doubt before and
+// cannot be built anew, nothing is left to try.
+func (p *opening) malformed(err error) error {
+	if !errors.Is(err, sqlstore.ErrMalformed) {
+		return err
+	}
+	if p.doubted && !p.rebuild {
+		return p.needsBackup(err.Error())
+	}
+	p.file.fail(time.Now(), err)
+	return errors.Join(err, writeStoreFile(p.dir, p.file))
+}
+
 func openReader(ctx context.Context, dir string, o options) (*DB, error) {
-	file, err := readStoreFile(dir)
+	file, lost, err := recallStoreFile(ctx, dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, err := JournalDir(dir); err != nil {
 			return nil, err
 		}
-		return nil, fmt.Errorf("%s: %w: it holds a journal and no %s; opening it for writing makes one", dir, ErrNoStore, sqliteName)
+		return nil, fmt.Errorf("%s: %w: it holds a journal and no %s that can be read; opening it for writing makes one", dir, ErrNoStore, sqliteName)
 	}
 	if err != nil {
 		return nil, err
@@ -401,5 +536,11 @@ func openReader(ctx context.Context, dir string, o options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &DB{dir: dir, journalDir: file.journalDir(dir), file: file, opts: o, sql: sql}, nil
+	o.identity = file.identity()
+	db := &DB{dir: dir, journalDir: file.journalDir(dir), file: file, opts: o, sql: sql}
+	db.quit, db.quitNow = context.WithCancel(context.Background())
+	if lost != "" {
+		db.recovery.Notes = []string{lost + "; this is what SQLite has"}
+	}
+	return db, nil
 }

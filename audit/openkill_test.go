@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/wal"
 )
 
 // openerEnv makes the test binary a process that opens and closes the store in this folder.
@@ -100,34 +100,37 @@ func killOpener(t *testing.T, dir string, random *rand.Rand) {
 }
 
 // While one process recovers a store, another that wants to read it is told to wait; beside a writer that goes on
-// it is not, whatever a recovery that was killed has left.
+// it is not.
 func TestARecoveryThatIsUnderWayIsWaitedFor(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "store")
 	closeDB(t, openDB(t, dir))
-	mark := filepath.Join(dir, "recovering")
 	needs := func(want bool) {
 		t.Helper()
-		if got, err := audit.NeedsRecovery(context.Background(), dir); got != want || err != nil {
+		if got, err := audit.NeedsRecovery(context.Background(), dir); (got != "") != want || err != nil {
 			t.Fatalf("%v, %v", got, err)
 		}
 	}
-	leave := func() {
-		t.Helper()
-		if err := os.WriteFile(mark, nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	leave()
-	needs(false) // nobody has the lock
+	needs(false)
 	db := openDB(t, dir)
-	needs(false) // the writer has removed it
-	leave()
-	needs(true)
+	needs(false)
 	closeDB(t, db)
-	if _, err := audit.Recover(context.Background(), dir); err != nil {
+	journal, _, err := wal.Open(filepath.Join(dir, "wal"), wal.Options{LockNote: "recovering", Cursor: func() (wal.Offset, error) {
+		needs(true)
+		return 0, nil
+	}})
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Lstat(mark); !errors.Is(err, fs.ErrNotExist) {
-		t.Fatal("the recovery has left its mark", err)
+	needs(true)
+	// Others who gave up waiting for the lock have taken nothing away.
+	for range 2 {
+		if _, err := audit.Recover(context.Background(), dir, audit.WithLockWait(time.Millisecond)); !errors.Is(err, audit.ErrLocked) {
+			t.Fatal(err)
+		}
+		needs(true)
 	}
+	if err := journal.Close(); err != nil {
+		t.Fatal(err)
+	}
+	needs(false)
 }

@@ -31,6 +31,7 @@ type options struct {
 	logger       *slog.Logger
 	metrics      Metrics
 	createdBy    string
+	identity     []byte // of the store that is opened, for its journal
 
 	// For tests alone.
 	walLimit int64            // as the constant of this name
@@ -39,7 +40,15 @@ type options struct {
 }
 
 // journal is how to look at the journal.
-func (o options) journal() wal.Options { return wal.Options{FS: o.fs} }
+func (o options) journal() wal.Options { return wal.Options{FS: o.fs, Identity: o.identity} }
+
+// lockNote is what stands beside the process id in the lock's file.
+func (o options) lockNote() string {
+	if o.recovering {
+		return recoveringNote
+	}
+	return ""
+}
 
 const (
 	defaultBacklog      = 1_000_000

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"sort"
 
 	"github.com/auditsql/auditsql/sqlstore"
@@ -18,6 +17,9 @@ import (
 type reached struct {
 	Cursor wal.Offset `json:"cursor"`
 	Newest *milestone `json:"newest,omitempty"` // the newest record below it; nil when there was none
+	// Before is the cursor of the complete checkpoint before this one, 0 when there was none. The journal is trimmed up
+	// to here and no further: whatever becomes of the newest checkpoint, the journal reaches back to the one before.
+	Before wal.Offset `json:"before,omitempty"`
 }
 
 // milestone is where a record lies in the journal. A journal of another store has another one there, or none.
@@ -26,14 +28,22 @@ type milestone struct {
 	QueryID QueryID    `json:"query_id"`
 }
 
-// reachedBy notes what SQLite has, when a checkpoint up to cursor is complete and nothing was applied since.
-func reachedBy(ctx context.Context, sql *sqlstore.DB, cursor uint64) (*reached, error) {
-	r := &reached{Cursor: wal.Offset(cursor)}
+// then returns what to note after the next complete checkpoint, up to cursor, when nothing was applied since. A nil r is
+// none that counts. A checkpoint that found nothing new takes no other's place.
+func (r *reached) then(ctx context.Context, sql *sqlstore.DB, cursor uint64) (*reached, error) {
+	next := &reached{Cursor: wal.Offset(cursor)}
+	switch {
+	case r == nil:
+	case r.Cursor < next.Cursor:
+		next.Before = r.Cursor
+	default:
+		next.Before = r.Before
+	}
 	newest, ok, err := sql.LastEntry(ctx)
 	if err == nil && ok {
-		r.Newest = &milestone{wal.Offset(newest.JournalOffset), newest.QueryID}
+		next.Newest = &milestone{wal.Offset(newest.JournalOffset), newest.QueryID}
 	}
-	return r, err
+	return next, err
 }
 
 // reached returns the offset up to which the journal was synced, by all that SQLite and store.json say of it:
@@ -48,47 +58,22 @@ func (p *opening) reached() (end wal.Offset) {
 	return end
 }
 
-// otherTimes says why the database and its -wal cannot be what the store left, though each looks well: SQLite
-// puts any -wal over any database, and what comes out can have one record under the id of another. both is what
-// the two say together; it is only looked at when it exists.
-//
-// What it cannot tell apart are two files of one time between two notes (noteEvery).
-func otherTimes(ctx context.Context, dir string, file storeFile, both sqlstore.Meta) (why string) {
-	was := file.Reached
-	if was == nil {
-		return "" // made before this was noted
-	}
-	// In the middle of a checkpoint the file alone may not be readable, and this process may have it open.
-	// Then the two together have to do.
-	alone, ok, err := sqlstore.ReadAlone(ctx, sqlitePath(dir))
-	switch {
-	case ok && err == nil && wal.Offset(alone.Cursor) < was.Cursor:
-		return fmt.Sprintf("it ends at offset %d, and had everything up to %d", alone.Cursor, was.Cursor)
-	case !both.Exists:
-		return ""
-	case wal.Offset(both.Cursor) < was.Cursor, file.Clean && wal.Offset(both.Cursor) != was.Cursor:
-		return fmt.Sprintf("with its -wal it ends at offset %d, and had everything up to %d", both.Cursor, was.Cursor)
-	}
-	return ""
-}
-
 // hasReached holds the journal against what SQLite had: that is all there is to tell by, when SQLite is lost, that
 // the journal is another store's, or one of an earlier time.
-func (p *opening) hasReached(journal *wal.Journal, journalDir string) error {
+func (p *opening) hasReached(segs []wal.Segment, end wal.Offset, journalDir string) error {
 	was := p.file.Reached
 	if was == nil {
 		return nil
 	}
-	if was.Cursor > journal.End() {
-		return fmt.Errorf("%s: %w: it ends at offset %d, %s had records up to %d", journalDir, wal.ErrAhead, journal.End(), sqliteName, was.Cursor)
+	if was.Cursor > end {
+		return fmt.Errorf("%s: %w: it ends at offset %d, %s had records up to %d", journalDir, wal.ErrAhead, end, sqliteName, was.Cursor)
 	}
 	newest := was.Newest
-	if newest == nil || newest.Offset < journal.Segments()[0].Base {
+	if newest == nil || newest.Offset < segs[0].Base {
 		return nil
 	}
 	// From its own offset on it is found at once. Where none begins there, it is looked for from the segment's
 	// base: a repair that had no SQLite to ask may have put a filler over it.
-	segs := journal.Segments()
 	var hurt *wal.CorruptError
 	id, err := p.recordAt(journalDir, newest.Offset, newest.Offset)
 	if errors.As(err, &hurt) {
@@ -130,13 +115,4 @@ func (p *opening) recordAt(journalDir string, from, at wal.Offset) (*QueryID, er
 			return &QueryID{}, nil
 		}
 	}
-}
-
-// hasWAL reports whether there is a -wal with something in it.
-func hasWAL(dir string) (bool, error) {
-	st, err := os.Stat(sqlitePath(dir) + "-wal")
-	if errors.Is(err, os.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil && st.Size() > 0, err
 }

@@ -234,13 +234,17 @@ func (db *DB) first(ctx context.Context, f Filter, matches func(*acked) bool) ([
 
 // Audits yields the records that a filter selects. In the writer's process it begins with waiting until
 // SQLite has everything that was acknowledged. It holds no read transaction between records, so it may
-// be read slowly; what is admitted after it began is not shown.
+// be read slowly; what is admitted after it began is not shown. When the store is closed meanwhile it ends with ErrClosed.
 func (db *DB) Audits(ctx context.Context, f Filter) iter.Seq2[QueryAudit, error] {
 	return parsed(db.RawAudits(ctx, f))
 }
 
 // RawAudits is Audits with the stored bytes of each record. They are the caller's.
 func (db *DB) RawAudits(ctx context.Context, f Filter) iter.Seq2[[]byte, error] {
+	return whileOpen(ctx, db, db.rawAudits(ctx, f))
+}
+
+func (db *DB) rawAudits(ctx context.Context, f Filter) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		if f.none() {
 			return
@@ -267,18 +271,38 @@ func (db *DB) RawAudits(ctx context.Context, f Filter) iter.Seq2[[]byte, error] 
 }
 
 // Tail yields the stored bytes of the last n records in the order of the journal and, with follow, of
-// every record that is acknowledged after them, until ctx ends. It reads the journal, beside a live
+// every record that is acknowledged after them, until ctx ends. When the store is closed it ends with ErrClosed,
+// in the writer's process after the last record. It reads the journal, beside a live
 // writer or without one; a record that was put twice by another program's hand may come twice.
 func (db *DB) Tail(ctx context.Context, n int, follow bool) iter.Seq2[[]byte, error] {
-	return func(yield func([]byte, error) bool) {
-		if err := db.tail(ctx, n, follow, yield); err != nil && ctx.Err() == nil {
-			yield(nil, fmt.Errorf("tail: %w", err))
+	tail := func(yield func([]byte, error) bool) {
+		until := ctx
+		if db.applier == nil {
+			// No writer in this process tells the journal's readers that it is closed.
+			inner, cancel := context.WithCancelCause(ctx)
+			defer cancel(nil)
+			defer context.AfterFunc(db.quit, func() { cancel(ErrClosed) })()
+			until = inner
+		}
+		err := db.tail(until, n, follow, yield)
+		if err != nil && errors.Is(context.Cause(until), ErrClosed) {
+			err = ErrClosed
+		}
+		if err != nil && ctx.Err() == nil {
+			yield(nil, fmt.Errorf("tail: %w", journalError(err)))
 		}
 	}
+	if follow {
+		return tail
+	}
+	return whileOpen(ctx, db, tail)
 }
 
 func (db *DB) tail(ctx context.Context, n int, follow bool, yield func([]byte, error) bool) error {
 	if err := db.readable(ctx); err != nil {
+		return err
+	}
+	if err := db.journalAway(); err != nil {
 		return err
 	}
 	from, err := db.tailFrom(ctx, n)
@@ -287,21 +311,30 @@ func (db *DB) tail(ctx context.Context, n int, follow bool, yield func([]byte, e
 	}
 	// SQLite may lag behind, so that there may be more than n up to the end.
 	var last [][]byte
-	from, err = db.readJournal(ctx, from, false, func(payload []byte) bool {
+	from, err = db.readJournal(ctx, from, func(payload []byte) bool {
 		if last = append(last, payload); len(last) > n {
 			last = last[1:]
 		}
 		return true
 	})
+	// Opened before anything is yielded: the store may be closed meanwhile, and a reader that was opened after that
+	// would wait for a writer in another process.
+	var rest *wal.Reader
+	if err == nil && follow {
+		if rest, err = db.openJournal(from, true); err == nil {
+			defer rest.Close()
+			err = db.readable(ctx)
+		}
+	}
 	for _, payload := range last {
 		if !yield(payload, nil) {
 			return nil
 		}
 	}
-	if err == nil && follow {
-		_, err = db.readJournal(ctx, from, true, func(payload []byte) bool { return yield(payload, nil) })
+	if err != nil || !follow {
+		return err
 	}
-	return err
+	return readOn(ctx, rest, func(payload []byte) bool { return yield(payload, nil) })
 }
 
 // tailFrom finds where the last n records begin, as far as SQLite knows.
@@ -331,23 +364,34 @@ func (db *DB) tailFrom(ctx context.Context, n int) (wal.Offset, error) {
 	return at, nil
 }
 
-// readJournal calls visit with each record from an offset on, to the end of the data or, when it follows,
-// until visit says no or ctx ends. It returns the offset behind the last one.
-func (db *DB) readJournal(ctx context.Context, from wal.Offset, follow bool, visit func(payload []byte) bool) (wal.Offset, error) {
-	o := db.opts.journal()
-	o.Follow = follow
-	reader, err := wal.OpenReader(db.journalDir, from, o)
+// readJournal calls visit with each record from an offset on, to the end of the data or until visit says no. It
+// returns the offset where the last one ends.
+func (db *DB) readJournal(ctx context.Context, from wal.Offset, visit func(payload []byte) bool) (wal.Offset, error) {
+	reader, err := db.openJournal(from, false)
 	if err != nil {
 		return from, err
 	}
 	defer reader.Close()
+	err = readOn(ctx, reader, visit)
+	return reader.Offset(), err
+}
+
+func (db *DB) openJournal(from wal.Offset, follow bool) (*wal.Reader, error) {
+	o := db.opts.journal()
+	o.Follow = follow
+	return wal.OpenReader(db.journalDir, from, o)
+}
+
+// readOn calls visit with each record that a reader has, until visit says no, or the end of the data or, of a reader
+// that follows, of ctx.
+func readOn(ctx context.Context, reader *wal.Reader, visit func(payload []byte) bool) error {
 	for {
 		rec, err := reader.Next(ctx)
 		if errors.Is(err, io.EOF) {
-			return reader.Offset(), nil
+			return nil
 		}
 		if err != nil || !visit(rec.Payload) {
-			return reader.Offset(), err
+			return err
 		}
 	}
 }

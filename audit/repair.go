@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -90,16 +91,22 @@ func (r *repair) close() {
 }
 
 func (r *repair) run() error {
-	if _, err := JournalDir(r.dir); err != nil {
+	if _, err := JournalDir(r.dir); err != nil && !isEmpty(err) {
 		return err
 	}
 	journalDir, err := r.findJournal()
-	if err != nil {
+	if err != nil && !isEmpty(err) {
 		return err
+	}
+	if r.o.Apply {
+		if err := checkOwner(r.dir); err != nil {
+			return err
+		}
 	}
 	r.rep.Journal, err = wal.Repair(journalDir, wal.RepairOptions{
 		Apply:    r.o.Apply,
 		LockWait: r.opts.lockWait,
+		Identity: r.knownIdentity(),
 		Cursor:   func() (wal.Offset, error) { return r.begin(journalDir) },
 		Records:  r.records,
 		Visit:    r.visit,
@@ -112,10 +119,10 @@ func (r *repair) run() error {
 // the lock is held.
 func (r *repair) begin(journalDir string) (wal.Offset, error) {
 	segs, err := r.look(journalDir)
+	if _, unread := sqlstore.ReadCursor(r.ctx, sqlitePath(r.dir)); unread != nil {
+		return 0, r.withoutSQLite(cmp.Or(err, unread), journalDir)
+	}
 	if err != nil {
-		if _, unread := sqlstore.ReadCursor(r.ctx, sqlitePath(r.dir)); unread != nil {
-			err = r.withoutSQLite(err, journalDir)
-		}
 		return 0, err
 	}
 	for _, seg := range segs {

@@ -5,8 +5,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
-	"os"
 
+	"github.com/auditsql/auditsql/internal/durable"
 	"github.com/auditsql/auditsql/sqlstore"
 	"github.com/auditsql/auditsql/wal"
 )
@@ -73,7 +73,7 @@ func (r *repair) restored(d *wal.DamagedRange) (ids []QueryID, err error) {
 
 // readable calls visit with each query id that can be read in a range's damaged bytes.
 func readable(d *wal.DamagedRange, visit func(QueryID) error) error {
-	f, err := os.Open(d.Segment)
+	f, err := durable.Open(d.Segment)
 	if err != nil {
 		return err
 	}

@@ -38,7 +38,7 @@ func (p *opening) start(journal *wal.Journal, journalDir string, sql *sqlstore.D
 	a := &applier{
 		journal: journal, reader: reader, own: journal.End(), sql: sql, pending: db.pending, seen: db.seen,
 		log: p.opts.logger, metrics: p.opts.metrics, keep: p.file.Retention, limit: p.opts.walLimit,
-		dir: p.dir, now: p.opts.now,
+		dir: p.dir, now: p.opts.now, file: p.file, last: p.counts(),
 		changed: make(chan struct{}), hurry: make(chan struct{}, 1),
 	}
 	a.applied.Store(uint64(from))
@@ -56,7 +56,7 @@ func (p *opening) start(journal *wal.Journal, journalDir string, sql *sqlstore.D
 		defer a.busy.Unlock()
 		return nil, errors.Join(err, a.awaitCopying(), reader.Close())
 	}
-	a.file, a.noted = db.file, a.now()
+	db.file = a.file
 	db.recovery = p.report
 	db.quit, db.quitNow = context.WithCancel(context.Background())
 	kept, err := p.keptSeen(db)
@@ -140,14 +140,17 @@ func (p *opening) toDisk(db *DB) error {
 			return p.ctx.Err()
 		}
 	}
-	now, err := reachedBy(p.ctx, db.sql, db.applier.checkpointed.Load())
-	if err != nil {
-		return err
+	return nil
+}
+
+// counts returns the complete checkpoint of an earlier life that trimming may rest on: this opening has read from
+// SQLite at least what it had then, and nothing is in doubt.
+func (p *opening) counts() *reached {
+	was := p.file.Reached
+	if p.doubted || was == nil || !p.meta.Exists || wal.Offset(p.meta.Cursor) < was.Cursor {
+		return nil
 	}
-	// Checked, reindexed, replayed, and on disk: from here on it is a database like any other.
-	p.file.Doubted, p.file.Reached = false, now
-	db.file = p.file
-	return writeStoreFile(p.dir, p.file)
+	return was
 }
 
 // check is what remains to be done for a database that is not to be believed and cannot be built anew.

@@ -33,6 +33,9 @@ type Stats struct {
 	TimeUnit   TimeUnit  `json:"time_unit"`
 	JournalDir string    `json:"journal_dir"`
 	Retention  Retention `json:"retention"`
+	// JournalAway says why the journal was not looked at; "" when it was. What only the journal tells is 0 then,
+	// which means nothing: the offsets but Applied, the lag, segments and bytes, writer and backlog.
+	JournalAway string `json:"journal_away,omitempty"`
 
 	Audits        uint64  `json:"audits"`
 	Agents        uint64  `json:"agents"`
@@ -84,6 +87,11 @@ type VerifyReport struct {
 	Rejected      uint64     `json:"rejected"` // rows in table rejected
 	NotApplied    uint64     `json:"not_applied"`
 	Quick         bool       `json:"quick"`
+	// JournalAway says why the journal was not looked at, which is one of the problems; "" when it was.
+	JournalAway string `json:"journal_away,omitempty"`
+	// SQLiteUnread says why SQLite was not looked at to its end, which is one of the problems; "" when it was. What
+	// SQLite tells, and what is held against it, is incomplete then.
+	SQLiteUnread string `json:"sqlite_unread,omitempty"`
 	// Problems are what makes the store not to be trusted, a line each; at most MaxProblems are kept, and
 	// Total counts them all.
 	Problems []string `json:"problems"`

@@ -11,21 +11,20 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+
+	"github.com/auditsql/auditsql/internal/durable"
 )
 
 // A clean close leaves the filter over the ids in a file, so that the next opening need not read all of them out of
 // SQLite. The file is good for that one opening, which removes it: what comes after is in it no more. It is made of
-// what SQLite has, so it may be lost or deleted at any time, is not synced, and is believed only if all of this
+// what SQLite has, so it may be lost or deleted at any time, and is believed only if all of this
 // holds: the store was closed cleanly and SQLite is not in doubt, the file is of this store, this cursor and this
 // newest entry, and its checksum fits.
 //
 //	seenHead, little-endian
 //	of each layer: its room and how many ids it holds, u64 each, and its blocks
 //	CRC-32C of all that, u32
-const (
-	seenFileName = "ids.filter"
-	seenFilePart = "ids.filter.part"
-)
+const seenFileName = "ids.filter"
 
 var seenMagic = [8]byte{'A', 'S', 'Q', 'L', 'I', 'D', 'S', '1'}
 
@@ -59,7 +58,7 @@ func (db *DB) headFor(ctx context.Context) (seenHead, error) {
 // begins with its seed, so that what is applied from now on and what the file holds are found in one way.
 func (p *opening) keptSeen(db *DB) (*os.File, error) {
 	name := filepath.Join(p.dir, seenFileName)
-	f, err := os.Open(name)
+	f, err := durable.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -134,16 +133,13 @@ func (db *DB) keepSeen() {
 	if !db.seen.complete.Load() {
 		return
 	}
-	part, name := filepath.Join(db.dir, seenFilePart), filepath.Join(db.dir, seenFileName)
 	h, err := db.headFor(context.Background())
 	if err == nil {
-		err = writeSeen(part, h, db.seen)
-	}
-	if err == nil {
-		err = os.Rename(part, name)
+		err = durable.WriteFile(filepath.Join(db.dir, seenFileName), ownedLike(db.dir), func(w io.Writer) error {
+			return writeSeen(w, h, db.seen)
+		})
 	}
 	if err != nil {
-		os.Remove(part)
 		db.opts.logger.Warn("the filter over the ids was not kept", "error", err)
 	}
 }
@@ -157,16 +153,11 @@ func (s *seen) read(layers []*bloom) {
 	s.added = nil
 }
 
-// writeSeen writes the file, which replaces what is there.
-func writeSeen(name string, h seenHead, s *seen) error {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
+func writeSeen(w io.Writer, h seenHead, s *seen) error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	h.Seed, h.Layers = s.seed, uint64(len(s.layers))
-	return errors.Join(encodeSeen(f, h, s.layers), f.Close())
+	return encodeSeen(w, h, s.layers)
 }
 
 func encodeSeen(w io.Writer, h seenHead, layers []*bloom) error {

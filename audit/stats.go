@@ -36,6 +36,10 @@ func (db *DB) stats(ctx context.Context) (Stats, error) {
 	if rows.RecentSpan > 0 {
 		s.RecentPerSecond = float64(rows.RecentAudits-1) / float64(rows.RecentSpan) * float64(db.file.TimeUnit.PerSecond())
 	}
+	if away := db.journalAway(); away != nil {
+		s.JournalAway = away.Error()
+		return s, nil
+	}
 	segs, err := db.segments()
 	if err != nil {
 		return Stats{}, err
@@ -66,10 +70,12 @@ func (db *DB) stats(ctx context.Context) (Stats, error) {
 // statsBeside adds what can be seen of a writer in another process. Behind the cursor the journal is read,
 // which is as much as the writer's backlog bounds; zeros written ahead are no data.
 func (db *DB) statsBeside(ctx context.Context, s *Stats) (err error) {
-	if s.Writing, s.Writer, err = wal.Holder(db.journalDir, db.opts.journal()); err != nil {
+	var owner wal.Owner
+	if s.Writing, owner, err = wal.Holder(db.journalDir, db.opts.journal()); err != nil {
 		return err
 	}
-	end, err := db.readJournal(ctx, s.Applied, false, func(payload []byte) bool {
+	s.Writer = owner.PID
+	end, err := db.readJournal(ctx, s.Applied, func(payload []byte) bool {
 		s.Backlog++
 		s.BacklogBytes += int64(len(payload))
 		return true

@@ -1,6 +1,8 @@
 package audit
 
 import (
+	"bytes"
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -13,6 +15,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/auditsql/auditsql/internal/durable"
+	"github.com/auditsql/auditsql/sqlstore"
 	"github.com/auditsql/auditsql/wal"
 )
 
@@ -23,7 +27,6 @@ import (
 //	DIR/wal/         the journal, unless store.json names another folder
 const (
 	storeFileName  = "store.json"
-	storeFilePart  = "store.json.part"
 	sqliteName     = "audit.db"
 	journalDirName = "wal"
 
@@ -51,7 +54,41 @@ type storeFile struct {
 	Doubted bool `json:"doubted,omitempty"`
 	// Reached is what SQLite had on disk, when that was last noted; nil before it was noted first.
 	Reached *reached `json:"reached,omitempty"`
+	// Left is the offset up to which SQLite had everything when the store was closed and a reader kept the close from
+	// being clean. SQLite copies the rest and removes -wal when that reader goes.
+	Left *wal.Offset `json:"left,omitempty"`
+	// lost says why this was made anew, see recallStoreFile; "" as a rule.
+	lost string
+	// Failed says that SQLite's files could not be written, since the store was opened last with all of it on disk.
+	Failed *failure `json:"failed,omitempty"`
 }
+
+// failure is when and why writing SQLite's files has failed.
+type failure struct {
+	At    time.Time `json:"at"`
+	Error string    `json:"error"`
+}
+
+// fail notes why the writer of SQLite's files has stopped. What SQLite refuses to read is in doubt from then on.
+func (s *storeFile) fail(at time.Time, cause error) {
+	s.Clean, s.Left = false, nil
+	if s.Failed == nil {
+		s.Failed = &failure{at.UTC().Truncate(time.Millisecond), cause.Error()}
+	}
+	if errors.Is(cause, sqlstore.ErrMalformed) {
+		s.Doubted = true
+	}
+}
+
+// A StoreFileError says that store.json is there and cannot be used: it is empty, cut or changed. It can be made anew
+// from what SQLite keeps of it, which opening the store for writing does. It is an ErrDamaged.
+type StoreFileError struct {
+	Path string
+	Err  error
+}
+
+func (e *StoreFileError) Error() string   { return fmt.Sprintf("%s: %v", e.Path, e.Err) }
+func (e *StoreFileError) Unwrap() []error { return []error{ErrDamaged, e.Err} }
 
 // ErrNoStore means that the folder holds no store.
 var ErrNoStore = errors.New("no store here")
@@ -63,11 +100,21 @@ var ErrMismatch = errors.New("the parts of the store do not belong together")
 // ErrDamaged means that a store was found damaged; Verify tells where.
 var ErrDamaged = errors.New("the store is damaged")
 
-// readStoreFile returns fs.ErrNotExist when there is none.
+// readStoreFile returns fs.ErrNotExist when there is none. Everybody who opens a store calls it first, so it also
+// refuses a store with a part that is a link.
 func readStoreFile(dir string) (storeFile, error) {
 	var s storeFile
+	if err := checkLinks(dir); err != nil {
+		return s, err
+	}
 	name := filepath.Join(dir, storeFileName)
-	f, err := os.Open(name)
+	f, err := durable.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		// It may be a store with nothing but its journal.
+		if link := checkJournalLinks(dir, journalDirName); link != nil {
+			return s, link
+		}
+	}
 	if err != nil {
 		return s, err
 	}
@@ -77,59 +124,58 @@ func readStoreFile(dir string) (storeFile, error) {
 	if err != nil {
 		return s, err
 	}
-	if s, err = parseStoreFile(text); err != nil {
+	s, err = parseStoreFile(text)
+	switch {
+	case errors.Is(err, sqlstore.ErrNewer):
+		return s, fmt.Errorf("%s: %w", name, err)
+	case err != nil:
+		return s, &StoreFileError{name, err}
+	}
+	// Somebody has written that, and knows why. It is not for us to put something else in its place.
+	if err := checkJournalDir(s.JournalDir); err != nil {
 		return s, fmt.Errorf("%s: %w", name, err)
 	}
-	return s, nil
+	return s, checkJournalLinks(dir, s.JournalDir)
 }
 
 func parseStoreFile(text []byte) (storeFile, error) {
 	var s storeFile
+	if len(bytes.Trim(text, "\x00 \t\r\n")) == 0 {
+		return s, errors.New("it is empty")
+	}
 	if err := json.Unmarshal(text, &s); err != nil {
 		return s, err
 	}
 	switch {
 	case s.Format > storeFormat:
-		return s, fmt.Errorf("format %d was made by a newer version of auditsql", s.Format)
+		return s, fmt.Errorf("%w: format %d", sqlstore.ErrNewer, s.Format)
 	case s.Format != storeFormat:
 		return s, fmt.Errorf("format %d is none of auditsql's", s.Format)
-	case len(s.StoreID) != 32 || s.JournalDir == "":
-		return s, errors.New("store_id or wal_dir is missing")
+	case len(s.StoreID) != 32:
+		return s, errors.New("store_id is missing")
+	}
+	if _, err := hex.DecodeString(s.StoreID); err != nil {
+		return s, fmt.Errorf("store_id: %w", err)
+	}
+	if s.JournalDir == "" {
+		return s, errors.New("wal_dir is missing")
 	}
 	return s, nil
 }
 
-// writeStoreFile replaces store.json as a whole. The new file is durable before it takes the name, so
-// that whatever a crash leaves under the name is one of the two.
+// writeStoreFile replaces store.json as a whole.
 func writeStoreFile(dir string, s storeFile) error {
 	text, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
 		return err
 	}
-	fail := func(err error) error { return fmt.Errorf("write %s: %w", filepath.Join(dir, storeFileName), err) }
-	part := filepath.Join(dir, storeFilePart)
-	if err := wal.OS.Remove(part); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fail(err)
-	}
-	f, err := wal.OS.Create(part)
+	name := filepath.Join(dir, storeFileName)
+	err = durable.WriteFile(name, ownedLike(dir), func(w io.Writer) error {
+		_, err := w.Write(append(text, '\n'))
+		return err
+	})
 	if err != nil {
-		return fail(err)
-	}
-	_, err = f.WriteAt(append(text, '\n'), 0)
-	if st, was := os.Stat(filepath.Join(dir, storeFileName)); err == nil && was == nil {
-		err = os.Chmod(part, st.Mode().Perm()) // a mode that somebody set stays
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return fail(err)
-	}
-	if err := wal.OS.Rename(part, filepath.Join(dir, storeFileName)); err != nil {
-		return fail(err)
-	}
-	if err := wal.OS.SyncDir(dir); err != nil {
-		return fail(err)
+		return fmt.Errorf("write %s: %w", name, err)
 	}
 	return nil
 }
@@ -160,10 +206,53 @@ func (s storeFile) journalDir(dir string) string {
 	return filepath.Join(dir, s.JournalDir)
 }
 
+// recallStoreFile is readStoreFile for a store whose store.json may be lost: it is then made anew, in memory, from what
+// table store of the database keeps of it, and lost says why. The rest is as careful as can be: nothing is trimmed until
+// somebody says how much journal to keep, and SQLite is in doubt. It is fs.ErrNotExist when there is neither file;
+// then lost says whether there is a store.json that is of no use.
+func recallStoreFile(ctx context.Context, dir string) (s storeFile, lost string, err error) {
+	s, err = readStoreFile(dir)
+	var broken *StoreFileError
+	switch {
+	case err == nil:
+		return s, "", nil
+	case errors.As(err, &broken):
+		lost = fmt.Sprintf("%s is damaged (%v)", storeFileName, broken.Err)
+	case errors.Is(err, fs.ErrNotExist):
+		lost = storeFileName + " is missing"
+	default:
+		return s, "", err
+	}
+	meta, unread := sqlstore.ReadCursor(ctx, sqlitePath(dir))
+	switch {
+	case errors.Is(unread, sqlstore.ErrMalformed), unread == nil && (!meta.Exists || len(meta.StoreID) != 32):
+		// SQLite cannot tell. A journal may.
+		if broken == nil {
+			lost = ""
+		}
+		return storeFile{}, lost, fs.ErrNotExist
+	case unread != nil:
+		return s, "", unread
+	}
+	s = storeFile{
+		Format: storeFormat, StoreID: meta.StoreID, JournalDir: journalDirName, Retention: RetainAll,
+		CreatedBy: "auditsql", CreatedAt: time.Now().UTC().Truncate(time.Millisecond), Used: true, Doubted: true, lost: lost,
+	}
+	if err := s.TimeUnit.UnmarshalText([]byte(meta.TimeUnit)); err != nil {
+		return s, "", fmt.Errorf("%s: %w: %w", sqlitePath(dir), ErrDamaged, err)
+	}
+	// Where SQLite says that it lies, unless it is where it usually is.
+	if st, err := os.Lstat(filepath.Join(dir, journalDirName)); (err != nil || !st.IsDir()) && filepath.IsAbs(meta.JournalDir) {
+		s.JournalDir = filepath.Clean(meta.JournalDir)
+	}
+	return s, lost, checkJournalLinks(dir, s.JournalDir)
+}
+
 // JournalDir returns the folder of the journal of the store in dir. A folder with nothing but wal/ in it
-// is a store too; anything else without store.json is ErrNoStore.
+// is a store too; anything else without store.json is ErrNoStore, unless SQLite knows of the journal. A journal that
+// should be there and is not is a *JournalAwayError, which comes together with the folder.
 func JournalDir(dir string) (string, error) {
-	s, err := readStoreFile(dir)
+	s, _, err := recallStoreFile(context.Background(), dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		if st, err := os.Stat(filepath.Join(dir, journalDirName)); err == nil && st.IsDir() {
 			return filepath.Join(dir, journalDirName), nil
@@ -173,7 +262,7 @@ func JournalDir(dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return s.journalDir(dir), nil
+	return s.journalDir(dir), s.journalAway(dir, wal.OS)
 }
 
 func noStore(dir string) error { return fmt.Errorf("%s: %w", dir, ErrNoStore) }
@@ -191,10 +280,13 @@ func checkVacant(dir string) error {
 	for _, e := range entries {
 		name := e.Name()
 		switch {
-		case name == journalDirName && e.IsDir(), name == storeFilePart, name == seenFileName, name == seenFilePart,
+		case name == journalDirName && e.IsDir(), name == storeFileName+durable.PartSuffix, name == seenFileName, name == seenFileName+durable.PartSuffix,
 			name == "lost+found", strings.HasPrefix(name, "."):
-		case name == sqliteName:
-			return fmt.Errorf("%s: %w: it has %s and no %s, which must be restored from a backup", dir, ErrMismatch, sqliteName, storeFileName)
+		case strings.HasPrefix(name, sqliteName), strings.HasPrefix(name, storeFileName), strings.HasPrefix(name, asidePrefix):
+			// Of a store that has lost its store.json, or of which nothing else than the journal can be read.
+			if _, err := os.Lstat(filepath.Join(dir, journalDirName)); errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("%s: %w: there is %s, and neither a %s that can be read nor a journal: restore the store from a backup", dir, ErrMismatch, name, storeFileName)
+			}
 		default:
 			return fmt.Errorf("%s: %w, and none is made among other files (%s)", dir, ErrNoStore, name)
 		}

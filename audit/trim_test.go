@@ -78,11 +78,26 @@ func TestTheJournalIsTrimmedUpToWhatSQLiteHasOnDisk(t *testing.T) {
 	if err := audit.Checkpoint(db); err != nil {
 		t.Fatal(err)
 	}
-	trimmed := first()
-	if trimmed == 0 {
-		t.Fatal("nothing was trimmed")
+	if now := first(); now != 0 {
+		t.Fatalf("trimmed up to %d, with nothing but the newest checkpoint to rest on", now)
 	}
-	put(20, 40)
+	// A checkpoint that finds nothing new is none to rest on either.
+	if err := audit.Checkpoint(db); err != nil {
+		t.Fatal(err)
+	}
+	if now := first(); now != 0 {
+		t.Fatalf("trimmed up to %d after a checkpoint of nothing", now)
+	}
+	one := must(db.Stats(context.Background())).Applied
+	put(20, 30)
+	if err := audit.Checkpoint(db); err != nil {
+		t.Fatal(err)
+	}
+	trimmed := first()
+	if trimmed == 0 || trimmed > one {
+		t.Fatalf("trimmed up to %d; the checkpoint before the newest had %d", trimmed, one)
+	}
+	put(30, 40)
 	want("half of it on disk")
 
 	s := openShell(t, dir)
@@ -129,15 +144,16 @@ func TestAnArchiveThatFailsKeepsTheJournal(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	put(0, 20)
+	put(0, 20) // up to here the next two want to trim
 	put(20, 40)
+	put(40, 60)
 	if s := must(db.Stats(context.Background())); s.JournalFirst != 0 || len(heard) != 2 {
 		t.Fatalf("trimmed up to %d, told %d times", s.JournalFirst, len(heard))
 	}
 	if err := os.Remove(archive); err != nil {
 		t.Fatal(err)
 	}
-	put(40, 60)
+	put(60, 80)
 	s := must(db.Stats(context.Background()))
 	if names := must(os.ReadDir(archive)); s.JournalFirst == 0 || len(names) < 10 {
 		t.Fatalf("trimmed up to %d, %d segments are in the archive", s.JournalFirst, len(names))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"strings"
 	"time"
 
@@ -20,13 +21,7 @@ import (
 //
 // What is wrong is in the report; an error means that something could not be read.
 func (db *DB) Verify(ctx context.Context, o VerifyOptions) (VerifyReport, error) {
-	v := verification{db: db, quick: o.Quick, progress: o.Progress}
-	v.report.Quick = o.Quick
-	v.report.Problems, v.report.Notes = []string{}, []string{}
-	v.report.Journal.Damage = []*wal.CorruptError{}
-	if v.progress == nil {
-		v.progress = func(string, uint64) {}
-	}
+	v := newVerification(db, o)
 	start := time.Now()
 	err := v.run(ctx)
 	v.report.Took = time.Since(start)
@@ -34,6 +29,42 @@ func (db *DB) Verify(ctx context.Context, o VerifyOptions) (VerifyReport, error)
 		return v.report, fmt.Errorf("verify: %w", err)
 	}
 	return v.report, nil
+}
+
+// Verify is [DB.Verify] of the store in dir, also when SQLite cannot be opened: then the journal is verified, and that
+// is one of the findings.
+func Verify(ctx context.Context, dir string, o VerifyOptions, opts ...Option) (VerifyReport, error) {
+	db, err := Open(dir, append(opts, ReadOnly())...)
+	if err == nil {
+		report, err := db.Verify(ctx, o)
+		return report, errors.Join(err, db.Close())
+	}
+	if !errors.Is(err, sqlstore.ErrMalformed) {
+		return VerifyReport{}, err
+	}
+	v := newVerification(nil, o)
+	v.unread(err)
+	start := time.Now()
+	journalDir, err := JournalDir(dir)
+	if err == nil {
+		err = v.journalAlone(ctx, journalDir, applyOptions(opts))
+	}
+	v.report.Took = time.Since(start)
+	if err != nil {
+		return v.report, fmt.Errorf("verify: %w", err)
+	}
+	return v.report, nil
+}
+
+func newVerification(db *DB, o VerifyOptions) *verification {
+	v := &verification{db: db, quick: o.Quick, progress: o.Progress}
+	v.report.Quick = o.Quick
+	v.report.Problems, v.report.Notes = []string{}, []string{}
+	v.report.Journal.Damage = []*wal.CorruptError{}
+	if v.progress == nil {
+		v.progress = func(string, uint64) {}
+	}
+	return v
 }
 
 type verification struct {
@@ -54,10 +85,77 @@ func (v *verification) note(format string, args ...any) {
 	v.report.Notes = append(v.report.Notes, fmt.Sprintf(format, args...))
 }
 
+// run goes on with the journal where SQLite cannot be read: that is a finding.
 func (v *verification) run(ctx context.Context) error {
 	if err := v.db.caughtUp(ctx); err != nil {
 		return err
 	}
+	if err := v.asOpening(ctx); err != nil {
+		return err
+	}
+	err := v.everything(ctx)
+	if !errors.Is(err, sqlstore.ErrMalformed) {
+		return err
+	}
+	v.unread(err)
+	if v.quick || v.report.Journal.Segments > 0 || v.report.JournalAway != "" {
+		return nil
+	}
+	return v.journalAlone(ctx, v.db.journalDir, v.db.opts)
+}
+
+// unread is the finding that SQLite cannot be read to its end.
+func (v *verification) unread(err error) {
+	v.report.SQLiteUnread = err.Error()
+	v.problem("%s was not looked at to its end: %v", sqliteName, err)
+}
+
+// journalAlone verifies every journal record, when there is no SQLite to hold it against.
+func (v *verification) journalAlone(ctx context.Context, journalDir string, o options) (err error) {
+	n := uint64(0)
+	v.report.Journal, err = wal.Verify(journalDir, o.journal(), func(wal.Record) error {
+		if n++; n%4096 == 0 {
+			v.progress("the journal", n)
+		}
+		return ctx.Err()
+	})
+	v.damage()
+	return err
+}
+
+// damage makes a problem of each place at which the journal is damaged.
+func (v *verification) damage() {
+	if v.report.Journal.Damage == nil {
+		v.report.Journal.Damage = []*wal.CorruptError{}
+	}
+	for _, d := range v.report.Journal.Damage {
+		v.problem("journal: %v", d)
+	}
+}
+
+// asOpening holds against each other what opening the store for writing does, so that a store that every opening
+// refuses is not called sound. Where somebody has it open for writing, that was done.
+func (v *verification) asOpening(ctx context.Context) error {
+	if v.db.journal != nil || v.db.journalAway() != nil {
+		return nil
+	}
+	if held, _, err := heldFor(ctx, v.db.journalDir); err != nil || held {
+		return err
+	}
+	p := &opening{ctx: ctx, dir: v.db.dir, opts: v.db.opts}
+	err := p.holdTogether(v.db.journalDir)
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		v.problem("opening the store is refused: %v", err)
+	case p.doubt != "":
+		v.problem("%s is in doubt: %s", sqliteName, p.doubt)
+	}
+	return nil
+}
+
+func (v *verification) everything(ctx context.Context) error {
 	v.progress("SQLite's own integrity", 0)
 	problems, err := v.db.sql.Integrity(ctx, v.quick)
 	if err != nil {
@@ -68,6 +166,9 @@ func (v *verification) run(ctx context.Context) error {
 	}
 	err = v.db.sql.CheckSchema(ctx, func(p string) { v.problem("%s: %s", sqliteName, p) }, func(n string) { v.note("%s: %s", sqliteName, n) })
 	if err != nil {
+		return err
+	}
+	if err := v.db.sql.CheckOwnerless(ctx, func(p string) { v.problem("%s: %s", sqliteName, p) }); err != nil {
 		return err
 	}
 	// Before the rejected ones: what is rejected later lies above it.
@@ -83,11 +184,18 @@ func (v *verification) run(ctx context.Context) error {
 	for _, r := range rejected {
 		v.problem("journal record at offset %d was rejected: %s", r.Offset, r.Reason)
 	}
+	away := v.db.journalAway()
+	if away != nil {
+		v.report.JournalAway = away.Error()
+		v.problem("the journal was not looked at: %v", away)
+	}
 	if v.quick {
 		return v.counts(ctx)
 	}
-	if err := v.journal(ctx, cursor, rejected); err != nil {
-		return err
+	if away == nil {
+		if err := v.journal(ctx, cursor, rejected); err != nil {
+			return err
+		}
 	}
 	v.progress("the forensic tables", 0)
 	counts, err := v.db.sql.CheckDerived(ctx, rowOf, func(p string) { v.problem("%s: %s", sqliteName, p) })
@@ -106,6 +214,9 @@ func (v *verification) counts(ctx context.Context) error {
 		return err
 	}
 	v.report.Audits, v.report.Contributions, v.report.Agents = stats.Audits, stats.Contributions, stats.Agents
+	if v.report.JournalAway != "" {
+		return nil
+	}
 	segs, err := v.db.segments()
 	if err != nil {
 		return err
@@ -119,6 +230,10 @@ func (v *verification) counts(ctx context.Context) error {
 			v.problem("journal: %s ends at offset %d, the next segment begins at %d", segs[i-1].Path, end, seg.Base)
 		}
 		v.report.Journal.End = seg.Base + wal.Offset(seg.Size)
+	}
+	// The last one may be longer than its records, and never shorter.
+	if end := v.report.Journal.End; end < stats.Applied {
+		v.problem("journal: it ends at offset %d, below the cursor %d", end, stats.Applied)
 	}
 	return nil
 }
@@ -135,17 +250,14 @@ func (v *verification) journal(ctx context.Context, cursor uint64, rejected []sq
 	if err := p.next(); err != nil {
 		return err
 	}
+	o := v.db.opts.journal()
+	o.OnTrimmed = p.trimmed
 	var err error
-	v.report.Journal, err = wal.Verify(v.db.journalDir, v.db.opts.journal(), p.visit)
+	v.report.Journal, err = wal.Verify(v.db.journalDir, o, p.visit)
 	if err != nil {
 		return err
 	}
-	if v.report.Journal.Damage == nil {
-		v.report.Journal.Damage = []*wal.CorruptError{}
-	}
-	for _, d := range v.report.Journal.Damage {
-		v.problem("journal: %v", d)
-	}
+	v.damage()
 	if err := p.passUntil(cursor); err != nil {
 		return err
 	}
@@ -154,8 +266,13 @@ func (v *verification) journal(ctx context.Context, cursor uint64, rejected []sq
 			v.problem("rejected: the journal has no such record at offset %d", off)
 		}
 	}
-	if first := v.report.Journal.First; uint64(first) > cursor {
-		v.problem("journal: it begins at offset %d, above the cursor %d: records between them are missing", first, cursor)
+	// A writer may have trimmed the journal past the cursor, but not past what SQLite has by now.
+	applied, err := v.db.sql.Cursor(ctx)
+	if err != nil {
+		return err
+	}
+	if first := v.report.Journal.First; uint64(first) > applied {
+		v.problem("journal: it begins at offset %d, above the cursor %d: records between them are missing", first, applied)
 	}
 	if end := v.report.Journal.End; uint64(end) < cursor {
 		v.problem("journal: it ends at offset %d, below the cursor %d", end, cursor)
@@ -164,8 +281,20 @@ func (v *verification) journal(ctx context.Context, cursor uint64, rejected []sq
 	if t := v.report.Journal.Torn; t != nil && uint64(t.Offset) >= cursor {
 		v.note("the journal has a torn tail of %d bytes at offset %d (%s): nothing in it was acknowledged, or it is being written right now", t.Bytes, t.Offset, t.Reason)
 	}
+	v.trimmed()
 	v.gaps()
 	return nil
+}
+
+// trimmed tells what was removed before it could be read.
+func (v *verification) trimmed() {
+	bytes := wal.Offset(0)
+	for _, gone := range v.report.Journal.Trimmed {
+		bytes += gone.End - gone.Offset
+	}
+	if bytes > 0 {
+		v.note("%d bytes of the journal were trimmed by a writer before they could be read: of the records in them SQLite alone was checked", bytes)
+	}
 }
 
 // gaps tells where a repair had nothing to put back: what was lost, as far as that is known.
@@ -228,6 +357,21 @@ func (p *pairing) passUntil(off uint64) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// trimmed steps over what a writer removed from the journal before it could be read.
+func (p *pairing) trimmed(gone wal.Gap) error {
+	from, to := uint64(gone.Offset), uint64(gone.End)
+	if err := p.passUntil(min(from, p.cursor)); err != nil {
+		return err
+	}
+	for p.more && p.entry.JournalOffset < min(to, p.cursor) {
+		if err := p.next(); err != nil {
+			return err
+		}
+	}
+	maps.DeleteFunc(p.rejected, func(off uint64, _ []byte) bool { return from <= off && off < to })
 	return nil
 }
 

@@ -52,6 +52,8 @@ CREATE TABLE store (
   --   time_unit      of every timestamp: s, ms, us or ns
   --   created_at, created_by
   --   opened         how often a writer has opened it
+  --   rewound        where the cursor was when it was set back last, to replay a stretch of the journal again
+  --   wal_retain, wal_dir       what store.json says of the journal, for when that file is lost
   --   contributions, rejected   how many rows these tables have, kept so that nobody has to count
   --   applying       there inside the transactions that apply records, and never outside of them
   --   reindex        there while the derived tables are being rebuilt

@@ -2,7 +2,11 @@ package sqlstore
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
+
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // Checkpoint is what a checkpoint achieved.
@@ -17,21 +21,109 @@ type Checkpoint struct {
 // With truncate it waits for readers, up to the busy timeout, and leaves -wal empty: for just before Close.
 //
 // Only when it is Complete are the rows up to Applied safe from a power cut.
+//
+// An error other than ErrBusy and the end of ctx is final (ErrFailed): after a sync that failed the kernel may have
+// dropped what it was to write, and a later checkpoint would succeed without it. Neither a later Checkpoint nor Close
+// copies anything then. Before SQLite opens these files again, Open writes -wal once more.
 func (db *DB) Checkpoint(ctx context.Context, truncate bool) (Checkpoint, error) {
 	w, unlock, err := db.lockWriter(ctx)
 	if err != nil {
 		return Checkpoint{}, db.fail("checkpoint", err)
 	}
 	defer unlock()
-	if err := db.copyFailed.Load(); err != nil {
-		return Checkpoint{}, db.fail("checkpoint", *err)
-	}
-	c, err := w.checkpoint(ctx, truncate)
+	c, err := db.checkpoint(ctx, w, truncate)
 	if err != nil {
 		return c, db.fail("checkpoint", err)
 	}
 	c.WALBytes = db.WALBytes()
 	return c, nil
+}
+
+// checkpoint is Checkpoint for who has the writer.
+func (db *DB) checkpoint(ctx context.Context, w *writer, truncate bool) (Checkpoint, error) {
+	if err := db.held.check(); err != nil {
+		return Checkpoint{}, db.poison(err)
+	}
+	free := db.unpin
+	if truncate {
+		free = func(context.Context) error { return db.pin.release() }
+	}
+	if err := free(ctx); err != nil {
+		return Checkpoint{}, err
+	}
+	c, err := w.checkpoint(ctx, truncate)
+	if err != nil {
+		return c, db.poisonUnlessEnded(ctx, err)
+	}
+	if !c.Complete {
+		return c, nil
+	}
+	// A sync of our own: a foreign connection may have copied pages that it never synced. And one more look: what was
+	// synced may be a file that nobody can find any more.
+	err = db.held.sync()
+	if err == nil {
+		err = db.held.check()
+	}
+	if err != nil {
+		return Checkpoint{}, db.poison(err)
+	}
+	if !truncate {
+		// To where nothing of -wal is needed any more, so that it can begin anew.
+		err = db.unpin(ctx)
+	}
+	return c, err
+}
+
+// unpin syncs -wal and lets checkpoints copy all that is in it.
+func (db *DB) unpin(ctx context.Context) error {
+	return db.pin.move(ctx, func() error {
+		if err := db.held.wal.Sync(); err != nil {
+			return db.poison(err)
+		}
+		return nil
+	})
+}
+
+// CheckFiles looks whether the database and its -wal are still the files that were opened. When they are not, nothing
+// more is written to them (ErrMoved, ErrFailed).
+func (db *DB) CheckFiles() error {
+	if err := db.Failed(); err != nil {
+		return err
+	}
+	if db.held == nil {
+		return nil
+	}
+	if err := db.held.check(); err != nil {
+		return db.fail("look at the files", db.poison(err))
+	}
+	return nil
+}
+
+// Failed returns why nothing more is written to SQLite's files (ErrFailed), or nil.
+func (db *DB) Failed() error {
+	if err := db.failed.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// poison keeps the first error after which nothing may be written any more, and returns it.
+func (db *DB) poison(cause error) error {
+	if db.w == nil || errors.Is(cause, ErrFailed) {
+		return cause
+	}
+	err := fmt.Errorf("%w: %w", ErrFailed, cause)
+	db.failed.CompareAndSwap(nil, &err)
+	return *db.failed.Load()
+}
+
+// poisonUnlessEnded is poison for what a checkpoint returns: one that was interrupted has only copied less, and one that
+// somebody else is in the way of has copied nothing.
+func (db *DB) poisonUnlessEnded(ctx context.Context, err error) error {
+	if ctx.Err() != nil || hasCode(err, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) {
+		return err
+	}
+	return db.poison(err)
 }
 
 func (w *writer) checkpoint(ctx context.Context, truncate bool) (Checkpoint, error) {
@@ -66,8 +158,7 @@ type copied struct {
 // to write. It tells nothing of what is on disk, and -wal grows meanwhile: it is there to leave a Checkpoint that
 // follows little to do. It ends early only where ctx had ended before.
 //
-// After an error nothing is known of what its sync has dropped, though a later one may succeed: from then on every
-// Checkpoint of this DB fails with it.
+// Its errors are as final as those of Checkpoint.
 func (db *DB) CheckpointBeside(ctx context.Context) error {
 	db.copying.Lock()
 	defer db.copying.Unlock()
@@ -79,7 +170,13 @@ func (db *DB) CheckpointBeside(ctx context.Context) error {
 	case ctx.Err() != nil:
 		return db.fail("checkpoint", ctx.Err())
 	}
+	if err := db.CheckFiles(); err != nil {
+		return db.fail("checkpoint", err)
+	}
 	steady := context.WithoutCancel(ctx)
+	if err := db.unpin(steady); err != nil {
+		return db.fail("checkpoint beside the writer", err)
+	}
 	conn, err := db.beside.Connx(steady)
 	if err != nil {
 		// No descriptor was left, perhaps. Nothing was copied, and the Checkpoint that follows does it all.
@@ -89,16 +186,14 @@ func (db *DB) CheckpointBeside(ctx context.Context) error {
 	defer conn.Close()
 	var r copied
 	if err := conn.GetContext(steady, &r, passive); err != nil {
-		err = db.fail("checkpoint beside the writer", err)
-		db.copyFailed.Store(&err)
-		return err
+		return db.fail("checkpoint beside the writer", db.poisonUnlessEnded(steady, err))
 	}
 	return nil
 }
 
 // WALBytes returns the size of -wal, 0 if there is none.
 func (db *DB) WALBytes() int64 {
-	fi, err := os.Stat(db.path + "-wal")
+	fi, err := os.Stat(db.path + walSuffix)
 	if err != nil {
 		return 0
 	}

@@ -17,6 +17,9 @@ import (
 // needs no overflow page.
 const pageSize = 8192
 
+// walSuffix is what SQLite adds to the database's name for its write-ahead log.
+const walSuffix = "-wal"
+
 // busyTimeout is how long, in ms, a statement waits for another process's lock: a shell that writes a
 // label holds the write lock for a moment.
 const busyTimeout = 10_000
@@ -75,6 +78,7 @@ func (a access) pragmas(cacheBytes int64) []string {
 type connector struct {
 	driver.Connector
 	pragmas  []string
+	place    string // see checkPlace
 	readOnly bool
 }
 
@@ -99,6 +103,9 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 }
 
 func (c *connector) setup(ctx context.Context, conn driver.Conn) error {
+	if err := checkPlace(ctx, conn, c.place); err != nil {
+		return err
+	}
 	x := conn.(driver.ExecerContext)
 	for _, p := range c.pragmas {
 		if _, err := x.ExecContext(ctx, p, nil); err != nil {
@@ -118,7 +125,7 @@ func connect(path string, a access, n int, cacheBytes int64) (*sqlx.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	pool := sql.OpenDB(&connector{base, a.pragmas(cacheBytes), a != accessWriter})
+	pool := sql.OpenDB(&connector{base, a.pragmas(cacheBytes), place(path), a != accessWriter})
 	pool.SetMaxOpenConns(n)
 	pool.SetMaxIdleConns(n)
 	return sqlx.NewDb(pool, "sqlite"), nil

@@ -12,6 +12,7 @@ import (
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/database"
 
+	"github.com/auditsql/auditsql/internal/durable"
 	"github.com/auditsql/auditsql/migrations"
 )
 
@@ -39,7 +40,7 @@ func create(ctx context.Context, path string, o Options) (err error) {
 	}
 	// The file is made here for its mode, which SQLite passes on to -wal and -shm. Closing our descriptor
 	// drops nobody's locks: SQLite has not opened it yet.
-	f, err := os.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := durable.Create(tmp, o.OwnedLike)
 	if err != nil {
 		return err
 	}
@@ -58,7 +59,7 @@ func create(ctx context.Context, path string, o Options) (err error) {
 	if err := writeFacts(ctx, tmp, o); err != nil {
 		return err
 	}
-	if n, err := fileSize(tmp + "-wal"); err != nil || n != 0 {
+	if n, err := fileSize(tmp + walSuffix); err != nil || n != 0 {
 		return errors.Join(errors.New("the new database could not be written whole"), err)
 	}
 	if err := os.Rename(tmp, path); err != nil {
@@ -70,7 +71,7 @@ func create(ctx context.Context, path string, o Options) (err error) {
 // removeDatabase removes the file at path and what belongs to it. A file that is not there is no error.
 func removeDatabase(path string) error {
 	var errs []error
-	for _, f := range []string{path + "-wal", path + "-shm", path + "-journal", path} {
+	for _, f := range []string{path + walSuffix, path + "-shm", path + "-journal", path} {
 		if err := os.Remove(f); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}

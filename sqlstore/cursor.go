@@ -24,7 +24,7 @@ func readCursor(ctx context.Context, q sqlx.QueryerContext) (uint64, error) {
 
 // Rewind sets the cursor back to an offset from which the journal is applied again, for a database that may
 // lack rows below its cursor: its guards take records only from there on. Until a Reindex has finished,
-// NeedsReindex says that one is due. A cursor that lies below stays.
+// NeedsReindex says that one is due. A cursor that lies below stays. Meta.Reach still tells where it was.
 func (db *DB) Rewind(ctx context.Context, to uint64) error {
 	const back = `UPDATE store SET value = ? WHERE name = 'cursor' AND value > ?`
 	w, unlock, err := db.lockWriter(ctx)
@@ -32,9 +32,13 @@ func (db *DB) Rewind(ctx context.Context, to uint64) error {
 		return db.fail("rewind", err)
 	}
 	defer unlock()
+	const rewound = `INSERT INTO store (name, value) SELECT 'rewound', value FROM store WHERE name = 'cursor'
+		ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)`
 	err = w.tx(ctx, func() error {
-		if _, err := w.conn.ExecContext(ctx, markReindex); err != nil {
-			return err
+		for _, query := range []string{markReindex, rewound} {
+			if _, err := w.conn.ExecContext(ctx, query); err != nil {
+				return err
+			}
 		}
 		_, err := w.conn.ExecContext(ctx, back, int64(to), int64(to))
 		return err

@@ -24,6 +24,16 @@ var (
 	// ErrNotStore: the file is no database of this program.
 	ErrNotStore = errors.New("no auditsql database")
 
+	// ErrMalformed: SQLite refuses the file's content, or a table that nothing but a journal can fill again is missing.
+	ErrMalformed = errors.New("the database is damaged")
+
+	// ErrMoved: the database or its -wal was deleted, replaced or cut by somebody while it was open.
+	ErrMoved = errors.New("deleted or replaced by somebody while it was open")
+
+	// ErrFailed: a sync or a checkpoint of SQLite's files has failed. What they hold is not known any more, so nothing
+	// is written to them until they are opened anew.
+	ErrFailed = errors.New("writing SQLite's files has failed")
+
 	// ErrBusy: somebody else, a shell perhaps, had the write lock for longer than the busy timeout. Nothing
 	// was written; trying again is safe.
 	ErrBusy = errors.New("busy: somebody else is writing")
@@ -49,8 +59,12 @@ func hasCode(err error, codes ...int) bool {
 // explain turns an error of SQLite into one that a person can act on, and leaves others alone.
 func explain(err error) error {
 	switch {
+	case errors.Is(err, ErrMalformed):
+		return err
 	case hasCode(err, sqlite3.SQLITE_NOTADB):
-		return fmt.Errorf("%w: the file is not an SQLite database", ErrNotStore)
+		return fmt.Errorf("%w: %w: the file is not an SQLite database", ErrNotStore, ErrMalformed)
+	case hasCode(err, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_IOERR_SHORT_READ):
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
 	case hasCode(err, sqlite3.SQLITE_BUSY):
 		return fmt.Errorf("%w: %w", ErrBusy, err)
 	case hasCode(err, sqlite3.SQLITE_READONLY):
@@ -61,8 +75,12 @@ func explain(err error) error {
 	return err
 }
 
-// fail wraps err with what was being done and the file it was done to.
+// fail wraps err with what was being done and the file it was done to. A sync that has failed is remembered, whatever
+// was being done.
 func (db *DB) fail(doing string, err error) error {
+	if hasCode(err, sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC) {
+		err = db.poison(err)
+	}
 	if db.closed.Load() && !errors.Is(err, ErrClosed) {
 		err = ErrClosed // whatever database/sql says of it
 	}

@@ -2,11 +2,11 @@ package sqlstore
 
 import (
 	"context"
-	"database/sql/driver"
+	"errors"
 	"fmt"
 	"strings"
 
-	"modernc.org/sqlite"
+	"github.com/jmoiron/sqlx"
 )
 
 // Label is a name that somebody gave to a hash.
@@ -24,14 +24,22 @@ func (db *DB) Labels(ctx context.Context) ([]Label, error) {
 	return ls, nil
 }
 
-// PutLabels sets labels, all or none; an empty one takes the hash's label away. Hashes may be in either case.
+// PutLabels sets labels, all or none; an empty one takes the hash's label away. Hashes may be in either case. When it
+// returns without an error they are on disk: no journal has them.
 func (db *DB) PutLabels(ctx context.Context, labels []Label) error {
 	w, unlock, err := db.lockWriter(ctx)
 	if err != nil {
 		return db.fail("write labels", err)
 	}
 	defer unlock()
-	if err := w.putLabels(ctx, labels); err != nil {
+	err = w.putLabels(ctx, labels)
+	if err == nil {
+		// The writer commits without a sync (synchronous=NORMAL).
+		if err = db.held.wal.Sync(); err != nil {
+			err = db.poison(err)
+		}
+	}
+	if err != nil {
 		return db.fail("write labels", err)
 	}
 	return nil
@@ -58,7 +66,7 @@ func putLabelsBeside(ctx context.Context, path string, labels []Label) error {
 	if !m.Exists {
 		return ErrNotFound
 	}
-	wal, err := fileSize(path + "-wal")
+	wal, err := fileSize(path + walSuffix)
 	if err != nil {
 		return err
 	}
@@ -71,16 +79,23 @@ func putLabelsBeside(ctx context.Context, path string, labels []Label) error {
 		return err
 	}
 	defer leave()
+	if wal > 0 {
+		// Were we the last to close, SQLite would copy what -wal holds into the database. After a crash that is not for
+		// us to do: a writer first writes -wal once more. A reader that closes last copies nothing.
+		keep, err := keepOpen(ctx, path)
+		if err != nil {
+			return err
+		}
+		defer keep.Close()
+	}
 	w, err := connectWriter(ctx, path, o)
 	if err != nil {
 		return err
 	}
 	defer w.close()
-	if wal > 0 {
-		// Were we the last to close, SQLite would remove -wal, or with a size limit empty it.
-		if err := w.keepWAL(ctx); err != nil {
-			return err
-		}
+	// Each commit is synced: see DB.PutLabels.
+	if _, err := w.conn.ExecContext(ctx, `PRAGMA synchronous=FULL`); err != nil {
+		return err
 	}
 	if err := w.putLabels(ctx, labels); err != nil {
 		return err
@@ -88,14 +103,17 @@ func putLabelsBeside(ctx context.Context, path string, labels []Label) error {
 	return w.close()
 }
 
-func (w *writer) keepWAL(ctx context.Context) error {
-	if _, err := w.conn.ExecContext(ctx, `PRAGMA journal_size_limit=-1`); err != nil {
-		return err
+// keepOpen returns an open connection that reads.
+func keepOpen(ctx context.Context, path string) (*sqlx.DB, error) {
+	pool, err := connect(path, accessReader, 1, 0)
+	if err != nil {
+		return nil, err
 	}
-	return w.raw(func(c driver.ConnPrepareContext) error {
-		_, err := c.(sqlite.FileControl).FileControlPersistWAL("main", 1)
-		return err
-	})
+	var tables int
+	if err := pool.GetContext(ctx, &tables, `SELECT count(*) FROM sqlite_schema`); err != nil {
+		return nil, errors.Join(err, pool.Close())
+	}
+	return pool, nil
 }
 
 func (w *writer) putLabels(ctx context.Context, labels []Label) error {

@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 
 	"github.com/jmoiron/sqlx"
 	sqlite3 "modernc.org/sqlite/lib"
 
+	"github.com/auditsql/auditsql/internal/durable"
 	"github.com/auditsql/auditsql/migrations"
 )
 
@@ -19,13 +21,21 @@ type Meta struct {
 	Exists   bool
 	Version  int    // the newest migration applied to it
 	Cursor   uint64 // journal offset after the last record applied
+	Reach    uint64 // the highest that the cursor has been: Rewind sets it back
 	StoreID  string // 32 hex digits, or "" if it was made without one
 	TimeUnit string // s, ms, us or ns
+	// Retention and JournalDir are as the last writer was given them (Options), or "".
+	Retention, JournalDir string
+	missing               string // see MissingTables
 }
+
+// MissingTables returns the tables that somebody has dropped and that a writer makes anew, empty.
+func (m Meta) MissingTables() []string { return strings.Fields(m.missing) }
 
 // ReadCursor looks at the database at path without migrating or changing it, and without making files
 // beside it unless its write-ahead log holds something. A missing file is no error (Exists is false), nor
-// is an empty one, which holds as little. ErrNewer and ErrNotStore say that this program must not open it.
+// is an empty one, which holds as little. ErrNewer and ErrNotStore say that this program must not open it,
+// ErrMalformed that nobody can.
 func ReadCursor(ctx context.Context, path string) (Meta, error) {
 	m, err := look(ctx, path)
 	if err != nil {
@@ -54,7 +64,7 @@ func look(ctx context.Context, path string) (m Meta, err error) {
 	if err != nil || size == 0 {
 		return Meta{}, err
 	}
-	wal, err := fileSize(path + "-wal")
+	wal, err := fileSize(path + walSuffix)
 	if err != nil {
 		return Meta{}, err
 	}
@@ -76,16 +86,20 @@ func cannotShare(err error) bool {
 	return hasCode(err, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
 }
 
-// fileSize returns the size of the database file, 0 if there is none.
+// fileSize returns the size of the database file, or of one beside it, 0 if there is none. A link is refused: SQLite
+// keeps -wal and -shm beside the file that it leads to.
 func fileSize(path string) (int64, error) {
-	fi, err := os.Stat(path)
+	if err := durable.CheckLink(path); err != nil {
+		return 0, err
+	}
+	fi, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return 0, nil
 	case err != nil:
 		return 0, err
 	case fi.IsDir():
-		return 0, fmt.Errorf("%w: it is a folder", ErrNotStore)
+		return 0, fmt.Errorf("%w: %w: it is a folder", ErrNotStore, ErrMalformed)
 	}
 	return fi.Size(), nil
 }
@@ -128,7 +142,12 @@ func readMeta(ctx context.Context, conn *sqlx.Conn) (Meta, error) {
 	case head.Version > migrations.Newest:
 		return m, fmt.Errorf("%w: it has version %d, this program knows %d", ErrNewer, head.Version, migrations.Newest)
 	}
-	const facts = `SELECT name, value FROM store WHERE name IN ('cursor', 'store_id', 'time_unit')`
+	missing, err := missingTables(ctx, tx)
+	if err != nil {
+		return m, err
+	}
+	m.missing = strings.Join(missing, " ")
+	const facts = `SELECT name, value FROM store WHERE name IN ('cursor', 'store_id', 'time_unit', 'wal_retain', 'wal_dir', 'rewound')`
 	var rows []struct {
 		Name  string
 		Value any
@@ -142,14 +161,39 @@ func readMeta(ctx context.Context, conn *sqlx.Conn) (Meta, error) {
 			if r.Name == "cursor" {
 				m.Cursor = uint64(v)
 			}
+			if r.Name == "cursor" || r.Name == "rewound" {
+				m.Reach = max(m.Reach, uint64(v))
+			}
 		case string:
 			switch r.Name {
 			case "store_id":
 				m.StoreID = v
 			case "time_unit":
 				m.TimeUnit = v
+			case "wal_retain":
+				m.Retention = v
+			case "wal_dir":
+				m.JournalDir = v
 			}
 		}
 	}
 	return m, nil
+}
+
+// missingTables returns the tables that are missing and that can be made anew, empty. A table without which nothing
+// can be done is ErrMalformed.
+func missingTables(ctx context.Context, q sqlx.QueryerContext) ([]string, error) {
+	const query = `SELECT value FROM json_each('["kv", "entry", "store", "rejected", "label"]')
+		EXCEPT SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY value`
+	var missing, remade []string
+	if err := sqlx.SelectContext(ctx, q, &missing, query); err != nil {
+		return nil, err
+	}
+	for _, name := range missing {
+		if name != "rejected" && name != "label" {
+			return nil, fmt.Errorf("%w: table %s is missing", ErrMalformed, name)
+		}
+		remade = append(remade, name)
+	}
+	return remade, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -22,6 +23,14 @@ type Options struct {
 	StoreID   string // 32 hex digits, or ""
 	TimeUnit  string // of timestamps: s, ms, us or ns; ms if ""
 	CreatedBy string // program and version
+	// OwnedLike is a file or folder: a new database belongs to whom that belongs, when root makes it; "" is
+	// the folder that holds it. SQLite gives -wal and -shm the owner of the database.
+	OwnedLike string
+
+	// What the database keeps of the journal, for when the file that says it is lost: how much of it is kept, and
+	// where it lies. "" leaves what was noted before.
+	Retention  string
+	JournalDir string
 
 	Logger *slog.Logger // nil: silent
 }
@@ -51,7 +60,10 @@ type DB struct {
 	path    string
 	log     *slog.Logger
 	readers *sqlx.DB
-	leave   func() // takes the file out of inUse
+	leave   func() error // takes the file out of inUse; nil in a writer, whose held does that
+	held    *heldFiles   // nil in a read-only DB
+	pin     *pin         // likewise
+	failed  atomic.Pointer[error]
 
 	// writing is held by whoever uses the writer; a channel, so that waiting for it ends with a context.
 	// w is nil in a read-only DB.
@@ -60,12 +72,12 @@ type DB struct {
 
 	// beside is a connection for checkpoints that run while the writer writes. It is made when it is used first.
 	// copying is held over such a checkpoint.
-	beside     *sqlx.DB
-	copying    sync.Mutex
-	copyFailed atomic.Pointer[error] // why one has failed
+	beside  *sqlx.DB
+	copying sync.Mutex
 
 	closing sync.Mutex
 	closed  atomic.Bool // set under closing and writing
+	opened  bool        // Open has succeeded with a writer
 }
 
 // Open opens the database at path. A writer makes it (mode 0600) if it does not exist, and migrates it if
@@ -108,7 +120,10 @@ func (db *DB) open(ctx context.Context, o Options) error {
 			return err
 		}
 	}
-	if db.leave, err = enter(db.path); err != nil {
+	if db.held, err = hold(db.path); err != nil {
+		return err
+	}
+	if err := db.tryReaders(ctx, o, accessReader); err != nil {
 		return err
 	}
 	if db.w, err = openWriter(ctx, db.path, o, meta.Version); err != nil {
@@ -117,16 +132,29 @@ func (db *DB) open(ctx context.Context, o Options) error {
 	if db.beside, err = connect(db.path, accessWriter, 1, 0); err != nil {
 		return err
 	}
-	return db.openReaders(ctx, o)
-}
-
-// openReaders opens the pool that reads, and one connection of it to see that it can.
-func (db *DB) openReaders(ctx context.Context, o Options) error {
-	err := db.tryReaders(ctx, o, accessReader)
-	if db.w != nil || !cannotShare(err) {
+	if err := db.held.holdWAL(); err != nil {
 		return err
 	}
-	wal, serr := fileSize(db.path + "-wal")
+	if err := db.held.check(); err != nil {
+		return err
+	}
+	if db.pin, err = newPin(db.path); err != nil {
+		return err
+	}
+	if err := db.unpin(ctx); err != nil {
+		return err
+	}
+	db.opened = true
+	return nil
+}
+
+// openReaders opens the pool of a database that is open for reading only.
+func (db *DB) openReaders(ctx context.Context, o Options) error {
+	err := db.tryReaders(ctx, o, accessReader)
+	if !cannotShare(err) {
+		return err
+	}
+	wal, serr := fileSize(db.path + walSuffix)
 	switch {
 	case serr != nil:
 		return serr
@@ -136,6 +164,7 @@ func (db *DB) openReaders(ctx context.Context, o Options) error {
 	return db.tryReaders(ctx, o, accessLone)
 }
 
+// tryReaders opens the pool that reads, and one connection of it to see that it can.
 func (db *DB) tryReaders(ctx context.Context, o Options, a access) error {
 	pool, err := connect(db.path, a, o.Readers, 8<<20)
 	if err != nil {
@@ -159,7 +188,8 @@ func (db *DB) Path() string { return db.path }
 // Close waits for the write in progress and closes every connection, the readers first: the last
 // connection to close copies what is left of -wal into the database and removes it, which only the writer
 // can. If another process has the database open, or a stream of this one is not at its end, -wal stays. Close
-// checkpoints no more than that; see Checkpoint.
+// checkpoints no more than that; see Checkpoint. After ErrFailed, or when Open has failed halfway, it does not do that
+// either.
 func (db *DB) Close() error {
 	db.closing.Lock()
 	defer db.closing.Unlock()
@@ -169,26 +199,71 @@ func (db *DB) Close() error {
 	db.writing <- struct{}{}
 	defer func() { <-db.writing }()
 	db.closed.Store(true)
+	closers := []func() error{db.closeReaders, db.pin.close, db.closeBeside, db.closeWriter}
+	if db.w != nil && (db.Failed() != nil || !db.opened) {
+		// A reader that is the last to close copies nothing.
+		if err := db.keepReader(); err != nil {
+			return fmt.Errorf("close %s: %w", db.path, err)
+		}
+		slices.Reverse(closers)
+	}
 	var errs []error
-	if db.readers != nil {
-		errs = append(errs, db.readers.Close())
-	}
-	if db.beside != nil {
-		db.copying.Lock()
-		errs = append(errs, db.beside.Close())
-		db.copying.Unlock()
-	}
-	if db.w != nil {
-		errs = append(errs, db.w.close())
+	for _, f := range closers {
+		errs = append(errs, f())
 	}
 	if db.leave != nil {
-		db.leave()
+		errs = append(errs, db.leave())
 	}
+	errs = append(errs, db.held.close())
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("close %s: %w", db.path, err)
 	}
 	return nil
 }
+
+// keepReader sees to it that a reading connection is open, for as long as the pool is. Where none can be had, the
+// writer's connections stay open until the process ends: closing the last of them would copy pages.
+func (db *DB) keepReader() error {
+	const doing = "SQLite's files have failed, and no reader is open: its other connections stay open"
+	switch {
+	case db.readers == nil:
+		return errors.New(doing)
+	case db.readers.Stats().OpenConnections > 0:
+		return nil // the pool keeps it
+	}
+	var tables int
+	if err := db.readers.Get(&tables, `SELECT count(*) FROM sqlite_schema`); err != nil {
+		return fmt.Errorf(doing+": %w", err)
+	}
+	return nil
+}
+
+func (db *DB) closeReaders() error {
+	if db.readers == nil {
+		return nil
+	}
+	return db.readers.Close()
+}
+
+func (db *DB) closeBeside() error {
+	if db.beside == nil {
+		return nil
+	}
+	db.copying.Lock()
+	defer db.copying.Unlock()
+	return db.beside.Close()
+}
+
+func (db *DB) closeWriter() error {
+	if db.w == nil {
+		return nil
+	}
+	return db.w.close()
+}
+
+// Fail keeps everything from being written from now on, by Close too, as after a sync that has failed. It is for a
+// caller who has found that the files are not what they should be. A read-only DB ignores it.
+func (db *DB) Fail(cause error) { db.poison(cause) }
 
 // lockWriter returns the writer for the caller's use alone, until it calls unlock.
 func (db *DB) lockWriter(ctx context.Context) (w *writer, unlock func(), err error) {
@@ -200,9 +275,13 @@ func (db *DB) lockWriter(ctx context.Context) (w *writer, unlock func(), err err
 	case <-ctx.Done():
 		return nil, nil, ctx.Err()
 	}
+	err = db.Failed()
 	if db.closed.Load() {
+		err = ErrClosed
+	}
+	if err != nil {
 		<-db.writing
-		return nil, nil, ErrClosed
+		return nil, nil, err
 	}
 	return db.w, func() { <-db.writing }, nil
 }

@@ -94,7 +94,7 @@ func TestOpenMakesADatabase(t *testing.T) {
 			mustClose(t, db)
 
 			m, err := sqlstore.ReadCursor(t.Context(), path)
-			if want := (sqlstore.Meta{Exists: true, Version: sqlstore.Version(), Cursor: 1000, StoreID: id, TimeUnit: "us"}); m != want || err != nil {
+			if want := (sqlstore.Meta{Exists: true, Version: sqlstore.Version(), Cursor: 1000, Reach: 1000, StoreID: id, TimeUnit: "us"}); m != want || err != nil {
 				t.Errorf("%+v, %v", m, err)
 			}
 			// Facts stay with the next to open it.

@@ -3,6 +3,7 @@
 package sqlstore_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -162,23 +163,39 @@ func uncopied(ctx context.Context, path string) (failed error) {
 		if err := more(50); err != nil {
 			return err
 		}
-		failed = db.CheckpointBeside(ctx)
+		if failed = db.CheckpointBeside(ctx); failed == nil {
+			// So that -wal begins anew: it is the database that is to find no room.
+			if _, err := db.Checkpoint(ctx, false); err != nil {
+				return err
+			}
+		}
 	}
 	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &free); err != nil {
 		return err
 	}
-	// There is room now, so this copies everything and succeeds. What the failed one had written is not known to be
-	// on disk all the same.
-	if err := db.CheckpointBeside(ctx); err != nil {
+	// There is room now, and a checkpoint would succeed. What the failed one had written is not known to be on disk all
+	// the same, so there is none, and nothing more is written.
+	if err := db.CheckpointBeside(ctx); !errors.Is(err, sqlstore.ErrFailed) {
 		return fmt.Errorf("beside, with room: %w", err)
 	}
-	if c, err := db.Checkpoint(ctx, false); !errors.Is(err, failed) {
+	if c, err := db.Checkpoint(ctx, false); !errors.Is(err, sqlstore.ErrFailed) {
 		return fmt.Errorf("a checkpoint after one that failed: %+v, %w", c, err)
 	}
-	if err := more(50); err != nil {
+	if err := more(50); !errors.Is(err, sqlstore.ErrFailed) {
 		return fmt.Errorf("afterwards: %w", err)
 	}
-	return errors.Join(failed, db.Close())
+	before, err := os.ReadFile(path + "-wal")
+	if err != nil {
+		return err
+	}
+	if err := db.Close(); err != nil {
+		return err
+	}
+	after, err := os.ReadFile(path + "-wal")
+	if err != nil || !bytes.Equal(before, after) {
+		return fmt.Errorf("closing has emptied -wal: %d bytes of %d, %w", len(after), len(before), err)
+	}
+	return failed
 }
 
 // The sync of a checkpoint that fails may have dropped pages that no later one writes again, so none may say that
@@ -190,7 +207,7 @@ func TestACheckpointBesideThatFailedIsNotForgotten(t *testing.T) {
 		t.Fatal(got)
 	}
 	db := open(t, path, sqlstore.Options{})
-	if c, err := db.Checkpoint(t.Context(), false); err != nil || !c.Complete || c.Applied < 500*100 {
+	if c, err := db.Checkpoint(t.Context(), false); err != nil || !c.Complete || c.Applied < 50*100 {
 		t.Errorf("%+v, %v", c, err)
 	}
 	if _, problems := check(t, db); len(problems) > 0 {

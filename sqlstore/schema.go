@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -155,4 +156,41 @@ func (db *DB) restoreGuards(ctx context.Context, w *writer) error {
 		}
 		return nil
 	})
+}
+
+// remakeTables makes the tables anew that somebody has dropped and that may be empty, with what belongs to them.
+func (w *writer) remakeTables(ctx context.Context) error {
+	missing, err := missingTables(ctx, w.conn)
+	if err != nil || len(missing) == 0 {
+		return err
+	}
+	want, err := patternSchema(ctx, int64(migrations.Newest))
+	if err != nil {
+		return err
+	}
+	// Tables first: the others lie on them.
+	objects := slices.SortedFunc(maps.Values(want), func(a, b *schemaObject) int {
+		return cmp.Or(boolCompare(a.Type != "table", b.Type != "table"), cmp.Compare(a.Name, b.Name))
+	})
+	return w.tx(ctx, func() error {
+		for _, o := range objects {
+			if !slices.Contains(missing, o.Table) || o.SQL == "" {
+				continue
+			}
+			if _, err := w.conn.ExecContext(ctx, o.SQL); err != nil {
+				return fmt.Errorf("make %s: %w", o, err)
+			}
+		}
+		return nil
+	})
+}
+
+func boolCompare(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
 }

@@ -66,7 +66,8 @@ func TestSchemaIsHeldAgainstTheMigrations(t *testing.T) {
 		{"a primary table with a column more", `ALTER TABLE kv ADD COLUMN more`, `schema: table "kv" is not what it was made as`, true},
 		{"a check taken out", `PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = replace(sql, 'CHECK (journal_offset >= 0)', '') WHERE name = 'entry'`,
 			`schema: table "entry" is not what it was made as`, true},
-		{"a table taken away", `DROP TABLE label`, `schema: table "label" is missing`, true},
+		{"a table of people's taken away", `DROP TABLE label`, `schema: table "label" is missing`, false},
+		{"a table that the journal fills taken away", `DROP TABLE rejected`, `schema: table "rejected" is missing`, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "audit.db")
@@ -74,10 +75,13 @@ func TestSchemaIsHeldAgainstTheMigrations(t *testing.T) {
 				t.Fatal(err)
 			}
 			change(t, path, c.change)
-			db := open(t, path, sqlstore.Options{})
-			if problems, _ := checkSchema(t, db); !slices.Contains(problems, c.problem) {
+			// A writer makes a dropped table anew when it opens.
+			reader := open(t, path, sqlstore.Options{ReadOnly: true})
+			if problems, _ := checkSchema(t, reader); !slices.Contains(problems, c.problem) {
 				t.Errorf("problems are %q, want %q", problems, c.problem)
 			}
+			mustClose(t, reader)
+			db := open(t, path, sqlstore.Options{})
 			if err := db.Reindex(t.Context(), decode, nil); err != nil {
 				t.Fatal(err)
 			}

@@ -22,22 +22,37 @@ type writer struct {
 }
 
 // openWriter opens the connection that writes to the existing database at path, which has this version.
+//
+// A reader must be open, and stay open: the last connection to close checkpoints, and its errors are told to nobody.
 func openWriter(ctx context.Context, path string, o Options, version int) (*writer, error) {
-	if version < migrations.Newest {
-		o.Logger.Info("migrating", "file", path, "from", version, "to", migrations.Newest)
-		if err := migrate(ctx, path, o.CacheBytes); err != nil {
-			return nil, err
-		}
-	}
 	w, err := connectWriter(ctx, path, o)
 	if err != nil {
 		return nil, err
 	}
-	if err := w.prepare(ctx); err != nil {
-		w.close()
-		return nil, err
+	// Before anything can copy pages out of it.
+	err = w.renewWAL(ctx, path)
+	if err == nil && version < migrations.Newest {
+		o.Logger.Info("migrating", "file", path, "from", version, "to", migrations.Newest)
+		err = migrate(ctx, path, o.CacheBytes)
+	}
+	if err == nil {
+		err = w.remakeTables(ctx)
+	}
+	if err == nil {
+		err = w.prepare(ctx, o)
+	}
+	if err != nil {
+		return nil, errors.Join(err, w.close())
 	}
 	return w, nil
+}
+
+// renewWAL writes what is in -wal once more, while nobody can write there or empty it.
+func (w *writer) renewWAL(ctx context.Context, path string) error {
+	if size, err := fileSize(path + walSuffix); err != nil || size == 0 {
+		return err
+	}
+	return w.tx(ctx, func() error { return renewWAL(path) })
 }
 
 // connectWriter opens a connection that writes and takes it out of its pool. Statements prepared on the
@@ -56,12 +71,22 @@ func connectWriter(ctx context.Context, path string, o Options) (*writer, error)
 }
 
 // prepare prepares what key/value writes run.
-func (w *writer) prepare(ctx context.Context) error {
+func (w *writer) prepare(ctx context.Context, o Options) error {
 	// A first change: it shows at once whether the file can be written to, and gives -wal its header, synced, so
 	// that from here on an empty -wal was emptied by somebody else. It has to be a change: SQLite does not
 	// write a page that stays the same.
 	const opened = `INSERT INTO store (name, value) VALUES ('opened', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1`
+	const note = `INSERT INTO store (name, value) VALUES (?, ?)
+		ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE value <> excluded.value`
 	if err := w.tx(ctx, func() error {
+		for name, value := range map[string]string{"wal_retain": o.Retention, "wal_dir": o.JournalDir} {
+			if value == "" {
+				continue
+			}
+			if _, err := w.conn.ExecContext(ctx, note, name, value); err != nil {
+				return err
+			}
+		}
 		_, err := w.conn.ExecContext(ctx, opened)
 		return err
 	}); err != nil {

@@ -110,7 +110,8 @@ func intactSize(f File, seg Segment, synced Offset) (int64, error) {
 	}
 }
 
-// copyFile copies the bytes [from, to) of src to a new file, whose content is durable when it returns.
+// copyFile copies the bytes [from, to) of src to a new file, whose content is durable when it returns. When it
+// fails it leaves no file: a disk that is full would stay full, and a copy that is not whole says nothing.
 func copyFile(fsys FS, src File, from, to int64, name string) error {
 	dst, err := fsys.Create(name)
 	if err != nil {
@@ -120,5 +121,8 @@ func copyFile(fsys FS, src File, from, to int64, name string) error {
 	if err == nil {
 		err = dst.Sync()
 	}
-	return errors.Join(err, dst.Close())
+	if err = errors.Join(err, dst.Close()); err != nil {
+		fsys.Remove(name)
+	}
+	return err
 }

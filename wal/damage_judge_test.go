@@ -92,7 +92,7 @@ func (p piece) next(off uint64) (uint64, bool) {
 func (p piece) vouched(off uint64) bool {
 	for at := off + 1; at < p.end(); at++ {
 		payload, ok := p.record(at)
-		if ok && payload[0] == 0x01 && strange(at, payload) == "" && binary.LittleEndian.Uint64(payload[1:]) > off {
+		if ok && payload[0] == 0x01 && strange(p.base, at, payload) == "" && binary.LittleEndian.Uint64(payload[1:]) > off {
 			return true
 		}
 	}
@@ -105,16 +105,24 @@ func kind(payload []byte) walspec.Kind {
 	case first >= 0x20:
 		return walspec.Payload
 	case first == 0:
-		return 0xff
+		return strangeKind
 	default:
 		return walspec.Kind(first)
 	}
 }
 
-// strange says why an intact record stops whoever meets it.
-func strange(off uint64, payload []byte) string {
+// strangeKind is that of an intact record that stops whoever meets it.
+const strangeKind walspec.Kind = 0xff
+
+// strange says why an intact record stops whoever meets it in the segment that begins at base.
+func strange(base, off uint64, payload []byte) string {
 	switch {
 	case payload[0] >= 0x20, payload[0] == 0x02:
+		return ""
+	case payload[0] == 0x03:
+		if off != base || len(payload) < 2 || len(payload) > 65 {
+			return "an identity that cannot be"
+		}
 		return ""
 	case payload[0] != 0x01:
 		return "unknown kind"
@@ -190,7 +198,7 @@ func (all pieces) walk(from uint64) ([]walspec.Record, ending) {
 		p, sealed := all[i], i < len(all)-1
 		payload, ok := p.record(at)
 		switch {
-		case ok && strange(at, payload) != "":
+		case ok && strange(p.base, at, payload) != "":
 			return found, ending{"corrupt", at}
 		case ok:
 			r := walspec.Record{Offset: at, Kind: kind(payload), Payload: payload}
@@ -286,7 +294,8 @@ func (all pieces) verify() (found []walspec.Record, damage []uint64, torn *uint6
 			payload, ok := p.record(at)
 			if ok {
 				r := walspec.Record{Offset: at, Kind: kind(payload), Payload: payload}
-				if strange(at, payload) != "" {
+				if strange(p.base, at, payload) != "" {
+					r.Kind = strangeKind
 					damage = append(damage, at)
 				}
 				found = append(found, r)

@@ -28,11 +28,13 @@ type history struct {
 	bases   []uint64
 	records []walspec.Record
 	end     uint64
+	// identity is given to those who open it; nil when none of its segments has one.
+	identity []byte
 }
 
 // layHistory lays out a journal from base on, one segment for each list: "mark" is a mark of the place where
-// it stands, "older mark" one of the place where the record in front of it begins, "filler" a filler, and
-// anything else a payload. Behind the last segment's data are zeros.
+// it stands, "older mark" one of the place where the record in front of it begins, "filler" a filler, "identity"
+// an identity, and anything else a payload. Behind the last segment's data are zeros.
 func layHistory(base uint64, zeros int, segments ...[]string) history {
 	h := history{files: map[string][]byte{}, end: base}
 	before := base
@@ -48,6 +50,9 @@ func layHistory(base uint64, zeros int, segments ...[]string) history {
 				r.Kind, r.Payload = walspec.Mark, walspec.MarkPayload(before)
 			case "filler":
 				r.Kind, r.Payload = walspec.Filler, walspec.FillerPayload(50)
+			case "identity":
+				h.identity = []byte("mine")
+				r.Kind, r.Payload = walspec.Identity, walspec.IdentityPayload(h.identity)
 			}
 			b = append(b, walspec.Encode(h.end, r.Payload)...)
 			h.records = append(h.records, r)
@@ -82,8 +87,12 @@ func histories() map[string]history {
 			grow("{}", `{"c":3}`, "mark", `{"d":4}`, "older mark", "{}", `{"e":5}`)),
 		"trimmed, closed and never marked": layHistory(0x123456789a, 0, grow("{}"), grow("{}", `{"a":1}`)),
 		"one segment":                      layHistory(0, 20, grow("{}", "mark", "{}")),
-		"begun, but empty":                 layHistory(0, 0, grow("{}", "mark"), nil),
-		longRecords:                        layHistory(0, 300, grow("{}"), grow(long, "mark", "{}", long)),
+		"with identities": layHistory(0, 20,
+			grow("identity", "{}", "mark"),
+			grow("identity", `{"a":1}`, "mark", "{}")),
+		"an identity and nothing else": layHistory(0x50, 0, grow("{}"), []string{"identity"}),
+		"begun, but empty":             layHistory(0, 0, grow("{}", "mark"), nil),
+		longRecords:                    layHistory(0, 300, grow("{}"), grow(long, "mark", "{}", long)),
 	}
 }
 
@@ -324,7 +333,7 @@ func (c *damaged) check() {
 func (c *damaged) verify(m *memoryFS) {
 	found, damage, torn, end := c.all.verify()
 	var got []walspec.Record
-	rep, err := wal.Verify(memoryDir, wal.Options{FS: m}, func(r wal.Record) error {
+	rep, err := wal.Verify(memoryDir, wal.Options{FS: m, Identity: c.h.identity}, func(r wal.Record) error {
 		got = append(got, walspec.Record{Offset: uint64(r.Offset), Payload: slices.Clone(r.Payload)})
 		return nil
 	})
@@ -341,7 +350,9 @@ func (c *damaged) verify(m *memoryFS) {
 		size := int64(r.Next() - r.Offset)
 		want.Bytes += size
 		switch {
-		case strange(r.Offset, r.Payload) != "": // that is damage
+		case r.Kind == strangeKind: // that is damage
+		case r.Kind == walspec.Identity:
+			want.Identities++
 		case r.Kind == walspec.Mark:
 			want.Marks++
 		case r.Kind == walspec.Filler:
@@ -463,7 +474,7 @@ func (c *damaged) open(cursor uint64) {
 	found, endings := c.all.open(cursor)
 	e := endings[0]
 	j, rec, err := wal.Open(memoryDir, wal.Options{
-		FS: m, Preallocate: 100, LockWait: 1,
+		FS: m, Preallocate: 100, LockWait: 1, Identity: c.h.identity,
 		Cursor: func() (wal.Offset, error) { return wal.Offset(cursor), nil },
 		Now:    func() time.Time { return time.Unix(0, nanoseconds) },
 	})
@@ -492,17 +503,24 @@ func (c *damaged) open(cursor uint64) {
 	if err == nil {
 		err = j.Close()
 	}
-	if err != nil || uint64(off) != e.at && uint64(off) != e.at+49 {
-		c.fatalf("Open at %d, and an append at %d: %v, want it at %d", cursor, off, err, e.at)
+	var last piece
+	if len(c.all) > 0 {
+		last = c.all[len(c.all)-1]
+	}
+	// A segment of which nothing is left begins with the identity once more.
+	begins := e.at
+	var identity []byte
+	if e.at == last.base && c.h.identity != nil {
+		identity = walspec.Encode(e.at, walspec.IdentityPayload(c.h.identity))
+		begins += uint64(len(identity))
+	}
+	if err != nil || uint64(off) != begins && uint64(off) != begins+49 {
+		c.fatalf("Open at %d, and an append at %d: %v, want it at %d", cursor, off, err, begins)
 	}
 
 	// Nothing else has changed: the last segment ends where it should and the new record stands there, behind a
 	// mark if one was due, and what was cut is in quarantine.
 	want := maps.Clone(before)
-	var last piece
-	if len(c.all) > 0 {
-		last = c.all[len(c.all)-1]
-	}
 	name := walspec.Name(last.base)
 	kept := last.b[:e.at-last.base]
 	if e.kind == "torn" {
@@ -519,10 +537,11 @@ func (c *damaged) open(cursor uint64) {
 		}
 	}
 	got := m.content()
-	want[name] = slices.Concat(kept, walspec.Encode(e.at, []byte("{after}")))
-	if uint64(off) != e.at {
+	kept = slices.Concat(kept, identity)
+	want[name] = slices.Concat(kept, walspec.Encode(begins, []byte("{after}")))
+	if uint64(off) != begins {
 		mark := got[name][len(kept):][:49]
-		if payload, reason := walspec.Decode(e.at, mark); reason != "" || payload[0] != 0x01 || strange(e.at, payload) != "" {
+		if payload, reason := walspec.Decode(begins, mark); reason != "" || payload[0] != 0x01 || strange(last.base, begins, payload) != "" {
 			c.fatalf("Open at %d: in front of the first record there is %x: %s", cursor, mark, reason)
 		}
 		want[name] = slices.Concat(kept, mark, walspec.Encode(uint64(off), []byte("{after}")))

@@ -4,11 +4,11 @@
 // A journal is a folder of segments. A segment is named after the global offset of its first byte
 // and holds records back to back; a record is found by its global offset:
 //
-//	0000000000000000.wal          0000000004000123.wal (active)
-//	+--------+--------+------+    +--------+------+--------+- - - - - -+
-//	| record | record | mark |    | record | mark | record | 0 0 0 0 … |
-//	+--------+--------+------+    +--------+------+--------+- - - - - -+
-//	^ offset 0                    ^ offset 0x4000123       ^ end: the next record's offset
+//	0000000000000000.wal               0000000004000123.wal (active)
+//	+----+--------+--------+------+    +----+--------+------+--------+- - - - - -+
+//	| id | record | record | mark |    | id | record | mark | record | 0 0 0 0 … |
+//	+----+--------+--------+------+    +----+--------+------+--------+- - - - - -+
+//	^ offset 0                         ^ offset 0x4000123         ^ end: the next record's offset
 //
 //	record: len u32 | crc32c u32 | blake3 [32] | payload
 //
@@ -21,7 +21,8 @@
 //
 // What it leaves to others: the meaning of a payload, which records are duplicates, and the
 // cursor (how much of the log its caller has made durable elsewhere). It knows nothing of audits
-// or SQL. Payloads that begin with a byte below 0x20 are the journal's own.
+// or SQL. Payloads that begin with a byte below 0x20 are control records: marks, fillers, and the
+// identity (id) with which each segment begins when [Options] give one.
 //
 // One writer, or one [Repair], holds a journal at a time ([Open]); any number of readers
 // ([OpenReader], [Verify], [Segments]) look at it meanwhile, from any process, and never change a byte.

@@ -26,6 +26,9 @@ var (
 	// ErrRewound means that a reader stands behind the end of a log that no writer has open: what it
 	// read last was never acknowledged, and recovery has cut it.
 	ErrRewound = errors.New("journal ends before the reader's offset")
+	// ErrForeign means that a segment has another identity than the caller: it belongs to another journal;
+	// errors.As with *ForeignError tells which one.
+	ErrForeign = errors.New("the segment belongs to another journal")
 	// ErrPayload means that a payload cannot be stored: empty, too long, or beginning with a byte
 	// below 0x20.
 	ErrPayload = errors.New("payload refused")

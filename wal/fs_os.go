@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/auditsql/auditsql/internal/durable"
 )
 
 // OS is the operating system's file system.
@@ -12,48 +14,31 @@ import (
 // On Linux and macOS it promises what FS asks (on macOS a sync is F_FULLFSYNC). On Windows a
 // folder cannot be synced: a name may be lost in a power cut there, and the promise holds for the
 // death of the process alone; nor can a segment be removed there while a reader has it open.
+//
+// It opens no file through a symbolic link. The journal's folder may be reached through one. What root makes
+// belongs to whom the journal belongs.
 var OS FS = osFS{}
 
 type osFS struct{}
 
-func (osFS) Open(name string) (File, error) {
-	if err := checkRegular(name); err != nil {
-		return nil, err
+func (osFS) Open(name string) (File, error)      { return asFile(durable.Open(name)) }
+func (osFS) OpenWrite(name string) (File, error) { return asFile(durable.OpenWrite(name)) }
+
+func (osFS) Create(name string) (File, error) { return asFile(durable.Create(name, ownedLike(name))) }
+
+// ownedLike returns the file whose owner what is made under a name gets: the lock, which the first writer has
+// made. The folder may be a mount that belongs to root while the journal in it is somebody else's.
+func ownedLike(name string) string {
+	lock := filepath.Join(filepath.Dir(name), lockName)
+	if _, err := os.Lstat(lock); err == nil && lock != name {
+		return lock
 	}
-	f, err := os.Open(name)
-	return asFile(f, err)
-}
-
-// checkRegular refuses what is there and no file: a pipe under a segment's name, or the lock's, would hold us
-// up for ever.
-func checkRegular(name string) error {
-	if st, err := os.Stat(name); err == nil && !st.Mode().IsRegular() {
-		return &fs.PathError{Op: "open", Path: name, Err: errors.New("not a regular file")}
-	}
-	return nil
-}
-
-func (osFS) OpenWrite(name string) (File, error) {
-	f, err := os.OpenFile(name, os.O_RDWR, 0)
-	return asFile(f, err)
-}
-
-func (osFS) Create(name string) (File, error) {
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	return asFile(f, err)
+	return ""
 }
 
 func (osFS) Rename(from, to string) error { return os.Rename(from, to) }
 func (osFS) Remove(name string) error     { return os.Remove(name) }
-func (osFS) Mkdir(dir string) error       { return os.Mkdir(dir, 0o700) }
-
-func (osFS) copyMode(from, to string) error {
-	st, err := os.Stat(from)
-	if err != nil {
-		return err
-	}
-	return os.Chmod(to, st.Mode().Perm())
-}
+func (osFS) Mkdir(dir string) error       { return durable.Mkdir(dir, ownedLike(dir)) }
 
 func (osFS) List(dir string) ([]string, error) {
 	d, err := os.Open(dir)
@@ -64,13 +49,16 @@ func (osFS) List(dir string) ([]string, error) {
 	return d.Readdirnames(-1)
 }
 
-func (osFS) SyncDir(dir string) error { return syncDir(dir) }
+func (osFS) SyncDir(dir string) error { return durable.SyncDir(dir) }
 
 func (osFS) Lock(name, owner string) (Lock, error) {
-	if err := checkRegular(name); err != nil {
-		return nil, err
+	f, err := durable.OpenWrite(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		f, err = durable.Create(name, "")
 	}
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		f, err = durable.OpenWrite(name) // somebody else has made it meanwhile
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -100,10 +88,7 @@ func (osFS) Lock(name, owner string) (Lock, error) {
 }
 
 func (osFS) Locked(name string) (bool, error) {
-	if err := checkRegular(name); err != nil {
-		return false, err
-	}
-	f, err := os.Open(name)
+	f, err := durable.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -135,6 +120,15 @@ func asFile(f *os.File, err error) (File, error) {
 	return osFile{f}, nil
 }
 
+// takePlaceOf gives a file the owner and mode of the one whose place it will take.
+func (f osFile) takePlaceOf(name string) error {
+	was, err := os.Lstat(name)
+	if err != nil {
+		return err
+	}
+	return durable.Keep(f.File, was)
+}
+
 func (f osFile) Sync() error { return syncFile(f.File) }
 
 func (f osFile) Size() (int64, error) {
@@ -150,7 +144,7 @@ func (f osFile) Current() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	named, err := os.Stat(f.Name())
+	named, err := os.Lstat(f.Name()) // a link to it would be refused by the next who opens it
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}

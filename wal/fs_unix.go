@@ -37,12 +37,3 @@ func flock(f *os.File, how int) error {
 		}
 	}
 }
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
-}

@@ -35,6 +35,3 @@ func lockWith(f *os.File, flags uint32) error {
 	at := lockRange
 	return windows.LockFileEx(windows.Handle(f.Fd()), flags, 0, 1, 0, &at)
 }
-
-// syncDir does nothing: Windows has no way to sync a folder (see OS).
-func syncDir(string) error { return nil }

@@ -19,7 +19,7 @@ import (
 // made to fit once more.
 func FuzzRecord(f *testing.F) {
 	mark := binary.LittleEndian.AppendUint64([]byte{kindMark}, 42)
-	for _, payload := range [][]byte{[]byte("{}"), {0x20}, mark, {kindFiller, 0, 0}, {0x07, 1}, {0}} {
+	for _, payload := range [][]byte{[]byte("{}"), {0x20}, mark, {kindFiller, 0, 0}, {kindIdentity, 7, 8, 9}, {kindIdentity}, {0x07, 1}, {0}} {
 		f.Add(uint64(84), walspec.Encode(84, payload), uint8(0), uint(1<<20))
 		f.Add(uint64(1<<63-1), walspec.Encode(0, append(payload, "behind it"...)), uint8(1), uint(45))
 		f.Add(uint64(42), walspec.Encode(42, payload), uint8(2), uint(8))
@@ -52,9 +52,16 @@ func FuzzRecord(f *testing.F) {
 		if size != headerSize+len(payload) {
 			t.Fatalf("a record of %d bytes, the second reading has a payload of %d", size, len(payload))
 		}
-		mark, isMark, err := own(payload, Offset(at))
-		if payload[0] < kindLimit && err == nil && isMark && (len(payload) != markPayload || uint64(mark) > at) {
-			t.Fatalf("%x at %d is a mark of %d", payload, at, mark)
+		if payload[0] < kindLimit {
+			for _, base := range []Offset{0, Offset(at)} {
+				c, err := decodeControl(payload, Offset(at), base)
+				if err == nil && c.kind == kindMark && (len(payload) != markPayload || uint64(c.mark) > at) {
+					t.Fatalf("%x at %d is a mark of %d", payload, at, c.mark)
+				}
+				if err == nil && c.kind == kindIdentity && (len(c.identity) < 1 || len(c.identity) > MaxIdentity || base != Offset(at)) {
+					t.Fatalf("%x at %d, in a segment from %d, is the identity %x", payload, at, base, c.identity)
+				}
+			}
 		}
 		// Encoding it again gives the same bytes.
 		hash := blake3.Sum256(payload)

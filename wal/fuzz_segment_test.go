@@ -90,7 +90,7 @@ func (c *damaged) copy(m *memoryFS) {
 	default:
 		last := c.all[len(c.all)-1]
 		_, e := pieces{last}.walk(last.base)
-		if payload, ok := last.record(e.at); ok && strange(e.at, payload) != "" {
+		if payload, ok := last.record(e.at); ok && strange(last.base, e.at, payload) != "" {
 			return // intact, and whoever reads it may know what it means
 		}
 		want := slices.Clone(c.all)

@@ -84,7 +84,31 @@ var golden = []struct {
 		w.append(`{"n":3}`)
 		w.close()
 	}},
+	{"identity", func(t *testing.T, dir string) {
+		// The first segment is older than the identity, the second one is left by a process that died.
+		living := t.TempDir()
+		j, _ := open(t, living, wal.Options{SegmentBytes: 200})
+		appendAll(t, j, []string{`{"n":1}`, `{"n":2}`, `{"n":3}`})
+		closeJournal(t, j)
+		j, _ = open(t, living, wal.Options{SegmentBytes: 200, Preallocate: 100, Identity: goldenIdentity})
+		appendAll(t, j, []string{`{"n":4}`, `{"n":5}`})
+		appendBatch(t, j, []string{`{"n":6}`, `{"n":7}`, `{"n":8}`, `{"n":9}`})
+		copySegments(t, living, dir)
+	}},
+	{"identities", func(t *testing.T, dir string) {
+		w := specWriter(t, dir, walspec.Options{SegmentBytes: 250, Identity: goldenIdentity, Zeros: 50})
+		w.append(`{"n":1}`)
+		w.fill(60)
+		w.append(`{"n":2}`)
+		w.mark(w.End())
+		w.mark(58) // where the first identity ends
+		w.fill(41)
+		w.append(`{"n":3}`)
+		w.close()
+	}},
 }
+
+var goldenIdentity = []byte("0123456789abcdef\x01")
 
 // It stands first: with -update it makes what the others read.
 func TestGoldenJournalsAreWrittenTheSame(t *testing.T) {
@@ -168,6 +192,8 @@ func list(j *walspec.Journal) string {
 				fmt.Fprintf(&b, "%8d mark    of %d\n", r.Offset, r.Covered())
 			case walspec.Filler:
 				fmt.Fprintf(&b, "%8d filler  of %d bytes\n", r.Offset, r.Next()-r.Offset)
+			case walspec.Identity:
+				fmt.Fprintf(&b, "%8d identity %x\n", r.Offset, r.Payload[1:])
 			}
 		}
 	}
@@ -195,7 +221,7 @@ func copySegments(t *testing.T, from, to string) {
 	}
 }
 
-func closeJournal(t *testing.T, j *wal.Journal) {
+func closeJournal(t testing.TB, j *wal.Journal) {
 	t.Helper()
 	if err := j.Close(); err != nil {
 		t.Fatal(err)

@@ -2,7 +2,6 @@ package wal
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -260,17 +259,6 @@ func (j *Journal) sync() error {
 	return nil
 }
 
-// check is the last look before something is acknowledged: the files are in their places, and nothing has
-// failed meanwhile (trimming, in another goroutine, may have).
-func (j *Journal) check() error {
-	if err := j.look(false); err != nil {
-		return err
-	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.failed
-}
-
 // write lays the group's records into the active segment, and into new ones as they fill up.
 func (j *Journal) write(g *group) error {
 	g.offs = make([]Offset, len(g.ends))
@@ -281,6 +269,9 @@ func (j *Journal) write(g *group) error {
 		if err := j.rotate(); err != nil {
 			return err
 		}
+	}
+	if err := j.identify(); err != nil {
+		return err
 	}
 	from := markSize // where what is not yet written begins in buf
 	if durable := j.Synced(); durable-j.lastMark >= markEvery {
@@ -295,6 +286,9 @@ func (j *Journal) write(g *group) error {
 				return err
 			}
 			if err := j.rotate(); err != nil {
+				return err
+			}
+			if err := j.identify(); err != nil {
 				return err
 			}
 			from = start
@@ -314,6 +308,15 @@ func (j *Journal) write(g *group) error {
 	return nil
 }
 
+// identify begins an empty segment with the identity: a new one, and one that recovery has cut to nothing. It
+// is synced with the group that follows it, so that a new segment costs no sync more.
+func (j *Journal) identify() error {
+	if j.pos > 0 || len(j.opts.Identity) == 0 {
+		return nil
+	}
+	return j.put(identityRecord(j.opts.Identity, j.base))
+}
+
 // put writes b at the end of the active segment's data, and zeros ahead of it when the last ones are
 // used up.
 func (j *Journal) put(b []byte) error {
@@ -330,6 +333,11 @@ func (j *Journal) put(b []byte) error {
 	if err := j.writeAt(b, j.pos); err != nil {
 		return err
 	}
+	// After the write, which would make a file that was cut long enough again.
+	if err := j.intact(); err != nil {
+		return err
+	}
+	j.written = lastByteOf(b, j.pos, j.written)
 	j.pos, j.size = end, max(j.size, end)
 	return nil
 }
@@ -367,39 +375,17 @@ func (j *Journal) flush() error {
 	return nil
 }
 
-var errMoved = errors.New("deleted or replaced by somebody while it was being written to")
-
-// look makes sure, now and then, that the active segment and the lock are still the files under their
-// names: what is written to a file that nobody can find is lost, however well it is synced.
-func (j *Journal) look(always bool) error {
-	now := j.opts.Now()
-	if since := now.Sub(j.looked); !always && since >= 0 && since < lookEvery {
-		return nil
-	}
-	j.looked = now
-	if ok, err := j.active.Current(); err != nil || !ok {
-		return fmt.Errorf("%s: %w", filepath.Join(j.dir, segmentName(j.base)), orMoved(err))
-	}
-	if ok, err := j.lock.Current(); err != nil || !ok {
-		return fmt.Errorf("%s: %w", filepath.Join(j.dir, lockName), orMoved(err))
-	}
-	return nil
-}
-
-func orMoved(err error) error {
-	if err == nil {
-		return errMoved
-	}
-	return err
-}
-
 // rotate seals the active segment and begins the next one.
 //
 // The order is what recovery stands on. The old file is cut to its data and synced before the new name
 // can exist, so a segment that is not the last one is whole, whatever a crash leaves. The new file and
 // its name are durable before anything in it can be acknowledged.
 func (j *Journal) rotate() error {
-	if err := j.look(true); err != nil { // once sealed, nobody looks at it again
+	// Once sealed, nobody looks at it again.
+	if err := j.look(true); err != nil {
+		return err
+	}
+	if err := j.intact(); err != nil {
 		return err
 	}
 	if j.pos < j.size {
@@ -411,6 +397,9 @@ func (j *Journal) rotate() error {
 	if err := j.flush(); err != nil {
 		return err
 	}
+	if err := j.intact(); err != nil {
+		return err
+	}
 	j.publish(j.base + Offset(j.pos))
 	next := Segment{Base: j.base + Offset(j.pos)}
 	next.Path = filepath.Join(j.dir, segmentName(next.Base))
@@ -419,7 +408,7 @@ func (j *Journal) rotate() error {
 		return err
 	}
 	old := j.active
-	j.active, j.base, j.pos, j.size = f, next.Base, 0, 0
+	j.active, j.base, j.pos, j.size, j.written = f, next.Base, 0, 0, noByte
 	j.segMu.Lock()
 	last := &j.segs[len(j.segs)-1]
 	last.Size, last.Sealed = int64(next.Base-last.Base), true

@@ -213,8 +213,8 @@ func TestOneWriterAtATime(t *testing.T) {
 	if !errors.Is(err, wal.ErrLocked) || !errors.As(err, &locked) || locked.PID != os.Getpid() {
 		t.Fatalf("got %v", err)
 	}
-	if held, pid, err := wal.Holder(dir, wal.Options{}); !held || pid != os.Getpid() || err != nil {
-		t.Fatalf("holder: %v %v %v", held, pid, err)
+	if held, owner, err := wal.Holder(dir, wal.Options{}); !held || owner.PID != os.Getpid() || err != nil {
+		t.Fatalf("holder: %v %v %v", held, owner, err)
 	}
 	if err := j.Close(); err != nil {
 		t.Fatal(err)

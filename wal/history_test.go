@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -96,7 +97,11 @@ type chronicle struct {
 	opened int
 	reads  []*reading
 	late   []lateTicket
+	// identity is what the caller begins to give when the journal is there already.
+	identity []byte
 }
+
+var anIdentity = slices.Repeat([]byte("identity"), wal.MaxIdentity/8)
 
 // lateTicket is one that nobody has waited for yet.
 type lateTicket struct {
@@ -135,8 +140,15 @@ func newChronicle(t *testing.T, seed uint64) *chronicle {
 	if rng.IntN(2) == 0 {
 		o.Archive = pick(rng, "/archive", "/mnt/old/archive")
 	}
+	switch rng.IntN(4) {
+	case 0:
+		h.identity = anIdentity[:1+rng.IntN(len(anIdentity))] // from the second life on
+	case 1, 2:
+		o.Identity = anIdentity[:1+rng.IntN(len(anIdentity))]
+	}
 	h.rig = newRig(t, seed, dir, o, soft)
 	h.strict = !h.shared
+	h.identified = len(o.Identity) > 0
 	h.note("dir %s, options %+v, heavy %v, shared %v", dir, o, h.heavy, h.shared)
 	return h
 }
@@ -193,6 +205,9 @@ func (h *chronicle) life() {
 		}
 	}
 	h.collect()
+	if h.identity != nil {
+		h.opts.Identity = h.identity
+	}
 	if !h.writer.Dead() {
 		switch h.rng.IntN(6) {
 		case 0, 1, 2:

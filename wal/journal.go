@@ -67,6 +67,8 @@ type Journal struct {
 	base     Offset
 	pos      int64 // where the next record goes
 	size     int64 // the file's length: pos and the zeros ahead of it
+	written  writtenByte
+	back     [1]byte // what intact reads into
 	lastMark Offset
 	looked   time.Time // when the files were last seen in their places
 	unsynced int       // records written since the last sync
@@ -76,10 +78,13 @@ type Journal struct {
 // Open takes the lock of the journal in dir, making the folder and the first segment if need be,
 // recovers it from the caller's cursor, and returns it with a report of what recovery found.
 //
-// It refuses, and changes nothing in the log, with ErrLocked when another writer has it, ErrGap or ErrAhead
-// when the log and the cursor do not belong together, and *CorruptError when acknowledged data is hurt at
-// or above the cursor.
+// It refuses, and changes nothing in the log, with ErrLocked when another writer has it, ErrForeign when a
+// segment is another journal's, ErrGap or ErrAhead when the log and the cursor do not belong together, and
+// *CorruptError when acknowledged data is hurt at or above the cursor.
 func Open(dir string, o Options) (*Journal, Recovery, error) {
+	if err := checkIdentityLength(o.Identity); err != nil {
+		return nil, Recovery{}, fmt.Errorf("open journal: %w", err)
+	}
 	o = o.withDefaults()
 	j := &Journal{
 		dir: dir, opts: o, fs: o.FS,
@@ -95,13 +100,13 @@ func Open(dir string, o Options) (*Journal, Recovery, error) {
 }
 
 func (j *Journal) open() (report Recovery, err error) {
-	if err := MakeDir(j.fs, j.dir); err != nil {
+	if err := makeDir(j.fs, j.dir); err != nil {
 		return report, err
 	}
 	if err := j.checkArchive(); err != nil {
 		return report, err
 	}
-	if j.lock, err = takeLock(j.fs, filepath.Join(j.dir, lockName), j.opts.LockWait); err != nil {
+	if j.lock, err = takeLock(j.fs, filepath.Join(j.dir, lockName), j.opts.LockWait, j.opts.LockNote); err != nil {
 		return report, err
 	}
 	// From here on readers in this process are shown only what is known to be synced: nothing, until
@@ -140,43 +145,55 @@ func (j *Journal) open() (report Recovery, err error) {
 }
 
 // takeLock tries for a while, since readers hold the lock for the moment in which they look at it.
-func takeLock(fsys FS, name string, wait time.Duration) (Lock, error) {
+func takeLock(fsys FS, name string, wait time.Duration, note string) (Lock, error) {
 	const pause = 5 * time.Millisecond
+	owner := strconv.Itoa(os.Getpid()) + "\n"
+	if note != "" {
+		owner += note + "\n"
+	}
 	for start := time.Now(); ; time.Sleep(pause) {
-		l, err := fsys.Lock(name, strconv.Itoa(os.Getpid())+"\n")
+		l, err := fsys.Lock(name, owner)
 		if !errors.Is(err, ErrLocked) {
 			return l, err
 		}
 		if time.Since(start) >= wait {
-			return nil, &LockedError{Path: name, PID: lockOwner(fsys, name)}
+			return nil, &LockedError{Path: name, PID: lockOwner(fsys, name).PID}
 		}
 	}
 }
 
-func lockOwner(fsys FS, name string) int {
-	f, err := fsys.Open(name)
-	if err != nil {
-		return 0
-	}
-	defer f.Close()
-	b := make([]byte, 24)
-	n, _ := f.ReadAt(b, 0)
-	pid, _ := strconv.Atoi(strings.TrimSpace(string(b[:n])))
-	return pid
+// Owner is who holds a journal's lock, as far as the file tells.
+type Owner struct {
+	PID  int    // 0 when it is not known
+	Note string // its Options.LockNote
 }
 
-// Holder reports whether a writer has the journal in dir open, and its process id when it is known.
-func Holder(dir string, o Options) (held bool, pid int, err error) {
+func lockOwner(fsys FS, name string) (o Owner) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return o
+	}
+	defer f.Close()
+	b := make([]byte, 24+maxLockNote)
+	n, _ := f.ReadAt(b, 0)
+	pid, note, _ := strings.Cut(string(b[:n]), "\n")
+	o.PID, _ = strconv.Atoi(strings.TrimSpace(pid))
+	o.Note = strings.TrimSuffix(note, "\n")
+	return o
+}
+
+// Holder reports whether a writer has the journal in dir open, and who that is.
+func Holder(dir string, o Options) (held bool, owner Owner, err error) {
 	o = o.withDefaults()
 	name := filepath.Join(dir, lockName)
 	held, err = o.FS.Locked(name)
 	if err != nil {
-		return false, 0, fmt.Errorf("look at the lock: %w", err)
+		return false, owner, fmt.Errorf("look at the lock: %w", err)
 	}
 	if held {
-		pid = lockOwner(o.FS, name)
+		owner = lockOwner(o.FS, name)
 	}
-	return held, pid, nil
+	return held, owner, nil
 }
 
 // Synced returns the offset below which everything is durable.
@@ -321,7 +338,9 @@ func (j *Journal) Close() error {
 	err := j.failed
 	j.mu.Unlock()
 	if err == nil {
-		err = j.seal()
+		if err = j.seal(); err != nil {
+			err = j.poison(err)
+		}
 	}
 	unregister(j)
 	j.tell()
@@ -351,6 +370,9 @@ func (j *Journal) syncDir() error {
 
 // seal cuts the active segment to its data, so that its end is the log's end to whoever sees the file.
 func (j *Journal) seal() error {
+	if err := j.intact(); err != nil {
+		return err
+	}
 	if j.size > j.pos {
 		if err := j.active.Truncate(j.pos); err != nil {
 			return fmt.Errorf("truncate %s: %w", segmentName(j.base), err)
@@ -365,9 +387,9 @@ func (j *Journal) seal() error {
 	return nil
 }
 
-// MakeDir makes a folder and those above it, each open to its owner alone and synced in its parent. One
+// makeDir makes a folder and those above it, each open to its owner alone and synced in its parent. One
 // that is there stays as it is.
-func MakeDir(fsys FS, dir string) error {
+func makeDir(fsys FS, dir string) error {
 	err := fsys.Mkdir(dir)
 	switch {
 	case errors.Is(err, os.ErrExist):
@@ -377,7 +399,7 @@ func MakeDir(fsys FS, dir string) error {
 		if len(up) == 0 {
 			return err
 		}
-		if err := MakeDir(fsys, up[0]); err != nil {
+		if err := makeDir(fsys, up[0]); err != nil {
 			return err
 		}
 		if err := fsys.Mkdir(dir); err != nil && !errors.Is(err, os.ErrExist) {

@@ -20,6 +20,7 @@ func TestTheKthFault(t *testing.T) {
 	for name, o := range map[string]wal.Options{
 		"group, archive":       {SegmentBytes: 400, Preallocate: 600, Archive: "/mnt/archive"},
 		"interval, no archive": {SegmentBytes: 400, Preallocate: -1, Durability: wal.SyncInterval(time.Hour)},
+		"group, identity":      {SegmentBytes: 400, Preallocate: 600, Identity: []byte("mine")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -56,7 +57,7 @@ func fits(v crashfs.Verdict, op crashfs.Op) bool {
 func playScript(t *testing.T, o wal.Options, k int, v crashfs.Verdict) (calls []crashfs.Call) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, uint64(k), "/var/audit/journal", o, o.Durability != wal.SyncGroup)
-		r.strict = true
+		r.strict, r.identified = true, len(o.Identity) > 0
 		r.note("call %d meets verdict %d", k, v)
 		defer r.end()
 		r.plan = func(c crashfs.Call) crashfs.Verdict {

@@ -17,6 +17,10 @@ type Options struct {
 	// that by now; nil is 0. What is hurt below it is damage, though no mark says so, and a log that ends below
 	// it is ErrAhead. It is called once, behind Cursor.
 	Reached func() Offset
+	// Identity says whose journal this is: up to MaxIdentity bytes of the caller's, or none. Each new segment
+	// begins with it, and a segment that begins with another one is refused with ErrForeign, by writers and
+	// readers alike. Segments without one are accepted. It must stay as it is.
+	Identity []byte
 	// Durability is when an append returns; the zero value is SyncGroup.
 	Durability Durability
 	// SegmentBytes is the length at which a segment is full; 0 is 64 MiB. A segment ends behind the
@@ -33,9 +37,16 @@ type Options struct {
 	Archive string
 	// LockWait is how long Open tries for the lock; 0 is 250 ms. Readers hold it for moments.
 	LockWait time.Duration
+	// LockNote is a word that stands in the lock's file while the journal is open, on the line after the process id, and
+	// that Holder returns: what the writer is there for. At most 40 bytes, without a line break.
+	LockNote string
 	// OnSync, if set, is told of every sync that made records of the caller's durable. It is called by the
 	// journal's one goroutine and holds it up.
 	OnSync func(Synced)
+
+	// OnTrimmed, if set, is told by Verify of each stretch that a writer removed before it could be read. An error
+	// that it returns ends the walk.
+	OnTrimmed func(Gap) error
 
 	// Follow makes Reader.Next wait at the end of the data instead of returning io.EOF.
 	Follow bool
@@ -79,6 +90,7 @@ const (
 	maxPreallocate      = 64 << 20
 	minMaxPayload       = 4 << 10
 	defaultLockWait     = 250 * time.Millisecond
+	maxLockNote         = 40
 
 	// markEvery is how much must have become durable since the last mark for the next one.
 	markEvery = 64 << 10
@@ -97,6 +109,10 @@ func (o Options) withDefaults() Options {
 		o.MaxPayload = MaxPayload
 	}
 	o.MaxPayload = max(o.MaxPayload, minMaxPayload)
+	if len(o.Identity) > 0 {
+		// A segment that is full with its identity alone would never hold a record.
+		o.SegmentBytes = max(o.SegmentBytes, identitySize(o.Identity)+1)
+	}
 	if o.Preallocate == 0 {
 		o.Preallocate = defaultPreallocate
 	}

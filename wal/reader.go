@@ -37,12 +37,14 @@ type Reader struct {
 
 	placed  bool // pos was held against the log's end once, for ErrRewound
 	writer  *Journal
-	version uint64 // of writers, when writer was looked up
+	gone    *Journal // a writer that this process had and that is no longer open; see ended
+	version uint64   // of writers, when writer was looked up
 	closed  bool
 }
 
 // OpenReader returns a reader that begins at from, which must be 0 or an offset that the journal gave
-// as an offset or as a Next. The folder must exist; the records need not, yet.
+// as an offset or as a Next. The folder must exist; the records need not, yet. With Options.Identity a segment of
+// another journal is refused with ErrForeign, here or by Next.
 func OpenReader(dir string, from Offset, o Options) (*Reader, error) {
 	r := &Reader{dir: dir, opts: o.withDefaults(), pos: from}
 	var err error
@@ -58,6 +60,12 @@ func OpenReader(dir string, from Offset, o Options) (*Reader, error) {
 	}
 	if len(segs) > 0 && from < segs[0].Base {
 		return nil, fmt.Errorf("open journal to read: %w", &TrimmedError{Wanted: from, First: segs[0].Base})
+	}
+	if at := segmentOf(segs, from); at >= 0 {
+		err := checkSegments(r.opts.FS, segs[at:at+1], r.opts.Identity)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // trimmed since it was listed: Next tells
+			return nil, fmt.Errorf("open journal to read: %w", err)
+		}
 	}
 	r.lookUpWriter()
 	return r, nil
@@ -81,10 +89,11 @@ func (r *Reader) leave() error {
 	return err
 }
 
-// Next returns the next record; the journal's own are stepped over.
+// Next returns the next record of the caller's; control records are stepped over.
 //
 // At the end of the data it returns io.EOF, and can be called again later; with Options.Follow it waits
-// until there is more or ctx ends. The errors are *TrimmedError when RemoveBefore was faster,
+// until there is more or ctx ends, or until the writer that it follows in this process is closed: then it returns
+// ErrClosed after that writer's last record, also when another one has opened the journal since. The errors are *TrimmedError when RemoveBefore was faster,
 // ErrRewound when the reader stands behind the end of a log that no writer has open, *CorruptError when
 // acknowledged bytes are hurt, and what the writer in this process failed with, behind its last synced
 // record.
@@ -115,6 +124,9 @@ func (r *Reader) Next(ctx context.Context) (Record, error) {
 				r.writer = nil
 			}
 		}
+		if err := r.ended(); err != nil {
+			return Record{}, fmt.Errorf("read journal at %d: %w", r.pos, err)
+		}
 		from, last := r.pos, r.last
 		rec, err := r.read()
 		if r.writer == nil && writers.version.Load() != r.version {
@@ -135,9 +147,6 @@ func (r *Reader) Next(ctx context.Context) (Record, error) {
 			return Record{}, io.EOF
 		}
 		if r.writer != nil {
-			if err := r.writer.over(); err != nil && r.pos >= r.writer.Synced() {
-				return Record{}, fmt.Errorf("read journal at %d: %w", r.pos, err)
-			}
 			select {
 			case <-changed:
 			case <-ctx.Done():
@@ -163,12 +172,34 @@ const (
 // lookUpWriter finds the journal that this process has open in the folder, if any.
 func (r *Reader) lookUpWriter() {
 	if v := writers.version.Load(); v != r.version {
-		r.writer, r.version = writerOf(r.opts.FS, r.canonical), v
+		w := writerOf(r.opts.FS, r.canonical)
+		// One that is registered no more has been ready, or has failed to open and was nobody's writer.
+		if r.writer != nil && r.writer != w && r.writer.recovered && r.gone == nil {
+			r.gone = r.writer
+		}
+		r.writer, r.version = w, v
 		// What was read ahead while nobody had the log open may have been cut since, by recovery.
 		if r.s != nil {
 			r.s.buf = r.s.buf[:0]
 		}
 	}
+}
+
+// ended returns why a reader that follows a writer in this process will never get another record of it, or nil.
+// Without this it would take a journal that was closed for that of another process, and wait for ever.
+func (r *Reader) ended() error {
+	w := r.writer
+	if r.gone != nil {
+		w = r.gone
+	}
+	if !r.opts.Follow || w == nil {
+		return nil
+	}
+	over := w.over() // asked before Synced, so that nothing comes in between
+	if over == nil || r.pos < w.Synced() {
+		return nil
+	}
+	return over
 }
 
 // extend lets the scanner see what the writer in this process has synced since, and no more: what it
@@ -242,11 +273,11 @@ func (r *Reader) read() (Record, error) {
 		if r.writer != nil && rec.Next > r.writer.Synced() {
 			return Record{}, io.EOF
 		}
-		own, err := r.take(rec)
+		control, err := r.take(rec)
 		if err != nil {
 			return Record{}, err
 		}
-		if own {
+		if control {
 			continue
 		}
 		rec.Payload = bytes.Clone(rec.Payload)
@@ -282,17 +313,21 @@ func (r *Reader) stillQuiet() (bool, error) {
 	return true, r.behind(r.s.base + Offset(size))
 }
 
-// take moves past a record, and reports whether it is one of the journal's own.
-func (r *Reader) take(rec Record) (isOwn bool, err error) {
-	if isOwn = rec.Payload[0] < kindLimit; isOwn {
-		if _, _, err := own(rec.Payload, rec.Offset); err != nil {
+// take moves past a record, and reports whether it is a control record.
+func (r *Reader) take(rec Record) (isControl bool, err error) {
+	if isControl = rec.Payload[0] < kindLimit; isControl {
+		c, err := decodeControl(rec.Payload, rec.Offset, r.s.base)
+		if err != nil {
 			return true, &CorruptError{r.path(), rec.Offset, err.Error()}
+		}
+		if err := checkIdentity(r.path(), c.identity, r.opts.Identity); err != nil {
+			return true, err
 		}
 	}
 	r.s.skip(rec)
 	r.pos, r.looks = rec.Next, shortLooks
 	r.last = Record{Offset: rec.Offset, Next: rec.Next, Hash: rec.Hash}
-	return isOwn, nil
+	return isControl, nil
 }
 
 func (r *Reader) path() string { return filepath.Join(r.dir, segmentName(r.s.base)) }

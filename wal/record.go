@@ -37,12 +37,12 @@ const (
 	MaxPayload = 16 << 20
 )
 
-// The first byte of a payload tells whose it is: from 0x20 up the caller's, below it the journal's
-// own.
+// The first byte of a payload tells whose it is: from 0x20 up the caller's, below it a control record.
 const (
-	kindMark   = 0x01 // and a u64 LE offset that an earlier sync is known to have covered
-	kindFiller = 0x02 // and zeros: a repair put it where records were lost
-	kindLimit  = 0x20
+	kindMark     = 0x01 // and a u64 LE offset that an earlier sync is known to have covered
+	kindFiller   = 0x02 // and zeros: a repair put it where records were lost
+	kindIdentity = 0x03 // and 1 to MaxIdentity bytes of the caller's: the first record of a segment, or nowhere
+	kindLimit    = 0x20
 
 	markPayload = 9
 	markSize    = headerSize + markPayload
@@ -124,23 +124,40 @@ func verifyRecord(b []byte, off Offset) (size int, reason string) {
 	return size, ""
 }
 
-// own tells what one of the journal's own payloads means. A kind that is not known, or one that
-// cannot be true, stops whoever meets it: a later version may have meant something by it.
-func own(payload []byte, off Offset) (mark Offset, isMark bool, err error) {
-	switch payload[0] {
+// control is what a control record says.
+type control struct {
+	kind     byte
+	mark     Offset // of a mark: everything before it has been synced
+	identity []byte // of an identity; part of the payload
+}
+
+// decodeControl reads the payload of a control record at off, in a segment that begins at base. A kind that is
+// not known, or a content that cannot be true, stops whoever meets it: a later version may have meant something
+// by it.
+func decodeControl(payload []byte, off, base Offset) (control, error) {
+	c := control{kind: payload[0]}
+	switch c.kind {
 	case kindMark:
 		if len(payload) != markPayload {
-			return 0, false, fmt.Errorf("a mark of %d bytes", len(payload))
+			return c, fmt.Errorf("a mark of %d bytes", len(payload))
 		}
-		mark = Offset(binary.LittleEndian.Uint64(payload[1:]))
-		if mark > off {
-			return 0, false, fmt.Errorf("a mark for offset %d, which lies behind it", mark)
+		c.mark = Offset(binary.LittleEndian.Uint64(payload[1:]))
+		if c.mark > off {
+			return c, fmt.Errorf("a mark for offset %d, which lies after it", c.mark)
 		}
-		return mark, true, nil
 	case kindFiller:
-		return 0, false, nil
+	case kindIdentity:
+		if n := len(payload) - 1; n < 1 || n > MaxIdentity {
+			return c, fmt.Errorf("an identity of %d bytes", n)
+		}
+		if off != base {
+			return c, fmt.Errorf("an identity inside the segment that begins at %d", base)
+		}
+		c.identity = payload[1:]
+	default:
+		return c, fmt.Errorf("a control record of the unknown kind 0x%02x", c.kind)
 	}
-	return 0, false, fmt.Errorf("a record of the unknown kind 0x%02x", payload[0])
+	return c, nil
 }
 
 // maxOffset bounds offsets: whoever keeps them may have signed integers only.
@@ -154,7 +171,7 @@ func checkPayload(p []byte, limit int) error {
 	case len(p) > limit:
 		return fmt.Errorf("%w: %d bytes, the limit is %d", ErrPayload, len(p), limit)
 	case p[0] < kindLimit:
-		return fmt.Errorf("%w: it begins with 0x%02x, and first bytes below 0x20 are the journal's own", ErrPayload, p[0])
+		return fmt.Errorf("%w: it begins with 0x%02x, and first bytes below 0x20 are for control records", ErrPayload, p[0])
 	}
 	return nil
 }

@@ -39,7 +39,7 @@ func (j *Journal) recover(cursor, reached Offset) (Recovery, error) {
 	if len(segs) == 0 {
 		return report, j.begin(&report, reached)
 	}
-	found, err := survey(j.fs, segs, cursor, reached)
+	found, err := survey(j.fs, segs, cursor, reached, j.opts.Identity)
 	if err != nil {
 		return report, err
 	}
@@ -67,6 +67,9 @@ func (j *Journal) recover(cursor, reached Offset) (Recovery, error) {
 		return report, err
 	}
 	if j.lastMark, err = j.findLastMark(max(found.mark, last.Base)); err != nil {
+		return report, err
+	}
+	if err := j.findWritten(); err != nil {
 		return report, err
 	}
 	return report, j.syncFolders(found.end == 0)
@@ -138,6 +141,7 @@ func (j *Journal) begin(report *Recovery, reached Offset) (err error) {
 	if j.active, err = j.createSegment(0); err != nil {
 		return err
 	}
+	j.written = noByte
 	j.segs = []Segment{{Path: filepath.Join(j.dir, segmentName(0))}}
 	report.Created = true
 	return j.syncFolders(true)
@@ -156,10 +160,14 @@ type surveyed struct {
 //
 // What is known to have been reached is no less synced than what lies below the cursor, which is not looked at:
 // a record that is hurt there, with acknowledged ones behind it, is nothing to cut.
-func survey(fsys FS, segs []Segment, cursor, reached Offset) (surveyed, error) {
+func survey(fsys FS, segs []Segment, cursor, reached Offset, identity []byte) (surveyed, error) {
 	var found surveyed
 	first, last := segs[0], segs[len(segs)-1]
 	at := segmentOf(segs, cursor)
+	// First, since another journal's segments lead to any of the other errors.
+	if err := checkSegments(fsys, segs[max(0, at):], identity); err != nil {
+		return found, err
+	}
 	if at < 0 {
 		return found, fmt.Errorf("%s: %w: the log begins at offset %d, above the cursor %d", first.Path, ErrGap, first.Base, cursor)
 	}
@@ -214,11 +222,11 @@ func surveySegment(fsys FS, seg Segment, next, cursor, reached Offset, found *su
 				found.records++
 				continue
 			}
-			mark, _, err := own(rec.Payload, at)
+			c, err := decodeControl(rec.Payload, at, seg.Base)
 			if err != nil {
 				return &CorruptError{seg.Path, at, err.Error()}
 			}
-			found.mark = max(found.mark, mark)
+			found.mark = max(found.mark, c.mark)
 		case seg.Sealed && what == foundEnd && s.pos >= s.size && at < next:
 			// It ends where a record ends, so it is as likely that a file is missing as that this one was
 			// cut.
@@ -325,10 +333,14 @@ func quarantine(fsys FS, dir string, now func() time.Time, off Offset, src File,
 		if errors.Is(err, fs.ErrExist) {
 			continue
 		}
-		if err == nil {
-			err = fsys.SyncDir(folder)
+		if err != nil {
+			return "", err
 		}
-		return name, err
+		if err := fsys.SyncDir(folder); err != nil {
+			fsys.Remove(name)
+			return "", err
+		}
+		return name, nil
 	}
 }
 

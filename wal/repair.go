@@ -16,6 +16,9 @@ type RepairOptions struct {
 	// Cursor tells up to which offset the caller has everything; nil is 0. It is called once, with Apply
 	// when the lock is held.
 	Cursor func() (Offset, error)
+	// Identity is that of the journal, or none, as in Options. Where the beginning of a segment is damaged it is
+	// written back; a segment with another one ends the repair with ErrForeign.
+	Identity []byte
 	// Records, if not nil, hands back what the caller still has of a damaged range [from, to): the records'
 	// Offset and Payload, in the order of the log; nothing else in them is looked at, and a payload must stay
 	// as it is until the next one has been asked for. It is called for each range once to plan and, with Apply, once
@@ -83,6 +86,7 @@ type DamagedRange struct {
 	Cut         int64  // bytes that it has behind End, where the next segment begins: the same, and then cut
 	Quarantine  string // the file that they were copied to; empty when nothing was applied, or nothing there
 
+	Identity      bool      // the segment's identity is written back; in no other count
 	Restored      int       // records that the caller handed back
 	RestoredBytes int64     // of log
 	Fillers       int       // records that hold nothing, in place of
@@ -113,10 +117,13 @@ type Refused struct {
 // Running it again, or dying in the middle of it, is harmless: each segment is either as it was or whole. A
 // segment is written anew beside the hurt one and then takes its place, so there must be room for one more.
 //
-// The errors are ErrLocked when another writer has the journal (with Apply), ErrGap when the log begins above
-// the cursor, and *CorruptError for what no filler can mend; nothing was changed then. Readers may look at
+// The errors are ErrLocked when another writer has the journal (with Apply), ErrForeign when a segment is another
+// journal's, ErrGap when the log begins above the cursor, and *CorruptError for what no filler can mend; nothing was changed then. Readers may look at
 // the journal meanwhile.
 func Repair(dir string, o RepairOptions) (RepairReport, error) {
+	if err := checkIdentityLength(o.Identity); err != nil {
+		return RepairReport{}, fmt.Errorf("repair journal: %w", err)
+	}
 	if o.FS == nil {
 		o.FS = OS
 	}
@@ -139,7 +146,7 @@ func repairJournal(dir string, o RepairOptions) (rep RepairReport, err error) {
 		return rep, err
 	}
 	if o.Apply {
-		lock, err := takeLock(o.FS, filepath.Join(dir, lockName), o.LockWait)
+		lock, err := takeLock(o.FS, filepath.Join(dir, lockName), o.LockWait, "")
 		if err != nil {
 			return rep, err
 		}

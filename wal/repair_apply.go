@@ -40,8 +40,17 @@ func mend(dir string, o RepairOptions, h *hurtSegment) error {
 }
 
 // replacement makes the file that is to take a hurt segment's place, after what will be gone with the old one
-// is in quarantine.
+// is in quarantine. When it fails it leaves neither: a disk that is full would stay full, and each try would add
+// a copy.
 func replacement(dir, part string, o RepairOptions, h *hurtSegment) (err error) {
+	defer func() {
+		for _, d := range h.ranges {
+			if err != nil && d.Quarantine != "" {
+				o.FS.Remove(d.Quarantine)
+				d.Quarantine = ""
+			}
+		}
+	}()
 	var src File
 	if !h.ranges[0].Missing {
 		if src, err = o.FS.Open(h.seg.Path); err != nil {
@@ -53,7 +62,8 @@ func replacement(dir, part string, o RepairOptions, h *hurtSegment) (err error) 
 			if d.Stored+d.Cut == 0 {
 				continue
 			}
-			if d.Quarantine, err = quarantine(o.FS, dir, o.Now, d.Offset, src, from, from+d.Stored+d.Cut); err != nil {
+			d.Quarantine, err = quarantine(o.FS, dir, o.Now, d.Offset, src, from, from+d.Stored+d.Cut)
+			if err != nil {
 				return fmt.Errorf("quarantine the damage at %d: %w", d.Offset, err)
 			}
 		}
@@ -73,10 +83,9 @@ func replacement(dir, part string, o RepairOptions, h *hurtSegment) (err error) 
 		err = readBack(dst, h)
 	}
 	if err == nil && src != nil {
-		err = keepMode(o.FS, h.seg.Path, part)
+		err = takePlaceOf(dst, h.seg.Path)
 	}
 	if err = errors.Join(err, dst.Close()); err != nil {
-		// A disk that is full would stay full.
 		o.FS.Remove(part)
 	}
 	return err
@@ -120,6 +129,13 @@ type tiler struct {
 }
 
 func (t *tiler) tile(o RepairOptions) error {
+	if t.d.Identity {
+		b := identityRecord(o.Identity, t.base)
+		if _, err := t.dst.WriteAt(b, 0); err != nil {
+			return err
+		}
+		t.free += Offset(len(b))
+	}
 	left := t.d.records
 	if len(left) > 0 {
 		var b []byte
@@ -182,10 +198,10 @@ func readBack(f File, h *hurtSegment) error {
 	return nil
 }
 
-// keepMode gives a file the mode of the one whose place it will take: one that somebody set stays.
-func keepMode(fsys FS, from, to string) error {
-	if m, ok := fsys.(interface{ copyMode(from, to string) error }); ok {
-		return m.copyMode(from, to)
+// takePlaceOf gives a file the owner and mode of the one whose place it will take, where files have them.
+func takePlaceOf(f File, name string) error {
+	if f, ok := f.(interface{ takePlaceOf(name string) error }); ok {
+		return f.takePlaceOf(name)
 	}
 	return nil
 }

@@ -97,8 +97,9 @@ func (h *chronicle) repair(plans ...func(crashfs.Call) crashfs.Verdict) {
 		return
 	}
 	o := wal.RepairOptions{
-		FS:     h.other,
-		Cursor: func() (wal.Offset, error) { return cursor, nil },
+		FS:       h.other,
+		Identity: h.opts.Identity,
+		Cursor:   func() (wal.Offset, error) { return cursor, nil },
 		Records: func(from, to wal.Offset) iter.Seq2[wal.Record, error] {
 			return func(yield func(wal.Record, error) bool) {
 				for _, s := range all {

@@ -24,10 +24,8 @@ func (p *planner) lay(d *DamagedRange) error {
 	}
 	d.edges = edges(d, p.marks, cursor, inside)
 	l := layer{d: d, free: d.Offset}
-	if p.o.Records != nil && d.Offset < cursor {
-		if err := l.take(p.o); err != nil {
-			return fmt.Errorf("look for the records of [%d, %d): %w", d.Offset, d.End, err)
-		}
+	if err := l.take(p.o, cursor); err != nil {
+		return fmt.Errorf("look for the records of [%d, %d): %w", d.Offset, d.End, err)
 	}
 	l.fill(d.End)
 	return nil
@@ -91,7 +89,11 @@ type layer struct {
 
 // take takes those of the records handed back that can have stood where it is said. Each is held against
 // where the next one begins, so it is looked at when that is known.
-func (l *layer) take(o RepairOptions) error {
+func (l *layer) take(o RepairOptions, cursor Offset) error {
+	if o.Records == nil || l.d.Offset >= cursor {
+		l.identify(o.Identity, l.d.End)
+		return nil
+	}
 	var held extent
 	var reason string
 	some := false
@@ -101,6 +103,8 @@ func (l *layer) take(o RepairOptions) error {
 		}
 		if some {
 			l.place(held, reason, rec.Offset)
+		} else {
+			l.identify(o.Identity, rec.Offset)
 		}
 		held, some, reason = extent{rec.Offset, headerSize + int64(len(rec.Payload))}, true, ""
 		if err := checkPayload(rec.Payload, MaxPayload); err != nil {
@@ -109,8 +113,26 @@ func (l *layer) take(o RepairOptions) error {
 	}
 	if some {
 		l.place(held, reason, l.d.End)
+	} else {
+		l.identify(o.Identity, l.d.End)
 	}
 	return nil
+}
+
+// identify puts the identity at the beginning of a segment, where it fits; next is where the first record is said
+// to begin. A record that the caller has from that very place stood there: the segment is older than the identity.
+func (l *layer) identify(identity []byte, next Offset) {
+	at := l.d.Offset
+	if len(identity) == 0 || at != l.d.Base || next == at {
+		return
+	}
+	end, bound := at+Offset(identitySize(identity)), l.d.edgeBehind(at)
+	if at < next && next < bound {
+		bound = next
+	}
+	if end <= bound && l.d.joins(end, bound) {
+		l.d.Identity, l.free = true, end
+	}
 }
 
 // place lays a record, or refuses it; next is where the one behind it is said to begin.

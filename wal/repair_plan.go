@@ -1,9 +1,7 @@
 package wal
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 )
 
@@ -59,7 +57,7 @@ func (p *planner) walk(segs []Segment, cursor Offset) error {
 			next = segs[i+1].Base
 		}
 		f, err := p.o.FS.Open(seg.Path)
-		if errors.Is(err, fs.ErrNotExist) && p.trimmed(seg) {
+		if trimmed(p.o.FS, p.dir, seg, err) { // without Apply there may be a writer
 			p.rep.First = next
 			continue
 		}
@@ -73,13 +71,6 @@ func (p *planner) walk(segs []Segment, cursor Offset) error {
 		}
 	}
 	return nil
-}
-
-// trimmed reports whether a segment that was listed is gone because the log now begins behind it: without
-// Apply there may be a writer.
-func (p *planner) trimmed(seg Segment) bool {
-	segs, err := listSegments(p.o.FS, p.dir)
-	return err == nil && len(segs) > 0 && segs[0].Base > seg.Base
 }
 
 // segment walks over one segment; next is the base of the one behind it.
@@ -322,14 +313,14 @@ func (p *planner) count(seg Segment, rec Record) error {
 	}
 	p.rep.Bytes += int64(rec.Next - rec.Offset)
 	if rec.Payload[0] < kindLimit {
-		mark, isMark, err := own(rec.Payload, rec.Offset)
+		c, err := decodeControl(rec.Payload, rec.Offset, seg.Base)
 		switch n := len(p.marks); {
 		case err != nil:
 			p.rep.Unknown = append(p.rep.Unknown, &CorruptError{seg.Path, rec.Offset, err.Error()})
-		case isMark && (n == 0 || p.marks[n-1] < mark):
-			p.marks = append(p.marks, mark)
+		case c.kind == kindMark && (n == 0 || p.marks[n-1] < c.mark):
+			p.marks = append(p.marks, c.mark)
 		}
-		return nil
+		return checkIdentity(seg.Path, c.identity, p.o.Identity)
 	}
 	p.rep.Records++
 	if p.o.Visit != nil {

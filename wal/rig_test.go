@@ -41,6 +41,7 @@ type rig struct {
 	poisoned      atomic.Bool // no append on j may succeed any more
 	strict        bool        // a fault poisons when it comes, not only when somebody is told: one goroutine alone
 	settled       bool        // all that is seen is on the platter
+	identified    bool        // each segment was begun with the identity
 	crashes       int
 }
 
@@ -220,11 +221,30 @@ func (r *rig) judge(cursor wal.Offset, rep wal.Recovery, existed bool) {
 	if rec, err := read.Next(context.Background()); !errors.Is(err, io.EOF) {
 		r.fatalf("behind the last record a reader finds %+v, %v", rec, err)
 	}
+	r.check(r.identities())
 	for _, torn := range r.oracle.torn {
 		if !r.inQuarantine(torn) {
 			r.fatalf("%d bytes that were cut at %d are not in quarantine any more", len(torn.bytes), torn.off)
 		}
 	}
+}
+
+// identities looks at whether each segment that holds anything begins with the identity.
+func (r *rig) identities() error {
+	before := ""
+	for _, s := range r.spots() {
+		is := s.Kind == walspec.Identity
+		switch {
+		case r.identified && (s.file != before) != is, is && !bytes.Equal(s.Payload[1:], r.opts.Identity):
+			return fmt.Errorf("at %d of %s is %s", s.Offset, s.file, brief(string(s.Payload)))
+		}
+		before = s.file
+	}
+	have, found, err := wal.Identity(r.dir, r.as(r.other))
+	if err != nil || found && !bytes.Equal(have, r.opts.Identity) || r.identified && before != "" && !found {
+		return fmt.Errorf("the journal's identity is %x, %v, %v", have, found, err)
+	}
+	return nil
 }
 
 // archived returns the offsets of the archive's records.
@@ -496,6 +516,8 @@ func (r *rig) spots() (all []spot) {
 				rec.Kind = walspec.Mark
 			case 2:
 				rec.Kind = walspec.Filler
+			case 3:
+				rec.Kind = walspec.Identity
 			}
 			all = append(all, spot{rec, name, at, name != last})
 			at += headerSize + len(payload)

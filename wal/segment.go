@@ -30,46 +30,58 @@ type Segment struct {
 
 // Segments lists the segments of the journal in dir, oldest first, without reading them.
 func Segments(dir string, o Options) ([]Segment, error) {
-	segs, err := segmentsBesideWriter(o.withDefaults().FS, dir, 0)
+	segs, err := sizedSegments(o.withDefaults().FS, dir, 0)
 	if err != nil {
 		return nil, fmt.Errorf("list segments: %w", err)
 	}
 	return segs, nil
 }
 
-// segmentsBesideWriter is sizedSegments where a writer that trims may take one away between the list and the look
-// at it.
-func segmentsBesideWriter(fsys FS, dir string, from Offset) ([]Segment, error) {
-	segs, err := sizedSegments(fsys, dir, from)
-	for try := 0; errors.Is(err, fs.ErrNotExist) && len(segs) > 0 && try < 10; try++ {
-		segs, err = sizedSegments(fsys, dir, from)
-	}
-	return segs, err
-}
-
 // sizedSegments lists the segments in dir. The files of those that lie wholly below an offset are not
 // touched: their sizes are taken from the names.
+//
+// A writer that trims may take segments away meanwhile, the oldest first. So the newest is looked at first, and what
+// is left when one is missing is the list.
 func sizedSegments(fsys FS, dir string, from Offset) ([]Segment, error) {
 	segs, err := listSegments(fsys, dir)
 	if err != nil {
 		return nil, err
 	}
-	for i := range segs {
+	for i := len(segs) - 1; i >= 0; i-- {
 		if segs[i].Sealed && segs[i+1].Base <= from {
 			segs[i].Size = int64(segs[i+1].Base - segs[i].Base)
 			continue
 		}
-		f, err := fsys.Open(segs[i].Path)
-		if err != nil {
-			return segs, err
-		}
-		segs[i].Size, err = f.Size()
-		f.Close()
-		if err != nil {
-			return segs, err
+		segs[i].Size, err = fileSize(fsys, segs[i].Path)
+		switch {
+		case err == nil:
+		case !trimmed(fsys, dir, segs[i], err):
+			return nil, err
+		case i == len(segs)-1:
+			return sizedSegments(fsys, dir, from) // all that were listed are gone
+		default:
+			return segs[i+1:], nil
 		}
 	}
 	return segs, nil
+}
+
+func fileSize(fsys FS, name string) (int64, error) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	return f.Size()
+}
+
+// trimmed reports whether a segment that was listed could not be opened since the log now begins above it.
+func trimmed(fsys FS, dir string, seg Segment, err error) bool {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	segs, err := listSegments(fsys, dir)
+	return err == nil && len(segs) > 0 && segs[0].Base > seg.Base
 }
 
 func segmentName(base Offset) string {
@@ -328,7 +340,7 @@ func (s *scanner) marks(pos int64, visit func(Offset) bool) error {
 			if _, reason := verifyRecord(b[i:i+markSize], off); reason != "" {
 				continue
 			}
-			if mark, isMark, err := own(b[i+headerSize:i+markSize], off); err == nil && isMark && !visit(mark) {
+			if c, err := decodeControl(b[i+headerSize:i+markSize], off, s.base); err == nil && !visit(c.mark) {
 				return nil
 			}
 		}

@@ -67,7 +67,7 @@ func (j *Journal) checkArchive() error {
 // archive copies a segment to a folder and makes it durable there before its source may go. It is a
 // copy, since the folder may lie on another disk.
 func archive(fsys FS, seg Segment, dir string) error {
-	if err := MakeDir(fsys, dir); err != nil {
+	if err := makeDir(fsys, dir); err != nil {
 		return err
 	}
 	// The folders may have been made by a process that died before it synced their names.

@@ -1,23 +1,24 @@
 package wal
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"math"
 )
 
 // Report is what Verify counted and found.
 type Report struct {
-	Segments  int
-	First     Offset // of the first segment left; above 0 when the journal was trimmed
-	End       Offset // behind the last intact record
-	Records   int    // without the journal's own
-	Bytes     int64  // of records, the journal's own included
-	Marks     int
-	Fillers   int   // gaps that a repair closed
-	FillBytes int64 // of those
-	Gaps      []Gap // what they cover: where records were lost
+	Segments   int
+	First      Offset // of the first segment left; above 0 when the journal was trimmed
+	End        Offset // where the last intact record ends
+	Records    int    // without control records
+	Bytes      int64  // of records, control records included
+	Marks      int
+	Identities int   // segments that begin with one
+	Fillers    int   // gaps that a repair closed
+	FillBytes  int64 // of those
+	Gaps       []Gap // what they cover: where records were lost
+	// Trimmed is what a writer removed after Verify began and before it was read.
+	Trimmed []Gap
 	// Torn is a tail that recovery would cut, or nil. Beside a live writer it may be a record that is
 	// being written.
 	Torn *TornTail
@@ -25,23 +26,25 @@ type Report struct {
 	Damage []*CorruptError
 }
 
-// Gap is a stretch of log that a repair had nothing to put back into.
+// Gap is a stretch of log whose records cannot be read: a repair had nothing to put there, or it was trimmed.
 type Gap struct {
 	Offset, End Offset
 }
 
 // Verify reads every record of the journal in dir and checks it against its checksum and its content
 // hash, and the segments against each other. It changes nothing and works beside a live writer; in the
-// writer's process it looks at what is synced when it begins. Beside one in another process it ends where the files
-// ended then, or a little later, so that it does not follow a writer that is faster. What is wrong with the log is
-// in the report; an error means that it could not be read.
+// writer's process it looks at what is synced when it begins. Beside one in another process it ends where the
+// newest segment ended then, or at the latest where that segment ends now, so that it does not follow a writer that
+// is faster. What a writer trims meanwhile is in Report.Trimmed and is nothing wrong; Options.OnTrimmed is told of
+// it between the records before and after it. What is wrong with the log is in the report, a segment with another
+// identity than Options.Identity included, whose records are left out; an error means that it could not be read.
 //
 // visit, if not nil, is called with each of the caller's records in order; its payload is valid during
 // the call. An error that it returns ends the walk.
 func Verify(dir string, o Options, visit func(Record) error) (Report, error) {
 	o = o.withDefaults()
 	var rep Report
-	v := verifier{fs: o.FS, dir: dir, rep: &rep, visit: visit}
+	v := verifier{fs: o.FS, dir: dir, identity: o.Identity, onTrimmed: o.OnTrimmed, rep: &rep, visit: visit}
 	var err error
 	if v.limit, v.limited, err = syncedIn(o.FS, dir); err == nil {
 		err = v.walk()
@@ -56,46 +59,54 @@ func Verify(dir string, o Options, visit func(Record) error) (Report, error) {
 }
 
 type verifier struct {
-	fs      FS
-	dir     string
-	limited bool
-	limit   Offset
-	newest  Segment // when it began
-	rep     *Report
-	visit   func(Record) error
+	fs        FS
+	dir       string
+	identity  []byte
+	onTrimmed func(Gap) error
+	limited   bool
+	limit     Offset
+	newest    Segment // when it began
+	rep       *Report
+	visit     func(Record) error
+	foreign   bool // the segment that is walked over belongs to another journal
 }
 
-// walk goes from segment to segment and ends with the one that was the last when its end was looked at, or where
-// that ended when the walk began. The folder is listed anew for each, since a writer may rotate, or trim, meanwhile.
+// walk goes from segment to segment and ends with the one that was the newest when it began, or with the last one
+// when that has gone. The folder is listed anew for each, since a writer may rotate, or trim, meanwhile.
 func (v *verifier) walk() error {
-	segs, err := segmentsBesideWriter(v.fs, v.dir, math.MaxUint64) // of the last one alone the size is wanted
+	segs, err := sizedSegments(v.fs, v.dir, math.MaxUint64) // of the last one alone the size is wanted
 	if err != nil || len(segs) == 0 {
 		return err
 	}
 	v.newest = segs[len(segs)-1]
 	var before Segment // the one that was walked over last
-	for try := 0; ; {
+	for {
 		segs, err := listSegments(v.fs, v.dir)
-		if err != nil || len(segs) == 0 {
+		if err != nil {
 			return err
 		}
 		at := 0
 		if v.rep.Segments > 0 {
 			at = segmentOf(segs, before.Base) + 1
 		}
-		if at == len(segs) || at > 0 && v.limited && v.rep.End >= v.limit && segs[at].Base >= v.limit {
+		switch {
+		case v.rep.Segments > 0 && v.over(before, segs[at:]):
 			return nil
-		}
-		if v.rep.Segments == 0 {
-			v.rep.First = segs[0].Base
-		}
-		if at == 0 {
-			// What came before it, if anything did, has been trimmed since, and maybe more behind that.
-			v.rep.End = segs[0].Base
+		case at == len(segs):
+			// A writer that trims leaves the active segment. In the writer's process Verify says what is missing.
+			if !v.limited {
+				v.damageIn(v.dir, v.rep.End, "no segment is left from here on")
+			}
+			return nil
+		case v.rep.Segments == 0:
+			v.rep.First, v.rep.End = segs[0].Base, segs[0].Base
+		case at == 0:
+			if err := v.trimmedTo(segs[0].Base); err != nil || segs[0].Base > v.newest.Base {
+				return err
+			}
 		}
 		f, err := v.fs.Open(segs[at].Path)
-		if errors.Is(err, fs.ErrNotExist) && try < 10 {
-			try++ // trimmed since it was listed
+		if trimmed(v.fs, v.dir, segs[at], err) {
 			continue
 		}
 		if err != nil {
@@ -108,8 +119,31 @@ func (v *verifier) walk() error {
 		if err != nil || last {
 			return err
 		}
-		before, try = segs[at], 0
+		before = segs[at]
 	}
+}
+
+// over reports whether nothing is left to be walked over in the segments after one that was.
+func (v *verifier) over(before Segment, left []Segment) bool {
+	if v.limited {
+		// One that begins below the limit overlaps what was walked over.
+		return v.rep.End >= v.limit && (len(left) == 0 || left[0].Base >= v.limit)
+	}
+	return before.Base >= v.newest.Base
+}
+
+// trimmedTo goes past what a writer has removed since the walk began.
+func (v *verifier) trimmedTo(base Offset) error {
+	if base <= v.rep.End {
+		return nil
+	}
+	gone := Gap{v.rep.End, base}
+	v.rep.Trimmed = append(v.rep.Trimmed, gone)
+	v.rep.End = base
+	if v.onTrimmed == nil {
+		return nil
+	}
+	return v.onTrimmed(gone)
 }
 
 // join looks at whether a segment begins where the one before it has ended.
@@ -126,6 +160,15 @@ func (v *verifier) join(before, seg Segment) {
 // the last one when its end was seen.
 func (v *verifier) segment(f File, seg Segment) (last bool, err error) {
 	v.rep.End = max(v.rep.End, seg.Base)
+	have, err := readIdentity(f, seg.Base)
+	if err != nil {
+		return false, err
+	}
+	if err := checkIdentity(seg.Path, have, v.identity); err != nil {
+		v.damageIn(seg.Path, seg.Base, fmt.Sprintf("%v: its identity is %x, not %x", ErrForeign, have, v.identity))
+		v.foreign = true
+		defer func() { v.foreign = false }()
+	}
 	s, err := newScanner(f, seg.Base, seg.Base)
 	if err != nil {
 		return false, err
@@ -192,8 +235,11 @@ func (v *verifier) sealed(seg Segment) (bool, error) {
 }
 
 func (v *verifier) count(seg Segment, rec Record) error {
-	v.rep.Bytes += int64(rec.Next - rec.Offset)
 	v.rep.End = max(v.rep.End, rec.Next)
+	if v.foreign {
+		return nil
+	}
+	v.rep.Bytes += int64(rec.Next - rec.Offset)
 	if rec.Payload[0] >= kindLimit {
 		v.rep.Records++
 		if v.visit != nil {
@@ -201,13 +247,15 @@ func (v *verifier) count(seg Segment, rec Record) error {
 		}
 		return nil
 	}
-	_, isMark, err := own(rec.Payload, rec.Offset)
+	c, err := decodeControl(rec.Payload, rec.Offset, seg.Base)
 	switch {
 	case err != nil:
 		v.damageIn(seg.Path, rec.Offset, err.Error())
-	case isMark:
+	case c.kind == kindMark:
 		v.rep.Marks++
-	default:
+	case c.kind == kindIdentity:
+		v.rep.Identities++
+	case c.kind == kindFiller:
 		v.rep.Fillers++
 		v.rep.FillBytes += int64(rec.Next - rec.Offset)
 		if n := len(v.rep.Gaps); n > 0 && v.rep.Gaps[n-1].End == rec.Offset {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/auditsql/auditsql/internal/walspec"
@@ -163,6 +164,8 @@ func TestVerifyBesideAWriterThatTrims(t *testing.T) {
 					upTo = len(segs) - 1
 				}
 				n := 0
+				var told []wal.Gap
+				o.OnTrimmed = func(g wal.Gap) error { told = append(told, g); return nil }
 				rep, err := wal.Verify(dir, o, func(wal.Record) error {
 					if n++; n == 2 {
 						return j.RemoveBefore(segs[upTo].Base)
@@ -172,7 +175,147 @@ func TestVerifyBesideAWriterThatTrims(t *testing.T) {
 				if err != nil || len(rep.Damage) > 0 || rep.Torn != nil || rep.End != j.End() || rep.Records != n {
 					t.Fatalf("%+v, %v; the log ends at %d", rep, err, j.End())
 				}
+				var want []wal.Gap // the first segment is read to its end
+				if upTo > 1 {
+					want = []wal.Gap{{Offset: segs[1].Base, End: segs[upTo].Base}}
+				}
+				if !slices.Equal(rep.Trimmed, want) || !slices.Equal(told, want) {
+					t.Fatalf("trimmed %v, told %v, want %v", rep.Trimmed, told, want)
+				}
 			})
+		}
+	}
+}
+
+// A writer that appends and trims as fast as Verify reads: each offset is either visited or told as trimmed, in order,
+// and the end is the one of the newest segment when it began.
+func TestVerifyBesideAWriterThatTrimsAndAppends(t *testing.T) {
+	t.Parallel()
+	for name, o := range map[string]wal.Options{"same process": {}, "other process": other(false)} {
+		for _, every := range []int{1, 2, 7} {
+			t.Run(fmt.Sprint(name, " ", every), func(t *testing.T) {
+				dir := t.TempDir()
+				j, _ := open(t, dir, wal.Options{SegmentBytes: 500, FS: unsyncedFS{wal.OS}})
+				if o.FS == nil {
+					o.FS = unsyncedFS{wal.OS}
+				}
+				appendAll(t, j, payloads(50, 60))
+				newest := j.Segments()[len(j.Segments())-1]
+				next, n, gone := wal.Offset(0), 0, 0
+				reached := func(from, to wal.Offset) error {
+					if from != next {
+						return fmt.Errorf("after %d comes %d", next, from)
+					}
+					next = to
+					return nil
+				}
+				o.OnTrimmed = func(g wal.Gap) error {
+					gone++
+					return reached(g.Offset, g.End)
+				}
+				rep, err := wal.Verify(dir, o, func(r wal.Record) error {
+					if n++; n%every == 0 {
+						appendAll(t, j, payloads(12, 60))
+						if err := j.RemoveBefore(j.Synced()); err != nil {
+							return err
+						}
+					}
+					return reached(r.Offset, r.Next)
+				})
+				if err != nil || len(rep.Damage) > 0 || rep.Torn != nil || rep.Records != n || len(rep.Trimmed) != gone || gone == 0 {
+					t.Fatalf("%+v, %v", rep, err)
+				}
+				if rep.End != next || n > 50 {
+					t.Fatalf("%d records, the end at %d, want %d", n, rep.End, next)
+				}
+				if rep.End < newest.Base {
+					t.Fatalf("it ends at %d, and the newest segment began at %d", rep.End, newest.Base)
+				}
+			})
+		}
+	}
+}
+
+// A writer that trims each time before a segment can be opened, and more often than anybody would try.
+func TestLookingBesideAWriterThatIsAlwaysFaster(t *testing.T) {
+	t.Parallel()
+	for name, look := range map[string]func(dir string, o wal.Options) error{
+		"Segments": func(dir string, o wal.Options) error {
+			segs, err := wal.Segments(dir, o)
+			if err == nil && len(segs) == 0 {
+				err = errors.New("none")
+			}
+			return err
+		},
+		"Verify": func(dir string, o wal.Options) error {
+			rep, err := wal.Verify(dir, o, nil)
+			if err == nil && (len(rep.Damage) > 0 || rep.Torn != nil) {
+				err = fmt.Errorf("%+v", rep)
+			}
+			return err
+		},
+		"Repair, without applying it": func(dir string, o wal.Options) error {
+			rep, err := wal.Repair(dir, wal.RepairOptions{FS: o.FS, Cursor: func() (wal.Offset, error) { return 1 << 40, nil }})
+			if errors.Is(err, wal.ErrGap) || len(rep.Damage) > 0 { // the cursor is not this journal's
+				err = nil
+			}
+			return err
+		},
+		"Copy": func(dir string, o wal.Options) error {
+			_, err := wal.Copy(dir, t.TempDir(), o)
+			return err
+		},
+		"Identity": func(dir string, o wal.Options) error {
+			_, _, err := wal.Identity(dir, o)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			j, _ := open(t, dir, wal.Options{SegmentBytes: 500, FS: unsyncedFS{wal.OS}})
+			appendAll(t, j, payloads(50, 60))
+			left := 40
+			fsys := &faultFS{FS: wal.OS}
+			fsys.set(func(op, name string) error {
+				if op != "open" || filepath.Ext(name) != ".wal" || left == 0 {
+					return nil
+				}
+				left--
+				appendAll(t, j, payloads(6, 60))
+				return j.RemoveBefore(j.Synced())
+			})
+			if err := look(dir, wal.Options{FS: fsys}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// Segments that are gone from the end have not been trimmed.
+func TestVerifyTellsThatTheNewestSegmentIsGone(t *testing.T) {
+	for _, all := range []bool{false, true} {
+		dir := t.TempDir()
+		j, _ := open(t, dir, wal.Options{SegmentBytes: 500})
+		appendAll(t, j, payloads(12, 60))
+		segs := j.Segments()
+		closeJournal(t, j)
+		n := 0
+		rep, err := wal.Verify(dir, wal.Options{}, func(wal.Record) error {
+			if n++; n != 2 {
+				return nil
+			}
+			for i, s := range segs {
+				if i > 0 || all {
+					if err := os.Remove(s.Path); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		})
+		if err != nil || len(rep.Damage) != 1 || rep.Damage[0].Offset != segs[1].Base {
+			t.Errorf("all gone: %v: %+v, %v", all, rep, err)
 		}
 	}
 }

@@ -139,6 +139,8 @@ func wantVerified(t failer, dir string, j *walspec.Journal) {
 			want.Records++
 		case walspec.Mark:
 			want.Marks++
+		case walspec.Identity:
+			want.Identities++
 		case walspec.Filler:
 			want.Fillers++
 			want.FillBytes += size

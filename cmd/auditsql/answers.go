@@ -83,6 +83,9 @@ func (a *app) answers(ctx context.Context, subject, predicate string, flips bool
 	if err != nil {
 		return err
 	}
+	if err := r.tellSpellings(ctx, subject, filter.From, filter.To); err != nil {
+		return err
+	}
 	out := a.rows(a.form(""), answerColumns...)
 	limit := filter.Limit
 	filter.Limit = 0 // answers that did not flip count for nothing
@@ -191,7 +194,7 @@ func kindsOfCauses(causes []audit.Cause) []string {
 func (r *reading) answerCells(answer *audit.Answer) []cell {
 	q := &answer.Audit
 	record := recordCells(q, r.clock, r.labels)
-	flipped := boolean(answer.Flipped).as(" ")
+	flipped := boolean(answer.Flipped).as(blank)
 	causes, words := []string{}, []string{}
 	for _, c := range answer.Causes {
 		causes, words = append(causes, string(c)), append(words, causeWords[c])

@@ -128,7 +128,10 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 	if a.dir == "" {
 		return usage("-d names no folder")
 	}
-	return a.checkOutput()
+	if err := a.checkOutput(); err != nil {
+		return err
+	}
+	return a.checkStreams()
 }
 
 // noSuchCommand proposes the command that comes nearest to what was typed, if one is near.

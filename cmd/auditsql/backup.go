@@ -16,6 +16,9 @@ recent.`,
 		Example: `  auditsql backup /backups/audit-2026-11-23`,
 		Args:    arguments(1, 1, "the folder to copy to"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if store := a.storeAround(args[0]); store != "" {
+				return trying(usage("%s lies in %s, which belongs to a store alone", args[0], store), "another folder")
+			}
 			db, err := a.openReader(cmd.Context())
 			if err != nil {
 				return err

@@ -34,6 +34,9 @@ and leaves it to be played with.`,
 			if cmd.Flags().Changed("keep") && keep == "" {
 				return usage("--keep names no folder")
 			}
+			if store := a.storeAround(keep); keep != "" && store != "" {
+				return trying(usage("--keep %s lies in %s, which belongs to a store alone", keep, store), "another folder")
+			}
 			return a.demo(cmd.Context(), keep)
 		},
 		ValidArgsFunction: completeNothing,

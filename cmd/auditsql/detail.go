@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/legible"
 )
 
 // A detailWriter prints records in full: for reading in form table, a value a line in plain text. The
@@ -86,14 +87,14 @@ func (w *detailWriter) readable(q *audit.QueryAudit) {
 		}
 		line(title, h.String())
 		if label := w.labels.Of(*h); label != "" {
-			line("", harmless(label))
+			line("", visible(label))
 		}
 	}
 	orNone := func(s *string) string {
 		if s == nil {
 			return "-"
 		}
-		return harmless(*s)
+		return visible(*s)
 	}
 
 	head("query "+q.QueryID.String(), "")
@@ -122,12 +123,13 @@ func (w *detailWriter) readable(q *audit.QueryAudit) {
 	if len(q.Attributes) > 0 {
 		head("attributes", "")
 		keys := sortedKeys(q.Attributes)
+		write, _ := legible.Apart(slices.Values(keys))
 		width := 0
 		for _, key := range keys {
-			width = max(width, displayWidth(harmless(key)))
+			width = max(width, displayWidth(write(key)))
 		}
 		for _, key := range keys {
-			fmt.Fprintf(w.out, "  %s  %s\n", pad(harmless(key), width, false), harmless(attributeText(q.Attributes[key])))
+			fmt.Fprintf(w.out, "  %s  %s\n", pad(write(key), width, false), visible(attributeText(q.Attributes[key])))
 		}
 	}
 }
@@ -169,7 +171,7 @@ func (w *detailWriter) evidence(list []audit.ContributingAssertion) {
 		}{{"assertion", c.AssertionHash}, {"source   ", c.SourceHash}} {
 			fmt.Fprintf(w.out, "    %s %s\n", h.title, h.hash)
 			if label := w.labels.Of(h.hash); label != "" {
-				fmt.Fprintf(w.out, "              %s\n", harmless(label))
+				fmt.Fprintf(w.out, "              %s\n", visible(label))
 			}
 		}
 	}

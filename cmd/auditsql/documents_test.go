@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // documents are the pages whose screens and SQL are kept true.
@@ -59,6 +60,7 @@ func TestTheDocumentsAreTrue(t *testing.T) {
 			t.Chdir(t.TempDir())
 			t.Setenv("AUDITSQL_DIR", "./incident")
 			t.Setenv("GORACE", withoutNap)
+			t.Setenv(testTime, noon.Format(time.RFC3339Nano))
 			shell(t, "auditsql demo --keep ./incident > /dev/null")
 			d := document{t: t, haveShell: haveShell}
 			is := fenced.ReplaceAllStringFunc(string(text), d.check)

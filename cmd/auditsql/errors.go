@@ -88,8 +88,8 @@ func exitCode(err error) int {
 // isDamage reports whether err refuses a store because acknowledged data is hurt or missing.
 func isDamage(err error) bool {
 	var corrupt *wal.CorruptError
-	return errors.As(err, &corrupt) || errors.Is(err, wal.ErrGap) || errors.Is(err, wal.ErrAhead) ||
-		errors.Is(err, audit.ErrMismatch) || errors.Is(err, audit.ErrDamaged)
+	return errors.As(err, &corrupt) || errors.Is(err, wal.ErrGap) || errors.Is(err, wal.ErrAhead) || errors.Is(err, wal.ErrForeign) ||
+		errors.Is(err, audit.ErrMismatch) || errors.Is(err, audit.ErrDamaged) || errors.Is(err, sqlstore.ErrMalformed)
 }
 
 // whatToTry is the advice that goes with an error; "" is none.
@@ -98,7 +98,16 @@ func (a *app) whatToTry(cmd *cobra.Command, err error) string {
 	if errors.As(err, &e) && e.try != "" {
 		return e.try
 	}
+	var link *audit.LinkError
+	var owner *audit.OwnerError
+	var away *audit.JournalAwayError
 	switch {
+	case errors.As(err, &link):
+		return notLinked(link.Path)
+	case errors.As(err, &owner):
+		return fmt.Sprintf("sudo -u %s %s -d %s …, as the user whose store it is", shellQuote(owner.Owner()), cmd.CommandPath(), shellQuote(a.dir))
+	case errors.As(err, &away):
+		return a.bringBack(away)
 	case exitCode(err) == exitUsage:
 		return fmt.Sprintf("%s --help", cmd.CommandPath())
 	case errors.Is(err, audit.ErrNoStore):
@@ -107,6 +116,10 @@ func (a *app) whatToTry(cmd *cobra.Command, err error) string {
 		return "it again: somebody else, a shell perhaps, holds the database's write lock"
 	case errors.Is(err, audit.ErrLocked):
 		return "--lock-wait 10s waits for it; reading works meanwhile"
+	case errors.Is(err, sqlstore.ErrMalformed) && !errors.Is(err, audit.ErrMismatch):
+		return fmt.Sprintf("auditsql -d %[1]s reindex builds the database anew from the journal, where that reaches back; auditsql -d %[1]s verify tells what is damaged", shellQuote(a.dir))
+	case errors.Is(err, wal.ErrForeign):
+		return "put the store's own segment back, from a backup or the archive; --read-only shows what SQLite has"
 	case errors.Is(err, audit.ErrMismatch):
 		return "--read-only shows what SQLite has"
 	case isDamage(err) && a.lostSQLite():
@@ -121,6 +134,29 @@ func (a *app) whatToTry(cmd *cobra.Command, err error) string {
 		return fmt.Sprintf("ls -ld %s shows who may", shellQuote(permissionPath(a.dir, err)))
 	}
 	return ""
+}
+
+// notLinked is what to do about a part of a store that is a link.
+func notLinked(name string) string {
+	if st, err := os.Stat(name); err == nil && st.IsDir() {
+		return "the folder itself in its place, or its absolute path as wal_dir in store.json"
+	}
+	return "the file itself in its place; to have a store on another disk, move its whole folder there (a link to that is fine), or make it with init --wal-dir"
+}
+
+// bringBack is what to do about a journal that is not in its place.
+func (a *app) bringBack(away *audit.JournalAwayError) string {
+	try := "mount the disk that it was on"
+	if away.NoSQLite {
+		return try
+	}
+	if !a.readOnly {
+		try += "; --read-only shows what SQLite has"
+	}
+	if away.Empty {
+		try += fmt.Sprintf("; auditsql -d %s wal repair shows what can be done without it", shellQuote(a.dir))
+	}
+	return try
 }
 
 // lostSQLite reports whether --read-only would have nothing to show.
@@ -163,6 +199,8 @@ func (a *app) report(cmd *cobra.Command, err error) int {
 	if isQuiet(err) {
 		return code
 	}
+	// That flags are wrong is found before the streams are looked at.
+	_ = a.checkStreams()
 	line := strings.Builder{}
 	line.WriteString("auditsql: ")
 	if cmd != nil && cmd.HasParent() {

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/legible"
 )
 
 // filterFlags are the flags that select records.
@@ -38,8 +39,9 @@ const defaultWindow = 15 * time.Minute
 // filterHelp is what the help of commands with a filter says about it.
 const filterHelp = `All filters must hold. --subject takes * ? and [a-z], and case matters; quote
 it for the shell. --attr may be repeated; numbers and booleans are compared as
-they are written in JSON. --around T selects from T less the --window to T
-plus the --window.
+they are written in JSON, and a key that is empty or has a = in it is written
+as a JSON string: --attr '"a=b"=v'. --around T selects from T less the
+--window to T plus the --window.
 
 ` + timesHelp
 
@@ -122,7 +124,27 @@ func (f *filterFlags) filter(ctx context.Context, r *reading) (audit.Filter, err
 	if err == nil && filter.From != nil && filter.To != nil && *filter.From > *filter.To {
 		err = usage("--from %s is later than --to %s", c.format(*filter.From), c.format(*filter.To))
 	}
+	if err == nil && filter.SubjectGlob != nil && !strings.ContainsAny(*filter.SubjectGlob, "*?[") {
+		err = r.tellSpellings(ctx, *filter.SubjectGlob, filter.From, filter.To)
+	}
 	return filter, err
+}
+
+// tellSpellings says when records have a subject that looks like the given one and is spelled otherwise, by other
+// code points: a reader would take the answer for all there is. It costs a seek in the index for each spelling, of
+// which most subjects have one.
+func (r *reading) tellSpellings(ctx context.Context, subject string, from, to *uint64) error {
+	for _, other := range legible.Spellings(subject) {
+		for _, err := range r.RawAudits(ctx, audit.Filter{Subject: &other, From: from, To: to, Limit: 1}) {
+			if err != nil {
+				return err
+			}
+			r.clock.note("subject %s has records too that spell it otherwise and look the same: an accented letter may be one character or several; list --subject %s finds both",
+				subject, shellQuote(legible.EitherSpelling(subject)))
+			return nil
+		}
+	}
+	return nil
 }
 
 // selection is filter without the order of the two times, which depends on the store's unit. Hashes are
@@ -266,20 +288,49 @@ func (f *filterFlags) confidence(flag, value string) (*float32, error) {
 	return &n, nil
 }
 
-// number32 reads a finite float32.
+// number32 reads a finite float32. What is not 0 and would become 0 is refused, as in a record.
 func number32(s string) (float32, error) {
 	n, err := strconv.ParseFloat(s, 32)
 	if err != nil || math.IsNaN(n) || math.IsInf(n, 0) {
 		return 0, usage("%q is no number: write 0.95", s)
 	}
+	if digits, _, _ := strings.Cut(strings.ToLower(s), "e"); n == 0 && strings.ContainsAny(digits, "123456789") {
+		return 0, usage("%q is too small for a 32-bit float, which would be 0", s)
+	}
 	return float32(n), nil
 }
 
-// keyValue takes KEY=VALUE apart; a value may hold further = signs.
+// keyValue takes KEY=VALUE apart; a value may hold further = signs. A key that holds one, or is empty, or begins with a
+// quote, is written as a JSON string.
 func keyValue(flag, pair string) (key, value string, err error) {
+	if strings.HasPrefix(pair, `"`) {
+		return quotedKey(flag, pair)
+	}
 	key, value, found := strings.Cut(pair, "=")
 	if !found || key == "" {
-		return "", "", usage("--%s %q: want KEY=VALUE", flag, pair)
+		return "", "", usage(`--%s %q: want KEY=VALUE; a key that is empty or has a = is written in quotes, "a=b"=VALUE`, flag, pair)
 	}
 	return key, value, nil
+}
+
+// quotedKey is keyValue for a key in quotes, which is read as the key of an attribute in a record.
+func quotedKey(flag, pair string) (key, value string, err error) {
+	end := 1
+	for end < len(pair) && pair[end] != '"' {
+		if pair[end] == '\\' {
+			end++
+		}
+		end++
+	}
+	if end >= len(pair) || !strings.HasPrefix(pair[end+1:], "=") {
+		return "", "", usage(`--%s %q: a key in quotes ends with a quote and a =, "a=b"=VALUE`, flag, pair)
+	}
+	q, err := audit.ParseAudit([]byte(`{"timestamp":0,"params":{},"result_confidence":0,"attributes":{` + pair[:end+1] + `:true}}`))
+	if err != nil {
+		return "", "", usage("--%s %q: %w", flag, pair, err)
+	}
+	for only := range q.Attributes {
+		key = only
+	}
+	return key, pair[end+2:], nil
 }

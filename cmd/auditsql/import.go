@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync/atomic"
 	"syscall"
 
@@ -28,9 +29,20 @@ before, with the same bytes) and were rejected. Running it again is harmless.
 
 A line that is refused, or that would change a stored record, is reported on
 standard error as FILE:LINE: reason, and the others are stored; the exit code
-is then 6. --rejects keeps such lines in a file, which is replaced, so that
-they can be mended and imported. --strict stops at the first one: what stands
-before it is stored, nothing behind it.
+is then 6, as it is when one of several inputs cannot be read to its end.
+--rejects keeps such lines in a new file, so that they can be corrected and
+imported; none is made when there are none, and one that exists is left alone
+unless --force is given. --strict stops at the first such line: what stands
+before it is stored, nothing after it.
+
+A timestamp more than --max-future ahead of now is refused: mostly its unit is
+a mistake, and it would be the newest for ever. To import what a store had
+admitted, use --max-future 0. Timestamps that seem to be in another unit, and
+confidences outside of 0 to 1, are stored, and told once for an input.
+
+A record without a query_id gets one that is derived from its content. Equal
+records without one are one record, and count as duplicates: where the same
+question at the same time matters, give each a query_id or an attribute.
 
 With --ack standard output has one answer for each line that is not blank, in
 their order, as soon as it is known: the query id once the record is durable,
@@ -61,8 +73,10 @@ line, read a line. The counts go to standard error.`,
 	flags := cmd.Flags()
 	flags.BoolVar(&o.ack, "ack", false, "answer each line on standard output, once its record is durable")
 	flags.StringVar(&o.rejects, "rejects", "", "a `file` for the lines that are rejected, as they are")
+	flags.BoolVar(&o.force, "force", false, "write over the file of --rejects when it exists")
 	flags.BoolVar(&o.strict, "strict", false, "stop at the first line that is rejected")
 	_ = cmd.MarkFlagFilename("rejects")
+	o.future.addMaxFuture(cmd)
 	a.addWriting(cmd)
 	return cmd
 }
@@ -70,7 +84,9 @@ line, read a line. The counts go to standard error.`,
 type importOptions struct {
 	ack     bool
 	rejects string
+	force   bool
 	strict  bool
+	future  durationFlag
 }
 
 func (a *app) importFiles(ctx context.Context, names []string, o importOptions) (err error) {
@@ -83,8 +99,22 @@ func (a *app) importFiles(ctx context.Context, names []string, o importOptions) 
 	if err != nil {
 		return err
 	}
-	if err := checkRejects(o.rejects, inputs); err != nil {
-		return err
+	read := map[string]os.FileInfo{}
+	for _, in := range inputs {
+		if in.file == nil {
+			continue // standard input, which no file may be anyhow
+		}
+		if read[in.name], err = in.file.Stat(); err != nil {
+			return err
+		}
+		if err := a.checkInput(in.name, read[in.name]); err != nil {
+			return err
+		}
+	}
+	if o.rejects != "" {
+		if err := a.checkOutputFile("rejects", o.rejects, o.force, read); err != nil {
+			return err
+		}
 	}
 	// What a file holds all comes to SQLite before the command ends, so acknowledging far ahead of it would only make
 	// the progress shown untrue, and the end of it, or an interrupt, a long wait. Who waits for answers is served
@@ -97,15 +127,24 @@ func (a *app) importFiles(ctx context.Context, names []string, o importOptions) 
 	if err != nil {
 		return err
 	}
-	// Emptied only now: with the store locked, what it holds may be the only copy.
-	rejects, err := openRejects(o.rejects)
-	if err != nil {
-		return errors.Join(err, db.Close())
+	var rejects io.Writer = io.Discard
+	if o.rejects != "" {
+		// Emptied only now: with the store locked, what it holds may be the only copy.
+		file, createErr := a.createOutputFile("rejects", o.rejects, o.force, read)
+		if createErr != nil {
+			return errors.Join(createErr, db.Close())
+		}
+		defer func() { err = errors.Join(err, file.Close()) }()
+		rejects = file
 	}
-	defer func() { err = errors.Join(err, rejects.Close()) }()
 
+	c, err := a.clock(db.TimeUnit())
+	if err != nil {
+		return errors.Join(err, a.closeWriter(db))
+	}
 	bar := a.progress("importing", total, true)
 	im := &importer{
+		clock: c, inputs: len(inputs),
 		a: a, db: db, options: o, rejects: rejects, bar: bar,
 		answers: bufio.NewWriter(a.out), read: new(atomic.Int64),
 	}
@@ -118,12 +157,15 @@ func (a *app) importFiles(ctx context.Context, names []string, o importOptions) 
 		err = errors.New("nobody reads the answers any more")
 	}
 	closing := a.progress("bringing the rest into SQLite", -1, false)
-	err = errors.Join(err, db.Close())
+	err = errors.Join(err, a.closeWriter(db))
 	closing.end()
+	for _, d := range im.doubts {
+		d.tell(a.note)
+	}
 	if told := im.tellCounts(); err == nil {
 		err = told
 	}
-	if err == nil && im.rejected > 0 {
+	if err == nil && (im.rejected > 0 || im.failed > 0) {
 		return im.partly()
 	}
 	return err
@@ -173,35 +215,6 @@ func (a *app) openInputs(names []string) ([]input, int64, error) {
 	return inputs, total, nil
 }
 
-// checkRejects refuses to write rejected lines over what is being imported.
-func checkRejects(name string, inputs []input) error {
-	about, err := os.Stat(name)
-	if name == "" || err != nil {
-		return nil
-	}
-	for _, in := range inputs {
-		if in.file == nil {
-			continue
-		}
-		if other, err := in.file.Stat(); err == nil && os.SameFile(about, other) {
-			return usage("--rejects %s is also to be imported, and would be emptied", name)
-		}
-	}
-	return nil
-}
-
-// openRejects makes the file for rejected lines; with no name they go nowhere.
-func openRejects(name string) (io.WriteCloser, error) {
-	if name == "" {
-		return nowhere{io.Discard}, nil
-	}
-	return os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-}
-
-type nowhere struct{ io.Writer }
-
-func (nowhere) Close() error { return nil }
-
 // An importer takes the lines of inputs into a store.
 type importer struct {
 	a       *app
@@ -214,6 +227,10 @@ type importer struct {
 	read                          *atomic.Int64 // bytes of the inputs, before they are decompressed
 	inserted, duplicate, rejected uint64
 	batch                         batch
+
+	clock          clock
+	doubts         []*doubts // in the order of the inputs
+	inputs, failed int       // how many there are, and could not be read to their end
 }
 
 // tellCounts prints how many records became what.
@@ -234,15 +251,23 @@ func (im *importer) tellCounts() error {
 // partly says that not all lines were taken.
 func (im *importer) partly() error {
 	all := im.inserted + im.duplicate + im.rejected
-	err := fmt.Errorf("rejected %d of %s", im.rejected, plural(all, "line", "lines"))
-	try := ""
-	switch {
-	case im.options.strict:
-		err = errors.New("stopped at a line that was rejected (--strict)")
-	case im.options.rejects == "":
-		try = "--rejects FILE keeps such lines"
+	var what []string
+	if im.rejected > 0 {
+		what = append(what, fmt.Sprintf("rejected %d of %s", im.rejected, plural(all, "line", "lines")))
 	}
-	return &exitError{code: exitPartly, err: err, try: try}
+	if im.failed > 0 {
+		what = append(what, fmt.Sprintf("could not read %d of %d inputs to the end", im.failed, im.inputs))
+	}
+	e := &exitError{code: exitPartly, err: errors.New(strings.Join(what, ", "))}
+	switch {
+	case im.failed == im.inputs:
+		e.code = exitFailed
+	case im.options.strict:
+		e.err = errors.New("stopped at a line that was rejected (--strict)")
+	case im.options.rejects == "" && im.rejected > 0:
+		e.try = "--rejects FILE keeps such lines"
+	}
+	return e
 }
 
 // show moves the progress bar.

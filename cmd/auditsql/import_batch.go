@@ -32,6 +32,12 @@ func (im *importer) store(ctx context.Context) error {
 	}
 	lines := im.batch.lines
 	im.batch = batch{lines: lines[:0]}
+	im.clock.now = im.a.now()
+	for _, l := range lines {
+		if l.err == nil {
+			l.err = im.clock.checkFuture(&l.q, im.options.future.Duration)
+		}
+	}
 	if im.options.strict {
 		var err error
 		if lines, err = im.upToFirstBad(ctx, lines); err != nil {
@@ -60,7 +66,7 @@ func (im *importer) store(ctx context.Context) error {
 			err = result.Err
 		}
 		if err == nil {
-			err = im.tellStored(result)
+			err = im.tellStored(l, result)
 		} else {
 			err = im.reject(l, err)
 		}
@@ -71,7 +77,8 @@ func (im *importer) store(ctx context.Context) error {
 	return im.answers.Flush()
 }
 
-func (im *importer) tellStored(r audit.PutResult) error {
+func (im *importer) tellStored(l *line, r audit.PutResult) error {
+	im.doubtsOf(l.name).add(l.number, &l.q, im.clock)
 	if r.Duplicate {
 		im.duplicate++
 	} else {
@@ -82,6 +89,16 @@ func (im *importer) tellStored(r audit.PutResult) error {
 	}
 	_, err := im.answers.WriteString(r.ID.String() + "\n")
 	return err
+}
+
+// doubtsOf are those of the input that is being stored: inputs come one after the other.
+func (im *importer) doubtsOf(input string) *doubts {
+	if n := len(im.doubts); n > 0 && im.doubts[n-1].input == input {
+		return im.doubts[n-1]
+	}
+	d := &doubts{input: input}
+	im.doubts = append(im.doubts, d)
+	return d
 }
 
 // reject keeps a line that is not stored, and says why.

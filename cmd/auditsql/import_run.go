@@ -149,14 +149,23 @@ func (im *importer) run(ctx context.Context, inputs []input) error {
 	return readError
 }
 
-// readAll hands out the blocks of all inputs in order.
+// readAll hands out the blocks of all inputs in order. An input that cannot be read to its end is told in its place,
+// and does not keep the others from being read.
 func (im *importer) readAll(ctx context.Context, inputs []input, emit func(block) error) error {
 	for _, in := range inputs {
-		lines, err := unzipped(endable{ctx, counted{in.in, im.read}})
-		if err != nil {
-			return fmt.Errorf("%s: %w", in.name, err)
+		// Who waits for an answer to each line gets one also for a line that is a list.
+		lines, err := openText(endable{ctx, counted{in.in, im.read}}, in.name, im.options.ack)
+		if err == nil {
+			err = blocks(lines, in.name, longestLine, emit)
 		}
-		if err := blocks(lines, in.name, longestLine, emit); err != nil {
+		var failed *inputError
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case errors.As(err, &failed):
+			err = emit(block{name: in.name, failed: failed})
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -168,7 +177,10 @@ var errStrict = errors.New("a line was rejected")
 
 // take adds the lines of a block to the batch, which is stored whenever it is full.
 func (im *importer) take(ctx context.Context, d *decoded) error {
-	if d.tooLong {
+	switch {
+	case d.failed != nil:
+		return im.takeFailure(ctx, d.failed)
+	case d.tooLong:
 		return im.takePiece(ctx, d)
 	}
 	for i := range d.lines {
@@ -179,6 +191,24 @@ func (im *importer) take(ctx context.Context, d *decoded) error {
 			im.show()
 		}
 	}
+	return nil
+}
+
+// takeFailure tells that an input could not be read to its end. When there is no other, that is how the import ends.
+func (im *importer) takeFailure(ctx context.Context, why *inputError) error {
+	if im.options.strict || im.inputs == 1 {
+		return errors.Join(im.store(ctx), why)
+	}
+	if err := im.store(ctx); err != nil {
+		return err
+	}
+	im.failed++
+	line := why.Error()
+	var advice *exitError
+	if errors.As(why, &advice) && advice.try != "" {
+		line += "; try: " + advice.try
+	}
+	im.bar.say(harmless(line))
 	return nil
 }
 

@@ -21,7 +21,10 @@ nothing when a store is there already, except for how much journal is kept
 The time unit is what timestamps count, and stays for the store's life. The
 journal may lie on another disk (--wal-dir). Beyond what SQLite has on disk
 the newest 1 GiB of journal is kept unless --wal-retain says otherwise; with
-all, a lost database can be rebuilt from it.`,
+all, a lost database can be rebuilt from it.
+
+From a folder with nothing but a journal it makes the store anew, with the id
+and the time unit that the journal says.`,
 		Example: `  auditsql -d /var/lib/audit init
   auditsql init --time-unit us --wal-dir /fast/journal --wal-retain all`,
 		Args: arguments(0, 0, ""),
@@ -71,13 +74,17 @@ all, a lost database can be rebuilt from it.`,
 
 func (a *app) init(options []audit.Option) error {
 	asked := len(options) > 0
-	options = append(options, audit.WithLockWait(a.lockWait.Duration), audit.WithCreatedBy("auditsql "+moduleVersion()))
-	created, err := audit.Init(a.dir, options...)
-	if errors.Is(err, audit.ErrLocked) && !asked {
+	created := false
+	db, err := a.openWriter(options...)
+	switch {
+	case err == nil:
+		created = db.Recovery().Created
+		if err := db.Close(); err != nil {
+			return err
+		}
+	case errors.Is(err, audit.ErrLocked) && !asked:
 		// Somebody is writing to it, so it is there, and nothing was to be changed.
-		err = nil
-	}
-	if err != nil {
+	default:
 		return err
 	}
 	what := "there is a store already"

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -31,12 +29,20 @@ type block struct {
 	tooLong bool // text is a piece of line first, which is refused
 	begins  bool // its first piece
 	ends    bool // its last
+
+	failed *inputError // why nothing more comes of the input; there is no text then
 }
+
+// An inputError says why an input cannot be read, or not to its end.
+type inputError struct{ err error }
+
+func (e *inputError) Error() string { return e.err.Error() }
+func (e *inputError) Unwrap() error { return e.err }
 
 // blocks reads an input and hands out what it finds, as soon as it is there: it never waits for more input
 // while it holds a whole line. A text belongs to whoever got it. A line longer than longest bytes comes in
-// pieces, so that memory is bounded. An error of the input comes after all lines before it; what it broke off
-// in the middle of a line is dropped.
+// pieces, so that memory is bounded. An error of the input is an *inputError, and comes after all lines before it; what
+// it broke off in the middle of a line is dropped.
 func blocks(in io.Reader, name string, longest int, emit func(block) error) error {
 	r := lineReader{name: name, number: 1, longest: longest, emit: emit, buffer: make([]byte, 0, readSize)}
 	for {
@@ -53,9 +59,9 @@ func blocks(in io.Reader, name string, longest int, emit func(block) error) erro
 		case errors.Is(err, io.EOF):
 			return r.last()
 		case len(r.buffer) > 0 || r.skipping:
-			return fmt.Errorf("%s: %w; line %d is cut off there and was not taken", name, err, r.number)
+			return &inputError{fmt.Errorf("%s: %w; line %d is cut off there and was not taken", name, err, r.number)}
 		default:
-			return fmt.Errorf("%s: %w, behind line %d", name, err, r.number-1)
+			return &inputError{fmt.Errorf("%s: %w, after line %d", name, err, r.number-1)}
 		}
 	}
 }
@@ -135,22 +141,6 @@ func (r *lineReader) last() error {
 		return r.lines(len(r.buffer))
 	}
 	return nil
-}
-
-// unzipped returns what in holds, decompressed if it begins as gzip does. It waits for as little of it as
-// tells that.
-func unzipped(in io.Reader) (io.Reader, error) {
-	buffered := bufio.NewReaderSize(in, readSize)
-	for n, magic := range []byte{0x1f, 0x8b} {
-		start, err := buffered.Peek(n + 1)
-		if len(start) <= n || start[n] != magic {
-			if err == nil || errors.Is(err, io.EOF) {
-				return buffered, nil
-			}
-			return nil, err
-		}
-	}
-	return gzip.NewReader(buffered)
 }
 
 // counted counts what is read, for the progress bar; it may be asked from another goroutine.

@@ -106,7 +106,7 @@ func TestBlocksDoNotWaitForMore(t *testing.T) {
 func TestAnInputThatBreaksOffIsNamed(t *testing.T) {
 	broken := errors.New("the cable is out")
 	for _, test := range []struct{ input, want string }{
-		{"one\ntwo\n", "f: the cable is out, behind line 2"},
+		{"one\ntwo\n", "f: the cable is out, after line 2"},
 		{"one\ntw", "f: the cable is out; line 2 is cut off there and was not taken"},
 	} {
 		got, err := collect(io.MultiReader(strings.NewReader(test.input), iotest.ErrReader(broken)))

@@ -9,6 +9,8 @@
 //	filter.go times.go sizes.go     what flags may say
 //	reading.go labels.go how hashes are found by their label or first digits, and shown with it
 //	output.go table.go page.go records.go facts.go text.go terminal.go progress.go     what is printed
+//	intake.go text_input.go lines.go     what is looked at in records and inputs before they are stored
+//	files.go             which files a command may write
 //	init.go put.go import.go …     a command each
 package main
 
@@ -36,7 +38,10 @@ type streams struct {
 	dirAs string
 }
 
-func main() {
+func main() { execute(systemStreams()) }
+
+// execute is the life of this process: a run that signals interrupt, and its exit code.
+func execute(s streams) {
 	ctx, interrupted := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
@@ -48,7 +53,7 @@ func main() {
 		signal.Stop(signals)
 		interrupted(errInterrupted)
 	}()
-	os.Exit(run(ctx, os.Args[1:], systemStreams()))
+	os.Exit(run(ctx, os.Args[1:], s))
 }
 
 func systemStreams() streams {

@@ -177,6 +177,12 @@ func (a *app) importLabels(ctx context.Context, file string) ([]audit.Label, err
 		file = "standard input"
 		input, err = readAll(ctx, a.in, longestLine)
 	} else {
+		about, statErr := os.Stat(file)
+		if statErr == nil {
+			if err := a.checkInput(file, about); err != nil {
+				return nil, err
+			}
+		}
 		input, err = os.ReadFile(file)
 	}
 	if err != nil {

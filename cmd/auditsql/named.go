@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"embed"
+	"math"
 	"path"
 	"strconv"
 	"strings"
@@ -33,10 +34,12 @@ type parameter struct {
 // What a parameter can be: a time becomes its first instant, an end its last, a duration a number of the
 // store's units. An id, an agent, an assertion, a source or a hash (any of these three) may be cut to its first
 // digits, and all but an id be given by label: what fits nothing because it is short would look as if nothing
-// had been recorded.
+// had been recorded. That a value is an int or a real is said by -p alone, in a statement that somebody typed.
 const (
 	kindTextParam     = "text"
 	kindNumberParam   = "number"
+	kindIntParam      = "int"
+	kindRealParam     = "real"
 	kindTimeParam     = "time"
 	kindEndParam      = "end"
 	kindDurationParam = "duration"
@@ -157,6 +160,18 @@ func (p *parameter) value(given string, ok bool, c clock, find finder) (any, err
 			return nil, usage("-p %s=%s: want a number", p.name, given)
 		}
 		return n, nil
+	case kindIntParam:
+		n, err := strconv.ParseInt(given, 10, 64)
+		if err != nil {
+			return nil, usage("-p %s:int=%s: want a whole number from -2^63 to 2^63-1", p.name, given)
+		}
+		return n, nil
+	case kindRealParam:
+		n, err := strconv.ParseFloat(given, 64)
+		if err != nil || math.IsNaN(n) || math.IsInf(n, 0) {
+			return nil, usage("-p %s:real=%s: want a number, as in 1.5 or 1e-7", p.name, given)
+		}
+		return n, nil
 	case kindTimeParam, kindEndParam:
 		if !ok && given == "ever" {
 			// The usual end of time.
@@ -184,9 +199,34 @@ func (p *parameter) value(given string, ok bool, c clock, find finder) (any, err
 	return given, nil
 }
 
+// A given is the value of a parameter as -p has it.
+type given struct {
+	text string
+	kind string // text, int or real, if it was said
+}
+
+// givenParameters reads what follows each -p, NAME=VALUE or NAME:TYPE=VALUE.
+func givenParameters(params []string) (map[string]given, error) {
+	all := map[string]given{}
+	for _, p := range params {
+		name, value, found := strings.Cut(p, "=")
+		name, kind, typed := strings.Cut(strings.TrimLeft(name, ":@$"), ":")
+		switch _, twice := all[name]; {
+		case !found || name == "":
+			return nil, usage("--param %q: want NAME=VALUE", p)
+		case twice:
+			return nil, usage("-p %s=… was given before", name)
+		case typed && kind != kindTextParam && kind != kindIntParam && kind != kindRealParam:
+			return nil, usage("-p %s:%s=…: want text, int or real as a type", name, kind)
+		}
+		all[name] = given{value, kind}
+	}
+	return all, nil
+}
+
 // bind gives each parameter of a statement its value, in the order of names. A statement that somebody
-// typed has no parameters described: what looks like a number is one.
-func bind(names []string, described []parameter, given map[string]string, c clock, find finder) ([]any, error) {
+// typed has no parameters described: what kind they are is said by -p, or shows in the value.
+func bind(names []string, described []parameter, all map[string]given, c clock, find finder) ([]any, error) {
 	used := map[string]bool{}
 	var values []any
 	for _, name := range names {
@@ -196,18 +236,23 @@ func bind(names []string, described []parameter, given map[string]string, c cloc
 				p = d
 			}
 		}
-		value, ok := given[name]
-		if len(described) == 0 && ok && looksLikeNumber(value) {
+		value, ok := all[name]
+		switch {
+		case value.kind != "" && len(described) > 0:
+			return nil, usage("-p %s:%s=…: a named query has its own kinds of parameters; write -p %s=…", name, value.kind, name)
+		case value.kind != "":
+			p.kind = value.kind
+		case len(described) == 0 && ok && isNumberAgain(value.text):
 			p.kind = kindNumberParam
 		}
-		v, err := p.value(value, ok, c, find)
+		v, err := p.value(value.text, ok, c, find)
 		if err != nil {
 			return nil, err
 		}
 		values = append(values, v)
 		used[name] = true
 	}
-	for name := range given {
+	for name := range all {
 		if !used[name] {
 			return nil, usage("-p %s=…: there is no parameter :%s", name, name)
 		}
@@ -215,14 +260,17 @@ func bind(names []string, described []parameter, given map[string]string, c cloc
 	return values, nil
 }
 
-// looksLikeNumber reports whether s is an integer as it would be written, or a decimal fraction. A hash may
-// have no letter among its digits, and is none.
-func looksLikeNumber(s string) bool {
+// isNumberAgain reports whether SQLite would write s if it were a number: only then can nothing get lost by
+// taking it for one. 1.10 would find 1.1, and a hash may have no letter among its digits. SQLite
+// writes a fraction below 0.0001 with an exponent, and its digits without change up to 13 of them.
+func isNumberAgain(s string) bool {
 	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
 		return strconv.FormatInt(n, 10) == s
 	}
-	_, err := strconv.ParseFloat(s, 64)
-	return err == nil && strings.Trim(s, "-0123456789.") == "" && strings.Contains(s, ".")
+	f, err := strconv.ParseFloat(s, 64)
+	digits := strings.TrimLeft(strings.ReplaceAll(strings.TrimPrefix(s, "-"), ".", ""), "0")
+	return err == nil && strings.Contains(s, ".") && math.Abs(f) >= 1e-4 && len(digits) <= 13 &&
+		strconv.FormatFloat(f, 'f', -1, 64) == s
 }
 
 // describe is what --list tells of the parameters, for programs.

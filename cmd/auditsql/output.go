@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -117,21 +118,30 @@ func (c cell) as(brief string) cell {
 	return c
 }
 
-// shown is what a table shows.
-func (c cell) shown() string {
-	if c.brief != "" {
-		return harmless(c.brief)
+// blank is the brief of a cell that shows nothing.
+const blank = " "
+
+// look is the text that a table shows, before it is made visible.
+func (c cell) look() string {
+	switch c.brief {
+	case "":
+		return c.text
+	case blank:
+		return ""
 	}
-	return harmless(c.text)
+	return c.brief
 }
 
-// shortly is what a table shows that has too little room.
-func (c cell) shortly() string {
+// shortLook is look where there is too little room.
+func (c cell) shortLook() string {
 	if c.short != "" {
-		return harmless(c.short)
+		return c.short
 	}
-	return c.shown()
+	return c.look()
 }
+
+// shown is what a person sees of the cell by itself.
+func (c cell) shown() string { return visible(c.look()) }
 
 func (c cell) json() []byte {
 	switch c.kind {
@@ -351,8 +361,8 @@ func writeCSV(out *bufio.Writer, cells []cell, safe bool) error {
 			out.WriteByte(',')
 		}
 		value := c.text
-		if safe && c.kind == kindText && isFormula(value) {
-			value = "'" + value
+		if safe && c.kind != kindNumber {
+			value = disarm(value)
 		}
 		if c.kind == kindText && (value == "" || strings.ContainsAny(value, ",\"\r\n") || value[0] == ' ') || c.kind == kindJSON {
 			out.WriteByte('"')
@@ -365,20 +375,48 @@ func writeCSV(out *bufio.Writer, cells []cell, safe bool) error {
 	return err
 }
 
+// disarm puts an apostrophe before each part of a value that a spreadsheet may take for a formula. A spreadsheet
+// that separates cells by semicolons or tabs, as is usual where the comma is the decimal point, takes no notice of
+// quotes in the middle of such a cell: for it a cell may begin after any of these and at every line's beginning.
+// A list or an object in JSON has such signs in its strings alone, so it stays JSON.
+func disarm(value string) string {
+	var out strings.Builder
+	if value != "" && strings.ContainsRune("\t\r\n", rune(value[0])) {
+		out.WriteByte('\'')
+	}
+	for part := range cells(value) {
+		if isFormula(part) {
+			out.WriteByte('\'')
+		}
+		out.WriteString(part)
+	}
+	return out.String()
+}
+
+// cells are the parts of a value that may become cells of their own, each with what ends it.
+func cells(value string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for value != "" {
+			end := strings.IndexAny(value, ";\t\r\n") + 1
+			if end == 0 {
+				end = len(value)
+			}
+			if !yield(value[:end]) {
+				return
+			}
+			value = value[end:]
+		}
+	}
+}
+
 // isFormula reports whether a spreadsheet may take a text for a formula. Some look behind what cannot be
-// seen, and at the wide forms of the signs.
+// seen and behind a quote, and at the wide forms of the signs.
 func isFormula(s string) bool {
-	if s == "" {
-		return false
-	}
-	if strings.ContainsRune("\t\r\n", rune(s[0])) {
-		return true
-	}
 	for _, r := range s {
 		switch {
 		case strings.ContainsRune("=+-@＝＋－＠", r):
 			return true
-		case r == ' ' || r == '\u00a0' || !legible.Shown(r, -1):
+		case r == ' ' || r == '\u00a0' || r == '"' || !legible.Shown(r, -1):
 		default:
 			return false
 		}

@@ -161,7 +161,7 @@ func (r *reading) query(ctx context.Context, id audit.QueryID) string {
 // name is how a hash is best typed: its label, if that is the label of nothing else, or as much of it as is
 // unambiguous.
 func (r *reading) name(ctx context.Context, h audit.Hash, kinds audit.HashKind) string {
-	if label := r.labels.Of(h); label != "" && len(r.labels.Hashes(label)) == 1 && harmless(label) == label {
+	if label := r.labels.Of(h); label != "" && len(r.labels.Hashes(label)) == 1 && visible(label) == label {
 		return label
 	}
 	s := h.String()
@@ -182,7 +182,7 @@ func (r *reading) name(ctx context.Context, h audit.Hash, kinds audit.HashKind) 
 func (r *reading) called(h audit.Hash) string {
 	brief := h.String()[:briefHash]
 	if label := r.labels.Of(h); label != "" {
-		return cutTo(harmless(label), audit.MaxLabel, true) + " (" + brief + ")"
+		return cutTo(visible(label), audit.MaxLabel, true) + " (" + brief + ")"
 	}
 	return brief
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
@@ -17,6 +19,7 @@ import (
 
 func (a *app) putCommand() *cobra.Command {
 	var r recordFlags
+	var future durationFlag
 	cmd := &cobra.Command{
 		Use:   "put",
 		Short: "Store one record",
@@ -27,7 +30,12 @@ the id again and changes nothing; another record under the same id is refused.
 From flags, the timestamp is now unless --timestamp (a number in the store's
 unit) or --time say otherwise, the confidence is 0 unless --confidence is
 given, and the lifecycle of a contribution is Proposed unless it is named.
---attr values are texts; --attr-json takes numbers, true and false.
+--attr values are texts; --attr-json takes numbers, true and false. A key that
+is empty or has a = in it is written as a JSON string: --attr '"a=b"=v'.
+
+A timestamp more than --max-future ahead of now is refused; one that seems to
+be in another unit than the store's, and a confidence outside of 0 to 1, are
+stored and told.
 
 Hashes are written in full: a record stays for ever, and labels change.
 
@@ -38,17 +46,18 @@ To store many records, or from another program, use import.`,
       --attr trace_id=4bf92f35 --attr-json tokens=1234`,
 		Args: arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.put(cmd.Context(), &r)
+			return a.put(cmd.Context(), &r, future.Duration)
 		},
 		ValidArgsFunction: completeNothing,
 	}
 	r.register(cmd)
+	future.addMaxFuture(cmd)
 	a.addWriting(cmd)
 	a.addZone(cmd)
 	return cmd
 }
 
-func (a *app) put(ctx context.Context, r *recordFlags) error {
+func (a *app) put(ctx context.Context, r *recordFlags, future time.Duration) error {
 	var read *audit.QueryAudit
 	if r.any() {
 		// What needs no store is refused before there is one.
@@ -73,11 +82,12 @@ func (a *app) put(ctx context.Context, r *recordFlags) error {
 		return err
 	}
 	q := read
-	if q == nil {
-		var c clock
-		if c, err = a.clock(db.TimeUnit()); err == nil {
-			q, err = r.record(c)
-		}
+	c, err := a.clock(db.TimeUnit())
+	if err == nil && q == nil {
+		q, err = r.record(c)
+	}
+	if err == nil {
+		err = a.checkPut(q, read == nil, c, future)
 	}
 	var results []audit.PutResult
 	if err == nil {
@@ -86,7 +96,7 @@ func (a *app) put(ctx context.Context, r *recordFlags) error {
 	if err == nil {
 		err = results[0].Err
 	}
-	if err := errors.Join(err, db.Close()); err != nil {
+	if err := errors.Join(err, a.closeWriter(db)); err != nil {
 		return err
 	}
 	stored := results[0]
@@ -100,6 +110,25 @@ func (a *app) put(ctx context.Context, r *recordFlags) error {
 	return a.facts(form, fact{name: "query_id", value: text(stored.ID.String())}, fact{name: "duplicate", value: boolean(stored.Duplicate)})
 }
 
+// checkPut refuses a record that lies too far in the future, and tells what is odd about one that does not. Of a
+// time in flags the clock has told that already.
+func (a *app) checkPut(q *audit.QueryAudit, fromFlags bool, c clock, future time.Duration) error {
+	err := c.checkFuture(q, future)
+	switch {
+	case err != nil && fromFlags:
+		return usage("%w", err)
+	case err != nil:
+		return fmt.Errorf("standard input: %w", err)
+	}
+	if doubt := c.unitDoubt(q.Timestamp); doubt != "" && !fromFlags {
+		a.note("timestamp: %d is %s", q.Timestamp, doubt)
+	}
+	if odd := oddConfidence(q); odd != "" {
+		a.note("result_confidence: %s is outside of 0 to 1", odd)
+	}
+	return nil
+}
+
 // readRecord reads the one record that standard input holds.
 func readRecord(ctx context.Context, in io.Reader) (*audit.QueryAudit, error) {
 	input, err := readAll(ctx, in, longestLine)
@@ -108,6 +137,13 @@ func readRecord(ctx context.Context, in io.Reader) (*audit.QueryAudit, error) {
 		return nil, err
 	case len(bytes.TrimSpace(input)) == 0:
 		return nil, trying(errors.New("standard input is empty, and no flags make a record"), "auditsql put --help")
+	}
+	text := bufio.NewReader(bytes.NewReader(input))
+	if err = checkText(text, "-", false); err == nil {
+		input, err = io.ReadAll(text)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("standard input: %w", err)
 	}
 	q, err := audit.ParseAudit(input)
 	if err != nil {

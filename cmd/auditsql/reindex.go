@@ -6,6 +6,9 @@ import (
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
+
+	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/sqlstore"
 )
 
 func (a *app) reindexCommand() *cobra.Command {
@@ -15,7 +18,9 @@ func (a *app) reindexCommand() *cobra.Command {
 		Long: `Reindex makes the forensic tables anew from the records themselves. Nothing of
 the records changes, and interrupting it is harmless: the next command that
 writes finishes it. Triggers that guard the records, and views, are put back
-where somebody took them away.`,
+where somebody took them away. Where SQLite itself finds its file damaged, the
+whole database is moved aside and built anew from the journal, if that reaches
+back to the first record.`,
 		Example: `  auditsql reindex`,
 		Args:    arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -31,7 +36,15 @@ where somebody took them away.`,
 				bar.at(int64(done), "reindexing")
 			})
 			bar.end()
-			if err := errors.Join(err, db.Close()); err != nil {
+			err = errors.Join(err, a.closeWriter(db))
+			if errors.Is(err, sqlstore.ErrMalformed) {
+				a.note("%v; building it anew", err)
+				var recovery audit.Recovery
+				recovery, err = audit.Recover(cmd.Context(), a.dir, audit.WithLockWait(a.lockWait.Duration))
+				a.tellRecovery(recovery)
+				records = uint64(recovery.Replayed)
+			}
+			if err != nil {
 				return err
 			}
 			form := a.form("")

@@ -1,19 +1,36 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/wal"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"auditsql": main})
+	testscript.Main(m, map[string]func(){"auditsql": atTestTime})
+}
+
+// testTime names the time at which a process of a test runs, in RFC 3339; without it the process runs now. It is what
+// keeps tests with times in them from depending on when they run.
+const testTime = "AUDITSQL_TEST_TIME"
+
+// atTestTime is main, at the time of the test.
+func atTestTime() {
+	s := systemStreams()
+	if at, err := time.Parse(time.RFC3339, os.Getenv(testTime)); err == nil {
+		s.now = func() time.Time { return at }
+	}
+	execute(s)
 }
 
 // TestScripts runs what a person could have typed. Besides testscript's own commands there are
@@ -22,6 +39,7 @@ func TestMain(m *testing.M) {
 //	hold DIR              be the writer of a store until the script ends, or until
 //	release DIR           be it no longer
 //	damage FILE OFFSET    change one byte of a file
+//	journal DIR FILE      make a journal without an identity, which holds the lines of a file
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -33,6 +51,7 @@ func TestScripts(t *testing.T) {
 				e.Setenv(name, "")
 			}
 			e.Setenv("TERM", "xterm")
+			e.Setenv(testTime, noon.Format(time.RFC3339Nano))
 			e.Setenv("GORACE", withoutNap)
 			e.Values["held"] = heldStores{}
 			e.Setenv("pid", strconv.Itoa(os.Getpid()))
@@ -49,6 +68,7 @@ func TestScripts(t *testing.T) {
 			"hold":    hold,
 			"release": release,
 			"damage":  damage,
+			"journal": journal,
 		},
 	})
 }
@@ -115,4 +135,17 @@ func damage(ts *testscript.TestScript, neg bool, args []string) {
 	b[0] ^= 0x20
 	_, err = f.WriteAt(b, offset)
 	ts.Check(err)
+}
+
+func journal(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: journal DIR FILE")
+	}
+	j, _, err := wal.Open(ts.MkAbs(args[0]), wal.Options{})
+	ts.Check(err)
+	for line := range strings.Lines(ts.ReadFile(args[1])) {
+		_, err := j.Append(context.Background(), []byte(strings.TrimSuffix(line, "\n")))
+		ts.Check(err)
+	}
+	ts.Check(j.Close())
 }

@@ -39,7 +39,11 @@ and kv_readable have hashes as hex text.
 
 Values are bound, not pasted: -p agent=0101… gives :agent its value. In a
 named query times may be written as everywhere (-p from=6h), and hashes cut to
-8 or more digits or given by label; elsewhere what looks like a number is one.
+8 or more digits or given by label.
+
+In a statement of your own a value is a text, unless SQLite would write it so
+if it were a number: 42, -7 and 0.5 are numbers, 007, 1.10, 2.0, .5 and 1e3 are
+texts. -p v:text=42, -p v:int=007 and -p v:real=1.10 say it otherwise.
 
 At most --limit rows are printed, and --timeout ends a statement that takes
 too long; both are said when they cut. The same SQL works in a shell: sqlite3
@@ -47,7 +51,8 @@ too long; both are said when they cut. The same SQL works in a shell: sqlite3
 		Example: `  auditsql sql 'SELECT subject, count(*) AS n FROM audits GROUP BY 1'
   auditsql sql --list
   auditsql sql around -p at=2026-11-23T10:00 -p window=15m
-  auditsql sql 'SELECT * FROM audits WHERE agent_id = :agent' -p agent="$AGENT"`,
+  auditsql sql 'SELECT * FROM audits WHERE agent_id = :agent' -p agent="$AGENT"
+  auditsql sql 'SELECT * FROM attributes WHERE value = :v' -p v:text=42`,
 		Args: arguments(0, 1, "one statement, quoted for the shell"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.limit < 0 {
@@ -76,7 +81,7 @@ too long; both are said when they cut. The same SQL works in a shell: sqlite3
 	flags := cmd.Flags()
 	flags.BoolVar(&o.list, "list", false, "show the named queries")
 	flags.BoolVar(&o.show, "show", false, "print a named query instead of running it")
-	flags.StringArrayVarP(&o.params, "param", "p", nil, "a parameter, `NAME=VALUE`; may be repeated")
+	flags.StringArrayVarP(&o.params, "param", "p", nil, "a parameter, `NAME=VALUE` or NAME:TYPE=VALUE with text, int or real; may be repeated")
 	flags.IntVar(&o.limit, "limit", sqlLimit, "at most so many rows; 0 is no limit")
 	flags.Var(&o.timeout, "timeout", "how long a statement may take; 0 is no limit")
 	a.addReading(cmd)
@@ -148,13 +153,9 @@ func (a *app) sql(ctx context.Context, queries []namedQuery, args []string, o sq
 	if err != nil {
 		return usage("%w", err)
 	}
-	given := map[string]string{}
-	for _, p := range o.params {
-		name, value, err := keyValue("param", p)
-		if err != nil {
-			return err
-		}
-		given[strings.TrimLeft(name, ":@$")] = value
+	given, err := givenParameters(o.params)
+	if err != nil {
+		return err
 	}
 	// What is missing or no time is told before the store is opened.
 	c, err := a.earlyClock()

@@ -16,7 +16,8 @@ func (a *app) statsCommand() *cobra.Command {
 		Short: "Sizes, counts, oldest and newest, cursor, backlog, rates",
 		Long: `Stats prints what is known without a scan, also of a large store and beside a
 writer: how much there is, from when to when, and how far SQLite lags behind
-the journal.`,
+the journal. With --read-only it also works when the journal is not in its
+place: what only the journal tells is null then.`,
 		Example: `  auditsql stats
   auditsql stats -o json | jq .lag_bytes`,
 		Args: arguments(0, 0, ""),
@@ -36,6 +37,9 @@ the journal.`,
 			c, err := a.clock(s.TimeUnit)
 			if err != nil {
 				return err
+			}
+			if s.JournalAway != "" {
+				a.note("the journal was not looked at: %s", s.JournalAway)
 			}
 			return a.facts(a.form(""), statsFacts(&s, c)...)
 		},
@@ -73,7 +77,7 @@ func statsFacts(s *audit.Stats, c clock) []fact {
 	}
 	rejected := count(s.Rejected)
 	rejected.alarm = s.Rejected > 0
-	return []fact{
+	facts := []fact{
 		{"dir", "folder", text(s.Dir)},
 		{"store_id", "store id", text(s.StoreID)},
 		{"time_unit", "time unit", text(s.TimeUnit.String())},
@@ -100,6 +104,17 @@ func statsFacts(s *audit.Stats, c clock) []fact {
 		{"backlog", "backlog", number(s.Backlog).as(fmt.Sprintf("%s, %s", plural(s.Backlog, "record", "records"), inBytes(s.BacklogBytes)))},
 		{"backlog_bytes", "", number(s.BacklogBytes)},
 	}
+	if s.JournalAway == "" {
+		return facts
+	}
+	for i := range facts {
+		switch facts[i].name {
+		case "journal_bytes", "segments", "journal_first", "journal_end", "durable", "lag_bytes",
+			"writing", "writer_pid", "backlog", "backlog_bytes":
+			facts[i].value = notLookedAt
+		}
+	}
+	return facts
 }
 
 func retentionShown(r audit.Retention) string {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"syscall"
 	"time"
@@ -44,6 +45,7 @@ func (a *app) openReader(ctx context.Context) (*audit.DB, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.tellRecovery(db.Recovery())
 	return db, nil
 }
 
@@ -52,21 +54,21 @@ func (a *app) recoverFirst(ctx context.Context) error {
 	if a.readOnly {
 		return nil
 	}
-	needs, err := audit.NeedsRecovery(ctx, a.dir)
+	why, err := audit.NeedsRecovery(ctx, a.dir)
 	if err != nil {
 		return err
 	}
-	if !needs {
+	if why == "" {
 		return nil
 	}
-	a.note("the journal holds records that SQLite lacks; recovering them first")
+	a.note("%s; recovering first", why)
 	recovery, err := audit.Recover(ctx, a.dir, audit.WithLockWait(recoveryWait))
 	switch {
 	case errors.Is(err, audit.ErrLocked):
 		// A writer has begun meanwhile, and had them recovered before it took anything; or another reader is at it
 		// still, which after a crash with a long backlog takes a minute and more.
-		if still, err := audit.NeedsRecovery(ctx, a.dir); err == nil && still {
-			a.note("another process is still recovering them; showing what SQLite has by now")
+		if still, err := audit.NeedsRecovery(ctx, a.dir); err == nil && still != "" {
+			a.note("%s still; showing what SQLite has by now%s", still, a.lacking(ctx))
 		}
 		return nil
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
@@ -77,6 +79,29 @@ func (a *app) recoverFirst(ctx context.Context) error {
 	}
 	a.tellRecovery(recovery)
 	return nil
+}
+
+// lacking says how much SQLite lacks, so far as that can be told.
+func (a *app) lacking(ctx context.Context) string {
+	db, err := audit.Open(a.dir, audit.ReadOnly())
+	if err != nil {
+		return ""
+	}
+	defer db.Close()
+	s, err := db.Stats(ctx)
+	if err != nil || s.Backlog == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", without the newest %s", plural(s.Backlog, "record", "records"))
+}
+
+// closeWriter closes a store that was open for writing, and says what is worth saying of it.
+func (a *app) closeWriter(db *audit.DB) error {
+	err := db.Close()
+	if note := db.CloseNote(); note != "" {
+		a.note("%s", note)
+	}
+	return err
 }
 
 // tellRecovery says what opening a store did to it, if that is worth saying.

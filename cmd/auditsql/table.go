@@ -2,25 +2,31 @@ package main
 
 import (
 	"fmt"
+	"iter"
 	"regexp"
 	"slices"
 	"strings"
 
 	pretty "github.com/jedib0t/go-pretty/v6/text"
+
+	"github.com/auditsql/auditsql/internal/legible"
 )
 
 // gap is what stands between two columns.
 const gap = "  "
 
-// cuts are what tables left out because the terminal is not wide enough.
+// cuts are what a reader of tables should know of them: what they left out because the terminal is not wide
+// enough, and that some texts only look the same.
 type cuts struct {
 	width   int
 	shorter []string // columns that were cut
 	left    []string // columns that were left out
+	alike   bool     // texts that differ would have looked the same
 }
 
 func (c *cuts) add(more cuts) {
 	c.width = more.width
+	c.alike = c.alike || more.alike
 	for _, name := range more.shorter {
 		if !slices.Contains(c.shorter, name) {
 			c.shorter = append(c.shorter, name)
@@ -48,6 +54,9 @@ func (c *cuts) tell(a *app) {
 			to = widestColumn
 		}
 		a.say("(cut to %d columns, %s; -o plain has it all)", to, strings.Join(said, ", "))
+	}
+	if c.alike {
+		a.say("(some texts differ and look the same: escapes show in what; -o json has them as they are)")
 	}
 }
 
@@ -102,10 +111,11 @@ func (a *app) tableWithin(width int, columns []column, rows [][]cell) (string, c
 	for n := range rows {
 		shown[n] = make([]string, len(columns))
 	}
+	write, alike := legible.Apart(looks(rows))
 	natural := make([]int, len(columns))
 	for i, c := range columns {
 		headings[i] = harmless(c.heading())
-		natural[i] = show(i, c, headings[i], rows, shown, cell.shown)
+		natural[i] = show(i, c, headings[i], rows, shown, func(c cell) string { return write(c.look()) })
 	}
 	var short []string
 	timesToo := false
@@ -117,7 +127,7 @@ func (a *app) tableWithin(width int, columns []column, rows [][]cell) (string, c
 		// That a time has no year and no fraction of a second is less of a loss than a column. The times of a
 		// row look alike, so when one is short all are. A year is told once when it is that of all of them:
 		// without it, what happened two years ago looks like this month.
-		look := cell.shortly
+		look := func(c cell) string { return write(c.shortLook()) }
 		heading := headings[i]
 		switch {
 		case len(years) == 1:
@@ -125,9 +135,9 @@ func (a *app) tableWithin(width int, columns []column, rows [][]cell) (string, c
 		case len(years) > 1:
 			look = func(c cell) string {
 				if c.year == "" {
-					return c.shortly()
+					return write(c.shortLook())
 				}
-				return c.year + "-" + c.shortly()
+				return c.year + "-" + c.shortLook()
 			}
 		}
 		if n := show(i, c, heading, rows, shown, look); n < natural[i] {
@@ -135,12 +145,13 @@ func (a *app) tableWithin(width int, columns []column, rows [][]cell) (string, c
 			short = append(short, c.heading())
 			timesToo = timesToo || len(years) > 0
 		} else {
-			show(i, c, headings[i], rows, shown, cell.shown)
+			show(i, c, headings[i], rows, shown, func(c cell) string { return write(c.look()) })
 		}
 	}
 	widths, cut := fit(columns, natural, width)
 	short = slices.DeleteFunc(short, func(name string) bool { return slices.Contains(cut.left, name) || slices.Contains(cut.shorter, name) })
 	cut.shorter = append(short, cut.shorter...)
+	cut.alike = alike
 
 	var out strings.Builder
 	line := func(texts []string, look func(i int, s string) string) {
@@ -186,6 +197,19 @@ func (a *app) tableWithin(width int, columns []column, rows [][]cell) (string, c
 		})
 	}
 	return out.String(), cut
+}
+
+// looks are the texts that a table of these rows may show.
+func looks(rows [][]cell) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, row := range rows {
+			for _, c := range row {
+				if !yield(c.look()) || c.short != "" && !yield(c.short) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // show fills a column of what a table shows, and returns its width.

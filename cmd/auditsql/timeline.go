@@ -124,7 +124,7 @@ func (a *app) buckets(out *rows, r *reading, size audit.BucketSize, list []audit
 		b := &list[i]
 		if empty := emptyFrom(list[i:]); out.form == formTable && empty >= 3 {
 			cells := make([]cell, len(timelineColumns))
-			cells[1] = text(fmt.Sprintf("  … %d %ss", empty, size))
+			cells[1] = text(fmt.Sprintf("… %d %ss", empty, size))
 			cells[4], cells[5], cells[7] = text("-"), text("-"), text("-")
 			if err := out.add(cells...); err != nil {
 				return err

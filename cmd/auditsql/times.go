@@ -79,21 +79,51 @@ func (c clock) doubt(s string, n uint64) {
 	if c.note == nil {
 		return
 	}
-	recent := func(t time.Time) bool { return 1990 <= t.Year() && t.Year() <= 2100 }
 	if t, ok := c.unit.Time(n); ok && recent(t) {
 		return
 	}
-	for _, other := range []audit.TimeUnit{audit.Seconds, audit.Milliseconds, audit.Microseconds, audit.Nanoseconds} {
-		if t, ok := other.Time(n); ok && recent(t) {
-			c.note("%s is %s, since this store counts %s; in %s it would be %s", s, c.format(n), c.unit, other, clock{zone: c.zone, unit: other}.format(n))
-			return
-		}
+	if doubt := c.unitDoubt(n); doubt != "" {
+		c.note("%s is %s", s, doubt)
+		return
 	}
 	for _, form := range []string{"20060102", "2006"} {
 		if t, err := time.Parse(form, s); err == nil && recent(t) {
 			c.note("%s is a number here, %s; a date is written %s", s, c.format(n), t.Format(dateForm))
 		}
 	}
+}
+
+// recent reports whether t is a time that somebody is likely to mean.
+func recent(t time.Time) bool { return 1990 <= t.Year() && t.Year() <= 2100 }
+
+// unitDoubt says what a timestamp is that looks as if it counted in another unit than the store's, "" if it does not.
+func (c clock) unitDoubt(n uint64) string {
+	other, ok := c.otherUnit(n)
+	if !ok {
+		return ""
+	}
+	return fmt.Sprintf("%s, since this store counts %s; in %s it would be %s", c.called(n), c.unit, other, clock{zone: c.zone, unit: other}.format(n))
+}
+
+// otherUnit is the unit in which a timestamp would be a recent time, when in the store's it is none.
+func (c clock) otherUnit(n uint64) (audit.TimeUnit, bool) {
+	if t, ok := c.unit.Time(n); ok && recent(t) {
+		return 0, false
+	}
+	for _, other := range []audit.TimeUnit{audit.Seconds, audit.Milliseconds, audit.Microseconds, audit.Nanoseconds} {
+		if t, ok := other.Time(n); ok && recent(t) {
+			return other, true
+		}
+	}
+	return 0, false
+}
+
+// called is a timestamp as a time in a sentence.
+func (c clock) called(n uint64) string {
+	if s := c.format(n); !isDigits(s) {
+		return s
+	}
+	return "after the year 9999"
 }
 
 // The forms of a date, alone or with a time of day behind a T or a blank, with or without an offset.

@@ -202,7 +202,7 @@ func TestNumbersThatMayBeMeantOtherwiseAreTold(t *testing.T) {
 	}{
 		{audit.Milliseconds, "1795429152", "1795429152 is 1970-01-21T18:43:49.152Z, since this store counts ms; in s it would be 2026-11-23T10:19:12Z"},
 		{audit.Nanoseconds, "1795429152000", "1795429152000 is 1970-01-01T00:29:55.429152000Z, since this store counts ns; in ms it would be 2026-11-23T10:19:12.000Z"},
-		{audit.Seconds, "1795429152000", "1795429152000 is 1795429152000, since this store counts s; in ms it would be 2026-11-23T10:19:12.000Z"},
+		{audit.Seconds, "1795429152000", "1795429152000 is after the year 9999, since this store counts s; in ms it would be 2026-11-23T10:19:12.000Z"},
 		{audit.Milliseconds, "20261123", "20261123 is a number here, 1970-01-01T05:37:41.123Z; a date is written 2026-11-23"},
 		{audit.Milliseconds, "2026", "2026 is a number here, 1970-01-01T00:00:02.026Z; a date is written 2026-01-01"},
 		{audit.Milliseconds, "1795429152000", ""},

@@ -110,7 +110,7 @@ func (w *traceWriter) evidence(t *tracing) {
 			more = "+"
 		}
 		row := []cell{
-			text(" "), number(e.Weight), r.labels.hash(e.AssertionHash), text(e.Lifecycle.String()), r.labels.hash(e.SourceHash),
+			{}, number(e.Weight), r.labels.hash(e.AssertionHash), text(e.Lifecycle.String()), r.labels.hash(e.SourceHash),
 			r.seen(e.Uses.First, q.Timestamp), number(e.Uses.Answers).as(fmt.Sprint(e.Uses.Answers) + more), number(e.Uses.Agents).as(fmt.Sprint(e.Uses.Agents) + more),
 		}
 		if !e.Fit {
@@ -210,17 +210,17 @@ func (w *traceWriter) around(t *tracing) {
 		{name: "approved", rank: 1},
 	}
 	var rows [][]cell
-	add := func(mark string, q *audit.QueryAudit) {
+	add := func(mark cell, q *audit.QueryAudit) {
 		all := recordCells(q, w.r.clock, w.r.labels)
 		all[3] = w.r.sameDay(q.Timestamp, t.Audit.Timestamp)
-		rows = append(rows, append([]cell{text(mark)}, pick(all, []int{3, 0, 4, 5, 9, 10, 11})...))
+		rows = append(rows, append([]cell{mark}, pick(all, []int{3, 0, 4, 5, 9, 10, 11})...))
 	}
 	for i := range t.Before {
-		add(" ", &t.Before[i])
+		add(cell{}, &t.Before[i])
 	}
-	add(">", q)
+	add(text(">"), q)
 	for i := range t.After {
-		add(" ", &t.After[i])
+		add(cell{}, &t.After[i])
 	}
 	w.page.head("around it", ", asked by "+w.r.asker(q.AgentID))
 	w.page.table(columns, rows)
@@ -265,7 +265,7 @@ func (w *traceWriter) steps(ctx context.Context, t *tracing) []step {
 }
 
 // typable reports whether a text can be pasted into a shell as it is shown.
-func typable(s string) bool { return len(s) <= 100 && harmless(s) == s }
+func typable(s string) bool { return len(s) <= 100 && visible(s) == s }
 
 // answersArgs is the command answers for a question, also when that looks like a flag.
 func answersArgs(subject, predicate string) []string {

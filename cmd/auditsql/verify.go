@@ -25,8 +25,8 @@ stored records. It prints what it counted and each problem with its place,
 works beside a writer, and changes nothing.
 
 --quick leaves out what reads everything. The exit code is 5 when something is
-wrong; a torn tail, or gaps that were repaired, are told and are nothing
-wrong.`,
+wrong, also when the journal is not in its place and only SQLite was checked; a
+torn tail, or gaps that were repaired, are told and are nothing wrong.`,
 		Example: `  auditsql verify
   auditsql verify --quick -o json`,
 		Args: arguments(0, 0, ""),
@@ -49,20 +49,15 @@ func (a *app) verify(ctx context.Context, quick bool) error {
 		// Damage is what verify is there to describe.
 		a.note("recovery is refused (%v); verifying what is there", refused)
 	}
-	db, err := audit.Open(a.dir, audit.ReadOnly())
-	if refused != nil && errors.Is(err, audit.ErrNoStore) {
-		return refused // there is nothing but a journal, and that is hurt
-	}
-	if err != nil {
-		return err
-	}
-	defer db.Close()
 	bar := a.progress("verifying", -1, false)
-	report, err := db.Verify(ctx, audit.VerifyOptions{
+	report, err := audit.Verify(ctx, a.dir, audit.VerifyOptions{
 		Quick:    quick,
 		Progress: func(stage string, done uint64) { bar.at(int64(done), "checking "+stage) },
 	})
 	bar.end()
+	if refused != nil && errors.Is(err, audit.ErrNoStore) {
+		return refused // there is nothing but a journal, and that is damaged
+	}
 	if err != nil {
 		return err
 	}
@@ -83,7 +78,12 @@ func (a *app) verify(ctx context.Context, quick bool) error {
 
 // damaged is the error of a check that found something.
 func (a *app) damaged(problems uint64) error {
-	return trying(&exitError{code: exitDamage, err: errors.New("found " + plural(problems, "problem", "problems"))},
+	found := &exitError{code: exitDamage, err: errors.New("found " + plural(problems, "problem", "problems"))}
+	var away *audit.JournalAwayError
+	if _, err := audit.JournalDir(a.dir); errors.As(err, &away) {
+		return trying(found, "%s", a.bringBack(away))
+	}
+	return trying(found,
 		"auditsql -d %[1]s wal repair shows what can be done for the journal, auditsql -d %[1]s reindex rebuilds derived tables and guards", shellQuote(a.dir))
 }
 
@@ -110,21 +110,40 @@ func verifyFacts(r *audit.VerifyReport) []fact {
 		result.brief, result.alarm = plural(r.Total, "problem", "problems"), true
 	}
 	facts := []fact{{"ok", "result", result}, {"quick", "", boolean(r.Quick)}}
-	facts = append(facts, journalFacts(&r.Journal)...)
+	journal := journalFacts(&r.Journal)
+	matched, ahead := count(r.Matched), count(r.NotApplied)
+	if r.JournalAway != "" {
+		for i := range journal {
+			journal[i].value = notLookedAt
+		}
+		matched, ahead = notLookedAt, notLookedAt
+	}
+	facts = append(facts, journal...)
 	return append(facts,
 		fact{"audits", "records in SQLite", count(r.Audits)},
 		fact{"contributions", "evidence", count(r.Contributions)},
 		fact{"attributes", "attributes", count(r.Attributes)},
 		fact{"agents", "agents", count(r.Agents)},
 		fact{"agent_keys", "keys by agent", count(r.AgentKeys)},
-		fact{"matched", "in journal and SQLite", count(r.Matched)},
-		fact{"not_applied", "in the journal alone", count(r.NotApplied)},
+		fact{"matched", "in journal and SQLite", matched},
+		fact{"not_applied", "in the journal alone", ahead},
 		fact{"rejected", "rejected in replay", count(r.Rejected)},
 		fact{"seconds", "took", number(r.Took.Seconds()).as(r.Took.Round(time.Millisecond).String())},
 		fact{"problems", "", textList(r.Problems)},
 		fact{"total_problems", "", number(r.Total)},
 		fact{"notes", "", textList(r.Notes)},
 	)
+}
+
+// notLookedAt is a value that only the journal tells, when it is not in its place.
+var notLookedAt = cell{brief: "not looked at"}
+
+// trimmedBytes is how much of the journal a writer removed before it could be checked.
+func trimmedBytes(r *wal.Report) (bytes int64) {
+	for _, gone := range r.Trimmed {
+		bytes += int64(gone.End - gone.Offset)
+	}
+	return bytes
 }
 
 // journalFacts are what a check of the journal counted.
@@ -144,6 +163,8 @@ func journalFacts(r *wal.Report) []fact {
 		{"journal_records", "journal records", number(r.Records).as(humanize.Comma(int64(r.Records)))},
 		{"journal_bytes", "journal bytes", number(r.Bytes).as(humanize.Comma(r.Bytes))},
 		{"journal_marks", "", number(r.Marks)},
+		{"journal_identities", "", number(r.Identities)},
+		{"journal_trimmed_bytes", "", number(trimmedBytes(r))},
 		{"journal_fillers", "repaired gaps", gaps},
 		{"journal_filler_bytes", "", number(r.FillBytes)},
 		{"journal_torn", "torn tail", torn},

@@ -80,16 +80,16 @@ func (a *app) walInspectCommand() *cobra.Command {
 
 // holder says whether somebody is writing.
 func holder(dir string) string {
-	held, pid, err := wal.Holder(dir, wal.Options{})
+	held, owner, err := wal.Holder(dir, wal.Options{})
 	switch {
 	case err != nil:
 		return "whether somebody is writing is not known"
 	case !held:
 		return "nobody is writing"
-	case pid == 0:
+	case owner.PID == 0:
 		return "somebody is writing"
 	}
-	return "process " + strconv.Itoa(pid) + " is writing"
+	return "process " + strconv.Itoa(owner.PID) + " is writing"
 }
 
 func (a *app) walVerifyCommand() *cobra.Command {
@@ -122,9 +122,13 @@ func (a *app) walVerify(ctx context.Context) error {
 	for _, s := range segments {
 		total += s.Size
 	}
+	identity, err := audit.JournalIdentity(a.dir)
+	if err != nil {
+		return err
+	}
 	bar := a.progress("checking", total, true)
 	done, records := int64(0), 0
-	report, err := wal.Verify(dir, wal.Options{}, func(r wal.Record) error {
+	report, err := wal.Verify(dir, wal.Options{Identity: identity}, func(r wal.Record) error {
 		done += int64(r.Next - r.Offset)
 		if records++; records%1000 == 0 {
 			bar.at(done, fmt.Sprintf("%d records", records))
@@ -152,7 +156,11 @@ func (a *app) walVerify(ctx context.Context) error {
 		return err
 	}
 	if form == formTable {
-		a.findings(problems, uint64(len(problems)), nil)
+		var notes []string
+		if n := trimmedBytes(&report); n > 0 {
+			notes = append(notes, fmt.Sprintf("%s of journal were trimmed by a writer before they could be checked", inBytes(n)))
+		}
+		a.findings(problems, uint64(len(problems)), notes)
 	}
 	if len(problems) > 0 {
 		a.tellDamage(ctx)
@@ -210,7 +218,11 @@ func (a *app) walDump(ctx context.Context, from *uint64, limit int) error {
 	case len(segments) > 0:
 		start = segments[0].Base
 	}
-	reader, err := wal.OpenReader(dir, start, wal.Options{})
+	identity, err := audit.JournalIdentity(a.dir)
+	if err != nil {
+		return err
+	}
+	reader, err := wal.OpenReader(dir, start, wal.Options{Identity: identity})
 	if err != nil {
 		return err
 	}

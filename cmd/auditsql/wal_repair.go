@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -53,7 +54,8 @@ func (a *app) walRepair(ctx context.Context, apply bool) error {
 		},
 	}, audit.WithLockWait(a.lockWait.Duration))
 	bar.end()
-	if isDamage(err) {
+	var away *audit.JournalAwayError
+	if isDamage(err) && !errors.As(err, &away) {
 		return trying(err, "a backup of the store; auditsql -d %s export --read-only shows what SQLite has", shellQuote(a.dir))
 	}
 	if err != nil {
@@ -172,6 +174,7 @@ func damageCell(r *audit.RepairReport, form string) cell {
 		Quarantined int64           `json:"quarantined_bytes"`
 		Cut         int64           `json:"cut_bytes"`
 		Quarantine  *string         `json:"quarantine"`
+		Identity    bool            `json:"identity"`
 		Restored    int             `json:"restored"`
 		RestoredIDs []audit.QueryID `json:"restored_ids"`
 		Lost        int64           `json:"lost_bytes"`
@@ -185,7 +188,7 @@ func damageCell(r *audit.RepairReport, form string) cell {
 		known := &r.Ranges[i]
 		all[i] = damagedRange{
 			Segment: filepath.Base(d.Segment), Missing: d.Missing, Offset: d.Offset, End: d.End, Reason: d.Reason,
-			Quarantined: d.Stored + d.Cut, Cut: d.Cut,
+			Quarantined: d.Stored + d.Cut, Cut: d.Cut, Identity: d.Identity,
 			Restored: d.Restored, RestoredIDs: append([]audit.QueryID{}, known.Restored...),
 			Lost: d.FillBytes, Fillers: d.Fillers,
 			LostRecords: known.LostRecords, LostIDs: append([]audit.QueryID{}, known.Lost...),
@@ -229,6 +232,9 @@ func rangeLines(d *wal.DamagedRange, known *audit.RepairedRange, applied bool) [
 	lines := []string{place + ": " + d.Reason}
 	if d.Restored > 0 {
 		lines = append(lines, fmt.Sprintf("%s from SQLite: %s%s", is("back", "comes back"), plural(d.Restored, "record", "records"), ids(known.Restored, d.Restored)))
+	}
+	if d.Identity {
+		lines = append(lines, is("written back", "would be written back")+": the segment's identity")
 	}
 	if d.FillBytes > 0 {
 		which := ""

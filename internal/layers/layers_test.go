@@ -19,15 +19,16 @@ const module = "github.com/auditsql/auditsql/"
 // allowed is which packages of the module each of them may import. Tests may import more.
 var allowed = map[string][]string{
 	"cmd/auditsql":     {"audit", "wal", "sqlstore", "internal/legible"},
-	"audit":            {"kvshim", "sqlstore", "wal", "internal/legible"},
+	"audit":            {"kvshim", "sqlstore", "wal", "internal/durable", "internal/legible"},
 	"kvshim":           {"sqlstore"},
 	"kvshim/kvtest":    {"kvshim"},
-	"sqlstore":         {"migrations"},
+	"sqlstore":         {"migrations", "internal/durable"},
 	"migrations":       {},
-	"wal":              {},
+	"wal":              {"internal/durable"},
 	"internal/walspec": {},
 	"internal/crashfs": {"wal"}, // for tests: nothing else may import it
 	"internal/mutants": {},      // a command, run by hand
+	"internal/durable": {},
 	"internal/layers":  {},
 	"internal/legible": {},
 }
@@ -44,6 +45,7 @@ var keepers = map[string][]string{
 	"github.com/zeebo":       {"wal", "audit", "internal/walspec"},
 	"golang.org/x/sys":       {"wal"},
 	"golang.org/x/term":      {"cmd/auditsql"},
+	"golang.org/x/text":      {"internal/legible"},
 	"github.com/rogpeppe":    {},
 	"pgregory.net/rapid":     {},
 	"github.com/prometheus/": {},

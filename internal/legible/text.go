@@ -4,9 +4,12 @@ package legible
 
 import (
 	"fmt"
+	"iter"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // Text makes stored text fit for a terminal and for one line of plain text: control and escape
@@ -17,6 +20,101 @@ func Text(s string) string {
 	if isPlain(s) {
 		return s
 	}
+	return escaped(s, func(int, rune) bool { return false })
+}
+
+// Visible is Text for a cell of a table, where a blank at an end cannot be seen: it is written as an escape, and
+// so is every blank but U+0020. Of several blanks at an end the outermost is enough to show the others.
+func Visible(s string) string {
+	if isPlain(s) && (s == "" || s[0] != ' ' && s[len(s)-1] != ' ') {
+		return s
+	}
+	return escaped(s, func(at int, r rune) bool { return isHiddenBlank(s, at, r) })
+}
+
+func isHiddenBlank(s string, at int, r rune) bool {
+	return r == '\u00a0' || r == '\u3000' || r == ' ' && (at == 0 || at == len(s)-1)
+}
+
+// exact is Visible with escapes for all that has another spelling: each backslash is doubled, and of a character
+// that Unicode composes to another one (a letter and its marks, Hangul from its parts, the Kelvin sign) all is
+// escaped but the letter. Two texts that differ are never written alike.
+func exact(s string) string {
+	other := map[int]bool{} // offsets of what is to be escaped
+	for at := 0; at < len(s); {
+		end := at + norm.NFC.NextBoundaryInString(s[at:], true)
+		if segment := s[at:end]; !norm.NFC.IsNormalString(segment) {
+			for i, r := range segment {
+				other[at+i] = i > 0 || !norm.NFC.IsNormalString(string(r))
+			}
+		}
+		at = end
+	}
+	return escaped(s, func(at int, r rune) bool { return r == '\\' || other[at] || isHiddenBlank(s, at, r) })
+}
+
+// Apart returns how to write the texts of one screen: as Visible does, except that those which differ and would
+// still look the same are told apart by escapes. It reports whether there are such texts. Two texts look the same
+// when Unicode's canonical composition makes them equal; letters that merely resemble each other are not looked for.
+func Apart(texts iter.Seq[string]) (write func(string) string, alike bool) {
+	odd := false // without a text that is shown as something else, no two that differ can look the same
+	for s := range texts {
+		odd = odd || appearance(s) != s
+	}
+	if !odd {
+		return Visible, false
+	}
+	first := map[string]string{} // by appearance
+	differ := map[string]bool{}  // appearances of texts that differ
+	for s := range texts {
+		look := appearance(s)
+		if one, seen := first[look]; !seen {
+			first[look] = s
+		} else if one != s {
+			differ[look] = true
+		}
+	}
+	return func(s string) string {
+		// Beside doubled backslashes a single one would be taken for an escape.
+		if differ[appearance(s)] || len(differ) > 0 && strings.ContainsRune(s, '\\') {
+			return exact(s)
+		}
+		return Visible(s)
+	}, len(differ) > 0
+}
+
+// Spellings returns the other ways to write a text that look the same: with each letter and its marks composed to
+// one character as far as there is one, and all taken apart. Most texts have none.
+func Spellings(s string) []string {
+	var others []string
+	for _, form := range []norm.Form{norm.NFC, norm.NFD} {
+		if other := form.String(s); other != s {
+			others = append(others, other)
+		}
+	}
+	return others
+}
+
+// EitherSpelling is a pattern, with * for what may be spelled otherwise, that fits all spellings of a text.
+func EitherSpelling(s string) string {
+	var pattern strings.Builder
+	for at := 0; at < len(s); {
+		end := at + norm.NFC.NextBoundaryInString(s[at:], true)
+		if segment := s[at:end]; len(Spellings(segment)) == 0 {
+			pattern.WriteString(segment)
+		} else {
+			pattern.WriteByte('*')
+		}
+		at = end
+	}
+	return pattern.String()
+}
+
+// appearance is the same for texts that look the same.
+func appearance(s string) string { return norm.NFC.String(Visible(s)) }
+
+// escaped writes escapes for what is not Shown, and for what more says, which is asked with a character's offset.
+func escaped(s string, more func(at int, r rune) bool) string {
 	var b strings.Builder
 	b.Grow(len(s) + 16)
 	// What stands before: the character, and the marks on it. At the beginning and behind an escape there
@@ -24,7 +122,7 @@ func Text(s string) string {
 	previous, marks := rune(-1), mostMarks
 	for i := 0; i < len(s); {
 		r, size := utf8.DecodeRuneInString(s[i:])
-		isShown := (r != utf8.RuneError || size > 1) && Shown(r, previous)
+		isShown := (r != utf8.RuneError || size > 1) && Shown(r, previous) && !more(i, r)
 		switch {
 		case !isShown, unicode.IsMark(r) && marks == mostMarks:
 			isShown, previous, marks = false, -1, mostMarks
@@ -38,6 +136,8 @@ func Text(s string) string {
 			b.WriteString(s[i : i+size])
 		case r == utf8.RuneError && size == 1:
 			fmt.Fprintf(&b, `\x%02x`, s[i])
+		case r == '\\':
+			b.WriteString(`\\`)
 		case r == '\t':
 			b.WriteString(`\t`)
 		case r == '\n':
@@ -72,6 +172,8 @@ func Shown(r, previous rune) bool {
 	switch {
 	case r == '\u00a0' || r == '\u3000': // blanks that are at home in French and Japanese
 		return true
+	case r == '\u2800': // a symbol of Braille that has no dots
+		return false
 	case r == '\ufe0e' || r == '\ufe0f':
 		// One of these says how the symbol before it looks. A row of them hides a message in what seems
 		// to be a single symbol.

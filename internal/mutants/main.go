@@ -110,8 +110,8 @@ func (m *mutant) try(dir string) (by string, err error) {
 	defer func() { err = errors.Join(err, os.WriteFile(path, sound, 0o644)) }()
 
 	binary := filepath.Join(dir, "mutant.test")
-	build := exec.Command("go", "test", "-c", "-vet=off", "-o", binary, "./"+m.pkg)
-	build.Dir = dir
+	build := exec.Command("go", "test", "-c", "-vet=off", "-o", binary, ".")
+	build.Dir = filepath.Join(dir, m.pkg) // its own module, perhaps
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("does not compile: %s", bytes.TrimSpace(out))
 	}

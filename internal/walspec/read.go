@@ -1,6 +1,7 @@
 package walspec
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"os"
@@ -21,7 +22,8 @@ type Segment struct {
 // Journal is all that a folder holds.
 type Journal struct {
 	Segments []Segment // by base
-	Records  []Record  // every one, marks and fillers too
+	Records  []Record  // every one, marks, fillers and identities too
+	Identity []byte    // of the segments that have one; nil when none has
 	First    uint64    // offset at which the journal begins: above 0 when it was trimmed
 	End      uint64    // offset behind the last record
 }
@@ -37,7 +39,7 @@ func (e *InvalidError) Error() string {
 	return fmt.Sprintf("%s: at offset %d: %s", e.Segment, e.Offset, e.Reason)
 }
 
-// ReadDir returns the records of the journal in dir that are neither marks nor fillers, as a reader
+// ReadDir returns the records of the journal in dir that are its user's, as a reader
 // should see them. With an error come the records in front of it.
 func ReadDir(dir string) ([]Record, error) {
 	j, err := Read(dir)
@@ -102,6 +104,9 @@ func (j *Journal) readSegment(s *Segment, file []byte, last bool) error {
 		if reason == "" && kind == Mark {
 			reason = j.markReason(Record{j.End, kind, payload})
 		}
+		if reason == "" && kind == Identity {
+			reason = j.identityReason(s, payload[1:])
+		}
 		if reason != "" {
 			return &InvalidError{s.Name, j.End, reason}
 		}
@@ -129,6 +134,20 @@ func (j *Journal) markReason(mark Record) string {
 	})
 	if !found {
 		return fmt.Sprintf("a mark vouches for %d, the middle of a record", covered)
+	}
+	return ""
+}
+
+// identityReason says why an identity cannot be right that stands at the end of what was read of a segment, or
+// nothing. It keeps the first one.
+func (j *Journal) identityReason(s *Segment, identity []byte) string {
+	switch {
+	case s.Data > 0:
+		return "an identity that is not the first record of its segment"
+	case j.Identity == nil:
+		j.Identity = identity
+	case !bytes.Equal(j.Identity, identity):
+		return fmt.Sprintf("its identity is %x, that of a segment before is %x", identity, j.Identity)
 	}
 	return ""
 }

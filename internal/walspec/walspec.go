@@ -31,9 +31,10 @@ type Kind byte
 
 // The kinds that the format knows.
 const (
-	Payload Kind = iota // of whoever uses the journal: a first byte of 0x20 or above
-	Mark                // 0x01 and an offset that an earlier sync covered
-	Filler              // 0x02 and zeros: where a repair had nothing to put back
+	Payload  Kind = iota // of whoever uses the journal: a first byte of 0x20 or above
+	Mark                 // 0x01 and an offset that an earlier sync covered
+	Filler               // 0x02 and zeros: where a repair had nothing to put back
+	Identity             // 0x03 and 1 to 64 bytes: whose journal this is, as the first record of a segment
 )
 
 func (k Kind) String() string {
@@ -44,6 +45,8 @@ func (k Kind) String() string {
 		return "mark"
 	case Filler:
 		return "filler"
+	case Identity:
+		return "identity"
 	}
 	return fmt.Sprintf("kind %d", byte(k))
 }
@@ -78,6 +81,11 @@ func Encode(offset uint64, payload []byte) []byte {
 // MarkPayload returns the payload of a mark of the offset.
 func MarkPayload(covered uint64) []byte {
 	return binary.LittleEndian.AppendUint64([]byte{0x01}, covered)
+}
+
+// IdentityPayload returns the payload of an identity.
+func IdentityPayload(identity []byte) []byte {
+	return append([]byte{0x03}, identity...)
 }
 
 // FillerPayload returns the payload of a filler record of this many bytes, header included: 41 at least.
@@ -136,6 +144,11 @@ func kindOf(payload []byte) (k Kind, reason string) {
 			}
 		}
 		return Filler, ""
+	case first == 0x03:
+		if n := len(payload) - 1; n < 1 || n > 64 {
+			return Identity, fmt.Sprintf("an identity of %d bytes", n)
+		}
+		return Identity, ""
 	default:
 		return 0, fmt.Sprintf("unknown kind %#02x", first)
 	}

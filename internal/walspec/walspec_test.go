@@ -111,6 +111,34 @@ func TestNamesAndJoins(t *testing.T) {
 	}
 }
 
+func TestIdentitiesBeginSegments(t *testing.T) {
+	dir := t.TempDir()
+	w, err := walspec.NewWriter(dir, walspec.Options{SegmentBytes: 100, Identity: []byte("mine")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// 45 bytes of identity and 60 a record: one to a segment.
+	for i := range 3 {
+		offset, err := w.Append(bytes.Repeat([]byte{'x'}, 20))
+		if err != nil || offset != uint64(i*105+45) {
+			t.Fatalf("record %d: offset %d, %v", i, offset, err)
+		}
+	}
+	closeWriter(t, w)
+	j, err := walspec.Read(dir)
+	if err != nil || len(j.Segments) != 3 || len(j.Records) != 6 || string(j.Identity) != "mine" {
+		t.Fatalf("the journal reads as %+v, %v", j, err)
+	}
+	for i, r := range j.Records {
+		if (r.Kind == walspec.Identity) != (i%2 == 0) {
+			t.Errorf("record %d is a %v", i, r.Kind)
+		}
+	}
+	if records, err := walspec.ReadDir(dir); err != nil || len(records) != 3 {
+		t.Errorf("%d records, %v", len(records), err)
+	}
+}
+
 func TestEmptyJournals(t *testing.T) {
 	dir := t.TempDir()
 	j, err := walspec.Read(dir)
@@ -267,7 +295,7 @@ func TestInvalid(t *testing.T) {
 		{"a record too much in a sealed segment", add(segment(0), walspec.Encode(2*size, []byte("x"))), 2 * size, "ends at 141"},
 		{"bytes behind the zeros", add(segment(1), append(make([]byte, 4096), 1)), 4 * size, "length 0"},
 		{"a length of more than 16 MiB", add(segment(1), append([]byte{1, 0, 0, 1}, make([]byte, 100)...)), 4 * size, "out of range"},
-		{"an unknown kind", add(segment(1), walspec.Encode(4*size, []byte{0x03})), 4 * size, "unknown kind 0x03"},
+		{"an unknown kind", add(segment(1), walspec.Encode(4*size, []byte{0x04})), 4 * size, "unknown kind 0x04"},
 		{"a zero kind", add(segment(1), walspec.Encode(4*size, []byte{0x00})), 4 * size, "unknown kind 0x00"},
 		{"the highest unknown kind", add(segment(1), walspec.Encode(4*size, []byte{0x1f})), 4 * size, "unknown kind 0x1f"},
 		{"a mark of 8 bytes", add(segment(1), walspec.Encode(4*size, walspec.MarkPayload(0)[:8])), 4 * size, "a mark of 8"},
@@ -275,6 +303,13 @@ func TestInvalid(t *testing.T) {
 		{"a mark inside a record", add(segment(1), walspec.Encode(4*size, walspec.MarkPayload(size+1))), 4 * size, "middle of a record"},
 		{"a filler with something in it", add(segment(1), walspec.Encode(4*size, []byte{0x02, 0, 1})), 4 * size, "a filler with"},
 		{"another offset's record", add(segment(1), walspec.Encode(4*size+1, []byte("x"))), 4 * size, "crc32c differs"},
+		{"an identity of no bytes", add(segment(1), walspec.Encode(4*size, walspec.IdentityPayload(nil))), 4 * size, "identity of 0 bytes"},
+		{"an identity of 65 bytes", add(segment(1), walspec.Encode(4*size, walspec.IdentityPayload(make([]byte, 65)))), 4 * size, "identity of 65 bytes"},
+		{"an identity in the middle", add(segment(1), walspec.Encode(4*size, walspec.IdentityPayload([]byte("x")))), 4 * size, "not the first record"},
+		{"two identities", func(t *testing.T, dir string) {
+			write(t, filepath.Join(dir, walspec.Name(4*size)), walspec.Encode(4*size, walspec.IdentityPayload([]byte("x"))))
+			write(t, filepath.Join(dir, walspec.Name(4*size+42)), walspec.Encode(4*size+42, walspec.IdentityPayload([]byte("y"))))
+		}, 4*size + 42, "that of a segment before is 78"},
 		{"a missing segment", func(t *testing.T, dir string) {
 			if err := os.Rename(filepath.Join(dir, segment(1)), filepath.Join(dir, walspec.Name(2*size+1))); err != nil {
 				t.Fatal(err)

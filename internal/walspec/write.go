@@ -11,6 +11,7 @@ import (
 type Options struct {
 	SegmentBytes int64  // the next record goes into a new segment once the last one has this many; 64 MiB if 0
 	Base         uint64 // of the first segment: above 0 for a journal whose beginning was trimmed
+	Identity     []byte // what each segment begins with; none if empty
 	Zeros        int64  // how many Close leaves behind the data, as preallocation would
 }
 
@@ -59,7 +60,16 @@ func (w *Writer) Append(payload []byte) (uint64, error) {
 			return 0, err
 		}
 	}
-	offset := w.end
+	if w.end == w.base && len(w.o.Identity) > 0 {
+		if _, err := w.write(IdentityPayload(w.o.Identity)); err != nil {
+			return 0, err
+		}
+	}
+	return w.write(payload)
+}
+
+func (w *Writer) write(payload []byte) (offset uint64, err error) {
+	offset = w.end
 	n, err := w.segment.Write(Encode(offset, payload))
 	w.end += uint64(n)
 	return offset, err

@@ -1,0 +1,86 @@
+package audit_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/auditsql/auditsql/audit"
+)
+
+// closedBesideReader leaves a store that was closed while a shell read an earlier state of it, and the shell.
+func closedBesideReader(t *testing.T) (dir string, lines map[audit.QueryID]string, s *shell) {
+	t.Helper()
+	dir, lines = closedStore(t, 0, 60)
+	db := openDB(t, dir)
+	s = openShell(t, dir)
+	s.do("BEGIN")
+	s.ask("SELECT count(*) FROM kv")
+	for id, line := range putSamples(t, db, 60, 90) {
+		lines[id] = line
+	}
+	closeDB(t, db)
+	if db.CloseNote() == "" {
+		t.Fatal("the close says nothing of the reader")
+	}
+	return dir, lines, s
+}
+
+// A shell that reads while the store closes takes -wal away when it goes. That is no reason to build anything anew.
+func TestAReaderThatOutlivesTheWriterCostsNoRebuild(t *testing.T) {
+	for _, end := range []string{"the reader goes", "the reader stays"} {
+		t.Run(end, func(t *testing.T) {
+			dir, lines, s := closedBesideReader(t)
+			s.do("COMMIT")
+			if end == "the reader goes" {
+				s.exit()
+				if _, err := os.Stat(filepath.Join(dir, "audit.db-wal")); err == nil {
+					t.Skip("this shell leaves -wal")
+				}
+			}
+			db := openDB(t, dir)
+			if rec := db.Recovery(); rec.Rebuilt || rec.Checked || rec.Aside != "" {
+				t.Errorf("%+v", rec)
+			}
+			wantAll(t, db, lines)
+			wantSound(t, db)
+			if end == "the reader stays" {
+				s.exit()
+			}
+			closeDB(t, db)
+			if note := db.CloseNote(); note != "" {
+				t.Error(note)
+			}
+			if rec := openDB(t, dir).Recovery(); len(rec.Notes) > 0 {
+				t.Errorf("%+v", rec)
+			}
+		})
+	}
+}
+
+// Somebody has removed -wal, and only a part of what it held had been copied, the cursor among it.
+func TestWhatAReaderWasLeftWithIsNotBelievedUnseen(t *testing.T) {
+	dir, lines, s := closedBesideReader(t)
+	left := killed(t, dir)
+	s.exit()
+	pages, _ := walPages(t, left)
+	some := 0
+	checkpointPart(t, left, func(i, n int) bool {
+		some++
+		return i < n/2 // the first pages have table store
+	})
+	if some != len(pages) {
+		t.Fatal(some, len(pages))
+	}
+	for _, name := range []string{"audit.db-wal", "audit.db-shm"} {
+		if err := os.Remove(filepath.Join(left, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	db := openDB(t, left)
+	if rec := db.Recovery(); !rec.Rebuilt {
+		t.Errorf("%+v", rec)
+	}
+	wantAll(t, db, lines)
+	wantSound(t, db)
+}

@@ -1,0 +1,109 @@
+package audit_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/wal"
+)
+
+var lives = flag.Int("lives", 150, "how many lives of a store TestShortLivesKeepLittleJournal counts")
+
+// A store that is only ever open for one import trims all the same: the checkpoint before the newest may be of an
+// earlier life.
+func TestShortLivesKeepLittleJournal(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "store")
+	n := *lives
+	if testing.Short() {
+		n = min(n, 20)
+	}
+	for life := range n {
+		db := openDB(t, dir, audit.WithSegmentBytes(1000), audit.WithRetention(audit.RetainNone))
+		putSamples(t, db, 3*life, 3*life+3)
+		closeDB(t, db)
+		if segs := must(wal.Segments(filepath.Join(dir, "wal"), wal.Options{})); len(segs) > 3 {
+			t.Fatalf("life %d: %d segments are left", life, len(segs))
+		}
+	}
+}
+
+// A checkpoint of an earlier life is nothing to trim by while SQLite is in doubt: it may be the one that went wrong.
+func TestADoubtedDatabaseStartsCountingAnew(t *testing.T) {
+	t.Parallel()
+	dir, lines := trimmedWithoutWAL(t)
+	began := must(wal.Segments(filepath.Join(dir, "wal"), wal.Options{}))[0].Base
+	db := openDB(t, dir)
+	if !db.Recovery().Checked {
+		t.Fatalf("%+v", db.Recovery())
+	}
+	first := func() wal.Offset { return must(db.Stats(context.Background())).JournalFirst }
+	if now := first(); now != began {
+		t.Errorf("after the first checkpoint of this opening the journal begins at %d; it began at %d", now, began)
+	}
+	maps.Copy(lines, putSamples(t, db, 200, 240))
+	wantRoom(t, db)
+	if err := audit.Checkpoint(db); err != nil {
+		t.Fatal(err)
+	}
+	if now := first(); now == began {
+		t.Errorf("after two checkpoints of this opening the journal still begins at %d", now)
+	}
+	wantAll(t, db, lines)
+}
+
+// SQLite and the journal were both put back to yesterday's, beside the store.json of today: every opening refuses that,
+// and so does verify.
+func TestVerifyFindsWhatOpeningRefuses(t *testing.T) {
+	t.Parallel()
+	dir, _ := closedStore(t, 0, 40)
+	yesterday := killed(t, dir)
+	db := openDB(t, dir)
+	putSamples(t, db, 40, 80)
+	closeDB(t, db)
+	restore(t, dir, yesterday, "audit.db", "audit.db-wal", "audit.db-shm", "wal")
+	if _, err := audit.Open(dir); err == nil {
+		t.Fatal("it opens")
+	}
+	for _, quick := range []bool{true, false} {
+		report, err := audit.Verify(t.Context(), dir, audit.VerifyOptions{Quick: quick})
+		if err != nil || !strings.Contains(fmt.Sprint(report.Problems), "opening the store is refused: ") {
+			t.Errorf("quick %v: %q, %v", quick, report.Problems, err)
+		}
+	}
+}
+
+// A disk may lose the end of a -wal that it was never made to keep, after somebody has copied its pages into the
+// database. What is left of it puts older pages over newer ones.
+func TestAWALThatHasLostItsEndIsNotPutOverNewerPages(t *testing.T) {
+	t.Parallel()
+	dir, lines := closedStore(t, 0, 60)
+	db := openDB(t, dir)
+	for i := range 8 { // each is a commit
+		maps.Copy(lines, putSamples(t, db, 60+10*i, 70+10*i))
+		wantRoom(t, db)
+	}
+	left := killed(t, dir)
+	checkpointPart(t, left, func(int, int) bool { return true })
+	log := filepath.Join(left, "audit.db-wal")
+	st := must(os.Stat(log))
+	if err := os.Truncate(log, walHeader+(st.Size()-walHeader)/walFrame/2*walFrame); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(left, "audit.db-shm")); err != nil {
+		t.Fatal(err)
+	}
+	after := openDB(t, left)
+	if rec := after.Recovery(); !rec.Rebuilt {
+		t.Errorf("%+v", rec)
+	}
+	wantAll(t, after, lines)
+	wantSound(t, after)
+}

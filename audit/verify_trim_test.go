@@ -1,0 +1,84 @@
+package audit_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/wal"
+)
+
+// elsewhere is the file system of another process than the writer's. It calls step before each listing of a folder
+// and each opening of a file, so that the writer gets on between any two of them.
+type elsewhere struct {
+	wal.FS
+	step func()
+}
+
+func (e *elsewhere) List(dir string) ([]string, error) {
+	e.step()
+	return e.FS.List(dir)
+}
+
+func (e *elsewhere) Open(name string) (wal.File, error) {
+	e.step()
+	return e.FS.Open(name)
+}
+
+// A writer that keeps nothing goes on while another process verifies: what it trims meanwhile is no problem.
+func TestVerifyBesideAWriterThatKeepsNothing(t *testing.T) {
+	t.Parallel()
+	for _, quick := range []bool{false, true} {
+		for _, when := range []int{1, 2, 3, 4, 5, 7, 11} {
+			for _, often := range []bool{false, true} {
+				t.Run(fmt.Sprintf("quick %v, call %d, often %v", quick, when, often), func(t *testing.T) {
+					t.Parallel()
+					dir := t.TempDir() + "/store"
+					db := openDB(t, dir, audit.WithSegmentBytes(3000), audit.WithRetention(audit.RetainNone))
+					putSamples(t, db, 0, 40) // stays in the journal until a checkpoint
+
+					calls, next := 0, 40
+					var on atomic.Bool
+					fsys := &elsewhere{FS: wal.OS, step: func() {
+						if !on.Load() {
+							return
+						}
+						if calls++; calls != when && (!often || calls < when || calls > 20) {
+							return
+						}
+						putSamples(t, db, next, next+20)
+						next += 20
+						if err := audit.Checkpoint(db); err != nil {
+							t.Error(err)
+						}
+					}}
+					reader := openDB(t, dir, audit.ReadOnly(), audit.WithJournalFS(fsys))
+					if _, err := reader.Stats(context.Background()); err != nil {
+						t.Fatal(err)
+					}
+					on.Store(true)
+					rep, err := reader.Verify(context.Background(), audit.VerifyOptions{Quick: quick})
+					on.Store(false)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if !rep.OK() || calls < when {
+						t.Errorf("after %d calls: %d problems: %s", calls, rep.Total, strings.Join(rep.Problems, "\n"))
+					}
+					noted := strings.Contains(strings.Join(rep.Notes, "\n"), "trimmed by a writer")
+					if noted != (len(rep.Journal.Trimmed) > 0) {
+						t.Errorf("trimmed %v, and notes %q", rep.Journal.Trimmed, rep.Notes)
+					}
+					closeDB(t, db)
+					// With nobody beside it, all is well too.
+					if rep := must(openDB(t, dir, audit.ReadOnly()).Verify(context.Background(), audit.VerifyOptions{})); !rep.OK() || len(rep.Journal.Trimmed) > 0 {
+						t.Errorf("afterwards: %+v", rep)
+					}
+				})
+			}
+		}
+	}
+}

@@ -1,0 +1,34 @@
+package durable
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+)
+
+// LinkError refuses a file of a store that is a symbolic link.
+type LinkError struct {
+	Path   string
+	Target string // what the link says; "" when that cannot be read
+}
+
+func (e *LinkError) Error() string {
+	if e.Target == "" {
+		return fmt.Sprintf("%s is a symbolic link, and no part of a store is opened through one", e.Path)
+	}
+	return fmt.Sprintf("%s is a symbolic link to %s, and no part of a store is opened through one", e.Path, e.Target)
+}
+
+func newLinkError(name string) error {
+	target, _ := os.Readlink(name) // only to say more
+	return &LinkError{Path: name, Target: target}
+}
+
+// CheckLink returns a *LinkError when the last element of a path is a link, and nil for all else, also when
+// there is nothing.
+func CheckLink(name string) error {
+	if st, err := os.Lstat(name); err == nil && st.Mode()&fs.ModeSymlink != 0 {
+		return newLinkError(name)
+	}
+	return nil
+}

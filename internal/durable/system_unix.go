@@ -1,0 +1,81 @@
+//go:build unix
+
+package durable
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// noFollow makes an open fail when the last element of the path is a link.
+const noFollow = syscall.O_NOFOLLOW
+
+// SyncDir makes durable which names a folder holds.
+func SyncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+// CheckOwner returns an *OwnerError when this process cannot give new files the owner that the file or folder
+// at name has: it is another user's, and we are not root, or a root without that right. It is nil when there
+// is nothing.
+func CheckOwner(name string) error {
+	st, err := os.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	s := st.Sys().(*syscall.Stat_t)
+	me := os.Geteuid()
+	foreign := &OwnerError{Path: name, UID: int(s.Uid), GID: int(s.Gid), Euid: me}
+	switch {
+	case foreign.UID == me:
+		return nil
+	case me != 0:
+		return foreign
+	}
+	// A root in a container may lack the right. Giving the file to whom it belongs changes nothing and tells.
+	err = os.Lchown(name, foreign.UID, foreign.GID)
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EINVAL) {
+		return foreign
+	}
+	return err
+}
+
+// give makes a new file or folder belong to whom owner belongs, and reports whether its group is the same now.
+//
+// Only root can give a file away. Others who make a file in somebody's folder, as in a mount that belongs to
+// root and is open to their group, keep it, unless must says that this is an *OwnerError. The group can be given
+// by a member of it.
+func give(f *os.File, owner fs.FileInfo, must bool) (group bool, err error) {
+	st, err := f.Stat()
+	if err != nil {
+		return false, err
+	}
+	have, want := st.Sys().(*syscall.Stat_t), owner.Sys().(*syscall.Stat_t)
+	me := os.Geteuid()
+	foreign := &OwnerError{Path: f.Name(), UID: int(want.Uid), GID: int(want.Gid), Euid: me}
+	switch {
+	case have.Uid == want.Uid && have.Gid == want.Gid:
+		return true, nil
+	case me != 0 && have.Uid == want.Uid:
+		return f.Chown(-1, int(want.Gid)) == nil, nil
+	case me != 0 && must:
+		return false, foreign
+	case me != 0:
+		return false, nil
+	}
+	err = f.Chown(int(want.Uid), int(want.Gid))
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EINVAL) {
+		err = foreign
+	}
+	return err == nil, err
+}
