@@ -172,12 +172,20 @@ func (h *history) faults(within int) []fusefs.Fault {
 	return plan
 }
 
+func (h *history) plan(within int) {
+	faults := h.faults(within)
+	for _, f := range faults {
+		h.m.Remark("planned: %+v", f)
+	}
+	h.m.Plan(faults...)
+}
+
 // live opens the store, holds it against what must be there, uses it, and ends it in one way or another.
 func (h *history) live() error {
 	h.lives.Add(1)
 	h.shell = nil
 	if h.random.IntN(3) == 0 {
-		h.m.Plan(h.faults(60)...)
+		h.plan(60)
 	} else {
 		h.m.Plan()
 	}
@@ -201,7 +209,7 @@ func (h *history) live() error {
 			h.unsynced = false
 		}
 		if h.random.IntN(2) == 0 {
-			h.m.Plan(h.faults(150)...)
+			h.plan(150)
 		}
 		for range h.random.IntN(8) {
 			if err := h.step(db); err != nil {
@@ -245,6 +253,7 @@ func (h *history) step(db *audit.DB) error {
 			return nil
 		})
 	case 6, 7, 8:
+		h.m.Remark("rest")
 		settle()
 	case 9:
 		time.Sleep(20 * time.Millisecond) // it is applied
@@ -289,11 +298,13 @@ func (h *history) foreigner(text string) {
 		shell.Do("PRAGMA synchronous=" + synchronous)
 		h.copies = frames == 1
 		h.off = synchronous == "OFF"
+		h.m.Remark("a shell, synchronous=%s, wal_autocheckpoint=%d", synchronous, frames)
 	}
 	if h.copies || text != setLabel {
 		h.unsynced = h.unsynced || h.off || failed(h.m)
 	}
-	h.shell.Do(text)
+	_, err := h.shell.Do(text)
+	h.m.Remark("shell: %s: %v", text, err)
 }
 
 // finish ends a life.
@@ -353,6 +364,7 @@ const longest = 20 * time.Second
 
 // within calls f, and finds it wrong if that takes too long.
 func (h *history) within(what string, f func() error) error {
+	h.m.Remark("%s", what)
 	start := time.Now()
 	err := f()
 	if took := time.Since(start); took > longest {
