@@ -143,6 +143,7 @@ func (s *server) build(req request) (*machine, error) {
 	if err := load(m.disk, req.Files); err != nil {
 		return nil, err
 	}
+	m.disk.TruncateInOneStep()
 	m.disk.Hook(m.judge.verdict)
 	s.mu.Lock()
 	s.machines[m.id] = m

@@ -64,7 +64,7 @@ type waiting struct {
 }
 
 // keepCalls is how many of the last calls the log keeps.
-const keepCalls = 400
+const keepCalls = 2000
 
 func (j *judge) verdict(c crashfs.Call) crashfs.Verdict {
 	j.mu.Lock()

@@ -81,6 +81,17 @@ func TestFates(t *testing.T) {
 			[]string{"a:xyz", "a:uyz", "a:uvz", "a:uvw"}},
 		{"a truncation", func(_ *crashfs.Disk, p *crashfs.Process) { must(durable(p, "/a", "xyz").Truncate(1)) },
 			[]string{"a:xyz", "a:x", "a:x0"}},
+		{"a truncation in one step", func(d *crashfs.Disk, p *crashfs.Process) {
+			d.TruncateInOneStep()
+			f := durable(p, "/a", sectors)
+			must(f.Truncate(0))
+			rewrite(f, "C", 0)
+		}, []string{"a:AB", "a:", "a:0", "a:C"}},
+		{"a rename into another folder", func(_ *crashfs.Disk, p *crashfs.Process) {
+			must(p.Mkdir("/d"))
+			durable(p, "/a", "x")
+			must(p.Rename("/a", "/d/a"))
+		}, []string{"a:x d", "d"}},
 		{"a rename over another", func(_ *crashfs.Disk, p *crashfs.Process) {
 			durable(p, "/a", "old")
 			durable(p, "/b", "new")

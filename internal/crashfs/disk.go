@@ -42,6 +42,8 @@ type Disk struct {
 	live  []*Process
 	// freed is what removed files held. A block that was given to a file and not written yet may still have it.
 	freed [][]byte
+	// stepwise: see TruncateInOneStep.
+	stepwise bool
 }
 
 // New returns a disk with nothing but its root.
@@ -59,6 +61,11 @@ type node struct {
 func newFolder() *node {
 	return &node{folder: &names{seen: map[string]*node{}, disk: map[string]*node{}}}
 }
+
+// TruncateInOneStep lets a power cut leave a truncation done or undone. Otherwise it may also leave a file with its
+// former length and zeros in parts of it. POSIX promises neither, file systems with a journal do, and SQLite relies on
+// it: a -wal that was cut to nothing must not come back with a hole.
+func (d *Disk) TruncateInOneStep() { d.stepwise = true }
 
 // PowerCut ends all processes, and what was not synced meets its fate.
 func (d *Disk) PowerCut() {

@@ -124,9 +124,38 @@ func (c *content) inOrder(d *Disk, f fate) []byte {
 	return apply(disk, []change{cut})
 }
 
-// scattered lets every unit of the file be as it was after a number of changes of its own, and the length after
-// another: pages are written back when they are, each with what it held at that time.
+// scattered is what is left when units of the file reach the platter in any order. On a disk that truncates in one
+// step truncations come in order: what was written after one is not there before it.
 func (c *content) scattered(d *Disk, unit int64) []byte {
+	var cuts []int // the places of truncations
+	for i, ch := range c.changes {
+		if ch.bytes == nil {
+			cuts = append(cuts, i)
+		}
+	}
+	if !d.stepwise || len(cuts) == 0 {
+		return c.scatter(d, unit)
+	}
+	done := d.rng.IntN(len(cuts) + 1)
+	now := content{disk: c.disk, changes: c.changes}
+	if done < len(cuts) {
+		now.changes = c.changes[:cuts[done]]
+	}
+	if done > 0 {
+		last := cuts[done-1]
+		before := content{disk: c.disk, changes: c.changes[:last]}
+		now.disk = resize(before.outcome(d, fate{kind: scattered, unit: unit}), c.changes[last].pos)
+		now.changes = now.changes[last+1:]
+	}
+	if len(now.changes) == 0 {
+		return now.disk
+	}
+	return now.scatter(d, unit)
+}
+
+// scatter lets every unit of the file be as it was after a number of changes of its own, and the length after
+// another: pages are written back when they are, each with what it held at that time.
+func (c *content) scatter(d *Disk, unit int64) []byte {
 	size := c.lengthAfter(d.rng.IntN(len(c.changes) + 1))
 	if d.rng.IntN(3) == 0 {
 		size = c.lengthAfter(len(c.changes)) // the length is grown before the bytes are there
