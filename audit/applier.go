@@ -453,11 +453,8 @@ func (a *applier) checkpoint(ctx context.Context, truncate bool) error {
 		// SQLite may be in doubt still. When it is not any more, toDisk makes a checkpoint of its own.
 		return nil
 	}
-	next, err := a.last.then(ctx, a.sql, done.Applied)
-	if err != nil {
-		return fmt.Errorf("note what SQLite has on disk: %w", err)
-	}
-	if a.last == nil || a.last.Cursor != next.Cursor || a.file.Doubted || a.file.Failed != nil {
+	next := a.last.then(done)
+	if a.last == nil || a.last.Cursor != next.Cursor || a.file.Doubted || a.file.Failed != nil || a.file.Rebuilding != "" {
 		if err := a.note(next); err != nil {
 			// What was noted before stays true, and the journal is kept for it.
 			a.log.Warn("what SQLite has on disk could not be noted", "error", err)
@@ -472,7 +469,7 @@ func (a *applier) checkpoint(ctx context.Context, truncate bool) error {
 // where that was due. The caller holds busy.
 func (a *applier) note(on *reached) error {
 	file := a.file
-	file.Reached, file.Doubted, file.Failed = on, false, nil
+	file.Reached, file.Doubted, file.Failed, file.Rebuilding = on, false, nil, ""
 	if err := writeStoreFile(a.dir, file); err != nil {
 		return err
 	}

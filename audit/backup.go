@@ -109,7 +109,7 @@ func (db *DB) copyTo(ctx context.Context, part string, rep *BackupReport) error 
 	file := db.file
 	file.JournalDir = journalDirName
 	// There is no -wal beside the copy, and there need not be.
-	file.Clean, file.Used, file.Doubted = true, true, false
+	file.Clean, file.Used, file.Doubted, file.Failed, file.Left, file.Rebuilding = true, true, false, nil, nil, ""
 	file.Reached = &reached{Cursor: rep.Applied}
 	if err := writeStoreFile(part, file); err != nil {
 		return err
@@ -163,6 +163,13 @@ func (db *DB) Reindex(ctx context.Context, progress func(done, total uint64)) er
 	db.applier.busy.Lock()
 	defer db.applier.busy.Unlock()
 	start := time.Now()
+	if db.journal.Segments()[0].Base > 0 {
+		// SQLite cannot drop a table with a damaged page, and there is no journal to build the database anew from. So
+		// nothing is begun that could not be ended: what works now would work no more.
+		if err := db.wholeFile(ctx); err != nil {
+			return fmt.Errorf("reindex: %w", err)
+		}
+	}
 	db.reindexing.Store(true)
 	err = db.sql.Reindex(ctx, rowOf, progress)
 	if ctx.Err() == nil {

@@ -181,27 +181,32 @@ func closeSQLite(sql *sqlstore.DB, dir string, file storeFile, last *reached, no
 		return "", errors.Join(writeStoreFile(dir, file), sql.Close())
 	}
 	ctx := context.Background()
-	applied, err := sql.Cursor(ctx)
-	var done sqlstore.Checkpoint
-	if err == nil {
-		done, err = sql.Checkpoint(ctx, false)
-	}
+	done, err := sql.Checkpoint(ctx, false)
 	switch {
 	case err != nil, file.Doubted:
-	case done.Complete && done.Applied == applied:
+	case done.Complete && file.Rebuilding == "":
 		file.Clean, file.Left, file.Failed = true, nil, nil
-		if file.Reached, err = last.then(ctx, sql, applied); err == nil {
-			err = writeStoreFile(dir, file)
-		}
-		if err == nil {
+		file.Reached = last.then(done)
+		if err = writeStoreFile(dir, file); err == nil {
 			// Only to leave a short file where another process keeps SQLite from removing it.
 			_, err = sql.Checkpoint(ctx, true)
 		}
 	default:
-		left := wal.Offset(applied)
+		left := wal.Offset(done.Applied)
 		file.Left = &left
 		err = writeStoreFile(dir, file)
+		if done.Complete {
+			break // while it was being built anew, which goes on with the next opening
+		}
 		note = "somebody has " + sqliteName + " open and reads an earlier state: not all of it could be brought to disk; the next opening looks after that"
+	}
+	if err != nil {
+		// Nothing more is copied, so that -wal stays: without it, and without a note, the next opening would not know why.
+		if cause := sql.Failed(); cause != nil {
+			file.fail(now, cause)
+			err = errors.Join(err, writeStoreFile(dir, file))
+		}
+		sql.Fail(err)
 	}
 	return note, errors.Join(err, sql.Close())
 }

@@ -62,19 +62,23 @@ func (p *opening) holdTogether(journalDir string) error {
 // is large.
 func (p *opening) lookThrough(f *facts) (err error) {
 	f.looked = true
-	var ok bool
-	if f.aloneHas, ok, err = sqlstore.CheckAlone(p.ctx, f.path); err != nil || !ok {
-		f.aloneHas = append(f.aloneHas, "it cannot be looked at alone")
-	}
-	if p.ctx.Err() != nil {
-		return context.Cause(p.ctx)
+	if f.hasWAL {
+		var ok bool
+		if f.aloneHas, ok, err = sqlstore.CheckAlone(p.ctx, f.path); err != nil || !ok {
+			f.aloneHas = append(f.aloneHas, "it cannot be looked at alone")
+		}
+		if p.ctx.Err() != nil {
+			return context.Cause(p.ctx)
+		}
 	}
 	sql, err := sqlstore.Open(p.ctx, f.path, sqlstore.Options{ReadOnly: true, Readers: 1})
 	if err != nil {
 		return err
 	}
 	defer sql.Close()
-	f.bothHas, err = sql.Integrity(p.ctx, false)
+	if f.bothHas, err = sql.Integrity(p.ctx, false); !f.hasWAL {
+		f.aloneHas = f.bothHas
+	}
 	return err
 }
 

@@ -102,6 +102,8 @@ func checkOwner(dir string) error {
 type JournalAwayError struct {
 	Dir   string // the journal's folder
 	Empty bool   // the folder is there, and has no segment
+	// Unknown: store.json is lost, so that the journal may lie somewhere else (WithJournalDir).
+	Unknown bool
 	// NoSQLite: audit.db is missing as well, so that ReadOnly has nothing to show.
 	NoSQLite bool
 }
@@ -130,7 +132,7 @@ func (s storeFile) journalAway(dir string, fsys wal.FS) error {
 	if !s.Used {
 		return nil
 	}
-	away := &JournalAwayError{Dir: s.journalDir(dir)}
+	away := &JournalAwayError{Dir: s.journalDir(dir), Unknown: s.lost != ""}
 	_, err := fsys.List(away.Dir)
 	if !errors.Is(err, fs.ErrNotExist) {
 		// Errors of what is there are found by whoever reads the segments.

@@ -302,6 +302,9 @@ func (p *opening) findJournal() (string, error) {
 	if err := p.checkOptions(); err != nil {
 		return "", err
 	}
+	if err := checkJournalLinks(p.dir, p.file.JournalDir); err != nil {
+		return "", err
+	}
 	return p.file.journalDir(p.dir), p.file.journalAway(p.dir, p.opts.fs)
 }
 
@@ -309,8 +312,8 @@ func (p *opening) findJournal() (string, error) {
 func (p *opening) take(file storeFile) {
 	p.file, p.exists, p.clean, p.opts.identity = file, p.lost == "", file.Clean, file.identity()
 	p.adopted = p.lost != ""
-	if p.lost != "" && p.opts.journalDir != "" {
-		p.file.JournalDir = p.opts.journalDir
+	if want, err := filepath.Abs(p.opts.journalDir); p.lost != "" && p.opts.journalDir != "" && err == nil {
+		p.file.JournalDir = want
 	}
 }
 
@@ -461,9 +464,9 @@ func (p *opening) finish(journal *wal.Journal, journalDir string) (*DB, error) {
 	if p.opts.retention != nil {
 		p.file.Retention = *p.opts.retention
 	}
-	p.file.Used, p.file.Clean, p.file.Left, p.file.Doubted = true, false, nil, p.doubted && !p.rebuild
+	p.file.Used, p.file.Clean, p.file.Left, p.file.Doubted = true, false, nil, p.doubted
 	if p.file.Failed != nil {
-		p.note("writing SQLite's files had failed (%s): what they hold was written once more", p.file.Failed.Error)
+		p.note("SQLite's files could not be written when the store was open last: %s", p.file.Failed.Error)
 	}
 	early := p.doubted || !p.meta.Exists || p.meta.Version < sqlstore.Version()
 	if early {
@@ -472,8 +475,14 @@ func (p *opening) finish(journal *wal.Journal, journalDir string) (*DB, error) {
 		}
 	}
 	if p.rebuild {
+		// The doubt is noted until the database is out of the way. From then on what is there is being built, and an end
+		// in the middle of that is no reason to begin anew.
 		if err := p.setAside(); err != nil {
 			return nil, fmt.Errorf("move a database aside that is not to be believed: %w", err)
+		}
+		p.file.Doubted, p.file.Rebuilding = false, filepath.Base(p.report.Aside)
+		if err := writeStoreFile(p.dir, p.file); err != nil {
+			return nil, err
 		}
 	}
 	if p.meta.Exists == p.rebuild && journal.End() > 0 {

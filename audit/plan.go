@@ -51,6 +51,9 @@ func lookAround(ctx context.Context, dir string, file storeFile, segs []wal.Segm
 	} else if errors.Is(err, os.ErrNotExist) {
 		err = nil
 	}
+	if !f.hasWAL && f.unread == nil {
+		f.alone = &f.both // there is nothing else
+	}
 	return f, err
 }
 
@@ -86,15 +89,13 @@ func decide(f facts) plan {
 	switch {
 	case !f.there:
 		return plan{} // lost, or not made yet
-	case errors.Is(f.unread, sqlstore.ErrNewer), errors.Is(f.unread, sqlstore.ErrNotStore) && !errors.Is(f.unread, sqlstore.ErrMalformed):
-		return plan{doubt: p.doubt, refuse: f.unread}
-	case f.unread != nil && p.doubt != "" && fromBeginning:
+	case f.unread != nil && !errors.Is(f.unread, sqlstore.ErrMalformed):
+		return plan{refuse: f.unread} // it may be read the next time
+	case f.unread != nil && fromBeginning:
 		p.action = rebuild
 		return p
-	case f.unread != nil && p.doubt != "":
-		return needsBackup(f.unread.Error())
 	case f.unread != nil:
-		return plan{refuse: f.unread}
+		return needsBackup(f.unread.Error())
 	}
 	if p.refuse = f.foreign(f.both); p.refuse != nil {
 		return p
@@ -202,6 +203,9 @@ func doubt(f facts) string {
 // What it cannot tell apart are two files of one time between two checkpoints, which are noted.
 func aloneSays(f facts) string {
 	was := f.file.Reached
+	if f.file.Rebuilding != "" {
+		was = nil
+	}
 	switch {
 	case f.alone == nil || len(f.aloneHas) > 0:
 		return ""
@@ -218,7 +222,7 @@ func aloneSays(f facts) string {
 // bothSay says why the database and its -wal together cannot be what the store left.
 func bothSay(f facts) string {
 	was := f.file.Reached
-	if was == nil || !f.both.Exists {
+	if was == nil || !f.both.Exists || f.file.Rebuilding != "" {
 		return "" // made before this was noted, or not to be read
 	}
 	if both := wal.Offset(f.both.Reach); both < was.Cursor || f.file.Clean && both != was.Cursor {

@@ -1,7 +1,6 @@
 package audit
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -28,10 +27,10 @@ type milestone struct {
 	QueryID QueryID    `json:"query_id"`
 }
 
-// then returns what to note after the next complete checkpoint, up to cursor, when nothing was applied since. A nil r is
+// then returns what to note after the next complete checkpoint. A nil r is
 // none that counts. A checkpoint that found nothing new takes no other's place.
-func (r *reached) then(ctx context.Context, sql *sqlstore.DB, cursor uint64) (*reached, error) {
-	next := &reached{Cursor: wal.Offset(cursor)}
+func (r *reached) then(done sqlstore.Checkpoint) *reached {
+	next := &reached{Cursor: wal.Offset(done.Applied)}
 	switch {
 	case r == nil:
 	case r.Cursor < next.Cursor:
@@ -39,11 +38,10 @@ func (r *reached) then(ctx context.Context, sql *sqlstore.DB, cursor uint64) (*r
 	default:
 		next.Before = r.Before
 	}
-	newest, ok, err := sql.LastEntry(ctx)
-	if err == nil && ok {
+	if newest := done.Newest; newest != nil {
 		next.Newest = &milestone{wal.Offset(newest.JournalOffset), newest.QueryID}
 	}
-	return next, err
+	return next
 }
 
 // reached returns the offset up to which the journal was synced, by all that SQLite and store.json say of it:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/auditsql/auditsql/sqlstore"
@@ -82,20 +83,52 @@ func (p *opening) replay(db *DB) error {
 	if err := p.reindex(db); err != nil {
 		return err
 	}
+	// Before the replay as well: it may be interrupted, and the next opening finds the old database aside.
+	if err := p.takeOverLabels(db); err != nil {
+		return fmt.Errorf("take over the labels: %w", err)
+	}
 	if err := db.applier.replay(p.ctx); err != nil {
 		return fmt.Errorf("replay the journal: %w", err)
 	}
 	p.report.Replayed, p.report.Rejected = db.applier.replayed, db.applier.rejected
-	if len(p.labels) > 0 {
-		if err := db.sql.PutLabels(p.ctx, p.labels); err != nil {
-			return fmt.Errorf("take over the labels: %w", err)
-		}
-	}
 	p.tell()
 	if p.clean && !p.doubted && p.report.Replayed == 0 {
 		return nil
 	}
 	return p.toDisk(db)
+}
+
+// takeOverLabels puts the labels of a database that was moved aside into the new one, which has none.
+func (p *opening) takeOverLabels(db *DB) error {
+	labels := p.labels
+	if !p.rebuild && p.file.Rebuilding != "" {
+		// The opening that has moved it aside was interrupted, perhaps before it came to the labels.
+		have, err := db.sql.Labels(p.ctx)
+		if err != nil {
+			return err
+		}
+		if len(have) == 0 {
+			labels = p.labelsOf(filepath.Join(p.dir, p.file.Rebuilding, sqliteName))
+		}
+	}
+	if len(labels) == 0 {
+		return nil
+	}
+	return db.sql.PutLabels(p.ctx, labels)
+}
+
+// labelsOf returns the labels of a database that was moved aside. Those that cannot be read stay there.
+func (p *opening) labelsOf(path string) []sqlstore.Label {
+	sql, err := sqlstore.Open(p.ctx, path, sqlstore.Options{ReadOnly: true, Readers: 1})
+	if err != nil {
+		return nil
+	}
+	defer sql.Close()
+	labels, err := sql.Labels(p.ctx)
+	if err != nil {
+		return nil
+	}
+	return labels
 }
 
 // reindex builds the forensic tables anew when they are not whole, or not to be believed.

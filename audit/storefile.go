@@ -52,6 +52,9 @@ type storeFile struct {
 	// Doubted says that the database was found not to be believed, and has not been checked to the end since:
 	// opening it once has given it a -wal that shows nothing of that any more.
 	Doubted bool `json:"doubted,omitempty"`
+	// Rebuilding is the folder, below the store's, that a database was moved to which is being built anew, until SQLite
+	// has everything again. What SQLite had on disk before says nothing of the new one meanwhile.
+	Rebuilding string `json:"rebuilding,omitempty"`
 	// Reached is what SQLite had on disk, when that was last noted; nil before it was noted first.
 	Reached *reached `json:"reached,omitempty"`
 	// Left is the offset up to which SQLite had everything when the store was closed and a reader kept the close from

@@ -90,8 +90,10 @@ func (v *verification) run(ctx context.Context) error {
 	if err := v.db.caughtUp(ctx); err != nil {
 		return err
 	}
-	if err := v.asOpening(ctx); err != nil {
-		return err
+	if v.db.journal == nil {
+		if err := v.asOpening(ctx, v.db.dir, v.db.opts); err != nil {
+			return err
+		}
 	}
 	err := v.everything(ctx)
 	if !errors.Is(err, sqlstore.ErrMalformed) {
@@ -133,17 +135,18 @@ func (v *verification) damage() {
 	}
 }
 
-// asOpening holds against each other what opening the store for writing does, so that a store that every opening
+// asOpening holds against each other what opening the store in dir for writing does, so that a store that every opening
 // refuses is not called sound. Where somebody has it open for writing, that was done.
-func (v *verification) asOpening(ctx context.Context) error {
-	if v.db.journal != nil || v.db.journalAway() != nil {
-		return nil
+func (v *verification) asOpening(ctx context.Context, dir string, o options) error {
+	journalDir, err := JournalDir(dir)
+	if err != nil {
+		return nil // told otherwise
 	}
-	if held, _, err := heldFor(ctx, v.db.journalDir); err != nil || held {
+	if held, _, err := heldFor(ctx, journalDir); err != nil || held {
 		return err
 	}
-	p := &opening{ctx: ctx, dir: v.db.dir, opts: v.db.opts}
-	err := p.holdTogether(v.db.journalDir)
+	p := &opening{ctx: ctx, dir: dir, opts: o}
+	err = p.holdTogether(journalDir)
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)

@@ -12,6 +12,7 @@ import (
 // Checkpoint is what a checkpoint achieved.
 type Checkpoint struct {
 	Applied  uint64 // the cursor as it was before: durable now, if Complete
+	Newest   *Entry // the last entry then; nil: there is none
 	Complete bool   // nobody was in the way, and every frame of -wal was copied and synced
 	WALBytes int64  // size of -wal afterwards
 }
@@ -49,7 +50,13 @@ func (db *DB) checkpoint(ctx context.Context, w *writer, truncate bool) (Checkpo
 		free = func(context.Context) error { return db.pin.release() }
 	}
 	if err := free(ctx); err != nil {
-		return Checkpoint{}, err
+		if db.Failed() != nil || ctx.Err() != nil {
+			return Checkpoint{}, err
+		}
+		// Nothing is wrong with the files. Nothing was copied either, and the next checkpoint tries again.
+		db.log.Warn("nothing was copied out of -wal", "error", err)
+		applied, err := readCursor(ctx, w.conn)
+		return Checkpoint{Applied: applied}, err
 	}
 	c, err := w.checkpoint(ctx, truncate)
 	if err != nil {
@@ -68,10 +75,12 @@ func (db *DB) checkpoint(ctx context.Context, w *writer, truncate bool) (Checkpo
 		return Checkpoint{}, db.poison(err)
 	}
 	if !truncate {
-		// To where nothing of -wal is needed any more, so that it can begin anew.
-		err = db.unpin(ctx)
+		// To where nothing of -wal is needed any more, so that it can begin anew. All of it was synced just now.
+		if err := db.pin.move(ctx, func() error { return nil }); err != nil {
+			db.log.Warn("-wal cannot begin anew yet", "error", err)
+		}
 	}
-	return c, err
+	return c, nil
 }
 
 // unpin syncs -wal and lets checkpoints copy all that is in it.
@@ -132,6 +141,10 @@ func (w *writer) checkpoint(ctx context.Context, truncate bool) (Checkpoint, err
 	if err != nil {
 		return c, err
 	}
+	newest, err := entryBefore(ctx, w.conn, 0)
+	if err != nil {
+		return c, err
+	}
 	mode := passive
 	if truncate {
 		mode = `PRAGMA wal_checkpoint(TRUNCATE)`
@@ -140,7 +153,7 @@ func (w *writer) checkpoint(ctx context.Context, truncate bool) (Checkpoint, err
 	if err := w.conn.GetContext(ctx, &r, mode); err != nil {
 		return c, err
 	}
-	c.Applied = cursor
+	c.Applied, c.Newest = cursor, newest
 	c.Complete = r.Busy == 0 && r.Log == r.Checkpointed
 	return c, nil
 }
@@ -175,6 +188,10 @@ func (db *DB) CheckpointBeside(ctx context.Context) error {
 	}
 	steady := context.WithoutCancel(ctx)
 	if err := db.unpin(steady); err != nil {
+		if db.Failed() == nil {
+			db.log.Warn("nothing was copied out of -wal beside the writer", "error", err)
+			return nil
+		}
 		return db.fail("checkpoint beside the writer", err)
 	}
 	conn, err := db.beside.Connx(steady)

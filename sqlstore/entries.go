@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+
+	"github.com/jmoiron/sqlx"
 )
 
 // Entry is a record's place in the order of admission.
@@ -45,16 +47,28 @@ func (db *DB) LastEntry(ctx context.Context) (Entry, bool, error) {
 // EntryBefore returns the entry that was admitted n before the newest (0: the newest), or false if there
 // are not so many.
 func (db *DB) EntryBefore(ctx context.Context, n uint64) (Entry, bool, error) {
-	const query = `SELECT idx, query_id, journal_offset FROM entry WHERE idx = (SELECT max(idx) FROM entry) - ?`
-	var r entryRow
-	err := db.readers.GetContext(ctx, &r, query, int64(min(n, 1<<62)))
+	e, err := entryBefore(ctx, db.readers, n)
 	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		return Entry{}, false, nil
 	case err != nil:
 		return Entry{}, false, db.fail("read entry", err)
+	case e == nil:
+		return Entry{}, false, nil
 	}
-	return r.entry(), true, nil
+	return *e, true, nil
+}
+
+func entryBefore(ctx context.Context, q sqlx.QueryerContext, n uint64) (*Entry, error) {
+	const query = `SELECT idx, query_id, journal_offset FROM entry WHERE idx = (SELECT max(idx) FROM entry) - ?`
+	var r entryRow
+	err := sqlx.GetContext(ctx, q, &r, query, int64(min(n, 1<<62)))
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	e := r.entry()
+	return &e, nil
 }
 
 // Entries yields the entries from index from on, without their values, in the order of admission.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"sync"
 
 	"github.com/auditsql/auditsql/internal/durable"
 )
@@ -24,7 +25,9 @@ type heldFiles struct {
 	path string
 	db   *os.File
 	wal  *os.File // nil until -wal is there
-	// whole is the database's size when it was last seen to be as long as its header says.
+	// whole is the database's size when it was last seen to be as long as its header says. Guarded by mu: the applier
+	// and a checkpoint beside it both look.
+	mu    sync.Mutex
 	whole int64
 	leave func() error
 }
@@ -80,13 +83,21 @@ func sameFile(f *os.File, name string) error {
 // then its header says the new length. A header that claims more than there is says nothing alone either, since a
 // checkpoint writes the first page before the last one.
 func (h *heldFiles) checkSize() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	claimed, err := claimedSize(h.db)
+	if err != nil {
+		return err
+	}
+	// After the header: a checkpoint in between makes the file longer, and what the header claims is reached later than
+	// it is written.
 	st, err := h.db.Stat()
 	if err != nil {
 		return err
 	}
-	claimed, err := claimedSize(h.db)
-	if err != nil {
-		return err
+	again, err := claimedSize(h.db)
+	if err != nil || again != claimed {
+		return err // it is being written just now; the next look tells
 	}
 	switch {
 	case claimed > 0 && claimed == st.Size():
@@ -157,14 +168,18 @@ func rewrite(f *os.File) error {
 	}
 }
 
-// close gives the descriptors up, after SQLite has closed its own.
+// closeWAL gives up the descriptor of -wal, before SQLite removes that file: on Windows it could not.
+func (h *heldFiles) closeWAL() error {
+	if h == nil || h.wal == nil {
+		return nil
+	}
+	return h.wal.Close()
+}
+
+// close gives up the descriptor of the database, after SQLite has closed its own.
 func (h *heldFiles) close() error {
 	if h == nil {
 		return nil
 	}
-	var err error
-	if h.wal != nil {
-		err = h.wal.Close()
-	}
-	return errors.Join(err, h.leave())
+	return h.leave()
 }

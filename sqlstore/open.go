@@ -138,7 +138,7 @@ func (db *DB) open(ctx context.Context, o Options) error {
 	if err := db.held.check(); err != nil {
 		return err
 	}
-	if db.pin, err = newPin(db.path); err != nil {
+	if db.pin, err = newPin(ctx, db.path); err != nil {
 		return err
 	}
 	if err := db.unpin(ctx); err != nil {
@@ -207,7 +207,7 @@ func (db *DB) Close() error {
 		}
 		slices.Reverse(closers)
 	}
-	var errs []error
+	errs := []error{db.held.closeWAL()}
 	for _, f := range closers {
 		errs = append(errs, f())
 	}

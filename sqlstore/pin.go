@@ -19,16 +19,24 @@ import (
 type pin struct {
 	mu   sync.Mutex
 	pool *sqlx.DB
-	held *sqlx.Tx // nil: no reader
+	// Two connections, so that the next state is held before the last one is let go. Both are opened when the database
+	// is: later there may be no descriptor left for one.
+	conns [2]*sqlx.Conn
+	held  *sqlx.Tx // of conns[0]; nil: no reader
 }
 
-func newPin(path string) (*pin, error) {
-	// Two connections: the next state is held before the last one is let go.
+func newPin(ctx context.Context, path string) (*pin, error) {
 	pool, err := connect(path, accessReader, 2, 0)
 	if err != nil {
 		return nil, err
 	}
-	return &pin{pool: pool}, nil
+	p := &pin{pool: pool}
+	for i := range p.conns {
+		if p.conns[i], err = pool.Connx(ctx); err != nil {
+			return nil, errors.Join(err, p.close())
+		}
+	}
+	return p, nil
 }
 
 // move lets checkpoints copy all that is committed now, after sync has made -wal durable. If that fails, the pin stays
@@ -37,7 +45,7 @@ func (p *pin) move(ctx context.Context, sync func() error) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	// It outlives the call: database/sql ends a transaction with the context that it was begun with.
-	next, err := p.pool.BeginTxx(context.WithoutCancel(ctx), &sql.TxOptions{ReadOnly: true})
+	next, err := p.conns[1].BeginTxx(context.WithoutCancel(ctx), &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return err
 	}
@@ -52,6 +60,7 @@ func (p *pin) move(ctx context.Context, sync func() error) error {
 	}
 	last := p.held
 	p.held = next
+	p.conns[0], p.conns[1] = p.conns[1], p.conns[0]
 	if last == nil {
 		return nil
 	}
@@ -74,5 +83,11 @@ func (p *pin) close() error {
 	if p == nil {
 		return nil
 	}
-	return errors.Join(p.release(), p.pool.Close())
+	errs := []error{p.release()}
+	for _, c := range p.conns {
+		if c != nil {
+			errs = append(errs, c.Close())
+		}
+	}
+	return errors.Join(append(errs, p.pool.Close())...)
 }

@@ -117,11 +117,11 @@ func (a *app) whatToTry(cmd *cobra.Command, err error) string {
 	case errors.Is(err, audit.ErrLocked):
 		return "--lock-wait 10s waits for it; reading works meanwhile"
 	case errors.Is(err, sqlstore.ErrMalformed) && !errors.Is(err, audit.ErrMismatch):
-		return fmt.Sprintf("auditsql -d %[1]s reindex builds the database anew from the journal, where that reaches back; auditsql -d %[1]s verify tells what is damaged", shellQuote(a.dir))
+		return fmt.Sprintf("auditsql -d %[1]s reindex builds the database anew from the journal, where that reaches back; auditsql -d %[1]s export --read-only gives what can be read, for import into a new store; auditsql -d %[1]s verify tells what is damaged", shellQuote(a.dir))
 	case errors.Is(err, wal.ErrForeign):
 		return "put the store's own segment back, from a backup or the archive; --read-only shows what SQLite has"
 	case errors.Is(err, audit.ErrMismatch):
-		return "--read-only shows what SQLite has"
+		return "--read-only shows what SQLite has, and export --read-only gives it for import into a new store"
 	case isDamage(err) && a.lostSQLite():
 		return fmt.Sprintf("auditsql -d %s wal repair shows what can be done", shellQuote(a.dir))
 	case isDamage(err):
@@ -152,6 +152,9 @@ func (a *app) bringBack(away *audit.JournalAwayError) string {
 	}
 	if !a.readOnly {
 		try += "; --read-only shows what SQLite has"
+	}
+	if away.Unknown {
+		try += fmt.Sprintf("; auditsql -d %s init --wal-dir FOLDER says where the journal is, since store.json is lost", shellQuote(a.dir))
 	}
 	if away.Empty {
 		try += fmt.Sprintf("; auditsql -d %s wal repair shows what can be done without it", shellQuote(a.dir))

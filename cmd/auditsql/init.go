@@ -79,7 +79,7 @@ func (a *app) init(options []audit.Option) error {
 	switch {
 	case err == nil:
 		created = db.Recovery().Created
-		if err := db.Close(); err != nil {
+		if err := a.closeWriter(db); err != nil {
 			return err
 		}
 	case errors.Is(err, audit.ErrLocked) && !asked:
