@@ -84,3 +84,79 @@ func TestWhatAReaderWasLeftWithIsNotBelievedUnseen(t *testing.T) {
 	wantAll(t, db, lines)
 	wantSound(t, db)
 }
+
+// A close that cannot write store.json leaves -wal where it is: without both the next opening would have nothing to go by.
+func TestACloseThatCannotBeNotedCostsNoRebuild(t *testing.T) {
+	dir, lines := closedStore(t, 0, 40)
+	db := openDB(t, dir)
+	for id, line := range putSamples(t, db, 40, 60) {
+		lines[id] = line
+	}
+	wantRoom(t, db)
+	inTheWay := filepath.Join(dir, "store.json.part")
+	if err := os.MkdirAll(filepath.Join(inTheWay, "full"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err == nil {
+		t.Fatal("closed without a note, and without an error")
+	}
+	if err := os.RemoveAll(inTheWay); err != nil {
+		t.Fatal(err)
+	}
+	db = openDB(t, dir)
+	if rec := db.Recovery(); rec.Rebuilt || rec.Checked {
+		t.Errorf("%+v", rec)
+	}
+	wantAll(t, db, lines)
+	wantSound(t, db)
+}
+
+// Verify takes a database for whole that opening would take for whole.
+func TestVerifyOfWhatAReaderWasLeftWith(t *testing.T) {
+	dir, _, s := closedBesideReader(t)
+	s.exit()
+	report, err := audit.Verify(t.Context(), dir, audit.VerifyOptions{})
+	if err != nil || !report.OK() {
+		t.Errorf("%q, %v", report.Problems, err)
+	}
+}
+
+// However often a rebuild is interrupted, it goes on where it was: one database is moved aside, and its labels come along.
+func TestAnInterruptedRebuildGoesOn(t *testing.T) {
+	t.Parallel()
+	left, lines := closedStore(t, 0, 80)
+	label := audit.Label{Hash: hashOf("agent", "0"), Label: "Bob"}
+	db := openDB(t, left)
+	if err := db.PutLabels(t.Context(), []audit.Label{label}); err != nil {
+		t.Fatal(err)
+	}
+	closeDB(t, db)
+	uncleanEnd(t, left)
+	interrupted := 0
+	for look := 0; ; look += 1 + look/3 {
+		dir := killed(t, left)
+		_, err := audit.Recover(endAtLook(look), dir)
+		if err != nil {
+			interrupted++
+			if _, err := audit.Recover(endAtLook(look/2), dir); err == nil && interrupted == 1 {
+				t.Error("less time was enough")
+			}
+		}
+		db := openDB(t, dir)
+		wantAll(t, db, lines)
+		if labels := must(db.Labels(t.Context())).All(); len(labels) != 1 || labels[0] != label {
+			t.Errorf("interrupted at look %d: labels %v", look, labels)
+		}
+		if asides := must(filepath.Glob(filepath.Join(dir, "aside-*"))); len(asides) != 1 {
+			t.Errorf("interrupted at look %d: %d databases were moved aside", look, len(asides))
+		}
+		wantSound(t, db)
+		closeDB(t, db)
+		if err == nil {
+			break
+		}
+	}
+	if interrupted < 5 {
+		t.Errorf("interrupted %d times only", interrupted)
+	}
+}

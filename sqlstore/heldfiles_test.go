@@ -146,3 +146,26 @@ func TestADatabaseThatIsCutIsMissed(t *testing.T) {
 	}
 	db.Close()
 }
+
+// The applier looks at the files while a checkpoint beside it does.
+func TestFilesAreLookedAtByTwo(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.db")
+	db := open(t, path, sqlstore.Options{})
+	done := make(chan error)
+	go func() {
+		var errs []error
+		for range 50 {
+			errs = append(errs, db.CheckpointBeside(t.Context()))
+		}
+		done <- errors.Join(errs...)
+	}()
+	for i := range 20 {
+		apply(t, db, samples(i*20, i*20+20)...)
+		if err := db.CheckFiles(); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
