@@ -14,6 +14,9 @@
 // A record has one encoding, canonical JSON ([QueryAudit.Canonical], [ParseAudit]): it is what the
 // journal carries, what SQLite stores and what an export prints, byte for byte.
 //
+// [DB] has the questions: [DB.GetAudit] and [DB.Audits] return records, [DB.Trace] says why an agent was answered as it
+// was, [DB.Impact] where a fact went, [DB.Answers] and [DB.Diff] what changed. The examples show the first steps.
+//
 // What it leaves to others: what a record means, who may read or write (the files are the owner's
 // alone), and copies on other machines ([DB.Backup] makes one to carry away).
 package audit

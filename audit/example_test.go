@@ -2,6 +2,7 @@ package audit_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"log"
 	"os"
@@ -39,4 +40,64 @@ func Example() {
 	}
 	fmt.Println(*q.Params.Subject, *q.Params.Predicate, q.ResultConfidence)
 	// Output: Tesla revenue 0.95
+}
+
+// A record with all that makes it worth keeping: who asked, on which evidence the answer rests, and what a program
+// adds as attributes. An agent, an assertion or a source that has only a name gets a hash of the name. The record is
+// found by its attribute, and Trace says what about it deserves a look.
+func ExampleDB_Trace() {
+	dir, err := os.MkdirTemp("", "auditsql")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+
+	ctx := context.Background()
+	db, err := audit.Open(dir)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+
+	agent := audit.AgentID(sha256.Sum256([]byte("planner-7")))
+	account := audit.Hash(sha256.Sum256([]byte("Northwind is paid at account 7731")))
+	subject, predicate := "supplier/Northwind", "payment_account"
+	_, err = db.PutAudit(ctx, &audit.QueryAudit{
+		AgentID:          &agent,
+		Timestamp:        1795429152000,
+		Params:           audit.QueryParams{Subject: &subject, Predicate: &predicate},
+		ResultHash:       &account,
+		ResultConfidence: 0.62,
+		ContributingAssertions: []audit.ContributingAssertion{{
+			AssertionHash: account,
+			Weight:        0.62,
+			SourceHash:    sha256.Sum256([]byte("mail 7731")),
+			Lifecycle:     audit.Proposed,
+		}},
+		Attributes: map[string]any{"trace_id": "pay-20931", "tokens": 1234},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	request := audit.Filter{Attributes: []audit.Attribute{{Key: "trace_id", Value: "pay-20931"}}}
+	for q, err := range db.Audits(ctx, request) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		t, err := db.Trace(ctx, q.QueryID, audit.TraceOptions{})
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(*t.Audit.Params.Subject, t.Evidence[0].Lifecycle, t.Evidence[0].Weight)
+		for _, f := range t.Findings {
+			fmt.Println(f.Kind)
+		}
+	}
+	// Output:
+	// supplier/Northwind Proposed 0.62
+	// unfit_result
+	// unfit_evidence
+	// one_source
+	// first_use
 }

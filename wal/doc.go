@@ -17,7 +17,7 @@
 // crash cuts what was never acknowledged (keeping a copy) and refuses to touch anything else; a
 // reader gets whole, verified records in order or an error that names the place. What is refused
 // stays as it is until somebody asks for [Repair], which goes past damage, loses nothing else, and
-// keeps a copy of the hurt bytes.
+// keeps a copy of the damaged bytes.
 //
 // What it leaves to others: the meaning of a payload, which records are duplicates, and the
 // cursor (how much of the log its caller has made durable elsewhere). It knows nothing of audits

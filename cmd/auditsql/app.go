@@ -51,7 +51,7 @@ interrupted.`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		PersistentPreRunE: a.prepare,
-		Version:           moduleVersion(),
+		Version:           version,
 	}
 	needsOneBelow(root)
 	flags := root.PersistentFlags()

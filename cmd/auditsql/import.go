@@ -49,7 +49,9 @@ their order, as soon as it is known: the query id once the record is durable,
 also for a duplicate, or ! and a tab and the reason for a line that is
 rejected. Input is then never waited for while a whole line is unanswered, so
 one long-lived import - --ack is how a program in any language writes: write a
-line, read a line. The counts go to standard error.`,
+line, read a line. The counts go to standard error.
+
+` + recordHelp,
 		Example: `  auditsql import monday.ndjson tuesday.ndjson.gz --rejects bad.ndjson
   zcat *.gz | auditsql import -
   my-agent | auditsql import - --ack`,

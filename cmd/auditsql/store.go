@@ -17,7 +17,7 @@ const recoveryWait = 5 * time.Second
 
 // openWriter opens the store for writing, and makes it if there is none.
 func (a *app) openWriter(options ...audit.Option) (*audit.DB, error) {
-	options = append(options, audit.WithLockWait(a.lockWait.Duration), audit.WithCreatedBy("auditsql "+moduleVersion()))
+	options = append(options, audit.WithLockWait(a.lockWait.Duration), audit.WithCreatedBy("auditsql "+version))
 	db, err := audit.Open(a.dir, options...)
 	if err != nil {
 		return nil, err

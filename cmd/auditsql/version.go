@@ -9,6 +9,10 @@ import (
 	"github.com/auditsql/auditsql/sqlstore"
 )
 
+// version is the number of this version. The newest heading of CHANGELOG.md has it too. It is a constant and not what Go's
+// build information says: that is "(devel)" or made of the commit, unless somebody installs a tag.
+const version = "0.1.0-dev"
+
 // journalFormat is the version of the journal's format that this program writes.
 const journalFormat = "v2"
 
@@ -26,7 +30,7 @@ func (a *app) versionCommand() *cobra.Command {
 				shown = shown.as(revision + ", modified")
 			}
 			return a.facts(a.form(""),
-				fact{"version", "auditsql", text(moduleVersion())},
+				fact{"version", "auditsql", text(version)},
 				fact{"revision", "revision", shown},
 				fact{"modified", "", boolean(modified)},
 				fact{"go", "go", text(runtime.Version())},
@@ -38,15 +42,6 @@ func (a *app) versionCommand() *cobra.Command {
 		},
 		ValidArgsFunction: completeNothing,
 	}
-}
-
-// moduleVersion is the version this program was built as, "(devel)" from a working tree.
-func moduleVersion() string {
-	built, ok := debug.ReadBuildInfo()
-	if !ok || built.Main.Version == "" {
-		return "(devel)"
-	}
-	return built.Main.Version
 }
 
 // revision is the commit that this program was built from, if the build knew it, and whether the working

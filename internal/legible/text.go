@@ -1,5 +1,8 @@
-// Package legible tells what of a text can be seen for what it is: by a person who reads it on a terminal, and
-// types it again.
+// Package legible shows text that a stranger wrote to a person.
+//
+// [Text] and [Visible] make it harmless: what would change the terminal, or cannot be seen, is written as an escape.
+// [Apart] writes texts that look the same in different ways, so that nobody takes one for the other. [Spellings] are the
+// other ways to write a text that look the same.
 package legible
 
 import (

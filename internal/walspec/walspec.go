@@ -8,7 +8,7 @@
 //
 //	record   len u32 | crc32c u32 | blake3 of payload, 32 | payload, len bytes      (little endian)
 //	crc32c   of: global offset u64 | len u32 | blake3 | payload
-//	segment  {base:016x}.wal: records back to back; behind the last one's data may be zeros
+//	segment  {base:016x}.wal: records back to back; after the last one's data may be zeros
 //
 // A Writer lays out a journal as it is told, Read and ReadDir verify and return one.
 package walspec
