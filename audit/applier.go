@@ -477,18 +477,24 @@ func (a *applier) note(on *reached) error {
 	return nil
 }
 
-// noteFailure writes down that SQLite's files have failed, for the next opening. It may fail too, since the disk is
+// noteFailure writes down that SQLite's files or the journal have failed, for the next opening. It may fail too, since the disk is
 // perhaps the one that has failed: then an end that was not clean tells as much.
 func (a *applier) noteFailure() {
-	cause := a.sql.Failed()
-	if cause == nil {
+	cause, journal := a.sql.Failed(), a.journal.Err()
+	if cause == nil && !errors.Is(journal, wal.ErrFailed) {
 		return
 	}
 	a.busy.Lock()
 	defer a.busy.Unlock()
-	a.file.fail(a.now(), cause)
+	if cause != nil {
+		a.file.fail(a.now(), cause)
+	}
+	if errors.Is(journal, wal.ErrFailed) {
+		// A segment that was cut reads like one that a crash has left half written.
+		a.file.Synced = a.journal.Synced()
+	}
 	if err := writeStoreFile(a.dir, a.file); err != nil {
-		a.log.Error("that SQLite's files have failed could not be noted", "error", err)
+		a.log.Error("the failure could not be noted", "error", err)
 	}
 }
 

@@ -57,6 +57,9 @@ type storeFile struct {
 	Rebuilding string `json:"rebuilding,omitempty"`
 	// Reached is what SQLite had on disk, when that was last noted; nil before it was noted first.
 	Reached *reached `json:"reached,omitempty"`
+	// Synced is the offset up to which the journal had synced when it failed, 0 if it never has. What is damaged or missing
+	// below it was acknowledged.
+	Synced wal.Offset `json:"synced,omitempty"`
 	// Left is the offset up to which SQLite had everything when the store was closed and a reader kept the close from
 	// being clean. SQLite copies the rest and removes -wal when that reader goes.
 	Left *wal.Offset `json:"left,omitempty"`

@@ -150,12 +150,21 @@ func (v *verification) asOpening(ctx context.Context, dir string, o options) err
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case err != nil:
+	case isRefusal(err):
 		v.problem("opening the store is refused: %v", err)
+	case err != nil:
+		v.note("whether opening the store would refuse it could not be found out: %v", err)
 	case p.doubt != "":
 		v.problem("%s is in doubt: %s", sqliteName, p.doubt)
 	}
 	return nil
+}
+
+// isRefusal tells whether err says that the parts of a store do not fit, and not only that something could not be read.
+func isRefusal(err error) bool {
+	var corrupt *wal.CorruptError
+	return errors.As(err, &corrupt) || errors.Is(err, wal.ErrGap) || errors.Is(err, wal.ErrAhead) || errors.Is(err, wal.ErrForeign) ||
+		errors.Is(err, ErrMismatch) || errors.Is(err, ErrDamaged) || errors.Is(err, sqlstore.ErrMalformed)
 }
 
 func (v *verification) everything(ctx context.Context) error {

@@ -65,6 +65,7 @@ func (db *DB) checkpoint(ctx context.Context, w *writer, truncate bool) (Checkpo
 	if !c.Complete {
 		return c, nil
 	}
+	db.held.copied()
 	// A sync of our own: a foreign connection may have copied pages that it never synced. And one more look: what was
 	// synced may be a file that nobody can find any more.
 	err = db.held.sync()

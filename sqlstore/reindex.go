@@ -251,7 +251,7 @@ func (r *refill) page(ctx context.Context, first int64) (done int64, err error) 
 func (r *refill) record(row *entryRow) error {
 	rec, err := Record{}, error(nil)
 	if row.Value == nil {
-		err = fmt.Errorf("record %x is missing in kv", row.QueryID)
+		err = fmt.Errorf("%w: record %x is missing in kv", ErrMalformed, row.QueryID)
 	} else if rec, err = r.decode(row.Value); err == nil && string(rec.QueryID[:]) != string(row.QueryID) {
 		err = fmt.Errorf("kv has record %x under %x", rec.QueryID, row.QueryID)
 	}
