@@ -129,14 +129,11 @@ func (f facts) foreign() error {
 		metas = append(metas, *f.alone)
 	}
 	for _, m := range metas {
-		if m.StoreID != f.file.StoreID {
-			return fmt.Errorf("%s: %w: it belongs to store %s, %s says %s", f.path, ErrMismatch, m.StoreID, storeFileName, f.file.StoreID)
+		if err := f.file.checkStore(f.path, m); err != nil {
+			return err
 		}
 	}
-	if f.both.TimeUnit != f.file.TimeUnit.String() {
-		return fmt.Errorf("%s: %w: its time unit is %s, %s says %s", f.path, ErrMismatch, f.both.TimeUnit, storeFileName, f.file.TimeUnit)
-	}
-	return nil
+	return f.file.checkUnit(f.path, f.both)
 }
 
 func (f facts) lacksRejected() bool {

@@ -121,12 +121,25 @@ func fileSize(path string) (int64, error) {
 	return fi.Size(), nil
 }
 
+// Meta returns what the open database says about itself.
+func (db *DB) Meta(ctx context.Context) (Meta, error) {
+	m, err := metaOf(ctx, db.readers)
+	if err != nil {
+		return m, db.fail("read what the database says about itself", err)
+	}
+	return m, nil
+}
+
 func lookWith(ctx context.Context, path string, a access) (Meta, error) {
 	pool, err := connect(path, a, 1, 1<<20)
 	if err != nil {
 		return Meta{}, err
 	}
 	defer pool.Close()
+	return metaOf(ctx, pool)
+}
+
+func metaOf(ctx context.Context, pool *sqlx.DB) (Meta, error) {
 	conn, err := pool.Connx(ctx)
 	if err != nil {
 		return Meta{}, err
@@ -142,6 +155,11 @@ func readMeta(ctx context.Context, conn *sqlx.Conn) (Meta, error) {
 		return Meta{}, err
 	}
 	defer tx.Rollback()
+	return factsOf(ctx, tx)
+}
+
+// factsOf is readMeta inside a transaction.
+func factsOf(ctx context.Context, tx sqlx.QueryerContext) (Meta, error) {
 	var head struct {
 		ApplicationID int64 `db:"application_id"`
 		Version       int   `db:"user_version"`
@@ -149,7 +167,7 @@ func readMeta(ctx context.Context, conn *sqlx.Conn) (Meta, error) {
 	}
 	const header = `SELECT application_id, user_version, (SELECT count(*) FROM sqlite_schema) AS tables
 		FROM pragma_application_id, pragma_user_version`
-	if err := tx.GetContext(ctx, &head, header); err != nil {
+	if err := sqlx.GetContext(ctx, tx, &head, header); err != nil {
 		return Meta{}, err
 	}
 	m := Meta{Exists: true, Version: head.Version}
@@ -169,7 +187,7 @@ func readMeta(ctx context.Context, conn *sqlx.Conn) (Meta, error) {
 		Name  string
 		Value any
 	}
-	if err := tx.SelectContext(ctx, &rows, facts); err != nil {
+	if err := sqlx.SelectContext(ctx, tx, &rows, facts); err != nil {
 		return m, err
 	}
 	found := map[string]bool{}

@@ -197,7 +197,7 @@ func TestNewerDatabaseIsRefusedAndLeftAsItWas(t *testing.T) {
 					_, err := sqlstore.Open(t.Context(), path, sqlstore.Options{ReadOnly: true})
 					return err
 				}(),
-				"label": sqlstore.PutLabels(t.Context(), path, []sqlstore.Label{{Hash: hx("a"), Label: "a"}}),
+				"label": sqlstore.PutLabels(t.Context(), path, []sqlstore.Label{{Hash: hx("a"), Label: "a"}}, nil),
 			} {
 				if !errors.Is(err, sqlstore.ErrNewer) || !strings.Contains(err.Error(), path) || strings.Contains(err.Error(), "\n") {
 					t.Errorf("%s: %v", name, err)

@@ -203,4 +203,13 @@ var mutants = []mutant{
 	{"the doubt about a database that is damaged", "audit/storefile.go",
 		"	if errors.Is(cause, sqlstore.ErrMalformed) {", "	if false {",
 		"audit", "^TestAnyPageOfTheDatabaseMayBeLost$", nil},
+	{"the refusal of another store's database to a reader", "audit/open.go",
+		"		err = cmp.Or(file.checkStore(sqlitePath(dir), meta), file.checkUnit(sqlitePath(dir), meta))", "		_ = cmp.Or(meta.StoreID)",
+		"cmd/auditsql", "^TestScripts$/^foreign$", nil},
+	{"the look at a reader's database without its -wal", "audit/open.go",
+		"	return file.checkStore(sqlitePath(dir), alone)", "	return nil",
+		"audit", "^TestReadersRefuseTheDatabaseOfAnotherStore$", nil},
+	{"the refusal of another store's database to who writes labels", "audit/labels.go",
+		"{ return db.file.checkStore(name, m) })", "{ return nil })",
+		"audit", "^TestReadersRefuseTheDatabaseOfAnotherStore$", nil},
 }
