@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"errors"
 	"fmt"
+	"syscall"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -67,6 +68,8 @@ func explain(err error) error {
 		return fmt.Errorf("%w: %w", ErrMalformed, err)
 	case hasCode(err, sqlite3.SQLITE_BUSY):
 		return fmt.Errorf("%w: %w", ErrBusy, err)
+	case hasCode(err, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE) && !errors.Is(err, syscall.ENOSPC):
+		return fmt.Errorf("%w: %w", err, syscall.ENOSPC)
 	case hasCode(err, sqlite3.SQLITE_READONLY):
 		return fmt.Errorf("the file or its folder cannot be written to: %w", err)
 	case hasCode(err, sqlite3.SQLITE_CONSTRAINT_TRIGGER):

@@ -97,10 +97,10 @@ func look(ctx context.Context, path string) (m Meta, err error) {
 }
 
 // cannotShare tells whether err says that SQLite could not make or open the files beside the database that
-// its readers and its writer share. That is so in a folder that cannot be written to; then nobody writes
-// there either.
+// its readers and its writer share. That is so in a folder that cannot be written to, and where the disk is full
+// and nobody has made them before; then nobody writes there either.
 func cannotShare(err error) bool {
-	return hasCode(err, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+	return hasCode(err, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR_SHMSIZE)
 }
 
 // fileSize returns the size of the database file, or of one beside it, 0 if there is none. A link is refused: SQLite
