@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -133,6 +134,10 @@ func whileOpen[T any](ctx context.Context, db *DB, seq iter.Seq2[T, error]) iter
 
 // Close waits for the calls that put, brings everything to SQLite and to disk, and gives the lock back.
 // An error means that it could not; nothing acknowledged is lost by that, the next opening replays it.
+//
+// For those of other processes who are in the way, a reader that keeps SQLite's -wal at its limit or a shell that holds
+// its write lock, it waits some seconds. What they keep from SQLite is left to the next opening, CloseNote tells of it, and
+// puts that still wait for room in the backlog fail with ErrClosed.
 func (db *DB) Close() error {
 	db.closing.Do(func() { db.closeErr = db.close() })
 	return db.closeErr
@@ -151,14 +156,22 @@ func (db *DB) close() error {
 	}
 	db.puts.Wait()
 	err := db.drain()
-	if err == nil {
+	db.pending.stop()
+	var heldUp *heldUpError
+	var notes []string
+	switch {
+	case err == nil:
 		db.keepSeen()
+	case errors.As(err, &heldUp):
+		notes, err = append(notes, heldUp.why+": not all of the journal could be brought to SQLite; the next opening sees to it"), nil
 	}
 	a := db.applier
 	note, closed := closeSQLite(db.sql, db.dir, a.file, a.last, a.now())
-	db.closeNote = note
 	if note != "" {
-		db.opts.logger.Warn(note)
+		notes = append(notes, note)
+	}
+	if db.closeNote = strings.Join(notes, "; "); db.closeNote != "" {
+		db.opts.logger.Warn(db.closeNote)
 	}
 	if err = errors.Join(err, closed, db.journal.Close()); err != nil {
 		return fmt.Errorf("close %s: %w", db.dir, err)
