@@ -75,7 +75,7 @@ func putLabelsBeside(ctx context.Context, path string, labels []Label, whose fun
 	if err != nil {
 		return err
 	}
-	leave, err := enter(path)
+	leave, err := enter(ctx, path)
 	if err != nil {
 		return err
 	}

@@ -51,7 +51,7 @@ func ReadAlone(ctx context.Context, path string) (m Meta, ok bool, err error) {
 	if err != nil || size == 0 {
 		return Meta{}, err == nil, err
 	}
-	ok = alone(path, func() { m, err = lookWith(ctx, path, accessImmutable) })
+	ok = alone(ctx, path, func() { m, err = lookWith(ctx, path, accessImmutable) })
 	if err != nil {
 		return m, ok, fmt.Errorf("look at %s: %w", path, explain(err))
 	}
@@ -61,7 +61,7 @@ func ReadAlone(ctx context.Context, path string) (m Meta, ok bool, err error) {
 // CheckAlone asks SQLite what is wrong with the database file without its -wal, see DB.Integrity. It is not done, and ok
 // is false, while this process has the file open.
 func CheckAlone(ctx context.Context, path string) (problems []string, ok bool, err error) {
-	ok = alone(path, func() {
+	ok = alone(ctx, path, func() {
 		pool, cerr := connect(path, accessImmutable, 1, 8<<20)
 		if err = cerr; err != nil {
 			return
@@ -86,7 +86,7 @@ func look(ctx context.Context, path string) (m Meta, err error) {
 		return Meta{}, err
 	}
 	// Where -wal has nothing to add, a look needs neither locks nor files beside the database.
-	if wal == 0 && alone(path, func() { m, err = lookWith(ctx, path, accessImmutable) }) {
+	if wal == 0 && alone(ctx, path, func() { m, err = lookWith(ctx, path, accessImmutable) }) {
 		return m, err
 	}
 	m, err = lookWith(ctx, path, accessReader)
