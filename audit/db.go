@@ -70,7 +70,7 @@ func (db *DB) TimeUnit() TimeUnit { return db.file.TimeUnit }
 func (db *DB) Recovery() Recovery { return db.recovery }
 
 // Err returns why the store takes no more records, or nil. What was acknowledged before is safe, and
-// GetAudit still finds it; opening the store anew recovers it.
+// GetAudit still finds it; opening the store anew recovers it. Of a store that has failed and was closed since it says both.
 func (db *DB) Err() error {
 	if db.applier == nil {
 		return ErrReadOnly
@@ -78,13 +78,18 @@ func (db *DB) Err() error {
 	db.life.Lock()
 	closed := db.closed
 	db.life.Unlock()
-	if closed {
+	err := db.applier.failure()
+	if err == nil {
+		err = db.journal.Err()
+	}
+	err = journalError(err)
+	switch {
+	case !closed || errors.Is(err, ErrClosed):
+		return err
+	case err == nil:
 		return ErrClosed
 	}
-	if err := db.journal.Err(); err != nil {
-		return journalError(err)
-	}
-	return db.applier.failure()
+	return fmt.Errorf("%w: %w", ErrClosed, err)
 }
 
 // begin is the start of every call that puts; done is its end.
@@ -105,10 +110,16 @@ func (db *DB) begin() (done func(), err error) {
 	return db.puts.Done, nil
 }
 
-// journalError gives the ways in which the journal and SQLite are closed the store's name.
+// journalError gives the ways in which the journal and SQLite are closed the store's name. What else is wrong stays in
+// the error: a disk that fails while a store is being closed has failed all the same.
 func journalError(err error) error {
-	if errors.Is(err, wal.ErrClosed) || errors.Is(err, sqlstore.ErrClosed) {
+	switch {
+	case err == wal.ErrClosed, err == sqlstore.ErrClosed:
 		return ErrClosed
+	case errors.Is(err, ErrClosed):
+		return err
+	case errors.Is(err, wal.ErrClosed), errors.Is(err, sqlstore.ErrClosed):
+		return fmt.Errorf("%w: %w", ErrClosed, err)
 	}
 	return err
 }

@@ -285,8 +285,12 @@ func (db *DB) Tail(ctx context.Context, n int, follow bool) iter.Seq2[[]byte, er
 			until = inner
 		}
 		err := db.tail(until, n, follow, yield)
-		if err != nil && errors.Is(context.Cause(until), ErrClosed) {
-			err = ErrClosed
+		if err != nil && errors.Is(context.Cause(until), ErrClosed) && !errors.Is(err, ErrClosed) {
+			if errors.Is(err, context.Canceled) {
+				err = ErrClosed // which is what ended it
+			} else {
+				err = fmt.Errorf("%w: %w", ErrClosed, err)
+			}
 		}
 		if err != nil && ctx.Err() == nil {
 			yield(nil, fmt.Errorf("tail: %w", journalError(err)))

@@ -275,11 +275,7 @@ func (db *DB) lockWriter(ctx context.Context) (w *writer, unlock func(), err err
 	case <-ctx.Done():
 		return nil, nil, ctx.Err()
 	}
-	err = db.Failed()
-	if db.closed.Load() {
-		err = ErrClosed
-	}
-	if err != nil {
+	if err := db.refusal(); err != nil {
 		<-db.writing
 		return nil, nil, err
 	}

@@ -457,6 +457,23 @@ func TestClosed(t *testing.T) {
 	}
 }
 
+// That it is closed does not hide why it takes nothing any more.
+func TestClosedAfterAFailure(t *testing.T) {
+	db := newDB(t)
+	cause := errors.New("the disk has gone")
+	db.Fail(cause)
+	mustClose(t, db)
+	for name, err := range map[string]error{
+		"write":             db.Write(t.Context(), []sqlstore.Mutation{{Key: []byte("k")}}),
+		"checkpoint":        func() error { _, err := db.Checkpoint(t.Context(), false); return err }(),
+		"beside the others": db.CheckpointBeside(t.Context()),
+	} {
+		if !errors.Is(err, sqlstore.ErrClosed) || !errors.Is(err, sqlstore.ErrFailed) || !errors.Is(err, cause) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestCheckpoint(t *testing.T) {
 	db, ctx := newDB(t), t.Context()
 	apply(t, db, samples(0, 500)...)
