@@ -139,7 +139,7 @@ func (db *DB) readable(ctx context.Context) error {
 }
 
 // ErrReindexing means that the forensic tables are being built anew, by this process or another, or that
-// this was interrupted, so that an answer out of them would be incomplete. Records can still be had by id and
+// this was interrupted, so that an answer out of them would be incomplete. Their views are not there meanwhile. Records can still be had by id and
 // exported; reindexing to the end puts it right, and so does opening the store for writing.
 var ErrReindexing = errors.New("the forensic tables are being built anew")
 

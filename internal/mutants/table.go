@@ -212,4 +212,10 @@ var mutants = []mutant{
 	{"the refusal of another store's database to who writes labels", "audit/labels.go",
 		"{ return db.file.checkStore(name, m) })", "{ return nil })",
 		"audit", "^TestReadersRefuseTheDatabaseOfAnotherStore$", nil},
+	{"the views that a reindex takes away", "sqlstore/reindex.go",
+		"	if err := w.conn.SelectContext(ctx, &views, there); err != nil {", "	if err := error(nil); err != nil {",
+		"sqlstore", "^TestAShellSeesNoPartOfTheDerivedTables$", nil},
+	{"the look for a reindex before somebody's statement", "cmd/auditsql/sql.go",
+		"	if err == nil && begun {", "	if false && begun {",
+		"cmd/auditsql", "^TestNothingIsShownOfAnInterruptedReindex$", nil},
 }
