@@ -49,8 +49,8 @@ func AtRest(db *DB, f func()) {
 }
 
 // NewBacklog makes a backlog with room for so many records, full of acknowledged ones: apply gives back what the first n
-// hold, as a batch that took so long; put waits for room for more records and holds it; held is how many are.
-func NewBacklog(records int) (apply func(n int, took time.Duration), put func(ctx context.Context, records int) error, held func() int) {
+// hold, as a batch that took so long; put waits for room for more records and holds it; held is how many are; stop ends the giving of room.
+func NewBacklog(records int) (apply func(n int, took time.Duration), put func(ctx context.Context, records int) error, held func() int, stop func()) {
 	p := newPending(records, 1<<30)
 	var as []*admission
 	var offs []wal.Offset
@@ -64,7 +64,8 @@ func NewBacklog(records int) (apply func(n int, took time.Duration), put func(ct
 	p.acknowledge(as, offs)
 	return func(n int, took time.Duration) { p.advance(wal.Offset(n), took) },
 		func(ctx context.Context, n int) error { return p.reserve(ctx, n, int64(n)*6) },
-		func() int { n, _ := p.load(); return n }
+		func() int { n, _ := p.load(); return n },
+		p.stop
 }
 
 // NewSeen makes a filter over ids, and returns its two methods.

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,7 +24,7 @@ import (
 // newer version made it, when it belongs to another user (*OwnerError) or a part of it is a symbolic link
 // (*LinkError), and when acknowledged data is hurt or missing: *wal.CorruptError, wal.ErrGap, wal.ErrAhead,
 // ErrMismatch, *JournalAwayError. With ReadOnly it opens what SQLite holds; then there must be a store
-// (ErrNoStore).
+// (ErrNoStore), and the database must be its own (*ForeignError).
 func Open(dir string, opts ...Option) (*DB, error) {
 	o := applyOptions(opts)
 	open := openWriter
@@ -541,9 +542,20 @@ func openReader(ctx context.Context, dir string, o options) (*DB, error) {
 	if _, err := os.Stat(sqlitePath(dir)); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w: %s is missing; opening the store for writing builds it anew from the journal", dir, ErrNoStore, sqliteName)
 	}
+	if err := checkAlone(ctx, dir, file); err != nil {
+		return nil, err
+	}
 	sql, err := sqlstore.Open(ctx, sqlitePath(dir), sqlstore.Options{ReadOnly: true, Logger: o.logger})
 	if err != nil {
 		return nil, err
+	}
+	// By what is open: whatever lies under the name now may be another file.
+	meta, err := sql.Meta(ctx)
+	if err == nil {
+		err = cmp.Or(file.checkStore(sqlitePath(dir), meta), file.checkUnit(sqlitePath(dir), meta))
+	}
+	if err != nil {
+		return nil, errors.Join(err, sql.Close())
 	}
 	o.identity = file.identity()
 	db := &DB{dir: dir, journalDir: file.journalDir(dir), file: file, opts: o, sql: sql}
@@ -552,4 +564,15 @@ func openReader(ctx context.Context, dir string, o options) (*DB, error) {
 		db.recovery.Notes = []string{lost + "; this is what SQLite has"}
 	}
 	return db, nil
+}
+
+// checkAlone refuses the database of another store with a -wal of this one over it: together they say that they are
+// this store's. The database alone may say anything while somebody copies pages into it, but not that it is another
+// store's: what does not say whose it is, or cannot be read, is left to whoever reads both.
+func checkAlone(ctx context.Context, dir string, file storeFile) error {
+	alone, ok, err := sqlstore.ReadAlone(ctx, sqlitePath(dir))
+	if err != nil || !ok || alone.StoreID == "" {
+		return nil
+	}
+	return file.checkStore(sqlitePath(dir), alone)
 }

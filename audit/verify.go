@@ -31,7 +31,7 @@ func (db *DB) Verify(ctx context.Context, o VerifyOptions) (VerifyReport, error)
 	return v.report, nil
 }
 
-// Verify is [DB.Verify] of the store in dir, also when SQLite cannot be opened: then the journal is verified, and that
+// Verify is [DB.Verify] of the store in dir, also when SQLite cannot be opened or is another store's: then the journal is verified, and that
 // is one of the findings.
 func Verify(ctx context.Context, dir string, o VerifyOptions, opts ...Option) (VerifyReport, error) {
 	db, err := Open(dir, append(opts, ReadOnly())...)
@@ -39,7 +39,8 @@ func Verify(ctx context.Context, dir string, o VerifyOptions, opts ...Option) (V
 		report, err := db.Verify(ctx, o)
 		return report, errors.Join(err, db.Close())
 	}
-	if !errors.Is(err, sqlstore.ErrMalformed) {
+	var foreign *ForeignError
+	if !errors.Is(err, sqlstore.ErrMalformed) && !errors.As(err, &foreign) {
 		return VerifyReport{}, err
 	}
 	v := newVerification(nil, o)
@@ -106,7 +107,7 @@ func (v *verification) run(ctx context.Context) error {
 	return v.journalAlone(ctx, v.db.journalDir, v.db.opts)
 }
 
-// unread is the finding that SQLite cannot be read to its end.
+// unread is the finding that SQLite cannot be read to its end, or must not be.
 func (v *verification) unread(err error) {
 	v.report.SQLiteUnread = err.Error()
 	v.problem("%s was not looked at to its end: %v", sqliteName, err)

@@ -117,6 +117,18 @@ func (db *DB) Failed() error {
 	return nil
 }
 
+// refusal is why nothing may be written: the database is closed, or has failed, or both.
+func (db *DB) refusal() error {
+	failed := db.Failed()
+	switch {
+	case !db.closed.Load():
+		return failed
+	case failed == nil:
+		return ErrClosed
+	}
+	return &closedError{failed}
+}
+
 // poison keeps the first error after which nothing may be written any more, and returns it.
 func (db *DB) poison(cause error) error {
 	if db.w == nil || errors.Is(cause, ErrFailed) {
@@ -180,7 +192,7 @@ func (db *DB) CheckpointBeside(ctx context.Context) error {
 	case db.beside == nil:
 		return db.fail("checkpoint", ErrReadOnly)
 	case db.closed.Load():
-		return db.fail("checkpoint", ErrClosed)
+		return db.fail("checkpoint", db.refusal())
 	case ctx.Err() != nil:
 		return db.fail("checkpoint", ctx.Err())
 	}

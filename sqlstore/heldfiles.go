@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -36,8 +37,8 @@ type heldFiles struct {
 }
 
 // hold opens the database, which exists.
-func hold(path string) (*heldFiles, error) {
-	f, leave, err := use(path, true)
+func hold(ctx context.Context, path string) (*heldFiles, error) {
+	f, leave, err := use(ctx, path)
 	if err != nil {
 		return nil, err
 	}

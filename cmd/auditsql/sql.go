@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/sqlstore"
 )
 
@@ -185,7 +186,13 @@ func (a *app) sql(ctx context.Context, queries []namedQuery, args []string, o sq
 		ctx, cancel = context.WithTimeoutCause(ctx, o.timeout.Duration, errTimeLimit)
 		defer cancel()
 	}
-	err = a.runSQL(ctx, store, statement, values, o.limit)
+	if err = a.wholeTables(ctx, store); err == nil {
+		// The state that the statement sees lies between this look and the next one.
+		err = a.runSQL(ctx, store, statement, values, o.limit)
+		if whole := a.wholeTables(ctx, store); errors.Is(whole, audit.ErrReindexing) {
+			err = whole // also why a view was not there
+		}
+	}
 	if err != nil && errors.Is(context.Cause(ctx), errTimeLimit) {
 		return trying(fmt.Errorf("stopped after %s, the result is not whole", shortDuration(o.timeout.Duration)),
 			"--timeout %s", shortDuration(10*o.timeout.Duration))
@@ -249,6 +256,15 @@ func readAll(ctx context.Context, in io.Reader, most int64) ([]byte, error) {
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
+}
+
+// wholeTables fails while the forensic tables are being built anew: what is in them is a part, and looks like the whole.
+func (a *app) wholeTables(ctx context.Context, store *sqlstore.DB) error {
+	begun, err := store.Reindexing(ctx)
+	if err == nil && begun {
+		err = audit.ErrReindexing
+	}
+	return err
 }
 
 func (a *app) runSQL(ctx context.Context, store *sqlstore.DB, statement string, values []any, limit int) error {

@@ -74,11 +74,19 @@ func (a *app) recoverFirst(ctx context.Context) error {
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
 		a.note("they cannot be recovered without the right to write there (%v); showing what SQLite has", err)
 		return nil
+	case isFull(err) && !a.lostSQLite():
+		a.note("there is no room on the disk for recovering (%v); showing what SQLite has%s", err, a.lacking(ctx))
+		return nil
 	case err != nil:
 		return err
 	}
 	a.tellRecovery(recovery)
 	return nil
+}
+
+// isFull reports whether err comes from a disk without room, or from a quota that is used up.
+func isFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
 // lacking says how much SQLite lacks, so far as that can be told.
