@@ -26,6 +26,7 @@ type app struct {
 	// Flags of many commands; each adds those that it has.
 	lockWait durationFlag
 	readOnly bool
+	create   bool
 	zoneName string
 }
 
@@ -261,6 +262,11 @@ func contradict(cmd *cobra.Command, one string, others ...string) error {
 // addWriting adds the flags of commands that write.
 func (a *app) addWriting(cmd *cobra.Command) {
 	cmd.Flags().Var(&a.lockWait, "lock-wait", "how long to wait while another writer has the store, as in 10s")
+}
+
+// addCreate adds the flag of commands that store records.
+func (a *app) addCreate(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&a.create, "create", true, "make the store where there is none yet")
 }
 
 // addReading adds the flags of commands that read.

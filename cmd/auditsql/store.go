@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -24,6 +26,26 @@ func (a *app) openWriter(options ...audit.Option) (*audit.DB, error) {
 	}
 	a.tellRecovery(db.Recovery())
 	return db, nil
+}
+
+// openIntake is openWriter for commands that store records. They make a store only with --create, and only in a folder
+// whose parent exists: a store under a path with a typing error in it takes in records that nobody will look for there.
+func (a *app) openIntake(options ...audit.Option) (*audit.DB, error) {
+	// The folder is looked at first, since opening for writing would make a store.
+	if _, err := audit.JournalDir(a.dir); errors.Is(err, audit.ErrNoStore) {
+		if !a.create {
+			return nil, err
+		}
+		parent := filepath.Join(a.dir, "..")
+		if _, err := os.Stat(parent); errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("%s: %w, and none is made there: %s does not exist either", a.dir, audit.ErrNoStore, parent)
+		}
+	}
+	db, err := a.openWriter(options...)
+	if err == nil && db.Recovery().Created {
+		a.note("made a new store in %s", a.dir)
+	}
+	return db, err
 }
 
 // openExisting is openWriter for commands that have nothing to do in a new store.
