@@ -30,10 +30,11 @@ exit code 3.
 (query_id, timestamp, time, agent_id, agent_label, subject, predicate,
 result_hash, result_label, result_confidence, result: whether this was the
 answer, weight: of all of it in this answer, lifecycle: as it was then, several
-of them joined by a comma, pieces: how many), more (the limit cut), and totals
+of them joined by a comma, pieces: how many), more (the limit cut), totals
 (answers, agents, anonymous, results, weight, assertions, more_assertions,
-first, first_time, last, last_time, by_agent). -o ndjson, csv and plain text
-have the answers, a line each, and no totals.
+first, first_time, last, last_time, by_agent), and lag (what SQLite lacks:
+records, more, oldest; null when that is nothing or a moment). -o ndjson, csv
+and plain text have the answers, a line each, and no totals.
 
 ` + filterHelp,
 		Example: `  auditsql impact f2bf0ec5
@@ -197,7 +198,7 @@ func (w *impactWriter) begin() {
 	case formJSON:
 		w.rows.before = fmt.Sprintf(`{"hash":%s,"label":%s,"kind":%s,"answers":`, toJSON(w.hash), toJSON(w.r.labels.orNull(&w.hash)), toJSON(w.kind.String()))
 		w.rows.behind = func() (string, error) {
-			return fmt.Sprintf(`,"more":%t,"totals":%s}`, w.more, toJSON(w.totalsObject())), nil
+			return fmt.Sprintf(`,"more":%t,"totals":%s,"lag":%s}`, w.more, toJSON(w.totalsObject()), toJSON(w.r.lag)), nil
 		}
 	case formTable:
 		t := &w.totals

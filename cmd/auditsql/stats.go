@@ -38,6 +38,9 @@ place: what only the journal tells is null then.`,
 			if err != nil {
 				return err
 			}
+			if _, err := a.tellLag(cmd.Context(), db, c); err != nil {
+				return err
+			}
 			if s.JournalAway != "" {
 				a.note("the journal was not looked at: %s", s.JournalAway)
 			}

@@ -90,7 +90,7 @@ func (a *app) recoverFirst(ctx context.Context) error {
 		// A writer has begun meanwhile, and had them recovered before it took anything; or another reader is at it
 		// still, which after a crash with a long backlog takes a minute and more.
 		if still, err := audit.NeedsRecovery(ctx, a.dir); err == nil && still != "" {
-			a.note("%s still; showing what SQLite has by now%s", still, a.lacking(ctx))
+			a.note("%s still; showing what SQLite has by now", still)
 		}
 		return nil
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
@@ -101,20 +101,6 @@ func (a *app) recoverFirst(ctx context.Context) error {
 	}
 	a.tellRecovery(recovery)
 	return nil
-}
-
-// lacking says how much SQLite lacks, so far as that can be told.
-func (a *app) lacking(ctx context.Context) string {
-	db, err := audit.Open(a.dir, audit.ReadOnly())
-	if err != nil {
-		return ""
-	}
-	defer db.Close()
-	s, err := db.Stats(ctx)
-	if err != nil || s.Backlog == 0 {
-		return ""
-	}
-	return fmt.Sprintf(", without the newest %s", plural(s.Backlog, "record", "records"))
 }
 
 // closeWriter closes a store that was open for writing, and says what is worth saying of it.
