@@ -203,4 +203,10 @@ var mutants = []mutant{
 	{"the doubt about a database that is damaged", "audit/storefile.go",
 		"	if errors.Is(cause, sqlstore.ErrMalformed) {", "	if false {",
 		"audit", "^TestAnyPageOfTheDatabaseMayBeLost$", nil},
+	{"the bound on the buckets of a timeline", "audit/timeline.go",
+		"	if len(c.buckets) > 2*c.most {", "	if false {",
+		"audit", "^TestTimelineHoldsWhatItShows$", nil},
+	{"the bound on the values of somebody's SQL", "sqlstore/query.go",
+		"sqlite3.SQLITE_LIMIT_LENGTH, MaxQueried)", "sqlite3.SQLITE_LIMIT_LENGTH, -1)",
+		"sqlstore", "^TestQueriedValuesAreBounded$", nil},
 }
