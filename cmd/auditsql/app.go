@@ -42,7 +42,10 @@ database, and answers questions about it.
 A first look:    auditsql demo
 A store:         auditsql init; auditsql import FILE.ndjson; auditsql recent
 
-Commands that read work beside a program that writes, and change nothing.
+Commands that read work beside a program that writes, and change nothing. When
+no program writes and the journal holds records that SQLite lacks, a command
+that reads says so and recovers the store first; --read-only shows what SQLite
+has instead, and so does stats, which never waits.
 Results are a table on a terminal and tab-separated lines elsewhere; -o json,
 ndjson, csv, table and plain choose.
 

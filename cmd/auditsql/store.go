@@ -71,6 +71,29 @@ func (a *app) openReader(ctx context.Context) (*audit.DB, error) {
 	return db, nil
 }
 
+// openAsItIs opens the store for reading without recovering it, and says why it may show less than was acknowledged.
+func (a *app) openAsItIs(ctx context.Context) (*audit.DB, error) {
+	why := ""
+	if !a.readOnly {
+		var err error
+		if why, err = audit.NeedsRecovery(ctx, a.dir); err != nil {
+			return nil, err
+		}
+	}
+	db, err := audit.Open(a.dir, audit.ReadOnly())
+	if err != nil {
+		if why != "" && errors.Is(err, audit.ErrNoStore) {
+			err = trying(err, "auditsql -d %s recent, which recovers the store first", shellQuote(a.dir))
+		}
+		return nil, err
+	}
+	if why != "" {
+		a.note("%s; nothing was recovered, this is what SQLite has", why)
+	}
+	a.tellRecovery(db.Recovery())
+	return db, nil
+}
+
 // recoverFirst brings SQLite up to date with the journal when nobody else is there to do it.
 func (a *app) recoverFirst(ctx context.Context) error {
 	if a.readOnly {
