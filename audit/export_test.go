@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/auditsql/auditsql/wal"
@@ -104,4 +106,15 @@ func SmallSeen(rooms ...int) []byte {
 		panic(err)
 	}
 	return out.Bytes()
+}
+
+// HeldBuckets counts seconds by the minute in a timeline of at most so many buckets, and returns how many are held in
+// memory at most, and which minutes are left.
+func HeldBuckets(most int, seconds []uint64) (held int, left []uint64) {
+	c := newCalendar(TimelineOptions{By: ByMinute, MaxBuckets: most}, Seconds)
+	for _, at := range seconds {
+		c.bucket(c.start(at)).Audits++
+		held = max(held, len(c.buckets))
+	}
+	return held, slices.Sorted(maps.Keys(c.buckets))
 }

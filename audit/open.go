@@ -545,6 +545,7 @@ func openReader(ctx context.Context, dir string, o options) (*DB, error) {
 	if err := checkAlone(ctx, dir, file); err != nil {
 		return nil, err
 	}
+	doubt := doubtOf(ctx, dir, file)
 	sql, err := sqlstore.Open(ctx, sqlitePath(dir), sqlstore.Options{ReadOnly: true, Logger: o.logger})
 	if err != nil {
 		return nil, err
@@ -560,10 +561,30 @@ func openReader(ctx context.Context, dir string, o options) (*DB, error) {
 	o.identity = file.identity()
 	db := &DB{dir: dir, journalDir: file.journalDir(dir), file: file, opts: o, sql: sql}
 	db.quit, db.quitNow = context.WithCancel(context.Background())
-	if lost != "" {
+	switch {
+	case lost != "":
 		db.recovery.Notes = []string{lost + "; this is what SQLite has"}
+	case doubt != "":
+		db.recovery.Notes = []string{fmt.Sprintf("%s is in doubt: %s; this is what it has", sqliteName, doubt)}
 	}
 	return db, nil
+}
+
+// doubtOf says why the next opening for writing would doubt the database, or "". Beside a writer there is no doubt. It
+// is for a note: what cannot be found out is left out.
+func doubtOf(ctx context.Context, dir string, file storeFile) string {
+	if held, _, err := heldFor(ctx, file.journalDir(dir)); err != nil || held {
+		return ""
+	}
+	segs, err := wal.Segments(file.journalDir(dir), wal.Options{})
+	if err != nil {
+		return ""
+	}
+	f, err := lookAround(ctx, dir, file, segs)
+	if err != nil {
+		return ""
+	}
+	return decide(f).doubt
 }
 
 // checkAlone refuses the database of another store with a -wal of this one over it: together they say that they are

@@ -227,4 +227,10 @@ var mutants = []mutant{
 	{"the look for a reindex before somebody's statement", "cmd/auditsql/sql.go",
 		"	if err == nil && begun {", "	if false && begun {",
 		"cmd/auditsql", "^TestNothingIsShownOfAnInterruptedReindex$", nil},
+	{"the bound on the buckets of a timeline", "audit/timeline.go",
+		"	if len(c.buckets) > 2*c.most {", "	if false {",
+		"audit", "^TestTimelineHoldsWhatItShows$", nil},
+	{"the bound on the values of somebody's SQL", "sqlstore/query.go",
+		"sqlite3.SQLITE_LIMIT_LENGTH, MaxQueried)", "sqlite3.SQLITE_LIMIT_LENGTH, -1)",
+		"sqlstore", "^TestQueriedValuesAreBounded$", nil},
 }
