@@ -478,7 +478,7 @@ func (p *opening) finish(journal *wal.Journal, journalDir string) (*DB, error) {
 	if p.rebuild {
 		// The doubt is noted until the database is out of the way. From then on what is there is being built, and an end
 		// in the middle of that is no reason to begin anew.
-		if err := p.setAside(); err != nil {
+		if err := p.outOfTheWay(); err != nil {
 			return nil, fmt.Errorf("move a database aside that is not to be believed: %w", err)
 		}
 		p.file.Doubted, p.file.Rebuilding = false, filepath.Base(p.report.Aside)

@@ -103,7 +103,7 @@ func (p *opening) replay(db *DB) error {
 // takeOverLabels puts the labels of a database that was moved aside into the new one, which has none.
 func (p *opening) takeOverLabels(db *DB) error {
 	labels := p.labels
-	if !p.rebuild && p.file.Rebuilding != "" {
+	if len(labels) == 0 && p.file.Rebuilding != "" {
 		// The opening that has moved it aside was interrupted, perhaps before it came to the labels.
 		have, err := db.sql.Labels(p.ctx)
 		if err != nil {
