@@ -104,6 +104,7 @@ type history struct {
 	*tally
 	random *rand.Rand
 	shell  *foreign.Conn // of this life; nil: none yet
+	faulty bool          // a fault has struck the opening of this life
 	// copies: the shell copies from -wal into the database at each commit; off: it syncs nothing. unsynced: it has copied
 	// without a sync, or after a fault. A power cut then leaves a database that nobody can know anything of, and the store may be refused.
 	copies, off, unsynced bool
@@ -183,7 +184,7 @@ func (h *history) plan(within int) {
 // live opens the store, holds it against what must be there, uses it, and ends it in one way or another.
 func (h *history) live() error {
 	h.lives.Add(1)
-	h.shell = nil
+	h.shell, h.faulty = nil, false
 	if h.random.IntN(3) == 0 {
 		h.plan(60)
 	} else {
@@ -201,8 +202,10 @@ func (h *history) live() error {
 		h.failedOpenings.Add(1)
 	default:
 		h.opened.Add(1)
-		if !failed(h.m) {
-			h.m.Plan()
+		// The store goes on to read in the background: what strikes it after its opening counts as well.
+		if h.m.Plan() {
+			h.faulty = true
+		} else {
 			if err := h.have(db); err != nil {
 				return err
 			}
@@ -301,7 +304,7 @@ func (h *history) foreigner(text string) {
 		h.m.Remark("a shell, synchronous=%s, wal_autocheckpoint=%d", synchronous, frames)
 	}
 	if h.copies || text != setLabel {
-		h.unsynced = h.unsynced || h.off || failed(h.m)
+		h.unsynced = h.unsynced || h.off || h.faulty || failed(h.m)
 	}
 	_, err := h.shell.Do(text)
 	h.m.Remark("shell: %s: %v", text, err)
@@ -309,7 +312,7 @@ func (h *history) foreigner(text string) {
 
 // finish ends a life.
 func (h *history) finish(db *audit.DB) (err error) {
-	faulty := failed(h.m)
+	faulty := h.faulty || failed(h.m)
 	closeShell := func() {
 		if h.shell != nil {
 			h.shell.Close()

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -154,8 +155,11 @@ func (m *Machine) Dir() string {
 	return filepath.Join(m.fs.Mount(), m.now.Life)
 }
 
-// Plan says which of the calls to come fail. It takes the place of the plan before.
-func (m *Machine) Plan(p ...Fault) { m.must(request{Op: "plan", Plan: p}) }
+// Plan says which of the calls to come fail. It takes the place of the plan before, and reports whether a fault of
+// that one has struck: no later one can.
+func (m *Machine) Plan(p ...Fault) (struck bool) {
+	return slices.ContainsFunc(m.must(request{Op: "plan", Plan: p}).Struck, func(n int) bool { return n > 0 })
+}
 
 // Kill ends the life with what was written, and begins the next: [Machine.Dir] is another folder from then on.
 func (m *Machine) Kill() { m.must(request{Op: "kill"}) }

@@ -155,7 +155,7 @@ func (s *server) build(req request) (*machine, error) {
 func (s *server) command(m *machine, req request, rep *response, fs *fuse.Server) error {
 	switch req.Op {
 	case "plan":
-		m.judge.set(req.Plan)
+		rep.Struck = m.judge.set(req.Plan)
 	case "state":
 		rep.Met, rep.Struck, rep.Log = m.judge.state()
 	case "wait":

@@ -121,11 +121,13 @@ func (j *judge) remark(format string, args ...any) {
 	j.note("— " + fmt.Sprintf(format, args...))
 }
 
-// set takes a plan in place of the one before, and counts anew.
-func (j *judge) set(p Plan) {
+// set takes a plan in place of the one before, and counts anew. It returns how often that one has struck.
+func (j *judge) set(p Plan) (struck []int) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	struck = j.struck
 	j.plan, j.met, j.struck = p, make([]int, len(p)), make([]int, len(p))
+	return struck
 }
 
 func (j *judge) state() (met, struck []int, log []string) {
