@@ -67,6 +67,9 @@ type applier struct {
 	// replaying: the filter is filled from SQLite afterwards.
 	replaying bool
 
+	// closing ends when the store is about to be closed: from then on others are waited for with patience only.
+	closing context.Context
+
 	hurry chan struct{} // holds one token when somebody waits for what is not applied yet
 	stop  context.CancelFunc
 	done  chan struct{}
@@ -96,6 +99,8 @@ const (
 	lookEvery = time.Second
 	// busyPause is how long to wait when somebody else, a shell perhaps, has SQLite's write lock.
 	busyPause = 50 * time.Millisecond
+	// busyTries is how many such pauses an opening or a closing store waits for a reader of another process.
+	busyTries = 40
 )
 
 // batch is what one transaction will hold.
@@ -169,6 +174,9 @@ func (a *applier) apply(ctx context.Context, b *batch) error {
 	rows := &sqlstore.Batch{Records: b.rows, Rejected: b.rejected, Cursor: cursor, Yield: a.yield}
 	done, err := a.sql.Apply(ctx, rows)
 	for errors.Is(err, sqlstore.ErrBusy) && ctx.Err() == nil {
+		if a.closing.Err() != nil {
+			return &heldUpError{"somebody else holds SQLite's write lock"}
+		}
 		a.log.Warn("somebody else is writing to SQLite; trying again", "error", err)
 		select {
 		case <-time.After(busyPause):
@@ -273,9 +281,16 @@ func (a *applier) makeWay(ctx context.Context) {
 	}
 }
 
-// boundWAL waits, while SQLite's -wal is at its limit, for a checkpoint to get through.
+// heldUpError says who of another process kept a store that is being closed from bringing everything to SQLite. The
+// journal has it.
+type heldUpError struct{ why string }
+
+func (e *heldUpError) Error() string { return e.why }
+
+// boundWAL waits, while SQLite's -wal is at its limit, for a checkpoint to get through. A store that is being closed
+// waits for a moment only: the reader may be a shell that somebody has left open.
 func (a *applier) boundWAL(ctx context.Context) error {
-	for told := false; a.sql.WALBytes() > a.limit; {
+	for told, tries := false, 0; a.sql.WALBytes() > a.limit; {
 		if err := a.awaitCopying(); err != nil {
 			return fmt.Errorf("checkpoint SQLite: %w", err)
 		}
@@ -289,6 +304,11 @@ func (a *applier) boundWAL(ctx context.Context) error {
 		if !told {
 			a.log.Error("SQLite's -wal is at its limit, since somebody reads in one long transaction; waiting for the end of it", "wal_bytes", done.WALBytes)
 			told = true
+		}
+		if a.closing.Err() != nil {
+			if tries++; tries > busyTries {
+				return &heldUpError{"a reader of SQLite keeps its -wal at its limit"}
+			}
 		}
 		select {
 		case <-time.After(busyPause):
@@ -312,7 +332,16 @@ func (a *applier) start() {
 	a.stop, a.done = cancel, make(chan struct{})
 	go func() {
 		defer close(a.done)
-		if err := a.work(ctx, false); ctx.Err() == nil {
+		err := a.work(ctx, false)
+		var heldUp *heldUpError
+		switch {
+		case ctx.Err() != nil:
+		case errors.As(err, &heldUp):
+			// Puts that wait for room get none any more.
+			err = fmt.Errorf("%w: %w", ErrClosed, err)
+			a.tell(err)
+			a.pending.fail(err)
+		default:
 			a.log.Error("the applier has stopped", "error", err)
 			if !errors.Is(err, wal.ErrFailed) {
 				err = &failedError{err}
@@ -477,18 +506,24 @@ func (a *applier) note(on *reached) error {
 	return nil
 }
 
-// noteFailure writes down that SQLite's files have failed, for the next opening. It may fail too, since the disk is
+// noteFailure writes down that SQLite's files or the journal have failed, for the next opening. It may fail too, since the disk is
 // perhaps the one that has failed: then an end that was not clean tells as much.
 func (a *applier) noteFailure() {
-	cause := a.sql.Failed()
-	if cause == nil {
+	cause, journal := a.sql.Failed(), a.journal.Err()
+	if cause == nil && !errors.Is(journal, wal.ErrFailed) {
 		return
 	}
 	a.busy.Lock()
 	defer a.busy.Unlock()
-	a.file.fail(a.now(), cause)
+	if cause != nil {
+		a.file.fail(a.now(), cause)
+	}
+	if errors.Is(journal, wal.ErrFailed) {
+		// A segment that was cut reads like one that a crash has left half written.
+		a.file.Synced = a.journal.Synced()
+	}
 	if err := writeStoreFile(a.dir, a.file); err != nil {
-		a.log.Error("that SQLite's files have failed could not be noted", "error", err)
+		a.log.Error("the failure could not be noted", "error", err)
 	}
 }
 

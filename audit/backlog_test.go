@@ -159,6 +159,9 @@ func wantFailed(t *testing.T, db *audit.DB, acknowledged map[audit.QueryID]bool,
 	if err := db.Close(); !errors.Is(err, wal.ErrFailed) {
 		t.Fatalf("close: %v", err)
 	}
+	if err := db.Err(); !errors.Is(err, wal.ErrFailed) || !errors.Is(err, audit.ErrClosed) {
+		t.Fatalf("Err of the closed store: %v", err)
+	}
 	again := openDB(t, db.Dir())
 	all(again)
 	wantSound(t, again)

@@ -178,7 +178,7 @@ func (db *DB) Reindex(ctx context.Context, progress func(done, total uint64)) er
 		err = cmp.Or(db.wholeFile(ctx), err)
 	}
 	if err != nil {
-		if errors.Is(err, sqlstore.ErrMalformed) {
+		if errors.Is(err, sqlstore.ErrMalformed) && db.journal.Segments()[0].Base == 0 {
 			db.sql.Fail(err)
 		}
 		return fmt.Errorf("reindex: %w", err)

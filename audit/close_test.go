@@ -1,8 +1,11 @@
 package audit_test
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/auditsql/auditsql/audit"
@@ -158,5 +161,60 @@ func TestAnInterruptedRebuildGoesOn(t *testing.T) {
 	}
 	if interrupted < 5 {
 		t.Errorf("interrupted %d times only", interrupted)
+	}
+}
+
+// Somebody whom nobody can end, a shell in another window perhaps, keeps SQLite from taking more. The store closes all
+// the same, says so, and ends the puts that wait for room. The next opening has everything that was acknowledged.
+func TestCloseDoesNotWaitForeverForOthers(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		begin []string
+		wait  string // what the log says when it is waited for
+		note  string
+	}{
+		"a reader at the limit of -wal": {[]string{"BEGIN", "SELECT count(*) FROM kv"}, "SQLite's -wal is at its limit", "a reader of SQLite keeps its -wal at its limit"},
+		"a writer":                      {[]string{"BEGIN IMMEDIATE"}, "somebody else is writing to SQLite", "somebody else holds SQLite's write lock"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if testing.Short() && name == "a writer" {
+				t.Skip("SQLite waits ten seconds for a write lock")
+			}
+			dir := filepath.Join(t.TempDir(), "store")
+			logger, waiting := told(c.wait)
+			db := openDB(t, dir, audit.WithBacklog(20, 0), audit.WithWALLimit(1<<20), audit.WithLogger(logger))
+			lines := putSamples(t, db, 0, 5)
+			s := openShell(t, dir)
+			s.do(c.begin...)
+			ended := make(chan error)
+			n := 5
+			go func() {
+				for {
+					q := sample(n)
+					if _, err := db.PutAudit(context.Background(), &q); err != nil {
+						ended <- err
+						return
+					}
+					lines[q.QueryID] = canonical(t, &q)
+					n++
+				}
+			}()
+			<-waiting
+			closeDB(t, db)
+			if err := <-ended; !errors.Is(err, audit.ErrClosed) {
+				t.Errorf("put: %v", err)
+			}
+			if note := db.CloseNote(); !strings.Contains(note, c.note) {
+				t.Errorf("the close says %q", note)
+			}
+			s.do("COMMIT")
+			db = openDB(t, dir)
+			if rec := db.Recovery(); rec.Replayed == 0 || rec.Rebuilt || rec.Checked || rec.Rejected > 0 {
+				t.Errorf("%+v", rec)
+			}
+			wantAll(t, db, lines)
+			wantSound(t, db)
+		})
 	}
 }

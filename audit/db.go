@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -69,7 +70,7 @@ func (db *DB) TimeUnit() TimeUnit { return db.file.TimeUnit }
 func (db *DB) Recovery() Recovery { return db.recovery }
 
 // Err returns why the store takes no more records, or nil. What was acknowledged before is safe, and
-// GetAudit still finds it; opening the store anew recovers it.
+// GetAudit still finds it; opening the store anew recovers it. Of a store that has failed and was closed since it says both.
 func (db *DB) Err() error {
 	if db.applier == nil {
 		return ErrReadOnly
@@ -77,13 +78,18 @@ func (db *DB) Err() error {
 	db.life.Lock()
 	closed := db.closed
 	db.life.Unlock()
-	if closed {
+	err := db.applier.failure()
+	if err == nil {
+		err = db.journal.Err()
+	}
+	err = journalError(err)
+	switch {
+	case !closed || errors.Is(err, ErrClosed):
+		return err
+	case err == nil:
 		return ErrClosed
 	}
-	if err := db.journal.Err(); err != nil {
-		return journalError(err)
-	}
-	return db.applier.failure()
+	return fmt.Errorf("%w: %w", ErrClosed, err)
 }
 
 // begin is the start of every call that puts; done is its end.
@@ -104,10 +110,16 @@ func (db *DB) begin() (done func(), err error) {
 	return db.puts.Done, nil
 }
 
-// journalError gives the ways in which the journal and SQLite are closed the store's name.
+// journalError gives the ways in which the journal and SQLite are closed the store's name. What else is wrong stays in
+// the error: a disk that fails while a store is being closed has failed all the same.
 func journalError(err error) error {
-	if errors.Is(err, wal.ErrClosed) || errors.Is(err, sqlstore.ErrClosed) {
+	switch {
+	case err == wal.ErrClosed, err == sqlstore.ErrClosed:
 		return ErrClosed
+	case errors.Is(err, ErrClosed):
+		return err
+	case errors.Is(err, wal.ErrClosed), errors.Is(err, sqlstore.ErrClosed):
+		return fmt.Errorf("%w: %w", ErrClosed, err)
 	}
 	return err
 }
@@ -133,6 +145,10 @@ func whileOpen[T any](ctx context.Context, db *DB, seq iter.Seq2[T, error]) iter
 
 // Close waits for the calls that put, brings everything to SQLite and to disk, and gives the lock back.
 // An error means that it could not; nothing acknowledged is lost by that, the next opening replays it.
+//
+// For those of other processes who are in the way, a reader that keeps SQLite's -wal at its limit or a shell that holds
+// its write lock, it waits some seconds. What they keep from SQLite is left to the next opening, CloseNote tells of it, and
+// puts that still wait for room in the backlog fail with ErrClosed.
 func (db *DB) Close() error {
 	db.closing.Do(func() { db.closeErr = db.close() })
 	return db.closeErr
@@ -151,14 +167,25 @@ func (db *DB) close() error {
 	}
 	db.puts.Wait()
 	err := db.drain()
-	if err == nil {
+	db.pending.stop()
+	var heldUp *heldUpError
+	var notes []string
+	switch {
+	case err == nil:
 		db.keepSeen()
+	case errors.As(err, &heldUp):
+		notes, err = append(notes, heldUp.why+": not all of the journal could be brought to SQLite; the next opening sees to it"), nil
 	}
 	a := db.applier
+	if errors.Is(db.journal.Err(), wal.ErrFailed) {
+		a.file.Synced = db.journal.Synced() // see noteFailure, which may not have come to it
+	}
 	note, closed := closeSQLite(db.sql, db.dir, a.file, a.last, a.now())
-	db.closeNote = note
 	if note != "" {
-		db.opts.logger.Warn(note)
+		notes = append(notes, note)
+	}
+	if db.closeNote = strings.Join(notes, "; "); db.closeNote != "" {
+		db.opts.logger.Warn(db.closeNote)
 	}
 	if err = errors.Join(err, closed, db.journal.Close()); err != nil {
 		return fmt.Errorf("close %s: %w", db.dir, err)

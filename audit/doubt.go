@@ -187,6 +187,21 @@ func (p *opening) aside() (string, error) {
 	}
 }
 
+// outOfTheWay makes room for a database that is built anew. What an interrupted rebuild has left was made from the journal
+// alone, and goes; what was there before that is aside already.
+func (p *opening) outOfTheWay() error {
+	if p.file.Rebuilding == "" {
+		return p.setAside()
+	}
+	for _, name := range sqliteFiles(p.dir) {
+		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	p.report.Aside = filepath.Join(p.dir, p.file.Rebuilding)
+	return durable.SyncDir(p.dir)
+}
+
 // setAside moves the database and its companions to a folder of their own. Nothing is deleted: a person
 // may want to look at it, and the labels are in it.
 func (p *opening) setAside() error {

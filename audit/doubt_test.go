@@ -202,7 +202,7 @@ func TestLabelsAreCarriedOverByARebuild(t *testing.T) {
 		{Hash: hashOf("agent", "0").String(), Label: "Bob"},
 		{Hash: hashOf("source", "1").String(), Label: "ledger"},
 	}
-	if err := sqlstore.PutLabels(context.Background(), filepath.Join(dir, "audit.db"), labels); err != nil {
+	if err := sqlstore.PutLabels(context.Background(), filepath.Join(dir, "audit.db"), labels, nil); err != nil {
 		t.Fatal(err)
 	}
 	uncleanEnd(t, dir)

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/auditsql/auditsql/wal"
@@ -49,8 +51,8 @@ func AtRest(db *DB, f func()) {
 }
 
 // NewBacklog makes a backlog with room for so many records, full of acknowledged ones: apply gives back what the first n
-// hold, as a batch that took so long; put waits for room for more records and holds it; held is how many are.
-func NewBacklog(records int) (apply func(n int, took time.Duration), put func(ctx context.Context, records int) error, held func() int) {
+// hold, as a batch that took so long; put waits for room for more records and holds it; held is how many are; stop ends the giving of room.
+func NewBacklog(records int) (apply func(n int, took time.Duration), put func(ctx context.Context, records int) error, held func() int, stop func()) {
 	p := newPending(records, 1<<30)
 	var as []*admission
 	var offs []wal.Offset
@@ -64,7 +66,8 @@ func NewBacklog(records int) (apply func(n int, took time.Duration), put func(ct
 	p.acknowledge(as, offs)
 	return func(n int, took time.Duration) { p.advance(wal.Offset(n), took) },
 		func(ctx context.Context, n int) error { return p.reserve(ctx, n, int64(n)*6) },
-		func() int { n, _ := p.load(); return n }
+		func() int { n, _ := p.load(); return n },
+		p.stop
 }
 
 // NewSeen makes a filter over ids, and returns its two methods.
@@ -103,4 +106,15 @@ func SmallSeen(rooms ...int) []byte {
 		panic(err)
 	}
 	return out.Bytes()
+}
+
+// HeldBuckets counts seconds by the minute in a timeline of at most so many buckets, and returns how many are held in
+// memory at most, and which minutes are left.
+func HeldBuckets(most int, seconds []uint64) (held int, left []uint64) {
+	c := newCalendar(TimelineOptions{By: ByMinute, MaxBuckets: most}, Seconds)
+	for _, at := range seconds {
+		c.bucket(c.start(at)).Audits++
+		held = max(held, len(c.buckets))
+	}
+	return held, slices.Sorted(maps.Keys(c.buckets))
 }

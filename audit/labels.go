@@ -128,7 +128,9 @@ func (db *DB) PutLabels(ctx context.Context, labels []Label) error {
 		if err := checkOwner(db.dir); err != nil {
 			return err
 		}
-		return sqlstore.PutLabels(ctx, filepath.Join(db.dir, sqliteName), rows)
+		name := filepath.Join(db.dir, sqliteName)
+		// It is opened anew, by its name.
+		return sqlstore.PutLabels(ctx, name, rows, func(m sqlstore.Meta) error { return db.file.checkStore(name, m) })
 	}
 	return db.sql.PutLabels(ctx, rows)
 }

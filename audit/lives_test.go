@@ -2,6 +2,7 @@ package audit_test
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -106,4 +107,59 @@ func TestAWALThatHasLostItsEndIsNotPutOverNewerPages(t *testing.T) {
 	}
 	wantAll(t, after, lines)
 	wantSound(t, after)
+}
+
+// An older database beside the -wal of today can look whole, when all that has changed since is in pages that -wal has,
+// but for a label.
+func TestAnOlderDatabaseBesideANewerWALIsNoticed(t *testing.T) {
+	t.Parallel()
+	dir, lines := closedStore(t, 0, 40)
+	old := killed(t, dir)
+	db := openDB(t, dir)
+	if err := db.PutLabels(t.Context(), []audit.Label{{Hash: hashOf("agent", "0"), Label: "Bob"}}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 {
+		maps.Copy(lines, putSamples(t, db, 40+i, 41+i))
+		wantRoom(t, db)
+		if i == 0 {
+			if err := audit.Checkpoint(db); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	left := killed(t, dir)
+	restore(t, left, old, "audit.db")
+	after := openDB(t, left)
+	if rec := after.Recovery(); !rec.Rebuilt {
+		t.Errorf("%+v", rec)
+	}
+	wantAll(t, after, lines)
+}
+
+// A segment that is cut under the writer reads like one that a crash has left half written. The writer knows what it had
+// acknowledged, and notes it when it stops: the next opening cuts nothing off.
+func TestWhatAJournalThatFailedHadSyncedIsRemembered(t *testing.T) {
+	t.Parallel()
+	dir, _ := closedStore(t, 0, 20)
+	db := openDB(t, dir)
+	putSamples(t, db, 20, 25)
+	wantRoom(t, db)
+	audit.AtRest(db, func() { // nothing is applied meanwhile
+		putSamples(t, db, 25, 60)
+		segs := must(wal.Segments(filepath.Join(dir, "wal"), wal.Options{}))
+		if err := os.Truncate(segs[len(segs)-1].Path, 0); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := db.PutAudit(t.Context(), ptr(sample(60))); !errors.Is(err, wal.ErrFailed) {
+			t.Fatalf("acknowledged into a segment that was cut: %v", err)
+		}
+	})
+	db.Close()
+	for range 2 {
+		var corrupt *wal.CorruptError
+		if _, err := audit.Open(dir); !errors.As(err, &corrupt) && !errors.Is(err, wal.ErrAhead) {
+			t.Fatalf("opened as if nothing acknowledged were missing: %v", err)
+		}
+	}
 }

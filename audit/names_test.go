@@ -45,7 +45,7 @@ func TestNamesStandForHashes(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Not every label has been through CheckLabel: a shell may write them.
-	if err := sqlstore.PutLabels(ctx, filepath.Join(dir, "audit.db"), []sqlstore.Label{{Hash: source.String(), Label: "aaaaaaaa"}}); err != nil {
+	if err := sqlstore.PutLabels(ctx, filepath.Join(dir, "audit.db"), []sqlstore.Label{{Hash: source.String(), Label: "aaaaaaaa"}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,7 +24,7 @@ import (
 // newer version made it, when it belongs to another user (*OwnerError) or a part of it is a symbolic link
 // (*LinkError), and when acknowledged data is hurt or missing: *wal.CorruptError, wal.ErrGap, wal.ErrAhead,
 // ErrMismatch, *JournalAwayError. With ReadOnly it opens what SQLite holds; then there must be a store
-// (ErrNoStore).
+// (ErrNoStore), and the database must be its own (*ForeignError).
 func Open(dir string, opts ...Option) (*DB, error) {
 	o := applyOptions(opts)
 	open := openWriter
@@ -477,7 +478,7 @@ func (p *opening) finish(journal *wal.Journal, journalDir string) (*DB, error) {
 	if p.rebuild {
 		// The doubt is noted until the database is out of the way. From then on what is there is being built, and an end
 		// in the middle of that is no reason to begin anew.
-		if err := p.setAside(); err != nil {
+		if err := p.outOfTheWay(); err != nil {
 			return nil, fmt.Errorf("move a database aside that is not to be believed: %w", err)
 		}
 		p.file.Doubted, p.file.Rebuilding = false, filepath.Base(p.report.Aside)
@@ -541,15 +542,58 @@ func openReader(ctx context.Context, dir string, o options) (*DB, error) {
 	if _, err := os.Stat(sqlitePath(dir)); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w: %s is missing; opening the store for writing builds it anew from the journal", dir, ErrNoStore, sqliteName)
 	}
+	if err := checkAlone(ctx, dir, file); err != nil {
+		return nil, err
+	}
+	doubt := doubtOf(ctx, dir, file)
 	sql, err := sqlstore.Open(ctx, sqlitePath(dir), sqlstore.Options{ReadOnly: true, Logger: o.logger})
 	if err != nil {
 		return nil, err
 	}
+	// By what is open: whatever lies under the name now may be another file.
+	meta, err := sql.Meta(ctx)
+	if err == nil {
+		err = cmp.Or(file.checkStore(sqlitePath(dir), meta), file.checkUnit(sqlitePath(dir), meta))
+	}
+	if err != nil {
+		return nil, errors.Join(err, sql.Close())
+	}
 	o.identity = file.identity()
 	db := &DB{dir: dir, journalDir: file.journalDir(dir), file: file, opts: o, sql: sql}
 	db.quit, db.quitNow = context.WithCancel(context.Background())
-	if lost != "" {
+	switch {
+	case lost != "":
 		db.recovery.Notes = []string{lost + "; this is what SQLite has"}
+	case doubt != "":
+		db.recovery.Notes = []string{fmt.Sprintf("%s is in doubt: %s; this is what it has", sqliteName, doubt)}
 	}
 	return db, nil
+}
+
+// doubtOf says why the next opening for writing would doubt the database, or "". Beside a writer there is no doubt. It
+// is for a note: what cannot be found out is left out.
+func doubtOf(ctx context.Context, dir string, file storeFile) string {
+	if held, _, err := heldFor(ctx, file.journalDir(dir)); err != nil || held {
+		return ""
+	}
+	segs, err := wal.Segments(file.journalDir(dir), wal.Options{})
+	if err != nil {
+		return ""
+	}
+	f, err := lookAround(ctx, dir, file, segs)
+	if err != nil {
+		return ""
+	}
+	return decide(f).doubt
+}
+
+// checkAlone refuses the database of another store with a -wal of this one over it: together they say that they are
+// this store's. The database alone may say anything while somebody copies pages into it, but not that it is another
+// store's: what does not say whose it is, or cannot be read, is left to whoever reads both.
+func checkAlone(ctx context.Context, dir string, file storeFile) error {
+	alone, ok, err := sqlstore.ReadAlone(ctx, sqlitePath(dir))
+	if err != nil || !ok || alone.StoreID == "" {
+		return nil
+	}
+	return file.checkStore(sqlitePath(dir), alone)
 }

@@ -45,6 +45,7 @@ type pending struct {
 	portions int // how many are left
 	every    time.Duration
 	later    *time.Timer // gives the next one
+	stopped  bool        // nobody waits for room any more
 
 	// crowded is called when somebody has to wait for room, and for each record that is acknowledged meanwhile.
 	crowded func()
@@ -168,8 +169,21 @@ const (
 	longestGiving = 10 * time.Second
 )
 
+// stop ends the giving of room: the store is closed.
+func (p *pending) stop() {
+	p.giving.Lock()
+	defer p.giving.Unlock()
+	p.stopped = true
+	if p.later != nil {
+		p.later.Stop()
+	}
+}
+
 // give gives the next portion back, and has the one after it given. The caller holds giving.
 func (p *pending) give() {
+	if p.stopped {
+		return
+	}
 	part := p.owed
 	if p.portions > 1 && p.scarce() {
 		part = room{p.owed.records / p.portions, p.owed.bytes / int64(p.portions)}

@@ -1,6 +1,7 @@
 package audit_test
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -14,7 +15,7 @@ import (
 func TestRoomIsGivenBackBitByBitToThoseWhoWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const batch = 2000
-		apply, put, held := audit.NewBacklog(3 * batch)
+		apply, put, held, _ := audit.NewBacklog(3 * batch)
 		var through atomic.Int64
 		var stalled atomic.Bool
 		for range 8 {
@@ -66,7 +67,7 @@ func TestRoomIsGivenBackAtOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				const batch = 1000
-				apply, put, _ := audit.NewBacklog(2*batch - 1)
+				apply, put, _, _ := audit.NewBacklog(2*batch - 1)
 				began := time.Now()
 				if !waits {
 					apply(batch, time.Second)
@@ -92,7 +93,7 @@ func TestRoomIsGivenBackAtOnce(t *testing.T) {
 func TestRoomIsGivenBackInTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const batch = 1000
-		apply, put, held := audit.NewBacklog(3 * batch)
+		apply, put, held, _ := audit.NewBacklog(3 * batch)
 		began := time.Now()
 		var wg sync.WaitGroup
 		for _, n := range []int{1, batch - 2, 1, batch, 5} {
@@ -119,5 +120,35 @@ func TestRoomIsGivenBackInTheEnd(t *testing.T) {
 		if got := held(); got != 2*batch+5 {
 			t.Errorf("%d held in the end", got)
 		}
+	})
+}
+
+// What gives room back bit by bit ends with the store, whatever is left to give.
+func TestNoRoomIsGivenBackAfterTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const batch = 2000
+		apply, put, _, stop := audit.NewBacklog(3 * batch)
+		ctx, cancel := context.WithCancel(t.Context())
+		var through atomic.Int64
+		go func() {
+			for put(ctx, 1) == nil {
+				through.Add(1)
+			}
+		}()
+		synctest.Wait()
+		apply(batch, time.Second)
+		time.Sleep(time.Second / 4)
+		synctest.Wait()
+		before := through.Load()
+		if before == 0 || before >= batch {
+			t.Fatalf("%d puts went through", before)
+		}
+		stop()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if after := through.Load(); after != before {
+			t.Errorf("%d puts went through after the end", after-before)
+		}
+		cancel()
 	})
 }

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -133,13 +134,7 @@ func decide(f facts) plan {
 
 // foreign refuses a database of another store.
 func (f facts) foreign(m sqlstore.Meta) error {
-	switch {
-	case m.StoreID != f.file.StoreID:
-		return fmt.Errorf("%s: %w: it belongs to store %s, %s says %s", f.path, ErrMismatch, m.StoreID, storeFileName, f.file.StoreID)
-	case m.TimeUnit != f.file.TimeUnit.String():
-		return fmt.Errorf("%s: %w: its time unit is %s, %s says %s", f.path, ErrMismatch, m.TimeUnit, storeFileName, f.file.TimeUnit)
-	}
-	return nil
+	return cmp.Or(f.file.checkStore(f.path, m), f.file.checkUnit(f.path, m))
 }
 
 func (f facts) lacksRejected() bool {

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 )
@@ -19,10 +20,11 @@ func (db *DB) ask(ctx context.Context, question func() error) error {
 	if err := db.whole(ctx); err != nil {
 		return err
 	}
-	if err := question(); err != nil {
-		return err
+	err := question()
+	if whole := db.whole(ctx); err == nil || errors.Is(whole, ErrReindexing) {
+		return whole // it may be why the question has failed
 	}
-	return db.whole(ctx)
+	return err
 }
 
 // parsed yields stored records.

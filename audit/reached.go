@@ -53,7 +53,7 @@ func (p *opening) reached() (end wal.Offset) {
 	if was := p.file.Reached; was != nil {
 		end = max(end, was.Cursor)
 	}
-	return end
+	return max(end, p.file.Synced)
 }
 
 // hasReached holds the journal against what SQLite had: that is all there is to tell by, when SQLite is lost, that

@@ -139,7 +139,7 @@ func (db *DB) readable(ctx context.Context) error {
 }
 
 // ErrReindexing means that the forensic tables are being built anew, by this process or another, or that
-// this was interrupted, so that an answer out of them would be incomplete. Records can still be had by id and
+// this was interrupted, so that an answer out of them would be incomplete. Their views are not there meanwhile. Records can still be had by id and
 // exported; reindexing to the end puts it right, and so does opening the store for writing.
 var ErrReindexing = errors.New("the forensic tables are being built anew")
 
@@ -285,8 +285,12 @@ func (db *DB) Tail(ctx context.Context, n int, follow bool) iter.Seq2[[]byte, er
 			until = inner
 		}
 		err := db.tail(until, n, follow, yield)
-		if err != nil && errors.Is(context.Cause(until), ErrClosed) {
-			err = ErrClosed
+		if err != nil && errors.Is(context.Cause(until), ErrClosed) && !errors.Is(err, ErrClosed) {
+			if errors.Is(err, context.Canceled) {
+				err = ErrClosed // which is what ended it
+			} else {
+				err = fmt.Errorf("%w: %w", ErrClosed, err)
+			}
 		}
 		if err != nil && ctx.Err() == nil {
 			yield(nil, fmt.Errorf("tail: %w", journalError(err)))

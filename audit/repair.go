@@ -143,6 +143,10 @@ func (r *repair) begin(journalDir string) (wal.Offset, error) {
 		r.rep.SQLite = sqliteName + " is missing"
 		return r.cursor, nil
 	case r.doubted:
+		// It may have records that the journal lacks, and fillers in their place would be for good.
+		if len(segs) > 0 && wal.Offset(r.meta.Cursor) > segs[len(segs)-1].Base+wal.Offset(segs[len(segs)-1].Size) {
+			return 0, r.newerSQLite(segs)
+		}
 		r.rep.SQLite = fmt.Sprintf("%s is not believed: %s", sqliteName, r.doubt)
 		return r.cursor, nil
 	}
@@ -156,6 +160,13 @@ func (r *repair) begin(journalDir string) (wal.Offset, error) {
 		return 0, r.withoutSQLite(err, journalDir)
 	}
 	return r.cursor, nil
+}
+
+// newerSQLite refuses a repair that would give up what SQLite alone has.
+func (r *repair) newerSQLite(segs []wal.Segment) error {
+	last := segs[len(segs)-1]
+	return fmt.Errorf("%s: %w: it is not believed (%s), and it has records up to offset %d, where the journal ends at %d; if it is %s that is of another time, move that out of the folder, and it is made anew; if it is %s, move %s* out of the folder",
+		sqlitePath(r.dir), ErrMismatch, r.doubt, r.meta.Cursor, last.Base+wal.Offset(last.Size), storeFileName, sqliteName, sqliteName)
 }
 
 // withoutSQLite adds to an error of a database that cannot be read how the journal is repaired nevertheless. It is a

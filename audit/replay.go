@@ -36,11 +36,12 @@ func (p *opening) start(journal *wal.Journal, journalDir string, sql *sqlstore.D
 	}
 	db.partRecords = max(1, min(partRecords, p.opts.backlog/4))
 	db.partBytes = int(min(partBytes, db.pending.maxBytes/4))
+	db.quit, db.quitNow = context.WithCancel(context.Background())
 	a := &applier{
 		journal: journal, reader: reader, own: journal.End(), sql: sql, pending: db.pending, seen: db.seen,
 		log: p.opts.logger, metrics: p.opts.metrics, keep: p.file.Retention, limit: p.opts.walLimit,
 		dir: p.dir, now: p.opts.now, file: p.file, last: p.counts(),
-		changed: make(chan struct{}), hurry: make(chan struct{}, 1),
+		closing: db.quit, changed: make(chan struct{}), hurry: make(chan struct{}, 1),
 	}
 	a.applied.Store(uint64(from))
 	if a.now == nil {
@@ -55,13 +56,14 @@ func (p *opening) start(journal *wal.Journal, journalDir string, sql *sqlstore.D
 		// A checkpoint may be under way still, and would be in the way of the one that closing makes.
 		a.busy.Lock()
 		defer a.busy.Unlock()
+		db.pending.stop()
 		return nil, errors.Join(err, a.awaitCopying(), reader.Close())
 	}
 	db.file = a.file
 	db.recovery = p.report
-	db.quit, db.quitNow = context.WithCancel(context.Background())
 	kept, err := p.keptSeen(db)
 	if err != nil {
+		db.pending.stop()
 		return nil, errors.Join(err, reader.Close())
 	}
 	a.start()
@@ -101,7 +103,7 @@ func (p *opening) replay(db *DB) error {
 // takeOverLabels puts the labels of a database that was moved aside into the new one, which has none.
 func (p *opening) takeOverLabels(db *DB) error {
 	labels := p.labels
-	if !p.rebuild && p.file.Rebuilding != "" {
+	if len(labels) == 0 && p.file.Rebuilding != "" {
 		// The opening that has moved it aside was interrupted, perhaps before it came to the labels.
 		have, err := db.sql.Labels(p.ctx)
 		if err != nil {
@@ -163,7 +165,7 @@ func (p *opening) toDisk(db *DB) error {
 		if db.applier.checkpointed.Load() == db.applier.applied.Load() {
 			break
 		}
-		if try == 40 {
+		if try == busyTries {
 			p.note("a reader keeps SQLite from being brought to disk; that is done as soon as it lets go")
 			return nil
 		}

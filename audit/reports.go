@@ -86,7 +86,9 @@ type VerifyReport struct {
 	Matched       uint64     `json:"matched"`  // journal records that kv has, byte for byte
 	Rejected      uint64     `json:"rejected"` // rows in table rejected
 	NotApplied    uint64     `json:"not_applied"`
-	Quick         bool       `json:"quick"`
+	// Quick: of the journal only the segments, their bytes and its two ends were looked at, and attributes, agent keys,
+	// Matched and NotApplied were not counted: they are 0, which means nothing.
+	Quick bool `json:"quick"`
 	// JournalAway says why the journal was not looked at, which is one of the problems; "" when it was.
 	JournalAway string `json:"journal_away,omitempty"`
 	// SQLiteUnread says why SQLite was not looked at to its end, which is one of the problems; "" when it was. What

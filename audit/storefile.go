@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -57,6 +58,9 @@ type storeFile struct {
 	Rebuilding string `json:"rebuilding,omitempty"`
 	// Reached is what SQLite had on disk, when that was last noted; nil before it was noted first.
 	Reached *reached `json:"reached,omitempty"`
+	// Synced is the offset up to which the journal had synced when it failed, 0 if it never has. What is damaged or missing
+	// below it was acknowledged.
+	Synced wal.Offset `json:"synced,omitempty"`
 	// Left is the offset up to which SQLite had everything when the store was closed and a reader kept the close from
 	// being clean. SQLite copies the rest and removes -wal when that reader goes.
 	Left *wal.Offset `json:"left,omitempty"`
@@ -99,6 +103,32 @@ var ErrNoStore = errors.New("no store here")
 // ErrMismatch means that the parts of a store do not belong together: a database or a journal of another
 // store, or of another time.
 var ErrMismatch = errors.New("the parts of the store do not belong together")
+
+// A ForeignError says that the database in the store's folder is another store's, or that its time unit is another one.
+// Whoever reads the store is refused as well: the records in it are not this store's. It is an ErrMismatch.
+type ForeignError struct {
+	Path string
+	Why  string
+}
+
+func (e *ForeignError) Error() string { return fmt.Sprintf("%s: %v: %s", e.Path, ErrMismatch, e.Why) }
+func (e *ForeignError) Unwrap() error { return ErrMismatch }
+
+// checkStore returns a *ForeignError when the database at path says that it belongs to another store.
+func (s storeFile) checkStore(path string, m sqlstore.Meta) error {
+	if m.StoreID == s.StoreID {
+		return nil
+	}
+	return &ForeignError{path, fmt.Sprintf("it belongs to store %s, %s says %s", cmp.Or(m.StoreID, "none"), storeFileName, s.StoreID)}
+}
+
+// checkUnit is checkStore for the time unit.
+func (s storeFile) checkUnit(path string, m sqlstore.Meta) error {
+	if m.TimeUnit == s.TimeUnit.String() {
+		return nil
+	}
+	return &ForeignError{path, fmt.Sprintf("its time unit is %s, %s says %s", cmp.Or(m.TimeUnit, "unknown"), storeFileName, s.TimeUnit)}
+}
 
 // ErrDamaged means that a store was found damaged; Verify tells where.
 var ErrDamaged = errors.New("the store is damaged")

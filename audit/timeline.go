@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -124,9 +125,15 @@ type calendar struct {
 	unit TimeUnit
 	size uint64 // of a bucket, in units, where the zone does not matter
 
-	buckets     map[uint64]*bucketCount // by start
-	agents      map[int64]*agentSpan    // by number
-	first, last *uint64                 // of the records
+	// By start. Only the latest are kept, between most and twice as many: what begins before floor is counted in the
+	// totals alone. How many records there are is then no matter for the memory.
+	buckets map[uint64]*bucketCount
+	most    int
+	floor   uint64
+	cut     bool // some were dropped
+
+	agents      map[int64]*agentSpan // by number
+	first, last *uint64              // of the records
 }
 
 type bucketCount struct {
@@ -137,7 +144,7 @@ type bucketCount struct {
 type agentSpan struct{ last, audits uint64 }
 
 func newCalendar(o TimelineOptions, unit TimeUnit) *calendar {
-	c := &calendar{o: o, zone: o.Zone, unit: unit, buckets: map[uint64]*bucketCount{}, agents: map[int64]*agentSpan{}}
+	c := &calendar{o: o, zone: o.Zone, unit: unit, most: orDefault(o.MaxBuckets, DefaultMaxBuckets), buckets: map[uint64]*bucketCount{}, agents: map[int64]*agentSpan{}}
 	if c.zone == nil {
 		c.zone = time.UTC
 	}
@@ -194,11 +201,7 @@ func (c *calendar) count(ctx context.Context, db *DB) error {
 		timestamp := uint64(m.Timestamp)
 		if b == nil || timestamp < b.Start || timestamp > end {
 			start := c.start(timestamp)
-			if b = c.buckets[start]; b == nil {
-				b = &bucketCount{TimelineBucket{Start: start}, map[int64]struct{}{}}
-				c.buckets[start] = b
-			}
-			end = c.end(start)
+			b, end = c.bucket(start), c.end(start)
 		}
 		b.Audits++
 		if m.Unapproved {
@@ -220,6 +223,33 @@ func (c *calendar) count(ctx context.Context, db *DB) error {
 			widen(&c.first, &c.last, timestamp, timestamp)
 		}
 	})
+}
+
+// bucket returns the bucket that starts here. One that is too early to be shown is a new one each time, which nobody
+// reads.
+func (c *calendar) bucket(start uint64) *bucketCount {
+	if b := c.buckets[start]; b != nil {
+		return b
+	}
+	b := &bucketCount{TimelineBucket{Start: start}, map[int64]struct{}{}}
+	if start < c.floor {
+		return b
+	}
+	c.buckets[start] = b
+	if len(c.buckets) > 2*c.most {
+		c.dropEarliest()
+	}
+	return b
+}
+
+// dropEarliest keeps the latest buckets, as many as are shown.
+func (c *calendar) dropEarliest() {
+	starts := slices.Sorted(maps.Keys(c.buckets))
+	early := len(starts) - c.most
+	for _, start := range starts[:early] {
+		delete(c.buckets, start)
+	}
+	c.floor, c.cut = starts[early], true
 }
 
 // end returns the last timestamp of the bucket that starts here.
@@ -250,39 +280,16 @@ func (c *calendar) fill(t *Timeline) {
 			t.Agents++
 		}
 	}
-	most := orDefault(c.o.MaxBuckets, DefaultMaxBuckets)
 	from, to, ok := c.shown()
 	if !ok {
 		return
 	}
-	starts := map[uint64]bool{}
-	for start := range c.buckets {
-		starts[start] = true
+	order, whole := c.filled(from, to)
+	if !whole {
+		order, t.Sparse, t.Cut = slices.Sorted(maps.Keys(c.buckets)), true, c.cut
 	}
-	// Counting comes first: the end may be hundreds of thousands of years away.
-	if (to-from)/c.size <= uint64(2*most) {
-		filled := map[uint64]bool{}
-		for start, more := c.start(from), true; more && start <= to && len(filled) <= most; start, more = c.next(start) {
-			filled[start] = true
-		}
-		for start := range starts {
-			filled[start] = true
-		}
-		if len(filled) <= most {
-			starts = filled
-		} else {
-			t.Sparse = true
-		}
-	} else {
-		t.Sparse = true
-	}
-	order := make([]uint64, 0, len(starts))
-	for start := range starts {
-		order = append(order, start)
-	}
-	slices.Sort(order)
-	if len(order) > most {
-		order, t.Cut = order[len(order)-most:], true
+	if len(order) > c.most {
+		order, t.Cut = order[len(order)-c.most:], true
 	}
 	for _, start := range order {
 		b := TimelineBucket{Start: start}
@@ -293,6 +300,22 @@ func (c *calendar) fill(t *Timeline) {
 		b.End = c.end(start)
 		t.Buckets = append(t.Buckets, b)
 	}
+}
+
+// filled are the starts of all buckets of a time in order, the empty ones among them, or false if they are too many.
+func (c *calendar) filled(from, to uint64) ([]uint64, bool) {
+	// Counting comes first: the end may be hundreds of thousands of years away.
+	if c.cut || (to-from)/c.size > uint64(2*c.most) {
+		return nil, false
+	}
+	filled := map[uint64]bool{}
+	for start, more := c.start(from), true; more && start <= to && len(filled) <= c.most; start, more = c.next(start) {
+		filled[start] = true
+	}
+	for start := range c.buckets {
+		filled[start] = true
+	}
+	return slices.Sorted(maps.Keys(filled)), len(filled) <= c.most
 }
 
 // silent lists the agents that were heard before the middle and not after it.

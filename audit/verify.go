@@ -31,7 +31,7 @@ func (db *DB) Verify(ctx context.Context, o VerifyOptions) (VerifyReport, error)
 	return v.report, nil
 }
 
-// Verify is [DB.Verify] of the store in dir, also when SQLite cannot be opened: then the journal is verified, and that
+// Verify is [DB.Verify] of the store in dir, also when SQLite cannot be opened or is another store's: then the journal is verified, and that
 // is one of the findings.
 func Verify(ctx context.Context, dir string, o VerifyOptions, opts ...Option) (VerifyReport, error) {
 	db, err := Open(dir, append(opts, ReadOnly())...)
@@ -39,7 +39,8 @@ func Verify(ctx context.Context, dir string, o VerifyOptions, opts ...Option) (V
 		report, err := db.Verify(ctx, o)
 		return report, errors.Join(err, db.Close())
 	}
-	if !errors.Is(err, sqlstore.ErrMalformed) {
+	var foreign *ForeignError
+	if !errors.Is(err, sqlstore.ErrMalformed) && !errors.As(err, &foreign) {
 		return VerifyReport{}, err
 	}
 	v := newVerification(nil, o)
@@ -106,7 +107,7 @@ func (v *verification) run(ctx context.Context) error {
 	return v.journalAlone(ctx, v.db.journalDir, v.db.opts)
 }
 
-// unread is the finding that SQLite cannot be read to its end.
+// unread is the finding that SQLite cannot be read to its end, or must not be.
 func (v *verification) unread(err error) {
 	v.report.SQLiteUnread = err.Error()
 	v.problem("%s was not looked at to its end: %v", sqliteName, err)
@@ -150,12 +151,21 @@ func (v *verification) asOpening(ctx context.Context, dir string, o options) err
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case err != nil:
+	case isRefusal(err):
 		v.problem("opening the store is refused: %v", err)
+	case err != nil:
+		v.note("whether opening the store would refuse it could not be found out: %v", err)
 	case p.doubt != "":
 		v.problem("%s is in doubt: %s", sqliteName, p.doubt)
 	}
 	return nil
+}
+
+// isRefusal tells whether err says that the parts of a store do not fit, and not only that something could not be read.
+func isRefusal(err error) bool {
+	var corrupt *wal.CorruptError
+	return errors.As(err, &corrupt) || errors.Is(err, wal.ErrGap) || errors.Is(err, wal.ErrAhead) || errors.Is(err, wal.ErrForeign) ||
+		errors.Is(err, ErrMismatch) || errors.Is(err, ErrDamaged) || errors.Is(err, sqlstore.ErrMalformed)
 }
 
 func (v *verification) everything(ctx context.Context) error {

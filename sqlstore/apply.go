@@ -28,6 +28,9 @@ func (db *DB) Apply(ctx context.Context, b *Batch) (Applied, error) {
 	if err := w.prepareApply(); err != nil {
 		return Applied{}, db.fail("apply", err)
 	}
+	if err := db.held.checkWAL(); err != nil {
+		return Applied{}, db.fail("apply", db.poison(err))
+	}
 	var done Applied
 	err = w.tx(ctx, func() error {
 		return w.raw(func(driver.ConnPrepareContext) (err error) {
@@ -38,6 +41,9 @@ func (db *DB) Apply(ctx context.Context, b *Batch) (Applied, error) {
 	if err != nil {
 		w.apply.forget()
 		return Applied{}, db.fail(fmt.Sprintf("apply %d records before offset %d", len(b.Records), b.Cursor), err)
+	}
+	if err := db.held.committed(); err != nil {
+		return Applied{}, db.fail("apply", db.poison(err))
 	}
 	return done, nil
 }

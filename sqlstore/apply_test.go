@@ -20,7 +20,8 @@ func rows(t testing.TB, db *sqlstore.DB, query string, args ...any) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return scanRows(t, r)
+	defer r.Close()
+	return scanRows(t, r.Rows)
 }
 
 func scanRows(t testing.TB, r *sqlx.Rows) (out []string) {

@@ -65,6 +65,7 @@ func (db *DB) checkpoint(ctx context.Context, w *writer, truncate bool) (Checkpo
 	if !c.Complete {
 		return c, nil
 	}
+	db.held.copied()
 	// A sync of our own: a foreign connection may have copied pages that it never synced. And one more look: what was
 	// synced may be a file that nobody can find any more.
 	err = db.held.sync()
@@ -114,6 +115,18 @@ func (db *DB) Failed() error {
 		return *err
 	}
 	return nil
+}
+
+// refusal is why nothing may be written: the database is closed, or has failed, or both.
+func (db *DB) refusal() error {
+	failed := db.Failed()
+	switch {
+	case !db.closed.Load():
+		return failed
+	case failed == nil:
+		return ErrClosed
+	}
+	return &closedError{failed}
 }
 
 // poison keeps the first error after which nothing may be written any more, and returns it.
@@ -179,7 +192,7 @@ func (db *DB) CheckpointBeside(ctx context.Context) error {
 	case db.beside == nil:
 		return db.fail("checkpoint", ErrReadOnly)
 	case db.closed.Load():
-		return db.fail("checkpoint", ErrClosed)
+		return db.fail("checkpoint", db.refusal())
 	case ctx.Err() != nil:
 		return db.fail("checkpoint", ctx.Err())
 	}

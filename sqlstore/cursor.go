@@ -35,10 +35,11 @@ func (db *DB) Rewind(ctx context.Context, to uint64) error {
 	const rewound = `INSERT INTO store (name, value) SELECT 'rewound', value FROM store WHERE name = 'cursor'
 		ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)`
 	err = w.tx(ctx, func() error {
-		for _, query := range []string{markReindex, rewound} {
-			if _, err := w.conn.ExecContext(ctx, query); err != nil {
-				return err
-			}
+		if err := w.markReindex(ctx); err != nil {
+			return err
+		}
+		if _, err := w.conn.ExecContext(ctx, rewound); err != nil {
+			return err
 		}
 		_, err := w.conn.ExecContext(ctx, back, int64(to), int64(to))
 		return err

@@ -1,8 +1,12 @@
 package sqlstore
 
 import (
+	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
+	"strings"
+	"syscall"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -67,6 +71,8 @@ func explain(err error) error {
 		return fmt.Errorf("%w: %w", ErrMalformed, err)
 	case hasCode(err, sqlite3.SQLITE_BUSY):
 		return fmt.Errorf("%w: %w", ErrBusy, err)
+	case hasCode(err, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE) && !errors.Is(err, syscall.ENOSPC):
+		return fmt.Errorf("%w: %w", err, syscall.ENOSPC)
 	case hasCode(err, sqlite3.SQLITE_READONLY):
 		return fmt.Errorf("the file or its folder cannot be written to: %w", err)
 	case hasCode(err, sqlite3.SQLITE_CONSTRAINT_TRIGGER):
@@ -75,6 +81,23 @@ func explain(err error) error {
 	return err
 }
 
+// closedError is ErrClosed for what has failed while the database was being closed, or since. Mostly that is why it has
+// failed; when it is not, the cause tells.
+type closedError struct{ cause error }
+
+func (e *closedError) Error() string {
+	// database/sql has several errors for one and the same, and no names for them.
+	switch text := e.cause.Error(); {
+	case strings.Contains(text, "database is closed"), strings.Contains(text, "connection is already closed"),
+		strings.Contains(text, "statement is closed"), errors.Is(e.cause, sql.ErrTxDone), errors.Is(e.cause, driver.ErrBadConn):
+		return ErrClosed.Error()
+	default:
+		return ErrClosed.Error() + ": " + text
+	}
+}
+
+func (e *closedError) Unwrap() []error { return []error{ErrClosed, e.cause} }
+
 // fail wraps err with what was being done and the file it was done to. A sync that has failed is remembered, whatever
 // was being done.
 func (db *DB) fail(doing string, err error) error {
@@ -82,7 +105,7 @@ func (db *DB) fail(doing string, err error) error {
 		err = db.poison(err)
 	}
 	if db.closed.Load() && !errors.Is(err, ErrClosed) {
-		err = ErrClosed // whatever database/sql says of it
+		err = &closedError{err}
 	}
 	return fmt.Errorf("%s in %s: %w", doing, db.path, explain(err))
 }

@@ -40,3 +40,6 @@ func ShrinkFrequencies(keys int) (restore func()) {
 	maxKeys = keys
 	return func() { maxKeys = old }
 }
+
+// Alone calls f while nobody else in this process may open the database at path.
+func Alone(ctx context.Context, path string, f func()) bool { return alone(ctx, path, f) }

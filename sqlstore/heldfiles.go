@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -29,12 +30,15 @@ type heldFiles struct {
 	// and a checkpoint beside it both look.
 	mu    sync.Mutex
 	whole int64
-	leave func() error
+	// walLeast is how long -wal is at least: as long as it was after the last commit of ours, until a checkpoint has copied
+	// all of it. Until then nobody can empty it, see pin. Guarded by mu.
+	walLeast int64
+	leave    func() error
 }
 
 // hold opens the database, which exists.
-func hold(path string) (*heldFiles, error) {
-	f, leave, err := use(path, true)
+func hold(ctx context.Context, path string) (*heldFiles, error) {
+	f, leave, err := use(ctx, path)
 	if err != nil {
 		return nil, err
 	}
@@ -48,14 +52,16 @@ func (h *heldFiles) holdWAL() (err error) {
 	return err
 }
 
-// check returns ErrMoved unless the names still lead to the files that are held, and the database is as long as it
-// was. -wal may have any length: a foreign checkpoint is free to empty it.
+// check returns ErrMoved unless the names still lead to the files that are held, and these are as long as they were.
 func (h *heldFiles) check() error {
 	if err := sameFile(h.db, h.path); err != nil {
 		return err
 	}
 	if h.wal != nil {
 		if err := sameFile(h.wal, h.path+walSuffix); err != nil {
+			return err
+		}
+		if err := h.checkWAL(); err != nil {
 			return err
 		}
 	}
@@ -77,6 +83,39 @@ func sameFile(f *os.File, name string) error {
 		return fmt.Errorf("%s: %w", name, ErrMoved)
 	}
 	return nil
+}
+
+// checkWAL finds a -wal that was cut. It is asked before each commit as well: the commit would make the file as long as it
+// was, with zeros in the place of what was cut.
+func (h *heldFiles) checkWAL() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	st, err := h.wal.Stat()
+	if err != nil {
+		return err
+	}
+	if st.Size() < h.walLeast {
+		return fmt.Errorf("%s: cut to %d bytes while it was open: %w", h.path+walSuffix, st.Size(), ErrMoved)
+	}
+	return nil
+}
+
+// committed notes how long -wal is after a commit.
+func (h *heldFiles) committed() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	st, err := h.wal.Stat()
+	if err == nil {
+		h.walLeast = st.Size()
+	}
+	return err
+}
+
+// copied notes that nothing of -wal is needed any more.
+func (h *heldFiles) copied() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.walLeast = 0
 }
 
 // checkSize finds a database that was cut. A shorter file alone says nothing, since a foreign VACUUM shortens it:

@@ -169,3 +169,27 @@ func TestFilesAreLookedAtByTwo(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A commit would make a -wal that was cut as long as it was, with zeros in the place of what was cut, and a checkpoint
+// would copy those.
+func TestAWALThatIsCutIsMissed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.db")
+	db := open(t, path, sqlstore.Options{})
+	apply(t, db, samples(0, 300)...)
+	before := read(t, path)
+	if err := os.Truncate(path+"-wal", db.WALBytes()/2); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Apply(t.Context(), &sqlstore.Batch{Records: samples(300, 400), Cursor: 40000}); !errors.Is(err, sqlstore.ErrMoved) {
+		t.Errorf("applied: %v", err)
+	}
+	if c, err := db.Checkpoint(t.Context(), false); !errors.Is(err, sqlstore.ErrFailed) {
+		t.Errorf("%+v, %v", c, err)
+	}
+	if err := db.Close(); err != nil {
+		t.Error(err)
+	}
+	if !bytes.Equal(read(t, path), before) {
+		t.Error("pages were copied out of it")
+	}
+}

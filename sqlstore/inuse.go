@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -14,55 +15,104 @@ import (
 //
 // SQLite's POSIX locks belong to the process, and closing any descriptor of a file drops them all. SQLite
 // takes care of that among its own connections, except for those that take no locks (accessImmutable). So
-// such a connection is only made to a file that is not otherwise open here, with the mutex held until it is
-// closed again. For the same reason a descriptor of our own (see heldFiles) is closed when the last user of the
+// such a connection is only made to a file that is not otherwise open here, and nobody else opens that file until it
+// is closed again. For the same reason a descriptor of our own (see heldFiles) is closed when the last user of the
 // file in this process has gone, and not before.
+//
+// The mutex is held over the list alone, never over a file: a disk that hangs must not keep other stores from opening.
 var inUse struct {
 	sync.Mutex
 	files []*usage
 }
 
-// usage is one file of inUse.
+// usage is one file of inUse. Its fields are guarded by the mutex of inUse, but for file.
 type usage struct {
 	info os.FileInfo
-	n    int
-	file *os.File // opened by the first who holds it
+	n    int           // users; 0 while somebody has it alone
+	free chan struct{} // closed when whoever has it alone is done
+
+	opening sync.Mutex // held while file is opened
+	file    *os.File   // opened by the first who holds it, closed after the last user has gone
+	strays  []*os.File // further descriptors, which were opened by mistake; closed like file
+}
+
+// find returns the usage of a file, or nil. The caller holds the mutex.
+func find(fi os.FileInfo) *usage {
+	i := slices.IndexFunc(inUse.files, func(u *usage) bool { return os.SameFile(u.info, fi) })
+	if i < 0 {
+		return nil
+	}
+	return inUse.files[i]
+}
+
+// claim returns the usage of the file at path, with the caller among its users, or with first set, nil if it has any.
+// With first the caller has the file alone, until release. It waits, as long as ctx, for whoever else has it alone.
+func claim(ctx context.Context, path string, first bool) (*usage, error) {
+	fi, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		inUse.Lock()
+		u := find(fi)
+		switch {
+		case u == nil:
+			u = &usage{info: fi, free: make(chan struct{})}
+			inUse.files = append(inUse.files, u)
+		case u.n > 0 && first:
+			inUse.Unlock()
+			return nil, nil
+		case u.n == 0:
+			inUse.Unlock()
+			select {
+			case <-u.free:
+				continue
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}
+		if !first {
+			u.n++
+		}
+		inUse.Unlock()
+		return u, nil
+	}
+}
+
+// release ends what claim has begun with first, or the last user has left to do: others may use the file.
+func (u *usage) release() {
+	inUse.Lock()
+	defer inUse.Unlock()
+	inUse.files = slices.DeleteFunc(inUse.files, func(v *usage) bool { return u == v })
+	close(u.free)
 }
 
 // enter notes that the database at path is about to be opened. leave takes that back.
-func enter(path string) (leave func() error, err error) {
-	_, leave, err = use(path, false)
-	return leave, err
+func enter(ctx context.Context, path string) (leave func() error, err error) {
+	u, err := claim(ctx, path, false)
+	if err != nil {
+		return nil, err
+	}
+	return sync.OnceValue(u.leave), nil
 }
 
-// use is enter. With hold it also returns a descriptor of the file, for reading, writing and syncing, which is
-// valid until leave.
-func use(path string, hold bool) (f *os.File, leave func() error, err error) {
-	fi, err := os.Stat(path)
+// use is enter that also returns a descriptor of the file, for reading, writing and syncing, which is valid until leave.
+func use(ctx context.Context, path string) (f *os.File, leave func() error, err error) {
+	u, err := claim(ctx, path, false)
 	if err != nil {
 		return nil, nil, err
 	}
-	inUse.Lock()
-	defer inUse.Unlock()
-	i := slices.IndexFunc(inUse.files, func(u *usage) bool { return os.SameFile(u.info, fi) })
-	u := &usage{info: fi}
-	if i >= 0 {
-		u = inUse.files[i]
-	}
-	if hold && u.file == nil {
-		if u.file, err = openAs(path, fi); err != nil {
-			return nil, nil, err
+	u.opening.Lock()
+	defer u.opening.Unlock()
+	if u.file == nil {
+		if u.file, err = openAs(path, u.info); err != nil {
+			return nil, nil, errors.Join(err, u.leave())
 		}
 	}
-	if i < 0 {
-		inUse.files = append(inUse.files, u)
-	}
-	u.n++
 	return u.file, sync.OnceValue(u.leave), nil
 }
 
-// openAs opens the file at path, which was fi a moment ago. When it is another one by now, nobody in this process has
-// it open: closing it again costs no locks.
+// openAs opens the file at path, which was fi a moment ago.
 func openAs(path string, fi os.FileInfo) (*os.File, error) {
 	f, err := durable.OpenWrite(path)
 	if err != nil {
@@ -70,7 +120,8 @@ func openAs(path string, fi os.FileInfo) (*os.File, error) {
 	}
 	opened, err := f.Stat()
 	if err == nil && !os.SameFile(opened, fi) {
-		err = fmt.Errorf("%s: %w", path, ErrMoved)
+		err = errors.Join(fmt.Errorf("%s: %w", path, ErrMoved), closeStray(f, opened))
+		return nil, err
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
@@ -78,28 +129,46 @@ func openAs(path string, fi os.FileInfo) (*os.File, error) {
 	return f, nil
 }
 
-func (u *usage) leave() error {
+// closeStray closes a descriptor of a file that the caller has not claimed. While somebody in this process uses that
+// file it stays open: closing it would drop his locks.
+func closeStray(f *os.File, fi os.FileInfo) error {
 	inUse.Lock()
 	defer inUse.Unlock()
-	if u.n--; u.n > 0 {
+	if u := find(fi); u != nil && u.n > 0 {
+		u.strays = append(u.strays, f)
 		return nil
 	}
-	inUse.files = slices.DeleteFunc(inUse.files, func(v *usage) bool { return u == v })
-	if u.file == nil {
-		return nil
-	}
-	return u.file.Close()
+	return f.Close() // with the mutex held, so that nobody begins to use it
 }
 
-// alone calls f if this process does not have the database at path open, and keeps others from opening it
-// meanwhile. It tells whether it did.
-func alone(path string, f func()) bool {
+// leave ends a use. After the last one the file's descriptors are closed, before anybody else may use it.
+func (u *usage) leave() error {
 	inUse.Lock()
-	defer inUse.Unlock()
-	fi, err := os.Stat(path)
-	if err != nil || slices.ContainsFunc(inUse.files, func(u *usage) bool { return os.SameFile(fi, u.info) }) {
+	u.n--
+	last := u.n == 0
+	inUse.Unlock()
+	if !last {
+		return nil
+	}
+	var errs []error
+	if u.file != nil {
+		errs = append(errs, u.file.Close())
+	}
+	for _, f := range u.strays {
+		errs = append(errs, f.Close())
+	}
+	u.release()
+	return errors.Join(errs...)
+}
+
+// alone calls f if this process does not have the database at path open, and keeps others from opening that file
+// meanwhile. It tells whether it did.
+func alone(ctx context.Context, path string, f func()) bool {
+	u, err := claim(ctx, path, true)
+	if err != nil || u == nil {
 		return false
 	}
+	defer u.release()
 	f()
 	return true
 }

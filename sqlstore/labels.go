@@ -32,7 +32,7 @@ func (db *DB) PutLabels(ctx context.Context, labels []Label) error {
 		return db.fail("write labels", err)
 	}
 	defer unlock()
-	err = w.putLabels(ctx, labels)
+	err = w.putLabels(ctx, labels, func() error { return nil })
 	if err == nil {
 		// The writer commits without a sync (synchronous=NORMAL).
 		if err = db.held.wal.Sync(); err != nil {
@@ -46,19 +46,20 @@ func (db *DB) PutLabels(ctx context.Context, labels []Label) error {
 }
 
 // PutLabels is [DB.PutLabels] for a process that is not the writer: labels are the one thing that is also
-// written beside a live one. The database must exist, with the version of this program.
+// written beside a live one. The database must exist, with the version of this program. whose, which may be nil, is
+// asked with what the database says about itself, in the transaction that writes: its error refuses the labels.
 //
 // What it writes goes to -wal; it does not empty one that holds something, which after a crash is for the
 // next writer to see.
-func PutLabels(ctx context.Context, path string, labels []Label) error {
-	err := putLabelsBeside(ctx, path, labels)
+func PutLabels(ctx context.Context, path string, labels []Label, whose func(Meta) error) error {
+	err := putLabelsBeside(ctx, path, labels, whose)
 	if err != nil {
 		return fmt.Errorf("write labels in %s: %w", path, explain(err))
 	}
 	return nil
 }
 
-func putLabelsBeside(ctx context.Context, path string, labels []Label) error {
+func putLabelsBeside(ctx context.Context, path string, labels []Label, whose func(Meta) error) error {
 	m, err := look(ctx, path)
 	if err != nil {
 		return err
@@ -74,7 +75,7 @@ func putLabelsBeside(ctx context.Context, path string, labels []Label) error {
 	if err != nil {
 		return err
 	}
-	leave, err := enter(path)
+	leave, err := enter(ctx, path)
 	if err != nil {
 		return err
 	}
@@ -97,7 +98,17 @@ func putLabelsBeside(ctx context.Context, path string, labels []Label) error {
 	if _, err := w.conn.ExecContext(ctx, `PRAGMA synchronous=FULL`); err != nil {
 		return err
 	}
-	if err := w.putLabels(ctx, labels); err != nil {
+	allowed := func() error { return nil }
+	if whose != nil {
+		allowed = func() error {
+			m, err := factsOf(ctx, w.conn)
+			if err != nil {
+				return err
+			}
+			return whose(m)
+		}
+	}
+	if err := w.putLabels(ctx, labels, allowed); err != nil {
 		return err
 	}
 	return w.close()
@@ -116,12 +127,16 @@ func keepOpen(ctx context.Context, path string) (*sqlx.DB, error) {
 	return pool, nil
 }
 
-func (w *writer) putLabels(ctx context.Context, labels []Label) error {
+// putLabels writes labels, in a transaction that begins with asking whether it may.
+func (w *writer) putLabels(ctx context.Context, labels []Label, allowed func() error) error {
 	const (
 		set    = `INSERT INTO label (hash, label) VALUES (?, ?) ON CONFLICT (hash) DO UPDATE SET label = excluded.label`
 		remove = `DELETE FROM label WHERE hash = ?`
 	)
 	return w.tx(ctx, func() error {
+		if err := allowed(); err != nil {
+			return err
+		}
 		for _, l := range labels {
 			hash := strings.ToLower(l.Hash)
 			var err error

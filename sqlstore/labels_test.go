@@ -43,13 +43,13 @@ func TestLabels(t *testing.T) {
 
 func TestLabelsBesideAWriter(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.db")
-	if err := sqlstore.PutLabels(t.Context(), path, nil); !errors.Is(err, sqlstore.ErrNotFound) {
+	if err := sqlstore.PutLabels(t.Context(), path, nil, nil); !errors.Is(err, sqlstore.ErrNotFound) {
 		t.Errorf("in no database: %v", err)
 	}
 	db := open(t, path, sqlstore.Options{})
 	for i := range 10 {
 		apply(t, db, samples(i*10, i*10+10)...)
-		if err := sqlstore.PutLabels(t.Context(), path, []sqlstore.Label{{Hash: hx(fmt.Sprint(i)), Label: "x"}}); err != nil {
+		if err := sqlstore.PutLabels(t.Context(), path, []sqlstore.Label{{Hash: hx(fmt.Sprint(i)), Label: "x"}}, nil); err != nil {
 			t.Fatal(err)
 		}
 		if db.WALBytes() == 0 {
@@ -70,7 +70,7 @@ func TestLabelsBesideAWriter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := sqlstore.PutLabels(t.Context(), crashed, []sqlstore.Label{{Hash: hx("late"), Label: "x"}}); err != nil {
+	if err := sqlstore.PutLabels(t.Context(), crashed, []sqlstore.Label{{Hash: hx("late"), Label: "x"}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if after, err := os.Stat(crashed + "-wal"); err != nil || after.Size() < before.Size() {
@@ -84,7 +84,7 @@ func TestLabelsBesideAWriter(t *testing.T) {
 
 	// In a store that was closed cleanly nothing is left behind.
 	mustClose(t, again)
-	if err := sqlstore.PutLabels(t.Context(), crashed, []sqlstore.Label{{Hash: hx("later"), Label: "x"}}); err != nil {
+	if err := sqlstore.PutLabels(t.Context(), crashed, []sqlstore.Label{{Hash: hx("later"), Label: "x"}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if got := names(t, filepath.Dir(crashed)); fmt.Sprint(got) != "[audit.db]" {

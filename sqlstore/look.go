@@ -51,7 +51,7 @@ func ReadAlone(ctx context.Context, path string) (m Meta, ok bool, err error) {
 	if err != nil || size == 0 {
 		return Meta{}, err == nil, err
 	}
-	ok = alone(path, func() { m, err = lookWith(ctx, path, accessImmutable) })
+	ok = alone(ctx, path, func() { m, err = lookWith(ctx, path, accessImmutable) })
 	if err != nil {
 		return m, ok, fmt.Errorf("look at %s: %w", path, explain(err))
 	}
@@ -61,7 +61,7 @@ func ReadAlone(ctx context.Context, path string) (m Meta, ok bool, err error) {
 // CheckAlone asks SQLite what is wrong with the database file without its -wal, see DB.Integrity. It is not done, and ok
 // is false, while this process has the file open.
 func CheckAlone(ctx context.Context, path string) (problems []string, ok bool, err error) {
-	ok = alone(path, func() {
+	ok = alone(ctx, path, func() {
 		pool, cerr := connect(path, accessImmutable, 1, 8<<20)
 		if err = cerr; err != nil {
 			return
@@ -86,7 +86,7 @@ func look(ctx context.Context, path string) (m Meta, err error) {
 		return Meta{}, err
 	}
 	// Where -wal has nothing to add, a look needs neither locks nor files beside the database.
-	if wal == 0 && alone(path, func() { m, err = lookWith(ctx, path, accessImmutable) }) {
+	if wal == 0 && alone(ctx, path, func() { m, err = lookWith(ctx, path, accessImmutable) }) {
 		return m, err
 	}
 	m, err = lookWith(ctx, path, accessReader)
@@ -97,10 +97,10 @@ func look(ctx context.Context, path string) (m Meta, err error) {
 }
 
 // cannotShare tells whether err says that SQLite could not make or open the files beside the database that
-// its readers and its writer share. That is so in a folder that cannot be written to; then nobody writes
-// there either.
+// its readers and its writer share. That is so in a folder that cannot be written to, and where the disk is full
+// and nobody has made them before; then nobody writes there either.
 func cannotShare(err error) bool {
-	return hasCode(err, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+	return hasCode(err, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR_SHMSIZE)
 }
 
 // fileSize returns the size of the database file, or of one beside it, 0 if there is none. A link is refused: SQLite
@@ -121,12 +121,25 @@ func fileSize(path string) (int64, error) {
 	return fi.Size(), nil
 }
 
+// Meta returns what the open database says about itself.
+func (db *DB) Meta(ctx context.Context) (Meta, error) {
+	m, err := metaOf(ctx, db.readers)
+	if err != nil {
+		return m, db.fail("read what the database says about itself", err)
+	}
+	return m, nil
+}
+
 func lookWith(ctx context.Context, path string, a access) (Meta, error) {
 	pool, err := connect(path, a, 1, 1<<20)
 	if err != nil {
 		return Meta{}, err
 	}
 	defer pool.Close()
+	return metaOf(ctx, pool)
+}
+
+func metaOf(ctx context.Context, pool *sqlx.DB) (Meta, error) {
 	conn, err := pool.Connx(ctx)
 	if err != nil {
 		return Meta{}, err
@@ -142,6 +155,11 @@ func readMeta(ctx context.Context, conn *sqlx.Conn) (Meta, error) {
 		return Meta{}, err
 	}
 	defer tx.Rollback()
+	return factsOf(ctx, tx)
+}
+
+// factsOf is readMeta inside a transaction.
+func factsOf(ctx context.Context, tx sqlx.QueryerContext) (Meta, error) {
 	var head struct {
 		ApplicationID int64 `db:"application_id"`
 		Version       int   `db:"user_version"`
@@ -149,7 +167,7 @@ func readMeta(ctx context.Context, conn *sqlx.Conn) (Meta, error) {
 	}
 	const header = `SELECT application_id, user_version, (SELECT count(*) FROM sqlite_schema) AS tables
 		FROM pragma_application_id, pragma_user_version`
-	if err := tx.GetContext(ctx, &head, header); err != nil {
+	if err := sqlx.GetContext(ctx, tx, &head, header); err != nil {
 		return Meta{}, err
 	}
 	m := Meta{Exists: true, Version: head.Version}
@@ -169,7 +187,7 @@ func readMeta(ctx context.Context, conn *sqlx.Conn) (Meta, error) {
 		Name  string
 		Value any
 	}
-	if err := tx.SelectContext(ctx, &rows, facts); err != nil {
+	if err := sqlx.SelectContext(ctx, tx, &rows, facts); err != nil {
 		return m, err
 	}
 	found := map[string]bool{}

@@ -107,7 +107,7 @@ func (db *DB) open(ctx context.Context, o Options) error {
 		if !meta.Exists {
 			return os.ErrNotExist
 		}
-		if db.leave, err = enter(db.path); err != nil {
+		if db.leave, err = enter(ctx, db.path); err != nil {
 			return err
 		}
 		return db.openReaders(ctx, o)
@@ -120,7 +120,7 @@ func (db *DB) open(ctx context.Context, o Options) error {
 			return err
 		}
 	}
-	if db.held, err = hold(db.path); err != nil {
+	if db.held, err = hold(ctx, db.path); err != nil {
 		return err
 	}
 	if err := db.tryReaders(ctx, o, accessReader); err != nil {
@@ -275,11 +275,7 @@ func (db *DB) lockWriter(ctx context.Context) (w *writer, unlock func(), err err
 	case <-ctx.Done():
 		return nil, nil, ctx.Err()
 	}
-	err = db.Failed()
-	if db.closed.Load() {
-		err = ErrClosed
-	}
-	if err != nil {
+	if err := db.refusal(); err != nil {
 		<-db.writing
 		return nil, nil, err
 	}

@@ -197,7 +197,7 @@ func TestNewerDatabaseIsRefusedAndLeftAsItWas(t *testing.T) {
 					_, err := sqlstore.Open(t.Context(), path, sqlstore.Options{ReadOnly: true})
 					return err
 				}(),
-				"label": sqlstore.PutLabels(t.Context(), path, []sqlstore.Label{{Hash: hx("a"), Label: "a"}}),
+				"label": sqlstore.PutLabels(t.Context(), path, []sqlstore.Label{{Hash: hx("a"), Label: "a"}}, nil),
 			} {
 				if !errors.Is(err, sqlstore.ErrNewer) || !strings.Contains(err.Error(), path) || strings.Contains(err.Error(), "\n") {
 					t.Errorf("%s: %v", name, err)
@@ -452,6 +452,23 @@ func TestClosed(t *testing.T) {
 		}(),
 	} {
 		if !errors.Is(err, sqlstore.ErrClosed) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// That it is closed does not hide why it takes nothing any more.
+func TestClosedAfterAFailure(t *testing.T) {
+	db := newDB(t)
+	cause := errors.New("the disk has gone")
+	db.Fail(cause)
+	mustClose(t, db)
+	for name, err := range map[string]error{
+		"write":             db.Write(t.Context(), []sqlstore.Mutation{{Key: []byte("k")}}),
+		"checkpoint":        func() error { _, err := db.Checkpoint(t.Context(), false); return err }(),
+		"beside the others": db.CheckpointBeside(t.Context()),
+	} {
+		if !errors.Is(err, sqlstore.ErrClosed) || !errors.Is(err, sqlstore.ErrFailed) || !errors.Is(err, cause) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

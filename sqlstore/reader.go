@@ -51,6 +51,9 @@ type keptQuery struct {
 // maxKept is how many queries a connection keeps prepared. Beyond that, the one that was not used for longest makes room.
 const maxKept = 32
 
+// Unwrap returns the driver's connection, which sqlite.Limit looks for.
+func (c *readerConn) Unwrap() driver.Conn { return c.sqliteConn }
+
 // prepare returns a query, prepared. It is to be used by one at a time, as the connection is.
 func (c *readerConn) prepare(ctx context.Context, query string) (*keptQuery, error) {
 	q := c.kept[query]

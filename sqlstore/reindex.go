@@ -3,11 +3,7 @@ package sqlstore
 import (
 	"context"
 	"database/sql/driver"
-	"errors"
 	"fmt"
-	"slices"
-
-	"github.com/pressly/goose/v3"
 
 	"github.com/auditsql/auditsql/migrations"
 )
@@ -111,7 +107,7 @@ var reindexPage = 4096
 // of kv apart as Apply expects it; Offset and the keys are not needed. progress, which may be nil, is called
 // now and then with the number of records done and their total.
 //
-// The writer is busy for as long. Readers see the tables as far as they are filled. If it is interrupted, by
+// The writer is busy for as long. Readers see the tables as far as they are filled, and no views of them. If it is interrupted, by
 // its context or the end of the process, NeedsReindex says so until another one has finished. Records that
 // decode refuses are left out and reported as a *SkippedError, after everything else was done.
 func (db *DB) Reindex(ctx context.Context, decode func(payload []byte) (Record, error), progress func(done, total uint64)) error {
@@ -126,8 +122,26 @@ func (db *DB) Reindex(ctx context.Context, decode func(payload []byte) (Record, 
 	return nil
 }
 
-// markReindex says that the derived tables are not to be believed until a Reindex has finished.
-const markReindex = `INSERT INTO store (name, value) VALUES ('reindex', 'running') ON CONFLICT DO NOTHING`
+// markReindex says that the derived tables are not to be believed until a Reindex has finished, and takes their views
+// away: a shell does not look at the mark, and would show a part as the whole. It runs in a transaction.
+func (w *writer) markReindex(ctx context.Context) error {
+	const mark = `INSERT INTO store (name, value) VALUES ('reindex', 'running') ON CONFLICT DO NOTHING`
+	const there = `SELECT name FROM sqlite_schema WHERE type = 'view'
+		AND name IN ('audits', 'contributions', 'attributes', 'agents', 'answers', 'labels')`
+	if _, err := w.conn.ExecContext(ctx, mark); err != nil {
+		return err
+	}
+	var views []string
+	if err := w.conn.SelectContext(ctx, &views, there); err != nil {
+		return err
+	}
+	for _, name := range views {
+		if _, err := w.conn.ExecContext(ctx, "DROP VIEW "+name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 func (db *DB) reindex(ctx context.Context, w *writer, decode func([]byte) (Record, error), progress func(done, total uint64)) error {
 	const (
@@ -137,13 +151,16 @@ func (db *DB) reindex(ctx context.Context, w *writer, decode func([]byte) (Recor
 		newest = `SELECT coalesce(max(idx), -1) FROM entry`
 	)
 	// The mark comes first, in a transaction of its own: whatever happens from here on, it tells.
-	if _, err := w.conn.ExecContext(ctx, markReindex); err != nil {
+	if err := w.tx(ctx, func() error { return w.markReindex(ctx) }); err != nil {
 		return err
 	}
-	if err := remakeDerived(ctx, db.path); err != nil {
-		return err
+	if err := w.tx(ctx, func() error { return w.remakeDerived(ctx) }); err != nil {
+		return fmt.Errorf("make the derived tables anew: %w", err)
 	}
-	if err := db.restoreGuards(ctx, w); err != nil {
+	isView := func(o *schemaObject) bool { return o.Type == "view" }
+	if err := w.tx(ctx, func() error {
+		return db.restoreGuards(ctx, w, func(o *schemaObject) bool { return !isView(o) })
+	}); err != nil {
 		return err
 	}
 	if err := w.prepareApply(); err != nil {
@@ -185,6 +202,10 @@ func (db *DB) reindex(ctx context.Context, w *writer, decode func([]byte) (Recor
 		if _, err := w.conn.ExecContext(ctx, note, last); err != nil {
 			return err
 		}
+		// Nobody sees the views before all is there.
+		if err := db.restoreGuards(ctx, w, isView); err != nil {
+			return err
+		}
 		_, err := w.conn.ExecContext(ctx, finish)
 		return err
 	}); err != nil {
@@ -196,19 +217,42 @@ func (db *DB) reindex(ctx context.Context, w *writer, decode func([]byte) (Recor
 	return nil
 }
 
-// remakeDerived takes the derived migrations back, newest first, and applies them again.
-func remakeDerived(ctx context.Context, path string) error {
-	return withGoose(path, 0, func(p *goose.Provider) error {
-		for _, v := range slices.Backward(migrations.Derived) {
-			if _, err := p.ApplyVersion(ctx, v, false); err != nil && !errors.Is(err, goose.ErrNotApplied) {
-				return fmt.Errorf("drop the derived tables: %w", err)
+// remakeDerived drops the derived tables and makes them as the migrations do, but for the views. It runs in a
+// transaction.
+func (w *writer) remakeDerived(ctx context.Context) error {
+	p, err := readPattern(ctx)
+	if err != nil {
+		return err
+	}
+	for _, o := range p.derived {
+		if o.Type == "table" {
+			if _, err := w.conn.ExecContext(ctx, "DROP TABLE IF EXISTS "+o.Name); err != nil {
+				return err
 			}
 		}
-		if _, err := p.Up(ctx); err != nil {
-			return fmt.Errorf("make the derived tables: %w", err)
+	}
+	// An index, say, that somebody has put in under one of the names stays; then making it fails.
+	for _, o := range p.derived {
+		if o.Type == "view" || o.SQL == "" {
+			continue
 		}
-		return nil
-	})
+		if _, err := w.conn.ExecContext(ctx, o.SQL); err != nil {
+			return fmt.Errorf("%s: %w", o, err)
+		}
+	}
+	// What the planner is told, in place of what an ANALYZE may have found.
+	for _, query := range []string{`ANALYZE sqlite_schema`, `DELETE FROM sqlite_stat1`, `INSERT INTO agent (id) VALUES (0)`} {
+		if _, err := w.conn.ExecContext(ctx, query); err != nil {
+			return err
+		}
+	}
+	for _, row := range p.planner {
+		if _, err := w.conn.ExecContext(ctx, `INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES (?, ?, ?)`, row.Tbl, row.Idx, row.Stat); err != nil {
+			return err
+		}
+	}
+	_, err = w.conn.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", migrations.Newest))
+	return err
 }
 
 // refill is a Reindex between dropping and done.
@@ -251,7 +295,7 @@ func (r *refill) page(ctx context.Context, first int64) (done int64, err error) 
 func (r *refill) record(row *entryRow) error {
 	rec, err := Record{}, error(nil)
 	if row.Value == nil {
-		err = fmt.Errorf("record %x is missing in kv", row.QueryID)
+		err = fmt.Errorf("%w: record %x is missing in kv", ErrMalformed, row.QueryID)
 	} else if rec, err = r.decode(row.Value); err == nil && string(rec.QueryID[:]) != string(row.QueryID) {
 		err = fmt.Errorf("kv has record %x under %x", rec.QueryID, row.QueryID)
 	}

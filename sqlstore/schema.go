@@ -104,16 +104,25 @@ func readSchema(ctx context.Context, q sqlx.QueryerContext) (map[string]*schemaO
 
 // patternSchema is the schema that the migrations make up to a version, in memory.
 func patternSchema(ctx context.Context, version int64) (objects map[string]*schemaObject, err error) {
+	err = onPattern(ctx, version, func(pool *sqlx.DB) (err error) {
+		objects, err = readSchema(ctx, pool)
+		return err
+	})
+	return objects, err
+}
+
+// onPattern calls f with a database in memory that the migrations have made up to a version.
+func onPattern(ctx context.Context, version int64, f func(*sqlx.DB) error) (err error) {
 	pool, err := sqlx.Open("sqlite", ":memory:")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { err = errors.Join(err, pool.Close()) }()
 	pool.SetMaxOpenConns(1) // each would have a memory of its own
 	p, err := goose.NewProvider(goose.DialectSQLite3, pool.DB, migrations.FS,
 		goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if version >= 1 && version <= migrations.Newest {
 		_, err = p.UpTo(ctx, version)
@@ -121,14 +130,14 @@ func patternSchema(ctx context.Context, version int64) (objects map[string]*sche
 		_, err = p.Up(ctx)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("make the schema to compare with: %w", err)
+		return fmt.Errorf("make the schema to compare with: %w", err)
 	}
-	return readSchema(ctx, pool)
+	return f(pool)
 }
 
-// restoreGuards puts back the triggers, indexes and views that are missing or not what the migrations make.
-// Tables stay as they are: their rows cannot be made again.
-func (db *DB) restoreGuards(ctx context.Context, w *writer) error {
+// restoreGuards puts back the triggers, indexes and views that are missing or not what the migrations make, those of
+// them that are wanted. Tables stay as they are: their rows cannot be made again. It runs in a transaction.
+func (db *DB) restoreGuards(ctx context.Context, w *writer, wanted func(*schemaObject) bool) error {
 	found, err := db.schemaDifferences(ctx, w.conn)
 	if err != nil {
 		return err
@@ -139,23 +148,53 @@ func (db *DB) restoreGuards(ctx context.Context, w *writer) error {
 			gone[d.want.Name] = true
 		}
 	}
-	return w.tx(ctx, func() error {
-		for _, d := range found {
-			if d.want == nil || gone[d.want.Table] || d.want.Type == "table" || d.have != nil && d.have.Type != d.want.Type {
-				continue
-			}
-			if d.have != nil {
-				// The names are the migrations' own.
-				if _, err := w.conn.ExecContext(ctx, "DROP "+d.want.Type+" "+d.want.Name); err != nil {
-					return err
-				}
-			}
-			if _, err := w.conn.ExecContext(ctx, d.want.SQL); err != nil {
-				return fmt.Errorf("make %s: %w", d.want, err)
+	for _, d := range found {
+		if d.want == nil || gone[d.want.Table] || d.want.Type == "table" || d.have != nil && d.have.Type != d.want.Type || !wanted(d.want) {
+			continue
+		}
+		if d.have != nil {
+			// The names are the migrations' own.
+			if _, err := w.conn.ExecContext(ctx, "DROP "+d.want.Type+" "+d.want.Name); err != nil {
+				return err
 			}
 		}
-		return nil
+		if _, err := w.conn.ExecContext(ctx, d.want.SQL); err != nil {
+			return fmt.Errorf("make %s: %w", d.want, err)
+		}
+	}
+	return nil
+}
+
+// pattern is what the derived migrations make.
+type pattern struct {
+	derived []*schemaObject // tables first
+	planner []plannerRow
+}
+
+// plannerRow is a row of sqlite_stat1.
+type plannerRow struct{ Tbl, Idx, Stat string }
+
+func readPattern(ctx context.Context) (p pattern, err error) {
+	primary, err := patternSchema(ctx, migrations.Derived[0]-1)
+	if err != nil {
+		return p, err
+	}
+	err = onPattern(ctx, migrations.Newest, func(pool *sqlx.DB) error {
+		all, err := readSchema(ctx, pool)
+		if err != nil {
+			return err
+		}
+		for name, o := range all {
+			if primary[name] == nil {
+				p.derived = append(p.derived, o)
+			}
+		}
+		slices.SortFunc(p.derived, func(a, b *schemaObject) int {
+			return cmp.Or(boolCompare(a.Type != "table", b.Type != "table"), cmp.Compare(a.Name, b.Name))
+		})
+		return pool.SelectContext(ctx, &p.planner, `SELECT tbl, idx, stat FROM sqlite_stat1`)
 	})
+	return p, err
 }
 
 // remakeTables makes the tables anew that somebody has dropped and that may be empty, with what belongs to them.

@@ -26,6 +26,7 @@ type app struct {
 	// Flags of many commands; each adds those that it has.
 	lockWait durationFlag
 	readOnly bool
+	create   bool
 	zoneName string
 }
 
@@ -41,7 +42,10 @@ database, and answers questions about it.
 A first look:    auditsql demo
 A store:         auditsql init; auditsql import FILE.ndjson; auditsql recent
 
-Commands that read work beside a program that writes, and change nothing.
+Commands that read work beside a program that writes, and change nothing. When
+no program writes and the journal holds records that SQLite lacks, a command
+that reads says so and recovers the store first; --read-only shows what SQLite
+has instead, and so does stats, which never waits.
 Results are a table on a terminal and tab-separated lines elsewhere; -o json,
 ndjson, csv, table and plain choose.
 
@@ -261,6 +265,11 @@ func contradict(cmd *cobra.Command, one string, others ...string) error {
 // addWriting adds the flags of commands that write.
 func (a *app) addWriting(cmd *cobra.Command) {
 	cmd.Flags().Var(&a.lockWait, "lock-wait", "how long to wait while another writer has the store, as in 10s")
+}
+
+// addCreate adds the flag of commands that store records.
+func (a *app) addCreate(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&a.create, "create", true, "make the store where there is none yet")
 }
 
 // addReading adds the flags of commands that read.

@@ -101,6 +101,7 @@ func (a *app) whatToTry(cmd *cobra.Command, err error) string {
 	var link *audit.LinkError
 	var owner *audit.OwnerError
 	var away *audit.JournalAwayError
+	var foreign *audit.ForeignError
 	switch {
 	case errors.As(err, &link):
 		return notLinked(link.Path)
@@ -120,6 +121,8 @@ func (a *app) whatToTry(cmd *cobra.Command, err error) string {
 		return fmt.Sprintf("auditsql -d %[1]s reindex builds the database anew from the journal, where that reaches back; auditsql -d %[1]s export --read-only gives what can be read, for import into a new store; auditsql -d %[1]s verify tells what is damaged", shellQuote(a.dir))
 	case errors.Is(err, wal.ErrForeign):
 		return "put the store's own segment back, from a backup or the archive; --read-only shows what SQLite has"
+	case errors.As(err, &foreign):
+		return "put the store's own database back, from a backup; without one, move " + shellQuote(foreign.Path) + "* out of the folder: opening the store builds it anew from the journal, where that reaches back"
 	case errors.Is(err, audit.ErrMismatch):
 		return "--read-only shows what SQLite has, and export --read-only gives it for import into a new store"
 	case isDamage(err) && a.lostSQLite():

@@ -47,7 +47,7 @@ func TestForensicScreensFitTheTerminal(t *testing.T) {
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := sqlstore.PutLabels(context.Background(), filepath.Join(dir, "audit.db"), labels); err != nil {
+	if err := sqlstore.PutLabels(context.Background(), filepath.Join(dir, "audit.db"), labels, nil); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("AUDITSQL_DIR", dir)

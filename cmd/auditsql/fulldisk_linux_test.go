@@ -1,6 +1,10 @@
 package main
 
 import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,18 +15,7 @@ import (
 // A disk that is full stops the writer with a clear word. What it had answered is there, and when there is room
 // again, all goes on.
 func TestAFullDisk(t *testing.T) {
-	disk := filepath.Join(t.TempDir(), "disk")
-	if err := os.Mkdir(disk, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=40m"); err != nil {
-		t.Skipf("a disk of its own cannot be mounted: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(disk, syscall.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
+	disk := smallDisk(t, "40m")
 	store, ballast := filepath.Join(disk, "store"), filepath.Join(disk, "ballast")
 	if err := os.WriteFile(ballast, make([]byte, 38<<20), 0o600); err != nil {
 		t.Fatal(err)
@@ -51,4 +44,150 @@ func TestAFullDisk(t *testing.T) {
 		t.Fatalf("verify: %s%s", out, said)
 	}
 	t.Logf("%d records answered", len(answered))
+}
+
+// smallDisk mounts a disk of its own.
+func smallDisk(t *testing.T, size string) string {
+	t.Helper()
+	disk := filepath.Join(t.TempDir(), "disk")
+	if err := os.Mkdir(disk, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size="+size); err != nil {
+		t.Skipf("a disk of its own cannot be mounted: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(disk, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	return disk
+}
+
+// fillDisk writes a file that takes all the room that is left.
+func fillDisk(t *testing.T, name string) {
+	t.Helper()
+	f, err := os.Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for err == nil {
+		_, err = f.Write(make([]byte, 64<<10))
+	}
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+}
+
+// A full disk keeps nobody from reading what SQLite has, whatever a recovery would have to do first, and whether
+// somebody has read there before or not. It adds no file to the journal's folder, and when there is room again, the
+// next command recovers.
+func TestAFullDiskIsRead(t *testing.T) {
+	t.Parallel()
+	disk := smallDisk(t, "16m")
+	source := filepath.Join(t.TempDir(), "source")
+	put := func(subject string) {
+		t.Helper()
+		if _, said, code := ask("-d", source, "put", "--subject", subject, "--confidence", "1"); code != exitDone {
+			t.Fatal(said)
+		}
+	}
+	copyTo := func(dir, part string) {
+		t.Helper()
+		if err := os.CopyFS(filepath.Join(dir, part), os.DirFS(filepath.Join(source, part))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("one")
+	torn, lagging := t.TempDir(), t.TempDir()
+	copyTo(torn, "")
+	copyTo(lagging, "")
+	// A tail that is longer than what will be left of the disk. It begins like a record, and is none.
+	segment := filepath.Join(torn, "wal", "0000000000000000.wal")
+	journal, err := os.ReadFile(segment)
+	if err == nil {
+		err = os.WriteFile(segment, append(journal, bytes.Repeat([]byte("torn"), 64<<10)...), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	put("two")
+	if err := os.RemoveAll(filepath.Join(lagging, "wal")); err != nil {
+		t.Fatal(err)
+	}
+	copyTo(lagging, "wal")
+	for name, c := range map[string]struct {
+		from    string
+		read    bool // somebody has read there before
+		room    int64
+		records int // when there is room again
+	}{
+		"torn":                      {torn, true, 0, 1},
+		"torn, with a little room":  {torn, true, 32 << 10, 1},
+		"torn, nobody has read":     {torn, false, 0, 1},
+		"lagging":                   {lagging, true, 0, 2},
+		"lagging, nobody has read":  {lagging, false, 0, 2},
+		"lagging, with little room": {lagging, true, 8 << 10, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			store, ballast := filepath.Join(disk, "store"), filepath.Join(disk, "ballast")
+			defer os.RemoveAll(store)
+			defer os.Remove(ballast)
+			if err := os.CopyFS(store, os.DirFS(c.from)); err != nil {
+				t.Fatal(err)
+			}
+			if c.read {
+				if _, said, code := ask("-d", store, "list", "--read-only"); code != exitDone {
+					t.Fatal(said)
+				}
+			}
+			fillDisk(t, ballast)
+			if st, err := os.Stat(ballast); err != nil || os.Truncate(ballast, st.Size()-c.room) != nil {
+				t.Fatal(err)
+			}
+			before := sizes(t, filepath.Join(store, "wal"))
+			for _, args := range [][]string{{"list"}, {"export"}, {"recent"}, {"sql", "SELECT * FROM audits"}, {"list", "--read-only"}} {
+				out, said, code := ask(append([]string{"-d", store}, args...)...)
+				if code != exitDone || !strings.Contains(out, "one") || strings.Contains(out, "two") {
+					t.Errorf("%q: exit code %d: %s%s", args, code, out, said)
+				}
+				if readOnly := len(args) > 1 && args[1] == "--read-only"; readOnly == strings.Contains(said, "there is no room on the disk") {
+					t.Errorf("%q says %q", args, said)
+				}
+			}
+			if after := sizes(t, filepath.Join(store, "wal")); !maps.Equal(before, after) {
+				t.Errorf("the journal was %v, and is %v", before, after)
+			}
+			if err := os.Remove(ballast); err != nil {
+				t.Fatal(err)
+			}
+			if out, said, code := ask("-d", store, "list"); code != exitDone || strings.Count(out, "\n") != c.records {
+				t.Errorf("with room: exit code %d: %s%s", code, out, said)
+			}
+			if out, said, code := ask("-d", store, "verify"); code != exitDone {
+				t.Errorf("verify: %s%s", out, said)
+			}
+		})
+	}
+}
+
+// sizes are the files below a folder, with their sizes.
+func sizes(t *testing.T, dir string) map[string]int64 {
+	t.Helper()
+	found := map[string]int64{}
+	err := filepath.WalkDir(dir, func(name string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		st, err := e.Info()
+		if err == nil {
+			found[name] = st.Size()
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
 }

@@ -23,16 +23,18 @@ func (a *app) impactCommand() *cobra.Command {
 agents it went into, when, and how much it weighed in them. HASH is an
 assertion, with --source a source of assertions: in full, its first 8 or more
 digits, or its label. The filters narrow the answers down; the totals count all
-that fit, whatever the limit.
+that fit, whatever the limit. A hash that is in no stored evidence ends it with
+exit code 3.
 
 -o json is an object: hash, label, kind (assertion or source), answers
 (query_id, timestamp, time, agent_id, agent_label, subject, predicate,
 result_hash, result_label, result_confidence, result: whether this was the
 answer, weight: of all of it in this answer, lifecycle: as it was then, several
-of them joined by a comma, pieces: how many), more (the limit cut), and totals
+of them joined by a comma, pieces: how many), more (the limit cut), totals
 (answers, agents, anonymous, results, weight, assertions, more_assertions,
-first, first_time, last, last_time, by_agent). -o ndjson, csv and plain text
-have the answers, a line each, and no totals.
+first, first_time, last, last_time, by_agent), and lag (what SQLite lacks:
+records, more, oldest; null when that is nothing or a moment). -o ndjson, csv
+and plain text have the answers, a line each, and no totals.
 
 ` + filterHelp,
 		Example: `  auditsql impact f2bf0ec5
@@ -94,6 +96,9 @@ func (a *app) impact(ctx context.Context, typed string, source bool, f *filterFl
 		}
 		return err
 	}
+	if err := r.checkKind(ctx, typed, h, source); err != nil {
+		return err
+	}
 	filter, err := f.filter(ctx, r)
 	if err != nil {
 		return err
@@ -107,7 +112,8 @@ func (a *app) impact(ctx context.Context, typed string, source bool, f *filterFl
 		}
 	}
 	if w.rows.form == formTable && w.totals.Answers == 0 {
-		return a.noImpact(ctx, r, h, source, true)
+		a.say(nothingFits)
+		return nil
 	}
 	w.begin()
 	more := false
@@ -130,7 +136,7 @@ func (a *app) impact(ctx context.Context, typed string, source bool, f *filterFl
 		return err
 	}
 	if w.n == 0 {
-		return a.noImpact(ctx, r, h, source, false)
+		a.say(nothingFits)
 	}
 	if more {
 		a.say("(cut at --limit %d, there are more)", filter.Limit)
@@ -145,31 +151,32 @@ func otherKind(source bool) string {
 	return "--source, if it is a source"
 }
 
-// noImpact says what the hash is instead when nothing was found, also to a script: no output reads as harmless.
-// In a table it says that nothing was found as well.
-func (a *app) noImpact(ctx context.Context, r *reading, h audit.Hash, source, always bool) error {
+// nothingFits is said in every form: an empty output by itself could be taken for "this did no harm".
+const nothingFits = "(nothing found; no answer that fits the filters has it in its evidence)"
+
+// checkKind refuses a hash that no stored evidence has as this kind, and says what it is instead.
+func (r *reading) checkKind(ctx context.Context, typed string, h audit.Hash, source bool) error {
 	is, err := r.Identify(ctx, h)
 	if err != nil {
 		return err
 	}
-	var also []string
-	if !source && is.Source.Answers > 0 {
-		also = append(also, "as a source it is: try --source")
+	kind, known, other := "an assertion", is.Assertion.Answers > 0, is.Source.Answers > 0
+	if source {
+		kind, known, other = "a source", other, known
 	}
-	if source && is.Assertion.Answers > 0 {
-		also = append(also, "as an assertion it is: leave out --source")
+	if known {
+		return nil
 	}
-	if is.Agent != nil {
-		also = append(also, "it is an agent: auditsql list --agent shows its records")
+	err = notFound("%q is not %s in any stored evidence", typed, kind)
+	switch {
+	case other && source:
+		return trying(err, "without --source: it is an assertion")
+	case other:
+		return trying(err, "--source: it is a source")
+	case is.Agent != nil:
+		return trying(err, "auditsql list --agent %s: it is an agent", shellQuote(typed))
 	}
-	if len(also) == 0 {
-		if !always {
-			return nil
-		}
-		also = []string{"no answer that fits has it in its evidence"}
-	}
-	a.say("(nothing found; %s)", strings.Join(also, "; "))
-	return nil
+	return trying(err, "%s", otherKind(source))
 }
 
 // An impactWriter prints what something went into, in any form.
@@ -191,7 +198,7 @@ func (w *impactWriter) begin() {
 	case formJSON:
 		w.rows.before = fmt.Sprintf(`{"hash":%s,"label":%s,"kind":%s,"answers":`, toJSON(w.hash), toJSON(w.r.labels.orNull(&w.hash)), toJSON(w.kind.String()))
 		w.rows.behind = func() (string, error) {
-			return fmt.Sprintf(`,"more":%t,"totals":%s}`, w.more, toJSON(w.totalsObject())), nil
+			return fmt.Sprintf(`,"more":%t,"totals":%s,"lag":%s}`, w.more, toJSON(w.totalsObject()), toJSON(w.r.lag)), nil
 		}
 	case formTable:
 		t := &w.totals

@@ -44,6 +44,9 @@ A record without a query_id gets one that is derived from its content. Equal
 records without one are one record, and count as duplicates: where the same
 question at the same time matters, give each a query_id or an attribute.
 
+Where there is no store yet, import makes one, and says so; only in a folder
+whose parent exists. --create=false makes none.
+
 With --ack standard output has one answer for each line that is not blank, in
 their order, as soon as it is known: the query id once the record is durable,
 also for a duplicate, or ! and a tab and the reason for a line that is
@@ -80,6 +83,7 @@ line, read a line. The counts go to standard error.
 	_ = cmd.MarkFlagFilename("rejects")
 	o.future.addMaxFuture(cmd)
 	a.addWriting(cmd)
+	a.addCreate(cmd)
 	return cmd
 }
 
@@ -125,7 +129,7 @@ func (a *app) importFiles(ctx context.Context, names []string, o importOptions) 
 	if o.ack {
 		backlog = 0 // the library's
 	}
-	db, err := a.openWriter(audit.WithBacklog(backlog, 0))
+	db, err := a.openIntake(audit.WithBacklog(backlog, 0))
 	if err != nil {
 		return err
 	}

@@ -70,10 +70,11 @@ var jsonSetups = strings.NewReplacer(
 	"SEGMENTS", "auditsql export > all; AUDITSQL_DIR=./cut; auditsql init --segment-bytes 8192; auditsql import all",
 )
 
-// jsonUnseen are kinds of members that no example shows: they depend on the build, on a writer in the same process, or on
+// jsonUnseen are kinds of members that no example shows: they depend on the build, on a writer with a backlog, or on
 // damage that takes more than a line to make.
 var jsonUnseen = []string{
 	"statistics.durable integer",
+	"lag.records integer", "lag.more boolean", "lag.oldest integer", "lag.oldest null", "ranking.lag lag", "timeline.lag lag", "impact.lag lag",
 	"version.revision text", "version.revision null", "version.sqlite_driver null", "version.sqlite_driver text",
 	"refused record.offset integer", "refused record.bytes integer", "refused record.reason text",
 	"damaged range.refused refused record", "repair.unknown text", "backup.problems text", "backup.notes text",

@@ -96,7 +96,7 @@ func (a *app) name(ctx context.Context, args []string, o *nameOptions) error {
 			return err
 		}
 	}
-	r, err := a.read(ctx)
+	r, err := a.openReading(ctx) // labels are in SQLite alone
 	if err != nil {
 		return err
 	}

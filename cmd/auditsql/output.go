@@ -195,18 +195,22 @@ type rows struct {
 	columns []column
 	out     *bufio.Writer
 
-	n     uint64
-	block [][]cell
-	cuts  cuts
-	keep  []int // places of the columns of this form
+	n          uint64
+	block      [][]cell
+	blockBytes int
+	cuts       cuts
+	keep       []int // places of the columns of this form
 
 	// In JSON the list may be a member of an object: what comes before it and behind it.
 	before string
 	behind func() (string, error)
 }
 
-// blockRows bounds how many rows of a table are held in memory.
-const blockRows = 1000
+// blockRows bounds how many rows of a table are held in memory, and blockBytes the text in them, before the last row.
+const (
+	blockRows  = 1000
+	blockBytes = 16 << 20
+)
 
 func (a *app) rows(form string, columns ...column) *rows {
 	r := &rows{a: a, form: form, out: bufio.NewWriterSize(a.out, 64<<10)}
@@ -233,7 +237,10 @@ func (r *rows) add(cells ...cell) error {
 	switch r.form {
 	case formTable:
 		r.block = append(r.block, cells)
-		if len(r.block) == blockRows {
+		for i := range cells {
+			r.blockBytes += len(cells[i].text) + len(cells[i].brief)
+		}
+		if len(r.block) == blockRows || r.blockBytes >= blockBytes {
 			return r.endBlock()
 		}
 		return nil
@@ -311,7 +318,8 @@ func (r *rows) endBlock() error {
 	}
 	shown, cuts := r.a.table(r.columns, r.block)
 	r.cuts.add(cuts)
-	r.block = r.block[:0]
+	clear(r.block)
+	r.block, r.blockBytes = r.block[:0], 0
 	_, err := r.out.WriteString(shown)
 	return err
 }

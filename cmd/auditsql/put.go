@@ -37,6 +37,9 @@ A timestamp more than --max-future ahead of now is refused; one that seems to
 be in another unit than the store's, and a confidence outside of 0 to 1, are
 stored and told.
 
+Where there is no store yet, put makes one, and says so; only in a folder whose
+parent exists. --create=false makes none.
+
 Hashes are written in full: a record stays for ever, and labels change.
 
 To store many records, or from another program, use import.`,
@@ -53,6 +56,7 @@ To store many records, or from another program, use import.`,
 	r.register(cmd)
 	future.addMaxFuture(cmd)
 	a.addWriting(cmd)
+	a.addCreate(cmd)
 	a.addZone(cmd)
 	return cmd
 }
@@ -77,7 +81,7 @@ func (a *app) put(ctx context.Context, r *recordFlags, future time.Duration) err
 			return err
 		}
 	}
-	db, err := a.openWriter()
+	db, err := a.openIntake()
 	if err != nil {
 		return err
 	}

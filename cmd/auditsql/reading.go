@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
 
 	"github.com/auditsql/auditsql/audit"
 )
@@ -14,10 +17,54 @@ type reading struct {
 	*audit.DB
 	clock  clock
 	labels labels
+	lag    *audit.Lag // nil when it is not worth telling
 }
 
-// read opens the store for reading; see openReader.
+// read opens the store for questions, and says when SQLite lacks records that may belong to the answer.
 func (a *app) read(ctx context.Context) (*reading, error) {
+	r, err := a.openReading(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if r.lag, err = a.tellLag(ctx, r.DB, r.clock); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	return r, nil
+}
+
+// worthTelling is the lag from which on SQLite's state is not what a person takes for now.
+const worthTelling = time.Second
+
+// tellLag says how many records SQLite lacks, if the oldest of them has waited for longer than a moment. How long that
+// is its timestamp tells: the journal has no other time.
+func (a *app) tellLag(ctx context.Context, db *audit.DB, c clock) (*audit.Lag, error) {
+	lag, err := db.Lag(ctx)
+	if err != nil || lag.Records == 0 {
+		return nil, err
+	}
+	more := ""
+	if lag.More {
+		more = "more than "
+	}
+	old := ""
+	if lag.Oldest != nil {
+		if at, ok := c.unit.Time(*lag.Oldest); ok {
+			switch age := c.now.Sub(at); {
+			case age <= worthTelling:
+				return nil, nil
+			case age > humanize.Year:
+				old = ", the oldest from " + c.format(*lag.Oldest)
+			default:
+				old = ", the oldest " + humanize.RelTime(at, c.now, "old", "")
+			}
+		}
+	}
+	a.note("SQLite lacks %s%s%s", more, plural(lag.Records, "record", "records"), old)
+	return &lag, nil
+}
+
+// openReading opens the store for reading; see openReader.
+func (a *app) openReading(ctx context.Context) (*reading, error) {
 	db, err := a.openReader(ctx)
 	if err != nil {
 		return nil, err

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/sqlstore"
 )
 
@@ -46,7 +47,8 @@ if it were a number: 42, -7 and 0.5 are numbers, 007, 1.10, 2.0, .5 and 1e3 are
 texts. -p v:text=42, -p v:int=007 and -p v:real=1.10 say it otherwise.
 
 At most --limit rows are printed, and --timeout ends a statement that takes
-too long; both are said when they cut. The same SQL works in a shell: sqlite3
+too long; both are said when they cut. A text or blob of more than 32 MiB ends
+it too. The same SQL works in a shell: sqlite3
 -readonly DIR/audit.db.`,
 		Example: `  auditsql sql 'SELECT subject, count(*) AS n FROM audits GROUP BY 1'
   auditsql sql --list
@@ -185,7 +187,16 @@ func (a *app) sql(ctx context.Context, queries []namedQuery, args []string, o sq
 		ctx, cancel = context.WithTimeoutCause(ctx, o.timeout.Duration, errTimeLimit)
 		defer cancel()
 	}
-	err = a.runSQL(ctx, store, statement, values, o.limit)
+	if err = a.wholeTables(ctx, store); err == nil {
+		// The state that the statement sees lies between this look and the next one.
+		err = a.runSQL(ctx, store, statement, values, o.limit)
+		if whole := a.wholeTables(ctx, store); errors.Is(whole, audit.ErrReindexing) {
+			err = whole // also why a view was not there
+		}
+	}
+	if errors.Is(err, sqlstore.ErrTooLong) {
+		return trying(err, "a part of it, as in substr(value, 1, 1000)")
+	}
 	if err != nil && errors.Is(context.Cause(ctx), errTimeLimit) {
 		return trying(fmt.Errorf("stopped after %s, the result is not whole", shortDuration(o.timeout.Duration)),
 			"--timeout %s", shortDuration(10*o.timeout.Duration))
@@ -249,6 +260,15 @@ func readAll(ctx context.Context, in io.Reader, most int64) ([]byte, error) {
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
+}
+
+// wholeTables fails while the forensic tables are being built anew: what is in them is a part, and looks like the whole.
+func (a *app) wholeTables(ctx context.Context, store *sqlstore.DB) error {
+	begun, err := store.Reindexing(ctx)
+	if err == nil && begun {
+		err = audit.ErrReindexing
+	}
+	return err
 }
 
 func (a *app) runSQL(ctx context.Context, store *sqlstore.DB, statement string, values []any, limit int) error {

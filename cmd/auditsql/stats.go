@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/wal"
 )
 
 func (a *app) statsCommand() *cobra.Command {
@@ -16,8 +17,10 @@ func (a *app) statsCommand() *cobra.Command {
 		Short: "Sizes, counts, oldest and newest, cursor, backlog, rates",
 		Long: `Stats prints what is known without a scan, also of a large store and beside a
 writer: how much there is, from when to when, and how far SQLite lags behind
-the journal. With --read-only it also works when the journal is not in its
-place: what only the journal tells is null then.`,
+the journal. It recovers nothing and waits for nobody: where records are still
+to be recovered it says so, and counts what SQLite has. With --read-only it
+also works when the journal is not in its place: what only the journal tells
+is null then.`,
 		Example: `  auditsql stats
   auditsql stats -o json | jq .lag_bytes`,
 		Args: arguments(0, 0, ""),
@@ -25,7 +28,7 @@ place: what only the journal tells is null then.`,
 			if _, err := a.earlyClock(); err != nil {
 				return err
 			}
-			db, err := a.openReader(cmd.Context())
+			db, err := a.openAsItIs(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -34,8 +37,14 @@ place: what only the journal tells is null then.`,
 			if err != nil {
 				return err
 			}
+			if !a.readOnly && !s.Writing && s.JournalAway == "" && s.JournalEnd < s.Applied {
+				return fmt.Errorf("%w: it ends at offset %d, and SQLite has everything up to %d", wal.ErrAhead, s.JournalEnd, s.Applied)
+			}
 			c, err := a.clock(s.TimeUnit)
 			if err != nil {
+				return err
+			}
+			if _, err := a.tellLag(cmd.Context(), db, c); err != nil {
 				return err
 			}
 			if s.JournalAway != "" {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -24,6 +26,26 @@ func (a *app) openWriter(options ...audit.Option) (*audit.DB, error) {
 	}
 	a.tellRecovery(db.Recovery())
 	return db, nil
+}
+
+// openIntake is openWriter for commands that store records. They make a store only with --create, and only in a folder
+// whose parent exists: a store under a path with a typing error in it takes in records that nobody will look for there.
+func (a *app) openIntake(options ...audit.Option) (*audit.DB, error) {
+	// The folder is looked at first, since opening for writing would make a store.
+	if _, err := audit.JournalDir(a.dir); errors.Is(err, audit.ErrNoStore) {
+		if !a.create {
+			return nil, err
+		}
+		parent := filepath.Join(a.dir, "..")
+		if _, err := os.Stat(parent); errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("%s: %w, and none is made there: %s does not exist either", a.dir, audit.ErrNoStore, parent)
+		}
+	}
+	db, err := a.openWriter(options...)
+	if err == nil && db.Recovery().Created {
+		a.note("made a new store in %s", a.dir)
+	}
+	return db, err
 }
 
 // openExisting is openWriter for commands that have nothing to do in a new store.
@@ -49,6 +71,29 @@ func (a *app) openReader(ctx context.Context) (*audit.DB, error) {
 	return db, nil
 }
 
+// openAsItIs opens the store for reading without recovering it, and says why it may show less than was acknowledged.
+func (a *app) openAsItIs(ctx context.Context) (*audit.DB, error) {
+	why := ""
+	if !a.readOnly {
+		var err error
+		if why, err = audit.NeedsRecovery(ctx, a.dir); err != nil {
+			return nil, err
+		}
+	}
+	db, err := audit.Open(a.dir, audit.ReadOnly())
+	if err != nil {
+		if why != "" && errors.Is(err, audit.ErrNoStore) {
+			err = trying(err, "auditsql -d %s recent, which recovers the store first", shellQuote(a.dir))
+		}
+		return nil, err
+	}
+	if why != "" {
+		a.note("%s; nothing was recovered, this is what SQLite has", why)
+	}
+	a.tellRecovery(db.Recovery())
+	return db, nil
+}
+
 // recoverFirst brings SQLite up to date with the journal when nobody else is there to do it.
 func (a *app) recoverFirst(ctx context.Context) error {
 	if a.readOnly {
@@ -68,11 +113,14 @@ func (a *app) recoverFirst(ctx context.Context) error {
 		// A writer has begun meanwhile, and had them recovered before it took anything; or another reader is at it
 		// still, which after a crash with a long backlog takes a minute and more.
 		if still, err := audit.NeedsRecovery(ctx, a.dir); err == nil && still != "" {
-			a.note("%s still; showing what SQLite has by now%s", still, a.lacking(ctx))
+			a.note("%s still; showing what SQLite has by now", still)
 		}
 		return nil
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
 		a.note("they cannot be recovered without the right to write there (%v); showing what SQLite has", err)
+		return nil
+	case isFull(err) && !a.lostSQLite():
+		a.note("there is no room on the disk for recovering (%v); showing what SQLite has", err)
 		return nil
 	case err != nil:
 		return err
@@ -81,18 +129,9 @@ func (a *app) recoverFirst(ctx context.Context) error {
 	return nil
 }
 
-// lacking says how much SQLite lacks, so far as that can be told.
-func (a *app) lacking(ctx context.Context) string {
-	db, err := audit.Open(a.dir, audit.ReadOnly())
-	if err != nil {
-		return ""
-	}
-	defer db.Close()
-	s, err := db.Stats(ctx)
-	if err != nil || s.Backlog == 0 {
-		return ""
-	}
-	return fmt.Sprintf(", without the newest %s", plural(s.Backlog, "record", "records"))
+// isFull reports whether err comes from a disk without room, or from a quota that is used up.
+func isFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
 // closeWriter closes a store that was open for writing, and says what is worth saying of it.

@@ -40,7 +40,7 @@ func (a *app) tail(ctx context.Context, n int, follow bool, form string) error {
 	if _, err := a.earlyClock(); err != nil {
 		return err
 	}
-	r, err := a.read(ctx)
+	r, err := a.openReading(ctx) // its records come from the journal, which lacks nothing
 	if err != nil {
 		return err
 	}

@@ -29,8 +29,9 @@ are one line; in every other form each has its own.
 -o json is an object: by, buckets (start, start_time, end, end_time, audits,
 agents, anonymous, unapproved), audits, agents, anonymous, sparse (empty
 buckets are left out), cut (the earliest are), silent (agent_id, agent_label,
-last, last_time, audits), more_silent. -o ndjson, csv and plain text have the
-buckets, a line each.
+last, last_time, audits), more_silent, lag (what SQLite lacks: records, more,
+oldest; null when that is nothing or a moment). -o ndjson, csv and plain text
+have the buckets, a line each.
 
 ` + filterHelp,
 		Example: `  auditsql timeline --from yesterday
@@ -233,6 +234,6 @@ func (r *reading) timelineRest(t *audit.Timeline) string {
 	for _, s := range t.Silent {
 		list = append(list, silent{s.AgentID, r.labels.orNull(&s.AgentID), s.Last, r.clock.format(s.Last), s.Shown})
 	}
-	return fmt.Sprintf(`,"audits":%d,"agents":%d,"anonymous":%d,"sparse":%t,"cut":%t,"silent":%s,"more_silent":%t}`,
-		t.Audits, t.Agents, t.Anonymous, t.Sparse, t.Cut, toJSON(list), t.MoreSilent)
+	return fmt.Sprintf(`,"audits":%d,"agents":%d,"anonymous":%d,"sparse":%t,"cut":%t,"silent":%s,"more_silent":%t,"lag":%s}`,
+		t.Audits, t.Agents, t.Anonymous, t.Sparse, t.Cut, toJSON(list), t.MoreSilent, toJSON(r.lag))
 }

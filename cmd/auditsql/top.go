@@ -27,8 +27,9 @@ pieces of evidence.
 count, share, answers: records, agents, weight: of an assertion or source in
 all; first, first_time, last, last_time), total (of all counted), without
 (records that have none), more (the limit cut), missed (0 but for very many
-different things: a count may be short by as much). -o ndjson, csv and plain
-text have the entries, a line each.
+different things: a count may be short by as much), lag (what SQLite lacks:
+records, more, oldest; null when that is nothing or a moment). -o ndjson, csv
+and plain text have the entries, a line each.
 
 ` + filterHelp,
 		Example: `  auditsql top --by agent --from today
@@ -108,7 +109,7 @@ func (a *app) top(ctx context.Context, by audit.TopBy, newSince string, f *filte
 	out := a.rows(a.form(""), topTable(by)...)
 	out.before = fmt.Sprintf(`{"by":%s,"entries":`, toJSON(by))
 	out.behind = func() (string, error) {
-		return fmt.Sprintf(`,"total":%d,"without":%d,"more":%t,"missed":%d}`, t.Total, t.Without, t.More, t.Missed), nil
+		return fmt.Sprintf(`,"total":%d,"without":%d,"more":%t,"missed":%d,"lag":%s}`, t.Total, t.Without, t.More, t.Missed, toJSON(r.lag)), nil
 	}
 	for i := range t.Entries {
 		if err := out.add(r.topCells(by, &t.Entries[i])...); err != nil {

@@ -31,7 +31,8 @@ next.
 The answer is named by its id, or the first 8 or more digits of it, or by what
 a filter selects: then it is the newest, or with --around the one nearest to
 that time. --limit N traces more of them, in the order of time with --around
-and newest first otherwise.
+and newest first otherwise. An id that is not stored, and a filter that selects
+nothing, end it with exit code 3.
 
 -o json is a list of objects with the members audit (the canonical record),
 time, agent_label, result_label, findings (kind, positions), total_weight,
@@ -132,8 +133,11 @@ func (a *app) trace(ctx context.Context, args []string, o *traceOptions) error {
 	if more {
 		a.sayMore(&o.filter)
 	}
-	if missing {
+	switch {
+	case missing:
 		return quietly(exitNotFound)
+	case len(ids) == 0:
+		return trying(notFound("no record fits the filters"), "fewer of them, or a longer time; auditsql list takes the same")
 	}
 	return nil
 }

@@ -24,9 +24,10 @@ stored records against the tables made from them, and the journal against the
 stored records. It prints what it counted and each problem with its place,
 works beside a writer, and changes nothing.
 
---quick leaves out what reads everything. The exit code is 5 when something is
-wrong, also when the journal is not in its place and only SQLite was checked; a
-torn tail, or gaps that were repaired, are told and are nothing wrong.`,
+--quick leaves out what reads everything; what it does not count is "not looked
+at" in a table, and null in JSON. The exit code is 5 when something is wrong,
+also when the journal is not in its place and only SQLite was checked; a torn
+tail, or gaps that were repaired, are told and are nothing wrong.`,
 		Example: `  auditsql verify
   auditsql verify --quick -o json`,
 		Args: arguments(0, 0, ""),
@@ -110,32 +111,49 @@ func verifyFacts(r *audit.VerifyReport) []fact {
 		result.brief, result.alarm = plural(r.Total, "problem", "problems"), true
 	}
 	facts := []fact{{"ok", "result", result}, {"quick", "", boolean(r.Quick)}}
-	journal := journalFacts(&r.Journal)
-	matched, ahead := count(r.Matched), count(r.NotApplied)
-	if r.JournalAway != "" {
-		for i := range journal {
-			journal[i].value = notLookedAt
-		}
-		matched, ahead = notLookedAt, notLookedAt
-	}
-	facts = append(facts, journal...)
-	return append(facts,
+	facts = append(facts, journalFacts(&r.Journal)...)
+	facts = append(facts,
 		fact{"audits", "records in SQLite", count(r.Audits)},
 		fact{"contributions", "evidence", count(r.Contributions)},
 		fact{"attributes", "attributes", count(r.Attributes)},
 		fact{"agents", "agents", count(r.Agents)},
 		fact{"agent_keys", "keys by agent", count(r.AgentKeys)},
-		fact{"matched", "in journal and SQLite", matched},
-		fact{"not_applied", "in the journal alone", ahead},
+		fact{"matched", "in journal and SQLite", count(r.Matched)},
+		fact{"not_applied", "in the journal alone", count(r.NotApplied)},
 		fact{"rejected", "rejected in replay", count(r.Rejected)},
 		fact{"seconds", "took", number(r.Took.Seconds()).as(r.Took.Round(time.Millisecond).String())},
 		fact{"problems", "", textList(r.Problems)},
 		fact{"total_problems", "", number(r.Total)},
 		fact{"notes", "", textList(r.Notes)},
 	)
+	for i := range facts {
+		if !wasLookedAt(r, facts[i].name) {
+			facts[i].value = notLookedAt
+		}
+	}
+	return facts
 }
 
-// notLookedAt is a value that only the journal tells, when it is not in its place.
+// wasLookedAt reports whether a verification found out the fact of this name: nothing that was not counted is shown as 0.
+func wasLookedAt(r *audit.VerifyReport, name string) bool {
+	switch name {
+	case "journal_segments", "journal_first", "journal_end", "journal_bytes":
+		// A quick look that SQLite ended did not come to the journal.
+		return r.JournalAway == "" && !(r.Quick && r.SQLiteUnread != "")
+	case "journal_records", "journal_marks", "journal_identities", "journal_trimmed_bytes",
+		"journal_fillers", "journal_filler_bytes", "journal_torn", "journal_damage":
+		return r.JournalAway == "" && !r.Quick
+	case "matched", "not_applied":
+		return r.JournalAway == "" && !r.Quick && r.SQLiteUnread == ""
+	case "attributes", "agent_keys":
+		return !r.Quick && r.SQLiteUnread == ""
+	case "audits", "contributions", "agents", "rejected":
+		return r.SQLiteUnread == ""
+	}
+	return true
+}
+
+// notLookedAt is a value that is not known, because nothing was looked at that tells it.
 var notLookedAt = cell{brief: "not looked at"}
 
 // trimmedBytes is how much of the journal a writer removed before it could be checked.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -181,7 +182,8 @@ otherwise: each with its offset, the offset of the next one, the BLAKE3 hash
 of its payload, and the payload itself. That is the record's canonical JSON;
 one that is no JSON is given as text.
 
---from must be the offset of a record. At damage it ends with exit code 5.`,
+--from must be the offset of a record; the nearest ones are named where it is
+not. At damage it ends with exit code 5.`,
 		Example: `  auditsql wal dump | jq .payload.params.subject
   auditsql wal dump --from 67108912 --limit 1`,
 		Args: arguments(0, 0, ""),
@@ -222,9 +224,10 @@ func (a *app) walDump(ctx context.Context, from *uint64, limit int) error {
 	if err != nil {
 		return err
 	}
-	reader, err := wal.OpenReader(dir, start, wal.Options{Identity: identity})
+	o := wal.Options{Identity: identity}
+	reader, err := wal.OpenReader(dir, start, o)
 	if err != nil {
-		return err
+		return cmp.Or(checkStart(ctx, dir, start, o), err)
 	}
 	defer reader.Close()
 	out := a.rows(a.form(formNDJSON),
@@ -237,6 +240,12 @@ func (a *app) walDump(ctx context.Context, from *uint64, limit int) error {
 	}
 	for {
 		r, err := reader.Next(ctx)
+		if err != nil && out.n == 0 && from != nil {
+			// Within a record everything looks damaged, and after the end there is nothing to find.
+			if misplaced := checkStart(ctx, dir, start, o); misplaced != nil {
+				return misplaced
+			}
+		}
 		if errors.Is(err, io.EOF) {
 			break
 		}
@@ -254,6 +263,52 @@ func (a *app) walDump(ctx context.Context, from *uint64, limit int) error {
 		}
 	}
 	return out.end()
+}
+
+// checkStart refuses an offset at which no record of an intact journal begins, and names the nearest ones. It returns
+// nil where damage before the offset leaves that open, and for the journal's end.
+func checkStart(ctx context.Context, dir string, start wal.Offset, o wal.Options) error {
+	segments, err := wal.Segments(dir, o)
+	if err != nil || len(segments) == 0 || start < segments[0].Base {
+		return nil
+	}
+	base := segments[0].Base
+	for _, s := range segments {
+		if s.Base <= start {
+			base = s.Base
+		}
+	}
+	if base == start {
+		return nil
+	}
+	reader, err := wal.OpenReader(dir, base, o)
+	if err != nil {
+		return nil
+	}
+	defer reader.Close()
+	var near []wal.Offset
+	for {
+		if reader.Offset() == start {
+			return nil
+		}
+		r, err := reader.Next(ctx)
+		switch {
+		case errors.Is(err, io.EOF) && reader.Offset() == start:
+			return nil
+		case errors.Is(err, io.EOF) && len(near) == 0:
+			return usage("--from %d: no record begins there; the journal ends at %d", start, reader.Offset())
+		case errors.Is(err, io.EOF):
+			return trying(usage("--from %d: no record begins there; the last one begins at %d, and the journal ends at %d", start, near[0], reader.Offset()), "--from %d", near[0])
+		case err != nil || r.Offset == start:
+			return nil
+		case r.Offset < start:
+			near = []wal.Offset{r.Offset}
+		case len(near) == 0:
+			return trying(usage("--from %d: no record begins there; the nearest one begins at %d", start, r.Offset), "--from %d", r.Offset)
+		default:
+			return trying(usage("--from %d: no record begins there; the nearest ones begin at %d and %d", start, near[0], r.Offset), "--from %d", near[0])
+		}
+	}
 }
 
 // payloadCell is a payload as the JSON it is, else as text. What is no UTF-8 is given with escapes.

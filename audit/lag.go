@@ -1,0 +1,55 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/auditsql/auditsql/wal"
+)
+
+// Lag is what the journal holds and SQLite lacks: records that were acknowledged, and that questions do not see yet.
+type Lag struct {
+	Records int     `json:"records"`
+	More    bool    `json:"more"`   // there are more than MaxLag; Records is MaxLag then
+	Oldest  *uint64 `json:"oldest"` // timestamp of the one that was admitted first; nil where there is none
+}
+
+// MaxLag is how many records a Lag counts at most.
+const MaxLag = 200_000
+
+// Lag reads what a store that is open with ReadOnly lacks. The records are read from the journal, from
+// SQLite's cursor on, which takes nearly nothing when there are none. In the writer's process every question waits
+// until SQLite has everything, so there nothing is lacking.
+//
+// A journal that is not in its place, or is damaged after the cursor, ends the count without an error.
+func (db *DB) Lag(ctx context.Context) (Lag, error) {
+	lag, err := db.lag(ctx)
+	if err != nil {
+		return Lag{}, fmt.Errorf("count what SQLite lacks: %w", err)
+	}
+	return lag, nil
+}
+
+func (db *DB) lag(ctx context.Context) (lag Lag, err error) {
+	if err := db.readable(ctx); err != nil || db.applier != nil || db.journalAway() != nil {
+		return lag, err
+	}
+	cursor, err := db.sql.Cursor(ctx)
+	if err != nil {
+		return lag, err
+	}
+	// Errors end the count: verify tells about damage, and a segment that was trimmed meanwhile is in SQLite.
+	_, _ = db.readJournal(ctx, wal.Offset(cursor), func(payload []byte) bool {
+		if lag.Records == MaxLag {
+			lag.More = true
+			return false
+		}
+		if lag.Records++; lag.Records == 1 {
+			if q, err := ParseCanonical(payload); err == nil {
+				lag.Oldest = &q.Timestamp
+			}
+		}
+		return true
+	})
+	return lag, ctx.Err()
+}
