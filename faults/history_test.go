@@ -36,6 +36,7 @@ func TestHistories(t *testing.T) {
 	var next, wrong atomic.Int64
 	var told tally
 	start := time.Now()
+	fmt.Printf("histories: -histories %d -seed %d\n", n, first)
 	t.Run("all", func(t *testing.T) {
 		for w := range runtime.GOMAXPROCS(0) {
 			t.Run(fmt.Sprint(w), func(t *testing.T) {
@@ -62,7 +63,7 @@ func TestHistories(t *testing.T) {
 			})
 		}
 	})
-	fmt.Printf("histories: %d from -seed %d, %d wrong: %v, %v\n", n, first, wrong.Load(), &told, time.Since(start).Round(time.Millisecond))
+	fmt.Printf("histories: %d wrong: %v, %v\n", wrong.Load(), &told, time.Since(start).Round(time.Millisecond))
 }
 
 // aged are the files of a store that has been used for a while, and what is in it.

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"syscall"
 
@@ -39,8 +40,10 @@ func Main() {
 	os.Exit(0)
 }
 
-// serve mounts, and serves until standard input ends, which it does with the process that started this one.
+// serve mounts, and serves until standard input ends, which it does with the process that started this one. Signals for
+// all processes of a terminal or a job do not end it: the mount would stay.
 func serve(dir string) error {
+	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	mnt := filepath.Join(dir, mountName)
 	s := newServer()
 	fs, err := fuse.NewServer(s, mnt, &fuse.MountOptions{
@@ -189,7 +192,7 @@ func (s *server) drop(m *machine, fs *fuse.Server) {
 	was := m.now.name
 	s.end(m, m.now.p.Kill)
 	m.mu.Lock()
-	m.disk, m.now.nodes = crashfs.New(0), nil
+	m.disk, m.judge = nil, nil
 	m.mu.Unlock()
 	s.mu.Lock()
 	delete(s.machines, m.id)

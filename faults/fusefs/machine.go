@@ -264,6 +264,7 @@ func (s *server) end(m *machine, how func()) {
 	for _, i := range l.nodes {
 		i.node = crashfs.Node{}
 	}
+	l.nodes, l.shm = nil, nil
 	m.mu.Unlock()
 	s.mu.Lock()
 	delete(s.lives, l.name)
