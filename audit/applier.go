@@ -506,26 +506,24 @@ func (a *applier) note(on *reached) error {
 	return nil
 }
 
-// noteFailure writes down that SQLite's files or the journal have failed, for the next opening. It may fail too, since the disk is
-// perhaps the one that has failed: then an end that was not clean tells as much.
+// noteFailure writes down, for the next opening, that the applier has stopped with an error, and how much the journal had
+// synced. The error need not be the journal's own: a segment that was cut may be noticed first by who reads it. The
+// write may fail too, since the disk is perhaps the one that has failed: then an end that was not clean tells as much.
 func (a *applier) noteFailure() {
-	cause, journal := a.sql.Failed(), a.journal.Err()
-	if cause == nil && !errors.Is(journal, wal.ErrFailed) {
-		return
-	}
 	a.busy.Lock()
 	defer a.busy.Unlock()
-	if cause != nil {
+	if cause := a.sql.Failed(); cause != nil {
 		a.file.fail(a.now(), cause)
 	}
-	if errors.Is(journal, wal.ErrFailed) {
-		// A segment that was cut reads like one that a crash has left half written.
-		a.file.Synced = a.journal.Synced()
-	}
+	a.noteSynced()
 	if err := writeStoreFile(a.dir, a.file); err != nil {
 		a.log.Error("the failure could not be noted", "error", err)
 	}
 }
+
+// noteSynced has the next write of store.json say how much the journal had synced. A segment that was cut reads like one
+// that a crash has left half written: without this, the next opening would cut off what was acknowledged.
+func (a *applier) noteSynced() { a.file.Synced = a.journal.Synced() }
 
 // trim removes journal that SQLite had on disk at the complete checkpoint before the newest, and that is older than the
 // retention. A failure (an archive that is full, say) is logged and nothing more: the segments stay, and the next

@@ -177,8 +177,8 @@ func (db *DB) close() error {
 		notes, err = append(notes, heldUp.why+": not all of the journal could be brought to SQLite; the next opening sees to it"), nil
 	}
 	a := db.applier
-	if errors.Is(db.journal.Err(), wal.ErrFailed) {
-		a.file.Synced = db.journal.Synced() // see noteFailure, which may not have come to it
+	if err != nil || db.journal.Err() != nil {
+		a.noteSynced() // noteFailure may not have come to it
 	}
 	note, closed := closeSQLite(db.sql, db.dir, a.file, a.last, a.now())
 	if note != "" {

@@ -138,28 +138,52 @@ func TestAnOlderDatabaseBesideANewerWALIsNoticed(t *testing.T) {
 }
 
 // A segment that is cut under the writer reads like one that a crash has left half written. The writer knows what it had
-// acknowledged, and notes it when it stops: the next opening cuts nothing off.
+// acknowledged, and notes it when it stops, whoever has noticed the cut: the next opening cuts nothing off.
 func TestWhatAJournalThatFailedHadSyncedIsRemembered(t *testing.T) {
 	t.Parallel()
-	dir, _ := closedStore(t, 0, 20)
-	db := openDB(t, dir)
-	putSamples(t, db, 20, 25)
-	wantRoom(t, db)
-	audit.AtRest(db, func() { // nothing is applied meanwhile
-		putSamples(t, db, 25, 60)
-		segs := must(wal.Segments(filepath.Join(dir, "wal"), wal.Options{}))
-		if err := os.Truncate(segs[len(segs)-1].Path, 0); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := db.PutAudit(t.Context(), ptr(sample(60))); !errors.Is(err, wal.ErrFailed) {
-			t.Fatalf("acknowledged into a segment that was cut: %v", err)
-		}
-	})
-	db.Close()
-	for range 2 {
-		var corrupt *wal.CorruptError
-		if _, err := audit.Open(dir); !errors.As(err, &corrupt) && !errors.Is(err, wal.ErrAhead) {
-			t.Fatalf("opened as if nothing acknowledged were missing: %v", err)
-		}
+	const large, count = 8 << 20, 12 // more than the applier takes into memory before it has applied the first
+	for name, noticed := range map[string]func(*testing.T, *audit.DB) error{
+		"the writer notices": func(t *testing.T, db *audit.DB) error {
+			_, err := db.PutAudit(t.Context(), ptr(sample(60)))
+			return err
+		},
+		"the applier notices": func(*testing.T, *audit.DB) error { return wal.ErrFailed },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir, _ := closedStore(t, 0, 20)
+			db := openDB(t, dir, audit.WithSegmentBytes(1<<30))
+			putSamples(t, db, 20, 25)
+			wantRoom(t, db)
+			end := must(db.Stats(t.Context())).Applied
+			audit.AtRest(db, func() { // nothing is applied meanwhile
+				for i := range count {
+					q := sample(25 + i)
+					q.Attributes["large"] = strings.Repeat("x", large)
+					q.QueryID = must(q.ID())
+					if _, err := db.PutAudit(t.Context(), &q); err != nil {
+						t.Fatal(err)
+					}
+				}
+				segs := must(wal.Segments(filepath.Join(dir, "wal"), wal.Options{}))
+				last := segs[len(segs)-1]
+				inTheLast := int64(end-last.Base) + (count-1)*large + large/2
+				if err := os.Truncate(last.Path, inTheLast); err != nil {
+					t.Fatal(err)
+				}
+				if err := noticed(t, db); !errors.Is(err, wal.ErrFailed) {
+					t.Fatalf("acknowledged into a segment that was cut: %v", err)
+				}
+			})
+			if err := db.Close(); err == nil {
+				t.Fatal("closed as if nothing had been cut")
+			}
+			for range 2 {
+				var corrupt *wal.CorruptError
+				if _, err := audit.Open(dir); !errors.As(err, &corrupt) && !errors.Is(err, wal.ErrAhead) {
+					t.Fatalf("opened as if nothing acknowledged were missing: %v", err)
+				}
+			}
+		})
 	}
 }
