@@ -79,12 +79,13 @@ func (j *Journal) intact() error {
 	if j.written.at < 0 {
 		return nil
 	}
-	name := filepath.Join(j.dir, segmentName(j.base))
+	// Its name is made for errors alone: making it takes as long as the read.
+	name := func() string { return filepath.Join(j.dir, segmentName(j.base)) }
 	switch n, err := j.active.ReadAt(j.back[:], j.written.at); {
 	case n == 0 && err != nil && !errors.Is(err, io.EOF):
-		return fmt.Errorf("read %s back at %d: %w", name, j.written.at, err)
+		return fmt.Errorf("read %s back at %d: %w", name(), j.written.at, err)
 	case n == 0 || j.back[0] != j.written.b:
-		return fmt.Errorf("%s: %w: what was written at offset %d is not there any more", name, errCut, j.base+Offset(j.written.at))
+		return fmt.Errorf("%s: %w: what was written at offset %d is not there any more", name(), errCut, j.base+Offset(j.written.at))
 	}
 	if j.written.at == j.pos-1 {
 		return nil
@@ -93,9 +94,9 @@ func (j *Journal) intact() error {
 	// bring back, but there may be none.
 	switch size, err := j.active.Size(); {
 	case err != nil:
-		return fmt.Errorf("look at %s: %w", name, err)
+		return fmt.Errorf("look at %s: %w", name(), err)
 	case size < j.pos:
-		return fmt.Errorf("%s: %w: it has %d bytes, and %d were written", name, errCut, size, j.pos)
+		return fmt.Errorf("%s: %w: it has %d bytes, and %d were written", name(), errCut, size, j.pos)
 	}
 	return nil
 }
