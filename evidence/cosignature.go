@@ -1,0 +1,73 @@
+package evidence
+
+import (
+	"crypto/ed25519"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"slices"
+)
+
+// Cosignature is what a witness says: at this time the log was the continuation of all that the witness had seen of it.
+// It is a signature of a note whose bytes are the time (8, big-endian) and an Ed25519 signature (64) over
+// "cosignature/v1\ntime T\n" and the text of the checkpoint (c2sp.org/tlog-cosignature).
+type Cosignature struct {
+	Witness string // its name in the policy
+	Key     string // its verifier key
+	Time    int64  // Unix time in seconds, by the clock of the witness
+}
+
+// witnessVerifier checks cosignatures. It implements note.Verifier.
+type witnessVerifier struct{ key verifierKey }
+
+func (v witnessVerifier) Name() string    { return v.key.name }
+func (v witnessVerifier) KeyHash() uint32 { return v.key.id }
+
+func (v witnessVerifier) Verify(msg, sig []byte) bool {
+	at, ok := cosignatureTime(sig)
+	if !ok {
+		return false
+	}
+	signed := append(fmt.Appendf(nil, "cosignature/v1\ntime %d\n", at), msg...)
+	return ed25519.Verify(v.key.public[:], signed, sig[8:])
+}
+
+// cosignatureTime returns the time in a cosignature, and whether it has the form of one.
+func cosignatureTime(sig []byte) (at int64, ok bool) {
+	if len(sig) != 8+ed25519.SignatureSize {
+		return 0, false
+	}
+	t := binary.BigEndian.Uint64(sig)
+	return int64(t), t <= math.MaxInt64
+}
+
+// AddCosignatures adds what a witness answered (lines of signatures, c2sp.org/tlog-witness) to a signed checkpoint. It
+// keeps those by witnesses of the policy, in place of older ones by the same key, and leaves out those by unknown keys. A
+// cosignature by a known key that does not fit the checkpoint is an error, and then nothing is added. The
+// signatures that the checkpoint has already are not checked: [VerifyCheckpoint] does that.
+func AddCosignatures(signed, answer []byte, policy *Policy) ([]byte, error) {
+	s, err := parseSigned(signed)
+	if err != nil {
+		return nil, err
+	}
+	t, err := newText("signatures", answer)
+	if err != nil {
+		return nil, err
+	}
+	added, err := t.signatures()
+	if err != nil {
+		return nil, err
+	}
+	for _, sig := range added {
+		w, ok := policy.witness(sig)
+		if !ok {
+			continue
+		}
+		if !(witnessVerifier{w.key}).Verify([]byte(s.Text()), sig.bytes) {
+			return nil, fmt.Errorf("the cosignature of %s (%s) does not fit the checkpoint", w.Name, w.Key)
+		}
+		s.signatures = slices.DeleteFunc(s.signatures, func(old signature) bool { return old.by(w.key) })
+		s.signatures = append(s.signatures, sig)
+	}
+	return s.bytes(), nil
+}
