@@ -58,6 +58,9 @@ func AddCosignatures(signed, answer []byte, policy *Policy) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if policy == nil {
+		policy = &Policy{}
+	}
 	for _, sig := range added {
 		w, ok := policy.witness(sig)
 		if !ok {

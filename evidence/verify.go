@@ -71,7 +71,7 @@ func VerifyRange(old, newer []byte, frontier *tree.Frontier, records iter.Seq2[[
 	if v.Outcome != Proven {
 		return v
 	}
-	if frontier.Size() != a.Size || frontier.Root() != a.Root {
+	if frontier == nil || frontier.Size() != a.Size || frontier.Root() != a.Root {
 		return v.not(NotContinued, "the right edge is not that of the %d records of the older checkpoint", a.Size)
 	}
 	return checkRecords(v, a.Size, frontier.Hashes(), records, b)
@@ -126,8 +126,11 @@ func verifyPair(old, newer []byte, policy *Policy) (a, b Checkpoint, v Verdict) 
 		return a, b, v
 	}
 	a, b = older.Checkpoint, v.Checkpoint
-	if a.Origin != b.Origin {
+	switch {
+	case a.Origin != b.Origin:
 		v = v.not(UnknownKey, "the checkpoints are of two logs, %s and %s", a.Origin, b.Origin)
+	case a.Size > b.Size:
+		v = v.not(NotContinued, "the older checkpoint has %d records, the newer one %d", a.Size, b.Size)
 	}
 	return a, b, v
 }
