@@ -232,7 +232,7 @@ func (r *policyReader) checkID(k verifierKey) error {
 
 func (r *policyReader) group(args []string) error {
 	if len(args) < 3 {
-		return errors.New("the form is: group NAME all|any|NUMBER MEMBER...")
+		return errors.New("the form is: group NAME all|any|NUMBER MEMBER [MEMBER]")
 	}
 	name, threshold, members := args[0], args[1], args[2:]
 	g := &rule{}

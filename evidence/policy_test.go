@@ -91,7 +91,7 @@ func TestPoliciesThatAreRefused(t *testing.T) {
 		{"witness a " + w1 + "\nwitness a " + w2 + "\n", `policy, line 2: the name "a" is there already`},
 		{"witness a " + w1 + "\nwitness b " + w1 + "\n", "policy, line 2: the public key is the same as that of the witness a: nobody counts twice"},
 		{"witness a " + w1 + "\nwitness b " + sameW1 + "\n", "policy, line 2: the public key is the same as that of the witness a: nobody counts twice"},
-		{three + "group g any\n", "policy, line 4: the form is: group NAME all|any|NUMBER MEMBER..."},
+		{three + "group g any\n", "policy, line 4: the form is: group NAME all|any|NUMBER MEMBER [MEMBER]"},
 		{three + "group g 0 a\n", `policy, line 4: "0" of 1 members: it is all, any, or a number from 1 to 1`},
 		{three + "group g 3 a b\n", `policy, line 4: "3" of 2 members: it is all, any, or a number from 1 to 2`},
 		{three + "group g 02 a b\n", `policy, line 4: "02" of 2 members`},
