@@ -116,8 +116,13 @@ func newWitness(name string, seed byte) *testWitness {
 
 // cosign returns the line that the witness answers.
 func (w *testWitness) cosign(signed []byte, at uint64) []byte {
+	return w.cosignAs(signed, at, fmt.Sprint(at))
+}
+
+// cosignAs signs another text for the time than the one that the bytes of the signature have.
+func (w *testWitness) cosignAs(signed []byte, at uint64, written string) []byte {
 	text, _, _ := strings.Cut(string(signed), "\n\n")
-	msg := fmt.Sprintf("cosignature/v1\ntime %d\n%s\n", at, text)
+	msg := "cosignature/v1\ntime " + written + "\n" + text + "\n"
 	b := binary.BigEndian.AppendUint32(nil, w.id)
 	b = binary.BigEndian.AppendUint64(b, at)
 	b = append(b, ed25519.Sign(w.key, []byte(msg))...)

@@ -41,6 +41,8 @@ func TestOutcomes(t *testing.T) {
 		{"a witness signed another checkpoint", 3, with(liar), policy, evidence.Refuted, evidence.BadSignature},
 		{"a witness signed another checkpoint, another one this", 3, with(two.cosign(head, 5), liar), policy, evidence.Refuted, evidence.BadSignature},
 		{"a witness of a time that no clock has", 3, with(one.cosign(head, math.MaxInt64+1)), policy, evidence.Refuted, evidence.BadSignature},
+		{"a witness of a time before all clocks", 3, with(one.cosignAs(head, math.MaxUint64, "-1")), policy, evidence.Refuted, evidence.BadSignature},
+		{"a witness of another time than it says", 3, with(one.cosignAs(head, 5, "6")), policy, evidence.Refuted, evidence.BadSignature},
 		{"a witness signed twice", 3, with(one.cosign(head, 5), one.cosign(head, 6)), policy, evidence.Undecided, evidence.Unreadable},
 		{"another key of the same name signed", 3, stranger.head(10), l.policy("quorum none"), evidence.Undecided, evidence.UnknownKey},
 		{"a log that is not in the policy", 3, other.head(10), l.policy("quorum none"), evidence.Undecided, evidence.UnknownKey},
