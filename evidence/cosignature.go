@@ -72,5 +72,9 @@ func AddCosignatures(signed, answer []byte, policy *Policy) ([]byte, error) {
 		s.signatures = slices.DeleteFunc(s.signatures, func(old signature) bool { return old.by(w.key) })
 		s.signatures = append(s.signatures, sig)
 	}
-	return s.bytes(), nil
+	b := s.bytes()
+	if _, err := parseSigned(b); err != nil {
+		return nil, fmt.Errorf("with the cosignatures that were added: %w", err)
+	}
+	return b, nil
 }

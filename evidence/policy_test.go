@@ -150,6 +150,13 @@ func TestAddCosignatures(t *testing.T) {
 			t.Errorf("%s:\n%s", what, b)
 		}
 	}
+	full := append(bytes.Clone(head), many(99)...)
+	if _, err := evidence.AddCosignatures(full, one.cosign(head, 2), policy); err == nil || !strings.HasSuffix(err.Error(), "more than 100 signatures") {
+		t.Errorf("a checkpoint that has 100 signatures already: %v", err)
+	}
+	if b, err := evidence.AddCosignatures(head, one.cosign(head, 2), nil); err != nil || !bytes.Equal(b, head) {
+		t.Errorf("without a policy: %v\n%s", err, b)
+	}
 	if _, err := evidence.AddCosignatures([]byte("no checkpoint\n"), one.cosign(head, 2), policy); err == nil {
 		t.Error("no checkpoint")
 	}

@@ -45,6 +45,8 @@ const (
 	UnknownKey Reason = "unknown-key"
 	// NoQuorum leaves it undecided: too few of the policy's witnesses signed.
 	NoQuorum Reason = "no-quorum"
+	// OtherLog leaves it undecided: the two checkpoints are of two logs.
+	OtherLog Reason = "other-log"
 	// NotCovered leaves it undecided: there are more records than the checkpoint has.
 	NotCovered Reason = "not-covered"
 )

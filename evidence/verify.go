@@ -128,7 +128,7 @@ func verifyPair(old, newer []byte, policy *Policy) (a, b Checkpoint, v Verdict) 
 	a, b = older.Checkpoint, v.Checkpoint
 	switch {
 	case a.Origin != b.Origin:
-		v = v.not(UnknownKey, "the checkpoints are of two logs, %s and %s", a.Origin, b.Origin)
+		v = v.not(OtherLog, "the checkpoints are of two logs, %s and %s", a.Origin, b.Origin)
 	case a.Size > b.Size:
 		v = v.not(NotContinued, "the older checkpoint has %d records, the newer one %d", a.Size, b.Size)
 	}

@@ -107,7 +107,7 @@ func TestConsistency(t *testing.T) {
 	both := l.policy("log "+other.signer.VerifierKey(), "quorum none")
 	want(t, "an unknown key", evidence.VerifyConsistency(other.head(300), l.head(600), proof(300, 600), policy), evidence.Undecided, evidence.UnknownKey)
 	want(t, "an unknown key, newer", evidence.VerifyConsistency(l.head(300), other.head(300), nil, policy), evidence.Undecided, evidence.UnknownKey)
-	want(t, "two logs", evidence.VerifyConsistency(other.head(300), l.head(600), proof(300, 600), both), evidence.Undecided, evidence.UnknownKey)
+	want(t, "two logs", evidence.VerifyConsistency(other.head(300), l.head(600), proof(300, 600), both), evidence.Undecided, evidence.OtherLog)
 }
 
 func stream(records [][]byte) iter.Seq2[[]byte, error] {

@@ -45,6 +45,16 @@ func ParsePath(path string) (Tile, error) {
 	return Tile{t.L, t.N, t.W}, nil
 }
 
+// NewTiles returns the tiles that a log of the size serves, and that it did not serve when it had old records: those that
+// became full since, and those of the edge. Sizes must be 0 to [MaxSize]; there is one tile for some 255 new records.
+func NewTiles(old, size int64) []Tile {
+	var tiles []Tile
+	for _, t := range tlog.NewTiles(TileHeight, old, size) {
+		tiles = append(tiles, Tile{t.L, t.N, t.W})
+	}
+	return tiles
+}
+
 // FullTile is a tile that has all its hashes. It never changes again.
 type FullTile struct {
 	Level  int

@@ -1,6 +1,7 @@
 package tree_test
 
 import (
+	"bytes"
 	"math"
 	"testing"
 
@@ -41,6 +42,54 @@ func TestPaths(t *testing.T) {
 		if tile, err := tree.ParsePath(path); err == nil {
 			t.Errorf("%q is %+v", path, tile)
 		}
+	}
+}
+
+// A log that publishes what is new after each batch serves at the end all tiles of its tree.
+func TestNewTiles(t *testing.T) {
+	t.Parallel()
+	d := leaves(70_000)
+	k := newKept()
+	served := map[string][]byte{}
+	for old := 0; old < len(d); {
+		size := min(old+3+old/3, len(d))
+		k.append(d[old:size]...)
+		for _, tile := range tree.NewTiles(int64(old), int64(size)) {
+			b, err := k.reader().ReadTile(tile)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if path := tile.Path(); served[path] != nil {
+				t.Errorf("%s is new a second time", path)
+			} else {
+				served[path] = b[:tile.Width*tree.HashSize]
+			}
+		}
+		old = size
+	}
+	full := 0
+	for path, b := range served {
+		tile, err := tree.ParsePath(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tile.Width == tree.TileWidth {
+			full++
+			if !bytes.Equal(b, k.tiles[[2]int64{int64(tile.Level), tile.N}]) {
+				t.Errorf("%s is another tile", path)
+			}
+		}
+	}
+	if full != len(k.tiles) {
+		t.Errorf("%d full tiles are served, there are %d", full, len(k.tiles))
+	}
+	for _, path := range []string{"tile/0/273.p/112", "tile/1/001.p/17", "tile/2/000.p/1"} { // the example of tlog-tiles
+		if served[path] == nil {
+			t.Errorf("%s is not served", path)
+		}
+	}
+	if tiles := tree.NewTiles(600, 600); len(tiles) != 0 {
+		t.Errorf("%v are new", tiles)
 	}
 }
 
