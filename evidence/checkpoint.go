@@ -16,8 +16,8 @@ import (
 // three lines (c2sp.org/tlog-checkpoint):
 //
 //	log.example.com
-//	1733
-//	CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=
+//	4
+//	r3vyvYwxsWfT1OiXxeUy/H1JBmoYVnkh+qatxKCc6gM=
 type Checkpoint struct {
 	Origin string    // which log: the name of its key
 	Size   int64     // number of records

@@ -69,8 +69,8 @@ func TestNothingAlteredIsProven(t *testing.T) {
 	l := newLog(t, origin, 'l').grow(7)
 	one, two := newWitness("one.example.com", '1'), newWitness("two.example.com", '2')
 	signed := l.head(7)
-	signed = append(signed, one.cosign(signed, 1679315147)...)
-	signed = append(signed, two.cosign(signed, 1679315148)...)
+	signed = append(signed, one.cosign(signed, 1700000000)...)
+	signed = append(signed, two.cosign(signed, 1700000001)...)
 	policy := l.policy("witness one "+one.public, "witness two "+two.public, "group both all one two", "quorum both")
 	proof := l.proof(5, 7, signed)
 	record := l.records[5]

@@ -13,14 +13,14 @@ import (
 // Policy is whom a verifier trusts: the keys of logs, the keys of witnesses, and how many of these must have signed. As a
 // text (c2sp.org/tlog-policy):
 //
-//	log log.example.com+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k
+//	log log.example.com+bc122752+AW1E+Tn4KdQ1mLze3akN4B22n6pQyqM+jGwyikuQDU2s
 //	witness one <verifier key>
 //	witness two <verifier key>
 //	witness three <verifier key>
 //	group some 2 one two three
 //	quorum some
 //
-// A witness stands in at most one group and has a public key of its own, so nobody counts twice. The zero Policy trusts
+// A witness is in at most one group and has a public key of its own, so that none counts twice. The zero Policy trusts
 // nobody. A Policy does not change and may be used from several goroutines.
 type Policy struct {
 	text      string
@@ -209,7 +209,7 @@ func (r *policyReader) witness(args []string) error {
 	}
 	for _, w := range r.policy.witnesses {
 		if w.key.public == k.public {
-			return fmt.Errorf("the public key is the same as that of the witness %s: nobody counts twice", w.Name)
+			return fmt.Errorf("the public key is the same as that of the witness %s: no witness counts twice", w.Name)
 		}
 	}
 	if err := r.checkID(k); err != nil {
@@ -250,7 +250,7 @@ func (r *policyReader) group(args []string) error {
 	}
 	for _, m := range members {
 		if r.member[m] {
-			return fmt.Errorf("%q is in a group already: nobody counts twice", m)
+			return fmt.Errorf("%q is in a group already: no witness counts twice", m)
 		}
 		found := r.rules[m]
 		if found == nil {

@@ -12,15 +12,15 @@ import (
 //
 //	c2sp.org/tlog-proof@v1
 //	index 3
-//	gSKyXoYZUgZ6jduWYrkDOARinOMGJveXjgMkBTcdPlQ=
-//	B95lDa8R83lS8n0eG+o0buTxRKQTYFi//1U8anccXmA=
+//	MBBxHN9tVKugjlukMRFitznld5MvukIiwoc5VKOfzFQ=
+//	GMOLpmEk1pSUyLerGoUW5hlduTF+Cwfkgb5kOym1wjk=
 //
 //	log.example.com
 //	4
-//	sFodV/vSp5O8n9a8QpW6PRY97tfOSW5bsc2Xl/EQi08=
+//	r3vyvYwxsWfT1OiXxeUy/H1JBmoYVnkh+qatxKCc6gM=
 //
-//	— log.example.com hI2DJw…
-//	— witness.example.com TnKKVH…
+//	— log.example.com vBInUg2DXiYw…
+//	— witness.example.com nOCzpwAAAABl…
 type Proof struct {
 	// Extra is data that no signature covers. The proofs of a store have none, and [Verify] takes none.
 	Extra      []byte

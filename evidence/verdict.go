@@ -9,9 +9,9 @@ import (
 type Outcome int
 
 const (
-	Undecided Outcome = iota // it may be true, but this verifier cannot tell
-	Proven                   // all of it fits
-	Refuted                  // it cannot be true
+	Undecided Outcome = iota // this verifier cannot tell
+	Proven                   // everything fits
+	Refuted                  // something does not fit
 )
 
 // String returns "undecided", "proven" or "refuted".
@@ -33,8 +33,8 @@ const (
 	BadSignature Reason = "bad-signature"
 	// NotIncluded refutes: the proof does not lead from this record, at this index, to the root that was signed.
 	NotIncluded Reason = "not-included"
-	// NotContinued refutes: the older checkpoint is not shown to be the beginning of the newer one. With a proof that a log
-	// itself gave out, it is a fork.
+	// NotContinued refutes: the proof does not show that the older checkpoint is the beginning of the newer one. When the log
+	// itself made the proof, it has two histories: a fork.
 	NotContinued Reason = "not-continued"
 	// OtherRecords refutes: the records are not those that the root was computed from, or some are missing.
 	OtherRecords Reason = "other-records"
@@ -66,12 +66,11 @@ type Verdict struct {
 	Reason  Reason // "" when proven
 	Detail  string // the reason in a sentence, with names and numbers; "" when proven
 
-	// What was signed. It is empty until the signatures of the log have been checked; when the outcome is not Proven, it
-	// says what was found until then.
+	// What was found. These are empty unless a log of the policy signed the checkpoint.
 	Checkpoint   Checkpoint
 	LogKey       string        // verifier key of the log
 	Cosignatures []Cosignature // by witnesses of the policy, each checked
-	Index        int64         // of the record ([Verify])
+	Index        int64         // of the record, from [Verify]
 }
 
 // Err returns nil when it is proven, and otherwise an error with the outcome and the detail.

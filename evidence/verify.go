@@ -14,7 +14,7 @@ import (
 // end) are the leaf, the proof leads from the leaf to the root of the checkpoint, the log signed the checkpoint, and
 // so did a quorum of witnesses.
 //
-// It shows neither that what the record says is true nor that a list of records is complete ([VerifyRange]).
+// It does not show that what the record says is true, nor that a list of records is complete ([VerifyRange]).
 func Verify(record, proof []byte, policy *Policy) Verdict {
 	p, s, err := parseProof(proof)
 	if err != nil {
@@ -27,7 +27,7 @@ func Verify(record, proof []byte, policy *Policy) Verdict {
 	if v.Outcome == Refuted || v.Reason == UnknownKey {
 		return v
 	}
-	// Before the quorum counts: what the log signed is enough to refute.
+	// A record that is not in what the log signed is refuted even when too few witnesses signed it.
 	v.Index = p.Index
 	err = tree.VerifyInclusion(p.Hashes, p.Index, s.Size, tree.LeafHash(record), s.Root)
 	switch {
@@ -50,8 +50,8 @@ func VerifyCheckpoint(signed []byte, policy *Policy) Verdict {
 	return checkSignatures(s, policy)
 }
 
-// VerifyConsistency checks that the log which signed old is the beginning of the log which signed the newer checkpoint:
-// nothing before it was changed, removed or reordered. The verdict has the newer checkpoint.
+// VerifyConsistency checks that the records of the older checkpoint are the first ones of the newer checkpoint: none of
+// them was changed, removed or moved. The verdict has the newer checkpoint.
 func VerifyConsistency(old, newer []byte, proof []tree.Hash, policy *Policy) Verdict {
 	a, b, v := verifyPair(old, newer, policy)
 	if v.Outcome != Proven {
@@ -135,8 +135,8 @@ func verifyPair(old, newer []byte, policy *Policy) (a, b Checkpoint, v Verdict) 
 	return a, b, v
 }
 
-// checkSignatures checks the signatures of a checkpoint. All by keys of the policy must fit, whether they are needed or
-// not: one that does not was changed, or is a lie.
+// checkSignatures checks the signatures of a checkpoint. Every signature by a key of the policy must fit, whether the
+// quorum needs it or not, as c2sp.org/signed-note recommends.
 func checkSignatures(s signedCheckpoint, policy *Policy) Verdict {
 	if policy == nil {
 		policy = &Policy{}

@@ -2,6 +2,7 @@ package tree
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 )
 
@@ -14,9 +15,8 @@ type Edge struct {
 	levels [Levels][]byte // the hashes of each level's last tile: size>>(8*level) mod 256 of them
 }
 
-// NewEdge returns the edge of a tree of the size that levels hold: for each level the hashes of its last tile, none
-// where that level has only full tiles. It copies them. An error says which level has not the number of hashes
-// that a tree of that size has.
+// NewEdge returns the edge of a tree of the size. levels has for each level the hashes of its last tile, and none where
+// all tiles are full. They are copied. An error names the level whose number of hashes does not fit the size.
 func NewEdge(size int64, levels [][]byte) (*Edge, error) {
 	if err := checkSize(size); err != nil {
 		return nil, err
@@ -102,8 +102,8 @@ func (e *Edge) Root() Hash {
 	return f.Root()
 }
 
-// Reader returns a reader of the whole tree: the edge, and the full tiles that full reads by level and number.
-// The edge must not change while the reader is used.
+// Reader returns a reader of the whole tree: the edge, and the full tiles that full reads by level and number. Without
+// full it reads the edge alone. The edge must not change while the reader is used.
 func (e *Edge) Reader(full func(level int, n int64) ([]byte, error)) TileReader {
 	return edgeReader{e, full}
 }
@@ -119,6 +119,9 @@ func (r edgeReader) ReadTile(t Tile) ([]byte, error) {
 	}
 	if t.N == r.edge.size>>(TileHeight*(t.Level+1)) {
 		return r.edge.levels[t.Level], nil
+	}
+	if r.full == nil {
+		return nil, errors.New("it is a full tile, and only the edge can be read")
 	}
 	return r.full(t.Level, t.N)
 }

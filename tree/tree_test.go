@@ -459,6 +459,12 @@ func TestTilesThatCannotBeRead(t *testing.T) {
 	if _, err := tree.Inclusion(r, 3, 600); err == nil || err.Error() != "read tile/0/000: 8191 bytes, not 8192" {
 		t.Errorf("a short tile: %v", err)
 	}
+	if _, err := tree.Inclusion(k.edge.Reader(nil), 3, 600); err == nil {
+		t.Error("a full tile, of an edge alone")
+	}
+	if _, err := tree.Inclusion(k.edge.Reader(nil), 599, 600); err != nil {
+		t.Errorf("a proof from the edge alone: %v", err)
+	}
 	if _, err := tree.Root(k.reader(), 601); err == nil {
 		t.Error("a tree larger than the edge")
 	}
