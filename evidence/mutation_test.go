@@ -106,6 +106,13 @@ func TestNothingAlteredIsProven(t *testing.T) {
 	if swaps != 3 {
 		t.Errorf("%d checkpoints proven with their signatures swapped", swaps)
 	}
+	// Without witnesses.
+	short := l.proof(5, 7, l.head(7))
+	mutations(short, func(what string, m []byte) {
+		if v := evidence.Verify(record, m, l.policy("quorum none")); v.Outcome == evidence.Proven {
+			t.Errorf("the proof without witnesses: %s\n%s", what, m)
+		}
+	})
 	for i, other := range l.records {
 		if i != 5 {
 			want(t, fmt.Sprintf("record %d", i), evidence.Verify(other, proof, policy), evidence.Refuted, evidence.NotIncluded)

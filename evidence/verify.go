@@ -24,7 +24,7 @@ func Verify(record, proof []byte, policy *Policy) Verdict {
 		return Verdict{}.not(Unreadable, "proof, line 2: extra data, which no signature covers: the proof of a record has none")
 	}
 	v := checkSignatures(s, policy)
-	if v.Outcome == Refuted || v.Reason == UnknownKey {
+	if v.LogKey == "" {
 		return v
 	}
 	// A record that is not in what the log signed is refuted even when too few witnesses signed it.
@@ -141,38 +141,30 @@ func checkSignatures(s signedCheckpoint, policy *Policy) Verdict {
 	if policy == nil {
 		policy = &Policy{}
 	}
-	for i, sig := range s.signatures {
-		twice := slices.ContainsFunc(s.signatures[:i], func(o signature) bool { return o.name == sig.name && o.id == sig.id })
-		if _, known := policy.known(sig); known && twice {
-			return Verdict{}.not(Unreadable, "checkpoint: two signatures by the key %s+%08x", sig.name, sig.id)
-		}
+	if sig, ok := repeated(s, policy); ok {
+		return Verdict{}.not(Unreadable, "checkpoint: two signatures by the key %s+%08x", sig.name, sig.id)
 	}
-	unknown := Verdict{}.not(UnknownKey, "no key that is trusted for the log %s signed the checkpoint", s.Origin)
-	n, err := note.Open(s.bytes(), verifiers{policy})
+	_, err := note.Open(s.bytes(), verifiers{policy})
 	var bad *note.InvalidSignatureError
 	var unverified *note.UnverifiedNoteError
 	switch {
 	case errors.As(err, &bad):
 		return Verdict{}.not(BadSignature, "the key %s+%08x did not sign this checkpoint: it or the signature was changed", bad.Name, bad.Hash)
-	case errors.As(err, &unverified):
-		return unknown
-	case err != nil:
+	case err != nil && !errors.As(err, &unverified):
 		return Verdict{}.not(Unreadable, "checkpoint: %v", err)
 	}
+	// What is by a known key now is signed by it.
 	var v Verdict
 	for _, sig := range s.signatures {
-		if !slices.ContainsFunc(n.Sigs, func(o note.Signature) bool { return o.Name == sig.name && o.Hash == sig.id }) {
-			continue
-		}
 		if w, ok := policy.witness(sig); ok {
 			at, _ := cosignatureTime(sig.bytes)
 			v.Cosignatures = append(v.Cosignatures, Cosignature{w.Name, w.Key, at})
-		} else if k, _ := policy.known(sig); k.name == s.Origin {
+		} else if k, ok := policy.known(sig); ok && k.name == s.Origin {
 			v.LogKey = k.text
 		}
 	}
 	if v.LogKey == "" {
-		return unknown
+		return Verdict{}.not(UnknownKey, "no key that is trusted for the log %s signed the checkpoint", s.Origin)
 	}
 	v.Checkpoint = s.Checkpoint
 	signed := func(witness string) bool {
@@ -184,4 +176,15 @@ func checkSignatures(s signedCheckpoint, policy *Policy) Verdict {
 	}
 	v.Outcome = Proven
 	return v
+}
+
+// repeated returns a signature by a key of the policy that has signed before it. Package note would not look at the second.
+func repeated(s signedCheckpoint, policy *Policy) (signature, bool) {
+	for i, sig := range s.signatures {
+		k, known := policy.known(sig)
+		if known && slices.ContainsFunc(s.signatures[:i], func(earlier signature) bool { return earlier.by(k) }) {
+			return sig, true
+		}
+	}
+	return signature{}, false
 }

@@ -44,6 +44,8 @@ func TestOutcomes(t *testing.T) {
 		{"a witness of a time before all clocks", 3, with(one.cosignAs(head, math.MaxUint64, "-1")), policy, evidence.Refuted, evidence.BadSignature},
 		{"a witness of another time than it says", 3, with(one.cosignAs(head, 5, "6")), policy, evidence.Refuted, evidence.BadSignature},
 		{"a witness signed twice", 3, with(one.cosign(head, 5), one.cosign(head, 6)), policy, evidence.Undecided, evidence.Unreadable},
+		{"a witness signed twice, and another record", 4, with(one.cosign(head, 5), one.cosign(head, 6)), policy, evidence.Undecided, evidence.Unreadable},
+		{"a bad cosignature, and another record", 4, with(liar), policy, evidence.Refuted, evidence.BadSignature},
 		{"another key of the same name signed", 3, stranger.head(10), l.policy("quorum none"), evidence.Undecided, evidence.UnknownKey},
 		{"a log that is not in the policy", 3, other.head(10), l.policy("quorum none"), evidence.Undecided, evidence.UnknownKey},
 		{"the witness is the only one that is known", 3, with(one.cosign(head, 5)), stranger.policy("witness one "+one.public, "quorum one"), evidence.Undecided, evidence.UnknownKey},
