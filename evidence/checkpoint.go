@@ -122,7 +122,7 @@ func (t *text) signatures() ([]signature, error) {
 		line, _ := t.next()
 		rest, ok := strings.CutPrefix(line, "— ")
 		if !ok {
-			return nil, t.errorf("it is no signature: one begins with an em dash and a space")
+			return nil, t.errorf("it is not a signature: a signature begins with an em dash and a space")
 		}
 		name, encoded, _ := strings.Cut(rest, " ")
 		if err := checkName(name); err != nil {

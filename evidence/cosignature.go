@@ -8,9 +8,11 @@ import (
 	"slices"
 )
 
-// Cosignature is what a witness says: at this time the log was the continuation of all that the witness had seen of it.
-// It is a signature of a note whose bytes are the time (8, big-endian) and an Ed25519 signature (64) over
-// "cosignature/v1\ntime T\n" and the text of the checkpoint (c2sp.org/tlog-cosignature).
+// Cosignature is the statement of a witness that it saw this checkpoint at this time, and that it continues everything which
+// the witness had seen of the log before (c2sp.org/tlog-cosignature):
+//
+//	signature line:  — NAME base64(key id 4 ‖ time 8, big-endian ‖ Ed25519 signature 64)
+//	signed bytes:    "cosignature/v1\n" "time T\n", then the text of the checkpoint
 type Cosignature struct {
 	Witness string // its name in the policy
 	Key     string // its verifier key
@@ -41,10 +43,11 @@ func cosignatureTime(sig []byte) (at int64, ok bool) {
 	return int64(t), t <= math.MaxInt64
 }
 
-// AddCosignatures adds what a witness answered (lines of signatures, c2sp.org/tlog-witness) to a signed checkpoint. It
-// keeps those by witnesses of the policy, in place of older ones by the same key, and leaves out those by unknown keys. A
-// cosignature by a known key that does not fit the checkpoint is an error, and then nothing is added. The
-// signatures that the checkpoint has already are not checked: [VerifyCheckpoint] does that.
+// AddCosignatures adds the answer of a witness (lines of signatures, c2sp.org/tlog-witness) to a signed checkpoint. It
+// adds the cosignatures by witnesses of the policy and leaves out all others. A cosignature takes the place of an older
+// one by the same key. One that does not fit the checkpoint is an error, and then nothing is added.
+//
+// The signatures that the checkpoint has already are not checked: [VerifyCheckpoint] does that.
 func AddCosignatures(signed, answer []byte, policy *Policy) ([]byte, error) {
 	s, err := parseSigned(signed)
 	if err != nil {

@@ -45,7 +45,7 @@ func parseVerifierKey(s string) (k verifierKey, err error) {
 	name, rest, _ := strings.Cut(s, "+")
 	id, encoded, ok := strings.Cut(rest, "+")
 	if !ok {
-		return fail("it has not the form NAME+ID+KEY")
+		return fail("it does not have the form NAME+ID+KEY")
 	}
 	if err := checkName(name); err != nil {
 		return fail("%w", err)
@@ -105,7 +105,7 @@ func NewSigner(private string) (*Signer, error) {
 	name, rest, _ := strings.Cut(rest, "+")
 	id, encoded, ok := strings.Cut(rest, "+")
 	if !ok {
-		return fail("it has not the form PRIVATE+KEY+NAME+ID+KEY")
+		return fail("it does not have the form PRIVATE+KEY+NAME+ID+KEY")
 	}
 	if err := checkName(name); err != nil {
 		return fail(err.Error())

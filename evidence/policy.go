@@ -65,7 +65,7 @@ func (r *rule) met(signed func(witness string) bool) bool {
 	return n >= r.threshold
 }
 
-// KeyPolicy returns the policy that trusts the logs with these verifier keys, and asks for no witness.
+// KeyPolicy returns the policy that trusts the logs with these verifier keys, and means that no witness must sign.
 func KeyPolicy(keys ...string) (*Policy, error) {
 	var b strings.Builder
 	for _, k := range keys {
@@ -125,8 +125,8 @@ func ParsePolicy(b []byte) (*Policy, error) {
 	for i, line := range lines {
 		err := checkPolicyLine(line)
 		if err == nil && i == len(lines)-1 && line != "" {
-			// A line that was cut could still be a policy, and a weaker one.
-			err = errors.New("its end is missing: the last line ends in a line feed, too")
+			// A line that was cut can still be valid, and weaker: "quorum all" for "quorum all-of-them".
+			err = errors.New("the last line does not end in a line feed: the text was cut")
 		}
 		if err == nil {
 			err = r.line(line)
@@ -136,7 +136,7 @@ func ParsePolicy(b []byte) (*Policy, error) {
 		}
 	}
 	if !r.quorum {
-		return nil, &ParseError{"policy", 0, errors.New("the line \"quorum NAME\" is missing: \"quorum none\" asks for no witness")}
+		return nil, &ParseError{"policy", 0, errors.New("the line \"quorum NAME\" is missing: \"quorum none\" means that no witness must sign")}
 	}
 	return &r.policy, nil
 }
@@ -225,7 +225,7 @@ func (r *policyReader) witness(args []string) error {
 // checkID refuses two keys that a signature cannot tell apart. By accident that does not happen.
 func (r *policyReader) checkID(k verifierKey) error {
 	if _, ok := r.policy.known(signature{name: k.name, id: k.id}); ok {
-		return fmt.Errorf("another key has the name %s and the id %08x, too", k.name, k.id)
+		return fmt.Errorf("another key has the same name %s and the same id %08x", k.name, k.id)
 	}
 	return nil
 }
@@ -250,11 +250,11 @@ func (r *policyReader) group(args []string) error {
 	}
 	for _, m := range members {
 		if r.member[m] {
-			return fmt.Errorf("%q is in a group already: no witness counts twice", m)
+			return fmt.Errorf("%q is already in a group: no witness counts twice", m)
 		}
 		found := r.rules[m]
 		if found == nil {
-			return fmt.Errorf("%q is no witness and no group of a line before", m)
+			return fmt.Errorf("%q is not defined on a line before: it is neither a witness nor a group", m)
 		}
 		r.member[m] = true
 		g.members = append(g.members, found)
@@ -264,10 +264,10 @@ func (r *policyReader) group(args []string) error {
 
 func (r *policyReader) define(name string, d *rule) error {
 	if name == "none" {
-		return errors.New("the name \"none\" is taken: it stands for no witness")
+		return errors.New("the name \"none\" is reserved")
 	}
 	if r.rules[name] != nil {
-		return fmt.Errorf("the name %q is there already", name)
+		return fmt.Errorf("the name %q is already defined", name)
 	}
 	r.rules[name] = d
 	return nil
@@ -285,7 +285,7 @@ func (r *policyReader) setQuorum(args []string) error {
 		return nil
 	}
 	if r.policy.quorum = r.rules[args[0]]; r.policy.quorum == nil {
-		return fmt.Errorf("%q is no witness and no group of a line before", args[0])
+		return fmt.Errorf("%q is not defined on a line before: it is neither a witness nor a group", args[0])
 	}
 	return nil
 }

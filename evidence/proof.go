@@ -75,7 +75,7 @@ func parseProof(b []byte) (*Proof, signedCheckpoint, error) {
 			return nil, s, t.errorf("the extra data: %w", err)
 		}
 		if len(p.Extra) == 0 {
-			return nil, s, t.errorf("the extra data is empty: then it has no line")
+			return nil, s, t.errorf("the extra data is empty: the line must be left out")
 		}
 		line, _ = t.next()
 	}

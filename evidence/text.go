@@ -62,7 +62,7 @@ func newText(what string, b []byte) (*text, error) {
 		}
 	}
 	if lines[len(lines)-1] != "" {
-		return nil, t.errorf("its end is missing: the last line ends in a line feed, too")
+		return nil, t.errorf("the last line does not end in a line feed: the text was cut")
 	}
 	return &text{what: what, lines: lines[:len(lines)-1]}, nil
 }
@@ -90,7 +90,7 @@ func (t *text) bytes() []byte {
 }
 
 var (
-	errLeadingZero  = errors.New("it begins with a zero or a sign: numbers have neither")
+	errLeadingZero  = errors.New("it begins with a zero or a sign")
 	errNotNumber    = errors.New("it is not a number in decimal digits")
 	errNotBase64    = errors.New("it is not standard base64 with padding")
 	errNotCanonical = errors.New("its base64 is not canonical: the last bits, which no byte uses, are not zero")

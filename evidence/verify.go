@@ -32,7 +32,7 @@ func Verify(record, proof []byte, policy *Policy) Verdict {
 	err = tree.VerifyInclusion(p.Hashes, p.Index, s.Size, tree.LeafHash(record), s.Root)
 	switch {
 	case errors.Is(err, tree.ErrProof):
-		return v.not(NotIncluded, "the record is not number %d of the %d records that %s signed: record, index or hashes were changed",
+		return v.not(NotIncluded, "the record is not at index %d of the %d records that %s signed: the record, the index or a hash was changed",
 			p.Index, s.Size, s.Origin)
 	case err != nil:
 		return v.not(NotIncluded, "%v", err)
@@ -149,7 +149,7 @@ func checkSignatures(s signedCheckpoint, policy *Policy) Verdict {
 	var unverified *note.UnverifiedNoteError
 	switch {
 	case errors.As(err, &bad):
-		return Verdict{}.not(BadSignature, "the key %s+%08x did not sign this checkpoint: it or the signature was changed", bad.Name, bad.Hash)
+		return Verdict{}.not(BadSignature, "the key %s+%08x did not sign this checkpoint: the checkpoint or the signature was changed", bad.Name, bad.Hash)
 	case err != nil && !errors.As(err, &unverified):
 		return Verdict{}.not(Unreadable, "checkpoint: %v", err)
 	}
