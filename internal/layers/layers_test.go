@@ -25,6 +25,8 @@ var allowed = map[string][]string{
 	"sqlstore":         {"migrations", "internal/durable"},
 	"migrations":       {},
 	"wal":              {"internal/durable"},
+	"tree":             {},
+	"evidence":         {"tree"},
 	"internal/walspec": {},
 	"internal/crashfs": {"wal"}, // for tests: nothing else may import it
 	"internal/mutants": {},      // a command, run by hand
@@ -43,6 +45,7 @@ var keepers = map[string][]string{
 	"github.com/jedib0t":     {"cmd/auditsql"},
 	"github.com/schollz":     {"cmd/auditsql"},
 	"github.com/zeebo":       {"wal", "audit", "internal/walspec"},
+	"golang.org/x/mod":       {"tree", "evidence"},
 	"golang.org/x/sys":       {"wal"},
 	"golang.org/x/term":      {"cmd/auditsql"},
 	"golang.org/x/text":      {"internal/legible"},

@@ -43,7 +43,7 @@ func run(words []string) error {
 	fmt.Println("| what is taken out | where | noticed by | after |")
 	fmt.Println("|---|---|---|---|")
 	var failed []error
-	for _, m := range mutants {
+	for _, m := range slices.Concat(mutants, proofMutants) {
 		if len(words) > 0 && !slices.ContainsFunc(words, func(w string) bool { return strings.Contains(m.what, w) }) {
 			continue
 		}

@@ -1,0 +1,32 @@
+// Package tree is the Merkle tree over the records of a store. It has one root for each size, and short proofs: that a
+// record is in the tree, and that a smaller tree is the beginning of it.
+//
+// The tree is the one of RFC 6962, section 2.1, with SHA-256. A leaf is the hash of 0x00 and the record's bytes, a
+// node is the hash of 0x01 and its two children. For five records:
+//
+//	           root                 size 5
+//	      ┌──────┴──────┐
+//	      ∘             │
+//	  ┌───┴───┐         │
+//	  ∘       ∘         │
+//	┌─┴─┐   ┌─┴─┐       │
+//	0   1   2   3       4           leaves
+//
+// Hashes are kept in tiles, as c2sp.org/tlog-tiles serves them. A full tile has 256 hashes. Those of level 0 are
+// leaves, and each hash of level l+1 is the root of a full tile of level l:
+//
+//	level 1   [ h0    h1    h2                          edge
+//	            │     │     │
+//	level 0   [256] [256] [256]   [ l768 l769 l770      three full tiles, edge
+//
+// A full tile never changes: a store inserts it once. What changes is the [Edge], the tiles that are not full yet. It has
+// at most eight, however large the tree is. With the edge and the full tiles ([TileReader]) a store has the root and every
+// proof, for the present size and for all sizes before it.
+//
+// A [Frontier] holds a tree without tiles: the roots of its perfect subtrees, at most 61 hashes. It computes the root of a
+// stream of records, and it shows that records continue an older tree.
+//
+// The package promises that the same leaves have the same root, the same tiles and the same proofs as in every other
+// implementation of RFC 6962. No proof, hash, tile or size that it is given makes it panic or run without end. It leaves to
+// others where tiles are kept, what a record is, and who signs a root (package evidence).
+package tree

@@ -1,0 +1,169 @@
+package tree
+
+import (
+	"fmt"
+	"math/bits"
+	"slices"
+
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// TileReader reads the hashes of a tree.
+type TileReader interface {
+	// ReadTile returns the first t.Width hashes of the tile, or more of them. Whoever reads the tile does not change
+	// these bytes, and neither does the reader as long as the proof is being made.
+	ReadTile(t Tile) ([]byte, error)
+}
+
+// ReadFrontier reads the frontier of the tree of the size, which may be smaller than the tree that r has. It reads a
+// tile for each level.
+func ReadFrontier(r TileReader, size int64) (*Frontier, error) {
+	if err := checkSize(size); err != nil {
+		return nil, err
+	}
+	var indexes []int64
+	for rest := size; rest > 0; {
+		level := bits.Len64(uint64(rest)) - 1
+		rest -= 1 << level
+		indexes = append(indexes, tlog.StoredHashIndex(level, (size-rest)>>level-1))
+	}
+	hashes, err := reader{r, size}.ReadHashes(indexes)
+	if err != nil {
+		return nil, err
+	}
+	return &Frontier{size, hashes}, nil
+}
+
+// Root returns the root of the tree of the size, which may be smaller than the tree that r has.
+func Root(r TileReader, size int64) (Hash, error) {
+	f, err := ReadFrontier(r, size)
+	if err != nil {
+		return Hash{}, err
+	}
+	return f.Root(), nil
+}
+
+// Inclusion returns the proof that the leaf with the index is in the tree of the size: RFC 6962 section 2.1.1, from the leaf's
+// sibling up. The size may be smaller than the tree that r has. The hashes are taken from r as they are: whoever has the
+// root checks the proof with [VerifyInclusion] before giving it away.
+func Inclusion(r TileReader, index, size int64) ([]Hash, error) {
+	if err := checkIndex(index, size); err != nil {
+		return nil, err
+	}
+	return tlog.ProveRecord(size, index, reader{r, size})
+}
+
+// VerifyInclusion checks that the proof leads from the leaf at the index to the root of the tree of the size. The
+// error is [ErrProof] when it does not, and another one when the tree has no such index.
+func VerifyInclusion(proof []Hash, index, size int64, leaf, root Hash) error {
+	if err := checkIndex(index, size); err != nil {
+		return err
+	}
+	if tlog.CheckRecord(proof, size, root, index, leaf) != nil {
+		return ErrProof
+	}
+	return nil
+}
+
+func checkIndex(index, size int64) error {
+	if err := checkSize(size); err != nil {
+		return err
+	}
+	if index < 0 || index >= size {
+		return fmt.Errorf("a tree of %d leaves has no index %d", size, index)
+	}
+	return nil
+}
+
+// Consistency returns the proof that the tree of the old size is the beginning of the tree of the size: RFC 6962 section
+// 2.1.2. Both may be smaller than the tree that r has. The proof is empty when old is 0 or equal to size.
+func Consistency(r TileReader, old, size int64) ([]Hash, error) {
+	if err := checkSizes(old, size); err != nil {
+		return nil, err
+	}
+	if old == 0 {
+		return []Hash{}, nil
+	}
+	return tlog.ProveTree(size, old, reader{r, size})
+}
+
+// VerifyConsistency checks that the tree of the old size with the old root is the beginning of the tree of the size with the
+// root. The error is [ErrProof] when the proof does not show that, and another one when no proof can. An empty
+// tree is the beginning of every tree: its root must be [EmptyRoot], and the proof empty.
+func VerifyConsistency(proof []Hash, old, size int64, oldRoot, root Hash) error {
+	if err := checkSizes(old, size); err != nil {
+		return err
+	}
+	if old == 0 {
+		if len(proof) > 0 || oldRoot != EmptyRoot() || size == 0 && root != EmptyRoot() {
+			return ErrProof
+		}
+		return nil
+	}
+	if tlog.CheckTree(proof, size, root, old, oldRoot) != nil {
+		return ErrProof
+	}
+	return nil
+}
+
+func checkSizes(old, size int64) error {
+	if err := checkSize(old); err != nil {
+		return err
+	}
+	if err := checkSize(size); err != nil {
+		return err
+	}
+	if old > size {
+		return fmt.Errorf("a tree of %d leaves is no beginning of one of %d", old, size)
+	}
+	return nil
+}
+
+// reader serves tlog's numbering of hashes from tiles, for a tree of the size.
+type reader struct {
+	tiles TileReader
+	size  int64
+}
+
+// ReadHashes implements [tlog.HashReader]. A proof takes several hashes from one tile, so each tile is read once.
+func (r reader) ReadHashes(indexes []int64) ([]Hash, error) {
+	var tiles []readTile
+	hashes := make([]Hash, len(indexes))
+	for i, index := range indexes {
+		t := tlog.TileForIndex(TileHeight, index)
+		at := slices.IndexFunc(tiles, func(have readTile) bool { return have.L == t.L && have.N == t.N })
+		if at < 0 {
+			read, err := r.read(t.L, t.N)
+			if err != nil {
+				return nil, err
+			}
+			at = len(tiles)
+			tiles = append(tiles, read)
+		}
+		h, err := tlog.HashFromTile(tiles[at].Tile, tiles[at].hashes, index)
+		if err != nil {
+			return nil, err
+		}
+		hashes[i] = h
+	}
+	return hashes, nil
+}
+
+type readTile struct {
+	tlog.Tile
+	hashes []byte
+}
+
+// read reads all of a tile that the tree of this size has.
+func (r reader) read(level int, n int64) (readTile, error) {
+	width := int(min(TileWidth, r.size>>(TileHeight*level)-n<<TileHeight))
+	tile := Tile{level, n, width}
+	hashes, err := r.tiles.ReadTile(tile)
+	if err != nil {
+		return readTile{}, fmt.Errorf("read %s: %w", tile.Path(), err)
+	}
+	if len(hashes) < width*HashSize {
+		return readTile{}, fmt.Errorf("read %s: %d bytes, not %d", tile.Path(), len(hashes), width*HashSize)
+	}
+	return readTile{tlog.Tile{H: TileHeight, L: level, N: n, W: width}, hashes}, nil
+}
