@@ -13,7 +13,7 @@ import (
 // Options.Archive. The active segment always stays.
 //
 // The caller may only pass an offset below which it has everything on disk elsewhere: what is removed
-// cannot be replayed. The oldest goes first and the folder is synced after each, so that a crash
+// cannot be replayed. The oldest segment is removed first, and the folder is synced after each one, so that a crash
 // leaves a log without a hole.
 func (j *Journal) RemoveBefore(off Offset) error {
 	return j.RemoveBeforeContext(context.Background(), off)
@@ -58,7 +58,8 @@ func (j *Journal) remove(ctx context.Context, seg Segment) error {
 	return j.syncDir()
 }
 
-// checkArchive refuses to archive segments into the journal itself: each would be its own copy, and then go.
+// checkArchive refuses an archive that is the journal's own folder: each segment would be its own copy, and would then
+// be removed.
 func (j *Journal) checkArchive() error {
 	if j.opts.Archive == "" {
 		return nil
@@ -74,13 +75,13 @@ func (j *Journal) checkArchive() error {
 	return err
 }
 
-// archive copies a segment to a folder and makes it durable there before its source may go. It is a
-// copy, since the folder may lie on another disk.
+// archive copies a segment to a folder and makes the copy durable, before the caller may remove the segment. It is a
+// copy and not a rename, since the folder may lie on another disk.
 func archive(ctx context.Context, fsys FS, seg Segment, dir string) error {
 	if err := makeDir(fsys, dir); err != nil {
 		return err
 	}
-	// The folders may have been made by a process that died before it synced their names.
+	// A process may have made the folders and died before it synced their names.
 	if err := syncAll(fsys, parents(dir)); err != nil {
 		return err
 	}
@@ -106,8 +107,8 @@ func archive(ctx context.Context, fsys FS, seg Segment, dir string) error {
 	return fsys.SyncDir(dir)
 }
 
-// checkArchived refuses to replace what lies under a segment's name in the archive, unless it is the same:
-// an earlier try that died before the source went.
+// checkArchived refuses to replace a file of a segment's name in the archive, unless it has the same content: then an
+// earlier try has died before it removed the segment.
 func checkArchived(ctx context.Context, fsys FS, src File, size int64, name string) error {
 	have, err := fsys.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
