@@ -10,8 +10,8 @@ import (
 	"github.com/auditsql/auditsql/wal/internal/segment"
 )
 
-// MaxIdentity is the longest identity, in bytes, that the format allows: 64.
-const MaxIdentity = segment.MaxIdentity
+// MaxIdentity is the longest identity, in bytes, that the format allows.
+const MaxIdentity = 64
 
 // ForeignError says which segment belongs to another journal. It wraps ErrForeign.
 type ForeignError struct {

@@ -18,8 +18,11 @@ type Record struct {
 	Payload []byte
 }
 
-// MaxPayload is the longest payload, in bytes, that the format allows: 16 MiB.
-const MaxPayload = segment.MaxPayload
+// MaxPayload is the longest payload, in bytes, that the format allows.
+const MaxPayload = 16 << 20
+
+// The limits of the format are written out here for the sake of go doc; they do not compile when they differ.
+var _ = [1]int{}[(MaxPayload-segment.MaxPayload)|(MaxIdentity-segment.MaxIdentity)]
 
 const (
 	headerSize = segment.HeaderSize
