@@ -101,7 +101,7 @@ func (j *Journal) checkWritten() error {
 	return nil
 }
 
-// findWritten looks for the byte that checkWritten reads, in a file that has been recovered.
+// findWritten finds the byte that checkWritten reads, in a file that has been recovered.
 func (j *Journal) findWritten() error {
 	const block = 4 << 10
 	b := make([]byte, block)

@@ -34,7 +34,7 @@ func takeLock(ctx context.Context, fsys FS, name string, wait time.Duration, not
 	}
 }
 
-// Owner is the process that holds a journal's lock, as far as the file tells.
+// Owner is the process that holds a journal's lock, as far as the lock's file says.
 type Owner struct {
 	PID  int    // 0 when it is not known
 	Note string // its Options.LockNote
@@ -60,7 +60,7 @@ func Holder(dir string, o Options) (held bool, owner Owner, err error) {
 	name := filepath.Join(dir, lockName)
 	held, err = o.FS.Locked(name)
 	if err != nil {
-		return false, owner, fmt.Errorf("look at the lock: %w", err)
+		return false, owner, fmt.Errorf("probe the lock: %w", err)
 	}
 	if held {
 		owner = lockOwner(o.FS, name)

@@ -76,11 +76,11 @@ func (r *Reader) read(ctx context.Context) (Record, error) {
 	}
 }
 
-// stillZeros is a short look at the end of the data in another process's journal, so that waiting there
-// costs a few bytes and not all the zeros that were written ahead. A rotation would have cut those.
+// stillZeros reports, after a short look, that nothing has come at the end of the data in another process's journal.
+// So waiting there reads a few bytes, and not all the zeros that were written ahead. A rotation would have cut those.
 //
-// Only a scan of all the zeros tells the end of the data from zeros in the place of a record. It is due as soon as
-// the file's length changes, and after a number of short looks.
+// Zeros in the place of a record look the same. Only a scan of all the zeros finds the data after them. It is due as
+// soon as the file's length changes, and after a number of short looks.
 func (r *Reader) stillZeros(ctx context.Context) (bool, error) {
 	if r.zeroTailSize == 0 || r.writer != nil {
 		return false, nil

@@ -22,7 +22,7 @@ const (
 
 // Segment is a file of the journal.
 type Segment struct {
-	Base   Offset // global offset of its first byte, which its name tells
+	Base   Offset // global offset of its first byte; the file is named after it
 	Size   int64  // the file's length in bytes; the last one's may include zeros written ahead
 	Path   string
 	Sealed bool // a later segment exists: this one holds records to its last byte and never changes again

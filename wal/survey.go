@@ -15,8 +15,8 @@ type surveyed struct {
 	torn    string // what is wrong at end; empty when the log just ends
 }
 
-// survey verifies the log from the cursor to its end and changes nothing. It tells a torn tail, which recovery may
-// cut, from damage, which it must not touch.
+// survey verifies the log from the cursor to its end and changes nothing. A torn tail is in the result, and recovery
+// may cut it. Damage, which recovery must not touch, is an error.
 //
 // The log is not read before the cursor. Between the cursor and reached everything is known to have been synced, so
 // a record there that is not intact is damage and must not be cut.

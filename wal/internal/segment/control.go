@@ -9,7 +9,8 @@ import (
 	"github.com/zeebo/blake3"
 )
 
-// The first byte of a payload tells whose it is: from KindLimit up the caller's, below it a control record.
+// The first byte of a payload is its kind. From KindLimit up the payload is the caller's; below it the record is a
+// control record.
 const (
 	KindMark     = 0x01 // and a u64 LE offset that an earlier sync is known to have covered
 	KindFiller   = 0x02 // and zeros: a repair wrote it where records were lost
@@ -31,8 +32,7 @@ type Control struct {
 }
 
 // DecodeControl reads the control record rec, of the segment that begins at base. An unknown kind, or a content that
-// cannot be true, is an error, and whoever reads the record must stop there: a later version may have meant
-// something by it.
+// cannot be true, is an error. Nobody may skip such a record: a later version may have meant something by it.
 func DecodeControl(rec Record, base uint64) (Control, error) {
 	c := Control{Kind: rec.Payload[0]}
 	switch c.Kind {
@@ -93,7 +93,7 @@ func ReadIdentity(src Source, base uint64) ([]byte, error) {
 	}
 	c, err := DecodeControl(rec, base)
 	if err != nil {
-		return nil, nil // whoever reads the record says so
+		return nil, nil // reading the record reports it
 	}
 	return c.Identity, nil
 }

@@ -41,7 +41,7 @@ const (
 	shortAhead = 4 << 10
 )
 
-// NewScanner returns a scanner of the file that begins at base. It stands at the offset at, which is not below base.
+// NewScanner returns a scanner of the file that begins at base. It stands at the offset at, which is not before base.
 func NewScanner(src Source, base, at uint64) (*Scanner, error) {
 	s := &Scanner{src: src, base: base, pos: int64(at - base), limit: math.MaxInt64, ahead: readAhead}
 	return s, s.Refresh()
@@ -62,7 +62,7 @@ func (s *Scanner) Size() int64 { return s.size }
 // Skip goes past a record that Peek or Judge has found.
 func (s *Scanner) Skip(rec Record) { s.pos = int64(rec.Next - s.base) }
 
-// Seek goes to an offset, which is not below the file's base.
+// Seek goes to an offset, which is not before the file's base.
 func (s *Scanner) Seek(off uint64) { s.pos = int64(off - s.base) }
 
 // Refresh asks for the length again, and drops what was read ahead, of a file to which another goroutine or process
@@ -74,7 +74,7 @@ func (s *Scanner) Refresh() error {
 	return err
 }
 
-// Extend lets the scanner look as far as the position limit and no further. What lies below the limit must not
+// Extend lets the scanner look as far as the position limit and no further. What lies before the limit must not
 // change any more, so what was read ahead stays valid.
 func (s *Scanner) Extend(limit int64) error {
 	s.limit = limit
