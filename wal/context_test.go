@@ -51,8 +51,8 @@ func TestARepairIsCancelledAtTheKthCall(t *testing.T) {
 	const dir = "/journal"
 	var want map[string]string
 	for k, calls := 0, 0; k <= calls; k++ {
-		disk, held := hurtOnDisk(t, uint64(k), dir)
-		hurt := segmentsOnDisk(disk, dir)
+		disk, held := damagedOnDisk(t, uint64(k), dir)
+		damaged := segmentsOnDisk(disk, dir)
 		o := wal.RepairOptions{
 			FS: disk.Process(), Apply: true, Records: held,
 			Cursor: func() (wal.Offset, error) { return 2600, nil },
@@ -74,7 +74,7 @@ func TestARepairIsCancelledAtTheKthCall(t *testing.T) {
 			t.Fatalf("cancelled at call %d: applied %v, %v", k, rep.Applied, err)
 		}
 		for name := range maps.Keys(want) {
-			if now[name] != want[name] && (err == nil || now[name] != hurt[name]) {
+			if now[name] != want[name] && (err == nil || now[name] != damaged[name]) {
 				t.Fatalf("cancelled at call %d: %s is neither as it was nor whole, or it was done and is not", k, name)
 			}
 		}

@@ -17,7 +17,7 @@ import (
 // called, it fails with a word about the link, and what the link leads to keeps its bytes.
 func TestNothingIsOpenedThroughALink(t *testing.T) {
 	t.Parallel()
-	h := layHistory(0, 20, []string{"{}", "mark"}, []string{"{}", `{"a":1}`})
+	h := newHistory(0, 20, []string{"{}", "mark"}, []string{"{}", `{"a":1}`})
 	names := []string{"LOCK"}
 	for name := range h.files {
 		names = append(names, name)
@@ -73,7 +73,7 @@ func TestNothingIsOpenedThroughALink(t *testing.T) {
 
 // What is no file is refused wherever it stands, and nothing is changed, made or cut before that is found out.
 func TestRefusingWhatIsNoFileChangesNothing(t *testing.T) {
-	h := layHistory(0, 20, []string{"{}"}, []string{"{}"}, []string{"{}", `{"a":1}`})
+	h := newHistory(0, 20, []string{"{}"}, []string{"{}"}, []string{"{}", `{"a":1}`})
 	for kind, make := range notFiles {
 		for name := range h.files {
 			for _, cursor := range h.bases {

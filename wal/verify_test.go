@@ -26,7 +26,7 @@ func TestSyncedRecordsThatAreGoneAreTold(t *testing.T) {
 		{"cut", func(segs []wal.Segment, off wal.Offset) error {
 			return os.Truncate(segs[2].Path, int64(off-segs[2].Base))
 		}},
-		{"hurt", func(segs []wal.Segment, off wal.Offset) error {
+		{"damaged", func(segs []wal.Segment, off wal.Offset) error {
 			return overwrite(segs[2].Path, int64(off-segs[2].Base)+50, []byte{0})
 		}},
 		{"the active segment deleted", func(segs []wal.Segment, _ wal.Offset) error { return os.Remove(segs[2].Path) }},
@@ -104,7 +104,7 @@ func TestASyncedEndThatIsGoneIsToldBesideOtherDamage(t *testing.T) {
 	}
 }
 
-// A file that came between the writer's segments hides what lies behind its base from readers.
+// A file that came between the writer's segments hides what lies after its base from readers.
 func TestASegmentTooManyBelowWhatIsSyncedIsTold(t *testing.T) {
 	dir := t.TempDir()
 	j, _ := open(t, dir, wal.Options{})
@@ -131,13 +131,13 @@ func TestACopyDoesNotEndBelowAMark(t *testing.T) {
 	j, _ := open(t, dir, wal.Options{})
 	offs := appendBatch(t, j, payloads(100, 2000))
 	appendOne(t, j, "{with a mark in front of it}")
-	for i, hurt := range []wal.Offset{offs[10], j.Synced() - 1} {
+	for i, damaged := range []wal.Offset{offs[10], j.Synced() - 1} {
 		left := crash(t, dir)
-		edit(t, filepath.Join(left, firstSegment), flip(int(hurt)+60-60*i))
+		edit(t, filepath.Join(left, firstSegment), flip(int(damaged)+60-60*i))
 		c, err := wal.Copy(context.Background(), left, t.TempDir(), wal.Options{})
 		var corrupt *wal.CorruptError
 		if below := errors.As(err, &corrupt); below != (i == 0) || below && corrupt.Offset != offs[10] {
-			t.Errorf("hurt at %d: %+v, %v", hurt, c, err)
+			t.Errorf("damaged at %d: %+v, %v", damaged, c, err)
 		}
 	}
 }

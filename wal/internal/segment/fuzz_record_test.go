@@ -21,7 +21,7 @@ func FuzzRecord(f *testing.F) {
 	mark := binary.LittleEndian.AppendUint64([]byte{KindMark}, 42)
 	for _, payload := range [][]byte{[]byte("{}"), {0x20}, mark, {KindFiller, 0, 0}, {KindIdentity, 7, 8, 9}, {KindIdentity}, {0x07, 1}, {0}} {
 		f.Add(uint64(84), walspec.Encode(84, payload), uint8(0), uint(1<<20))
-		f.Add(uint64(1<<63-1), walspec.Encode(0, append(payload, "behind it"...)), uint8(1), uint(45))
+		f.Add(uint64(1<<63-1), walspec.Encode(0, append(payload, "after it"...)), uint8(1), uint(45))
 		f.Add(uint64(42), walspec.Encode(42, payload), uint8(2), uint(8))
 		f.Add(uint64(42), walspec.Encode(42, payload)[:len(payload)+39], uint8(0), uint(0))
 	}
