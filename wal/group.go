@@ -68,7 +68,7 @@ func (j *Journal) Start(ctx context.Context, payloads [][]byte) (*Ticket, error)
 		return nil, err
 	}
 	if len(payloads) == 0 {
-		return &Ticket{g: nothing}, nil
+		return &Ticket{g: emptyGroup}, nil
 	}
 	// The hashes take most of the processor time of an append, so each caller computes its own, before it takes
 	// the lock.
@@ -98,8 +98,8 @@ func (j *Journal) Start(ctx context.Context, payloads [][]byte) (*Ticket, error)
 	return t, nil
 }
 
-// nothing is the group of an empty batch.
-var nothing = func() *group {
+// emptyGroup is the group of an empty batch.
+var emptyGroup = func() *group {
 	g := &group{done: make(chan struct{})}
 	close(g.done)
 	return g
@@ -357,7 +357,7 @@ func (j *Journal) writeAt(b []byte, pos int64) error {
 	return nil
 }
 
-// zeroBlock is only ever read.
+// zeroBlock is what put writes ahead of the data. Nobody changes it.
 var zeroBlock = make([]byte, defaultPreallocate)
 
 // flush makes durable all that was written.
