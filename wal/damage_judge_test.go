@@ -13,7 +13,7 @@ import (
 	"github.com/auditsql/auditsql/wal"
 )
 
-// What is to be said of files that are hurt follows from the format's description alone, sentence by
+// What to say of damaged files follows from the format's description alone, sentence by
 // sentence, as it is done here: whole files, every byte tried, no code of package wal. The tests of damage
 // hold Open, Reader and Verify against it.
 
@@ -78,7 +78,7 @@ func (p piece) record(off uint64) (payload []byte, ok bool) {
 // ends reports whether there are only zeros from an offset on, or nothing.
 func (p piece) ends(off uint64) bool { return len(bytes.Trim(p.from(off), "\x00")) == 0 }
 
-// next returns the first intact record at or behind an offset.
+// next returns the first intact record at or after an offset.
 func (p piece) next(off uint64) (uint64, bool) {
 	for ; off < p.end(); off++ {
 		if _, ok := p.record(off); ok {
@@ -88,8 +88,8 @@ func (p piece) next(off uint64) (uint64, bool) {
 	return 0, false
 }
 
-// vouched reports whether an intact mark behind an offset says that it had been synced.
-func (p piece) vouched(off uint64) bool {
+// attested reports whether an intact mark after an offset says that it had been synced.
+func (p piece) attested(off uint64) bool {
 	for at := off + 1; at < p.end(); at++ {
 		payload, ok := p.record(at)
 		if ok && payload[0] == 0x01 && strange(p.base, at, payload) == "" && binary.LittleEndian.Uint64(payload[1:]) > off {
@@ -132,8 +132,8 @@ func strange(base, off uint64, payload []byte) string {
 	return ""
 }
 
-// lies tells how an offset lies in a segment: "inside" an intact record, "behind" the end of its data, or
-// neither. What is hurt is neither, and does not end the data.
+// lies tells how an offset lies in a segment: "inside" an intact record, "after" the end of its data, or
+// neither. What is damaged is neither, and does not end the data.
 func (p piece) lies(off uint64) string {
 	for at := p.base; at < off; {
 		payload, ok := p.record(at)
@@ -143,7 +143,7 @@ func (p piece) lies(off uint64) string {
 		case ok:
 			at = next
 		case p.ends(at):
-			return "behind"
+			return "after"
 		default:
 			if at, ok = p.next(at + 1); !ok {
 				return ""
@@ -215,7 +215,7 @@ func (all pieces) walk(from uint64) ([]walspec.Record, ending) {
 			return found, ending{"corrupt", at}
 		case p.ends(at):
 			return found, ending{"end", at}
-		case p.vouched(at):
+		case p.attested(at):
 			return found, ending{"corrupt", at}
 		default:
 			return found, ending{"torn", at}
@@ -243,7 +243,7 @@ func (all pieces) open(cursor uint64) ([]walspec.Record, []ending) {
 	switch all[i].lies(cursor) {
 	case "inside":
 		refused = append(refused, ending{"corrupt", cursor})
-	case "behind":
+	case "after":
 		if i == last {
 			refused = append(refused, ending{kind: "ahead"})
 		}
@@ -258,13 +258,13 @@ func (all pieces) open(cursor uint64) ([]walspec.Record, []ending) {
 // read returns what a reader must return from an offset on, and how it ends. When the journal is held, a
 // writer in another process has it open.
 func (all pieces) read(from uint64, held bool) ([]walspec.Record, ending) {
-	behind := ending{kind: "rewound"}
+	past := ending{kind: "rewound"}
 	if held {
-		behind = ending{"end", from}
+		past = ending{"end", from}
 	}
 	if len(all) == 0 {
 		if from > 0 {
-			return nil, behind
+			return nil, past
 		}
 		return nil, ending{"end", 0}
 	}
@@ -272,8 +272,8 @@ func (all pieces) read(from uint64, held bool) ([]walspec.Record, ending) {
 	if i < 0 {
 		return nil, ending{kind: "trimmed"}
 	}
-	if i == len(all)-1 && (from > all[i].end() || all[i].lies(from) == "behind") {
-		return nil, behind
+	if i == len(all)-1 && (from > all[i].end() || all[i].lies(from) == "after") {
+		return nil, past
 	}
 	found, e := all.walk(from)
 	return payloadsFrom(found, from), e
@@ -309,7 +309,7 @@ func (all pieces) verify() (found []walspec.Record, damage []uint64, torn *uint6
 				}
 				break
 			}
-			if !sealed && !p.vouched(at) {
+			if !sealed && !p.attested(at) {
 				torn = &at
 				break
 			}

@@ -2,6 +2,7 @@ package wal_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,7 +17,7 @@ import (
 // called, it fails with a word about the link, and what the link leads to keeps its bytes.
 func TestNothingIsOpenedThroughALink(t *testing.T) {
 	t.Parallel()
-	h := layHistory(0, 20, []string{"{}", "mark"}, []string{"{}", `{"a":1}`})
+	h := newHistory(0, 20, []string{"{}", "mark"}, []string{"{}", `{"a":1}`})
 	names := []string{"LOCK"}
 	for name := range h.files {
 		names = append(names, name)
@@ -32,7 +33,10 @@ func TestNothingIsOpenedThroughALink(t *testing.T) {
 		"hold":   func(dir string) error { _, _, err := wal.Holder(dir, wal.Options{}); return err },
 		"list":   func(dir string) error { _, err := wal.Segments(dir, wal.Options{}); return err },
 		"verify": func(dir string) error { _, err := wal.Verify(dir, wal.Options{}, nil); return err },
-		"copy":   func(dir string) error { _, err := wal.Copy(dir, t.TempDir(), wal.Options{}); return err },
+		"copy": func(dir string) error {
+			_, err := wal.Copy(context.Background(), dir, t.TempDir(), wal.Options{})
+			return err
+		},
 		"repair": func(dir string) error { _, err := wal.Repair(dir, wal.RepairOptions{Apply: true}); return err },
 	}
 	writes := map[string]bool{"open": true, "repair": true}
@@ -69,7 +73,7 @@ func TestNothingIsOpenedThroughALink(t *testing.T) {
 
 // What is no file is refused wherever it stands, and nothing is changed, made or cut before that is found out.
 func TestRefusingWhatIsNoFileChangesNothing(t *testing.T) {
-	h := layHistory(0, 20, []string{"{}"}, []string{"{}"}, []string{"{}", `{"a":1}`})
+	h := newHistory(0, 20, []string{"{}"}, []string{"{}"}, []string{"{}", `{"a":1}`})
 	for kind, make := range notFiles {
 		for name := range h.files {
 			for _, cursor := range h.bases {

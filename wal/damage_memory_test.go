@@ -12,7 +12,7 @@ import (
 	"github.com/auditsql/auditsql/wal"
 )
 
-// memoryFS holds the files of one journal, so that tens of thousands of them can be hurt in turn. It knows
+// memoryFS holds the files of one journal, so that tens of thousands of them can be damaged in turn. It knows
 // no crashes: syncs do nothing.
 type memoryFS struct {
 	mu      sync.Mutex

@@ -32,10 +32,10 @@ type history struct {
 	identity []byte
 }
 
-// layHistory lays out a journal from base on, one segment for each list: "mark" is a mark of the place where
+// newHistory makes a journal from base on, one segment for each list: "mark" is a mark of the place where
 // it stands, "older mark" one of the place where the record in front of it begins, "filler" a filler, "identity"
 // an identity, and anything else a payload. Behind the last segment's data are zeros.
-func layHistory(base uint64, zeros int, segments ...[]string) history {
+func newHistory(base uint64, zeros int, segments ...[]string) history {
 	h := history{files: map[string][]byte{}, end: base}
 	before := base
 	for i, segment := range segments {
@@ -66,7 +66,7 @@ func layHistory(base uint64, zeros int, segments ...[]string) history {
 	return h
 }
 
-// histories are the journals that are hurt.
+// histories are the journals that are damaged.
 func histories() map[string]history {
 	var more []string
 	for i := range *damageRecords {
@@ -77,22 +77,22 @@ func histories() map[string]history {
 	}
 	grow := func(segment ...string) []string { return append(more, segment...) }
 	if testing.Short() {
-		return map[string]history{"short": layHistory(0, 5, []string{"{}"}, []string{"{}", "mark", "{}"})}
+		return map[string]history{"short": newHistory(0, 5, []string{"{}"}, []string{"{}", "mark", "{}"})}
 	}
 	long := fmt.Sprintf("{%300s}", "")
 	return map[string]history{
-		"sealed and active": layHistory(0, 45,
+		"sealed and active": newHistory(0, 45,
 			grow("{}", "mark", `{"a":1}`),
 			grow(`{"b":2}`, "filler", "{}"),
 			grow("{}", `{"c":3}`, "mark", `{"d":4}`, "older mark", "{}", `{"e":5}`)),
-		"trimmed, closed and never marked": layHistory(0x123456789a, 0, grow("{}"), grow("{}", `{"a":1}`)),
-		"one segment":                      layHistory(0, 20, grow("{}", "mark", "{}")),
-		"with identities": layHistory(0, 20,
+		"trimmed, closed and never marked": newHistory(0x123456789a, 0, grow("{}"), grow("{}", `{"a":1}`)),
+		"one segment":                      newHistory(0, 20, grow("{}", "mark", "{}")),
+		"with identities": newHistory(0, 20,
 			grow("identity", "{}", "mark"),
 			grow("identity", `{"a":1}`, "mark", "{}")),
-		"an identity and nothing else": layHistory(0x50, 0, grow("{}"), []string{"identity"}),
-		"begun, but empty":             layHistory(0, 0, grow("{}", "mark"), nil),
-		longRecords:                    layHistory(0, 300, grow("{}"), grow(long, "mark", "{}", long)),
+		"an identity and nothing else": newHistory(0x50, 0, grow("{}"), []string{"identity"}),
+		"begun, but empty":             newHistory(0, 0, grow("{}", "mark"), nil),
+		longRecords:                    newHistory(0, 300, grow("{}"), grow(long, "mark", "{}", long)),
 	}
 }
 
@@ -108,21 +108,21 @@ func (h history) cursors() []uint64 {
 	return slices.Compact(all)
 }
 
-// hurt is a journal with something wrong in it.
-type hurt struct {
+// defect is a journal with something wrong in it.
+type defect struct {
 	name  string
 	files map[string][]byte
 }
 
 // with returns the journal with another content of one file.
-func (h history) with(name string, b []byte, format string, args ...any) hurt {
+func (h history) with(name string, b []byte, format string, args ...any) defect {
 	files := maps.Clone(h.files)
 	files[name] = b
-	return hurt{fmt.Sprintf(format, args...) + " of " + name, files}
+	return defect{fmt.Sprintf(format, args...) + " of " + name, files}
 }
 
-func (h history) cuts(name string) iter.Seq[hurt] {
-	return func(yield func(hurt) bool) {
+func (h history) cuts(name string) iter.Seq[defect] {
+	return func(yield func(defect) bool) {
 		b := h.files[name]
 		for n := range b {
 			if !yield(h.with(name, b[:n], "the first %d bytes", n)) {
@@ -132,8 +132,8 @@ func (h history) cuts(name string) iter.Seq[hurt] {
 	}
 }
 
-func (h history) flips(name string) iter.Seq[hurt] {
-	return func(yield func(hurt) bool) {
+func (h history) flips(name string) iter.Seq[defect] {
+	return func(yield func(defect) bool) {
 		b := slices.Clone(h.files[name])
 		for i := range b {
 			for bit := range 8 {
@@ -148,8 +148,8 @@ func (h history) flips(name string) iter.Seq[hurt] {
 }
 
 // zeroed has every sector of three sizes in turn read as zeros, and everything from each byte on.
-func (h history) zeroed(name string) iter.Seq[hurt] {
-	return func(yield func(hurt) bool) {
+func (h history) zeroed(name string) iter.Seq[defect] {
+	return func(yield func(defect) bool) {
 		b := h.files[name]
 		clearAt := func(from, to int) bool {
 			zeros := slices.Clone(b)
@@ -173,11 +173,11 @@ func (h history) zeroed(name string) iter.Seq[hurt] {
 
 // misplaced has segments that are missing, doubled, renamed, swapped, longer, empty and not the journal's, and
 // names that are almost a segment's.
-func (h history) misplaced(name string) iter.Seq[hurt] {
-	return func(yield func(hurt) bool) {
+func (h history) misplaced(name string) iter.Seq[defect] {
+	return func(yield func(defect) bool) {
 		b := h.files[name]
 		base := h.bases[slices.IndexFunc(h.bases, func(base uint64) bool { return walspec.Name(base) == name })]
-		foreign := layHistory(0x777, 0, []string{"{}", `{"x":9}`, "mark", "{}"}).files[walspec.Name(0x777)]
+		foreign := newHistory(0x777, 0, []string{"{}", `{"x":9}`, "mark", "{}"}).files[walspec.Name(0x777)]
 		contents := map[string][]byte{
 			"nothing": {}, "a record of another journal": foreign[:42], "another journal's segment": foreign,
 			"text": []byte("this was never a journal\n"), "zeros": make([]byte, 600), "all ones": slices.Repeat([]byte{0xff}, 200),
@@ -188,34 +188,34 @@ func (h history) misplaced(name string) iter.Seq[hurt] {
 			}
 		}
 		for what, content := range contents {
-			if !yield(h.with(name, content, "%s instead", what)) || !yield(h.with(name, slices.Concat(b, content), "%s behind the end", what)) {
+			if !yield(h.with(name, content, "%s instead", what)) || !yield(h.with(name, slices.Concat(b, content), "%s after the end", what)) {
 				return
 			}
 		}
 		missing := maps.Clone(h.files)
 		delete(missing, name)
-		if !yield(hurt{name + " is missing", missing}) {
+		if !yield(defect{name + " is missing", missing}) {
 			return
 		}
 		places := append(slices.Clone(h.bases), 1, base+1, max(base, 1)-1, base+42, base+uint64(len(b))-1, h.end, h.end+1, h.end+1000, 1<<63-1)
 		for _, place := range places {
 			doubled := maps.Clone(h.files)
 			doubled[walspec.Name(place)] = b
-			if !yield(hurt{fmt.Sprintf("%s doubled as %s", name, walspec.Name(place)), doubled}) {
+			if !yield(defect{fmt.Sprintf("%s doubled as %s", name, walspec.Name(place)), doubled}) {
 				return
 			}
 			renamed := maps.Clone(doubled)
 			if delete(renamed, name); place == base {
 				continue
 			}
-			if !yield(hurt{fmt.Sprintf("%s renamed to %s", name, walspec.Name(place)), renamed}) {
+			if !yield(defect{fmt.Sprintf("%s renamed to %s", name, walspec.Name(place)), renamed}) {
 				return
 			}
 		}
 		for other, content := range h.files {
 			swapped := maps.Clone(h.files)
 			swapped[name], swapped[other] = content, b
-			if !yield(hurt{fmt.Sprintf("%s and %s swapped", name, other), swapped}) {
+			if !yield(defect{fmt.Sprintf("%s and %s swapped", name, other), swapped}) {
 				return
 			}
 		}
@@ -226,14 +226,14 @@ func (h history) misplaced(name string) iter.Seq[hurt] {
 		} {
 			beside := maps.Clone(h.files)
 			beside[junk] = b
-			if !yield(hurt{"beside it a file " + junk, beside}) {
+			if !yield(defect{"beside it a file " + junk, beside}) {
 				return
 			}
 		}
 	}
 }
 
-// TestEveryDamage hurts small journals in every way that one thing can go wrong with one file: cut at each
+// TestEveryDamage damages small journals in every way that one thing can go wrong with one file: cut at each
 // byte, each bit flipped, each sector gone, files lost and mixed up. What is left is judged by the format's
 // description, and Verify, readers and the writer, each from several cursors, must come to the same judgement:
 // nothing is ever returned that was not written there, nothing acknowledged is given up without an error
@@ -249,7 +249,7 @@ func TestEveryDamage(t *testing.T) {
 	})
 	for title, h := range histories() {
 		for name := range h.files {
-			for i, all := range []iter.Seq[hurt]{h.cuts(name), h.flips(name), h.zeroed(name), h.misplaced(name)} {
+			for i, all := range []iter.Seq[defect]{h.cuts(name), h.flips(name), h.zeroed(name), h.misplaced(name)} {
 				if i == 1 && title == longRecords && *damageRecords == 0 {
 					continue
 				}
@@ -257,7 +257,7 @@ func TestEveryDamage(t *testing.T) {
 					t.Parallel()
 					live := h.live(t)
 					for damage := range all {
-						c := damaged{t: t, h: h, hurt: damage, all: piecesOf(damage.files)}
+						c := damaged{t: t, h: h, defect: damage, all: piecesOf(damage.files)}
 						c.check()
 						live.check(damage)
 						counts[i].Add(1)
@@ -276,7 +276,7 @@ func TestEveryCursor(t *testing.T) {
 	for title, h := range histories() {
 		t.Run(title, func(t *testing.T) {
 			t.Parallel()
-			c := damaged{t: t, h: h, hurt: hurt{"nothing is wrong", h.files}, all: piecesOf(h.files)}
+			c := damaged{t: t, h: h, defect: defect{"nothing is wrong", h.files}, all: piecesOf(h.files)}
 			for cursor := h.bases[0] - min(h.bases[0], 50); cursor < h.end+700; cursor++ {
 				c.open(cursor)
 			}
@@ -291,14 +291,14 @@ func TestEveryCursor(t *testing.T) {
 type damaged struct {
 	t               *testing.T
 	h               history
-	hurt            hurt
-	all             pieces // of hurt
+	defect          defect
+	all             pieces // of defect
 	opened, refused int64
 }
 
 func (c *damaged) fatalf(format string, args ...any) {
 	c.t.Helper()
-	c.t.Fatalf("%s: %s", c.hurt.name, fmt.Sprintf(format, args...))
+	c.t.Fatalf("%s: %s", c.defect.name, fmt.Sprintf(format, args...))
 }
 
 // noPanic tells which damage it was.
@@ -310,7 +310,7 @@ func (c *damaged) noPanic() {
 
 func (c *damaged) check() {
 	defer c.noPanic()
-	m := newMemoryFS(c.hurt.files)
+	m := newMemoryFS(c.defect.files)
 	before := m.content()
 	c.verify(m)
 	for _, from := range c.h.cursors() {
@@ -469,7 +469,7 @@ const nanoseconds = 77
 // open opens the journal at a cursor. It must be refused and stay as it is, or go on where the log ends.
 func (c *damaged) open(cursor uint64) {
 	c.t.Helper()
-	m := newMemoryFS(c.hurt.files)
+	m := newMemoryFS(c.defect.files)
 	before := m.content()
 	found, endings := c.all.open(cursor)
 	e := endings[0]
@@ -518,7 +518,7 @@ func (c *damaged) open(cursor uint64) {
 		c.fatalf("Open at %d, and an append at %d: %v, want it at %d", cursor, off, err, begins)
 	}
 
-	// Nothing else has changed: the last segment ends where it should and the new record stands there, behind a
+	// Nothing else has changed: the last segment ends where it should and the new record stands there, after a
 	// mark if one was due, and what was cut is in quarantine.
 	want := maps.Clone(before)
 	name := walspec.Name(last.base)
@@ -559,7 +559,7 @@ func (c *damaged) open(cursor uint64) {
 	}
 }
 
-// live is a journal that this process has open while its files are hurt.
+// live is a journal that this process has open while its files are damaged.
 type live struct {
 	h history
 	m *memoryFS
@@ -580,11 +580,11 @@ func (h history) live(t *testing.T) *live {
 	return &live{h: h, m: m, c: damaged{t: t, h: h}}
 }
 
-// check hurts the files under the writer. All that was synced must be read or missed aloud.
-func (l *live) check(damage hurt) {
+// check damages the files under the writer. All that was synced must be read, or its loss must be reported.
+func (l *live) check(damage defect) {
 	c := &l.c
-	c.hurt = damage
-	c.hurt.name += ", under a writer"
+	c.defect = damage
+	c.defect.name += ", under a writer"
 	defer c.noPanic()
 	for name, b := range damage.files {
 		l.m.set(name, b)

@@ -6,25 +6,25 @@ import (
 )
 
 var (
-	// ErrFailed is wrapped by every error of a journal that has been poisoned: a write or a sync
-	// failed, or its files were taken away. What was acknowledged before is safe; only opening the
-	// journal anew tells what else is there.
+	// ErrFailed is wrapped by every error of a journal that takes no more appends: a write or a sync
+	// failed, or its files were deleted or replaced. What was acknowledged before is safe. To find out
+	// what else is there, open the journal again.
 	ErrFailed = errors.New("journal failed")
-	// ErrClosed comes back from a journal or a reader that was closed.
+	// ErrClosed is returned by a journal or a reader that was closed.
 	ErrClosed = errors.New("journal is closed")
 	// ErrLocked means that another writer has the journal; errors.As with *LockedError tells which.
 	ErrLocked = errors.New("locked by another writer")
-	// ErrGap means that records are missing which the caller does not have: the log begins above
-	// the cursor, or a segment between the cursor and the end is gone.
+	// ErrGap means that the log lacks records that the caller does not have either: the log begins after
+	// the cursor, or a segment between the cursor and the end is missing.
 	ErrGap = errors.New("journal has a gap")
-	// ErrAhead means that the log ends before the cursor: it is not the log, or not all of the log,
-	// that the caller's data came from.
+	// ErrAhead means that the log ends before the cursor: it is not the log that the caller's data came
+	// from, or not all of it.
 	ErrAhead = errors.New("journal ends before the cursor")
-	// ErrTrimmed means that a reader asked for records that RemoveBefore took away; errors.As with
+	// ErrTrimmed means that a reader asked for records that RemoveBefore has removed; errors.As with
 	// *TrimmedError tells the first offset that is left.
 	ErrTrimmed = errors.New("journal was trimmed")
-	// ErrRewound means that a reader stands behind the end of a log that no writer has open: what it
-	// read last was never acknowledged, and recovery has cut it.
+	// ErrRewound means that a reader's offset lies after the end of a log that no writer has open. What it
+	// read last was never acknowledged, and recovery has cut it; or the offset is another log's.
 	ErrRewound = errors.New("journal ends before the reader's offset")
 	// ErrForeign means that a segment has another identity than the caller: it belongs to another journal;
 	// errors.As with *ForeignError tells which one.
@@ -34,7 +34,7 @@ var (
 	ErrPayload = errors.New("payload refused")
 )
 
-// LockedError says who holds the lock. PID is 0 when the holder has not written it (yet).
+// LockedError says who holds the lock. It wraps ErrLocked. PID is 0 when the holder has not written it (yet).
 type LockedError struct {
 	Path string
 	PID  int
@@ -49,7 +49,7 @@ func (e *LockedError) Error() string {
 
 func (e *LockedError) Unwrap() error { return ErrLocked }
 
-// TrimmedError says where the log begins now.
+// TrimmedError says where the log begins now. It wraps ErrTrimmed.
 type TrimmedError struct {
 	Wanted, First Offset
 }
@@ -60,10 +60,10 @@ func (e *TrimmedError) Error() string {
 
 func (e *TrimmedError) Unwrap() error { return ErrTrimmed }
 
-// CorruptError says that bytes which were once acknowledged are not what was written.
+// CorruptError says that bytes are not what was written, though they were acknowledged once.
 type CorruptError struct {
 	Segment string // the file's path
-	Offset  Offset // global offset of the first byte that does not fit
+	Offset  Offset // global offset of the first record that is not intact
 	Reason  string
 }
 

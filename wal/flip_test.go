@@ -12,30 +12,30 @@ import (
 )
 
 // damage flips a bit in a record and holds the journal to what its format says of that: where a mark or a later
-// segment vouches for the record it is refused, read around by nobody and left as it is; elsewhere nothing
+// segment attests the record, it is refused, skipped by nobody and left as it is; elsewhere nothing
 // tells it from a torn tail, and it is lost.
 func (h *chronicle) damage() (lost bool) {
-	var hurt []spot
+	var damaged []spot
 	for _, s := range h.spots() {
 		if wal.Offset(s.Offset) >= h.oracle.trim {
-			hurt = append(hurt, s)
+			damaged = append(damaged, s)
 		}
 	}
-	if len(hurt) == 0 {
+	if len(damaged) == 0 {
 		return false
 	}
-	s := pick(h.rng, hurt...)
+	s := pick(h.rng, damaged...)
 	if h.rng.IntN(2) == 0 {
-		s = hurt[0] // the one that is most likely to be vouched for
+		s = damaged[0] // the one that is most likely to be attested
 	}
 	at, bit := s.at+h.rng.IntN(headerSize+len(s.Payload)), byte(1)<<h.rng.IntN(8)
 	flip := func(b []byte) []byte { b[at] ^= bit; return b }
 	h.disk.Damage(s.file, flip)
 	off := wal.Offset(s.Offset)
-	vouched := s.sealed || h.markBehind(s)
-	h.note("damage at %d in the record at %d of %s, vouched for: %v", at, off, s.file, vouched)
-	if !vouched {
-		h.oracle.hurt(off)
+	attested := s.sealed || h.markAfter(s)
+	h.note("damage at %d in the record at %d of %s, attested: %v", at, off, s.file, attested)
+	if !attested {
+		h.oracle.damaged(off)
 		return true
 	}
 	var legal []wal.Offset
@@ -66,8 +66,8 @@ func (h *chronicle) damage() (lost bool) {
 	return false
 }
 
-// markBehind reports whether an intact mark behind a record vouches for it.
-func (h *chronicle) markBehind(s spot) bool {
+// markAfter reports whether an intact mark after a record attests it.
+func (h *chronicle) markAfter(s spot) bool {
 	b, _ := h.disk.Read(s.file)
 	for at := s.at + 1; at < len(b); at++ {
 		next := bytes.Index(b[at:], []byte{9, 0, 0, 0})

@@ -15,8 +15,8 @@ import (
 // folder cannot be synced: a name may be lost in a power cut there, and the promise holds for the
 // death of the process alone; nor can a segment be removed there while a reader has it open.
 //
-// It opens no file through a symbolic link. The journal's folder may be reached through one. What root makes
-// belongs to whom the journal belongs.
+// It opens no file through a symbolic link; only the path of the journal's folder may contain one. What root makes
+// gets the owner that the journal has.
 var OS FS = osFS{}
 
 type osFS struct{}
@@ -26,8 +26,8 @@ func (osFS) OpenWrite(name string) (File, error) { return asFile(durable.OpenWri
 
 func (osFS) Create(name string) (File, error) { return asFile(durable.Create(name, ownedLike(name))) }
 
-// ownedLike returns the file whose owner what is made under a name gets: the lock, which the first writer has
-// made. The folder may be a mount that belongs to root while the journal in it is somebody else's.
+// ownedLike returns the file from which a new file or folder gets its owner: the lock, which the first writer has
+// made. The journal's folder would not do: it may be a mount that belongs to root while the journal in it does not.
 func ownedLike(name string) string {
 	lock := filepath.Join(filepath.Dir(name), lockName)
 	if _, err := os.Lstat(lock); err == nil && lock != name {
@@ -67,8 +67,8 @@ func (osFS) Lock(name, owner string) (Lock, error) {
 		f.Close()
 		return nil, err
 	}
-	// Between our open and our lock somebody may have removed the name: the lock would then be on
-	// a file that nobody else will ever look at.
+	// Between our open and our lock somebody may have removed the name: then the lock would be on
+	// a file that nobody else will ever open.
 	if ok, err := l.Current(); err != nil || !ok {
 		f.Close()
 		if err == nil {
@@ -120,7 +120,7 @@ func asFile(f *os.File, err error) (File, error) {
 	return osFile{f}, nil
 }
 
-// takePlaceOf gives a file the owner and mode of the one whose place it will take.
+// takePlaceOf gives a file the owner and mode of the file that it will replace.
 func (f osFile) takePlaceOf(name string) error {
 	was, err := os.Lstat(name)
 	if err != nil {
@@ -144,7 +144,7 @@ func (f osFile) Current() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	named, err := os.Lstat(f.Name()) // a link to it would be refused by the next who opens it
+	named, err := os.Lstat(f.Name()) // not Stat: nobody could open the file through a link to it
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -156,19 +156,10 @@ func (f osFile) Current() (bool, error) {
 
 type osLock struct{ osFile }
 
-// Unlock leaves the file where it is: removing it would let a third process lock the name while a
-// second one still waits on the file that has lost it.
+// Unlock does not remove the file: a second process may be waiting for the lock on it, while a third one would
+// make and lock a new file of that name.
 func (l *osLock) Unlock() error {
 	// The content would name a process that no longer holds the lock.
 	l.Truncate(0)
 	return l.Close()
-}
-
-// parents returns the folders above dir, nearest first.
-func parents(dir string) []string {
-	var up []string
-	for dir = filepath.Clean(dir); filepath.Dir(dir) != dir; dir = filepath.Dir(dir) {
-		up = append(up, filepath.Dir(dir))
-	}
-	return up
 }

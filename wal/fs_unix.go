@@ -16,8 +16,8 @@ func lockFile(f *os.File) error {
 	return err
 }
 
-// probeLock asks with a shared lock, so that two who look at once do not mistake each other for a
-// writer. A writer that comes in this very moment is refused once; it tries again for a while.
+// probeLock tries to take a shared lock, so that two readers that probe at once do not take each other for a
+// writer. A writer that comes at this very moment fails once; it tries again for a while.
 func probeLock(f *os.File) (bool, error) {
 	err := flock(f, syscall.LOCK_SH|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {

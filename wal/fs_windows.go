@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// lockRange is the one byte that stands for the lock. Locks are mandatory here, so it lies far
-// behind the content: other processes can still read who the owner is.
+// lockRange is the one byte that is locked. Locks are mandatory on Windows, so it lies far after the
+// content: other processes can still read who the owner is.
 var lockRange = windows.Overlapped{OffsetHigh: 1 << 30}
 
 func lockFile(f *os.File) error {

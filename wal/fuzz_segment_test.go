@@ -2,6 +2,7 @@ package wal_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"path/filepath"
@@ -17,8 +18,8 @@ import (
 // the writer: each must come to the judgement of the format's description, return only what is intact and lies at
 // its offset, and go on or change nothing.
 //
-// The bytes lie from base on, and those behind split in a second segment. With fix, what would be records but for
-// their sums, back to back from the beginning, is made so. The cursor is that many bytes behind base.
+// The bytes lie from base on, and those from split on in a second segment. With fix, what would be records but for
+// their sums, back to back from the beginning, is made so. The cursor is that many bytes after base.
 func FuzzSegment(f *testing.F) {
 	for _, g := range golden {
 		names, err := filepath.Glob(filepath.Join(goldenDir, g.name, "*.wal"))
@@ -36,9 +37,9 @@ func FuzzSegment(f *testing.F) {
 			}
 		}
 	}
-	h := layHistory(0, 30, []string{"{}", "mark", "{}", "older mark", "filler", `{"a":1}`})
+	h := newHistory(0, 30, []string{"{}", "mark", "{}", "older mark", "filler", `{"a":1}`})
 	f.Add(uint64(0), h.files[walspec.Name(0)], uint16(91), uint16(91), false)
-	for _, at := range []int{50, 100, 150, 200, len(h.files[walspec.Name(0)]) - 40} { // below marks, and behind the last
+	for _, at := range []int{50, 100, 150, 200, len(h.files[walspec.Name(0)]) - 40} { // below marks, and after the last
 		b := bytes.Clone(h.files[walspec.Name(0)])
 		b[at] ^= 1
 		f.Add(uint64(0), b, uint16(0), uint16(42), false)
@@ -54,7 +55,7 @@ func FuzzSegment(f *testing.F) {
 		if next := base + uint64(split); split > 0 && int(split) <= len(b) && next > base {
 			files = map[string][]byte{walspec.Name(base): b[:split], walspec.Name(next): b[split:]}
 		}
-		c := damaged{t: t, hurt: hurt{name: "fuzzed", files: files}, all: piecesOf(files)}
+		c := damaged{t: t, defect: defect{name: "fuzzed", files: files}, all: piecesOf(files)}
 		m := newMemoryFS(files)
 		if base > 1<<63-1<<20 {
 			// Nobody ever gets here, and the judge's sums would run over: it is enough to survive it.
@@ -81,7 +82,7 @@ func (c *damaged) copy(m *memoryFS) {
 	if err := m.Mkdir(dest); err != nil {
 		c.fatalf("%v", err)
 	}
-	copied, err := wal.Copy(memoryDir, dest, wal.Options{FS: m})
+	copied, err := wal.Copy(context.Background(), memoryDir, dest, wal.Options{FS: m})
 	var corrupt *wal.CorruptError
 	switch {
 	case errors.As(err, &corrupt):

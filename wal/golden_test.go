@@ -23,8 +23,8 @@ const goldenDir = "../testdata/wal"
 // same, is the format's promise.
 var golden = []struct {
 	name string
-	// lay writes the journal's segments to a folder: with wal what wal writes, with walspec the rest.
-	lay func(t *testing.T, dir string)
+	// write makes the journal's segments in a folder: with wal those that wal can write, with walspec the rest.
+	write func(t *testing.T, dir string)
 }{
 	{"vectors", func(t *testing.T, dir string) {
 		w := specWriter(t, dir, walspec.Options{})
@@ -114,8 +114,8 @@ var goldenIdentity = []byte("0123456789abcdef\x01")
 func TestGoldenJournalsAreWrittenTheSame(t *testing.T) {
 	for _, g := range golden {
 		t.Run(g.name, func(t *testing.T) {
-			laid, dir := t.TempDir(), filepath.Join(goldenDir, g.name)
-			g.lay(t, laid)
+			written, dir := t.TempDir(), filepath.Join(goldenDir, g.name)
+			g.write(t, written)
 			if *update {
 				if err := os.RemoveAll(dir); err != nil {
 					t.Fatal(err)
@@ -123,17 +123,17 @@ func TestGoldenJournalsAreWrittenTheSame(t *testing.T) {
 				if err := os.MkdirAll(dir, 0o755); err != nil {
 					t.Fatal(err)
 				}
-				copySegments(t, laid, dir)
+				copySegments(t, written, dir)
 				if err := os.WriteFile(dir+".txt", []byte(list(specRead(t, dir))), 0o644); err != nil {
 					t.Fatal(err)
 				}
 			}
-			got, want := segmentNames(t, laid), segmentNames(t, dir)
+			got, want := segmentNames(t, written), segmentNames(t, dir)
 			if !slices.Equal(got, want) {
 				t.Fatalf("segments %v, want %v", got, want)
 			}
 			for _, name := range got {
-				got, want := readFile(t, filepath.Join(laid, name)), readFile(t, filepath.Join(dir, name))
+				got, want := readFile(t, filepath.Join(written, name)), readFile(t, filepath.Join(dir, name))
 				if !bytes.Equal(got, want) {
 					t.Errorf("%s is\n%x\nwant\n%x", name, got, want)
 				}

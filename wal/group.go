@@ -4,18 +4,19 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"path/filepath"
 	"runtime"
 	"time"
 
 	"github.com/zeebo/blake3"
+
+	"github.com/auditsql/auditsql/wal/internal/segment"
 )
 
-// group is what one write, and one sync, makes durable: the records of all who came while the one
-// before it was under way.
+// group is what one write and one sync make durable: the records that were appended while the group before it was
+// being written.
 type group struct {
-	// buf is markSize free bytes, where the mark goes if one is due, and then the records back to back,
-	// without their checksums: those need offsets, and offsets are known when the group is written.
+	// buf is MarkSize free bytes, for a mark if one is due, and then the records back to back, without their
+	// checksums: those need offsets, which are known when the group is written.
 	buf  []byte
 	ends []int // where each record ends in buf
 
@@ -30,7 +31,7 @@ func (g *group) finish(err error) {
 	close(g.done)
 }
 
-// Ticket stands for an append that has been started.
+// Ticket is an append that has been started. Its methods may be called from several goroutines.
 type Ticket struct {
 	g        *group
 	first, n int
@@ -38,8 +39,8 @@ type Ticket struct {
 
 // Append stores a payload and returns its offset once it is durable at the journal's level.
 //
-// The payload is copied. It must not be empty, not longer than Options.MaxPayload and not begin with
-// a byte below 0x20 (ErrPayload). When ctx ends first, its error is returned and the outcome is open:
+// The payload is copied. It must not be empty, must not be longer than Options.MaxPayload and must not begin with
+// a byte below 0x20 (ErrPayload). When ctx ends first, Append returns its error and the outcome is open:
 // the record may be there or not. Any other error wraps ErrFailed or is ErrClosed.
 func (j *Journal) Append(ctx context.Context, payload []byte) (Offset, error) {
 	offs, err := j.AppendBatch(ctx, [][]byte{payload})
@@ -49,8 +50,8 @@ func (j *Journal) Append(ctx context.Context, payload []byte) (Offset, error) {
 	return offs[0], nil
 }
 
-// AppendBatch is Append for several payloads, which get rising offsets and are acknowledged together,
-// after one sync. They are not atomic: a crash before that may leave a first part of them. If one is
+// AppendBatch is Append for several payloads. They get rising offsets and are acknowledged together,
+// after one sync. They are not atomic: a crash before the sync may leave the first ones. If one is
 // refused with ErrPayload, none is stored.
 func (j *Journal) AppendBatch(ctx context.Context, payloads [][]byte) ([]Offset, error) {
 	t, err := j.Start(ctx, payloads)
@@ -60,17 +61,17 @@ func (j *Journal) AppendBatch(ctx context.Context, payloads [][]byte) ([]Offset,
 	return t.Wait(ctx)
 }
 
-// Start is AppendBatch without the waiting: when it returns without error the records are on their
-// way and nothing calls them back.
+// Start is AppendBatch that does not wait. When it returns without error, the records will be written, and nothing
+// can stop that.
 func (j *Journal) Start(ctx context.Context, payloads [][]byte) (*Ticket, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	if len(payloads) == 0 {
-		return &Ticket{g: nothing}, nil
+		return &Ticket{g: emptyGroup}, nil
 	}
-	// The hashes cost most of the processor's time of an append, so each caller computes its own,
-	// before the lock.
+	// The hashes take most of the processor time of an append, so each caller computes its own, before it takes
+	// the lock.
 	var one [1][32]byte
 	hashes := one[:0]
 	size := 0
@@ -89,7 +90,7 @@ func (j *Journal) Start(ctx context.Context, payloads [][]byte) (*Ticket, error)
 	g := j.join(size)
 	t := &Ticket{g: g, first: len(g.ends), n: len(payloads)}
 	for i, p := range payloads {
-		g.buf = appendRecord(g.buf, &hashes[i], p)
+		g.buf = segment.Append(g.buf, &hashes[i], p)
 		g.ends = append(g.ends, len(g.buf))
 	}
 	j.mu.Unlock()
@@ -97,8 +98,8 @@ func (j *Journal) Start(ctx context.Context, payloads [][]byte) (*Ticket, error)
 	return t, nil
 }
 
-// nothing is the group of an empty batch.
-var nothing = func() *group {
+// emptyGroup is the group of an empty batch.
+var emptyGroup = func() *group {
 	g := &group{done: make(chan struct{})}
 	close(g.done)
 	return g
@@ -112,9 +113,9 @@ func (j *Journal) join(size int) *group {
 	g := &group{done: make(chan struct{}), buf: j.spare}
 	j.spare = nil
 	if g.buf == nil {
-		g.buf = make([]byte, 0, markSize+size)
+		g.buf = make([]byte, 0, segment.MarkSize+size)
 	}
-	g.buf = g.buf[:markSize]
+	g.buf = g.buf[:segment.MarkSize]
 	j.queue = append(j.queue, g)
 	return g
 }
@@ -132,7 +133,7 @@ func (t *Ticket) Done() <-chan struct{} { return t.g.done }
 // Wait returns the offsets once the records are durable at the journal's level, or why they are not.
 // When ctx ends first it returns ctx's error, and may be called again.
 func (t *Ticket) Wait(ctx context.Context) ([]Offset, error) {
-	if ctx.Done() == nil { // a plain receive costs less than a choice
+	if ctx.Done() == nil { // a plain receive costs less than a select
 		<-t.g.done
 	} else {
 		select {
@@ -147,10 +148,10 @@ func (t *Ticket) Wait(ctx context.Context) ([]Offset, error) {
 	return t.g.offs[t.first : t.first+t.n : t.first+t.n], nil
 }
 
-// commitLoop is the committer. It ends when the journal has failed, or was closed and all that had
-// been taken is written.
+// commitLoop is the committer. It ends when the journal has failed, or when it was closed and everything that was
+// accepted is written.
 func (j *Journal) commitLoop() {
-	defer j.tell() // after done is closed: whoever waits for more is told that there is none
+	defer j.notify() // after done is closed, so that those who wait for more learn that there is none
 	defer close(j.done)
 	interval := j.opts.Durability.interval
 	var due <-chan time.Time // when unsynced records must be synced, at SyncInterval
@@ -169,10 +170,10 @@ func (j *Journal) commitLoop() {
 		overdue := j.unsynced > 0 && (hurry || j.opts.Now().Sub(j.firstAt) >= interval)
 		switch {
 		case g != nil:
-			// A long write must not make older records wait for their sync any longer.
+			// A long write must not delay the sync of older records any further.
 			if overdue {
 				if err := j.sync(); err != nil {
-					g.finish(err) // it is no longer in the queue, where poison would have found it
+					g.finish(err) // poison finishes the groups in the queue, and this one has left it
 					return
 				}
 			}
@@ -183,7 +184,7 @@ func (j *Journal) commitLoop() {
 				return
 			}
 			j.recycle(g)
-			// Those who were just told come back with their next records; let them in before the next
+			// Those whose append has just returned come back with their next records. Let them run before the next
 			// group is closed, or groups alternate between one record and all the others.
 			runtime.Gosched()
 			continue
@@ -208,7 +209,7 @@ func (j *Journal) commitLoop() {
 	}
 }
 
-// recycle keeps a group's buffer for the next one. Those who wait for the group no longer look at it.
+// recycle keeps a group's buffer for the next one. Those who wait for the group do not use the buffer.
 func (j *Journal) recycle(g *group) {
 	const keep = 4 << 20
 	if cap(g.buf) > keep {
@@ -219,11 +220,11 @@ func (j *Journal) recycle(g *group) {
 	j.mu.Unlock()
 }
 
-// commit writes a group and, unless the level leaves that for later, syncs it; then it tells those who
-// wait. An error has poisoned the journal.
+// commit writes a group and syncs it, except at SyncInterval, which syncs later. Then it wakes those who
+// wait. When it returns an error, it has poisoned the journal.
 func (j *Journal) commit(g *group) error {
-	// Before anything is written: after a long pause the file may be somebody else's.
-	err := j.look(false)
+	// Before anything is written: during a long pause somebody may have replaced the file.
+	err := j.checkFiles(false)
 	if err == nil {
 		err = j.write(g)
 	}
@@ -231,7 +232,7 @@ func (j *Journal) commit(g *group) error {
 		err = j.flush()
 	}
 	if err == nil {
-		err = j.check()
+		err = j.checkAll()
 	}
 	if err != nil {
 		err = j.poison(err)
@@ -239,18 +240,18 @@ func (j *Journal) commit(g *group) error {
 		return err
 	}
 	if j.opts.Durability.interval == 0 {
-		// Shown before it is acknowledged: a reader that starts after the acknowledgement sees it.
+		// Before the acknowledgement, so that a reader that starts after it sees the records.
 		j.publish(j.base + Offset(j.pos))
 	}
 	g.finish(nil)
 	return nil
 }
 
-// sync is what SyncInterval has left for later.
+// sync makes durable what commit has written at SyncInterval.
 func (j *Journal) sync() error {
 	err := j.flush()
 	if err == nil {
-		err = j.check()
+		err = j.checkAll()
 	}
 	if err != nil {
 		return j.poison(err)
@@ -259,7 +260,7 @@ func (j *Journal) sync() error {
 	return nil
 }
 
-// write lays the group's records into the active segment, and into new ones as they fill up.
+// write writes the group's records to the active segment, and to new segments as they fill up.
 func (j *Journal) write(g *group) error {
 	g.offs = make([]Offset, len(g.ends))
 	if end := j.base + Offset(j.pos); end > maxOffset || Offset(len(g.buf)) > maxOffset-end {
@@ -273,13 +274,13 @@ func (j *Journal) write(g *group) error {
 	if err := j.identify(); err != nil {
 		return err
 	}
-	from := markSize // where what is not yet written begins in buf
+	from := segment.MarkSize // where what is not yet written begins in buf
 	if durable := j.Synced(); durable-j.lastMark >= markEvery {
 		from = 0
-		putMark(g.buf[:markSize], j.base+Offset(j.pos), durable)
+		segment.PutMark(g.buf[:segment.MarkSize], uint64(j.base)+uint64(j.pos), uint64(durable))
 		j.lastMark = durable
 	}
-	start := markSize
+	start := segment.MarkSize
 	for i, end := range g.ends {
 		if j.pos+int64(start-from) >= j.opts.SegmentBytes {
 			if err := j.put(g.buf[from:start]); err != nil {
@@ -298,7 +299,7 @@ func (j *Journal) write(g *group) error {
 		}
 		j.unsynced++
 		g.offs[i] = j.base + Offset(j.pos) + Offset(start-from)
-		sealRecord(g.buf[start:end], g.offs[i])
+		segment.Seal(g.buf[start:end], uint64(g.offs[i]))
 		start = end
 	}
 	if err := j.put(g.buf[from:start]); err != nil {
@@ -308,17 +309,17 @@ func (j *Journal) write(g *group) error {
 	return nil
 }
 
-// identify begins an empty segment with the identity: a new one, and one that recovery has cut to nothing. It
-// is synced with the group that follows it, so that a new segment costs no sync more.
+// identify writes the identity at the beginning of an empty segment: a new one, or one that recovery has cut to
+// nothing. It is synced together with the group after it, so a new segment costs no extra sync.
 func (j *Journal) identify() error {
 	if j.pos > 0 || len(j.opts.Identity) == 0 {
 		return nil
 	}
-	return j.put(identityRecord(j.opts.Identity, j.base))
+	return j.put(segment.IdentityRecord(j.opts.Identity, uint64(j.base)))
 }
 
-// put writes b at the end of the active segment's data, and zeros ahead of it when the last ones are
-// used up.
+// put writes b at the end of the active segment's data. When the zeros ahead of the data are used up, it writes new
+// ones first.
 func (j *Journal) put(b []byte) error {
 	end := j.pos + int64(len(b))
 	if end > j.size && j.opts.Preallocate > 0 {
@@ -333,8 +334,8 @@ func (j *Journal) put(b []byte) error {
 	if err := j.writeAt(b, j.pos); err != nil {
 		return err
 	}
-	// After the write, which would make a file that was cut long enough again.
-	if err := j.intact(); err != nil {
+	// After the write, because the write would make a file that was cut long enough again.
+	if err := j.checkWritten(); err != nil {
 		return err
 	}
 	j.written = lastByteOf(b, j.pos, j.written)
@@ -356,7 +357,7 @@ func (j *Journal) writeAt(b []byte, pos int64) error {
 	return nil
 }
 
-// zeroBlock is only ever read.
+// zeroBlock is what put writes ahead of the data. Nobody changes it.
 var zeroBlock = make([]byte, defaultPreallocate)
 
 // flush makes durable all that was written.
@@ -373,67 +374,4 @@ func (j *Journal) flush() error {
 	}
 	j.unsynced = 0
 	return nil
-}
-
-// rotate seals the active segment and begins the next one.
-//
-// The order is what recovery stands on. The old file is cut to its data and synced before the new name
-// can exist, so a segment that is not the last one is whole, whatever a crash leaves. The new file and
-// its name are durable before anything in it can be acknowledged.
-func (j *Journal) rotate() error {
-	// Once sealed, nobody looks at it again.
-	if err := j.look(true); err != nil {
-		return err
-	}
-	if err := j.intact(); err != nil {
-		return err
-	}
-	if j.pos < j.size {
-		if err := j.active.Truncate(j.pos); err != nil {
-			return fmt.Errorf("truncate %s: %w", segmentName(j.base), err)
-		}
-		j.size = j.pos
-	}
-	if err := j.flush(); err != nil {
-		return err
-	}
-	if err := j.intact(); err != nil {
-		return err
-	}
-	j.publish(j.base + Offset(j.pos))
-	next := Segment{Base: j.base + Offset(j.pos)}
-	next.Path = filepath.Join(j.dir, segmentName(next.Base))
-	f, err := j.createSegment(next.Base)
-	if err != nil {
-		return err
-	}
-	old := j.active
-	j.active, j.base, j.pos, j.size, j.written = f, next.Base, 0, 0, noByte
-	j.segMu.Lock()
-	last := &j.segs[len(j.segs)-1]
-	last.Size, last.Sealed = int64(next.Base-last.Base), true
-	j.segs = append(j.segs, next)
-	j.segMu.Unlock()
-	if err := old.Close(); err != nil {
-		return fmt.Errorf("close %s: %w", filepath.Base(last.Path), err)
-	}
-	return nil
-}
-
-// createSegment makes an empty segment, durable with its name.
-func (j *Journal) createSegment(base Offset) (File, error) {
-	name := segmentName(base)
-	f, err := j.fs.Create(filepath.Join(j.dir, name))
-	if err != nil {
-		return nil, fmt.Errorf("create segment: %w", err)
-	}
-	if err := f.Sync(); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("sync %s: %w", name, err)
-	}
-	if err := j.syncDir(); err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
 }

@@ -397,7 +397,7 @@ func TestAtAnIntervalTheOldestUnsyncedRecordSetsTheTime(t *testing.T) {
 	}
 }
 
-// The group that was to be written behind an overdue sync is told when that fails.
+// When an overdue sync fails, the group that was to be written after it gets the error.
 func TestAnOverdueSyncThatFailsTellsWhoComesBehindIt(t *testing.T) {
 	var passed atomic.Int64
 	fsys := &faultFS{FS: wal.OS}

@@ -364,7 +364,7 @@ func (h *chronicle) gave(err error) error {
 	if h.heavy && h.soft && !h.writer.Dead() {
 		for _, s := range h.spots() {
 			if synced := h.j.Synced(); s.Kind == walspec.Mark && wal.Offset(s.Covered()) > synced {
-				h.fatalf("the mark at %d vouches for %d, and %d is what was synced", s.Offset, s.Covered(), synced)
+				h.fatalf("the mark at %d attests %d, and %d is what was synced", s.Offset, s.Covered(), synced)
 			}
 		}
 	}

@@ -2,12 +2,12 @@ package wal
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 
-	"github.com/zeebo/blake3"
+	"github.com/auditsql/auditsql/wal/internal/segment"
 )
 
 // MaxIdentity is the longest identity, in bytes, that the format allows.
@@ -26,8 +26,8 @@ func (e *ForeignError) Error() string {
 
 func (e *ForeignError) Unwrap() error { return ErrForeign }
 
-// Identity returns the identity of the journal in dir: that of its oldest segment that begins with an intact
-// one. It is for a caller that has lost everything else. It takes no lock, and reads no more than the first
+// Identity returns the identity of the journal in dir: the one of its oldest segment that begins with an intact
+// identity. It is for a caller that has lost everything else. It takes no lock, and reads no more than the first
 // record of each segment. found is false when no segment has an identity.
 func Identity(dir string, o Options) (identity []byte, found bool, err error) {
 	o = o.withDefaults()
@@ -57,29 +57,11 @@ func identityOf(fsys FS, seg Segment) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	return readIdentity(f, seg.Base)
+	return segment.ReadIdentity(f, uint64(seg.Base))
 }
 
-// readIdentity is identityOf for an open file.
-func readIdentity(f File, base Offset) ([]byte, error) {
-	b := make([]byte, headerSize+1+MaxIdentity)
-	n, err := f.ReadAt(b, 0)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
-	}
-	size, reason := verifyRecord(b[:n], base)
-	if reason != "" || b[headerSize] != kindIdentity {
-		return nil, nil
-	}
-	c, err := decodeControl(b[headerSize:size], base, base)
-	if err != nil {
-		return nil, nil // whoever walks over it says so
-	}
-	return c.identity, nil
-}
-
-// checkIdentity refuses a segment of another journal. A segment without an identity belongs to any, and
-// without want nothing is compared.
+// checkIdentity refuses a segment of another journal. A segment without an identity may belong to any journal.
+// Without want, every segment is accepted.
 func checkIdentity(path string, have, want []byte) error {
 	if len(have) == 0 || len(want) == 0 || bytes.Equal(have, want) {
 		return nil
@@ -88,11 +70,14 @@ func checkIdentity(path string, have, want []byte) error {
 }
 
 // checkSegments is checkIdentity for each of some segments.
-func checkSegments(fsys FS, segs []Segment, want []byte) error {
+func checkSegments(ctx context.Context, fsys FS, segs []Segment, want []byte) error {
 	if len(want) == 0 {
 		return nil
 	}
 	for _, seg := range segs {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		have, err := identityOf(fsys, seg)
 		if err != nil {
 			return err
@@ -102,18 +87,6 @@ func checkSegments(fsys FS, segs []Segment, want []byte) error {
 		}
 	}
 	return nil
-}
-
-// identitySize is the length of an identity's record.
-func identitySize(identity []byte) int64 { return headerSize + 1 + int64(len(identity)) }
-
-// identityRecord makes the record that a segment of that base begins with.
-func identityRecord(identity []byte, base Offset) []byte {
-	payload := append([]byte{kindIdentity}, identity...)
-	hash := blake3.Sum256(payload)
-	b := appendRecord(make([]byte, 0, identitySize(identity)), &hash, payload)
-	sealRecord(b, base)
-	return b
 }
 
 // checkIdentityLength says whether an identity can be stored.

@@ -247,7 +247,7 @@ func TestRepairWritesTheIdentityBack(t *testing.T) {
 	head := headerSize + 1 + len(mine)
 	for _, tc := range []struct {
 		name   string
-		hurt   func(t *testing.T, segment string)
+		damage func(t *testing.T, segment string)
 		cursor int // a record's number: the caller has those before it
 		lost   int64
 	}{
@@ -267,7 +267,7 @@ func TestRepairWritesTheIdentityBack(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			m, bases := identified(t, mine)
-			tc.hurt(t, m.segment(int(bases[1])))
+			tc.damage(t, m.segment(int(bases[1])))
 			cursor := wal.Offset(0)
 			if tc.cursor > 0 {
 				cursor = m.offs[tc.cursor-1] + 100

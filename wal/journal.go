@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,23 +25,23 @@ type Journal struct {
 	mu     sync.Mutex
 	queue  []*group // waiting, in the order in which they get their offsets
 	spare  []byte   // a buffer for the next group
-	failed error    // what poisoned the journal; set once
+	failed error    // why the journal takes no more appends; set once
 	closed bool     // Close was called
 	hurry  bool     // Sync was called: do not wait for the interval to pass
 
 	closing error // what Close returned; guarded by trimMu
 
-	wake  chan struct{} // holds one token when the committer has something to look at
+	wake  chan struct{} // holds one token when the committer has something to do
 	ready chan struct{} // closed when Open has recovered the log, or failed to
 	done  chan struct{} // closed when the committer has ended
-	// recovered is whether Open has succeeded; set before ready is closed and not changed after. One that
-	// has failed is nobody's writer, though it may be found for a moment still.
+	// recovered is whether Open has succeeded; set before ready is closed and not changed after. When Open has
+	// failed, this is nobody's writer, though a reader may still find it for a moment.
 	recovered bool
 
-	// synced is the offset below which everything is durable. Only Open and the committer move it, after
-	// a sync; records are shown to readers in this process only below it.
+	// synced is the offset below which everything is durable. Only Open and the committer change it, after
+	// a sync. Readers in this process see only what lies below it.
 	synced atomic.Uint64
-	// ended is the offset behind the last record that was written, synced or not.
+	// ended is the offset after the last record that was written, synced or not.
 	ended atomic.Uint64
 
 	// watch guards changed, which is closed and made anew whenever synced has moved and when the journal
@@ -52,25 +49,25 @@ type Journal struct {
 	watch   sync.Mutex
 	changed chan struct{}
 
-	// segMu guards the list of segments. The last one is active. trimMu is held over a whole trimming,
-	// so that two do not remove the same files.
+	// segMu guards the list of segments. The last one is active. trimMu is held during a whole RemoveBefore,
+	// so that two calls do not remove the same files.
 	segMu  sync.Mutex
 	segs   []Segment
 	trimMu sync.Mutex
-	// dirMu is held over a sync of the folder and the look at whether an earlier one has failed. Both
-	// rotation and trimming sync it, a kernel tells of a failure once, and the second to ask would be told
-	// that all is well.
+	// dirMu is held during a sync of the folder and the check that no earlier one has failed. Rotation
+	// and trimming both sync it. A kernel reports a failure once, so without the lock the second sync would
+	// succeed after the first has failed.
 	dirMu sync.Mutex
 
-	// The committer's own (and Open's, before it starts).
+	// Only the committer uses these (and Open, before the committer starts).
 	active   File
 	base     Offset
 	pos      int64 // where the next record goes
 	size     int64 // the file's length: pos and the zeros ahead of it
 	written  writtenByte
-	back     [1]byte // what intact reads into
+	back     [1]byte // what checkWritten reads into
 	lastMark Offset
-	looked   time.Time // when the files were last seen in their places
+	checked  time.Time // when the files were last seen in their places
 	unsynced int       // records written since the last sync
 	firstAt  time.Time // when the oldest of them was written
 }
@@ -80,8 +77,15 @@ type Journal struct {
 //
 // It refuses, and changes nothing in the log, with ErrLocked when another writer has it, ErrForeign when a
 // segment is another journal's, ErrGap or ErrAhead when the log and the cursor do not belong together, and
-// *CorruptError when acknowledged data is hurt at or above the cursor.
+// *CorruptError when acknowledged data at or after the cursor is damaged.
 func Open(dir string, o Options) (*Journal, Recovery, error) {
+	return OpenContext(context.Background(), dir, o)
+}
+
+// OpenContext is Open that ends with the error of ctx when ctx ends first: while it waits for the lock, or between
+// two reads of the disk. It releases the lock. It may stop in the middle of recovery, as a crash may, and then the
+// next Open recovers again.
+func OpenContext(ctx context.Context, dir string, o Options) (*Journal, Recovery, error) {
 	if err := checkIdentityLength(o.Identity); err != nil {
 		return nil, Recovery{}, fmt.Errorf("open journal: %w", err)
 	}
@@ -91,7 +95,7 @@ func Open(dir string, o Options) (*Journal, Recovery, error) {
 		wake: make(chan struct{}, 1), ready: make(chan struct{}), done: make(chan struct{}),
 		changed: make(chan struct{}),
 	}
-	report, err := j.open()
+	report, err := j.open(ctx)
 	if err != nil {
 		return nil, report, fmt.Errorf("open journal: %w", err)
 	}
@@ -99,18 +103,21 @@ func Open(dir string, o Options) (*Journal, Recovery, error) {
 	return j, report, nil
 }
 
-func (j *Journal) open() (report Recovery, err error) {
+func (j *Journal) open(ctx context.Context) (report Recovery, err error) {
+	if err := ctx.Err(); err != nil {
+		return report, err // before anything is made
+	}
 	if err := makeDir(j.fs, j.dir); err != nil {
 		return report, err
 	}
 	if err := j.checkArchive(); err != nil {
 		return report, err
 	}
-	if j.lock, err = takeLock(j.fs, filepath.Join(j.dir, lockName), j.opts.LockWait, j.opts.LockNote); err != nil {
+	if j.lock, err = takeLock(ctx, j.fs, filepath.Join(j.dir, lockName), j.opts.LockWait, j.opts.LockNote); err != nil {
 		return report, err
 	}
-	// From here on readers in this process are shown only what is known to be synced: nothing, until
-	// recovery has seen to it.
+	// From here on readers in this process see only what is known to be synced: nothing, until recovery has
+	// synced it.
 	err = register(j)
 	defer func() {
 		j.recovered = err == nil
@@ -136,71 +143,19 @@ func (j *Journal) open() (report Recovery, err error) {
 	if j.opts.Reached != nil {
 		reached = j.opts.Reached()
 	}
-	if report, err = j.recover(cursor, reached); err != nil {
+	if report, err = j.recover(ctx, cursor, reached); err != nil {
 		return report, err
 	}
 	j.publish(j.base + Offset(j.pos))
-	j.looked = j.opts.Now()
+	j.checked = j.opts.Now()
 	return report, nil
-}
-
-// takeLock tries for a while, since readers hold the lock for the moment in which they look at it.
-func takeLock(fsys FS, name string, wait time.Duration, note string) (Lock, error) {
-	const pause = 5 * time.Millisecond
-	owner := strconv.Itoa(os.Getpid()) + "\n"
-	if note != "" {
-		owner += note + "\n"
-	}
-	for start := time.Now(); ; time.Sleep(pause) {
-		l, err := fsys.Lock(name, owner)
-		if !errors.Is(err, ErrLocked) {
-			return l, err
-		}
-		if time.Since(start) >= wait {
-			return nil, &LockedError{Path: name, PID: lockOwner(fsys, name).PID}
-		}
-	}
-}
-
-// Owner is who holds a journal's lock, as far as the file tells.
-type Owner struct {
-	PID  int    // 0 when it is not known
-	Note string // its Options.LockNote
-}
-
-func lockOwner(fsys FS, name string) (o Owner) {
-	f, err := fsys.Open(name)
-	if err != nil {
-		return o
-	}
-	defer f.Close()
-	b := make([]byte, 24+maxLockNote)
-	n, _ := f.ReadAt(b, 0)
-	pid, note, _ := strings.Cut(string(b[:n]), "\n")
-	o.PID, _ = strconv.Atoi(strings.TrimSpace(pid))
-	o.Note = strings.TrimSuffix(note, "\n")
-	return o
-}
-
-// Holder reports whether a writer has the journal in dir open, and who that is.
-func Holder(dir string, o Options) (held bool, owner Owner, err error) {
-	o = o.withDefaults()
-	name := filepath.Join(dir, lockName)
-	held, err = o.FS.Locked(name)
-	if err != nil {
-		return false, owner, fmt.Errorf("look at the lock: %w", err)
-	}
-	if held {
-		owner = lockOwner(o.FS, name)
-	}
-	return held, owner, nil
 }
 
 // Synced returns the offset below which everything is durable.
 func (j *Journal) Synced() Offset { return Offset(j.synced.Load()) }
 
-// End returns the offset behind the last record that was written. At SyncInterval it may lie above
-// Synced, at the other levels only while a group is on its way.
+// End returns the offset after the last record that was written. At SyncInterval it may lie after
+// Synced; at the other levels it does so only while a group is being written.
 func (j *Journal) End() Offset { return Offset(j.ended.Load()) }
 
 // Dir returns the folder as it was given to Open.
@@ -224,7 +179,7 @@ func (j *Journal) Err() error {
 	return j.refusal()
 }
 
-// refusal is Err for those who hold mu.
+// refusal is Err for a caller that holds mu.
 func (j *Journal) refusal() error {
 	if j.failed == nil && j.closed {
 		return ErrClosed
@@ -239,7 +194,7 @@ func (j *Journal) Wait(ctx context.Context, off Offset) error {
 		j.watch.Lock()
 		changed := j.changed
 		j.watch.Unlock()
-		over := j.over() // asked before synced is looked at, so that nothing comes in between
+		over := j.over() // asked before Synced, so that no sync comes in between
 		if j.Synced() >= off {
 			return nil
 		}
@@ -254,8 +209,8 @@ func (j *Journal) Wait(ctx context.Context, off Offset) error {
 	}
 }
 
-// over returns why nothing will become durable any more, or nil while something may: a journal that is being
-// closed still finishes what it had taken.
+// over returns why nothing more will become durable, or nil while something may: a journal that is being
+// closed still finishes the appends that it has accepted.
 func (j *Journal) over() error {
 	select {
 	case <-j.done:
@@ -267,15 +222,15 @@ func (j *Journal) over() error {
 	return j.failed
 }
 
-// Sync returns when everything that was appended before it is durable; at the levels that acknowledge
-// only what is, that is at once.
+// Sync returns when everything that was appended before the call is durable. At SyncGroup and SyncEach that is
+// at once.
 func (j *Journal) Sync(ctx context.Context) error {
 	end := j.End()
 	j.Hurry()
 	return j.Wait(ctx, end)
 }
 
-// Hurry is Sync without the waiting: at SyncInterval the next sync begins now.
+// Hurry is Sync that does not wait: at SyncInterval the next sync begins now.
 func (j *Journal) Hurry() {
 	j.mu.Lock()
 	j.hurry = true
@@ -283,25 +238,27 @@ func (j *Journal) Hurry() {
 	j.nudge()
 }
 
-// publish shows what a sync has made durable.
+// publish shows readers what a sync has made durable.
 func (j *Journal) publish(end Offset) {
 	j.ended.Store(uint64(end))
 	j.synced.Store(uint64(end))
-	j.tell()
+	j.notify()
 }
 
-func (j *Journal) tell() {
+// notify wakes those who wait for a change of synced, of failed or of the end.
+func (j *Journal) notify() {
 	j.watch.Lock()
 	close(j.changed)
 	j.changed = make(chan struct{})
 	j.watch.Unlock()
 }
 
-// poison is what a failed write or sync does: nothing is taken any more, and all who wait are told.
+// poison ends a journal whose write or sync has failed: it accepts no more appends, and those that wait get the
+// error.
 //
-// The state of the file is unknown from here on, and trying again could succeed without writing
-// anything (after a failed sync a kernel may forget which pages were dirty), so nothing more is done
-// with it: what is acknowledged is on disk, and the next Open finds out about the rest.
+// The state of the file is unknown from here on. Another try could succeed without writing anything, since after a
+// failed sync a kernel may forget which pages were dirty. So the file is left alone: what was acknowledged is on
+// disk, and the next Open finds out about the rest.
 func (j *Journal) poison(cause error) error {
 	err := fmt.Errorf("%w: %w", ErrFailed, cause)
 	j.mu.Lock()
@@ -315,13 +272,13 @@ func (j *Journal) poison(cause error) error {
 	for _, g := range waiting {
 		g.finish(err)
 	}
-	j.tell()
+	j.notify()
 	return err
 }
 
 // Close waits for the appends that are under way, syncs, truncates the active segment to its data and
-// gives the lock back. Appends fail with ErrClosed from the moment it is called. A journal that has
-// failed is left as it is; Close then returns why. Closing again returns what the first call did.
+// releases the lock. From the moment of the call appends fail with ErrClosed. A journal that has
+// failed is left as it is, and Close returns why it failed. A second Close returns what the first one did.
 func (j *Journal) Close() error {
 	j.mu.Lock()
 	j.closed = true
@@ -343,7 +300,7 @@ func (j *Journal) Close() error {
 		}
 	}
 	unregister(j)
-	j.tell()
+	j.notify()
 	err = errors.Join(err, j.active.Close(), j.lock.Unlock())
 	j.lock = nil
 	if err != nil {
@@ -352,7 +309,7 @@ func (j *Journal) Close() error {
 	return j.closing
 }
 
-// syncDir makes the names in the journal's folder durable. A failure poisons, whoever asked.
+// syncDir makes the names in the journal's folder durable. A failure poisons the journal.
 func (j *Journal) syncDir() error {
 	j.dirMu.Lock()
 	defer j.dirMu.Unlock()
@@ -368,9 +325,9 @@ func (j *Journal) syncDir() error {
 	return nil
 }
 
-// seal cuts the active segment to its data, so that its end is the log's end to whoever sees the file.
+// seal truncates the active segment to its data, so that everybody sees the end of the file as the end of the log.
 func (j *Journal) seal() error {
-	if err := j.intact(); err != nil {
+	if err := j.checkWritten(); err != nil {
 		return err
 	}
 	if j.size > j.pos {
@@ -385,101 +342,4 @@ func (j *Journal) seal() error {
 		return fmt.Errorf("sync %s: %w", segmentName(j.base), err)
 	}
 	return nil
-}
-
-// makeDir makes a folder and those above it, each open to its owner alone and synced in its parent. One
-// that is there stays as it is.
-func makeDir(fsys FS, dir string) error {
-	err := fsys.Mkdir(dir)
-	switch {
-	case errors.Is(err, os.ErrExist):
-		return nil
-	case errors.Is(err, os.ErrNotExist):
-		up := parents(dir)
-		if len(up) == 0 {
-			return err
-		}
-		if err := makeDir(fsys, up[0]); err != nil {
-			return err
-		}
-		if err := fsys.Mkdir(dir); err != nil && !errors.Is(err, os.ErrExist) {
-			return err
-		}
-	case err != nil:
-		return err
-	}
-	return syncFolder(fsys, filepath.Dir(filepath.Clean(dir)))
-}
-
-// syncFolder makes durable which names a folder holds. When that fails it changes the folder once more: the
-// names are read back from then on as if all were well, whoever tries next will rely on a sync of his own, and
-// one of a folder that has not changed since may write nothing.
-func syncFolder(fsys FS, dir string) error {
-	err := fsys.SyncDir(dir)
-	if err != nil {
-		name := filepath.Join(dir, ".unsynced")
-		if f, err := fsys.Create(name); err == nil {
-			f.Close()
-		}
-		fsys.Remove(name)
-	}
-	return err
-}
-
-// writers are the journals that this process has open.
-var writers = struct {
-	sync.RWMutex
-	open map[writerKey]*Journal
-	// version moves with every change, so that a reader may keep what it found.
-	version atomic.Uint64
-}{open: map[writerKey]*Journal{}}
-
-type writerKey struct {
-	fs  FS
-	dir string
-}
-
-func register(j *Journal) error {
-	dir, err := j.fs.Canonical(j.dir)
-	if err != nil {
-		return err
-	}
-	writers.Lock()
-	defer writers.Unlock()
-	writers.open[writerKey{j.fs, dir}] = j
-	writers.version.Add(1)
-	return nil
-}
-
-func unregister(j *Journal) {
-	writers.Lock()
-	defer writers.Unlock()
-	for key, open := range writers.open {
-		if open == j {
-			delete(writers.open, key)
-			writers.version.Add(1)
-		}
-	}
-}
-
-// syncedIn returns up to where the journal that this process has open in dir, if any, has synced. One that
-// is being opened is waited for.
-func syncedIn(fsys FS, dir string) (synced Offset, open bool, err error) {
-	canonical, err := fsys.Canonical(dir)
-	if err != nil {
-		return 0, false, err
-	}
-	w := writerOf(fsys, canonical)
-	if w == nil {
-		return 0, false, nil
-	}
-	<-w.ready
-	return w.Synced(), w.recovered, nil
-}
-
-// writerOf returns the journal that this process has open in dir, or nil.
-func writerOf(fsys FS, canonical string) *Journal {
-	writers.RLock()
-	defer writers.RUnlock()
-	return writers.open[writerKey{fsys, canonical}]
 }

@@ -195,7 +195,7 @@ func (s *script) look() {
 	}
 }
 
-// tear leaves half a record behind the last one, on the platter.
+// tear writes half a record after the last one, on the platter.
 func (s *script) tear() {
 	s.disk.Damage(s.lastSegment().name, func(b []byte) []byte {
 		return append(append(b, 0, 8, 0, 0), strings.Repeat("torn", 400)...)

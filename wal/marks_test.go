@@ -38,7 +38,7 @@ func TestMarksSurviveRestarts(t *testing.T) {
 				}
 			}
 			if unmarked := got.End - last; unmarked > 2*markEvery {
-				t.Errorf("the last mark vouches for %d of %d bytes", last, got.End)
+				t.Errorf("the last mark attests %d of %d bytes", last, got.End)
 			}
 			edit(t, filepath.Join(dir, firstSegment), flip(int(offs[1])+100))
 			var corrupt *wal.CorruptError

@@ -32,7 +32,7 @@ type oracle struct {
 
 type given struct {
 	payload string
-	by      int // the goroutine that offers it; what one offers later lies behind
+	by      int // the goroutine that offers it; what one offers later lies after it
 	turn    int // when it was offered
 	state   givenState
 	off     wal.Offset
@@ -224,7 +224,7 @@ func (o *oracle) recovered(log found) error {
 			return fmt.Errorf("found twice: %s, at %d", brief(g.payload), rec.Offset)
 		}
 		if turn, ok := last[g.by]; ok && turn > g.turn {
-			return fmt.Errorf("found: %s at %d, behind what was given after it", brief(g.payload), rec.Offset)
+			return fmt.Errorf("found: %s at %d, after what was given later", brief(g.payload), rec.Offset)
 		}
 		seen[g], last[g.by] = true, g.turn
 	}
@@ -255,8 +255,8 @@ func (o *oracle) recovered(log found) error {
 	return nil
 }
 
-// hurt is told that the log was damaged from off on where nothing vouches for it: recovery takes it for torn.
-func (o *oracle) hurt(off wal.Offset) {
+// damaged tells the oracle that the log was damaged from off on, where nothing attests it: recovery takes it for torn.
+func (o *oracle) damaged(off wal.Offset) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.floor = min(o.floor, off)

@@ -36,7 +36,7 @@ func TestReadBackByOffset(t *testing.T) {
 			}
 			for _, off := range []wal.Offset{j.End(), j.End() + 1, math.MaxUint64} {
 				if _, err := j.Read(off); err == nil || errors.As(err, new(*wal.CorruptError)) {
-					t.Fatalf("at %d, behind the end: %v", off, err)
+					t.Fatalf("at %d, after the end: %v", off, err)
 				}
 			}
 			closeJournal(t, j)
@@ -57,8 +57,8 @@ func TestReadBackWhatWasTrimmedOrHurt(t *testing.T) {
 	}
 	active := j.Segments()[len(j.Segments())-1]
 	edit(t, active.Path, flip(int(offs[19]-active.Base)+100))
-	var hurt *wal.CorruptError
-	if _, err := j.Read(offs[19]); !errors.As(err, &hurt) || hurt.Offset != offs[19] || hurt.Segment != active.Path {
+	var damaged *wal.CorruptError
+	if _, err := j.Read(offs[19]); !errors.As(err, &damaged) || damaged.Offset != offs[19] || damaged.Segment != active.Path {
 		t.Fatal(err)
 	}
 	closeJournal(t, j)

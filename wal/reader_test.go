@@ -240,7 +240,7 @@ func TestTrimmingLeavesALogWithoutAHole(t *testing.T) {
 				t.Fatalf("archive: %v", err)
 			}
 		}
-		// A reader that is behind reads what it has open, and is then told.
+		// A reader that has not read everything reads the segment that it has open, and then gets the error.
 		for err == nil {
 			_, err = slow.Next(context.Background())
 		}
@@ -274,7 +274,7 @@ func TestCopyIsAJournal(t *testing.T) {
 	want := payloads(100, 90)
 	appendAll(t, j, want)
 	dest := t.TempDir()
-	c, err := wal.Copy(dir, dest, other(false))
+	c, err := wal.Copy(context.Background(), dir, dest, other(false))
 	if err != nil || c.End != j.End() || c.Segments != len(j.Segments()) {
 		t.Fatalf("%+v, %v", c, err)
 	}
@@ -305,7 +305,7 @@ func TestVerifyBesideAWriter(t *testing.T) {
 }
 
 // A writer that is faster is not followed: Verify sees what was there when it began, and perhaps what was written over
-// the zeros behind that.
+// the zeros after that.
 func TestVerifyEndsBesideAFasterWriter(t *testing.T) {
 	for name, o := range map[string]wal.Options{
 		"growing": {Preallocate: -1}, "zeros ahead": {Preallocate: 4000}, "rotating": {SegmentBytes: 2000, Preallocate: 500},

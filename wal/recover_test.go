@@ -170,7 +170,7 @@ func TestTornTailIsQuarantinedAndCut(t *testing.T) {
 	}
 }
 
-// A mark tells that what lies below its offset was synced: hurt there is no torn tail.
+// A mark says that what lies before its offset was synced: damage there is no torn tail.
 func TestDamageBelowAMarkIsRefused(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -182,8 +182,8 @@ func TestDamageBelowAMarkIsRefused(t *testing.T) {
 	if err != nil || rep.Marks != 3 {
 		t.Fatalf("%+v, %v", rep, err)
 	}
-	hurt := int(offs[10]) + 100
-	edit(t, segment, flip(hurt))
+	damaged := int(offs[10]) + 100
+	edit(t, segment, flip(damaged))
 	before, _ := os.ReadFile(segment)
 	_, _, err = wal.Open(dir, wal.Options{})
 	var corrupt *wal.CorruptError
@@ -206,9 +206,9 @@ func TestDamageBelowAMarkIsRefused(t *testing.T) {
 	if err != nil || len(rep.Damage) != 1 || rep.Damage[0].Offset != offs[10] || rep.Records != 100 {
 		t.Fatalf("%+v, %v", rep, err)
 	}
-	// Above the last mark the same hurt is a torn tail: nothing tells it from one.
+	// After the last mark the same damage is taken for a torn tail: nothing tells the two apart.
 	other := crash(t, dir)
-	edit(t, filepath.Join(other, firstSegment), func(b []byte) []byte { b[hurt] ^= 1; b[offs[99]+50] ^= 1; return b })
+	edit(t, filepath.Join(other, firstSegment), func(b []byte) []byte { b[damaged] ^= 1; b[offs[99]+50] ^= 1; return b })
 	j, rec := open(t, other, wal.Options{})
 	if rec.Torn == nil || rec.Torn.Offset != offs[99] || rec.Records != 99 {
 		t.Fatalf("%+v", rec)
@@ -261,10 +261,10 @@ func TestDamageInASealedSegmentIsRefused(t *testing.T) {
 		}, at: second.Base},
 		{name: "the first missing", do: func(dir string) { os.Remove(filepath.Join(dir, firstSegment)) }, want: wal.ErrGap},
 		{name: "missing below the cursor", do: func(dir string) { os.Remove(filepath.Join(dir, filepath.Base(second.Path))) }, cursor: offs[55], want: errNone},
-		{name: "hurt below the cursor", do: func(dir string) { edit(t, filepath.Join(dir, filepath.Base(second.Path)), flip(30)) }, cursor: offs[55], want: errNone},
+		{name: "damaged below the cursor", do: func(dir string) { edit(t, filepath.Join(dir, filepath.Base(second.Path)), flip(30)) }, cursor: offs[55], want: errNone},
 		{name: "cursor inside a record", do: func(string) {}, cursor: offs[30] + 1},
 		{name: "cursor inside a record of the last segment", do: func(string) {}, cursor: offs[59] + 41, at: offs[59] + 41},
-		{name: "cursor behind the end", do: func(string) {}, cursor: 1 << 40, want: wal.ErrAhead},
+		{name: "cursor after the end", do: func(string) {}, cursor: 1 << 40, want: wal.ErrAhead},
 		{name: "cursor and no segment", do: func(dir string) {
 			os.RemoveAll(dir)
 			os.Mkdir(dir, 0o700)
@@ -324,7 +324,7 @@ func TestACursorBehindTheDataButInsideTheFileIsAhead(t *testing.T) {
 	j, _ := open(t, dir, wal.Options{})
 	appendAll(t, j, payloads(3, 60))
 	end := j.End()
-	dir = crash(t, dir) // with zeros behind the data
+	dir = crash(t, dir) // with zeros after the data
 	for _, cursor := range []wal.Offset{end + 1, end + 100, 1 << 20} {
 		if _, _, err := wal.Open(dir, at(cursor)); !errors.Is(err, wal.ErrAhead) {
 			t.Errorf("cursor %d: got %v", cursor, err)
@@ -450,7 +450,7 @@ func TestAnEmptyLastSegmentIsMadeAnew(t *testing.T) {
 	}
 	last := walspec.Name(uint64(j.Synced()))
 	j.Close()
-	// One that died in the middle of this left its own try behind.
+	// A process that died in the middle of this has left its file.
 	writeFile(t, filepath.Join(dir, last+".part"), []byte("half"))
 	got := strings.Join(calls(t, dir, wal.Options{}), ", ")
 	part := last + ".part"
@@ -549,7 +549,7 @@ func TestWhatIsKnownToHaveBeenReachedIsNotCut(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		name            string
-		hurt            func([]byte) []byte
+		damage          func([]byte) []byte
 		cursor, reached wal.Offset
 		want            error // nil is a *CorruptError at 300; errOpened is none
 	}{
@@ -570,7 +570,7 @@ func TestWhatIsKnownToHaveBeenReachedIsNotCut(t *testing.T) {
 			if err := j.Close(); err != nil {
 				t.Fatal(err)
 			}
-			edit(t, m.segment(0), tc.hurt)
+			edit(t, m.segment(0), tc.damage)
 			before := everything(t, m.dir)
 			o := at(tc.cursor)
 			o.Reached = func() wal.Offset { return tc.reached }

@@ -28,8 +28,8 @@ func TestARepairOnADiskThatForgets(t *testing.T) {
 	for seed := 0; seed <= calls+more; seed += step {
 		killed := seed <= calls
 		random := rand.New(rand.NewPCG(uint64(seed), 1))
-		disk, held := hurtOnDisk(t, uint64(seed), dir)
-		hurt := segmentsOnDisk(disk, dir)
+		disk, held := damagedOnDisk(t, uint64(seed), dir)
+		damaged := segmentsOnDisk(disk, dir)
 		o := wal.RepairOptions{
 			Apply:   true,
 			Cursor:  func() (wal.Offset, error) { return cursor, nil },
@@ -48,7 +48,7 @@ func TestARepairOnADiskThatForgets(t *testing.T) {
 		check := func(when string) {
 			t.Helper()
 			for name, content := range segmentsOnDisk(disk, dir) {
-				if before, was := hurt[name]; content != want[name] && (!was || content != before) {
+				if before, was := damaged[name]; content != want[name] && (!was || content != before) {
 					t.Fatalf("seed %d, %s: %s is neither as it was nor as it will be", seed, when, name)
 				}
 			}
@@ -101,8 +101,8 @@ func TestARepairOnADiskThatForgets(t *testing.T) {
 	}
 }
 
-// hurtOnDisk writes a journal like makeJournal's, and hurts it like hurtAll does.
-func hurtOnDisk(t *testing.T, seed uint64, dir string) (*crashfs.Disk, func(from, to wal.Offset) iter.Seq2[wal.Record, error]) {
+// damagedOnDisk writes a journal like makeJournal's, and damages it like damageAll does.
+func damagedOnDisk(t *testing.T, seed uint64, dir string) (*crashfs.Disk, func(from, to wal.Offset) iter.Seq2[wal.Record, error]) {
 	t.Helper()
 	disk := crashfs.New(seed)
 	m := madeJournal{payloads: payloads(30, 60)}

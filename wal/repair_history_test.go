@@ -14,16 +14,16 @@ import (
 	"github.com/auditsql/auditsql/wal"
 )
 
-// wound is what was done to a journal's files, and what it has hurt.
-type wound struct {
-	hurt   map[uint64]spot // by offset
-	before []segmentBytes  // of the files that are still there, as they were hurt
+// damageDone is which records of a journal were damaged.
+type damageDone struct {
+	records map[uint64]spot // by offset
+	before  []segmentBytes  // of the files that are still there, as they were damaged
 }
 
-// hurtForRepair flips bits, cuts a sealed segment or takes it away, and returns nil when there was nothing to hurt.
+// damageForRepair flips bits, cuts a sealed segment or takes it away, and returns nil when there was nothing to damage.
 // All of it is damage to a caller at the cursor, and none of it a torn tail.
-func (h *chronicle) hurtForRepair(cursor wal.Offset) *wound {
-	w := &wound{hurt: map[uint64]spot{}}
+func (h *chronicle) damageForRepair(cursor wal.Offset) *damageDone {
+	w := &damageDone{records: map[uint64]spot{}}
 	all := h.spots()
 	var sealed []string // without the first one: to take that away is to trim
 	for _, s := range all {
@@ -43,7 +43,7 @@ func (h *chronicle) hurtForRepair(cursor wal.Offset) *wound {
 		}
 		for _, s := range all {
 			if s.file == file && s.at+headerSize+len(s.Payload) > cut {
-				w.hurt[s.Offset] = s
+				w.records[s.Offset] = s
 			}
 		}
 		h.note("%s of %d bytes is cut to %d (-1: gone)", file, len(b), cut)
@@ -56,27 +56,27 @@ func (h *chronicle) hurtForRepair(cursor wal.Offset) *wound {
 	var flips []flipped
 	for range 1 + h.rng.IntN(3) {
 		s := pick(h.rng, all...)
-		if _, already := w.hurt[s.Offset]; already {
+		if _, already := w.records[s.Offset]; already {
 			continue
 		}
 		f := flipped{s, s.at + h.rng.IntN(headerSize+len(s.Payload)), 1 << h.rng.IntN(8)}
 		h.disk.Damage(s.file, func(b []byte) []byte { b[f.at] ^= f.bit; return b })
-		w.hurt[s.Offset] = s
+		w.records[s.Offset] = s
 		flips = append(flips, f)
 	}
 	for _, f := range flips {
-		// One of the others may have hurt the mark that vouched for it.
-		if !f.sealed && wal.Offset(f.Offset) >= cursor && !h.markBehind(f.spot) {
+		// One of the others may have damaged the mark that attested it.
+		if !f.sealed && wal.Offset(f.Offset) >= cursor && !h.markAfter(f.spot) {
 			h.disk.Damage(f.file, func(b []byte) []byte { b[f.at] ^= f.bit; return b })
-			delete(w.hurt, f.Offset)
+			delete(w.records, f.Offset)
 			continue
 		}
 		h.note("damage at %d in the record at %d of %s", f.at, f.Offset, f.file)
 	}
-	if len(w.hurt) == 0 {
+	if len(w.records) == 0 {
 		return nil
 	}
-	for _, s := range w.hurt {
+	for _, s := range w.records {
 		if b, there := h.disk.Read(s.file); there {
 			w.before = append(w.before, segmentBytes{s.file, wal.Offset(hexPrefix(path.Base(s.file))), b})
 		}
@@ -84,15 +84,15 @@ func (h *chronicle) hurtForRepair(cursor wal.Offset) *wound {
 	return w
 }
 
-// repair hurts the journal and repairs it, dying in between as the plan says, and tells the oracle what can be
+// repair damages the journal and repairs it, dying in between as the plan says, and tells the oracle what can be
 // there no more: what the caller did not have.
 func (h *chronicle) repair(plans ...func(crashfs.Call) crashfs.Verdict) {
 	all := h.spots()
 	if len(all) == 0 || !h.settled {
-		return // a power cut could take the name of the segment that seals the hurt one
+		return // a power cut could take the name of the segment that seals the damaged one
 	}
 	cursor := h.cursor()
-	w := h.hurtForRepair(cursor)
+	w := h.damageForRepair(cursor)
 	if w == nil {
 		return
 	}
@@ -144,7 +144,7 @@ func (h *chronicle) repair(plans ...func(crashfs.Call) crashfs.Verdict) {
 		h.check(h.keptInQuarantine(file))
 	}
 	var lost []string
-	for _, s := range w.hurt {
+	for _, s := range w.records {
 		if wal.Offset(s.Next()) > cursor {
 			lost = append(lost, string(s.Payload))
 		}
@@ -185,7 +185,7 @@ func TestRepairDyingAtTheKthCall(t *testing.T) {
 	}
 }
 
-// repairDying hurts a journal and repairs it, the k-th call meeting a verdict, and returns how many calls there were.
+// repairDying damages a journal and repairs it, the k-th call meeting a verdict, and returns how many calls there were.
 func repairDying(t *testing.T, seed uint64, k int, v crashfs.Verdict) (calls int) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newChronicle(t, seed)

@@ -1,24 +1,33 @@
 package wal
 
 import (
+	"context"
 	"fmt"
+	"math"
 	"path/filepath"
+
+	"github.com/auditsql/auditsql/wal/internal/segment"
 )
 
-// planner walks over a journal and lays down what a repair has to do. It changes nothing.
+// planner walks over a journal and plans what a repair has to do. It changes nothing.
 type planner struct {
-	dir  string
-	o    RepairOptions
-	rep  *RepairReport
-	hurt []*hurtSegment
-	// marks are the offsets that intact marks vouch for, as they come, without repetition.
+	dir      string
+	o        RepairOptions
+	rep      *RepairReport
+	rewrites []*rewrite // by the base of the segment
+	// marks are the offsets that intact marks attest, ascending.
 	marks []Offset
 }
 
-// minRecord is the size of the shortest record: what lies between two of them is nothing, or at least this.
-const minRecord = headerSize + 1
+// rewrite is a segment that is to be written anew, or for the first time.
+type rewrite struct {
+	seg    Segment
+	size   int64 // that the file will have
+	end    int64 // up to where it will hold records and nothing else
+	ranges []*DamagedRange
+}
 
-func (p *planner) plan() error {
+func (p *planner) plan(ctx context.Context) error {
 	segs, err := listSegments(p.o.FS, p.dir)
 	if err != nil {
 		return err
@@ -26,45 +35,41 @@ func (p *planner) plan() error {
 	cursor := p.rep.Cursor
 	if len(segs) == 0 {
 		if cursor > 0 {
-			p.make(cursor, cursor, fmt.Sprintf("no segment is left, and the cursor is %d", cursor))
+			p.addMissing(cursor, cursor, fmt.Sprintf("no segment is left, and the cursor is %d", cursor))
 		}
 		p.rep.First, p.rep.End = cursor, cursor
 		return nil
 	}
-	if err := p.walk(segs, cursor); err != nil {
+	if err := p.walk(ctx, segs, cursor); err != nil {
 		return err
 	}
-	// Now that all marks are known, which stand behind what they tell about.
+	// Only now, because a mark lies after the offsets that it attests.
 	for _, d := range p.rep.Damage {
-		if err := p.lay(d); err != nil {
+		if err := p.planRange(d); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (p *planner) walk(segs []Segment, cursor Offset) error {
+func (p *planner) walk(ctx context.Context, segs []Segment, cursor Offset) error {
 	if first := segs[0]; first.Base > cursor {
-		return fmt.Errorf("%s: %w: the log begins at offset %d, above the cursor %d; what lay between is in no file, and needs a backup", first.Path, ErrGap, first.Base, cursor)
+		return fmt.Errorf("%s: %w: the log begins at offset %d, after the cursor %d; what lay between is in no file, and needs a backup", first.Path, ErrGap, first.Base, cursor)
 	}
 	if last := segs[len(segs)-1]; last.Base > maxOffset || cursor > maxOffset {
 		return &CorruptError{last.Path, last.Base, "no journal reaches that far"}
 	}
 	p.rep.First = segs[0].Base
 	for i, seg := range segs {
-		var next Offset
-		if seg.Sealed {
-			next = segs[i+1].Base
-		}
 		f, err := p.o.FS.Open(seg.Path)
 		if trimmed(p.o.FS, p.dir, seg, err) { // without Apply there may be a writer
-			p.rep.First = next
+			p.rep.First = baseAfter(segs, i)
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		err = p.segment(f, seg, next)
+		err = p.oneSegment(ctx, f, seg, baseAfter(segs, i))
 		f.Close()
 		if err != nil {
 			return err
@@ -73,254 +78,234 @@ func (p *planner) walk(segs []Segment, cursor Offset) error {
 	return nil
 }
 
-// segment walks over one segment; next is the base of the one behind it.
-func (p *planner) segment(f File, seg Segment, next Offset) error {
-	s, err := newScanner(f, seg.Base, seg.Base)
+// oneSegment walks over one segment; next is the base of the one after it, or 0.
+func (p *planner) oneSegment(ctx context.Context, f File, seg Segment, next Offset) error {
+	s, err := scan(f, seg.Base, seg.Base)
 	if err != nil {
 		return err
 	}
 	p.rep.Segments++
-	h := &hurtSegment{seg: seg, size: s.size}
+	r := &rewrite{seg: seg, size: s.Size()}
 	if seg.Sealed {
-		err = p.sealed(s, h, next)
+		err = p.sealed(ctx, s, r, next)
 	} else {
-		err = p.last(s, h)
+		err = p.last(ctx, s, r)
 	}
 	if err != nil {
 		return err
 	}
-	h.end = s.pos
-	p.rep.End = s.offset()
-	if len(h.ranges) == 0 {
+	r.end = s.Pos()
+	p.rep.End = Offset(s.Offset())
+	if len(r.ranges) == 0 {
 		return nil
 	}
-	// Before what is made anew behind it.
-	at := len(p.hurt)
-	for at > 0 && p.hurt[at-1].seg.Base > seg.Base {
+	// A missing segment after this one may have been added already.
+	at := len(p.rewrites)
+	for at > 0 && p.rewrites[at-1].seg.Base > seg.Base {
 		at--
 	}
-	p.hurt = append(p.hurt[:at], append([]*hurtSegment{h}, p.hurt[at:]...)...)
+	p.rewrites = append(p.rewrites[:at], append([]*rewrite{r}, p.rewrites[at:]...)...)
 	return nil
 }
 
 // sealed walks over a segment that should hold records up to next and nothing else.
-func (p *planner) sealed(s *scanner, h *hurtSegment, next Offset) error {
-	room := int64(next - s.base)
-	for s.pos < room {
-		rec, what, reason, err := s.peek()
+func (p *planner) sealed(ctx context.Context, s *segment.Scanner, r *rewrite, next Offset) error {
+	for Offset(s.Offset()) < next {
+		j, err := s.Judge(ctx, segment.Span{Next: uint64(next)})
 		if err != nil {
 			return err
 		}
-		if what == foundRecord && rec.Next <= next {
-			if err := p.count(h.seg, rec); err != nil {
+		switch {
+		case j.Verdict == segment.Intact:
+			if err := p.count(r.seg, j.Record); err != nil {
 				return err
 			}
-			s.skip(rec)
-			continue
-		}
-		end := next
-		switch {
-		case what == foundEnd && s.pos == s.size && s.pos > 0:
-			// It ends where a record ends, so a file is missing as likely as this one was cut; a new one
-			// is right in both cases.
+			s.Skip(j.Record)
+		case j.Verdict == segment.End && s.Pos() == 0:
+			p.add(r, s, next, "the file is empty")
+		case j.Verdict == segment.End:
+			// It ends where a record ends: a file may be missing, or this one was cut. A new segment is right in both
+			// cases.
 			reason := fmt.Sprintf("the log is missing from here to %d, where the next segment begins", next)
-			begins, err := p.begins(next)
+			begins, err := p.beginsWithRecord(ctx, next)
 			if err != nil {
 				return err
 			}
 			if !begins {
-				// Then it is a name alone that says how much is missing, which may be any number.
+				// Then nothing but a file's name says how much is missing, and it could say anything.
 				reason += fmt.Sprintf(" (without a record; if %s does not belong here, move it out of the folder instead)", segmentName(next))
 			}
-			p.make(s.offset(), next, reason)
+			p.addMissing(Offset(s.Offset()), next, reason)
 			return nil
-		case what == foundEnd && s.pos == s.size:
-			reason = "the file is empty"
-		case what == foundEnd:
-			reason = "zeros in a sealed segment"
-		case what == foundRecord:
-			reason = fmt.Sprintf("a record reaches past %d, where the next segment begins", next)
-			if err := p.believe(h.seg, next); err != nil {
+		case j.Found == segment.FoundEnd:
+			p.add(r, s, next, j.Reason)
+		default:
+			if j.Found == segment.FoundRecord {
+				if err := p.checkNext(ctx, r.seg, next); err != nil {
+					return err
+				}
+			}
+			end, err := nextIntact(ctx, s, next)
+			if err != nil {
 				return err
 			}
+			p.add(r, s, end, j.Reason)
 		}
-		if what != foundEnd {
-			if end, err = intactBehind(s, next); err != nil {
-				return err
-			}
-		}
-		p.add(h, s, end, reason)
 	}
-	return p.overhang(s, h, next)
+	return p.overhang(ctx, s, r, next)
 }
 
-// overhang looks at what a sealed segment has behind the place where the next one begins. The scanner stands
+// overhang plans the cut of what a sealed segment holds after the place where the next one begins. The scanner stands
 // there.
-func (p *planner) overhang(s *scanner, h *hurtSegment, next Offset) error {
-	cut := s.size - s.pos
-	h.size = s.pos
+func (p *planner) overhang(ctx context.Context, s *segment.Scanner, r *rewrite, next Offset) error {
+	cut := s.Size() - s.Pos()
+	r.size = s.Pos()
 	if cut <= 0 {
 		return nil
 	}
-	// Not right here alone: a file that does not belong here may have its name from the middle of a hurt record,
-	// and the log goes on behind that.
-	if _, ok, err := s.resync(s.pos, s.size); err != nil {
+	// The next file may not belong here, and its name may be an offset in the middle of a damaged record. Then the log
+	// goes on in this segment, but not right here. So the whole rest is searched for a record.
+	if _, ok, err := s.Resync(ctx, s.Offset(), math.MaxUint64); err != nil {
 		return err
 	} else if ok {
-		if err := p.believe(h.seg, next); err != nil {
+		if err := p.checkNext(ctx, r.seg, next); err != nil {
 			return err
 		}
 	}
-	if n := len(h.ranges); n > 0 && h.ranges[n-1].End == next {
-		h.ranges[n-1].Cut = cut
+	if n := len(r.ranges); n > 0 && r.ranges[n-1].End == next {
+		r.ranges[n-1].Cut = cut
 		return nil
 	}
-	reason := fmt.Sprintf("%d bytes behind the place where the next segment begins", cut)
-	d := &DamagedRange{Segment: h.seg.Path, Base: h.seg.Base, Offset: next, End: next, Cut: cut, Reason: reason}
-	h.ranges = append(h.ranges, d)
+	reason := fmt.Sprintf("%d bytes after the place where the next segment begins", cut)
+	d := &DamagedRange{Segment: r.seg.Path, Base: r.seg.Base, Offset: next, End: next, Cut: cut, Reason: reason}
+	r.ranges = append(r.ranges, d)
 	p.rep.Damage = append(p.rep.Damage, d)
 	return nil
 }
 
-// believe holds two segments against each other that both have the log from next on. Where the later one
-// has a record there, it is the log that was gone on with, and what the earlier one has was never
-// acknowledged. Where it has none, a file may have come here that is no part of this journal, and to cut the
-// earlier one would take away what was acknowledged: a person has to say which.
-func (p *planner) believe(seg Segment, next Offset) error {
-	begins, err := p.begins(next)
+// checkNext decides between two segments that both hold the log from next on. If the later one begins with a record,
+// the log went on there, and what the earlier one holds was never acknowledged. If it does not, the later file may not
+// belong to this journal, and to cut the earlier one would lose acknowledged records: a person has to decide.
+func (p *planner) checkNext(ctx context.Context, seg Segment, next Offset) error {
+	begins, err := p.beginsWithRecord(ctx, next)
 	if err != nil || begins {
 		return err
 	}
-	return &CorruptError{filepath.Join(p.dir, segmentName(next)), next, fmt.Sprintf("no record begins here, and %s has an intact one behind this, or that reaches past it; if this file does not belong here, move it out of the folder", filepath.Base(seg.Path))}
+	return &CorruptError{filepath.Join(p.dir, segmentName(next)), next, fmt.Sprintf("no record begins here, and %s has an intact one after this offset, or one that reaches past it; if this file does not belong here, move it out of the folder", filepath.Base(seg.Path))}
 }
 
-// begins reports whether the segment of that base begins with a record.
-func (p *planner) begins(base Offset) (bool, error) {
+// beginsWithRecord reports whether the segment of that base begins with a record.
+func (p *planner) beginsWithRecord(ctx context.Context, base Offset) (bool, error) {
 	f, err := p.o.FS.Open(filepath.Join(p.dir, segmentName(base)))
 	if err != nil {
 		return false, err
 	}
 	defer f.Close()
-	s, err := newScanner(f, base, base)
+	s, err := scan(f, base, base)
 	if err != nil {
 		return false, err
 	}
-	_, what, _, err := s.peek()
-	return what == foundRecord, err
+	_, found, _, err := s.Peek(ctx)
+	return found == segment.FoundRecord, err
 }
 
-// intactBehind returns where the next intact record begins that ends by next, or next. What is hurt was a
-// record too, so none begins in the minRecord bytes from here.
-func intactBehind(s *scanner, next Offset) (Offset, error) {
-	at := s.pos
-	defer func() { s.pos = at }()
-	limit := min(int64(next-s.base), s.size)
-	for from := at + minRecord; ; from = s.pos + 1 {
-		pos, ok, err := s.resync(from, limit)
+// nextIntact returns where the next intact record begins that ends by next, or next. The damage was a record too, so
+// none begins in the first minRecord bytes.
+func nextIntact(ctx context.Context, s *segment.Scanner, next Offset) (Offset, error) {
+	at := s.Offset()
+	defer s.Seek(at)
+	for from := at + minRecord; ; from = s.Offset() + 1 {
+		off, ok, err := s.Resync(ctx, from, uint64(next))
 		if err != nil || !ok {
 			return next, err
 		}
-		s.pos = pos
-		if rec, what, _, err := s.peek(); err != nil || what == foundRecord && rec.Next <= next {
-			return s.offset(), err
+		s.Seek(off)
+		if rec, found, _, err := s.Peek(ctx); err != nil || found == segment.FoundRecord && rec.Next <= uint64(next) {
+			return Offset(off), err
 		}
 	}
 }
 
 // last walks over the segment that is written to. It may end in zeros, and in a torn tail.
-func (p *planner) last(s *scanner, h *hurtSegment) error {
+func (p *planner) last(ctx context.Context, s *segment.Scanner, r *rewrite) error {
 	cursor := p.rep.Cursor
 	for {
-		rec, what, reason, err := s.peek()
+		j, err := s.Judge(ctx, segment.Span{Synced: uint64(cursor)})
 		if err != nil {
 			return err
 		}
-		at := s.offset()
+		at := Offset(s.Offset())
 		switch {
-		case what == foundRecord:
-			if err := p.count(h.seg, rec); err != nil {
+		case j.Verdict == segment.Intact:
+			if err := p.count(r.seg, j.Record); err != nil {
 				return err
 			}
-			s.skip(rec)
-			continue
-		case what == foundEnd && at >= cursor:
+			s.Skip(j.Record)
+		case j.Verdict == segment.End:
 			return nil
-		case what == foundEnd:
-			h.size = max(h.size, int64(cursor-s.base))
-			p.add(h, s, cursor, fmt.Sprintf("the data ends here, and the cursor is %d", cursor))
-			continue
-		}
-		end, again, err := p.damaged(s, &reason)
-		switch {
-		case err != nil:
+		case j.Verdict == segment.Torn:
+			dataEnd, err := s.DataEnd(ctx)
+			p.rep.Torn = &TornTail{Segment: r.seg.Path, Offset: at, Bytes: dataEnd - s.Pos(), Reason: j.Reason}
 			return err
-		case again:
-			continue
-		case end == at:
-			dataEnd, err := s.dataEnd(s.pos)
-			p.rep.Torn = &TornTail{Segment: h.seg.Path, Offset: at, Bytes: dataEnd - s.pos, Reason: reason}
-			return err
+		case j.Found == segment.FoundEnd:
+			p.addLast(r, s, cursor, fmt.Sprintf("the data ends here, and the cursor is %d", cursor))
+		default:
+			reason := j.Text()
+			if at < cursor {
+				reason = fmt.Sprintf("%s, before the cursor %d", j.Reason, cursor)
+			}
+			end, err := p.damageEnd(ctx, s, reason)
+			if err != nil {
+				return err
+			}
+			p.addLast(r, s, end, reason)
 		}
-		h.size = max(h.size, int64(end-s.base))
-		p.add(h, s, end, reason)
 	}
 }
 
-// damaged tells how far the damage reaches that begins at an invalid record of the last segment. It ends
-// where it begins if this is a torn tail; again means to look once more.
-func (p *planner) damaged(s *scanner, reason *string) (end Offset, again bool, err error) {
-	at, cursor := s.offset(), p.rep.Cursor
-	if at >= cursor {
-		vouched, err := s.vouched(s.pos)
-		if err != nil || !vouched {
-			return at, false, err
-		}
-		// Beside a writer the record may have been completed between the look at it and the look for the mark.
-		if err := s.refresh(); err != nil {
-			return at, false, err
-		}
-		if _, what, _, err := s.peek(); err != nil || what != foundInvalid {
-			return at, true, err
-		}
-		*reason += ", and a later mark says that it was synced"
-	} else {
-		*reason += fmt.Sprintf(", below the cursor %d", cursor)
-	}
-	pos, ok, err := s.resync(s.pos+minRecord, s.size)
+// damageEnd returns where the damage ends that begins at the scanner's offset, in the last segment.
+func (p *planner) damageEnd(ctx context.Context, s *segment.Scanner, reason string) (end Offset, err error) {
+	at, cursor := Offset(s.Offset()), p.rep.Cursor
+	off, ok, err := s.Resync(ctx, s.Offset()+minRecord, math.MaxUint64)
 	switch {
 	case err != nil:
-		return at, false, err
+		return at, err
 	case !ok && at < cursor:
-		return cursor, false, nil
+		return cursor, nil
 	case !ok:
-		return at, false, &CorruptError{filepath.Join(p.dir, segmentName(s.base)), at, *reason + ", and no intact record is behind it"}
+		// The mark that attests it begins so soon after it that no record fits between them.
+		return at, &CorruptError{p.path(s), at, reason + ", and no intact record is after it"}
 	}
-	end = s.base + Offset(pos)
-	if at < cursor && cursor < end {
+	if end = Offset(off); at < cursor && cursor < end {
 		// What lies from the cursor on is damage only if it was acknowledged.
-		vouched, err := s.vouched(int64(cursor - s.base))
-		if err != nil || !vouched {
-			return cursor, false, err
+		attested, err := s.Attested(ctx, uint64(cursor))
+		if err != nil || !attested {
+			return cursor, err
 		}
 	}
-	return end, false, nil
+	return end, nil
 }
 
-// count takes down an intact record.
-func (p *planner) count(seg Segment, rec Record) error {
+func (p *planner) path(s *segment.Scanner) string {
+	return filepath.Join(p.dir, segmentName(Offset(s.Base())))
+}
+
+// count adds an intact record to the report.
+func (p *planner) count(seg Segment, found segment.Record) error {
+	rec := recordOf(found)
 	if c := p.rep.Cursor; rec.Offset < c && c < rec.Next {
 		return &CorruptError{seg.Path, c, "the cursor lies inside an intact record, so it is not this log's; no repair can help"}
 	}
 	p.rep.Bytes += int64(rec.Next - rec.Offset)
-	if rec.Payload[0] < kindLimit {
-		c, err := decodeControl(rec.Payload, rec.Offset, seg.Base)
+	if found.IsControl() {
+		c, err := segment.DecodeControl(found, uint64(seg.Base))
 		switch n := len(p.marks); {
 		case err != nil:
 			p.rep.Unknown = append(p.rep.Unknown, &CorruptError{seg.Path, rec.Offset, err.Error()})
-		case c.kind == kindMark && (n == 0 || p.marks[n-1] < c.mark):
-			p.marks = append(p.marks, c.mark)
+		case c.Kind == segment.KindMark && (n == 0 || p.marks[n-1] < Offset(c.Mark)):
+			p.marks = append(p.marks, Offset(c.Mark))
 		}
-		return checkIdentity(seg.Path, c.identity, p.o.Identity)
+		return checkIdentity(seg.Path, c.Identity, p.o.Identity)
 	}
 	p.rep.Records++
 	if p.o.Visit != nil {
@@ -329,19 +314,25 @@ func (p *planner) count(seg Segment, rec Record) error {
 	return nil
 }
 
-// add takes down a damaged range from where the scanner stands to end, and goes there.
-func (p *planner) add(h *hurtSegment, s *scanner, end Offset, reason string) {
-	d := &DamagedRange{Segment: h.seg.Path, Base: h.seg.Base, Offset: s.offset(), End: end, Reason: reason}
-	d.Stored = max(0, min(int64(end-s.base), s.size)-s.pos)
-	h.ranges = append(h.ranges, d)
+// add adds a damaged range from where the scanner stands to end, and moves the scanner there.
+func (p *planner) add(r *rewrite, s *segment.Scanner, end Offset, reason string) {
+	d := &DamagedRange{Segment: r.seg.Path, Base: r.seg.Base, Offset: Offset(s.Offset()), End: end, Reason: reason}
+	d.Stored = max(0, min(int64(end-r.seg.Base), s.Size())-s.Pos())
+	r.ranges = append(r.ranges, d)
 	p.rep.Damage = append(p.rep.Damage, d)
-	s.pos = int64(end - s.base)
+	s.Seek(uint64(end))
 }
 
-// make takes down a segment that is to be made, for the range [from, to).
-func (p *planner) make(from, to Offset, reason string) {
+// addLast is add in the last segment, whose file may have to become longer.
+func (p *planner) addLast(r *rewrite, s *segment.Scanner, end Offset, reason string) {
+	r.size = max(r.size, int64(end-r.seg.Base))
+	p.add(r, s, end, reason)
+}
+
+// addMissing adds a segment that is to be made, for the range [from, to).
+func (p *planner) addMissing(from, to Offset, reason string) {
 	seg := Segment{Base: from, Path: filepath.Join(p.dir, segmentName(from))}
 	d := &DamagedRange{Segment: seg.Path, Base: from, Missing: true, Offset: from, End: to, Reason: reason}
-	p.hurt = append(p.hurt, &hurtSegment{seg: seg, size: int64(to - from), end: int64(to - from), ranges: []*DamagedRange{d}})
+	p.rewrites = append(p.rewrites, &rewrite{seg: seg, size: int64(to - from), end: int64(to - from), ranges: []*DamagedRange{d}})
 	p.rep.Damage = append(p.rep.Damage, d)
 }

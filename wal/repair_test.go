@@ -127,7 +127,7 @@ func TestRepairGoesPastEachKindOfDamage(t *testing.T) {
 		return func(b []byte) []byte { clear(b[from:to]); return b }
 	}
 	add := func(s string) func([]byte) []byte { return func(b []byte) []byte { return append(b, s...) } }
-	hurt := func(base int, change func([]byte) []byte) func(testing.TB, madeJournal) {
+	damage := func(base int, change func([]byte) []byte) func(testing.TB, madeJournal) {
 		return func(t testing.TB, m madeJournal) { edit(t, m.segment(base), change) }
 	}
 	remove := func(bases ...int) func(testing.TB, madeJournal) {
@@ -142,19 +142,19 @@ func TestRepairGoesPastEachKindOfDamage(t *testing.T) {
 	const lost = "a cursor inside a range, and the caller has lost what is below it"
 	for _, tc := range []struct {
 		name   string
-		hurt   func(testing.TB, madeJournal)
+		damage func(testing.TB, madeJournal)
 		cursor wal.Offset
 		want   []string
 	}{
 		{"nothing", func(testing.TB, madeJournal) {}, end, []string{}},
-		{"a bit, and the caller has the record", hurt(1000, flip(350)), end,
+		{"a bit, and the caller has the record", damage(1000, flip(350)), end,
 			[]string{"3e8 [1300,1400) stored 100 cut 0, restored 1, fillers 0 of 0, refused 0"}},
-		{"a bit, and the caller has nothing", hurt(1000, flip(350)), 0,
+		{"a bit, and the caller has nothing", damage(1000, flip(350)), 0,
 			[]string{"3e8 [1300,1400) stored 100 cut 0, restored 0, fillers 1 of 100, refused 0"}},
-		{"a length", hurt(1000, flip(300)), end,
+		{"a length", damage(1000, flip(300)), end,
 			[]string{"3e8 [1300,1400) stored 100 cut 0, restored 1, fillers 0 of 0, refused 0"}},
-		{"the first record", hurt(0, flip(0)), 0, []string{" [0,100) stored 100 cut 0, restored 0, fillers 1 of 100, refused 0"}},
-		{"the last record of a segment", hurt(0, flip(950)), 0, []string{" [900,1000) stored 100 cut 0, restored 0, fillers 1 of 100, refused 0"}},
+		{"the first record", damage(0, flip(0)), 0, []string{" [0,100) stored 100 cut 0, restored 0, fillers 1 of 100, refused 0"}},
+		{"the last record of a segment", damage(0, flip(950)), 0, []string{" [900,1000) stored 100 cut 0, restored 0, fillers 1 of 100, refused 0"}},
 		{"several ranges", func(t testing.TB, m madeJournal) {
 			edit(t, m.segment(0), flip(150))
 			edit(t, m.segment(0), flip(350))
@@ -164,46 +164,46 @@ func TestRepairGoesPastEachKindOfDamage(t *testing.T) {
 			" [300,400) stored 100 cut 0, restored 1, fillers 0 of 0, refused 0",
 			"3e8 [1400,1700) stored 300 cut 0, restored 1, fillers 1 of 200, refused 0",
 		}},
-		{"a cursor inside a range stays where a record begins", hurt(1000, zero(100, 900)), 1500,
+		{"a cursor inside a range stays where a record begins", damage(1000, zero(100, 900)), 1500,
 			[]string{"3e8 [1100,1900) stored 800 cut 0, restored 4, fillers 1 of 400, refused 0"}},
-		{lost, hurt(1000, zero(100, 900)), 1500, []string{"3e8 [1100,1900) stored 800 cut 0, restored 0, fillers 2 of 800, refused 0"}},
-		{"zeros to the end of a sealed segment", hurt(0, zero(700, 1000)), 0,
+		{lost, damage(1000, zero(100, 900)), 1500, []string{"3e8 [1100,1900) stored 800 cut 0, restored 0, fillers 2 of 800, refused 0"}},
+		{"zeros to the end of a sealed segment", damage(0, zero(700, 1000)), 0,
 			[]string{" [700,1000) stored 300 cut 0, restored 0, fillers 1 of 300, refused 0"}},
-		{"cut inside a record", hurt(1000, cut(730)), 1800,
+		{"cut inside a record", damage(1000, cut(730)), 1800,
 			[]string{"3e8 [1700,2000) stored 30 cut 0, restored 1, fillers 1 of 200, refused 0"}},
-		{"cut inside a record to less than a header of zeros", hurt(1000, func(b []byte) []byte { clear(b[700:]); return b[:710] }), 0,
+		{"cut inside a record to less than a header of zeros", damage(1000, func(b []byte) []byte { clear(b[700:]); return b[:710] }), 0,
 			[]string{"3e8 [1700,2000) stored 10 cut 0, restored 0, fillers 1 of 300, refused 0"}},
-		{"cut between records", hurt(1000, cut(700)), end,
+		{"cut between records", damage(1000, cut(700)), end,
 			[]string{"6a4 [1700,2000) made stored 0 cut 0, restored 3, fillers 0 of 0, refused 0"}},
-		{"emptied", hurt(1000, cut(0)), end,
+		{"emptied", damage(1000, cut(0)), end,
 			[]string{"3e8 [1000,2000) stored 0 cut 0, restored 10, fillers 0 of 0, refused 0"}},
-		{"too long", hurt(0, add("more than there should be")), 0,
+		{"too long", damage(0, add("more than there should be")), 0,
 			[]string{" [1000,1000) stored 0 cut 25, restored 0, fillers 0 of 0, refused 0"}},
-		{"too long by zeros", hurt(0, add("\x00\x00\x00")), 0,
+		{"too long by zeros", damage(0, add("\x00\x00\x00")), 0,
 			[]string{" [1000,1000) stored 0 cut 3, restored 0, fillers 0 of 0, refused 0"}},
-		{"hurt at its end and too long", hurt(0, func(b []byte) []byte { b[960] ^= 1; return append(b, "more"...) }), 0,
+		{"damaged at its end and too long", damage(0, func(b []byte) []byte { b[960] ^= 1; return append(b, "more"...) }), 0,
 			[]string{" [900,1000) stored 100 cut 4, restored 0, fillers 1 of 100, refused 0"}},
-		{"an intact record behind the end", hurt(0, add(string(walspec.Encode(1000, []byte("never acknowledged"))))), end,
+		{"an intact record after the end", damage(0, add(string(walspec.Encode(1000, []byte("never acknowledged"))))), end,
 			[]string{" [1000,1000) stored 0 cut 58, restored 0, fillers 0 of 0, refused 0"}},
-		{"an intact record over the end", hurt(0, func(b []byte) []byte {
+		{"an intact record over the end", damage(0, func(b []byte) []byte {
 			return append(b[:900], walspec.Encode(900, make([]byte, 100))...)
 		}), end, []string{" [900,1000) stored 100 cut 40, restored 1, fillers 0 of 0, refused 0"}},
 		{"the first segment, below the cursor", remove(0), end, []string{}},
 		{"a missing segment", remove(1000), 1200,
 			[]string{"3e8 [1000,2000) made stored 0 cut 0, restored 2, fillers 1 of 800, refused 0"}},
-		{"a missing segment behind one that was cut", func(t testing.TB, m madeJournal) {
+		{"a missing segment after one that was cut", func(t testing.TB, m madeJournal) {
 			edit(t, m.segment(0), cut(850))
 			remove(1000)(t, m)
 		}, 0, []string{" [800,2000) stored 50 cut 0, restored 0, fillers 1 of 1200, refused 0"}},
 		{"the last segment, below the cursor", remove(2000), end,
 			[]string{"3e8 [2000,3000) stored 0 cut 0, restored 10, fillers 0 of 0, refused 0"}},
-		{"the last segment, cut below the cursor", hurt(2000, cut(500)), 2800,
+		{"the last segment, cut below the cursor", damage(2000, cut(500)), 2800,
 			[]string{"7d0 [2500,2800) stored 0 cut 0, restored 3, fillers 0 of 0, refused 0"}},
-		{"the last segment, cut in a record below the cursor", hurt(2000, cut(550)), 2800,
+		{"the last segment, cut in a record below the cursor", damage(2000, cut(550)), 2800,
 			[]string{"7d0 [2500,2800) stored 50 cut 0, restored 3, fillers 0 of 0, refused 0"}},
-		{"zeros ahead, and the data ends below the cursor", hurt(2000, zero(500, 1000)), 2800,
+		{"zeros ahead, and the data ends below the cursor", damage(2000, zero(500, 1000)), 2800,
 			[]string{"7d0 [2500,2800) stored 300 cut 0, restored 3, fillers 0 of 0, refused 0"}},
-		{"a bit in the last segment, below the cursor", hurt(2000, flip(350)), 2500,
+		{"a bit in the last segment, below the cursor", damage(2000, flip(350)), 2500,
 			[]string{"7d0 [2300,2400) stored 100 cut 0, restored 1, fillers 0 of 0, refused 0"}},
 		{"no segment left", remove(0, 1000, 2000), 2500,
 			[]string{"9c4 [2500,2500) made stored 0 cut 0, restored 0, fillers 0 of 0, refused 0"}},
@@ -214,8 +214,8 @@ func TestRepairGoesPastEachKindOfDamage(t *testing.T) {
 			m := makeJournal(t)
 			m.lost = tc.name == lost
 			whole := image(t, m.dir)
-			tc.hurt(t, m)
-			hurt, before := image(t, m.dir), everything(t, m.dir)
+			tc.damage(t, m)
+			damaged, before := image(t, m.dir), everything(t, m.dir)
 			o := m.options(tc.cursor)
 			planned := mustRepair(t, m.dir, o)
 			if got := ranges(planned); !slices.Equal(got, tc.want) {
@@ -232,14 +232,14 @@ func TestRepairGoesPastEachKindOfDamage(t *testing.T) {
 			kept := map[string]string{}
 			for _, d := range applied.Damage {
 				from := d.Offset - d.Base
-				if bytes := hurt[filepath.Base(d.Segment)]; d.Stored+d.Cut > 0 {
+				if bytes := damaged[filepath.Base(d.Segment)]; d.Stored+d.Cut > 0 {
 					kept[fmt.Sprintf("%016x", uint64(d.Offset))] = bytes[from : int64(from)+d.Stored+d.Cut]
 				}
 			}
 			if got := quarantined(t, m.dir); fmt.Sprint(got) != fmt.Sprint(kept) {
 				t.Errorf("in quarantine: %q, want %q", got, kept)
 			}
-			if applied.Lost() == 0 && len(tc.want) > 0 && !applied.Damage[0].Missing && tc.cursor == end && len(hurt) == 3 {
+			if applied.Lost() == 0 && len(tc.want) > 0 && !applied.Damage[0].Missing && tc.cursor == end && len(damaged) == 3 {
 				if got := image(t, m.dir); fmt.Sprint(got) != fmt.Sprint(whole) {
 					t.Error("everything was handed back, and the segments are not what they were")
 				}
@@ -294,15 +294,15 @@ func wantRepaired(t testing.TB, m madeJournal, cursor wal.Offset, rep wal.Repair
 func TestRepairRefusesWhatNoFillerCanMend(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
-		hurt   func(t testing.TB, m madeJournal) error
+		damage func(t testing.TB, m madeJournal) error
 		cursor wal.Offset
 		want   error // nil is a *CorruptError
 		says   string
 	}{
 		{"a beginning that is gone", func(_ testing.TB, m madeJournal) error { return os.Remove(m.segment(0)) }, 500, wal.ErrGap, "backup"},
 		{"a cursor inside a record", func(testing.TB, madeJournal) error { return nil }, 1550, nil, "inside an intact record"},
-		{"a cursor just behind the end", func(testing.TB, madeJournal) error { return nil }, 3040, nil, "does not belong"},
-		{"a cursor just behind a record's beginning", func(t testing.TB, m madeJournal) error {
+		{"a cursor just after the end", func(testing.TB, madeJournal) error { return nil }, 3040, nil, "does not belong"},
+		{"a cursor just after a record's beginning", func(t testing.TB, m madeJournal) error {
 			edit(t, m.segment(1000), flip(550))
 			return nil
 		}, 1540, nil, "does not belong"},
@@ -312,15 +312,15 @@ func TestRepairRefusesWhatNoFillerCanMend(t *testing.T) {
 		{"one where another record ends", func(t testing.TB, m madeJournal) error {
 			return os.WriteFile(m.segment(1500), []byte("not a record"), 0o600)
 		}, 3000, nil, "move it out"},
-		{"one where a hurt record begins", func(t testing.TB, m madeJournal) error {
+		{"one where a damaged record begins", func(t testing.TB, m madeJournal) error {
 			edit(t, m.segment(1000), flip(550))
 			return os.WriteFile(m.segment(1500), nil, 0o600)
 		}, 3000, nil, "move it out"},
-		{"one inside a hurt record", func(t testing.TB, m madeJournal) error {
+		{"one inside a damaged record", func(t testing.TB, m madeJournal) error {
 			edit(t, m.segment(1000), flip(550))
 			return os.WriteFile(m.segment(1550), nil, 0o600)
 		}, 3000, nil, "move it out"},
-		{"one behind the end of all journals", func(t testing.TB, m madeJournal) error {
+		{"one after the end of all journals", func(t testing.TB, m madeJournal) error {
 			return os.WriteFile(filepath.Join(m.dir, "ffffffffffffff00.wal"), nil, 0o600)
 		}, 3000, nil, "no journal reaches that far"},
 		{"one so near to the end that nothing fits between", func(t testing.TB, m madeJournal) error {
@@ -329,7 +329,7 @@ func TestRepairRefusesWhatNoFillerCanMend(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			m := makeJournal(t)
-			if err := tc.hurt(t, m); err != nil {
+			if err := tc.damage(t, m); err != nil {
 				t.Fatal(err)
 			}
 			before := everything(t, m.dir)
@@ -351,7 +351,7 @@ func TestRepairRefusesWhatNoFillerCanMend(t *testing.T) {
 
 func TestATornTailIsLeftToRecovery(t *testing.T) {
 	m := makeJournal(t)
-	edit(t, m.segment(2000), flip(850)) // two records of that group are behind it
+	edit(t, m.segment(2000), flip(850)) // two records of that group are after it
 	edit(t, m.segment(0), flip(150))
 	o := m.options(2500)
 	o.Apply = true
@@ -382,7 +382,7 @@ func TestAnUnknownKindIsNoDamage(t *testing.T) {
 	}
 }
 
-// What a mark vouches for is damage when it is hurt, and tells where a record began in what is lost.
+// Where a mark attests a record, a flipped bit is damage. The mark also says where a record began in what is lost.
 func TestRepairInAnActiveSegmentWithMarks(t *testing.T) {
 	dir := t.TempDir()
 	w, err := walspec.NewWriter(dir, walspec.Options{Zeros: 5000})
@@ -484,13 +484,13 @@ func TestWhatIsHandedBackMustFit(t *testing.T) {
 		{"all", []held{{1300, long}, {1400, long}, {1500, long}}, []wal.Offset{1300, 1400, 1500}, nil},
 		{"the one in the middle", []held{{1400, long}}, []wal.Offset{1400}, nil},
 		{"one that leaves room for something else", []held{{1300, long[:30]}, {1400, long}}, []wal.Offset{1400}, []wal.Offset{1300}},
-		{"one with a mark behind it", []held{{1300, long[:11]}, {1400, long}}, []wal.Offset{1300, 1400}, nil},
+		{"one with a mark after it", []held{{1300, long[:11]}, {1400, long}}, []wal.Offset{1300, 1400}, nil},
 		{"too long for the next", []held{{1300, long + "x"}, {1400, long}}, []wal.Offset{1400}, []wal.Offset{1300}},
 		{"too long for the range", []held{{1500, long + "x"}}, nil, []wal.Offset{1500}},
 		{"too short at the end", []held{{1500, long[:59]}}, nil, []wal.Offset{1500}},
 		{"too near to the beginning", []held{{1340, long}}, nil, []wal.Offset{1340}},
 		{"before the range", []held{{1200, long}, {1300, long}}, []wal.Offset{1300}, []wal.Offset{1200}},
-		{"behind the range", []held{{1500, long}, {1600, long}}, []wal.Offset{1500}, []wal.Offset{1600}},
+		{"after the range", []held{{1500, long}, {1600, long}}, []wal.Offset{1500}, []wal.Offset{1600}},
 		{"twice", []held{{1400, long}, {1400, long}}, []wal.Offset{1400}, []wal.Offset{1400}},
 		{"in the wrong order", []held{{1500, long}, {1300, long}}, []wal.Offset{1500}, []wal.Offset{1300}},
 		{"empty", []held{{1300, ""}}, nil, []wal.Offset{1300}},
@@ -626,8 +626,8 @@ func TestErrorsOfTheCallerEndARepair(t *testing.T) {
 	}
 }
 
-// hurtAll damages a journal in every way at once.
-func hurtAll(t testing.TB, m madeJournal) {
+// damageAll damages a journal in every way at once.
+func damageAll(t testing.TB, m madeJournal) {
 	t.Helper()
 	edit(t, m.segment(0), func(b []byte) []byte { b[150] ^= 1; b[750] ^= 1; return append(b, "more"...) })
 	if err := os.Remove(m.segment(1000)); err != nil {
@@ -641,8 +641,8 @@ var errDied = errors.New("died")
 func TestARepairThatDiesAnywhereIsTakenUpAgain(t *testing.T) {
 	const cursor = 2600
 	m := makeJournal(t)
-	hurtAll(t, m)
-	hurt := image(t, m.dir)
+	damageAll(t, m)
+	damaged := image(t, m.dir)
 	whole := madeJournal{dir: crash(t, m.dir), offs: m.offs, payloads: m.payloads}
 	o := whole.options(cursor)
 	o.Apply = true
@@ -652,7 +652,7 @@ func TestARepairThatDiesAnywhereIsTakenUpAgain(t *testing.T) {
 		j, _, err := wal.Open(dir, at(0))
 		if err == nil {
 			j.Close()
-			t.Fatal("a journal that is hurt was opened")
+			t.Fatal("a journal that is damaged was opened")
 		}
 		_, why, _ := strings.Cut(err.Error(), ".wal: ")
 		return why
@@ -676,11 +676,11 @@ func TestARepairThatDiesAnywhereIsTakenUpAgain(t *testing.T) {
 		done = err == nil
 		got := image(t, left.dir)
 		for name, content := range got {
-			if before, was := hurt[name]; content != want[name] && (!was || content != before) {
+			if before, was := damaged[name]; content != want[name] && (!was || content != before) {
 				t.Fatalf("step %d: %s is neither as it was nor as it will be", step, name)
 			}
 		}
-		if fmt.Sprint(got) == fmt.Sprint(hurt) {
+		if fmt.Sprint(got) == fmt.Sprint(damaged) {
 			if a, b := refused(left.dir), refused(m.dir); a != b {
 				t.Fatalf("step %d: refused with %q, at first with %q", step, a, b)
 			}
@@ -694,7 +694,7 @@ func TestARepairThatDiesAnywhereIsTakenUpAgain(t *testing.T) {
 			wantRepaired(t, left, cursor, rep)
 		}
 		if names, err := filepath.Glob(filepath.Join(left.dir, "*.part")); err != nil || len(names) > 0 {
-			t.Fatalf("step %d: left behind: %q, %v", step, names, err)
+			t.Fatalf("step %d: left over: %q, %v", step, names, err)
 		}
 		if done && step < 40 {
 			t.Fatalf("only %d steps", step)
@@ -722,8 +722,8 @@ func TestRepairFindsItsWayWhateverIsHurt(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		m := makeJournal(t)
 		defer os.RemoveAll(m.dir)
-		hurts := rapid.IntRange(1, 6).Draw(rt, "hurts")
-		for range hurts {
+		damages := rapid.IntRange(1, 6).Draw(rt, "damages")
+		for range damages {
 			base := rapid.SampledFrom([]int{0, 1000, 2000}).Draw(rt, "segment")
 			name := m.segment(base)
 			b, err := os.ReadFile(name)
@@ -732,7 +732,7 @@ func TestRepairFindsItsWayWhateverIsHurt(t *testing.T) {
 			}
 			from := rapid.IntRange(0, len(b)).Draw(rt, "from")
 			to := min(len(b), from+rapid.SampledFrom([]int{1, 40, 99, 100, 300, 1000}).Draw(rt, "bytes"))
-			switch rapid.SampledFrom([]string{"flip", "flip", "zeros", "random", "cut", "longer", "gone"}).Draw(rt, "hurt") {
+			switch rapid.SampledFrom([]string{"flip", "flip", "zeros", "random", "cut", "longer", "gone"}).Draw(rt, "damaged") {
 			case "flip":
 				if from < len(b) {
 					b[from] ^= byte(rapid.IntRange(1, 255).Draw(rt, "bits"))
@@ -855,7 +855,7 @@ func TestARepairThatFailsLeavesNoHalfSegment(t *testing.T) {
 			t.Fatalf("%s: got %v", op, err)
 		}
 		if names, err := filepath.Glob(filepath.Join(m.dir, "*.part")); err != nil || len(names) > 0 {
-			t.Fatalf("%s: left behind: %q, %v", op, names, err)
+			t.Fatalf("%s: left over: %q, %v", op, names, err)
 		}
 	}
 }

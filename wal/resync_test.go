@@ -30,7 +30,7 @@ func TestBehindDamageTheFirstIntactRecordIsFound(t *testing.T) {
 				rec = forgeHash(wal.Offset(len(file)), [32]byte{1}, payload)
 			case "flip":
 				rec[rapid.IntRange(0, len(rec)-1).Draw(rt, "at")] ^= 1
-			case "inside": // an intact record inside the payload of a hurt one
+			case "inside": // an intact record inside the payload of a damaged one
 				inner := walspec.Encode(uint64(len(file)+43), payload)
 				rec = walspec.Encode(uint64(len(file)), slices.Concat([]byte("{: "), inner, payload))
 				rec[4] ^= 1

@@ -51,7 +51,7 @@ func newRig(t *testing.T, seed uint64, dir string, o wal.Options, soft bool) *ri
 	return r
 }
 
-// end leaves no goroutine of the journal behind.
+// end leaves no goroutine of the journal.
 func (r *rig) end() {
 	r.disk.PowerCut()
 	if r.j != nil {
@@ -182,12 +182,12 @@ func (r *rig) powerless() bool { return r.other.Dead() }
 func (r *rig) judge(cursor wal.Offset, rep wal.Recovery, existed bool) {
 	r.t.Helper()
 	var log found
-	behind := 0
+	after := 0
 	v, err := wal.Verify(r.dir, r.as(r.other), func(rec wal.Record) error {
 		rec.Payload = bytes.Clone(rec.Payload)
 		log.records = append(log.records, rec)
 		if rec.Offset >= cursor {
-			behind++
+			after++
 		}
 		return nil
 	})
@@ -196,8 +196,8 @@ func (r *rig) judge(cursor wal.Offset, rep wal.Recovery, existed bool) {
 		r.fatalf("after recovery verify finds damage %v, a torn tail %+v", v.Damage, v.Torn)
 	}
 	log.first, log.end = v.First, v.End
-	if rep.End != v.End && !rep.Created || rep.Records != behind || rep.Created == existed {
-		r.fatalf("recovery reports %+v, verify %+v with %d records from the cursor on", rep, v, behind)
+	if rep.End != v.End && !rep.Created || rep.Records != after || rep.Created == existed {
+		r.fatalf("recovery reports %+v, verify %+v with %d records from the cursor on", rep, v, after)
 	}
 	if r.j.Synced() != v.End || r.j.End() != v.End {
 		r.fatalf("the log ends at %d, and the journal says synced %d, end %d", v.End, r.j.Synced(), r.j.End())
@@ -219,7 +219,7 @@ func (r *rig) judge(cursor wal.Offset, rep wal.Recovery, existed bool) {
 		}
 	}
 	if rec, err := read.Next(context.Background()); !errors.Is(err, io.EOF) {
-		r.fatalf("behind the last record a reader finds %+v, %v", rec, err)
+		r.fatalf("after the last record a reader finds %+v, %v", rec, err)
 	}
 	r.check(r.identities())
 	for _, torn := range r.oracle.torn {

@@ -4,5 +4,5 @@ package wal
 
 import "os"
 
-// syncFile is fsync, or F_FULLFSYNC on macOS, where fsync alone stops at the drive's cache.
+// syncFile is fsync. On macOS it is F_FULLFSYNC, since fsync alone leaves data in the drive's cache there.
 func syncFile(f *os.File) error { return f.Sync() }

@@ -1,8 +1,11 @@
 package wal
 
 import (
+	"context"
 	"fmt"
 	"math"
+
+	"github.com/auditsql/auditsql/wal/internal/segment"
 )
 
 // Report is what Verify counted and found.
@@ -14,15 +17,15 @@ type Report struct {
 	Bytes      int64  // of records, control records included
 	Marks      int
 	Identities int   // segments that begin with one
-	Fillers    int   // gaps that a repair closed
+	Fillers    int   // records that a repair wrote where records were lost
 	FillBytes  int64 // of those
-	Gaps       []Gap // what they cover: where records were lost
-	// Trimmed is what a writer removed after Verify began and before it was read.
+	Gaps       []Gap // what they cover
+	// Trimmed is what a writer removed after Verify began and before Verify could read it.
 	Trimmed []Gap
 	// Torn is a tail that recovery would cut, or nil. Beside a live writer it may be a record that is
 	// being written.
 	Torn *TornTail
-	// Damage is where acknowledged data is hurt, in the order of the log.
+	// Damage is where acknowledged data is damaged, in the order of the log.
 	Damage []*CorruptError
 }
 
@@ -31,23 +34,32 @@ type Gap struct {
 	Offset, End Offset
 }
 
-// Verify reads every record of the journal in dir and checks it against its checksum and its content
-// hash, and the segments against each other. It changes nothing and works beside a live writer; in the
-// writer's process it looks at what is synced when it begins. Beside one in another process it ends where the
-// newest segment ended then, or at the latest where that segment ends now, so that it does not follow a writer that
-// is faster. What a writer trims meanwhile is in Report.Trimmed and is nothing wrong; Options.OnTrimmed is told of
-// it between the records before and after it. What is wrong with the log is in the report, a segment with another
-// identity than Options.Identity included, whose records are left out; an error means that it could not be read.
+// Verify reads every record of the journal in dir, checks it against its checksum and its content hash, and checks
+// that the segments join. It changes nothing.
+//
+// A writer may have the journal open. In the writer's process Verify reads what was synced when it began. Beside a
+// writer in another process it reads up to where the newest segment ended when it began, or a little further in the
+// same segment, so that it does not follow a faster writer for ever. What a writer trims meanwhile is in
+// Report.Trimmed and is no damage; Options.OnTrimmed is called for it between the records before and after it.
+//
+// What is wrong with the log is in the report. So is a segment with another identity than Options.Identity, whose
+// records are left out. An error means that the log could not be read.
 //
 // visit, if not nil, is called with each of the caller's records in order; its payload is valid during
-// the call. An error that it returns ends the walk.
+// the call. An error that it returns ends Verify.
 func Verify(dir string, o Options, visit func(Record) error) (Report, error) {
+	return VerifyContext(context.Background(), dir, o, visit)
+}
+
+// VerifyContext is Verify that ends with the error of ctx when ctx ends, between two reads of the disk. The report
+// then tells what was found until then.
+func VerifyContext(ctx context.Context, dir string, o Options, visit func(Record) error) (Report, error) {
 	o = o.withDefaults()
 	var rep Report
 	v := verifier{fs: o.FS, dir: dir, identity: o.Identity, onTrimmed: o.OnTrimmed, rep: &rep, visit: visit}
 	var err error
-	if v.limit, v.limited, err = syncedIn(o.FS, dir); err == nil {
-		err = v.walk()
+	if v.limit, v.limited, err = syncedIn(ctx, o.FS, dir); err == nil {
+		err = v.walk(ctx)
 	}
 	if err != nil {
 		return rep, fmt.Errorf("verify journal: %w", err)
@@ -63,24 +75,27 @@ type verifier struct {
 	dir       string
 	identity  []byte
 	onTrimmed func(Gap) error
-	limited   bool
-	limit     Offset
-	newest    Segment // when it began
+	limited   bool    // this process has the journal open
+	limit     Offset  // where its writer had synced when Verify began; else 0
+	newest    Segment // when Verify began
 	rep       *Report
 	visit     func(Record) error
-	foreign   bool // the segment that is walked over belongs to another journal
+	foreign   bool // the current segment belongs to another journal
 }
 
-// walk goes from segment to segment and ends with the one that was the newest when it began, or with the last one
-// when that has gone. The folder is listed anew for each, since a writer may rotate, or trim, meanwhile.
-func (v *verifier) walk() error {
-	segs, err := sizedSegments(v.fs, v.dir, math.MaxUint64) // of the last one alone the size is wanted
+// walk goes from segment to segment. It ends with the segment that was the newest when it began, or with the last one
+// when that has been removed. It lists the folder again for each, since a writer may rotate or trim meanwhile.
+func (v *verifier) walk(ctx context.Context) error {
+	segs, err := sizedSegments(v.fs, v.dir, math.MaxUint64) // only the size of the last one is needed
 	if err != nil || len(segs) == 0 {
 		return err
 	}
 	v.newest = segs[len(segs)-1]
-	var before Segment // the one that was walked over last
+	var before Segment // the last one that was read
 	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		segs, err := listSegments(v.fs, v.dir)
 		if err != nil {
 			return err
@@ -93,7 +108,7 @@ func (v *verifier) walk() error {
 		case v.rep.Segments > 0 && v.over(before, segs[at:]):
 			return nil
 		case at == len(segs):
-			// A writer that trims leaves the active segment. In the writer's process Verify says what is missing.
+			// A writer that trims keeps the active segment. In the writer's process VerifyContext says what is missing.
 			if !v.limited {
 				v.damageIn(v.dir, v.rep.End, "no segment is left from here on")
 			}
@@ -113,7 +128,7 @@ func (v *verifier) walk() error {
 			return err
 		}
 		v.join(before, segs[at])
-		last, err := v.segment(f, segs[at])
+		last, err := v.segment(ctx, f, segs[at])
 		f.Close()
 		v.rep.Segments++
 		if err != nil || last {
@@ -123,16 +138,16 @@ func (v *verifier) walk() error {
 	}
 }
 
-// over reports whether nothing is left to be walked over in the segments after one that was.
+// over reports whether there is nothing to read in the segments after the one that was read last.
 func (v *verifier) over(before Segment, left []Segment) bool {
 	if v.limited {
-		// One that begins below the limit overlaps what was walked over.
+		// One that begins before the limit overlaps what was read.
 		return v.rep.End >= v.limit && (len(left) == 0 || left[0].Base >= v.limit)
 	}
 	return before.Base >= v.newest.Base
 }
 
-// trimmedTo goes past what a writer has removed since the walk began.
+// trimmedTo steps over what a writer has removed since the walk began.
 func (v *verifier) trimmedTo(base Offset) error {
 	if base <= v.rep.End {
 		return nil
@@ -146,7 +161,7 @@ func (v *verifier) trimmedTo(base Offset) error {
 	return v.onTrimmed(gone)
 }
 
-// join looks at whether a segment begins where the one before it has ended.
+// join checks that a segment begins where the one before it has ended.
 func (v *verifier) join(before, seg Segment) {
 	switch {
 	case seg.Base > v.rep.End:
@@ -156,11 +171,11 @@ func (v *verifier) join(before, seg Segment) {
 	}
 }
 
-// segment walks over one segment, and reports whether it is known that no other is to be looked at: it was
-// the last one when its end was seen.
-func (v *verifier) segment(f File, seg Segment) (last bool, err error) {
+// segment reads one segment. It reports whether no other is to be read: this one was the last when its end was
+// reached.
+func (v *verifier) segment(ctx context.Context, f File, seg Segment) (last bool, err error) {
 	v.rep.End = max(v.rep.End, seg.Base)
-	have, err := readIdentity(f, seg.Base)
+	have, err := segment.ReadIdentity(f, uint64(seg.Base))
 	if err != nil {
 		return false, err
 	}
@@ -169,63 +184,81 @@ func (v *verifier) segment(f File, seg Segment) (last bool, err error) {
 		v.foreign = true
 		defer func() { v.foreign = false }()
 	}
-	s, err := newScanner(f, seg.Base, seg.Base)
+	s, err := scan(f, seg.Base, seg.Base)
 	if err != nil {
 		return false, err
 	}
-	// fresh: the bytes at s.pos were read after it was known whether the segment is sealed. Of one that is,
-	// all that is read from then on is.
+	// fresh: the bytes at the scanner's position were read when it was known already whether the segment is sealed. A
+	// sealed one does not change, so there all bytes are fresh.
 	fresh := seg.Sealed
 	for {
-		if v.limited && s.offset() >= v.limit {
-			return false, nil // a later one that begins below the limit is none of the writer's
+		if v.limited && Offset(s.Offset()) >= v.limit {
+			return false, nil // a later segment that begins before the limit is not the writer's
 		}
-		if !v.limited && v.beyond(seg, s.offset()) {
+		if !v.limited && v.beyond(seg, Offset(s.Offset())) {
 			return true, nil
 		}
-		rec, what, reason, err := s.peek()
+		j, err := s.Judge(ctx, v.span(seg))
 		switch {
 		case err != nil:
 			return false, err
-		case what == foundRecord:
-			if err := v.count(seg, rec); err != nil {
+		case j.Verdict == segment.Intact:
+			if err := v.count(seg, j.Record); err != nil {
 				return false, err
 			}
-			s.skip(rec)
+			s.Skip(j.Record)
 			fresh = seg.Sealed
-			continue
 		case !fresh:
 			if seg.Sealed, err = v.sealed(seg); err != nil {
 				return false, err
 			}
-			if err := s.refresh(); err != nil {
+			if err := s.Refresh(); err != nil {
 				return false, err
 			}
 			fresh = true
-			continue
-		case what == foundEnd && v.limited && !seg.Sealed:
-			v.damageIn(seg.Path, s.offset(), fmt.Sprintf("the data ends here, and the writer has synced up to %d", v.limit))
-			return true, nil
-		case what == foundEnd && (!seg.Sealed || s.pos == s.size):
+		case j.Verdict == segment.End:
 			return !seg.Sealed, nil
-		case what == foundEnd:
-			v.damageIn(seg.Path, s.offset(), "zeros in a sealed segment")
-			return false, nil
-		}
-		done, err := v.invalid(s, seg, reason)
-		if err != nil || done {
-			return !seg.Sealed, err
+		case j.Verdict == segment.Torn:
+			end, err := s.DataEnd(ctx)
+			v.rep.Torn = &TornTail{Segment: seg.Path, Offset: Offset(s.Offset()), Bytes: end - s.Pos(), Reason: j.Reason}
+			return true, err
+		case j.Found == segment.FoundEnd && !seg.Sealed:
+			v.damageIn(seg.Path, Offset(s.Offset()), fmt.Sprintf("the data ends here, and the writer has synced up to %d", v.limit))
+			return true, nil
+		default:
+			v.damageIn(seg.Path, Offset(s.Offset()), j.Reason)
+			if j.Found == segment.FoundEnd {
+				return false, nil // zeros to the end of a sealed segment
+			}
+			next, ok, err := s.Resync(ctx, s.Offset()+1, math.MaxUint64)
+			if err != nil || !ok {
+				if seg.Sealed {
+					// The rest is part of this damage: nothing in it can be told apart.
+					v.rep.End = max(v.rep.End, seg.Base+Offset(s.Size()))
+				}
+				return !seg.Sealed, err
+			}
+			s.Seek(next)
 		}
 	}
 }
 
-// beyond reports whether an offset in a segment is none that the files had when the walk began. Where segments that were
-// there already overlap, it is not the offset that tells.
+// span is what is known of a segment. That a sealed one ends where the next one begins is checked by join.
+func (v *verifier) span(seg Segment) segment.Span {
+	span := segment.Span{Synced: uint64(v.limit)}
+	if seg.Sealed {
+		span.Next = segment.Somewhere
+	}
+	return span
+}
+
+// beyond reports whether an offset in a segment lies after what the files held when the walk began. Only the newest
+// segment and later ones can hold such an offset: older ones may overlap them, and are read to their end.
 func (v *verifier) beyond(seg Segment, at Offset) bool {
 	return seg.Base >= v.newest.Base && at-v.newest.Base >= Offset(v.newest.Size)
 }
 
-// sealed looks anew whether there is a segment behind this one.
+// sealed reports whether there is a segment after this one by now.
 func (v *verifier) sealed(seg Segment) (bool, error) {
 	if seg.Sealed {
 		return true, nil
@@ -234,28 +267,30 @@ func (v *verifier) sealed(seg Segment) (bool, error) {
 	return err == nil && len(segs) > 0 && segs[len(segs)-1].Base > seg.Base, err
 }
 
-func (v *verifier) count(seg Segment, rec Record) error {
+// count adds an intact record to the report.
+func (v *verifier) count(seg Segment, found segment.Record) error {
+	rec := recordOf(found)
 	v.rep.End = max(v.rep.End, rec.Next)
 	if v.foreign {
 		return nil
 	}
 	v.rep.Bytes += int64(rec.Next - rec.Offset)
-	if rec.Payload[0] >= kindLimit {
+	if !found.IsControl() {
 		v.rep.Records++
 		if v.visit != nil {
 			return v.visit(rec)
 		}
 		return nil
 	}
-	c, err := decodeControl(rec.Payload, rec.Offset, seg.Base)
+	c, err := segment.DecodeControl(found, uint64(seg.Base))
 	switch {
 	case err != nil:
 		v.damageIn(seg.Path, rec.Offset, err.Error())
-	case c.kind == kindMark:
+	case c.Kind == segment.KindMark:
 		v.rep.Marks++
-	case c.kind == kindIdentity:
+	case c.Kind == segment.KindIdentity:
 		v.rep.Identities++
-	case c.kind == kindFiller:
+	case c.Kind == segment.KindFiller:
 		v.rep.Fillers++
 		v.rep.FillBytes += int64(rec.Next - rec.Offset)
 		if n := len(v.rep.Gaps); n > 0 && v.rep.Gaps[n-1].End == rec.Offset {
@@ -265,34 +300,6 @@ func (v *verifier) count(seg Segment, rec Record) error {
 		}
 	}
 	return nil
-}
-
-// invalid judges what is no record: damage, behind which the walk goes on at the next intact record, or
-// a torn tail, which ends it.
-func (v *verifier) invalid(s *scanner, seg Segment, reason string) (done bool, err error) {
-	at := s.pos
-	damaged := seg.Sealed || v.limited
-	if !damaged {
-		if damaged, err = s.vouched(at); err != nil {
-			return true, err
-		}
-	}
-	if !damaged {
-		end, err := s.dataEnd(at)
-		v.rep.Torn = &TornTail{Segment: seg.Path, Offset: s.offset(), Bytes: end - at, Reason: reason}
-		return true, err
-	}
-	v.damageIn(seg.Path, s.offset(), reason)
-	next, ok, err := s.resync(at+1, s.size)
-	if err != nil || !ok {
-		if seg.Sealed {
-			// The rest is part of this damage: nothing in it can be told apart.
-			v.rep.End = max(v.rep.End, s.base+Offset(s.size))
-		}
-		return true, err
-	}
-	s.pos = next
-	return false, nil
 }
 
 func (v *verifier) damageIn(path string, at Offset, reason string) {

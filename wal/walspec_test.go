@@ -23,7 +23,7 @@ import (
 
 // The tests in this file hold the journal against a second reading of its format's description, which
 // shares no code with it: what one writes, the other must read, and both must come to the same judgement
-// of files that are hurt.
+// of files that are damaged.
 
 // failer is what a test and a run of a property have in common.
 type failer interface {
@@ -31,7 +31,7 @@ type failer interface {
 	Fatalf(format string, args ...any)
 }
 
-// layout is a journal as walspec lays it out.
+// layout is a journal as walspec writes it.
 type layout struct {
 	walspec.Options
 	records int
@@ -39,12 +39,12 @@ type layout struct {
 	fillers bool
 }
 
-// lay makes the journal in dir and returns it as walspec reads it back.
-func lay(t failer, dir string, l layout) *walspec.Journal {
+// writeLayout makes the journal in dir and returns it as walspec reads it back.
+func writeLayout(t failer, dir string, l layout) *walspec.Journal {
 	t.Helper()
 	w, err := walspec.NewWriter(dir, l.Options)
 	if err != nil {
-		t.Fatalf("lay out a journal: %v", err)
+		t.Fatalf("write a journal: %v", err)
 	}
 	synced := w.End()
 	for i := range l.records {
@@ -59,11 +59,11 @@ func lay(t failer, dir string, l layout) *walspec.Journal {
 			_, err = w.Append(fmt.Appendf(nil, `{"n":%d%*s}`, i, i*37%200, ""))
 		}
 		if err != nil {
-			t.Fatalf("lay out record %d: %v", i, err)
+			t.Fatalf("write record %d: %v", i, err)
 		}
 	}
 	if err := w.Close(); err != nil {
-		t.Fatalf("lay out a journal: %v", err)
+		t.Fatalf("write a journal: %v", err)
 	}
 	return specRead(t, dir)
 }
@@ -156,7 +156,7 @@ func wantVerified(t failer, dir string, j *walspec.Journal) {
 	}
 }
 
-// wantShape checks what rotation promises: a segment ends behind the record that fills it.
+// wantShape checks what rotation promises: a segment ends after the record that fills it.
 func wantShape(t failer, j *walspec.Journal, segmentBytes int64) {
 	t.Helper()
 	for i, s := range j.Segments {
@@ -194,7 +194,7 @@ func TestTheSecondReadingsJournalsAreRead(t *testing.T) {
 		t.Run(fmt.Sprintf("%+v", l), func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			want := lay(t, dir, l)
+			want := writeLayout(t, dir, l)
 			wantVerified(t, dir, want)
 
 			boundaries := []uint64{want.First}
@@ -213,7 +213,7 @@ func TestTheSecondReadingsJournalsAreRead(t *testing.T) {
 			}
 			for i, at := range []int{0, len(boundaries) / 2, len(boundaries) - 1} {
 				dir := t.TempDir()
-				lay(t, dir, l)
+				writeLayout(t, dir, l)
 				goOn(t, dir, want, boundaries[at], i*300)
 			}
 		})
@@ -249,7 +249,7 @@ func goOn(t *testing.T, dir string, before *walspec.Journal, cursor uint64, segm
 	for i, p := range added {
 		records = append(records, walspec.Record{Offset: uint64(offs[i]), Payload: p})
 	}
-	after := specRead(t, dir) // beside the writer, with zeros behind the data
+	after := specRead(t, dir) // beside the writer, with zeros after the data
 	wantRead(t, dir, before.First, payloadsFrom(records, 0), atEOF)
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
@@ -302,7 +302,7 @@ func TestADeathInTheMiddleOfRotationIsNoLoss(t *testing.T) {
 	for _, zeros := range []int{0, 10, 5000} {
 		t.Run(fmt.Sprint(zeros), func(t *testing.T) {
 			dir := t.TempDir()
-			before := lay(t, dir, layout{records: 20, Options: walspec.Options{SegmentBytes: 400}})
+			before := writeLayout(t, dir, layout{records: 20, Options: walspec.Options{SegmentBytes: 400}})
 			empty := filepath.Join(dir, walspec.Name(before.End))
 			if err := os.WriteFile(empty, make([]byte, zeros), 0o600); err != nil {
 				t.Fatal(err)
@@ -421,7 +421,7 @@ func TestMarksStandWhereTheyAreDue(t *testing.T) {
 		}
 		got := specRead(t, dir)
 		wantMarksApart(t, got)
-		marked := uint64(0) // behind the last mark
+		marked := uint64(0) // after the last mark
 		marks := 0
 		for i, r := range got.Records {
 			switch {
@@ -468,7 +468,7 @@ func TestBothReadingsJudgeFaultsAlike(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		dir := t.TempDir()
-		j := lay(rt, dir, layout{
+		j := writeLayout(rt, dir, layout{
 			records: rapid.IntRange(1, 30).Draw(rt, "records"),
 			marks:   rapid.Bool().Draw(rt, "marks"),
 			fillers: rapid.Bool().Draw(rt, "fillers"),
@@ -500,27 +500,27 @@ func TestBothReadingsJudgeFaultsAlike(t *testing.T) {
 	})
 }
 
-// TestEveryRecordOfASegmentIsVouchedForOrNot hurts each record of a segment with marks in it, under every
+// TestEveryRecordOfASegmentIsAttestedOrNot damages each record of a segment with marks in it, under every
 // cursor: the last mark says which of them had been synced, to the byte.
-func TestEveryRecordOfASegmentIsVouchedForOrNot(t *testing.T) {
+func TestEveryRecordOfASegmentIsAttestedOrNot(t *testing.T) {
 	t.Parallel()
 	l := layout{records: 11, marks: true, Options: walspec.Options{Zeros: 50}}
-	intact := lay(t, t.TempDir(), l)
-	for _, hurt := range intact.Records {
+	intact := writeLayout(t, t.TempDir(), l)
+	for _, damaged := range intact.Records {
 		for _, at := range intact.Records {
 			dir := t.TempDir()
-			f := fault{j: lay(t, dir, l), dir: dir, cursor: at.Offset}
-			f.flip(t, int64(hurt.Offset)+20, 1)
+			f := fault{j: writeLayout(t, dir, l), dir: dir, cursor: at.Offset}
+			f.flip(t, int64(damaged.Offset)+20, 1)
 		}
 	}
 }
 
-// TestACursorBelongsBetweenRecords opens a journal, which has zeros behind its data, at every kind of
+// TestACursorBelongsBetweenRecords opens a journal, which has zeros after its data, at every kind of
 // offset that it cannot have given.
 func TestACursorBelongsBetweenRecords(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	j := lay(t, dir, layout{records: 12, marks: true, Options: walspec.Options{SegmentBytes: 300, Zeros: 50}})
+	j := writeLayout(t, dir, layout{records: 12, marks: true, Options: walspec.Options{SegmentBytes: 300, Zeros: 50}})
 	isCorrupt := func(err error) bool {
 		var corrupt *wal.CorruptError
 		return errors.As(err, &corrupt)
@@ -625,7 +625,7 @@ func (f *fault) flip(t failer, pos int64, bits byte) {
 	damage := f.sealed()
 	for _, r := range f.j.Records {
 		if r.Kind == walspec.Mark && r.Offset > invalid && r.Covered() > invalid {
-			damage = true // an intact mark behind it says that it had been synced
+			damage = true // an intact mark after it says that it had been synced
 		}
 	}
 	isDamage := func(err error) bool {
@@ -672,7 +672,7 @@ func (f *fault) cut(t failer, size int64) {
 	case f.cursor > torn:
 		f.wantRefused(t, func(err error) bool { return errors.Is(err, wal.ErrAhead) })
 	case torn-s.Base >= uint64(size) || len(bytes.Trim(file[torn-s.Base:], "\x00")) == 0:
-		// Cut between two records, or in the zeros behind the last one.
+		// Cut between two records, or in the zeros after the last one.
 		wantRead(t, f.dir, f.j.First, payloadsFrom(f.before(torn), 0), atEOF)
 		f.wantOpened(t, torn, payloadsFrom(f.before(torn), f.cursor))
 	default:
@@ -684,18 +684,18 @@ func (f *fault) cut(t failer, size int64) {
 func (f *fault) grow(t failer, more []byte) {
 	file := append(readFile(t, f.path()), more...)
 	writeFile(t, f.path(), file)
-	behind := bytes.TrimRight(file[f.j.Segments[f.segment].Data:], "\x00")
+	rest := bytes.TrimRight(file[f.j.Segments[f.segment].Data:], "\x00")
 	switch {
 	case f.sealed() && f.cursorSegment() > f.segment:
 		f.wantOpened(t, f.j.End, payloadsFrom(f.j.Records, f.cursor))
 	case f.sealed():
 		f.wantRefused(t, isGapOrDamage) // zeros too: a sealed segment holds records and nothing else
-	case len(behind) == 0:
+	case len(rest) == 0:
 		wantVerified(t, f.dir, specRead(t, f.dir))
 		f.wantOpened(t, f.j.End, payloadsFrom(f.j.Records, f.cursor))
 	default:
 		wantRead(t, f.dir, f.j.First, payloadsFrom(f.j.Records, 0), atEOF)
-		f.wantTorn(t, f.j.End, behind)
+		f.wantTorn(t, f.j.End, rest)
 	}
 }
 

@@ -1,23 +1,30 @@
-// Package crashfs is a disk in memory that forgets, for the tests of whoever keeps files through wal.FS.
+// Package crashfs is a disk in memory that forgets what was not synced, for tests of code that keeps its files through
+// wal.FS.
 //
 // For every file and folder it keeps what is read, what is on the platter, and the changes between the
-// two, which a sync has yet to carry over:
+// two, which no sync has written yet:
 //
 //	write, truncate, create, rename, remove ──> seen        what every process reads
 //	                                            changes     since the last sync
-//	                     sync, and the fates ──> disk        what a power cut leaves
+//	                    sync, or a power cut ──> disk        what is on the platter
+//
+//	d := crashfs.New(seed)
+//	j, _, err := wal.Open("/journal", wal.Options{FS: d.Process()})
+//	…
+//	d.PowerCut()
+//	j, _, err = wal.Open("/journal", wal.Options{FS: d.Process()})
 //
 // [Disk.PowerCut] ends all processes and lets each change reach the platter or not: whole, cut at any byte,
 // some of its sectors or pages in any order, the file's length before its bytes, a name without its file's
-// bytes and bytes without a name. [Process.Kill] ends one process and leaves what is seen as it is. A sync
-// that is made to fail leaves what is seen too, lets any of the changes reach the platter, and forgets the
-// rest: a later sync is content, and only what is written once more gets there.
+// bytes and bytes without a name. [Process.Kill] ends one process and leaves what is seen as it is. [Disk.Hook] lets
+// single calls fail. A sync that fails leaves what is seen as it is, lets any of the changes reach the platter, and
+// forgets the rest: a later sync succeeds, but only what is written once more reaches the platter.
 //
 // That is what POSIX allows, read as strictly as wal.FS reads it: a file's sync does not promise its name. A
-// rename stays one step.
+// rename is one step.
 //
-// All choices come from the seed. The same calls in the same order meet the same fates; calls from several
-// goroutines come in an order that the seed does not tell.
+// All choices come from the seed. The same calls in the same order have the same outcome. The seed does not decide
+// in which order the calls of several goroutines come.
 package crashfs
 
 import (
@@ -40,7 +47,7 @@ type Disk struct {
 	calls int
 	hook  func(Call) Verdict
 	live  []*Process
-	// freed is what removed files held. A block that was given to a file and not written yet may still have it.
+	// freed is what removed files held. It may be in a block that was given to a new file and not written yet.
 	freed [][]byte
 	// stepwise: see TruncateInOneStep.
 	stepwise bool
@@ -62,12 +69,12 @@ func newFolder() *node {
 	return &node{folder: &names{seen: map[string]*node{}, disk: map[string]*node{}}}
 }
 
-// TruncateInOneStep lets a power cut leave a truncation done or undone. Otherwise it may also leave a file with its
-// former length and zeros in parts of it. POSIX promises neither, file systems with a journal do, and SQLite relies on
-// it: a -wal that was cut to nothing must not come back with a hole.
+// TruncateInOneStep makes a truncation one step: a power cut leaves it done or undone. Without it a power cut may also
+// leave a file with its former length and zeros in parts of it. POSIX does not promise one step. File systems with a
+// journal do, and SQLite relies on it: a -wal that was cut to nothing must not come back with a hole.
 func (d *Disk) TruncateInOneStep() { d.stepwise = true }
 
-// PowerCut ends all processes, and what was not synced meets its fate.
+// PowerCut ends all processes, and lets each change that was not synced reach the platter or not.
 func (d *Disk) PowerCut() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -81,7 +88,7 @@ func (d *Disk) powerCut() {
 	d.cutBelow(d.root, d.drawFate())
 }
 
-// cutBelow goes only where names on the platter lead: the rest is gone.
+// cutBelow visits only files that have a name on the platter: the rest is lost.
 func (d *Disk) cutBelow(n *node, f fate) {
 	if n.folder == nil {
 		disk := n.file.outcome(d, f)
@@ -124,8 +131,8 @@ func (d *Disk) List(dir string) []string {
 	return slices.Sorted(maps.Keys(n.folder.seen))
 }
 
-// Damage changes what a file holds, on the platter and in what is read. It is nobody's call: the disk itself is at
-// fault. It reports whether the file is there.
+// Damage changes what a file holds, on the platter and in what is read, as a disk does that fails. It is no call of a
+// process. It reports whether the file is there.
 func (d *Disk) Damage(name string, change func([]byte) []byte) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -138,7 +145,8 @@ func (d *Disk) Damage(name string, change func([]byte) []byte) bool {
 	return true
 }
 
-// Lose takes a file's name away, on the platter and in what is seen.
+// Lose removes a file's name, on the platter and in what is seen. It is no call of a process. It reports whether the
+// file was there.
 func (d *Disk) Lose(name string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()

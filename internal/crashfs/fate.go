@@ -5,11 +5,11 @@ import (
 	"slices"
 )
 
-// fate is how much of the changes since the last sync reaches the platter.
+// fate decides which of the changes since the last sync reach the platter.
 type fate struct {
 	kind  fateKind
-	until int   // the clock at which the end came, for inOrder; 0: every file draws one of its own
-	unit  int64 // in bytes, for scattered
+	until int   // for inOrder: the clock at which the end came; 0: every file draws one of its own
+	unit  int64 // for scattered: in bytes
 }
 
 type fateKind int
@@ -18,12 +18,12 @@ const (
 	eachItsOwn fateKind = iota // every file and folder draws one of those below
 	nothing
 	everything
-	inOrder   // what came before a moment, and of the change at that moment a first part
-	scattered // every unit of a file as it was at a moment of its own, and every name
+	inOrder   // the changes before a moment, and the first part of the change at that moment
+	scattered // each unit of a file, and each name, as it was at a moment of its own
 )
 
-// drawFate draws one for the whole disk. The extremes come often: that nothing or everything reached the platter
-// is what most crashes leave.
+// drawFate draws one for the whole disk. Nothing and everything are drawn often, because they are what most crashes
+// leave.
 func (d *Disk) drawFate() fate {
 	if d.rng.IntN(2) == 0 {
 		return fate{kind: eachItsOwn}
@@ -72,15 +72,15 @@ func (c *content) truncate(d *Disk, size int64) {
 	c.seen = resize(c.seen, size)
 }
 
-// sync carries over what changed, and not what is seen: after a sync that failed they differ, and a kernel that
-// has forgotten which pages were dirty has nothing to write. A write that reaches the platter reaches it as far as
-// its last byte, so the length grows with it.
+// sync writes the changes to the platter, not what is seen. After a failed sync the two differ, since a kernel that
+// has forgotten which pages were dirty has nothing to write. A write that reaches the platter makes the file there long
+// enough for its last byte.
 func (c *content) sync() {
 	c.disk = apply(c.disk, c.changes)
 	c.changes = nil
 }
 
-// forget is what a failed sync does: some of the changes are on the platter, and the rest never will be.
+// forget is what a failed sync does: some of the changes reach the platter, and the rest never will.
 func (c *content) forget(d *Disk) {
 	c.disk = c.outcome(d, d.drawOwn())
 	c.changes = nil
@@ -125,7 +125,7 @@ func (c *content) inOrder(d *Disk, f fate) []byte {
 }
 
 // scattered is what is left when units of the file reach the platter in any order. On a disk that truncates in one
-// step truncations come in order: what was written after one is not there before it.
+// step, nothing that was written after a truncation reaches the platter before it.
 func (c *content) scattered(d *Disk, unit int64) []byte {
 	var cuts []int // the places of truncations
 	for i, ch := range c.changes {
@@ -153,16 +153,16 @@ func (c *content) scattered(d *Disk, unit int64) []byte {
 	return now.scatter(d, unit)
 }
 
-// scatter lets every unit of the file be as it was after a number of changes of its own, and the length after
-// another: pages are written back when they are, each with what it held at that time.
+// scatter leaves each unit of the file as it was after some number of changes, and the length as it was after another
+// number: pages are written back at different times, each with what it holds then.
 func (c *content) scatter(d *Disk, unit int64) []byte {
 	size := c.lengthAfter(d.rng.IntN(len(c.changes) + 1))
 	if d.rng.IntN(3) == 0 {
-		size = c.lengthAfter(len(c.changes)) // the length is grown before the bytes are there
+		size = c.lengthAfter(len(c.changes)) // the length grows before the bytes are written
 	}
 	stale := d.rng.IntN(4) == 0
 	disk := resize(slices.Clone(c.disk), size)
-	odds := 1 + d.rng.IntN(4) // how many of the units are on the platter as they are seen
+	odds := 1 + d.rng.IntN(4) // of 6: how many of the units are on the platter as they are seen
 	for at := int64(0); at < size; at += unit {
 		end := min(at+unit, size)
 		n := len(c.changes)
@@ -187,7 +187,7 @@ func (c *content) scatter(d *Disk, unit int64) []byte {
 	return disk
 }
 
-// touch does to the bytes of a unit, which begins at a position, what a change does to them.
+// touch makes a change to the bytes of a unit that begins at a position. It reports whether it wrote any.
 func touch(unit []byte, at int64, ch change, torn bool, d *Disk) bool {
 	end := at + int64(len(unit))
 	if ch.bytes == nil {
@@ -240,7 +240,7 @@ func overwrite(b, with []byte, pos int64) []byte {
 	return b
 }
 
-// resize returns b with a length of size, what is new being zeros.
+// resize returns b with a length of size. New bytes are zeros.
 func resize(b []byte, size int64) []byte {
 	had := int64(len(b))
 	if size <= had {
@@ -255,25 +255,25 @@ func resize(b []byte, size int64) []byte {
 type names struct {
 	seen, disk map[string]*node
 	changes    []nameChange
-	// forgotten: a sync has failed, so that seen and disk may differ in more than the changes.
+	// forgotten is set when a sync has failed: then seen and disk may differ in more than the changes.
 	forgotten bool
 }
 
-// nameChange takes the name from away, if there is one, and gives the name to to a node, if there is one.
+// nameChange removes the name from, unless it is empty, and gives the node the name to, unless that is empty.
 type nameChange struct {
 	clock    int
 	from, to string
 	n        *node
-	moved    *move // set for the two halves of a rename into another folder
+	moved    *move // of a rename into another folder, which is a change in both
 }
 
-// move is a rename into another folder. It is a change in two folders, and still one step: what becomes of the half
-// that is decided first becomes of the other as well.
+// move is a rename into another folder. It is a change in two folders, and still one step: both reach the platter, or
+// neither. The first of the two that is asked decides.
 type move struct {
 	decided, done bool
 }
 
-// outcome returns whether the change reaches the platter, when the fates say so of it alone.
+// outcome returns whether the change reaches the platter; done is the answer if it is not the second half of a move.
 func (c nameChange) outcome(done bool) bool {
 	if c.moved == nil {
 		return done
@@ -300,8 +300,8 @@ func (c nameChange) applyTo(names map[string]*node) {
 	}
 }
 
-// sync of a folder that has not changed since a sync failed is content, as it is with files. But its names lie
-// together in a block: one more change, and all of it is written.
+// sync of a folder that has not changed since a failed sync succeeds and writes nothing, as it is with files. But the
+// names lie together in a block: after one more change all of them are written.
 func (m *names) sync(d *Disk) {
 	if len(m.changes) == 0 {
 		return

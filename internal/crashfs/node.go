@@ -2,14 +2,14 @@ package crashfs
 
 import "fmt"
 
-// Node is a file or a folder, whatever its name is at the moment. Two are equal when they are the same file. It is
-// what a file system in front of a disk knows its inodes by.
+// Node is a file or a folder, whatever its name is at the moment. Two are equal when they are the same file. A file
+// system that passes its calls on to a Process can use it as the identity of an inode.
 type Node struct{ n *node }
 
 // Folder reports whether the node is one.
 func (n Node) Folder() bool { return n.n.folder != nil }
 
-// Find returns what a name leads to. It is no call that a hook is asked about; a dead process finds nothing.
+// Find returns the node of a name. No hook is asked about it. A dead process finds nothing.
 func (p *Process) Find(name string) (Node, error) {
 	p.d.mu.Lock()
 	defer p.d.mu.Unlock()
@@ -23,7 +23,7 @@ func (p *Process) Find(name string) (Node, error) {
 	return Node{n}, nil
 }
 
-// Size returns the length of a file's content as it is read, also of one that has no name any more.
+// Size returns the length of a file's content as it is read, also of a file that has no name any more.
 func (d *Disk) Size(n Node) int64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -18,7 +18,7 @@ const (
 	OpMkdir     Op = "mkdir"
 	OpSyncDir   Op = "sync folder"
 	OpLock      Op = "lock"
-	OpLocked    Op = "look at lock"
+	OpLocked    Op = "probe lock"
 	OpCanonical Op = "canonical"
 	OpRead      Op = "read"
 	OpWrite     Op = "write"
@@ -39,7 +39,7 @@ func (o Op) Changes() bool {
 	return false
 }
 
-// Call is one that a process is about to make.
+// Call is a call that a process is about to make.
 type Call struct {
 	N       int // counted from 1 over all processes
 	Op      Op
@@ -54,15 +54,15 @@ type Verdict int
 
 const (
 	Pass     Verdict = iota
-	IO               // it fails with EIO; a sync, having written what it may
+	IO               // it fails with EIO; a sync may have written some of the changes
 	NoSpace          // it fails with ENOSPC
 	Short            // a write ends before its last byte, with ENOSPC; like NoSpace for the others
 	KillIt           // the process dies in the middle of it
-	CutPower         // so do all
+	CutPower         // all processes die, and what was not synced may be lost
 )
 
-// Hook lets f judge every call from now on; nil lets all pass. It is called with the disk's lock held, by one
-// goroutine at a time.
+// Hook lets f decide about every call from now on; nil lets all pass. f is called with the disk's lock held, by one
+// goroutine at a time, so it must not call the disk.
 func (d *Disk) Hook(f func(Call) Verdict) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -73,7 +73,7 @@ func (p *Process) call(op Op, name string, do func() error) error {
 	return p.callPart(op, name, func(float64) error { return do() })
 }
 
-// callPart makes a call that can be done in part: 1 is the whole of it. A sync that is not done whole fails.
+// callPart makes a call that can be done in part; 1 is all of it. A sync of less than 1 is a failed one.
 func (p *Process) callPart(op Op, name string, do func(part float64) error) error {
 	d := p.d
 	d.mu.Lock()
@@ -91,8 +91,7 @@ func (p *Process) callPart(op Op, name string, do func(part float64) error) erro
 	case Pass:
 		err = do(1)
 	case KillIt, CutPower:
-		// It may have been at its beginning, or all but returned. What a sync would have carried over is left to
-		// the fates.
+		// The call may have done nothing yet, or everything. Of a sync, the power cut decides what is written.
 		if op.Changes() && d.rng.IntN(3) > 0 {
 			do(d.rng.Float64() * 1.5)
 		}
@@ -120,7 +119,7 @@ func (d *Disk) fail(op Op, v Verdict, do func(part float64) error) error {
 	case OpSync, OpSyncDir:
 		do(0)
 	case OpClose, OpUnlock:
-		do(1) // a handle is gone, whatever its close says
+		do(1) // the handle is gone, even when close fails
 	}
 	if v == IO {
 		return syscall.EIO

@@ -11,10 +11,10 @@ import (
 	"github.com/auditsql/auditsql/wal"
 )
 
-// ErrDead comes back from every call of a process that has been ended.
+// ErrDead is the error of every call of a process that has been ended.
 var ErrDead = errors.New("crashfs: the process is dead")
 
-// Process is the disk as one process sees it: a wal.FS.
+// Process is a process that uses the disk. It is a wal.FS, and may be used by several goroutines.
 type Process struct {
 	d    *Disk
 	dead bool // guarded by d.mu
@@ -31,8 +31,8 @@ func (d *Disk) Process() *Process {
 	return p
 }
 
-// Kill ends the process: its locks are free, its files closed, and what it wrote is there to be read. What it had
-// not synced may still be lost in silence, when it cannot be written back and nobody is left to be told.
+// Kill ends the process: its locks are released, its files are closed, and what it wrote can be read. What it had
+// not synced may be lost later without an error, since the process that would get the error is gone.
 func (p *Process) Kill() {
 	p.d.mu.Lock()
 	defer p.d.mu.Unlock()
@@ -152,7 +152,7 @@ func (p *Process) Rename(from, to string) error {
 	})
 }
 
-// Remove takes a file's name away, or that of an empty folder.
+// Remove removes the name of a file, or of an empty folder.
 func (p *Process) Remove(name string) error {
 	return p.call(OpRemove, name, func() error {
 		up, base, err := p.d.parent(name)
@@ -171,7 +171,7 @@ func (p *Process) Remove(name string) error {
 	})
 }
 
-// List returns the names in no order that anybody may rely on.
+// List returns the names in a random order.
 func (p *Process) List(dir string) (list []string, err error) {
 	err = p.call(OpList, dir, func() error {
 		n, err := p.d.find(dir)
@@ -343,7 +343,7 @@ func (f *file) Close() error {
 	return f.call(OpClose, func() error { f.closed = true; return nil })
 }
 
-// Unlock gives the lock back, whatever else fails.
+// Unlock releases the lock, whatever else fails.
 func (f *file) Unlock() error {
 	return f.call(OpUnlock, func() error {
 		f.closed = true

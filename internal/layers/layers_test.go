@@ -18,15 +18,19 @@ const module = "github.com/auditsql/auditsql/"
 
 // allowed is which packages of the module each of them may import. Tests may import more.
 var allowed = map[string][]string{
-	"cmd/auditsql":     {"audit", "wal", "sqlstore", "internal/legible"},
-	"audit":            {"kvshim", "sqlstore", "wal", "internal/durable", "internal/legible"},
-	"kvshim":           {"sqlstore"},
-	"kvshim/kvtest":    {"kvshim"},
-	"sqlstore":         {"migrations", "internal/durable"},
-	"migrations":       {},
-	"wal":              {"internal/durable"},
-	"tree":             {},
-	"evidence":         {"tree"},
+	"cmd/auditsql":  {"audit", "wal", "sqlstore", "internal/legible"},
+	"audit":         {"kvshim", "sqlstore", "wal", "internal/durable", "internal/legible"},
+	"kvshim":        {"sqlstore"},
+	"kvshim/kvtest": {"kvshim"},
+	"sqlstore":      {"migrations", "internal/durable"},
+	"migrations":    {},
+	"wal":           {"wal/internal/segment", "internal/durable"},
+
+	"wal/internal/segment": {},
+
+	"tree":     {},
+	"evidence": {"tree"},
+
 	"internal/walspec": {},
 	"internal/crashfs": {"wal"}, // for tests: nothing else may import it
 	"internal/mutants": {},      // a command, run by hand
@@ -44,7 +48,7 @@ var keepers = map[string][]string{
 	"github.com/spf13":       {"cmd/auditsql"},
 	"github.com/jedib0t":     {"cmd/auditsql"},
 	"github.com/schollz":     {"cmd/auditsql"},
-	"github.com/zeebo":       {"wal", "audit", "internal/walspec"},
+	"github.com/zeebo":       {"wal", "wal/internal/segment", "audit", "internal/walspec"},
 	"golang.org/x/mod":       {"tree", "evidence"},
 	"golang.org/x/sys":       {"wal"},
 	"golang.org/x/term":      {"cmd/auditsql"},

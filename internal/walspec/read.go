@@ -16,7 +16,7 @@ type Segment struct {
 	Name string
 	Base uint64 // global offset of its first byte
 	Data int64  // bytes of records
-	Size int64  // bytes of the file: Data, and zeros behind it in the last segment
+	Size int64  // bytes of the file: Data, and zeros after it in the last segment
 }
 
 // Journal is all that a folder holds.
@@ -25,10 +25,10 @@ type Journal struct {
 	Records  []Record  // every one, marks, fillers and identities too
 	Identity []byte    // of the segments that have one; nil when none has
 	First    uint64    // offset at which the journal begins: above 0 when it was trimmed
-	End      uint64    // offset behind the last record
+	End      uint64    // offset after the last record
 }
 
-// InvalidError tells the first place where a folder is not as the format says.
+// InvalidError is the first place where a folder is not as the format says.
 type InvalidError struct {
 	Segment string
 	Offset  uint64 // global
@@ -39,8 +39,8 @@ func (e *InvalidError) Error() string {
 	return fmt.Sprintf("%s: at offset %d: %s", e.Segment, e.Offset, e.Reason)
 }
 
-// ReadDir returns the records of the journal in dir that are its user's, as a reader
-// should see them. With an error come the records in front of it.
+// ReadDir returns the records of the journal in dir that are its user's, as a reader should return them. With an error
+// it returns the records before it.
 func ReadDir(dir string) ([]Record, error) {
 	j, err := Read(dir)
 	var records []Record
@@ -52,8 +52,8 @@ func ReadDir(dir string) ([]Record, error) {
 	return records, err
 }
 
-// Read verifies and returns the journal in dir. With an error, *InvalidError or the system's, comes
-// what was read until then; the journal is never nil. An empty folder is an empty journal.
+// Read verifies and returns the journal in dir. With an error, *InvalidError or the system's, it returns what it had
+// read until then. The journal is never nil. An empty folder is an empty journal.
 func Read(dir string) (*Journal, error) {
 	j := &Journal{}
 	entries, err := os.ReadDir(dir)
@@ -118,14 +118,14 @@ func (j *Journal) readSegment(s *Segment, file []byte, last bool) error {
 	return nil
 }
 
-// markReason says why a mark that stands behind the records read so far cannot be right, or nothing. A
-// sync before it covered whole records, so it names the end of one; after trimming that may lie below
-// the first segment.
+// markReason says why a mark cannot be right that comes after the records read so far; it is empty when the mark can
+// be right. A sync covers whole records, so a mark names the end of one. After trimming that may lie before the first
+// segment.
 func (j *Journal) markReason(mark Record) string {
 	covered := mark.Covered()
 	switch {
 	case covered > mark.Offset:
-		return fmt.Sprintf("a mark vouches for %d, beyond itself", covered)
+		return fmt.Sprintf("a mark of %d, which lies after it", covered)
 	case covered < j.First || covered == mark.Offset:
 		return ""
 	}
@@ -133,13 +133,13 @@ func (j *Journal) markReason(mark Record) string {
 		return cmp.Compare(r.Offset, at)
 	})
 	if !found {
-		return fmt.Sprintf("a mark vouches for %d, the middle of a record", covered)
+		return fmt.Sprintf("a mark of %d, the middle of a record", covered)
 	}
 	return ""
 }
 
-// identityReason says why an identity cannot be right that stands at the end of what was read of a segment, or
-// nothing. It keeps the first one.
+// identityReason says why an identity cannot be right that comes after what was read of a segment; it is empty when the
+// identity can be right. It keeps the first identity.
 func (j *Journal) identityReason(s *Segment, identity []byte) string {
 	switch {
 	case s.Data > 0:

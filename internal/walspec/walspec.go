@@ -1,16 +1,15 @@
 // Package walspec is a second reading of the journal's format, for tests only.
 //
-// It was written from the format's description and without a look at package wal, which it never
-// imports: where both agree on a file, the description is likely to say what wal does, and a third
-// program can be written from it. So it must stay naive. It reads whole files, follows the description
-// sentence by sentence, knows no recovery, no sync and no lock, and is the stricter one: what a reader
-// may pass over in the tail of a living journal is an error here.
+// It was written from the format's description, without reading package wal, and never imports it. Where both
+// agree on a file, the description is likely to say what wal does, and others can write a program from it. So it
+// must stay naive. It reads whole files, follows the description sentence by sentence, and knows no recovery, no sync
+// and no lock. It is also stricter: what a reader may skip at the end of a live journal is an error here.
 //
 //	record   len u32 | crc32c u32 | blake3 of payload, 32 | payload, len bytes      (little endian)
 //	crc32c   of: global offset u64 | len u32 | blake3 | payload
-//	segment  {base:016x}.wal: records back to back; after the last one's data may be zeros
+//	segment  {base:016x}.wal: records back to back; zeros may follow the data of the last one
 //
-// A Writer lays out a journal as it is told, Read and ReadDir verify and return one.
+// A [Writer] writes a journal as it is told; [Read] and [ReadDir] verify and return one.
 package walspec
 
 import (
@@ -26,12 +25,12 @@ const (
 	maxPayload = 16 << 20
 )
 
-// Kind is what a payload's first byte makes of it.
+// Kind is the kind of a record, which its payload's first byte says.
 type Kind byte
 
 // The kinds that the format knows.
 const (
-	Payload  Kind = iota // of whoever uses the journal: a first byte of 0x20 or above
+	Payload  Kind = iota // of the journal's user: a first byte of 0x20 or above
 	Mark                 // 0x01 and an offset that an earlier sync covered
 	Filler               // 0x02 and zeros: where a repair had nothing to put back
 	Identity             // 0x03 and 1 to 64 bytes: whose journal this is, as the first record of a segment
@@ -58,7 +57,7 @@ type Record struct {
 	Payload []byte
 }
 
-// Next is the offset behind the record.
+// Next is the offset after the record.
 func (r Record) Next() uint64 {
 	return r.Offset + headerSize + uint64(len(r.Payload))
 }
@@ -69,7 +68,7 @@ func (r Record) Covered() uint64 {
 }
 
 // Encode returns the record of the payload at this global offset. It refuses nothing, so that tests can
-// make records that should not be.
+// make records that the format forbids.
 func Encode(offset uint64, payload []byte) []byte {
 	hash := blake3.Sum256(payload)
 	b := binary.LittleEndian.AppendUint32(nil, uint32(len(payload)))
@@ -104,8 +103,8 @@ func checksum(offset uint64, length uint32, hash, payload []byte) uint32 {
 	return h.Sum32()
 }
 
-// Decode reads the record that stands at the start of b, which is what its file has from there on, and
-// whose global offset is offset. The reason says what is wrong if it is not valid. The payload is b's.
+// Decode reads the record at the start of b, whose global offset is offset. b holds the rest of the file. The reason
+// says what is wrong with the record; it is empty when the record is valid. The payload is part of b.
 func Decode(offset uint64, b []byte) (payload []byte, reason string) {
 	if len(b) < headerSize {
 		return nil, fmt.Sprintf("%d bytes are left, less than a header", len(b))
@@ -127,7 +126,7 @@ func Decode(offset uint64, b []byte) (payload []byte, reason string) {
 	return payload, ""
 }
 
-// kindOf tells the kind of a valid record's payload, or what is wrong with it.
+// kindOf returns the kind of a valid record's payload, or what is wrong with it.
 func kindOf(payload []byte) (k Kind, reason string) {
 	switch first := payload[0]; {
 	case first >= 0x20:

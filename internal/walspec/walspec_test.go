@@ -221,8 +221,8 @@ func TestRoundTrip(t *testing.T) {
 	})
 }
 
-// TestEveryFlippedBitIsFound flips each bit of a journal of three segments in turn. In the zeros behind
-// the data as well: zeros with anything behind them are no end.
+// TestEveryFlippedBitIsFound flips each bit of a journal of three segments in turn. In the zeros after
+// the data as well: zeros with anything after them are no end.
 func TestEveryFlippedBitIsFound(t *testing.T) {
 	dir := t.TempDir()
 	w, err := walspec.NewWriter(dir, walspec.Options{SegmentBytes: 60, Zeros: 50})
@@ -276,7 +276,7 @@ func TestEveryFlippedBitIsFound(t *testing.T) {
 }
 
 func TestInvalid(t *testing.T) {
-	// record n is the n-th of 50 bytes: four of them, two to a segment, with nothing behind.
+	// record n is the n-th of 50 bytes: four of them, two to a segment, with nothing after.
 	const size = 50
 	segment := func(n int) string { return walspec.Name(uint64(n) * 2 * size) }
 	for _, c := range []struct {
@@ -293,13 +293,13 @@ func TestInvalid(t *testing.T) {
 		{"zeros in a sealed segment", truncate(segment(0), 2*size+100), 2 * size, "length 0"},
 		{"an empty sealed segment", truncate(segment(0), 0), 2 * size, "ends at 0"},
 		{"a record too much in a sealed segment", add(segment(0), walspec.Encode(2*size, []byte("x"))), 2 * size, "ends at 141"},
-		{"bytes behind the zeros", add(segment(1), append(make([]byte, 4096), 1)), 4 * size, "length 0"},
+		{"bytes after the zeros", add(segment(1), append(make([]byte, 4096), 1)), 4 * size, "length 0"},
 		{"a length of more than 16 MiB", add(segment(1), append([]byte{1, 0, 0, 1}, make([]byte, 100)...)), 4 * size, "out of range"},
 		{"an unknown kind", add(segment(1), walspec.Encode(4*size, []byte{0x04})), 4 * size, "unknown kind 0x04"},
 		{"a zero kind", add(segment(1), walspec.Encode(4*size, []byte{0x00})), 4 * size, "unknown kind 0x00"},
 		{"the highest unknown kind", add(segment(1), walspec.Encode(4*size, []byte{0x1f})), 4 * size, "unknown kind 0x1f"},
 		{"a mark of 8 bytes", add(segment(1), walspec.Encode(4*size, walspec.MarkPayload(0)[:8])), 4 * size, "a mark of 8"},
-		{"a mark beyond itself", add(segment(1), walspec.Encode(4*size, walspec.MarkPayload(4*size+1))), 4 * size, "beyond itself"},
+		{"a mark beyond itself", add(segment(1), walspec.Encode(4*size, walspec.MarkPayload(4*size+1))), 4 * size, "which lies after it"},
 		{"a mark inside a record", add(segment(1), walspec.Encode(4*size, walspec.MarkPayload(size+1))), 4 * size, "middle of a record"},
 		{"a filler with something in it", add(segment(1), walspec.Encode(4*size, []byte{0x02, 0, 1})), 4 * size, "a filler with"},
 		{"another offset's record", add(segment(1), walspec.Encode(4*size+1, []byte("x"))), 4 * size, "crc32c differs"},

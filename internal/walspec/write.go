@@ -7,16 +7,15 @@ import (
 	"path/filepath"
 )
 
-// Options shape a journal that a Writer lays out.
+// Options configure a Writer.
 type Options struct {
 	SegmentBytes int64  // the next record goes into a new segment once the last one has this many; 64 MiB if 0
 	Base         uint64 // of the first segment: above 0 for a journal whose beginning was trimmed
 	Identity     []byte // what each segment begins with; none if empty
-	Zeros        int64  // how many Close leaves behind the data, as preallocation would
+	Zeros        int64  // how many Close writes after the data, as preallocation would
 }
 
-// Writer lays records into the segments of a new journal. It puts in no marks of its own, refuses no
-// payload, and syncs nothing.
+// Writer writes records to the segments of a new journal. It adds no marks, refuses no payload, and syncs nothing.
 type Writer struct {
 	dir     string
 	o       Options
@@ -25,8 +24,8 @@ type Writer struct {
 	end     uint64
 }
 
-// NewWriter makes the folder, if it is not there, and the first segment in it. A segment that is there
-// already is an error.
+// NewWriter makes the folder, if it is missing, and the first segment in it. If that segment exists, it is an
+// error.
 func NewWriter(dir string, o Options) (*Writer, error) {
 	if o.SegmentBytes == 0 {
 		o.SegmentBytes = 64 << 20
@@ -90,7 +89,7 @@ func (w *Writer) End() uint64 {
 	return w.end
 }
 
-// Close puts the zeros behind the data and closes the last segment.
+// Close writes the zeros after the data and closes the last segment.
 func (w *Writer) Close() error {
 	err := w.segment.Truncate(int64(w.end-w.base) + w.o.Zeros)
 	return errors.Join(err, w.segment.Close())

@@ -1,4 +1,4 @@
-package wal
+package segment
 
 import (
 	"bytes"
@@ -18,10 +18,10 @@ import (
 // checksum are made to fit; hurt is then a byte to spoil, if it lies inside, and with fix above 1 the checksum is
 // made to fit once more.
 func FuzzRecord(f *testing.F) {
-	mark := binary.LittleEndian.AppendUint64([]byte{kindMark}, 42)
-	for _, payload := range [][]byte{[]byte("{}"), {0x20}, mark, {kindFiller, 0, 0}, {kindIdentity, 7, 8, 9}, {kindIdentity}, {0x07, 1}, {0}} {
+	mark := binary.LittleEndian.AppendUint64([]byte{KindMark}, 42)
+	for _, payload := range [][]byte{[]byte("{}"), {0x20}, mark, {KindFiller, 0, 0}, {KindIdentity, 7, 8, 9}, {KindIdentity}, {0x07, 1}, {0}} {
 		f.Add(uint64(84), walspec.Encode(84, payload), uint8(0), uint(1<<20))
-		f.Add(uint64(1<<63-1), walspec.Encode(0, append(payload, "behind it"...)), uint8(1), uint(45))
+		f.Add(uint64(1<<63-1), walspec.Encode(0, append(payload, "after it"...)), uint8(1), uint(45))
 		f.Add(uint64(42), walspec.Encode(42, payload), uint8(2), uint(8))
 		f.Add(uint64(42), walspec.Encode(42, payload)[:len(payload)+39], uint8(0), uint(0))
 	}
@@ -29,19 +29,19 @@ func FuzzRecord(f *testing.F) {
 	f.Add(uint64(0), bytes.Repeat([]byte{0xff}, 60), uint8(1), uint(0))
 	f.Fuzz(func(t *testing.T, at uint64, b []byte, fix uint8, hurt uint) {
 		b = bytes.Clone(b)
-		if h, ok := decodeHeader(b); fix > 0 && ok && int(h.length) <= len(b)-headerSize {
-			size := headerSize + int(h.length)
-			hash := blake3.Sum256(b[headerSize:size])
+		if h, ok := decodeHeader(b); fix > 0 && ok && int(h.length) <= len(b)-HeaderSize {
+			size := HeaderSize + int(h.length)
+			hash := blake3.Sum256(b[HeaderSize:size])
 			copy(b[8:], hash[:])
-			sealRecord(b[:size], Offset(at))
+			Seal(b[:size], at)
 			if hurt < uint(len(b)) {
 				b[hurt] ^= 0x10
 			}
 			if fix > 1 && hurt >= 8 {
-				sealRecord(b[:size], Offset(at))
+				Seal(b[:size], at)
 			}
 		}
-		size, reason := verifyRecord(b, Offset(at))
+		size, reason := verify(b, at)
 		payload, want := walspec.Decode(at, b)
 		if (reason == "") != (want == "") || failed(reason) != failed(want) {
 			t.Fatalf("found %q, the second reading %q", reason, want)
@@ -49,24 +49,24 @@ func FuzzRecord(f *testing.F) {
 		if reason != "" {
 			return
 		}
-		if size != headerSize+len(payload) {
+		if size != HeaderSize+len(payload) {
 			t.Fatalf("a record of %d bytes, the second reading has a payload of %d", size, len(payload))
 		}
-		if payload[0] < kindLimit {
-			for _, base := range []Offset{0, Offset(at)} {
-				c, err := decodeControl(payload, Offset(at), base)
-				if err == nil && c.kind == kindMark && (len(payload) != markPayload || uint64(c.mark) > at) {
-					t.Fatalf("%x at %d is a mark of %d", payload, at, c.mark)
+		if payload[0] < KindLimit {
+			for _, base := range []uint64{0, at} {
+				c, err := DecodeControl(Record{Offset: at, Payload: payload}, base)
+				if err == nil && c.Kind == KindMark && (len(payload) != markPayload || c.Mark > at) {
+					t.Fatalf("%x at %d is a mark of %d", payload, at, c.Mark)
 				}
-				if err == nil && c.kind == kindIdentity && (len(c.identity) < 1 || len(c.identity) > MaxIdentity || base != Offset(at)) {
-					t.Fatalf("%x at %d, in a segment from %d, is the identity %x", payload, at, base, c.identity)
+				if err == nil && c.Kind == KindIdentity && (len(c.Identity) < 1 || len(c.Identity) > MaxIdentity || base != at) {
+					t.Fatalf("%x at %d, in a segment from %d, is the identity %x", payload, at, base, c.Identity)
 				}
 			}
 		}
 		// Encoding it again gives the same bytes.
 		hash := blake3.Sum256(payload)
-		again := appendRecord(nil, &hash, payload)
-		sealRecord(again, Offset(at))
+		again := Append(nil, &hash, payload)
+		Seal(again, at)
 		if !bytes.Equal(again, b[:size]) {
 			t.Fatalf("%x is written again as %x", b[:size], again)
 		}

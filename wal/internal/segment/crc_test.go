@@ -1,16 +1,15 @@
-package wal
+package segment
 
 import (
 	"bytes"
-	"errors"
 	"hash/crc32"
 	"io"
+	"math"
 	"math/rand/v2"
 	"testing"
 )
 
-// The tests of this file are inside the package: what they test is arithmetic, and shows outside only as
-// speed.
+// The tests of this file are inside the package: what they test is arithmetic, which only speed shows outside.
 
 func randomBytes(seed uint64, n int) []byte {
 	b := make([]byte, n)
@@ -29,7 +28,7 @@ func TestExchangingTheFrontOfAChecksum(t *testing.T) {
 				}
 				got := exchangeCRC(sum(front), crc32.Checksum(front, castagnoli), crc32.Checksum(other, castagnoli), uint32(n))
 				if want := sum(other); got != want {
-					t.Fatalf("%d bytes behind %d instead of %d: %08x, want %08x", n, len(other), len(front), got, want)
+					t.Fatalf("%d bytes after %d instead of %d: %08x, want %08x", n, len(other), len(front), got, want)
 				}
 			}
 		}
@@ -52,7 +51,7 @@ func TestMultiplyingByOneAndByX(t *testing.T) {
 	}
 }
 
-// memFile is a File in memory, for reading.
+// memFile is a Source in memory that counts the bytes read.
 type memFile struct {
 	*bytes.Reader
 	bytes int
@@ -63,12 +62,7 @@ func (f *memFile) ReadAt(p []byte, off int64) (int, error) {
 	f.bytes += n
 	return n, err
 }
-func (f *memFile) WriteAt([]byte, int64) (int, error) { return 0, errors.ErrUnsupported }
-func (f *memFile) Truncate(int64) error               { return errors.ErrUnsupported }
-func (f *memFile) Sync() error                        { return nil }
-func (f *memFile) Size() (int64, error)               { return f.Reader.Size(), nil }
-func (f *memFile) Current() (bool, error)             { return true, nil }
-func (f *memFile) Close() error                       { return nil }
+func (f *memFile) Size() (int64, error) { return f.Reader.Size(), nil }
 
 func TestPrefixesAreTheChecksumsOfBeginnings(t *testing.T) {
 	b := randomBytes(2, 600_000)
@@ -76,29 +70,29 @@ func TestPrefixesAreTheChecksumsOfBeginnings(t *testing.T) {
 		p := newPrefixes(&memFile{Reader: bytes.NewReader(b)}, from)
 		var last prefixEnd
 		for _, pos := range []int64{from, from + 1, 599_999, from + 1024, 600_000, 300_000, 300_001, 299_999, from + 1023} {
-			got, err := p.at(pos, &last)
+			got, err := p.at(t.Context(), pos, &last)
 			if want := crc32.Checksum(b[from:pos], castagnoli); err != nil || got != want {
 				t.Errorf("from %d to %d: %08x, %v, want %08x", from, pos, got, err, want)
 			}
 		}
 		for _, pos := range []int64{600_001, 700_000} {
-			if _, err := p.at(pos, &last); err != io.EOF {
-				t.Errorf("from %d to %d, behind the end: %v", from, pos, err)
+			if _, err := p.at(t.Context(), pos, &last); err != io.EOF {
+				t.Errorf("from %d to %d, after the end: %v", from, pos, err)
 			}
 		}
 	}
 }
 
-// The search behind damage reads what it looks at a few times, and not once for every length that the
-// garbage seems to claim: here, thousands of up to 4 MiB each.
+// The search after damage reads each byte a few times, and not once for every length that the garbage claims: here,
+// thousands of up to 4 MiB each.
 func TestLookingForARecordInGarbageReadsLittle(t *testing.T) {
 	b := randomBytes(3, 4<<20)
 	f := &memFile{Reader: bytes.NewReader(b)}
-	s, err := newScanner(f, 0, 0)
+	s, err := NewScanner(f, 0, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if at, ok, err := s.resync(0, s.size); ok || err != nil {
+	if at, ok, err := s.Resync(t.Context(), 0, math.MaxUint64); ok || err != nil {
 		t.Fatalf("a record at %d of random bytes, %v", at, err)
 	}
 	if most := 8 * len(b); f.bytes > most {

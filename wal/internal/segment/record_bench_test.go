@@ -1,4 +1,4 @@
-package wal
+package segment
 
 import (
 	"fmt"
@@ -35,10 +35,10 @@ func BenchmarkContentHash(b *testing.B) {
 func BenchmarkEncodeRecord(b *testing.B) {
 	benchmarkPayloads(b, func(b *testing.B, payload []byte) {
 		hash := blake3.Sum256(payload)
-		buf := make([]byte, 0, headerSize+len(payload))
+		buf := make([]byte, 0, HeaderSize+len(payload))
 		for b.Loop() {
-			buf = appendRecord(buf[:0], &hash, payload)
-			sealRecord(buf, 42)
+			buf = Append(buf[:0], &hash, payload)
+			Seal(buf, 42)
 		}
 	})
 }
@@ -47,10 +47,10 @@ func BenchmarkEncodeRecord(b *testing.B) {
 func BenchmarkVerifyRecord(b *testing.B) {
 	benchmarkPayloads(b, func(b *testing.B, payload []byte) {
 		hash := blake3.Sum256(payload)
-		record := appendRecord(nil, &hash, payload)
-		sealRecord(record, 42)
+		record := Append(nil, &hash, payload)
+		Seal(record, 42)
 		for b.Loop() {
-			if _, reason := verifyRecord(record, 42); reason != "" {
+			if _, reason := verify(record, 42); reason != "" {
 				b.Fatal(reason)
 			}
 		}
