@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bytes"
+	"encoding/hex"
 	"math/bits"
 	"strconv"
 )
@@ -300,6 +301,16 @@ func (d *decoder) canonicalContribution(c *ContributingAssertion) bool {
 		}
 	}
 	return false
+}
+
+// idOf reads the id of a record in canonical form, where it comes first.
+func idOf(payload []byte) (id QueryID, ok bool) {
+	const end = len(openQueryID) + hexLen
+	if len(payload) < end || string(payload[:len(openQueryID)]) != openQueryID {
+		return id, false
+	}
+	_, err := hex.Decode(id[:], payload[len(openQueryID):end])
+	return id, err == nil
 }
 
 // canonicalTimestamp reads the timestamp of a record in canonical form, where it stands near the beginning,

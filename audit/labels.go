@@ -3,12 +3,12 @@ package audit
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/auditsql/auditsql/internal/legible"
+	"github.com/auditsql/auditsql/internal/storedir"
 	"github.com/auditsql/auditsql/sqlstore"
 )
 
@@ -108,9 +108,9 @@ func (l *Labels) near(typed string) []string {
 	return found[:min(len(found), 3)]
 }
 
-// PutLabels gives labels to hashes, all or none, in place of those they had; an empty one takes the label
-// away. What CheckLabel refuses is ErrInvalid. It needs no lock and works beside a live writer, also when the
-// store is open for reading only. Labels are in SQLite alone: the journal does not have them.
+// PutLabels replaces the labels of hashes, all or none. An empty label removes the one there is. A label that CheckLabel refuses
+// is ErrInvalid. PutLabels needs no lock and works beside a live writer, also when the
+// store is open for reading only. Labels are in SQLite alone, not in the journal.
 func (db *DB) PutLabels(ctx context.Context, labels []Label) error {
 	if err := db.readable(ctx); err != nil {
 		return err
@@ -125,12 +125,11 @@ func (db *DB) PutLabels(ctx context.Context, labels []Label) error {
 		rows[i] = sqlstore.Label{Hash: l.Hash.String(), Label: l.Label}
 	}
 	if db.applier == nil {
-		if err := checkOwner(db.dir); err != nil {
+		if err := storedir.CheckOwner(db.dir); err != nil {
 			return err
 		}
-		name := filepath.Join(db.dir, sqliteName)
-		// It is opened anew, by its name.
-		return sqlstore.PutLabels(ctx, name, rows, func(m sqlstore.Meta) error { return db.file.checkStore(name, m) })
+		name := storedir.SQLitePath(db.dir)
+		return sqlstore.PutLabels(ctx, name, rows, func(m sqlstore.Meta) error { return checkStore(db.file, name, m) })
 	}
 	return db.sql.PutLabels(ctx, rows)
 }

@@ -10,6 +10,7 @@ import (
 	"iter"
 	"slices"
 
+	"github.com/auditsql/auditsql/internal/backlog"
 	"github.com/auditsql/auditsql/sqlstore"
 	"github.com/auditsql/auditsql/wal"
 )
@@ -38,13 +39,13 @@ func (db *DB) GetRaw(ctx context.Context, id QueryID) ([]byte, error) {
 // stored returns what is acknowledged under an id, or ErrNotFound.
 func (db *DB) stored(ctx context.Context, id QueryID) ([]byte, error) {
 	var lost error
-	if db.pending != nil {
-		if off, ok := db.pending.find(id); ok {
+	if db.backlog != nil {
+		if off, ok := db.backlog.Find(id); ok {
 			rec, err := db.journal.Read(off)
 			if err == nil {
 				return rec.Payload, nil
 			}
-			lost = err // applied and trimmed meanwhile, perhaps: then SQLite has it
+			lost = err // the record may have been applied and trimmed meanwhile: then SQLite has it
 		}
 	}
 	raw, err := db.sql.Get(ctx, KeyOf(id))
@@ -90,8 +91,8 @@ func (db *DB) AuditsForAgent(ctx context.Context, agent AgentID, from, to uint64
 	if err := checkLimit(limit); err != nil {
 		return nil, err
 	}
-	return db.first(ctx, Filter{Agent: &agent, From: &from, To: &to, Limit: limit}, func(r *acked) bool {
-		return !r.anonymous && r.agent == agent && from <= r.timestamp && r.timestamp <= to
+	return db.first(ctx, Filter{Agent: &agent, From: &from, To: &to, Limit: limit}, func(r *backlog.Record) bool {
+		return !r.Anonymous && r.Agent == agent && from <= r.Timestamp && r.Timestamp <= to
 	})
 }
 
@@ -101,7 +102,7 @@ func (db *DB) ListRecent(ctx context.Context, limit int) ([]QueryAudit, error) {
 	if err := checkLimit(limit); err != nil {
 		return nil, err
 	}
-	return db.first(ctx, Filter{Descending: true, Limit: limit}, func(*acked) bool { return true })
+	return db.first(ctx, Filter{Descending: true, Limit: limit}, func(*backlog.Record) bool { return true })
 }
 
 // HasAuditsForAgent reports whether an agent has any record, by one seek.
@@ -109,16 +110,16 @@ func (db *DB) HasAuditsForAgent(ctx context.Context, agent AgentID) (bool, error
 	if err := db.readable(ctx); err != nil {
 		return false, err
 	}
-	var onTheWay backlog
-	if db.pending != nil {
-		onTheWay = db.pending.visible() // before SQLite is asked
+	var waiting backlog.Snapshot
+	if db.backlog != nil {
+		waiting = db.backlog.Visible() // before SQLite is asked
 	}
 	has, err := db.sql.HasAgent(ctx, agent)
 	if has || err != nil {
 		return has, err
 	}
-	for r := range onTheWay.all {
-		if !r.anonymous && r.agent == agent {
+	for r := range waiting.All {
+		if !r.Anonymous && r.Agent == agent {
 			return true, nil
 		}
 	}
@@ -157,7 +158,7 @@ func (db *DB) whole(ctx context.Context) error {
 
 // first answers a question in time order with a limit, out of SQLite and of what is on its way there, so
 // that it need not wait for the backlog.
-func (db *DB) first(ctx context.Context, f Filter, matches func(*acked) bool) ([]QueryAudit, error) {
+func (db *DB) first(ctx context.Context, f Filter, matches func(*backlog.Record) bool) ([]QueryAudit, error) {
 	if err := db.readable(ctx); err != nil {
 		return nil, err
 	}
@@ -175,17 +176,17 @@ func (db *DB) first(ctx context.Context, f Filter, matches func(*acked) bool) ([
 		return c
 	}
 	// As many as can be asked for, of a backlog that may be long.
-	var onTheWay []*acked
+	var waiting []*backlog.Record
 	keep := func() {
-		slices.SortFunc(onTheWay, func(a, b *acked) int { return order(a.timestamp, b.timestamp, a.id, b.id) })
-		onTheWay = onTheWay[:min(len(onTheWay), f.Limit)]
+		slices.SortFunc(waiting, func(a, b *backlog.Record) int { return order(a.Timestamp, b.Timestamp, a.ID, b.ID) })
+		waiting = waiting[:min(len(waiting), f.Limit)]
 	}
-	if db.pending != nil {
-		for r := range db.pending.visible().all { // before SQLite is asked
+	if db.backlog != nil {
+		for r := range db.backlog.Visible().All { // before SQLite is asked
 			if !matches(r) {
 				continue
 			}
-			if onTheWay = append(onTheWay, r); len(onTheWay)/2 > f.Limit {
+			if waiting = append(waiting, r); len(waiting)/2 > f.Limit {
 				keep()
 			}
 		}
@@ -201,7 +202,7 @@ func (db *DB) first(ctx context.Context, f Filter, matches func(*acked) bool) ([
 		if err != nil {
 			return nil, fmt.Errorf("stored record: %w", err)
 		}
-		if len(onTheWay) > 0 {
+		if len(waiting) > 0 {
 			have[q.QueryID] = true
 		}
 		found = append(found, q)
@@ -209,20 +210,20 @@ func (db *DB) first(ctx context.Context, f Filter, matches func(*acked) bool) ([
 	if err := db.whole(ctx); err != nil {
 		return nil, err
 	}
-	if len(onTheWay) == 0 {
+	if len(waiting) == 0 {
 		return found, nil
 	}
-	for _, r := range onTheWay {
-		if have[r.id] {
+	for _, r := range waiting {
+		if have[r.ID] {
 			continue
 		}
-		raw, err := db.stored(ctx, r.id)
+		raw, err := db.stored(ctx, r.ID)
 		if err != nil {
 			return nil, err
 		}
 		q, err := ParseAudit(raw)
 		if err != nil {
-			return nil, fmt.Errorf("record %s on its way: %w", r.id, err)
+			return nil, fmt.Errorf("record %s of the backlog: %w", QueryID(r.ID), err)
 		}
 		found = append(found, q)
 	}

@@ -18,19 +18,22 @@ const module = "github.com/auditsql/auditsql/"
 
 // allowed is which packages of the module each of them may import. Tests may import more.
 var allowed = map[string][]string{
-	"cmd/auditsql":     {"audit", "wal", "sqlstore", "internal/legible"},
-	"audit":            {"kvshim", "sqlstore", "wal", "internal/durable", "internal/legible"},
-	"kvshim":           {"sqlstore"},
-	"kvshim/kvtest":    {"kvshim"},
-	"sqlstore":         {"migrations", "internal/durable"},
-	"migrations":       {},
-	"wal":              {"internal/durable"},
-	"internal/walspec": {},
-	"internal/crashfs": {"wal"}, // for tests: nothing else may import it
-	"internal/mutants": {},      // a command, run by hand
-	"internal/durable": {},
-	"internal/layers":  {},
-	"internal/legible": {},
+	"cmd/auditsql":      {"audit", "wal", "sqlstore", "internal/legible"},
+	"audit":             {"kvshim", "sqlstore", "wal", "internal/backlog", "internal/durable", "internal/idfilter", "internal/legible", "internal/storedir"},
+	"kvshim":            {"sqlstore"},
+	"kvshim/kvtest":     {"kvshim"},
+	"sqlstore":          {"migrations", "internal/durable"},
+	"migrations":        {},
+	"wal":               {"internal/durable"},
+	"internal/walspec":  {},
+	"internal/crashfs":  {"wal"}, // for tests: nothing else may import it
+	"internal/mutants":  {},      // a command, run by hand
+	"internal/backlog":  {"wal"},
+	"internal/durable":  {},
+	"internal/idfilter": {"internal/durable"},
+	"internal/storedir": {"internal/durable", "sqlstore", "wal"},
+	"internal/layers":   {},
+	"internal/legible":  {},
 }
 
 // keepers are the only packages that may import what is theirs.
