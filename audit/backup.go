@@ -95,7 +95,7 @@ func (db *DB) copyTo(ctx context.Context, part string, rep *BackupReport) error 
 			err = os.Mkdir(journal, 0o700)
 		}
 		if err == nil {
-			copied, err = wal.Copy(db.journalDir, journal, db.opts.journal())
+			copied, err = wal.Copy(ctx, db.journalDir, journal, db.opts.journal())
 		}
 		if err != nil {
 			return err

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,17 +20,19 @@ type Copied struct {
 // live writer or without one. The copy goes to the end of the last segment's intact records, and everything
 // in it is durable when Copy returns. Sealed segments are copied as they are, whatever state they are in:
 // Verify tells. Damage in the last one, below what was synced, is a *CorruptError.
-func Copy(dir, dest string, o Options) (Copied, error) {
+//
+// When ctx ends, so does Copy, with its error. dest then holds the newest segments, each of them whole or not there.
+func Copy(ctx context.Context, dir, dest string, o Options) (Copied, error) {
 	o = o.withDefaults()
-	c, err := copyJournal(dir, dest, o)
+	c, err := copyJournal(ctx, dir, dest, o)
 	if err != nil {
 		return c, fmt.Errorf("copy journal: %w", err)
 	}
 	return c, nil
 }
 
-func copyJournal(dir, dest string, o Options) (c Copied, err error) {
-	synced, _, err := syncedIn(o.FS, dir)
+func copyJournal(ctx context.Context, dir, dest string, o Options) (c Copied, err error) {
+	synced, _, err := syncedIn(ctx, o.FS, dir)
 	if err != nil {
 		return c, err
 	}
@@ -55,13 +58,13 @@ func copyJournal(dir, dest string, o Options) (c Copied, err error) {
 			return c, err
 		}
 		if !seg.Sealed {
-			if seg.Size, err = intactSize(src, seg, synced); err != nil {
+			if seg.Size, err = intactSize(ctx, src, seg, synced); err != nil {
 				src.Close()
 				return c, err
 			}
 			c.End = seg.Base + Offset(seg.Size)
 		}
-		err = copyFile(o.FS, src, 0, seg.Size, filepath.Join(dest, segmentName(seg.Base)))
+		err = copyFile(ctx, o.FS, src, 0, seg.Size, filepath.Join(dest, segmentName(seg.Base)))
 		if err = errors.Join(err, src.Close()); err != nil {
 			return c, fmt.Errorf("%s: %w", filepath.Base(seg.Path), err)
 		}
@@ -74,13 +77,13 @@ func copyJournal(dir, dest string, o Options) (c Copied, err error) {
 
 // intactSize walks over the last segment to the end of its intact records. Records below synced, or below an
 // intact mark's offset, must be among them.
-func intactSize(f File, seg Segment, synced Offset) (int64, error) {
+func intactSize(ctx context.Context, f File, seg Segment, synced Offset) (int64, error) {
 	s, err := newScanner(f, seg.Base, seg.Base)
 	if err != nil {
 		return 0, err
 	}
 	for {
-		rec, what, reason, err := s.peek()
+		rec, what, reason, err := s.peek(ctx)
 		if err != nil {
 			return 0, err
 		}
@@ -90,7 +93,7 @@ func intactSize(f File, seg Segment, synced Offset) (int64, error) {
 		}
 		vouched := s.offset() < synced
 		if what == foundInvalid && !vouched {
-			if vouched, err = s.vouched(s.pos); err != nil {
+			if vouched, err = s.vouched(ctx, s.pos); err != nil {
 				return 0, err
 			}
 		}
@@ -101,7 +104,7 @@ func intactSize(f File, seg Segment, synced Offset) (int64, error) {
 		if err := s.refresh(); err != nil {
 			return 0, err
 		}
-		if _, what, _, err := s.peek(); err != nil || what != foundRecord {
+		if _, what, _, err := s.peek(ctx); err != nil || what != foundRecord {
 			if reason == "" {
 				reason = "the data ends here"
 			}
@@ -112,12 +115,12 @@ func intactSize(f File, seg Segment, synced Offset) (int64, error) {
 
 // copyFile copies the bytes [from, to) of src to a new file, whose content is durable when it returns. When it
 // fails it leaves no file: a disk that is full would stay full, and a copy that is not whole says nothing.
-func copyFile(fsys FS, src File, from, to int64, name string) error {
+func copyFile(ctx context.Context, fsys FS, src File, from, to int64, name string) error {
 	dst, err := fsys.Create(name)
 	if err != nil {
 		return err
 	}
-	err = copyRange(dst, src, from, to, 0)
+	err = copyRange(ctx, dst, src, from, to, 0)
 	if err == nil {
 		err = dst.Sync()
 	}

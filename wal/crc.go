@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -82,9 +83,9 @@ func newPrefixes(f File, from int64) *prefixes {
 }
 
 // at returns the checksum of the bytes from p.from to pos; io.EOF when the file ends before that.
-func (p *prefixes) at(pos int64, last *prefixEnd) (uint32, error) {
+func (p *prefixes) at(ctx context.Context, pos int64, last *prefixEnd) (uint32, error) {
 	i := (pos - p.from) / prefixBlock
-	if err := p.grow(int(i)); err != nil {
+	if err := p.grow(ctx, int(i)); err != nil {
 		return 0, err
 	}
 	start := p.from + i*prefixBlock
@@ -92,6 +93,9 @@ func (p *prefixes) at(pos int64, last *prefixEnd) (uint32, error) {
 	if rest > len(last.block) || start != last.start {
 		if last.block == nil {
 			last.block = make([]byte, 0, prefixBlock)
+		}
+		if err := ctx.Err(); err != nil {
+			return 0, err
 		}
 		n, err := p.f.ReadAt(last.block[:prefixBlock], start)
 		last.block, last.start = last.block[:n], start
@@ -103,10 +107,13 @@ func (p *prefixes) at(pos int64, last *prefixEnd) (uint32, error) {
 }
 
 // grow sees to it that sums[i] is there.
-func (p *prefixes) grow(i int) error {
+func (p *prefixes) grow(ctx context.Context, i int) error {
 	for len(p.sums) <= i {
 		if p.buf == nil {
 			p.buf = make([]byte, readAhead)
+		}
+		if err := ctx.Err(); err != nil {
+			return err
 		}
 		start := p.from + int64(len(p.sums)-1)*prefixBlock
 		want := p.buf[:min(len(p.buf), (i+1-len(p.sums))*prefixBlock)]

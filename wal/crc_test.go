@@ -76,13 +76,13 @@ func TestPrefixesAreTheChecksumsOfBeginnings(t *testing.T) {
 		p := newPrefixes(&memFile{Reader: bytes.NewReader(b)}, from)
 		var last prefixEnd
 		for _, pos := range []int64{from, from + 1, 599_999, from + 1024, 600_000, 300_000, 300_001, 299_999, from + 1023} {
-			got, err := p.at(pos, &last)
+			got, err := p.at(t.Context(), pos, &last)
 			if want := crc32.Checksum(b[from:pos], castagnoli); err != nil || got != want {
 				t.Errorf("from %d to %d: %08x, %v, want %08x", from, pos, got, err, want)
 			}
 		}
 		for _, pos := range []int64{600_001, 700_000} {
-			if _, err := p.at(pos, &last); err != io.EOF {
+			if _, err := p.at(t.Context(), pos, &last); err != io.EOF {
 				t.Errorf("from %d to %d, behind the end: %v", from, pos, err)
 			}
 		}
@@ -98,7 +98,7 @@ func TestLookingForARecordInGarbageReadsLittle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if at, ok, err := s.resync(0, s.size); ok || err != nil {
+	if at, ok, err := s.resync(t.Context(), 0, s.size); ok || err != nil {
 		t.Fatalf("a record at %d of random bytes, %v", at, err)
 	}
 	if most := 8 * len(b); f.bytes > most {

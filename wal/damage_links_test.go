@@ -2,6 +2,7 @@ package wal_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -32,7 +33,10 @@ func TestNothingIsOpenedThroughALink(t *testing.T) {
 		"hold":   func(dir string) error { _, _, err := wal.Holder(dir, wal.Options{}); return err },
 		"list":   func(dir string) error { _, err := wal.Segments(dir, wal.Options{}); return err },
 		"verify": func(dir string) error { _, err := wal.Verify(dir, wal.Options{}, nil); return err },
-		"copy":   func(dir string) error { _, err := wal.Copy(dir, t.TempDir(), wal.Options{}); return err },
+		"copy": func(dir string) error {
+			_, err := wal.Copy(context.Background(), dir, t.TempDir(), wal.Options{})
+			return err
+		},
 		"repair": func(dir string) error { _, err := wal.Repair(dir, wal.RepairOptions{Apply: true}); return err },
 	}
 	writes := map[string]bool{"open": true, "repair": true}

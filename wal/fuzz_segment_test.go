@@ -2,6 +2,7 @@ package wal_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"path/filepath"
@@ -81,7 +82,7 @@ func (c *damaged) copy(m *memoryFS) {
 	if err := m.Mkdir(dest); err != nil {
 		c.fatalf("%v", err)
 	}
-	copied, err := wal.Copy(memoryDir, dest, wal.Options{FS: m})
+	copied, err := wal.Copy(context.Background(), memoryDir, dest, wal.Options{FS: m})
 	var corrupt *wal.CorruptError
 	switch {
 	case errors.As(err, &corrupt):

@@ -2,6 +2,7 @@ package wal
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -88,11 +89,14 @@ func checkIdentity(path string, have, want []byte) error {
 }
 
 // checkSegments is checkIdentity for each of some segments.
-func checkSegments(fsys FS, segs []Segment, want []byte) error {
+func checkSegments(ctx context.Context, fsys FS, segs []Segment, want []byte) error {
 	if len(want) == 0 {
 		return nil
 	}
 	for _, seg := range segs {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		have, err := identityOf(fsys, seg)
 		if err != nil {
 			return err

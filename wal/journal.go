@@ -82,6 +82,13 @@ type Journal struct {
 // segment is another journal's, ErrGap or ErrAhead when the log and the cursor do not belong together, and
 // *CorruptError when acknowledged data is hurt at or above the cursor.
 func Open(dir string, o Options) (*Journal, Recovery, error) {
+	return OpenContext(context.Background(), dir, o)
+}
+
+// OpenContext is Open that ends with the error of ctx when ctx ends first: while it waits for the lock, or between
+// two reads of the disk. The lock is given back. Recovery may have been under way; it is stopped where a crash may
+// stop it too, and the next Open does it again.
+func OpenContext(ctx context.Context, dir string, o Options) (*Journal, Recovery, error) {
 	if err := checkIdentityLength(o.Identity); err != nil {
 		return nil, Recovery{}, fmt.Errorf("open journal: %w", err)
 	}
@@ -91,7 +98,7 @@ func Open(dir string, o Options) (*Journal, Recovery, error) {
 		wake: make(chan struct{}, 1), ready: make(chan struct{}), done: make(chan struct{}),
 		changed: make(chan struct{}),
 	}
-	report, err := j.open()
+	report, err := j.open(ctx)
 	if err != nil {
 		return nil, report, fmt.Errorf("open journal: %w", err)
 	}
@@ -99,14 +106,17 @@ func Open(dir string, o Options) (*Journal, Recovery, error) {
 	return j, report, nil
 }
 
-func (j *Journal) open() (report Recovery, err error) {
+func (j *Journal) open(ctx context.Context) (report Recovery, err error) {
+	if err := ctx.Err(); err != nil {
+		return report, err // before anything is made
+	}
 	if err := makeDir(j.fs, j.dir); err != nil {
 		return report, err
 	}
 	if err := j.checkArchive(); err != nil {
 		return report, err
 	}
-	if j.lock, err = takeLock(j.fs, filepath.Join(j.dir, lockName), j.opts.LockWait, j.opts.LockNote); err != nil {
+	if j.lock, err = takeLock(ctx, j.fs, filepath.Join(j.dir, lockName), j.opts.LockWait, j.opts.LockNote); err != nil {
 		return report, err
 	}
 	// From here on readers in this process are shown only what is known to be synced: nothing, until
@@ -136,7 +146,7 @@ func (j *Journal) open() (report Recovery, err error) {
 	if j.opts.Reached != nil {
 		reached = j.opts.Reached()
 	}
-	if report, err = j.recover(cursor, reached); err != nil {
+	if report, err = j.recover(ctx, cursor, reached); err != nil {
 		return report, err
 	}
 	j.publish(j.base + Offset(j.pos))
@@ -145,19 +155,24 @@ func (j *Journal) open() (report Recovery, err error) {
 }
 
 // takeLock tries for a while, since readers hold the lock for the moment in which they look at it.
-func takeLock(fsys FS, name string, wait time.Duration, note string) (Lock, error) {
+func takeLock(ctx context.Context, fsys FS, name string, wait time.Duration, note string) (Lock, error) {
 	const pause = 5 * time.Millisecond
 	owner := strconv.Itoa(os.Getpid()) + "\n"
 	if note != "" {
 		owner += note + "\n"
 	}
-	for start := time.Now(); ; time.Sleep(pause) {
+	for start := time.Now(); ; {
 		l, err := fsys.Lock(name, owner)
 		if !errors.Is(err, ErrLocked) {
 			return l, err
 		}
 		if time.Since(start) >= wait {
 			return nil, &LockedError{Path: name, PID: lockOwner(fsys, name).PID}
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil, fmt.Errorf("wait for %s: %w", name, ctx.Err())
 		}
 	}
 }
@@ -464,7 +479,7 @@ func unregister(j *Journal) {
 
 // syncedIn returns up to where the journal that this process has open in dir, if any, has synced. One that
 // is being opened is waited for.
-func syncedIn(fsys FS, dir string) (synced Offset, open bool, err error) {
+func syncedIn(ctx context.Context, fsys FS, dir string) (synced Offset, open bool, err error) {
 	canonical, err := fsys.Canonical(dir)
 	if err != nil {
 		return 0, false, err
@@ -473,7 +488,11 @@ func syncedIn(fsys FS, dir string) (synced Offset, open bool, err error) {
 	if w == nil {
 		return 0, false, nil
 	}
-	<-w.ready
+	select {
+	case <-w.ready:
+	case <-ctx.Done():
+		return 0, false, ctx.Err()
+	}
 	return w.Synced(), w.recovered, nil
 }
 

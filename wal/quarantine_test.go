@@ -1,6 +1,7 @@
 package wal_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -91,7 +92,7 @@ func TestACopyThatFailsLeavesNoFile(t *testing.T) {
 			}
 			return nil
 		})
-		if _, err := wal.Copy(m.dir, dest, wal.Options{FS: fsys}); !errors.Is(err, syscall.ENOSPC) {
+		if _, err := wal.Copy(context.Background(), m.dir, dest, wal.Options{FS: fsys}); !errors.Is(err, syscall.ENOSPC) {
 			t.Errorf("%s: got %v", op, err)
 		}
 		if left := image(t, dest); len(left) > 0 {

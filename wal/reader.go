@@ -62,7 +62,7 @@ func OpenReader(dir string, from Offset, o Options) (*Reader, error) {
 		return nil, fmt.Errorf("open journal to read: %w", &TrimmedError{Wanted: from, First: segs[0].Base})
 	}
 	if at := segmentOf(segs, from); at >= 0 {
-		err := checkSegments(r.opts.FS, segs[at:at+1], r.opts.Identity)
+		err := checkSegments(context.Background(), r.opts.FS, segs[at:at+1], r.opts.Identity)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) { // trimmed since it was listed: Next tells
 			return nil, fmt.Errorf("open journal to read: %w", err)
 		}
@@ -128,7 +128,7 @@ func (r *Reader) Next(ctx context.Context) (Record, error) {
 			return Record{}, fmt.Errorf("read journal at %d: %w", r.pos, err)
 		}
 		from, last := r.pos, r.last
-		rec, err := r.read()
+		rec, err := r.read(ctx)
 		if r.writer == nil && writers.version.Load() != r.version {
 			// A writer has come to this process meanwhile, and what was just read may not be synced.
 			r.pos, r.last = from, last
@@ -231,23 +231,23 @@ func (r *Reader) refresh() error {
 }
 
 // read returns the record at pos, or io.EOF when it is not there yet.
-func (r *Reader) read() (Record, error) {
+func (r *Reader) read(ctx context.Context) (Record, error) {
 	for {
 		if r.writer != nil && r.pos >= r.writer.Synced() {
 			return Record{}, io.EOF
 		}
 		if r.s == nil {
-			if err := r.enter(); err != nil {
+			if err := r.enter(ctx); err != nil {
 				return Record{}, err
 			}
 		}
-		if still, err := r.stillQuiet(); err != nil || still {
+		if still, err := r.stillQuiet(ctx); err != nil || still {
 			return Record{}, cmp.Or(err, io.EOF)
 		}
 		if err := r.extend(); err != nil {
 			return Record{}, err
 		}
-		rec, what, _, err := r.s.peek()
+		rec, what, _, err := r.s.peek(ctx)
 		if err != nil {
 			return Record{}, err
 		}
@@ -256,12 +256,12 @@ func (r *Reader) read() (Record, error) {
 			if err := r.refresh(); err != nil {
 				return Record{}, err
 			}
-			if rec, what, _, err = r.s.peek(); err != nil {
+			if rec, what, _, err = r.s.peek(ctx); err != nil {
 				return Record{}, err
 			}
 		}
 		if what != foundRecord {
-			moved, err := r.atEnd(what)
+			moved, err := r.atEnd(ctx, what)
 			if err != nil {
 				return Record{}, err
 			}
@@ -290,7 +290,7 @@ func (r *Reader) read() (Record, error) {
 //
 // Only the long look tells zeros in the place of a record from the end: it comes as soon as the file's
 // length changes, or nothing has for a while.
-func (r *Reader) stillQuiet() (bool, error) {
+func (r *Reader) stillQuiet(ctx context.Context) (bool, error) {
 	if r.quiet == 0 || r.writer != nil || !allZero(r.s.buffered(headerSize)) {
 		return false, nil
 	}
@@ -310,7 +310,7 @@ func (r *Reader) stillQuiet() (bool, error) {
 		r.s.forget(shortAhead)
 		return false, nil
 	}
-	return true, r.behind(r.s.base + Offset(size))
+	return true, r.behind(ctx, r.s.base+Offset(size))
 }
 
 // take moves past a record, and reports whether it is a control record.
@@ -333,7 +333,7 @@ func (r *Reader) take(rec Record) (isControl bool, err error) {
 func (r *Reader) path() string { return filepath.Join(r.dir, segmentName(r.s.base)) }
 
 // enter opens the segment that pos lies in; io.EOF means that there is none yet.
-func (r *Reader) enter() error {
+func (r *Reader) enter(ctx context.Context) error {
 	for try := 0; ; try++ {
 		segs, err := listSegments(r.opts.FS, r.dir)
 		if err != nil {
@@ -343,7 +343,7 @@ func (r *Reader) enter() error {
 		case len(segs) == 0 && r.writer != nil: // and pos lies below what it has synced
 			return &CorruptError{r.dir, r.pos, "no segment is left, and the writer has synced more"}
 		case len(segs) == 0:
-			return cmp.Or(r.behind(0), io.EOF)
+			return cmp.Or(r.behind(ctx, 0), io.EOF)
 		}
 		at := segmentOf(segs, r.pos)
 		if at < 0 {
@@ -365,7 +365,7 @@ func (r *Reader) enter() error {
 
 // atEnd is what to do where no record begins: go on in the next segment (moved), or wait (not moved), or
 // tell that something is wrong.
-func (r *Reader) atEnd(what scanned) (moved bool, err error) {
+func (r *Reader) atEnd(ctx context.Context, what scanned) (moved bool, err error) {
 	if r.s.size == 0 {
 		// An empty segment is replaced by the next writer that opens the journal (remake), and what it
 		// writes then is not in this file.
@@ -386,12 +386,12 @@ func (r *Reader) atEnd(what scanned) (moved bool, err error) {
 		if r.s.size > r.s.pos {
 			r.quiet, r.looks = r.s.size, 0
 		}
-		return false, r.behind(r.s.base + Offset(r.s.size))
+		return false, r.behind(ctx, r.s.base+Offset(r.s.size))
 	}
 	if err := r.refresh(); err != nil {
 		return false, err
 	}
-	_, what, reason, err := r.s.peek()
+	_, what, reason, err := r.s.peek(ctx)
 	switch {
 	case err != nil:
 		return false, err
@@ -409,7 +409,7 @@ func (r *Reader) atEnd(what scanned) (moved bool, err error) {
 	if synced {
 		return false, &CorruptError{r.path(), r.pos, reason + ", and the writer has synced it"}
 	}
-	vouched, err := r.s.vouched(r.s.pos)
+	vouched, err := r.s.vouched(ctx, r.s.pos)
 	if err != nil || !vouched {
 		return false, err
 	}
@@ -417,7 +417,7 @@ func (r *Reader) atEnd(what scanned) (moved bool, err error) {
 	if err := r.refresh(); err != nil {
 		return false, err
 	}
-	if _, what, reason, err = r.s.peek(); err != nil || what == foundRecord {
+	if _, what, reason, err = r.s.peek(ctx); err != nil || what == foundRecord {
 		return true, err
 	}
 	return false, &CorruptError{r.path(), r.pos, reason + ", and a later mark says that it was synced"}
@@ -427,7 +427,7 @@ func (r *Reader) atEnd(what scanned) (moved bool, err error) {
 //
 // A log that no writer has open ends where it ends. A reader behind that has read what was never
 // acknowledged, before recovery cut it, or was given an offset of another log.
-func (r *Reader) behind(end Offset) error {
+func (r *Reader) behind(ctx context.Context, end Offset) error {
 	rewound := fmt.Errorf("%w %d", ErrRewound, r.pos)
 	if r.s != nil {
 		gone, err := r.lastGone()
@@ -461,7 +461,7 @@ func (r *Reader) behind(end Offset) error {
 	// Zeros behind pos, or nothing: the same as the end of the data, unless that lies before pos. To walk
 	// there takes a while, so it is done once; later lastGone answers.
 	if r.pos != r.s.base && r.last.Next != r.pos {
-		where, err := placeOf(r.s.f, r.s.base, r.pos)
+		where, err := placeOf(ctx, r.s.f, r.s.base, r.pos)
 		if err != nil {
 			return err
 		}

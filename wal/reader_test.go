@@ -274,7 +274,7 @@ func TestCopyIsAJournal(t *testing.T) {
 	want := payloads(100, 90)
 	appendAll(t, j, want)
 	dest := t.TempDir()
-	c, err := wal.Copy(dir, dest, other(false))
+	c, err := wal.Copy(context.Background(), dir, dest, other(false))
 	if err != nil || c.End != j.End() || c.Segments != len(j.Segments()) {
 		t.Fatalf("%+v, %v", c, err)
 	}

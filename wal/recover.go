@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -30,7 +31,7 @@ type TornTail struct {
 
 // recover brings the journal from whatever a crash left to a state in which the next record can be
 // appended, or refuses and changes nothing. It sets the committer's fields and the list of segments.
-func (j *Journal) recover(cursor, reached Offset) (Recovery, error) {
+func (j *Journal) recover(ctx context.Context, cursor, reached Offset) (Recovery, error) {
 	report := Recovery{Cursor: cursor}
 	segs, err := sizedSegments(j.fs, j.dir, cursor)
 	if err != nil {
@@ -39,7 +40,7 @@ func (j *Journal) recover(cursor, reached Offset) (Recovery, error) {
 	if len(segs) == 0 {
 		return report, j.begin(&report, reached)
 	}
-	found, err := survey(j.fs, segs, cursor, reached, j.opts.Identity)
+	found, err := survey(ctx, j.fs, segs, cursor, reached, j.opts.Identity)
 	if err != nil {
 		return report, err
 	}
@@ -59,14 +60,14 @@ func (j *Journal) recover(cursor, reached Offset) (Recovery, error) {
 		return report, err
 	}
 	if found.torn != "" {
-		if report.Torn, err = j.cut(found.torn); err != nil {
+		if report.Torn, err = j.cut(ctx, found.torn); err != nil {
 			return report, err
 		}
 	}
-	if err := j.renew(max(found.mark, cursor, last.Base)); err != nil {
+	if err := j.renew(ctx, max(found.mark, cursor, last.Base)); err != nil {
 		return report, err
 	}
-	if j.lastMark, err = j.findLastMark(max(found.mark, last.Base)); err != nil {
+	if j.lastMark, err = j.findLastMark(ctx, max(found.mark, last.Base)); err != nil {
 		return report, err
 	}
 	if err := j.findWritten(); err != nil {
@@ -114,7 +115,7 @@ func removeParts(fsys FS, dir string) error {
 
 // findLastMark returns what the last mark vouches for, if that is more than known. It looks only as far back
 // as it matters: when no mark stands there, the next one is due.
-func (j *Journal) findLastMark(known Offset) (Offset, error) {
+func (j *Journal) findLastMark(ctx context.Context, known Offset) (Offset, error) {
 	end := j.base + Offset(j.pos)
 	if end-known < markEvery {
 		return known, nil
@@ -123,7 +124,7 @@ func (j *Journal) findLastMark(known Offset) (Offset, error) {
 	if err != nil {
 		return 0, err
 	}
-	err = s.marks(max(0, j.pos-2*markEvery), func(mark Offset) bool {
+	err = s.marks(ctx, max(0, j.pos-2*markEvery), func(mark Offset) bool {
 		known = max(known, mark)
 		return true
 	})
@@ -160,12 +161,12 @@ type surveyed struct {
 //
 // What is known to have been reached is no less synced than what lies below the cursor, which is not looked at:
 // a record that is hurt there, with acknowledged ones behind it, is nothing to cut.
-func survey(fsys FS, segs []Segment, cursor, reached Offset, identity []byte) (surveyed, error) {
+func survey(ctx context.Context, fsys FS, segs []Segment, cursor, reached Offset, identity []byte) (surveyed, error) {
 	var found surveyed
 	first, last := segs[0], segs[len(segs)-1]
 	at := segmentOf(segs, cursor)
 	// First, since another journal's segments lead to any of the other errors.
-	if err := checkSegments(fsys, segs[max(0, at):], identity); err != nil {
+	if err := checkSegments(ctx, fsys, segs[max(0, at):], identity); err != nil {
 		return found, err
 	}
 	if at < 0 {
@@ -180,7 +181,7 @@ func survey(fsys FS, segs []Segment, cursor, reached Offset, identity []byte) (s
 		if segs[i].Sealed {
 			next = segs[i+1].Base
 		}
-		if err := surveySegment(fsys, segs[i], next, cursor, reached, &found); err != nil {
+		if err := surveySegment(ctx, fsys, segs[i], next, cursor, reached, &found); err != nil {
 			return found, err
 		}
 	}
@@ -191,7 +192,7 @@ func survey(fsys FS, segs []Segment, cursor, reached Offset, identity []byte) (s
 }
 
 // surveySegment continues a survey over one segment; next is the base of the one behind it.
-func surveySegment(fsys FS, seg Segment, next, cursor, reached Offset, found *surveyed) error {
+func surveySegment(ctx context.Context, fsys FS, seg Segment, next, cursor, reached Offset, found *surveyed) error {
 	f, err := fsys.Open(seg.Path)
 	if err != nil {
 		return err
@@ -201,11 +202,11 @@ func surveySegment(fsys FS, seg Segment, next, cursor, reached Offset, found *su
 	if err != nil {
 		return err
 	}
-	if err := checkCursor(s, seg, cursor); err != nil {
+	if err := checkCursor(ctx, s, seg, cursor); err != nil {
 		return err
 	}
 	for {
-		rec, what, reason, err := s.peek()
+		rec, what, reason, err := s.peek(ctx)
 		if err != nil {
 			return err
 		}
@@ -244,7 +245,7 @@ func surveySegment(fsys FS, seg Segment, next, cursor, reached Offset, found *su
 		case at < reached:
 			return &CorruptError{seg.Path, at, fmt.Sprintf("%s, and the log is known to have been synced up to %d", reason, reached)}
 		default:
-			vouched, err := s.vouched(s.pos)
+			vouched, err := s.vouched(ctx, s.pos)
 			if err != nil {
 				return err
 			}
@@ -263,20 +264,20 @@ func surveySegment(fsys FS, seg Segment, next, cursor, reached Offset, found *su
 // A record that verifies at the cursor answers at once, and so does a file that ends there in a byte
 // that is not zero, which is how a clean close leaves it. Only otherwise the segment is walked through
 // from its beginning.
-func checkCursor(s *scanner, seg Segment, cursor Offset) error {
+func checkCursor(ctx context.Context, s *scanner, seg Segment, cursor Offset) error {
 	if cursor <= seg.Base || cursor > seg.Base+Offset(s.size) {
 		return nil
 	}
-	if _, what, _, err := s.peek(); err != nil || what == foundRecord {
+	if _, what, _, err := s.peek(ctx); err != nil || what == foundRecord {
 		return err
 	}
 	if s.pos == s.size {
-		before, err := s.window(s.pos-1, 1)
+		before, err := s.window(ctx, s.pos-1, 1)
 		if err != nil || len(before) == 1 && before[0] != 0 {
 			return err
 		}
 	}
-	where, err := placeOf(s.f, seg.Base, cursor)
+	where, err := placeOf(ctx, s.f, seg.Base, cursor)
 	switch {
 	case err != nil:
 		return err
@@ -290,12 +291,12 @@ func checkCursor(s *scanner, seg Segment, cursor Offset) error {
 
 // cut takes the torn tail off the active segment. Its bytes are durable in quarantine before they go,
 // so dying in between leaves a copy too many, never one too few.
-func (j *Journal) cut(reason string) (*TornTail, error) {
+func (j *Journal) cut(ctx context.Context, reason string) (*TornTail, error) {
 	s, err := newScanner(j.active, j.base, j.base+Offset(j.pos))
 	if err != nil {
 		return nil, err
 	}
-	end, err := s.dataEnd(j.pos)
+	end, err := s.dataEnd(ctx, j.pos)
 	if err != nil {
 		return nil, err
 	}
@@ -303,7 +304,7 @@ func (j *Journal) cut(reason string) (*TornTail, error) {
 		Segment: filepath.Join(j.dir, segmentName(j.base)),
 		Offset:  j.base + Offset(j.pos), Bytes: end - j.pos, Reason: reason,
 	}
-	if torn.Quarantine, err = quarantine(j.fs, j.dir, j.opts.Now, torn.Offset, j.active, j.pos, end); err != nil {
+	if torn.Quarantine, err = quarantine(ctx, j.fs, j.dir, j.opts.Now, torn.Offset, j.active, j.pos, end); err != nil {
 		return nil, fmt.Errorf("quarantine the torn tail at %d: %w", torn.Offset, err)
 	}
 	if err := j.active.Truncate(j.pos); err != nil {
@@ -318,7 +319,7 @@ func (j *Journal) cut(reason string) (*TornTail, error) {
 
 // quarantine copies the bytes [from, to) of a file of the journal in dir to a new file, durable when it
 // returns.
-func quarantine(fsys FS, dir string, now func() time.Time, off Offset, src File, from, to int64) (string, error) {
+func quarantine(ctx context.Context, fsys FS, dir string, now func() time.Time, off Offset, src File, from, to int64) (string, error) {
 	folder := filepath.Join(dir, quarantineDir)
 	if err := fsys.Mkdir(folder); err != nil && !errors.Is(err, fs.ErrExist) {
 		return "", err
@@ -329,7 +330,7 @@ func quarantine(fsys FS, dir string, now func() time.Time, off Offset, src File,
 	}
 	for nanos := now().UnixNano(); ; nanos++ {
 		name := filepath.Join(folder, fmt.Sprintf("%016x-%d.bin", uint64(off), nanos))
-		err := copyFile(fsys, src, from, to, name)
+		err := copyFile(ctx, fsys, src, from, to, name)
 		if errors.Is(err, fs.ErrExist) {
 			continue
 		}
@@ -345,9 +346,12 @@ func quarantine(fsys FS, dir string, now func() time.Time, off Offset, src File,
 }
 
 // copyRange copies the bytes [from, to) of src to position at of dst.
-func copyRange(dst, src File, from, to, at int64) error {
+func copyRange(ctx context.Context, dst, src File, from, to, at int64) error {
 	buf := make([]byte, min(to-from, 1<<20))
 	for from < to {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		b := buf[:min(int64(len(buf)), to-from)]
 		if n, err := src.ReadAt(b, from); n < len(b) {
 			return err
@@ -366,10 +370,10 @@ func copyRange(dst, src File, from, to, at int64) error {
 // before its sync, and after a sync that failed the page cache holds, as clean, what was never
 // written. Writing makes the pages dirty again, so that the sync has to write them. It is the same with the
 // file's length: that it reads as cut does not mean that the cut was synced, so it is cut once more.
-func (j *Journal) renew(off Offset) error {
+func (j *Journal) renew(ctx context.Context, off Offset) error {
 	from := int64(off - j.base)
 	if from < j.pos {
-		if err := copyRange(j.active, j.active, from, j.pos, from); err != nil {
+		if err := copyRange(ctx, j.active, j.active, from, j.pos, from); err != nil {
 			return fmt.Errorf("write %s once more from %d: %w", segmentName(j.base), from, err)
 		}
 	}

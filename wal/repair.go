@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"context"
 	"fmt"
 	"iter"
 	"path/filepath"
@@ -121,6 +122,17 @@ type Refused struct {
 // journal's, ErrGap when the log begins above the cursor, and *CorruptError for what no filler can mend; nothing was changed then. Readers may look at
 // the journal meanwhile.
 func Repair(dir string, o RepairOptions) (RepairReport, error) {
+	return RepairContext(context.Background(), dir, o)
+}
+
+// RepairContext is Repair that ends with the error of ctx when ctx ends first, and gives the lock back. With Apply
+// some segments may have been repaired by then, and are so durably; the others are as they were, and repairing again
+// goes on with them.
+//
+// It stops while it waits for the lock, while it looks, between two segments, or while it writes the file that is to
+// take a segment's place, which is removed then. It does not stop between the rename of that file and the sync of the
+// folder: a power cut could then undo what a reader has already seen.
+func RepairContext(ctx context.Context, dir string, o RepairOptions) (RepairReport, error) {
 	if err := checkIdentityLength(o.Identity); err != nil {
 		return RepairReport{}, fmt.Errorf("repair journal: %w", err)
 	}
@@ -133,20 +145,23 @@ func Repair(dir string, o RepairOptions) (RepairReport, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	rep, err := repairJournal(dir, o)
+	rep, err := repairJournal(ctx, dir, o)
 	if err != nil {
 		return rep, fmt.Errorf("repair journal: %w", err)
 	}
 	return rep, nil
 }
 
-func repairJournal(dir string, o RepairOptions) (rep RepairReport, err error) {
+func repairJournal(ctx context.Context, dir string, o RepairOptions) (rep RepairReport, err error) {
+	if err := ctx.Err(); err != nil {
+		return rep, err
+	}
 	// Before the lock, which would make a file in a folder that is there and holds no journal.
 	if _, err := o.FS.List(dir); err != nil {
 		return rep, err
 	}
 	if o.Apply {
-		lock, err := takeLock(o.FS, filepath.Join(dir, lockName), o.LockWait, "")
+		lock, err := takeLock(ctx, o.FS, filepath.Join(dir, lockName), o.LockWait, "")
 		if err != nil {
 			return rep, err
 		}
@@ -158,7 +173,7 @@ func repairJournal(dir string, o RepairOptions) (rep RepairReport, err error) {
 		}
 	}
 	p := planner{dir: dir, o: o, rep: &rep}
-	if err := p.plan(); err != nil {
+	if err := p.plan(ctx); err != nil {
 		return rep, err
 	}
 	if o.Confirm != nil {
@@ -170,7 +185,7 @@ func repairJournal(dir string, o RepairOptions) (rep RepairReport, err error) {
 		return rep, nil
 	}
 	for _, h := range p.hurt {
-		if err := mend(dir, o, h); err != nil {
+		if err := mend(ctx, dir, o, h); err != nil {
 			return rep, fmt.Errorf("%s: %w", h.seg.Path, err)
 		}
 	}

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -27,9 +28,9 @@ import (
 // Writing into the segment in place would need less room, and can be told half done from neither state: a
 // first part of the range that is whole can turn the rest from damage, which a later mark vouches for, into a
 // torn tail, which Open would cut together with the intact records behind it.
-func mend(dir string, o RepairOptions, h *hurtSegment) error {
+func mend(ctx context.Context, dir string, o RepairOptions, h *hurtSegment) error {
 	part := h.seg.Path + partSuffix
-	if err := replacement(dir, part, o, h); err != nil {
+	if err := replacement(ctx, dir, part, o, h); err != nil {
 		return err
 	}
 	// Neither file is open any more: Windows would not let one take the other's place.
@@ -42,7 +43,7 @@ func mend(dir string, o RepairOptions, h *hurtSegment) error {
 // replacement makes the file that is to take a hurt segment's place, after what will be gone with the old one
 // is in quarantine. When it fails it leaves neither: a disk that is full would stay full, and each try would add
 // a copy.
-func replacement(dir, part string, o RepairOptions, h *hurtSegment) (err error) {
+func replacement(ctx context.Context, dir, part string, o RepairOptions, h *hurtSegment) (err error) {
 	defer func() {
 		for _, d := range h.ranges {
 			if err != nil && d.Quarantine != "" {
@@ -62,7 +63,7 @@ func replacement(dir, part string, o RepairOptions, h *hurtSegment) (err error) 
 			if d.Stored+d.Cut == 0 {
 				continue
 			}
-			d.Quarantine, err = quarantine(o.FS, dir, o.Now, d.Offset, src, from, from+d.Stored+d.Cut)
+			d.Quarantine, err = quarantine(ctx, o.FS, dir, o.Now, d.Offset, src, from, from+d.Stored+d.Cut)
 			if err != nil {
 				return fmt.Errorf("quarantine the damage at %d: %w", d.Offset, err)
 			}
@@ -75,12 +76,12 @@ func replacement(dir, part string, o RepairOptions, h *hurtSegment) (err error) 
 	if err != nil {
 		return err
 	}
-	err = rewrite(dst, src, o, h)
+	err = rewrite(ctx, dst, src, o, h)
 	if err == nil {
 		err = dst.Sync()
 	}
 	if err == nil {
-		err = readBack(dst, h)
+		err = readBack(ctx, dst, h)
 	}
 	if err == nil && src != nil {
 		err = takePlaceOf(dst, h.seg.Path)
@@ -92,7 +93,7 @@ func replacement(dir, part string, o RepairOptions, h *hurtSegment) (err error) 
 }
 
 // rewrite gives a new file the content of a hurt segment, with records in the place of its damaged ranges.
-func rewrite(dst, src File, o RepairOptions, h *hurtSegment) error {
+func rewrite(ctx context.Context, dst, src File, o RepairOptions, h *hurtSegment) error {
 	// What is not written below reads as zeros, as the inside of a filler should.
 	if err := dst.Truncate(h.size); err != nil {
 		return err
@@ -100,11 +101,11 @@ func rewrite(dst, src File, o RepairOptions, h *hurtSegment) error {
 	at := int64(0)
 	for _, d := range h.ranges {
 		if from := int64(d.Offset - h.seg.Base); from > at {
-			if err := copyRange(dst, src, at, from, at); err != nil {
+			if err := copyRange(ctx, dst, src, at, from, at); err != nil {
 				return err
 			}
 		}
-		if err := (&tiler{dst: dst, base: h.seg.Base, d: d, free: d.Offset}).tile(o); err != nil {
+		if err := (&tiler{dst: dst, base: h.seg.Base, d: d, free: d.Offset}).tile(ctx, o); err != nil {
 			return fmt.Errorf("write the records of [%d, %d): %w", d.Offset, d.End, err)
 		}
 		at = int64(d.End - h.seg.Base)
@@ -114,7 +115,7 @@ func rewrite(dst, src File, o RepairOptions, h *hurtSegment) error {
 	}
 	size, err := src.Size()
 	if end := min(size, h.size); err == nil && end > at {
-		err = copyRange(dst, src, at, end, at)
+		err = copyRange(ctx, dst, src, at, end, at)
 	}
 	return err
 }
@@ -128,7 +129,7 @@ type tiler struct {
 	fillers fillers
 }
 
-func (t *tiler) tile(o RepairOptions) error {
+func (t *tiler) tile(ctx context.Context, o RepairOptions) error {
 	if t.d.Identity {
 		b := identityRecord(o.Identity, t.base)
 		if _, err := t.dst.WriteAt(b, 0); err != nil {
@@ -146,7 +147,7 @@ func (t *tiler) tile(o RepairOptions) error {
 			if len(left) == 0 || rec.Offset != left[0].at || headerSize+int64(len(rec.Payload)) != left[0].size {
 				continue // refused
 			}
-			if err := t.fill(rec.Offset); err != nil {
+			if err := t.fill(ctx, rec.Offset); err != nil {
 				return err
 			}
 			hash := blake3.Sum256(rec.Payload)
@@ -161,12 +162,15 @@ func (t *tiler) tile(o RepairOptions) error {
 	if len(left) > 0 {
 		return fmt.Errorf("the record at %d was handed back once, and then not again", left[0].at)
 	}
-	return t.fill(t.d.End)
+	return t.fill(ctx, t.d.End)
 }
 
 // fill writes fillers up to an offset.
-func (t *tiler) fill(to Offset) error {
+func (t *tiler) fill(ctx context.Context, to Offset) error {
 	for t.free < to {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		size := fillerSize(int64(min(to, t.d.edgeBehind(t.free)) - t.free))
 		if _, err := t.dst.WriteAt(t.fillers.head(t.free, size), int64(t.free-t.base)); err != nil {
 			return err
@@ -177,13 +181,13 @@ func (t *tiler) fill(to Offset) error {
 }
 
 // readBack walks over a file that is to take the place of a hurt segment.
-func readBack(f File, h *hurtSegment) error {
+func readBack(ctx context.Context, f File, h *hurtSegment) error {
 	s, err := newScanner(f, h.seg.Base, h.seg.Base)
 	if err != nil {
 		return err
 	}
 	for s.pos < h.end {
-		rec, what, reason, err := s.peek()
+		rec, what, reason, err := s.peek(ctx)
 		if err != nil {
 			return err
 		}

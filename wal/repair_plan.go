@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 )
@@ -18,7 +19,7 @@ type planner struct {
 // minRecord is the size of the shortest record: what lies between two of them is nothing, or at least this.
 const minRecord = headerSize + 1
 
-func (p *planner) plan() error {
+func (p *planner) plan(ctx context.Context) error {
 	segs, err := listSegments(p.o.FS, p.dir)
 	if err != nil {
 		return err
@@ -31,7 +32,7 @@ func (p *planner) plan() error {
 		p.rep.First, p.rep.End = cursor, cursor
 		return nil
 	}
-	if err := p.walk(segs, cursor); err != nil {
+	if err := p.walk(ctx, segs, cursor); err != nil {
 		return err
 	}
 	// Now that all marks are known, which stand behind what they tell about.
@@ -43,7 +44,7 @@ func (p *planner) plan() error {
 	return nil
 }
 
-func (p *planner) walk(segs []Segment, cursor Offset) error {
+func (p *planner) walk(ctx context.Context, segs []Segment, cursor Offset) error {
 	if first := segs[0]; first.Base > cursor {
 		return fmt.Errorf("%s: %w: the log begins at offset %d, above the cursor %d; what lay between is in no file, and needs a backup", first.Path, ErrGap, first.Base, cursor)
 	}
@@ -64,7 +65,7 @@ func (p *planner) walk(segs []Segment, cursor Offset) error {
 		if err != nil {
 			return err
 		}
-		err = p.segment(f, seg, next)
+		err = p.segment(ctx, f, seg, next)
 		f.Close()
 		if err != nil {
 			return err
@@ -74,7 +75,7 @@ func (p *planner) walk(segs []Segment, cursor Offset) error {
 }
 
 // segment walks over one segment; next is the base of the one behind it.
-func (p *planner) segment(f File, seg Segment, next Offset) error {
+func (p *planner) segment(ctx context.Context, f File, seg Segment, next Offset) error {
 	s, err := newScanner(f, seg.Base, seg.Base)
 	if err != nil {
 		return err
@@ -82,9 +83,9 @@ func (p *planner) segment(f File, seg Segment, next Offset) error {
 	p.rep.Segments++
 	h := &hurtSegment{seg: seg, size: s.size}
 	if seg.Sealed {
-		err = p.sealed(s, h, next)
+		err = p.sealed(ctx, s, h, next)
 	} else {
-		err = p.last(s, h)
+		err = p.last(ctx, s, h)
 	}
 	if err != nil {
 		return err
@@ -104,10 +105,10 @@ func (p *planner) segment(f File, seg Segment, next Offset) error {
 }
 
 // sealed walks over a segment that should hold records up to next and nothing else.
-func (p *planner) sealed(s *scanner, h *hurtSegment, next Offset) error {
+func (p *planner) sealed(ctx context.Context, s *scanner, h *hurtSegment, next Offset) error {
 	room := int64(next - s.base)
 	for s.pos < room {
-		rec, what, reason, err := s.peek()
+		rec, what, reason, err := s.peek(ctx)
 		if err != nil {
 			return err
 		}
@@ -124,7 +125,7 @@ func (p *planner) sealed(s *scanner, h *hurtSegment, next Offset) error {
 			// It ends where a record ends, so a file is missing as likely as this one was cut; a new one
 			// is right in both cases.
 			reason := fmt.Sprintf("the log is missing from here to %d, where the next segment begins", next)
-			begins, err := p.begins(next)
+			begins, err := p.begins(ctx, next)
 			if err != nil {
 				return err
 			}
@@ -140,23 +141,23 @@ func (p *planner) sealed(s *scanner, h *hurtSegment, next Offset) error {
 			reason = "zeros in a sealed segment"
 		case what == foundRecord:
 			reason = fmt.Sprintf("a record reaches past %d, where the next segment begins", next)
-			if err := p.believe(h.seg, next); err != nil {
+			if err := p.believe(ctx, h.seg, next); err != nil {
 				return err
 			}
 		}
 		if what != foundEnd {
-			if end, err = intactBehind(s, next); err != nil {
+			if end, err = intactBehind(ctx, s, next); err != nil {
 				return err
 			}
 		}
 		p.add(h, s, end, reason)
 	}
-	return p.overhang(s, h, next)
+	return p.overhang(ctx, s, h, next)
 }
 
 // overhang looks at what a sealed segment has behind the place where the next one begins. The scanner stands
 // there.
-func (p *planner) overhang(s *scanner, h *hurtSegment, next Offset) error {
+func (p *planner) overhang(ctx context.Context, s *scanner, h *hurtSegment, next Offset) error {
 	cut := s.size - s.pos
 	h.size = s.pos
 	if cut <= 0 {
@@ -164,10 +165,10 @@ func (p *planner) overhang(s *scanner, h *hurtSegment, next Offset) error {
 	}
 	// Not right here alone: a file that does not belong here may have its name from the middle of a hurt record,
 	// and the log goes on behind that.
-	if _, ok, err := s.resync(s.pos, s.size); err != nil {
+	if _, ok, err := s.resync(ctx, s.pos, s.size); err != nil {
 		return err
 	} else if ok {
-		if err := p.believe(h.seg, next); err != nil {
+		if err := p.believe(ctx, h.seg, next); err != nil {
 			return err
 		}
 	}
@@ -186,8 +187,8 @@ func (p *planner) overhang(s *scanner, h *hurtSegment, next Offset) error {
 // has a record there, it is the log that was gone on with, and what the earlier one has was never
 // acknowledged. Where it has none, a file may have come here that is no part of this journal, and to cut the
 // earlier one would take away what was acknowledged: a person has to say which.
-func (p *planner) believe(seg Segment, next Offset) error {
-	begins, err := p.begins(next)
+func (p *planner) believe(ctx context.Context, seg Segment, next Offset) error {
+	begins, err := p.begins(ctx, next)
 	if err != nil || begins {
 		return err
 	}
@@ -195,7 +196,7 @@ func (p *planner) believe(seg Segment, next Offset) error {
 }
 
 // begins reports whether the segment of that base begins with a record.
-func (p *planner) begins(base Offset) (bool, error) {
+func (p *planner) begins(ctx context.Context, base Offset) (bool, error) {
 	f, err := p.o.FS.Open(filepath.Join(p.dir, segmentName(base)))
 	if err != nil {
 		return false, err
@@ -205,33 +206,33 @@ func (p *planner) begins(base Offset) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	_, what, _, err := s.peek()
+	_, what, _, err := s.peek(ctx)
 	return what == foundRecord, err
 }
 
 // intactBehind returns where the next intact record begins that ends by next, or next. What is hurt was a
 // record too, so none begins in the minRecord bytes from here.
-func intactBehind(s *scanner, next Offset) (Offset, error) {
+func intactBehind(ctx context.Context, s *scanner, next Offset) (Offset, error) {
 	at := s.pos
 	defer func() { s.pos = at }()
 	limit := min(int64(next-s.base), s.size)
 	for from := at + minRecord; ; from = s.pos + 1 {
-		pos, ok, err := s.resync(from, limit)
+		pos, ok, err := s.resync(ctx, from, limit)
 		if err != nil || !ok {
 			return next, err
 		}
 		s.pos = pos
-		if rec, what, _, err := s.peek(); err != nil || what == foundRecord && rec.Next <= next {
+		if rec, what, _, err := s.peek(ctx); err != nil || what == foundRecord && rec.Next <= next {
 			return s.offset(), err
 		}
 	}
 }
 
 // last walks over the segment that is written to. It may end in zeros, and in a torn tail.
-func (p *planner) last(s *scanner, h *hurtSegment) error {
+func (p *planner) last(ctx context.Context, s *scanner, h *hurtSegment) error {
 	cursor := p.rep.Cursor
 	for {
-		rec, what, reason, err := s.peek()
+		rec, what, reason, err := s.peek(ctx)
 		if err != nil {
 			return err
 		}
@@ -250,14 +251,14 @@ func (p *planner) last(s *scanner, h *hurtSegment) error {
 			p.add(h, s, cursor, fmt.Sprintf("the data ends here, and the cursor is %d", cursor))
 			continue
 		}
-		end, again, err := p.damaged(s, &reason)
+		end, again, err := p.damaged(ctx, s, &reason)
 		switch {
 		case err != nil:
 			return err
 		case again:
 			continue
 		case end == at:
-			dataEnd, err := s.dataEnd(s.pos)
+			dataEnd, err := s.dataEnd(ctx, s.pos)
 			p.rep.Torn = &TornTail{Segment: h.seg.Path, Offset: at, Bytes: dataEnd - s.pos, Reason: reason}
 			return err
 		}
@@ -268,10 +269,10 @@ func (p *planner) last(s *scanner, h *hurtSegment) error {
 
 // damaged tells how far the damage reaches that begins at an invalid record of the last segment. It ends
 // where it begins if this is a torn tail; again means to look once more.
-func (p *planner) damaged(s *scanner, reason *string) (end Offset, again bool, err error) {
+func (p *planner) damaged(ctx context.Context, s *scanner, reason *string) (end Offset, again bool, err error) {
 	at, cursor := s.offset(), p.rep.Cursor
 	if at >= cursor {
-		vouched, err := s.vouched(s.pos)
+		vouched, err := s.vouched(ctx, s.pos)
 		if err != nil || !vouched {
 			return at, false, err
 		}
@@ -279,14 +280,14 @@ func (p *planner) damaged(s *scanner, reason *string) (end Offset, again bool, e
 		if err := s.refresh(); err != nil {
 			return at, false, err
 		}
-		if _, what, _, err := s.peek(); err != nil || what != foundInvalid {
+		if _, what, _, err := s.peek(ctx); err != nil || what != foundInvalid {
 			return at, true, err
 		}
 		*reason += ", and a later mark says that it was synced"
 	} else {
 		*reason += fmt.Sprintf(", below the cursor %d", cursor)
 	}
-	pos, ok, err := s.resync(s.pos+minRecord, s.size)
+	pos, ok, err := s.resync(ctx, s.pos+minRecord, s.size)
 	switch {
 	case err != nil:
 		return at, false, err
@@ -298,7 +299,7 @@ func (p *planner) damaged(s *scanner, reason *string) (end Offset, again bool, e
 	end = s.base + Offset(pos)
 	if at < cursor && cursor < end {
 		// What lies from the cursor on is damage only if it was acknowledged.
-		vouched, err := s.vouched(int64(cursor - s.base))
+		vouched, err := s.vouched(ctx, int64(cursor-s.base))
 		if err != nil || !vouched {
 			return cursor, false, err
 		}

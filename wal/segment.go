@@ -3,6 +3,7 @@ package wal
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -178,14 +179,17 @@ func (s *scanner) forget(ahead int) { s.buf, s.ahead = s.buf[:0], ahead }
 func (s *scanner) offset() Offset { return s.base + Offset(s.pos) }
 
 // window returns up to n bytes of the file at pos, fewer only at its end. They are valid until the
-// next call.
-func (s *scanner) window(pos int64, n int) ([]byte, error) {
+// next call. It looks at ctx only when it has to read.
+func (s *scanner) window(ctx context.Context, pos int64, n int) ([]byte, error) {
 	n = int(min(int64(n), s.size-pos))
 	if n <= 0 {
 		return nil, nil
 	}
 	if pos >= s.bufAt && pos+int64(n) <= s.bufAt+int64(len(s.buf)) {
 		return s.buf[pos-s.bufAt:][:n], nil
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
 	}
 	want := int(min(int64(max(n, s.ahead)), s.size-pos))
 	s.ahead = min(2*s.ahead, readAhead)
@@ -217,13 +221,13 @@ func (s *scanner) buffered(n int) []byte {
 
 // peek looks at what begins at the scanner's position. The record's payload is valid until the next
 // call, and is the scanner's.
-func (s *scanner) peek() (rec Record, found scanned, reason string, err error) {
-	b, err := s.window(s.pos, headerSize)
+func (s *scanner) peek(ctx context.Context) (rec Record, found scanned, reason string, err error) {
+	b, err := s.window(ctx, s.pos, headerSize)
 	if err != nil {
 		return rec, 0, "", err
 	}
 	if allZero(b) {
-		zeros, err := s.zerosFrom(s.pos + int64(len(b)))
+		zeros, err := s.zerosFrom(ctx, s.pos+int64(len(b)))
 		switch {
 		case err != nil:
 			return rec, 0, "", err
@@ -234,7 +238,7 @@ func (s *scanner) peek() (rec Record, found scanned, reason string, err error) {
 	}
 	// The length is held against the file before anything is allocated by it.
 	if h, ok := decodeHeader(b); ok && int64(h.length) <= s.size-s.pos-headerSize {
-		if b, err = s.window(s.pos, headerSize+int(h.length)); err != nil {
+		if b, err = s.window(ctx, s.pos, headerSize+int(h.length)); err != nil {
 			return rec, 0, "", err
 		}
 	}
@@ -250,9 +254,9 @@ func (s *scanner) peek() (rec Record, found scanned, reason string, err error) {
 // skip goes past a record that peek found.
 func (s *scanner) skip(rec Record) { s.pos = int64(rec.Next - s.base) }
 
-func (s *scanner) zerosFrom(pos int64) (bool, error) {
+func (s *scanner) zerosFrom(ctx context.Context, pos int64) (bool, error) {
 	for pos < s.size {
-		b, err := s.window(pos, readAhead)
+		b, err := s.window(ctx, pos, readAhead)
 		if err != nil || !allZero(b) {
 			return false, err
 		}
@@ -280,10 +284,10 @@ func allZero(b []byte) bool {
 }
 
 // dataEnd returns the position behind the last byte from pos on that is not zero.
-func (s *scanner) dataEnd(pos int64) (int64, error) {
+func (s *scanner) dataEnd(ctx context.Context, pos int64) (int64, error) {
 	end := pos
 	for pos < s.size {
-		b, err := s.window(pos, readAhead)
+		b, err := s.window(ctx, pos, readAhead)
 		if err != nil {
 			return 0, err
 		}
@@ -305,9 +309,9 @@ func (s *scanner) dataEnd(pos int64) (int64, error) {
 var markHead = []byte{markPayload, 0, 0, 0}
 
 // vouched reports whether an intact mark behind pos says that pos had been synced.
-func (s *scanner) vouched(pos int64) (found bool, err error) {
+func (s *scanner) vouched(ctx context.Context, pos int64) (found bool, err error) {
 	at := s.base + Offset(pos)
-	err = s.marks(pos+1, func(mark Offset) bool {
+	err = s.marks(ctx, pos+1, func(mark Offset) bool {
 		found = mark > at
 		return !found
 	})
@@ -319,9 +323,9 @@ func (s *scanner) vouched(pos int64) (found bool, err error) {
 //
 // A payload could hold the bytes of a mark, for the very offset it lies at; canonical JSON cannot, as
 // it has no bytes below 0x20.
-func (s *scanner) marks(pos int64, visit func(Offset) bool) error {
+func (s *scanner) marks(ctx context.Context, pos int64, visit func(Offset) bool) error {
 	for from := pos; s.size-from >= markSize; {
-		b, err := s.window(from, readAhead)
+		b, err := s.window(ctx, from, readAhead)
 		if err != nil {
 			return err
 		}
@@ -357,10 +361,10 @@ func (s *scanner) marks(pos int64, visit func(Offset) bool) error {
 // 16 MiB of random bytes take 0.2 s; the worst there is, 16-bit numbers in 32 bits, of which every other
 // byte begins a candidate, 8 s.
 // Beside a live writer this judges the file as it was when its bytes were first read.
-func (s *scanner) resync(pos, limit int64) (int64, bool, error) {
+func (s *scanner) resync(ctx context.Context, pos, limit int64) (int64, bool, error) {
 	var whole []byte
 	for ; pos < limit && s.size-pos > headerSize; pos++ {
-		b, err := s.window(pos, headerSize)
+		b, err := s.window(ctx, pos, headerSize)
 		if err != nil {
 			return 0, false, err
 		}
@@ -371,7 +375,7 @@ func (s *scanner) resync(pos, limit int64) (int64, bool, error) {
 		if !ok || int64(h.length) > s.size-pos-headerSize {
 			continue
 		}
-		fits, err := s.checksumFits(h, pos)
+		fits, err := s.checksumFits(ctx, h, pos)
 		if err == nil && fits {
 			// Read beside the window, which stays where the search goes on.
 			whole = slices.Grow(whole[:0], headerSize+int(h.length))[:headerSize+int(h.length)]
@@ -393,16 +397,16 @@ func (s *scanner) resync(pos, limit int64) (int64, bool, error) {
 }
 
 // checksumFits reports whether the bytes behind a header at pos, as many as it says, have its checksum.
-func (s *scanner) checksumFits(h header, pos int64) (bool, error) {
+func (s *scanner) checksumFits(ctx context.Context, h header, pos int64) (bool, error) {
 	const crcEnd = 8 // behind len and crc, where the bytes begin that crc is of
 	if s.sums == nil || pos < s.sums.from {
 		s.sums, s.front.start, s.end.start = newPrefixes(s.f, pos), -1, -1
 	}
-	front, err := s.sums.at(pos+crcEnd, &s.front)
+	front, err := s.sums.at(ctx, pos+crcEnd, &s.front)
 	if err != nil {
 		return false, err
 	}
-	end, err := s.sums.at(pos+headerSize+int64(h.length), &s.end)
+	end, err := s.sums.at(ctx, pos+headerSize+int64(h.length), &s.end)
 	if err != nil {
 		return false, err
 	}
@@ -421,14 +425,14 @@ const (
 
 // placeOf walks over a segment from its beginning to tell how off, which its file reaches, lies in it.
 // What is damaged below off is not judged, only stepped over.
-func placeOf(f File, base, off Offset) (place, error) {
+func placeOf(ctx context.Context, f File, base, off Offset) (place, error) {
 	s, err := newScanner(f, base, base)
 	if err != nil {
 		return 0, err
 	}
 	target := int64(off - base)
 	for s.pos < target {
-		rec, found, _, err := s.peek()
+		rec, found, _, err := s.peek(ctx)
 		if err != nil {
 			return 0, err
 		}
@@ -441,7 +445,7 @@ func placeOf(f File, base, off Offset) (place, error) {
 		case foundEnd:
 			return placeBehind, nil
 		case foundInvalid:
-			next, ok, err := s.resync(s.pos+1, target)
+			next, ok, err := s.resync(ctx, s.pos+1, target)
 			if err != nil {
 				return 0, err
 			}

@@ -2,6 +2,7 @@ package wal
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,6 +16,12 @@ import (
 // cannot be replayed. The oldest goes first and the folder is synced after each, so that a crash
 // leaves a log without a hole.
 func (j *Journal) RemoveBefore(off Offset) error {
+	return j.RemoveBeforeContext(context.Background(), off)
+}
+
+// RemoveBeforeContext is RemoveBefore that ends with the error of ctx when ctx ends: between two segments, or while
+// one is being copied to the archive. What was removed until then stays removed, durably.
+func (j *Journal) RemoveBeforeContext(ctx context.Context, off Offset) error {
 	j.trimMu.Lock()
 	defer j.trimMu.Unlock()
 	for {
@@ -27,7 +34,10 @@ func (j *Journal) RemoveBefore(off Offset) error {
 		if !oldest.Sealed || oldest.Base+Offset(oldest.Size) > off {
 			return nil
 		}
-		if err := j.remove(oldest); err != nil {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := j.remove(ctx, oldest); err != nil {
 			return fmt.Errorf("remove %s: %w", oldest.Path, err)
 		}
 		j.segMu.Lock()
@@ -36,9 +46,9 @@ func (j *Journal) RemoveBefore(off Offset) error {
 	}
 }
 
-func (j *Journal) remove(seg Segment) error {
+func (j *Journal) remove(ctx context.Context, seg Segment) error {
 	if j.opts.Archive != "" {
-		if err := archive(j.fs, seg, j.opts.Archive); err != nil {
+		if err := archive(ctx, j.fs, seg, j.opts.Archive); err != nil {
 			return fmt.Errorf("archive: %w", err)
 		}
 	}
@@ -66,7 +76,7 @@ func (j *Journal) checkArchive() error {
 
 // archive copies a segment to a folder and makes it durable there before its source may go. It is a
 // copy, since the folder may lie on another disk.
-func archive(fsys FS, seg Segment, dir string) error {
+func archive(ctx context.Context, fsys FS, seg Segment, dir string) error {
 	if err := makeDir(fsys, dir); err != nil {
 		return err
 	}
@@ -80,14 +90,14 @@ func archive(fsys FS, seg Segment, dir string) error {
 	}
 	defer src.Close()
 	name := filepath.Join(dir, segmentName(seg.Base))
-	if err := checkArchived(fsys, src, seg.Size, name); err != nil {
+	if err := checkArchived(ctx, fsys, src, seg.Size, name); err != nil {
 		return err
 	}
 	part := name + partSuffix
 	if err := fsys.Remove(part); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := copyFile(fsys, src, 0, seg.Size, part); err != nil {
+	if err := copyFile(ctx, fsys, src, 0, seg.Size, part); err != nil {
 		return err
 	}
 	if err := fsys.Rename(part, name); err != nil {
@@ -98,7 +108,7 @@ func archive(fsys FS, seg Segment, dir string) error {
 
 // checkArchived refuses to replace what lies under a segment's name in the archive, unless it is the same:
 // an earlier try that died before the source went.
-func checkArchived(fsys FS, src File, size int64, name string) error {
+func checkArchived(ctx context.Context, fsys FS, src File, size int64, name string) error {
 	have, err := fsys.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -107,20 +117,23 @@ func checkArchived(fsys FS, src File, size int64, name string) error {
 		return err
 	}
 	defer have.Close()
-	same, err := sameContent(have, src, size)
+	same, err := sameContent(ctx, have, src, size)
 	if err == nil && !same {
 		err = fmt.Errorf("%s: another segment of this name is there: %w", name, fs.ErrExist)
 	}
 	return err
 }
 
-func sameContent(a, b File, size int64) (bool, error) {
+func sameContent(ctx context.Context, a, b File, size int64) (bool, error) {
 	if n, err := a.Size(); err != nil || n != size {
 		return false, err
 	}
 	const block = 1 << 20
 	left, right := make([]byte, block), make([]byte, block)
 	for at := int64(0); at < size; at += block {
+		if err := ctx.Err(); err != nil {
+			return false, err
+		}
 		n := min(block, size-at)
 		if m, err := a.ReadAt(left[:n], at); int64(m) < n {
 			return false, err

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"context"
 	"fmt"
 	"math"
 )
@@ -42,12 +43,18 @@ type Gap struct {
 // visit, if not nil, is called with each of the caller's records in order; its payload is valid during
 // the call. An error that it returns ends the walk.
 func Verify(dir string, o Options, visit func(Record) error) (Report, error) {
+	return VerifyContext(context.Background(), dir, o, visit)
+}
+
+// VerifyContext is Verify that ends with the error of ctx when ctx ends. It looks at ctx between two reads of
+// the disk; the report then tells what was seen until then.
+func VerifyContext(ctx context.Context, dir string, o Options, visit func(Record) error) (Report, error) {
 	o = o.withDefaults()
 	var rep Report
 	v := verifier{fs: o.FS, dir: dir, identity: o.Identity, onTrimmed: o.OnTrimmed, rep: &rep, visit: visit}
 	var err error
-	if v.limit, v.limited, err = syncedIn(o.FS, dir); err == nil {
-		err = v.walk()
+	if v.limit, v.limited, err = syncedIn(ctx, o.FS, dir); err == nil {
+		err = v.walk(ctx)
 	}
 	if err != nil {
 		return rep, fmt.Errorf("verify journal: %w", err)
@@ -73,7 +80,7 @@ type verifier struct {
 
 // walk goes from segment to segment and ends with the one that was the newest when it began, or with the last one
 // when that has gone. The folder is listed anew for each, since a writer may rotate, or trim, meanwhile.
-func (v *verifier) walk() error {
+func (v *verifier) walk(ctx context.Context) error {
 	segs, err := sizedSegments(v.fs, v.dir, math.MaxUint64) // of the last one alone the size is wanted
 	if err != nil || len(segs) == 0 {
 		return err
@@ -81,6 +88,9 @@ func (v *verifier) walk() error {
 	v.newest = segs[len(segs)-1]
 	var before Segment // the one that was walked over last
 	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		segs, err := listSegments(v.fs, v.dir)
 		if err != nil {
 			return err
@@ -113,7 +123,7 @@ func (v *verifier) walk() error {
 			return err
 		}
 		v.join(before, segs[at])
-		last, err := v.segment(f, segs[at])
+		last, err := v.segment(ctx, f, segs[at])
 		f.Close()
 		v.rep.Segments++
 		if err != nil || last {
@@ -158,7 +168,7 @@ func (v *verifier) join(before, seg Segment) {
 
 // segment walks over one segment, and reports whether it is known that no other is to be looked at: it was
 // the last one when its end was seen.
-func (v *verifier) segment(f File, seg Segment) (last bool, err error) {
+func (v *verifier) segment(ctx context.Context, f File, seg Segment) (last bool, err error) {
 	v.rep.End = max(v.rep.End, seg.Base)
 	have, err := readIdentity(f, seg.Base)
 	if err != nil {
@@ -183,7 +193,7 @@ func (v *verifier) segment(f File, seg Segment) (last bool, err error) {
 		if !v.limited && v.beyond(seg, s.offset()) {
 			return true, nil
 		}
-		rec, what, reason, err := s.peek()
+		rec, what, reason, err := s.peek(ctx)
 		switch {
 		case err != nil:
 			return false, err
@@ -212,7 +222,7 @@ func (v *verifier) segment(f File, seg Segment) (last bool, err error) {
 			v.damageIn(seg.Path, s.offset(), "zeros in a sealed segment")
 			return false, nil
 		}
-		done, err := v.invalid(s, seg, reason)
+		done, err := v.invalid(ctx, s, seg, reason)
 		if err != nil || done {
 			return !seg.Sealed, err
 		}
@@ -269,21 +279,21 @@ func (v *verifier) count(seg Segment, rec Record) error {
 
 // invalid judges what is no record: damage, behind which the walk goes on at the next intact record, or
 // a torn tail, which ends it.
-func (v *verifier) invalid(s *scanner, seg Segment, reason string) (done bool, err error) {
+func (v *verifier) invalid(ctx context.Context, s *scanner, seg Segment, reason string) (done bool, err error) {
 	at := s.pos
 	damaged := seg.Sealed || v.limited
 	if !damaged {
-		if damaged, err = s.vouched(at); err != nil {
+		if damaged, err = s.vouched(ctx, at); err != nil {
 			return true, err
 		}
 	}
 	if !damaged {
-		end, err := s.dataEnd(at)
+		end, err := s.dataEnd(ctx, at)
 		v.rep.Torn = &TornTail{Segment: seg.Path, Offset: s.offset(), Bytes: end - at, Reason: reason}
 		return true, err
 	}
 	v.damageIn(seg.Path, s.offset(), reason)
-	next, ok, err := s.resync(at+1, s.size)
+	next, ok, err := s.resync(ctx, at+1, s.size)
 	if err != nil || !ok {
 		if seg.Sealed {
 			// The rest is part of this damage: nothing in it can be told apart.

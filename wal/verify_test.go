@@ -1,6 +1,7 @@
 package wal_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -60,7 +61,7 @@ func TestSyncedRecordsThatAreGoneAreTold(t *testing.T) {
 				t.Errorf("Verify: damage in %s, want %s", got, segs[2].Path)
 			}
 			var corrupt *wal.CorruptError
-			if c, err := wal.Copy(dir, t.TempDir(), wal.Options{}); !errors.As(err, &corrupt) || corrupt.Offset != off {
+			if c, err := wal.Copy(context.Background(), dir, t.TempDir(), wal.Options{}); !errors.As(err, &corrupt) || corrupt.Offset != off {
 				t.Errorf("Copy: %+v, %v, want damage at %d", c, err, off)
 			}
 			r, err := wal.OpenReader(dir, off, wal.Options{})
@@ -133,7 +134,7 @@ func TestACopyDoesNotEndBelowAMark(t *testing.T) {
 	for i, hurt := range []wal.Offset{offs[10], j.Synced() - 1} {
 		left := crash(t, dir)
 		edit(t, filepath.Join(left, firstSegment), flip(int(hurt)+60-60*i))
-		c, err := wal.Copy(left, t.TempDir(), wal.Options{})
+		c, err := wal.Copy(context.Background(), left, t.TempDir(), wal.Options{})
 		var corrupt *wal.CorruptError
 		if below := errors.As(err, &corrupt); below != (i == 0) || below && corrupt.Offset != offs[10] {
 			t.Errorf("hurt at %d: %+v, %v", hurt, c, err)
@@ -262,7 +263,7 @@ func TestLookingBesideAWriterThatIsAlwaysFaster(t *testing.T) {
 			return err
 		},
 		"Copy": func(dir string, o wal.Options) error {
-			_, err := wal.Copy(dir, t.TempDir(), o)
+			_, err := wal.Copy(context.Background(), dir, t.TempDir(), o)
 			return err
 		},
 		"Identity": func(dir string, o wal.Options) error {
@@ -343,7 +344,7 @@ func TestWhatIsNoFileIsAnError(t *testing.T) {
 				if _, err := wal.Verify(dir, wal.Options{}, nil); err == nil {
 					t.Errorf("%s: Verify is content", where)
 				}
-				if _, err := wal.Copy(dir, t.TempDir(), wal.Options{}); err == nil {
+				if _, err := wal.Copy(context.Background(), dir, t.TempDir(), wal.Options{}); err == nil {
 					t.Errorf("%s: Copy is content", where)
 				}
 				r, err := wal.OpenReader(dir, 0, wal.Options{})
