@@ -114,7 +114,7 @@ func (a *applier) checkpoint(ctx context.Context, truncate bool) error {
 			return nil
 		}
 	}
-	a.trim(a.last.Before)
+	a.trim(ctx, a.last.Before)
 	return nil
 }
 
@@ -152,7 +152,7 @@ func (a *applier) noteSynced() { a.file.Synced = a.journal.Synced() }
 // trim removes the journal before the offset durable, which SQLite had on disk at the complete checkpoint before the newest,
 // except the newest part that the retention keeps. Failure (the archive is full, say) is logged and ignored: the segments stay, and the next
 // checkpoint tries again. A journal that has failed meanwhile reports that itself.
-func (a *applier) trim(durable wal.Offset) {
+func (a *applier) trim(ctx context.Context, durable wal.Offset) {
 	if a.keep < 0 || a.held.Load() > 0 {
 		return
 	}
@@ -160,7 +160,7 @@ func (a *applier) trim(durable wal.Offset) {
 	if uint64(end) <= uint64(a.keep) {
 		return
 	}
-	if err := a.journal.RemoveBefore(min(durable, end-wal.Offset(a.keep))); err != nil {
+	if err := a.journal.RemoveBeforeContext(ctx, min(durable, end-wal.Offset(a.keep))); err != nil && ctx.Err() == nil {
 		a.log.Error("old journal segments could not be removed", "error", err)
 	}
 }

@@ -127,7 +127,7 @@ func openOnce(ctx context.Context, dir string, o options) (*DB, error) {
 	if segmentBytes == 0 {
 		segmentBytes = p.file.SegmentBytes
 	}
-	journal, recovered, err := wal.Open(journalDir, wal.Options{
+	journal, recovered, err := wal.OpenContext(ctx, journalDir, wal.Options{
 		// Called when the lock is held: nobody else changes what it reads.
 		Cursor:       func() (wal.Offset, error) { return p.cursor(journalDir) },
 		Reached:      p.reached,

@@ -104,9 +104,10 @@ func (r *repair) run() error {
 			return err
 		}
 	}
-	r.rep.Journal, err = wal.Repair(journalDir, wal.RepairOptions{
+	r.rep.Journal, err = wal.RepairContext(r.ctx, journalDir, wal.RepairOptions{
 		Apply:    r.o.Apply,
 		LockWait: r.opts.lockWait,
+		FS:       r.opts.fs,
 		Identity: r.knownIdentity(),
 		Cursor:   func() (wal.Offset, error) { return r.begin(journalDir) },
 		Records:  r.records,
@@ -192,13 +193,8 @@ func (r *repair) next() (err error) {
 // not be written into the journal of another.
 func (r *repair) visit(rec wal.Record) error {
 	r.done += int64(rec.Next - rec.Offset)
-	if r.visited++; r.visited%4096 == 0 {
-		if err := r.ctx.Err(); err != nil {
-			return context.Cause(r.ctx)
-		}
-		if r.o.Progress != nil {
-			r.o.Progress(r.done, r.total)
-		}
+	if r.visited++; r.visited%4096 == 0 && r.o.Progress != nil {
+		r.o.Progress(r.done, r.total)
 	}
 	if r.sql == nil || rec.Offset >= r.cursor {
 		return nil

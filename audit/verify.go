@@ -116,11 +116,11 @@ func (v *verification) unread(err error) {
 // journalAlone verifies every journal record when there is no SQLite to compare it with.
 func (v *verification) journalAlone(ctx context.Context, journalDir string, o options) (err error) {
 	n := uint64(0)
-	v.report.Journal, err = wal.Verify(journalDir, o.journal(), func(wal.Record) error {
+	v.report.Journal, err = wal.VerifyContext(ctx, journalDir, o.journal(), func(wal.Record) error {
 		if n++; n%4096 == 0 {
 			v.progress("the journal", n)
 		}
-		return ctx.Err()
+		return nil
 	})
 	v.damage()
 	return err
@@ -268,7 +268,7 @@ func (v *verification) journal(ctx context.Context, cursor uint64, rejected []sq
 	o := v.db.opts.journal()
 	o.OnTrimmed = p.trimmed
 	var err error
-	v.report.Journal, err = wal.Verify(v.db.journalDir, o, p.visit)
+	v.report.Journal, err = wal.VerifyContext(ctx, v.db.journalDir, o, p.visit)
 	if err != nil {
 		return err
 	}
@@ -393,9 +393,6 @@ func (p *pairing) trimmed(gone wal.Gap) error {
 func (p *pairing) visit(rec wal.Record) error {
 	if p.visited++; p.visited%4096 == 0 {
 		p.progress("the journal against kv", p.visited)
-		if err := p.ctx.Err(); err != nil {
-			return err
-		}
 	}
 	off := uint64(rec.Offset)
 	if off >= p.cursor {
