@@ -1,43 +1,63 @@
 package main
 
 import (
-	"io"
-	"os"
+	"bytes"
+	"context"
 	"path/filepath"
-	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/auditsql/auditsql/audit"
 )
 
-// A signal ends a command that waits for the lock at once: it does not wait until its patience ends.
-func TestASignalEndsTheWaitForTheLock(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("a process cannot be sent these signals there")
+// interruptedAt is the context of a run that is interrupted when the context has been asked so often.
+type interruptedAt struct {
+	context.Context
+	left atomic.Int64
+	end  context.CancelCauseFunc
+}
+
+func newInterruptedAt(n int) *interruptedAt {
+	c := &interruptedAt{}
+	c.Context, c.end = context.WithCancelCause(context.Background())
+	c.left.Store(int64(n))
+	return c
+}
+
+func (c *interruptedAt) ask() {
+	if c.left.Add(-1) < 0 {
+		c.end(errInterrupted)
 	}
+}
+
+func (c *interruptedAt) Err() error            { c.ask(); return c.Context.Err() }
+func (c *interruptedAt) Done() <-chan struct{} { c.ask(); return c.Context.Done() }
+
+// An interrupted command ends wherever it is, also while it waits for the lock, and not when its patience ends: the context
+// is only ended by being asked, and who does not ask it fails with another exit code.
+func TestAnInterruptEndsTheWaitForTheLock(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "store")
 	db, err := audit.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer db.Close()
-	p := start(t, "-d", dir, "put", "--lock-wait", "1h")
-	// This is more than a pipe holds. When put has read it, put listens for signals, and opens the store next.
+	t.Cleanup(func() { db.Close() })
 	line, _ := record(1)
-	if _, err := io.WriteString(p.in, strings.Repeat(" ", 1<<20)+line); err != nil {
-		t.Fatal(err)
-	}
-	p.in.Close()
-	if err := p.Process.Signal(os.Interrupt); err != nil {
-		t.Fatal(err)
-	}
-	giveUp := time.AfterFunc(time.Minute, func() { p.Process.Kill() })
-	defer giveUp.Stop()
-	_ = p.Wait()
-	if code := p.ProcessState.ExitCode(); code != exitInterrupted || p.said.String() != "auditsql: put: interrupted\n" {
-		t.Errorf("exit code %d\n%s", code, p.said)
+	for _, args := range [][]string{{"put"}, {"import", "-"}, {"reindex"}, {"init", "--wal-retain", "all"}, {"wal", "repair", "--apply"}} {
+		t.Run(strings.Join(args, " "), func(t *testing.T) {
+			t.Parallel()
+			for _, n := range []int{0, 10, 20, 100} { // the last one is reached while it waits
+				var said bytes.Buffer
+				code := run(newInterruptedAt(n), append([]string{"-d", dir, "--lock-wait", "10s"}, args...), streams{
+					in: strings.NewReader(line), out: &said, err: &said, now: time.Now,
+				})
+				if code != exitInterrupted || !strings.HasSuffix(said.String(), ": interrupted\n") {
+					t.Errorf("interrupted at %d: exit code %d\n%s", n, code, said.String())
+				}
+			}
+		})
 	}
 }
