@@ -71,7 +71,7 @@ func TestVerifyFindsWhatWasChangedBehindTheGuards(t *testing.T) {
 			DELETE FROM kv WHERE key = %[1]s; DELETE FROM entry WHERE idx = 39; UPDATE store SET value = 1 WHERE name = 'rejected'`, key(39)), "there is no reason to reject the journal record at offset", ""},
 		{"the cursor back", `UPDATE store SET value = 0 WHERE name = 'cursor'`, "and the cursor is only at 0", ""},
 		{"the cursor a little back", `UPDATE store SET value = value - 1 WHERE name = 'cursor'`, "lies within the journal record", ""},
-		{"the cursor ahead", `UPDATE store SET value = value + 1000 WHERE name = 'cursor'`, "below the cursor", ""},
+		{"the cursor ahead", `UPDATE store SET value = value + 1000 WHERE name = 'cursor'`, "before the cursor", ""},
 		{"the count of contributions", `UPDATE store SET value = 1 WHERE name = 'contributions'`, "table store counts 1", ""},
 	} {
 		if testing.Short() && i%8 != 0 {
