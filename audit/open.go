@@ -447,7 +447,7 @@ func (p *opening) finish(journal *wal.Journal, journalDir string) (*DB, error) {
 	}
 	sql, err := sqlstore.Open(p.ctx, storedir.SQLitePath(p.dir), sqlstore.Options{
 		StoreID: p.file.StoreID, TimeUnit: string(p.file.TimeUnit), CreatedBy: p.opts.createdBy,
-		CacheBytes: p.opts.cacheBytes, Logger: p.opts.logger, OwnedLike: storedir.OwnedLike(p.dir),
+		CacheBytes: p.opts.cacheBytes, LockWait: p.opts.limits.lockWait, Logger: p.opts.logger, OwnedLike: storedir.OwnedLike(p.dir),
 		Retention: p.file.Retention.String(), JournalDir: p.file.JournalDir,
 	})
 	if err != nil {

@@ -71,7 +71,8 @@ func (p *opening) belongTogether(segs []wal.Segment, end wal.Offset, journalDir 
 			return mismatch("another one covers it")
 		}
 		return nil
-	case errors.As(err, &corrupt):
+	case errors.As(err, &corrupt), errors.Is(err, io.EOF):
+		// Without a writer the end of the data is not known: bytes that are no record look like a torn tail.
 		return mismatch("no record begins")
 	case err != nil:
 		return err
