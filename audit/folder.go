@@ -36,12 +36,25 @@ type OwnerError = durable.OwnerError
 // A ForeignError says that the database in the store's folder is another store's, or has another time unit.
 // Readers are refused as well: the records in it are not this store's. It is an ErrMismatch.
 type ForeignError struct {
-	Path string
+	Path string // of the database
 	Why  string
+	// Edited: the journal agrees with the database, so it is store.json that was changed.
+	Edited bool
 }
 
 func (e *ForeignError) Error() string { return fmt.Sprintf("%s: %v: %s", e.Path, ErrMismatch, e.Why) }
 func (e *ForeignError) Unwrap() error { return ErrMismatch }
+
+// SQLiteMissingError means that there is nothing to read: the store's database is missing. Opening the store for writing
+// rebuilds it from the journal, when that reaches back to the beginning. It is an ErrNoStore.
+type SQLiteMissingError struct{ Path string }
+
+func (e *SQLiteMissingError) Error() string {
+	return fmt.Sprintf("%s is missing; opening the store for writing rebuilds it from the journal", e.Path)
+}
+
+// Is makes a SQLiteMissingError an ErrNoStore.
+func (e *SQLiteMissingError) Is(target error) bool { return target == ErrNoStore }
 
 // JournalAwayError means that the journal of a store that was in use is not in its place. No new one is made
 // there: the disk that it lies on may only not be mounted. It is a wal.ErrGap, and a wal.ErrAhead as well when
@@ -76,26 +89,26 @@ func (e *JournalAwayError) Unwrap() []error {
 // decide is storedir.Decide with the errors of this package.
 func decide(f storedir.Facts) storedir.Plan {
 	plan := storedir.Decide(f)
-	if foreign, ok := plan.Refuse.(*storedir.ForeignError); ok {
-		plan.Refuse = &ForeignError{foreign.Path, foreign.Why}
-	}
+	plan.Refuse = public(plan.Refuse)
 	return plan
 }
 
-// checkStore refuses the database at path when it says that it belongs to another store.
-func checkStore(file storedir.File, path string, m sqlstore.Meta) error {
-	if why := file.OtherStore(m); why != "" {
-		return &ForeignError{path, why}
+// public returns a *ForeignError of this package for one of package storedir.
+func public(err error) error {
+	if foreign, ok := err.(*storedir.ForeignError); ok {
+		return &ForeignError{foreign.Path, foreign.Why, foreign.Edited}
 	}
-	return nil
+	return err
+}
+
+// checkStore refuses the database of the store in dir when it says that it belongs to another store.
+func checkStore(file storedir.File, dir string, m sqlstore.Meta) error {
+	return public(file.CheckStore(storedir.SQLitePath(dir), m, storedir.JournalIdentity(dir, file)))
 }
 
 // checkUnit is checkStore for the time unit.
-func checkUnit(file storedir.File, path string, m sqlstore.Meta) error {
-	if why := file.OtherUnit(m); why != "" {
-		return &ForeignError{path, why}
-	}
-	return nil
+func checkUnit(file storedir.File, dir string, m sqlstore.Meta) error {
+	return public(file.CheckUnit(storedir.SQLitePath(dir), m, storedir.JournalIdentity(dir, file)))
 }
 
 // journalAway returns a *JournalAwayError when the journal of a store that was in use is not there.

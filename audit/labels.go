@@ -129,7 +129,7 @@ func (db *DB) PutLabels(ctx context.Context, labels []Label) error {
 			return err
 		}
 		name := storedir.SQLitePath(db.dir)
-		return sqlstore.PutLabels(ctx, name, rows, func(m sqlstore.Meta) error { return checkStore(db.file, name, m) })
+		return sqlstore.PutLabels(ctx, name, rows, func(m sqlstore.Meta) error { return checkStore(db.file, db.dir, m) })
 	}
 	return db.sql.PutLabels(ctx, rows)
 }

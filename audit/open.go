@@ -402,11 +402,21 @@ func (p *opening) replaceStoreFile() error {
 
 // explain adds to an error of the journal what it means for the store.
 func (p *opening) explain(err error) error {
-	err = p.foreign(err)
+	err = p.explainAhead(p.foreign(err))
 	if errors.Is(err, wal.ErrGap) && !p.meta.Exists {
 		return fmt.Errorf("%w; %s is lost, and the journal no longer reaches back to the beginning: the store must be restored from a backup", err, storedir.SQLiteName)
 	}
 	return err
+}
+
+// explainAhead adds to a wal.ErrAhead that only store.json says how far SQLite and the journal had been.
+func (p *opening) explainAhead(err error) error {
+	was := p.file.Reached
+	if !errors.Is(err, wal.ErrAhead) || !p.meta.Exists || was == nil || max(wal.Offset(p.meta.Cursor), p.file.Synced) >= was.Cursor {
+		return err
+	}
+	return fmt.Errorf("%w; only %s says so, and %s ends at offset %d: either both are of an earlier time, or %s was changed; in the latter case move it out of the folder, and it is made anew",
+		err, storedir.FileName, storedir.SQLiteName, p.meta.Cursor, storedir.FileName)
 }
 
 // finish opens SQLite once the journal is recovered, replays, and starts the applier.

@@ -27,7 +27,7 @@ func openReader(ctx context.Context, dir string, o options) (*DB, error) {
 		return nil, err
 	}
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s: %w: %s is missing; opening the store for writing builds it anew from the journal", dir, ErrNoStore, storedir.SQLiteName)
+		return nil, &SQLiteMissingError{Path: path}
 	}
 	if err := checkAlone(ctx, dir, file); err != nil {
 		return nil, err
@@ -40,7 +40,7 @@ func openReader(ctx context.Context, dir string, o options) (*DB, error) {
 	// The open file is asked: the name may belong to another file by now.
 	meta, err := sql.Meta(ctx)
 	if err == nil {
-		err = cmp.Or(checkStore(file, path, meta), checkUnit(file, path, meta))
+		err = cmp.Or(checkStore(file, dir, meta), checkUnit(file, dir, meta))
 	}
 	if err != nil {
 		return nil, errors.Join(err, sql.Close())
@@ -82,5 +82,5 @@ func checkAlone(ctx context.Context, dir string, file storedir.File) error {
 	if err != nil || !ok || alone.StoreID == "" {
 		return nil
 	}
-	return checkStore(file, storedir.SQLitePath(dir), alone)
+	return checkStore(file, dir, alone)
 }

@@ -134,7 +134,7 @@ func (p *opening) checkReached(segs []wal.Segment, end wal.Offset, journalDir st
 		return nil
 	}
 	if was.Cursor > end {
-		return fmt.Errorf("%s: %w: it ends at offset %d, %s had records up to %d", journalDir, wal.ErrAhead, end, storedir.SQLiteName, was.Cursor)
+		return p.explainAhead(fmt.Errorf("%s: %w: it ends at offset %d, %s had records up to %d", journalDir, wal.ErrAhead, end, storedir.SQLiteName, was.Cursor))
 	}
 	newest := was.Newest
 	if newest == nil || newest.Offset < segs[0].Base {

@@ -14,6 +14,7 @@ type Facts struct {
 	Path     string // of the database
 	File     File
 	Segments []wal.Segment // of the journal
+	Journal  []byte        // its identity, when the database differs from store.json; nil when it is not known
 
 	Exists bool          // something that is not empty has the database's name
 	Both   sqlstore.Meta // what the database says together with its -wal; zero when Unread is set
@@ -54,6 +55,9 @@ func Look(ctx context.Context, dir string, file File, segs []wal.Segment) (f Fac
 	}
 	if !f.HasWAL && f.Unread == nil {
 		f.Alone = &f.Both // there is nothing else
+	}
+	if f.foreign(f.Both) != nil || f.Alone != nil && f.foreign(*f.Alone) != nil {
+		f.Journal = JournalIdentity(dir, file)
 	}
 	return f, err
 }

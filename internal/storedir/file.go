@@ -124,20 +124,40 @@ func (f File) JournalPath(dir string) string {
 	return filepath.Join(dir, f.JournalDir)
 }
 
-// OtherStore says why a database is another store's, or "".
-func (f File) OtherStore(m sqlstore.Meta) string {
-	if m.StoreID == f.StoreID {
-		return ""
-	}
-	return fmt.Sprintf("it belongs to store %s, %s says %s", cmp.Or(m.StoreID, "none"), FileName, f.StoreID)
+// A ForeignError says that a database and store.json differ in what never changes: the store's id or its time unit. It is an
+// ErrMismatch.
+type ForeignError struct {
+	Path, Why string
+	// Edited: the journal agrees with the database, so store.json was changed.
+	Edited bool
 }
 
-// OtherUnit says why a database has another time unit than the store, or "".
-func (f File) OtherUnit(m sqlstore.Meta) string {
-	if m.TimeUnit == string(f.TimeUnit) {
-		return ""
+func (e *ForeignError) Error() string { return fmt.Sprintf("%s: %v: %s", e.Path, ErrMismatch, e.Why) }
+func (e *ForeignError) Unwrap() error { return ErrMismatch }
+
+// CheckStore returns a *ForeignError when the database at path says that it belongs to another store, else nil. journal is the
+// identity of the store's journal, or nil when it is not known.
+func (f File) CheckStore(path string, m sqlstore.Meta, journal []byte) error {
+	if m.StoreID == f.StoreID {
+		return nil
 	}
-	return fmt.Sprintf("its time unit is %s, %s says %s", cmp.Or(m.TimeUnit, "unknown"), FileName, f.TimeUnit)
+	e := &ForeignError{Path: path, Why: fmt.Sprintf("it belongs to store %s, %s says %s", cmp.Or(m.StoreID, "none"), FileName, f.StoreID)}
+	if id, _, ok := ParseIdentity(journal); ok && id == m.StoreID {
+		e.Why, e.Edited = e.Why+", and the journal is of store "+id+" as well", true
+	}
+	return e
+}
+
+// CheckUnit is CheckStore for the time unit.
+func (f File) CheckUnit(path string, m sqlstore.Meta, journal []byte) error {
+	if m.TimeUnit == string(f.TimeUnit) {
+		return nil
+	}
+	e := &ForeignError{Path: path, Why: fmt.Sprintf("its time unit is %s, %s says %s", cmp.Or(m.TimeUnit, "unknown"), FileName, f.TimeUnit)}
+	if _, unit, ok := ParseIdentity(journal); ok && string(unit) == m.TimeUnit {
+		e.Why, e.Edited = fmt.Sprintf("%s, and the time unit of the journal is %s as well", e.Why, unit), true
+	}
+	return e
 }
 
 // New returns the file of a new store, with a random id and the defaults.

@@ -26,12 +26,6 @@ type Plan struct {
 	Refuse error  // why the store is not opened
 }
 
-// A ForeignError refuses a database of another store, or with another time unit. It is an ErrMismatch.
-type ForeignError struct{ Path, Why string }
-
-func (e *ForeignError) Error() string { return fmt.Sprintf("%s: %v: %s", e.Path, ErrMismatch, e.Why) }
-func (e *ForeignError) Unwrap() error { return ErrMismatch }
-
 // NeedsBackup refuses the database at path: it is suspect for the reason doubt, and cannot be rebuilt.
 func NeedsBackup(path, doubt, found string) error {
 	return fmt.Errorf("%s: %w: %s (%s): restore the store from a backup", path, ErrMismatch, doubt, found)
@@ -97,12 +91,10 @@ func Decide(f Facts) Plan {
 
 // foreign returns a *ForeignError for a database of another store.
 func (f Facts) foreign(m sqlstore.Meta) error {
-	for _, why := range []string{f.File.OtherStore(m), f.File.OtherUnit(m)} {
-		if why != "" {
-			return &ForeignError{f.Path, why}
-		}
+	if err := f.File.CheckStore(f.Path, m, f.Journal); err != nil {
+		return err
 	}
-	return nil
+	return f.File.CheckUnit(f.Path, m, f.Journal)
 }
 
 // tidied is the doubt about a database whose -wal SQLite itself may have removed: it does so when a reader ends that

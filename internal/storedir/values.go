@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/dustin/go-humanize"
+
+	"github.com/auditsql/auditsql/wal"
 )
 
 // Unit is what the timestamps of a store count: s, ms, us or ns.
@@ -118,4 +120,14 @@ func ParseIdentity(identity []byte) (storeID string, unit Unit, ok bool) {
 		return "", "", false
 	}
 	return hex.EncodeToString(identity[:identityLen-1]), units[identity[identityLen-1]], true
+}
+
+// JournalIdentity returns the identity that the segments of a store's journal have, or nil when there is none, or it cannot
+// be read.
+func JournalIdentity(dir string, f File) []byte {
+	identity, _, err := wal.Identity(f.JournalPath(dir), wal.Options{})
+	if err != nil {
+		return nil
+	}
+	return identity
 }
