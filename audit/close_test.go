@@ -3,6 +3,7 @@ package audit_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -71,7 +72,7 @@ func TestWhatAReaderWasLeftWithIsNotBelievedUnseen(t *testing.T) {
 	some := 0
 	checkpointPart(t, left, func(i, n int) bool {
 		some++
-		return i < n/2 // the first pages have table store
+		return i != n/2 // one page is missing, and not the end of the file
 	})
 	if some != len(pages) {
 		t.Fatal(some, len(pages))
@@ -82,7 +83,8 @@ func TestWhatAReaderWasLeftWithIsNotBelievedUnseen(t *testing.T) {
 		}
 	}
 	db := openDB(t, left)
-	if rec := db.Recovery(); !rec.Rebuilt {
+	// It was examined before it was opened: an opening that runs into a damaged page by chance says something else.
+	if rec := db.Recovery(); !rec.Rebuilt || !strings.Contains(fmt.Sprint(rec.Notes), "suspect (SQLite finds: ") {
 		t.Errorf("%+v", rec)
 	}
 	wantAll(t, db, lines)
