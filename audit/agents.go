@@ -9,7 +9,7 @@ import (
 	"github.com/auditsql/auditsql/sqlstore"
 )
 
-// AgentActivity is an agent with its records.
+// AgentActivity says how many records an agent has, and when.
 type AgentActivity struct {
 	AgentID     *AgentID // nil: the anonymous records, which are no agent
 	Label       string   // "" if it has none
@@ -17,11 +17,11 @@ type AgentActivity struct {
 	First, Last uint64 // timestamps
 }
 
-// Agents yields the agents that have records which a filter selects, with how many and when: those with the
-// most first, then by id; the anonymous records, if there are any, come last. The filter's limit is of agents,
-// the anonymous ones included; its order does not matter.
+// Agents yields the agents that have records which a filter selects, with the number of these records and their times. Agents with the
+// most records come first, then by id. The anonymous records, if there are any, come last, as one entry. The filter's limit counts
+// entries. Its order has no effect.
 //
-// Without a filter the figures are at hand; with one the records it selects are counted first.
+// Without a filter the figures are stored. With one, the records that it selects are counted first.
 func (db *DB) Agents(ctx context.Context, f Filter) iter.Seq2[AgentActivity, error] {
 	return whileOpen(ctx, db, func(yield func(AgentActivity, error) bool) {
 		var agents []AgentActivity

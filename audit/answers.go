@@ -6,23 +6,23 @@ import (
 	"iter"
 )
 
-// Answer is one of the answers to a question, held against the one before it.
+// Answer is one of the answers to a question, compared with the one before it.
 type Answer struct {
 	Audit QueryAudit
 
 	// Before is what changed since the answer before it in time, nil when it is the first.
 	Before *Difference
 
-	// Flipped: the result is another than before. Causes are why, as far as the evidence tells.
+	// Flipped: the result is another one than before. Causes say why, as far as the records tell.
 	Flipped bool
 	Causes  []Cause
 }
 
 // Answers yields the answers to one question, a subject and a predicate, by (timestamp, query id), descending if
-// the filter says so, and at most its limit. The filter narrows down which answers count at all (one agent's,
-// one lens's, those that meet a confidence); its From and To only which are shown: the first one shown is held
-// against the last one before From. Of the filter, Subject, SubjectGlob, Predicate and ByAdmission do not
-// matter.
+// the filter says so, and at most its limit. The filter says which answers count (those to one agent,
+// with one lens, with some confidence). From and To say only which of them are yielded: the first one is compared
+// with the last one before From. The filter's Subject, SubjectGlob, Predicate and ByAdmission have no
+// effect.
 func (db *DB) Answers(ctx context.Context, subject, predicate string, f Filter) iter.Seq2[Answer, error] {
 	f.Subject, f.SubjectGlob, f.Predicate, f.ByAdmission = &subject, nil, &predicate, false
 	walk := db.answersUp
@@ -53,7 +53,7 @@ func (db *DB) answersUp(ctx context.Context, f Filter, yield func(Answer) bool) 
 	return nil
 }
 
-// answersDown is one record behind what it reads, since the one before in time comes next.
+// answersDown yields each record after it has read the next one, which is the one before in time.
 func (db *DB) answersDown(ctx context.Context, f Filter, yield func(Answer) bool) error {
 	limit := f.Limit
 	if limit > 0 {

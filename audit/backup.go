@@ -12,15 +12,18 @@ import (
 	"time"
 
 	"github.com/auditsql/auditsql/internal/durable"
+	"github.com/auditsql/auditsql/internal/storedir"
 	"github.com/auditsql/auditsql/sqlstore"
 	"github.com/auditsql/auditsql/wal"
 )
 
-// Backup copies the store, beside its writer or in it, to a new folder dest, which opens as a store, and
-// verifies the copy before it gets its name. dest must not exist, or be an empty folder.
+// Backup copies the store to a new folder dest, which can be opened as a store. It may run in the writer's process or in another
+// one. The copy is verified before it gets its name. dest must not exist, or be an empty folder.
 //
-// SQLite's snapshot comes first and the journal after it, through at least the snapshot's cursor: opening
-// the copy replays what lies between the two.
+// SQLite's snapshot is made first. The journal is copied after it, at least up to the snapshot's cursor. Opening
+// the copy replays what the journal has after the cursor.
+//
+// When ctx ends, its error is returned and the copy is removed.
 func (db *DB) Backup(ctx context.Context, dest string) (BackupReport, error) {
 	rep, err := db.backup(ctx, dest)
 	if err != nil {
@@ -40,7 +43,7 @@ func (db *DB) backup(ctx context.Context, dest string) (rep BackupReport, err er
 	if err := os.MkdirAll(filepath.Dir(dest), 0o700); err != nil {
 		return rep, err
 	}
-	// It grows under another name, so that what has the name is whole.
+	// The copy has another name until it is complete.
 	part, err := os.MkdirTemp(filepath.Dir(dest), "."+filepath.Base(dest)+".part-")
 	if err != nil {
 		return rep, err
@@ -66,27 +69,27 @@ func (db *DB) backup(ctx context.Context, dest string) (rep BackupReport, err er
 	if err := verifyCopy(ctx, part, &rep); err != nil {
 		return rep, err
 	}
-	// An empty folder of that name gives way: rename replaces it.
+	// Rename replaces an empty folder of that name.
 	if err := os.Rename(part, dest); err != nil {
 		return rep, err
 	}
 	return rep, durable.SyncDir(filepath.Dir(dest))
 }
 
-// copyTo fills the folder, all of it durable.
+// copyTo copies the store to the folder part. All of it is durable when copyTo returns.
 func (db *DB) copyTo(ctx context.Context, part string, rep *BackupReport) error {
-	journal := filepath.Join(part, journalDirName)
+	journal := filepath.Join(part, storedir.JournalName)
 	var cursor uint64
 	var copied wal.Copied
-	// A writer in another process may trim its journal past the snapshot before that is copied. Then the copy
+	// A writer in another process may trim its journal past the snapshot's cursor before the journal is copied. Then the copy
 	// could not be opened, and a newer snapshot is needed.
 	for try := 0; try == 0 || copied.First > wal.Offset(cursor); try++ {
 		if try == 5 {
 			return fmt.Errorf("the writer trims its journal faster than it can be copied; keep more of it (wal_retain is %s)", db.file.Retention)
 		}
-		err := errors.Join(os.RemoveAll(journal), os.RemoveAll(sqlitePath(part)))
+		err := errors.Join(os.RemoveAll(journal), os.RemoveAll(storedir.SQLitePath(part)))
 		if err == nil {
-			cursor, err = db.sql.Backup(ctx, sqlitePath(part))
+			cursor, err = db.sql.Backup(ctx, storedir.SQLitePath(part))
 		}
 		if err == nil {
 			err = os.Mkdir(journal, 0o700)
@@ -100,25 +103,25 @@ func (db *DB) copyTo(ctx context.Context, part string, rep *BackupReport) error 
 	}
 	rep.Applied = wal.Offset(cursor)
 	if copied.End < rep.Applied {
-		return fmt.Errorf("%w: the journal ends at offset %d, below SQLite's cursor %d", ErrDamaged, copied.End, cursor)
+		return fmt.Errorf("%w: the journal ends at offset %d, before SQLite's cursor %d", ErrDamaged, copied.End, cursor)
 	}
 	rep.End, rep.Segments, rep.Bytes = copied.End, copied.Segments, copied.Bytes
-	if st, err := os.Stat(sqlitePath(part)); err == nil {
+	if st, err := os.Stat(storedir.SQLitePath(part)); err == nil {
 		rep.Bytes += st.Size()
 	}
 	file := db.file
-	file.JournalDir = journalDirName
+	file.JournalDir = storedir.JournalName
 	// There is no -wal beside the copy, and there need not be.
 	file.Clean, file.Used, file.Doubted, file.Failed, file.Left, file.Rebuilding = true, true, false, nil, nil, ""
-	file.Reached = &reached{Cursor: rep.Applied}
-	if err := writeStoreFile(part, file); err != nil {
+	file.Reached = &storedir.Reached{Cursor: rep.Applied}
+	if err := storedir.Write(part, file); err != nil {
 		return err
 	}
 	return durable.SyncDir(part)
 }
 
 func verifyCopy(ctx context.Context, part string, rep *BackupReport) error {
-	copied, err := Open(part, ReadOnly())
+	copied, err := OpenContext(ctx, part, ReadOnly())
 	if err != nil {
 		return fmt.Errorf("verify the copy: %w", err)
 	}
@@ -134,20 +137,22 @@ func verifyCopy(ctx context.Context, part string, rep *BackupReport) error {
 	return nil
 }
 
-// wholeFile is sqlstore.ErrMalformed when SQLite finds fault with its file.
-func (db *DB) wholeFile(ctx context.Context) error {
+// checkFile returns sqlstore.ErrMalformed when SQLite finds its file damaged.
+func (db *DB) checkFile(ctx context.Context) error {
 	problems, err := db.sql.Integrity(ctx, false)
 	if err == nil && len(problems) > 0 {
-		err = fmt.Errorf("%s: %w: %s", sqlitePath(db.dir), sqlstore.ErrMalformed, problems[0])
+		err = fmt.Errorf("%s: %w: %s", storedir.SQLitePath(db.dir), sqlstore.ErrMalformed, problems[0])
 	}
 	return err
 }
 
-// Reindex builds the forensic tables anew from kv and entry. Puts go on meanwhile; what they acknowledge is
-// applied afterwards. Questions that need those tables fail with ErrReindexing until it has come to its end,
-// which the next opening sees to when it is interrupted. sqlstore.ErrMalformed means that the tables that it is made
-// from are damaged: the store takes no more, and the next opening for writing builds the database anew from the journal
-// where that reaches back. progress, if not nil, is told how many records are done.
+// Reindex rebuilds the forensic tables from kv and entry. Puts continue meanwhile, and what they acknowledge is
+// applied afterwards. Questions that need those tables fail with ErrReindexing until the rebuild is complete. When ctx ends
+// first, the next opening for writing completes it.
+//
+// sqlstore.ErrMalformed means that kv or entry is damaged. If the journal reaches back to the beginning, the store takes no
+// more records, and the next opening for writing rebuilds the database from the journal. progress, if not nil, is called with
+// how many records are done.
 func (db *DB) Reindex(ctx context.Context, progress func(done, total uint64)) error {
 	done, err := db.begin()
 	if err != nil {
@@ -164,18 +169,18 @@ func (db *DB) Reindex(ctx context.Context, progress func(done, total uint64)) er
 	defer db.applier.busy.Unlock()
 	start := time.Now()
 	if db.journal.Segments()[0].Base > 0 {
-		// SQLite cannot drop a table with a damaged page, and there is no journal to build the database anew from. So
-		// nothing is begun that could not be ended: what works now would work no more.
-		if err := db.wholeFile(ctx); err != nil {
+		// SQLite cannot drop a table with a damaged page, and the journal is not enough to rebuild the database. So
+		// no rebuild is started that could not be completed: questions that work now would work no more.
+		if err := db.checkFile(ctx); err != nil {
 			return fmt.Errorf("reindex: %w", err)
 		}
 	}
 	db.reindexing.Store(true)
 	err = db.sql.Reindex(ctx, rowOf, progress)
 	if ctx.Err() == nil {
-		// Its own tables are new. What SQLite still finds fault with are those that it was made from, and that may also be
-		// why it could not be done.
-		err = cmp.Or(db.wholeFile(ctx), err)
+		// The forensic tables are new. So damage that SQLite still finds is in the tables that they were made from, and it may
+		// be why the rebuild has failed.
+		err = cmp.Or(db.checkFile(ctx), err)
 	}
 	if err != nil {
 		if errors.Is(err, sqlstore.ErrMalformed) && db.journal.Segments()[0].Base == 0 {

@@ -3,10 +3,12 @@ package audit_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/auditsql/auditsql/audit"
 )
@@ -70,7 +72,7 @@ func TestWhatAReaderWasLeftWithIsNotBelievedUnseen(t *testing.T) {
 	some := 0
 	checkpointPart(t, left, func(i, n int) bool {
 		some++
-		return i < n/2 // the first pages have table store
+		return i != n/2 // one page is missing, and not the end of the file
 	})
 	if some != len(pages) {
 		t.Fatal(some, len(pages))
@@ -81,7 +83,8 @@ func TestWhatAReaderWasLeftWithIsNotBelievedUnseen(t *testing.T) {
 		}
 	}
 	db := openDB(t, left)
-	if rec := db.Recovery(); !rec.Rebuilt {
+	// It was examined before it was opened: an opening that runs into a damaged page by chance says something else.
+	if rec := db.Recovery(); !rec.Rebuilt || !strings.Contains(fmt.Sprint(rec.Notes), "suspect (SQLite finds: ") {
 		t.Errorf("%+v", rec)
 	}
 	wantAll(t, db, lines)
@@ -182,12 +185,9 @@ func TestCloseDoesNotWaitForeverForOthers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if testing.Short() && name == "a writer" {
-				t.Skip("SQLite waits ten seconds for a write lock")
-			}
 			dir := filepath.Join(t.TempDir(), "store")
 			logger, waiting := told(c.wait)
-			db := openDB(t, dir, audit.WithBacklog(20, 0), audit.WithWALLimit(1<<20), audit.WithLogger(logger))
+			db := openDB(t, dir, audit.WithBacklog(20, 0), audit.WithWALLimit(1<<20), audit.WithPatience(40, time.Millisecond), audit.WithLogger(logger))
 			lines := putSamples(t, db, 0, 5)
 			s := openShell(t, dir)
 			s.do(c.begin...)

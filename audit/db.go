@@ -5,51 +5,53 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/auditsql/auditsql/internal/backlog"
+	"github.com/auditsql/auditsql/internal/idfilter"
+	"github.com/auditsql/auditsql/internal/storedir"
 	"github.com/auditsql/auditsql/sqlstore"
 	"github.com/auditsql/auditsql/wal"
 )
 
-// DB is the durable store: a journal that is the truth, and SQLite that the journal is replayed into.
+// DB is the durable store: a journal that is the truth, and SQLite, into which the journal is replayed.
 // Its methods may be called from any number of goroutines.
 //
 // A put is acknowledged when the journal has it on disk. One goroutine, the applier, brings it into
-// SQLite soon after; until then reads in this process find it in memory. Opened with ReadOnly, a DB
-// shows what SQLite holds, which in another process's store lags a little behind.
+// SQLite soon after. Until then reads in this process find it in memory. Opened with ReadOnly, a DB
+// shows what SQLite holds. When another process writes to the store, that is a little less than was acknowledged.
 type DB struct {
 	dir        string
 	journalDir string
-	file       storeFile
+	file       storedir.File
 	opts       options
 	sql        *sqlstore.DB
 	recovery   Recovery
 
-	// The writer's; nil when the store is open for reading only.
+	// Of a writer; nil when the store is open for reading only.
 	journal *wal.Journal
 	applier *applier
-	pending *pending
-	seen    *seen
+	backlog *backlog.Backlog
+	ids     *idfilter.Filter // over the ids that SQLite has
 
 	partRecords int
 	partBytes   int
 
 	life   sync.Mutex // guards closed
 	closed bool
-	puts   sync.WaitGroup // calls that put, and appends whose callers have gone
+	puts   sync.WaitGroup // calls that put, and appends whose callers have returned
 
 	closing   sync.Once
 	closeErr  error
 	closeNote string
 
-	// reindexing: the forensic tables are being built anew, or that was interrupted.
+	// reindexing: the forensic tables are being rebuilt, or that was interrupted.
 	reindexing atomic.Bool
 
-	// background is the filling of the filter, which ends early when quit does: with the beginning of Close.
+	// background is the goroutine that fills the filter. quit ends when Close begins, and ends it early.
 	background sync.WaitGroup
 	quit       context.Context
 	quitNow    context.CancelFunc
@@ -64,13 +66,13 @@ func (db *DB) Dir() string { return db.dir }
 func (db *DB) JournalDir() string { return db.journalDir }
 
 // TimeUnit returns the unit of the store's timestamps.
-func (db *DB) TimeUnit() TimeUnit { return db.file.TimeUnit }
+func (db *DB) TimeUnit() TimeUnit { return unitOf(db.file.TimeUnit) }
 
 // Recovery returns what opening found and did.
 func (db *DB) Recovery() Recovery { return db.recovery }
 
 // Err returns why the store takes no more records, or nil. What was acknowledged before is safe, and
-// GetAudit still finds it; opening the store anew recovers it. Of a store that has failed and was closed since it says both.
+// GetAudit still finds it. Opening the store again recovers it. For a store that has failed and was closed since, the error says both.
 func (db *DB) Err() error {
 	if db.applier == nil {
 		return ErrReadOnly
@@ -92,12 +94,12 @@ func (db *DB) Err() error {
 	return fmt.Errorf("%w: %w", ErrClosed, err)
 }
 
-// begin is the start of every call that puts; done is its end.
+// begin is the start of every call that puts, and done its end.
 func (db *DB) begin() (done func(), err error) {
 	if db.applier == nil {
 		return nil, ErrReadOnly
 	}
-	// A store whose SQLite side has failed would fill the backlog and then block: better to say so.
+	// A store that can no longer write to SQLite would fill the backlog and then block.
 	if err := db.applier.failure(); err != nil {
 		return nil, journalError(err)
 	}
@@ -110,8 +112,8 @@ func (db *DB) begin() (done func(), err error) {
 	return db.puts.Done, nil
 }
 
-// journalError gives the ways in which the journal and SQLite are closed the store's name. What else is wrong stays in
-// the error: a disk that fails while a store is being closed has failed all the same.
+// journalError adds ErrClosed to an error that says that the journal or SQLite is closed. Other causes stay in
+// the error: a disk may fail while a store is being closed.
 func journalError(err error) error {
 	switch {
 	case err == wal.ErrClosed, err == sqlstore.ErrClosed:
@@ -124,7 +126,7 @@ func journalError(err error) error {
 	return err
 }
 
-// whileOpen is where streams meet the closing of their store: it yields what seq does, until that.
+// whileOpen yields what seq does until the store is closed.
 func whileOpen[T any](ctx context.Context, db *DB, seq iter.Seq2[T, error]) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		for v, err := range seq {
@@ -143,12 +145,12 @@ func whileOpen[T any](ctx context.Context, db *DB, seq iter.Seq2[T, error]) iter
 	}
 }
 
-// Close waits for the calls that put, brings everything to SQLite and to disk, and gives the lock back.
-// An error means that it could not; nothing acknowledged is lost by that, the next opening replays it.
+// Close waits for the calls that put, brings everything to SQLite and to disk, and releases the lock.
+// An error means that it could not. Nothing acknowledged is lost then: the next opening replays it.
 //
-// For those of other processes who are in the way, a reader that keeps SQLite's -wal at its limit or a shell that holds
-// its write lock, it waits some seconds. What they keep from SQLite is left to the next opening, CloseNote tells of it, and
-// puts that still wait for room in the backlog fail with ErrClosed.
+// Close waits some seconds for another process that blocks it: a reader that keeps SQLite's -wal at its limit, or a shell that holds
+// SQLite's write lock. Then the rest is left to the next opening, CloseNote says so, and
+// puts that are still blocked by a full backlog fail with ErrClosed.
 func (db *DB) Close() error {
 	db.closing.Do(func() { db.closeErr = db.close() })
 	return db.closeErr
@@ -161,24 +163,24 @@ func (db *DB) close() error {
 	if db.quitNow != nil {
 		db.quitNow()
 	}
-	db.background.Wait() // reading a filter that was kept goes on to its end: it takes moments, and it is kept again
+	db.background.Wait() // a filter that is being read from its file is read to the end: that takes moments
 	if db.applier == nil {
 		return db.sql.Close()
 	}
 	db.puts.Wait()
 	err := db.drain()
-	db.pending.stop()
+	db.backlog.Stop()
 	var heldUp *heldUpError
 	var notes []string
 	switch {
 	case err == nil:
-		db.keepSeen()
+		db.saveFilter()
 	case errors.As(err, &heldUp):
-		notes, err = append(notes, heldUp.why+": not all of the journal could be brought to SQLite; the next opening sees to it"), nil
+		notes, err = append(notes, heldUp.why+": not all of the journal could be brought to SQLite; the next opening does that"), nil
 	}
 	a := db.applier
 	if err != nil || db.journal.Err() != nil {
-		a.noteSynced() // noteFailure may not have come to it
+		a.noteSynced() // noteFailure may not have run
 	}
 	note, closed := closeSQLite(db.sql, db.dir, a.file, a.last, a.now())
 	if note != "" {
@@ -193,19 +195,19 @@ func (db *DB) close() error {
 	return nil
 }
 
-// CloseNote returns what a person should know of how Close has ended, or "". It is for after Close.
+// CloseNote returns what a person should know about how Close ended, or "". It is to be called after Close.
 func (db *DB) CloseNote() string { return db.closeNote }
 
-// closeSQLite brings the database to disk, notes in store.json that it is there, and closes it. last is the newest complete
+// closeSQLite brings the database to disk, notes that in store.json, and closes the database. last is the newest complete
 // checkpoint that counts. note is what a person should know.
 //
-// The note in store.json comes between: after the checkpoint nothing depends on -wal any more, and SQLite removes it when
-// it closes. Noted later, dying in between would leave a store without a -wal that does not know why.
-func closeSQLite(sql *sqlstore.DB, dir string, file storeFile, last *reached, now time.Time) (note string, err error) {
+// store.json is written between checkpoint and close. After the checkpoint nothing depends on -wal any more, and SQLite removes it when
+// it closes. If store.json were written after that, a process that dies in between would leave a missing -wal that nothing explains.
+func closeSQLite(sql *sqlstore.DB, dir string, file storedir.File, last *storedir.Reached, now time.Time) (note string, err error) {
 	if cause := sql.Failed(); cause != nil {
-		// What was synced of the files is not known. Nothing is copied and nothing called clean.
-		file.fail(now, cause)
-		return "", errors.Join(writeStoreFile(dir, file), sql.Close())
+		// It is not known what of the files was synced. So nothing is copied, and the end is not clean.
+		file.Fail(now, cause)
+		return "", errors.Join(storedir.Write(dir, file), sql.Close())
 	}
 	ctx := context.Background()
 	done, err := sql.Checkpoint(ctx, false)
@@ -213,25 +215,25 @@ func closeSQLite(sql *sqlstore.DB, dir string, file storeFile, last *reached, no
 	case err != nil, file.Doubted:
 	case done.Complete && file.Rebuilding == "":
 		file.Clean, file.Left, file.Failed = true, nil, nil
-		file.Reached = last.then(done)
-		if err = writeStoreFile(dir, file); err == nil {
-			// Only to leave a short file where another process keeps SQLite from removing it.
+		file.Reached = last.Then(done)
+		if err = storedir.Write(dir, file); err == nil {
+			// This leaves a short -wal where another process keeps SQLite from removing it.
 			_, err = sql.Checkpoint(ctx, true)
 		}
 	default:
 		left := wal.Offset(done.Applied)
 		file.Left = &left
-		err = writeStoreFile(dir, file)
+		err = storedir.Write(dir, file)
 		if done.Complete {
-			break // while it was being built anew, which goes on with the next opening
+			break // in the middle of a rebuild, which the next opening continues
 		}
-		note = "somebody has " + sqliteName + " open and reads an earlier state: not all of it could be brought to disk; the next opening looks after that"
+		note = "somebody has " + storedir.SQLiteName + " open and reads an earlier state: not all of it could be brought to disk; the next opening does that"
 	}
 	if err != nil {
-		// Nothing more is copied, so that -wal stays: without it, and without a note, the next opening would not know why.
+		// Nothing more is copied, so that -wal stays: a -wal that is missing without a note would make the database suspect.
 		if cause := sql.Failed(); cause != nil {
-			file.fail(now, cause)
-			err = errors.Join(err, writeStoreFile(dir, file))
+			file.Fail(now, cause)
+			err = errors.Join(err, storedir.Write(dir, file))
 		}
 		sql.Fail(err)
 	}
@@ -248,7 +250,7 @@ func (db *DB) drain() error {
 	db.applier.halt()
 	err = errors.Join(err, db.applier.reader.Close())
 	if err == nil {
-		// Trims as well, which closing SQLite does not.
+		// This also trims the journal, which closing SQLite does not.
 		db.applier.busy.Lock()
 		err = db.applier.checkpoint(ctx, false)
 		db.applier.busy.Unlock()
@@ -256,24 +258,16 @@ func (db *DB) drain() error {
 	return err
 }
 
-// caughtUp waits, in the writer's process, until SQLite shows everything that was acknowledged before the
+// caughtUp waits, in the writer's process, until SQLite has everything that was acknowledged before the
 // call.
 func (db *DB) caughtUp(ctx context.Context) error {
 	if err := db.readable(ctx); err != nil || db.applier == nil {
 		return err
 	}
-	// At SyncInterval a record is acknowledged before it is synced, and applied after. A journal that has
-	// failed keeps nobody from reading what it had synced.
+	// At SyncInterval a record is acknowledged before it is synced, and applied after that. When the journal has
+	// failed, what it had synced can still be read.
 	if err := db.journal.Sync(ctx); err != nil && ctx.Err() != nil {
 		return ctx.Err()
 	}
 	return db.applier.wait(ctx, db.journal.Synced())
-}
-
-// sqliteFiles are the database and what SQLite keeps beside it, in the order in which they may be moved
-// away: a database without its -wal looks like the tampering that it is, and is treated as such again; a
-// -wal without its database would be taken for garbage and deleted.
-func sqliteFiles(dir string) []string {
-	name := filepath.Join(dir, sqliteName)
-	return []string{name + "-shm", name + "-wal", name}
 }

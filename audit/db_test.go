@@ -585,11 +585,11 @@ func TestStoresAreNotMadeAmongOtherFiles(t *testing.T) {
 
 func TestWhatAStoreWasMadeWithStays(t *testing.T) {
 	dir, journal := filepath.Join(t.TempDir(), "store"), filepath.Join(t.TempDir(), "journal")
-	created, err := audit.Init(dir, audit.WithTimeUnit(audit.Seconds), audit.WithJournalDir(journal), audit.WithSegmentBytes(4000))
+	created, err := audit.Init(t.Context(), dir, audit.WithTimeUnit(audit.Seconds), audit.WithJournalDir(journal), audit.WithSegmentBytes(4000))
 	if err != nil || !created {
 		t.Fatal(created, err)
 	}
-	if created, err := audit.Init(dir); err != nil || created {
+	if created, err := audit.Init(t.Context(), dir); err != nil || created {
 		t.Fatal(created, err)
 	}
 	if got, err := audit.JournalDir(dir); err != nil || got != journal {
@@ -601,7 +601,7 @@ func TestWhatAStoreWasMadeWithStays(t *testing.T) {
 	if _, err := audit.Open(dir, audit.WithJournalDir(dir)); !errors.Is(err, audit.ErrInvalid) {
 		t.Fatalf("another journal: %v", err)
 	}
-	if _, err := audit.Init(filepath.Join(t.TempDir(), "second"), audit.WithJournalDir(journal)); !errors.Is(err, audit.ErrMismatch) {
+	if _, err := audit.Init(t.Context(), filepath.Join(t.TempDir(), "second"), audit.WithJournalDir(journal)); !errors.Is(err, audit.ErrMismatch) {
 		t.Fatalf("another store's journal: %v", err)
 	}
 	db := openDB(t, dir)

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bytes"
+	"encoding/hex"
 	"math/bits"
 	"strconv"
 )
@@ -9,12 +10,12 @@ import (
 // ParseAudit reads one record from JSON, and nothing but it: white space may stand around it.
 //
 // The order of the fields is free. query_id, attributes, contributing_assertions and what may be null may
-// be missing, a lifecycle may be written in any case or as under_review, hex in either case. The
-// result always has its QueryID: a missing one, or one of all zeros, is derived. Whatever else departs
-// from the contract is refused with a *FieldError that is ErrInvalid and says where; nothing is dropped or
-// put right in silence.
+// be missing. A lifecycle may be written in any case or as under_review, and hex digits in either case. The
+// result always has a QueryID: when it is missing or zero, it is derived. Everything else that differs from canonical JSON
+// is refused with a *FieldError, which is an ErrInvalid and says where. Nothing is dropped or
+// corrected silently.
 //
-// ParseAudit keeps no reference to line. Its work and memory are bounded by len(line), whatever is in it.
+// ParseAudit keeps no reference to line. Its time and memory are bounded by len(line), whatever is in it.
 func ParseAudit(line []byte) (QueryAudit, error) {
 	var q QueryAudit
 	d := decoder{in: line}
@@ -22,7 +23,7 @@ func ParseAudit(line []byte) (QueryAudit, error) {
 		return QueryAudit{}, err
 	}
 	// Encoding makes a record longer by at most a tenth and a few KiB (1e20 is written with 21 digits), so
-	// its length needs to be looked at in large ones only.
+	// only a long line can become too long.
 	if q.QueryID.IsZero() || len(line) > MaxEncoded/2 {
 		id, err := q.check()
 		if err != nil {
@@ -33,8 +34,8 @@ func ParseAudit(line []byte) (QueryAudit, error) {
 	return q, nil
 }
 
-// ParseCanonical reads one record from canonical JSON. It refuses what ParseAudit refuses, and with
-// ErrInvalid also a record that is written in any other way than AppendCanonical would write it.
+// ParseCanonical reads one record from canonical JSON. It refuses what ParseAudit refuses, and also, with
+// ErrInvalid, a record that is not written as AppendCanonical writes it.
 func ParseCanonical(payload []byte) (QueryAudit, error) {
 	q, err := ParseAudit(payload)
 	if err != nil {
@@ -53,14 +54,14 @@ func ParseCanonical(payload []byte) (QueryAudit, error) {
 	return q, nil
 }
 
-// optional holds what a record's pointers point to, so that they cost one allocation together.
+// optional has the values that a record's pointers point to, so that they need one allocation together.
 type optional struct {
 	agent, epoch, result     Hash
 	subject, predicate, lens string
 	lifecycle                Lifecycle
 }
 
-// fields has a bit for each field of an object that was seen.
+// fields has a bit for each field of an object that was read.
 type fields uint
 
 // add reports whether bit i is new.
@@ -70,7 +71,7 @@ func (f *fields) add(i int) bool {
 	return *f != was
 }
 
-// missing returns the first of the required fields that was not seen.
+// missing returns an error for the first of the required fields that was not read.
 func (f fields) missing(required fields, names []string) *FieldError {
 	if absent := required &^ f; absent != 0 {
 		return invalid("is missing").in(names[bits.TrailingZeros(uint(absent))])
@@ -78,7 +79,7 @@ func (f fields) missing(required fields, names []string) *FieldError {
 	return nil
 }
 
-// The fields of each object, in canonical order, and which of them must be there.
+// The fields of each object, in canonical order, and which of them are required.
 const (
 	fieldQueryID = iota
 	fieldAgentID
@@ -226,7 +227,7 @@ func (d *decoder) contributions() ([]ContributingAssertion, *FieldError) {
 			return list, err
 		}
 		if list == nil {
-			// No contribution is shorter, so this never grows, and it stays within the input's size.
+			// No contribution is shorter, so the slice never grows, and stays within the input's size.
 			list = make([]ContributingAssertion, 0, min((len(d.in)-d.at)/minContributed+1, maxContributed))
 		}
 		if len(list) == maxContributed {
@@ -239,8 +240,8 @@ func (d *decoder) contributions() ([]ContributingAssertion, *FieldError) {
 	}
 }
 
-// contribution reads one piece of evidence. Nearly all come in canonical form, which needs no names compared
-// and no strings scanned; whatever departs from it is read again from its start, field by field.
+// contribution reads one piece of evidence. Nearly all are in canonical form, in which no names have to be compared
+// and no strings scanned. Any other one is read again from its start, field by field.
 func (d *decoder) contribution(c *ContributingAssertion) *FieldError {
 	start := d.at
 	if d.canonicalContribution(c) {
@@ -282,8 +283,8 @@ func (d *decoder) contribution(c *ContributingAssertion) *FieldError {
 	}
 }
 
-// canonicalContribution reads a contribution in canonical form; else it reports false, and where d stands
-// and what is in c is undefined.
+// canonicalContribution reads a contribution in canonical form. For any other it reports false. Then the position of d
+// and the content of c are undefined.
 func (d *decoder) canonicalContribution(c *ContributingAssertion) bool {
 	if !d.word(openAssertion) || !d.rawHash(&c.AssertionHash) || !d.word(openWeight) {
 		return false
@@ -302,8 +303,18 @@ func (d *decoder) canonicalContribution(c *ContributingAssertion) bool {
 	return false
 }
 
-// canonicalTimestamp reads the timestamp of a record in canonical form, where it stands near the beginning,
-// and nothing behind it. It reports false when the record does not begin as canonical ones do.
+// idOf reads the id of a record in canonical form, where it comes first.
+func idOf(payload []byte) (id QueryID, ok bool) {
+	const end = len(openQueryID) + hexLen
+	if len(payload) < end || string(payload[:len(openQueryID)]) != openQueryID {
+		return id, false
+	}
+	_, err := hex.Decode(id[:], payload[len(openQueryID):end])
+	return id, err == nil
+}
+
+// canonicalTimestamp reads the timestamp of a record in canonical form, where it is near the beginning,
+// and nothing after it. It reports false when the record does not begin as a canonical one does.
 func canonicalTimestamp(value []byte) (uint64, bool) {
 	d := decoder{in: value}
 	var h Hash
@@ -376,7 +387,7 @@ func (d *decoder) attribute() (any, *FieldError) {
 	return nil, d.unexpected("a string, a number or a boolean")
 }
 
-// orError keeps a number out of the interface when there is an error beside it.
+// orError returns nil in place of the number when there is an error.
 func orError(v float64, err *FieldError) (any, *FieldError) {
 	if err != nil {
 		return nil, err
@@ -390,7 +401,7 @@ func (d *decoder) hash(h *Hash) *FieldError {
 		d.at += hexLen + 2
 		return nil
 	}
-	// Not a hash, or one that is written with escapes.
+	// It is not a hash, or one that is written with escapes.
 	text, err := d.text()
 	if err != nil {
 		return err
@@ -433,7 +444,7 @@ func (d *decoder) timestamp() (uint64, *FieldError) {
 	if bytes.ContainsAny(literal, ".eE") {
 		return 0, invalid("must be a plain integer, without fraction or exponent: %s", excerpt(literal))
 	}
-	// Longer ones are beyond the limit: JSON allows no zeros in front.
+	// A longer one is beyond the limit: JSON allows no leading zeros.
 	if len(literal) <= len("9223372036854775807") {
 		var v uint64
 		for _, c := range literal {
@@ -455,7 +466,7 @@ func (d *decoder) float32() (float32, *FieldError) {
 	return float32(v), err
 }
 
-// fieldIndex returns the place of name among the known names, or -1.
+// fieldIndex returns the index of name in names, or -1.
 func fieldIndex(name []byte, known []string) int {
 	for i, k := range known {
 		if string(name) == k {

@@ -8,7 +8,7 @@ import (
 	"strconv"
 )
 
-// Difference is what changed from one record to another in question, answer and evidence. Their ids are not
+// Difference says what differs between two records in question, answer and evidence. Their ids are not
 // compared.
 type Difference struct {
 	A, B QueryAudit
@@ -17,8 +17,8 @@ type Difference struct {
 	// result_hash, result_confidence.
 	Fields []FieldChange
 
-	// Evidence that differs: what B has, in its order, then what only A has, in A's. An assertion that a record
-	// has more than once is compared first with first, second with second. Same counts the rest.
+	// Evidence that differs: first that of B, in its order, then that which only A has, in A's order. If a record has an assertion
+	// several times, the first is compared with the first, the second with the second. Same counts the evidence that does not differ.
 	Evidence []EvidenceChange
 	Same     int
 
@@ -31,34 +31,34 @@ type FieldChange struct {
 	A, B  *string
 }
 
-// EvidenceChange is a piece of evidence that one record has and the other has not, or has otherwise.
+// EvidenceChange is a piece of evidence that only one record has, or that differs.
 type EvidenceChange struct {
 	AssertionHash        Hash
-	A, B                 *ContributingAssertion // nil: it has it not
+	A, B                 *ContributingAssertion // nil: this record does not have it
 	PositionA, PositionB int                    // in the record, from 0; -1: none
 
-	Weight, Lifecycle, Source bool // what differs, where both have it
+	Weight, Lifecycle, Source bool // what differs, when both have it
 }
 
-// AttributeChange is an attribute with two values as text; nil: the record has it not.
+// AttributeChange is an attribute with two values as text; nil: this record does not have it.
 type AttributeChange struct {
 	Key  string
 	A, B *string
 }
 
-// Cause is a reason, as far as the records tell, that a question was answered otherwise than before.
+// Cause is a possible reason, as far as the records tell, for another answer than before.
 type Cause string
 
-// The causes, in the order in which Causes lists them. First those in the question, which explain most.
+// The causes, in the order in which Causes lists them. Those in the question come first, since they explain most.
 const (
 	CauseLens             Cause = "lens"              // another lens was asked for
-	CauseEpoch            Cause = "epoch"             // another epoch
-	CauseLifecycleAsked   Cause = "lifecycle_asked"   // another lifecycle
+	CauseEpoch            Cause = "epoch"             // another epoch was asked for
+	CauseLifecycleAsked   Cause = "lifecycle_asked"   // another lifecycle was asked for
 	CauseNewEvidence      Cause = "new_evidence"      // an assertion was not there before
-	CauseLostEvidence     Cause = "lost_evidence"     // an assertion is there no more
+	CauseLostEvidence     Cause = "lost_evidence"     // an assertion is not there any more
 	CauseLifecycleChanged Cause = "lifecycle_changed" // of an assertion that both have
-	CauseWeightChanged    Cause = "weight_changed"    // likewise
-	CauseSourceChanged    Cause = "source_changed"    // likewise
+	CauseWeightChanged    Cause = "weight_changed"    // of an assertion that both have
+	CauseSourceChanged    Cause = "source_changed"    // of an assertion that both have
 )
 
 // Flipped reports whether the answers differ.
@@ -68,8 +68,8 @@ func (d *Difference) changed(field string) bool {
 	return slices.ContainsFunc(d.Fields, func(f FieldChange) bool { return f.Field == field })
 }
 
-// Causes lists what else changed from A to B that can explain another answer. An empty list says that nothing
-// the records hold explains it.
+// Causes lists what else changed from A to B that can explain another answer. An empty list says that nothing in
+// the records explains it.
 func (d *Difference) Causes() []Cause {
 	found := map[Cause]bool{
 		CauseLens: d.changed("lens"), CauseEpoch: d.changed("epoch"), CauseLifecycleAsked: d.changed("lifecycle"),
@@ -93,7 +93,7 @@ func (d *Difference) Causes() []Cause {
 
 // Diff compares two records. An id that is not stored is ErrNotFound.
 func (db *DB) Diff(ctx context.Context, a, b QueryID) (*Difference, error) {
-	// GetAudit sees what is acknowledged, and needs no forensic table.
+	// GetAudit finds every acknowledged record, and needs no forensic table.
 	qa, err := db.GetAudit(ctx, a)
 	if err != nil {
 		return nil, fmt.Errorf("diff: %w", err)
@@ -106,7 +106,7 @@ func (db *DB) Diff(ctx context.Context, a, b QueryID) (*Difference, error) {
 	return &d, nil
 }
 
-// Compare says what changed from a to b. It shares their memory.
+// Compare returns what changed from a to b. The result shares their memory.
 func Compare(a, b QueryAudit) Difference {
 	d := Difference{A: a, B: b, Fields: []FieldChange{}, Evidence: []EvidenceChange{}, Attributes: []AttributeChange{}}
 	field := func(name string, a, b *string) {
@@ -186,7 +186,7 @@ func equal[T comparable](a, b *T) bool {
 	return a == b || a != nil && b != nil && *a == *b
 }
 
-// textOf is a value's text; nil stays nil.
+// textOf returns a value's text. nil stays nil.
 func textOf[T fmt.Stringer](v *T) *string {
 	if v == nil {
 		return nil

@@ -1,22 +1,32 @@
-// Package audit keeps a durable, append-only record of what agents asked a knowledge base: who asked
-// what and when, what was answered, and on which evidence.
+// Package audit stores what agents asked a knowledge base: who asked what and when, what was answered, and on which
+// evidence. Records are durable, and never changed or removed.
 //
 //	PutAudit ──► journal (package wal) ──► acknowledged
 //	                │
-//	                └─► applier ──► SQLite (package sqlstore) ──► GetAudit, Audits, SQL, …
+//	                └─► applier ──► SQLite (package sqlstore) ──► GetAudit, Audits, Trace, SQL, …
 //
-// [Open] opens the durable store. A put returns when the journal has the record on disk; what it
-// acknowledged survives the death of the process and of the power, and is seen by every read that
-// starts after it. The first record under a query id stays for ever: the same bytes again change
-// nothing, other bytes are [ErrConflict]. [NewStore] offers the same operations over any key/value
+// The first steps:
+//
+//	db, err := audit.Open("store")         // makes the store if there is none
+//	id, err := db.PutAudit(ctx, &record)   // durable when it returns
+//	q, err := db.GetAudit(ctx, id)
+//	err = db.Close()
+//
+// [Open] opens the durable store, [OpenContext] does that with a context. A put returns when the journal has the record on
+// disk. A record that was acknowledged survives the death of the process and a power cut, and every read that starts after
+// that sees it. The first record under a query id stays for ever: the same bytes again change
+// nothing, and other bytes are [ErrConflict]. [NewStore] has the same operations over any key/value
 // store (package kvshim), without a journal.
 //
-// A record has one encoding, canonical JSON ([QueryAudit.Canonical], [ParseAudit]): it is what the
-// journal carries, what SQLite stores and what an export prints, byte for byte.
+// A record has one encoding, canonical JSON ([QueryAudit.Canonical], [ParseAudit]). The journal, SQLite and an export have
+// the same bytes.
 //
-// [DB] has the questions: [DB.GetAudit] and [DB.Audits] return records, [DB.Trace] says why an agent was answered as it
-// was, [DB.Impact] where a fact went, [DB.Answers] and [DB.Diff] what changed. The examples show the first steps.
+// The methods of [DB] answer questions. [DB.GetAudit] and [DB.Audits] return records. [DB.Trace] says why an agent got its
+// answer, [DB.Impact] which answers a fact went into, [DB.Answers] and [DB.Diff] what changed.
 //
-// What it leaves to others: what a record means, who may read or write (the files are the owner's
-// alone), and copies on other machines ([DB.Backup] makes one to carry away).
+// A store is one folder. One process at a time opens it for writing. Any number may read it ([ReadOnly]). When it is damaged,
+// [DB.Verify] says where, and [Repair] repairs the journal.
+//
+// It leaves to others what a record means, who may read or write (the files are open to their owner
+// only), and copies on other machines ([DB.Backup] makes a copy to carry there).
 package audit

@@ -12,18 +12,18 @@ import (
 	"github.com/zeebo/blake3"
 )
 
-// Canonical returns the record's canonical JSON in a slice of its own. See AppendCanonical.
+// Canonical returns the record's canonical JSON in a new slice. See AppendCanonical.
 func (q *QueryAudit) Canonical() ([]byte, error) {
 	return q.AppendCanonical(nil)
 }
 
-// AppendCanonical appends the record's canonical JSON to dst and returns the result: RFC 8785 for strings
-// and numbers, but the fields in the order of the contract, and f32 fields in the shortest form that reads
-// back to the same f32. Equal records have equal bytes.
+// AppendCanonical appends the record's canonical JSON to dst and returns the result. Strings and numbers are written as RFC 8785
+// says. The fields are not sorted: they are in the order of the types' fields. f32 fields have the shortest form that reads
+// back as the same f32. Equal records have equal bytes.
 //
-// A zero QueryID is written as the derived one (see ID); q itself is never written to, so several
-// goroutines may encode one record. A record that breaks a rule is refused with a *FieldError that is
-// ErrInvalid, and dst comes back as it was.
+// A zero QueryID is written as the derived one (see ID). q itself is never written to, so several
+// goroutines may encode one record. A record that breaks a rule is refused with a *FieldError, which is an
+// ErrInvalid, and dst is returned unchanged.
 func (q *QueryAudit) AppendCanonical(dst []byte) ([]byte, error) {
 	out, _, err := q.encode(dst)
 	if err != nil {
@@ -32,7 +32,7 @@ func (q *QueryAudit) AppendCanonical(dst []byte) ([]byte, error) {
 	return out, nil
 }
 
-// ID returns the record's QueryID. A zero one is derived: it is the BLAKE3-256 of the canonical JSON with
+// ID returns the record's QueryID. When that is zero, ID returns the derived one: the BLAKE3-256 of the canonical JSON with
 // a query_id of 64 zeros. Only then is the record checked as AppendCanonical checks it.
 func (q *QueryAudit) ID() (QueryID, error) {
 	if q != nil && !q.QueryID.IsZero() {
@@ -42,7 +42,7 @@ func (q *QueryAudit) ID() (QueryID, error) {
 	return id, err.orNil()
 }
 
-// check encodes the record for what there is to learn from it: whether it is refused, and its id.
+// check encodes the record to find out its id, or why it is refused.
 func (q *QueryAudit) check() (QueryID, *FieldError) {
 	buf := borrowBuffer()
 	defer buf.giveBack()
@@ -83,7 +83,7 @@ func errTooMany() *FieldError {
 	return invalid("more than 16 MiB encoded: more than %d cannot fit", maxContributed)
 }
 
-// The fixed text between values that the decoder knows as well. A contribution's is a third of a record, so
+// The fixed text between values, which the decoder uses as well. In a contribution it is a third of the bytes, so
 // it is copied and compared in few pieces.
 const (
 	openQueryID   = `{"query_id":"`
@@ -94,8 +94,8 @@ const (
 	openSource    = `,"source_hash":"`
 	openLifecycle = `","lifecycle":"`
 
-	// minContributed is the length of the shortest contribution, its comma included; more than maxContributed
-	// do not fit in a record.
+	// minContributed is the length of the shortest contribution, with its comma. A record cannot hold more than
+	// maxContributed of them.
 	minContributed = len(openAssertion+openWeight+openSource+openLifecycle) + 2*hexLen + len(`0`+`Approved`+`"},`)
 	maxContributed = MaxEncoded / minContributed
 )
@@ -103,14 +103,14 @@ const (
 // appendFields checks and appends the whole record, with the QueryID as it stands in q.
 func (q *QueryAudit) appendFields(dst []byte) ([]byte, *FieldError) {
 	list := q.ContributingAssertions
-	// Before anything is allocated for them: this many cannot fit.
+	// More than this cannot fit. That is checked before anything is allocated for them.
 	if len(list) > maxContributed {
 		return nil, errTooMany().in("contributing_assertions")
 	}
 	if q.Timestamp > MaxTimestamp {
 		return nil, invalid("must be at most 2^63-1, not %d", q.Timestamp).in("timestamp")
 	}
-	// Weights usually have up to ten characters more than the shortest, lifecycles three.
+	// A weight usually has up to ten characters more than the shortest, a lifecycle three.
 	dst = slices.Grow(dst, 600+len(list)*(minContributed+12))
 
 	dst = append(dst, openQueryID...)
@@ -224,8 +224,8 @@ func appendAttributes(dst []byte, attributes map[string]any) ([]byte, *FieldErro
 	return append(dst, '}'), nil
 }
 
-// appendAttribute takes the plain types only. A named type may mean something else than its kind says:
-// json.Number is a string that is a number, time.Duration a number that is a text.
+// appendAttribute accepts the built-in types only. The text of a named type may be another one than that of its kind:
+// json.Number is a string that means a number, and time.Duration a number that is written as text.
 func appendAttribute(dst []byte, value any) ([]byte, *FieldError) {
 	switch v := value.(type) {
 	case string:
@@ -235,8 +235,8 @@ func appendAttribute(dst []byte, value any) ([]byte, *FieldError) {
 	case float64:
 		return appendAttributeFloat(dst, v)
 	case float32:
-		// Widened as it is: 0.1 becomes 0.10000000149011612, which is what it is worth. Its own shortest
-		// digits would change whole numbers above 2^24.
+		// Converted exactly: 0.1 becomes 0.10000000149011612, which is its value. The shortest digits of the float32
+		// would change whole numbers above 2^24.
 		return appendAttributeFloat(dst, float64(v))
 	case int:
 		return appendAttributeInt(dst, int64(v))
@@ -305,8 +305,8 @@ func appendText(dst []byte, s *string) ([]byte, *FieldError) {
 	return appendString(dst, *s)
 }
 
-// appendString writes s as RFC 8785 does: escaped are the quote, the backslash and what is below U+0020,
-// in the short form where JSON has one, and nothing else.
+// appendString writes s as RFC 8785 says: the quote, the backslash and characters below U+0020 are escaped,
+// in the short form where JSON has one, and nothing else is.
 func appendString(dst []byte, s string) ([]byte, *FieldError) {
 	dst = append(dst, '"')
 	written := 0
@@ -356,9 +356,9 @@ var shortEscape = [256]byte{
 
 // compareUTF16 orders valid UTF-8 strings by their UTF-16 code units, as RFC 8785 sorts keys.
 //
-// It differs from the order of bytes in one thing: in UTF-16 what lies beyond U+FFFF begins with a
-// surrogate, D800 to DBFF, and so sorts before U+E000 to U+FFFF. In UTF-8 the first kind begins with F0
-// or more, the second with EE or EF, and no byte within a sequence is that large.
+// This differs from the order of bytes in one case. In UTF-16 a character beyond U+FFFF begins with a
+// surrogate, D800 to DBFF, so it sorts before U+E000 to U+FFFF. In UTF-8 the former begins with F0
+// or more, the latter with EE or EF, and no other byte is that large.
 func compareUTF16(a, b string) int {
 	for i := range min(len(a), len(b)) {
 		x, y := a[i], b[i]
@@ -376,18 +376,18 @@ func compareUTF16(a, b string) int {
 	return len(a) - len(b)
 }
 
-// A buffer is space for an encoding that is only hashed or compared.
+// A buffer holds an encoding that is only hashed or compared.
 type buffer struct{ bytes []byte }
 
 var buffers = sync.Pool{New: func() any { return new(buffer) }}
 
 func borrowBuffer() *buffer { return buffers.Get().(*buffer) }
 
-// take returns the buffer's space, empty. What it grew to goes back into bytes.
+// take returns the buffer, empty. The caller stores the slice that it grew to in bytes.
 func (b *buffer) take() []byte { return b.bytes[:0] }
 
-// giveBack lets others have the buffer, unless it grew so large that keeping it would hold memory for a
-// size that seldom comes.
+// giveBack returns the buffer to the pool, unless it has grown so large that keeping it would hold memory for a
+// size that is rare.
 func (b *buffer) giveBack() {
 	if cap(b.bytes) <= 1<<20 {
 		buffers.Put(b)

@@ -9,7 +9,7 @@ import (
 	"github.com/auditsql/auditsql/wal"
 )
 
-// The errors that callers tell apart with errors.Is. What a method returns wraps one of them with what
+// The errors that callers tell apart with errors.Is. The error that a method returns wraps one of them and says what
 // was being done.
 var (
 	// ErrNotFound says that no audit is stored under the id asked for.
@@ -18,8 +18,8 @@ var (
 	// ErrConflict says that other bytes are stored under the same query id. The first record stands.
 	ErrConflict = errors.New("another record is stored under this query id")
 
-	// ErrInvalid says that a record or an argument is refused; nothing of it is stored. The error is
-	// then also a *FieldError, which names the field.
+	// ErrInvalid says that a record or an argument is refused. Nothing of it is stored. The error of a record
+	// is also a *FieldError, which names the field.
 	ErrInvalid = errors.New("invalid audit")
 
 	// ErrReadOnly says that the store was opened for reading.
@@ -28,19 +28,19 @@ var (
 	// ErrClosed says that the store was closed.
 	ErrClosed = errors.New("the store is closed")
 
-	// ErrLocked says that another writer has the store; errors.As with *wal.LockedError tells which.
+	// ErrLocked says that another writer has the store. errors.As with *wal.LockedError tells which.
 	ErrLocked = wal.ErrLocked
 )
 
-// A FieldError names the field for which a record, or the argument for which a call, is refused. It is
-// an ErrInvalid to errors.Is.
+// A FieldError names the field because of which a record is refused, or the argument because of which a call is. It is
+// an ErrInvalid.
 type FieldError struct {
 	// Field is a dotted path with list indexes from 0, such as "params.lifecycle" or
-	// "contributing_assertions[3].weight". It is empty when the record as a whole is meant. A name that
-	// came from the input is quoted unless it is plain, and cut when it is long.
+	// "contributing_assertions[3].weight". It is empty when the whole record is refused. A name that
+	// comes from the input is quoted unless it is plain, and cut when it is long.
 	Field string
 
-	// Reason says what is wrong, in a bounded number of characters however long the input was.
+	// Reason says what is wrong. Its length is bounded, however long the input is.
 	Reason string
 }
 
@@ -55,7 +55,7 @@ func (e *FieldError) Error() string {
 // Unwrap makes every FieldError an ErrInvalid.
 func (e *FieldError) Unwrap() error { return ErrInvalid }
 
-// invalid makes a FieldError without a field; whoever knows the field adds it with in.
+// invalid makes a FieldError without a field. A caller that knows the field adds it with in.
 func invalid(format string, args ...any) *FieldError {
 	return &FieldError{Reason: fmt.Sprintf(format, args...)}
 }
@@ -82,11 +82,11 @@ func (e *FieldError) orNil() error {
 	return e
 }
 
-// maxExcerpt bounds what an error repeats of its input.
+// maxExcerpt is how many bytes of its input an error repeats at most.
 const maxExcerpt = 64
 
-// excerpt quotes the beginning of a text for an error. The quoting is ASCII: an error goes to terminals
-// and logs, where escape and bidirectional characters of a hostile record would do harm.
+// excerpt quotes the beginning of a text for an error. The result is ASCII: errors go to terminals
+// and logs, where escape sequences and bidirectional characters of a hostile record would do harm.
 func excerpt[T string | []byte](text T) string {
 	if len(text) <= maxExcerpt {
 		return strconv.QuoteToASCII(string(text))
@@ -98,7 +98,7 @@ func excerpt[T string | []byte](text T) string {
 	return strconv.QuoteToASCII(string(text[:end])) + "…"
 }
 
-// pathElement is how a name that came from the input stands in a field's path: as it is when it is short
+// pathElement returns a name from the input for a field's path: unchanged when it is short
 // and plain, else quoted and cut.
 func pathElement[T string | []byte](name T) string {
 	if len(name) == 0 || len(name) > maxExcerpt {

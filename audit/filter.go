@@ -6,11 +6,11 @@ import (
 	"github.com/auditsql/auditsql/sqlstore"
 )
 
-// Filter selects records. The zero value selects all; what is set must all hold.
+// Filter selects records. The zero value selects all. A record must meet every condition that is set.
 type Filter struct {
 	Agent         *AgentID
 	Anonymous     bool    // records of no agent
-	From, To      *uint64 // of the timestamp, in the store's unit, both inclusive
+	From, To      *uint64 // timestamps, in the store's unit, both inclusive
 	Subject       *string // exactly
 	SubjectGlob   *string // * ? and […], case matters
 	Predicate     *string
@@ -18,8 +18,8 @@ type Filter struct {
 	Lifecycle     *Lifecycle // of the question
 	Result        *Hash
 	Assertion     *Hash // somewhere in the evidence
-	Source        *Hash // of some of the evidence
-	Unapproved    bool  // some of the evidence is not Approved
+	Source        *Hash // of at least one piece of evidence
+	Unapproved    bool  // at least one piece of evidence is not Approved
 	Attributes    []Attribute
 	MinConfidence *float32
 	MaxConfidence *float32
@@ -29,12 +29,12 @@ type Filter struct {
 	ByAdmission bool // in the order of admission; otherwise by (timestamp, query id)
 }
 
-// Attribute is a key and a value as text: a string as it is, a number in canonical JSON, true or false.
+// Attribute is a key and a value as text: a string unchanged, a number in canonical JSON, true or false.
 type Attribute struct {
 	Key, Value string
 }
 
-// lower turns a filter into SQLite's terms.
+// lower returns the filter as package sqlstore has it.
 func (f Filter) lower() sqlstore.Filter {
 	g := sqlstore.Filter{
 		Agent: bytesOf(f.Agent), Anonymous: f.Anonymous, From: timestampOf(f.From), To: timestampOf(f.To),
@@ -53,7 +53,7 @@ func (f Filter) lower() sqlstore.Filter {
 	return g
 }
 
-// all reports whether a filter asks for everything in the order of admission, which needs no forensic table.
+// all reports whether a filter selects everything in the order of admission. That needs no forensic table.
 func (f Filter) all() bool {
 	return f.ByAdmission && !f.Descending && f.bare()
 }
@@ -64,16 +64,16 @@ func (f Filter) bare() bool {
 	return reflect.DeepEqual(f, Filter{})
 }
 
-// timed reports whether a filter selects by nothing but time.
+// timed reports whether a filter selects by time only.
 func (f Filter) timed() bool {
 	f.From, f.To = nil, nil
 	return f.bare()
 }
 
-// none reports whether no record can match, being earlier than the latest timestamp there is.
+// none reports whether no record can match: From is after the latest possible timestamp.
 func (f Filter) none() bool { return f.From != nil && *f.From > MaxTimestamp }
 
-// timestampOf cuts a bound to the latest timestamp there is.
+// timestampOf limits a bound to the latest possible timestamp.
 func timestampOf(t *uint64) *int64 {
 	if t == nil {
 		return nil

@@ -1,110 +1,70 @@
 package audit
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/auditsql/auditsql/internal/durable"
+	"github.com/auditsql/auditsql/internal/storedir"
+	"github.com/auditsql/auditsql/sqlstore"
 	"github.com/auditsql/auditsql/wal"
 )
 
-// LinkError refuses a part of a store that is a symbolic link; errors.As finds it in what Open returns. A link in
+// ErrNoStore means that the folder holds no store.
+var ErrNoStore = storedir.ErrNoStore
+
+// ErrMismatch means that the parts of a store do not belong together: a database or a journal of another
+// store, or of another time.
+var ErrMismatch = storedir.ErrMismatch
+
+// ErrDamaged means that a store was found damaged. Verify tells where.
+var ErrDamaged = storedir.ErrDamaged
+
+// LinkError refuses a part of a store that is a symbolic link. errors.As finds it in what Open returns. A link in
 // a folder that came from somebody else could lead to any file of this machine, and SQLite keeps -wal beside
 // the file that a link leads to, where nobody would look for it. The store's folder itself may be a link.
 type LinkError = durable.LinkError
 
-// OwnerError refuses to write to another user's store: what is made and replaced in it would lock that user
-// out. It is a fs.ErrPermission. root may write, and what it makes belongs to whom the store belongs.
+// OwnerError refuses to write to another user's store: files that are made or replaced there would lock that user
+// out. It is a fs.ErrPermission. root may write, and what root makes belongs to the owner of the store.
 type OwnerError = durable.OwnerError
 
-// checkLinks refuses a store's folder in which something that has the name of a part of a store is a link. It
-// is called before anything is opened, so that a link is found by the first command and not by the first that
-// needs the file. What cannot be listed is left to whoever opens it.
-func checkLinks(dir string) error {
-	return checkLinksIn(dir, func(name string) bool {
-		return strings.HasPrefix(name, storeFileName) || strings.HasPrefix(name, sqliteName) || strings.HasPrefix(name, seenFileName)
-	})
+// A ForeignError says that the database in the store's folder is another store's, or has another time unit.
+// Readers are refused as well: the records in it are not this store's. It is an ErrMismatch.
+type ForeignError struct {
+	Path string // of the database
+	Why  string
+	// Edited: the journal agrees with the database, so it is store.json that was changed.
+	Edited bool
 }
 
-// checkJournalLinks is checkLinks of the journal's folder. One within the store's must not be reached through a
-// link. An absolute one is a person's choice: the folders above it may be links, as the store's may; it may not.
-func checkJournalLinks(dir, journalDir string) error {
-	path := filepath.Join(dir, journalDir)
-	if filepath.IsAbs(journalDir) {
-		path = journalDir
-	} else {
-		for above := filepath.Dir(filepath.Clean(journalDir)); above != "."; above = filepath.Dir(above) {
-			if err := durable.CheckLink(filepath.Join(dir, above)); err != nil {
-				return err
-			}
-		}
-	}
-	if err := durable.CheckLink(path); err != nil {
-		return err
-	}
-	return checkLinksIn(path, func(name string) bool {
-		return name == "LOCK" || name == "quarantine" || strings.HasSuffix(name, ".wal") || strings.HasSuffix(name, ".wal"+durable.PartSuffix)
-	})
+func (e *ForeignError) Error() string { return fmt.Sprintf("%s: %v: %s", e.Path, ErrMismatch, e.Why) }
+func (e *ForeignError) Unwrap() error { return ErrMismatch }
+
+// SQLiteMissingError means that there is nothing to read: the store's database is missing. Opening the store for writing
+// rebuilds it from the journal, when that reaches back to the beginning. It is an ErrNoStore.
+type SQLiteMissingError struct{ Path string }
+
+func (e *SQLiteMissingError) Error() string {
+	return fmt.Sprintf("%s is missing; opening the store for writing rebuilds it from the journal", e.Path)
 }
 
-func checkLinksIn(dir string, ours func(name string) bool) error {
-	entries, _ := os.ReadDir(dir)
-	for _, e := range entries {
-		if e.Type()&fs.ModeSymlink != 0 && ours(e.Name()) {
-			if err := durable.CheckLink(filepath.Join(dir, e.Name())); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
+// Is makes a SQLiteMissingError an ErrNoStore.
+func (e *SQLiteMissingError) Is(target error) bool { return target == ErrNoStore }
 
-// checkJournalDir refuses a wal_dir that no init has written: one that leads out of the store by "..", or an
-// absolute one that could be written shorter.
-func checkJournalDir(journalDir string) error {
-	switch {
-	case filepath.IsAbs(journalDir) && filepath.Clean(journalDir) != journalDir:
-		return fmt.Errorf("wal_dir is %q: write it without . and .., as %q", journalDir, filepath.Clean(journalDir))
-	case !filepath.IsAbs(journalDir) && !filepath.IsLocal(journalDir):
-		return fmt.Errorf("wal_dir is %q, which leads out of the store's folder: a journal that lies elsewhere has an absolute path", journalDir)
-	}
-	return nil
-}
-
-// ownedLike returns the file or folder that tells whose a store is, and whose what is made in it will be: its
-// store.json, or its journal as long as there is no more, and "" for a new store. The store's folder does not tell:
-// a mount may belong to root and be open to a group.
-func ownedLike(dir string) string {
-	for _, name := range []string{storeFileName, journalDirName} {
-		path := filepath.Join(dir, name)
-		if _, err := os.Lstat(path); err == nil {
-			return path
-		}
-	}
-	return ""
-}
-
-// checkOwner refuses to write to another user's store, before anything is changed.
-func checkOwner(dir string) error {
-	if path := ownedLike(dir); path != "" {
-		return durable.CheckOwner(path)
-	}
-	return nil
-}
-
-// JournalAwayError means that the journal of a store that was in use is not in its place. Nothing is made in its
-// place: the disk that it lies on may only not be mounted. It is a wal.ErrGap, and a wal.ErrAhead as well when
-// the folder is there and empty.
+// JournalAwayError means that the journal of a store that was in use is not in its place. No new one is made
+// there: the disk that it lies on may only not be mounted. It is a wal.ErrGap, and a wal.ErrAhead as well when
+// the folder exists and is empty.
 type JournalAwayError struct {
 	Dir   string // the journal's folder
-	Empty bool   // the folder is there, and has no segment
-	// Unknown: store.json is lost, so that the journal may lie somewhere else (WithJournalDir).
+	Empty bool   // the folder exists, and has no segment
+	// Unknown: store.json is lost, so the journal may be in another place (WithJournalDir).
 	Unknown bool
-	// NoSQLite: audit.db is missing as well, so that ReadOnly has nothing to show.
+	// NoSQLite: audit.db is missing as well, so ReadOnly has nothing to show.
 	NoSQLite bool
 }
 
@@ -114,7 +74,7 @@ func (e *JournalAwayError) Error() string {
 		what = "holds no segment"
 	}
 	if e.NoSQLite {
-		return fmt.Sprintf("%v: the journal's folder %s %s, and %s is missing too; bring them back, or restore the store from a backup", wal.ErrGap, e.Dir, what, sqliteName)
+		return fmt.Sprintf("%v: the journal's folder %s %s, and %s is missing too; bring them back, or restore the store from a backup", wal.ErrGap, e.Dir, what, storedir.SQLiteName)
 	}
 	return fmt.Sprintf("%v: the journal's folder %s %s; bring it back, or restore the store from a backup", wal.ErrGap, e.Dir, what)
 }
@@ -126,38 +86,88 @@ func (e *JournalAwayError) Unwrap() []error {
 	return []error{wal.ErrGap}
 }
 
-// journalAway returns a *JournalAwayError when the journal of a store that was in use is not there. A store that was
-// opened once has a segment from then on.
-func (s storeFile) journalAway(dir string, fsys wal.FS) error {
-	if !s.Used {
-		return nil
-	}
-	away := &JournalAwayError{Dir: s.journalDir(dir), Unknown: s.lost != ""}
-	_, err := fsys.List(away.Dir)
-	if !errors.Is(err, fs.ErrNotExist) {
-		// Errors of what is there are found by whoever reads the segments.
-		if segs, err := wal.Segments(away.Dir, wal.Options{FS: fsys}); err != nil || len(segs) > 0 {
-			return nil
-		}
-		away.Empty = true
-	}
-	_, err = os.Lstat(sqlitePath(dir))
-	away.NoSQLite = errors.Is(err, fs.ErrNotExist)
-	return away
+// decide is storedir.Decide with the errors of this package.
+func decide(f storedir.Facts) storedir.Plan {
+	plan := storedir.Decide(f)
+	plan.Refuse = public(plan.Refuse)
+	return plan
 }
 
-// journalAway returns a *JournalAwayError when there is no journal to look at. A writer's journal tells by itself
-// when its files are taken away.
+// public returns a *ForeignError of this package for one of package storedir.
+func public(err error) error {
+	if foreign, ok := err.(*storedir.ForeignError); ok {
+		return &ForeignError{foreign.Path, foreign.Why, foreign.Edited}
+	}
+	return err
+}
+
+// checkStore refuses the database of the store in dir when it says that it belongs to another store.
+func checkStore(file storedir.File, dir string, m sqlstore.Meta) error {
+	return public(file.CheckStore(storedir.SQLitePath(dir), m, storedir.JournalIdentity(dir, file)))
+}
+
+// checkUnit is checkStore for the time unit.
+func checkUnit(file storedir.File, dir string, m sqlstore.Meta) error {
+	return public(file.CheckUnit(storedir.SQLitePath(dir), m, storedir.JournalIdentity(dir, file)))
+}
+
+// journalAway returns a *JournalAwayError when the journal of a store that was in use is not there.
+func journalAway(file storedir.File, dir string, fsys wal.FS) error {
+	gone := file.JournalAbsent(dir, fsys)
+	if gone == nil {
+		return nil
+	}
+	return &JournalAwayError{Dir: gone.Dir, Empty: gone.Empty, Unknown: file.Lost != "", NoSQLite: gone.NoSQLite}
+}
+
+// journalAway is journalAway of a store that is open for reading. The journal of a writer notices by itself when its files are
+// removed.
 func (db *DB) journalAway() error {
 	if db.journal != nil {
 		return nil
 	}
-	return db.file.journalAway(db.dir, db.opts.fs)
+	return journalAway(db.file, db.dir, db.opts.fs)
 }
 
-// isEmpty reports whether err says that the journal's folder is there and has no segment, which a repair can
-// do something about.
+// isEmpty reports whether err says that the journal's folder exists and has no segment. A repair can do something about
+// that.
 func isEmpty(err error) bool {
 	var away *JournalAwayError
 	return errors.As(err, &away) && away.Empty
+}
+
+// JournalDir returns the folder of the journal of the store in dir. A folder with nothing but wal/ in it
+// is a store too. Anything else without store.json is ErrNoStore, unless SQLite says where the journal is. When the journal
+// is not in its place, JournalDir returns the folder and a *JournalAwayError.
+func JournalDir(dir string) (string, error) {
+	file, err := storedir.Recall(context.Background(), dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		if st, err := os.Stat(filepath.Join(dir, storedir.JournalName)); err == nil && st.IsDir() {
+			return filepath.Join(dir, storedir.JournalName), nil
+		}
+		return "", fmt.Errorf("%s: %w", dir, ErrNoStore)
+	}
+	if err != nil {
+		return "", err
+	}
+	return file.JournalPath(dir), journalAway(file, dir, wal.OS)
+}
+
+// JournalIdentity returns the identity of the journal of the store in dir, for wal.Options: from store.json, or
+// from SQLite when that is lost, or nil when only a journal is left.
+func JournalIdentity(dir string) ([]byte, error) {
+	file, err := storedir.Recall(context.Background(), dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return file.Identity(), nil
+}
+
+// unitOf returns a unit of store.json, which has been checked.
+func unitOf(u storedir.Unit) TimeUnit {
+	unit, _ := ParseTimeUnit(string(u))
+	return unit
 }

@@ -2,11 +2,8 @@ package audit_test
 
 import (
 	"bytes"
-	"encoding/binary"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
-	"hash/crc32"
 	"reflect"
 	"slices"
 	"strconv"
@@ -175,49 +172,6 @@ func FuzzResolve(f *testing.F) {
 		}
 		if same := slices.EqualFunc(got, want, func(id audit.QueryID, w string) bool { return id.String() == w }); err == nil && !same {
 			t.Fatalf("Resolve(%q): %v, want %v", prefix, got, want)
-		}
-	})
-}
-
-// What is taken for a store.json is written again and read as the same.
-func FuzzStoreFile(f *testing.F) {
-	const whole = `{"format":2,"store_id":"00112233445566778899aabbccddeeff","time_unit":"us","wal_dir":"wal","wal_retain":"64MiB",` +
-		`"segment_bytes":4096,"created_by":"x","created_at":"2026-11-23T10:00:00.125Z","used":true,"clean":true,"doubted":true}`
-	f.Add([]byte(whole))
-	for old, replacement := range map[string]string{
-		`"format":2`: `"format":3`, `"us"`: `"min"`, `"64MiB"`: `-1`, `"64MiB" `: `"9007199254740993"`, `4096`: `1e3`, `true`: `null`,
-		`2026-11-23T10:00:00.125Z`: `9999-12-31T23:59:59-23:59`, `00112233445566778899aabbccddeeff`: `\u0000`, `{`: `[`,
-	} {
-		f.Add([]byte(strings.Replace(whole, strings.TrimSpace(old), replacement, 1)))
-	}
-	f.Fuzz(func(t *testing.T, text []byte) {
-		once, err := audit.RewriteStoreFile(text)
-		if err != nil {
-			return
-		}
-		if !json.Valid(text) {
-			t.Fatalf("no JSON was accepted: %q", text)
-		}
-		twice, err := audit.RewriteStoreFile(once)
-		if err != nil || !bytes.Equal(once, twice) {
-			t.Fatalf("%s\nis written as\n%s\nand that as\n%s\n%v", text, once, twice, err)
-		}
-	})
-}
-
-// The file that keeps the filter over ids: whatever it says, it is refused or is what would be written again.
-func FuzzKeptFilter(f *testing.F) {
-	for _, rooms := range [][]int{{}, {1}, {100, 40}, {1000, 300, 400}} {
-		file := audit.SmallSeen(rooms...)
-		f.Add(file[:len(file)-4])
-	}
-	f.Fuzz(func(t *testing.T, content []byte) {
-		// With the checksum that fits, or hardly anything would be looked at.
-		sum := crc32.Checksum(content, crc32.MakeTable(crc32.Castagnoli))
-		file := binary.LittleEndian.AppendUint32(bytes.Clone(content), sum)
-		again, err := audit.RewriteSeen(file)
-		if err == nil && !bytes.Equal(again, file) {
-			t.Fatalf("%x\nis written as\n%x", file, again)
 		}
 	})
 }

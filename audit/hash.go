@@ -7,11 +7,11 @@ import (
 	"slices"
 )
 
-// A Hash is 32 bytes that name something: an assertion, a source, an epoch. Its text form is 64
-// lower-case hex digits; either case is read.
+// A Hash is 32 bytes that identify something: an assertion, a source, an epoch. Its text form is 64
+// lower-case hex digits. Either case can be read.
 type Hash [32]byte
 
-// QueryID identifies a record. All zeros stands for none.
+// QueryID identifies a record. Zero means none.
 type QueryID = Hash
 
 // AgentID is an agent's public key.
@@ -20,8 +20,8 @@ type AgentID = Hash
 // hexLen is the length of a hash in text.
 const hexLen = 2 * len(Hash{})
 
-// hexValues holds the value of each hex digit, and notHex for every other byte. Hashes are two thirds of a
-// record, and reading one by this table takes 40 ns where encoding/hex takes 70.
+// hexValues has the value of each hex digit, and notHex for every other byte. Hashes are two thirds of a
+// record. Reading one by this table takes 40 ns, and by encoding/hex 70.
 var hexValues = func() (values [256]byte) {
 	for i := range values {
 		values[i] = notHex
@@ -35,10 +35,10 @@ var hexValues = func() (values [256]byte) {
 	return values
 }()
 
-// notHex has a bit that no digit's value has, so that a whole hash is checked by one test at the end.
+// notHex has a bit that no digit's value has, so one test at the end checks a whole hash.
 const notHex = 0xf0
 
-// ParseHash reads 64 hex digits of either case; anything else is ErrInvalid.
+// ParseHash reads 64 hex digits of either case. Anything else is ErrInvalid.
 func ParseHash(s string) (Hash, error) {
 	var h Hash
 	err := h.UnmarshalText([]byte(s))
@@ -50,7 +50,7 @@ func (h Hash) String() string {
 	return hex.EncodeToString(h[:])
 }
 
-// IsZero says whether all bytes are zero, which for a QueryID means that there is none.
+// IsZero reports whether all bytes are zero. For a QueryID that means that there is none.
 func (h Hash) IsZero() bool { return h == Hash{} }
 
 // Compare orders hashes by their bytes, as bytes.Compare does.
@@ -59,8 +59,7 @@ func (h Hash) Compare(other Hash) int { return bytes.Compare(h[:], other[:]) }
 // MarshalText implements encoding.TextMarshaler.
 func (h Hash) MarshalText() ([]byte, error) { return h.appendHex(nil), nil }
 
-// UnmarshalText implements encoding.TextUnmarshaler. It takes what ParseHash takes, and leaves h alone
-// when it refuses.
+// UnmarshalText implements encoding.TextUnmarshaler. It reads what ParseHash reads. After an error h is unchanged.
 func (h *Hash) UnmarshalText(text []byte) error {
 	var read Hash
 	if err := read.setHex(text); err != nil {
@@ -72,7 +71,7 @@ func (h *Hash) UnmarshalText(text []byte) error {
 
 func (h *Hash) appendHex(dst []byte) []byte { return hex.AppendEncode(dst, h[:]) }
 
-// setHex reads 64 hex digits; h is undefined after an error.
+// setHex reads 64 hex digits. After an error h is undefined.
 func (h *Hash) setHex(digits []byte) *FieldError {
 	if len(digits) != hexLen {
 		return invalid("must be %d hex digits, not %d characters", hexLen, len(digits))
@@ -83,7 +82,7 @@ func (h *Hash) setHex(digits []byte) *FieldError {
 	return nil
 }
 
-// fromHex reads 64 hex digits, or reports false and leaves h undefined.
+// fromHex reads 64 hex digits and reports whether they are that. After false h is undefined.
 func (h *Hash) fromHex(digits *[hexLen]byte) bool {
 	var seen byte
 	for i := range h {

@@ -10,16 +10,16 @@ import (
 	"github.com/auditsql/auditsql/sqlstore"
 )
 
-// ImpactOptions narrow Impact down.
+// ImpactOptions say which answers Impact yields.
 type ImpactOptions struct {
 	Source bool   // the hash is a source's, not an assertion's
-	Filter Filter // which answers to look at; its Assertion, or Source, is set by the question
+	Filter Filter // which answers count; Impact sets its Assertion or Source
 }
 
 // ImpactedAnswer is a record that some evidence went into.
 type ImpactedAnswer struct {
 	Audit    QueryAudit
-	Evidence []ImpactedEvidence // where in it, in its order; never empty
+	Evidence []ImpactedEvidence // the evidence in the record, in its order; never empty
 	Won      bool               // the evidence is the result
 }
 
@@ -33,31 +33,31 @@ type ImpactedEvidence struct {
 type ImpactTotals struct {
 	Answers     uint64
 	Agents      uint64  // anonymous records are no agent
-	Anonymous   uint64  // answers that nobody's name is on
+	Anonymous   uint64  // answers to no agent
 	First, Last *uint64 // timestamps; nil when there are no answers
 	Won         uint64  // how many answers it was the result of
-	Weight      float64 // of the evidence in all of them, together
+	Weight      float64 // the sum of the evidence's weights in all of them
 	ByAgent     []AgentImpact
 
-	// Assertions is how many assertions of a source went into answers, 1 or 0 for an assertion. Counting ends at
-	// MaxAssertions.
+	// Assertions is how many assertions of a source went into answers. For an assertion it is 1 or 0. Counting ends at
+	// MaxAssertions. Then MoreAssertions is true.
 	Assertions     int
 	MoreAssertions bool
 }
 
-// AgentImpact is one agent's part of it.
+// AgentImpact counts the answers to one agent.
 type AgentImpact struct {
-	AgentID     *AgentID // nil: the anonymous ones, which come last
+	AgentID     *AgentID // nil: the anonymous answers, which come last
 	Answers     uint64
 	First, Last uint64 // timestamps
 	Won         uint64
 	Weight      float64
 }
 
-// MaxAssertions is where ImpactTotals ends counting the assertions of a source.
+// MaxAssertions is how many assertions of a source ImpactTotals counts at most.
 const MaxAssertions = 100_000
 
-// within adds the evidence to the filter.
+// within returns the filter with the evidence added.
 func (o ImpactOptions) within(h Hash) (Filter, error) {
 	f := o.Filter
 	set := &f.Assertion
@@ -72,8 +72,8 @@ func (o ImpactOptions) within(h Hash) (Filter, error) {
 }
 
 // Impact yields the answers that an assertion, or a source, went into, in the order of the filter: by
-// (timestamp, query id) unless it says otherwise, and at most its limit. Where they are many (more than about
-// 16,000) they are found by walking through the records in that order, so the first come at once and the rest as
+// (timestamp, query id) unless it says otherwise, and at most its limit. When they are many (more than about
+// 16,000), Impact walks through the records in that order, so the first answers come at once and the rest as
 // fast as they are read.
 func (db *DB) Impact(ctx context.Context, h Hash, o ImpactOptions) iter.Seq2[ImpactedAnswer, error] {
 	return func(yield func(ImpactedAnswer, error) bool) {
@@ -108,7 +108,7 @@ func impactOn(q QueryAudit, h Hash, source bool) ImpactedAnswer {
 	return a
 }
 
-// ImpactTotals counts the answers that Impact yields without a limit. It looks at each of them: about a second for
+// ImpactTotals counts the answers that Impact yields without a limit. It reads each of them, which takes about a second for
 // 100,000.
 func (db *DB) ImpactTotals(ctx context.Context, h Hash, o ImpactOptions) (ImpactTotals, error) {
 	t := ImpactTotals{ByAgent: []AgentImpact{}}
@@ -148,7 +148,7 @@ func (db *DB) impactTotals(ctx context.Context, t *ImpactTotals, h Hash, source 
 	slices.SortFunc(t.ByAgent, func(a, b AgentImpact) int {
 		return compareAgents(a.AgentID, b.AgentID, a.Answers, b.Answers)
 	})
-	for _, a := range t.ByAgent { // in a fixed order, since sums of floats depend on it
+	for _, a := range t.ByAgent { // in a fixed order, since the sum of floats depends on it
 		t.Weight += a.Weight
 	}
 	switch {
@@ -164,7 +164,7 @@ func (db *DB) impactTotals(ctx context.Context, t *ImpactTotals, h Hash, source 
 	return nil
 }
 
-// widen stretches a span of time to hold another.
+// widen extends a span of time to include another.
 func widen(first, last **uint64, from, to uint64) {
 	if *first == nil || from < **first {
 		*first = &from
@@ -174,7 +174,7 @@ func widen(first, last **uint64, from, to uint64) {
 	}
 }
 
-// compareAgents orders by count, descending, then by id; the anonymous ones come last.
+// compareAgents orders by count, descending, then by id. The anonymous records come last.
 func compareAgents(a, b *AgentID, aCount, bCount uint64) int {
 	switch {
 	case a == nil || b == nil:

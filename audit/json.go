@@ -6,16 +6,16 @@ import (
 	"unicode/utf8"
 )
 
-// A decoder reads a record from left to right. Here are its words, the grammar of JSON (RFC 8259); what a
-// record is made of is in decode.go. It knows that shape and no other JSON: a field it does not know
-// ends the reading, so nothing is ever skipped, and depth is no matter.
+// A decoder reads a record from left to right. This file has the grammar of JSON (RFC 8259), and decode.go the fields of a
+// record. It reads no other JSON: an unknown field
+// is an error. So nothing is ever skipped, and the depth is bounded.
 //
-// Its methods start at the first byte of what they read, white space skipped, and end behind the last.
-// Their errors carry no field, or one relative to the object they were reading; callers add theirs.
+// Its methods start at the first byte of what they read, after white space, and end after the last.
+// Their errors have no field, or one relative to the object that they were reading. Callers add theirs.
 type decoder struct {
 	in      []byte
 	at      int
-	scratch []byte // a string that had escapes, until the next one is read
+	scratch []byte // the last string that had escapes, without them
 }
 
 func (d *decoder) space() {
@@ -29,7 +29,7 @@ func (d *decoder) space() {
 	}
 }
 
-// peek returns the next byte, or 0 at the end, which is a byte that JSON has no use for.
+// peek returns the next byte, or 0 at the end. JSON has no meaning for a byte 0.
 func (d *decoder) peek() byte {
 	if d.at < len(d.in) {
 		return d.in[d.at]
@@ -48,7 +48,7 @@ func (d *decoder) word(w string) bool {
 
 func (d *decoder) null() bool { return d.peek() == 'n' && d.word("null") }
 
-// unexpected says what stands where something else should.
+// unexpected says what was found in place of what was expected.
 func (d *decoder) unexpected(want string) *FieldError {
 	var found string
 	switch c := d.peek(); {
@@ -81,7 +81,7 @@ func (d *decoder) open(bracket byte, what string) *FieldError {
 	return nil
 }
 
-// next goes to the next member or element, or behind the closing bracket and reports false.
+// next moves to the next member or element. At the end it moves after the closing bracket and reports false.
 func (d *decoder) next(first bool, closing byte) (bool, *FieldError) {
 	d.space()
 	c := d.peek()
@@ -100,8 +100,8 @@ func (d *decoder) next(first bool, closing byte) (bool, *FieldError) {
 	return true, nil
 }
 
-// member goes to the value of the next member of an object and returns its name, which is good until the
-// next string is read; or it goes behind the object's end and reports false.
+// member moves to the value of the next member of an object and returns its name, which is valid until the
+// next string is read. At the end it moves after the object and reports false.
 func (d *decoder) member(first bool) (name []byte, more bool, err *FieldError) {
 	if more, err = d.next(first, '}'); err != nil || !more {
 		return nil, false, err
@@ -175,7 +175,7 @@ func (d *decoder) badNumber(start int) *FieldError {
 	return invalid("not a JSON number: %s", excerpt(d.in[start:min(d.at+1, len(d.in))]))
 }
 
-// text reads a string. The result is good until the next one is read; it is valid UTF-8 without NUL.
+// text reads a string. The result is valid UTF-8 without NUL. It can be used until the next string is read.
 func (d *decoder) text() ([]byte, *FieldError) {
 	if d.peek() != '"' {
 		return nil, d.unexpected("a string")
@@ -208,7 +208,7 @@ scan:
 	return text, nil
 }
 
-// escapedText reads on where text met the first backslash, at i.
+// escapedText continues where text found the first backslash, at i.
 func (d *decoder) escapedText(start, i int) ([]byte, *FieldError) {
 	out := append(d.scratch[:0], d.in[start:i]...)
 	for i < len(d.in) {
@@ -216,7 +216,7 @@ func (d *decoder) escapedText(start, i int) ([]byte, *FieldError) {
 		i++
 		switch {
 		case c == '"':
-			// Checked as a whole: no escape yields a byte that could complete a broken sequence.
+			// The string can be checked as a whole: no escape yields a byte that could complete a broken sequence.
 			if !utf8.Valid(out) {
 				return nil, errUTF8()
 			}
@@ -262,7 +262,7 @@ func (d *decoder) escapedText(start, i int) ([]byte, *FieldError) {
 						low = half
 					}
 				}
-				// DecodeRune gives U+FFFD unless the two are a high and a low half.
+				// DecodeRune returns U+FFFD unless the two are a high and a low half.
 				if r = utf16.DecodeRune(r, low); r == utf8.RuneError {
 					return nil, invalid("has a lone surrogate")
 				}

@@ -5,13 +5,13 @@ import (
 	"math"
 )
 
-// The keys under which audits stand in a key/value store:
+// The keys of audits in a key/value store:
 //
 //	\x00AUD:  query id (32)                                                → canonical JSON
 //	\x00AUDA: agent id (32) ':' timestamp (8, big-endian) ':' query id (32) → empty
 //
-// Widths are fixed, so that a ':' inside a hash cannot confuse a scan, and the timestamp is big-endian, so
-// that the order of bytes is the order of time. Neither prefix is a prefix of the other. An anonymous
+// All parts have a fixed width, so a ':' inside a hash cannot confuse a scan. The timestamp is big-endian, so
+// the order of bytes is the order of time. Neither prefix is a prefix of the other. An anonymous
 // record has no key of the second kind.
 const (
 	KeyPrefix      = "\x00AUD:"
@@ -34,15 +34,15 @@ func AgentKeyOf(agent AgentID, timestamp uint64, id QueryID) []byte {
 	return append(key, id[:]...)
 }
 
-// AgentPrefix returns what the keys of an agent's records begin with, and no others.
+// AgentPrefix returns the prefix that the keys of an agent's records have, and no other keys.
 func AgentPrefix(agent AgentID) []byte {
 	key := append(make([]byte, 0, AgentKeyLen), AgentKeyPrefix...)
 	return append(append(key, agent[:]...), ':')
 }
 
-// AgentRange returns where an agent's records from the timestamp from to the timestamp to, both inclusive,
-// begin in the order of keys, and the first key behind them. When to is Unbounded, end is nil: the range
-// then ends where AgentPrefix does.
+// AgentRange returns the range of keys of an agent's records from the timestamp from to the timestamp to, both inclusive:
+// its first key, and the first key after it. When to is Unbounded, end is nil: the range
+// ends where the keys with AgentPrefix end.
 func AgentRange(agent AgentID, from, to uint64) (start, end []byte) {
 	start = appendAgentTime(nil, agent, from)
 	if to < math.MaxUint64 {
@@ -58,7 +58,7 @@ func appendAgentTime(key []byte, agent AgentID, timestamp uint64) []byte {
 	return binary.BigEndian.AppendUint64(key, timestamp)
 }
 
-// ParseKey takes apart what KeyOf made, and reports false for any other key.
+// ParseKey reads a key of KeyOf, and reports false for any other key.
 func ParseKey(key []byte) (id QueryID, ok bool) {
 	if len(key) != KeyLen || string(key[:len(KeyPrefix)]) != KeyPrefix {
 		return QueryID{}, false
@@ -66,7 +66,7 @@ func ParseKey(key []byte) (id QueryID, ok bool) {
 	return QueryID(key[len(KeyPrefix):]), true
 }
 
-// ParseAgentKey takes apart what AgentKeyOf made, and reports false for any other key.
+// ParseAgentKey reads a key of AgentKeyOf, and reports false for any other key.
 func ParseAgentKey(key []byte) (agent AgentID, timestamp uint64, id QueryID, ok bool) {
 	const (
 		agentAt     = len(AgentKeyPrefix)

@@ -12,22 +12,21 @@ import (
 )
 
 // KVAudits is a Store over any ordered key/value store, without a journal: a record is as durable as the
-// key/value store makes it. The store that has a journal is DB.
+// key/value store makes it. DB is the store with a journal.
 //
-// It is safe for use by several goroutines. Readers take no lock of its own.
+// Its methods may be called from several goroutines.
 type KVAudits struct {
 	kv kvshim.Store
 
-	// first is held from looking for a key until it is written, so that of two puts at once with
-	// different bytes exactly one finds the key free. Against writers that share kv but not this lock,
-	// kv itself keeps audit keys from being written twice.
+	// first is held from the search for a key until it is written. So of two concurrent puts with
+	// different bytes exactly one finds the key free. Other writers of the same kv do not share this lock: against them
+	// kv itself refuses to write an audit key twice.
 	first sync.Mutex
 }
 
 var _ Store = (*KVAudits)(nil)
 
-// NewStore returns a Store that keeps its records in kv, under the keys of KeyOf and AgentKeyOf. It takes
-// over nothing: closing kv is up to the caller.
+// NewStore returns a Store that keeps its records in kv, under the keys of KeyOf and AgentKeyOf. The caller closes kv.
 func NewStore(kv kvshim.Store) *KVAudits {
 	return &KVAudits{kv: kv}
 }
@@ -49,7 +48,7 @@ func (s *KVAudits) PutAudit(ctx context.Context, q *QueryAudit) (QueryID, error)
 	return id, nil
 }
 
-// putFirst applies the batch unless the record is there already.
+// putFirst applies the batch unless a record is stored under the id.
 func (s *KVAudits) putFirst(ctx context.Context, id QueryID, value []byte, batch *kvshim.Batch) error {
 	s.first.Lock()
 	defer s.first.Unlock()
@@ -64,7 +63,7 @@ func (s *KVAudits) putFirst(ctx context.Context, id QueryID, value []byte, batch
 	}
 	err = s.kv.Apply(ctx, batch)
 	if errors.Is(err, kvshim.ErrWriteOnce) {
-		// Another writer over the same kv came between.
+		// Another writer of the same kv was faster.
 		return ErrConflict
 	}
 	return err
@@ -90,8 +89,8 @@ func (s *KVAudits) get(ctx context.Context, id QueryID) (QueryAudit, error) {
 	return parseStored(id, value)
 }
 
-// parseStored reads a value that was stored under id. What is wrong with it is no fault of the caller's
-// arguments, so its error is not ErrInvalid.
+// parseStored reads a value that was stored under id. The caller's arguments are not the reason for an error,
+// so it is not ErrInvalid.
 func parseStored(id QueryID, value []byte) (QueryAudit, error) {
 	q, err := ParseAudit(value)
 	if err != nil {
@@ -140,8 +139,8 @@ func (s *KVAudits) agentRange(ctx context.Context, agent AgentID, from, to uint6
 	return audits, nil
 }
 
-// ListRecent implements Store. There is no key in the order of time over all agents, so it reads every
-// record once and keeps the newest limit of them; DB asks an index instead.
+// ListRecent implements Store. No key is in the order of time over all agents, so it reads every
+// record once and keeps the newest limit of them. DB uses an index instead.
 func (s *KVAudits) ListRecent(ctx context.Context, limit int) ([]QueryAudit, error) {
 	audits, err := s.recent(ctx, limit)
 	if err != nil {
@@ -188,7 +187,7 @@ func (s *KVAudits) recent(ctx context.Context, limit int) ([]QueryAudit, error) 
 	return audits, nil
 }
 
-// storedTimestamp reads the timestamp of a stored record, in most cases without reading the rest of it.
+// storedTimestamp returns the timestamp of a stored record, in most cases without reading the rest of it.
 func storedTimestamp(id QueryID, value []byte) (uint64, error) {
 	if timestamp, ok := canonicalTimestamp(value); ok {
 		return timestamp, nil
@@ -197,7 +196,7 @@ func storedTimestamp(id QueryID, value []byte) (uint64, error) {
 	return q.Timestamp, err
 }
 
-// recentAudit is a record that is not taken apart yet.
+// recentAudit is a record that is not parsed yet.
 type recentAudit struct {
 	timestamp uint64
 	id        QueryID
@@ -212,7 +211,7 @@ func (r recentAudit) before(other recentAudit) bool {
 	return r.id.Compare(other.id) < 0
 }
 
-// oldestFirst is a heap.Interface with the oldest record at the root: the one that has to go when a newer
+// oldestFirst is a heap.Interface with the oldest record at the root: it is removed when a newer
 // one comes.
 type oldestFirst []recentAudit
 

@@ -3,12 +3,12 @@ package audit
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/auditsql/auditsql/internal/legible"
+	"github.com/auditsql/auditsql/internal/storedir"
 	"github.com/auditsql/auditsql/sqlstore"
 )
 
@@ -18,10 +18,10 @@ type Label struct {
 	Label string
 }
 
-// MaxLabel is how many characters a label may have: it stands in a table, beside others.
+// MaxLabel is how many characters a label may have: tables show it beside other columns.
 const MaxLabel = 64
 
-// CheckLabel refuses what would not do as a label, with ErrInvalid: it must look like what it is, and not like
+// CheckLabel returns ErrInvalid for a text that cannot be a label. A label must be readable, and must not look like
 // a hash or the beginning of one.
 func CheckLabel(label string) error { return checkLabel(label).orNil() }
 
@@ -41,15 +41,15 @@ func checkLabel(label string) *FieldError {
 	return nil
 }
 
-// Labels are the labels of a store as they were when they were read, for showing them beside hashes. A nil
-// one has none. It may be used from several goroutines.
+// Labels are the labels of a store at the time they were read, to be shown beside hashes. A nil *Labels
+// has none. It may be used from several goroutines.
 type Labels struct {
 	all []Label
 	of  map[Hash]string
-	by  map[string][]Hash // usually one; a key that was renewed may go by the old name
+	by  map[string][]Hash // usually one hash; a renewed key may have the label of the old one
 }
 
-// Labels reads all labels: they are typed by people, so there are few.
+// Labels reads all labels. People type them, so there are few.
 func (db *DB) Labels(ctx context.Context) (*Labels, error) {
 	if err := db.readable(ctx); err != nil {
 		return nil, err
@@ -71,7 +71,7 @@ func (db *DB) Labels(ctx context.Context) (*Labels, error) {
 	return l, nil
 }
 
-// Of is the label of a hash, "" if it has none.
+// Of returns the label of a hash, or "".
 func (l *Labels) Of(h Hash) string {
 	if l == nil {
 		return ""
@@ -79,7 +79,7 @@ func (l *Labels) Of(h Hash) string {
 	return l.of[h]
 }
 
-// Hashes are those that have a label, in order. They belong to l.
+// Hashes returns the hashes that have a label, in order. The slice belongs to l.
 func (l *Labels) Hashes(label string) []Hash {
 	if l == nil {
 		return nil
@@ -87,7 +87,7 @@ func (l *Labels) Hashes(label string) []Hash {
 	return l.by[label]
 }
 
-// All are all labels, in order, those that are alike by their hash. They belong to l.
+// All returns all labels in order, equal ones by their hash. The slice belongs to l.
 func (l *Labels) All() []Label {
 	if l == nil {
 		return nil
@@ -95,7 +95,7 @@ func (l *Labels) All() []Label {
 	return l.all
 }
 
-// near are a few labels that somebody may have meant who typed what is none.
+// near returns a few labels that may have been meant by a name that is none.
 func (l *Labels) near(typed string) []string {
 	var found []string
 	typed = strings.ToLower(typed)
@@ -108,9 +108,9 @@ func (l *Labels) near(typed string) []string {
 	return found[:min(len(found), 3)]
 }
 
-// PutLabels gives labels to hashes, all or none, in place of those they had; an empty one takes the label
-// away. What CheckLabel refuses is ErrInvalid. It needs no lock and works beside a live writer, also when the
-// store is open for reading only. Labels are in SQLite alone: the journal does not have them.
+// PutLabels replaces the labels of hashes, all or none. An empty label removes the one there is. A label that CheckLabel refuses
+// is ErrInvalid. PutLabels needs no lock and works beside a live writer, also when the
+// store is open for reading only. Labels are in SQLite alone, not in the journal.
 func (db *DB) PutLabels(ctx context.Context, labels []Label) error {
 	if err := db.readable(ctx); err != nil {
 		return err
@@ -125,12 +125,11 @@ func (db *DB) PutLabels(ctx context.Context, labels []Label) error {
 		rows[i] = sqlstore.Label{Hash: l.Hash.String(), Label: l.Label}
 	}
 	if db.applier == nil {
-		if err := checkOwner(db.dir); err != nil {
+		if err := storedir.CheckOwner(db.dir); err != nil {
 			return err
 		}
-		name := filepath.Join(db.dir, sqliteName)
-		// It is opened anew, by its name.
-		return sqlstore.PutLabels(ctx, name, rows, func(m sqlstore.Meta) error { return db.file.checkStore(name, m) })
+		name := storedir.SQLitePath(db.dir)
+		return sqlstore.PutLabels(ctx, name, rows, func(m sqlstore.Meta) error { return checkStore(db.file, db.dir, m) })
 	}
 	return db.sql.PutLabels(ctx, rows)
 }

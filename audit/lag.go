@@ -7,21 +7,21 @@ import (
 	"github.com/auditsql/auditsql/wal"
 )
 
-// Lag is what the journal holds and SQLite lacks: records that were acknowledged, and that questions do not see yet.
+// Lag is what the journal holds and SQLite lacks: records that were acknowledged and that questions do not see yet.
 type Lag struct {
 	Records int     `json:"records"`
 	More    bool    `json:"more"`   // there are more than MaxLag; Records is MaxLag then
-	Oldest  *uint64 `json:"oldest"` // timestamp of the one that was admitted first; nil where there is none
+	Oldest  *uint64 `json:"oldest"` // timestamp of the record that was admitted first; nil when there is none
 }
 
 // MaxLag is how many records a Lag counts at most.
 const MaxLag = 200_000
 
-// Lag reads what a store that is open with ReadOnly lacks. The records are read from the journal, from
-// SQLite's cursor on, which takes nearly nothing when there are none. In the writer's process every question waits
-// until SQLite has everything, so there nothing is lacking.
+// Lag counts what a store that is open with ReadOnly lacks. It reads the journal from
+// SQLite's cursor on, which costs nearly nothing when there is no record. In the writer's process every question waits
+// until SQLite has everything, so Lag is zero there.
 //
-// A journal that is not in its place, or is damaged after the cursor, ends the count without an error.
+// When the journal is not in its place, or is damaged after the cursor, the count ends there without an error.
 func (db *DB) Lag(ctx context.Context) (Lag, error) {
 	lag, err := db.lag(ctx)
 	if err != nil {
@@ -38,7 +38,7 @@ func (db *DB) lag(ctx context.Context) (lag Lag, err error) {
 	if err != nil {
 		return lag, err
 	}
-	// Errors end the count: verify tells about damage, and a segment that was trimmed meanwhile is in SQLite.
+	// An error ends the count: verify reports damage, and SQLite has what was trimmed meanwhile.
 	_, _ = db.readJournal(ctx, wal.Offset(cursor), func(payload []byte) bool {
 		if lag.Records == MaxLag {
 			lag.More = true

@@ -2,7 +2,7 @@ package audit
 
 import "strconv"
 
-// Lifecycle says how far an assertion has come on its way to being believed.
+// Lifecycle says how far an assertion has come on its way to being accepted.
 type Lifecycle uint8
 
 // The lifecycle values. Their numbers are stored in SQLite and must never change.
@@ -16,13 +16,13 @@ const (
 
 var lifecycleNames = [...]string{"Proposed", "UnderReview", "Approved", "Deprecated", "Rejected"}
 
-// ParseLifecycle reads a name in any case, and under_review besides; anything else is ErrInvalid.
+// ParseLifecycle reads a name in any case, and also under_review. Anything else is ErrInvalid.
 func ParseLifecycle(s string) (Lifecycle, error) {
 	l, err := lifecycleOf(s)
 	return l, err.orNil()
 }
 
-// Valid says whether l is one of the five constants.
+// Valid reports whether l is one of the five constants.
 func (l Lifecycle) Valid() bool { return int(l) < len(lifecycleNames) }
 
 // String returns the canonical name, or "Lifecycle(9)" for a value that has none.
@@ -41,7 +41,7 @@ func (l Lifecycle) MarshalText() ([]byte, error) {
 	return []byte(lifecycleNames[l]), nil
 }
 
-// UnmarshalText implements encoding.TextUnmarshaler. It takes what ParseLifecycle takes.
+// UnmarshalText implements encoding.TextUnmarshaler. It reads what ParseLifecycle reads.
 func (l *Lifecycle) UnmarshalText(text []byte) error {
 	read, err := lifecycleOf(text)
 	if err != nil {
@@ -52,7 +52,7 @@ func (l *Lifecycle) UnmarshalText(text []byte) error {
 }
 
 func lifecycleOf[T string | []byte](name T) (Lifecycle, *FieldError) {
-	// Canonical input, which is nearly all input, is settled by one comparison of lengths and bytes.
+	// Nearly all input is canonical, for which one comparison of lengths and bytes is enough.
 	switch string(name) {
 	case "Proposed":
 		return Proposed, nil
@@ -80,7 +80,7 @@ func unknownLifecycle(l Lifecycle) *FieldError {
 	return invalid("unknown lifecycle %d", l)
 }
 
-// equalFoldASCII is strings.EqualFold without Unicode: to that one, "Propoſed" with a long s is a
+// equalFoldASCII is strings.EqualFold for ASCII only. strings.EqualFold would accept "Propoſed", with a long s, as
 // Proposed.
 func equalFoldASCII[T string | []byte](a T, b string) bool {
 	if len(a) != len(b) {

@@ -66,7 +66,7 @@ func TestALostDatabaseAndJournalMakeNoEmptyStore(t *testing.T) {
 // A segment that is deleted before SQLite has what was acknowledged in it leaves a store that seems to be new.
 func TestSegmentsLostBeforeSQLiteHadThemAreMissed(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "store")
-	if _, err := audit.Init(dir); err != nil {
+	if _, err := audit.Init(t.Context(), dir); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range must(filepath.Glob(filepath.Join(dir, "wal", "*.wal"))) {

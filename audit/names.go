@@ -10,7 +10,7 @@ import (
 	"github.com/auditsql/auditsql/sqlstore"
 )
 
-// HashKind is what a hash stands for. Kinds may be added up.
+// HashKind says what a hash identifies. Kinds can be combined by |.
 type HashKind uint8
 
 // The kinds of hashes that have labels.
@@ -22,7 +22,7 @@ const (
 	AnyHash = AgentHash | AssertionHash | SourceHash
 )
 
-// String is how the kinds are called in a sentence, as "agent" or "assertion or source".
+// String returns the kinds for a sentence, such as "agent" or "assertion or source".
 func (k HashKind) String() string {
 	var names []string
 	for i, name := range []string{"agent", "assertion", "source"} {
@@ -37,11 +37,11 @@ func (k HashKind) String() string {
 	return strings.Join(names[:last], ", ") + " or " + names[last]
 }
 
-// An UnknownError says that a name stands for nothing in the store.
+// An UnknownError says that a name means no hash of the store.
 type UnknownError struct {
 	Name   string
-	Kinds  HashKind // among which was looked
-	Prefix bool     // it could be the beginning of a hash, but is that of none; otherwise it is no label
+	Kinds  HashKind // that were searched
+	Prefix bool     // it looks like the beginning of a hash, and no hash begins with it; otherwise it is no label
 	Near   []string // a few labels that may have been meant
 }
 
@@ -53,10 +53,10 @@ func (e *UnknownError) Error() string {
 	return quoted(e.Name) + " is no label, nor a hash"
 }
 
-// An AmbiguousError says that a name stands for several hashes: it is the label of each, or they begin with it.
+// An AmbiguousError says that a name means several hashes: it is the label of each, or each begins with it.
 type AmbiguousError struct {
 	Name   string
-	Hashes []Label // by hash, at most MaxResolved; the label is "" where there is none
+	Hashes []Label // by hash, at most MaxResolved; the label of a hash without one is ""
 }
 
 // Error implements error.
@@ -72,7 +72,7 @@ func (e *AmbiguousError) Error() string {
 	return fmt.Sprintf("%s is ambiguous: %s", quoted(e.Name), strings.Join(names, ", "))
 }
 
-// quoted is a name in an error: people read it there, so letters of all scripts stay what they are.
+// quoted quotes a name for an error. A person reads it, so letters of all scripts stay unchanged.
 func quoted(name string) string {
 	if runes := []rune(name); len(runes) > MaxLabel {
 		return strconv.Quote(string(runes[:MaxLabel])) + "…"
@@ -80,7 +80,7 @@ func quoted(name string) string {
 	return strconv.Quote(name)
 }
 
-// CheckName refuses, with ErrInvalid, what ResolveHash cannot find whatever is in the store.
+// CheckName returns ErrInvalid for a name that ResolveHash cannot find in any store.
 func CheckName(name string) error {
 	switch name = strings.TrimSpace(name); {
 	case name == "":
@@ -91,10 +91,10 @@ func CheckName(name string) error {
 	return nil
 }
 
-// ResolveHash returns the hash that a person means: 64 hex digits are a hash, whether it is known or not; else
-// a label is looked for; else the one hash of these kinds that begins with the text, if it is MinPrefix hex
-// digits or more. Blanks around the name do not count. Several are an *AmbiguousError, none is an
-// *UnknownError, and what CheckName refuses is ErrInvalid. It costs a few seeks.
+// ResolveHash returns the hash that a person means by a name. 64 hex digits are a hash, whether the store has it or not. Otherwise
+// the name is a label, or MinPrefix or more hex digits with which one hash of these kinds begins. Spaces around the name are
+// ignored. Several hashes are an *AmbiguousError, no hash is an
+// *UnknownError, and a name that CheckName refuses is ErrInvalid. It costs a few seeks.
 func (db *DB) ResolveHash(ctx context.Context, name string, kinds HashKind) (Hash, error) {
 	name = strings.TrimSpace(name)
 	if err := CheckName(name); err != nil {
@@ -137,7 +137,7 @@ func (db *DB) ResolveHash(ctx context.Context, name string, kinds HashKind) (Has
 	return Hash{}, db.ambiguous(ctx, name, found)
 }
 
-// unknown adds to e what may have been meant.
+// unknown adds to e the labels that may have been meant.
 func (db *DB) unknown(ctx context.Context, e *UnknownError) error {
 	if e.Prefix {
 		return e
@@ -188,16 +188,16 @@ func (db *DB) beginningWith(ctx context.Context, prefix string, kinds HashKind) 
 	return sortedHashes(set), nil
 }
 
-// Identity is what is known of a hash.
+// Identity says what a store knows about a hash.
 type Identity struct {
 	Hash      Hash
 	Label     string         // "" if it has none
-	Agent     *AgentActivity // nil: no agent
+	Agent     *AgentActivity // nil: it is no agent
 	Assertion Uses           // as an assertion in evidence, counted up to DefaultHotLimit
 	Source    Uses           // as a source of evidence, likewise
 }
 
-// Identify says what a hash is: a hash may be several things, or nothing that the store knows.
+// Identify says what a hash is. It may be several things, or nothing that the store knows.
 func (db *DB) Identify(ctx context.Context, h Hash) (*Identity, error) {
 	id := &Identity{Hash: h}
 	err := db.ask(ctx, func() error {

@@ -6,8 +6,8 @@ import (
 	"strconv"
 )
 
-// maxInteger is 2^53, the largest whole number in attributes: beyond it not every integer is a float64,
-// so that a reader which takes numbers as float64, as RFC 8785 does, would see another one.
+// maxInteger is 2^53, the largest whole number in attributes. Beyond it not every integer is a float64,
+// so a reader that takes numbers as float64, as RFC 8785 does, would see another number.
 const maxInteger = 1 << 53
 
 func finite(v float32) bool {
@@ -23,7 +23,7 @@ func errInteger() *FieldError {
 }
 
 func appendFloat32(dst []byte, v float32) []byte {
-	// Whole numbers of this size are their own shortest form. Weights and confidences are often 0 or 1.
+	// A whole number of this size is its own shortest form. Weights and confidences are often 0 or 1.
 	if whole := int32(v); v > -1e6 && v < 1e6 && float32(whole) == v {
 		return strconv.AppendInt(dst, int64(whole), 10)
 	}
@@ -38,11 +38,11 @@ func appendFloat32(dst []byte, v float32) []byte {
 	return appendShortest(dst, float64(size), 32, size < 1e-6 || size >= 1e21)
 }
 
-// oddTie is 2^-12, 0.000244140625. Two numbers of eight digits are equally near to it and read back to it as
-// a float32; ECMAScript, and so RFC 8785, wants the one that ends in an even digit. strconv of Go 1.26
-// does so in every other such case, but here writes 0.00024414063: between a power of two and its
-// smaller neighbour it rounds up. It is the only float32 of that kind (all 254 powers were compared with
-// exact arithmetic), and no float64 is.
+// oddTie is 2^-12, 0.000244140625. Two numbers of eight digits are equally near to it, and both read back as this
+// float32. ECMAScript, and so RFC 8785, wants the one that ends in an even digit. strconv of Go 1.26
+// does so in every other such case, but here it writes 0.00024414063: between a power of two and its
+// smaller neighbour it rounds up. This is the only such float32 (all 254 powers were compared with
+// exact arithmetic), and there is no such float64.
 const oddTie = 1.0 / (1 << 12)
 
 func appendFloat64(dst []byte, v float64) []byte {
@@ -53,19 +53,19 @@ func appendFloat64(dst []byte, v float64) []byte {
 	return appendShortest(dst, v, 64, size < 1e-6 || size >= 1e21)
 }
 
-// appendShortest writes a finite number other than zero with the fewest digits that read back to it, laid
-// out as ECMAScript's Number::toString does, which is what RFC 8785 prescribes (section 3.2.2.3): with an
-// exponent of at least one digit from 1e21 up and below 1e-6, else without.
+// appendShortest writes a finite number other than zero with the fewest digits that read back as the same number, in
+// the format of ECMAScript's Number::toString, as RFC 8785 says (section 3.2.2.3): with an
+// exponent from 1e21 up and below 1e-6, else without.
 //
-// Whether there is an exponent depends on the digits, not on the value: the float32 next to 1e21 is more
-// than 1e21, and that next to 1e-6 less. To compare in the number's own size comes to the same, since
-// the float32 whose shortest digits are 1e21 is the one that the constant becomes.
+// Whether there is an exponent depends on the digits, not on the value: the float32 nearest to 1e21 is more
+// than 1e21, and the one nearest to 1e-6 is less. A comparison as float32 gives the same result, since
+// the constant 1e21 becomes the float32 whose shortest digits are 1e21.
 func appendShortest(dst []byte, v float64, bits int, exponent bool) []byte {
 	if !exponent {
 		return strconv.AppendFloat(dst, v, 'f', -1, bits)
 	}
 	dst = strconv.AppendFloat(dst, v, 'e', -1, bits)
-	// strconv pads the exponent to two digits: 1e-07 is to be 1e-7. None from 21 up needs it.
+	// strconv pads the exponent to two digits, but 1e-07 must be 1e-7. Exponents from 21 up have two digits.
 	if n := len(dst); dst[n-2] == '0' && dst[n-3] == '-' {
 		dst[n-2] = dst[n-1]
 		dst = dst[:n-1]
@@ -73,7 +73,7 @@ func appendShortest(dst []byte, v float64, bits int, exponent bool) []byte {
 	return dst
 }
 
-// parseFloat reads a number that has JSON's grammar into the nearest float of the given size. It refuses a number
+// parseFloat reads a number in JSON's grammar as the nearest float of the given size. It refuses a number
 // that is too large for that, and one that is not 0 and would become 0. -0 is 0.
 func parseFloat(literal []byte, bits int) (float64, *FieldError) {
 	whole := literal
@@ -92,9 +92,8 @@ func parseFloat(literal []byte, bits int) (float64, *FieldError) {
 	return 0, nil // also for -0
 }
 
-// maxLiteral is how long a literal strconv may see. It stops reading an exponent at five digits, which is
-// right only while there are too few digits before it to make up for it: it takes a million zeros
-// behind the point and then e1000001 for 0, and it is 1.
+// maxLiteral is the longest literal that strconv is given. strconv reads five digits of an exponent at most. In a long
+// literal that is wrong: a million zeros after the point, a 1 and then e1000001 is 1, and strconv returns 0.
 const maxLiteral = 1000
 
 // parseAttributeNumber reads a number of an attribute. It must be a float64, and whole numbers must be
@@ -110,18 +109,18 @@ func parseAttributeNumber(literal []byte) (float64, *FieldError) {
 	return v, nil
 }
 
-// A numeral is the number 0.DIGITS × 10^exponent, without its sign; no digits are zero.
+// A numeral is the number 0.DIGITS × 10^exponent, without its sign. Without digits it is zero.
 type numeral struct {
 	negative bool
 	digits   []byte // neither the first nor the last is '0'
 	exponent int64
 }
 
-// maxDigits is how many digits can bear on rounding to a float64: of two neighbours, the point halfway
-// between has at most 767. Of what follows, it matters only whether it is zero.
+// maxDigits is how many digits matter for rounding to a float64: the number halfway between two neighbours
+// has at most 767. Of the digits after that, it matters only whether all are zero.
 const maxDigits = 800
 
-// numeralOf takes apart a literal that has JSON's grammar, of any length, in one pass.
+// numeralOf reads a literal in JSON's grammar, of any length, in one pass.
 func numeralOf(literal []byte) numeral {
 	var d numeral
 	if literal[0] == '-' {
@@ -167,7 +166,7 @@ func numeralOf(literal []byte) numeral {
 		}
 		exponent := int64(0)
 		for ; i < len(literal); i++ {
-			// Saturated, far beyond what any literal that fits in memory could make up for.
+			// The exponent stays at this value: no literal that fits in memory has enough digits to matter.
 			if exponent < 1<<50 {
 				exponent = exponent*10 + int64(literal[i]-'0')
 			}
@@ -177,7 +176,7 @@ func numeralOf(literal []byte) numeral {
 	return d
 }
 
-// literal writes the numeral so briefly that strconv reads it exactly.
+// literal writes the numeral as a literal that is short enough for strconv to read exactly.
 func (d numeral) literal() []byte {
 	if len(d.digits) == 0 {
 		return []byte("0")
@@ -189,12 +188,12 @@ func (d numeral) literal() []byte {
 	out = append(out, "0."...)
 	out = append(out, d.digits...)
 	out = append(out, 'e')
-	// Five digits are enough to say that it is too large or too small.
+	// Five digits of an exponent are enough to be too large or too small.
 	return strconv.AppendInt(out, max(-99999, min(99999, d.exponent)), 10)
 }
 
-// beyondMaxInteger says whether the size of a numeral is more than 2^53, given that the float64 nearest to it
-// is 2^53. That float64 cannot say it: it is also the nearest to 2^53 + 1.
+// beyondMaxInteger reports whether a numeral is more than 2^53, when the float64 nearest to it
+// is 2^53. The float64 cannot tell: it is also the nearest to 2^53 + 1.
 func (d numeral) beyondMaxInteger() bool {
 	return string(d.digits) > "9007199254740992"
 }

@@ -3,16 +3,13 @@ package audit
 import (
 	"fmt"
 	"log/slog"
-	"strconv"
-	"strings"
 	"time"
 
-	"github.com/dustin/go-humanize"
-
+	"github.com/auditsql/auditsql/internal/storedir"
 	"github.com/auditsql/auditsql/wal"
 )
 
-// Option sets up Open.
+// Option changes how a store is opened.
 type Option func(*options)
 
 type options struct {
@@ -33,16 +30,26 @@ type options struct {
 	createdBy    string
 	identity     []byte // of the store that is opened, for its journal
 
-	// For tests alone.
-	walLimit int64            // as the constant of this name
-	now      func() time.Time // nil is time.Now
-	fs       wal.FS           // where the journal lies
+	limits limits
+	now    func() time.Time // nil is time.Now
+	fs     wal.FS           // that the journal is on
 }
 
-// journal is how to look at the journal.
+// limits bound what other processes that have SQLite open can cost.
+type limits struct {
+	// walBytes is the size of SQLite's -wal at which the applier waits for the reader that keeps it from being
+	// emptied. Up to there such a reader costs disk space. From there on the backlog fills, and puts are blocked.
+	walBytes int64
+	// tries is how many pauses of busyPause an opening or a closing store waits for a reader of another process.
+	tries int
+	// lockWait is how long one statement waits for SQLite's write lock; 0 is sqlstore's default.
+	lockWait time.Duration
+}
+
+// journal returns the options for reading the journal.
 func (o options) journal() wal.Options { return wal.Options{FS: o.fs, Identity: o.identity} }
 
-// lockNote is what stands beside the process id in the lock's file.
+// lockNote returns the text beside the process id in the lock's file.
 func (o options) lockNote() string {
 	if o.recovering {
 		return recoveringNote
@@ -58,7 +65,7 @@ const (
 func applyOptions(opts []Option) options {
 	o := options{
 		backlog: defaultBacklog, backlogBytes: defaultBacklogBytes,
-		logger: slog.New(slog.DiscardHandler), createdBy: "auditsql", walLimit: walLimit, fs: wal.OS,
+		logger: slog.New(slog.DiscardHandler), createdBy: "auditsql", limits: limits{walBytes: 4 << 30, tries: 40}, fs: wal.OS,
 	}
 	for _, set := range opts {
 		set(&o)
@@ -70,27 +77,25 @@ func applyOptions(opts []Option) options {
 // wal.SyncInterval.
 func WithDurability(d wal.Durability) Option { return func(o *options) { o.durability = d } }
 
-// WithSegmentBytes sets the length at which a journal segment is full, from this opening on and for a
-// store that is being made also for later ones. The default is 64 MiB.
+// WithSegmentBytes sets the length at which a journal segment is full, for this opening. A new store also keeps it for
+// later openings. The default is 64 MiB.
 func WithSegmentBytes(n int64) Option { return func(o *options) { o.segmentBytes = n } }
 
-// WithJournalDir puts the journal of a store that is being made in a folder of its own, on another disk
-// perhaps. A store that exists must have it there.
+// WithJournalDir puts the journal of a new store in a folder outside of the store, on another disk
+// perhaps. An existing store must have its journal there, else it is refused.
 func WithJournalDir(dir string) Option { return func(o *options) { o.journalDir = dir } }
 
-// WithArchive moves journal segments that are no longer kept to a folder instead of deleting them.
+// WithArchive moves journal segments that are no longer kept to a folder, instead of deleting them.
 func WithArchive(dir string) Option { return func(o *options) { o.archive = dir } }
 
-// WithRetention says how much journal is kept beyond what SQLite has on disk; it is written down in the
-// store.
+// WithRetention says how much journal is kept beyond what SQLite has on disk. The store keeps it for later openings.
 func WithRetention(r Retention) Option { return func(o *options) { o.retention = &r } }
 
-// WithTimeUnit sets the unit of timestamps of a store that is being made. A store that exists must have
-// it.
+// WithTimeUnit sets the unit of timestamps of a new store. An existing store must have it, else it is refused.
 func WithTimeUnit(u TimeUnit) Option { return func(o *options) { o.unit = &u } }
 
 // WithBacklog bounds what is acknowledged and not yet applied to SQLite, in records and in bytes of
-// their JSON; a put that would exceed it waits. Zero keeps the default, 1,000,000 and 1 GiB: room for a burst of
+// their JSON. A put that would exceed it waits. Zero keeps the default, 1,000,000 and 1 GiB: a burst of
 // ten seconds at full rate, which costs some 170 bytes a record and, after a crash, a longer replay (docs/operating.md).
 func WithBacklog(records int, bytes int64) Option {
 	return func(o *options) {
@@ -103,14 +108,14 @@ func WithBacklog(records int, bytes int64) Option {
 	}
 }
 
-// WithLockWait is how long Open tries to become the writer before it fails with ErrLocked.
+// WithLockWait says how long Open waits for another writer before it fails with ErrLocked.
 func WithLockWait(d time.Duration) Option { return func(o *options) { o.lockWait = d } }
 
 // WithCacheBytes bounds SQLite's page cache of the writing connection.
 func WithCacheBytes(n int64) Option { return func(o *options) { o.cacheBytes = n } }
 
-// WithLogger is told what happens beside the calls: recoveries, checkpoints, trimming. The default is
-// silence.
+// WithLogger sets the logger for what happens in the background: recoveries, checkpoints, trimming. The default is
+// silent.
 func WithLogger(l *slog.Logger) Option {
 	return func(o *options) {
 		if l != nil {
@@ -119,10 +124,10 @@ func WithLogger(l *slog.Logger) Option {
 	}
 }
 
-// WithMetrics hangs in callbacks for measurements.
+// WithMetrics sets callbacks for measurements.
 func WithMetrics(m Metrics) Option { return func(o *options) { o.metrics = m } }
 
-// WithCreatedBy names the program that is written into a store that is being made.
+// WithCreatedBy sets the name of the program that a new store notes.
 func WithCreatedBy(name string) Option { return func(o *options) { o.createdBy = name } }
 
 // ReadOnly opens what SQLite holds, as it is, without the lock and without recovery. It works beside a
@@ -130,22 +135,20 @@ func WithCreatedBy(name string) Option { return func(o *options) { o.createdBy =
 func ReadOnly() Option { return func(o *options) { o.readOnly = true } }
 
 // Metrics are callbacks for measurements; any may be nil. They are called from the store's own
-// goroutines, hold them up, and must not call the store. Together with Stats, for what has a level
-// rather than events, they fill whatever the program already measures with: Synced into two histograms
-// and a counter, Applied likewise, Backlog into two gauges.
+// goroutines, which wait for them, and must not call the store. Synced fits two histograms and a counter of the program's
+// own metrics, Applied likewise, Backlog two gauges. Stats returns the current figures.
 type Metrics struct {
 	// Synced is called after each sync of the journal: how long it took, and how many records and bytes
 	// it made durable.
 	Synced func(took time.Duration, records int, bytes int64)
 	// Applied is called after each batch that was committed to SQLite: how long that took, how many
-	// records it held, and the time since the oldest of them was read from the journal.
+	// records it had, and the time since the oldest of them was read from the journal.
 	Applied func(took time.Duration, records int, lag time.Duration)
-	// Backlog is called when the number of records that are not yet applied has changed by a batch.
+	// Backlog is called after each batch with what is acknowledged and not yet applied.
 	Backlog func(records int, bytes int64)
 }
 
-// Retention is how many bytes of journal are kept beyond what SQLite has on disk: the newest ones, or
-// RetainAll.
+// Retention is how many bytes of journal, the newest ones, are kept beyond what SQLite has on disk, or RetainAll.
 type Retention int64
 
 const (
@@ -153,35 +156,21 @@ const (
 	RetainAll Retention = -1
 	// RetainNone trims all that is safe to trim.
 	RetainNone Retention = 0
-	// RetainDefault is what a store keeps that was not told otherwise.
+	// RetainDefault is the retention of a store that was not given one.
 	RetainDefault Retention = 1 << 30
 )
 
-// ParseRetention reads all, none, or a size as in 512MiB.
+// ParseRetention reads all, none, or a size as in 512MiB. Anything else is ErrInvalid.
 func ParseRetention(s string) (Retention, error) {
-	switch strings.ToLower(s) {
-	case "all":
-		return RetainAll, nil
-	case "none":
-		return RetainNone, nil
+	r, err := storedir.ParseRetention(s)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	n, err := humanize.ParseBytes(s)
-	if err != nil || n > 1<<62 {
-		return 0, fmt.Errorf("%w: retention %s: want all, none or a size such as 512MiB", ErrInvalid, excerpt(s))
-	}
-	return Retention(n), nil
+	return Retention(r), nil
 }
 
 // String is what ParseRetention reads.
-func (r Retention) String() string {
-	switch {
-	case r < 0:
-		return "all"
-	case r == 0:
-		return "none"
-	}
-	return strconv.FormatInt(int64(r), 10)
-}
+func (r Retention) String() string { return storedir.Retention(r).String() }
 
 // MarshalText is String.
 func (r Retention) MarshalText() ([]byte, error) { return []byte(r.String()), nil }

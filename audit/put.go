@@ -7,11 +7,12 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/auditsql/auditsql/internal/backlog"
 	"github.com/auditsql/auditsql/wal"
 )
 
-// A batch is worked through in parts of at most this much, and of a quarter of the backlog, each with a
-// sync of its own, so that it neither holds the whole backlog nor waits for all of it to be free.
+// A batch is stored in parts of at most this size, and of at most a quarter of the backlog, each with a
+// sync of its own, so that it neither takes the whole backlog nor waits until all of it is free.
 const (
 	partRecords = 4096
 	partBytes   = 16 << 20
@@ -20,9 +21,9 @@ const (
 // PutAudit stores a record and returns its id once it is durable at the store's level (see
 // WithDurability). It never writes to q, and q may be changed as soon as it returns.
 //
-// A record of the same bytes that is stored already is no error. ErrConflict: another record has the id;
+// A record whose bytes are stored already is no error. ErrConflict: another record has the id.
 // ErrInvalid: the record cannot be stored (see FieldError). When ctx ends first, its error is returned and
-// the outcome is open: giving the same record again is safe.
+// the record may be stored or not. Putting the same record again is safe.
 func (db *DB) PutAudit(ctx context.Context, q *QueryAudit) (QueryID, error) {
 	results, err := db.PutAudits(ctx, []*QueryAudit{q})
 	if err != nil {
@@ -31,10 +32,10 @@ func (db *DB) PutAudit(ctx context.Context, q *QueryAudit) (QueryID, error) {
 	return results[0].ID, results[0].Err
 }
 
-// PutAudits stores records in their order and returns what became of each, in the same order. A record
+// PutAudits stores records in their order and returns a result for each, in the same order. A record
 // that is refused does not keep the others from being stored. The batch is not atomic.
 //
-// The error is for what concerns all: ErrReadOnly, ErrClosed, ctx's, or wal.ErrFailed when the journal or
+// The error concerns the whole call: ErrReadOnly, ErrClosed, ctx's, or wal.ErrFailed when the journal or
 // SQLite has failed (see Err). Some of the records may be stored then.
 func (db *DB) PutAudits(ctx context.Context, qs []*QueryAudit) ([]PutResult, error) {
 	done, err := db.begin()
@@ -65,24 +66,24 @@ func (db *DB) PutAudits(ctx context.Context, qs []*QueryAudit) ([]PutResult, err
 	return results, nil
 }
 
-// put is one record that somebody wants stored.
+// put is one record that a caller wants stored, and where its result goes.
 type put struct {
-	admission *admission
-	result    *PutResult
+	claim  *backlog.Claim
+	result *PutResult
 }
 
 func newPut(q *QueryAudit, raw []byte, result *PutResult) put {
-	a := &admission{raw: raw, anonymous: q.AgentID == nil, timestamp: q.Timestamp}
-	a.id, _ = idOf(raw)
+	c := &backlog.Claim{Raw: raw, Anonymous: q.AgentID == nil, Timestamp: q.Timestamp}
+	result.ID, _ = idOf(raw)
+	c.ID = result.ID
 	if q.AgentID != nil {
-		a.agent = *q.AgentID
+		c.Agent = *q.AgentID
 	}
-	result.ID = a.id
-	return put{a, result}
+	return put{c, result}
 }
 
-// admit stores the part of a batch, again and again with what had to wait for somebody else's record of
-// the same id, until all is settled.
+// admit stores a part of a batch. It repeats that with the puts whose id another caller had claimed, until every put has
+// its result.
 func (db *DB) admit(ctx context.Context, part []put) error {
 	for len(part) > 0 {
 		again, err := db.admitOnce(ctx, part)
@@ -94,57 +95,57 @@ func (db *DB) admit(ctx context.Context, part []put) error {
 	return nil
 }
 
-// waits is a put that has found its id held by another.
+// waits is a put whose id another caller has claimed.
 type waits struct {
 	put
-	holder *admission
+	holder *backlog.Claim
 }
 
-// admitOnce claims the ids, gives the journal what is new, and waits for it and for those who held an id
-// before. It returns the puts whose holder gave up, which have to try again.
+// admitOnce claims the ids, gives the journal what is new, and waits for it and for the callers who had claimed an id
+// before. It returns the puts whose holder gave up: they have to try again.
 //
-// Nobody waits for another's record while holding a claim that is not on its way, so two batches with
+// A caller waits for another one's record only after its own claims are on their way to the journal. So two batches with
 // the same ids in different orders cannot wait for each other.
 func (db *DB) admitOnce(ctx context.Context, part []put) (again []put, err error) {
-	fresh := make([]*admission, 0, len(part))
+	fresh := make([]*backlog.Claim, 0, len(part))
 	var blocked []waits
 	size := int64(0)
 	for _, p := range part {
-		size += int64(len(p.admission.raw))
+		size += int64(len(p.claim.Raw))
 	}
-	if err := db.pending.reserve(ctx, len(part), size); err != nil {
+	if err := db.backlog.Reserve(ctx, len(part), size); err != nil {
 		return nil, fmt.Errorf("wait for room in the backlog: %w", err)
 	}
 	for i, p := range part {
-		a := p.admission
-		found, holder := db.pending.claim(a)
-		if found == claimHeld {
-			db.pending.release(1, int64(len(a.raw)))
+		c := p.claim
+		found, holder := db.backlog.Claim(c)
+		if found == backlog.Held {
+			db.backlog.Release(1, int64(len(c.Raw)))
 			blocked = append(blocked, waits{p, holder})
 			continue
 		}
 		var stored []byte
-		if found == claimAcked || db.seen.maybe(a.id) {
-			stored, err = db.stored(ctx, a.id)
-			if found == claimNew && errors.Is(err, ErrNotFound) {
-				err = nil // the filter may say "maybe" of what is not there
+		if found == backlog.Acknowledged || db.ids.MayHave(c.ID) {
+			stored, err = db.stored(ctx, c.ID)
+			if found == backlog.Free && errors.Is(err, ErrNotFound) {
+				err = nil // a false positive of the filter
 			}
 		}
-		if found == claimNew && stored == nil && err == nil {
-			fresh = append(fresh, a)
+		if found == backlog.Free && stored == nil && err == nil {
+			fresh = append(fresh, c)
 			continue
 		}
-		if found == claimNew {
-			db.pending.giveUp(a, nil)
+		if found == backlog.Free {
+			db.backlog.GiveUp(c, nil)
 		} else {
-			db.pending.release(1, int64(len(a.raw)))
+			db.backlog.Release(1, int64(len(c.Raw)))
 		}
 		if err != nil {
-			for _, a := range fresh {
-				db.pending.giveUp(a, nil)
+			for _, c := range fresh {
+				db.backlog.GiveUp(c, nil)
 			}
 			for _, rest := range part[i+1:] {
-				db.pending.release(1, int64(len(rest.admission.raw)))
+				db.backlog.Release(1, int64(len(rest.claim.Raw)))
 			}
 			return nil, cmp.Or(ctx.Err(), err)
 		}
@@ -155,15 +156,15 @@ func (db *DB) admitOnce(ctx context.Context, part []put) (again []put, err error
 	}
 	for _, w := range blocked {
 		select {
-		case <-w.holder.settled:
+		case <-w.holder.Settled():
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
-		switch {
-		case w.holder.stored:
-			w.settle(w.holder.raw)
-		case w.holder.err != nil:
-			return nil, w.holder.err
+		switch stored, err := w.holder.Outcome(); {
+		case stored:
+			w.settle(w.holder.Raw)
+		case err != nil:
+			return nil, err
 		default:
 			again = append(again, w.put)
 		}
@@ -171,61 +172,62 @@ func (db *DB) admitOnce(ctx context.Context, part []put) (again []put, err error
 	return again, nil
 }
 
-// settle answers a put whose id is taken.
+// settle sets the result of a put under whose id these bytes are stored.
 func (p put) settle(stored []byte) {
-	if p.result.Duplicate = bytes.Equal(p.admission.raw, stored); !p.result.Duplicate {
-		p.result.Err = fmt.Errorf("%s: %w", p.admission.id, ErrConflict)
+	if p.result.Duplicate = bytes.Equal(p.claim.Raw, stored); !p.result.Duplicate {
+		p.result.Err = fmt.Errorf("%s: %w", p.result.ID, ErrConflict)
 	}
 }
 
 // store gives the journal records whose ids are claimed, and waits until they are durable.
-func (db *DB) store(ctx context.Context, as []*admission) error {
-	if len(as) == 0 {
+func (db *DB) store(ctx context.Context, claims []*backlog.Claim) error {
+	if len(claims) == 0 {
 		return nil
 	}
-	payloads := make([][]byte, len(as))
-	for i, a := range as {
-		payloads[i] = a.raw
+	payloads := make([][]byte, len(claims))
+	for i, c := range claims {
+		payloads[i] = c.Raw
 	}
 	ticket, err := db.journal.Start(ctx, payloads)
 	if err != nil {
 		err = journalError(err)
-		for _, a := range as {
-			// A caller's own context is no reason for the others to fail.
+		for _, c := range claims {
+			// When this caller's context ends, other callers must not fail.
 			if ctx.Err() != nil {
-				db.pending.giveUp(a, nil)
+				db.backlog.GiveUp(c, nil)
 			} else {
-				db.pending.giveUp(a, err)
+				db.backlog.GiveUp(c, err)
 			}
 		}
 		return err
 	}
 	offs, err := ticket.Wait(ctx)
 	if err != nil && ctx.Err() != nil {
-		// The records are on their way all the same, and their ids stay claimed until it is known what became
-		// of them: a record with other bytes must not get in between.
+		// The records may still be stored. Their ids stay claimed until that is known: a record with other bytes must not
+		// be stored before them.
 		select {
 		case <-ticket.Done():
 		default:
 			db.puts.Go(func() {
 				offs, err := ticket.Wait(context.Background())
-				db.settleStored(as, offs, err)
+				db.settleStored(claims, offs, err)
 			})
 			return ctx.Err()
 		}
 		offs, err = ticket.Wait(context.Background())
 	}
-	return db.settleStored(as, offs, err)
+	return db.settleStored(claims, offs, err)
 }
 
-func (db *DB) settleStored(as []*admission, offs []wal.Offset, err error) error {
+// settleStored ends claims with what the journal said of their records.
+func (db *DB) settleStored(claims []*backlog.Claim, offs []wal.Offset, err error) error {
 	if err == nil {
-		db.pending.acknowledge(as, offs)
+		db.backlog.Acknowledge(claims, offs)
 		return nil
 	}
 	err = journalError(err)
-	for _, a := range as {
-		db.pending.giveUp(a, err)
+	for _, c := range claims {
+		db.backlog.GiveUp(c, err)
 	}
 	return err
 }

@@ -7,10 +7,10 @@ import (
 	"iter"
 )
 
-// The forensic questions (Trace, Impact, Answers, Diff, Agents, Timeline, Top) have this in common: in the
-// writer's process they begin with waiting until SQLite has everything that was acknowledged; they read in short
-// pages, so that none of them keeps a checkpoint waiting; where a limit or a cap cuts an answer, the answer says
-// so; and while the forensic tables are being built anew they fail with ErrReindexing.
+// The forensic questions (Trace, Impact, Answers, Diff, Agents, Timeline, Top) have this in common. In the
+// writer's process they first wait until SQLite has everything that was acknowledged. They read in short
+// pages, so that none of them blocks a checkpoint. An answer that a limit has cut says
+// so. While the forensic tables are being rebuilt they fail with ErrReindexing.
 
 // ask runs a question.
 func (db *DB) ask(ctx context.Context, question func() error) error {
@@ -22,12 +22,12 @@ func (db *DB) ask(ctx context.Context, question func() error) error {
 	}
 	err := question()
 	if whole := db.whole(ctx); err == nil || errors.Is(whole, ErrReindexing) {
-		return whole // it may be why the question has failed
+		return whole // this may be why the question has failed
 	}
 	return err
 }
 
-// parsed yields stored records.
+// parsed parses stored records.
 func parsed(raws iter.Seq2[[]byte, error]) iter.Seq2[QueryAudit, error] {
 	return func(yield func(QueryAudit, error) bool) {
 		for raw, err := range raws {

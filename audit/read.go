@@ -10,6 +10,7 @@ import (
 	"iter"
 	"slices"
 
+	"github.com/auditsql/auditsql/internal/backlog"
 	"github.com/auditsql/auditsql/sqlstore"
 	"github.com/auditsql/auditsql/wal"
 )
@@ -35,16 +36,16 @@ func (db *DB) GetRaw(ctx context.Context, id QueryID) ([]byte, error) {
 	return db.stored(ctx, id)
 }
 
-// stored returns what is acknowledged under an id, or ErrNotFound.
+// stored returns the bytes that are acknowledged under an id, or ErrNotFound.
 func (db *DB) stored(ctx context.Context, id QueryID) ([]byte, error) {
 	var lost error
-	if db.pending != nil {
-		if off, ok := db.pending.find(id); ok {
+	if db.backlog != nil {
+		if off, ok := db.backlog.Find(id); ok {
 			rec, err := db.journal.Read(off)
 			if err == nil {
 				return rec.Payload, nil
 			}
-			lost = err // applied and trimmed meanwhile, perhaps: then SQLite has it
+			lost = err // the record may have been applied and trimmed meanwhile: then SQLite has it
 		}
 	}
 	raw, err := db.sql.Get(ctx, KeyOf(id))
@@ -61,8 +62,8 @@ const (
 	MaxResolved = 16
 )
 
-// Resolve returns the ids that begin with the given hex digits, at most MaxResolved; one that is found
-// alone is unambiguous. Fewer than MinPrefix digits, or anything but hex, are ErrInvalid.
+// Resolve returns the ids that begin with the given hex digits, at most MaxResolved. Fewer than MinPrefix digits, or other
+// characters, are ErrInvalid.
 func (db *DB) Resolve(ctx context.Context, prefix string) ([]QueryID, error) {
 	if len(prefix) < MinPrefix || len(prefix) > hexLen {
 		return nil, fmt.Errorf("%w: id prefix %s: want %d to %d hex digits", ErrInvalid, excerpt(prefix), MinPrefix, hexLen)
@@ -90,8 +91,8 @@ func (db *DB) AuditsForAgent(ctx context.Context, agent AgentID, from, to uint64
 	if err := checkLimit(limit); err != nil {
 		return nil, err
 	}
-	return db.first(ctx, Filter{Agent: &agent, From: &from, To: &to, Limit: limit}, func(r *acked) bool {
-		return !r.anonymous && r.agent == agent && from <= r.timestamp && r.timestamp <= to
+	return db.first(ctx, Filter{Agent: &agent, From: &from, To: &to, Limit: limit}, func(r *backlog.Record) bool {
+		return !r.Anonymous && r.Agent == agent && from <= r.Timestamp && r.Timestamp <= to
 	})
 }
 
@@ -101,31 +102,31 @@ func (db *DB) ListRecent(ctx context.Context, limit int) ([]QueryAudit, error) {
 	if err := checkLimit(limit); err != nil {
 		return nil, err
 	}
-	return db.first(ctx, Filter{Descending: true, Limit: limit}, func(*acked) bool { return true })
+	return db.first(ctx, Filter{Descending: true, Limit: limit}, func(*backlog.Record) bool { return true })
 }
 
-// HasAuditsForAgent reports whether an agent has any record, by one seek.
+// HasAuditsForAgent reports whether an agent has any record. It costs one seek.
 func (db *DB) HasAuditsForAgent(ctx context.Context, agent AgentID) (bool, error) {
 	if err := db.readable(ctx); err != nil {
 		return false, err
 	}
-	var onTheWay backlog
-	if db.pending != nil {
-		onTheWay = db.pending.visible() // before SQLite is asked
+	var waiting backlog.Snapshot
+	if db.backlog != nil {
+		waiting = db.backlog.Visible() // before SQLite is asked
 	}
 	has, err := db.sql.HasAgent(ctx, agent)
 	if has || err != nil {
 		return has, err
 	}
-	for r := range onTheWay.all {
-		if !r.anonymous && r.agent == agent {
+	for r := range waiting.All {
+		if !r.Anonymous && r.Agent == agent {
 			return true, nil
 		}
 	}
 	return false, nil
 }
 
-// readable is the start of every call that reads.
+// readable is the start of every call that reads. It fails when ctx has ended or the store is closed.
 func (db *DB) readable(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -138,12 +139,12 @@ func (db *DB) readable(ctx context.Context) error {
 	return nil
 }
 
-// ErrReindexing means that the forensic tables are being built anew, by this process or another, or that
-// this was interrupted, so that an answer out of them would be incomplete. Their views are not there meanwhile. Records can still be had by id and
-// exported; reindexing to the end puts it right, and so does opening the store for writing.
+// ErrReindexing means that the forensic tables are being rebuilt, by this process or another, or that
+// this was interrupted. An answer from them would be incomplete. Their views do not exist meanwhile. Records can still be read by id and
+// exported. A complete reindex ends this state, and so does opening the store for writing.
 var ErrReindexing = errors.New("the forensic tables are being built anew")
 
-// whole fails while the forensic tables are not. It is asked before and after they are read.
+// whole returns ErrReindexing while the forensic tables are incomplete. It is called before and after they are read.
 func (db *DB) whole(ctx context.Context) error {
 	if db.applier != nil && !db.reindexing.Load() {
 		return nil
@@ -155,9 +156,9 @@ func (db *DB) whole(ctx context.Context) error {
 	return err
 }
 
-// first answers a question in time order with a limit, out of SQLite and of what is on its way there, so
-// that it need not wait for the backlog.
-func (db *DB) first(ctx context.Context, f Filter, matches func(*acked) bool) ([]QueryAudit, error) {
+// first returns records in time order with a limit, from SQLite and from the backlog, so that it does not
+// have to wait until the backlog is applied.
+func (db *DB) first(ctx context.Context, f Filter, matches func(*backlog.Record) bool) ([]QueryAudit, error) {
 	if err := db.readable(ctx); err != nil {
 		return nil, err
 	}
@@ -174,18 +175,18 @@ func (db *DB) first(ctx context.Context, f Filter, matches func(*acked) bool) ([
 		}
 		return c
 	}
-	// As many as can be asked for, of a backlog that may be long.
-	var onTheWay []*acked
+	// The backlog may be long, so only as many of its records are kept as can be returned.
+	var waiting []*backlog.Record
 	keep := func() {
-		slices.SortFunc(onTheWay, func(a, b *acked) int { return order(a.timestamp, b.timestamp, a.id, b.id) })
-		onTheWay = onTheWay[:min(len(onTheWay), f.Limit)]
+		slices.SortFunc(waiting, func(a, b *backlog.Record) int { return order(a.Timestamp, b.Timestamp, a.ID, b.ID) })
+		waiting = waiting[:min(len(waiting), f.Limit)]
 	}
-	if db.pending != nil {
-		for r := range db.pending.visible().all { // before SQLite is asked
+	if db.backlog != nil {
+		for r := range db.backlog.Visible().All { // before SQLite is asked
 			if !matches(r) {
 				continue
 			}
-			if onTheWay = append(onTheWay, r); len(onTheWay)/2 > f.Limit {
+			if waiting = append(waiting, r); len(waiting)/2 > f.Limit {
 				keep()
 			}
 		}
@@ -201,7 +202,7 @@ func (db *DB) first(ctx context.Context, f Filter, matches func(*acked) bool) ([
 		if err != nil {
 			return nil, fmt.Errorf("stored record: %w", err)
 		}
-		if len(onTheWay) > 0 {
+		if len(waiting) > 0 {
 			have[q.QueryID] = true
 		}
 		found = append(found, q)
@@ -209,20 +210,20 @@ func (db *DB) first(ctx context.Context, f Filter, matches func(*acked) bool) ([
 	if err := db.whole(ctx); err != nil {
 		return nil, err
 	}
-	if len(onTheWay) == 0 {
+	if len(waiting) == 0 {
 		return found, nil
 	}
-	for _, r := range onTheWay {
-		if have[r.id] {
+	for _, r := range waiting {
+		if have[r.ID] {
 			continue
 		}
-		raw, err := db.stored(ctx, r.id)
+		raw, err := db.stored(ctx, r.ID)
 		if err != nil {
 			return nil, err
 		}
 		q, err := ParseAudit(raw)
 		if err != nil {
-			return nil, fmt.Errorf("record %s on its way: %w", r.id, err)
+			return nil, fmt.Errorf("record %s of the backlog: %w", QueryID(r.ID), err)
 		}
 		found = append(found, q)
 	}
@@ -232,9 +233,9 @@ func (db *DB) first(ctx context.Context, f Filter, matches func(*acked) bool) ([
 	return found[:min(len(found), f.Limit)], nil
 }
 
-// Audits yields the records that a filter selects. In the writer's process it begins with waiting until
-// SQLite has everything that was acknowledged. It holds no read transaction between records, so it may
-// be read slowly; what is admitted after it began is not shown. When the store is closed meanwhile it ends with ErrClosed.
+// Audits yields the records that a filter selects. In the writer's process it first waits until
+// SQLite has everything that was acknowledged. It holds no read transaction between records, so the caller may
+// be slow. It does not yield what is admitted after it began. When the store is closed meanwhile it ends with ErrClosed.
 func (db *DB) Audits(ctx context.Context, f Filter) iter.Seq2[QueryAudit, error] {
 	return parsed(db.RawAudits(ctx, f))
 }
@@ -273,7 +274,7 @@ func (db *DB) rawAudits(ctx context.Context, f Filter) iter.Seq2[[]byte, error] 
 // Tail yields the stored bytes of the last n records in the order of the journal and, with follow, of
 // every record that is acknowledged after them, until ctx ends. When the store is closed it ends with ErrClosed,
 // in the writer's process after the last record. It reads the journal, beside a live
-// writer or without one; a record that was put twice by another program's hand may come twice.
+// writer or without one. A record that another program has written to the journal twice may come twice.
 func (db *DB) Tail(ctx context.Context, n int, follow bool) iter.Seq2[[]byte, error] {
 	tail := func(yield func([]byte, error) bool) {
 		until := ctx
@@ -287,7 +288,7 @@ func (db *DB) Tail(ctx context.Context, n int, follow bool) iter.Seq2[[]byte, er
 		err := db.tail(until, n, follow, yield)
 		if err != nil && errors.Is(context.Cause(until), ErrClosed) && !errors.Is(err, ErrClosed) {
 			if errors.Is(err, context.Canceled) {
-				err = ErrClosed // which is what ended it
+				err = ErrClosed // the close has ended it
 			} else {
 				err = fmt.Errorf("%w: %w", ErrClosed, err)
 			}
@@ -313,7 +314,7 @@ func (db *DB) tail(ctx context.Context, n int, follow bool, yield func([]byte, e
 	if err != nil {
 		return err
 	}
-	// SQLite may lag behind, so that there may be more than n up to the end.
+	// SQLite may lag, so there may be more than n records up to the end.
 	var last [][]byte
 	from, err = db.readJournal(ctx, from, func(payload []byte) bool {
 		if last = append(last, payload); len(last) > n {
@@ -321,7 +322,7 @@ func (db *DB) tail(ctx context.Context, n int, follow bool, yield func([]byte, e
 		}
 		return true
 	})
-	// Opened before anything is yielded: the store may be closed meanwhile, and a reader that was opened after that
+	// The reader is opened before anything is yielded. The store may be closed meanwhile, and a reader that was opened after that
 	// would wait for a writer in another process.
 	var rest *wal.Reader
 	if err == nil && follow {
@@ -341,7 +342,7 @@ func (db *DB) tail(ctx context.Context, n int, follow bool, yield func([]byte, e
 	return readOn(ctx, rest, func(payload []byte) bool { return yield(payload, nil) })
 }
 
-// tailFrom finds where the last n records begin, as far as SQLite knows.
+// tailFrom returns the offset where the last n records begin, as far as SQLite knows.
 func (db *DB) tailFrom(ctx context.Context, n int) (wal.Offset, error) {
 	cursor, err := db.sql.Cursor(ctx)
 	if err != nil {
@@ -357,7 +358,7 @@ func (db *DB) tailFrom(ctx context.Context, n int) (wal.Offset, error) {
 			at = wal.Offset(entry.JournalOffset)
 		}
 	}
-	// What was trimmed is not in the journal any more: then it begins with what is.
+	// When that was trimmed, the first offset of the journal is returned.
 	segs, err := wal.Segments(db.journalDir, db.opts.journal())
 	if err != nil {
 		return 0, err
@@ -368,7 +369,7 @@ func (db *DB) tailFrom(ctx context.Context, n int) (wal.Offset, error) {
 	return at, nil
 }
 
-// readJournal calls visit with each record from an offset on, to the end of the data or until visit says no. It
+// readJournal calls visit with each record from an offset on, to the end of the data or until visit returns false. It
 // returns the offset where the last one ends.
 func (db *DB) readJournal(ctx context.Context, from wal.Offset, visit func(payload []byte) bool) (wal.Offset, error) {
 	reader, err := db.openJournal(from, false)
@@ -386,8 +387,8 @@ func (db *DB) openJournal(from wal.Offset, follow bool) (*wal.Reader, error) {
 	return wal.OpenReader(db.journalDir, from, o)
 }
 
-// readOn calls visit with each record that a reader has, until visit says no, or the end of the data or, of a reader
-// that follows, of ctx.
+// readOn calls visit with each record of a reader until visit returns false. It ends at the end of the data, or for a reader
+// that follows, at the end of ctx.
 func readOn(ctx context.Context, reader *wal.Reader, visit func(payload []byte) bool) error {
 	for {
 		rec, err := reader.Next(ctx)

@@ -8,16 +8,16 @@ const MaxEncoded = 16 << 20
 // MaxAttributes is the most attributes a record may have.
 const MaxAttributes = 64
 
-// Unbounded, as the upper end of a time range, means that there is none.
+// Unbounded, as the upper end of a time range, means that the range has no upper end.
 const Unbounded = math.MaxUint64
 
-// A QueryAudit says what an agent asked, what it was answered, and on which evidence. Once stored it
+// A QueryAudit says what an agent asked, what the answer was, and on which evidence. Once stored it
 // never changes.
 //
-// The one encoding is canonical JSON (see AppendCanonical and ParseAudit); encoding/json would not
+// Its only encoding is canonical JSON (see AppendCanonical and ParseAudit). encoding/json does not
 // produce it.
 type QueryAudit struct {
-	// QueryID identifies the record. All zeros stands for none: it is then derived from the rest of the
+	// QueryID identifies the record. Zero means none: then it is derived from the rest of the
 	// record (see ID).
 	QueryID QueryID
 
@@ -29,7 +29,7 @@ type QueryAudit struct {
 
 	Params QueryParams
 
-	// ResultHash is the winning assertion, or nil.
+	// ResultHash is the assertion that was the answer, or nil.
 	ResultHash *Hash
 
 	// ResultConfidence is finite.
@@ -39,9 +39,9 @@ type QueryAudit struct {
 	// returns nil for it.
 	ContributingAssertions []ContributingAssertion
 
-	// Attributes holds what the fields above do not: trace ids, model, tool. Values are string, bool or
-	// a number: every integer and float type of Go is taken, and ParseAudit returns float64. Integers
-	// beyond ±2^53 are refused, since JSON readers would round them; so are more than MaxAttributes
+	// Attributes holds what the fields above do not: trace ids, model, tool. A value is a string, a bool or
+	// a number. Every integer and float type of Go is accepted, and ParseAudit returns float64. Integers
+	// beyond ±2^53 are refused, since JSON readers would round them, and so are more than MaxAttributes
 	// keys. An empty map and nil are the same record, and ParseAudit returns nil for it.
 	Attributes map[string]any
 }

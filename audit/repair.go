@@ -8,15 +8,16 @@ import (
 	"fmt"
 	"iter"
 
+	"github.com/auditsql/auditsql/internal/storedir"
 	"github.com/auditsql/auditsql/sqlstore"
 	"github.com/auditsql/auditsql/wal"
 )
 
-// RepairOptions say whether to do something about damage, or only to look.
+// RepairOptions say whether to repair damage, or only to report it.
 type RepairOptions struct {
 	// Apply repairs. Without it nothing is changed and no lock is taken.
 	Apply bool
-	// Progress, if set, is told now and then how many bytes of the journal have been checked, of how many.
+	// Progress, if set, is called now and then: how many bytes of the journal have been checked, of how many.
 	Progress func(done, total int64)
 }
 
@@ -25,18 +26,18 @@ type RepairReport struct {
 	Journal wal.RepairReport
 	// Ranges are what is known about the records in each of Journal.Damage.
 	Ranges []RepairedRange
-	// SQLite says where records could come from: the database, or why there was none to ask.
+	// SQLite says where records could come from: the database, or why it could not be used.
 	SQLite string
-	// Asked: SQLite was believed, and was asked for every record below the cursor.
+	// Asked: SQLite is not suspect, and was asked for every record before the cursor.
 	Asked bool
 }
 
-// RepairedRange is what is known about the records in a damaged range; of each kind at most MaxRepairIDs are
+// RepairedRange is what is known about the records in a damaged range. Of each kind at most MaxRepairIDs ids are
 // kept.
 type RepairedRange struct {
-	Restored []QueryID // that SQLite hands back; those that could not be stored are not among them
-	// Lost are ids that can still be read in the damaged bytes, and that SQLite does not have. More may be
-	// lost, and what is hurt may be the id.
+	Restored []QueryID // that come back from SQLite; without those that could not be stored
+	// Lost are ids that can still be read in the damaged bytes and that SQLite does not have. More may be
+	// lost, and an id itself may be corrupt.
 	Lost []QueryID
 	// LostRecords is how many of those ids there are.
 	LostRecords int
@@ -45,13 +46,13 @@ type RepairedRange struct {
 // MaxRepairIDs is how many ids of each kind a RepairedRange keeps.
 const MaxRepairIDs = 100
 
-// Repair looks for damage in the journal of the store in dir, and reports what a repair would do: which
-// stretches are hurt, which of their records SQLite still has, and what stands to be lost. With Apply it
-// repairs them; see wal.Repair for how, and why that may be interrupted at any moment. SQLite is only read.
+// Repair searches the journal of the store in dir for damage, and reports what a repair would do: which
+// ranges are damaged, which of their records SQLite still has, and what would be lost. With Apply it
+// repairs them. wal.Repair says how, and why that may be interrupted at any moment. SQLite is only read.
 //
 // The errors are ErrNoStore; with Apply ErrLocked when another writer has the store; and wal.ErrGap,
-// ErrMismatch or *wal.CorruptError when no repair can help, and nothing was changed. Where SQLite is lost or
-// not to be believed nothing is handed back, and the next opening builds it anew from the repaired journal.
+// ErrMismatch or *wal.CorruptError when no repair can help, and nothing was changed. When SQLite is lost or
+// suspect, no record comes back from it, and the next opening rebuilds it from the repaired journal.
 func Repair(ctx context.Context, dir string, o RepairOptions, opts ...Option) (RepairReport, error) {
 	r := repair{opening: opening{ctx: ctx, dir: dir, opts: applyOptions(opts)}, o: o}
 	defer r.close()
@@ -62,15 +63,15 @@ func Repair(ctx context.Context, dir string, o RepairOptions, opts ...Option) (R
 	return r.rep, nil
 }
 
-// repair is an opening that ends with the journal.
+// repair is an opening that stops after the journal.
 type repair struct {
 	opening
 	o   RepairOptions
 	rep RepairReport
 
-	sql *sqlstore.DB // nil: nothing is handed back
+	sql *sqlstore.DB // nil: no record comes back from SQLite
 
-	// The pairing of intact records with entries.
+	// For the comparison of intact records with SQLite's entries.
 	cursor wal.Offset
 	pull   func() (sqlstore.Entry, error, bool)
 	stop   func()
@@ -78,7 +79,7 @@ type repair struct {
 	more   bool
 
 	done, total int64 // bytes of journal
-	looked      int
+	visited     int   // records
 }
 
 func (r *repair) close() {
@@ -99,13 +100,14 @@ func (r *repair) run() error {
 		return err
 	}
 	if r.o.Apply {
-		if err := checkOwner(r.dir); err != nil {
+		if err := storedir.CheckOwner(r.dir); err != nil {
 			return err
 		}
 	}
-	r.rep.Journal, err = wal.Repair(journalDir, wal.RepairOptions{
+	r.rep.Journal, err = wal.RepairContext(r.ctx, journalDir, wal.RepairOptions{
 		Apply:    r.o.Apply,
 		LockWait: r.opts.lockWait,
+		FS:       r.opts.fs,
 		Identity: r.knownIdentity(),
 		Cursor:   func() (wal.Offset, error) { return r.begin(journalDir) },
 		Records:  r.records,
@@ -115,11 +117,11 @@ func (r *repair) run() error {
 	return r.explain(err)
 }
 
-// begin reads what there is beside the journal. It is called before the journal is read, and with Apply when
+// begin inspects the rest of the store. It is called before the journal is read, and with Apply when
 // the lock is held.
 func (r *repair) begin(journalDir string) (wal.Offset, error) {
-	segs, err := r.look(journalDir)
-	if _, unread := sqlstore.ReadCursor(r.ctx, sqlitePath(r.dir)); unread != nil {
+	segs, err := r.inspect(journalDir)
+	if _, unread := sqlstore.ReadCursor(r.ctx, storedir.SQLitePath(r.dir)); unread != nil {
 		return 0, r.withoutSQLite(cmp.Or(err, unread), journalDir)
 	}
 	if err != nil {
@@ -131,30 +133,30 @@ func (r *repair) begin(journalDir string) (wal.Offset, error) {
 	r.cursor = r.from(segs)
 	switch end := r.reached(); {
 	case len(segs) > 0 && segs[0].Base <= r.cursor:
-		// SQLite had everything up to there once, so the log reaches that far, or opening refuses it.
+		// SQLite had everything up to that offset once, so the journal reaches it, or opening refuses the store.
 		r.cursor = max(r.cursor, end)
 	case len(segs) == 0 && r.cursor < end:
-		// A log that began there would be above what SQLite has.
+		// A journal that began there would begin after what SQLite has.
 		return 0, fmt.Errorf("%s: %w: no segment is left, and %s ends at offset %d, where it had everything up to %d: restore the store from a backup",
-			journalDir, wal.ErrGap, sqliteName, r.cursor, end)
+			journalDir, wal.ErrGap, storedir.SQLiteName, r.cursor, end)
 	}
 	switch {
 	case !r.meta.Exists:
-		r.rep.SQLite = sqliteName + " is missing"
+		r.rep.SQLite = storedir.SQLiteName + " is missing"
 		return r.cursor, nil
-	case r.doubted:
-		// It may have records that the journal lacks, and fillers in their place would be for good.
+	case r.suspect():
+		// It may have records that the journal lacks. Fillers in their place could not be undone.
 		if len(segs) > 0 && wal.Offset(r.meta.Cursor) > segs[len(segs)-1].Base+wal.Offset(segs[len(segs)-1].Size) {
 			return 0, r.newerSQLite(segs)
 		}
-		r.rep.SQLite = fmt.Sprintf("%s is not believed: %s", sqliteName, r.doubt)
+		r.rep.SQLite = fmt.Sprintf("%s is suspect: %s", storedir.SQLiteName, r.plan.Doubt)
 		return r.cursor, nil
 	}
-	r.sql, err = sqlstore.Open(r.ctx, sqlitePath(r.dir), sqlstore.Options{ReadOnly: true, Readers: 2, Logger: r.opts.logger})
+	r.sql, err = sqlstore.Open(r.ctx, storedir.SQLitePath(r.dir), sqlstore.Options{ReadOnly: true, Readers: 2, Logger: r.opts.logger})
 	if err != nil {
 		return 0, err
 	}
-	r.rep.SQLite, r.rep.Asked = fmt.Sprintf("%s has everything below offset %d", sqliteName, r.cursor), true
+	r.rep.SQLite, r.rep.Asked = fmt.Sprintf("%s has everything before offset %d", storedir.SQLiteName, r.cursor), true
 	r.pull, r.stop = iter.Pull2(r.sql.Entries(r.ctx, 0))
 	if err := r.next(); err != nil {
 		return 0, r.withoutSQLite(err, journalDir)
@@ -162,15 +164,15 @@ func (r *repair) begin(journalDir string) (wal.Offset, error) {
 	return r.cursor, nil
 }
 
-// newerSQLite refuses a repair that would give up what SQLite alone has.
+// newerSQLite refuses a repair that would lose what SQLite alone has.
 func (r *repair) newerSQLite(segs []wal.Segment) error {
 	last := segs[len(segs)-1]
-	return fmt.Errorf("%s: %w: it is not believed (%s), and it has records up to offset %d, where the journal ends at %d; if it is %s that is of another time, move that out of the folder, and it is made anew; if it is %s, move %s* out of the folder",
-		sqlitePath(r.dir), ErrMismatch, r.doubt, r.meta.Cursor, last.Base+wal.Offset(last.Size), storeFileName, sqliteName, sqliteName)
+	return fmt.Errorf("%s: %w: it is suspect (%s), and it has records up to offset %d, while the journal ends at %d; if %s is from another time, move that out of the folder, and it is made anew; if %s is, move %s* out of the folder",
+		storedir.SQLitePath(r.dir), ErrMismatch, r.plan.Doubt, r.meta.Cursor, last.Base+wal.Offset(last.Size), storedir.FileName, storedir.SQLiteName, storedir.SQLiteName)
 }
 
-// withoutSQLite adds to an error of a database that cannot be read how the journal is repaired nevertheless. It is a
-// person who has to say so: the records that are hurt may be in it still.
+// withoutSQLite adds to the error of a database that cannot be read how the journal can be repaired without it. A
+// person has to decide that: the corrupt records may still be in the database.
 func (r *repair) withoutSQLite(err error, journalDir string) error {
 	segs, listed := wal.Segments(journalDir, r.opts.journal())
 	switch {
@@ -179,7 +181,7 @@ func (r *repair) withoutSQLite(err error, journalDir string) error {
 	case listed != nil, len(segs) == 0, segs[0].Base > 0:
 		return fmt.Errorf("%w; the journal does not reach back to the beginning: restore the store from a backup", err)
 	}
-	return fmt.Errorf("%w; to repair the journal by itself, move %s* out of the folder: opening builds it anew, without the labels", err, sqliteName)
+	return fmt.Errorf("%w; to repair the journal by itself, move %s* out of the folder: opening builds it anew, without the labels", err, storedir.SQLiteName)
 }
 
 func (r *repair) next() (err error) {
@@ -187,17 +189,12 @@ func (r *repair) next() (err error) {
 	return err
 }
 
-// visit holds the intact records below the cursor against SQLite's entries: the records of one store must
-// not be written into another one's journal.
+// visit compares the intact records before the cursor with SQLite's entries: the records of one store must
+// not be written into the journal of another.
 func (r *repair) visit(rec wal.Record) error {
 	r.done += int64(rec.Next - rec.Offset)
-	if r.looked++; r.looked%4096 == 0 {
-		if err := r.ctx.Err(); err != nil {
-			return context.Cause(r.ctx)
-		}
-		if r.o.Progress != nil {
-			r.o.Progress(r.done, r.total)
-		}
+	if r.visited++; r.visited%4096 == 0 && r.o.Progress != nil {
+		r.o.Progress(r.done, r.total)
 	}
 	if r.sql == nil || rec.Offset >= r.cursor {
 		return nil
@@ -210,11 +207,11 @@ func (r *repair) visit(rec wal.Record) error {
 	id, ok := idOf(rec.Payload)
 	if r.more && wal.Offset(r.entry.JournalOffset) == rec.Offset {
 		if !ok || id != Hash(r.entry.QueryID) {
-			return r.foreign(rec, fmt.Sprintf("SQLite has %s from there", Hash(r.entry.QueryID)))
+			return r.notSQLites(rec, fmt.Sprintf("SQLite has %s from there", Hash(r.entry.QueryID)))
 		}
 		return nil
 	}
-	// No entry's: one that says again what an earlier one has said, or was rejected.
+	// The record has no entry: it repeats an earlier one, or was rejected.
 	rejected, err := r.sql.RejectedBetween(r.ctx, uint64(rec.Offset), uint64(rec.Offset)+1)
 	if err != nil || len(rejected) > 0 {
 		return err
@@ -228,27 +225,29 @@ func (r *repair) visit(rec wal.Record) error {
 			return err
 		}
 	}
-	return r.foreign(rec, fmt.Sprintf("SQLite has no such record, though it should have all below %d", r.cursor))
+	return r.notSQLites(rec, fmt.Sprintf("SQLite has no such record, though it should have all before %d", r.cursor))
 }
 
-func (r *repair) foreign(rec wal.Record, why string) error {
+// notSQLites refuses a repair in which the journal has an intact record that SQLite should have and has not.
+func (r *repair) notSQLites(rec wal.Record, why string) error {
 	return fmt.Errorf("%s: %w: an intact record of the journal at offset %d is not SQLite's (%s); a repair would mix two histories. Where the journal is the right one, move %s* out of the folder: opening builds it anew",
-		sqlitePath(r.dir), ErrMismatch, rec.Offset, why, sqliteName)
+		storedir.SQLitePath(r.dir), ErrMismatch, rec.Offset, why, storedir.SQLiteName)
 }
 
-// records hands back what SQLite has of a damaged range: admitted records, and those that were rejected.
+// records yields what SQLite has of a damaged range: admitted records, and those that were rejected.
 func (r *repair) records(from, to wal.Offset) iter.Seq2[wal.Record, error] {
 	return func(yield func(wal.Record, error) bool) {
 		if r.sql == nil {
 			return
 		}
-		if err := r.handBack(from, to, func(rec wal.Record) bool { return yield(rec, nil) }); err != nil {
+		if err := r.restore(from, to, func(rec wal.Record) bool { return yield(rec, nil) }); err != nil {
 			yield(wal.Record{}, err)
 		}
 	}
 }
 
-func (r *repair) handBack(from, to wal.Offset, yield func(wal.Record) bool) error {
+// restore calls yield with the records that SQLite has from one offset up to another, in order.
+func (r *repair) restore(from, to wal.Offset, yield func(wal.Record) bool) error {
 	rejected, err := r.sql.RejectedBetween(r.ctx, uint64(from), uint64(to))
 	if err != nil {
 		return err
@@ -271,7 +270,7 @@ func (r *repair) handBack(from, to wal.Offset, yield func(wal.Record) bool) erro
 			}
 			rejected = rejected[1:]
 		}
-		// What kv lacks, or has other bytes for, is not this record any more.
+		// When kv lacks the record, or has one with another id, it is not this record any more.
 		if id, ok := idOf(value.Value); err != nil || !ok || id != Hash(value.QueryID) {
 			continue
 		}

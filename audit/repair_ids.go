@@ -11,8 +11,8 @@ import (
 	"github.com/auditsql/auditsql/wal"
 )
 
-// identify finds out which records the damaged ranges hold, as far as that can be known, while their bytes
-// are where they were.
+// identify finds out which records the damaged ranges hold, as far as that is possible, before their bytes
+// are replaced.
 func (r *repair) identify(plan wal.RepairReport) error {
 	r.rep.Ranges = make([]RepairedRange, len(plan.Damage))
 	for i, d := range plan.Damage {
@@ -29,7 +29,7 @@ func (r *repair) identify(plan wal.RepairReport) error {
 		for _, id := range restored {
 			seen[id] = true
 		}
-		err = readable(d, func(id QueryID) error {
+		err = readIDs(d, func(id QueryID) error {
 			if seen[id] {
 				return nil
 			}
@@ -37,7 +37,7 @@ func (r *repair) identify(plan wal.RepairReport) error {
 			if r.sql != nil {
 				_, err := r.sql.Get(r.ctx, KeyOf(id))
 				if !errors.Is(err, sqlstore.ErrNotFound) {
-					return err // nil: it is safe under another offset
+					return err // nil: SQLite has it under another offset
 				}
 			}
 			if known.LostRecords++; len(known.Lost) < MaxRepairIDs {
@@ -58,7 +58,7 @@ func (r *repair) restored(d *wal.DamagedRange) (ids []QueryID, err error) {
 		return nil, nil
 	}
 	refused := d.Refused
-	err = r.handBack(d.Offset, d.End, func(rec wal.Record) bool {
+	err = r.restore(d.Offset, d.End, func(rec wal.Record) bool {
 		if len(refused) > 0 && refused[0].Offset == rec.Offset {
 			refused = refused[1:]
 			return true
@@ -71,15 +71,14 @@ func (r *repair) restored(d *wal.DamagedRange) (ids []QueryID, err error) {
 	return ids, err
 }
 
-// readable calls visit with each query id that can be read in a range's damaged bytes.
-func readable(d *wal.DamagedRange, visit func(QueryID) error) error {
+// readIDs calls visit with each query id that can be read in a range's damaged bytes.
+func readIDs(d *wal.DamagedRange, visit func(QueryID) error) error {
 	f, err := durable.Open(d.Segment)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	const head = `{"query_id":"`
-	const whole = len(head) + hexLen
+	const whole = len(openQueryID) + hexLen
 	in := io.NewSectionReader(f, int64(d.Offset-d.Base), d.Stored)
 	buf := make([]byte, 0, 1<<20)
 	for {
@@ -87,17 +86,17 @@ func readable(d *wal.DamagedRange, visit func(QueryID) error) error {
 		buf = buf[:len(buf)+n]
 		rest := buf
 		for {
-			i := bytes.Index(rest, []byte(head))
+			i := bytes.Index(rest, []byte(openQueryID))
 			if i < 0 || len(rest) < i+whole {
 				break
 			}
 			var id QueryID
-			if _, err := hex.Decode(id[:], rest[i+len(head):i+whole]); err == nil {
+			if _, err := hex.Decode(id[:], rest[i+len(openQueryID):i+whole]); err == nil {
 				if err := visit(id); err != nil {
 					return err
 				}
 			}
-			rest = rest[i+len(head):]
+			rest = rest[i+len(openQueryID):]
 		}
 		switch {
 		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
@@ -105,7 +104,7 @@ func readable(d *wal.DamagedRange, visit func(QueryID) error) error {
 		case err != nil:
 			return err
 		}
-		// The last bytes may be the beginning of one.
+		// The last bytes may be the beginning of an id.
 		kept := copy(buf, rest[max(0, len(rest)-whole+1):])
 		buf = buf[:kept]
 	}

@@ -7,22 +7,24 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/auditsql/auditsql/internal/backlog"
+	"github.com/auditsql/auditsql/internal/storedir"
 	"github.com/auditsql/auditsql/sqlstore"
 	"github.com/auditsql/auditsql/wal"
 )
 
-// from returns the offset that replay begins at.
+// from returns the offset at which the replay begins.
 func (p *opening) from(segs []wal.Segment) wal.Offset {
 	switch {
-	case !p.meta.Exists, p.rebuild:
+	case !p.meta.Exists, p.rebuild():
 		return 0
-	case p.doubted && len(segs) > 0:
+	case p.suspect() && len(segs) > 0:
 		return segs[0].Base
 	}
 	return wal.Offset(p.meta.Cursor)
 }
 
-// start replays, and lets the applier and the filter run.
+// start replays, and then starts the applier and fills the filter over ids.
 func (p *opening) start(journal *wal.Journal, journalDir string, sql *sqlstore.DB) (*DB, error) {
 	segs := journal.Segments()
 	from := p.from(segs)
@@ -30,50 +32,51 @@ func (p *opening) start(journal *wal.Journal, journalDir string, sql *sqlstore.D
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{
-		dir: p.dir, journalDir: journalDir, file: p.file, opts: p.opts, sql: sql, journal: journal,
-		pending: newPending(p.opts.backlog, p.opts.backlogBytes), seen: newSeen(),
-	}
-	db.partRecords = max(1, min(partRecords, p.opts.backlog/4))
-	db.partBytes = int(min(partBytes, db.pending.maxBytes/4))
-	db.quit, db.quitNow = context.WithCancel(context.Background())
 	a := &applier{
-		journal: journal, reader: reader, own: journal.End(), sql: sql, pending: db.pending, seen: db.seen,
-		log: p.opts.logger, metrics: p.opts.metrics, keep: p.file.Retention, limit: p.opts.walLimit,
-		dir: p.dir, now: p.opts.now, file: p.file, last: p.counts(),
-		closing: db.quit, changed: make(chan struct{}), hurry: make(chan struct{}, 1),
+		journal: journal, reader: reader, own: journal.End(), sql: sql,
+		log: p.opts.logger, metrics: p.opts.metrics, keep: p.file.Retention, limits: p.opts.limits,
+		dir: p.dir, now: p.opts.now, file: p.file, last: p.trusted(),
+		changed: make(chan struct{}), hurry: make(chan struct{}, 1),
 	}
 	a.applied.Store(uint64(from))
 	if a.now == nil {
 		a.now = time.Now
 	}
-	db.applier = a
-	db.pending.crowded = func() {
+	// A record of any legal size must fit, or it would wait for ever.
+	maxBytes := max(p.opts.backlogBytes, MaxEncoded)
+	a.backlog = backlog.New(p.opts.backlog, maxBytes, func() {
 		a.press()
 		journal.Hurry()
+	})
+	db := &DB{
+		dir: p.dir, journalDir: journalDir, file: p.file, opts: p.opts, sql: sql, journal: journal,
+		applier: a, backlog: a.backlog,
+		partRecords: max(1, min(partRecords, p.opts.backlog/4)),
+		partBytes:   int(min(partBytes, maxBytes/4)),
 	}
-	if err := p.replay(db); err != nil {
-		// A checkpoint may be under way still, and would be in the way of the one that closing makes.
+	db.quit, db.quitNow = context.WithCancel(context.Background())
+	a.closing = db.quit
+	err = p.replay(db)
+	if err == nil {
+		db.file, db.recovery = a.file, p.report
+		db.ids, err = p.openFilter(db)
+	}
+	if err != nil {
+		// A checkpoint may still be running, and would block the one that closing makes.
 		a.busy.Lock()
 		defer a.busy.Unlock()
-		db.pending.stop()
+		db.backlog.Stop()
 		return nil, errors.Join(err, a.awaitCopying(), reader.Close())
 	}
-	db.file = a.file
-	db.recovery = p.report
-	kept, err := p.keptSeen(db)
-	if err != nil {
-		db.pending.stop()
-		return nil, errors.Join(err, reader.Close())
-	}
+	a.ids = db.ids
 	a.start()
-	db.fillSeen(kept)
+	db.fillFilter()
 	return db, nil
 }
 
-// replay applies what SQLite lacks, and puts right what opening has found in doubt.
+// replay applies what SQLite lacks, after it has put in order what the opening has found suspect.
 func (p *opening) replay(db *DB) error {
-	if p.doubted && !p.rebuild {
+	if p.suspect() && !p.rebuild() {
 		if err := p.check(db); err != nil {
 			return err
 		}
@@ -81,11 +84,11 @@ func (p *opening) replay(db *DB) error {
 			return err
 		}
 	}
-	// Before anything is applied: without its tables nothing can be.
+	// Before anything is applied: that needs the forensic tables.
 	if err := p.reindex(db); err != nil {
 		return err
 	}
-	// Before the replay as well: it may be interrupted, and the next opening finds the old database aside.
+	// Before the replay as well: the replay may be interrupted, and the next opening finds the old database moved aside.
 	if err := p.takeOverLabels(db); err != nil {
 		return fmt.Errorf("take over the labels: %w", err)
 	}
@@ -93,24 +96,24 @@ func (p *opening) replay(db *DB) error {
 		return fmt.Errorf("replay the journal: %w", err)
 	}
 	p.report.Replayed, p.report.Rejected = db.applier.replayed, db.applier.rejected
-	p.tell()
-	if p.clean && !p.doubted && p.report.Replayed == 0 {
+	p.describe()
+	if p.clean && !p.suspect() && p.report.Replayed == 0 {
 		return nil
 	}
 	return p.toDisk(db)
 }
 
-// takeOverLabels puts the labels of a database that was moved aside into the new one, which has none.
+// takeOverLabels copies the labels of a database that was moved aside into the new one, which has none.
 func (p *opening) takeOverLabels(db *DB) error {
 	labels := p.labels
 	if len(labels) == 0 && p.file.Rebuilding != "" {
-		// The opening that has moved it aside was interrupted, perhaps before it came to the labels.
+		// The opening that moved it aside was interrupted, perhaps before it copied the labels.
 		have, err := db.sql.Labels(p.ctx)
 		if err != nil {
 			return err
 		}
 		if len(have) == 0 {
-			labels = p.labelsOf(filepath.Join(p.dir, p.file.Rebuilding, sqliteName))
+			labels = p.labelsOf(filepath.Join(p.dir, p.file.Rebuilding, storedir.SQLiteName))
 		}
 	}
 	if len(labels) == 0 {
@@ -119,7 +122,7 @@ func (p *opening) takeOverLabels(db *DB) error {
 	return db.sql.PutLabels(p.ctx, labels)
 }
 
-// labelsOf returns the labels of a database that was moved aside. Those that cannot be read stay there.
+// labelsOf returns the labels of a database that was moved aside. When they cannot be read they stay there.
 func (p *opening) labelsOf(path string) []sqlstore.Label {
 	sql, err := sqlstore.Open(p.ctx, path, sqlstore.Options{ReadOnly: true, Readers: 1})
 	if err != nil {
@@ -133,7 +136,7 @@ func (p *opening) labelsOf(path string) []sqlstore.Label {
 	return labels
 }
 
-// reindex builds the forensic tables anew when they are not whole, or not to be believed.
+// reindex rebuilds the forensic tables when they are incomplete or suspect.
 func (p *opening) reindex(db *DB) error {
 	needs, err := db.sql.NeedsReindex(p.ctx)
 	if err != nil || !needs && !p.report.Checked {
@@ -142,7 +145,7 @@ func (p *opening) reindex(db *DB) error {
 	err = db.sql.Reindex(p.ctx, rowOf, nil)
 	var skipped *sqlstore.SkippedError
 	switch {
-	case errors.As(err, &skipped) && !p.doubted:
+	case errors.As(err, &skipped) && !p.suspect():
 		p.note("the forensic tables were built anew, without what cannot be read: %v", skipped)
 		return nil
 	case err != nil:
@@ -152,9 +155,9 @@ func (p *opening) reindex(db *DB) error {
 	return nil
 }
 
-// toDisk brings SQLite to disk before the first append. After an unclean end a power cut may still take back
-// what SQLite has, and the journal may be hurt where it would have to be replayed from. A reader can keep a
-// checkpoint from getting through; it is waited for, but not without end.
+// toDisk brings SQLite to disk before the first append. After an unclean end a power cut may still undo
+// what SQLite has, and the journal may be damaged where it would then have to be replayed from. A reader can block the
+// checkpoint. It is waited for, but not without end.
 func (p *opening) toDisk(db *DB) error {
 	db.applier.busy.Lock()
 	defer db.applier.busy.Unlock()
@@ -163,10 +166,10 @@ func (p *opening) toDisk(db *DB) error {
 			return err
 		}
 		if db.applier.checkpointed.Load() == db.applier.applied.Load() {
-			break
+			return nil
 		}
-		if try == busyTries {
-			p.note("a reader keeps SQLite from being brought to disk; that is done as soon as it lets go")
+		if try == p.opts.limits.tries {
+			p.note("a reader keeps SQLite from being brought to disk; that is done as soon as the reader ends")
 			return nil
 		}
 		select {
@@ -175,27 +178,26 @@ func (p *opening) toDisk(db *DB) error {
 			return p.ctx.Err()
 		}
 	}
-	return nil
 }
 
-// counts returns the complete checkpoint of an earlier life that trimming may rest on: this opening has read from
-// SQLite at least what it had then, and nothing is in doubt.
-func (p *opening) counts() *reached {
+// trusted returns the complete checkpoint of an earlier life that trimming may rely on: this opening has read from
+// SQLite at least what it had then, and nothing is suspect.
+func (p *opening) trusted() *storedir.Reached {
 	was := p.file.Reached
-	if p.doubted || was == nil || !p.meta.Exists || wal.Offset(p.meta.Cursor) < was.Cursor {
+	if p.suspect() || was == nil || !p.meta.Exists || wal.Offset(p.meta.Cursor) < was.Cursor {
 		return nil
 	}
 	return was
 }
 
-// check is what remains to be done for a database that is not to be believed and cannot be built anew.
+// check lets SQLite check a suspect database that cannot be rebuilt.
 func (p *opening) check(db *DB) error {
 	problems, err := db.sql.Integrity(p.ctx, false)
 	if err != nil {
 		return err
 	}
 	if len(problems) > 0 {
-		return p.needsBackup("SQLite finds: " + problems[0])
+		return storedir.NeedsBackup(storedir.SQLitePath(p.dir), p.plan.Doubt, "SQLite finds: "+problems[0])
 	}
 	p.report.Checked = true
 	return nil
@@ -205,19 +207,19 @@ func (p *opening) note(format string, args ...any) {
 	p.report.Notes = append(p.report.Notes, fmt.Sprintf(format, args...))
 }
 
-// tell puts into words what was found.
-func (p *opening) tell() {
+// describe adds notes on what was found and done, and logs all notes.
+func (p *opening) describe() {
 	r := &p.report
 	if t := r.Torn; t != nil {
 		p.note("a torn tail of %d bytes at offset %d was cut (%s); a copy is in %s", t.Bytes, t.Offset, t.Reason, t.Quarantine)
 	}
 	switch {
 	case r.Rebuilt && r.Aside != "":
-		p.note("%s was not to be believed (%s); it was built anew from the journal (%d records), and the old files are in %s", sqliteName, p.doubt, r.Replayed, r.Aside)
+		p.note("%s was suspect (%s); it was rebuilt from the journal (%d records), and the old files are in %s", storedir.SQLiteName, p.plan.Doubt, r.Replayed, r.Aside)
 	case r.Rebuilt:
-		p.note("%s was missing and was built anew from the journal: %d records (labels are not in the journal)", sqliteName, r.Replayed)
+		p.note("%s was missing and was rebuilt from the journal: %d records (labels are not in the journal)", storedir.SQLiteName, r.Replayed)
 	case r.Checked:
-		p.note("%s was not to be believed (%s); it was checked, and %d records were replayed from the journal that is left", sqliteName, p.doubt, r.Replayed)
+		p.note("%s was suspect (%s); it was checked, and %d records were replayed from the journal that is left", storedir.SQLiteName, p.plan.Doubt, r.Replayed)
 	case r.Replayed > 0:
 		p.note("%d records were replayed from the journal", r.Replayed)
 	}

@@ -6,22 +6,22 @@ import (
 	"github.com/auditsql/auditsql/wal"
 )
 
-// PutResult is what became of one record of a batch.
+// PutResult is the result for one record of a batch.
 type PutResult struct {
 	ID        QueryID
-	Duplicate bool  // the same bytes had been stored before
-	Err       error // ErrInvalid or ErrConflict; nothing of the record was stored
+	Duplicate bool  // the same bytes were stored before
+	Err       error // ErrInvalid or ErrConflict: the record was not stored
 }
 
 // Recovery is what opening a store found and did.
 type Recovery struct {
 	Created  bool // there was no store
 	Replayed int  // records that the journal had and SQLite lacked
-	Rejected int  // those of them that could not be taken; see Verify
+	Rejected int  // those of them that are no audits or conflict; see Verify
 	Torn     *wal.TornTail
-	Rebuilt  bool // SQLite was lost or not to be believed, and was built anew from the journal
-	Checked  bool // it was not to be believed, the journal does not reach back, and it was checked and reindexed
-	// Aside is the folder that a database was moved to which was not to be believed.
+	Rebuilt  bool // SQLite was lost or suspect, and was rebuilt from the journal
+	Checked  bool // SQLite was suspect, the journal does not reach back to the beginning, and SQLite was checked and reindexed
+	// Aside is the folder that a suspect database was moved to, or "".
 	Aside string
 	Notes []string // what a person should read
 }
@@ -33,8 +33,8 @@ type Stats struct {
 	TimeUnit   TimeUnit  `json:"time_unit"`
 	JournalDir string    `json:"journal_dir"`
 	Retention  Retention `json:"retention"`
-	// JournalAway says why the journal was not looked at; "" when it was. What only the journal tells is 0 then,
-	// which means nothing: the offsets but Applied, the lag, segments and bytes, writer and backlog.
+	// JournalAway says why the journal was not read; "" when it was. Then the values that only the journal tells are 0
+	// and mean nothing: the offsets except Applied, the lag, segments and bytes, writer and backlog.
 	JournalAway string `json:"journal_away,omitempty"`
 
 	Audits        uint64  `json:"audits"`
@@ -44,8 +44,8 @@ type Stats struct {
 	Oldest        *uint64 `json:"oldest"` // timestamps in the store's unit; nil when there is none
 	Newest        *uint64 `json:"newest"`
 
-	// Offsets of the journal. Durable is up to where SQLite is known to be on disk, nil when nothing is
-	// known (always so outside the writer's process).
+	// Offsets of the journal. Durable is the offset up to which SQLite is known to be on disk. It is nil when that is not
+	// known, and always outside the writer's process.
 	JournalFirst wal.Offset  `json:"journal_first"`
 	JournalEnd   wal.Offset  `json:"journal_end"`
 	Applied      wal.Offset  `json:"applied"`
@@ -66,12 +66,12 @@ type Stats struct {
 	RecentPerSecond float64 `json:"recent_per_second"`
 }
 
-// VerifyOptions say how thoroughly to look.
+// VerifyOptions say how thorough Verify is.
 type VerifyOptions struct {
 	// Quick leaves out what reads everything: the records of kv against the forensic tables and against
 	// the journal, and SQLite's full integrity check.
 	Quick bool
-	// Progress, if set, is told now and then what is being checked and how much of it has been.
+	// Progress, if set, is called now and then with what is being checked and how much of it is done.
 	Progress func(stage string, done uint64)
 }
 
@@ -86,19 +86,19 @@ type VerifyReport struct {
 	Matched       uint64     `json:"matched"`  // journal records that kv has, byte for byte
 	Rejected      uint64     `json:"rejected"` // rows in table rejected
 	NotApplied    uint64     `json:"not_applied"`
-	// Quick: of the journal only the segments, their bytes and its two ends were looked at, and attributes, agent keys,
+	// Quick: of the journal only the segments, their bytes and its two ends were checked. Attributes, AgentKeys,
 	// Matched and NotApplied were not counted: they are 0, which means nothing.
 	Quick bool `json:"quick"`
-	// JournalAway says why the journal was not looked at, which is one of the problems; "" when it was.
+	// JournalAway says why the journal was not read, which is one of the problems; "" when it was.
 	JournalAway string `json:"journal_away,omitempty"`
-	// SQLiteUnread says why SQLite was not looked at to its end, which is one of the problems; "" when it was. What
-	// SQLite tells, and what is held against it, is incomplete then.
+	// SQLiteUnread says why SQLite was not read to its end, which is one of the problems; "" when it was. Then the figures
+	// from SQLite, and what is compared with it, are incomplete.
 	SQLiteUnread string `json:"sqlite_unread,omitempty"`
-	// Problems are what makes the store not to be trusted, a line each; at most MaxProblems are kept, and
+	// Problems say why the store cannot be trusted, a line each. At most MaxProblems are kept, and
 	// Total counts them all.
 	Problems []string `json:"problems"`
 	Total    uint64   `json:"total_problems"`
-	// Notes are what a person should know and what is no damage: a torn tail, gaps that were repaired.
+	// Notes say what a person should know and what is no damage: a torn tail, gaps that were repaired.
 	Notes []string      `json:"notes"`
 	Took  time.Duration `json:"took_ns"`
 }

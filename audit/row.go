@@ -6,8 +6,8 @@ import (
 	"github.com/auditsql/auditsql/sqlstore"
 )
 
-// toRow takes a record apart into the columns that SQLite keeps. Nothing in the row is shared with q;
-// payload, which is q's canonical JSON, is.
+// toRow returns the columns that SQLite has of a record. The row shares no memory with q, but it does with
+// payload, which is q's canonical JSON.
 func toRow(q *QueryAudit, payload []byte) sqlstore.Record {
 	row := sqlstore.Record{
 		Key: KeyOf(q.QueryID), Payload: payload,
@@ -56,11 +56,11 @@ func rowOfOwn(payload []byte) (sqlstore.Record, error) {
 	return toRow(&q, payload), nil
 }
 
-// shortest turns an f32 into the double that its canonical decimal form reads as, so that what a person
-// reads in a record, 0.95, is what a comparison in SQL finds.
+// shortest returns the float64 that the canonical decimal form of f reads as. So a comparison in SQL with the number
+// that a person reads in a record, 0.95, finds it.
 func shortest(f float32) float64 {
 	if f == float32(int16(f)) {
-		return float64(f) + 0 // whole and short: the form says just this; a negative zero becomes zero
+		return float64(f) + 0 // a whole number is its own decimal form; a negative zero becomes zero
 	}
 	d, err := strconv.ParseFloat(string(appendFloat32(nil, f)), 64)
 	if err != nil {
@@ -85,14 +85,14 @@ func copyOf(s *string) *string {
 	return &t
 }
 
-// attributeText is an attribute's value as text: a string as it is, anything else as canonical JSON.
+// attributeText returns an attribute's value as text: a string unchanged, anything else as canonical JSON.
 func attributeText(value any) string {
 	if s, ok := value.(string); ok {
 		return s
 	}
 	text, err := appendAttribute(nil, value)
 	if err != nil {
-		return "" // the record would not have been encoded
+		return "" // such a record cannot be encoded
 	}
 	return string(text)
 }

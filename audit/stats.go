@@ -26,15 +26,15 @@ func (db *DB) stats(ctx context.Context) (Stats, error) {
 		return Stats{}, err
 	}
 	s := Stats{
-		Dir: db.dir, StoreID: db.file.StoreID, TimeUnit: db.file.TimeUnit,
-		JournalDir: db.journalDir, Retention: db.file.Retention,
+		Dir: db.dir, StoreID: db.file.StoreID, TimeUnit: db.TimeUnit(),
+		JournalDir: db.journalDir, Retention: Retention(db.file.Retention),
 		Audits: rows.Audits, Agents: rows.Agents, Contributions: rows.Contributions, Rejected: rows.Rejected,
 		Oldest: unsigned(rows.Oldest), Newest: unsigned(rows.Newest),
 		Applied:     wal.Offset(rows.Cursor),
 		SQLiteBytes: rows.FileBytes, SQLiteWAL: rows.WALBytes,
 	}
 	if rows.RecentSpan > 0 {
-		s.RecentPerSecond = float64(rows.RecentAudits-1) / float64(rows.RecentSpan) * float64(db.file.TimeUnit.PerSecond())
+		s.RecentPerSecond = float64(rows.RecentAudits-1) / float64(rows.RecentSpan) * float64(db.TimeUnit().PerSecond())
 	}
 	if away := db.journalAway(); away != nil {
 		s.JournalAway = away.Error()
@@ -54,7 +54,7 @@ func (db *DB) stats(ctx context.Context) (Stats, error) {
 	}
 	if db.applier != nil {
 		s.Writing, s.Writer = true, os.Getpid()
-		s.Backlog, s.BacklogBytes = db.pending.load()
+		s.Backlog, s.BacklogBytes = db.backlog.Load()
 		if d := wal.Offset(db.applier.durable.Load()); d > 0 {
 			s.Durable = &d
 		}
@@ -67,8 +67,8 @@ func (db *DB) stats(ctx context.Context) (Stats, error) {
 	return s, nil
 }
 
-// statsBeside adds what can be seen of a writer in another process. Behind the cursor the journal is read,
-// which is as much as the writer's backlog bounds; zeros written ahead are no data.
+// statsBeside adds what can be seen of a writer in another process. It reads the journal after the cursor, which is at most
+// the writer's backlog. Zeros that were written ahead are no data.
 func (db *DB) statsBeside(ctx context.Context, s *Stats) (err error) {
 	var owner wal.Owner
 	if s.Writing, owner, err = wal.Holder(db.journalDir, db.opts.journal()); err != nil {
@@ -83,7 +83,7 @@ func (db *DB) statsBeside(ctx context.Context, s *Stats) (err error) {
 	if err == nil {
 		s.JournalEnd = end
 	}
-	// Damage is told by verify; here it only means that the end is not known better than by the files' sizes.
+	// verify reports damage. Here it only means that the end is not known better than by the sizes of the files.
 	return ctx.Err()
 }
 

@@ -8,7 +8,7 @@ import "context"
 // starts after it in the same process. Records handed out belong to the caller.
 type Store interface {
 	// PutAudit stores q and returns the id it is stored under: q.QueryID, or the derived one when that is
-	// zero. It never writes to q, and keeps nothing of it.
+	// zero. It never writes to q, and keeps no reference to it.
 	//
 	// Storing the same record again succeeds and changes nothing. Another record under the same id fails
 	// with ErrConflict, a record that breaks a rule with ErrInvalid.
@@ -18,19 +18,19 @@ type Store interface {
 	GetAudit(ctx context.Context, id QueryID) (*QueryAudit, error)
 
 	// AuditsForAgent returns an agent's records from the timestamp from to the timestamp to, both
-	// inclusive, ascending by (timestamp, query id), and at most limit. A to of Unbounded means no upper
+	// inclusive, ascending by (timestamp, query id), and at most limit. When to is Unbounded there is no upper
 	// end. The list may be empty and is never nil. A limit of 0 or less is ErrInvalid.
 	AuditsForAgent(ctx context.Context, agent AgentID, from, to uint64, limit int) ([]QueryAudit, error)
 
-	// ListRecent returns the newest records of all agents and of none, descending by (timestamp, query
+	// ListRecent returns the newest records of all agents, the anonymous ones included, descending by (timestamp, query
 	// id), and at most limit. The list may be empty and is never nil. A limit of 0 or less is ErrInvalid.
 	ListRecent(ctx context.Context, limit int) ([]QueryAudit, error)
 
-	// HasAuditsForAgent says whether the agent has a record at all, by one seek.
+	// HasAuditsForAgent reports whether the agent has any record. It costs one seek.
 	HasAuditsForAgent(ctx context.Context, agent AgentID) (bool, error)
 }
 
-// checkLimit refuses a limit that asks for nothing.
+// checkLimit refuses a limit of 0 or less.
 func checkLimit(limit int) *FieldError {
 	if limit <= 0 {
 		return invalid("must be at least 1, not %d", limit).in("limit")

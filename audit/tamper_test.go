@@ -68,10 +68,10 @@ func TestVerifyFindsWhatWasChangedBehindTheGuards(t *testing.T) {
 		{"a forged reject", `INSERT INTO rejected VALUES (1, 'r', x'00'); UPDATE store SET value = 1 WHERE name = 'rejected'`, "rejected: the journal has no such record at offset 1", "was rejected: r"},
 		{"a count of rejects", `UPDATE store SET value = 1 WHERE name = 'rejected'`, "rejected: has 0 rows, table store counts 1", ""},
 		{"a record made a reject", fmt.Sprintf(`INSERT INTO rejected SELECT e.journal_offset, 'no audit', k.value FROM entry e JOIN kv k ON k.key = %s WHERE e.idx = 39;
-			DELETE FROM kv WHERE key = %[1]s; DELETE FROM entry WHERE idx = 39; UPDATE store SET value = 1 WHERE name = 'rejected'`, key(39)), "nothing speaks against the journal record at offset", ""},
+			DELETE FROM kv WHERE key = %[1]s; DELETE FROM entry WHERE idx = 39; UPDATE store SET value = 1 WHERE name = 'rejected'`, key(39)), "there is no reason to reject the journal record at offset", ""},
 		{"the cursor back", `UPDATE store SET value = 0 WHERE name = 'cursor'`, "and the cursor is only at 0", ""},
 		{"the cursor a little back", `UPDATE store SET value = value - 1 WHERE name = 'cursor'`, "lies within the journal record", ""},
-		{"the cursor ahead", `UPDATE store SET value = value + 1000 WHERE name = 'cursor'`, "below the cursor", ""},
+		{"the cursor ahead", `UPDATE store SET value = value + 1000 WHERE name = 'cursor'`, "before the cursor", ""},
 		{"the count of contributions", `UPDATE store SET value = 1 WHERE name = 'contributions'`, "table store counts 1", ""},
 	} {
 		if testing.Short() && i%8 != 0 {

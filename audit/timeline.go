@@ -11,7 +11,7 @@ import (
 	"github.com/auditsql/auditsql/sqlstore"
 )
 
-// BucketSize is how long a bucket of a Timeline is.
+// BucketSize is the length of a bucket of a Timeline.
 type BucketSize uint8
 
 // The sizes of buckets.
@@ -23,7 +23,7 @@ const (
 
 var bucketNames = [...]string{ByHour: "hour", ByMinute: "minute", ByDay: "day"}
 
-// ParseBucketSize reads "minute", "hour" or "day"; anything else is ErrInvalid.
+// ParseBucketSize reads "minute", "hour" or "day". Anything else is ErrInvalid.
 func ParseBucketSize(s string) (BucketSize, error) {
 	if i := slices.Index(bucketNames[:], s); i >= 0 {
 		return BucketSize(i), nil
@@ -39,8 +39,8 @@ func (b BucketSize) String() string {
 	return bucketNames[b]
 }
 
-// DefaultMaxBuckets is how many buckets a Timeline has at most, unless told otherwise, and MaxSilent how many
-// silent agents it names.
+// DefaultMaxBuckets is how many buckets a Timeline has at most by default, and MaxSilent how many
+// silent agents it lists at most.
 const (
 	DefaultMaxBuckets = 10_000
 	MaxSilent         = 100
@@ -49,30 +49,30 @@ const (
 // TimelineOptions say what a Timeline counts, and how.
 type TimelineOptions struct {
 	By     BucketSize
-	Zone   *time.Location // whose hours and days these are; nil: UTC
-	Filter Filter         // its limit and order do not matter
+	Zone   *time.Location // in which hours and days begin; nil: UTC
+	Filter Filter         // its limit and order have no effect
 
-	// Unapproved asks for the number of records with evidence that is not Approved, which makes counting about
+	// Unapproved asks for the number of records with evidence that is not Approved. Counting then takes about
 	// twice as long.
 	Unapproved bool
 
 	MaxBuckets int // 0: DefaultMaxBuckets
 }
 
-// Timeline is how many records there were when.
+// Timeline says how many records there were over time.
 type Timeline struct {
-	// Buckets are in the order of time, with the empty ones from the filter's From (or the first record) to its
-	// To (or the last record) between them. Where that would be too many, the empty ones are left out (Sparse);
-	// and where even the others are too many, the earliest of them (Cut).
+	// Buckets are in the order of time, from the filter's From (or the first record) to its
+	// To (or the last record), the empty ones included. If these are too many, the empty ones are left out (Sparse).
+	// If the others are still too many, the earliest are left out (Cut).
 	Buckets     []TimelineBucket
 	Sparse, Cut bool
 
-	Audits    uint64 // that were selected, those of buckets that were cut included
-	Agents    uint64 // different ones among them; anonymous records are no agent
+	Audits    uint64 // records that were selected, those of left-out buckets included
+	Agents    uint64 // different agents among them; anonymous records are no agent
 	Anonymous uint64 // records of no agent
 
-	// Silent are agents that had a record before the middle of the time shown, and none after it, up to its
-	// end; those that were heard last come first, at most MaxSilent. When the filter asks for nothing but a time,
+	// Silent are agents that had a record before the middle of the time shown, and none from there to its
+	// end. Those with the latest record come first, at most MaxSilent. When the filter selects by time only,
 	// agents that had records before that time count as well.
 	Silent     []SilentAgent
 	MoreSilent bool
@@ -80,9 +80,9 @@ type Timeline struct {
 
 // TimelineBucket is a minute, an hour or a day.
 type TimelineBucket struct {
-	Start, End uint64 // its first and last timestamp, whatever the filter cuts off
+	Start, End uint64 // its first and last timestamp, also where the filter begins or ends within it
 	Audits     uint64
-	Agents     uint64 // different ones
+	Agents     uint64 // different agents
 	Anonymous  uint64 // records of no agent
 	Unapproved uint64 // records with evidence that is not Approved, if asked for
 }
@@ -94,8 +94,8 @@ type SilentAgent struct {
 	Shown   uint64 // its records in the time shown
 }
 
-// Timeline counts records over time: bursts, gaps, and agents that fell silent. It looks at every record that the
-// filter selects; a time in the filter makes that few.
+// Timeline counts records over time. It shows bursts, gaps, and agents that fell silent. It reads every record that the
+// filter selects. A time in the filter makes them few.
 func (db *DB) Timeline(ctx context.Context, o TimelineOptions) (*Timeline, error) {
 	t := &Timeline{Buckets: []TimelineBucket{}, Silent: []SilentAgent{}}
 	if int(o.By) >= len(bucketNames) {
@@ -125,12 +125,12 @@ type calendar struct {
 	unit TimeUnit
 	size uint64 // of a bucket, in units, where the zone does not matter
 
-	// By start. Only the latest are kept, between most and twice as many: what begins before floor is counted in the
-	// totals alone. How many records there are is then no matter for the memory.
+	// By start. Only the latest are kept, between most and twice as many: a bucket that begins before floor is counted in the
+	// totals only. So the memory does not depend on the number of records.
 	buckets map[uint64]*bucketCount
 	most    int
 	floor   uint64
-	cut     bool // some were dropped
+	cut     bool // some buckets were dropped
 
 	agents      map[int64]*agentSpan // by number
 	first, last *uint64              // of the records
@@ -152,7 +152,7 @@ func newCalendar(o TimelineOptions, unit TimeUnit) *calendar {
 	return c
 }
 
-// start returns the first timestamp of the bucket that a timestamp falls into. Beyond the year 9999 the zone is
+// start returns the first timestamp of the bucket of a timestamp. After the year 9999 the zone is
 // UTC.
 func (c *calendar) start(timestamp uint64) uint64 {
 	t, ok := c.unit.Time(timestamp)
@@ -172,11 +172,11 @@ func (c *calendar) start(timestamp uint64) uint64 {
 	return start
 }
 
-// next returns the first timestamp of the bucket after the one that starts here, or false at the end of time.
+// next returns the first timestamp of the bucket after the one that starts here. It reports false when no timestamp is later.
 func (c *calendar) next(start uint64) (uint64, bool) {
 	after := start + c.size
 	if t, ok := c.unit.Time(start); ok && c.zone != time.UTC && c.o.By == ByDay {
-		// The bucket of 1969-12-31 in the west is cut to begin at 0; a day after its start in local time
+		// West of Greenwich the first bucket is of 1969-12-31 and begins at 0. One day after its start in local time
 		// is right for it as well.
 		t = t.In(c.zone)
 		if n, ok := c.unit.Timestamp(time.Date(t.Year(), t.Month(), t.Day()+1, 0, 0, 0, 0, c.zone)); ok {
@@ -186,7 +186,7 @@ func (c *calendar) next(start uint64) (uint64, bool) {
 	if after > MaxTimestamp || after < start {
 		return 0, false
 	}
-	// A clock that is set back makes an hour longer.
+	// When the clock is set back, an hour is longer.
 	for c.start(after) <= start {
 		after += 60 * c.unit.PerSecond()
 	}
@@ -195,7 +195,7 @@ func (c *calendar) next(start uint64) (uint64, bool) {
 
 // count asks SQLite.
 func (c *calendar) count(ctx context.Context, db *DB) error {
-	var b *bucketCount // of the record before, in which most stay
+	var b *bucketCount // of the record before, which most records share
 	var end uint64     // its last timestamp
 	return db.sql.Moments(ctx, c.o.Filter.lower(), c.o.Unapproved, func(m sqlstore.Moment) {
 		timestamp := uint64(m.Timestamp)
@@ -225,8 +225,8 @@ func (c *calendar) count(ctx context.Context, db *DB) error {
 	})
 }
 
-// bucket returns the bucket that starts here. One that is too early to be shown is a new one each time, which nobody
-// reads.
+// bucket returns the bucket that starts here. For one that is too early to be shown it returns a new one each time, which
+// is not kept.
 func (c *calendar) bucket(start uint64) *bucketCount {
 	if b := c.buckets[start]; b != nil {
 		return b
@@ -242,7 +242,7 @@ func (c *calendar) bucket(start uint64) *bucketCount {
 	return b
 }
 
-// dropEarliest keeps the latest buckets, as many as are shown.
+// dropEarliest drops all but the latest buckets, as many as are shown.
 func (c *calendar) dropEarliest() {
 	starts := slices.Sorted(maps.Keys(c.buckets))
 	early := len(starts) - c.most
@@ -260,7 +260,7 @@ func (c *calendar) end(start uint64) uint64 {
 	return MaxTimestamp
 }
 
-// shown is the time that the timeline covers.
+// shown returns the time that the timeline covers.
 func (c *calendar) shown() (from, to uint64, ok bool) {
 	f := &c.o.Filter
 	from, to = deref(f.From, deref(c.first, 0)), min(deref(f.To, deref(c.last, 0)), MaxTimestamp)
@@ -302,9 +302,9 @@ func (c *calendar) fill(t *Timeline) {
 	}
 }
 
-// filled are the starts of all buckets of a time in order, the empty ones among them, or false if they are too many.
+// filled returns the starts of all buckets of a time in order, the empty ones included, or false if they are too many.
 func (c *calendar) filled(from, to uint64) ([]uint64, bool) {
-	// Counting comes first: the end may be hundreds of thousands of years away.
+	// They are counted first: the end may be hundreds of thousands of years away.
 	if c.cut || (to-from)/c.size > uint64(2*c.most) {
 		return nil, false
 	}
@@ -318,7 +318,7 @@ func (c *calendar) filled(from, to uint64) ([]uint64, bool) {
 	return slices.Sorted(maps.Keys(filled)), len(filled) <= c.most
 }
 
-// silent lists the agents that were heard before the middle and not after it.
+// silent lists the agents that had a record before the middle and none after it.
 func (c *calendar) silent(ctx context.Context, db *DB, t *Timeline) error {
 	from, to, ok := c.shown()
 	if !ok {
@@ -352,7 +352,7 @@ func (c *calendar) silent(ctx context.Context, db *DB, t *Timeline) error {
 				continue
 			}
 			last := a.Last
-			if uint64(last) > middle { // it is heard again after the time shown
+			if uint64(last) > middle { // it has a record after the time shown
 				if last, _, err = db.sql.LastBefore(ctx, *a.Agent, int64(to)); err != nil {
 					return err
 				}

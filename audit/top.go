@@ -8,7 +8,7 @@ import (
 	"github.com/auditsql/auditsql/sqlstore"
 )
 
-// TopBy is what Top ranks.
+// TopBy says what Top ranks.
 type TopBy string
 
 // What Top can rank.
@@ -20,7 +20,7 @@ const (
 	TopLenses     TopBy = "lens"
 )
 
-// ParseTopBy reads "agent", "subject", "assertion", "source" or "lens"; anything else is ErrInvalid.
+// ParseTopBy reads "agent", "subject", "assertion", "source" or "lens". Anything else is ErrInvalid.
 func ParseTopBy(s string) (TopBy, error) {
 	switch by := TopBy(s); by {
 	case TopAgents, TopSubjects, TopAssertions, TopSources, TopLenses:
@@ -29,29 +29,29 @@ func ParseTopBy(s string) (TopBy, error) {
 	return "", invalid("unknown %s: want agent, subject, assertion, source or lens", excerpt(s))
 }
 
-// DefaultTop is how many entries Top returns where its limit is 0.
+// DefaultTop is how many entries Top returns when the filter's limit is 0.
 const DefaultTop = 20
 
 // TopOptions say what to rank.
 type TopOptions struct {
 	By     TopBy
-	Filter Filter // which records count; its Limit is of entries, 0 is DefaultTop; its order does not matter
+	Filter Filter // which records count; its Limit counts entries, 0 is DefaultTop; its order has no effect
 
-	// NewSince asks only for what no record of the whole store has with a timestamp before it.
+	// NewSince, if set, leaves out what any record of the store with an earlier timestamp has.
 	NewSince *uint64
 }
 
-// TopList is what is most frequent.
+// TopList is the result of Top.
 type TopList struct {
 	Entries []TopEntry // descending by Count, then by hash or text
 	More    bool       // there are more entries than the limit
 
-	// Total is the count of all that was counted: records, or for assertions and sources contributions. Without
-	// counts the records that have no such thing: anonymous ones, or without a subject or lens.
+	// Total is how many records were counted, or for assertions and sources how many contributions. Without
+	// counts the records that have no such thing: anonymous ones, or those without a subject or lens.
 	Total, Without uint64
 
-	// Missed is 0 unless there were too many different things to remember. Then what was met no oftener than this
-	// may be missing, and counts of subjects and lenses may be short by as much.
+	// Missed is 0 unless there were too many different things to count in memory. Then things with a count up to Missed
+	// may be missing, and counts of subjects and lenses may be too low by up to Missed.
 	Missed uint64
 }
 
@@ -60,23 +60,23 @@ type TopEntry struct {
 	Hash *Hash   // of an agent, assertion or source
 	Text *string // a subject or lens
 
-	Count       uint64  // records; of an assertion or source contributions, several of one record each for itself
+	Count       uint64  // records; of an assertion or source: contributions, of which one record can have several
 	Share       float64 // Count as a part of TopList.Total
 	Answers     uint64  // records
-	Agents      uint64  // different ones; anonymous records are no agent
+	Agents      uint64  // different agents; anonymous records are no agent
 	First, Last uint64  // timestamps of the records counted
-	Weight      float64 // of an assertion's or source's contributions, together
+	Weight      float64 // the sum of the weights of an assertion's or source's contributions
 }
 
-// Top ranks what the filter selects. It looks at each record that the filter selects (a million take some seconds, for
-// assertions and sources about ten); a time in the filter makes that few.
+// Top ranks agents, subjects, assertions, sources or lenses by how often they occur. It reads each record that the filter selects (a
+// million take some seconds, for assertions and sources about ten). A time in the filter makes them few.
 func (db *DB) Top(ctx context.Context, o TopOptions) (*TopList, error) {
 	t := &TopList{Entries: []TopEntry{}}
 	limit := orDefault(o.Filter.Limit, DefaultTop)
 	f := o.Filter
 	f.Limit = 0
 	if o.NewSince != nil && *o.NewSince > deref(f.From, 0) {
-		f.From = o.NewSince // nothing that is new has a record before
+		f.From = o.NewSince // something new has no earlier record
 	}
 	_, err := ParseTopBy(string(o.By))
 	if err == nil && !f.none() {
@@ -166,7 +166,7 @@ func (db *DB) top(ctx context.Context, t *TopList, by TopBy, f Filter, newSince 
 	return nil
 }
 
-// topLenses finds out the rest about lenses, of which few are many records each, and none has an index.
+// topLenses fills in the rest about lenses. There are few lenses with many records each, and no index on them.
 func (db *DB) topLenses(ctx context.Context, t *TopList, f Filter) error {
 	var lenses []string
 	for _, e := range t.Entries {
@@ -184,7 +184,7 @@ func (db *DB) topLenses(ctx context.Context, t *TopList, f Filter) error {
 	return nil
 }
 
-// topEntry finds out the rest about a subject, an assertion or a source.
+// topEntry fills in the rest about a subject, an assertion or a source.
 func (db *DB) topEntry(ctx context.Context, by TopBy, e *TopEntry, f Filter) error {
 	var first, last *uint64
 	if by == TopSubjects {
@@ -203,7 +203,7 @@ func (db *DB) topEntry(ctx context.Context, by TopBy, e *TopEntry, f Filter) err
 		if err != nil {
 			return err
 		}
-		// In the order of ImpactTotals, so that the last digit of a sum is the same there, and each time.
+		// In the order of ImpactTotals, so that both sums of floats are equal to the last digit, every time.
 		slices.SortFunc(byAgent, func(a, b sqlstore.AgentUses) int {
 			return compareAgents((*Hash)(a.Agent), (*Hash)(b.Agent), uint64(a.Answers), uint64(b.Answers))
 		})

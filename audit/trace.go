@@ -9,7 +9,7 @@ import (
 	"github.com/auditsql/auditsql/sqlstore"
 )
 
-// What TraceOptions ask for where they are zero, and MaxTraced, how many pieces of evidence are looked into.
+// The defaults of TraceOptions, and MaxTraced, the number of pieces of evidence whose uses Trace counts at most.
 const (
 	DefaultNeighbours    = 3
 	DefaultHotLimit      = 1000
@@ -17,37 +17,37 @@ const (
 	MaxTraced            = 256
 )
 
-// TraceOptions say how far Trace looks. The zero value is what suits a person.
+// TraceOptions say how much Trace returns. The zero value has the defaults.
 type TraceOptions struct {
-	// Neighbours is how many of the agent's records before and after are shown; 0 is DefaultNeighbours, a
-	// negative one none.
+	// Neighbours is how many of the agent's records before and after are returned; 0 is DefaultNeighbours, a
+	// negative number is none.
 	Neighbours int
 
-	// HotLimit is where counting the uses of a piece of evidence ends; 0 is DefaultHotLimit.
+	// HotLimit is up to where the uses of a piece of evidence are counted; 0 is DefaultHotLimit.
 	HotLimit int
 
-	// LowConfidence is below which a confidence is a finding; nil is DefaultLowConfidence.
+	// LowConfidence: a lower confidence is a finding; nil is DefaultLowConfidence.
 	LowConfidence *float32
 }
 
-// Trace says why an agent was answered as it was.
+// Trace says why an agent got its answer.
 type Trace struct {
 	Audit QueryAudit
 
-	// Evidence is descending by weight, then in the record's order. Of a record with more than MaxTraced
-	// pieces, those that weigh least have no uses: Untraced counts them.
+	// Evidence is descending by weight, then in the record's order. In a record with more than MaxTraced
+	// pieces, the uses of those with the least weight are not counted: Untraced says how many.
 	Evidence    []TracedEvidence
 	Untraced    int
 	TotalWeight float64
 
 	// Before and After are the agent's nearest other records, in the order of time. An anonymous record has
-	// none: nobody knows who asked.
+	// none: it is not known who asked.
 	Before, After []QueryAudit
 
 	Findings []Finding
 }
 
-// TracedEvidence is a piece of a record's evidence, with what became of it elsewhere.
+// TracedEvidence is a piece of a record's evidence, and where else it was used.
 type TracedEvidence struct {
 	ContributingAssertion
 	Position int  // in the record, from 0
@@ -62,10 +62,10 @@ type TracedEvidence struct {
 type Uses struct {
 	Answers int  // records, each once
 	Agents  int  // agents among them; anonymous records are no agent
-	More    bool // counting ended at a limit: there are more
+	More    bool // there are more: counting ended at a limit
 
-	// First is the earliest timestamp among the records counted, nil when there are none. They are counted in the
-	// order of admission; so where there are more, an earlier one could only be a record that was admitted late.
+	// First is the earliest timestamp among the records counted, nil when there are none. Records are counted in the
+	// order of admission. So when there are more, only a record that was admitted late could be earlier.
 	First *uint64
 }
 
@@ -75,25 +75,25 @@ type Finding struct {
 	Positions []int // of the evidence concerned, in the record, ascending
 }
 
-// FindingKind is what was found.
+// FindingKind says what was found.
 type FindingKind string
 
 // The kinds of findings, in the order in which Trace lists them.
 const (
 	UnfitResult   FindingKind = "unfit_result"   // the result itself is not Approved
-	UnfitEvidence FindingKind = "unfit_evidence" // some of the evidence is not Approved
-	OneSource     FindingKind = "one_source"     // all evidence, of whatever number, comes from one source
-	FirstUse      FindingKind = "first_use"      // evidence that no other record had used up to then
+	UnfitEvidence FindingKind = "unfit_evidence" // at least one piece of evidence is not Approved
+	OneSource     FindingKind = "one_source"     // all evidence, even one piece, comes from one source
+	FirstUse      FindingKind = "first_use"      // evidence that no earlier record had used
 	LowConfidence FindingKind = "low_confidence" // see TraceOptions
-	NoEvidence    FindingKind = "no_evidence"    // there is a result and nothing that it rests on
-	ForeignResult FindingKind = "foreign_result" // there is evidence and the result is not among it
+	NoEvidence    FindingKind = "no_evidence"    // there is a result and no evidence
+	ForeignResult FindingKind = "foreign_result" // there is evidence, and the result is not part of it
 )
 
-// Trace looks at one record: what was asked and answered, its evidence and where else that went, and what the
+// Trace explains one record: what was asked and answered, its evidence and where else that was used, and what the
 // agent asked just before and after. An id that is not stored is ErrNotFound.
 //
-// It costs a search for each different assertion in the evidence, bounded by the options however hot an
-// assertion is.
+// It costs one search for each different assertion in the evidence. The options bound each search, however many
+// records an assertion is in.
 func (db *DB) Trace(ctx context.Context, id QueryID, o TraceOptions) (*Trace, error) {
 	var t *Trace
 	err := db.ask(ctx, func() error {
@@ -153,7 +153,7 @@ func orDefault(n, usual int) int {
 	return n
 }
 
-// traceUses counts where else the evidence went.
+// traceUses counts where else the evidence was used.
 func (db *DB) traceUses(ctx context.Context, t *Trace, limit int) error {
 	if len(t.Evidence) == 0 {
 		return nil
@@ -163,7 +163,7 @@ func (db *DB) traceUses(ctx context.Context, t *Trace, limit int) error {
 		return err
 	}
 	type counted struct{ uses, others Uses }
-	known := map[Hash]counted{} // a record can have an assertion more than once
+	known := map[Hash]counted{} // a record can have an assertion several times
 	for i := range t.Evidence {
 		e := &t.Evidence[i]
 		c, ok := known[e.AssertionHash]
@@ -184,7 +184,7 @@ func (db *DB) traceUses(ctx context.Context, t *Trace, limit int) error {
 	return nil
 }
 
-// countUses counts at most limit records, leaving out one.
+// countUses counts at most limit records, without the one given.
 func countUses(found []sqlstore.Use, limit int, without int64) Uses {
 	var u Uses
 	agents := map[int64]bool{}
@@ -245,9 +245,9 @@ func (t *Trace) find(low float32) {
 	}
 }
 
-// Nearest returns the record that a filter selects whose timestamp is closest to a time: of two equally close
-// ones the earlier, of several at one time the one with the least id. None is ErrNotFound. The filter's limit
-// and order do not matter.
+// Nearest returns the record that a filter selects whose timestamp is closest to a time. Of two equally close
+// records it returns the earlier, and of several at one time the one with the least id. No record is ErrNotFound. The filter's limit
+// and order have no effect.
 func (db *DB) Nearest(ctx context.Context, f Filter, at uint64) (*QueryAudit, error) {
 	f.Limit, f.Descending, f.ByAdmission = 0, false, false
 	var later, earlier *QueryAudit
@@ -271,7 +271,7 @@ func (db *DB) Nearest(ctx context.Context, f Filter, at uint64) (*QueryAudit, er
 			return nil, err
 		}
 		if earlier != nil {
-			// Of those at its time, the first.
+			// The first of the records at that time.
 			g.From, g.To, g.Descending = &earlier.Timestamp, &earlier.Timestamp, false
 			if earlier, err = db.one(ctx, g); err != nil {
 				return nil, err

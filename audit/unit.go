@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// TimeUnit is what a store's timestamps count since the Unix epoch. It is fixed for the store's life; the
+// TimeUnit is the unit of a store's timestamps, which count from the Unix epoch. It never changes for a store. The
 // zero value is the default, milliseconds.
 type TimeUnit uint8
 
@@ -31,7 +31,7 @@ var timeUnits = [...]struct {
 	Nanoseconds:  {"ns", 1e9, 9},
 }
 
-// ParseTimeUnit reads "s", "ms", "us" or "ns"; anything else is ErrInvalid.
+// ParseTimeUnit reads "s", "ms", "us" or "ns". Anything else is ErrInvalid.
 func ParseTimeUnit(s string) (TimeUnit, error) {
 	for u := range timeUnits {
 		if timeUnits[u].name == s {
@@ -41,7 +41,7 @@ func ParseTimeUnit(s string) (TimeUnit, error) {
 	return 0, invalid("unknown time unit %s: want s, ms, us or ns", excerpt(s))
 }
 
-// Valid says whether u is one of the four constants.
+// Valid reports whether u is one of the four constants.
 func (u TimeUnit) Valid() bool { return int(u) < len(timeUnits) }
 
 // String returns "s", "ms", "us" or "ns", and "?" for a value that is none of the constants.
@@ -73,17 +73,17 @@ func (u *TimeUnit) UnmarshalText(text []byte) error {
 // PerSecond returns how many units a second has. u must be valid.
 func (u TimeUnit) PerSecond() uint64 { return timeUnits[u].perSecond }
 
-// Digits returns how many decimals of a second the unit holds: 0, 3, 6 or 9. u must be valid.
+// Digits returns how many decimals of a second the unit has: 0, 3, 6 or 9. u must be valid.
 func (u TimeUnit) Digits() int { return timeUnits[u].digits }
 
-// Timestamp returns t in units since the Unix epoch, cut to whole units. It reports false for a time
-// before 1970 and for one that is beyond MaxTimestamp. u must be valid.
+// Timestamp returns t in units since the Unix epoch, rounded down. It reports false for a time
+// before 1970 and for one beyond MaxTimestamp. u must be valid.
 func (u TimeUnit) Timestamp(t time.Time) (uint64, bool) {
 	seconds, perSecond := t.Unix(), u.PerSecond()
 	if seconds < 0 {
 		return 0, false
 	}
-	// The fraction is kept apart until the product is known to fit.
+	// The fraction is added after the check that the result fits.
 	fraction := uint64(t.Nanosecond()) / (uint64(time.Second) / perSecond)
 	if uint64(seconds) > (MaxTimestamp-fraction)/perSecond {
 		return 0, false

@@ -10,16 +10,16 @@ import (
 	"strings"
 	"time"
 
+	"github.com/auditsql/auditsql/internal/storedir"
 	"github.com/auditsql/auditsql/sqlstore"
 	"github.com/auditsql/auditsql/wal"
 )
 
-// Verify checks everything against everything: each journal record's checksums, SQLite's own integrity, its
+// Verify checks the whole store: the checksums of each journal record, SQLite's own integrity, its
 // schema (a guard that is missing), the journal against kv, kv against the forensic tables, keys against
-// values. It works beside a live
-// writer, on what is applied when it begins, and holds no writer up.
+// values. It works beside a live writer, on what is applied when it begins, and does not block the writer.
 //
-// What is wrong is in the report; an error means that something could not be read.
+// The report says what is wrong. An error means that something could not be read, or that ctx has ended.
 func (db *DB) Verify(ctx context.Context, o VerifyOptions) (VerifyReport, error) {
 	v := newVerification(db, o)
 	start := time.Now()
@@ -31,10 +31,10 @@ func (db *DB) Verify(ctx context.Context, o VerifyOptions) (VerifyReport, error)
 	return v.report, nil
 }
 
-// Verify is [DB.Verify] of the store in dir, also when SQLite cannot be opened or is another store's: then the journal is verified, and that
-// is one of the findings.
+// Verify is [DB.Verify] of the store in dir. It also works when SQLite cannot be opened or is another store's: that is
+// a problem in the report then, and the journal is verified alone.
 func Verify(ctx context.Context, dir string, o VerifyOptions, opts ...Option) (VerifyReport, error) {
-	db, err := Open(dir, append(opts, ReadOnly())...)
+	db, err := OpenContext(ctx, dir, append(opts, ReadOnly())...)
 	if err == nil {
 		report, err := db.Verify(ctx, o)
 		return report, errors.Join(err, db.Close())
@@ -86,13 +86,13 @@ func (v *verification) note(format string, args ...any) {
 	v.report.Notes = append(v.report.Notes, fmt.Sprintf(format, args...))
 }
 
-// run goes on with the journal where SQLite cannot be read: that is a finding.
+// run checks everything. When SQLite cannot be read, that is a problem of the report, and the journal is verified alone.
 func (v *verification) run(ctx context.Context) error {
 	if err := v.db.caughtUp(ctx); err != nil {
 		return err
 	}
 	if v.db.journal == nil {
-		if err := v.asOpening(ctx, v.db.dir, v.db.opts); err != nil {
+		if err := v.checkOpening(ctx, v.db.dir, v.db.opts); err != nil {
 			return err
 		}
 	}
@@ -107,26 +107,26 @@ func (v *verification) run(ctx context.Context) error {
 	return v.journalAlone(ctx, v.db.journalDir, v.db.opts)
 }
 
-// unread is the finding that SQLite cannot be read to its end, or must not be.
+// unread adds the problem that SQLite cannot be read to its end, or must not be.
 func (v *verification) unread(err error) {
 	v.report.SQLiteUnread = err.Error()
-	v.problem("%s was not looked at to its end: %v", sqliteName, err)
+	v.problem("%s was not looked at to its end: %v", storedir.SQLiteName, err)
 }
 
-// journalAlone verifies every journal record, when there is no SQLite to hold it against.
+// journalAlone verifies every journal record when there is no SQLite to compare it with.
 func (v *verification) journalAlone(ctx context.Context, journalDir string, o options) (err error) {
 	n := uint64(0)
-	v.report.Journal, err = wal.Verify(journalDir, o.journal(), func(wal.Record) error {
+	v.report.Journal, err = wal.VerifyContext(ctx, journalDir, o.journal(), func(wal.Record) error {
 		if n++; n%4096 == 0 {
 			v.progress("the journal", n)
 		}
-		return ctx.Err()
+		return nil
 	})
 	v.damage()
 	return err
 }
 
-// damage makes a problem of each place at which the journal is damaged.
+// damage adds a problem for each place at which the journal is damaged.
 func (v *verification) damage() {
 	if v.report.Journal.Damage == nil {
 		v.report.Journal.Damage = []*wal.CorruptError{}
@@ -136,18 +136,18 @@ func (v *verification) damage() {
 	}
 }
 
-// asOpening holds against each other what opening the store in dir for writing does, so that a store that every opening
-// refuses is not called sound. Where somebody has it open for writing, that was done.
-func (v *verification) asOpening(ctx context.Context, dir string, o options) error {
+// checkOpening makes the comparisons that opening the store in dir for writing makes, so that a store that every opening
+// refuses does not pass. When somebody has it open for writing, that opening has made them.
+func (v *verification) checkOpening(ctx context.Context, dir string, o options) error {
 	journalDir, err := JournalDir(dir)
 	if err != nil {
-		return nil // told otherwise
+		return nil // there is a problem about this already
 	}
-	if held, _, err := heldFor(ctx, journalDir); err != nil || held {
+	if held, _, err := lockHolder(ctx, journalDir); err != nil || held {
 		return err
 	}
 	p := &opening{ctx: ctx, dir: dir, opts: o}
-	err = p.holdTogether(journalDir)
+	err = p.checkTogether(journalDir)
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
@@ -155,13 +155,14 @@ func (v *verification) asOpening(ctx context.Context, dir string, o options) err
 		v.problem("opening the store is refused: %v", err)
 	case err != nil:
 		v.note("whether opening the store would refuse it could not be found out: %v", err)
-	case p.doubt != "":
-		v.problem("%s is in doubt: %s", sqliteName, p.doubt)
+	case p.suspect():
+		v.problem("%s is suspect: %s", storedir.SQLiteName, p.plan.Doubt)
 	}
 	return nil
 }
 
-// isRefusal tells whether err says that the parts of a store do not fit, and not only that something could not be read.
+// isRefusal reports whether err says that the parts of a store do not fit together. Other errors say that something could not
+// be read.
 func isRefusal(err error) bool {
 	var corrupt *wal.CorruptError
 	return errors.As(err, &corrupt) || errors.Is(err, wal.ErrGap) || errors.Is(err, wal.ErrAhead) || errors.Is(err, wal.ErrForeign) ||
@@ -175,16 +176,16 @@ func (v *verification) everything(ctx context.Context) error {
 		return err
 	}
 	for _, p := range problems {
-		v.problem("%s: %s", sqliteName, p)
+		v.problem("%s: %s", storedir.SQLiteName, p)
 	}
-	err = v.db.sql.CheckSchema(ctx, func(p string) { v.problem("%s: %s", sqliteName, p) }, func(n string) { v.note("%s: %s", sqliteName, n) })
+	err = v.db.sql.CheckSchema(ctx, func(p string) { v.problem("%s: %s", storedir.SQLiteName, p) }, func(n string) { v.note("%s: %s", storedir.SQLiteName, n) })
 	if err != nil {
 		return err
 	}
-	if err := v.db.sql.CheckOwnerless(ctx, func(p string) { v.problem("%s: %s", sqliteName, p) }); err != nil {
+	if err := v.db.sql.CheckOwnerless(ctx, func(p string) { v.problem("%s: %s", storedir.SQLiteName, p) }); err != nil {
 		return err
 	}
-	// Before the rejected ones: what is rejected later lies above it.
+	// The cursor is read before the rejected rows: what is rejected later lies after it.
 	cursor, err := v.db.sql.Cursor(ctx)
 	if err != nil {
 		return err
@@ -211,7 +212,7 @@ func (v *verification) everything(ctx context.Context) error {
 		}
 	}
 	v.progress("the forensic tables", 0)
-	counts, err := v.db.sql.CheckDerived(ctx, rowOf, func(p string) { v.problem("%s: %s", sqliteName, p) })
+	counts, err := v.db.sql.CheckDerived(ctx, rowOf, func(p string) { v.problem("%s: %s", storedir.SQLiteName, p) })
 	if err != nil {
 		return err
 	}
@@ -220,7 +221,8 @@ func (v *verification) everything(ctx context.Context) error {
 	return nil
 }
 
-// counts is what a quick look can say: the numbers that are kept, and that the segments join.
+// counts reports what is known without reading everything: the numbers that SQLite keeps, and whether each segment begins where the one
+// before it ends.
 func (v *verification) counts(ctx context.Context) error {
 	stats, err := v.db.stats(ctx)
 	if err != nil {
@@ -244,14 +246,14 @@ func (v *verification) counts(ctx context.Context) error {
 		}
 		v.report.Journal.End = seg.Base + wal.Offset(seg.Size)
 	}
-	// The last one may be longer than its records, and never shorter.
+	// The last segment may be longer than its records, and never shorter.
 	if end := v.report.Journal.End; end < stats.Applied {
-		v.problem("journal: it ends at offset %d, below the cursor %d", end, stats.Applied)
+		v.problem("journal: it ends at offset %d, before the cursor %d", end, stats.Applied)
 	}
 	return nil
 }
 
-// journal verifies every journal record and holds those below the cursor against kv.
+// journal verifies every journal record and compares those before the cursor with kv.
 func (v *verification) journal(ctx context.Context, cursor uint64, rejected []sqlstore.Rejected) error {
 	p := pairing{verification: v, ctx: ctx, cursor: cursor, rejected: map[uint64][]byte{}}
 	for _, r := range rejected {
@@ -266,7 +268,7 @@ func (v *verification) journal(ctx context.Context, cursor uint64, rejected []sq
 	o := v.db.opts.journal()
 	o.OnTrimmed = p.trimmed
 	var err error
-	v.report.Journal, err = wal.Verify(v.db.journalDir, o, p.visit)
+	v.report.Journal, err = wal.VerifyContext(ctx, v.db.journalDir, o, p.visit)
 	if err != nil {
 		return err
 	}
@@ -279,18 +281,18 @@ func (v *verification) journal(ctx context.Context, cursor uint64, rejected []sq
 			v.problem("rejected: the journal has no such record at offset %d", off)
 		}
 	}
-	// A writer may have trimmed the journal past the cursor, but not past what SQLite has by now.
+	// A writer may have trimmed the journal past this cursor, but not past the cursor that SQLite has by now.
 	applied, err := v.db.sql.Cursor(ctx)
 	if err != nil {
 		return err
 	}
 	if first := v.report.Journal.First; uint64(first) > applied {
-		v.problem("journal: it begins at offset %d, above the cursor %d: records between them are missing", first, applied)
+		v.problem("journal: it begins at offset %d, after the cursor %d: records between them are missing", first, applied)
 	}
 	if end := v.report.Journal.End; uint64(end) < cursor {
-		v.problem("journal: it ends at offset %d, below the cursor %d", end, cursor)
+		v.problem("journal: it ends at offset %d, before the cursor %d", end, cursor)
 	}
-	// One below the cursor hides records that were acknowledged: the problems above say so.
+	// A torn tail before the cursor hides records that were acknowledged: the problems above say so.
 	if t := v.report.Journal.Torn; t != nil && uint64(t.Offset) >= cursor {
 		v.note("the journal has a torn tail of %d bytes at offset %d (%s): nothing in it was acknowledged, or it is being written right now", t.Bytes, t.Offset, t.Reason)
 	}
@@ -299,7 +301,7 @@ func (v *verification) journal(ctx context.Context, cursor uint64, rejected []sq
 	return nil
 }
 
-// trimmed tells what was removed before it could be read.
+// trimmed notes what was trimmed before it could be read.
 func (v *verification) trimmed() {
 	bytes := wal.Offset(0)
 	for _, gone := range v.report.Journal.Trimmed {
@@ -310,7 +312,7 @@ func (v *verification) trimmed() {
 	}
 }
 
-// gaps tells where a repair had nothing to put back: what was lost, as far as that is known.
+// gaps notes where a repair had no record to put back: what was lost, as far as that is known.
 func (v *verification) gaps() {
 	j := &v.report.Journal
 	if len(j.Gaps) == 0 {
@@ -327,19 +329,19 @@ func (v *verification) gaps() {
 	v.note("the journal has repaired gaps, whose records are lost (%d, %d bytes): %s", len(j.Gaps), j.FillBytes, strings.Join(places, ", "))
 }
 
-// pairing reads the journal and SQLite's entries side by side: entries are numbered in the order in which
-// ids first stand in the journal, so both come in the order of offsets, and only what the journal has
+// pairing reads the journal and SQLite's entries side by side. Entries are numbered in the order in which
+// ids first appear in the journal, so both are in the order of offsets. Only a record that the journal has
 // twice has to be looked up.
 type pairing struct {
 	*verification
 	ctx      context.Context
 	cursor   uint64
-	rejected map[uint64][]byte // payloads by offset, of those not yet met
+	rejected map[uint64][]byte // payloads by offset, of those not yet visited
 	pull     func() (sqlstore.EntryValue, error, bool)
-	entry    sqlstore.EntryValue // the next one that was not met in the journal
+	entry    sqlstore.EntryValue // the next one, which was not found in the journal yet
 	more     bool
-	begun    bool // a journal record was met
-	seen     uint64
+	begun    bool // a journal record was visited
+	visited  uint64
 }
 
 func (p *pairing) next() (err error) {
@@ -347,9 +349,9 @@ func (p *pairing) next() (err error) {
 	had := p.more
 	p.entry, err, p.more = p.pull()
 	if p.more && errors.Is(err, sqlstore.ErrNotFound) {
-		err = nil // kv lacks it: the forensic check says so, and here it will not match
+		err = nil // kv lacks it: the check of the forensic tables says so, and here it does not match
 	}
-	// This holds also where the journal is trimmed.
+	// This can be checked also where the journal is trimmed.
 	if had && p.more && p.entry.JournalOffset < end {
 		p.problem("entry %d (%s): at its journal offset, %d, the record before it has not ended", p.entry.Index, Hash(p.entry.QueryID), p.entry.JournalOffset)
 	}
@@ -359,8 +361,8 @@ func (p *pairing) next() (err error) {
 // journalHeader is what stands before each payload in the journal, in bytes.
 const journalHeader = 40
 
-// passUntil steps over entries below an offset: their journal records were not met. That is as it should
-// be below the beginning of a journal that was trimmed, and nowhere else.
+// passUntil skips the entries before an offset: the journal has no records for them. That is right
+// before the beginning of a trimmed journal, and nowhere else.
 func (p *pairing) passUntil(off uint64) error {
 	for p.more && p.entry.JournalOffset < off {
 		if p.begun {
@@ -373,7 +375,7 @@ func (p *pairing) passUntil(off uint64) error {
 	return nil
 }
 
-// trimmed steps over what a writer removed from the journal before it could be read.
+// trimmed skips what a writer trimmed from the journal before it could be read.
 func (p *pairing) trimmed(gone wal.Gap) error {
 	from, to := uint64(gone.Offset), uint64(gone.End)
 	if err := p.passUntil(min(from, p.cursor)); err != nil {
@@ -389,11 +391,8 @@ func (p *pairing) trimmed(gone wal.Gap) error {
 }
 
 func (p *pairing) visit(rec wal.Record) error {
-	if p.seen++; p.seen%4096 == 0 {
-		p.progress("the journal against kv", p.seen)
-		if err := p.ctx.Err(); err != nil {
-			return err
-		}
+	if p.visited++; p.visited%4096 == 0 {
+		p.progress("the journal against kv", p.visited)
 	}
 	off := uint64(rec.Offset)
 	if off >= p.cursor {
@@ -411,8 +410,7 @@ func (p *pairing) visit(rec wal.Record) error {
 		delete(p.rejected, off)
 		return p.wasRejected(rec, payload)
 	}
-	switch {
-	case p.more && p.entry.JournalOffset == off:
+	if p.more && p.entry.JournalOffset == off {
 		if bytes.Equal(p.entry.Value, rec.Payload) {
 			p.report.Matched++
 		} else {
@@ -423,8 +421,8 @@ func (p *pairing) visit(rec wal.Record) error {
 	return p.repeated(rec)
 }
 
-// wasRejected judges a journal record that table rejected has: it must have these bytes, and be none that
-// could have been taken.
+// wasRejected checks a journal record that table rejected has. It must have the same bytes, and there must be a reason to
+// reject it.
 func (p *pairing) wasRejected(rec wal.Record, payload []byte) error {
 	if !bytes.Equal(rec.Payload, payload) {
 		p.problem("rejected: the journal record at offset %d has other bytes", rec.Offset)
@@ -436,14 +434,14 @@ func (p *pairing) wasRejected(rec wal.Record, payload []byte) error {
 	}
 	switch stored, err := p.db.sql.Get(p.ctx, KeyOf(q.QueryID)); {
 	case errors.Is(err, sqlstore.ErrNotFound), err == nil && bytes.Equal(stored, payload):
-		p.problem("rejected: nothing speaks against the journal record at offset %d (%s)", rec.Offset, q.QueryID)
+		p.problem("rejected: there is no reason to reject the journal record at offset %d (%s)", rec.Offset, q.QueryID)
 	case err != nil:
 		return err
 	}
 	return nil
 }
 
-// repeated judges a journal record that is no entry's: it must say again what an earlier one has said.
+// repeated checks a journal record that has no entry: it must repeat an earlier one.
 func (p *pairing) repeated(rec wal.Record) error {
 	id, ok := idOf(rec.Payload)
 	if !ok {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 )
@@ -31,6 +32,10 @@ type Options struct {
 	// where it lies. "" leaves what was noted before.
 	Retention  string
 	JournalDir string
+
+	// LockWait is how long a statement of the writer waits for another process's lock before it fails with ErrBusy; 10 s
+	// if 0.
+	LockWait time.Duration
 
 	Logger *slog.Logger // nil: silent
 }

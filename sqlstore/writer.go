@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
+	"fmt"
 
 	"github.com/jmoiron/sqlx"
 
@@ -67,7 +68,13 @@ func connectWriter(ctx context.Context, path string, o Options) (*writer, error)
 		pool.Close()
 		return nil, err
 	}
-	return &writer{pool: pool, conn: conn}, nil
+	w := &writer{pool: pool, conn: conn}
+	if o.LockWait > 0 {
+		if _, err := conn.ExecContext(ctx, fmt.Sprintf("PRAGMA busy_timeout=%d", o.LockWait.Milliseconds())); err != nil {
+			return nil, errors.Join(err, w.close())
+		}
+	}
+	return w, nil
 }
 
 // prepare prepares what key/value writes run.

@@ -48,7 +48,7 @@ and leaves it to be played with.`,
 
 // makeDemo makes the store of the story.
 func makeDemo(ctx context.Context, dir string, records []*audit.QueryAudit) error {
-	db, err := audit.Open(dir, audit.WithCreatedBy("auditsql "+version))
+	db, err := audit.OpenContext(ctx, dir, audit.WithCreatedBy("auditsql "+version))
 	if err != nil {
 		return err
 	}

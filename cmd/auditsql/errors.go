@@ -102,6 +102,7 @@ func (a *app) whatToTry(cmd *cobra.Command, err error) string {
 	var owner *audit.OwnerError
 	var away *audit.JournalAwayError
 	var foreign *audit.ForeignError
+	var missing *audit.SQLiteMissingError
 	switch {
 	case errors.As(err, &link):
 		return notLinked(link.Path)
@@ -111,6 +112,8 @@ func (a *app) whatToTry(cmd *cobra.Command, err error) string {
 		return a.bringBack(away)
 	case exitCode(err) == exitUsage:
 		return fmt.Sprintf("%s --help", cmd.CommandPath())
+	case errors.As(err, &missing):
+		return fmt.Sprintf("auditsql -d %s recent, without --read-only", shellQuote(a.dir))
 	case errors.Is(err, audit.ErrNoStore):
 		return fmt.Sprintf("-d or AUDITSQL_DIR names another folder, auditsql -d %s init makes a store", shellQuote(a.dir))
 	case errors.Is(err, sqlstore.ErrBusy):
@@ -121,6 +124,8 @@ func (a *app) whatToTry(cmd *cobra.Command, err error) string {
 		return fmt.Sprintf("auditsql -d %[1]s reindex builds the database anew from the journal, where that reaches back; auditsql -d %[1]s export --read-only gives what can be read, for import into a new store; auditsql -d %[1]s verify tells what is damaged", shellQuote(a.dir))
 	case errors.Is(err, wal.ErrForeign):
 		return "put the store's own segment back, from a backup or the archive; --read-only shows what SQLite has"
+	case errors.As(err, &foreign) && foreign.Edited:
+		return "put the store's own store.json back, from a backup; without one, move " + shellQuote(filepath.Join(a.dir, "store.json")) + " out of the folder: opening the store for writing makes it anew from what the database says"
 	case errors.As(err, &foreign):
 		return "put the store's own database back, from a backup; without one, move " + shellQuote(foreign.Path) + "* out of the folder: opening the store builds it anew from the journal, where that reaches back"
 	case errors.Is(err, audit.ErrMismatch):

@@ -129,7 +129,7 @@ func (a *app) importFiles(ctx context.Context, names []string, o importOptions) 
 	if o.ack {
 		backlog = 0 // the library's
 	}
-	db, err := a.openIntake(audit.WithBacklog(backlog, 0))
+	db, err := a.openIntake(ctx, audit.WithBacklog(backlog, 0))
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 
 	"github.com/spf13/cobra"
@@ -56,7 +57,7 @@ and the time unit that the journal says.`,
 				}
 				options = append(options, audit.WithRetention(r))
 			}
-			return a.init(options)
+			return a.init(cmd.Context(), options)
 		},
 		ValidArgsFunction: completeNothing,
 	}
@@ -72,10 +73,10 @@ and the time unit that the journal says.`,
 	return cmd
 }
 
-func (a *app) init(options []audit.Option) error {
+func (a *app) init(ctx context.Context, options []audit.Option) error {
 	asked := len(options) > 0
 	created := false
-	db, err := a.openWriter(options...)
+	db, err := a.openWriter(ctx, options...)
 	switch {
 	case err == nil:
 		created = db.Recovery().Created

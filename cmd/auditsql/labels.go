@@ -68,7 +68,7 @@ func (a *app) completeHash(cmd *cobra.Command, args []string, typed string) ([]s
 // completeLabels proposes the labels of the store.
 func (a *app) completeLabels(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 	const none = cobra.ShellCompDirectiveNoFileComp
-	db, err := audit.Open(a.dir, audit.ReadOnly())
+	db, err := audit.OpenContext(cmd.Context(), a.dir, audit.ReadOnly())
 	if err != nil {
 		return nil, none
 	}

@@ -81,7 +81,7 @@ func (a *app) put(ctx context.Context, r *recordFlags, future time.Duration) err
 			return err
 		}
 	}
-	db, err := a.openIntake()
+	db, err := a.openIntake(ctx)
 	if err != nil {
 		return err
 	}

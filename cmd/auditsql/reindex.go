@@ -24,7 +24,7 @@ back to the first record.`,
 		Example: `  auditsql reindex`,
 		Args:    arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			db, err := a.openExisting()
+			db, err := a.openExisting(cmd.Context())
 			if err != nil {
 				return err
 			}

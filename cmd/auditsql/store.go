@@ -18,9 +18,9 @@ import (
 const recoveryWait = 5 * time.Second
 
 // openWriter opens the store for writing, and makes it if there is none.
-func (a *app) openWriter(options ...audit.Option) (*audit.DB, error) {
+func (a *app) openWriter(ctx context.Context, options ...audit.Option) (*audit.DB, error) {
 	options = append(options, audit.WithLockWait(a.lockWait.Duration), audit.WithCreatedBy("auditsql "+version))
-	db, err := audit.Open(a.dir, options...)
+	db, err := audit.OpenContext(ctx, a.dir, options...)
 	if err != nil {
 		return nil, err
 	}
@@ -30,7 +30,7 @@ func (a *app) openWriter(options ...audit.Option) (*audit.DB, error) {
 
 // openIntake is openWriter for commands that store records. They make a store only with --create, and only in a folder
 // whose parent exists: a store under a path with a typing error in it takes in records that nobody will look for there.
-func (a *app) openIntake(options ...audit.Option) (*audit.DB, error) {
+func (a *app) openIntake(ctx context.Context, options ...audit.Option) (*audit.DB, error) {
 	// The folder is looked at first, since opening for writing would make a store.
 	if _, err := audit.JournalDir(a.dir); errors.Is(err, audit.ErrNoStore) {
 		if !a.create {
@@ -41,7 +41,7 @@ func (a *app) openIntake(options ...audit.Option) (*audit.DB, error) {
 			return nil, fmt.Errorf("%s: %w, and none is made there: %s does not exist either", a.dir, audit.ErrNoStore, parent)
 		}
 	}
-	db, err := a.openWriter(options...)
+	db, err := a.openWriter(ctx, options...)
 	if err == nil && db.Recovery().Created {
 		a.note("made a new store in %s", a.dir)
 	}
@@ -49,12 +49,12 @@ func (a *app) openIntake(options ...audit.Option) (*audit.DB, error) {
 }
 
 // openExisting is openWriter for commands that have nothing to do in a new store.
-func (a *app) openExisting() (*audit.DB, error) {
+func (a *app) openExisting(ctx context.Context) (*audit.DB, error) {
 	// The folder is looked at first, since opening for writing would make a store.
 	if _, err := audit.JournalDir(a.dir); errors.Is(err, audit.ErrNoStore) {
 		return nil, err
 	}
-	return a.openWriter()
+	return a.openWriter(ctx)
 }
 
 // openReader opens the store for reading, after recovering it if nobody is writing and SQLite lacks
@@ -63,7 +63,7 @@ func (a *app) openReader(ctx context.Context) (*audit.DB, error) {
 	if err := a.recoverFirst(ctx); err != nil {
 		return nil, err
 	}
-	db, err := audit.Open(a.dir, audit.ReadOnly())
+	db, err := audit.OpenContext(ctx, a.dir, audit.ReadOnly())
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +80,7 @@ func (a *app) openAsItIs(ctx context.Context) (*audit.DB, error) {
 			return nil, err
 		}
 	}
-	db, err := audit.Open(a.dir, audit.ReadOnly())
+	db, err := audit.OpenContext(ctx, a.dir, audit.ReadOnly())
 	if err != nil {
 		if why != "" && errors.Is(err, audit.ErrNoStore) {
 			err = trying(err, "auditsql -d %s recent, which recovers the store first", shellQuote(a.dir))

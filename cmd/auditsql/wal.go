@@ -129,7 +129,7 @@ func (a *app) walVerify(ctx context.Context) error {
 	}
 	bar := a.progress("checking", total, true)
 	done, records := int64(0), 0
-	report, err := wal.Verify(dir, wal.Options{Identity: identity}, func(r wal.Record) error {
+	report, err := wal.VerifyContext(ctx, dir, wal.Options{Identity: identity}, func(r wal.Record) error {
 		done += int64(r.Next - r.Offset)
 		if records++; records%1000 == 0 {
 			bar.at(done, fmt.Sprintf("%d records", records))

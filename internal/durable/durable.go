@@ -1,16 +1,19 @@
 // Package durable makes, opens and replaces the files of a store.
 //
-// It is the one place that knows these rules:
+//	err := durable.WriteFile(name, like, write) // all or nothing, on disk when it returns
 //
-//   - What is made is durable, with its name, before a caller relies on it: content first, then the name,
-//     then the folder.
+// It keeps three rules:
+//
+//   - A new file is durable, with its name, before a caller relies on it. The order is: content, name, folder.
 //   - No file is opened through a symbolic link ([LinkError]). A link in a folder that came from somebody
 //     else could lead to any file of this machine. The folders above a file may be links.
-//   - What is made belongs to whom the store belongs ([OwnerError]). A command that root runs must not lock
-//     out the user whose store it is.
+//   - A new file belongs to the owner of the store ([OwnerError]). A command that root runs must not lock
+//     that user out.
 //
-// New files are open to their owner alone (mode 0600, folders 0700). A file that takes another one's place
-// keeps that one's mode, owner and group.
+// New files can be read and written by their owner only (mode 0600, folders 0700). A file that replaces another one
+// keeps the mode, owner and group of that one.
+//
+// It leaves to others what the files contain, and locking.
 package durable
 
 import (
@@ -21,7 +24,7 @@ import (
 	"path/filepath"
 )
 
-// PartSuffix stands behind a file's name while its content is being written.
+// PartSuffix is at the end of a file's name while its content is being written.
 const PartSuffix = ".part"
 
 // Open opens an existing regular file for reading. Its last element must not be a link.
@@ -31,8 +34,8 @@ func Open(name string) (*os.File, error) { return open(name, os.O_RDONLY) }
 func OpenWrite(name string) (*os.File, error) { return open(name, os.O_RDWR) }
 
 func open(name string, flag int) (*os.File, error) {
-	// To open a pipe is to wait for the one who writes to it, so it is looked at first. A link that takes the
-	// name in between is refused by the system (noFollow).
+	// Opening a pipe waits for a writer, so the kind of file is checked first. When a link takes the
+	// name in between, the system refuses it (noFollow).
 	if _, err := regular(name); err != nil {
 		return nil, err
 	}
@@ -43,7 +46,7 @@ func open(name string, flag int) (*os.File, error) {
 	return f, err
 }
 
-// regular returns what is known of a file. It refuses a link, and whatever else is no file.
+// regular returns the status of a regular file. It refuses links and anything else.
 func regular(name string) (fs.FileInfo, error) {
 	st, err := os.Lstat(name)
 	switch {
@@ -57,8 +60,8 @@ func regular(name string) (fs.FileInfo, error) {
 	return st, nil
 }
 
-// Create makes an empty file for reading and writing, which belongs to whom the file or folder like belongs;
-// "" is the folder that holds it. It fails when the name exists, also as a link. The name is durable after
+// Create makes an empty file for reading and writing. It gets the owner of the file or folder like;
+// "" is the folder that the new file is in. Create fails when the name exists, also as a link. The name is durable after
 // SyncDir of the folder.
 func Create(name, like string) (*os.File, error) {
 	owner, err := ownerOf(name, like)
@@ -75,7 +78,7 @@ func Create(name, like string) (*os.File, error) {
 	return f, nil
 }
 
-// ownerOf returns the file or folder whose owner a new file gets.
+// ownerOf returns the status of the file or folder whose owner a new file gets.
 func ownerOf(name, like string) (fs.FileInfo, error) {
 	if like == "" {
 		return os.Stat(filepath.Dir(filepath.Clean(name))) // a store's folder may be a link
@@ -84,10 +87,10 @@ func ownerOf(name, like string) (fs.FileInfo, error) {
 }
 
 // WriteFile replaces a file as a whole, or makes it. The new content is durable under another name
-// (PartSuffix) before it takes the name, so that whatever a crash leaves under the name is one of the two.
+// (PartSuffix) before it gets the name, so after a crash the name has the old content or the new one.
 // Everything is durable when it returns. One caller at a time may write a name.
 //
-// The file keeps mode, owner and group of the one that it replaces. A new one belongs to whom like belongs,
+// The file keeps mode, owner and group of the one that it replaces. A new one gets the owner of like,
 // see Create.
 func WriteFile(name, like string, write func(io.Writer) error) error {
 	was, err := regular(name)
@@ -117,15 +120,15 @@ func WriteFile(name, like string, write func(io.Writer) error) error {
 		err = os.Rename(part, name)
 	}
 	if err != nil {
-		// A disk that is full would stay full.
+		// If the disk is full, the part must not keep it full.
 		return errors.Join(err, os.Remove(part))
 	}
 	return SyncDir(filepath.Dir(name))
 }
 
-// Keep gives a file that is to take another one's place the owner, group and mode of that one, or fails with an
-// *OwnerError. Where only the group cannot be kept, the file is closed to the group: it would be open to
-// another one.
+// Keep gives a file that will replace another one the owner, group and mode of that one, or fails with an
+// *OwnerError. When only the group cannot be kept, the file gets no group permissions: another group would have
+// them.
 func Keep(f *os.File, was fs.FileInfo) error {
 	group, err := give(f, was, true)
 	if err != nil {
@@ -138,7 +141,7 @@ func Keep(f *os.File, was fs.FileInfo) error {
 	return f.Chmod(mode)
 }
 
-// Mkdir makes one folder, which belongs to whom like belongs, see Create. It fails when the name exists. The
+// Mkdir makes one folder, which gets the owner of like, see Create. It fails when the name exists. The
 // name is durable after SyncDir of the parent.
 func Mkdir(dir, like string) error {
 	owner, err := ownerOf(dir, like)
@@ -159,8 +162,8 @@ func Mkdir(dir, like string) error {
 	return nil
 }
 
-// MkdirAll makes a folder and those above it that are missing, and makes their names durable. Each belongs to
-// whom like belongs; "" is the folder that holds it. One that is there stays as it is.
+// MkdirAll makes a folder and the missing ones above it, and makes their names durable. Each gets the owner of
+// like; "" is the folder that it is in. A folder that exists is not changed.
 func MkdirAll(dir, like string) error {
 	dir = filepath.Clean(dir)
 	err := Mkdir(dir, like)
@@ -180,8 +183,8 @@ func MkdirAll(dir, like string) error {
 	return syncNew(filepath.Dir(dir))
 }
 
-// syncNew is SyncDir of a folder in which a name was made. After a failed sync the kernel may take the folder
-// for written, and the next sync may then succeed without writing. So the folder is changed once more.
+// syncNew is SyncDir of a folder in which a name was made. After a failed directory fsync the kernel may drop dirty
+// state, so a later fsync can succeed without writing. So the directory is made dirty again.
 func syncNew(dir string) error {
 	err := SyncDir(dir)
 	if err != nil {

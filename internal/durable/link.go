@@ -6,10 +6,10 @@ import (
 	"os"
 )
 
-// LinkError refuses a file of a store that is a symbolic link.
+// LinkError says that a file of a store is a symbolic link, and is refused.
 type LinkError struct {
 	Path   string
-	Target string // what the link says; "" when that cannot be read
+	Target string // where the link leads; "" when that cannot be read
 }
 
 func (e *LinkError) Error() string {
@@ -20,12 +20,12 @@ func (e *LinkError) Error() string {
 }
 
 func newLinkError(name string) error {
-	target, _ := os.Readlink(name) // only to say more
+	target, _ := os.Readlink(name) // for the message only
 	return &LinkError{Path: name, Target: target}
 }
 
-// CheckLink returns a *LinkError when the last element of a path is a link, and nil for all else, also when
-// there is nothing.
+// CheckLink returns a *LinkError when the last element of a path is a link. For anything else it returns nil, also when
+// the name does not exist.
 func CheckLink(name string) error {
 	if st, err := os.Lstat(name); err == nil && st.Mode()&fs.ModeSymlink != 0 {
 		return newLinkError(name)

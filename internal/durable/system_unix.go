@@ -12,7 +12,7 @@ import (
 // noFollow makes an open fail when the last element of the path is a link.
 const noFollow = syscall.O_NOFOLLOW
 
-// SyncDir makes durable which names a folder holds.
+// SyncDir makes the names in a folder durable.
 func SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
@@ -22,9 +22,9 @@ func SyncDir(dir string) error {
 	return d.Sync()
 }
 
-// CheckOwner returns an *OwnerError when this process cannot give new files the owner that the file or folder
-// at name has: it is another user's, and we are not root, or a root without that right. It is nil when there
-// is nothing.
+// CheckOwner returns an *OwnerError when this process cannot give new files the owner of the file or folder
+// at name: that is another user, and this process is not root, or a root without that right. It returns nil when the name does
+// not exist.
 func CheckOwner(name string) error {
 	st, err := os.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -42,7 +42,7 @@ func CheckOwner(name string) error {
 	case me != 0:
 		return foreign
 	}
-	// A root in a container may lack the right. Giving the file to whom it belongs changes nothing and tells.
+	// root in a container may lack the right. Giving the file to its own owner changes nothing, and shows that.
 	err = os.Lchown(name, foreign.UID, foreign.GID)
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EINVAL) {
 		return foreign
@@ -50,11 +50,10 @@ func CheckOwner(name string) error {
 	return err
 }
 
-// give makes a new file or folder belong to whom owner belongs, and reports whether its group is the same now.
+// give gives a new file or folder the user and group of owner, and reports whether it has that group now.
 //
-// Only root can give a file away. Others who make a file in somebody's folder, as in a mount that belongs to
-// root and is open to their group, keep it, unless must says that this is an *OwnerError. The group can be given
-// by a member of it.
+// Only root can change the user. Another user who makes a file in a folder of somebody else, as in a mount that belongs to
+// root and is open to a group, stays its owner. With must that is an *OwnerError. A member of a group can give a file to it.
 func give(f *os.File, owner fs.FileInfo, must bool) (group bool, err error) {
 	st, err := f.Stat()
 	if err != nil {

@@ -5,13 +5,13 @@ import (
 	"os"
 )
 
-// noFollow: Windows has no such flag for os.OpenFile. A link is found by the look before the open alone.
+// noFollow is 0: Windows has no such flag for os.OpenFile. Only the check before the open finds a link.
 const noFollow = 0
 
 // SyncDir does nothing: Windows has no way to sync a folder.
 func SyncDir(string) error { return nil }
 
-// CheckOwner does nothing: on Windows a new file takes its access rights from the folder.
+// CheckOwner does nothing: on Windows a new file gets its access rights from the folder.
 func CheckOwner(string) error { return nil }
 
 func give(*os.File, fs.FileInfo, bool) (group bool, err error) { return true, nil }

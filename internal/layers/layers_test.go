@@ -18,25 +18,25 @@ const module = "github.com/auditsql/auditsql/"
 
 // allowed is which packages of the module each of them may import. Tests may import more.
 var allowed = map[string][]string{
-	"cmd/auditsql":  {"audit", "wal", "sqlstore", "internal/legible"},
-	"audit":         {"kvshim", "sqlstore", "wal", "internal/durable", "internal/legible"},
-	"kvshim":        {"sqlstore"},
-	"kvshim/kvtest": {"kvshim"},
-	"sqlstore":      {"migrations", "internal/durable"},
-	"migrations":    {},
-	"wal":           {"wal/internal/segment", "internal/durable"},
-
+	"cmd/auditsql":         {"audit", "wal", "sqlstore", "internal/legible"},
+	"audit":                {"kvshim", "sqlstore", "wal", "internal/durable", "internal/legible", "internal/backlog", "internal/idfilter", "internal/storedir"},
+	"kvshim":               {"sqlstore"},
+	"kvshim/kvtest":        {"kvshim"},
+	"sqlstore":             {"migrations", "internal/durable"},
+	"migrations":           {},
+	"wal":                  {"wal/internal/segment", "internal/durable"},
 	"wal/internal/segment": {},
-
-	"tree":     {},
-	"evidence": {"tree"},
-
-	"internal/walspec": {},
-	"internal/crashfs": {"wal"}, // for tests: nothing else may import it
-	"internal/mutants": {},      // a command, run by hand
-	"internal/durable": {},
-	"internal/layers":  {},
-	"internal/legible": {},
+	"tree":                 {},
+	"evidence":             {"tree"},
+	"internal/walspec":     {},
+	"internal/crashfs":     {"wal"}, // for tests: nothing else may import it
+	"internal/mutants":     {},      // a command, run by hand
+	"internal/durable":     {},
+	"internal/layers":      {},
+	"internal/legible":     {},
+	"internal/backlog":     {"wal"},
+	"internal/idfilter":    {"internal/durable"},
+	"internal/storedir":    {"internal/durable", "sqlstore", "wal"},
 }
 
 // keepers are the only packages that may import what is theirs.

@@ -73,7 +73,7 @@ func TestTheKeptFilterIsNeverWrong(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer db.Close()
-			if fromFile := audit.AwaitSeen(db); fromFile != c.kept {
+			if fromFile := audit.AwaitFilter(db); fromFile != c.kept {
 				t.Errorf("believed: %v, want %v", fromFile, c.kept)
 			}
 			if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {

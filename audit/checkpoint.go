@@ -1,0 +1,166 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/auditsql/auditsql/internal/storedir"
+	"github.com/auditsql/auditsql/wal"
+)
+
+// checkpointIfDue starts a checkpoint when enough was applied for one, and completes it when most of it is done.
+//
+// Copying the pages takes a sixth of the time of applying them, and waits for the disk. So most of it is done beside the
+// applier. The pages that were written meanwhile, which are few, are copied by a second checkpoint in the applier, and only that
+// one says what is on disk. While many write, the checkpoint is put off: its syncs and theirs would share the disk.
+func (a *applier) checkpointIfDue(ctx context.Context) error {
+	if a.unsynced < checkpointEvery {
+		return nil
+	}
+	if a.copying == nil {
+		if a.unsynced < checkpointLatest && a.backlog.Busy() {
+			return nil
+		}
+		outcome := make(chan error, 1)
+		a.copying = outcome
+		go func() { outcome <- a.sql.CheckpointBeside(ctx) }()
+		return nil
+	}
+	if len(a.copying) == 0 && a.unsynced < 2*checkpointLatest {
+		return nil
+	}
+	return a.checkpoint(ctx, false)
+}
+
+// awaitCopying waits for the checkpoint beside the applier, if there is one. The caller holds busy.
+func (a *applier) awaitCopying() error {
+	if a.copying == nil {
+		return nil
+	}
+	err := <-a.copying
+	a.copying = nil
+	return err
+}
+
+// boundWAL waits, while SQLite's -wal is at its limit, for a checkpoint to complete. A store that is being closed
+// waits only some seconds: the reader may be a shell that somebody has left open.
+func (a *applier) boundWAL(ctx context.Context) error {
+	for logged, tries := false, 0; a.sql.WALBytes() > a.limits.walBytes; {
+		if err := a.awaitCopying(); err != nil {
+			return fmt.Errorf("checkpoint SQLite: %w", err)
+		}
+		done, err := a.sql.Checkpoint(ctx, false)
+		if err != nil {
+			return fmt.Errorf("checkpoint SQLite: %w", err)
+		}
+		if done.Complete {
+			return nil
+		}
+		if !logged {
+			a.log.Error("SQLite's -wal is at its limit, since somebody reads in one long transaction; waiting for the end of it", "wal_bytes", done.WALBytes)
+			logged = true
+		}
+		if a.closing.Err() != nil {
+			if tries++; tries > a.limits.tries {
+				return &heldUpError{"a reader of SQLite keeps its -wal at its limit"}
+			}
+		}
+		select {
+		case <-time.After(busyPause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// checkpointRest checkpoints what was applied since the last checkpoint, if anything was.
+func (a *applier) checkpointRest(ctx context.Context) error {
+	a.busy.Lock()
+	defer a.busy.Unlock()
+	if a.checkpointed.Load() == a.applied.Load() {
+		return nil
+	}
+	return a.checkpoint(ctx, false)
+}
+
+// checkpoint brings what is applied to disk, as far as readers let it, and then trims the journal. The
+// caller holds busy.
+func (a *applier) checkpoint(ctx context.Context, truncate bool) error {
+	if err := a.awaitCopying(); err != nil {
+		return fmt.Errorf("checkpoint SQLite: %w", err)
+	}
+	done, err := a.sql.Checkpoint(ctx, truncate)
+	if err != nil {
+		return fmt.Errorf("checkpoint SQLite: %w", err)
+	}
+	a.unsynced = 0
+	if !done.Complete {
+		a.log.Info("a reader keeps SQLite's -wal from being emptied", "wal_bytes", done.WALBytes)
+		return nil
+	}
+	a.checkpointed.Store(done.Applied)
+	a.durable.Store(done.Applied)
+	if a.replaying {
+		// SQLite may still be suspect. When it is not any more, toDisk makes a checkpoint of its own.
+		return nil
+	}
+	next := a.last.Then(done)
+	if a.last == nil || a.last.Cursor != next.Cursor || a.file.Doubted || a.file.Failed != nil || a.file.Rebuilding != "" {
+		if err := a.note(next); err != nil {
+			// The previous note stays valid, and the journal is kept for it.
+			a.log.Warn("what SQLite has on disk could not be noted", "error", err)
+			return nil
+		}
+	}
+	a.trim(ctx, a.last.Before)
+	return nil
+}
+
+// note writes to store.json what SQLite has on disk, and that the database is sound: checked, reindexed and replayed
+// where that was due. The caller holds busy.
+func (a *applier) note(on *storedir.Reached) error {
+	file := a.file
+	file.Reached, file.Doubted, file.Failed, file.Rebuilding = on, false, nil, ""
+	if err := storedir.Write(a.dir, file); err != nil {
+		return err
+	}
+	a.file, a.last = file, on
+	return nil
+}
+
+// noteFailure writes to store.json, for the next opening, that the applier has stopped with an error, and how much the journal had
+// synced. The error need not be the journal's own: the reader may be the first to notice that a segment was cut. Failure of this
+// write is logged and ignored: the disk may be the one that has failed, and the end that is not clean says as much.
+func (a *applier) noteFailure() {
+	a.busy.Lock()
+	defer a.busy.Unlock()
+	if cause := a.sql.Failed(); cause != nil {
+		a.file.Fail(a.now(), cause)
+	}
+	a.noteSynced()
+	if err := storedir.Write(a.dir, a.file); err != nil {
+		a.log.Error("the failure could not be noted", "error", err)
+	}
+}
+
+// noteSynced makes the next write of store.json say how much the journal had synced. A segment that was cut looks like one
+// that a crash has left half written. Without this, the next opening would cut off what was acknowledged.
+func (a *applier) noteSynced() { a.file.Synced = a.journal.Synced() }
+
+// trim removes the journal before the offset durable, which SQLite had on disk at the complete checkpoint before the newest,
+// except the newest part that the retention keeps. Failure (the archive is full, say) is logged and ignored: the segments stay, and the next
+// checkpoint tries again. A journal that has failed meanwhile reports that itself.
+func (a *applier) trim(ctx context.Context, durable wal.Offset) {
+	if a.keep < 0 || a.held.Load() > 0 {
+		return
+	}
+	end := a.journal.Synced()
+	if uint64(end) <= uint64(a.keep) {
+		return
+	}
+	if err := a.journal.RemoveBeforeContext(ctx, min(durable, end-wal.Offset(a.keep))); err != nil && ctx.Err() == nil {
+		a.log.Error("old journal segments could not be removed", "error", err)
+	}
+}

@@ -1,0 +1,62 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/auditsql/auditsql/wal"
+)
+
+// wake wakes the calls that wait for records to be applied. err, if not nil, is why none will be any more.
+func (a *applier) wake(err error) {
+	a.mu.Lock()
+	if a.err == nil {
+		a.err = err
+	}
+	close(a.changed)
+	a.changed = make(chan struct{})
+	a.mu.Unlock()
+}
+
+// press makes the applier commit what it has, without waiting for more records.
+func (a *applier) press() {
+	select {
+	case a.hurry <- struct{}{}:
+	default:
+	}
+}
+
+// failure returns why the applier has stopped, or why it will stop at the next batch, or nil.
+func (a *applier) failure() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.err == nil {
+		if err := a.sql.Failed(); err != nil {
+			return &failedError{err}
+		}
+	}
+	return a.err
+}
+
+// wait returns when everything before off is applied.
+func (a *applier) wait(ctx context.Context, off wal.Offset) error {
+	a.waiting.Add(1)
+	defer a.waiting.Add(-1)
+	for {
+		a.mu.Lock()
+		changed, err := a.changed, a.err
+		a.mu.Unlock()
+		if wal.Offset(a.applied.Load()) >= off {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("wait for the applier: %w", err)
+		}
+		a.press()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

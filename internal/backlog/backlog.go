@@ -1,0 +1,166 @@
+// Package backlog keeps what is known of a record from the moment somebody puts it until SQLite has it.
+//
+//	Reserve ─► Claim ─► (journal) ─► Acknowledge ─► (applier) ─► Advance
+//	budget     claims                ledger                      the budget is released
+//
+// It answers three questions. Is this id being stored already, so that the first write wins before anybody is answered
+// (the claims)? Which acknowledged records does SQLite not show yet, so that reads see them (the ledger)? May more
+// records come in (the budget)?
+//
+// It leaves to others what a record means, where it is written, and what a read does with a record that both SQLite and
+// the ledger have.
+package backlog
+
+import (
+	"sync"
+	"time"
+
+	"github.com/auditsql/auditsql/wal"
+)
+
+// Backlog is the claims, the ledger and the budget of one open store. Its methods may be called from any number of goroutines.
+type Backlog struct {
+	budget
+
+	mu      sync.Mutex
+	claims  map[[32]byte]*Claim // who holds an id that is not acknowledged yet
+	ledger  ledger
+	applied wal.Offset // SQLite has everything before this offset
+}
+
+// Claim is the right to store a record under an id. It lasts from before the record is given to the journal until the record
+// is acknowledged or the claim is given up.
+type Claim struct {
+	ID        [32]byte
+	Raw       []byte // the record's canonical JSON
+	Agent     [32]byte
+	Anonymous bool // the record has no agent
+	Timestamp uint64
+
+	// Guarded by the backlog's mu until settled is closed, and constant after that. settled is made by the first caller who
+	// has to wait for it: nearly always there is none.
+	settled chan struct{}
+	stored  bool
+	err     error
+}
+
+// Settled is closed when the claim has ended. Only a caller to whom [Backlog.Claim] returned this claim may ask.
+func (c *Claim) Settled() <-chan struct{} { return c.settled }
+
+// Outcome says how a claim ended whose Settled is closed. stored: the record is durable at the level in force. An
+// error is what whoever waits for the claim gets. With neither the holder gave the id up (its record was a duplicate, a conflict, or
+// never given to the journal), and the next caller may claim it.
+func (c *Claim) Outcome() (stored bool, err error) { return c.stored, c.err }
+
+// New returns an empty backlog for so many records and bytes of their JSON. A record that is larger than bytes would wait
+// for ever. full is called when a put has to wait for the budget, and for each record that is acknowledged meanwhile: what
+// delays the applier should end then.
+func New(records int, bytes int64, full func()) *Backlog {
+	b := &Backlog{claims: map[[32]byte]*Claim{}, ledger: ledger{index: map[[32]byte]uint64{}}}
+	b.init(records, bytes, full)
+	return b
+}
+
+// Found is what a call of Claim has found under the id.
+type Found int
+
+const (
+	Free         Found = iota // nothing: the caller holds the id now
+	Held                      // another claim, which can be waited for
+	Acknowledged              // a record that the journal has
+)
+
+// Claim makes c the holder of its id, unless the id is taken. With Held it returns the claim that holds the id.
+func (b *Backlog) Claim(c *Claim) (found Found, holder *Claim) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if holder = b.claims[c.ID]; holder != nil {
+		if holder.settled == nil {
+			holder.settled = make(chan struct{})
+		}
+		return Held, holder
+	}
+	if _, ok := b.ledger.index[c.ID]; ok {
+		return Acknowledged, nil
+	}
+	b.claims[c.ID] = c
+	return Free, nil
+}
+
+// GiveUp ends a claim whose record was not stored, and releases its part of the budget. err, if not nil, is what
+// everybody who waits for the claim gets.
+func (b *Backlog) GiveUp(c *Claim, err error) {
+	b.mu.Lock()
+	c.err = err
+	b.settle(c)
+	b.mu.Unlock()
+	b.Release(1, int64(len(c.Raw)))
+}
+
+// settle ends a claim. The caller holds mu.
+func (b *Backlog) settle(c *Claim) {
+	delete(b.claims, c.ID)
+	if c.settled != nil {
+		close(c.settled)
+	}
+}
+
+// Acknowledge ends claims whose records the journal has at these offsets, durable at the level in force.
+func (b *Backlog) Acknowledge(claims []*Claim, offs []wal.Offset) {
+	var applied amount
+	b.mu.Lock()
+	for i, c := range claims {
+		c.stored = true
+		b.settle(c)
+		// The applier may have been faster.
+		if offs[i] < b.applied {
+			applied.records, applied.bytes = applied.records+1, applied.bytes+int64(len(c.Raw))
+			continue
+		}
+		b.ledger.push(Record{c.ID, c.Agent, c.Timestamp, offs[i], int32(len(c.Raw)), c.Anonymous})
+	}
+	b.mu.Unlock()
+	b.Release(applied.records, applied.bytes)
+	// A put may have called full before this record was in the journal, where nothing could be done for it yet.
+	if b.blocked.Load() > 0 {
+		b.full()
+	}
+}
+
+// Advance removes the records before the offset from the ledger: SQLite has committed them. It is called after the commit, so
+// that a reader who does not find a record in the ledger any more finds it in SQLite. A record that was acknowledged before a record with
+// a lower offset stays until that one is removed. took is how long the batch was being applied.
+func (b *Backlog) Advance(applied wal.Offset, took time.Duration) {
+	b.mu.Lock()
+	b.applied = applied
+	done := b.ledger.removeBefore(applied)
+	b.mu.Unlock()
+	b.releaseBatch(done, took)
+}
+
+// Find returns where the journal has an acknowledged record that SQLite may not show yet.
+func (b *Backlog) Find(id [32]byte) (wal.Offset, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.ledger.find(id)
+}
+
+// Visible returns the acknowledged records that SQLite may not show yet. It must be called before SQLite is asked. A
+// record that SQLite has as well is the same record.
+func (b *Backlog) Visible() Snapshot {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.ledger.snapshot()
+}
+
+// manyWriters is how many records on their way to the journal count as many.
+const manyWriters = 16
+
+// Busy reports whether many records are on their way to the journal while the budget will last for some time: work that
+// can wait should wait.
+func (b *Backlog) Busy() bool {
+	b.mu.Lock()
+	writers := len(b.claims)
+	b.mu.Unlock()
+	return writers >= manyWriters && b.fill() < nearlyFull
+}

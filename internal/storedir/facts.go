@@ -1,0 +1,86 @@
+package storedir
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"github.com/auditsql/auditsql/sqlstore"
+	"github.com/auditsql/auditsql/wal"
+)
+
+// Facts are what is found of SQLite and of the journal before either is opened for writing.
+type Facts struct {
+	Path     string // of the database
+	File     File
+	Segments []wal.Segment // of the journal
+	Journal  []byte        // its identity, when the database differs from store.json; nil when it is not known
+
+	Exists bool          // something that is not empty has the database's name
+	Both   sqlstore.Meta // what the database says together with its -wal; zero when Unread is set
+	Unread error         // why they cannot be read
+	// Alone is what the database says without its -wal. It is nil when that cannot be told: in the middle of a checkpoint
+	// the database may be unreadable alone, and this process may have it open.
+	Alone  *sqlstore.Meta
+	HasWAL bool // the -wal exists and is not empty
+
+	// Examined says that SQLite has checked the database, without its -wal and with it. AloneProblems and BothProblems
+	// are what it has found.
+	Examined                    bool
+	AloneProblems, BothProblems []string
+}
+
+// Look reads the facts, and changes nothing. What it reads of SQLite belongs to one moment only if the caller has the lock, or
+// nobody writes.
+func Look(ctx context.Context, dir string, file File, segs []wal.Segment) (f Facts, err error) {
+	f = Facts{Path: SQLitePath(dir), File: file, Segments: segs}
+	if f.Both, f.Unread = sqlstore.ReadCursor(ctx, f.Path); f.Unread != nil {
+		f.Both = sqlstore.Meta{}
+	}
+	if ctx.Err() != nil {
+		return f, context.Cause(ctx)
+	}
+	f.Exists = f.Both.Exists || f.Unread != nil
+	if !f.Exists {
+		return f, nil
+	}
+	if alone, ok, err := sqlstore.ReadAlone(ctx, f.Path); ok && err == nil {
+		f.Alone = &alone
+	}
+	st, err := os.Stat(f.Path + "-wal")
+	if err == nil {
+		f.HasWAL = st.Size() > 0
+	} else if errors.Is(err, os.ErrNotExist) {
+		err = nil
+	}
+	if !f.HasWAL && f.Unread == nil {
+		f.Alone = &f.Both // there is nothing else
+	}
+	if f.foreign(f.Both) != nil || f.Alone != nil && f.foreign(*f.Alone) != nil {
+		f.Journal = JournalIdentity(dir, file)
+	}
+	return f, err
+}
+
+// Examine lets SQLite check the database, without its -wal and with it. It takes as long as the database is large.
+func (f *Facts) Examine(ctx context.Context) (err error) {
+	f.Examined = true
+	if f.HasWAL {
+		var ok bool
+		if f.AloneProblems, ok, err = sqlstore.CheckAlone(ctx, f.Path); err != nil || !ok {
+			f.AloneProblems = append(f.AloneProblems, "it cannot be read alone")
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+	sql, err := sqlstore.Open(ctx, f.Path, sqlstore.Options{ReadOnly: true, Readers: 1})
+	if err != nil {
+		return err
+	}
+	defer sql.Close()
+	if f.BothProblems, err = sql.Integrity(ctx, false); !f.HasWAL {
+		f.AloneProblems = f.BothProblems
+	}
+	return err
+}

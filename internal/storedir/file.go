@@ -1,0 +1,301 @@
+// Package storedir knows the folder of a store: what lies in it, what store.json says, and what an opening does with
+// the database that it finds.
+//
+//	DIR/store.json    what must survive the loss of SQLite ([File])
+//	DIR/audit.db …    SQLite
+//	DIR/ids.filter    the filter over ids (package idfilter), after a clean close
+//	DIR/wal/          the journal, unless store.json names another folder
+//	DIR/aside-…/      files that an opening has moved out of the way
+//
+// An opening takes three steps, of which only the last one changes anything, and that one is not here:
+//
+//	Look ─► Facts ─► Decide ─► Plan ─► package audit carries it out
+//
+// [Decide] is a pure function of the facts. It promises that a database that may be wrong is never used as it is: it is
+// checked, or rebuilt from the journal, or the store is refused.
+//
+// It leaves to package audit the lock, the journal's recovery, the replay, and the errors that programs tell apart.
+package storedir
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/auditsql/auditsql/internal/durable"
+	"github.com/auditsql/auditsql/sqlstore"
+	"github.com/auditsql/auditsql/wal"
+)
+
+// The names in a store's folder.
+const (
+	FileName    = "store.json"
+	SQLiteName  = "audit.db"
+	JournalName = "wal"
+	FilterName  = "ids.filter"
+
+	asidePrefix = "aside-" // followed by a number
+)
+
+// SQLitePath returns the path of the database of the store in dir.
+func SQLitePath(dir string) string { return filepath.Join(dir, SQLiteName) }
+
+// ErrNoStore means that the folder holds no store.
+var ErrNoStore = errors.New("no store here")
+
+// ErrMismatch means that the parts of a store do not belong together.
+var ErrMismatch = errors.New("the parts of the store do not belong together")
+
+// ErrDamaged means that a store was found damaged.
+var ErrDamaged = errors.New("the store is damaged")
+
+// format is the version of store.json.
+const format = 2
+
+// File is the content of store.json.
+type File struct {
+	Format       int       `json:"format"`
+	StoreID      string    `json:"store_id"` // 32 hex digits
+	TimeUnit     Unit      `json:"time_unit"`
+	JournalDir   string    `json:"wal_dir"` // within the store's folder, or absolute
+	Retention    Retention `json:"wal_retain"`
+	SegmentBytes int64     `json:"segment_bytes,omitempty"` // 0: the journal's default
+	CreatedBy    string    `json:"created_by"`
+	CreatedAt    time.Time `json:"created_at"`
+	// Used says that the store was opened once, so that a journal and a database existed. When both are missing,
+	// something is lost.
+	Used bool `json:"used"`
+	// Clean says that SQLite has everything on disk, and that nothing was written to it since. When it is false, a
+	// missing or empty -wal means that somebody has changed the files.
+	Clean bool `json:"clean"`
+	// Doubted says that the database was found to be suspect, and was not checked to the end since. It must be noted:
+	// one opening gives the database a new -wal, after which the files look sound.
+	Doubted bool `json:"doubted,omitempty"`
+	// Rebuilding is set while a database is being rebuilt: the folder, within the store's, that the old one was moved to.
+	// What SQLite had on disk before says nothing of the new database meanwhile.
+	Rebuilding string `json:"rebuilding,omitempty"`
+	// Reached is what SQLite had on disk when that was noted last, nil before the first note.
+	Reached *Reached `json:"reached,omitempty"`
+	// Synced is the offset up to which the journal was synced when it failed, 0 if it never has. What is damaged or missing
+	// before that offset was acknowledged.
+	Synced wal.Offset `json:"synced,omitempty"`
+	// Left is the offset up to which SQLite had everything when the store was closed while a reader kept the close from
+	// being clean. SQLite copies the rest and removes -wal when that reader ends.
+	Left *wal.Offset `json:"left,omitempty"`
+	// Failed says that SQLite's files could not be written, since an opening last had all of it on disk.
+	Failed *Failure `json:"failed,omitempty"`
+
+	// Lost says why this was not read but derived, see Recall. It is "" as a rule.
+	Lost string `json:"-"`
+}
+
+// Failure is when and why writing SQLite's files failed.
+type Failure struct {
+	At    time.Time `json:"at"`
+	Error string    `json:"error"`
+}
+
+// Fail notes why the writer of SQLite's files has stopped. A database that SQLite refuses to read is suspect from then on.
+func (f *File) Fail(at time.Time, cause error) {
+	f.Clean, f.Left = false, nil
+	if f.Failed == nil {
+		f.Failed = &Failure{at.UTC().Truncate(time.Millisecond), cause.Error()}
+	}
+	if errors.Is(cause, sqlstore.ErrMalformed) {
+		f.Doubted = true
+	}
+}
+
+// JournalPath returns where the journal of the store in dir lies.
+func (f File) JournalPath(dir string) string {
+	if filepath.IsAbs(f.JournalDir) {
+		return f.JournalDir
+	}
+	return filepath.Join(dir, f.JournalDir)
+}
+
+// A ForeignError says that a database and store.json differ in what never changes: the store's id or its time unit. It is an
+// ErrMismatch.
+type ForeignError struct {
+	Path, Why string
+	// Edited: the journal agrees with the database, so store.json was changed.
+	Edited bool
+}
+
+func (e *ForeignError) Error() string { return fmt.Sprintf("%s: %v: %s", e.Path, ErrMismatch, e.Why) }
+func (e *ForeignError) Unwrap() error { return ErrMismatch }
+
+// CheckStore returns a *ForeignError when the database at path says that it belongs to another store, else nil. journal is the
+// identity of the store's journal, or nil when it is not known.
+func (f File) CheckStore(path string, m sqlstore.Meta, journal []byte) error {
+	if m.StoreID == f.StoreID {
+		return nil
+	}
+	e := &ForeignError{Path: path, Why: fmt.Sprintf("it belongs to store %s, %s says %s", cmp.Or(m.StoreID, "none"), FileName, f.StoreID)}
+	if id, _, ok := ParseIdentity(journal); ok && id == m.StoreID {
+		e.Why, e.Edited = e.Why+", and the journal is of store "+id+" as well", true
+	}
+	return e
+}
+
+// CheckUnit is CheckStore for the time unit.
+func (f File) CheckUnit(path string, m sqlstore.Meta, journal []byte) error {
+	if m.TimeUnit == string(f.TimeUnit) {
+		return nil
+	}
+	e := &ForeignError{Path: path, Why: fmt.Sprintf("its time unit is %s, %s says %s", cmp.Or(m.TimeUnit, "unknown"), FileName, f.TimeUnit)}
+	if _, unit, ok := ParseIdentity(journal); ok && string(unit) == m.TimeUnit {
+		e.Why, e.Edited = fmt.Sprintf("%s, and the time unit of the journal is %s as well", e.Why, unit), true
+	}
+	return e
+}
+
+// New returns the file of a new store, with a random id and the defaults.
+func New(createdBy string) File {
+	var id [16]byte
+	rand.Read(id[:])
+	return File{
+		Format: format, StoreID: hex.EncodeToString(id[:]), TimeUnit: DefaultUnit, JournalDir: JournalName,
+		Retention: RetainDefault, CreatedBy: createdBy, CreatedAt: time.Now().UTC().Truncate(time.Millisecond), Clean: true,
+	}
+}
+
+// brokenError says why store.json is of no use: it is empty, cut or changed.
+type brokenError struct{ error }
+
+// read returns fs.ErrNotExist when there is no store.json, and a brokenError for one that is of no use. Whoever opens a
+// store calls it first, so it also refuses a store with a part that is a symbolic link.
+func read(dir string) (File, error) {
+	if err := checkLinks(dir); err != nil {
+		return File{}, err
+	}
+	name := filepath.Join(dir, FileName)
+	opened, err := durable.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		// It may be a store with nothing but its journal.
+		if link := CheckJournalLinks(dir, JournalName); link != nil {
+			return File{}, link
+		}
+	}
+	if err != nil {
+		return File{}, err
+	}
+	defer opened.Close()
+	const longest = 1 << 20
+	text, err := io.ReadAll(io.LimitReader(opened, longest))
+	if err != nil {
+		return File{}, err
+	}
+	f, err := parse(text)
+	switch {
+	case errors.Is(err, sqlstore.ErrNewer):
+		return f, fmt.Errorf("%s: %w", name, err)
+	case err != nil:
+		return f, brokenError{err}
+	}
+	// A person has written that on purpose. It is not replaced.
+	if err := checkJournalDir(f.JournalDir); err != nil {
+		return f, fmt.Errorf("%s: %w", name, err)
+	}
+	return f, CheckJournalLinks(dir, f.JournalDir)
+}
+
+func parse(text []byte) (File, error) {
+	var f File
+	if len(bytes.Trim(text, "\x00 \t\r\n")) == 0 {
+		return f, errors.New("it is empty")
+	}
+	if err := json.Unmarshal(text, &f); err != nil {
+		return f, err
+	}
+	switch {
+	case f.Format > format:
+		return f, fmt.Errorf("%w: format %d", sqlstore.ErrNewer, f.Format)
+	case f.Format != format:
+		return f, fmt.Errorf("format %d is none of auditsql's", f.Format)
+	case len(f.StoreID) != 32:
+		return f, errors.New("store_id is missing")
+	}
+	if _, err := hex.DecodeString(f.StoreID); err != nil {
+		return f, fmt.Errorf("store_id: %w", err)
+	}
+	if f.JournalDir == "" {
+		return f, errors.New("wal_dir is missing")
+	}
+	if f.TimeUnit == "" {
+		f.TimeUnit = DefaultUnit
+	}
+	return f, nil
+}
+
+// Write replaces the store.json of the store in dir as a whole. It is durable when Write returns.
+func Write(dir string, f File) error {
+	text, err := json.MarshalIndent(f, "", "  ")
+	if err != nil {
+		return err
+	}
+	name := filepath.Join(dir, FileName)
+	err = durable.WriteFile(name, OwnedLike(dir), func(w io.Writer) error {
+		_, err := w.Write(append(text, '\n'))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return nil
+}
+
+// Recall reads store.json. When that is missing or of no use, Recall derives it from what table store of the database repeats, and
+// File.Lost says why. What the database does not repeat gets the most careful value: the whole journal is kept until somebody
+// says how much to keep, and SQLite is suspect. Nothing is written.
+//
+// The error is fs.ErrNotExist when the database cannot tell either. Then Lost says whether there is a store.json that is of no
+// use.
+func Recall(ctx context.Context, dir string) (File, error) {
+	f, err := read(dir)
+	var broken brokenError
+	var lost string
+	switch {
+	case err == nil:
+		return f, nil
+	case errors.As(err, &broken):
+		lost = fmt.Sprintf("%s is damaged (%v)", FileName, broken)
+	case errors.Is(err, fs.ErrNotExist):
+		lost = FileName + " is missing"
+	default:
+		return f, err
+	}
+	meta, unread := sqlstore.ReadCursor(ctx, SQLitePath(dir))
+	switch {
+	case errors.Is(unread, sqlstore.ErrMalformed), unread == nil && (!meta.Exists || len(meta.StoreID) != 32):
+		// A journal may tell.
+		if broken.error == nil {
+			lost = ""
+		}
+		return File{Lost: lost}, fs.ErrNotExist
+	case unread != nil:
+		return f, unread
+	}
+	f = File{
+		Format: format, StoreID: meta.StoreID, JournalDir: JournalName, Retention: RetainAll,
+		CreatedBy: "auditsql", CreatedAt: time.Now().UTC().Truncate(time.Millisecond), Used: true, Doubted: true, Lost: lost,
+	}
+	if err := f.TimeUnit.UnmarshalText([]byte(meta.TimeUnit)); err != nil {
+		return f, fmt.Errorf("%s: %w: %w", SQLitePath(dir), ErrDamaged, err)
+	}
+	// The journal is where SQLite says, unless it is where it usually is.
+	if st, err := os.Lstat(filepath.Join(dir, JournalName)); (err != nil || !st.IsDir()) && filepath.IsAbs(meta.JournalDir) {
+		f.JournalDir = filepath.Clean(meta.JournalDir)
+	}
+	return f, CheckJournalLinks(dir, f.JournalDir)
+}

@@ -1,0 +1,188 @@
+package storedir
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/auditsql/auditsql/internal/durable"
+	"github.com/auditsql/auditsql/wal"
+)
+
+// checkLinks refuses a store's folder in which a part of a store is a symbolic link (*durable.LinkError). It is called before
+// anything is opened, so that the first command finds a link, and not the first one that needs the file. An error of
+// the listing is left to whoever opens the files.
+func checkLinks(dir string) error {
+	return checkLinksIn(dir, func(name string) bool {
+		return strings.HasPrefix(name, FileName) || strings.HasPrefix(name, SQLiteName) || strings.HasPrefix(name, FilterName)
+	})
+}
+
+// CheckJournalLinks is checkLinks of the journal's folder. A folder within the store must not be reached through a
+// link. An absolute path is a person's choice: it must not be a link itself, but the folders above it may be links,
+// as the store's folder may.
+func CheckJournalLinks(dir, journalDir string) error {
+	path := filepath.Join(dir, journalDir)
+	if filepath.IsAbs(journalDir) {
+		path = journalDir
+	} else {
+		for above := filepath.Dir(filepath.Clean(journalDir)); above != "."; above = filepath.Dir(above) {
+			if err := durable.CheckLink(filepath.Join(dir, above)); err != nil {
+				return err
+			}
+		}
+	}
+	if err := durable.CheckLink(path); err != nil {
+		return err
+	}
+	return checkLinksIn(path, func(name string) bool {
+		return name == "LOCK" || name == "quarantine" || strings.HasSuffix(name, ".wal") || strings.HasSuffix(name, ".wal"+durable.PartSuffix)
+	})
+}
+
+func checkLinksIn(dir string, ours func(name string) bool) error {
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		if e.Type()&fs.ModeSymlink != 0 && ours(e.Name()) {
+			if err := durable.CheckLink(filepath.Join(dir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// checkJournalDir refuses a wal_dir that init never writes: one that leaves the store by "..", or an absolute one that is
+// not clean.
+func checkJournalDir(journalDir string) error {
+	switch {
+	case filepath.IsAbs(journalDir) && filepath.Clean(journalDir) != journalDir:
+		return fmt.Errorf("wal_dir is %q: write it without . and .., as %q", journalDir, filepath.Clean(journalDir))
+	case !filepath.IsAbs(journalDir) && !filepath.IsLocal(journalDir):
+		return fmt.Errorf("wal_dir is %q, which leads out of the store's folder: a journal that lies elsewhere has an absolute path", journalDir)
+	}
+	return nil
+}
+
+// OwnedLike returns the file or folder whose owner is the owner of the store, and of what is made in it: its
+// store.json, or its journal as long as there is no more, and "" for a new store. The store's folder does not tell:
+// a mount may belong to root and be open to a group.
+func OwnedLike(dir string) string {
+	for _, name := range []string{FileName, JournalName} {
+		path := filepath.Join(dir, name)
+		if _, err := os.Lstat(path); err == nil {
+			return path
+		}
+	}
+	return ""
+}
+
+// CheckOwner refuses to write to another user's store (*durable.OwnerError), before anything is changed.
+func CheckOwner(dir string) error {
+	if path := OwnedLike(dir); path != "" {
+		return durable.CheckOwner(path)
+	}
+	return nil
+}
+
+// Absence is what is missing of a store whose journal is not in its place.
+type Absence struct {
+	Dir      string // the journal's folder
+	Empty    bool   // the folder exists, and has no segment
+	NoSQLite bool   // audit.db is missing as well
+}
+
+// JournalAbsent returns what is missing when the journal of a store that was in use is not there, and else nil. A store that
+// was opened once has a segment from then on.
+func (f File) JournalAbsent(dir string, fsys wal.FS) *Absence {
+	if !f.Used {
+		return nil
+	}
+	gone := &Absence{Dir: f.JournalPath(dir)}
+	_, err := fsys.List(gone.Dir)
+	if !errors.Is(err, fs.ErrNotExist) {
+		// An error in what is there is left to whoever reads the segments.
+		if segs, err := wal.Segments(gone.Dir, wal.Options{FS: fsys}); err != nil || len(segs) > 0 {
+			return nil
+		}
+		gone.Empty = true
+	}
+	_, err = os.Lstat(SQLitePath(dir))
+	gone.NoSQLite = errors.Is(err, fs.ErrNotExist)
+	return gone
+}
+
+// CheckVacant refuses to make a store among other files: only a missing folder, an empty one, or one that holds
+// nothing but a journal is accepted.
+func CheckVacant(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		name := e.Name()
+		switch {
+		case name == JournalName && e.IsDir(), name == FileName+durable.PartSuffix, name == FilterName, name == FilterName+durable.PartSuffix,
+			name == "lost+found", strings.HasPrefix(name, "."):
+		case strings.HasPrefix(name, SQLiteName), strings.HasPrefix(name, FileName), strings.HasPrefix(name, asidePrefix):
+			// A store that has lost its store.json, or of which nothing but the journal can be read.
+			if _, err := os.Lstat(filepath.Join(dir, JournalName)); errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("%s: %w: there is %s, and neither a %s that can be read nor a journal: restore the store from a backup", dir, ErrMismatch, name, FileName)
+			}
+		default:
+			return fmt.Errorf("%s: %w, and none is made among other files (%s)", dir, ErrNoStore, name)
+		}
+	}
+	return nil
+}
+
+// MakeAside makes a folder for files that are moved out of the way.
+func MakeAside(dir string) (string, error) {
+	for nanos := time.Now().UnixNano(); ; nanos++ {
+		aside := filepath.Join(dir, fmt.Sprintf("%s%d", asidePrefix, nanos))
+		if err := durable.Mkdir(aside, OwnedLike(dir)); !errors.Is(err, fs.ErrExist) {
+			return aside, err
+		}
+	}
+}
+
+// SetAside moves the database and the files beside it to a folder of their own, and returns that folder. Nothing is deleted:
+// a person may want to look at it, and the labels are in it.
+func SetAside(dir string) (string, error) {
+	aside, err := MakeAside(dir)
+	if err != nil {
+		return "", err
+	}
+	for _, name := range sqliteFiles(dir) {
+		err := os.Rename(name, filepath.Join(aside, filepath.Base(name)))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", err
+		}
+	}
+	return aside, errors.Join(durable.SyncDir(aside), durable.SyncDir(dir))
+}
+
+// RemoveSQLite deletes the database and the files beside it.
+func RemoveSQLite(dir string) error {
+	for _, name := range sqliteFiles(dir) {
+		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return durable.SyncDir(dir)
+}
+
+// sqliteFiles are the database and the files that SQLite keeps beside it, in the order in which they may be moved
+// away. A database without its -wal is suspect, so an interrupted move is noticed and done again. A -wal without its
+// database would be taken for garbage and deleted.
+func sqliteFiles(dir string) []string {
+	name := SQLitePath(dir)
+	return []string{name + "-shm", name + "-wal", name}
+}

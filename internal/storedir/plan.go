@@ -1,0 +1,179 @@
+package storedir
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/auditsql/auditsql/sqlstore"
+	"github.com/auditsql/auditsql/wal"
+)
+
+// Action is what an opening does with the database.
+type Action int
+
+const (
+	Keep    Action = iota // use it as it is, or make it when there is none
+	Examine               // nobody can tell from outside whether it is sound: call Facts.Examine, then Decide again
+	Check                 // check it, replay the journal from its first offset, and reindex
+	Rebuild               // move it aside and rebuild it from the journal
+)
+
+// Plan is what Decide returns.
+type Plan struct {
+	Action Action
+	Doubt  string // why SQLite's files are not what the store left there; "" when they may be
+	Refuse error  // why the store is not opened
+}
+
+// NeedsBackup refuses the database at path: it is suspect for the reason doubt, and cannot be rebuilt.
+func NeedsBackup(path, doubt, found string) error {
+	return fmt.Errorf("%s: %w: %s (%s): restore the store from a backup", path, ErrMismatch, doubt, found)
+}
+
+// Decide says what an opening does with the database. It is a function of the facts alone.
+//
+// A suspect database is rebuilt if the journal reaches back to the beginning, else it is kept and
+// checked. What was trimmed from the journal is in SQLite alone. Without a -wal the database has what it had on disk
+// when the journal was trimmed, unless it is older than that. With a -wal of another time it can have anything.
+func Decide(f Facts) Plan {
+	p := Plan{Doubt: doubt(f)}
+	fromBeginning := len(f.Segments) > 0 && f.Segments[0].Base == 0
+	needsBackup := func(found string) Plan {
+		p.Refuse = NeedsBackup(f.Path, p.Doubt, found)
+		return p
+	}
+	switch {
+	case !f.Exists:
+		return Plan{} // lost, or not made yet
+	case f.Unread != nil && !errors.Is(f.Unread, sqlstore.ErrMalformed):
+		return Plan{Refuse: f.Unread} // it may be readable the next time
+	case f.Unread != nil && fromBeginning:
+		p.Action = Rebuild
+		return p
+	case f.Unread != nil:
+		return needsBackup(f.Unread.Error())
+	}
+	if p.Refuse = f.foreign(f.Both); p.Refuse != nil {
+		return p
+	}
+	// With a -wal of this store over it, the database of another store says that it is this store's. So it is asked
+	// without the -wal as well.
+	if f.Alone != nil && len(f.AloneProblems) == 0 {
+		if p.Refuse = f.foreign(*f.Alone); p.Refuse != nil {
+			if f.HasWAL && !f.Examined {
+				p.Action, p.Doubt, p.Refuse = Examine, p.Refuse.Error(), nil
+			}
+			return p
+		}
+	}
+	switch {
+	case !f.Examined && (p.Doubt == tidied || p.Doubt != "" && p.Doubt == aloneDoubt(f)):
+		p.Action = Examine
+	case p.Doubt == "" && slices.Contains(f.Both.MissingTables(), "rejected"):
+		// The journal has what was rejected, as far as it reaches back.
+		p.Doubt, p.Action = "table rejected was dropped", Check
+	case p.Doubt == "":
+	case fromBeginning:
+		p.Action = Rebuild
+	case len(f.Segments) == 0:
+		p.Action = Check
+	case f.HasWAL && (len(f.BothProblems) > 0 || aloneDoubt(f) != "" || bothDoubt(f) != ""):
+		return needsBackup("another -wal lies beside it than its own; if it can be told which is right, move the other one out of the folder")
+	case wal.Offset(f.Both.Cursor) < f.Segments[0].Base:
+		p.Refuse = fmt.Errorf("%s: %w: it ends at offset %d, and the journal that is left begins at %d: restore the store from a backup",
+			f.Path, wal.ErrGap, f.Both.Cursor, f.Segments[0].Base)
+	default:
+		p.Action = Check
+	}
+	return p
+}
+
+// foreign returns a *ForeignError for a database of another store.
+func (f Facts) foreign(m sqlstore.Meta) error {
+	if err := f.File.CheckStore(f.Path, m, f.Journal); err != nil {
+		return err
+	}
+	return f.File.CheckUnit(f.Path, m, f.Journal)
+}
+
+// tidied is the doubt about a database whose -wal SQLite itself may have removed: it does so when a reader ends that
+// has outlived the writer.
+const tidied = "its -wal is gone, which the last reader to close may have removed"
+
+// doubt says why SQLite's files are not what the store left, or "" when they may be.
+//
+// From the first write until the note that all is on disk there is a -wal that is not empty: a writer gives it its header when
+// it opens, and shortens it only after the note. Without it the database may be a mix of two states, with a
+// cursor ahead of its rows, and SQLite would not notice.
+func doubt(f Facts) string {
+	switch {
+	case !f.Exists:
+		return "" // it is lost
+	case errors.Is(f.Unread, sqlstore.ErrMalformed):
+		return f.Unread.Error()
+	case !f.File.Used:
+		return ""
+	}
+	if why := aloneDoubt(f); why != "" {
+		return why
+	}
+	if why := bothDoubt(f); why != "" {
+		return why
+	}
+	switch {
+	case len(f.BothProblems) > 0:
+		return "SQLite finds: " + f.BothProblems[0]
+	case f.File.Clean:
+		return ""
+	case f.File.Doubted && f.File.Lost != "":
+		return f.File.Lost + ", and with it what was known of SQLite's files"
+	case f.File.Doubted:
+		return "it was found to be suspect, and was not checked to the end"
+	case f.HasWAL:
+		return ""
+	case f.File.Left == nil || f.Alone == nil || wal.Offset(f.Alone.Cursor) != *f.File.Left || len(f.AloneProblems) > 0:
+	case !f.Examined:
+		return tidied
+	default:
+		return ""
+	}
+	return "its -wal is missing"
+}
+
+// aloneDoubt says why the database without its -wal cannot be what the store left. SQLite puts any -wal over any
+// database, and the result can have one record under the id of another.
+//
+// In the middle of a checkpoint the database alone is neither old nor new, and may say anything. So with a -wal beside
+// it, what it says counts only when SQLite finds nothing wrong with it (Facts.AloneProblems).
+//
+// This cannot tell apart two files of one time between two checkpoints that were noted.
+func aloneDoubt(f Facts) string {
+	was := f.File.Reached
+	if f.File.Rebuilding != "" {
+		was = nil
+	}
+	switch {
+	case f.Alone == nil || len(f.AloneProblems) > 0:
+		return ""
+	case f.Both.Exists && f.Alone.Reach > f.Both.Reach:
+		// A checkpoint copies pages from -wal. A -wal that has lost its end since, which a disk may do with what it never
+		// synced, puts older pages over newer ones.
+		return fmt.Sprintf("with its -wal it ends at offset %d, and at %d without: that -wal is older", f.Both.Reach, f.Alone.Reach)
+	case was != nil && wal.Offset(f.Alone.Reach) < was.Cursor:
+		return fmt.Sprintf("it ends at offset %d, and had everything up to %d", f.Alone.Reach, was.Cursor)
+	}
+	return ""
+}
+
+// bothDoubt says why the database and its -wal together cannot be what the store left.
+func bothDoubt(f Facts) string {
+	was := f.File.Reached
+	if was == nil || !f.Both.Exists || f.File.Rebuilding != "" {
+		return "" // made before this was noted, or not to be read
+	}
+	if both := wal.Offset(f.Both.Reach); both < was.Cursor || f.File.Clean && both != was.Cursor {
+		return fmt.Sprintf("with its -wal it ends at offset %d, and had everything up to %d", both, was.Cursor)
+	}
+	return ""
+}
