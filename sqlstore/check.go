@@ -126,12 +126,12 @@ const checkPage = 256
 func (c *checker) entries(ctx context.Context) error {
 	const query = `SELECT e.idx, e.query_id,
 		iif(typeof(e.journal_offset) = 'integer', e.journal_offset, -1) AS journal_offset, k.value
-		FROM entry e LEFT JOIN kv k ON k.key = CAST(x'004155443A' || e.query_id AS BLOB)
+		FROM entry e LEFT JOIN kv k ON k.key = ` + keyOfEntry + `
 		WHERE e.idx >= ? AND e.idx <= ? ORDER BY e.idx LIMIT ?`
 	derived := true
 	before := int64(-1) // journal offset of the entry before
 	for next := int64(0); next <= c.newest; {
-		page, _, err := readPage(ctx, c.db.readers, (*entryRow).size, query, next, c.newest, checkPage)
+		page, _, err := readPage(ctx, c.db.readers, c.db.sizes.pageBytes, query, []any{next, c.newest, checkPage}, (*entryRow).scan)
 		if err != nil {
 			return err
 		}
@@ -174,11 +174,11 @@ func (c *checker) entries(ctx context.Context) error {
 
 // record checks the record of an entry and returns it taken apart, or nil if it cannot.
 func (c *checker) record(ctx context.Context, e *entryRow) (*Record, error) {
-	if e.Value == nil {
+	if len(e.Value) == 0 { // which no record is
 		c.problem("kv: record %x of entry %d is missing", e.QueryID, e.Idx)
 		return nil, nil
 	}
-	c.ids.add(slices.Concat(auditPrefix, e.QueryID))
+	c.ids.add(recordKey(e.QueryID))
 	r, err := c.decode(e.Value)
 	if err != nil {
 		c.problem("kv: record %x of entry %d cannot be read: %v", e.QueryID, e.Idx, err)
@@ -211,13 +211,13 @@ func (c *checker) record(ctx context.Context, e *entryRow) (*Record, error) {
 // sets are equal there are no others, and only if not, these are searched for.
 func (c *checker) keys(ctx context.Context) error {
 	for _, family := range []struct {
-		prefix []byte
+		prefix string
 		length int
 		want   *keySet
 		search func(context.Context) error
 	}{
-		{auditPrefix, 37, &c.ids, c.strayRecords},
-		{agentPrefix, 80, &c.listed, c.strayListings},
+		{KeyPrefix, KeyLen, &c.ids, c.strayRecords},
+		{AgentKeyPrefix, AgentKeyLen, &c.listed, c.strayListings},
 	} {
 		have := keySet{seed: family.want.seed}
 		err := c.scan(ctx, family.prefix, 4096, func(keys [][]byte) error {
@@ -243,11 +243,11 @@ func (c *checker) keys(ctx context.Context) error {
 }
 
 // scan calls f with the keys of a family that were there at the beginning, in order, up to page at a time.
-func (c *checker) scan(ctx context.Context, prefix []byte, page int, f func(keys [][]byte) error) error {
+func (c *checker) scan(ctx context.Context, prefix string, page int, f func(keys [][]byte) error) error {
 	const query = `SELECT key FROM kv WHERE key > ? AND key < ? AND rowid <= ? ORDER BY key LIMIT ?`
-	for low := prefix; ; {
+	for low := []byte(prefix); ; {
 		var keys [][]byte
-		if err := c.db.readers.SelectContext(ctx, &keys, query, low, after(prefix), c.newestKey, page); err != nil {
+		if err := c.db.readers.SelectContext(ctx, &keys, query, low, after([]byte(prefix)), c.newestKey, page); err != nil {
 			return err
 		}
 		n := len(keys)
@@ -268,8 +268,8 @@ func (c *checker) scan(ctx context.Context, prefix []byte, page int, f func(keys
 func (c *checker) strayRecords(ctx context.Context) error {
 	const query = `SELECT idx, query_id FROM entry WHERE idx >= ? ORDER BY idx LIMIT 4096`
 	matched := uint64(0)
-	err := c.scan(ctx, auditPrefix, 1<<18, func(keys [][]byte) error {
-		keys = slices.DeleteFunc(keys, func(k []byte) bool { return len(k) != 37 })
+	err := c.scan(ctx, KeyPrefix, 1<<18, func(keys [][]byte) error {
+		keys = slices.DeleteFunc(keys, func(k []byte) bool { return len(k) != KeyLen })
 		stray := make([]bool, len(keys))
 		for i := range stray {
 			stray[i] = true
@@ -282,7 +282,7 @@ func (c *checker) strayRecords(ctx context.Context) error {
 			}
 			for i := range page {
 				k, found := slices.BinarySearchFunc(keys, page[i].QueryID, func(key, id []byte) int {
-					return bytes.Compare(key[len(auditPrefix):], id)
+					return bytes.Compare(recordOf(key), id)
 				})
 				if found && stray[k] && page[i].Idx <= c.newest {
 					matched++
@@ -298,7 +298,7 @@ func (c *checker) strayRecords(ctx context.Context) error {
 		}
 		for i, k := range keys {
 			if stray[i] {
-				c.problem("kv: no entry stands for record %x", k[len(auditPrefix):])
+				c.problem("kv: no entry stands for record %x", recordOf(k))
 			}
 		}
 		return nil
@@ -311,12 +311,12 @@ func (c *checker) strayRecords(ctx context.Context) error {
 
 // strayListings reports keys in agents' lists that their record does not ask for.
 func (c *checker) strayListings(ctx context.Context) error {
-	return c.scan(ctx, agentPrefix, 4096, func(keys [][]byte) error {
+	return c.scan(ctx, AgentKeyPrefix, 4096, func(keys [][]byte) error {
 		for _, k := range keys {
-			if len(k) != 80 {
+			if len(k) != AgentKeyLen {
 				continue
 			}
-			v, err := c.db.Get(ctx, slices.Concat(auditPrefix, k[48:]))
+			v, err := c.db.Get(ctx, recordKey(recordOf(k)))
 			if err != nil && err != ErrNotFound {
 				return err
 			}

@@ -219,9 +219,9 @@ func TestIntegrity(t *testing.T) {
 }
 
 func TestReindexMakesTheSameTables(t *testing.T) {
-	defer sqlstore.ShrinkReindex(200)()
 	path := filepath.Join(t.TempDir(), "audit.db")
 	db := open(t, path, sqlstore.Options{})
+	db.ShrinkReindex(200)
 	apply(t, db, samples(0, 100)...)
 	apply(t, db, samples(100, 500)...)
 	before := dump(t, db)
@@ -263,9 +263,9 @@ func TestReindexMakesTheSameTables(t *testing.T) {
 }
 
 func TestInterruptedReindexIsRemembered(t *testing.T) {
-	defer sqlstore.ShrinkReindex(200)()
 	path := filepath.Join(t.TempDir(), "audit.db")
 	db := open(t, path, sqlstore.Options{})
+	db.ShrinkReindex(200)
 	apply(t, db, samples(0, 500)...)
 	before := dump(t, db)
 	needs := func(db *sqlstore.DB) bool {

@@ -14,7 +14,7 @@ const maxProblems = 100
 // tables. It returns what SQLite finds wrong, the first hundred, and nothing if all is well. It is one long
 // read.
 func (db *DB) Integrity(ctx context.Context, quick bool) ([]string, error) {
-	found, err := integrity(ctx, db.readers, quick)
+	found, err := integrity(ctx, db.readers.DB, quick)
 	if err != nil {
 		return nil, db.fail("check", err)
 	}

@@ -123,7 +123,7 @@ func fileSize(path string) (int64, error) {
 
 // Meta returns what the open database says about itself.
 func (db *DB) Meta(ctx context.Context) (Meta, error) {
-	m, err := metaOf(ctx, db.readers)
+	m, err := metaOf(ctx, db.readers.DB)
 	if err != nil {
 		return m, db.fail("read what the database says about itself", err)
 	}

@@ -59,7 +59,8 @@ func (o Options) withDefaults() (Options, error) {
 type DB struct {
 	path    string
 	log     *slog.Logger
-	readers *sqlx.DB
+	sizes   sizes
+	readers readers
 	leave   func() error // takes the file out of inUse; nil in a writer, whose held does that
 	held    *heldFiles   // nil in a read-only DB
 	pin     *pin         // likewise
@@ -89,7 +90,7 @@ type DB struct {
 func Open(ctx context.Context, path string, o Options) (*DB, error) {
 	o, err := o.withDefaults()
 	if err == nil {
-		db := &DB{path: path, log: o.Logger, writing: make(chan struct{}, 1)}
+		db := &DB{path: path, log: o.Logger, sizes: defaultSizes(), writing: make(chan struct{}, 1)}
 		if err = db.open(ctx, o); err == nil {
 			return db, nil
 		}
@@ -172,13 +173,13 @@ func (db *DB) tryReaders(ctx context.Context, o Options, a access) error {
 	}
 	var tables int
 	if err = pool.GetContext(ctx, &tables, `SELECT count(*) FROM sqlite_schema`); err == nil {
-		_, err = get(ctx, pool, nil)
+		_, err = get(ctx, readers{pool}, nil)
 	}
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		pool.Close()
 		return err
 	}
-	db.readers = pool
+	db.readers = readers{pool}
 	return nil
 }
 
@@ -226,7 +227,7 @@ func (db *DB) Close() error {
 func (db *DB) keepReader() error {
 	const doing = "SQLite's files have failed, and no reader is open: its other connections stay open"
 	switch {
-	case db.readers == nil:
+	case db.readers.DB == nil:
 		return errors.New(doing)
 	case db.readers.Stats().OpenConnections > 0:
 		return nil // the pool keeps it
@@ -239,7 +240,7 @@ func (db *DB) keepReader() error {
 }
 
 func (db *DB) closeReaders() error {
-	if db.readers == nil {
+	if db.readers.DB == nil {
 		return nil
 	}
 	return db.readers.Close()

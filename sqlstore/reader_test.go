@@ -97,8 +97,8 @@ func TestMoreQuestionsThanAreKeptPrepared(t *testing.T) {
 // A question that ends early leaves no read transaction behind, which would hold up checkpoints and show its reader an
 // old state for ever.
 func TestAQuestionThatEndsEarlyHoldsNothing(t *testing.T) {
-	defer sqlstore.ShrinkSelect(7, 1<<14, 5)()
 	db := open(t, filepath.Join(t.TempDir(), "audit.db"), sqlstore.Options{Readers: 1})
+	db.ShrinkSelect(7, 1<<14, 5)
 	rs := samples(0, 200)
 	apply(t, db, rs[:100]...)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -139,8 +139,8 @@ func TestAQuestionThatEndsEarlyHoldsNothing(t *testing.T) {
 
 // Reindex drops tables and makes them anew under queries that are kept prepared.
 func TestQuestionsAroundAReindex(t *testing.T) {
-	defer sqlstore.ShrinkReindex(50)()
 	db := open(t, filepath.Join(t.TempDir(), "audit.db"), sqlstore.Options{Readers: 1})
+	db.ShrinkReindex(50)
 	rs := samples(0, 120)
 	apply(t, db, rs...)
 	filters := []sqlstore.Filter{{}, {Limit: 100}, {Agent: rs[7].AgentID}, {Attributes: rs[8].Attributes[1:]}, {Lens: ptr("Recency"), Descending: true}}

@@ -99,9 +99,6 @@ func (e *SkippedError) Error() string {
 
 func (e *SkippedError) Unwrap() error { return e.Err }
 
-// reindexPage is how many records a transaction of Reindex holds. A variable for tests.
-var reindexPage = 4096
-
 // Reindex drops the derived tables, makes them anew and fills them from kv and entry. It also puts back guards,
 // indexes and views of the primary tables that are missing or changed (see CheckSchema). decode takes a value
 // of kv apart as Apply expects it; Offset and the keys are not needed. progress, which may be nil, is called
@@ -172,7 +169,7 @@ func (db *DB) reindex(ctx context.Context, w *writer, decode func([]byte) (Recor
 	if err := w.conn.GetContext(ctx, &last, newest); err != nil {
 		return err
 	}
-	r := refill{w: w, decode: decode}
+	r := refill{w: w, sizes: &db.sizes, decode: decode}
 	for next := int64(0); next <= last; {
 		var done int64
 		if err := w.tx(ctx, func() (err error) {
@@ -258,6 +255,7 @@ func (w *writer) remakeDerived(ctx context.Context) error {
 // refill is a Reindex between dropping and done.
 type refill struct {
 	w             *writer
+	sizes         *sizes
 	decode        func([]byte) (Record, error)
 	contributions int64
 	skipped       SkippedError
@@ -265,10 +263,10 @@ type refill struct {
 
 // page fills in the next records from entry first on, inside a transaction, and returns how far it got.
 func (r *refill) page(ctx context.Context, first int64) (done int64, err error) {
-	const query = `SELECT e.idx, e.query_id, e.journal_offset, k.rowid AS kv_row, k.value
-		FROM entry e LEFT JOIN kv k ON k.key = CAST(x'004155443A' || e.query_id AS BLOB)
+	const query = `SELECT e.idx, e.query_id, 0, k.value, k.rowid
+		FROM entry e LEFT JOIN kv k ON k.key = ` + keyOfEntry + `
 		WHERE e.idx >= ? ORDER BY e.idx LIMIT ?`
-	page, _, err := readPage(ctx, r.w.conn, (*entryRow).size, query, first, reindexPage)
+	page, _, err := readPage(ctx, r.w, r.sizes.pageBytes, query, []any{first, r.sizes.reindexPage}, (*entryRow).scan)
 	if err != nil || len(page) == 0 {
 		return 0, err
 	}
@@ -294,7 +292,7 @@ func (r *refill) page(ctx context.Context, first int64) (done int64, err error) 
 
 func (r *refill) record(row *entryRow) error {
 	rec, err := Record{}, error(nil)
-	if row.Value == nil {
+	if len(row.Value) == 0 { // which no record is
 		err = fmt.Errorf("%w: record %x is missing in kv", ErrMalformed, row.QueryID)
 	} else if rec, err = r.decode(row.Value); err == nil && string(rec.QueryID[:]) != string(row.QueryID) {
 		err = fmt.Errorf("kv has record %x under %x", rec.QueryID, row.QueryID)

@@ -127,8 +127,8 @@ func TestSelectFindsWhatLookingAtEveryRecordFinds(t *testing.T) {
 		{7, 20, 5, 1},
 	} {
 		t.Run(fmt.Sprint(shape), func(t *testing.T) {
-			defer sqlstore.ShrinkSelect(shape.page, shape.lookup, shape.stretch)()
-			defer sqlstore.ShrinkPages(shape.bytes)()
+			db.ShrinkSelect(shape.page, shape.lookup, shape.stretch)
+			db.ShrinkPages(shape.bytes)
 			rapid.Check(t, func(t *rapid.T) {
 				f := drawFilter(t)
 				got, want := collect(t, db, f), want(rs, f)
@@ -156,7 +156,7 @@ func TestLookingUpWhatIsNotThereNeedsNoWalk(t *testing.T) {
 			t.Errorf("%+v: %d found, %v, %v", f, n, found, err)
 		}
 	}
-	defer sqlstore.ShrinkSelect(256, 5, 512)()
+	db.ShrinkSelect(256, 5, 512)
 	if n, found, err := sqlstore.LookUp(t.Context(), db, sqlstore.Filter{Assertion: ptr(h("assertion 2"))}); n != 0 || found || err != nil {
 		t.Errorf("what many have: %d found, %v, %v", n, found, err)
 	}
@@ -222,7 +222,7 @@ func TestCountsAreOfWhatSelectFinds(t *testing.T) {
 	db, rs := world(t, 120)
 	for _, shape := range []struct{ page, lookup, stretch int }{{256, 1 << 14, 512}, {7, 20, 5}, {3, 0, 2}} {
 		t.Run(fmt.Sprint(shape), func(t *testing.T) {
-			defer sqlstore.ShrinkSelect(shape.page, shape.lookup, shape.stretch)()
+			db.ShrinkSelect(shape.page, shape.lookup, shape.stretch)
 			rapid.Check(t, func(t *rapid.T) {
 				f := drawFilter(t)
 				if rapid.Bool().Draw(t, "by evidence alone") {
@@ -334,9 +334,9 @@ func TestCountsAreOfWhatSelectFinds(t *testing.T) {
 
 // What is frequent is found with little memory as well, and how far the counts may be off is told.
 func TestFrequenciesForgetTheRare(t *testing.T) {
-	defer sqlstore.ShrinkSelect(5, 5, 5)()
-	defer sqlstore.ShrinkFrequencies(12)()
 	db := newDB(t)
+	db.ShrinkSelect(5, 5, 5)
+	db.ShrinkFrequencies(12)
 	var rs []sqlstore.Record
 	for i := range 400 {
 		s := newSample(i)
@@ -358,8 +358,8 @@ func TestFrequenciesForgetTheRare(t *testing.T) {
 }
 
 func TestSelectPagesThroughOneInstant(t *testing.T) {
-	defer sqlstore.ShrinkSelect(10, 10, 10)()
 	db := newDB(t)
+	db.ShrinkSelect(10, 10, 10)
 	var rs []sqlstore.Record
 	for i := range 100 {
 		s := newSample(i)
@@ -375,13 +375,13 @@ func TestSelectPagesThroughOneInstant(t *testing.T) {
 }
 
 func TestSelectLeavesOutWhatComesMeanwhile(t *testing.T) {
-	defer sqlstore.ShrinkSelect(5, 10, 5)()
 	for _, f := range []sqlstore.Filter{
 		{}, {Descending: true}, {ByAdmission: true}, {ByAdmission: true, Descending: true},
 		{Lens: ptr("Recency")}, {SubjectGlob: ptr("*")}, {Agent: ptr(h("agent 1"))},
 	} {
 		t.Run(fmt.Sprintf("%+v", f), func(t *testing.T) {
 			db, rs := world(t, 60)
+			db.ShrinkSelect(5, 10, 5)
 			want := want(rs, f)
 			n, next := 0, 1000
 			for v, err := range db.Select(t.Context(), f) {

@@ -462,20 +462,18 @@ func TestQuestionsReachEveryGeneration(t *testing.T) {
 		"result":    {Result: ptr(unhex(*rec.Result)), Attributes: []sqlstore.Attribute{{Key: "trace_id", Value: "trace 4"}}},
 	} {
 		for _, lookup := range []int{1 << 14, 5} { // by the index, and on a walk
-			restore := sqlstore.ShrinkSelect(10, lookup, 10)
+			db.ShrinkSelect(10, lookup, 10)
 			if got := collect(t, db, f); len(got) != generations {
 				t.Errorf("%s: %d records, want %d", name, len(got), generations)
 			}
-			restore()
 		}
 	}
 	if got := collect(t, db, sqlstore.Filter{Result: ptr(unhex(*rec.Result))}); len(got) != generations+1 {
 		t.Errorf("result: %d records, want %d", len(got), generations+1) // and record 17
 	}
 	for _, lookup := range []int{1 << 14, 5} {
-		restore := sqlstore.ShrinkSelect(10, lookup, 10)
+		db.ShrinkSelect(10, lookup, 10)
 		everywhere, err := db.EvidenceByAgent(t.Context(), sqlstore.Evidence{Hash: ptr(h("assertion 5"))}, sqlstore.Filter{Agent: ptr(unhex(*rec.Agent)), Result: ptr(unhex(*rec.Result))})
-		restore()
 		if err != nil || len(everywhere) != 1 || everywhere[0].Answers != generations {
 			t.Errorf("lookup of %d: %+v, %v", lookup, everywhere, err)
 		}
