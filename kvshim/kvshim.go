@@ -17,7 +17,6 @@
 package kvshim
 
 import (
-	"bytes"
 	"context"
 	"iter"
 
@@ -88,16 +87,4 @@ type ScanOptions struct {
 
 	// Reverse yields the highest key first. Start and End keep their meaning.
 	Reverse bool
-}
-
-// The families of keys that are written once. They are package audit's, which says what is in them.
-var (
-	auditPrefix = []byte("\x00AUD:")
-	agentPrefix = []byte("\x00AUDA:")
-)
-
-// writtenOnce tells whether the key belongs to an audit family. The prefix decides, not the length,
-// so that a malformed key in a family cannot be rewritten either.
-func writtenOnce(key []byte) bool {
-	return bytes.HasPrefix(key, auditPrefix) || bytes.HasPrefix(key, agentPrefix)
 }

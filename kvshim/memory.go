@@ -8,6 +8,8 @@ import (
 	"iter"
 	"sync"
 	"sync/atomic"
+
+	"github.com/auditsql/auditsql/sqlstore"
 )
 
 // Memory is a Store in memory, for the tests of whoever builds on Store. Reads take no lock. A scan
@@ -65,7 +67,7 @@ func (m *Memory) write(ctx context.Context, ops []op) error {
 	root := m.root.Load()
 	for _, o := range ops {
 		held := root.get(o.key)
-		if held != nil && writtenOnce(o.key) {
+		if held != nil && sqlstore.IsAuditKey(o.key) {
 			if o.delete || !bytes.Equal(held.value, o.value) {
 				return fmt.Errorf("%w: key %x is there already", ErrWriteOnce, o.key)
 			}

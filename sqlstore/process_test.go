@@ -29,7 +29,11 @@ func helper(t *testing.T, name string, unprivileged bool, args ...string) string
 	if unprivileged && os.Getuid() == 0 {
 		public := publicDir(t)
 		copied := filepath.Join(public, "helper")
-		copyFile(t, exe, copied)
+		// By another process: a descriptor of ours that writes the file would be passed on to whatever other tests start
+		// meanwhile, and a file that somebody has open for writing cannot be run.
+		if out, err := exec.CommandContext(t.Context(), "cp", exe, copied).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
 		if err := os.Chmod(copied, 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -67,6 +71,7 @@ func publicDir(t *testing.T) string {
 }
 
 func TestHelper(t *testing.T) {
+	t.Parallel()
 	call := strings.Split(os.Getenv("SQLSTORE_HELPER"), "\n")
 	if call[0] == "" {
 		t.Skip("only for other tests")
@@ -201,6 +206,7 @@ func uncopied(ctx context.Context, path string) (failed error) {
 // The sync of a checkpoint that fails may have dropped pages that no later one writes again, so none may say that
 // what was applied is on disk.
 func TestACheckpointBesideThatFailedIsNotForgotten(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "audit.db")
 	got := helper(t, "uncopied", false, path)
 	if !strings.Contains(got, "checkpoint beside the writer in ") || strings.Contains(got, "\n") {
@@ -216,6 +222,7 @@ func TestACheckpointBesideThatFailedIsNotForgotten(t *testing.T) {
 }
 
 func TestReadingBesideAWriterInAnotherProcess(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "audit.db")
 	db := open(t, path, sqlstore.Options{})
 	for i := range 3 {
@@ -230,6 +237,7 @@ func TestReadingBesideAWriterInAnotherProcess(t *testing.T) {
 }
 
 func TestKilledInAReindex(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "audit.db")
 	if got := helper(t, "killed", false, path); got != "" {
 		t.Fatal(got)
@@ -249,6 +257,7 @@ func TestKilledInAReindex(t *testing.T) {
 // Whether the folder can be written to or not, and whether the write-ahead log and its index are there or
 // not, a reader finds what is committed.
 func TestReadingInFoldersOfAllKinds(t *testing.T) {
+	t.Parallel()
 	clean := filepath.Join(t.TempDir(), "audit.db")
 	db := open(t, clean, sqlstore.Options{})
 	apply(t, db, samples(0, 60)...)
@@ -314,6 +323,7 @@ func TestReadingInFoldersOfAllKinds(t *testing.T) {
 }
 
 func TestWritingInAFolderThatIsReadOnly(t *testing.T) {
+	t.Parallel()
 	dir := publicDir(t)
 	path := filepath.Join(dir, "audit.db")
 	mustClose(t, open(t, path, sqlstore.Options{}))
@@ -333,6 +343,7 @@ func TestWritingInAFolderThatIsReadOnly(t *testing.T) {
 }
 
 func TestDiskFull(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "audit.db")
 	got := helper(t, "full", false, path)
 	if got == "<nil>" || strings.Contains(got, "\n") || !strings.Contains(got, path) {

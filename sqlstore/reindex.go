@@ -3,26 +3,32 @@ package sqlstore
 import (
 	"context"
 	"database/sql/driver"
+	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/auditsql/auditsql/migrations"
 )
 
 // NeedsReindex tells whether the derived tables cannot be what kv and entry say: a Reindex was interrupted, a
 // table, index or view is missing, audit does not end where entry does, or somebody has put rows in that belong to no
-// entry. It looks at little; CheckDerived looks at all.
+// entry. It reads a few rows; CheckDerived reads all.
 func (db *DB) NeedsReindex(ctx context.Context) (bool, error) {
 	const begun = `SELECT EXISTS (SELECT 1 FROM store WHERE name = 'reindex')
-		OR (SELECT count(*) FROM sqlite_schema WHERE name IN (
-			'agent', 'audit', 'contribution', 'attribute', 'agents', 'answers', 'audits', 'contributions', 'attributes', 'labels',
-			'agent_by_hash', 'audit_by_query', 'audit_by_result', 'audit_by_time', 'audit_by_agent', 'audit_by_subject',
-			'contribution_by_assertion', 'contribution_by_source', 'attribute_by_value')) < 19`
+		OR EXISTS (SELECT value FROM json_each(?) EXCEPT SELECT name FROM sqlite_schema)`
 	// A reindex may have left out the last records, for good: it notes how far it went.
-	const behind = `SELECT coalesce((SELECT max(idx) FROM entry), -1) <>
+	const short = `SELECT coalesce((SELECT max(idx) FROM entry), -1) <>
 		max(coalesce((SELECT max(idx) FROM audit), -1), coalesce((SELECT value FROM store WHERE name = 'reindexed'), -1))`
-	for _, query := range []string{begun, behind} {
+	names, err := json.Marshal(slices.Concat(derivedTables, derivedIndexes, derivedViews))
+	if err != nil {
+		return false, db.fail("look at the derived tables", err)
+	}
+	for _, q := range []struct {
+		sql  string
+		args []any
+	}{{begun, []any{string(names)}}, {short, nil}} {
 		var needs bool
-		if err := db.readers.GetContext(ctx, &needs, query); err != nil {
+		if err := db.readers.GetContext(ctx, &needs, q.sql, q.args...); err != nil {
 			return false, db.fail("look at the derived tables", err)
 		}
 		if needs {
@@ -123,8 +129,7 @@ func (db *DB) Reindex(ctx context.Context, decode func(payload []byte) (Record, 
 // away: a shell does not look at the mark, and would show a part as the whole. It runs in a transaction.
 func (w *writer) markReindex(ctx context.Context) error {
 	const mark = `INSERT INTO store (name, value) VALUES ('reindex', 'running') ON CONFLICT DO NOTHING`
-	const there = `SELECT name FROM sqlite_schema WHERE type = 'view'
-		AND name IN ('audits', 'contributions', 'attributes', 'agents', 'answers', 'labels')`
+	const there = `SELECT name FROM sqlite_schema WHERE type = 'view'`
 	if _, err := w.conn.ExecContext(ctx, mark); err != nil {
 		return err
 	}
@@ -133,6 +138,9 @@ func (w *writer) markReindex(ctx context.Context) error {
 		return err
 	}
 	for _, name := range views {
+		if !slices.Contains(derivedViews, name) {
+			continue
+		}
 		if _, err := w.conn.ExecContext(ctx, "DROP VIEW "+name); err != nil {
 			return err
 		}

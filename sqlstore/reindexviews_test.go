@@ -10,6 +10,7 @@ import (
 // A shell does not look at the mark of a reindex: while the derived tables are not whole, their views are not there,
 // neither beside the reindex nor after one that was interrupted.
 func TestAShellSeesNoPartOfTheDerivedTables(t *testing.T) {
+	t.Parallel()
 	db := newDB(t)
 	db.ShrinkReindex(200)
 	apply(t, db, samples(0, 500)...)
