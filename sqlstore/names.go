@@ -33,11 +33,9 @@ func (db *DB) PrefixHashes(ctx context.Context, kind HashKind, prefix string, mo
 		if text == nil {
 			break
 		}
-		h, ok := hashOf(*text)
-		if !ok {
-			break
+		if h, ok := hashOf(*text); ok { // else somebody wrote it by hand
+			found = append(found, h)
 		}
-		found = append(found, h)
 		from = *text + "!"
 	}
 	return found, nil

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -124,6 +125,8 @@ func TestHelper(t *testing.T) {
 	case "uncopied": // a checkpoint beside the writer finds no room, and later there is room again
 		signal.Ignore(syscall.SIGXFSZ)
 		fmt.Print(uncopied(ctx, call[1]))
+	case "no descriptor": // a checkpoint beside the writer has no descriptor left for its connection
+		fmt.Print(withoutDescriptor(ctx, call[1]))
 	case "killed": // writes, and is killed in the middle of a transaction
 		db, err := sqlstore.Open(ctx, call[1], sqlstore.Options{})
 		if err != nil {
@@ -201,6 +204,59 @@ func uncopied(ctx context.Context, path string) (failed error) {
 		return fmt.Errorf("closing has emptied -wal: %d bytes of %d, %w", len(after), len(before), err)
 	}
 	return failed
+}
+
+// withoutDescriptor runs a checkpoint beside the writer while the process cannot open any file, and another checkpoint when it
+// can again. It returns what was logged, and the error.
+func withoutDescriptor(ctx context.Context, path string) (logged string, err error) {
+	var log bytes.Buffer
+	db, err := sqlstore.Open(ctx, path, sqlstore.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		return "", err
+	}
+	if _, err := db.Apply(ctx, &sqlstore.Batch{Records: samples(0, 50), Cursor: 5000}); err != nil {
+		return "", err
+	}
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return "", err
+	}
+	limit.Cur = min(limit.Cur, 128)
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return "", err
+	}
+	var taken []*os.File
+	for {
+		f, err := os.Open(os.DevNull)
+		if errors.Is(err, syscall.EMFILE) {
+			break
+		}
+		if err != nil {
+			return "", err
+		}
+		taken = append(taken, f)
+	}
+	err = db.CheckpointBeside(ctx)
+	for _, f := range taken {
+		f.Close()
+	}
+	if err != nil {
+		return "", fmt.Errorf("beside: %w", err)
+	}
+	if c, err := db.Checkpoint(ctx, false); err != nil || !c.Complete || c.Applied != 5000 {
+		return "", fmt.Errorf("afterwards: %+v, %w", c, err)
+	}
+	return log.String(), db.Close()
+}
+
+// A checkpoint beside the writer that finds no descriptor has copied nothing, and nothing has failed: the checkpoint that
+// follows does it all.
+func TestACheckpointBesideWithoutADescriptor(t *testing.T) {
+	t.Parallel()
+	got := helper(t, "no descriptor", false, filepath.Join(t.TempDir(), "audit.db"))
+	if !strings.Contains(got, "no connection for a checkpoint beside the writer") || !strings.HasSuffix(got, " <nil>") {
+		t.Error(got)
+	}
 }
 
 // The sync of a checkpoint that fails may have dropped pages that no later one writes again, so none may say that
