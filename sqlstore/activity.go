@@ -20,7 +20,7 @@ type agentCountRow struct {
 	AgentID                    []byte `db:"agent_id"`
 }
 
-// Agents returns every agent with all its records, as table agent has them, in no promised order.
+// Agents returns every agent with the count of all its records, in no promised order.
 func (db *DB) Agents(ctx context.Context) ([]AgentCount, error) {
 	const query = `SELECT id AS agent, agent_id, audits, first, last FROM agent WHERE audits > 0`
 	var rows []agentCountRow
@@ -34,7 +34,7 @@ func (db *DB) Agents(ctx context.Context) ([]AgentCount, error) {
 	return counts, nil
 }
 
-// AgentOf returns an agent with all its records, or false if it has none.
+// AgentOf returns an agent with the count of all its records, or false if it has none.
 func (db *DB) AgentOf(ctx context.Context, agent [32]byte) (AgentCount, bool, error) {
 	const query = `SELECT id AS agent, agent_id, audits, first, last FROM agent WHERE agent_hex = ? AND audits > 0`
 	var r agentCountRow

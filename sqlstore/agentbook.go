@@ -35,7 +35,7 @@ func newAgentBook(p *preparer) *agentBook {
 	}
 }
 
-// count notes a record of this agent (nil: nobody) and returns the agent's number.
+// count counts a record of this agent (nil: of nobody) and returns the agent's number.
 func (b *agentBook) count(agent *[32]byte, timestamp int64) (int64, error) {
 	var id int64
 	var fresh *[32]byte

@@ -17,8 +17,8 @@ func (db *DB) IndexOf(ctx context.Context, id [32]byte) (int64, error) {
 	return idx, nil
 }
 
-// Beside returns an agent's records just before and just after a place in time, (timestamp, query id), as
-// canonical JSON: at most n each, the nearest, both in the order of time.
+// Beside returns an agent's nearest records before and after a place in time, (timestamp, query id), as
+// canonical JSON: at most n of each, both in the order of time.
 func (db *DB) Beside(ctx context.Context, agent [32]byte, timestamp int64, id [32]byte, n int) (before, after [][]byte, err error) {
 	const start = `SELECT a.idx, a.timestamp, a.query_id, k.value FROM audit a INDEXED BY audit_by_agent` + byKey + `
 		WHERE a.agent = ` + agentNumber + ` AND (a.timestamp, a.query_id) `
@@ -30,11 +30,11 @@ func (db *DB) Beside(ctx context.Context, agent [32]byte, timestamp int64, id [3
 		return values, err
 	}
 	if before, err = read(start + `< (?, ?) ORDER BY a.timestamp DESC, a.query_id DESC LIMIT ?`); err != nil {
-		return nil, nil, db.fail("read what came before", err)
+		return nil, nil, db.fail("read the records before", err)
 	}
 	slices.Reverse(before)
 	if after, err = read(start + `> (?, ?) ORDER BY a.timestamp, a.query_id LIMIT ?`); err != nil {
-		return nil, nil, db.fail("read what came after", err)
+		return nil, nil, db.fail("read the records after", err)
 	}
 	return before, after, nil
 }

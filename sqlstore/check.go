@@ -13,7 +13,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// Counts is how many of each CheckDerived has looked at.
+// Counts is how many of each CheckDerived has checked.
 type Counts struct {
 	Audits        uint64 // entries, and the records they stand for
 	AgentKeys     uint64 // keys that list a record under its agent
@@ -22,14 +22,15 @@ type Counts struct {
 	Agents        uint64
 }
 
-// CheckDerived holds the tables against each other: entry has no hole, every entry has its record in kv, the
+// CheckDerived compares the tables with each other: entry has no gap, every entry has its record in kv, the
 // two families of keys in kv hold these records and nothing else, and the rows of audit, contribution,
 // attribute and agent are exactly what decode makes of the records. decode takes a value of kv apart as Apply
-// expects it. Each problem is reported as one line; an error means that the check could not go on.
+// expects it. Each problem is reported as one line. report must not use the database. An error means that the check
+// could not go on.
 //
-// The order of admission is the journal's, so journal offsets ascend, and end below the cursor.
+// The order of admission is that of the journal, so journal offsets ascend, and the last one is before the cursor.
 //
-// It reads in short pages and in bounded memory, and looks at what there was when it began: a writer may
+// It reads in short pages and in bounded memory. It checks what was there when it began, so a writer may
 // write meanwhile.
 func (db *DB) CheckDerived(ctx context.Context, decode func(payload []byte) (Record, error), report func(problem string)) (Counts, error) {
 	c := checker{db: db, decode: decode, report: report}
@@ -47,8 +48,8 @@ func (db *DB) CheckDerived(ctx context.Context, decode func(payload []byte) (Rec
 	return c.counts, nil
 }
 
-// unreadable tells whether err says that what is stored cannot be read: a table is missing, a page is no
-// longer what it was, or a value is not of its column's kind. Of the latter database/sql only has the words.
+// unreadable tells whether err says that the tables cannot be read: a table is missing, a page is
+// damaged, or a value is not of its column's kind. For the last one database/sql has an error without a type.
 func unreadable(err error) bool {
 	return hasCode(err, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT) ||
 		err != nil && strings.Contains(err.Error(), "sql: Scan error on column")
@@ -65,13 +66,13 @@ type checker struct {
 	newestKey     int64 // row id in kv
 	contributions int64 // as table store counts them
 
-	ids, listed keySet // keys that the entries ask for: of records, and of agents' lists
+	ids, listed keySet // the keys that the entries must have: of records, and in agents' lists
 }
 
 func (c *checker) problem(format string, args ...any) { c.report(fmt.Sprintf(format, args...)) }
 
-// keySet is a fingerprint of a set of keys: equal sets have equal ones, others do not but by a chance of
-// 2^-64 that nobody can work on, since the seed is random.
+// keySet is a fingerprint of a set of keys. Equal sets have equal fingerprints. Two different sets have equal ones by
+// a chance of 2^-64. Nobody can choose keys to that end, since the seed is random.
 type keySet struct {
 	seed  maphash.Seed
 	count uint64
@@ -118,18 +119,17 @@ func (c *checker) begin(ctx context.Context) error {
 	return nil
 }
 
-// checkPage is how many entries are looked at together.
+// checkPage is how many entries are checked together.
 const checkPage = 256
 
-// entries goes through entry, and with it through what hangs on each: its record in kv, the key in its
-// agent's list, its derived rows.
+// entries checks each entry with what belongs to it: its record in kv, the key in its agent's list, and its derived rows.
 func (c *checker) entries(ctx context.Context) error {
 	const query = `SELECT e.idx, e.query_id,
 		iif(typeof(e.journal_offset) = 'integer', e.journal_offset, -1) AS journal_offset, k.value
 		FROM entry e LEFT JOIN kv k ON k.key = ` + keyOfEntry + `
 		WHERE e.idx >= ? AND e.idx <= ? ORDER BY e.idx LIMIT ?`
 	derived := true
-	before := int64(-1) // journal offset of the entry before
+	before := int64(-1) // journal offset of the previous entry
 	for next := int64(0); next <= c.newest; {
 		page, _, err := readPage(ctx, c.db.readers, c.db.sizes.pageBytes, query, []any{next, c.newest, checkPage}, (*entryRow).scan)
 		if err != nil {
@@ -162,7 +162,7 @@ func (c *checker) entries(ctx context.Context) error {
 			if ctx.Err() != nil || !unreadable(err) {
 				return err
 			}
-			derived = false // once is enough
+			derived = false // report it once
 			c.problem("derived tables cannot be read, a reindex makes them again: %v", err)
 		}
 	}
@@ -207,8 +207,8 @@ func (c *checker) record(ctx context.Context, e *entryRow) (*Record, error) {
 	return &r, nil
 }
 
-// keys goes through the two families of keys in kv. Every entry has found its own there already; so if the
-// sets are equal there are no others, and only if not, these are searched for.
+// keys checks that the two families of keys in kv have no other keys. Every entry has found its own keys already. So if the
+// fingerprints of the sets are equal, there are no others. If not, they are searched for.
 func (c *checker) keys(ctx context.Context) error {
 	for _, family := range []struct {
 		prefix string
@@ -263,8 +263,8 @@ func (c *checker) scan(ctx context.Context, prefix string, page int, f func(keys
 	}
 }
 
-// strayRecords reports records that no entry stands for, and that entries stand for one record twice. It goes
-// through entry once for each of its pages of kv, so these are large.
+// strayRecords reports records that have no entry, and records that have several. It reads all of entry for each
+// page of kv, so these pages are large.
 func (c *checker) strayRecords(ctx context.Context) error {
 	const query = `SELECT idx, query_id FROM entry WHERE idx >= ? ORDER BY idx LIMIT 4096`
 	matched := uint64(0)
@@ -275,7 +275,7 @@ func (c *checker) strayRecords(ctx context.Context) error {
 			stray[i] = true
 		}
 		for next := int64(0); len(keys) > 0; {
-			// Also entries that came after the beginning: a new key can have the row id of a deleted one.
+			// Also entries that came after the check began: a new key can have the row id of a deleted one.
 			var page []entryRow
 			if err := c.db.readers.SelectContext(ctx, &page, query, next); err != nil {
 				return err
@@ -309,7 +309,7 @@ func (c *checker) strayRecords(ctx context.Context) error {
 	return err
 }
 
-// strayListings reports keys in agents' lists that their record does not ask for.
+// strayListings reports keys in agents' lists that are not those of their record.
 func (c *checker) strayListings(ctx context.Context) error {
 	return c.scan(ctx, AgentKeyPrefix, 4096, func(keys [][]byte) error {
 		for _, k := range keys {
@@ -331,7 +331,7 @@ func (c *checker) strayListings(ctx context.Context) error {
 	})
 }
 
-// strays reports rows that belong to no entry because they lie outside of all.
+// strays reports rows that belong to no entry because their number is below 0 or above that of the newest entry.
 func (c *checker) strays(ctx context.Context) error {
 	for _, t := range []struct{ table, query string }{
 		{"entry", `SELECT DISTINCT idx FROM entry WHERE idx < 0 LIMIT ?`},
@@ -350,7 +350,7 @@ func (c *checker) strays(ctx context.Context) error {
 	return nil
 }
 
-// agents holds what table agent counts against table audit, which entries has held against the records.
+// agents compares the counts of table agent with table audit, which entries has compared with the records.
 func (c *checker) agents(ctx context.Context) error {
 	const query = `SELECT id, agent_id, audits, first, last,
 		(SELECT count(*) FROM audit a WHERE a.agent = g.id) AS count,

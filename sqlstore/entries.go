@@ -109,10 +109,10 @@ func (db *DB) Entries(ctx context.Context, from uint64) iter.Seq2[Entry, error] 
 const valuesPage = 256
 
 // Values yields the records from index from on, in the order of admission, up to the newest one there was
-// when it began. It needs no derived table. An entry whose record is missing in kv comes with ErrNotFound,
-// and the receiver may go on after it; any other error is the last.
+// when it began. It needs no derived table. An entry whose record is missing in kv comes with ErrNotFound, and the
+// receiver may go on after it. After any other error the sequence ends.
 func (db *DB) Values(ctx context.Context, from uint64) iter.Seq2[EntryValue, error] {
-	// An offset that is no number becomes one that is wrong.
+	// The cast makes a number of an offset that is none. The number is wrong, and the check finds it.
 	const query = `SELECT e.idx, e.query_id, CAST(e.journal_offset AS INTEGER) AS journal_offset, k.value
 		FROM entry e LEFT JOIN kv k ON k.key = ` + keyOfEntry + `
 		WHERE e.idx >= ? AND e.idx <= ? ORDER BY e.idx LIMIT ?`

@@ -20,8 +20,8 @@ func (e *Evidence) index() *hashIndex {
 
 func (e *Evidence) column() string { return e.index().columns[0] }
 
-// within returns the filter with the evidence added to what it asks for, unless it asks for other evidence of
-// the kind: only one can lead to the records.
+// within returns the filter with the evidence added to its conditions. If the filter asks for evidence of the same kind
+// already, it stays as it is: the records are found by one of the two.
 func (e *Evidence) within(f Filter) Filter {
 	if e.Source && f.Source == nil {
 		f.Source = e.Hash
@@ -55,16 +55,16 @@ type AgentUses struct {
 	Agent       *[32]byte // nil: the anonymous ones
 	Answers     int64     // records
 	First, Last int64     // their timestamps
-	Won         int64     // how many of them it was the answer of
-	Weight      float64   // of the evidence in them, together
+	Won         int64     // records whose answer the evidence is
+	Weight      float64   // sum of the weights of the evidence in these records
 }
 
-// EvidenceByAgent counts the records that a filter selects among those that have some evidence, by agent, in
+// EvidenceByAgent counts the records that have some evidence and that a filter selects, by agent, in
 // no promised order.
 func (db *DB) EvidenceByAgent(ctx context.Context, e Evidence, f Filter) ([]AgentUses, error) {
 	byAgent := map[int64]*AgentUses{}
 	var u *AgentUses
-	last, won := int64(-1), false // the record of the row before, and whether it has been counted as won
+	last, won := int64(-1), false // the record of the previous row, and whether it was counted as won
 	visit := func(row []driver.Value) {
 		idx, agent, timestamp := integer(row[0]), integer(row[1]), integer(row[2])
 		if idx != last { // the rows of a record come together
@@ -100,8 +100,8 @@ func (db *DB) EvidenceByAgent(ctx context.Context, e Evidence, f Filter) ([]Agen
 	return uses, nil
 }
 
-// AssertionsOf counts the assertions of a source in the records that a filter selects. It stops counting
-// where it has found more than most.
+// AssertionsOf counts the assertions of a source in the records that a filter selects. It stops
+// after it has found more than most.
 func (db *DB) AssertionsOf(ctx context.Context, source [32]byte, f Filter, most int) (int, error) {
 	f.Source = &source
 	found := map[string]bool{}

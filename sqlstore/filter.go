@@ -2,8 +2,8 @@ package sqlstore
 
 import "strings"
 
-// Filter says which records Select yields, and in what order. Fields that are nil, empty or false ask for
-// nothing; those that are set must all hold.
+// Filter says which records Select yields, and in what order. A record must meet every condition that is set. Fields that are
+// nil, empty or false are no condition.
 type Filter struct {
 	Agent                        *[32]byte
 	Anonymous                    bool    // records of no agent
@@ -29,7 +29,7 @@ type clause struct {
 	args []any
 }
 
-// and joins conditions. Without any it is a condition that holds.
+// and joins conditions. Without any it returns a condition that every row meets.
 func and(cs []clause) clause {
 	if len(cs) == 0 {
 		return clause{sql: "TRUE"}
@@ -56,7 +56,7 @@ func (f *Filter) agent() (c clause, ok bool) {
 	return clause{}, false
 }
 
-// conditions are what the filter asks for, of row a of table audit.
+// conditions are the filter's conditions for row a of table audit.
 func (f *Filter) conditions() []clause {
 	var cs []clause
 	add := func(sql string, args ...any) { cs = append(cs, clause{sql, args}) }
@@ -87,7 +87,7 @@ func (f *Filter) conditions() []clause {
 	if f.Result != nil {
 		add(`a.result_hash = ?`, hexOf(f.Result))
 	}
-	// The evidence of a record is looked through under its own number: the + keeps SQLite from another index.
+	// The evidence of a record is found by the record's number: the + keeps SQLite from using another index.
 	if f.Assertion != nil {
 		add(`EXISTS (SELECT 1 FROM contribution e WHERE e.audit = a.idx AND +e.assertion_hash = ?)`, hexOf(f.Assertion))
 	}
@@ -109,7 +109,8 @@ func (f *Filter) conditions() []clause {
 	return cs
 }
 
-// evidence returns the evidence that the filter names, or nil: of two the assertion, which is the rarer one.
+// evidence returns the evidence that the filter names, or nil. If it names two, this is the assertion: assertions are rarer
+// than sources.
 func (f *Filter) evidence() *Evidence {
 	switch {
 	case f.Assertion != nil:

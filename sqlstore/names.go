@@ -16,7 +16,7 @@ const (
 )
 
 // PrefixHashes returns the hashes of one kind that begin with these lower-case hex digits, in order, at most so
-// many: a few seeks for each, however often it is used.
+// many. For each hash it takes a few searches, however often the hash is used.
 func (db *DB) PrefixHashes(ctx context.Context, kind HashKind, prefix string, most int) ([][32]byte, error) {
 	next := `SELECT min(agent_hex) FROM agent WHERE agent_hex >= ? AND agent_hex < ?`
 	if kind != AgentHash {

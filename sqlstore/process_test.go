@@ -254,7 +254,7 @@ func withoutDescriptor(ctx context.Context, path string) (logged string, err err
 func TestACheckpointBesideWithoutADescriptor(t *testing.T) {
 	t.Parallel()
 	got := helper(t, "no descriptor", false, filepath.Join(t.TempDir(), "audit.db"))
-	if !strings.Contains(got, "no connection for a checkpoint beside the writer") || !strings.HasSuffix(got, " <nil>") {
+	if !strings.Contains(got, "no connection for a checkpoint beside the writer") || !strings.HasSuffix(got, "<nil>") {
 		t.Error(got)
 	}
 }

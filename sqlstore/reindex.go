@@ -42,9 +42,9 @@ func (db *DB) NeedsReindex(ctx context.Context) (bool, error) {
 	return len(ownerless) > 0, nil
 }
 
-// ownerlessRows describes rows of derived tables that belong to no entry, since they have a higher number than the
-// newest or one below 0: somebody has put them in by hand, and the views show them. A guard against that would cost an
-// eighth of what it takes to apply a record (measured), so they are looked for.
+// ownerlessRows describes rows of derived tables that belong to no entry: their number is below 0 or above that of the
+// newest entry. Somebody has put them in by hand, and the views show them. A trigger against that would cost an
+// eighth of the time to apply a record (measured), so they are searched for instead.
 func (db *DB) ownerlessRows(ctx context.Context) ([]string, error) {
 	const query = `SELECT name, first, last, newest
 		FROM (SELECT coalesce(max(idx), -1) AS newest FROM entry)
@@ -66,11 +66,11 @@ func (db *DB) ownerlessRows(ctx context.Context) ([]string, error) {
 	return found, nil
 }
 
-// CheckOwnerless reports rows of derived tables that belong to no entry. It looks at the ends of each table alone.
+// CheckOwnerless reports rows of derived tables that belong to no entry. It reads the first and last row of each table.
 func (db *DB) CheckOwnerless(ctx context.Context, problem func(string)) error {
 	found, err := db.ownerlessRows(ctx)
 	if unreadable(err) {
-		return nil // a table is missing: CheckSchema tells
+		return nil // a table is missing: CheckSchema reports that
 	}
 	if err != nil {
 		return db.fail("check the derived tables", err)
@@ -81,7 +81,7 @@ func (db *DB) CheckOwnerless(ctx context.Context, problem func(string)) error {
 	return nil
 }
 
-// Reindexing tells whether a Reindex is under way or was interrupted: the derived tables are not whole.
+// Reindexing tells whether a Reindex is running or was interrupted. Then the derived tables are not complete.
 func (db *DB) Reindexing(ctx context.Context) (bool, error) {
 	const query = `SELECT EXISTS (SELECT 1 FROM store WHERE name = 'reindex')`
 	var begun bool
@@ -92,7 +92,7 @@ func (db *DB) Reindexing(ctx context.Context) (bool, error) {
 }
 
 // SkippedError says that Reindex found records that cannot be read. Their rows are missing in the derived
-// tables; everything else is there.
+// tables. Everything else is there.
 type SkippedError struct {
 	Count uint64
 	Index uint64 // of the first
@@ -105,14 +105,14 @@ func (e *SkippedError) Error() string {
 
 func (e *SkippedError) Unwrap() error { return e.Err }
 
-// Reindex drops the derived tables, makes them anew and fills them from kv and entry. It also puts back guards,
+// Reindex drops the derived tables, makes them anew and fills them from kv and entry. It also puts back triggers,
 // indexes and views of the primary tables that are missing or changed (see CheckSchema). decode takes a value
 // of kv apart as Apply expects it; Offset and the keys are not needed. progress, which may be nil, is called
 // now and then with the number of records done and their total.
 //
-// The writer is busy for as long. Readers see the tables as far as they are filled, and no views of them. If it is interrupted, by
-// its context or the end of the process, NeedsReindex says so until another one has finished. Records that
-// decode refuses are left out and reported as a *SkippedError, after everything else was done.
+// The writer is busy until the end. Readers see the tables as far as they are filled, and no views of them. If Reindex is
+// interrupted, by its context or the end of the process, NeedsReindex returns true until another Reindex has finished.
+// Records that decode refuses are left out and reported as a *SkippedError, after everything else was done.
 func (db *DB) Reindex(ctx context.Context, decode func(payload []byte) (Record, error), progress func(done, total uint64)) error {
 	w, unlock, err := db.lockWriter(ctx)
 	if err != nil {
@@ -125,8 +125,8 @@ func (db *DB) Reindex(ctx context.Context, decode func(payload []byte) (Record, 
 	return nil
 }
 
-// markReindex says that the derived tables are not to be believed until a Reindex has finished, and takes their views
-// away: a shell does not look at the mark, and would show a part as the whole. It runs in a transaction.
+// markReindex marks the derived tables as incomplete until a Reindex has finished, and drops their views. A shell does not
+// check the mark, and would show a part of the rows as if they were all. It runs in a transaction.
 func (w *writer) markReindex(ctx context.Context) error {
 	const mark = `INSERT INTO store (name, value) VALUES ('reindex', 'running') ON CONFLICT DO NOTHING`
 	const there = `SELECT name FROM sqlite_schema WHERE type = 'view'`
@@ -155,7 +155,7 @@ func (db *DB) reindex(ctx context.Context, w *writer, decode func([]byte) (Recor
 		note   = `INSERT INTO store (name, value) VALUES ('reindexed', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`
 		newest = `SELECT coalesce(max(idx), -1) FROM entry`
 	)
-	// The mark comes first, in a transaction of its own: whatever happens from here on, it tells.
+	// The mark comes first, in a transaction of its own: it is there whatever happens from here on.
 	if err := w.tx(ctx, func() error { return w.markReindex(ctx) }); err != nil {
 		return err
 	}
@@ -188,7 +188,7 @@ func (db *DB) reindex(ctx context.Context, w *writer, decode func([]byte) (Recor
 			return err
 		}
 		if done == 0 {
-			break // the rest of entry is gone; CheckDerived says so
+			break // the rest of entry is gone; CheckDerived reports that
 		}
 		next += done
 		if progress != nil {
@@ -207,7 +207,7 @@ func (db *DB) reindex(ctx context.Context, w *writer, decode func([]byte) (Recor
 		if _, err := w.conn.ExecContext(ctx, note, last); err != nil {
 			return err
 		}
-		// Nobody sees the views before all is there.
+		// The views come last: nobody sees them before all rows are there.
 		if err := db.restoreGuards(ctx, w, isView); err != nil {
 			return err
 		}
@@ -236,7 +236,7 @@ func (w *writer) remakeDerived(ctx context.Context) error {
 			}
 		}
 	}
-	// An index, say, that somebody has put in under one of the names stays; then making it fails.
+	// Somebody may have made an index on another table under one of these names. It stays, and making ours fails.
 	for _, o := range p.derived {
 		if o.Type == "view" || o.SQL == "" {
 			continue
@@ -245,7 +245,7 @@ func (w *writer) remakeDerived(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", o, err)
 		}
 	}
-	// What the planner is told, in place of what an ANALYZE may have found.
+	// The planner's statistics of the migration, in place of those of an ANALYZE.
 	for _, query := range []string{`ANALYZE sqlite_schema`, `DELETE FROM sqlite_stat1`, `INSERT INTO agent (id) VALUES (0)`} {
 		if _, err := w.conn.ExecContext(ctx, query); err != nil {
 			return err
@@ -260,7 +260,7 @@ func (w *writer) remakeDerived(ctx context.Context) error {
 	return err
 }
 
-// refill is a Reindex between dropping and done.
+// refill fills the derived tables, for Reindex.
 type refill struct {
 	w             *writer
 	sizes         *sizes
@@ -269,7 +269,7 @@ type refill struct {
 	skipped       SkippedError
 }
 
-// page fills in the next records from entry first on, inside a transaction, and returns how far it got.
+// page adds the rows of the next records, from entry first on, inside a transaction. It returns how many entries it has passed.
 func (r *refill) page(ctx context.Context, first int64) (done int64, err error) {
 	const query = `SELECT e.idx, e.query_id, 0, k.value, k.rowid
 		FROM entry e LEFT JOIN kv k ON k.key = ` + keyOfEntry + `

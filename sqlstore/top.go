@@ -148,14 +148,14 @@ func ofHashes(add func(driver.Value, int64)) func(driver.Value, int64) {
 	}
 }
 
-// Users says who met a key, and when.
+// Users says which agents used a key, and when.
 type Users struct {
 	Agents      map[int64]struct{} // their numbers, without 0 for nobody
 	Audits      int64
 	First, Last int64 // timestamps
 }
 
-// LensUsers looks at the records that a filter selects with these lenses.
+// LensUsers counts the records that a filter selects and that have one of these lenses, by lens.
 func (db *DB) LensUsers(ctx context.Context, f Filter, lenses []string) (map[string]*Users, error) {
 	users := map[string]*Users{}
 	for _, l := range lenses {
