@@ -27,7 +27,7 @@ func (db *DB) parts(ctx context.Context, f Filter) iter.Seq2[part, error] {
 	// Where nothing names an index, table audit itself is read, in its own order.
 	f.ByAdmission = !f.bounded()
 	return func(yield func(part, error) bool) {
-		s := selection{db: db, f: &f, to: toCount}
+		s := selection{db: db, q: newQuestion(&f, toCount)}
 		done, err := s.prepare(ctx)
 		switch {
 		case err != nil:
@@ -44,7 +44,7 @@ func (db *DB) parts(ctx context.Context, f Filter) iter.Seq2[part, error] {
 
 // foundParts are made of the records that were looked up.
 func (s *selection) foundParts(yield func(part, error) bool) {
-	where := and(s.f.conditions())
+	where := and(s.q.conditions())
 	for found := s.found; len(found) > 0; {
 		n := min(len(found), s.db.sizes.maxStretch)
 		if !yield(part{among(found[:n]), where}, nil) {
@@ -57,8 +57,8 @@ func (s *selection) foundParts(yield func(part, error) bool) {
 // evidenceParts are the records of one generation each that have the filter's assertion or source.
 func (s *selection) evidenceParts(yield func(part, error) bool) {
 	newest := s.stats.newest
-	where := and(append(s.f.conditions(), clause{`a.idx <= ?`, []any{newest}}))
-	e := s.f.evidence()
+	where := and(append(s.q.conditions(), clause{`a.idx <= ?`, []any{newest}}))
+	e := s.q.evidence()
 	for generation := int64(0); generation <= generationOf(newest); generation++ {
 		if !yield(part{e.index().audits(generation, e.Hash), where}, nil) {
 			return

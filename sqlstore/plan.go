@@ -26,10 +26,30 @@ const (
 	doByEvidence               // go through the evidence, to count
 )
 
-// plan is the next step to the records that a filter asks for.
+// question is a filter with the ways to its records.
+type question struct {
+	*Filter
+	to      purpose
+	path    path
+	lookups []lookup // the most promising first
+}
+
+func newQuestion(f *Filter, to purpose) question {
+	return question{f, to, f.path(), f.lookups()}
+}
+
+// purpose is what the records are wanted for.
+type purpose uint8
+
+const (
+	toRead  purpose = iota // in the order of the filter
+	toCount                // in any order
+)
+
+// plan is the next step to the records of a question.
 type plan struct {
 	action action
-	lookup int // of the filter's lookups
+	lookup int // of the question's lookups
 }
 
 // statistics are what was found out about the records so far.
@@ -50,20 +70,12 @@ type share struct {
 	exact bool // they were counted, up to sizes.lookup + 1; otherwise there may be more
 }
 
-// purpose is what the records are wanted for.
-type purpose uint8
-
-const (
-	toRead  purpose = iota // in the order that the filter asks for
-	toCount                // in any order
-)
-
 // planNext returns the next step.
-func planNext(f *Filter, to purpose, z *sizes, s *statistics) plan {
+func planNext(q *question, z *sizes, s *statistics) plan {
 	switch {
-	case f.Agent != nil && f.Anonymous:
+	case q.Agent != nil && q.Anonymous:
 		return plan{action: doFinish}
-	case to == toRead && !s.triedOnce && f.Limit > 0 && f.Limit <= z.selectPage && !f.path().selective:
+	case q.to == toRead && !s.triedOnce && q.Limit > 0 && q.Limit <= z.selectPage && !q.path.selective:
 		// All of it is then seen at one time, so that does not have to be fixed before, by a query of its own.
 		return plan{action: doReadOnce}
 	case !s.learned:
@@ -71,7 +83,7 @@ func planNext(f *Filter, to purpose, z *sizes, s *statistics) plan {
 	case s.newest < 0 || !s.agentKnown:
 		return plan{action: doFinish}
 	}
-	for i := range f.lookups() {
+	for i := range q.lookups {
 		switch {
 		case i >= len(s.shares):
 			return plan{doProbe, i}
@@ -83,9 +95,9 @@ func planNext(f *Filter, to purpose, z *sizes, s *statistics) plan {
 		}
 	}
 	switch {
-	case to == toCount && !f.bounded() && f.evidence() != nil:
+	case q.to == toCount && !q.bounded() && q.evidence() != nil:
 		return plan{action: doByEvidence}
-	case f.evidence() != nil && !s.narrowed:
+	case q.evidence() != nil && !s.narrowed:
 		return plan{action: doNarrow}
 	}
 	return plan{action: doWalk}
@@ -103,7 +115,7 @@ type lookup struct {
 	args  []any
 }
 
-// lookups are the ways that there are for the filter, the most promising first.
+// lookups are the lookups that there are for the filter, the most promising first.
 func (f *Filter) lookups() []lookup {
 	var ls []lookup
 	add := func(x *hashIndex, args ...any) {
@@ -132,8 +144,10 @@ func (f *Filter) lookups() []lookup {
 			ls = append(ls, lookup{from: bySubject, where: `a.subject >= ? AND a.subject < ?`, args: []any{prefix, prefix + "\xff"}})
 		}
 	}
-	if agent, ok := f.agent(); ok && f.ByAdmission {
-		ls = append(ls, lookup{from: `audit a INDEXED BY audit_by_agent`, where: agent.sql, args: agent.args})
+	if f.ByAdmission { // else there is a walk in order
+		if agent, ok := f.agent(); ok {
+			ls = append(ls, lookup{from: `audit a INDEXED BY audit_by_agent`, where: agent.sql, args: agent.args})
+		}
 	}
 	return ls
 }

@@ -79,7 +79,8 @@ func TestPlan(t *testing.T) {
 		{"evidence in a time, to count, narrowed", Filter{Source: &hash, From: &seven}, toCount, narrowed(tried(frequent)), plan{action: doWalk}},
 		{"evidence that few have, to count", Filter{Source: &hash}, toCount, tried(few), plan{doLookUp, 0}},
 	} {
-		if got := planNext(&c.f, c.to, &z, &c.s); got != c.want {
+		q := newQuestion(&c.f, c.to)
+		if got := planNext(&q, &z, &c.s); got != c.want {
 			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
 		}
 	}

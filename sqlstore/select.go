@@ -24,7 +24,7 @@ func (db *DB) Select(ctx context.Context, f Filter) iter.Seq2[[]byte, error] {
 		return db.admitted(ctx, f.Limit)
 	}
 	return func(yield func([]byte, error) bool) {
-		s := selection{db: db, f: &f}
+		s := selection{db: db, q: newQuestion(&f, toRead)}
 		pages, err := s.begin(ctx)
 		for n := 0; err == nil && pages != nil; {
 			var page []auditRow
@@ -70,8 +70,7 @@ func (db *DB) admitted(ctx context.Context, limit int) iter.Seq2[[]byte, error] 
 // selection is a Select, or a count, under way. See planNext for the steps that it takes.
 type selection struct {
 	db *DB
-	f  *Filter
-	to purpose
+	q  question
 
 	stats statistics
 	once  []auditRow // the page of readOnce
@@ -107,7 +106,7 @@ func (s *selection) begin(ctx context.Context) (pager, error) {
 // prepare takes the steps that planNext asks for, up to the one that gives the records. It returns that one.
 func (s *selection) prepare(ctx context.Context) (action, error) {
 	for {
-		p := planNext(s.f, s.to, &s.db.sizes, &s.stats)
+		p := planNext(&s.q, &s.db.sizes, &s.stats)
 		var err error
 		switch p.action {
 		case doReadOnce:
@@ -147,8 +146,8 @@ func (s *selection) readOnce(ctx context.Context) (whole bool, err error) {
 func (s *selection) learn(ctx context.Context) error {
 	const query = `SELECT (SELECT max(idx) FROM audit), ?1 IS NULL OR EXISTS (SELECT 1 FROM agent WHERE agent_hex = ?1)`
 	var agent any // NULL: none is named
-	if s.f.Agent != nil {
-		agent = hexOf(s.f.Agent)
+	if s.q.Agent != nil {
+		agent = hexOf(s.q.Agent)
 	}
 	s.stats.learned, s.stats.newest = true, -1
 	return first(ctx, s.db.readers, query, []any{agent}, func(row []driver.Value) {
@@ -169,14 +168,14 @@ func (s *selection) probe(ctx context.Context, n int) error {
 
 // count counts what a lookup finds in its index, as far as it matters.
 func (s *selection) count(ctx context.Context, n int) error {
-	query, args := s.f.lookups()[n].count(s.stats.newest, s.db.sizes.lookup+1)
+	query, args := s.q.lookups[n].count(s.stats.newest, s.db.sizes.lookup+1)
 	return first(ctx, s.db.readers, query, args, func(row []driver.Value) {
 		s.stats.shares[n] = share{rows: int(integer(row[0])), exact: true}
 	})
 }
 
 func (s *selection) find(ctx context.Context, n, limit int) (err error) {
-	query, args := s.f.lookups()[n].find(s.stats.newest, limit)
+	query, args := s.q.lookups[n].find(s.stats.newest, limit)
 	s.found, _, err = readPage(ctx, s.db.readers, math.MaxInt, query, args, (*auditRow).scanPlace)
 	return err
 }
@@ -190,10 +189,10 @@ func (s *selection) lookUp(ctx context.Context, n int) error {
 	}
 	slices.SortFunc(s.found, func(a, b auditRow) int {
 		c := cmp.Compare(a.Idx, b.Idx)
-		if !s.f.ByAdmission {
+		if !s.q.ByAdmission {
 			c = cmp.Or(cmp.Compare(a.Timestamp, b.Timestamp), bytes.Compare(a.QueryID, b.QueryID))
 		}
-		if s.f.Descending {
+		if s.q.Descending {
 			return -c
 		}
 		return c
@@ -206,7 +205,7 @@ func (s *selection) lookUp(ctx context.Context, n int) error {
 // store: the walk then passes over what came before by its index alone, in a fifth of the time.
 func (s *selection) narrow(ctx context.Context) error {
 	s.stats.narrowed = true
-	e := s.f.evidence()
+	e := s.q.evidence()
 	return first(ctx, s.db.readers, e.index().span(), []any{generationOf(s.stats.newest), hexOf(e.Hash)}, func(row []driver.Value) {
 		if oldest, ok := row[0].(int64); ok {
 			s.between = []clause{{`a.idx >= ?`, []any{oldest}}, {`a.idx <= ?`, []any{integer(row[1])}}}
@@ -226,7 +225,7 @@ func among(found []auditRow) clause {
 
 // fetch returns the records found by a lookup that meet the whole filter, page by page.
 func (s *selection) fetch(found []auditRow) pager {
-	where := and(s.f.conditions())
+	where := and(s.q.conditions())
 	size := min(s.db.sizes.selectPage, 32) // the first are wanted at once
 	placed := false
 	return func(ctx context.Context) ([]auditRow, error) {

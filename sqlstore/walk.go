@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"math"
+	"slices"
 )
 
 // walker reads a path, see path.
@@ -23,11 +24,11 @@ type walker struct {
 }
 
 func newWalk(s *selection) *walker {
-	p := s.f.path()
-	w := &walker{db: s.db, path: p, stretch: s.db.sizes.minStretch, limit: s.f.Limit, cut: s.large}
-	bounds, conditions := p.bounds, p.conditions
+	p := s.q.path
+	w := &walker{db: s.db, path: p, stretch: s.db.sizes.minStretch, limit: s.q.Limit, cut: s.large}
+	bounds, conditions := slices.Clip(p.bounds), slices.Clip(p.conditions) // another walk may follow
 	newest := clause{`a.idx <= ?`, []any{s.stats.newest}}
-	if s.f.ByAdmission {
+	if s.q.ByAdmission {
 		bounds = append(bounds, newest)
 	}
 	if s.stats.newest < math.MaxInt64 {
@@ -35,7 +36,7 @@ func newWalk(s *selection) *walker {
 	}
 	w.bounds, w.where = and(append(bounds, s.between...)), and(conditions)
 	w.after, w.upTo = ` > `, ` <= `
-	if s.f.Descending {
+	if s.q.Descending {
 		w.after, w.upTo = ` < `, ` >= `
 	}
 	return w
