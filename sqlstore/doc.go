@@ -7,9 +7,9 @@
 //	writer   one connection, transactions begin IMMEDIATE:   Apply  Write  PutLabels  Checkpoint  Reindex
 //	readers  a bounded pool, mode=ro and query_only:         Get  Range  Select  Values  Stats  …
 //
-//	            Apply: one transaction                        Reindex
-//	Batch  ────────────┬──────────────► kv, entry, rejected, cursor ──► audit, contribution, attribute, agent
-//	                   └──────────────► audit, contribution, attribute, agent
+//	        Apply: one transaction
+//	Batch ─┬─► kv, entry, rejected, cursor             primary: only a journal can fill them again
+//	       └─► audit, contribution, attribute, agent   derived: Reindex fills them anew from kv and entry
 //
 // What it promises:
 //
