@@ -100,10 +100,10 @@ type Moment struct {
 }
 
 // Moments visits the records that a filter selects, in no promised order.
-func (db *DB) Moments(ctx context.Context, f Filter, unapproved bool, visit func(Moment)) error {
+func (db *DB) Moments(ctx context.Context, f Filter, withUnapproved bool, visit func(Moment)) error {
 	columns := `a.agent, a.timestamp, 0`
-	if unapproved {
-		columns = `a.agent, a.timestamp, EXISTS (SELECT 1 FROM contribution e WHERE e.audit = a.idx AND e.lifecycle <> 2)`
+	if withUnapproved {
+		columns = `a.agent, a.timestamp, ` + unapproved
 	}
 	err := db.scan(ctx, f, columns, noJoin, nil, func(row []driver.Value) {
 		visit(Moment{integer(row[0]), integer(row[1]), integer(row[2]) != 0})

@@ -25,8 +25,7 @@ type Counts struct {
 // CheckDerived compares the tables with each other: entry has no gap, every entry has its record in kv, the
 // two families of keys in kv hold these records and nothing else, and the rows of audit, contribution,
 // attribute and agent are exactly what decode makes of the records. decode takes a value of kv apart as Apply
-// expects it. Each problem is reported as one line. report must not use the database. An error means that the check
-// could not go on.
+// expects it. Each problem is reported as one line. An error means that the check could not go on.
 //
 // The order of admission is that of the journal, so journal offsets ascend, and the last one is before the cursor.
 //

@@ -19,12 +19,25 @@ func (c *checker) rows(ctx context.Context, first, last int64, records map[int64
 	return c.attribute(ctx, first, last, records)
 }
 
+// each hands each row of a query to visit. What visit reports is passed on after the query, when no connection is held.
+func (c *checker) each(ctx context.Context, query string, args []any, visit func(row []driver.Value)) error {
+	var found []string
+	report := c.report
+	c.report = func(problem string) { found = append(found, problem) }
+	err := c.db.readers.each(ctx, query, args, all(visit))
+	c.report = report
+	for _, problem := range found {
+		report(problem)
+	}
+	return err
+}
+
 func (c *checker) audits(ctx context.Context, first, last int64, records map[int64]*Record) error {
 	query := `SELECT ` + storedColumns(auditTable, "a") + ` FROM audit a LEFT JOIN agent g ON g.id = a.agent
 		WHERE a.idx BETWEEN ? AND ? ORDER BY a.idx`
 	var hex hexText
 	seen := map[int64]bool{}
-	err := c.db.readers.each(ctx, query, []any{first, last}, all(func(row []driver.Value) {
+	err := c.each(ctx, query, []any{first, last}, func(row []driver.Value) {
 		idx := integer(row[0])
 		seen[idx] = true
 		r, entered := records[idx]
@@ -36,7 +49,7 @@ func (c *checker) audits(ctx context.Context, first, last int64, records map[int
 				c.problem("audit: %s of row %d is not what its record says", name, idx)
 			}
 		}
-	}))
+	})
 	if err != nil {
 		return err
 	}
@@ -61,7 +74,7 @@ func (c *checker) contribution(ctx context.Context, first, last int64, records m
 	audit, position := any(first), any(int64(-1<<63))
 	for n := rowsPage; n == rowsPage; {
 		n = 0
-		err := c.db.readers.each(ctx, query, []any{audit, position, last, rowsPage}, all(func(row []driver.Value) {
+		err := c.each(ctx, query, []any{audit, position, last, rowsPage}, func(row []driver.Value) {
 			n++
 			audit, position = row[0], row[1]
 			c.counts.Contributions++
@@ -85,7 +98,7 @@ func (c *checker) contribution(ctx context.Context, first, last int64, records m
 			if len(differences(contributionTable, row, &contributionSource{idx, at, &r.Contributions[at], &hex})) > 0 {
 				c.problem("contribution: row %d of record %d is not what the record says", at, idx)
 			}
-		}))
+		})
 		if err != nil {
 			return err
 		}
@@ -107,7 +120,7 @@ func (c *checker) attribute(ctx context.Context, first, last int64, records map[
 		}
 	}
 	wrong := map[int64]bool{}
-	err := c.db.readers.each(ctx, query, []any{first, last}, all(func(row []driver.Value) {
+	err := c.each(ctx, query, []any{first, last}, func(row []driver.Value) {
 		c.counts.Attributes++
 		idx := integer(row[0])
 		if r, entered := records[idx]; !entered {
@@ -122,7 +135,7 @@ func (c *checker) attribute(ctx context.Context, first, last int64, records map[
 			return
 		}
 		wanted[idx] = left[1:]
-	}))
+	})
 	if err != nil {
 		return err
 	}

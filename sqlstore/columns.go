@@ -10,7 +10,8 @@ import (
 )
 
 // The columns of the derived tables. Each is declared here once. What Apply and Reindex insert and what CheckDerived compares
-// follow from the declaration. A new column needs a line here, a field in Record, and a migration.
+// follow from the declaration. A new column needs a line here, a field in Record, and a migration. Its line comes after those
+// of the columns that the table has, as ALTER TABLE ADD COLUMN puts it.
 
 // kind is how SQLite stores the values of a column.
 type kind string
@@ -25,7 +26,7 @@ const (
 // column is a column of a derived table. A row of the table is made from an S.
 type column[S any] struct {
 	name  string
-	kind  kind
+	kind  kind         // as the migration declares it, which a test compares
 	value func(*S) any // as the driver binds it: int64, float64, string, []byte, or nil for NULL
 
 	// What CheckDerived compares, where that is not the column with its value.
@@ -35,7 +36,7 @@ type column[S any] struct {
 	hint     bool   // nothing is compared: a wrong value does no harm
 }
 
-// auditRowSource is what a row of table audit is made from.
+// auditSource is what a row of table audit is made from.
 type auditSource struct {
 	idx, agent, kvRow int64 // kvRow is the row of kv that has the record
 	r                 *Record

@@ -38,7 +38,7 @@ type Use struct {
 	Timestamp int64
 }
 
-// Uses returns the records that have some evidence, each once, in the order of admission: the first so many.
+// Uses returns the first records that have some evidence, each once, in the order of admission.
 func (db *DB) Uses(ctx context.Context, e Evidence, most int) ([]Use, error) {
 	x := e.index()
 	query := generations + `SELECT DISTINCT a.idx, a.agent, a.timestamp FROM ` + x.from("c") + ` CROSS JOIN audit a

@@ -56,6 +56,9 @@ func (f *Filter) agent() (c clause, ok bool) {
 	return clause{}, false
 }
 
+// unapproved is the condition that some evidence of row a of table audit is not Approved (2).
+const unapproved = `EXISTS (SELECT 1 FROM contribution e WHERE e.audit = a.idx AND e.lifecycle <> 2)`
+
 // conditions are the filter's conditions for row a of table audit.
 func (f *Filter) conditions() []clause {
 	var cs []clause
@@ -95,7 +98,7 @@ func (f *Filter) conditions() []clause {
 		add(`EXISTS (SELECT 1 FROM contribution e WHERE e.audit = a.idx AND +e.source_hash = ?)`, hexOf(f.Source))
 	}
 	if f.Unapproved {
-		add(`EXISTS (SELECT 1 FROM contribution e WHERE e.audit = a.idx AND e.lifecycle <> 2)`)
+		add(unapproved)
 	}
 	for _, at := range f.Attributes {
 		add(`EXISTS (SELECT 1 FROM attribute t WHERE t.audit = a.idx AND t.key = ? AND t.value = ?)`, at.Key, at.Value)

@@ -15,7 +15,7 @@ import (
 // the process: closing any descriptor of a file drops all the process's locks on it.
 //
 // SQLite takes care of that among its own connections, except for those that take no locks (accessImmutable). So
-// such a connection is made only to a file that this process has not open otherwise, and nobody else in the process opens
+// such a connection is made only to a file that nobody else in this process has open, and nobody else opens
 // that file until the connection is closed. For the same reason a descriptor of our own (see heldFiles) is closed when the
 // last user of the file in this process has closed it, and not before.
 //

@@ -8,15 +8,15 @@ import (
 // HashKind is what a hash can stand for, besides a record.
 type HashKind uint8
 
-// The kinds of hashes that PrefixHashes looks among.
+// The kinds of hashes that PrefixHashes can find.
 const (
 	AgentHash HashKind = iota
 	AssertionHash
 	SourceHash
 )
 
-// PrefixHashes returns the hashes of one kind that begin with these lower-case hex digits, in order, at most so
-// many. For each hash it takes a few searches, however often the hash is used.
+// PrefixHashes returns the first hashes of one kind that begin with these lower-case hex digits, in order. For each hash
+// it takes a few searches, however often the hash is used.
 func (db *DB) PrefixHashes(ctx context.Context, kind HashKind, prefix string, most int) ([][32]byte, error) {
 	next := `SELECT min(agent_hex) FROM agent WHERE agent_hex >= ? AND agent_hex < ?`
 	if kind != AgentHash {
@@ -41,7 +41,7 @@ func (db *DB) PrefixHashes(ctx context.Context, kind HashKind, prefix string, mo
 	return found, nil
 }
 
-// LabelHashes returns the hashes that have a label, in order, at most so many.
+// LabelHashes returns the first hashes that have a label, in order.
 func (db *DB) LabelHashes(ctx context.Context, label string, most int) ([]string, error) {
 	const query = `SELECT hash FROM label INDEXED BY label_by_name WHERE label = ? ORDER BY hash LIMIT ?`
 	var hashes []string

@@ -2,12 +2,12 @@ package sqlstore
 
 import "slices"
 
-// How a Select finds its records is planned here, by functions that do not touch the database: they get the filter and
+// How a Select finds its records is planned here, by functions that do not touch the database. They get the filter and
 // what was found out so far, and return what to do next.
 //
-//	one read   the filter is a stretch of an index that has the order asked for, and one page may hold all of it
+//	one read   the filter is a stretch of an index in the right order, and one page can hold all records
 //	look up    few records share something that the filter names: they are found by its index and sorted in memory
-//	walk       otherwise: an index that has the order asked for is read, a stretch of rows at a time
+//	walk       otherwise: an index in the right order is read, a stretch of rows at a time
 //
 // A count needs no order, so it can also go through the evidence generation by generation.
 
@@ -57,7 +57,7 @@ type statistics struct {
 	triedOnce bool // one page was read, and was not all
 
 	learned    bool
-	newest     int64 // index of the newest record that is seen; -1: there is none
+	newest     int64 // index of the newest record that the answer can have; -1: there is none
 	agentKnown bool  // the filter's agent has records, or it names none
 
 	shares   []share // of the lookups, in their order, as far as they were tried
@@ -76,7 +76,7 @@ func planNext(q *question, z *sizes, s *statistics) plan {
 	case q.Agent != nil && q.Anonymous:
 		return plan{action: doFinish}
 	case q.to == toRead && !s.triedOnce && q.Limit > 0 && q.Limit <= z.selectPage && !q.path.selective:
-		// All of it is then seen at one time, so that does not have to be fixed before, by a query of its own.
+		// One read sees one state, so no query is needed before to fix what is seen.
 		return plan{action: doReadOnce}
 	case !s.learned:
 		return plan{action: doLearn}
