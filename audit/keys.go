@@ -3,6 +3,8 @@ package audit
 import (
 	"encoding/binary"
 	"math"
+
+	"github.com/auditsql/auditsql/sqlstore"
 )
 
 // The keys of audits in a key/value store:
@@ -14,12 +16,12 @@ import (
 // the order of bytes is the order of time. Neither prefix is a prefix of the other. An anonymous
 // record has no key of the second kind.
 const (
-	KeyPrefix      = "\x00AUD:"
-	AgentKeyPrefix = "\x00AUDA:"
+	KeyPrefix      = sqlstore.KeyPrefix
+	AgentKeyPrefix = sqlstore.AgentKeyPrefix
 
 	// KeyLen and AgentKeyLen are the lengths of the keys: 37 and 80.
-	KeyLen      = len(KeyPrefix) + len(Hash{})
-	AgentKeyLen = len(AgentKeyPrefix) + len(Hash{}) + len(":") + 8 + len(":") + len(Hash{})
+	KeyLen      = sqlstore.KeyLen
+	AgentKeyLen = sqlstore.AgentKeyLen
 )
 
 // KeyOf returns the key of a record.

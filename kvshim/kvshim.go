@@ -1,23 +1,22 @@
-// Package kvshim is the key/value contract that audits stand on: byte keys in byte order, prefix
-// scans, and batches that happen as a whole.
+// Package kvshim is the key/value contract that audits are built on: byte keys in byte order, prefix
+// scans, and batches that are written all together or not at all.
 //
 //	          Get Put Delete Scan Apply
 //	                     |
 //	Memory  <---------  Store  --------->  SQLite
 //	(a tree that is never changed)         (table kv, through package sqlstore)
 //
-// Both implementations pass the conformance suite in kvshim/kvtest, so that what is tested on Memory
-// holds on SQLite. The package knows nothing of what keys and values mean, with one exception: keys
-// of the two audit families, which begin with "\x00AUD:" or "\x00AUDA:", are written once. Putting
-// the same value again is nothing new and succeeds; putting other bytes, or deleting, fails with
-// ErrWriteOnce. Every other key is as free as a key/value store's keys are.
+// Both implementations pass the conformance suite in kvshim/kvtest. So a test with Memory is also valid for
+// SQLite. The package does not know what keys and values mean, with one exception: keys
+// of the two audit families, which begin with "\x00AUD:" or "\x00AUDA:", are written once. To put
+// the same value again succeeds and changes nothing. To put other bytes, or to delete, fails with
+// ErrWriteOnce. Every other key can be put and deleted freely.
 //
-// What it leaves to others: durability beyond SQLite's own (the journal's, package wal), and the
+// What it leaves to others: durability beyond that of SQLite (package wal), and the
 // tables that are derived from the values (package sqlstore).
 package kvshim
 
 import (
-	"bytes"
 	"context"
 	"iter"
 
@@ -31,7 +30,7 @@ var (
 	ErrNotFound = sqlstore.ErrNotFound
 
 	// ErrWriteOnce is returned by Put, Delete and Apply when they would change or remove a key of the
-	// audit families. Nothing has been written then, nor anything else of the batch.
+	// audit families. Then nothing was written, and nothing else of the batch either.
 	ErrWriteOnce = sqlstore.ErrWriteOnce
 )
 
@@ -42,8 +41,8 @@ var (
 // Slices passed in are the caller's again when the method returns. Slices handed out are the
 // caller's own, to keep and to change, and never nil.
 //
-// A context that has ended fails the call with the context's error, and nothing has been written. When
-// a context ends while a write is under way, an error leaves its outcome open, but never half done.
+// If the context has ended before the call, the call fails with the context's error and nothing is written. If
+// the context ends during a write that returns an error, the write was done as a whole or not at all.
 type Store interface {
 	// Get returns the key's value, or an error that is ErrNotFound.
 	Get(ctx context.Context, key []byte) ([]byte, error)
@@ -51,7 +50,7 @@ type Store interface {
 	// Put sets the key's value. It fails with ErrWriteOnce for an audit key that holds other bytes.
 	Put(ctx context.Context, key, value []byte) error
 
-	// Delete removes the key. An absent key is no error, and an audit key that is there is
+	// Delete removes the key. An absent key is no error. For an audit key that is there the error is
 	// ErrWriteOnce.
 	Delete(ctx context.Context, key []byte) error
 
@@ -61,13 +60,13 @@ type Store interface {
 	//
 	// Writing during a scan is allowed, also from inside its loop. A key that is there from
 	// beginning to end is yielded exactly once, with a value that it had meanwhile. A key that is
-	// put or deleted meanwhile may be yielded or not while the scan has not reached it, and a key
-	// put behind the scan's position is never yielded. So a scan is no snapshot, and may see some of
-	// a batch and miss the rest: holding one open would keep SQLite from checkpointing.
+	// put or deleted before the scan has reached it may be yielded or not. A key that is put where the scan has
+	// passed already is not yielded. So a scan is no snapshot: it may see some keys of
+	// a batch and miss the rest. A snapshot would keep SQLite from checkpointing as long as the scan is open.
 	Scan(ctx context.Context, prefix []byte, o ScanOptions) iter.Seq2[Pair, error]
 
-	// Apply does everything in the batch, in the order in which it was added, or nothing. No reader
-	// sees a part of it in one Get after another: once one key shows the batch, every key does.
+	// Apply does all writes of the batch, in the order in which they were added, or none. No reader
+	// sees a part of it: once a Get returns a value of the batch, every later Get sees the whole batch.
 	Apply(ctx context.Context, b *Batch) error
 }
 
@@ -78,26 +77,13 @@ type Pair struct {
 
 // ScanOptions narrows a scan. The zero value narrows nothing.
 type ScanOptions struct {
-	// Start is the lowest key yielded, End the first key above them that is not. Both are whole
-	// keys, prefix included; an empty one is no bound. They only narrow: a bound outside of the
-	// prefix does not widen the scan.
+	// The keys yielded are not below Start, and below End. Both are whole
+	// keys, prefix included; an empty one is no bound. A bound outside of the prefix does not widen the scan.
 	Start, End []byte
 
-	// Limit is the highest number of pairs yielded; 0 is no limit, and a negative one an error.
+	// Limit is the most pairs that are yielded. 0 is no limit. A negative one is an error.
 	Limit int
 
 	// Reverse yields the highest key first. Start and End keep their meaning.
 	Reverse bool
-}
-
-// The families of keys that are written once. They are package audit's, which says what is in them.
-var (
-	auditPrefix = []byte("\x00AUD:")
-	agentPrefix = []byte("\x00AUDA:")
-)
-
-// writtenOnce tells whether the key belongs to an audit family. The prefix decides, not the length,
-// so that a malformed key in a family cannot be rewritten either.
-func writtenOnce(key []byte) bool {
-	return bytes.HasPrefix(key, auditPrefix) || bytes.HasPrefix(key, agentPrefix)
 }

@@ -8,15 +8,16 @@ import (
 	"iter"
 	"sync"
 	"sync/atomic"
+
+	"github.com/auditsql/auditsql/sqlstore"
 )
 
-// Memory is a Store in memory, for the tests of whoever builds on Store. Reads take no lock. A scan
-// sees the store as it was when its loop began, which is within what Store allows, and more than it
-// promises.
+// Memory is a Store in memory, for the tests of programs that use a Store. Reads take no lock. A scan
+// sees the store as it was when its loop began. Store allows that and does not promise it.
 type Memory struct {
 	seed maphash.Seed
 
-	writing sync.Mutex // held from reading root to replacing it, by whoever writes
+	writing sync.Mutex // held by a write from reading root to replacing it
 	root    atomic.Pointer[node]
 }
 
@@ -65,7 +66,7 @@ func (m *Memory) write(ctx context.Context, ops []op) error {
 	root := m.root.Load()
 	for _, o := range ops {
 		held := root.get(o.key)
-		if held != nil && writtenOnce(o.key) {
+		if held != nil && sqlstore.IsAuditKey(o.key) {
 			if o.delete || !bytes.Equal(held.value, o.value) {
 				return fmt.Errorf("%w: key %x is there already", ErrWriteOnce, o.key)
 			}

@@ -8,5 +8,6 @@ import (
 )
 
 func TestMemory(t *testing.T) {
+	t.Parallel()
 	kvtest.Run(t, func(*testing.T) kvshim.Store { return kvshim.NewMemory() })
 }

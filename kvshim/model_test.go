@@ -113,6 +113,7 @@ func (p *pair) same(t *rapid.T, sqlite, memory error) {
 
 // TestSQLiteIsLikeMemory lets random calls run on both stores, which must answer alike.
 func TestSQLiteIsLikeMemory(t *testing.T) {
+	t.Parallel()
 	fresh := freshSQLite(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		sqlite := fresh(rt)

@@ -122,6 +122,7 @@ func (s *openScan) finish(t *rapid.T, c *chronicle) {
 // TestOpenScansBesideWrites lets scans of both stores go on step by step while they are written to. Each yields
 // what the contract allows, whatever page of SQLite's it is on.
 func TestOpenScansBesideWrites(t *testing.T) {
+	t.Parallel()
 	const keys = 700 // almost three pages
 	key := func(i int) []byte { return fmt.Appendf(nil, "k%03d", i) }
 	genIndex := rapid.IntRange(0, keys-1)

@@ -10,8 +10,8 @@ type span struct {
 	low, high []byte
 }
 
-// spanOf returns the keys that begin with prefix and lie within the bounds of o. The slices are
-// copies, since a scan outlives the call that made it.
+// spanOf returns the range of keys that begin with prefix and are within the bounds of o. The slices are
+// copies, since a scan goes on after the call that made it.
 func spanOf(prefix []byte, o ScanOptions) (span, error) {
 	if o.Limit < 0 {
 		return span{}, fmt.Errorf("scan: limit %d is negative", o.Limit)
@@ -26,13 +26,13 @@ func spanOf(prefix []byte, o ScanOptions) (span, error) {
 	return s, nil
 }
 
-// empty tells whether no key can lie in the span.
+// empty tells whether the span has no keys.
 func (s span) empty() bool {
 	return s.high != nil && bytes.Compare(s.low, s.high) >= 0
 }
 
-// successor returns the first key above every key that begins with prefix, or nil when there is
-// none: 0xff at the end has nothing above it in its place, so the byte before it counts up.
+// successor returns the first key above every key that begins with prefix, or nil if there is
+// none. A last byte of 0xff cannot count up, so it is dropped and the byte before it counts up.
 func successor(prefix []byte) []byte {
 	for i := len(prefix) - 1; i >= 0; i-- {
 		if prefix[i] != 0xff {

@@ -10,12 +10,12 @@ import (
 	"github.com/auditsql/auditsql/sqlstore"
 )
 
-// SQLite is a Store in table kv of an SQLite database. Writes take turns; reads go on beside them.
+// SQLite is a Store in table kv of an SQLite database. One write runs at a time; reads go on beside it.
 //
-// A write that has returned survives the death of the process. A power cut may take the last ones back,
-// in order and never half of one, until a checkpoint has synced them: a store made by Open checkpoints
-// every few MiB and in Close, one made by New leaves it to the database's owner. What must not be lost
-// at all belongs into the journal first (package wal).
+// A write that has returned survives the end of the process. A power cut can take back the last writes, each as a
+// whole and the latest first, until a checkpoint has synced them. A store made by Open checkpoints
+// every few MiB and in Close. A store made by New leaves it to the owner of the database. Data that must not be lost
+// at all has to go to a journal first (package wal).
 type SQLite struct {
 	db *sqlstore.DB
 
@@ -26,9 +26,9 @@ type SQLite struct {
 var _ Store = (*SQLite)(nil)
 
 // Open opens the database at path, and makes it if it does not exist. One process at a time may have it
-// open for writing. It is for stores that are nothing but keys and values: what is written this way
-// under audit keys has no place in the order of admission and no forensic rows, so an audit store's own
-// database is to be opened by package audit.
+// open for writing. It is for stores of keys and values alone. A record that is written this way
+// under an audit key has no place in the order of admission and no rows in the derived tables. So open the database of an
+// audit store with package audit.
 func Open(path string) (*SQLite, error) {
 	db, err := sqlstore.Open(context.Background(), path, sqlstore.Options{CreatedBy: "kvshim"})
 	if err != nil {
@@ -42,8 +42,8 @@ func New(db *sqlstore.DB) *SQLite {
 	return &SQLite{db: db}
 }
 
-// Close syncs and closes a database that Open opened; one that New was given it leaves alone. No other
-// call may be under way.
+// Close syncs and closes the database if Open has opened it. It does nothing if New was given the database. No other
+// call may be running.
 func (s *SQLite) Close() error {
 	if !s.opened {
 		return nil
@@ -96,15 +96,16 @@ func (s *SQLite) write(ctx context.Context, changes []sqlstore.Mutation) error {
 	return nil
 }
 
-// checkpointEvery is how much -wal may grow between two checkpoints, in bytes; what SQLite itself would
-// let it grow to, by default, with pages of 8 KiB.
+// checkpointEvery is how much -wal may grow between two checkpoints, in bytes. It is SQLite's own default, for pages of
+// 8 KiB.
 const checkpointEvery = 8 << 20
 
 // checkpoint keeps -wal from growing for ever, since sqlstore leaves every checkpoint to its caller. The
-// file's size would not do as a measure: it stays when SQLite begins to use the file anew. So each
+// file's size is no measure of what is to be copied: it stays when SQLite begins to use the file anew. So each
 // change counts as its bytes and a page in the table and in the index.
 //
-// An error is not the writer's, whose change stands: the next write tries again, and Close tells.
+// The write does not return the error of a checkpoint, for its change is stored. The next write tries again, and Close
+// returns the error of its own checkpoint.
 func (s *SQLite) checkpoint(ctx context.Context, changes []sqlstore.Mutation) {
 	grown := int64(0)
 	for _, c := range changes {
@@ -112,7 +113,7 @@ func (s *SQLite) checkpoint(ctx context.Context, changes []sqlstore.Mutation) {
 	}
 	total := s.written.Add(grown)
 	if total < checkpointEvery || !s.written.CompareAndSwap(total, 0) {
-		return // not yet, or whoever added in between does it
+		return // not yet, or a write that has added in between does it
 	}
 	if _, err := s.db.Checkpoint(context.WithoutCancel(ctx), false); err != nil {
 		s.written.Add(checkpointEvery)
@@ -136,7 +137,7 @@ func (s *SQLite) Scan(ctx context.Context, prefix []byte, o ScanOptions) iter.Se
 			return
 		}
 		for kv, err := range s.db.Range(ctx, keys.low, keys.high, o.Reverse, o.Limit) {
-			// Within a page Range does not look at the context.
+			// Within a page Range does not check the context.
 			if err = named(ctx, err); err == nil {
 				err = ctx.Err()
 			}
@@ -151,8 +152,8 @@ func (s *SQLite) Scan(ctx context.Context, prefix []byte, o ScanOptions) iter.Se
 	}
 }
 
-// named makes sure that an error which came of the context's end says so: a statement that was
-// interrupted may end with SQLite's own word for it.
+// named adds the context's error to an error that came after the context's end: a statement that was
+// interrupted can end with SQLite's own error.
 func named(ctx context.Context, err error) error {
 	if end := ctx.Err(); err != nil && end != nil && !errors.Is(err, end) {
 		return fmt.Errorf("%w: %w", end, err)

@@ -32,12 +32,14 @@ func openSQLite(t *testing.T, path string) *kvshim.SQLite {
 }
 
 func TestSQLite(t *testing.T) {
+	t.Parallel()
 	kvtest.Run(t, func(t *testing.T) kvshim.Store {
 		return openSQLite(t, filepath.Join(t.TempDir(), "kv.db"))
 	})
 }
 
 func TestSQLiteKeepsWhatItHas(t *testing.T) {
+	t.Parallel()
 	ctx, path := t.Context(), filepath.Join(t.TempDir(), "kv.db")
 	kv, err := kvshim.Open(path)
 	if err != nil {
@@ -73,6 +75,7 @@ func TestSQLiteKeepsWhatItHas(t *testing.T) {
 
 // TestNewLeavesTheDatabaseOpen is about stores that share a database with its owner.
 func TestNewLeavesTheDatabaseOpen(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	db, err := sqlstore.Open(ctx, filepath.Join(t.TempDir(), "kv.db"), sqlstore.Options{})
 	if err != nil {
@@ -94,6 +97,7 @@ func TestNewLeavesTheDatabaseOpen(t *testing.T) {
 // TestWriteAheadLogStaysBounded writes one value over and over: without checkpoints, -wal would take
 // every version of it.
 func TestWriteAheadLogStaysBounded(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "kv.db")
 	kv := openSQLite(t, path)
 	value := bytes.Repeat([]byte("v"), 1<<20)
@@ -114,6 +118,7 @@ func TestWriteAheadLogStaysBounded(t *testing.T) {
 // TestCancelWhileWriting ends contexts at random points of a batch: it is applied or not, the error is
 // the context's when there is one, and the next batch is not held up by it.
 func TestCancelWhileWriting(t *testing.T) {
+	t.Parallel()
 	kv := openSQLite(t, filepath.Join(t.TempDir(), "kv.db"))
 	for round := range 30 {
 		var b kvshim.Batch

@@ -2,9 +2,9 @@ package kvshim
 
 import "bytes"
 
-// node is the root of a search tree that is never changed: a write makes a new root that shares
-// every untouched subtree with the old one. That gives Memory all it promises at once: a reader holds
-// a root and needs no lock, a scan is not disturbed by writes, and a batch is undone by forgetting the
+// node is the root of a search tree that never changes: a write makes a new root that shares
+// every untouched subtree with the old one. So a reader holds
+// a root and needs no lock, a scan is not disturbed by writes, and a batch is undone by dropping the
 // new root.
 //
 // The tree is a treap (Seidel and Aragon, "Randomized Search Trees", 1996): ordered by key, and a
@@ -31,8 +31,8 @@ func (n *node) get(key []byte) *node {
 	return nil
 }
 
-// put returns a tree in which the leaf e (a node without children) stands under its key. The root
-// that it returns is always a new node, which is why the rotations below may write to it.
+// put returns a tree that has the leaf e (a node without children) under its key. The root
+// that it returns is always a new node, so the rotations in it may write to that node.
 func (n *node) put(e *node) *node {
 	if n == nil {
 		return e
@@ -73,7 +73,7 @@ func (n *node) remove(key []byte) *node {
 	return &root
 }
 
-// join returns one tree of two, of which every key in low is below every key in high.
+// join returns one tree with the nodes of both. Every key in low is below every key in high.
 func join(low, high *node) *node {
 	switch {
 	case low == nil:
@@ -91,7 +91,7 @@ func join(low, high *node) *node {
 	}
 }
 
-// walk calls visit for the nodes within s in order, or from the highest down, until it returns
+// walk calls visit for the nodes within s, from the lowest up or from the highest down, until visit returns
 // false. Subtrees outside of the span are not entered.
 func (n *node) walk(s span, reverse bool, visit func(*node) bool) bool {
 	if n == nil {

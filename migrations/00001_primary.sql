@@ -63,22 +63,21 @@ CREATE TABLE store (
 ) WITHOUT ROWID;
 -- +goose StatementEnd
 
--- The guards. RAISE ends the statement, whatever its conflict clause says. They look before the row is touched,
--- since REPLACE deletes rows without firing DELETE triggers unless recursive_triggers is on, which it is not in
--- a shell.
+-- The guards. RAISE ends the statement, whatever its conflict clause says. The triggers run BEFORE the row is changed,
+-- since REPLACE deletes rows without firing DELETE triggers unless recursive_triggers is on, and in a shell it is off.
 --
--- Rows of kv's audit families, of entry and of rejected come from the journal alone. Its applier says that it is
--- at work by a row 'applying' in table store, which it puts in first and takes out last in its transaction, so
--- that nobody else ever sees it; while the row is not there, such rows are refused. That is one search in a table
--- of a dozen rows for each of them. (Looking whether this very row may come, its key unused and its offset beyond
--- the cursor, cost a tenth of the whole rate.) The applier is held to first write wins by kv's primary key.
+-- Rows of kv's audit families, of entry and of rejected come from the journal alone. The applier of the journal inserts a
+-- row 'applying' into table store at the beginning of its transaction and deletes it at the end, so nobody else ever
+-- sees that row. While it is not there, the triggers refuse such rows. For each row that is one search in a table
+-- of a dozen rows. (To check that the key is unused and the offset is after the cursor would cost a tenth of the
+-- whole rate.) For the applier the primary key of kv keeps the first write.
 --
--- Inserts are refused with FAIL and not ABORT: a trigger that may abort makes SQLite copy each page that a
--- statement touches, at every insert, so that it could take the statement back. So a statement that inserts
--- many rows stops at the first that is refused, and keeps those before it, which were free.
+-- Inserts are refused with FAIL and not ABORT. If a trigger can abort, SQLite copies each page that an insert
+-- touches, so that it can take the statement back. With FAIL a statement that inserts
+-- many rows stops at the first row that is refused, and keeps the rows before it, which were allowed.
 --
--- NEW.rowid is -1 where the statement gives none; so that no record ever has that row id, none below it is let in
--- (SQLite would count up from it).
+-- NEW.rowid is -1 where the statement gives none. No row id below -1 is let in: SQLite would count up from it, and a record
+-- would get the row id -1.
 
 -- +goose StatementBegin
 CREATE TRIGGER kv_is_written_once_insert BEFORE INSERT ON kv

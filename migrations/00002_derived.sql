@@ -2,18 +2,18 @@
 
 -- Everything in this migration is derived: reindex drops it and fills it anew from kv and entry.
 --
--- Hashes that are searched for are hex text, which is what people compare them with, and twice as long as a blob.
--- A blob with an index on its hex would need a function to be called at every insert. A statement that calls one
--- may fail halfway, so SQLite keeps copies of all pages that it touches, and to insert many rows with one
--- statement gains nothing (measured: 111 µs a record, against 77 without). For the same reason the checks and generated
--- columns here and in kv call none.
+-- Hashes that people search for are stored as hex text, because people compare them with hex. Hex is twice as long as a blob.
+-- But a blob with an index on its hex would call an SQL function at every insert. A statement that calls one
+-- can fail halfway, so SQLite keeps copies of all pages that the statement touches, and to insert many rows with one
+-- statement gains nothing (measured: 111 µs a record, and 77 µs without). For the same reason the checks and generated
+-- columns here and in kv call no function.
 --
--- Indexes of hashes begin with the generation: the record's index divided by 16384. Hashes fall everywhere, so
+-- Indexes of hashes begin with the generation: the record's index divided by 16384. Hashes are spread evenly, so
 -- in an index of hashes alone every insert touches another page, and the cost of a record grows with the
--- store (measured, with 3 contributions a record: from 8,700 records a second to 1,900 after 200,000). With
--- the generation in front, only the pages of the newest one are touched, and the rate stays. A search for a
--- hash visits each generation once (SQLite's skip-scan: "ANY(generation) AND ..." in EXPLAIN QUERY PLAN),
--- which it chooses when sqlite_stat1 says that there are few of them; see the end of this file.
+-- store (measured with 3 contributions a record: from 8,700 records a second down to 1,900 after 200,000 records). With
+-- the generation in front, an insert touches only pages of the newest generation, and the rate stays. A search for a
+-- hash visits each generation once. This is SQLite's skip-scan ("ANY(generation) AND ..." in EXPLAIN QUERY PLAN).
+-- SQLite chooses it when sqlite_stat1 says that generations are few; see the end of this file.
 
 -- +goose StatementBegin
 CREATE TABLE agent (
@@ -159,8 +159,8 @@ BEGIN
 END;
 -- +goose StatementEnd
 
--- The views are for people and for auditsql's own questions. Their joins are inner ones, so that SQLite may
--- begin with whichever table the question names. time is NULL beyond the year 9999.
+-- The views are for people and for auditsql's own questions. Their joins are inner joins, so that SQLite can
+-- begin with the table that a question names. time is NULL after the year 9999.
 
 -- +goose StatementBegin
 CREATE VIEW audits AS
@@ -282,10 +282,10 @@ CREATE VIEW labels AS
 SELECT hash, label FROM label;
 -- +goose StatementEnd
 
--- What the planner is told about a large store, once and for all: that generations are few, subjects and
--- agents many (where skip-scan pays, and where not), that the index of time is the cheapest to walk, and that
--- labels are few. So the plans are those of a large store from the first record on. ANALYZE would put real
--- figures in their place, with which most plans stay; reindex brings these back.
+-- The planner's statistics, fixed to those of a large store: generations are few, so skip-scan pays; subjects and
+-- agents are many, so there it does not pay; the index of time is the cheapest to walk; labels are few. With them the
+-- plans are those of a large store from the first record on. ANALYZE would replace them by real
+-- figures, with which most plans stay the same. A reindex puts these back.
 
 ANALYZE sqlite_schema;
 

@@ -1,13 +1,16 @@
 // Package migrations holds the schema of audit.db as numbered SQL.
 //
-// The files are goose migrations, embedded in the binary and run by package sqlstore when a writer opens a
-// database. Migration 1 makes the primary tables (kv, entry, rejected, label, store), which nothing can
-// rebuild; migration 2 the derived ones, with their views, which reindex drops and fills anew from kv and
-// entry.
+// The files are goose migrations, embedded in the binary. Package sqlstore runs them when a writer opens a database.
 //
-// Every migration ends by setting user_version to its own number, so that a database tells its version in
-// its header, before any table is read. A change to a primary table is a new migration; a change to a
-// derived one is a new migration too, added to [Derived].
+//	00001_primary.sql   kv, entry, rejected, label, store                  nothing can rebuild them
+//	00002_derived.sql   audit, contribution, attribute, agent, the views   reindex fills them anew from kv and entry
+//
+// Every migration ends by setting user_version to its own number, so that a database has its version in
+// its header. A change to a table is a new migration. If the table is derived, the migration is also added to [Derived].
+// A statement of a migration that was released never changes, and its comments do not either: SQLite stores the text
+// of a CREATE statement with its comments, and sqlstore compares it with the migration.
+//
+// The package leaves it to sqlstore to run the migrations and to check the schema.
 package migrations
 
 import "embed"
@@ -25,6 +28,6 @@ const (
 	ApplicationID = 0x4153514C
 )
 
-// Derived lists the migrations that make derived tables, in order. Taking them back in the opposite order
-// and applying them again gives empty derived tables and touches nothing else.
+// Derived lists the migrations that make derived tables, in order. To take them back in the opposite order
+// and apply them again gives empty derived tables and changes nothing else.
 var Derived = []int64{2}

@@ -16,6 +16,7 @@ import (
 )
 
 func TestEveryMigrationSetsItsVersion(t *testing.T) {
+	t.Parallel()
 	files, err := fs.Glob(migrations.FS, "*.sql")
 	if err != nil || len(files) != migrations.Newest {
 		t.Fatalf("files are %q, %v; the newest is %d", files, err, migrations.Newest)
@@ -40,6 +41,7 @@ func TestEveryMigrationSetsItsVersion(t *testing.T) {
 
 // Taking the derived migrations back and applying them again is what a reindex does.
 func TestDerivedMigrationsGoBackAndForth(t *testing.T) {
+	t.Parallel()
 	db, p := newDatabase(t)
 	if _, err := p.Up(t.Context()); err != nil {
 		t.Fatal(err)
@@ -73,6 +75,7 @@ func TestDerivedMigrationsGoBackAndForth(t *testing.T) {
 
 // The views' columns are what people have in their queries.
 func TestViewsHaveTheirColumns(t *testing.T) {
+	t.Parallel()
 	db, p := newDatabase(t)
 	if _, err := p.Up(t.Context()); err != nil {
 		t.Fatal(err)
@@ -100,6 +103,7 @@ func TestViewsHaveTheirColumns(t *testing.T) {
 
 // .schema is where people look what a column means.
 func TestTablesExplainThemselves(t *testing.T) {
+	t.Parallel()
 	db, p := newDatabase(t)
 	if _, err := p.Up(t.Context()); err != nil {
 		t.Fatal(err)

@@ -20,7 +20,7 @@ type agentCountRow struct {
 	AgentID                    []byte `db:"agent_id"`
 }
 
-// Agents returns every agent with all its records, as table agent has them, in no promised order.
+// Agents returns every agent with the count of all its records, in no promised order.
 func (db *DB) Agents(ctx context.Context) ([]AgentCount, error) {
 	const query = `SELECT id AS agent, agent_id, audits, first, last FROM agent WHERE audits > 0`
 	var rows []agentCountRow
@@ -34,11 +34,11 @@ func (db *DB) Agents(ctx context.Context) ([]AgentCount, error) {
 	return counts, nil
 }
 
-// AgentOf returns an agent with all its records, or false if it has none.
+// AgentOf returns an agent with the count of all its records, or false if it has none.
 func (db *DB) AgentOf(ctx context.Context, agent [32]byte) (AgentCount, bool, error) {
-	const query = `SELECT id AS agent, agent_id, audits, first, last FROM agent WHERE agent_hex = lower(hex(?)) AND audits > 0`
+	const query = `SELECT id AS agent, agent_id, audits, first, last FROM agent WHERE agent_hex = ? AND audits > 0`
 	var r agentCountRow
-	err := db.readers.GetContext(ctx, &r, query, agent[:])
+	err := db.readers.GetContext(ctx, &r, query, hexOf(&agent))
 	if errors.Is(err, sql.ErrNoRows) {
 		return AgentCount{}, false, nil
 	}
@@ -79,10 +79,10 @@ func (db *DB) AgentCounts(ctx context.Context, f Filter) ([]AgentCount, error) {
 // LastBefore returns the timestamp of an agent's newest record up to a time, or false if there is none.
 func (db *DB) LastBefore(ctx context.Context, agent [32]byte, upTo int64) (int64, bool, error) {
 	const query = `SELECT a.timestamp FROM audit a INDEXED BY audit_by_agent
-		WHERE a.agent = (SELECT id FROM agent WHERE agent_hex = lower(hex(?))) AND a.timestamp <= ?
+		WHERE a.agent = ` + agentNumber + ` AND a.timestamp <= ?
 		ORDER BY a.timestamp DESC LIMIT 1`
 	var last int64
-	err := db.readers.GetContext(ctx, &last, query, agent[:], upTo)
+	err := db.readers.GetContext(ctx, &last, query, hexOf(&agent), upTo)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, false, nil
 	}
@@ -92,18 +92,18 @@ func (db *DB) LastBefore(ctx context.Context, agent [32]byte, upTo int64) (int64
 	return last, true, nil
 }
 
-// Moment is when a record was, and whose.
+// Moment is when a record was made, and by whom.
 type Moment struct {
-	Agent      int64 // its number; 0: anonymous
+	Agent      int64 // the agent's number; 0: anonymous
 	Timestamp  int64
-	Unapproved bool // some of its evidence is not Approved, if asked for
+	Unapproved bool // some of the record's evidence is not Approved, if that was asked for
 }
 
 // Moments visits the records that a filter selects, in no promised order.
-func (db *DB) Moments(ctx context.Context, f Filter, unapproved bool, visit func(Moment)) error {
+func (db *DB) Moments(ctx context.Context, f Filter, withUnapproved bool, visit func(Moment)) error {
 	columns := `a.agent, a.timestamp, 0`
-	if unapproved {
-		columns = `a.agent, a.timestamp, EXISTS (SELECT 1 FROM contribution e WHERE e.audit = a.idx AND e.lifecycle <> 2)`
+	if withUnapproved {
+		columns = `a.agent, a.timestamp, ` + unapproved
 	}
 	err := db.scan(ctx, f, columns, noJoin, nil, func(row []driver.Value) {
 		visit(Moment{integer(row[0]), integer(row[1]), integer(row[2]) != 0})

@@ -12,13 +12,13 @@ import (
 )
 
 // Apply stores a batch in one transaction: for each new record its entry, its keys in kv and its rows in
-// the derived tables; the batch's cursor; and what could not be taken in table rejected. After an error
+// the derived tables; the batch's cursor; and in table rejected what is no record. After an error
 // nothing of the batch is stored.
 //
-// The first record under an id stays. The same bytes again are skipped, other bytes go to table rejected,
-// also within one batch. So applying a stretch of the journal again changes nothing.
+// The first record under an id stays. The same bytes again are skipped, and other bytes go to table rejected,
+// within one batch too. So to apply a stretch of the journal again changes nothing.
 //
-// It ends early only between records: ctx is looked at there.
+// The end of ctx is noticed between two records.
 func (db *DB) Apply(ctx context.Context, b *Batch) (Applied, error) {
 	w, unlock, err := db.lockWriter(ctx)
 	if err != nil {
@@ -48,8 +48,8 @@ func (db *DB) Apply(ctx context.Context, b *Batch) (Applied, error) {
 	return done, nil
 }
 
-// applier holds the prepared statements of Apply, and memory that batches use again. It belongs to whoever
-// holds the writer.
+// applier holds the prepared statements of Apply, and memory that each batch uses again. Whoever holds the writer may use
+// it.
 type applier struct {
 	begin, end                               *stmt
 	lastEntry, getKV, changes                *stmt
@@ -60,7 +60,7 @@ type applier struct {
 	agents                                   *agentBook
 	seen                                     map[[32]byte]int // id → record of this batch that is being stored
 	order                                    []int            // records of this batch whose ids are its first, by key
-	known                                    []bool           // of each record of this batch: kv has its id, or an earlier one has
+	known                                    []bool           // of each record of this batch: its id is in kv, or an earlier record of the batch has it
 	fresh                                    []int            // records of this batch to be stored, in order
 	rows                                     []int64          // of each record of this batch: where kv has it, if it is to be stored
 	listings                                 []kvRow
@@ -76,8 +76,8 @@ func newApplier(p *preparer) *applier {
 		lastEntry:        p.prepare(`SELECT max(idx) FROM entry`),
 		getKV:            p.prepare(`SELECT value FROM kv WHERE key = ?`),
 		changes:          p.prepare(`SELECT changes(), last_insert_rowid()`),
-		entries:          p.bulk(`entry (idx, query_id, journal_offset)`, 3),
-		kv:               p.bulk(`kv (key, value)`, 2),
+		entries:          p.bulk(`entry`, `idx, query_id, journal_offset`, 3),
+		kv:               p.bulk(`kv`, `key, value`, 2),
 		hasRejected:      p.prepare(`SELECT 1 FROM rejected WHERE journal_offset = ?`),
 		putRejected:      p.prepare(`INSERT OR FAIL INTO rejected (journal_offset, reason, payload) VALUES (?, ?, ?)`),
 		setCursor:        p.prepare(`UPDATE store SET value = ? WHERE name = 'cursor'`),
@@ -96,7 +96,7 @@ func (a *applier) forget() {
 	a.entries.forget()
 }
 
-// lookEvery is how many records are stored between two looks at the context and calls of Batch.Yield: half a
+// lookEvery is how many records are stored before the context is checked and Batch.Yield is called again: half a
 // millisecond or so.
 const lookEvery = 8
 
@@ -176,7 +176,7 @@ func (a *applier) batch(ctx context.Context, b *Batch) (done Applied, err error)
 	return done, a.end.exec()
 }
 
-// Between the two, in one transaction, the guards let in what comes from the journal.
+// Between these two statements, in one transaction, the guards let in what comes from the journal.
 const (
 	markApplying   = `INSERT INTO store (name, value) VALUES ('applying', 'now') ON CONFLICT DO NOTHING`
 	unmarkApplying = `DELETE FROM store WHERE name = 'applying'`
@@ -194,10 +194,11 @@ func (a *applier) nextEntry() (int64, error) {
 	return 0, nil
 }
 
-// admit writes each record whose id is new under its key, and lists these records in a.fresh. It does not look
-// first: kv refuses a key that is there. That is one search less for the rule, and an error for the exception.
+// admit writes each record whose id is new under its key, and lists these records in a.fresh. It does not search for the
+// key first: kv refuses a key that is there. New ids are the rule, and for them that saves a search.
 //
-// It goes by the keys: ids fall everywhere in kv's index, and so each of its pages is visited once for the batch.
+// It writes in the order of keys. Ids are spread evenly over kv's index, and so each page of the index is visited once
+// for the batch.
 func (a *applier) admit(ctx context.Context, b *Batch) (done Applied, err error) {
 	a.order, a.fresh = a.order[:0], a.fresh[:0]
 	a.known = append(a.known[:0], make([]bool, len(b.Records))...)
@@ -209,7 +210,7 @@ func (a *applier) admit(ctx context.Context, b *Batch) (done Applied, err error)
 			return done, fmt.Errorf("offset %d is beyond what SQLite holds", r.Offset)
 		}
 		if _, a.known[n] = a.seen[r.QueryID]; a.known[n] {
-			continue // the first in the journal stands
+			continue // the first in the journal stays
 		}
 		a.seen[r.QueryID] = n
 		a.order = append(a.order, n)
@@ -235,11 +236,11 @@ func (a *applier) admit(ctx context.Context, b *Batch) (done Applied, err error)
 	return done, nil
 }
 
-// putKV inserts n rows into kv. It tells of each its row id, or that its key is there already.
+// putKV inserts n rows into kv. For each it calls inserted with the row id, or exists if the key is there already.
 func (a *applier) putKV(ctx context.Context, b *Batch, n int, row func(i int) kvRow, inserted func(i int, id int64), exists func(i int)) error {
-	// SQLite counts row ids up from the largest. (It picks any that are free once the largest is 1<<63 - 1, which a
-	// program may have used for a key of its own. Then these are wrong, which a hint may be.)
-	tell := func(from, to int, last int64) {
+	// SQLite counts row ids up from the largest. (Once the largest is 1<<63 - 1, which a program can have used for a key of its
+	// own, SQLite picks any that are free. Then these numbers are wrong. That does no harm, see the column kv_row.)
+	number := func(from, to int, last int64) {
 		for i := from; i < to; i++ {
 			inserted(i, last-int64(to-1-i))
 		}
@@ -256,12 +257,12 @@ func (a *applier) putKV(ctx context.Context, b *Batch, n int, row func(i int) kv
 		}
 		insert := a.kv.many
 		if to-from < bulkRows {
-			// The last few, or those behind one that is there.
+			// The last few, or those after one that is there.
 			insert, to = a.kv.one, from+1
 		}
 		last, err := insert.insert(a.kv.args[:2*(to-from)]...)
 		if err == nil {
-			tell(from, to, last)
+			number(from, to, last)
 			from = to
 			continue
 		}
@@ -277,7 +278,7 @@ func (a *applier) putKV(ctx context.Context, b *Batch, n int, row func(i int) kv
 		if done < 0 || done >= int64(to-from) {
 			return fmt.Errorf("%d of %d keys were inserted and one refused", done, to-from)
 		}
-		tell(from, from+int(done), integer(counts[1]))
+		number(from, from+int(done), integer(counts[1]))
 		from += int(done)
 		exists(from)
 		from++
@@ -286,7 +287,7 @@ func (a *applier) putKV(ctx context.Context, b *Batch, n int, row func(i int) kv
 	return nil
 }
 
-// again takes a record whose id kv has already.
+// again counts or rejects a record whose id kv has already.
 func (a *applier) again(r *Record, done *Applied) error {
 	row, err := a.getKV.query(r.Key)
 	if err != nil {
@@ -319,8 +320,8 @@ func (a *applier) putEntries(ctx context.Context, b *Batch, first int64) error {
 	return nil
 }
 
-// putListings writes the keys that list the admitted records under their agents, in byte order like admit. One
-// that is there was written by hand: it is what has to be there.
+// putListings writes the keys that list the admitted records under their agents, in byte order like admit. A key
+// that is there already was written by hand, and is the right one.
 func (a *applier) putListings(ctx context.Context, b *Batch) error {
 	a.listings = a.listings[:0]
 	for _, n := range a.fresh {
@@ -333,7 +334,7 @@ func (a *applier) putListings(ctx context.Context, b *Batch) error {
 	return a.putKV(ctx, b, len(a.listings), func(i int) kvRow { return a.listings[i] }, func(int, int64) {}, func(int) {})
 }
 
-// reject notes a record in table rejected, unless it stands there already.
+// reject writes a record to table rejected, unless it is there already.
 func (a *applier) reject(r *Rejected, done *Applied) error {
 	if r.Offset > math.MaxInt64 {
 		return fmt.Errorf("offset %d is beyond what SQLite holds", r.Offset)

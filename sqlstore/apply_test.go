@@ -59,6 +59,7 @@ func wantRows(t testing.TB, db *sqlstore.DB, query string, want ...string) {
 }
 
 func TestApplyWritesEveryTable(t *testing.T) {
+	t.Parallel()
 	db, ctx := newDB(t), t.Context()
 	s := newSample(4)
 	s.Epoch = ptr(hx("epoch"))
@@ -109,6 +110,7 @@ func TestApplyWritesEveryTable(t *testing.T) {
 }
 
 func TestApplyIsIdempotent(t *testing.T) {
+	t.Parallel()
 	db, ctx := newDB(t), t.Context()
 	rs := samples(0, 300)
 	b := &sqlstore.Batch{Records: rs, Rejected: []sqlstore.Rejected{{Offset: 60000, Reason: "no audit", Payload: []byte("x")}}, Cursor: 60010}
@@ -143,6 +145,7 @@ func dump(t testing.TB, db *sqlstore.DB) string {
 }
 
 func TestFirstRecordUnderAnIDStays(t *testing.T) {
+	t.Parallel()
 	first := newSample(1)
 	other := first
 	other.Time++
@@ -178,6 +181,7 @@ func TestFirstRecordUnderAnIDStays(t *testing.T) {
 }
 
 func TestAgentsAreCounted(t *testing.T) {
+	t.Parallel()
 	db := newDB(t)
 	offset := uint64(0)
 	at := func(id, agent string, ts int64) sqlstore.Record {
@@ -200,6 +204,7 @@ func TestAgentsAreCounted(t *testing.T) {
 }
 
 func TestFailedBatchLeavesNothing(t *testing.T) {
+	t.Parallel()
 	db, ctx := newDB(t), t.Context()
 	apply(t, db, samples(0, 5)...)
 	before := dump(t, db)
@@ -230,6 +235,7 @@ func TestFailedBatchLeavesNothing(t *testing.T) {
 }
 
 func TestAgentKeyWrittenByHandIsKept(t *testing.T) {
+	t.Parallel()
 	db := newDB(t)
 	r := newSample(1).record(0)
 	put(t, db, string(r.AgentKey), "")
@@ -239,6 +245,7 @@ func TestAgentKeyWrittenByHandIsKept(t *testing.T) {
 }
 
 func TestEntriesAndValues(t *testing.T) {
+	t.Parallel()
 	db, ctx := newDB(t), t.Context()
 	if _, ok, err := db.LastEntry(ctx); ok || err != nil {
 		t.Errorf("last entry of an empty store: %v, %v", ok, err)
@@ -299,6 +306,7 @@ func TestEntriesAndValues(t *testing.T) {
 }
 
 func TestTimeColumnFollowsTheUnit(t *testing.T) {
+	t.Parallel()
 	for unit, times := range map[string]map[int64]string{
 		"s":  {0: "1970-01-01T00:00:00Z", 1_700_000_000: "2023-11-14T22:13:20Z", 253_402_300_799: "9999-12-31T23:59:59Z", 253_402_300_800: "<nil>", 1<<63 - 1: "<nil>"},
 		"ms": {1: "1970-01-01T00:00:00.001Z", 253_402_300_799_999: "9999-12-31T23:59:59.999Z", 253_402_300_800_000: "<nil>", 1<<63 - 1: "<nil>"},

@@ -9,15 +9,15 @@ import (
 	"path/filepath"
 )
 
-// backupPages is how many pages are copied between two looks at the context.
+// backupPages is how many pages are copied before the context is checked again.
 const backupPages = 512
 
-// Backup writes the database as it is now to a new file (mode 0600), and returns the cursor it has. It is
-// one consistent state, also while a writer writes here or in another process; -wal grows meanwhile, since
-// the whole copy is one read. If it fails nothing is left at dest.
+// Backup writes the database as it is now to a new file (mode 0600), and returns its cursor. The copy is
+// one consistent state, also while a writer writes in this process or another. The whole copy is one read, so -wal grows
+// meanwhile. If Backup fails, nothing is left at dest.
 func (db *DB) Backup(ctx context.Context, dest string) (cursor uint64, err error) {
-	// Made here, so that it is nobody else's file and has the right mode; SQLite has not opened it yet, so
-	// closing it costs no locks.
+	// The file is made here, so that it is nobody else's and has the right mode. SQLite has not opened it yet, so
+	// closing our descriptor drops no locks.
 	f, err := os.OpenFile(dest, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return 0, fmt.Errorf("back up %s: %w", db.path, err)
@@ -45,7 +45,7 @@ func (db *DB) copyTo(ctx context.Context, dest string) (cursor uint64, err error
 		return 0, err
 	}
 	defer conn.Close()
-	// The transaction holds one state for the cursor and all steps of the copy. Without it, each commit
+	// One transaction for the cursor and all steps of the copy: they see one state. Without it, each commit
 	// between two steps would make SQLite begin again.
 	tx, err := conn.BeginTxx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 )
 
 func TestBackupWhileAWriterWrites(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "audit.db")
 	db := open(t, path, sqlstore.Options{})
 	apply(t, db, samples(0, 600)...)
@@ -72,6 +73,7 @@ func TestBackupWhileAWriterWrites(t *testing.T) {
 }
 
 func TestBackupThatFailsLeavesNothing(t *testing.T) {
+	t.Parallel()
 	db, path := guarded(t)
 	dir := t.TempDir()
 	ctx, cancel := context.WithCancel(t.Context())

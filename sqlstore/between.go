@@ -7,9 +7,8 @@ import (
 	"sort"
 )
 
-// EntryFrom returns the index of the first entry whose record lies at or behind a journal offset; without
-// one, an index above all that there are. Entries are numbered in the order of the journal, so it is found by
-// a few looks at single rows.
+// EntryFrom returns the index of the first entry whose record is at or after a journal offset. If there is none, it
+// returns an index above those of all entries. Entries are numbered in the order of the journal, so a binary search finds it.
 func (db *DB) EntryFrom(ctx context.Context, offset uint64) (index uint64, err error) {
 	last, ok, err := db.LastEntry(ctx)
 	if err != nil || !ok {
@@ -22,7 +21,7 @@ func (db *DB) EntryFrom(ctx context.Context, offset uint64) (index uint64, err e
 		}
 		var at int64
 		if err = db.readers.GetContext(ctx, &at, query, i); errors.Is(err, sql.ErrNoRows) {
-			err = nil // none is left that is so new
+			err = nil // no entry is so new any more
 			return true
 		}
 		return uint64(at) >= offset

@@ -11,6 +11,7 @@ import (
 // Rows go in many at a time, and among many some may be there already, at any place: what is stored must be what
 // storing them one by one would store.
 func TestApplySkipsWhatIsThereAmongMany(t *testing.T) {
+	t.Parallel()
 	rounds := 40
 	if testing.Short() {
 		rounds = 8

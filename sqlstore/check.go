@@ -13,7 +13,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// Counts is how many of each CheckDerived has looked at.
+// Counts is how many of each CheckDerived has checked.
 type Counts struct {
 	Audits        uint64 // entries, and the records they stand for
 	AgentKeys     uint64 // keys that list a record under its agent
@@ -22,14 +22,14 @@ type Counts struct {
 	Agents        uint64
 }
 
-// CheckDerived holds the tables against each other: entry has no hole, every entry has its record in kv, the
+// CheckDerived compares the tables with each other: entry has no gap, every entry has its record in kv, the
 // two families of keys in kv hold these records and nothing else, and the rows of audit, contribution,
 // attribute and agent are exactly what decode makes of the records. decode takes a value of kv apart as Apply
-// expects it. Each problem is reported as one line; an error means that the check could not go on.
+// expects it. Each problem is reported as one line. An error means that the check could not go on.
 //
-// The order of admission is the journal's, so journal offsets ascend, and end below the cursor.
+// The order of admission is that of the journal, so journal offsets ascend, and the last one is before the cursor.
 //
-// It reads in short pages and in bounded memory, and looks at what there was when it began: a writer may
+// It reads in short pages and in bounded memory. It checks what was there when it began, so a writer may
 // write meanwhile.
 func (db *DB) CheckDerived(ctx context.Context, decode func(payload []byte) (Record, error), report func(problem string)) (Counts, error) {
 	c := checker{db: db, decode: decode, report: report}
@@ -47,8 +47,8 @@ func (db *DB) CheckDerived(ctx context.Context, decode func(payload []byte) (Rec
 	return c.counts, nil
 }
 
-// unreadable tells whether err says that what is stored cannot be read: a table is missing, a page is no
-// longer what it was, or a value is not of its column's kind. Of the latter database/sql only has the words.
+// unreadable tells whether err says that the tables cannot be read: a table is missing, a page is
+// damaged, or a value is not of its column's kind. For the last one database/sql has an error without a type.
 func unreadable(err error) bool {
 	return hasCode(err, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT) ||
 		err != nil && strings.Contains(err.Error(), "sql: Scan error on column")
@@ -65,13 +65,13 @@ type checker struct {
 	newestKey     int64 // row id in kv
 	contributions int64 // as table store counts them
 
-	ids, listed keySet // keys that the entries ask for: of records, and of agents' lists
+	ids, listed keySet // the keys that the entries must have: of records, and in agents' lists
 }
 
 func (c *checker) problem(format string, args ...any) { c.report(fmt.Sprintf(format, args...)) }
 
-// keySet is a fingerprint of a set of keys: equal sets have equal ones, others do not but by a chance of
-// 2^-64 that nobody can work on, since the seed is random.
+// keySet is a fingerprint of a set of keys. Equal sets have equal fingerprints. Two different sets have equal ones by
+// a chance of 2^-64. Nobody can choose keys to that end, since the seed is random.
 type keySet struct {
 	seed  maphash.Seed
 	count uint64
@@ -118,20 +118,19 @@ func (c *checker) begin(ctx context.Context) error {
 	return nil
 }
 
-// checkPage is how many entries are looked at together.
+// checkPage is how many entries are checked together.
 const checkPage = 256
 
-// entries goes through entry, and with it through what hangs on each: its record in kv, the key in its
-// agent's list, its derived rows.
+// entries checks each entry with what belongs to it: its record in kv, the key in its agent's list, and its derived rows.
 func (c *checker) entries(ctx context.Context) error {
 	const query = `SELECT e.idx, e.query_id,
 		iif(typeof(e.journal_offset) = 'integer', e.journal_offset, -1) AS journal_offset, k.value
-		FROM entry e LEFT JOIN kv k ON k.key = CAST(x'004155443A' || e.query_id AS BLOB)
+		FROM entry e LEFT JOIN kv k ON k.key = ` + keyOfEntry + `
 		WHERE e.idx >= ? AND e.idx <= ? ORDER BY e.idx LIMIT ?`
 	derived := true
-	before := int64(-1) // journal offset of the entry before
+	before := int64(-1) // journal offset of the previous entry
 	for next := int64(0); next <= c.newest; {
-		page, _, err := readPage(ctx, c.db.readers, (*entryRow).size, query, next, c.newest, checkPage)
+		page, _, err := readPage(ctx, c.db.readers, c.db.sizes.pageBytes, query, []any{next, c.newest, checkPage}, (*entryRow).scan)
 		if err != nil {
 			return err
 		}
@@ -162,7 +161,7 @@ func (c *checker) entries(ctx context.Context) error {
 			if ctx.Err() != nil || !unreadable(err) {
 				return err
 			}
-			derived = false // once is enough
+			derived = false // report it once
 			c.problem("derived tables cannot be read, a reindex makes them again: %v", err)
 		}
 	}
@@ -174,11 +173,11 @@ func (c *checker) entries(ctx context.Context) error {
 
 // record checks the record of an entry and returns it taken apart, or nil if it cannot.
 func (c *checker) record(ctx context.Context, e *entryRow) (*Record, error) {
-	if e.Value == nil {
+	if len(e.Value) == 0 { // which no record is
 		c.problem("kv: record %x of entry %d is missing", e.QueryID, e.Idx)
 		return nil, nil
 	}
-	c.ids.add(slices.Concat(auditPrefix, e.QueryID))
+	c.ids.add(recordKey(e.QueryID))
 	r, err := c.decode(e.Value)
 	if err != nil {
 		c.problem("kv: record %x of entry %d cannot be read: %v", e.QueryID, e.Idx, err)
@@ -207,17 +206,17 @@ func (c *checker) record(ctx context.Context, e *entryRow) (*Record, error) {
 	return &r, nil
 }
 
-// keys goes through the two families of keys in kv. Every entry has found its own there already; so if the
-// sets are equal there are no others, and only if not, these are searched for.
+// keys checks that the two families of keys in kv have no other keys. Every entry has found its own keys already. So if the
+// fingerprints of the sets are equal, there are no others. If not, they are searched for.
 func (c *checker) keys(ctx context.Context) error {
 	for _, family := range []struct {
-		prefix []byte
+		prefix string
 		length int
 		want   *keySet
 		search func(context.Context) error
 	}{
-		{auditPrefix, 37, &c.ids, c.strayRecords},
-		{agentPrefix, 80, &c.listed, c.strayListings},
+		{KeyPrefix, KeyLen, &c.ids, c.strayRecords},
+		{AgentKeyPrefix, AgentKeyLen, &c.listed, c.strayListings},
 	} {
 		have := keySet{seed: family.want.seed}
 		err := c.scan(ctx, family.prefix, 4096, func(keys [][]byte) error {
@@ -243,11 +242,11 @@ func (c *checker) keys(ctx context.Context) error {
 }
 
 // scan calls f with the keys of a family that were there at the beginning, in order, up to page at a time.
-func (c *checker) scan(ctx context.Context, prefix []byte, page int, f func(keys [][]byte) error) error {
+func (c *checker) scan(ctx context.Context, prefix string, page int, f func(keys [][]byte) error) error {
 	const query = `SELECT key FROM kv WHERE key > ? AND key < ? AND rowid <= ? ORDER BY key LIMIT ?`
-	for low := prefix; ; {
+	for low := []byte(prefix); ; {
 		var keys [][]byte
-		if err := c.db.readers.SelectContext(ctx, &keys, query, low, after(prefix), c.newestKey, page); err != nil {
+		if err := c.db.readers.SelectContext(ctx, &keys, query, low, after([]byte(prefix)), c.newestKey, page); err != nil {
 			return err
 		}
 		n := len(keys)
@@ -263,26 +262,26 @@ func (c *checker) scan(ctx context.Context, prefix []byte, page int, f func(keys
 	}
 }
 
-// strayRecords reports records that no entry stands for, and that entries stand for one record twice. It goes
-// through entry once for each of its pages of kv, so these are large.
+// strayRecords reports records that have no entry, and records that have several. It reads all of entry for each
+// page of kv, so these pages are large.
 func (c *checker) strayRecords(ctx context.Context) error {
 	const query = `SELECT idx, query_id FROM entry WHERE idx >= ? ORDER BY idx LIMIT 4096`
 	matched := uint64(0)
-	err := c.scan(ctx, auditPrefix, 1<<18, func(keys [][]byte) error {
-		keys = slices.DeleteFunc(keys, func(k []byte) bool { return len(k) != 37 })
+	err := c.scan(ctx, KeyPrefix, 1<<18, func(keys [][]byte) error {
+		keys = slices.DeleteFunc(keys, func(k []byte) bool { return len(k) != KeyLen })
 		stray := make([]bool, len(keys))
 		for i := range stray {
 			stray[i] = true
 		}
 		for next := int64(0); len(keys) > 0; {
-			// Also entries that came after the beginning: a new key can have the row id of a deleted one.
+			// Also entries that came after the check began: a new key can have the row id of a deleted one.
 			var page []entryRow
 			if err := c.db.readers.SelectContext(ctx, &page, query, next); err != nil {
 				return err
 			}
 			for i := range page {
 				k, found := slices.BinarySearchFunc(keys, page[i].QueryID, func(key, id []byte) int {
-					return bytes.Compare(key[len(auditPrefix):], id)
+					return bytes.Compare(recordOf(key), id)
 				})
 				if found && stray[k] && page[i].Idx <= c.newest {
 					matched++
@@ -298,7 +297,7 @@ func (c *checker) strayRecords(ctx context.Context) error {
 		}
 		for i, k := range keys {
 			if stray[i] {
-				c.problem("kv: no entry stands for record %x", k[len(auditPrefix):])
+				c.problem("kv: no entry stands for record %x", recordOf(k))
 			}
 		}
 		return nil
@@ -309,14 +308,14 @@ func (c *checker) strayRecords(ctx context.Context) error {
 	return err
 }
 
-// strayListings reports keys in agents' lists that their record does not ask for.
+// strayListings reports keys in agents' lists that are not those of their record.
 func (c *checker) strayListings(ctx context.Context) error {
-	return c.scan(ctx, agentPrefix, 4096, func(keys [][]byte) error {
+	return c.scan(ctx, AgentKeyPrefix, 4096, func(keys [][]byte) error {
 		for _, k := range keys {
-			if len(k) != 80 {
+			if len(k) != AgentKeyLen {
 				continue
 			}
-			v, err := c.db.Get(ctx, slices.Concat(auditPrefix, k[48:]))
+			v, err := c.db.Get(ctx, recordKey(recordOf(k)))
 			if err != nil && err != ErrNotFound {
 				return err
 			}
@@ -331,7 +330,7 @@ func (c *checker) strayListings(ctx context.Context) error {
 	})
 }
 
-// strays reports rows that belong to no entry because they lie outside of all.
+// strays reports rows that belong to no entry because their number is below 0 or above that of the newest entry.
 func (c *checker) strays(ctx context.Context) error {
 	for _, t := range []struct{ table, query string }{
 		{"entry", `SELECT DISTINCT idx FROM entry WHERE idx < 0 LIMIT ?`},
@@ -350,7 +349,7 @@ func (c *checker) strays(ctx context.Context) error {
 	return nil
 }
 
-// agents holds what table agent counts against table audit, which entries has held against the records.
+// agents compares the counts of table agent with table audit, which entries has compared with the records.
 func (c *checker) agents(ctx context.Context) error {
 	const query = `SELECT id, agent_id, audits, first, last,
 		(SELECT count(*) FROM audit a WHERE a.agent = g.id) AS count,

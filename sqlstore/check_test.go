@@ -58,6 +58,7 @@ func tamper(t *testing.T, path string, statements ...string) {
 }
 
 func TestCheckOfASoundStore(t *testing.T) {
+	t.Parallel()
 	db := newDB(t)
 	if counts, problems := check(t, db); len(problems) > 0 || counts != (sqlstore.Counts{}) {
 		t.Errorf("empty: %+v, %q", counts, problems)
@@ -82,6 +83,7 @@ func TestCheckOfASoundStore(t *testing.T) {
 }
 
 func TestCheckFinds(t *testing.T) {
+	t.Parallel()
 	id := newSample(4).ID
 	aud := `x'004155443a` + id + `'`
 	db, path := guarded(t)
@@ -166,6 +168,7 @@ func TestCheckFinds(t *testing.T) {
 }
 
 func TestCheckBesideAWriter(t *testing.T) {
+	t.Parallel()
 	db := newDB(t)
 	apply(t, db, samples(0, 400)...)
 	put(t, db, "deleted soon", "x")
@@ -189,6 +192,7 @@ func TestCheckBesideAWriter(t *testing.T) {
 }
 
 func TestIntegrity(t *testing.T) {
+	t.Parallel()
 	db, path := guarded(t)
 	for _, quick := range []bool{true, false} {
 		if problems, err := db.Integrity(t.Context(), quick); err != nil || len(problems) > 0 {
@@ -219,9 +223,10 @@ func TestIntegrity(t *testing.T) {
 }
 
 func TestReindexMakesTheSameTables(t *testing.T) {
-	defer sqlstore.ShrinkReindex(200)()
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "audit.db")
 	db := open(t, path, sqlstore.Options{})
+	db.ShrinkReindex(200)
 	apply(t, db, samples(0, 100)...)
 	apply(t, db, samples(100, 500)...)
 	before := dump(t, db)
@@ -263,9 +268,10 @@ func TestReindexMakesTheSameTables(t *testing.T) {
 }
 
 func TestInterruptedReindexIsRemembered(t *testing.T) {
-	defer sqlstore.ShrinkReindex(200)()
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "audit.db")
 	db := open(t, path, sqlstore.Options{})
+	db.ShrinkReindex(200)
 	apply(t, db, samples(0, 500)...)
 	before := dump(t, db)
 	needs := func(db *sqlstore.DB) bool {
@@ -319,6 +325,7 @@ func TestInterruptedReindexIsRemembered(t *testing.T) {
 }
 
 func TestMissingDerivedTables(t *testing.T) {
+	t.Parallel()
 	for name, tampering := range map[string]string{
 		"a table": `DROP TABLE attribute`,
 		"all":     `DROP TABLE attribute; DROP TABLE audit; DROP TABLE agent; DROP TABLE contribution`,
@@ -355,6 +362,7 @@ func TestMissingDerivedTables(t *testing.T) {
 }
 
 func TestReindexLeavesOutWhatCannotBeRead(t *testing.T) {
+	t.Parallel()
 	db, path := guarded(t)
 	tamper(t, path, `UPDATE kv SET value = x'7b' WHERE key = x'004155443a`+newSample(4).ID+`'`,
 		`DELETE FROM kv WHERE key = x'004155443a`+newSample(19).ID+`'`) // the last

@@ -9,23 +9,23 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// Checkpoint is what a checkpoint achieved.
+// Checkpoint is what a checkpoint did.
 type Checkpoint struct {
 	Applied  uint64 // the cursor as it was before: durable now, if Complete
 	Newest   *Entry // the last entry then; nil: there is none
-	Complete bool   // nobody was in the way, and every frame of -wal was copied and synced
+	Complete bool   // no reader held it up, and every frame of -wal was copied and synced
 	WALBytes int64  // size of -wal afterwards
 }
 
-// Checkpoint copies committed pages from -wal into the database and syncs it. A passive one (truncate
-// false) waits for nobody and copies what it can; the writer then begins -wal anew once no reader needs it.
-// With truncate it waits for readers, up to the busy timeout, and leaves -wal empty: for just before Close.
+// Checkpoint copies committed pages from -wal into the database and syncs it. Without truncate it
+// waits for nobody and copies what it can; the writer then begins -wal anew once no reader needs it.
+// With truncate it waits for readers, up to the busy timeout, and leaves -wal empty. That is for just before Close.
 //
-// Only when it is Complete are the rows up to Applied safe from a power cut.
+// Only if it is Complete are the rows up to Applied safe from a power cut.
 //
-// An error other than ErrBusy and the end of ctx is final (ErrFailed): after a sync that failed the kernel may have
-// dropped what it was to write, and a later checkpoint would succeed without it. Neither a later Checkpoint nor Close
-// copies anything then. Before SQLite opens these files again, Open writes -wal once more.
+// An error other than ErrBusy and the end of ctx is final (ErrFailed): after a failed sync the kernel may have
+// dropped what it was to write, and a later checkpoint would succeed without writing it. Neither a later Checkpoint nor
+// Close copies anything then. Before SQLite opens these files again, Open rewrites -wal.
 func (db *DB) Checkpoint(ctx context.Context, truncate bool) (Checkpoint, error) {
 	w, unlock, err := db.lockWriter(ctx)
 	if err != nil {
@@ -40,7 +40,7 @@ func (db *DB) Checkpoint(ctx context.Context, truncate bool) (Checkpoint, error)
 	return c, nil
 }
 
-// checkpoint is Checkpoint for who has the writer.
+// checkpoint is Checkpoint for a caller who holds the writer.
 func (db *DB) checkpoint(ctx context.Context, w *writer, truncate bool) (Checkpoint, error) {
 	if err := db.held.check(); err != nil {
 		return Checkpoint{}, db.poison(err)
@@ -66,8 +66,8 @@ func (db *DB) checkpoint(ctx context.Context, w *writer, truncate bool) (Checkpo
 		return c, nil
 	}
 	db.held.copied()
-	// A sync of our own: a foreign connection may have copied pages that it never synced. And one more look: what was
-	// synced may be a file that nobody can find any more.
+	// A sync of our own: a foreign connection may have copied pages that it never synced. And another check: the file that
+	// was synced may have been deleted meanwhile.
 	err = db.held.sync()
 	if err == nil {
 		err = db.held.check()
@@ -76,7 +76,7 @@ func (db *DB) checkpoint(ctx context.Context, w *writer, truncate bool) (Checkpo
 		return Checkpoint{}, db.poison(err)
 	}
 	if !truncate {
-		// To where nothing of -wal is needed any more, so that it can begin anew. All of it was synced just now.
+		// To the newest state, where nothing of -wal is needed any more, so that -wal can begin anew. All of it was synced just now.
 		if err := db.pin.move(ctx, func() error { return nil }); err != nil {
 			db.log.Warn("-wal cannot begin anew yet", "error", err)
 		}
@@ -94,7 +94,7 @@ func (db *DB) unpin(ctx context.Context) error {
 	})
 }
 
-// CheckFiles looks whether the database and its -wal are still the files that were opened. When they are not, nothing
+// CheckFiles checks that the database and its -wal are still the files that were opened. If they are not, nothing
 // more is written to them (ErrMoved, ErrFailed).
 func (db *DB) CheckFiles() error {
 	if err := db.Failed(); err != nil {
@@ -104,7 +104,7 @@ func (db *DB) CheckFiles() error {
 		return nil
 	}
 	if err := db.held.check(); err != nil {
-		return db.fail("look at the files", db.poison(err))
+		return db.fail("check the files", db.poison(err))
 	}
 	return nil
 }
@@ -117,7 +117,7 @@ func (db *DB) Failed() error {
 	return nil
 }
 
-// refusal is why nothing may be written: the database is closed, or has failed, or both.
+// refusal returns why nothing may be written: the database is closed, or has failed, or both.
 func (db *DB) refusal() error {
 	failed := db.Failed()
 	switch {
@@ -129,7 +129,7 @@ func (db *DB) refusal() error {
 	return &closedError{failed}
 }
 
-// poison keeps the first error after which nothing may be written any more, and returns it.
+// poison makes an error final: nothing is written any more. It returns the first such error.
 func (db *DB) poison(cause error) error {
 	if db.w == nil || errors.Is(cause, ErrFailed) {
 		return cause
@@ -139,8 +139,8 @@ func (db *DB) poison(cause error) error {
 	return *db.failed.Load()
 }
 
-// poisonUnlessEnded is poison for what a checkpoint returns: one that was interrupted has only copied less, and one that
-// somebody else is in the way of has copied nothing.
+// poisonUnlessEnded is poison for the error of a checkpoint. One that was interrupted has only copied less, and one that
+// was held up by somebody else has copied nothing: these errors are not final.
 func (db *DB) poisonUnlessEnded(ctx context.Context, err error) error {
 	if ctx.Err() != nil || hasCode(err, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) {
 		return err
@@ -173,7 +173,7 @@ func (w *writer) checkpoint(ctx context.Context, truncate bool) (Checkpoint, err
 
 const passive = `PRAGMA wal_checkpoint(PASSIVE)`
 
-// copied is what SQLite says of a checkpoint.
+// copied is what SQLite returns for a checkpoint.
 type copied struct {
 	Busy         int
 	Log          int // frames in -wal
@@ -181,10 +181,10 @@ type copied struct {
 }
 
 // CheckpointBeside copies into the database, and syncs, what was committed when it began, while the writer goes on
-// to write. It tells nothing of what is on disk, and -wal grows meanwhile: it is there to leave a Checkpoint that
-// follows little to do. It ends early only where ctx had ended before.
+// to write. It does not say what is on disk, and -wal grows meanwhile. Its purpose is that the next Checkpoint, which
+// stops the writer, has little to do. It takes no notice of ctx after it has begun.
 //
-// Its errors are as final as those of Checkpoint.
+// Its errors are final like those of Checkpoint.
 func (db *DB) CheckpointBeside(ctx context.Context) error {
 	db.copying.Lock()
 	defer db.copying.Unlock()
@@ -209,7 +209,7 @@ func (db *DB) CheckpointBeside(ctx context.Context) error {
 	}
 	conn, err := db.beside.Connx(steady)
 	if err != nil {
-		// No descriptor was left, perhaps. Nothing was copied, and the Checkpoint that follows does it all.
+		// Perhaps the process has no descriptor left. Nothing was copied, and the next Checkpoint copies all.
 		db.log.Warn("no connection for a checkpoint beside the writer", "error", err)
 		return nil
 	}

@@ -20,13 +20,13 @@ const pageSize = 8192
 // walSuffix is what SQLite adds to the database's name for its write-ahead log.
 const walSuffix = "-wal"
 
-// busyTimeout is how long, in ms, a statement waits for another process's lock: a shell that writes a
+// busyTimeout is how long, in ms, a statement waits for another process's lock. A shell that writes a
 // label holds the write lock for a moment.
 const busyTimeout = 10_000
 
-// walLimit is what audit.db-wal shrinks to, in bytes, at the first commit after a checkpoint made all of
-// it reusable. SQLite never shrinks it below that commit, so it is never empty while a writer runs; an
-// empty one after an unclean end is how a caller recognizes that somebody took it away.
+// walLimit is the size that audit.db-wal shrinks to, in bytes, at the first commit after a checkpoint has made all of
+// it reusable. SQLite never shrinks it below that commit, so it is never empty while a writer runs. By that a
+// caller recognizes that somebody took it away: after a crash it is empty or missing.
 const walLimit = 64 << 20
 
 // access is a way to open the file.
@@ -39,20 +39,20 @@ const (
 	// accessReader shares the write-ahead log with a writer in this or another process.
 	accessReader access = "mode=ro"
 
-	// accessImmutable takes no locks, makes no files and ignores the write-ahead log: right only when there
-	// is none and nobody writes.
+	// accessImmutable takes no locks, makes no files and ignores the write-ahead log. It is right only when there
+	// is no write-ahead log and nobody writes.
 	accessImmutable access = "mode=ro&immutable=1"
 
 	// accessLone takes no locks and keeps the index of the write-ahead log in memory (with
-	// locking_mode=EXCLUSIVE, see setup): for a folder that cannot be written to, where the log stands
-	// without its -shm file. A writer would have one.
+	// locking_mode=EXCLUSIVE, see pragmas). It is for a folder that cannot be written to, with a log and without its -shm
+	// file. If there were a writer, there would be a -shm file.
 	accessLone access = "mode=ro&vfs=unix-none"
 )
 
-// pragmas returns what each new connection is told, in order. A pragma belongs to a connection.
+// pragmas returns the pragmas for each new connection, in order. A pragma belongs to a connection.
 //
-// page_size comes before journal_mode, which writes the first page of a new file. Checkpoints are the
-// caller's alone (wal_autocheckpoint=0): it must know what each of them made durable.
+// page_size comes before journal_mode, which writes the first page of a new file. Only the caller checkpoints
+// (wal_autocheckpoint=0): it must know what each checkpoint made durable.
 func (a access) pragmas(cacheBytes int64) []string {
 	var p []string
 	if a == accessLone {
@@ -109,7 +109,7 @@ func (c *connector) setup(ctx context.Context, conn driver.Conn) error {
 	x := conn.(driver.ExecerContext)
 	for _, p := range c.pragmas {
 		if _, err := x.ExecContext(ctx, p, nil); err != nil {
-			return err // of the file: the first of them to read it finds what is wrong with it
+			return err // about the file: the first pragma that reads it finds what is wrong with it
 		}
 	}
 	return nil

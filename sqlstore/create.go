@@ -16,13 +16,13 @@ import (
 	"github.com/auditsql/auditsql/migrations"
 )
 
-// newSuffix marks a database that is being made.
+// newSuffix ends the name of a database that is being made.
 const newSuffix = ".new"
 
 // create makes a database at path, unless another process was faster.
 //
-// It is made whole under another name and then moved into place, so that a crash leaves either nothing under
-// path or a database with all its tables, never half of one.
+// It makes the whole database under another name and then moves it into place. So a crash leaves either nothing under
+// path or a database with all its tables.
 func create(ctx context.Context, path string, o Options) (err error) {
 	unlock, err := lockDir(filepath.Dir(path))
 	if err != nil {
@@ -32,14 +32,14 @@ func create(ctx context.Context, path string, o Options) (err error) {
 	if size, err := fileSize(path); err != nil || size > 0 {
 		return err
 	}
-	// What a crash has left. An empty file has nothing to lose, and a write-ahead log without its database
-	// belongs to no database: SQLite would play it into the new one.
+	// Remove what a crash has left. An empty file holds nothing. A write-ahead log without its database
+	// must go: SQLite would replay it into the new database.
 	tmp := path + newSuffix
 	if err := errors.Join(removeDatabase(path), removeDatabase(tmp)); err != nil {
 		return err
 	}
-	// The file is made here for its mode, which SQLite passes on to -wal and -shm. Closing our descriptor
-	// drops nobody's locks: SQLite has not opened it yet.
+	// The file is made here for its mode, which SQLite copies to -wal and -shm. Closing our descriptor
+	// drops no locks: SQLite has not opened it yet.
 	f, err := durable.Create(tmp, o.OwnedLike)
 	if err != nil {
 		return err
@@ -52,7 +52,7 @@ func create(ctx context.Context, path string, o Options) (err error) {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	// The last connection to close copies everything out of -wal, syncs the file and removes -wal.
+	// Closing the last connection copies everything out of -wal, syncs the file and removes -wal.
 	if err := migrate(ctx, tmp, o.CacheBytes); err != nil {
 		return err
 	}
@@ -68,7 +68,7 @@ func create(ctx context.Context, path string, o Options) (err error) {
 	return syncDir(filepath.Dir(path))
 }
 
-// removeDatabase removes the file at path and what belongs to it. A file that is not there is no error.
+// removeDatabase removes the file at path and those beside it. A file that is not there is no error.
 func removeDatabase(path string) error {
 	var errs []error
 	for _, f := range []string{path + walSuffix, path + "-shm", path + "-journal", path} {
@@ -109,8 +109,8 @@ func withGoose(path string, cacheBytes int64, f func(*goose.Provider) error) err
 	return errors.Join(err, pool.Close())
 }
 
-// versionStore is goose's table of versions, which can tell a table that is missing from one that cannot be read.
-// Without that goose takes any error for a missing table: it tries to make it, again and again for three seconds.
+// versionStore is goose's table of versions, with a check that tells a missing table from one that cannot be read.
+// Without it goose takes any error for a missing table, and tries to make the table again and again for three seconds.
 type versionStore struct{ database.Store }
 
 func (s versionStore) TableExists(ctx context.Context, db database.DBTxConn) (exists bool, err error) {

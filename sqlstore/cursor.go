@@ -22,9 +22,9 @@ func readCursor(ctx context.Context, q sqlx.QueryerContext) (uint64, error) {
 	return uint64(c), err
 }
 
-// Rewind sets the cursor back to an offset from which the journal is applied again, for a database that may
-// lack rows below its cursor: its guards take records only from there on. Until a Reindex has finished,
-// NeedsReindex says that one is due. A cursor that lies below stays. Meta.Reach still tells where it was.
+// Rewind sets the cursor back to an offset from which the journal is to be applied again. It is for a database that may
+// lack rows before its cursor. A cursor before that offset stays. Until a Reindex has finished, NeedsReindex reports
+// that one is due. Meta.Reach still says where the cursor was.
 func (db *DB) Rewind(ctx context.Context, to uint64) error {
 	const back = `UPDATE store SET value = ? WHERE name = 'cursor' AND value > ?`
 	w, unlock, err := db.lockWriter(ctx)

@@ -2,8 +2,8 @@
 
 package sqlstore
 
-// lockDir does nothing here: two processes must not make one database at the same time.
+// lockDir does nothing on this system: two processes must not make one database at the same time.
 func lockDir(string) (unlock func(), err error) { return func() {}, nil }
 
-// syncDir does nothing: there is no way to.
+// syncDir does nothing: this system has no call for it.
 func syncDir(string) error { return nil }

@@ -8,7 +8,7 @@ import (
 )
 
 // lockDir keeps other processes and goroutines from making a database in dir until unlock is called. It
-// leaves nothing behind, also after a crash. A file system that knows no such locks goes without.
+// leaves no file, not even after a crash. On a file system without such locks it does nothing.
 func lockDir(dir string) (unlock func(), err error) {
 	d, err := os.Open(dir)
 	if err != nil {

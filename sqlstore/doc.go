@@ -1,18 +1,30 @@
 // Package sqlstore keeps audits in SQLite.
 //
-// It opens and migrates audit.db, writes batches of records together with the journal offset they reach,
-// and answers questions about them. It knows rows and bytes, not audits: what a record means, and how it is
-// encoded, is the business of package audit, which hands over each record with its columns taken apart.
+// It opens and migrates audit.db, writes batches of records together with the journal offset that they end at,
+// and answers questions about them. It knows rows and bytes and not audits: package audit says what a record means and
+// how it is encoded, and hands over each record with its columns taken apart.
 //
 //	writer   one connection, transactions begin IMMEDIATE:   Apply  Write  PutLabels  Checkpoint  Reindex
 //	readers  a bounded pool, mode=ro and query_only:         Get  Range  Select  Values  Stats  …
 //
-// A batch is one transaction: rows and cursor become visible together, so the cursor always names exactly
-// what the tables hold. The database runs with journal_mode=WAL and synchronous=NORMAL: a commit is atomic
-// and ordered, but a power cut may take the last ones back, until a checkpoint has synced them. What is
-// durable is therefore known by [DB.Checkpoint] alone, and a caller keeps its journal up to there.
+//	        Apply: one transaction
+//	Batch ─┬─► kv, entry, rejected, cursor             primary: only a journal can fill them again
+//	       └─► audit, contribution, attribute, agent   derived: Reindex fills them anew from kv and entry
 //
-// Streams read in short pages, each a transaction of its own, so that a slow reader never keeps a
-// checkpoint from finishing. Nothing in this process opens the database file but SQLite: closing any other
-// descriptor of it would drop SQLite's POSIX locks.
+// What it promises:
+//
+//   - A batch and its cursor become visible together, so the cursor always says exactly what the tables hold.
+//   - The first record under an id stays. Nothing changes it or deletes it.
+//   - Questions use an index and read in short pages, each a transaction of its own. So a slow reader never keeps a
+//     checkpoint from finishing.
+//
+// What it leaves to its caller is durability. The database runs with journal_mode=WAL and synchronous=NORMAL: a commit is
+// atomic and ordered, but a power cut can take back the last commits until a checkpoint has synced them. Only
+// [DB.Checkpoint] says what is durable. The caller keeps its journal from there on and applies it again.
+//
+// In this process nothing but SQLite closes a descriptor of the database file while SQLite has it open: that would drop
+// SQLite's POSIX locks.
+//
+// Where to look: columns.go declares the columns of the derived tables, plan.go how a question finds its records,
+// hashindex.go how hashes are indexed, rows.go how a SELECT is run.
 package sqlstore

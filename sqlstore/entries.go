@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"iter"
@@ -27,8 +28,19 @@ type entryRow struct {
 	Idx           int64
 	QueryID       []byte `db:"query_id"`
 	JournalOffset int64  `db:"journal_offset"`
-	KVRow         *int64 `db:"kv_row"` // of Reindex
-	Value         []byte
+	Value         []byte // the record; nil: kv does not have it
+	KVRow         *int64 // where kv has it, for Reindex
+}
+
+// scan takes a row apart: idx, query_id, journal_offset, value and, if it is there, the row of kv.
+func (r *entryRow) scan(row []driver.Value) (size int, err error) {
+	r.Idx, r.QueryID, r.JournalOffset, r.Value = integer(row[0]), bytesOf(row[1]), integer(row[2]), bytesOf(row[3])
+	if len(row) > 4 {
+		if id, ok := row[4].(int64); ok {
+			r.KVRow = &id
+		}
+	}
+	return len(r.Value), nil
 }
 
 func (r *entryRow) entry() Entry {
@@ -36,8 +48,6 @@ func (r *entryRow) entry() Entry {
 	copy(e.QueryID[:], r.QueryID)
 	return e
 }
-
-func (r *entryRow) size() int { return len(r.Value) }
 
 // LastEntry returns the newest entry, or false if there is none.
 func (db *DB) LastEntry(ctx context.Context) (Entry, bool, error) {
@@ -99,12 +109,12 @@ func (db *DB) Entries(ctx context.Context, from uint64) iter.Seq2[Entry, error] 
 const valuesPage = 256
 
 // Values yields the records from index from on, in the order of admission, up to the newest one there was
-// when it began. It needs no derived table. An entry whose record is missing in kv comes with ErrNotFound,
-// and the receiver may go on after it; any other error is the last.
+// when it began. It needs no derived table. An entry whose record is missing in kv comes with ErrNotFound, and the
+// receiver may go on after it. After any other error the sequence ends.
 func (db *DB) Values(ctx context.Context, from uint64) iter.Seq2[EntryValue, error] {
-	// An offset that is no number becomes one that is wrong.
+	// The cast makes a number of an offset that is none. The number is wrong, and the check finds it.
 	const query = `SELECT e.idx, e.query_id, CAST(e.journal_offset AS INTEGER) AS journal_offset, k.value
-		FROM entry e LEFT JOIN kv k ON k.key = CAST(x'004155443A' || e.query_id AS BLOB)
+		FROM entry e LEFT JOIN kv k ON k.key = ` + keyOfEntry + `
 		WHERE e.idx >= ? AND e.idx <= ? ORDER BY e.idx LIMIT ?`
 	return func(yield func(EntryValue, error) bool) {
 		last, ok, err := db.LastEntry(ctx)
@@ -115,7 +125,7 @@ func (db *DB) Values(ctx context.Context, from uint64) iter.Seq2[EntryValue, err
 			return
 		}
 		for from <= last.Index {
-			page, cut, err := readPage(ctx, db.readers, (*entryRow).size, query, int64(from), int64(last.Index), valuesPage)
+			page, cut, err := readPage(ctx, db.readers, db.sizes.pageBytes, query, []any{int64(from), int64(last.Index), valuesPage}, (*entryRow).scan)
 			if err != nil {
 				yield(EntryValue{}, db.fail("read values", err))
 				return

@@ -28,14 +28,14 @@ var (
 	// ErrNotStore: the file is no database of this program.
 	ErrNotStore = errors.New("no auditsql database")
 
-	// ErrMalformed: SQLite refuses the file's content, or a table that nothing but a journal can fill again is missing.
+	// ErrMalformed: SQLite refuses the content of the file, or a table is missing that only a journal can fill again.
 	ErrMalformed = errors.New("the database is damaged")
 
 	// ErrMoved: the database or its -wal was deleted, replaced or cut by somebody while it was open.
 	ErrMoved = errors.New("deleted or replaced by somebody while it was open")
 
-	// ErrFailed: a sync or a checkpoint of SQLite's files has failed. What they hold is not known any more, so nothing
-	// is written to them until they are opened anew.
+	// ErrFailed: a sync or a checkpoint of SQLite's files has failed. It is not known any more what they hold on disk, so
+	// nothing is written to them until they are opened again.
 	ErrFailed = errors.New("writing SQLite's files has failed")
 
 	// ErrBusy: somebody else, a shell perhaps, had the write lock for longer than the busy timeout. Nothing
@@ -81,12 +81,12 @@ func explain(err error) error {
 	return err
 }
 
-// closedError is ErrClosed for what has failed while the database was being closed, or since. Mostly that is why it has
-// failed; when it is not, the cause tells.
+// closedError is ErrClosed for a call that failed while the database was being closed, or after that. Mostly the closing is
+// the reason. If there is another reason, it is the cause.
 type closedError struct{ cause error }
 
 func (e *closedError) Error() string {
-	// database/sql has several errors for one and the same, and no names for them.
+	// database/sql has several errors that mean closed, and most have no name.
 	switch text := e.cause.Error(); {
 	case strings.Contains(text, "database is closed"), strings.Contains(text, "connection is already closed"),
 		strings.Contains(text, "statement is closed"), errors.Is(e.cause, sql.ErrTxDone), errors.Is(e.cause, driver.ErrBadConn):
@@ -98,8 +98,7 @@ func (e *closedError) Error() string {
 
 func (e *closedError) Unwrap() []error { return []error{ErrClosed, e.cause} }
 
-// fail wraps err with what was being done and the file it was done to. A sync that has failed is remembered, whatever
-// was being done.
+// fail wraps err with what was being done and to which file. It makes the error of a sync final, see poison.
 func (db *DB) fail(doing string, err error) error {
 	if hasCode(err, sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC) {
 		err = db.poison(err)

@@ -3,7 +3,6 @@ package sqlstore
 import (
 	"context"
 	"database/sql/driver"
-	"encoding/hex"
 )
 
 // Evidence names an assertion, or a source of assertions.
@@ -12,22 +11,17 @@ type Evidence struct {
 	Source bool // the hash is a source's
 }
 
-func (e *Evidence) index() string {
+func (e *Evidence) index() *hashIndex {
 	if e.Source {
-		return `contribution_by_source`
+		return &bySource
 	}
-	return `contribution_by_assertion`
+	return &byAssertion
 }
 
-func (e *Evidence) column() string {
-	if e.Source {
-		return `source_hash`
-	}
-	return `assertion_hash`
-}
+func (e *Evidence) column() string { return e.index().columns[0] }
 
-// within returns the filter with the evidence added to what it asks for, unless it asks for other evidence of
-// the kind: only one can lead to the records.
+// within returns the filter with the evidence added to its conditions. If the filter asks for evidence of the same kind
+// already, it stays as it is: the records are found by one of the two.
 func (e *Evidence) within(f Filter) Filter {
 	if e.Source && f.Source == nil {
 		f.Source = e.Hash
@@ -44,14 +38,13 @@ type Use struct {
 	Timestamp int64
 }
 
-// Uses returns the records that have some evidence, each once, in the order of admission: the first so many.
+// Uses returns the first records that have some evidence, each once, in the order of admission.
 func (db *DB) Uses(ctx context.Context, e Evidence, most int) ([]Use, error) {
-	query := `WITH RECURSIVE gen (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM gen WHERE n < (SELECT max(idx) >> 14 FROM audit))
-		SELECT DISTINCT a.idx, a.agent, a.timestamp
-		FROM gen CROSS JOIN contribution c INDEXED BY ` + e.index() + ` CROSS JOIN audit a
-		WHERE c.generation = gen.n AND c.` + e.column() + ` = ? AND a.idx = c.audit LIMIT ?`
+	x := e.index()
+	query := generations + `SELECT DISTINCT a.idx, a.agent, a.timestamp FROM ` + x.from("c") + ` CROSS JOIN audit a
+		WHERE ` + x.match("c") + ` AND a.idx = c.audit LIMIT ?`
 	var uses []Use
-	if err := db.readers.SelectContext(ctx, &uses, query, hex.EncodeToString(e.Hash[:]), most); err != nil {
+	if err := db.readers.SelectContext(ctx, &uses, query, hexOf(e.Hash), most); err != nil {
 		return nil, db.fail("count uses", err)
 	}
 	return uses, nil
@@ -62,16 +55,16 @@ type AgentUses struct {
 	Agent       *[32]byte // nil: the anonymous ones
 	Answers     int64     // records
 	First, Last int64     // their timestamps
-	Won         int64     // how many of them it was the answer of
-	Weight      float64   // of the evidence in them, together
+	Won         int64     // records whose answer the evidence is
+	Weight      float64   // sum of the weights of the evidence in these records
 }
 
-// EvidenceByAgent counts the records that a filter selects among those that have some evidence, by agent, in
+// EvidenceByAgent counts the records that have some evidence and that a filter selects, by agent, in
 // no promised order.
 func (db *DB) EvidenceByAgent(ctx context.Context, e Evidence, f Filter) ([]AgentUses, error) {
 	byAgent := map[int64]*AgentUses{}
 	var u *AgentUses
-	last, won := int64(-1), false // the record of the row before, and whether it has been counted as won
+	last, won := int64(-1), false // the record of the previous row, and whether it was counted as won
 	visit := func(row []driver.Value) {
 		idx, agent, timestamp := integer(row[0]), integer(row[1]), integer(row[2])
 		if idx != last { // the rows of a record come together
@@ -92,7 +85,7 @@ func (db *DB) EvidenceByAgent(ctx context.Context, e Evidence, f Filter) ([]Agen
 	}
 	const columns = `a.idx, a.agent, a.timestamp, c.weight, c.assertion_hash IS a.result_hash`
 	join := ` CROSS JOIN contribution c WHERE c.audit = a.idx AND +c.` + e.column() + ` = ?`
-	if err := db.scan(ctx, e.within(f), columns, join, []any{hex.EncodeToString(e.Hash[:])}, visit); err != nil {
+	if err := db.scan(ctx, e.within(f), columns, join, []any{hexOf(e.Hash)}, visit); err != nil {
 		return nil, db.fail("count evidence", err)
 	}
 	hashes, err := agentHashes(ctx, db, byAgent)
@@ -107,16 +100,16 @@ func (db *DB) EvidenceByAgent(ctx context.Context, e Evidence, f Filter) ([]Agen
 	return uses, nil
 }
 
-// AssertionsOf counts the assertions of a source in the records that a filter selects. It stops counting
-// where it has found more than most.
+// AssertionsOf counts the assertions of a source in the records that a filter selects. It stops
+// after it has found more than most.
 func (db *DB) AssertionsOf(ctx context.Context, source [32]byte, f Filter, most int) (int, error) {
 	f.Source = &source
 	found := map[string]bool{}
 	const join = ` CROSS JOIN contribution c WHERE c.audit = a.idx AND +c.source_hash = ?`
 	for p, err := range db.parts(ctx, f) {
 		if err == nil {
-			query, args := p.query(`c.assertion_hash`, join, ``, hex.EncodeToString(source[:]))
-			err = each(ctx, db.readers, query, args, all(func(row []driver.Value) {
+			query, args := p.query(`c.assertion_hash`, join, hexOf(&source))
+			err = db.readers.each(ctx, query, args, all(func(row []driver.Value) {
 				if h, ok := row[0].(string); ok {
 					found[h] = true
 				}

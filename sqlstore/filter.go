@@ -1,12 +1,9 @@
 package sqlstore
 
-import (
-	"encoding/hex"
-	"strings"
-)
+import "strings"
 
-// Filter says which records Select yields, and in what order. Fields that are nil, empty or false ask for
-// nothing; those that are set must all hold.
+// Filter says which records Select yields, and in what order. A record must meet every condition that is set. Fields that are
+// nil, empty or false are no condition.
 type Filter struct {
 	Agent                        *[32]byte
 	Anonymous                    bool    // records of no agent
@@ -32,7 +29,7 @@ type clause struct {
 	args []any
 }
 
-// and joins conditions. Without any it is a condition that holds.
+// and joins conditions. Without any it returns a condition that every row meets.
 func and(cs []clause) clause {
 	if len(cs) == 0 {
 		return clause{sql: "TRUE"}
@@ -52,14 +49,17 @@ func and(cs []clause) clause {
 func (f *Filter) agent() (c clause, ok bool) {
 	switch {
 	case f.Agent != nil:
-		return clause{`a.agent = (SELECT id FROM agent WHERE agent_hex = ?)`, []any{hex.EncodeToString(f.Agent[:])}}, true
+		return clause{`a.agent = ` + agentNumber, []any{hexOf(f.Agent)}}, true
 	case f.Anonymous:
 		return clause{`a.agent = 0`, nil}, true
 	}
 	return clause{}, false
 }
 
-// conditions are what the filter asks for, of row a of table audit.
+// unapproved is the condition that some evidence of row a of table audit is not Approved (2).
+const unapproved = `EXISTS (SELECT 1 FROM contribution e WHERE e.audit = a.idx AND e.lifecycle <> 2)`
+
+// conditions are the filter's conditions for row a of table audit.
 func (f *Filter) conditions() []clause {
 	var cs []clause
 	add := func(sql string, args ...any) { cs = append(cs, clause{sql, args}) }
@@ -88,17 +88,17 @@ func (f *Filter) conditions() []clause {
 		add(`a.lifecycle = ?`, int64(*f.Lifecycle))
 	}
 	if f.Result != nil {
-		add(`a.result_hash = ?`, hex.EncodeToString(f.Result[:]))
+		add(`a.result_hash = ?`, hexOf(f.Result))
 	}
-	// The evidence of a record is looked through under its own number: the + keeps SQLite from another index.
+	// The evidence of a record is found by the record's number: the + keeps SQLite from using another index.
 	if f.Assertion != nil {
-		add(`EXISTS (SELECT 1 FROM contribution e WHERE e.audit = a.idx AND +e.assertion_hash = ?)`, hex.EncodeToString(f.Assertion[:]))
+		add(`EXISTS (SELECT 1 FROM contribution e WHERE e.audit = a.idx AND +e.assertion_hash = ?)`, hexOf(f.Assertion))
 	}
 	if f.Source != nil {
-		add(`EXISTS (SELECT 1 FROM contribution e WHERE e.audit = a.idx AND +e.source_hash = ?)`, hex.EncodeToString(f.Source[:]))
+		add(`EXISTS (SELECT 1 FROM contribution e WHERE e.audit = a.idx AND +e.source_hash = ?)`, hexOf(f.Source))
 	}
 	if f.Unapproved {
-		add(`EXISTS (SELECT 1 FROM contribution e WHERE e.audit = a.idx AND e.lifecycle <> 2)`)
+		add(unapproved)
 	}
 	for _, at := range f.Attributes {
 		add(`EXISTS (SELECT 1 FROM attribute t WHERE t.audit = a.idx AND t.key = ? AND t.value = ?)`, at.Key, at.Value)
@@ -112,7 +112,8 @@ func (f *Filter) conditions() []clause {
 	return cs
 }
 
-// evidence returns the evidence that the filter names, or nil: of two the assertion, which is the rarer one.
+// evidence returns the evidence that the filter names, or nil. If it names two, this is the assertion: assertions are rarer
+// than sources.
 func (f *Filter) evidence() *Evidence {
 	switch {
 	case f.Assertion != nil:
@@ -142,55 +143,3 @@ func literal(glob string) (prefix string, wild bool) {
 	}
 	return glob, false
 }
-
-// lookup is a way to find records by an index of something that few records share. A record may come more than
-// once.
-type lookup struct {
-	with  string
-	from  string // tables: what the index has is found in the last of them
-	join  string // table audit, as a, where that is another one
-	where string
-	args  []any
-}
-
-// lookups are the ways that there are for the filter.
-//
-// Indexes that begin with the generation are asked for one generation after the other, by name: SQLite's
-// skip-scan would come to the same, but only while its statistics say so.
-func (f *Filter) lookups(newest int64) []lookup {
-	const generations = `WITH RECURSIVE gen (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM gen WHERE n < ?) `
-	last := newest >> generationShift
-	var ls []lookup
-	for _, at := range f.Attributes {
-		ls = append(ls, lookup{generations, `FROM gen CROSS JOIN attribute t INDEXED BY attribute_by_value`,
-			` CROSS JOIN audit a ON a.idx = t.audit`, ` WHERE t.generation = gen.n AND t.key = ? AND t.value = ?`, []any{last, at.Key, at.Value}})
-	}
-	if f.Result != nil {
-		ls = append(ls, lookup{generations, `FROM gen CROSS JOIN audit a INDEXED BY audit_by_result`,
-			``, ` WHERE a.generation = gen.n AND a.result_hash = ?`, []any{last, hex.EncodeToString(f.Result[:])}})
-	}
-	for _, e := range []Evidence{{f.Assertion, false}, {f.Source, true}} {
-		if e.Hash != nil {
-			ls = append(ls, lookup{generations, `FROM gen CROSS JOIN contribution c INDEXED BY ` + e.index(),
-				` CROSS JOIN audit a ON a.idx = c.audit`, ` WHERE c.generation = gen.n AND c.` + e.column() + ` = ?`, []any{last, hex.EncodeToString(e.Hash[:])}})
-		}
-	}
-	const bySubject = `FROM audit a INDEXED BY audit_by_subject`
-	if name, exact := f.subject(); exact {
-		if f.ByAdmission { // else there is a walk in order
-			ls = append(ls, lookup{from: bySubject, where: ` WHERE a.subject = ?`, args: []any{name}})
-		}
-	} else if f.SubjectGlob != nil {
-		if prefix, _ := literal(*f.SubjectGlob); prefix != "" {
-			// Text is compared byte by byte, and no UTF-8 has a byte of 0xff.
-			ls = append(ls, lookup{from: bySubject, where: ` WHERE a.subject >= ? AND a.subject < ?`, args: []any{prefix, prefix + "\xff"}})
-		}
-	}
-	if agent, ok := f.agent(); ok && f.ByAdmission {
-		ls = append(ls, lookup{from: `FROM audit a INDEXED BY audit_by_agent`, where: ` WHERE ` + agent.sql, args: agent.args})
-	}
-	return ls
-}
-
-// generationShift is how table audit makes a generation of an index.
-const generationShift = 14

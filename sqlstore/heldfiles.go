@@ -13,25 +13,26 @@ import (
 	"github.com/auditsql/auditsql/internal/durable"
 )
 
-// heldFiles are the database and its -wal as the writer has opened them, through descriptors of our own.
+// heldFiles are descriptors of our own for the files that the writer has opened: the database and its -wal.
 //
-// They serve two ends. A sync of ours says what is on disk whoever has copied the pages: a foreign connection with
-// synchronous=OFF copies them out of -wal without any sync, and SQLite then has nothing left to copy and syncs
-// nothing. And they tell whether the names still lead to these files: SQLite would go on with files that nobody
-// can find.
+// They have two purposes. First, a sync of our own covers pages that somebody else has copied: a foreign connection with
+// synchronous=OFF copies pages out of -wal without a sync, and SQLite then has nothing left to copy and syncs
+// nothing. Second, they show whether the names still belong to these files: SQLite would go on writing to files that were
+// deleted.
 //
-// The database's descriptor is open from before SQLite opens the file until after it has closed it. A kernel tells a
-// failed sync to each descriptor that was open at the time, once: one that was opened later may never hear of it.
+// The descriptor of the database is opened before SQLite opens the file, and closed after SQLite has closed it. A kernel
+// reports a failed sync once to each descriptor that was open at the time. One that is opened later may never get the
+// error.
 type heldFiles struct {
 	path string
 	db   *os.File
 	wal  *os.File // nil until -wal is there
-	// whole is the database's size when it was last seen to be as long as its header says. Guarded by mu: the applier
-	// and a checkpoint beside it both look.
+	// whole is the database's size when the file last was as long as its header says. It is guarded by mu, since the applier
+	// and a checkpoint beside it both check.
 	mu    sync.Mutex
 	whole int64
-	// walLeast is how long -wal is at least: as long as it was after the last commit of ours, until a checkpoint has copied
-	// all of it. Until then nobody can empty it, see pin. Guarded by mu.
+	// walLeast is the least size that -wal can have: its size after our last commit, until a checkpoint has copied
+	// all of it. Until then SQLite does not empty it, see pin. Guarded by mu.
 	walLeast int64
 	leave    func() error
 }
@@ -45,14 +46,14 @@ func hold(ctx context.Context, path string) (*heldFiles, error) {
 	return &heldFiles{path: path, db: f, leave: leave}, nil
 }
 
-// holdWAL opens -wal, which the writer has given its header. No lock of SQLite's lies on that file, so closing a
+// holdWAL opens -wal, to which the writer has written a header. SQLite has no lock on that file, so closing a
 // descriptor of it drops none.
 func (h *heldFiles) holdWAL() (err error) {
 	h.wal, err = durable.OpenWrite(h.path + walSuffix)
 	return err
 }
 
-// check returns ErrMoved unless the names still lead to the files that are held, and these are as long as they were.
+// check returns ErrMoved if a name belongs to another file now, or if one of the files was cut.
 func (h *heldFiles) check() error {
 	if err := sameFile(h.db, h.path); err != nil {
 		return err
@@ -85,8 +86,8 @@ func sameFile(f *os.File, name string) error {
 	return nil
 }
 
-// checkWAL finds a -wal that was cut. It is asked before each commit as well: the commit would make the file as long as it
-// was, with zeros in the place of what was cut.
+// checkWAL finds a -wal that was cut. It is also called before each commit: the commit would make the file long again,
+// with zeros in place of what was cut.
 func (h *heldFiles) checkWAL() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -118,9 +119,9 @@ func (h *heldFiles) copied() {
 	h.walLeast = 0
 }
 
-// checkSize finds a database that was cut. A shorter file alone says nothing, since a foreign VACUUM shortens it:
-// then its header says the new length. A header that claims more than there is says nothing alone either, since a
-// checkpoint writes the first page before the last one.
+// checkSize finds a database that was cut: a file that is shorter than before and shorter than its header says. One of the
+// two alone is no sign. A foreign VACUUM makes the file shorter, and writes the new size to the header. And a
+// checkpoint writes the first page, with the header, before the last page.
 func (h *heldFiles) checkSize() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -128,15 +129,15 @@ func (h *heldFiles) checkSize() error {
 	if err != nil {
 		return err
 	}
-	// After the header: a checkpoint in between makes the file longer, and what the header claims is reached later than
-	// it is written.
+	// After the header: a checkpoint in between makes the file longer, and the file gets as long as the header says only
+	// after the header was written.
 	st, err := h.db.Stat()
 	if err != nil {
 		return err
 	}
 	again, err := claimedSize(h.db)
 	if err != nil || again != claimed {
-		return err // it is being written just now; the next look tells
+		return err // a checkpoint writes it just now; the next check decides
 	}
 	switch {
 	case claimed > 0 && claimed == st.Size():
@@ -147,7 +148,7 @@ func (h *heldFiles) checkSize() error {
 	return nil
 }
 
-// claimedSize is the length of the file by its header (https://www.sqlite.org/fileformat2.html#the_database_header:
+// claimedSize returns the length of the file by its header (https://www.sqlite.org/fileformat2.html#the_database_header:
 // the page size at byte 16, the number of pages at byte 28), or 0 where there is no header.
 func claimedSize(f *os.File) (int64, error) {
 	var head [32]byte
@@ -165,16 +166,16 @@ func claimedSize(f *os.File) (int64, error) {
 	return size * int64(binary.BigEndian.Uint32(head[28:])), nil
 }
 
-// sync makes durable all that was written to the database, by anybody.
+// sync makes durable all that anybody has written to the database.
 func (h *heldFiles) sync() error { return h.db.Sync() }
 
-// renewWAL writes the bytes of -wal once more and syncs them. The caller holds SQLite's write lock, so that nobody
-// writes there meanwhile.
+// renewWAL rewrites the bytes of -wal in place and syncs them. The caller holds SQLite's write lock, so that nobody
+// else writes to the file.
 //
-// That -wal can be read does not mean that the disk has it. A process that was killed may have died before its sync,
-// and after a sync that failed the page cache holds, as clean, what was never written: a later sync succeeds without
-// writing it. A checkpoint that then copies pages into the database, and a power cut in the middle of it, would leave
-// a database that is neither old nor new, and no -wal to complete it. Writing makes the pages dirty again, so that the
+// That -wal can be read does not mean that it is on disk. The process may have been killed before its sync.
+// Or a sync failed: then the page cache can hold pages that it takes for clean and that were never written, and a later sync
+// succeeds without writing them. If a checkpoint then copied pages into the database and the power failed in the middle, the
+// database would be neither old nor new, with no -wal to complete it. Rewriting makes the pages dirty again, so that the
 // sync has to write them.
 func renewWAL(path string) error {
 	f, err := durable.OpenWrite(path + walSuffix)
@@ -185,7 +186,7 @@ func renewWAL(path string) error {
 		return err
 	}
 	if err := errors.Join(rewrite(f), f.Close()); err != nil {
-		return fmt.Errorf("write %s once more: %w", path+walSuffix, err)
+		return fmt.Errorf("rewrite %s: %w", path+walSuffix, err)
 	}
 	return nil
 }
@@ -207,7 +208,7 @@ func rewrite(f *os.File) error {
 	}
 }
 
-// closeWAL gives up the descriptor of -wal, before SQLite removes that file: on Windows it could not.
+// closeWAL closes the descriptor of -wal before SQLite removes that file. On Windows SQLite could not remove an open file.
 func (h *heldFiles) closeWAL() error {
 	if h == nil || h.wal == nil {
 		return nil
@@ -215,7 +216,7 @@ func (h *heldFiles) closeWAL() error {
 	return h.wal.Close()
 }
 
-// close gives up the descriptor of the database, after SQLite has closed its own.
+// close closes the descriptor of the database, after SQLite has closed its own.
 func (h *heldFiles) close() error {
 	if h == nil {
 		return nil

@@ -35,6 +35,7 @@ func read(t *testing.T, name string) []byte {
 
 // Whatever a foreign connection does, it copies nothing into the database that the writer has not synced in -wal.
 func TestNobodyCopiesWhatTheWriterHasNotSynced(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "audit.db")
 	db := open(t, path, sqlstore.Options{})
 	foreign := somebody(t, path)
@@ -66,6 +67,7 @@ func TestNobodyCopiesWhatTheWriterHasNotSynced(t *testing.T) {
 
 // SQLite goes on with files that nobody can find any more.
 func TestFilesThatAreTakenAwayAreMissed(t *testing.T) {
+	t.Parallel()
 	for _, file := range []string{"audit.db", "audit.db-wal"} {
 		for name, take := range map[string]func(path, kept string) error{
 			"removed": os.Rename,
@@ -110,6 +112,7 @@ func TestFilesThatAreTakenAwayAreMissed(t *testing.T) {
 }
 
 func TestADatabaseThatIsCutIsMissed(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "audit.db")
 	db := open(t, path, sqlstore.Options{})
 	foreign := somebody(t, path)
@@ -149,6 +152,7 @@ func TestADatabaseThatIsCutIsMissed(t *testing.T) {
 
 // The applier looks at the files while a checkpoint beside it does.
 func TestFilesAreLookedAtByTwo(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "audit.db")
 	db := open(t, path, sqlstore.Options{})
 	done := make(chan error)
@@ -173,6 +177,7 @@ func TestFilesAreLookedAtByTwo(t *testing.T) {
 // A commit would make a -wal that was cut as long as it was, with zeros in the place of what was cut, and a checkpoint
 // would copy those.
 func TestAWALThatIsCutIsMissed(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "audit.db")
 	db := open(t, path, sqlstore.Options{})
 	apply(t, db, samples(0, 300)...)

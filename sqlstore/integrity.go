@@ -7,14 +7,14 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// maxProblems is how many problems are listed of a kind that can be many.
+// maxProblems is how many problems of one kind are listed, where there can be many.
 const maxProblems = 100
 
-// Integrity asks SQLite to check the database file: its pages, and, unless quick, its indexes against its
-// tables. It returns what SQLite finds wrong, the first hundred, and nothing if all is well. It is one long
+// Integrity lets SQLite check the database file: its pages, and, unless quick is set, its indexes against its
+// tables. It returns the first hundred problems that SQLite finds, and nothing if all is well. It is one long
 // read.
 func (db *DB) Integrity(ctx context.Context, quick bool) ([]string, error) {
-	found, err := integrity(ctx, db.readers, quick)
+	found, err := integrity(ctx, db.readers.DB, quick)
 	if err != nil {
 		return nil, db.fail("check", err)
 	}

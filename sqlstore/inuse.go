@@ -11,29 +11,30 @@ import (
 	"github.com/auditsql/auditsql/internal/durable"
 )
 
-// inUse knows the database files that this process has open.
+// inUse lists the database files that this process has open. It is a package variable because SQLite's POSIX locks belong to
+// the process: closing any descriptor of a file drops all the process's locks on it.
 //
-// SQLite's POSIX locks belong to the process, and closing any descriptor of a file drops them all. SQLite
-// takes care of that among its own connections, except for those that take no locks (accessImmutable). So
-// such a connection is only made to a file that is not otherwise open here, and nobody else opens that file until it
-// is closed again. For the same reason a descriptor of our own (see heldFiles) is closed when the last user of the
-// file in this process has gone, and not before.
+// SQLite takes care of that among its own connections, except for those that take no locks (accessImmutable). So
+// such a connection is made only to a file that nobody else in this process has open, and nobody else opens
+// that file until the connection is closed. For the same reason a descriptor of our own (see heldFiles) is closed when the
+// last user of the file in this process has closed it, and not before.
 //
-// The mutex is held over the list alone, never over a file: a disk that hangs must not keep other stores from opening.
+// The mutex is held while the list is used, and never while a file is: a disk that hangs must not keep other stores from
+// opening.
 var inUse struct {
 	sync.Mutex
 	files []*usage
 }
 
-// usage is one file of inUse. Its fields are guarded by the mutex of inUse, but for file.
+// usage is one file of inUse. Except for file, its fields are guarded by the mutex of inUse.
 type usage struct {
 	info os.FileInfo
-	n    int           // users; 0 while somebody has it alone
-	free chan struct{} // closed when whoever has it alone is done
+	n    int           // users; 0 while one user has the file exclusively
+	free chan struct{} // closed when the exclusive user is done
 
 	opening sync.Mutex // held while file is opened
-	file    *os.File   // opened by the first who holds it, closed after the last user has gone
-	strays  []*os.File // further descriptors, which were opened by mistake; closed like file
+	file    *os.File   // opened by the first user who needs a descriptor, closed after the last user has left
+	strays  []*os.File // further descriptors, which were opened by mistake; closed together with file
 }
 
 // find returns the usage of a file, or nil. The caller holds the mutex.
@@ -45,9 +46,9 @@ func find(fi os.FileInfo) *usage {
 	return inUse.files[i]
 }
 
-// claim returns the usage of the file at path, with the caller among its users, or with first set, nil if it has any.
-// With first the caller has the file alone, until release. It waits, as long as ctx, for whoever else has it alone.
-func claim(ctx context.Context, path string, first bool) (*usage, error) {
+// claim makes the caller a user of the file at path. With exclusive set the caller is the only user until release, and
+// claim returns nil if the file has users. claim waits, as long as ctx, for an exclusive user.
+func claim(ctx context.Context, path string, exclusive bool) (*usage, error) {
 	fi, err := os.Stat(path)
 	if err != nil {
 		return nil, err
@@ -59,7 +60,7 @@ func claim(ctx context.Context, path string, first bool) (*usage, error) {
 		case u == nil:
 			u = &usage{info: fi, free: make(chan struct{})}
 			inUse.files = append(inUse.files, u)
-		case u.n > 0 && first:
+		case u.n > 0 && exclusive:
 			inUse.Unlock()
 			return nil, nil
 		case u.n == 0:
@@ -71,7 +72,7 @@ func claim(ctx context.Context, path string, first bool) (*usage, error) {
 				return nil, ctx.Err()
 			}
 		}
-		if !first {
+		if !exclusive {
 			u.n++
 		}
 		inUse.Unlock()
@@ -79,7 +80,7 @@ func claim(ctx context.Context, path string, first bool) (*usage, error) {
 	}
 }
 
-// release ends what claim has begun with first, or the last user has left to do: others may use the file.
+// release ends an exclusive use, or the use of the last user: the file is free for others.
 func (u *usage) release() {
 	inUse.Lock()
 	defer inUse.Unlock()
@@ -87,7 +88,7 @@ func (u *usage) release() {
 	close(u.free)
 }
 
-// enter notes that the database at path is about to be opened. leave takes that back.
+// enter makes the caller a user of the database at path, until leave.
 func enter(ctx context.Context, path string) (leave func() error, err error) {
 	u, err := claim(ctx, path, false)
 	if err != nil {
@@ -96,7 +97,8 @@ func enter(ctx context.Context, path string) (leave func() error, err error) {
 	return sync.OnceValue(u.leave), nil
 }
 
-// use is enter that also returns a descriptor of the file, for reading, writing and syncing, which is valid until leave.
+// use is enter, and also returns a descriptor of the file for reading, writing and syncing. The descriptor is valid until
+// leave.
 func use(ctx context.Context, path string) (f *os.File, leave func() error, err error) {
 	u, err := claim(ctx, path, false)
 	if err != nil {
@@ -130,7 +132,7 @@ func openAs(path string, fi os.FileInfo) (*os.File, error) {
 }
 
 // closeStray closes a descriptor of a file that the caller has not claimed. While somebody in this process uses that
-// file it stays open: closing it would drop his locks.
+// file, the descriptor stays open: closing it would drop that user's locks.
 func closeStray(f *os.File, fi os.FileInfo) error {
 	inUse.Lock()
 	defer inUse.Unlock()
@@ -138,10 +140,10 @@ func closeStray(f *os.File, fi os.FileInfo) error {
 		u.strays = append(u.strays, f)
 		return nil
 	}
-	return f.Close() // with the mutex held, so that nobody begins to use it
+	return f.Close() // with the mutex held, so that nobody begins to use the file
 }
 
-// leave ends a use. After the last one the file's descriptors are closed, before anybody else may use it.
+// leave ends a use. The last user closes the file's descriptors, before anybody else may use the file.
 func (u *usage) leave() error {
 	inUse.Lock()
 	u.n--
@@ -161,8 +163,8 @@ func (u *usage) leave() error {
 	return errors.Join(errs...)
 }
 
-// alone calls f if this process does not have the database at path open, and keeps others from opening that file
-// meanwhile. It tells whether it did.
+// alone calls f if this process does not have the database at path open. Nobody else in this process can open the file
+// meanwhile. It returns whether f was called.
 func alone(ctx context.Context, path string, f func()) bool {
 	u, err := claim(ctx, path, true)
 	if err != nil || u == nil {

@@ -8,29 +8,54 @@ import (
 	"strings"
 )
 
-// The two families of keys that hold audits: a record under its id, and an empty value that lists it under
-// its agent. See the comment at table kv.
-var (
-	auditPrefix = []byte("\x00AUD:")
-	agentPrefix = []byte("\x00AUDA:")
+// The keys of table kv that hold audits:
+//
+//	KeyPrefix       query id (32)                                                → the record, canonical JSON
+//	AgentKeyPrefix  agent id (32) ':' timestamp (8, big-endian) ':' query id (32) → empty
+//
+// Neither prefix is a prefix of the other. Package audit makes whole keys and takes them apart. The guards in
+// migrations have the same prefixes in hex.
+const (
+	KeyPrefix      = "\x00AUD:"
+	AgentKeyPrefix = "\x00AUDA:"
+
+	// KeyLen and AgentKeyLen are the lengths of the keys: 37 and 80.
+	KeyLen      = len(KeyPrefix) + hashLen
+	AgentKeyLen = len(AgentKeyPrefix) + hashLen + len(":") + 8 + len(":") + hashLen
+
+	hashLen = 32
 )
 
-// isAuditKey tells whether key belongs to a family that is written once.
-func isAuditKey(key []byte) bool {
-	return bytes.HasPrefix(key, auditPrefix) || bytes.HasPrefix(key, agentPrefix)
+// The key of the record that a row stands for, in SQL: of row e of table entry, and of row a of table audit.
+const (
+	keyPrefixSQL = `x'004155443A'` // KeyPrefix
+	keyOfEntry   = `CAST(` + keyPrefixSQL + ` || e.query_id AS BLOB)`
+	keyOfAudit   = `CAST(` + keyPrefixSQL + ` || a.query_id AS BLOB)`
+)
+
+// IsAuditKey tells whether key belongs to one of the two families. Such a key is written once. The prefix decides and not
+// the length, so that a malformed key of a family cannot be changed either.
+func IsAuditKey(key []byte) bool {
+	return bytes.HasPrefix(key, []byte(KeyPrefix)) || bytes.HasPrefix(key, []byte(AgentKeyPrefix))
 }
 
-// after returns the key that follows all keys with this prefix, which does not end in 0xff.
+// recordKey returns the key of a record.
+func recordKey(id []byte) []byte { return append([]byte(KeyPrefix), id...) }
+
+// recordOf returns the record that a key of either family names. The key has its family's length.
+func recordOf(key []byte) (id []byte) { return key[len(key)-hashLen:] }
+
+// after returns the first key after all keys with this prefix, which does not end in 0xff.
 func after(prefix []byte) []byte {
 	k := bytes.Clone(prefix)
 	k[len(k)-1]++
 	return k
 }
 
-// HasAgent tells whether there is a record of this agent: one seek in kv.
+// HasAgent tells whether there is a record of this agent. It is one search in kv.
 func (db *DB) HasAgent(ctx context.Context, agent [32]byte) (bool, error) {
 	const query = `SELECT EXISTS (SELECT 1 FROM kv WHERE key >= ? AND key < ?)`
-	low := append(bytes.Clone(agentPrefix), agent[:]...)
+	low := append([]byte(AgentKeyPrefix), agent[:]...)
 	low = append(low, ':')
 	var has bool
 	if err := db.readers.GetContext(ctx, &has, query, low, after(low)); err != nil {
@@ -39,30 +64,28 @@ func (db *DB) HasAgent(ctx context.Context, agent [32]byte) (bool, error) {
 	return has, nil
 }
 
-// Resolve returns the ids of records that begin with these hex digits, in order, at most limit: one stretch
-// of kv. Either case will do; 64 digits name one id.
+// Resolve returns the ids of records that begin with these hex digits, in order, at most limit. The digits may be in
+// either case; 64 digits name one id. It reads one stretch of kv.
 func (db *DB) Resolve(ctx context.Context, prefix string, limit int) ([][32]byte, error) {
-	const query = `SELECT key FROM kv WHERE key >= ? AND key <= ? AND length(key) = 37 ORDER BY key LIMIT ?`
-	if len(prefix) > 64 {
-		return nil, fmt.Errorf("resolve %q: longer than 64 digits", prefix)
+	const query = `SELECT key FROM kv WHERE key >= ? AND key <= ? AND length(key) = ? ORDER BY key LIMIT ?`
+	if len(prefix) > hexLen {
+		return nil, fmt.Errorf("resolve %q: longer than %d digits", prefix, hexLen)
 	}
-	low, err := hex.DecodeString(prefix + strings.Repeat("0", 64-len(prefix)))
+	low, err := hex.DecodeString(prefix + strings.Repeat("0", hexLen-len(prefix)))
 	if err != nil {
 		return nil, fmt.Errorf("resolve %q: %w", prefix, err)
 	}
-	high, err := hex.DecodeString(prefix + strings.Repeat("f", 64-len(prefix)))
+	high, err := hex.DecodeString(prefix + strings.Repeat("f", hexLen-len(prefix)))
 	if err != nil {
 		return nil, fmt.Errorf("resolve %q: %w", prefix, err)
 	}
 	var keys [][]byte
-	err = db.readers.SelectContext(ctx, &keys, query,
-		append(bytes.Clone(auditPrefix), low...), append(bytes.Clone(auditPrefix), high...), limit)
-	if err != nil {
+	if err := db.readers.SelectContext(ctx, &keys, query, recordKey(low), recordKey(high), KeyLen, limit); err != nil {
 		return nil, db.fail("resolve "+prefix, err)
 	}
 	ids := make([][32]byte, len(keys))
 	for i, k := range keys {
-		copy(ids[i][:], k[len(auditPrefix):])
+		copy(ids[i][:], recordOf(k))
 	}
 	return ids, nil
 }

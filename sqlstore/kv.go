@@ -9,8 +9,6 @@ import (
 	"fmt"
 	"iter"
 	"slices"
-
-	"github.com/jmoiron/sqlx"
 )
 
 // KV is a key with its value. Both are the receiver's.
@@ -27,12 +25,11 @@ func (db *DB) Get(ctx context.Context, key []byte) ([]byte, error) {
 	return value, err
 }
 
-func get(ctx context.Context, readers *sqlx.DB, key []byte) (value []byte, err error) {
-	err = onReader(ctx, readers, func(c *readerConn) error {
-		// Without ctx, which the driver would start a goroutine to watch.
-		return c.each(context.Background(), `SELECT value FROM kv WHERE key = ?`, []any{blob(key)}, func(row []driver.Value) bool {
+func get(ctx context.Context, r readers, key []byte) (value []byte, err error) {
+	err = r.use(ctx, func(c *readerConn) error {
+		// Without ctx: the driver would start a goroutine to watch it.
+		return first(context.Background(), c, `SELECT value FROM kv WHERE key = ?`, []any{blob(key)}, func(row []driver.Value) {
 			value = blob(bytesOf(row[0]))
-			return false
 		})
 	})
 	if err == nil && value == nil {
@@ -41,23 +38,18 @@ func get(ctx context.Context, readers *sqlx.DB, key []byte) (value []byte, err e
 	return value, err
 }
 
-// blob makes an empty slice of nil: the driver reads an empty blob as nil, and binds nil as NULL.
-func blob(b []byte) []byte {
-	if b == nil {
-		return []byte{}
-	}
-	return b
+func (kv *KV) scan(row []driver.Value) (size int, err error) {
+	kv.Key, kv.Value = blob(bytesOf(row[0])), blob(bytesOf(row[1]))
+	return len(kv.Key) + len(kv.Value), nil
 }
-
-func (kv *KV) size() int { return len(kv.Key) + len(kv.Value) }
 
 // rangePage is how many keys Range reads at a time. A page is a read transaction; short ones let
 // checkpoints finish.
 const rangePage = 256
 
 // Range yields the keys from low (inclusive) to high (exclusive) with their values, in byte order or the
-// reverse. nil leaves an end open; limit 0 means no limit. It reads page by page: of keys written or
-// deleted meanwhile it shows those ahead of its position, perhaps, and those behind it not.
+// reverse. nil leaves an end open; limit 0 means no limit. It reads page by page. Of keys that are written or
+// deleted meanwhile it may show those that it has not reached, and shows none of those that it has passed.
 func (db *DB) Range(ctx context.Context, low, high []byte, reverse bool, limit int) iter.Seq2[KV, error] {
 	// Every bound is a term of its own, so that each of these walks one stretch of the index and stops.
 	const (
@@ -81,7 +73,7 @@ func (db *DB) Range(ctx context.Context, low, high []byte, reverse bool, limit i
 			var cut bool
 			var err error
 			read := func(query string, args ...any) {
-				page, cut, err = readPage(ctx, db.readers, (*KV).size, query, args...)
+				page, cut, err = readPage(ctx, db.readers, db.sizes.pageBytes, query, args, (*KV).scan)
 			}
 			switch {
 			case !reverse && last == nil && high == nil:
@@ -104,10 +96,10 @@ func (db *DB) Range(ctx context.Context, low, high []byte, reverse bool, limit i
 				return
 			}
 			if len(page) > 0 {
-				last = blob(bytes.Clone(page[len(page)-1].Key)) // the receiver may change the one it gets
+				last = bytes.Clone(page[len(page)-1].Key) // the receiver may change the one it gets
 			}
 			for _, kv := range page {
-				if !yield(KV{blob(kv.Key), blob(kv.Value)}, nil) {
+				if !yield(kv, nil) {
 					return
 				}
 			}
@@ -139,8 +131,8 @@ func (db *DB) Write(ctx context.Context, changes []Mutation) error {
 	defer unlock()
 	err = w.tx(ctx, func() (err error) {
 		steady := context.WithoutCancel(ctx) // see Apply
-		if slices.ContainsFunc(changes, func(m Mutation) bool { return isAuditKey(m.Key) }) {
-			// Records of a program that keeps them without a journal: change looks whether they may come.
+		if slices.ContainsFunc(changes, func(m Mutation) bool { return IsAuditKey(m.Key) }) {
+			// A program may keep records without a journal. Then change sees to it that they are written once.
 			if _, err := w.conn.ExecContext(steady, markApplying); err != nil {
 				return err
 			}
@@ -172,7 +164,7 @@ func (w *writer) change(ctx context.Context, m *Mutation) error {
 		_, err := w.delKV.ExecContext(ctx, key)
 		return err
 	}
-	if isAuditKey(key) {
+	if IsAuditKey(key) {
 		// The guard refuses to write a key again, the same value too.
 		var have []byte
 		err := w.getKV.QueryRowContext(ctx, key).Scan(&have)

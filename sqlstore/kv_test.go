@@ -42,6 +42,7 @@ func put(t testing.TB, db *sqlstore.DB, pairs ...string) {
 }
 
 func TestGetAndWrite(t *testing.T) {
+	t.Parallel()
 	db, ctx := newDB(t), t.Context()
 	put(t, db, "a", "1", "", "empty key", "empty value", "", "\x00\xff", "\xff\x00'; DROP TABLE kv; --")
 	for k, want := range map[string]string{"a": "1", "": "empty key", "empty value": "", "\x00\xff": "\xff\x00'; DROP TABLE kv; --"} {
@@ -70,6 +71,7 @@ func TestGetAndWrite(t *testing.T) {
 }
 
 func TestGetGivesItsBytesAway(t *testing.T) {
+	t.Parallel()
 	db := open(t, filepath.Join(t.TempDir(), "audit.db"), sqlstore.Options{Readers: 1})
 	put(t, db, "a", "one", "b", "two", "empty", "")
 	get := func(key string) []byte {
@@ -91,6 +93,7 @@ func TestGetGivesItsBytesAway(t *testing.T) {
 
 // Checks can be switched off in a shell. What somebody then writes is shown as it is.
 func TestGetOfWhatIsNoBlob(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "audit.db")
 	db := open(t, path, sqlstore.Options{})
 	put(t, db, "text", "1", "number", "2")
@@ -105,6 +108,7 @@ func TestGetOfWhatIsNoBlob(t *testing.T) {
 }
 
 func TestGetWaitsForAReaderAsLongAsItsContext(t *testing.T) {
+	t.Parallel()
 	db := open(t, filepath.Join(t.TempDir(), "audit.db"), sqlstore.Options{Readers: 1})
 	put(t, db, "a", "one")
 	held, err := db.QueryRows(t.Context(), `SELECT key FROM kv`)
@@ -125,6 +129,7 @@ func TestGetWaitsForAReaderAsLongAsItsContext(t *testing.T) {
 }
 
 func TestAuditKeysAreWrittenOnce(t *testing.T) {
+	t.Parallel()
 	for _, key := range []string{"\x00AUD:", "\x00AUD:x", "\x00AUDA:", "\x00AUDA:agent"} {
 		t.Run(fmt.Sprintf("%q", key), func(t *testing.T) {
 			db, ctx := newDB(t), t.Context()
@@ -150,6 +155,7 @@ func TestAuditKeysAreWrittenOnce(t *testing.T) {
 }
 
 func TestRange(t *testing.T) {
+	t.Parallel()
 	db, ctx := newDB(t), t.Context()
 	var m []sqlstore.Mutation
 	key := func(i int) []byte { return fmt.Appendf(nil, "k%04d", i) }
@@ -202,6 +208,7 @@ func TestRange(t *testing.T) {
 }
 
 func TestRangeEndsWithItsContext(t *testing.T) {
+	t.Parallel()
 	db := newDB(t)
 	put(t, db, "a", "1")
 	ctx, cancel := context.WithCancel(t.Context())
@@ -216,6 +223,7 @@ func TestRangeEndsWithItsContext(t *testing.T) {
 }
 
 func TestWriteDuringRange(t *testing.T) {
+	t.Parallel()
 	db, ctx := newDB(t), t.Context()
 	for i := range 600 {
 		put(t, db, fmt.Sprintf("k%04d", i), "")

@@ -17,6 +17,7 @@ const strays = `SELECT count(*) FROM audit a LEFT JOIN kv k ON k.rowid = a.kv_ro
 
 // Whatever else a batch has, and whatever programs have put into kv, table audit says in which row of kv a record is.
 func TestAuditKnowsTheRowInKV(t *testing.T) {
+	t.Parallel()
 	db := newDB(t)
 	rs := samples(0, 1000)
 	apply(t, db, rs[:200]...)
@@ -48,6 +49,7 @@ func TestAuditKnowsTheRowInKV(t *testing.T) {
 // Records are found by their keys where they are in other rows of kv than table audit says: a dump that is read back
 // in numbers them anew. A Reindex finds the rows again.
 func TestRecordsInOtherRows(t *testing.T) {
+	t.Parallel()
 	for name, statements := range map[string][]string{
 		"numbered anew":   {`CREATE TEMP TABLE old AS SELECT key, value FROM kv ORDER BY random()`, `DELETE FROM kv`, `INSERT INTO kv SELECT key, value FROM old`},
 		"one to the next": {`UPDATE audit SET kv_row = kv_row + 1`},
@@ -68,14 +70,13 @@ func TestRecordsInOtherRows(t *testing.T) {
 				t.Fatal("every record is where it was")
 			}
 			for _, bytes := range []int{1 << 20, 700} { // pages whole, and cut
-				restore := sqlstore.ShrinkPages(bytes)
+				db.ShrinkPages(bytes)
 				rapid.Check(t, func(t *rapid.T) {
 					f := drawFilter(t)
 					if got, want := collect(t, db, f), want(rs, f); !slices.EqualFunc(got, want, slices.Equal) {
 						t.Fatalf("%+v: %d records, want %d", f, len(got), len(want))
 					}
 				})
-				restore()
 			}
 			if err := db.Reindex(t.Context(), decode, nil); err != nil {
 				t.Fatal(err)
@@ -88,6 +89,7 @@ func TestRecordsInOtherRows(t *testing.T) {
 // A program may have a key of its own in the last row that there can be. SQLite then picks rows as it likes, so that
 // audit's are wrong; no record is lost, and each is found.
 func TestTheLastRowOfKVIsTaken(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "audit.db")
 	db := open(t, path, sqlstore.Options{})
 	rs := samples(0, 300)

@@ -15,7 +15,7 @@ type Label struct {
 	Label string
 }
 
-// Labels returns all labels, in order, those that are alike by their hash.
+// Labels returns all labels in order; equal labels are in the order of their hashes.
 func (db *DB) Labels(ctx context.Context) ([]Label, error) {
 	var ls []Label
 	if err := db.readers.SelectContext(ctx, &ls, `SELECT hash, label FROM label ORDER BY label, hash`); err != nil {
@@ -24,8 +24,8 @@ func (db *DB) Labels(ctx context.Context) ([]Label, error) {
 	return ls, nil
 }
 
-// PutLabels sets labels, all or none; an empty one takes the hash's label away. Hashes may be in either case. When it
-// returns without an error they are on disk: no journal has them.
+// PutLabels sets all these labels or none. An empty label removes the hash's label. Hashes may be in either case. When
+// PutLabels returns without an error the labels are on disk: the journal does not have them.
 func (db *DB) PutLabels(ctx context.Context, labels []Label) error {
 	w, unlock, err := db.lockWriter(ctx)
 	if err != nil {
@@ -45,12 +45,11 @@ func (db *DB) PutLabels(ctx context.Context, labels []Label) error {
 	return nil
 }
 
-// PutLabels is [DB.PutLabels] for a process that is not the writer: labels are the one thing that is also
-// written beside a live one. The database must exist, with the version of this program. whose, which may be nil, is
-// asked with what the database says about itself, in the transaction that writes: its error refuses the labels.
+// PutLabels is [DB.PutLabels] for a process that is not the writer. Only labels are written beside a live
+// writer. The database must exist, with the version of this program. whose, which may be nil, is called with what the
+// database says about itself, in the transaction that writes. If it returns an error, no label is written.
 //
-// What it writes goes to -wal; it does not empty one that holds something, which after a crash is for the
-// next writer to see.
+// PutLabels writes to -wal. It does not empty a -wal that holds something: after a crash the next writer must find it.
 func PutLabels(ctx context.Context, path string, labels []Label, whose func(Meta) error) error {
 	err := putLabelsBeside(ctx, path, labels, whose)
 	if err != nil {
@@ -81,8 +80,8 @@ func putLabelsBeside(ctx context.Context, path string, labels []Label, whose fun
 	}
 	defer leave()
 	if wal > 0 {
-		// Were we the last to close, SQLite would copy what -wal holds into the database. After a crash that is not for
-		// us to do: a writer first writes -wal once more. A reader that closes last copies nothing.
+		// If our writing connection were the last to close, SQLite would copy what -wal holds into the database. After a crash
+		// only the writer may do that, after it has rewritten -wal. A reader that closes last copies nothing.
 		keep, err := keepOpen(ctx, path)
 		if err != nil {
 			return err
@@ -127,7 +126,7 @@ func keepOpen(ctx context.Context, path string) (*sqlx.DB, error) {
 	return pool, nil
 }
 
-// putLabels writes labels, in a transaction that begins with asking whether it may.
+// putLabels writes labels in a transaction that begins with a call of allowed. An error of allowed ends it.
 func (w *writer) putLabels(ctx context.Context, labels []Label, allowed func() error) error {
 	const (
 		set    = `INSERT INTO label (hash, label) VALUES (?, ?) ON CONFLICT (hash) DO UPDATE SET label = excluded.label`

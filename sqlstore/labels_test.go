@@ -12,6 +12,7 @@ import (
 )
 
 func TestLabels(t *testing.T) {
+	t.Parallel()
 	db, ctx := newDB(t), t.Context()
 	apply(t, db, samples(0, 20)...)
 	err := db.PutLabels(ctx, []sqlstore.Label{
@@ -42,6 +43,7 @@ func TestLabels(t *testing.T) {
 }
 
 func TestLabelsBesideAWriter(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "audit.db")
 	if err := sqlstore.PutLabels(t.Context(), path, nil, nil); !errors.Is(err, sqlstore.ErrNotFound) {
 		t.Errorf("in no database: %v", err)
@@ -93,6 +95,7 @@ func TestLabelsBesideAWriter(t *testing.T) {
 }
 
 func TestStats(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "audit.db")
 	db, ctx := open(t, path, sqlstore.Options{}), t.Context()
 	s, err := db.Stats(ctx)

@@ -21,10 +21,10 @@ type Meta struct {
 	Exists   bool
 	Version  int    // the newest migration applied to it
 	Cursor   uint64 // journal offset after the last record applied
-	Reach    uint64 // the highest that the cursor has been: Rewind sets it back
+	Reach    uint64 // the highest that the cursor has been: Rewind sets the cursor back, and not this
 	StoreID  string // 32 hex digits, or "" if it was made without one
 	TimeUnit string // s, ms, us or ns
-	// Retention and JournalDir are as the last writer was given them (Options), or "".
+	// Retention and JournalDir are those of the last writer's Options, or "".
 	Retention, JournalDir string
 	missing               string // see MissingTables
 }
@@ -32,10 +32,10 @@ type Meta struct {
 // MissingTables returns the tables that somebody has dropped and that a writer makes anew, empty.
 func (m Meta) MissingTables() []string { return strings.Fields(m.missing) }
 
-// ReadCursor looks at the database at path without migrating or changing it, and without making files
-// beside it unless its write-ahead log holds something. A missing file is no error (Exists is false), nor
-// is an empty one, which holds as little. ErrNewer and ErrNotStore say that this program must not open it,
-// ErrMalformed that nobody can.
+// ReadCursor reads what the database at path says about itself. It does not migrate or change it, and makes no files
+// beside it unless its write-ahead log holds something. A missing file is no error, and an empty file is none either:
+// then Exists is false. ErrNewer and ErrNotStore say that this program must not open the database,
+// ErrMalformed that it is damaged.
 func ReadCursor(ctx context.Context, path string) (Meta, error) {
 	m, err := look(ctx, path)
 	if err != nil {
@@ -44,8 +44,8 @@ func ReadCursor(ctx context.Context, path string) (Meta, error) {
 	return m, nil
 }
 
-// ReadAlone is ReadCursor of the database file without its -wal: what a checkpoint has brought there. In the
-// middle of one that may be unreadable. It is not done, and ok is false, while this process has the file open.
+// ReadAlone is ReadCursor for the database file without its -wal: what checkpoints have copied there. In the
+// middle of a checkpoint the file may be unreadable. If this process has the file open, ok is false and nothing is read.
 func ReadAlone(ctx context.Context, path string) (m Meta, ok bool, err error) {
 	size, err := fileSize(path)
 	if err != nil || size == 0 {
@@ -58,8 +58,8 @@ func ReadAlone(ctx context.Context, path string) (m Meta, ok bool, err error) {
 	return m, ok, nil
 }
 
-// CheckAlone asks SQLite what is wrong with the database file without its -wal, see DB.Integrity. It is not done, and ok
-// is false, while this process has the file open.
+// CheckAlone is [DB.Integrity] for the database file without its -wal. If this process has the file open, ok is false and
+// nothing is checked.
 func CheckAlone(ctx context.Context, path string) (problems []string, ok bool, err error) {
 	ok = alone(ctx, path, func() {
 		pool, cerr := connect(path, accessImmutable, 1, 8<<20)
@@ -75,7 +75,7 @@ func CheckAlone(ctx context.Context, path string) (problems []string, ok bool, e
 	return problems, ok, nil
 }
 
-// look is ReadCursor before its error is dressed up.
+// look is ReadCursor, with SQLite's own errors.
 func look(ctx context.Context, path string) (m Meta, err error) {
 	size, err := fileSize(path)
 	if err != nil || size == 0 {
@@ -85,7 +85,7 @@ func look(ctx context.Context, path string) (m Meta, err error) {
 	if err != nil {
 		return Meta{}, err
 	}
-	// Where -wal has nothing to add, a look needs neither locks nor files beside the database.
+	// Without anything in -wal neither locks nor files beside the database are needed.
 	if wal == 0 && alone(ctx, path, func() { m, err = lookWith(ctx, path, accessImmutable) }) {
 		return m, err
 	}
@@ -97,14 +97,14 @@ func look(ctx context.Context, path string) (m Meta, err error) {
 }
 
 // cannotShare tells whether err says that SQLite could not make or open the files beside the database that
-// its readers and its writer share. That is so in a folder that cannot be written to, and where the disk is full
-// and nobody has made them before; then nobody writes there either.
+// readers and writer share. It cannot in a folder that is read-only, or on a full disk where these files do not exist
+// yet. In both cases nobody writes there either.
 func cannotShare(err error) bool {
 	return hasCode(err, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR_SHMSIZE)
 }
 
-// fileSize returns the size of the database file, or of one beside it, 0 if there is none. A link is refused: SQLite
-// keeps -wal and -shm beside the file that it leads to.
+// fileSize returns the size of the database file, or of one beside it. It returns 0 if there is none. A link is refused: SQLite
+// would make -wal and -shm beside the file that the link leads to.
 func fileSize(path string) (int64, error) {
 	if err := durable.CheckLink(path); err != nil {
 		return 0, err
@@ -123,7 +123,7 @@ func fileSize(path string) (int64, error) {
 
 // Meta returns what the open database says about itself.
 func (db *DB) Meta(ctx context.Context) (Meta, error) {
-	m, err := metaOf(ctx, db.readers)
+	m, err := metaOf(ctx, db.readers.DB)
 	if err != nil {
 		return m, db.fail("read what the database says about itself", err)
 	}
@@ -220,8 +220,8 @@ func factsOf(ctx context.Context, tx sqlx.QueryerContext) (Meta, error) {
 	return m, nil
 }
 
-// missingTables returns the tables that are missing and that can be made anew, empty. A table without which nothing
-// can be done is ErrMalformed.
+// missingTables returns the tables that are missing and that a writer makes anew, empty. If another table is missing, the
+// error is ErrMalformed.
 func missingTables(ctx context.Context, q sqlx.QueryerContext) ([]string, error) {
 	const query = `SELECT value FROM json_each('["kv", "entry", "store", "rejected", "label"]')
 		EXCEPT SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY value`

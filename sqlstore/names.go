@@ -2,33 +2,29 @@ package sqlstore
 
 import (
 	"context"
-	"encoding/hex"
 	"encoding/json"
 )
 
 // HashKind is what a hash can stand for, besides a record.
 type HashKind uint8
 
-// The kinds of hashes that PrefixHashes looks among.
+// The kinds of hashes that PrefixHashes can find.
 const (
 	AgentHash HashKind = iota
 	AssertionHash
 	SourceHash
 )
 
-// PrefixHashes returns the hashes of one kind that begin with these lower-case hex digits, in order, at most so
-// many: a few seeks for each, however often it is used.
+// PrefixHashes returns the first hashes of one kind that begin with these lower-case hex digits, in order. For each hash
+// it takes a few searches, however often the hash is used.
 func (db *DB) PrefixHashes(ctx context.Context, kind HashKind, prefix string, most int) ([][32]byte, error) {
-	const generations = `WITH RECURSIVE gen (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM gen WHERE n < (SELECT max(idx) >> 14 FROM audit)) `
-	// The next one after a hash is the least of the next ones in each generation.
 	next := `SELECT min(agent_hex) FROM agent WHERE agent_hex >= ? AND agent_hex < ?`
 	if kind != AgentHash {
 		e := Evidence{Source: kind == SourceHash}
-		next = generations + `SELECT min((SELECT min(c.` + e.column() + `) FROM contribution c INDEXED BY ` + e.index() + `
-			WHERE c.generation = gen.n AND c.` + e.column() + ` >= ? AND c.` + e.column() + ` < ?)) FROM gen`
+		next = e.index().next()
 	}
 	var found [][32]byte
-	// A text is less than one that begins with it, and no digit comes before "!" or after "f".
+	// A text sorts before every longer text that begins with it, and "!" before every digit, and "g" after.
 	for from, end := prefix, prefix+"g"; len(found) < most; {
 		var text *string
 		if err := db.readers.GetContext(ctx, &text, next, from, end); err != nil {
@@ -37,17 +33,15 @@ func (db *DB) PrefixHashes(ctx context.Context, kind HashKind, prefix string, mo
 		if text == nil {
 			break
 		}
-		var h [32]byte
-		if n, err := hex.Decode(h[:], []byte(*text)); err != nil || n != len(h) {
-			break // no hash: somebody wrote it by hand
+		if h, ok := hashOf(*text); ok { // else somebody wrote it by hand
+			found = append(found, h)
 		}
-		found = append(found, h)
 		from = *text + "!"
 	}
 	return found, nil
 }
 
-// LabelHashes returns the hashes that have a label, in order, at most so many.
+// LabelHashes returns the first hashes that have a label, in order.
 func (db *DB) LabelHashes(ctx context.Context, label string, most int) ([]string, error) {
 	const query = `SELECT hash FROM label INDEXED BY label_by_name WHERE label = ? ORDER BY hash LIMIT ?`
 	var hashes []string

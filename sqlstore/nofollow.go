@@ -9,8 +9,8 @@ import (
 	"github.com/auditsql/auditsql/internal/durable"
 )
 
-// place returns the path that SQLite must say it has opened: the links in the folders above the file are resolved,
-// and the file itself is none. It is "" where that cannot be told.
+// place returns the path that SQLite must report for the file that it has opened: links in the folders above the file are
+// resolved, and the file itself is no link. It is "" where that is not known.
 func place(path string) string {
 	if runtime.GOOS == "windows" {
 		return "" // SQLite resolves no links there
@@ -25,13 +25,14 @@ func place(path string) string {
 	return filepath.Join(dir, filepath.Base(path))
 }
 
-// checkPlace refuses a connection to a file that SQLite has reached through a link. The link is found before
-// (fileSize), unless it took the file's name after that. SQLite opens -wal and -shm through no link by itself.
+// checkPlace refuses a connection to a file that SQLite has reached through a link. fileSize refuses links before; this
+// finds a link that was put in the file's place after that. SQLite itself opens -wal and -shm through no link.
 func checkPlace(ctx context.Context, conn driver.Conn, want string) error {
 	if want == "" {
 		return nil
 	}
-	// The pragma itself, and not the table of its name: that would read the file, before it is set up how.
+	// The pragma, and not the table-valued function pragma_database_list: that would read the file before the connection is
+	// set up.
 	rows, err := conn.(driver.QueryerContext).QueryContext(ctx, `PRAGMA database_list`, nil)
 	if err != nil {
 		return err

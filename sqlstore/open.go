@@ -20,16 +20,16 @@ type Options struct {
 	Readers    int   // connections that read, at most; 4 if 0
 	CacheBytes int64 // page cache of the writer; 64 MiB if 0
 
-	// What a new database notes about itself. An existing one keeps what it has.
+	// What a new database stores about itself. An existing one keeps what it has.
 	StoreID   string // 32 hex digits, or ""
 	TimeUnit  string // of timestamps: s, ms, us or ns; ms if ""
 	CreatedBy string // program and version
-	// OwnedLike is a file or folder: a new database belongs to whom that belongs, when root makes it; "" is
-	// the folder that holds it. SQLite gives -wal and -shm the owner of the database.
+	// OwnedLike is a file or folder. When root makes a new database, the database gets the owner of that file. "" is
+	// the folder of the database. SQLite gives -wal and -shm the owner of the database.
 	OwnedLike string
 
-	// What the database keeps of the journal, for when the file that says it is lost: how much of it is kept, and
-	// where it lies. "" leaves what was noted before.
+	// How much of the journal is kept, and where the journal is. The database stores both, for when the file that says so
+	// is lost. "" leaves what was stored before.
 	Retention  string
 	JournalDir string
 
@@ -64,8 +64,9 @@ func (o Options) withDefaults() (Options, error) {
 type DB struct {
 	path    string
 	log     *slog.Logger
-	readers *sqlx.DB
-	leave   func() error // takes the file out of inUse; nil in a writer, whose held does that
+	sizes   sizes
+	readers readers
+	leave   func() error // ends the use of the file, see inUse; nil in a writer, where held does that
 	held    *heldFiles   // nil in a read-only DB
 	pin     *pin         // likewise
 	failed  atomic.Pointer[error]
@@ -75,26 +76,26 @@ type DB struct {
 	writing chan struct{}
 	w       *writer
 
-	// beside is a connection for checkpoints that run while the writer writes. It is made when it is used first.
-	// copying is held over such a checkpoint.
+	// beside is a connection for checkpoints that run while the writer writes. It is opened for the first of them.
+	// copying is held during such a checkpoint.
 	beside  *sqlx.DB
 	copying sync.Mutex
 
 	closing sync.Mutex
 	closed  atomic.Bool // set under closing and writing
-	opened  bool        // Open has succeeded with a writer
+	opened  bool        // Open with a writer has succeeded
 }
 
 // Open opens the database at path. A writer makes it (mode 0600) if it does not exist, and migrates it if
-// an older version made it; one writer at a time is the caller's to ensure. A reader (Options.ReadOnly)
-// does neither, works beside a writer in another process, and also where the folder cannot be written to.
+// an older version made it. The caller sees to it that there is one writer at a time. A reader (Options.ReadOnly)
+// does neither. It works beside a writer in another process, and also in a folder that cannot be written to.
 //
-// ErrNewer: a newer version of this program made it; ErrNotStore: it is something else. Both are found
-// before anything is written, and the file is left byte for byte as it was.
+// ErrNewer: a newer version of this program made the database. ErrNotStore: the file is something else. Both are found
+// before anything is written, and the file stays byte for byte as it was.
 func Open(ctx context.Context, path string, o Options) (*DB, error) {
 	o, err := o.withDefaults()
 	if err == nil {
-		db := &DB{path: path, log: o.Logger, writing: make(chan struct{}, 1)}
+		db := &DB{path: path, log: o.Logger, sizes: defaultSizes(), writing: make(chan struct{}, 1)}
 		if err = db.open(ctx, o); err == nil {
 			return db, nil
 		}
@@ -177,24 +178,23 @@ func (db *DB) tryReaders(ctx context.Context, o Options, a access) error {
 	}
 	var tables int
 	if err = pool.GetContext(ctx, &tables, `SELECT count(*) FROM sqlite_schema`); err == nil {
-		_, err = get(ctx, pool, nil)
+		_, err = get(ctx, readers{pool}, nil)
 	}
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		pool.Close()
 		return err
 	}
-	db.readers = pool
+	db.readers = readers{pool}
 	return nil
 }
 
 // Path returns the file that Open was given.
 func (db *DB) Path() string { return db.path }
 
-// Close waits for the write in progress and closes every connection, the readers first: the last
-// connection to close copies what is left of -wal into the database and removes it, which only the writer
-// can. If another process has the database open, or a stream of this one is not at its end, -wal stays. Close
-// checkpoints no more than that; see Checkpoint. After ErrFailed, or when Open has failed halfway, it does not do that
-// either.
+// Close waits for the write in progress and closes every connection. It closes the writer's last, because the last
+// connection to close copies what is left of -wal into the database and removes -wal, and only a writer
+// can do that. If another process has the database open, or a stream of this process is not at its end, -wal stays. Close
+// makes no other checkpoint; see Checkpoint. After ErrFailed, or when Open has failed halfway, Close copies nothing.
 func (db *DB) Close() error {
 	db.closing.Lock()
 	defer db.closing.Unlock()
@@ -206,7 +206,7 @@ func (db *DB) Close() error {
 	db.closed.Store(true)
 	closers := []func() error{db.closeReaders, db.pin.close, db.closeBeside, db.closeWriter}
 	if db.w != nil && (db.Failed() != nil || !db.opened) {
-		// A reader that is the last to close copies nothing.
+		// In the opposite order: a reader that is the last to close copies nothing.
 		if err := db.keepReader(); err != nil {
 			return fmt.Errorf("close %s: %w", db.path, err)
 		}
@@ -226,12 +226,12 @@ func (db *DB) Close() error {
 	return nil
 }
 
-// keepReader sees to it that a reading connection is open, for as long as the pool is. Where none can be had, the
-// writer's connections stay open until the process ends: closing the last of them would copy pages.
+// keepReader makes sure that a reading connection is open, and stays open until the pool is closed. If none can be opened,
+// the writer's connections stay open until the process ends: closing the last of them would copy pages.
 func (db *DB) keepReader() error {
 	const doing = "SQLite's files have failed, and no reader is open: its other connections stay open"
 	switch {
-	case db.readers == nil:
+	case db.readers.DB == nil:
 		return errors.New(doing)
 	case db.readers.Stats().OpenConnections > 0:
 		return nil // the pool keeps it
@@ -244,7 +244,7 @@ func (db *DB) keepReader() error {
 }
 
 func (db *DB) closeReaders() error {
-	if db.readers == nil {
+	if db.readers.DB == nil {
 		return nil
 	}
 	return db.readers.Close()
@@ -266,11 +266,11 @@ func (db *DB) closeWriter() error {
 	return db.w.close()
 }
 
-// Fail keeps everything from being written from now on, by Close too, as after a sync that has failed. It is for a
+// Fail stops all writing from now on, that of Close too, as after a failed sync. It is for a
 // caller who has found that the files are not what they should be. A read-only DB ignores it.
 func (db *DB) Fail(cause error) { db.poison(cause) }
 
-// lockWriter returns the writer for the caller's use alone, until it calls unlock.
+// lockWriter returns the writer. The caller alone uses it, until it calls unlock.
 func (db *DB) lockWriter(ctx context.Context) (w *writer, unlock func(), err error) {
 	if db.w == nil {
 		return nil, nil, ErrReadOnly

@@ -72,6 +72,7 @@ func mustClose(t *testing.T, db *sqlstore.DB) {
 }
 
 func TestOpenMakesADatabase(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for _, name := range []string{"audit.db", "with space?and#more%20.db", "[a]*.db", "ünïcode.db", "quote'\".db"} {
 		t.Run(name, func(t *testing.T) {
@@ -112,6 +113,7 @@ func TestOpenMakesADatabase(t *testing.T) {
 }
 
 func TestLookingChangesNothing(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "audit.db")
 	if m, err := sqlstore.ReadCursor(t.Context(), path); m != (sqlstore.Meta{}) || err != nil {
@@ -138,6 +140,7 @@ func TestLookingChangesNothing(t *testing.T) {
 
 // A database as a process leaves it that was killed: nothing is lost, and -wal is read.
 func TestUncleanEnd(t *testing.T) {
+	t.Parallel()
 	live := filepath.Join(t.TempDir(), "audit.db")
 	db := open(t, live, sqlstore.Options{})
 	apply(t, db, samples(0, 100)...)
@@ -174,6 +177,7 @@ func copyDatabase(t *testing.T, from, to string) {
 }
 
 func TestNewerDatabaseIsRefusedAndLeftAsItWas(t *testing.T) {
+	t.Parallel()
 	for _, unclean := range []bool{false, true} {
 		t.Run(fmt.Sprintf("unclean %v", unclean), func(t *testing.T) {
 			live := filepath.Join(t.TempDir(), "audit.db")
@@ -234,6 +238,7 @@ func copyFile(t *testing.T, from, to string) {
 }
 
 func TestOpenRefusesWhatIsNoStore(t *testing.T) {
+	t.Parallel()
 	for name, make := range map[string]func(path string) error{
 		"a folder":         func(path string) error { return os.Mkdir(path, 0o700) },
 		"text":             func(path string) error { return os.WriteFile(path, bytes.Repeat([]byte("text "), 5000), 0o600) },
@@ -265,6 +270,7 @@ func TestOpenRefusesWhatIsNoStore(t *testing.T) {
 }
 
 func TestOpenOfWhatIsNotThere(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	if _, err := sqlstore.Open(t.Context(), filepath.Join(dir, "audit.db"), sqlstore.Options{ReadOnly: true}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("reading: %v", err)
@@ -282,6 +288,7 @@ func TestOpenOfWhatIsNotThere(t *testing.T) {
 
 // A write-ahead log without its database belongs to no database; SQLite would play it into the new one.
 func TestOrphanedWALIsNotPlayedIntoANewDatabase(t *testing.T) {
+	t.Parallel()
 	live := filepath.Join(t.TempDir(), "audit.db")
 	db := open(t, live, sqlstore.Options{})
 	apply(t, db, samples(0, 10)...)
@@ -298,6 +305,7 @@ func TestOrphanedWALIsNotPlayedIntoANewDatabase(t *testing.T) {
 }
 
 func TestLeftoversOfMakingAreSwept(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for _, name := range []string{"audit.db.new", "audit.db.new-wal", "audit.db.new-journal", "audit.db-shm", "audit.db.newer"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o600); err != nil {
@@ -311,6 +319,7 @@ func TestLeftoversOfMakingAreSwept(t *testing.T) {
 }
 
 func TestManyMakeOneDatabase(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "audit.db")
 	var wg sync.WaitGroup
 	for i := range 4 {
@@ -335,6 +344,7 @@ func TestManyMakeOneDatabase(t *testing.T) {
 
 // A database of the first version, with records: the derived tables are made, and have to be filled.
 func TestOlderDatabaseIsMigrated(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "audit.db")
 	old, err := sql.Open("sqlite", path)
 	if err != nil {
@@ -387,6 +397,7 @@ func TestOlderDatabaseIsMigrated(t *testing.T) {
 }
 
 func TestReadOnlyRefusesToWrite(t *testing.T) {
+	t.Parallel()
 	db, path := guarded(t)
 	ro := open(t, path, sqlstore.Options{ReadOnly: true})
 	ctx := t.Context()
@@ -428,6 +439,7 @@ func TestReadOnlyRefusesToWrite(t *testing.T) {
 }
 
 func TestClosed(t *testing.T) {
+	t.Parallel()
 	db := newDB(t)
 	apply(t, db, samples(0, 3)...)
 	mustClose(t, db)
@@ -459,6 +471,7 @@ func TestClosed(t *testing.T) {
 
 // That it is closed does not hide why it takes nothing any more.
 func TestClosedAfterAFailure(t *testing.T) {
+	t.Parallel()
 	db := newDB(t)
 	cause := errors.New("the disk has gone")
 	db.Fail(cause)
@@ -475,6 +488,7 @@ func TestClosedAfterAFailure(t *testing.T) {
 }
 
 func TestCheckpoint(t *testing.T) {
+	t.Parallel()
 	db, ctx := newDB(t), t.Context()
 	apply(t, db, samples(0, 500)...)
 	c, err := db.Checkpoint(ctx, false)
@@ -508,6 +522,7 @@ func TestCheckpoint(t *testing.T) {
 }
 
 func TestConcurrentUse(t *testing.T) {
+	t.Parallel()
 	db := newDB(t)
 	var wg sync.WaitGroup
 	stop := make(chan struct{})
@@ -569,6 +584,7 @@ func ignore(err, which error) error {
 // Another process, a shell say, that has the write lock for a moment is waited for, as long as the context
 // allows.
 func TestWriterWaitsForAnotherProcess(t *testing.T) {
+	t.Parallel()
 	db, path := guarded(t)
 	side, err := sql.Open("sqlite", path)
 	if err != nil {

@@ -9,18 +9,18 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// pin is a read transaction of ours that keeps everybody from copying pages out of -wal that are not synced there.
+// pin is a read transaction of ours. It keeps everybody from copying pages out of -wal that -wal does not have on disk.
 //
 // A checkpoint of any connection, in any process, copies pages up to the state that the oldest reader sees, and none
 // at all while a reader sees the database as it is without -wal (https://www.sqlite.org/wal.html, "Concurrency"). So the
-// pin lies where -wal was synced last by the writer, and moves when it has been synced again. Without it a shell with
-// synchronous=OFF, or any shell after a sync of the writer's has failed, could copy pages into the database that -wal
-// does not have on disk. A power cut in the middle of that leaves a mix of two states and nothing to complete it with.
+// pin reads the state up to which the writer has synced -wal, and moves on after the next sync. Without the pin a shell with
+// synchronous=OFF, or any shell after a failed sync of the writer, could copy pages into the database that -wal
+// does not have on disk. A power cut in the middle of that leaves a mix of two states, and no -wal to complete it.
 type pin struct {
 	mu   sync.Mutex
 	pool *sqlx.DB
-	// Two connections, so that the next state is held before the last one is let go. Both are opened when the database
-	// is: later there may be no descriptor left for one.
+	// Two connections, so that the next transaction begins before the last one ends. Both are opened together with the
+	// database: later the process may have no descriptor left.
 	conns [2]*sqlx.Conn
 	held  *sqlx.Tx // of conns[0]; nil: no reader
 }
@@ -39,12 +39,12 @@ func newPin(ctx context.Context, path string) (*pin, error) {
 	return p, nil
 }
 
-// move lets checkpoints copy all that is committed now, after sync has made -wal durable. If that fails, the pin stays
+// move lets checkpoints copy all that is committed now. sync makes -wal durable before. If it fails, the pin stays
 // where it was.
 func (p *pin) move(ctx context.Context, sync func() error) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	// It outlives the call: database/sql ends a transaction with the context that it was begun with.
+	// Without the end of ctx: database/sql would roll back the transaction when the context ends.
 	next, err := p.conns[1].BeginTxx(context.WithoutCancel(ctx), &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return err
@@ -52,7 +52,7 @@ func (p *pin) move(ctx context.Context, sync func() error) error {
 	var tables int
 	err = next.GetContext(ctx, &tables, `SELECT count(*) FROM sqlite_schema`) // a transaction sees a state from its first read on
 	if err == nil {
-		// After the read, so that it covers what others commit in between.
+		// After the read, so that the sync covers all that the transaction sees.
 		err = sync()
 	}
 	if err != nil {
@@ -67,7 +67,7 @@ func (p *pin) move(ctx context.Context, sync func() error) error {
 	return last.Rollback()
 }
 
-// release lets go, for a checkpoint that waits for all readers.
+// release ends the transaction, for a checkpoint that waits for all readers.
 func (p *pin) release() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -29,7 +30,11 @@ func helper(t *testing.T, name string, unprivileged bool, args ...string) string
 	if unprivileged && os.Getuid() == 0 {
 		public := publicDir(t)
 		copied := filepath.Join(public, "helper")
-		copyFile(t, exe, copied)
+		// By another process: a descriptor of ours that writes the file would be passed on to whatever other tests start
+		// meanwhile, and a file that somebody has open for writing cannot be run.
+		if out, err := exec.CommandContext(t.Context(), "cp", exe, copied).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
 		if err := os.Chmod(copied, 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -67,6 +72,7 @@ func publicDir(t *testing.T) string {
 }
 
 func TestHelper(t *testing.T) {
+	t.Parallel()
 	call := strings.Split(os.Getenv("SQLSTORE_HELPER"), "\n")
 	if call[0] == "" {
 		t.Skip("only for other tests")
@@ -119,6 +125,8 @@ func TestHelper(t *testing.T) {
 	case "uncopied": // a checkpoint beside the writer finds no room, and later there is room again
 		signal.Ignore(syscall.SIGXFSZ)
 		fmt.Print(uncopied(ctx, call[1]))
+	case "no descriptor": // a checkpoint beside the writer has no descriptor left for its connection
+		fmt.Print(withoutDescriptor(ctx, call[1]))
 	case "killed": // writes, and is killed in the middle of a transaction
 		db, err := sqlstore.Open(ctx, call[1], sqlstore.Options{})
 		if err != nil {
@@ -198,9 +206,63 @@ func uncopied(ctx context.Context, path string) (failed error) {
 	return failed
 }
 
+// withoutDescriptor runs a checkpoint beside the writer while the process cannot open any file, and another checkpoint when it
+// can again. It returns what was logged, and the error.
+func withoutDescriptor(ctx context.Context, path string) (logged string, err error) {
+	var log bytes.Buffer
+	db, err := sqlstore.Open(ctx, path, sqlstore.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		return "", err
+	}
+	if _, err := db.Apply(ctx, &sqlstore.Batch{Records: samples(0, 50), Cursor: 5000}); err != nil {
+		return "", err
+	}
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return "", err
+	}
+	limit.Cur = min(limit.Cur, 128)
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return "", err
+	}
+	var taken []*os.File
+	for {
+		f, err := os.Open(os.DevNull)
+		if errors.Is(err, syscall.EMFILE) {
+			break
+		}
+		if err != nil {
+			return "", err
+		}
+		taken = append(taken, f)
+	}
+	err = db.CheckpointBeside(ctx)
+	for _, f := range taken {
+		f.Close()
+	}
+	if err != nil {
+		return "", fmt.Errorf("beside: %w", err)
+	}
+	if c, err := db.Checkpoint(ctx, false); err != nil || !c.Complete || c.Applied != 5000 {
+		return "", fmt.Errorf("afterwards: %+v, %w", c, err)
+	}
+	return log.String(), db.Close()
+}
+
+// A checkpoint beside the writer that finds no descriptor has copied nothing, and nothing has failed: the checkpoint that
+// follows does it all.
+func TestACheckpointBesideWithoutADescriptor(t *testing.T) {
+	t.Parallel()
+	got := helper(t, "no descriptor", false, filepath.Join(t.TempDir(), "audit.db"))
+	if !strings.Contains(got, "no connection for a checkpoint beside the writer") || !strings.HasSuffix(got, "<nil>") {
+		t.Error(got)
+	}
+}
+
 // The sync of a checkpoint that fails may have dropped pages that no later one writes again, so none may say that
 // what was applied is on disk.
 func TestACheckpointBesideThatFailedIsNotForgotten(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "audit.db")
 	got := helper(t, "uncopied", false, path)
 	if !strings.Contains(got, "checkpoint beside the writer in ") || strings.Contains(got, "\n") {
@@ -216,6 +278,7 @@ func TestACheckpointBesideThatFailedIsNotForgotten(t *testing.T) {
 }
 
 func TestReadingBesideAWriterInAnotherProcess(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "audit.db")
 	db := open(t, path, sqlstore.Options{})
 	for i := range 3 {
@@ -230,6 +293,7 @@ func TestReadingBesideAWriterInAnotherProcess(t *testing.T) {
 }
 
 func TestKilledInAReindex(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "audit.db")
 	if got := helper(t, "killed", false, path); got != "" {
 		t.Fatal(got)
@@ -249,6 +313,7 @@ func TestKilledInAReindex(t *testing.T) {
 // Whether the folder can be written to or not, and whether the write-ahead log and its index are there or
 // not, a reader finds what is committed.
 func TestReadingInFoldersOfAllKinds(t *testing.T) {
+	t.Parallel()
 	clean := filepath.Join(t.TempDir(), "audit.db")
 	db := open(t, clean, sqlstore.Options{})
 	apply(t, db, samples(0, 60)...)
@@ -314,6 +379,7 @@ func TestReadingInFoldersOfAllKinds(t *testing.T) {
 }
 
 func TestWritingInAFolderThatIsReadOnly(t *testing.T) {
+	t.Parallel()
 	dir := publicDir(t)
 	path := filepath.Join(dir, "audit.db")
 	mustClose(t, open(t, path, sqlstore.Options{}))
@@ -333,6 +399,7 @@ func TestWritingInAFolderThatIsReadOnly(t *testing.T) {
 }
 
 func TestDiskFull(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "audit.db")
 	got := helper(t, "full", false, path)
 	if got == "<nil>" || strings.Contains(got, "\n") || !strings.Contains(got, path) {

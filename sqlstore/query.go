@@ -10,23 +10,23 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// MaxQueried is how long a text or blob may become in SQL that QueryRows runs, in bytes: twice as long as the longest
-// record. SQLite's own limit, a gigabyte, is more than a small machine has.
+// MaxQueried is how long a text or blob may become in SQL that QueryRows runs, in bytes: twice the length of the longest
+// record. SQLite's own limit is a gigabyte, which is more than a small machine has.
 const MaxQueried = 32 << 20
 
 // ErrTooLong: SQL of QueryRows would have made a text or blob longer than MaxQueried.
 var ErrTooLong = fmt.Errorf("a text or blob would be longer than %d MiB", MaxQueried>>20)
 
-// Rows are what QueryRows returns, to be closed.
+// Rows are the rows of QueryRows. They must be closed.
 type Rows struct {
 	*sqlx.Rows
 	conn   *sqlx.Conn
-	before int // SQLite's limit of the connection
+	before int // the connection's limit before QueryRows
 }
 
-// QueryRows runs somebody's SQL. It can read everything and write nothing: not to the database, nor to
-// other files (ATTACH and VACUUM INTO are refused). No value becomes longer than MaxQueried (ErrTooLong, also from
-// Rows.Err). The rows hold one of the readers, and a read transaction, until they are closed.
+// QueryRows runs somebody's SQL. The SQL can read everything and write nothing: not to the database, nor to
+// other files (ATTACH and VACUUM INTO are refused). A value longer than MaxQueried is an error (ErrTooLong, also from
+// Rows.Err). Until the rows are closed they hold one of the readers and a read transaction.
 func (db *DB) QueryRows(ctx context.Context, query string, args ...any) (*Rows, error) {
 	rows, err := db.queryRows(ctx, query, args)
 	if hasCode(err, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_AUTH) {
@@ -53,7 +53,7 @@ func (db *DB) queryRows(ctx context.Context, query string, args []any) (*Rows, e
 	return r, nil
 }
 
-// release gives the connection back as it was.
+// release gives the connection back to the pool with its former limit.
 func (r *Rows) release() error {
 	_, err := sqlite.Limit(r.conn.Conn, sqlite3.SQLITE_LIMIT_LENGTH, r.before)
 	return errors.Join(err, r.conn.Close())

@@ -18,6 +18,7 @@ import (
 // A stream that is not at its end holds a reader. Who waits for one meanwhile keeps neither others from giving up in
 // time nor the database from closing.
 func TestWaitingForAReaderHoldsUpNobody(t *testing.T) {
+	t.Parallel()
 	db, err := sqlstore.Open(t.Context(), t.TempDir()+"/audit.db", sqlstore.Options{Readers: 1})
 	if err != nil {
 		t.Fatal(err)
@@ -58,6 +59,7 @@ func TestWaitingForAReaderHoldsUpNobody(t *testing.T) {
 
 // Of more questions than are kept prepared, asked by many at once and read while others are, each gets its answer.
 func TestMoreQuestionsThanAreKeptPrepared(t *testing.T) {
+	t.Parallel()
 	db, rs := world(t, 120)
 	var filters []sqlstore.Filter
 	for i := range 1 << 7 {
@@ -97,8 +99,9 @@ func TestMoreQuestionsThanAreKeptPrepared(t *testing.T) {
 // A question that ends early leaves no read transaction behind, which would hold up checkpoints and show its reader an
 // old state for ever.
 func TestAQuestionThatEndsEarlyHoldsNothing(t *testing.T) {
-	defer sqlstore.ShrinkSelect(7, 1<<14, 5)()
+	t.Parallel()
 	db := open(t, filepath.Join(t.TempDir(), "audit.db"), sqlstore.Options{Readers: 1})
+	db.ShrinkSelect(7, 1<<14, 5)
 	rs := samples(0, 200)
 	apply(t, db, rs[:100]...)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -139,8 +142,9 @@ func TestAQuestionThatEndsEarlyHoldsNothing(t *testing.T) {
 
 // Reindex drops tables and makes them anew under queries that are kept prepared.
 func TestQuestionsAroundAReindex(t *testing.T) {
-	defer sqlstore.ShrinkReindex(50)()
+	t.Parallel()
 	db := open(t, filepath.Join(t.TempDir(), "audit.db"), sqlstore.Options{Readers: 1})
+	db.ShrinkReindex(50)
 	rs := samples(0, 120)
 	apply(t, db, rs...)
 	filters := []sqlstore.Filter{{}, {Limit: 100}, {Agent: rs[7].AgentID}, {Attributes: rs[8].Attributes[1:]}, {Lens: ptr("Recency"), Descending: true}}
@@ -172,6 +176,7 @@ func TestQuestionsAroundAReindex(t *testing.T) {
 
 // No record is empty: one that is was put there without our checks, and is told as one that is missing is.
 func TestARecordThatIsEmptyIsMissing(t *testing.T) {
+	t.Parallel()
 	for _, value := range []string{`x''`, `''`} {
 		path := filepath.Join(t.TempDir(), "audit.db")
 		db := open(t, path, sqlstore.Options{})

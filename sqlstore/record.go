@@ -1,7 +1,7 @@
 package sqlstore
 
-// Record is an audit taken apart: the bytes that stand for it in kv, and its columns. The caller owns all
-// slices and pointers; Apply reads them and keeps none.
+// Record is an audit taken apart: its keys and bytes in kv, and its columns. The caller owns all
+// slices and pointers. Apply reads them and keeps none.
 type Record struct {
 	Offset uint64 // in the journal; below 1<<63
 
@@ -31,7 +31,7 @@ type Contribution struct {
 	Lifecycle     uint8
 }
 
-// Attribute is a key with its value as text: a string as it is, a number as canonical JSON writes it, true
+// Attribute is a key with its value as text: a string as it is, a number as canonical JSON writes it, or true
 // or false.
 type Attribute struct {
 	Key, Value string
@@ -47,17 +47,17 @@ type Rejected struct {
 // Batch is what one transaction applies.
 type Batch struct {
 	Records  []Record   // in journal order
-	Rejected []Rejected // records of the same stretch that are no audits
+	Rejected []Rejected // records of the same stretch of the journal that are no audits
 	Cursor   uint64     // journal offset after the last of them
 
-	// Yield, if set, is called every half a millisecond or so while the batch is being stored, in the goroutine that
-	// stores it: others may be let go first there. It must not use the database.
+	// Yield, if set, is called every half a millisecond or so while the batch is stored, in the goroutine that
+	// stores it. It can let other goroutines run first. It must not use the database.
 	Yield func()
 }
 
-// Applied counts what became of a batch.
+// Applied counts what was done with the records of a batch.
 type Applied struct {
 	Inserted  int
-	Duplicate int // stored already, with the same bytes
-	Rejected  int // noted in table rejected now: those of the batch, and other bytes under an id that exists
+	Duplicate int // were stored before, with the same bytes
+	Rejected  int // written to table rejected now: those of the batch, and other bytes under an id that exists
 }

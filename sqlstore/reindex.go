@@ -3,26 +3,32 @@ package sqlstore
 import (
 	"context"
 	"database/sql/driver"
+	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/auditsql/auditsql/migrations"
 )
 
 // NeedsReindex tells whether the derived tables cannot be what kv and entry say: a Reindex was interrupted, a
 // table, index or view is missing, audit does not end where entry does, or somebody has put rows in that belong to no
-// entry. It looks at little; CheckDerived looks at all.
+// entry. It reads a few rows; CheckDerived reads all.
 func (db *DB) NeedsReindex(ctx context.Context) (bool, error) {
 	const begun = `SELECT EXISTS (SELECT 1 FROM store WHERE name = 'reindex')
-		OR (SELECT count(*) FROM sqlite_schema WHERE name IN (
-			'agent', 'audit', 'contribution', 'attribute', 'agents', 'answers', 'audits', 'contributions', 'attributes', 'labels',
-			'agent_by_hash', 'audit_by_query', 'audit_by_result', 'audit_by_time', 'audit_by_agent', 'audit_by_subject',
-			'contribution_by_assertion', 'contribution_by_source', 'attribute_by_value')) < 19`
+		OR EXISTS (SELECT value FROM json_each(?) EXCEPT SELECT name FROM sqlite_schema)`
 	// A reindex may have left out the last records, for good: it notes how far it went.
-	const behind = `SELECT coalesce((SELECT max(idx) FROM entry), -1) <>
+	const short = `SELECT coalesce((SELECT max(idx) FROM entry), -1) <>
 		max(coalesce((SELECT max(idx) FROM audit), -1), coalesce((SELECT value FROM store WHERE name = 'reindexed'), -1))`
-	for _, query := range []string{begun, behind} {
+	names, err := json.Marshal(slices.Concat(derivedTables, derivedIndexes, derivedViews))
+	if err != nil {
+		return false, db.fail("look at the derived tables", err)
+	}
+	for _, q := range []struct {
+		sql  string
+		args []any
+	}{{begun, []any{string(names)}}, {short, nil}} {
 		var needs bool
-		if err := db.readers.GetContext(ctx, &needs, query); err != nil {
+		if err := db.readers.GetContext(ctx, &needs, q.sql, q.args...); err != nil {
 			return false, db.fail("look at the derived tables", err)
 		}
 		if needs {
@@ -36,9 +42,9 @@ func (db *DB) NeedsReindex(ctx context.Context) (bool, error) {
 	return len(ownerless) > 0, nil
 }
 
-// ownerlessRows describes rows of derived tables that belong to no entry, since they have a higher number than the
-// newest or one below 0: somebody has put them in by hand, and the views show them. A guard against that would cost an
-// eighth of what it takes to apply a record (measured), so they are looked for.
+// ownerlessRows describes rows of derived tables that belong to no entry: their number is below 0 or above that of the
+// newest entry. Somebody has put them in by hand, and the views show them. A trigger against that would cost an
+// eighth of the time to apply a record (measured), so they are searched for instead.
 func (db *DB) ownerlessRows(ctx context.Context) ([]string, error) {
 	const query = `SELECT name, first, last, newest
 		FROM (SELECT coalesce(max(idx), -1) AS newest FROM entry)
@@ -60,11 +66,11 @@ func (db *DB) ownerlessRows(ctx context.Context) ([]string, error) {
 	return found, nil
 }
 
-// CheckOwnerless reports rows of derived tables that belong to no entry. It looks at the ends of each table alone.
+// CheckOwnerless reports rows of derived tables that belong to no entry. It reads the first and last row of each table.
 func (db *DB) CheckOwnerless(ctx context.Context, problem func(string)) error {
 	found, err := db.ownerlessRows(ctx)
 	if unreadable(err) {
-		return nil // a table is missing: CheckSchema tells
+		return nil // a table is missing: CheckSchema reports that
 	}
 	if err != nil {
 		return db.fail("check the derived tables", err)
@@ -75,7 +81,7 @@ func (db *DB) CheckOwnerless(ctx context.Context, problem func(string)) error {
 	return nil
 }
 
-// Reindexing tells whether a Reindex is under way or was interrupted: the derived tables are not whole.
+// Reindexing tells whether a Reindex is running or was interrupted. Then the derived tables are not complete.
 func (db *DB) Reindexing(ctx context.Context) (bool, error) {
 	const query = `SELECT EXISTS (SELECT 1 FROM store WHERE name = 'reindex')`
 	var begun bool
@@ -86,7 +92,7 @@ func (db *DB) Reindexing(ctx context.Context) (bool, error) {
 }
 
 // SkippedError says that Reindex found records that cannot be read. Their rows are missing in the derived
-// tables; everything else is there.
+// tables. Everything else is there.
 type SkippedError struct {
 	Count uint64
 	Index uint64 // of the first
@@ -99,17 +105,14 @@ func (e *SkippedError) Error() string {
 
 func (e *SkippedError) Unwrap() error { return e.Err }
 
-// reindexPage is how many records a transaction of Reindex holds. A variable for tests.
-var reindexPage = 4096
-
-// Reindex drops the derived tables, makes them anew and fills them from kv and entry. It also puts back guards,
+// Reindex drops the derived tables, makes them anew and fills them from kv and entry. It also puts back triggers,
 // indexes and views of the primary tables that are missing or changed (see CheckSchema). decode takes a value
 // of kv apart as Apply expects it; Offset and the keys are not needed. progress, which may be nil, is called
 // now and then with the number of records done and their total.
 //
-// The writer is busy for as long. Readers see the tables as far as they are filled, and no views of them. If it is interrupted, by
-// its context or the end of the process, NeedsReindex says so until another one has finished. Records that
-// decode refuses are left out and reported as a *SkippedError, after everything else was done.
+// The writer is busy until the end. Readers see the tables as far as they are filled, and no views of them. If Reindex is
+// interrupted, by its context or the end of the process, NeedsReindex returns true until another Reindex has finished.
+// Records that decode refuses are left out and reported as a *SkippedError, after everything else was done.
 func (db *DB) Reindex(ctx context.Context, decode func(payload []byte) (Record, error), progress func(done, total uint64)) error {
 	w, unlock, err := db.lockWriter(ctx)
 	if err != nil {
@@ -122,12 +125,11 @@ func (db *DB) Reindex(ctx context.Context, decode func(payload []byte) (Record, 
 	return nil
 }
 
-// markReindex says that the derived tables are not to be believed until a Reindex has finished, and takes their views
-// away: a shell does not look at the mark, and would show a part as the whole. It runs in a transaction.
+// markReindex marks the derived tables as incomplete until a Reindex has finished, and drops their views. A shell does not
+// check the mark, and would show a part of the rows as if they were all. It runs in a transaction.
 func (w *writer) markReindex(ctx context.Context) error {
 	const mark = `INSERT INTO store (name, value) VALUES ('reindex', 'running') ON CONFLICT DO NOTHING`
-	const there = `SELECT name FROM sqlite_schema WHERE type = 'view'
-		AND name IN ('audits', 'contributions', 'attributes', 'agents', 'answers', 'labels')`
+	const there = `SELECT name FROM sqlite_schema WHERE type = 'view'`
 	if _, err := w.conn.ExecContext(ctx, mark); err != nil {
 		return err
 	}
@@ -136,6 +138,9 @@ func (w *writer) markReindex(ctx context.Context) error {
 		return err
 	}
 	for _, name := range views {
+		if !slices.Contains(derivedViews, name) {
+			continue
+		}
 		if _, err := w.conn.ExecContext(ctx, "DROP VIEW "+name); err != nil {
 			return err
 		}
@@ -150,7 +155,7 @@ func (db *DB) reindex(ctx context.Context, w *writer, decode func([]byte) (Recor
 		note   = `INSERT INTO store (name, value) VALUES ('reindexed', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`
 		newest = `SELECT coalesce(max(idx), -1) FROM entry`
 	)
-	// The mark comes first, in a transaction of its own: whatever happens from here on, it tells.
+	// The mark comes first, in a transaction of its own: it is there whatever happens from here on.
 	if err := w.tx(ctx, func() error { return w.markReindex(ctx) }); err != nil {
 		return err
 	}
@@ -172,7 +177,7 @@ func (db *DB) reindex(ctx context.Context, w *writer, decode func([]byte) (Recor
 	if err := w.conn.GetContext(ctx, &last, newest); err != nil {
 		return err
 	}
-	r := refill{w: w, decode: decode}
+	r := refill{w: w, sizes: &db.sizes, decode: decode}
 	for next := int64(0); next <= last; {
 		var done int64
 		if err := w.tx(ctx, func() (err error) {
@@ -183,7 +188,7 @@ func (db *DB) reindex(ctx context.Context, w *writer, decode func([]byte) (Recor
 			return err
 		}
 		if done == 0 {
-			break // the rest of entry is gone; CheckDerived says so
+			break // the rest of entry is gone; CheckDerived reports that
 		}
 		next += done
 		if progress != nil {
@@ -202,7 +207,7 @@ func (db *DB) reindex(ctx context.Context, w *writer, decode func([]byte) (Recor
 		if _, err := w.conn.ExecContext(ctx, note, last); err != nil {
 			return err
 		}
-		// Nobody sees the views before all is there.
+		// The views come last: nobody sees them before all rows are there.
 		if err := db.restoreGuards(ctx, w, isView); err != nil {
 			return err
 		}
@@ -231,7 +236,7 @@ func (w *writer) remakeDerived(ctx context.Context) error {
 			}
 		}
 	}
-	// An index, say, that somebody has put in under one of the names stays; then making it fails.
+	// Somebody may have made an index on another table under one of these names. It stays, and making ours fails.
 	for _, o := range p.derived {
 		if o.Type == "view" || o.SQL == "" {
 			continue
@@ -240,7 +245,7 @@ func (w *writer) remakeDerived(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", o, err)
 		}
 	}
-	// What the planner is told, in place of what an ANALYZE may have found.
+	// The planner's statistics of the migration, in place of those of an ANALYZE.
 	for _, query := range []string{`ANALYZE sqlite_schema`, `DELETE FROM sqlite_stat1`, `INSERT INTO agent (id) VALUES (0)`} {
 		if _, err := w.conn.ExecContext(ctx, query); err != nil {
 			return err
@@ -255,20 +260,21 @@ func (w *writer) remakeDerived(ctx context.Context) error {
 	return err
 }
 
-// refill is a Reindex between dropping and done.
+// refill fills the derived tables, for Reindex.
 type refill struct {
 	w             *writer
+	sizes         *sizes
 	decode        func([]byte) (Record, error)
 	contributions int64
 	skipped       SkippedError
 }
 
-// page fills in the next records from entry first on, inside a transaction, and returns how far it got.
+// page adds the rows of the next records, from entry first on, inside a transaction. It returns how many entries it has passed.
 func (r *refill) page(ctx context.Context, first int64) (done int64, err error) {
-	const query = `SELECT e.idx, e.query_id, e.journal_offset, k.rowid AS kv_row, k.value
-		FROM entry e LEFT JOIN kv k ON k.key = CAST(x'004155443A' || e.query_id AS BLOB)
+	const query = `SELECT e.idx, e.query_id, 0, k.value, k.rowid
+		FROM entry e LEFT JOIN kv k ON k.key = ` + keyOfEntry + `
 		WHERE e.idx >= ? ORDER BY e.idx LIMIT ?`
-	page, _, err := readPage(ctx, r.w.conn, (*entryRow).size, query, first, reindexPage)
+	page, _, err := readPage(ctx, r.w, r.sizes.pageBytes, query, []any{first, r.sizes.reindexPage}, (*entryRow).scan)
 	if err != nil || len(page) == 0 {
 		return 0, err
 	}
@@ -294,7 +300,7 @@ func (r *refill) page(ctx context.Context, first int64) (done int64, err error) 
 
 func (r *refill) record(row *entryRow) error {
 	rec, err := Record{}, error(nil)
-	if row.Value == nil {
+	if len(row.Value) == 0 { // which no record is
 		err = fmt.Errorf("%w: record %x is missing in kv", ErrMalformed, row.QueryID)
 	} else if rec, err = r.decode(row.Value); err == nil && string(rec.QueryID[:]) != string(row.QueryID) {
 		err = fmt.Errorf("kv has record %x under %x", rec.QueryID, row.QueryID)

@@ -5,15 +5,14 @@ import (
 	"database/sql"
 	"errors"
 	"testing"
-
-	"github.com/auditsql/auditsql/sqlstore"
 )
 
 // A shell does not look at the mark of a reindex: while the derived tables are not whole, their views are not there,
 // neither beside the reindex nor after one that was interrupted.
 func TestAShellSeesNoPartOfTheDerivedTables(t *testing.T) {
-	defer sqlstore.ShrinkReindex(200)()
+	t.Parallel()
 	db := newDB(t)
+	db.ShrinkReindex(200)
 	apply(t, db, samples(0, 500)...)
 	shell, err := sql.Open("sqlite", db.Path())
 	if err != nil {

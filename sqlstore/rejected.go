@@ -14,7 +14,7 @@ func (db *DB) RejectedRows(ctx context.Context, limit int) ([]Rejected, error) {
 		return nil, db.fail("read rejected records", err)
 	}
 	if slices.Contains(missing, "rejected") {
-		return nil, nil // CheckSchema tells
+		return nil, nil // CheckSchema reports that
 	}
 	if err := db.readers.SelectContext(ctx, &rs, query, limit); err != nil {
 		return nil, db.fail("read rejected records", err)

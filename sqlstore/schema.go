@@ -16,10 +16,10 @@ import (
 	"github.com/auditsql/auditsql/migrations"
 )
 
-// CheckSchema holds the tables, indexes, views and triggers of the database against what the migrations make.
-// A guard that was taken away lets history be rewritten, and one that was put in can rewrite it; a view or an
-// index that is another one gives other answers. What differs is reported as a problem, a line each. Tables,
-// indexes and views besides change nothing of that, and are reported as notes.
+// CheckSchema compares the tables, indexes, views and triggers of the database with those that the migrations make.
+// If a trigger was dropped, history can be rewritten, and a trigger that was added can rewrite it. A view or an
+// index that was changed gives other answers. Each difference is reported as a problem, in one line. Further tables,
+// indexes and views do no harm, and are reported as notes.
 func (db *DB) CheckSchema(ctx context.Context, problem, note func(string)) error {
 	found, err := db.schemaDifferences(ctx, db.readers)
 	if err != nil {
@@ -87,7 +87,7 @@ func (db *DB) schemaDifferences(ctx context.Context, q sqlx.QueryerContext) ([]d
 	return found, nil
 }
 
-// readSchema returns the objects of a database by name. What SQLite keeps for itself is left out, such as
+// readSchema returns the objects of a database by name, without SQLite's own, such as
 // the statistics of an ANALYZE.
 func readSchema(ctx context.Context, q sqlx.QueryerContext) (map[string]*schemaObject, error) {
 	const query = `SELECT type, name, tbl_name, coalesce(sql, '') AS sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite\_%' ESCAPE '\'`
@@ -102,7 +102,7 @@ func readSchema(ctx context.Context, q sqlx.QueryerContext) (map[string]*schemaO
 	return objects, nil
 }
 
-// patternSchema is the schema that the migrations make up to a version, in memory.
+// patternSchema returns the schema that the migrations make up to a version. It makes it in memory.
 func patternSchema(ctx context.Context, version int64) (objects map[string]*schemaObject, err error) {
 	err = onPattern(ctx, version, func(pool *sqlx.DB) (err error) {
 		objects, err = readSchema(ctx, pool)
@@ -135,21 +135,21 @@ func onPattern(ctx context.Context, version int64, f func(*sqlx.DB) error) (err 
 	return f(pool)
 }
 
-// restoreGuards puts back the triggers, indexes and views that are missing or not what the migrations make, those of
-// them that are wanted. Tables stay as they are: their rows cannot be made again. It runs in a transaction.
+// restoreGuards makes the wanted triggers, indexes and views anew that are missing or not what the migrations make. Tables
+// stay as they are: their rows cannot be made again. It runs in a transaction.
 func (db *DB) restoreGuards(ctx context.Context, w *writer, wanted func(*schemaObject) bool) error {
 	found, err := db.schemaDifferences(ctx, w.conn)
 	if err != nil {
 		return err
 	}
-	gone := map[string]bool{} // tables
+	missing := map[string]bool{} // tables
 	for _, d := range found {
 		if d.have == nil && d.want.Type == "table" {
-			gone[d.want.Name] = true
+			missing[d.want.Name] = true
 		}
 	}
 	for _, d := range found {
-		if d.want == nil || gone[d.want.Table] || d.want.Type == "table" || d.have != nil && d.have.Type != d.want.Type || !wanted(d.want) {
+		if d.want == nil || missing[d.want.Table] || d.want.Type == "table" || d.have != nil && d.have.Type != d.want.Type || !wanted(d.want) {
 			continue
 		}
 		if d.have != nil {
@@ -165,7 +165,7 @@ func (db *DB) restoreGuards(ctx context.Context, w *writer, wanted func(*schemaO
 	return nil
 }
 
-// pattern is what the derived migrations make.
+// pattern is what the derived migrations make, and the planner's statistics.
 type pattern struct {
 	derived []*schemaObject // tables first
 	planner []plannerRow
@@ -197,7 +197,7 @@ func readPattern(ctx context.Context) (p pattern, err error) {
 	return p, err
 }
 
-// remakeTables makes the tables anew that somebody has dropped and that may be empty, with what belongs to them.
+// remakeTables makes the tables anew that somebody has dropped and that may be empty, with their indexes and triggers.
 func (w *writer) remakeTables(ctx context.Context) error {
 	missing, err := missingTables(ctx, w.conn)
 	if err != nil || len(missing) == 0 {
@@ -207,7 +207,7 @@ func (w *writer) remakeTables(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// Tables first: the others lie on them.
+	// Tables first: the others belong to them.
 	objects := slices.SortedFunc(maps.Values(want), func(a, b *schemaObject) int {
 		return cmp.Or(boolCompare(a.Type != "table", b.Type != "table"), cmp.Compare(a.Name, b.Name))
 	})

@@ -36,6 +36,7 @@ func change(t *testing.T, path string, statements string) {
 }
 
 func TestSchemaIsHeldAgainstTheMigrations(t *testing.T) {
+	t.Parallel()
 	db, path := guarded(t)
 	if problems, notes := checkSchema(t, db); len(problems)+len(notes) > 0 {
 		t.Fatalf("of a sound store: %q, %q", problems, notes)
@@ -95,6 +96,7 @@ func TestSchemaIsHeldAgainstTheMigrations(t *testing.T) {
 
 // What people add for themselves, and what SQLite does, hurts nothing.
 func TestSchemaMayBeAddedTo(t *testing.T) {
+	t.Parallel()
 	db, path := guarded(t)
 	change(t, path, `CREATE TABLE notes (text); CREATE INDEX audit_by_lens ON audit (lens); CREATE VIEW unsure AS SELECT * FROM audits WHERE result_confidence < 0.5; ANALYZE`)
 	problems, notes := checkSchema(t, db)

@@ -117,6 +117,7 @@ func maybe[T any](t *rapid.T, name string, values ...T) *T {
 }
 
 func TestSelectFindsWhatLookingAtEveryRecordFinds(t *testing.T) {
+	t.Parallel()
 	db, rs := world(t, 120)
 	for _, shape := range []struct{ page, lookup, stretch, bytes int }{
 		{256, 1 << 14, 512, 4 << 20}, // as it is: everything is looked up
@@ -127,8 +128,8 @@ func TestSelectFindsWhatLookingAtEveryRecordFinds(t *testing.T) {
 		{7, 20, 5, 1},
 	} {
 		t.Run(fmt.Sprint(shape), func(t *testing.T) {
-			defer sqlstore.ShrinkSelect(shape.page, shape.lookup, shape.stretch)()
-			defer sqlstore.ShrinkPages(shape.bytes)()
+			db.ShrinkSelect(shape.page, shape.lookup, shape.stretch)
+			db.ShrinkPages(shape.bytes)
 			rapid.Check(t, func(t *rapid.T) {
 				f := drawFilter(t)
 				got, want := collect(t, db, f), want(rs, f)
@@ -147,6 +148,7 @@ func TestSelectFindsWhatLookingAtEveryRecordFinds(t *testing.T) {
 
 // A question for what nobody has must not look at every record.
 func TestLookingUpWhatIsNotThereNeedsNoWalk(t *testing.T) {
+	t.Parallel()
 	db, _ := world(t, 120)
 	for _, f := range []sqlstore.Filter{
 		{Result: ptr(h("nothing"))}, {Assertion: ptr(h("nothing"))}, {Source: ptr(h("nothing"))}, {SubjectGlob: ptr("nothing*")},
@@ -156,7 +158,7 @@ func TestLookingUpWhatIsNotThereNeedsNoWalk(t *testing.T) {
 			t.Errorf("%+v: %d found, %v, %v", f, n, found, err)
 		}
 	}
-	defer sqlstore.ShrinkSelect(256, 5, 512)()
+	db.ShrinkSelect(256, 5, 512)
 	if n, found, err := sqlstore.LookUp(t.Context(), db, sqlstore.Filter{Assertion: ptr(h("assertion 2"))}); n != 0 || found || err != nil {
 		t.Errorf("what many have: %d found, %v, %v", n, found, err)
 	}
@@ -164,6 +166,7 @@ func TestLookingUpWhatIsNotThereNeedsNoWalk(t *testing.T) {
 
 // The record that is missing is named, also where a page is read without its records' places.
 func TestSelectNamesARecordThatIsMissing(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "audit.db")
 	db := open(t, path, sqlstore.Options{})
 	rs := samples(0, 20)
@@ -219,10 +222,11 @@ func drawFilter(t *rapid.T) sqlstore.Filter {
 
 // Counting goes another way through the records than Select, and finds the same ones.
 func TestCountsAreOfWhatSelectFinds(t *testing.T) {
+	t.Parallel()
 	db, rs := world(t, 120)
 	for _, shape := range []struct{ page, lookup, stretch int }{{256, 1 << 14, 512}, {7, 20, 5}, {3, 0, 2}} {
 		t.Run(fmt.Sprint(shape), func(t *testing.T) {
-			defer sqlstore.ShrinkSelect(shape.page, shape.lookup, shape.stretch)()
+			db.ShrinkSelect(shape.page, shape.lookup, shape.stretch)
 			rapid.Check(t, func(t *rapid.T) {
 				f := drawFilter(t)
 				if rapid.Bool().Draw(t, "by evidence alone") {
@@ -334,9 +338,10 @@ func TestCountsAreOfWhatSelectFinds(t *testing.T) {
 
 // What is frequent is found with little memory as well, and how far the counts may be off is told.
 func TestFrequenciesForgetTheRare(t *testing.T) {
-	defer sqlstore.ShrinkSelect(5, 5, 5)()
-	defer sqlstore.ShrinkFrequencies(12)()
+	t.Parallel()
 	db := newDB(t)
+	db.ShrinkSelect(5, 5, 5)
+	db.ShrinkFrequencies(12)
 	var rs []sqlstore.Record
 	for i := range 400 {
 		s := newSample(i)
@@ -358,8 +363,9 @@ func TestFrequenciesForgetTheRare(t *testing.T) {
 }
 
 func TestSelectPagesThroughOneInstant(t *testing.T) {
-	defer sqlstore.ShrinkSelect(10, 10, 10)()
+	t.Parallel()
 	db := newDB(t)
+	db.ShrinkSelect(10, 10, 10)
 	var rs []sqlstore.Record
 	for i := range 100 {
 		s := newSample(i)
@@ -375,13 +381,14 @@ func TestSelectPagesThroughOneInstant(t *testing.T) {
 }
 
 func TestSelectLeavesOutWhatComesMeanwhile(t *testing.T) {
-	defer sqlstore.ShrinkSelect(5, 10, 5)()
+	t.Parallel()
 	for _, f := range []sqlstore.Filter{
 		{}, {Descending: true}, {ByAdmission: true}, {ByAdmission: true, Descending: true},
 		{Lens: ptr("Recency")}, {SubjectGlob: ptr("*")}, {Agent: ptr(h("agent 1"))},
 	} {
 		t.Run(fmt.Sprintf("%+v", f), func(t *testing.T) {
 			db, rs := world(t, 60)
+			db.ShrinkSelect(5, 10, 5)
 			want := want(rs, f)
 			n, next := 0, 1000
 			for v, err := range db.Select(t.Context(), f) {
@@ -413,6 +420,7 @@ func TestSelectLeavesOutWhatComesMeanwhile(t *testing.T) {
 }
 
 func TestSelectTakesHostileText(t *testing.T) {
+	t.Parallel()
 	db, rs := newDB(t), []sqlstore.Record(nil)
 	texts := []string{"'; DROP TABLE audit; --", `"quoted"`, "a\x00b", "%", "_", "[x]", "\U0001F600", "", "\x7f\u202e", "?1"}
 	for i, s := range texts {
@@ -439,6 +447,7 @@ func TestSelectTakesHostileText(t *testing.T) {
 }
 
 func TestSelectEndsWithItsContext(t *testing.T) {
+	t.Parallel()
 	db, _ := world(t, 600)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -456,6 +465,7 @@ func TestSelectEndsWithItsContext(t *testing.T) {
 }
 
 func TestHasAgent(t *testing.T) {
+	t.Parallel()
 	db := newDB(t)
 	apply(t, db, samples(0, 20)...)
 	for agent, want := range map[string]bool{"agent 0": true, "agent 6": true, "nobody": false} {
@@ -466,6 +476,7 @@ func TestHasAgent(t *testing.T) {
 }
 
 func TestResolve(t *testing.T) {
+	t.Parallel()
 	db := newDB(t)
 	var rs []sqlstore.Record
 	for i, id := range []string{"00", "0a", "0f", "10", "ab1", "ab2", "abff", "ff", "fff"} {

@@ -113,6 +113,7 @@ func guarded(t *testing.T) (*sqlstore.DB, string) {
 }
 
 func TestHistoryCannotBeRewritten(t *testing.T) {
+	t.Parallel()
 	rec := newSample(4)
 	aud := fmt.Sprintf(`x'004155443a%s'`, rec.ID)
 	auda := fmt.Sprintf(`(SELECT key FROM kv WHERE key >= x'00415544413a%s' LIMIT 1)`, *rec.Agent)
@@ -275,6 +276,7 @@ func saysWhy(err error) bool {
 }
 
 func TestRefusalsSayWhy(t *testing.T) {
+	t.Parallel()
 	_, path := guarded(t)
 	for statement, why := range map[string]string{
 		`DELETE FROM kv`: "audit data is append-only: records in kv are never deleted",
@@ -292,6 +294,7 @@ func TestRefusalsSayWhy(t *testing.T) {
 }
 
 func TestWhatStaysFree(t *testing.T) {
+	t.Parallel()
 	for _, c := range clients(t) {
 		t.Run(c.name, func(t *testing.T) {
 			db, path := guarded(t)
@@ -371,6 +374,7 @@ var plans = []struct{ query, index string }{
 }
 
 func TestQuestionsFindTheirIndex(t *testing.T) {
+	t.Parallel()
 	_, path := guarded(t)
 	for _, c := range clients(t) {
 		t.Run(c.name, func(t *testing.T) {
@@ -399,6 +403,7 @@ func TestQuestionsFindTheirIndex(t *testing.T) {
 }
 
 func TestPastedHexFindsRecords(t *testing.T) {
+	t.Parallel()
 	_, path := guarded(t)
 	rec := newSample(4)
 	for _, c := range clients(t) {
@@ -422,6 +427,7 @@ func TestPastedHexFindsRecords(t *testing.T) {
 
 // A shell that reads, read-only, while a writer writes: it sees whole batches and is in nobody's way.
 func TestShellBesideWriter(t *testing.T) {
+	t.Parallel()
 	if !haveShell(t) {
 		t.Skip("no sqlite3 shell")
 	}
@@ -442,6 +448,7 @@ func TestShellBesideWriter(t *testing.T) {
 
 // A store of many generations, made by hand for speed: each question finds what it asks for in all of them.
 func TestQuestionsReachEveryGeneration(t *testing.T) {
+	t.Parallel()
 	db, path := guarded(t)
 	const generations = 40
 	// Row 5 of every generation is a copy of record 4, under another id.
@@ -462,20 +469,18 @@ func TestQuestionsReachEveryGeneration(t *testing.T) {
 		"result":    {Result: ptr(unhex(*rec.Result)), Attributes: []sqlstore.Attribute{{Key: "trace_id", Value: "trace 4"}}},
 	} {
 		for _, lookup := range []int{1 << 14, 5} { // by the index, and on a walk
-			restore := sqlstore.ShrinkSelect(10, lookup, 10)
+			db.ShrinkSelect(10, lookup, 10)
 			if got := collect(t, db, f); len(got) != generations {
 				t.Errorf("%s: %d records, want %d", name, len(got), generations)
 			}
-			restore()
 		}
 	}
 	if got := collect(t, db, sqlstore.Filter{Result: ptr(unhex(*rec.Result))}); len(got) != generations+1 {
 		t.Errorf("result: %d records, want %d", len(got), generations+1) // and record 17
 	}
 	for _, lookup := range []int{1 << 14, 5} {
-		restore := sqlstore.ShrinkSelect(10, lookup, 10)
+		db.ShrinkSelect(10, lookup, 10)
 		everywhere, err := db.EvidenceByAgent(t.Context(), sqlstore.Evidence{Hash: ptr(h("assertion 5"))}, sqlstore.Filter{Agent: ptr(unhex(*rec.Agent)), Result: ptr(unhex(*rec.Result))})
-		restore()
 		if err != nil || len(everywhere) != 1 || everywhere[0].Answers != generations {
 			t.Errorf("lookup of %d: %+v, %v", lookup, everywhere, err)
 		}

@@ -6,7 +6,7 @@ import (
 	"fmt"
 )
 
-// Stats are figures about the store. None of them needs a scan.
+// Stats are figures about the store. None of them needs a scan of a table.
 type Stats struct {
 	Audits        uint64
 	Agents        uint64 // without anonymous
@@ -24,7 +24,7 @@ type Stats struct {
 	RecentSpan   int64 // in the store's unit
 }
 
-// Stats reads them, from one state of the database.
+// Stats returns the figures of one state of the database.
 func (db *DB) Stats(ctx context.Context) (Stats, error) {
 	const query = `SELECT
 		(SELECT coalesce(max(idx) + 1, 0) FROM entry) AS audits,

@@ -7,12 +7,12 @@ import (
 	"io"
 )
 
-// stmt is a prepared statement of the driver itself, for the loops that run millions of times: database/sql
-// would check, convert and lock for every one of them. Arguments are int64, float64, []byte, string or nil,
-// and are not kept. It is used by one goroutine at a time, inside the Raw of its connection.
+// stmt is a prepared statement of the driver itself, for the writer's loops that run millions of times: database/sql
+// would check, convert and lock each time. Arguments are int64, float64, []byte, string or nil,
+// and are not kept. One goroutine at a time may use it, inside the Raw of its connection.
 //
-// It runs without a context. The driver would start a goroutine per statement to watch one; the loops look
-// at theirs between records instead.
+// It runs without a context: the driver would start a goroutine for each run to watch it. The loops check
+// their context between records instead.
 type stmt struct {
 	exe  driver.StmtExecContext
 	que  driver.StmtQueryContext
@@ -96,7 +96,7 @@ func (s *stmt) query(args ...any) ([]driver.Value, error) {
 	return s.row, nil
 }
 
-// queryInt is query for one integer column; it is 0 where there is no row or a NULL.
+// queryInt is query for one integer column. It returns 0 for NULL and if there is no row.
 func (s *stmt) queryInt(args ...any) (int64, error) {
 	row, err := s.query(args...)
 	if row == nil {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"database/sql/driver"
-	"encoding/hex"
 	"fmt"
 	"slices"
 )
@@ -27,7 +26,7 @@ func (k TopKey) name() string {
 // Frequency is how often a key was met.
 type Frequency struct {
 	Key   string // text, or the 32 bytes of a hash
-	Count int64  // at least; less than Frequencies.Missed are missing
+	Count int64  // it can be short by up to Frequencies.Missed
 }
 
 // Frequencies are the keys that were met most often.
@@ -35,19 +34,16 @@ type Frequencies struct {
 	Top     []Frequency // descending by count, then ascending by key
 	Total   int64       // of all counts
 	Without int64       // rows that have no key; not in Total
-	// Missed is 0 where all keys were counted. Otherwise there were too many to remember: a count may be short by
-	// as much, and keys that were met no oftener may be missing.
+	// Missed is 0 where all keys were counted. Otherwise there were too many keys to remember. Then a count can be short by up
+	// to Missed, and a key that was met no more often than that can be missing.
 	Missed int64
 }
-
-// maxKeys is how many keys Frequencies remembers: a hash takes about 100 bytes. A variable for tests.
-var maxKeys = 1 << 20
 
 // Frequencies counts what a filter selects by a key: records by subject or lens, and contributions by assertion
 // or source.
 //
-// Its memory is bounded. When there are too many keys, those met least are forgotten, and how much that can
-// have cost any count is added up in Missed (lossy counting: Manku and Motwani, 2002).
+// Its memory is bounded. When there are too many keys, the rarest are forgotten. Missed adds up how much any count can
+// have lost by that (lossy counting: Manku and Motwani, 2002).
 func (db *DB) Frequencies(ctx context.Context, k TopKey, f Filter) (Frequencies, error) {
 	var result Frequencies
 	counts := map[string]int64{}
@@ -64,7 +60,7 @@ func (db *DB) Frequencies(ctx context.Context, k TopKey, f Filter) (Frequencies,
 		result.Total += n
 	}
 	prune := func() {
-		for len(counts) > maxKeys {
+		for len(counts) > db.sizes.keys {
 			floor := leastCount(counts)
 			for key, n := range counts {
 				if n <= floor {
@@ -114,8 +110,8 @@ func (db *DB) frequencies(ctx context.Context, k TopKey, f Filter, add func(driv
 		if err != nil {
 			return err
 		}
-		query, args := p.query(column, join, ``)
-		if err := each(ctx, db.readers, query, args, all(func(row []driver.Value) { add(row[0], 1) })); err != nil {
+		query, args := p.query(column, join)
+		if err := db.readers.each(ctx, query, args, all(func(row []driver.Value) { add(row[0], 1) })); err != nil {
 			return err
 		}
 		prune()
@@ -123,17 +119,15 @@ func (db *DB) frequencies(ctx context.Context, k TopKey, f Filter, add func(driv
 	return nil
 }
 
-// allEvidence adds up the evidence of all records out of its index, a generation at a time: there equal hashes
-// stand together.
+// allEvidence adds up the evidence of all records. It reads the index alone, a generation at a time.
 func (db *DB) allEvidence(ctx context.Context, e Evidence, add func(driver.Value, int64), prune func()) error {
-	query := `SELECT c.` + e.column() + `, count(*) FROM contribution c INDEXED BY ` + e.index() + ` WHERE c.generation = ? GROUP BY c.` + e.column()
 	var newest int64
 	if err := db.readers.GetContext(ctx, &newest, `SELECT coalesce(max(idx), -1) FROM audit`); err != nil {
 		return err
 	}
 	add = ofHashes(add)
-	for gen := int64(0); gen <= newest>>generationShift; gen++ {
-		err := each(ctx, db.readers, query, []any{gen}, all(func(row []driver.Value) { add(row[0], integer(row[1])) }))
+	for generation := int64(0); generation <= generationOf(newest); generation++ {
+		err := db.readers.each(ctx, e.index().tally(), []any{generation}, all(func(row []driver.Value) { add(row[0], integer(row[1])) }))
 		if err != nil {
 			return err
 		}
@@ -142,27 +136,26 @@ func (db *DB) allEvidence(ctx context.Context, e Evidence, add func(driver.Value
 	return nil
 }
 
-// ofHashes makes of what adds up hashes one that takes their hex, and passes over what is no hash: somebody wrote it
-// by hand.
+// ofHashes returns a function that takes hashes in hex and passes them to add as bytes. It leaves out what is no hash.
 func ofHashes(add func(driver.Value, int64)) func(driver.Value, int64) {
-	var hash [32]byte
+	var h [32]byte // one for all rows: add does not keep it
 	return func(v driver.Value, n int64) {
-		if text, _ := v.(string); len(text) == hexLen {
-			if _, err := hex.Decode(hash[:], []byte(text)); err == nil {
-				add(hash[:], n)
-			}
+		text, _ := v.(string)
+		var ok bool
+		if h, ok = hashOf(text); ok {
+			add(h[:], n)
 		}
 	}
 }
 
-// Users says who met a key, and when.
+// Users says which agents used a key, and when.
 type Users struct {
 	Agents      map[int64]struct{} // their numbers, without 0 for nobody
 	Audits      int64
 	First, Last int64 // timestamps
 }
 
-// LensUsers looks at the records that a filter selects with these lenses.
+// LensUsers counts the records that a filter selects and that have one of these lenses, by lens.
 func (db *DB) LensUsers(ctx context.Context, f Filter, lenses []string) (map[string]*Users, error) {
 	users := map[string]*Users{}
 	for _, l := range lenses {
@@ -190,8 +183,8 @@ func (db *DB) LensUsers(ctx context.Context, f Filter, lenses []string) (map[str
 	return users, nil
 }
 
-// SeenBefore tells whether any record with a timestamp before this one has the key. For a lens that is new it
-// looks at every record before; anything else has an index.
+// SeenBefore tells whether any record with a timestamp before this one has the key. There is no index for lenses: for a lens
+// that is new it looks at every record before the timestamp.
 func (db *DB) SeenBefore(ctx context.Context, k TopKey, key string, timestamp int64) (bool, error) {
 	query, value := ``, any(key)
 	switch k {
@@ -201,10 +194,11 @@ func (db *DB) SeenBefore(ctx context.Context, k TopKey, key string, timestamp in
 		query = `SELECT 1 FROM audit INDEXED BY audit_by_time WHERE lens = ?1 AND timestamp < ?2`
 	default:
 		e := Evidence{Source: k == BySource}
-		value = hex.EncodeToString([]byte(key))
-		query = `WITH RECURSIVE gen (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM gen WHERE n < (SELECT max(idx) >> 14 FROM audit))
-			SELECT 1 FROM gen CROSS JOIN contribution c INDEXED BY ` + e.index() + ` CROSS JOIN audit a
-			WHERE c.generation = gen.n AND c.` + e.column() + ` = ?1 AND a.idx = c.audit AND a.timestamp < ?2`
+		x := e.index()
+		var h [32]byte
+		copy(h[:], key)
+		value = hexOf(&h)
+		query = generations + `SELECT 1 FROM ` + x.from("c") + ` CROSS JOIN audit a WHERE ` + x.match("c") + ` AND a.idx = c.audit AND a.timestamp < ?`
 	}
 	var seen bool
 	if err := db.readers.GetContext(ctx, &seen, `SELECT EXISTS (`+query+`)`, value, timestamp); err != nil {

@@ -9,6 +9,5 @@ import (
 // SQLiteVersion is the version of SQLite itself that this program is built with, as in 3.45.0.
 const SQLiteVersion = sqlite3.SQLITE_VERSION
 
-// Version returns the newest migration that this program knows, which is what a writer brings a database
-// to.
+// Version returns the newest migration that this program knows. A writer migrates a database up to it.
 func Version() int { return migrations.Newest }

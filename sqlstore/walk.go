@@ -3,119 +3,82 @@ package sqlstore
 import (
 	"context"
 	"math"
-
-	"github.com/jmoiron/sqlx"
+	"slices"
 )
 
-// walk is a way through table audit along an index that has the order a Select asks for.
-type walk struct {
-	db     *sqlx.DB
-	from   string // table and index
-	order  string // of the rows
-	beyond func(*auditRow) clause
-	upTo   func(*auditRow) clause
-	bounds clause // the part of the filter that bounds the path: every other row on it is passed over
-	where  clause // what the bounds do not say: the whole filter, if it says more
+// walker reads a path, see path.
+type walker struct {
+	db     *DB
+	path   path
+	after  string // the comparisons for rows after a place on the path,
+	upTo   string // and up to one
+	bounds clause // of the stretch of the path
+	where  clause // the whole filter, where the bounds do not say it
 
-	selective bool // whether rows on the path can be passed over
-	stretch   int  // rows to look at in one read, if so
+	stretch int // rows to look at in one read, if the path is selective
 
-	cut   bool      // the last page was
+	cut   bool      // the last page was cut
 	limit int       // matching records that are still wanted; 0: all
 	at    *auditRow // the last row looked at
 	done  bool
 }
 
-func newWalk(s *selection) *walk {
-	f := s.f
-	w := &walk{db: s.db, stretch: minStretch, limit: f.Limit, cut: s.large}
-	conditions := f.conditions()
-
-	var bounds []clause
-	keys := `(a.timestamp, a.query_id)`
-	values := func(r *auditRow) []any { return []any{r.Timestamp, r.QueryID} }
-	marks := `(?, ?)`
-	agent, ofAgent := f.agent()
-	switch name, exact := f.subject(); {
-	case f.ByAdmission:
-		w.from, keys, marks = `audit a NOT INDEXED`, `a.idx`, `?`
-		values = func(r *auditRow) []any { return []any{r.Idx} }
-		bounds = append(bounds, clause{`a.idx <= ?`, []any{s.newest}})
-	case ofAgent:
-		w.from = `audit a INDEXED BY audit_by_agent`
-		bounds = append(bounds, agent)
-	case exact:
-		w.from = `audit a INDEXED BY audit_by_subject`
-		bounds = append(bounds, clause{`a.subject = ?`, []any{name}})
-	default:
-		w.from = `audit a INDEXED BY audit_by_time`
+func newWalk(s *selection) *walker {
+	p := s.q.path
+	w := &walker{db: s.db, path: p, stretch: s.db.sizes.minStretch, limit: s.q.Limit, cut: s.large}
+	bounds, conditions := slices.Clip(p.bounds), slices.Clip(p.conditions) // another walk may follow
+	newest := clause{`a.idx <= ?`, []any{s.stats.newest}}
+	if s.q.ByAdmission {
+		bounds = append(bounds, newest)
 	}
-	used := 0 // how many conditions of the filter the bounds are
-	if !f.ByAdmission {
-		if f.From != nil {
-			bounds = append(bounds, clause{`a.timestamp >= ?`, []any{*f.From}})
-		}
-		if f.To != nil {
-			bounds = append(bounds, clause{`a.timestamp <= ?`, []any{*f.To}})
-		}
-		used = len(bounds)
+	if s.stats.newest < math.MaxInt64 {
+		conditions = append(conditions, newest)
 	}
-	w.bounds = and(append(bounds, s.between...))
-	w.selective = len(conditions) > used
-	if !w.selective { // the bounds are the filter
-		conditions = nil
-	}
-	if s.newest < math.MaxInt64 {
-		conditions = append(conditions, clause{`a.idx <= ?`, []any{s.newest}})
-	}
-	w.where = and(conditions)
-
-	after, before := ` > `, ` <= `
-	if f.Descending {
-		after, before = ` < `, ` >= `
-	}
-	w.beyond = func(r *auditRow) clause { return clause{keys + after + marks, values(r)} }
-	w.upTo = func(r *auditRow) clause { return clause{keys + before + marks, values(r)} }
-	w.order = `a.timestamp, a.query_id`
-	if f.Descending {
-		w.order = `a.timestamp DESC, a.query_id DESC`
-	}
-	if f.ByAdmission {
-		w.order = `a.idx`
-		if f.Descending {
-			w.order = `a.idx DESC`
-		}
+	w.bounds, w.where = and(append(bounds, s.between...)), and(conditions)
+	w.after, w.upTo = ` > `, ` <= `
+	if s.q.Descending {
+		w.after, w.upTo = ` < `, ` >= `
 	}
 	return w
 }
 
-// page returns the next matching records; none may match on a stretch of the path.
-func (w *walk) page(ctx context.Context) ([]auditRow, error) {
+// than compares the rows of the path with a place on it.
+func (w *walker) than(comparison string, r *auditRow) clause {
+	return clause{w.path.keys + comparison + w.path.marks, w.path.place(r)}
+}
+
+// rest are the conditions for what is left of the path.
+func (w *walker) rest() []clause {
+	if w.at == nil {
+		return []clause{w.bounds}
+	}
+	return []clause{w.bounds, w.than(w.after, w.at)}
+}
+
+// page returns the next matching records. It may be empty: on a stretch of the path none may match.
+func (w *walker) page(ctx context.Context) ([]auditRow, error) {
 	if w.done {
 		return nil, nil
 	}
-	path := []clause{w.bounds}
-	if w.at != nil {
-		path = append(path, w.beyond(w.at))
-	}
+	rest := w.rest()
 	var edge *auditRow
-	if w.selective {
+	if w.path.selective {
 		var err error
-		if edge, err = w.edge(ctx, and(path)); err != nil {
+		if edge, err = w.edge(ctx, and(rest)); err != nil {
 			return nil, err
 		}
 		if edge != nil {
-			path = append(path, w.upTo(edge))
+			rest = append(rest, w.than(w.upTo, edge))
 		}
 	}
-	all := and(append(path, w.where))
-	n := selectPage
+	all := and(append(rest, w.where))
+	n := w.db.sizes.selectPage
 	if w.limit > 0 {
 		n = min(n, w.limit)
 	}
 	last := n == w.limit // nothing is read after a full page, so it does not matter where that ends
-	page, cut, err := records(ctx, w.db, !last || w.cut,
-		recordQuery{`FROM ` + w.from, ` WHERE ` + all.sql + ` ORDER BY ` + w.order + ` LIMIT ?`, append(all.args, n)})
+	page, cut, err := w.db.records(ctx, !last || w.cut,
+		recordQuery{`FROM ` + w.path.from, ` WHERE ` + all.sql + ` ORDER BY ` + w.path.order + ` LIMIT ?`, append(all.args, n)})
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +95,7 @@ func (w *walk) page(ctx context.Context) ([]auditRow, error) {
 			w.limit -= len(page) // which are fewer than were wanted
 		}
 		w.at = edge
-		w.stretch = min(2*w.stretch, maxStretch)
+		w.stretch = min(2*w.stretch, w.db.sizes.maxStretch)
 	default:
 		w.done = true
 	}
@@ -143,31 +106,27 @@ func (w *walk) page(ctx context.Context) ([]auditRow, error) {
 }
 
 // part returns the next stretch of the path as a whole, and nil after the last.
-func (w *walk) part(ctx context.Context) (*part, error) {
+func (w *walker) part(ctx context.Context) (*part, error) {
 	if w.done {
 		return nil, nil
 	}
-	path := []clause{w.bounds}
-	if w.at != nil {
-		path = append(path, w.beyond(w.at))
-	}
-	edge, err := w.edge(ctx, and(path))
+	rest := w.rest()
+	edge, err := w.edge(ctx, and(rest))
 	if err != nil {
 		return nil, err
 	}
 	if edge != nil {
-		path = append(path, w.upTo(edge))
-		w.stretch = min(2*w.stretch, maxStretch)
+		rest = append(rest, w.than(w.upTo, edge))
+		w.stretch = min(2*w.stretch, w.db.sizes.maxStretch)
 	}
 	w.at, w.done = edge, edge == nil
-	return &part{clause{sql: w.from}, and(append(path, w.where))}, nil
+	return &part{clause{sql: w.path.from}, and(append(rest, w.where))}, nil
 }
 
-// edge returns the last row of the stretch that begins here, or nil if the path ends in it. The index alone
-// tells.
-func (w *walk) edge(ctx context.Context, path clause) (*auditRow, error) {
-	rows, _, err := rowsOf(ctx, w.db, `SELECT a.idx, a.timestamp, a.query_id FROM `+w.from+` WHERE `+path.sql+` ORDER BY `+w.order+` LIMIT 1 OFFSET ?`,
-		append(path.args, w.stretch-1), (*auditRow).place)
+// edge returns the last row of the next stretch, or nil if the path ends in it. It reads nothing but the index.
+func (w *walker) edge(ctx context.Context, rest clause) (*auditRow, error) {
+	query := `SELECT a.idx, a.timestamp, a.query_id FROM ` + w.path.from + ` WHERE ` + rest.sql + ` ORDER BY ` + w.path.order + ` LIMIT 1 OFFSET ?`
+	rows, _, err := readPage(ctx, w.db.readers, math.MaxInt, query, append(rest.args, w.stretch-1), (*auditRow).scanPlace)
 	if err != nil || len(rows) == 0 {
 		return nil, err
 	}

@@ -19,18 +19,18 @@ type writer struct {
 	getKV, putKV, delKV *sqlx.Stmt
 
 	apply    *applier // made by the first Apply
-	prepared preparer // what it runs
+	prepared preparer // its statements
 }
 
 // openWriter opens the connection that writes to the existing database at path, which has this version.
 //
-// A reader must be open, and stay open: the last connection to close checkpoints, and its errors are told to nobody.
+// A reader must be open, and stay open: the last connection to close checkpoints, and SQLite reports its errors to nobody.
 func openWriter(ctx context.Context, path string, o Options, version int) (*writer, error) {
 	w, err := connectWriter(ctx, path, o)
 	if err != nil {
 		return nil, err
 	}
-	// Before anything can copy pages out of it.
+	// Before anything can copy pages out of -wal.
 	err = w.renewWAL(ctx, path)
 	if err == nil && version < migrations.Newest {
 		o.Logger.Info("migrating", "file", path, "from", version, "to", migrations.Newest)
@@ -48,7 +48,7 @@ func openWriter(ctx context.Context, path string, o Options, version int) (*writ
 	return w, nil
 }
 
-// renewWAL writes what is in -wal once more, while nobody can write there or empty it.
+// renewWAL rewrites what is in -wal, while nobody else can write to it or empty it.
 func (w *writer) renewWAL(ctx context.Context, path string) error {
 	if size, err := fileSize(path + walSuffix); err != nil || size == 0 {
 		return err
@@ -56,8 +56,8 @@ func (w *writer) renewWAL(ctx context.Context, path string) error {
 	return w.tx(ctx, func() error { return renewWAL(path) })
 }
 
-// connectWriter opens a connection that writes and takes it out of its pool. Statements prepared on the
-// connection itself stay prepared; those of a pool would be prepared again for every transaction.
+// connectWriter opens a connection that writes. It holds the connection itself and not only its pool: statements that are
+// prepared on a connection stay prepared, and those of a pool would be prepared again for each transaction.
 func connectWriter(ctx context.Context, path string, o Options) (*writer, error) {
 	pool, err := connect(path, accessWriter, 1, o.CacheBytes)
 	if err != nil {
@@ -77,10 +77,10 @@ func connectWriter(ctx context.Context, path string, o Options) (*writer, error)
 	return w, nil
 }
 
-// prepare prepares what key/value writes run.
+// prepare makes the first change and prepares the statements of key/value writes.
 func (w *writer) prepare(ctx context.Context, o Options) error {
-	// A first change: it shows at once whether the file can be written to, and gives -wal its header, synced, so
-	// that from here on an empty -wal was emptied by somebody else. It has to be a change: SQLite does not
+	// The first change shows at once whether the file can be written to. And it gives -wal a header, synced, so
+	// that an empty -wal from here on means that somebody else has emptied it. It has to change something: SQLite does not
 	// write a page that stays the same.
 	const opened = `INSERT INTO store (name, value) VALUES ('opened', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1`
 	const note = `INSERT INTO store (name, value) VALUES (?, ?)
@@ -115,8 +115,8 @@ func (w *writer) prepare(ctx context.Context, o Options) error {
 	return nil
 }
 
-// tx runs f in a transaction. Only the wait for the lock ends with ctx: f looks at it by itself, and a
-// COMMIT that was begun is seen through.
+// tx runs f in a transaction. The wait for the lock ends with ctx. f checks ctx by itself, and the COMMIT does not end
+// with it.
 func (w *writer) tx(ctx context.Context, f func() error) error {
 	steady := context.WithoutCancel(ctx)
 	if _, err := w.conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
@@ -129,7 +129,7 @@ func (w *writer) tx(ctx context.Context, f func() error) error {
 		_, err = w.conn.ExecContext(steady, "COMMIT")
 	}
 	if err != nil {
-		// Some errors (a full disk) have rolled back already, so this one's own error says nothing.
+		// After some errors, such as a full disk, SQLite has rolled back already. Then this ROLLBACK fails, and that means nothing.
 		w.conn.ExecContext(steady, "ROLLBACK")
 	}
 	return err
@@ -140,8 +140,8 @@ func (w *writer) raw(f func(driver.ConnPrepareContext) error) error {
 	return w.conn.Raw(func(c any) error { return f(c.(driver.ConnPrepareContext)) })
 }
 
-// prepareApply prepares what Apply needs. Not when opening: where a derived table is missing, everything but
-// Apply still works, and Reindex makes it again.
+// prepareApply prepares the statements of Apply. This is not done when the database is opened: if a derived table is
+// missing, everything but Apply still works, and Reindex makes the table again.
 func (w *writer) prepareApply() error {
 	if w.apply != nil {
 		return nil

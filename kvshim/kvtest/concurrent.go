@@ -80,8 +80,8 @@ func testGoroutines(t *testing.T, kv kvshim.Store) {
 	wantPairs(t, kv, want)
 }
 
-// testLostWrites has goroutines write as fast as they can, from one moment on: a store that reads,
-// changes and writes back without a lock loses some of it.
+// testLostWrites has goroutines write as fast as they can, all from the same moment on. A store that reads,
+// changes and writes back without a lock loses some of the writes.
 func testLostWrites(t *testing.T, kv kvshim.Store) {
 	const writers, rounds = 4, 250
 	var ready sync.WaitGroup
@@ -101,8 +101,8 @@ func testLostWrites(t *testing.T, kv kvshim.Store) {
 	}
 }
 
-// testRaceForAuditKey lets goroutines put different values under one audit key: one wins, the others
-// hear so, and whoever puts the winner's value succeeds.
+// testRaceForAuditKey lets goroutines put different values under one audit key. One wins. Those that put other values get an
+// error, and those that put the winner's value succeed.
 func testRaceForAuditKey(t *testing.T, kv kvshim.Store) {
 	const racers, rounds = 8, 15
 	for round := range rounds {
@@ -150,7 +150,7 @@ func testRaceForAuditKey(t *testing.T, kv kvshim.Store) {
 }
 
 // testBatchVisibility has one goroutine count two keys up in batches while others read them one
-// after the other, in either order: whichever is read later can never be behind.
+// after the other, in either order: the key that is read later never has the smaller count.
 func testBatchVisibility(t *testing.T, kv kvshim.Store) {
 	const rounds = 100
 	first, second := []byte("a"), []byte("z")

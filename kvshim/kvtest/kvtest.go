@@ -1,11 +1,11 @@
-// Package kvtest holds a kvshim.Store against its contract. An implementation passes when
+// Package kvtest tests an implementation of kvshim.Store. An implementation is right if this test passes, with the race
+// detector too:
 //
 //	func TestStore(t *testing.T) {
 //		kvtest.Run(t, func(t *testing.T) kvshim.Store { return … })
 //	}
 //
-// does, also under the race detector. The suite knows the contract alone and no implementation, and
-// waits for nothing by time.
+// The suite tests the contract and knows no implementation. It does not depend on timing.
 package kvtest
 
 import (
@@ -39,8 +39,8 @@ func Run(t *testing.T, factory func(t *testing.T) kvshim.Store) {
 		{"scan repeated and nested", testScanAgain},
 		{"scan refuses a negative limit", testScanNegativeLimit},
 		{"scan cancelled", testScanCancelled},
-		{"writes behind a scan", testWritesBehindScan},
-		{"writes ahead of a scan", testWritesAheadOfScan},
+		{"writes where a scan has passed", testWritesAfterScan},
+		{"writes where a scan will pass", testWritesBeforeScan},
 
 		{"batch", testBatch},
 		{"batch with several writes to a key", testBatchOrder},

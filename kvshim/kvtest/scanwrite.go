@@ -8,9 +8,9 @@ import (
 	"github.com/auditsql/auditsql/kvshim"
 )
 
-// testWritesBehindScan changes what the scan has already passed, from inside its loop: none of it
+// testWritesAfterScan changes what the scan has already passed, from inside its loop: none of it
 // may be seen, and nothing that is still ahead may be lost or repeated by it.
-func testWritesBehindScan(t *testing.T, kv kvshim.Store) {
+func testWritesAfterScan(t *testing.T, kv kvshim.Store) {
 	for _, c := range []struct {
 		name  string
 		write func(t *testing.T, at []byte, reverse bool)
@@ -23,14 +23,14 @@ func testWritesBehindScan(t *testing.T, kv kvshim.Store) {
 		{"put the key itself", func(t *testing.T, at []byte, _ bool) {
 			mustPut(t, kv, at, []byte("again"))
 		}},
-		{"put a key just behind", func(t *testing.T, at []byte, reverse bool) {
+		{"put a key that was just passed", func(t *testing.T, at []byte, reverse bool) {
 			if reverse {
 				mustPut(t, kv, append(bytes.Clone(at), 0), []byte("behind"))
 			} else {
 				mustPut(t, kv, append(bytes.Clone(at[:len(at)-1]), at[len(at)-1]-1, 0xff), []byte("behind"))
 			}
 		}},
-		{"put and delete far behind", func(t *testing.T, at []byte, reverse bool) {
+		{"put and delete a key passed long ago", func(t *testing.T, at []byte, reverse bool) {
 			far := []byte("n")
 			if reverse {
 				far = []byte("n\xff")
@@ -61,9 +61,9 @@ func testWritesBehindScan(t *testing.T, kv kvshim.Store) {
 	}
 }
 
-// testWritesAheadOfScan changes what the scan has not reached. Whether it sees that is left open, but
+// testWritesBeforeScan changes what the scan has not reached. Whether it sees that is left open, but
 // not the rest: order, no key twice, every key that was there all along, values that the key had.
-func testWritesAheadOfScan(t *testing.T, kv kvshim.Store) {
+func testWritesBeforeScan(t *testing.T, kv kvshim.Store) {
 	const count = 600
 	for _, reverse := range []bool{false, true} {
 		clearPrefix(t, kv, []byte("n"))

@@ -1,0 +1,125 @@
+package sqlstore
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// The way to the records depends on the filter and on what was found out, and on nothing else.
+func TestPlan(t *testing.T) {
+	t.Parallel()
+	var (
+		hash    [32]byte
+		seven   = int64(7)
+		exactly = "revenue"
+		glob    = "reven*"
+		open    = "*"
+		lens    = "Recency"
+	)
+	z := sizes{selectPage: 256, lookup: 1000, few: 100}
+	fresh := statistics{}
+	learned := statistics{triedOnce: true, learned: true, newest: 50_000, agentKnown: true}
+	tried := func(shares ...share) statistics {
+		s := learned
+		s.shares = shares
+		return s
+	}
+	narrowed := func(s statistics) statistics {
+		s.narrowed = true
+		return s
+	}
+	few, unknown, rare, frequent := share{3, true}, share{101, false}, share{1000, true}, share{1001, true}
+	for _, c := range []struct {
+		name string
+		f    Filter
+		to   purpose
+		s    statistics
+		want plan
+	}{
+		{"an agent, and nobody", Filter{Agent: &hash, Anonymous: true}, toRead, fresh, plan{action: doFinish}},
+		{"a page of the newest", Filter{Limit: 256, Descending: true}, toRead, fresh, plan{action: doReadOnce}},
+		{"a page of an agent's", Filter{Limit: 10, Agent: &hash, From: &seven, To: &seven}, toRead, fresh, plan{action: doReadOnce}},
+		{"a page of a subject's", Filter{Limit: 10, Subject: &exactly}, toRead, fresh, plan{action: doReadOnce}},
+		{"a page by admission", Filter{Limit: 10, ByAdmission: true}, toRead, fresh, plan{action: doReadOnce}},
+		{"a page that was cut", Filter{Limit: 10}, toRead, statistics{triedOnce: true}, plan{action: doLearn}},
+		{"more than a page", Filter{Limit: 257}, toRead, fresh, plan{action: doLearn}},
+		{"all", Filter{}, toRead, fresh, plan{action: doLearn}},
+		{"a page to count", Filter{Limit: 10}, toCount, fresh, plan{action: doLearn}},
+		{"a page of what the path passes over", Filter{Limit: 10, Lens: &lens}, toRead, fresh, plan{action: doLearn}},
+		{"a page of an agent's, by admission", Filter{Limit: 10, Agent: &hash, ByAdmission: true}, toRead, fresh, plan{action: doLearn}},
+		{"a page of two subjects", Filter{Limit: 10, Subject: &exactly, SubjectGlob: &exactly}, toRead, fresh, plan{action: doLearn}},
+
+		{"no records", Filter{}, toRead, statistics{learned: true, newest: -1, agentKnown: true}, plan{action: doFinish}},
+		{"an agent that nobody knows", Filter{Agent: &hash}, toRead, statistics{learned: true, newest: 7}, plan{action: doFinish}},
+		{"one record", Filter{}, toRead, statistics{learned: true, newest: 0, agentKnown: true}, plan{action: doWalk}},
+
+		{"all, by time", Filter{}, toRead, learned, plan{action: doWalk}},
+		{"an agent, by time", Filter{Agent: &hash}, toRead, learned, plan{action: doWalk}},
+		{"an agent, by admission", Filter{Agent: &hash, ByAdmission: true}, toRead, learned, plan{doProbe, 0}},
+		{"a subject, by time", Filter{Subject: &exactly}, toRead, learned, plan{action: doWalk}},
+		{"a subject, by admission", Filter{Subject: &exactly, ByAdmission: true}, toRead, learned, plan{doProbe, 0}},
+		{"the first letters of a subject", Filter{SubjectGlob: &glob}, toRead, learned, plan{doProbe, 0}},
+		{"any subject", Filter{SubjectGlob: &open}, toRead, learned, plan{action: doWalk}},
+		{"a lens", Filter{Lens: &lens}, toRead, learned, plan{action: doWalk}},
+
+		{"a result", Filter{Result: &hash}, toRead, learned, plan{doProbe, 0}},
+		{"a result that few have", Filter{Result: &hash}, toRead, tried(few), plan{doLookUp, 0}},
+		{"a result that more have", Filter{Result: &hash}, toRead, tried(unknown), plan{doCount, 0}},
+		{"a result that as many have as may be", Filter{Result: &hash}, toRead, tried(rare), plan{doLookUp, 0}},
+		{"a result that too many have", Filter{Result: &hash}, toRead, tried(frequent), plan{action: doWalk}},
+		{"an attribute that too many have, and a result", Filter{Result: &hash, Attributes: []Attribute{{}}}, toRead, tried(frequent), plan{doProbe, 1}},
+		{"an attribute that too many have, and a result that few have", Filter{Result: &hash, Attributes: []Attribute{{}}}, toRead, tried(frequent, few), plan{doLookUp, 1}},
+		{"three that too many have", Filter{Result: &hash, Attributes: []Attribute{{}, {}}}, toRead, tried(frequent, frequent, frequent), plan{action: doWalk}},
+
+		{"evidence that too many have", Filter{Assertion: &hash}, toRead, tried(frequent), plan{action: doNarrow}},
+		{"evidence that too many have, narrowed", Filter{Source: &hash}, toRead, narrowed(tried(frequent)), plan{action: doWalk}},
+		{"evidence that too many have, to count", Filter{Source: &hash}, toCount, tried(frequent), plan{action: doByEvidence}},
+		{"evidence in a time, to count", Filter{Source: &hash, From: &seven}, toCount, tried(frequent), plan{action: doNarrow}},
+		{"evidence in a time, to count, narrowed", Filter{Source: &hash, From: &seven}, toCount, narrowed(tried(frequent)), plan{action: doWalk}},
+		{"evidence that few have, to count", Filter{Source: &hash}, toCount, tried(few), plan{doLookUp, 0}},
+	} {
+		q := newQuestion(&c.f, c.to)
+		if got := planNext(&q, &z, &c.s); got != c.want {
+			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
+		}
+	}
+}
+
+// A path has the order that the filter asks for, and its bounds say as much of the filter as an index can.
+func TestPath(t *testing.T) {
+	t.Parallel()
+	var hash [32]byte
+	seven, subject, lens := int64(7), "revenue", "Recency"
+	for _, c := range []struct {
+		name        string
+		f           Filter
+		from, order string
+		bounds      int
+		selective   bool
+	}{
+		{"all", Filter{}, "audit_by_time", "a.timestamp, a.query_id", 0, false},
+		{"the newest", Filter{Descending: true}, "audit_by_time", "a.timestamp DESC, a.query_id DESC", 0, false},
+		{"a time", Filter{From: &seven, To: &seven}, "audit_by_time", "a.timestamp, a.query_id", 2, false},
+		{"an agent in a time", Filter{Agent: &hash, From: &seven}, "audit_by_agent", "a.timestamp, a.query_id", 2, false},
+		{"nobody", Filter{Anonymous: true}, "audit_by_agent", "a.timestamp, a.query_id", 1, false},
+		{"a subject", Filter{Subject: &subject, To: &seven}, "audit_by_subject", "a.timestamp, a.query_id", 2, false},
+		{"a pattern that is a subject", Filter{SubjectGlob: &subject}, "audit_by_subject", "a.timestamp, a.query_id", 1, false},
+		{"an agent and a subject", Filter{Agent: &hash, Subject: &subject}, "audit_by_agent", "a.timestamp, a.query_id", 1, true},
+		{"a lens", Filter{Lens: &lens}, "audit_by_time", "a.timestamp, a.query_id", 0, true},
+		{"by admission", Filter{ByAdmission: true, Descending: true}, "NOT INDEXED", "a.idx DESC", 0, false},
+		{"an agent by admission", Filter{ByAdmission: true, Agent: &hash}, "NOT INDEXED", "a.idx", 0, true},
+		{"a time by admission", Filter{ByAdmission: true, From: &seven}, "NOT INDEXED", "a.idx", 0, true},
+	} {
+		p := c.f.path()
+		if !strings.HasSuffix(p.from, c.from) || p.order != c.order || len(p.bounds) != c.bounds || p.selective != c.selective {
+			t.Errorf("%s: %s by %s, %d bounds, selective %v", c.name, p.from, p.order, len(p.bounds), p.selective)
+		}
+		if want := len(c.f.conditions()); p.selective && len(p.conditions) != want || !p.selective && len(p.bounds) != want {
+			t.Errorf("%s: %d conditions and %d bounds of a filter of %d", c.name, len(p.conditions), len(p.bounds), want)
+		}
+		if got := strings.Count(p.marks, "?"); got != len(p.place(&auditRow{})) || got != strings.Count(p.keys, "a.") {
+			t.Error(c.name, fmt.Sprint(p.keys, p.marks))
+		}
+	}
+}

@@ -1,0 +1,40 @@
+package sqlstore
+
+// sizes bound what is read, written or kept in memory at a time. They are a field of DB, so that a test can make them
+// small and needs no large store.
+type sizes struct {
+	// pageBytes is where a page of rows ends early: a record may have 16 MiB.
+	pageBytes int
+
+	// selectPage is how many records Select reads at a time.
+	selectPage int
+
+	// lookup is how many records are looked up and sorted in memory, at most. What more records share is met often
+	// enough on a walk.
+	lookup int
+
+	// few is how many records are looked up without counting them first.
+	few int
+
+	// minStretch and maxStretch bound how many rows a walk looks at in one read transaction.
+	minStretch, maxStretch int
+
+	// reindexPage is how many records a transaction of Reindex holds.
+	reindexPage int
+
+	// keys is how many keys Frequencies remembers. A hash takes about 100 bytes.
+	keys int
+}
+
+func defaultSizes() sizes {
+	return sizes{
+		pageBytes:   4 << 20,
+		selectPage:  256,
+		lookup:      1 << 13,
+		few:         128,
+		minStretch:  512,
+		maxStretch:  8192,
+		reindexPage: 4096,
+		keys:        1 << 20,
+	}
+}
