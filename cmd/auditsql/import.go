@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/when"
 )
 
 func (a *app) importCommand() *cobra.Command {
@@ -234,7 +235,7 @@ type importer struct {
 	inserted, duplicate, rejected uint64
 	batch                         batch
 
-	clock          clock
+	clock          when.Clock
 	doubts         []*doubts // in the order of the inputs
 	inputs, failed int       // how many there are, and could not be read to their end
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/when"
 	"github.com/auditsql/auditsql/sqlstore"
 )
 
@@ -198,8 +199,8 @@ func (a *app) sql(ctx context.Context, queries []namedQuery, args []string, o sq
 		return trying(err, "a part of it, as in substr(value, 1, 1000)")
 	}
 	if err != nil && errors.Is(context.Cause(ctx), errTimeLimit) {
-		return trying(fmt.Errorf("stopped after %s, the result is not whole", shortDuration(o.timeout.Duration)),
-			"--timeout %s", shortDuration(10*o.timeout.Duration))
+		return trying(fmt.Errorf("stopped after %s, the result is not whole", when.FormatDuration(o.timeout.Duration)),
+			"--timeout %s", when.FormatDuration(10*o.timeout.Duration))
 	}
 	return err
 }

@@ -18,13 +18,14 @@ const module = "github.com/auditsql/auditsql/"
 
 // allowed is which packages of the module each of them may import. Tests may import more.
 var allowed = map[string][]string{
-	"cmd/auditsql":     {"audit", "wal", "sqlstore", "internal/legible"},
+	"cmd/auditsql":     {"audit", "wal", "sqlstore", "internal/legible", "internal/when"},
 	"audit":            {"kvshim", "sqlstore", "wal", "internal/durable", "internal/legible"},
 	"kvshim":           {"sqlstore"},
 	"kvshim/kvtest":    {"kvshim"},
 	"sqlstore":         {"migrations", "internal/durable"},
 	"migrations":       {},
 	"wal":              {"internal/durable"},
+	"internal/when":    {"audit"},
 	"internal/walspec": {},
 	"internal/crashfs": {"wal"}, // for tests: nothing else may import it
 	"internal/mutants": {},      // a command, run by hand
