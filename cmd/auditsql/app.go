@@ -282,11 +282,6 @@ func (a *app) addZone(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&a.zoneName, "tz", "", "`zone` of times that carry no offset, and of those printed: Europe/Berlin, +02:00, local (default UTC)")
 }
 
-// completeNothing is for arguments that are no file names.
-func completeNothing(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	return nil, cobra.ShellCompDirectiveNoFileComp
-}
-
 // plural is "1 record", "2 records".
 func plural[T ~int | ~int64 | ~uint64](n T, one, many string) string {
 	if n == 1 {

@@ -74,7 +74,7 @@ var impactColumns = []column{
 }
 
 func (a *app) impact(ctx context.Context, typed string, source bool, f *filterFlags) error {
-	if err := checkTyped("", typed); err != nil {
+	if err := checkTyped(typed); err != nil {
 		return err
 	}
 	if err := f.check(a); err != nil {
@@ -89,7 +89,7 @@ func (a *app) impact(ctx context.Context, typed string, source bool, f *filterFl
 		return err
 	}
 	defer r.Close()
-	h, err := r.find(ctx, "", typed, kind)
+	h, err := r.find(ctx, typed, kind)
 	if err != nil {
 		var unknown *audit.UnknownError
 		if errors.As(err, &unknown) && unknown.Prefix {

@@ -7,15 +7,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"sync/atomic"
 	"syscall"
 
-	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
-	"github.com/auditsql/auditsql/internal/when"
 )
 
 func (a *app) importCommand() *cobra.Command {
@@ -145,21 +142,17 @@ func (a *app) importFiles(ctx context.Context, names []string, o importOptions) 
 		rejects = file
 	}
 
-	c, err := a.clock(db.TimeUnit())
+	check, err := a.check(db.TimeUnit(), o.future)
 	if err != nil {
 		return errors.Join(err, a.closeWriter(db))
 	}
 	bar := a.progress("importing", total, true)
 	im := &importer{
-		clock: c, inputs: len(inputs),
-		a: a, db: db, options: o, rejects: rejects, bar: bar,
+		a: a, options: o, check: check, inputs: len(inputs), rejects: rejects, bar: bar,
 		answers: bufio.NewWriter(a.out), read: new(atomic.Int64),
 	}
-	err = im.run(ctx, inputs)
+	err = im.run(ctx, db, inputs)
 	bar.end()
-	if errors.Is(err, errStrict) {
-		err = nil // told by partly
-	}
 	if errors.Is(err, syscall.EPIPE) {
 		err = errors.New("nobody reads the answers any more")
 	}
@@ -172,8 +165,8 @@ func (a *app) importFiles(ctx context.Context, names []string, o importOptions) 
 	if told := im.tellCounts(); err == nil {
 		err = told
 	}
-	if err == nil && (im.rejected > 0 || im.failed > 0) {
-		return im.partly()
+	if err == nil {
+		err = im.partly()
 	}
 	return err
 }
@@ -220,64 +213,4 @@ func (a *app) openInputs(names []string) ([]input, int64, error) {
 		}
 	}
 	return inputs, total, nil
-}
-
-// An importer takes the lines of inputs into a store.
-type importer struct {
-	a       *app
-	db      *audit.DB
-	options importOptions
-	rejects io.Writer
-	bar     *progress
-	answers *bufio.Writer // with --ack
-
-	read                          *atomic.Int64 // bytes of the inputs, before they are decompressed
-	inserted, duplicate, rejected uint64
-	batch                         batch
-
-	clock          when.Clock
-	doubts         []*doubts // in the order of the inputs
-	inputs, failed int       // how many there are, and could not be read to their end
-}
-
-// tellCounts prints how many records became what.
-func (im *importer) tellCounts() error {
-	a := im.a
-	if im.options.ack {
-		// Standard output is for answers.
-		shifted := *a
-		shifted.out, shifted.outTerm = a.err, a.errTerm
-		a = &shifted
-	}
-	return a.facts(a.form(""),
-		fact{"inserted", "inserted", number(im.inserted)},
-		fact{"duplicate", "duplicate", number(im.duplicate)},
-		fact{"rejected", "rejected", number(im.rejected)})
-}
-
-// partly says that not all lines were taken.
-func (im *importer) partly() error {
-	all := im.inserted + im.duplicate + im.rejected
-	var what []string
-	if im.rejected > 0 {
-		what = append(what, fmt.Sprintf("rejected %d of %s", im.rejected, plural(all, "line", "lines")))
-	}
-	if im.failed > 0 {
-		what = append(what, fmt.Sprintf("could not read %d of %d inputs to the end", im.failed, im.inputs))
-	}
-	e := &exitError{code: exitPartly, err: errors.New(strings.Join(what, ", "))}
-	switch {
-	case im.failed == im.inputs:
-		e.code = exitFailed
-	case im.options.strict:
-		e.err = errors.New("stopped at a line that was rejected (--strict)")
-	case im.options.rejects == "" && im.rejected > 0:
-		e.try = "--rejects FILE keeps such lines"
-	}
-	return e
-}
-
-// show moves the progress bar.
-func (im *importer) show() {
-	im.bar.at(im.read.Load(), fmt.Sprintf("%s records", humanize.Comma(int64(im.inserted+im.duplicate+im.rejected))))
 }

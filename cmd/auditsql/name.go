@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/audit/ingest"
 )
 
 // nameOptions are the flags of name.
@@ -73,7 +74,7 @@ func (o *nameOptions) check(cmd *cobra.Command, args []string) error {
 		return usage("--remove wants one hash, or its label")
 	}
 	if len(args) > 0 {
-		if err := checkTyped("", args[0]); err != nil {
+		if err := checkTyped(args[0]); err != nil {
 			return err
 		}
 	}
@@ -117,7 +118,7 @@ func (a *app) name(ctx context.Context, args []string, o *nameOptions) error {
 		}
 		return a.listLabels(r.labels, a.form(usual))
 	}
-	h, err := r.find(ctx, "", args[0], audit.AnyHash)
+	h, err := r.find(ctx, args[0], audit.AnyHash)
 	switch {
 	case err != nil:
 		return err
@@ -175,7 +176,7 @@ func (a *app) importLabels(ctx context.Context, file string) ([]audit.Label, err
 	var err error
 	if file == "-" {
 		file = "standard input"
-		input, err = readAll(ctx, a.in, longestLine)
+		input, err = readAll(ctx, a.in, ingest.LongestLine)
 	} else {
 		about, statErr := os.Stat(file)
 		if statErr == nil {

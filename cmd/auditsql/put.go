@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -9,12 +8,13 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/audit/ask"
+	"github.com/auditsql/auditsql/audit/ingest"
 	"github.com/auditsql/auditsql/internal/when"
 )
 
@@ -50,7 +50,7 @@ To store many records, or from another program, use import.`,
       --attr trace_id=4bf92f35 --attr-json tokens=1234`,
 		Args: arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.put(cmd.Context(), &r, future.Duration)
+			return a.put(cmd.Context(), &r, future)
 		},
 		ValidArgsFunction: completeNothing,
 	}
@@ -62,7 +62,7 @@ To store many records, or from another program, use import.`,
 	return cmd
 }
 
-func (a *app) put(ctx context.Context, r *recordFlags, future time.Duration) error {
+func (a *app) put(ctx context.Context, r *recordFlags, future durationFlag) error {
 	var read *audit.QueryAudit
 	if r.any() {
 		// What needs no store is refused before there is one.
@@ -92,7 +92,7 @@ func (a *app) put(ctx context.Context, r *recordFlags, future time.Duration) err
 		q, err = r.record(c)
 	}
 	if err == nil {
-		err = a.checkPut(q, read == nil, c, future)
+		err = a.checkPut(q, read == nil, db.TimeUnit(), future)
 	}
 	var results []audit.PutResult
 	if err == nil {
@@ -115,49 +115,45 @@ func (a *app) put(ctx context.Context, r *recordFlags, future time.Duration) err
 	return a.facts(form, fact{name: "query_id", value: text(stored.ID.String())}, fact{name: "duplicate", value: boolean(stored.Duplicate)})
 }
 
-// checkPut refuses a record that lies too far in the future, and tells what is odd about one that does not. Of a
-// time in flags the clock has told that already.
-func (a *app) checkPut(q *audit.QueryAudit, fromFlags bool, c when.Clock, future time.Duration) error {
-	err := checkFuture(c, q, future)
+// checkPut refuses a record that lies too far in the future, and notes what is odd about one that does not. For a
+// record from flags, a note about the time has been printed when the flag was read.
+func (a *app) checkPut(q *audit.QueryAudit, fromFlags bool, unit audit.TimeUnit, future durationFlag) error {
+	check, err := a.check(unit, future)
+	if err != nil {
+		return err
+	}
+	err = refusedRecord(check.Refuse(q))
 	switch {
 	case err != nil && fromFlags:
 		return usage("%w", err)
 	case err != nil:
 		return fmt.Errorf("standard input: %w", err)
 	}
-	if doubt := c.UnitDoubt(q.Timestamp); doubt != "" && !fromFlags {
-		a.note("timestamp: %d is %s", q.Timestamp, doubt)
-	}
-	if odd := oddConfidence(q); odd != "" {
-		a.note("result_confidence: %s is outside of 0 to 1", odd)
+	for _, d := range check.Doubts(q) {
+		switch {
+		case d.Field == ingest.ConfidenceField:
+			a.note("%s: %s is outside of 0 to 1", d.Field, d.Text)
+		case !fromFlags:
+			a.note("%s: %s", d.Field, d.Text)
+		}
 	}
 	return nil
 }
 
 // readRecord reads the one record that standard input holds.
 func readRecord(ctx context.Context, in io.Reader) (*audit.QueryAudit, error) {
-	input, err := readAll(ctx, in, longestLine)
+	text, err := readAll(ctx, in, ingest.LongestLine)
 	switch {
 	case err != nil:
 		return nil, err
-	case len(bytes.TrimSpace(input)) == 0:
+	case len(bytes.TrimSpace(text)) == 0:
 		return nil, trying(errors.New("standard input is empty, and no flags make a record"), "auditsql put --help")
 	}
-	text := bufio.NewReader(bytes.NewReader(input))
-	if err = checkText(text, "-", false); err == nil {
-		input, err = io.ReadAll(text)
-	}
+	q, err := ingest.Record(text)
 	if err != nil {
-		return nil, fmt.Errorf("standard input: %w", err)
+		return nil, refusedInput(fmt.Errorf("standard input: %w", err), "-")
 	}
-	q, err := audit.ParseAudit(input)
-	if err != nil {
-		if strings.Contains(err.Error(), "something follows the record") {
-			return nil, trying(fmt.Errorf("standard input: %w", err), "auditsql import - for more than one record")
-		}
-		return nil, fmt.Errorf("standard input: %w", err)
-	}
-	return &q, nil
+	return q, nil
 }
 
 // recordFlags make a record.
@@ -250,7 +246,7 @@ func (r *recordFlags) record(c when.Clock) (*audit.QueryAudit, error) {
 		q.Params.Lifecycle = &l
 	}
 	if r.cmd.Flags().Changed("confidence") {
-		if q.ResultConfidence, err = number32(r.confidence); err != nil {
+		if q.ResultConfidence, err = ask.Number(r.confidence); err != nil {
 			return nil, usage("--confidence: %w", err)
 		}
 	}
@@ -304,7 +300,7 @@ func parseContribution(s string) (c audit.ContributingAssertion, err error) {
 	if c.AssertionHash, err = audit.ParseHash(parts[0]); err != nil {
 		return c, fmt.Errorf("the assertion %w", err)
 	}
-	if c.Weight, err = number32(parts[1]); err != nil {
+	if c.Weight, err = ask.Number(parts[1]); err != nil {
 		return c, fmt.Errorf("the weight %w", err)
 	}
 	if c.SourceHash, err = audit.ParseHash(parts[2]); err != nil {
@@ -319,9 +315,9 @@ func parseContribution(s string) (c audit.ContributingAssertion, err error) {
 func (r *recordFlags) attributeMap() (map[string]any, error) {
 	attributes := map[string]any{}
 	add := func(flag, pair string, value func(string, string) (any, error)) error {
-		key, s, err := keyValue(flag, pair)
+		key, s, err := ask.KeyValue(pair)
 		if err != nil {
-			return err
+			return usage("--%s: %w", flag, err)
 		}
 		if _, twice := attributes[key]; twice {
 			return usage("--%s %q: the key was given before", flag, pair)
@@ -354,4 +350,18 @@ func parseAttribute(key, value string) (any, error) {
 		return nil, usage("--attr-json: %w", err)
 	}
 	return q.Attributes[key], nil
+}
+
+// hashFlag reads the hash of a flag, which must be whole.
+func hashFlag(flag, value string) (*audit.Hash, error) {
+	h, err := audit.ParseHash(strings.TrimSpace(value))
+	if err == nil {
+		return &h, nil
+	}
+	err = usage("--%s %q: %w", flag, value, err)
+	if ask.CheckID(value) == nil {
+		// Copied from a table, probably.
+		return nil, trying(err, "the whole of it, which -o plain and get show")
+	}
+	return nil, err
 }

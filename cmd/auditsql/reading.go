@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/audit/ask"
 	"github.com/auditsql/auditsql/internal/when"
 )
 
@@ -82,70 +82,83 @@ func (a *app) openReading(ctx context.Context) (*reading, error) {
 	return r, nil
 }
 
-// find returns the hash that somebody meant, as ResolveHash does. where is where it was typed, for errors.
-func (r *reading) find(ctx context.Context, where, typed string, kinds audit.HashKind) (audit.Hash, error) {
-	h, err := r.ResolveHash(ctx, typed, kinds)
-	var ambiguous *audit.AmbiguousError
-	var unknown *audit.UnknownError
-	switch {
-	case err == nil && where != "" && (len(typed) == 2*len(h) || checkPrefix(typed) != nil):
-		// Digits were looked for among these kinds; a label or a whole hash may be of another one.
-		return h, r.tellOtherKind(ctx, where, typed, h, kinds)
-	case errors.As(err, &ambiguous):
-		return h, trying(usage("%s%w", where, err), "one of these, or more digits")
-	case !errors.As(err, &unknown):
-		return h, err
-	}
-	err = notFound("%s%w", where, err)
-	switch {
-	case unknown.Prefix:
-		return h, err
-	case len(unknown.Near) > 0:
-		return h, trying(err, "%s", shellQuote(unknown.Near[0]))
-	}
-	if near := nearest(r.labels.names(), typed); near != "" {
-		return h, trying(err, "%s", shellQuote(near))
-	}
-	return h, trying(err, "auditsql name lists the labels; a hash has 64 hex digits, or the first 8 or more")
+// askOptions are the reading's time and zone.
+func (r *reading) askOptions() ask.Options {
+	return ask.Options{Now: r.clock.Now, Zone: r.clock.Zone}
 }
 
-// tellOtherKind says when a hash is known, but not as what it was given for: otherwise finding nothing would look
-// as if nothing had been recorded.
-func (r *reading) tellOtherKind(ctx context.Context, where, typed string, h audit.Hash, kinds audit.HashKind) error {
-	is, err := r.Identify(ctx, h)
-	if err != nil {
-		return err
+// say prints notes about what was typed.
+func (r *reading) say(notes []ask.Note) {
+	for _, n := range notes {
+		if n.Pattern != "" {
+			n.Text += "; list --subject " + shellQuote(n.Pattern) + " finds both"
+		}
+		r.note("%s", n.Text)
 	}
-	var others []string
-	for _, kind := range []struct {
-		kind  audit.HashKind
-		name  string
-		known bool
-	}{
-		{audit.AgentHash, "an agent", is.Agent != nil},
-		{audit.AssertionHash, "an assertion", is.Assertion.Answers > 0},
-		{audit.SourceHash, "a source", is.Source.Answers > 0},
-	} {
-		switch {
-		case kind.known && kind.kind&kinds != 0:
-			return nil
-		case kind.known:
-			others = append(others, kind.name)
+}
+
+// sayOtherSpelling says when records have a subject that looks like the given one and is spelled otherwise.
+func (r *reading) sayOtherSpelling(ctx context.Context, subject string, from, to *uint64) error {
+	note, err := ask.OtherSpelling(ctx, r.DB, subject, from, to)
+	if note != nil {
+		r.say([]ask.Note{*note})
+	}
+	return err
+}
+
+// find returns the hash that somebody meant with an argument: its digits, its first digits or its label.
+func (r *reading) find(ctx context.Context, typed string, kinds audit.HashKind) (audit.Hash, error) {
+	h, err := r.ResolveHash(ctx, typed, kinds)
+	return h, refusal(err, nil, r.labels.names)
+}
+
+// refusal turns an error of package ask, or of a hash or an id, into how the run ends, with what to try. Other errors
+// stay what they are. name writes a parameter as it was typed; labels are those that may have been meant, nil for none.
+func refusal(err error, name func(parameter string) string, labels func() []string) error {
+	var unknown *audit.UnknownError
+	var ambiguous *audit.AmbiguousError
+	var ambiguousID *ask.AmbiguousIDError
+	var refused *ask.Error
+	what := err
+	if errors.As(err, &refused) {
+		what = errors.New(refused.Text(name))
+		if refused.Other == "" {
+			what = fmt.Errorf("%s: %w", name(refused.Parameter), refused.Reason)
 		}
 	}
-	if len(others) > 0 {
-		r.note("%s%q is %s, and no %s", where, typed, strings.Join(others, " and "), kinds)
+	switch {
+	case errors.As(err, &ambiguous):
+		return trying(usage("%w", what), "one of these, or more digits")
+	case errors.As(err, &ambiguousID):
+		return trying(usage("%w", what), "more digits")
+	case errors.As(err, &unknown):
+		return unknownName(notFound("%w", what), unknown, labels)
+	case refused != nil && errors.Is(err, audit.ErrNotFound):
+		return notFound("%w", what)
+	case refused != nil, errors.Is(err, audit.ErrInvalid):
+		return usage("%w", what)
 	}
-	return nil
+	return err
+}
+
+// unknownName adds to an error the label that may have been meant.
+func unknownName(err error, unknown *audit.UnknownError, labels func() []string) error {
+	switch {
+	case unknown.Prefix:
+		return err
+	case len(unknown.Near) > 0:
+		return trying(err, "%s", shellQuote(unknown.Near[0]))
+	}
+	if labels != nil {
+		if near := nearest(labels(), unknown.Name); near != "" {
+			return trying(err, "%s", shellQuote(near))
+		}
+	}
+	return trying(err, "auditsql name lists the labels; a hash has 64 hex digits, or the first 8 or more")
 }
 
 // checkTyped refuses what find cannot find whatever is in the store.
-func checkTyped(where, typed string) error {
-	if err := audit.CheckName(typed); err != nil {
-		return usage("%s%w", where, err)
-	}
-	return nil
-}
+func checkTyped(typed string) error { return refusal(audit.CheckName(typed), nil, nil) }
 
 // notFound is an error about something that was named and is not there.
 func notFound(format string, args ...any) error {

@@ -3,11 +3,8 @@ package main
 import (
 	"fmt"
 	"math"
-	"time"
 
 	"github.com/dustin/go-humanize"
-
-	"github.com/auditsql/auditsql/internal/when"
 )
 
 // A sizeFlag is a number of bytes: 4096, 64MiB, 1GiB, 10MB.
@@ -37,21 +34,4 @@ func inBytes(n int64) string {
 		return fmt.Sprintf("%d B", n)
 	}
 	return fmt.Sprintf("%s (%s bytes)", humanize.IBytes(uint64(n)), humanize.Comma(n))
-}
-
-// A durationFlag is a length of time, with days and weeks besides what Go reads.
-type durationFlag struct{ time.Duration }
-
-func (f *durationFlag) String() string {
-	if f.Duration == 0 {
-		return ""
-	}
-	return when.FormatDuration(f.Duration)
-}
-
-func (f *durationFlag) Type() string { return "duration" }
-
-func (f *durationFlag) Set(s string) (err error) {
-	f.Duration, err = when.ParseDuration(s)
-	return err
 }

@@ -18,8 +18,11 @@ const module = "github.com/auditsql/auditsql/"
 
 // allowed is which packages of the module each of them may import. Tests may import more.
 var allowed = map[string][]string{
-	"cmd/auditsql":     {"audit", "wal", "sqlstore", "internal/legible", "internal/when"},
+	"cmd/auditsql":     {"audit", "audit/ask", "audit/ingest", "audit/queries", "wal", "sqlstore", "internal/legible", "internal/when"},
 	"audit":            {"kvshim", "sqlstore", "wal", "internal/durable", "internal/legible"},
+	"audit/ask":        {"audit", "internal/legible", "internal/when"},
+	"audit/ingest":     {"audit", "internal/when"},
+	"audit/queries":    {"audit", "audit/ask", "sqlstore", "internal/when"},
 	"kvshim":           {"sqlstore"},
 	"kvshim/kvtest":    {"kvshim"},
 	"sqlstore":         {"migrations", "internal/durable"},

@@ -1,13 +1,12 @@
-package main
+package queries
 
 import (
 	"database/sql"
 	"strconv"
 	"testing"
 
+	_ "modernc.org/sqlite"
 	"pgregory.net/rapid"
-
-	"github.com/auditsql/auditsql/internal/when"
 )
 
 // A value that is bound as a number is the text that SQLite makes of it again: compared with a text it finds what
@@ -34,7 +33,8 @@ func TestANumberIsBoundForWhatItIs(t *testing.T) {
 	)
 	rapid.Check(t, func(t *rapid.T) {
 		s := literals.Draw(t, "value")
-		values, err := bind([]string{"v"}, nil, map[string]given{"v": {text: s}}, when.Clock{}, nil)
+		statement := &Statement{names: []string{"v"}}
+		values, err := (&binder{}).bind(statement, map[string]Given{"v": {Text: s}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,4 +1,4 @@
-package main
+package ask
 
 import (
 	"regexp"
@@ -13,7 +13,7 @@ func FuzzPrefix(f *testing.F) {
 	}
 	digits := regexp.MustCompile(`^[0-9a-fA-F]{8,64}$`)
 	f.Fuzz(func(t *testing.T, s string) {
-		if err := checkPrefix(s); (err == nil) != digits.MatchString(s) {
+		if err := CheckID(s); (err == nil) != digits.MatchString(s) {
 			t.Errorf("%q: %v", s, err)
 		}
 	})

@@ -1,0 +1,35 @@
+package main
+
+import (
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/auditsql/auditsql/internal/when"
+)
+
+// A durationFlag is a length of time, with days and weeks besides what Go reads.
+type durationFlag struct {
+	time.Duration
+	typed string // "" for the default
+}
+
+func (f *durationFlag) String() string {
+	if f.Duration == 0 {
+		return ""
+	}
+	return when.FormatDuration(f.Duration)
+}
+
+func (f *durationFlag) Type() string { return "duration" }
+
+func (f *durationFlag) Set(s string) (err error) {
+	f.Duration, err = when.ParseDuration(s)
+	f.typed = s
+	return err
+}
+
+// completeNothing is for arguments that are no file names.
+func completeNothing(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return nil, cobra.ShellCompDirectiveNoFileComp
+}

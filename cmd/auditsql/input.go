@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+
+	"github.com/spf13/cobra"
+
+	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/audit/ingest"
+)
+
+// What put, import, name and sql share: text from outside, and what is checked in records before they are stored.
+
+// readAll reads standard input where it is expected to be small: at most so many bytes.
+func readAll(ctx context.Context, in io.Reader, most int64) ([]byte, error) {
+	type outcome struct {
+		input []byte
+		err   error
+	}
+	// A read cannot be interrupted: when a signal comes, the run ends without this goroutine.
+	done := make(chan outcome, 1)
+	go func() {
+		input, err := io.ReadAll(io.LimitReader(in, most+1))
+		done <- outcome{input, err}
+	}()
+	select {
+	case got := <-done:
+		if got.err == nil && int64(len(got.input)) > most {
+			got.err = fmt.Errorf("longer than %d MiB", most>>20)
+		}
+		if got.err != nil {
+			return nil, fmt.Errorf("standard input: %w", got.err)
+		}
+		return got.input, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// counted counts what is read, for a progress bar in another goroutine.
+type counted struct {
+	in io.Reader
+	n  *atomic.Int64
+}
+
+func (c counted) Read(p []byte) (int, error) {
+	n, err := c.in.Read(p)
+	c.n.Add(int64(n))
+	return n, err
+}
+
+// addMaxFuture adds the flag of commands that store what clients send.
+func (f *durationFlag) addMaxFuture(cmd *cobra.Command) {
+	f.Duration = ingest.UsualFuture
+	cmd.Flags().Var(f, "max-future", "how far in the future a timestamp may lie; 0 is no limit")
+}
+
+// check is how records are checked before they are stored.
+func (a *app) check(unit audit.TimeUnit, future durationFlag) (ingest.Check, error) {
+	c, err := a.clock(unit)
+	return ingest.Check{Unit: unit, Now: a.now, Zone: c.Zone, MaxFuture: future.Duration}, err
+}
+
+// refusedRecord adds to the reason why a record is refused the flag that lets it in, if there is one.
+func refusedRecord(err error) error {
+	var future *ingest.FutureError
+	if errors.As(err, &future) {
+		return fmt.Errorf("%w; --max-future 0 lets it in", err)
+	}
+	return err
+}
+
+// refusedInput adds to the reason why an input is refused the command that makes another one of it. name is the file,
+// "-" is standard input.
+func refusedInput(err error, name string) error {
+	argument := ""
+	if name != "-" {
+		argument = " " + shellQuote(name)
+	}
+	var encoding *ingest.EncodingError
+	switch {
+	case errors.Is(err, ingest.ErrList):
+		return trying(err, "jq -c '.[]'%s | auditsql import -", argument)
+	case errors.As(err, &encoding):
+		return trying(err, "iconv -f %s -t UTF-8%s | auditsql import -", encoding.Encoding, argument)
+	case errors.Is(err, ingest.ErrMore):
+		return trying(err, "auditsql import - for more than one record")
+	}
+	return err
+}
+
+// doubts are what was odd about the records of one input that were stored all the same.
+type doubts struct {
+	input             string
+	units, confidence doubt
+}
+
+// A doubt is how often something was odd, and where first.
+type doubt struct {
+	n     int
+	first string
+}
+
+// add takes in what was odd about the record of a line.
+func (d *doubts) add(line int, odd []ingest.Doubt) {
+	for _, o := range odd {
+		kind := &d.units
+		if o.Field == ingest.ConfidenceField {
+			kind = &d.confidence
+		}
+		if kind.n++; kind.n == 1 {
+			kind.first = fmt.Sprintf("line %d: %s", line, o.Text)
+		}
+	}
+}
+
+// tell notes it, once for all records of the input.
+func (d *doubts) tell(note func(format string, args ...any)) {
+	if d.units.n > 0 {
+		note("%s: %s to be in another unit, first in %s", d.input, plural(d.units.n, "timestamp seems", "timestamps seem"), d.units.first)
+	}
+	if d.confidence.n > 0 {
+		note("%s: %s a result_confidence outside of 0 to 1, first in %s", d.input, plural(d.confidence.n, "record has", "records have"), d.confidence.first)
+	}
+}
