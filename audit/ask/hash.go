@@ -65,28 +65,35 @@ func Hash(ctx context.Context, db *audit.DB, typed string, kinds audit.HashKind)
 	return found, nil
 }
 
-// Refused reports whether an error of Hash is about what was typed, and not about the store.
+// Refused reports whether an error of Hash or ID is about what was typed, and not about the store.
 func Refused(err error) bool {
 	var unknown *audit.UnknownError
 	var ambiguous *audit.AmbiguousError
-	return errors.As(err, &unknown) || errors.As(err, &ambiguous) || errors.Is(err, audit.ErrInvalid)
+	var ambiguousID *AmbiguousIDError
+	return errors.As(err, &unknown) || errors.As(err, &ambiguous) || errors.As(err, &ambiguousID) ||
+		errors.Is(err, audit.ErrInvalid) || errors.Is(err, audit.ErrNotFound)
 }
 
 // hexDigits is how many a hash has.
 const hexDigits = 2 * len(audit.Hash{})
 
-// CheckID refuses what cannot be an id, nor the beginning of one.
+// CheckID refuses, with audit.ErrInvalid, what cannot be an id, nor the beginning of one.
 func CheckID(typed string) error {
 	even := typed + strings.Repeat("0", len(typed)%2)
 	switch _, err := hex.DecodeString(even); {
 	case err != nil:
-		return fmt.Errorf("%q is no id: want hex digits", typed)
+		return invalid("%q is no id: want hex digits", typed)
 	case len(typed) < audit.MinPrefix:
-		return fmt.Errorf("%q is too short: want %d hex digits or more", typed, audit.MinPrefix)
+		return invalid("%q is too short: want %d hex digits or more", typed, audit.MinPrefix)
 	case len(typed) > hexDigits:
-		return fmt.Errorf("%q is too long: an id has %d hex digits", typed, hexDigits)
+		return invalid("%q is too long: an id has %d hex digits", typed, hexDigits)
 	}
 	return nil
+}
+
+// invalid is an audit.ErrInvalid with words of its own.
+func invalid(format string, args ...any) error {
+	return &audit.FieldError{Reason: fmt.Sprintf(format, args...)}
 }
 
 // An AmbiguousIDError says that several ids begin with what was typed.
@@ -105,8 +112,8 @@ func (e *AmbiguousIDError) Error() string {
 }
 
 // ID finds the one query id that begins with what was typed, 8 or more digits. All 64 are returned as they are,
-// whether there is such a record or not. Its errors are that of CheckID, an *AmbiguousIDError, audit.ErrNotFound, and
-// any other from the store.
+// whether there is such a record or not. Its errors are an audit.ErrInvalid as CheckID returns it, an *AmbiguousIDError,
+// audit.ErrNotFound, and any other from the store.
 func ID(ctx context.Context, db *audit.DB, typed string) (audit.QueryID, error) {
 	if err := CheckID(typed); err != nil {
 		return audit.QueryID{}, err

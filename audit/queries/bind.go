@@ -28,26 +28,18 @@ type Given struct {
 func (s *Statement) Bind(ctx context.Context, db *audit.DB, values map[string]Given, o ask.Options) ([]any, []ask.Note, error) {
 	b := binder{clock: clock(o, db.TimeUnit())}
 	b.clock.Note = b.note
-	b.find = func(p *Parameter, typed string) (string, error) {
+	b.find = func(p *Parameter, typed string) (h audit.Hash, err error) {
 		if p.Kind == ID {
-			id, err := ask.ID(ctx, db, typed)
-			var ambiguous *ask.AmbiguousIDError
-			switch {
-			case errors.Is(err, audit.ErrNotFound):
-				return "", &ask.Error{Parameter: p.Name, Reason: fmt.Errorf("%s: %w", typed, audit.ErrNotFound)}
-			case errors.As(err, &ambiguous):
-				return "", &ask.Error{Parameter: p.Name, Reason: err}
+			if h, err = ask.ID(ctx, db, typed); errors.Is(err, audit.ErrNotFound) {
+				err = fmt.Errorf("%s: %w", typed, err)
 			}
-			return id.String(), err
+			return h, err
 		}
 		found, err := ask.Hash(ctx, db, typed, hashKinds[p.Kind])
 		if found.Other != 0 {
 			b.note(fmt.Sprintf("%q is %s, and no %s", typed, found.OtherKinds(), hashKinds[p.Kind]))
 		}
-		if ask.Refused(err) {
-			err = &ask.Error{Parameter: p.Name, Reason: err}
-		}
-		return found.Hash.String(), err
+		return found.Hash, err
 	}
 	bound, err := b.bind(s, values)
 	return bound, b.notes, err
@@ -56,15 +48,11 @@ func (s *Statement) Bind(ctx context.Context, db *audit.DB, values map[string]Gi
 // Check refuses, with an *ask.Error, all values that Bind refuses for any store.
 func (s *Statement) Check(values map[string]Given, o ask.Options) error {
 	b := binder{clock: clock(o, audit.Seconds)}
-	b.find = func(p *Parameter, typed string) (string, error) {
-		err := audit.CheckName(typed)
+	b.find = func(p *Parameter, typed string) (audit.Hash, error) {
 		if p.Kind == ID {
-			err = ask.CheckID(typed)
+			return audit.Hash{}, ask.CheckID(typed)
 		}
-		if err != nil {
-			err = &ask.Error{Parameter: p.Name, Reason: err}
-		}
-		return typed, err
+		return audit.Hash{}, audit.CheckName(typed)
 	}
 	_, err := b.bind(s, values)
 	return err
@@ -81,8 +69,8 @@ func clock(o ask.Options, unit audit.TimeUnit) when.Clock {
 // A binder binds the values of one statement.
 type binder struct {
 	clock     when.Clock
-	find      func(p *Parameter, typed string) (string, error) // a hash, as hex digits
-	parameter string                                           // whose value is being read, for notes
+	find      func(p *Parameter, typed string) (audit.Hash, error)
+	parameter string // whose value is being read, for notes
 	notes     []ask.Note
 }
 
@@ -132,7 +120,11 @@ func refuse(parameter, format string, args ...any) error {
 // value reads the value of a parameter.
 func (b *binder) value(p *Parameter, text string, given bool) (any, error) {
 	if p.Kind.IsHash() {
-		return b.find(p, text)
+		h, err := b.find(p, text)
+		if ask.Refused(err) {
+			err = &ask.Error{Parameter: p.Name, Reason: err}
+		}
+		return h.String(), err
 	}
 	switch p.Kind {
 	case Number:

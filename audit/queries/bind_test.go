@@ -12,6 +12,7 @@ import (
 // A value that is bound as a number is the text that SQLite makes of it again: compared with a text it finds what
 // the text would have found.
 func TestANumberIsBoundForWhatItIs(t *testing.T) {
+	t.Parallel()
 	db, err := sql.Open("sqlite", ":memory:")
 	if err != nil {
 		t.Fatal(err)

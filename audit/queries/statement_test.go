@@ -7,6 +7,7 @@ import (
 )
 
 func TestNamedParametersBecomeNumbered(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		in, want string
 		names    []string
@@ -42,6 +43,7 @@ func TestNamedParametersBecomeNumbered(t *testing.T) {
 var plainKinds = []Kind{Text, Number, Time, End, Duration}
 
 func TestNamedQueriesDescribeThemselves(t *testing.T) {
+	t.Parallel()
 	if len(All()) == 0 {
 		t.Fatal("there are none")
 	}
