@@ -17,6 +17,7 @@ import (
 // An app is one run of the command: its streams, and what the flags of all commands say.
 type app struct {
 	streams
+	cmd *cobra.Command // that runs; nil before its flags are known
 
 	dir     string
 	output  string
@@ -124,6 +125,7 @@ func defaultDir() string {
 
 // prepare runs before every command, when its flags are known.
 func (a *app) prepare(cmd *cobra.Command, _ []string) error {
+	a.cmd = cmd
 	if a.outTerm.color {
 		pretty.EnableColors()
 	} else {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -120,15 +121,15 @@ func (a *app) whatToTry(cmd *cobra.Command, err error) string {
 	case errors.Is(err, sqlstore.ErrMalformed) && !errors.Is(err, audit.ErrMismatch):
 		return fmt.Sprintf("auditsql -d %[1]s reindex builds the database anew from the journal, where that reaches back; auditsql -d %[1]s export --read-only gives what can be read, for import into a new store; auditsql -d %[1]s verify tells what is damaged", shellQuote(a.dir))
 	case errors.Is(err, wal.ErrForeign):
-		return "put the store's own segment back, from a backup or the archive; --read-only shows what SQLite has"
+		return "put the store's own segment back, from a backup or the archive; " + a.showsSQLite()
 	case errors.As(err, &foreign):
 		return "put the store's own database back, from a backup; without one, move " + shellQuote(foreign.Path) + "* out of the folder: opening the store builds it anew from the journal, where that reaches back"
 	case errors.Is(err, audit.ErrMismatch):
-		return "--read-only shows what SQLite has, and export --read-only gives it for import into a new store"
+		return a.showsSQLite() + ", and export --read-only gives it for import into a new store"
 	case isDamage(err) && a.lostSQLite():
 		return fmt.Sprintf("auditsql -d %s wal repair shows what can be done", shellQuote(a.dir))
 	case isDamage(err):
-		return fmt.Sprintf("--read-only shows what SQLite has, auditsql -d %s wal repair what can be done", shellQuote(a.dir))
+		return fmt.Sprintf("%s, auditsql -d %s wal repair what can be done", a.showsSQLite(), shellQuote(a.dir))
 	case errors.Is(err, sqlstore.ErrNewer):
 		return "use the newer auditsql; this one has changed nothing"
 	case errors.Is(err, syscall.ENOTDIR):
@@ -137,6 +138,15 @@ func (a *app) whatToTry(cmd *cobra.Command, err error) string {
 		return fmt.Sprintf("ls -ld %s shows who may", shellQuote(permissionPath(a.dir, err)))
 	}
 	return ""
+}
+
+// showsSQLite is how to see what SQLite has, whatever the journal is like: by a flag, if the command has it.
+func (a *app) showsSQLite() string {
+	with := "--read-only"
+	if a.cmd == nil || a.cmd.Flags().Lookup("read-only") == nil {
+		with = fmt.Sprintf("auditsql -d %s list --read-only", shellQuote(a.dir))
+	}
+	return with + " shows what SQLite has"
 }
 
 // notLinked is what to do about a part of a store that is a link.
@@ -154,7 +164,7 @@ func (a *app) bringBack(away *audit.JournalAwayError) string {
 		return try
 	}
 	if !a.readOnly {
-		try += "; --read-only shows what SQLite has"
+		try += "; " + a.showsSQLite()
 	}
 	if away.Unknown {
 		try += fmt.Sprintf("; auditsql -d %s init --wal-dir FOLDER says where the journal is, since store.json is lost", shellQuote(a.dir))
@@ -212,12 +222,24 @@ func (a *app) report(cmd *cobra.Command, err error) int {
 	if cmd != nil && cmd.HasParent() {
 		line.WriteString(strings.TrimPrefix(cmd.CommandPath(), "auditsql ") + ": ")
 	}
-	line.WriteString(harmless(strings.ReplaceAll(err.Error(), "\n", "; ")))
+	line.WriteString(harmless(oneLine(err)))
 	if try := a.whatToTry(cmd, err); try != "" && code != exitInterrupted {
 		line.WriteString("; try: " + harmless(try))
 	}
 	fmt.Fprintln(a.err, line.String())
 	return code
+}
+
+// oneLine writes errors that were joined as one line. What was said once is left out the second time: an operation and
+// the closing after it often fail for the same reason.
+func oneLine(err error) string {
+	var said []string
+	for part := range strings.SplitSeq(err.Error(), "\n") {
+		if !slices.ContainsFunc(said, func(earlier string) bool { return strings.Contains(earlier, part) }) {
+			said = append(said, part)
+		}
+	}
+	return strings.Join(said, "; ")
 }
 
 // note tells what is good to know on standard error; results do not depend on it.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io"
 	"io/fs"
@@ -120,7 +121,7 @@ func (a *app) checkOverwritten(flag, name string, about os.FileInfo, inputs map[
 
 // createOutputFile opens a file that checkOutputFile had nothing against. What is there is emptied with force alone,
 // and looked at once more before, as what it is by then.
-func (a *app) createOutputFile(flag, name string, force bool, inputs map[string]os.FileInfo) (*outputFile, error) {
+func (a *app) createOutputFile(ctx context.Context, flag, name string, force bool, inputs map[string]os.FileInfo) (*outputFile, error) {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err == nil {
 		return &outputFile{File: f, created: true}, nil
@@ -131,7 +132,8 @@ func (a *app) createOutputFile(flag, name string, force bool, inputs map[string]
 	if err := a.checkOutputFile(flag, name, force, inputs); err != nil {
 		return nil, err
 	}
-	if f, err = os.OpenFile(name, os.O_WRONLY, 0); err != nil {
+	f, err = uninterrupted(ctx, func() (*os.File, error) { return os.OpenFile(name, os.O_WRONLY, 0) })
+	if err != nil {
 		return nil, err
 	}
 	about, err := f.Stat()

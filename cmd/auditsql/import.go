@@ -94,7 +94,7 @@ type importOptions struct {
 }
 
 func (a *app) importFiles(ctx context.Context, names []string, o importOptions) (err error) {
-	inputs, total, err := a.openInputs(names)
+	inputs, total, err := a.openInputs(ctx, names)
 	defer func() {
 		for _, in := range inputs {
 			in.close()
@@ -134,7 +134,7 @@ func (a *app) importFiles(ctx context.Context, names []string, o importOptions) 
 	var rejects io.Writer = io.Discard
 	if o.rejects != "" {
 		// Emptied only now: with the store locked, what it holds may be the only copy.
-		file, createErr := a.createOutputFile("rejects", o.rejects, o.force, read)
+		file, createErr := a.createOutputFile(ctx, "rejects", o.rejects, o.force, read)
 		if createErr != nil {
 			return errors.Join(createErr, db.Close())
 		}
@@ -186,7 +186,7 @@ func (in input) close() {
 
 // openInputs opens all files before anything is stored, so that a misspelt name stops the import at once,
 // and sums up their sizes; -1 is an unknown sum. It returns what it has opened also with an error.
-func (a *app) openInputs(names []string) ([]input, int64, error) {
+func (a *app) openInputs(ctx context.Context, names []string) ([]input, int64, error) {
 	var inputs []input
 	total := int64(0)
 	for _, name := range names {
@@ -195,7 +195,7 @@ func (a *app) openInputs(names []string) ([]input, int64, error) {
 			total = -1
 			continue
 		}
-		f, err := os.Open(name)
+		f, err := uninterrupted(ctx, func() (*os.File, error) { return os.Open(name) })
 		if err != nil {
 			return inputs, 0, err
 		}

@@ -15,30 +15,45 @@ import (
 
 // What put, import, name and sql share: text from outside, and what is checked in records before they are stored.
 
-// readAll reads standard input where it is expected to be small: at most so many bytes.
-func readAll(ctx context.Context, in io.Reader, most int64) ([]byte, error) {
+// uninterrupted does something that no signal interrupts, such as opening a FIFO that has no other end, or reading from
+// a terminal. When the run ends first, it returns the reason, and leaves the goroutine behind until the process ends.
+func uninterrupted[T any](ctx context.Context, do func() (T, error)) (T, error) {
 	type outcome struct {
-		input []byte
+		value T
 		err   error
 	}
-	// A read cannot be interrupted: when a signal comes, the run ends without this goroutine.
 	done := make(chan outcome, 1)
 	go func() {
-		input, err := io.ReadAll(io.LimitReader(in, most+1))
-		done <- outcome{input, err}
+		value, err := do()
+		done <- outcome{value, err}
 	}()
 	select {
 	case got := <-done:
-		if got.err == nil && int64(len(got.input)) > most {
-			got.err = fmt.Errorf("longer than %d MiB", most>>20)
-		}
-		if got.err != nil {
-			return nil, fmt.Errorf("standard input: %w", got.err)
-		}
-		return got.input, nil
+		return got.value, got.err
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		var none T
+		return none, context.Cause(ctx)
 	}
+}
+
+// readAll reads an input that is expected to be small: at most so many bytes.
+func readAll(ctx context.Context, in io.Reader, most int64) ([]byte, error) {
+	input, err := uninterrupted(ctx, func() ([]byte, error) {
+		return io.ReadAll(io.LimitReader(in, most+1))
+	})
+	if err == nil && int64(len(input)) > most {
+		err = fmt.Errorf("longer than %d MiB", most>>20)
+	}
+	return input, err
+}
+
+// readStdin is readAll for standard input.
+func (a *app) readStdin(ctx context.Context, most int64) ([]byte, error) {
+	input, err := readAll(ctx, a.in, most)
+	if err != nil && ctx.Err() == nil {
+		err = fmt.Errorf("standard input: %w", err)
+	}
+	return input, err
 }
 
 // counted counts what is read, for a progress bar in another goroutine.

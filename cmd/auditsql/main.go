@@ -34,6 +34,10 @@ type streams struct {
 	outTerm, errTerm terminal
 	now              func() time.Time
 
+	// recoveryWait is how long a command that reads waits for the lock when it has to recover first: another reader may
+	// be recovering, and is mostly soon done.
+	recoveryWait time.Duration
+
 	// dirAs is how the store's folder is written in commands to be typed, if not as -d says.
 	dirAs string
 }
@@ -61,7 +65,7 @@ func systemStreams() streams {
 		in: os.Stdin, out: os.Stdout, err: os.Stderr,
 		inTerm:  isTerminal(os.Stdin),
 		outTerm: terminalOf(os.Stdout), errTerm: terminalOf(os.Stderr),
-		now: time.Now,
+		now: time.Now, recoveryWait: 5 * time.Second,
 	}
 }
 

@@ -176,7 +176,7 @@ func (a *app) importLabels(ctx context.Context, file string) ([]audit.Label, err
 	var err error
 	if file == "-" {
 		file = "standard input"
-		input, err = readAll(ctx, a.in, ingest.LongestLine)
+		input, err = a.readStdin(ctx, ingest.LongestLine)
 	} else {
 		about, statErr := os.Stat(file)
 		if statErr == nil {
@@ -184,7 +184,7 @@ func (a *app) importLabels(ctx context.Context, file string) ([]audit.Label, err
 				return nil, err
 			}
 		}
-		input, err = os.ReadFile(file)
+		input, err = uninterrupted(ctx, func() ([]byte, error) { return os.ReadFile(file) })
 	}
 	if err != nil {
 		return nil, err

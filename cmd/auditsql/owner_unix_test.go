@@ -304,3 +304,42 @@ func TestAnotherUsersStoreIsNotWrittenTo(t *testing.T) {
 	wantSame(t, "another user", before, after)
 	h.wantDone(t, service, "-d", store, "put", "--subject", "c", "--confidence", "1")
 }
+
+// Who may read a store and not write to it is shown what SQLite has, with the reason why it may not be all. Who may not
+// even read it is told where to look.
+func TestAStoreThatMayNotBeWrittenToIsShownAsItIs(t *testing.T) {
+	t.Parallel()
+	h := newPublicHouse(t)
+	h.wantDone(t, 0, "-d", "store", "put", "--subject", "one")
+	store := filepath.Join(h.dir, "store")
+	before := filepath.Join(h.dir, "before")
+	if err := os.CopyFS(before, os.DirFS(store)); err != nil {
+		t.Fatal(err)
+	}
+	h.wantDone(t, 0, "-d", "store", "put", "--subject", "two")
+	journal := filepath.Join(before, "wal")
+	err := os.RemoveAll(journal)
+	if err == nil {
+		err = os.CopyFS(journal, os.DirFS(filepath.Join(store, "wal")))
+	}
+	if err == nil {
+		err = filepath.WalkDir(before, func(path string, e fs.DirEntry, err error) error {
+			mode := fs.FileMode(0o400)
+			if e.IsDir() {
+				mode = 0o500
+			}
+			return errors.Join(err, os.Chmod(path, mode), os.Chown(path, service, service))
+		})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	said, code := h.run(t, service, "-d", "before", "list")
+	if code != exitDone || !strings.Contains(said, "they cannot be recovered without the right to write there") {
+		t.Errorf("exit code %d: %s", code, said)
+	}
+	said, code = h.run(t, passerBy, "-d", "before", "list")
+	if code != exitFailed || !strings.HasSuffix(said, "; try: ls -ld before shows who may\n") {
+		t.Errorf("exit code %d: %s", code, said)
+	}
+}

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"unicode/utf8"
 
@@ -78,7 +77,7 @@ func (a *app) put(ctx context.Context, r *recordFlags, future durationFlag) erro
 			a.note("reading one record as JSON from the terminal; end it with Ctrl-D")
 		}
 		var err error
-		if read, err = readRecord(ctx, a.in); err != nil {
+		if read, err = a.readRecord(ctx); err != nil {
 			return err
 		}
 	}
@@ -141,8 +140,8 @@ func (a *app) checkPut(q *audit.QueryAudit, fromFlags bool, unit audit.TimeUnit,
 }
 
 // readRecord reads the one record that standard input holds.
-func readRecord(ctx context.Context, in io.Reader) (*audit.QueryAudit, error) {
-	text, err := readAll(ctx, in, ingest.LongestLine)
+func (a *app) readRecord(ctx context.Context) (*audit.QueryAudit, error) {
+	text, err := a.readStdin(ctx, ingest.LongestLine)
 	switch {
 	case err != nil:
 		return nil, err

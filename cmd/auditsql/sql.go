@@ -146,7 +146,7 @@ func (a *app) statement(ctx context.Context, args []string) (*queries.Statement,
 		if a.inTerm {
 			a.note("reading SQL from the terminal; end it with Ctrl-D")
 		}
-		input, err := readAll(ctx, a.in, ingest.LongestLine)
+		input, err := a.readStdin(ctx, ingest.LongestLine)
 		if err != nil {
 			return nil, err
 		}

@@ -8,15 +8,10 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
-	"time"
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/internal/when"
 )
-
-// recoveryWait is how long a command that reads waits for the lock when it has to recover first: another
-// reader may be at it, and is soon done.
-const recoveryWait = 5 * time.Second
 
 // openWriter opens the store for writing, and makes it if there is none.
 func (a *app) openWriter(options ...audit.Option) (*audit.DB, error) {
@@ -108,7 +103,7 @@ func (a *app) recoverFirst(ctx context.Context) error {
 		return nil
 	}
 	a.note("%s; recovering first", why)
-	recovery, err := audit.Recover(ctx, a.dir, audit.WithLockWait(recoveryWait))
+	recovery, err := audit.Recover(ctx, a.dir, audit.WithLockWait(a.recoveryWait))
 	switch {
 	case errors.Is(err, audit.ErrLocked):
 		// A writer has begun meanwhile, and had them recovered before it took anything; or another reader is at it
