@@ -30,6 +30,7 @@ var smallTables = regexp.MustCompile(`^SCAN (g|l|label|CONSTANT ROW|\(subquery-\
 // A query that names something finds it by an index, in this program and in the shell that people have. One that
 // has to look at everything of a time says so, and uses the index of time.
 func TestNamedQueriesFindTheirIndex(t *testing.T) {
+	t.Parallel()
 	path := demoDatabase(t)
 	clients := map[string]func(query string) (string, error){"library": func(query string) (string, error) { return planInLibrary(path, query) }}
 	if _, err := exec.LookPath("sqlite3"); err == nil {
@@ -136,6 +137,7 @@ func checkPlan(t *testing.T, q *queries.Query, plan string) {
 
 // What the named queries answer about the demo's incident.
 func TestNamedQueriesAnswer(t *testing.T) {
+	t.Parallel()
 	db, err := sql.Open("sqlite", demoDatabase(t))
 	if err != nil {
 		t.Fatal(err)
