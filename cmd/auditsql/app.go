@@ -14,7 +14,7 @@ import (
 	"github.com/auditsql/auditsql/sqlstore"
 )
 
-// An app is one run of the command: its streams, and what the flags of all commands say.
+// An app is one run of the command: its streams, and the flags that many commands have.
 type app struct {
 	streams
 	cmd *cobra.Command // that runs; nil before its flags are known
@@ -24,7 +24,7 @@ type app struct {
 	json    bool
 	csvSafe bool
 
-	// Flags of many commands; each adds those that it has.
+	// Flags of many commands. Each command adds the ones that it has.
 	lockWait durationFlag
 	readOnly bool
 	create   bool
@@ -43,10 +43,10 @@ database, and answers questions about it.
 A first look:    auditsql demo
 A store:         auditsql init; auditsql import FILE.ndjson; auditsql recent
 
-Commands that read work beside a program that writes, and change nothing. When
+Commands that read work while another program writes, and change nothing. When
 no program writes and the journal holds records that SQLite lacks, a command
-that reads says so and recovers the store first; --read-only shows what SQLite
-has instead, and so does stats, which never waits.
+that reads says so and recovers the store first. With --read-only it shows what
+SQLite has instead. The command stats does the same, and never waits.
 Results are a table on a terminal and tab-separated lines elsewhere; -o json,
 ndjson, csv, table and plain choose.
 
@@ -149,7 +149,7 @@ func noSuchCommand(root *cobra.Command, typed string) error {
 	return err
 }
 
-// flagError is an error of a flag in words for people: those of Go's number parser are for programmers.
+// flagError is the error of a flag. It replaces what Go's number parser says, which is for programmers.
 func flagError(err error) error {
 	var number *strconv.NumError
 	if !errors.As(err, &number) {
@@ -173,8 +173,8 @@ func nearestCommand(root *cobra.Command, typed string) string {
 	return ""
 }
 
-// nearest is nearestCommand among names that are no commands. They may have blanks, at which a command's name
-// ends.
+// nearest is the name that is a letter or two away from what was typed, "" if none is. Cobra compares commands, whose
+// names have no blanks, so a blank is written as another character meanwhile.
 func nearest(names []string, typed string) string {
 	joined := strings.NewReplacer(" ", "\x00")
 	root := &cobra.Command{}
@@ -184,7 +184,7 @@ func nearest(names []string, typed string) string {
 	return strings.ReplaceAll(nearestCommand(root, joined.Replace(typed)), "\x00", " ")
 }
 
-// needsCommand is what a command does that only has commands below it.
+// needsCommand runs a command that only has commands below it: it prints its help.
 func needsCommand(cmd *cobra.Command, _ []string) error {
 	cmd.SetOut(cmd.ErrOrStderr())
 	if err := cmd.Help(); err != nil {
@@ -244,7 +244,7 @@ func arguments(least, most int, what string) cobra.PositionalArgs {
 		case most == 0 && len(args) > 0:
 			return usage("takes no arguments, and got %q", args[0])
 		case most >= 0 && len(args) > most:
-			return usage("want %s, and got %q besides", what, args[most])
+			return usage("want %s, and got %q as well", what, args[most])
 		}
 		return nil
 	}
@@ -252,7 +252,7 @@ func arguments(least, most int, what string) cobra.PositionalArgs {
 
 const anyNumber = -1
 
-// contradict refuses two flags that cannot both be meant.
+// contradict refuses a flag together with one of the others.
 func contradict(cmd *cobra.Command, one string, others ...string) error {
 	if !cmd.Flags().Changed(one) {
 		return nil

@@ -30,13 +30,13 @@ const (
 	exitInterrupted = 130
 )
 
-// errInterrupted is why the context of a run ended when a signal did it.
+// errInterrupted is the cause of a run's context that a signal ended.
 var errInterrupted = errors.New("interrupted")
 
 // An exitError has an exit code of its own, and may say what to try.
 type exitError struct {
 	code int
-	err  error // nil: all has been said already
+	err  error // nil: everything has been printed already
 	try  string
 }
 
@@ -49,15 +49,15 @@ func (e *exitError) Error() string {
 
 func (e *exitError) Unwrap() error { return e.err }
 
-// usage is an error of whoever typed the command line.
+// usage is an error in the command line.
 func usage(format string, args ...any) error {
 	return &exitError{code: exitUsage, err: fmt.Errorf(format, args...)}
 }
 
-// quietly ends the run with a code, and says nothing more.
+// quietly ends the run with a code, and prints nothing.
 func quietly(code int) error { return &exitError{code: code} }
 
-// isQuiet reports whether there is nothing to say about err.
+// isQuiet reports whether nothing is printed about err.
 func isQuiet(err error) bool {
 	var e *exitError
 	return errors.As(err, &e) && e.err == nil
@@ -68,7 +68,7 @@ func trying(err error, format string, args ...any) error {
 	return &exitError{code: exitCode(err), err: err, try: fmt.Sprintf(format, args...)}
 }
 
-// exitCode says how a run ends that ends with err.
+// exitCode is the exit code of a run that ends with err.
 func exitCode(err error) int {
 	var e *exitError
 	switch {
@@ -86,7 +86,7 @@ func exitCode(err error) int {
 	return exitFailed
 }
 
-// isDamage reports whether err refuses a store because acknowledged data is hurt or missing.
+// isDamage reports whether err refuses a store because acknowledged data is corrupt or missing.
 func isDamage(err error) bool {
 	var corrupt *wal.CorruptError
 	return errors.As(err, &corrupt) || errors.Is(err, wal.ErrGap) || errors.Is(err, wal.ErrAhead) || errors.Is(err, wal.ErrForeign) ||
@@ -115,17 +115,17 @@ func (a *app) whatToTry(cmd *cobra.Command, err error) string {
 	case errors.Is(err, audit.ErrNoStore):
 		return fmt.Sprintf("-d or AUDITSQL_DIR names another folder, auditsql -d %s init makes a store", shellQuote(a.dir))
 	case errors.Is(err, sqlstore.ErrBusy):
-		return "it again: somebody else, a shell perhaps, holds the database's write lock"
+		return "it again; another program, perhaps a shell, holds the database's write lock"
 	case errors.Is(err, audit.ErrLocked):
 		return "--lock-wait 10s waits for it; reading works meanwhile"
 	case errors.Is(err, sqlstore.ErrMalformed) && !errors.Is(err, audit.ErrMismatch):
-		return fmt.Sprintf("auditsql -d %[1]s reindex builds the database anew from the journal, where that reaches back; auditsql -d %[1]s export --read-only gives what can be read, for import into a new store; auditsql -d %[1]s verify tells what is damaged", shellQuote(a.dir))
+		return fmt.Sprintf("auditsql -d %[1]s reindex rebuilds the database from the journal, if that reaches back to the first record; auditsql -d %[1]s export --read-only prints what can be read, for import into a new store; auditsql -d %[1]s verify says what is damaged", shellQuote(a.dir))
 	case errors.Is(err, wal.ErrForeign):
 		return "put the store's own segment back, from a backup or the archive; " + a.showsSQLite()
 	case errors.As(err, &foreign):
-		return "put the store's own database back, from a backup; without one, move " + shellQuote(foreign.Path) + "* out of the folder: opening the store builds it anew from the journal, where that reaches back"
+		return "put the store's own database back, from a backup; without one, move " + shellQuote(foreign.Path) + "* out of the folder: opening the store rebuilds it from the journal, if that reaches back to the first record"
 	case errors.Is(err, audit.ErrMismatch):
-		return a.showsSQLite() + ", and export --read-only gives it for import into a new store"
+		return a.showsSQLite() + ", and export --read-only prints it for import into a new store"
 	case isDamage(err) && a.lostSQLite():
 		return fmt.Sprintf("auditsql -d %s wal repair shows what can be done", shellQuote(a.dir))
 	case isDamage(err):
@@ -133,7 +133,7 @@ func (a *app) whatToTry(cmd *cobra.Command, err error) string {
 	case errors.Is(err, sqlstore.ErrNewer):
 		return "use the newer auditsql; this one has changed nothing"
 	case errors.Is(err, syscall.ENOTDIR):
-		return "another folder, there is a file in the way"
+		return "another folder; there is a file in its place"
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Sprintf("ls -ld %s shows who may", shellQuote(permissionPath(a.dir, err)))
 	}
@@ -175,7 +175,7 @@ func (a *app) bringBack(away *audit.JournalAwayError) string {
 	return try
 }
 
-// lostSQLite reports whether --read-only would have nothing to show.
+// lostSQLite reports whether --read-only has nothing to show.
 func (a *app) lostSQLite() bool {
 	db, err := audit.Open(a.dir, audit.ReadOnly())
 	if err == nil {
@@ -184,8 +184,8 @@ func (a *app) lostSQLite() bool {
 	return errors.Is(err, audit.ErrNoStore)
 }
 
-// permissionPath is the file or folder that may not be touched, so far as the error tells; when it cannot
-// even be looked at, the nearest one above it that can.
+// permissionPath is the file or folder that this user may not use: the one that the error names, or dir. If this user
+// may not even see that one, it is the nearest folder above it that can be seen.
 func permissionPath(dir string, err error) string {
 	name := filepath.Clean(dir)
 	var p *fs.PathError
@@ -209,13 +209,13 @@ func (a *app) report(cmd *cobra.Command, err error) int {
 		return code
 	}
 	if errors.Is(err, syscall.EPIPE) {
-		// Whoever read the output has gone, as head does when it has seen enough: nothing to tell.
+		// The reader of the output has gone, as head does when it has enough: that is no error.
 		return code
 	}
 	if isQuiet(err) {
 		return code
 	}
-	// That flags are wrong is found before the streams are looked at.
+	// Wrong flags are found before prepare has checked the streams.
 	_ = a.checkStreams()
 	line := strings.Builder{}
 	line.WriteString("auditsql: ")
@@ -242,7 +242,7 @@ func oneLine(err error) string {
 	return strings.Join(said, "; ")
 }
 
-// note tells what is good to know on standard error; results do not depend on it.
+// note prints on standard error what is good to know. Results do not depend on it.
 func (a *app) note(format string, args ...any) {
 	fmt.Fprintf(a.err, "note: %s\n", harmless(fmt.Sprintf(format, args...)))
 }

@@ -20,7 +20,7 @@ func (a *app) getCommand() *cobra.Command {
 evidence. An id may be cut to its first 8 or more digits when only one record
 begins with them.
 
-On a terminal each record is laid out for reading. As plain text it is a line
+On a terminal each record is formatted for reading. As plain text it is a line
 per value, the name and a tab before it, and an empty line between records; -o
 ndjson is its canonical JSON, -o json a list of these. --raw prints the bytes
 as they are stored, and a line end.

@@ -16,7 +16,7 @@ import (
 	"github.com/auditsql/auditsql/audit/ingest"
 )
 
-// An importer takes the lines of inputs into a store, and keeps account of what became of them.
+// An importer takes the lines of inputs into a store, counts what became of them, and answers them.
 type importer struct {
 	a       *app
 	options importOptions
@@ -55,7 +55,7 @@ func (im *importer) run(ctx context.Context, db *audit.DB, inputs []input) error
 	return nil
 }
 
-// take keeps account of an outcome, and answers it.
+// take counts an outcome, and answers it.
 func (im *importer) take(o *ingest.Outcome) error {
 	var failed *ingest.InputError
 	switch {
@@ -134,8 +134,8 @@ func (im *importer) show() {
 	im.bar.at(im.read.Load(), fmt.Sprintf("%s records", humanize.Comma(int64(im.inserted+im.duplicate+im.rejected))))
 }
 
-// tellCounts prints how many records became what.
-func (im *importer) tellCounts() error {
+// printCounts prints how many records became what.
+func (im *importer) printCounts() error {
 	a := im.a
 	if im.options.ack {
 		// Standard output is for answers.

@@ -16,7 +16,7 @@ import (
 // What put, import, name and sql share: text from outside, and what is checked in records before they are stored.
 
 // uninterrupted does something that no signal interrupts, such as opening a FIFO that has no other end, or reading from
-// a terminal. When the run ends first, it returns the reason, and leaves the goroutine behind until the process ends.
+// a terminal. When the run ends first, it returns the reason; its goroutine then runs until the process ends.
 func uninterrupted[T any](ctx context.Context, do func() (T, error)) (T, error) {
 	type outcome struct {
 		value T
@@ -80,7 +80,7 @@ func (a *app) check(unit audit.TimeUnit, future durationFlag) (ingest.Check, err
 	return ingest.Check{Unit: unit, Now: a.now, Zone: c.Zone, MaxFuture: future.Duration}, err
 }
 
-// refusedRecord adds to the reason why a record is refused the flag that lets it in, if there is one.
+// refusedRecord adds to the reason why a record is refused the flag with which it is stored, if there is one.
 func refusedRecord(err error) error {
 	var future *ingest.FutureError
 	if errors.As(err, &future) {
@@ -89,8 +89,8 @@ func refusedRecord(err error) error {
 	return err
 }
 
-// refusedInput adds to the reason why an input is refused the command that makes another one of it. name is the file,
-// "-" is standard input.
+// refusedInput adds to the reason why an input is refused the command that corrects it. name is the file, "-" is
+// standard input.
 func refusedInput(err error, name string) error {
 	argument := ""
 	if name != "-" {
@@ -108,7 +108,7 @@ func refusedInput(err error, name string) error {
 	return err
 }
 
-// doubts are what was odd about the records of one input that were stored all the same.
+// doubts count what was odd about the stored records of one input.
 type doubts struct {
 	input             string
 	units, confidence doubt
@@ -120,7 +120,7 @@ type doubt struct {
 	first string
 }
 
-// add takes in what was odd about the record of a line.
+// add counts what was odd about the record of a line.
 func (d *doubts) add(line int, odd []ingest.Doubt) {
 	for _, o := range odd {
 		kind := &d.units
@@ -133,8 +133,8 @@ func (d *doubts) add(line int, odd []ingest.Doubt) {
 	}
 }
 
-// tell notes it, once for all records of the input.
-func (d *doubts) tell(note func(format string, args ...any)) {
+// print notes it, once for all records of the input.
+func (d *doubts) print(note func(format string, args ...any)) {
 	if d.units.n > 0 {
 		note("%s: %s to be in another unit, first in %s", d.input, plural(d.units.n, "timestamp seems", "timestamps seem"), d.units.first)
 	}

@@ -335,7 +335,7 @@ func TestAStoreThatMayNotBeWrittenToIsShownAsItIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	said, code := h.run(t, service, "-d", "before", "list")
-	if code != exitDone || !strings.Contains(said, "they cannot be recovered without the right to write there") {
+	if code != exitDone || !strings.Contains(said, "it cannot be recovered without the right to write there") {
 		t.Errorf("exit code %d: %s", code, said)
 	}
 	said, code = h.run(t, passerBy, "-d", "before", "list")

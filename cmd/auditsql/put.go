@@ -28,17 +28,17 @@ prints its query id once it is durable. Storing the same record again prints
 the id again and changes nothing; another record under the same id is refused.
 
 From flags, the timestamp is now unless --timestamp (a number in the store's
-unit) or --time say otherwise, the confidence is 0 unless --confidence is
-given, and the lifecycle of a contribution is Proposed unless it is named.
+unit) or --time is given, the confidence is 0 unless --confidence is given, and
+the lifecycle of a contribution is Proposed unless it is named.
 --attr values are texts; --attr-json takes numbers, true and false. A key that
 is empty or has a = in it is written as a JSON string: --attr '"a=b"=v'.
 
-A timestamp more than --max-future ahead of now is refused; one that seems to
-be in another unit than the store's, and a confidence outside of 0 to 1, are
-stored and told.
+A timestamp more than --max-future after now is refused. A timestamp that seems
+to be in another unit than the store's, and a confidence outside of 0 to 1, are
+stored, and a note says so.
 
-Where there is no store yet, put makes one, and says so; only in a folder whose
-parent exists. --create=false makes none.
+Where there is no store yet, put makes one, and says so. The parent of its
+folder must exist. --create=false makes no store.
 
 Hashes are written in full: a record stays for ever, and labels change.
 
@@ -64,7 +64,7 @@ To store many records, or from another program, use import.`,
 func (a *app) put(ctx context.Context, r *recordFlags, future durationFlag) error {
 	var read *audit.QueryAudit
 	if r.any() {
-		// What needs no store is refused before there is one.
+		// What is wrong in any store is refused before one is made.
 		c, err := a.earlyClock()
 		if err != nil {
 			return err
@@ -259,13 +259,14 @@ func (r *recordFlags) record(c when.Clock) (*audit.QueryAudit, error) {
 	if q.Attributes, err = r.attributeMap(); err != nil {
 		return nil, err
 	}
-	// Whatever the library refuses in a record came from a flag.
+	// If the library refuses the record, a flag was wrong.
 	if _, err := q.Canonical(); err != nil {
 		return nil, usage("%w", err)
 	}
 	return &q, nil
 }
 
+// moment is the timestamp of the record.
 func (r *recordFlags) moment(c when.Clock) (uint64, error) {
 	if err := contradict(r.cmd, "timestamp", "time"); err != nil {
 		return 0, err
@@ -337,8 +338,8 @@ func (r *recordFlags) attributeMap() (map[string]any, error) {
 	return attributes, nil
 }
 
-// parseAttribute reads the JSON of an attribute as the library reads it in a record, so that what is
-// refused there is refused here, in the same words.
+// parseAttribute reads the JSON of an attribute as the library reads it in a record, so that both refuse the same
+// values in the same words.
 func parseAttribute(key, value string) (any, error) {
 	if !utf8.ValidString(key) || !json.Valid([]byte(value)) {
 		return nil, usage("--attr-json %s=%s: the value is no JSON; --attr takes texts", key, value)
@@ -359,7 +360,7 @@ func hashFlag(flag, value string) (*audit.Hash, error) {
 	}
 	err = usage("--%s %q: %w", flag, value, err)
 	if ask.CheckID(value) == nil {
-		// Copied from a table, probably.
+		// It was probably copied from a table, which shows the first digits.
 		return nil, trying(err, "the whole of it, which -o plain and get show")
 	}
 	return nil, err

@@ -13,33 +13,33 @@ import (
 	"github.com/auditsql/auditsql/internal/when"
 )
 
-// A reading is a store that is open for reading, and what commands that read need beside it.
+// A reading is a store that is open for reading, with what commands that read need too.
 type reading struct {
 	*audit.DB
 	clock  when.Clock
 	note   func(format string, args ...any)
 	labels labels
-	lag    *audit.Lag // nil when it is not worth telling
+	lag    *audit.Lag // what SQLite lacks; nil when it is as good as nothing
 }
 
-// read opens the store for questions, and says when SQLite lacks records that may belong to the answer.
+// read opens the store for questions, and notes when SQLite lacks records that may belong to the answer.
 func (a *app) read(ctx context.Context) (*reading, error) {
 	r, err := a.openReading(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if r.lag, err = a.tellLag(ctx, r.DB, r.clock); err != nil {
+	if r.lag, err = a.noteLag(ctx, r.DB, r.clock); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
 	return r, nil
 }
 
-// worthTelling is the lag from which on SQLite's state is not what a person takes for now.
-const worthTelling = time.Second
+// notableLag is the shortest lag that is noted: what is younger belongs to "now" for a person.
+const notableLag = time.Second
 
-// tellLag says how many records SQLite lacks, if the oldest of them has waited for longer than a moment. How long that
-// is its timestamp tells: the journal has no other time.
-func (a *app) tellLag(ctx context.Context, db *audit.DB, c when.Clock) (*audit.Lag, error) {
+// noteLag notes how many records SQLite lacks, if the oldest of them has waited for longer than a moment. The record's
+// timestamp says how long, since the journal has no other time.
+func (a *app) noteLag(ctx context.Context, db *audit.DB, c when.Clock) (*audit.Lag, error) {
 	lag, err := db.Lag(ctx)
 	if err != nil || lag.Records == 0 {
 		return nil, err
@@ -52,7 +52,7 @@ func (a *app) tellLag(ctx context.Context, db *audit.DB, c when.Clock) (*audit.L
 	if lag.Oldest != nil {
 		if at, ok := c.Unit.Time(*lag.Oldest); ok {
 			switch age := c.Now.Sub(at); {
-			case age <= worthTelling:
+			case age <= notableLag:
 				return nil, nil
 			case age > humanize.Year:
 				old = ", the oldest from " + c.Format(*lag.Oldest)
@@ -76,7 +76,7 @@ func (a *app) openReading(ctx context.Context) (*reading, error) {
 		return nil, errors.Join(err, db.Close())
 	}
 	if r.labels.Labels, err = db.Labels(ctx); err != nil {
-		// What was recorded can be read without them.
+		// Records can be read without labels.
 		a.note("the labels cannot be read: %v", err)
 	}
 	return r, nil

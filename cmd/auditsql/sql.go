@@ -30,22 +30,22 @@ func (a *app) sqlCommand() *cobra.Command {
 		Use:   "sql [QUERY | NAME]",
 		Short: "Read-only SQL over the store",
 		Long: `Sql runs one SQL statement, given as its argument or on standard input, or a
-query that it ships under a name (--list shows them, --show NAME prints one).
-Nothing can be written. The views audits, contributions, attributes, agents
-and kv_readable have hashes as hex text.
+query that has a name: --list shows these, --show NAME prints one. It only
+reads; a statement that would write is refused. The views audits,
+contributions, attributes, agents and kv_readable have hashes as hex text.
 
 Values are bound, not pasted: -p agent=0101… gives :agent its value. In a
 named query times may be written as everywhere (-p from=6h), and hashes cut to
 8 or more digits or given by label.
 
-In a statement of your own a value is a text, unless SQLite would write it so
-if it were a number: 42, -7 and 0.5 are numbers, 007, 1.10, 2.0, .5 and 1e3 are
-texts. -p v:text=42, -p v:int=007 and -p v:real=1.10 say it otherwise.
+In a statement of your own a value is a text, unless SQLite would write it
+exactly so if it were a number: 42, -7 and 0.5 are numbers, 007, 1.10, 2.0, .5
+and 1e3 are texts. -p v:text=42, -p v:int=007 and -p v:real=1.10 set the type.
 
 At most --limit rows are printed, and --timeout ends a statement that takes
-too long; both are said when they cut. A text or blob of more than 32 MiB ends
-it too. The same SQL works in a shell: sqlite3
--readonly DIR/audit.db.`,
+too long; a message says when either cuts the result. A text or blob of more
+than 32 MiB ends it too. The same SQL works in a shell:
+sqlite3 -readonly DIR/audit.db.`,
 		Example: `  auditsql sql 'SELECT subject, count(*) AS n FROM audits GROUP BY 1'
   auditsql sql --list
   auditsql sql around -p at=2026-11-23T10:00 -p window=15m
@@ -214,7 +214,7 @@ func (r *sqlResult) Row(values []any) error {
 	for i, v := range values {
 		cells[i] = sqlCell(v)
 		if cells[i].kind == kindNumber {
-			// Of a number nothing is cut.
+			// A number is never cut.
 			r.out.columns[i].right, r.out.columns[i].flexible = true, false
 		}
 	}

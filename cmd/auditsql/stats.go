@@ -45,7 +45,7 @@ is null then.`,
 			if err != nil {
 				return err
 			}
-			if _, err := a.tellLag(cmd.Context(), db, c); err != nil {
+			if _, err := a.noteLag(cmd.Context(), db, c); err != nil {
 				return err
 			}
 			if s.JournalAway != "" {
