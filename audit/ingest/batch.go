@@ -75,7 +75,7 @@ func (b *batch) add(l *line) bool {
 	return len(b.lines) >= BatchRecords || b.bytes >= BatchBytes
 }
 
-// store stores the batch, tells the outcome of each line, in order, and empties the batch.
+// store stores the batch, reports the outcome of each line in order, and empties the batch.
 func (r *run) store(ctx context.Context) error {
 	if len(r.batch.lines) == 0 {
 		return nil
@@ -122,7 +122,7 @@ func (r *run) store(ctx context.Context) error {
 		} else {
 			o.Text = l.text
 		}
-		if err := r.tell(o); err != nil {
+		if err := r.report(o); err != nil {
 			return err
 		}
 	}

@@ -54,7 +54,7 @@ const (
 // A Doubt is something odd about a record that is stored all the same.
 type Doubt struct {
 	Field string
-	Text  string // what the timestamp is, and in which unit it would be a time of our days; or the confidence
+	Text  string // what the timestamp is, and the unit in which it would be a time of our age; or the confidence
 }
 
 // Doubts says what is odd about a record.

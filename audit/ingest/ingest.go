@@ -10,8 +10,8 @@
 //	   └───────────── the same blocks, in order ─────▲
 //
 // Outcomes come in the order of the lines, and a record is durable before its outcome comes. Records are admitted to
-// the store in the same order. A refused line stops nobody else's. Memory is bounded however long the input and its
-// lines are: at most 64 MiB of text are read ahead.
+// the store in the same order. A refused line does not stop the others. Memory is bounded however long the input and its
+// lines are, see Options.ReadAhead.
 //
 // The reader hands over what it has as soon as it holds a whole line, and Lines stores whatever has arrived by then in
 // one batch. So it is fast when there is much to do, and prompt when a program waits for each answer.
@@ -46,9 +46,13 @@ type Options struct {
 	// needs a store to which nobody else writes.
 	Strict bool
 
-	// EachLine is for a caller who waits for an answer to every line. An input that is one JSON list is then a line
-	// that is refused; otherwise it is refused as a whole, which tells a person more.
+	// EachLine is for a caller who waits for an answer to every line. A line that is a JSON list is then refused like
+	// any other line. Without EachLine an input that begins with a list is refused as a whole, with a better reason.
 	EachLine bool
+
+	// ReadAhead is how many bytes of text may be read and not yet stored; 0 is 64 MiB. One line may be longer, up to
+	// LongestLine.
+	ReadAhead int64
 }
 
 // An Outcome is what became of a line, or of an input.
@@ -89,8 +93,8 @@ func Lines(ctx context.Context, db *audit.DB, inputs []Input, o Options) iter.Se
 	}
 }
 
-// heldBytes bounds the text that is read and not yet stored. One line may be longer.
-const heldBytes = 64 << 20
+// defaultReadAhead is the ReadAhead of the zero Options.
+const defaultReadAhead = 64 << 20
 
 // errStopped ends a run without an error: the caller wants no more, or Strict has ended it.
 var errStopped = errors.New("stopped")
@@ -103,8 +107,8 @@ type run struct {
 	batch   batch
 }
 
-// tell yields an outcome.
-func (r *run) tell(o Outcome) error {
+// report yields an outcome.
+func (r *run) report(o Outcome) error {
 	if !r.yield(o, nil) {
 		return errStopped
 	}
@@ -122,7 +126,11 @@ func (r *run) all(ctx context.Context, inputs []Input) error {
 	cores := runtime.GOMAXPROCS(0)
 	work := make(chan *decoded, 2*cores)
 	ordered := make(chan *decoded, 2*cores)
-	held := semaphore.NewWeighted(heldBytes)
+	most := r.options.ReadAhead
+	if most <= 0 {
+		most = defaultReadAhead
+	}
+	held := semaphore.NewWeighted(most)
 
 	var decoders sync.WaitGroup
 	for range cores {
@@ -137,7 +145,7 @@ func (r *run) all(ctx context.Context, inputs []Input) error {
 		defer close(ordered)
 		defer close(work)
 		readError = r.readAll(ctx, inputs, func(b block) error {
-			d := &decoded{block: b, held: min(int64(len(b.text)), heldBytes), done: make(chan struct{})}
+			d := &decoded{block: b, held: min(int64(len(b.text)), most), done: make(chan struct{})}
 			if err := held.Acquire(ctx, d.held); err != nil {
 				return context.Cause(ctx)
 			}
@@ -214,7 +222,7 @@ func (r *run) take(ctx context.Context, d *decoded) error {
 		if err := r.store(ctx); err != nil {
 			return err
 		}
-		return r.tell(Outcome{Input: d.name, Err: d.failed, Pause: true})
+		return r.report(Outcome{Input: d.name, Err: d.failed, Pause: true})
 	case d.tooLong:
 		return r.takePart(ctx, d)
 	}
@@ -239,5 +247,5 @@ func (r *run) takePart(ctx context.Context, d *decoded) error {
 	if d.ends {
 		o.Err = ErrLineTooLong
 	}
-	return r.tell(o)
+	return r.report(o)
 }

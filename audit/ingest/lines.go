@@ -33,7 +33,7 @@ type block struct {
 }
 
 // blocks reads an input and hands out what it finds as soon as it is there: it never waits for more input while it
-// holds a whole line. A text belongs to whoever got it. A line longer than longest bytes comes in pieces, so that
+// holds a whole line. The text of a block is never written to again. A line longer than longest bytes comes in pieces, so that
 // memory is bounded. An error of the input is an *InputError, and comes after all whole lines before it. The part of a
 // line before the error is dropped.
 func blocks(in io.Reader, name string, longest int, emit func(block) error) error {

@@ -73,8 +73,8 @@ func hasMore(text []byte) bool {
 }
 
 // openText returns the text of an input: decompressed if it begins as gzip does, and without a byte order mark. An
-// input that is not made of lines of JSON in UTF-8 is refused as a whole, since each of its lines would be. It reads as
-// little of the input as tells that, and so never waits for a second line. Errors are an *InputError.
+// input that is not made of lines of JSON in UTF-8 is refused as a whole, since each of its lines would be. It reads no
+// more of the input than it needs for that, and so never waits for a second line. Errors are an *InputError.
 func openText(in io.Reader, name string, lists bool) (io.Reader, error) {
 	text, err := unzipped(in)
 	if err == nil {
@@ -133,7 +133,7 @@ func peek(text *bufio.Reader, n int) ([]byte, error) {
 	return start, err
 }
 
-// unzipped returns what in holds, decompressed if it begins as gzip does. It reads as little of it as tells that.
+// unzipped returns what in holds, decompressed if it begins as gzip does. It reads no more of it than it needs for that.
 func unzipped(in io.Reader) (*bufio.Reader, error) {
 	buffered := bufio.NewReaderSize(in, readSize)
 	for n := range len(gzipMagic) {

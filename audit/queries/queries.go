@@ -3,7 +3,7 @@
 //	q, _ := queries.Find("around")
 //	s, err := q.Statement()
 //	values, notes, err := s.Bind(ctx, db, map[string]queries.Given{"at": {Text: "yesterday"}}, ask.Options{Now: time.Now()})
-//	cut, err := queries.Run(ctx, dir, s, values, queries.DefaultLimits, result)
+//	cut, err := queries.Run(ctx, dir, s, values, queries.Limits{Rows: queries.DefaultRows}, result)
 //
 // A named query is a file in sql/. It begins with comments: what it answers, then a line for each parameter,
 //

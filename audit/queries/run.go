@@ -12,14 +12,17 @@ import (
 	"github.com/auditsql/auditsql/sqlstore"
 )
 
-// Limits bound a statement, so that nobody waits for it, or reads it, without end.
+// Limits bound how long a statement may run and how much it may return.
 type Limits struct {
 	Rows int           // 0: no limit
 	Time time.Duration // 0: no limit
 }
 
-// DefaultLimits are for SQL that a person typed.
-var DefaultLimits = Limits{Rows: 1000, Time: 30 * time.Second}
+// Limits for SQL that a person typed.
+const (
+	DefaultRows = 1000
+	DefaultTime = 30 * time.Second
+)
 
 // A Result takes the rows of a statement.
 type Result interface {

@@ -108,7 +108,7 @@ func TestANamedQueryFindsHashesAndTimes(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got rows
-	if _, err := queries.Run(t.Context(), dir, s, values, queries.DefaultLimits, &got); err != nil || len(got.rows) != 1 || !strings.Contains(got.rows[0], "subject 1") {
+	if _, err := queries.Run(t.Context(), dir, s, values, queries.Limits{Rows: queries.DefaultRows, Time: queries.DefaultTime}, &got); err != nil || len(got.rows) != 1 || !strings.Contains(got.rows[0], "subject 1") {
 		t.Errorf("got %q, %v", got.rows, err)
 	}
 }
@@ -157,7 +157,7 @@ func TestNothingIsWritten(t *testing.T) {
 	t.Parallel()
 	dir, _ := store(t)
 	for _, sql := range []string{"DELETE FROM kv", "PRAGMA user_version = 9", "ATTACH 'other.db' AS other", "WITH x AS (SELECT 1) DELETE FROM kv"} {
-		if _, err := queries.Run(t.Context(), dir, parse(t, sql), nil, queries.DefaultLimits, &rows{}); !errors.Is(err, queries.ErrWrites) {
+		if _, err := queries.Run(t.Context(), dir, parse(t, sql), nil, queries.Limits{Rows: queries.DefaultRows, Time: queries.DefaultTime}, &rows{}); !errors.Is(err, queries.ErrWrites) {
 			t.Errorf("%s: %v", sql, err)
 		}
 	}

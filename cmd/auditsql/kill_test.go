@@ -120,7 +120,7 @@ func TestReadersBesideKilledWriters(t *testing.T) {
 					}
 					out, said, code := auditsql(args...)
 					wrong := code != exitDone || out == "" && round > 0
-					// The applier lags behind what was answered; then a record is not there yet, and never another one.
+					// The applier may not have applied what was answered. Then a record is not there yet; there is never another one in its place.
 					// Once the writer is dead, whoever comes first recovers the store and the others wait for that.
 					if args[2] == "get" && code == exitNotFound {
 						wrong = last
@@ -152,7 +152,7 @@ func TestReadersBesideKilledWriters(t *testing.T) {
 		if got < enough {
 			t.Fatalf("round %d: %d answers only: %s", round, got, p.said)
 		}
-		next += got + 100_000 // behind all that it may have taken
+		next += got + 100_000 // after all that it may have stored
 		if round == rounds-1 || round%20 == 19 {
 			wantAnswered(t, store, answered)
 			if out, said, code := auditsql("-d", store, "verify"); code != exitDone {
@@ -190,7 +190,7 @@ func TestSignalsUnderLoad(t *testing.T) {
 			}
 			wantAnswered(t, store, answered)
 			stats, _, _ := auditsql("-d", store, "sql", "SELECT count(*) FROM audits")
-			// Who was told nothing may be there as well, but no more of them than one batch.
+			// Records that were not answered may be there as well, but not more than one batch.
 			var n int
 			if _, err := fmt.Sscan(stats, &n); err != nil || n < len(answered) || n > len(answered)+ingest.BatchRecords {
 				t.Errorf("%d answered, %s there", len(answered), stats)
@@ -199,7 +199,7 @@ func TestSignalsUnderLoad(t *testing.T) {
 	}
 }
 
-// Of many that want to write at once, one does, and the others are told who.
+// Of many processes that want to write at once, one does, and the others get its pid.
 func TestOneOfManyWritersGetsTheLock(t *testing.T) {
 	store := filepath.Join(t.TempDir(), "store")
 	if _, said, code := auditsql("-d", store, "init"); code != exitDone {
@@ -250,7 +250,7 @@ func TestOneOfManyWritersGetsTheLock(t *testing.T) {
 	}
 }
 
-// Whoever follows and is left behind by the trimming is told from where on there is something left.
+// A follower that is slower than the trimming gets an error with the first offset that is left.
 func TestTailIsToldWhatWasTrimmed(t *testing.T) {
 	store := filepath.Join(t.TempDir(), "store")
 	if _, said, code := auditsql("-d", store, "init", "--segment-bytes", "16KiB", "--wal-retain", "none"); code != exitDone {

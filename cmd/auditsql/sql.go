@@ -25,7 +25,7 @@ type sqlOptions struct {
 }
 
 func (a *app) sqlCommand() *cobra.Command {
-	o := sqlOptions{timeout: durationFlag{Duration: queries.DefaultLimits.Time}}
+	o := sqlOptions{timeout: durationFlag{Duration: queries.DefaultTime}}
 	cmd := &cobra.Command{
 		Use:   "sql [QUERY | NAME]",
 		Short: "Read-only SQL over the store",
@@ -76,7 +76,7 @@ sqlite3 -readonly DIR/audit.db.`,
 	flags.BoolVar(&o.list, "list", false, "show the named queries")
 	flags.BoolVar(&o.show, "show", false, "print a named query instead of running it")
 	flags.StringArrayVarP(&o.params, "param", "p", nil, "a parameter, `NAME=VALUE` or NAME:TYPE=VALUE with text, int or real; may be repeated")
-	flags.IntVar(&o.limit, "limit", queries.DefaultLimits.Rows, "at most so many rows; 0 is no limit")
+	flags.IntVar(&o.limit, "limit", queries.DefaultRows, "at most so many rows; 0 is no limit")
 	flags.Var(&o.timeout, "timeout", "how long a statement may take; 0 is no limit")
 	a.addReading(cmd)
 	a.addZone(cmd)

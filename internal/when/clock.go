@@ -6,7 +6,7 @@
 //
 // Parse reads RFC 3339, a date, a date and a time of day, how long ago something was ("90m", "6 hours ago"), now,
 // today, yesterday, and a timestamp as a number. It guesses nothing: what has two meanings is refused, with both of
-// them in the error. A number is always a timestamp; Clock.Note is told when it looks like something else.
+// them in the error. A number is always a timestamp; Clock.Note is called when it looks like something else.
 //
 // A caller decides which end of a span it needs, and how a flag or a parameter is called in errors. Nothing here
 // reads the system's clock, and zones are there on systems that have no zone database. All of it may be used from
@@ -30,7 +30,7 @@ type Clock struct {
 	Now  time.Time         // what "now" and "6 hours ago" count from
 	Zone *time.Location    // of times without an offset, and of times that are written
 	Unit audit.TimeUnit    // of timestamps
-	Note func(note string) // is told of a number that looks like something else; may be nil
+	Note func(note string) // is called for a number that looks like something else; may be nil
 }
 
 // DateForm is the layout of a date, for package time.
@@ -59,14 +59,14 @@ func (c Clock) Phrase(timestamp uint64) string {
 	return "after the year 9999"
 }
 
-// OtherUnit returns the unit in which a timestamp would be a time of our days. It reports false when the timestamp
+// OtherUnit returns the unit in which a timestamp would be a time of the years 1990 to 2100. It reports false when the timestamp
 // is such a time in the clock's own unit, or in no unit.
 func (c Clock) OtherUnit(timestamp uint64) (audit.TimeUnit, bool) {
-	if t, ok := c.Unit.Time(timestamp); ok && ofOurDays(t) {
+	if t, ok := c.Unit.Time(timestamp); ok && ofOurTime(t) {
 		return 0, false
 	}
 	for _, other := range []audit.TimeUnit{audit.Seconds, audit.Milliseconds, audit.Microseconds, audit.Nanoseconds} {
-		if t, ok := other.Time(timestamp); ok && ofOurDays(t) {
+		if t, ok := other.Time(timestamp); ok && ofOurTime(t) {
 			return other, true
 		}
 	}
@@ -89,13 +89,13 @@ func (c Clock) In(unit audit.TimeUnit) Clock {
 	return c
 }
 
-// noteNumber tells Note when a number looks as if it were meant as something else: a time in another unit, a date
+// noteNumber calls Note for a number that looks as if it were meant as something else: a time in another unit, a date
 // without its dashes, a year.
 func (c Clock) noteNumber(s string, n uint64) {
 	if c.Note == nil {
 		return
 	}
-	if t, ok := c.Unit.Time(n); ok && ofOurDays(t) {
+	if t, ok := c.Unit.Time(n); ok && ofOurTime(t) {
 		return
 	}
 	if doubt := c.UnitDoubt(n); doubt != "" {
@@ -103,14 +103,14 @@ func (c Clock) noteNumber(s string, n uint64) {
 		return
 	}
 	for _, form := range []string{"20060102", "2006"} {
-		if t, err := time.Parse(form, s); err == nil && ofOurDays(t) {
+		if t, err := time.Parse(form, s); err == nil && ofOurTime(t) {
 			c.Note(fmt.Sprintf("%s is a number here, %s; a date is written %s", s, c.Format(n), t.Format(DateForm)))
 		}
 	}
 }
 
-// ofOurDays reports whether somebody is likely to mean t.
-func ofOurDays(t time.Time) bool { return 1990 <= t.Year() && t.Year() <= 2100 }
+// ofOurTime reports whether somebody is likely to mean t.
+func ofOurTime(t time.Time) bool { return 1990 <= t.Year() && t.Year() <= 2100 }
 
 // ParseZone reads a time zone: a name as in Europe/Berlin, an offset as in +02:00, UTC or local. "" is UTC.
 func ParseZone(name string) (*time.Location, error) {
