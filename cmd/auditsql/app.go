@@ -1,11 +1,8 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
-	"slices"
-	"strconv"
 	"strings"
 
 	pretty "github.com/jedib0t/go-pretty/v6/text"
@@ -149,19 +146,6 @@ func noSuchCommand(root *cobra.Command, typed string) error {
 	return err
 }
 
-// flagError is the error of a flag. It replaces what Go's number parser says, which is for programmers.
-func flagError(err error) error {
-	var number *strconv.NumError
-	if !errors.As(err, &number) {
-		return usage("%w", err)
-	}
-	why := "want a whole number"
-	if errors.Is(number, strconv.ErrRange) {
-		why = "too large"
-	}
-	return usage("%s: %s", strings.TrimSuffix(err.Error(), ": "+number.Error()), why)
-}
-
 // nearestCommand is the command below root that is a letter or two away from what was typed, "" if none is.
 func nearestCommand(root *cobra.Command, typed string) string {
 	for letters := 1; letters <= 2; letters++ {
@@ -231,57 +215,6 @@ func helpCommand(root *cobra.Command) *cobra.Command {
 			return names, cobra.ShellCompDirectiveNoFileComp
 		},
 	}
-}
-
-// arguments checks how many arguments there are, and says what they should be.
-func arguments(least, most int, what string) cobra.PositionalArgs {
-	return func(_ *cobra.Command, args []string) error {
-		switch {
-		case len(args) < least && least == 1:
-			return usage("%s is missing", what)
-		case len(args) < least:
-			return usage("want %s", what)
-		case most == 0 && len(args) > 0:
-			return usage("takes no arguments, and got %q", args[0])
-		case most >= 0 && len(args) > most:
-			return usage("want %s, and got %q as well", what, args[most])
-		}
-		return nil
-	}
-}
-
-const anyNumber = -1
-
-// contradict refuses a flag together with one of the others.
-func contradict(cmd *cobra.Command, one string, others ...string) error {
-	if !cmd.Flags().Changed(one) {
-		return nil
-	}
-	i := slices.IndexFunc(others, cmd.Flags().Changed)
-	if i < 0 {
-		return nil
-	}
-	return usage("--%s and --%s cannot be used together", one, others[i])
-}
-
-// addWriting adds the flags of commands that write.
-func (a *app) addWriting(cmd *cobra.Command) {
-	cmd.Flags().Var(&a.lockWait, "lock-wait", "how long to wait while another writer has the store, as in 10s")
-}
-
-// addCreate adds the flag of commands that store records.
-func (a *app) addCreate(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&a.create, "create", true, "make the store where there is none yet")
-}
-
-// addReading adds the flags of commands that read.
-func (a *app) addReading(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&a.readOnly, "read-only", false, "show what SQLite has, as it is: recover nothing first")
-}
-
-// addZone adds the flag of commands that read or print times.
-func (a *app) addZone(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&a.zoneName, "tz", "", "`zone` of times that carry no offset, and of those printed: Europe/Berlin, +02:00, local (default UTC)")
 }
 
 // plural is "1 record", "2 records".

@@ -10,6 +10,7 @@
 //	internal/when  times
 //
 //	main.go, errors.go   one run: streams, signals, from an error to a line and an exit code
+//	advice.go            what to try after an error
 //	app.go               the list of commands, and flags of many commands
 //	store.go reading.go  how commands open a store: recovery first, or --read-only
 //	filter.go flags.go   flags, as values for audit/ask
