@@ -69,7 +69,7 @@ counts go to standard error.
 				return usage("- was given %d times, and standard input can be read once", stdin)
 			}
 			if o.ack && a.form("") != formTable && a.form("") != formPlain && a.form("") != formJSON {
-				return usage("--ack has its own form of output; --json is that of the counts")
+				return usage("--ack has its own form of output; the only other form is --json, for the counts")
 			}
 			return a.importFiles(cmd.Context(), args, o)
 		},
