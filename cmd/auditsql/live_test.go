@@ -177,7 +177,7 @@ func TestAckWithoutAReader(t *testing.T) {
 	if code := p.ProcessState.ExitCode(); code != exitFailed {
 		t.Errorf("exit code %d", code)
 	}
-	if !strings.Contains(p.said.String(), "auditsql: import: nobody reads the answers any more\n") {
+	if !strings.Contains(p.said.String(), "auditsql: import: the reader of the answers has gone\n") {
 		t.Errorf("it said %s", p.said)
 	}
 	if needs, err := audit.NeedsRecovery(context.Background(), dir); err != nil || needs != "" {
