@@ -12,6 +12,7 @@ import (
 // A program in any language writes through one import - --ack: each id that it read back is there, also when
 // the import is killed.
 func TestWhatWasAnsweredSurvivesAKill(t *testing.T) {
+	t.Parallel()
 	store := filepath.Join(t.TempDir(), "store")
 	p := start(t, "-d", store, "import", "-", "--ack")
 	go func() {

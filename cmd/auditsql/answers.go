@@ -83,7 +83,7 @@ func (a *app) answers(ctx context.Context, subject, predicate string, flips bool
 	if err != nil {
 		return err
 	}
-	if err := r.tellSpellings(ctx, subject, filter.From, filter.To); err != nil {
+	if err := r.sayOtherSpelling(ctx, subject, filter.From, filter.To); err != nil {
 		return err
 	}
 	out := a.rows(a.form(""), answerColumns...)

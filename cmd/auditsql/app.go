@@ -1,11 +1,8 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
-	"slices"
-	"strconv"
 	"strings"
 
 	pretty "github.com/jedib0t/go-pretty/v6/text"
@@ -14,16 +11,17 @@ import (
 	"github.com/auditsql/auditsql/sqlstore"
 )
 
-// An app is one run of the command: its streams, and what the flags of all commands say.
+// An app is one run of the command: its streams, and the flags that many commands have.
 type app struct {
 	streams
+	cmd *cobra.Command // that runs; nil before its flags are known
 
 	dir     string
 	output  string
 	json    bool
 	csvSafe bool
 
-	// Flags of many commands; each adds those that it has.
+	// Flags of many commands. Each command adds the ones that it has.
 	lockWait durationFlag
 	readOnly bool
 	create   bool
@@ -42,10 +40,10 @@ database, and answers questions about it.
 A first look:    auditsql demo
 A store:         auditsql init; auditsql import FILE.ndjson; auditsql recent
 
-Commands that read work beside a program that writes, and change nothing. When
+Commands that read work while another program writes, and change nothing. When
 no program writes and the journal holds records that SQLite lacks, a command
-that reads says so and recovers the store first; --read-only shows what SQLite
-has instead, and so does stats, which never waits.
+that reads says so and recovers the store first. With --read-only it shows what
+SQLite has instead. The command stats does the same, and never waits.
 Results are a table on a terminal and tab-separated lines elsewhere; -o json,
 ndjson, csv, table and plain choose.
 
@@ -124,6 +122,7 @@ func defaultDir() string {
 
 // prepare runs before every command, when its flags are known.
 func (a *app) prepare(cmd *cobra.Command, _ []string) error {
+	a.cmd = cmd
 	if a.outTerm.color {
 		pretty.EnableColors()
 	} else {
@@ -147,19 +146,6 @@ func noSuchCommand(root *cobra.Command, typed string) error {
 	return err
 }
 
-// flagError is an error of a flag in words for people: those of Go's number parser are for programmers.
-func flagError(err error) error {
-	var number *strconv.NumError
-	if !errors.As(err, &number) {
-		return usage("%w", err)
-	}
-	why := "want a whole number"
-	if errors.Is(number, strconv.ErrRange) {
-		why = "too large"
-	}
-	return usage("%s: %s", strings.TrimSuffix(err.Error(), ": "+number.Error()), why)
-}
-
 // nearestCommand is the command below root that is a letter or two away from what was typed, "" if none is.
 func nearestCommand(root *cobra.Command, typed string) string {
 	for letters := 1; letters <= 2; letters++ {
@@ -171,8 +157,8 @@ func nearestCommand(root *cobra.Command, typed string) string {
 	return ""
 }
 
-// nearest is nearestCommand among names that are no commands. They may have blanks, at which a command's name
-// ends.
+// nearest is the name that is a letter or two away from what was typed, "" if none is. Cobra compares commands, whose
+// names have no blanks, so a blank is written as another character meanwhile.
 func nearest(names []string, typed string) string {
 	joined := strings.NewReplacer(" ", "\x00")
 	root := &cobra.Command{}
@@ -182,7 +168,7 @@ func nearest(names []string, typed string) string {
 	return strings.ReplaceAll(nearestCommand(root, joined.Replace(typed)), "\x00", " ")
 }
 
-// needsCommand is what a command does that only has commands below it.
+// needsCommand runs a command that only has commands below it: it prints its help.
 func needsCommand(cmd *cobra.Command, _ []string) error {
 	cmd.SetOut(cmd.ErrOrStderr())
 	if err := cmd.Help(); err != nil {
@@ -229,62 +215,6 @@ func helpCommand(root *cobra.Command) *cobra.Command {
 			return names, cobra.ShellCompDirectiveNoFileComp
 		},
 	}
-}
-
-// arguments checks how many arguments there are, and says what they should be.
-func arguments(least, most int, what string) cobra.PositionalArgs {
-	return func(_ *cobra.Command, args []string) error {
-		switch {
-		case len(args) < least && least == 1:
-			return usage("%s is missing", what)
-		case len(args) < least:
-			return usage("want %s", what)
-		case most == 0 && len(args) > 0:
-			return usage("takes no arguments, and got %q", args[0])
-		case most >= 0 && len(args) > most:
-			return usage("want %s, and got %q besides", what, args[most])
-		}
-		return nil
-	}
-}
-
-const anyNumber = -1
-
-// contradict refuses two flags that cannot both be meant.
-func contradict(cmd *cobra.Command, one string, others ...string) error {
-	if !cmd.Flags().Changed(one) {
-		return nil
-	}
-	i := slices.IndexFunc(others, cmd.Flags().Changed)
-	if i < 0 {
-		return nil
-	}
-	return usage("--%s and --%s cannot be used together", one, others[i])
-}
-
-// addWriting adds the flags of commands that write.
-func (a *app) addWriting(cmd *cobra.Command) {
-	cmd.Flags().Var(&a.lockWait, "lock-wait", "how long to wait while another writer has the store, as in 10s")
-}
-
-// addCreate adds the flag of commands that store records.
-func (a *app) addCreate(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&a.create, "create", true, "make the store where there is none yet")
-}
-
-// addReading adds the flags of commands that read.
-func (a *app) addReading(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&a.readOnly, "read-only", false, "show what SQLite has, as it is: recover nothing first")
-}
-
-// addZone adds the flag of commands that read or print times.
-func (a *app) addZone(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&a.zoneName, "tz", "", "`zone` of times that carry no offset, and of those printed: Europe/Berlin, +02:00, local (default UTC)")
-}
-
-// completeNothing is for arguments that are no file names.
-func completeNothing(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	return nil, cobra.ShellCompDirectiveNoFileComp
 }
 
 // plural is "1 record", "2 records".

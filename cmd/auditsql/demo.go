@@ -19,11 +19,11 @@ func (a *app) demoCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "A small incident, and the commands that solve it",
-		Long: `Demo makes a store in a temporary folder with an hour of questions of a few
-agents in it, one of which acted on something that nobody had approved. It
-runs the commands that find out how that came about, and says what each
-answers. The folder is removed at the end; --keep DIR makes the store there
-and leaves it to be played with.`,
+		Long: `Demo makes a store in a temporary folder, with the questions that a few agents
+asked within an hour. One of them acted on something that nobody had approved.
+Demo runs the commands that find out how that happened, and explains what each
+of them answers. The folder is removed at the end. --keep DIR makes the store
+there and leaves it, to try other commands.`,
 		Example: `  auditsql demo
   auditsql demo --keep ./demo`,
 		Args: arguments(0, 0, ""),
@@ -66,7 +66,7 @@ func (a *app) demo(ctx context.Context, keep string) error {
 			return err
 		}
 		defer os.RemoveAll(temporary)
-		// What is printed says where the store would be, so that it is the same every time.
+		// The printed commands name a folder that is the same every time.
 		dir, named = filepath.Join(temporary, "demo"), "./demo"
 	} else if entries, err := os.ReadDir(keep); err == nil && len(entries) > 0 {
 		return trying(fmt.Errorf("%s is not empty", keep), "a folder that does not exist yet")
@@ -82,7 +82,7 @@ func (a *app) demo(ctx context.Context, keep string) error {
 	shown := a.streams
 	shown.dirAs = named
 	if !shown.outTerm.is && shown.errTerm.is {
-		// Read through a pager, most likely.
+		// Standard output probably goes to a pager.
 		shown.outTerm = terminal{is: true, width: shown.errTerm.width}
 	}
 	for i, step := range demoSteps() {

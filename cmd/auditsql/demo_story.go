@@ -15,8 +15,8 @@ pay-20931. Why did planner take it for the account?
 This store has what %d questions of that hour were answered, and why.
 `
 
-// Agents and sources have names from the start. What an assertion says is not in the store: whose hash the
-// false one has is for the story to find out.
+// Agents and sources have labels from the start. Assertions have none, because the store does not have their text: the
+// story finds out which hash is the false one.
 var (
 	demoAgents  = []string{"planner", "mailbot", "treasury", "support", "analyst"}
 	demoSources = []string{demoMail, demoContract, "ledger", "shop", "crm", "warehouse"}
@@ -46,7 +46,7 @@ func demoHash(kind, name string) audit.Hash {
 // demoStart is when the story begins.
 var demoStart = time.Date(2026, 11, 23, 9, 30, 0, 0, time.UTC)
 
-// A demoStep is a command of the story, what it is to find out, and what it tells.
+// A demoStep is a command of the story, the question that it answers, and what the answer means.
 type demoStep struct {
 	question string
 	args     []string
@@ -67,13 +67,13 @@ func demoSteps() []demoStep {
 			[]string{"trace", "--attr", "trace_id=pay-20931"},
 			`It asked for the most recent answer of any lifecycle, and got a proposal that
 had come in by mail seven minutes before and that nobody had approved. The
-account from the contract was there as well, and weighed less.`,
+account from the contract was there too, and weighed less.`,
 		},
 		{
 			"Who else was given the false account?",
 			[]string{"impact", brief(demoHash("assertion", demoFalse))},
 			`Apart from mailbot, which filed the proposal, and planner: support, three
-minutes later. Whom it told is the next thing to look into.`,
+minutes later. The next thing to find out is whom it told.`,
 		},
 		{
 			"What was answered before, and since when is it another account?",
@@ -82,10 +82,10 @@ minutes later. Whom it told is the next thing to look into.`,
 ask for what is Approved. Treasury did, at 10:27, and got the right one.`,
 		},
 		{
-			"What did planner do otherwise at 10:19 than at 09:41, when it was right?",
+			"What did planner do differently at 10:19 than at 09:41, when it was right?",
 			[]string{"diff", brief(before), brief(id)},
 			`At 09:41 it had asked for Approved, under the lens Consensus. Had it done so
-again, the proposal would have counted for nothing: that is what to mend.`,
+again, the proposal would have counted for nothing: that is what to correct.`,
 		},
 	}
 }
@@ -125,7 +125,7 @@ func evidence(assertion string, weight float32, source string, l audit.Lifecycle
 	}
 }
 
-// demoPayment is the record behind the payment.
+// demoPayment is the record on which the payment was based.
 func demoPayment() *audit.QueryAudit {
 	q := answered(demoQuestion(49*time.Minute+12*time.Second, "planner", "supplier/Northwind", "payment_account", "Recency"), 0.62,
 		evidence(demoFalse, 0.62, demoMail, audit.Proposed),
@@ -149,17 +149,17 @@ func demoRecords() []*audit.QueryAudit {
 		evidence(demoFalse, 0.41, demoMail, audit.Proposed))
 	proposed.Attributes = map[string]any{"trace_id": "mail-7731", "action": "file_proposal", "sender": "billing@northw1nd.example"}
 
-	told := answered(demoQuestion(52*time.Minute+31*time.Second, "support", "supplier/Northwind", "payment_account", "Recency"), 0.62,
+	misled := answered(demoQuestion(52*time.Minute+31*time.Second, "support", "supplier/Northwind", "payment_account", "Recency"), 0.62,
 		evidence(demoFalse, 0.62, demoMail, audit.Proposed),
 		evidence(demoTrue, 0.38, demoContract, audit.Approved))
-	told.Attributes = map[string]any{"trace_id": "chat-5512"}
+	misled.Attributes = map[string]any{"trace_id": "chat-5512"}
 
 	doubted := answered(approvedOnly(demoQuestion(57*time.Minute+3*time.Second, "treasury", "supplier/Northwind", "payment_account", "Consensus")), 0.97,
 		evidence(demoTrue, 0.97, demoContract, audit.Approved),
 		evidence(demoTrue, 0.94, "ledger", audit.Approved))
 	doubted.Attributes = map[string]any{"trace_id": "close-118"}
 
-	special := []*audit.QueryAudit{demoKnown(), proposed, demoPayment(), told, doubted}
+	special := []*audit.QueryAudit{demoKnown(), proposed, demoPayment(), misled, doubted}
 	var records []*audit.QueryAudit
 	for _, q := range demoRoutine() {
 		for len(special) > 0 && special[0].Timestamp < q.Timestamp {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/internal/legible"
+	"github.com/auditsql/auditsql/internal/when"
 )
 
 // A detailWriter prints records in full: for reading in form table, a value a line in plain text. The
@@ -15,7 +16,7 @@ type detailWriter struct {
 	*recordWriter
 }
 
-func (a *app) detail(c clock, l labels) *detailWriter {
+func (a *app) detail(c when.Clock, l labels) *detailWriter {
 	return &detailWriter{a.records(a.form(""), c, l)}
 }
 
@@ -98,7 +99,7 @@ func (w *detailWriter) readable(q *audit.QueryAudit) {
 	}
 
 	head("query "+q.QueryID.String(), "")
-	line("time", fmt.Sprintf("%s (%d %s)", w.clock.format(q.Timestamp), q.Timestamp, w.clock.unit))
+	line("time", fmt.Sprintf("%s (%d %s)", w.clock.Format(q.Timestamp), q.Timestamp, w.clock.Unit))
 	labelled("agent", q.AgentID, "anonymous")
 	head("asked", "")
 	line("subject", orNone(q.Params.Subject))

@@ -125,7 +125,7 @@ func diffObject(r *reading, d *audit.Difference) ([]byte, error) {
 		Same       int             `json:"same"`
 		Attributes []attribute     `json:"attributes"`
 	}{
-		FromTime: r.clock.format(d.A.Timestamp), ToTime: r.clock.format(d.B.Timestamp), Flipped: d.Flipped(), Causes: d.Causes(),
+		FromTime: r.clock.Format(d.A.Timestamp), ToTime: r.clock.Format(d.B.Timestamp), Flipped: d.Flipped(), Causes: d.Causes(),
 		Fields: []field{}, Evidence: []piece{}, Same: d.Same, Attributes: []attribute{},
 	}
 	var err error
@@ -209,8 +209,8 @@ func sideCells(c *audit.ContributingAssertion) [3]cell {
 
 func (a *app) diffPage(ctx context.Context, r *reading, d *audit.Difference) error {
 	p := a.page(r)
-	p.head("from", gap+r.query(ctx, d.A.QueryID)+gap+r.clock.format(d.A.Timestamp)+gap+r.asker(d.A.AgentID))
-	p.head("to  ", gap+r.query(ctx, d.B.QueryID)+gap+r.clock.format(d.B.Timestamp)+gap+r.asker(d.B.AgentID))
+	p.head("from", gap+r.query(ctx, d.A.QueryID)+gap+r.clock.Format(d.A.Timestamp)+gap+r.asker(d.A.AgentID))
+	p.head("to  ", gap+r.query(ctx, d.B.QueryID)+gap+r.clock.Format(d.B.Timestamp)+gap+r.asker(d.B.AgentID))
 	if len(d.Fields)+len(d.Evidence)+len(d.Attributes) == 0 {
 		p.head("", "no difference but in the ids")
 		return p.end()

@@ -12,6 +12,7 @@ import (
 // Where a hundred pieces of evidence came and a hundred went, the page says so in its heading and shows some of
 // both, and all that is not Approved: otherwise question and answer scroll away.
 func TestDiffOfMuchEvidenceFitsAPage(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "store")
 	db, err := audit.Open(dir)
 	if err != nil {

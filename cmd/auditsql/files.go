@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io"
 	"io/fs"
@@ -10,8 +11,8 @@ import (
 	"github.com/auditsql/auditsql/audit"
 )
 
-// The files that commands write are never those that they read, nor files of a store. A file is known by what it
-// is, not by its name: a link has another name, and a stream has none.
+// A command never writes to a file that it reads, nor to a file of a store. Files are compared by what they are, not by
+// their names: a link has another name, and a stream has none.
 
 // regular is what is known of a stream that is a regular file, nil for a pipe, a terminal or anything else.
 func regular(stream any) os.FileInfo {
@@ -26,9 +27,9 @@ func regular(stream any) os.FileInfo {
 	return about
 }
 
-// checkStreams refuses to print into the file that is standard input, and into a file of the store. The shell
-// makes a file empty when it redirects into it with >, before this program runs: all that can be done then is to
-// say so, and to add nothing to the damage.
+// checkStreams refuses to print into the file that is standard input, and into a file of the store. A shell that
+// redirects into a file with > empties it before this program runs. Then all that is left is to say so, and to do no
+// more damage.
 func (a *app) checkStreams() error {
 	return a.checkPrinted(func(stream string, about os.FileInfo) error {
 		if in := regular(a.in); in != nil && os.SameFile(in, about) {
@@ -36,7 +37,7 @@ func (a *app) checkStreams() error {
 		}
 		if name := a.storeFile(about); name != "" {
 			return trying(usage("%s is %s, a file of the store; the shell empties a file when it redirects into it with >", stream, name),
-				"another file for the output; auditsql -d %s verify tells what is damaged", shellQuote(a.dir))
+				"another file for the output; auditsql -d %s verify says what is damaged", shellQuote(a.dir))
 		}
 		return nil
 	})
@@ -52,8 +53,8 @@ func (a *app) checkInput(name string, is os.FileInfo) error {
 	})
 }
 
-// checkPrinted asks refuse about standard output and standard error, where they are regular files. Into a standard
-// error that is refused nothing is printed, not even why: the exit code must do.
+// checkPrinted asks refuse about standard output and standard error, if they are regular files. When standard error is
+// refused, nothing is printed into it, not even the reason: there is only the exit code.
 func (a *app) checkPrinted(refuse func(stream string, about os.FileInfo) error) error {
 	if about := regular(a.err); about != nil {
 		if err := refuse("standard error", about); err != nil {
@@ -70,11 +71,11 @@ func (a *app) checkPrinted(refuse func(stream string, about os.FileInfo) error) 
 // An outputFile is a file that a flag names and that a command writes.
 type outputFile struct {
 	*os.File
-	created bool // by this run, so that nobody misses it
+	created bool // by this run, so it may be removed again
 }
 
-// checkOutputFile refuses a file to write that is one of the inputs, a stream of this run or a file of a store, and
-// without force one that is there already. inputs are by name, as errors have it.
+// checkOutputFile refuses to write to a file that is one of the inputs, a stream of this run or a file of a store.
+// Without force it also refuses a file that exists. inputs has the name of each input, for errors.
 func (a *app) checkOutputFile(flag, name string, force bool, inputs map[string]os.FileInfo) error {
 	if store := a.storeAround(name); store != "" {
 		return trying(usage("--%s %s lies in %s, which belongs to a store alone", flag, name, store), "another folder")
@@ -97,10 +98,10 @@ func (a *app) checkOutputFile(flag, name string, force bool, inputs map[string]o
 	return nil
 }
 
-// checkOverwritten is checkOutputFile for what an existing file is.
+// checkOverwritten refuses to empty a file that is an input, a stream of this run or a file of the store.
 func (a *app) checkOverwritten(flag, name string, about os.FileInfo, inputs map[string]os.FileInfo) error {
 	if !about.Mode().IsRegular() {
-		return nil // of a pipe or a device nothing can be lost
+		return nil // a pipe or a device has nothing to lose
 	}
 	for input, is := range inputs {
 		if os.SameFile(about, is) {
@@ -118,9 +119,9 @@ func (a *app) checkOverwritten(flag, name string, about os.FileInfo, inputs map[
 	return nil
 }
 
-// createOutputFile opens a file that checkOutputFile had nothing against. What is there is emptied with force alone,
-// and looked at once more before, as what it is by then.
-func (a *app) createOutputFile(flag, name string, force bool, inputs map[string]os.FileInfo) (*outputFile, error) {
+// createOutputFile opens a file that checkOutputFile allowed. A file that exists is emptied only with force. It is checked
+// again before that, once it is open, since another file may have its name by then.
+func (a *app) createOutputFile(ctx context.Context, flag, name string, force bool, inputs map[string]os.FileInfo) (*outputFile, error) {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err == nil {
 		return &outputFile{File: f, created: true}, nil
@@ -131,7 +132,8 @@ func (a *app) createOutputFile(flag, name string, force bool, inputs map[string]
 	if err := a.checkOutputFile(flag, name, force, inputs); err != nil {
 		return nil, err
 	}
-	if f, err = os.OpenFile(name, os.O_WRONLY, 0); err != nil {
+	f, err = uninterrupted(ctx, func() (*os.File, error) { return os.OpenFile(name, os.O_WRONLY, 0) })
+	if err != nil {
 		return nil, err
 	}
 	about, err := f.Stat()
@@ -147,8 +149,7 @@ func (a *app) createOutputFile(flag, name string, force bool, inputs map[string]
 	return &outputFile{File: f}, nil
 }
 
-// Close closes the file, and removes it when it was created and nothing was written: it would only be in the way of
-// the next run.
+// Close closes the file. It removes a file that it created and that is empty: the next run would refuse to write to it.
 func (o *outputFile) Close() error {
 	about, err := o.Stat()
 	err = errors.Join(err, o.File.Close())
@@ -158,19 +159,19 @@ func (o *outputFile) Close() error {
 	return err
 }
 
-// storeFile is the name of the file of the store that about is, "" if it is none. Everything below the folders of
-// the store and of its journal counts.
+// storeFile is the name of the store's file that about describes, "" if it is no file of the store. Everything below the
+// folders of the store and of its journal counts.
 func (a *app) storeFile(about os.FileInfo) string {
 	found := ""
 	for _, root := range a.storeFolders() {
-		// Only links inside of a folder are not followed by WalkDir: the folder may be one.
+		// WalkDir does not follow links, and the folder itself may be one.
 		root, err := filepath.EvalSymlinks(root)
 		if err != nil {
 			continue
 		}
 		_ = filepath.WalkDir(root, func(name string, entry fs.DirEntry, err error) error {
 			if err != nil || entry.IsDir() {
-				return nil // what cannot be read cannot have been opened either
+				return nil // a file that cannot be read cannot be open either
 			}
 			if is, err := os.Stat(name); err == nil && os.SameFile(is, about) {
 				found = name
@@ -191,17 +192,17 @@ func (a *app) storeFolders() []string {
 	case errors.Is(err, audit.ErrNoStore) && !exists(filepath.Join(a.dir, "audit.db")):
 		return nil
 	}
-	return []string{a.dir} // damaged, and all the more to be left alone
+	return []string{a.dir} // the store is damaged, and nothing may be written to it
 }
 
-// storeAround is the folder of a store, or of its journal, that a file to be made lies below, "" if there is none.
-// Other stores than that of -d are known by their files.
+// storeAround is the folder of a store, or of its journal, in which a new file of this name would lie, "" if there is
+// none. A store other than that of -d is recognized by its files.
 func (a *app) storeAround(name string) string {
 	at, err := filepath.Abs(name)
 	if err != nil {
 		return ""
 	}
-	// What there is of the path without its links. The last part that exists may be the file itself.
+	// The part of the path that exists, with links resolved. Its last element may be the file itself.
 	missing := false
 	for {
 		resolved, err := filepath.EvalSymlinks(at)

@@ -135,10 +135,10 @@ func plainLines(n int) string {
 }
 
 // asked runs a command, and reads what it prints as JSON.
-func asked[T any](t *testing.T, args ...string) T {
+func asked[T any](t *testing.T, dir string, args ...string) T {
 	t.Helper()
 	var out, errs bytes.Buffer
-	code := run(context.Background(), append(args, "-o", "json"), streams{in: strings.NewReader(""), out: &out, err: &errs, now: func() time.Time { return noon }})
+	code := run(context.Background(), append([]string{"-d", dir, "-o", "json"}, args...), streams{in: strings.NewReader(""), out: &out, err: &errs, now: func() time.Time { return noon }})
 	if code != exitDone {
 		t.Fatalf("%q: exit code %d: %s", args, code, &errs)
 	}
@@ -161,17 +161,17 @@ func same(t *testing.T, what string, got, want any) {
 }
 
 func TestForensicCommandsAgreeWithAPlainProgram(t *testing.T) {
-	dir := t.TempDir()
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "store")
 	n := 600
 	if testing.Short() {
 		n = 150
 	}
-	file := filepath.Join(dir, "records.ndjson")
+	file := filepath.Join(t.TempDir(), "records.ndjson")
 	if err := os.WriteFile(file, []byte(plainLines(n)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("AUDITSQL_DIR", filepath.Join(dir, "store"))
-	asked[any](t, "import", "--max-future", "0", file) // some lie days after noon
+	asked[any](t, dir, "import", "--max-future", "0", file) // some lie days after noon
 
 	lines, err := os.ReadFile(file)
 	if err != nil {
@@ -188,17 +188,17 @@ func TestForensicCommandsAgreeWithAPlainProgram(t *testing.T) {
 	slices.SortFunc(all, func(a, b plainRecord) int {
 		return cmp.Or(cmp.Compare(a.Timestamp, b.Timestamp), cmp.Compare(a.ID, b.ID))
 	})
-	t.Run("list", func(t *testing.T) { plainList(t, all) })
-	t.Run("agents", func(t *testing.T) { plainAgents(t, all) })
-	t.Run("impact", func(t *testing.T) { plainImpact(t, all) })
-	t.Run("answers", func(t *testing.T) { plainAnswers(t, all) })
-	t.Run("trace", func(t *testing.T) { plainTrace(t, all) })
-	t.Run("diff", func(t *testing.T) { plainDiff(t, all) })
-	t.Run("timeline", func(t *testing.T) { plainTimeline(t, all) })
-	t.Run("top", func(t *testing.T) { plainTop(t, all) })
+	t.Run("list", func(t *testing.T) { plainList(t, dir, all) })
+	t.Run("agents", func(t *testing.T) { plainAgents(t, dir, all) })
+	t.Run("impact", func(t *testing.T) { plainImpact(t, dir, all) })
+	t.Run("answers", func(t *testing.T) { plainAnswers(t, dir, all) })
+	t.Run("trace", func(t *testing.T) { plainTrace(t, dir, all) })
+	t.Run("diff", func(t *testing.T) { plainDiff(t, dir, all) })
+	t.Run("timeline", func(t *testing.T) { plainTimeline(t, dir, all) })
+	t.Run("top", func(t *testing.T) { plainTop(t, dir, all) })
 }
 
-func plainList(t *testing.T, all plainRecords) {
+func plainList(t *testing.T, dir string, all plainRecords) {
 	for _, test := range []struct {
 		args []string
 		keep func(*plainRecord) bool
@@ -212,7 +212,7 @@ func plainList(t *testing.T, all plainRecords) {
 			return q.Timestamp >= plainStart+50_000_000-7_200_000 && q.Timestamp <= plainStart+50_000_000+7_200_000
 		}},
 	} {
-		got := asked[plainRecords](t, append([]string{"list", "--limit", "0"}, test.args...)...)
+		got := asked[plainRecords](t, dir, append([]string{"list", "--limit", "0"}, test.args...)...)
 		want := all.where(test.keep)
 		if len(want) == 0 {
 			t.Fatalf("%q selects nothing", test.args)
@@ -227,7 +227,7 @@ type plainAgent struct {
 	First, Last uint64
 }
 
-func plainAgents(t *testing.T, all plainRecords) {
+func plainAgents(t *testing.T, dir string, all plainRecords) {
 	for _, filter := range [][]string{nil, {"--unapproved"}} {
 		counts := map[string]*plainAgent{}
 		for _, q := range all {
@@ -249,11 +249,11 @@ func plainAgents(t *testing.T, all plainRecords) {
 			want = append(want, *counts[name])
 		}
 		slices.SortStableFunc(want[:len(want)-1], func(a, b plainAgent) int { return cmp.Compare(b.Audits, a.Audits) })
-		same(t, fmt.Sprintf("agents %q", filter), asked[[]plainAgent](t, append([]string{"agents"}, filter...)...), want)
+		same(t, fmt.Sprintf("agents %q", filter), asked[[]plainAgent](t, dir, append([]string{"agents"}, filter...)...), want)
 	}
 }
 
-func plainImpact(t *testing.T, all plainRecords) {
+func plainImpact(t *testing.T, dir string, all plainRecords) {
 	type answer struct {
 		ID     string `json:"query_id"`
 		Weight float64
@@ -305,13 +305,13 @@ func plainImpact(t *testing.T, all plainRecords) {
 		if len(in) > 0 {
 			want.Totals.First, want.Totals.Last = &in[0].Timestamp, &in[len(in)-1].Timestamp
 		}
-		same(t, "impact "+hash, asked[impact](t, append([]string{"impact", "--limit", "0", hash[:9]}, args...)...), want)
+		same(t, "impact "+hash, asked[impact](t, dir, append([]string{"impact", "--limit", "0", hash[:9]}, args...)...), want)
 		want.Answers, want.More = want.Answers[:3], true
-		same(t, "three of impact "+hash, asked[impact](t, append([]string{"impact", "--limit", "3", hash}, args...)...), want)
+		same(t, "three of impact "+hash, asked[impact](t, dir, append([]string{"impact", "--limit", "3", hash}, args...)...), want)
 	}
 }
 
-func plainAnswers(t *testing.T, all plainRecords) {
+func plainAnswers(t *testing.T, dir string, all plainRecords) {
 	type answer struct {
 		ID       string `json:"query_id"`
 		Flipped  bool
@@ -351,15 +351,15 @@ func plainAnswers(t *testing.T, all plainRecords) {
 			if len(flips) == 0 || len(flips) == len(want) {
 				t.Fatalf("%q shows nothing", args)
 			}
-			same(t, fmt.Sprint(args), asked[[]answer](t, args...), want)
-			same(t, fmt.Sprint(args, " --flips"), asked[[]answer](t, append(args, "--flips")...), flips)
+			same(t, fmt.Sprint(args), asked[[]answer](t, dir, args...), want)
+			same(t, fmt.Sprint(args, " --flips"), asked[[]answer](t, dir, append(args, "--flips")...), flips)
 			slices.Reverse(want)
-			same(t, fmt.Sprint(args, " --desc"), asked[[]answer](t, append(args, "--desc")...), want)
+			same(t, fmt.Sprint(args, " --desc"), asked[[]answer](t, dir, append(args, "--desc")...), want)
 		}
 	}
 }
 
-func plainTrace(t *testing.T, all plainRecords) {
+func plainTrace(t *testing.T, dir string, all plainRecords) {
 	type uses struct {
 		First           *uint64 `json:"first_seen"`
 		Answers, Agents int
@@ -394,7 +394,7 @@ func plainTrace(t *testing.T, all plainRecords) {
 			want = append(want, evidence{position, p.Assertion, p.Weight, p.Lifecycle == "Approved", q.Result != nil && *q.Result == p.Assertion, count(with), count(others)})
 		}
 		slices.SortStableFunc(want, func(a, b evidence) int { return cmp.Compare(b.Weight, a.Weight) })
-		got := asked[[]trace](t, "trace", q.ID, "--neighbours", "2")[0]
+		got := asked[[]trace](t, dir, "trace", q.ID, "--neighbours", "2")[0]
 		same(t, "trace "+q.ID, got.Audit.ID, q.ID)
 		same(t, "evidence of "+q.ID, got.Evidence, want)
 		before, after := []string{}, []string{}
@@ -408,7 +408,7 @@ func plainTrace(t *testing.T, all plainRecords) {
 	}
 }
 
-func plainDiff(t *testing.T, all plainRecords) {
+func plainDiff(t *testing.T, dir string, all plainRecords) {
 	type field struct {
 		Field    string
 		From, To *string
@@ -424,7 +424,7 @@ func plainDiff(t *testing.T, all plainRecords) {
 	}
 	for i := 0; i+1 < len(all); i += 41 {
 		a, b := all[i], all[i+1]
-		got := asked[difference](t, "diff", a.ID, b.ID)
+		got := asked[difference](t, dir, "diff", a.ID, b.ID)
 		fields := map[string][2]*string{"lens": {a.Params.Lens, b.Params.Lens}, "subject": {a.Params.Subject, b.Params.Subject}, "result_hash": {a.Result, b.Result}, "agent_id": {a.Agent, b.Agent}}
 		for name, values := range fields {
 			at := slices.IndexFunc(got.Fields, func(f field) bool { return f.Field == name })
@@ -445,7 +445,7 @@ func plainDiff(t *testing.T, all plainRecords) {
 	}
 }
 
-func plainTimeline(t *testing.T, all plainRecords) {
+func plainTimeline(t *testing.T, dir string, all plainRecords) {
 	type bucket struct {
 		Start, End                            uint64
 		Audits, Agents, Anonymous, Unapproved int
@@ -463,11 +463,11 @@ func plainTimeline(t *testing.T, all plainRecords) {
 			})
 		}
 		want.Audits, want.Agents, want.Anonymous = len(all), all.agents(), len(all.where(func(q *plainRecord) bool { return q.Agent == nil }))
-		same(t, "timeline --by "+by, asked[timeline](t, "timeline", "--by", by), want)
+		same(t, "timeline --by "+by, asked[timeline](t, dir, "timeline", "--by", by), want)
 	}
 }
 
-func plainTop(t *testing.T, all plainRecords) {
+func plainTop(t *testing.T, dir string, all plainRecords) {
 	type entry struct {
 		Hash, Text     *string
 		Count, Answers int
@@ -518,7 +518,7 @@ func plainTop(t *testing.T, all plainRecords) {
 			}
 			entries[key] = e
 		}
-		got := asked[top](t, "top", "--by", by, "--limit", "100")
+		got := asked[top](t, dir, "top", "--by", by, "--limit", "100")
 		same(t, "total of "+by, [2]int{got.Total, got.Without}, [2]int{want.Total, want.Without})
 		same(t, "how many of "+by, len(got.Entries), len(entries))
 		for i, e := range got.Entries {

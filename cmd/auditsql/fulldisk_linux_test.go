@@ -30,17 +30,17 @@ func TestAFullDisk(t *testing.T) {
 		t.Fatalf("exit code %d: %s", code, p.said)
 	}
 	// As long as it is full, nothing gets worse.
-	if _, said, code := ask("-d", store, "put", "--subject", "x"); code == exitDone {
+	if _, said, code := auditsql("-d", store, "put", "--subject", "x"); code == exitDone {
 		t.Logf("there is room for one more: %s", said)
 	}
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
 	}
 	wantAnswered(t, store, answered)
-	if out, said, code := ask("-d", store, "put", "--subject", "x"); code != exitDone {
+	if out, said, code := auditsql("-d", store, "put", "--subject", "x"); code != exitDone {
 		t.Fatalf("put: %s%s", out, said)
 	}
-	if out, said, code := ask("-d", store, "verify"); code != exitDone {
+	if out, said, code := auditsql("-d", store, "verify"); code != exitDone {
 		t.Fatalf("verify: %s%s", out, said)
 	}
 	t.Logf("%d records answered", len(answered))
@@ -89,7 +89,7 @@ func TestAFullDiskIsRead(t *testing.T) {
 	source := filepath.Join(t.TempDir(), "source")
 	put := func(subject string) {
 		t.Helper()
-		if _, said, code := ask("-d", source, "put", "--subject", subject, "--confidence", "1"); code != exitDone {
+		if _, said, code := auditsql("-d", source, "put", "--subject", subject, "--confidence", "1"); code != exitDone {
 			t.Fatal(said)
 		}
 	}
@@ -138,7 +138,7 @@ func TestAFullDiskIsRead(t *testing.T) {
 				t.Fatal(err)
 			}
 			if c.read {
-				if _, said, code := ask("-d", store, "list", "--read-only"); code != exitDone {
+				if _, said, code := auditsql("-d", store, "list", "--read-only"); code != exitDone {
 					t.Fatal(said)
 				}
 			}
@@ -148,7 +148,7 @@ func TestAFullDiskIsRead(t *testing.T) {
 			}
 			before := sizes(t, filepath.Join(store, "wal"))
 			for _, args := range [][]string{{"list"}, {"export"}, {"recent"}, {"sql", "SELECT * FROM audits"}, {"list", "--read-only"}} {
-				out, said, code := ask(append([]string{"-d", store}, args...)...)
+				out, said, code := auditsql(append([]string{"-d", store}, args...)...)
 				if code != exitDone || !strings.Contains(out, "one") || strings.Contains(out, "two") {
 					t.Errorf("%q: exit code %d: %s%s", args, code, out, said)
 				}
@@ -162,10 +162,10 @@ func TestAFullDiskIsRead(t *testing.T) {
 			if err := os.Remove(ballast); err != nil {
 				t.Fatal(err)
 			}
-			if out, said, code := ask("-d", store, "list"); code != exitDone || strings.Count(out, "\n") != c.records {
+			if out, said, code := auditsql("-d", store, "list"); code != exitDone || strings.Count(out, "\n") != c.records {
 				t.Errorf("with room: exit code %d: %s%s", code, out, said)
 			}
-			if out, said, code := ask("-d", store, "verify"); code != exitDone {
+			if out, said, code := auditsql("-d", store, "verify"); code != exitDone {
 				t.Errorf("verify: %s%s", out, said)
 			}
 		})

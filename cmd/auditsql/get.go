@@ -2,14 +2,13 @@ package main
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/audit/ask"
 )
 
 func (a *app) getCommand() *cobra.Command {
@@ -21,7 +20,7 @@ func (a *app) getCommand() *cobra.Command {
 evidence. An id may be cut to its first 8 or more digits when only one record
 begins with them.
 
-On a terminal each record is laid out for reading. As plain text it is a line
+On a terminal each record is formatted for reading. As plain text it is a line
 per value, the name and a tab before it, and an empty line between records; -o
 ndjson is its canonical JSON, -o json a list of these. --raw prints the bytes
 as they are stored, and a line end.
@@ -102,38 +101,22 @@ func lookUp(ctx context.Context, db *audit.DB, id *audit.QueryID) ([]byte, error
 	return db.GetRaw(ctx, *id)
 }
 
-// checkPrefix refuses what cannot be the beginning of an id.
+// checkPrefix refuses what cannot be an id, nor the beginning of one.
 func checkPrefix(s string) error {
-	digits := s + strings.Repeat("0", len(s)%2)
-	switch _, err := hex.DecodeString(digits); {
-	case err != nil:
-		return usage("%q is no id: want hex digits", s)
-	case len(s) < audit.MinPrefix:
-		return usage("%q is too short: want %d hex digits or more", s, audit.MinPrefix)
-	case len(s) > 2*len(audit.QueryID{}):
-		return usage("%q is too long: an id has %d hex digits", s, 2*len(audit.QueryID{}))
+	if err := ask.CheckID(s); err != nil {
+		return usage("%w", err)
 	}
 	return nil
 }
 
 // resolve finds the one id that begins with prefix, or nil when none does.
 func resolve(ctx context.Context, db *audit.DB, prefix string) (*audit.QueryID, error) {
-	if id, err := audit.ParseHash(prefix); err == nil {
-		return &id, nil
-	}
-	ids, err := db.Resolve(ctx, strings.ToLower(prefix))
-	if err != nil && !errors.Is(err, audit.ErrNotFound) {
-		return nil, err
-	}
-	switch len(ids) {
-	case 0:
+	id, err := ask.ID(ctx, db, prefix)
+	switch {
+	case errors.Is(err, audit.ErrNotFound):
 		return nil, nil
-	case 1:
-		return &ids[0], nil
+	case err != nil:
+		return nil, refusal(err, nil, nil)
 	}
-	names := make([]string, len(ids))
-	for i, id := range ids {
-		names[i] = id.String()
-	}
-	return nil, trying(usage("%s is ambiguous: %s", prefix, strings.Join(names, ", ")), "more digits")
+	return &id, nil
 }

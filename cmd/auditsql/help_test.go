@@ -9,6 +9,7 @@ import (
 
 // Help is written for terminals of 80 columns, and every command has some, with an example.
 func TestHelpFits(t *testing.T) {
+	t.Parallel()
 	var walk func(*cobra.Command)
 	walk = func(c *cobra.Command) {
 		for line := range strings.Lines(c.Long + "\n" + c.Example + "\n" + c.Short) {

@@ -7,12 +7,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
 	"pgregory.net/rapid"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/when"
 )
 
 // pieces are what has fooled terminals, people and tables before.
@@ -251,7 +253,7 @@ func TestNoTextBreaksARecord(t *testing.T) {
 		for _, form := range []string{formTable, formPlain} {
 			a, out := into(0)
 			a.output = form
-			w := a.detail(clock{unit: audit.Milliseconds, zone: noon.Location()}, labels{})
+			w := a.detail(when.Clock{Unit: audit.Milliseconds, Zone: time.UTC}, labels{})
 			if err := errors.Join(w.write(raw), w.end()); err != nil {
 				t.Fatal(err)
 			}

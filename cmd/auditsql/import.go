@@ -7,11 +7,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"sync/atomic"
 	"syscall"
 
-	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
@@ -28,31 +26,32 @@ the lines. It ends with how many were inserted, were duplicates (stored
 before, with the same bytes) and were rejected. Running it again is harmless.
 
 A line that is refused, or that would change a stored record, is reported on
-standard error as FILE:LINE: reason, and the others are stored; the exit code
-is then 6, as it is when one of several inputs cannot be read to its end.
+standard error as FILE:LINE: reason, and the other lines are stored. The exit
+code is then 6, as it is when one of several inputs cannot be read to its end.
 --rejects keeps such lines in a new file, so that they can be corrected and
-imported; none is made when there are none, and one that exists is left alone
-unless --force is given. --strict stops at the first such line: what stands
-before it is stored, nothing after it.
+imported. Without such lines there is no file, and an existing file is left
+alone unless --force is given. --strict stops at the first such line: the lines
+before it are stored, and nothing after it.
 
-A timestamp more than --max-future ahead of now is refused: mostly its unit is
-a mistake, and it would be the newest for ever. To import what a store had
-admitted, use --max-future 0. Timestamps that seem to be in another unit, and
-confidences outside of 0 to 1, are stored, and told once for an input.
+A timestamp more than --max-future after now is refused: most often its unit is
+a mistake, and its record would be the newest for ever. To import records that
+a store had admitted, use --max-future 0. Timestamps that seem to be in another
+unit, and confidences outside of 0 to 1, are stored, and a note says so, once
+for each input.
 
 A record without a query_id gets one that is derived from its content. Equal
 records without one are one record, and count as duplicates: where the same
 question at the same time matters, give each a query_id or an attribute.
 
-Where there is no store yet, import makes one, and says so; only in a folder
-whose parent exists. --create=false makes none.
+Where there is no store yet, import makes one, and says so. The parent of its
+folder must exist. --create=false makes no store.
 
 With --ack standard output has one answer for each line that is not blank, in
-their order, as soon as it is known: the query id once the record is durable,
-also for a duplicate, or ! and a tab and the reason for a line that is
-rejected. Input is then never waited for while a whole line is unanswered, so
-one long-lived import - --ack is how a program in any language writes: write a
-line, read a line. The counts go to standard error.
+the order of the lines: the query id as soon as the record is durable, also for
+a duplicate, or ! and a tab and the reason for a line that is rejected. Each
+line is answered before more input is waited for. So a program in any language
+can write through one long-lived import - --ack: write a line, read a line. The
+counts go to standard error.
 
 ` + recordHelp,
 		Example: `  auditsql import monday.ndjson tuesday.ndjson.gz --rejects bad.ndjson
@@ -70,7 +69,7 @@ line, read a line. The counts go to standard error.
 				return usage("- was given %d times, and standard input can be read once", stdin)
 			}
 			if o.ack && a.form("") != formTable && a.form("") != formPlain && a.form("") != formJSON {
-				return usage("--ack has its own form of output; --json is that of the counts")
+				return usage("--ack has its own form of output; the only other form is --json, for the counts")
 			}
 			return a.importFiles(cmd.Context(), args, o)
 		},
@@ -96,7 +95,7 @@ type importOptions struct {
 }
 
 func (a *app) importFiles(ctx context.Context, names []string, o importOptions) (err error) {
-	inputs, total, err := a.openInputs(names)
+	inputs, total, err := a.openInputs(ctx, names)
 	defer func() {
 		for _, in := range inputs {
 			in.close()
@@ -108,7 +107,7 @@ func (a *app) importFiles(ctx context.Context, names []string, o importOptions) 
 	read := map[string]os.FileInfo{}
 	for _, in := range inputs {
 		if in.file == nil {
-			continue // standard input, which no file may be anyhow
+			continue // standard input, which no output may be in any case
 		}
 		if read[in.name], err = in.file.Stat(); err != nil {
 			return err
@@ -122,9 +121,9 @@ func (a *app) importFiles(ctx context.Context, names []string, o importOptions) 
 			return err
 		}
 	}
-	// What a file holds all comes to SQLite before the command ends, so acknowledging far ahead of it would only make
-	// the progress shown untrue, and the end of it, or an interrupt, a long wait. Who waits for answers is served
-	// ahead of SQLite.
+	// The command ends when SQLite has everything. Acknowledging files far ahead of SQLite would only make the progress bar
+	// wrong, and the wait at the end, or after an interrupt, long. A program that waits for answers gets them ahead of
+	// SQLite.
 	backlog := 50_000
 	if o.ack {
 		backlog = 0 // the library's
@@ -135,8 +134,8 @@ func (a *app) importFiles(ctx context.Context, names []string, o importOptions) 
 	}
 	var rejects io.Writer = io.Discard
 	if o.rejects != "" {
-		// Emptied only now: with the store locked, what it holds may be the only copy.
-		file, createErr := a.createOutputFile("rejects", o.rejects, o.force, read)
+		// The file is emptied only now that the store is locked: what it holds may be the only copy of those lines.
+		file, createErr := a.createOutputFile(ctx, "rejects", o.rejects, o.force, read)
 		if createErr != nil {
 			return errors.Join(createErr, db.Close())
 		}
@@ -144,35 +143,31 @@ func (a *app) importFiles(ctx context.Context, names []string, o importOptions) 
 		rejects = file
 	}
 
-	c, err := a.clock(db.TimeUnit())
+	check, err := a.check(db.TimeUnit(), o.future)
 	if err != nil {
 		return errors.Join(err, a.closeWriter(db))
 	}
 	bar := a.progress("importing", total, true)
 	im := &importer{
-		clock: c, inputs: len(inputs),
-		a: a, db: db, options: o, rejects: rejects, bar: bar,
+		a: a, options: o, check: check, inputs: len(inputs), rejects: rejects, bar: bar,
 		answers: bufio.NewWriter(a.out), read: new(atomic.Int64),
 	}
-	err = im.run(ctx, inputs)
+	err = im.run(ctx, db, inputs)
 	bar.end()
-	if errors.Is(err, errStrict) {
-		err = nil // told by partly
-	}
 	if errors.Is(err, syscall.EPIPE) {
-		err = errors.New("nobody reads the answers any more")
+		err = errors.New("the reader of the answers has gone")
 	}
 	closing := a.progress("bringing the rest into SQLite", -1, false)
 	err = errors.Join(err, a.closeWriter(db))
 	closing.end()
 	for _, d := range im.doubts {
-		d.tell(a.note)
+		d.print(a.note)
 	}
-	if told := im.tellCounts(); err == nil {
-		err = told
+	if printErr := im.printCounts(); err == nil {
+		err = printErr
 	}
-	if err == nil && (im.rejected > 0 || im.failed > 0) {
-		return im.partly()
+	if err == nil {
+		err = im.partly()
 	}
 	return err
 }
@@ -190,9 +185,9 @@ func (in input) close() {
 	}
 }
 
-// openInputs opens all files before anything is stored, so that a misspelt name stops the import at once,
-// and sums up their sizes; -1 is an unknown sum. It returns what it has opened also with an error.
-func (a *app) openInputs(names []string) ([]input, int64, error) {
+// openInputs opens all files before anything is stored, so that a misspelt name stops the import at once. It also
+// returns the sum of their sizes, -1 if that is unknown. With an error it returns the files that it has opened.
+func (a *app) openInputs(ctx context.Context, names []string) ([]input, int64, error) {
 	var inputs []input
 	total := int64(0)
 	for _, name := range names {
@@ -201,7 +196,7 @@ func (a *app) openInputs(names []string) ([]input, int64, error) {
 			total = -1
 			continue
 		}
-		f, err := os.Open(name)
+		f, err := uninterrupted(ctx, func() (*os.File, error) { return os.Open(name) })
 		if err != nil {
 			return inputs, 0, err
 		}
@@ -219,64 +214,4 @@ func (a *app) openInputs(names []string) ([]input, int64, error) {
 		}
 	}
 	return inputs, total, nil
-}
-
-// An importer takes the lines of inputs into a store.
-type importer struct {
-	a       *app
-	db      *audit.DB
-	options importOptions
-	rejects io.Writer
-	bar     *progress
-	answers *bufio.Writer // with --ack
-
-	read                          *atomic.Int64 // bytes of the inputs, before they are decompressed
-	inserted, duplicate, rejected uint64
-	batch                         batch
-
-	clock          clock
-	doubts         []*doubts // in the order of the inputs
-	inputs, failed int       // how many there are, and could not be read to their end
-}
-
-// tellCounts prints how many records became what.
-func (im *importer) tellCounts() error {
-	a := im.a
-	if im.options.ack {
-		// Standard output is for answers.
-		shifted := *a
-		shifted.out, shifted.outTerm = a.err, a.errTerm
-		a = &shifted
-	}
-	return a.facts(a.form(""),
-		fact{"inserted", "inserted", number(im.inserted)},
-		fact{"duplicate", "duplicate", number(im.duplicate)},
-		fact{"rejected", "rejected", number(im.rejected)})
-}
-
-// partly says that not all lines were taken.
-func (im *importer) partly() error {
-	all := im.inserted + im.duplicate + im.rejected
-	var what []string
-	if im.rejected > 0 {
-		what = append(what, fmt.Sprintf("rejected %d of %s", im.rejected, plural(all, "line", "lines")))
-	}
-	if im.failed > 0 {
-		what = append(what, fmt.Sprintf("could not read %d of %d inputs to the end", im.failed, im.inputs))
-	}
-	e := &exitError{code: exitPartly, err: errors.New(strings.Join(what, ", "))}
-	switch {
-	case im.failed == im.inputs:
-		e.code = exitFailed
-	case im.options.strict:
-		e.err = errors.New("stopped at a line that was rejected (--strict)")
-	case im.options.rejects == "" && im.rejected > 0:
-		e.try = "--rejects FILE keeps such lines"
-	}
-	return e
-}
-
-// show moves the progress bar.
-func (im *importer) show() {
-	im.bar.at(im.read.Load(), fmt.Sprintf("%s records", humanize.Comma(int64(im.inserted+im.duplicate+im.rejected))))
 }

@@ -15,8 +15,8 @@ func (a *app) initCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "init",
 		Short: "Make a store",
-		Long: `Init makes a store in the folder of -d, and the folder if need be. It changes
-nothing when a store is there already, except for how much journal is kept
+		Long: `Init makes a store in the folder of -d, and the folder if there is none. It
+changes nothing when a store is there already, except how much journal is kept
 (--wal-retain) and how long its segments are.
 
 The time unit is what timestamps count, and stays for the store's life. The
@@ -24,8 +24,8 @@ journal may lie on another disk (--wal-dir). Beyond what SQLite has on disk
 the newest 1 GiB of journal is kept unless --wal-retain says otherwise; with
 all, a lost database can be rebuilt from it.
 
-From a folder with nothing but a journal it makes the store anew, with the id
-and the time unit that the journal says.`,
+From a folder with nothing but a journal it rebuilds the store, with the id and
+the time unit that the journal says.`,
 		Example: `  auditsql -d /var/lib/audit init
   auditsql init --time-unit us --wal-dir /fast/journal --wal-retain all`,
 		Args: arguments(0, 0, ""),
@@ -84,7 +84,7 @@ func (a *app) init(ctx context.Context, options []audit.Option) error {
 			return err
 		}
 	case errors.Is(err, audit.ErrLocked) && !asked:
-		// Somebody is writing to it, so it is there, and nothing was to be changed.
+		// Another program writes to the store, so it exists, and nothing was to be changed.
 	default:
 		return err
 	}

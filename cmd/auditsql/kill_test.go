@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/audit/ingest"
 )
 
 var (
@@ -44,8 +45,8 @@ func feed(p *process, first int) <-chan string {
 	return ids
 }
 
-// ask runs a command to its end.
-func ask(args ...string) (out, said string, code int) {
+// auditsql runs a command to its end.
+func auditsql(args ...string) (out, said string, code int) {
 	var stdout, stderr strings.Builder
 	cmd := exec.Command("auditsql", args...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -64,7 +65,7 @@ func wantAnswered(t *testing.T, store string, ids []string) {
 	for len(ids) > 0 {
 		some := ids[:min(500, len(ids))]
 		ids = ids[len(some):]
-		out, said, code := ask(append([]string{"-d", store, "get", "--raw"}, some...)...)
+		out, said, code := auditsql(append([]string{"-d", store, "get", "--raw"}, some...)...)
 		if n := strings.Count(out, "\n"); code != exitDone || n != len(some) {
 			t.Fatalf("of %d answered ids %d are there, exit code %d: %s", len(some), n, code, said)
 		}
@@ -81,7 +82,7 @@ func TestReadersBesideKilledWriters(t *testing.T) {
 	t.Logf("-kills=%d -kill-seed=%d", rounds, *killSeed)
 	random := rand.New(rand.NewPCG(*killSeed, 0))
 	store := filepath.Join(t.TempDir(), "store")
-	if _, said, code := ask("-d", store, "init", "--segment-bytes", "64KiB", "--wal-retain", "256KiB"); code != exitDone {
+	if _, said, code := auditsql("-d", store, "init", "--segment-bytes", "64KiB", "--wal-retain", "256KiB"); code != exitDone {
 		t.Fatal(said)
 	}
 	var mu sync.Mutex
@@ -117,9 +118,9 @@ func TestReadersBesideKilledWriters(t *testing.T) {
 							continue
 						}
 					}
-					out, said, code := ask(args...)
+					out, said, code := auditsql(args...)
 					wrong := code != exitDone || out == "" && round > 0
-					// The applier lags behind what was answered; then a record is not there yet, and never another one.
+					// The applier may not have applied what was answered. Then a record is not there yet; there is never another one in its place.
 					// Once the writer is dead, whoever comes first recovers the store and the others wait for that.
 					if args[2] == "get" && code == exitNotFound {
 						wrong = last
@@ -151,10 +152,10 @@ func TestReadersBesideKilledWriters(t *testing.T) {
 		if got < enough {
 			t.Fatalf("round %d: %d answers only: %s", round, got, p.said)
 		}
-		next += got + 100_000 // behind all that it may have taken
+		next += got + 100_000 // after all that it may have stored
 		if round == rounds-1 || round%20 == 19 {
 			wantAnswered(t, store, answered)
-			if out, said, code := ask("-d", store, "verify"); code != exitDone {
+			if out, said, code := auditsql("-d", store, "verify"); code != exitDone {
 				t.Fatalf("round %d: verify: %s%s", round, out, said)
 			}
 		}
@@ -188,20 +189,20 @@ func TestSignalsUnderLoad(t *testing.T) {
 				t.Errorf("the store was not closed: %v, %v", needs, err)
 			}
 			wantAnswered(t, store, answered)
-			stats, _, _ := ask("-d", store, "sql", "SELECT count(*) FROM audits")
-			// Who was told nothing may be there as well, but no more of them than one batch.
+			stats, _, _ := auditsql("-d", store, "sql", "SELECT count(*) FROM audits")
+			// Records that were not answered may be there as well, but not more than one batch.
 			var n int
-			if _, err := fmt.Sscan(stats, &n); err != nil || n < len(answered) || n > len(answered)+batchRecords {
+			if _, err := fmt.Sscan(stats, &n); err != nil || n < len(answered) || n > len(answered)+ingest.BatchRecords {
 				t.Errorf("%d answered, %s there", len(answered), stats)
 			}
 		})
 	}
 }
 
-// Of many that want to write at once, one does, and the others are told who.
+// Of many processes that want to write at once, one does, and the others get its pid.
 func TestOneOfManyWritersGetsTheLock(t *testing.T) {
 	store := filepath.Join(t.TempDir(), "store")
-	if _, said, code := ask("-d", store, "init"); code != exitDone {
+	if _, said, code := auditsql("-d", store, "init"); code != exitDone {
 		t.Fatal(said)
 	}
 	const n = 5
@@ -249,10 +250,10 @@ func TestOneOfManyWritersGetsTheLock(t *testing.T) {
 	}
 }
 
-// Whoever follows and is left behind by the trimming is told from where on there is something left.
+// A follower that is slower than the trimming gets an error with the first offset that is left.
 func TestTailIsToldWhatWasTrimmed(t *testing.T) {
 	store := filepath.Join(t.TempDir(), "store")
-	if _, said, code := ask("-d", store, "init", "--segment-bytes", "16KiB", "--wal-retain", "none"); code != exitDone {
+	if _, said, code := auditsql("-d", store, "init", "--segment-bytes", "16KiB", "--wal-retain", "none"); code != exitDone {
 		t.Fatal(said)
 	}
 	w := start(t, "-d", store, "import", "-", "--ack")
@@ -271,7 +272,7 @@ func TestTailIsToldWhatWasTrimmed(t *testing.T) {
 		t.Fatal(w.said)
 	}
 	// The next close trims up to what this one has brought there.
-	if _, said, code := ask("-d", store, "put", "--subject", "after", "--confidence", "1"); code != exitDone {
+	if _, said, code := auditsql("-d", store, "put", "--subject", "after", "--confidence", "1"); code != exitDone {
 		t.Fatal(said)
 	}
 	n := 1
@@ -290,7 +291,7 @@ func TestTooFewFileDescriptors(t *testing.T) {
 		t.Skip("there is no such limit there")
 	}
 	store := filepath.Join(t.TempDir(), "store")
-	if _, said, code := ask("-d", store, "init", "--segment-bytes", "4KiB"); code != exitDone {
+	if _, said, code := auditsql("-d", store, "init", "--segment-bytes", "4KiB"); code != exitDone {
 		t.Fatal(said)
 	}
 	var answered []string
@@ -321,7 +322,7 @@ func TestTooFewFileDescriptors(t *testing.T) {
 		t.Fatalf("%d failed, %d answered", failed, len(answered))
 	}
 	wantAnswered(t, store, answered)
-	if out, said, code := ask("-d", store, "verify"); code != exitDone {
+	if out, said, code := auditsql("-d", store, "verify"); code != exitDone {
 		t.Fatalf("verify: %s%s", out, said)
 	}
 }

@@ -52,7 +52,7 @@ func wantSame(t *testing.T, what string, before, after map[string]string) {
 // linkStore makes a store in dir/s with one record.
 func linkStore(t *testing.T, dir string) {
 	t.Helper()
-	if _, said, code := ask("-d", filepath.Join(dir, "s"), "put", "--subject", "a", "--confidence", "1"); code != exitDone {
+	if _, said, code := auditsql("-d", filepath.Join(dir, "s"), "put", "--subject", "a", "--confidence", "1"); code != exitDone {
 		t.Fatal(said)
 	}
 }
@@ -94,7 +94,7 @@ func TestAStoreWithALinkInItIsRefused(t *testing.T) {
 				{"list"}, {"recent", "--read-only"}, {"verify", "--read-only"}, {"wal", "verify"},
 				{"put", "--subject", "b", "--confidence", "1"}, {"wal", "repair", "--apply"}, {"init"},
 			} {
-				out, said, code := ask(append([]string{"-d", filepath.Join(dir, "s")}, args...)...)
+				out, said, code := auditsql(append([]string{"-d", filepath.Join(dir, "s")}, args...)...)
 				want := path + " is a symbolic link to " + elsewhere + ", and no part of a store is opened through one; try: the " + thing + " itself in its place"
 				if code != exitFailed || out != "" || !strings.Contains(said, want) || strings.Count(said, "\n") != 1 {
 					t.Errorf("%q: exit code %d: %s%s", args, code, out, said)
@@ -124,12 +124,12 @@ func TestLinksToAndAboveFolders(t *testing.T) {
 		{"-d", "new", "put", "--subject", "b", "--confidence", "1"}, {"-d", "new", "verify"},
 	} {
 		args[1] = filepath.Join(dir, args[1])
-		if _, said, code := ask(args...); code != exitDone || said != "" {
+		if _, said, code := auditsql(args...); code != exitDone || said != "" {
 			t.Errorf("%q: exit code %d: %s", args, code, said)
 		}
 	}
 	before := content(t, dir)
-	_, said, code := ask("-d", filepath.Join(dir, "newer"), "init", "--wal-dir", filepath.Join(dir, "journal"))
+	_, said, code := auditsql("-d", filepath.Join(dir, "newer"), "init", "--wal-dir", filepath.Join(dir, "journal"))
 	if code != exitFailed || !strings.Contains(said, "journal is a symbolic link to ") {
 		t.Errorf("exit code %d: %s", code, said)
 	}

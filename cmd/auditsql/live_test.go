@@ -70,6 +70,7 @@ func record(i int) (line, id string) {
 
 // A program that writes a line and waits for its answer, again and again, always gets it.
 func TestAckAnswersLineByLine(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "store")
 	p := start(t, "-d", dir, "import", "-", "--ack")
 	for i := 1; i <= 5; i++ {
@@ -98,6 +99,7 @@ func TestAckAnswersLineByLine(t *testing.T) {
 
 // A signal ends a writer that waits for input: with its own exit code, and with the store closed.
 func TestSignalsCloseTheStore(t *testing.T) {
+	t.Parallel()
 	if runtime.GOOS == "windows" {
 		t.Skip("a process cannot be sent these signals there")
 	}
@@ -130,6 +132,7 @@ func TestSignalsCloseTheStore(t *testing.T) {
 
 // tail -f shows what another process writes, and ends with a signal.
 func TestTailFollowsAWriter(t *testing.T) {
+	t.Parallel()
 	if runtime.GOOS == "windows" {
 		t.Skip("a process cannot be sent these signals there")
 	}
@@ -162,6 +165,7 @@ func TestTailFollowsAWriter(t *testing.T) {
 
 // A writer whose answers nobody reads any more stops, says so, and closes the store.
 func TestAckWithoutAReader(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "store")
 	p := start(t, "-d", dir, "import", "-", "--ack")
 	line, _ := record(1)
@@ -173,7 +177,7 @@ func TestAckWithoutAReader(t *testing.T) {
 	if code := p.ProcessState.ExitCode(); code != exitFailed {
 		t.Errorf("exit code %d", code)
 	}
-	if !strings.Contains(p.said.String(), "auditsql: import: nobody reads the answers any more\n") {
+	if !strings.Contains(p.said.String(), "auditsql: import: the reader of the answers has gone\n") {
 		t.Errorf("it said %s", p.said)
 	}
 	if needs, err := audit.NeedsRecovery(context.Background(), dir); err != nil || needs != "" {
@@ -183,6 +187,7 @@ func TestAckWithoutAReader(t *testing.T) {
 
 // Who stops reading, as head does, ends a command that reads without a word.
 func TestAClosedOutputIsNoError(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "store")
 	w := start(t, "-d", dir, "import", "-")
 	for i := range 1500 {
@@ -207,6 +212,7 @@ func TestAClosedOutputIsNoError(t *testing.T) {
 
 // A query that would never end is ended by a signal, also while it prints.
 func TestASignalEndsAQuery(t *testing.T) {
+	t.Parallel()
 	if runtime.GOOS == "windows" {
 		t.Skip("a process cannot be sent these signals there")
 	}

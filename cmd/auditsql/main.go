@@ -1,17 +1,21 @@
 // Auditsql keeps an append-only record of what agents asked, what they were answered and on which
 // evidence, and answers questions about it.
 //
-// This package is the command line over package audit: flags, times, tables, progress and exit codes. It
-// knows no file format; its SQL is the named queries of the sql command, in queries/.
+// This package is the command line over package audit: flags, exit codes and what is printed. It knows no file format
+// and no SQL.
+//
+//	audit/ask      flags that select records, hashes by their label or first digits
+//	audit/ingest   lines of text to stored records
+//	audit/queries  the SQL of the sql command
+//	internal/when  times
 //
 //	main.go, errors.go   one run: streams, signals, from an error to a line and an exit code
-//	store.go             how commands open a store: recovery first, or --read-only
-//	filter.go times.go sizes.go     what flags may say
-//	reading.go labels.go how hashes are found by their label or first digits, and shown with it
-//	output.go table.go page.go records.go facts.go text.go terminal.go progress.go     what is printed
-//	intake.go text_input.go lines.go     what is looked at in records and inputs before they are stored
-//	files.go             which files a command may write
-//	init.go put.go import.go …     a command each
+//	advice.go            what to try after an error
+//	app.go               the list of commands, and flags of many commands
+//	store.go reading.go  how commands open a store: recovery first, or --read-only
+//	filter.go flags.go   flags, as values for audit/ask
+//	files.go input.go    which files a command may read and write, and how
+//	init.go put.go import.go …     one file for each command
 package main
 
 import (
@@ -34,22 +38,27 @@ type streams struct {
 	outTerm, errTerm terminal
 	now              func() time.Time
 
-	// dirAs is how the store's folder is written in commands to be typed, if not as -d says.
+	// recoveryWait is how long a command that reads waits for the lock when it has to recover first: another reader may
+	// be recovering, and is mostly soon done.
+	recoveryWait time.Duration
+
+	// dirAs is the store's folder in commands that are proposed, where that is not the folder of -d.
 	dirAs string
 }
 
 func main() { execute(systemStreams()) }
 
-// execute is the life of this process: a run that signals interrupt, and its exit code.
+// execute runs the command line, interrupted by signals, and exits with its code.
 func execute(s streams) {
 	ctx, interrupted := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	// Writing to a pipe that nobody reads any more is an error, and no sudden death with the store open.
+	// Without this, writing to a pipe that has no reader any more would end the process at once, with the store open. With
+	// it the write returns an error.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	go func() {
 		<-signals
-		// A second one ends the process at once, as if nobody had listened.
+		// A second signal ends the process at once.
 		signal.Stop(signals)
 		interrupted(errInterrupted)
 	}()
@@ -61,7 +70,7 @@ func systemStreams() streams {
 		in: os.Stdin, out: os.Stdout, err: os.Stderr,
 		inTerm:  isTerminal(os.Stdin),
 		outTerm: terminalOf(os.Stdout), errTerm: terminalOf(os.Stderr),
-		now: time.Now,
+		now: time.Now, recoveryWait: 5 * time.Second,
 	}
 }
 
@@ -75,7 +84,7 @@ func run(ctx context.Context, args []string, s streams) int {
 	root.SetErr(s.err)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err != nil && errors.Is(context.Cause(ctx), errInterrupted) && !isQuiet(err) {
-		// Whatever it was that failed then, it failed because it was stopped.
+		// The run failed because it was stopped.
 		err = errInterrupted
 	}
 	return a.report(cmd, err)

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/audit/ingest"
 )
 
 // nameOptions are the flags of name.
@@ -34,7 +35,8 @@ characters, none that cannot be seen, and does not look like a hash. Labels
 can be changed also while another program writes; no record changes by it.
 
 --export prints a line for each label: the hash, a tab, the label. --import
-reads such lines, all or none; nothing behind the tab takes a label away.`,
+reads such lines, all or none; a line with nothing after the tab removes a
+label.`,
 		Example: `  auditsql name "$AGENT" planner-7
   auditsql name planner-7 planner-8
   auditsql name --remove planner-8
@@ -50,7 +52,7 @@ reads such lines, all or none; nothing behind the tab takes a label away.`,
 		ValidArgsFunction: a.completeHash,
 	}
 	flags := cmd.Flags()
-	flags.BoolVar(&o.remove, "remove", false, "take the label of a hash away")
+	flags.BoolVar(&o.remove, "remove", false, "remove the label of a hash")
 	flags.BoolVar(&o.export, "export", false, "print all labels as --import reads them")
 	flags.StringVar(&o.file, "import", "", "set the labels in this `file`; - is standard input")
 	_ = cmd.MarkFlagFilename("import")
@@ -73,13 +75,13 @@ func (o *nameOptions) check(cmd *cobra.Command, args []string) error {
 		return usage("--remove wants one hash, or its label")
 	}
 	if len(args) > 0 {
-		if err := checkTyped("", args[0]); err != nil {
+		if err := checkTyped(args[0]); err != nil {
 			return err
 		}
 	}
 	if len(args) == 2 {
 		if args[1] == "" {
-			return trying(usage("a label cannot be empty"), "--remove, to take one away")
+			return trying(usage("a label cannot be empty"), "--remove, to remove one")
 		}
 		if err := audit.CheckLabel(args[1]); err != nil {
 			return usage("%q: %w", args[1], err)
@@ -108,7 +110,7 @@ func (a *app) name(ctx context.Context, args []string, o *nameOptions) error {
 		if err := a.putLabels(ctx, r, set); err != nil {
 			return err
 		}
-		a.note("%s set or taken away", plural(len(set), "label", "labels"))
+		a.note("%s set or removed", plural(len(set), "label", "labels"))
 		return nil
 	case len(args) == 0:
 		usual := ""
@@ -117,7 +119,7 @@ func (a *app) name(ctx context.Context, args []string, o *nameOptions) error {
 		}
 		return a.listLabels(r.labels, a.form(usual))
 	}
-	h, err := r.find(ctx, "", args[0], audit.AnyHash)
+	h, err := r.find(ctx, args[0], audit.AnyHash)
 	switch {
 	case err != nil:
 		return err
@@ -137,8 +139,8 @@ func (a *app) name(ctx context.Context, args []string, o *nameOptions) error {
 	return a.copyOut(harmless(label) + "\n")
 }
 
-// putLabels writes labels, and says which of them now name more than one hash: that is no mistake when an
-// agent got a new key, but where a hash is wanted such a label no longer does.
+// putLabels writes labels, and notes which of them now name more than one hash. That is no mistake when an agent got a
+// new key, but such a label is ambiguous where one hash is wanted.
 func (a *app) putLabels(ctx context.Context, r *reading, set []audit.Label) error {
 	if err := r.PutLabels(ctx, set); err != nil {
 		return err
@@ -147,10 +149,10 @@ func (a *app) putLabels(ctx context.Context, r *reading, set []audit.Label) erro
 	if err != nil {
 		return err
 	}
-	told := map[string]bool{}
+	noted := map[string]bool{}
 	for _, l := range set {
-		if n := len(after.Hashes(l.Label)); n > 1 && !told[l.Label] {
-			told[l.Label] = true
+		if n := len(after.Hashes(l.Label)); n > 1 && !noted[l.Label] {
+			noted[l.Label] = true
 			a.note("%q is the label of %d hashes now, and as an argument ambiguous", l.Label, n)
 		}
 	}
@@ -169,13 +171,13 @@ func (a *app) listLabels(l labels, form string) error {
 	return out.end()
 }
 
-// importLabels reads a file, - being standard input.
+// importLabels reads labels from a file; - is standard input.
 func (a *app) importLabels(ctx context.Context, file string) ([]audit.Label, error) {
 	var input []byte
 	var err error
 	if file == "-" {
 		file = "standard input"
-		input, err = readAll(ctx, a.in, longestLine)
+		input, err = a.readStdin(ctx, ingest.LongestLine)
 	} else {
 		about, statErr := os.Stat(file)
 		if statErr == nil {
@@ -183,7 +185,7 @@ func (a *app) importLabels(ctx context.Context, file string) ([]audit.Label, err
 				return nil, err
 			}
 		}
-		input, err = os.ReadFile(file)
+		input, err = uninterrupted(ctx, func() ([]byte, error) { return os.ReadFile(file) })
 	}
 	if err != nil {
 		return nil, err

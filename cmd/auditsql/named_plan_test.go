@@ -14,6 +14,7 @@ import (
 	_ "modernc.org/sqlite"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/audit/queries"
 )
 
 // walked are the named queries that walk through a table in the order of an index, or of admission, up to their
@@ -29,11 +30,8 @@ var smallTables = regexp.MustCompile(`^SCAN (g|l|label|CONSTANT ROW|\(subquery-\
 // A query that names something finds it by an index, in this program and in the shell that people have. One that
 // has to look at everything of a time says so, and uses the index of time.
 func TestNamedQueriesFindTheirIndex(t *testing.T) {
+	t.Parallel()
 	path := demoDatabase(t)
-	queries, err := namedQueries()
-	if err != nil {
-		t.Fatal(err)
-	}
 	clients := map[string]func(query string) (string, error){"library": func(query string) (string, error) { return planInLibrary(path, query) }}
 	if _, err := exec.LookPath("sqlite3"); err == nil {
 		clients["shell"] = func(query string) (string, error) {
@@ -45,10 +43,10 @@ func TestNamedQueriesFindTheirIndex(t *testing.T) {
 	}
 	for name, plan := range clients {
 		t.Run(name, func(t *testing.T) {
-			for _, q := range queries {
+			for _, q := range queries.All() {
 				got, err := plan("EXPLAIN QUERY PLAN " + pasted(&q))
 				if err != nil {
-					t.Errorf("%s: %v: %s", q.name, err, got)
+					t.Errorf("%s: %v: %s", q.Name, err, got)
 					continue
 				}
 				checkPlan(t, &q, got)
@@ -100,54 +98,51 @@ func planInLibrary(path, query string) (string, error) {
 }
 
 // pasted is a query with values in place of its parameters, as somebody would paste it into a shell.
-func pasted(q *namedQuery) string {
+func pasted(q *queries.Query) string {
 	var text strings.Builder
-	for line := range strings.Lines(q.text) {
+	for line := range strings.Lines(q.Text) {
 		if !strings.HasPrefix(line, "--") {
 			text.WriteString(line)
 		}
 	}
 	query := text.String()
-	for _, p := range q.parameters {
+	for _, p := range q.Parameters {
 		value := "5"
-		if p.kind == kindTextParam || p.isHash() {
+		if p.Kind == queries.Text || p.Kind.IsHash() {
 			value = "'" + strings.Repeat("ab", 32) + "'"
 		}
-		query = regexp.MustCompile(":"+p.name+`\b`).ReplaceAllString(query, value)
+		query = regexp.MustCompile(":"+p.Name+`\b`).ReplaceAllString(query, value)
 	}
 	return query
 }
 
-func checkPlan(t *testing.T, q *namedQuery, plan string) {
+func checkPlan(t *testing.T, q *queries.Query, plan string) {
 	t.Helper()
 	timed := strings.Contains(plan, "audit_by_time (timestamp>? AND timestamp<?)")
-	if says := strings.Contains(q.about, "looks at every record"); timed && !says && !strings.Contains(q.text, "LIMIT") && q.name != "around" {
-		t.Errorf("%s: looks at every record of a time and does not say so:\n%s", q.name, plan)
+	if says := strings.Contains(q.About, "looks at every record"); timed && !says && !strings.Contains(q.Text, "LIMIT") && q.Name != "around" {
+		t.Errorf("%s: looks at every record of a time and does not say so:\n%s", q.Name, plan)
 	} else if says && !timed {
-		t.Errorf("%s: says that it looks at every record, and does not by time:\n%s", q.name, plan)
+		t.Errorf("%s: says that it looks at every record, and does not by time:\n%s", q.Name, plan)
 	}
 	for line := range strings.Lines(plan) {
 		line = strings.TrimLeft(strings.TrimSpace(line), "|-` ")
 		if !strings.HasPrefix(line, "SCAN") || smallTables.MatchString(line) {
 			continue
 		}
-		if allowed := walked[q.name]; allowed == "" || !strings.HasPrefix(line, allowed) {
-			t.Errorf("%s: %s in its plan:\n%s", q.name, line, plan)
+		if allowed := walked[q.Name]; allowed == "" || !strings.HasPrefix(line, allowed) {
+			t.Errorf("%s: %s in its plan:\n%s", q.Name, line, plan)
 		}
 	}
 }
 
 // What the named queries answer about the demo's incident.
 func TestNamedQueriesAnswer(t *testing.T) {
+	t.Parallel()
 	db, err := sql.Open("sqlite", demoDatabase(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	queries, err := namedQueries()
-	if err != nil {
-		t.Fatal(err)
-	}
 	payment := demoPayment()
 	id, err := payment.ID()
 	if err != nil {
@@ -181,7 +176,7 @@ func TestNamedQueriesAnswer(t *testing.T) {
 		{"name", map[string]any{"hash": wrong}, 2, "3"},
 		{"name", map[string]any{"hash": planner}, 2, "0"},
 	} {
-		got := answerColumn(t, db, queries, c.name, c.values, c.column)
+		got := answerColumn(t, db, c.name, c.values, c.column)
 		if got != c.want && (c.want != "*" || got == "") {
 			t.Errorf("%s %v: column %d is %q, want %q", c.name, c.values, c.column, got, c.want)
 		}
@@ -189,17 +184,14 @@ func TestNamedQueriesAnswer(t *testing.T) {
 }
 
 // answerColumn runs a named query and returns one column of its result, separated by blanks.
-func answerColumn(t *testing.T, db *sql.DB, queries []namedQuery, name string, values map[string]any, column int) string {
+func answerColumn(t *testing.T, db *sql.DB, name string, values map[string]any, column int) string {
 	t.Helper()
-	for _, q := range queries {
-		if q.name != name {
-			continue
-		}
+	if q, ok := queries.Find(name); ok {
 		var args []any
 		for k, v := range values {
 			args = append(args, sql.Named(k, v))
 		}
-		rows, err := db.Query(q.text, args...)
+		rows, err := db.Query(q.Text, args...)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}

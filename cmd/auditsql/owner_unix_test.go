@@ -14,19 +14,19 @@ import (
 	"testing"
 )
 
-// The service is a user whom most systems call nobody; the passer-by is another one.
+// The service is the user that most systems call nobody; stranger is another one.
 const (
 	service  = 65534
-	passerBy = 65533
+	stranger = 65533
 )
 
-// A publicHouse is a folder that every user can get into, with the program in it. Tests that need one need root.
-type publicHouse struct {
+// A sharedFolder is a folder that every user can enter, with the program in it. Tests that need one need root.
+type sharedFolder struct {
 	dir     string
 	program string
 }
 
-func newPublicHouse(t *testing.T) publicHouse {
+func newSharedFolder(t *testing.T) sharedFolder {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("only root can run commands as other users")
@@ -36,7 +36,7 @@ func newPublicHouse(t *testing.T) publicHouse {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	h := publicHouse{dir, filepath.Join(dir, "auditsql")}
+	h := sharedFolder{dir, filepath.Join(dir, "auditsql")}
 	installed, err := exec.LookPath("auditsql")
 	if err != nil {
 		t.Fatal(err)
@@ -55,7 +55,7 @@ func newPublicHouse(t *testing.T) publicHouse {
 }
 
 // as returns a command of the program that another user runs.
-func (h publicHouse) as(uid uint32, args ...string) *exec.Cmd {
+func (h sharedFolder) as(uid uint32, args ...string) *exec.Cmd {
 	cmd := exec.Command(h.program, args...)
 	cmd.Dir = h.dir
 	cmd.Env = append(os.Environ(), "GORACE="+withoutNap, "HOME="+h.dir)
@@ -63,7 +63,7 @@ func (h publicHouse) as(uid uint32, args ...string) *exec.Cmd {
 	return cmd
 }
 
-func (h publicHouse) run(t *testing.T, uid uint32, args ...string) (said string, code int) {
+func (h sharedFolder) run(t *testing.T, uid uint32, args ...string) (said string, code int) {
 	t.Helper()
 	var stderr strings.Builder
 	cmd := h.as(uid, args...)
@@ -75,7 +75,7 @@ func (h publicHouse) run(t *testing.T, uid uint32, args ...string) (said string,
 	return stderr.String(), cmd.ProcessState.ExitCode()
 }
 
-func (h publicHouse) wantDone(t *testing.T, uid uint32, args ...string) {
+func (h sharedFolder) wantDone(t *testing.T, uid uint32, args ...string) {
 	t.Helper()
 	if said, code := h.run(t, uid, args...); code != exitDone {
 		t.Fatalf("user %d, %q: exit code %d: %s", uid, args, code, said)
@@ -83,7 +83,7 @@ func (h publicHouse) wantDone(t *testing.T, uid uint32, args ...string) {
 }
 
 // killedService leaves a store of the service's as it is when the service dies: with records that SQLite may lack.
-func (h publicHouse) killedService(t *testing.T, store string) {
+func (h sharedFolder) killedService(t *testing.T, store string) {
 	t.Helper()
 	cmd := h.as(service, "-d", store, "import", "-", "--ack")
 	in, err := cmd.StdinPipe()
@@ -111,7 +111,7 @@ func (h publicHouse) killedService(t *testing.T, store string) {
 	}
 }
 
-// strangers is everything below a folder that is not the service's, or not the service's alone.
+// strangers is everything below a folder that does not belong to the service, or that others may use.
 func strangers(t *testing.T, dir string) (all []string) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
@@ -138,7 +138,7 @@ func strangers(t *testing.T, dir string) (all []string) {
 // it.
 func TestWhatRootMakesInAStoreBelongsToWhoseTheStoreIs(t *testing.T) {
 	t.Parallel()
-	h := newPublicHouse(t)
+	h := newSharedFolder(t)
 	remove := func(names ...string) func(t *testing.T, store string) {
 		return func(t *testing.T, store string) {
 			for _, name := range names {
@@ -248,7 +248,7 @@ func newestSegment(t *testing.T, store string) string {
 // A store that root makes in the service's folder is the service's, with a journal on another disk too.
 func TestAStoreThatRootMakesBelongsToWhoseTheFolderIs(t *testing.T) {
 	t.Parallel()
-	h := newPublicHouse(t)
+	h := newSharedFolder(t)
 	store, disk := filepath.Join(h.dir, "s"), filepath.Join(h.dir, "disk")
 	if err := errors.Join(os.Mkdir(store, 0o700), os.Chown(store, service, service), os.Mkdir(disk, 0o755)); err != nil {
 		t.Fatal(err)
@@ -264,7 +264,7 @@ func TestAStoreThatRootMakesBelongsToWhoseTheFolderIs(t *testing.T) {
 // anything is changed, even where the modes would let him write. Reading shows what SQLite has.
 func TestAnotherUsersStoreIsNotWrittenTo(t *testing.T) {
 	t.Parallel()
-	h := newPublicHouse(t)
+	h := newSharedFolder(t)
 	store := filepath.Join(h.dir, "s")
 	if err := errors.Join(os.Mkdir(store, 0o700), os.Chown(store, service, service)); err != nil {
 		t.Fatal(err)
@@ -287,15 +287,15 @@ func TestAnotherUsersStoreIsNotWrittenTo(t *testing.T) {
 		{"put", "--subject", "b", "--confidence", "1"}, {"init"}, {"reindex"}, {"wal", "repair", "--apply"},
 		{"name", strings.Repeat("0a", 32), "somebody"},
 	} {
-		said, code := h.run(t, passerBy, append([]string{"-d", store}, args...)...)
+		said, code := h.run(t, stranger, append([]string{"-d", store}, args...)...)
 		if code != exitFailed || strings.Count(said, "\n") != 1 && args[0] != "name" ||
 			!strings.Contains(said, "store.json belongs to user ") || !strings.Contains(said, fmt.Sprintf("(%d)", service)) ||
-			!strings.Contains(said, fmt.Sprintf("this process runs as user %d", passerBy)) ||
+			!strings.Contains(said, fmt.Sprintf("this process runs as user %d", stranger)) ||
 			!strings.Contains(said, "; try: sudo -u ") {
 			t.Errorf("%q: exit code %d: %s", args, code, said)
 		}
 	}
-	said, code := h.run(t, passerBy, "-d", store, "recent")
+	said, code := h.run(t, stranger, "-d", store, "recent")
 	if code != exitDone || !strings.Contains(said, "showing what SQLite has") {
 		t.Errorf("exit code %d: %s", code, said)
 	}
@@ -303,4 +303,43 @@ func TestAnotherUsersStoreIsNotWrittenTo(t *testing.T) {
 	delete(after, "audit.db-shm")
 	wantSame(t, "another user", before, after)
 	h.wantDone(t, service, "-d", store, "put", "--subject", "c", "--confidence", "1")
+}
+
+// A user who may read a store and not write to it sees what SQLite has, and why that may not be everything. The error for
+// a user who may not even read it says which folder is the reason.
+func TestAStoreThatMayNotBeWrittenToIsShownAsItIs(t *testing.T) {
+	t.Parallel()
+	h := newSharedFolder(t)
+	h.wantDone(t, 0, "-d", "store", "put", "--subject", "one")
+	store := filepath.Join(h.dir, "store")
+	before := filepath.Join(h.dir, "before")
+	if err := os.CopyFS(before, os.DirFS(store)); err != nil {
+		t.Fatal(err)
+	}
+	h.wantDone(t, 0, "-d", "store", "put", "--subject", "two")
+	journal := filepath.Join(before, "wal")
+	err := os.RemoveAll(journal)
+	if err == nil {
+		err = os.CopyFS(journal, os.DirFS(filepath.Join(store, "wal")))
+	}
+	if err == nil {
+		err = filepath.WalkDir(before, func(path string, e fs.DirEntry, err error) error {
+			mode := fs.FileMode(0o400)
+			if e.IsDir() {
+				mode = 0o500
+			}
+			return errors.Join(err, os.Chmod(path, mode), os.Chown(path, service, service))
+		})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	said, code := h.run(t, service, "-d", "before", "list")
+	if code != exitDone || !strings.Contains(said, "it cannot be recovered without the right to write there") {
+		t.Errorf("exit code %d: %s", code, said)
+	}
+	said, code = h.run(t, stranger, "-d", "before", "list")
+	if code != exitFailed || !strings.HasSuffix(said, "; try: ls -ld before shows who may\n") {
+		t.Errorf("exit code %d: %s", code, said)
+	}
 }

@@ -4,40 +4,42 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/audit/ask"
+	"github.com/auditsql/auditsql/internal/when"
 )
 
-// A reading is a store that is open for reading, and what commands that read need beside it.
+// A reading is a store that is open for reading, with what commands that read need too.
 type reading struct {
 	*audit.DB
-	clock  clock
+	clock  when.Clock
+	note   func(format string, args ...any)
 	labels labels
-	lag    *audit.Lag // nil when it is not worth telling
+	lag    *audit.Lag // what SQLite lacks; nil when it is as good as nothing
 }
 
-// read opens the store for questions, and says when SQLite lacks records that may belong to the answer.
+// read opens the store for questions, and notes when SQLite lacks records that may belong to the answer.
 func (a *app) read(ctx context.Context) (*reading, error) {
 	r, err := a.openReading(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if r.lag, err = a.tellLag(ctx, r.DB, r.clock); err != nil {
+	if r.lag, err = a.noteLag(ctx, r.DB, r.clock); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
 	return r, nil
 }
 
-// worthTelling is the lag from which on SQLite's state is not what a person takes for now.
-const worthTelling = time.Second
+// notableLag is the shortest lag that is noted: what is younger belongs to "now" for a person.
+const notableLag = time.Second
 
-// tellLag says how many records SQLite lacks, if the oldest of them has waited for longer than a moment. How long that
-// is its timestamp tells: the journal has no other time.
-func (a *app) tellLag(ctx context.Context, db *audit.DB, c clock) (*audit.Lag, error) {
+// noteLag notes how many records SQLite lacks, if the oldest of them has waited for longer than a moment. The record's
+// timestamp says how long, since the journal has no other time.
+func (a *app) noteLag(ctx context.Context, db *audit.DB, c when.Clock) (*audit.Lag, error) {
 	lag, err := db.Lag(ctx)
 	if err != nil || lag.Records == 0 {
 		return nil, err
@@ -48,14 +50,14 @@ func (a *app) tellLag(ctx context.Context, db *audit.DB, c clock) (*audit.Lag, e
 	}
 	old := ""
 	if lag.Oldest != nil {
-		if at, ok := c.unit.Time(*lag.Oldest); ok {
-			switch age := c.now.Sub(at); {
-			case age <= worthTelling:
+		if at, ok := c.Unit.Time(*lag.Oldest); ok {
+			switch age := c.Now.Sub(at); {
+			case age <= notableLag:
 				return nil, nil
 			case age > humanize.Year:
-				old = ", the oldest from " + c.format(*lag.Oldest)
+				old = ", the oldest from " + c.Format(*lag.Oldest)
 			default:
-				old = ", the oldest " + humanize.RelTime(at, c.now, "old", "")
+				old = ", the oldest " + humanize.RelTime(at, c.Now, "old", "")
 			}
 		}
 	}
@@ -69,81 +71,94 @@ func (a *app) openReading(ctx context.Context) (*reading, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &reading{DB: db}
+	r := &reading{DB: db, note: a.note}
 	if r.clock, err = a.clock(db.TimeUnit()); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	if r.labels.Labels, err = db.Labels(ctx); err != nil {
-		// What was recorded can be read without them.
+		// Records can be read without labels.
 		a.note("the labels cannot be read: %v", err)
 	}
 	return r, nil
 }
 
-// find returns the hash that somebody meant, as ResolveHash does. where is where it was typed, for errors.
-func (r *reading) find(ctx context.Context, where, typed string, kinds audit.HashKind) (audit.Hash, error) {
-	h, err := r.ResolveHash(ctx, typed, kinds)
-	var ambiguous *audit.AmbiguousError
-	var unknown *audit.UnknownError
-	switch {
-	case err == nil && where != "" && (len(typed) == 2*len(h) || checkPrefix(typed) != nil):
-		// Digits were looked for among these kinds; a label or a whole hash may be of another one.
-		return h, r.tellOtherKind(ctx, where, typed, h, kinds)
-	case errors.As(err, &ambiguous):
-		return h, trying(usage("%s%w", where, err), "one of these, or more digits")
-	case !errors.As(err, &unknown):
-		return h, err
-	}
-	err = notFound("%s%w", where, err)
-	switch {
-	case unknown.Prefix:
-		return h, err
-	case len(unknown.Near) > 0:
-		return h, trying(err, "%s", shellQuote(unknown.Near[0]))
-	}
-	if near := nearest(r.labels.names(), typed); near != "" {
-		return h, trying(err, "%s", shellQuote(near))
-	}
-	return h, trying(err, "auditsql name lists the labels; a hash has 64 hex digits, or the first 8 or more")
+// askOptions are the reading's time and zone.
+func (r *reading) askOptions() ask.Options {
+	return ask.Options{Now: r.clock.Now, Zone: r.clock.Zone}
 }
 
-// tellOtherKind says when a hash is known, but not as what it was given for: otherwise finding nothing would look
-// as if nothing had been recorded.
-func (r *reading) tellOtherKind(ctx context.Context, where, typed string, h audit.Hash, kinds audit.HashKind) error {
-	is, err := r.Identify(ctx, h)
-	if err != nil {
-		return err
+// say prints notes about what was typed.
+func (r *reading) say(notes []ask.Note) {
+	for _, n := range notes {
+		if n.Pattern != "" {
+			n.Text += "; list --subject " + shellQuote(n.Pattern) + " finds both"
+		}
+		r.note("%s", n.Text)
 	}
-	var others []string
-	for _, kind := range []struct {
-		kind  audit.HashKind
-		name  string
-		known bool
-	}{
-		{audit.AgentHash, "an agent", is.Agent != nil},
-		{audit.AssertionHash, "an assertion", is.Assertion.Answers > 0},
-		{audit.SourceHash, "a source", is.Source.Answers > 0},
-	} {
-		switch {
-		case kind.known && kind.kind&kinds != 0:
-			return nil
-		case kind.known:
-			others = append(others, kind.name)
+}
+
+// sayOtherSpelling says when records have a subject that looks like the given one and is spelled otherwise.
+func (r *reading) sayOtherSpelling(ctx context.Context, subject string, from, to *uint64) error {
+	note, err := ask.OtherSpelling(ctx, r.DB, subject, from, to)
+	if note != nil {
+		r.say([]ask.Note{*note})
+	}
+	return err
+}
+
+// find returns the hash that somebody meant with an argument: its digits, its first digits or its label.
+func (r *reading) find(ctx context.Context, typed string, kinds audit.HashKind) (audit.Hash, error) {
+	h, err := r.ResolveHash(ctx, typed, kinds)
+	return h, refusal(err, nil, r.labels.names)
+}
+
+// refusal turns an error of package ask, or of a hash or an id, into how the run ends, with what to try. Other errors
+// stay what they are. name writes a parameter as it was typed; labels are those that may have been meant, nil for none.
+func refusal(err error, name func(parameter string) string, labels func() []string) error {
+	var unknown *audit.UnknownError
+	var ambiguous *audit.AmbiguousError
+	var ambiguousID *ask.AmbiguousIDError
+	var refused *ask.Error
+	what := err
+	if errors.As(err, &refused) {
+		what = errors.New(refused.Text(name))
+		if refused.Other == "" {
+			what = fmt.Errorf("%s: %w", name(refused.Parameter), refused.Reason)
 		}
 	}
-	if len(others) > 0 {
-		r.clock.note("%s%q is %s, and no %s", where, typed, strings.Join(others, " and "), kinds)
+	switch {
+	case errors.As(err, &ambiguous):
+		return trying(usage("%w", what), "one of these, or more digits")
+	case errors.As(err, &ambiguousID):
+		return trying(usage("%w", what), "more digits")
+	case errors.As(err, &unknown):
+		return unknownName(notFound("%w", what), unknown, labels)
+	case refused != nil && errors.Is(err, audit.ErrNotFound):
+		return notFound("%w", what)
+	case refused != nil, errors.Is(err, audit.ErrInvalid):
+		return usage("%w", what)
 	}
-	return nil
+	return err
+}
+
+// unknownName adds to an error the label that may have been meant.
+func unknownName(err error, unknown *audit.UnknownError, labels func() []string) error {
+	switch {
+	case unknown.Prefix:
+		return err
+	case len(unknown.Near) > 0:
+		return trying(err, "%s", shellQuote(unknown.Near[0]))
+	}
+	if labels != nil {
+		if near := nearest(labels(), unknown.Name); near != "" {
+			return trying(err, "%s", shellQuote(near))
+		}
+	}
+	return trying(err, "auditsql name lists the labels; a hash has 64 hex digits, or the first 8 or more")
 }
 
 // checkTyped refuses what find cannot find whatever is in the store.
-func checkTyped(where, typed string) error {
-	if err := audit.CheckName(typed); err != nil {
-		return usage("%s%w", where, err)
-	}
-	return nil
-}
+func checkTyped(typed string) error { return refusal(audit.CheckName(typed), nil, nil) }
 
 // notFound is an error about something that was named and is not there.
 func notFound(format string, args ...any) error {

@@ -1,6 +1,6 @@
 package main
 
-// recordExample is one record with a word about each field: two blanks end the JSON of a line, and … is 64 hex digits.
+// recordExample is one record, with a few words about each field after two blanks. … stands for 64 hex digits.
 const recordExample = `  {"query_id": "…",                     its id; left out: derived from the rest
    "agent_id": "…",                     who asked; left out or null: anonymous
    "timestamp": 1795429152000,          when: Unix time in the store's unit
@@ -21,7 +21,7 @@ const recordExample = `  {"query_id": "…",                     its id; left ou
      "trace_id": "pay-20931", "tokens": 1234}}
 `
 
-// recordHelp is what a person needs to know to write the first record.
+// recordHelp explains the fields of a record to a person who writes the first one.
 const recordHelp = `A record, here on several lines, with a word about each field:
 
 ` + recordExample + `

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/when"
 )
 
 // recordColumns are those of a listing of records; in CSV and plain text all of them in this order, which
@@ -76,17 +77,17 @@ func agentCell(agent *audit.AgentID, l labels) cell {
 
 // timeCell is a timestamp as people write it; where there is little room for it, without a fraction of a second,
 // and without the year, which goes into the heading.
-func timeCell(timestamp uint64, c clock) cell {
-	cell := text(c.format(timestamp))
-	if t, ok := c.unit.Time(timestamp); ok {
-		t = t.In(c.zone)
+func timeCell(timestamp uint64, c when.Clock) cell {
+	cell := text(c.Format(timestamp))
+	if t, ok := c.Unit.Time(timestamp); ok {
+		t = t.In(c.Zone)
 		cell.short, cell.year = t.Format("01-02 15:04:05"), t.Format("2006")
 	}
 	return cell
 }
 
 // recordCells are the cells of one record, in the order of recordColumns.
-func recordCells(q *audit.QueryAudit, c clock, l labels) []cell {
+func recordCells(q *audit.QueryAudit, c when.Clock, l labels) []cell {
 	all, bad := len(q.ContributingAssertions), unapproved(q)
 	evidence := number(all).as("-")
 	if all > 0 {
@@ -144,12 +145,12 @@ func sortedKeys(attributes map[string]any) []string {
 // A recordWriter prints records in any form: in JSON their canonical bytes, otherwise taken apart.
 type recordWriter struct {
 	*rows
-	clock     clock
+	clock     when.Clock
 	labels    labels
 	limitName string // the flag that sets a limit, if one does
 }
 
-func (a *app) records(form string, c clock, l labels) *recordWriter {
+func (a *app) records(form string, c when.Clock, l labels) *recordWriter {
 	columns := recordColumns
 	if form == formTable {
 		columns = pick(recordColumns, tableColumns)

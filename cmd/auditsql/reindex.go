@@ -15,12 +15,11 @@ func (a *app) reindexCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "reindex",
 		Short: "Rebuild the tables that questions are answered from",
-		Long: `Reindex makes the forensic tables anew from the records themselves. Nothing of
-the records changes, and interrupting it is harmless: the next command that
-writes finishes it. Triggers that guard the records, and views, are put back
-where somebody took them away. Where SQLite itself finds its file damaged, the
-whole database is moved aside and built anew from the journal, if that reaches
-back to the first record.`,
+		Long: `Reindex rebuilds the forensic tables from the records themselves. No record
+changes, and interrupting it is harmless: the next command that writes finishes
+it. Views, and triggers that guard the records, are restored if somebody removed
+them. If SQLite itself finds its file damaged, the whole database is moved aside
+and rebuilt from the journal, if that reaches back to the first record.`,
 		Example: `  auditsql reindex`,
 		Args:    arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -38,10 +37,10 @@ back to the first record.`,
 			bar.end()
 			err = errors.Join(err, a.closeWriter(db))
 			if errors.Is(err, sqlstore.ErrMalformed) {
-				a.note("%v; building it anew", err)
+				a.note("%v; rebuilding it", err)
 				var recovery audit.Recovery
 				recovery, err = audit.Recover(cmd.Context(), a.dir, audit.WithLockWait(a.lockWait.Duration))
-				a.tellRecovery(recovery)
+				a.noteRecovery(recovery)
 				records = uint64(recovery.Replayed)
 			}
 			if err != nil {

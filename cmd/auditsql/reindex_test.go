@@ -14,7 +14,7 @@ import (
 func TestNothingIsShownOfAnInterruptedReindex(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "store")
-	if _, said, code := ask("-d", dir, "put", "--subject", "one", "--confidence", "1"); code != exitDone {
+	if _, said, code := auditsql("-d", dir, "put", "--subject", "one", "--confidence", "1"); code != exitDone {
 		t.Fatal(said)
 	}
 	db, err := audit.Open(dir)
@@ -32,14 +32,14 @@ func TestNothingIsShownOfAnInterruptedReindex(t *testing.T) {
 		{"recent"}, {"sql", "SELECT count(*) FROM audits"}, {"sql", "SELECT count(*) FROM audit"},
 	} {
 		args = append(append([]string{"-d", dir}, args...), "--read-only")
-		if out, said, code := ask(args...); code != exitFailed || out != "" || !strings.Contains(said, audit.ErrReindexing.Error()) {
+		if out, said, code := auditsql(args...); code != exitFailed || out != "" || !strings.Contains(said, audit.ErrReindexing.Error()) {
 			t.Errorf("%q: exit code %d: %s%s", args, code, out, said)
 		}
 	}
-	if out, said, code := ask("-d", dir, "sql", "SELECT count(*) FROM audits"); code != exitDone || out != "1\n" {
+	if out, said, code := auditsql("-d", dir, "sql", "SELECT count(*) FROM audits"); code != exitDone || out != "1\n" {
 		t.Errorf("exit code %d: %s%s", code, out, said)
 	}
-	if out, said, code := ask("-d", dir, "verify"); code != exitDone {
+	if out, said, code := auditsql("-d", dir, "verify"); code != exitDone {
 		t.Errorf("verify: %s%s", out, said)
 	}
 }

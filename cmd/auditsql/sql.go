@@ -5,20 +5,16 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/auditsql/auditsql/audit"
-	"github.com/auditsql/auditsql/sqlstore"
-)
-
-const (
-	sqlLimit   = 1000
-	sqlTimeout = 30 * time.Second
+	"github.com/auditsql/auditsql/audit/ingest"
+	"github.com/auditsql/auditsql/audit/queries"
+	"github.com/auditsql/auditsql/internal/when"
 )
 
 type sqlOptions struct {
@@ -29,27 +25,27 @@ type sqlOptions struct {
 }
 
 func (a *app) sqlCommand() *cobra.Command {
-	o := sqlOptions{timeout: durationFlag{sqlTimeout}}
+	o := sqlOptions{timeout: durationFlag{Duration: queries.DefaultTime}}
 	cmd := &cobra.Command{
 		Use:   "sql [QUERY | NAME]",
 		Short: "Read-only SQL over the store",
 		Long: `Sql runs one SQL statement, given as its argument or on standard input, or a
-query that it ships under a name (--list shows them, --show NAME prints one).
-Nothing can be written. The views audits, contributions, attributes, agents
-and kv_readable have hashes as hex text.
+query that has a name: --list shows these, --show NAME prints one. It only
+reads; a statement that would write is refused. The views audits,
+contributions, attributes, agents and kv_readable have hashes as hex text.
 
 Values are bound, not pasted: -p agent=0101… gives :agent its value. In a
 named query times may be written as everywhere (-p from=6h), and hashes cut to
 8 or more digits or given by label.
 
-In a statement of your own a value is a text, unless SQLite would write it so
-if it were a number: 42, -7 and 0.5 are numbers, 007, 1.10, 2.0, .5 and 1e3 are
-texts. -p v:text=42, -p v:int=007 and -p v:real=1.10 say it otherwise.
+In a statement of your own a value is a text, unless SQLite would write it
+exactly so if it were a number: 42, -7 and 0.5 are numbers, 007, 1.10, 2.0, .5
+and 1e3 are texts. -p v:text=42, -p v:int=007 and -p v:real=1.10 set the type.
 
 At most --limit rows are printed, and --timeout ends a statement that takes
-too long; both are said when they cut. A text or blob of more than 32 MiB ends
-it too. The same SQL works in a shell: sqlite3
--readonly DIR/audit.db.`,
+too long; a message says when either cuts the result. A text or blob of more
+than 32 MiB ends it too. The same SQL works in a shell:
+sqlite3 -readonly DIR/audit.db.`,
 		Example: `  auditsql sql 'SELECT subject, count(*) AS n FROM audits GROUP BY 1'
   auditsql sql --list
   auditsql sql around -p at=2026-11-23T10:00 -p window=15m
@@ -60,22 +56,18 @@ it too. The same SQL works in a shell: sqlite3
 			if o.limit < 0 {
 				return usage("--limit %d: want 0 for no limit, or more", o.limit)
 			}
-			queries, err := namedQueries()
 			switch {
-			case err != nil:
-				return err
 			case o.list:
-				return a.listQueries(queries)
+				return a.listQueries(queries.All())
 			case o.show:
-				return a.showQuery(queries, args)
+				return a.showQuery(args)
 			}
-			return a.sql(cmd.Context(), queries, args, o)
+			return a.sql(cmd.Context(), args, o)
 		},
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-			queries, _ := namedQueries()
 			var names []string
-			for _, q := range queries {
-				names = append(names, q.name+"\t"+q.about)
+			for _, q := range queries.All() {
+				names = append(names, q.Name+"\t"+q.About)
 			}
 			return names, cobra.ShellCompDirectiveNoFileComp
 		},
@@ -84,243 +76,157 @@ it too. The same SQL works in a shell: sqlite3
 	flags.BoolVar(&o.list, "list", false, "show the named queries")
 	flags.BoolVar(&o.show, "show", false, "print a named query instead of running it")
 	flags.StringArrayVarP(&o.params, "param", "p", nil, "a parameter, `NAME=VALUE` or NAME:TYPE=VALUE with text, int or real; may be repeated")
-	flags.IntVar(&o.limit, "limit", sqlLimit, "at most so many rows; 0 is no limit")
+	flags.IntVar(&o.limit, "limit", queries.DefaultRows, "at most so many rows; 0 is no limit")
 	flags.Var(&o.timeout, "timeout", "how long a statement may take; 0 is no limit")
 	a.addReading(cmd)
 	a.addZone(cmd)
 	return cmd
 }
 
-func (a *app) listQueries(queries []namedQuery) error {
-	if a.form("") == formTable {
-		return a.pageQueries(queries)
-	}
-	out := a.rows(a.form(""), column{name: "name"}, column{name: "parameters"}, column{name: "about"})
-	for i := range queries {
-		q := &queries[i]
-		parameters := q.describe()
-		if out.form == formPlain {
-			parameters = text(q.synopsis())
-		}
-		if err := out.add(text(q.name), parameters, text(q.about)); err != nil {
-			return err
-		}
-	}
-	return out.end()
-}
-
-// pageQueries is the list for people: sentences fold where a table would cut them.
-func (a *app) pageQueries(queries []namedQuery) error {
-	longest := 0
-	for i := range queries {
-		longest = max(longest, displayWidth(queries[i].name))
-	}
-	p := a.page(nil)
-	margin := strings.Repeat(" ", longest+len(gap))
-	for i := range queries {
-		q := &queries[i]
-		p.out.WriteString(a.strong(pad(q.name, longest, false)) + gap + p.fold(q.about, len(margin), margin) + "\n")
-		if s := q.synopsis(); s != "" {
-			p.out.WriteString(margin + p.fold(s, len(margin), margin) + "\n")
-		}
-	}
-	p.head("next", "")
-	for _, line := range []string{"auditsql sql NAME -p k=v  runs one; what is in brackets may be left out", "auditsql sql --show NAME  prints it"} {
-		p.out.WriteString(indent + p.fold(line, len(indent), indent) + "\n")
-	}
-	return p.end()
-}
-
-func (a *app) showQuery(queries []namedQuery, args []string) error {
-	if len(args) == 0 {
-		return usage("--show wants the name of a query")
-	}
-	for _, q := range queries {
-		if q.name == args[0] {
-			return a.copyOut(q.text)
-		}
-	}
-	return unknownQuery(args[0], queries)
-}
-
-// errTimeLimit is why a statement was ended.
-var errTimeLimit = errors.New("it took too long")
-
-func (a *app) sql(ctx context.Context, queries []namedQuery, args []string, o sqlOptions) error {
-	query, described, err := a.statement(ctx, queries, args)
+func (a *app) sql(ctx context.Context, args []string, o sqlOptions) error {
+	s, err := a.statement(ctx, args)
 	if err != nil {
 		return err
-	}
-	statement, names, err := positional(query)
-	if err != nil {
-		return usage("%w", err)
 	}
 	given, err := givenParameters(o.params)
 	if err != nil {
 		return err
 	}
-	// What is missing or no time is told before the store is opened.
-	c, err := a.earlyClock()
+	// What is missing or no time is refused before the store is opened.
+	options, err := a.askOptions()
 	if err != nil {
 		return err
 	}
-	if _, err := bind(names, described, given, c, shaped); err != nil {
+	if err := refusal(s.Check(given, options), parameterName, nil); err != nil {
 		return err
 	}
-
 	r, err := a.read(ctx)
 	if err != nil {
 		return err
 	}
-	values, err := bind(names, described, given, r.clock, r.finder(ctx))
-	if err := errors.Join(err, r.Close()); err != nil {
+	values, notes, err := s.Bind(ctx, r.DB, given, r.askOptions())
+	r.say(notes)
+	if err := errors.Join(refusal(err, parameterName, r.labels.names), r.Close()); err != nil {
 		return err
 	}
-	store, err := sqlstore.Open(ctx, filepath.Join(a.dir, "audit.db"), sqlstore.Options{ReadOnly: true})
-	if err != nil {
-		return err
-	}
-	defer store.Close()
-	// From here on: the limit is the statement's, and opening may take as long as it takes.
-	if o.timeout.Duration > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, o.timeout.Duration, errTimeLimit)
-		defer cancel()
-	}
-	if err = a.wholeTables(ctx, store); err == nil {
-		// The state that the statement sees lies between this look and the next one.
-		err = a.runSQL(ctx, store, statement, values, o.limit)
-		if whole := a.wholeTables(ctx, store); errors.Is(whole, audit.ErrReindexing) {
-			err = whole // also why a view was not there
-		}
-	}
-	if errors.Is(err, sqlstore.ErrTooLong) {
-		return trying(err, "a part of it, as in substr(value, 1, 1000)")
-	}
-	if err != nil && errors.Is(context.Cause(ctx), errTimeLimit) {
-		return trying(fmt.Errorf("stopped after %s, the result is not whole", shortDuration(o.timeout.Duration)),
-			"--timeout %s", shortDuration(10*o.timeout.Duration))
-	}
-	return err
-}
-
-// statement is the SQL to run, and the parameters of a query that ships with this program.
-func (a *app) statement(ctx context.Context, queries []namedQuery, args []string) (string, []parameter, error) {
-	if len(args) == 0 || args[0] == "-" {
-		if a.inTerm {
-			a.note("reading SQL from the terminal; end it with Ctrl-D")
-		}
-		input, err := readAll(ctx, a.in, longestLine)
-		switch {
-		case err != nil:
-			return "", nil, err
-		case strings.TrimSpace(string(input)) == "":
-			return "", nil, usage("there is no statement, neither as an argument nor on standard input")
-		}
-		return string(input), nil, nil
-	}
-	query := strings.TrimSpace(args[0])
-	for _, q := range queries {
-		if q.name == query {
-			return q.text, q.parameters, nil
-		}
-	}
-	switch {
-	case query == "":
-		return "", nil, usage("the statement is empty")
-	case strings.HasPrefix(query, "."):
-		return "", nil, trying(usage("%q belongs to the sqlite3 shell", query), "sqlite3 -readonly %s", shellQuote(filepath.Join(a.dir, "audit.db")))
-	case !strings.ContainsAny(query, " \t\r\n(*;"):
-		return "", nil, unknownQuery(query, queries)
-	}
-	return query, nil, nil
-}
-
-// readAll reads an input that is expected to be small.
-func readAll(ctx context.Context, in io.Reader, most int64) ([]byte, error) {
-	type outcome struct {
-		input []byte
-		err   error
-	}
-	// A read cannot be called back: when a signal comes, the run ends without this goroutine.
-	done := make(chan outcome, 1)
-	go func() {
-		input, err := io.ReadAll(io.LimitReader(in, most+1))
-		done <- outcome{input, err}
-	}()
-	select {
-	case got := <-done:
-		if got.err == nil && int64(len(got.input)) > most {
-			got.err = fmt.Errorf("longer than %d MiB", most>>20)
-		}
-		if got.err != nil {
-			return nil, fmt.Errorf("standard input: %w", got.err)
-		}
-		return got.input, nil
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-}
-
-// wholeTables fails while the forensic tables are being built anew: what is in them is a part, and looks like the whole.
-func (a *app) wholeTables(ctx context.Context, store *sqlstore.DB) error {
-	begun, err := store.Reindexing(ctx)
-	if err == nil && begun {
-		err = audit.ErrReindexing
-	}
-	return err
-}
-
-func (a *app) runSQL(ctx context.Context, store *sqlstore.DB, statement string, values []any, limit int) error {
-	result, err := store.QueryRows(ctx, statement, values...)
-	if err != nil {
-		return err
-	}
-	defer result.Close()
-	names, err := result.Columns()
-	if err != nil {
-		return err
-	}
-	columns := make([]column, len(names))
-	seen := map[string]int{}
-	for i, name := range names {
-		// Two columns of one name would be two members of one name in JSON.
-		seen[name]++
-		if n := seen[name]; n > 1 {
-			name = fmt.Sprintf("%s:%d", name, n-1)
-		}
-		columns[i] = column{name: name, flexible: true, least: 12, rank: i}
-	}
-	out := a.rows(a.form(""), columns...)
-	cut := false
-	for result.Next() {
-		if limit > 0 && out.n == uint64(limit) {
-			cut = true
-			break
-		}
-		values, err := result.SliceScan()
-		if err != nil {
-			return errors.Join(err, out.end())
-		}
-		cells := make([]cell, len(values))
-		for i, v := range values {
-			cells[i] = sqlCell(v)
-			if cells[i].kind == kindNumber {
-				// Of a number nothing is cut.
-				out.columns[i].right, out.columns[i].flexible = true, false
-			}
-		}
-		if err := out.add(cells...); err != nil {
-			return err
-		}
-	}
-	if err := errors.Join(result.Err(), out.end()); err != nil {
+	out := &sqlResult{a: a}
+	cut, err := queries.Run(ctx, a.dir, s, values, queries.Limits{Rows: o.limit, Time: o.timeout.Duration}, out)
+	if err := errors.Join(sqlAdvice(err), out.end()); err != nil {
 		return err
 	}
 	if cut {
-		fmt.Fprintf(a.err, "(cut at --limit %d, there are more)\n", limit)
+		fmt.Fprintf(a.err, "(cut at --limit %d, there are more)\n", o.limit)
 	}
 	return nil
+}
+
+// parameterName is a parameter of a statement as it is typed.
+func parameterName(parameter string) string { return "-p " + parameter }
+
+// sqlAdvice adds to an error of a statement what to try.
+func sqlAdvice(err error) error {
+	var timeout *queries.TimeoutError
+	switch {
+	case errors.Is(err, queries.ErrTooLong):
+		return trying(err, "a part of it, as in substr(value, 1, 1000)")
+	case errors.Is(err, queries.ErrWrites):
+		// SQLite's own words are about a file that cannot be written to, which is not the reason.
+		return trying(errors.New("this command only reads; the statement would write, or change a setting"), "a SELECT; put and import store records, and nothing changes or deletes one")
+	case errors.As(err, &timeout):
+		return trying(err, "--timeout %s", when.FormatDuration(10*timeout.After))
+	}
+	return err
+}
+
+// statement is the SQL to run: typed, from standard input or a named query.
+func (a *app) statement(ctx context.Context, args []string) (*queries.Statement, error) {
+	query := ""
+	switch {
+	case len(args) == 0 || args[0] == "-":
+		if a.inTerm {
+			a.note("reading SQL from the terminal; end it with Ctrl-D")
+		}
+		input, err := a.readStdin(ctx, ingest.LongestLine)
+		if err != nil {
+			return nil, err
+		}
+		if query = string(input); strings.TrimSpace(query) == "" {
+			return nil, usage("there is no statement, neither as an argument nor on standard input")
+		}
+	default:
+		query = strings.TrimSpace(args[0])
+		if named, ok := queries.Find(query); ok {
+			return named.Statement()
+		}
+		switch {
+		case query == "":
+			return nil, usage("the statement is empty")
+		case strings.HasPrefix(query, "."):
+			return nil, trying(usage("%q belongs to the sqlite3 shell", query), "sqlite3 -readonly %s", shellQuote(filepath.Join(a.dir, "audit.db")))
+		case !strings.ContainsAny(query, " \t\r\n(*;"):
+			return nil, unknownQuery(query)
+		}
+	}
+	s, err := queries.Parse(query)
+	if err != nil {
+		return nil, usage("%w", err)
+	}
+	return s, nil
+}
+
+// givenParameters reads what follows each -p, NAME=VALUE or NAME:TYPE=VALUE.
+func givenParameters(params []string) (map[string]queries.Given, error) {
+	types := []queries.Kind{"", queries.Text, queries.Int, queries.Real}
+	all := map[string]queries.Given{}
+	for _, p := range params {
+		name, value, found := strings.Cut(p, "=")
+		name, kind, typed := strings.Cut(strings.TrimLeft(name, ":@$"), ":")
+		switch _, twice := all[name]; {
+		case !found || name == "":
+			return nil, usage("--param %q: want NAME=VALUE", p)
+		case twice:
+			return nil, usage("-p %s=… was given before", name)
+		case typed && (kind == "" || !slices.Contains(types, queries.Kind(kind))):
+			return nil, usage("-p %s:%s=…: want text, int or real as a type", name, kind)
+		}
+		all[name] = queries.Given{Text: value, Type: queries.Kind(kind)}
+	}
+	return all, nil
+}
+
+// A sqlResult prints the rows of a statement.
+type sqlResult struct {
+	a   *app
+	out *rows // nil before the columns are known
+}
+
+func (r *sqlResult) Columns(names []string) error {
+	columns := make([]column, len(names))
+	for i, name := range names {
+		columns[i] = column{name: name, flexible: true, least: 12, rank: i}
+	}
+	r.out = r.a.rows(r.a.form(""), columns...)
+	return nil
+}
+
+func (r *sqlResult) Row(values []any) error {
+	cells := make([]cell, len(values))
+	for i, v := range values {
+		cells[i] = sqlCell(v)
+		if cells[i].kind == kindNumber {
+			// A number is never cut.
+			r.out.columns[i].right, r.out.columns[i].flexible = true, false
+		}
+	}
+	return r.out.add(cells...)
+}
+
+// end prints what is held back, also of a result that is not whole.
+func (r *sqlResult) end() error {
+	if r.out == nil {
+		return nil
+	}
+	return r.out.end()
 }
 
 // sqlCell is a value as SQLite has it: bytes become hex digits.

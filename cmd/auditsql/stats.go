@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/when"
 	"github.com/auditsql/auditsql/wal"
 )
 
@@ -44,7 +45,7 @@ is null then.`,
 			if err != nil {
 				return err
 			}
-			if _, err := a.tellLag(cmd.Context(), db, c); err != nil {
+			if _, err := a.noteLag(cmd.Context(), db, c); err != nil {
 				return err
 			}
 			if s.JournalAway != "" {
@@ -60,14 +61,14 @@ is null then.`,
 }
 
 // statsFacts names them as audit.Stats does in JSON.
-func statsFacts(s *audit.Stats, c clock) []fact {
+func statsFacts(s *audit.Stats, c when.Clock) []fact {
 	count := func(n uint64) cell { return number(n).as(humanize.Comma(int64(n))) }
 	size := func(n int64) cell { return number(n).as(inBytes(n)) }
 	when := func(t *uint64) cell {
 		if t == nil {
 			return cell{brief: "-"}
 		}
-		return number(*t).as(fmt.Sprintf("%s (%d)", c.format(*t), *t))
+		return number(*t).as(fmt.Sprintf("%s (%d)", c.Format(*t), *t))
 	}
 	writer := boolean(s.Writing).as("no")
 	if s.Writing {

@@ -8,14 +8,10 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
-	"time"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/when"
 )
-
-// recoveryWait is how long a command that reads waits for the lock when it has to recover first: another
-// reader may be at it, and is soon done.
-const recoveryWait = 5 * time.Second
 
 // openWriter opens the store for writing, and makes it if there is none.
 func (a *app) openWriter(ctx context.Context, options ...audit.Option) (*audit.DB, error) {
@@ -24,21 +20,21 @@ func (a *app) openWriter(ctx context.Context, options ...audit.Option) (*audit.D
 	if err != nil {
 		return nil, err
 	}
-	a.tellRecovery(db.Recovery())
+	a.noteRecovery(db.Recovery())
 	return db, nil
 }
 
 // openIntake is openWriter for commands that store records. They make a store only with --create, and only in a folder
-// whose parent exists: a store under a path with a typing error in it takes in records that nobody will look for there.
+// whose parent exists. Otherwise a typing error in the path would make a store in which nobody looks for the records.
 func (a *app) openIntake(ctx context.Context, options ...audit.Option) (*audit.DB, error) {
-	// The folder is looked at first, since opening for writing would make a store.
+	// Whether there is a store is checked first, since opening for writing would make one.
 	if _, err := audit.JournalDir(a.dir); errors.Is(err, audit.ErrNoStore) {
 		if !a.create {
 			return nil, err
 		}
 		parent := filepath.Join(a.dir, "..")
 		if _, err := os.Stat(parent); errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("%s: %w, and none is made there: %s does not exist either", a.dir, audit.ErrNoStore, parent)
+			return nil, fmt.Errorf("%s: %w, and none is made there, since %s does not exist either", a.dir, audit.ErrNoStore, parent)
 		}
 	}
 	db, err := a.openWriter(ctx, options...)
@@ -48,17 +44,16 @@ func (a *app) openIntake(ctx context.Context, options ...audit.Option) (*audit.D
 	return db, err
 }
 
-// openExisting is openWriter for commands that have nothing to do in a new store.
+// openExisting is openWriter for commands that make no store.
 func (a *app) openExisting(ctx context.Context) (*audit.DB, error) {
-	// The folder is looked at first, since opening for writing would make a store.
+	// Whether there is a store is checked first, since opening for writing would make one.
 	if _, err := audit.JournalDir(a.dir); errors.Is(err, audit.ErrNoStore) {
 		return nil, err
 	}
 	return a.openWriter(ctx)
 }
 
-// openReader opens the store for reading, after recovering it if nobody is writing and SQLite lacks
-// records.
+// openReader opens the store for reading. If nobody is writing and SQLite lacks records, it recovers the store first.
 func (a *app) openReader(ctx context.Context) (*audit.DB, error) {
 	if err := a.recoverFirst(ctx); err != nil {
 		return nil, err
@@ -67,11 +62,11 @@ func (a *app) openReader(ctx context.Context) (*audit.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.tellRecovery(db.Recovery())
+	a.noteRecovery(db.Recovery())
 	return db, nil
 }
 
-// openAsItIs opens the store for reading without recovering it, and says why it may show less than was acknowledged.
+// openAsItIs opens the store for reading without recovering it, and notes why it may show less than was acknowledged.
 func (a *app) openAsItIs(ctx context.Context) (*audit.DB, error) {
 	why := ""
 	if !a.readOnly {
@@ -90,11 +85,11 @@ func (a *app) openAsItIs(ctx context.Context) (*audit.DB, error) {
 	if why != "" {
 		a.note("%s; nothing was recovered, this is what SQLite has", why)
 	}
-	a.tellRecovery(db.Recovery())
+	a.noteRecovery(db.Recovery())
 	return db, nil
 }
 
-// recoverFirst brings SQLite up to date with the journal when nobody else is there to do it.
+// recoverFirst brings SQLite up to date with the journal, unless another process does.
 func (a *app) recoverFirst(ctx context.Context) error {
 	if a.readOnly {
 		return nil
@@ -107,17 +102,17 @@ func (a *app) recoverFirst(ctx context.Context) error {
 		return nil
 	}
 	a.note("%s; recovering first", why)
-	recovery, err := audit.Recover(ctx, a.dir, audit.WithLockWait(recoveryWait))
+	recovery, err := audit.Recover(ctx, a.dir, audit.WithLockWait(a.recoveryWait))
 	switch {
 	case errors.Is(err, audit.ErrLocked):
-		// A writer has begun meanwhile, and had them recovered before it took anything; or another reader is at it
-		// still, which after a crash with a long backlog takes a minute and more.
+		// Either a writer began meanwhile: it recovered the store before it took the first record. Or another reader
+		// still recovers it, which takes a minute and more after a crash with a long backlog.
 		if still, err := audit.NeedsRecovery(ctx, a.dir); err == nil && still != "" {
 			a.note("%s still; showing what SQLite has by now", still)
 		}
 		return nil
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
-		a.note("they cannot be recovered without the right to write there (%v); showing what SQLite has", err)
+		a.note("it cannot be recovered without the right to write there (%v); showing what SQLite has", err)
 		return nil
 	case isFull(err) && !a.lostSQLite():
 		a.note("there is no room on the disk for recovering (%v); showing what SQLite has", err)
@@ -125,7 +120,7 @@ func (a *app) recoverFirst(ctx context.Context) error {
 	case err != nil:
 		return err
 	}
-	a.tellRecovery(recovery)
+	a.noteRecovery(recovery)
 	return nil
 }
 
@@ -134,7 +129,7 @@ func isFull(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
 
-// closeWriter closes a store that was open for writing, and says what is worth saying of it.
+// closeWriter closes a store that was open for writing, and prints the note of closing it, if there is one.
 func (a *app) closeWriter(db *audit.DB) error {
 	err := db.Close()
 	if note := db.CloseNote(); note != "" {
@@ -143,26 +138,26 @@ func (a *app) closeWriter(db *audit.DB) error {
 	return err
 }
 
-// tellRecovery says what opening a store did to it, if that is worth saying.
-func (a *app) tellRecovery(r audit.Recovery) {
+// noteRecovery prints what opening a store did to it.
+func (a *app) noteRecovery(r audit.Recovery) {
 	for _, n := range r.Notes {
 		a.note("%s", n)
 	}
 }
 
 // clock reads and writes times in the store's unit and the zone that --tz names.
-func (a *app) clock(unit audit.TimeUnit) (clock, error) {
-	zone, err := zoneOf(a.zoneName)
+func (a *app) clock(unit audit.TimeUnit) (when.Clock, error) {
+	zone, err := when.ParseZone(a.zoneName)
 	if err != nil {
-		return clock{}, usage("--tz: %w", err)
+		return when.Clock{}, usage("--tz: %w", err)
 	}
-	return clock{now: a.now(), zone: zone, unit: unit, note: a.note}, nil
+	return when.Clock{Now: a.now(), Zone: zone, Unit: unit, Note: func(s string) { a.note("%s", s) }}, nil
 }
 
-// earlyClock is for what is checked before a store is open, and with it its unit known. In seconds every time
-// fits that fits at all. It has nothing to tell of numbers.
-func (a *app) earlyClock() (clock, error) {
+// earlyClock is for checks before a store is open, when its unit is not known. Seconds hold every time that any unit
+// holds. It notes nothing about numbers, which depend on the unit.
+func (a *app) earlyClock() (when.Clock, error) {
 	c, err := a.clock(audit.Seconds)
-	c.note = nil
+	c.Note = nil
 	return c, err
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/when"
 )
 
 func TestFit(t *testing.T) {
@@ -50,7 +51,7 @@ func TestFit(t *testing.T) {
 func TestShortTimesKeepTheirYear(t *testing.T) {
 	a := &app{}
 	a.outTerm = terminal{is: true, width: 60, color: true}
-	c := clock{zone: time.UTC, unit: audit.Milliseconds}
+	c := when.Clock{Zone: time.UTC, Unit: audit.Milliseconds}
 	at := func(s string) cell {
 		when, err := time.Parse(time.RFC3339, s)
 		if err != nil {

@@ -10,10 +10,10 @@ func (a *app) tailCommand() *cobra.Command {
 	n, follow := 10, false
 	cmd := &cobra.Command{
 		Use:   "tail",
-		Short: "The last records of the journal, and with -f whatever comes",
+		Short: "The last records of the journal, and new ones with -f",
 		Long: `Tail prints the last records in the order of the journal, as NDJSON unless -o
-says otherwise. With -f it goes on with what is written, also by another
-process, until it is interrupted.`,
+says otherwise. With -f it goes on with every record that is written, also by
+another process, until it is interrupted.`,
 		Example: `  auditsql tail -n 3
   auditsql tail -n 0 -f | jq -r '[.timestamp, .params.subject] | @tsv'`,
 		Args: arguments(0, 0, ""),
@@ -30,7 +30,7 @@ process, until it is interrupted.`,
 		ValidArgsFunction: completeNothing,
 	}
 	cmd.Flags().IntVarP(&n, "lines", "n", n, "how many of the last records")
-	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what is written")
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with new records")
 	a.addReading(cmd)
 	a.addZone(cmd)
 	return cmd
@@ -40,7 +40,7 @@ func (a *app) tail(ctx context.Context, n int, follow bool, form string) error {
 	if _, err := a.earlyClock(); err != nil {
 		return err
 	}
-	r, err := a.openReading(ctx) // its records come from the journal, which lacks nothing
+	r, err := a.openReading(ctx) // the records come from the journal, so nothing SQLite lacks is missing
 	if err != nil {
 		return err
 	}
@@ -60,6 +60,6 @@ func (a *app) tail(ctx context.Context, n int, follow bool, form string) error {
 	if err := out.end(); err != nil || !follow {
 		return err
 	}
-	// A signal is how following is meant to end.
+	// A signal is the usual end of following.
 	return quietly(exitInterrupted)
 }

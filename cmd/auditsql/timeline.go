@@ -87,7 +87,7 @@ func (a *app) timeline(ctx context.Context, size audit.BucketSize, f *filterFlag
 	if err != nil {
 		return err
 	}
-	t, err := r.Timeline(ctx, audit.TimelineOptions{By: size, Zone: r.clock.zone, Filter: filter, Unapproved: true, MaxBuckets: filter.Limit})
+	t, err := r.Timeline(ctx, audit.TimelineOptions{By: size, Zone: r.clock.Zone, Filter: filter, Unapproved: true, MaxBuckets: filter.Limit})
 	if err != nil {
 		return err
 	}
@@ -137,7 +137,7 @@ func (a *app) buckets(out *rows, r *reading, size audit.BucketSize, list []audit
 		unfit.alarm = b.Unapproved > 0
 		drawn := text(bar(b.Audits, b.Unapproved, most, full))
 		drawn.alarm = b.Unapproved > 0
-		err := out.add(number(b.Start), text(r.clock.format(b.Start)).as(r.bucketName(b.Start, size)), number(b.End), text(r.clock.format(b.End)),
+		err := out.add(number(b.Start), text(r.clock.Format(b.Start)).as(r.bucketName(b.Start, size)), number(b.End), text(r.clock.Format(b.End)),
 			number(b.Audits), number(b.Agents), number(b.Anonymous), unfit, drawn)
 		if err != nil {
 			return err
@@ -157,7 +157,7 @@ func emptyFrom(list []audit.TimelineBucket) int {
 
 // bucketName is when a bucket begins, without what is the same in each.
 func (r *reading) bucketName(start uint64, size audit.BucketSize) string {
-	t, ok := r.clock.unit.Time(start)
+	t, ok := r.clock.Unit.Time(start)
 	if !ok {
 		return ""
 	}
@@ -165,7 +165,7 @@ func (r *reading) bucketName(start uint64, size audit.BucketSize) string {
 	if size == audit.ByDay {
 		form = "2006-01-02 Mon"
 	}
-	return t.In(r.clock.zone).Format(form)
+	return t.In(r.clock.Zone).Format(form)
 }
 
 // longestBar is how long a bar may be, where there is room for it.
@@ -232,7 +232,7 @@ func (r *reading) timelineRest(t *audit.Timeline) string {
 	}
 	list := []silent{}
 	for _, s := range t.Silent {
-		list = append(list, silent{s.AgentID, r.labels.orNull(&s.AgentID), s.Last, r.clock.format(s.Last), s.Shown})
+		list = append(list, silent{s.AgentID, r.labels.orNull(&s.AgentID), s.Last, r.clock.Format(s.Last), s.Shown})
 	}
 	return fmt.Sprintf(`,"audits":%d,"agents":%d,"anonymous":%d,"sparse":%t,"cut":%t,"silent":%s,"more_silent":%t,"lag":%s}`,
 		t.Audits, t.Agents, t.Anonymous, t.Sparse, t.Cut, toJSON(list), t.MoreSilent, toJSON(r.lag))

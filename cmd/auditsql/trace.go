@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/audit/ask"
 )
 
 // traceOptions are the flags of trace.
@@ -75,9 +76,14 @@ func (o *traceOptions) options() (audit.TraceOptions, error) {
 	case o.neighbours == 0:
 		t.Neighbours = -1
 	}
-	low, err := o.filter.confidence("low-confidence", o.low)
-	t.LowConfidence = low
-	return t, err
+	if o.filter.cmd.Flags().Changed("low-confidence") {
+		low, err := ask.Number(o.low)
+		if err != nil {
+			return t, usage("--low-confidence: %w", err)
+		}
+		t.LowConfidence = &low
+	}
+	return t, nil
 }
 
 func (a *app) trace(ctx context.Context, args []string, o *traceOptions) error {
@@ -145,7 +151,7 @@ func (a *app) trace(ctx context.Context, args []string, o *traceOptions) error {
 // sayMore tells that the filter selects more than was traced.
 func (a *app) sayMore(f *filterFlags) {
 	which := "the newest"
-	if f.given("around", &f.around) != nil {
+	if _, given := f.around(); given {
 		which = "the nearest"
 	}
 	if f.limit > 1 {
@@ -170,7 +176,8 @@ func (a *app) traced(ctx context.Context, r *reading, args []string, f *filterFl
 	if err != nil {
 		return nil, false, err
 	}
-	filter.Descending = f.given("around", &f.around) == nil
+	around, given := f.around()
+	filter.Descending = !given
 	if filter.Limit > 0 {
 		filter.Limit++
 	}
@@ -185,11 +192,11 @@ func (a *app) traced(ctx context.Context, r *reading, args []string, f *filterFl
 		ids = append(ids, &q.QueryID)
 	}
 	if f.limit == 1 && more && !filter.Descending {
-		at, err := r.clock.parse(f.around)
+		at, err := r.clock.Parse(around)
 		if err != nil {
 			return nil, false, err
 		}
-		nearest, err := r.Nearest(ctx, filter, at.first)
+		nearest, err := r.Nearest(ctx, filter, at.First)
 		if err != nil {
 			return nil, false, err
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/when"
 )
 
 // shownEvidence is how many pieces of evidence a page shows, of those that are not Approved up to as many
@@ -23,7 +24,7 @@ func (w *traceWriter) readable(ctx context.Context, t *tracing) {
 	if w.n > 1 {
 		p.out.WriteByte('\n')
 	}
-	p.head("query "+r.query(ctx, q.QueryID), gap+r.clock.format(q.Timestamp)+gap+r.asker(q.AgentID))
+	p.head("query "+r.query(ctx, q.QueryID), gap+r.clock.Format(q.Timestamp)+gap+r.asker(q.AgentID))
 	p.line("asked", fmt.Sprintf("%s / %s, lens %s, lifecycle %s, epoch %s", shownText(q.Params.Subject), shownText(q.Params.Predicate),
 		shownText(q.Params.Lens), optionalLifecycle(q.Params.Lifecycle).shown(), optionalHash(q.Params.Epoch).shown()), false)
 	answered := "nothing"
@@ -133,8 +134,8 @@ func (r *reading) seen(first *uint64, from uint64) cell {
 		return cell{brief: "-"}
 	}
 	c := text(r.apart(*first, from))
-	a, ok := r.clock.unit.Time(*first)
-	b, ok2 := r.clock.unit.Time(from)
+	a, ok := r.clock.Unit.Time(*first)
+	b, ok2 := r.clock.Unit.Time(from)
 	if d := b.Sub(a); ok && ok2 && d >= time.Second {
 		c.short = roughly(d) + " before"
 	}
@@ -230,10 +231,10 @@ func (w *traceWriter) around(t *tracing) {
 // time's.
 func (r *reading) sameDay(timestamp, as uint64) cell {
 	c := timeCell(timestamp, r.clock)
-	a, ok := r.clock.unit.Time(timestamp)
-	b, ok2 := r.clock.unit.Time(as)
-	if ok && ok2 && a.In(r.clock.zone).Format(dateForm) == b.In(r.clock.zone).Format(dateForm) {
-		c.short, c.year = a.In(r.clock.zone).Format("15:04:05"), ""
+	a, ok := r.clock.Unit.Time(timestamp)
+	b, ok2 := r.clock.Unit.Time(as)
+	if ok && ok2 && a.In(r.clock.Zone).Format(when.DateForm) == b.In(r.clock.Zone).Format(when.DateForm) {
+		c.short, c.year = a.In(r.clock.Zone).Format("15:04:05"), ""
 	}
 	return c
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/when"
 )
 
 // A traceWriter prints traces in any form.
@@ -161,7 +162,7 @@ type (
 
 func (w *traceWriter) object(t *tracing) ([]byte, error) {
 	o := traceObject{
-		Time: w.r.clock.format(t.Audit.Timestamp), AgentLabel: w.r.labels.orNull(t.Audit.AgentID), ResultLabel: w.r.labels.orNull(t.Audit.ResultHash),
+		Time: w.r.clock.Format(t.Audit.Timestamp), AgentLabel: w.r.labels.orNull(t.Audit.AgentID), ResultLabel: w.r.labels.orNull(t.Audit.ResultHash),
 		Findings: []findingObject{}, TotalWeight: t.TotalWeight, Evidence: []evidenceObject{}, Untraced: t.Untraced,
 		Previous: t.previous,
 	}
@@ -197,7 +198,7 @@ func (w *traceWriter) object(t *tracing) ([]byte, error) {
 func (w *traceWriter) uses(u audit.Uses) usesObject {
 	o := usesObject{FirstSeen: u.First, Answers: u.Answers, Agents: u.Agents, More: u.More}
 	if u.First != nil {
-		time := w.r.clock.format(*u.First)
+		time := w.r.clock.Format(*u.First)
 		o.FirstSeenTime = &time
 	}
 	return o
@@ -289,7 +290,7 @@ func optionalNumber(n *uint64) cell {
 	return number(*n)
 }
 
-func optionalTime(timestamp *uint64, c clock) cell {
+func optionalTime(timestamp *uint64, c when.Clock) cell {
 	if timestamp == nil {
 		return cell{}
 	}

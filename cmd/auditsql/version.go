@@ -9,8 +9,8 @@ import (
 	"github.com/auditsql/auditsql/sqlstore"
 )
 
-// version is the number of this version. The newest heading of CHANGELOG.md has it too. It is a constant and not what Go's
-// build information says: that is "(devel)" or made of the commit, unless somebody installs a tag.
+// version is the number of this version, as in the newest heading of CHANGELOG.md. It is a constant, because Go's build
+// information has it only for a build of a tag: for any other build it says "(devel)" or names the commit.
 const version = "0.1.0-dev"
 
 // journalFormat is the version of the journal's format that this program writes.
@@ -19,7 +19,7 @@ const journalFormat = "v2"
 func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
-		Short: "Which auditsql this is, and what it is made of",
+		Short: "The version of auditsql and of its parts",
 		Args:  arguments(0, 0, ""),
 		RunE: func(*cobra.Command, []string) error {
 			revision, modified := revision()
@@ -44,8 +44,8 @@ func (a *app) versionCommand() *cobra.Command {
 	}
 }
 
-// revision is the commit that this program was built from, if the build knew it, and whether the working
-// tree differed from it.
+// revision is the commit from which this program was built, "" if that is not known, and whether the working tree
+// differed from it.
 func revision() (commit string, modified bool) {
 	built, ok := debug.ReadBuildInfo()
 	if !ok {

@@ -22,10 +22,10 @@ func (a *app) walCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "wal",
 		Short: "Look into the journal",
-		Long: `The journal is the durable truth of a store: a folder of segments, files that
-hold records one behind the other. A record's address is its offset, the
-number of bytes of journal before it. These commands work beside a writer and
-change nothing, but for repair --apply; all but repair need no SQLite.`,
+		Long: `The journal is the durable truth of a store: a folder of segments, which are
+files with one record after the other. A record's address is its offset, the
+number of bytes of journal before it. These commands work while another program
+writes. Only repair --apply changes anything, and only repair needs SQLite.`,
 	}
 	needsOneBelow(cmd)
 	cmd.AddCommand(a.walInspectCommand(), a.walVerifyCommand(), a.walDumpCommand(), a.walRepairCommand())
@@ -56,7 +56,7 @@ func (a *app) walInspectCommand() *cobra.Command {
 				column{name: "state"})
 			bytes := int64(0)
 			for _, s := range segments {
-				// The end of the active one is known by reading it: it may end in zeros written ahead.
+				// Only reading the active one would show its end: zeros that were written ahead may follow it.
 				end, state := cell{brief: "-"}, "active"
 				if s.Sealed {
 					end, state = number(s.Base+wal.Offset(s.Size)), "sealed"
@@ -79,7 +79,7 @@ func (a *app) walInspectCommand() *cobra.Command {
 	}
 }
 
-// holder says whether somebody is writing.
+// holder says whether a process is writing.
 func holder(dir string) string {
 	held, owner, err := wal.Holder(dir, wal.Options{})
 	switch {
@@ -99,8 +99,8 @@ func (a *app) walVerifyCommand() *cobra.Command {
 		Short: "Check every record of the journal",
 		Long: `Verify reads every record of the journal and checks it against its checksum
 and its content hash, and the segments against each other. The exit code is 5
-when acknowledged data is hurt; a torn tail, which the next writer cuts off,
-and gaps that were repaired are told and are nothing wrong.`,
+when acknowledged data is damaged. It also shows a torn tail, which the next
+writer cuts off, and gaps that were repaired; neither of them is damage.`,
 		Example: `  auditsql wal verify`,
 		Args:    arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -182,8 +182,8 @@ otherwise: each with its offset, the offset of the next one, the BLAKE3 hash
 of its payload, and the payload itself. That is the record's canonical JSON;
 one that is no JSON is given as text.
 
---from must be the offset of a record; the nearest ones are named where it is
-not. At damage it ends with exit code 5.`,
+--from must be the offset of a record; if it is not, the error names the nearest
+ones. At damage it ends with exit code 5.`,
 		Example: `  auditsql wal dump | jq .payload.params.subject
   auditsql wal dump --from 67108912 --limit 1`,
 		Args: arguments(0, 0, ""),
@@ -241,7 +241,7 @@ func (a *app) walDump(ctx context.Context, from *uint64, limit int) error {
 	for {
 		r, err := reader.Next(ctx)
 		if err != nil && out.n == 0 && from != nil {
-			// Within a record everything looks damaged, and after the end there is nothing to find.
+			// An offset within a record looks like damage, and one after the end like an empty journal.
 			if misplaced := checkStart(ctx, dir, start, o); misplaced != nil {
 				return misplaced
 			}
@@ -266,7 +266,7 @@ func (a *app) walDump(ctx context.Context, from *uint64, limit int) error {
 }
 
 // checkStart refuses an offset at which no record of an intact journal begins, and names the nearest ones. It returns
-// nil where damage before the offset leaves that open, and for the journal's end.
+// nil if damage before the offset hides whether a record begins there, and for the journal's end.
 func checkStart(ctx context.Context, dir string, start wal.Offset, o wal.Options) error {
 	segments, err := wal.Segments(dir, o)
 	if err != nil || len(segments) == 0 || start < segments[0].Base {
@@ -311,7 +311,7 @@ func checkStart(ctx context.Context, dir string, start wal.Offset, o wal.Options
 	}
 }
 
-// payloadCell is a payload as the JSON it is, else as text. What is no UTF-8 is given with escapes.
+// payloadCell shows a payload that is JSON as it is, and any other as text, with escapes if it is no UTF-8.
 func payloadCell(payload []byte) cell {
 	switch {
 	case json.Valid(payload) && utf8.Valid(payload):

@@ -18,16 +18,16 @@ func (a *app) walRepairCommand() *cobra.Command {
 	apply := false
 	cmd := &cobra.Command{
 		Use:   "repair",
-		Short: "Go past damage in the journal",
-		Long: `Repair shows where the journal is hurt, what SQLite can hand back, and what
-stands to be lost; --apply does it. Without --apply nothing is changed.
+		Short: "Repair damage in the journal",
+		Long: `Repair shows where the journal is damaged, which records SQLite can restore,
+and what would be lost. --apply repairs it; without --apply nothing is changed.
 
-A damaged range reaches to the next intact record, or to where the next
-segment begins. Its bytes are kept in the journal's folder quarantine. Records
-that SQLite still has are written back as they were; in the place of the rest
-come fillers, so that every record behind keeps its offset: a gap, which
-verify tells. No segment is deleted, and interrupting it is harmless. A torn
-tail is no damage; the next writer cuts it off.
+A damaged range ends at the next intact record, or where the next segment
+begins. Its bytes are kept in the journal's folder quarantine. Records that
+SQLite still has are written back as they were. The rest of the range is
+filled, so that every later record keeps its offset; verify shows such a gap.
+No segment is deleted, and interrupting it is harmless. A torn tail is no
+damage; the next writer cuts it off.
 
 The exit code is 5 when damage was found and --apply not given, or when it
 cannot be repaired; 0 when there is nothing to do, or it was done.`,
@@ -39,7 +39,7 @@ cannot be repaired; 0 when there is nothing to do, or it was done.`,
 		},
 		ValidArgsFunction: completeNothing,
 	}
-	cmd.Flags().BoolVar(&apply, "apply", false, "do what would be done")
+	cmd.Flags().BoolVar(&apply, "apply", false, "repair, instead of showing what would be done")
 	a.addWriting(cmd)
 	return cmd
 }
@@ -81,7 +81,7 @@ func (a *app) walRepair(ctx context.Context, apply bool) error {
 	return nil
 }
 
-// standsToBeLost says what a repair would bring back, and what not.
+// standsToBeLost says what a repair would restore, and what it would lose.
 func standsToBeLost(r *audit.RepairReport) string {
 	back := ""
 	if n := r.Journal.Restored(); n > 0 {
@@ -102,7 +102,7 @@ func wasRepaired(r *audit.RepairReport) string {
 		plural(r.Journal.Restored(), "record", "records"), lost)
 }
 
-// tellDamage says what a repair could do about damage that was found in the journal.
+// tellDamage notes what a repair could do about damage in the journal.
 func (a *app) tellDamage(ctx context.Context) {
 	if r, err := audit.Repair(ctx, a.dir, audit.RepairOptions{}); err == nil && len(r.Journal.Damage) > 0 {
 		a.note("the damage is in %s; %s", plural(len(r.Journal.Damage), "range of the journal", "ranges of the journal"), standsToBeLost(&r))
@@ -217,7 +217,7 @@ func (a *app) damagedRanges(r *audit.RepairReport) {
 	}
 }
 
-// rangeLines put a damaged range into words.
+// rangeLines describe a damaged range.
 func rangeLines(d *wal.DamagedRange, known *audit.RepairedRange, applied bool) []string {
 	is := func(did, would string) string {
 		if applied {
@@ -244,7 +244,7 @@ func rangeLines(d *wal.DamagedRange, known *audit.RepairedRange, applied bool) [
 		lines = append(lines, fmt.Sprintf("%s: %s (%s)%s", is("lost", "stands to be lost"), plural(d.FillBytes, "byte", "bytes"), plural(d.Fillers, "filler", "fillers"), which))
 	}
 	if d.Cut > 0 {
-		lines = append(lines, fmt.Sprintf("%s: %s behind the segment's end", is("cut", "would be cut"), plural(d.Cut, "byte", "bytes")))
+		lines = append(lines, fmt.Sprintf("%s: %s after the segment's end", is("cut", "would be cut"), plural(d.Cut, "byte", "bytes")))
 	}
 	for _, f := range d.Refused {
 		lines = append(lines, fmt.Sprintf("what SQLite has for offset %d does not fit: %s", f.Offset, f.Reason))
@@ -255,7 +255,7 @@ func rangeLines(d *wal.DamagedRange, known *audit.RepairedRange, applied bool) [
 	return lines
 }
 
-// ids are a few query ids in full, so that they can be pasted.
+// ids lists a few query ids in full, so that they can be copied.
 func ids(some []audit.QueryID, of int) string {
 	const most = 5
 	if len(some) == 0 {

@@ -18,7 +18,7 @@ const module = "github.com/auditsql/auditsql/"
 
 // allowed is which packages of the module each of them may import. Tests may import more.
 var allowed = map[string][]string{
-	"cmd/auditsql":         {"audit", "wal", "sqlstore", "internal/legible"},
+	"cmd/auditsql":         {"audit", "wal", "sqlstore", "internal/legible", "audit/ask", "audit/ingest", "audit/queries", "internal/when"},
 	"audit":                {"kvshim", "sqlstore", "wal", "internal/durable", "internal/legible", "internal/backlog", "internal/idfilter", "internal/storedir"},
 	"kvshim":               {"sqlstore"},
 	"kvshim/kvtest":        {"kvshim"},
@@ -37,6 +37,10 @@ var allowed = map[string][]string{
 	"internal/backlog":     {"wal"},
 	"internal/idfilter":    {"internal/durable"},
 	"internal/storedir":    {"internal/durable", "sqlstore", "wal"},
+	"audit/ask":            {"audit", "internal/legible", "internal/when"},
+	"audit/ingest":         {"audit", "internal/when"},
+	"audit/queries":        {"audit", "audit/ask", "sqlstore", "internal/when"},
+	"internal/when":        {"audit"},
 }
 
 // keepers are the only packages that may import what is theirs.

@@ -1,4 +1,4 @@
-package main
+package queries
 
 import (
 	"slices"
@@ -7,6 +7,7 @@ import (
 )
 
 func TestNamedParametersBecomeNumbered(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		in, want string
 		names    []string
@@ -38,36 +39,35 @@ func TestNamedParametersBecomeNumbered(t *testing.T) {
 	}
 }
 
-// plainKinds are what a parameter can be that is no hash.
-var plainKinds = []string{kindTextParam, kindNumberParam, kindTimeParam, kindEndParam, kindDurationParam}
+// plainKinds are what a parameter of a named query can be that is no hash.
+var plainKinds = []Kind{Text, Number, Time, End, Duration}
 
 func TestNamedQueriesDescribeThemselves(t *testing.T) {
-	queries, err := namedQueries()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(queries) == 0 {
+	t.Parallel()
+	if len(All()) == 0 {
 		t.Fatal("there are none")
 	}
-	for _, q := range queries {
-		_, names, err := positional(q.text)
+	for _, q := range All() {
+		s, err := q.Statement()
 		if err != nil {
-			t.Errorf("%s: %v", q.name, err)
+			t.Errorf("%s: %v", q.Name, err)
+			continue
 		}
-		if q.about == "" {
-			t.Errorf("%s does not say what it answers", q.name)
+		if q.About == "" {
+			t.Errorf("%s does not say what it answers", q.Name)
 		}
 		var described []string
-		for _, p := range q.parameters {
-			described = append(described, p.name)
-			if !slices.Contains(plainKinds, p.kind) && !p.isHash() {
-				t.Errorf("%s: parameter %s is %q", q.name, p.name, p.kind)
+		for _, p := range q.Parameters {
+			described = append(described, p.Name)
+			if !slices.Contains(plainKinds, p.Kind) && !p.Kind.IsHash() {
+				t.Errorf("%s: parameter %s is %q", q.Name, p.Name, p.Kind)
 			}
 		}
+		names := slices.Clone(s.names)
 		slices.Sort(names)
 		slices.Sort(described)
 		if !slices.Equal(names, described) {
-			t.Errorf("%s has parameters %q and describes %q", q.name, names, described)
+			t.Errorf("%s has parameters %q and describes %q", q.Name, names, described)
 		}
 	}
 }

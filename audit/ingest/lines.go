@@ -1,4 +1,4 @@
-package main
+package ingest
 
 import (
 	"bytes"
@@ -6,15 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync/atomic"
 
 	"github.com/auditsql/auditsql/audit"
 )
 
 const (
-	// longestLine is how long a line of input may be. A record has at most 16 MiB in canonical JSON, and
-	// writing every character beyond ASCII as \u1234 makes that three times as long.
-	longestLine = 4 * audit.MaxEncoded
+	// LongestLine is how many bytes a line of input may have. A record has at most 16 MiB in canonical JSON, and writing
+	// every character beyond ASCII as \u1234 makes that three times as long.
+	LongestLine = 4 * audit.MaxEncoded
 
 	// readSize is how much is read at a time.
 	readSize = 256 << 10
@@ -26,23 +25,17 @@ type block struct {
 	first int    // number of the first line
 	text  []byte // the last line of an input may have no line end
 
-	tooLong bool // text is a piece of line first, which is refused
+	tooLong bool // text is a piece of the line with the number first, which is refused
 	begins  bool // its first piece
 	ends    bool // its last
 
-	failed *inputError // why nothing more comes of the input; there is no text then
+	failed *InputError // why the input ends here; then there is no text
 }
 
-// An inputError says why an input cannot be read, or not to its end.
-type inputError struct{ err error }
-
-func (e *inputError) Error() string { return e.err.Error() }
-func (e *inputError) Unwrap() error { return e.err }
-
-// blocks reads an input and hands out what it finds, as soon as it is there: it never waits for more input
-// while it holds a whole line. A text belongs to whoever got it. A line longer than longest bytes comes in
-// pieces, so that memory is bounded. An error of the input is an *inputError, and comes after all lines before it; what
-// it broke off in the middle of a line is dropped.
+// blocks reads an input and hands out what it finds as soon as it is there: it never waits for more input while it
+// holds a whole line. The text of a block is never written to again. A line longer than longest bytes comes in pieces, so that
+// memory is bounded. An error of the input is an *InputError, and comes after all whole lines before it. The part of a
+// line before the error is dropped.
 func blocks(in io.Reader, name string, longest int, emit func(block) error) error {
 	r := lineReader{name: name, number: 1, longest: longest, emit: emit, buffer: make([]byte, 0, readSize)}
 	for {
@@ -59,9 +52,9 @@ func blocks(in io.Reader, name string, longest int, emit func(block) error) erro
 		case errors.Is(err, io.EOF):
 			return r.last()
 		case len(r.buffer) > 0 || r.skipping:
-			return &inputError{fmt.Errorf("%s: %w; line %d is cut off there and was not taken", name, err, r.number)}
+			return &InputError{name, fmt.Errorf("%w; line %d is cut off there and was not taken", err, r.number)}
 		default:
-			return &inputError{fmt.Errorf("%s: %w, after line %d", name, err, r.number-1)}
+			return &InputError{name, fmt.Errorf("%w, after line %d", err, r.number-1)}
 		}
 	}
 }
@@ -118,8 +111,8 @@ func (r *lineReader) piece(n int, begins, ends bool) error {
 	return r.emit(b)
 }
 
-// cut takes the first n bytes off the buffer. Few are copied; many go with the buffer, and the rest moves to
-// a new one, so that one that grew for a long line does not stay.
+// cut takes the first n bytes off the buffer. A few are copied. Many are handed over with the buffer itself, and the
+// rest moves to a new one; so a buffer that grew for a long line does not stay.
 func (r *lineReader) cut(n int) []byte {
 	rest := r.buffer[n:]
 	if n < readSize/4 {
@@ -143,19 +136,7 @@ func (r *lineReader) last() error {
 	return nil
 }
 
-// counted counts what is read, for the progress bar; it may be asked from another goroutine.
-type counted struct {
-	in io.Reader
-	n  *atomic.Int64
-}
-
-func (c counted) Read(p []byte) (int, error) {
-	n, err := c.in.Read(p)
-	c.n.Add(int64(n))
-	return n, err
-}
-
-// endable makes reads fail once ctx has ended. A read that is waiting goes on waiting.
+// endable makes reads fail once ctx has ended. A read that is under way is not interrupted.
 type endable struct {
 	ctx context.Context
 	in  io.Reader

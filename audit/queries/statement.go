@@ -1,4 +1,4 @@
-package main
+package queries
 
 import (
 	"errors"
@@ -6,11 +6,37 @@ import (
 	"strings"
 )
 
-// positional rewrites the named parameters of a statement (:name, @name, $name) into numbered ones (?1, ?2),
-// and returns their names in the order of the numbers, so that values can be bound by position. It refuses
-// more than one statement, of which only one would give rows, and parameters without a name.
+// A Statement is one SQL statement that is ready to get its values.
+type Statement struct {
+	sql       string   // with numbered parameters
+	names     []string // of the parameters, in the order of their numbers
+	described []Parameter
+}
+
+// Parse takes SQL that somebody typed. It refuses more than one statement, of which only one would give rows, and
+// parameters without a name.
+func Parse(query string) (*Statement, error) {
+	sql, names, err := positional(query)
+	if err != nil {
+		return nil, err
+	}
+	return &Statement{sql: sql, names: names}, nil
+}
+
+// parameter describes the parameter of a name, and reports whether the query itself describes it.
+func (s *Statement) parameter(name string) (*Parameter, bool) {
+	for _, p := range s.described {
+		if p.Name == name {
+			return &p, true
+		}
+	}
+	return &Parameter{Name: name, Kind: Text, About: "the statement has a parameter :" + name}, false
+}
+
+// positional rewrites the named parameters of a statement (:name, @name, $name) into numbered ones (?1, ?2), and
+// returns their names in the order of the numbers, so that values can be bound by position.
 //
-// It knows as much of SQL as tells what is a parameter: strings, quoted names and comments are copied.
+// It knows just enough of SQL to find parameters: strings, quoted names and comments are copied.
 func positional(query string) (rewritten string, names []string, err error) {
 	var out strings.Builder
 	numbers := map[string]int{}
@@ -32,7 +58,7 @@ func positional(query string) (rewritten string, names []string, err error) {
 			fmt.Fprintf(&out, "?%d", numbers[name])
 			continue
 		case what == sqlNumbered:
-			return "", nil, errors.New("parameters need a name, as in :agent, and a value, as in -p agent=…")
+			return "", nil, errors.New("parameters need a name, as in :agent")
 		case text == ";":
 			ended = true
 		}
@@ -76,7 +102,7 @@ func token(s string) (int, sqlKind) {
 	return max(wordLength(s), 1), sqlOther
 }
 
-// until is where the first end behind from bytes of s ends, or the end of s.
+// until is where the first end that begins at from or after it ends, or the end of s.
 func until(s string, from int, end string) int {
 	if i := strings.Index(s[from:], end); i >= 0 {
 		return from + i + len(end)

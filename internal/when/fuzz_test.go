@@ -1,8 +1,7 @@
-package main
+package when
 
 import (
 	"math"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -24,30 +23,30 @@ func FuzzTime(f *testing.F) {
 	zones := []string{"", "Europe/Berlin", "America/New_York", "Africa/Cairo", "Asia/Kolkata", "Australia/Lord_Howe", "Pacific/Apia", "+14:00", "-12:00"}
 	units := []audit.TimeUnit{audit.Milliseconds, audit.Seconds, audit.Microseconds, audit.Nanoseconds}
 	f.Fuzz(func(t *testing.T, s string, zoneAt, unitAt byte) {
-		c := clock{now: noon, zone: zone(t, zones[int(zoneAt)%len(zones)]), unit: units[int(unitAt)%len(units)]}
-		got, err := c.parse(s)
-		if around, again := c.parse(" " + s + "\t"); around != got || (err == nil) != (again == nil) {
+		c := Clock{Now: noon, Zone: zone(t, zones[int(zoneAt)%len(zones)]), Unit: units[int(unitAt)%len(units)]}
+		got, err := c.Parse(s)
+		if around, again := c.Parse(" " + s + "\t"); around != got || (err == nil) != (again == nil) {
 			t.Errorf("%q is read as %v, %v, and with blanks around it as %v, %v", s, got, err, around, again)
 		}
 		if at, refused := time.Parse(time.RFC3339Nano, s); refused == nil {
-			want, ok := c.unit.Timestamp(at)
-			if (err == nil) != ok || ok && got.last != want {
+			want, ok := c.Unit.Timestamp(at)
+			if (err == nil) != ok || ok && got.Last != want {
 				t.Errorf("%q is read as %v, %v, want %d, %v", s, got, err, want, ok)
 			}
 		}
 		if err != nil {
-			if !strings.Contains(err.Error(), "is no time: ") || got != (span{}) {
+			if !strings.Contains(err.Error(), "is no time: ") || got != (Span{}) {
 				t.Errorf("%q: %v, %v", s, got, err)
 			}
 			return
 		}
-		if got.first > got.last && got.first != got.last+1 || max(got.first, got.last) > audit.MaxTimestamp+1 {
+		if got.First > got.Last && got.First != got.Last+1 || max(got.First, got.Last) > audit.MaxTimestamp+1 {
 			t.Errorf("%q is read as %v", s, got)
 		}
-		for _, at := range []uint64{got.first, got.last} {
+		for _, at := range []uint64{got.First, got.Last} {
 			// Beyond the year 9999 it is shown as a number, and read as one.
-			if again, err := c.parse(c.format(at)); at <= audit.MaxTimestamp && (err != nil || again != (span{at, at})) {
-				t.Errorf("%q is read as %v, shown as %s, and that read as %v, %v", s, got, c.format(at), again, err)
+			if again, err := c.Parse(c.Format(at)); at <= audit.MaxTimestamp && (err != nil || again != (Span{at, at})) {
+				t.Errorf("%q is read as %v, shown as %s, and that read as %v, %v", s, got, c.Format(at), again, err)
 			}
 		}
 	})
@@ -60,7 +59,7 @@ func FuzzDuration(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		d, err := parseDuration(s)
+		d, err := ParseDuration(s)
 		if err != nil {
 			if d != 0 {
 				t.Errorf("%q: %v, %v", s, d, err)
@@ -72,22 +71,9 @@ func FuzzDuration(f *testing.F) {
 		}
 		// Days and weeks are shown in hours, and less than a millisecond is not asked for.
 		if d = d.Truncate(time.Millisecond); d >= time.Second {
-			if again, err := parseDuration(shortDuration(d)); err != nil || (again-d).Abs() > time.Millisecond {
-				t.Errorf("%q is %v, shown as %s, and that read as %v, %v", s, d, shortDuration(d), again, err)
+			if again, err := ParseDuration(FormatDuration(d)); err != nil || (again-d).Abs() > time.Millisecond {
+				t.Errorf("%q is %v, shown as %s, and that read as %v, %v", s, d, FormatDuration(d), again, err)
 			}
-		}
-	})
-}
-
-// The beginning of an id is 8 to 64 hex digits, of either case, and nothing else.
-func FuzzPrefix(f *testing.F) {
-	for _, s := range []string{"", "0123456", "0123456F", "012345678", "0x234567", "0123456g", "0123456\u0660", strings.Repeat("a", 64), strings.Repeat("a", 65), "Northwind"} {
-		f.Add(s)
-	}
-	digits := regexp.MustCompile(`^[0-9a-fA-F]{8,64}$`)
-	f.Fuzz(func(t *testing.T, s string) {
-		if err := checkPrefix(s); (err == nil) != digits.MatchString(s) {
-			t.Errorf("%q: %v", s, err)
 		}
 	})
 }

@@ -1,16 +1,18 @@
-package main
+package queries
 
 import (
 	"database/sql"
 	"strconv"
 	"testing"
 
+	_ "modernc.org/sqlite"
 	"pgregory.net/rapid"
 )
 
 // A value that is bound as a number is the text that SQLite makes of it again: compared with a text it finds what
 // the text would have found.
 func TestANumberIsBoundForWhatItIs(t *testing.T) {
+	t.Parallel()
 	db, err := sql.Open("sqlite", ":memory:")
 	if err != nil {
 		t.Fatal(err)
@@ -32,7 +34,8 @@ func TestANumberIsBoundForWhatItIs(t *testing.T) {
 	)
 	rapid.Check(t, func(t *rapid.T) {
 		s := literals.Draw(t, "value")
-		values, err := bind([]string{"v"}, nil, map[string]given{"v": {text: s}}, clock{}, nil)
+		statement := &Statement{names: []string{"v"}}
+		values, err := (&binder{}).bind(statement, map[string]Given{"v": {Text: s}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,4 +1,4 @@
-package main
+package ingest
 
 import (
 	"bytes"
@@ -41,6 +41,7 @@ func collect(in io.Reader) ([]string, error) {
 }
 
 func TestBlocksAreTheLinesOfTheInput(t *testing.T) {
+	t.Parallel()
 	const input = "one\n\n three \r\nfour"
 	want := []string{"1:one\n", "2:\n", "3: three \r\n", "4:four"}
 	for name, in := range map[string]io.Reader{
@@ -59,6 +60,7 @@ func TestBlocksAreTheLinesOfTheInput(t *testing.T) {
 }
 
 func TestBlocksOfLongLines(t *testing.T) {
+	t.Parallel()
 	// What a single read completes is not cut, however long; that is up to whoever takes the lines.
 	long := strings.Repeat("x", longest+2*readSize)
 	got, err := collect(strings.NewReader("a\n" + long + "\nb\n" + long[:longest] + "\n" + long))
@@ -80,6 +82,7 @@ func TestBlocksOfLongLines(t *testing.T) {
 
 // A block comes as soon as its last line is whole, before more is read.
 func TestBlocksDoNotWaitForMore(t *testing.T) {
+	t.Parallel()
 	in, feed := io.Pipe()
 	handed := make(chan string)
 	go func() {
@@ -104,6 +107,7 @@ func TestBlocksDoNotWaitForMore(t *testing.T) {
 }
 
 func TestAnInputThatBreaksOffIsNamed(t *testing.T) {
+	t.Parallel()
 	broken := errors.New("the cable is out")
 	for _, test := range []struct{ input, want string }{
 		{"one\ntwo\n", "f: the cable is out, after line 2"},
@@ -120,6 +124,7 @@ func TestAnInputThatBreaksOffIsNamed(t *testing.T) {
 }
 
 func TestGzipIsFoundByContent(t *testing.T) {
+	t.Parallel()
 	var zipped bytes.Buffer
 	for _, member := range []string{"one\n", "two\n"} { // gzip files may be joined
 		w := gzip.NewWriter(&zipped)

@@ -1,0 +1,123 @@
+// Package ask reads what somebody asks for: a filter from named values, and a hash or an id as a person writes it.
+//
+// The values are those of flags or of a URL; the names are the same for both:
+//
+//	values := map[string][]string{"from": {"yesterday"}, "agent": {"planner-7"}, "attr": {"trace_id=4bf92f35"}}
+//	filter, notes, err := ask.Filter(ctx, db, values, ask.Options{Now: time.Now()})
+//
+//	flags of a command ─┐                    ┌─► audit.Filter, for any question
+//	                    ├─► named values ─► ask ─► notes: what may be meant otherwise
+//	parameters of a URL ┘                    └─► *Error: which parameter, and why
+//
+// Parameters describes each of them once. Help, completion and an API's description are made from it.
+//
+// An error that the values caused is an *Error, which names the parameter. Any other error comes from the store.
+// Nothing here prints or exits: the caller shows notes and errors in its own terms. All functions may be called
+// from several goroutines at once.
+package ask
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/legible"
+	"github.com/auditsql/auditsql/internal/when"
+)
+
+// DefaultWindow is the window of the parameter around.
+const DefaultWindow = 15 * time.Minute
+
+// Options are what the values themselves do not say.
+type Options struct {
+	Now  time.Time      // what "now" and "6 hours ago" count from
+	Zone *time.Location // of times without an offset; nil is UTC
+}
+
+// A Note says that the values may be meant otherwise than they were read. The filter is right all the same.
+type Note struct {
+	Parameter string // which one
+	Text      string // a sentence about its value
+
+	// Pattern is a subject pattern that finds records which Text says are not found. It is "" in other notes.
+	Pattern string
+}
+
+// Filter reads a filter from named values. It finds hashes by their label or first digits in the store. A value that
+// is there and empty is a value: the empty subject is one. Notes come back with an error too.
+func Filter(ctx context.Context, db *audit.DB, values map[string][]string, o Options) (audit.Filter, []Note, error) {
+	r := reader{values: values, options: o, unit: db.TimeUnit()}
+	r.find = func(typed string, kind audit.HashKind) (audit.Hash, error) {
+		found, err := Hash(ctx, db, typed, kind)
+		if err == nil && found.Other != 0 {
+			r.note(fmt.Sprintf("%q is %s, and no %s", typed, found.OtherKinds(), kind))
+		}
+		return found.Hash, err
+	}
+	f, err := r.filter()
+	if err == nil && f.From != nil && f.To != nil && *f.From > *f.To {
+		c := r.clock()
+		err = &Error{Parameter: "from", Other: "to", between: " " + c.Format(*f.From) + " is later than ", after: " " + c.Format(*f.To)}
+	}
+	if err == nil && f.SubjectGlob != nil && !strings.ContainsAny(*f.SubjectGlob, "*?[") {
+		var other *Note
+		if other, err = OtherSpelling(ctx, db, *f.SubjectGlob, f.From, f.To); other != nil {
+			r.notes = append(r.notes, *other)
+		}
+	}
+	return f, r.notes, err
+}
+
+// Check refuses, with an *Error, all values that Filter refuses for any store. So a caller can refuse them before it
+// opens one.
+func Check(values map[string][]string, o Options) error {
+	// Seconds hold every time that any unit holds.
+	r := reader{values: values, options: o, unit: audit.Seconds}
+	r.find = func(typed string, _ audit.HashKind) (audit.Hash, error) {
+		return audit.Hash{}, audit.CheckName(typed)
+	}
+	_, err := r.filter()
+	return err
+}
+
+// OtherSpelling looks for records whose subject looks like the given one and is spelled with other characters. It
+// returns a note with a pattern that finds all of them, nil if there are none. Without the note a reader would take the
+// records of one spelling for all there are. It costs a seek in an index for each spelling, of which most subjects have
+// one.
+func OtherSpelling(ctx context.Context, db *audit.DB, subject string, from, to *uint64) (*Note, error) {
+	for _, other := range legible.Spellings(subject) {
+		for _, err := range db.RawAudits(ctx, audit.Filter{Subject: &other, From: from, To: to, Limit: 1}) {
+			if err != nil {
+				return nil, err
+			}
+			text := "subject " + subject + " has records too that spell it otherwise and look the same: an accented letter may be one character or several"
+			return &Note{Parameter: "subject", Text: text, Pattern: legible.EitherSpelling(subject)}, nil
+		}
+	}
+	return nil, nil
+}
+
+// A reader reads one filter.
+type reader struct {
+	values  map[string][]string
+	options Options
+	unit    audit.TimeUnit
+	find    func(typed string, kind audit.HashKind) (audit.Hash, error)
+
+	parameter string // whose value is being read, for notes
+	notes     []Note
+}
+
+func (r *reader) note(text string) {
+	r.notes = append(r.notes, Note{Parameter: r.parameter, Text: text})
+}
+
+func (r *reader) clock() when.Clock {
+	zone := r.options.Zone
+	if zone == nil {
+		zone = time.UTC
+	}
+	return when.Clock{Now: r.options.Now, Zone: zone, Unit: r.unit, Note: r.note}
+}

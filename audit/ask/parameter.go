@@ -1,0 +1,108 @@
+package ask
+
+import (
+	"strings"
+
+	"github.com/auditsql/auditsql/audit"
+)
+
+// A Kind is how the value of a parameter is read.
+type Kind string
+
+// The kinds of parameters.
+const (
+	Text       Kind = "text"
+	Pattern    Kind = "pattern"    // * ? and [a-z]; case matters
+	Start      Kind = "start"      // a time, of which the first instant counts
+	End        Kind = "end"        // a time, of which the last instant counts
+	Moment     Kind = "moment"     // a time in the middle of a window
+	Duration   Kind = "duration"   // 15m, 6h, 2d
+	Agent      Kind = "agent"      // a hash, its first 8 or more digits, or its label
+	Assertion  Kind = "assertion"  // likewise
+	Source     Kind = "source"     // likewise
+	Lifecycle  Kind = "lifecycle"  // Proposed, …
+	Pair       Kind = "pair"       // KEY=VALUE
+	Confidence Kind = "confidence" // a 32-bit float
+	Switch     Kind = "switch"     // true or false; true when it is given without a value
+	Count      Kind = "count"      // 0 or more
+)
+
+// hashKinds are what a hash of each kind of parameter stands for.
+var hashKinds = map[Kind]audit.HashKind{Agent: audit.AgentHash, Assertion: audit.AssertionHash, Source: audit.SourceHash}
+
+// A Parameter is one named value of a filter.
+type Parameter struct {
+	Name string
+	Kind Kind
+	Many bool // may be given several times
+
+	// About says what the parameter selects. A word in backquotes is what its value is called.
+	About string
+
+	field func(*audit.Filter) any // where the value goes; nil for around and window, which set two fields together
+}
+
+// Plain is About without the backquotes.
+func (p *Parameter) Plain() string { return strings.ReplaceAll(p.About, "`", "") }
+
+// Choices are all values of a parameter that has a fixed few, nil for any other.
+func (p *Parameter) Choices() []string {
+	if p.Kind != Lifecycle {
+		return nil
+	}
+	return Lifecycles()
+}
+
+// Lifecycles are the names of all lifecycles that a record can state.
+func Lifecycles() []string {
+	var names []string
+	for l := audit.Proposed; l.Valid(); l++ {
+		names = append(names, l.String())
+	}
+	return names
+}
+
+// Parameters returns all parameters of a filter, in the order in which help lists them.
+func Parameters() []Parameter {
+	return []Parameter{
+		{Name: "agent", Kind: Agent, About: "records of one agent: its `id`, the first 8 or more digits of it, or its label",
+			field: func(f *audit.Filter) any { return &f.Agent }},
+		{Name: "anonymous", Kind: Switch, About: "records of no agent",
+			field: func(f *audit.Filter) any { return &f.Anonymous }},
+		{Name: "from", Kind: Start, About: "records from this `time` on",
+			field: func(f *audit.Filter) any { return &f.From }},
+		{Name: "to", Kind: End, About: "records up to this `time`",
+			field: func(f *audit.Filter) any { return &f.To }},
+		{Name: "around", Kind: Moment, About: "records around this `time`, within the window"},
+		{Name: "window", Kind: Duration, About: "how far the window reaches before and after that time"},
+		{Name: "subject", Kind: Pattern, About: "a pattern for the subject, as in 'Tesla*'",
+			field: func(f *audit.Filter) any { return &f.SubjectGlob }},
+		{Name: "predicate", Kind: Text, About: "the predicate",
+			field: func(f *audit.Filter) any { return &f.Predicate }},
+		{Name: "lens", Kind: Text, About: "the lens",
+			field: func(f *audit.Filter) any { return &f.Lens }},
+		{Name: "lifecycle", Kind: Lifecycle, About: "the lifecycle that was asked for: " + strings.Join(Lifecycles(), ", "),
+			field: func(f *audit.Filter) any { return &f.Lifecycle }},
+		{Name: "result", Kind: Assertion, About: "the answer: its `hash`, the first 8 or more digits of it, or its label",
+			field: func(f *audit.Filter) any { return &f.Result }},
+		{Name: "assertion", Kind: Assertion, About: "an assertion in the evidence: its `hash`, digits or label",
+			field: func(f *audit.Filter) any { return &f.Assertion }},
+		{Name: "source", Kind: Source, About: "a source of the evidence: its `hash`, digits or label",
+			field: func(f *audit.Filter) any { return &f.Source }},
+		{Name: "unapproved", Kind: Switch, About: "records with evidence that is not Approved",
+			field: func(f *audit.Filter) any { return &f.Unapproved }},
+		{Name: "attr", Kind: Pair, Many: true, About: "an attribute, `KEY=VALUE`; may be repeated",
+			field: func(f *audit.Filter) any { return &f.Attributes }},
+		{Name: "min-confidence", Kind: Confidence, About: "the least `confidence`",
+			field: func(f *audit.Filter) any { return &f.MinConfidence }},
+		{Name: "max-confidence", Kind: Confidence, About: "the greatest `confidence`",
+			field: func(f *audit.Filter) any { return &f.MaxConfidence }},
+		{Name: "limit", Kind: Count, About: "at most so many; 0 is no limit",
+			field: func(f *audit.Filter) any { return &f.Limit }},
+		{Name: "desc", Kind: Switch, About: "newest first",
+			field: func(f *audit.Filter) any { return &f.Descending }},
+	}
+}
+
+// contradictions are parameters that cannot be given together.
+var contradictions = [][2]string{{"around", "from"}, {"around", "to"}, {"anonymous", "agent"}}

@@ -1,0 +1,165 @@
+package ingest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/auditsql/auditsql/audit"
+)
+
+// A batch ends when either of these is reached. Its records share one sync, and its outcomes come after it.
+const (
+	BatchRecords = 512
+	BatchBytes   = 4 << 20
+)
+
+// ErrLineTooLong refuses a line that cannot be a record.
+var ErrLineTooLong = fmt.Errorf("longer than %d MiB; a record has at most %d MiB", LongestLine>>20, audit.MaxEncoded>>20)
+
+// A line is one record of input, or why it is none.
+type line struct {
+	input  string
+	number int
+	text   []byte
+	q      audit.QueryAudit
+	err    error
+}
+
+// decoded is a block on its way through the decoders.
+type decoded struct {
+	block
+	lines []line
+	held  int64
+	done  chan struct{} // closed when lines is filled in
+}
+
+func (d *decoded) decode() {
+	defer close(d.done)
+	if d.tooLong {
+		return
+	}
+	number := d.first - 1
+	for rest := d.text; len(rest) > 0; {
+		number++
+		end := bytes.IndexByte(rest, '\n') + 1
+		if end == 0 {
+			end = len(rest)
+		}
+		l := line{input: d.name, number: number, text: rest[:end]}
+		rest = rest[end:]
+		if len(bytes.Trim(l.text, " \t\r\n")) == 0 {
+			continue
+		}
+		if len(l.text) > LongestLine+1 {
+			l.err = ErrLineTooLong
+		} else {
+			l.q, l.err = audit.ParseAudit(l.text)
+		}
+		d.lines = append(d.lines, l)
+	}
+}
+
+// A batch is lines that are stored, and answered, together.
+type batch struct {
+	lines []*line
+	bytes int
+}
+
+// add takes a line and reports whether the batch is full.
+func (b *batch) add(l *line) bool {
+	b.lines = append(b.lines, l)
+	b.bytes += len(l.text)
+	return len(b.lines) >= BatchRecords || b.bytes >= BatchBytes
+}
+
+// store stores the batch, reports the outcome of each line in order, and empties the batch.
+func (r *run) store(ctx context.Context) error {
+	if len(r.batch.lines) == 0 {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	lines := r.batch.lines
+	r.batch = batch{lines: lines[:0]}
+	now := r.options.now()
+	for _, l := range lines {
+		if l.err == nil {
+			l.err = r.options.refuse(&l.q, now)
+		}
+	}
+	if r.options.Strict {
+		var err error
+		if lines, err = r.upToFirstRefused(ctx, lines); err != nil {
+			return err
+		}
+	}
+	records := make([]*audit.QueryAudit, 0, len(lines))
+	for _, l := range lines {
+		if l.err == nil {
+			records = append(records, &l.q)
+		}
+	}
+	var results []audit.PutResult
+	if len(records) > 0 {
+		var err error
+		// The end of the context does not interrupt it: records that are being stored get their outcome.
+		if results, err = r.db.PutAudits(context.WithoutCancel(ctx), records); err != nil {
+			return err
+		}
+	}
+	for i, l := range lines {
+		o := Outcome{Input: l.input, Line: l.number, Err: l.err, Pause: i == len(lines)-1}
+		if o.Err == nil {
+			o.Result, results = results[0], results[1:]
+			o.Err = o.Result.Err
+		}
+		if o.Err == nil {
+			o.Record, o.Doubts = &l.q, r.options.doubts(&l.q, now)
+		} else {
+			o.Text = l.text
+		}
+		if err := r.report(o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// upToFirstRefused cuts the lines after the first that will be refused, for Strict. Nobody else writes to the store
+// meanwhile. So a record conflicts only with one that is stored already, or stands before it in the batch.
+func (r *run) upToFirstRefused(ctx context.Context, lines []*line) ([]*line, error) {
+	before := map[audit.QueryID][]byte{}
+	for i, l := range lines {
+		if l.err != nil {
+			return lines[:i+1], nil
+		}
+		encoded, err := l.q.Canonical()
+		if err != nil {
+			return lines[:i+1], nil
+		}
+		stored, ok := before[l.q.QueryID]
+		if !ok {
+			stored, err = r.db.GetRaw(ctx, l.q.QueryID)
+			if err != nil && !errors.Is(err, audit.ErrNotFound) {
+				return nil, err
+			}
+		}
+		if stored != nil && !bytes.Equal(stored, encoded) {
+			return lines[:i+1], nil
+		}
+		before[l.q.QueryID] = encoded
+	}
+	return lines, nil
+}
+
+// now is the time by Check.
+func (c *Check) now() time.Time {
+	if c.Now == nil {
+		return time.Now()
+	}
+	return c.Now()
+}

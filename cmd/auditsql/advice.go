@@ -1,0 +1,142 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/sqlstore"
+	"github.com/auditsql/auditsql/wal"
+)
+
+// whatToTry is the advice that goes with an error; "" is none.
+func (a *app) whatToTry(cmd *cobra.Command, err error) string {
+	var e *exitError
+	if errors.As(err, &e) && e.try != "" {
+		return e.try
+	}
+	var link *audit.LinkError
+	var owner *audit.OwnerError
+	var away *audit.JournalAwayError
+	var foreign *audit.ForeignError
+	var missing *audit.SQLiteMissingError
+	switch {
+	case errors.As(err, &link):
+		return notLinked(link.Path)
+	case errors.As(err, &owner):
+		return fmt.Sprintf("sudo -u %s %s -d %s …, as the user whose store it is", shellQuote(owner.Owner()), cmd.CommandPath(), shellQuote(a.dir))
+	case errors.As(err, &away):
+		return a.bringBack(away)
+	case exitCode(err) == exitUsage:
+		return fmt.Sprintf("%s --help", cmd.CommandPath())
+	case errors.As(err, &missing):
+		return fmt.Sprintf("auditsql -d %s recent, without --read-only", shellQuote(a.dir))
+	case errors.Is(err, audit.ErrNoStore):
+		return fmt.Sprintf("-d or AUDITSQL_DIR names another folder, auditsql -d %s init makes a store", shellQuote(a.dir))
+	case errors.Is(err, sqlstore.ErrBusy):
+		return "it again; another program, perhaps a shell, holds the database's write lock"
+	case errors.Is(err, audit.ErrLocked):
+		return "--lock-wait 10s waits for it; reading works meanwhile"
+	case errors.Is(err, sqlstore.ErrMalformed) && !errors.Is(err, audit.ErrMismatch):
+		return fmt.Sprintf("auditsql -d %[1]s reindex rebuilds the database from the journal, if that reaches back to the first record; auditsql -d %[1]s export --read-only prints what can be read, for import into a new store; auditsql -d %[1]s verify says what is damaged", shellQuote(a.dir))
+	case errors.Is(err, wal.ErrForeign):
+		return "put the store's own segment back, from a backup or the archive; " + a.showsSQLite()
+	case errors.As(err, &foreign) && foreign.Edited:
+		return "put the store's own store.json back, from a backup; without one, move " + shellQuote(filepath.Join(a.dir, "store.json")) + " out of the folder: opening the store for writing makes it again from what the database says"
+	case errors.As(err, &foreign):
+		return "put the store's own database back, from a backup; without one, move " + shellQuote(foreign.Path) + "* out of the folder: opening the store rebuilds it from the journal, if that reaches back to the first record"
+	case errors.Is(err, audit.ErrMismatch):
+		return a.showsSQLite() + ", and export --read-only prints it for import into a new store"
+	case isDamage(err) && a.lostSQLite():
+		return fmt.Sprintf("auditsql -d %s wal repair shows what can be done", shellQuote(a.dir))
+	case isDamage(err):
+		return fmt.Sprintf("%s, auditsql -d %s wal repair what can be done", a.showsSQLite(), shellQuote(a.dir))
+	case errors.Is(err, sqlstore.ErrNewer):
+		return "use the newer auditsql; this one has changed nothing"
+	case errors.Is(err, syscall.ENOTDIR):
+		return "another folder; there is a file in its place"
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Sprintf("ls -ld %s shows who may", shellQuote(permissionPath(a.dir, err)))
+	}
+	return ""
+}
+
+// showsSQLite is how to see what SQLite has, whatever the journal is like: by a flag, if the command has it.
+func (a *app) showsSQLite() string {
+	with := "--read-only"
+	if a.cmd == nil || a.cmd.Flags().Lookup("read-only") == nil {
+		with = fmt.Sprintf("auditsql -d %s list --read-only", shellQuote(a.dir))
+	}
+	return with + " shows what SQLite has"
+}
+
+// notLinked is what to do about a part of a store that is a link.
+func notLinked(name string) string {
+	if st, err := os.Stat(name); err == nil && st.IsDir() {
+		return "the folder itself in its place, or its absolute path as wal_dir in store.json"
+	}
+	return "the file itself in its place; to have a store on another disk, move its whole folder there (a link to that is fine), or make it with init --wal-dir"
+}
+
+// bringBack is what to do about a journal that is not in its place.
+func (a *app) bringBack(away *audit.JournalAwayError) string {
+	try := "mount the disk that it was on"
+	if away.NoSQLite {
+		return try
+	}
+	if !a.readOnly {
+		try += "; " + a.showsSQLite()
+	}
+	if away.Unknown {
+		try += fmt.Sprintf("; auditsql -d %s init --wal-dir FOLDER says where the journal is, since store.json is lost", shellQuote(a.dir))
+	}
+	if away.Empty {
+		try += fmt.Sprintf("; auditsql -d %s wal repair shows what can be done without it", shellQuote(a.dir))
+	}
+	return try
+}
+
+// lostSQLite reports whether --read-only has nothing to show.
+func (a *app) lostSQLite() bool {
+	db, err := audit.Open(a.dir, audit.ReadOnly())
+	if err == nil {
+		db.Close()
+	}
+	return errors.Is(err, audit.ErrNoStore)
+}
+
+// permissionPath is the file or folder that this user may not use: the one that the error names, or dir. If this user
+// may not even see that one, it is the nearest folder above it that can be seen.
+func permissionPath(dir string, err error) string {
+	name := filepath.Clean(dir)
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		name = p.Path
+	}
+	for {
+		_, err := os.Lstat(name)
+		above := filepath.Dir(name)
+		if err == nil || above == name {
+			return name
+		}
+		name = above
+	}
+}
+
+// shellQuote writes a word as a person would type it.
+func shellQuote(word string) string {
+	plain := func(r rune) bool {
+		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("_-./:=,@%+", r)
+	}
+	if word != "" && strings.IndexFunc(word, func(r rune) bool { return !plain(r) }) < 0 {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
