@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/spf13/cobra"
+
+	"github.com/auditsql/auditsql/internal/tui"
 )
 
 func (a *app) agentsCommand() *cobra.Command {
@@ -36,14 +38,14 @@ last_time.
 	return cmd
 }
 
-var agentColumns = []column{
-	{name: "agent_id", title: "agent", flexible: true, least: len("anonymous")},
-	{name: "agent_label", hidden: true},
-	{name: "audits", title: "records", right: true},
-	{name: "first", hidden: true},
-	{name: "first_time", title: "first"},
-	{name: "last", hidden: true},
-	{name: "last_time", title: "last"},
+var agentColumns = []tui.Column{
+	{Name: "agent_id", Title: "agent", Flexible: true, Least: len("anonymous")},
+	{Name: "agent_label", Hidden: true},
+	{Name: "audits", Title: "records", Right: true},
+	{Name: "first", Hidden: true},
+	{Name: "first_time", Title: "first"},
+	{Name: "last", Hidden: true},
+	{Name: "last_time", Title: "last"},
 }
 
 func (a *app) agents(ctx context.Context, f *filterFlags) error {
@@ -68,17 +70,17 @@ func (a *app) agents(ctx context.Context, f *filterFlags) error {
 		if err != nil {
 			return err
 		}
-		if limit > 0 && out.n == uint64(limit) {
+		if limit > 0 && out.N() == uint64(limit) {
 			more = true
 			break
 		}
-		err := out.add(agentCell(agent.AgentID, r.labels), r.labels.cell(agent.AgentID), number(agent.Audits),
-			number(agent.First), timeCell(agent.First, r.clock), number(agent.Last), timeCell(agent.Last, r.clock))
+		err := out.Add(agentCell(agent.AgentID, r.labels), r.labels.cell(agent.AgentID), tui.Number(agent.Audits),
+			tui.Number(agent.First), timeCell(agent.First, r.clock), tui.Number(agent.Last), timeCell(agent.Last, r.clock))
 		if err != nil {
 			return err
 		}
 	}
-	if err := out.end(); err != nil {
+	if err := out.End(); err != nil {
 		return err
 	}
 	if more {

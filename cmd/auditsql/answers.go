@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/tui"
 )
 
 const answersLimit = 100
@@ -51,23 +52,23 @@ weight_changed, source_changed).
 	return cmd
 }
 
-var answerColumns = []column{
-	{name: "flipped", title: " "},
-	{name: "time"},
-	{name: "timestamp", hidden: true},
-	{name: "query_id", title: "query"},
-	{name: "agent_id", title: "agent", flexible: true, least: len("anonymous")},
-	{name: "agent_label", hidden: true},
-	{name: "result_hash", title: "answer", flexible: true, least: briefHash},
-	{name: "result_label", hidden: true},
-	{name: "result_confidence", title: "conf", right: true},
-	{name: "lifecycle", title: "asked for", rank: 3},
-	{name: "lens", flexible: true, least: 6, rank: 4},
-	{name: "epoch", hidden: true},
-	{name: "contributions", title: "approved", rank: 2},
-	{name: "unapproved", hidden: true},
-	{name: "previous_result_hash", hidden: true},
-	{name: "causes", title: "changed", flexible: true, least: 10, rank: 1},
+var answerColumns = []tui.Column{
+	{Name: "flipped", Title: " "},
+	{Name: "time"},
+	{Name: "timestamp", Hidden: true},
+	{Name: "query_id", Title: "query"},
+	{Name: "agent_id", Title: "agent", Flexible: true, Least: len("anonymous")},
+	{Name: "agent_label", Hidden: true},
+	{Name: "result_hash", Title: "answer", Flexible: true, Least: briefHash},
+	{Name: "result_label", Hidden: true},
+	{Name: "result_confidence", Title: "conf", Right: true},
+	{Name: "lifecycle", Title: "asked for", Rank: 3},
+	{Name: "lens", Flexible: true, Least: 6, Rank: 4},
+	{Name: "epoch", Hidden: true},
+	{Name: "contributions", Title: "approved", Rank: 2},
+	{Name: "unapproved", Hidden: true},
+	{Name: "previous_result_hash", Hidden: true},
+	{Name: "causes", Title: "changed", Flexible: true, Least: 10, Rank: 1},
 }
 
 func (a *app) answers(ctx context.Context, subject, predicate string, flips bool, f *filterFlags) error {
@@ -101,30 +102,30 @@ func (a *app) answers(ctx context.Context, subject, predicate string, flips bool
 		if flips && !answer.Flipped {
 			continue
 		}
-		if limit > 0 && out.n == uint64(limit) {
+		if limit > 0 && out.N() == uint64(limit) {
 			more = true
 			break
 		}
 		if answer.Flipped && flip == nil {
 			flip = &answer
 		}
-		if err := out.add(r.answerCells(&answer)...); err != nil {
+		if err := out.Add(r.answerCells(&answer)...); err != nil {
 			return err
 		}
 	}
-	if err := out.end(); err != nil {
+	if err := out.End(); err != nil {
 		return err
 	}
-	if out.n == 0 {
+	if out.N() == 0 {
 		return a.neverAsked(ctx, r, subject, predicate)
 	}
-	if out.form == formTable && flip != nil {
-		p := a.page(r)
-		p.next([]step{
+	if out.Form == tui.Table && flip != nil {
+		p := a.screen().Page()
+		a.next(p, []step{
 			{[]string{"diff", r.query(ctx, flip.Before.A.QueryID), r.query(ctx, flip.Audit.QueryID)}, "what changed where it flipped"},
 			{[]string{"trace", r.query(ctx, flip.Audit.QueryID)}, "why it was answered so"},
 		})
-		if err := p.end(); err != nil {
+		if err := p.End(); err != nil {
 			return err
 		}
 	}
@@ -191,10 +192,10 @@ func kindsOfCauses(causes []audit.Cause) []string {
 	return kinds
 }
 
-func (r *reading) answerCells(answer *audit.Answer) []cell {
+func (r *reading) answerCells(answer *audit.Answer) []tui.Cell {
 	q := &answer.Audit
 	record := recordCells(q, r.clock, r.labels)
-	flipped := boolean(answer.Flipped).as(blank)
+	flipped := tui.Bool(answer.Flipped).As(tui.Blank)
 	causes, words := []string{}, []string{}
 	for _, c := range answer.Causes {
 		causes, words = append(causes, string(c)), append(words, causeWords[c])
@@ -204,21 +205,21 @@ func (r *reading) answerCells(answer *audit.Answer) []cell {
 		previous = answer.Before.A.ResultHash
 	}
 	result := r.labels.optional(q.ResultHash)
-	why := textList(causes).as(strings.Join(words, ", "))
-	if why.brief == "" {
-		why.brief = "-"
+	why := tui.Texts(causes).As(strings.Join(words, ", "))
+	if why.Brief == "" {
+		why.Brief = "-"
 	}
-	why.short = strings.Join(kindsOfCauses(answer.Causes), ", ")
+	why.Short = strings.Join(kindsOfCauses(answer.Causes), ", ")
 	if answer.Flipped {
-		flipped.brief = "!"
+		flipped.Brief = "!"
 		if len(words) == 0 {
-			why.brief = "nothing that is recorded"
+			why.Brief = "nothing that is recorded"
 		}
-		flipped.alarm, result.alarm = true, true
+		flipped.Alarm, result.Alarm = true, true
 	}
-	return []cell{
-		flipped, timeCell(q.Timestamp, r.clock), number(q.Timestamp), hashCell(q.QueryID), agentCell(q.AgentID, r.labels), r.labels.cell(q.AgentID),
-		result, r.labels.cell(q.ResultHash), number(q.ResultConfidence), optionalLifecycle(q.Params.Lifecycle), optionalText(q.Params.Lens),
-		optionalHash(q.Params.Epoch), record[11], number(unapproved(q)), optionalHash(previous), why,
+	return []tui.Cell{
+		flipped, timeCell(q.Timestamp, r.clock), tui.Number(q.Timestamp), hashCell(q.QueryID), agentCell(q.AgentID, r.labels), r.labels.cell(q.AgentID),
+		result, r.labels.cell(q.ResultHash), tui.Number(q.ResultConfidence), optionalLifecycle(q.Params.Lifecycle), optionalText(q.Params.Lens),
+		optionalHash(q.Params.Epoch), record[11], tui.Number(unapproved(q)), optionalHash(previous), why,
 	}
 }

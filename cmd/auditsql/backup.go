@@ -3,6 +3,8 @@ package main
 import (
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
+
+	"github.com/auditsql/auditsql/internal/tui"
 )
 
 func (a *app) backupCommand() *cobra.Command {
@@ -30,19 +32,19 @@ recent.`,
 			}
 			form := a.form("")
 			if err := a.facts(form,
-				fact{"dir", "copied to", text(r.Dir)},
-				fact{"audits", "records", number(r.Audits).as(humanize.Comma(int64(r.Audits)))},
-				fact{"bytes", "size", number(r.Bytes).as(inBytes(r.Bytes))},
-				fact{"segments", "journal segments", number(r.Segments)},
-				fact{"applied", "cursor", number(r.Applied)},
-				fact{"journal_end", "journal end", number(r.End)},
-				fact{"verified", "verified", boolean(r.Verified.OK()).as(map[bool]string{true: "yes", false: "no: it has problems"}[r.Verified.OK()])},
-				fact{"problems", "", textList(r.Verified.Problems)},
-				fact{"notes", "", textList(r.Verified.Notes)},
+				fact("dir", "copied to", tui.Text(r.Dir)),
+				fact("audits", "records", tui.Number(r.Audits).As(humanize.Comma(int64(r.Audits)))),
+				fact("bytes", "size", tui.Number(r.Bytes).As(tui.Bytes(r.Bytes))),
+				fact("segments", "journal segments", tui.Number(r.Segments)),
+				fact("applied", "cursor", tui.Number(r.Applied)),
+				fact("journal_end", "journal end", tui.Number(r.End)),
+				fact("verified", "verified", tui.Bool(r.Verified.OK()).As(map[bool]string{true: "yes", false: "no: it has problems"}[r.Verified.OK()])),
+				fact("problems", "", tui.Texts(r.Verified.Problems)),
+				fact("notes", "", tui.Texts(r.Verified.Notes)),
 			); err != nil {
 				return err
 			}
-			if form == formTable {
+			if form == tui.Table {
 				a.findings(r.Verified.Problems, r.Verified.Total, r.Verified.Notes)
 			}
 			if !r.Verified.OK() {

@@ -1,27 +1,32 @@
 package main
 
 import (
+	"bufio"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/internal/legible"
+	"github.com/auditsql/auditsql/internal/tui"
 )
 
 // A detailWriter prints records in full: for reading in form table, a value a line in plain text. The
 // other forms are those of a recordWriter.
 type detailWriter struct {
 	*recordWriter
+	out *bufio.Writer
+	n   int
 }
 
 func (a *app) detail(c clock, l labels) *detailWriter {
-	return &detailWriter{a.records(a.form(""), c, l)}
+	return &detailWriter{recordWriter: a.records(a.form(""), c, l), out: bufio.NewWriter(a.out)}
 }
 
 // write prints a record, given as its canonical JSON.
 func (w *detailWriter) write(raw []byte) error {
-	if w.form != formTable && w.form != formPlain {
+	if w.Form != tui.Table && w.Form != tui.Plain {
 		return w.recordWriter.write(raw)
 	}
 	q, err := audit.ParseAudit(raw)
@@ -32,7 +37,7 @@ func (w *detailWriter) write(raw []byte) error {
 	if w.n > 1 {
 		w.out.WriteByte('\n')
 	}
-	if w.form == formPlain {
+	if w.Form == tui.Plain {
 		w.plain(&q)
 	} else {
 		w.readable(&q)
@@ -41,24 +46,26 @@ func (w *detailWriter) write(raw []byte) error {
 }
 
 // end prints what is left, which for the two forms of this writer is nothing.
-func (w *detailWriter) end() error {
-	if w.form == formTable || w.form == formPlain {
-		return w.flush()
+func (w *detailWriter) End() error {
+	if w.Form == tui.Table || w.Form == tui.Plain {
+		return w.out.Flush()
 	}
-	return w.recordWriter.end()
+	return w.recordWriter.End()
 }
+
+func (w *detailWriter) Flush() error { return errors.Join(w.out.Flush(), w.recordWriter.Flush()) }
 
 // plain prints a line per value: its name, a tab, the value. Evidence and attributes have several values.
 func (w *detailWriter) plain(q *audit.QueryAudit) {
 	names := recordColumns
 	for i, c := range recordCells(q, w.clock, w.labels) {
-		if names[i].name == "attributes" || names[i].name == "contributions" {
+		if names[i].Name == "attributes" || names[i].Name == "contributions" {
 			continue
 		}
-		fmt.Fprintf(w.out, "%s\t%s\n", names[i].name, harmless(c.text))
+		fmt.Fprintf(w.out, "%s\t%s\n", names[i].Name, harmless(c.Text))
 	}
 	for _, c := range q.ContributingAssertions {
-		fmt.Fprintf(w.out, "contributing_assertion\t%s\t%s\t%s\t%s\n", c.AssertionHash, number(c.Weight).text, c.SourceHash, c.Lifecycle)
+		fmt.Fprintf(w.out, "contributing_assertion\t%s\t%s\t%s\t%s\n", c.AssertionHash, tui.Number(c.Weight).Text, c.SourceHash, c.Lifecycle)
 	}
 	for _, key := range sortedKeys(q.Attributes) {
 		fmt.Fprintf(w.out, "attribute\t%s\t%s\n", harmless(key), harmless(attributeText(q.Attributes[key])))
@@ -69,15 +76,15 @@ func attributeText(value any) string {
 	if s, ok := value.(string); ok {
 		return s
 	}
-	return string(toJSON(value))
+	return string(tui.ToJSON(value))
 }
 
 // readable lays a record out for a person: the question, the answer, the evidence, the rest.
 func (w *detailWriter) readable(q *audit.QueryAudit) {
 	a := w.a
-	head := func(s, about string) { fmt.Fprintf(w.out, "%s%s\n", a.strong(s), about) }
+	head := func(s, about string) { fmt.Fprintf(w.out, "%s%s\n", a.screen().Strong(s), about) }
 	line := func(title, value string) {
-		fmt.Fprintf(w.out, "  %s  %s\n", pad(title, len("confidence"), false), value)
+		fmt.Fprintf(w.out, "  %s  %s\n", tui.Pad(title, len("confidence")), value)
 	}
 	// Behind a whole hash there is no room for its label.
 	labelled := func(title string, h *audit.Hash, none string) {
@@ -87,14 +94,14 @@ func (w *detailWriter) readable(q *audit.QueryAudit) {
 		}
 		line(title, h.String())
 		if label := w.labels.Of(*h); label != "" {
-			line("", visible(label))
+			line("", legible.Visible(label))
 		}
 	}
 	orNone := func(s *string) string {
 		if s == nil {
 			return "-"
 		}
-		return visible(*s)
+		return legible.Visible(*s)
 	}
 
 	head("query "+q.QueryID.String(), "")
@@ -112,11 +119,11 @@ func (w *detailWriter) readable(q *audit.QueryAudit) {
 	labelled("epoch", q.Params.Epoch, "-")
 	head("answered", "")
 	labelled("result", q.ResultHash, "-")
-	line("confidence", number(q.ResultConfidence).text)
+	line("confidence", tui.Number(q.ResultConfidence).Text)
 
 	about := fmt.Sprintf(" (%d", len(q.ContributingAssertions))
 	if n := unapproved(q); n > 0 {
-		about += ", " + a.alarm(fmt.Sprintf("%d not approved", n))
+		about += ", " + a.screen().Alarm(fmt.Sprintf("%d not approved", n))
 	}
 	head("evidence", about+")")
 	w.evidence(q.ContributingAssertions)
@@ -126,10 +133,10 @@ func (w *detailWriter) readable(q *audit.QueryAudit) {
 		write, _ := legible.Apart(slices.Values(keys))
 		width := 0
 		for _, key := range keys {
-			width = max(width, displayWidth(write(key)))
+			width = max(width, tui.DisplayWidth(write(key)))
 		}
 		for _, key := range keys {
-			fmt.Fprintf(w.out, "  %s  %s\n", pad(write(key), width, false), visible(attributeText(q.Attributes[key])))
+			fmt.Fprintf(w.out, "  %s  %s\n", tui.Pad(write(key), width), legible.Visible(attributeText(q.Attributes[key])))
 		}
 	}
 }
@@ -138,7 +145,7 @@ func (a *app) markLifecycle(l audit.Lifecycle) string {
 	if l == audit.Approved {
 		return l.String()
 	}
-	return a.alarm(l.String())
+	return a.screen().Alarm(l.String())
 }
 
 // evidence prints each piece on one line where there is room for two hashes and none has a label, else on
@@ -146,7 +153,7 @@ func (a *app) markLifecycle(l audit.Lifecycle) string {
 func (w *detailWriter) evidence(list []audit.ContributingAssertion) {
 	weights := 0
 	for _, c := range list {
-		weights = max(weights, len(number(c.Weight).text))
+		weights = max(weights, len(tui.Number(c.Weight).Text))
 	}
 	places := len(fmt.Sprint(len(list)))
 	const hashes, lifecycles = 2 * 64, len("UnderReview")
@@ -154,16 +161,16 @@ func (w *detailWriter) evidence(list []audit.ContributingAssertion) {
 	labelled := slices.ContainsFunc(list, func(c audit.ContributingAssertion) bool {
 		return w.labels.Of(c.AssertionHash) != "" || w.labels.Of(c.SourceHash) != ""
 	})
-	if width := w.a.width(); !labelled && (width == 0 || len(oneLine) <= width) {
+	if width := w.a.screen().Width(); !labelled && (width == 0 || len(oneLine) <= width) {
 		for i, c := range list {
 			lifecycle := c.Lifecycle.String()
-			fmt.Fprintf(w.out, "  %*d  %*s  %s%s  %s  %s\n", places, i+1, weights, number(c.Weight).text,
+			fmt.Fprintf(w.out, "  %*d  %*s  %s%s  %s  %s\n", places, i+1, weights, tui.Number(c.Weight).Text,
 				w.a.markLifecycle(c.Lifecycle), strings.Repeat(" ", lifecycles-len(lifecycle)), c.AssertionHash, c.SourceHash)
 		}
 		return
 	}
 	for i, c := range list {
-		fmt.Fprintf(w.out, "  %*d  weight %s, %s\n", places, i+1, number(c.Weight).text, w.a.markLifecycle(c.Lifecycle))
+		fmt.Fprintf(w.out, "  %*d  weight %s, %s\n", places, i+1, tui.Number(c.Weight).Text, w.a.markLifecycle(c.Lifecycle))
 		// 78 columns, whatever the number above.
 		for _, h := range []struct {
 			title string
@@ -171,7 +178,7 @@ func (w *detailWriter) evidence(list []audit.ContributingAssertion) {
 		}{{"assertion", c.AssertionHash}, {"source   ", c.SourceHash}} {
 			fmt.Fprintf(w.out, "    %s %s\n", h.title, h.hash)
 			if label := w.labels.Of(h.hash); label != "" {
-				fmt.Fprintf(w.out, "              %s\n", visible(label))
+				fmt.Fprintf(w.out, "              %s\n", legible.Visible(label))
 			}
 		}
 	}

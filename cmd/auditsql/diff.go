@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/tui"
 )
 
 func (a *app) diffCommand() *cobra.Command {
@@ -73,10 +74,10 @@ func (a *app) diff(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	switch out := a.rows(a.form(""), diffColumns...); out.form {
-	case formTable:
+	switch out := a.rows(a.form(""), diffColumns...); out.Form {
+	case tui.Table:
 		return a.diffPage(ctx, r, d)
-	case formJSON, formNDJSON:
+	case tui.JSON, tui.NDJSON:
 		object, err := diffObject(r, d)
 		if err != nil {
 			return err
@@ -139,7 +140,7 @@ func diffObject(r *reading, d *audit.Difference) ([]byte, error) {
 		if c == nil {
 			return nil
 		}
-		return &side{position, number(c.Weight).json(), c.SourceHash, r.labels.orNull(&c.SourceHash), c.Lifecycle.String()}
+		return &side{position, json.RawMessage(tui.Number(c.Weight).Text), c.SourceHash, r.labels.orNull(&c.SourceHash), c.Lifecycle.String()}
 	}
 	for _, f := range d.Fields {
 		object.Fields = append(object.Fields, field{f.Field, f.A, f.B})
@@ -150,7 +151,7 @@ func diffObject(r *reading, d *audit.Difference) ([]byte, error) {
 	for _, at := range d.Attributes {
 		object.Attributes = append(object.Attributes, attribute{at.Key, at.A, at.B})
 	}
-	return toJSON(object), nil
+	return tui.ToJSON(object), nil
 }
 
 // change says what became of a piece of evidence.
@@ -164,56 +165,56 @@ func change(e *audit.EvidenceChange) string {
 	return "changed"
 }
 
-var diffColumns = []column{
-	{name: "part"}, {name: "name"}, {name: "label"}, {name: "change"}, {name: "from"}, {name: "to"},
-	{name: "from_weight"}, {name: "to_weight"}, {name: "from_source"}, {name: "to_source"}, {name: "from_lifecycle"}, {name: "to_lifecycle"},
+var diffColumns = []tui.Column{
+	{Name: "part"}, {Name: "name"}, {Name: "label"}, {Name: "change"}, {Name: "from"}, {Name: "to"},
+	{Name: "from_weight"}, {Name: "to_weight"}, {Name: "from_source"}, {Name: "to_source"}, {Name: "from_lifecycle"}, {Name: "to_lifecycle"},
 }
 
 // diffLines prints a line for each change.
-func diffLines(out *rows, r *reading, d *audit.Difference) error {
+func diffLines(out *tui.Rows, r *reading, d *audit.Difference) error {
 	var errs error
-	line := func(cells ...cell) {
-		errs = errors.Join(errs, out.add(append(cells, make([]cell, len(diffColumns)-len(cells))...)...))
+	line := func(cells ...tui.Cell) {
+		errs = errors.Join(errs, out.Add(append(cells, make([]tui.Cell, len(diffColumns)-len(cells))...)...))
 	}
 	two := func(part, name string, from, to *string) {
-		line(text(part), text(name), cell{}, text("changed"), nullable(from), nullable(to))
+		line(tui.Text(part), tui.Text(name), tui.Cell{}, tui.Text("changed"), nullable(from), nullable(to))
 	}
 	for _, f := range d.Fields {
 		two("field", f.Field, f.A, f.B)
 	}
 	for _, e := range d.Evidence {
 		from, to := sideCells(e.A), sideCells(e.B)
-		line(text("evidence"), hashCell(e.AssertionHash), r.labels.cell(&e.AssertionHash), text(change(&e)), cell{}, cell{},
+		line(tui.Text("evidence"), hashCell(e.AssertionHash), r.labels.cell(&e.AssertionHash), tui.Text(change(&e)), tui.Cell{}, tui.Cell{},
 			from[0], to[0], from[1], to[1], from[2], to[2])
 	}
 	for _, at := range d.Attributes {
 		two("attribute", at.Key, at.A, at.B)
 	}
-	return errors.Join(errs, out.end())
+	return errors.Join(errs, out.End())
 }
 
-func nullable(s *string) cell {
+func nullable(s *string) tui.Cell {
 	if s == nil {
-		return cell{}
+		return tui.Cell{}
 	}
-	return text(*s)
+	return tui.Text(*s)
 }
 
 // sideCells are the weight, source and lifecycle of a piece of evidence.
-func sideCells(c *audit.ContributingAssertion) [3]cell {
+func sideCells(c *audit.ContributingAssertion) [3]tui.Cell {
 	if c == nil {
-		return [3]cell{}
+		return [3]tui.Cell{}
 	}
-	return [3]cell{number(c.Weight), hashCell(c.SourceHash), lifecycleCell(c.Lifecycle)}
+	return [3]tui.Cell{tui.Number(c.Weight), hashCell(c.SourceHash), lifecycleCell(c.Lifecycle)}
 }
 
 func (a *app) diffPage(ctx context.Context, r *reading, d *audit.Difference) error {
-	p := a.page(r)
-	p.head("from", gap+r.query(ctx, d.A.QueryID)+gap+r.clock.format(d.A.Timestamp)+gap+r.asker(d.A.AgentID))
-	p.head("to  ", gap+r.query(ctx, d.B.QueryID)+gap+r.clock.format(d.B.Timestamp)+gap+r.asker(d.B.AgentID))
+	p := a.screen().Page()
+	p.Head("from", tui.Gap+r.query(ctx, d.A.QueryID)+tui.Gap+r.clock.format(d.A.Timestamp)+tui.Gap+r.asker(d.A.AgentID))
+	p.Head("to  ", tui.Gap+r.query(ctx, d.B.QueryID)+tui.Gap+r.clock.format(d.B.Timestamp)+tui.Gap+r.asker(d.B.AgentID))
 	if len(d.Fields)+len(d.Evidence)+len(d.Attributes) == 0 {
-		p.head("", "no difference but in the ids")
-		return p.end()
+		p.Head("", "no difference but in the ids")
+		return p.End()
 	}
 	if d.Flipped() {
 		var words []string
@@ -223,31 +224,31 @@ func (a *app) diffPage(ctx context.Context, r *reading, d *audit.Difference) err
 		if len(words) == 0 {
 			words = []string{"nothing that is recorded explains it"}
 		}
-		p.out.WriteString(p.alarmed(p.fold("! the answer is another: "+strings.Join(words, ", "), 0, indent)) + "\n")
+		p.TextAlarm("! the answer is another: " + strings.Join(words, ", "))
 	}
 	r.changedFields(p, d)
 	r.changedEvidence(p, d)
 	if len(d.Attributes) > 0 {
-		p.head("attributes", "")
-		var rows [][]cell
+		p.Head("attributes", "")
+		var rows [][]tui.Cell
 		for _, at := range d.Attributes {
-			rows = append(rows, []cell{text(at.Key), text(orDash(at.A)), text(orDash(at.B))})
+			rows = append(rows, []tui.Cell{tui.Text(at.Key), tui.Text(orDash(at.A)), tui.Text(orDash(at.B))})
 		}
-		p.table(changeColumns("attribute"), rows)
+		p.Table(changeColumns("attribute"), rows)
 	}
-	p.next([]step{{[]string{"trace", r.query(ctx, d.B.QueryID)}, "why the second was answered so"}})
-	return p.end()
+	a.next(p, []step{{[]string{"trace", r.query(ctx, d.B.QueryID)}, "why the second was answered so"}})
+	return p.End()
 }
 
-func changeColumns(what string) []column {
-	return []column{{name: what, flexible: true, least: 8}, {name: "from", flexible: true, least: 8}, {name: "to", flexible: true, least: 8}}
+func changeColumns(what string) []tui.Column {
+	return []tui.Column{{Name: what, Flexible: true, Least: 8}, {Name: "from", Flexible: true, Least: 8}, {Name: "to", Flexible: true, Least: 8}}
 }
 
 // changedFields shows what is otherwise in question and answer, hashes with their labels.
-func (r *reading) changedFields(p *page, d *audit.Difference) {
-	var rows [][]cell
+func (r *reading) changedFields(p *tui.Page, d *audit.Difference) {
+	var rows [][]tui.Cell
 	for _, f := range d.Fields {
-		from, to := text(orDash(f.A)), text(orDash(f.B))
+		from, to := tui.Text(orDash(f.A)), tui.Text(orDash(f.B))
 		name := strings.TrimPrefix(f.Field, "result_")
 		switch f.Field {
 		case "timestamp":
@@ -258,13 +259,13 @@ func (r *reading) changedFields(p *page, d *audit.Difference) {
 			from, to = optionalHash(d.A.Params.Epoch), optionalHash(d.B.Params.Epoch)
 		case "result_hash":
 			name, from, to = "answer", r.labels.optional(d.A.ResultHash), r.labels.optional(d.B.ResultHash)
-			to.alarm = true
+			to.Alarm = true
 		}
-		rows = append(rows, []cell{text(name), from, to})
+		rows = append(rows, []tui.Cell{tui.Text(name), from, to})
 	}
 	if len(rows) > 0 {
-		p.head("question and answer", "")
-		p.table(changeColumns("field"), rows)
+		p.Head("question and answer", "")
+		p.Table(changeColumns("field"), rows)
 	}
 }
 
@@ -275,7 +276,7 @@ func orDash(s *string) string {
 	return *s
 }
 
-func (r *reading) changedEvidence(p *page, d *audit.Difference) {
+func (r *reading) changedEvidence(p *tui.Page, d *audit.Difference) {
 	count := map[string]int{}
 	for i := range d.Evidence {
 		count[change(&d.Evidence[i])]++
@@ -287,20 +288,20 @@ func (r *reading) changedEvidence(p *page, d *audit.Difference) {
 		}
 	}
 	counted = append(counted, fmt.Sprintf("%d as before", d.Same))
-	p.head("evidence", " ("+strings.Join(counted, ", ")+")")
+	p.Head("evidence", " ("+strings.Join(counted, ", ")+")")
 	if len(d.Evidence) == 0 {
 		return
 	}
-	both := func(a, b string) cell {
+	both := func(a, b string) tui.Cell {
 		switch {
 		case a == b || b == "":
-			return text(a)
+			return tui.Text(a)
 		case a == "":
-			return text(b)
+			return tui.Text(b)
 		}
-		return text(a + " to " + b)
+		return tui.Text(a + " to " + b)
 	}
-	var rows [][]cell
+	var rows [][]tui.Cell
 	left, leftBad := 0, 0
 	shown := map[string]int{}
 	for i := range d.Evidence {
@@ -316,33 +317,33 @@ func (r *reading) changedEvidence(p *page, d *audit.Difference) {
 		}
 		shown[kind]++
 		from, to := sideCells(e.A), sideCells(e.B)
-		row := []cell{
-			text(map[string]string{"added": "+", "removed": "-", "changed": "~"}[kind]), r.labels.hash(e.AssertionHash),
-			both(from[0].text, to[0].text), both(from[2].text, to[2].text), r.sources(e),
+		row := []tui.Cell{
+			tui.Text(map[string]string{"added": "+", "removed": "-", "changed": "~"}[kind]), r.labels.hash(e.AssertionHash),
+			both(from[0].Text, to[0].Text), both(from[2].Text, to[2].Text), r.sources(e),
 		}
 		if !fit {
 			for i := range row {
-				row[i].alarm = true
+				row[i].Alarm = true
 			}
 		}
 		rows = append(rows, row)
 	}
-	p.table([]column{
-		{name: "mark", title: " "}, {name: "assertion", flexible: true, least: briefHash}, {name: "weight"}, {name: "lifecycle"},
-		{name: "source", flexible: true, least: briefHash, rank: 1},
+	p.Table([]tui.Column{
+		{Name: "mark", Title: " "}, {Name: "assertion", Flexible: true, Least: briefHash}, {Name: "weight"}, {Name: "lifecycle"},
+		{Name: "source", Flexible: true, Least: briefHash, Rank: 1},
 	}, rows)
 	if left > 0 {
-		p.note("(%d more, %d of them not Approved; -o plain has all)", left, leftBad)
+		p.Note("(%d more, %d of them not Approved; -o plain has all)", left, leftBad)
 	}
 }
 
 // sources are those of a piece of evidence before and after, as far as they differ.
-func (r *reading) sources(e *audit.EvidenceChange) cell {
+func (r *reading) sources(e *audit.EvidenceChange) tui.Cell {
 	switch {
 	case e.A == nil:
 		return r.labels.hash(e.B.SourceHash)
 	case e.B == nil || e.A.SourceHash == e.B.SourceHash:
 		return r.labels.hash(e.A.SourceHash)
 	}
-	return text(r.called(e.A.SourceHash) + " to " + r.called(e.B.SourceHash))
+	return tui.Text(r.called(e.A.SourceHash) + " to " + r.called(e.B.SourceHash))
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/tui"
 )
 
 func (a *app) getCommand() *cobra.Command {
@@ -69,7 +70,7 @@ func (a *app) get(ctx context.Context, args []string, raw bool) error {
 	}
 	out := a.detail(r.clock, r.labels)
 	if raw {
-		out.form = formNDJSON
+		out.Form = tui.NDJSON
 	}
 	missing := false
 	for i, id := range ids {
@@ -83,10 +84,10 @@ func (a *app) get(ctx context.Context, args []string, raw bool) error {
 			err = out.write(value)
 		}
 		if err != nil {
-			return errors.Join(err, out.flush())
+			return errors.Join(err, out.Flush())
 		}
 	}
-	if err := out.end(); err != nil {
+	if err := out.End(); err != nil {
 		return err
 	}
 	if missing {

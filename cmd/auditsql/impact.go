@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/tui"
 )
 
 const impactLimit = 100
@@ -55,21 +56,21 @@ and plain text have the answers, a line each, and no totals.
 	return cmd
 }
 
-var impactColumns = []column{
-	{name: "time"},
-	{name: "timestamp", hidden: true},
-	{name: "query_id", title: "query"},
-	{name: "agent_id", title: "agent", flexible: true, least: len("anonymous")},
-	{name: "agent_label", hidden: true},
-	{name: "subject", flexible: true, least: 14, middle: true},
-	{name: "predicate", flexible: true, least: 12, middle: true, rank: 4},
-	{name: "weight", right: true},
-	{name: "lifecycle", rank: 1},
-	{name: "pieces", hidden: true},
-	{name: "result_hash", hidden: true},
-	{name: "result_label", hidden: true},
-	{name: "result", title: "answer", rank: 2},
-	{name: "result_confidence", title: "conf", right: true, rank: 3},
+var impactColumns = []tui.Column{
+	{Name: "time"},
+	{Name: "timestamp", Hidden: true},
+	{Name: "query_id", Title: "query"},
+	{Name: "agent_id", Title: "agent", Flexible: true, Least: len("anonymous")},
+	{Name: "agent_label", Hidden: true},
+	{Name: "subject", Flexible: true, Least: 14, Middle: true},
+	{Name: "predicate", Flexible: true, Least: 12, Middle: true, Rank: 4},
+	{Name: "weight", Right: true},
+	{Name: "lifecycle", Rank: 1},
+	{Name: "pieces", Hidden: true},
+	{Name: "result_hash", Hidden: true},
+	{Name: "result_label", Hidden: true},
+	{Name: "result", Title: "answer", Rank: 2},
+	{Name: "result_confidence", Title: "conf", Right: true, Rank: 3},
 }
 
 func (a *app) impact(ctx context.Context, typed string, source bool, f *filterFlags) error {
@@ -105,13 +106,13 @@ func (a *app) impact(ctx context.Context, typed string, source bool, f *filterFl
 	}
 	options := audit.ImpactOptions{Source: source, Filter: filter}
 	w := &impactWriter{a: a, r: r, hash: h, kind: kind, rows: a.rows(a.form(""), impactColumns...)}
-	if w.rows.form == formTable || w.rows.form == formJSON {
+	if w.rows.Form == tui.Table || w.rows.Form == tui.JSON {
 		options.Filter.Limit = 0
 		if w.totals, err = r.ImpactTotals(ctx, h, options); err != nil {
 			return err
 		}
 	}
-	if w.rows.form == formTable && w.totals.Answers == 0 {
+	if w.rows.Form == tui.Table && w.totals.Answers == 0 {
 		a.say(nothingFits)
 		return nil
 	}
@@ -186,7 +187,7 @@ type impactWriter struct {
 	hash   audit.Hash
 	kind   audit.HashKind
 	totals audit.ImpactTotals
-	rows   *rows
+	rows   *tui.Rows
 	n      int
 	first  *audit.QueryID // that it was the answer of
 	more   bool
@@ -194,21 +195,28 @@ type impactWriter struct {
 
 // begin prints what stands before the answers.
 func (w *impactWriter) begin() {
-	switch w.rows.form {
-	case formJSON:
-		w.rows.before = fmt.Sprintf(`{"hash":%s,"label":%s,"kind":%s,"answers":`, toJSON(w.hash), toJSON(w.r.labels.orNull(&w.hash)), toJSON(w.kind.String()))
-		w.rows.behind = func() (string, error) {
-			return fmt.Sprintf(`,"more":%t,"totals":%s,"lag":%s}`, w.more, toJSON(w.totalsObject()), toJSON(w.r.lag)), nil
-		}
-	case formTable:
+	switch w.rows.Form {
+	case tui.JSON:
+		w.rows.Within(struct {
+			Hash  audit.Hash `json:"hash"`
+			Label *string    `json:"label"`
+			Kind  string     `json:"kind"`
+		}{w.hash, w.r.labels.orNull(&w.hash), w.kind.String()}, "answers", func() any {
+			return struct {
+				More   bool       `json:"more"`
+				Totals any        `json:"totals"`
+				Lag    *audit.Lag `json:"lag"`
+			}{w.more, w.totalsObject(), w.r.lag}
+		})
+	case tui.Table:
 		t := &w.totals
-		p := w.a.page(w.r)
+		p := w.a.screen().Page()
 		agents := plural(t.Agents, "agent", "agents")
 		if t.Anonymous > 0 {
 			agents += fmt.Sprintf(" (and %d anonymous)", t.Anonymous)
 		}
-		p.head(w.kind.String(), fmt.Sprintf(" %s went into %s of %s,", w.r.called(w.hash), plural(t.Answers, "answer", "answers"), agents))
-		p.note("%s", w.r.times(*t.First, *t.Last))
+		p.Head(w.kind.String(), fmt.Sprintf(" %s went into %s of %s,", w.r.called(w.hash), plural(t.Answers, "answer", "answers"), agents))
+		p.Note("%s", w.r.times(*t.First, *t.Last))
 		what := "it was the answer in"
 		if w.kind == audit.SourceHash {
 			more := ""
@@ -220,7 +228,7 @@ func (w *impactWriter) begin() {
 				what = "with one assertion, the answer in"
 			}
 		}
-		p.note("%s %d; weighing %s in all", what, t.Won, brief(t.Weight))
+		p.Note("%s %d; weighing %s in all", what, t.Won, brief(t.Weight))
 		var by []string
 		for i, agent := range t.ByAgent {
 			if i == shownOthers {
@@ -233,8 +241,8 @@ func (w *impactWriter) begin() {
 			}
 			by = append(by, fmt.Sprintf("%s %d", name, agent.Answers))
 		}
-		p.note("by agent: %s", strings.Join(by, ", "))
-		_ = p.out.Flush() // the rows behind it meet the same error
+		p.Note("by agent: %s", strings.Join(by, ", "))
+		_ = p.Flush() // the rows behind it meet the same error
 	}
 }
 
@@ -293,29 +301,29 @@ func (w *impactWriter) add(answer *audit.ImpactedAnswer) error {
 		}
 		fit = fit && e.Lifecycle == audit.Approved
 	}
-	lifecycle := text(strings.Join(as, ","))
-	lifecycle.alarm = !fit
+	lifecycle := tui.Text(strings.Join(as, ","))
+	lifecycle.Alarm = !fit
 	if answer.Won && w.first == nil {
 		w.first = &q.QueryID
 	}
-	result := boolean(answer.Won).as("-")
+	result := tui.Bool(answer.Won).As("-")
 	if answer.Won {
-		result.brief = "yes"
-		result.alarm = !fit
+		result.Brief = "yes"
+		result.Alarm = !fit
 	}
-	return w.rows.add(
-		timeCell(q.Timestamp, w.r.clock), number(q.Timestamp), hashCell(q.QueryID), agentCell(q.AgentID, l), l.cell(q.AgentID),
-		optionalText(q.Params.Subject), optionalText(q.Params.Predicate), number(weight).as(brief(weight)), lifecycle, number(len(answer.Evidence)),
-		optionalHash(q.ResultHash), l.cell(q.ResultHash), result, number(q.ResultConfidence),
+	return w.rows.Add(
+		timeCell(q.Timestamp, w.r.clock), tui.Number(q.Timestamp), hashCell(q.QueryID), agentCell(q.AgentID, l), l.cell(q.AgentID),
+		optionalText(q.Params.Subject), optionalText(q.Params.Predicate), tui.Number(weight).As(brief(weight)), lifecycle, tui.Number(len(answer.Evidence)),
+		optionalHash(q.ResultHash), l.cell(q.ResultHash), result, tui.Number(q.ResultConfidence),
 	)
 }
 
 func (w *impactWriter) end(ctx context.Context, more bool) error {
 	w.more = more
-	if err := w.rows.end(); err != nil || w.rows.form != formTable {
+	if err := w.rows.End(); err != nil || w.rows.Form != tui.Table {
 		return err
 	}
-	p := w.a.page(w.r)
+	p := w.a.screen().Page()
 	var steps []step
 	if w.first != nil {
 		steps = append(steps, step{[]string{"trace", w.r.query(ctx, *w.first)}, "the first that it was the answer of"})
@@ -323,6 +331,6 @@ func (w *impactWriter) end(ctx context.Context, more bool) error {
 	if w.r.labels.Of(w.hash) == "" {
 		steps = append(steps, step{[]string{"name", w.r.name(ctx, w.hash, w.kind), "LABEL"}, "give it a name"})
 	}
-	p.next(steps)
-	return p.end()
+	w.a.next(p, steps)
+	return p.End()
 }

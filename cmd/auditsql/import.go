@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/tui"
 )
 
 func (a *app) importCommand() *cobra.Command {
@@ -69,7 +70,7 @@ line, read a line. The counts go to standard error.
 			if stdin > 1 {
 				return usage("- was given %d times, and standard input can be read once", stdin)
 			}
-			if o.ack && a.form("") != formTable && a.form("") != formPlain && a.form("") != formJSON {
+			if o.ack && a.form("") != tui.Table && a.form("") != tui.Plain && a.form("") != tui.JSON {
 				return usage("--ack has its own form of output; --json is that of the counts")
 			}
 			return a.importFiles(cmd.Context(), args, o)
@@ -155,7 +156,7 @@ func (a *app) importFiles(ctx context.Context, names []string, o importOptions) 
 		answers: bufio.NewWriter(a.out), read: new(atomic.Int64),
 	}
 	err = im.run(ctx, inputs)
-	bar.end()
+	bar.End()
 	if errors.Is(err, errStrict) {
 		err = nil // told by partly
 	}
@@ -164,7 +165,7 @@ func (a *app) importFiles(ctx context.Context, names []string, o importOptions) 
 	}
 	closing := a.progress("bringing the rest into SQLite", -1, false)
 	err = errors.Join(err, a.closeWriter(db))
-	closing.end()
+	closing.End()
 	for _, d := range im.doubts {
 		d.tell(a.note)
 	}
@@ -227,7 +228,7 @@ type importer struct {
 	db      *audit.DB
 	options importOptions
 	rejects io.Writer
-	bar     *progress
+	bar     *tui.Progress
 	answers *bufio.Writer // with --ack
 
 	read                          *atomic.Int64 // bytes of the inputs, before they are decompressed
@@ -249,9 +250,9 @@ func (im *importer) tellCounts() error {
 		a = &shifted
 	}
 	return a.facts(a.form(""),
-		fact{"inserted", "inserted", number(im.inserted)},
-		fact{"duplicate", "duplicate", number(im.duplicate)},
-		fact{"rejected", "rejected", number(im.rejected)})
+		fact("inserted", "inserted", tui.Number(im.inserted)),
+		fact("duplicate", "duplicate", tui.Number(im.duplicate)),
+		fact("rejected", "rejected", tui.Number(im.rejected)))
 }
 
 // partly says that not all lines were taken.
@@ -278,5 +279,5 @@ func (im *importer) partly() error {
 
 // show moves the progress bar.
 func (im *importer) show() {
-	im.bar.at(im.read.Load(), fmt.Sprintf("%s records", humanize.Comma(int64(im.inserted+im.duplicate+im.rejected))))
+	im.bar.At(im.read.Load(), fmt.Sprintf("%s records", humanize.Comma(int64(im.inserted+im.duplicate+im.rejected))))
 }

@@ -117,7 +117,7 @@ func (im *importer) reject(l *line, why error) error {
 func (im *importer) tellRejected(l *line, why error) error {
 	im.rejected++
 	reason := harmless(why.Error())
-	im.bar.say(fmt.Sprintf("%s:%d: %s", harmless(l.name), l.number, reason))
+	im.bar.Say(fmt.Sprintf("%s:%d: %s", harmless(l.name), l.number, reason))
 	if im.options.ack {
 		if _, err := im.answers.WriteString("!\t" + reason + "\n"); err != nil {
 			return err

@@ -208,7 +208,7 @@ func (im *importer) takeFailure(ctx context.Context, why *inputError) error {
 	if errors.As(why, &advice) && advice.try != "" {
 		line += "; try: " + advice.try
 	}
-	im.bar.say(harmless(line))
+	im.bar.Say(harmless(line))
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/tui"
 )
 
 // usualFuture is how far in the future a timestamp may lie unless --max-future says otherwise: clocks differ by
@@ -39,7 +40,7 @@ func oddConfidence(q *audit.QueryAudit) string {
 	if 0 <= q.ResultConfidence && q.ResultConfidence <= 1 {
 		return ""
 	}
-	return number(q.ResultConfidence).text
+	return tui.Number(q.ResultConfidence).Text
 }
 
 // doubts are what was odd about the records of one input that were stored all the same.

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/tui"
 )
 
 // labels are the names that people gave to hashes, as cells and in JSON. Without any they have none.
@@ -13,30 +14,30 @@ type labels struct{ *audit.Labels }
 
 // hash is the cell of a hash: a table shows its first digits, which every command takes for the whole, and
 // its label behind them. Where there is little room, a label that is unambiguous must do.
-func (l labels) hash(h audit.Hash) cell {
+func (l labels) hash(h audit.Hash) tui.Cell {
 	c := hashCell(h)
 	if label := l.Of(h); label != "" {
-		c.brief += " " + label
+		c.Brief += " " + label
 		if len(l.Hashes(label)) == 1 {
-			c.short = label
+			c.Short = label
 		}
 	}
 	return c
 }
 
-func (l labels) optional(h *audit.Hash) cell {
+func (l labels) optional(h *audit.Hash) tui.Cell {
 	if h == nil {
-		return cell{brief: "-"}
+		return tui.Cell{Brief: "-"}
 	}
 	return l.hash(*h)
 }
 
 // cell is the label of a hash, for a column of its own.
-func (l labels) cell(h *audit.Hash) cell {
+func (l labels) cell(h *audit.Hash) tui.Cell {
 	if h == nil || l.Of(*h) == "" {
-		return cell{}
+		return tui.Cell{}
 	}
-	return text(l.Of(*h))
+	return tui.Text(l.Of(*h))
 }
 
 // orNull is the label of a hash, nil if it has none: null in JSON.

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/tui"
 )
 
 const (
@@ -75,7 +76,7 @@ func (a *app) recentCommand() *cobra.Command {
 // A listing is what list, recent and export do differently.
 type listing struct {
 	byAdmission bool
-	usual       string // form of output
+	usual       tui.Form // form of output
 }
 
 // listRecords opens the store and prints what the flags select.
@@ -111,7 +112,7 @@ func (a *app) printRecords(ctx context.Context, db *audit.DB, filter audit.Filte
 		if err != nil {
 			return err
 		}
-		if limit > 0 && out.n == uint64(limit) {
+		if limit > 0 && out.N() == uint64(limit) {
 			cut = true
 			break
 		}
@@ -119,7 +120,7 @@ func (a *app) printRecords(ctx context.Context, db *audit.DB, filter audit.Filte
 			return err
 		}
 	}
-	if err := out.end(); err != nil {
+	if err := out.End(); err != nil {
 		return err
 	}
 	if cut {

@@ -6,9 +6,9 @@
 //
 //	main.go, errors.go   one run: streams, signals, from an error to a line and an exit code
 //	store.go             how commands open a store: recovery first, or --read-only
-//	filter.go times.go sizes.go     what flags may say
+//	filter.go times.go   what flags may say
 //	reading.go labels.go how hashes are found by their label or first digits, and shown with it
-//	output.go table.go page.go records.go facts.go text.go terminal.go progress.go     what is printed
+//	output.go records.go words.go     what is printed, with package tui
 //	intake.go text_input.go lines.go     what is looked at in records and inputs before they are stored
 //	files.go             which files a command may write
 //	init.go put.go import.go …     a command each
@@ -22,6 +22,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/auditsql/auditsql/internal/tui"
 )
 
 // streams are what a run reads from and writes to.
@@ -31,7 +33,7 @@ type streams struct {
 	err io.Writer // progress, notes and errors
 
 	inTerm           bool
-	outTerm, errTerm terminal
+	outTerm, errTerm tui.Terminal
 	now              func() time.Time
 
 	// dirAs is how the store's folder is written in commands to be typed, if not as -d says.
@@ -59,8 +61,8 @@ func execute(s streams) {
 func systemStreams() streams {
 	return streams{
 		in: os.Stdin, out: os.Stdout, err: os.Stderr,
-		inTerm:  isTerminal(os.Stdin),
-		outTerm: terminalOf(os.Stdout), errTerm: terminalOf(os.Stderr),
+		inTerm:  tui.IsTerminal(os.Stdin),
+		outTerm: tui.TerminalOf(os.Stdout), errTerm: tui.TerminalOf(os.Stderr),
 		now: time.Now,
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/tui"
 )
 
 // The named queries, a file each. A file begins with comments: what the query answers, then a line for each
@@ -274,7 +275,7 @@ func isNumberAgain(s string) bool {
 }
 
 // describe is what --list tells of the parameters, for programs.
-func (q *namedQuery) describe() cell {
+func (q *namedQuery) describe() tui.Cell {
 	type described struct {
 		Name    string  `json:"name"`
 		Kind    string  `json:"kind"`
@@ -290,7 +291,7 @@ func (q *namedQuery) describe() cell {
 		}
 		list = append(list, d)
 	}
-	return cell{kind: kindJSON, text: string(toJSON(list))}
+	return tui.Cell{Kind: tui.Composite, Text: string(tui.ToJSON(list))}
 }
 
 func unknownQuery(name string, queries []namedQuery) error {

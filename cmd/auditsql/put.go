@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/tui"
 )
 
 func (a *app) putCommand() *cobra.Command {
@@ -105,13 +106,13 @@ func (a *app) put(ctx context.Context, r *recordFlags, future time.Duration) err
 	}
 	stored := results[0]
 	form := a.form("")
-	if form == formTable || form == formPlain {
+	if form == tui.Table || form == tui.Plain {
 		if stored.Duplicate {
 			a.note("the record had been stored before")
 		}
 		return a.copyOut(stored.ID.String() + "\n")
 	}
-	return a.facts(form, fact{name: "query_id", value: text(stored.ID.String())}, fact{name: "duplicate", value: boolean(stored.Duplicate)})
+	return a.facts(form, fact("query_id", "", tui.Text(stored.ID.String())), fact("duplicate", "", tui.Bool(stored.Duplicate)))
 }
 
 // checkPut refuses a record that lies too far in the future, and tells what is odd about one that does not. Of a
@@ -347,7 +348,7 @@ func parseAttribute(key, value string) (any, error) {
 	if !utf8.ValidString(key) || !json.Valid([]byte(value)) {
 		return nil, usage("--attr-json %s=%s: the value is no JSON; --attr takes texts", key, value)
 	}
-	record := fmt.Sprintf(`{"timestamp":0,"params":{},"result_confidence":0,"attributes":{%s:%s}}`, toJSON(key), value)
+	record := fmt.Sprintf(`{"timestamp":0,"params":{},"result_confidence":0,"attributes":{%s:%s}}`, tui.ToJSON(key), value)
 	q, err := audit.ParseAudit([]byte(record))
 	if err != nil {
 		return nil, usage("--attr-json: %w", err)

@@ -6,24 +6,25 @@ import (
 	"strconv"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/tui"
 )
 
 // recordColumns are those of a listing of records; in CSV and plain text all of them in this order, which
 // scripts rely on.
-var recordColumns = []column{
-	{name: "query_id", title: "query"},
-	{name: "agent_id", title: "agent", flexible: true, least: len("anonymous")},
-	{name: "timestamp", right: true},
-	{name: "time"},
-	{name: "subject", flexible: true, least: 14, middle: true},
-	{name: "predicate", flexible: true, least: 9, middle: true, rank: 3},
-	{name: "lifecycle", rank: 4},
-	{name: "epoch"},
-	{name: "lens", flexible: true, least: 6, rank: 6},
-	{name: "result_hash", title: "result", flexible: true, least: briefHash, rank: 5},
-	{name: "result_confidence", title: "conf", right: true, rank: 2},
-	{name: "contributions", title: "approved", rank: 1},
-	{name: "attributes"},
+var recordColumns = []tui.Column{
+	{Name: "query_id", Title: "query"},
+	{Name: "agent_id", Title: "agent", Flexible: true, Least: len("anonymous")},
+	{Name: "timestamp", Right: true},
+	{Name: "time"},
+	{Name: "subject", Flexible: true, Least: 14, Middle: true},
+	{Name: "predicate", Flexible: true, Least: 9, Middle: true, Rank: 3},
+	{Name: "lifecycle", Rank: 4},
+	{Name: "epoch"},
+	{Name: "lens", Flexible: true, Least: 6, Rank: 6},
+	{Name: "result_hash", Title: "result", Flexible: true, Least: briefHash, Rank: 5},
+	{Name: "result_confidence", Title: "conf", Right: true, Rank: 2},
+	{Name: "contributions", Title: "approved", Rank: 1},
+	{Name: "attributes"},
 }
 
 // tableColumns are the places in recordColumns of what a table shows, in its own order. Of the evidence it
@@ -33,72 +34,72 @@ var tableColumns = []int{3, 0, 1, 4, 5, 6, 9, 10, 11, 8}
 // briefHash is how many digits of a hash a table shows: as many as get takes.
 const briefHash = 8
 
-func hashCell(h audit.Hash) cell {
+func hashCell(h audit.Hash) tui.Cell {
 	s := h.String()
-	return text(s).as(s[:briefHash])
+	return tui.Text(s).As(s[:briefHash])
 }
 
-func optionalHash(h *audit.Hash) cell {
+func optionalHash(h *audit.Hash) tui.Cell {
 	if h == nil {
-		return cell{brief: "-"}
+		return tui.Cell{Brief: "-"}
 	}
 	return hashCell(*h)
 }
 
-func optionalText(s *string) cell {
+func optionalText(s *string) tui.Cell {
 	if s == nil {
-		return cell{brief: "-"}
+		return tui.Cell{Brief: "-"}
 	}
-	return text(*s)
+	return tui.Text(*s)
 }
 
-func optionalLifecycle(l *audit.Lifecycle) cell {
+func optionalLifecycle(l *audit.Lifecycle) tui.Cell {
 	if l == nil {
-		return cell{brief: "-"}
+		return tui.Cell{Brief: "-"}
 	}
 	return lifecycleCell(*l)
 }
 
 // lifecycleCell marks everything that nobody has approved.
-func lifecycleCell(l audit.Lifecycle) cell {
-	c := text(l.String())
-	c.alarm = l != audit.Approved
+func lifecycleCell(l audit.Lifecycle) tui.Cell {
+	c := tui.Text(l.String())
+	c.Alarm = l != audit.Approved
 	return c
 }
 
 // agentCell is an agent, or anonymous.
-func agentCell(agent *audit.AgentID, l labels) cell {
+func agentCell(agent *audit.AgentID, l labels) tui.Cell {
 	if agent == nil {
-		return cell{brief: "anonymous"}
+		return tui.Cell{Brief: "anonymous"}
 	}
 	return l.hash(*agent)
 }
 
 // timeCell is a timestamp as people write it; where there is little room for it, without a fraction of a second,
 // and without the year, which goes into the heading.
-func timeCell(timestamp uint64, c clock) cell {
-	cell := text(c.format(timestamp))
+func timeCell(timestamp uint64, c clock) tui.Cell {
+	cell := tui.Text(c.format(timestamp))
 	if t, ok := c.unit.Time(timestamp); ok {
 		t = t.In(c.zone)
-		cell.short, cell.year = t.Format("01-02 15:04:05"), t.Format("2006")
+		cell.Short, cell.Year = t.Format("01-02 15:04:05"), t.Format("2006")
 	}
 	return cell
 }
 
 // recordCells are the cells of one record, in the order of recordColumns.
-func recordCells(q *audit.QueryAudit, c clock, l labels) []cell {
+func recordCells(q *audit.QueryAudit, c clock, l labels) []tui.Cell {
 	all, bad := len(q.ContributingAssertions), unapproved(q)
-	evidence := number(all).as("-")
+	evidence := tui.Number(all).As("-")
 	if all > 0 {
-		evidence.brief, evidence.alarm = fmt.Sprintf("%d of %d", all-bad, all), bad > 0
+		evidence.Brief, evidence.Alarm = fmt.Sprintf("%d of %d", all-bad, all), bad > 0
 		if bad > 0 {
-			evidence.brief += " !" // also where there is no colour
+			evidence.Brief += " !" // also where there is no colour
 		}
 	}
-	return []cell{
+	return []tui.Cell{
 		hashCell(q.QueryID),
 		agentCell(q.AgentID, l),
-		number(q.Timestamp),
+		tui.Number(q.Timestamp),
 		timeCell(q.Timestamp, c),
 		optionalText(q.Params.Subject),
 		optionalText(q.Params.Predicate),
@@ -106,7 +107,7 @@ func recordCells(q *audit.QueryAudit, c clock, l labels) []cell {
 		optionalHash(q.Params.Epoch),
 		optionalText(q.Params.Lens),
 		l.optional(q.ResultHash),
-		number(q.ResultConfidence),
+		tui.Number(q.ResultConfidence),
 		evidence,
 		attributesCell(q.Attributes),
 	}
@@ -124,11 +125,11 @@ func unapproved(q *audit.QueryAudit) int {
 }
 
 // attributesCell is the attributes as a JSON object, and nothing when there are none.
-func attributesCell(attributes map[string]any) cell {
+func attributesCell(attributes map[string]any) tui.Cell {
 	if len(attributes) == 0 {
-		return cell{}
+		return tui.Cell{}
 	}
-	return cell{kind: kindJSON, text: string(toJSON(attributes))}
+	return tui.Cell{Kind: tui.Composite, Text: string(tui.ToJSON(attributes))}
 }
 
 // sortedKeys are the names of the attributes in the order in which they are printed.
@@ -143,34 +144,35 @@ func sortedKeys(attributes map[string]any) []string {
 
 // A recordWriter prints records in any form: in JSON their canonical bytes, otherwise taken apart.
 type recordWriter struct {
-	*rows
+	*tui.Rows
+	a         *app
 	clock     clock
 	labels    labels
 	limitName string // the flag that sets a limit, if one does
 }
 
-func (a *app) records(form string, c clock, l labels) *recordWriter {
+func (a *app) records(form tui.Form, c clock, l labels) *recordWriter {
 	columns := recordColumns
-	if form == formTable {
+	if form == tui.Table {
 		columns = pick(recordColumns, tableColumns)
 	}
-	return &recordWriter{rows: a.rows(form, columns...), clock: c, labels: l}
+	return &recordWriter{Rows: a.rows(form, columns...), a: a, clock: c, labels: l}
 }
 
 // write prints a record, given as its canonical JSON.
 func (w *recordWriter) write(raw []byte) error {
-	if w.form == formJSON || w.form == formNDJSON {
-		return w.addRaw(raw)
+	if w.Form == tui.JSON || w.Form == tui.NDJSON {
+		return w.AddJSON(raw)
 	}
 	q, err := audit.ParseAudit(raw)
 	if err != nil {
 		return fmt.Errorf("a stored record cannot be read (-o ndjson prints it as it is): %w", err)
 	}
 	cells := recordCells(&q, w.clock, w.labels)
-	if w.form == formTable {
+	if w.Form == tui.Table {
 		cells = pick(cells, tableColumns)
 	}
-	return w.add(cells...)
+	return w.Add(cells...)
 }
 
 func pick[T any](from []T, places []int) []T {
@@ -183,7 +185,7 @@ func pick[T any](from []T, places []int) []T {
 
 // shortestDouble is a weight as it is written, so that sums are those of what people read.
 func shortestDouble(f float32) float64 {
-	d, err := strconv.ParseFloat(number(f).text, 64)
+	d, err := strconv.ParseFloat(tui.Number(f).Text, 64)
 	if err != nil {
 		return float64(f)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/tui"
 	"github.com/auditsql/auditsql/sqlstore"
 )
 
@@ -92,43 +93,40 @@ it too. The same SQL works in a shell: sqlite3
 }
 
 func (a *app) listQueries(queries []namedQuery) error {
-	if a.form("") == formTable {
+	if a.form("") == tui.Table {
 		return a.pageQueries(queries)
 	}
-	out := a.rows(a.form(""), column{name: "name"}, column{name: "parameters"}, column{name: "about"})
+	out := a.rows(a.form(""), tui.Column{Name: "name"}, tui.Column{Name: "parameters"}, tui.Column{Name: "about"})
 	for i := range queries {
 		q := &queries[i]
 		parameters := q.describe()
-		if out.form == formPlain {
-			parameters = text(q.synopsis())
+		if out.Form == tui.Plain {
+			parameters = tui.Text(q.synopsis())
 		}
-		if err := out.add(text(q.name), parameters, text(q.about)); err != nil {
+		if err := out.Add(tui.Text(q.name), parameters, tui.Text(q.about)); err != nil {
 			return err
 		}
 	}
-	return out.end()
+	return out.End()
 }
 
 // pageQueries is the list for people: sentences fold where a table would cut them.
 func (a *app) pageQueries(queries []namedQuery) error {
-	longest := 0
-	for i := range queries {
-		longest = max(longest, displayWidth(queries[i].name))
-	}
-	p := a.page(nil)
-	margin := strings.Repeat(" ", longest+len(gap))
+	var entries []tui.Entry
 	for i := range queries {
 		q := &queries[i]
-		p.out.WriteString(a.strong(pad(q.name, longest, false)) + gap + p.fold(q.about, len(margin), margin) + "\n")
+		about := q.about
 		if s := q.synopsis(); s != "" {
-			p.out.WriteString(margin + p.fold(s, len(margin), margin) + "\n")
+			about += "\n" + s
 		}
+		entries = append(entries, tui.Entry{Name: q.name, About: about})
 	}
-	p.head("next", "")
-	for _, line := range []string{"auditsql sql NAME -p k=v  runs one; what is in brackets may be left out", "auditsql sql --show NAME  prints it"} {
-		p.out.WriteString(indent + p.fold(line, len(indent), indent) + "\n")
-	}
-	return p.end()
+	p := a.screen().Page()
+	p.List(entries)
+	p.Head("next", "")
+	p.Note("auditsql sql NAME -p k=v  runs one; what is in brackets may be left out")
+	p.Note("auditsql sql --show NAME  prints it")
+	return p.End()
 }
 
 func (a *app) showQuery(queries []namedQuery, args []string) error {
@@ -281,7 +279,7 @@ func (a *app) runSQL(ctx context.Context, store *sqlstore.DB, statement string, 
 	if err != nil {
 		return err
 	}
-	columns := make([]column, len(names))
+	columns := make([]tui.Column, len(names))
 	seen := map[string]int{}
 	for i, name := range names {
 		// Two columns of one name would be two members of one name in JSON.
@@ -289,32 +287,32 @@ func (a *app) runSQL(ctx context.Context, store *sqlstore.DB, statement string, 
 		if n := seen[name]; n > 1 {
 			name = fmt.Sprintf("%s:%d", name, n-1)
 		}
-		columns[i] = column{name: name, flexible: true, least: 12, rank: i}
+		columns[i] = tui.Column{Name: name, Flexible: true, Least: 12, Rank: i}
 	}
 	out := a.rows(a.form(""), columns...)
 	cut := false
 	for result.Next() {
-		if limit > 0 && out.n == uint64(limit) {
+		if limit > 0 && out.N() == uint64(limit) {
 			cut = true
 			break
 		}
 		values, err := result.SliceScan()
 		if err != nil {
-			return errors.Join(err, out.end())
+			return errors.Join(err, out.End())
 		}
-		cells := make([]cell, len(values))
+		cells := make([]tui.Cell, len(values))
 		for i, v := range values {
 			cells[i] = sqlCell(v)
-			if cells[i].kind == kindNumber {
+			if cells[i].Kind == tui.Literal {
 				// Of a number nothing is cut.
-				out.columns[i].right, out.columns[i].flexible = true, false
+				out.Columns[i].Right, out.Columns[i].Flexible = true, false
 			}
 		}
-		if err := out.add(cells...); err != nil {
+		if err := out.Add(cells...); err != nil {
 			return err
 		}
 	}
-	if err := errors.Join(result.Err(), out.end()); err != nil {
+	if err := errors.Join(result.Err(), out.End()); err != nil {
 		return err
 	}
 	if cut {
@@ -324,22 +322,22 @@ func (a *app) runSQL(ctx context.Context, store *sqlstore.DB, statement string, 
 }
 
 // sqlCell is a value as SQLite has it: bytes become hex digits.
-func sqlCell(v any) cell {
+func sqlCell(v any) tui.Cell {
 	switch v := v.(type) {
 	case nil:
-		return cell{}
+		return tui.Cell{}
 	case int64:
-		return number(v)
+		return tui.Number(v)
 	case float64:
-		return number(v)
+		return tui.Number(v)
 	case bool:
-		return boolean(v)
+		return tui.Bool(v)
 	case string:
-		return text(v)
+		return tui.Text(v)
 	case []byte:
-		return text(hex.EncodeToString(v))
+		return tui.Text(hex.EncodeToString(v))
 	case time.Time:
-		return text(v.Format(time.RFC3339Nano))
+		return tui.Text(v.Format(time.RFC3339Nano))
 	}
-	return text(fmt.Sprint(v))
+	return tui.Text(fmt.Sprint(v))
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/tui"
 	"github.com/auditsql/auditsql/wal"
 )
 
@@ -60,67 +61,67 @@ is null then.`,
 }
 
 // statsFacts names them as audit.Stats does in JSON.
-func statsFacts(s *audit.Stats, c clock) []fact {
-	count := func(n uint64) cell { return number(n).as(humanize.Comma(int64(n))) }
-	size := func(n int64) cell { return number(n).as(inBytes(n)) }
-	when := func(t *uint64) cell {
+func statsFacts(s *audit.Stats, c clock) []tui.Fact {
+	count := func(n uint64) tui.Cell { return tui.Number(n).As(humanize.Comma(int64(n))) }
+	size := func(n int64) tui.Cell { return tui.Number(n).As(tui.Bytes(n)) }
+	when := func(t *uint64) tui.Cell {
 		if t == nil {
-			return cell{brief: "-"}
+			return tui.Cell{Brief: "-"}
 		}
-		return number(*t).as(fmt.Sprintf("%s (%d)", c.format(*t), *t))
+		return tui.Number(*t).As(fmt.Sprintf("%s (%d)", c.format(*t), *t))
 	}
-	writer := boolean(s.Writing).as("no")
+	writer := tui.Bool(s.Writing).As("no")
 	if s.Writing {
-		writer.brief = "yes"
+		writer.Brief = "yes"
 		if s.Writer != 0 {
-			writer.brief = "yes, process " + strconv.Itoa(s.Writer)
+			writer.Brief = "yes, process " + strconv.Itoa(s.Writer)
 		}
 	}
-	durable := cell{brief: "only the writer knows"}
+	durable := tui.Cell{Brief: "only the writer knows"}
 	if s.Durable != nil {
-		durable = number(*s.Durable)
+		durable = tui.Number(*s.Durable)
 	}
-	lag := number(s.LagBytes).as("none")
+	lag := tui.Number(s.LagBytes).As("none")
 	if s.LagBytes > 0 {
-		lag.brief = inBytes(int64(s.LagBytes)) + " of journal not yet in SQLite"
+		lag.Brief = tui.Bytes(int64(s.LagBytes)) + " of journal not yet in SQLite"
 	}
 	rejected := count(s.Rejected)
-	rejected.alarm = s.Rejected > 0
-	facts := []fact{
-		{"dir", "folder", text(s.Dir)},
-		{"store_id", "store id", text(s.StoreID)},
-		{"time_unit", "time unit", text(s.TimeUnit.String())},
-		{"audits", "records", count(s.Audits)},
-		{"agents", "agents", count(s.Agents)},
-		{"contributions", "evidence", count(s.Contributions)},
-		{"rejected", "rejected in replay", rejected},
-		{"oldest", "oldest", when(s.Oldest)},
-		{"newest", "newest", when(s.Newest)},
-		{"recent_per_second", "recent rate", number(s.RecentPerSecond).as(fmt.Sprintf("%.3g a second", s.RecentPerSecond))},
-		{"sqlite_bytes", "SQLite", size(s.SQLiteBytes)},
-		{"sqlite_wal_bytes", "SQLite's own log", size(s.SQLiteWAL)},
-		{"journal_dir", "journal", text(s.JournalDir)},
-		{"journal_bytes", "journal size", size(s.JournalBytes).as(fmt.Sprintf("%s in %s", inBytes(s.JournalBytes), plural(s.Segments, "segment", "segments")))},
-		{"segments", "", number(s.Segments)},
-		{"retention", "journal kept", text(s.Retention.String()).as(retentionShown(s.Retention))},
-		{"journal_first", "journal begins", number(s.JournalFirst)},
-		{"journal_end", "journal ends", number(s.JournalEnd)},
-		{"applied", "in SQLite up to", number(s.Applied)},
-		{"durable", "durable up to", durable},
-		{"lag_bytes", "lag", lag},
-		{"writing", "open for writing", writer},
-		{"writer_pid", "", number(s.Writer)},
-		{"backlog", "backlog", number(s.Backlog).as(fmt.Sprintf("%s, %s", plural(s.Backlog, "record", "records"), inBytes(s.BacklogBytes)))},
-		{"backlog_bytes", "", number(s.BacklogBytes)},
+	rejected.Alarm = s.Rejected > 0
+	facts := []tui.Fact{
+		fact("dir", "folder", tui.Text(s.Dir)),
+		fact("store_id", "store id", tui.Text(s.StoreID)),
+		fact("time_unit", "time unit", tui.Text(s.TimeUnit.String())),
+		fact("audits", "records", count(s.Audits)),
+		fact("agents", "agents", count(s.Agents)),
+		fact("contributions", "evidence", count(s.Contributions)),
+		fact("rejected", "rejected in replay", rejected),
+		fact("oldest", "oldest", when(s.Oldest)),
+		fact("newest", "newest", when(s.Newest)),
+		fact("recent_per_second", "recent rate", tui.Number(s.RecentPerSecond).As(fmt.Sprintf("%.3g a second", s.RecentPerSecond))),
+		fact("sqlite_bytes", "SQLite", size(s.SQLiteBytes)),
+		fact("sqlite_wal_bytes", "SQLite's own log", size(s.SQLiteWAL)),
+		fact("journal_dir", "journal", tui.Text(s.JournalDir)),
+		fact("journal_bytes", "journal size", size(s.JournalBytes).As(fmt.Sprintf("%s in %s", tui.Bytes(s.JournalBytes), plural(s.Segments, "segment", "segments")))),
+		fact("segments", "", tui.Number(s.Segments)),
+		fact("retention", "journal kept", tui.Text(s.Retention.String()).As(retentionShown(s.Retention))),
+		fact("journal_first", "journal begins", tui.Number(s.JournalFirst)),
+		fact("journal_end", "journal ends", tui.Number(s.JournalEnd)),
+		fact("applied", "in SQLite up to", tui.Number(s.Applied)),
+		fact("durable", "durable up to", durable),
+		fact("lag_bytes", "lag", lag),
+		fact("writing", "open for writing", writer),
+		fact("writer_pid", "", tui.Number(s.Writer)),
+		fact("backlog", "backlog", tui.Number(s.Backlog).As(fmt.Sprintf("%s, %s", plural(s.Backlog, "record", "records"), tui.Bytes(s.BacklogBytes)))),
+		fact("backlog_bytes", "", tui.Number(s.BacklogBytes)),
 	}
 	if s.JournalAway == "" {
 		return facts
 	}
 	for i := range facts {
-		switch facts[i].name {
+		switch facts[i].Name {
 		case "journal_bytes", "segments", "journal_first", "journal_end", "durable", "lag_bytes",
 			"writing", "writer_pid", "backlog", "backlog_bytes":
-			facts[i].value = notLookedAt
+			facts[i].Value = notLookedAt
 		}
 	}
 	return facts

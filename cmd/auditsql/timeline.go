@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/tui"
 )
 
 const timelineLimit = 1000
@@ -62,16 +63,16 @@ func completeWords(words ...string) func(*cobra.Command, []string, string) ([]st
 	}
 }
 
-var timelineColumns = []column{
-	{name: "start", hidden: true},
-	{name: "start_time", title: "time"},
-	{name: "end", hidden: true},
-	{name: "end_time", hidden: true},
-	{name: "audits", title: "records", right: true},
-	{name: "agents", right: true},
-	{name: "anonymous", hidden: true},
-	{name: "unapproved", title: "not approved", right: true},
-	{name: "bar", title: " ", tableOnly: true},
+var timelineColumns = []tui.Column{
+	{Name: "start", Hidden: true},
+	{Name: "start_time", Title: "time"},
+	{Name: "end", Hidden: true},
+	{Name: "end_time", Hidden: true},
+	{Name: "audits", Title: "records", Right: true},
+	{Name: "agents", Right: true},
+	{Name: "anonymous", Hidden: true},
+	{Name: "unapproved", Title: "not approved", Right: true},
+	{Name: "bar", Title: " ", TableOnly: true},
 }
 
 func (a *app) timeline(ctx context.Context, size audit.BucketSize, f *filterFlags) error {
@@ -92,15 +93,16 @@ func (a *app) timeline(ctx context.Context, size audit.BucketSize, f *filterFlag
 		return err
 	}
 	out := a.rows(a.form(""), timelineColumns...)
-	out.before = fmt.Sprintf(`{"by":%s,"buckets":`, toJSON(size.String()))
-	out.behind = func() (string, error) { return r.timelineRest(t), nil }
+	out.Within(struct {
+		By string `json:"by"`
+	}{size.String()}, "buckets", func() any { return r.timelineRest(t) })
 	if err := a.buckets(out, r, size, t.Buckets); err != nil {
 		return err
 	}
-	if err := out.end(); err != nil {
+	if err := out.End(); err != nil {
 		return err
 	}
-	if out.form == formTable && len(t.Buckets) > 0 {
+	if out.Form == tui.Table && len(t.Buckets) > 0 {
 		if err := a.timelineEnd(r, t); err != nil {
 			return err
 		}
@@ -108,14 +110,14 @@ func (a *app) timeline(ctx context.Context, size audit.BucketSize, f *filterFlag
 	switch {
 	case t.Cut:
 		a.say("(cut to the latest %d with records, there are earlier ones; --limit shows more)", len(t.Buckets))
-	case t.Sparse && out.form != formTable:
+	case t.Sparse && out.Form != tui.Table:
 		a.say("(those without records are left out, they would be too many)")
 	}
 	return nil
 }
 
 // buckets prints them, in a table those without records together.
-func (a *app) buckets(out *rows, r *reading, size audit.BucketSize, list []audit.TimelineBucket) error {
+func (a *app) buckets(out *tui.Rows, r *reading, size audit.BucketSize, list []audit.TimelineBucket) error {
 	most := uint64(0)
 	for _, b := range list {
 		most = max(most, b.Audits)
@@ -123,22 +125,22 @@ func (a *app) buckets(out *rows, r *reading, size audit.BucketSize, list []audit
 	full := a.barColumns()
 	for i := 0; i < len(list); i++ {
 		b := &list[i]
-		if empty := emptyFrom(list[i:]); out.form == formTable && empty >= 3 {
-			cells := make([]cell, len(timelineColumns))
-			cells[1] = text(fmt.Sprintf("… %d %ss", empty, size))
-			cells[4], cells[5], cells[7] = text("-"), text("-"), text("-")
-			if err := out.add(cells...); err != nil {
+		if empty := emptyFrom(list[i:]); out.Form == tui.Table && empty >= 3 {
+			cells := make([]tui.Cell, len(timelineColumns))
+			cells[1] = tui.Text(fmt.Sprintf("… %d %ss", empty, size))
+			cells[4], cells[5], cells[7] = tui.Text("-"), tui.Text("-"), tui.Text("-")
+			if err := out.Add(cells...); err != nil {
 				return err
 			}
 			i += empty - 1
 			continue
 		}
-		unfit := number(b.Unapproved)
-		unfit.alarm = b.Unapproved > 0
-		drawn := text(bar(b.Audits, b.Unapproved, most, full))
-		drawn.alarm = b.Unapproved > 0
-		err := out.add(number(b.Start), text(r.clock.format(b.Start)).as(r.bucketName(b.Start, size)), number(b.End), text(r.clock.format(b.End)),
-			number(b.Audits), number(b.Agents), number(b.Anonymous), unfit, drawn)
+		unfit := tui.Number(b.Unapproved)
+		unfit.Alarm = b.Unapproved > 0
+		drawn := tui.Text(bar(b.Audits, b.Unapproved, most, full))
+		drawn.Alarm = b.Unapproved > 0
+		err := out.Add(tui.Number(b.Start), tui.Text(r.clock.format(b.Start)).As(r.bucketName(b.Start, size)), tui.Number(b.End), tui.Text(r.clock.format(b.End)),
+			tui.Number(b.Audits), tui.Number(b.Agents), tui.Number(b.Anonymous), unfit, drawn)
 		if err != nil {
 			return err
 		}
@@ -174,7 +176,7 @@ const longestBar = 40
 // barColumns is how long the longest bar is.
 func (a *app) barColumns() int {
 	const others = len("2026-11-23 10:19  records  agents  not approved  ")
-	if width := a.width(); width > 0 {
+	if width := a.screen().Width(); width > 0 {
 		return max(min(width-others, longestBar), 4)
 	}
 	return longestBar
@@ -194,7 +196,7 @@ func bar(n, marked, most uint64, full int) string {
 
 // timelineEnd prints what is below the table: totals, and who fell silent.
 func (a *app) timelineEnd(r *reading, t *audit.Timeline) error {
-	p := a.page(r)
+	p := a.screen().Page()
 	about := fmt.Sprintf("%s of %s", plural(t.Audits, "record", "records"), plural(t.Agents, "agent", "agents"))
 	if t.Anonymous > 0 {
 		about += fmt.Sprintf(", %d of them anonymous", t.Anonymous)
@@ -206,23 +208,23 @@ func (a *app) timelineEnd(r *reading, t *audit.Timeline) error {
 	if unfit > 0 && !t.Cut {
 		about += fmt.Sprintf(", %d with evidence that is not Approved (!)", unfit)
 	}
-	p.out.WriteString(p.fold(about, 0, "") + "\n")
+	p.Text(about)
 	if len(t.Silent) > 0 {
-		p.head("silent", " in the second half")
-		var rows [][]cell
+		p.Head("silent", " in the second half")
+		var rows [][]tui.Cell
 		for _, s := range t.Silent {
-			rows = append(rows, []cell{r.labels.hash(s.AgentID), timeCell(s.Last, r.clock), number(s.Shown)})
+			rows = append(rows, []tui.Cell{r.labels.hash(s.AgentID), timeCell(s.Last, r.clock), tui.Number(s.Shown)})
 		}
-		p.table([]column{{name: "agent", flexible: true, least: briefHash}, {name: "last heard"}, {name: "records", right: true}}, rows)
+		p.Table([]tui.Column{{Name: "agent", Flexible: true, Least: briefHash}, {Name: "last heard"}, {Name: "records", Right: true}}, rows)
 		if t.MoreSilent {
-			p.note("(and more)")
+			p.Note("(and more)")
 		}
 	}
-	return p.end()
+	return p.End()
 }
 
 // timelineRest is what follows the buckets in JSON.
-func (r *reading) timelineRest(t *audit.Timeline) string {
+func (r *reading) timelineRest(t *audit.Timeline) any {
 	type silent struct {
 		AgentID    audit.AgentID `json:"agent_id"`
 		AgentLabel *string       `json:"agent_label"`
@@ -234,6 +236,14 @@ func (r *reading) timelineRest(t *audit.Timeline) string {
 	for _, s := range t.Silent {
 		list = append(list, silent{s.AgentID, r.labels.orNull(&s.AgentID), s.Last, r.clock.format(s.Last), s.Shown})
 	}
-	return fmt.Sprintf(`,"audits":%d,"agents":%d,"anonymous":%d,"sparse":%t,"cut":%t,"silent":%s,"more_silent":%t,"lag":%s}`,
-		t.Audits, t.Agents, t.Anonymous, t.Sparse, t.Cut, toJSON(list), t.MoreSilent, toJSON(r.lag))
+	return struct {
+		Audits     uint64     `json:"audits"`
+		Agents     uint64     `json:"agents"`
+		Anonymous  uint64     `json:"anonymous"`
+		Sparse     bool       `json:"sparse"`
+		Cut        bool       `json:"cut"`
+		Silent     []silent   `json:"silent"`
+		MoreSilent bool       `json:"more_silent"`
+		Lag        *audit.Lag `json:"lag"`
+	}{t.Audits, t.Agents, t.Anonymous, t.Sparse, t.Cut, list, t.MoreSilent, r.lag}
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/tui"
 )
 
 func (a *app) topCommand() *cobra.Command {
@@ -56,26 +57,26 @@ and plain text have the entries, a line each.
 }
 
 // topTable are the columns of a ranking.
-func topTable(by audit.TopBy) []column {
+func topTable(by audit.TopBy) []tui.Column {
 	ofEvidence := by == audit.TopAssertions || by == audit.TopSources
 	ofText := by == audit.TopSubjects || by == audit.TopLenses
 	counted := "records"
 	if ofEvidence {
 		counted = "pieces"
 	}
-	return []column{
-		{name: "hash", title: string(by), flexible: true, least: 2 * briefHash, hidden: ofText},
-		{name: "label", hidden: true},
-		{name: "text", title: string(by), flexible: true, least: 16, middle: true, hidden: !ofText},
-		{name: "count", title: counted, right: true},
-		{name: "share", right: true, rank: 1},
-		{name: "answers", right: true, hidden: !ofEvidence, rank: 2},
-		{name: "agents", right: true, hidden: by == audit.TopAgents, rank: 3},
-		{name: "weight", right: true, hidden: !ofEvidence, rank: 5},
-		{name: "first", hidden: true},
-		{name: "first_time", title: "first", rank: 4},
-		{name: "last", hidden: true},
-		{name: "last_time", title: "last", rank: 6},
+	return []tui.Column{
+		{Name: "hash", Title: string(by), Flexible: true, Least: 2 * briefHash, Hidden: ofText},
+		{Name: "label", Hidden: true},
+		{Name: "text", Title: string(by), Flexible: true, Least: 16, Middle: true, Hidden: !ofText},
+		{Name: "count", Title: counted, Right: true},
+		{Name: "share", Right: true, Rank: 1},
+		{Name: "answers", Right: true, Hidden: !ofEvidence, Rank: 2},
+		{Name: "agents", Right: true, Hidden: by == audit.TopAgents, Rank: 3},
+		{Name: "weight", Right: true, Hidden: !ofEvidence, Rank: 5},
+		{Name: "first", Hidden: true},
+		{Name: "first_time", Title: "first", Rank: 4},
+		{Name: "last", Hidden: true},
+		{Name: "last_time", Title: "last", Rank: 6},
 	}
 }
 
@@ -107,19 +108,26 @@ func (a *app) top(ctx context.Context, by audit.TopBy, newSince string, f *filte
 		return err
 	}
 	out := a.rows(a.form(""), topTable(by)...)
-	out.before = fmt.Sprintf(`{"by":%s,"entries":`, toJSON(by))
-	out.behind = func() (string, error) {
-		return fmt.Sprintf(`,"total":%d,"without":%d,"more":%t,"missed":%d,"lag":%s}`, t.Total, t.Without, t.More, t.Missed, toJSON(r.lag)), nil
-	}
+	out.Within(struct {
+		By audit.TopBy `json:"by"`
+	}{by}, "entries", func() any {
+		return struct {
+			Total   uint64     `json:"total"`
+			Without uint64     `json:"without"`
+			More    bool       `json:"more"`
+			Missed  uint64     `json:"missed"`
+			Lag     *audit.Lag `json:"lag"`
+		}{t.Total, t.Without, t.More, t.Missed, r.lag}
+	})
 	for i := range t.Entries {
-		if err := out.add(r.topCells(by, &t.Entries[i])...); err != nil {
+		if err := out.Add(r.topCells(by, &t.Entries[i])...); err != nil {
 			return err
 		}
 	}
-	if err := out.end(); err != nil {
+	if err := out.End(); err != nil {
 		return err
 	}
-	if out.form == formTable && len(t.Entries) > 0 {
+	if out.Form == tui.Table && len(t.Entries) > 0 {
 		if err := a.topEnd(ctx, r, options, t); err != nil {
 			return err
 		}
@@ -133,18 +141,18 @@ func (a *app) top(ctx context.Context, by audit.TopBy, newSince string, f *filte
 	return nil
 }
 
-func (r *reading) topCells(by audit.TopBy, e *audit.TopEntry) []cell {
-	hash, label := cell{}, cell{}
+func (r *reading) topCells(by audit.TopBy, e *audit.TopEntry) []tui.Cell {
+	hash, label := tui.Cell{}, tui.Cell{}
 	if e.Hash != nil {
 		hash, label = r.labels.hash(*e.Hash), r.labels.cell(e.Hash)
 	}
-	weight := cell{}
+	weight := tui.Cell{}
 	if by == audit.TopAssertions || by == audit.TopSources {
-		weight = number(e.Weight).as(brief(e.Weight))
+		weight = tui.Number(e.Weight).As(brief(e.Weight))
 	}
-	return []cell{
-		hash, label, nullable(e.Text), number(e.Count), number(e.Share).as(percent(e.Share)),
-		number(e.Answers), number(e.Agents), weight, number(e.First), timeCell(e.First, r.clock), number(e.Last), timeCell(e.Last, r.clock),
+	return []tui.Cell{
+		hash, label, nullable(e.Text), tui.Number(e.Count), tui.Number(e.Share).As(percent(e.Share)),
+		tui.Number(e.Answers), tui.Number(e.Agents), weight, tui.Number(e.First), timeCell(e.First, r.clock), tui.Number(e.Last), timeCell(e.Last, r.clock),
 	}
 }
 
@@ -159,7 +167,7 @@ func percent(share float64) string {
 // topEnd says what was counted, and what to type next.
 func (a *app) topEnd(ctx context.Context, r *reading, options audit.TopOptions, t *audit.TopList) error {
 	by := options.By
-	p := a.page(r)
+	p := a.screen().Page()
 	about := "of " + plural(t.Total, "record", "records")
 	if by == audit.TopAssertions || by == audit.TopSources {
 		about = "of " + plural(t.Total, "piece of evidence", "pieces of evidence")
@@ -170,15 +178,15 @@ func (a *app) topEnd(ctx context.Context, r *reading, options audit.TopOptions, 
 	if t.Without > 0 {
 		about += fmt.Sprintf(", and %s with no %s", plural(t.Without, "record", "records"), by)
 	}
-	p.out.WriteString(p.fold(about, 0, "") + "\n")
+	p.Text(about)
 	first := &t.Entries[0]
 	switch by {
 	case audit.TopAgents:
-		p.next([]step{{[]string{"list", "--agent", r.name(ctx, *first.Hash, audit.AgentHash)}, "what the first asked"}})
+		a.next(p, []step{{[]string{"list", "--agent", r.name(ctx, *first.Hash, audit.AgentHash)}, "what the first asked"}})
 	case audit.TopAssertions:
-		p.next([]step{{[]string{"impact", r.name(ctx, *first.Hash, audit.AssertionHash)}, "where the first went"}})
+		a.next(p, []step{{[]string{"impact", r.name(ctx, *first.Hash, audit.AssertionHash)}, "where the first went"}})
 	case audit.TopSources:
-		p.next([]step{{[]string{"impact", "--source", r.name(ctx, *first.Hash, audit.SourceHash)}, "what came from the first"}})
+		a.next(p, []step{{[]string{"impact", "--source", r.name(ctx, *first.Hash, audit.SourceHash)}, "what came from the first"}})
 	}
-	return p.end()
+	return p.End()
 }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/legible"
+	"github.com/auditsql/auditsql/internal/tui"
 )
 
 // shownEvidence is how many pieces of evidence a page shows, of those that are not Approved up to as many
@@ -21,29 +23,29 @@ const (
 func (w *traceWriter) readable(ctx context.Context, t *tracing) {
 	p, r, q := w.page, w.r, &t.Audit
 	if w.n > 1 {
-		p.out.WriteByte('\n')
+		p.Text("")
 	}
-	p.head("query "+r.query(ctx, q.QueryID), gap+r.clock.format(q.Timestamp)+gap+r.asker(q.AgentID))
-	p.line("asked", fmt.Sprintf("%s / %s, lens %s, lifecycle %s, epoch %s", shownText(q.Params.Subject), shownText(q.Params.Predicate),
-		shownText(q.Params.Lens), optionalLifecycle(q.Params.Lifecycle).shown(), optionalHash(q.Params.Epoch).shown()), false)
+	p.Head("query "+r.query(ctx, q.QueryID), tui.Gap+r.clock.format(q.Timestamp)+tui.Gap+r.asker(q.AgentID))
+	p.Line("asked", fmt.Sprintf("%s / %s, lens %s, lifecycle %s, epoch %s", shownText(q.Params.Subject), shownText(q.Params.Predicate),
+		shownText(q.Params.Lens), optionalLifecycle(q.Params.Lifecycle).Shown(), optionalHash(q.Params.Epoch).Shown()))
 	answered := "nothing"
 	if q.ResultHash != nil {
 		answered = r.called(*q.ResultHash)
 	}
-	p.line("answered", answered+", confidence "+number(q.ResultConfidence).text, false)
+	p.Line("answered", answered+", confidence "+tui.Number(q.ResultConfidence).Text)
 	for _, f := range t.Findings {
-		p.line("", "! "+w.finding(f, t), true)
+		p.Alarm("! " + w.finding(f, t))
 	}
 	w.evidence(t)
 	w.others(t)
 	w.around(t)
-	p.next(w.steps(ctx, t))
+	w.a.next(p, w.steps(ctx, t))
 }
 
 // shownText is a text in a sentence, at most a few lines of it.
 func shownText(s *string) string {
 	const most = 200
-	return cutTo(optionalText(s).shown(), most, true)
+	return tui.CutTo(optionalText(s).Shown(), most, true)
 }
 
 // finding says it in words.
@@ -75,25 +77,25 @@ func (w *traceWriter) finding(f audit.Finding, t *tracing) string {
 func (w *traceWriter) evidence(t *tracing) {
 	p, r, q := w.page, w.r, &t.Audit
 	bad := unapproved(q)
-	about := fmt.Sprintf(" (%d, weighing %s", len(t.Evidence), brief(t.TotalWeight))
+	about, alarm := fmt.Sprintf(" (%d, weighing %s", len(t.Evidence), brief(t.TotalWeight)), ""
 	if bad > 0 {
-		about += ", " + p.a.alarm(fmt.Sprintf("%d not Approved", bad))
+		about, alarm = about+", ", fmt.Sprintf("%d not Approved", bad)
 	}
-	fmt.Fprintf(p.out, "%s%s\n", p.a.strong("evidence"), about+")")
+	p.HeadAlarm("evidence", about, alarm, ")")
 	if len(t.Evidence) == 0 {
 		return
 	}
-	columns := []column{
-		{name: "mark", title: " "},
-		{name: "weight", right: true},
-		{name: "assertion", flexible: true, least: briefHash},
-		{name: "lifecycle"},
-		{name: "source", flexible: true, least: briefHash},
-		{name: "first seen", rank: 1},
-		{name: "answers", right: true, rank: 2},
-		{name: "agents", right: true, rank: 3},
+	columns := []tui.Column{
+		{Name: "mark", Title: " "},
+		{Name: "weight", Right: true},
+		{Name: "assertion", Flexible: true, Least: briefHash},
+		{Name: "lifecycle"},
+		{Name: "source", Flexible: true, Least: briefHash},
+		{Name: "first seen", Rank: 1},
+		{Name: "answers", Right: true, Rank: 2},
+		{Name: "agents", Right: true, Rank: 3},
 	}
-	var rows [][]cell
+	var rows [][]tui.Cell
 	left, leftBad := 0, 0
 	for i := range t.Evidence {
 		e := &t.Evidence[i]
@@ -109,34 +111,34 @@ func (w *traceWriter) evidence(t *tracing) {
 		if e.Uses.More {
 			more = "+"
 		}
-		row := []cell{
-			{}, number(e.Weight), r.labels.hash(e.AssertionHash), text(e.Lifecycle.String()), r.labels.hash(e.SourceHash),
-			r.seen(e.Uses.First, q.Timestamp), number(e.Uses.Answers).as(fmt.Sprint(e.Uses.Answers) + more), number(e.Uses.Agents).as(fmt.Sprint(e.Uses.Agents) + more),
+		row := []tui.Cell{
+			{}, tui.Number(e.Weight), r.labels.hash(e.AssertionHash), tui.Text(e.Lifecycle.String()), r.labels.hash(e.SourceHash),
+			r.seen(e.Uses.First, q.Timestamp), tui.Number(e.Uses.Answers).As(fmt.Sprint(e.Uses.Answers) + more), tui.Number(e.Uses.Agents).As(fmt.Sprint(e.Uses.Agents) + more),
 		}
 		if !e.Fit {
-			row[0] = text("!")
+			row[0] = tui.Text("!")
 			for i := range row {
-				row[i].alarm = true
+				row[i].Alarm = true
 			}
 		}
 		rows = append(rows, row)
 	}
-	p.table(columns, rows)
+	p.Table(columns, rows)
 	if left > 0 {
-		p.note("(%d more of less weight, %d of them not Approved; -o plain has all)", left, leftBad)
+		p.Note("(%d more of less weight, %d of them not Approved; -o plain has all)", left, leftBad)
 	}
 }
 
 // seen is when something was first seen, as seen from a record that is not older.
-func (r *reading) seen(first *uint64, from uint64) cell {
+func (r *reading) seen(first *uint64, from uint64) tui.Cell {
 	if first == nil {
-		return cell{brief: "-"}
+		return tui.Cell{Brief: "-"}
 	}
-	c := text(r.apart(*first, from))
+	c := tui.Text(r.apart(*first, from))
 	a, ok := r.clock.unit.Time(*first)
 	b, ok2 := r.clock.unit.Time(from)
 	if d := b.Sub(a); ok && ok2 && d >= time.Second {
-		c.short = roughly(d) + " before"
+		c.Short = roughly(d) + " before"
 	}
 	return c
 }
@@ -159,7 +161,7 @@ func brief(f float64) string { return fmt.Sprintf("%.6g", f) }
 
 // others says who else used what is not Approved.
 func (w *traceWriter) others(t *tracing) {
-	var rows [][]cell
+	var rows [][]tui.Cell
 	left := 0
 	for i := range t.Evidence {
 		e := &t.Evidence[i]
@@ -171,25 +173,25 @@ func (w *traceWriter) others(t *tracing) {
 				left++
 				continue
 			}
-			rows = append(rows, []cell{
-				w.r.labels.hash(e.AssertionHash), text(e.Lifecycle.String()), agentCell(other.AgentID, w.r.labels),
-				number(other.Answers), text(w.r.times(other.First, other.Last)),
+			rows = append(rows, []tui.Cell{
+				w.r.labels.hash(e.AssertionHash), tui.Text(e.Lifecycle.String()), agentCell(other.AgentID, w.r.labels),
+				tui.Number(other.Answers), tui.Text(w.r.times(other.First, other.Last)),
 			})
 		}
 	}
 	if len(rows) == 0 {
 		return
 	}
-	w.page.head("also used", " what is not Approved")
-	w.page.table([]column{
-		{name: "assertion", flexible: true, least: briefHash},
-		{name: "lifecycle", rank: 2},
-		{name: "by", flexible: true, least: len("anonymous")},
-		{name: "answers", right: true},
-		{name: "when", flexible: true, least: len("2026-11-23T10:19:12.000Z"), rank: 1},
+	w.page.Head("also used", " what is not Approved")
+	w.page.Table([]tui.Column{
+		{Name: "assertion", Flexible: true, Least: briefHash},
+		{Name: "lifecycle", Rank: 2},
+		{Name: "by", Flexible: true, Least: len("anonymous")},
+		{Name: "answers", Right: true},
+		{Name: "when", Flexible: true, Least: len("2026-11-23T10:19:12.000Z"), Rank: 1},
 	}, rows)
 	if left > 0 {
-		w.page.note("(%d more agents)", left)
+		w.page.Note("(%d more agents)", left)
 	}
 }
 
@@ -199,41 +201,41 @@ func (w *traceWriter) around(t *tracing) {
 	if len(t.Before)+len(t.After) == 0 {
 		return
 	}
-	columns := []column{
-		{name: "mark", title: " "},
-		{name: "time"},
-		{name: "query"},
-		{name: "subject", flexible: true, least: 18, middle: true},
-		{name: "predicate", flexible: true, least: 15, middle: true, rank: 3},
-		{name: "answer", flexible: true, least: briefHash, rank: 4},
-		{name: "conf", right: true, rank: 2},
-		{name: "approved", rank: 1},
+	columns := []tui.Column{
+		{Name: "mark", Title: " "},
+		{Name: "time"},
+		{Name: "query"},
+		{Name: "subject", Flexible: true, Least: 18, Middle: true},
+		{Name: "predicate", Flexible: true, Least: 15, Middle: true, Rank: 3},
+		{Name: "answer", Flexible: true, Least: briefHash, Rank: 4},
+		{Name: "conf", Right: true, Rank: 2},
+		{Name: "approved", Rank: 1},
 	}
-	var rows [][]cell
-	add := func(mark cell, q *audit.QueryAudit) {
+	var rows [][]tui.Cell
+	add := func(mark tui.Cell, q *audit.QueryAudit) {
 		all := recordCells(q, w.r.clock, w.r.labels)
 		all[3] = w.r.sameDay(q.Timestamp, t.Audit.Timestamp)
-		rows = append(rows, append([]cell{mark}, pick(all, []int{3, 0, 4, 5, 9, 10, 11})...))
+		rows = append(rows, append([]tui.Cell{mark}, pick(all, []int{3, 0, 4, 5, 9, 10, 11})...))
 	}
 	for i := range t.Before {
-		add(cell{}, &t.Before[i])
+		add(tui.Cell{}, &t.Before[i])
 	}
-	add(text(">"), q)
+	add(tui.Text(">"), q)
 	for i := range t.After {
-		add(cell{}, &t.After[i])
+		add(tui.Cell{}, &t.After[i])
 	}
-	w.page.head("around it", ", asked by "+w.r.asker(q.AgentID))
-	w.page.table(columns, rows)
+	w.page.Head("around it", ", asked by "+w.r.asker(q.AgentID))
+	w.page.Table(columns, rows)
 }
 
 // sameDay is the cell of a time which, where there is little room, has no date if that is the same as another
 // time's.
-func (r *reading) sameDay(timestamp, as uint64) cell {
+func (r *reading) sameDay(timestamp, as uint64) tui.Cell {
 	c := timeCell(timestamp, r.clock)
 	a, ok := r.clock.unit.Time(timestamp)
 	b, ok2 := r.clock.unit.Time(as)
 	if ok && ok2 && a.In(r.clock.zone).Format(dateForm) == b.In(r.clock.zone).Format(dateForm) {
-		c.short, c.year = a.In(r.clock.zone).Format("15:04:05"), ""
+		c.Short, c.Year = a.In(r.clock.zone).Format("15:04:05"), ""
 	}
 	return c
 }
@@ -265,7 +267,7 @@ func (w *traceWriter) steps(ctx context.Context, t *tracing) []step {
 }
 
 // typable reports whether a text can be pasted into a shell as it is shown.
-func typable(s string) bool { return len(s) <= 100 && visible(s) == s }
+func typable(s string) bool { return len(s) <= 100 && legible.Visible(s) == s }
 
 // answersArgs is the command answers for a question, also when that looks like a flag.
 func answersArgs(subject, predicate string) []string {

@@ -9,19 +9,20 @@ import (
 	"slices"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/tui"
 )
 
 // A traceWriter prints traces in any form.
 type traceWriter struct {
 	a    *app
 	r    *reading
-	page *page // of form table
-	rows *rows // of all others
+	page *tui.Page // of form table
+	rows *tui.Rows // of all others
 	n    int
 }
 
 func (a *app) traces(r *reading) *traceWriter {
-	w := &traceWriter{a: a, r: r, page: a.page(r), rows: a.rows(a.form(""), traceColumns...)}
+	w := &traceWriter{a: a, r: r, page: a.screen().Page(), rows: a.rows(a.form(""), traceColumns...)}
 	return w
 }
 
@@ -38,27 +39,27 @@ func (w *traceWriter) write(ctx context.Context, t *audit.Trace) error {
 		return err
 	}
 	w.n++
-	switch w.rows.form {
-	case formTable:
+	switch w.rows.Form {
+	case tui.Table:
 		w.readable(ctx, full)
 		return nil
-	case formJSON, formNDJSON:
+	case tui.JSON, tui.NDJSON:
 		object, err := w.object(full)
 		if err != nil {
 			return err
 		}
-		return w.rows.addRaw(object)
+		return w.rows.AddJSON(object)
 	}
 	return w.flat(full)
 }
 
-func (w *traceWriter) flush() error { return errors.Join(w.page.out.Flush(), w.rows.flush()) }
+func (w *traceWriter) flush() error { return errors.Join(w.page.Flush(), w.rows.Flush()) }
 
 func (w *traceWriter) end() error {
-	if w.rows.form == formTable && w.n > 0 {
-		return w.page.end()
+	if w.rows.Form == tui.Table && w.n > 0 {
+		return w.page.End()
 	}
-	return w.rows.end()
+	return w.rows.End()
 }
 
 // tracedOthers bounds for how many pieces of evidence it is found out who else used them.
@@ -176,7 +177,7 @@ func (w *traceWriter) object(t *tracing) ([]byte, error) {
 		e := &t.Evidence[i]
 		one := evidenceObject{
 			Position: e.Position, AssertionHash: e.AssertionHash, AssertionLabel: w.r.labels.orNull(&e.AssertionHash),
-			Weight: number(e.Weight).json(), SourceHash: e.SourceHash, SourceLabel: w.r.labels.orNull(&e.SourceHash),
+			Weight: json.RawMessage(tui.Number(e.Weight).Text), SourceHash: e.SourceHash, SourceLabel: w.r.labels.orNull(&e.SourceHash),
 			Lifecycle: e.Lifecycle.String(), Approved: e.Fit, Result: e.Won,
 			usesObject: w.uses(e.Uses), Others: othersObject{w.uses(e.Others), []agentObject{}},
 		}
@@ -191,7 +192,7 @@ func (w *traceWriter) object(t *tracing) ([]byte, error) {
 	if o.After, err = canonical(t.After); err != nil {
 		return nil, err
 	}
-	return bytes.TrimSpace(toJSON(o)), nil
+	return bytes.TrimSpace(tui.ToJSON(o)), nil
 }
 
 func (w *traceWriter) uses(u audit.Uses) usesObject {
@@ -216,60 +217,60 @@ func canonical(list []audit.QueryAudit) ([]json.RawMessage, error) {
 }
 
 // traceColumns are those of a trace's lines in plain text and CSV.
-var traceColumns = []column{
-	{name: "part"}, {name: "query_id"}, {name: "timestamp"}, {name: "time"}, {name: "agent_id"}, {name: "agent_label"},
-	{name: "subject"}, {name: "predicate"}, {name: "lifecycle"}, {name: "epoch"}, {name: "lens"},
-	{name: "result_hash"}, {name: "result_label"}, {name: "result_confidence"}, {name: "finding"}, {name: "position"},
-	{name: "weight"}, {name: "assertion_hash"}, {name: "assertion_label"}, {name: "source_hash"}, {name: "source_label"},
-	{name: "first_seen"}, {name: "first_seen_time"}, {name: "answers"}, {name: "agents"}, {name: "more"},
+var traceColumns = []tui.Column{
+	{Name: "part"}, {Name: "query_id"}, {Name: "timestamp"}, {Name: "time"}, {Name: "agent_id"}, {Name: "agent_label"},
+	{Name: "subject"}, {Name: "predicate"}, {Name: "lifecycle"}, {Name: "epoch"}, {Name: "lens"},
+	{Name: "result_hash"}, {Name: "result_label"}, {Name: "result_confidence"}, {Name: "finding"}, {Name: "position"},
+	{Name: "weight"}, {Name: "assertion_hash"}, {Name: "assertion_label"}, {Name: "source_hash"}, {Name: "source_label"},
+	{Name: "first_seen"}, {Name: "first_seen_time"}, {Name: "answers"}, {Name: "agents"}, {Name: "more"},
 }
 
 // flat prints a line for each part of a trace. The lifecycle is that of the question in a line of a record,
 // and of the evidence in others.
 func (w *traceWriter) flat(t *tracing) error {
-	line := func(part string, id audit.QueryID, values map[string]cell) error {
-		cells := make([]cell, len(traceColumns))
-		cells[0], cells[1] = text(part), hashCell(id)
+	line := func(part string, id audit.QueryID, values map[string]tui.Cell) error {
+		cells := make([]tui.Cell, len(traceColumns))
+		cells[0], cells[1] = tui.Text(part), hashCell(id)
 		for i, c := range traceColumns {
-			if v, ok := values[c.name]; ok {
+			if v, ok := values[c.Name]; ok {
 				cells[i] = v
 			}
 		}
-		return w.rows.add(cells...)
+		return w.rows.Add(cells...)
 	}
 	l := w.r.labels
 	asked := func(part string, q *audit.QueryAudit) error {
-		return line(part, q.QueryID, map[string]cell{
-			"timestamp": number(q.Timestamp), "time": timeCell(q.Timestamp, w.r.clock), "agent_id": optionalHash(q.AgentID), "agent_label": l.cell(q.AgentID),
+		return line(part, q.QueryID, map[string]tui.Cell{
+			"timestamp": tui.Number(q.Timestamp), "time": timeCell(q.Timestamp, w.r.clock), "agent_id": optionalHash(q.AgentID), "agent_label": l.cell(q.AgentID),
 			"subject": optionalText(q.Params.Subject), "predicate": optionalText(q.Params.Predicate), "lifecycle": optionalLifecycle(q.Params.Lifecycle),
 			"epoch": optionalHash(q.Params.Epoch), "lens": optionalText(q.Params.Lens),
-			"result_hash": optionalHash(q.ResultHash), "result_label": l.cell(q.ResultHash), "result_confidence": number(q.ResultConfidence),
+			"result_hash": optionalHash(q.ResultHash), "result_label": l.cell(q.ResultHash), "result_confidence": tui.Number(q.ResultConfidence),
 		})
 	}
 	id := t.Audit.QueryID
 	err := asked("query", &t.Audit)
 	for _, f := range t.Findings {
 		if len(f.Positions) == 0 {
-			err = errors.Join(err, line("finding", id, map[string]cell{"finding": text(string(f.Kind))}))
+			err = errors.Join(err, line("finding", id, map[string]tui.Cell{"finding": tui.Text(string(f.Kind))}))
 		}
 		for _, position := range f.Positions {
-			err = errors.Join(err, line("finding", id, map[string]cell{"finding": text(string(f.Kind)), "position": number(position)}))
+			err = errors.Join(err, line("finding", id, map[string]tui.Cell{"finding": tui.Text(string(f.Kind)), "position": tui.Number(position)}))
 		}
 	}
 	for i := range t.Evidence {
 		e := &t.Evidence[i]
-		err = errors.Join(err, line("evidence", id, map[string]cell{
-			"position": number(e.Position), "weight": number(e.Weight), "lifecycle": lifecycleCell(e.Lifecycle),
+		err = errors.Join(err, line("evidence", id, map[string]tui.Cell{
+			"position": tui.Number(e.Position), "weight": tui.Number(e.Weight), "lifecycle": lifecycleCell(e.Lifecycle),
 			"assertion_hash": hashCell(e.AssertionHash), "assertion_label": l.cell(&e.AssertionHash),
 			"source_hash": hashCell(e.SourceHash), "source_label": l.cell(&e.SourceHash),
 			"first_seen": optionalNumber(e.Uses.First), "first_seen_time": optionalTime(e.Uses.First, w.r.clock),
-			"answers": number(e.Uses.Answers), "agents": number(e.Uses.Agents), "more": boolean(e.Uses.More),
+			"answers": tui.Number(e.Uses.Answers), "agents": tui.Number(e.Uses.Agents), "more": tui.Bool(e.Uses.More),
 		}))
 		for _, other := range t.others[e.Position] {
-			err = errors.Join(err, line("other", id, map[string]cell{
-				"position": number(e.Position), "assertion_hash": hashCell(e.AssertionHash), "assertion_label": l.cell(&e.AssertionHash),
+			err = errors.Join(err, line("other", id, map[string]tui.Cell{
+				"position": tui.Number(e.Position), "assertion_hash": hashCell(e.AssertionHash), "assertion_label": l.cell(&e.AssertionHash),
 				"lifecycle": lifecycleCell(e.Lifecycle), "agent_id": optionalHash(other.AgentID), "agent_label": l.cell(other.AgentID),
-				"answers": number(other.Answers),
+				"answers": tui.Number(other.Answers),
 			}))
 		}
 	}
@@ -282,16 +283,16 @@ func (w *traceWriter) flat(t *tracing) error {
 	return err
 }
 
-func optionalNumber(n *uint64) cell {
+func optionalNumber(n *uint64) tui.Cell {
 	if n == nil {
-		return cell{}
+		return tui.Cell{}
 	}
-	return number(*n)
+	return tui.Number(*n)
 }
 
-func optionalTime(timestamp *uint64, c clock) cell {
+func optionalTime(timestamp *uint64, c clock) tui.Cell {
 	if timestamp == nil {
-		return cell{}
+		return tui.Cell{}
 	}
 	return timeCell(*timestamp, c)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/tui"
 	"github.com/auditsql/auditsql/wal"
 )
 
@@ -53,9 +54,9 @@ func (a *app) verify(ctx context.Context, quick bool) error {
 	bar := a.progress("verifying", -1, false)
 	report, err := audit.Verify(ctx, a.dir, audit.VerifyOptions{
 		Quick:    quick,
-		Progress: func(stage string, done uint64) { bar.at(int64(done), "checking "+stage) },
+		Progress: func(stage string, done uint64) { bar.At(int64(done), "checking "+stage) },
 	})
-	bar.end()
+	bar.End()
 	if refused != nil && errors.Is(err, audit.ErrNoStore) {
 		return refused // there is nothing but a journal, and that is damaged
 	}
@@ -65,7 +66,7 @@ func (a *app) verify(ctx context.Context, quick bool) error {
 	if err := a.facts(a.form(""), verifyFacts(&report)...); err != nil {
 		return err
 	}
-	if form := a.form(""); form == formTable {
+	if form := a.form(""); form == tui.Table {
 		a.findings(report.Problems, report.Total, report.Notes)
 	}
 	if !report.OK() {
@@ -91,44 +92,44 @@ func (a *app) damaged(problems uint64) error {
 // findings prints problems and notes below the counts.
 func (a *app) findings(problems []string, total uint64, notes []string) {
 	for _, p := range problems {
-		fmt.Fprintf(a.out, "%s %s\n", a.alarm("problem:"), harmless(p))
+		fmt.Fprintf(a.out, "%s %s\n", a.screen().Alarm("problem:"), harmless(p))
 	}
 	if more := total - uint64(len(problems)); more > 0 {
-		fmt.Fprintf(a.out, "%s %d more\n", a.alarm("problem:"), more)
+		fmt.Fprintf(a.out, "%s %d more\n", a.screen().Alarm("problem:"), more)
 	}
 	for _, n := range notes {
 		fmt.Fprintf(a.out, "note: %s\n", harmless(n))
 	}
 }
 
-func verifyFacts(r *audit.VerifyReport) []fact {
-	count := func(n uint64) cell { return number(n).as(humanize.Comma(int64(n))) }
-	result := boolean(r.OK()).as("all is well")
+func verifyFacts(r *audit.VerifyReport) []tui.Fact {
+	count := func(n uint64) tui.Cell { return tui.Number(n).As(humanize.Comma(int64(n))) }
+	result := tui.Bool(r.OK()).As("all is well")
 	if r.Quick {
-		result.brief = "all is well, as far as --quick looks"
+		result.Brief = "all is well, as far as --quick looks"
 	}
 	if !r.OK() {
-		result.brief, result.alarm = plural(r.Total, "problem", "problems"), true
+		result.Brief, result.Alarm = plural(r.Total, "problem", "problems"), true
 	}
-	facts := []fact{{"ok", "result", result}, {"quick", "", boolean(r.Quick)}}
+	facts := []tui.Fact{fact("ok", "result", result), fact("quick", "", tui.Bool(r.Quick))}
 	facts = append(facts, journalFacts(&r.Journal)...)
 	facts = append(facts,
-		fact{"audits", "records in SQLite", count(r.Audits)},
-		fact{"contributions", "evidence", count(r.Contributions)},
-		fact{"attributes", "attributes", count(r.Attributes)},
-		fact{"agents", "agents", count(r.Agents)},
-		fact{"agent_keys", "keys by agent", count(r.AgentKeys)},
-		fact{"matched", "in journal and SQLite", count(r.Matched)},
-		fact{"not_applied", "in the journal alone", count(r.NotApplied)},
-		fact{"rejected", "rejected in replay", count(r.Rejected)},
-		fact{"seconds", "took", number(r.Took.Seconds()).as(r.Took.Round(time.Millisecond).String())},
-		fact{"problems", "", textList(r.Problems)},
-		fact{"total_problems", "", number(r.Total)},
-		fact{"notes", "", textList(r.Notes)},
+		fact("audits", "records in SQLite", count(r.Audits)),
+		fact("contributions", "evidence", count(r.Contributions)),
+		fact("attributes", "attributes", count(r.Attributes)),
+		fact("agents", "agents", count(r.Agents)),
+		fact("agent_keys", "keys by agent", count(r.AgentKeys)),
+		fact("matched", "in journal and SQLite", count(r.Matched)),
+		fact("not_applied", "in the journal alone", count(r.NotApplied)),
+		fact("rejected", "rejected in replay", count(r.Rejected)),
+		fact("seconds", "took", tui.Number(r.Took.Seconds()).As(r.Took.Round(time.Millisecond).String())),
+		fact("problems", "", tui.Texts(r.Problems)),
+		fact("total_problems", "", tui.Number(r.Total)),
+		fact("notes", "", tui.Texts(r.Notes)),
 	)
 	for i := range facts {
-		if !wasLookedAt(r, facts[i].name) {
-			facts[i].value = notLookedAt
+		if !wasLookedAt(r, facts[i].Name) {
+			facts[i].Value = notLookedAt
 		}
 	}
 	return facts
@@ -154,7 +155,7 @@ func wasLookedAt(r *audit.VerifyReport, name string) bool {
 }
 
 // notLookedAt is a value that is not known, because nothing was looked at that tells it.
-var notLookedAt = cell{brief: "not looked at"}
+var notLookedAt = tui.Cell{Brief: "not looked at"}
 
 // trimmedBytes is how much of the journal a writer removed before it could be checked.
 func trimmedBytes(r *wal.Report) (bytes int64) {
@@ -165,27 +166,27 @@ func trimmedBytes(r *wal.Report) (bytes int64) {
 }
 
 // journalFacts are what a check of the journal counted.
-func journalFacts(r *wal.Report) []fact {
-	torn := cell{brief: "none"}
+func journalFacts(r *wal.Report) []tui.Fact {
+	torn := tui.Cell{Brief: "none"}
 	if t := r.Torn; t != nil {
-		torn = text(fmt.Sprintf("%d bytes at offset %d: %s", t.Bytes, t.Offset, t.Reason))
+		torn = tui.Text(fmt.Sprintf("%d bytes at offset %d: %s", t.Bytes, t.Offset, t.Reason))
 	}
-	gaps := number(r.Fillers).as("none")
+	gaps := tui.Number(r.Fillers).As("none")
 	if r.Fillers > 0 {
-		gaps.brief = fmt.Sprintf("%s, %s", plural(r.Fillers, "filler", "fillers"), inBytes(r.FillBytes))
+		gaps.Brief = fmt.Sprintf("%s, %s", plural(r.Fillers, "filler", "fillers"), tui.Bytes(r.FillBytes))
 	}
-	return []fact{
-		{"journal_segments", "journal segments", number(r.Segments)},
-		{"journal_first", "journal begins", number(r.First)},
-		{"journal_end", "journal ends", number(r.End)},
-		{"journal_records", "journal records", number(r.Records).as(humanize.Comma(int64(r.Records)))},
-		{"journal_bytes", "journal bytes", number(r.Bytes).as(humanize.Comma(r.Bytes))},
-		{"journal_marks", "", number(r.Marks)},
-		{"journal_identities", "", number(r.Identities)},
-		{"journal_trimmed_bytes", "", number(trimmedBytes(r))},
-		{"journal_fillers", "repaired gaps", gaps},
-		{"journal_filler_bytes", "", number(r.FillBytes)},
-		{"journal_torn", "torn tail", torn},
-		{"journal_damage", "", number(len(r.Damage))},
+	return []tui.Fact{
+		fact("journal_segments", "journal segments", tui.Number(r.Segments)),
+		fact("journal_first", "journal begins", tui.Number(r.First)),
+		fact("journal_end", "journal ends", tui.Number(r.End)),
+		fact("journal_records", "journal records", tui.Number(r.Records).As(humanize.Comma(int64(r.Records)))),
+		fact("journal_bytes", "journal bytes", tui.Number(r.Bytes).As(humanize.Comma(r.Bytes))),
+		fact("journal_marks", "", tui.Number(r.Marks)),
+		fact("journal_identities", "", tui.Number(r.Identities)),
+		fact("journal_trimmed_bytes", "", tui.Number(trimmedBytes(r))),
+		fact("journal_fillers", "repaired gaps", gaps),
+		fact("journal_filler_bytes", "", tui.Number(r.FillBytes)),
+		fact("journal_torn", "torn tail", torn),
+		fact("journal_damage", "", tui.Number(len(r.Damage))),
 	}
 }

@@ -18,7 +18,7 @@ const module = "github.com/auditsql/auditsql/"
 
 // allowed is which packages of the module each of them may import. Tests may import more.
 var allowed = map[string][]string{
-	"cmd/auditsql":     {"audit", "wal", "sqlstore", "internal/legible"},
+	"cmd/auditsql":     {"audit", "wal", "sqlstore", "internal/legible", "internal/tui"},
 	"audit":            {"kvshim", "sqlstore", "wal", "internal/durable", "internal/legible"},
 	"kvshim":           {"sqlstore"},
 	"kvshim/kvtest":    {"kvshim"},
@@ -31,6 +31,7 @@ var allowed = map[string][]string{
 	"internal/durable": {},
 	"internal/layers":  {},
 	"internal/legible": {},
+	"internal/tui":     {"internal/legible"},
 }
 
 // keepers are the only packages that may import what is theirs.
@@ -40,11 +41,11 @@ var keepers = map[string][]string{
 	"github.com/jmoiron":     {"sqlstore"},
 	"github.com/pressly":     {"sqlstore", "migrations"},
 	"github.com/spf13":       {"cmd/auditsql"},
-	"github.com/jedib0t":     {"cmd/auditsql"},
-	"github.com/schollz":     {"cmd/auditsql"},
+	"github.com/jedib0t":     {"internal/tui"},
+	"github.com/schollz":     {"internal/tui"},
 	"github.com/zeebo":       {"wal", "audit", "internal/walspec"},
 	"golang.org/x/sys":       {"wal"},
-	"golang.org/x/term":      {"cmd/auditsql"},
+	"golang.org/x/term":      {"internal/tui"},
 	"golang.org/x/text":      {"internal/legible"},
 	"github.com/rogpeppe":    {},
 	"pgregory.net/rapid":     {},
