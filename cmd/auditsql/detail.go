@@ -10,6 +10,7 @@ import (
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/internal/legible"
 	"github.com/auditsql/auditsql/internal/tui"
+	"github.com/auditsql/auditsql/internal/when"
 )
 
 // A detailWriter prints records in full: for reading in form table, a value a line in plain text. The
@@ -20,7 +21,7 @@ type detailWriter struct {
 	n   int
 }
 
-func (a *app) detail(c clock, l labels) *detailWriter {
+func (a *app) detail(c when.Clock, l labels) *detailWriter {
 	return &detailWriter{recordWriter: a.records(a.form(""), c, l), out: bufio.NewWriter(a.out)}
 }
 
@@ -105,7 +106,7 @@ func (w *detailWriter) readable(q *audit.QueryAudit) {
 	}
 
 	head("query "+q.QueryID.String(), "")
-	line("time", fmt.Sprintf("%s (%d %s)", w.clock.format(q.Timestamp), q.Timestamp, w.clock.unit))
+	line("time", fmt.Sprintf("%s (%d %s)", w.clock.Format(q.Timestamp), q.Timestamp, w.clock.Unit))
 	labelled("agent", q.AgentID, "anonymous")
 	head("asked", "")
 	line("subject", orNone(q.Params.Subject))

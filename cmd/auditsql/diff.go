@@ -126,7 +126,7 @@ func diffObject(r *reading, d *audit.Difference) ([]byte, error) {
 		Same       int             `json:"same"`
 		Attributes []attribute     `json:"attributes"`
 	}{
-		FromTime: r.clock.format(d.A.Timestamp), ToTime: r.clock.format(d.B.Timestamp), Flipped: d.Flipped(), Causes: d.Causes(),
+		FromTime: r.clock.Format(d.A.Timestamp), ToTime: r.clock.Format(d.B.Timestamp), Flipped: d.Flipped(), Causes: d.Causes(),
 		Fields: []field{}, Evidence: []piece{}, Same: d.Same, Attributes: []attribute{},
 	}
 	var err error
@@ -210,8 +210,8 @@ func sideCells(c *audit.ContributingAssertion) [3]tui.Cell {
 
 func (a *app) diffPage(ctx context.Context, r *reading, d *audit.Difference) error {
 	p := a.screen().Page()
-	p.Head("from", tui.Gap+r.query(ctx, d.A.QueryID)+tui.Gap+r.clock.format(d.A.Timestamp)+tui.Gap+r.asker(d.A.AgentID))
-	p.Head("to  ", tui.Gap+r.query(ctx, d.B.QueryID)+tui.Gap+r.clock.format(d.B.Timestamp)+tui.Gap+r.asker(d.B.AgentID))
+	p.Head("from", tui.Gap+r.query(ctx, d.A.QueryID)+tui.Gap+r.clock.Format(d.A.Timestamp)+tui.Gap+r.asker(d.A.AgentID))
+	p.Head("to  ", tui.Gap+r.query(ctx, d.B.QueryID)+tui.Gap+r.clock.Format(d.B.Timestamp)+tui.Gap+r.asker(d.B.AgentID))
 	if len(d.Fields)+len(d.Evidence)+len(d.Attributes) == 0 {
 		p.Head("", "no difference but in the ids")
 		return p.End()

@@ -12,6 +12,7 @@ import (
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/internal/legible"
+	"github.com/auditsql/auditsql/internal/when"
 )
 
 // filterFlags are the flags that select records.
@@ -33,6 +34,15 @@ type filterFlags struct {
 
 var filterNames = []string{"agent", "anonymous", "from", "to", "around", "subject", "predicate", "lens", "lifecycle", "result",
 	"assertion", "source", "unapproved", "attr", "min-confidence", "max-confidence"}
+
+// timesHelp is what the help of each command that takes times says about them.
+const timesHelp = `Times are RFC 3339 (2026-11-23T10:00:00Z), a date and time of day
+(2026-11-23T10:00), a date (2026-11-23), how long ago (90m, 6h, 2d, "6 hours
+ago"), now, today, yesterday, or a bare number in the store's unit. They are
+in UTC unless they carry an offset or --tz names another zone. --from and --to
+are both inclusive; a date is the whole day, so --to 2026-11-23 reaches to its
+last instant. A number is never guessed at; what looks like another unit is
+told.`
 
 const defaultWindow = 15 * time.Minute
 
@@ -122,7 +132,7 @@ func (f *filterFlags) filter(ctx context.Context, r *reading) (audit.Filter, err
 		return r.find(ctx, flag, typed, kind)
 	})
 	if err == nil && filter.From != nil && filter.To != nil && *filter.From > *filter.To {
-		err = usage("--from %s is later than --to %s", c.format(*filter.From), c.format(*filter.To))
+		err = usage("--from %s is later than --to %s", c.Format(*filter.From), c.Format(*filter.To))
 	}
 	if err == nil && filter.SubjectGlob != nil && !strings.ContainsAny(*filter.SubjectGlob, "*?[") {
 		err = r.tellSpellings(ctx, *filter.SubjectGlob, filter.From, filter.To)
@@ -139,7 +149,7 @@ func (r *reading) tellSpellings(ctx context.Context, subject string, from, to *u
 			if err != nil {
 				return err
 			}
-			r.clock.note("subject %s has records too that spell it otherwise and look the same: an accented letter may be one character or several; list --subject %s finds both",
+			r.note("subject %s has records too that spell it otherwise and look the same: an accented letter may be one character or several; list --subject %s finds both",
 				subject, shellQuote(legible.EitherSpelling(subject)))
 			return nil
 		}
@@ -149,7 +159,7 @@ func (r *reading) tellSpellings(ctx context.Context, subject string, from, to *u
 
 // selection is filter without the order of the two times, which depends on the store's unit. Hashes are
 // found by find.
-func (f *filterFlags) selection(c clock, find func(flag, typed string, kind audit.HashKind) (audit.Hash, error)) (audit.Filter, error) {
+func (f *filterFlags) selection(c when.Clock, find func(flag, typed string, kind audit.HashKind) (audit.Hash, error)) (audit.Filter, error) {
 	filter := audit.Filter{Limit: f.limit, Descending: f.descending}
 	if f.limit < 0 {
 		return filter, usage("--limit %d: want 0 for no limit, or more", f.limit)
@@ -210,16 +220,16 @@ func (f *filterFlags) selection(c clock, find func(flag, typed string, kind audi
 	return filter, nil
 }
 
-func (f *filterFlags) times(c clock, filter *audit.Filter) error {
+func (f *filterFlags) times(c when.Clock, filter *audit.Filter) error {
 	if err := contradict(f.cmd, "around", "from", "to"); err != nil {
 		return err
 	}
 	if f.given("around", &f.around) != nil {
-		at, err := c.parse(f.around)
+		at, err := c.Parse(f.around)
 		if err != nil {
 			return usage("--around: %w", err)
 		}
-		from, to := at.within(f.window.Duration, c.unit)
+		from, to := at.Around(f.window.Duration, c.Unit)
 		filter.From, filter.To = &from, &to
 		return nil
 	}
@@ -227,32 +237,20 @@ func (f *filterFlags) times(c clock, filter *audit.Filter) error {
 		return usage("--window goes with --around")
 	}
 	if f.given("from", &f.from) != nil {
-		from, err := c.parse(f.from)
+		from, err := c.Parse(f.from)
 		if err != nil {
 			return usage("--from: %w", err)
 		}
-		filter.From = &from.first
+		filter.From = &from.First
 	}
 	if f.given("to", &f.to) != nil {
-		to, err := c.parse(f.to)
+		to, err := c.Parse(f.to)
 		if err != nil {
 			return usage("--to: %w", err)
 		}
-		filter.To = &to.last
+		filter.To = &to.Last
 	}
 	return nil
-}
-
-// within is the span from d before s to d after it, as far as there are timestamps.
-func (s span) within(d time.Duration, unit audit.TimeUnit) (from, to uint64) {
-	width := uint64(d / (time.Second / time.Duration(unit.PerSecond())))
-	// Above last, first stands for an instant between two units.
-	from, to = min(s.first, s.last), max(s.first, s.last)
-	from -= min(width, from)
-	if to > math.MaxInt64-width {
-		return from, math.MaxInt64
-	}
-	return from, to + width
 }
 
 // given is value if the flag was given, also when it is empty.

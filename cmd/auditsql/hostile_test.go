@@ -12,6 +12,7 @@ import (
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/internal/tui"
+	"github.com/auditsql/auditsql/internal/when"
 )
 
 // pieces are what has fooled terminals, people and tables before.
@@ -83,7 +84,7 @@ func TestNoTextBreaksARecord(t *testing.T) {
 		for _, form := range []tui.Form{tui.Table, tui.Plain} {
 			a, out := into(0)
 			a.output = string(form)
-			w := a.detail(clock{unit: audit.Milliseconds, zone: noon.Location()}, labels{})
+			w := a.detail(when.Clock{Unit: audit.Milliseconds, Zone: noon.Location()}, labels{})
 			if err := errors.Join(w.write(raw), w.End()); err != nil {
 				t.Fatal(err)
 			}

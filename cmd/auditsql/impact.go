@@ -10,6 +10,7 @@ import (
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/internal/tui"
+	"github.com/auditsql/auditsql/internal/when"
 )
 
 const impactLimit = 100
@@ -259,7 +260,7 @@ func (w *impactWriter) totalsObject() any {
 	t, c := &w.totals, w.r.clock
 	list := []byAgent{}
 	for _, b := range t.ByAgent {
-		list = append(list, byAgent{agentObject{b.AgentID, w.r.labels.orNull(b.AgentID), b.Answers}, b.First, c.format(b.First), b.Last, c.format(b.Last), b.Won, b.Weight})
+		list = append(list, byAgent{agentObject{b.AgentID, w.r.labels.orNull(b.AgentID), b.Answers}, b.First, c.Format(b.First), b.Last, c.Format(b.Last), b.Won, b.Weight})
 	}
 	return struct {
 		Answers        uint64    `json:"answers"`
@@ -275,15 +276,15 @@ func (w *impactWriter) totalsObject() any {
 		LastTime       *string   `json:"last_time"`
 		ByAgent        []byAgent `json:"by_agent"`
 	}{t.Answers, t.Agents, t.Anonymous, t.Won, t.Weight, t.Assertions, t.MoreAssertions,
-		t.First, c.orNull(t.First), t.Last, c.orNull(t.Last), list}
+		t.First, timeOrNull(c, t.First), t.Last, timeOrNull(c, t.Last), list}
 }
 
 // orNull is a time, nil if there is none: null in JSON.
-func (c clock) orNull(timestamp *uint64) *string {
+func timeOrNull(c when.Clock, timestamp *uint64) *string {
 	if timestamp == nil {
 		return nil
 	}
-	s := c.format(*timestamp)
+	s := c.Format(*timestamp)
 	return &s
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/internal/tui"
+	"github.com/auditsql/auditsql/internal/when"
 )
 
 func (a *app) importCommand() *cobra.Command {
@@ -235,7 +236,7 @@ type importer struct {
 	inserted, duplicate, rejected uint64
 	batch                         batch
 
-	clock          clock
+	clock          when.Clock
 	doubts         []*doubts // in the order of the inputs
 	inputs, failed int       // how many there are, and could not be read to their end
 }

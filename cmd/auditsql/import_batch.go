@@ -32,10 +32,10 @@ func (im *importer) store(ctx context.Context) error {
 	}
 	lines := im.batch.lines
 	im.batch = batch{lines: lines[:0]}
-	im.clock.now = im.a.now()
+	im.clock.Now = im.a.now()
 	for _, l := range lines {
 		if l.err == nil {
-			l.err = im.clock.checkFuture(&l.q, im.options.future.Duration)
+			l.err = checkFuture(im.clock, &l.q, im.options.future.Duration)
 		}
 	}
 	if im.options.strict {

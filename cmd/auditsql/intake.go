@@ -8,6 +8,7 @@ import (
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/internal/tui"
+	"github.com/auditsql/auditsql/internal/when"
 )
 
 // usualFuture is how far in the future a timestamp may lie unless --max-future says otherwise: clocks differ by
@@ -22,17 +23,17 @@ func (f *durationFlag) addMaxFuture(cmd *cobra.Command) {
 
 // checkFuture refuses a record whose timestamp lies further in the future than most; 0 lets all in. Such a record
 // would be the newest one for as long as the store is there, and most often its unit is a mistake.
-func (c clock) checkFuture(q *audit.QueryAudit, most time.Duration) error {
-	latest, ok := c.unit.Timestamp(c.now.Add(most))
+func checkFuture(c when.Clock, q *audit.QueryAudit, most time.Duration) error {
+	latest, ok := c.Unit.Timestamp(c.Now.Add(most))
 	if most == 0 || !ok || q.Timestamp <= latest {
 		return nil
 	}
 	other := ""
-	if unit, ok := c.otherUnit(q.Timestamp); ok {
-		other = fmt.Sprintf(" (this store counts %s; in %s it would be %s)", c.unit, unit, clock{zone: c.zone, unit: unit}.format(q.Timestamp))
+	if unit, ok := c.OtherUnit(q.Timestamp); ok {
+		other = fmt.Sprintf(" (this store counts %s; in %s it would be %s)", c.Unit, unit, c.In(unit).Format(q.Timestamp))
 	}
 	return &audit.FieldError{Field: "timestamp", Reason: fmt.Sprintf("%d is %s, more than %s in the future%s; --max-future 0 lets it in",
-		q.Timestamp, c.called(q.Timestamp), shortDuration(most), other)}
+		q.Timestamp, c.Phrase(q.Timestamp), when.FormatDuration(most), other)}
 }
 
 // oddConfidence is a confidence that is outside of 0 to 1, "" if it is not.
@@ -65,8 +66,8 @@ func (d *doubt) add(line int, what string) {
 }
 
 // add looks at a record.
-func (d *doubts) add(line int, q *audit.QueryAudit, c clock) {
-	if what := c.unitDoubt(q.Timestamp); what != "" {
+func (d *doubts) add(line int, q *audit.QueryAudit, c when.Clock) {
+	if what := c.UnitDoubt(q.Timestamp); what != "" {
 		d.units.add(line, fmt.Sprintf("%d is %s", q.Timestamp, what))
 	}
 	d.confidence.add(line, oddConfidence(q))

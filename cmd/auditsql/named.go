@@ -10,6 +10,7 @@ import (
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/internal/tui"
+	"github.com/auditsql/auditsql/internal/when"
 )
 
 // The named queries, a file each. A file begins with comments: what the query answers, then a line for each
@@ -141,7 +142,7 @@ func (r *reading) finder(ctx context.Context) finder {
 }
 
 // value reads what was given for a parameter, or takes what is usual.
-func (p *parameter) value(given string, ok bool, c clock, find finder) (any, error) {
+func (p *parameter) value(given string, ok bool, c when.Clock, find finder) (any, error) {
 	if !ok {
 		if !p.optional {
 			return nil, usage("-p %s=… is missing: %s", p.name, p.about)
@@ -181,21 +182,20 @@ func (p *parameter) value(given string, ok bool, c clock, find finder) (any, err
 			}
 			return int64(audit.MaxTimestamp), nil
 		}
-		at, err := c.parse(given)
+		at, err := c.Parse(given)
 		if err != nil {
 			return nil, usage("-p %s: %w", p.name, err)
 		}
 		if p.kind == kindEndParam {
-			return int64(at.last), nil
+			return int64(at.Last), nil
 		}
-		return int64(at.first), nil
+		return int64(at.First), nil
 	case kindDurationParam:
-		d, err := parseDuration(given)
+		d, err := when.ParseDuration(given)
 		if err != nil {
 			return nil, usage("-p %s: %w", p.name, err)
 		}
-		from, _ := span{1 << 62, 1 << 62}.within(d, c.unit)
-		return int64(1<<62 - from), nil
+		return int64(when.Units(d, c.Unit)), nil
 	}
 	return given, nil
 }
@@ -227,7 +227,7 @@ func givenParameters(params []string) (map[string]given, error) {
 
 // bind gives each parameter of a statement its value, in the order of names. A statement that somebody
 // typed has no parameters described: what kind they are is said by -p, or shows in the value.
-func bind(names []string, described []parameter, all map[string]given, c clock, find finder) ([]any, error) {
+func bind(names []string, described []parameter, all map[string]given, c when.Clock, find finder) ([]any, error) {
 	used := map[string]bool{}
 	var values []any
 	for _, name := range names {

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/auditsql/auditsql/internal/when"
 )
 
 // A value that is bound as a number is the text that SQLite makes of it again: compared with a text it finds what
@@ -32,7 +34,7 @@ func TestANumberIsBoundForWhatItIs(t *testing.T) {
 	)
 	rapid.Check(t, func(t *rapid.T) {
 		s := literals.Draw(t, "value")
-		values, err := bind([]string{"v"}, nil, map[string]given{"v": {text: s}}, clock{}, nil)
+		values, err := bind([]string{"v"}, nil, map[string]given{"v": {text: s}}, when.Clock{}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/internal/tui"
+	"github.com/auditsql/auditsql/internal/when"
 )
 
 func (a *app) putCommand() *cobra.Command {
@@ -117,15 +118,15 @@ func (a *app) put(ctx context.Context, r *recordFlags, future time.Duration) err
 
 // checkPut refuses a record that lies too far in the future, and tells what is odd about one that does not. Of a
 // time in flags the clock has told that already.
-func (a *app) checkPut(q *audit.QueryAudit, fromFlags bool, c clock, future time.Duration) error {
-	err := c.checkFuture(q, future)
+func (a *app) checkPut(q *audit.QueryAudit, fromFlags bool, c when.Clock, future time.Duration) error {
+	err := checkFuture(c, q, future)
 	switch {
 	case err != nil && fromFlags:
 		return usage("%w", err)
 	case err != nil:
 		return fmt.Errorf("standard input: %w", err)
 	}
-	if doubt := c.unitDoubt(q.Timestamp); doubt != "" && !fromFlags {
+	if doubt := c.UnitDoubt(q.Timestamp); doubt != "" && !fromFlags {
 		a.note("timestamp: %d is %s", q.Timestamp, doubt)
 	}
 	if odd := oddConfidence(q); odd != "" {
@@ -206,10 +207,10 @@ func (r *recordFlags) any() bool {
 }
 
 // record makes the record, with its time in the store's unit.
-func (r *recordFlags) record(c clock) (*audit.QueryAudit, error) {
+func (r *recordFlags) record(c when.Clock) (*audit.QueryAudit, error) {
 	var q audit.QueryAudit
 	var err error
-	if q.Timestamp, err = r.when(c); err != nil {
+	if q.Timestamp, err = r.moment(c); err != nil {
 		return nil, err
 	}
 	for _, h := range []struct {
@@ -271,7 +272,7 @@ func (r *recordFlags) record(c clock) (*audit.QueryAudit, error) {
 	return &q, nil
 }
 
-func (r *recordFlags) when(c clock) (uint64, error) {
+func (r *recordFlags) moment(c when.Clock) (uint64, error) {
 	if err := contradict(r.cmd, "timestamp", "time"); err != nil {
 		return 0, err
 	}
@@ -279,20 +280,20 @@ func (r *recordFlags) when(c clock) (uint64, error) {
 	switch {
 	case r.cmd.Flags().Changed("timestamp"):
 		flag, value = "timestamp", r.timestamp
-		if !isDigits(value) {
+		if !when.IsNumber(value) {
 			return 0, usage("--timestamp %q: want a number in the store's unit; --time takes other forms", value)
 		}
 	case r.cmd.Flags().Changed("time"):
 		value = r.time
 	}
-	at, err := c.parse(value)
+	at, err := c.Parse(value)
 	if err != nil {
 		return 0, usage("--%s: %w", flag, err)
 	}
-	if at.first < at.last {
+	if at.First < at.Last {
 		return 0, usage("--%s %q is a whole day: write 2026-11-23T10:00", flag, value)
 	}
-	return at.last, nil
+	return at.Last, nil
 }
 
 // parseContribution reads ASSERTION:WEIGHT:SOURCE[:LIFECYCLE].

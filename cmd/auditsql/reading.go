@@ -10,12 +10,14 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/when"
 )
 
 // A reading is a store that is open for reading, and what commands that read need beside it.
 type reading struct {
 	*audit.DB
-	clock  clock
+	clock  when.Clock
+	note   func(format string, args ...any)
 	labels labels
 	lag    *audit.Lag // nil when it is not worth telling
 }
@@ -37,7 +39,7 @@ const worthTelling = time.Second
 
 // tellLag says how many records SQLite lacks, if the oldest of them has waited for longer than a moment. How long that
 // is its timestamp tells: the journal has no other time.
-func (a *app) tellLag(ctx context.Context, db *audit.DB, c clock) (*audit.Lag, error) {
+func (a *app) tellLag(ctx context.Context, db *audit.DB, c when.Clock) (*audit.Lag, error) {
 	lag, err := db.Lag(ctx)
 	if err != nil || lag.Records == 0 {
 		return nil, err
@@ -48,14 +50,14 @@ func (a *app) tellLag(ctx context.Context, db *audit.DB, c clock) (*audit.Lag, e
 	}
 	old := ""
 	if lag.Oldest != nil {
-		if at, ok := c.unit.Time(*lag.Oldest); ok {
-			switch age := c.now.Sub(at); {
+		if at, ok := c.Unit.Time(*lag.Oldest); ok {
+			switch age := c.Now.Sub(at); {
 			case age <= worthTelling:
 				return nil, nil
 			case age > humanize.Year:
-				old = ", the oldest from " + c.format(*lag.Oldest)
+				old = ", the oldest from " + c.Format(*lag.Oldest)
 			default:
-				old = ", the oldest " + humanize.RelTime(at, c.now, "old", "")
+				old = ", the oldest " + humanize.RelTime(at, c.Now, "old", "")
 			}
 		}
 	}
@@ -69,7 +71,7 @@ func (a *app) openReading(ctx context.Context) (*reading, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &reading{DB: db}
+	r := &reading{DB: db, note: a.note}
 	if r.clock, err = a.clock(db.TimeUnit()); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -132,7 +134,7 @@ func (r *reading) tellOtherKind(ctx context.Context, where, typed string, h audi
 		}
 	}
 	if len(others) > 0 {
-		r.clock.note("%s%q is %s, and no %s", where, typed, strings.Join(others, " and "), kinds)
+		r.note("%s%q is %s, and no %s", where, typed, strings.Join(others, " and "), kinds)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/internal/tui"
+	"github.com/auditsql/auditsql/internal/when"
 )
 
 // recordColumns are those of a listing of records; in CSV and plain text all of them in this order, which
@@ -77,17 +78,17 @@ func agentCell(agent *audit.AgentID, l labels) tui.Cell {
 
 // timeCell is a timestamp as people write it; where there is little room for it, without a fraction of a second,
 // and without the year, which goes into the heading.
-func timeCell(timestamp uint64, c clock) tui.Cell {
-	cell := tui.Text(c.format(timestamp))
-	if t, ok := c.unit.Time(timestamp); ok {
-		t = t.In(c.zone)
+func timeCell(timestamp uint64, c when.Clock) tui.Cell {
+	cell := tui.Text(c.Format(timestamp))
+	if t, ok := c.Unit.Time(timestamp); ok {
+		t = t.In(c.Zone)
 		cell.Short, cell.Year = t.Format("01-02 15:04:05"), t.Format("2006")
 	}
 	return cell
 }
 
 // recordCells are the cells of one record, in the order of recordColumns.
-func recordCells(q *audit.QueryAudit, c clock, l labels) []tui.Cell {
+func recordCells(q *audit.QueryAudit, c when.Clock, l labels) []tui.Cell {
 	all, bad := len(q.ContributingAssertions), unapproved(q)
 	evidence := tui.Number(all).As("-")
 	if all > 0 {
@@ -146,12 +147,12 @@ func sortedKeys(attributes map[string]any) []string {
 type recordWriter struct {
 	*tui.Rows
 	a         *app
-	clock     clock
+	clock     when.Clock
 	labels    labels
 	limitName string // the flag that sets a limit, if one does
 }
 
-func (a *app) records(form tui.Form, c clock, l labels) *recordWriter {
+func (a *app) records(form tui.Form, c when.Clock, l labels) *recordWriter {
 	columns := recordColumns
 	if form == tui.Table {
 		columns = pick(recordColumns, tableColumns)

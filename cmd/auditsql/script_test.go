@@ -24,6 +24,9 @@ func TestMain(m *testing.M) {
 // keeps tests with times in them from depending on when they run.
 const testTime = "AUDITSQL_TEST_TIME"
 
+// noon is when tests with times in them take place: a Monday.
+var noon = time.Date(2026, 11, 23, 12, 30, 15, 250e6, time.UTC)
+
 // atTestTime is main, at the time of the test.
 func atTestTime() {
 	s := systemStreams()

@@ -14,6 +14,7 @@ import (
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/internal/tui"
+	"github.com/auditsql/auditsql/internal/when"
 	"github.com/auditsql/auditsql/sqlstore"
 )
 
@@ -196,8 +197,8 @@ func (a *app) sql(ctx context.Context, queries []namedQuery, args []string, o sq
 		return trying(err, "a part of it, as in substr(value, 1, 1000)")
 	}
 	if err != nil && errors.Is(context.Cause(ctx), errTimeLimit) {
-		return trying(fmt.Errorf("stopped after %s, the result is not whole", shortDuration(o.timeout.Duration)),
-			"--timeout %s", shortDuration(10*o.timeout.Duration))
+		return trying(fmt.Errorf("stopped after %s, the result is not whole", when.FormatDuration(o.timeout.Duration)),
+			"--timeout %s", when.FormatDuration(10*o.timeout.Duration))
 	}
 	return err
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/internal/tui"
+	"github.com/auditsql/auditsql/internal/when"
 	"github.com/auditsql/auditsql/wal"
 )
 
@@ -61,14 +62,14 @@ is null then.`,
 }
 
 // statsFacts names them as audit.Stats does in JSON.
-func statsFacts(s *audit.Stats, c clock) []tui.Fact {
+func statsFacts(s *audit.Stats, c when.Clock) []tui.Fact {
 	count := func(n uint64) tui.Cell { return tui.Number(n).As(humanize.Comma(int64(n))) }
 	size := func(n int64) tui.Cell { return tui.Number(n).As(tui.Bytes(n)) }
 	when := func(t *uint64) tui.Cell {
 		if t == nil {
 			return tui.Cell{Brief: "-"}
 		}
-		return tui.Number(*t).As(fmt.Sprintf("%s (%d)", c.format(*t), *t))
+		return tui.Number(*t).As(fmt.Sprintf("%s (%d)", c.Format(*t), *t))
 	}
 	writer := tui.Bool(s.Writing).As("no")
 	if s.Writing {

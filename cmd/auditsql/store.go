@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/when"
 )
 
 // recoveryWait is how long a command that reads waits for the lock when it has to recover first: another
@@ -151,18 +152,18 @@ func (a *app) tellRecovery(r audit.Recovery) {
 }
 
 // clock reads and writes times in the store's unit and the zone that --tz names.
-func (a *app) clock(unit audit.TimeUnit) (clock, error) {
-	zone, err := zoneOf(a.zoneName)
+func (a *app) clock(unit audit.TimeUnit) (when.Clock, error) {
+	zone, err := when.ParseZone(a.zoneName)
 	if err != nil {
-		return clock{}, usage("--tz: %w", err)
+		return when.Clock{}, usage("--tz: %w", err)
 	}
-	return clock{now: a.now(), zone: zone, unit: unit, note: a.note}, nil
+	return when.Clock{Now: a.now(), Zone: zone, Unit: unit, Note: func(s string) { a.note("%s", s) }}, nil
 }
 
 // earlyClock is for what is checked before a store is open, and with it its unit known. In seconds every time
 // fits that fits at all. It has nothing to tell of numbers.
-func (a *app) earlyClock() (clock, error) {
+func (a *app) earlyClock() (when.Clock, error) {
 	c, err := a.clock(audit.Seconds)
-	c.note = nil
+	c.Note = nil
 	return c, err
 }

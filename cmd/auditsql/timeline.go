@@ -88,7 +88,7 @@ func (a *app) timeline(ctx context.Context, size audit.BucketSize, f *filterFlag
 	if err != nil {
 		return err
 	}
-	t, err := r.Timeline(ctx, audit.TimelineOptions{By: size, Zone: r.clock.zone, Filter: filter, Unapproved: true, MaxBuckets: filter.Limit})
+	t, err := r.Timeline(ctx, audit.TimelineOptions{By: size, Zone: r.clock.Zone, Filter: filter, Unapproved: true, MaxBuckets: filter.Limit})
 	if err != nil {
 		return err
 	}
@@ -139,7 +139,7 @@ func (a *app) buckets(out *tui.Rows, r *reading, size audit.BucketSize, list []a
 		unfit.Alarm = b.Unapproved > 0
 		drawn := tui.Text(bar(b.Audits, b.Unapproved, most, full))
 		drawn.Alarm = b.Unapproved > 0
-		err := out.Add(tui.Number(b.Start), tui.Text(r.clock.format(b.Start)).As(r.bucketName(b.Start, size)), tui.Number(b.End), tui.Text(r.clock.format(b.End)),
+		err := out.Add(tui.Number(b.Start), tui.Text(r.clock.Format(b.Start)).As(r.bucketName(b.Start, size)), tui.Number(b.End), tui.Text(r.clock.Format(b.End)),
 			tui.Number(b.Audits), tui.Number(b.Agents), tui.Number(b.Anonymous), unfit, drawn)
 		if err != nil {
 			return err
@@ -159,7 +159,7 @@ func emptyFrom(list []audit.TimelineBucket) int {
 
 // bucketName is when a bucket begins, without what is the same in each.
 func (r *reading) bucketName(start uint64, size audit.BucketSize) string {
-	t, ok := r.clock.unit.Time(start)
+	t, ok := r.clock.Unit.Time(start)
 	if !ok {
 		return ""
 	}
@@ -167,7 +167,7 @@ func (r *reading) bucketName(start uint64, size audit.BucketSize) string {
 	if size == audit.ByDay {
 		form = "2006-01-02 Mon"
 	}
-	return t.In(r.clock.zone).Format(form)
+	return t.In(r.clock.Zone).Format(form)
 }
 
 // longestBar is how long a bar may be, where there is room for it.
@@ -234,7 +234,7 @@ func (r *reading) timelineRest(t *audit.Timeline) any {
 	}
 	list := []silent{}
 	for _, s := range t.Silent {
-		list = append(list, silent{s.AgentID, r.labels.orNull(&s.AgentID), s.Last, r.clock.format(s.Last), s.Shown})
+		list = append(list, silent{s.AgentID, r.labels.orNull(&s.AgentID), s.Last, r.clock.Format(s.Last), s.Shown})
 	}
 	return struct {
 		Audits     uint64     `json:"audits"`

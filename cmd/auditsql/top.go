@@ -97,11 +97,11 @@ func (a *app) top(ctx context.Context, by audit.TopBy, newSince string, f *filte
 		return err
 	}
 	if f.cmd.Flags().Changed("new-since") {
-		since, err := r.clock.parse(newSince)
+		since, err := r.clock.Parse(newSince)
 		if err != nil {
 			return usage("--new-since: %w", err)
 		}
-		options.NewSince = &since.first
+		options.NewSince = &since.First
 	}
 	t, err := r.Top(ctx, options)
 	if err != nil {

@@ -185,11 +185,11 @@ func (a *app) traced(ctx context.Context, r *reading, args []string, f *filterFl
 		ids = append(ids, &q.QueryID)
 	}
 	if f.limit == 1 && more && !filter.Descending {
-		at, err := r.clock.parse(f.around)
+		at, err := r.clock.Parse(f.around)
 		if err != nil {
 			return nil, false, err
 		}
-		nearest, err := r.Nearest(ctx, filter, at.first)
+		nearest, err := r.Nearest(ctx, filter, at.First)
 		if err != nil {
 			return nil, false, err
 		}

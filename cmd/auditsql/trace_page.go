@@ -9,6 +9,7 @@ import (
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/internal/legible"
 	"github.com/auditsql/auditsql/internal/tui"
+	"github.com/auditsql/auditsql/internal/when"
 )
 
 // shownEvidence is how many pieces of evidence a page shows, of those that are not Approved up to as many
@@ -25,7 +26,7 @@ func (w *traceWriter) readable(ctx context.Context, t *tracing) {
 	if w.n > 1 {
 		p.Text("")
 	}
-	p.Head("query "+r.query(ctx, q.QueryID), tui.Gap+r.clock.format(q.Timestamp)+tui.Gap+r.asker(q.AgentID))
+	p.Head("query "+r.query(ctx, q.QueryID), tui.Gap+r.clock.Format(q.Timestamp)+tui.Gap+r.asker(q.AgentID))
 	p.Line("asked", fmt.Sprintf("%s / %s, lens %s, lifecycle %s, epoch %s", shownText(q.Params.Subject), shownText(q.Params.Predicate),
 		shownText(q.Params.Lens), optionalLifecycle(q.Params.Lifecycle).Shown(), optionalHash(q.Params.Epoch).Shown()))
 	answered := "nothing"
@@ -135,8 +136,8 @@ func (r *reading) seen(first *uint64, from uint64) tui.Cell {
 		return tui.Cell{Brief: "-"}
 	}
 	c := tui.Text(r.apart(*first, from))
-	a, ok := r.clock.unit.Time(*first)
-	b, ok2 := r.clock.unit.Time(from)
+	a, ok := r.clock.Unit.Time(*first)
+	b, ok2 := r.clock.Unit.Time(from)
 	if d := b.Sub(a); ok && ok2 && d >= time.Second {
 		c.Short = roughly(d) + " before"
 	}
@@ -232,10 +233,10 @@ func (w *traceWriter) around(t *tracing) {
 // time's.
 func (r *reading) sameDay(timestamp, as uint64) tui.Cell {
 	c := timeCell(timestamp, r.clock)
-	a, ok := r.clock.unit.Time(timestamp)
-	b, ok2 := r.clock.unit.Time(as)
-	if ok && ok2 && a.In(r.clock.zone).Format(dateForm) == b.In(r.clock.zone).Format(dateForm) {
-		c.Short, c.Year = a.In(r.clock.zone).Format("15:04:05"), ""
+	a, ok := r.clock.Unit.Time(timestamp)
+	b, ok2 := r.clock.Unit.Time(as)
+	if ok && ok2 && a.In(r.clock.Zone).Format(when.DateForm) == b.In(r.clock.Zone).Format(when.DateForm) {
+		c.Short, c.Year = a.In(r.clock.Zone).Format("15:04:05"), ""
 	}
 	return c
 }

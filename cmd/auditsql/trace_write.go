@@ -10,6 +10,7 @@ import (
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/internal/tui"
+	"github.com/auditsql/auditsql/internal/when"
 )
 
 // A traceWriter prints traces in any form.
@@ -162,7 +163,7 @@ type (
 
 func (w *traceWriter) object(t *tracing) ([]byte, error) {
 	o := traceObject{
-		Time: w.r.clock.format(t.Audit.Timestamp), AgentLabel: w.r.labels.orNull(t.Audit.AgentID), ResultLabel: w.r.labels.orNull(t.Audit.ResultHash),
+		Time: w.r.clock.Format(t.Audit.Timestamp), AgentLabel: w.r.labels.orNull(t.Audit.AgentID), ResultLabel: w.r.labels.orNull(t.Audit.ResultHash),
 		Findings: []findingObject{}, TotalWeight: t.TotalWeight, Evidence: []evidenceObject{}, Untraced: t.Untraced,
 		Previous: t.previous,
 	}
@@ -198,7 +199,7 @@ func (w *traceWriter) object(t *tracing) ([]byte, error) {
 func (w *traceWriter) uses(u audit.Uses) usesObject {
 	o := usesObject{FirstSeen: u.First, Answers: u.Answers, Agents: u.Agents, More: u.More}
 	if u.First != nil {
-		time := w.r.clock.format(*u.First)
+		time := w.r.clock.Format(*u.First)
 		o.FirstSeenTime = &time
 	}
 	return o
@@ -290,7 +291,7 @@ func optionalNumber(n *uint64) tui.Cell {
 	return tui.Number(*n)
 }
 
-func optionalTime(timestamp *uint64, c clock) tui.Cell {
+func optionalTime(timestamp *uint64, c when.Clock) tui.Cell {
 	if timestamp == nil {
 		return tui.Cell{}
 	}

@@ -100,11 +100,11 @@ func (r *reading) asker(agent *audit.AgentID) string {
 
 // apart says how far apart two timestamps are, as in "7 minutes before".
 func (r *reading) apart(t, from uint64) string {
-	a, ok := r.clock.unit.Time(t)
-	b, ok2 := r.clock.unit.Time(from)
+	a, ok := r.clock.Unit.Time(t)
+	b, ok2 := r.clock.Unit.Time(from)
 	switch {
 	case !ok || !ok2:
-		return r.clock.format(t)
+		return r.clock.Format(t)
 	case t == from:
 		return "this one"
 	case b.Sub(a).Abs() < time.Second && t < from:
@@ -118,7 +118,7 @@ func (r *reading) apart(t, from uint64) string {
 // times names a span of time.
 func (r *reading) times(first, last uint64) string {
 	if first == last {
-		return r.clock.format(first)
+		return r.clock.Format(first)
 	}
-	return r.clock.format(first) + " to " + r.clock.format(last)
+	return r.clock.Format(first) + " to " + r.clock.Format(last)
 }

@@ -18,7 +18,7 @@ const module = "github.com/auditsql/auditsql/"
 
 // allowed is which packages of the module each of them may import. Tests may import more.
 var allowed = map[string][]string{
-	"cmd/auditsql":     {"audit", "wal", "sqlstore", "internal/legible", "internal/tui"},
+	"cmd/auditsql":     {"audit", "wal", "sqlstore", "internal/legible", "internal/tui", "internal/when"},
 	"audit":            {"kvshim", "sqlstore", "wal", "internal/durable", "internal/legible"},
 	"kvshim":           {"sqlstore"},
 	"kvshim/kvtest":    {"kvshim"},
@@ -32,6 +32,7 @@ var allowed = map[string][]string{
 	"internal/layers":  {},
 	"internal/legible": {},
 	"internal/tui":     {"internal/legible"},
+	"internal/when":    {"audit"},
 }
 
 // keepers are the only packages that may import what is theirs.

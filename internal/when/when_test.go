@@ -1,7 +1,6 @@
-package main
+package when
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 	"testing"
@@ -13,9 +12,9 @@ import (
 // noon is when the tests take place: a Monday.
 var noon = time.Date(2026, 11, 23, 12, 30, 15, 250e6, time.UTC)
 
-func zone(t *testing.T, name string) *time.Location {
+func zone(t testing.TB, name string) *time.Location {
 	t.Helper()
-	z, err := zoneOf(name)
+	z, err := ParseZone(name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,18 +72,18 @@ func TestTimesAreReadAsPeopleWriteThem(t *testing.T) {
 		{in: "0", first: "1970-01-01T00:00:00Z"},
 	} {
 		t.Run(strings.TrimSpace(test.in+" "+test.zone), func(t *testing.T) {
-			c := clock{now: noon, zone: zone(t, test.zone), unit: audit.Milliseconds}
-			got, err := c.parse(test.in)
+			c := Clock{Now: noon, Zone: zone(t, test.zone), Unit: audit.Milliseconds}
+			got, err := c.Parse(test.in)
 			if err != nil {
 				t.Fatal(err)
 			}
-			utc := clock{zone: time.UTC}
+			utc := Clock{Zone: time.UTC}
 			if test.last == "" {
 				test.last = test.first
 			}
 			first, last := milliseconds(t, test.first), milliseconds(t, test.last)
-			if got.first != first || got.last != last {
-				t.Errorf("got %s to %s, want %s to %s", utc.format(got.first), utc.format(got.last), test.first, test.last)
+			if got.First != first || got.Last != last {
+				t.Errorf("got %s to %s, want %s to %s", utc.Format(got.First), utc.Format(got.Last), test.first, test.last)
 			}
 		})
 	}
@@ -146,8 +145,8 @@ func TestTimesThatNameNoneAreRefused(t *testing.T) {
 		{in: "2026-10-25T02:30", zone: "Europe/Berlin", want: "2026-10-25T02:30+02:00 or 2026-10-25T02:30+01:00"},
 	} {
 		t.Run(test.in, func(t *testing.T) {
-			c := clock{now: noon, zone: zone(t, test.zone), unit: audit.Milliseconds}
-			got, err := c.parse(test.in)
+			c := Clock{Now: noon, Zone: zone(t, test.zone), Unit: audit.Milliseconds}
+			got, err := c.Parse(test.in)
 			if err == nil {
 				t.Fatalf("read as %v", got)
 			}
@@ -174,12 +173,12 @@ func TestTimesFollowTheStoresUnit(t *testing.T) {
 		{audit.Seconds, "1970-01-01T00:00:01.5Z", 2, 1},
 		{audit.Seconds, "now", uint64(noon.Unix()) + 1, uint64(noon.Unix())},
 	} {
-		c := clock{now: noon, zone: time.UTC, unit: test.unit}
-		got, err := c.parse(test.in)
+		c := Clock{Now: noon, Zone: time.UTC, Unit: test.unit}
+		got, err := c.Parse(test.in)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := (span{test.first, test.last}); got != want {
+		if want := (Span{test.first, test.last}); got != want {
 			t.Errorf("%s in %s: got %v, want %v", test.in, test.unit, got, want)
 		}
 	}
@@ -187,8 +186,8 @@ func TestTimesFollowTheStoresUnit(t *testing.T) {
 
 func TestTimesBeyondTheStoresUnitAreRefused(t *testing.T) {
 	for _, in := range []string{"2262-04-12", "2262-04-11T23:47:17Z", "9999-12-31"} {
-		c := clock{now: noon, zone: time.UTC, unit: audit.Nanoseconds}
-		if got, err := c.parse(in); err == nil || !strings.Contains(err.Error(), "beyond what a store in ns can hold") {
+		c := Clock{Now: noon, Zone: time.UTC, Unit: audit.Nanoseconds}
+		if got, err := c.Parse(in); err == nil || !strings.Contains(err.Error(), "beyond what a store in ns can hold") {
 			t.Errorf("%s: got %v, %v", in, got, err)
 		}
 	}
@@ -213,15 +212,15 @@ func TestNumbersThatMayBeMeantOtherwiseAreTold(t *testing.T) {
 		{audit.Milliseconds, "6h", ""},
 	} {
 		told := ""
-		c := clock{now: noon, zone: time.UTC, unit: test.unit, note: func(format string, args ...any) { told += fmt.Sprintf(format, args...) }}
-		read, err := c.parse(test.in)
+		c := Clock{Now: noon, Zone: time.UTC, Unit: test.unit, Note: func(note string) { told += note }}
+		read, err := c.Parse(test.in)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if told != test.want {
 			t.Errorf("%s in %s: told %q, want %q", test.in, test.unit, told, test.want)
 		}
-		if n, err := strconv.ParseUint(test.in, 10, 64); err == nil && read != (span{n, n}) {
+		if n, err := strconv.ParseUint(test.in, 10, 64); err == nil && read != (Span{n, n}) {
 			t.Errorf("%s in %s: read as %v", test.in, test.unit, read)
 		}
 	}
@@ -244,8 +243,8 @@ func TestTimesAreWrittenInTheirUnit(t *testing.T) {
 		{audit.Seconds, "+01:00", 253402297199, "9999-12-31T23:59:59+01:00"},
 		{audit.Seconds, "+01:00", 253402297200, "253402297200"},
 	} {
-		c := clock{zone: zone(t, test.zone), unit: test.unit}
-		got := c.format(test.at)
+		c := Clock{Zone: zone(t, test.zone), Unit: test.unit}
+		got := c.Format(test.at)
 		if got != test.want {
 			t.Errorf("%d %s: got %s, want %s", test.at, test.unit, got, test.want)
 		}
@@ -260,13 +259,13 @@ func TestDurations(t *testing.T) {
 		{"15m", 15 * time.Minute}, {"0", 0}, {"0s", 0}, {"250ms", 250 * time.Millisecond}, {"2 days", 48 * time.Hour},
 		{"1d12h", 36 * time.Hour}, {"10S", 10 * time.Second}, {"1 hour, 5 min", 65 * time.Minute},
 	} {
-		got, err := parseDuration(test.in)
+		got, err := ParseDuration(test.in)
 		if err != nil || got != test.want {
 			t.Errorf("%q: got %v, %v, want %v", test.in, got, err, test.want)
 		}
 	}
 	for _, in := range []string{"15", "-15m", "m", "15x", "1h-5m", "NaNh", "1e9h"} {
-		if got, err := parseDuration(in); err == nil {
+		if got, err := ParseDuration(in); err == nil {
 			t.Errorf("%q was read as %v", in, got)
 		}
 	}
@@ -274,7 +273,7 @@ func TestDurations(t *testing.T) {
 
 func TestZonesThatAreNoneAreRefused(t *testing.T) {
 	for _, in := range []string{"Mars/Olympus", "+25:00", "+2", "../etc/passwd"} {
-		if z, err := zoneOf(in); err == nil {
+		if z, err := ParseZone(in); err == nil {
 			t.Errorf("%q was read as %v", in, z)
 		}
 	}
