@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/auditsql/auditsql/audit/view"
 	"github.com/auditsql/auditsql/internal/tui"
 )
 
@@ -38,16 +39,6 @@ last_time.
 	return cmd
 }
 
-var agentColumns = []tui.Column{
-	{Name: "agent_id", Title: "agent", Flexible: true, Least: len("anonymous")},
-	{Name: "agent_label", Hidden: true},
-	{Name: "audits", Title: "records", Right: true},
-	{Name: "first", Hidden: true},
-	{Name: "first_time", Title: "first"},
-	{Name: "last", Hidden: true},
-	{Name: "last_time", Title: "last"},
-}
-
 func (a *app) agents(ctx context.Context, f *filterFlags) error {
 	if err := f.check(a); err != nil {
 		return err
@@ -61,30 +52,31 @@ func (a *app) agents(ctx context.Context, f *filterFlags) error {
 	if err != nil {
 		return err
 	}
-	limit, more := filter.Limit, false
-	if limit > 0 {
-		filter.Limit++
-	}
-	out := a.rows(a.form(""), agentColumns...)
-	for agent, err := range r.Agents(ctx, filter) {
+	out := tui.NewListing(a.screen(), a.form(""), r.agentTable())
+	agents := r.viewer().Agents(ctx, filter)
+	for agent, err := range agents.Rows() {
 		if err != nil {
 			return err
 		}
-		if limit > 0 && out.N() == uint64(limit) {
-			more = true
-			break
-		}
-		err := out.Add(agentCell(agent.AgentID, r.labels), r.labels.cell(agent.AgentID), tui.Number(agent.Audits),
-			tui.Number(agent.First), timeCell(agent.First, r.clock), tui.Number(agent.Last), timeCell(agent.Last, r.clock))
-		if err != nil {
+		if err := out.Add(&agent); err != nil {
 			return err
 		}
 	}
 	if err := out.End(); err != nil {
 		return err
 	}
-	if more {
-		a.say("(cut at --limit %d, there are more)", limit)
+	if agents.More() {
+		a.say("(cut at --limit %d, there are more)", filter.Limit)
 	}
 	return nil
+}
+
+func (r *reading) agentTable() []tui.ColumnOf[view.Agent] {
+	type row = view.Agent
+	return []tui.ColumnOf[row]{
+		{Column: tui.Column{Name: "agent", Flexible: true, Least: len(anonymous)}, Cell: func(a *row) tui.Cell { return r.labels.agent(a.AgentID) }},
+		{Column: tui.Column{Name: "records", Right: true}, Cell: func(a *row) tui.Cell { return tui.Number(a.Audits) }},
+		{Column: tui.Column{Name: "first"}, Cell: func(a *row) tui.Cell { return timeCell(a.First, r.clock) }},
+		{Column: tui.Column{Name: "last"}, Cell: func(a *row) tui.Cell { return timeCell(a.Last, r.clock) }},
+	}
 }

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/audit/view"
 	"github.com/auditsql/auditsql/internal/tui"
 )
 
@@ -52,25 +52,6 @@ weight_changed, source_changed).
 	return cmd
 }
 
-var answerColumns = []tui.Column{
-	{Name: "flipped", Title: " "},
-	{Name: "time"},
-	{Name: "timestamp", Hidden: true},
-	{Name: "query_id", Title: "query"},
-	{Name: "agent_id", Title: "agent", Flexible: true, Least: len("anonymous")},
-	{Name: "agent_label", Hidden: true},
-	{Name: "result_hash", Title: "answer", Flexible: true, Least: briefHash},
-	{Name: "result_label", Hidden: true},
-	{Name: "result_confidence", Title: "conf", Right: true},
-	{Name: "lifecycle", Title: "asked for", Rank: 3},
-	{Name: "lens", Flexible: true, Least: 6, Rank: 4},
-	{Name: "epoch", Hidden: true},
-	{Name: "contributions", Title: "approved", Rank: 2},
-	{Name: "unapproved", Hidden: true},
-	{Name: "previous_result_hash", Hidden: true},
-	{Name: "causes", Title: "changed", Flexible: true, Least: 10, Rank: 1},
-}
-
 func (a *app) answers(ctx context.Context, subject, predicate string, flips bool, f *filterFlags) error {
 	if err := f.check(a); err != nil {
 		return err
@@ -87,29 +68,18 @@ func (a *app) answers(ctx context.Context, subject, predicate string, flips bool
 	if err := r.tellSpellings(ctx, subject, filter.From, filter.To); err != nil {
 		return err
 	}
-	out := a.rows(a.form(""), answerColumns...)
-	limit := filter.Limit
-	filter.Limit = 0 // answers that did not flip count for nothing
-	if limit > 0 && !flips {
-		filter.Limit = limit + 1
-	}
-	more := false
-	var flip *audit.Answer // the first
-	for answer, err := range r.Answers(ctx, subject, predicate, filter) {
+	v := r.viewer()
+	out := tui.NewListing(a.screen(), a.form(""), r.answerTable())
+	answers := v.Answers(ctx, subject, predicate, filter, flips)
+	var flip *view.Answer // the first
+	for answer, err := range answers.Rows() {
 		if err != nil {
 			return err
-		}
-		if flips && !answer.Flipped {
-			continue
-		}
-		if limit > 0 && out.N() == uint64(limit) {
-			more = true
-			break
 		}
 		if answer.Flipped && flip == nil {
 			flip = &answer
 		}
-		if err := out.Add(r.answerCells(&answer)...); err != nil {
+		if err := out.Add(&answer); err != nil {
 			return err
 		}
 	}
@@ -117,46 +87,31 @@ func (a *app) answers(ctx context.Context, subject, predicate string, flips bool
 		return err
 	}
 	if out.N() == 0 {
-		return a.neverAsked(ctx, r, subject, predicate)
+		return a.neverAsked(ctx, v, subject, predicate)
 	}
 	if out.Form == tui.Table && flip != nil {
 		p := a.screen().Page()
-		a.next(p, []step{
-			{[]string{"diff", r.query(ctx, flip.Before.A.QueryID), r.query(ctx, flip.Audit.QueryID)}, "what changed where it flipped"},
-			{[]string{"trace", r.query(ctx, flip.Audit.QueryID)}, "why it was answered so"},
-		})
+		a.next(p, v.NextAfterFlip(ctx, flip))
 		if err := p.End(); err != nil {
 			return err
 		}
 	}
-	if more {
-		a.say("(cut at --limit %d, there are more)", limit)
+	if answers.More() {
+		a.say("(cut at --limit %d, there are more)", filter.Limit)
 	}
 	return nil
 }
 
-// predicatesLookedAt bounds in how many of a subject's newest records its predicates are looked for.
-const predicatesLookedAt = 200
-
-// neverAsked says which part of a question without answers was never asked: it may be a slip, and to find
-// nothing would look as if the agents had not asked.
-func (a *app) neverAsked(ctx context.Context, r *reading, subject, predicate string) error {
-	var asked []string
-	any := false
-	for q, err := range r.Audits(ctx, audit.Filter{Subject: &subject, Descending: true, Limit: predicatesLookedAt}) {
-		if err != nil {
-			return err
-		}
-		any = true
-		if p := q.Params.Predicate; p != nil && !slices.Contains(asked, *p) {
-			asked = append(asked, *p)
-		}
-	}
+// neverAsked says which part of a question without answers was never asked. It may be a slip, and to find nothing would
+// look as if the agents had not asked.
+func (a *app) neverAsked(ctx context.Context, v *view.Viewer, subject, predicate string) error {
+	asked, known, err := v.Predicates(ctx, subject)
 	switch {
-	case !any:
+	case err != nil:
+		return err
+	case !known:
 		a.say("(no record has the subject %q; %s lists those most asked for)", subject, a.typed("top", "--by", "subject"))
 	case !slices.Contains(asked, predicate) && len(asked) > 0:
-		slices.Sort(asked)
 		const most = 8
 		more := ""
 		if len(asked) > most {
@@ -167,59 +122,36 @@ func (a *app) neverAsked(ctx context.Context, r *reading, subject, predicate str
 	return nil
 }
 
-// causeWords are what tables call what changed.
-var causeWords = map[audit.Cause]string{
-	audit.CauseLens: "other lens", audit.CauseEpoch: "other epoch", audit.CauseLifecycleAsked: "other lifecycle asked",
-	audit.CauseNewEvidence: "new evidence", audit.CauseLostEvidence: "lost evidence", audit.CauseLifecycleChanged: "lifecycle changed",
-	audit.CauseWeightChanged: "weight changed", audit.CauseSourceChanged: "source changed",
+func (r *reading) answerTable() []tui.ColumnOf[view.Answer] {
+	type row = view.Answer
+	return []tui.ColumnOf[row]{
+		{Column: tui.Column{Name: "flipped", Title: " "}, Cell: func(a *row) tui.Cell {
+			if !a.Flipped {
+				return tui.Cell{}
+			}
+			return tui.Text("!").Marked(true)
+		}},
+		{Column: tui.Column{Name: "time"}, Cell: func(a *row) tui.Cell { return timeCell(a.Timestamp, r.clock) }},
+		{Column: tui.Column{Name: "query"}, Cell: func(a *row) tui.Cell { return hashCell(a.QueryID) }},
+		{Column: tui.Column{Name: "agent", Flexible: true, Least: len(anonymous)}, Cell: func(a *row) tui.Cell { return r.labels.agent(a.AgentID) }},
+		{Column: tui.Column{Name: "answer", Flexible: true, Least: briefHash}, Cell: func(a *row) tui.Cell { return tui.Or(a.ResultHash, r.labels.hash).Marked(a.Flipped) }},
+		{Column: tui.Column{Name: "conf", Right: true}, Cell: func(a *row) tui.Cell { return tui.Number(a.ResultConfidence) }},
+		{Column: tui.Column{Name: "asked for", Rank: 3}, Cell: func(a *row) tui.Cell { return tui.Or(a.Lifecycle, lifecycleCell) }},
+		{Column: tui.Column{Name: "lens", Flexible: true, Least: 6, Rank: 4}, Cell: func(a *row) tui.Cell { return tui.Or(a.Lens, tui.Text) }},
+		{Column: tui.Column{Name: "approved", Rank: 2}, Cell: func(a *row) tui.Cell { return approvedCell(a.Contributions, a.Unapproved) }},
+		{Column: tui.Column{Name: "changed", Flexible: true, Least: 10, Rank: 1}, Cell: causesCell},
+	}
 }
 
-// kindsOfCauses are causes in a word each, where there is little room.
-func kindsOfCauses(causes []audit.Cause) []string {
-	var kinds []string
-	for _, c := range causes {
-		kind := "evidence"
-		switch c {
-		case audit.CauseLens, audit.CauseEpoch:
-			kind = string(c)
-		case audit.CauseLifecycleAsked:
-			kind = "lifecycle"
-		}
-		if !slices.Contains(kinds, kind) {
-			kinds = append(kinds, kind)
-		}
+// causesCell says why an answer flipped.
+func causesCell(a *view.Answer) tui.Cell {
+	switch {
+	case len(a.Causes) > 0:
+		c := tui.Text(strings.Join(view.CauseTexts(a.Causes), ", "))
+		c.Short = strings.Join(view.CauseWords(a.Causes), ", ")
+		return c
+	case a.Flipped:
+		return tui.Text("nothing that is recorded")
 	}
-	return kinds
-}
-
-func (r *reading) answerCells(answer *audit.Answer) []tui.Cell {
-	q := &answer.Audit
-	record := recordCells(q, r.clock, r.labels)
-	flipped := tui.Bool(answer.Flipped).As(tui.Blank)
-	causes, words := []string{}, []string{}
-	for _, c := range answer.Causes {
-		causes, words = append(causes, string(c)), append(words, causeWords[c])
-	}
-	var previous *audit.Hash
-	if answer.Before != nil {
-		previous = answer.Before.A.ResultHash
-	}
-	result := r.labels.optional(q.ResultHash)
-	why := tui.Texts(causes).As(strings.Join(words, ", "))
-	if why.Brief == "" {
-		why.Brief = "-"
-	}
-	why.Short = strings.Join(kindsOfCauses(answer.Causes), ", ")
-	if answer.Flipped {
-		flipped.Brief = "!"
-		if len(words) == 0 {
-			why.Brief = "nothing that is recorded"
-		}
-		flipped.Alarm, result.Alarm = true, true
-	}
-	return []tui.Cell{
-		flipped, timeCell(q.Timestamp, r.clock), tui.Number(q.Timestamp), hashCell(q.QueryID), agentCell(q.AgentID, r.labels), r.labels.cell(q.AgentID),
-		result, r.labels.cell(q.ResultHash), tui.Number(q.ResultConfidence), optionalLifecycle(q.Params.Lifecycle), optionalText(q.Params.Lens),
-		optionalHash(q.Params.Epoch), record[11], tui.Number(unapproved(q)), optionalHash(previous), why,
-	}
+	return tui.Cell{Brief: "-"}
 }

@@ -1,9 +1,9 @@
 package main
 
 import (
-	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
+	"github.com/auditsql/auditsql/audit/view"
 	"github.com/auditsql/auditsql/internal/tui"
 )
 
@@ -31,16 +31,18 @@ recent.`,
 				return err
 			}
 			form := a.form("")
-			if err := a.facts(form,
-				fact("dir", "copied to", tui.Text(r.Dir)),
-				fact("audits", "records", tui.Number(r.Audits).As(humanize.Comma(int64(r.Audits)))),
-				fact("bytes", "size", tui.Number(r.Bytes).As(tui.Bytes(r.Bytes))),
-				fact("segments", "journal segments", tui.Number(r.Segments)),
-				fact("applied", "cursor", tui.Number(r.Applied)),
-				fact("journal_end", "journal end", tui.Number(r.End)),
-				fact("verified", "verified", tui.Bool(r.Verified.OK()).As(map[bool]string{true: "yes", false: "no: it has problems"}[r.Verified.OK()])),
-				fact("problems", "", tui.Texts(r.Verified.Problems)),
-				fact("notes", "", tui.Texts(r.Verified.Notes)),
+			verified := "yes"
+			if !r.Verified.OK() {
+				verified = "no: it has problems"
+			}
+			if err := a.screen().Object(form, view.BackupOf(&r),
+				titled("copied to", tui.Text(r.Dir)),
+				titled("records", countCell(r.Audits)),
+				titled("size", tui.Text(tui.Bytes(r.Bytes))),
+				titled("journal segments", tui.Number(r.Segments)),
+				titled("cursor", tui.Number(r.Applied)),
+				titled("journal end", tui.Number(r.End)),
+				titled("verified", tui.Text(verified)),
 			); err != nil {
 				return err
 			}

@@ -68,10 +68,11 @@ func (a *app) get(ctx context.Context, args []string, raw bool) error {
 			return err
 		}
 	}
-	out := a.detail(r.clock, r.labels)
+	form := a.form("")
 	if raw {
-		out.Form = tui.NDJSON
+		form = tui.NDJSON
 	}
+	out := a.detail(form, r)
 	missing := false
 	for i, id := range ids {
 		value, err := lookUp(ctx, r.DB, id)

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"path/filepath"
 	"strings"
 	"testing"
 	"unicode"
@@ -68,6 +69,11 @@ func lines(t *rapid.T, out *bytes.Buffer) []string {
 
 // A record laid out for reading, in the two forms that are not exact.
 func TestNoTextBreaksARecord(t *testing.T) {
+	db, err := audit.Open(filepath.Join(t.TempDir(), "store"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
 	rapid.Check(t, func(t *rapid.T) {
 		q := audit.QueryAudit{QueryID: audit.QueryID{1}, Attributes: map[string]any{}}
 		for _, p := range []**string{&q.Params.Subject, &q.Params.Predicate, &q.Params.Lens} {
@@ -84,7 +90,7 @@ func TestNoTextBreaksARecord(t *testing.T) {
 		for _, form := range []tui.Form{tui.Table, tui.Plain} {
 			a, out := into(0)
 			a.output = string(form)
-			w := a.detail(when.Clock{Unit: audit.Milliseconds, Zone: noon.Location()}, labels{})
+			w := a.detail(form, &reading{DB: db, clock: when.Clock{Unit: audit.Milliseconds, Zone: noon.Location()}})
 			if err := errors.Join(w.write(raw), w.End()); err != nil {
 				t.Fatal(err)
 			}

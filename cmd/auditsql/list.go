@@ -94,7 +94,7 @@ func (a *app) listRecords(ctx context.Context, f *filterFlags, l listing) error 
 		return err
 	}
 	filter.ByAdmission = l.byAdmission
-	out := a.records(a.form(l.usual), r.clock, r.labels)
+	out := a.records(a.form(l.usual), r)
 	if f.cmd.Flags().Lookup("limit") != nil {
 		out.limitName = "--limit "
 	}

@@ -75,3 +75,6 @@ func (a *app) copyOut(s string) error {
 
 // harmless is a text that a stranger wrote, in one line of plain text, an error or a note.
 func harmless(s string) string { return legible.Text(s) }
+
+// titled is a line of a table of facts.
+func titled(title string, value tui.Cell) tui.Fact { return tui.Fact{Title: title, Value: value} }

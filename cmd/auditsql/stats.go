@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/audit/view"
 	"github.com/auditsql/auditsql/internal/tui"
 	"github.com/auditsql/auditsql/internal/when"
 	"github.com/auditsql/auditsql/wal"
@@ -52,7 +53,8 @@ is null then.`,
 			if s.JournalAway != "" {
 				a.note("the journal was not looked at: %s", s.JournalAway)
 			}
-			return a.facts(a.form(""), statsFacts(&s, c)...)
+			v := view.StatsOf(&s)
+			return a.screen().Object(a.form(""), v, statsTable(v, c)...)
 		},
 		ValidArgsFunction: completeNothing,
 	}
@@ -61,71 +63,64 @@ is null then.`,
 	return cmd
 }
 
-// statsFacts names them as audit.Stats does in JSON.
-func statsFacts(s *audit.Stats, c when.Clock) []tui.Fact {
+// statsTable is how a table shows them.
+func statsTable(s *view.Stats, c when.Clock) []tui.Fact {
 	count := func(n uint64) tui.Cell { return tui.Number(n).As(humanize.Comma(int64(n))) }
-	size := func(n int64) tui.Cell { return tui.Number(n).As(tui.Bytes(n)) }
-	when := func(t *uint64) tui.Cell {
-		if t == nil {
-			return tui.Cell{Brief: "-"}
-		}
-		return tui.Number(*t).As(fmt.Sprintf("%s (%d)", c.Format(*t), *t))
+	size := func(n int64) tui.Cell { return tui.Text(tui.Bytes(n)) }
+	at := func(t uint64) tui.Cell { return tui.Text(fmt.Sprintf("%s (%d)", c.Format(t), t)) }
+	return []tui.Fact{
+		titled("folder", tui.Text(s.Dir)),
+		titled("store id", tui.Text(s.StoreID)),
+		titled("time unit", tui.Text(s.TimeUnit.String())),
+		titled("records", count(s.Audits)),
+		titled("agents", count(s.Agents)),
+		titled("evidence", count(s.Contributions)),
+		titled("rejected in replay", count(s.Rejected).Marked(s.Rejected > 0)),
+		titled("oldest", tui.Or(s.Oldest, at)),
+		titled("newest", tui.Or(s.Newest, at)),
+		titled("recent rate", tui.Text(fmt.Sprintf("%.3g a second", s.RecentPerSecond))),
+		titled("SQLite", size(s.SQLiteBytes)),
+		titled("SQLite's own log", size(s.SQLiteWAL)),
+		titled("journal", tui.Text(s.JournalDir)),
+		titled("journal size", orNotLookedAt(s.JournalBytes, func(n int64) tui.Cell {
+			return tui.Text(fmt.Sprintf("%s in %s", tui.Bytes(n), plural(*s.Segments, "segment", "segments")))
+		})),
+		titled("journal kept", tui.Text(retentionShown(s.Retention))),
+		titled("journal begins", orNotLookedAt(s.JournalFirst, tui.Number)),
+		titled("journal ends", orNotLookedAt(s.JournalEnd, tui.Number)),
+		titled("in SQLite up to", tui.Number(s.Applied)),
+		titled("durable up to", durableCell(s)),
+		titled("lag", orNotLookedAt(s.LagBytes, func(n uint64) tui.Cell {
+			if n == 0 {
+				return tui.Text("none")
+			}
+			return tui.Text(tui.Bytes(int64(n)) + " of journal not yet in SQLite")
+		})),
+		titled("open for writing", orNotLookedAt(s.Writing, func(writing bool) tui.Cell { return writerCell(writing, *s.WriterPID) })),
+		titled("backlog", orNotLookedAt(s.Backlog, func(n int) tui.Cell {
+			return tui.Text(fmt.Sprintf("%s, %s", plural(n, "record", "records"), tui.Bytes(*s.BacklogBytes)))
+		})),
 	}
-	writer := tui.Bool(s.Writing).As("no")
-	if s.Writing {
-		writer.Brief = "yes"
-		if s.Writer != 0 {
-			writer.Brief = "yes, process " + strconv.Itoa(s.Writer)
-		}
+}
+
+func durableCell(s *view.Stats) tui.Cell {
+	switch {
+	case s.JournalAway != "":
+		return notLookedAt
+	case s.Durable == nil:
+		return tui.Text("only the writer knows")
 	}
-	durable := tui.Cell{Brief: "only the writer knows"}
-	if s.Durable != nil {
-		durable = tui.Number(*s.Durable)
+	return tui.Number(*s.Durable)
+}
+
+func writerCell(writing bool, pid int) tui.Cell {
+	switch {
+	case !writing:
+		return tui.Text("no")
+	case pid == 0:
+		return tui.Text("yes")
 	}
-	lag := tui.Number(s.LagBytes).As("none")
-	if s.LagBytes > 0 {
-		lag.Brief = tui.Bytes(int64(s.LagBytes)) + " of journal not yet in SQLite"
-	}
-	rejected := count(s.Rejected)
-	rejected.Alarm = s.Rejected > 0
-	facts := []tui.Fact{
-		fact("dir", "folder", tui.Text(s.Dir)),
-		fact("store_id", "store id", tui.Text(s.StoreID)),
-		fact("time_unit", "time unit", tui.Text(s.TimeUnit.String())),
-		fact("audits", "records", count(s.Audits)),
-		fact("agents", "agents", count(s.Agents)),
-		fact("contributions", "evidence", count(s.Contributions)),
-		fact("rejected", "rejected in replay", rejected),
-		fact("oldest", "oldest", when(s.Oldest)),
-		fact("newest", "newest", when(s.Newest)),
-		fact("recent_per_second", "recent rate", tui.Number(s.RecentPerSecond).As(fmt.Sprintf("%.3g a second", s.RecentPerSecond))),
-		fact("sqlite_bytes", "SQLite", size(s.SQLiteBytes)),
-		fact("sqlite_wal_bytes", "SQLite's own log", size(s.SQLiteWAL)),
-		fact("journal_dir", "journal", tui.Text(s.JournalDir)),
-		fact("journal_bytes", "journal size", size(s.JournalBytes).As(fmt.Sprintf("%s in %s", tui.Bytes(s.JournalBytes), plural(s.Segments, "segment", "segments")))),
-		fact("segments", "", tui.Number(s.Segments)),
-		fact("retention", "journal kept", tui.Text(s.Retention.String()).As(retentionShown(s.Retention))),
-		fact("journal_first", "journal begins", tui.Number(s.JournalFirst)),
-		fact("journal_end", "journal ends", tui.Number(s.JournalEnd)),
-		fact("applied", "in SQLite up to", tui.Number(s.Applied)),
-		fact("durable", "durable up to", durable),
-		fact("lag_bytes", "lag", lag),
-		fact("writing", "open for writing", writer),
-		fact("writer_pid", "", tui.Number(s.Writer)),
-		fact("backlog", "backlog", tui.Number(s.Backlog).As(fmt.Sprintf("%s, %s", plural(s.Backlog, "record", "records"), tui.Bytes(s.BacklogBytes)))),
-		fact("backlog_bytes", "", tui.Number(s.BacklogBytes)),
-	}
-	if s.JournalAway == "" {
-		return facts
-	}
-	for i := range facts {
-		switch facts[i].Name {
-		case "journal_bytes", "segments", "journal_first", "journal_end", "durable", "lag_bytes",
-			"writing", "writer_pid", "backlog", "backlog_bytes":
-			facts[i].Value = notLookedAt
-		}
-	}
-	return facts
+	return tui.Text("yes, process " + strconv.Itoa(pid))
 }
 
 func retentionShown(r audit.Retention) string {

@@ -47,7 +47,7 @@ func (a *app) tail(ctx context.Context, n int, follow bool, form tui.Form) error
 		return err
 	}
 	defer r.Close()
-	out := a.records(form, r.clock, r.labels)
+	out := a.records(form, r)
 	for raw, err := range r.Tail(ctx, n, follow) {
 		if err == nil {
 			err = out.write(raw)

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/audit/view"
 	"github.com/auditsql/auditsql/internal/tui"
 )
 
@@ -56,30 +57,6 @@ and plain text have the entries, a line each.
 	return cmd
 }
 
-// topTable are the columns of a ranking.
-func topTable(by audit.TopBy) []tui.Column {
-	ofEvidence := by == audit.TopAssertions || by == audit.TopSources
-	ofText := by == audit.TopSubjects || by == audit.TopLenses
-	counted := "records"
-	if ofEvidence {
-		counted = "pieces"
-	}
-	return []tui.Column{
-		{Name: "hash", Title: string(by), Flexible: true, Least: 2 * briefHash, Hidden: ofText},
-		{Name: "label", Hidden: true},
-		{Name: "text", Title: string(by), Flexible: true, Least: 16, Middle: true, Hidden: !ofText},
-		{Name: "count", Title: counted, Right: true},
-		{Name: "share", Right: true, Rank: 1},
-		{Name: "answers", Right: true, Hidden: !ofEvidence, Rank: 2},
-		{Name: "agents", Right: true, Hidden: by == audit.TopAgents, Rank: 3},
-		{Name: "weight", Right: true, Hidden: !ofEvidence, Rank: 5},
-		{Name: "first", Hidden: true},
-		{Name: "first_time", Title: "first", Rank: 4},
-		{Name: "last", Hidden: true},
-		{Name: "last_time", Title: "last", Rank: 6},
-	}
-}
-
 func (a *app) top(ctx context.Context, by audit.TopBy, newSince string, f *filterFlags) error {
 	if f.limit < 1 {
 		return usage("--limit %d: want 1 or more", f.limit)
@@ -103,24 +80,15 @@ func (a *app) top(ctx context.Context, by audit.TopBy, newSince string, f *filte
 		}
 		options.NewSince = &since.First
 	}
-	t, err := r.Top(ctx, options)
+	v := r.viewer()
+	t, err := v.Top(ctx, options)
 	if err != nil {
 		return err
 	}
-	out := a.rows(a.form(""), topTable(by)...)
-	out.Within(struct {
-		By audit.TopBy `json:"by"`
-	}{by}, "entries", func() any {
-		return struct {
-			Total   uint64     `json:"total"`
-			Without uint64     `json:"without"`
-			More    bool       `json:"more"`
-			Missed  uint64     `json:"missed"`
-			Lag     *audit.Lag `json:"lag"`
-		}{t.Total, t.Without, t.More, t.Missed, r.lag}
-	})
+	out := tui.NewListing(a.screen(), a.form(""), r.topTable(t.RankingHead))
+	out.Within(t.RankingHead, "entries", func() any { return t.RankingTail })
 	for i := range t.Entries {
-		if err := out.Add(r.topCells(by, &t.Entries[i])...); err != nil {
+		if err := out.Add(&t.Entries[i]); err != nil {
 			return err
 		}
 	}
@@ -128,7 +96,10 @@ func (a *app) top(ctx context.Context, by audit.TopBy, newSince string, f *filte
 		return err
 	}
 	if out.Form == tui.Table && len(t.Entries) > 0 {
-		if err := a.topEnd(ctx, r, options, t); err != nil {
+		p := a.screen().Page()
+		p.Text(rankedOf(t, options.Filter.Unapproved))
+		a.next(p, v.NextAfterTop(ctx, t))
+		if err := p.End(); err != nil {
 			return err
 		}
 	}
@@ -141,22 +112,29 @@ func (a *app) top(ctx context.Context, by audit.TopBy, newSince string, f *filte
 	return nil
 }
 
-func (r *reading) topCells(by audit.TopBy, e *audit.TopEntry) []tui.Cell {
-	hash, label := tui.Cell{}, tui.Cell{}
-	if e.Hash != nil {
-		hash, label = r.labels.hash(*e.Hash), r.labels.cell(e.Hash)
+// topTable are the columns of a ranking.
+func (r *reading) topTable(h view.RankingHead) []tui.ColumnOf[view.Ranked] {
+	type row = view.Ranked
+	hash := tui.ColumnOf[row]{Column: tui.Column{Name: string(h.By), Flexible: true, Least: 2 * briefHash}, Cell: func(e *row) tui.Cell { return r.labels.hash(*e.Hash) }}
+	text := tui.ColumnOf[row]{Column: tui.Column{Name: string(h.By), Flexible: true, Least: 16, Middle: true}, Cell: func(e *row) tui.Cell { return tui.Text(*e.Text) }}
+	count := tui.ColumnOf[row]{Column: tui.Column{Name: "records", Right: true}, Cell: func(e *row) tui.Cell { return tui.Number(e.Count) }}
+	share := tui.ColumnOf[row]{Column: tui.Column{Name: "share", Right: true, Rank: 1}, Cell: func(e *row) tui.Cell { return tui.Number(e.Share).As(percent(e.Share)) }}
+	answers := tui.ColumnOf[row]{Column: tui.Column{Name: "answers", Right: true, Rank: 2}, Cell: func(e *row) tui.Cell { return tui.Number(e.Answers) }}
+	agents := tui.ColumnOf[row]{Column: tui.Column{Name: "agents", Right: true, Rank: 3}, Cell: func(e *row) tui.Cell { return tui.Number(e.Agents) }}
+	weight := tui.ColumnOf[row]{Column: tui.Column{Name: "weight", Right: true, Rank: 5}, Cell: func(e *row) tui.Cell { return tui.Number(*e.Weight).As(brief(*e.Weight)) }}
+	first := tui.ColumnOf[row]{Column: tui.Column{Name: "first", Rank: 4}, Cell: func(e *row) tui.Cell { return timeCell(e.First, r.clock) }}
+	last := tui.ColumnOf[row]{Column: tui.Column{Name: "last", Rank: 6}, Cell: func(e *row) tui.Cell { return timeCell(e.Last, r.clock) }}
+	switch {
+	case h.OfEvidence():
+		count.Name = "pieces"
+		return []tui.ColumnOf[row]{hash, count, share, answers, agents, weight, first, last}
+	case h.OfTexts():
+		return []tui.ColumnOf[row]{text, count, share, agents, first, last}
 	}
-	weight := tui.Cell{}
-	if by == audit.TopAssertions || by == audit.TopSources {
-		weight = tui.Number(e.Weight).As(brief(e.Weight))
-	}
-	return []tui.Cell{
-		hash, label, nullable(e.Text), tui.Number(e.Count), tui.Number(e.Share).As(percent(e.Share)),
-		tui.Number(e.Answers), tui.Number(e.Agents), weight, tui.Number(e.First), timeCell(e.First, r.clock), tui.Number(e.Last), timeCell(e.Last, r.clock),
-	}
+	return []tui.ColumnOf[row]{hash, count, share, first, last}
 }
 
-// percent never shows what is there as nothing.
+// percent never shows a share that is not 0 as 0.
 func percent(share float64) string {
 	if share > 0 && share < 0.0005 {
 		return "<0.1%"
@@ -164,29 +142,17 @@ func percent(share float64) string {
 	return fmt.Sprintf("%.1f%%", 100*share)
 }
 
-// topEnd says what was counted, and what to type next.
-func (a *app) topEnd(ctx context.Context, r *reading, options audit.TopOptions, t *audit.TopList) error {
-	by := options.By
-	p := a.screen().Page()
+// rankedOf says what the shares are parts of.
+func rankedOf(t *view.Ranking, unapproved bool) string {
 	about := "of " + plural(t.Total, "record", "records")
-	if by == audit.TopAssertions || by == audit.TopSources {
+	if t.OfEvidence() {
 		about = "of " + plural(t.Total, "piece of evidence", "pieces of evidence")
-		if options.Filter.Unapproved {
+		if unapproved {
 			about += ", Approved ones beside the others included"
 		}
 	}
 	if t.Without > 0 {
-		about += fmt.Sprintf(", and %s with no %s", plural(t.Without, "record", "records"), by)
+		about += fmt.Sprintf(", and %s with no %s", plural(t.Without, "record", "records"), t.By)
 	}
-	p.Text(about)
-	first := &t.Entries[0]
-	switch by {
-	case audit.TopAgents:
-		a.next(p, []step{{[]string{"list", "--agent", r.name(ctx, *first.Hash, audit.AgentHash)}, "what the first asked"}})
-	case audit.TopAssertions:
-		a.next(p, []step{{[]string{"impact", r.name(ctx, *first.Hash, audit.AssertionHash)}, "where the first went"}})
-	case audit.TopSources:
-		a.next(p, []step{{[]string{"impact", "--source", r.name(ctx, *first.Hash, audit.SourceHash)}, "what came from the first"}})
-	}
-	return p.End()
+	return about
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/audit/view"
 )
 
 // traceOptions are the flags of trace.
@@ -111,9 +112,9 @@ func (a *app) trace(ctx context.Context, args []string, o *traceOptions) error {
 	w := a.traces(r)
 	missing := false
 	for i, id := range ids {
-		var t *audit.Trace
+		var t *view.Trace
 		if id != nil {
-			t, err = r.Trace(ctx, *id, options)
+			t, err = w.viewer.Trace(ctx, *id, options)
 		}
 		if id == nil || errors.Is(err, audit.ErrNotFound) {
 			fmt.Fprintf(a.err, "auditsql: trace: %s: no such audit\n", harmless(args[i]))

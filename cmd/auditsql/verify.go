@@ -4,14 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/audit/view"
 	"github.com/auditsql/auditsql/internal/tui"
-	"github.com/auditsql/auditsql/wal"
 )
 
 func (a *app) verifyCommand() *cobra.Command {
@@ -63,7 +64,8 @@ func (a *app) verify(ctx context.Context, quick bool) error {
 	if err != nil {
 		return err
 	}
-	if err := a.facts(a.form(""), verifyFacts(&report)...); err != nil {
+	v := view.VerificationOf(&report)
+	if err := a.screen().Object(a.form(""), v, verifyTable(v, report.Took)...); err != nil {
 		return err
 	}
 	if form := a.form(""); form == tui.Table {
@@ -102,91 +104,68 @@ func (a *app) findings(problems []string, total uint64, notes []string) {
 	}
 }
 
-func verifyFacts(r *audit.VerifyReport) []tui.Fact {
-	count := func(n uint64) tui.Cell { return tui.Number(n).As(humanize.Comma(int64(n))) }
-	result := tui.Bool(r.OK()).As("all is well")
-	if r.Quick {
-		result.Brief = "all is well, as far as --quick looks"
-	}
-	if !r.OK() {
-		result.Brief, result.Alarm = plural(r.Total, "problem", "problems"), true
-	}
-	facts := []tui.Fact{fact("ok", "result", result), fact("quick", "", tui.Bool(r.Quick))}
-	facts = append(facts, journalFacts(&r.Journal)...)
-	facts = append(facts,
-		fact("audits", "records in SQLite", count(r.Audits)),
-		fact("contributions", "evidence", count(r.Contributions)),
-		fact("attributes", "attributes", count(r.Attributes)),
-		fact("agents", "agents", count(r.Agents)),
-		fact("agent_keys", "keys by agent", count(r.AgentKeys)),
-		fact("matched", "in journal and SQLite", count(r.Matched)),
-		fact("not_applied", "in the journal alone", count(r.NotApplied)),
-		fact("rejected", "rejected in replay", count(r.Rejected)),
-		fact("seconds", "took", tui.Number(r.Took.Seconds()).As(r.Took.Round(time.Millisecond).String())),
-		fact("problems", "", tui.Texts(r.Problems)),
-		fact("total_problems", "", tui.Number(r.Total)),
-		fact("notes", "", tui.Texts(r.Notes)),
+func verifyTable(v *view.Verification, took time.Duration) []tui.Fact {
+	return slices.Concat(
+		[]tui.Fact{titled("result", resultCell(v))},
+		journalTable(&v.JournalCounts),
+		[]tui.Fact{
+			titled("records in SQLite", orNotLookedAt(v.Audits, countCell)),
+			titled("evidence", orNotLookedAt(v.Contributions, countCell)),
+			titled("attributes", orNotLookedAt(v.Attributes, countCell)),
+			titled("agents", orNotLookedAt(v.Agents, countCell)),
+			titled("keys by agent", orNotLookedAt(v.AgentKeys, countCell)),
+			titled("in journal and SQLite", orNotLookedAt(v.Matched, countCell)),
+			titled("in the journal alone", orNotLookedAt(v.NotApplied, countCell)),
+			titled("rejected in replay", orNotLookedAt(v.Rejected, countCell)),
+			titled("took", tui.Text(took.Round(time.Millisecond).String())),
+		},
 	)
-	for i := range facts {
-		if !wasLookedAt(r, facts[i].Name) {
-			facts[i].Value = notLookedAt
-		}
-	}
-	return facts
 }
 
-// wasLookedAt reports whether a verification found out the fact of this name: nothing that was not counted is shown as 0.
-func wasLookedAt(r *audit.VerifyReport, name string) bool {
-	switch name {
-	case "journal_segments", "journal_first", "journal_end", "journal_bytes":
-		// A quick look that SQLite ended did not come to the journal.
-		return r.JournalAway == "" && !(r.Quick && r.SQLiteUnread != "")
-	case "journal_records", "journal_marks", "journal_identities", "journal_trimmed_bytes",
-		"journal_fillers", "journal_filler_bytes", "journal_torn", "journal_damage":
-		return r.JournalAway == "" && !r.Quick
-	case "matched", "not_applied":
-		return r.JournalAway == "" && !r.Quick && r.SQLiteUnread == ""
-	case "attributes", "agent_keys":
-		return !r.Quick && r.SQLiteUnread == ""
-	case "audits", "contributions", "agents", "rejected":
-		return r.SQLiteUnread == ""
+func resultCell(v *view.Verification) tui.Cell {
+	switch {
+	case !v.OK:
+		return problemsCell(v.TotalProblems)
+	case v.Quick:
+		return tui.Text("all is well, as far as --quick looks")
 	}
-	return true
+	return tui.Text("all is well")
 }
+
+func problemsCell(n uint64) tui.Cell { return tui.Text(plural(n, "problem", "problems")).Marked(true) }
 
 // notLookedAt is a value that is not known, because nothing was looked at that tells it.
 var notLookedAt = tui.Cell{Brief: "not looked at"}
 
-// trimmedBytes is how much of the journal a writer removed before it could be checked.
-func trimmedBytes(r *wal.Report) (bytes int64) {
-	for _, gone := range r.Trimmed {
-		bytes += int64(gone.End - gone.Offset)
+// orNotLookedAt is the cell of a value that is nil when nothing was looked at that tells it.
+func orNotLookedAt[T any](v *T, cell func(T) tui.Cell) tui.Cell {
+	if v == nil {
+		return notLookedAt
 	}
-	return bytes
+	return cell(*v)
 }
 
-// journalFacts are what a check of the journal counted.
-func journalFacts(r *wal.Report) []tui.Fact {
-	torn := tui.Cell{Brief: "none"}
-	if t := r.Torn; t != nil {
-		torn = tui.Text(fmt.Sprintf("%d bytes at offset %d: %s", t.Bytes, t.Offset, t.Reason))
-	}
-	gaps := tui.Number(r.Fillers).As("none")
-	if r.Fillers > 0 {
-		gaps.Brief = fmt.Sprintf("%s, %s", plural(r.Fillers, "filler", "fillers"), tui.Bytes(r.FillBytes))
-	}
+func countCell[T ~int | ~int64 | ~uint64](n T) tui.Cell { return tui.Text(humanize.Comma(int64(n))) }
+
+// journalTable is how a table shows what a check of the journal counted.
+func journalTable(c *view.JournalCounts) []tui.Fact {
 	return []tui.Fact{
-		fact("journal_segments", "journal segments", tui.Number(r.Segments)),
-		fact("journal_first", "journal begins", tui.Number(r.First)),
-		fact("journal_end", "journal ends", tui.Number(r.End)),
-		fact("journal_records", "journal records", tui.Number(r.Records).As(humanize.Comma(int64(r.Records)))),
-		fact("journal_bytes", "journal bytes", tui.Number(r.Bytes).As(humanize.Comma(r.Bytes))),
-		fact("journal_marks", "", tui.Number(r.Marks)),
-		fact("journal_identities", "", tui.Number(r.Identities)),
-		fact("journal_trimmed_bytes", "", tui.Number(trimmedBytes(r))),
-		fact("journal_fillers", "repaired gaps", gaps),
-		fact("journal_filler_bytes", "", tui.Number(r.FillBytes)),
-		fact("journal_torn", "torn tail", torn),
-		fact("journal_damage", "", tui.Number(len(r.Damage))),
+		titled("journal segments", orNotLookedAt(c.Segments, tui.Number)),
+		titled("journal begins", orNotLookedAt(c.First, tui.Number)),
+		titled("journal ends", orNotLookedAt(c.End, tui.Number)),
+		titled("journal records", orNotLookedAt(c.Records, countCell)),
+		titled("journal bytes", orNotLookedAt(c.Bytes, countCell)),
+		titled("repaired gaps", orNotLookedAt(c.Fillers, func(n int) tui.Cell {
+			if n == 0 {
+				return tui.Text("none")
+			}
+			return tui.Text(fmt.Sprintf("%s, %s", plural(n, "filler", "fillers"), tui.Bytes(*c.FillerBytes)))
+		})),
+		titled("torn tail", orNotLookedAt(c.Damage, func(int) tui.Cell {
+			if c.Torn == nil {
+				return tui.Text("none")
+			}
+			return tui.Text(*c.Torn)
+		})),
 	}
 }

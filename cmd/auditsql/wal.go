@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/audit/view"
 	"github.com/auditsql/auditsql/internal/tui"
 	"github.com/auditsql/auditsql/wal"
 )
@@ -144,22 +145,19 @@ func (a *app) walVerify(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	problems := make([]string, len(report.Damage))
-	for i, d := range report.Damage {
-		problems[i] = d.Error()
-	}
-	ok := tui.Bool(len(problems) == 0).As("all is well")
-	if len(problems) > 0 {
-		ok.Brief, ok.Alarm = plural(len(problems), "problem", "problems"), true
+	v := view.JournalCheckOf(&report)
+	problems := v.Problems
+	result := tui.Text("all is well")
+	if !v.OK {
+		result = problemsCell(uint64(len(problems)))
 	}
 	form := a.form("")
-	facts := append([]tui.Fact{fact("ok", "result", ok)}, journalFacts(&report)...)
-	if err := a.facts(form, append(facts, fact("problems", "", tui.Texts(problems)))...); err != nil {
+	if err := a.screen().Object(form, v, append([]tui.Fact{titled("result", result)}, journalTable(&v.JournalCounts)...)...); err != nil {
 		return err
 	}
 	if form == tui.Table {
 		var notes []string
-		if n := trimmedBytes(&report); n > 0 {
+		if n := *v.TrimmedBytes; n > 0 {
 			notes = append(notes, fmt.Sprintf("%s of journal were trimmed by a writer before they could be checked", tui.Bytes(n)))
 		}
 		a.findings(problems, uint64(len(problems)), notes)

@@ -1,29 +1,24 @@
 package main
 
 import (
-	"context"
-	"errors"
+	"fmt"
 	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/audit/view"
 	"github.com/auditsql/auditsql/internal/legible"
 	"github.com/auditsql/auditsql/internal/tui"
+	"github.com/auditsql/auditsql/internal/when"
 )
 
-// A step is a command that may be worth typing next, and what it would tell.
-type step struct {
-	args  []string
-	about string
-}
-
 // next prints what to type next.
-func (a *app) next(p *tui.Page, steps []step) {
+func (a *app) next(p *tui.Page, steps []view.Step) {
 	commands := make([]tui.Entry, len(steps))
 	for i, s := range steps {
-		commands[i] = tui.Entry{Name: a.typed(s.args...), About: s.about}
+		commands[i] = tui.Entry{Name: a.typed(s.Args...), About: s.About}
 	}
 	p.Next(commands)
 }
@@ -47,64 +42,30 @@ func (a *app) shownDir() string {
 	return a.dir
 }
 
-// prefixes are the lengths to which hashes are cut in commands to be typed.
-var prefixes = []int{briefHash, 12, 16, 24, 32}
-
-// query is as much of a record's id as is unambiguous.
-func (r *reading) query(ctx context.Context, id audit.QueryID) string {
-	s := id.String()
-	for _, n := range prefixes {
-		if found, err := r.Resolve(ctx, s[:n]); err == nil && len(found) == 1 {
-			return s[:n]
-		}
-	}
-	return s
-}
-
-// name is how a hash is best typed: its label, if that is the label of nothing else, or as much of it as is
-// unambiguous.
-func (r *reading) name(ctx context.Context, h audit.Hash, kinds audit.HashKind) string {
-	if label := r.labels.Of(h); label != "" && len(r.labels.Hashes(label)) == 1 && legible.Visible(label) == label {
-		return label
-	}
-	s := h.String()
-	for _, n := range prefixes {
-		found, err := r.ResolveHash(ctx, s[:n], kinds)
-		var ambiguous *audit.AmbiguousError
-		if err == nil && found == h {
-			return s[:n]
-		}
-		if err != nil && !errors.As(err, &ambiguous) {
-			break
-		}
-	}
-	return s
-}
-
 // called is a hash in a sentence: its label and its first digits.
-func (r *reading) called(h audit.Hash) string {
+func called(h audit.Hash, label *string) string {
 	brief := h.String()[:briefHash]
-	if label := r.labels.Of(h); label != "" {
-		return tui.CutTo(legible.Visible(label), audit.MaxLabel, true) + " (" + brief + ")"
+	if label != nil {
+		return tui.CutTo(legible.Visible(*label), audit.MaxLabel, true) + " (" + brief + ")"
 	}
 	return brief
 }
 
 // asker is an agent in a sentence.
-func (r *reading) asker(agent *audit.AgentID) string {
-	if agent == nil {
+func asker(r *view.Record) string {
+	if r.AgentID == nil {
 		return "an anonymous agent"
 	}
-	return r.called(*agent)
+	return called(*r.AgentID, r.AgentLabel)
 }
 
 // apart says how far apart two timestamps are, as in "7 minutes before".
-func (r *reading) apart(t, from uint64) string {
-	a, ok := r.clock.Unit.Time(t)
-	b, ok2 := r.clock.Unit.Time(from)
+func apart(t, from uint64, c when.Clock) string {
+	a, ok := c.Unit.Time(t)
+	b, ok2 := c.Unit.Time(from)
 	switch {
 	case !ok || !ok2:
-		return r.clock.Format(t)
+		return c.Format(t)
 	case t == from:
 		return "this one"
 	case b.Sub(a).Abs() < time.Second && t < from:
@@ -115,10 +76,26 @@ func (r *reading) apart(t, from uint64) string {
 	return humanize.RelTime(a, b, "before", "after")
 }
 
-// times names a span of time.
-func (r *reading) times(first, last uint64) string {
+// times is a span of time in a sentence.
+func times(first, last uint64, c when.Clock) string {
 	if first == last {
-		return r.clock.Format(first)
+		return c.Format(first)
 	}
-	return r.clock.Format(first) + " to " + r.clock.Format(last)
+	return c.Format(first) + " to " + c.Format(last)
 }
+
+// roughly is a length of time in its largest unit.
+func roughly(d time.Duration) string {
+	switch {
+	case d >= 48*time.Hour:
+		return fmt.Sprintf("%dd", d/(24*time.Hour))
+	case d >= 2*time.Hour:
+		return fmt.Sprintf("%dh", d/time.Hour)
+	case d >= 2*time.Minute:
+		return fmt.Sprintf("%dm", d/time.Minute)
+	}
+	return fmt.Sprintf("%ds", d/time.Second)
+}
+
+// brief is a sum of weights, without the digits that adding floats leaves behind.
+func brief(f float64) string { return fmt.Sprintf("%.6g", f) }

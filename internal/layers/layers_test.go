@@ -18,8 +18,9 @@ const module = "github.com/auditsql/auditsql/"
 
 // allowed is which packages of the module each of them may import. Tests may import more.
 var allowed = map[string][]string{
-	"cmd/auditsql":     {"audit", "wal", "sqlstore", "internal/legible", "internal/tui", "internal/when"},
+	"cmd/auditsql":     {"audit", "audit/view", "wal", "sqlstore", "internal/legible", "internal/tui", "internal/when"},
 	"audit":            {"kvshim", "sqlstore", "wal", "internal/durable", "internal/legible"},
+	"audit/view":       {"audit", "wal", "internal/legible", "internal/when"},
 	"kvshim":           {"sqlstore"},
 	"kvshim/kvtest":    {"kvshim"},
 	"sqlstore":         {"migrations", "internal/durable"},

@@ -126,8 +126,8 @@ func (c Cell) items() []Cell {
 	return cells
 }
 
-// encode is the one way in which this package makes JSON: without escapes for HTML.
-func encode(v any) ([]byte, error) {
+// Encode is the one way in which this package makes JSON: without escapes for HTML.
+func Encode(v any) ([]byte, error) {
 	var b strings.Builder
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
@@ -139,7 +139,7 @@ func encode(v any) ([]byte, error) {
 
 // ToJSON is the JSON of a value that can always be encoded.
 func ToJSON(v any) []byte {
-	b, err := encode(v)
+	b, err := Encode(v)
 	if err != nil {
 		return []byte("null")
 	}

@@ -32,8 +32,16 @@ func Members(object any) ([]Fact, error) {
 
 // Object prints a struct: its members, and in a table what the caller lays out.
 func (s *Screen) Object(form Form, object any, table ...Fact) error {
-	if form == Table {
+	switch {
+	case form == Table:
 		return s.Facts(form, table...)
+	case form.isJSON():
+		b, err := Encode(object)
+		if err != nil {
+			return err
+		}
+		_, err = s.Out.Write(append(b, '\n'))
+		return err
 	}
 	members, err := Members(object)
 	if err != nil {

@@ -41,7 +41,7 @@ func NewListing[T any](s *Screen, form Form, table []ColumnOf[T]) *Listing[T] {
 // Add prints a row.
 func (l *Listing[T]) Add(row *T) error {
 	if l.Form.isJSON() {
-		object, err := encode(row)
+		object, err := Encode(row)
 		if err != nil {
 			return err
 		}
@@ -124,6 +124,6 @@ func cellOf(v reflect.Value) (Cell, error) {
 	case reflect.Float64:
 		return Number(v.Float()), nil
 	}
-	b, err := encode(v.Interface())
+	b, err := Encode(v.Interface())
 	return RawJSON(b), err
 }
