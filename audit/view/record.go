@@ -1,6 +1,8 @@
 package view
 
 import (
+	"context"
+
 	"github.com/auditsql/auditsql/audit"
 )
 
@@ -25,6 +27,14 @@ func (v *Viewer) records(list []audit.QueryAudit) []Record {
 		records[i] = v.Record(&list[i])
 	}
 	return records
+}
+
+// List streams the canonical JSON of records, at most as many as the filter's limit. Only a reader that wants more than
+// these bytes needs to parse them.
+func (v *Viewer) List(ctx context.Context, f audit.Filter) *Stream[[]byte] {
+	limit := f.Limit
+	f.Limit = oneMore(limit)
+	return &Stream[[]byte]{rows: v.store.RawAudits(ctx, f), limit: limit}
 }
 
 // Unapproved is the number of pieces of evidence that are anything but Approved.

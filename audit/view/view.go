@@ -10,7 +10,8 @@
 // lay out tables and pages.
 //
 //	the answer      is                      as a table of values (CSV)
-//	a record        Record, RecordRow       RecordRow
+//	a record        Record                  RecordRow
+//	list            a Stream of JSON        RecordRow
 //	trace           Trace                   Trace.Lines
 //	impact          Impact                  ImpactedAnswer
 //	answers         a Stream of Answer      Answer
@@ -39,6 +40,7 @@ import (
 // A Records reads records. *audit.DB is one.
 type Records interface {
 	Audits(ctx context.Context, f audit.Filter) iter.Seq2[audit.QueryAudit, error]
+	RawAudits(ctx context.Context, f audit.Filter) iter.Seq2[[]byte, error]
 }
 
 // A Finder says which records and hashes begin with some digits. *audit.DB is one.

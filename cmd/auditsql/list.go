@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/internal/tui"
 )
 
@@ -95,26 +94,10 @@ func (a *app) listRecords(ctx context.Context, f *filterFlags, l listing) error 
 	}
 	filter.ByAdmission = l.byAdmission
 	out := a.records(a.form(l.usual), r)
-	if f.cmd.Flags().Lookup("limit") != nil {
-		out.limitName = "--limit "
-	}
-	return a.printRecords(ctx, r.DB, filter, out)
-}
-
-// printRecords prints what the filter selects, and says so when its limit cut something off.
-func (a *app) printRecords(ctx context.Context, db *audit.DB, filter audit.Filter, out *recordWriter) error {
-	limit := filter.Limit
-	if limit > 0 {
-		filter.Limit++ // one more tells whether there are more
-	}
-	cut := false
-	for raw, err := range db.RawAudits(ctx, filter) {
+	records := r.viewer().List(ctx, filter)
+	for raw, err := range records.Rows() {
 		if err != nil {
 			return err
-		}
-		if limit > 0 && out.N() == uint64(limit) {
-			cut = true
-			break
 		}
 		if err := out.write(raw); err != nil {
 			return err
@@ -123,8 +106,12 @@ func (a *app) printRecords(ctx context.Context, db *audit.DB, filter audit.Filte
 	if err := out.End(); err != nil {
 		return err
 	}
-	if cut {
-		fmt.Fprintf(a.err, "(cut at %s%d, there are more)\n", out.limitName, limit)
+	if records.More() {
+		flag := ""
+		if f.cmd.Flags().Lookup("limit") != nil {
+			flag = "--limit "
+		}
+		fmt.Fprintf(a.err, "(cut at %s%d, there are more)\n", flag, filter.Limit)
 	}
 	return nil
 }

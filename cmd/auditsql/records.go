@@ -29,8 +29,7 @@ func (r *reading) recordTable() []tui.ColumnOf[view.RecordRow] {
 // A recordWriter prints records in any form: in JSON their canonical bytes, otherwise taken apart.
 type recordWriter struct {
 	*tui.Listing[view.RecordRow]
-	viewer    *view.Viewer
-	limitName string // the flag that sets a limit, if one does
+	viewer *view.Viewer
 }
 
 func (a *app) records(form tui.Form, r *reading) *recordWriter {

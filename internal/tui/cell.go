@@ -3,6 +3,7 @@ package tui
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/auditsql/auditsql/internal/legible"
@@ -42,7 +43,7 @@ func Number[T ~int | ~int64 | ~uint64 | ~float32 | ~float64](n T) Cell {
 }
 
 // Bool is the cell of true or false.
-func Bool(b bool) Cell { return Cell{Kind: Literal, Text: fmt.Sprint(b)} }
+func Bool(b bool) Cell { return Cell{Kind: Literal, Text: strconv.FormatBool(b)} }
 
 // Texts is the cell of a list of texts.
 func Texts(items []string) Cell {

@@ -4,6 +4,7 @@ import (
 	"encoding"
 	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
 )
 
@@ -116,9 +117,9 @@ func cellOf(v reflect.Value) (Cell, error) {
 	case reflect.Bool:
 		return Bool(v.Bool()), nil
 	case reflect.Int, reflect.Int64:
-		return Number(v.Int()), nil
+		return Cell{Kind: Literal, Text: strconv.FormatInt(v.Int(), 10)}, nil
 	case reflect.Uint, reflect.Uint8, reflect.Uint32, reflect.Uint64:
-		return Number(v.Uint()), nil
+		return Cell{Kind: Literal, Text: strconv.FormatUint(v.Uint(), 10)}, nil
 	case reflect.Float32:
 		return Number(float32(v.Float())), nil
 	case reflect.Float64:

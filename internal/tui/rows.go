@@ -20,9 +20,6 @@ type Column struct {
 	Least    int
 	Middle   bool // cut in the middle, for texts that often differ in their last part
 	Rank     int
-
-	Hidden    bool // not in tables, whose other columns say it as well
-	TableOnly bool
 }
 
 func (c Column) heading() string {
@@ -44,7 +41,6 @@ type Rows struct {
 	block      [][]Cell
 	blockBytes int
 	cuts       cuts
-	keep       []int // places of the columns of this form
 
 	// Where the JSON list is a member of an object, what comes before and after the list.
 	before string
@@ -59,14 +55,7 @@ const (
 
 // NewRows begins a listing. Columns may still change until the first row is added.
 func NewRows(s *Screen, form Form, columns ...Column) *Rows {
-	r := &Rows{screen: s, Form: form, out: bufio.NewWriterSize(s.Out, 64<<10)}
-	for i, c := range columns {
-		if form == Table && !c.Hidden || form != Table && !c.TableOnly {
-			r.keep = append(r.keep, i)
-			r.Columns = append(r.Columns, c)
-		}
-	}
-	return r
+	return &Rows{screen: s, Form: form, Columns: columns, out: bufio.NewWriterSize(s.Out, 64<<10)}
 }
 
 // Within makes the JSON list a member of an object. head is a struct with the members before it. after, which End calls,
@@ -82,11 +71,6 @@ func (r *Rows) N() uint64 { return r.n }
 
 // Add prints a row, which has a cell for each column.
 func (r *Rows) Add(cells ...Cell) error {
-	all := cells
-	cells = make([]Cell, len(r.keep))
-	for i, place := range r.keep {
-		cells[i] = all[place]
-	}
 	switch r.Form {
 	case Table:
 		r.n++
