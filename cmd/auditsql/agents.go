@@ -14,9 +14,9 @@ func (a *app) agentsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "agents",
 		Short: "Every agent with its count, first and last",
-		Long: `Agents prints every agent that has a record, those with the most first, and the
-records of no agent, if there are any, last. With a filter only the records that
-fit it count.
+		Long: `Agents prints every agent that has records, those with the most first. The
+anonymous records, if there are any, come last. With a filter only the records
+that it selects count.
 
 The members of a line in JSON, and the columns of CSV and plain text: agent_id
 (null for the anonymous ones), agent_label, audits, first, first_time, last,

@@ -19,13 +19,14 @@ func (a *app) answersCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "answers SUBJECT PREDICATE",
 		Short: "The answers to one question over time, and where they flipped",
-		Long: `Answers prints what was answered when SUBJECT and PREDICATE were asked, oldest
-first, and marks where the answer is another than the one before it, with what
-had changed: the lens, epoch or lifecycle asked for, evidence that came or went,
-or the weight, lifecycle or source of what stayed. --flips prints these alone.
+		Long: `Answers prints the answers to one question, SUBJECT and PREDICATE, oldest
+first. It marks each answer that differs from the one before it, and says what
+changed: the lens, epoch or lifecycle asked for, evidence that was added or
+removed, or the weight, lifecycle or source of the rest. --flips prints only
+these.
 
-The filters say which answers count: with --agent, say, an answer is held
-against that agent's last one. --from and --to only say which are shown.
+The filters say which answers count. With --agent, for example, an answer is
+compared with that agent's last one. --from and --to only say which are shown.
 
 The members of a line in JSON, and the columns of CSV and plain text: flipped,
 time, timestamp, query_id, agent_id, agent_label, lifecycle, lens, epoch,

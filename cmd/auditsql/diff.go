@@ -15,15 +15,15 @@ func (a *app) diffCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "diff ID ID",
 		Short: "What changed in question, answer and evidence between two records",
-		Long: `Diff prints what is otherwise in the second record than in the first: in what
-was asked, in the answer, in the evidence (+ came, - went, ~ changed) and in the
+		Long: `Diff prints what changed from the first record to the second: in what was
+asked, in the answer, in the evidence (+ added, - removed, ~ changed) and in the
 attributes. An id may be cut to its first 8 or more digits.
 
 -o json is an object: from and to (the canonical records), from_time, to_time,
 flipped (whether the answer is another), causes (as of answers), fields (field,
 from, to), evidence (assertion_hash, assertion_label, change: added, removed or
 changed, from and to: position, weight, source_hash, source_label, lifecycle),
-same (how many pieces of evidence are as before), attributes (key, from, to).
+same (how many pieces of evidence did not change), attributes (key, from, to).
 Plain text and CSV have a line for each change: part (field, evidence or
 attribute), name, label, change, from, to, and of evidence from_weight,
 to_weight, from_source, to_source, from_lifecycle, to_lifecycle.`,

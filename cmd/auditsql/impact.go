@@ -17,12 +17,12 @@ func (a *app) impactCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "impact HASH",
 		Short: "Which answers an assertion or a source went into",
-		Long: `Impact is the question after a bad fact was found: which answers of which
-agents it went into, when, and how much it weighed in them. HASH is an
-assertion, with --source a source of assertions: in full, its first 8 or more
-digits, or its label. The filters narrow the answers down; the totals count all
-that fit, whatever the limit. A hash that is in no stored evidence ends it with
-exit code 3.
+		Long: `Impact is the question after you found a bad fact: which answers of which
+agents did it go into, when, and how much did it weigh in them? HASH is an
+assertion, or with --source a source of assertions. Write it in full, as its
+first 8 or more digits, or as its label. The filters select answers. The totals
+count all answers that they select, whatever the limit. The exit code is 3 when
+the hash is in no stored evidence.
 
 -o json is an object: hash, label, kind (assertion or source), answers
 (query_id, timestamp, time, agent_id, agent_label, subject, predicate,
@@ -32,7 +32,7 @@ of them joined by a comma, pieces: how many), more (the limit cut), totals
 (answers, agents, anonymous, results, weight, assertions, more_assertions,
 first, first_time, last, last_time, by_agent), and lag (what SQLite lacks:
 records, more, oldest; null when that is nothing or a moment). -o ndjson, csv
-and plain text have the answers, a line each, and no totals.
+and plain text have a line for each answer, and no totals.
 
 ` + filterHelp,
 		Example: `  auditsql impact f2bf0ec5

@@ -20,8 +20,8 @@ func (a *app) listCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "Records that fit a filter, oldest first",
-		Long: `List prints the records that fit all filters, in the order of their timestamps
-(then of their ids).
+		Long: `List prints the records that fit all filters, in the order of their timestamps.
+Records with the same timestamp are in the order of their ids.
 
 ` + filterHelp,
 		Example: `  auditsql list --around 2026-11-23T10:00 --window 15m
@@ -47,7 +47,7 @@ func (a *app) recentCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "recent [N]",
 		Short: "The newest records, newest first",
-		Long: fmt.Sprintf(`Recent prints the N newest records, %d unless said otherwise, newest first.
+		Long: fmt.Sprintf(`Recent prints the N newest records, newest first. N is %d by default.
 
 `, recentLimit) + filterHelp,
 		Example: `  auditsql recent

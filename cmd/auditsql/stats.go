@@ -18,12 +18,12 @@ func (a *app) statsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "stats",
 		Short: "Sizes, counts, oldest and newest, cursor, backlog, rates",
-		Long: `Stats prints what is known without a scan, also of a large store and beside a
-writer: how much there is, from when to when, and how far SQLite lags behind
-the journal. It recovers nothing and waits for nobody: where records are still
-to be recovered it says so, and counts what SQLite has. With --read-only it
-also works when the journal is not in its place: what only the journal tells
-is null then.`,
+		Long: `Stats prints what is known without a scan: how many records there are, from
+when to when, and how many bytes of journal SQLite still lacks. It is fast on a
+large store too, and works beside a writer. It recovers nothing and never waits:
+where records are still to be recovered it says so, and counts what SQLite has.
+With --read-only it also works when the journal is not in its place. What only
+the journal tells is "not looked at" then, and null in JSON.`,
 		Example: `  auditsql stats
   auditsql stats -o json | jq .lag_bytes`,
 		Args: arguments(0, 0, ""),

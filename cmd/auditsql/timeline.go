@@ -17,20 +17,20 @@ func (a *app) timelineCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "timeline",
 		Short: "How many records when: bursts, gaps, silent agents",
-		Long: `Timeline counts records by the minute, hour or day, with a small bar each: # is
-a share of the records, ! of those with evidence that is not Approved. Then it
-names the agents that were heard in the first half of the time shown and not in
-the second.
+		Long: `Timeline counts records by the minute, hour or day, and draws a small bar for
+each: # stands for records, ! for records with evidence that is not Approved.
+Then it names the agents that have records in the first half of the time shown
+and none in the second.
 
-Days and hours are those of --tz. In a table three and more empty ones in a row
-are one line; in every other form each has its own.
+Days and hours are those of --tz. A table has one line for three or more empty
+ones in a row; every other form has a line for each.
 
 -o json is an object: by, buckets (start, start_time, end, end_time, audits,
 agents, anonymous, unapproved), audits, agents, anonymous, sparse (empty
 buckets are left out), cut (the earliest are), silent (agent_id, agent_label,
 last, last_time, audits), more_silent, lag (what SQLite lacks: records, more,
 oldest; null when that is nothing or a moment). -o ndjson, csv and plain text
-have the buckets, a line each.
+have a line for each bucket.
 
 ` + filterHelp,
 		Example: `  auditsql timeline --from yesterday

@@ -18,9 +18,8 @@ func (a *app) topCommand() *cobra.Command {
 		Use:   "top",
 		Short: "The most frequent agents, subjects, assertions, sources or lenses",
 		Long: `Top ranks the agents, subjects, assertions, sources or lenses of the records
-that fit the filter: those met most often first. --new-since T leaves only what
-no record of the whole store had before T: agents, assertions or sources that
-turned up.
+that the filter selects, the most frequent first. --new-since T prints only
+those that no record of the whole store has before T.
 
 Agents, subjects and lenses are counted by records; assertions and sources by
 pieces of evidence.
@@ -31,7 +30,7 @@ all; first, first_time, last, last_time), total (of all counted), without
 (records that have none), more (the limit cut), missed (0 but for very many
 different things: a count may be short by as much), lag (what SQLite lacks:
 records, more, oldest; null when that is nothing or a moment). -o ndjson, csv
-and plain text have the entries, a line each.
+and plain text have a line for each entry.
 
 ` + filterHelp,
 		Example: `  auditsql top --by agent --from today

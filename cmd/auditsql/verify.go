@@ -20,16 +20,16 @@ func (a *app) verifyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Check everything against everything",
-		Long: `Verify checks every record of the journal, SQLite's own integrity, that its
-tables, triggers and views are as they were made, keys against values, the
-stored records against the tables made from them, and the journal against the
-stored records. It prints what it counted and each problem with its place,
-works beside a writer, and changes nothing.
+		Long: `Verify checks every record of the journal, the integrity of SQLite's file, its
+tables, triggers and views, keys against values, the stored records against the
+tables made from them, and the journal against the stored records. It prints
+what it counted, and each problem with its place. It works beside a writer, and
+changes nothing.
 
---quick leaves out what reads everything; what it does not count is "not looked
-at" in a table, and null in JSON. The exit code is 5 when something is wrong,
-also when the journal is not in its place and only SQLite was checked; a torn
-tail, or gaps that were repaired, are told and are nothing wrong.`,
+--quick leaves out the checks that read everything. What it does not count is
+"not looked at" in a table, and null in JSON. The exit code is 5 when something
+is wrong, also when the journal is not in its place and only SQLite was checked.
+A torn tail and gaps that were repaired are notes, and no problems.`,
 		Example: `  auditsql verify
   auditsql verify --quick -o json`,
 		Args: arguments(0, 0, ""),

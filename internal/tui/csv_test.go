@@ -24,7 +24,7 @@ func TestCSVForASpreadsheet(t *testing.T) {
 		"a=b":         "a=b",
 		"two;words":   "two;words",
 		"":            `""`,
-		" =1":         `"' =1"`,
+		" =1":         "' =1",
 		"1;2\t@x\r-3": "\"1;2\t'@x\r'-3\"",
 	} {
 		var out bytes.Buffer
