@@ -103,8 +103,8 @@ func (a *app) answers(ctx context.Context, subject, predicate string, flips bool
 	return nil
 }
 
-// neverAsked says which part of a question without answers was never asked. It may be a slip, and to find nothing would
-// look as if the agents had not asked.
+// neverAsked says which part of a question without answers was never asked. It may be a typing error, and an empty answer
+// would look as if no agent had asked.
 func (a *app) neverAsked(ctx context.Context, v *view.Viewer, subject, predicate string) error {
 	asked, known, err := v.Predicates(ctx, subject)
 	switch {

@@ -95,7 +95,7 @@ func otherKind(source bool) string {
 	return "--source, if it is a source"
 }
 
-// nothingFits is said in every form: an empty output by itself could be taken for "this did no harm".
+// nothingFits is printed in every form: an empty output alone could be read as "this did no harm".
 const nothingFits = "(nothing found; no answer that fits the filters has it in its evidence)"
 
 // checkKind refuses a hash that no stored evidence has as this kind, and says what it is instead.

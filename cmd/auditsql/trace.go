@@ -67,7 +67,7 @@ Counting the uses of an assertion ends at 1000; more is true then.
 	return cmd
 }
 
-// options are those of the library.
+// options are the options of audit.DB.Trace.
 func (o *traceOptions) options() (audit.TraceOptions, error) {
 	t := audit.TraceOptions{Neighbours: o.neighbours}
 	switch {
@@ -143,7 +143,7 @@ func (a *app) trace(ctx context.Context, args []string, o *traceOptions) error {
 	return nil
 }
 
-// sayMore tells that the filter selects more than was traced.
+// sayMore says that the filter selects more than was traced.
 func (a *app) sayMore(f *filterFlags) {
 	which := "the newest"
 	if f.given("around", &f.around) != nil {
@@ -155,7 +155,7 @@ func (a *app) sayMore(f *filterFlags) {
 	a.say("(%s of several that fit; --limit 0 traces all, auditsql list shows them)", which)
 }
 
-// traced are the ids to trace, nil for one that there is not, and whether there are more.
+// traced returns the ids to trace, nil where no record has such an id, and whether the filter selects more.
 func (a *app) traced(ctx context.Context, r *reading, args []string, f *filterFlags) (ids []*audit.QueryID, more bool, err error) {
 	for _, arg := range args {
 		id, err := resolve(ctx, r.DB, arg)

@@ -49,7 +49,7 @@ func (a *app) verify(ctx context.Context, quick bool) error {
 		if !isDamage(refused) {
 			return refused
 		}
-		// Damage is what verify is there to describe.
+		// Verify describes damage, so damage does not stop it.
 		a.note("recovery is refused (%v); verifying what is there", refused)
 	}
 	bar := a.progress("verifying", -1, false)
@@ -59,7 +59,7 @@ func (a *app) verify(ctx context.Context, quick bool) error {
 	})
 	bar.End()
 	if refused != nil && errors.Is(err, audit.ErrNoStore) {
-		return refused // there is nothing but a journal, and that is damaged
+		return refused // there is only a journal, and it is damaged
 	}
 	if err != nil {
 		return err
@@ -80,7 +80,7 @@ func (a *app) verify(ctx context.Context, quick bool) error {
 	return nil
 }
 
-// damaged is the error of a check that found something.
+// damaged is the error of a check that found problems.
 func (a *app) damaged(problems uint64) error {
 	found := &exitError{code: exitDamage, err: errors.New("found " + plural(problems, "problem", "problems"))}
 	var away *audit.JournalAwayError
@@ -134,10 +134,10 @@ func resultCell(v *view.Verification) tui.Cell {
 
 func problemsCell(n uint64) tui.Cell { return tui.Text(plural(n, "problem", "problems")).Marked(true) }
 
-// notLookedAt is a value that is not known, because nothing was looked at that tells it.
+// notLookedAt is how a table shows a value that was not found out.
 var notLookedAt = tui.Cell{Brief: "not looked at"}
 
-// orNotLookedAt is the cell of a value that is nil when nothing was looked at that tells it.
+// orNotLookedAt is the cell of a value that is nil when it was not found out.
 func orNotLookedAt[T any](v *T, cell func(T) tui.Cell) tui.Cell {
 	if v == nil {
 		return notLookedAt
