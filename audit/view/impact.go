@@ -78,6 +78,39 @@ type AgentImpact struct {
 	Weight     float64        `json:"weight"`
 }
 
+// A NotEvidenceError says that no stored evidence has a hash as what it was asked about.
+type NotEvidenceError struct {
+	Hash   audit.Hash
+	Source bool // it was asked about as a source, otherwise as an assertion
+
+	IsOther bool // it is the other of the two
+	IsAgent bool
+}
+
+// Error implements error.
+func (e *NotEvidenceError) Error() string {
+	if e.Source {
+		return e.Hash.String() + " is not a source in any stored evidence"
+	}
+	return e.Hash.String() + " is not an assertion in any stored evidence"
+}
+
+// CheckEvidence returns a *NotEvidenceError for a hash that Impact has no answers about, whatever the filter.
+func (v *Viewer) CheckEvidence(ctx context.Context, h audit.Hash, source bool) error {
+	is, err := v.store.Identify(ctx, h)
+	if err != nil {
+		return err
+	}
+	known, other := is.Assertion.Answers > 0, is.Source.Answers > 0
+	if source {
+		known, other = other, known
+	}
+	if known {
+		return nil
+	}
+	return &NotEvidenceError{Hash: h, Source: source, IsOther: other, IsAgent: is.Agent != nil}
+}
+
 // ImpactHead returns what comes before the answers.
 func (v *Viewer) ImpactHead(h audit.Hash, o audit.ImpactOptions) ImpactHead {
 	kind := audit.AssertionHash

@@ -2,7 +2,9 @@
 //
 //	v := view.New(db, labels, time.UTC)
 //	t, err := v.Trace(ctx, id, audit.TraceOptions{})
-//	json.NewEncoder(w).Encode(t)      // the same JSON as auditsql trace -o ndjson
+//	e := json.NewEncoder(w)
+//	e.SetEscapeHTML(false)
+//	err = e.Encode(t)      // the same JSON as auditsql trace -o ndjson
 //
 // Each answer is a struct. It has what the store said, and beside it what a reader needs: the labels of hashes, times
 // in the viewer's zone, and what takes further questions to find out, such as who else used evidence that is not
@@ -43,10 +45,11 @@ type Records interface {
 	RawAudits(ctx context.Context, f audit.Filter) iter.Seq2[[]byte, error]
 }
 
-// A Finder says which records and hashes begin with some digits. *audit.DB is one.
+// A Finder says which records and hashes begin with some digits, and what a hash is. *audit.DB is one.
 type Finder interface {
 	Resolve(ctx context.Context, prefix string) ([]audit.QueryID, error)
 	ResolveHash(ctx context.Context, name string, kinds audit.HashKind) (audit.Hash, error)
+	Identify(ctx context.Context, h audit.Hash) (*audit.Identity, error)
 }
 
 // Questions are the forensic questions to a store. *audit.DB answers them.

@@ -16,10 +16,13 @@ import (
 // stub is a store that answers what a test says.
 type stub struct {
 	view.Store
-	trace  audit.Trace
-	totals map[audit.Hash]audit.ImpactTotals
-	audits []audit.QueryAudit
-	asked  *[]audit.Filter // of Audits
+	trace    audit.Trace
+	totals   map[audit.Hash]audit.ImpactTotals
+	audits   []audit.QueryAudit
+	asked    *[]audit.Filter // of Audits and Answers
+	answers  []audit.Answer
+	failure  error // after the answers
+	identity audit.Identity
 }
 
 func (s stub) TimeUnit() audit.TimeUnit { return audit.Milliseconds }
@@ -55,6 +58,22 @@ func (s stub) RawAudits(ctx context.Context, f audit.Filter) iter.Seq2[[]byte, e
 			if !yield(q.Canonical()) {
 				return
 			}
+		}
+	}
+}
+
+func (s stub) Identify(context.Context, audit.Hash) (*audit.Identity, error) { return &s.identity, nil }
+
+func (s stub) Answers(_ context.Context, _, _ string, f audit.Filter) iter.Seq2[audit.Answer, error] {
+	*s.asked = append(*s.asked, f)
+	return func(yield func(audit.Answer, error) bool) {
+		for _, a := range s.answers {
+			if !yield(a, nil) {
+				return
+			}
+		}
+		if s.failure != nil {
+			yield(audit.Answer{}, s.failure)
 		}
 	}
 }
@@ -244,6 +263,77 @@ func TestWhatWasNotCountedIsNull(t *testing.T) {
 			if members[list] == nil {
 				t.Errorf("%s: %s is null and no list", name, list)
 			}
+		}
+	}
+}
+
+// Answers that are the same as before count for nothing where only flips are wanted, and an error is the last row.
+func TestFlipsAreStreamed(t *testing.T) {
+	t.Parallel()
+	failure := errors.New("the disk is gone")
+	var answers []audit.Answer
+	for n := range byte(6) {
+		a := audit.Answer{Audit: audit.QueryAudit{QueryID: audit.QueryID{n}}, Flipped: n%2 == 1, Causes: []audit.Cause{}}
+		if n > 0 {
+			a.Before = &audit.Difference{A: audit.QueryAudit{QueryID: audit.QueryID{n - 1}, ResultHash: &audit.Hash{n}}}
+		}
+		answers = append(answers, a)
+	}
+	for name, test := range map[string]struct {
+		limit, asked int
+		flips        bool
+		want         []byte
+		more         bool
+		err          error
+	}{
+		"all":         {0, 0, false, []byte{0, 1, 2, 3, 4, 5}, false, failure},
+		"limit":       {2, 3, false, []byte{0, 1}, true, nil},
+		"flips":       {0, 0, true, []byte{1, 3, 5}, false, failure},
+		"two flips":   {2, 0, true, []byte{1, 3}, true, nil},
+		"three flips": {3, 0, true, []byte{1, 3, 5}, false, failure},
+	} {
+		var asked []audit.Filter
+		stream := view.New(stub{answers: answers, failure: failure, asked: &asked}, nil, nil).Answers(t.Context(), "s", "p", audit.Filter{Limit: test.limit}, test.flips)
+		var got []byte
+		var last error
+		for a, err := range stream.Rows() {
+			if last = err; err != nil {
+				continue
+			}
+			got = append(got, a.QueryID[0])
+			if a.QueryID[0] > 0 && (*a.Previous != audit.QueryID{a.QueryID[0] - 1} || *a.PreviousResultHash != audit.Hash{a.QueryID[0]}) {
+				t.Errorf("%s: answer %d comes after %s with %s", name, a.QueryID[0], a.Previous, a.PreviousResultHash)
+			}
+		}
+		if !slices.Equal(got, test.want) || stream.More() != test.more || !errors.Is(last, test.err) {
+			t.Errorf("%s: got %v, more: %t, %v; want %v, %t, %v", name, got, stream.More(), last, test.want, test.more, test.err)
+		}
+		if asked[0].Limit != test.asked {
+			t.Errorf("%s: asked the store for %d, want %d", name, asked[0].Limit, test.asked)
+		}
+	}
+}
+
+// A hash that no evidence has says what it is instead.
+func TestAHashThatIsNoEvidence(t *testing.T) {
+	t.Parallel()
+	seen := audit.Uses{Answers: 1}
+	for name, test := range map[string]struct {
+		identity audit.Identity
+		source   bool
+		want     *view.NotEvidenceError
+	}{
+		"an assertion":             {audit.Identity{Assertion: seen}, false, nil},
+		"a source":                 {audit.Identity{Source: seen}, true, nil},
+		"a source as an assertion": {audit.Identity{Source: seen}, false, &view.NotEvidenceError{IsOther: true}},
+		"an assertion as a source": {audit.Identity{Assertion: seen}, true, &view.NotEvidenceError{Source: true, IsOther: true}},
+		"an agent":                 {audit.Identity{Agent: &audit.AgentActivity{}}, false, &view.NotEvidenceError{IsAgent: true}},
+		"nothing":                  {audit.Identity{}, true, &view.NotEvidenceError{Source: true}},
+	} {
+		err := view.New(stub{identity: test.identity}, nil, nil).CheckEvidence(t.Context(), audit.Hash{}, test.source)
+		var got *view.NotEvidenceError
+		if errors.As(err, &got) != (test.want != nil) || got != nil && *got != *test.want {
+			t.Errorf("%s: got %v, want %v", name, err, test.want)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/audit/view"
 )
 
 const impactLimit = 100
@@ -77,14 +78,19 @@ func (a *app) impact(ctx context.Context, typed string, source bool, f *filterFl
 		}
 		return err
 	}
-	if err := r.checkKind(ctx, typed, h, source); err != nil {
+	viewer := r.viewer()
+	var not *view.NotEvidenceError
+	switch err := viewer.CheckEvidence(ctx, h, source); {
+	case errors.As(err, &not):
+		return notEvidence(typed, not)
+	case err != nil:
 		return err
 	}
 	filter, err := f.filter(ctx, r)
 	if err != nil {
 		return err
 	}
-	p := &impactPage{a: a, r: r, viewer: r.viewer(), hash: h, options: audit.ImpactOptions{Source: source, Filter: filter}}
+	p := &impactPage{a: a, r: r, viewer: viewer, hash: h, options: audit.ImpactOptions{Source: source, Filter: filter}}
 	return p.print(ctx)
 }
 
@@ -98,27 +104,20 @@ func otherKind(source bool) string {
 // nothingFits is printed in every form: an empty output alone could be read as "this did no harm".
 const nothingFits = "(nothing found; no answer that fits the filters has it in its evidence)"
 
-// checkKind refuses a hash that no stored evidence has as this kind, and says what it is instead.
-func (r *reading) checkKind(ctx context.Context, typed string, h audit.Hash, source bool) error {
-	is, err := r.Identify(ctx, h)
-	if err != nil {
-		return err
+// notEvidence says what a hash is that is not in any evidence as typed.
+func notEvidence(typed string, e *view.NotEvidenceError) error {
+	kind := "an assertion"
+	if e.Source {
+		kind = "a source"
 	}
-	kind, known, other := "an assertion", is.Assertion.Answers > 0, is.Source.Answers > 0
-	if source {
-		kind, known, other = "a source", other, known
-	}
-	if known {
-		return nil
-	}
-	err = notFound("%q is not %s in any stored evidence", typed, kind)
+	err := notFound("%q is not %s in any stored evidence", typed, kind)
 	switch {
-	case other && source:
+	case e.IsOther && e.Source:
 		return trying(err, "without --source: it is an assertion")
-	case other:
+	case e.IsOther:
 		return trying(err, "--source: it is a source")
-	case is.Agent != nil:
+	case e.IsAgent:
 		return trying(err, "auditsql list --agent %s: it is an agent", shellQuote(typed))
 	}
-	return trying(err, "%s", otherKind(source))
+	return trying(err, "%s", otherKind(e.Source))
 }

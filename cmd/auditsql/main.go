@@ -1,14 +1,16 @@
 // Auditsql keeps an append-only record of what agents asked, what they were answered and on which
 // evidence, and answers questions about it.
 //
-// This package is the command line over package audit: flags, times, tables, progress and exit codes. It
-// knows no file format; its SQL is the named queries of the sql command, in queries/.
+// This package is the command line over package audit: flags, layouts, progress and exit codes. The answers come from
+// audit/view, and internal/tui prints them. It knows no file format; its SQL is the named queries of the sql command, in
+// queries/.
 //
 //	main.go, errors.go   one run: streams, signals, from an error to a line and an exit code
 //	store.go             how commands open a store: recovery first, or --read-only
-//	filter.go times.go   what flags may say
+//	filter.go            what flags may say
 //	reading.go labels.go how hashes are found by their label or first digits, and shown with it
-//	output.go records.go words.go     what is printed, with package tui
+//	output.go            which form results have
+//	records.go detail.go *_page.go    how an answer is laid out, from cells.go and words.go
 //	intake.go text_input.go lines.go     what is looked at in records and inputs before they are stored
 //	files.go             which files a command may write
 //	init.go put.go import.go …     a command each

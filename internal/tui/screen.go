@@ -9,7 +9,7 @@
 //
 // A [Listing] prints structs of one type: JSON is what encoding/json makes of the struct, CSV and plain text have a
 // column for each member, and a table has the columns that the caller lays out. [Rows] does the same for cells whose
-// names are known only when the program runs, and [Facts] for a single object. A [Page] is for people alone.
+// names are known only when the program runs, and [Screen.Object] prints one struct. A [Page] is for people alone.
 //
 // What the package promises: tables and plain text are harmless, whatever is stored (see internal/legible), and no line
 // of a table or a page is wider than the terminal. JSON and CSV have each value exactly. A listing is printed as it
