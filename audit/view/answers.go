@@ -69,11 +69,11 @@ func (v *Viewer) answer(a *audit.Answer) Answer {
 	return row
 }
 
-// maxLookedAt bounds in how many of the newest records of a subject Predicates looks.
+// maxLookedAt is how many of the newest records with a subject Predicates reads.
 const maxLookedAt = 200
 
-// Predicates are what was asked of a subject lately, in order. They tell why a question has no answers: subjectKnown
-// is false when no record has that subject.
+// Predicates returns the predicates in the newest records with a subject, sorted. They help a reader whose question has no
+// answers. subjectKnown is false when no record has that subject.
 func (v *Viewer) Predicates(ctx context.Context, subject string) (predicates []string, subjectKnown bool, err error) {
 	for q, err := range v.store.Audits(ctx, audit.Filter{Subject: &subject, Descending: true, Limit: maxLookedAt}) {
 		if err != nil {
@@ -88,7 +88,7 @@ func (v *Viewer) Predicates(ctx context.Context, subject string) (predicates []s
 	return predicates, subjectKnown, nil
 }
 
-// NextAfterFlip are the commands that look into an answer that flipped.
+// NextAfterFlip returns commands that look into an answer that flipped.
 func (v *Viewer) NextAfterFlip(ctx context.Context, a *Answer) []Step {
 	id := v.Query(ctx, a.QueryID)
 	return []Step{

@@ -105,7 +105,7 @@ func change(e *audit.EvidenceChange) string {
 	return Changed
 }
 
-// NextAfterDiff are the commands that look further.
+// NextAfterDiff returns commands that look further.
 func (v *Viewer) NextAfterDiff(ctx context.Context, d *Diff) []Step {
 	return []Step{{[]string{"trace", v.Query(ctx, d.To.QueryID)}, "why the second was answered so"}}
 }

@@ -175,7 +175,7 @@ func asWritten(weight float32) float64 {
 	return d
 }
 
-// NextAfterImpact are the commands that look further: first is the first record that it was the answer of, if there is one.
+// NextAfterImpact returns commands that look further. first is the first record whose answer it was, nil if there is none.
 func (v *Viewer) NextAfterImpact(ctx context.Context, head ImpactHead, first *audit.QueryID) []Step {
 	var steps []Step
 	if first != nil {

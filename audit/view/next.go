@@ -12,7 +12,7 @@ import (
 // A Step is a command that may be worth running next.
 type Step struct {
 	Args  []string // after the name of the program, not quoted
-	About string   // what it would tell
+	About string   // what it answers
 }
 
 // lengths are those to which ids and hashes are cut in commands.

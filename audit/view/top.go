@@ -71,7 +71,7 @@ func (v *Viewer) Top(ctx context.Context, o audit.TopOptions) (*Ranking, error) 
 	return r, nil
 }
 
-// NextAfterTop are the commands that look at the first entry.
+// NextAfterTop returns commands that look at the first entry.
 func (v *Viewer) NextAfterTop(ctx context.Context, r *Ranking) []Step {
 	if len(r.Entries) == 0 || r.Entries[0].Hash == nil {
 		return nil

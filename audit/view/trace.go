@@ -59,8 +59,8 @@ type Uses struct {
 // Others are the uses of some evidence in other records than the one that is traced.
 type Others struct {
 	Uses
-	// ByAgent says who used it, where it is not Approved: who used it first comes first. It is found out for a
-	// few pieces of evidence, the weightiest.
+	// ByAgent says who used it, in the order of the first use. It is only there for evidence that is not Approved,
+	// and only for a few pieces of it, the weightiest.
 	ByAgent []OtherUser `json:"by_agent"`
 }
 
@@ -72,7 +72,7 @@ type OtherUser struct {
 	First, Last uint64         `json:"-"`
 }
 
-// maxOthers bounds for how many pieces of evidence the viewer finds out who else used them.
+// maxOthers is for how many pieces of evidence addOthers asks the store.
 const maxOthers = 8
 
 // Trace traces one record. An id that is not stored is audit.ErrNotFound.
@@ -112,7 +112,8 @@ func (v *Viewer) uses(u audit.Uses) Uses {
 	return Uses{u.First, v.timeOf(u.First), u.Answers, u.Agents, u.More}
 }
 
-// addOthers finds out who else used what is not Approved. Of what went into more records than are counted, impact tells.
+// addOthers finds out who else used evidence that is not Approved. It skips evidence that is in more records than Trace
+// counts: impact is the question for that.
 func (v *Viewer) addOthers(ctx context.Context, t *Trace) error {
 	asked := 0
 	for i := range t.Evidence {
@@ -182,7 +183,7 @@ func findingText(f audit.Finding, t *audit.Trace) string {
 	return string(f.Kind)
 }
 
-// Next are the commands that look further, for a few pieces of evidence that are not Approved, the question, and the
+// Next returns commands that look further: at a few pieces of evidence that are not Approved, at the question, and at the
 // last time that it was asked. It asks the store how far ids and hashes can be cut.
 func (v *Viewer) Next(ctx context.Context, t *Trace) []Step {
 	var steps []Step

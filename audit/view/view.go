@@ -140,7 +140,7 @@ func (s *Stream[T]) Rows() iter.Seq2[T, error] {
 // More reports whether the limit cut the stream. It is known when Rows has ended.
 func (s *Stream[T]) More() bool { return s.more }
 
-// oneMore is a limit that shows whether there is more than limit.
+// oneMore is the limit to ask the store for: one row more shows that the limit cuts the answer.
 func oneMore(limit int) int {
 	if limit > 0 {
 		return limit + 1

@@ -19,7 +19,7 @@ func hashCell(h audit.Hash) tui.Cell {
 	return tui.Text(s).As(s[:briefHash])
 }
 
-// lifecycleCell marks everything that is not Approved.
+// lifecycleCell marks every lifecycle but Approved.
 func lifecycleCell(l audit.Lifecycle) tui.Cell {
 	return tui.Text(l.String()).Marked(l != audit.Approved)
 }
@@ -35,8 +35,8 @@ func approvedCell(all, unapproved int) tui.Cell {
 	return tui.Text(fmt.Sprintf("%d of %d", all, all))
 }
 
-// timeCell is a timestamp as people write it. Where there is little room it has no fraction of a second and no year,
-// which then goes into the heading.
+// timeCell is a timestamp as people write it. Where there is little room it has no fraction of a second and no year; the
+// heading then has the year.
 func timeCell(timestamp uint64, c when.Clock) tui.Cell {
 	cell := tui.Text(c.Format(timestamp))
 	if t, ok := c.Unit.Time(timestamp); ok {
@@ -46,7 +46,8 @@ func timeCell(timestamp uint64, c when.Clock) tui.Cell {
 	return cell
 }
 
-// sameDayCell is timeCell without the date where there is little room and another time has the same date.
+// sameDayCell is timeCell for a time beside another one. Where there is little room and both have the same date, it has no
+// date.
 func sameDayCell(timestamp, other uint64, c when.Clock) tui.Cell {
 	cell := timeCell(timestamp, c)
 	a, ok := c.Unit.Time(timestamp)

@@ -13,13 +13,13 @@ import (
 	"github.com/auditsql/auditsql/internal/tui"
 )
 
-// A detailWriter prints records in full: laid out for people, or a value a line in plain text. The other forms are those
-// of a recordWriter.
+// A detailWriter prints records in full: laid out for people, or in plain text with a line for each value. It prints the
+// other forms as a recordWriter does.
 type detailWriter struct {
 	*recordWriter
 	a   *app
 	r   *reading
-	out *bufio.Writer // of these two forms
+	out *bufio.Writer // for these two forms
 	n   int
 }
 
@@ -27,6 +27,7 @@ func (a *app) detail(form tui.Form, r *reading) *detailWriter {
 	return &detailWriter{recordWriter: a.records(form, r), a: a, r: r, out: bufio.NewWriter(a.out)}
 }
 
+// own reports whether the form is one of the two that this writer prints itself.
 func (w *detailWriter) own() bool { return w.Form == tui.Table || w.Form == tui.Plain }
 
 // write prints a record, given as its canonical JSON.
@@ -101,7 +102,7 @@ func (w *detailWriter) line(title, value string) {
 	fmt.Fprintf(w.out, "  %s  %s\n", tui.Pad(title, len("confidence")), value)
 }
 
-// hash prints a whole hash, and below it its label: beside it there is no room.
+// hash prints a whole hash, and its label below it, because beside it there is no room.
 func (w *detailWriter) hash(title string, h *audit.Hash, none string) {
 	if h == nil {
 		w.line(title, none)
@@ -144,7 +145,7 @@ func (w *detailWriter) layOut(q *view.Record) {
 	}
 }
 
-// lifecycle marks all but Approved.
+// lifecycle marks every lifecycle but Approved.
 func (w *detailWriter) lifecycle(l audit.Lifecycle) string {
 	if l == audit.Approved {
 		return l.String()

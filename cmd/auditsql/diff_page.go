@@ -67,7 +67,8 @@ func (r *reading) changedFields(p *tui.Page, d *view.Diff) {
 	}
 }
 
-// changedEvidence shows so many pieces of evidence of each change, and beyond these what is not Approved, as a trace does.
+// changedEvidence shows a number of pieces of evidence for each kind of change, and up to as many more that are not
+// Approved. A trace has the same limits.
 func (r *reading) changedEvidence(p *tui.Page, d *view.Diff) {
 	p.Head("evidence", " ("+countedChanges(d)+")")
 	if len(d.Evidence) == 0 {
@@ -123,7 +124,7 @@ func countedChanges(d *view.Diff) string {
 	return strings.Join(append(counted, fmt.Sprintf("%d as before", d.Same)), ", ")
 }
 
-// bothSides is a value of the evidence before and after, once where both are the same.
+// bothSides is a value of the evidence in both records, written once where both are equal.
 func bothSides(e *view.EvidenceChange, value func(*view.Side) string) tui.Cell {
 	switch {
 	case e.From == nil:
@@ -134,7 +135,7 @@ func bothSides(e *view.EvidenceChange, value func(*view.Side) string) tui.Cell {
 	return tui.Text(value(e.From) + " to " + value(e.To))
 }
 
-// sources are those before and after, once where both are the same.
+// sources are the sources of the evidence in both records, written once where both are equal.
 func (r *reading) sources(e *view.EvidenceChange) tui.Cell {
 	switch {
 	case e.From == nil:

@@ -44,7 +44,7 @@ func (p *impactPage) print(ctx context.Context) error {
 		tail.More = answers.More()
 		return tail
 	})
-	var first *audit.QueryID // that it was the answer of
+	var first *audit.QueryID // the first record whose answer it was
 	for answer, err := range answers.Rows() {
 		if err != nil {
 			return err
@@ -75,7 +75,7 @@ func (p *impactPage) print(ctx context.Context) error {
 	return nil
 }
 
-// above prints the totals above the table.
+// above prints the totals, which stand above the table.
 func (p *impactPage) above(head view.ImpactHead, t *view.ImpactTotals) error {
 	page := p.a.screen().Page()
 	agents := plural(t.Agents, "agent", "agents")

@@ -26,7 +26,7 @@ func (r *reading) recordTable() []tui.ColumnOf[view.RecordRow] {
 	}
 }
 
-// A recordWriter prints records in any form: in JSON their canonical bytes, otherwise taken apart.
+// A recordWriter prints records in any form: as their canonical JSON, or as rows of values.
 type recordWriter struct {
 	*tui.Listing[view.RecordRow]
 	viewer *view.Viewer

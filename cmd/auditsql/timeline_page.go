@@ -9,7 +9,7 @@ import (
 	"github.com/auditsql/auditsql/internal/tui"
 )
 
-// timelineTable has a bar beside the counts.
+// timelineTable are the columns of a timeline: counts, and a bar beside them.
 func (a *app) timelineTable(r *reading, size audit.BucketSize, t *view.Timeline) []tui.ColumnOf[view.Bucket] {
 	type row = view.Bucket
 	most := uint64(0)
@@ -42,7 +42,7 @@ func emptyFrom(list []view.Bucket) int {
 	return n
 }
 
-// bucketName is when a bucket begins, without what is the same in each.
+// bucketName is when a bucket begins, without the part of the time that all buckets share.
 func (r *reading) bucketName(start uint64, size audit.BucketSize) string {
 	t, ok := r.clock.Unit.Time(start)
 	if !ok {
@@ -67,7 +67,7 @@ func (a *app) barColumns() int {
 	return longestBar
 }
 
-// bar shows n as a part of most, and marks a part of it. One record and more are seen.
+// bar draws n as a part of most, which is full columns long, and marks a part of it. What is not 0 has at least one column.
 func bar(n, marked, most uint64, full int) string {
 	columns := func(n uint64) int {
 		if n == 0 {

@@ -50,8 +50,8 @@ func (s *Screen) Object(form Form, object any, table ...Fact) error {
 	return s.Facts(form, members...)
 }
 
-// Facts prints facts: aligned for people, name and value separated by a tab, or as one object. Outside of JSON a list of
-// texts is a line for each.
+// Facts prints facts: as aligned lines in a table, as name, tab and value in plain text, or as one object. CSV and plain
+// text have a line for each text in a list.
 func (s *Screen) Facts(form Form, facts ...Fact) error {
 	out := bufio.NewWriter(s.Out)
 	switch form {
@@ -94,7 +94,7 @@ func named(facts []Fact) (named []Fact) {
 	return named
 }
 
-// titled prints the facts that have a title, aligned.
+// titled prints the facts that have a title, with their values below each other.
 func (s *Screen) titled(out *bufio.Writer, facts []Fact) {
 	width := 0
 	for _, f := range facts {

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// A Page is what is laid out for people alone: headings, lines, and small tables, none of them wider than the terminal.
-// Its texts must be harmless already, but for the cells of tables.
+// A Page is a layout for people: headings, lines, and small tables, none of them wider than the terminal. The caller makes
+// its texts harmless; Table does so itself.
 type Page struct {
 	screen *Screen
 	out    *bufio.Writer
@@ -22,12 +22,12 @@ func (s *Screen) Page() *Page {
 // Indent is before the lines below a heading.
 const Indent = "  "
 
-// Head prints a heading, and after it what belongs to it.
+// Head prints a heading, and on the same line what it is about.
 func (p *Page) Head(title, about string) {
 	fmt.Fprintf(p.out, "%s%s\n", p.screen.Strong(title), p.Fold(about, DisplayWidth(title), Indent))
 }
 
-// HeadAlarm prints a heading of which a part is an alarm. It is short and not folded.
+// HeadAlarm prints a heading with an alarm in it. It must be short: it is not folded.
 func (p *Page) HeadAlarm(title, before, alarm, after string) {
 	fmt.Fprintf(p.out, "%s%s%s%s\n", p.screen.Strong(title), before, p.screen.Alarm(alarm), after)
 }
@@ -35,7 +35,7 @@ func (p *Page) HeadAlarm(title, before, alarm, after string) {
 // titles is how wide the titles of lines are.
 const titles = len("answered")
 
-// Line prints a value after its title. A long one goes on below itself.
+// Line prints a value after its title. The further lines of a long value begin below its first one.
 func (p *Page) Line(title, value string) {
 	fmt.Fprintf(p.out, "%s%s%s%s\n", Indent, Pad(title, titles), Gap, p.besideTitle(value))
 }
@@ -63,7 +63,7 @@ func (p *Page) TextAlarm(s string) {
 	p.out.WriteString(p.screen.alarmLines(p.Fold(s, 0, Indent)) + "\n")
 }
 
-// Fold breaks a text into lines that begins after taken columns. Lines after the first begin with margin.
+// Fold breaks a text into lines. Before its first line taken columns are used already. The other lines begin with margin.
 func (p *Page) Fold(s string, taken int, margin string) string {
 	width := p.screen.Width()
 	if width == 0 || taken+DisplayWidth(s) <= width {
@@ -94,8 +94,8 @@ func (p *Page) Table(columns []Column, rows [][]Cell) {
 // An Entry is a name or a command, and what it is about.
 type Entry struct{ Name, About string }
 
-// Next prints what to type next: whole commands, which never break. What a command is about is left out where there is
-// no room for it.
+// Next prints what to type next. Commands are never broken into lines, so that they can be pasted. Where there is no room,
+// it leaves out what a command is about.
 func (p *Page) Next(commands []Entry) {
 	if len(commands) == 0 {
 		return
@@ -118,7 +118,7 @@ func (p *Page) Next(commands []Entry) {
 	}
 }
 
-// List prints names, and beside each, folded, what it is about, a paragraph for each line.
+// List prints names, and beside each what it is about. Each line of that is a paragraph, and folded.
 func (p *Page) List(entries []Entry) {
 	longest := 0
 	for _, e := range entries {
