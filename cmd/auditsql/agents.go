@@ -4,6 +4,9 @@ import (
 	"context"
 
 	"github.com/spf13/cobra"
+
+	"github.com/auditsql/auditsql/audit/view"
+	"github.com/auditsql/auditsql/internal/tui"
 )
 
 func (a *app) agentsCommand() *cobra.Command {
@@ -11,9 +14,9 @@ func (a *app) agentsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "agents",
 		Short: "Every agent with its count, first and last",
-		Long: `Agents prints every agent that has a record, those with the most first, and the
-records of no agent, if there are any, last. With a filter only the records that
-fit it count.
+		Long: `Agents prints every agent that has records, those with the most first. The
+anonymous records, if there are any, come last. With a filter only the records
+that it selects count.
 
 The members of a line in JSON, and the columns of CSV and plain text: agent_id
 (null for the anonymous ones), agent_label, audits, first, first_time, last,
@@ -36,16 +39,6 @@ last_time.
 	return cmd
 }
 
-var agentColumns = []column{
-	{name: "agent_id", title: "agent", flexible: true, least: len("anonymous")},
-	{name: "agent_label", hidden: true},
-	{name: "audits", title: "records", right: true},
-	{name: "first", hidden: true},
-	{name: "first_time", title: "first"},
-	{name: "last", hidden: true},
-	{name: "last_time", title: "last"},
-}
-
 func (a *app) agents(ctx context.Context, f *filterFlags) error {
 	if err := f.check(a); err != nil {
 		return err
@@ -59,30 +52,31 @@ func (a *app) agents(ctx context.Context, f *filterFlags) error {
 	if err != nil {
 		return err
 	}
-	limit, more := filter.Limit, false
-	if limit > 0 {
-		filter.Limit++
-	}
-	out := a.rows(a.form(""), agentColumns...)
-	for agent, err := range r.Agents(ctx, filter) {
+	out := tui.NewListing(a.screen(), a.form(""), r.agentTable())
+	agents := r.viewer().Agents(ctx, filter)
+	for agent, err := range agents.Rows() {
 		if err != nil {
 			return err
 		}
-		if limit > 0 && out.n == uint64(limit) {
-			more = true
-			break
-		}
-		err := out.add(agentCell(agent.AgentID, r.labels), r.labels.cell(agent.AgentID), number(agent.Audits),
-			number(agent.First), timeCell(agent.First, r.clock), number(agent.Last), timeCell(agent.Last, r.clock))
-		if err != nil {
+		if err := out.Add(&agent); err != nil {
 			return err
 		}
 	}
-	if err := out.end(); err != nil {
+	if err := out.End(); err != nil {
 		return err
 	}
-	if more {
-		a.say("(cut at --limit %d, there are more)", limit)
+	if agents.More() {
+		a.say("(cut at --limit %d, there are more)", filter.Limit)
 	}
 	return nil
+}
+
+func (r *reading) agentTable() []tui.ColumnOf[view.Agent] {
+	type row = view.Agent
+	return []tui.ColumnOf[row]{
+		{Column: tui.Column{Name: "agent", Flexible: true, Least: len(anonymous)}, Cell: func(a *row) tui.Cell { return r.labels.agent(a.AgentID) }},
+		{Column: tui.Column{Name: "records", Right: true}, Cell: func(a *row) tui.Cell { return tui.Number(a.Audits) }},
+		{Column: tui.Column{Name: "first"}, Cell: func(a *row) tui.Cell { return timeCell(a.First, r.clock) }},
+		{Column: tui.Column{Name: "last"}, Cell: func(a *row) tui.Cell { return timeCell(a.Last, r.clock) }},
+	}
 }

@@ -7,7 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/audit/view"
+	"github.com/auditsql/auditsql/internal/tui"
 )
 
 const answersLimit = 100
@@ -18,13 +19,14 @@ func (a *app) answersCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "answers SUBJECT PREDICATE",
 		Short: "The answers to one question over time, and where they flipped",
-		Long: `Answers prints what was answered when SUBJECT and PREDICATE were asked, oldest
-first, and marks where the answer is another than the one before it, with what
-had changed: the lens, epoch or lifecycle asked for, evidence that came or went,
-or the weight, lifecycle or source of what stayed. --flips prints these alone.
+		Long: `Answers prints the answers to one question, SUBJECT and PREDICATE, oldest
+first. It marks each answer that differs from the one before it, and says what
+changed: the lens, epoch or lifecycle asked for, evidence that was added or
+removed, or the weight, lifecycle or source of the rest. --flips prints only
+these.
 
-The filters say which answers count: with --agent, say, an answer is held
-against that agent's last one. --from and --to only say which are shown.
+The filters say which answers count. With --agent, for example, an answer is
+compared with that agent's last one. --from and --to only say which are shown.
 
 The members of a line in JSON, and the columns of CSV and plain text: flipped,
 time, timestamp, query_id, agent_id, agent_label, lifecycle, lens, epoch,
@@ -51,25 +53,6 @@ weight_changed, source_changed).
 	return cmd
 }
 
-var answerColumns = []column{
-	{name: "flipped", title: " "},
-	{name: "time"},
-	{name: "timestamp", hidden: true},
-	{name: "query_id", title: "query"},
-	{name: "agent_id", title: "agent", flexible: true, least: len("anonymous")},
-	{name: "agent_label", hidden: true},
-	{name: "result_hash", title: "answer", flexible: true, least: briefHash},
-	{name: "result_label", hidden: true},
-	{name: "result_confidence", title: "conf", right: true},
-	{name: "lifecycle", title: "asked for", rank: 3},
-	{name: "lens", flexible: true, least: 6, rank: 4},
-	{name: "epoch", hidden: true},
-	{name: "contributions", title: "approved", rank: 2},
-	{name: "unapproved", hidden: true},
-	{name: "previous_result_hash", hidden: true},
-	{name: "causes", title: "changed", flexible: true, least: 10, rank: 1},
-}
-
 func (a *app) answers(ctx context.Context, subject, predicate string, flips bool, f *filterFlags) error {
 	if err := f.check(a); err != nil {
 		return err
@@ -86,76 +69,50 @@ func (a *app) answers(ctx context.Context, subject, predicate string, flips bool
 	if err := r.sayOtherSpelling(ctx, subject, filter.From, filter.To); err != nil {
 		return err
 	}
-	out := a.rows(a.form(""), answerColumns...)
-	limit := filter.Limit
-	filter.Limit = 0 // answers that did not flip count for nothing
-	if limit > 0 && !flips {
-		filter.Limit = limit + 1
-	}
-	more := false
-	var flip *audit.Answer // the first
-	for answer, err := range r.Answers(ctx, subject, predicate, filter) {
+	v := r.viewer()
+	out := tui.NewListing(a.screen(), a.form(""), r.answerTable())
+	answers := v.Answers(ctx, subject, predicate, filter, flips)
+	var flip *view.Answer // the first
+	for answer, err := range answers.Rows() {
 		if err != nil {
 			return err
-		}
-		if flips && !answer.Flipped {
-			continue
-		}
-		if limit > 0 && out.n == uint64(limit) {
-			more = true
-			break
 		}
 		if answer.Flipped && flip == nil {
 			flip = &answer
 		}
-		if err := out.add(r.answerCells(&answer)...); err != nil {
+		if err := out.Add(&answer); err != nil {
 			return err
 		}
 	}
-	if err := out.end(); err != nil {
+	if err := out.End(); err != nil {
 		return err
 	}
-	if out.n == 0 {
-		return a.neverAsked(ctx, r, subject, predicate)
+	if out.N() == 0 {
+		return a.neverAsked(ctx, v, subject, predicate)
 	}
-	if out.form == formTable && flip != nil {
-		p := a.page(r)
-		p.next([]step{
-			{[]string{"diff", r.query(ctx, flip.Before.A.QueryID), r.query(ctx, flip.Audit.QueryID)}, "what changed where it flipped"},
-			{[]string{"trace", r.query(ctx, flip.Audit.QueryID)}, "why it was answered so"},
-		})
-		if err := p.end(); err != nil {
+	if out.Form == tui.Table && flip != nil {
+		p := a.screen().Page()
+		a.next(p, v.NextAfterFlip(ctx, flip))
+		if err := p.End(); err != nil {
 			return err
 		}
 	}
-	if more {
-		a.say("(cut at --limit %d, there are more)", limit)
+	if answers.More() {
+		a.say("(cut at --limit %d, there are more)", filter.Limit)
 	}
 	return nil
 }
 
-// predicatesLookedAt bounds in how many of a subject's newest records its predicates are looked for.
-const predicatesLookedAt = 200
-
-// neverAsked says which part of a question without answers was never asked: it may be a slip, and to find
-// nothing would look as if the agents had not asked.
-func (a *app) neverAsked(ctx context.Context, r *reading, subject, predicate string) error {
-	var asked []string
-	any := false
-	for q, err := range r.Audits(ctx, audit.Filter{Subject: &subject, Descending: true, Limit: predicatesLookedAt}) {
-		if err != nil {
-			return err
-		}
-		any = true
-		if p := q.Params.Predicate; p != nil && !slices.Contains(asked, *p) {
-			asked = append(asked, *p)
-		}
-	}
+// neverAsked says which part of a question without answers was never asked. It may be a typing error, and an empty answer
+// would look as if no agent had asked.
+func (a *app) neverAsked(ctx context.Context, v *view.Viewer, subject, predicate string) error {
+	asked, known, err := v.Predicates(ctx, subject)
 	switch {
-	case !any:
+	case err != nil:
+		return err
+	case !known:
 		a.say("(no record has the subject %q; %s lists those most asked for)", subject, a.typed("top", "--by", "subject"))
 	case !slices.Contains(asked, predicate) && len(asked) > 0:
-		slices.Sort(asked)
 		const most = 8
 		more := ""
 		if len(asked) > most {
@@ -166,59 +123,36 @@ func (a *app) neverAsked(ctx context.Context, r *reading, subject, predicate str
 	return nil
 }
 
-// causeWords are what tables call what changed.
-var causeWords = map[audit.Cause]string{
-	audit.CauseLens: "other lens", audit.CauseEpoch: "other epoch", audit.CauseLifecycleAsked: "other lifecycle asked",
-	audit.CauseNewEvidence: "new evidence", audit.CauseLostEvidence: "lost evidence", audit.CauseLifecycleChanged: "lifecycle changed",
-	audit.CauseWeightChanged: "weight changed", audit.CauseSourceChanged: "source changed",
+func (r *reading) answerTable() []tui.ColumnOf[view.Answer] {
+	type row = view.Answer
+	return []tui.ColumnOf[row]{
+		{Column: tui.Column{Name: "flipped", Title: " "}, Cell: func(a *row) tui.Cell {
+			if !a.Flipped {
+				return tui.Cell{}
+			}
+			return tui.Text("!").Marked(true)
+		}},
+		{Column: tui.Column{Name: "time"}, Cell: func(a *row) tui.Cell { return timeCell(a.Timestamp, r.clock) }},
+		{Column: tui.Column{Name: "query"}, Cell: func(a *row) tui.Cell { return hashCell(a.QueryID) }},
+		{Column: tui.Column{Name: "agent", Flexible: true, Least: len(anonymous)}, Cell: func(a *row) tui.Cell { return r.labels.agent(a.AgentID) }},
+		{Column: tui.Column{Name: "answer", Flexible: true, Least: briefHash}, Cell: func(a *row) tui.Cell { return tui.Or(a.ResultHash, r.labels.hash).Marked(a.Flipped) }},
+		{Column: tui.Column{Name: "conf", Right: true}, Cell: func(a *row) tui.Cell { return tui.Number(a.ResultConfidence) }},
+		{Column: tui.Column{Name: "asked for", Rank: 3}, Cell: func(a *row) tui.Cell { return tui.Or(a.Lifecycle, lifecycleCell) }},
+		{Column: tui.Column{Name: "lens", Flexible: true, Least: 6, Rank: 4}, Cell: func(a *row) tui.Cell { return tui.Or(a.Lens, tui.Text) }},
+		{Column: tui.Column{Name: "approved", Rank: 2}, Cell: func(a *row) tui.Cell { return approvedCell(a.Contributions, a.Unapproved) }},
+		{Column: tui.Column{Name: "changed", Flexible: true, Least: 10, Rank: 1}, Cell: causesCell},
+	}
 }
 
-// kindsOfCauses are causes in a word each, where there is little room.
-func kindsOfCauses(causes []audit.Cause) []string {
-	var kinds []string
-	for _, c := range causes {
-		kind := "evidence"
-		switch c {
-		case audit.CauseLens, audit.CauseEpoch:
-			kind = string(c)
-		case audit.CauseLifecycleAsked:
-			kind = "lifecycle"
-		}
-		if !slices.Contains(kinds, kind) {
-			kinds = append(kinds, kind)
-		}
+// causesCell says why an answer flipped.
+func causesCell(a *view.Answer) tui.Cell {
+	switch {
+	case len(a.Causes) > 0:
+		c := tui.Text(strings.Join(view.CauseTexts(a.Causes), ", "))
+		c.Short = strings.Join(view.CauseWords(a.Causes), ", ")
+		return c
+	case a.Flipped:
+		return tui.Text("nothing that is recorded")
 	}
-	return kinds
-}
-
-func (r *reading) answerCells(answer *audit.Answer) []cell {
-	q := &answer.Audit
-	record := recordCells(q, r.clock, r.labels)
-	flipped := boolean(answer.Flipped).as(blank)
-	causes, words := []string{}, []string{}
-	for _, c := range answer.Causes {
-		causes, words = append(causes, string(c)), append(words, causeWords[c])
-	}
-	var previous *audit.Hash
-	if answer.Before != nil {
-		previous = answer.Before.A.ResultHash
-	}
-	result := r.labels.optional(q.ResultHash)
-	why := textList(causes).as(strings.Join(words, ", "))
-	if why.brief == "" {
-		why.brief = "-"
-	}
-	why.short = strings.Join(kindsOfCauses(answer.Causes), ", ")
-	if answer.Flipped {
-		flipped.brief = "!"
-		if len(words) == 0 {
-			why.brief = "nothing that is recorded"
-		}
-		flipped.alarm, result.alarm = true, true
-	}
-	return []cell{
-		flipped, timeCell(q.Timestamp, r.clock), number(q.Timestamp), hashCell(q.QueryID), agentCell(q.AgentID, r.labels), r.labels.cell(q.AgentID),
-		result, r.labels.cell(q.ResultHash), number(q.ResultConfidence), optionalLifecycle(q.Params.Lifecycle), optionalText(q.Params.Lens),
-		optionalHash(q.Params.Epoch), record[11], number(unapproved(q)), optionalHash(previous), why,
-	}
+	return tui.Cell{Brief: "-"}
 }

@@ -5,7 +5,6 @@ import (
 	"os"
 	"strings"
 
-	pretty "github.com/jedib0t/go-pretty/v6/text"
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/sqlstore"
@@ -65,8 +64,8 @@ interrupted.`,
 	_ = root.RegisterFlagCompletionFunc("output", completeForms)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
 	width := helpWidth
-	if a.outTerm.is {
-		width = min(a.outTerm.width, helpWidth)
+	if a.outTerm.Is {
+		width = min(a.outTerm.Width, helpWidth)
 	}
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", fmt.Sprintf(".FlagUsagesWrapped %d", width)))
 	root.SetVersionTemplate("auditsql {{.Version}}, SQLite " + sqlstore.SQLiteVersion + "\n")
@@ -123,11 +122,6 @@ func defaultDir() string {
 // prepare runs before every command, when its flags are known.
 func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 	a.cmd = cmd
-	if a.outTerm.color {
-		pretty.EnableColors()
-	} else {
-		pretty.DisableColors()
-	}
 	if a.dir == "" {
 		return usage("-d names no folder")
 	}

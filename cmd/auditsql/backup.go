@@ -1,8 +1,10 @@
 package main
 
 import (
-	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
+
+	"github.com/auditsql/auditsql/audit/view"
+	"github.com/auditsql/auditsql/internal/tui"
 )
 
 func (a *app) backupCommand() *cobra.Command {
@@ -29,20 +31,22 @@ recent.`,
 				return err
 			}
 			form := a.form("")
-			if err := a.facts(form,
-				fact{"dir", "copied to", text(r.Dir)},
-				fact{"audits", "records", number(r.Audits).as(humanize.Comma(int64(r.Audits)))},
-				fact{"bytes", "size", number(r.Bytes).as(inBytes(r.Bytes))},
-				fact{"segments", "journal segments", number(r.Segments)},
-				fact{"applied", "cursor", number(r.Applied)},
-				fact{"journal_end", "journal end", number(r.End)},
-				fact{"verified", "verified", boolean(r.Verified.OK()).as(map[bool]string{true: "yes", false: "no: it has problems"}[r.Verified.OK()])},
-				fact{"problems", "", textList(r.Verified.Problems)},
-				fact{"notes", "", textList(r.Verified.Notes)},
+			verified := "yes"
+			if !r.Verified.OK() {
+				verified = "no: it has problems"
+			}
+			if err := a.screen().Object(form, view.BackupOf(&r),
+				titled("copied to", tui.Text(r.Dir)),
+				titled("records", countCell(r.Audits)),
+				titled("size", tui.Text(tui.Bytes(r.Bytes))),
+				titled("journal segments", tui.Number(r.Segments)),
+				titled("cursor", tui.Number(r.Applied)),
+				titled("journal end", tui.Number(r.End)),
+				titled("verified", tui.Text(verified)),
 			); err != nil {
 				return err
 			}
-			if form == formTable {
+			if form == tui.Table {
 				a.findings(r.Verified.Problems, r.Verified.Total, r.Verified.Notes)
 			}
 			if !r.Verified.OK() {

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/tui"
 )
 
 func (a *app) demoCommand() *cobra.Command {
@@ -81,9 +82,9 @@ func (a *app) demo(ctx context.Context, keep string) error {
 	fmt.Fprintf(a.out, demoOpening, len(records))
 	shown := a.streams
 	shown.dirAs = named
-	if !shown.outTerm.is && shown.errTerm.is {
+	if !shown.outTerm.Is && shown.errTerm.Is {
 		// Standard output probably goes to a pager.
-		shown.outTerm = terminal{is: true, width: shown.errTerm.width}
+		shown.outTerm = tui.Terminal{Is: true, Width: shown.errTerm.Width}
 	}
 	for i, step := range demoSteps() {
 		if err := ctx.Err(); err != nil {
@@ -93,8 +94,8 @@ func (a *app) demo(ctx context.Context, keep string) error {
 		for _, arg := range step.args {
 			line = append(line, shellQuote(arg))
 		}
-		fmt.Fprintf(a.out, "\n%s\n\n$ %s\n", a.strong(fmt.Sprintf("%d. %s", i+1, step.question)), strings.Join(line, " "))
-		code := run(ctx, append([]string{"-d", dir, "-o", formTable}, step.args...), shown)
+		fmt.Fprintf(a.out, "\n%s\n\n$ %s\n", a.screen().Strong(fmt.Sprintf("%d. %s", i+1, step.question)), strings.Join(line, " "))
+		code := run(ctx, append([]string{"-d", dir, "-o", string(tui.Table)}, step.args...), shown)
 		if code != exitDone {
 			return quietly(code) // it has said why
 		}

@@ -2,6 +2,8 @@ package main
 
 import (
 	"github.com/spf13/cobra"
+
+	"github.com/auditsql/auditsql/internal/tui"
 )
 
 func (a *app) exportCommand() *cobra.Command {
@@ -26,7 +28,7 @@ beginning of a line.
   auditsql export --from 2026-11-23 -o csv --csv-safe > monday.csv`,
 		Args: arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.listRecords(cmd.Context(), &f, listing{byAdmission: true, usual: formNDJSON})
+			return a.listRecords(cmd.Context(), &f, listing{byAdmission: true, usual: tui.NDJSON})
 		},
 		ValidArgsFunction: completeNothing,
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/tui"
 	"github.com/auditsql/auditsql/sqlstore"
 )
 
@@ -67,7 +68,7 @@ func TestForensicScreensFitTheTerminal(t *testing.T) {
 			for line := range strings.Lines(shown + said) {
 				plain := escapes.ReplaceAllString(strings.TrimSuffix(line, "\n"), "")
 				command := strings.HasPrefix(plain, "  auditsql ") // is pasted, and so never broken
-				if n := displayWidth(plain); n > width && !command && args[0] != "get" {
+				if n := tui.DisplayWidth(plain); n > width && !command && args[0] != "get" {
 					t.Errorf("%q in %d columns has %d: %q", args, width, n, line)
 				}
 				if harmless(plain) != plain {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/audit/ask"
+	"github.com/auditsql/auditsql/internal/tui"
 )
 
 func (a *app) getCommand() *cobra.Command {
@@ -20,13 +21,13 @@ func (a *app) getCommand() *cobra.Command {
 evidence. An id may be cut to its first 8 or more digits when only one record
 begins with them.
 
-On a terminal each record is formatted for reading. As plain text it is a line
-per value, the name and a tab before it, and an empty line between records; -o
-ndjson is its canonical JSON, -o json a list of these. --raw prints the bytes
-as they are stored, and a line end.
+On a terminal each record is laid out for reading. Plain text has a line for
+each value, with the name and a tab before it, and an empty line between
+records. -o ndjson is the canonical JSON of each record, and -o json a list of
+these. --raw prints the stored bytes and a line end.
 
-Exit code 3 says that an id was not found (the others are printed), 2 that a
-prefix fits several.`,
+The exit code is 3 when an id was not found (the others are printed), and 2 when
+several records begin with the digits.`,
 		Example: `  auditsql get 498d156c
   auditsql get 498d156c -o ndjson | jq .contributing_assertions`,
 		Args: arguments(1, anyNumber, "an id, or the first 8 or more digits of one,"),
@@ -66,10 +67,11 @@ func (a *app) get(ctx context.Context, args []string, raw bool) error {
 			return err
 		}
 	}
-	out := a.detail(r.clock, r.labels)
+	form := a.form("")
 	if raw {
-		out.form = formNDJSON
+		form = tui.NDJSON
 	}
+	out := a.detail(form, r)
 	missing := false
 	for i, id := range ids {
 		value, err := lookUp(ctx, r.DB, id)
@@ -82,10 +84,10 @@ func (a *app) get(ctx context.Context, args []string, raw bool) error {
 			err = out.write(value)
 		}
 		if err != nil {
-			return errors.Join(err, out.flush())
+			return errors.Join(err, out.Flush())
 		}
 	}
-	if err := out.end(); err != nil {
+	if err := out.End(); err != nil {
 		return err
 	}
 	if missing {

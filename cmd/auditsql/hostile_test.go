@@ -2,18 +2,17 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
-	"slices"
+	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
 	"pgregory.net/rapid"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/tui"
 	"github.com/auditsql/auditsql/internal/when"
 )
 
@@ -55,7 +54,7 @@ func wantHarmless(t *rapid.T, s string) {
 // into makes an app that prints into memory, as if on a terminal of a width; 0 is none.
 func into(width int) (*app, *bytes.Buffer) {
 	var out bytes.Buffer
-	return &app{streams: streams{out: &out, err: new(bytes.Buffer), outTerm: terminal{is: width > 0, width: width}}}, &out
+	return &app{streams: streams{out: &out, err: new(bytes.Buffer), outTerm: tui.Terminal{Is: width > 0, Width: width}}}, &out
 }
 
 // lines takes an output apart, which ends with a line end when there is one.
@@ -68,175 +67,13 @@ func lines(t *rapid.T, out *bytes.Buffer) []string {
 	return strings.Split(s, "\n")
 }
 
-func TestNoTextBreaksATable(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		width := rapid.SampledFrom([]int{0, 0, 40, 80, 130}).Draw(t, "width")
-		columns := make([]column, rapid.IntRange(1, 4).Draw(t, "columns"))
-		for i := range columns {
-			columns[i] = column{name: hostileText().Draw(t, "name"), flexible: true, least: 8, rank: i,
-				middle: rapid.Bool().Draw(t, "middle"), right: rapid.Bool().Draw(t, "right")}
-		}
-		// The last one shows where each line ends.
-		columns = append(columns, column{name: "|"})
-		a, out := into(width)
-		r := a.rows(formTable, columns...)
-		n := rapid.IntRange(1, 5).Draw(t, "rows")
-		for range n {
-			var cells []cell
-			for range columns[1:] {
-				cells = append(cells, text(hostileText().Draw(t, "cell")))
-			}
-			if err := r.add(append(cells, text("|"))...); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := r.end(); err != nil {
-			t.Fatal(err)
-		}
-		got := lines(t, out)
-		if len(got) != n+2 {
-			t.Fatalf("%d rows are %d lines: %q", n, len(got), out)
-		}
-		for i, line := range got {
-			wantHarmless(t, line)
-			if i != 1 && !strings.HasSuffix(line, "|") {
-				t.Errorf("line %d has no end: %q", i, line)
-			}
-			if displayWidth(line) != displayWidth(got[0]) {
-				t.Errorf("line %d is not as wide as the header: %q", i, out)
-			}
-			if width > 0 && displayWidth(line) > width {
-				t.Errorf("line %d is wider than %d: %q", i, width, line)
-			}
-		}
-		for note := range strings.Lines(a.err.(*bytes.Buffer).String()) {
-			wantHarmless(t, strings.TrimSuffix(note, "\n"))
-		}
-	})
-}
-
-func TestNoTextBreaksPlainLines(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		a, out := into(0)
-		r := a.rows(formPlain, column{name: "a"}, column{name: "b"}, column{name: "c"})
-		n := rapid.IntRange(1, 5).Draw(t, "rows")
-		for range n {
-			if err := r.add(text(hostileText().Draw(t, "a")), text(hostileText().Draw(t, "b")), text("|")); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := r.end(); err != nil {
-			t.Fatal(err)
-		}
-		got := lines(t, out)
-		if len(got) != n {
-			t.Fatalf("%d rows are %d lines: %q", n, len(got), out)
-		}
-		for _, line := range got {
-			cells := strings.Split(line, "\t")
-			if len(cells) != 3 || cells[2] != "|" {
-				t.Errorf("%d cells: %q", len(cells), line)
-			}
-			for _, c := range cells {
-				wantHarmless(t, c)
-			}
-		}
-	})
-}
-
-// JSON and CSV give back the very text.
-func TestJSONAndCSVAreExact(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		name := hostileText().Draw(t, "name")
-		values := rapid.SliceOfN(hostileText(), 1, 4).Draw(t, "values")
-		for _, form := range []string{formJSON, formNDJSON, formCSV} {
-			a, out := into(0)
-			r := a.rows(form, column{name: name}, column{name: "|"})
-			for _, v := range values {
-				if err := r.add(text(v), number(1)); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if err := r.end(); err != nil {
-				t.Fatal(err)
-			}
-			var got []string
-			switch form {
-			case formCSV:
-				for i, record := range readCSV(t, out.String()) {
-					if want := map[bool]string{true: "|", false: "1"}[i == 0]; len(record) != 2 || record[1] != want {
-						t.Fatalf("record %d is %q", i, record)
-					}
-					if i == 0 && record[0] != name {
-						t.Errorf("name %q came out as %q", name, record[0])
-					}
-					if i > 0 {
-						got = append(got, record[0])
-					}
-				}
-			default:
-				objects := out.Bytes()
-				if form == formNDJSON {
-					objects = []byte("[" + strings.Join(lines(t, out), ",") + "]")
-				}
-				var list []map[string]any
-				if err := json.Unmarshal(objects, &list); err != nil {
-					t.Fatalf("%v: %q", err, objects)
-				}
-				for _, object := range list {
-					v, _ := object[name].(string)
-					got = append(got, v)
-				}
-			}
-			if name != "|" && !slices.Equal(got, values) {
-				t.Errorf("%s: %q came out as %q", form, values, got)
-			}
-		}
-	})
-}
-
-// readCSV reads RFC 4180 to the letter; encoding/csv turns CR LF inside a value into LF.
-func readCSV(t *rapid.T, s string) (records [][]string) {
-	t.Helper()
-	var record []string
-	for s != "" {
-		var value string
-		if rest, quoted := strings.CutPrefix(s, `"`); quoted {
-			for {
-				i := strings.IndexByte(rest, '"')
-				if i < 0 {
-					t.Fatalf("a quote is open: %q", rest)
-				}
-				value += rest[:i]
-				if rest = rest[i+1:]; !strings.HasPrefix(rest, `"`) {
-					break
-				}
-				value += `"`
-				rest = rest[1:]
-			}
-			s = rest
-		} else {
-			i := strings.IndexAny(s, ",\r\n\"")
-			if i < 0 {
-				t.Fatalf("a record is open: %q", s)
-			}
-			value, s = s[:i], s[i:]
-		}
-		record = append(record, value)
-		switch {
-		case strings.HasPrefix(s, ","):
-			s = s[1:]
-		case strings.HasPrefix(s, "\r\n"):
-			records, record, s = append(records, record), nil, s[2:]
-		default:
-			t.Fatalf("neither a value nor a record ends at %q", s)
-		}
-	}
-	return records
-}
-
 // A record laid out for reading, in the two forms that are not exact.
 func TestNoTextBreaksARecord(t *testing.T) {
+	db, err := audit.Open(filepath.Join(t.TempDir(), "store"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
 	rapid.Check(t, func(t *rapid.T) {
 		q := audit.QueryAudit{QueryID: audit.QueryID{1}, Attributes: map[string]any{}}
 		for _, p := range []**string{&q.Params.Subject, &q.Params.Predicate, &q.Params.Lens} {
@@ -250,16 +87,16 @@ func TestNoTextBreaksARecord(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, form := range []string{formTable, formPlain} {
+		for _, form := range []tui.Form{tui.Table, tui.Plain} {
 			a, out := into(0)
-			a.output = form
-			w := a.detail(when.Clock{Unit: audit.Milliseconds, Zone: time.UTC}, labels{})
-			if err := errors.Join(w.write(raw), w.end()); err != nil {
+			a.output = string(form)
+			w := a.detail(form, &reading{DB: db, clock: when.Clock{Unit: audit.Milliseconds, Zone: noon.Location()}})
+			if err := errors.Join(w.write(raw), w.End()); err != nil {
 				t.Fatal(err)
 			}
 			got := lines(t, out)
 			want := 11 // what every record has
-			if form == formTable {
+			if form == tui.Table {
 				want = 13
 				if len(q.Attributes) > 0 {
 					want++
@@ -269,7 +106,7 @@ func TestNoTextBreaksARecord(t *testing.T) {
 				t.Errorf("%s: %d lines, want %d: %q", form, len(got), want+len(q.Attributes), out)
 			}
 			for _, line := range got {
-				if form == formPlain {
+				if form == tui.Plain {
 					line = strings.ReplaceAll(line, "\t", " ")
 				}
 				wantHarmless(t, line)

@@ -3,13 +3,11 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
-	"github.com/auditsql/auditsql/internal/when"
+	"github.com/auditsql/auditsql/audit/view"
 )
 
 const impactLimit = 100
@@ -20,12 +18,12 @@ func (a *app) impactCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "impact HASH",
 		Short: "Which answers an assertion or a source went into",
-		Long: `Impact is the question after a bad fact was found: which answers of which
-agents it went into, when, and how much it weighed in them. HASH is an
-assertion, with --source a source of assertions: in full, its first 8 or more
-digits, or its label. The filters narrow the answers down; the totals count all
-that fit, whatever the limit. A hash that is in no stored evidence ends it with
-exit code 3.
+		Long: `Impact is the question after you found a bad fact: which answers of which
+agents did it go into, when, and how much did it weigh in them? HASH is an
+assertion, or with --source a source of assertions. Write it in full, as its
+first 8 or more digits, or as its label. The filters select answers. The totals
+count all answers that they select, whatever the limit. The exit code is 3 when
+the hash is in no stored evidence.
 
 -o json is an object: hash, label, kind (assertion or source), answers
 (query_id, timestamp, time, agent_id, agent_label, subject, predicate,
@@ -35,7 +33,7 @@ of them joined by a comma, pieces: how many), more (the limit cut), totals
 (answers, agents, anonymous, results, weight, assertions, more_assertions,
 first, first_time, last, last_time, by_agent), and lag (what SQLite lacks:
 records, more, oldest; null when that is nothing or a moment). -o ndjson, csv
-and plain text have the answers, a line each, and no totals.
+and plain text have a line for each answer, and no totals.
 
 ` + filterHelp,
 		Example: `  auditsql impact f2bf0ec5
@@ -54,23 +52,6 @@ and plain text have the answers, a line each, and no totals.
 	a.addReading(cmd)
 	a.addZone(cmd)
 	return cmd
-}
-
-var impactColumns = []column{
-	{name: "time"},
-	{name: "timestamp", hidden: true},
-	{name: "query_id", title: "query"},
-	{name: "agent_id", title: "agent", flexible: true, least: len("anonymous")},
-	{name: "agent_label", hidden: true},
-	{name: "subject", flexible: true, least: 14, middle: true},
-	{name: "predicate", flexible: true, least: 12, middle: true, rank: 4},
-	{name: "weight", right: true},
-	{name: "lifecycle", rank: 1},
-	{name: "pieces", hidden: true},
-	{name: "result_hash", hidden: true},
-	{name: "result_label", hidden: true},
-	{name: "result", title: "answer", rank: 2},
-	{name: "result_confidence", title: "conf", right: true, rank: 3},
 }
 
 func (a *app) impact(ctx context.Context, typed string, source bool, f *filterFlags) error {
@@ -97,52 +78,20 @@ func (a *app) impact(ctx context.Context, typed string, source bool, f *filterFl
 		}
 		return err
 	}
-	if err := r.checkKind(ctx, typed, h, source); err != nil {
+	viewer := r.viewer()
+	var not *view.NotEvidenceError
+	switch err := viewer.CheckEvidence(ctx, h, source); {
+	case errors.As(err, &not):
+		return notEvidence(typed, not)
+	case err != nil:
 		return err
 	}
 	filter, err := f.filter(ctx, r)
 	if err != nil {
 		return err
 	}
-	options := audit.ImpactOptions{Source: source, Filter: filter}
-	w := &impactWriter{a: a, r: r, hash: h, kind: kind, rows: a.rows(a.form(""), impactColumns...)}
-	if w.rows.form == formTable || w.rows.form == formJSON {
-		options.Filter.Limit = 0
-		if w.totals, err = r.ImpactTotals(ctx, h, options); err != nil {
-			return err
-		}
-	}
-	if w.rows.form == formTable && w.totals.Answers == 0 {
-		a.say(nothingFits)
-		return nil
-	}
-	w.begin()
-	more := false
-	if filter.Limit > 0 {
-		options.Filter.Limit = filter.Limit + 1
-	}
-	for answer, err := range r.Impact(ctx, h, options) {
-		if err != nil {
-			return err
-		}
-		if filter.Limit > 0 && w.n == filter.Limit {
-			more = true
-			break
-		}
-		if err := w.add(&answer); err != nil {
-			return err
-		}
-	}
-	if err := w.end(ctx, more); err != nil {
-		return err
-	}
-	if w.n == 0 {
-		a.say(nothingFits)
-	}
-	if more {
-		a.say("(cut at --limit %d, there are more)", filter.Limit)
-	}
-	return nil
+	p := &impactPage{a: a, r: r, viewer: viewer, hash: h, options: audit.ImpactOptions{Source: source, Filter: filter}}
+	return p.print(ctx)
 }
 
 func otherKind(source bool) string {
@@ -152,178 +101,23 @@ func otherKind(source bool) string {
 	return "--source, if it is a source"
 }
 
-// nothingFits is said in every form: an empty output by itself could be taken for "this did no harm".
+// nothingFits is printed in every form: an empty output alone could be read as "this did no harm".
 const nothingFits = "(nothing found; no answer that fits the filters has it in its evidence)"
 
-// checkKind refuses a hash that no stored evidence has as this kind, and says what it is instead.
-func (r *reading) checkKind(ctx context.Context, typed string, h audit.Hash, source bool) error {
-	is, err := r.Identify(ctx, h)
-	if err != nil {
-		return err
+// notEvidence says what a hash is that is not in any evidence as typed.
+func notEvidence(typed string, e *view.NotEvidenceError) error {
+	kind := "an assertion"
+	if e.Source {
+		kind = "a source"
 	}
-	kind, known, other := "an assertion", is.Assertion.Answers > 0, is.Source.Answers > 0
-	if source {
-		kind, known, other = "a source", other, known
-	}
-	if known {
-		return nil
-	}
-	err = notFound("%q is not %s in any stored evidence", typed, kind)
+	err := notFound("%q is not %s in any stored evidence", typed, kind)
 	switch {
-	case other && source:
+	case e.IsOther && e.Source:
 		return trying(err, "without --source: it is an assertion")
-	case other:
+	case e.IsOther:
 		return trying(err, "--source: it is a source")
-	case is.Agent != nil:
+	case e.IsAgent:
 		return trying(err, "auditsql list --agent %s: it is an agent", shellQuote(typed))
 	}
-	return trying(err, "%s", otherKind(source))
-}
-
-// An impactWriter prints what something went into, in any form.
-type impactWriter struct {
-	a      *app
-	r      *reading
-	hash   audit.Hash
-	kind   audit.HashKind
-	totals audit.ImpactTotals
-	rows   *rows
-	n      int
-	first  *audit.QueryID // that it was the answer of
-	more   bool
-}
-
-// begin prints what stands before the answers.
-func (w *impactWriter) begin() {
-	switch w.rows.form {
-	case formJSON:
-		w.rows.before = fmt.Sprintf(`{"hash":%s,"label":%s,"kind":%s,"answers":`, toJSON(w.hash), toJSON(w.r.labels.orNull(&w.hash)), toJSON(w.kind.String()))
-		w.rows.behind = func() (string, error) {
-			return fmt.Sprintf(`,"more":%t,"totals":%s,"lag":%s}`, w.more, toJSON(w.totalsObject()), toJSON(w.r.lag)), nil
-		}
-	case formTable:
-		t := &w.totals
-		p := w.a.page(w.r)
-		agents := plural(t.Agents, "agent", "agents")
-		if t.Anonymous > 0 {
-			agents += fmt.Sprintf(" (and %d anonymous)", t.Anonymous)
-		}
-		p.head(w.kind.String(), fmt.Sprintf(" %s went into %s of %s,", w.r.called(w.hash), plural(t.Answers, "answer", "answers"), agents))
-		p.note("%s", w.r.times(*t.First, *t.Last))
-		what := "it was the answer in"
-		if w.kind == audit.SourceHash {
-			more := ""
-			if t.MoreAssertions {
-				more = "+"
-			}
-			what = fmt.Sprintf("with %d%s assertions, one of them the answer in", t.Assertions, more)
-			if t.Assertions == 1 {
-				what = "with one assertion, the answer in"
-			}
-		}
-		p.note("%s %d; weighing %s in all", what, t.Won, brief(t.Weight))
-		var by []string
-		for i, agent := range t.ByAgent {
-			if i == shownOthers {
-				by = append(by, fmt.Sprintf("%d more", len(t.ByAgent)-i))
-				break
-			}
-			name := "anonymous"
-			if agent.AgentID != nil {
-				name = w.r.called(*agent.AgentID)
-			}
-			by = append(by, fmt.Sprintf("%s %d", name, agent.Answers))
-		}
-		p.note("by agent: %s", strings.Join(by, ", "))
-		_ = p.out.Flush() // the rows behind it meet the same error
-	}
-}
-
-func (w *impactWriter) totalsObject() any {
-	type byAgent struct {
-		agentObject
-		First     uint64  `json:"first"`
-		FirstTime string  `json:"first_time"`
-		Last      uint64  `json:"last"`
-		LastTime  string  `json:"last_time"`
-		Results   uint64  `json:"results"`
-		Weight    float64 `json:"weight"`
-	}
-	t, c := &w.totals, w.r.clock
-	list := []byAgent{}
-	for _, b := range t.ByAgent {
-		list = append(list, byAgent{agentObject{b.AgentID, w.r.labels.orNull(b.AgentID), b.Answers}, b.First, c.Format(b.First), b.Last, c.Format(b.Last), b.Won, b.Weight})
-	}
-	return struct {
-		Answers        uint64    `json:"answers"`
-		Agents         uint64    `json:"agents"`
-		Anonymous      uint64    `json:"anonymous"`
-		Results        uint64    `json:"results"`
-		Weight         float64   `json:"weight"`
-		Assertions     int       `json:"assertions"`
-		MoreAssertions bool      `json:"more_assertions"`
-		First          *uint64   `json:"first"`
-		FirstTime      *string   `json:"first_time"`
-		Last           *uint64   `json:"last"`
-		LastTime       *string   `json:"last_time"`
-		ByAgent        []byAgent `json:"by_agent"`
-	}{t.Answers, t.Agents, t.Anonymous, t.Won, t.Weight, t.Assertions, t.MoreAssertions,
-		t.First, timeOrNull(c, t.First), t.Last, timeOrNull(c, t.Last), list}
-}
-
-// timeOrNull is a time, nil if there is none: null in JSON.
-func timeOrNull(c when.Clock, timestamp *uint64) *string {
-	if timestamp == nil {
-		return nil
-	}
-	s := c.Format(*timestamp)
-	return &s
-}
-
-func (w *impactWriter) add(answer *audit.ImpactedAnswer) error {
-	w.n++
-	q, l := &answer.Audit, w.r.labels
-	weight := 0.0
-	var as []string
-	fit := true
-	for i := range answer.Evidence {
-		e := &answer.Evidence[i]
-		weight += shortestDouble(e.Weight)
-		if s := e.Lifecycle.String(); len(as) == 0 || as[len(as)-1] != s {
-			as = append(as, s)
-		}
-		fit = fit && e.Lifecycle == audit.Approved
-	}
-	lifecycle := text(strings.Join(as, ","))
-	lifecycle.alarm = !fit
-	if answer.Won && w.first == nil {
-		w.first = &q.QueryID
-	}
-	result := boolean(answer.Won).as("-")
-	if answer.Won {
-		result.brief = "yes"
-		result.alarm = !fit
-	}
-	return w.rows.add(
-		timeCell(q.Timestamp, w.r.clock), number(q.Timestamp), hashCell(q.QueryID), agentCell(q.AgentID, l), l.cell(q.AgentID),
-		optionalText(q.Params.Subject), optionalText(q.Params.Predicate), number(weight).as(brief(weight)), lifecycle, number(len(answer.Evidence)),
-		optionalHash(q.ResultHash), l.cell(q.ResultHash), result, number(q.ResultConfidence),
-	)
-}
-
-func (w *impactWriter) end(ctx context.Context, more bool) error {
-	w.more = more
-	if err := w.rows.end(); err != nil || w.rows.form != formTable {
-		return err
-	}
-	p := w.a.page(w.r)
-	var steps []step
-	if w.first != nil {
-		steps = append(steps, step{[]string{"trace", w.r.query(ctx, *w.first)}, "the first that it was the answer of"})
-	}
-	if w.r.labels.Of(w.hash) == "" {
-		steps = append(steps, step{[]string{"name", w.r.name(ctx, w.hash, w.kind), "LABEL"}, "give it a name"})
-	}
-	p.next(steps)
-	return p.end()
+	return trying(err, "%s", otherKind(e.Source))
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/tui"
 )
 
 func (a *app) importCommand() *cobra.Command {
@@ -68,7 +69,7 @@ counts go to standard error.
 			if stdin > 1 {
 				return usage("- was given %d times, and standard input can be read once", stdin)
 			}
-			if o.ack && a.form("") != formTable && a.form("") != formPlain && a.form("") != formJSON {
+			if o.ack && a.form("") != tui.Table && a.form("") != tui.Plain && a.form("") != tui.JSON {
 				return usage("--ack has its own form of output; the only other form is --json, for the counts")
 			}
 			return a.importFiles(cmd.Context(), args, o)
@@ -153,13 +154,13 @@ func (a *app) importFiles(ctx context.Context, names []string, o importOptions) 
 		answers: bufio.NewWriter(a.out), read: new(atomic.Int64),
 	}
 	err = im.run(ctx, db, inputs)
-	bar.end()
+	bar.End()
 	if errors.Is(err, syscall.EPIPE) {
 		err = errors.New("the reader of the answers has gone")
 	}
 	closing := a.progress("bringing the rest into SQLite", -1, false)
 	err = errors.Join(err, a.closeWriter(db))
-	closing.end()
+	closing.End()
 	for _, d := range im.doubts {
 		d.print(a.note)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/audit/ingest"
+	"github.com/auditsql/auditsql/internal/tui"
 )
 
 // An importer takes the lines of inputs into a store, counts what became of them, and answers them.
@@ -22,7 +23,7 @@ type importer struct {
 	options importOptions
 	check   ingest.Check
 	rejects io.Writer
-	bar     *progress
+	bar     *tui.Progress
 	answers *bufio.Writer // with --ack
 
 	read                          *atomic.Int64 // bytes of the inputs, before they are decompressed
@@ -91,7 +92,7 @@ func (im *importer) takeFailure(failed *ingest.InputError) error {
 	if errors.As(why, &advice) && advice.try != "" {
 		line += "; try: " + advice.try
 	}
-	im.bar.say(harmless(line))
+	im.bar.Say(harmless(line))
 	return nil
 }
 
@@ -109,7 +110,7 @@ func (im *importer) reject(o *ingest.Outcome) error {
 	}
 	im.rejected++
 	reason := harmless(refusedRecord(o.Err).Error())
-	im.bar.say(fmt.Sprintf("%s:%d: %s", harmless(o.Input), o.Line, reason))
+	im.bar.Say(fmt.Sprintf("%s:%d: %s", harmless(o.Input), o.Line, reason))
 	if !im.options.ack {
 		return nil
 	}
@@ -131,7 +132,7 @@ func (im *importer) doubtsOf(input string) *doubts {
 
 // show moves the progress bar.
 func (im *importer) show() {
-	im.bar.at(im.read.Load(), fmt.Sprintf("%s records", humanize.Comma(int64(im.inserted+im.duplicate+im.rejected))))
+	im.bar.At(im.read.Load(), fmt.Sprintf("%s records", humanize.Comma(int64(im.inserted+im.duplicate+im.rejected))))
 }
 
 // printCounts prints how many records became what.
@@ -144,9 +145,9 @@ func (im *importer) printCounts() error {
 		a = &shifted
 	}
 	return a.facts(a.form(""),
-		fact{"inserted", "inserted", number(im.inserted)},
-		fact{"duplicate", "duplicate", number(im.duplicate)},
-		fact{"rejected", "rejected", number(im.rejected)})
+		fact("inserted", "inserted", tui.Number(im.inserted)),
+		fact("duplicate", "duplicate", tui.Number(im.duplicate)),
+		fact("rejected", "rejected", tui.Number(im.rejected)))
 }
 
 // partly is how an import ends that did not take everything, nil if it did.

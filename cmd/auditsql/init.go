@@ -7,11 +7,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/tui"
 )
 
 func (a *app) initCommand() *cobra.Command {
 	var unit, journalDir, retain string
-	var segment sizeFlag
+	var segment tui.Size
 	cmd := &cobra.Command{
 		Use:   "init",
 		Short: "Make a store",
@@ -39,10 +40,10 @@ the time unit that the journal says.`,
 				options = append(options, audit.WithTimeUnit(u))
 			}
 			if cmd.Flags().Changed("segment-bytes") {
-				if segment.bytes == 0 {
+				if segment.Bytes == 0 {
 					return usage("--segment-bytes must be above 0")
 				}
-				options = append(options, audit.WithSegmentBytes(segment.bytes))
+				options = append(options, audit.WithSegmentBytes(segment.Bytes))
 			}
 			if cmd.Flags().Changed("wal-dir") {
 				if journalDir == "" {
@@ -93,8 +94,8 @@ func (a *app) init(ctx context.Context, options []audit.Option) error {
 		what = "made a store"
 	}
 	form := a.form("")
-	if form == formTable || form == formPlain {
+	if form == tui.Table || form == tui.Plain {
 		return a.copyOut(what + " in " + harmless(a.dir) + "\n")
 	}
-	return a.facts(form, fact{name: "dir", value: text(a.dir)}, fact{name: "created", value: boolean(created)})
+	return a.facts(form, fact("dir", "", tui.Text(a.dir)), fact("created", "", tui.Bool(created)))
 }

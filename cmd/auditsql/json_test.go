@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/auditsql/auditsql/internal/tui"
 )
 
 // jsonExamples are command lines whose JSON is held against docs/json.md, each in a folder of its own that has the demo's
@@ -102,9 +104,9 @@ func TestTheJSONIsAsDocumented(t *testing.T) {
 			t.Errorf("there is no example of %s", command.name)
 		}
 		for i, example := range jsonExamples[command.name] {
-			page.check(t, example+" -o json: ", "", command.json, runJSON(t, example, formJSON))
+			page.check(t, example+" -o json: ", "", command.json, runJSON(t, example, tui.JSON))
 			if i == 0 {
-				page.check(t, example+" -o ndjson: ", "", "list of "+command.line, runJSON(t, example, formNDJSON))
+				page.check(t, example+" -o ndjson: ", "", "list of "+command.line, runJSON(t, example, tui.NDJSON))
 			}
 		}
 	}
@@ -194,11 +196,11 @@ func (p *jsonPage) hasEveryCommand(t *testing.T) {
 
 // runJSON runs an example in a folder of its own and returns what its last command prints: a value, or for NDJSON the
 // list of its lines.
-func runJSON(t *testing.T, example, form string) any {
+func runJSON(t *testing.T, example string, form tui.Form) any {
 	t.Helper()
 	script := jsonSetups.Replace(example)
 	at := strings.LastIndex(script, "auditsql ")
-	script = "export AUDITSQL_DIR\nset -e\n{ :; " + script[:at] + "\n} > /dev/null\n" + script[at:] + " -o " + form
+	script = "export AUDITSQL_DIR\nset -e\n{ :; " + script[:at] + "\n} > /dev/null\n" + script[at:] + " -o " + string(form)
 	dir := t.TempDir()
 	if err := os.CopyFS(filepath.Join(dir, "incident"), os.DirFS("made")); err != nil {
 		t.Fatal(err)
@@ -222,7 +224,7 @@ func runJSON(t *testing.T, example, form string) any {
 		}
 		list = append(list, value)
 	}
-	if form == formNDJSON {
+	if form == tui.NDJSON {
 		if lines := bytes.Count(out, []byte("\n")); lines != len(list) {
 			t.Errorf("%s -o ndjson prints %d values on %d lines", example, len(list), lines)
 		}

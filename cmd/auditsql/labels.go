@@ -6,46 +6,32 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/audit/view"
+	"github.com/auditsql/auditsql/internal/tui"
 )
 
-// labels are the names that people gave to hashes, as cells and in JSON. Without any they have none.
+// labels are the names that people gave to hashes. The zero value has none.
 type labels struct{ *audit.Labels }
 
-// hash is the cell of a hash: a table shows its first digits, which every command takes for the whole, and
-// its label behind them. Where there is little room, a label that is unambiguous must do.
-func (l labels) hash(h audit.Hash) cell {
+// hash is the cell of a hash. A table shows its first digits, which every command takes for the whole, and its label
+// after them. Where there is little room it shows the label alone, if no other hash has that label.
+func (l labels) hash(h audit.Hash) tui.Cell {
 	c := hashCell(h)
 	if label := l.Of(h); label != "" {
-		c.brief += " " + label
+		c.Brief += " " + label
 		if len(l.Hashes(label)) == 1 {
-			c.short = label
+			c.Short = label
 		}
 	}
 	return c
 }
 
-func (l labels) optional(h *audit.Hash) cell {
-	if h == nil {
-		return cell{brief: "-"}
+// agent is the cell of an agent.
+func (l labels) agent(agent *audit.AgentID) tui.Cell {
+	if agent == nil {
+		return tui.Cell{Brief: anonymous}
 	}
-	return l.hash(*h)
-}
-
-// cell is the label of a hash, for a column of its own.
-func (l labels) cell(h *audit.Hash) cell {
-	if h == nil || l.Of(*h) == "" {
-		return cell{}
-	}
-	return text(l.Of(*h))
-}
-
-// orNull is the label of a hash, nil if it has none: null in JSON.
-func (l labels) orNull(h *audit.Hash) *string {
-	if h == nil || l.Of(*h) == "" {
-		return nil
-	}
-	label := l.Of(*h)
-	return &label
+	return l.hash(*agent)
 }
 
 // names are the labels, each once.
@@ -55,6 +41,13 @@ func (l labels) names() []string {
 		names = append(names, one.Label)
 	}
 	return slices.Compact(names)
+}
+
+// viewer builds the answers that are printed.
+func (r *reading) viewer() *view.Viewer {
+	v := view.New(r.DB, r.labels.Labels, r.clock.Zone)
+	v.Lag = r.lag
+	return v
 }
 
 // completeHash proposes labels for a command's first argument.

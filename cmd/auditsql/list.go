@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/tui"
 )
 
 const (
@@ -20,8 +20,8 @@ func (a *app) listCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "Records that fit a filter, oldest first",
-		Long: `List prints the records that fit all filters, in the order of their timestamps
-(then of their ids).
+		Long: `List prints the records that fit all filters, in the order of their timestamps.
+Records with the same timestamp are in the order of their ids.
 
 ` + filterHelp,
 		Example: `  auditsql list --around 2026-11-23T10:00 --window 15m
@@ -47,7 +47,7 @@ func (a *app) recentCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "recent [N]",
 		Short: "The newest records, newest first",
-		Long: fmt.Sprintf(`Recent prints the N newest records, %d unless said otherwise, newest first.
+		Long: fmt.Sprintf(`Recent prints the N newest records, newest first. N is %d by default.
 
 `, recentLimit) + filterHelp,
 		Example: `  auditsql recent
@@ -75,7 +75,7 @@ func (a *app) recentCommand() *cobra.Command {
 // A listing is what list, recent and export do differently.
 type listing struct {
 	byAdmission bool
-	usual       string // form of output
+	usual       tui.Form // form of output
 }
 
 // listRecords opens the store and prints what the flags select.
@@ -93,37 +93,25 @@ func (a *app) listRecords(ctx context.Context, f *filterFlags, l listing) error 
 		return err
 	}
 	filter.ByAdmission = l.byAdmission
-	out := a.records(a.form(l.usual), r.clock, r.labels)
-	if f.cmd.Flags().Lookup("limit") != nil {
-		out.limitName = "--limit "
-	}
-	return a.printRecords(ctx, r.DB, filter, out)
-}
-
-// printRecords prints what the filter selects, and says so when its limit cut something off.
-func (a *app) printRecords(ctx context.Context, db *audit.DB, filter audit.Filter, out *recordWriter) error {
-	limit := filter.Limit
-	if limit > 0 {
-		filter.Limit++ // one more tells whether there are more
-	}
-	cut := false
-	for raw, err := range db.RawAudits(ctx, filter) {
+	out := a.records(a.form(l.usual), r)
+	records := r.viewer().List(ctx, filter)
+	for raw, err := range records.Rows() {
 		if err != nil {
 			return err
-		}
-		if limit > 0 && out.n == uint64(limit) {
-			cut = true
-			break
 		}
 		if err := out.write(raw); err != nil {
 			return err
 		}
 	}
-	if err := out.end(); err != nil {
+	if err := out.End(); err != nil {
 		return err
 	}
-	if cut {
-		fmt.Fprintf(a.err, "(cut at %s%d, there are more)\n", out.limitName, limit)
+	if records.More() {
+		flag := ""
+		if f.cmd.Flags().Lookup("limit") != nil {
+			flag = "--limit "
+		}
+		fmt.Fprintf(a.err, "(cut at %s%d, there are more)\n", flag, filter.Limit)
 	}
 	return nil
 }

@@ -1,21 +1,25 @@
 // Auditsql keeps an append-only record of what agents asked, what they were answered and on which
 // evidence, and answers questions about it.
 //
-// This package is the command line over package audit: flags, exit codes and what is printed. It knows no file format
-// and no SQL.
+// This package is the command line over package audit: flags, exit codes and the layout of what is printed. It knows no
+// file format and no SQL.
 //
 //	audit/ask      flags that select records, hashes by their label or first digits
 //	audit/ingest   lines of text to stored records
 //	audit/queries  the SQL of the sql command
+//	audit/view     each answer as a struct
 //	internal/when  times
+//	internal/tui   tables, pages and the other forms of output
 //
 //	main.go, errors.go   one run: streams, signals, from an error to a line and an exit code
 //	advice.go            what to try after an error
 //	app.go               the list of commands, and flags of many commands
 //	store.go reading.go  how commands open a store: recovery first, or --read-only
 //	filter.go flags.go   flags, as values for audit/ask
+//	output.go            which form results have
+//	records.go detail.go *_page.go   how an answer is laid out, from cells.go and words.go
 //	files.go input.go    which files a command may read and write, and how
-//	init.go put.go import.go …     one file for each command
+//	init.go put.go import.go …       one file for each command
 package main
 
 import (
@@ -26,6 +30,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/auditsql/auditsql/internal/tui"
 )
 
 // streams are what a run reads from and writes to.
@@ -35,7 +41,7 @@ type streams struct {
 	err io.Writer // progress, notes and errors
 
 	inTerm           bool
-	outTerm, errTerm terminal
+	outTerm, errTerm tui.Terminal
 	now              func() time.Time
 
 	// recoveryWait is how long a command that reads waits for the lock when it has to recover first: another reader may
@@ -68,8 +74,8 @@ func execute(s streams) {
 func systemStreams() streams {
 	return streams{
 		in: os.Stdin, out: os.Stdout, err: os.Stderr,
-		inTerm:  isTerminal(os.Stdin),
-		outTerm: terminalOf(os.Stdout), errTerm: terminalOf(os.Stderr),
+		inTerm:  tui.IsTerminal(os.Stdin),
+		outTerm: tui.TerminalOf(os.Stdout), errTerm: tui.TerminalOf(os.Stderr),
 		now: time.Now, recoveryWait: 5 * time.Second,
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/audit/ingest"
+	"github.com/auditsql/auditsql/internal/tui"
 )
 
 // nameOptions are the flags of name.
@@ -113,9 +114,9 @@ func (a *app) name(ctx context.Context, args []string, o *nameOptions) error {
 		a.note("%s set or removed", plural(len(set), "label", "labels"))
 		return nil
 	case len(args) == 0:
-		usual := ""
+		usual := tui.Form("")
 		if o.export {
-			usual = formPlain
+			usual = tui.Plain
 		}
 		return a.listLabels(r.labels, a.form(usual))
 	}
@@ -133,8 +134,8 @@ func (a *app) name(ctx context.Context, args []string, o *nameOptions) error {
 	if o.remove {
 		return a.putLabels(ctx, r, []audit.Label{{Hash: h}})
 	}
-	if form := a.form(""); form != formTable && form != formPlain {
-		return a.facts(form, fact{name: "hash", value: text(h.String())}, fact{name: "label", value: text(label)})
+	if form := a.form(""); form != tui.Table && form != tui.Plain {
+		return a.facts(form, fact("hash", "", tui.Text(h.String())), fact("label", "", tui.Text(label)))
 	}
 	return a.copyOut(harmless(label) + "\n")
 }
@@ -160,15 +161,15 @@ func (a *app) putLabels(ctx context.Context, r *reading, set []audit.Label) erro
 }
 
 // listLabels prints all of them, in the order of the labels.
-func (a *app) listLabels(l labels, form string) error {
-	out := a.rows(form, column{name: "hash"}, column{name: "label", flexible: true, least: 12})
+func (a *app) listLabels(l labels, form tui.Form) error {
+	out := a.rows(form, tui.Column{Name: "hash"}, tui.Column{Name: "label", Flexible: true, Least: 12})
 	for _, one := range l.All() {
 		h := one.Hash.String()
-		if err := out.add(cell{kind: kindText, text: h, short: h[:briefHash]}, text(one.Label)); err != nil {
+		if err := out.Add(tui.Cell{Kind: tui.TextKind, Text: h, Short: h[:briefHash]}, tui.Text(one.Label)); err != nil {
 			return err
 		}
 	}
-	return out.end()
+	return out.End()
 }
 
 // importLabels reads labels from a file; - is standard input.

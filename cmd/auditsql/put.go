@@ -10,6 +10,7 @@ import (
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/audit/ingest"
+	"github.com/auditsql/auditsql/internal/tui"
 )
 
 func (a *app) putCommand() *cobra.Command {
@@ -100,13 +101,13 @@ func (a *app) put(ctx context.Context, r *recordFlags, future durationFlag) erro
 	}
 	stored := results[0]
 	form := a.form("")
-	if form == formTable || form == formPlain {
+	if form == tui.Table || form == tui.Plain {
 		if stored.Duplicate {
 			a.note("the record had been stored before")
 		}
 		return a.copyOut(stored.ID.String() + "\n")
 	}
-	return a.facts(form, fact{name: "query_id", value: text(stored.ID.String())}, fact{name: "duplicate", value: boolean(stored.Duplicate)})
+	return a.facts(form, fact("query_id", "", tui.Text(stored.ID.String())), fact("duplicate", "", tui.Bool(stored.Duplicate)))
 }
 
 // checkPut refuses a record that lies too far in the future, and notes what is odd about one that does not. For a

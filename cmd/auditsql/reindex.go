@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/tui"
 	"github.com/auditsql/auditsql/sqlstore"
 )
 
@@ -31,10 +32,10 @@ and rebuilt from the journal, if that reaches back to the first record.`,
 			records := uint64(0)
 			err = db.Reindex(cmd.Context(), func(done, total uint64) {
 				records = done
-				bar.total(int64(total))
-				bar.at(int64(done), "reindexing")
+				bar.Total(int64(total))
+				bar.At(int64(done), "reindexing")
 			})
-			bar.end()
+			bar.End()
 			err = errors.Join(err, a.closeWriter(db))
 			if errors.Is(err, sqlstore.ErrMalformed) {
 				a.note("%v; rebuilding it", err)
@@ -47,10 +48,10 @@ and rebuilt from the journal, if that reaches back to the first record.`,
 				return err
 			}
 			form := a.form("")
-			if form == formTable || form == formPlain {
+			if form == tui.Table || form == tui.Plain {
 				return a.copyOut(fmt.Sprintf("reindexed %s\n", plural(records, "record", "records")))
 			}
-			return a.facts(form, fact{"records", "records", number(records).as(humanize.Comma(int64(records)))})
+			return a.facts(form, fact("records", "records", tui.Number(records).As(humanize.Comma(int64(records)))))
 		},
 		ValidArgsFunction: completeNothing,
 	}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/auditsql/auditsql/internal/tui"
 )
 
 var update = flag.Bool("update", false, "write what commands show into testdata/screens and the documents")
@@ -53,7 +55,7 @@ func TestScreens(t *testing.T) {
 			for _, color := range []bool{false, true} {
 				shown, said := onTerminal(t, width, color, s.args...)
 				for line := range strings.Lines(shown + said) {
-					if n := displayWidth(escapes.ReplaceAllString(strings.TrimSuffix(line, "\n"), "")); n > width {
+					if n := tui.DisplayWidth(escapes.ReplaceAllString(strings.TrimSuffix(line, "\n"), "")); n > width {
 						t.Errorf("%s in %d columns has %d: %q", s.name, width, n, line)
 					}
 				}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/auditsql/auditsql/audit/ingest"
 	"github.com/auditsql/auditsql/audit/queries"
+	"github.com/auditsql/auditsql/internal/tui"
 	"github.com/auditsql/auditsql/internal/when"
 )
 
@@ -197,28 +198,28 @@ func givenParameters(params []string) (map[string]queries.Given, error) {
 // A sqlResult prints the rows of a statement.
 type sqlResult struct {
 	a   *app
-	out *rows // nil before the columns are known
+	out *tui.Rows // nil before the columns are known
 }
 
 func (r *sqlResult) Columns(names []string) error {
-	columns := make([]column, len(names))
+	columns := make([]tui.Column, len(names))
 	for i, name := range names {
-		columns[i] = column{name: name, flexible: true, least: 12, rank: i}
+		columns[i] = tui.Column{Name: name, Flexible: true, Least: 12, Rank: i}
 	}
 	r.out = r.a.rows(r.a.form(""), columns...)
 	return nil
 }
 
 func (r *sqlResult) Row(values []any) error {
-	cells := make([]cell, len(values))
+	cells := make([]tui.Cell, len(values))
 	for i, v := range values {
 		cells[i] = sqlCell(v)
-		if cells[i].kind == kindNumber {
+		if cells[i].Kind == tui.Literal {
 			// A number is never cut.
-			r.out.columns[i].right, r.out.columns[i].flexible = true, false
+			r.out.Columns[i].Right, r.out.Columns[i].Flexible = true, false
 		}
 	}
-	return r.out.add(cells...)
+	return r.out.Add(cells...)
 }
 
 // end prints what is held back, also of a result that is not whole.
@@ -226,26 +227,26 @@ func (r *sqlResult) end() error {
 	if r.out == nil {
 		return nil
 	}
-	return r.out.end()
+	return r.out.End()
 }
 
 // sqlCell is a value as SQLite has it: bytes become hex digits.
-func sqlCell(v any) cell {
+func sqlCell(v any) tui.Cell {
 	switch v := v.(type) {
 	case nil:
-		return cell{}
+		return tui.Cell{}
 	case int64:
-		return number(v)
+		return tui.Number(v)
 	case float64:
-		return number(v)
+		return tui.Number(v)
 	case bool:
-		return boolean(v)
+		return tui.Bool(v)
 	case string:
-		return text(v)
+		return tui.Text(v)
 	case []byte:
-		return text(hex.EncodeToString(v))
+		return tui.Text(hex.EncodeToString(v))
 	case time.Time:
-		return text(v.Format(time.RFC3339Nano))
+		return tui.Text(v.Format(time.RFC3339Nano))
 	}
-	return text(fmt.Sprint(v))
+	return tui.Text(fmt.Sprint(v))
 }

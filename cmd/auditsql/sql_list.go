@@ -4,28 +4,29 @@ import (
 	"strings"
 
 	"github.com/auditsql/auditsql/audit/queries"
+	"github.com/auditsql/auditsql/internal/tui"
 )
 
 func (a *app) listQueries(all []queries.Query) error {
-	if a.form("") == formTable {
+	if a.form("") == tui.Table {
 		return a.pageQueries(all)
 	}
-	out := a.rows(a.form(""), column{name: "name"}, column{name: "parameters"}, column{name: "about"})
+	out := a.rows(a.form(""), tui.Column{Name: "name"}, tui.Column{Name: "parameters"}, tui.Column{Name: "about"})
 	for i := range all {
 		q := &all[i]
 		parameters := describe(q)
-		if out.form == formPlain {
-			parameters = text(q.Synopsis())
+		if out.Form == tui.Plain {
+			parameters = tui.Text(q.Synopsis())
 		}
-		if err := out.add(text(q.Name), parameters, text(q.About)); err != nil {
+		if err := out.Add(tui.Text(q.Name), parameters, tui.Text(q.About)); err != nil {
 			return err
 		}
 	}
-	return out.end()
+	return out.End()
 }
 
 // describe is what --list says of the parameters, for programs.
-func describe(q *queries.Query) cell {
+func describe(q *queries.Query) tui.Cell {
 	type described struct {
 		Name    string       `json:"name"`
 		Kind    queries.Kind `json:"kind"`
@@ -40,29 +41,26 @@ func describe(q *queries.Query) cell {
 		}
 		list = append(list, d)
 	}
-	return cell{kind: kindJSON, text: string(toJSON(list))}
+	return tui.Cell{Kind: tui.Composite, Text: string(tui.ToJSON(list))}
 }
 
 // pageQueries is the list for people: sentences fold where a table would cut them.
 func (a *app) pageQueries(all []queries.Query) error {
-	longest := 0
-	for i := range all {
-		longest = max(longest, displayWidth(all[i].Name))
-	}
-	p := a.page(nil)
-	margin := strings.Repeat(" ", longest+len(gap))
+	var entries []tui.Entry
 	for i := range all {
 		q := &all[i]
-		p.out.WriteString(a.strong(pad(q.Name, longest, false)) + gap + p.fold(q.About, len(margin), margin) + "\n")
+		about := q.About
 		if s := q.Synopsis(); s != "" {
-			p.out.WriteString(margin + p.fold(s, len(margin), margin) + "\n")
+			about += "\n" + s
 		}
+		entries = append(entries, tui.Entry{Name: q.Name, About: about})
 	}
-	p.head("next", "")
-	for _, line := range []string{"auditsql sql NAME -p k=v  runs one; what is in brackets may be left out", "auditsql sql --show NAME  prints it"} {
-		p.out.WriteString(indent + p.fold(line, len(indent), indent) + "\n")
-	}
-	return p.end()
+	p := a.screen().Page()
+	p.List(entries)
+	p.Head("next", "")
+	p.Note("auditsql sql NAME -p k=v  runs one; what is in brackets may be left out")
+	p.Note("auditsql sql --show NAME  prints it")
+	return p.End()
 }
 
 func (a *app) showQuery(args []string) error {

@@ -8,6 +8,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/audit/view"
+	"github.com/auditsql/auditsql/internal/tui"
 	"github.com/auditsql/auditsql/internal/when"
 	"github.com/auditsql/auditsql/wal"
 )
@@ -16,12 +18,12 @@ func (a *app) statsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "stats",
 		Short: "Sizes, counts, oldest and newest, cursor, backlog, rates",
-		Long: `Stats prints what is known without a scan, also of a large store and beside a
-writer: how much there is, from when to when, and how far SQLite lags behind
-the journal. It recovers nothing and waits for nobody: where records are still
-to be recovered it says so, and counts what SQLite has. With --read-only it
-also works when the journal is not in its place: what only the journal tells
-is null then.`,
+		Long: `Stats prints what is known without a scan: how many records there are, from
+when to when, and how many bytes of journal SQLite still lacks. It is fast on a
+large store too, and works beside a writer. It recovers nothing and never waits:
+where records are still to be recovered it says so, and counts what SQLite has.
+With --read-only it also works when the journal is not in its place. What only
+the journal tells is "not looked at" then, and null in JSON.`,
 		Example: `  auditsql stats
   auditsql stats -o json | jq .lag_bytes`,
 		Args: arguments(0, 0, ""),
@@ -51,7 +53,8 @@ is null then.`,
 			if s.JournalAway != "" {
 				a.note("the journal was not looked at: %s", s.JournalAway)
 			}
-			return a.facts(a.form(""), statsFacts(&s, c)...)
+			v := view.StatsOf(&s)
+			return a.screen().Object(a.form(""), v, statsTable(v, c)...)
 		},
 		ValidArgsFunction: completeNothing,
 	}
@@ -60,71 +63,64 @@ is null then.`,
 	return cmd
 }
 
-// statsFacts names them as audit.Stats does in JSON.
-func statsFacts(s *audit.Stats, c when.Clock) []fact {
-	count := func(n uint64) cell { return number(n).as(humanize.Comma(int64(n))) }
-	size := func(n int64) cell { return number(n).as(inBytes(n)) }
-	when := func(t *uint64) cell {
-		if t == nil {
-			return cell{brief: "-"}
-		}
-		return number(*t).as(fmt.Sprintf("%s (%d)", c.Format(*t), *t))
+// statsTable is how a table shows them.
+func statsTable(s *view.Stats, c when.Clock) []tui.Fact {
+	count := func(n uint64) tui.Cell { return tui.Number(n).As(humanize.Comma(int64(n))) }
+	size := func(n int64) tui.Cell { return tui.Text(tui.Bytes(n)) }
+	at := func(t uint64) tui.Cell { return tui.Text(fmt.Sprintf("%s (%d)", c.Format(t), t)) }
+	return []tui.Fact{
+		titled("folder", tui.Text(s.Dir)),
+		titled("store id", tui.Text(s.StoreID)),
+		titled("time unit", tui.Text(s.TimeUnit.String())),
+		titled("records", count(s.Audits)),
+		titled("agents", count(s.Agents)),
+		titled("evidence", count(s.Contributions)),
+		titled("rejected in replay", count(s.Rejected).Marked(s.Rejected > 0)),
+		titled("oldest", tui.Or(s.Oldest, at)),
+		titled("newest", tui.Or(s.Newest, at)),
+		titled("recent rate", tui.Text(fmt.Sprintf("%.3g a second", s.RecentPerSecond))),
+		titled("SQLite", size(s.SQLiteBytes)),
+		titled("SQLite's own log", size(s.SQLiteWAL)),
+		titled("journal", tui.Text(s.JournalDir)),
+		titled("journal size", orNotLookedAt(s.JournalBytes, func(n int64) tui.Cell {
+			return tui.Text(fmt.Sprintf("%s in %s", tui.Bytes(n), plural(*s.Segments, "segment", "segments")))
+		})),
+		titled("journal kept", tui.Text(retentionShown(s.Retention))),
+		titled("journal begins", orNotLookedAt(s.JournalFirst, tui.Number)),
+		titled("journal ends", orNotLookedAt(s.JournalEnd, tui.Number)),
+		titled("in SQLite up to", tui.Number(s.Applied)),
+		titled("durable up to", durableCell(s)),
+		titled("lag", orNotLookedAt(s.LagBytes, func(n uint64) tui.Cell {
+			if n == 0 {
+				return tui.Text("none")
+			}
+			return tui.Text(tui.Bytes(int64(n)) + " of journal not yet in SQLite")
+		})),
+		titled("open for writing", orNotLookedAt(s.Writing, func(writing bool) tui.Cell { return writerCell(writing, *s.WriterPID) })),
+		titled("backlog", orNotLookedAt(s.Backlog, func(n int) tui.Cell {
+			return tui.Text(fmt.Sprintf("%s, %s", plural(n, "record", "records"), tui.Bytes(*s.BacklogBytes)))
+		})),
 	}
-	writer := boolean(s.Writing).as("no")
-	if s.Writing {
-		writer.brief = "yes"
-		if s.Writer != 0 {
-			writer.brief = "yes, process " + strconv.Itoa(s.Writer)
-		}
+}
+
+func durableCell(s *view.Stats) tui.Cell {
+	switch {
+	case s.JournalAway != "":
+		return notLookedAt
+	case s.Durable == nil:
+		return tui.Text("only the writer knows")
 	}
-	durable := cell{brief: "only the writer knows"}
-	if s.Durable != nil {
-		durable = number(*s.Durable)
+	return tui.Number(*s.Durable)
+}
+
+func writerCell(writing bool, pid int) tui.Cell {
+	switch {
+	case !writing:
+		return tui.Text("no")
+	case pid == 0:
+		return tui.Text("yes")
 	}
-	lag := number(s.LagBytes).as("none")
-	if s.LagBytes > 0 {
-		lag.brief = inBytes(int64(s.LagBytes)) + " of journal not yet in SQLite"
-	}
-	rejected := count(s.Rejected)
-	rejected.alarm = s.Rejected > 0
-	facts := []fact{
-		{"dir", "folder", text(s.Dir)},
-		{"store_id", "store id", text(s.StoreID)},
-		{"time_unit", "time unit", text(s.TimeUnit.String())},
-		{"audits", "records", count(s.Audits)},
-		{"agents", "agents", count(s.Agents)},
-		{"contributions", "evidence", count(s.Contributions)},
-		{"rejected", "rejected in replay", rejected},
-		{"oldest", "oldest", when(s.Oldest)},
-		{"newest", "newest", when(s.Newest)},
-		{"recent_per_second", "recent rate", number(s.RecentPerSecond).as(fmt.Sprintf("%.3g a second", s.RecentPerSecond))},
-		{"sqlite_bytes", "SQLite", size(s.SQLiteBytes)},
-		{"sqlite_wal_bytes", "SQLite's own log", size(s.SQLiteWAL)},
-		{"journal_dir", "journal", text(s.JournalDir)},
-		{"journal_bytes", "journal size", size(s.JournalBytes).as(fmt.Sprintf("%s in %s", inBytes(s.JournalBytes), plural(s.Segments, "segment", "segments")))},
-		{"segments", "", number(s.Segments)},
-		{"retention", "journal kept", text(s.Retention.String()).as(retentionShown(s.Retention))},
-		{"journal_first", "journal begins", number(s.JournalFirst)},
-		{"journal_end", "journal ends", number(s.JournalEnd)},
-		{"applied", "in SQLite up to", number(s.Applied)},
-		{"durable", "durable up to", durable},
-		{"lag_bytes", "lag", lag},
-		{"writing", "open for writing", writer},
-		{"writer_pid", "", number(s.Writer)},
-		{"backlog", "backlog", number(s.Backlog).as(fmt.Sprintf("%s, %s", plural(s.Backlog, "record", "records"), inBytes(s.BacklogBytes)))},
-		{"backlog_bytes", "", number(s.BacklogBytes)},
-	}
-	if s.JournalAway == "" {
-		return facts
-	}
-	for i := range facts {
-		switch facts[i].name {
-		case "journal_bytes", "segments", "journal_first", "journal_end", "durable", "lag_bytes",
-			"writing", "writer_pid", "backlog", "backlog_bytes":
-			facts[i].value = notLookedAt
-		}
-	}
-	return facts
+	return tui.Text("yes, process " + strconv.Itoa(pid))
 }
 
 func retentionShown(r audit.Retention) string {

@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/spf13/cobra"
+
+	"github.com/auditsql/auditsql/internal/tui"
 )
 
 func (a *app) tailCommand() *cobra.Command {
@@ -21,8 +23,8 @@ another process, until it is interrupted.`,
 			if n < 0 {
 				return usage("-n %d: want 0 or more", n)
 			}
-			form := a.form(formNDJSON)
-			if follow && (form == formTable || form == formJSON) {
+			form := a.form(tui.NDJSON)
+			if follow && (form == tui.Table || form == tui.JSON) {
 				return usage("-o %s has an end, and tail -f has none: want ndjson, csv or plain", form)
 			}
 			return a.tail(cmd.Context(), n, follow, form)
@@ -36,7 +38,7 @@ another process, until it is interrupted.`,
 	return cmd
 }
 
-func (a *app) tail(ctx context.Context, n int, follow bool, form string) error {
+func (a *app) tail(ctx context.Context, n int, follow bool, form tui.Form) error {
 	if _, err := a.earlyClock(); err != nil {
 		return err
 	}
@@ -45,19 +47,19 @@ func (a *app) tail(ctx context.Context, n int, follow bool, form string) error {
 		return err
 	}
 	defer r.Close()
-	out := a.records(form, r.clock, r.labels)
+	out := a.records(form, r)
 	for raw, err := range r.Tail(ctx, n, follow) {
 		if err == nil {
 			err = out.write(raw)
 		}
 		if err == nil && follow {
-			err = out.flush()
+			err = out.Flush()
 		}
 		if err != nil {
 			return err
 		}
 	}
-	if err := out.end(); err != nil || !follow {
+	if err := out.End(); err != nil || !follow {
 		return err
 	}
 	// A signal is the usual end of following.

@@ -2,12 +2,11 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/tui"
 )
 
 const timelineLimit = 1000
@@ -18,20 +17,20 @@ func (a *app) timelineCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "timeline",
 		Short: "How many records when: bursts, gaps, silent agents",
-		Long: `Timeline counts records by the minute, hour or day, with a small bar each: # is
-a share of the records, ! of those with evidence that is not Approved. Then it
-names the agents that were heard in the first half of the time shown and not in
-the second.
+		Long: `Timeline counts records by the minute, hour or day, and draws a small bar for
+each: # stands for records, ! for records with evidence that is not Approved.
+Then it names the agents that have records in the first half of the time shown
+and none in the second.
 
-Days and hours are those of --tz. In a table three and more empty ones in a row
-are one line; in every other form each has its own.
+Days and hours are those of --tz. A table has one line for three or more empty
+ones in a row; every other form has a line for each.
 
 -o json is an object: by, buckets (start, start_time, end, end_time, audits,
 agents, anonymous, unapproved), audits, agents, anonymous, sparse (empty
 buckets are left out), cut (the earliest are), silent (agent_id, agent_label,
 last, last_time, audits), more_silent, lag (what SQLite lacks: records, more,
 oldest; null when that is nothing or a moment). -o ndjson, csv and plain text
-have the buckets, a line each.
+have a line for each bucket.
 
 ` + filterHelp,
 		Example: `  auditsql timeline --from yesterday
@@ -62,18 +61,6 @@ func completeWords(words ...string) func(*cobra.Command, []string, string) ([]st
 	}
 }
 
-var timelineColumns = []column{
-	{name: "start", hidden: true},
-	{name: "start_time", title: "time"},
-	{name: "end", hidden: true},
-	{name: "end_time", hidden: true},
-	{name: "audits", title: "records", right: true},
-	{name: "agents", right: true},
-	{name: "anonymous", hidden: true},
-	{name: "unapproved", title: "not approved", right: true},
-	{name: "bar", title: " ", tableOnly: true},
-}
-
 func (a *app) timeline(ctx context.Context, size audit.BucketSize, f *filterFlags) error {
 	if err := f.check(a); err != nil {
 		return err
@@ -87,20 +74,27 @@ func (a *app) timeline(ctx context.Context, size audit.BucketSize, f *filterFlag
 	if err != nil {
 		return err
 	}
-	t, err := r.Timeline(ctx, audit.TimelineOptions{By: size, Zone: r.clock.Zone, Filter: filter, Unapproved: true, MaxBuckets: filter.Limit})
+	t, err := r.viewer().Timeline(ctx, size, filter)
 	if err != nil {
 		return err
 	}
-	out := a.rows(a.form(""), timelineColumns...)
-	out.before = fmt.Sprintf(`{"by":%s,"buckets":`, toJSON(size.String()))
-	out.behind = func() (string, error) { return r.timelineRest(t), nil }
-	if err := a.buckets(out, r, size, t.Buckets); err != nil {
+	out := tui.NewListing(a.screen(), a.form(""), a.timelineTable(r, size, t))
+	out.Within(t.TimelineHead, "buckets", func() any { return t.TimelineTail })
+	for i := 0; i < len(t.Buckets); i++ {
+		if empty := emptyFrom(t.Buckets[i:]); out.Form == tui.Table && empty >= 3 {
+			err = out.Rows.Add(emptyRow(empty, size)...)
+			i += empty - 1
+		} else {
+			err = out.Add(&t.Buckets[i])
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := out.End(); err != nil {
 		return err
 	}
-	if err := out.end(); err != nil {
-		return err
-	}
-	if out.form == formTable && len(t.Buckets) > 0 {
+	if out.Form == tui.Table && len(t.Buckets) > 0 {
 		if err := a.timelineEnd(r, t); err != nil {
 			return err
 		}
@@ -108,132 +102,8 @@ func (a *app) timeline(ctx context.Context, size audit.BucketSize, f *filterFlag
 	switch {
 	case t.Cut:
 		a.say("(cut to the latest %d with records, there are earlier ones; --limit shows more)", len(t.Buckets))
-	case t.Sparse && out.form != formTable:
+	case t.Sparse && out.Form != tui.Table:
 		a.say("(those without records are left out, they would be too many)")
 	}
 	return nil
-}
-
-// buckets prints them, in a table those without records together.
-func (a *app) buckets(out *rows, r *reading, size audit.BucketSize, list []audit.TimelineBucket) error {
-	most := uint64(0)
-	for _, b := range list {
-		most = max(most, b.Audits)
-	}
-	full := a.barColumns()
-	for i := 0; i < len(list); i++ {
-		b := &list[i]
-		if empty := emptyFrom(list[i:]); out.form == formTable && empty >= 3 {
-			cells := make([]cell, len(timelineColumns))
-			cells[1] = text(fmt.Sprintf("… %d %ss", empty, size))
-			cells[4], cells[5], cells[7] = text("-"), text("-"), text("-")
-			if err := out.add(cells...); err != nil {
-				return err
-			}
-			i += empty - 1
-			continue
-		}
-		unfit := number(b.Unapproved)
-		unfit.alarm = b.Unapproved > 0
-		drawn := text(bar(b.Audits, b.Unapproved, most, full))
-		drawn.alarm = b.Unapproved > 0
-		err := out.add(number(b.Start), text(r.clock.Format(b.Start)).as(r.bucketName(b.Start, size)), number(b.End), text(r.clock.Format(b.End)),
-			number(b.Audits), number(b.Agents), number(b.Anonymous), unfit, drawn)
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// emptyFrom counts the buckets without records that a list begins with.
-func emptyFrom(list []audit.TimelineBucket) int {
-	n := 0
-	for n < len(list) && list[n].Audits == 0 {
-		n++
-	}
-	return n
-}
-
-// bucketName is when a bucket begins, without what is the same in each.
-func (r *reading) bucketName(start uint64, size audit.BucketSize) string {
-	t, ok := r.clock.Unit.Time(start)
-	if !ok {
-		return ""
-	}
-	form := "2006-01-02 15:04"
-	if size == audit.ByDay {
-		form = "2006-01-02 Mon"
-	}
-	return t.In(r.clock.Zone).Format(form)
-}
-
-// longestBar is how long a bar may be, where there is room for it.
-const longestBar = 40
-
-// barColumns is how long the longest bar is.
-func (a *app) barColumns() int {
-	const others = len("2026-11-23 10:19  records  agents  not approved  ")
-	if width := a.width(); width > 0 {
-		return max(min(width-others, longestBar), 4)
-	}
-	return longestBar
-}
-
-// bar shows n of most, and of it a part that is marked. What is not nothing is seen.
-func bar(n, marked, most uint64, full int) string {
-	columns := func(n uint64) int {
-		if n == 0 {
-			return 0
-		}
-		return max(int(float64(n)/float64(most)*float64(full)+0.5), 1)
-	}
-	all, bad := columns(n), columns(marked)
-	return strings.Repeat("!", bad) + strings.Repeat("#", max(all-bad, 0))
-}
-
-// timelineEnd prints what is below the table: totals, and who fell silent.
-func (a *app) timelineEnd(r *reading, t *audit.Timeline) error {
-	p := a.page(r)
-	about := fmt.Sprintf("%s of %s", plural(t.Audits, "record", "records"), plural(t.Agents, "agent", "agents"))
-	if t.Anonymous > 0 {
-		about += fmt.Sprintf(", %d of them anonymous", t.Anonymous)
-	}
-	unfit := uint64(0)
-	for i := range t.Buckets {
-		unfit += t.Buckets[i].Unapproved
-	}
-	if unfit > 0 && !t.Cut {
-		about += fmt.Sprintf(", %d with evidence that is not Approved (!)", unfit)
-	}
-	p.out.WriteString(p.fold(about, 0, "") + "\n")
-	if len(t.Silent) > 0 {
-		p.head("silent", " in the second half")
-		var rows [][]cell
-		for _, s := range t.Silent {
-			rows = append(rows, []cell{r.labels.hash(s.AgentID), timeCell(s.Last, r.clock), number(s.Shown)})
-		}
-		p.table([]column{{name: "agent", flexible: true, least: briefHash}, {name: "last heard"}, {name: "records", right: true}}, rows)
-		if t.MoreSilent {
-			p.note("(and more)")
-		}
-	}
-	return p.end()
-}
-
-// timelineRest is what follows the buckets in JSON.
-func (r *reading) timelineRest(t *audit.Timeline) string {
-	type silent struct {
-		AgentID    audit.AgentID `json:"agent_id"`
-		AgentLabel *string       `json:"agent_label"`
-		Last       uint64        `json:"last"`
-		LastTime   string        `json:"last_time"`
-		Audits     uint64        `json:"audits"`
-	}
-	list := []silent{}
-	for _, s := range t.Silent {
-		list = append(list, silent{s.AgentID, r.labels.orNull(&s.AgentID), s.Last, r.clock.Format(s.Last), s.Shown})
-	}
-	return fmt.Sprintf(`,"audits":%d,"agents":%d,"anonymous":%d,"sparse":%t,"cut":%t,"silent":%s,"more_silent":%t,"lag":%s}`,
-		t.Audits, t.Agents, t.Anonymous, t.Sparse, t.Cut, toJSON(list), t.MoreSilent, toJSON(r.lag))
 }

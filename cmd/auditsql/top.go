@@ -7,6 +7,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/audit/view"
+	"github.com/auditsql/auditsql/internal/tui"
 )
 
 func (a *app) topCommand() *cobra.Command {
@@ -16,9 +18,8 @@ func (a *app) topCommand() *cobra.Command {
 		Use:   "top",
 		Short: "The most frequent agents, subjects, assertions, sources or lenses",
 		Long: `Top ranks the agents, subjects, assertions, sources or lenses of the records
-that fit the filter: those met most often first. --new-since T leaves only what
-no record of the whole store had before T: agents, assertions or sources that
-turned up.
+that the filter selects, the most frequent first. --new-since T prints only
+those that no record of the whole store has before T.
 
 Agents, subjects and lenses are counted by records; assertions and sources by
 pieces of evidence.
@@ -29,7 +30,7 @@ all; first, first_time, last, last_time), total (of all counted), without
 (records that have none), more (the limit cut), missed (0 but for very many
 different things: a count may be short by as much), lag (what SQLite lacks:
 records, more, oldest; null when that is nothing or a moment). -o ndjson, csv
-and plain text have the entries, a line each.
+and plain text have a line for each entry.
 
 ` + filterHelp,
 		Example: `  auditsql top --by agent --from today
@@ -55,30 +56,6 @@ and plain text have the entries, a line each.
 	return cmd
 }
 
-// topTable are the columns of a ranking.
-func topTable(by audit.TopBy) []column {
-	ofEvidence := by == audit.TopAssertions || by == audit.TopSources
-	ofText := by == audit.TopSubjects || by == audit.TopLenses
-	counted := "records"
-	if ofEvidence {
-		counted = "pieces"
-	}
-	return []column{
-		{name: "hash", title: string(by), flexible: true, least: 2 * briefHash, hidden: ofText},
-		{name: "label", hidden: true},
-		{name: "text", title: string(by), flexible: true, least: 16, middle: true, hidden: !ofText},
-		{name: "count", title: counted, right: true},
-		{name: "share", right: true, rank: 1},
-		{name: "answers", right: true, hidden: !ofEvidence, rank: 2},
-		{name: "agents", right: true, hidden: by == audit.TopAgents, rank: 3},
-		{name: "weight", right: true, hidden: !ofEvidence, rank: 5},
-		{name: "first", hidden: true},
-		{name: "first_time", title: "first", rank: 4},
-		{name: "last", hidden: true},
-		{name: "last_time", title: "last", rank: 6},
-	}
-}
-
 func (a *app) top(ctx context.Context, by audit.TopBy, newSince string, f *filterFlags) error {
 	if f.limit < 1 {
 		return usage("--limit %d: want 1 or more", f.limit)
@@ -102,25 +79,26 @@ func (a *app) top(ctx context.Context, by audit.TopBy, newSince string, f *filte
 		}
 		options.NewSince = &since.First
 	}
-	t, err := r.Top(ctx, options)
+	v := r.viewer()
+	t, err := v.Top(ctx, options)
 	if err != nil {
 		return err
 	}
-	out := a.rows(a.form(""), topTable(by)...)
-	out.before = fmt.Sprintf(`{"by":%s,"entries":`, toJSON(by))
-	out.behind = func() (string, error) {
-		return fmt.Sprintf(`,"total":%d,"without":%d,"more":%t,"missed":%d,"lag":%s}`, t.Total, t.Without, t.More, t.Missed, toJSON(r.lag)), nil
-	}
+	out := tui.NewListing(a.screen(), a.form(""), r.topTable(t.RankingHead))
+	out.Within(t.RankingHead, "entries", func() any { return t.RankingTail })
 	for i := range t.Entries {
-		if err := out.add(r.topCells(by, &t.Entries[i])...); err != nil {
+		if err := out.Add(&t.Entries[i]); err != nil {
 			return err
 		}
 	}
-	if err := out.end(); err != nil {
+	if err := out.End(); err != nil {
 		return err
 	}
-	if out.form == formTable && len(t.Entries) > 0 {
-		if err := a.topEnd(ctx, r, options, t); err != nil {
+	if out.Form == tui.Table && len(t.Entries) > 0 {
+		p := a.screen().Page()
+		p.Text(rankedOf(t, options.Filter.Unapproved))
+		a.next(p, v.NextAfterTop(ctx, t))
+		if err := p.End(); err != nil {
 			return err
 		}
 	}
@@ -133,22 +111,29 @@ func (a *app) top(ctx context.Context, by audit.TopBy, newSince string, f *filte
 	return nil
 }
 
-func (r *reading) topCells(by audit.TopBy, e *audit.TopEntry) []cell {
-	hash, label := cell{}, cell{}
-	if e.Hash != nil {
-		hash, label = r.labels.hash(*e.Hash), r.labels.cell(e.Hash)
+// topTable are the columns of a ranking.
+func (r *reading) topTable(h view.RankingHead) []tui.ColumnOf[view.Ranked] {
+	type row = view.Ranked
+	hash := tui.ColumnOf[row]{Column: tui.Column{Name: string(h.By), Flexible: true, Least: 2 * briefHash}, Cell: func(e *row) tui.Cell { return r.labels.hash(*e.Hash) }}
+	text := tui.ColumnOf[row]{Column: tui.Column{Name: string(h.By), Flexible: true, Least: 16, Middle: true}, Cell: func(e *row) tui.Cell { return tui.Text(*e.Text) }}
+	count := tui.ColumnOf[row]{Column: tui.Column{Name: "records", Right: true}, Cell: func(e *row) tui.Cell { return tui.Number(e.Count) }}
+	share := tui.ColumnOf[row]{Column: tui.Column{Name: "share", Right: true, Rank: 1}, Cell: func(e *row) tui.Cell { return tui.Number(e.Share).As(percent(e.Share)) }}
+	answers := tui.ColumnOf[row]{Column: tui.Column{Name: "answers", Right: true, Rank: 2}, Cell: func(e *row) tui.Cell { return tui.Number(e.Answers) }}
+	agents := tui.ColumnOf[row]{Column: tui.Column{Name: "agents", Right: true, Rank: 3}, Cell: func(e *row) tui.Cell { return tui.Number(e.Agents) }}
+	weight := tui.ColumnOf[row]{Column: tui.Column{Name: "weight", Right: true, Rank: 5}, Cell: func(e *row) tui.Cell { return tui.Number(*e.Weight).As(brief(*e.Weight)) }}
+	first := tui.ColumnOf[row]{Column: tui.Column{Name: "first", Rank: 4}, Cell: func(e *row) tui.Cell { return timeCell(e.First, r.clock) }}
+	last := tui.ColumnOf[row]{Column: tui.Column{Name: "last", Rank: 6}, Cell: func(e *row) tui.Cell { return timeCell(e.Last, r.clock) }}
+	switch {
+	case h.OfEvidence():
+		count.Name = "pieces"
+		return []tui.ColumnOf[row]{hash, count, share, answers, agents, weight, first, last}
+	case h.OfTexts():
+		return []tui.ColumnOf[row]{text, count, share, agents, first, last}
 	}
-	weight := cell{}
-	if by == audit.TopAssertions || by == audit.TopSources {
-		weight = number(e.Weight).as(brief(e.Weight))
-	}
-	return []cell{
-		hash, label, nullable(e.Text), number(e.Count), number(e.Share).as(percent(e.Share)),
-		number(e.Answers), number(e.Agents), weight, number(e.First), timeCell(e.First, r.clock), number(e.Last), timeCell(e.Last, r.clock),
-	}
+	return []tui.ColumnOf[row]{hash, count, share, first, last}
 }
 
-// percent never shows what is there as nothing.
+// percent never shows a share that is not 0 as 0.
 func percent(share float64) string {
 	if share > 0 && share < 0.0005 {
 		return "<0.1%"
@@ -156,29 +141,17 @@ func percent(share float64) string {
 	return fmt.Sprintf("%.1f%%", 100*share)
 }
 
-// topEnd says what was counted, and what to type next.
-func (a *app) topEnd(ctx context.Context, r *reading, options audit.TopOptions, t *audit.TopList) error {
-	by := options.By
-	p := a.page(r)
+// rankedOf says what the shares are parts of.
+func rankedOf(t *view.Ranking, unapproved bool) string {
 	about := "of " + plural(t.Total, "record", "records")
-	if by == audit.TopAssertions || by == audit.TopSources {
+	if t.OfEvidence() {
 		about = "of " + plural(t.Total, "piece of evidence", "pieces of evidence")
-		if options.Filter.Unapproved {
+		if unapproved {
 			about += ", Approved ones beside the others included"
 		}
 	}
 	if t.Without > 0 {
-		about += fmt.Sprintf(", and %s with no %s", plural(t.Without, "record", "records"), by)
+		about += fmt.Sprintf(", and %s with no %s", plural(t.Without, "record", "records"), t.By)
 	}
-	p.out.WriteString(p.fold(about, 0, "") + "\n")
-	first := &t.Entries[0]
-	switch by {
-	case audit.TopAgents:
-		p.next([]step{{[]string{"list", "--agent", r.name(ctx, *first.Hash, audit.AgentHash)}, "what the first asked"}})
-	case audit.TopAssertions:
-		p.next([]step{{[]string{"impact", r.name(ctx, *first.Hash, audit.AssertionHash)}, "where the first went"}})
-	case audit.TopSources:
-		p.next([]step{{[]string{"impact", "--source", r.name(ctx, *first.Hash, audit.SourceHash)}, "what came from the first"}})
-	}
-	return p.end()
+	return about
 }

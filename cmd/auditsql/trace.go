@@ -9,6 +9,7 @@ import (
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/audit/ask"
+	"github.com/auditsql/auditsql/audit/view"
 )
 
 // traceOptions are the flags of trace.
@@ -23,17 +24,17 @@ func (a *app) traceCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "trace [ID…]",
 		Short: "Why did you think that?",
-		Long: `Trace tells of an answer what was asked, what was answered, on which evidence by
-weight, with everything marked that is not Approved; when each assertion was
-first seen and in how many answers of how many agents it is; who else used what
-was not Approved; what the agent asked just before and after; and what to type
-next.
+		Long: `Trace explains one answer: what was asked, what was answered, and the evidence,
+the weightiest first. It marks everything that is not Approved. Of each
+assertion it says when it was first seen, and in how many answers of how many
+agents it is. Then it says who else used what is not Approved, what the agent
+asked just before and after, and what to type next.
 
-The answer is named by its id, or the first 8 or more digits of it, or by what
-a filter selects: then it is the newest, or with --around the one nearest to
-that time. --limit N traces more of them, in the order of time with --around
-and newest first otherwise. An id that is not stored, and a filter that selects
-nothing, end it with exit code 3.
+Name the answer by its id (the first 8 or more digits will do), or by a filter.
+A filter traces the newest record that it selects; with --around it traces the
+one nearest to that time. --limit N traces N of them: newest first, or in the
+order of time with --around. The exit code is 3 when an id is not stored, or
+when a filter selects nothing.
 
 -o json is a list of objects with the members audit (the canonical record),
 time, agent_label, result_label, findings (kind, positions), total_weight,
@@ -43,9 +44,9 @@ first_seen, first_seen_time, answers, agents, more; others: the same without
 this record, and by_agent for the weightiest 8 that are not Approved),
 untraced (pieces that were too many to look into), before and after (canonical
 records), previous_query_id (when the agent last asked the same). -o ndjson is
-such an object a line. Plain text and CSV have a line for each part of it, the
-first column saying which: query, finding, evidence, other, before, after.
-Counting the uses of an assertion ends at 1000, and says so (more).
+one such object on each line. Plain text and CSV have a line for each part of
+it; the first column says which: query, finding, evidence, other, before, after.
+Counting the uses of an assertion ends at 1000; more is true then.
 
 ` + filterHelp,
 		Example: `  auditsql trace 4058e593
@@ -67,7 +68,7 @@ Counting the uses of an assertion ends at 1000, and says so (more).
 	return cmd
 }
 
-// options are those of the library.
+// options are the options of audit.DB.Trace.
 func (o *traceOptions) options() (audit.TraceOptions, error) {
 	t := audit.TraceOptions{Neighbours: o.neighbours}
 	switch {
@@ -117,9 +118,9 @@ func (a *app) trace(ctx context.Context, args []string, o *traceOptions) error {
 	w := a.traces(r)
 	missing := false
 	for i, id := range ids {
-		var t *audit.Trace
+		var t *view.Trace
 		if id != nil {
-			t, err = r.Trace(ctx, *id, options)
+			t, err = w.viewer.Trace(ctx, *id, options)
 		}
 		if id == nil || errors.Is(err, audit.ErrNotFound) {
 			fmt.Fprintf(a.err, "auditsql: trace: %s: no such audit\n", harmless(args[i]))
@@ -148,7 +149,7 @@ func (a *app) trace(ctx context.Context, args []string, o *traceOptions) error {
 	return nil
 }
 
-// sayMore tells that the filter selects more than was traced.
+// sayMore says that the filter selects more than was traced.
 func (a *app) sayMore(f *filterFlags) {
 	which := "the newest"
 	if _, given := f.around(); given {
@@ -160,7 +161,7 @@ func (a *app) sayMore(f *filterFlags) {
 	a.say("(%s of several that fit; --limit 0 traces all, auditsql list shows them)", which)
 }
 
-// traced are the ids to trace, nil for one that there is not, and whether there are more.
+// traced returns the ids to trace, nil where no record has such an id, and whether the filter selects more.
 func (a *app) traced(ctx context.Context, r *reading, args []string, f *filterFlags) (ids []*audit.QueryID, more bool, err error) {
 	for _, arg := range args {
 		id, err := resolve(ctx, r.DB, arg)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/auditsql/auditsql/internal/tui"
 	"github.com/auditsql/auditsql/sqlstore"
 )
 
@@ -23,21 +24,21 @@ func (a *app) versionCommand() *cobra.Command {
 		Args:  arguments(0, 0, ""),
 		RunE: func(*cobra.Command, []string) error {
 			revision, modified := revision()
-			shown := text(revision)
+			shown := tui.Text(revision)
 			if revision == "" {
-				shown = cell{brief: "unknown"}
+				shown = tui.Cell{Brief: "unknown"}
 			} else if modified {
-				shown = shown.as(revision + ", modified")
+				shown = shown.As(revision + ", modified")
 			}
 			return a.facts(a.form(""),
-				fact{"version", "auditsql", text(version)},
-				fact{"revision", "revision", shown},
-				fact{"modified", "", boolean(modified)},
-				fact{"go", "go", text(runtime.Version())},
-				fact{"platform", "platform", text(runtime.GOOS + "/" + runtime.GOARCH)},
-				fact{"sqlite", "sqlite", text(sqlstore.SQLiteVersion)},
-				fact{"sqlite_driver", "sqlite driver", dependency("modernc.org/sqlite")},
-				fact{"journal_format", "journal format", text(journalFormat)},
+				fact("version", "auditsql", tui.Text(version)),
+				fact("revision", "revision", shown),
+				fact("modified", "", tui.Bool(modified)),
+				fact("go", "go", tui.Text(runtime.Version())),
+				fact("platform", "platform", tui.Text(runtime.GOOS+"/"+runtime.GOARCH)),
+				fact("sqlite", "sqlite", tui.Text(sqlstore.SQLiteVersion)),
+				fact("sqlite_driver", "sqlite driver", dependency("modernc.org/sqlite")),
+				fact("journal_format", "journal format", tui.Text(journalFormat)),
 			)
 		},
 		ValidArgsFunction: completeNothing,
@@ -63,13 +64,13 @@ func revision() (commit string, modified bool) {
 }
 
 // dependency is the version of a module that this program was built with.
-func dependency(path string) cell {
+func dependency(path string) tui.Cell {
 	if built, ok := debug.ReadBuildInfo(); ok {
 		for _, d := range built.Deps {
 			if d.Path == path {
-				return text(path + " " + d.Version)
+				return tui.Text(path + " " + d.Version)
 			}
 		}
 	}
-	return cell{brief: "unknown"}
+	return tui.Cell{Brief: "unknown"}
 }

@@ -15,6 +15,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/audit/view"
+	"github.com/auditsql/auditsql/internal/tui"
 	"github.com/auditsql/auditsql/wal"
 )
 
@@ -49,29 +51,29 @@ func (a *app) walInspectCommand() *cobra.Command {
 				return err
 			}
 			out := a.rows(a.form(""),
-				column{name: "segment"},
-				column{name: "base", right: true},
-				column{name: "end", right: true},
-				column{name: "bytes", right: true},
-				column{name: "state"})
+				tui.Column{Name: "segment"},
+				tui.Column{Name: "base", Right: true},
+				tui.Column{Name: "end", Right: true},
+				tui.Column{Name: "bytes", Right: true},
+				tui.Column{Name: "state"})
 			bytes := int64(0)
 			for _, s := range segments {
 				// Only reading the active one would show its end: zeros that were written ahead may follow it.
-				end, state := cell{brief: "-"}, "active"
+				end, state := tui.Cell{Brief: "-"}, "active"
 				if s.Sealed {
-					end, state = number(s.Base+wal.Offset(s.Size)), "sealed"
+					end, state = tui.Number(s.Base+wal.Offset(s.Size)), "sealed"
 				}
 				bytes += s.Size
-				err := out.add(text(filepath.Base(s.Path)), number(s.Base), end, number(s.Size), text(state))
+				err := out.Add(tui.Text(filepath.Base(s.Path)), tui.Number(s.Base), end, tui.Number(s.Size), tui.Text(state))
 				if err != nil {
 					return err
 				}
 			}
-			if err := out.end(); err != nil {
+			if err := out.End(); err != nil {
 				return err
 			}
-			if out.form == formTable {
-				fmt.Fprintf(a.err, "(%s, %s in %s; %s)\n", plural(len(segments), "segment", "segments"), inBytes(bytes), harmless(dir), holder(dir))
+			if out.Form == tui.Table {
+				fmt.Fprintf(a.err, "(%s, %s in %s; %s)\n", plural(len(segments), "segment", "segments"), tui.Bytes(bytes), harmless(dir), holder(dir))
 			}
 			return nil
 		},
@@ -132,34 +134,31 @@ func (a *app) walVerify(ctx context.Context) error {
 	report, err := wal.VerifyContext(ctx, dir, wal.Options{Identity: identity}, func(r wal.Record) error {
 		done += int64(r.Next - r.Offset)
 		if records++; records%1000 == 0 {
-			bar.at(done, fmt.Sprintf("%d records", records))
+			bar.At(done, fmt.Sprintf("%d records", records))
 		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 		return nil
 	})
-	bar.end()
+	bar.End()
 	if err != nil {
 		return err
 	}
-	problems := make([]string, len(report.Damage))
-	for i, d := range report.Damage {
-		problems[i] = d.Error()
-	}
-	ok := boolean(len(problems) == 0).as("all is well")
-	if len(problems) > 0 {
-		ok.brief, ok.alarm = plural(len(problems), "problem", "problems"), true
+	v := view.JournalCheckOf(&report)
+	problems := v.Problems
+	result := tui.Text("all is well")
+	if !v.OK {
+		result = problemsCell(uint64(len(problems)))
 	}
 	form := a.form("")
-	facts := append([]fact{{"ok", "result", ok}}, journalFacts(&report)...)
-	if err := a.facts(form, append(facts, fact{"problems", "", textList(problems)})...); err != nil {
+	if err := a.screen().Object(form, v, append([]tui.Fact{titled("result", result)}, journalTable(&v.JournalCounts)...)...); err != nil {
 		return err
 	}
-	if form == formTable {
+	if form == tui.Table {
 		var notes []string
-		if n := trimmedBytes(&report); n > 0 {
-			notes = append(notes, fmt.Sprintf("%s of journal were trimmed by a writer before they could be checked", inBytes(n)))
+		if n := *v.TrimmedBytes; n > 0 {
+			notes = append(notes, fmt.Sprintf("%s of journal were trimmed by a writer before they could be checked", tui.Bytes(n)))
 		}
 		a.findings(problems, uint64(len(problems)), notes)
 	}
@@ -230,17 +229,17 @@ func (a *app) walDump(ctx context.Context, from *uint64, limit int) error {
 		return cmp.Or(checkStart(ctx, dir, start, o), err)
 	}
 	defer reader.Close()
-	out := a.rows(a.form(formNDJSON),
-		column{name: "offset", right: true},
-		column{name: "next", right: true, rank: 1},
-		column{name: "blake3"},
-		column{name: "payload", flexible: true, least: 20})
+	out := a.rows(a.form(tui.NDJSON),
+		tui.Column{Name: "offset", Right: true},
+		tui.Column{Name: "next", Right: true, Rank: 1},
+		tui.Column{Name: "blake3"},
+		tui.Column{Name: "payload", Flexible: true, Least: 20})
 	if limit == 0 {
 		limit = math.MaxInt
 	}
 	for {
 		r, err := reader.Next(ctx)
-		if err != nil && out.n == 0 && from != nil {
+		if err != nil && out.N() == 0 && from != nil {
 			// An offset within a record looks like damage, and one after the end like an empty journal.
 			if misplaced := checkStart(ctx, dir, start, o); misplaced != nil {
 				return misplaced
@@ -250,19 +249,19 @@ func (a *app) walDump(ctx context.Context, from *uint64, limit int) error {
 			break
 		}
 		if err != nil {
-			return errors.Join(err, out.end())
+			return errors.Join(err, out.End())
 		}
 		if limit--; limit < 0 {
-			fmt.Fprintf(a.err, "(cut at --limit %d, there are more)\n", out.n)
+			fmt.Fprintf(a.err, "(cut at --limit %d, there are more)\n", out.N())
 			break
 		}
 		hash := fmt.Sprintf("%x", r.Hash)
-		err = out.add(number(r.Offset), number(r.Next), text(hash).as(hash[:briefHash]), payloadCell(r.Payload))
+		err = out.Add(tui.Number(r.Offset), tui.Number(r.Next), tui.Text(hash).As(hash[:briefHash]), payloadCell(r.Payload))
 		if err != nil {
 			return err
 		}
 	}
-	return out.end()
+	return out.End()
 }
 
 // checkStart refuses an offset at which no record of an intact journal begins, and names the nearest ones. It returns
@@ -312,12 +311,12 @@ func checkStart(ctx context.Context, dir string, start wal.Offset, o wal.Options
 }
 
 // payloadCell shows a payload that is JSON as it is, and any other as text, with escapes if it is no UTF-8.
-func payloadCell(payload []byte) cell {
+func payloadCell(payload []byte) tui.Cell {
 	switch {
 	case json.Valid(payload) && utf8.Valid(payload):
-		return cell{kind: kindJSON, text: string(payload)}
+		return tui.Cell{Kind: tui.Composite, Text: string(payload)}
 	case utf8.Valid(payload):
-		return text(string(payload))
+		return tui.Text(string(payload))
 	}
-	return text(strconv.QuoteToASCII(string(payload)))
+	return tui.Text(strconv.QuoteToASCII(string(payload)))
 }

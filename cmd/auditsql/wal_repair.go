@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/tui"
 	"github.com/auditsql/auditsql/wal"
 )
 
@@ -49,11 +50,11 @@ func (a *app) walRepair(ctx context.Context, apply bool) error {
 	report, err := audit.Repair(ctx, a.dir, audit.RepairOptions{
 		Apply: apply,
 		Progress: func(done, total int64) {
-			bar.total(total)
-			bar.at(done, "checking")
+			bar.Total(total)
+			bar.At(done, "checking")
 		},
 	}, audit.WithLockWait(a.lockWait.Duration))
-	bar.end()
+	bar.End()
 	var away *audit.JournalAwayError
 	if isDamage(err) && !errors.As(err, &away) {
 		return trying(err, "a backup of the store; auditsql -d %s export --read-only shows what SQLite has", shellQuote(a.dir))
@@ -65,7 +66,7 @@ func (a *app) walRepair(ctx context.Context, apply bool) error {
 	if err := a.facts(form, repairFacts(&report, form)...); err != nil {
 		return err
 	}
-	if form == formTable {
+	if form == tui.Table {
 		a.damagedRanges(&report)
 	}
 	dir := shellQuote(a.dir)
@@ -109,56 +110,56 @@ func (a *app) tellDamage(ctx context.Context) {
 	}
 }
 
-func repairFacts(r *audit.RepairReport, form string) []fact {
+func repairFacts(r *audit.RepairReport, form tui.Form) []tui.Fact {
 	j := &r.Journal
-	result := boolean(len(j.Damage) == 0 || j.Applied).as("nothing to repair")
+	result := tui.Bool(len(j.Damage) == 0 || j.Applied).As("nothing to repair")
 	switch n := plural(len(j.Damage), "damaged range", "damaged ranges"); {
 	case len(j.Damage) > 0 && j.Applied:
-		result.brief = "repaired " + n
+		result.Brief = "repaired " + n
 	case len(j.Damage) > 0:
-		result.brief, result.alarm = n, true
+		result.Brief, result.Alarm = n, true
 	}
 	fillers := 0
 	for _, d := range j.Damage {
 		fillers += d.Fillers
 	}
-	torn := cell{brief: "none"}
+	torn := tui.Cell{Brief: "none"}
 	if t := j.Torn; t != nil {
-		torn = text(fmt.Sprintf("%d bytes at offset %d: %s", t.Bytes, t.Offset, t.Reason))
-		torn.brief = torn.text + "; the next writer cuts it off"
+		torn = tui.Text(fmt.Sprintf("%d bytes at offset %d: %s", t.Bytes, t.Offset, t.Reason))
+		torn.Brief = torn.Text + "; the next writer cuts it off"
 	}
 	unknown := make([]string, len(j.Unknown))
 	for i, u := range j.Unknown {
 		unknown[i] = u.Error()
 	}
-	count := func(n int) cell { return number(n).as(humanize.Comma(int64(n))) }
-	return []fact{
-		{"ok", "result", result},
-		{"applied", "", boolean(j.Applied)},
-		{"sqlite", "SQLite", text(r.SQLite)},
-		{"cursor", "", number(j.Cursor)},
-		{"journal_segments", "segments checked", count(j.Segments)},
-		{"journal_records", "intact records", count(j.Records)},
-		{"journal_bytes", "intact bytes", number(j.Bytes).as(humanize.Comma(j.Bytes))},
-		{"journal_first", "journal begins", number(j.First)},
-		{"journal_end", "journal ends", number(j.End)},
-		{"restored", "back from SQLite", number(j.Restored()).as(plural(j.Restored(), "record", "records"))},
-		{"lost_bytes", "lost", number(j.Lost()).as(plural(j.Lost(), "byte", "bytes"))},
-		{"fillers", "", number(fillers)},
-		{"torn", "torn tail", torn},
-		{"unknown", "", textList(unknown)},
-		{"damage", "", damageCell(r, form)},
+	count := func(n int) tui.Cell { return tui.Number(n).As(humanize.Comma(int64(n))) }
+	return []tui.Fact{
+		fact("ok", "result", result),
+		fact("applied", "", tui.Bool(j.Applied)),
+		fact("sqlite", "SQLite", tui.Text(r.SQLite)),
+		fact("cursor", "", tui.Number(j.Cursor)),
+		fact("journal_segments", "segments checked", count(j.Segments)),
+		fact("journal_records", "intact records", count(j.Records)),
+		fact("journal_bytes", "intact bytes", tui.Number(j.Bytes).As(humanize.Comma(j.Bytes))),
+		fact("journal_first", "journal begins", tui.Number(j.First)),
+		fact("journal_end", "journal ends", tui.Number(j.End)),
+		fact("restored", "back from SQLite", tui.Number(j.Restored()).As(plural(j.Restored(), "record", "records"))),
+		fact("lost_bytes", "lost", tui.Number(j.Lost()).As(plural(j.Lost(), "byte", "bytes"))),
+		fact("fillers", "", tui.Number(fillers)),
+		fact("torn", "torn tail", torn),
+		fact("unknown", "", tui.Texts(unknown)),
+		fact("damage", "", damageCell(r, form)),
 	}
 }
 
 // damageCell is the list of damaged ranges: objects in JSON, else a line each.
-func damageCell(r *audit.RepairReport, form string) cell {
-	if form != formJSON && form != formNDJSON {
+func damageCell(r *audit.RepairReport, form tui.Form) tui.Cell {
+	if form != tui.JSON && form != tui.NDJSON {
 		lines := make([]string, len(r.Journal.Damage))
 		for i, d := range r.Journal.Damage {
 			lines[i] = strings.Join(rangeLines(d, &r.Ranges[i], r.Journal.Applied), "; ")
 		}
-		return textList(lines)
+		return tui.Texts(lines)
 	}
 	type refused struct {
 		Offset wal.Offset `json:"offset"`
@@ -201,7 +202,7 @@ func damageCell(r *audit.RepairReport, form string) cell {
 			all[i].Refused = append(all[i].Refused, refused(f))
 		}
 	}
-	return cell{kind: kindJSON, text: string(toJSON(all))}
+	return tui.Cell{Kind: tui.Composite, Text: string(tui.ToJSON(all))}
 }
 
 // damagedRanges prints them below the counts.
@@ -209,7 +210,7 @@ func (a *app) damagedRanges(r *audit.RepairReport) {
 	for i, d := range r.Journal.Damage {
 		for n, line := range rangeLines(d, &r.Ranges[i], r.Journal.Applied) {
 			if n == 0 {
-				fmt.Fprintf(a.out, "%s %s\n", a.alarm("damaged:"), harmless(line))
+				fmt.Fprintf(a.out, "%s %s\n", a.screen().Alarm("damaged:"), harmless(line))
 			} else {
 				fmt.Fprintf(a.out, "  %s\n", harmless(line))
 			}

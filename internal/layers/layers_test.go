@@ -18,7 +18,7 @@ const module = "github.com/auditsql/auditsql/"
 
 // allowed is which packages of the module each of them may import. Tests may import more.
 var allowed = map[string][]string{
-	"cmd/auditsql":         {"audit", "wal", "sqlstore", "internal/legible", "audit/ask", "audit/ingest", "audit/queries", "internal/when"},
+	"cmd/auditsql":         {"audit", "wal", "sqlstore", "internal/legible", "audit/ask", "audit/ingest", "audit/queries", "internal/when", "audit/view", "internal/tui"},
 	"audit":                {"kvshim", "sqlstore", "wal", "internal/durable", "internal/legible", "internal/backlog", "internal/idfilter", "internal/storedir"},
 	"kvshim":               {"sqlstore"},
 	"kvshim/kvtest":        {"kvshim"},
@@ -41,6 +41,8 @@ var allowed = map[string][]string{
 	"audit/ingest":         {"audit", "internal/when"},
 	"audit/queries":        {"audit", "audit/ask", "sqlstore", "internal/when"},
 	"internal/when":        {"audit"},
+	"audit/view":           {"audit", "wal", "internal/legible", "internal/when"},
+	"internal/tui":         {"internal/legible"},
 }
 
 // keepers are the only packages that may import what is theirs.
@@ -50,12 +52,12 @@ var keepers = map[string][]string{
 	"github.com/jmoiron":     {"sqlstore"},
 	"github.com/pressly":     {"sqlstore", "migrations"},
 	"github.com/spf13":       {"cmd/auditsql"},
-	"github.com/jedib0t":     {"cmd/auditsql"},
-	"github.com/schollz":     {"cmd/auditsql"},
+	"github.com/jedib0t":     {"cmd/auditsql", "internal/tui"},
+	"github.com/schollz":     {"cmd/auditsql", "internal/tui"},
 	"github.com/zeebo":       {"wal", "wal/internal/segment", "audit", "internal/walspec"},
 	"golang.org/x/mod":       {"tree", "evidence"},
 	"golang.org/x/sys":       {"wal"},
-	"golang.org/x/term":      {"cmd/auditsql"},
+	"golang.org/x/term":      {"cmd/auditsql", "internal/tui"},
 	"golang.org/x/text":      {"internal/legible"},
 	"github.com/rogpeppe":    {},
 	"pgregory.net/rapid":     {},

@@ -15,10 +15,10 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// Text makes stored text fit for a terminal and for one line of plain text: control and escape
-// characters, what turns the direction of writing, what cannot be seen, marks without a letter or in a heap,
-// and invalid UTF-8 are written as escapes. What is left is what it looks like. Backslashes stay as they
-// are, so the way back is not unambiguous: JSON is for that.
+// Text makes stored text fit for a terminal and for one line of plain text. It writes escapes for control characters, for
+// characters that change the direction of writing or cannot be seen, for marks without a letter or too many on one, and for
+// invalid UTF-8. The rest is what it looks like. Backslashes stay as they are, so a text cannot be read back from it: JSON is
+// for that.
 func Text(s string) string {
 	if isPlain(s) {
 		return s
@@ -26,8 +26,8 @@ func Text(s string) string {
 	return escaped(s, func(int, rune) bool { return false })
 }
 
-// Visible is Text for a cell of a table, where a blank at an end cannot be seen: it is written as an escape, and
-// so is every blank but U+0020. Of several blanks at an end the outermost is enough to show the others.
+// Visible is Text for a cell of a table, where nobody sees a blank at an end. It writes an escape for such a blank, and for
+// every blank but U+0020. Of several blanks at an end the outermost one shows that there are others.
 func Visible(s string) string {
 	if isPlain(s) && (s == "" || s[0] != ' ' && s[len(s)-1] != ' ') {
 		return s
@@ -39,9 +39,9 @@ func isHiddenBlank(s string, at int, r rune) bool {
 	return r == '\u00a0' || r == '\u3000' || r == ' ' && (at == 0 || at == len(s)-1)
 }
 
-// exact is Visible with escapes for all that has another spelling: each backslash is doubled, and of a character
-// that Unicode composes to another one (a letter and its marks, Hangul from its parts, the Kelvin sign) all is
-// escaped but the letter. Two texts that differ are never written alike.
+// exact is Visible with escapes for everything that has another spelling, so that two texts that differ are never written
+// alike. It doubles each backslash. Of a character that Unicode composes to another one (a letter and its marks, Hangul from
+// its parts, the Kelvin sign) it escapes all but the letter.
 func exact(s string) string {
 	other := map[int]bool{} // offsets of what is to be escaped
 	for at := 0; at < len(s); {
@@ -56,11 +56,11 @@ func exact(s string) string {
 	return escaped(s, func(at int, r rune) bool { return r == '\\' || other[at] || isHiddenBlank(s, at, r) })
 }
 
-// Apart returns how to write the texts of one screen: as Visible does, except that those which differ and would
-// still look the same are told apart by escapes. It reports whether there are such texts. Two texts look the same
-// when Unicode's canonical composition makes them equal; letters that merely resemble each other are not looked for.
+// Apart returns how to write the texts of one screen. It writes as Visible does, and uses escapes for texts that differ
+// and would still look the same. alike says whether there are such texts. Two texts look the same when Unicode's canonical
+// composition makes them equal. Letters that only resemble each other, as in another alphabet, are not looked for.
 func Apart(texts iter.Seq[string]) (write func(string) string, alike bool) {
-	odd := false // without a text that is shown as something else, no two that differ can look the same
+	odd := false // if every text is shown as it is, no two that differ can look the same
 	for s := range texts {
 		odd = odd || appearance(s) != s
 	}
@@ -78,7 +78,7 @@ func Apart(texts iter.Seq[string]) (write func(string) string, alike bool) {
 		}
 	}
 	return func(s string) string {
-		// Beside doubled backslashes a single one would be taken for an escape.
+		// Where other texts have doubled backslashes, a single one would look like an escape.
 		if differ[appearance(s)] || len(differ) > 0 && strings.ContainsRune(s, '\\') {
 			return exact(s)
 		}
@@ -86,8 +86,8 @@ func Apart(texts iter.Seq[string]) (write func(string) string, alike bool) {
 	}, len(differ) > 0
 }
 
-// Spellings returns the other ways to write a text that look the same: with each letter and its marks composed to
-// one character as far as there is one, and all taken apart. Most texts have none.
+// Spellings returns the other ways to write a text that look the same: with each letter and its marks as one character
+// where there is one, and with all of them apart. Most texts have none.
 func Spellings(s string) []string {
 	var others []string
 	for _, form := range []norm.Form{norm.NFC, norm.NFD} {
@@ -98,7 +98,7 @@ func Spellings(s string) []string {
 	return others
 }
 
-// EitherSpelling is a pattern, with * for what may be spelled otherwise, that fits all spellings of a text.
+// EitherSpelling is a pattern that fits all spellings of a text. It has * for each part with more than one spelling.
 func EitherSpelling(s string) string {
 	var pattern strings.Builder
 	for at := 0; at < len(s); {
@@ -120,8 +120,8 @@ func appearance(s string) string { return norm.NFC.String(Visible(s)) }
 func escaped(s string, more func(at int, r rune) bool) string {
 	var b strings.Builder
 	b.Grow(len(s) + 16)
-	// What stands before: the character, and the marks on it. At the beginning and behind an escape there
-	// is none that could take a mark.
+	// The character before, and how many marks stand on it. At the beginning, and after an escape, no character could
+	// take a mark.
 	previous, marks := rune(-1), mostMarks
 	for i := 0; i < len(s); {
 		r, size := utf8.DecodeRuneInString(s[i:])
@@ -157,8 +157,8 @@ func escaped(s string, more func(at int, r rune) bool) string {
 	return b.String()
 }
 
-// mostMarks is how many marks may stand on one letter. Written languages make do with four (a Hebrew
-// consonant with its dots, vowel and accent); a heap of them covers the lines around it.
+// mostMarks is how many marks may stand on one letter. Written languages need no more than four (a Hebrew consonant with
+// its dots, vowel and accent). Many more would cover the lines above and below.
 const mostMarks = 4
 
 func isPlain(s string) bool {
@@ -170,7 +170,7 @@ func isPlain(s string) bool {
 	return true
 }
 
-// Shown reports whether a character may stand as it is behind previous, which is -1 if there is none.
+// Shown reports whether a character may be shown as it is after previous, which is -1 at the beginning.
 func Shown(r, previous rune) bool {
 	switch {
 	case r == '\u00a0' || r == '\u3000': // blanks that are at home in French and Japanese
@@ -178,8 +178,8 @@ func Shown(r, previous rune) bool {
 	case r == '\u2800': // a symbol of Braille that has no dots
 		return false
 	case r == '\ufe0e' || r == '\ufe0f':
-		// One of these says how the symbol before it looks. A row of them hides a message in what seems
-		// to be a single symbol.
+		// One of these says how the symbol before it looks. A row of them hides a message in what looks like a
+		// single symbol.
 		return previous > unicode.MaxASCII && !unicode.Is(unicode.Variation_Selector, previous)
 	case unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r), unicode.Is(unicode.Variation_Selector, r):
 		return false

@@ -1,9 +1,14 @@
-package main
+package tui_test
 
-import "testing"
+import (
+	"testing"
 
-// What terminals make of them: two columns for what is wide in East Asia, none for what stands on a letter.
+	"github.com/auditsql/auditsql/internal/tui"
+)
+
+// Terminals show two columns for what is wide in East Asia, none for what stands on a letter.
 func TestDisplayWidth(t *testing.T) {
+	t.Parallel()
 	for in, want := range map[string]int{
 		"":                   0,
 		"Tesla":              5,
@@ -20,7 +25,7 @@ func TestDisplayWidth(t *testing.T) {
 		"→ ✓ ±":              5,
 		`\u202e`:             6,
 	} {
-		if got := displayWidth(in); got != want {
+		if got := tui.DisplayWidth(in); got != want {
 			t.Errorf("%q: %d columns, want %d", in, got, want)
 		}
 	}

@@ -1,0 +1,55 @@
+package view
+
+import (
+	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/wal"
+)
+
+// Stats is what is known of a store without a scan. What only the journal tells is nil when the journal was not looked at.
+type Stats struct {
+	Dir             string          `json:"dir"`
+	StoreID         string          `json:"store_id"`
+	TimeUnit        audit.TimeUnit  `json:"time_unit"`
+	Audits          uint64          `json:"audits"`
+	Agents          uint64          `json:"agents"`
+	Contributions   uint64          `json:"contributions"`
+	Rejected        uint64          `json:"rejected"`
+	Oldest          *uint64         `json:"oldest"`
+	Newest          *uint64         `json:"newest"`
+	RecentPerSecond float64         `json:"recent_per_second"`
+	SQLiteBytes     int64           `json:"sqlite_bytes"`
+	SQLiteWAL       int64           `json:"sqlite_wal_bytes"`
+	JournalDir      string          `json:"journal_dir"`
+	JournalBytes    *int64          `json:"journal_bytes"`
+	Segments        *int            `json:"segments"`
+	Retention       audit.Retention `json:"retention"`
+	JournalFirst    *wal.Offset     `json:"journal_first"`
+	JournalEnd      *wal.Offset     `json:"journal_end"`
+	Applied         wal.Offset      `json:"applied"`
+	Durable         *wal.Offset     `json:"durable"` // nil also outside of the writer's process
+	LagBytes        *uint64         `json:"lag_bytes"`
+	Writing         *bool           `json:"writing"`
+	WriterPID       *int            `json:"writer_pid"`
+	Backlog         *int            `json:"backlog"`
+	BacklogBytes    *int64          `json:"backlog_bytes"`
+
+	// JournalAway says why the journal was not looked at; "" when it was.
+	JournalAway string `json:"-"`
+}
+
+// StatsOf returns the statistics of a store for readers.
+func StatsOf(s *audit.Stats) *Stats {
+	v := &Stats{
+		Dir: s.Dir, StoreID: s.StoreID, TimeUnit: s.TimeUnit, Audits: s.Audits, Agents: s.Agents, Contributions: s.Contributions,
+		Rejected: s.Rejected, Oldest: s.Oldest, Newest: s.Newest, RecentPerSecond: s.RecentPerSecond,
+		SQLiteBytes: s.SQLiteBytes, SQLiteWAL: s.SQLiteWAL, JournalDir: s.JournalDir, Retention: s.Retention, Applied: s.Applied,
+		JournalAway: s.JournalAway,
+	}
+	if s.JournalAway != "" {
+		return v
+	}
+	v.JournalBytes, v.Segments, v.JournalFirst, v.JournalEnd = &s.JournalBytes, &s.Segments, &s.JournalFirst, &s.JournalEnd
+	v.Durable, v.LagBytes = s.Durable, &s.LagBytes
+	v.Writing, v.WriterPID, v.Backlog, v.BacklogBytes = &s.Writing, &s.Writer, &s.Backlog, &s.BacklogBytes
+	return v
+}

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/audit/view"
+	"github.com/auditsql/auditsql/internal/tui"
+)
+
+// An impactPage prints what something went into, in any form.
+type impactPage struct {
+	a       *app
+	r       *reading
+	viewer  *view.Viewer
+	hash    audit.Hash
+	options audit.ImpactOptions
+}
+
+func (p *impactPage) print(ctx context.Context) error {
+	form := p.a.form("")
+	head := p.viewer.ImpactHead(p.hash, p.options)
+	tail := view.ImpactTail{Lag: p.viewer.Lag}
+	if form == tui.Table || form == tui.JSON {
+		var err error
+		if tail.Totals, err = p.viewer.ImpactTotals(ctx, p.hash, p.options); err != nil {
+			return err
+		}
+	}
+	if form == tui.Table {
+		if tail.Totals.Answers == 0 {
+			p.a.say(nothingFits)
+			return nil
+		}
+		if err := p.above(head, &tail.Totals); err != nil {
+			return err
+		}
+	}
+	out := tui.NewListing(p.a.screen(), form, p.table())
+	answers := p.viewer.Impact(ctx, p.hash, p.options)
+	out.Within(head, "answers", func() any {
+		tail.More = answers.More()
+		return tail
+	})
+	var first *audit.QueryID // the first record whose answer it was
+	for answer, err := range answers.Rows() {
+		if err != nil {
+			return err
+		}
+		if answer.Result && first == nil {
+			first = &answer.QueryID
+		}
+		if err := out.Add(&answer); err != nil {
+			return err
+		}
+	}
+	if err := out.End(); err != nil {
+		return err
+	}
+	if form == tui.Table {
+		page := p.a.screen().Page()
+		p.a.next(page, p.viewer.NextAfterImpact(ctx, head, first))
+		if err := page.End(); err != nil {
+			return err
+		}
+	}
+	if out.N() == 0 {
+		p.a.say(nothingFits)
+	}
+	if answers.More() {
+		p.a.say("(cut at --limit %d, there are more)", p.options.Filter.Limit)
+	}
+	return nil
+}
+
+// above prints the totals, which stand above the table.
+func (p *impactPage) above(head view.ImpactHead, t *view.ImpactTotals) error {
+	page := p.a.screen().Page()
+	agents := plural(t.Agents, "agent", "agents")
+	if t.Anonymous > 0 {
+		agents += fmt.Sprintf(" (and %d anonymous)", t.Anonymous)
+	}
+	page.Head(head.Kind, fmt.Sprintf(" %s went into %s of %s,", called(head.Hash, head.Label), plural(t.Answers, "answer", "answers"), agents))
+	page.Note("%s", times(*t.First, *t.Last, p.r.clock))
+	what := "it was the answer in"
+	switch {
+	case p.options.Source && t.Assertions == 1:
+		what = "with one assertion, the answer in"
+	case p.options.Source && t.MoreAssertions:
+		what = fmt.Sprintf("with %d+ assertions, one of them the answer in", t.Assertions)
+	case p.options.Source:
+		what = fmt.Sprintf("with %d assertions, one of them the answer in", t.Assertions)
+	}
+	page.Note("%s %d; weighing %s in all", what, t.Results, brief(t.Weight))
+	var by []string
+	for i, agent := range t.ByAgent {
+		if i == shownOthers {
+			by = append(by, fmt.Sprintf("%d more", len(t.ByAgent)-i))
+			break
+		}
+		name := anonymous
+		if agent.AgentID != nil {
+			name = called(*agent.AgentID, agent.AgentLabel)
+		}
+		by = append(by, fmt.Sprintf("%s %d", name, agent.Answers))
+	}
+	page.Note("by agent: %s", strings.Join(by, ", "))
+	return page.Flush()
+}
+
+func (p *impactPage) table() []tui.ColumnOf[view.ImpactedAnswer] {
+	type row = view.ImpactedAnswer
+	return []tui.ColumnOf[row]{
+		{Column: tui.Column{Name: "time"}, Cell: func(a *row) tui.Cell { return timeCell(a.Timestamp, p.r.clock) }},
+		{Column: tui.Column{Name: "query"}, Cell: func(a *row) tui.Cell { return hashCell(a.QueryID) }},
+		{Column: tui.Column{Name: "agent", Flexible: true, Least: len(anonymous)}, Cell: func(a *row) tui.Cell { return p.r.labels.agent(a.AgentID) }},
+		{Column: tui.Column{Name: "subject", Flexible: true, Least: 14, Middle: true}, Cell: func(a *row) tui.Cell { return tui.Or(a.Subject, tui.Text) }},
+		{Column: tui.Column{Name: "predicate", Flexible: true, Least: 12, Middle: true, Rank: 4}, Cell: func(a *row) tui.Cell { return tui.Or(a.Predicate, tui.Text) }},
+		{Column: tui.Column{Name: "weight", Right: true}, Cell: func(a *row) tui.Cell { return tui.Number(a.Weight).As(brief(a.Weight)) }},
+		{Column: tui.Column{Name: "lifecycle", Rank: 1}, Cell: func(a *row) tui.Cell { return tui.Text(a.Lifecycle).Marked(!a.Approved) }},
+		{Column: tui.Column{Name: "answer", Rank: 2}, Cell: func(a *row) tui.Cell {
+			if !a.Result {
+				return tui.Cell{Brief: "-"}
+			}
+			return tui.Text("yes").Marked(!a.Approved)
+		}},
+		{Column: tui.Column{Name: "conf", Right: true, Rank: 3}, Cell: func(a *row) tui.Cell { return tui.Number(a.ResultConfidence) }},
+	}
+}

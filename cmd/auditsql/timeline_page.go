@@ -1,0 +1,105 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/audit/view"
+	"github.com/auditsql/auditsql/internal/tui"
+)
+
+// timelineTable are the columns of a timeline: counts, and a bar beside them.
+func (a *app) timelineTable(r *reading, size audit.BucketSize, t *view.Timeline) []tui.ColumnOf[view.Bucket] {
+	type row = view.Bucket
+	most := uint64(0)
+	for i := range t.Buckets {
+		most = max(most, t.Buckets[i].Audits)
+	}
+	full := a.barColumns()
+	return []tui.ColumnOf[row]{
+		{Column: tui.Column{Name: "time"}, Cell: func(b *row) tui.Cell { return tui.Text(r.bucketName(b.Start, size)) }},
+		{Column: tui.Column{Name: "records", Right: true}, Cell: func(b *row) tui.Cell { return tui.Number(b.Audits) }},
+		{Column: tui.Column{Name: "agents", Right: true}, Cell: func(b *row) tui.Cell { return tui.Number(b.Agents) }},
+		{Column: tui.Column{Name: "not approved", Right: true}, Cell: func(b *row) tui.Cell { return tui.Number(b.Unapproved).Marked(b.Unapproved > 0) }},
+		{Column: tui.Column{Name: "bar", Title: " "}, Cell: func(b *row) tui.Cell {
+			return tui.Text(bar(b.Audits, b.Unapproved, most, full)).Marked(b.Unapproved > 0)
+		}},
+	}
+}
+
+// emptyRow stands for several buckets without records.
+func emptyRow(n int, size audit.BucketSize) []tui.Cell {
+	return []tui.Cell{tui.Text(fmt.Sprintf("… %d %ss", n, size)), tui.Text("-"), tui.Text("-"), tui.Text("-"), {}}
+}
+
+// emptyFrom counts the buckets without records that a list begins with.
+func emptyFrom(list []view.Bucket) int {
+	n := 0
+	for n < len(list) && list[n].Audits == 0 {
+		n++
+	}
+	return n
+}
+
+// bucketName is when a bucket begins, without the part of the time that all buckets share.
+func (r *reading) bucketName(start uint64, size audit.BucketSize) string {
+	t, ok := r.clock.Unit.Time(start)
+	if !ok {
+		return r.clock.Format(start)
+	}
+	form := "2006-01-02 15:04"
+	if size == audit.ByDay {
+		form = "2006-01-02 Mon"
+	}
+	return t.In(r.clock.Zone).Format(form)
+}
+
+// longestBar is how long a bar may be, where there is room for it.
+const longestBar = 40
+
+// barColumns is how long the longest bar is.
+func (a *app) barColumns() int {
+	const others = len("2026-11-23 10:19  records  agents  not approved  ")
+	if width := a.screen().Width(); width > 0 {
+		return max(min(width-others, longestBar), 4)
+	}
+	return longestBar
+}
+
+// bar draws n as a part of most, which is full columns long, and marks a part of it. What is not 0 has at least one column.
+func bar(n, marked, most uint64, full int) string {
+	columns := func(n uint64) int {
+		if n == 0 {
+			return 0
+		}
+		return max(int(float64(n)/float64(most)*float64(full)+0.5), 1)
+	}
+	all, bad := columns(n), columns(marked)
+	return strings.Repeat("!", bad) + strings.Repeat("#", max(all-bad, 0))
+}
+
+// timelineEnd prints what is below the table: totals, and who fell silent.
+func (a *app) timelineEnd(r *reading, t *view.Timeline) error {
+	p := a.screen().Page()
+	about := fmt.Sprintf("%s of %s", plural(t.Audits, "record", "records"), plural(t.Agents, "agent", "agents"))
+	if t.Anonymous > 0 {
+		about += fmt.Sprintf(", %d of them anonymous", t.Anonymous)
+	}
+	if t.Unapproved > 0 && !t.Cut {
+		about += fmt.Sprintf(", %d with evidence that is not Approved (!)", t.Unapproved)
+	}
+	p.Text(about)
+	if len(t.Silent) > 0 {
+		p.Head("silent", " in the second half")
+		var rows [][]tui.Cell
+		for _, s := range t.Silent {
+			rows = append(rows, []tui.Cell{r.labels.hash(s.AgentID), timeCell(s.Last, r.clock), tui.Number(s.Audits)})
+		}
+		p.Table([]tui.Column{{Name: "agent", Flexible: true, Least: briefHash}, {Name: "last heard"}, {Name: "records", Right: true}}, rows)
+		if t.MoreSilent {
+			p.Note("(and more)")
+		}
+	}
+	return p.End()
+}

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/audit/view"
+	"github.com/auditsql/auditsql/internal/legible"
+	"github.com/auditsql/auditsql/internal/tui"
+	"github.com/auditsql/auditsql/internal/when"
+)
+
+// next prints what to type next.
+func (a *app) next(p *tui.Page, steps []view.Step) {
+	commands := make([]tui.Entry, len(steps))
+	for i, s := range steps {
+		commands[i] = tui.Entry{Name: a.typed(s.Args...), About: s.About}
+	}
+	p.Next(commands)
+}
+
+// typed is a command on this store, as a person would type it.
+func (a *app) typed(args ...string) string {
+	words := []string{"auditsql"}
+	if dir := a.shownDir(); dir != defaultDir() {
+		words = append(words, "-d", shellQuote(dir))
+	}
+	for _, arg := range args {
+		words = append(words, shellQuote(arg))
+	}
+	return harmless(strings.Join(words, " "))
+}
+
+func (a *app) shownDir() string {
+	if a.dirAs != "" {
+		return a.dirAs
+	}
+	return a.dir
+}
+
+// called is a hash in a sentence: its label and its first digits.
+func called(h audit.Hash, label *string) string {
+	brief := h.String()[:briefHash]
+	if label != nil {
+		return tui.CutTo(legible.Visible(*label), audit.MaxLabel, true) + " (" + brief + ")"
+	}
+	return brief
+}
+
+// asker is an agent in a sentence.
+func asker(r *view.Record) string {
+	if r.AgentID == nil {
+		return "an anonymous agent"
+	}
+	return called(*r.AgentID, r.AgentLabel)
+}
+
+// apart says how far apart two timestamps are, as in "7 minutes before".
+func apart(t, from uint64, c when.Clock) string {
+	a, ok := c.Unit.Time(t)
+	b, ok2 := c.Unit.Time(from)
+	switch {
+	case !ok || !ok2:
+		return c.Format(t)
+	case t == from:
+		return "this one"
+	case b.Sub(a).Abs() < time.Second && t < from:
+		return "just before"
+	case b.Sub(a).Abs() < time.Second:
+		return "just after"
+	}
+	return humanize.RelTime(a, b, "before", "after")
+}
+
+// times is a span of time in a sentence.
+func times(first, last uint64, c when.Clock) string {
+	if first == last {
+		return c.Format(first)
+	}
+	return c.Format(first) + " to " + c.Format(last)
+}
+
+// roughly is a length of time in its largest unit.
+func roughly(d time.Duration) string {
+	switch {
+	case d >= 48*time.Hour:
+		return fmt.Sprintf("%dd", d/(24*time.Hour))
+	case d >= 2*time.Hour:
+		return fmt.Sprintf("%dh", d/time.Hour)
+	case d >= 2*time.Minute:
+		return fmt.Sprintf("%dm", d/time.Minute)
+	}
+	return fmt.Sprintf("%ds", d/time.Second)
+}
+
+// brief is a sum of weights, without the digits that adding floats leaves behind.
+func brief(f float64) string { return fmt.Sprintf("%.6g", f) }

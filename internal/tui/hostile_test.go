@@ -1,0 +1,236 @@
+package tui_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+
+	"pgregory.net/rapid"
+
+	"github.com/auditsql/auditsql/internal/tui"
+)
+
+// pieces are what has fooled terminals, people and tables before.
+var pieces = []string{
+	"Tesla", "2026", " ", "\u00a0", "東京", "ｱＡ", "ﾞ", "한", "\u1112\u1161\u11ab", "שלום", "ที่นี่", "हिन्दी", "→", "±", "…", "\\", "\"", ",", ";", "'",
+	"\t", "\n", "\r", "\r\n", "\v", "\f", "\b", "\a", "\x7f", "\x00",
+	"\x1b[31m", "\x1b[2J", "\x1b]0;owned\a", "\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\", "\x1b]52;c;eA==\a", "\x1bP$q\x1b\\", "\x1b_x\x1b\\", "\x1bc",
+	"\u009b31m", "\u009d52;c;eA==\u009c", "\u0090q\u009c", "\u0085", "\u0080",
+	"\u202a", "\u202b", "\u202c", "\u202d", "\u202e", "\u2066", "\u2067", "\u2068", "\u2069", "\u200e", "\u200f", "\u061c",
+	"\u200b", "\u200c", "\u200d", "\u2060", "\ufeff", "\u00ad", "\u180e", "\u034f", "\u115f", "\u3164", "\uffa0",
+	"\u2028", "\u2029", "\ufff9", "\ue000", "\ufdd0", "\uffff", "\U0010ffff", "\U000e0041", "\U000e007f", "\ufe0f", "\ufe0e", "\U000e0100",
+	"e\u0301", "\u0301", "\u0300\u0301\u0302\u0303\u0304\u0305\u0306\u0307\u0308", "\u20dd", "\u302a",
+	"🚀", "👩\u200d🚀", "👍🏽", "❤\ufe0f", "1\ufe0f\u20e3", "🇩🇪",
+	"=1+1", "+1", "-1", "-0.5", "@SUM(A1)", "＝1",
+}
+
+// hostileText draws a text made of pieces and of anything else.
+func hostileText() *rapid.Generator[string] {
+	return rapid.Custom(func(t *rapid.T) string {
+		parts := rapid.SliceOfN(rapid.OneOf(rapid.SampledFrom(pieces), rapid.String()), 0, 8).Draw(t, "parts")
+		return strings.Join(parts, "") + strings.Repeat("x", rapid.SampledFrom([]int{0, 0, 0, 40, 300}).Draw(t, "more"))
+	})
+}
+
+// wantHarmless holds a text against what may reach a terminal or a line of plain text.
+func wantHarmless(t *rapid.T, s string) {
+	t.Helper()
+	if !utf8.ValidString(s) {
+		t.Fatalf("is no UTF-8: %q", s)
+	}
+	for _, r := range s {
+		if unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Co, unicode.Cs, unicode.Bidi_Control, unicode.Noncharacter_Code_Point) {
+			t.Fatalf("has %U: %q", r, s)
+		}
+	}
+}
+
+// into makes a screen that prints into memory, as if on a terminal of a width; 0 is none.
+func into(width int) (screen *tui.Screen, out, said *bytes.Buffer) {
+	out, said = new(bytes.Buffer), new(bytes.Buffer)
+	return &tui.Screen{Out: out, Err: said, OutTerm: tui.Terminal{Is: width > 0, Width: width}}, out, said
+}
+
+// lines takes an output apart, which ends with a line end when there is one.
+func lines(t *rapid.T, out *bytes.Buffer) []string {
+	t.Helper()
+	s, ended := strings.CutSuffix(out.String(), "\n")
+	if !ended {
+		t.Fatalf("does not end with a line end: %q", out)
+	}
+	return strings.Split(s, "\n")
+}
+
+func TestNoTextBreaksATable(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		width := rapid.SampledFrom([]int{0, 0, 40, 80, 130}).Draw(t, "width")
+		columns := make([]tui.Column, rapid.IntRange(1, 4).Draw(t, "columns"))
+		for i := range columns {
+			columns[i] = tui.Column{Name: hostileText().Draw(t, "name"), Flexible: true, Least: 8, Rank: i,
+				Middle: rapid.Bool().Draw(t, "middle"), Right: rapid.Bool().Draw(t, "right")}
+		}
+		// The last one shows where each line ends.
+		columns = append(columns, tui.Column{Name: "|"})
+		screen, out, said := into(width)
+		r := tui.NewRows(screen, tui.Table, columns...)
+		n := rapid.IntRange(1, 5).Draw(t, "rows")
+		for range n {
+			var cells []tui.Cell
+			for range columns[1:] {
+				cells = append(cells, tui.Text(hostileText().Draw(t, "cell")))
+			}
+			if err := r.Add(append(cells, tui.Text("|"))...); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := r.End(); err != nil {
+			t.Fatal(err)
+		}
+		got := lines(t, out)
+		if len(got) != n+2 {
+			t.Fatalf("%d rows are %d lines: %q", n, len(got), out)
+		}
+		for i, line := range got {
+			wantHarmless(t, line)
+			if i != 1 && !strings.HasSuffix(line, "|") {
+				t.Errorf("line %d has no end: %q", i, line)
+			}
+			if tui.DisplayWidth(line) != tui.DisplayWidth(got[0]) {
+				t.Errorf("line %d is not as wide as the header: %q", i, out)
+			}
+			if width > 0 && tui.DisplayWidth(line) > width {
+				t.Errorf("line %d is wider than %d: %q", i, width, line)
+			}
+		}
+		for note := range strings.Lines(said.String()) {
+			wantHarmless(t, strings.TrimSuffix(note, "\n"))
+		}
+	})
+}
+
+func TestNoTextBreaksPlainLines(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		screen, out, _ := into(0)
+		r := tui.NewRows(screen, tui.Plain, tui.Column{Name: "a"}, tui.Column{Name: "b"}, tui.Column{Name: "c"})
+		n := rapid.IntRange(1, 5).Draw(t, "rows")
+		for range n {
+			if err := r.Add(tui.Text(hostileText().Draw(t, "a")), tui.Text(hostileText().Draw(t, "b")), tui.Text("|")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := r.End(); err != nil {
+			t.Fatal(err)
+		}
+		got := lines(t, out)
+		if len(got) != n {
+			t.Fatalf("%d rows are %d lines: %q", n, len(got), out)
+		}
+		for _, line := range got {
+			cells := strings.Split(line, "\t")
+			if len(cells) != 3 || cells[2] != "|" {
+				t.Errorf("%d cells: %q", len(cells), line)
+			}
+			for _, c := range cells {
+				wantHarmless(t, c)
+			}
+		}
+	})
+}
+
+// JSON and CSV give back the very text.
+func TestJSONAndCSVAreExact(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		name := hostileText().Draw(t, "name")
+		values := rapid.SliceOfN(hostileText(), 1, 4).Draw(t, "values")
+		for _, form := range []tui.Form{tui.JSON, tui.NDJSON, tui.CSV} {
+			screen, out, _ := into(0)
+			r := tui.NewRows(screen, form, tui.Column{Name: name}, tui.Column{Name: "|"})
+			for _, v := range values {
+				if err := r.Add(tui.Text(v), tui.Number(1)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := r.End(); err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			switch form {
+			case tui.CSV:
+				for i, record := range readCSV(t, out.String()) {
+					if want := map[bool]string{true: "|", false: "1"}[i == 0]; len(record) != 2 || record[1] != want {
+						t.Fatalf("record %d is %q", i, record)
+					}
+					if i == 0 && record[0] != name {
+						t.Errorf("name %q came out as %q", name, record[0])
+					}
+					if i > 0 {
+						got = append(got, record[0])
+					}
+				}
+			default:
+				objects := out.Bytes()
+				if form == tui.NDJSON {
+					objects = []byte("[" + strings.Join(lines(t, out), ",") + "]")
+				}
+				var list []map[string]any
+				if err := json.Unmarshal(objects, &list); err != nil {
+					t.Fatalf("%v: %q", err, objects)
+				}
+				for _, object := range list {
+					v, _ := object[name].(string)
+					got = append(got, v)
+				}
+			}
+			if name != "|" && !slices.Equal(got, values) {
+				t.Errorf("%s: %q came out as %q", form, values, got)
+			}
+		}
+	})
+}
+
+// readCSV reads RFC 4180 to the letter; encoding/csv turns CR LF inside a value into LF.
+func readCSV(t *rapid.T, s string) (records [][]string) {
+	t.Helper()
+	var record []string
+	for s != "" {
+		var value string
+		if rest, quoted := strings.CutPrefix(s, `"`); quoted {
+			for {
+				i := strings.IndexByte(rest, '"')
+				if i < 0 {
+					t.Fatalf("a quote is open: %q", rest)
+				}
+				value += rest[:i]
+				if rest = rest[i+1:]; !strings.HasPrefix(rest, `"`) {
+					break
+				}
+				value += `"`
+				rest = rest[1:]
+			}
+			s = rest
+		} else {
+			i := strings.IndexAny(s, ",\r\n\"")
+			if i < 0 {
+				t.Fatalf("a record is open: %q", s)
+			}
+			value, s = s[:i], s[i:]
+		}
+		record = append(record, value)
+		switch {
+		case strings.HasPrefix(s, ","):
+			s = s[1:]
+		case strings.HasPrefix(s, "\r\n"):
+			records, record, s = append(records, record), nil, s[2:]
+		default:
+			t.Fatalf("neither a value nor a record ends at %q", s)
+		}
+	}
+	return records
+}

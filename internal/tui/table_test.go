@@ -1,0 +1,145 @@
+package tui
+
+import (
+	"bytes"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestFit(t *testing.T) {
+	t.Parallel()
+	columns := []Column{
+		{Name: "time"},
+		{Name: "subject", Flexible: true, Least: 10},
+		{Name: "predicate", Flexible: true, Least: 5, Rank: 2},
+		{Name: "weight", Rank: 1},
+	}
+	for _, test := range []struct {
+		name          string
+		width         int
+		natural       []int
+		want          []int
+		shorter, left string
+	}{
+		{"no terminal", 0, []int{24, 200, 20, 8}, []int{24, 200, 20, 8}, "", ""},
+		{"all fits", 80, []int{24, 20, 20, 8}, []int{24, 20, 20, 8}, "", ""},
+		{"just fits", 78, []int{24, 20, 20, 8}, []int{24, 20, 20, 8}, "", ""},
+		{"the longest gives way", 80, []int{24, 200, 20, 8}, []int{24, 22, 20, 8}, "subject", ""},
+		{"then both", 60, []int{24, 200, 20, 8}, []int{24, 11, 11, 8}, "subject predicate", ""},
+		{"then columns go", 50, []int{24, 200, 20, 8}, []int{24, 14, 0, 8}, "subject", "predicate"},
+		{"the least important first", 40, []int{24, 200, 20, 8}, []int{24, 14, 0, 0}, "subject", "predicate weight"},
+		{"a short one is whole", 60, []int{24, 200, 4, 8}, []int{24, 18, 4, 8}, "subject", ""},
+		{"what must stay is too wide", 40, []int{60, 200, 20, 8}, []int{60, 4, 0, 0}, "subject", "predicate weight"},
+	} {
+		got, cut := fit(columns, test.natural, test.width)
+		if !slices.Equal(got, test.want) || strings.Join(cut.shorter, " ") != test.shorter || strings.Join(cut.left, " ") != test.left {
+			t.Errorf("%s: got %v, shortened %v, left out %v; want %v", test.name, got, cut.shorter, cut.left, test.want)
+		}
+	}
+}
+
+// Without its year, what happened two years ago looks like this month; and of two times in a row one is not cut
+// alone.
+func TestShortTimesKeepTheirYear(t *testing.T) {
+	t.Parallel()
+	screen := &Screen{OutTerm: Terminal{Is: true, Width: 60, Color: true}}
+	at := func(s string) Cell {
+		when, err := time.Parse(time.RFC3339, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cell := Text(when.Format("2006-01-02T15:04:05.000Z07:00"))
+		cell.Short, cell.Year = when.Format("01-02 15:04:05"), when.Format("2006")
+		return cell
+	}
+	columns := []Column{{Name: "first"}, {Name: "last"}, {Name: "subject", Flexible: true, Least: 24}}
+	for _, test := range []struct{ first, last, want string }{
+		{"2024-11-01T00:04:28Z", "2024-11-01T00:07:10Z", "first (2024)    last (2024)     subject\n11-01 00:04:28  11-01 00:07:10  somewhat longer than that\n"},
+		{"2024-12-31T23:59:59Z", "2025-01-01T00:00:00Z", "first (2024)    last (2025)     subject\n12-31 23:59:59  01-01 00:00:00  somewhat longer than that\n"},
+	} {
+		got, cut := screen.table(60, columns, [][]Cell{{at(test.first), at(test.last), Text("somewhat longer than that")}})
+		if got = escapes.ReplaceAllString(got, ""); got != test.want || !slices.Equal(cut.shorter, []string{"first", "last"}) {
+			t.Errorf("got\n%s, shortened %q; want\n%s", got, cut.shorter, test.want)
+		}
+	}
+	// Of one column with two years each cell has its own.
+	got, _ := screen.table(60, columns, [][]Cell{
+		{at("2024-12-31T23:59:59Z"), at("2025-01-01T00:00:00Z"), Text("a text that takes a lot of room")},
+		{at("2025-01-01T00:00:00Z"), at("2025-01-01T00:00:00Z"), Text("another")},
+	})
+	if !strings.Contains(got, "2024-12-31 23:59:59  01-01 00:00:00") {
+		t.Errorf("a year is lost:\n%s", got)
+	}
+}
+
+// Numbers are compared by the eye, so their points stand below each other.
+func TestNumbersAlign(t *testing.T) {
+	t.Parallel()
+	screen := &Screen{OutTerm: Terminal{Is: true, Width: 60, Color: true}}
+	rows := [][]Cell{{Number(0.7), Number(7)}, {Number(0.91789234), Number(12)}, {Number(1), Number(3)}, {Cell{Brief: "-"}, Number(1)}}
+	got, _ := screen.table(60, []Column{{Name: "conf", Right: true}, {Name: "n", Right: true}}, rows)
+	want := "      conf   n\n0.7          7\n0.91789234  12\n1            3\n         -   1\n"
+	if got = escapes.ReplaceAllString(got, ""); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	got, _ = screen.table(60, []Column{{Name: "n", Right: true}, {Name: "conf", Right: true}}, [][]Cell{{Number(1), Number(0.5)}, {Number(2), Number(0.25)}})
+	if got = escapes.ReplaceAllString(got, ""); got != "n  conf\n1  0.5\n2  0.25\n" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// escapes are what the program itself sends to a terminal: colours.
+var escapes = regexp.MustCompile("\x1b\\[[0-9;]*m")
+
+func TestCutTo(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		in     string
+		width  int
+		middle bool
+		want   string
+	}{
+		{"Ghost", 5, false, "Ghost"},
+		{"Ghosts", 5, false, "Ghos…"},
+		{"trec/topic/1984", 9, true, "trec…1984"},
+		{"trec/topic/1984", 8, true, "tre…1984"},
+		{"東京都千代田区", 9, false, "東京都千…"},
+		{"東京都千代田区", 8, false, "東京都…"},
+		{"東京都千代田区", 9, true, "東京…田区"},
+		{"ab", 1, true, "…"},
+		{"cafe\u0301 au lait", 5, false, "cafe\u0301…"},
+		{"cafe\u0301 au lait", 9, true, "cafe\u0301…lait"},
+		{"caffe\u0301s", 5, true, "ca…e\u0301s"},
+		{"a lot\u0301\u0302", 3, true, "a…t\u0301\u0302"},
+		{strings.Repeat("🚀", 1<<18), 6, true, "🚀…🚀"},
+	} {
+		got := CutTo(test.in, test.width, test.middle)
+		if got != test.want || DisplayWidth(got) > test.width {
+			t.Errorf("%q to %d: got %q, want %q", test.in, test.width, got, test.want)
+		}
+	}
+}
+
+// Nobody said how wide is too wide, but a line of a megabyte beside a thousand short ones is.
+func TestOneLongTextDoesNotFillATable(t *testing.T) {
+	t.Parallel()
+	var out, said bytes.Buffer
+	r := NewRows(&Screen{Out: &out, Err: &said}, Table, Column{Name: "subject", Flexible: true}, Column{Name: "|"})
+	for i := range 3 {
+		if err := r.Add(Text(strings.Repeat("x", i<<20)), Text("|")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.End(); err != nil {
+		t.Fatal(err)
+	}
+	if n := out.Len(); n > 6000 {
+		t.Errorf("%d bytes", n)
+	}
+	if said := said.String(); said != "(cut to 1000 columns, shortened: subject; -o plain has it all)\n" {
+		t.Errorf("it said %q", said)
+	}
+}
