@@ -1,5 +1,5 @@
-// Command bench measures auditsql beside other stores that keep the same promise. README.md says how each is
-// set up and why.
+// Command bench measures auditsql beside other stores that keep the same promise. README.md says how each store is
+// configured, and why.
 //
 //	go run . [-stores a,b] [-workloads a,b] [-n N] [-quick] [-json | -markdown] [-svg FILE]
 //	go run . -from a.json,b.json [-json | -markdown] [-svg FILE]
@@ -43,7 +43,7 @@ func main() {
 	}
 }
 
-// output is what to print.
+// output says what to print.
 type output struct {
 	json, markdown bool
 	svg            string
@@ -136,7 +136,7 @@ func storeNames() []string {
 	return names
 }
 
-// choose returns what is named of all there are, or all.
+// choose returns those of all that are named, or all if none is named.
 func choose(what, named string, all []string) ([]string, error) {
 	if named == "" {
 		return all, nil
@@ -202,7 +202,7 @@ func measure(ctx context.Context, args []string, stdout, stderr io.Writer) (err 
 	return err
 }
 
-// printed reads what -json has printed, of runs on one machine. Of the machine it returns what the first says.
+// printed reads the outputs of -json of runs on one machine. It returns the machine of the first output.
 func printed(files []string) (m machine, rows []row, err error) {
 	for i, name := range files {
 		text, err := os.ReadFile(name)

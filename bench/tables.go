@@ -67,7 +67,7 @@ func printTables(out io.Writer, m machine, rows []row, markdown bool) {
 	}
 }
 
-// grouped puts beside each other what is to be compared: the stores doing the same.
+// grouped sorts rows so that all stores with the same task stand together.
 func grouped(of []row) []row {
 	of = slices.Clone(of)
 	slices.SortStableFunc(of, func(a, b row) int {
@@ -189,7 +189,7 @@ func windowTable(of []row) table.Writer {
 	return t
 }
 
-// ratio is how many times a row's rate auditsql has, doing the same.
+// ratio returns the rate of auditsql in the same task, divided by the rate of the row.
 func ratio(r row, rows []row) string {
 	for _, a := range rows {
 		if a.Store == "auditsql" && a.Workload == r.Workload && a.Variant == r.Variant && a.Writers == r.Writers &&
@@ -200,7 +200,7 @@ func ratio(r row, rows []row) string {
 	return ""
 }
 
-// figure prints a number with three digits that count.
+// figure prints a number with three significant digits.
 func figure(v float64) string {
 	switch {
 	case v == 0:

@@ -2,7 +2,7 @@ package main
 
 import "fmt"
 
-// target is something that auditsql should reach, and what it has reached.
+// target is a figure that auditsql should reach, and the figure that it has reached.
 type target struct {
 	What     string  `json:"what"`
 	Want     string  `json:"want"`
@@ -10,7 +10,7 @@ type target struct {
 	Met      bool    `json:"met"`
 }
 
-// reached holds the rows against the targets. One whose rows are missing is left out.
+// reached compares the rows with the targets. It leaves out a target whose rows are missing.
 func reached(rows []row) []target {
 	found := []target{}
 	find := func(store, workload, variant string, writers, readers int) *row {
