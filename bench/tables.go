@@ -15,11 +15,11 @@ import (
 var titles = map[string]string{
 	"put":       "put: durable puts, each writer waiting for its own",
 	"sustained": "sustained: durable puts by 64 writers until all are applied",
-	"import":    "import: NDJSON to queryable",
+	"import":    "import: from NDJSON until every question finds the records",
 	"get":       "get: one record by its id",
 	"agent100":  "agent100: 100 records of an agent from a time on",
 	"recent100": "recent100: the newest 100 records",
-	"impact":    "impact: which answers an assertion went into",
+	"impact":    "impact: the answers that used an assertion",
 	"mixed":     "mixed: 64 writers at full rate and 8 readers",
 	"replay":    "replay: opening a store, up to the first answer",
 }
