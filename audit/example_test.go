@@ -10,7 +10,7 @@ import (
 	"github.com/auditsql/auditsql/audit"
 )
 
-// The library in ten lines: open a store, put a record, ask for it.
+// Open a store, put a record, and get it back.
 func Example() {
 	dir, err := os.MkdirTemp("", "auditsql")
 	if err != nil {
@@ -42,9 +42,9 @@ func Example() {
 	// Output: Tesla revenue 0.95
 }
 
-// A record with all that makes it worth keeping: who asked, on which evidence the answer rests, and what a program
-// adds as attributes. An agent, an assertion or a source that has only a name gets a hash of the name. The record is
-// found by its attribute, and Trace says what about it deserves a look.
+// A complete record says who asked, on which evidence the answer rests, and what the program adds as attributes. An
+// agent, an assertion or a source that has only a name gets a hash of the name. The example finds the record by an
+// attribute. Trace then says what a person should look at.
 func ExampleDB_Trace() {
 	dir, err := os.MkdirTemp("", "auditsql")
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// The test binary stands in for the program when a measurement starts it again.
+// A measurement starts its program again. Here that program is the test binary.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == childFlag {
 		main()
@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// results is what -json prints, with the rows as a reader who knows no Go sees them.
+// results is what -json prints. The rows are maps, as a program in another language reads them.
 type results struct {
 	Machine map[string]any
 	Results []map[string]any
@@ -41,7 +41,7 @@ func bench(t *testing.T, args ...string) (stdout string) {
 	return out.String()
 }
 
-// Every workload gives a row for each store that it concerns, and every row has every field.
+// Every workload gives a row for each store that it applies to, and every row has every field.
 func TestEveryWorkloadOnEveryStore(t *testing.T) {
 	t.Parallel()
 	var got results
@@ -136,7 +136,7 @@ func TestRefusedArguments(t *testing.T) {
 	}
 }
 
-// The same number is the same record in any process; evidence repeats in one shape and never in the other.
+// The same number gives the same record in any process. Evidence repeats in one shape and never in the other.
 func TestRecords(t *testing.T) {
 	t.Parallel()
 	for _, s := range []shape{shapePartly, shapeNew} {

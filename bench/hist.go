@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// histogram counts durations in buckets that are 1.6 % wide, so that its size does not depend on how many
-// were measured: a list of ten million latencies would be what a process's memory is made of.
+// histogram counts durations in buckets that are 1.6 % wide. So its size does not depend on how many were measured. A
+// list of ten million latencies would be most of the measured memory of a process.
 type histogram struct {
 	counts [buckets]uint32
 	n      uint64
@@ -24,7 +24,7 @@ func bucketOf(d time.Duration) int {
 	return min(shift<<fine+int(v>>shift), buckets-1)
 }
 
-// valueOf is the middle of a bucket.
+// valueOf returns the middle of a bucket.
 func valueOf(bucket int) time.Duration {
 	shift := max(0, bucket>>fine-1)
 	low := uint64(bucket-shift<<fine) << shift
@@ -45,7 +45,7 @@ func (h *histogram) merge(o *histogram) {
 	h.max = max(h.max, o.max)
 }
 
-// quantile returns the duration that a share p of all did not exceed, in milliseconds.
+// quantile returns, in milliseconds, the duration that a share p of all durations does not exceed.
 func (h *histogram) quantile(p float64) float64 {
 	if h.n == 0 {
 		return 0

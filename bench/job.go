@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// job is one measurement, or a step to prepare one. Each runs in a process of its own, so that memory, CPU and
-// what was written are the store's alone, and no store inherits another one's heap.
+// job is one measurement, or a step that prepares one. Each runs in a process of its own, so that memory, CPU time and
+// written bytes are those of one store, and no store inherits the heap of another.
 type job struct {
 	Step    string  `json:"step"` // of steps
 	Store   string  `json:"store"`
@@ -46,7 +46,7 @@ func (j job) open() (store, error) {
 	return k.open(settings{dir: j.Dir, writers: j.Writers, shared: j.Step == "observe", whole: j.Variant == afterDelete})
 }
 
-// steps are what a child process can be told to do. Its rows go to the parent.
+// steps are the jobs that a child process can run. It returns rows to the parent.
 var steps = map[string]func(context.Context, job) ([]row, error){
 	"put":       runPut,
 	"sustained": runSustained,
@@ -66,7 +66,7 @@ var steps = map[string]func(context.Context, job) ([]row, error){
 // childFlag begins the arguments of a child process; a job in JSON follows.
 const childFlag = "-child"
 
-// child runs the job that the parent has written, and prints its rows.
+// child runs the job that the parent has passed, and prints its rows.
 func child(text string) error {
 	var j job
 	if err := json.Unmarshal([]byte(text), &j); err != nil {
@@ -83,7 +83,7 @@ func child(text string) error {
 	return json.NewEncoder(os.Stdout).Encode(rows)
 }
 
-// profiled writes a CPU profile of f, if the job asks for one. Rounds write over each other's.
+// profiled writes a CPU profile of f, if the job asks for one. Each round overwrites the profile of the one before.
 func profiled(j job, f func() ([]row, error)) ([]row, error) {
 	if j.Profile == "" {
 		return f()

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// machine is what the figures hold for.
+// machine describes the machine on which the figures were measured.
 type machine struct {
 	OS         string  `json:"os"`
 	Kernel     string  `json:"kernel"`
@@ -21,7 +21,7 @@ type machine struct {
 	CPUs       int     `json:"cpus"`
 	MemoryGB   float64 `json:"memory_gb"`
 	FileSystem string  `json:"file_system"`
-	// SyncMS is the median of a write of 4 KiB with a sync, in the folder that is measured in.
+	// SyncMS is the median time of a write of 4 KiB with a sync, in the folder of the measurements.
 	SyncMS   float64           `json:"sync_ms"`
 	Load     float64           `json:"load_1m"` // when it began: a busy machine measures its neighbours
 	Go       string            `json:"go"`
@@ -76,7 +76,7 @@ var fileSystems = map[int64]string{
 
 const tmpfs = 0x01021994
 
-// inMemory tells whether a folder is no disk at all, where a sync costs nothing.
+// inMemory reports whether a folder is in memory, where a sync costs nothing.
 func inMemory(dir string) bool {
 	var st syscall.Statfs_t
 	return syscall.Statfs(dir, &st) == nil && int64(st.Type) == tmpfs

@@ -1,5 +1,5 @@
-// Command bench measures auditsql beside other stores that keep the same promise. README.md says how each is
-// set up and why.
+// Command bench measures auditsql beside other stores that keep the same promise. README.md says how each store is
+// configured, and why.
 //
 //	go run . [-stores a,b] [-workloads a,b] [-n N] [-quick] [-json | -markdown] [-svg FILE]
 //	go run . -from a.json,b.json [-json | -markdown] [-svg FILE]
@@ -43,7 +43,7 @@ func main() {
 	}
 }
 
-// output is what to print.
+// output says what to print.
 type output struct {
 	json, markdown bool
 	svg            string
@@ -59,21 +59,21 @@ func parse(args []string, stderr io.Writer) (*plan, output, error) {
 	f.SetOutput(stderr)
 	f.StringVar(&stores, "stores", "", "the stores, separated by commas (all: "+strings.Join(storeNames(), ",")+")")
 	f.StringVar(&names, "workloads", "", "the workloads, separated by commas (all: "+strings.Join(workloads, ",")+")")
-	f.IntVar(&p.n, "n", 0, "records of every workload, and puts of put at most (0: 1,000,000 for sustained, 300,000 for import and reads, 100,000 for mixed, 200,000 for replay)")
+	f.IntVar(&p.n, "n", 0, "records in every workload, and the largest number of puts in put (0: 1,000,000 for sustained, 300,000 for import and reads, 100,000 for mixed, 200,000 for replay)")
 	f.StringVar(&writers, "writers", "1,16,64,256", "writers of put")
 	f.StringVar(&readers, "readers", "1,8", "readers of get, agent100, recent100 and impact")
-	f.IntVar(&p.rounds, "rounds", 3, "how often each is measured; medians are shown")
-	f.Float64Var(&p.seconds, "seconds", 10, "how long put and each phase of mixed last; reads take a third of it")
+	f.IntVar(&p.rounds, "rounds", 3, "how many times each measurement runs; the tables show medians")
+	f.Float64Var(&p.seconds, "seconds", 10, "how long put and each phase of mixed run; reads run for a third of that")
 	f.DurationVar(&p.limit, "limit", 10*time.Minute, "how long sustained may take for a store")
-	f.BoolVar(&p.large, "large", true, "reads at ten times the records as well, for "+strings.Join(largeStores, ", "))
-	f.StringVar(&form, "shape", string(shapePartly), "evidence: partly (repeats) or new (all of it, the worst case)")
-	f.Uint64Var(&p.seed, "seed", 1, "of the records")
-	f.StringVar(&p.dir, "dir", os.TempDir(), "where the stores are made, on the disk to be measured; needs up to 20 GB")
+	f.BoolVar(&p.large, "large", true, "also read with ten times the records, for "+strings.Join(largeStores, ", "))
+	f.StringVar(&form, "shape", string(shapePartly), "evidence: partly (half of it repeats) or new (all of it is new, the worst case)")
+	f.Uint64Var(&p.seed, "seed", 1, "the seed of the records")
+	f.StringVar(&p.dir, "dir", os.TempDir(), "the folder for the stores, on the disk to be measured; needs up to 20 GB")
 	f.StringVar(&p.profile, "profile", "", "write a CPU profile of each measurement into this `folder`")
 	f.BoolVar(&quick, "quick", false, "put by 1 and 64, and get, for auditsql, journal, pebble and sqlite, in under four minutes")
 	f.BoolVar(&o.json, "json", false, "print one JSON object")
 	f.BoolVar(&o.markdown, "markdown", false, "print the tables as Markdown")
-	f.Func("from", "show what -json has printed into these `files`, separated by commas, in place of measuring", func(list string) error {
+	f.Func("from", "measure nothing, and show the output of earlier runs with -json from these `files`, separated by commas", func(list string) error {
 		o.from = strings.Split(list, ",")
 		return nil
 	})
@@ -120,10 +120,10 @@ func parse(args []string, stderr io.Writer) (*plan, output, error) {
 		return nil, o, fmt.Errorf("unknown shape %q", form)
 	}
 	if p.rounds < 1 || p.seconds <= 0 || p.n < 0 || p.limit <= 0 {
-		return nil, o, errors.New("-rounds, -seconds and -limit must be above 0, -n not below it")
+		return nil, o, errors.New("-rounds, -seconds and -limit must be above 0, and -n must not be below 0")
 	}
 	if o.json && o.markdown {
-		return nil, o, errors.New("-json and -markdown: one of them")
+		return nil, o, errors.New("use -json or -markdown, not both")
 	}
 	return p, o, nil
 }
@@ -136,7 +136,7 @@ func storeNames() []string {
 	return names
 }
 
-// choose returns what is named of all there are, or all.
+// choose returns those of all that are named, or all if none is named.
 func choose(what, named string, all []string) ([]string, error) {
 	if named == "" {
 		return all, nil
@@ -202,7 +202,7 @@ func measure(ctx context.Context, args []string, stdout, stderr io.Writer) (err 
 	return err
 }
 
-// printed reads what -json has printed, of runs on one machine. Of the machine it returns what the first says.
+// printed reads the outputs of -json of runs on one machine. It returns the machine of the first output.
 func printed(files []string) (m machine, rows []row, err error) {
 	for i, name := range files {
 		text, err := os.ReadFile(name)

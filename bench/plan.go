@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// plan is what a run measures.
+// plan says what a run measures.
 type plan struct {
 	stores    []string
 	workloads []string
@@ -33,16 +33,16 @@ type plan struct {
 	results map[key][]row
 }
 
-// defaults are how many records each workload is about. put goes by time.
+// defaults are the numbers of records of the workloads. put runs for a time instead.
 var defaults = map[string]int{
 	"put": 1 << 40, "sustained": 1_000_000, "import": 300_000, "mixed": 100_000, "replay": 200_000,
 	"get": 300_000, "agent100": 300_000, "recent100": 300_000, "impact": 300_000,
 }
 
-// workloads in the order in which they run.
+// workloads are all workloads, in the order in which they run.
 var workloads = []string{"put", "sustained", "import", "get", "agent100", "recent100", "impact", "mixed", "replay"}
 
-// largeStores are asked at ten times the records too.
+// largeStores are also asked with ten times the records.
 var largeStores = []string{"auditsql", "pebble", "pebble-full"}
 
 const (
@@ -60,7 +60,7 @@ func (p *plan) size(workload string) int {
 
 func (p *plan) wants(workload string) bool { return slices.Contains(p.workloads, workload) }
 
-// run runs everything and returns the rows, medians over the rounds.
+// run runs everything and returns the rows: medians over the rounds.
 func (p *plan) run(ctx context.Context) ([]row, error) {
 	p.results = map[key][]row{}
 	var err error
@@ -76,8 +76,8 @@ func (p *plan) run(ctx context.Context) ([]row, error) {
 	return rows, err
 }
 
-// turn returns the stores in the order of a round: each begins with another one, every second goes backwards,
-// so that none always runs on a machine that another one has just warmed or tired.
+// turn returns the stores in the order of a round. Each round begins with another store, and every second round goes
+// backwards. So no store always runs directly after the same other store.
 func (p *plan) turn(round int, skip ...string) []string {
 	var turn []string
 	for i := range p.stores {
@@ -95,7 +95,7 @@ func (p *plan) job(step, store string, n int) job {
 	return job{Step: step, Store: store, Dir: filepath.Join(p.dir, store), N: n, Seconds: p.seconds, Seed: p.seed, Shape: p.shape, Profile: p.profile}
 }
 
-// measure runs a job and keeps its rows.
+// measure runs a job and adds its rows to the results.
 func (p *plan) measure(ctx context.Context, j job) error {
 	began := time.Now()
 	rows, err := run(ctx, j)
@@ -183,7 +183,7 @@ func (p *plan) imports(ctx context.Context) error {
 	return nil
 }
 
-// questions asks stores that are loaded once for all rounds.
+// questions measures the reads, on stores that are loaded once for all rounds.
 func (p *plan) questions(ctx context.Context) error {
 	for _, large := range []bool{false, true} {
 		if large && !p.large {
@@ -276,10 +276,10 @@ func (p *plan) mixed(ctx context.Context) error {
 	return nil
 }
 
-// victimFrom is how far apart the numbers are of the records that the killed processes of two rounds put.
+// victimFrom is the distance between the first record numbers of two rounds. So the killed processes put different records.
 const victimFrom = 10_000_000
 
-// replays opens what was closed, killed and, for auditsql, deleted.
+// replays measures opening after a clean close, after a kill and, for auditsql, after its database was deleted.
 func (p *plan) replays(ctx context.Context) error {
 	if !p.wants("replay") {
 		return nil

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// probe measures what this process takes from the machine, from begin to end. Where the system has no /proc
-// the figures out of it are 0.
+// probe measures what this process uses between begin and end. On a system without /proc the figures that come from there
+// are 0.
 type probe struct {
 	began   time.Time
 	cpu     time.Duration
@@ -26,11 +26,11 @@ type probe struct {
 	stopped chan struct{}
 }
 
-// sampleEvery is how often a probe looks at the anonymous memory, whose peak the kernel does not keep.
+// sampleEvery is the time between two samples of the anonymous memory. The kernel does not record its peak.
 const sampleEvery = 100 * time.Millisecond
 
 func begin(dir string) *probe {
-	// From here on the kernel counts the peak of resident memory anew.
+	// The kernel now begins a new peak of resident memory.
 	_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0)
 	p := &probe{stop: make(chan struct{}), stopped: make(chan struct{}), device: deviceOf(dir), cpu: cpu(), written: written()}
 	p.before, p.began = p.device(), time.Now()
@@ -51,7 +51,7 @@ func begin(dir string) *probe {
 	return p
 }
 
-// end fills in a row for n operations, and payload bytes that were put.
+// end sets the figures of a row, for n operations that put so many payload bytes.
 func (p *probe) end(r *row, n int, payload int64) {
 	took := time.Since(p.began)
 	close(p.stop)
@@ -64,7 +64,7 @@ func (p *probe) end(r *row, n int, payload int64) {
 	r.rates()
 }
 
-// disk sets what has gone to disk up to now.
+// disk sets the bytes that have been written up to now.
 func (p *probe) disk(r *row) {
 	r.Device = float64(p.device()-p.before) / 1e6
 	if r.Payload > 0 {
@@ -72,7 +72,7 @@ func (p *probe) disk(r *row) {
 	}
 }
 
-// rates sets what follows from N and Seconds.
+// rates sets the figures that follow from N and Seconds.
 func (r *row) rates() {
 	if r.N > 0 && r.Seconds > 0 {
 		r.PerSecond = float64(r.N) / r.Seconds
@@ -98,8 +98,8 @@ func written() int64 {
 	return n
 }
 
-// deviceOf returns what reads how many bytes have been written to the device below a folder since the machine
-// was started; always 0 where that is not known.
+// deviceOf returns a function that reads how many bytes were written to the device of a folder since the machine was
+// started. It returns 0 where that is not known.
 func deviceOf(dir string) func() int64 {
 	none := func() int64 { return 0 }
 	fi, err := os.Stat(dir)
@@ -124,7 +124,7 @@ func deviceOf(dir string) func() int64 {
 	}
 }
 
-// status returns a size out of /proc/self/status in megabytes.
+// status returns a size from /proc/self/status in megabytes.
 func status(name string) float64 {
 	kb, _ := strconv.ParseFloat(strings.TrimSuffix(procField("/proc/self/status", name), " kB"), 64)
 	return kb * 1024 / 1e6
@@ -145,8 +145,8 @@ func procField(file, name string) string {
 	return ""
 }
 
-// diskMB returns what the files below dir take on disk, in megabytes: blocks and not lengths, since some stores
-// make their files longer than what is in them.
+// diskMB returns the space that the files below dir take on disk, in megabytes. It counts blocks, because some stores make
+// their files longer than their contents.
 func diskMB(dir string) float64 {
 	total := int64(0)
 	filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {

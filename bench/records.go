@@ -9,12 +9,12 @@ import (
 	"github.com/auditsql/auditsql/audit"
 )
 
-// shape is how far evidence repeats.
+// shape says how often evidence repeats.
 type shape string
 
 const (
-	// shapePartly: half of the assertions are drawn from those in use at the time, each used by some
-	// twenty records; the sources come from a skewed pool. The rule.
+	// shapePartly: half of the assertions are drawn from those in use at the time, and about twenty records use each of
+	// them. Sources come from a skewed pool. This is the default.
 	shapePartly shape = "partly"
 	// shapeNew: every assertion and every source is new. The worst case for an index of hashes.
 	shapeNew shape = "new"
@@ -30,9 +30,9 @@ const (
 	perRequest = 4 // records that share a trace id
 )
 
-// world makes the records, each from its number alone: the same number and seed give the same bytes in any
-// process. A record costs about two microseconds, which every store pays alike, and nothing is kept: a list
-// made beforehand would be most of a measured process's memory.
+// world makes the records, each from its number alone: the same number and seed give the same bytes in any process. A
+// record costs about two microseconds, for every store. Records are not kept, because a list of them would be most of
+// the memory of a measured process.
 type world struct {
 	seed  uint64
 	shape shape
@@ -54,7 +54,7 @@ func (s *stream) below(n int) int {
 	return int(hi)
 }
 
-// skewed returns a number below n, i about as often as 1/(i+1): the first few are most of them.
+// skewed returns a number below n. It returns i about as often as 1/(i+1), so small numbers are the most frequent.
 func (s *stream) skewed(n int) int {
 	u := float64(s.next()>>11) / (1 << 53)
 	return int(math.Pow(float64(n+1), u)) - 1
@@ -67,7 +67,7 @@ func (s *stream) hash() (h audit.Hash) {
 	return h
 }
 
-// stream returns the stream of the no-th thing of a kind.
+// stream returns the stream for number no of a kind.
 func (w world) stream(kind byte, no int) stream {
 	s := stream(w.seed ^ uint64(kind)<<56 ^ uint64(no))
 	s = stream(s.next())
@@ -90,8 +90,8 @@ var (
 	tools  = []string{"pay_invoice", "rank_suppliers", "draft_answer"}
 )
 
-// record returns record no: three contributions, about 1.1 kB of canonical JSON, a millisecond after the
-// one before it. It shares nothing with other records but constants.
+// record returns record no: three contributions, about 1.1 kB of canonical JSON, one millisecond after the previous
+// record. It shares no memory with other records, except constants.
 func (w world) record(no int) *audit.QueryAudit {
 	s := w.stream('r', no)
 	agent := w.hash('a', s.skewed(agents))

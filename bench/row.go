@@ -6,12 +6,12 @@ import (
 	"slices"
 )
 
-// row is one result: the medians over the rounds of one measurement. Every row has every field; 0 and "" stand
-// for what does not apply.
+// row is one result: the medians over the rounds of one measurement. Every row has every field; 0 and "" mean that a
+// field does not apply.
 type row struct {
 	Store    string `json:"store"`
 	Workload string `json:"workload"`
-	// Variant tells apart what one workload measures several of: get "record" and "raw", replay "killed" …
+	// Variant names one of several measurements of a workload: "record" and "raw" of get, "killed" of replay …
 	Variant string `json:"variant"`
 	Writers int    `json:"writers"`
 	Readers int    `json:"readers"`
@@ -33,29 +33,29 @@ type row struct {
 	CPU    float64 `json:"cpu_s"`      // user and system, of the process
 	CPUPer float64 `json:"cpu_us_per"` // microseconds of it an operation
 
-	// RSS is the process's peak of resident memory, mapped files included; Anon of it what is no file's, as
-	// sampled.
+	// RSS is the process's peak of resident memory, mapped files included. Anon is the sampled peak of the part that
+	// belongs to no file.
 	RSS  float64 `json:"rss_mb"`
 	Anon float64 `json:"anon_mb"`
 
 	Disk    float64 `json:"disk_mb"`    // all of the store's files, when it was closed
 	Payload float64 `json:"payload_mb"` // canonical JSON that was put
-	// Written is write_bytes of /proc/self/io, which counts the pages that a process makes dirty, and where they
-	// hang together all of them: measured on Linux 6.18 with ext4, 1 MiB for a synced write of 1,000 bytes into a
-	// file that had been written with zeros in one piece. Device is what the disk itself was given meanwhile, up to
-	// the store's close, by this process and, on a machine that is not quiet, others.
+	// Written is write_bytes of /proc/self/io. It counts the pages that a process makes dirty, and all pages that the file
+	// system keeps together with them: measured on Linux 6.18 with ext4, 1 MiB for a synced write of 1,000 bytes into a
+	// file that had been filled with zeros in one piece. Device is what the disk received until the store was closed, from
+	// this process and, on a machine that is not quiet, from others.
 	Written    float64 `json:"written_mb"`
 	WrittenPer float64 `json:"written_per_byte"`
 	Device     float64 `json:"device_mb"`
 	DevicePer  float64 `json:"device_per_byte"`
 
-	// Mixed: how old the newest record was that another process saw.
+	// Mixed: the age of the newest record that another process saw.
 	LagP50 float64 `json:"lag_p50_ms"`
 	LagP99 float64 `json:"lag_p99_ms"`
 	LagMax float64 `json:"lag_max_ms"`
 
-	// Sustained: records a second, and resident megabytes at the end, of each stretch of Window records. A record
-	// counts when every question finds it in its place; WindowAcked counts it when its put has returned.
+	// Sustained: for each stretch of Window records the records a second, and the resident megabytes at its end. A record
+	// counts when every question finds it. For WindowAcked it counts when its put has returned.
 	Window       int       `json:"window"`
 	WindowRates  []float64 `json:"window_per_second"`
 	WindowAcked  []float64 `json:"window_acknowledged_per_second"`
@@ -67,15 +67,15 @@ type row struct {
 	Note string `json:"note"`
 }
 
-// key is what the rows of the rounds of one measurement have in common. size is what was asked for: how many
-// records a store has after puts for a time differs from round to round.
+// key identifies the rows of one measurement in all rounds. size is the number of records that was asked for. The real
+// number may differ between rounds, when a store takes puts for a time.
 type key struct {
 	store, workload, variant string
 	writers, readers, size   int
 }
 
-// medians makes one row out of those of the rounds: the median of each figure, and the curves of the round
-// whose rate was in the middle. rows must not be empty.
+// medians makes one row from the rows of all rounds: the median of each figure, and the curves of the round with the
+// median rate. rows must not be empty.
 func medians(rows []row) row {
 	slices.SortFunc(rows, func(a, b row) int { return cmp.Compare(a.PerSecond, b.PerSecond) })
 	m := rows[len(rows)/2]
@@ -101,7 +101,7 @@ func medians(rows []row) row {
 	}
 	m.Rounds = len(rows)
 	m.PerSecondMin, m.PerSecondMax = rows[0].PerSecond, rows[len(rows)-1].PerSecond
-	// No list is null in JSON.
+	// A list must not be null in JSON.
 	for _, list := range []*[]float64{&m.WindowRates, &m.WindowAcked, &m.WindowRSS, &m.WindowAnon} {
 		if *list == nil {
 			*list = []float64{}

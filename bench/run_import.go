@@ -13,7 +13,7 @@ import (
 	"github.com/auditsql/auditsql/audit"
 )
 
-// say prints to the parent and then waits to be killed.
+// say prints a line for the parent and then waits to be killed.
 func say(text string) error {
 	if _, err := os.Stdout.WriteString(text); err != nil {
 		return err
@@ -22,7 +22,7 @@ func say(text string) error {
 	return errors.New("nobody has killed it")
 }
 
-// runNDJSON writes N records to the file that imports read.
+// runNDJSON writes N records to the file for import.
 func runNDJSON(_ context.Context, j job) ([]row, error) {
 	f, err := os.Create(j.Input)
 	if err != nil {
@@ -39,8 +39,8 @@ func runNDJSON(_ context.Context, j job) ([]row, error) {
 	return nil, errors.Join(out.Flush(), f.Close())
 }
 
-// runImport measures NDJSON to queryable: every store reads the same file, parses each line, and loads batches
-// in the order of the file, each durable before the next one.
+// runImport measures the time from a file of NDJSON until every question finds its records. Every store reads the same
+// file, parses each line, and loads batches in the order of the file. Each batch is durable before the next one.
 func runImport(ctx context.Context, j job) ([]row, error) {
 	s, err := j.open()
 	if err != nil {
@@ -75,7 +75,7 @@ type parsed struct {
 	done  chan struct{} // closed when qs and err are there
 }
 
-// importLines loads each line of in. Lines are parsed on every processor, and loaded in their order.
+// importLines loads each line of in. It parses lines on every processor, and loads them in their order.
 func importLines(ctx context.Context, in io.Reader, s store) (n int, size int64, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

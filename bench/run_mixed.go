@@ -21,12 +21,13 @@ const (
 	reads      = "gets beside writers"
 )
 
-// readerPause is how long a reader of mixed thinks between two questions. Without it eight of them would
-// measure how processors are shared, not how a store lets them read.
+// readerPause is the pause of a reader between two questions. Without it eight readers would measure how processors are
+// shared, not how a store lets them read.
 const readerPause = time.Millisecond
 
-// runMixed measures puts at full rate, first alone and then beside readers, and the readers: half of what they
-// get was put a moment ago. Another process looks meanwhile at how old the newest record is that it sees.
+// runMixed measures puts at full rate, first alone and then beside readers. It also measures the readers: half of their
+// gets ask for a record that was put a moment ago. Meanwhile another process checks how old the newest record is that it
+// sees.
 func runMixed(ctx context.Context, j job) ([]row, error) {
 	s, err := j.open()
 	if err != nil {
@@ -84,7 +85,7 @@ func runMixed(ctx context.Context, j job) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	// What the first phase has left to apply is not the second one's load.
+	// The second phase must not begin with the backlog of the first one.
 	if d, ok := s.(drainer); ok {
 		if err := d.drain(ctx); err != nil {
 			return nil, err
@@ -114,7 +115,7 @@ func runMixed(ctx context.Context, j job) ([]row, error) {
 	return append([]row{alone}, append(rows, asked)...), err
 }
 
-// observer is another process that looks at the store.
+// observer is another process that reads the store.
 type observer struct {
 	stop io.Closer
 	out  io.Reader
@@ -141,7 +142,7 @@ func startObserver(ctx context.Context, j job) (*observer, error) {
 	return &observer{in, out, cmd.Wait}, nil
 }
 
-// end stops it and takes over what it saw.
+// end stops the observer and returns what it saw.
 func (o *observer) end(r *row) error {
 	err := o.stop.Close()
 	var rows []row
@@ -155,10 +156,10 @@ func (o *observer) end(r *row) error {
 	return nil
 }
 
-// observeEvery is how often the observer looks.
+// observeEvery is the time between two reads of the observer.
 const observeEvery = 5 * time.Millisecond
 
-// runObserve looks at how old the newest record is, until standard input ends.
+// runObserve notes the age of the newest record again and again, until standard input ends.
 func runObserve(ctx context.Context, j job) ([]row, error) {
 	s, err := j.open()
 	if err != nil {

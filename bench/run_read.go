@@ -19,13 +19,13 @@ const (
 // limit is how many records agent100 and recent100 ask for.
 const limit = 100
 
-// question asks a store once; no picks what is asked for.
+// question asks a store once. no selects what it asks for.
 type question func(ctx context.Context, no int) error
 
-// errAnswer says that a store has answered wrongly, which would make its figures worthless.
+// errAnswer means that a store has given a wrong answer, so its figures mean nothing.
 var errAnswer = errors.New("wrong answer")
 
-// questionOf returns how a store is asked, or nil when it cannot answer without a scan.
+// questionOf returns the question for a store, or nil if the store cannot answer it without a scan.
 func questionOf(j job, s store) (question, error) {
 	in, ok := s.(reader)
 	if !ok {
@@ -34,7 +34,7 @@ func questionOf(j job, s store) (question, error) {
 	d, decodes := s.(decoder)
 	decodes = decodes && j.Variant == asRecord
 	w := j.world()
-	// Picked beforehand, since making a record takes as long as some reads.
+	// The ids are chosen before the measurement, because making a record takes as long as some reads.
 	const picks = 2000
 	picked := make([]*audit.QueryAudit, min(picks, j.N))
 	r := stream(j.Seed)
@@ -108,7 +108,7 @@ func questionOf(j job, s store) (question, error) {
 	return nil, fmt.Errorf("no question %q", j.Step)
 }
 
-// decode takes records apart, if that is asked for.
+// decode decodes records, if the variant asks for that.
 func decode(variant string, raws [][]byte, err error) error {
 	if err != nil || variant == asRaw {
 		return err
@@ -121,7 +121,7 @@ func decode(variant string, raws [][]byte, err error) error {
 	return nil
 }
 
-// asking is questions by several readers at once.
+// asking asks questions with several readers at once.
 type asking struct {
 	ask     question
 	readers int
@@ -129,7 +129,7 @@ type asking struct {
 	pause   time.Duration // between an answer and the next question
 }
 
-// run returns the latencies of what was answered within a time.
+// run returns the latencies of all answers within a time.
 func (a asking) run(ctx context.Context, stop <-chan struct{}) (*histogram, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -162,7 +162,8 @@ func (a asking) run(ctx context.Context, stop <-chan struct{}) (*histogram, erro
 	return &results[0], nil
 }
 
-// runRead measures questions to a store of N records that was loaded before. No row: it cannot answer.
+// runRead measures questions to a store with N records that was loaded before. It returns no row if the store cannot
+// answer.
 func runRead(ctx context.Context, j job) ([]row, error) {
 	s, err := j.open()
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// The variants of replay: what has become of the store since it was last open.
+// The variants of replay: what happened to the store after it was last open.
 const (
 	afterClose  = "clean"
 	afterKill   = "killed"

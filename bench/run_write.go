@@ -10,20 +10,20 @@ import (
 	"github.com/auditsql/auditsql/audit"
 )
 
-// writing is puts by many writers at once, each of which waits for its own before it begins the next one.
+// writing puts records with many writers at once. Each writer waits for its put before it begins the next one.
 type writing struct {
 	store   store
 	world   world
 	writers int
-	next    *atomic.Int64                  // number of the record to come
-	until   int64                          // ends before this record,
-	stop    <-chan struct{}                // or when this is closed, but not before each writer has put one
+	next    *atomic.Int64                  // number of the next record
+	until   int64                          // writing ends before this record,
+	stop    <-chan struct{}                // or when stop is closed; each writer puts at least one record
 	stamp   func(q *audit.QueryAudit)      // may be nil
 	each    func(done int64, at time.Time) // may be nil; called after each put, by any writer
 	at      *places                        // may be nil
 }
 
-// places are the numbers of the records that the writers are at, one for each.
+// places are the numbers of the records that the writers are putting now, one for each writer.
 type places []atomic.Int64
 
 func newPlaces(writers int, first int64) *places {
@@ -34,8 +34,8 @@ func newPlaces(writers int, first int64) *places {
 	return &p
 }
 
-// below returns the number below which every record has been acknowledged. A writer may be held up at one for
-// long, while the others go on.
+// below returns the number below which every record was acknowledged. One writer may wait a long time for one record
+// while the others go on.
 func (p *places) below() int64 {
 	low := (*p)[0].Load()
 	for i := range *p {
@@ -50,7 +50,7 @@ type outcome struct {
 	payload   int64
 }
 
-// run returns when every writer has ended.
+// run returns after every writer has ended.
 func (w writing) run(ctx context.Context) (*outcome, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -100,7 +100,7 @@ func (w writing) run(ctx context.Context) (*outcome, error) {
 	return sum, nil
 }
 
-// averageSize returns how long a record is in canonical JSON, as the first thousand are.
+// averageSize returns the average length of the first thousand records in canonical JSON.
 func (w world) averageSize() int64 {
 	total := 0
 	const some = 1000
@@ -128,7 +128,7 @@ func closedAfter(d time.Duration) <-chan struct{} {
 	return c
 }
 
-// warmUp is the share of a measurement that goes before it and is not counted.
+// warmUp is the length of the warm-up, as a share of the measurement. It is not counted.
 const warmUp = 10
 
 // runPut measures durable puts for a time, or N of them.
@@ -155,7 +155,7 @@ func runPut(ctx context.Context, j job) ([]row, error) {
 	return closed(&r, j, s, p)
 }
 
-// closed closes a store and notes how long that took and how large it is then.
+// closed closes a store, and notes how long that took and how large the store is then.
 func closed(r *row, j job, s store, p *probe) ([]row, error) {
 	began := time.Now()
 	if err := s.close(); err != nil {
@@ -167,10 +167,10 @@ func closed(r *row, j job, s store, p *probe) ([]row, error) {
 	return []row{*r}, nil
 }
 
-// windowPuts is the stretch of puts over which sustained reports the rate.
+// windowPuts is the number of puts for which sustained reports one rate.
 const windowPuts = 200_000
 
-// runSustained measures N durable puts until all of them are where every question finds them.
+// runSustained measures N durable puts until every question finds all of them.
 func runSustained(ctx context.Context, j job) ([]row, error) {
 	s, err := j.open()
 	if err != nil {
@@ -201,7 +201,7 @@ func runSustained(ctx context.Context, j job) ([]row, error) {
 		}
 	}
 	p.end(&r, sum.n, sum.payload)
-	// A store may tell those who wait a moment before it counts.
+	// A store may release waiting callers a moment before it counts their records.
 	for b, ok := s.(backlogged); ok && b.applied() < int64(sum.n) && ctx.Err() == nil; {
 		time.Sleep(time.Millisecond)
 	}
@@ -218,7 +218,7 @@ func runSustained(ctx context.Context, j job) ([]row, error) {
 	return closed(&r, j, s, p)
 }
 
-// marks are when the end of each window was reached, and the memory then.
+// marks are the times at which each window ended, and the memory at those times.
 type marks struct {
 	window int64
 	mu     sync.Mutex
@@ -229,7 +229,7 @@ type marks struct {
 
 func newMarks(window int64) *marks { return &marks{window: window} }
 
-// reach notes that so many records have come.
+// reach notes that so many records have been counted.
 func (m *marks) reach(done int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -240,8 +240,8 @@ func (m *marks) reach(done int64) {
 	}
 }
 
-// watch follows what a store has applied, until it has applied all. Of a store that acknowledges what it has
-// applied it follows what was acknowledged.
+// watch follows how many records a store has applied, until it has applied all. If a store applies before it acknowledges,
+// watch follows the acknowledgements.
 func (m *marks) watch(s store, acked *marks, drained <-chan struct{}) {
 	look := func() {
 		if b, ok := s.(backlogged); ok {
@@ -275,10 +275,10 @@ func (m *marks) rates(from time.Time) (rates []float64) {
 	return rates
 }
 
-// batchRecords is how many records are loaded and imported at a time.
+// batchRecords is the number of records that are loaded or imported at a time.
 const batchRecords = 5_000
 
-// runLoad fills a store with N records, as preparation.
+// runLoad fills a store with N records before a measurement.
 func runLoad(ctx context.Context, j job) ([]row, error) {
 	s, err := j.open()
 	if err != nil {
@@ -305,8 +305,8 @@ func runLoad(ctx context.Context, j job) ([]row, error) {
 	return closed(&r, j, s, p)
 }
 
-// runVictim puts at full rate until the store has acknowledged as much as it can ahead of what is applied, or
-// for a time where nothing is ahead, says so, and goes on until it is killed.
+// runVictim puts at full rate until the store's backlog is full, or for a fixed time if the store has no backlog. Then it
+// tells the parent, and goes on until it is killed.
 func runVictim(ctx context.Context, j job) ([]row, error) {
 	s, err := j.open()
 	if err != nil {

@@ -10,23 +10,23 @@ import (
 	"github.com/auditsql/auditsql/audit"
 )
 
-// Every store keeps the same promise. A put is durable when it returns; the first record under an id stays,
-// its bytes again succeed and change nothing, other bytes fail with [audit.ErrConflict], also when two are
-// put at once; and the two families of keys are written, whatever else a store writes beside them.
+// Every store keeps the same promise. A put is durable when it returns. The first record under an id stays: the same bytes
+// again succeed and change nothing, and other bytes fail with [audit.ErrConflict], also when two are put at once. The two
+// families of keys are written, whatever else a store writes.
 type store interface {
 	put(ctx context.Context, q *audit.QueryAudit) error
-	// load is put for many at once, durable as a whole when it returns.
+	// load puts many records. All are durable when it returns.
 	load(ctx context.Context, qs []*audit.QueryAudit) error
 	close() error
 }
 
-// reader is a store that can be asked. The bytes it returns are the caller's.
+// reader is a store that can be read. The caller owns the bytes that it returns.
 type reader interface {
 	get(ctx context.Context, id audit.QueryID) ([]byte, error) // audit.ErrNotFound
 	agent(ctx context.Context, agent audit.AgentID, from uint64, limit int) ([][]byte, error)
 }
 
-// decoder is a store with calls of its own that return records. Of another one the bytes are decoded.
+// decoder is a store that returns decoded records. For other stores the benchmark decodes the bytes.
 type decoder interface {
 	getAudit(ctx context.Context, id audit.QueryID) (*audit.QueryAudit, error)
 	agentAudits(ctx context.Context, agent audit.AgentID, from uint64, limit int) ([]audit.QueryAudit, error)
@@ -34,26 +34,25 @@ type decoder interface {
 	impacted(ctx context.Context, assertion audit.Hash) ([]audit.ImpactedAnswer, error)
 }
 
-// timeline is a store that knows the newest records of all agents without a scan.
+// timeline is a store that finds the newest records of all agents without a scan.
 type timeline interface {
 	recent(ctx context.Context, limit int) ([][]byte, error)
 }
 
-// evidence is a store that knows which answers an assertion went into without a scan. They come in the order
-// of time.
+// evidence is a store that finds the answers that used an assertion without a scan. They come in the order of time.
 type evidence interface {
 	impact(ctx context.Context, assertion audit.Hash) ([][]byte, error)
 }
 
-// drainer is a store in which a put can be acknowledged before every question finds it in its place.
+// drainer is a store that may acknowledge a put before every question finds the record.
 type drainer interface {
 	drain(ctx context.Context) error
 }
 
-// backlogged is a store that acknowledges ahead of what it has applied.
+// backlogged is a store that acknowledges records before it applies them.
 type backlogged interface {
 	backlog() (records, bound int)
-	// applied returns how many it has applied since it was opened.
+	// applied returns how many records the store has applied since it was opened.
 	applied() int64
 }
 
@@ -97,7 +96,7 @@ func kindOf(name string) (kind, error) {
 	return kind{}, fmt.Errorf("unknown store %q", name)
 }
 
-// settle says what a put gets whose id is taken by the bytes stored.
+// settle returns the result of a put under an id that has stored bytes already.
 func settle(stored, raw []byte) error {
 	if bytes.Equal(stored, raw) {
 		return nil
@@ -105,8 +104,8 @@ func settle(stored, raw []byte) error {
 	return audit.ErrConflict
 }
 
-// claims give one caller at a time an id: a store that has to look first must not have two of them looking
-// for the same one. Whoever comes second waits until the first is durable.
+// claims give an id to one caller at a time. A store that looks an id up before it writes must not do that for two callers
+// with the same id at once. The second caller waits until the first record is durable.
 type claims struct {
 	mu   sync.Mutex
 	held map[audit.QueryID]chan struct{}
@@ -135,8 +134,8 @@ func (c *claims) leave(id audit.QueryID) {
 	c.mu.Unlock()
 }
 
-// first drops from a batch what an earlier record of it, or the store, has under the same id. lookup returns
-// nil where there is nothing.
+// first removes from a batch each record whose id is in an earlier record of the batch or in the store. lookup returns nil
+// if the store does not have an id.
 func first(qs []*audit.QueryAudit, lookup func(id audit.QueryID) ([]byte, error)) (fresh []*audit.QueryAudit, raws [][]byte, err error) {
 	seen := make(map[audit.QueryID][]byte, len(qs))
 	var conflicts []error
@@ -166,5 +165,5 @@ func first(qs []*audit.QueryAudit, lookup func(id audit.QueryID) ([]byte, error)
 	return fresh, raws, nil
 }
 
-// leftOut says which store this build lacks.
+// leftOut says which store this build leaves out.
 var leftOut string

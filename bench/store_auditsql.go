@@ -11,10 +11,10 @@ import (
 	"github.com/auditsql/auditsql/wal"
 )
 
-// auditsqlBacklog is audit's default bound in records, given so that it can be told when it is reached.
+// auditsqlBacklog is the default limit of audit in records. It is set here so that the benchmark knows when the backlog is full.
 const auditsqlBacklog = 1_000_000
 
-// auditsql is the product as it comes.
+// auditsql is this project, with default settings.
 type auditsql struct {
 	db   *audit.DB
 	done atomic.Int64 // records applied
@@ -55,7 +55,7 @@ func (a *auditsql) load(ctx context.Context, qs []*audit.QueryAudit) error {
 	return err
 }
 
-// drain waits until SQLite has everything: a question without a limit of time begins with that.
+// drain waits until SQLite has everything. A question without a limit of time waits for that first.
 func (a *auditsql) drain(ctx context.Context) error {
 	for _, err := range a.db.RawAudits(ctx, audit.Filter{Limit: 1}) {
 		return err
@@ -131,7 +131,7 @@ func (a *auditsql) impacted(ctx context.Context, assertion audit.Hash) (found []
 
 func (a *auditsql) close() error { return a.db.Close() }
 
-// journal is package wal with nothing behind it. It has no ids, so nothing is looked up.
+// journal is package wal alone. It has no ids, so nothing is looked up.
 type journal struct{ j *wal.Journal }
 
 func openJournal(s settings) (store, error) {

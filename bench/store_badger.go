@@ -12,8 +12,8 @@ import (
 
 // badgerStore is Badger with the two key families.
 //
-// With SyncWrites Badger syncs once for every transaction, also for those that wait side by side, so puts
-// are gathered here: whoever arrives while a transaction is being committed joins the next one.
+// With SyncWrites Badger syncs once for each transaction, also for transactions that wait at the same time. So puts are
+// grouped here: a put that arrives while a transaction is being committed joins the next one.
 type badgerStore struct {
 	db      *badger.DB
 	ids     *claims
@@ -29,7 +29,7 @@ type badgerPut struct {
 	done chan error
 }
 
-// badgerGroup is how many puts a transaction takes: far below Badger's bound on its size.
+// badgerGroup is the largest number of puts in a transaction, far below Badger's limit on its size.
 const badgerGroup = 1024
 
 func openBadger(s settings) (store, error) {
@@ -37,10 +37,10 @@ func openBadger(s settings) (store, error) {
 		WithSyncWrites(true).
 		WithLogger(nil).
 		WithMetricsEnabled(false).
-		// An id is claimed before it is looked up, so no transaction can meet another.
+		// An id is claimed before it is looked up, so two transactions never conflict.
 		WithDetectConflicts(false).
-		// Filters of 1 % are Badger's default (10 bits a key). Values stay in the tree, as by default: in the
-		// value log they would need a second sync for each transaction.
+		// Filters of 1 % are Badger's default (10 bits for each key). Values stay in the tree, which is the default: in
+		// the value log each transaction would need a second sync.
 		WithBlockCacheSize(128 << 20).
 		WithNumVersionsToKeep(1)
 	db, err := badger.Open(o)

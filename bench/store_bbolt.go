@@ -13,8 +13,8 @@ import (
 	"github.com/auditsql/auditsql/audit"
 )
 
-// boltStore is bbolt with the two key families in one bucket. Writing transactions come one after the other,
-// so each looks an id up and writes it in one of them, and nothing needs to be claimed.
+// boltStore is bbolt with the two key families in one bucket. Write transactions run one after the other. Each put looks its
+// id up and writes it in the same transaction, so no id must be claimed.
 type boltStore struct {
 	db    *bbolt.DB
 	alone bool // one writer: there is nobody to share a transaction with
@@ -25,19 +25,19 @@ var bucket = []byte("kv")
 func openBolt(s settings) (store, error) {
 	db, err := bbolt.Open(filepath.Join(s.dir, "bolt.db"), 0o600, &bbolt.Options{
 		Timeout: time.Second,
-		// The free list is found by a scan when the file is opened, not written with every transaction.
+		// The free list is not written with every transaction. Opening the file finds it with a scan.
 		NoFreelistSync: true,
 		FreelistType:   bbolt.FreelistMapType,
-		// Address space, not memory: growing the map would stop every reader and writer.
+		// This is address space, not memory. Growing the map would stop every reader and writer.
 		InitialMmapSize: 16 << 30,
 	})
 	if err != nil {
 		return nil, err
 	}
-	// A transaction begins as soon as every writer has joined it, and without those that are late after a
-	// millisecond, which is about a sync. The default of 10 ms would be most of a put.
+	// A transaction begins when every writer has joined it, or after a millisecond, which is about the time of a sync. The
+	// default of 10 ms would be most of the time of a put.
 	db.MaxBatchSize, db.MaxBatchDelay = max(s.writers, 1), time.Millisecond
-	// The default grows the file by 16 MiB, each with a sync of its own.
+	// The default makes the file grow by 16 MiB at a time, each with a sync of its own.
 	db.AllocSize = 64 << 20
 	err = db.Update(func(tx *bbolt.Tx) error {
 		_, err := tx.CreateBucketIfNotExists(bucket)
@@ -55,7 +55,7 @@ func (b *boltStore) put(_ context.Context, q *audit.QueryAudit) error {
 		return err
 	}
 	key := audit.KeyOf(q.QueryID)
-	// An error would end the transaction of everybody who is in it, so a conflict is handed out beside it.
+	// An error would end the transaction for all puts in it. So a conflict is not returned as its error.
 	var refused error
 	write := func(tx *bbolt.Tx) error {
 		refused = nil // it may be called again
@@ -89,7 +89,7 @@ func (b *boltStore) load(_ context.Context, qs []*audit.QueryAudit) error {
 		if err != nil {
 			return err
 		}
-		// In the order of keys, so that each page is split and searched once.
+		// Write in the order of keys, so that each page is searched and split once.
 		order := make([]int, len(fresh))
 		for i := range order {
 			order[i] = i

@@ -15,17 +15,16 @@ import (
 	"github.com/auditsql/auditsql/audit"
 )
 
-// pebbleStore is Pebble with the two key families and, if full, with a key for each question that auditsql
-// answers out of an index.
+// pebbleStore is Pebble with the two key families and, if full, with a key for each question that auditsql answers from
+// an index.
 //
-// Pebble's commits group their syncs by themselves, so each put commits a batch of its own and nothing is
-// put in front of it.
+// Pebble's commits share syncs by themselves. So each put commits its own batch, and no queue is needed.
 type pebbleStore struct {
 	db    *pebble.DB
 	cache *pebble.Cache
 	full  bool
 	ids   *claims
-	// loading is held by load, and shared by puts.
+	// load locks loading; puts share it.
 	loading sync.RWMutex
 }
 
@@ -35,8 +34,8 @@ func openPebble(s settings, full bool) (store, error) {
 		Cache: cache,
 		// The newest on-disk format: columnar blocks, faster to seek in.
 		FormatMajorVersion: pebble.FormatNewest,
-		// 64 MiB as CockroachDB has it: fewer and larger files in level 0, and puts that never wait for one
-		// memtable to be flushed.
+		// 64 MiB, as in CockroachDB: level 0 has fewer and larger files, and puts never wait for the flush of one
+		// memtable.
 		MemTableSize:                64 << 20,
 		MemTableStopWritesThreshold: 4,
 		L0CompactionThreshold:       2,
@@ -46,8 +45,8 @@ func openPebble(s settings, full bool) (store, error) {
 		MaxOpenFiles:                10_000,
 		Logger:                      quiet{},
 	}
-	// 10 bits a key on every level; see has for the last one. Blocks stay at 4 KiB: larger ones cost a get
-	// of a kilobyte more than they save. Indexes of one level.
+	// 10 bits for each key on every level; see has for the last level. Blocks stay at 4 KiB: larger blocks make a get of a
+	// kilobyte slower than they make anything faster. Indexes have one level.
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 		o.Levels[i].IndexBlockSize = 256 << 10
@@ -64,7 +63,7 @@ func openPebble(s settings, full bool) (store, error) {
 	return p, nil
 }
 
-// quiet is a logger that says nothing but what ends the process.
+// quiet is a logger that prints only errors that end the process.
 type quiet struct{}
 
 func (quiet) Infof(string, ...any)  {}
@@ -104,7 +103,7 @@ func (p *pebbleStore) load(_ context.Context, qs []*audit.QueryAudit) error {
 	b := p.db.NewBatch()
 	for i, q := range fresh {
 		p.write(b, q, raws[i])
-		// Batches of half a memtable and more are put aside and flushed on their own; smaller ones go on.
+		// Pebble flushes a batch of half a memtable or more on its own, so batches stay smaller than that.
 		if b.Len() > 8<<20 {
 			if err := b.Commit(pebble.NoSync); err != nil {
 				return err
@@ -115,9 +114,8 @@ func (p *pebbleStore) load(_ context.Context, qs []*audit.QueryAudit) error {
 	return b.Commit(pebble.Sync)
 }
 
-// has returns what is stored under an id, or nil. It is a seek and not a Get because ids are nearly always
-// new: Get does not use the filters of the last level, where most records are, and would read a block of
-// it for each put.
+// has returns what is stored under an id, or nil. It uses a seek instead of Get, because nearly all ids are new. Get does
+// not use the filters of the last level, where most records are, so it would read a block of that level for each put.
 func (p *pebbleStore) has(id audit.QueryID) (stored []byte, err error) {
 	it, err := p.db.NewIter(&pebble.IterOptions{UseL6Filters: true})
 	if err != nil {
@@ -132,8 +130,8 @@ func (p *pebbleStore) has(id audit.QueryID) (stored []byte, err error) {
 	return stored, errors.Join(err, it.Close())
 }
 
-// The families of keys beside the two, by their first byte. Each ends with timestamp and id, so that the
-// order of bytes is the order of time and a key leads to its record.
+// The other families of keys, by their first byte. Each key ends with timestamp and id. So the order of bytes is the order
+// of time, and a key leads to its record.
 const (
 	byTime      = 't' // timestamp, id
 	bySubject   = 's' // subject, 0, timestamp, id
@@ -143,7 +141,7 @@ const (
 	byAttribute = 'a' // key, 0, value, 0, timestamp, id
 )
 
-// write adds a record's keys to a batch. A batch that is written to memory returns no errors.
+// write adds a record's keys to a batch. Writing to a batch in memory returns no errors.
 func (p *pebbleStore) write(b *pebble.Batch, q *audit.QueryAudit, raw []byte) {
 	set := func(key, value []byte) { b.Set(key, value, nil) }
 	set(audit.KeyOf(q.QueryID), raw)
@@ -182,7 +180,7 @@ func (p *pebbleStore) write(b *pebble.Batch, q *audit.QueryAudit, raw []byte) {
 }
 
 func (p *pebbleStore) get(_ context.Context, id audit.QueryID) ([]byte, error) {
-	// The id is there as a rule, and then the last level's filter would only be in the way.
+	// Nearly always the id exists, and then the filter of the last level would only cost time.
 	stored, closer, err := p.db.Get(audit.KeyOf(id))
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, audit.ErrNotFound
@@ -210,7 +208,7 @@ func (p *pebbleStore) agent(ctx context.Context, agent audit.AgentID, from uint6
 	return p.records(ctx, ids)
 }
 
-// after returns the first key behind all that begin with prefix, which must not be all 0xff.
+// after returns the first key after all keys that begin with prefix. The prefix must not be all 0xff.
 func after(prefix []byte) []byte {
 	end := bytes.Clone(prefix)
 	for i := len(end) - 1; ; i-- {

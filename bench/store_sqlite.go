@@ -18,8 +18,8 @@ import (
 	"github.com/auditsql/auditsql/migrations"
 )
 
-// sqliteStore is SQLite by itself: our migrations, so our tables, indexes, views and triggers; a transaction
-// a put, on disk when it is committed (synchronous=FULL in WAL mode); statements prepared once.
+// sqliteStore is SQLite alone: our migrations, so our tables, indexes, views and triggers; one transaction for each put,
+// on disk when it is committed (synchronous=FULL in WAL mode); statements that are prepared once.
 type sqliteStore struct {
 	writer, readers *sql.DB
 
@@ -63,7 +63,7 @@ func openSQLite(s settings) (store, error) {
 	return openSQL(s, "sqlite", func(name, pragma string) string { return "_pragma=" + url.QueryEscape(name+"("+pragma+")") }, "_txlock=immediate")
 }
 
-// openSQL opens a store on a driver of database/sql, which takes pragmas as format writes them.
+// openSQL opens a store with a driver of database/sql. format writes a pragma as that driver takes it.
 func openSQL(s settings, driver string, format func(name, value string) string, more string) (store, error) {
 	dsn := func(cacheKiB int) string {
 		name := "file:" + filepath.ToSlash(filepath.Join(s.dir, "audit.db")) + "?" + more
@@ -98,8 +98,8 @@ func openSQL(s settings, driver string, format func(name, value string) string, 
 	return q, nil
 }
 
-// paged makes the database with pages as large as auditsql's, unless it is there. The size is settled when the first
-// page is written, which a driver that is given journal_mode as well may do before it is told the size.
+// paged makes the database with the page size of auditsql, unless the database exists. The size is fixed when the first
+// page is written. A driver that also gets journal_mode may write that page before it sets the size.
 func paged(s settings, driver string) error {
 	name := filepath.Join(s.dir, "audit.db")
 	if _, err := os.Stat(name); err == nil {
@@ -135,7 +135,7 @@ func (s *sqliteStore) prepare(ctx context.Context, shared bool) (err error) {
 			return err
 		}
 	}
-	// As auditsql reads them, by their row in kv; it looks at the key as well, since the row is a hint there.
+	// As auditsql reads records: by their row in kv. auditsql also compares the key, because the row is only a hint.
 	const record = `SELECT k.value FROM audit a JOIN kv k ON k.rowid = a.kv_row`
 	for _, q := range []struct {
 		stmt **sql.Stmt
@@ -157,7 +157,7 @@ func (s *sqliteStore) prepare(ctx context.Context, shared bool) (err error) {
 }
 
 func (s *sqliteStore) migrate(ctx context.Context) error {
-	// Fixed when the file is made.
+	// The page size is fixed when the file is made.
 	if _, err := s.writer.ExecContext(ctx, `PRAGMA page_size=8192`); err != nil {
 		return err
 	}
@@ -169,8 +169,8 @@ func (s *sqliteStore) migrate(ctx context.Context) error {
 	if _, err := p.Up(ctx); err != nil {
 		return err
 	}
-	// The guards of our tables let records in while this row is there. The applier puts it in and takes it away in
-	// each of its transactions; here, where a put is a transaction, it stays, which costs a put nothing.
+	// The triggers of our tables let records in while this row exists. The applier inserts and deletes it in each of its
+	// transactions. Here, where each put is a transaction, the row stays, and costs a put nothing.
 	_, err = s.writer.ExecContext(ctx, `INSERT INTO store (name, value) VALUES ('applying', 'now') ON CONFLICT DO NOTHING`)
 	return err
 }
@@ -219,7 +219,7 @@ func (s *sqliteStore) tx(ctx context.Context, f func() error) error {
 	return nil
 }
 
-// insert writes a record's rows.
+// insert writes the rows of a record.
 func (s *sqliteStore) insert(ctx context.Context, q *audit.QueryAudit, raw []byte) error {
 	key := audit.KeyOf(q.QueryID)
 	var stored []byte
@@ -266,7 +266,7 @@ func (s *sqliteStore) insert(ctx context.Context, q *audit.QueryAudit, raw []byt
 	return errs
 }
 
-// number returns the number of an agent, which is made if need be.
+// number returns the number of an agent. It gives a new agent a number.
 func (s *sqliteStore) number(ctx context.Context, agent audit.AgentID) (int64, error) {
 	if n, ok := s.numbers[agent]; ok {
 		return n, nil
@@ -296,7 +296,7 @@ func optional[T any](v *T, value func(T) any) any {
 	return value(*v)
 }
 
-// decimal is the double that the shortest decimal of f reads as.
+// decimal returns the double that the shortest decimal of f denotes.
 func decimal(f float32) float64 {
 	d, _ := strconv.ParseFloat(strconv.FormatFloat(float64(f), 'g', -1, 32), 64)
 	return d

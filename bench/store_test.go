@@ -51,14 +51,14 @@ func canonical(t *testing.T, q *audit.QueryAudit) []byte {
 	return raw
 }
 
-// other returns a record under the same id that differs.
+// other returns a different record with the same id.
 func other(q *audit.QueryAudit) *audit.QueryAudit {
 	o := *q
 	o.ResultConfidence = 2
 	return &o
 }
 
-// Whatever is put first under an id stays: put alone, in a batch, and after the store was opened again.
+// The first record under an id stays: when it is put alone, in a batch, and after the store was opened again.
 func TestTheFirstWriteWins(t *testing.T) {
 	t.Parallel()
 	w := world{1, shapePartly}
@@ -100,7 +100,7 @@ func TestTheFirstWriteWins(t *testing.T) {
 	})
 }
 
-// Of many that put different bytes under one id at once, exactly one succeeds, and its bytes are stored.
+// If many callers put different bytes under one id at once, exactly one succeeds, and its bytes are stored.
 func TestOneOfManyAtOnceWins(t *testing.T) {
 	t.Parallel()
 	const writers, ids = 16, 150
@@ -141,7 +141,7 @@ func TestOneOfManyAtOnceWins(t *testing.T) {
 	})
 }
 
-// Every store gives the same answers to the questions that it knows, and they are right.
+// Every store gives the same, correct answers to the questions that it knows.
 func TestAnswers(t *testing.T) {
 	t.Parallel()
 	const n = 400
@@ -215,7 +215,7 @@ func TestAnswers(t *testing.T) {
 	})
 }
 
-// The SQLites are held against auditsql on equal terms: the same pages, and nothing beside them but WAL.
+// The SQLites have the page size and the journal mode of auditsql.
 func TestSQLiteIsSetAsAuditsqlIs(t *testing.T) {
 	settled := func(s store, dir string) (got [2]string) {
 		db, err := sql.Open("sqlite", filepath.Join(dir, "audit.db"))

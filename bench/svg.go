@@ -7,17 +7,18 @@ import (
 	"strings"
 )
 
-// The picture's measures, in pixels.
+// The sizes of the picture, in pixels.
 const (
 	svgWidth, svgHeight = 860, 430
 	svgLeft, svgRight   = 76, 150
 	svgTop, svgBottom   = 46, 52
 )
 
-// lines are told apart by colour and by dashes; the colours are readable on white and on near-black.
+// lines differ in colour and in dashes. The colours are readable on white and on near-black.
 var lineColours = []string{"#d6336c", "#1c7ed6", "#2f9e44", "#e8590c", "#7048e8", "#846358", "#b08900", "#868e96"}
 
-// svgOf draws the sustained curves, of each store the longest: records a second against records. It returns "" when there are none.
+// svgOf draws the sustained curves: records a second against records. It draws the longest curve of each store. It returns
+// "" if there are none.
 func svgOf(rows []row) string {
 	var curves []row
 	highest, longest := 0.0, 0
@@ -85,7 +86,7 @@ func svgOf(rows []row) string {
 	return b.String()
 }
 
-// roundStep is the least of 1, 2 or 5 times a power of ten that is not below v.
+// roundStep returns the smallest number of the form 1, 2 or 5 times a power of ten that is not below v.
 func roundStep(v float64) float64 {
 	power := math.Pow(10, math.Floor(math.Log10(v)))
 	for _, f := range []float64{1, 2, 5, 10} {

@@ -15,11 +15,11 @@ import (
 var titles = map[string]string{
 	"put":       "put: durable puts, each writer waiting for its own",
 	"sustained": "sustained: durable puts by 64 writers until all are applied",
-	"import":    "import: NDJSON to queryable",
+	"import":    "import: from NDJSON until every question finds the records",
 	"get":       "get: one record by its id",
 	"agent100":  "agent100: 100 records of an agent from a time on",
 	"recent100": "recent100: the newest 100 records",
-	"impact":    "impact: which answers an assertion went into",
+	"impact":    "impact: the answers that used an assertion",
 	"mixed":     "mixed: 64 writers at full rate and 8 readers",
 	"replay":    "replay: opening a store, up to the first answer",
 }
@@ -67,7 +67,7 @@ func printTables(out io.Writer, m machine, rows []row, markdown bool) {
 	}
 }
 
-// grouped puts beside each other what is to be compared: the stores doing the same.
+// grouped sorts rows so that all stores with the same task stand together.
 func grouped(of []row) []row {
 	of = slices.Clone(of)
 	slices.SortStableFunc(of, func(a, b row) int {
@@ -189,7 +189,7 @@ func windowTable(of []row) table.Writer {
 	return t
 }
 
-// ratio is how many times a row's rate auditsql has, doing the same.
+// ratio returns the rate of auditsql in the same task, divided by the rate of the row.
 func ratio(r row, rows []row) string {
 	for _, a := range rows {
 		if a.Store == "auditsql" && a.Workload == r.Workload && a.Variant == r.Variant && a.Writers == r.Writers &&
@@ -200,7 +200,7 @@ func ratio(r row, rows []row) string {
 	return ""
 }
 
-// figure prints a number with three digits that count.
+// figure prints a number with three significant digits.
 func figure(v float64) string {
 	switch {
 	case v == 0:

@@ -2,7 +2,7 @@ package main
 
 import "fmt"
 
-// target is something that auditsql should reach, and what it has reached.
+// target is a figure that auditsql should reach, and the figure that it has reached.
 type target struct {
 	What     string  `json:"what"`
 	Want     string  `json:"want"`
@@ -10,7 +10,7 @@ type target struct {
 	Met      bool    `json:"met"`
 }
 
-// reached holds the rows against the targets. One whose rows are missing is left out.
+// reached compares the rows with the targets. It leaves out a target whose rows are missing.
 func reached(rows []row) []target {
 	found := []target{}
 	find := func(store, workload, variant string, writers, readers int) *row {
@@ -51,34 +51,34 @@ func reached(rows []row) []target {
 		against string
 		want    float64
 	}{{1, "pebble", 1}, {16, "pebble", 1}, {64, "pebble", 1.3}, {256, "pebble", 1.3}, {64, "sqlite", 25}, {64, "journal", .7}} {
-		rate(fmt.Sprintf("put by %d: puts a second, times those of %s", c.writers, c.against), c.want,
+		rate(fmt.Sprintf("put by %d: puts a second, divided by those of %s", c.writers, c.against), c.want,
 			find("auditsql", "put", "", c.writers, 0), find(c.against, "put", "", c.writers, 0))
 	}
 	sustained := find("auditsql", "sustained", "", mixedWriters, 0)
-	rate("sustained: puts a second, times those of pebble-full", 1, sustained, find("pebble-full", "sustained", "", mixedWriters, 0))
+	rate("sustained: puts a second, divided by those of pebble-full", 1, sustained, find("pebble-full", "sustained", "", mixedWriters, 0))
 	if sustained != nil && len(sustained.WindowRates) > 1 {
 		n := len(sustained.WindowRates)
-		atLeast("sustained: the last stretch, times the first", .7, sustained.WindowRates[n-1]/sustained.WindowRates[0])
+		atLeast("sustained: the last stretch, divided by the first", .7, sustained.WindowRates[n-1]/sustained.WindowRates[0])
 		grown := (sustained.WindowAnon[n-1] - sustained.WindowAnon[0]) * 1e6 / float64((n-1)*sustained.Window)
 		atMost("sustained: bytes of memory a record, from the first stretch to the last", 2, grown)
 	}
-	rate("import: records a second, times the sustained rate", .8, find("auditsql", "import", "", 0, 0), sustained)
+	rate("import: records a second, divided by the sustained rate", .8, find("auditsql", "import", "", 0, 0), sustained)
 	for _, c := range []struct {
 		workload string
 		want     float64
 	}{{"get", 1.5}, {"agent100", 1.2}} {
 		ours, theirs := find("auditsql", c.workload, asRecord, 0, 1), find("sqlite-c", c.workload, asRaw, 0, 1)
 		if ours != nil && theirs != nil && theirs.P50 > 0 {
-			atMost(c.workload+": p50 of records, times the bare SELECT's of sqlite-c", c.want, ours.P50/theirs.P50)
+			atMost(c.workload+": p50 of records, divided by that of the bare SELECT of sqlite-c", c.want, ours.P50/theirs.P50)
 		}
 		if raw := find("auditsql", c.workload, asRaw, 0, 1); raw != nil && theirs != nil && theirs.P50 > 0 {
-			atMost(c.workload+": p50 of stored bytes, times the bare SELECT's of sqlite-c", c.want, raw.P50/theirs.P50)
+			atMost(c.workload+": p50 of stored bytes, divided by that of the bare SELECT of sqlite-c", c.want, raw.P50/theirs.P50)
 		}
 	}
 	for _, workload := range []string{"get", "agent100", "recent100", "impact"} {
 		if small := find("auditsql", workload, asRecord, 0, 1); small != nil {
 			if large := largest(small); large != nil && small.P50 > 0 {
-				atMost(fmt.Sprintf("%s: p50 at %d records, times that at %d", workload, large.Records, small.Records), 2, large.P50/small.P50)
+				atMost(fmt.Sprintf("%s: p50 at %d records, divided by that at %d", workload, large.Records, small.Records), 2, large.P50/small.P50)
 			}
 		}
 	}
@@ -87,7 +87,7 @@ func reached(rows []row) []target {
 	}
 	alone, beside := find("auditsql", "mixed", putsAlone, mixedWriters, 0), find("auditsql", "mixed", putsBeside, mixedWriters, mixedReaders)
 	if alone != nil && beside != nil && alone.P999 > 0 {
-		atMost("mixed: p99.9 of puts beside readers, times that without", 3, beside.P999/alone.P999)
+		atMost("mixed: p99.9 of puts beside readers, divided by that without", 3, beside.P999/alone.P999)
 	}
 	if open := find("auditsql", "replay", afterClose, 0, 0); open != nil {
 		atMost("replay: opening after a clean close, in ms", 50, open.P50)

@@ -20,12 +20,12 @@ import (
 
 var (
 	rounds = flag.Int("rounds", 2, "how many rounds TestRandomFaultsUnderEverything runs")
-	slow   = flag.Duration("slow", 20*time.Second, "how long a call may take in it")
+	slow   = flag.Duration("slow", 20*time.Second, "how long a call may take in that test")
 )
 
-// A writer, readers of this process and others, backups, reindexing and repair are at work at once while calls on
-// files fail at random. Nothing acknowledged may be lost, nothing may be read that was never written, and no call may
-// hang. The clock is the real one.
+// A writer, readers in this process and in others, backups, reindexing and repair run at once while calls on files
+// fail at random. Nothing acknowledged may be lost, nothing may be read that was never written, and no call may hang.
+// The test uses the real clock.
 func TestRandomFaultsUnderEverything(t *testing.T) {
 	fs := mounted(t)
 	first := firstSeed()
@@ -45,15 +45,15 @@ func TestRandomFaultsUnderEverything(t *testing.T) {
 	}
 }
 
-// beside is a round of everything at once.
+// beside is a round in which everything runs at once.
 type beside struct {
 	*store
 	t       *testing.T
 	random  *rand.Rand
-	longest map[string]time.Duration // how long each kind of call has taken at most; guarded by mu
+	longest map[string]time.Duration // the longest time that each kind of call has taken; guarded by mu
 }
 
-// call runs f, and ends the test with the stacks of all goroutines when it takes too long.
+// call runs f. If f takes too long, it ends the test with the stacks of all goroutines.
 func (b *beside) call(what string, f func() error) error {
 	watch := time.AfterFunc(*slow, func() {
 		stacks := make([]byte, 8<<20)
@@ -124,7 +124,7 @@ func (b *beside) round() {
 			q, err := audit.ParseAudit(raw)
 			b.mu.Lock()
 			if err != nil || b.given[q.QueryID] != string(raw) {
-				b.t.Errorf("nobody has put %s", raw)
+				b.t.Errorf("this record was never put: %s", raw)
 			}
 			b.mu.Unlock()
 		}

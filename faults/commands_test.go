@@ -19,7 +19,7 @@ import (
 
 var commandRounds = flag.Int("command-rounds", 1, "how many rounds TestRandomFaultsUnderCommands runs")
 
-// program is the auditsql command.
+// program builds the auditsql command once and returns its path.
 var program = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "auditsql-faults-")
 	if err != nil {
@@ -28,7 +28,7 @@ var program = sync.OnceValues(func() (string, error) {
 	programDir = dir
 	name := filepath.Join(dir, "auditsql")
 	build := exec.Command("go", "build", "-o", name, "./cmd/auditsql")
-	build.Dir = ".." // its dependencies are another module's
+	build.Dir = ".." // the command is in another module
 	out, err := build.CombinedOutput()
 	if err != nil {
 		err = fmt.Errorf("build: %w\n%s", err, out)
@@ -36,11 +36,11 @@ var program = sync.OnceValues(func() (string, error) {
 	return name, err
 })
 
-// programDir is what is left to remove of program.
+// programDir is the folder of program, to be removed at the end; "" if program was not built.
 var programDir string
 
-// Commands in processes of their own write, read, back up, reindex and repair one store at once while calls on files
-// fail at random. None may hang, end by a signal or with a panic, and nothing acknowledged may be lost.
+// Commands write, read, back up, reindex and repair one store at once, each in a process of its own, while calls on
+// files fail at random. No command may hang, panic or end by a signal, and nothing acknowledged may be lost.
 func TestRandomFaultsUnderCommands(t *testing.T) {
 	fs := mounted(t)
 	must(program())
@@ -59,7 +59,7 @@ func TestRandomFaultsUnderCommands(t *testing.T) {
 
 type commands struct{ beside }
 
-// command prepares a command; what it prints to standard error comes in the buffer.
+// command prepares a command. The buffer receives its standard error.
 func (c *commands) command(args ...string) (*exec.Cmd, *bytes.Buffer) {
 	cmd := exec.Command(must(program()), args...)
 	cmd.Env = append(os.Environ(), "AUDITSQL_DIR="+c.dir(), "GOTRACEBACK=all")
@@ -68,7 +68,7 @@ func (c *commands) command(args ...string) (*exec.Cmd, *bytes.Buffer) {
 	return cmd, &stderr
 }
 
-// wait waits for a command, and asks it for its stacks when it takes too long.
+// wait waits for a command. If the command takes too long, wait makes it print its stacks and end.
 func (c *commands) wait(cmd *exec.Cmd, stderr *bytes.Buffer) {
 	watch := time.AfterFunc(*slow, func() { cmd.Process.Signal(syscall.SIGQUIT) })
 	start := time.Now()
@@ -91,7 +91,7 @@ func (c *commands) run(args ...string) {
 	c.wait(cmd, stderr)
 }
 
-// write feeds one process that imports with so many records, one after the other.
+// write starts one process that imports, and gives it n records, one after the other.
 func (c *commands) write(n int) {
 	cmd, stderr := c.command("import", "-", "--ack", "--lock-wait", "5s")
 	in, out := must(cmd.StdinPipe()), must(cmd.StdoutPipe())

@@ -1,3 +1,3 @@
-// Package faults holds tests of auditsql's stores on a file system that fails and forgets (package fusefs), SQLite's
-// files included. It is a module of its own, so that the FUSE library is no dependency of auditsql.
+// Package faults tests auditsql's stores, SQLite's files included, on a file system that fails and that forgets what was
+// not synced (package fusefs). It is a module of its own, so that auditsql does not depend on the FUSE library.
 package faults

@@ -10,7 +10,7 @@ import (
 	"github.com/auditsql/auditsql/internal/crashfs"
 )
 
-// another is the process of all that is foreign to a store.
+// another is the process in which other programs open the databases of stores.
 var another = sync.OnceValues(foreign.Start)
 
 // foreign opens a connection to the store's database in another process.
@@ -26,9 +26,9 @@ func all(c *foreign.Conn, texts ...string) {
 
 const setLabel = `INSERT INTO label (hash, label) VALUES ('0101010101010101010101010101010101010101010101010101010101010101', 'a name')`
 
-// A shell with synchronous=OFF copies -wal into the database and syncs nothing. The checkpoint of the writer that
-// follows has nothing left to copy. If the power goes before that one is complete, nobody can know what the database
-// holds: then it may be refused.
+// A shell with synchronous=OFF copies -wal into the database and syncs nothing. Then the next checkpoint of the writer
+// has nothing left to copy. If the power fails before that checkpoint is complete, nobody can know what the database
+// contains, and the store may be refused.
 func TestAForeignCheckpointThatIsNotSynced(t *testing.T) {
 	t.Parallel()
 	checkpoints := map[string][]string{

@@ -21,10 +21,11 @@ import (
 
 var histories = flag.Int("histories", 60, "how many random histories TestHistories runs")
 
-// TestHistories lets stores live, fail, crash and recover at random, and holds what comes back against an oracle.
+// TestHistories opens, uses, crashes and recovers stores at random while calls fail, and compares what comes back with
+// an oracle.
 //
-// A history's seed decides what each goroutine of it does, which calls fail, and what a power cut leaves. It does not
-// decide how the calls of several goroutines interleave: run its seed some more times.
+// A history's seed decides what each of its goroutines does, which calls fail, and what a power cut leaves. It does not
+// decide how the calls of several goroutines interleave, so run a seed several times.
 func TestHistories(t *testing.T) {
 	t.Parallel()
 	fs := mounted(t)
@@ -34,7 +35,7 @@ func TestHistories(t *testing.T) {
 	}
 	first := firstSeed()
 	var next, wrong atomic.Int64
-	var told tally
+	var counts tally
 	start := time.Now()
 	fmt.Printf("histories: -histories %d -seed %d\n", n, first)
 	t.Run("all", func(t *testing.T) {
@@ -53,7 +54,7 @@ func TestHistories(t *testing.T) {
 						if files != nil {
 							s.begin(&began)
 						}
-						h := &history{store: s, random: random, tally: &told}
+						h := &history{store: s, random: random, tally: &counts}
 						return h.run()
 					})
 					if err != nil && wrong.Add(1) <= 5 {
@@ -63,10 +64,10 @@ func TestHistories(t *testing.T) {
 			})
 		}
 	})
-	fmt.Printf("histories: %d wrong: %v, %v\n", wrong.Load(), &told, time.Since(start).Round(time.Millisecond))
+	fmt.Printf("histories: %d wrong: %v, %v\n", wrong.Load(), &counts, time.Since(start).Round(time.Millisecond))
 }
 
-// aged are the files of a store that has been used for a while, and what is in it.
+// aged returns the files of a store that has been used for a while, and its records.
 func aged() (fusefs.Files, map[audit.QueryID]string, map[audit.QueryID]string, int) {
 	a := agedStore()
 	return a.files, a.given, a.there, a.next
@@ -89,7 +90,7 @@ var agedStore = sync.OnceValue(func() *agedFiles {
 	return &agedFiles{store: store{given: s.given, there: s.there, next: s.next}, files: s.m.Files()}
 })
 
-// tally counts what has happened.
+// tally counts events over all histories.
 type tally struct {
 	lives, opened, failedOpenings, faults, closed, killed, cut, cutByPlan, reckless atomic.Int64
 }
@@ -99,19 +100,20 @@ func (c *tally) String() string {
 		c.lives.Load(), c.opened.Load(), c.failedOpenings.Load(), c.faults.Load(), c.closed.Load(), c.killed.Load(), c.cut.Load(), c.cutByPlan.Load(), c.reckless.Load())
 }
 
-// history is a store whose life is random.
+// history is a store that is opened, used and ended at random. The time from an opening to its end is a life.
 type history struct {
 	*store
 	*tally
 	random *rand.Rand
-	shell  *foreign.Conn // of this life; nil: none yet
-	faulty bool          // a fault has struck the opening of this life
-	// copies: the shell copies from -wal into the database at each commit; off: it syncs nothing. unsynced: it has copied
-	// without a sync, or after a fault. A power cut then leaves a database that nobody can know anything of, and the store may be refused.
+	shell  *foreign.Conn // a shell that was opened in this life, or nil
+	faulty bool          // a call has failed during the opening of this life
+	// copies: the shell copies from -wal into the database at each commit. off: it syncs nothing. unsynced: it has copied
+	// without a sync, or after a fault. After a power cut nobody can know then what the database contains, and the
+	// store may be refused.
 	copies, off, unsynced bool
 }
 
-// errReckless means that a store was refused after a power cut in a life in which a shell had copied without a sync.
+// errReckless means that a store was refused after a power cut, because a shell had copied without a sync.
 var errReckless = errors.New("a shell has left the database unsynced")
 
 func pick[T any](random *rand.Rand, of ...T) T { return of[random.IntN(len(of))] }
@@ -137,7 +139,7 @@ func (h *history) run() error {
 	return nil
 }
 
-// tolerate lets a refusal pass that only a shell is to blame for.
+// tolerate accepts a refusal that was caused by a shell.
 func (h *history) tolerate(err error) error {
 	if err != nil && h.unsynced && !errors.Is(err, errLost) && refusal(err) != "no refusal" {
 		h.reckless.Add(1)
@@ -146,7 +148,8 @@ func (h *history) tolerate(err error) error {
 	return err
 }
 
-// faults are those of a life: some calls that fail, one at which the power goes or the process is killed, or none.
+// faults returns the faults of a life: some calls that fail, and perhaps a call at which the power fails or the process
+// is killed.
 func (h *history) faults(within int) []fusefs.Fault {
 	var plan []fusefs.Fault
 	for range pick(h.random, 0, 0, 1, 1, 2) {
@@ -182,7 +185,7 @@ func (h *history) plan(within int) {
 	h.m.Plan(faults...)
 }
 
-// live opens the store, holds it against what must be there, uses it, and ends it in one way or another.
+// live opens the store, checks that all acknowledged records are there, uses it, and ends it in some way.
 func (h *history) live() error {
 	h.lives.Add(1)
 	h.shell, h.faulty = nil, false
@@ -203,7 +206,7 @@ func (h *history) live() error {
 		h.failedOpenings.Add(1)
 	default:
 		h.opened.Add(1)
-		// The store goes on to read in the background: what strikes it after its opening counts as well.
+		// The store still reads in the background: a call that fails after the opening counts as well.
 		if h.m.Plan() {
 			h.faulty = true
 		} else {
@@ -224,7 +227,7 @@ func (h *history) live() error {
 	return h.finish(db)
 }
 
-// have checks that all is there that must be. What else is wrong the last opening of the history finds.
+// have checks that all acknowledged records are there. The last opening of the history checks everything else.
 func (h *history) have(db *audit.DB) error {
 	for id, line := range h.there {
 		if raw, err := db.GetRaw(context.Background(), id); err != nil || string(raw) != line {
@@ -260,7 +263,7 @@ func (h *history) step(db *audit.DB) error {
 		h.m.Remark("rest")
 		settle()
 	case 9:
-		time.Sleep(20 * time.Millisecond) // it is applied
+		time.Sleep(20 * time.Millisecond) // until the puts are applied
 	case 10:
 		return h.within("a label", func() error {
 			db.PutLabels(ctx, []audit.Label{{Hash: audit.Hash{byte(h.random.IntN(5))}, Label: "one"}})
@@ -271,7 +274,7 @@ func (h *history) step(db *audit.DB) error {
 	case 13:
 		h.foreigner(pick(h.random, "PRAGMA wal_checkpoint(PASSIVE)", "PRAGMA wal_checkpoint(RESTART)", "PRAGMA wal_checkpoint(TRUNCATE)"))
 	case 14:
-		return h.within("a look", func() error {
+		return h.within("a listing", func() error {
 			for range db.RawAudits(ctx, audit.Filter{ByAdmission: true}) {
 			}
 			return nil
@@ -288,7 +291,7 @@ func (h *history) step(db *audit.DB) error {
 	return nil
 }
 
-// foreigner lets somebody else do something to the database.
+// foreigner executes a statement in another process.
 func (h *history) foreigner(text string) {
 	if h.shell == nil {
 		shell, err := must(another()).Open(h.file("audit.db"))
@@ -348,7 +351,7 @@ func (h *history) finish(db *audit.DB) (err error) {
 			err = errors.Join(err, fmt.Errorf("nothing has failed, and closing did: %w", closing))
 		}
 		if closing != nil {
-			h.m.Kill() // somebody else will try
+			h.m.Kill() // the next life opens the store again
 		}
 	case ending == 1 && db != nil, ending == 2, ending == 3:
 		h.cut.Add(1)
@@ -363,10 +366,10 @@ func (h *history) finish(db *audit.DB) (err error) {
 	return err
 }
 
-// longest is how long a call may take on a clock that runs only while all wait for it.
+// longest is the longest time that a call may take, on a clock that runs only while all goroutines wait.
 const longest = 20 * time.Second
 
-// within calls f, and finds it wrong if that takes too long.
+// within calls f, and returns an error if f takes too long.
 func (h *history) within(what string, f func() error) error {
 	h.m.Remark("%s", what)
 	start := time.Now()

@@ -15,9 +15,9 @@ import (
 	"github.com/auditsql/auditsql/internal/crashfs"
 )
 
-var kth = flag.Int("kth", 120, "how many of the faults of TestTheKthCallFails it tries; 0 is all")
+var kth = flag.Int("kth", 120, "how many faults TestTheKthCallFails tries; 0: all")
 
-// What the k-th call may do: fail once, or fail and go on failing.
+// verdicts are what happens at the k-th call: it fails once, or it and all later calls fail.
 var verdicts = []struct {
 	name   string
 	faults []fusefs.Fault
@@ -31,7 +31,7 @@ var verdicts = []struct {
 	}},
 }
 
-// story is a life of a store that always calls for the same, as far as the disk lets it.
+// story uses a store from opening to closing, always with the same calls, until a fault stops it.
 func (s *store) story() error {
 	ctx := context.Background()
 	db, err := s.open()
@@ -52,7 +52,7 @@ func (s *store) story() error {
 	return errors.Join(err, db.Close())
 }
 
-// point is a call of the story and what it does, and how the life ends after it.
+// point is a call of the story, what happens at it, and how the store ends after it.
 type point struct {
 	ops     []crashfs.Op // the calls that are counted
 	k       int
@@ -60,7 +60,7 @@ type point struct {
 	ending  string
 }
 
-// sqlites are SQLite's files and store.json, in the store and in copies of it.
+// sqlites matches SQLite's files and store.json, in the store and in its backups.
 const sqlites = "audit.db*|store.json*"
 
 func (p point) plan(random *rand.Rand) []fusefs.Fault {
@@ -90,8 +90,8 @@ const atALaterCall = "a power cut at a later call"
 
 var endings = []string{"killed", "a power cut", atALaterCall, atALaterCall, atALaterCall}
 
-// Each call on a file of SQLite's, or on store.json, fails once, in each way. Then the power goes, or the process.
-// Syncs are tried in a sweep of their own, since all that is promised hangs on them and there are few.
+// Each call on one of SQLite's files, or on store.json, fails once in each way. Then the power fails, or the process is
+// killed. Syncs have a sweep of their own, because every promise depends on them and there are few.
 func TestTheKthCallFails(t *testing.T) {
 	t.Parallel()
 	fs := mounted(t)
@@ -175,7 +175,7 @@ func TestTheKthCallFails(t *testing.T) {
 	}
 	t.Cleanup(func() {
 		if wrong.Load() > 0 {
-			t.Errorf("wrong after %d of %d faults; -seed %d", wrong.Load(), len(points), first)
+			t.Errorf("%d of %d faults led to a wrong state; -seed %d", wrong.Load(), len(points), first)
 		}
 	})
 }

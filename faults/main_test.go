@@ -11,7 +11,7 @@ import (
 	"github.com/auditsql/auditsql/faults/fusefs"
 )
 
-// mount is the file system of all tests; it is mounted when it is needed first.
+// mount returns the file system of all tests. The first call mounts it.
 var mount = sync.OnceValues(fusefs.Start)
 
 func TestMain(m *testing.M) {
@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// mounted skips a test where nothing can be mounted, unless CI is true.
+// mounted returns the file system. It skips the test where nothing can be mounted, unless CI is true.
 func mounted(t testing.TB) *fusefs.FS {
 	t.Helper()
 	fs, err := mount()

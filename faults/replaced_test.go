@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// Somebody removes or replaces SQLite's files under a live writer. What it has acknowledged by then, and goes on to
-// acknowledge, must be there; at the least once the files that were taken away are brought back, which is what a
-// refusal asks for.
+// Somebody removes or replaces SQLite's files under a live writer. Every record that the writer acknowledged before or
+// after that must be there. If the store is refused, they must be there after the files were brought back, which is what
+// the refusal asks for.
 func TestSQLitesFilesTakenAway(t *testing.T) {
 	t.Parallel()
 	for _, what := range []string{"audit.db", "audit.db-wal"} {
@@ -47,7 +47,7 @@ func (s *store) takenAway(random *rand.Rand, what, how, end string) error {
 		copyFile(other.file(what), filepath.Join(kept, "copy"))
 		ok(another.Close())
 	}
-	// The name of a file and its content are synced by who has done that, a person who waits for a while.
+	// The person who does this waits for a while, so the names and contents of the files are synced.
 	if how == "removed" {
 		ok(os.Remove(s.file(what)))
 	} else {
@@ -88,7 +88,7 @@ func (s *store) takenAway(random *rand.Rand, what, how, end string) error {
 		return err
 	}
 	if !noticed {
-		return fmt.Errorf("the writer has gone on without %s", what)
+		return fmt.Errorf("the writer did not notice that %s was taken away", what)
 	}
 	return nil
 }

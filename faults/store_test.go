@@ -23,16 +23,16 @@ type store struct {
 	fs   *fusefs.FS
 	m    *fusefs.Machine
 	opts []audit.Option
-	dbs  []*audit.DB // all that were opened
+	dbs  []*audit.DB // all openings
 
 	mu    sync.Mutex
-	given map[audit.QueryID]string // whatever was put: it may be there
-	there map[audit.QueryID]string // what was acknowledged, or was there once: it must be
-	next  int                      // the first record that was not given yet
+	given map[audit.QueryID]string // records that were put: they may be there
+	there map[audit.QueryID]string // records that were acknowledged or seen: they must be there
+	next  int                      // the number of the next record to put
 }
 
-// newStore makes a machine with these files and a store on it that trims its journal as early as it may. The store
-// itself is made by its first opening.
+// newStore makes a machine with these files, and a store on it that trims its journal as early as it can. The first
+// opening creates the store.
 func newStore(fs *fusefs.FS, seed uint64, files fusefs.Files) *store {
 	return &store{
 		fs: fs, m: must(fs.Machine(seed, files)),
@@ -54,7 +54,7 @@ func (s *store) open(opts ...audit.Option) (*audit.DB, error) {
 	return db, err
 }
 
-// end ends the machine, and what is still open with it.
+// end ends the machine, and closes every opening that is left.
 func (s *store) end() {
 	s.m.Kill()
 	for _, db := range s.dbs {
@@ -63,7 +63,7 @@ func (s *store) end() {
 	s.m.Drop()
 }
 
-// record returns the n-th record: of several agents, with evidence that others have too.
+// record returns the n-th record. Records share a few agents and pieces of evidence.
 func record(n int) *audit.QueryAudit {
 	hash := func(kind byte, i int) (h audit.Hash) {
 		h[0], h[1], h[2], h[31] = kind, byte(i), byte(i>>8), 1
@@ -82,7 +82,7 @@ func record(n int) *audit.QueryAudit {
 	return q
 }
 
-// put gives the store the next n records in one call, and reports whether they were acknowledged.
+// put puts the next n records in one call. It returns nil if they were acknowledged.
 func (s *store) put(db *audit.DB, n int) error {
 	s.mu.Lock()
 	qs := make([]*audit.QueryAudit, n)
@@ -110,7 +110,7 @@ func (s *store) put(db *audit.DB, n int) error {
 	return nil
 }
 
-// fill puts n records in calls of a few, each of which becomes a transaction of SQLite's.
+// fill puts n records, a few in each call. Each call becomes one transaction in SQLite.
 func (s *store) fill(db *audit.DB, n int) {
 	for ; n > 0; n -= 5 {
 		ok(s.put(db, min(n, 5)))
@@ -118,8 +118,8 @@ func (s *store) fill(db *audit.DB, n int) {
 	}
 }
 
-// fillAndTrim brings records to disk twice, so that the journal is trimmed up to the first time: from here on SQLite
-// alone has the oldest.
+// fillAndTrim puts records and waits for a checkpoint, twice, so that the journal is trimmed up to the first checkpoint.
+// From then on only SQLite has the oldest records.
 func (s *store) fillAndTrim(db *audit.DB) {
 	s.fill(db, 60)
 	settle()
@@ -130,10 +130,11 @@ func (s *store) fillAndTrim(db *audit.DB) {
 	}
 }
 
-// settle lets the store be idle until it has brought to disk what it has. It is for bubbles, whose time costs nothing.
+// settle leaves the store idle until its checkpoint is done. It is for bubbles (testing/synctest), in which time costs
+// nothing.
 func settle() { time.Sleep(3 * time.Second) }
 
-// check holds an open store against what must be there. What is there now must stay.
+// check compares an open store with the oracle. From then on every record that it sees must stay.
 func (s *store) check(db *audit.DB) error {
 	ctx := context.Background()
 	missing := 0
@@ -155,7 +156,7 @@ func (s *store) check(db *audit.DB) error {
 		}
 		q, err := audit.ParseAudit(raw)
 		if err != nil || s.given[q.QueryID] != string(raw) {
-			return fmt.Errorf("nobody has put %.200s (%v)", raw, err)
+			return fmt.Errorf("this record was never put: %.200s (%v)", raw, err)
 		}
 		s.there[q.QueryID] = string(raw)
 		n++
@@ -175,7 +176,7 @@ func (s *store) check(db *audit.DB) error {
 
 var errLost = errors.New("lost")
 
-// recovered opens the store after a crash, holds it against the oracle, and closes it.
+// recovered opens the store after a crash, compares it with the oracle, and closes it.
 func (s *store) recovered() error {
 	s.m.Plan()
 	db, err := s.open()
@@ -185,8 +186,8 @@ func (s *store) recovered() error {
 	return errors.Join(s.check(db), db.Close())
 }
 
-// recoveredOr opens the store after a crash. A store that is refused for what was found must be cured by what its
-// refusal asks for.
+// recoveredOr opens the store after a crash. If the store is refused, cure does what the refusal asks for, and then the
+// store must open.
 func (s *store) recoveredOr(cure func()) error {
 	err := s.recovered()
 	if err == nil || errors.Is(err, errLost) || refusal(err) == "no refusal" {
@@ -199,8 +200,8 @@ func (s *store) recoveredOr(cure func()) error {
 	return nil
 }
 
-// backUp makes a backup, and restoreDatabase puts its database in the place of the store's: the cure of a store whose
-// database is lost or corrupt and whose journal does not reach back to the beginning.
+// backUp makes a backup, and restoreDatabase replaces the store's database with that of the backup. This is the cure for
+// a store whose database is lost or corrupt and whose journal was trimmed.
 func (s *store) backUp(db *audit.DB) {
 	must(db.Backup(context.Background(), filepath.Join(s.m.Dir(), "backup")))
 }
@@ -209,7 +210,7 @@ func (s *store) restoreDatabase() {
 	s.bring(filepath.Join(s.m.Dir(), "backup"), "audit.db", "audit.db-wal")
 }
 
-// bring puts files from a folder into the store's, and takes away those that the folder does not have.
+// bring replaces files of the store by those of a folder, and removes those that the folder does not have.
 func (s *store) bring(from string, names ...string) {
 	for _, name := range names {
 		if err := os.Remove(s.file(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -228,7 +229,7 @@ func syncFolder(dir string) {
 	ok(d.Sync())
 }
 
-// refusal names the kind of an error with which opening refuses a store for what it has found.
+// refusal names the kind of a refusal: an error with which opening refuses a store because of what is on disk.
 func refusal(err error) string {
 	var damage *wal.CorruptError
 	switch {
@@ -246,7 +247,7 @@ func refusal(err error) string {
 	return "no refusal"
 }
 
-// failed reports whether a fault of the plan has struck, or the life has ended.
+// failed reports whether a call has failed by the plan, or the plan has ended the life.
 func failed(m *fusefs.Machine) bool {
 	st := m.State()
 	for _, n := range st.Struck {
@@ -271,7 +272,7 @@ func (s *store) fillAsFarAsItGoes(db *audit.DB, n int) {
 	}
 }
 
-// begin takes over what another store's oracle knows, for a copy of its files.
+// begin copies the oracle of another store, for a store that begins with a copy of its files.
 func (s *store) begin(other *store) {
 	s.given, s.there, s.next = maps.Clone(other.given), maps.Clone(other.there), other.next
 }

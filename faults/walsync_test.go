@@ -17,9 +17,9 @@ import (
 )
 
 var (
-	seeds = flag.Int("seeds", 12, "with how many seeds each case of the tests of single faults runs")
-	seed  = flag.Uint64("seed", 0, "the first of them, and of the histories; 0 draws one")
-	hang  = flag.Duration("hang", 2*time.Minute, "after what time a store hangs")
+	seeds = flag.Int("seeds", 12, "with how many seeds the tests of single faults run each case")
+	seed  = flag.Uint64("seed", 0, "the first seed, of the histories too; 0: a random one")
+	hang  = flag.Duration("hang", 2*time.Minute, "after which time a store counts as hanging")
 	calls = flag.Int("calls", 30, "how many of the last calls on files a failure shows")
 )
 
@@ -30,7 +30,7 @@ func firstSeed() uint64 {
 	return rand.Uint64N(1 << 40)
 }
 
-// eachSeed runs a case in bubbles, whose clock runs when everybody waits, with some seeds.
+// eachSeed runs a case with several seeds, each in a bubble (testing/synctest), whose clock advances when all goroutines wait.
 func eachSeed(t *testing.T, name string, f func(s *store, random *rand.Rand) error) {
 	fs := mounted(t)
 	t.Run(name, func(t *testing.T) {
@@ -55,10 +55,11 @@ func eachSeed(t *testing.T, name string, f func(s *store, random *rand.Rand) err
 	})
 }
 
-// alone gives a store a bubble and a machine of its own, and returns what f finds wrong, with the last calls on files.
+// alone runs f with a store that has a bubble and a machine of its own. It returns the error of f, with the last calls on
+// files.
 //
-// The clock of a bubble stands still while a goroutine waits for a mutex or a system call. So time is no excuse in it,
-// and a store that does not come to its end is found by the clock outside.
+// The clock of a bubble stands still while a goroutine waits for a mutex or a system call. So a timer inside of it
+// cannot find a store that hangs: the real clock does.
 func alone(t *testing.T, fs *fusefs.FS, seed uint64, files fusefs.Files, f func(s *store) error) (err error) {
 	watch := time.AfterFunc(*hang, func() {
 		debug.SetTraceback("all")
@@ -66,7 +67,7 @@ func alone(t *testing.T, fs *fusefs.FS, seed uint64, files fusefs.Files, f func(
 	})
 	defer watch.Stop()
 	defer func() {
-		if broken := recover(); broken != nil { // all goroutines of the bubble wait for each other
+		if broken := recover(); broken != nil { // a deadlock: all goroutines of the bubble wait
 			stacks := make([]byte, 1<<20)
 			err = fmt.Errorf("%v\n%s", broken, stacks[:runtime.Stack(stacks, true)])
 		}
@@ -88,16 +89,16 @@ func alone(t *testing.T, fs *fusefs.FS, seed uint64, files fusefs.Files, f func(
 	return err
 }
 
-// A sync of -wal that fails leaves frames that can be read and will never be on disk, though the next sync says so.
-// Whoever then copies them into the database, and is cut off in the middle, leaves a mix of two states. The writer must
-// not. What a shell does nobody can keep it from, so a store where one has done it may be refused.
+// After a failed sync of -wal there are frames that can be read and will never be on disk, although the next sync reports
+// success. If a process then copies them into the database, and the power fails in the middle, a mix of two states is left.
+// The writer must not do that. Nobody can stop a shell from doing it, so a store in which a shell has done it may be refused.
 func TestAFailedSyncOfSQLitesWAL(t *testing.T) {
 	t.Parallel()
 	failedSync := fusefs.Fault{Ops: syncs, Name: "audit.db-wal", Verdict: crashfs.IO}
 	cut := func(random *rand.Rand) fusefs.Fault {
 		return fusefs.Fault{Ops: writes, Name: "audit.db", Skip: random.IntN(12), After: 1, Verdict: crashfs.CutPower}
 	}
-	// begin leaves a store whose journal was trimmed, and that has more in -wal.
+	// begin makes a store whose journal was trimmed, and that has further records in -wal.
 	begin := func(s *store, random *rand.Rand) *audit.DB {
 		db := must(s.open())
 		s.fillAndTrim(db)
@@ -126,7 +127,7 @@ func TestAFailedSyncOfSQLitesWAL(t *testing.T) {
 	for _, killed := range []string{"killed", "closed"} {
 		eachSeed(t, killed+", and cut in the next opening", func(s *store, random *rand.Rand) error {
 			db := begin(s, random)
-			if killed == "killed" { // before anything can be noted
+			if killed == "killed" { // before the store can note the failure
 				s.m.Plan(failedSync, fusefs.Fault{After: 1, Verdict: crashfs.KillIt})
 			} else {
 				s.m.Plan(failedSync, fusefs.Fault{Ops: writes, Name: "audit.db", After: 1, Verdict: crashfs.KillIt})
@@ -174,10 +175,10 @@ func TestAFailedSyncOfSQLitesWAL(t *testing.T) {
 		s.m.Plan(failedSync)
 		settle()
 		if !failed(s.m) {
-			return fmt.Errorf("the store was not brought to disk")
+			return fmt.Errorf("there was no checkpoint")
 		}
 		if err := db.Close(); err == nil {
-			return fmt.Errorf("closing says nothing of the sync that failed")
+			return fmt.Errorf("closing does not report the failed sync")
 		}
 		return s.recovered()
 	})

@@ -9,8 +9,8 @@ import (
 	"github.com/auditsql/auditsql/kvshim"
 )
 
-// A batch happens as a whole, a scan goes in byte order, and a key of the audit families is written once. Memory
-// behaves as SQLite does, so a test needs no file.
+// A batch is applied as a whole, a scan returns keys in byte order, and a key of the audit families can be written only
+// once. The store in memory behaves as the one on SQLite does, so a test needs no file.
 func Example() {
 	ctx := context.Background()
 	store := kvshim.NewMemory()

@@ -11,8 +11,8 @@ import (
 	"github.com/auditsql/auditsql/wal"
 )
 
-// A journal takes payloads and gives each an offset. When Append returns, the payload is on disk. A reader gets the
-// records in order, here from the first on.
+// A journal stores payloads and gives each one an offset. When Append returns, the payload is on disk. A reader returns
+// the records in order, here from the first one.
 func Example() {
 	dir, err := os.MkdirTemp("", "journal")
 	if err != nil {

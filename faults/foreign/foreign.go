@@ -1,7 +1,7 @@
-// Package foreign is a second process with connections to SQLite databases, for tests of what others may do to the
-// files of a store: a shell, another program. SQLite's locks are between processes.
+// Package foreign runs a second process with connections to SQLite databases. Tests use it for what a shell or another
+// program may do to the files of a store. It is a process because SQLite's locks work between processes.
 //
-// It does what it is told, one command at a time, and ends with the process that started it.
+// The process executes one command at a time, and ends with the process that started it.
 package foreign
 
 import (
@@ -33,8 +33,8 @@ type answer struct {
 	Err  string
 }
 
-// Main takes commands if this process was started by Start to do so, and does not return then. A test binary calls it
-// first.
+// Main returns at once, unless Start has started this process. Then it executes commands and does not return. A test
+// binary calls it first.
 func Main() {
 	if os.Getenv(env) == "" {
 		return
@@ -111,7 +111,7 @@ func (w *worker) do(c command) (answer, error) {
 	return a, rows.Err()
 }
 
-// Process is the second process. It may be used from several goroutines, which wait for each other.
+// Process is the second process. Several goroutines may use it; their calls wait for each other.
 type Process struct {
 	cmd   *exec.Cmd
 	stdin io.WriteCloser
@@ -121,7 +121,7 @@ type Process struct {
 	out *json.Encoder
 }
 
-// Start starts one, with the program that is running, whose main has to call Main first.
+// Start starts a process with the running program, whose main must call Main first.
 func Start() (*Process, error) {
 	program, err := os.Executable()
 	if err != nil {
@@ -141,13 +141,13 @@ func Start() (*Process, error) {
 	return p, p.cmd.Start()
 }
 
-// Close lets the process come to its end.
+// Close asks the process to end, and waits for it.
 func (p *Process) Close() error {
 	p.stdin.Close()
 	return p.cmd.Wait()
 }
 
-// Kill ends it at once.
+// Kill ends the process at once.
 func (p *Process) Kill() {
 	p.cmd.Process.Kill()
 	p.cmd.Wait()
@@ -178,7 +178,7 @@ type Conn struct {
 	id int
 }
 
-// Open opens a database, with nothing set that SQLite does not set by itself.
+// Open opens a database with the default settings of SQLite.
 func (p *Process) Open(path string) (*Conn, error) {
 	a, err := p.do(command{Op: "open", Text: path})
 	if err != nil {

@@ -25,7 +25,7 @@ type FS struct {
 	stdin  io.Closer
 }
 
-// Start starts the daemon, with the program that is running, whose main has to call Main first.
+// Start starts the daemon with the running program, whose main must call Main first.
 func Start() (*FS, error) {
 	if os.Geteuid() != 0 {
 		return nil, fmt.Errorf("%w: it takes root", ErrUnsupported)
@@ -83,18 +83,18 @@ func (f *FS) start(program string) error {
 // Mount returns the mount point.
 func (f *FS) Mount() string { return filepath.Join(f.dir, mountName) }
 
-// Close unmounts, whoever has files of it open.
+// Close unmounts the file system, even if some process has files of it open.
 func (f *FS) Close() error {
 	f.stdin.Close()
 	err := f.daemon.Wait()
 	return errors.Join(err, os.RemoveAll(f.dir))
 }
 
-// Files is what a disk holds: content by path from "/"; a path that ends with "/" is a folder.
+// Files are the files of a disk: their contents by path from "/". A path that ends with "/" is a folder.
 type Files map[string][]byte
 
-// Machine is a disk, and what runs on it until it crashes. Its methods may be called from several goroutines, but
-// wait for each other.
+// Machine is a disk and the life that uses it now: everything between two crashes. Several goroutines may call its methods;
+// the calls wait for each other.
 type Machine struct {
 	fs *FS
 
@@ -105,7 +105,7 @@ type Machine struct {
 	now  response
 }
 
-// Machine makes one, whose disk holds these files, all of them durable. The seed decides what power cuts leave.
+// Machine makes a machine whose disk has these files, all of them durable. The seed decides what power cuts leave.
 func (f *FS) Machine(seed uint64, files Files) (*Machine, error) {
 	conn, err := net.Dial("unix", filepath.Join(f.dir, socketName))
 	if err != nil {
@@ -145,52 +145,52 @@ func (m *Machine) must(req request) response {
 	return rep
 }
 
-// Drop ends the machine, with all that is on its disk.
+// Drop ends the machine and deletes its disk.
 func (m *Machine) Drop() error { return m.conn.Close() }
 
-// Dir returns the folder of the life that goes on now: the root of the disk.
+// Dir returns the folder of the current life: the root of the disk.
 func (m *Machine) Dir() string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return filepath.Join(m.fs.Mount(), m.now.Life)
 }
 
-// Plan says which of the calls to come fail. It takes the place of the plan before, and reports whether a fault of
-// that one has struck: no later one can.
+// Plan says which of the next calls fail. It replaces the previous plan, and reports whether a fault of the previous plan
+// has struck. No fault of that plan can strike after Plan has returned.
 func (m *Machine) Plan(p ...Fault) (struck bool) {
 	return slices.ContainsFunc(m.must(request{Op: "plan", Plan: p}).Struck, func(n int) bool { return n > 0 })
 }
 
-// Kill ends the life with what was written, and begins the next: [Machine.Dir] is another folder from then on.
+// Kill ends the life, keeps everything that was written, and begins the next life. From then on [Machine.Dir] is another
+// folder.
 func (m *Machine) Kill() { m.must(request{Op: "kill"}) }
 
-// PowerCut ends the life with what is durable and any choice of what is not, and begins the next. After a life that
-// a plan has ended it only begins the next.
+// PowerCut ends the life, keeps what is durable and a random choice of what is not, and begins the next life. If the plan
+// has ended the life already, PowerCut only begins the next one.
 func (m *Machine) PowerCut() { m.must(request{Op: "cut"}) }
 
-// State is what has become of a machine's calls.
+// State describes the calls of a machine.
 type State struct {
-	Dead   bool     // a plan has ended the life
+	Dead   bool     // the plan has ended the life
 	Calls  int      // over all lives
-	Met    []int    // how many calls each fault of the plan names
-	Struck []int    // and how many of them did not pass
+	Met    []int    // how many calls have matched each fault of the plan
+	Struck []int    // and at how many of them it has struck
 	Log    []string // the last calls
 }
 
-// State asks for it.
+// State returns the state now.
 func (m *Machine) State() State {
 	r := m.must(request{Op: "state"})
 	return State{r.Dead, r.Calls, r.Met, r.Struck, r.Log}
 }
 
-// Await returns when n more calls have been made that a fault names. Its verdict does not matter. Other methods wait
-// meanwhile.
+// Await returns when n more calls have matched the fault, whatever its verdict is. Other methods wait meanwhile.
 func (m *Machine) Await(f Fault, n int) { m.must(request{Op: "wait", Fault: f, N: n}) }
 
-// Remark puts a line into the log of calls.
+// Remark adds a line to the log of calls.
 func (m *Machine) Remark(format string, args ...any) {
 	m.must(request{Op: "remark", Fault: Fault{Name: fmt.Sprintf(format, args...)}})
 }
 
-// Files returns what the disk holds as it is read, for another machine to begin with.
+// Files returns the files of the disk as a program reads them. Another machine can begin with them.
 func (m *Machine) Files() Files { return m.must(request{Op: "files"}).Files }

@@ -26,7 +26,7 @@ const (
 	ready      = "ready"
 )
 
-// Main serves the file system if this process was started by Start to do so, and does not return then. A test
+// Main returns at once, unless Start has started this process. Then it serves the file system and does not return. A test
 // binary calls it first.
 func Main() {
 	dir := os.Getenv(daemonEnv)
@@ -40,8 +40,8 @@ func Main() {
 	os.Exit(0)
 }
 
-// serve mounts, and serves until standard input ends, which it does with the process that started this one. Signals for
-// all processes of a terminal or a job do not end it: the mount would stay.
+// serve mounts the file system and serves it until standard input ends. That happens when the process that started this one
+// ends. Signals to all processes of a terminal or a job do not end it, because then the mount would stay.
 func serve(dir string) error {
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	mnt := filepath.Join(dir, mountName)
@@ -57,10 +57,10 @@ func serve(dir string) error {
 	if err := fs.WaitMount(); err != nil {
 		return err
 	}
-	// Whoever has files open still finds that the file system is gone.
+	// A process that still has files open gets errors from now on.
 	defer func() {
 		if err := syscall.Unmount(mnt, syscall.MNT_DETACH); err == nil {
-			os.RemoveAll(dir) // of a process that was killed, too
+			os.RemoveAll(dir) // also when the parent process was killed
 		}
 	}()
 	socket, err := net.Listen("unix", filepath.Join(dir, socketName))
@@ -81,7 +81,7 @@ func serve(dir string) error {
 	return err
 }
 
-// request asks the daemon for one thing about one machine. Each connection controls one.
+// request is one request to the daemon. Each connection controls one machine.
 type request struct {
 	Op    string
 	Seed  uint64
@@ -102,7 +102,7 @@ type response struct {
 	Files  Files
 }
 
-// control answers the requests for one machine, in turn. The machine ends with the connection.
+// control answers the requests for one machine, one after the other. The machine ends with the connection.
 func (s *server) control(conn net.Conn, fs *fuse.Server) {
 	defer conn.Close()
 	in, out := gob.NewDecoder(conn), gob.NewEncoder(conn)

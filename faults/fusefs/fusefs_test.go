@@ -13,7 +13,7 @@ import (
 	"github.com/auditsql/auditsql/internal/crashfs"
 )
 
-// durable leaves a file that no power cut takes.
+// durable writes a file that survives every power cut.
 func durable(dir, name, text string) *os.File {
 	f, err := os.Create(filepath.Join(dir, name))
 	must(err)
@@ -40,7 +40,7 @@ func read(dir, name string) string {
 	return string(b)
 }
 
-// outcomes runs something on many machines and collects what a power cut leaves of it.
+// outcomes runs something on many machines and collects what a power cut leaves.
 func outcomes(t *testing.T, do func(m *fusefs.Machine, dir string), look func(dir string) string) map[string]int {
 	t.Helper()
 	seen := map[string]int{}
@@ -120,7 +120,7 @@ func TestRemovedFilesCanBeReadByWhoHasThemOpen(t *testing.T) {
 	}
 }
 
-// A sync that fails forgets what was dirty: it can be read, the next sync is content, and a power cut takes it.
+// A failed sync forgets what was dirty: the bytes can be read, the next sync succeeds, and a power cut loses them.
 func TestASyncThatFailedIsForgotten(t *testing.T) {
 	t.Parallel()
 	wantOutcomes(t, outcomes(t, func(m *fusefs.Machine, dir string) {

@@ -24,14 +24,14 @@ type machine struct {
 	disk  *crashfs.Disk
 	judge *judge
 
-	// mu guards the lives, their inodes and the order of calls: what a call changes on the disk it changes here in
-	// the same step. It is taken before the server's.
+	// mu guards the lives, their inodes and the order of calls. A call changes the disk and the inodes in one step.
+	// mu is locked before the server's mu.
 	mu    sync.Mutex
 	lives int
 	now   *life
 }
 
-// life is a process of the disk: all that happens between two crashes.
+// life is everything that happens on a disk between two crashes.
 type life struct {
 	m     *machine
 	name  string
@@ -39,15 +39,15 @@ type life struct {
 	root  *inode
 	nodes map[crashfs.Node]*inode
 	shm   map[string]*inode // by path
-	ended bool              // nothing of it can be read any more, but for -shm
+	ended bool              // nothing of it can be read any more, except -shm
 }
 
-// inode is what the kernel knows by a number. All but id is guarded by the machine's mu.
+// inode is a file or folder that the kernel knows by a number. The machine's mu guards all fields except id.
 type inode struct {
 	id      uint64
 	life    *life
-	path    string // on the disk, the last that it had
-	gone    bool   // it has no name any more
+	path    string // on the disk; of a removed file the last path
+	gone    bool   // the file has no name any more
 	folder  bool
 	mode    uint32
 	node    crashfs.Node
@@ -56,7 +56,7 @@ type inode struct {
 	errors  int // how many syncs have failed
 }
 
-// shared is what a -shm file holds.
+// shared is the content of a -shm file.
 type shared struct{ bytes []byte }
 
 func isShm(name string) bool { return strings.HasSuffix(name, "-shm") }
@@ -66,10 +66,10 @@ type handle struct {
 	ino   *inode
 	file  wal.File        // nil for a folder and for -shm
 	names []fuse.DirEntry // of a folder
-	told  int             // how many of the inode's failed syncs it was told of, or was opened after
+	told  int             // how many of the inode's failed syncs were reported to this handle, or happened before it was opened
 }
 
-// sync reports a sync that has failed once to everybody who had the file open, as linux does.
+// sync reports a failed sync once to each handle that was open at that time, as Linux does.
 func (h *handle) sync() error {
 	if h.file == nil {
 		return nil
@@ -108,7 +108,7 @@ func (i *inode) size() int64 {
 	return i.life.m.disk.Size(i.node)
 }
 
-// alive fails for what belongs to a life that has ended, or is ended by the disk in the middle of a call.
+// alive returns an error if the life has ended, also if the disk has ended it in the middle of the call.
 func (l *life) alive() error {
 	if l.ended {
 		return crashfs.ErrDead
@@ -116,7 +116,7 @@ func (l *life) alive() error {
 	return nil
 }
 
-// status is what the kernel is told.
+// status is the answer to the kernel.
 func status(err error) fuse.Status {
 	var code syscall.Errno
 	switch {
@@ -136,7 +136,7 @@ func status(err error) fuse.Status {
 	return fuse.EIO
 }
 
-// find returns the inode of a name, and makes it when the kernel has not asked for it before.
+// find returns the inode of a name. It makes the inode when the kernel asks for it first.
 func (s *server) find(l *life, name string) (*inode, error) {
 	if err := l.alive(); err != nil {
 		return nil, err
@@ -163,7 +163,7 @@ func (s *server) find(l *life, name string) (*inode, error) {
 	return i, nil
 }
 
-// moved gives the inodes at and below a path their new one.
+// moved gives the inodes at and below a path their new paths.
 func (l *life) moved(from, to string) {
 	for _, i := range l.nodes {
 		if i.gone {
@@ -184,7 +184,7 @@ func (l *life) moved(from, to string) {
 	}
 }
 
-// removed takes a path from the inode that has it.
+// removed marks the inode of a path as gone.
 func (l *life) removed(name string) {
 	for _, i := range l.nodes {
 		if i.path == name {
@@ -193,7 +193,7 @@ func (l *life) removed(name string) {
 	}
 }
 
-// list returns what a folder holds, -shm included. It is a call.
+// list returns the entries of a folder, -shm included. It counts as a call.
 func (l *life) list(dir string) ([]fuse.DirEntry, error) {
 	names, err := l.p.List(dir)
 	if err != nil {
@@ -214,7 +214,7 @@ func (l *life) list(dir string) ([]fuse.DirEntry, error) {
 	return entries, nil
 }
 
-// empty reports whether a folder has nothing in it.
+// empty reports whether a folder has no entries.
 func (l *life) empty(dir string) bool {
 	if len(l.m.disk.List(dir)) > 0 {
 		return false
@@ -227,7 +227,7 @@ func (l *life) empty(dir string) bool {
 	return true
 }
 
-// begin starts a life with what the disk holds.
+// begin starts a life with the files of the disk.
 func (s *server) begin(m *machine) *life {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -244,14 +244,14 @@ func (s *server) begin(m *machine) *life {
 	return l
 }
 
-// nobody is a process that is dead.
+// nobody is the process id of a process that is dead.
 var nobody = func() *crashfs.Process {
 	p := crashfs.New(0).Process()
 	p.Kill()
 	return p
 }()
 
-// end ends the machine's life, if its disk has not done so already, and lets the kernel forget the folder's name.
+// end ends the machine's life, unless its disk has ended it already, and makes the kernel forget the folder's name.
 func (s *server) end(m *machine, how func()) {
 	m.mu.Lock()
 	l := m.now
@@ -259,7 +259,7 @@ func (s *server) end(m *machine, how func()) {
 		how()
 	}
 	l.ended = true
-	// The kernel may remember the inodes for long, and their life's disk must not stay for it.
+	// The kernel may keep the inodes for a long time. They must not keep the disk of their life in memory.
 	l.p = nobody
 	for _, i := range l.nodes {
 		i.node = crashfs.Node{}
@@ -271,7 +271,7 @@ func (s *server) end(m *machine, how func()) {
 	s.mu.Unlock()
 }
 
-// load makes files on a disk that has none, all of them durable.
+// load writes files to an empty disk, all of them durable.
 func load(d *crashfs.Disk, files Files) error {
 	p := d.Process()
 	defer p.Kill()
@@ -316,7 +316,7 @@ func load(d *crashfs.Disk, files Files) error {
 	return nil
 }
 
-// unload returns what a disk holds now, read and not durable.
+// unload returns the files of a disk as they are read now, durable or not.
 func unload(d *crashfs.Disk, dir string, into Files) {
 	for _, name := range d.List(dir) {
 		name = path.Join(dir, name)

@@ -10,7 +10,7 @@ import (
 	"github.com/auditsql/auditsql/faults/fusefs"
 )
 
-// mounted is the file system of all tests, or why there is none.
+// mounted returns the file system of all tests, or the reason why there is none.
 type mounted struct {
 	fs  *fusefs.FS
 	err error

@@ -11,21 +11,21 @@ import (
 	"github.com/auditsql/auditsql/internal/crashfs"
 )
 
-// A Plan says which calls of a life fail, or end it. Of several faults that name a call the first counts.
+// A Plan says which calls of a life fail, or end it. If several faults match a call, the first one applies.
 type Plan []Fault
 
-// Fault is what becomes of some calls.
+// Fault says which calls it matches, and at which of them it strikes with its verdict.
 type Fault struct {
-	Ops     []crashfs.Op // any of these; empty: of Faulty
-	Name    string       // patterns of path.Match for the last part of the name, with | between them; "" is any
-	Skip    int          // so many of these calls pass first
-	Times   int          // how many do not; 0 is one, below 0 all that come
-	Odds    int          // of these calls one in so many does not pass, by chance; 0: each
-	After   int          // they count only once this fault of the plan, from 1, has struck; 0: from the beginning
+	Ops     []crashfs.Op // any of these; empty: any of Faulty
+	Name    string       // patterns of path.Match for the last part of the name, with | between them; "": any
+	Skip    int          // this many matching calls pass first
+	Times   int          // how often it strikes then; 0: once; below 0: at all later calls
+	Odds    int          // it strikes at one in so many of these calls, by chance; 0: at each
+	After   int          // calls count only after this fault of the plan, from 1, has struck; 0: from the beginning
 	Verdict crashfs.Verdict
 }
 
-// Faulty are the kinds of call that a fault without Ops means.
+// Faulty are the kinds of call that a fault without Ops matches.
 var Faulty = []crashfs.Op{
 	crashfs.OpOpen, crashfs.OpOpenWrite, crashfs.OpCreate, crashfs.OpRename, crashfs.OpRemove, crashfs.OpList,
 	crashfs.OpMkdir, crashfs.OpSyncDir, crashfs.OpRead, crashfs.OpWrite, crashfs.OpTruncate, crashfs.OpSync,
@@ -45,18 +45,18 @@ func (f Fault) names(c crashfs.Call) bool {
 	})
 }
 
-// judge decides over the calls of a machine. A crashfs.Disk asks it with its own lock held.
+// judge decides what happens at each call of a machine. A crashfs.Disk asks it while it holds its own lock.
 type judge struct {
 	mu     sync.Mutex
 	random *rand.Rand
 	plan   Plan
-	met    []int // how many calls each fault of the plan has named
-	struck []int // and how many of them did not pass
+	met    []int // how many calls have matched each fault of the plan
+	struck []int // and at how many of them it has struck
 	log    []string
 	waits  []*waiting
 }
 
-// waiting is somebody who waits until a number of calls have been made.
+// waiting is a caller of Await.
 type waiting struct {
 	fault Fault
 	left  int
@@ -114,14 +114,14 @@ func (j *judge) note(line string) {
 	j.log = append(j.log, line)
 }
 
-// remark puts a line into the log.
+// remark adds a line to the log.
 func (j *judge) remark(format string, args ...any) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.note("— " + fmt.Sprintf(format, args...))
 }
 
-// set takes a plan in place of the one before, and counts anew. It returns how often that one has struck.
+// set replaces the plan and begins to count again. It returns how often the previous plan has struck.
 func (j *judge) set(p Plan) (struck []int) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

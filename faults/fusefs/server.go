@@ -11,9 +11,9 @@ import (
 	"github.com/auditsql/auditsql/wal"
 )
 
-// server answers the kernel.
+// server answers the requests of the kernel.
 type server struct {
-	fuse.RawFileSystem // ENOSYS for the rest
+	fuse.RawFileSystem // answers ENOSYS to all other requests
 
 	ids atomic.Uint64
 
@@ -44,7 +44,7 @@ func (s *server) enter(i *inode) {
 	s.mu.Unlock()
 }
 
-// inode returns nil for the mount point, and for what was forgotten.
+// inode returns nil for the mount point, and for an inode that the kernel has forgotten.
 func (s *server) inode(id uint64) *inode {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -65,11 +65,11 @@ func (s *server) keep(h *handle) (fh uint64) {
 	return fh
 }
 
-// at calls f with the machine of an inode locked, and its life not ended.
+// at calls f while it holds the lock of the inode's machine, if the life has not ended.
 func (s *server) at(id uint64, f func(i *inode, l *life) error) fuse.Status {
 	i := s.inode(id)
 	if i == nil {
-		return fuse.EPERM // the mount point's own folder is not to be changed
+		return fuse.EPERM // nobody may change the mount point's own folder
 	}
 	m := i.life.m
 	m.mu.Lock()
@@ -80,8 +80,8 @@ func (s *server) at(id uint64, f func(i *inode, l *life) error) fuse.Status {
 	return status(f(i, i.life))
 }
 
-// remembered is for how many seconds the kernel may answer for itself. Names change through the kernel alone, which
-// then knows better; only the end of a life does not, and that is told.
+// remembered is the number of seconds for which the kernel may use cached names. Names change only through the kernel, so
+// its cache is right. Only the end of a life changes them otherwise, and the kernel is notified of that.
 const remembered = 3600
 
 func reply(i *inode, out *fuse.EntryOut) {
@@ -110,7 +110,7 @@ func (s *server) Lookup(_ <-chan struct{}, in *fuse.InHeader, name string, out *
 	return s.at(in.NodeId, func(i *inode, l *life) error {
 		found, err := s.find(l, path.Join(i.path, name))
 		if status(err) == fuse.ENOENT {
-			out.EntryValid = remembered // as the name of no node
+			out.EntryValid = remembered // the kernel may cache that there is no such name
 			return nil
 		}
 		if err == nil {
@@ -128,7 +128,7 @@ func (s *server) Forget(id, n uint64) {
 	l := i.life
 	l.m.mu.Lock()
 	defer l.m.mu.Unlock()
-	// While a life lasts a file keeps its number.
+	// A file keeps its number as long as its life lasts.
 	if i.lookups -= min(n, i.lookups); i.lookups > 0 || !i.gone && !l.ended {
 		return
 	}
@@ -337,7 +337,7 @@ func (s *server) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fus
 	})
 }
 
-// on calls f with an open file's machine locked. Its life may have ended.
+// on calls f while it holds the lock of an open file's machine. The life may have ended.
 func (s *server) on(fh uint64, f func(h *handle) error) fuse.Status {
 	h := s.handle(fh)
 	if h == nil {
@@ -376,7 +376,7 @@ func (s *server) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (writte
 		}
 		n, err := h.file.WriteAt(data, int64(in.Offset))
 		if err != nil && n > 0 && n < len(data) && !h.ino.life.p.Dead() {
-			err = nil // a short write tells how much it wrote; what comes next may fail
+			err = nil // a short write reports how much it wrote; the next call may fail
 		}
 		written = uint32(n)
 		return err

@@ -43,7 +43,7 @@ func TestLocksExcludeEachOther(t *testing.T) {
 	must(syscall.Flock(int(g.Fd()), syscall.LOCK_EX|syscall.LOCK_NB))
 }
 
-// Several connections in two processes write to and read from one database in WAL mode, whose index they share.
+// Several connections in two processes write and read one database in WAL mode, and share its index.
 func TestSQLiteBetweenProcesses(t *testing.T) {
 	t.Parallel()
 	m := machine(t, 1)
@@ -87,20 +87,20 @@ func TestSQLiteBetweenProcesses(t *testing.T) {
 	}
 }
 
-// SQLite with synchronous=FULL is known to keep what it has committed; were it not so here, the file system would lie.
+// SQLite with synchronous=FULL keeps what it has committed. If it did not here, the file system would be wrong.
 func TestSQLiteKeepsWhatItCommitted(t *testing.T) {
 	t.Parallel()
 	n := *cuts
 	if testing.Short() {
 		n = 20
 	}
-	const lives = 30 // of one database, which grows
+	const lives = 30 // for each database, which grows
 	for done := 0; done < n; done += lives {
 		cutPower(t, rand.Uint64(), min(lives, n-done))
 	}
 }
 
-// cutPower lets one database live through n power cuts.
+// cutPower takes one database through n power cuts.
 func cutPower(t *testing.T, seed uint64, n int) {
 	t.Helper()
 	random := rand.New(rand.NewPCG(seed, 0))

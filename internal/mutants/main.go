@@ -1,11 +1,11 @@
-// Command mutants shows that the tests can fail: it takes out, one at a time, what durability rests on, and
-// runs the tests that ought to notice. It works on a copy and leaves the checkout as it is.
+// Command mutants shows that the tests can fail. It takes out, one at a time, pieces of code that durability and right
+// answers depend on, and runs the tests that should notice. It works on a copy, and leaves the checkout unchanged.
 //
-//	go run ./internal/mutants             # all, some minutes; prints the table of docs/durability.md
+//	go run ./internal/mutants             # all; takes some minutes; prints the table of docs/durability.md
 //	go run ./internal/mutants poison mark # those whose names contain one of the words
 //
-// It exits 1 when a mutant survives, and when one cannot be made: each edit has to fit the code at exactly one
-// place and to compile, so the table is brought up to date with the code.
+// It exits 1 when no test notices a mutant, and when a mutant cannot be made: each edit must fit the code at exactly one
+// place, and the result must compile. So whoever changes the code changes the table with it.
 package main
 
 import (
@@ -21,8 +21,11 @@ import (
 	"time"
 )
 
-// patience is how long the tests of one mutant may run: one that hangs has been noticed too.
+// patience is how long the tests of one mutant may run. Tests that hang have noticed it too.
 const patience = 5 * time.Minute
+
+// tableHead begins the table of mutants, here and in docs/durability.md.
+const tableHead = "| what is taken out | where | noticed by | after |\n|---|---|---|---|\n"
 
 func main() {
 	if err := run(os.Args[1:]); err != nil {
@@ -40,8 +43,7 @@ func run(words []string) error {
 	if err := copyTree(dir); err != nil {
 		return err
 	}
-	fmt.Println("| what is taken out | where | noticed by | after |")
-	fmt.Println("|---|---|---|---|")
+	fmt.Print(tableHead)
 	var failed []error
 	for _, m := range slices.Concat(mutants, proofMutants) {
 		if len(words) > 0 && !slices.ContainsFunc(words, func(w string) bool { return strings.Contains(m.what, w) }) {
@@ -58,7 +60,7 @@ func run(words []string) error {
 	return errors.Join(failed...)
 }
 
-// copyTree copies the files that git knows of.
+// copyTree copies the files that git knows, and new ones that it does not ignore.
 func copyTree(dir string) error {
 	list, err := exec.Command("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard").Output()
 	if err != nil {
@@ -83,35 +85,35 @@ func copyTree(dir string) error {
 	return nil
 }
 
-// mutant is one piece taken out of the code.
+// mutant is the code without one piece.
 type mutant struct {
-	what    string
+	what    string // the piece
 	file    string
-	old     string // stands in the file once
-	changed string // what stands there instead
-	pkg     string // whose tests ought to notice
-	tests   string // those, as -test.run takes them
+	old     string // the text of the piece: it is in the file exactly once
+	changed string // the text that replaces it
+	pkg     string // the package whose tests should notice
+	tests   string // these tests, as a pattern for -test.run
 	args    []string
 }
 
-// try makes the mutant, runs the tests, and takes the change back. It returns the tests that failed.
+// try makes the mutant, runs the tests, and restores the file. It returns the tests that failed.
 func (m *mutant) try(dir string) (by string, err error) {
 	path := filepath.Join(dir, m.file)
-	sound, err := os.ReadFile(path)
+	original, err := os.ReadFile(path)
 	if err != nil {
 		return "", err
 	}
-	if n := bytes.Count(sound, []byte(m.old)); n != 1 {
+	if n := bytes.Count(original, []byte(m.old)); n != 1 {
 		return "", fmt.Errorf("the edit fits at %d places", n)
 	}
-	if err := os.WriteFile(path, bytes.Replace(sound, []byte(m.old), []byte(m.changed), 1), 0o644); err != nil {
+	if err := os.WriteFile(path, bytes.Replace(original, []byte(m.old), []byte(m.changed), 1), 0o644); err != nil {
 		return "", err
 	}
-	defer func() { err = errors.Join(err, os.WriteFile(path, sound, 0o644)) }()
+	defer func() { err = errors.Join(err, os.WriteFile(path, original, 0o644)) }()
 
 	binary := filepath.Join(dir, "mutant.test")
 	build := exec.Command("go", "test", "-c", "-vet=off", "-o", binary, ".")
-	build.Dir = filepath.Join(dir, m.pkg) // its own module, perhaps
+	build.Dir = filepath.Join(dir, m.pkg) // the package may be in another module
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("does not compile: %s", bytes.TrimSpace(out))
 	}
@@ -131,7 +133,7 @@ func (m *mutant) try(dir string) (by string, err error) {
 	return failures(string(out)), nil
 }
 
-// failures lists the tests that failed, without their parts.
+// failures lists the tests that failed, without their subtests.
 func failures(out string) string {
 	var names []string
 	for line := range strings.Lines(out) {
