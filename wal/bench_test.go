@@ -11,7 +11,7 @@ import (
 	"github.com/auditsql/auditsql/wal"
 )
 
-// BenchmarkAppend is durable appends of 700 bytes by so many writers at once, each waiting for its own.
+// BenchmarkAppend measures durable appends of 700 bytes by several writers at once. Each waits for its own.
 func BenchmarkAppend(b *testing.B) {
 	for _, writers := range []int{1, 16, 64, 256} {
 		b.Run(fmt.Sprintf("writers=%d", writers), func(b *testing.B) {
@@ -38,7 +38,7 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
-// BenchmarkAppendBatch is durable appends of so many records of 700 bytes at a time, by one writer.
+// BenchmarkAppendBatch measures durable appends by one writer, of several records of 700 bytes at a time.
 func BenchmarkAppendBatch(b *testing.B) {
 	for _, records := range []int{1, 100, 1000} {
 		b.Run(fmt.Sprintf("records=%d", records), func(b *testing.B) {

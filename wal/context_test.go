@@ -155,7 +155,7 @@ func TestOpeningIsCancelledAtTheKthCall(t *testing.T) {
 	}
 }
 
-// All that reads a journal stops before its next read or the one after it, and leaves nothing half done.
+// Every call that reads a journal stops before its next read or the one after it, and leaves nothing half done.
 func TestReadingIsCancelledAtTheKthCall(t *testing.T) {
 	t.Parallel()
 	const dir, copied, archive = "/journal", "/copy", "/archive"
@@ -239,7 +239,7 @@ func TestReadingIsCancelledAtTheKthCall(t *testing.T) {
 	}
 }
 
-// Whoever waits for the lock, or for another goroutine's Open, waits no longer than its context lasts.
+// A call that waits for the lock, or for another goroutine's Open, waits no longer than its context lasts.
 func TestWaitingEndsWithTheContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -14,8 +14,8 @@ import (
 )
 
 // What to say of damaged files follows from the format's description alone, sentence by
-// sentence, as it is done here: whole files, every byte tried, no code of package wal. The tests of damage
-// hold Open, Reader and Verify against it.
+// sentence. This file does so with whole files, tries every byte, and uses no code of package wal. The tests of damage
+// compare Open, Reader and Verify with it.
 
 // piece is one segment as its file is now.
 type piece struct {
@@ -23,10 +23,10 @@ type piece struct {
 	b    []byte
 }
 
-// pieces are those of a journal, by base.
+// pieces are the segments of a journal, by base.
 type pieces []piece
 
-// piecesOf takes the segments out of what lies in a folder. Other names are not the journal's.
+// piecesOf returns the segments among the files of a folder. Other names are not the journal's.
 func piecesOf(content map[string][]byte) pieces {
 	var all pieces
 	for name, b := range content {
@@ -61,7 +61,7 @@ func (p piece) from(off uint64) []byte {
 	return p.b[off-p.base:]
 }
 
-// record is what stands at an offset, if it is an intact record.
+// record returns the payload of the record at an offset, if it is intact.
 func (p piece) record(off uint64) (payload []byte, ok bool) {
 	rest := p.from(off)
 	if len(rest) <= 40 {
@@ -99,7 +99,7 @@ func (p piece) attested(off uint64) bool {
 	return false
 }
 
-// kind is what a payload's first byte makes of it, also where that is nothing known.
+// kind is the kind that a payload's first byte says, which may be unknown.
 func kind(payload []byte) walspec.Kind {
 	switch first := payload[0]; {
 	case first >= 0x20:
@@ -111,10 +111,11 @@ func kind(payload []byte) walspec.Kind {
 	}
 }
 
-// strangeKind is that of an intact record that stops whoever meets it.
+// strangeKind is the ending at an intact record that nobody may skip.
 const strangeKind walspec.Kind = 0xff
 
-// strange says why an intact record stops whoever meets it in the segment that begins at base.
+// strange says why nobody may skip an intact record, in the segment that begins at base; it is empty when it may be
+// skipped.
 func strange(base, off uint64, payload []byte) string {
 	switch {
 	case payload[0] >= 0x20, payload[0] == 0x02:
@@ -170,7 +171,7 @@ type ending struct {
 }
 
 // fits reports whether an error is the one that belongs to the ending, for "end" and "torn" io.EOF. Where a
-// file is missing or short, the description leaves open which of two errors tells it.
+// file is missing or short, the description allows two errors.
 func (e ending) fits(err error) bool {
 	var corrupt *wal.CorruptError
 	switch e.kind {
@@ -190,7 +191,7 @@ func (e ending) fits(err error) bool {
 	return false
 }
 
-// walk returns the records from an offset on, the journal's own too, and how they end.
+// walk returns the records from an offset on, control records too, and how they end.
 func (all pieces) walk(from uint64) ([]walspec.Record, ending) {
 	var found []walspec.Record
 	i := all.of(from)
@@ -279,7 +280,7 @@ func (all pieces) read(from uint64, held bool) ([]walspec.Record, ending) {
 	return payloadsFrom(found, from), e
 }
 
-// verify returns every intact record that is to be found, where damage is, in order, and the torn tail.
+// verify returns what Verify must find: every intact record, the places of damage in order, and the torn tail.
 func (all pieces) verify() (found []walspec.Record, damage []uint64, torn *uint64, end uint64) {
 	for i, p := range all {
 		sealed := i < len(all)-1

@@ -13,8 +13,8 @@ import (
 	"github.com/auditsql/auditsql/wal"
 )
 
-// A link under a name of the journal's could lead to any file of the machine, so none is followed: whatever is
-// called, it fails with a word about the link, and what the link leads to keeps its bytes.
+// A link under a name of the journal's could lead to any file of the machine, so none is followed. Every call fails
+// with an error about the link, and the file that the link leads to keeps its bytes.
 func TestNothingIsOpenedThroughALink(t *testing.T) {
 	t.Parallel()
 	h := newHistory(0, 20, []string{"{}", "mark"}, []string{"{}", `{"a":1}`})
@@ -71,7 +71,7 @@ func TestNothingIsOpenedThroughALink(t *testing.T) {
 	}
 }
 
-// What is no file is refused wherever it stands, and nothing is changed, made or cut before that is found out.
+// A folder or a pipe in the place of a file is refused everywhere, before anything is changed, made or cut.
 func TestRefusingWhatIsNoFileChangesNothing(t *testing.T) {
 	h := newHistory(0, 20, []string{"{}"}, []string{"{}"}, []string{"{}", `{"a":1}`})
 	for kind, make := range notFiles {

@@ -35,7 +35,7 @@ func newMemoryFS(segments map[string][]byte) *memoryFS {
 	return m
 }
 
-// set replaces the content of a segment under whoever has it open; nil takes the name away.
+// set replaces the content of a segment, also for those who have it open; nil removes the name.
 func (m *memoryFS) set(name string, b []byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -33,8 +33,8 @@ type history struct {
 }
 
 // newHistory makes a journal from base on, one segment for each list: "mark" is a mark of the place where
-// it stands, "older mark" one of the place where the record in front of it begins, "filler" a filler, "identity"
-// an identity, and anything else a payload. Behind the last segment's data are zeros.
+// it lies, "older mark" a mark of the place where the record before it begins, "filler" a filler, "identity"
+// an identity, and anything else a payload. Zeros follow the last segment's data.
 func newHistory(base uint64, zeros int, segments ...[]string) history {
 	h := history{files: map[string][]byte{}, end: base}
 	before := base
@@ -96,10 +96,11 @@ func histories() map[string]history {
 	}
 }
 
-// longRecords is the journal that has several sectors. A flipped bit more in one of its records is nothing new.
+// longRecords is the journal that has several sectors. Unless asked to, no test flips its bits: the other journals show the
+// same.
 const longRecords = "long records"
 
-// cursors are offsets that a caller may stand at: nothing, the end, the last segment's base, and places in the
+// cursors are offsets that a caller may have: 0, the end, the last segment's base, and places in the
 // middle, in a sealed segment and in the active one.
 func (h history) cursors() []uint64 {
 	n := len(h.records)
@@ -147,7 +148,7 @@ func (h history) flips(name string) iter.Seq[defect] {
 	}
 }
 
-// zeroed has every sector of three sizes in turn read as zeros, and everything from each byte on.
+// zeroed replaces each sector of three sizes in turn with zeros, and everything from each byte on.
 func (h history) zeroed(name string) iter.Seq[defect] {
 	return func(yield func(defect) bool) {
 		b := h.files[name]
@@ -171,7 +172,7 @@ func (h history) zeroed(name string) iter.Seq[defect] {
 	}
 }
 
-// misplaced has segments that are missing, doubled, renamed, swapped, longer, empty and not the journal's, and
+// misplaced makes segments missing, doubled, renamed, swapped, longer, empty or another journal's, and adds
 // names that are almost a segment's.
 func (h history) misplaced(name string) iter.Seq[defect] {
 	return func(yield func(defect) bool) {
@@ -236,8 +237,8 @@ func (h history) misplaced(name string) iter.Seq[defect] {
 // TestEveryDamage damages small journals in every way that one thing can go wrong with one file: cut at each
 // byte, each bit flipped, each sector gone, files lost and mixed up. What is left is judged by the format's
 // description, and Verify, readers and the writer, each from several cursors, must come to the same judgement:
-// nothing is ever returned that was not written there, nothing acknowledged is given up without an error
-// where the description says that it can be told, a refusal changes no byte, and what is opened goes on.
+// nothing is ever returned that was not written there; acknowledged records are not lost without an error, where the
+// description says that the loss can be noticed; a refusal changes no byte; and what was opened can be appended to.
 func TestEveryDamage(t *testing.T) {
 	t.Parallel()
 	var counts [4]atomic.Int64
@@ -301,7 +302,7 @@ func (c *damaged) fatalf(format string, args ...any) {
 	c.t.Fatalf("%s: %s", c.defect.name, fmt.Sprintf(format, args...))
 }
 
-// noPanic tells which damage it was.
+// noPanic turns a panic into an error that names the damage.
 func (c *damaged) noPanic() {
 	if r := recover(); r != nil {
 		c.fatalf("panic: %v\n%s", r, debug.Stack())
@@ -377,7 +378,7 @@ func (c *damaged) verify(m *memoryFS) {
 	}
 }
 
-// wantTrue checks that records are some of those that were written, if it is known what was.
+// wantTrue checks that records are among those that were written, if it is known which were.
 func (c *damaged) wantTrue(got []walspec.Record) {
 	c.t.Helper()
 	if c.h.files == nil {
@@ -401,7 +402,7 @@ func (c *damaged) wantSame(who string, got, want []walspec.Record) {
 	}
 }
 
-// untilIdle is a context that ends as soon as somebody waits for it to end.
+// untilIdle is a context that ends as soon as somebody waits for its end.
 type untilIdle struct {
 	context.Context
 	ended atomic.Bool
@@ -437,7 +438,7 @@ func (c *damaged) read(m *memoryFS, from uint64, follow bool) {
 	}
 }
 
-// records returns what a reader does, and how it ends; the end of waiting is io.EOF.
+// records returns what a reader returns, and the error with which it ends: io.EOF when it would wait.
 func records(m *memoryFS, from uint64, follow bool) (got []walspec.Record, err error) {
 	r, err := wal.OpenReader(memoryDir, wal.Offset(from), wal.Options{FS: m, Follow: follow})
 	if err != nil {
@@ -463,7 +464,7 @@ func records(m *memoryFS, from uint64, follow bool) (got []walspec.Record, err e
 	}
 }
 
-// nanoseconds is the time at which journals are opened here, which quarantined files are named by.
+// nanoseconds is the time at which journals are opened here; it is in the names of quarantined files.
 const nanoseconds = 77
 
 // open opens the journal at a cursor. It must be refused and stay as it is, or go on where the log ends.

@@ -14,12 +14,12 @@ import (
 	"github.com/auditsql/auditsql/wal"
 )
 
-// FuzzSegment puts any bytes into a journal of one segment or two, and looks at it with all that reads and with
-// the writer: each must come to the judgement of the format's description, return only what is intact and lies at
-// its offset, and go on or change nothing.
+// FuzzSegment writes any bytes to a journal of one segment or two, and reads, verifies, copies and opens it. Each must
+// come to the judgement of the format's description, return only what is intact and lies at its offset, and go on or
+// change nothing.
 //
-// The bytes lie from base on, and those from split on in a second segment. With fix, what would be records but for
-// their sums, back to back from the beginning, is made so. The cursor is that many bytes after base.
+// The bytes begin at base. From split on they are in a second segment. With fix, bytes at the beginning that would be
+// records if their hashes and checksums were right get the right ones. The cursor is that many bytes after base.
 func FuzzSegment(f *testing.F) {
 	for _, g := range golden {
 		names, err := filepath.Glob(filepath.Join(goldenDir, g.name, "*.wal"))
@@ -76,7 +76,7 @@ func FuzzSegment(f *testing.F) {
 	})
 }
 
-// copy holds wal.Copy to what the journal's intact beginning is: a copy ends there, or tells of damage.
+// copy checks wal.Copy: a copy ends where the journal's intact beginning ends, or reports damage.
 func (c *damaged) copy(m *memoryFS) {
 	const dest = "/copy"
 	if err := m.Mkdir(dest); err != nil {

@@ -18,9 +18,9 @@ var update = flag.Bool("update", false, "write testdata/wal anew")
 
 const goldenDir = "../testdata/wal"
 
-// golden are the journals that lie in testdata/wal, each in a folder of its own, with a list of its records
-// beside it. They are what stores in the field have on disk: that they are still read, and still written the
-// same, is the format's promise.
+// golden are the journals in testdata/wal, each in a folder of its own, with a list of its records beside it. Stores
+// that are in use have such files on disk. The format promises that they can be read for ever, and that the same
+// records are still written as the same bytes.
 var golden = []struct {
 	name string
 	// write makes the journal's segments in a folder: with wal those that wal can write, with walspec the rest.
@@ -110,7 +110,7 @@ var golden = []struct {
 
 var goldenIdentity = []byte("0123456789abcdef\x01")
 
-// It stands first: with -update it makes what the others read.
+// This test is the first one: with -update it makes the files that the others read.
 func TestGoldenJournalsAreWrittenTheSame(t *testing.T) {
 	for _, g := range golden {
 		t.Run(g.name, func(t *testing.T) {
@@ -169,7 +169,7 @@ func TestGoldenJournalsAreRead(t *testing.T) {
 	}
 }
 
-// The file of the format's own vectors is what its description prints.
+// The vectors in the format's description are a golden journal too.
 func TestTheGoldenVectorsAreTheDescriptions(t *testing.T) {
 	if got := readFile(t, filepath.Join(goldenDir, "vectors", firstSegment)); !bytes.Equal(got, vectorBytes(t)) {
 		t.Errorf("got %x", got)

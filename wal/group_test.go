@@ -69,7 +69,7 @@ func TestManyWritersAtEveryLevel(t *testing.T) {
 	}
 }
 
-// One sync serves all who came while the one before it was under way.
+// One sync serves all appends that came while the sync before it was under way.
 func TestAppendsThatWaitShareASync(t *testing.T) {
 	fsys := &faultFS{FS: wal.OS}
 	var records []int
@@ -129,7 +129,7 @@ func TestBadPayloadsAreRefusedAndNothingOfTheirBatchIsStored(t *testing.T) {
 
 var errDisk = errors.New("disk on fire")
 
-// After a call on a file has failed nothing is acknowledged any more, and opening anew tells the truth.
+// After a call on a file has failed nothing more is acknowledged, and opening again finds what was acknowledged.
 func TestAFailurePoisons(t *testing.T) {
 	t.Parallel()
 	for _, op := range []string{"write", "sync", "create", "syncdir"} {
@@ -178,7 +178,7 @@ func TestAFailurePoisons(t *testing.T) {
 	}
 }
 
-// What is written to a file that has lost its name cannot be found by anybody.
+// Nobody can find what is written to a file that has lost its name.
 func TestFilesTakenAwayPoison(t *testing.T) {
 	for _, name := range []string{firstSegment, "LOCK"} {
 		for how, do := range map[string]func(string) error{
@@ -269,8 +269,8 @@ func TestIntervalIsSyncedSoonAndOnDemand(t *testing.T) {
 	}
 }
 
-// holdSync lets the next sync of a file wait: entered is received from when it is under way, and closing
-// leave lets it go on.
+// holdSync makes the next sync of a file wait. entered gets a value when the sync is under way, and closing leave lets
+// it go on.
 func holdSync(fsys *faultFS) (entered chan bool, leave chan bool) {
 	entered, leave = make(chan bool), make(chan bool)
 	fsys.set(func(op, _ string) error {
@@ -284,8 +284,8 @@ func holdSync(fsys *faultFS) (entered chan bool, leave chan bool) {
 	return entered, leave
 }
 
-// Trimming syncs the same folder as rotation, and the kernel tells of a failure once: to the trimming. What
-// is in a segment whose name that sync should have made durable must not be acknowledged after it.
+// Trimming syncs the same folder as rotation, and the kernel reports a failure once: here to trimming. After that
+// nothing may be acknowledged that lies in a segment whose name the failed sync should have made durable.
 func TestNothingIsAcknowledgedAfterTrimmingFailedToSyncTheFolder(t *testing.T) {
 	for _, full := range []bool{false, true} {
 		t.Run(fmt.Sprint("the segment is full: ", full), func(t *testing.T) {
@@ -332,8 +332,8 @@ func TestNothingIsAcknowledgedAfterTrimmingFailedToSyncTheFolder(t *testing.T) {
 	}
 }
 
-// A writer that was idle for long must not write before it has looked: what lies under its names now may be
-// another writer's, which has acknowledged it.
+// A writer that was idle for long must check its files before it writes: the files of these names may be another
+// writer's by now, which has acknowledged what is in them.
 func TestAWriterWhoseFilesWereReplacedWhileItWasIdleWritesNothing(t *testing.T) {
 	dir := t.TempDir()
 	now := time.Unix(1000, 0)

@@ -25,7 +25,7 @@ var (
 	seedFlag = flag.Uint64("seed", 0, "the seed of the first of them; 0 draws one")
 )
 
-// TestHistories lets journals live, crash and recover at random, and an oracle judge what comes back.
+// TestHistories writes, crashes and recovers journals at random, and an oracle judges what is left.
 //
 // A history's seed decides its options, its steps, the call at which a fault comes or a process ends, and what a
 // power cut leaves. One with a single goroutine repeats exactly. In one with several (a quarter of them) the seed
@@ -357,7 +357,7 @@ func (h *chronicle) step() {
 	}
 }
 
-// gave notes how a gift was taken.
+// gave notes the result of an append.
 func (h *chronicle) gave(err error) error {
 	last := h.oracle.order[len(h.oracle.order)-1]
 	h.note("append to %s: %v, end %d", brief(last.payload), err, h.j.End())
@@ -371,7 +371,7 @@ func (h *chronicle) gave(err error) error {
 	return err
 }
 
-// giveUp no longer waits: before the records are given, or after.
+// giveUp cancels an append before it begins, or while it waits.
 func (h *chronicle) giveUp() {
 	ctx, cancel := context.WithCancel(context.Background())
 	if h.rng.IntN(2) == 0 {
@@ -389,7 +389,7 @@ func (h *chronicle) giveUp() {
 	}
 }
 
-// pass lets time go by. At SyncInterval what was acknowledged is durable when it has.
+// pass lets time go by. After that, what was acknowledged at SyncInterval is durable.
 func (h *chronicle) pass(d time.Duration) {
 	end := h.j.End()
 	time.Sleep(d)
@@ -467,8 +467,7 @@ func (h *chronicle) collect() {
 	h.late = nil
 }
 
-// together lets several goroutines use the journal until each has done what it had to do, or the journal has
-// come to an end.
+// together lets several goroutines use the journal until each is done, or the journal has failed or died.
 func (h *chronicle) together() {
 	var appenders, others sync.WaitGroup
 	var bad atomic.Value

@@ -207,7 +207,7 @@ func TestASegmentOfAnotherJournalIsRefused(t *testing.T) {
 	open(t, m.dir, o)
 }
 
-// Of a last segment that holds nothing that was acknowledged nothing is left: then it is new.
+// If nothing in the last segment was acknowledged, recovery cuts it to nothing, and it begins like a new one.
 func TestALastSegmentThatIsCutToNothingGetsTheIdentityAgain(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(b []byte) []byte{
@@ -307,7 +307,7 @@ func TestRepairPutsNoIdentityInTheWayOfARecord(t *testing.T) {
 	wantRepaired(t, m, 3000, rep)
 }
 
-// Where no identity fits before the next record, a filler stands.
+// Where no identity fits before the next record, a filler is written.
 func TestRepairLeavesOutAnIdentityThatDoesNotFit(t *testing.T) {
 	m := makeJournal(t)
 	edit(t, m.segment(1000), flip(50))
@@ -356,7 +356,7 @@ func TestIdentityReadsLittle(t *testing.T) {
 	}
 }
 
-// A control record that cannot be, or that a later version knows, stops whoever meets it.
+// Nobody may skip a control record that cannot be true, or that only a later version knows.
 func TestIdentitiesThatCannotBe(t *testing.T) {
 	t.Parallel()
 	for name, at := range map[string]struct {

@@ -12,9 +12,9 @@ import (
 	"github.com/auditsql/auditsql/wal"
 )
 
-// TestTheKthFault plays one history over and over. Each time another of the calls that the journal makes meets
-// its end: it fails, fails for want of room, writes only a part, or the process or the power goes in the middle of
-// it. What follows is judged by the oracle, two power cuts at the end among it.
+// TestTheKthFault plays one history over and over. Each time something happens to another of the journal's calls: it
+// fails, fails because the disk is full, writes only a part, or the process or the power ends in the middle of it. The
+// oracle judges what follows, which ends with two power cuts.
 func TestTheKthFault(t *testing.T) {
 	t.Parallel()
 	for name, o := range map[string]wal.Options{
@@ -72,7 +72,7 @@ func playScript(t *testing.T, o wal.Options, k int, v crashfs.Verdict) (calls []
 	return calls
 }
 
-// script is a history without chance. Whatever fails, it goes on as its caller would.
+// script is a history without random choices. When something fails, it goes on as a caller would.
 type script struct {
 	*rig
 	n int
@@ -136,7 +136,7 @@ func (s *script) life(steps func()) {
 	}
 }
 
-// give appends n records, and once more in a journal that was opened anew when it has failed.
+// give appends n records. If that fails, it opens the journal again and appends once more.
 func (s *script) give(n, size int) {
 	if s.j == nil || s.writer.Dead() {
 		return

@@ -52,7 +52,7 @@ func TestMarksSurviveRestarts(t *testing.T) {
 	}
 }
 
-// Restarting is no reason for a mark, however often it happens.
+// Opening a journal again and again does not add marks.
 func TestRestartsMakeNoMoreMarks(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

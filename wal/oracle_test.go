@@ -9,11 +9,11 @@ import (
 	"github.com/auditsql/auditsql/wal"
 )
 
-// oracle knows what the journal was given and what it has promised, and judges by that what is found in it.
+// oracle knows what the journal was given and what it has promised, and judges what is found in it.
 //
-// A record is offered from the moment in which it is given to the journal. It is taken once it has been
-// acknowledged or found in the log, at an offset that is its own from then on; before that it may be there, whole,
-// or not. It is gone when it was refused, or not found by a recovery: nobody may see it any more.
+// A record is offered when it is given to the journal. It is taken when it was acknowledged or found in the log; from
+// then on its offset is fixed. Before that it may be there, whole, or not. It is gone when it was refused, or when a
+// recovery did not find it: from then on nobody may see it.
 type oracle struct {
 	mu    sync.Mutex
 	known map[string]*given
@@ -75,7 +75,7 @@ func (o *oracle) offer(by int, payloads []string) []*given {
 	return all
 }
 
-// refuse takes back what the journal would not have.
+// refuse takes back records that the journal has refused.
 func (o *oracle) refuse(all []*given) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -84,8 +84,8 @@ func (o *oracle) refuse(all []*given) {
 	}
 }
 
-// acknowledge is told the offsets that an append has returned; durable is whether its level promises more than
-// to survive the process.
+// acknowledge tells the oracle the offsets that an append has returned; durable says that the append's level promises
+// that they survive a power cut.
 func (o *oracle) acknowledge(all []*given, offs []wal.Offset, durable bool) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -103,7 +103,7 @@ func (o *oracle) acknowledge(all []*given, offs []wal.Offset, durable bool) erro
 	return nil
 }
 
-// take holds a record and its offset against all that is known of both. The caller holds mu.
+// take compares a record and its offset with all that is known of both. The caller holds mu.
 func (o *oracle) take(g *given, off wal.Offset) error {
 	switch {
 	case g.state == gone:
@@ -179,14 +179,14 @@ func (o *oracle) cursors() []wal.Offset {
 	return slices.Compact(legal)
 }
 
-// trimming is told before RemoveBefore is called.
+// trimming tells the oracle that RemoveBefore will be called.
 func (o *oracle) trimming(off wal.Offset) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.trim = max(o.trim, off)
 }
 
-// powerCut is told that one has been.
+// powerCut tells the oracle of a power cut.
 func (o *oracle) powerCut() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -200,7 +200,7 @@ type found struct {
 	archived   map[string]wal.Offset // nil when nothing is archived
 }
 
-// recovered judges the log after a recovery. What is in it is promised from now on, and nothing else comes back.
+// recovered judges the log after a recovery. From now on what is in it is promised, and nothing else may come back.
 func (o *oracle) recovered(log found) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -268,7 +268,7 @@ func (o *oracle) damaged(off wal.Offset) {
 	})
 }
 
-// lose is told what was damaged and cannot be handed back.
+// lose tells the oracle which records were damaged and cannot be handed back.
 func (o *oracle) lose(payloads []string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

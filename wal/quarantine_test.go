@@ -24,7 +24,7 @@ func fullDisk(op string) *faultFS {
 	return fsys
 }
 
-// Each try to open on a full disk would add a copy that is empty or cut.
+// Otherwise each try to open on a full disk would add a copy that is empty or cut.
 func TestATornTailThatCannotBeQuarantinedLeavesNoCopy(t *testing.T) {
 	t.Parallel()
 	for _, op := range []string{"create", "write", "sync", "syncdir"} {

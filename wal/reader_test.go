@@ -373,7 +373,7 @@ func TestAnUnknownKindStops(t *testing.T) {
 	}
 }
 
-// tellingContext tells when somebody is about to wait for it.
+// tellingContext reports when somebody is about to wait for it.
 type tellingContext struct {
 	context.Context
 	once    sync.Once
@@ -385,8 +385,8 @@ func (c *tellingContext) Done() <-chan struct{} {
 	return c.Context.Done()
 }
 
-// A follower that waits while the journal is being opened in its process is let go when that fails, is not
-// shown an empty log then, and finds the writer that comes later.
+// A follower waits while the journal is being opened in its process. When that fails it goes on: it must not
+// return that the log is empty, and it finds the writer that comes later.
 func TestAFollowerOutlivesAFailedOpen(t *testing.T) {
 	dir := t.TempDir()
 	j, _ := open(t, dir, wal.Options{})
@@ -438,7 +438,7 @@ func TestAFollowerOutlivesAFailedOpen(t *testing.T) {
 	}
 }
 
-// Whoever comes while the journal is being opened waits for it, and is not told that there is nothing.
+// A reader that comes while the journal is being opened waits for that, and does not report an empty log.
 func TestWhileTheJournalIsBeingOpenedNobodyIsToldThatItIsEmpty(t *testing.T) {
 	dir := t.TempDir()
 	j, _ := open(t, dir, wal.Options{})
@@ -521,7 +521,7 @@ func TestAReaderSeesNothingUnsyncedWhenAWriterAppearsUnderIt(t *testing.T) {
 	}
 }
 
-// Close finishes what the journal has taken, and who follows gets that before being told of the end.
+// Close finishes what the journal has accepted, and a follower gets that before it gets the end.
 func TestTheLastAcknowledgementsReachFollowersBeforeTheEnd(t *testing.T) {
 	dir := t.TempDir()
 	fsys := &faultFS{FS: wal.OS}
@@ -575,7 +575,7 @@ func TestTheLastAcknowledgementsReachFollowersBeforeTheEnd(t *testing.T) {
 // A reader in another process looks for new records ten times a second and more, and the zeros ahead of the
 // data are many.
 //
-// Not in parallel: a reader looks afresh whenever any journal is opened or closed in its process.
+// Not in parallel: a reader reads again whenever any journal is opened or closed in its process.
 func TestWaitingInAnotherProcessReadsLittle(t *testing.T) {
 	const polls = 20
 	for _, ahead := range []int64{0, 8 << 20} {
@@ -621,8 +621,8 @@ func TestWaitingInAnotherProcessReadsLittle(t *testing.T) {
 	}
 }
 
-// Where a short look at the end is good enough, a long one comes too: zeros where a record was synced are
-// damage, and a follower must not take them for the end for ever.
+// A follower does not only take short looks at the end, it also scans all zeros now and then: zeros in the place of a
+// synced record are damage, and must not be taken for the end for ever.
 //
 // Not in parallel, for the same reason.
 func TestAWaitingReaderFindsZerosInThePlaceOfRecords(t *testing.T) {

@@ -388,7 +388,7 @@ func TestAppendWhoseContextEndsIsOpen(t *testing.T) {
 	}
 }
 
-// What SQLite has is not needed: a disk that cannot even open it stops nobody.
+// Segments that SQLite has are not needed: opening works though the disk cannot even open their files.
 func TestFilesBelowTheCursorAreNotTouched(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -465,8 +465,7 @@ func TestAnEmptyLastSegmentIsMadeAnew(t *testing.T) {
 	}
 }
 
-// That a file reads as cut does not mean that the cut was synced: the process may have died before, or the
-// sync have failed.
+// A file that reads as cut need not be cut on disk: the process may have died before the sync, or the sync has failed.
 func TestATruncationThatMayBeLostIsRepeated(t *testing.T) {
 	dir := t.TempDir()
 	fsys := &faultFS{FS: wal.OS}

@@ -15,9 +15,9 @@ import (
 	"github.com/auditsql/auditsql/wal"
 )
 
-// Whatever becomes of a repair's calls, on a disk that forgets what was not synced: each segment is as it was
-// or whole, the repair can be taken up again until it is done, and then a power cut changes nothing. First it is
-// killed in each of its calls, and only taken up again; then anything befalls it up to four times.
+// Whatever happens to a repair's calls, on a disk that forgets what was not synced: each segment is as it was
+// or whole, the repair can be run again until it is done, and then a power cut changes nothing. In the first runs it is
+// killed in one of its calls and run again; in the others up to four calls fail or die.
 func TestARepairOnADiskThatForgets(t *testing.T) {
 	const dir, cursor = "/journal", wal.Offset(2600)
 	calls, more, step := 0, 400, 1

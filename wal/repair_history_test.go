@@ -84,8 +84,8 @@ func (h *chronicle) damageForRepair(cursor wal.Offset) *damageDone {
 	return w
 }
 
-// repair damages the journal and repairs it, dying in between as the plan says, and tells the oracle what can be
-// there no more: what the caller did not have.
+// repair damages the journal and repairs it, and dies in between as the plan says. It tells the oracle which records
+// are lost: those that the caller did not have.
 func (h *chronicle) repair(plans ...func(crashfs.Call) crashfs.Verdict) {
 	all := h.spots()
 	if len(all) == 0 || !h.settled {

@@ -702,7 +702,7 @@ func TestARepairThatDiesAnywhereIsTakenUpAgain(t *testing.T) {
 	}
 }
 
-// What a repair that died has left, and is not run again, goes when the journal is opened.
+// When a repair has died and is not run again, opening the journal removes the files that it has left.
 func TestOpeningRemovesWhatARepairHasLeft(t *testing.T) {
 	m := makeJournal(t)
 	for _, name := range []string{m.segment(0) + ".part", filepath.Join(m.dir, "mine.part")} {
@@ -806,7 +806,7 @@ func TestRepairFindsItsWayWhateverIsHurt(t *testing.T) {
 	})
 }
 
-// To open a pipe is to wait for the one who writes to it.
+// Opening a pipe waits for a process that writes to it.
 func TestALockThatIsNoFileHoldsNobodyUp(t *testing.T) {
 	for what, put := range notFiles {
 		if what == "a broken link" {
@@ -835,7 +835,7 @@ func TestALockThatIsNoFileHoldsNobodyUp(t *testing.T) {
 	}
 }
 
-// What a repair that failed has written would keep a full disk full.
+// A repair that fails removes what it has written: a full disk would stay full.
 func TestARepairThatFailsLeavesNoHalfSegment(t *testing.T) {
 	for _, op := range []string{"write", "sync"} {
 		m := makeJournal(t)
@@ -860,7 +860,8 @@ func TestARepairThatFailsLeavesNoHalfSegment(t *testing.T) {
 	}
 }
 
-// An empty file with any name at all says that so much is missing. Before that is made, the plan tells which.
+// The name of an empty file may say that any amount of log is missing. The plan names the file before that amount of
+// fillers is written.
 func TestThePlanNamesTheFileThatAloneSaysHowMuchIsMissing(t *testing.T) {
 	m := makeJournal(t)
 	stray := m.segment(1 << 44)

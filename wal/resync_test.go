@@ -14,9 +14,9 @@ import (
 	"github.com/auditsql/auditsql/wal"
 )
 
-// Behind damage the log goes on at the first intact record, wherever that lies: not at one that only looks
-// like a record, and not at a later one. Trying to decode at every byte tells the same, slowly.
-func TestBehindDamageTheFirstIntactRecordIsFound(t *testing.T) {
+// After damage the log goes on at the first intact record, wherever that lies: not at bytes that only look
+// like a record, and not at a later one. Decoding at every byte finds the same one, slowly.
+func TestAfterDamageTheFirstIntactRecordIsFound(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		var file []byte
 		for range rapid.IntRange(1, 12).Draw(rt, "pieces") {

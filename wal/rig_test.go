@@ -19,10 +19,10 @@ import (
 	"github.com/auditsql/auditsql/wal"
 )
 
-// rig is a journal on a disk that crashes, written by one process and looked at by another, with an oracle that
-// judges all that comes back. It lives in a bubble of synctest, so that its time is its own.
+// rig is a journal on a disk that crashes, written by one process and read by another, with an oracle that
+// judges everything that is returned. It runs in a bubble of synctest, which has its own time.
 //
-// It is used by one goroutine, append and the readers by several.
+// Only append and the readers may be used by several goroutines.
 type rig struct {
 	t      *testing.T
 	disk   *crashfs.Disk
@@ -487,7 +487,7 @@ func (r *rig) fatal(err error) {
 	}
 }
 
-// spot is a record of the log on the disk, the journal's own among them.
+// spot is a record of the log on the disk, control records included, and its place.
 type spot struct {
 	walspec.Record
 	file   string

@@ -13,7 +13,7 @@ import (
 	"github.com/auditsql/auditsql/wal"
 )
 
-// The writer in this process knows what it has synced; what of that is gone is damage, whatever the end of the
+// The writer in this process knows what it has synced. If some of that is gone, it is damage, whatever the end of the
 // files looks like.
 func TestSyncedRecordsThatAreGoneAreTold(t *testing.T) {
 	for _, tc := range []struct {
@@ -76,7 +76,7 @@ func TestSyncedRecordsThatAreGoneAreTold(t *testing.T) {
 	}
 }
 
-// Damage further up does not hide that the end is gone.
+// Damage in the middle does not hide that the end is gone.
 func TestASyncedEndThatIsGoneIsToldBesideOtherDamage(t *testing.T) {
 	for name, do := range map[string]func(path string, at int64) error{
 		"cut":     os.Truncate,
@@ -125,7 +125,7 @@ func TestASegmentTooManyBelowWhatIsSyncedIsTold(t *testing.T) {
 	}
 }
 
-// Without the writer only marks tell.
+// Without the writer only marks say what was synced.
 func TestACopyDoesNotEndBelowAMark(t *testing.T) {
 	dir := t.TempDir()
 	j, _ := open(t, dir, wal.Options{})
@@ -151,7 +151,7 @@ func overwrite(name string, at int64, b []byte) error {
 	return errors.Join(err, f.Close())
 }
 
-// Segments that a writer takes away in the middle of the walk are no damage.
+// Segments that a writer removes while Verify reads are no damage.
 func TestVerifyBesideAWriterThatTrims(t *testing.T) {
 	t.Parallel()
 	for name, o := range map[string]wal.Options{"same process": {}, "other process": other(false)} {
@@ -321,8 +321,8 @@ func TestVerifyTellsThatTheNewestSegmentIsGone(t *testing.T) {
 	}
 }
 
-// A folder or a name that leads nowhere in a segment's place is one error, the same again, and neither a loop
-// nor the end of the log.
+// A folder or a broken link in a segment's place is an error, the same one at each try. It is not the end of the log,
+// and nobody tries for ever.
 func TestWhatIsNoFileIsAnError(t *testing.T) {
 	for name, make := range notFiles {
 		t.Run(name, func(t *testing.T) {

@@ -21,11 +21,11 @@ import (
 	"github.com/auditsql/auditsql/wal"
 )
 
-// The tests in this file hold the journal against a second reading of its format's description, which
+// The tests in this file compare the journal with a second reading of its format's description, which
 // shares no code with it: what one writes, the other must read, and both must come to the same judgement
 // of files that are damaged.
 
-// failer is what a test and a run of a property have in common.
+// failer is a test, or one run of a property.
 type failer interface {
 	Helper()
 	Fatalf(format string, args ...any)

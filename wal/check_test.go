@@ -29,8 +29,8 @@ func wantCut(t *testing.T, j *wal.Journal, path string, err error) {
 
 var cutLevels = map[string]wal.Durability{"group": wal.SyncGroup, "each": wal.SyncEach, "interval": wal.SyncInterval(time.Hour)}
 
-// A rotation of log files by copy-and-truncate cuts the segment that is being written to. The next write would lie
-// after a hole, in a file that is as long as before.
+// A rotation of log files by copy-and-truncate cuts the segment that is being written to. The next write would
+// leave a hole before it, in a file that is as long as before.
 func TestASegmentThatIsCutUnderTheWriterIsNoticed(t *testing.T) {
 	t.Parallel()
 	for level, durability := range cutLevels {
@@ -55,7 +55,7 @@ func TestASegmentThatIsCutUnderTheWriterIsNoticed(t *testing.T) {
 	}
 }
 
-// One that has been opened anew knows what is in it.
+// A journal that was opened again knows what is in its last segment.
 func TestASegmentThatIsCutAfterOpeningIsNoticed(t *testing.T) {
 	t.Parallel()
 	for _, payload := range []string{"{}", "x" + strings.Repeat("\x00", 9000)} {
@@ -73,7 +73,7 @@ func TestASegmentThatIsCutAfterOpeningIsNoticed(t *testing.T) {
 	}
 }
 
-// Cut in the middle of a group's way to the disk: before one of its writes, before its sync, or after it.
+// The cut comes while a group is being written: before one of its writes, before its sync, or after it.
 func TestASegmentThatIsCutInTheMiddleOfAGroupIsNoticed(t *testing.T) {
 	t.Parallel()
 	for level, durability := range cutLevels {
@@ -176,7 +176,7 @@ func TestASegmentThatIsCutBeforeItIsSealedIsNoticed(t *testing.T) {
 	}
 }
 
-// Closing would make a file that was cut as long as it should be.
+// Closing would give a file that was cut the right length again.
 func TestASegmentThatIsCutBeforeClosingIsNoticed(t *testing.T) {
 	t.Parallel()
 	zeros := "x" + strings.Repeat("\x00", 100)
@@ -198,7 +198,7 @@ func TestASegmentThatIsCutBeforeClosingIsNoticed(t *testing.T) {
 	}
 }
 
-// What was acknowledged before the cut and lies before it is there afterwards.
+// What was acknowledged before the cut, and lies before it, is still there.
 func TestWhatWasBeforeACutStays(t *testing.T) {
 	dir := t.TempDir()
 	j, _ := open(t, dir, wal.Options{})
