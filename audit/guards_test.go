@@ -269,3 +269,51 @@ func TestVerifyChecksTheRejectedRecords(t *testing.T) {
 		})
 	}
 }
+
+// A record that kv or entry lacks is damage. The errors of reads and the report of Verify name the cure, and the cure works.
+func TestARecordThatIsMissingInKVOrEntry(t *testing.T) {
+	t.Parallel()
+	whole, lines := closedStore(t, 0, 40)
+	trimmed, _ := closedStore(t, 0, 40, audit.WithSegmentBytes(4000), audit.WithRetention(audit.RetainNone))
+	const rebuild, backup = "to rebuild SQLite from the journal, without the labels, move ", "restore the store from a backup"
+	for name, c := range map[string]struct {
+		store, tampering, cure string
+		read                   bool // reads fail
+	}{
+		"kv":          {whole, fmt.Sprintf(`DELETE FROM kv WHERE key = x'004155443a%s'`, sample(4).QueryID), rebuild, true},
+		"kv, trimmed": {trimmed, fmt.Sprintf(`DELETE FROM kv WHERE key = x'004155443a%s'`, sample(4).QueryID), backup, true},
+		"entry":       {whole, `DELETE FROM entry WHERE idx = 4`, rebuild, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := killed(t, c.store)
+			s := openShell(t, dir)
+			s.unguarded(c.tampering)
+			s.exit()
+			db := openDB(t, dir)
+			if c.read {
+				var exported, listed error
+				for _, exported = range db.RawAudits(t.Context(), audit.Filter{ByAdmission: true}) {
+				}
+				_, listed = db.ListRecent(t.Context(), 100)
+				for _, err := range []error{exported, listed} {
+					if !errors.Is(err, audit.ErrDamaged) || !strings.Contains(err.Error(), c.cure) {
+						t.Errorf("read: %v", err)
+					}
+				}
+			}
+			report := must(db.Verify(t.Context(), audit.VerifyOptions{}))
+			if report.OK() || !strings.Contains(fmt.Sprint(report.Notes), c.cure) {
+				t.Errorf("verify: %q, notes %q", report.Problems, report.Notes)
+			}
+			closeDB(t, db)
+			if c.cure == backup {
+				return
+			}
+			removeSQLite(t, dir)
+			db = openDB(t, dir)
+			wantAll(t, db, lines)
+			wantSound(t, db)
+		})
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/auditsql/auditsql/internal/backlog"
+	"github.com/auditsql/auditsql/internal/storedir"
 	"github.com/auditsql/auditsql/sqlstore"
 	"github.com/auditsql/auditsql/wal"
 )
@@ -53,6 +54,23 @@ func (db *DB) stored(ctx context.Context, id QueryID) ([]byte, error) {
 		return nil, cmp.Or(lost, fmt.Errorf("%s: %w", id, ErrNotFound))
 	}
 	return raw, err
+}
+
+// lost makes an error of SQLite that says that kv lacks a record an ErrDamaged, and says what to do about it.
+func (db *DB) lost(err error) error {
+	if !errors.Is(err, sqlstore.ErrNotFound) {
+		return err
+	}
+	return fmt.Errorf("%w: %w; %s", ErrDamaged, err, db.rebuildAdvice())
+}
+
+// rebuildAdvice says how SQLite's tables kv and entry can be restored. Nothing but the journal has what they have.
+func (db *DB) rebuildAdvice() string {
+	if segs, err := db.segments(); err != nil || len(segs) == 0 || segs[0].Base > 0 {
+		return "the journal does not reach back to the beginning: restore the store from a backup"
+	}
+	return fmt.Sprintf("to rebuild SQLite from the journal, without the labels, move %s* out of the folder and open the store for writing",
+		storedir.SQLitePath(db.dir))
 }
 
 // MinPrefix is how many hex digits Resolve needs at least, and MaxResolved how many ids it returns at
@@ -196,7 +214,7 @@ func (db *DB) first(ctx context.Context, f Filter, matches func(*backlog.Record)
 	have := map[QueryID]bool{}
 	for raw, err := range db.sql.Select(ctx, f.lower()) {
 		if err != nil {
-			return nil, err
+			return nil, db.lost(err)
 		}
 		q, err := ParseAudit(raw)
 		if err != nil {
@@ -259,7 +277,7 @@ func (db *DB) rawAudits(ctx context.Context, f Filter) iter.Seq2[[]byte, error] 
 			return
 		}
 		for raw, err := range db.sql.Select(ctx, f.lower()) {
-			if !yield(raw, err) || err != nil {
+			if !yield(raw, db.lost(err)) || err != nil {
 				return
 			}
 		}

@@ -212,9 +212,16 @@ func (v *verification) everything(ctx context.Context) error {
 		}
 	}
 	v.progress("the forensic tables", 0)
-	counts, err := v.db.sql.CheckDerived(ctx, rowOf, func(p string) { v.problem("%s: %s", storedir.SQLiteName, p) })
+	inKV := false
+	counts, err := v.db.sql.CheckDerived(ctx, rowOf, func(p string) {
+		inKV = inKV || strings.HasPrefix(p, "kv: ") || strings.HasPrefix(p, "entry: ")
+		v.problem("%s: %s", storedir.SQLiteName, p)
+	})
 	if err != nil {
 		return err
+	}
+	if inKV {
+		v.note("reindex cannot restore kv and entry, from which it rebuilds the other tables; %s", v.db.rebuildAdvice())
 	}
 	v.report.Audits, v.report.AgentKeys = counts.Audits, counts.AgentKeys
 	v.report.Contributions, v.report.Attributes, v.report.Agents = counts.Contributions, counts.Attributes, counts.Agents
