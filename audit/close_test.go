@@ -91,7 +91,8 @@ func TestWhatAReaderWasLeftWithIsNotBelievedUnseen(t *testing.T) {
 	wantSound(t, db)
 }
 
-// A close that cannot write store.json leaves -wal where it is: without both the next opening would have nothing to go by.
+// A close that cannot write store.json leaves -wal where it is: without both the next opening would have nothing to go
+// by.
 func TestACloseThatCannotBeNotedCostsNoRebuild(t *testing.T) {
 	dir, lines := closedStore(t, 0, 40)
 	db := openDB(t, dir)
@@ -127,7 +128,8 @@ func TestVerifyOfWhatAReaderWasLeftWith(t *testing.T) {
 	}
 }
 
-// However often a rebuild is interrupted, it goes on where it was: one database is moved aside, and its labels come along.
+// However often a rebuild is interrupted, it goes on where it was: one database is moved aside, and its labels come
+// along.
 func TestAnInterruptedRebuildGoesOn(t *testing.T) {
 	t.Parallel()
 	left, lines := closedStore(t, 0, 80)

@@ -31,8 +31,8 @@ func forgetReached(t *testing.T, dir string) {
 	}
 }
 
-// Opening compares the newest record of SQLite with the journal. Whatever differs is refused, whether the database is as the
-// store left it or suspect, and nothing is changed.
+// Opening compares the newest record of SQLite with the journal. Whatever differs is refused, whether the database is
+// as the store left it or suspect, and nothing is changed.
 func TestOpeningComparesTheNewestRecordWithTheJournal(t *testing.T) {
 	t.Parallel()
 	from, _ := closedStore(t, 0, 40)
@@ -77,8 +77,8 @@ func TestOpeningComparesTheNewestRecordWithTheJournal(t *testing.T) {
 	}
 }
 
-// A record of kv that nobody can parse keeps no store from being opened. The forensic tables are rebuilt without it, and that is
-// said.
+// A record of kv that nobody can parse keeps no store from being opened. The forensic tables are rebuilt without it,
+// and that is said.
 func TestAReindexWithoutWhatCannotBeRead(t *testing.T) {
 	t.Parallel()
 	dir, _ := closedStore(t, 0, 40)
@@ -114,7 +114,8 @@ func uncleanWithReader(t *testing.T) (dir string) {
 	return dir
 }
 
-// A reader that blocks the checkpoint of an opening is waited for, but not without end, and not after the context has ended.
+// A reader that blocks the checkpoint of an opening is waited for, but not without end, and not after the context has
+// ended.
 func TestOpeningWaitsForAReaderWithPatienceOnly(t *testing.T) {
 	t.Parallel()
 	t.Run("patience", func(t *testing.T) {
@@ -156,7 +157,8 @@ func (h *onMessage) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// A shell that holds SQLite's write lock for longer than a statement waits costs time and nothing else: the applier tries again.
+// A shell that holds SQLite's write lock for longer than a statement waits costs time and nothing else: the applier
+// tries again.
 func TestALongHeldWriteLockIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "store")
@@ -175,8 +177,8 @@ func TestALongHeldWriteLockIsWaitedFor(t *testing.T) {
 	wantRoom(t, db)
 }
 
-// Records of one damaged range come back from SQLite in their order, admitted and rejected ones. One that kv lacks is lost, and its
-// id is told.
+// Records of one damaged range come back from SQLite in their order, admitted and rejected ones. One that kv lacks is
+// lost, and its id is told.
 func TestRepairRestoresARangeOfSeveralRecords(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -270,7 +272,8 @@ func TestVerifyChecksTheRejectedRecords(t *testing.T) {
 	}
 }
 
-// A record that kv or entry lacks is damage. The errors of reads and the report of Verify name the cure, and the cure works.
+// A record that kv or entry lacks is damage. The errors of reads and the report of Verify name the cure, and the cure
+// works.
 func TestARecordThatIsMissingInKVOrEntry(t *testing.T) {
 	t.Parallel()
 	whole, lines := closedStore(t, 0, 40)

@@ -80,8 +80,8 @@ const (
 	MaxResolved = 16
 )
 
-// Resolve returns the ids that begin with the given hex digits, at most MaxResolved. Fewer than MinPrefix digits, or other
-// characters, are ErrInvalid.
+// Resolve returns the ids that begin with the given hex digits, at most MaxResolved. Fewer than MinPrefix digits, or
+// other characters, are ErrInvalid.
 func (db *DB) Resolve(ctx context.Context, prefix string) ([]QueryID, error) {
 	if len(prefix) < MinPrefix || len(prefix) > hexLen {
 		return nil, fmt.Errorf("%w: id prefix %s: want %d to %d hex digits", ErrInvalid, excerpt(prefix), MinPrefix, hexLen)
@@ -157,9 +157,9 @@ func (db *DB) readable(ctx context.Context) error {
 	return nil
 }
 
-// ErrReindexing means that the forensic tables are being rebuilt, by this process or another, or that
-// this was interrupted. An answer from them would be incomplete. Their views do not exist meanwhile. Records can still be read by id and
-// exported. A complete reindex ends this state, and so does opening the store for writing.
+// ErrReindexing means that the forensic tables are being rebuilt, by this process or another, or that this was
+// interrupted. An answer from them would be incomplete. Their views do not exist meanwhile. Records can still be read
+// by id and exported. A complete reindex ends this state, and so does opening the store for writing.
 var ErrReindexing = errors.New("the forensic tables are being built anew")
 
 // whole returns ErrReindexing while the forensic tables are incomplete. It is called before and after they are read.
@@ -167,8 +167,8 @@ func (db *DB) whole(ctx context.Context) error {
 	if db.applier != nil && !db.reindexing.Load() {
 		return nil
 	}
-	begun, err := db.sql.Reindexing(ctx)
-	if err == nil && begun {
+	running, err := db.sql.Reindexing(ctx)
+	if err == nil && running {
 		err = ErrReindexing
 	}
 	return err
@@ -340,8 +340,8 @@ func (db *DB) tail(ctx context.Context, n int, follow bool, yield func([]byte, e
 		}
 		return true
 	})
-	// The reader is opened before anything is yielded. The store may be closed meanwhile, and a reader that was opened after that
-	// would wait for a writer in another process.
+	// The reader is opened before anything is yielded. The store may be closed meanwhile, and a reader that was opened
+	// after that would wait for a writer in another process.
 	var rest *wal.Reader
 	if err == nil && follow {
 		if rest, err = db.openJournal(from, true); err == nil {
@@ -405,8 +405,8 @@ func (db *DB) openJournal(from wal.Offset, follow bool) (*wal.Reader, error) {
 	return wal.OpenReader(db.journalDir, from, o)
 }
 
-// readOn calls visit with each record of a reader until visit returns false. It ends at the end of the data, or for a reader
-// that follows, at the end of ctx.
+// readOn calls visit with each record of a reader until visit returns false. It ends at the end of the data, or for a
+// reader that follows, at the end of ctx.
 func readOn(ctx context.Context, reader *wal.Reader, visit func(payload []byte) bool) error {
 	for {
 		rec, err := reader.Next(ctx)
