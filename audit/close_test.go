@@ -31,7 +31,7 @@ func closedBesideReader(t *testing.T) (dir string, lines map[audit.QueryID]strin
 	return dir, lines, s
 }
 
-// A shell that reads while the store closes takes -wal away when it goes. That is no reason to build anything anew.
+// A shell that reads while the store closes takes -wal away when it goes. That is no reason to rebuild anything.
 func TestAReaderThatOutlivesTheWriterCostsNoRebuild(t *testing.T) {
 	for _, end := range []string{"the reader goes", "the reader stays"} {
 		t.Run(end, func(t *testing.T) {
@@ -173,7 +173,7 @@ func TestAnInterruptedRebuildGoesOn(t *testing.T) {
 	}
 }
 
-// Somebody whom nobody can end, a shell in another window perhaps, keeps SQLite from taking more. The store closes all
+// A process that cannot be ended, a shell in another window perhaps, blocks SQLite. The store closes all
 // the same, says so, and ends the puts that wait for room. The next opening has everything that was acknowledged.
 func TestCloseDoesNotWaitForeverForOthers(t *testing.T) {
 	t.Parallel()

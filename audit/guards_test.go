@@ -197,7 +197,7 @@ func TestRepairRestoresARangeOfSeveralRecords(t *testing.T) {
 	var segment wal.Segment
 	for n := 8; n >= 5; n-- { // record 5, what was rejected, records 6 and 7, from the last: what follows damage may not be visited
 		var at wal.Record
-		_, at, segment = hurtRecord(t, dir, n)
+		_, at, segment = corruptRecord(t, dir, n)
 		from, to = at.Offset, max(to, at.Next)
 	}
 	if segment.Base > 0 {
