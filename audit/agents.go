@@ -17,9 +17,9 @@ type AgentActivity struct {
 	First, Last uint64 // timestamps
 }
 
-// Agents yields the agents that have records which a filter selects, with the number of these records and their times. Agents with the
-// most records come first, then by id. The anonymous records, if there are any, come last, as one entry. The filter's limit counts
-// entries. Its order has no effect.
+// Agents yields the agents that have records which a filter selects, with the number of these records and their times.
+// Agents with the most records come first, then by id. The anonymous records, if there are any, come last, as one
+// entry. The filter's limit counts entries. Its order has no effect.
 //
 // Without a filter the figures are stored. With one, the records that it selects are counted first.
 func (db *DB) Agents(ctx context.Context, f Filter) iter.Seq2[AgentActivity, error] {

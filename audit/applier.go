@@ -267,7 +267,7 @@ func (a *applier) start() {
 			}
 			a.wake(err)
 			a.backlog.Fail(err)
-			a.noteFailure() // last: nobody should wait for a disk that fails
+			a.noteFailure() // last: no call should wait for a disk that fails
 		}
 	}()
 }

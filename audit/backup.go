@@ -17,8 +17,8 @@ import (
 	"github.com/auditsql/auditsql/wal"
 )
 
-// Backup copies the store to a new folder dest, which can be opened as a store. It may run in the writer's process or in another
-// one. The copy is verified before it gets its name. dest must not exist, or be an empty folder.
+// Backup copies the store to a new folder dest, which can be opened as a store. It may run in the writer's process or
+// in another one. The copy is verified before it gets its name. dest must not exist, or be an empty folder.
 //
 // SQLite's snapshot is made first. The journal is copied after it, at least up to the snapshot's cursor. Opening
 // the copy replays what the journal has after the cursor.
@@ -81,8 +81,8 @@ func (db *DB) copyTo(ctx context.Context, part string, rep *BackupReport) error 
 	journal := filepath.Join(part, storedir.JournalName)
 	var cursor uint64
 	var copied wal.Copied
-	// A writer in another process may trim its journal past the snapshot's cursor before the journal is copied. Then the copy
-	// could not be opened, and a newer snapshot is needed.
+	// A writer in another process may trim its journal past the snapshot's cursor before the journal is copied. Then
+	// the copy could not be opened, and a newer snapshot is needed.
 	for try := 0; try == 0 || copied.First > wal.Offset(cursor); try++ {
 		if try == 5 {
 			return fmt.Errorf("the writer trims its journal faster than it can be copied; keep more of it (wal_retain is %s)", db.file.Retention)
@@ -146,13 +146,13 @@ func (db *DB) checkFile(ctx context.Context) error {
 	return err
 }
 
-// Reindex rebuilds the forensic tables from kv and entry. Puts continue meanwhile, and what they acknowledge is
-// applied afterwards. Questions that need those tables fail with ErrReindexing until the rebuild is complete. When ctx ends
+// Reindex rebuilds the forensic tables from kv and entry. Puts continue meanwhile, and what they acknowledge is applied
+// afterwards. Questions that need those tables fail with ErrReindexing until the rebuild is complete. When ctx ends
 // first, the next opening for writing completes it.
 //
-// sqlstore.ErrMalformed means that kv or entry is damaged. If the journal reaches back to the beginning, the store takes no
-// more records, and the next opening for writing rebuilds the database from the journal. progress, if not nil, is called with
-// how many records are done.
+// sqlstore.ErrMalformed means that kv or entry is damaged. If the journal reaches back to the beginning, the store
+// takes no more records, and the next opening for writing rebuilds the database from the journal. progress, if not nil,
+// is called with how many records are done.
 func (db *DB) Reindex(ctx context.Context, progress func(done, total uint64)) error {
 	done, err := db.begin()
 	if err != nil {
@@ -178,8 +178,8 @@ func (db *DB) Reindex(ctx context.Context, progress func(done, total uint64)) er
 	db.reindexing.Store(true)
 	err = db.sql.Reindex(ctx, rowOf, progress)
 	if ctx.Err() == nil {
-		// The forensic tables are new. So damage that SQLite still finds is in the tables that they were made from, and it may
-		// be why the rebuild has failed.
+		// The forensic tables are new. So damage that SQLite still finds is in the tables that they were made from, and
+		// it may be why the rebuild has failed.
 		err = cmp.Or(db.checkFile(ctx), err)
 	}
 	if err != nil {

@@ -11,9 +11,10 @@ import (
 
 // checkpointIfDue starts a checkpoint when enough was applied for one, and completes it when most of it is done.
 //
-// Copying the pages takes a sixth of the time of applying them, and waits for the disk. So most of it is done beside the
-// applier. The pages that were written meanwhile, which are few, are copied by a second checkpoint in the applier, and only that
-// one says what is on disk. While many write, the checkpoint is put off: its syncs and theirs would share the disk.
+// Copying the pages takes a sixth of the time of applying them, and waits for the disk. So most of it is done beside
+// the applier. The pages that were written meanwhile, which are few, are copied by a second checkpoint in the applier,
+// and only that one says what is on disk. While many write, the checkpoint is put off: its syncs and theirs would share
+// the disk.
 func (a *applier) checkpointIfDue(ctx context.Context) error {
 	if a.unsynced < checkpointEvery {
 		return nil
@@ -130,9 +131,10 @@ func (a *applier) note(on *storedir.Reached) error {
 	return nil
 }
 
-// noteFailure writes to store.json, for the next opening, that the applier has stopped with an error, and how much the journal had
-// synced. The error need not be the journal's own: the reader may be the first to notice that a segment was cut. Failure of this
-// write is logged and ignored: the disk may be the one that has failed, and the end that is not clean says as much.
+// noteFailure writes to store.json, for the next opening, that the applier has stopped with an error, and how much the
+// journal had synced. The error need not be the journal's own: the reader may be the first to notice that a segment was
+// cut. Failure of this write is logged and ignored: the disk may be the one that has failed, and the end that is not
+// clean says as much.
 func (a *applier) noteFailure() {
 	a.busy.Lock()
 	defer a.busy.Unlock()
@@ -145,13 +147,13 @@ func (a *applier) noteFailure() {
 	}
 }
 
-// noteSynced makes the next write of store.json say how much the journal had synced. A segment that was cut looks like one
-// that a crash has left half written. Without this, the next opening would cut off what was acknowledged.
+// noteSynced makes the next write of store.json say how much the journal had synced. A segment that was cut looks like
+// one that a crash has left half written. Without this, the next opening would cut off what was acknowledged.
 func (a *applier) noteSynced() { a.file.Synced = a.journal.Synced() }
 
-// trim removes the journal before the offset durable, which SQLite had on disk at the complete checkpoint before the newest,
-// except the newest part that the retention keeps. Failure (the archive is full, say) is logged and ignored: the segments stay, and the next
-// checkpoint tries again. A journal that has failed meanwhile reports that itself.
+// trim removes the journal before the offset durable, which SQLite had on disk at the complete checkpoint before the
+// newest, except the newest part that the retention keeps. Failure (the archive is full, say) is logged and ignored:
+// the segments stay, and the next checkpoint tries again. A journal that has failed meanwhile reports that itself.
 func (a *applier) trim(ctx context.Context, durable wal.Offset) {
 	if a.keep < 0 || a.held.Load() > 0 {
 		return

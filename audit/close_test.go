@@ -31,7 +31,7 @@ func closedBesideReader(t *testing.T) (dir string, lines map[audit.QueryID]strin
 	return dir, lines, s
 }
 
-// A shell that reads while the store closes takes -wal away when it goes. That is no reason to build anything anew.
+// A shell that reads while the store closes takes -wal away when it goes. That is no reason to rebuild anything.
 func TestAReaderThatOutlivesTheWriterCostsNoRebuild(t *testing.T) {
 	for _, end := range []string{"the reader goes", "the reader stays"} {
 		t.Run(end, func(t *testing.T) {
@@ -91,7 +91,8 @@ func TestWhatAReaderWasLeftWithIsNotBelievedUnseen(t *testing.T) {
 	wantSound(t, db)
 }
 
-// A close that cannot write store.json leaves -wal where it is: without both the next opening would have nothing to go by.
+// A close that cannot write store.json leaves -wal where it is: without both the next opening would have nothing to go
+// by.
 func TestACloseThatCannotBeNotedCostsNoRebuild(t *testing.T) {
 	dir, lines := closedStore(t, 0, 40)
 	db := openDB(t, dir)
@@ -127,7 +128,8 @@ func TestVerifyOfWhatAReaderWasLeftWith(t *testing.T) {
 	}
 }
 
-// However often a rebuild is interrupted, it goes on where it was: one database is moved aside, and its labels come along.
+// However often a rebuild is interrupted, it goes on where it was: one database is moved aside, and its labels come
+// along.
 func TestAnInterruptedRebuildGoesOn(t *testing.T) {
 	t.Parallel()
 	left, lines := closedStore(t, 0, 80)
@@ -171,7 +173,7 @@ func TestAnInterruptedRebuildGoesOn(t *testing.T) {
 	}
 }
 
-// Somebody whom nobody can end, a shell in another window perhaps, keeps SQLite from taking more. The store closes all
+// A process that cannot be ended, a shell in another window perhaps, blocks SQLite. The store closes all
 // the same, says so, and ends the puts that wait for room. The next opening has everything that was acknowledged.
 func TestCloseDoesNotWaitForeverForOthers(t *testing.T) {
 	t.Parallel()

@@ -71,8 +71,8 @@ func (db *DB) TimeUnit() TimeUnit { return unitOf(db.file.TimeUnit) }
 // Recovery returns what opening found and did.
 func (db *DB) Recovery() Recovery { return db.recovery }
 
-// Err returns why the store takes no more records, or nil. What was acknowledged before is safe, and
-// GetAudit still finds it. Opening the store again recovers it. For a store that has failed and was closed since, the error says both.
+// Err returns why the store takes no more records, or nil. What was acknowledged before is safe, and GetAudit still
+// finds it. Opening the store again recovers it. For a store that has failed and was closed since, the error says both.
 func (db *DB) Err() error {
 	if db.applier == nil {
 		return ErrReadOnly
@@ -148,9 +148,9 @@ func whileOpen[T any](ctx context.Context, db *DB, seq iter.Seq2[T, error]) iter
 // Close waits for the calls that put, brings everything to SQLite and to disk, and releases the lock.
 // An error means that it could not. Nothing acknowledged is lost then: the next opening replays it.
 //
-// Close waits some seconds for another process that blocks it: a reader that keeps SQLite's -wal at its limit, or a shell that holds
-// SQLite's write lock. Then the rest is left to the next opening, CloseNote says so, and
-// puts that are still blocked by a full backlog fail with ErrClosed.
+// Close waits some seconds for another process that blocks it: a reader that keeps SQLite's -wal at its limit, or a
+// shell that holds SQLite's write lock. Then the rest is left to the next opening, CloseNote says so, and puts that are
+// still blocked by a full backlog fail with ErrClosed.
 func (db *DB) Close() error {
 	db.closing.Do(func() { db.closeErr = db.close() })
 	return db.closeErr
@@ -201,8 +201,9 @@ func (db *DB) CloseNote() string { return db.closeNote }
 // closeSQLite brings the database to disk, notes that in store.json, and closes the database. last is the newest complete
 // checkpoint that counts. note is what a person should know.
 //
-// store.json is written between checkpoint and close. After the checkpoint nothing depends on -wal any more, and SQLite removes it when
-// it closes. If store.json were written after that, a process that dies in between would leave a missing -wal that nothing explains.
+// store.json is written between checkpoint and close. After the checkpoint nothing depends on -wal any more, and SQLite
+// removes it when it closes. If store.json were written after that, a process that dies in between would leave a
+// missing -wal that nothing explains.
 func closeSQLite(sql *sqlstore.DB, dir string, file storedir.File, last *storedir.Reached, now time.Time) (note string, err error) {
 	if cause := sql.Failed(); cause != nil {
 		// It is not known what of the files was synced. So nothing is copied, and the end is not clean.
@@ -230,7 +231,8 @@ func closeSQLite(sql *sqlstore.DB, dir string, file storedir.File, last *storedi
 		note = "somebody has " + storedir.SQLiteName + " open and reads an earlier state: not all of it could be brought to disk; the next opening does that"
 	}
 	if err != nil {
-		// Nothing more is copied, so that -wal stays: a -wal that is missing without a note would make the database suspect.
+		// Nothing more is copied, so that -wal stays: a -wal that is missing without a note would make the database
+		// suspect.
 		if cause := sql.Failed(); cause != nil {
 			file.Fail(now, cause)
 			err = errors.Join(err, storedir.Write(dir, file))

@@ -493,7 +493,7 @@ func TestDoubtAfterAnUncleanEnd(t *testing.T) {
 			}
 			if rec.Rebuilt {
 				if _, err := os.Stat(filepath.Join(rec.Aside, "audit.db")); err != nil {
-					t.Fatal("what was not believed is gone", err)
+					t.Fatal("the suspect database is gone", err)
 				}
 			}
 			wantAll(t, after, lines)
@@ -549,7 +549,7 @@ func TestPartsOfOtherStoresAreRefused(t *testing.T) {
 		t.Errorf("a journal of an earlier time: %v", err)
 	}
 	// A database of an earlier time lacks what the journal has. That it was copied whole cannot be told from
-	// it, so it is built anew.
+	// it, so it is rebuilt.
 	if err := os.WriteFile(filepath.Join(dir, "audit.db"), must(os.ReadFile(filepath.Join(one, "audit.db"))), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -579,7 +579,7 @@ func TestStoresAreNotMadeAmongOtherFiles(t *testing.T) {
 		t.Fatal("a file is no folder")
 	}
 	if entries := must(os.ReadDir(dir)); len(entries) != 1 {
-		t.Fatalf("left behind: %v", entries)
+		t.Fatalf("left over: %v", entries)
 	}
 }
 
@@ -677,7 +677,7 @@ func TestRawBytesAreTheCallersOwn(t *testing.T) {
 }
 
 // newForeignJournal lays out a journal by the description of the format alone: small segments, a mark now
-// and then, zeros behind the data. It returns how to append to it, and how to end it.
+// and then, zeros after the data. It returns how to append to it, and how to end it.
 func newForeignJournal(t *testing.T, dir string, segment int64) (appendLine func(string), end func()) {
 	t.Helper()
 	w, err := walspec.NewWriter(dir, walspec.Options{SegmentBytes: segment, Zeros: 5000})

@@ -7,13 +7,12 @@ import (
 	"strconv"
 )
 
-// ParseAudit reads one record from JSON, and nothing but it: white space may stand around it.
+// ParseAudit reads one record from JSON. There may be white space before and after it, and nothing else.
 //
-// The order of the fields is free. query_id, attributes, contributing_assertions and what may be null may
-// be missing. A lifecycle may be written in any case or as under_review, and hex digits in either case. The
-// result always has a QueryID: when it is missing or zero, it is derived. Everything else that differs from canonical JSON
-// is refused with a *FieldError, which is an ErrInvalid and says where. Nothing is dropped or
-// corrected silently.
+// The order of the fields is free. query_id, attributes, contributing_assertions and what may be null may be missing. A
+// lifecycle may be written in any case or as under_review, and hex digits in either case. The result always has a
+// QueryID: when it is missing or zero, it is derived. Everything else that differs from canonical JSON is refused with
+// a *FieldError, which is an ErrInvalid and says where. Nothing is dropped or corrected silently.
 //
 // ParseAudit keeps no reference to line. Its time and memory are bounded by len(line), whatever is in it.
 func ParseAudit(line []byte) (QueryAudit, error) {

@@ -323,9 +323,9 @@ func TestDecoderRefuses(t *testing.T) {
 		{"leading zero of a timestamp", with(`1000`, `01000`), "timestamp"},
 		{"leading plus", with(`0.95`, `+0.95`), "result_confidence"},
 		{"no digit before the point", with(`0.95`, `.95`), "result_confidence"},
-		{"no digit behind the point", with(`0.95`, `0.`), "result_confidence"},
+		{"no digit after the point", with(`0.95`, `0.`), "result_confidence"},
 		{"no digit in the exponent", with(`0.95`, `1e`), "result_confidence"},
-		{"no digit behind the sign", with(`0.95`, `1e+`), "result_confidence"},
+		{"no digit after the sign", with(`0.95`, `1e+`), "result_confidence"},
 		{"minus alone", with(`0.95`, `-`), "result_confidence"},
 		{"hexadecimal", with(`0.95`, `0x1p-2`), ""},
 		{"underscore", with(`0.95`, `1_0`), ""},
@@ -350,9 +350,9 @@ func TestDecoderRefuses(t *testing.T) {
 		// Strings.
 		{"NUL as it is", with(`Tesla`, "Te\x00sla"), "params.subject"},
 		{"NUL escaped", with(`Tesla`, `Te\u0000sla`), "params.subject"},
-		{"NUL behind an escape", with(`Tesla`, "\\n\x00"), "params.subject"},
+		{"NUL after an escape", with(`Tesla`, "\\n\x00"), "params.subject"},
 		{"control character", with(`Tesla`, "Te\nsla"), "params.subject"},
-		{"control character behind an escape", with(`Tesla`, "\\n\x1f"), "params.subject"},
+		{"control character after an escape", with(`Tesla`, "\\n\x1f"), "params.subject"},
 		{"high surrogate alone", with(`Tesla`, `\ud83d`), "params.subject"},
 		{"high surrogate before a letter", with(`Tesla`, `\ud83dx\ude00`), "params.subject"},
 		{"high surrogate before another escape", with(`Tesla`, `\ud83d\u0041`), "params.subject"},
@@ -367,7 +367,7 @@ func TestDecoderRefuses(t *testing.T) {
 		{"beyond U+10FFFF", with(`Tesla`, "\xf4\x90\x80\x80"), "params.subject"},
 		{"cut UTF-8", with(`Tesla`, "\xf0\x9f\x98"), "params.subject"},
 		{"UTF-8 put together by an escape", with(`Tesla`, "\xc3\\u00a9"), "params.subject"},
-		{"invalid UTF-8 behind an escape", with(`Tesla`, "\\n\x80"), "params.subject"},
+		{"invalid UTF-8 after an escape", with(`Tesla`, "\\n\x80"), "params.subject"},
 		{"unknown escape", with(`Tesla`, `\x41`), "params.subject"},
 		{"escaped quote of another kind", with(`Tesla`, `\'`), "params.subject"},
 		{"escape that is no ASCII", with(`Tesla`, "\\\xff"), "params.subject"},
@@ -375,7 +375,7 @@ func TestDecoderRefuses(t *testing.T) {
 		{"escape cut by the quote", with(`Tesla`, `\u00`), "params.subject"},
 		{"capital U", with(`Tesla`, `\U0041`), "params.subject"},
 		{"no closing quote", example[:strings.Index(example, "Tesla")+3], "params.subject"},
-		{"ends behind a backslash", example[:strings.Index(example, "Tesla")] + `\`, "params.subject"},
+		{"ends after a backslash", example[:strings.Index(example, "Tesla")] + `\`, "params.subject"},
 		{"ends within an escape", example[:strings.Index(example, "Tesla")] + `\u00`, "params.subject"},
 		{"NUL in an attribute", attributes(`{"a":"\u0000"}`), "attributes.a"},
 		{"lone surrogate in an attribute", attributes(`{"a":"\udfff"}`), "attributes.a"},
@@ -413,7 +413,7 @@ func TestDecoderRefuses(t *testing.T) {
 	}
 }
 
-// Wherever a line is cut, it is refused, and nothing reads behind its end.
+// Wherever a line is cut, it is refused, and nothing reads after its end.
 func TestCutAnywhereIsRefused(t *testing.T) {
 	line := strings.TrimSuffix(with("Tesla", `\u0054\ud83d\ude00`), "}") + `,"attributes":{"a":"b\n","c":-1.5e-3,"d":true}}`
 	parse(t, line)

@@ -17,8 +17,9 @@ type Difference struct {
 	// result_hash, result_confidence.
 	Fields []FieldChange
 
-	// Evidence that differs: first that of B, in its order, then that which only A has, in A's order. If a record has an assertion
-	// several times, the first is compared with the first, the second with the second. Same counts the evidence that does not differ.
+	// Evidence that differs: first that of B, in its order, then that which only A has, in A's order. If a record has
+	// an assertion several times, the first is compared with the first, the second with the second. Same counts the
+	// evidence that does not differ.
 	Evidence []EvidenceChange
 	Same     int
 

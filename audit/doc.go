@@ -12,20 +12,20 @@
 //	q, err := db.GetAudit(ctx, id)
 //	err = db.Close()
 //
-// [Open] opens the durable store, [OpenContext] does that with a context. A put returns when the journal has the record on
-// disk. A record that was acknowledged survives the death of the process and a power cut, and every read that starts after
-// that sees it. The first record under a query id stays for ever: the same bytes again change
-// nothing, and other bytes are [ErrConflict]. [NewStore] has the same operations over any key/value
-// store (package kvshim), without a journal.
+// [Open] opens the durable store, [OpenContext] does that with a context. A put returns when the journal has the record
+// on disk. A record that was acknowledged survives the death of the process and a power cut, and every read that starts
+// after that sees it. The first record under a query id stays for ever: the same bytes again change nothing, and other
+// bytes are [ErrConflict]. [NewStore] has the same operations over any key/value store (package kvshim), without a
+// journal.
 //
-// A record has one encoding, canonical JSON ([QueryAudit.Canonical], [ParseAudit]). The journal, SQLite and an export have
-// the same bytes.
+// A record has one encoding, canonical JSON ([QueryAudit.Canonical], [ParseAudit]). The journal, SQLite and an export
+// have the same bytes.
 //
-// The methods of [DB] answer questions. [DB.GetAudit] and [DB.Audits] return records. [DB.Trace] says why an agent got its
-// answer, [DB.Impact] which answers a fact went into, [DB.Answers] and [DB.Diff] what changed.
+// The methods of [DB] answer questions. [DB.GetAudit] and [DB.Audits] return records. [DB.Trace] says why an agent got
+// its answer, [DB.Impact] which answers a fact went into, [DB.Answers] and [DB.Diff] what changed.
 //
-// A store is one folder. One process at a time opens it for writing. Any number may read it ([ReadOnly]). When it is damaged,
-// [DB.Verify] says where, and [Repair] repairs the journal.
+// A store is one folder. One process at a time opens it for writing. Any number may read it ([ReadOnly]). When it is
+// damaged, [DB.Verify] says where, and [Repair] repairs the journal.
 //
 // It leaves to others what a record means, who may read or write (the files are open to their owner
 // only), and copies on other machines ([DB.Backup] makes a copy to carry there).

@@ -99,14 +99,14 @@ func TestARebuildNeedsTheJournalThatHasTheNewestRecord(t *testing.T) {
 
 func TestDoubtOutlivesARefusedOpening(t *testing.T) {
 	dir, lines := trimmedWithoutWAL(t)
-	mend := hurtPage(t, dir, "label_by_name")
+	undo := corruptPage(t, dir, "label_by_name")
 	for range 3 { // the first one leaves a -wal
 		if _, err := audit.Open(dir); !errors.Is(err, audit.ErrMismatch) || !strings.Contains(err.Error(), "backup") {
 			t.Fatalf("got %v", err)
 		}
 		wantNeedsRecovery(t, dir, true)
 	}
-	mend()
+	undo()
 	db := openDB(t, dir)
 	if !db.Recovery().Checked {
 		t.Fatalf("%+v", db.Recovery())
@@ -168,7 +168,7 @@ func TestDoubtOutlivesAnInterruptedOpening(t *testing.T) {
 		wantNeedsRecovery(t, dir, true)
 		db := openDB(t, dir)
 		if !db.Recovery().Checked {
-			t.Fatalf("interrupted at look %d (%v), then believed: %+v", look, err, db.Recovery())
+			t.Fatalf("interrupted at look %d (%v), then not suspect: %+v", look, err, db.Recovery())
 		}
 		if interrupted%4 == 0 {
 			wantAll(t, db, lines)
@@ -184,7 +184,7 @@ func TestAMalformedDatabaseWithoutItsWALIsRebuilt(t *testing.T) {
 	for _, table := range []string{"store", "kv"} {
 		t.Run(table, func(t *testing.T) {
 			dir, lines := closedStore(t, 0, 100)
-			hurtPage(t, dir, table)
+			corruptPage(t, dir, table)
 			uncleanEnd(t, dir)
 			wantNeedsRecovery(t, dir, true)
 			db := openDB(t, dir)

@@ -17,9 +17,9 @@ func (q *QueryAudit) Canonical() ([]byte, error) {
 	return q.AppendCanonical(nil)
 }
 
-// AppendCanonical appends the record's canonical JSON to dst and returns the result. Strings and numbers are written as RFC 8785
-// says. The fields are not sorted: they are in the order of the types' fields. f32 fields have the shortest form that reads
-// back as the same f32. Equal records have equal bytes.
+// AppendCanonical appends the record's canonical JSON to dst and returns the result. Strings and numbers are written as
+// RFC 8785 says. The fields are not sorted: they are in the order of the types' fields. f32 fields have the shortest
+// form that reads back as the same f32. Equal records have equal bytes.
 //
 // A zero QueryID is written as the derived one (see ID). q itself is never written to, so several
 // goroutines may encode one record. A record that breaks a rule is refused with a *FieldError, which is an
@@ -32,8 +32,8 @@ func (q *QueryAudit) AppendCanonical(dst []byte) ([]byte, error) {
 	return out, nil
 }
 
-// ID returns the record's QueryID. When that is zero, ID returns the derived one: the BLAKE3-256 of the canonical JSON with
-// a query_id of 64 zeros. Only then is the record checked as AppendCanonical checks it.
+// ID returns the record's QueryID. When that is zero, ID returns the derived one: the BLAKE3-256 of the canonical JSON
+// with a query_id of 64 zeros. Only then is the record checked as AppendCanonical checks it.
 func (q *QueryAudit) ID() (QueryID, error) {
 	if q != nil && !q.QueryID.IsZero() {
 		return q.QueryID, nil
@@ -202,8 +202,8 @@ func appendAttributes(dst []byte, attributes map[string]any) ([]byte, *FieldErro
 	if len(attributes) > MaxAttributes {
 		return nil, invalid("at most %d are allowed, not %d", MaxAttributes, len(attributes))
 	}
-	var room [MaxAttributes]string
-	keys := room[:0]
+	var onStack [MaxAttributes]string
+	keys := onStack[:0]
 	for key := range attributes {
 		keys = append(keys, key)
 	}

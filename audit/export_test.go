@@ -12,8 +12,8 @@ import (
 // WithWALLimit is the size of SQLite's -wal at which the applier waits for readers.
 func WithWALLimit(n int64) Option { return func(o *options) { o.limits.walBytes = n } }
 
-// WithPatience is for how many pauses an opening or a closing store waits for a reader of SQLite, and how long a statement
-// waits for SQLite's write lock.
+// WithPatience is for how many pauses an opening or a closing store waits for a reader of SQLite, and how long a
+// statement waits for SQLite's write lock.
 func WithPatience(tries int, lockWait time.Duration) Option {
 	return func(o *options) { o.limits.tries, o.limits.lockWait = tries, lockWait }
 }

@@ -120,8 +120,8 @@ func journalAway(file storedir.File, dir string, fsys wal.FS) error {
 	return &JournalAwayError{Dir: gone.Dir, Empty: gone.Empty, Unknown: file.Lost != "", NoSQLite: gone.NoSQLite}
 }
 
-// journalAway is journalAway of a store that is open for reading. The journal of a writer notices by itself when its files are
-// removed.
+// journalAway is journalAway of a store that is open for reading. The journal of a writer notices by itself when its
+// files are removed.
 func (db *DB) journalAway() error {
 	if db.journal != nil {
 		return nil
@@ -136,9 +136,9 @@ func isEmpty(err error) bool {
 	return errors.As(err, &away) && away.Empty
 }
 
-// JournalDir returns the folder of the journal of the store in dir. A folder with nothing but wal/ in it
-// is a store too. Anything else without store.json is ErrNoStore, unless SQLite says where the journal is. When the journal
-// is not in its place, JournalDir returns the folder and a *JournalAwayError.
+// JournalDir returns the folder of the journal of the store in dir. A folder with nothing but wal/ in it is a store
+// too. Anything else without store.json is ErrNoStore, unless SQLite says where the journal is. When the journal is not
+// in its place, JournalDir returns the folder and a *JournalAwayError.
 func JournalDir(dir string) (string, error) {
 	file, err := storedir.Recall(context.Background(), dir)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -31,8 +31,8 @@ func forgetReached(t *testing.T, dir string) {
 	}
 }
 
-// Opening compares the newest record of SQLite with the journal. Whatever differs is refused, whether the database is as the
-// store left it or suspect, and nothing is changed.
+// Opening compares the newest record of SQLite with the journal. Whatever differs is refused, whether the database is
+// as the store left it or suspect, and nothing is changed.
 func TestOpeningComparesTheNewestRecordWithTheJournal(t *testing.T) {
 	t.Parallel()
 	from, _ := closedStore(t, 0, 40)
@@ -77,8 +77,8 @@ func TestOpeningComparesTheNewestRecordWithTheJournal(t *testing.T) {
 	}
 }
 
-// A record of kv that nobody can parse keeps no store from being opened. The forensic tables are rebuilt without it, and that is
-// said.
+// A record of kv that nobody can parse keeps no store from being opened. The forensic tables are rebuilt without it,
+// and that is said.
 func TestAReindexWithoutWhatCannotBeRead(t *testing.T) {
 	t.Parallel()
 	dir, _ := closedStore(t, 0, 40)
@@ -114,7 +114,8 @@ func uncleanWithReader(t *testing.T) (dir string) {
 	return dir
 }
 
-// A reader that blocks the checkpoint of an opening is waited for, but not without end, and not after the context has ended.
+// A reader that blocks the checkpoint of an opening is waited for, but not without end, and not after the context has
+// ended.
 func TestOpeningWaitsForAReaderWithPatienceOnly(t *testing.T) {
 	t.Parallel()
 	t.Run("patience", func(t *testing.T) {
@@ -156,7 +157,8 @@ func (h *onMessage) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// A shell that holds SQLite's write lock for longer than a statement waits costs time and nothing else: the applier tries again.
+// A shell that holds SQLite's write lock for longer than a statement waits costs time and nothing else: the applier
+// tries again.
 func TestALongHeldWriteLockIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "store")
@@ -175,8 +177,8 @@ func TestALongHeldWriteLockIsWaitedFor(t *testing.T) {
 	wantRoom(t, db)
 }
 
-// Records of one damaged range come back from SQLite in their order, admitted and rejected ones. One that kv lacks is lost, and its
-// id is told.
+// Records of one damaged range come back from SQLite in their order, admitted and rejected ones. One that kv lacks is
+// lost, and its id is told.
 func TestRepairRestoresARangeOfSeveralRecords(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -195,7 +197,7 @@ func TestRepairRestoresARangeOfSeveralRecords(t *testing.T) {
 	var segment wal.Segment
 	for n := 8; n >= 5; n-- { // record 5, what was rejected, records 6 and 7, from the last: what follows damage may not be visited
 		var at wal.Record
-		_, at, segment = hurtRecord(t, dir, n)
+		_, at, segment = corruptRecord(t, dir, n)
 		from, to = at.Offset, max(to, at.Next)
 	}
 	if segment.Base > 0 {
@@ -266,6 +268,55 @@ func TestVerifyChecksTheRejectedRecords(t *testing.T) {
 			s.unguarded(c.tampering)
 			s.exit()
 			wantProblem(t, dir, c.problem)
+		})
+	}
+}
+
+// A record that kv or entry lacks is damage. The errors of reads and the report of Verify name the cure, and the cure
+// works.
+func TestARecordThatIsMissingInKVOrEntry(t *testing.T) {
+	t.Parallel()
+	whole, lines := closedStore(t, 0, 40)
+	trimmed, _ := closedStore(t, 0, 40, audit.WithSegmentBytes(4000), audit.WithRetention(audit.RetainNone))
+	const rebuild, backup = "to rebuild SQLite from the journal, without the labels, move ", "restore the store from a backup"
+	for name, c := range map[string]struct {
+		store, tampering, cure string
+		read                   bool // reads fail
+	}{
+		"kv":          {whole, fmt.Sprintf(`DELETE FROM kv WHERE key = x'004155443a%s'`, sample(4).QueryID), rebuild, true},
+		"kv, trimmed": {trimmed, fmt.Sprintf(`DELETE FROM kv WHERE key = x'004155443a%s'`, sample(4).QueryID), backup, true},
+		"entry":       {whole, `DELETE FROM entry WHERE idx = 4`, rebuild, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := killed(t, c.store)
+			s := openShell(t, dir)
+			s.unguarded(c.tampering)
+			s.exit()
+			db := openDB(t, dir)
+			if c.read {
+				var exported, listed error
+				for _, exported = range db.RawAudits(t.Context(), audit.Filter{ByAdmission: true}) {
+				}
+				_, listed = db.ListRecent(t.Context(), 100)
+				for _, err := range []error{exported, listed} {
+					if !errors.Is(err, audit.ErrDamaged) || !strings.Contains(err.Error(), c.cure) {
+						t.Errorf("read: %v", err)
+					}
+				}
+			}
+			report := must(db.Verify(t.Context(), audit.VerifyOptions{}))
+			if report.OK() || !strings.Contains(fmt.Sprint(report.Notes), c.cure) {
+				t.Errorf("verify: %q, notes %q", report.Problems, report.Notes)
+			}
+			closeDB(t, db)
+			if c.cure == backup {
+				return
+			}
+			removeSQLite(t, dir)
+			db = openDB(t, dir)
+			wantAll(t, db, lines)
+			wantSound(t, db)
 		})
 	}
 }

@@ -177,7 +177,7 @@ func (h *history) live() {
 		left := h.leave(db, process.Kill)
 		close(stop)
 		writers.Wait()
-		db.Close() // fails, and touches nothing but the files that are left behind
+		db.Close() // fails, and touches nothing but the files that are left after
 		h.dir = left
 	default:
 		h.endings["power"]++
@@ -221,7 +221,7 @@ func (h *history) leave(db *audit.DB, end func()) (left string) {
 	return left
 }
 
-// cutWAL leaves a beginning of -wal, with or without garbage behind it.
+// cutWAL leaves a beginning of -wal, with or without garbage after it.
 func (h *history) cutWAL(dir string) {
 	h.Helper()
 	name := filepath.Join(dir, "audit.db-wal")
@@ -236,6 +236,6 @@ func (h *history) cutWAL(dir string) {
 		h.Fatal(err)
 	}
 	if err := os.Remove(filepath.Join(dir, "audit.db-shm")); err != nil && !errors.Is(err, os.ErrNotExist) {
-		h.Fatal(err) // it is not synced, and is made anew from -wal
+		h.Fatal(err) // it is not synced, and is made again from -wal
 	}
 }

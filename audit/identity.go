@@ -10,8 +10,8 @@ import (
 	"github.com/auditsql/auditsql/wal"
 )
 
-// adopt takes the id and the unit of a store that has nothing but a journal from that journal. A journal without an identity is
-// empty, or older than identities. Then the unit is the caller's, or the default, which is noted.
+// adopt takes the id and the unit of a store that has nothing but a journal from that journal. A journal without an
+// identity is empty, or older than identities. Then the unit is the caller's, or the default, which is noted.
 func (p *opening) adopt(journalDir string) error {
 	identity, found, err := wal.Identity(journalDir, p.opts.journal())
 	if errors.Is(err, fs.ErrNotExist) {
@@ -48,8 +48,8 @@ func (p *opening) noteAssumedUnit(journalDir string) {
 		p.file.TimeUnit, at, storedir.JournalName)
 }
 
-// oldestTime returns the time of the first record that is left of a journal. Only a note needs it, so errors are left out:
-// the opening reports damage.
+// oldestTime returns the time of the first record that is left of a journal. Only a note needs it, so errors are left
+// out: the opening reports damage.
 func (p *opening) oldestTime(journalDir string) (at string, ok bool) {
 	segs, err := wal.Segments(journalDir, p.opts.journal())
 	if err != nil || len(segs) == 0 {

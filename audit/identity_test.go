@@ -289,7 +289,7 @@ func TestAStoreThatAnotherProcessHasJustMade(t *testing.T) {
 	closeDB(t, db)
 	was := storeFile(t, dir)
 	fsys.goOn <- struct{}{}
-	<-fsys.asked // begun anew
+	<-fsys.asked // started again
 	fsys.goOn <- struct{}{}
 	got := <-done
 	if got.err != nil {

@@ -71,8 +71,8 @@ func (db *DB) fillFilter() {
 	})
 }
 
-// saveFilter writes the filter to its file for the next opening. The applier has ended, and the store is about to be closed
-// cleanly. A failure costs the next opening time and nothing else.
+// saveFilter writes the filter to its file for the next opening. The applier has ended, and the store is about to be
+// closed cleanly. A failure costs the next opening time and nothing else.
 func (db *DB) saveFilter() {
 	if !db.ids.Complete() {
 		return

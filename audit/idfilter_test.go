@@ -34,7 +34,7 @@ func TestTheKeptFilterIsNeverWrong(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		change func(t *testing.T, path string, older []byte)
-		kept   bool // whether it is believed
+		kept   bool // whether it is used
 	}{
 		"as it was": {func(*testing.T, string, []byte) {}, true},
 		"lost":      {func(t *testing.T, path string, _ []byte) { must(t, os.Remove(path)) }, false},
@@ -52,7 +52,7 @@ func TestTheKeptFilterIsNeverWrong(t *testing.T) {
 			b[len(b)/2] ^= 4
 			must(t, os.WriteFile(path, b, 0o600))
 		}, false},
-		"all zeros behind its beginning": {func(t *testing.T, path string, _ []byte) {
+		"all zeros after its beginning": {func(t *testing.T, path string, _ []byte) {
 			b, err := os.ReadFile(path)
 			must(t, err)
 			clear(b[200:])
@@ -74,7 +74,7 @@ func TestTheKeptFilterIsNeverWrong(t *testing.T) {
 			}
 			defer db.Close()
 			if fromFile := audit.AwaitFilter(db); fromFile != c.kept {
-				t.Errorf("believed: %v, want %v", fromFile, c.kept)
+				t.Errorf("used: %v, want %v", fromFile, c.kept)
 			}
 			if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
 				t.Errorf("the file outlives the opening that it is for: %v", err)

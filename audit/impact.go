@@ -108,8 +108,8 @@ func impactOn(q QueryAudit, h Hash, source bool) ImpactedAnswer {
 	return a
 }
 
-// ImpactTotals counts the answers that Impact yields without a limit. It reads each of them, which takes about a second for
-// 100,000.
+// ImpactTotals counts the answers that Impact yields without a limit. It reads each of them, which takes about a second
+// for 100,000.
 func (db *DB) ImpactTotals(ctx context.Context, h Hash, o ImpactOptions) (ImpactTotals, error) {
 	t := ImpactTotals{ByAgent: []AgentImpact{}}
 	f, err := o.within(h)

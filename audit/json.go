@@ -6,9 +6,9 @@ import (
 	"unicode/utf8"
 )
 
-// A decoder reads a record from left to right. This file has the grammar of JSON (RFC 8259), and decode.go the fields of a
-// record. It reads no other JSON: an unknown field
-// is an error. So nothing is ever skipped, and the depth is bounded.
+// A decoder reads a record from left to right. This file has the grammar of JSON (RFC 8259), and decode.go the fields
+// of a record. It reads no other JSON: an unknown field is an error. So nothing is ever skipped, and the depth is
+// bounded.
 //
 // Its methods start at the first byte of what they read, after white space, and end after the last.
 // Their errors have no field, or one relative to the object that they were reading. Callers add theirs.

@@ -58,7 +58,7 @@ func TestParseKeys(t *testing.T) {
 		"one byte more":             func(key []byte) []byte { return append(key, 0) },
 		"another prefix":            func(key []byte) []byte { key[4] = 'B'; return key },
 		"no colon before timestamp": func(key []byte) []byte { key[38] = ';'; return key },
-		"no colon behind timestamp": func(key []byte) []byte { key[47] = 0; return key },
+		"no colon after timestamp":  func(key []byte) []byte { key[47] = 0; return key },
 	} {
 		if _, _, _, ok := audit.ParseAgentKey(change(bytes.Clone(agentKey))); ok {
 			t.Errorf("ParseAgentKey took a key that is wrong: %s", name)

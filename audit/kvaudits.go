@@ -231,7 +231,7 @@ func (h *oldestFirst) Pop() any {
 func (s *KVAudits) HasAuditsForAgent(ctx context.Context, agent AgentID) (bool, error) {
 	for _, err := range s.kv.Scan(ctx, AgentPrefix(agent), kvshim.ScanOptions{Limit: 1}) {
 		if err != nil {
-			return false, fmt.Errorf("look for audits of agent %s: %w", agent, err)
+			return false, fmt.Errorf("search audits of agent %s: %w", agent, err)
 		}
 		return true, nil
 	}

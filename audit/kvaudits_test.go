@@ -94,10 +94,10 @@ func (b *blind) Get(ctx context.Context, key []byte) ([]byte, error) {
 func TestKVAuditsReportsDamage(t *testing.T) {
 	q := exampleRecord()
 	for name, pairs := range map[string][]kvshim.Pair{
-		"value that is no record":        {{Key: audit.KeyOf(q.QueryID), Value: []byte("{}")}},
-		"value that is empty":            {{Key: audit.KeyOf(q.QueryID)}},
-		"another record":                 {{Key: audit.KeyOf(q.QueryID), Value: bytes.Replace([]byte(example), []byte("0a"), []byte("0b"), 1)}},
-		"value cut behind its timestamp": {{Key: audit.KeyOf(q.QueryID), Value: []byte(example[:300])}},
+		"value that is no record":       {{Key: audit.KeyOf(q.QueryID), Value: []byte("{}")}},
+		"value that is empty":           {{Key: audit.KeyOf(q.QueryID)}},
+		"another record":                {{Key: audit.KeyOf(q.QueryID), Value: bytes.Replace([]byte(example), []byte("0a"), []byte("0b"), 1)}},
+		"value cut after its timestamp": {{Key: audit.KeyOf(q.QueryID), Value: []byte(example[:300])}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			kv := kvshim.NewMemory()

@@ -108,9 +108,9 @@ func (l *Labels) near(typed string) []string {
 	return found[:min(len(found), 3)]
 }
 
-// PutLabels replaces the labels of hashes, all or none. An empty label removes the one there is. A label that CheckLabel refuses
-// is ErrInvalid. PutLabels needs no lock and works beside a live writer, also when the
-// store is open for reading only. Labels are in SQLite alone, not in the journal.
+// PutLabels replaces the labels of hashes, all or none. An empty label removes the one there is. A label that
+// CheckLabel refuses is ErrInvalid. PutLabels needs no lock and works beside a live writer, also when the store is open
+// for reading only. Labels are in SQLite alone, not in the journal.
 func (db *DB) PutLabels(ctx context.Context, labels []Label) error {
 	if err := db.readable(ctx); err != nil {
 		return err

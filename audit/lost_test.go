@@ -14,7 +14,7 @@ import (
 	"github.com/auditsql/auditsql/wal"
 )
 
-// files lists everything below a folder; the lock, which may stay behind a refusal, is left out.
+// files lists everything below a folder; the lock, which may stay after a refusal, is left out.
 func files(t *testing.T, dir string) (names []string) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
@@ -89,7 +89,7 @@ func TestAJournalFolderThatIsGoneIsNotMade(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantGone(t, dir, around)
-	// With the database lost as well, there is even less to begin anew from.
+	// With the database lost as well, there is even less to start from.
 	lost := killed(t, dir)
 	removeSQLite(t, lost)
 	wantGone(t, lost, around)
@@ -110,7 +110,7 @@ func TestAJournalAloneIsNotLeftForAnother(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 	if after := files(t, dir); !slices.Equal(before, after) {
-		t.Fatalf("left behind: %q", after)
+		t.Fatalf("left over: %q", after)
 	}
 	if _, err := os.Stat(elsewhere); !errors.Is(err, fs.ErrNotExist) {
 		t.Fatal("the other folder was made")

@@ -61,7 +61,7 @@ func TestAnyPageOfTheDatabaseMayBeLost(t *testing.T) {
 	}
 	// The pages that nothing uses, and those of a reindex's own tables, are no loss.
 	if pages := len(content) / pageBytes / step; found < pages*3/4 || rebuilt < 2 {
-		t.Errorf("of %d pages verify found %d, and %d had the database built anew", pages, found, rebuilt)
+		t.Errorf("of %d pages verify found %d, and %d had the database rebuilt", pages, found, rebuilt)
 	}
 }
 

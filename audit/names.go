@@ -91,10 +91,10 @@ func CheckName(name string) error {
 	return nil
 }
 
-// ResolveHash returns the hash that a person means by a name. 64 hex digits are a hash, whether the store has it or not. Otherwise
-// the name is a label, or MinPrefix or more hex digits with which one hash of these kinds begins. Spaces around the name are
-// ignored. Several hashes are an *AmbiguousError, no hash is an
-// *UnknownError, and a name that CheckName refuses is ErrInvalid. It costs a few seeks.
+// ResolveHash returns the hash that a person means by a name. 64 hex digits are a hash, whether the store has it or
+// not. Otherwise the name is a label, or MinPrefix or more hex digits with which one hash of these kinds begins. Spaces
+// around the name are ignored. Several hashes are an *AmbiguousError, no hash is an *UnknownError, and a name that
+// CheckName refuses is ErrInvalid. It costs a few seeks.
 func (db *DB) ResolveHash(ctx context.Context, name string, kinds HashKind) (Hash, error) {
 	name = strings.TrimSpace(name)
 	if err := CheckName(name); err != nil {

@@ -18,10 +18,10 @@ import (
 // holder's own: nobody else can leave it there or remove it.
 const recoveringNote = "recovering"
 
-// NeedsRecovery says why a reader would get less than was acknowledged until Recover, or "". It needs recovery when nobody has the store in
-// dir open for writing and the journal holds what SQLite lacks, or SQLite is lost or suspect; also while
-// another Recover is at work, which WithLockWait waits for. It changes nothing. It refuses what opening the store would refuse at
-// once: a *LinkError, a *JournalAwayError.
+// NeedsRecovery says why a reader would get less than was acknowledged until Recover, or "". It needs recovery when
+// nobody has the store in dir open for writing and the journal holds what SQLite lacks, or SQLite is lost or suspect;
+// also while another Recover is at work, which WithLockWait waits for. It changes nothing. It refuses what opening the
+// store would refuse at once: a *LinkError, a *JournalAwayError.
 func NeedsRecovery(ctx context.Context, dir string, opts ...Option) (why string, err error) {
 	why, err = needsRecovery(ctx, dir)
 	if err != nil {
@@ -55,7 +55,7 @@ func needsRecovery(ctx context.Context, dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	f, err := storedir.Look(ctx, dir, file, segs)
+	f, err := storedir.ReadFacts(ctx, dir, file, segs)
 	if err != nil {
 		return "", err
 	}
@@ -101,8 +101,8 @@ func lockHolder(ctx context.Context, journalDir string) (held bool, note string,
 	const patience = 100 * time.Millisecond
 	for began := time.Now(); ; {
 		held, owner, err := wal.Holder(journalDir, wal.Options{})
-		// A writer takes the lock a moment before it writes its process id there, and a reader that looks at the lock holds it
-		// for a moment.
+		// A writer takes the lock a moment before it writes its process id there, and a reader that looks at the lock
+		// holds it for a moment.
 		if err != nil || !held || owner.PID != 0 || time.Since(began) > patience {
 			return held, owner.Note, err
 		}

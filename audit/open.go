@@ -21,8 +21,8 @@ func Open(dir string, opts ...Option) (*DB, error) {
 	return OpenContext(context.Background(), dir, opts...)
 }
 
-// OpenContext opens the store in dir for writing, and makes it if there is none. Before it returns it recovers the journal
-// and replays into SQLite what the journal has and SQLite lacks.
+// OpenContext opens the store in dir for writing, and makes it if there is none. Before it returns it recovers the
+// journal and replays into SQLite what the journal has and SQLite lacks.
 //
 // It refuses, and changes nothing, when another writer has the store (ErrLocked), when a
 // newer version made it, when it belongs to another user (*OwnerError), when a part of it is a symbolic link
@@ -88,8 +88,8 @@ type opening struct {
 // suspect reports whether SQLite's files are not what an unclean end leaves.
 func (p *opening) suspect() bool { return p.plan.Doubt != "" }
 
-// rebuild reports whether the database will be rebuilt. A suspect one that is not rebuilt is checked, replayed from the first
-// offset of the journal, and reindexed.
+// rebuild reports whether the database will be rebuilt. A suspect one that is not rebuilt is checked, replayed from the
+// first offset of the journal, and reindexed.
 func (p *opening) rebuild() bool { return p.plan.Action == storedir.Rebuild }
 
 // errMadeMeanwhile means that another process made the store while this one waited for the lock.
@@ -286,8 +286,8 @@ func (p *opening) cursor(journalDir string) (wal.Offset, error) {
 		return 0, err
 	}
 	if p.file.Used && p.meta.Exists && p.meta.Cursor == 0 && len(segs) == 0 {
-		// A store that was opened once has a segment. Its records may have been acknowledged although SQLite has none: the
-		// applier lags.
+		// A store that was opened once has a segment. Its records may have been acknowledged although SQLite has none:
+		// the applier lags.
 		return 0, fmt.Errorf("%s: %w: no segment is left, and %s has no record: bring them back, or restore the store from a backup", journalDir, wal.ErrGap, storedir.SQLiteName)
 	}
 	if !p.exists {
@@ -335,7 +335,7 @@ func (p *opening) inspect(journalDir string) ([]wal.Segment, error) {
 
 // decide decides what becomes of the database.
 func (p *opening) decide(segs []wal.Segment) error {
-	f, err := storedir.Look(p.ctx, p.dir, p.file, segs)
+	f, err := storedir.ReadFacts(p.ctx, p.dir, p.file, segs)
 	if err != nil {
 		return err
 	}
@@ -421,9 +421,9 @@ func (p *opening) explainAhead(err error) error {
 
 // finish opens SQLite once the journal is recovered, replays, and starts the applier.
 //
-// store.json says Clean until SQLite is open. Up to then nothing was written but the header of its -wal, so a process that dies before
-// the note leaves no suspect database. Only what changes the database comes after the note: a migration,
-// moving it aside, replay.
+// store.json says Clean until SQLite is open. Up to then nothing was written but the header of its -wal, so a process
+// that dies before the note leaves no suspect database. Only what changes the database comes after the note: a
+// migration, moving it aside, replay.
 func (p *opening) finish(journal *wal.Journal, journalDir string) (*DB, error) {
 	if err := p.belongTogether(journal.Segments(), journal.End(), journalDir); err != nil {
 		return nil, p.noteMalformed(err)
@@ -442,8 +442,8 @@ func (p *opening) finish(journal *wal.Journal, journalDir string) (*DB, error) {
 		}
 	}
 	if p.rebuild() {
-		// Doubted is noted until the database is out of the way. From then on the database that is there is the new one. If
-		// the process dies in the middle of that, there is no reason to start again.
+		// Doubted is noted until the database is out of the way. From then on the database that is there is the new
+		// one. If the process dies in the middle of that, there is no reason to start again.
 		if err := p.outOfTheWay(); err != nil {
 			return nil, fmt.Errorf("move a suspect database aside: %w", err)
 		}
@@ -492,8 +492,8 @@ func (p *opening) outOfTheWay() (err error) {
 	return storedir.RemoveSQLite(p.dir)
 }
 
-// noteMalformed notes that SQLite refuses its file, which this opening has found. When the database was suspect before and
-// cannot be rebuilt, nothing is left to try.
+// noteMalformed notes that SQLite refuses its file, which this opening has found. When the database was suspect before
+// and cannot be rebuilt, nothing is left to try.
 func (p *opening) noteMalformed(err error) error {
 	if !errors.Is(err, sqlstore.ErrMalformed) {
 		return err

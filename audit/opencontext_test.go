@@ -13,8 +13,8 @@ import (
 	"github.com/auditsql/auditsql/wal"
 )
 
-// An opening whose context ends leaves a store that the next opening completes, wherever it ends: while it replays, while it
-// rebuilds SQLite, while it checks and reindexes a suspect database.
+// An opening whose context ends leaves a store that the next opening completes, wherever it ends: while it replays,
+// while it rebuilds SQLite, while it checks and reindexes a suspect database.
 func TestOpeningEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	unapplied := func(t *testing.T) (string, map[audit.QueryID]string) {

@@ -161,7 +161,7 @@ func TestFilesThatSomebodyHasBeenAt(t *testing.T) {
 				try(either, "all but the journal of "+when, of(note, db, log, shm))
 				try(refuses, "all but the database of "+when, of(note, journal))
 				if base == "end" || when == "mid" {
-					// Both are lost here; what came behind the last note in store.json cannot be missed then.
+					// Both are lost here; what came after the last note in store.json cannot be missed then.
 					try(refuses, "journal of "+when+" and no database", func(dir string) {
 						of(journal)(dir)
 						gone(db, log, shm)(dir)
@@ -322,14 +322,14 @@ func TestARepairedJournalIsTakenForWhatItHasWhenSQLiteIsLost(t *testing.T) {
 	// Of the 20 records, these are lost.
 	for name, test := range map[string]struct {
 		from, to int
-		hurt     func(journal []byte, at func(record int) int) []byte
+		corrupt  func(journal []byte, at func(record int) int) []byte
 	}{
 		"the end is gone": {15, 20, func(journal []byte, at func(int) int) []byte { return journal[:at(15)+60] }},
-		"the end is hurt": {15, 20, func(journal []byte, at func(int) int) []byte {
+		"the end is corrupt": {15, 20, func(journal []byte, at func(int) int) []byte {
 			clear(journal[at(15)+50:])
 			return journal
 		}},
-		"the last one is hurt": {19, 20, func(journal []byte, at func(int) int) []byte {
+		"the last one is corrupt": {19, 20, func(journal []byte, at func(int) int) []byte {
 			journal[len(journal)-1] ^= 1
 			return journal
 		}},
@@ -341,7 +341,7 @@ func TestARepairedJournalIsTakenForWhatItHasWhenSQLiteIsLost(t *testing.T) {
 			journal := must(os.ReadFile(segment))
 			at := func(i int) int { return strings.Index(string(journal), canonical(t, ptr(sample(i)))) - 40 }
 			begin := at(test.from)
-			if err := os.WriteFile(segment, test.hurt(journal, at), 0o600); err != nil {
+			if err := os.WriteFile(segment, test.corrupt(journal, at), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			for i := test.from; i < test.to; i++ {
@@ -365,7 +365,7 @@ func TestARepairedJournalIsTakenForWhatItHasWhenSQLiteIsLost(t *testing.T) {
 	}
 }
 
-// Two copies of a store that went on by themselves have all in common up to the last note. What SQLite has behind
+// Two copies of a store that went on by themselves have all in common up to the last note. What SQLite has after
 // it tells their journals apart, even if they are of one length.
 func TestAJournalOfACopyThatWentOnByItself(t *testing.T) {
 	dir, lines := closedStore(t, 0, 20)

@@ -114,7 +114,7 @@ func (db *DB) admitOnce(ctx context.Context, part []put) (again []put, err error
 		size += int64(len(p.claim.Raw))
 	}
 	if err := db.backlog.Reserve(ctx, len(part), size); err != nil {
-		return nil, fmt.Errorf("wait for room in the backlog: %w", err)
+		return nil, fmt.Errorf("wait for the backlog: %w", err)
 	}
 	for i, p := range part {
 		c := p.claim

@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/auditsql/auditsql/internal/backlog"
+	"github.com/auditsql/auditsql/internal/storedir"
 	"github.com/auditsql/auditsql/sqlstore"
 	"github.com/auditsql/auditsql/wal"
 )
@@ -55,6 +56,23 @@ func (db *DB) stored(ctx context.Context, id QueryID) ([]byte, error) {
 	return raw, err
 }
 
+// lost makes an error of SQLite that says that kv lacks a record an ErrDamaged, and says what to do about it.
+func (db *DB) lost(err error) error {
+	if !errors.Is(err, sqlstore.ErrNotFound) {
+		return err
+	}
+	return fmt.Errorf("%w: %w; %s", ErrDamaged, err, db.rebuildAdvice())
+}
+
+// rebuildAdvice says how SQLite's tables kv and entry can be restored. Nothing but the journal has what they have.
+func (db *DB) rebuildAdvice() string {
+	if segs, err := db.segments(); err != nil || len(segs) == 0 || segs[0].Base > 0 {
+		return "the journal does not reach back to the beginning: restore the store from a backup"
+	}
+	return fmt.Sprintf("to rebuild SQLite from the journal, without the labels, move %s* out of the folder and open the store for writing",
+		storedir.SQLitePath(db.dir))
+}
+
 // MinPrefix is how many hex digits Resolve needs at least, and MaxResolved how many ids it returns at
 // most.
 const (
@@ -62,8 +80,8 @@ const (
 	MaxResolved = 16
 )
 
-// Resolve returns the ids that begin with the given hex digits, at most MaxResolved. Fewer than MinPrefix digits, or other
-// characters, are ErrInvalid.
+// Resolve returns the ids that begin with the given hex digits, at most MaxResolved. Fewer than MinPrefix digits, or
+// other characters, are ErrInvalid.
 func (db *DB) Resolve(ctx context.Context, prefix string) ([]QueryID, error) {
 	if len(prefix) < MinPrefix || len(prefix) > hexLen {
 		return nil, fmt.Errorf("%w: id prefix %s: want %d to %d hex digits", ErrInvalid, excerpt(prefix), MinPrefix, hexLen)
@@ -139,9 +157,9 @@ func (db *DB) readable(ctx context.Context) error {
 	return nil
 }
 
-// ErrReindexing means that the forensic tables are being rebuilt, by this process or another, or that
-// this was interrupted. An answer from them would be incomplete. Their views do not exist meanwhile. Records can still be read by id and
-// exported. A complete reindex ends this state, and so does opening the store for writing.
+// ErrReindexing means that the forensic tables are being rebuilt, by this process or another, or that this was
+// interrupted. An answer from them would be incomplete. Their views do not exist meanwhile. Records can still be read
+// by id and exported. A complete reindex ends this state, and so does opening the store for writing.
 var ErrReindexing = errors.New("the forensic tables are being built anew")
 
 // whole returns ErrReindexing while the forensic tables are incomplete. It is called before and after they are read.
@@ -149,8 +167,8 @@ func (db *DB) whole(ctx context.Context) error {
 	if db.applier != nil && !db.reindexing.Load() {
 		return nil
 	}
-	begun, err := db.sql.Reindexing(ctx)
-	if err == nil && begun {
+	running, err := db.sql.Reindexing(ctx)
+	if err == nil && running {
 		err = ErrReindexing
 	}
 	return err
@@ -196,7 +214,7 @@ func (db *DB) first(ctx context.Context, f Filter, matches func(*backlog.Record)
 	have := map[QueryID]bool{}
 	for raw, err := range db.sql.Select(ctx, f.lower()) {
 		if err != nil {
-			return nil, err
+			return nil, db.lost(err)
 		}
 		q, err := ParseAudit(raw)
 		if err != nil {
@@ -259,7 +277,7 @@ func (db *DB) rawAudits(ctx context.Context, f Filter) iter.Seq2[[]byte, error] 
 			return
 		}
 		for raw, err := range db.sql.Select(ctx, f.lower()) {
-			if !yield(raw, err) || err != nil {
+			if !yield(raw, db.lost(err)) || err != nil {
 				return
 			}
 		}
@@ -322,8 +340,8 @@ func (db *DB) tail(ctx context.Context, n int, follow bool, yield func([]byte, e
 		}
 		return true
 	})
-	// The reader is opened before anything is yielded. The store may be closed meanwhile, and a reader that was opened after that
-	// would wait for a writer in another process.
+	// The reader is opened before anything is yielded. The store may be closed meanwhile, and a reader that was opened
+	// after that would wait for a writer in another process.
 	var rest *wal.Reader
 	if err == nil && follow {
 		if rest, err = db.openJournal(from, true); err == nil {
@@ -387,8 +405,8 @@ func (db *DB) openJournal(from wal.Offset, follow bool) (*wal.Reader, error) {
 	return wal.OpenReader(db.journalDir, from, o)
 }
 
-// readOn calls visit with each record of a reader until visit returns false. It ends at the end of the data, or for a reader
-// that follows, at the end of ctx.
+// readOn calls visit with each record of a reader until visit returns false. It ends at the end of the data, or for a
+// reader that follows, at the end of ctx.
 func readOn(ctx context.Context, reader *wal.Reader, visit func(payload []byte) bool) error {
 	for {
 		rec, err := reader.Next(ctx)

@@ -67,7 +67,7 @@ func doubtAbout(ctx context.Context, dir string, file storedir.File) string {
 	if err != nil {
 		return ""
 	}
-	f, err := storedir.Look(ctx, dir, file, segs)
+	f, err := storedir.ReadFacts(ctx, dir, file, segs)
 	if err != nil {
 		return ""
 	}
@@ -76,7 +76,7 @@ func doubtAbout(ctx context.Context, dir string, file storedir.File) string {
 
 // checkAlone refuses the database of another store that has a -wal of this store over it: together they say that they are
 // this store's. In the middle of a checkpoint the database alone may say anything, but not that it is another
-// store's. One that does not say whose it is, or cannot be read, is left to whoever reads both.
+// store's. A database that does not say whose it is, or cannot be read, is checked later, together with its -wal.
 func checkAlone(ctx context.Context, dir string, file storedir.File) error {
 	alone, ok, err := sqlstore.ReadAlone(ctx, storedir.SQLitePath(dir))
 	if err != nil || !ok || alone.StoreID == "" {

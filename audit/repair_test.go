@@ -16,9 +16,9 @@ import (
 	"github.com/auditsql/auditsql/wal"
 )
 
-// hurtRecord flips a bit in the n-th record of a closed store's journal and returns its id, its place and
+// corruptRecord flips a bit in the n-th record of a closed store's journal and returns its id, its place and
 // its segment.
-func hurtRecord(t testing.TB, dir string, n int) (id audit.QueryID, at wal.Record, segment wal.Segment) {
+func corruptRecord(t testing.TB, dir string, n int) (id audit.QueryID, at wal.Record, segment wal.Segment) {
 	t.Helper()
 	journal := filepath.Join(dir, "wal")
 	i := 0
@@ -72,7 +72,7 @@ func repair(t testing.TB, dir string, apply bool) audit.RepairReport {
 func TestRepairTakesRecordsBackFromSQLite(t *testing.T) {
 	dir, lines := closedStore(t, 0, 60, audit.WithSegmentBytes(4000))
 	whole := contents(t, dir)
-	id, at, segment := hurtRecord(t, dir, 17)
+	id, at, segment := corruptRecord(t, dir, 17)
 	if !segment.Sealed {
 		t.Fatal("not a sealed segment")
 	}
@@ -102,14 +102,14 @@ func TestRepairTakesRecordsBackFromSQLite(t *testing.T) {
 	wantAll(t, openDB(t, dir), lines)
 }
 
-func TestRepairWithoutSQLiteLosesTheHurtRecordAlone(t *testing.T) {
+func TestRepairWithoutSQLiteLosesTheCorruptRecordAlone(t *testing.T) {
 	for name, lose := range map[string]func(t testing.TB, dir string){
-		"lost":         removeSQLite,
-		"not believed": uncleanEnd,
+		"lost":    removeSQLite,
+		"suspect": uncleanEnd,
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir, lines := closedStore(t, 0, 60, audit.WithSegmentBytes(4000))
-			id, at, _ := hurtRecord(t, dir, 17)
+			id, at, _ := corruptRecord(t, dir, 17)
 			lose(t, dir)
 			before := contents(t, dir)
 			var corrupt *wal.CorruptError
@@ -168,8 +168,8 @@ func TestRepairKnowsWhatSQLiteHasElsewhere(t *testing.T) {
 	wantRejected(db)
 	closeDB(t, db)
 	// The rejected one comes back like any other, and what is said again is not lost.
-	id, again, _ := hurtRecord(t, dir, 12)
-	_, rejected, _ := hurtRecord(t, dir, 6)
+	id, again, _ := corruptRecord(t, dir, 12)
+	_, rejected, _ := corruptRecord(t, dir, 6)
 	rep := repair(t, dir, true)
 	if len(rep.Ranges) != 2 || rep.Journal.Damage[0].Offset != rejected.Offset || rep.Journal.Damage[1].Offset != again.Offset {
 		t.Fatalf("%+v", rep.Journal)
@@ -199,7 +199,7 @@ func TestRepairMixesNoHistories(t *testing.T) {
 			if err := os.CopyFS(filepath.Join(dir, "wal"), os.DirFS(filepath.Join(from, "wal"))); err != nil {
 				t.Fatal(err)
 			}
-			hurtRecord(t, dir, 30)
+			corruptRecord(t, dir, 30)
 			before := contents(t, dir)
 			for _, apply := range []bool{false, true} {
 				_, err := audit.Repair(context.Background(), dir, audit.RepairOptions{Apply: apply})
@@ -269,14 +269,15 @@ func TestOnlyApplyingARepairNeedsToBeTheWriter(t *testing.T) {
 	}
 }
 
-// Damage below the cursor stops nobody, but what SQLite has not on disk could then be replayed from nowhere.
-func TestAJournalThatIsHurtBelowTheCursorHasSQLiteOnDiskFirst(t *testing.T) {
+// Damage before the cursor keeps no store from being opened. But what SQLite does not have on disk could then not be
+// replayed.
+func TestAJournalThatIsDamagedBeforeTheCursorHasSQLiteOnDiskFirst(t *testing.T) {
 	open, _ := closedStore(t, 0, 20, audit.WithSegmentBytes(4000))
 	db := openDB(t, open)
 	putSamples(t, db, 20, 60)
 	wantSound(t, db)
 	dir := killed(t, open)
-	hurtRecord(t, dir, 17)
+	corruptRecord(t, dir, 17)
 	db = openDB(t, dir)
 	stats, err := db.Stats(context.Background())
 	if err != nil || stats.Audits != 60 || stats.Durable == nil || *stats.Durable != stats.Applied {
@@ -284,16 +285,16 @@ func TestAJournalThatIsHurtBelowTheCursorHasSQLiteOnDiskFirst(t *testing.T) {
 	}
 }
 
-// No mark stands behind a short journal's records. What SQLite once had is still known when it is lost, so a
-// hurt record below that is no torn tail, to be cut with all the intact ones behind it.
+// A short journal has no mark after its records. What SQLite once had is still known when SQLite is lost, so a
+// corrupt record before that offset is no torn tail, and is not cut with all the intact records after it.
 func TestWhatSQLiteHadIsNotCutOffAsATornTail(t *testing.T) {
 	for name, lose := range map[string]func(t testing.TB, dir string){
-		"lost":         removeSQLite,
-		"not believed": uncleanEnd,
+		"lost":    removeSQLite,
+		"suspect": uncleanEnd,
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir, lines := closedStore(t, 0, 20)
-			id, at, segment := hurtRecord(t, dir, 7)
+			id, at, segment := corruptRecord(t, dir, 7)
 			if segment.Sealed {
 				t.Fatal("a sealed segment")
 			}
@@ -315,7 +316,7 @@ func TestWhatSQLiteHadIsNotCutOffAsATornTail(t *testing.T) {
 	}
 }
 
-// What the database says of itself counts as well, though it is not believed and store.json was written earlier.
+// What the database says about itself counts as well, although it is suspect and store.json was written earlier.
 func TestTheCursorOfADatabaseInDoubtIsKnownToRepair(t *testing.T) {
 	dir, lines := closedStore(t, 0, 20)
 	uncleanEnd(t, dir)
@@ -328,7 +329,7 @@ func TestTheCursorOfADatabaseInDoubtIsKnownToRepair(t *testing.T) {
 	if err := os.WriteFile(name, []byte(file), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	id, at, _ := hurtRecord(t, dir, 7)
+	id, at, _ := corruptRecord(t, dir, 7)
 	var corrupt *wal.CorruptError
 	if _, err := audit.Open(dir); !errors.As(err, &corrupt) || corrupt.Offset != at.Offset {
 		t.Fatalf("got %v, want damage at %d", err, at.Offset)
@@ -370,7 +371,7 @@ func TestNoJournalIsMadeAboveAnOlderDatabase(t *testing.T) {
 // Neither can be read, and each error names the way: the journal by itself, and then SQLite from it.
 func TestRepairSaysWhatToDoAboutADatabaseThatCannotBeRead(t *testing.T) {
 	dir, lines := closedStore(t, 0, 20)
-	id, _, _ := hurtRecord(t, dir, 7)
+	id, _, _ := corruptRecord(t, dir, 7)
 	name := filepath.Join(dir, "audit.db")
 	b := must(os.ReadFile(name))
 	copy(b, "no database at all")
@@ -390,7 +391,7 @@ func TestRepairSaysWhatToDoAboutADatabaseThatCannotBeRead(t *testing.T) {
 // What lies below the cursor was acknowledged, so verify does not call it a tail in which nothing was.
 func TestVerifyCallsNoTornTailWhatWasAcknowledged(t *testing.T) {
 	dir, _ := closedStore(t, 0, 20)
-	hurtRecord(t, dir, 7)
+	corruptRecord(t, dir, 7)
 	// The writer's own process knows more.
 	rep, err := openDB(t, dir, audit.ReadOnly()).Verify(context.Background(), audit.VerifyOptions{})
 	if err != nil || rep.OK() || len(rep.Notes) > 0 {

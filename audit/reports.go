@@ -91,8 +91,8 @@ type VerifyReport struct {
 	Quick bool `json:"quick"`
 	// JournalAway says why the journal was not read, which is one of the problems; "" when it was.
 	JournalAway string `json:"journal_away,omitempty"`
-	// SQLiteUnread says why SQLite was not read to its end, which is one of the problems; "" when it was. Then the figures
-	// from SQLite, and what is compared with it, are incomplete.
+	// SQLiteUnread says why SQLite was not read to its end, which is one of the problems; "" when it was. Then the
+	// figures from SQLite, and what is compared with it, are incomplete.
 	SQLiteUnread string `json:"sqlite_unread,omitempty"`
 	// Problems say why the store cannot be trusted, a line each. At most MaxProblems are kept, and
 	// Total counts them all.

@@ -2,8 +2,8 @@ package audit
 
 import "testing"
 
-// BenchmarkRow turns a record into columns: from a record that was put, and from the journal's bytes as replay does. It is
-// inside the package: outside, this shows only as a share of a put.
+// BenchmarkRow turns a record into columns: from a record that was put, and from the journal's bytes as replay does. It
+// is inside the package: outside, this shows only as a share of a put.
 func BenchmarkRow(b *testing.B) {
 	agent, subject := AgentID{1}, "supplier/Northwind"
 	q := QueryAudit{QueryID: QueryID{2}, AgentID: &agent, Timestamp: 1_795_000_000_000, Params: QueryParams{Subject: &subject},

@@ -84,9 +84,9 @@ func inShell(t testing.TB, dir string, statements ...string) {
 	s.exit()
 }
 
-// hurtPage overwrites the first page of a table or an index in a store that nobody has open, and returns
+// corruptPage overwrites the first page of a table or an index in a store that nobody has open, and returns
 // how to make it whole again.
-func hurtPage(t testing.TB, dir, name string) (mend func()) {
+func corruptPage(t testing.TB, dir, name string) (undo func()) {
 	t.Helper()
 	s := openShell(t, dir)
 	root, size := s.ask("SELECT rootpage FROM sqlite_schema WHERE name = '"+name+"'"), s.ask("PRAGMA page_size")

@@ -47,11 +47,11 @@ func TestAnyEndOfSQLitesWALIsMadeUpFor(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/%+v", when, f), func(t *testing.T) {
 				t.Parallel()
 				dir := killed(t, l[when].dir)
-				hurt := append([]byte(nil), log...)
-				if hurt[f.at] ^= 0x10; !f.flip {
-					hurt = hurt[:f.at]
+				corrupt := append([]byte(nil), log...)
+				if corrupt[f.at] ^= 0x10; !f.flip {
+					corrupt = corrupt[:f.at]
 				}
-				if err := os.WriteFile(filepath.Join(dir, "audit.db-wal"), hurt, 0o600); err != nil {
+				if err := os.WriteFile(filepath.Join(dir, "audit.db-wal"), corrupt, 0o600); err != nil {
 					t.Fatal(err)
 				}
 				if err := os.Remove(filepath.Join(dir, "audit.db-shm")); err != nil {

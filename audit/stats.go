@@ -67,8 +67,8 @@ func (db *DB) stats(ctx context.Context) (Stats, error) {
 	return s, nil
 }
 
-// statsBeside adds what can be seen of a writer in another process. It reads the journal after the cursor, which is at most
-// the writer's backlog. Zeros that were written ahead are no data.
+// statsBeside adds what can be seen of a writer in another process. It reads the journal after the cursor, which is at
+// most the writer's backlog. Zeros that were written ahead are no data.
 func (db *DB) statsBeside(ctx context.Context, s *Stats) (err error) {
 	var owner wal.Owner
 	if s.Writing, owner, err = wal.Holder(db.journalDir, db.opts.journal()); err != nil {

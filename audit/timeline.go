@@ -125,8 +125,8 @@ type calendar struct {
 	unit TimeUnit
 	size uint64 // of a bucket, in units, where the zone does not matter
 
-	// By start. Only the latest are kept, between most and twice as many: a bucket that begins before floor is counted in the
-	// totals only. So the memory does not depend on the number of records.
+	// By start. Only the latest are kept, between most and twice as many: a bucket that begins before floor is counted
+	// in the totals only. So the memory does not depend on the number of records.
 	buckets map[uint64]*bucketCount
 	most    int
 	floor   uint64
@@ -172,7 +172,8 @@ func (c *calendar) start(timestamp uint64) uint64 {
 	return start
 }
 
-// next returns the first timestamp of the bucket after the one that starts here. It reports false when no timestamp is later.
+// next returns the first timestamp of the bucket after the one that starts here. It reports false when no timestamp is
+// later.
 func (c *calendar) next(start uint64) (uint64, bool) {
 	after := start + c.size
 	if t, ok := c.unit.Time(start); ok && c.zone != time.UTC && c.o.By == ByDay {

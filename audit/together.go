@@ -36,7 +36,7 @@ func (p *opening) belongTogether(segs []wal.Segment, end wal.Offset, journalDir 
 	if err := p.checkReached(segs, end, journalDir); err != nil || !p.meta.Exists {
 		return err
 	}
-	// The cursor was the end of something synced, whatever became of SQLite since.
+	// The cursor was the end of something synced, also if SQLite has changed since.
 	if wal.Offset(p.meta.Cursor) > end {
 		return fmt.Errorf("%s: %w: it ends at offset %d, %s has records up to %d", journalDir, wal.ErrAhead, end, storedir.SQLiteName, p.meta.Cursor)
 	}
@@ -63,9 +63,9 @@ func (p *opening) belongTogether(segs []wal.Segment, end wal.Offset, journalDir 
 	var corrupt *wal.CorruptError
 	switch {
 	case errors.As(err, &corrupt) && corrupt.Offset < p.from(segs):
-		// SQLite has the records before the offset at which the replay begins, so damage there keeps no store from being
-		// opened, and verify reports it. After that offset recovery has found the journal intact, so this is no damage but
-		// another journal. An intact record that covers the place is no damage either.
+		// SQLite has the records before the offset at which the replay begins, so damage there keeps no store from
+		// being opened, and verify reports it. After that offset recovery has found the journal intact, so this is no
+		// damage but another journal. An intact record that covers the place is no damage either.
 		off := wal.Offset(newest.JournalOffset)
 		if id, err := p.recordAt(journalDir, baseOf(segs, off), off); err == nil && id != nil {
 			return mismatch("another one covers it")
@@ -115,7 +115,7 @@ func (p *opening) newest() (*sqlstore.EntryValue, error) {
 }
 
 // reached returns the offset up to which the journal was synced, by all that SQLite and store.json say:
-// the cursor was the end of something synced, whatever became of SQLite since.
+// the cursor was the end of something synced, also if SQLite has changed since.
 func (p *opening) reached() (end wal.Offset) {
 	if p.meta.Exists {
 		end = wal.Offset(p.meta.Cursor)
@@ -161,9 +161,9 @@ func baseOf(segs []wal.Segment, off wal.Offset) wal.Offset {
 	return segs[sort.Search(len(segs), func(i int) bool { return segs[i].Base > off })-1].Base
 }
 
-// recordAt reads the journal from an offset at which a record begins, and returns the id of the record that covers
-// the offset at. The id is zero for a record without an id, or one that begins before at. It is nil if only a control record
-// covers the offset.
+// recordAt reads the journal from an offset at which a record begins, and returns the id of the record that covers the
+// offset at. The id is zero for a record without an id, or one that begins before at. It is nil if only a control
+// record covers the offset.
 func (p *opening) recordAt(journalDir string, from, at wal.Offset) (*QueryID, error) {
 	r, err := wal.OpenReader(journalDir, from, p.opts.journal())
 	if err != nil {

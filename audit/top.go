@@ -68,8 +68,9 @@ type TopEntry struct {
 	Weight      float64 // the sum of the weights of an assertion's or source's contributions
 }
 
-// Top ranks agents, subjects, assertions, sources or lenses by how often they occur. It reads each record that the filter selects (a
-// million take some seconds, for assertions and sources about ten). A time in the filter makes them few.
+// Top ranks agents, subjects, assertions, sources or lenses by how often they occur. It reads each record that the
+// filter selects (a million take some seconds, for assertions and sources about ten). A time in the filter makes them
+// few.
 func (db *DB) Top(ctx context.Context, o TopOptions) (*TopList, error) {
 	t := &TopList{Entries: []TopEntry{}}
 	limit := orDefault(o.Filter.Limit, DefaultTop)

@@ -208,7 +208,7 @@ func countUses(found []sqlstore.Use, limit int, without int64) Uses {
 	return u
 }
 
-// find lists what a person should look at.
+// find lists the findings.
 func (t *Trace) find(low float32) {
 	q := &t.Audit
 	at := map[FindingKind][]int{}
@@ -245,9 +245,9 @@ func (t *Trace) find(low float32) {
 	}
 }
 
-// Nearest returns the record that a filter selects whose timestamp is closest to a time. Of two equally close
-// records it returns the earlier, and of several at one time the one with the least id. No record is ErrNotFound. The filter's limit
-// and order have no effect.
+// Nearest returns the record that a filter selects whose timestamp is closest to a time. Of two equally close records
+// it returns the earlier, and of several at one time the one with the least id. No record is ErrNotFound. The filter's
+// limit and order have no effect.
 func (db *DB) Nearest(ctx context.Context, f Filter, at uint64) (*QueryAudit, error) {
 	f.Limit, f.Descending, f.ByAdmission = 0, false, false
 	var later, earlier *QueryAudit

@@ -254,7 +254,7 @@ func TestTheActiveSegmentTakenFromALiveWriter(t *testing.T) {
 	}
 }
 
-// A mark or a filler may be the last that the journal has: of the group behind it a power cut took everything.
+// A mark or a filler may be the last that the journal has: of the group after it a power cut took everything.
 func TestAJournalThatEndsInAMarkIsCaughtUpWith(t *testing.T) {
 	dir, lines := t.TempDir(), map[audit.QueryID]string{}
 	w, err := walspec.NewWriter(filepath.Join(dir, "wal"), walspec.Options{SegmentBytes: 1 << 20})

@@ -161,8 +161,8 @@ func (v *verification) checkOpening(ctx context.Context, dir string, o options) 
 	return nil
 }
 
-// isRefusal reports whether err says that the parts of a store do not fit together. Other errors say that something could not
-// be read.
+// isRefusal reports whether err says that the parts of a store do not fit together. Other errors say that something
+// could not be read.
 func isRefusal(err error) bool {
 	var corrupt *wal.CorruptError
 	return errors.As(err, &corrupt) || errors.Is(err, wal.ErrGap) || errors.Is(err, wal.ErrAhead) || errors.Is(err, wal.ErrForeign) ||
@@ -212,17 +212,24 @@ func (v *verification) everything(ctx context.Context) error {
 		}
 	}
 	v.progress("the forensic tables", 0)
-	counts, err := v.db.sql.CheckDerived(ctx, rowOf, func(p string) { v.problem("%s: %s", storedir.SQLiteName, p) })
+	inKV := false
+	counts, err := v.db.sql.CheckDerived(ctx, rowOf, func(p string) {
+		inKV = inKV || strings.HasPrefix(p, "kv: ") || strings.HasPrefix(p, "entry: ")
+		v.problem("%s: %s", storedir.SQLiteName, p)
+	})
 	if err != nil {
 		return err
+	}
+	if inKV {
+		v.note("reindex cannot restore kv and entry, from which it rebuilds the other tables; %s", v.db.rebuildAdvice())
 	}
 	v.report.Audits, v.report.AgentKeys = counts.Audits, counts.AgentKeys
 	v.report.Contributions, v.report.Attributes, v.report.Agents = counts.Contributions, counts.Attributes, counts.Agents
 	return nil
 }
 
-// counts reports what is known without reading everything: the numbers that SQLite keeps, and whether each segment begins where the one
-// before it ends.
+// counts reports what is known without reading everything: the numbers that SQLite keeps, and whether each segment
+// begins where the one before it ends.
 func (v *verification) counts(ctx context.Context) error {
 	stats, err := v.db.stats(ctx)
 	if err != nil {
@@ -340,7 +347,7 @@ type pairing struct {
 	pull     func() (sqlstore.EntryValue, error, bool)
 	entry    sqlstore.EntryValue // the next one, which was not found in the journal yet
 	more     bool
-	begun    bool // a journal record was visited
+	started  bool // a journal record was visited
 	visited  uint64
 }
 
@@ -365,7 +372,7 @@ const journalHeader = 40
 // before the beginning of a trimmed journal, and nowhere else.
 func (p *pairing) passUntil(off uint64) error {
 	for p.more && p.entry.JournalOffset < off {
-		if p.begun {
+		if p.started {
 			p.problem("entry %d (%s): the journal has no such record at offset %d", p.entry.Index, Hash(p.entry.QueryID), p.entry.JournalOffset)
 		}
 		if err := p.next(); err != nil {
@@ -405,7 +412,7 @@ func (p *pairing) visit(rec wal.Record) error {
 	if err := p.passUntil(off); err != nil {
 		return err
 	}
-	p.begun = true
+	p.started = true
 	if payload, ok := p.rejected[off]; ok {
 		delete(p.rejected, off)
 		return p.wasRejected(rec, payload)

@@ -36,7 +36,7 @@ func (db *DB) Select(ctx context.Context, f Filter) iter.Seq2[[]byte, error] {
 					return
 				}
 				if len(page[i].Value) == 0 { // which no record is
-					err = fmt.Errorf("record %x is missing in kv", page[i].QueryID)
+					err = fmt.Errorf("record %x is missing in kv: %w", page[i].QueryID, ErrNotFound)
 					break
 				}
 				if n++; !yield(page[i].Value, nil) {

@@ -18,7 +18,8 @@ import (
 	"github.com/auditsql/auditsql/wal"
 )
 
-// Backlog is the claims, the ledger and the budget of one open store. Its methods may be called from any number of goroutines.
+// Backlog is the claims, the ledger and the budget of one open store. Its methods may be called from any number of
+// goroutines.
 type Backlog struct {
 	budget
 
@@ -28,8 +29,8 @@ type Backlog struct {
 	applied wal.Offset // SQLite has everything before this offset
 }
 
-// Claim is the right to store a record under an id. It lasts from before the record is given to the journal until the record
-// is acknowledged or the claim is given up.
+// Claim is the right to store a record under an id. It lasts from before the record is given to the journal until the
+// record is acknowledged or the claim is given up.
 type Claim struct {
 	ID        [32]byte
 	Raw       []byte // the record's canonical JSON
@@ -37,8 +38,8 @@ type Claim struct {
 	Anonymous bool // the record has no agent
 	Timestamp uint64
 
-	// Guarded by the backlog's mu until settled is closed, and constant after that. settled is made by the first caller who
-	// has to wait for it: nearly always there is none.
+	// Guarded by the backlog's mu until settled is closed, and constant after that. settled is made by the first caller
+	// who has to wait for it: nearly always there is none.
 	settled chan struct{}
 	stored  bool
 	err     error
@@ -47,14 +48,14 @@ type Claim struct {
 // Settled is closed when the claim has ended. Only a caller to whom [Backlog.Claim] returned this claim may ask.
 func (c *Claim) Settled() <-chan struct{} { return c.settled }
 
-// Outcome says how a claim ended whose Settled is closed. stored: the record is durable at the level in force. An
-// error is what whoever waits for the claim gets. With neither the holder gave the id up (its record was a duplicate, a conflict, or
-// never given to the journal), and the next caller may claim it.
+// Outcome says how a claim ended whose Settled is closed. stored: the record is durable at the level in force. An error
+// is what whoever waits for the claim gets. With neither the holder gave the id up (its record was a duplicate, a
+// conflict, or never given to the journal), and the next caller may claim it.
 func (c *Claim) Outcome() (stored bool, err error) { return c.stored, c.err }
 
-// New returns an empty backlog for so many records and bytes of their JSON. A record that is larger than bytes would wait
-// for ever. full is called when a put has to wait for the budget, and for each record that is acknowledged meanwhile: what
-// delays the applier should end then.
+// New returns an empty backlog for so many records and bytes of their JSON. A record that is larger than bytes would
+// wait for ever. full is called when a put has to wait for the budget, and for each record that is acknowledged
+// meanwhile: what delays the applier should end then.
 func New(records int, bytes int64, full func()) *Backlog {
 	b := &Backlog{claims: map[[32]byte]*Claim{}, ledger: ledger{index: map[[32]byte]uint64{}}}
 	b.init(records, bytes, full)
@@ -127,9 +128,10 @@ func (b *Backlog) Acknowledge(claims []*Claim, offs []wal.Offset) {
 	}
 }
 
-// Advance removes the records before the offset from the ledger: SQLite has committed them. It is called after the commit, so
-// that a reader who does not find a record in the ledger any more finds it in SQLite. A record that was acknowledged before a record with
-// a lower offset stays until that one is removed. took is how long the batch was being applied.
+// Advance removes the records before the offset from the ledger: SQLite has committed them. It is called after the
+// commit, so that a reader who does not find a record in the ledger any more finds it in SQLite. A record that was
+// acknowledged before a record with a lower offset stays until that one is removed. took is how long the batch was
+// being applied.
 func (b *Backlog) Advance(applied wal.Offset, took time.Duration) {
 	b.mu.Lock()
 	b.applied = applied

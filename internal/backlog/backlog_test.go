@@ -163,8 +163,8 @@ func TestReserveEndsWithItsContextAndWithTheStore(t *testing.T) {
 	})
 }
 
-// The applier waits for writers while the budget lasts: 16 times as long as its last batch took, and less when the backlog is
-// nearly full, when few write, or when somebody waits for it.
+// The applier waits for writers while the budget lasts: 16 times as long as its last batch took, and less when the
+// backlog is nearly full, when few write, or when somebody waits for it.
 func TestMakeWay(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

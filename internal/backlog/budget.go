@@ -9,8 +9,9 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// budget bounds the records, and their bytes, that are put and not yet applied. What is reserved is released when the record
-// is applied or given up. held counts what is not applied. The semaphores may be released later than that, see releaseBatch.
+// budget bounds the records, and their bytes, that are put and not yet applied. What is reserved is released when the
+// record is applied or given up. held counts what is not applied. The semaphores may be released later than that, see
+// releaseBatch.
 type budget struct {
 	records, bytes       *semaphore.Weighted
 	maxRecords, maxBytes int64
@@ -101,10 +102,10 @@ const (
 	longestRelease = 10 * time.Second
 )
 
-// releaseBatch releases the part of a batch that took so long to apply. While puts are blocked it does so in portions, over
-// as long as the next batch will take. If it released all at once, as many puts as the batch has records would go through
-// in a moment, and then all would stand still, for seconds, until the next batch is applied. (Measured with 64 writers for longer
-// than the backlog lasts: the slowest put in a thousand took 1.7 s without this, 0.1 s with it.)
+// releaseBatch releases the part of a batch that took so long to apply. While puts are blocked it does so in portions,
+// over as long as the next batch will take. If it released all at once, as many puts as the batch has records would go
+// through in a moment, and then all would stand still, for seconds, until the next batch is applied. (Measured with 64
+// writers for longer than the backlog lasts: the slowest put in a thousand took 1.7 s without this, 0.1 s with it.)
 //
 // When the batch was most of the backlog there is no next batch to wait for, and all is released at once.
 func (b *budget) releaseBatch(a amount, took time.Duration) {

@@ -2,8 +2,8 @@ package backlog
 
 import "github.com/auditsql/auditsql/wal"
 
-// Record is an acknowledged record that SQLite may not show yet: where the journal has it, and what a read selects by. That
-// is some 150 bytes with its place in the index. The record itself is not kept, so a long backlog costs disk and
+// Record is an acknowledged record that SQLite may not show yet: where the journal has it, and what a read selects by.
+// That is some 150 bytes with its place in the index. The record itself is not kept, so a long backlog costs disk and
 // little memory.
 type Record struct {
 	ID        [32]byte
@@ -14,8 +14,9 @@ type Record struct {
 	Anonymous bool  // it has no agent
 }
 
-// ledger is the acknowledged records in the order of acknowledgement, as a queue of chunks. Records are numbered from 0. head is
-// the number of the first record that is left, tail that of the next one to come. The backlog's mu guards it.
+// ledger is the acknowledged records in the order of acknowledgement, as a queue of chunks. Records are numbered from
+// 0. head is the number of the first record that is left, tail that of the next one to come. The backlog's mu guards
+// it.
 type ledger struct {
 	chunks     []*[chunkLen]Record
 	head, tail uint64

@@ -6,9 +6,10 @@ import (
 )
 
 // MakeWay lets writers go first, as long as the budget allows: records that SQLite has a little later are better than
-// puts that wait. The applier calls it between batches, while many write and processors are scarce. took is how long the last
-// batch took. The applier then works a seventeenth of the time, and more as the backlog fills up, until it does not wait any more when
-// that is nearly full. (Measured with 64 writers on two processors: 51,000 puts a second without this.)
+// puts that wait. The applier calls it between batches, while many write and processors are scarce. took is how long
+// the last batch took. The applier then works a seventeenth of the time, and more as the backlog fills up, until it
+// does not wait any more when that is nearly full. (Measured with 64 writers on two processors: 51,000 puts a second
+// without this.)
 //
 // It ends when ctx does, and when wanted reports true: somebody waits for what is not applied.
 func (b *Backlog) MakeWay(ctx context.Context, took time.Duration, wanted func() bool) {

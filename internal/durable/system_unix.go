@@ -22,8 +22,8 @@ func SyncDir(dir string) error {
 	return d.Sync()
 }
 
-// CheckOwner returns an *OwnerError when this process cannot give new files the owner of the file or folder
-// at name: that is another user, and this process is not root, or a root without that right. It returns nil when the name does
+// CheckOwner returns an *OwnerError when this process cannot give new files the owner of the file or folder at name:
+// that is another user, and this process is not root, or a root without that right. It returns nil when the name does
 // not exist.
 func CheckOwner(name string) error {
 	st, err := os.Lstat(name)
@@ -52,8 +52,9 @@ func CheckOwner(name string) error {
 
 // give gives a new file or folder the user and group of owner, and reports whether it has that group now.
 //
-// Only root can change the user. Another user who makes a file in a folder of somebody else, as in a mount that belongs to
-// root and is open to a group, stays its owner. With must that is an *OwnerError. A member of a group can give a file to it.
+// Only root can change the user. Another user who makes a file in a folder of somebody else, as in a mount that belongs
+// to root and is open to a group, stays its owner. With must that is an *OwnerError. A member of a group can give a
+// file to it.
 func give(f *os.File, owner fs.FileInfo, must bool) (group bool, err error) {
 	st, err := f.Stat()
 	if err != nil {

@@ -42,8 +42,8 @@ const maxLayers = 128
 // Open returns a new filter which Load can fill from the file at path. A file that is missing, unreadable or
 // of another state is removed, and the filter is one of New.
 //
-// Only the header is read here. Load reads the rest, which may take longer. The seed of the file must be known first, so that
-// ids that are added before Load is done are hashed as those in the file are.
+// Only the header is read here. Load reads the rest, which may take longer. The seed of the file must be known first,
+// so that ids that are added before Load is done are hashed as those in the file are.
 func Open(path string, want State) *Filter {
 	f := New()
 	file, err := durable.Open(path)

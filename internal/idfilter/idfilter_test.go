@@ -32,8 +32,8 @@ func ids(from, to int, err error) iter.Seq2[[32]byte, error] {
 }
 
 // An id that the filter does not know is not looked up in SQLite, so another record under it would be stored: the
-// filter must know every one. A false positive costs a lookup. The ids are consecutive numbers and no hashes: whoever puts
-// records chooses them.
+// filter must know every one. A false positive costs a lookup. The ids are consecutive numbers and no hashes: whoever
+// puts records chooses them.
 func TestTheFilterKnowsEveryIDAndFewOthers(t *testing.T) {
 	t.Parallel()
 	const n = 1_200_000 // three layers

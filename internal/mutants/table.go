@@ -186,7 +186,7 @@ var mutants = []mutant{
 		"	db, err := open(ctx, dir, o)", "	db, err := open(context.Background(), dir, o)",
 		"audit", "^TestOpeningEndsWithItsContext$", nil},
 	{"the comparison of the newest record's bytes", "audit/together.go",
-		"	case newest.Value != nil && !bytes.Equal(rec.Payload, newest.Value):", "	case false:",
+		"	case newest.Value != nil && !bytes.Equal(rec.Payload, newest.Value):", "	case bytes.Equal(nil, rec.Payload):",
 		"audit", "^TestOpeningComparesTheNewestRecordWithTheJournal$", nil},
 	{"the record that was applied before it was acknowledged", "internal/backlog/backlog.go",
 		"		if offs[i] < b.applied {", "		if false {",

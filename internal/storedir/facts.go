@@ -30,9 +30,9 @@ type Facts struct {
 	AloneProblems, BothProblems []string
 }
 
-// Look reads the facts, and changes nothing. What it reads of SQLite belongs to one moment only if the caller has the lock, or
-// nobody writes.
-func Look(ctx context.Context, dir string, file File, segs []wal.Segment) (f Facts, err error) {
+// ReadFacts reads the facts, and changes nothing. What it reads of SQLite belongs to one moment only if the caller has
+// the lock, or nobody writes.
+func ReadFacts(ctx context.Context, dir string, file File, segs []wal.Segment) (f Facts, err error) {
 	f = Facts{Path: SQLitePath(dir), File: file, Segments: segs}
 	if f.Both, f.Unread = sqlstore.ReadCursor(ctx, f.Path); f.Unread != nil {
 		f.Both = sqlstore.Meta{}

@@ -9,7 +9,7 @@
 //
 // An opening takes three steps, of which only the last one changes anything, and that one is not here:
 //
-//	Look ─► Facts ─► Decide ─► Plan ─► package audit carries it out
+//	ReadFacts ─► Facts ─► Decide ─► Plan ─► package audit carries it out
 //
 // [Decide] is a pure function of the facts. It promises that a database that may be wrong is never used as it is: it is
 // checked, or rebuilt from the journal, or the store is refused.
@@ -86,8 +86,8 @@ type File struct {
 	Rebuilding string `json:"rebuilding,omitempty"`
 	// Reached is what SQLite had on disk when that was noted last, nil before the first note.
 	Reached *Reached `json:"reached,omitempty"`
-	// Synced is the offset up to which the journal was synced when it failed, 0 if it never has. What is damaged or missing
-	// before that offset was acknowledged.
+	// Synced is the offset up to which the journal was synced when it failed, 0 if it never has. What is damaged or
+	// missing before that offset was acknowledged.
 	Synced wal.Offset `json:"synced,omitempty"`
 	// Left is the offset up to which SQLite had everything when the store was closed while a reader kept the close from
 	// being clean. SQLite copies the rest and removes -wal when that reader ends.
@@ -105,7 +105,8 @@ type Failure struct {
 	Error string    `json:"error"`
 }
 
-// Fail notes why the writer of SQLite's files has stopped. A database that SQLite refuses to read is suspect from then on.
+// Fail notes why the writer of SQLite's files has stopped. A database that SQLite refuses to read is suspect from then
+// on.
 func (f *File) Fail(at time.Time, cause error) {
 	f.Clean, f.Left = false, nil
 	if f.Failed == nil {
@@ -124,8 +125,8 @@ func (f File) JournalPath(dir string) string {
 	return filepath.Join(dir, f.JournalDir)
 }
 
-// A ForeignError says that a database and store.json differ in what never changes: the store's id or its time unit. It is an
-// ErrMismatch.
+// A ForeignError says that a database and store.json differ in what never changes: the store's id or its time unit. It
+// is an ErrMismatch.
 type ForeignError struct {
 	Path, Why string
 	// Edited: the journal agrees with the database, so store.json was changed.
@@ -135,8 +136,8 @@ type ForeignError struct {
 func (e *ForeignError) Error() string { return fmt.Sprintf("%s: %v: %s", e.Path, ErrMismatch, e.Why) }
 func (e *ForeignError) Unwrap() error { return ErrMismatch }
 
-// CheckStore returns a *ForeignError when the database at path says that it belongs to another store, else nil. journal is the
-// identity of the store's journal, or nil when it is not known.
+// CheckStore returns a *ForeignError when the database at path says that it belongs to another store, else nil. journal
+// is the identity of the store's journal, or nil when it is not known.
 func (f File) CheckStore(path string, m sqlstore.Meta, journal []byte) error {
 	if m.StoreID == f.StoreID {
 		return nil
@@ -255,12 +256,12 @@ func Write(dir string, f File) error {
 	return nil
 }
 
-// Recall reads store.json. When that is missing or of no use, Recall derives it from what table store of the database repeats, and
-// File.Lost says why. What the database does not repeat gets the most careful value: the whole journal is kept until somebody
-// says how much to keep, and SQLite is suspect. Nothing is written.
+// Recall reads store.json. When that is missing or of no use, Recall derives it from what table store of the database
+// repeats, and File.Lost says why. What the database does not repeat gets the most careful value: the whole journal is
+// kept until somebody says how much to keep, and SQLite is suspect. Nothing is written.
 //
-// The error is fs.ErrNotExist when the database cannot tell either. Then Lost says whether there is a store.json that is of no
-// use.
+// The error is fs.ErrNotExist when the database cannot tell either. Then Lost says whether there is a store.json that
+// is of no use.
 func Recall(ctx context.Context, dir string) (File, error) {
 	f, err := read(dir)
 	var broken brokenError

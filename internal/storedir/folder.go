@@ -13,9 +13,9 @@ import (
 	"github.com/auditsql/auditsql/wal"
 )
 
-// checkLinks refuses a store's folder in which a part of a store is a symbolic link (*durable.LinkError). It is called before
-// anything is opened, so that the first command finds a link, and not the first one that needs the file. An error of
-// the listing is left to whoever opens the files.
+// checkLinks refuses a store's folder in which a part of a store is a symbolic link (*durable.LinkError). It is called
+// before anything is opened, so that the first command finds a link, and not the first one that needs the file. An
+// error of the listing is left to whoever opens the files.
 func checkLinks(dir string) error {
 	return checkLinksIn(dir, func(name string) bool {
 		return strings.HasPrefix(name, FileName) || strings.HasPrefix(name, SQLiteName) || strings.HasPrefix(name, FilterName)
@@ -96,8 +96,8 @@ type Absence struct {
 	NoSQLite bool   // audit.db is missing as well
 }
 
-// JournalAbsent returns what is missing when the journal of a store that was in use is not there, and else nil. A store that
-// was opened once has a segment from then on.
+// JournalAbsent returns what is missing when the journal of a store that was in use is not there, and else nil. A store
+// that was opened once has a segment from then on.
 func (f File) JournalAbsent(dir string, fsys wal.FS) *Absence {
 	if !f.Used {
 		return nil
@@ -153,8 +153,8 @@ func MakeAside(dir string) (string, error) {
 	}
 }
 
-// SetAside moves the database and the files beside it to a folder of their own, and returns that folder. Nothing is deleted:
-// a person may want to look at it, and the labels are in it.
+// SetAside moves the database and the files beside it to a folder of their own, and returns that folder. Nothing is
+// deleted: a person may want to look at it, and the labels are in it.
 func SetAside(dir string) (string, error) {
 	aside, err := MakeAside(dir)
 	if err != nil {

@@ -103,8 +103,8 @@ const tidied = "its -wal is gone, which the last reader to close may have remove
 
 // doubt says why SQLite's files are not what the store left, or "" when they may be.
 //
-// From the first write until the note that all is on disk there is a -wal that is not empty: a writer gives it its header when
-// it opens, and shortens it only after the note. Without it the database may be a mix of two states, with a
+// From the first write until the note that all is on disk there is a -wal that is not empty: a writer gives it its
+// header when it opens, and shortens it only after the note. Without it the database may be a mix of two states, with a
 // cursor ahead of its rows, and SQLite would not notice.
 func doubt(f Facts) string {
 	switch {

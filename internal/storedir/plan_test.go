@@ -16,8 +16,8 @@ const (
 	otherID = "ffeeddccbbaa99887766554433221100"
 )
 
-// facts are those of a store that is in order: it was closed cleanly, SQLite had everything up to offset 500, and the journal reaches
-// back to the beginning.
+// facts are those of a store that is in order: it was closed cleanly, SQLite had everything up to offset 500, and the
+// journal reaches back to the beginning.
 func facts() storedir.Facts {
 	meta := sqlstore.Meta{Exists: true, Cursor: 500, Reach: 500, StoreID: storeID, TimeUnit: "ms"}
 	file := storedir.New("test")

@@ -122,8 +122,8 @@ func ParseIdentity(identity []byte) (storeID string, unit Unit, ok bool) {
 	return hex.EncodeToString(identity[:identityLen-1]), units[identity[identityLen-1]], true
 }
 
-// JournalIdentity returns the identity that the segments of a store's journal have, or nil when there is none, or it cannot
-// be read.
+// JournalIdentity returns the identity that the segments of a store's journal have, or nil when there is none, or it
+// cannot be read.
 func JournalIdentity(dir string, f File) []byte {
 	identity, _, err := wal.Identity(f.JournalPath(dir), wal.Options{})
 	if err != nil {
