@@ -145,9 +145,14 @@ func (db *DB) wholeFile(ctx context.Context) error {
 
 // Reindex builds the forensic tables anew from kv and entry. Puts go on meanwhile; what they acknowledge is
 // applied afterwards. Questions that need those tables fail with ErrReindexing until it has come to its end,
-// which the next opening sees to when it is interrupted. sqlstore.ErrMalformed means that the tables that it is made
-// from are damaged: the store takes no more, and the next opening for writing builds the database anew from the journal
-// where that reaches back. progress, if not nil, is told how many records are done.
+// which the next opening sees to when it is interrupted.
+//
+// If the database is damaged and the journal reaches back to the beginning, the error is sqlstore.ErrMalformed: the store
+// takes no more, and the next opening for writing builds the database anew from the journal. If the journal was trimmed,
+// damage in the forensic tables is repaired, and a copy of the damaged database is kept (see Salvaged). With other damage
+// the error is sqlstore.ErrMalformed, and nothing was changed.
+//
+// progress, if not nil, is told how many records are done.
 func (db *DB) Reindex(ctx context.Context, progress func(done, total uint64)) error {
 	done, err := db.begin()
 	if err != nil {
@@ -164,9 +169,8 @@ func (db *DB) Reindex(ctx context.Context, progress func(done, total uint64)) er
 	defer db.applier.busy.Unlock()
 	start := time.Now()
 	if db.journal.Segments()[0].Base > 0 {
-		// SQLite cannot drop a table with a damaged page, and there is no journal to build the database anew from. So
-		// nothing is begun that could not be ended: what works now would work no more.
-		if err := db.wholeFile(ctx); err != nil {
+		// There is no journal to build the database anew from.
+		if err := db.salvage(ctx); err != nil {
 			return fmt.Errorf("reindex: %w", err)
 		}
 	}

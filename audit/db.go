@@ -48,6 +48,7 @@ type DB struct {
 
 	// reindexing: the forensic tables are being built anew, or that was interrupted.
 	reindexing atomic.Bool
+	salvaged   atomic.Pointer[string] // see Salvaged
 
 	// background is the filling of the filter, which ends early when quit does: with the beginning of Close.
 	background sync.WaitGroup

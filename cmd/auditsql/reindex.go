@@ -20,7 +20,8 @@ the records changes, and interrupting it is harmless: the next command that
 writes finishes it. Triggers that guard the records, and views, are put back
 where somebody took them away. Where SQLite itself finds its file damaged, the
 whole database is moved aside and built anew from the journal, if that reaches
-back to the first record.`,
+back to the first record. If it does not, reindex repairs damage in the
+forensic tables and their indexes, and keeps a copy of the damaged database.`,
 		Example: `  auditsql reindex`,
 		Args:    arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -36,13 +37,20 @@ back to the first record.`,
 				bar.at(int64(done), "reindexing")
 			})
 			bar.end()
+			if aside := db.Salvaged(); aside != "" {
+				a.note("audit.db was damaged in the forensic tables, which are made anew; a copy of the damaged file is in %s", aside)
+			}
 			err = errors.Join(err, a.closeWriter(db))
 			if errors.Is(err, sqlstore.ErrMalformed) {
-				a.note("%v; building it anew", err)
+				damaged := err
+				a.note("%v; building it anew, if the journal reaches back", damaged)
 				var recovery audit.Recovery
 				recovery, err = audit.Recover(cmd.Context(), a.dir, audit.WithLockWait(a.lockWait.Duration))
 				a.tellRecovery(recovery)
 				records = uint64(recovery.Replayed)
+				if err == nil && !recovery.Rebuilt {
+					err = damaged
+				}
 			}
 			if err != nil {
 				return err
