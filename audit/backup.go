@@ -150,9 +150,12 @@ func (db *DB) checkFile(ctx context.Context) error {
 // afterwards. Questions that need those tables fail with ErrReindexing until the rebuild is complete. When ctx ends
 // first, the next opening for writing completes it.
 //
-// sqlstore.ErrMalformed means that kv or entry is damaged. If the journal reaches back to the beginning, the store
-// takes no more records, and the next opening for writing rebuilds the database from the journal. progress, if not nil,
-// is called with how many records are done.
+// If the database is damaged and the journal reaches back to the beginning, the error is sqlstore.ErrMalformed: the store
+// takes no more records, and the next opening for writing rebuilds the database from the journal. If the journal was
+// trimmed, damage in the forensic tables is repaired, and a copy of the damaged database is kept (see Salvaged). For other
+// damage the error is sqlstore.ErrMalformed, and nothing was changed.
+//
+// progress, if not nil, is called with how many records are done.
 func (db *DB) Reindex(ctx context.Context, progress func(done, total uint64)) error {
 	done, err := db.begin()
 	if err != nil {
@@ -169,9 +172,8 @@ func (db *DB) Reindex(ctx context.Context, progress func(done, total uint64)) er
 	defer db.applier.busy.Unlock()
 	start := time.Now()
 	if db.journal.Segments()[0].Base > 0 {
-		// SQLite cannot drop a table with a damaged page, and the journal is not enough to rebuild the database. So
-		// no rebuild is started that could not be completed: questions that work now would work no more.
-		if err := db.checkFile(ctx); err != nil {
+		// The journal is not enough to rebuild the database.
+		if err := db.salvage(ctx); err != nil {
 			return fmt.Errorf("reindex: %w", err)
 		}
 	}

@@ -50,6 +50,7 @@ type DB struct {
 
 	// reindexing: the forensic tables are being rebuilt, or that was interrupted.
 	reindexing atomic.Bool
+	salvaged   atomic.Pointer[string] // see Salvaged
 
 	// background is the goroutine that fills the filter. quit ends when Close begins, and ends it early.
 	background sync.WaitGroup

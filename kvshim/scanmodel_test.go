@@ -109,8 +109,8 @@ func (s *openScan) finish(t *rapid.T, c *chronicle) {
 		seen[key] = true
 	}
 	for key := range c.keys {
-		// Of a scan that came to its limit, what lies behind its last pair is not asked for.
-		if behind := full && (key > s.got[len(s.got)-1]) != s.o.Reverse; seen[key] || behind || !s.within(key) {
+		// A scan that has reached its limit need not have the keys after its last pair.
+		if after := full && (key > s.got[len(s.got)-1]) != s.o.Reverse; seen[key] || after || !s.within(key) {
 			continue
 		}
 		if c.stayed(key, s.begin) {

@@ -14,7 +14,7 @@ import (
 	"github.com/auditsql/auditsql/sqlstore"
 )
 
-// SQLite's integers end where int64 does. A greater offset would become a negative one.
+// SQLite's integers are int64. A greater offset would become a negative number.
 func TestApplyRefusesOffsetsThatSQLiteCannotHold(t *testing.T) {
 	t.Parallel()
 	const far = math.MaxInt64 + 1
@@ -35,7 +35,7 @@ func TestApplyRefusesOffsetsThatSQLiteCannotHold(t *testing.T) {
 	}
 }
 
-// A checkpoint that was interrupted has copied less, and nothing is wrong with the files.
+// A checkpoint that was interrupted has only copied less. It makes no error final.
 func TestACheckpointThatIsInterruptedIsNoFailure(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "audit.db")
@@ -69,7 +69,8 @@ func TestACheckpointThatIsInterruptedIsNoFailure(t *testing.T) {
 	}
 }
 
-// Somebody who writes to the derived tables can make an order that is none. A wrong answer would be worse than an error.
+// Somebody who writes to the derived tables can put in timestamps that are no numbers. Then Select returns an error and no
+// wrong answer.
 func TestATimestampThatIsNoNumberIsAnError(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "audit.db")
@@ -139,7 +140,7 @@ func TestADatabaseWithoutWhatItNeedsIsDamaged(t *testing.T) {
 	}
 }
 
-// A table that somebody has dropped holds no rejected records, and a reader says nothing else.
+// If somebody has dropped table rejected, a reader returns no rejected records and no error.
 func TestRejectedRecordsWithoutTheirTable(t *testing.T) {
 	t.Parallel()
 	db, path := guarded(t)
@@ -154,7 +155,7 @@ func TestRejectedRecordsWithoutTheirTable(t *testing.T) {
 	}
 }
 
-// A record under the key of another one is left out of the derived tables, and told.
+// A record under the key of another one is left out of the derived tables and reported.
 func TestReindexLeavesOutARecordUnderAForeignKey(t *testing.T) {
 	t.Parallel()
 	db, path := guarded(t)

@@ -26,6 +26,11 @@ func integrity(ctx context.Context, q *sqlx.DB, quick bool) ([]string, error) {
 	if quick {
 		check = `PRAGMA quick_check(100)`
 	}
+	return integrityOf(ctx, q, check)
+}
+
+// integrityOf returns what one of SQLite's checks finds wrong.
+func integrityOf(ctx context.Context, q *sqlx.DB, check string) ([]string, error) {
 	var found []string
 	err := q.SelectContext(ctx, &found, check)
 	switch {

@@ -495,7 +495,7 @@ func TestCheckpoint(t *testing.T) {
 	if err != nil || !c.Complete || c.Applied != 50000 || c.WALBytes == 0 {
 		t.Errorf("%+v, %v", c, err)
 	}
-	// A read that goes on holds the checkpoint back, and is told of.
+	// A read that goes on holds up the checkpoint, which says so.
 	rows, err := db.QueryRows(ctx, `SELECT * FROM kv`)
 	if err != nil || !rows.Next() {
 		t.Fatal(err)

@@ -96,7 +96,7 @@ func TestMoreQuestionsThanAreKeptPrepared(t *testing.T) {
 	askers.Wait()
 }
 
-// A question that ends early leaves no read transaction behind, which would hold up checkpoints and show its reader an
+// A question that ends early leaves no read transaction open, which would hold up checkpoints and show its reader an
 // old state for ever.
 func TestAQuestionThatEndsEarlyHoldsNothing(t *testing.T) {
 	t.Parallel()
@@ -174,7 +174,7 @@ func TestQuestionsAroundAReindex(t *testing.T) {
 	ask("after")
 }
 
-// No record is empty: one that is was put there without our checks, and is told as one that is missing is.
+// No record is empty. An empty one was put there without our checks, and is reported like a missing one.
 func TestARecordThatIsEmptyIsMissing(t *testing.T) {
 	t.Parallel()
 	for _, value := range []string{`x''`, `''`} {

@@ -142,7 +142,7 @@ func samples(from, to int) []sqlstore.Record {
 	return rs
 }
 
-// apply stores records, with the cursor behind the last.
+// apply stores records, with the cursor after the last.
 func apply(t testing.TB, db *sqlstore.DB, rs ...sqlstore.Record) sqlstore.Applied {
 	t.Helper()
 	b := sqlstore.Batch{Records: rs}

@@ -94,7 +94,7 @@ func TestSchemaIsHeldAgainstTheMigrations(t *testing.T) {
 	}
 }
 
-// What people add for themselves, and what SQLite does, hurts nothing.
+// Tables, indexes and views that people add, and those that SQLite adds, are no problem.
 func TestSchemaMayBeAddedTo(t *testing.T) {
 	t.Parallel()
 	db, path := guarded(t)

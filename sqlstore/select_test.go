@@ -220,7 +220,7 @@ func drawFilter(t *rapid.T) sqlstore.Filter {
 	return f
 }
 
-// Counting goes another way through the records than Select, and finds the same ones.
+// Counting reads the records in another way than Select, and finds the same ones.
 func TestCountsAreOfWhatSelectFinds(t *testing.T) {
 	t.Parallel()
 	db, rs := world(t, 120)
@@ -336,7 +336,7 @@ func TestCountsAreOfWhatSelectFinds(t *testing.T) {
 	}
 }
 
-// What is frequent is found with little memory as well, and how far the counts may be off is told.
+// With little memory the frequent keys are still found, and Missed says how far their counts may be off.
 func TestFrequenciesForgetTheRare(t *testing.T) {
 	t.Parallel()
 	db := newDB(t)

@@ -20,7 +20,9 @@ func (a *app) reindexCommand() *cobra.Command {
 changes, and interrupting it is harmless: the next command that writes finishes
 it. Views, and triggers that guard the records, are restored if somebody removed
 them. If SQLite itself finds its file damaged, the whole database is moved aside
-and rebuilt from the journal, if that reaches back to the first record.`,
+and rebuilt from the journal, if that reaches back to the first record. If it
+does not, reindex repairs damage in the forensic tables and their indexes, and
+keeps a copy of the damaged database.`,
 		Example: `  auditsql reindex`,
 		Args:    arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -36,13 +38,20 @@ and rebuilt from the journal, if that reaches back to the first record.`,
 				bar.At(int64(done), "reindexing")
 			})
 			bar.End()
+			if aside := db.Salvaged(); aside != "" {
+				a.note("audit.db was damaged in the forensic tables, which are rebuilt; a copy of the damaged file is in %s", aside)
+			}
 			err = errors.Join(err, a.closeWriter(db))
 			if errors.Is(err, sqlstore.ErrMalformed) {
-				a.note("%v; rebuilding it", err)
+				damaged := err
+				a.note("%v; rebuilding it, if the journal reaches back", damaged)
 				var recovery audit.Recovery
 				recovery, err = audit.Recover(cmd.Context(), a.dir, audit.WithLockWait(a.lockWait.Duration))
 				a.noteRecovery(recovery)
 				records = uint64(recovery.Replayed)
+				if err == nil && !recovery.Rebuilt {
+					err = damaged
+				}
 			}
 			if err != nil {
 				return err
