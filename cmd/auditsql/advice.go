@@ -97,6 +97,10 @@ func (a *app) bringBack(away *audit.JournalAwayError) string {
 	if away.Unknown {
 		try += fmt.Sprintf("; auditsql -d %s init --wal-dir FOLDER says where the journal is, since store.json is lost", shellQuote(a.dir))
 	}
+	if !away.Empty && !away.Unknown && a.cmd != nil && a.cmd.CommandPath() == "auditsql wal repair" {
+		// Only for those who ask for a repair: a folder in place of a disk that is not mounted hides the journal.
+		try += fmt.Sprintf("; if the journal is lost for good, mkdir %s, and then wal repair shows what can be done without it", shellQuote(away.Dir))
+	}
 	if away.Empty {
 		try += fmt.Sprintf("; auditsql -d %s wal repair shows what can be done without it", shellQuote(a.dir))
 	}

@@ -112,7 +112,8 @@ type brokenWriter struct{}
 
 func (brokenWriter) Write([]byte) (int, error) { return 0, errors.New("the printer is on fire") }
 
-// A journal whose folder is gone: each command says what it can do itself, and names no flag that it does not have.
+// A journal whose folder is gone: each command says what it can do itself, and names no flag that it does not have. The
+// way out that wal repair names leads out.
 func TestAJournalThatIsGone(t *testing.T) {
 	t.Parallel()
 	dir := lagging(t)
@@ -121,7 +122,7 @@ func TestAJournalThatIsGone(t *testing.T) {
 	}
 	for command, want := range map[string]string{
 		"list":       "; --read-only shows what SQLite has\n",
-		"wal repair": fmt.Sprintf("; auditsql -d %s list --read-only shows what SQLite has\n", dir),
+		"wal repair": fmt.Sprintf("; auditsql -d %[1]s list --read-only shows what SQLite has; if the journal is lost for good, mkdir %[1]s/wal, and then wal repair shows what can be done without it\n", dir),
 		"reindex":    fmt.Sprintf("; auditsql -d %s list --read-only shows what SQLite has\n", dir),
 	} {
 		_, said, code := ran(t, append([]string{"-d", dir}, strings.Fields(command)...)...)
@@ -131,5 +132,13 @@ func TestAJournalThatIsGone(t *testing.T) {
 	}
 	if out, said, code := ran(t, "-d", dir, "list", "--read-only"); code != exitDone || strings.Count(out, "\n") != 1 {
 		t.Errorf("exit code %d: %s", code, said)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "wal"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range []string{"wal repair --apply", "verify", "list"} {
+		if _, said, code := ran(t, append([]string{"-d", dir}, strings.Fields(command)...)...); code != exitDone {
+			t.Errorf("%s: exit code %d: %s", command, code, said)
+		}
 	}
 }
