@@ -82,6 +82,32 @@ func TestOpeningEndsWithItsContext(t *testing.T) {
 	}
 }
 
+// The context of an opening has no effect on the store once that is open.
+func TestAnOpenStoreOutlivesTheContextOfItsOpening(t *testing.T) {
+	t.Parallel()
+	dir, lines := closedStore(t, 0, 40)
+	removeSQLite(t, dir)
+	ctx, cancel := context.WithCancel(t.Context())
+	db, err := audit.OpenContext(ctx, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	cancel()
+	maps.Copy(lines, putSamples(t, db, 40, 80))
+	if err := audit.Checkpoint(db); err != nil {
+		t.Error(err)
+	}
+	wantAll(t, db, lines)
+	wantSound(t, db)
+	reader, err := audit.OpenContext(ctx, dir, audit.ReadOnly())
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("a reader: %v", err)
+		reader.Close()
+	}
+	closeDB(t, db)
+}
+
 // A reindex that has to wait for the applier waits no longer than its context.
 func TestReindexEndsWithItsContext(t *testing.T) {
 	t.Parallel()
