@@ -36,7 +36,7 @@ type applier struct {
 	now     func() time.Time
 
 	// busy is held during a batch, during a checkpoint, and by a call that needs SQLite's writer alone.
-	busy sync.Mutex
+	busy mutex
 
 	applied atomic.Uint64 // the offset up to which SQLite has everything
 	// durable is the offset up to which SQLite is known to have everything on disk, 0 when nothing is known. The

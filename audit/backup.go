@@ -168,7 +168,9 @@ func (db *DB) Reindex(ctx context.Context, progress func(done, total uint64)) er
 	if err := db.caughtUp(ctx); err != nil {
 		return fmt.Errorf("reindex: %w", err)
 	}
-	db.applier.busy.Lock()
+	if err := db.applier.busy.LockContext(ctx); err != nil {
+		return fmt.Errorf("reindex: %w", err)
+	}
 	defer db.applier.busy.Unlock()
 	start := time.Now()
 	if db.journal.Segments()[0].Base > 0 {

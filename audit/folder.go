@@ -27,10 +27,15 @@ var ErrDamaged = storedir.ErrDamaged
 // LinkError refuses a part of a store that is a symbolic link. errors.As finds it in what Open returns. A link in
 // a folder that came from somebody else could lead to any file of this machine, and SQLite keeps -wal beside
 // the file that a link leads to, where nobody would look for it. The store's folder itself may be a link.
+//
+// Its fields are Path, the link, and Target, where it leads.
 type LinkError = durable.LinkError
 
 // OwnerError refuses to write to another user's store: files that are made or replaced there would lock that user
 // out. It is a fs.ErrPermission. root may write, and what root makes belongs to the owner of the store.
+//
+// Its fields are Path, the UID and GID of its owner, and Euid, the user of this process. Its method Owner returns the
+// owner's name.
 type OwnerError = durable.OwnerError
 
 // A ForeignError says that the database in the store's folder is another store's, or has another time unit.
@@ -50,7 +55,7 @@ func (e *ForeignError) Unwrap() error { return ErrMismatch }
 type SQLiteMissingError struct{ Path string }
 
 func (e *SQLiteMissingError) Error() string {
-	return fmt.Sprintf("%s is missing; opening the store for writing rebuilds it from the journal", e.Path)
+	return fmt.Sprintf("%s is missing; opening the store for writing rebuilds it from the journal, if that reaches back to the beginning", e.Path)
 }
 
 // Is makes a SQLiteMissingError an ErrNoStore.

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -78,6 +79,71 @@ func TestOpeningEndsWithItsContext(t *testing.T) {
 				t.Errorf("the opening ended at %d places only", ended)
 			}
 		})
+	}
+}
+
+// The context of an opening has no effect on the store once that is open.
+func TestAnOpenStoreOutlivesTheContextOfItsOpening(t *testing.T) {
+	t.Parallel()
+	dir, lines := closedStore(t, 0, 40)
+	removeSQLite(t, dir)
+	ctx, cancel := context.WithCancel(t.Context())
+	db, err := audit.OpenContext(ctx, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	cancel()
+	maps.Copy(lines, putSamples(t, db, 40, 80))
+	if err := audit.Checkpoint(db); err != nil {
+		t.Error(err)
+	}
+	wantAll(t, db, lines)
+	wantSound(t, db)
+	reader, err := audit.OpenContext(ctx, dir, audit.ReadOnly())
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("a reader: %v", err)
+		reader.Close()
+	}
+	closeDB(t, db)
+}
+
+// A reindex that has to wait for the applier waits no longer than its context.
+func TestReindexEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	db := openDB(t, filepath.Join(t.TempDir(), "store"))
+	putSamples(t, db, 0, 10)
+	wantRoom(t, db)
+	audit.AtRest(db, func() { // which keeps the applier waiting as well
+		ctx := &endsWhenItIsWaitedFor{Context: t.Context(), ended: make(chan struct{})}
+		if err := db.Reindex(ctx, nil); !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+	})
+	if err := db.Reindex(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	wantSound(t, db)
+}
+
+// endsWhenItIsWaitedFor is a context that has not ended when it is asked, and ends as soon as a call waits for its end.
+type endsWhenItIsWaitedFor struct {
+	context.Context
+	once  sync.Once
+	ended chan struct{}
+}
+
+func (c *endsWhenItIsWaitedFor) Done() <-chan struct{} {
+	c.once.Do(func() { close(c.ended) })
+	return c.ended
+}
+
+func (c *endsWhenItIsWaitedFor) Err() error {
+	select {
+	case <-c.ended:
+		return context.Canceled
+	default:
+		return nil
 	}
 }
 

@@ -60,3 +60,21 @@ func (a *applier) wait(ctx context.Context, off wal.Offset) error {
 		}
 	}
 }
+
+// mutex is a lock that a call waits for no longer than its context.
+type mutex chan struct{}
+
+func newMutex() mutex { return make(mutex, 1) }
+
+func (m mutex) Lock()   { m <- struct{}{} }
+func (m mutex) Unlock() { <-m }
+
+// LockContext is Lock that fails with the error of ctx when ctx ends first.
+func (m mutex) LockContext(ctx context.Context) error {
+	select {
+	case m <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -36,7 +36,7 @@ func (p *opening) start(journal *wal.Journal, journalDir string, sql *sqlstore.D
 		journal: journal, reader: reader, own: journal.End(), sql: sql,
 		log: p.opts.logger, metrics: p.opts.metrics, keep: p.file.Retention, limits: p.opts.limits,
 		dir: p.dir, now: p.opts.now, file: p.file, last: p.trusted(),
-		changed: make(chan struct{}), hurry: make(chan struct{}, 1),
+		busy: newMutex(), changed: make(chan struct{}), hurry: make(chan struct{}, 1),
 	}
 	a.applied.Store(uint64(from))
 	if a.now == nil {
@@ -159,7 +159,9 @@ func (p *opening) reindex(db *DB) error {
 // what SQLite has, and the journal may be damaged where it would then have to be replayed from. A reader can block the
 // checkpoint. It is waited for, but not without end.
 func (p *opening) toDisk(db *DB) error {
-	db.applier.busy.Lock()
+	if err := db.applier.busy.LockContext(p.ctx); err != nil {
+		return err
+	}
 	defer db.applier.busy.Unlock()
 	for try := 0; ; try++ {
 		if err := db.applier.checkpoint(p.ctx, false); err != nil {

@@ -27,7 +27,7 @@ func write(t *testing.T, name, content string) {
 	}
 }
 
-// want checks what stands under a name, and that nothing stands beside it.
+// want checks the content of a file, and that no other file is in its folder.
 func want(t *testing.T, name, content string, mode fs.FileMode) {
 	t.Helper()
 	got, err := os.ReadFile(name)
@@ -65,7 +65,7 @@ func TestAFileIsReplacedAsAWhole(t *testing.T) {
 	want(t, name, "second", 0o640)
 }
 
-// Whatever is called, a link is not followed: neither one to a file nor one to nothing.
+// No function follows a link, neither to a file nor to a missing name.
 func TestNoLinkIsFollowed(t *testing.T) {
 	t.Parallel()
 	calls := map[string]func(name string) error{
@@ -95,7 +95,7 @@ func TestNoLinkIsFollowed(t *testing.T) {
 			}
 		}
 	}
-	// A link under the name of what is being written is taken away, and not written to.
+	// A link that has the name of the part is removed, and not followed.
 	name, elsewhere := filepath.Join(t.TempDir(), "file"), filepath.Join(t.TempDir(), "elsewhere")
 	write(t, elsewhere, "somebody else's")
 	if err := os.Symlink(elsewhere, name+durable.PartSuffix); err != nil {

@@ -31,8 +31,8 @@ func wantOwner(t *testing.T, name string, uid, gid uint32) {
 	}
 }
 
-// What root makes belongs to whom the file belongs that it replaces, else to whom it is told, else to whom the folder
-// belongs.
+// What root makes gets the owner of the file that it replaces, else the owner of the file that is named, else the owner
+// of the folder.
 func TestWhoseAFileIs(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {

@@ -1,4 +1,4 @@
-// Package storedir knows the folder of a store: what lies in it, what store.json says, and what an opening does with
+// Package storedir knows the folder of a store: what is in it, what store.json says, and what an opening does with
 // the database that it finds.
 //
 //	DIR/store.json    what must survive the loss of SQLite ([File])

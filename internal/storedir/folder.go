@@ -22,9 +22,9 @@ func checkLinks(dir string) error {
 	})
 }
 
-// CheckJournalLinks is checkLinks of the journal's folder. A folder within the store must not be reached through a
-// link. An absolute path is a person's choice: it must not be a link itself, but the folders above it may be links,
-// as the store's folder may.
+// CheckJournalLinks refuses a journal of which a file, or the folder, is a symbolic link. A folder within the store
+// must not be reached through a link. An absolute path is a person's choice: it must not be a link itself, but the
+// folders above it may be links, as the store's folder may.
 func CheckJournalLinks(dir, journalDir string) error {
 	path := filepath.Join(dir, journalDir)
 	if filepath.IsAbs(journalDir) {

@@ -1,0 +1,98 @@
+package audit
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/auditsql/auditsql/internal/storedir"
+	"github.com/auditsql/auditsql/sqlstore"
+	"github.com/auditsql/auditsql/wal"
+)
+
+// finish opens SQLite once the journal is recovered, replays, and starts the applier.
+//
+// store.json says Clean until SQLite is open. Up to then nothing was written but the header of its -wal, so a process
+// that dies before the note leaves no suspect database. Only what changes the database comes after the note: a
+// migration, moving it aside, replay.
+func (p *opening) finish(journal *wal.Journal, journalDir string) (*DB, error) {
+	if err := p.belongTogether(journal.Segments(), journal.End(), journalDir); err != nil {
+		return nil, p.noteMalformed(err)
+	}
+	if p.opts.retention != nil {
+		p.file.Retention = storedir.Retention(*p.opts.retention)
+	}
+	p.file.Used, p.file.Clean, p.file.Left, p.file.Doubted = true, false, nil, p.suspect()
+	if p.file.Failed != nil {
+		p.note("SQLite's files could not be written when the store was open last: %s", p.file.Failed.Error)
+	}
+	early := p.suspect() || !p.meta.Exists || p.meta.Version < sqlstore.Version()
+	if early {
+		if err := storedir.Write(p.dir, p.file); err != nil {
+			return nil, err
+		}
+	}
+	if p.rebuild() {
+		// Doubted is noted until the database is out of the way. From then on the database that is there is the new
+		// one. If the process dies in the middle of that, there is no reason to start again.
+		if err := p.outOfTheWay(); err != nil {
+			return nil, fmt.Errorf("move a suspect database aside: %w", err)
+		}
+		p.file.Doubted, p.file.Rebuilding = false, filepath.Base(p.report.Aside)
+		if err := storedir.Write(p.dir, p.file); err != nil {
+			return nil, err
+		}
+	}
+	if p.meta.Exists == p.rebuild() && journal.End() > 0 {
+		p.report.Rebuilt = true // lost, or set aside
+	}
+	sql, err := sqlstore.Open(p.ctx, storedir.SQLitePath(p.dir), sqlstore.Options{
+		StoreID: p.file.StoreID, TimeUnit: string(p.file.TimeUnit), CreatedBy: p.opts.createdBy,
+		CacheBytes: p.opts.cacheBytes, LockWait: p.opts.limits.lockWait, Logger: p.opts.logger, OwnedLike: storedir.OwnedLike(p.dir),
+		Retention: p.file.Retention.String(), JournalDir: p.file.JournalDir,
+	})
+	if err != nil {
+		return nil, p.noteMalformed(err)
+	}
+	if !early {
+		if err := storedir.Write(p.dir, p.file); err != nil {
+			return nil, errors.Join(err, sql.Close())
+		}
+	}
+	db, err := p.start(journal, journalDir, sql)
+	if err != nil {
+		if errors.Is(err, sqlstore.ErrMalformed) {
+			sql.Fail(err)
+			err = p.noteMalformed(err)
+		}
+		// The next opening continues the replay where it stopped.
+		_, closed := closeSQLite(sql, p.dir, p.file, p.trusted(), time.Now())
+		return nil, errors.Join(err, closed)
+	}
+	return db, nil
+}
+
+// outOfTheWay moves a database that is rebuilt aside. What an interrupted rebuild has left was made from the journal
+// alone, and is deleted: the database from before that was moved aside already.
+func (p *opening) outOfTheWay() (err error) {
+	if p.file.Rebuilding == "" {
+		p.report.Aside, err = storedir.SetAside(p.dir)
+		return err
+	}
+	p.report.Aside = filepath.Join(p.dir, p.file.Rebuilding)
+	return storedir.RemoveSQLite(p.dir)
+}
+
+// noteMalformed notes that SQLite refuses its file, which this opening has found. When the database was suspect before
+// and cannot be rebuilt, nothing is left to try.
+func (p *opening) noteMalformed(err error) error {
+	if !errors.Is(err, sqlstore.ErrMalformed) {
+		return err
+	}
+	if p.suspect() && !p.rebuild() {
+		return storedir.NeedsBackup(storedir.SQLitePath(p.dir), p.plan.Doubt, err.Error())
+	}
+	p.file.Fail(time.Now(), err)
+	return errors.Join(err, storedir.Write(p.dir, p.file))
+}

@@ -1,0 +1,223 @@
+package audit
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"strings"
+
+	"github.com/auditsql/auditsql/sqlstore"
+	"github.com/auditsql/auditsql/wal"
+)
+
+// journal verifies every journal record and compares those before the cursor with kv.
+func (v *verification) journal(ctx context.Context, cursor uint64, rejected []sqlstore.Rejected) error {
+	p := pairing{verification: v, ctx: ctx, cursor: cursor, rejected: map[uint64][]byte{}}
+	for _, r := range rejected {
+		p.rejected[r.Offset] = r.Payload
+	}
+	var stop func()
+	p.pull, stop = iter.Pull2(v.db.sql.Values(ctx, 0))
+	defer stop()
+	if err := p.next(); err != nil {
+		return err
+	}
+	o := v.db.opts.journal()
+	o.OnTrimmed = p.trimmed
+	var err error
+	v.report.Journal, err = wal.VerifyContext(ctx, v.db.journalDir, o, p.visit)
+	if err != nil {
+		return err
+	}
+	v.damage()
+	if err := p.passUntil(cursor); err != nil {
+		return err
+	}
+	for off := range p.rejected {
+		if uint64(v.report.Journal.First) <= off && off < cursor || off >= uint64(v.report.Journal.End) {
+			v.problem("rejected: the journal has no such record at offset %d", off)
+		}
+	}
+	// A writer may have trimmed the journal past this cursor, but not past the cursor that SQLite has by now.
+	applied, err := v.db.sql.Cursor(ctx)
+	if err != nil {
+		return err
+	}
+	if first := v.report.Journal.First; uint64(first) > applied {
+		v.problem("journal: it begins at offset %d, after the cursor %d: records between them are missing", first, applied)
+	}
+	if end := v.report.Journal.End; uint64(end) < cursor {
+		v.problem("journal: it ends at offset %d, before the cursor %d", end, cursor)
+	}
+	// A torn tail before the cursor hides records that were acknowledged: the problems above say so.
+	if t := v.report.Journal.Torn; t != nil && uint64(t.Offset) >= cursor {
+		v.note("the journal has a torn tail of %d bytes at offset %d (%s): nothing in it was acknowledged, or it is being written right now", t.Bytes, t.Offset, t.Reason)
+	}
+	v.trimmed()
+	v.gaps()
+	return nil
+}
+
+// trimmed notes what was trimmed before it could be read.
+func (v *verification) trimmed() {
+	bytes := wal.Offset(0)
+	for _, gone := range v.report.Journal.Trimmed {
+		bytes += gone.End - gone.Offset
+	}
+	if bytes > 0 {
+		v.note("%d bytes of the journal were trimmed by a writer before they could be read: of the records in them SQLite alone was checked", bytes)
+	}
+}
+
+// gaps notes where a repair had no record to put back: what was lost, as far as that is known.
+func (v *verification) gaps() {
+	j := &v.report.Journal
+	if len(j.Gaps) == 0 {
+		return
+	}
+	const most = 20
+	var places []string
+	for _, g := range j.Gaps[:min(most, len(j.Gaps))] {
+		places = append(places, fmt.Sprintf("%d bytes at offset %d", g.End-g.Offset, g.Offset))
+	}
+	if more := len(j.Gaps) - len(places); more > 0 {
+		places = append(places, fmt.Sprintf("and %d more", more))
+	}
+	v.note("the journal has repaired gaps, whose records are lost (%d, %d bytes): %s", len(j.Gaps), j.FillBytes, strings.Join(places, ", "))
+}
+
+// pairing reads the journal and SQLite's entries side by side. Entries are numbered in the order in which
+// ids first appear in the journal, so both are in the order of offsets. Only a record that the journal has
+// twice has to be looked up.
+type pairing struct {
+	*verification
+	ctx      context.Context
+	cursor   uint64
+	rejected map[uint64][]byte // payloads by offset, of those not yet visited
+	pull     func() (sqlstore.EntryValue, error, bool)
+	entry    sqlstore.EntryValue // the next one, which was not found in the journal yet
+	more     bool
+	started  bool // a journal record was visited
+	visited  uint64
+}
+
+func (p *pairing) next() (err error) {
+	end := p.entry.JournalOffset + journalHeader + uint64(len(p.entry.Value))
+	had := p.more
+	p.entry, err, p.more = p.pull()
+	if p.more && errors.Is(err, sqlstore.ErrNotFound) {
+		err = nil // kv lacks it: the check of the forensic tables says so, and here it does not match
+	}
+	// This can be checked also where the journal is trimmed.
+	if had && p.more && p.entry.JournalOffset < end {
+		p.problem("entry %d (%s): at its journal offset, %d, the record before it has not ended", p.entry.Index, Hash(p.entry.QueryID), p.entry.JournalOffset)
+	}
+	return err
+}
+
+// journalHeader is what stands before each payload in the journal, in bytes.
+const journalHeader = 40
+
+// passUntil skips the entries before an offset: the journal has no records for them. That is right
+// before the beginning of a trimmed journal, and nowhere else.
+func (p *pairing) passUntil(off uint64) error {
+	for p.more && p.entry.JournalOffset < off {
+		if p.started {
+			p.problem("entry %d (%s): the journal has no such record at offset %d", p.entry.Index, Hash(p.entry.QueryID), p.entry.JournalOffset)
+		}
+		if err := p.next(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// trimmed skips what a writer trimmed from the journal before it could be read.
+func (p *pairing) trimmed(gone wal.Gap) error {
+	from, to := uint64(gone.Offset), uint64(gone.End)
+	if err := p.passUntil(min(from, p.cursor)); err != nil {
+		return err
+	}
+	for p.more && p.entry.JournalOffset < min(to, p.cursor) {
+		if err := p.next(); err != nil {
+			return err
+		}
+	}
+	maps.DeleteFunc(p.rejected, func(off uint64, _ []byte) bool { return from <= off && off < to })
+	return nil
+}
+
+func (p *pairing) visit(rec wal.Record) error {
+	if p.visited++; p.visited%4096 == 0 {
+		p.progress("the journal against kv", p.visited)
+	}
+	off := uint64(rec.Offset)
+	if off >= p.cursor {
+		p.report.NotApplied++
+		return nil
+	}
+	if uint64(rec.Next) > p.cursor {
+		p.problem("the cursor, %d, lies within the journal record at offset %d", p.cursor, off)
+	}
+	if err := p.passUntil(off); err != nil {
+		return err
+	}
+	p.started = true
+	if payload, ok := p.rejected[off]; ok {
+		delete(p.rejected, off)
+		return p.wasRejected(rec, payload)
+	}
+	if p.more && p.entry.JournalOffset == off {
+		if bytes.Equal(p.entry.Value, rec.Payload) {
+			p.report.Matched++
+		} else {
+			p.problem("entry %d (%s): kv and the journal record at offset %d differ", p.entry.Index, Hash(p.entry.QueryID), off)
+		}
+		return p.next()
+	}
+	return p.repeated(rec)
+}
+
+// wasRejected checks a journal record that table rejected has. It must have the same bytes, and there must be a reason to
+// reject it.
+func (p *pairing) wasRejected(rec wal.Record, payload []byte) error {
+	if !bytes.Equal(rec.Payload, payload) {
+		p.problem("rejected: the journal record at offset %d has other bytes", rec.Offset)
+		return nil
+	}
+	q, err := ParseCanonical(payload)
+	if err != nil {
+		return nil
+	}
+	switch stored, err := p.db.sql.Get(p.ctx, KeyOf(q.QueryID)); {
+	case errors.Is(err, sqlstore.ErrNotFound), err == nil && bytes.Equal(stored, payload):
+		p.problem("rejected: there is no reason to reject the journal record at offset %d (%s)", rec.Offset, q.QueryID)
+	case err != nil:
+		return err
+	}
+	return nil
+}
+
+// repeated checks a journal record that has no entry: it must repeat an earlier one.
+func (p *pairing) repeated(rec wal.Record) error {
+	id, ok := idOf(rec.Payload)
+	if !ok {
+		p.problem("journal record at offset %d is no audit, and was not rejected", rec.Offset)
+		return nil
+	}
+	stored, err := p.db.sql.Get(p.ctx, KeyOf(id))
+	switch {
+	case errors.Is(err, sqlstore.ErrNotFound):
+		p.problem("journal record at offset %d (%s) is missing from kv", rec.Offset, id)
+	case err != nil:
+		return err
+	case !bytes.Equal(stored, rec.Payload):
+		p.problem("journal record at offset %d (%s) differs from kv, and was not rejected", rec.Offset, id)
+	default:
+		p.report.Matched++
+	}
+	return nil
+}
