@@ -5,20 +5,21 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
+
+	"github.com/auditsql/auditsql/internal/durable"
 )
 
 // backupPages is how many pages are copied before the context is checked again.
 const backupPages = 512
 
-// Backup writes the database as it is now to a new file (mode 0600), and returns its cursor. The copy is
+// Backup writes the database as it is now to a new file (mode 0600, of the owner of its folder), and returns its cursor. The copy is
 // one consistent state, also while a writer writes in this process or another. The whole copy is one read, so -wal grows
 // meanwhile. If Backup fails, nothing is left at dest.
 func (db *DB) Backup(ctx context.Context, dest string) (cursor uint64, err error) {
 	// The file is made here, so that it is nobody else's and has the right mode. SQLite has not opened it yet, so
 	// closing our descriptor drops no locks.
-	f, err := os.OpenFile(dest, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := durable.Create(dest, "")
 	if err != nil {
 		return 0, fmt.Errorf("back up %s: %w", db.path, err)
 	}
