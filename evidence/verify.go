@@ -2,7 +2,7 @@ package evidence
 
 import (
 	"errors"
-	"iter"
+	"io"
 	"slices"
 
 	"golang.org/x/mod/sumdb/note"
@@ -63,22 +63,25 @@ func VerifyConsistency(old, newer []byte, proof []tree.Hash, policy *Policy) Ver
 	return v
 }
 
-// VerifyRange checks that the records, in their order, are all that the log got between two checkpoints, and nothing
-// else. The frontier is that of the older checkpoint ([tree.ReadFrontier]). The verdict has the newer one. Records are
-// read to the end or to the first error, which leaves it undecided.
-func VerifyRange(old, newer []byte, frontier *tree.Frontier, records iter.Seq2[[]byte, error], policy *Policy) Verdict {
+// VerifyRange checks that the records, one a line and in their order, are all that the log got between two checkpoints, and
+// nothing else. The frontier is that of the older checkpoint ([tree.ReadFrontier]). The verdict has the newer one. Records
+// are read to the end or to the first error, which leaves it undecided. They are hashed on all processors, a few blocks of
+// 1 MiB at a time.
+func VerifyRange(old, newer []byte, frontier *tree.Frontier, records io.Reader, policy *Policy) Verdict {
 	a, b, v := verifyPair(old, newer, policy)
 	if v.Outcome != Proven {
 		return v
 	}
+	v.Index = a.Size
 	if frontier == nil || frontier.Size() != a.Size || frontier.Root() != a.Root {
 		return v.not(NotContinued, "the right edge is not that of the %d records of the older checkpoint", a.Size)
 	}
 	return checkRecords(v, a.Size, frontier.Hashes(), records, b)
 }
 
-// VerifyExport checks that the records, in their order, are all that the log had at the checkpoint, and nothing else.
-func VerifyExport(records iter.Seq2[[]byte, error], signed []byte, policy *Policy) Verdict {
+// VerifyExport checks that the records, one a line and in their order, are all that the log had at the checkpoint, and
+// nothing else. It reads them as [VerifyRange] does.
+func VerifyExport(records io.Reader, signed []byte, policy *Policy) Verdict {
 	v := VerifyCheckpoint(signed, policy)
 	if v.Outcome != Proven {
 		return v
@@ -87,12 +90,12 @@ func VerifyExport(records iter.Seq2[[]byte, error], signed []byte, policy *Polic
 }
 
 // checkRecords checks that the records lead from the frontier of size leaves to the checkpoint.
-func checkRecords(v Verdict, size int64, frontier []tree.Hash, records iter.Seq2[[]byte, error], want Checkpoint) Verdict {
+func checkRecords(v Verdict, size int64, frontier []tree.Hash, records io.Reader, want Checkpoint) Verdict {
 	f, err := tree.NewFrontier(size, frontier)
 	if err != nil {
 		return v.not(Unreadable, "the right edge: %v", err)
 	}
-	for record, err := range records {
+	for leaf, err := range leaves(records) {
 		if err != nil {
 			return v.not(Unreadable, "record %d: %v", f.Size(), err)
 		}
@@ -102,7 +105,7 @@ func checkRecords(v Verdict, size int64, frontier []tree.Hash, records iter.Seq2
 			}
 			return v.not(NotCovered, "there are more records than the %d of the checkpoint: those after it are not covered", want.Size)
 		}
-		f.Append(tree.LeafHash(record))
+		f.Append(leaf)
 	}
 	switch {
 	case f.Size() < want.Size:

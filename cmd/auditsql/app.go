@@ -46,9 +46,9 @@ SQLite has instead. The command stats does the same, and never waits.
 Results are a table on a terminal and tab-separated lines elsewhere; -o json,
 ndjson, csv, table and plain choose.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 5 damage found, 6
-partly done (import rejected lines), 7 locked by another writer, 130
-interrupted.`,
+Exit codes: 0 done, 1 failed (check: undecided), 2 wrong usage, 3 not found, 5
+damage found (check: refuted), 6 partly done (import rejected lines), 7 locked
+by another writer, 130 interrupted.`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		PersistentPreRunE: a.prepare,
@@ -77,6 +77,7 @@ interrupted.`,
 		&cobra.Group{ID: groupRead, Title: "To read:"},
 		&cobra.Group{ID: groupName, Title: "To name what hashes stand for:"},
 		&cobra.Group{ID: groupCare, Title: "To look after a store:"},
+		&cobra.Group{ID: groupProof, Title: "To check evidence from a log:"},
 	)
 	add := func(group string, commands ...*cobra.Command) {
 		for _, c := range commands {
@@ -90,6 +91,7 @@ interrupted.`,
 	add(groupRead, a.getCommand(), a.listCommand(), a.recentCommand(), a.tailCommand(), a.exportCommand(), a.sqlCommand())
 	add(groupName, a.nameCommand())
 	add(groupCare, a.statsCommand(), a.verifyCommand(), a.backupCommand(), a.reindexCommand(), a.walCommand())
+	add(groupProof, a.checkCommand(), a.keyCommand())
 	root.AddCommand(a.versionCommand())
 	root.SetHelpCommand(helpCommand(root))
 	root.InitDefaultCompletionCmd()
@@ -107,6 +109,7 @@ const (
 	groupRead  = "read"
 	groupName  = "name"
 	groupCare  = "care"
+	groupProof = "proof"
 )
 
 // helpWidth is how long the lines of a help text become.
