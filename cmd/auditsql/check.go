@@ -246,33 +246,31 @@ func checkTable() []tui.ColumnOf[view.Check] {
 	type row = view.Check
 	return []tui.ColumnOf[row]{
 		{Column: tui.Column{Name: "result"}, Cell: func(c *row) tui.Cell { return tui.Text(c.Outcome).Marked(c.Outcome != evidence.Proven.String()) }},
-		{Column: tui.Column{Name: "file", Flexible: true, Least: 16, Middle: true}, Cell: func(c *row) tui.Cell { return tui.Text(c.File) }},
 		{Column: tui.Column{Name: "what", Flexible: true, Least: 30}, Cell: func(c *row) tui.Cell { return tui.Text(saidOf(c)) }},
+		{Column: tui.Column{Name: "log", Flexible: true, Least: 12}, Cell: func(c *row) tui.Cell { return tui.Or(c.Origin, tui.Text) }},
+		{Column: tui.Column{Name: "file", Flexible: true, Least: 16, Middle: true}, Cell: func(c *row) tui.Cell { return tui.Text(c.File) }},
 	}
 }
 
-// saidOf is a finding in a sentence.
+// saidOf is a finding in a few words.
 func saidOf(c *view.Check) string {
 	if c.Detail != nil {
 		return *c.Detail
 	}
-	var b strings.Builder
+	said := "no records: there are none"
 	size := humanize.Comma(*c.Size)
 	switch {
 	case c.Kind == "consistency":
-		fmt.Fprintf(&b, "the older one is the beginning of these %s records", size)
-	case c.First == nil:
-		b.WriteString("no records, and there are none")
+		said = size + " records that continue the older ones"
 	case c.Kind == "record":
-		fmt.Fprintf(&b, "record %s of %s", humanize.Comma(*c.First), size)
-	default:
-		fmt.Fprintf(&b, "all records from %s to %s, of %s", humanize.Comma(*c.First), humanize.Comma(*c.Last), size)
+		said = "record " + humanize.Comma(*c.First) + " of " + size
+	case c.First != nil:
+		said = "all records from " + humanize.Comma(*c.First) + " to " + humanize.Comma(*c.Last) + " of " + size
 	}
-	fmt.Fprintf(&b, ", signed by %s", *c.Origin)
 	if n := len(c.Witnesses); n > 0 {
-		fmt.Fprintf(&b, " and %s", plural(n, "witness", "witnesses"))
+		said += ", with " + plural(n, "witness", "witnesses")
 	}
-	return b.String()
+	return said
 }
 
 // paths checks folders and archives.
