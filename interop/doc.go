@@ -1,4 +1,4 @@
-// Package interop holds tests of the packages tree and evidence against what others wrote: their test vectors, their
+// Package interop holds tests of the packages tree, evidence and evidence/bundle against what others wrote: their test vectors, their
 // trees, their readers and writers of the same formats. It is a module of its own, so that none of this is a dependency of
 // auditsql.
 //
