@@ -22,6 +22,6 @@
 // elsewhere. The names of files prove nothing either. A file that belongs to no proof is undecided, so that nothing
 // passes as evidence because it lies beside evidence.
 //
-// A bundle may come from anybody. Nothing is unpacked, no link is followed out of the folder, and no file is read that is
-// larger than its kind can be.
+// A bundle may come from anybody. Nothing is unpacked, no link in it is followed, and no file is read beyond the size that its
+// kind can have.
 package bundle
