@@ -74,7 +74,7 @@ func (r *reader) read(p *Parameter, value string, f *audit.Filter) error {
 	var err error
 	switch p.Kind {
 	case Duration:
-		_, err = when.ParseDuration(value) // around uses it
+		_, err = when.ParseDuration(value) // only checked here: the method around reads it again
 	case Moment:
 		return r.around(value, f)
 	case Text, Pattern:
@@ -153,7 +153,8 @@ func parseCount(value string) (int, error) {
 	return n, nil
 }
 
-// Number reads a finite 32-bit float. It refuses what is not 0 and would become 0, as a record does.
+// Number reads a finite 32-bit float. It refuses a number that is not 0 and would be rounded to 0, as the decoder of
+// records does.
 func Number(s string) (float32, error) {
 	n, err := strconv.ParseFloat(s, 32)
 	if err != nil || math.IsNaN(n) || math.IsInf(n, 0) {

@@ -72,7 +72,7 @@ type OtherUser struct {
 	First, Last uint64         `json:"-"`
 }
 
-// maxOthers is for how many pieces of evidence addOthers asks the store.
+// maxOthers is the greatest number of pieces of evidence for which addOthers asks the store.
 const maxOthers = 8
 
 // Trace traces one record. An id that is not stored is audit.ErrNotFound.
@@ -112,8 +112,8 @@ func (v *Viewer) uses(u audit.Uses) Uses {
 	return Uses{u.First, v.timeOf(u.First), u.Answers, u.Agents, u.More}
 }
 
-// addOthers finds out who else used evidence that is not Approved. It skips evidence that is in more records than Trace
-// counts: impact is the question for that.
+// addOthers finds out which agents also used evidence that is not Approved. It skips evidence that is in more records
+// than Trace counts, since that would take long; the command impact answers it.
 func (v *Viewer) addOthers(ctx context.Context, t *Trace) error {
 	asked := 0
 	for i := range t.Evidence {

@@ -27,7 +27,7 @@ const (
 	exitInterrupted = 130
 )
 
-// errInterrupted is the cause of a run's context that a signal ended.
+// errInterrupted is the cause with which a signal cancels the context of a run.
 var errInterrupted = errors.New("interrupted")
 
 // An exitError has an exit code of its own, and may say what to try.
@@ -97,7 +97,7 @@ func (a *app) report(cmd *cobra.Command, err error) int {
 		return code
 	}
 	if errors.Is(err, syscall.EPIPE) {
-		// The reader of the output has gone, as head does when it has enough: that is no error.
+		// The reader of the output has closed it, as head does when it has enough. That needs no message.
 		return code
 	}
 	if isQuiet(err) {
@@ -118,7 +118,7 @@ func (a *app) report(cmd *cobra.Command, err error) int {
 	return code
 }
 
-// oneLine writes errors that were joined as one line. What was said once is left out the second time: an operation and
+// oneLine writes joined errors in one line. It leaves out an error whose text is already in the line: an operation and
 // the closing after it often fail for the same reason.
 func oneLine(err error) string {
 	var said []string
