@@ -83,7 +83,7 @@ var mutants = []mutant{
 		"	if err := ctx.Err(); err != nil {\n		return nil, err\n	}\n", "",
 		"wal", "^TestReadingIsCancelledAtTheKthCall$", nil},
 	{"the reading back of the last byte after each write", "wal/group.go",
-		"	// After the write, because the write would make a file that was cut long enough again.\n	if err := j.checkWritten(); err != nil {\n		return err\n	}\n", "",
+		"	// Check after the write. If somebody cut the file between a check and the write, that check would miss it, and the\n	// write would make the file as long as it should be.\n	if err := j.checkWritten(); err != nil {\n		return err\n	}\n", "",
 		"wal", cut, nil},
 	{"the reading back of the last byte before the acknowledgement", "wal/check.go",
 		"	if err := j.checkWritten(); err != nil {\n		return err\n	}\n", "",
