@@ -108,6 +108,7 @@ type batch struct {
 	rejected []sqlstore.Rejected
 	bytes    int64
 	began    time.Time
+	hurried  bool       // a call waits for it
 	cursor   wal.Offset // after its last record and the control records that follow it
 }
 
@@ -351,7 +352,7 @@ func (a *applier) feed(ctx context.Context, out chan<- *batch, toEnd bool) error
 			// The batch stays open while the batch before it is being applied. It also stays open for a moment after its
 			// first record, unless a call waits for it.
 			ready := out
-			if !b.full() && !toEnd && time.Since(b.began) < gather {
+			if !b.full() && !toEnd && !b.hurried && time.Since(b.began) < gather {
 				ready = nil
 			}
 			select {
@@ -360,7 +361,7 @@ func (a *applier) feed(ctx context.Context, out chan<- *batch, toEnd bool) error
 				continue
 			case <-moment.C:
 			case <-a.hurry:
-				b.began = b.began.Add(-gather)
+				b.hurried = true
 			case <-ctx.Done():
 				return ctx.Err()
 			}

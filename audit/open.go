@@ -53,9 +53,6 @@ func Recover(ctx context.Context, dir string, opts ...Option) (Recovery, error) 
 	o := applyOptions(opts)
 	o.recovering = true
 	db, err := openWriter(ctx, dir, o)
-	if err != nil && db != nil {
-		err = errors.Join(err, db.Close())
-	}
 	if err != nil {
 		return Recovery{}, fmt.Errorf("recover store: %w", err)
 	}

@@ -23,7 +23,8 @@ type TraceOptions struct {
 	// negative number is none.
 	Neighbours int
 
-	// HotLimit is the number of records at which counting the uses of a piece of evidence ends; 0 is DefaultHotLimit.
+	// HotLimit is the number of records at which counting the uses of a piece of evidence ends; 0 is DefaultHotLimit,
+	// and a negative one is ErrInvalid.
 	HotLimit int
 
 	// LowConfidence is the confidence below which there is a finding of that name; nil is DefaultLowConfidence.
@@ -95,6 +96,9 @@ const (
 // It costs one search for each different assertion in the evidence. The options bound each search, however many
 // records an assertion is in.
 func (db *DB) Trace(ctx context.Context, id QueryID, o TraceOptions) (*Trace, error) {
+	if o.HotLimit < 0 {
+		return nil, fmt.Errorf("trace %s: %w", id, invalid("must not be negative, and is %d", o.HotLimit).in("hot_limit"))
+	}
 	var t *Trace
 	err := db.ask(ctx, func() error {
 		q, err := db.GetAudit(ctx, id)
@@ -128,14 +132,11 @@ func (db *DB) trace(ctx context.Context, q *QueryAudit, o TraceOptions) (*Trace,
 		if err != nil {
 			return nil, err
 		}
-		for raws, list := range map[*[][]byte]*[]QueryAudit{&before: &t.Before, &after: &t.After} {
-			for _, raw := range *raws {
-				n, err := ParseAudit(raw)
-				if err != nil {
-					return nil, fmt.Errorf("stored record: %w", err)
-				}
-				*list = append(*list, n)
-			}
+		if t.Before, err = parseAll(before); err != nil {
+			return nil, err
+		}
+		if t.After, err = parseAll(after); err != nil {
+			return nil, err
 		}
 	}
 	low := float32(DefaultLowConfidence)
@@ -144,6 +145,18 @@ func (db *DB) trace(ctx context.Context, q *QueryAudit, o TraceOptions) (*Trace,
 	}
 	t.find(low)
 	return t, nil
+}
+
+// parseAll parses stored records. The list is never nil.
+func parseAll(raws [][]byte) ([]QueryAudit, error) {
+	list := make([]QueryAudit, len(raws))
+	for i, raw := range raws {
+		var err error
+		if list[i], err = ParseAudit(raw); err != nil {
+			return nil, fmt.Errorf("stored record: %w", err)
+		}
+	}
+	return list, nil
 }
 
 func orDefault(n, usual int) int {

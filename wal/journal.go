@@ -319,7 +319,7 @@ func (j *Journal) syncDir() error {
 	if err != nil {
 		return err
 	}
-	if err := j.fs.SyncDir(j.dir); err != nil {
+	if err := syncFolder(j.fs, j.dir); err != nil {
 		return j.poison(fmt.Errorf("sync the journal's folder: %w", err))
 	}
 	return nil

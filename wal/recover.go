@@ -95,7 +95,7 @@ func (j *Journal) recreate(seg Segment) error {
 	if err := j.fs.Rename(part, seg.Path); err != nil {
 		return err
 	}
-	return j.fs.SyncDir(j.dir)
+	return syncFolder(j.fs, j.dir)
 }
 
 // removeParts removes the files in which recreate and Repair prepare a segment before they rename it. A process that
@@ -208,7 +208,8 @@ func (j *Journal) rewriteTail(ctx context.Context, off Offset) error {
 // syncFolders makes durable the names of the segments, of the journal's folder and of the folders above it. The process
 // that made them may have died before it synced them. empty says that the log holds no record.
 func (j *Journal) syncFolders(empty bool) error {
-	if err := j.fs.SyncDir(j.dir); err != nil {
+	// A repair may have renamed a segment and died before its sync of the folder, and nothing else here changes the folder.
+	if err := syncFolder(j.fs, j.dir); err != nil {
 		return fmt.Errorf("sync the journal's folder: %w", err)
 	}
 	up := parents(j.dir)

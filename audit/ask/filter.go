@@ -3,7 +3,9 @@ package ask
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -47,7 +49,7 @@ func (r *reader) checkTogether() error {
 			given[p.Name] = on || err != nil
 		}
 	}
-	for name := range r.values {
+	for _, name := range slices.Sorted(maps.Keys(r.values)) {
 		if !known[name] {
 			return &Error{Parameter: name, Reason: errors.New("there is no such parameter")}
 		}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -105,7 +107,7 @@ func (b *binder) bind(s *Statement, values map[string]Given) ([]any, error) {
 		}
 		bound = append(bound, v)
 	}
-	for name := range values {
+	for _, name := range slices.Sorted(maps.Keys(values)) {
 		if !used[name] {
 			return nil, refuse(name, "there is no parameter :%s", name)
 		}

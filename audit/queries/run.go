@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/auditsql/auditsql/audit"
@@ -86,6 +87,18 @@ func wholeTables(ctx context.Context, store *sqlstore.DB) error {
 	return err
 }
 
+// distinct returns the names of columns with each name once: n, n becomes n, n:1. Without this, two columns with one name
+// would be two members with one name in JSON.
+func distinct(names []string) []string {
+	all := slices.Clone(names)
+	for i, name := range names {
+		for n := 1; slices.Contains(all[:i], all[i]) || n > 1 && slices.Contains(names, all[i]); n++ {
+			all[i] = fmt.Sprintf("%s:%d", name, n)
+		}
+	}
+	return all
+}
+
 func rows(ctx context.Context, store *sqlstore.DB, s *Statement, values []any, limit int, result Result) (cut bool, err error) {
 	rows, err := store.QueryRows(ctx, s.sql, values...)
 	if err != nil {
@@ -96,14 +109,7 @@ func rows(ctx context.Context, store *sqlstore.DB, s *Statement, values []any, l
 	if err != nil {
 		return false, err
 	}
-	seen := map[string]int{}
-	for i, name := range names {
-		// Without this, two columns with one name would be two members with one name in JSON.
-		if seen[name]++; seen[name] > 1 {
-			names[i] = fmt.Sprintf("%s:%d", name, seen[name]-1)
-		}
-	}
-	if err := result.Columns(names); err != nil {
+	if err := result.Columns(distinct(names)); err != nil {
 		return false, err
 	}
 	for n := 0; rows.Next(); n++ {

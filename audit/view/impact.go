@@ -2,6 +2,7 @@ package view
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -157,7 +158,7 @@ func (v *Viewer) impactedAnswer(a *audit.ImpactedAnswer) ImpactedAnswer {
 	for i := range a.Evidence {
 		e := &a.Evidence[i]
 		row.Weight += asWritten(e.Weight)
-		if s := e.Lifecycle.String(); len(lifecycles) == 0 || lifecycles[len(lifecycles)-1] != s {
+		if s := e.Lifecycle.String(); !slices.Contains(lifecycles, s) {
 			lifecycles = append(lifecycles, s)
 		}
 		row.Approved = row.Approved && e.Lifecycle == audit.Approved

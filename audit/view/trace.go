@@ -129,12 +129,34 @@ func (v *Viewer) addOthers(ctx context.Context, t *Trace) error {
 		for _, user := range totals.ByAgent {
 			if equal(user.AgentID, t.Audit.AgentID) {
 				user.Answers-- // the traced record itself
+				if user.Answers > 0 {
+					if err := v.spanWithout(ctx, e.AssertionHash, &t.Audit, &user); err != nil {
+						return err
+					}
+				}
 			}
 			if user.Answers > 0 {
 				e.Others.ByAgent = append(e.Others.ByAgent, OtherUser{user.AgentID, v.label(user.AgentID), user.Answers, user.First, user.Last})
 			}
 		}
 		slices.SortStableFunc(e.Others.ByAgent, func(a, b OtherUser) int { return cmp.Compare(a.First, b.First) })
+	}
+	return nil
+}
+
+// spanWithout sets the first and last time of the agent's records with some evidence, leaving out one record of that agent.
+func (v *Viewer) spanWithout(ctx context.Context, assertion audit.Hash, traced *Record, user *audit.AgentImpact) error {
+	for descending, at := range map[bool]*uint64{false: &user.First, true: &user.Last} {
+		f := audit.Filter{Agent: traced.AgentID, Anonymous: traced.AgentID == nil, Limit: 2, Descending: descending}
+		for a, err := range v.store.Impact(ctx, assertion, audit.ImpactOptions{Filter: f}) {
+			if err != nil {
+				return err
+			}
+			if a.Audit.QueryID != traced.QueryID {
+				*at = a.Audit.Timestamp
+				break
+			}
+		}
 	}
 	return nil
 }

@@ -193,7 +193,9 @@ func (a *app) traced(ctx context.Context, r *reading, args []string, f *filterFl
 		ids = append(ids, &q.QueryID)
 	}
 	if f.limit == 1 && more && !filter.Descending {
-		at, err := r.clock.Parse(around)
+		clock := r.clock
+		clock.Note = nil // the filter has given it already
+		at, err := clock.Parse(around)
 		if err != nil {
 			return nil, false, err
 		}
