@@ -50,7 +50,7 @@ another form: table, plain, json, ndjson or csv.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 5 damage found, 6
 partly done (import rejected lines), 7 locked by another writer, 130
-interrupted.`,
+interrupted, 141 the reader of the output went away.`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		PersistentPreRunE: a.prepare,

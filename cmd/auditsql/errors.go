@@ -25,6 +25,7 @@ const (
 	exitPartly      = 6
 	exitLocked      = 7
 	exitInterrupted = 130
+	exitPipe        = 141 // as a shell has it for a program that SIGPIPE ends
 )
 
 // errInterrupted is the cause with which a signal cancels the context of a run.
@@ -75,6 +76,8 @@ func exitCode(err error) int {
 		return exitInterrupted
 	case errors.As(err, &e):
 		return e.code
+	case errors.Is(err, syscall.EPIPE):
+		return exitPipe
 	case errors.Is(err, audit.ErrLocked), errors.Is(err, sqlstore.ErrBusy):
 		return exitLocked
 	case isDamage(err):

@@ -158,7 +158,7 @@ func (a *app) importFiles(ctx context.Context, names []string, o importOptions) 
 	err = im.run(ctx, db, inputs)
 	bar.End()
 	if errors.Is(err, syscall.EPIPE) {
-		err = errors.New("the reader of the answers has gone")
+		err = &exitError{code: exitPipe, err: errors.New("the reader of the answers has gone")}
 	}
 	closing := a.progress("bringing the rest into SQLite", -1, false)
 	err = errors.Join(err, a.closeWriter(db))
