@@ -49,7 +49,7 @@ type DB struct {
 	closeErr  error
 	closeNote string
 
-	// reindexing says that the derived tables are being made anew, or that this was interrupted.
+	// reindexing says that the derived tables are being made again, or that this was interrupted.
 	reindexing atomic.Bool
 	salvaged   atomic.Pointer[string] // see Salvaged
 

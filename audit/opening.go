@@ -275,7 +275,7 @@ func (p *opening) replaceStoreFile() error {
 		p.note("%s; what was there is in %s", p.file.Lost, aside)
 	}
 	if p.file.Used {
-		p.note("%s: it was made anew from what %s says; all of the journal is kept until init --wal-retain says otherwise", p.file.Lost, storedir.SQLiteName)
+		p.note("%s: it was made again from what %s says; all of the journal is kept until init --wal-retain says otherwise", p.file.Lost, storedir.SQLiteName)
 	}
 	return nil
 }
@@ -296,6 +296,6 @@ func (p *opening) explainAhead(err error) error {
 	if !errors.Is(err, wal.ErrAhead) || !p.meta.Exists || was == nil || max(wal.Offset(p.meta.Cursor), p.file.Synced) >= was.Cursor {
 		return err
 	}
-	return fmt.Errorf("%w; only %s says so, and %s ends at offset %d: either both are of an earlier time, or %s was changed; in the latter case move it out of the folder, and it is made anew",
+	return fmt.Errorf("%w; only %s says so, and %s ends at offset %d: either both are of an earlier time, or %s was changed; in the latter case move it out of the folder, and it is made again",
 		err, storedir.FileName, storedir.SQLiteName, p.meta.Cursor, storedir.FileName)
 }

@@ -44,7 +44,7 @@ type Journal struct {
 	// ended is the offset after the last record that was written, synced or not.
 	ended atomic.Uint64
 
-	// watch guards changed, which is closed and made anew whenever synced has moved and when the journal
+	// watch guards changed, which is closed and made again whenever synced has moved and when the journal
 	// has failed or was closed.
 	watch   sync.Mutex
 	changed chan struct{}
