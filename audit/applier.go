@@ -35,21 +35,21 @@ type applier struct {
 	dir     string
 	now     func() time.Time
 
-	// busy is held during a batch, during a checkpoint, and by a call that needs SQLite's writer alone.
+	// busy is held while a batch is applied, during a checkpoint, and by a call that needs SQLite's writer for itself.
 	busy mutex
 
 	applied atomic.Uint64 // the offset up to which SQLite has everything
-	// durable is the offset up to which SQLite is known to have everything on disk, 0 when nothing is known. The
-	// journal may be trimmed up to here and no further: a power cut can still undo what is only applied.
+	// durable is the offset up to which SQLite is known to have everything on disk, 0 when nothing is known. A power cut
+	// can still undo what was applied after it. It is for Stats: trimming goes only as far as last.Before.
 	durable  atomic.Uint64
 	unsynced int64 // bytes of records applied since the last checkpoint; guarded by busy
 	// How long the last batch took, and how much of that time was spent in yield. Only the goroutine of work uses them.
 	took, yielded time.Duration
 	// waiting counts the calls that wait for what is not applied yet.
 	waiting atomic.Int32
-	// checkpointed is applied as of the last complete checkpoint; only written with busy held.
+	// checkpointed is what applied was at the last complete checkpoint; only written with busy held.
 	checkpointed atomic.Uint64
-	// copying yields the outcome of a checkpoint that runs beside the applier, once. nil: there is none. Guarded by busy.
+	// copying delivers, once, the outcome of the checkpoint that runs beside the applier. nil: none runs. Guarded by busy.
 	copying chan error
 
 	// mu guards changed and err. changed is closed and replaced when applied has moved or err was set.
@@ -57,10 +57,11 @@ type applier struct {
 	changed chan struct{}
 	err     error
 
-	// file is store.json as it was written last. Only the applier uses it from start to halt.
+	// file is what store.json says, with the changes that the next write of it will make. From start to halt only the
+	// applier uses it.
 	file storedir.File
-	// last is the newest complete checkpoint, as it is noted in store.json. It is nil when none counts: SQLite was
-	// suspect, and there was none since. Guarded by busy.
+	// last is the newest complete checkpoint, as it is noted in store.json. It is nil when no checkpoint counts, as after
+	// an opening that found SQLite suspect, until the next complete one. Guarded by busy.
 	last *storedir.Reached
 	// filesChecked is when SQLite's files were last found in their places. Guarded by busy.
 	filesChecked time.Time
@@ -83,20 +84,21 @@ const (
 	// A batch is committed when it is this large, or when the journal has no more.
 	batchRecords = 20_000
 	batchBytes   = 32 << 20
-	// gather is how long a batch that is smaller than batchRecords is left open for more records:
-	// each transaction writes the pages it touches again, so small ones cost much more per record. On an idle machine
-	// other processes see a record this much later. A call that waits in this process ends it.
+	// gather is how long a batch that is not full is left open for more records. A transaction writes each page that it
+	// touches, so small transactions cost much more per record. On an idle machine other processes see a record this
+	// much later. A call in this process that waits for a record closes the batch at once.
 	gather = 5 * time.Millisecond
 	// checkpointEvery is how many bytes of records are applied between checkpoints. SQLite writes four to
 	// five times as much into its -wal.
 	checkpointEvery = 24 << 20
-	// checkpointLatest is when one is started although many are writing.
+	// checkpointLatest is after how many bytes a checkpoint is started even though many puts are under way.
 	checkpointLatest = 256 << 20
-	// idle is how long no record must have come before a checkpoint is made of a small amount.
+	// idle is how long no record must have come before a checkpoint is made although fewer bytes than checkpointEvery were
+	// applied.
 	idle = 2 * time.Second
 	// checkFilesEvery is how often the applier checks that SQLite's files are still there.
 	checkFilesEvery = time.Second
-	// busyPause is the pause between two tries when another process has SQLite's write lock, or blocks a checkpoint.
+	// busyPause is the pause between two tries while another process has SQLite's write lock, or blocks a checkpoint.
 	busyPause = 50 * time.Millisecond
 )
 
@@ -106,6 +108,7 @@ type batch struct {
 	rejected []sqlstore.Rejected
 	bytes    int64
 	began    time.Time
+	hurried  bool       // a call waits for it
 	cursor   wal.Offset // after its last record and the control records that follow it
 }
 
@@ -187,8 +190,7 @@ func (a *applier) apply(ctx context.Context, b *batch) error {
 		}
 		return fmt.Errorf("apply to SQLite: %w", err)
 	}
-	// The filter gets the ids before the backlog loses them, so that at each instant one of the two has a record that
-	// exists.
+	// The filter gets the ids before the backlog loses them. So at each instant one of the two knows a record that exists.
 	if !a.replaying {
 		ids := make([][32]byte, len(b.rows))
 		for i := range b.rows {
@@ -222,18 +224,18 @@ func (a *applier) yield() {
 	a.yielded += time.Since(began)
 }
 
-// makeWay lets writers go first while they lack processors, which shows in how long the last batch waited in yield. When
-// they wait for a slow disk there is no reason to.
+// makeWay lets puts go first while processors are scarce. They are scarce if the last batch spent much of its time in
+// yield. Puts that wait for a slow disk would gain nothing from a pause here.
 //
-// It is called between transactions: during one, another writer of SQLite, a label perhaps, would wait too.
+// It is called between transactions. A pause within one would also hold up another writer of SQLite, a label perhaps.
 func (a *applier) makeWay(ctx context.Context) {
 	if a.yielded >= a.took/8 {
 		a.backlog.MakeWay(ctx, a.took, func() bool { return a.waiting.Load() > 0 })
 	}
 }
 
-// heldUpError says which other process kept a store that is being closed from bringing everything to SQLite. The
-// journal has it.
+// heldUpError says what another process did to keep a store that is being closed from bringing everything to SQLite.
+// Nothing is lost: the journal has the rest.
 type heldUpError struct{ why string }
 
 func (e *heldUpError) Error() string { return e.why }
@@ -331,7 +333,7 @@ func (a *applier) work(ctx context.Context, toEnd bool) error {
 func (a *applier) feed(ctx context.Context, out chan<- *batch, toEnd bool) error {
 	moment := time.NewTimer(gather)
 	defer moment.Stop()
-	handedOver := a.reader.Offset()
+	sentUpTo := a.reader.Offset()
 	for {
 		if !toEnd {
 			if err := a.journal.Wait(ctx, a.reader.Offset()+1); err != nil {
@@ -342,24 +344,24 @@ func (a *applier) feed(ctx context.Context, out chan<- *batch, toEnd bool) error
 		if err := a.read(ctx, b); err != nil {
 			return err
 		}
-		if b.cursor == handedOver && toEnd {
+		if b.cursor == sentUpTo && toEnd {
 			return nil
 		}
 		moment.Reset(gather)
-		for handed := b.cursor == handedOver; !handed; {
-			// The batch is left open for a moment, unless a call waits for it, and as long as the batch before it is
-			// being applied.
+		for sent := b.cursor == sentUpTo; !sent; {
+			// The batch stays open while the batch before it is being applied. It also stays open for a moment after its
+			// first record, unless a call waits for it.
 			ready := out
-			if !b.full() && !toEnd && time.Since(b.began) < gather {
+			if !b.full() && !toEnd && !b.hurried && time.Since(b.began) < gather {
 				ready = nil
 			}
 			select {
 			case ready <- b:
-				handed, handedOver = true, b.cursor
+				sent, sentUpTo = true, b.cursor
 				continue
 			case <-moment.C:
 			case <-a.hurry:
-				b.began = b.began.Add(-gather)
+				b.hurried = true
 			case <-ctx.Done():
 				return ctx.Err()
 			}

@@ -193,6 +193,6 @@ func (db *DB) Reindex(ctx context.Context, progress func(done, total uint64)) er
 		return fmt.Errorf("reindex: %w", err)
 	}
 	db.reindexing.Store(false)
-	db.opts.logger.Info("the forensic tables were built anew", "took", time.Since(start))
+	db.opts.logger.Info("the forensic tables were rebuilt", "took", time.Since(start))
 	return nil
 }

@@ -13,8 +13,8 @@ import (
 //
 // Copying the pages takes a sixth of the time of applying them, and waits for the disk. So most of it is done beside
 // the applier. The pages that were written meanwhile, which are few, are copied by a second checkpoint in the applier,
-// and only that one says what is on disk. While many write, the checkpoint is put off: its syncs and theirs would share
-// the disk.
+// and only that one says what is on disk. While many puts are under way the checkpoint is put off, because its syncs would
+// slow down theirs.
 func (a *applier) checkpointIfDue(ctx context.Context) error {
 	if a.unsynced < checkpointEvery {
 		return nil
@@ -44,8 +44,9 @@ func (a *applier) awaitCopying() error {
 	return err
 }
 
-// boundWAL waits, while SQLite's -wal is at its limit, for a checkpoint to complete. A store that is being closed
-// waits only some seconds: the reader may be a shell that somebody has left open.
+// boundWAL bounds SQLite's -wal: at its limit, it tries checkpoints until one completes, and nothing is applied meanwhile.
+// A store that is being closed tries only for some seconds: the reader that blocks it may be a shell that somebody has left
+// open.
 func (a *applier) boundWAL(ctx context.Context) error {
 	for logged, tries := false, 0; a.sql.WALBytes() > a.limits.walBytes; {
 		if err := a.awaitCopying(); err != nil {
@@ -104,7 +105,7 @@ func (a *applier) checkpoint(ctx context.Context, truncate bool) error {
 	a.checkpointed.Store(done.Applied)
 	a.durable.Store(done.Applied)
 	if a.replaying {
-		// SQLite may still be suspect. When it is not any more, toDisk makes a checkpoint of its own.
+		// Nothing is noted yet, because SQLite may still be suspect. When it is sound, toDisk makes another checkpoint.
 		return nil
 	}
 	next := a.last.Then(done)
@@ -133,8 +134,8 @@ func (a *applier) note(on *storedir.Reached) error {
 
 // noteFailure writes to store.json, for the next opening, that the applier has stopped with an error, and how much the
 // journal had synced. The error need not be the journal's own: the reader may be the first to notice that a segment was
-// cut. Failure of this write is logged and ignored: the disk may be the one that has failed, and the end that is not
-// clean says as much.
+// cut. If this write fails, perhaps on the same disk, that is only logged: the next opening sees in any case that the end
+// was not clean.
 func (a *applier) noteFailure() {
 	a.busy.Lock()
 	defer a.busy.Unlock()
@@ -148,13 +149,15 @@ func (a *applier) noteFailure() {
 }
 
 // noteSynced makes the next write of store.json say how much the journal had synced. A segment that was cut looks like
-// one that a crash has left half written. Without this, the next opening would cut off what was acknowledged.
+// one that a crash has left half written. Without this note, the next opening would take the damage in it for an
+// unfinished append, and remove records that were acknowledged.
 func (a *applier) noteSynced() { a.file.Synced = a.journal.Synced() }
 
-// trim removes the journal before the offset durable, which SQLite had on disk at the complete checkpoint before the
-// newest, except the newest part that the retention keeps. Failure (the archive is full, say) is logged and ignored:
-// the segments stay, and the next checkpoint tries again. A journal that has failed meanwhile reports that itself.
-func (a *applier) trim(ctx context.Context, durable wal.Offset) {
+// trim removes the journal before the offset until, except for the newest bytes that the retention keeps. SQLite had
+// everything before until on disk at the complete checkpoint before the newest one. An error (the archive is full, say) is
+// only logged: the segments stay, and the next checkpoint tries again. A journal that has failed meanwhile reports that
+// itself.
+func (a *applier) trim(ctx context.Context, until wal.Offset) {
 	if a.keep < 0 || a.held.Load() > 0 {
 		return
 	}
@@ -162,7 +165,7 @@ func (a *applier) trim(ctx context.Context, durable wal.Offset) {
 	if uint64(end) <= uint64(a.keep) {
 		return
 	}
-	if err := a.journal.RemoveBeforeContext(ctx, min(durable, end-wal.Offset(a.keep))); err != nil && ctx.Err() == nil {
+	if err := a.journal.RemoveBeforeContext(ctx, min(until, end-wal.Offset(a.keep))); err != nil && ctx.Err() == nil {
 		a.log.Error("old journal segments could not be removed", "error", err)
 	}
 }

@@ -37,6 +37,7 @@ type DB struct {
 	backlog *backlog.Backlog
 	ids     *idfilter.Filter // over the ids that SQLite has
 
+	// How much of a large put is appended at a time.
 	partRecords int
 	partBytes   int
 
@@ -48,11 +49,11 @@ type DB struct {
 	closeErr  error
 	closeNote string
 
-	// reindexing: the forensic tables are being rebuilt, or that was interrupted.
+	// reindexing says that the derived tables are being made again, or that this was interrupted.
 	reindexing atomic.Bool
 	salvaged   atomic.Pointer[string] // see Salvaged
 
-	// background is the goroutine that fills the filter. quit ends when Close begins, and ends it early.
+	// background is the goroutine that fills the filter. It stops early when quit ends, which is when Close begins.
 	background sync.WaitGroup
 	quit       context.Context
 	quitNow    context.CancelFunc
@@ -127,7 +128,7 @@ func journalError(err error) error {
 	return err
 }
 
-// whileOpen yields what seq does until the store is closed.
+// whileOpen yields what seq yields. Once the store is closed it yields an error instead, and ends.
 func whileOpen[T any](ctx context.Context, db *DB, seq iter.Seq2[T, error]) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		for v, err := range seq {
@@ -164,7 +165,7 @@ func (db *DB) close() error {
 	if db.quitNow != nil {
 		db.quitNow()
 	}
-	db.background.Wait() // a filter that is being read from its file is read to the end: that takes moments
+	db.background.Wait() // reading the filter's file is not interrupted: that takes moments
 	if db.applier == nil {
 		return db.sql.Close()
 	}
@@ -196,7 +197,7 @@ func (db *DB) close() error {
 	return nil
 }
 
-// CloseNote returns what a person should know about how Close ended, or "". It is to be called after Close.
+// CloseNote returns what a person should know about how Close ended, or "". Call it after Close.
 func (db *DB) CloseNote() string { return db.closeNote }
 
 // closeSQLite brings the database to disk, notes that in store.json, and closes the database. last is the newest complete
@@ -207,7 +208,7 @@ func (db *DB) CloseNote() string { return db.closeNote }
 // missing -wal that nothing explains.
 func closeSQLite(sql *sqlstore.DB, dir string, file storedir.File, last *storedir.Reached, now time.Time) (note string, err error) {
 	if cause := sql.Failed(); cause != nil {
-		// It is not known what of the files was synced. So nothing is copied, and the end is not clean.
+		// Nobody knows which part of the files was synced. So nothing is copied, and the end is not clean.
 		file.Fail(now, cause)
 		return "", errors.Join(storedir.Write(dir, file), sql.Close())
 	}

@@ -13,13 +13,13 @@
 //	err = db.Close()
 //
 // [Open] opens the durable store, [OpenContext] does that with a context. A put returns when the journal has the record
-// on disk. A record that was acknowledged survives the death of the process and a power cut, and every read that starts
-// after that sees it. The first record under a query id stays for ever: the same bytes again change nothing, and other
-// bytes are [ErrConflict]. [NewStore] has the same operations over any key/value store (package kvshim), without a
-// journal.
+// on disk. Then the record is acknowledged. It survives the death of the process and a power cut, and every read that
+// starts afterwards sees it. The first record under a query id stays for ever: a put of the same bytes changes nothing,
+// and a put of other bytes returns [ErrConflict]. [NewStore] has the same operations over any key/value store (package
+// kvshim), without a journal.
 //
 // A record has one encoding, canonical JSON ([QueryAudit.Canonical], [ParseAudit]). The journal, SQLite and an export
-// have the same bytes.
+// hold the same bytes.
 //
 // The methods of [DB] answer questions. [DB.GetAudit] and [DB.Audits] return records. [DB.Trace] says why an agent got
 // its answer, [DB.Impact] which answers a fact went into, [DB.Answers] and [DB.Diff] what changed.
@@ -27,6 +27,6 @@
 // A store is one folder. One process at a time opens it for writing. Any number may read it ([ReadOnly]). When it is
 // damaged, [DB.Verify] says where, and [Repair] repairs the journal.
 //
-// It leaves to others what a record means, who may read or write (the files are open to their owner
-// only), and copies on other machines ([DB.Backup] makes a copy to carry there).
+// The package does not decide what a record means or who may read and write: the files are open to their owner only. It
+// keeps no copies on other machines: [DB.Backup] makes a copy that can be carried there.
 package audit

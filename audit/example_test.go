@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"time"
 
 	"github.com/auditsql/auditsql/audit"
 )
 
-// Open a store, put a record, and get it back.
+// Open a store, put a record with its evidence, and get it back.
 func Example() {
 	dir, err := os.MkdirTemp("", "auditsql")
 	if err != nil {
@@ -25,11 +26,23 @@ func Example() {
 	}
 	defer db.Close()
 
-	subject, predicate := "Tesla", "revenue"
+	// An agent, an assertion or a source that has only a name gets a hash of the name.
+	hash := func(name string) audit.Hash { return sha256.Sum256([]byte(name)) }
+	agent := hash("planner-7")
+	proposed, approved := hash("Northwind is paid at account 7731"), hash("Northwind is paid at account 4402")
+
+	subject, predicate := "supplier/Northwind", "payment_account"
 	id, err := db.PutAudit(ctx, &audit.QueryAudit{
-		Timestamp:        1000,
+		AgentID:          &agent,
+		Timestamp:        uint64(time.Now().UnixMilli()), // milliseconds, unless the store has another unit
 		Params:           audit.QueryParams{Subject: &subject, Predicate: &predicate},
-		ResultConfidence: 0.95,
+		ResultHash:       &proposed,
+		ResultConfidence: 0.62,
+		ContributingAssertions: []audit.ContributingAssertion{
+			{AssertionHash: proposed, Weight: 0.62, SourceHash: hash("mail 7731"), Lifecycle: audit.Proposed},
+			{AssertionHash: approved, Weight: 0.38, SourceHash: hash("contract 2024-118"), Lifecycle: audit.Approved},
+		},
+		Attributes: map[string]any{"trace_id": "pay-20931"},
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -38,8 +51,8 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(*q.Params.Subject, *q.Params.Predicate, q.ResultConfidence)
-	// Output: Tesla revenue 0.95
+	fmt.Println(*q.Params.Subject, q.ResultConfidence, len(q.ContributingAssertions), q.Attributes["trace_id"])
+	// Output: supplier/Northwind 0.62 2 pay-20931
 }
 
 // A complete record says who asked, on which evidence the answer rests, and what the program adds as attributes. An

@@ -13,9 +13,9 @@ import (
 
 // finish opens SQLite once the journal is recovered, replays, and starts the applier.
 //
-// store.json says Clean until SQLite is open. Up to then nothing was written but the header of its -wal, so a process
-// that dies before the note leaves no suspect database. Only what changes the database comes after the note: a
-// migration, moving it aside, replay.
+// store.json says Clean until finish notes that the store is open. If it can, finish writes this note after SQLite was
+// opened. Until then it has written nothing but the header of -wal, so a process that dies before the note leaves no
+// suspect database. But a migration, a move of the database and a replay change the database: they come after the note.
 func (p *opening) finish(journal *wal.Journal, journalDir string) (*DB, error) {
 	if err := p.belongTogether(journal.Segments(), journal.End(), journalDir); err != nil {
 		return nil, p.noteMalformed(err)
@@ -34,8 +34,8 @@ func (p *opening) finish(journal *wal.Journal, journalDir string) (*DB, error) {
 		}
 	}
 	if p.rebuild() {
-		// Doubted is noted until the database is out of the way. From then on the database that is there is the new
-		// one. If the process dies in the middle of that, there is no reason to start again.
+		// store.json says Doubted until the suspect database is out of the way. From then on a database in its place is
+		// the new one. If the process dies while it fills the new one, the next opening goes on with that.
 		if err := p.outOfTheWay(); err != nil {
 			return nil, fmt.Errorf("move a suspect database aside: %w", err)
 		}
@@ -45,7 +45,7 @@ func (p *opening) finish(journal *wal.Journal, journalDir string) (*DB, error) {
 		}
 	}
 	if p.meta.Exists == p.rebuild() && journal.End() > 0 {
-		p.report.Rebuilt = true // lost, or set aside
+		p.report.Rebuilt = true // the database is lost, or was moved aside just now
 	}
 	sql, err := sqlstore.Open(p.ctx, storedir.SQLitePath(p.dir), sqlstore.Options{
 		StoreID: p.file.StoreID, TimeUnit: string(p.file.TimeUnit), CreatedBy: p.opts.createdBy,
@@ -73,8 +73,8 @@ func (p *opening) finish(journal *wal.Journal, journalDir string) (*DB, error) {
 	return db, nil
 }
 
-// outOfTheWay moves a database that is rebuilt aside. What an interrupted rebuild has left was made from the journal
-// alone, and is deleted: the database from before that was moved aside already.
+// outOfTheWay moves a database that will be rebuilt aside. A database that an interrupted rebuild has left is deleted: it
+// was made from the journal alone, and the original database was moved aside before.
 func (p *opening) outOfTheWay() (err error) {
 	if p.file.Rebuilding == "" {
 		p.report.Aside, err = storedir.SetAside(p.dir)
@@ -84,8 +84,8 @@ func (p *opening) outOfTheWay() (err error) {
 	return storedir.RemoveSQLite(p.dir)
 }
 
-// noteMalformed notes that SQLite refuses its file, which this opening has found. When the database was suspect before
-// and cannot be rebuilt, nothing is left to try.
+// noteMalformed writes to store.json that SQLite refuses its file, if that is what err says. If the database was suspect
+// before and cannot be rebuilt, nothing is left to try: then the error says that a backup is needed.
 func (p *opening) noteMalformed(err error) error {
 	if !errors.Is(err, sqlstore.ErrMalformed) {
 		return err

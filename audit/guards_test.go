@@ -88,7 +88,7 @@ func TestAReindexWithoutWhatCannotBeRead(t *testing.T) {
 	s.exit()
 	db := openDB(t, dir)
 	notes := fmt.Sprint(db.Recovery().Notes)
-	if !strings.Contains(notes, "the forensic tables were built anew, without what cannot be read") {
+	if !strings.Contains(notes, "the forensic tables were rebuilt, without what cannot be read") {
 		t.Errorf("notes: %s", notes)
 	}
 	if stats := must(db.Stats(t.Context())); stats.Audits != 40 {

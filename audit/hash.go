@@ -14,7 +14,7 @@ type Hash [32]byte
 // QueryID identifies a record. Zero means none.
 type QueryID = Hash
 
-// AgentID is an agent's public key.
+// AgentID identifies an agent: its public key, or a hash of its name.
 type AgentID = Hash
 
 // hexLen is the length of a hash in text.

@@ -62,7 +62,8 @@ func (db *DB) Labels(ctx context.Context) (*Labels, error) {
 	for _, r := range rows {
 		h, err := ParseHash(r.Hash)
 		if err != nil {
-			return nil, fmt.Errorf("label %s: %w", excerpt(r.Label), err)
+			// Not wrapped: it is no argument of the caller's that is invalid.
+			return nil, fmt.Errorf("%s: %w: label %s belongs to %s: %v", storedir.SQLitePath(db.dir), ErrDamaged, excerpt(r.Label), excerpt(r.Hash), err)
 		}
 		l.all = append(l.all, Label{h, r.Label})
 		l.of[h] = r.Label

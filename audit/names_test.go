@@ -193,3 +193,14 @@ func TestTimelineInZones(t *testing.T) {
 		})
 	}
 }
+
+// What a shell has written into table label is the store's damage, and no invalid argument of who reads it.
+func TestALabelOfWhatIsNoHashIsDamage(t *testing.T) {
+	t.Parallel()
+	dir, _ := closedStore(t, 0, 3)
+	inShell(t, dir, `PRAGMA ignore_check_constraints = ON`, `INSERT INTO label (hash, label) VALUES ('no hash', 'planner')`)
+	db := openDB(t, dir, audit.ReadOnly())
+	if _, err := db.Labels(t.Context()); !errors.Is(err, audit.ErrDamaged) || errors.Is(err, audit.ErrInvalid) {
+		t.Errorf("got %v", err)
+	}
+}

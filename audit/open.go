@@ -10,7 +10,7 @@ import (
 	"github.com/auditsql/auditsql/wal"
 )
 
-// Open is [OpenContext] without an end.
+// Open is [OpenContext] with a context that never ends.
 func Open(dir string, opts ...Option) (*DB, error) {
 	return OpenContext(context.Background(), dir, opts...)
 }
@@ -21,8 +21,8 @@ func Open(dir string, opts ...Option) (*DB, error) {
 // It refuses, and changes nothing, when another writer has the store (ErrLocked), when a
 // newer version made it, when it belongs to another user (*OwnerError), when a part of it is a symbolic link
 // (*LinkError), and when acknowledged data is corrupt or missing: *wal.CorruptError, wal.ErrGap, wal.ErrAhead,
-// ErrMismatch, *JournalAwayError. With ReadOnly it opens what SQLite holds. Then there must be a store
-// (ErrNoStore), and the database must be its own (*ForeignError).
+// ErrMismatch, *JournalAwayError. With ReadOnly it opens SQLite alone. Then the store must exist (ErrNoStore), and the
+// database must belong to it (*ForeignError).
 //
 // When ctx ends first, its error is returned. The next opening continues where this one stopped. Afterwards ctx has no
 // effect on the store.
@@ -53,9 +53,6 @@ func Recover(ctx context.Context, dir string, opts ...Option) (Recovery, error) 
 	o := applyOptions(opts)
 	o.recovering = true
 	db, err := openWriter(ctx, dir, o)
-	if err != nil && db != nil {
-		err = errors.Join(err, db.Close())
-	}
 	if err != nil {
 		return Recovery{}, fmt.Errorf("recover store: %w", err)
 	}
@@ -71,9 +68,10 @@ func openWriter(ctx context.Context, dir string, o options) (*DB, error) {
 		db, err := openOnce(ctx, dir, o)
 		switch {
 		case errors.Is(err, errMadeMeanwhile):
-			continue // its store.json exists now, and stays
+			continue // this cannot happen again: the store.json of that process stays
 		case errors.Is(err, sqlstore.ErrMalformed) && !errors.Is(err, ErrMismatch) && !again:
-			// Opening has found this, and has noted it. SQLite is suspect now, and is rebuilt if that is possible.
+			// The opening that failed has noted in store.json that SQLite is suspect. So the next one rebuilds SQLite, if the
+			// journal reaches back to the beginning.
 			again = true
 			continue
 		}
@@ -98,7 +96,7 @@ func openOnce(ctx context.Context, dir string, o options) (*DB, error) {
 		segmentBytes = p.file.SegmentBytes
 	}
 	journal, recovered, err := wal.OpenContext(ctx, journalDir, wal.Options{
-		// Called when the lock is held: nobody else changes what it reads.
+		// Cursor is called when the lock is held, so nobody else changes what it reads.
 		Cursor:       func() (wal.Offset, error) { return p.cursor(journalDir) },
 		Reached:      p.reached,
 		Identity:     p.opts.identity,

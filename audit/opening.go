@@ -21,18 +21,18 @@ type opening struct {
 	dir  string
 	opts options
 	file storedir.File
-	// exists: store.json was read. When it was not, adopted says that the id and the unit are those of the journal, or of
-	// SQLite.
+	// exists says that store.json was read. If it was not, adopted says that the id and the unit were taken from the journal
+	// or from SQLite.
 	exists, adopted bool
 
 	meta   sqlstore.Meta
 	plan   storedir.Plan // what becomes of the database
-	clean  bool          // as store.json had it
+	clean  bool          // File.Clean, as this opening found it
 	labels []sqlstore.Label
 	report Recovery
 }
 
-// suspect reports whether SQLite's files are not what an unclean end leaves.
+// suspect reports whether SQLite's files are in a state that the store cannot have left, not even by an unclean end.
 func (p *opening) suspect() bool { return p.plan.Doubt != "" }
 
 // rebuild reports whether the database will be rebuilt. A suspect one that is not rebuilt is checked, replayed from the
@@ -62,8 +62,8 @@ func (p *opening) findJournal() (string, error) {
 	return p.file.JournalPath(p.dir), journalAway(p.file, p.dir, p.opts.fs)
 }
 
-// draft makes the file of a store that has none, and returns the journal's folder. lost says why the one that exists is
-// of no use, or is "".
+// draft makes the content of store.json for a store that has none, and returns the journal's folder. If a damaged
+// store.json exists, lost says what is wrong with it, else it is "".
 func (p *opening) draft(lost string) (string, error) {
 	p.file = newStoreFile(p.opts)
 	p.file.Lost = lost
@@ -114,7 +114,8 @@ func newStoreFile(o options) storedir.File {
 	return file
 }
 
-// use continues with what store.json says. When that is derived, the caller's option says where the journal is.
+// use takes over what store.json says. If store.json was lost and file was derived, the caller's option, if there is one,
+// says where the journal is.
 func (p *opening) use(file storedir.File) {
 	p.file, p.exists, p.clean, p.opts.identity = file, file.Lost == "", file.Clean, file.Identity()
 	p.adopted = file.Lost != ""
@@ -123,8 +124,8 @@ func (p *opening) use(file storedir.File) {
 	}
 }
 
-// makeJournalDir makes the folder of a journal outside of the store, for the owner of the store: the folder
-// above it may be root's. The journal itself makes one within the store.
+// makeJournalDir makes the folder of a journal that lies outside of the store. The owner of the store gets it, because
+// the folder above it may be root's. Package wal makes a folder within the store.
 func (p *opening) makeJournalDir(journalDir string) error {
 	if p.opts.fs != wal.OS || !filepath.IsAbs(p.file.JournalDir) {
 		return nil
@@ -177,8 +178,8 @@ func (p *opening) cursor(journalDir string) (wal.Offset, error) {
 	return p.from(segs), nil
 }
 
-// inspect reads store.json again and decides what becomes of the database, once nobody else can change them. It
-// returns the journal's segments.
+// inspect reads store.json again and decides what becomes of the database. An opening calls it when it has the lock, so
+// that nobody else can change what it reads. It returns the journal's segments.
 func (p *opening) inspect(journalDir string) ([]wal.Segment, error) {
 	// Another process may have made, or opened and closed, the store before this one had the lock.
 	file, err := storedir.Recall(p.ctx, p.dir)
@@ -257,7 +258,7 @@ func (p *opening) create() error {
 	return storedir.Write(p.dir, p.file)
 }
 
-// replaceStoreFile moves a store.json that is of no use aside, and notes that there is a new one.
+// replaceStoreFile moves a damaged store.json aside, and adds a note to the report that there is a new one.
 func (p *opening) replaceStoreFile() error {
 	name := filepath.Join(p.dir, storedir.FileName)
 	if _, err := os.Lstat(name); err == nil {
@@ -274,12 +275,12 @@ func (p *opening) replaceStoreFile() error {
 		p.note("%s; what was there is in %s", p.file.Lost, aside)
 	}
 	if p.file.Used {
-		p.note("%s: it was made anew from what %s says; all of the journal is kept until init --wal-retain says otherwise", p.file.Lost, storedir.SQLiteName)
+		p.note("%s: it was made again from what %s says; all of the journal is kept until init --wal-retain says otherwise", p.file.Lost, storedir.SQLiteName)
 	}
 	return nil
 }
 
-// explain adds to an error of the journal what it means for the store.
+// explain adds to an error of package wal what the error means for the store.
 func (p *opening) explain(err error) error {
 	err = p.explainAhead(p.foreign(err))
 	if errors.Is(err, wal.ErrGap) && !p.meta.Exists {
@@ -288,12 +289,13 @@ func (p *opening) explain(err error) error {
 	return err
 }
 
-// explainAhead adds to a wal.ErrAhead that only store.json says how far SQLite and the journal had been.
+// explainAhead adds a hint to a wal.ErrAhead if only store.json says that the journal was longer. SQLite and the journal
+// do not show it, so store.json may have been changed.
 func (p *opening) explainAhead(err error) error {
 	was := p.file.Reached
 	if !errors.Is(err, wal.ErrAhead) || !p.meta.Exists || was == nil || max(wal.Offset(p.meta.Cursor), p.file.Synced) >= was.Cursor {
 		return err
 	}
-	return fmt.Errorf("%w; only %s says so, and %s ends at offset %d: either both are of an earlier time, or %s was changed; in the latter case move it out of the folder, and it is made anew",
+	return fmt.Errorf("%w; only %s says so, and %s ends at offset %d: either both are of an earlier time, or %s was changed; in the latter case move it out of the folder, and it is made again",
 		err, storedir.FileName, storedir.SQLiteName, p.meta.Cursor, storedir.FileName)
 }

@@ -724,3 +724,12 @@ func (w *world) wantTop(o audit.TopOptions) {
 func show(v any) string { return string(must(marshalForShow(v))) }
 
 func marshalForShow(v any) ([]byte, error) { return json.MarshalIndent(v, "", " ") }
+
+func TestTraceRefusesANegativeLimit(t *testing.T) {
+	t.Parallel()
+	db := openDB(t, filepath.Join(t.TempDir(), "store"))
+	var field *audit.FieldError
+	if _, err := db.Trace(t.Context(), audit.QueryID{1}, audit.TraceOptions{HotLimit: -1}); !errors.As(err, &field) || field.Field != "hot_limit" {
+		t.Errorf("got %v", err)
+	}
+}

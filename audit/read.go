@@ -160,7 +160,7 @@ func (db *DB) readable(ctx context.Context) error {
 // ErrReindexing means that the forensic tables are being rebuilt, by this process or another, or that this was
 // interrupted. An answer from them would be incomplete. Their views do not exist meanwhile. Records can still be read
 // by id and exported. A complete reindex ends this state, and so does opening the store for writing.
-var ErrReindexing = errors.New("the forensic tables are being built anew")
+var ErrReindexing = errors.New("the forensic tables are being rebuilt")
 
 // whole returns ErrReindexing while the forensic tables are incomplete. It is called before and after they are read.
 func (db *DB) whole(ctx context.Context) error {

@@ -167,7 +167,7 @@ func (r *repair) begin(journalDir string) (wal.Offset, error) {
 // newerSQLite refuses a repair that would lose what SQLite alone has.
 func (r *repair) newerSQLite(segs []wal.Segment) error {
 	last := segs[len(segs)-1]
-	return fmt.Errorf("%s: %w: it is suspect (%s), and it has records up to offset %d, while the journal ends at %d; if %s is from another time, move that out of the folder, and it is made anew; if %s is, move %s* out of the folder",
+	return fmt.Errorf("%s: %w: it is suspect (%s), and it has records up to offset %d, while the journal ends at %d; if %s is from another time, move that out of the folder, and it is made again; if %s is, move %s* out of the folder",
 		storedir.SQLitePath(r.dir), ErrMismatch, r.plan.Doubt, r.meta.Cursor, last.Base+wal.Offset(last.Size), storedir.FileName, storedir.SQLiteName, storedir.SQLiteName)
 }
 
@@ -181,7 +181,7 @@ func (r *repair) withoutSQLite(err error, journalDir string) error {
 	case listed != nil, len(segs) == 0, segs[0].Base > 0:
 		return fmt.Errorf("%w; the journal does not reach back to the beginning: restore the store from a backup", err)
 	}
-	return fmt.Errorf("%w; to repair the journal by itself, move %s* out of the folder: opening builds it anew, without the labels", err, storedir.SQLiteName)
+	return fmt.Errorf("%w; to repair the journal by itself, move %s* out of the folder: opening rebuilds it, without the labels", err, storedir.SQLiteName)
 }
 
 func (r *repair) next() (err error) {
@@ -230,7 +230,7 @@ func (r *repair) visit(rec wal.Record) error {
 
 // notSQLites refuses a repair in which the journal has an intact record that SQLite should have and has not.
 func (r *repair) notSQLites(rec wal.Record, why string) error {
-	return fmt.Errorf("%s: %w: an intact record of the journal at offset %d is not SQLite's (%s); a repair would mix two histories. Where the journal is the right one, move %s* out of the folder: opening builds it anew",
+	return fmt.Errorf("%s: %w: an intact record of the journal at offset %d is not SQLite's (%s); a repair would mix two histories. Where the journal is the right one, move %s* out of the folder: opening rebuilds it",
 		storedir.SQLitePath(r.dir), ErrMismatch, rec.Offset, why, storedir.SQLiteName)
 }
 

@@ -146,12 +146,12 @@ func (p *opening) reindex(db *DB) error {
 	var skipped *sqlstore.SkippedError
 	switch {
 	case errors.As(err, &skipped) && !p.suspect():
-		p.note("the forensic tables were built anew, without what cannot be read: %v", skipped)
+		p.note("the forensic tables were rebuilt, without what cannot be read: %v", skipped)
 		return nil
 	case err != nil:
 		return fmt.Errorf("reindex: %w", err)
 	}
-	p.note("the forensic tables were built anew")
+	p.note("the forensic tables were rebuilt")
 	return nil
 }
 

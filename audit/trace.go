@@ -9,7 +9,7 @@ import (
 	"github.com/auditsql/auditsql/sqlstore"
 )
 
-// The defaults of TraceOptions, and MaxTraced, the number of pieces of evidence whose uses Trace counts at most.
+// The defaults of TraceOptions, and a limit: Trace counts the uses of at most MaxTraced different assertions.
 const (
 	DefaultNeighbours    = 3
 	DefaultHotLimit      = 1000
@@ -23,10 +23,11 @@ type TraceOptions struct {
 	// negative number is none.
 	Neighbours int
 
-	// HotLimit is up to where the uses of a piece of evidence are counted; 0 is DefaultHotLimit.
+	// HotLimit is the number of records at which counting the uses of a piece of evidence ends; 0 is DefaultHotLimit,
+	// and a negative one is ErrInvalid.
 	HotLimit int
 
-	// LowConfidence: a lower confidence is a finding; nil is DefaultLowConfidence.
+	// LowConfidence is the confidence below which there is a finding of that name; nil is DefaultLowConfidence.
 	LowConfidence *float32
 }
 
@@ -34,8 +35,8 @@ type TraceOptions struct {
 type Trace struct {
 	Audit QueryAudit
 
-	// Evidence is descending by weight, then in the record's order. In a record with more than MaxTraced
-	// pieces, the uses of those with the least weight are not counted: Untraced says how many.
+	// Evidence is descending by weight, then in the record's order. In a record with more than MaxTraced different
+	// assertions, the uses of those with the least weight are not counted: Untraced says for how many pieces.
 	Evidence    []TracedEvidence
 	Untraced    int
 	TotalWeight float64
@@ -51,8 +52,8 @@ type Trace struct {
 type TracedEvidence struct {
 	ContributingAssertion
 	Position int  // in the record, from 0
-	Won      bool // it is the result
-	Fit      bool // Approved
+	Won      bool // its assertion is the record's result
+	Fit      bool // its lifecycle is Approved
 
 	Uses   Uses // in all records, this one included
 	Others Uses // in other records
@@ -65,7 +66,7 @@ type Uses struct {
 	More    bool // there are more: counting ended at a limit
 
 	// First is the earliest timestamp among the records counted, nil when there are none. Records are counted in the
-	// order of admission. So when there are more, only a record that was admitted late could be earlier.
+	// order of admission. So if More is set, an earlier timestamp is possible only in a record that was admitted late.
 	First *uint64
 }
 
@@ -82,7 +83,7 @@ type FindingKind string
 const (
 	UnfitResult   FindingKind = "unfit_result"   // the result itself is not Approved
 	UnfitEvidence FindingKind = "unfit_evidence" // at least one piece of evidence is not Approved
-	OneSource     FindingKind = "one_source"     // all evidence, even one piece, comes from one source
+	OneSource     FindingKind = "one_source"     // all evidence comes from one source; one piece is enough
 	FirstUse      FindingKind = "first_use"      // evidence that no earlier record had used
 	LowConfidence FindingKind = "low_confidence" // see TraceOptions
 	NoEvidence    FindingKind = "no_evidence"    // there is a result and no evidence
@@ -95,6 +96,9 @@ const (
 // It costs one search for each different assertion in the evidence. The options bound each search, however many
 // records an assertion is in.
 func (db *DB) Trace(ctx context.Context, id QueryID, o TraceOptions) (*Trace, error) {
+	if o.HotLimit < 0 {
+		return nil, fmt.Errorf("trace %s: %w", id, invalid("must not be negative, and is %d", o.HotLimit).in("hot_limit"))
+	}
 	var t *Trace
 	err := db.ask(ctx, func() error {
 		q, err := db.GetAudit(ctx, id)
@@ -128,14 +132,11 @@ func (db *DB) trace(ctx context.Context, q *QueryAudit, o TraceOptions) (*Trace,
 		if err != nil {
 			return nil, err
 		}
-		for raws, list := range map[*[][]byte]*[]QueryAudit{&before: &t.Before, &after: &t.After} {
-			for _, raw := range *raws {
-				n, err := ParseAudit(raw)
-				if err != nil {
-					return nil, fmt.Errorf("stored record: %w", err)
-				}
-				*list = append(*list, n)
-			}
+		if t.Before, err = parseAll(before); err != nil {
+			return nil, err
+		}
+		if t.After, err = parseAll(after); err != nil {
+			return nil, err
 		}
 	}
 	low := float32(DefaultLowConfidence)
@@ -144,6 +145,18 @@ func (db *DB) trace(ctx context.Context, q *QueryAudit, o TraceOptions) (*Trace,
 	}
 	t.find(low)
 	return t, nil
+}
+
+// parseAll parses stored records. The list is never nil.
+func parseAll(raws [][]byte) ([]QueryAudit, error) {
+	list := make([]QueryAudit, len(raws))
+	for i, raw := range raws {
+		var err error
+		if list[i], err = ParseAudit(raw); err != nil {
+			return nil, fmt.Errorf("stored record: %w", err)
+		}
+	}
+	return list, nil
 }
 
 func orDefault(n, usual int) int {
@@ -172,6 +185,7 @@ func (db *DB) traceUses(ctx context.Context, t *Trace, limit int) error {
 				t.Untraced++
 				continue
 			}
+			// One more shows that there are more. Another may be the record itself, which others leaves out.
 			found, err := db.sql.Uses(ctx, sqlstore.Evidence{Hash: bytesOf(&e.AssertionHash)}, limit+2)
 			if err != nil {
 				return err
@@ -184,7 +198,7 @@ func (db *DB) traceUses(ctx context.Context, t *Trace, limit int) error {
 	return nil
 }
 
-// countUses counts at most limit records, without the one given.
+// countUses counts at most limit records, and leaves out the one with the index without; -1 leaves out none.
 func countUses(found []sqlstore.Use, limit int, without int64) Uses {
 	var u Uses
 	agents := map[int64]bool{}
@@ -245,9 +259,9 @@ func (t *Trace) find(low float32) {
 	}
 }
 
-// Nearest returns the record that a filter selects whose timestamp is closest to a time. Of two equally close records
-// it returns the earlier, and of several at one time the one with the least id. No record is ErrNotFound. The filter's
-// limit and order have no effect.
+// Nearest returns, of the records that a filter selects, the one whose timestamp is closest to a time. Of two equally
+// close records it returns the earlier, and of several at one time the one with the least id. If the filter selects none,
+// the error is ErrNotFound. The filter's limit and order have no effect.
 func (db *DB) Nearest(ctx context.Context, f Filter, at uint64) (*QueryAudit, error) {
 	f.Limit, f.Descending, f.ByAdmission = 0, false, false
 	var later, earlier *QueryAudit

@@ -14,7 +14,8 @@ import (
 // end) are the leaf, the proof leads from the leaf to the root of the checkpoint, the log signed the checkpoint, and
 // so did a quorum of witnesses.
 //
-// It does not show that what the record says is true, nor that a list of records is complete ([VerifyRange]).
+// It does not show that the content of the record is true, nor that a list of records is complete. For the latter see
+// [VerifyRange].
 func Verify(record, proof []byte, policy *Policy) Verdict {
 	p, s, err := parseProof(proof)
 	if err != nil {
@@ -27,7 +28,7 @@ func Verify(record, proof []byte, policy *Policy) Verdict {
 	if v.LogKey == "" {
 		return v
 	}
-	// A record that is not in what the log signed is refuted even when too few witnesses signed it.
+	// Check the proof even when too few witnesses signed: if the record is not in the log, that is the more important answer.
 	v.Index = p.Index
 	err = tree.VerifyInclusion(p.Hashes, p.Index, s.Size, tree.LeafHash(record), s.Root)
 	switch {
@@ -51,7 +52,7 @@ func VerifyCheckpoint(signed []byte, policy *Policy) Verdict {
 }
 
 // VerifyConsistency checks that the records of the older checkpoint are the first ones of the newer checkpoint: none of
-// them was changed, removed or moved. The verdict has the newer checkpoint.
+// them was changed, removed or moved. The Checkpoint of the verdict is the newer one.
 func VerifyConsistency(old, newer []byte, proof []tree.Hash, policy *Policy) Verdict {
 	a, b, v := verifyPair(old, newer, policy)
 	if v.Outcome != Proven {
@@ -63,10 +64,10 @@ func VerifyConsistency(old, newer []byte, proof []tree.Hash, policy *Policy) Ver
 	return v
 }
 
-// VerifyRange checks that the records, one a line and in their order, are all that the log got between two checkpoints, and
-// nothing else. The frontier is that of the older checkpoint ([tree.ReadFrontier]). The verdict has the newer one. Records
-// are read to the end or to the first error, which leaves it undecided. They are hashed on all processors, a few blocks of
-// 1 MiB at a time.
+// VerifyRange checks that the records, one a line and in their order, are exactly those that the log got between two
+// checkpoints. The frontier is that of the older checkpoint ([tree.ReadFrontier]). The Checkpoint of the verdict is the
+// newer one. An error from records ends the check: the verdict is then [Undecided], with the reason [Unreadable]. Records
+// are hashed on all processors, a few blocks of 1 MiB at a time.
 func VerifyRange(old, newer []byte, frontier *tree.Frontier, records io.Reader, policy *Policy) Verdict {
 	a, b, v := verifyPair(old, newer, policy)
 	if v.Outcome != Proven {
@@ -79,8 +80,8 @@ func VerifyRange(old, newer []byte, frontier *tree.Frontier, records io.Reader, 
 	return checkRecords(v, a.Size, frontier.Hashes(), records, b)
 }
 
-// VerifyExport checks that the records, one a line and in their order, are all that the log had at the checkpoint, and
-// nothing else. It reads them as [VerifyRange] does.
+// VerifyExport checks that the records, one a line and in their order, are exactly those that the log had at the checkpoint.
+// It reads them as [VerifyRange] does.
 func VerifyExport(records io.Reader, signed []byte, policy *Policy) Verdict {
 	v := VerifyCheckpoint(signed, policy)
 	if v.Outcome != Proven {
@@ -89,7 +90,8 @@ func VerifyExport(records io.Reader, signed []byte, policy *Policy) Verdict {
 	return checkRecords(v, 0, nil, records, v.Checkpoint)
 }
 
-// checkRecords checks that the records lead from the frontier of size leaves to the checkpoint.
+// checkRecords appends the records to the frontier of size leaves, and checks that this gives the size and the root of the
+// checkpoint.
 func checkRecords(v Verdict, size int64, frontier []tree.Hash, records io.Reader, want Checkpoint) Verdict {
 	f, err := tree.NewFrontier(size, frontier)
 	if err != nil {
@@ -138,8 +140,8 @@ func verifyPair(old, newer []byte, policy *Policy) (a, b Checkpoint, v Verdict) 
 	return a, b, v
 }
 
-// checkSignatures checks the signatures of a checkpoint. Every signature by a key of the policy must fit, whether the
-// quorum needs it or not, as c2sp.org/signed-note recommends.
+// checkSignatures checks the signatures of a checkpoint. Every signature by a key of the policy must be valid, even if the
+// quorum does not need it, as c2sp.org/signed-note recommends.
 func checkSignatures(s signedCheckpoint, policy *Policy) Verdict {
 	if policy == nil {
 		policy = &Policy{}
@@ -156,7 +158,7 @@ func checkSignatures(s signedCheckpoint, policy *Policy) Verdict {
 	case err != nil && !errors.As(err, &unverified):
 		return Verdict{}.not(Unreadable, "checkpoint: %v", err)
 	}
-	// What is by a known key now is signed by it.
+	// note.Open has verified every signature by a key of the policy, so below it is enough to look at the keys.
 	var v Verdict
 	for _, sig := range s.signatures {
 		if w, ok := policy.witness(sig); ok {
@@ -181,7 +183,7 @@ func checkSignatures(s signedCheckpoint, policy *Policy) Verdict {
 	return v
 }
 
-// repeated returns a signature by a key of the policy that has signed before it. Package note would not look at the second.
+// repeated returns the second signature by one key of the policy, if there is one. Package note does not verify that one.
 func repeated(s signedCheckpoint, policy *Policy) (signature, bool) {
 	for i, sig := range s.signatures {
 		k, known := policy.known(sig)

@@ -11,15 +11,15 @@ import (
 
 // Checkpoint is what a checkpoint did.
 type Checkpoint struct {
-	Applied  uint64 // the cursor as it was before: durable now, if Complete
-	Newest   *Entry // the last entry then; nil: there is none
+	Applied  uint64 // the cursor when the checkpoint began; what is before it is durable, if Complete
+	Newest   *Entry // the last entry at that time; nil: there was none
 	Complete bool   // no reader held it up, and every frame of -wal was copied and synced
 	WALBytes int64  // size of -wal afterwards
 }
 
 // Checkpoint copies committed pages from -wal into the database and syncs it. Without truncate it
 // waits for nobody and copies what it can; the writer then begins -wal anew once no reader needs it.
-// With truncate it waits for readers, up to the busy timeout, and leaves -wal empty. That is for just before Close.
+// With truncate it waits for readers, up to the busy timeout, and leaves -wal empty. Callers use truncate just before Close.
 //
 // Only if it is Complete are the rows up to Applied safe from a power cut.
 //
@@ -45,11 +45,11 @@ func (db *DB) checkpoint(ctx context.Context, w *writer, truncate bool) (Checkpo
 	if err := db.held.check(); err != nil {
 		return Checkpoint{}, db.poison(err)
 	}
-	free := db.unpin
+	makeWay := db.unpin
 	if truncate {
-		free = func(context.Context) error { return db.pin.release() }
+		makeWay = func(context.Context) error { return db.pin.release() }
 	}
-	if err := free(ctx); err != nil {
+	if err := makeWay(ctx); err != nil {
 		if db.Failed() != nil || ctx.Err() != nil {
 			return Checkpoint{}, err
 		}
@@ -76,7 +76,8 @@ func (db *DB) checkpoint(ctx context.Context, w *writer, truncate bool) (Checkpo
 		return Checkpoint{}, db.poison(err)
 	}
 	if !truncate {
-		// To the newest state, where nothing of -wal is needed any more, so that -wal can begin anew. All of it was synced just now.
+		// The pin moves to the newest state, which needs nothing of -wal, so that -wal can begin anew. There is nothing to
+		// sync: all of -wal was synced just now.
 		if err := db.pin.move(ctx, func() error { return nil }); err != nil {
 			db.log.Warn("-wal cannot begin anew yet", "error", err)
 		}
@@ -84,7 +85,7 @@ func (db *DB) checkpoint(ctx context.Context, w *writer, truncate bool) (Checkpo
 	return c, nil
 }
 
-// unpin syncs -wal and lets checkpoints copy all that is in it.
+// unpin syncs -wal and moves the pin to its end, so that checkpoints can copy all of it.
 func (db *DB) unpin(ctx context.Context) error {
 	return db.pin.move(ctx, func() error {
 		if err := db.held.wal.Sync(); err != nil {
@@ -139,8 +140,8 @@ func (db *DB) poison(cause error) error {
 	return *db.failed.Load()
 }
 
-// poisonUnlessEnded is poison for the error of a checkpoint. One that was interrupted has only copied less, and one that
-// was held up by somebody else has copied nothing: these errors are not final.
+// poisonUnlessEnded is poison for the error of a checkpoint, except for two kinds of error that are not final. A checkpoint
+// that was interrupted has only copied less. One that another connection held up has copied nothing.
 func (db *DB) poisonUnlessEnded(ctx context.Context, err error) error {
 	if ctx.Err() != nil || hasCode(err, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) {
 		return err
@@ -148,6 +149,8 @@ func (db *DB) poisonUnlessEnded(ctx context.Context, err error) error {
 	return db.poison(err)
 }
 
+// checkpoint lets SQLite copy pages. It reads the cursor and the newest entry first, because only what was committed before
+// the copying began is durable after it.
 func (w *writer) checkpoint(ctx context.Context, truncate bool) (Checkpoint, error) {
 	var c Checkpoint
 	cursor, err := readCursor(ctx, w.conn)
@@ -177,12 +180,12 @@ const passive = `PRAGMA wal_checkpoint(PASSIVE)`
 type copied struct {
 	Busy         int
 	Log          int // frames in -wal
-	Checkpointed int // of them, copied
+	Checkpointed int // how many of these frames are copied
 }
 
-// CheckpointBeside copies into the database, and syncs, what was committed when it began, while the writer goes on
-// to write. It does not say what is on disk, and -wal grows meanwhile. Its purpose is that the next Checkpoint, which
-// stops the writer, has little to do. It takes no notice of ctx after it has begun.
+// CheckpointBeside copies into the database, and syncs, what was committed when it began. The writer goes on writing, so
+// -wal grows meanwhile. It does not say what is on disk. Its purpose is that the next Checkpoint, which stops the writer,
+// has little to do. After it has begun, the end of ctx has no effect.
 //
 // Its errors are final like those of Checkpoint.
 func (db *DB) CheckpointBeside(ctx context.Context) error {

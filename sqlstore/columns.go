@@ -10,8 +10,8 @@ import (
 )
 
 // The columns of the derived tables. Each is declared here once. What Apply and Reindex insert and what CheckDerived compares
-// follow from the declaration. A new column needs a line here, a field in Record, and a migration. Its line comes after those
-// of the columns that the table has, as ALTER TABLE ADD COLUMN puts it.
+// follow from the declaration. A new column needs a line here, a field in Record, and a migration. Its line is the last one
+// of its table, because ALTER TABLE ADD COLUMN adds a column at the end.
 
 // kind is how SQLite stores the values of a column.
 type kind string
@@ -29,11 +29,11 @@ type column[S any] struct {
 	kind  kind         // as the migration declares it, which a test compares
 	value func(*S) any // as the driver binds it: int64, float64, string, []byte, or nil for NULL
 
-	// What CheckDerived compares, where that is not the column with its value.
-	stored   string // SQL in place of the column
-	expected func(*S) any
-	as       string // name of the column in a problem
-	hint     bool   // nothing is compared: a wrong value does no harm
+	// CheckDerived compares the stored column with value, unless these fields say otherwise.
+	stored   string       // SQL of what is compared in place of the column
+	expected func(*S) any // what is compared in place of value
+	as       string       // the column's name in a reported problem, if it is not name
+	hint     bool         // nothing is compared: a wrong value does no harm
 }
 
 // auditSource is what a row of table audit is made from.
@@ -49,7 +49,8 @@ var auditTable = []column[auditSource]{
 	{name: "query_id", kind: blobKind, value: func(s *auditSource) any { return s.r.QueryID[:] }},
 	{name: "query_hex", kind: textKind, value: func(s *auditSource) any { return s.hex.of(&s.r.QueryID) }, as: "query_id"},
 	{name: "agent", kind: integerKind, value: func(s *auditSource) any { return s.agent },
-		// The number stands for an agent in table agent. Without one the text differs from every hash and from NULL.
+		// The column has the id of a row in table agent, so the hash in that row is compared. If there is no such row,
+		// 'unknown' is compared: it differs from every hash and from NULL.
 		stored: "iif(g.id IS NULL, 'unknown', g.agent_id)", expected: func(s *auditSource) any { return optionalHash(s.r.AgentID) }},
 	{name: "timestamp", kind: integerKind, value: func(s *auditSource) any { return s.r.Timestamp }},
 	{name: "subject", kind: textKind, value: func(s *auditSource) any { return optional(s.r.Subject) }},
@@ -110,7 +111,7 @@ func appendValues[S any](row []any, columns []column[S], s *S) []any {
 	return row
 }
 
-// storedColumns lists what differences needs of a row, for SQL. alias is the table's name in the query.
+// storedColumns returns, as a list for SELECT, what differences compares. alias is the table's name in the query.
 func storedColumns[S any](columns []column[S], alias string) string {
 	list := make([]string, len(columns))
 	for i := range columns {
@@ -119,8 +120,8 @@ func storedColumns[S any](columns []column[S], alias string) string {
 	return strings.Join(list, ", ")
 }
 
-// differences returns the names of the columns in which a stored row is not what s says. The row is what a SELECT of
-// storedColumns gives.
+// differences returns the names of the columns in which a stored row differs from s. The row is the result of a SELECT of
+// storedColumns.
 func differences[S any](columns []column[S], row []driver.Value, s *S) (found []string) {
 	for i := range columns {
 		c := &columns[i]
@@ -170,16 +171,16 @@ func optionalHash(h *[32]byte) any {
 	return h[:]
 }
 
-// hexText writes hashes in hex. Many share one piece of memory, which is one allocation for all of them.
+// hexText writes hashes in hex. The texts share a buffer, because an allocation for each of them would cost time.
 type hexText struct{ b strings.Builder }
 
-// hexTexts is how many hashes share a piece of memory.
+// hexTexts is how many hashes share a buffer.
 const hexTexts = 64
 
 // of returns a hash in hex, see hexOf.
 func (t *hexText) of(h *[32]byte) string {
 	if t.b.Cap()-t.b.Len() < hexLen {
-		t.b.Reset() // the texts that were returned keep the memory
+		t.b.Reset() // the texts that were returned keep the old buffer
 		t.b.Grow(hexTexts * hexLen)
 	}
 	var digits [hexLen]byte

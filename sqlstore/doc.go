@@ -1,8 +1,8 @@
 // Package sqlstore keeps audits in SQLite.
 //
 // It opens and migrates audit.db, writes batches of records together with the journal offset that they end at,
-// and answers questions about them. It knows rows and bytes and not audits: package audit says what a record means and
-// how it is encoded, and hands over each record with its columns taken apart.
+// and answers questions about them. It works with rows and bytes. What a record means and how it is encoded is known to
+// package audit alone, which passes each record together with the values of its columns.
 //
 //	writer   one connection, transactions begin IMMEDIATE:   Apply  Write  PutLabels  Checkpoint  Reindex
 //	readers  a bounded pool, mode=ro and query_only:         Get  Range  Select  Values  Stats  …
@@ -20,10 +20,11 @@
 //
 // What it leaves to its caller is durability. The database runs with journal_mode=WAL and synchronous=NORMAL: a commit is
 // atomic and ordered, but a power cut can take back the last commits until a checkpoint has synced them. Only
-// [DB.Checkpoint] says what is durable. The caller keeps its journal from there on and applies it again.
+// [DB.Checkpoint] says what is durable. The caller keeps its journal from that offset on, and applies it again after a
+// power cut.
 //
-// In this process nothing but SQLite closes a descriptor of the database file while SQLite has it open: that would drop
-// SQLite's POSIX locks.
+// In this process nothing but SQLite closes a descriptor of the database file while SQLite has it open. When a process
+// closes any descriptor of a file, it loses all its POSIX locks on the file, those of SQLite too.
 //
 // Where to look: columns.go declares the columns of the derived tables, plan.go how a question finds its records,
 // hashindex.go how hashes are indexed, rows.go how a SELECT is run.

@@ -5,24 +5,25 @@ import (
 	"strings"
 )
 
-// How hashes are indexed. A hash that people search for is stored as hex text, which is what they compare it with.
+// How hashes are indexed. A hash that people search for is stored as hex text, because that is what they type.
 // Its index begins with the generation of the record:
 //
 //	(generation, assertion_hash)     generation = index of the record >> 14
 //
-// Hashes are spread evenly, so in an index of hashes alone every insert would touch another page. With the generation in
-// front, inserts touch only the pages of the newest generation. (migrations/00002_derived.sql has the figures.) A search
-// goes through the generations one by one. It names the index: SQLite's skip-scan would do the same, but only while its
-// statistics say that generations are few.
+// Hashes are spread evenly, so in an index of hashes alone nearly every insert would touch a different page. With the
+// generation in front, inserts touch only the pages of the newest generation. (migrations/00002_derived.sql has the
+// figures.) A search goes through the generations one by one. It names the index: SQLite's skip-scan would do the same,
+// but only while its statistics say that generations are few.
 
-// generationShift is how many bits of a record's index its generation leaves out.
+// generationShift is how many low bits of a record's index are dropped to get its generation. The SQL below and the
+// migrations have the same number.
 const generationShift = 14
 
 // generationOf returns the generation of the record with this index.
 func generationOf(idx int64) int64 { return idx >> generationShift }
 
-// The generations as table gen with column n: those of table audit as it is now, and those up to a number, which is the
-// first value that is bound.
+// A table gen with column n, for WITH: generations has all generations of table audit as it is now. generationsTo has
+// those up to a number, which is the first value that is bound.
 const (
 	generations   = `WITH RECURSIVE gen (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM gen WHERE n < (SELECT max(idx) >> 14 FROM audit)) `
 	generationsTo = `WITH RECURSIVE gen (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM gen WHERE n < ?1) `
@@ -34,7 +35,7 @@ const hexLen = 2 * hashLen
 // hexOf returns a hash as the tables have it.
 func hexOf(h *[32]byte) string { return hex.EncodeToString(h[:]) }
 
-// hashOf is hexOf backwards. It reports false for what is no hash: somebody wrote it by hand.
+// hashOf is the inverse of hexOf. It reports false for text that is no hash: somebody wrote it by hand.
 func hashOf(text string) (h [32]byte, ok bool) {
 	if len(text) != hexLen {
 		return h, false
@@ -61,7 +62,7 @@ var (
 	byAttribute = hashIndex{"attribute_by_value", "attribute", []string{"key", "value"}}
 )
 
-// named is the index's table under an alias, read by this index.
+// named returns, for FROM, the index's table under an alias. SQLite must read it by this index.
 func (x *hashIndex) named(alias string) string {
 	return x.table + ` ` + alias + ` INDEXED BY ` + x.name
 }
@@ -82,13 +83,13 @@ func (x *hashIndex) join() string {
 	return ` CROSS JOIN audit a ON a.idx = x.audit`
 }
 
-// from is what follows FROM to read the index generation by generation.
+// from returns what follows FROM to read the index generation by generation.
 func (x *hashIndex) from(alias string) string { return `gen CROSS JOIN ` + x.named(alias) }
 
 // match is the condition for rows of generation gen.n that have the values bound for the index's columns.
 func (x *hashIndex) match(alias string) string { return x.equal(alias, `gen.n`) }
 
-// equal is match for another generation.
+// equal is match for the generation that an SQL expression gives.
 func (x *hashIndex) equal(alias, generation string) string {
 	var b strings.Builder
 	b.WriteString(alias + `.generation = ` + generation)
@@ -98,15 +99,16 @@ func (x *hashIndex) equal(alias, generation string) string {
 	return b.String()
 }
 
-// next is a query for the least hash from one bound text on and before another. It searches each generation once.
+// next returns a query for the least hash that is not less than the first bound text, and less than the second. It
+// searches each generation once.
 func (x *hashIndex) next() string {
 	c := `c.` + x.columns[0]
 	return generations + `SELECT min((SELECT min(` + c + `) FROM ` + x.named("c") +
 		` WHERE c.generation = gen.n AND ` + c + ` >= ? AND ` + c + ` < ?)) FROM gen`
 }
 
-// span is a query for the first and the last record that have a piece of evidence. Bound are the newest generation and
-// the hash.
+// span returns a query for the first and the last record that have a piece of evidence. The values to bind are the newest
+// generation and the hash.
 func (x *hashIndex) span() string {
 	in := ` FROM ` + x.named("c") + ` WHERE c.generation = gen.n AND c.` + x.columns[0] + ` = ?2`
 	return generationsTo + `SELECT min((SELECT min(c.audit)` + in + `)), max((SELECT max(c.audit)` + in + `)) FROM gen`

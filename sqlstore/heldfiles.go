@@ -34,7 +34,7 @@ type heldFiles struct {
 	// walLeast is the least size that -wal can have: its size after our last commit, until a checkpoint has copied
 	// all of it. Until then SQLite does not empty it, see pin. Guarded by mu.
 	walLeast int64
-	leave    func() error
+	leave    func() error // see use
 }
 
 // hold opens the database, which exists.
@@ -129,15 +129,15 @@ func (h *heldFiles) checkSize() error {
 	if err != nil {
 		return err
 	}
-	// After the header: a checkpoint in between makes the file longer, and the file gets as long as the header says only
-	// after the header was written.
+	// The size is read after the header. A checkpoint writes the header first and makes the file as long as the header says
+	// after that. So what a checkpoint does in between can only make the file longer.
 	st, err := h.db.Stat()
 	if err != nil {
 		return err
 	}
 	again, err := claimedSize(h.db)
 	if err != nil || again != claimed {
-		return err // a checkpoint writes it just now; the next check decides
+		return err // a checkpoint is writing the header; the next check decides
 	}
 	switch {
 	case claimed > 0 && claimed == st.Size():
@@ -166,17 +166,16 @@ func claimedSize(f *os.File) (int64, error) {
 	return size * int64(binary.BigEndian.Uint32(head[28:])), nil
 }
 
-// sync makes durable all that anybody has written to the database.
+// sync makes durable what this process and all others have written to the database.
 func (h *heldFiles) sync() error { return h.db.Sync() }
 
 // renewWAL rewrites the bytes of -wal in place and syncs them. The caller holds SQLite's write lock, so that nobody
 // else writes to the file.
 //
-// That -wal can be read does not mean that it is on disk. The process may have been killed before its sync.
-// Or a sync failed: then the page cache can hold pages that it takes for clean and that were never written, and a later sync
-// succeeds without writing them. If a checkpoint then copied pages into the database and the power failed in the middle, the
-// database would be neither old nor new, with no -wal to complete it. Rewriting makes the pages dirty again, so that the
-// sync has to write them.
+// A -wal that can be read need not be on disk. The process may have been killed before its sync. Or a sync failed: then the
+// page cache can hold pages that were never written, but are marked as clean. A later sync succeeds without writing them.
+// If a checkpoint then copied pages into the database and the power failed in the middle, the database would be neither old
+// nor new, with no -wal to complete it. Rewriting makes the pages dirty again, so that the sync has to write them.
 func renewWAL(path string) error {
 	f, err := durable.OpenWrite(path + walSuffix)
 	if errors.Is(err, fs.ErrNotExist) {

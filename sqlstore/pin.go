@@ -9,20 +9,21 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// pin is a read transaction of ours. It keeps everybody from copying pages out of -wal that -wal does not have on disk.
+// pin is a read transaction of the process that writes. While it is held, no process can copy pages out of -wal that were
+// not synced there.
 //
 // A checkpoint of any connection, in any process, copies pages up to the state that the oldest reader sees, and none
 // at all while a reader sees the database as it is without -wal (https://www.sqlite.org/wal.html, "Concurrency"). So the
-// pin reads the state up to which the writer has synced -wal, and moves on after the next sync. Without the pin a shell with
-// synchronous=OFF, or any shell after a failed sync of the writer, could copy pages into the database that -wal
-// does not have on disk. A power cut in the middle of that leaves a mix of two states, and no -wal to complete it.
+// pin reads the state up to which the writer has synced -wal, and moves on after the next sync. Without the pin, a shell with
+// synchronous=OFF could copy pages into the database that were not synced in -wal. So could any shell after a failed sync of
+// the writer. A power cut in the middle of that leaves a mix of two states, and no -wal to complete it.
 type pin struct {
 	mu   sync.Mutex
 	pool *sqlx.DB
 	// Two connections, so that the next transaction begins before the last one ends. Both are opened together with the
 	// database: later the process may have no descriptor left.
 	conns [2]*sqlx.Conn
-	held  *sqlx.Tx // of conns[0]; nil: no reader
+	held  *sqlx.Tx // of conns[0]; nil: no transaction is held
 }
 
 func newPin(ctx context.Context, path string) (*pin, error) {
@@ -39,12 +40,12 @@ func newPin(ctx context.Context, path string) (*pin, error) {
 	return p, nil
 }
 
-// move lets checkpoints copy all that is committed now. sync makes -wal durable before. If it fails, the pin stays
-// where it was.
+// move lets checkpoints copy all that is committed now. Before that it calls sync, which makes -wal durable. If sync
+// fails, the pin stays where it was.
 func (p *pin) move(ctx context.Context, sync func() error) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	// Without the end of ctx: database/sql would roll back the transaction when the context ends.
+	// The transaction outlives ctx. database/sql would roll it back when its context ends.
 	next, err := p.conns[1].BeginTxx(context.WithoutCancel(ctx), &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return err

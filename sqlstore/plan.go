@@ -5,23 +5,23 @@ import "slices"
 // How a Select finds its records is planned here, by functions that do not touch the database. They get the filter and
 // what was found out so far, and return what to do next.
 //
-//	one read   the filter is a stretch of an index in the right order, and one page can hold all records
-//	look up    few records share something that the filter names: they are found by its index and sorted in memory
+//	one read   the filter selects one stretch of an index in the right order, and one page can hold all records
+//	look up    few records share a value that the filter names: its index finds them, and they are sorted in memory
 //	walk       otherwise: an index in the right order is read, a stretch of rows at a time
 //
-// A count needs no order, so it can also go through the evidence generation by generation.
+// A count needs no order, so it can also go through the evidence generation by generation (see hashindex.go).
 
 // action is what to do next.
 type action uint8
 
 const (
 	doFinish     action = iota // no record can match
-	doReadOnce                 // read one page of the path: it is the answer, unless it is cut
+	doReadOnce                 // read one page of the path: it is the answer, unless more records follow
 	doLearn                    // learn what there is: statistics.newest and agentKnown
 	doProbe                    // look up a few records by plan.lookup
 	doCount                    // count the rows that plan.lookup finds in its index
 	doLookUp                   // look up the records by plan.lookup, and sort them
-	doNarrow                   // learn between which records the evidence is
+	doNarrow                   // learn the first and the last record that have the evidence
 	doWalk                     // read the path
 	doByEvidence               // go through the evidence, to count
 )
@@ -54,17 +54,17 @@ type plan struct {
 
 // statistics are what was found out about the records so far.
 type statistics struct {
-	triedOnce bool // one page was read, and was not all
+	triedOnce bool // one page was read, and did not hold all records
 
 	learned    bool
 	newest     int64 // index of the newest record that the answer can have; -1: there is none
 	agentKnown bool  // the filter's agent has records, or it names none
 
 	shares   []share // of the lookups, in their order, as far as they were tried
-	narrowed bool
+	narrowed bool    // doNarrow was done
 }
 
-// share is how many rows of an index share what a lookup asks for.
+// share is how many rows of an index have the value that a lookup asks for.
 type share struct {
 	rows  int
 	exact bool // they were counted, up to sizes.lookup + 1; otherwise there may be more
@@ -76,7 +76,7 @@ func planNext(q *question, z *sizes, s *statistics) plan {
 	case q.Agent != nil && q.Anonymous:
 		return plan{action: doFinish}
 	case q.to == toRead && !s.triedOnce && q.Limit > 0 && q.Limit <= z.selectPage && !q.path.selective:
-		// One read sees one state, so no query is needed before to fix what is seen.
+		// One read sees one state of the database. So doLearn need not fix first which records the answer can have.
 		return plan{action: doReadOnce}
 	case !s.learned:
 		return plan{action: doLearn}
@@ -88,7 +88,7 @@ func planNext(q *question, z *sizes, s *statistics) plan {
 		case i >= len(s.shares):
 			return plan{doProbe, i}
 		case !s.shares[i].exact:
-			// The index alone tells how many there are. For too many that takes a tenth of the time.
+			// A count reads only the index. If there are too many to look up, that shows in a tenth of the time of a lookup.
 			return plan{doCount, i}
 		case s.shares[i].rows <= z.lookup:
 			return plan{doLookUp, i}
@@ -103,7 +103,7 @@ func planNext(q *question, z *sizes, s *statistics) plan {
 	return plan{action: doWalk}
 }
 
-// probe is how many records a probe finds at most, if it finds all.
+// probe returns a limit: a probe that finds no more records than this has found all of them.
 func (z *sizes) probe() int { return min(z.few, z.lookup) }
 
 // lookup is a way to find records by an index of something that few records share. A record may come more than
@@ -115,7 +115,7 @@ type lookup struct {
 	args  []any
 }
 
-// lookups are the lookups that there are for the filter, the most promising first.
+// lookups returns the lookups that can find the records of the filter, the most promising first.
 func (f *Filter) lookups() []lookup {
 	var ls []lookup
 	add := func(x *hashIndex, args ...any) {
@@ -135,16 +135,16 @@ func (f *Filter) lookups() []lookup {
 	}
 	const bySubject = `audit a INDEXED BY audit_by_subject`
 	if name, exact := f.subject(); exact {
-		if f.ByAdmission { // else there is a walk in order
+		if f.ByAdmission { // otherwise there is a walk in the right order
 			ls = append(ls, lookup{from: bySubject, where: `a.subject = ?`, args: []any{name}})
 		}
 	} else if f.SubjectGlob != nil {
 		if prefix, _ := literal(*f.SubjectGlob); prefix != "" {
-			// Text is compared byte by byte, and no UTF-8 has a byte of 0xff.
+			// These bounds hold all texts with the prefix: SQLite compares bytes, and UTF-8 never has the byte 0xff.
 			ls = append(ls, lookup{from: bySubject, where: `a.subject >= ? AND a.subject < ?`, args: []any{prefix, prefix + "\xff"}})
 		}
 	}
-	if f.ByAdmission { // else there is a walk in order
+	if f.ByAdmission { // otherwise there is a walk in the right order
 		if agent, ok := f.agent(); ok {
 			ls = append(ls, lookup{from: `audit a INDEXED BY audit_by_agent`, where: agent.sql, args: agent.args})
 		}
@@ -165,6 +165,8 @@ func (l *lookup) count(newest int64, most int) (query string, args []any) {
 	return with + `SELECT count(*) FROM (SELECT 1 FROM ` + l.from + ` WHERE ` + l.where + ` LIMIT ?)`, append(args, most)
 }
 
+// begin returns what find and count have in common: the generations, the join with table audit, and the first values that
+// are bound.
 func (l *lookup) begin(newest int64) (with, join string, args []any) {
 	if l.index == nil {
 		return ``, ``, slices.Clone(l.args)
@@ -176,12 +178,12 @@ func (l *lookup) begin(newest int64) (with, join string, args []any) {
 type path struct {
 	from  string // table, as a, and index
 	order string
-	keys  string // what the order is by
-	marks string // placeholders for values of keys
-	place func(*auditRow) []any
+	keys  string                // the columns of order
+	marks string                // placeholders for values of keys
+	place func(*auditRow) []any // the values of keys in a row
 
 	bounds     []clause // the conditions that bound the stretch
-	selective  bool     // the filter says more than that: rows on the path can fail it
+	selective  bool     // the filter has other conditions too, so it need not select every row on the path
 	conditions []clause // the whole filter, if selective
 }
 
@@ -228,7 +230,8 @@ func (f *Filter) path() path {
 	return p
 }
 
-// bounded reports whether the filter names what an index of table audit has in the order of time.
+// bounded reports whether the filter names a time, an agent or a subject. Then an index of table audit has its records in
+// one stretch, in the order of time.
 func (f *Filter) bounded() bool {
 	_, exact := f.subject()
 	return f.From != nil || f.To != nil || f.Agent != nil || f.Anonymous || exact

@@ -160,7 +160,7 @@ func (db *DB) reindex(ctx context.Context, w *writer, decode func([]byte) (Recor
 		return err
 	}
 	if err := w.tx(ctx, func() error { return w.remakeDerived(ctx) }); err != nil {
-		return fmt.Errorf("make the derived tables anew: %w", err)
+		return fmt.Errorf("make the derived tables again: %w", err)
 	}
 	isView := func(o *schemaObject) bool { return o.Type == "view" }
 	if err := w.tx(ctx, func() error {

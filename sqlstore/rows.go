@@ -14,14 +14,14 @@ import (
 //
 //   - each and readPage, for many rows and for the questions that are asked all the time. They use the driver directly
 //     and keep a reader's queries prepared (see readerConn). database/sql would start a goroutine to watch the context of
-//     each query, check, convert and lock for each row, and copy all bytes once more: for a get by key that is a third of
-//     the time.
+//     each query, check, convert and lock for each row, and copy all bytes once more. That would be a third of the time
+//     of a get by key.
 //   - sqlx's Get and Select, for a few rows that are read into a struct, and inside a transaction.
 
 // querier runs a query and hands each row to visit, as the driver reads it: int64, float64, string, []byte or nil.
 //
-// visit must not keep the row, but may keep the values in it: the driver makes bytes anew for each row. It returns whether it
-// wants more rows. It must not run another query: it holds the connection.
+// visit must not keep the row, but may keep the values in it: the driver allocates new bytes for each row. It returns whether
+// it wants more rows. It must not run another query, because the connection is in use until visit returns.
 type querier interface {
 	each(ctx context.Context, query string, args []any, visit func(row []driver.Value) (more bool)) error
 }
@@ -34,7 +34,7 @@ func (r readers) each(ctx context.Context, query string, args []any, visit func(
 	return r.use(ctx, func(c *readerConn) error { return c.each(ctx, query, args, visit) })
 }
 
-// use calls f with one of the connections, for which it waits as long as ctx.
+// use calls f with one of the connections. It waits for a free one until ctx ends.
 func (r readers) use(ctx context.Context, f func(*readerConn) error) error {
 	conn, err := r.Conn(ctx)
 	if err != nil {
@@ -85,7 +85,7 @@ func visitRows(ctx context.Context, q driver.StmtQueryContext, args []any, visit
 		}
 	}()
 	row := make([]driver.Value, len(rows.Columns()))
-	for ctx.Err() == nil { // the driver looks at ctx for the first row alone
+	for ctx.Err() == nil { // the driver looks at ctx only for the first row
 		err := rows.Next(row)
 		if errors.Is(err, io.EOF) || err == nil && !visit(row) {
 			return nil
@@ -113,8 +113,8 @@ func first(ctx context.Context, q querier, query string, args []any, visit func(
 	})
 }
 
-// readPage reads rows until they have pageBytes together, at least one row. scan fills in a row and returns its size.
-// cut says that there may be more rows.
+// readPage reads rows until their sizes add up to pageBytes, and at least one row. scan fills in a row and returns its
+// size. cut says that the query has more rows.
 func readPage[T any](ctx context.Context, q querier, pageBytes int, query string, args []any, scan func(*T, []driver.Value) (size int, err error)) (page []T, cut bool, err error) {
 	size := 0
 	var bad error
@@ -138,14 +138,14 @@ func readPage[T any](ctx context.Context, q querier, pageBytes int, query string
 	return page, cut, nil
 }
 
-// integer is a column that is never NULL.
+// integer returns the value of an integer column that is never NULL.
 func integer(v driver.Value) int64 {
 	n, _ := v.(int64)
 	return n
 }
 
-// bytesOf is a column of bytes. It returns nil for NULL alone. A value that is no blob was written without our checks:
-// it is returned as text, so that it can be seen, and is then found to be wrong.
+// bytesOf returns the value of a column of bytes, and nil only for NULL. A value that is no blob was not written by this
+// package. It is returned as text, so that whoever checks the bytes can show it, and finds it wrong.
 func bytesOf(v driver.Value) []byte {
 	switch v := v.(type) {
 	case nil:

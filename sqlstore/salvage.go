@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// Salvage takes the derived tables out of a damaged database, so that a Reindex can make them anew. SQLite cannot drop a
-// table that has a damaged page: it reads the pages to free them.
+// Salvage takes the derived tables out of a damaged database, so that a Reindex can make them anew. DROP TABLE does not
+// work on a table that has a damaged page, because SQLite reads the pages to free them.
 //
 // It does so only if the damage is in derived tables and their indexes. If there is other damage, the error is
 // ErrMalformed and nothing was changed. keep is called before anything is changed, to keep a copy. Its error ends Salvage.
@@ -57,14 +57,15 @@ func (db *DB) salvage(ctx context.Context, w *writer, keep func() error) error {
 	return err
 }
 
-// vacuum copies all tables into new pages. The copy is a file: it may be larger than the memory of a small machine.
+// vacuum copies all tables into new pages. The temporary copy is a file, because it may be larger than the memory of a small
+// machine.
 func (w *writer) vacuum(ctx context.Context) error {
 	if _, err := w.conn.ExecContext(ctx, `PRAGMA temp_store=FILE`); err != nil {
 		return err
 	}
 	_, err := w.conn.ExecContext(ctx, `VACUUM`)
-	_, back := w.conn.ExecContext(context.WithoutCancel(ctx), `PRAGMA temp_store=MEMORY`)
-	return errors.Join(err, back)
+	_, reset := w.conn.ExecContext(context.WithoutCancel(ctx), `PRAGMA temp_store=MEMORY`)
+	return errors.Join(err, reset)
 }
 
 // checkPrimary returns ErrMalformed if SQLite finds damage outside of the derived tables.
@@ -78,7 +79,7 @@ func (db *DB) checkPrimary(ctx context.Context) error {
 	if err := db.readers.SelectContext(ctx, &names, tables, string(derived)); err != nil {
 		return err
 	}
-	// The check of sqlite_schema is also that of the list of free pages, from which new pages are taken.
+	// The check of sqlite_schema includes the list of free pages. New pages are taken from that list, so it must be sound.
 	for _, name := range append(names, "sqlite_schema") {
 		found, err := integrityOf(ctx, db.readers.DB, fmt.Sprintf(`PRAGMA integrity_check('%s')`, strings.ReplaceAll(name, "'", "''")))
 		if err != nil {
@@ -94,8 +95,8 @@ func (db *DB) checkPrimary(ctx context.Context) error {
 // forgotten are the tables that a Reindex makes anew: the derived ones, and the planner's statistics.
 var forgotten = slices.Concat(derivedTables, []string{"sqlite_stat1"})
 
-// forgetDerived deletes the derived tables from the schema, with their indexes, triggers and views, and leaves their pages as
-// they are.
+// forgetDerived deletes the derived tables from the schema, with their indexes and triggers, and leaves their pages as they
+// are. markReindex drops their views.
 func (w *writer) forgetDerived(ctx context.Context) error {
 	const remove = `DELETE FROM sqlite_schema WHERE tbl_name IN (SELECT value FROM json_each(?))`
 	names, err := json.Marshal(forgotten)
@@ -112,7 +113,7 @@ func (w *writer) forgetDerived(ctx context.Context) error {
 		if _, err := w.conn.ExecContext(ctx, remove, string(names)); err != nil {
 			return err
 		}
-		// Other connections read the schema again when this number is another one.
+		// Other connections read the schema again when this number has changed.
 		var version int64
 		if err := w.conn.GetContext(ctx, &version, `PRAGMA schema_version`); err != nil {
 			return err

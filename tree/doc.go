@@ -1,5 +1,5 @@
-// Package tree is the Merkle tree over the records of a store. It has one root for each size, and short proofs: that a
-// record is in the tree, and that a smaller tree is the beginning of it.
+// Package tree is the Merkle tree over the records of a store. The tree has one root for each size. It gives short proofs of
+// two kinds: that a record is in the tree, and that a smaller tree is the beginning of it.
 //
 // The tree is the one of RFC 6962, section 2.1, with SHA-256. A leaf is the hash of 0x00 and the record's bytes, a
 // node is the hash of 0x01 and its two children. For five records:
@@ -19,14 +19,15 @@
 //	            │     │     │
 //	level 0   [256] [256] [256]   [ l768 l769 l770      three full tiles, edge
 //
-// A full tile never changes: a store inserts it once. What changes is the [Edge], the tiles that are not full yet. It has
-// at most eight, however large the tree is. With the edge and the full tiles ([TileReader]) a store has the root and every
-// proof, for the present size and for all sizes before it.
+// A full tile never changes: a store inserts it once. Only the [Edge] changes: it consists of the tiles that are not full
+// yet, at most eight of them. From the edge and the full tiles ([TileReader]) a store can compute the root and every
+// proof, for the present size and for all smaller sizes.
 //
-// A [Frontier] holds a tree without tiles: the roots of its perfect subtrees, at most 61 hashes. It computes the root of a
-// stream of records, and it shows that records continue an older tree.
+// A [Frontier] is for programs that have no tiles. It has only the roots of the tree's perfect subtrees, at most 61 hashes.
+// With it a program computes the root of a stream of records, or checks that records continue an older tree.
 //
 // The package promises that the same leaves have the same root, the same tiles and the same proofs as in every other
-// implementation of RFC 6962. No proof, hash, tile or size that it is given makes it panic or run without end. It leaves to
-// others where tiles are kept, what a record is, and who signs a root (package evidence).
+// implementation of RFC 6962. No proof, hash, tile or size that a function is given makes it run without end. None makes it
+// panic, except that the two Append methods panic after [MaxSize] leaves. The package does not decide where tiles
+// are kept or what a record is, and it signs nothing: package evidence does.
 package tree

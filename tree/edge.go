@@ -6,17 +6,17 @@ import (
 	"fmt"
 )
 
-// Edge is the growing end of a tree: for each level the tile that is not full yet. It is all that an append needs, and
-// all that the root needs. The zero value is the empty tree.
+// Edge is the growing end of a tree: for each level the tile that is not full yet. To append leaves and to compute the root,
+// nothing else is needed. The zero value is the empty tree.
 //
-// An Edge is for one goroutine at a time.
+// Only one goroutine at a time may use an Edge.
 type Edge struct {
 	size   int64
 	levels [Levels][]byte // the hashes of each level's last tile: size>>(8*level) mod 256 of them
 }
 
-// NewEdge returns the edge of a tree of the size. levels has for each level the hashes of its last tile, and none where
-// all tiles are full. They are copied. An error names the level whose number of hashes does not fit the size.
+// NewEdge returns the edge of a tree with size leaves. levels has, for each level, the hashes of the tile that is not full,
+// or nothing if all tiles are full. They are copied. The error names a level whose number of hashes is wrong for the size.
 func NewEdge(size int64, levels [][]byte) (*Edge, error) {
 	if err := checkSize(size); err != nil {
 		return nil, err
@@ -38,7 +38,7 @@ func NewEdge(size int64, levels [][]byte) (*Edge, error) {
 	return e, nil
 }
 
-// edgeWidth returns how many hashes of a level are not in full tiles.
+// edgeWidth returns the number of hashes of a level that are not in full tiles.
 func edgeWidth(size int64, level int) int {
 	return int(size >> (TileHeight * level) & (TileWidth - 1))
 }
@@ -46,7 +46,8 @@ func edgeWidth(size int64, level int) int {
 // Size returns the number of leaves.
 func (e *Edge) Size() int64 { return e.size }
 
-// Level returns the hashes of a level's last tile. They belong to the edge: the next Append changes them.
+// Level returns the hashes of a level's last tile, which is not full. They belong to the edge, and the next Append changes
+// them.
 func (e *Edge) Level(level int) []byte {
 	if level < 0 || level >= Levels {
 		return nil
@@ -54,8 +55,8 @@ func (e *Edge) Level(level int) []byte {
 	return e.levels[level]
 }
 
-// Clone returns a copy. Whoever stores tiles in a transaction appends to a clone and keeps it once the
-// transaction is committed.
+// Clone returns a copy. It is for a caller that stores tiles in a transaction: the caller appends to the clone, and keeps it
+// if the transaction is committed.
 func (e *Edge) Clone() *Edge {
 	c := &Edge{size: e.size}
 	for level, hashes := range e.levels {
@@ -84,7 +85,7 @@ func (e *Edge) Append(leaves ...Hash) []FullTile {
 				e.levels[level] = tile
 				break
 			}
-			e.levels[level] = nil // the tile goes to the caller, and keeps its memory
+			e.levels[level] = nil // the caller owns the full tile, so the next tile needs memory of its own
 			full = append(full, FullTile{level, e.size >> (TileHeight * (level + 1)), tile})
 			h = root(tile)
 		}
@@ -102,8 +103,8 @@ func (e *Edge) Root() Hash {
 	return f.Root()
 }
 
-// Reader returns a reader of the whole tree: the edge, and the full tiles that full reads by level and number. Without
-// full it reads the edge alone. The edge must not change while the reader is used.
+// Reader returns a reader of the whole tree. It takes the last tiles from the edge, and calls full to read a full tile by
+// level and number. If full is nil, it can read only the edge. The edge must not change while the reader is used.
 func (e *Edge) Reader(full func(level int, n int64) ([]byte, error)) TileReader {
 	return edgeReader{e, full}
 }

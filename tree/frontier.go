@@ -6,21 +6,21 @@ import (
 	"slices"
 )
 
-// Frontier is a tree without its tiles: the roots of its perfect subtrees from left to right, one for each bit
-// that is set in the size. Also known as a compact range, or as the right edge of a tree.
+// Frontier is a tree without its tiles. It has the roots of the tree's perfect subtrees from left to right, one for each
+// bit that is set in the size. Others call it a compact range, or the right edge of a tree.
 //
 //	size 13 = 8 + 4 + 1:   [root of leaves 0–7] [root of leaves 8–11] [leaf 12]
 //
-// It is enough to append leaves and to compute the root. The zero value is the empty tree.
+// To append leaves and to compute the root, nothing else is needed. The zero value is the empty tree.
 //
-// A Frontier is for one goroutine at a time.
+// Only one goroutine at a time may use a Frontier.
 type Frontier struct {
 	size   int64
 	hashes []Hash
 }
 
-// NewFrontier returns the frontier of a tree of the size with these hashes, which it copies. It cannot tell whether they are
-// the right ones: compare its Root with one that is signed.
+// NewFrontier returns the frontier of a tree with size leaves. It copies the hashes. It cannot check that they are the right
+// ones: the caller must compare the frontier's Root with a signed root.
 func NewFrontier(size int64, hashes []Hash) (*Frontier, error) {
 	if err := checkSize(size); err != nil {
 		return nil, err
@@ -42,7 +42,7 @@ func (f *Frontier) Append(leaf Hash) {
 	if f.size == MaxSize {
 		panic("tree: more leaves than MaxSize")
 	}
-	// Each bit that is set at the end of the size is a subtree which the leaf completes.
+	// Each of the size's lowest bits, up to the first 0, is a subtree that the leaf makes part of a larger perfect one.
 	for s := f.size; s&1 == 1; s >>= 1 {
 		last := len(f.hashes) - 1
 		leaf = NodeHash(f.hashes[last], leaf)

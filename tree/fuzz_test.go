@@ -6,7 +6,7 @@ import (
 	"github.com/auditsql/auditsql/tree"
 )
 
-// Whatever is claimed: no panic, no loop without end; and what verifies against the root of a tree is in it.
+// No input makes it panic or run without end. And a leaf that verifies against the root of a tree is in that tree.
 func FuzzVerifyInclusion(f *testing.F) {
 	d := leaves(40)
 	k := newKept()

@@ -14,11 +14,11 @@ type Hash = tlog.Hash
 // HashSize is the size of a [Hash] in bytes.
 const HashSize = tlog.HashSize
 
-// MaxSize is the largest number of leaves of a tree: 2^61. tlog numbers all nodes of a tree in one int64, and does not
-// return for sizes near 2^63.
+// MaxSize is the largest number of leaves of a tree: 2^61. tlog numbers all nodes of a tree with an int64, so larger trees
+// overflow. Some functions of tlog do not return for sizes near 2^63.
 const MaxSize = 1 << 61
 
-// ErrProof says that a proof does not lead to the root.
+// ErrProof means that the root computed from a proof is not the given one.
 var ErrProof = errors.New("the proof does not lead to the root")
 
 // LeafHash returns the hash of a record's bytes: SHA-256(0x00 ‖ record), RFC 6962 section 2.1.

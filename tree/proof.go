@@ -10,13 +10,13 @@ import (
 
 // TileReader reads the hashes of a tree.
 type TileReader interface {
-	// ReadTile returns the first t.Width hashes of the tile, or more of them. Whoever reads the tile does not change
-	// these bytes, and neither does the reader as long as the proof is being made.
+	// ReadTile returns the first t.Width hashes of the tile, or more of them. The caller does not change these bytes. The
+	// TileReader must not change them either while the proof is being made.
 	ReadTile(t Tile) ([]byte, error)
 }
 
-// ReadFrontier reads the frontier of the tree of the size, which may be smaller than the tree that r has. It reads a
-// tile for each level.
+// ReadFrontier reads the frontier of the tree of the first size leaves. r may have a larger tree. It reads at most one tile
+// of each level.
 func ReadFrontier(r TileReader, size int64) (*Frontier, error) {
 	if err := checkSize(size); err != nil {
 		return nil, err
@@ -34,7 +34,7 @@ func ReadFrontier(r TileReader, size int64) (*Frontier, error) {
 	return &Frontier{size, hashes}, nil
 }
 
-// Root returns the root of the tree of the size, which may be smaller than the tree that r has.
+// Root returns the root of the tree of the first size leaves. r may have a larger tree.
 func Root(r TileReader, size int64) (Hash, error) {
 	f, err := ReadFrontier(r, size)
 	if err != nil {
@@ -43,9 +43,9 @@ func Root(r TileReader, size int64) (Hash, error) {
 	return f.Root(), nil
 }
 
-// Inclusion returns the proof that the leaf with the index is in the tree of the size: RFC 6962 section 2.1.1, from the leaf's
-// sibling up. The size may be smaller than the tree that r has. The hashes are taken from r as they are: whoever has the
-// root checks the proof with [VerifyInclusion] before giving it away.
+// Inclusion returns the proof that the leaf at index is in the tree of the first size leaves: RFC 6962 section 2.1.1, from
+// the leaf's sibling up. r may have a larger tree. Inclusion does not check the hashes that r returns. A caller that knows
+// the root should check the proof with [VerifyInclusion] before it hands it out.
 func Inclusion(r TileReader, index, size int64) ([]Hash, error) {
 	if err := checkIndex(index, size); err != nil {
 		return nil, err
@@ -53,8 +53,8 @@ func Inclusion(r TileReader, index, size int64) ([]Hash, error) {
 	return tlog.ProveRecord(size, index, reader{r, size})
 }
 
-// VerifyInclusion checks that the proof leads from the leaf at the index to the root of the tree of the size. The
-// error is [ErrProof] when it does not, and another one when the tree has no such index.
+// VerifyInclusion checks that the proof leads from the leaf at index to the root of the tree with size leaves. If it does
+// not, the error is [ErrProof]. If no tree of that size has such an index, it is another error.
 func VerifyInclusion(proof []Hash, index, size int64, leaf, root Hash) error {
 	if err := checkIndex(index, size); err != nil {
 		return err
@@ -75,8 +75,8 @@ func checkIndex(index, size int64) error {
 	return nil
 }
 
-// Consistency returns the proof that the tree of the old size is the beginning of the tree of the size: RFC 6962 section
-// 2.1.2. Both may be smaller than the tree that r has. The proof is empty when old is 0 or equal to size.
+// Consistency returns the proof that the tree of the first old leaves is the beginning of the tree of the first size leaves:
+// RFC 6962 section 2.1.2. r may have a larger tree. The proof is empty when old is 0 or equal to size.
 func Consistency(r TileReader, old, size int64) ([]Hash, error) {
 	if err := checkSizes(old, size); err != nil {
 		return nil, err
@@ -87,9 +87,9 @@ func Consistency(r TileReader, old, size int64) ([]Hash, error) {
 	return tlog.ProveTree(size, old, reader{r, size})
 }
 
-// VerifyConsistency checks that the tree of the old size with the old root is the beginning of the tree of the size with the
-// root. The error is [ErrProof] when the proof does not show that, and another one when no proof can. An empty
-// tree is the beginning of every tree: its root must be [EmptyRoot], and the proof empty.
+// VerifyConsistency checks that the tree with old leaves and oldRoot is the beginning of the tree with size leaves and root.
+// If the proof does not show that, the error is [ErrProof]. If the sizes are such that no proof can show it, it is another
+// error. The empty tree is the beginning of every tree: its root must be [EmptyRoot], and the proof must be empty.
 func VerifyConsistency(proof []Hash, old, size int64, oldRoot, root Hash) error {
 	if err := checkSizes(old, size); err != nil {
 		return err
@@ -119,7 +119,7 @@ func checkSizes(old, size int64) error {
 	return nil
 }
 
-// reader serves tlog's numbering of hashes from tiles, for a tree of the size.
+// reader finds the hashes to which tlog refers by one number, in the tiles of a tree with size leaves.
 type reader struct {
 	tiles TileReader
 	size  int64
@@ -154,7 +154,7 @@ type readTile struct {
 	hashes []byte
 }
 
-// read reads all of a tile that the tree of this size has.
+// read reads a tile, as wide as it is in a tree with size leaves.
 func (r reader) read(level int, n int64) (readTile, error) {
 	width := int(min(TileWidth, r.size>>(TileHeight*level)-n<<TileHeight))
 	tile := Tile{level, n, width}

@@ -8,7 +8,7 @@ import (
 	"github.com/auditsql/auditsql/tree"
 )
 
-// The definitions of RFC 6962, section 2.1, word for word: slow, and easy to compare with the text.
+// These are the definitions of RFC 6962, section 2.1, word for word. They are slow, but easy to compare with the RFC.
 
 func hash(parts ...[]byte) tree.Hash {
 	h := sha256.New()

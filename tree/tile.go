@@ -18,24 +18,25 @@ const (
 	Levels = 8
 )
 
-// Tile names a tile, or the first hashes of one, as c2sp.org/tlog-tiles does.
+// Tile is the name of a tile, or of its first hashes, as in c2sp.org/tlog-tiles.
 type Tile struct {
 	Level int   // 0 for leaves; up to 63 in a path
 	N     int64 // number of the tile within its level, from 0
 	Width int   // number of hashes: 1 to TileWidth
 }
 
-// Path returns where tlog-tiles serves the tile below the prefix of a log: tile/L/N, with .p/W for a tile that is not
+// Path returns the path of the tile below the log's prefix, as in tlog-tiles: tile/L/N, followed by .p/W if the tile is not
 // full. N is written in groups of three digits: tile/0/x001/x234/067.
 func (t Tile) Path() string {
 	p := tlog.Tile{H: TileHeight, L: t.Level, N: t.N, W: t.Width}.Path()
 	return "tile/" + strings.TrimPrefix(p, tlogPrefix)
 }
 
-// tlogPrefix is how tlog begins a path: it has the height of the tiles in it, which C2SP fixes and leaves out.
+// tlogPrefix is the beginning of a path in package tlog. It contains the height of the tiles, which is fixed in C2SP and not
+// in its paths.
 const tlogPrefix = "tile/8/"
 
-// ParsePath reads a path that [Tile.Path] writes. It takes no other form of it: each tile has one path.
+// ParsePath reads a path that [Tile.Path] writes. It refuses every other spelling, so that each tile has just one path.
 func ParsePath(path string) (Tile, error) {
 	rest, ok := strings.CutPrefix(path, "tile/")
 	t, err := tlog.ParseTilePath(tlogPrefix + rest)
@@ -45,8 +46,9 @@ func ParsePath(path string) (Tile, error) {
 	return Tile{t.L, t.N, t.W}, nil
 }
 
-// NewTiles returns the tiles that a log of the size serves, and that it did not serve when it had old records: those that
-// became full since, and those of the edge. Sizes must be 0 to [MaxSize]; there is one tile for some 255 new records.
+// NewTiles returns the tiles that a log has to publish when it grows from old to size records: those that have become full,
+// and those of the edge that have grown. Both sizes must be from 0 to [MaxSize]. There is about one tile for every 255 new
+// records.
 func NewTiles(old, size int64) []Tile {
 	var tiles []Tile
 	for _, t := range tlog.NewTiles(TileHeight, old, size) {
@@ -59,17 +61,17 @@ func NewTiles(old, size int64) []Tile {
 type FullTile struct {
 	Level  int
 	N      int64
-	Hashes []byte // TileSize bytes, which belong to whoever got the tile
+	Hashes []byte // TileSize bytes, which belong to the caller of Append
 }
 
 // root returns the root of a full tile's hashes.
 func root(hashes []byte) Hash {
-	// The root itself is a hash of the next level for tlog, so it is made of its two children. As numbers within a
-	// tile do not matter here, the tile passes for the first one.
+	// For tlog the root belongs to the tile of the next level. So compute it from its two children, which tlog finds in this
+	// tile. The result does not depend on the tile's number, so use that of the first tile.
 	t := tlog.Tile{H: TileHeight, W: TileWidth}
 	left, err := tlog.HashFromTile(t, hashes, tlog.StoredHashIndex(TileHeight-1, 0))
 	if err != nil {
-		panic("tree: " + err.Error()) // a tile of another length: a bug here
+		panic("tree: " + err.Error()) // the tile is not full, which is a bug in this package
 	}
 	right, err := tlog.HashFromTile(t, hashes, tlog.StoredHashIndex(TileHeight-1, 1))
 	if err != nil {

@@ -35,8 +35,8 @@ func TestHashesAreThoseOfRFC6962(t *testing.T) {
 
 func hexed(h tree.Hash) string { return hex.EncodeToString(h[:]) }
 
-// Every size up to 300, and every proof of sizes up to 66 and around 256, against the definitions. The proofs are made
-// from the last tree, which has grown since.
+// The roots of every size up to 300, and every proof of sizes up to 66 and around 256, are those of the definitions. All
+// proofs are made from the tree of 300 leaves.
 func TestEverySmallTree(t *testing.T) {
 	t.Parallel()
 	d := leaves(300)
@@ -128,7 +128,7 @@ func TestTilesAreThoseOfTheDefinition(t *testing.T) {
 	}
 }
 
-// In batches of any sizes the same tiles come out, and each proof from them is the one of the definition.
+// Batches of any sizes make the same tiles, and each proof made from the tiles is the one of the definition.
 func TestAnyTree(t *testing.T) {
 	t.Parallel()
 	d := leaves(66_000)
@@ -183,7 +183,7 @@ func TestAnyTree(t *testing.T) {
 			for l := range levels {
 				levels[l] = k.edge.Level(l)
 			}
-			// As a store does that is opened again.
+			// A store does this when it is opened again.
 			e, err := tree.NewEdge(int64(to), levels)
 			if err != nil {
 				t.Fatal(err)
@@ -202,7 +202,7 @@ func TestAnyTree(t *testing.T) {
 	})
 }
 
-// same is a tree of which every leaf is the same, so that any part of it is known at any size.
+// same is a tree whose leaves are all equal. So every hash in it can be computed, whatever its size.
 type same struct{ perfect [62]tree.Hash } // perfect[h] is the root of 1<<h leaves
 
 func newSame() *same {
@@ -219,7 +219,7 @@ func (s *same) hashes(level, width int) []byte {
 	return slices.Repeat(h[:], width)
 }
 
-// ReadTile gives every tile all its hashes, even those that no tree has: a proof must not take them.
+// ReadTile returns every tile that it is asked for, also one that lies after the end of the tree: a proof must not use it.
 func (s *same) ReadTile(t tree.Tile) ([]byte, error) {
 	if t.Width < 1 || t.Width > tree.TileWidth || t.N < 0 || t.Level >= tree.Levels {
 		return nil, fmt.Errorf("%+v is no tile", t)
@@ -248,7 +248,7 @@ func (s *same) root(size int64) tree.Hash {
 	panic("too large")
 }
 
-// At sizes that no test can fill: across the boundaries of every level, and at the largest.
+// Sizes that no test can fill leaf by leaf: around a full tile of each level, and the largest ones.
 func TestHugeTrees(t *testing.T) {
 	t.Parallel()
 	s := newSame()
@@ -306,7 +306,7 @@ func TestHugeTrees(t *testing.T) {
 	}
 }
 
-// What no tree has is an error: no panic, and no loop without end, which tlog has for sizes near 2^63.
+// A size or an index that no tree has is an error. It causes no panic, and no endless loop as in tlog for sizes near 2^63.
 func TestWhatNoTreeHas(t *testing.T) {
 	t.Parallel()
 	s := newSame()
@@ -445,7 +445,7 @@ func TestAlteredProofs(t *testing.T) {
 	}
 }
 
-// What the reader of tiles says comes through, with the tile; a short tile is an error.
+// An error of the TileReader is returned with the name of the tile. A short tile is an error.
 func TestTilesThatCannotBeRead(t *testing.T) {
 	t.Parallel()
 	k := newKept()
@@ -478,7 +478,8 @@ func TestTilesThatCannotBeRead(t *testing.T) {
 	}
 }
 
-// A clone and its original grow apart, and a tile that was given out stays as it is.
+// An append to a clone does not change its original, nor the other way round, and neither changes a tile that Append has
+// returned.
 func TestWhatAnEdgeGivesAwayStays(t *testing.T) {
 	t.Parallel()
 	d := leaves(1000)

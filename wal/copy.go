@@ -74,7 +74,7 @@ func copyJournal(ctx context.Context, dir, dest string, o Options) (c Copied, er
 		c.Segments++
 		c.Bytes += seg.Size
 	}
-	return c, o.FS.SyncDir(dest)
+	return c, syncFolder(o.FS, dest)
 }
 
 // intactSize returns where the intact records of the last segment end. What lies before synced, or before an intact

@@ -65,7 +65,7 @@ func quarantine(ctx context.Context, fsys FS, dir string, now func() time.Time, 
 		if err != nil {
 			return "", err
 		}
-		if err := fsys.SyncDir(folder); err != nil {
+		if err := syncFolder(fsys, folder); err != nil {
 			fsys.Remove(name)
 			return "", err
 		}

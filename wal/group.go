@@ -15,12 +15,12 @@ import (
 // group is what one write and one sync make durable: the records that were appended while the group before it was
 // being written.
 type group struct {
-	// buf is MarkSize free bytes, for a mark if one is due, and then the records back to back, without their
-	// checksums: those need offsets, which are known when the group is written.
+	// buf begins with MarkSize free bytes, for a mark if one is due. The records follow, back to back. They have no
+	// checksums yet: a checksum needs the offset, which is known only when the group is written.
 	buf  []byte
 	ends []int // where each record ends in buf
 
-	// done is closed when the outcome is known; offs and err are set before and not changed after.
+	// done is closed when the outcome is known. offs and err are set before that, and do not change afterwards.
 	done chan struct{}
 	offs []Offset
 	err  error
@@ -40,8 +40,8 @@ type Ticket struct {
 // Append stores a payload and returns its offset once it is durable at the journal's level.
 //
 // The payload is copied. It must not be empty, must not be longer than Options.MaxPayload and must not begin with
-// a byte below 0x20 (ErrPayload). When ctx ends first, Append returns its error and the outcome is open:
-// the record may be there or not. Any other error wraps ErrFailed or is ErrClosed.
+// a byte below 0x20 (ErrPayload). When ctx ends first, Append returns its error, and the outcome is unknown:
+// the record may be stored or not. Any other error wraps ErrFailed or is ErrClosed.
 func (j *Journal) Append(ctx context.Context, payload []byte) (Offset, error) {
 	offs, err := j.AppendBatch(ctx, [][]byte{payload})
 	if err != nil {
@@ -51,7 +51,7 @@ func (j *Journal) Append(ctx context.Context, payload []byte) (Offset, error) {
 }
 
 // AppendBatch is Append for several payloads. They get rising offsets and are acknowledged together,
-// after one sync. They are not atomic: a crash before the sync may leave the first ones. If one is
+// after one sync. A batch is not atomic: after a crash before the sync, only the first ones may be there. If one is
 // refused with ErrPayload, none is stored.
 func (j *Journal) AppendBatch(ctx context.Context, payloads [][]byte) ([]Offset, error) {
 	t, err := j.Start(ctx, payloads)
@@ -61,8 +61,8 @@ func (j *Journal) AppendBatch(ctx context.Context, payloads [][]byte) ([]Offset,
 	return t.Wait(ctx)
 }
 
-// Start is AppendBatch that does not wait. When it returns without error, the records will be written, and nothing
-// can stop that.
+// Start does what AppendBatch does, but does not wait. When it returns without error, the append cannot be cancelled any
+// more: the records are written, unless the journal fails before that.
 func (j *Journal) Start(ctx context.Context, payloads [][]byte) (*Ticket, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -105,7 +105,7 @@ var emptyGroup = func() *group {
 	return g
 }()
 
-// join returns the group that the next records, of size bytes, belong to. The caller holds mu.
+// join returns the group to which a caller adds records of size bytes in all. The caller holds mu.
 func (j *Journal) join(size int) *group {
 	if n := len(j.queue); n > 0 && !j.opts.Durability.each {
 		return j.queue[n-1]
@@ -151,7 +151,7 @@ func (t *Ticket) Wait(ctx context.Context) ([]Offset, error) {
 // commitLoop is the committer. It ends when the journal has failed, or when it was closed and everything that was
 // accepted is written.
 func (j *Journal) commitLoop() {
-	defer j.notify() // after done is closed, so that those who wait for more learn that there is none
+	defer j.notify() // deferred first, so it runs after done is closed: whoever it wakes then sees the end
 	defer close(j.done)
 	interval := j.opts.Durability.interval
 	var due <-chan time.Time // when unsynced records must be synced, at SyncInterval
@@ -170,10 +170,10 @@ func (j *Journal) commitLoop() {
 		overdue := j.unsynced > 0 && (hurry || j.opts.Now().Sub(j.firstAt) >= interval)
 		switch {
 		case g != nil:
-			// A long write must not delay the sync of older records any further.
+			// Sync the older records before this write, which may take long.
 			if overdue {
 				if err := j.sync(); err != nil {
-					g.finish(err) // poison finishes the groups in the queue, and this one has left it
+					g.finish(err) // poison finishes only the groups that are still in the queue
 					return
 				}
 			}
@@ -184,8 +184,8 @@ func (j *Journal) commitLoop() {
 				return
 			}
 			j.recycle(g)
-			// Those whose append has just returned come back with their next records. Let them run before the next
-			// group is closed, or groups alternate between one record and all the others.
+			// The callers whose append has just returned may append again at once. Let them run first, so that their
+			// records are in the next group. Otherwise groups alternate: one has a single record, the next has the rest.
 			runtime.Gosched()
 			continue
 		case closing || overdue:
@@ -209,7 +209,7 @@ func (j *Journal) commitLoop() {
 	}
 }
 
-// recycle keeps a group's buffer for the next one. Those who wait for the group do not use the buffer.
+// recycle keeps a group's buffer for a later group. Tickets of the old group do not read it.
 func (j *Journal) recycle(g *group) {
 	const keep = 4 << 20
 	if cap(g.buf) > keep {
@@ -220,10 +220,10 @@ func (j *Journal) recycle(g *group) {
 	j.mu.Unlock()
 }
 
-// commit writes a group and syncs it, except at SyncInterval, which syncs later. Then it wakes those who
-// wait. When it returns an error, it has poisoned the journal.
+// commit writes a group and syncs it; at SyncInterval commitLoop syncs later. Then it wakes the callers that
+// wait for the group. When it returns an error, it has poisoned the journal.
 func (j *Journal) commit(g *group) error {
-	// Before anything is written: during a long pause somebody may have replaced the file.
+	// Check before the write: somebody may have replaced the file since the last append, which may be long ago.
 	err := j.checkFiles(false)
 	if err == nil {
 		err = j.write(g)
@@ -240,7 +240,7 @@ func (j *Journal) commit(g *group) error {
 		return err
 	}
 	if j.opts.Durability.interval == 0 {
-		// Before the acknowledgement, so that a reader that starts after it sees the records.
+		// Publish before the acknowledgement, so that a reader that starts after it sees the records.
 		j.publish(j.base + Offset(j.pos))
 	}
 	g.finish(nil)
@@ -274,7 +274,7 @@ func (j *Journal) write(g *group) error {
 	if err := j.identify(); err != nil {
 		return err
 	}
-	from := segment.MarkSize // where what is not yet written begins in buf
+	from := segment.MarkSize // where the bytes begin in buf that put has not written yet
 	if durable := j.Synced(); durable-j.lastMark >= markEvery {
 		from = 0
 		segment.PutMark(g.buf[:segment.MarkSize], uint64(j.base)+uint64(j.pos), uint64(durable))
@@ -309,8 +309,8 @@ func (j *Journal) write(g *group) error {
 	return nil
 }
 
-// identify writes the identity at the beginning of an empty segment: a new one, or one that recovery has cut to
-// nothing. It is synced together with the group after it, so a new segment costs no extra sync.
+// identify writes the identity at the beginning of an empty segment. The segment is new, or recovery has cut all of its
+// bytes. The identity is synced together with the next group, so a new segment costs no extra sync.
 func (j *Journal) identify() error {
 	if j.pos > 0 || len(j.opts.Identity) == 0 {
 		return nil
@@ -318,8 +318,8 @@ func (j *Journal) identify() error {
 	return j.put(segment.IdentityRecord(j.opts.Identity, uint64(j.base)))
 }
 
-// put writes b at the end of the active segment's data. When the zeros ahead of the data are used up, it writes new
-// ones first.
+// put writes b at the end of the active segment's data. When b does not fit into the zeros that were written ahead, it
+// first writes more zeros after b.
 func (j *Journal) put(b []byte) error {
 	end := j.pos + int64(len(b))
 	if end > j.size && j.opts.Preallocate > 0 {
@@ -334,7 +334,8 @@ func (j *Journal) put(b []byte) error {
 	if err := j.writeAt(b, j.pos); err != nil {
 		return err
 	}
-	// After the write, because the write would make a file that was cut long enough again.
+	// Check after the write. If somebody cut the file between a check and the write, that check would miss it, and the
+	// write would make the file as long as it should be.
 	if err := j.checkWritten(); err != nil {
 		return err
 	}
@@ -360,7 +361,7 @@ func (j *Journal) writeAt(b []byte, pos int64) error {
 // zeroBlock is what put writes ahead of the data. Nobody changes it.
 var zeroBlock = make([]byte, defaultPreallocate)
 
-// flush makes durable all that was written.
+// flush syncs the active segment and reports that to OnSync.
 func (j *Journal) flush() error {
 	start := j.opts.Now()
 	if err := j.active.Sync(); err != nil {

@@ -44,7 +44,7 @@ type Journal struct {
 	// ended is the offset after the last record that was written, synced or not.
 	ended atomic.Uint64
 
-	// watch guards changed, which is closed and made anew whenever synced has moved and when the journal
+	// watch guards changed, which is closed and made again whenever synced has moved and when the journal
 	// has failed or was closed.
 	watch   sync.Mutex
 	changed chan struct{}
@@ -319,7 +319,7 @@ func (j *Journal) syncDir() error {
 	if err != nil {
 		return err
 	}
-	if err := j.fs.SyncDir(j.dir); err != nil {
+	if err := syncFolder(j.fs, j.dir); err != nil {
 		return j.poison(fmt.Errorf("sync the journal's folder: %w", err))
 	}
 	return nil

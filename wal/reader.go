@@ -14,8 +14,8 @@ import (
 // Reader reads a journal's records in order. A writer may have the journal open meanwhile, in the same process
 // or in another. A Reader never changes a byte on disk. It is used by one goroutine at a time.
 //
-// In the writer's process it returns what is synced and nothing else. In another process it may return
-// a record just before the sync that acknowledges it ends.
+// In the writer's process it returns only records that are synced. In another process it may return a record shortly
+// before the writer has synced and acknowledged it.
 type Reader struct {
 	dir, canonical string
 	opts           Options
@@ -24,25 +24,26 @@ type Reader struct {
 	// The segment that pos lies in; both are nil when none is open.
 	file File
 	s    *segment.Scanner
-	// zeroTailSize is the file's size at the last scan that found only zeros after pos; 0 is not known. While the
-	// size stays and zeros stand at pos, there is nothing new. shortLooks counts down to the next scan of all the
-	// zeros, if records came since the last one; 0 if none did.
+	// zeroTailSize is the file's size at the last scan that found only zeros after pos, or 0 before such a scan. While the
+	// size is the same and the bytes at pos are zeros, there is probably nothing new. shortLooks is how many more such
+	// short looks are allowed before all the zeros are scanned again. It is 0 or less when no record has come since
+	// the last scan: then no new scan is due until the size changes.
 	zeroTailSize int64
 	shortLooks   int
-	// last is the record returned last, without its payload. While it is still in its place, the log has not been cut
-	// before pos.
+	// last is the record before pos, without its payload, or zero before the first one. While the file still holds it,
+	// nobody has cut the log before pos.
 	last Record
 
-	placed  bool // pos was compared with the end of the log once, for ErrRewound
-	writer  *Journal
-	gone    *Journal // a writer that this process had and that is no longer open; see ended
-	version uint64   // of writers, when writer was found
+	placed  bool     // mayWait has found that pos does not lie after the end of the data
+	writer  *Journal // the writer in this process, or nil
+	gone    *Journal // the first writer that the reader followed and that is no longer open; see ended
+	version uint64   // what writers.version was when writer was looked up
 	closed  bool
 }
 
-// OpenReader returns a reader that begins at from, which must be 0 or an offset that the journal returned
-// as an offset or as a Next. The folder must exist; the records need not exist yet. With Options.Identity a segment of
-// another journal is refused with ErrForeign, here or by Next.
+// OpenReader returns a reader that begins at from. That must be 0, or the offset or the Next of a record. The folder must
+// exist; the records need not exist yet. With Options.Identity a segment of another journal is refused with ErrForeign,
+// here or by Next.
 func OpenReader(dir string, from Offset, o Options) (*Reader, error) {
 	r := &Reader{dir: dir, opts: o.withDefaults(), pos: from}
 	var err error
@@ -61,7 +62,7 @@ func OpenReader(dir string, from Offset, o Options) (*Reader, error) {
 	}
 	if at := segmentOf(segs, from); at >= 0 {
 		err := checkSegments(context.Background(), r.opts.FS, segs[at:at+1], r.opts.Identity)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) { // trimmed since it was listed: Next says so
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // trimmed since the listing: Next will report that
 			return nil, fmt.Errorf("open journal to read: %w", err)
 		}
 	}
@@ -87,15 +88,15 @@ func (r *Reader) leave() error {
 	return err
 }
 
-// Next returns the next record of the caller's and skips control records.
+// Next returns the next record. It skips control records.
 //
 // At the end of the data it returns io.EOF, and can be called again later. With Options.Follow it waits
 // until there is more or ctx ends, or until the writer that it follows in this process is closed. Then it returns
 // ErrClosed after that writer's last record, also when another writer has opened the journal since.
 //
-// The errors are *TrimmedError when RemoveBefore was faster, ErrRewound when the reader's offset lies after the end of
-// a log that no writer has open, *CorruptError when acknowledged bytes are damaged, and, after its last synced
-// record, the error with which the writer in this process failed.
+// The error is *TrimmedError when RemoveBefore has removed the record, ErrRewound when the reader's offset lies after the
+// end of a log that no writer has open, and *CorruptError when acknowledged bytes are damaged. When the writer in this
+// process has failed, Next first returns all records that it had synced, and then the writer's error.
 func (r *Reader) Next(ctx context.Context) (Record, error) {
 	pause := pollLeast
 	for {
@@ -108,14 +109,14 @@ func (r *Reader) Next(ctx context.Context) (Record, error) {
 		r.findWriter()
 		var changed <-chan struct{}
 		if r.writer != nil {
-			// While it is being opened, nothing is known to be synced, and nothing is known to be missing.
+			// Until its recovery has ended, nobody knows which records are synced and which ones it will cut.
 			select {
 			case <-r.writer.ready:
 			case <-ctx.Done():
 				return Record{}, ctx.Err()
 			}
 			if r.writer.recovered {
-				// Before the read, so that a sync in between is not missed.
+				// Take the channel before the read: a sync after the read then still closes it.
 				r.writer.watch.Lock()
 				changed = r.writer.changed
 				r.writer.watch.Unlock()
@@ -129,7 +130,7 @@ func (r *Reader) Next(ctx context.Context) (Record, error) {
 		from, last := r.pos, r.last
 		rec, err := r.read(ctx)
 		if r.writer == nil && writers.version.Load() != r.version {
-			// A writer in this process has opened the journal meanwhile, and what was just read may not be synced.
+			// A writer in this process has opened the journal during the read. What was read may not be synced.
 			r.pos, r.last = from, last
 			if err := r.leave(); err != nil {
 				return Record{}, fmt.Errorf("read journal at %d: %w", r.pos, err)
@@ -152,7 +153,7 @@ func (r *Reader) Next(ctx context.Context) (Record, error) {
 			}
 			continue
 		}
-		// A writer in another process gives no sign, so poll.
+		// A writer in another process cannot notify this one, so poll.
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
@@ -164,7 +165,7 @@ func (r *Reader) Next(ctx context.Context) (Record, error) {
 const (
 	pollLeast = 2 * time.Millisecond
 	pollMost  = 100 * time.Millisecond
-	// mostShortLooks is how often a short look at the end is good enough before all the zeros are scanned again.
+	// mostShortLooks is the number of short looks at the end after which all the zeros are scanned again.
 	mostShortLooks = 50
 )
 
@@ -172,12 +173,13 @@ const (
 func (r *Reader) findWriter() {
 	if v := writers.version.Load(); v != r.version {
 		w := writerOf(r.opts.FS, r.canonical)
-		// A writer that is no longer registered was ready, or has failed to open and was nobody's writer.
+		// A writer that is no longer registered has ended its recovery, so recovered does not change any more. If it is
+		// false, the opening failed, and no reader followed that writer.
 		if r.writer != nil && r.writer != w && r.writer.recovered && r.gone == nil {
 			r.gone = r.writer
 		}
 		r.writer, r.version = w, v
-		// What was read ahead while nobody had the log open may have been cut by recovery since.
+		// The bytes that were read ahead may be older than the writer's recovery, which may have cut them.
 		if r.s != nil {
 			r.s.Drop()
 			r.s.NoLimit()
@@ -185,8 +187,8 @@ func (r *Reader) findWriter() {
 	}
 }
 
-// ended returns why a reader that follows a writer in this process will never get another record of it, or nil.
-// Without this it would take a closed journal for one that another process has open, and wait for ever.
+// ended returns why the writer that the reader follows in this process will have no more records for it, or nil. Without
+// this check the reader would wait for ever: it would take the closed journal for one that another process has open.
 func (r *Reader) ended() error {
 	w := r.writer
 	if r.gone != nil {
@@ -195,7 +197,7 @@ func (r *Reader) ended() error {
 	if !r.opts.Follow || w == nil {
 		return nil
 	}
-	over := w.over() // asked before Synced, so that no sync comes in between
+	over := w.over() // before Synced: a sync between the two calls is then not missed
 	if over == nil || r.pos < w.Synced() {
 		return nil
 	}

@@ -13,8 +13,8 @@ import (
 	"github.com/auditsql/auditsql/wal/internal/segment"
 )
 
-// extend lets the scanner see what the writer in this process has synced, and no more. What lies before that does not
-// change any more, so what was read ahead stays valid.
+// extend lets the scanner read up to the offset that the writer in this process has synced, and no further. Bytes before
+// that offset do not change any more, so those that were read ahead stay valid.
 func (r *Reader) extend() error {
 	if r.writer == nil {
 		return nil
@@ -76,11 +76,12 @@ func (r *Reader) read(ctx context.Context) (Record, error) {
 	}
 }
 
-// stillZeros reports, after a short look, that nothing has come at the end of the data in another process's journal.
-// So waiting there reads a few bytes, and not all the zeros that were written ahead. A rotation would have cut those.
+// stillZeros reports that no record has come at the end of a journal that another process writes to. It takes a short
+// look: a reader that waits reads a few bytes each time, not all the zeros that were written ahead. It would also see a
+// rotation, which cuts off the zeros and so changes the file's length.
 //
-// Zeros in the place of a record look the same. Only a scan of all the zeros finds the data after them. It is due as
-// soon as the file's length changes, and after a number of short looks.
+// A record that was lost reads as zeros too. Only a scan of all the zeros finds the data after it. So they are scanned
+// when the file's length changes, and once after mostShortLooks short looks.
 func (r *Reader) stillZeros(ctx context.Context) (bool, error) {
 	if r.zeroTailSize == 0 || r.writer != nil {
 		return false, nil
@@ -95,7 +96,7 @@ func (r *Reader) stillZeros(ctx context.Context) (bool, error) {
 	return true, r.mayWait(ctx, Offset(r.s.Base())+Offset(r.zeroTailSize))
 }
 
-// pass moves past a record, which is checked if it is a control record.
+// pass moves past a record. It checks the content of a control record, because the caller of Next does not see it.
 func (r *Reader) pass(rec segment.Record) error {
 	if rec.IsControl() {
 		c, err := segment.DecodeControl(rec, r.s.Base())
@@ -122,7 +123,7 @@ func (r *Reader) enter(ctx context.Context) error {
 			return err
 		}
 		switch {
-		case len(segs) == 0 && r.writer != nil: // and pos lies before what it has synced
+		case len(segs) == 0 && r.writer != nil: // read has checked that the writer has synced more than pos
 			return &CorruptError{r.dir, r.pos, "no segment is left, and the writer has synced more"}
 		case len(segs) == 0:
 			return cmp.Or(r.mayWait(ctx, 0), io.EOF)
@@ -133,7 +134,7 @@ func (r *Reader) enter(ctx context.Context) error {
 		}
 		f, err := r.opts.FS.Open(segs[at].Path)
 		if errors.Is(err, fs.ErrNotExist) && try < 10 {
-			continue // trimmed since it was listed
+			continue // trimmed since the listing
 		}
 		if err != nil {
 			return err
@@ -148,12 +149,12 @@ func (r *Reader) enter(ctx context.Context) error {
 	}
 }
 
-// atEnd decides what to do where no record begins: look again, in this segment or in the next one (again), or wait, or
-// report that something is wrong.
+// atEnd decides what to do when no record begins at pos. With again, read looks once more, in this segment or in the next
+// one. Without again and without an error, the record may still come, and the reader waits.
 func (r *Reader) atEnd(ctx context.Context, found segment.Found) (again bool, err error) {
 	if r.s.Size() == 0 {
-		// The next writer that opens the journal replaces an empty segment (recreate), and what it
-		// writes then is not in this file.
+		// The next writer that opens the journal replaces an empty segment (recreate). It then writes to the new
+		// file, not to this one.
 		if current, err := r.file.Current(); err != nil || !current {
 			return err == nil, errors.Join(err, r.leave())
 		}
@@ -162,14 +163,14 @@ func (r *Reader) atEnd(ctx context.Context, found segment.Found) (again bool, er
 	if err != nil {
 		return false, err
 	}
-	// A later segment is made when this one has got its last byte. So the judgement, which reads anew what may have
-	// changed, is of a file that changes no more.
+	// The writer makes a new segment only after the last write to this one. So if there is a later segment, this file
+	// does not change any more. Judge reads it again, because what was read ahead may be older.
 	next := segmentOf(segs, Offset(r.s.Base())) + 1
 	span := segment.Span{}
 	if next < len(segs) {
 		span.Next = segment.Somewhere
 	}
-	if r.writer != nil { // and pos lies before what it has synced, or read would not be here
+	if r.writer != nil { // read has checked that pos lies before this
 		span.Synced = uint64(r.writer.Synced())
 	}
 	if span == (segment.Span{}) && found == segment.FoundEnd {
@@ -185,9 +186,9 @@ func (r *Reader) atEnd(ctx context.Context, found segment.Found) (again bool, er
 	case j.Verdict == segment.Intact:
 		return true, nil
 	case j.Verdict == segment.Torn, j.Verdict == segment.End && span.Next == 0:
-		return false, nil // not yet
+		return false, nil // the record may still come
 	case j.Verdict == segment.End && r.s.Pos() == r.s.Size() && (next == 0 || segs[next].Base == r.pos):
-		// With next 0 this segment has been trimmed: enter finds out whether the next one was as well.
+		// If next is 0, this segment has been trimmed. enter finds out whether the one after it was trimmed too.
 		return true, r.leave()
 	case j.Found == segment.FoundEnd:
 		j.Reason = "the data ends here"
@@ -198,10 +199,11 @@ func (r *Reader) atEnd(ctx context.Context, found segment.Found) (again bool, er
 	return false, &CorruptError{r.path(), r.pos, j.Text()}
 }
 
-// mayWait returns nil when a reader at the end of a log has a reason to wait there, and ErrRewound when it has none.
+// mayWait returns nil when a record may still come at pos, and ErrRewound when pos lies after the end of a log that no
+// writer has open. end is where the file that the reader has open ends, or 0 when it has none.
 //
-// A log that no writer has open ends where it ends. A reader after that has read what was never
-// acknowledged, before recovery cut it, or was given an offset of another log.
+// There are two ways for a reader to get there. It has read records that were never acknowledged, and recovery has cut
+// them since. Or it was given an offset of another log.
 func (r *Reader) mayWait(ctx context.Context, end Offset) error {
 	rewound := fmt.Errorf("%w %d", ErrRewound, r.pos)
 	if r.s != nil {
@@ -224,7 +226,7 @@ func (r *Reader) mayWait(ctx context.Context, end Offset) error {
 		if r.s == nil {
 			return rewound
 		}
-		// The writer may have written the record at pos before it closed the journal.
+		// The file may have grown: a writer may have written up to pos, and closed the journal, since its size was asked.
 		if err := r.s.Refresh(); err != nil {
 			return err
 		}
@@ -233,22 +235,22 @@ func (r *Reader) mayWait(ctx context.Context, end Offset) error {
 		}
 		return nil
 	}
-	// After pos there are zeros, or nothing. So this is the end of the data, unless the data ends before pos. Finding
-	// that out takes a walk from the beginning of the segment, so it is done once; later lastGone answers.
+	// At pos there are zeros, or the file ends. So the data ends at pos, or before it. To find out which takes a walk from
+	// the beginning of the segment, so it is done once. After that lastGone is enough.
 	if r.pos != Offset(r.s.Base()) && r.last.Next != r.pos {
 		where, err := segment.Place(ctx, r.file, r.s.Base(), uint64(r.pos))
 		if err != nil {
 			return err
 		}
 		if where == segment.PlaceAfter {
-			return rewound // and again, if asked again
+			return rewound // placed stays false, so the next call returns it too
 		}
 	}
 	r.placed = true
 	return nil
 }
 
-// lastGone reports whether the record returned last is no longer where it was read.
+// lastGone reports whether the record before pos is no longer where it was read.
 func (r *Reader) lastGone() (bool, error) {
 	if r.last.Next == 0 || uint64(r.last.Offset) < r.s.Base() {
 		return false, nil

@@ -13,7 +13,7 @@ import (
 type Recovery struct {
 	Cursor  Offset // as the caller gave it
 	End     Offset // where the log ends now: the next record's offset
-	Records int    // records between the two, without control records
+	Records int    // records from Cursor to End, without control records
 	Created bool   // there was no segment, and the first one was made
 	// Torn is what was cut, or nil. It was never acknowledged.
 	Torn *TornTail
@@ -23,16 +23,17 @@ type Recovery struct {
 type TornTail struct {
 	Segment    string // the file's path
 	Offset     Offset // where the log ends
-	Bytes      int64  // from there to the last byte that is not zero
+	Bytes      int64  // from Offset to the last byte that is not zero
 	Reason     string // what was found at Offset
 	Quarantine string // the file that the bytes were copied to; empty when nothing was cut (Verify)
 }
 
-// recover brings the journal from whatever a crash has left to a state in which the next record can be
-// appended, or refuses and changes nothing. It sets the committer's fields and the list of segments.
+// recover makes a journal ready for the next append, whatever a crash has left. If it finds damage, it returns an error
+// and changes nothing. It sets the committer's fields and the list of segments.
 //
-// A crash may stop it after any of its steps, and so may ctx. The next recovery then comes to the same end: a torn
-// tail is cut only when its copy is durable, and nothing is shown to readers or acknowledged before all of it is done.
+// A crash or ctx may stop it between any two of its steps. The next recovery then has the same result, for two reasons.
+// A torn tail is cut only after its copy is durable. And readers see nothing, and nothing is acknowledged, before the
+// last step is done.
 func (j *Journal) recover(ctx context.Context, cursor, reached Offset) (Recovery, error) {
 	report := Recovery{Cursor: cursor}
 	segs, err := sizedSegments(j.fs, j.dir, cursor)
@@ -66,6 +67,7 @@ func (j *Journal) recover(ctx context.Context, cursor, reached Offset) (Recovery
 			return report, err
 		}
 	}
+	// What lies before a mark, the cursor or the last segment has been synced. Nothing says so of the rest.
 	if err := j.rewriteTail(ctx, max(found.mark, cursor, last.Base)); err != nil {
 		return report, err
 	}
@@ -79,8 +81,8 @@ func (j *Journal) recover(ctx context.Context, cursor, reached Offset) (Recovery
 }
 
 // recreate replaces an empty segment with a new, empty file. The segment's name may not be durable: the process that
-// made it may have died before it synced the folder, or that sync failed. After a failed sync another one may
-// write nothing, unless the folder has changed, and the rename changes it.
+// made it may have died before it synced the folder, or that sync may have failed. After a failed sync a second one may
+// succeed and write nothing, unless the folder has changed in between. The rename changes it.
 func (j *Journal) recreate(seg Segment) error {
 	part := seg.Path + partSuffix
 	f, err := j.fs.Create(part)
@@ -93,11 +95,11 @@ func (j *Journal) recreate(seg Segment) error {
 	if err := j.fs.Rename(part, seg.Path); err != nil {
 		return err
 	}
-	return j.fs.SyncDir(j.dir)
+	return syncFolder(j.fs, j.dir)
 }
 
-// removeParts removes the files to which recreate and Repair write a segment's content before they rename it. Whoever
-// made one has died, and nothing in it was ever acknowledged.
+// removeParts removes the files in which recreate and Repair prepare a segment before they rename it. A process that
+// leaves such a file has died before the rename, so nothing in the file was ever acknowledged.
 func removeParts(fsys FS, dir string) error {
 	names, err := fsys.List(dir)
 	if err != nil {
@@ -115,8 +117,9 @@ func removeParts(fsys FS, dir string) error {
 	return nil
 }
 
-// findLastMark returns the offset that the last mark attests, if it is above known. It reads no further back
-// than it has to: if there is no mark in the last bytes, the next one is due anyway.
+// findLastMark returns the highest offset that a mark near the end of the log attests, or known if none attests a higher
+// one. It does not search further back: if there is no mark in the last 2*markEvery bytes, the next mark is due
+// whatever an older one says.
 func (j *Journal) findLastMark(ctx context.Context, known Offset) (Offset, error) {
 	end := j.base + Offset(j.pos)
 	if end-known < markEvery {
@@ -150,8 +153,8 @@ func (j *Journal) createFirst(report *Recovery, reached Offset) (err error) {
 	return j.syncFolders(true)
 }
 
-// cut cuts the torn tail off the active segment. Its bytes are durable in quarantine before that, so a crash in
-// between leaves one copy too many, never one too few.
+// cut cuts the torn tail off the active segment. The copy in quarantine is durable before that. So after a crash between
+// the two steps the bytes are there twice, but they are never lost.
 func (j *Journal) cut(ctx context.Context, reason string) (*TornTail, error) {
 	s, err := scan(j.active, j.base, j.base+Offset(j.pos))
 	if err != nil {
@@ -180,10 +183,10 @@ func (j *Journal) cut(ctx context.Context, reason string) (*TornTail, error) {
 
 // rewriteTail writes the records from off on once more and syncs them.
 //
-// Records that can be read need not be on disk: a process may have been killed before its sync, and after a failed
-// sync the page cache holds pages as clean that were never written. Writing makes the pages dirty again, so that the
-// sync has to write them. It is the same with the file's length: a cut that can be seen may not have been synced, so
-// the file is cut once more.
+// A record that can be read may be in the page cache only. The process that wrote it may have been killed before its
+// sync. Or its sync failed: then the kernel may have marked the pages as clean without writing them. Writing the records
+// again makes the pages dirty, so the sync has to write them. The same is true of the file's length: a truncation that
+// can be seen may not be on disk. So the file is truncated once more.
 func (j *Journal) rewriteTail(ctx context.Context, off Offset) error {
 	from := int64(off - j.base)
 	if from < j.pos {
@@ -202,15 +205,16 @@ func (j *Journal) rewriteTail(ctx context.Context, off Offset) error {
 	return nil
 }
 
-// syncFolders makes the names durable that lead to the records: the process that made them may have
-// died before its sync. empty says that the log holds nothing.
+// syncFolders makes durable the names of the segments, of the journal's folder and of the folders above it. The process
+// that made them may have died before it synced them. empty says that the log holds no record.
 func (j *Journal) syncFolders(empty bool) error {
-	if err := j.fs.SyncDir(j.dir); err != nil {
+	// A repair may have renamed a segment and died before its sync of the folder, and nothing else here changes the folder.
+	if err := syncFolder(j.fs, j.dir); err != nil {
 		return fmt.Errorf("sync the journal's folder: %w", err)
 	}
 	up := parents(j.dir)
 	if !empty {
-		// Whoever wrote the first record had synced the folders further up before.
+		// The process that wrote the first record had synced the folders further up before it wrote.
 		up = up[:min(1, len(up))]
 	}
 	return syncAll(j.fs, up)

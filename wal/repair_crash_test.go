@@ -138,3 +138,89 @@ func segmentsOnDisk(disk *crashfs.Disk, dir string) map[string]string {
 	}
 	return files
 }
+
+// A repair dies after the rename of the last segment, and the next opening cannot sync the folder. The opening after that
+// may succeed: then a power cut must not bring the old segment back, without what was acknowledged in the new one.
+func TestTheFolderOfARepairedSegmentIsSyncedBeforeAnythingIsAcknowledged(t *testing.T) {
+	t.Parallel()
+	const dir = "/journal"
+	name := path.Join(dir, walspec.Name(0))
+	seeds := 20
+	if testing.Short() {
+		seeds = 4
+	}
+	reached := 0
+	for seed := range uint64(seeds) {
+		for k, dead := 1, true; dead; k++ {
+			disk := crashfs.New(seed)
+			m := madeJournal{payloads: payloads(12, 60)}
+			j, _ := open(t, dir, wal.Options{FS: disk.Process()})
+			m.offs = appendBatch(t, j, m.payloads)
+			if err := j.Close(); err != nil {
+				t.Fatal(err)
+			}
+			disk.PowerCut()
+			cursor := m.offs[len(m.offs)-1]
+			if !disk.Damage(name, func(b []byte) []byte { b[m.offs[3]+50] ^= 1; return b }) {
+				t.Fatal("the segment is missing")
+			}
+			damaged, _ := disk.Read(name)
+
+			repairing, calls := disk.Process(), 0
+			disk.Hook(func(crashfs.Call) crashfs.Verdict {
+				if calls++; calls == k {
+					return crashfs.KillIt
+				}
+				return crashfs.Pass
+			})
+			_, err := wal.Repair(dir, wal.RepairOptions{
+				FS: repairing, Apply: true, Records: m.has(cursor),
+				Cursor: func() (wal.Offset, error) { return cursor, nil },
+			})
+			dead = err != nil
+			repairing.Kill()
+			if now, _ := disk.Read(name); string(now) != string(damaged) {
+				reached++
+			}
+
+			o := wal.Options{Cursor: func() (wal.Offset, error) { return cursor, nil }}
+			failing := disk.Process()
+			disk.Hook(func(c crashfs.Call) crashfs.Verdict {
+				if c.Op == crashfs.OpSyncDir && c.Name == dir {
+					return crashfs.IO
+				}
+				return crashfs.Pass
+			})
+			o.FS = failing
+			if j, _, err := wal.Open(dir, o); err == nil {
+				t.Fatalf("seed %d, call %d: opened without a sync of the folder", seed, k)
+				j.Close()
+			}
+			disk.Hook(nil)
+			failing.Kill()
+
+			o.FS = disk.Process()
+			j, _, err = wal.Open(dir, o)
+			if err != nil {
+				t.Fatalf("seed %d, call %d: %v", seed, k, err)
+			}
+			off := appendOne(t, j, `{"after":1}`)
+			disk.PowerCut()
+
+			o.FS = disk.Process()
+			j, _, err = wal.Open(dir, o)
+			if err != nil {
+				t.Fatalf("seed %d, call %d, after a power cut: %v", seed, k, err)
+			}
+			if j.End() <= off {
+				t.Fatalf("seed %d, call %d: what was acknowledged at %d is gone, the log ends at %d", seed, k, off, j.End())
+			}
+			if err := j.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if reached == 0 {
+		t.Error("no repair has died after its rename")
+	}
+}

@@ -14,16 +14,16 @@ type planner struct {
 	dir      string
 	o        RepairOptions
 	rep      *RepairReport
-	rewrites []*rewrite // by the base of the segment
-	// marks are the offsets that intact marks attest, ascending.
+	rewrites []*rewrite // sorted by the base of the segment
+	// marks are the offsets that intact marks attest, in ascending order.
 	marks []Offset
 }
 
-// rewrite is a segment that is to be written anew, or for the first time.
+// rewrite is a segment that the repair has to write again, or to make because it is missing.
 type rewrite struct {
 	seg    Segment
-	size   int64 // that the file will have
-	end    int64 // up to where it will hold records and nothing else
+	size   int64 // the file's length after the repair
+	end    int64 // the position before which the file will hold records only
 	ranges []*DamagedRange
 }
 
@@ -43,7 +43,7 @@ func (p *planner) plan(ctx context.Context) error {
 	if err := p.walk(ctx, segs, cursor); err != nil {
 		return err
 	}
-	// Only now, because a mark lies after the offsets that it attests.
+	// Plan the ranges after the whole walk: planRange needs the marks, and a mark lies after the offsets that it attests.
 	for _, d := range p.rep.Damage {
 		if err := p.planRange(d); err != nil {
 			return err
@@ -62,7 +62,7 @@ func (p *planner) walk(ctx context.Context, segs []Segment, cursor Offset) error
 	p.rep.First = segs[0].Base
 	for i, seg := range segs {
 		f, err := p.o.FS.Open(seg.Path)
-		if trimmed(p.o.FS, p.dir, seg, err) { // without Apply there may be a writer
+		if trimmed(p.o.FS, p.dir, seg, err) { // without Apply a writer may remove segments meanwhile
 			p.rep.First = baseAfter(segs, i)
 			continue
 		}
@@ -78,7 +78,7 @@ func (p *planner) walk(ctx context.Context, segs []Segment, cursor Offset) error
 	return nil
 }
 
-// oneSegment walks over one segment; next is the base of the one after it, or 0.
+// oneSegment walks over one segment. next is the base of the segment after it, or 0 when it is the last one.
 func (p *planner) oneSegment(ctx context.Context, f File, seg Segment, next Offset) error {
 	s, err := scan(f, seg.Base, seg.Base)
 	if err != nil {
@@ -108,7 +108,7 @@ func (p *planner) oneSegment(ctx context.Context, f File, seg Segment, next Offs
 	return nil
 }
 
-// sealed walks over a segment that should hold records up to next and nothing else.
+// sealed walks over a segment that should hold only records, up to next.
 func (p *planner) sealed(ctx context.Context, s *segment.Scanner, r *rewrite, next Offset) error {
 	for Offset(s.Offset()) < next {
 		j, err := s.Judge(ctx, segment.Span{Next: uint64(next)})
@@ -124,15 +124,15 @@ func (p *planner) sealed(ctx context.Context, s *segment.Scanner, r *rewrite, ne
 		case j.Verdict == segment.End && s.Pos() == 0:
 			p.add(r, s, next, "the file is empty")
 		case j.Verdict == segment.End:
-			// It ends where a record ends: a file may be missing, or this one was cut. A new segment is right in both
-			// cases.
+			// The file ends where a record ends. Either the next file is missing, or this one was cut. In both cases a new
+			// segment fills the gap.
 			reason := fmt.Sprintf("the log is missing from here to %d, where the next segment begins", next)
 			begins, err := p.beginsWithRecord(ctx, next)
 			if err != nil {
 				return err
 			}
 			if !begins {
-				// Then nothing but a file's name says how much is missing, and it could say anything.
+				// Then only the name of the next file says how much is missing, and that name may be wrong.
 				reason += fmt.Sprintf(" (without a record; if %s does not belong here, move it out of the folder instead)", segmentName(next))
 			}
 			p.addMissing(Offset(s.Offset()), next, reason)
@@ -155,16 +155,16 @@ func (p *planner) sealed(ctx context.Context, s *segment.Scanner, r *rewrite, ne
 	return p.overhang(ctx, s, r, next)
 }
 
-// overhang plans the cut of what a sealed segment holds after the place where the next one begins. The scanner stands
-// there.
+// overhang plans to cut the bytes that a sealed segment holds after next, where the next segment begins. The scanner
+// stands at next.
 func (p *planner) overhang(ctx context.Context, s *segment.Scanner, r *rewrite, next Offset) error {
 	cut := s.Size() - s.Pos()
 	r.size = s.Pos()
 	if cut <= 0 {
 		return nil
 	}
-	// The next file may not belong here, and its name may be an offset in the middle of a damaged record. Then the log
-	// goes on in this segment, but not right here. So the whole rest is searched for a record.
+	// The next file may not belong here. Then its name may be an offset in the middle of a damaged record, and the log
+	// goes on in this segment, at some place after next. So the rest of the file is searched for a record.
 	if _, ok, err := s.Resync(ctx, s.Offset(), math.MaxUint64); err != nil {
 		return err
 	} else if ok {
@@ -183,9 +183,9 @@ func (p *planner) overhang(ctx context.Context, s *segment.Scanner, r *rewrite, 
 	return nil
 }
 
-// checkNext decides between two segments that both hold the log from next on. If the later one begins with a record,
-// the log went on there, and what the earlier one holds was never acknowledged. If it does not, the later file may not
-// belong to this journal, and to cut the earlier one would lose acknowledged records: a person has to decide.
+// checkNext is for two segments that both have bytes from next on. If the later one begins with a record, the log went on
+// there, and the bytes in the earlier one were never acknowledged. If not, the later file may not belong to this journal,
+// and a cut of the earlier one could lose acknowledged records. Then a person has to decide, so it returns an error.
 func (p *planner) checkNext(ctx context.Context, seg Segment, next Offset) error {
 	begins, err := p.beginsWithRecord(ctx, next)
 	if err != nil || begins {
@@ -194,7 +194,7 @@ func (p *planner) checkNext(ctx context.Context, seg Segment, next Offset) error
 	return &CorruptError{filepath.Join(p.dir, segmentName(next)), next, fmt.Sprintf("no record begins here, and %s has an intact one after this offset, or one that reaches past it; if this file does not belong here, move it out of the folder", filepath.Base(seg.Path))}
 }
 
-// beginsWithRecord reports whether the segment of that base begins with a record.
+// beginsWithRecord reports whether the segment with this base begins with a record.
 func (p *planner) beginsWithRecord(ctx context.Context, base Offset) (bool, error) {
 	f, err := p.o.FS.Open(filepath.Join(p.dir, segmentName(base)))
 	if err != nil {
@@ -209,8 +209,8 @@ func (p *planner) beginsWithRecord(ctx context.Context, base Offset) (bool, erro
 	return found == segment.FoundRecord, err
 }
 
-// nextIntact returns where the next intact record begins that ends by next, or next. The damage was a record too, so
-// none begins in the first minRecord bytes.
+// nextIntact returns the offset of the next intact record that does not reach past next, or next when there is none. It
+// skips minRecord bytes first: the damaged bytes were a record once, and no record is shorter.
 func nextIntact(ctx context.Context, s *segment.Scanner, next Offset) (Offset, error) {
 	at := s.Offset()
 	defer s.Seek(at)
@@ -226,7 +226,7 @@ func nextIntact(ctx context.Context, s *segment.Scanner, next Offset) (Offset, e
 	}
 }
 
-// last walks over the segment that is written to. It may end in zeros, and in a torn tail.
+// last walks over the last segment, which may end in zeros or in a torn tail.
 func (p *planner) last(ctx context.Context, s *segment.Scanner, r *rewrite) error {
 	cursor := p.rep.Cursor
 	for {
@@ -263,7 +263,7 @@ func (p *planner) last(ctx context.Context, s *segment.Scanner, r *rewrite) erro
 	}
 }
 
-// damageEnd returns where the damage ends that begins at the scanner's offset, in the last segment.
+// damageEnd is for the last segment. It returns where the damage ends that begins at the scanner's offset.
 func (p *planner) damageEnd(ctx context.Context, s *segment.Scanner, reason string) (end Offset, err error) {
 	at, cursor := Offset(s.Offset()), p.rep.Cursor
 	off, ok, err := s.Resync(ctx, s.Offset()+minRecord, math.MaxUint64)
@@ -273,11 +273,11 @@ func (p *planner) damageEnd(ctx context.Context, s *segment.Scanner, reason stri
 	case !ok && at < cursor:
 		return cursor, nil
 	case !ok:
-		// The mark that attests it begins so soon after it that no record fits between them.
+		// A mark attests the damaged bytes, but it begins less than minRecord bytes after them. No record fits in between.
 		return at, &CorruptError{p.path(s), at, reason + ", and no intact record is after it"}
 	}
 	if end = Offset(off); at < cursor && cursor < end {
-		// What lies from the cursor on is damage only if it was acknowledged.
+		// The bytes after the cursor are damage only if they were acknowledged, so only if a mark attests them.
 		attested, err := s.Attested(ctx, uint64(cursor))
 		if err != nil || !attested {
 			return cursor, err
@@ -314,7 +314,7 @@ func (p *planner) count(seg Segment, found segment.Record) error {
 	return nil
 }
 
-// add adds a damaged range from where the scanner stands to end, and moves the scanner there.
+// add adds a damaged range from the scanner's offset to end, and moves the scanner to end.
 func (p *planner) add(r *rewrite, s *segment.Scanner, end Offset, reason string) {
 	d := &DamagedRange{Segment: r.seg.Path, Base: r.seg.Base, Offset: Offset(s.Offset()), End: end, Reason: reason}
 	d.Stored = max(0, min(int64(end-r.seg.Base), s.Size())-s.Pos())
@@ -323,13 +323,13 @@ func (p *planner) add(r *rewrite, s *segment.Scanner, end Offset, reason string)
 	s.Seek(uint64(end))
 }
 
-// addLast is add in the last segment, whose file may have to become longer.
+// addLast is add for the last segment. Its file may be too short for the range, and then has to become longer.
 func (p *planner) addLast(r *rewrite, s *segment.Scanner, end Offset, reason string) {
 	r.size = max(r.size, int64(end-r.seg.Base))
 	p.add(r, s, end, reason)
 }
 
-// addMissing adds a segment that is to be made, for the range [from, to).
+// addMissing adds a segment that the repair has to make, for the range [from, to).
 func (p *planner) addMissing(from, to Offset, reason string) {
 	seg := Segment{Base: from, Path: filepath.Join(p.dir, segmentName(from))}
 	d := &DamagedRange{Segment: seg.Path, Base: from, Missing: true, Offset: from, End: to, Reason: reason}

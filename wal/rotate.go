@@ -7,11 +7,11 @@ import (
 
 // rotate seals the active segment and begins the next one.
 //
-// Recovery relies on the order. The old file is truncated to its data and synced before the new name
-// can exist, so a segment that is not the last one is whole, whatever a crash leaves. The new file and
-// its name are durable before anything in it can be acknowledged.
+// Recovery relies on the order of the steps. The old file is truncated to its data and synced before the new file
+// is made. So after a crash every segment but the last one is whole. The new file and its name are durable before
+// anything in it can be acknowledged.
 func (j *Journal) rotate() error {
-	// The last chance: nothing checks a sealed segment again.
+	// Check the files even if that was done a moment ago: the committer never checks a sealed segment again.
 	if err := j.checkFiles(true); err != nil {
 		return err
 	}
@@ -27,6 +27,7 @@ func (j *Journal) rotate() error {
 	if err := j.flush(); err != nil {
 		return err
 	}
+	// Once more before publish: somebody may have cut the file since the first check.
 	if err := j.checkWritten(); err != nil {
 		return err
 	}
@@ -50,7 +51,7 @@ func (j *Journal) rotate() error {
 	return nil
 }
 
-// createSegment makes an empty segment, durable with its name.
+// createSegment makes an empty segment and makes its name durable.
 func (j *Journal) createSegment(base Offset) (File, error) {
 	name := segmentName(base)
 	f, err := j.fs.Create(filepath.Join(j.dir, name))

@@ -104,7 +104,7 @@ func archive(ctx context.Context, fsys FS, seg Segment, dir string) error {
 	if err := fsys.Rename(part, name); err != nil {
 		return err
 	}
-	return fsys.SyncDir(dir)
+	return syncFolder(fsys, dir)
 }
 
 // checkArchived refuses to replace a file of a segment's name in the archive, unless it has the same content: then an

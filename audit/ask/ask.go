@@ -6,7 +6,7 @@
 //	filter, notes, err := ask.Filter(ctx, db, values, ask.Options{Now: time.Now()})
 //
 //	flags of a command ─┐                    ┌─► audit.Filter, for any question
-//	                    ├─► named values ─► ask ─► notes: what may be meant otherwise
+//	                    ├─► named values ─► ask ─► notes: what may have been meant instead
 //	parameters of a URL ┘                    └─► *Error: which parameter, and why
 //
 // Parameters describes each of them once. Help, completion and an API's description are made from it.
@@ -30,13 +30,13 @@ import (
 // DefaultWindow is the window of the parameter around.
 const DefaultWindow = 15 * time.Minute
 
-// Options are what the values themselves do not say.
+// Options are what the meaning of the values depends on.
 type Options struct {
 	Now  time.Time      // what "now" and "6 hours ago" count from
 	Zone *time.Location // of times without an offset; nil is UTC
 }
 
-// A Note says that the values may be meant otherwise than they were read. The filter is right all the same.
+// A Note says that something else may have been meant with a value. The filter has what the value says.
 type Note struct {
 	Parameter string // which one
 	Text      string // a sentence about its value
@@ -45,8 +45,8 @@ type Note struct {
 	Pattern string
 }
 
-// Filter reads a filter from named values. It finds hashes by their label or first digits in the store. A value that
-// is there and empty is a value: the empty subject is one. Notes come back with an error too.
+// Filter reads a filter from named values. It finds hashes by their label or first digits in the store. An empty value
+// counts as given, since the empty text is a subject too. With an error it still returns the notes.
 func Filter(ctx context.Context, db *audit.DB, values map[string][]string, o Options) (audit.Filter, []Note, error) {
 	r := reader{values: values, options: o, unit: db.TimeUnit()}
 	r.find = func(typed string, kind audit.HashKind) (audit.Hash, error) {
@@ -73,7 +73,7 @@ func Filter(ctx context.Context, db *audit.DB, values map[string][]string, o Opt
 // Check refuses, with an *Error, all values that Filter refuses for any store. So a caller can refuse them before it
 // opens one.
 func Check(values map[string][]string, o Options) error {
-	// Seconds hold every time that any unit holds.
+	// Every time that fits into another unit also fits into seconds.
 	r := reader{values: values, options: o, unit: audit.Seconds}
 	r.find = func(typed string, _ audit.HashKind) (audit.Hash, error) {
 		return audit.Hash{}, audit.CheckName(typed)
@@ -84,8 +84,8 @@ func Check(values map[string][]string, o Options) error {
 
 // OtherSpelling looks for records whose subject looks like the given one and is spelled with other characters. It
 // returns a note with a pattern that finds all of them, nil if there are none. Without the note a reader would take the
-// records of one spelling for all there are. It costs a seek in an index for each spelling, of which most subjects have
-// one.
+// records of one spelling for all there are. It costs a seek in an index for each other spelling, and most subjects have
+// none.
 func OtherSpelling(ctx context.Context, db *audit.DB, subject string, from, to *uint64) (*Note, error) {
 	for _, other := range legible.Spellings(subject) {
 		for _, err := range db.RawAudits(ctx, audit.Filter{Subject: &other, From: from, To: to, Limit: 1}) {

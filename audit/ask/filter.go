@@ -3,7 +3,9 @@ package ask
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -47,7 +49,7 @@ func (r *reader) checkTogether() error {
 			given[p.Name] = on || err != nil
 		}
 	}
-	for name := range r.values {
+	for _, name := range slices.Sorted(maps.Keys(r.values)) {
 		if !known[name] {
 			return &Error{Parameter: name, Reason: errors.New("there is no such parameter")}
 		}
@@ -74,7 +76,7 @@ func (r *reader) read(p *Parameter, value string, f *audit.Filter) error {
 	var err error
 	switch p.Kind {
 	case Duration:
-		_, err = when.ParseDuration(value) // around uses it
+		_, err = when.ParseDuration(value) // only checked here: the method around reads it again
 	case Moment:
 		return r.around(value, f)
 	case Text, Pattern:
@@ -153,7 +155,8 @@ func parseCount(value string) (int, error) {
 	return n, nil
 }
 
-// Number reads a finite 32-bit float. It refuses what is not 0 and would become 0, as a record does.
+// Number reads a finite 32-bit float. It refuses a number that is not 0 and would be rounded to 0, as the decoder of
+// records does.
 func Number(s string) (float32, error) {
 	n, err := strconv.ParseFloat(s, 32)
 	if err != nil || math.IsNaN(n) || math.IsInf(n, 0) {

@@ -43,7 +43,7 @@ func Hash(ctx context.Context, db *audit.DB, typed string, kinds audit.HashKind)
 	}
 	found := Found{Hash: h}
 	if len(typed) < hexDigits && CheckID(typed) == nil {
-		return found, nil // first digits are looked for among these kinds alone
+		return found, nil // ResolveHash looks for first digits among these kinds alone
 	}
 	is, err := db.Identify(ctx, h)
 	if err != nil {
@@ -74,10 +74,10 @@ func Refused(err error) bool {
 		errors.Is(err, audit.ErrInvalid) || errors.Is(err, audit.ErrNotFound)
 }
 
-// hexDigits is how many a hash has.
+// hexDigits is how many hex digits a hash has.
 const hexDigits = 2 * len(audit.Hash{})
 
-// CheckID refuses, with audit.ErrInvalid, what cannot be an id, nor the beginning of one.
+// CheckID refuses, with audit.ErrInvalid, what can be neither an id nor the beginning of one.
 func CheckID(typed string) error {
 	even := typed + strings.Repeat("0", len(typed)%2)
 	switch _, err := hex.DecodeString(even); {
@@ -91,7 +91,7 @@ func CheckID(typed string) error {
 	return nil
 }
 
-// invalid is an audit.ErrInvalid with words of its own.
+// invalid is an audit.ErrInvalid with this text.
 func invalid(format string, args ...any) error {
 	return &audit.FieldError{Reason: fmt.Sprintf(format, args...)}
 }
@@ -111,9 +111,9 @@ func (e *AmbiguousIDError) Error() string {
 	return e.Typed + " is ambiguous: " + strings.Join(names, ", ")
 }
 
-// ID finds the one query id that begins with what was typed, 8 or more digits. All 64 are returned as they are,
-// whether there is such a record or not. Its errors are an audit.ErrInvalid as CheckID returns it, an *AmbiguousIDError,
-// audit.ErrNotFound, and any other from the store.
+// ID finds the one query id that begins with what was typed, 8 or more digits. It returns all 64 digits as they are,
+// and does not look whether there is such a record. Its errors are an audit.ErrInvalid as CheckID returns it, an
+// *AmbiguousIDError, audit.ErrNotFound, and any other from the store.
 func ID(ctx context.Context, db *audit.DB, typed string) (audit.QueryID, error) {
 	if err := CheckID(typed); err != nil {
 		return audit.QueryID{}, err

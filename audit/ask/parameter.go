@@ -45,7 +45,7 @@ type Parameter struct {
 // Plain is About without the backquotes.
 func (p *Parameter) Plain() string { return strings.ReplaceAll(p.About, "`", "") }
 
-// Choices are all values of a parameter that has a fixed few, nil for any other.
+// Choices returns all values of a parameter that takes only a few fixed ones, and nil for any other parameter.
 func (p *Parameter) Choices() []string {
 	if p.Kind != Lifecycle {
 		return nil

@@ -10,7 +10,8 @@ import (
 	"github.com/auditsql/auditsql/audit"
 )
 
-// A batch ends when either of these is reached. Its records share one sync, and its outcomes come after it.
+// A batch is full when either of these is reached. Its records share one sync, and its outcomes are reported after that
+// sync.
 const (
 	BatchRecords = 512
 	BatchBytes   = 4 << 20
@@ -19,7 +20,7 @@ const (
 // ErrLineTooLong refuses a line that cannot be a record.
 var ErrLineTooLong = fmt.Errorf("longer than %d MiB; a record has at most %d MiB", LongestLine>>20, audit.MaxEncoded>>20)
 
-// A line is one record of input, or why it is none.
+// A line is one line of input: its record, or the reason why it is refused.
 type line struct {
 	input  string
 	number int
@@ -32,7 +33,7 @@ type line struct {
 type decoded struct {
 	block
 	lines []line
-	held  int64
+	held  int64         // how much of ReadAhead it takes
 	done  chan struct{} // closed when lines is filled in
 }
 
@@ -106,7 +107,7 @@ func (r *run) store(ctx context.Context) error {
 	var results []audit.PutResult
 	if len(records) > 0 {
 		var err error
-		// The end of the context does not interrupt it: records that are being stored get their outcome.
+		// Storing goes on when the context ends, so that these records get their outcome.
 		if results, err = r.db.PutAudits(context.WithoutCancel(ctx), records); err != nil {
 			return err
 		}
@@ -130,7 +131,7 @@ func (r *run) store(ctx context.Context) error {
 }
 
 // upToFirstRefused cuts the lines after the first that will be refused, for Strict. Nobody else writes to the store
-// meanwhile. So a record conflicts only with one that is stored already, or stands before it in the batch.
+// meanwhile. So a record can conflict only with one that is stored already, or that is earlier in the batch.
 func (r *run) upToFirstRefused(ctx context.Context, lines []*line) ([]*line, error) {
 	before := map[audit.QueryID][]byte{}
 	for i, l := range lines {
@@ -156,7 +157,7 @@ func (r *run) upToFirstRefused(ctx context.Context, lines []*line) ([]*line, err
 	return lines, nil
 }
 
-// now is the time by Check.
+// now is the time with which a Check compares timestamps.
 func (c *Check) now() time.Time {
 	if c.Now == nil {
 		return time.Now()

@@ -9,10 +9,11 @@ import (
 	"github.com/auditsql/auditsql/internal/when"
 )
 
-// UsualFuture is a good MaxFuture: clocks differ by minutes, zones by hours.
+// UsualFuture is a good MaxFuture: the clocks of machines differ by minutes, and wrong time zones shift a time by hours.
 const UsualFuture = 24 * time.Hour
 
-// A Check looks at records before they are stored. It finds what a store takes and is most often a mistake.
+// A Check looks at records before they are stored. It finds values that a store accepts, but that are mistakes most of
+// the time.
 type Check struct {
 	Unit audit.TimeUnit
 	Now  func() time.Time // nil: time.Now
@@ -54,7 +55,7 @@ const (
 // A Doubt is something odd about a record that is stored all the same.
 type Doubt struct {
 	Field string
-	Text  string // what the timestamp is, and the unit in which it would be a time of our age; or the confidence
+	Text  string // what the timestamp is, and the unit in which it would be a likely time; or the confidence
 }
 
 // Doubts says what is odd about a record.
@@ -66,7 +67,7 @@ func (c *Check) doubts(q *audit.QueryAudit, now time.Time) []Doubt {
 		doubts = append(doubts, Doubt{TimestampField, fmt.Sprintf("%d is %s", q.Timestamp, what)})
 	}
 	if q.ResultConfidence < 0 || q.ResultConfidence > 1 {
-		number, _ := json.Marshal(q.ResultConfidence) // finite, as all that is stored
+		number, _ := json.Marshal(q.ResultConfidence) // does not fail: a record's confidence is finite
 		doubts = append(doubts, Doubt{ConfidenceField, string(number)})
 	}
 	return doubts

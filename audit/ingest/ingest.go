@@ -1,4 +1,4 @@
-// Package ingest takes records from text, one a line of JSON, into a store, and says what became of each line.
+// Package ingest reads text with one record of JSON on each line, stores the records, and says what became of each line.
 //
 //	for o, err := range ingest.Lines(ctx, db, inputs, ingest.Options{}) {
 //		if err != nil { … }                 // the store failed, or the context ended
@@ -32,7 +32,7 @@ import (
 	"github.com/auditsql/auditsql/audit"
 )
 
-// An Input is text with a record a line. Text that begins as gzip does is decompressed.
+// An Input is text with one record on each line. Text that begins as gzip does is decompressed.
 type Input struct {
 	Name string // for outcomes and errors
 	Text io.Reader
@@ -40,7 +40,7 @@ type Input struct {
 
 // Options say how lines are taken in. The zero value refuses nothing that the store takes.
 type Options struct {
-	Check // its Unit is the store's, whatever it says
+	Check // Lines sets its Unit to that of the store
 
 	// Strict stops at the first line that is refused: what stands before it is stored, and nothing after it. It
 	// needs a store to which nobody else writes.
@@ -68,11 +68,11 @@ type Outcome struct {
 	Text []byte // the refused line as it came, with its line end if it has one
 
 	// More says that the line is too long to be held: Text is a part of it, and more outcomes of the same line follow.
-	// Only the last of them counts as an outcome of the line, and has the reason.
+	// The last of them is the outcome of the line: its More is false, and it has the reason.
 	More bool
 
-	// Pause says that no outcome follows before more is stored or read: a caller who holds answers back hands them
-	// over now.
+	// Pause says that Lines stores or reads more before the next outcome, which can take long. So a caller who buffers
+	// answers should flush them now.
 	Pause bool
 }
 
@@ -82,7 +82,7 @@ type Outcome struct {
 //
 // Record and Text of an outcome are valid until the next one. A batch that is being stored when the context ends is
 // stored, and its outcomes come first. When the iteration ends early, a read of an input that is under way goes on
-// until it returns: nobody can interrupt it.
+// until it returns: it cannot be interrupted.
 func Lines(ctx context.Context, db *audit.DB, inputs []Input, o Options) iter.Seq2[Outcome, error] {
 	o.Unit = db.TimeUnit()
 	return func(yield func(Outcome, error) bool) {
@@ -96,7 +96,7 @@ func Lines(ctx context.Context, db *audit.DB, inputs []Input, o Options) iter.Se
 // defaultReadAhead is the ReadAhead of the zero Options.
 const defaultReadAhead = 64 << 20
 
-// errStopped ends a run without an error: the caller wants no more, or Strict has ended it.
+// errStopped ends a run that has not failed: the caller wants no more outcomes, or Strict has ended it.
 var errStopped = errors.New("stopped")
 
 // A run is one iteration of Lines.
@@ -118,8 +118,8 @@ func (r *run) report(o Outcome) error {
 	return nil
 }
 
-// all takes in everything. When it ends early, the reader and the decoders end as soon as the read that may be under
-// way does. They touch nothing but the input.
+// all reads, decodes and stores all inputs. When it ends early, the reader and the decoders end as soon as the read that
+// may be under way returns. They touch nothing but the input.
 func (r *run) all(ctx context.Context, inputs []Input) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -149,7 +149,7 @@ func (r *run) all(ctx context.Context, inputs []Input) error {
 			if err := held.Acquire(ctx, d.held); err != nil {
 				return context.Cause(ctx)
 			}
-			// The decoders get it first: whatever is in order will be waited for.
+			// The decoders get it first. Everything in ordered is waited for, so a decoder must already have it.
 			for _, to := range []chan<- *decoded{work, ordered} {
 				select {
 				case to <- d:
@@ -167,7 +167,7 @@ func (r *run) all(ctx context.Context, inputs []Input) error {
 		select {
 		case d, more = <-ordered:
 		default:
-			// Nothing is there right now: what has been taken is stored and answered before waiting.
+			// No block is ready. So the batch is stored, and its outcomes are reported, before waiting for one.
 			if err := r.store(ctx); err != nil {
 				return err
 			}
@@ -194,7 +194,7 @@ func (r *run) all(ctx context.Context, inputs []Input) error {
 }
 
 // readAll hands out the blocks of all inputs in order. An input that cannot be read to its end is reported in its
-// place, and does not keep the others from being read.
+// place, and the others are still read.
 func (r *run) readAll(ctx context.Context, inputs []Input, emit func(block) error) error {
 	for _, in := range inputs {
 		text, err := openText(endable{ctx, in.Text}, in.Name, r.options.EachLine)
@@ -236,7 +236,7 @@ func (r *run) take(ctx context.Context, d *decoded) error {
 	return nil
 }
 
-// takePart refuses a line that is too long to be held, part by part.
+// takePart refuses a line that is too long to be held in memory, part by part.
 func (r *run) takePart(ctx context.Context, d *decoded) error {
 	if d.begins {
 		if err := r.store(ctx); err != nil {

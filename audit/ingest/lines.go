@@ -112,7 +112,7 @@ func (r *lineReader) piece(n int, begins, ends bool) error {
 }
 
 // cut takes the first n bytes off the buffer. A few are copied. Many are handed over with the buffer itself, and the
-// rest moves to a new one; so a buffer that grew for a long line does not stay.
+// rest moves to a new one; so a buffer that grew for a long line is not kept.
 func (r *lineReader) cut(n int) []byte {
 	rest := r.buffer[n:]
 	if n < readSize/4 {

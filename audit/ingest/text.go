@@ -86,7 +86,8 @@ func openText(in io.Reader, name string, lists bool) (io.Reader, error) {
 	return text, nil
 }
 
-// checkText refuses what cannot be lines of JSON in UTF-8, and skips a byte order mark. With lists a line may be a list.
+// checkText refuses what cannot be lines of JSON in UTF-8, and skips a byte order mark. Without lists it also refuses
+// text that begins with a list.
 func checkText(text *bufio.Reader, lists bool) error {
 	start, err := peek(text, 2)
 	switch {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,14 +19,14 @@ import (
 // A Given is the value of a parameter as somebody gave it.
 type Given struct {
 	Text string
-	Type Kind // Text, Int or Real if that was said; only for SQL that somebody typed
+	Type Kind // Text, Int or Real if the user named one; only for SQL that somebody typed
 }
 
 // Bind turns values into what SQLite gets, in the order of the statement's parameters. It finds hashes and ids in the
 // store. A value that is refused is an *ask.Error, whose reason is audit.ErrNotFound for an id that no record has.
 //
-// In a statement that somebody typed a value without a type is a text, unless SQLite would write it exactly so if it
-// were a number: 42, -7 and 0.5 are numbers; 007, 1.10 and 1e3 are texts.
+// In a statement that somebody typed, a value without a type is a number if SQLite would print that number with exactly
+// these characters, and a text otherwise: 42, -7 and 0.5 are numbers; 007, 1.10 and 1e3 are texts.
 func (s *Statement) Bind(ctx context.Context, db *audit.DB, values map[string]Given, o ask.Options) ([]any, []ask.Note, error) {
 	b := binder{clock: clock(o, db.TimeUnit())}
 	b.clock.Note = b.note
@@ -105,7 +107,7 @@ func (b *binder) bind(s *Statement, values map[string]Given) ([]any, error) {
 		}
 		bound = append(bound, v)
 	}
-	for name := range values {
+	for _, name := range slices.Sorted(maps.Keys(values)) {
 		if !used[name] {
 			return nil, refuse(name, "there is no parameter :%s", name)
 		}
@@ -150,7 +152,7 @@ func (b *binder) value(p *Parameter, text string, given bool) (any, error) {
 		return n, nil
 	case Time, End:
 		if !given && text == "ever" {
-			// A default alone: no time begins or ends.
+			// Only a default may be ever: then the range of time has no beginning, or no end.
 			if p.Kind == Time {
 				return int64(0), nil
 			}
@@ -174,9 +176,10 @@ func (b *binder) value(p *Parameter, text string, given bool) (any, error) {
 	return text, nil
 }
 
-// isNumberAgain reports whether SQLite would write s if it were a number. Only then nothing is lost by taking it for
-// one: 1.10 would find 1.1, and a hash may have no letter among its digits. SQLite writes a fraction below 0.0001
-// with an exponent, and its digits without change up to 13 of them.
+// isNumberAgain reports whether s, read as a number, would be printed by SQLite as s again. Only then s loses nothing
+// when it becomes a number. 1.10 would become 1.1, and a hash that happens to have only decimal digits would become a
+// number too. SQLite prints a fraction below 0.0001 with an exponent, so that is a text. It prints up to 13 digits
+// without rounding them.
 func isNumberAgain(s string) bool {
 	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
 		return strconv.FormatInt(n, 10) == s

@@ -47,7 +47,7 @@ type Parameter struct {
 type Kind string
 
 // The kinds of parameters. An id or another hash may be cut to its first 8 or more digits, and all but an id may be
-// given by label. A shortened hash that nothing begins with is refused: finding nothing with it would look as if nothing
+// given by label. A shortened hash is refused if no stored hash begins with it: an empty result would look as if nothing
 // had been recorded.
 const (
 	Text      Kind = "text"

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/auditsql/auditsql/audit"
@@ -38,7 +39,7 @@ var ErrWrites = sqlstore.ErrReadOnly
 // ErrTooLong says that a value of the result is longer than 32 MiB.
 var ErrTooLong = sqlstore.ErrTooLong
 
-// A TimeoutError says that a statement was ended by its limit of time. The rows before it are not the whole result.
+// A TimeoutError says that the limit of time ended a statement. The rows that came before are only a part of the result.
 type TimeoutError struct{ After time.Duration }
 
 // Error implements error.
@@ -47,15 +48,16 @@ func (e *TimeoutError) Error() string {
 }
 
 // Run runs a statement over what the SQLite file of a store holds, and reports whether the limit of rows cut the
-// result. It fails with audit.ErrReindexing while the forensic tables are being rebuilt: what is in them is a part, and
-// looks like the whole. Other errors are ErrWrites, ErrTooLong, *TimeoutError, SQLite's own and those of the result.
+// result. It fails with audit.ErrReindexing while the forensic tables are being rebuilt: they hold only a part of the
+// records then, and the result would not show it. Other errors are ErrWrites, ErrTooLong, *TimeoutError, SQLite's own
+// and those of the result.
 func Run(ctx context.Context, dir string, s *Statement, values []any, limits Limits, result Result) (cut bool, err error) {
 	store, err := sqlstore.Open(ctx, filepath.Join(dir, "audit.db"), sqlstore.Options{ReadOnly: true})
 	if err != nil {
 		return false, err
 	}
 	defer store.Close()
-	// The limit is the statement's; opening takes as long as it takes.
+	// The limit of time is for the statement alone. Opening the database does not count.
 	if limits.Time > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, limits.Time, &TimeoutError{limits.Time})
@@ -63,8 +65,8 @@ func Run(ctx context.Context, dir string, s *Statement, values []any, limits Lim
 	}
 	if err = wholeTables(ctx, store); err == nil {
 		cut, err = rows(ctx, store, s, values, limits.Rows, result)
-		// The statement saw a state between the two checks. A rebuild that began in between is also why a view may
-		// have been missing.
+		// The statement ran between the two checks. If a rebuild began meanwhile, the statement read a part of the
+		// tables, or failed because a view was missing. The rebuild is the reason to report in both cases.
 		if whole := wholeTables(ctx, store); errors.Is(whole, audit.ErrReindexing) {
 			err = whole
 		}
@@ -76,12 +78,25 @@ func Run(ctx context.Context, dir string, s *Statement, values []any, limits Lim
 	return cut, err
 }
 
+// wholeTables returns audit.ErrReindexing while the forensic tables are incomplete.
 func wholeTables(ctx context.Context, store *sqlstore.DB) error {
 	begun, err := store.Reindexing(ctx)
 	if err == nil && begun {
 		err = audit.ErrReindexing
 	}
 	return err
+}
+
+// distinct returns the names of columns with each name once: n, n becomes n, n:1. Without this, two columns with one name
+// would be two members with one name in JSON.
+func distinct(names []string) []string {
+	all := slices.Clone(names)
+	for i, name := range names {
+		for n := 1; slices.Contains(all[:i], all[i]) || n > 1 && slices.Contains(names, all[i]); n++ {
+			all[i] = fmt.Sprintf("%s:%d", name, n)
+		}
+	}
+	return all
 }
 
 func rows(ctx context.Context, store *sqlstore.DB, s *Statement, values []any, limit int, result Result) (cut bool, err error) {
@@ -94,14 +109,7 @@ func rows(ctx context.Context, store *sqlstore.DB, s *Statement, values []any, l
 	if err != nil {
 		return false, err
 	}
-	seen := map[string]int{}
-	for i, name := range names {
-		// Two columns of one name would be two members of one name in JSON.
-		if seen[name]++; seen[name] > 1 {
-			names[i] = fmt.Sprintf("%s:%d", name, seen[name]-1)
-		}
-	}
-	if err := result.Columns(names); err != nil {
+	if err := result.Columns(distinct(names)); err != nil {
 		return false, err
 	}
 	for n := 0; rows.Next(); n++ {

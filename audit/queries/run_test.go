@@ -3,6 +3,7 @@ package queries_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -170,5 +171,26 @@ func TestAStatementEndsAtItsLimitOfTime(t *testing.T) {
 	var timeout *queries.TimeoutError
 	if _, err := queries.Run(t.Context(), dir, s, nil, queries.Limits{Time: time.Millisecond}, &rows{}); !errors.As(err, &timeout) || timeout.After != time.Millisecond {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestEachColumnHasANameOfItsOwn(t *testing.T) {
+	t.Parallel()
+	dir, _ := store(t)
+	for text, want := range map[string][]string{
+		`SELECT 1 AS n, 2 AS n, 3 AS n`:         {"n", "n:1", "n:2"},
+		`SELECT 1 AS n, 2 AS "n:1", 3 AS n`:     {"n", "n:1", "n:2"},
+		`SELECT 1 AS "n:1", 2 AS n, 3 AS n`:     {"n:1", "n", "n:2"},
+		`SELECT 1 AS a, 2 AS b, 3 AS "a:1"`:     {"a", "b", "a:1"},
+		`SELECT 1 AS a, 2 AS "a:1", 3 AS "a:1"`: {"a", "a:1", "a:1:1"},
+	} {
+		s, err := queries.Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got rows
+		if _, err := queries.Run(t.Context(), dir, s, nil, queries.Limits{}, &got); err != nil || !slices.Equal(got.columns, want) {
+			t.Errorf("%s: %q, %v, want %q", text, got.columns, err, want)
+		}
 	}
 }

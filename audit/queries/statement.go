@@ -13,8 +13,8 @@ type Statement struct {
 	described []Parameter
 }
 
-// Parse takes SQL that somebody typed. It refuses more than one statement, of which only one would give rows, and
-// parameters without a name.
+// Parse reads SQL that somebody typed. It refuses more than one statement, since only one of them would return rows. It
+// also refuses parameters without a name.
 func Parse(query string) (*Statement, error) {
 	sql, names, err := positional(query)
 	if err != nil {
@@ -23,7 +23,7 @@ func Parse(query string) (*Statement, error) {
 	return &Statement{sql: sql, names: names}, nil
 }
 
-// parameter describes the parameter of a name, and reports whether the query itself describes it.
+// parameter returns the parameter with a name, and reports whether the query describes it.
 func (s *Statement) parameter(name string) (*Parameter, bool) {
 	for _, p := range s.described {
 		if p.Name == name {
@@ -77,7 +77,7 @@ const (
 	sqlNumbered         // a parameter without
 )
 
-// token measures the piece that s begins with.
+// token returns the length and the kind of the first piece of s.
 func token(s string) (int, sqlKind) {
 	switch c := s[0]; {
 	case strings.HasPrefix(s, "--"):
@@ -87,7 +87,7 @@ func token(s string) (int, sqlKind) {
 	case strings.ContainsRune(" \t\n\r\f", rune(c)):
 		return 1, sqlSpace
 	case c == '\'' || c == '"' || c == '`':
-		// A doubled quote inside is two pieces side by side, which comes to the same.
+		// A doubled quote inside ends this piece and begins the next one. Both are copied, so the result is the same.
 		return until(s, 1, string(c)), sqlOther
 	case c == '[':
 		return until(s, 1, "]"), sqlOther
@@ -102,7 +102,7 @@ func token(s string) (int, sqlKind) {
 	return max(wordLength(s), 1), sqlOther
 }
 
-// until is where the first end that begins at from or after it ends, or the end of s.
+// until returns the offset after the first occurrence of end in s[from:], or the length of s if there is none.
 func until(s string, from int, end string) int {
 	if i := strings.Index(s[from:], end); i >= 0 {
 		return from + i + len(end)

@@ -17,7 +17,8 @@ type Agent struct {
 	LastTime   string         `json:"last_time"`
 }
 
-// Agents streams the agents that have records which a filter selects, those with the most first. Its limit is of agents.
+// Agents streams the agents that have records which a filter selects, those with the most first. The filter's
+// limit counts agents, not records.
 func (v *Viewer) Agents(ctx context.Context, f audit.Filter) *Stream[Agent] {
 	limit := f.Limit
 	f.Limit = oneMore(limit)

@@ -10,7 +10,7 @@ import (
 
 // An Answer is one of the answers to a question over time.
 type Answer struct {
-	Flipped            bool             `json:"flipped"` // it is another than the one before
+	Flipped            bool             `json:"flipped"` // it differs from the one before
 	Time               string           `json:"time"`
 	Timestamp          uint64           `json:"timestamp"`
 	QueryID            audit.QueryID    `json:"query_id"`
@@ -30,8 +30,8 @@ type Answer struct {
 	Previous *audit.QueryID `json:"-"` // the record with the answer before it
 }
 
-// Answers streams the answers to a question, at most as many as the filter's limit. With flips it leaves out those that
-// are the same as before, and they do not count for the limit.
+// Answers streams the answers to a question, at most as many as the filter's limit. With flips it leaves out the answers
+// that are equal to the one before; the limit does not count them.
 func (v *Viewer) Answers(ctx context.Context, subject, predicate string, f audit.Filter, flips bool) *Stream[Answer] {
 	s := &Stream[Answer]{limit: f.Limit}
 	f.Limit = oneMore(f.Limit)
@@ -128,7 +128,7 @@ func causeText(c audit.Cause) string {
 	return string(c)
 }
 
-// CauseWords are causes in a word each, for where there is little room.
+// CauseWords writes each cause as one word, for narrow columns.
 func CauseWords(causes []audit.Cause) []string {
 	var words []string
 	for _, c := range causes {

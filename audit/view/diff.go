@@ -13,7 +13,7 @@ type Diff struct {
 	To         Record            `json:"to"`
 	FromTime   string            `json:"from_time"`
 	ToTime     string            `json:"to_time"`
-	Flipped    bool              `json:"flipped"` // the answer is another
+	Flipped    bool              `json:"flipped"` // the answers differ
 	Causes     []audit.Cause     `json:"causes"`
 	Fields     []FieldChange     `json:"fields"`
 	Evidence   []EvidenceChange  `json:"evidence"`
@@ -37,7 +37,7 @@ type EvidenceChange struct {
 	To             *Side      `json:"to"`
 }
 
-// What may become of a piece of evidence.
+// The changes of a piece of evidence.
 const (
 	Added   = "added"
 	Removed = "removed"

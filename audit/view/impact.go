@@ -2,6 +2,7 @@ package view
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -43,7 +44,7 @@ type ImpactedAnswer struct {
 	Pieces           int            `json:"pieces"`    // of evidence
 	ResultHash       *audit.Hash    `json:"result_hash"`
 	ResultLabel      *string        `json:"result_label"`
-	Result           bool           `json:"result"` // it is the answer
+	Result           bool           `json:"result"` // the evidence is the answer itself
 	ResultConfidence float32        `json:"result_confidence"`
 
 	Approved bool `json:"-"` // all of it
@@ -54,7 +55,7 @@ type ImpactTotals struct {
 	Answers        uint64        `json:"answers"`
 	Agents         uint64        `json:"agents"`
 	Anonymous      uint64        `json:"anonymous"`
-	Results        uint64        `json:"results"` // how many answers it was
+	Results        uint64        `json:"results"` // how many of them had it as their result
 	Weight         float64       `json:"weight"`
 	Assertions     int           `json:"assertions"` // of a source
 	MoreAssertions bool          `json:"more_assertions"`
@@ -78,13 +79,13 @@ type AgentImpact struct {
 	Weight     float64        `json:"weight"`
 }
 
-// A NotEvidenceError says that no stored evidence has a hash as what it was asked about.
+// A NotEvidenceError says that a hash is in no stored evidence in the role that was asked for: assertion or source.
 type NotEvidenceError struct {
 	Hash   audit.Hash
-	Source bool // it was asked about as a source, otherwise as an assertion
+	Source bool // the role that was asked for: source, otherwise assertion
 
-	IsOther bool // it is the other of the two
-	IsAgent bool
+	IsOther bool // it is in stored evidence in the other role
+	IsAgent bool // it is an agent's id
 }
 
 // Error implements error.
@@ -120,7 +121,7 @@ func (v *Viewer) ImpactHead(h audit.Hash, o audit.ImpactOptions) ImpactHead {
 	return ImpactHead{h, v.label(&h), kind.String()}
 }
 
-// ImpactTotals counts the answers that the filter selects. Its limit does not matter.
+// ImpactTotals counts all answers that the filter selects. It ignores the filter's limit.
 func (v *Viewer) ImpactTotals(ctx context.Context, h audit.Hash, o audit.ImpactOptions) (ImpactTotals, error) {
 	o.Filter.Limit = 0
 	t, err := v.store.ImpactTotals(ctx, h, o)
@@ -157,7 +158,7 @@ func (v *Viewer) impactedAnswer(a *audit.ImpactedAnswer) ImpactedAnswer {
 	for i := range a.Evidence {
 		e := &a.Evidence[i]
 		row.Weight += asWritten(e.Weight)
-		if s := e.Lifecycle.String(); len(lifecycles) == 0 || lifecycles[len(lifecycles)-1] != s {
+		if s := e.Lifecycle.String(); !slices.Contains(lifecycles, s) {
 			lifecycles = append(lifecycles, s)
 		}
 		row.Approved = row.Approved && e.Lifecycle == audit.Approved
@@ -166,7 +167,8 @@ func (v *Viewer) impactedAnswer(a *audit.ImpactedAnswer) ImpactedAnswer {
 	return row
 }
 
-// asWritten is a weight with the digits that people read, so that sums are those of these digits.
+// asWritten converts a weight by way of its decimal digits: 0.1 becomes 0.1, not 0.10000000149. So a sum is that of the
+// digits that people see.
 func asWritten(weight float32) float64 {
 	d, err := strconv.ParseFloat(strconv.FormatFloat(float64(weight), 'g', -1, 32), 64)
 	if err != nil {
@@ -175,7 +177,8 @@ func asWritten(weight float32) float64 {
 	return d
 }
 
-// NextAfterImpact returns commands that look further. first is the first record whose answer it was, nil if there is none.
+// NextAfterImpact returns commands that look further. first is the first record that had the hash as its result, nil if
+// there is none.
 func (v *Viewer) NextAfterImpact(ctx context.Context, head ImpactHead, first *audit.QueryID) []Step {
 	var steps []Step
 	if first != nil {

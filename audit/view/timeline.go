@@ -6,7 +6,7 @@ import (
 	"github.com/auditsql/auditsql/audit"
 )
 
-// A Timeline is how many records there were when. See audit.Timeline.
+// A Timeline says how many records there were in each bucket of time. See audit.Timeline.
 type Timeline struct {
 	TimelineHead
 	Buckets []Bucket `json:"buckets"`
@@ -53,7 +53,8 @@ type SilentAgent struct {
 	Audits     uint64        `json:"audits"` // in the time shown
 }
 
-// Timeline counts the records that a filter selects. Its limit is of buckets, 0 being audit.DefaultMaxBuckets.
+// Timeline counts the records that a filter selects. The filter's limit is the greatest number of buckets;
+// 0 is audit.DefaultMaxBuckets.
 func (v *Viewer) Timeline(ctx context.Context, by audit.BucketSize, f audit.Filter) (*Timeline, error) {
 	found, err := v.store.Timeline(ctx, audit.TimelineOptions{By: by, Zone: v.clock.Zone, Filter: f, Unapproved: true, MaxBuckets: f.Limit})
 	if err != nil {

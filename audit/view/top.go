@@ -39,7 +39,7 @@ type RankingTail struct {
 	Total   uint64     `json:"total"`
 	Without uint64     `json:"without"` // records that have no such thing
 	More    bool       `json:"more"`    // the limit cut the entries
-	Missed  uint64     `json:"missed"`  // a count may be short by as much
+	Missed  uint64     `json:"missed"`  // a count may be too small by up to this number
 	Lag     *audit.Lag `json:"lag"`
 }
 

@@ -72,7 +72,7 @@ type OtherUser struct {
 	First, Last uint64         `json:"-"`
 }
 
-// maxOthers is for how many pieces of evidence addOthers asks the store.
+// maxOthers is the greatest number of pieces of evidence for which addOthers asks the store.
 const maxOthers = 8
 
 // Trace traces one record. An id that is not stored is audit.ErrNotFound.
@@ -112,8 +112,8 @@ func (v *Viewer) uses(u audit.Uses) Uses {
 	return Uses{u.First, v.timeOf(u.First), u.Answers, u.Agents, u.More}
 }
 
-// addOthers finds out who else used evidence that is not Approved. It skips evidence that is in more records than Trace
-// counts: impact is the question for that.
+// addOthers finds out which agents also used evidence that is not Approved. It skips evidence that is in more records
+// than Trace counts, since that would take long; the command impact answers it.
 func (v *Viewer) addOthers(ctx context.Context, t *Trace) error {
 	asked := 0
 	for i := range t.Evidence {
@@ -129,12 +129,34 @@ func (v *Viewer) addOthers(ctx context.Context, t *Trace) error {
 		for _, user := range totals.ByAgent {
 			if equal(user.AgentID, t.Audit.AgentID) {
 				user.Answers-- // the traced record itself
+				if user.Answers > 0 {
+					if err := v.spanWithout(ctx, e.AssertionHash, &t.Audit, &user); err != nil {
+						return err
+					}
+				}
 			}
 			if user.Answers > 0 {
 				e.Others.ByAgent = append(e.Others.ByAgent, OtherUser{user.AgentID, v.label(user.AgentID), user.Answers, user.First, user.Last})
 			}
 		}
 		slices.SortStableFunc(e.Others.ByAgent, func(a, b OtherUser) int { return cmp.Compare(a.First, b.First) })
+	}
+	return nil
+}
+
+// spanWithout sets the first and last time of the agent's records with some evidence, leaving out one record of that agent.
+func (v *Viewer) spanWithout(ctx context.Context, assertion audit.Hash, traced *Record, user *audit.AgentImpact) error {
+	for descending, at := range map[bool]*uint64{false: &user.First, true: &user.Last} {
+		f := audit.Filter{Agent: traced.AgentID, Anonymous: traced.AgentID == nil, Limit: 2, Descending: descending}
+		for a, err := range v.store.Impact(ctx, assertion, audit.ImpactOptions{Filter: f}) {
+			if err != nil {
+				return err
+			}
+			if a.Audit.QueryID != traced.QueryID {
+				*at = a.Audit.Timestamp
+				break
+			}
+		}
 	}
 	return nil
 }

@@ -83,7 +83,7 @@ func VerificationOf(r *audit.VerifyReport) *Verification {
 	switch {
 	case journal && !r.Quick:
 		v.JournalCounts = counts
-	case journal && r.SQLiteUnread == "": // a quick check that SQLite ended did not come to the journal
+	case journal && r.SQLiteUnread == "": // a quick check ends before the journal when SQLite cannot be read
 		v.Segments, v.First, v.End, v.Bytes = counts.Segments, counts.First, counts.End, counts.Bytes
 	}
 	if r.SQLiteUnread != "" {
@@ -99,7 +99,7 @@ func VerificationOf(r *audit.VerifyReport) *Verification {
 	return v
 }
 
-// list is a list that is [] in JSON and not null when there is nothing in it.
+// list returns s, and an empty list for nil, so that JSON has [] and not null.
 func list(s []string) []string {
 	if s == nil {
 		return []string{}

@@ -74,7 +74,7 @@ type Store interface {
 
 // A Viewer builds answers from a store.
 type Viewer struct {
-	// Lag is what SQLite lacks, where the reader should know. It becomes a member of the answers that count.
+	// Lag is what SQLite lacks, nil if the reader need not know. It becomes a member of each answer that has counts.
 	Lag *audit.Lag
 
 	store  Store
@@ -113,14 +113,14 @@ func (v *Viewer) timeOf(timestamp *uint64) *string {
 	return &s
 }
 
-// A Stream yields rows as the store reads them, at most as many as the filter's limit. It is read once.
+// A Stream yields rows as the store reads them, at most as many as the filter's limit. It can be read once.
 type Stream[T any] struct {
 	rows  iter.Seq2[T, error]
 	limit int
 	more  bool
 }
 
-// Rows yields the rows. An error is the last that it yields.
+// Rows yields the rows. An error is the last value that it yields.
 func (s *Stream[T]) Rows() iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		n := 0
@@ -148,7 +148,7 @@ func oneMore(limit int) int {
 	return 0
 }
 
-// mapped yields what row makes of each value.
+// mapped converts each value with row.
 func mapped[S, T any](values iter.Seq2[S, error], row func(*S) T) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		for value, err := range values {

@@ -41,7 +41,7 @@ func (a *app) whatToTry(cmd *cobra.Command, err error) string {
 	case errors.Is(err, audit.ErrNoStore):
 		return fmt.Sprintf("-d or AUDITSQL_DIR names another folder, auditsql -d %s init makes a store", shellQuote(a.dir))
 	case errors.Is(err, sqlstore.ErrBusy):
-		return "it again; another program, perhaps a shell, holds the database's write lock"
+		return "run it again later; another program, perhaps an SQLite shell, holds the database's write lock"
 	case errors.Is(err, audit.ErrLocked):
 		return "--lock-wait 10s waits for it; reading works meanwhile"
 	case errors.Is(err, sqlstore.ErrMalformed) && !errors.Is(err, audit.ErrMismatch):
@@ -68,7 +68,8 @@ func (a *app) whatToTry(cmd *cobra.Command, err error) string {
 	return ""
 }
 
-// showsSQLite is how to see what SQLite has, whatever the journal is like: by a flag, if the command has it.
+// showsSQLite says how to see what SQLite has when the journal cannot be used: with the flag --read-only if this command
+// has it, otherwise with the command list.
 func (a *app) showsSQLite() string {
 	with := "--read-only"
 	if a.cmd == nil || a.cmd.Flags().Lookup("read-only") == nil {
@@ -80,9 +81,9 @@ func (a *app) showsSQLite() string {
 // notLinked is what to do about a part of a store that is a link.
 func notLinked(name string) string {
 	if st, err := os.Stat(name); err == nil && st.IsDir() {
-		return "the folder itself in its place, or its absolute path as wal_dir in store.json"
+		return "put the folder itself in the place of the link, or write its absolute path as wal_dir in store.json"
 	}
-	return "the file itself in its place; to have a store on another disk, move its whole folder there (a link to that is fine), or make it with init --wal-dir"
+	return "put the file itself in the place of the link; to have a store on another disk, move its whole folder there (a link to that is fine), or make it with init --wal-dir"
 }
 
 // bringBack is what to do about a journal that is not in its place.
@@ -98,7 +99,8 @@ func (a *app) bringBack(away *audit.JournalAwayError) string {
 		try += fmt.Sprintf("; auditsql -d %s init --wal-dir FOLDER says where the journal is, since store.json is lost", shellQuote(a.dir))
 	}
 	if !away.Empty && !away.Unknown && a.cmd != nil && a.cmd.CommandPath() == "auditsql wal repair" {
-		// Only for those who ask for a repair: a folder in place of a disk that is not mounted hides the journal.
+		// Only wal repair proposes this. Where the disk is just not mounted, a new folder in its place would hide that
+		// the journal still exists.
 		try += fmt.Sprintf("; if the journal is lost for good, mkdir %s, and then wal repair shows what can be done without it", shellQuote(away.Dir))
 	}
 	if away.Empty {
@@ -107,7 +109,7 @@ func (a *app) bringBack(away *audit.JournalAwayError) string {
 	return try
 }
 
-// lostSQLite reports whether --read-only has nothing to show.
+// lostSQLite reports whether there is no SQLite database that --read-only could show.
 func (a *app) lostSQLite() bool {
 	db, err := audit.Open(a.dir, audit.ReadOnly())
 	if err == nil {

@@ -13,10 +13,10 @@ func (a *app) agentsCommand() *cobra.Command {
 	var f filterFlags
 	cmd := &cobra.Command{
 		Use:   "agents",
-		Short: "Every agent with its count, first and last",
+		Short: "Every agent: how many records it has, its first and its last",
 		Long: `Agents prints every agent that has records, those with the most first. The
-anonymous records, if there are any, come last. With a filter only the records
-that it selects count.
+anonymous records, if there are any, come last. With a filter, only the records
+that it selects are counted.
 
 The members of a line in JSON, and the columns of CSV and plain text: agent_id
 (null for the anonymous ones), agent_label, audits, first, first_time, last,

@@ -47,7 +47,7 @@ weight_changed, source_changed).
 	f.register(a, cmd, "subject", "predicate")
 	f.registerLimit(cmd, answersLimit, "at most so many; 0 is no limit")
 	cmd.Flags().BoolVar(&f.descending, "desc", false, "newest first")
-	cmd.Flags().BoolVar(&flips, "flips", false, "only where the answer is another than before")
+	cmd.Flags().BoolVar(&flips, "flips", false, "only the answers that differ from the one before")
 	a.addReading(cmd)
 	a.addZone(cmd)
 	return cmd

@@ -13,7 +13,7 @@ import (
 // An app is one run of the command: its streams, and the flags that many commands have.
 type app struct {
 	streams
-	cmd *cobra.Command // that runs; nil before its flags are known
+	cmd *cobra.Command // the command that runs; nil until its flags are parsed
 
 	dir     string
 	output  string
@@ -39,16 +39,18 @@ database, and answers questions about it.
 A first look:    auditsql demo
 A store:         auditsql init; auditsql import FILE.ndjson; auditsql recent
 
-Commands that read work while another program writes, and change nothing. When
-no program writes and the journal holds records that SQLite lacks, a command
-that reads says so and recovers the store first. With --read-only it shows what
-SQLite has instead. The command stats does the same, and never waits.
-Results are a table on a terminal and tab-separated lines elsewhere; -o json,
-ndjson, csv, table and plain choose.
+Commands that read work while another program writes, and change no record.
+When no program writes and the journal holds records that SQLite lacks, a
+command that reads says so. It recovers the store first: SQLite gets those
+records. With --read-only it recovers nothing, and shows what SQLite has. The
+command stats recovers nothing either, and never waits.
+
+Results are a table on a terminal and tab-separated lines elsewhere. -o chooses
+another form: table, plain, json, ndjson or csv.
 
 Exit codes: 0 done, 1 failed (check: undecided), 2 wrong usage, 3 not found, 5
 damage found (check: refuted), 6 partly done (import rejected lines), 7 locked
-by another writer, 130 interrupted.`,
+by another writer, 130 interrupted, 141 the reader of the output went away.`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		PersistentPreRunE: a.prepare,
@@ -59,7 +61,7 @@ by another writer, 130 interrupted.`,
 	flags.StringVarP(&a.dir, "dir", "d", defaultDir(), "the store's `folder`; also from AUDITSQL_DIR")
 	flags.StringVarP(&a.output, "output", "o", "", "`form` of the results: table, plain, json, ndjson or csv")
 	flags.BoolVar(&a.json, "json", false, "the same as -o json")
-	flags.BoolVar(&a.csvSafe, "csv-safe", false, "with -o csv: an apostrophe before what a spreadsheet takes for a formula")
+	flags.BoolVar(&a.csvSafe, "csv-safe", false, "with -o csv: put an apostrophe before what a spreadsheet takes for a formula")
 	_ = root.MarkPersistentFlagDirname("dir")
 	_ = root.RegisterFlagCompletionFunc("output", completeForms)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
@@ -112,7 +114,7 @@ const (
 	groupProof = "proof"
 )
 
-// helpWidth is how long the lines of a help text become.
+// helpWidth is the greatest width of a line of help, in columns.
 const helpWidth = 80
 
 func defaultDir() string {
@@ -143,7 +145,7 @@ func noSuchCommand(root *cobra.Command, typed string) error {
 	return err
 }
 
-// nearestCommand is the command below root that is a letter or two away from what was typed, "" if none is.
+// nearestCommand is the subcommand of root that is a letter or two away from what was typed, "" if none is.
 func nearestCommand(root *cobra.Command, typed string) string {
 	for letters := 1; letters <= 2; letters++ {
 		root.SuggestionsMinimumDistance = letters
@@ -154,8 +156,8 @@ func nearestCommand(root *cobra.Command, typed string) string {
 	return ""
 }
 
-// nearest is the name that is a letter or two away from what was typed, "" if none is. Cobra compares commands, whose
-// names have no blanks, so a blank is written as another character meanwhile.
+// nearest is the name that is a letter or two away from what was typed, "" if none is. Cobra compares the names of
+// commands, and takes the text before the first blank for the name. So each blank is replaced for the comparison.
 func nearest(names []string, typed string) string {
 	joined := strings.NewReplacer(" ", "\x00")
 	root := &cobra.Command{}
@@ -165,7 +167,7 @@ func nearest(names []string, typed string) string {
 	return strings.ReplaceAll(nearestCommand(root, joined.Replace(typed)), "\x00", " ")
 }
 
-// needsCommand runs a command that only has commands below it: it prints its help.
+// needsCommand runs a command that does nothing without a subcommand: it prints the help, and fails as wrong usage.
 func needsCommand(cmd *cobra.Command, _ []string) error {
 	cmd.SetOut(cmd.ErrOrStderr())
 	if err := cmd.Help(); err != nil {
@@ -174,7 +176,7 @@ func needsCommand(cmd *cobra.Command, _ []string) error {
 	return quietly(exitUsage)
 }
 
-// needsOneBelow sets up a command that only has commands below it.
+// needsOneBelow sets up a command that does nothing without a subcommand.
 func needsOneBelow(cmd *cobra.Command) {
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 {
@@ -185,7 +187,8 @@ func needsOneBelow(cmd *cobra.Command) {
 	cmd.RunE = needsCommand
 }
 
-// helpCommand is cobra's, except that a command that does not exist is wrong usage.
+// helpCommand replaces cobra's help command, which ends without an error when the command does not exist. Here that is
+// wrong usage.
 func helpCommand(root *cobra.Command) *cobra.Command {
 	return &cobra.Command{
 		Use:   "help [COMMAND]",

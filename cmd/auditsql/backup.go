@@ -11,10 +11,10 @@ func (a *app) backupCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "backup DEST",
 		Short: "Copy the store to a new folder, while it is in use",
-		Long: `Backup copies the store to the folder DEST, which must not exist or be empty:
-a snapshot of SQLite first, then the journal through at least that. It works
-beside a writer. The copy is verified, and opens as a store: auditsql -d DEST
-recent.`,
+		Long: `Backup copies the store to the folder DEST. DEST must be empty or must not exist
+yet. Backup copies a snapshot of SQLite first, then the journal to the end of
+that snapshot or further. It works while another program writes. The copy is
+verified, and is a store itself: auditsql -d DEST recent.`,
 		Example: `  auditsql backup /backups/audit-2026-11-23`,
 		Args:    arguments(1, 1, "the folder to copy to"),
 		RunE: func(cmd *cobra.Command, args []string) error {

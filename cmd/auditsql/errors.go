@@ -25,9 +25,10 @@ const (
 	exitPartly      = 6
 	exitLocked      = 7
 	exitInterrupted = 130
+	exitPipe        = 141 // as a shell has it for a program that SIGPIPE ends
 )
 
-// errInterrupted is the cause of a run's context that a signal ended.
+// errInterrupted is the cause with which a signal cancels the context of a run.
 var errInterrupted = errors.New("interrupted")
 
 // An exitError has an exit code of its own, and may say what to try.
@@ -75,6 +76,8 @@ func exitCode(err error) int {
 		return exitInterrupted
 	case errors.As(err, &e):
 		return e.code
+	case errors.Is(err, syscall.EPIPE):
+		return exitPipe
 	case errors.Is(err, audit.ErrLocked), errors.Is(err, sqlstore.ErrBusy):
 		return exitLocked
 	case isDamage(err):
@@ -97,7 +100,7 @@ func (a *app) report(cmd *cobra.Command, err error) int {
 		return code
 	}
 	if errors.Is(err, syscall.EPIPE) {
-		// The reader of the output has gone, as head does when it has enough: that is no error.
+		// The reader of the output has closed it, as head does when it has enough. That needs no message.
 		return code
 	}
 	if isQuiet(err) {
@@ -118,7 +121,7 @@ func (a *app) report(cmd *cobra.Command, err error) int {
 	return code
 }
 
-// oneLine writes errors that were joined as one line. What was said once is left out the second time: an operation and
+// oneLine writes joined errors in one line. It leaves out an error whose text is already in the line: an operation and
 // the closing after it often fail for the same reason.
 func oneLine(err error) string {
 	var said []string

@@ -12,16 +12,17 @@ func (a *app) exportCommand() *cobra.Command {
 		Use:   "export",
 		Short: "Everything, or what fits a filter, as NDJSON or CSV",
 		Long: `Export prints records in the order of their admission, without a limit: as
-NDJSON unless -o says otherwise. To import its NDJSON gives an equal store; use
---max-future 0 where timestamps lie in the future.
+NDJSON unless -o says otherwise. Importing its NDJSON makes an equal store. When
+timestamps lie in the future, import it with --max-future 0.
 
 CSV has a line per record with the columns of list, and the attributes as JSON
 in the last one. It has the number of contributing assertions; the assertions
 themselves are in NDJSON and JSON only. It is RFC 4180, with CR LF at line
 ends, and exact. Texts may begin with = + - or @, which a spreadsheet takes for
-a formula. --csv-safe puts an apostrophe before such a text, and where some
-spreadsheets begin another cell inside it: after a ; or a tab, and at the
-beginning of a line.
+a formula. --csv-safe puts an apostrophe before such a text. Some spreadsheets
+begin a new cell inside a text: after a ; or a tab, and at the beginning of a
+line. --csv-safe puts an apostrophe there too, before what begins like a
+formula.
 
 ` + filterHelp,
 		Example: `  auditsql export > all.ndjson

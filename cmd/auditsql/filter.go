@@ -21,11 +21,11 @@ type filterFlags struct {
 }
 
 // filterHelp is what the help of commands with a filter says about it.
-const filterHelp = `All filters must hold. --subject takes * ? and [a-z], and case matters; quote
-it for the shell. --attr may be repeated; numbers and booleans are compared as
-they are written in JSON, and a key that is empty or has a = in it is written
-as a JSON string: --attr '"a=b"=v'. --around T selects from T less the
---window to T plus the --window.
+const filterHelp = `A record is selected when it fits all filters. --subject takes * ? and [a-z],
+and case matters; quote it for the shell. --attr may be repeated; numbers and
+booleans are compared as they are written in JSON. A key that is empty or has a
+= in it is written as a JSON string: --attr '"a=b"=v'. --around T selects from
+one --window before T to one --window after T.
 
 ` + timesHelp
 
@@ -35,8 +35,8 @@ const timesHelp = `Times are RFC 3339 (2026-11-23T10:00:00Z), a date and time of
 ago"), now, today, yesterday, or a bare number in the store's unit. They are
 in UTC unless they carry an offset or --tz names another zone. --from and --to
 are both inclusive; a date is the whole day, so --to 2026-11-23 reaches to its
-last instant. A number is always read in the store's unit; a note says when it
-looks like another one.`
+last instant. A number is always a timestamp in the store's unit. A note says
+so when it looks like a time in another unit, a date or a year.`
 
 // register adds the flags, except those that the command uses for something else.
 func (f *filterFlags) register(a *app, cmd *cobra.Command, except ...string) {
@@ -47,7 +47,7 @@ func (f *filterFlags) register(a *app, cmd *cobra.Command, except ...string) {
 			continue
 		}
 		switch p.Kind {
-		case ask.Switch, ask.Count: // desc and limit are not for all commands
+		case ask.Switch, ask.Count: // a command that has desc or limit adds it by itself
 			if p.Name == "limit" || p.Name == "desc" {
 				continue
 			}
@@ -112,8 +112,8 @@ func (f *filterFlags) around() (string, bool) {
 	return flag.Value.String(), flag.Changed
 }
 
-// check refuses what can be refused before a store is opened: everything but a time that does not fit into the store's
-// unit, and names that the store does not know.
+// check refuses wrong flags before a store is opened. Two faults show only in the store: a time that does not fit into
+// its unit, and a name that it does not know.
 func (f *filterFlags) check(a *app) error {
 	o, err := a.askOptions()
 	if err != nil {
@@ -132,7 +132,7 @@ func (f *filterFlags) filter(ctx context.Context, r *reading) (audit.Filter, err
 // flagName is a parameter as it is typed.
 func flagName(parameter string) string { return "--" + parameter }
 
-// askOptions are the time, and the zone of --tz.
+// askOptions are what package ask needs to read times: the present time, and the zone of --tz.
 func (a *app) askOptions() (ask.Options, error) {
 	c, err := a.clock(audit.Seconds)
 	return ask.Options{Now: c.Now, Zone: c.Zone}, err

@@ -18,10 +18,10 @@ func (a *app) impactCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "impact HASH",
 		Short: "Which answers an assertion or a source went into",
-		Long: `Impact is the question after you found a bad fact: which answers of which
-agents did it go into, when, and how much did it weigh in them? HASH is an
-assertion, or with --source a source of assertions. Write it in full, as its
-first 8 or more digits, or as its label. The filters select answers. The totals
+		Long: `Use impact when you have found a bad fact: which answers of which agents did
+it go into, when, and how much did it weigh in them? HASH is an assertion, or
+with --source a source of assertions. Write it in full, as its first 8 or more
+digits, or as its label. The filters select answers. The totals
 count all answers that they select, whatever the limit. The exit code is 3 when
 the hash is in no stored evidence.
 
@@ -32,8 +32,8 @@ answer, weight: of all of it in this answer, lifecycle: as it was then, several
 of them joined by a comma, pieces: how many), more (the limit cut), totals
 (answers, agents, anonymous, results, weight, assertions, more_assertions,
 first, first_time, last, last_time, by_agent), and lag (what SQLite lacks:
-records, more, oldest; null when that is nothing or a moment). -o ndjson, csv
-and plain text have a line for each answer, and no totals.
+records, more, oldest; null when it lacks nothing older than a second).
+-o ndjson, csv and plain text have a line for each answer, and no totals.
 
 ` + filterHelp,
 		Example: `  auditsql impact f2bf0ec5

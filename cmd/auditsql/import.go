@@ -23,8 +23,9 @@ func (a *app) importCommand() *cobra.Command {
 		Short: "Store the records of NDJSON files, or of - for standard input",
 		Long: `Import stores records, one a line of JSON, from files or from standard input
 (-); gzip is recognized by its content. Records are admitted in the order of
-the lines. It ends with how many were inserted, were duplicates (stored
-before, with the same bytes) and were rejected. Running it again is harmless.
+the lines. At the end it prints how many were inserted, how many were
+duplicates (stored before, with the same bytes) and how many were rejected.
+Running it again is harmless.
 
 A line that is refused, or that would change a stored record, is reported on
 standard error as FILE:LINE: reason, and the other lines are stored. The exit
@@ -35,24 +36,24 @@ alone unless --force is given. --strict stops at the first such line: the lines
 before it are stored, and nothing after it.
 
 A timestamp more than --max-future after now is refused: most often its unit is
-a mistake, and its record would be the newest for ever. To import records that
-a store had admitted, use --max-future 0. Timestamps that seem to be in another
-unit, and confidences outside of 0 to 1, are stored, and a note says so, once
-for each input.
+wrong, and its record would stay the newest for ever. To import what another
+store has exported, use --max-future 0: that store admitted it. Timestamps that
+seem to be in another unit, and confidences outside of 0 to 1, are stored. A
+note says so, once for each input.
 
-A record without a query_id gets one that is derived from its content. Equal
-records without one are one record, and count as duplicates: where the same
-question at the same time matters, give each a query_id or an attribute.
+A record without a query_id gets one that is derived from its content. So equal
+records without a query_id are stored once, and the others are duplicates. To
+keep all of them, give each a query_id, or an attribute that differs.
 
 Where there is no store yet, import makes one, and says so. The parent of its
-folder must exist. --create=false makes no store.
+folder must exist. With --create=false import fails instead.
 
 With --ack standard output has one answer for each line that is not blank, in
 the order of the lines: the query id as soon as the record is durable, also for
-a duplicate, or ! and a tab and the reason for a line that is rejected. Each
-line is answered before more input is waited for. So a program in any language
-can write through one long-lived import - --ack: write a line, read a line. The
-counts go to standard error.
+a duplicate, or ! and a tab and the reason for a line that is rejected. Import
+answers every line that it has read before it waits for more input. So a
+program in any language can write through one long-lived import - --ack: write
+a line, read a line. The counts go to standard error.
 
 ` + recordHelp,
 		Example: `  auditsql import monday.ndjson tuesday.ndjson.gz --rejects bad.ndjson
@@ -108,7 +109,7 @@ func (a *app) importFiles(ctx context.Context, names []string, o importOptions) 
 	read := map[string]os.FileInfo{}
 	for _, in := range inputs {
 		if in.file == nil {
-			continue // standard input, which no output may be in any case
+			continue // standard input, which checkStreams and checkOutputFile compare by themselves
 		}
 		if read[in.name], err = in.file.Stat(); err != nil {
 			return err
@@ -122,12 +123,12 @@ func (a *app) importFiles(ctx context.Context, names []string, o importOptions) 
 			return err
 		}
 	}
-	// The command ends when SQLite has everything. Acknowledging files far ahead of SQLite would only make the progress bar
-	// wrong, and the wait at the end, or after an interrupt, long. A program that waits for answers gets them ahead of
-	// SQLite.
+	// The command ends only when SQLite has all records. If the journal could get far ahead of SQLite, the progress bar
+	// would be wrong, and the wait at the end or after an interrupt would be long. With --ack a program waits for the
+	// answers, and an answer needs only the journal. So it gets the usual limit.
 	backlog := 50_000
 	if o.ack {
-		backlog = 0 // the library's
+		backlog = 0 // the library's default
 	}
 	db, err := a.openIntake(ctx, audit.WithBacklog(backlog, 0))
 	if err != nil {
@@ -135,7 +136,8 @@ func (a *app) importFiles(ctx context.Context, names []string, o importOptions) 
 	}
 	var rejects io.Writer = io.Discard
 	if o.rejects != "" {
-		// The file is emptied only now that the store is locked: what it holds may be the only copy of those lines.
+		// The file is emptied only after the store was opened. Opening may fail, and the file may hold the only copy of the
+		// lines that an earlier run rejected.
 		file, createErr := a.createOutputFile(ctx, "rejects", o.rejects, o.force, read)
 		if createErr != nil {
 			return errors.Join(createErr, db.Close())
@@ -156,7 +158,7 @@ func (a *app) importFiles(ctx context.Context, names []string, o importOptions) 
 	err = im.run(ctx, db, inputs)
 	bar.End()
 	if errors.Is(err, syscall.EPIPE) {
-		err = errors.New("the reader of the answers has gone")
+		err = &exitError{code: exitPipe, err: errors.New("the reader of the answers has gone")}
 	}
 	closing := a.progress("bringing the rest into SQLite", -1, false)
 	err = errors.Join(err, a.closeWriter(db))

@@ -17,7 +17,7 @@ import (
 	"github.com/auditsql/auditsql/internal/tui"
 )
 
-// An importer takes the lines of inputs into a store, counts what became of them, and answers them.
+// An importer stores the lines of inputs, counts what became of them, and answers them with --ack.
 type importer struct {
 	a       *app
 	options importOptions
@@ -28,7 +28,7 @@ type importer struct {
 
 	read                          *atomic.Int64 // bytes of the inputs, before they are decompressed
 	inserted, duplicate, rejected uint64
-	inputs, failed                int       // how many there are, and could not be read to their end
+	inputs, failed                int       // how many there are; how many of them could not be read to their end
 	doubts                        []*doubts // in the order of the inputs
 }
 
@@ -80,7 +80,8 @@ func (im *importer) take(o *ingest.Outcome) error {
 	return err
 }
 
-// takeFailure reports that an input could not be read to its end. When there is no other one, the import ends so.
+// takeFailure reports that an input could not be read to its end. If it is the only input, the import ends with that
+// error.
 func (im *importer) takeFailure(failed *ingest.InputError) error {
 	why := refusedInput(failed, failed.Input)
 	if im.options.strict || im.inputs == 1 {
@@ -96,7 +97,8 @@ func (im *importer) takeFailure(failed *ingest.InputError) error {
 	return nil
 }
 
-// reject keeps a line that is not stored, and says why: as FILE:LINE: reason, and with --ack in its answer's place.
+// reject writes a line that is not stored to the file of --rejects, and prints why as FILE:LINE: reason. With --ack the
+// reason is also the answer to the line.
 func (im *importer) reject(o *ingest.Outcome) error {
 	text := o.Text
 	if !o.More && !bytes.HasSuffix(text, []byte{'\n'}) {
@@ -120,7 +122,8 @@ func (im *importer) reject(o *ingest.Outcome) error {
 	return im.answers.Flush()
 }
 
-// doubtsOf are the doubts of the input that is being read: inputs come one after the other.
+// doubtsOf returns the doubts about the input that is being read. Inputs are read one after the other, so only the last
+// entry can be about it.
 func (im *importer) doubtsOf(input string) *doubts {
 	if n := len(im.doubts); n > 0 && im.doubts[n-1].input == input {
 		return im.doubts[n-1]
@@ -135,7 +138,7 @@ func (im *importer) show() {
 	im.bar.At(im.read.Load(), fmt.Sprintf("%s records", humanize.Comma(int64(im.inserted+im.duplicate+im.rejected))))
 }
 
-// printCounts prints how many records became what.
+// printCounts prints how many lines were inserted, were duplicates and were rejected.
 func (im *importer) printCounts() error {
 	a := im.a
 	if im.options.ack {
@@ -150,7 +153,7 @@ func (im *importer) printCounts() error {
 		fact("rejected", "rejected", tui.Number(im.rejected)))
 }
 
-// partly is how an import ends that did not take everything, nil if it did.
+// partly returns the error of an import that did not store every line, nil if it did.
 func (im *importer) partly() error {
 	if im.rejected == 0 && im.failed == 0 {
 		return nil

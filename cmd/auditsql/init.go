@@ -18,15 +18,16 @@ func (a *app) initCommand() *cobra.Command {
 		Short: "Make a store",
 		Long: `Init makes a store in the folder of -d, and the folder if there is none. It
 changes nothing when a store is there already, except how much journal is kept
-(--wal-retain) and how long its segments are.
+(--wal-retain) and how long its segments become (--segment-bytes).
 
 The time unit is what timestamps count, and stays for the store's life. The
-journal may lie on another disk (--wal-dir). Beyond what SQLite has on disk
-the newest 1 GiB of journal is kept unless --wal-retain says otherwise; with
-all, a lost database can be rebuilt from it.
+journal may lie on another disk (--wal-dir). What SQLite does not have on disk
+yet always stays in the journal. Of the rest the newest 1 GiB is kept, unless
+--wal-retain says otherwise. With --wal-retain all, a lost database can be
+rebuilt from the journal.
 
-From a folder with nothing but a journal it rebuilds the store, with the id and
-the time unit that the journal says.`,
+When the folder has nothing but a journal, init rebuilds the store from it, with
+the id and the time unit that are written there.`,
 		Example: `  auditsql -d /var/lib/audit init
   auditsql init --time-unit us --wal-dir /fast/journal --wal-retain all`,
 		Args: arguments(0, 0, ""),

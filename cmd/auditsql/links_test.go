@@ -95,7 +95,7 @@ func TestAStoreWithALinkInItIsRefused(t *testing.T) {
 				{"put", "--subject", "b", "--confidence", "1"}, {"wal", "repair", "--apply"}, {"init"},
 			} {
 				out, said, code := auditsql(append([]string{"-d", filepath.Join(dir, "s")}, args...)...)
-				want := path + " is a symbolic link to " + elsewhere + ", and no part of a store is opened through one; try: the " + thing + " itself in its place"
+				want := path + " is a symbolic link to " + elsewhere + ", and no part of a store is opened through one; try: put the " + thing + " itself in the place of the link"
 				if code != exitFailed || out != "" || !strings.Contains(said, want) || strings.Count(said, "\n") != 1 {
 					t.Errorf("%q: exit code %d: %s%s", args, code, out, said)
 				}

@@ -174,7 +174,7 @@ func TestAckWithoutAReader(t *testing.T) {
 	p.out.Close()
 	p.write(t, line)
 	_ = p.Wait()
-	if code := p.ProcessState.ExitCode(); code != exitFailed {
+	if code := p.ProcessState.ExitCode(); code != exitPipe {
 		t.Errorf("exit code %d", code)
 	}
 	if !strings.Contains(p.said.String(), "auditsql: import: the reader of the answers has gone\n") {
@@ -205,6 +205,9 @@ func TestAClosedOutputIsNoError(t *testing.T) {
 	p.answer(t)
 	p.out.Close()
 	_ = p.Wait()
+	if code := p.ProcessState.ExitCode(); code != exitPipe {
+		t.Errorf("exit code %d", code)
+	}
 	if p.said.Len() > 0 {
 		t.Errorf("it said %s", p.said)
 	}

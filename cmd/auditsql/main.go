@@ -44,11 +44,11 @@ type streams struct {
 	outTerm, errTerm tui.Terminal
 	now              func() time.Time
 
-	// recoveryWait is how long a command that reads waits for the lock when it has to recover first: another reader may
-	// be recovering, and is mostly soon done.
+	// recoveryWait is how long a command that reads waits for the lock when it has to recover the store first. Another
+	// reader may hold the lock because it recovers the store too. That seldom takes long.
 	recoveryWait time.Duration
 
-	// dirAs is the store's folder in commands that are proposed, where that is not the folder of -d.
+	// dirAs is the folder that proposed commands name with -d. When it is "", they name the folder of this run.
 	dirAs string
 }
 
@@ -80,7 +80,7 @@ func systemStreams() streams {
 	}
 }
 
-// run is one command line, from arguments to exit code.
+// run runs one command line and returns its exit code.
 func run(ctx context.Context, args []string, s streams) int {
 	a := &app{streams: s}
 	root := a.root()

@@ -33,11 +33,11 @@ without anything, all of them.
 A hash is written in full, as its first 8 or more digits if only one in the
 store begins with them, or as the label that it has. A label has at most 64
 characters, none that cannot be seen, and does not look like a hash. Labels
-can be changed also while another program writes; no record changes by it.
+can be changed while another program writes. That changes no record.
 
 --export prints a line for each label: the hash, a tab, the label. --import
-reads such lines, all or none; a line with nothing after the tab removes a
-label.`,
+reads such lines, and sets all of the labels or none. A line with nothing after
+the tab removes a label.`,
 		Example: `  auditsql name "$AGENT" planner-7
   auditsql name planner-7 planner-8
   auditsql name --remove planner-8

@@ -21,7 +21,8 @@ func (a *app) putCommand() *cobra.Command {
 		Short: "Store one record",
 		Long: `Put stores one record, as JSON from standard input or made from flags, and
 prints its query id once it is durable. Storing the same record again prints
-the id again and changes nothing; another record under the same id is refused.
+the id again and changes nothing. A different record with the same id is
+refused.
 
 From flags, the timestamp is now unless --timestamp (a number in the store's
 unit) or --time is given, the confidence is 0 unless --confidence is given, and
@@ -34,11 +35,11 @@ to be in another unit than the store's, and a confidence outside of 0 to 1, are
 stored, and a note says so.
 
 Where there is no store yet, put makes one, and says so. The parent of its
-folder must exist. --create=false makes no store.
+folder must exist. With --create=false put fails instead.
 
-Hashes are written in full: a record stays for ever, and labels change.
+Write hashes in full, not as labels: a record stays for ever, and labels change.
 
-To store many records, or from another program, use import.`,
+To store many records, or to store records from another program, use import.`,
 		Example: `  auditsql put < record.json
   auditsql put --subject Tesla --predicate revenue --confidence 0.95 \
       --result "$ANSWER" --contribution "$ANSWER:1:$SOURCE:Approved" \
@@ -60,7 +61,7 @@ To store many records, or from another program, use import.`,
 func (a *app) put(ctx context.Context, r *recordFlags, future durationFlag) error {
 	var read *audit.QueryAudit
 	if r.any() {
-		// What is wrong in any store is refused before one is made.
+		// Flags that are wrong for every store are refused before a store is made.
 		c, err := a.earlyClock()
 		if err != nil {
 			return err

@@ -13,13 +13,13 @@ import (
 	"github.com/auditsql/auditsql/internal/when"
 )
 
-// A reading is a store that is open for reading, with what commands that read need too.
+// A reading is a store that is open for reading, together with what every command that reads needs.
 type reading struct {
 	*audit.DB
 	clock  when.Clock
 	note   func(format string, args ...any)
 	labels labels
-	lag    *audit.Lag // what SQLite lacks; nil when it is as good as nothing
+	lag    *audit.Lag // what SQLite lacks; nil when that is nothing, or only a moment old
 }
 
 // read opens the store for questions, and notes when SQLite lacks records that may belong to the answer.
@@ -34,11 +34,11 @@ func (a *app) read(ctx context.Context) (*reading, error) {
 	return r, nil
 }
 
-// notableLag is the shortest lag that is noted: what is younger belongs to "now" for a person.
+// notableLag is the greatest age of a missing record that is not noted. A person does not expect to see younger ones yet.
 const notableLag = time.Second
 
-// noteLag notes how many records SQLite lacks, if the oldest of them has waited for longer than a moment. The record's
-// timestamp says how long, since the journal has no other time.
+// noteLag notes how many records SQLite lacks, if the oldest of them has waited for longer than notableLag. It takes the
+// age from the record's timestamp, since the journal stores no other time.
 func (a *app) noteLag(ctx context.Context, db *audit.DB, c when.Clock) (*audit.Lag, error) {
 	lag, err := db.Lag(ctx)
 	if err != nil || lag.Records == 0 {
@@ -112,8 +112,9 @@ func (r *reading) find(ctx context.Context, typed string, kinds audit.HashKind) 
 	return h, refusal(err, nil, r.labels.names)
 }
 
-// refusal turns an error of package ask, or of a hash or an id, into how the run ends, with what to try. Other errors
-// stay what they are. name writes a parameter as it was typed; labels are those that may have been meant, nil for none.
+// refusal gives an error of package ask, or about a hash or an id, its exit code and its hint. It returns other errors
+// unchanged. name writes a parameter as the user typed it. labels returns the labels that the user may have meant; it
+// may be nil.
 func refusal(err error, name func(parameter string) string, labels func() []string) error {
 	var unknown *audit.UnknownError
 	var ambiguous *audit.AmbiguousError
@@ -157,7 +158,7 @@ func unknownName(err error, unknown *audit.UnknownError, labels func() []string)
 	return trying(err, "auditsql name lists the labels; a hash has 64 hex digits, or the first 8 or more")
 }
 
-// checkTyped refuses what find cannot find whatever is in the store.
+// checkTyped refuses a text that find would refuse in every store.
 func checkTyped(typed string) error { return refusal(audit.CheckName(typed), nil, nil) }
 
 // notFound is an error about something that was named and is not there.

@@ -39,9 +39,10 @@ Values are bound, not pasted: -p agent=0101… gives :agent its value. In a
 named query times may be written as everywhere (-p from=6h), and hashes cut to
 8 or more digits or given by label.
 
-In a statement of your own a value is a text, unless SQLite would write it
-exactly so if it were a number: 42, -7 and 0.5 are numbers, 007, 1.10, 2.0, .5
-and 1e3 are texts. -p v:text=42, -p v:int=007 and -p v:real=1.10 set the type.
+In a statement of your own a value is a number if SQLite would print that number
+with exactly these characters, and a text otherwise: 42, -7 and 0.5 are
+numbers, and 007, 1.10, 2.0, .5 and 1e3 are texts. -p v:text=42, -p v:int=007
+and -p v:real=1.10 set the type.
 
 At most --limit rows are printed, and --timeout ends a statement that takes
 too long; a message says when either cuts the result. A text or blob of more

@@ -23,7 +23,7 @@ when to when, and how many bytes of journal SQLite still lacks. It is fast on a
 large store too, and works beside a writer. It recovers nothing and never waits:
 where records are still to be recovered it says so, and counts what SQLite has.
 With --read-only it also works when the journal is not in its place. What only
-the journal tells is "not looked at" then, and null in JSON.`,
+the journal says is "not looked at" then, and null in JSON.`,
 		Example: `  auditsql stats
   auditsql stats -o json | jq .lag_bytes`,
 		Args: arguments(0, 0, ""),

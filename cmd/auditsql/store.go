@@ -89,7 +89,7 @@ func (a *app) openAsItIs(ctx context.Context) (*audit.DB, error) {
 	return db, nil
 }
 
-// recoverFirst brings SQLite up to date with the journal, unless another process does.
+// recoverFirst brings SQLite up to date with the journal, unless another process is doing so.
 func (a *app) recoverFirst(ctx context.Context) error {
 	if a.readOnly {
 		return nil
@@ -105,8 +105,8 @@ func (a *app) recoverFirst(ctx context.Context) error {
 	recovery, err := audit.Recover(ctx, a.dir, audit.WithLockWait(a.recoveryWait))
 	switch {
 	case errors.Is(err, audit.ErrLocked):
-		// Either a writer began meanwhile: it recovered the store before it took the first record. Or another reader
-		// still recovers it, which takes a minute and more after a crash with a long backlog.
+		// Either a writer has begun: then it recovered the store before it took its first record. Or another reader is
+		// still recovering it. After a crash with a long backlog that can take more than a minute.
 		if still, err := audit.NeedsRecovery(ctx, a.dir); err == nil && still != "" {
 			a.note("%s still; showing what SQLite has by now", still)
 		}
@@ -154,8 +154,9 @@ func (a *app) clock(unit audit.TimeUnit) (when.Clock, error) {
 	return when.Clock{Now: a.now(), Zone: zone, Unit: unit, Note: func(s string) { a.note("%s", s) }}, nil
 }
 
-// earlyClock is for checks before a store is open, when its unit is not known. Seconds hold every time that any unit
-// holds. It notes nothing about numbers, which depend on the unit.
+// earlyClock is for checks before a store is open, when its unit is not known. It counts seconds: every time that fits
+// into another unit also fits into seconds, so it refuses nothing that the store would take. It prints no notes about
+// numbers, since what a number means depends on the unit.
 func (a *app) earlyClock() (when.Clock, error) {
 	c, err := a.clock(audit.Seconds)
 	c.Note = nil

@@ -16,7 +16,7 @@ func (a *app) timelineCommand() *cobra.Command {
 	by := "hour"
 	cmd := &cobra.Command{
 		Use:   "timeline",
-		Short: "How many records when: bursts, gaps, silent agents",
+		Short: "How many records over time: bursts, gaps, silent agents",
 		Long: `Timeline counts records by the minute, hour or day, and draws a small bar for
 each: # stands for records, ! for records with evidence that is not Approved.
 Then it names the agents that have records in the first half of the time shown
@@ -27,10 +27,10 @@ ones in a row; every other form has a line for each.
 
 -o json is an object: by, buckets (start, start_time, end, end_time, audits,
 agents, anonymous, unapproved), audits, agents, anonymous, sparse (empty
-buckets are left out), cut (the earliest are), silent (agent_id, agent_label,
-last, last_time, audits), more_silent, lag (what SQLite lacks: records, more,
-oldest; null when that is nothing or a moment). -o ndjson, csv and plain text
-have a line for each bucket.
+buckets are left out), cut (the earliest buckets are left out), silent
+(agent_id, agent_label, last, last_time, audits), more_silent, lag (what SQLite
+lacks: records, more, oldest; null when it lacks nothing older than a second).
+-o ndjson, csv and plain text have a line for each bucket.
 
 ` + filterHelp,
 		Example: `  auditsql timeline --from yesterday

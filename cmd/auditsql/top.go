@@ -27,10 +27,10 @@ pieces of evidence.
 -o json is an object: by, entries (hash, label, text: of a subject or lens;
 count, share, answers: records, agents, weight: of an assertion or source in
 all; first, first_time, last, last_time), total (of all counted), without
-(records that have none), more (the limit cut), missed (0 but for very many
-different things: a count may be short by as much), lag (what SQLite lacks:
-records, more, oldest; null when that is nothing or a moment). -o ndjson, csv
-and plain text have a line for each entry.
+(records that have none), more (the limit cut), missed (a count may be too small
+by up to this number; 0 unless there are very many different things), lag (what
+SQLite lacks: records, more, oldest; null when it lacks nothing older than a
+second). -o ndjson, csv and plain text have a line for each entry.
 
 ` + filterHelp,
 		Example: `  auditsql top --by agent --from today
@@ -48,7 +48,7 @@ and plain text have a line for each entry.
 	}
 	f.register(a, cmd)
 	f.registerLimit(cmd, audit.DefaultTop, "at most so many, 1 or more")
-	cmd.Flags().StringVar(&by, "by", by, "`what` is ranked: agent, subject, assertion, source or lens")
+	cmd.Flags().StringVar(&by, "by", by, "`what` to rank: agent, subject, assertion, source or lens")
 	cmd.Flags().StringVar(&newSince, "new-since", "", "only what was never seen before this `time`")
 	_ = cmd.RegisterFlagCompletionFunc("by", completeWords("agent", "subject", "assertion", "source", "lens"))
 	a.addReading(cmd)
@@ -106,7 +106,7 @@ func (a *app) top(ctx context.Context, by audit.TopBy, newSince string, f *filte
 		a.say("(cut at --limit %d, there are more)", f.limit)
 	}
 	if t.Missed > 0 {
-		a.say("(there are too many different ones to count all: what was met %d times or less may be missing, and a count short by as much; a time makes them fewer)", t.Missed)
+		a.say("(there are too many different ones to count all: what was met %d times or less may be missing, and a count may be too small by as much; --from and --to make them fewer)", t.Missed)
 	}
 	return nil
 }

@@ -25,10 +25,10 @@ func (a *app) traceCommand() *cobra.Command {
 		Use:   "trace [ID…]",
 		Short: "Why did you think that?",
 		Long: `Trace explains one answer: what was asked, what was answered, and the evidence,
-the weightiest first. It marks everything that is not Approved. Of each
-assertion it says when it was first seen, and in how many answers of how many
-agents it is. Then it says who else used what is not Approved, what the agent
-asked just before and after, and what to type next.
+the weightiest first. It marks everything that is not Approved. For each
+assertion it says when it was first seen, and how many answers of how many
+agents it went into. Then it says which agents also used an assertion that is
+not Approved, what the agent asked just before and after, and what to type next.
 
 Name the answer by its id (the first 8 or more digits will do), or by a filter.
 A filter traces the newest record that it selects; with --around it traces the
@@ -46,7 +46,7 @@ untraced (pieces that were too many to look into), before and after (canonical
 records), previous_query_id (when the agent last asked the same). -o ndjson is
 one such object on each line. Plain text and CSV have a line for each part of
 it; the first column says which: query, finding, evidence, other, before, after.
-Counting the uses of an assertion ends at 1000; more is true then.
+At most 1000 uses of an assertion are counted; more is true when there are more.
 
 ` + filterHelp,
 		Example: `  auditsql trace 4058e593
@@ -60,7 +60,7 @@ Counting the uses of an assertion ends at 1000; more is true then.
 		ValidArgsFunction: completeNothing,
 	}
 	o.filter.register(a, cmd)
-	o.filter.registerLimit(cmd, 1, "trace so many of what the filter selects; 0 is no limit")
+	o.filter.registerLimit(cmd, 1, "trace at most so many of the records that the filter selects; 0 is no limit")
 	cmd.Flags().IntVar(&o.neighbours, "neighbours", audit.DefaultNeighbours, "how many of the agent's questions before and after")
 	cmd.Flags().StringVar(&o.low, "low-confidence", "", "the `confidence` below which an answer is marked (default 0.5)")
 	a.addReading(cmd)
@@ -193,7 +193,9 @@ func (a *app) traced(ctx context.Context, r *reading, args []string, f *filterFl
 		ids = append(ids, &q.QueryID)
 	}
 	if f.limit == 1 && more && !filter.Descending {
-		at, err := r.clock.Parse(around)
+		clock := r.clock
+		clock.Note = nil // the filter has given it already
+		at, err := clock.Parse(around)
 		if err != nil {
 			return nil, false, err
 		}

@@ -8,8 +8,9 @@ import (
 	"github.com/auditsql/auditsql/internal/tui"
 )
 
-// A page shows so many pieces of evidence, and of those that are not Approved up to as many again. Of the agents that
-// used one it shows so many.
+// A page shows the shownEvidence weightiest pieces of evidence, and up to as many of the lighter ones that are not
+// Approved. For each piece it shows at most shownOthers of the agents that also used it,
+// and for all pieces at most twice as many.
 const (
 	shownEvidence = 20
 	shownOthers   = 8

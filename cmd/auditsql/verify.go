@@ -19,7 +19,7 @@ func (a *app) verifyCommand() *cobra.Command {
 	var quick bool
 	cmd := &cobra.Command{
 		Use:   "verify",
-		Short: "Check everything against everything",
+		Short: "Check the journal and SQLite, and compare them",
 		Long: `Verify checks every record of the journal, the integrity of SQLite's file, its
 tables, triggers and views, keys against values, the stored records against the
 tables made from them, and the journal against the stored records. It prints
@@ -29,7 +29,7 @@ changes nothing.
 --quick leaves out the checks that read everything. What it does not count is
 "not looked at" in a table, and null in JSON. The exit code is 5 when something
 is wrong, also when the journal is not in its place and only SQLite was checked.
-A torn tail and gaps that were repaired are notes, and no problems.`,
+A torn tail and gaps that were repaired are notes, not problems.`,
 		Example: `  auditsql verify
   auditsql verify --quick -o json`,
 		Args: arguments(0, 0, ""),

@@ -198,7 +198,7 @@ ones. At damage it ends with exit code 5.`,
 		},
 		ValidArgsFunction: completeNothing,
 	}
-	cmd.Flags().Uint64Var(&from, "from", 0, "the `offset` to begin at (default: the first that is left)")
+	cmd.Flags().Uint64Var(&from, "from", 0, "the `offset` to begin at (default: the first that is kept)")
 	cmd.Flags().IntVar(&limit, "limit", 0, "at most so many; 0 is no limit")
 	return cmd
 }

@@ -30,8 +30,9 @@ filled, so that every later record keeps its offset; verify shows such a gap.
 No segment is deleted, and interrupting it is harmless. A torn tail is no
 damage; the next writer cuts it off.
 
-The exit code is 5 when damage was found and --apply not given, or when it
-cannot be repaired; 0 when there is nothing to do, or it was done.`,
+The exit code is 5 when damage was found and --apply was not given, or when the
+damage cannot be repaired. It is 0 when the journal has no damage, or all of it
+was repaired.`,
 		Example: `  auditsql wal repair
   auditsql wal repair --apply && auditsql verify`,
 		Args: arguments(0, 0, ""),

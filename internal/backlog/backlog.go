@@ -48,21 +48,22 @@ type Claim struct {
 // Settled is closed when the claim has ended. Only a caller to whom [Backlog.Claim] returned this claim may ask.
 func (c *Claim) Settled() <-chan struct{} { return c.settled }
 
-// Outcome says how a claim ended whose Settled is closed. stored: the record is durable at the level in force. An error
-// is what whoever waits for the claim gets. With neither the holder gave the id up (its record was a duplicate, a
-// conflict, or never given to the journal), and the next caller may claim it.
+// Outcome says how a claim has ended. Call it when Settled is closed. If stored is true, the record is durable at the level
+// in force. Otherwise err, if not nil, is the error for everybody who waits for the claim. If err is nil too, the holder
+// gave the id up, because its record was a duplicate, a conflict, or never given to the journal. Then the next caller may
+// claim the id.
 func (c *Claim) Outcome() (stored bool, err error) { return c.stored, c.err }
 
-// New returns an empty backlog for so many records and bytes of their JSON. A record that is larger than bytes would
-// wait for ever. full is called when a put has to wait for the budget, and for each record that is acknowledged
-// meanwhile: what delays the applier should end then.
+// New returns an empty backlog. Its budget is a number of records, and of bytes of their JSON. A put of a record that is
+// larger than bytes would wait for ever. full should end whatever delays the applier. It is called when a put has to wait
+// for the budget, and again at each Acknowledge while one waits.
 func New(records int, bytes int64, full func()) *Backlog {
 	b := &Backlog{claims: map[[32]byte]*Claim{}, ledger: ledger{index: map[[32]byte]uint64{}}}
 	b.init(records, bytes, full)
 	return b
 }
 
-// Found is what a call of Claim has found under the id.
+// Found is what a call of Claim finds under the id.
 type Found int
 
 const (
@@ -113,7 +114,7 @@ func (b *Backlog) Acknowledge(claims []*Claim, offs []wal.Offset) {
 	for i, c := range claims {
 		c.stored = true
 		b.settle(c)
-		// The applier may have been faster.
+		// The applier may have applied the record before this call.
 		if offs[i] < b.applied {
 			applied.records, applied.bytes = applied.records+1, applied.bytes+int64(len(c.Raw))
 			continue
@@ -122,16 +123,17 @@ func (b *Backlog) Acknowledge(claims []*Claim, offs []wal.Offset) {
 	}
 	b.mu.Unlock()
 	b.Release(applied.records, applied.bytes)
-	// A put may have called full before this record was in the journal, where nothing could be done for it yet.
+	// A put that waits may have called full before these records were in the journal. The applier could not hurry with them
+	// then.
 	if b.blocked.Load() > 0 {
 		b.full()
 	}
 }
 
 // Advance removes the records before the offset from the ledger: SQLite has committed them. It is called after the
-// commit, so that a reader who does not find a record in the ledger any more finds it in SQLite. A record that was
-// acknowledged before a record with a lower offset stays until that one is removed. took is how long the batch was
-// being applied.
+// commit, so that a reader who does not find a record in the ledger any more finds it in SQLite. The ledger is in the
+// order of acknowledgement, and only its front is removed. So a record stays as long as one that was acknowledged before it
+// has an offset that is not applied. took is how long it took to apply the batch.
 func (b *Backlog) Advance(applied wal.Offset, took time.Duration) {
 	b.mu.Lock()
 	b.applied = applied

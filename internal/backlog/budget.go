@@ -10,8 +10,8 @@ import (
 )
 
 // budget bounds the records, and their bytes, that are put and not yet applied. What is reserved is released when the
-// record is applied or given up. held counts what is not applied. The semaphores may be released later than that, see
-// releaseBatch.
+// record is applied or given up. heldRecords and heldBytes count what is not applied. The semaphores may be released later
+// than that, see releaseBatch.
 type budget struct {
 	records, bytes       *semaphore.Weighted
 	maxRecords, maxBytes int64
@@ -28,11 +28,11 @@ type budget struct {
 	next        *time.Timer   // releases the next portion
 	stopped     bool          // nothing more is released
 
-	full func()
+	full func() // see New
 
 	// down ends, with its cause, when nothing will be released any more.
 	down context.Context
-	fail context.CancelCauseFunc
+	fail context.CancelCauseFunc // ends down
 }
 
 // amount is a part of the budget.
@@ -48,7 +48,7 @@ func (b *budget) init(records int, bytes int64, full func()) {
 	b.full = full
 }
 
-// Reserve takes a part of the budget. It waits until there is as much, until ctx ends, or until Fail.
+// Reserve takes a part of the budget. It waits until that much is free, until ctx ends, or until Fail.
 func (b *budget) Reserve(ctx context.Context, records int, bytes int64) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -73,7 +73,7 @@ func (b *budget) Reserve(ctx context.Context, records int, bytes int64) error {
 }
 
 func (b *budget) wait(ctx context.Context, of *semaphore.Weighted, n int64) error {
-	b.blocked.Add(1) // before full is called, for Acknowledge
+	b.blocked.Add(1) // before full is called: Acknowledge calls full again only while somebody is blocked
 	defer func() {
 		b.releasing.Lock()
 		b.lastBlocked = time.Now()
@@ -98,21 +98,22 @@ func (b *budget) Release(records int, bytes int64) {
 }
 
 const (
-	portionEvery   = 2 * time.Millisecond // at least
-	longestRelease = 10 * time.Second
+	portionEvery   = 2 * time.Millisecond // the least time between portions
+	longestRelease = 10 * time.Second     // the longest time that the portions of a batch take
 )
 
-// releaseBatch releases the part of a batch that took so long to apply. While puts are blocked it does so in portions,
-// over as long as the next batch will take. If it released all at once, as many puts as the batch has records would go
-// through in a moment, and then all would stand still, for seconds, until the next batch is applied. (Measured with 64
-// writers for longer than the backlog lasts: the slowest put in a thousand took 1.7 s without this, 0.1 s with it.)
+// releaseBatch releases the part of the budget that a batch had. took is how long the batch took to apply. While puts are
+// blocked, releaseBatch works in portions, and spreads them over the time that the next batch is expected to take. If it
+// released all at once, as many puts as the batch has records would go through in a moment, and then all would stand
+// still, for seconds, until the next batch is applied. (Measured with 64 writers for longer than the backlog lasts: the
+// slowest put in a thousand took 1.7 s without this, 0.1 s with it.)
 //
 // When the batch was most of the backlog there is no next batch to wait for, and all is released at once.
 func (b *budget) releaseBatch(a amount, took time.Duration) {
 	b.uncount(a)
 	b.releasing.Lock()
 	defer b.releasing.Unlock()
-	b.release(b.owed) // of the batch before, which was expected to take longer
+	b.release(b.owed) // the rest of the batch before: this batch took less time than expected
 	b.owed, b.portions = a, 1
 	if b.scarce() && b.fill() > 0.5 {
 		took = min(took, longestRelease)
@@ -161,7 +162,7 @@ func (b *budget) release(a amount) {
 	}
 }
 
-// uncount counts a part as held no more.
+// uncount subtracts a from what counts as not applied.
 func (b *budget) uncount(a amount) {
 	b.heldRecords.Add(-int64(a.records))
 	b.heldBytes.Add(-a.bytes)
@@ -185,7 +186,8 @@ func (b *budget) Load() (records int, bytes int64) {
 	return int(b.heldRecords.Load()), b.heldBytes.Load()
 }
 
-// nearlyFull is the part of the budget above which SQLite comes first: soon puts will have to wait for it.
+// nearlyFull is the part of the budget above which the applier goes before the puts: otherwise they would soon have to wait
+// for it.
 const nearlyFull = 0.9
 
 // fill returns how much of the budget is held: 0 is none, 1 all.

@@ -2,9 +2,9 @@ package backlog
 
 import "github.com/auditsql/auditsql/wal"
 
-// Record is an acknowledged record that SQLite may not show yet: where the journal has it, and what a read selects by.
-// That is some 150 bytes with its place in the index. The record itself is not kept, so a long backlog costs disk and
-// little memory.
+// Record is what is kept of an acknowledged record that SQLite may not show yet: where the journal has it, and the values
+// by which a read selects. That is some 150 bytes with its place in the index. The record's JSON is not kept, so a long
+// backlog takes space on disk, but little memory.
 type Record struct {
 	ID        [32]byte
 	Agent     [32]byte

@@ -1,8 +1,8 @@
-// Package crashfs is a disk in memory that forgets what was not synced, for tests of code that keeps its files through
-// wal.FS.
+// Package crashfs is a disk in memory that can lose what was not synced. It is for tests of code that keeps its files
+// through wal.FS.
 //
-// For every file and folder it keeps what is read, what is on the platter, and the changes between the
-// two, which no sync has written yet:
+// For every file and folder it keeps two states and the changes between them. The first is what processes read. The second
+// is what would be left after a power cut; it is called the platter. The changes are those that no sync has written yet:
 //
 //	write, truncate, create, rename, remove ──> seen        what every process reads
 //	                                            changes     since the last sync
@@ -20,11 +20,14 @@
 // single calls fail. A sync that fails leaves what is seen as it is, lets any of the changes reach the platter, and
 // forgets the rest: a later sync succeeds, but only what is written once more reaches the platter.
 //
-// That is what POSIX allows, read as strictly as wal.FS reads it: a file's sync does not promise its name. A
-// rename is one step.
+// POSIX allows all of that, in the strict reading on which wal.FS is based: a sync of a file does not make the file's name
+// durable. A rename is one step.
 //
-// All choices come from the seed. The same calls in the same order have the same outcome. The seed does not decide
-// in which order the calls of several goroutines come.
+// Read, List, Damage and Lose are for the test itself. They are no calls of a process: the hook does not see them, and
+// [Disk.Calls] does not count them.
+//
+// All choices come from the seed. The same calls in the same order have the same outcome. But the seed does not decide
+// the order in which several goroutines make their calls.
 package crashfs
 
 import (
@@ -43,13 +46,14 @@ type Disk struct {
 	mu    sync.Mutex
 	rng   *rand.Rand
 	root  *node
-	clock int // of changes, over all files and folders
+	clock int // the number of changes so far, of all files and folders
 	calls int
 	hook  func(Call) Verdict
 	live  []*Process
-	// freed is what removed files held. It may be in a block that was given to a new file and not written yet.
+	// freed is what files held whose name was removed. A new file may get their blocks, and shows the old bytes if power
+	// is cut before it has written to them.
 	freed [][]byte
-	// stepwise: see TruncateInOneStep.
+	// stepwise is set by TruncateInOneStep.
 	stepwise bool
 }
 
@@ -58,7 +62,7 @@ func New(seed uint64) *Disk {
 	return &Disk{rng: rand.New(rand.NewPCG(seed, 0x6469736b)), root: newFolder()}
 }
 
-// node is a file or a folder, whatever its names are.
+// node is a file or a folder, like an inode: it does not know its names.
 type node struct {
 	file   content
 	folder *names   // nil for a file
@@ -69,9 +73,10 @@ func newFolder() *node {
 	return &node{folder: &names{seen: map[string]*node{}, disk: map[string]*node{}}}
 }
 
-// TruncateInOneStep makes a truncation one step: a power cut leaves it done or undone. Without it a power cut may also
-// leave a file with its former length and zeros in parts of it. POSIX does not promise one step. File systems with a
-// journal do, and SQLite relies on it: a -wal that was cut to nothing must not come back with a hole.
+// TruncateInOneStep makes each truncation one step: after a power cut it is done or not done. Without it a power cut may
+// also leave a file with its former length and zeros in parts of it. POSIX allows that. File systems with a journal
+// do not, and SQLite relies on them: a -wal that was truncated to nothing must not come back with zeros in the middle.
+// Call it before the disk is used.
 func (d *Disk) TruncateInOneStep() { d.stepwise = true }
 
 // PowerCut ends all processes, and lets each change that was not synced reach the platter or not.
@@ -88,7 +93,8 @@ func (d *Disk) powerCut() {
 	d.cutBelow(d.root, d.drawFate())
 }
 
-// cutBelow visits only files that have a name on the platter: the rest is lost.
+// cutBelow applies a power cut to n and to everything below it. It visits only what has a name on the platter: the rest is
+// lost.
 func (d *Disk) cutBelow(n *node, f fate) {
 	if n.folder == nil {
 		disk := n.file.outcome(d, f)
@@ -109,7 +115,7 @@ func (d *Disk) Calls() int {
 	return d.calls
 }
 
-// Read returns what a file holds now, and whether it is there. It is no call of a process.
+// Read returns what a file holds now, and whether it is there.
 func (d *Disk) Read(name string) ([]byte, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -120,7 +126,7 @@ func (d *Disk) Read(name string) ([]byte, bool) {
 	return slices.Clone(n.file.seen), true
 }
 
-// List returns the sorted names in a folder; none when it is not there. It is no call of a process.
+// List returns the sorted names in a folder; none when it is not there.
 func (d *Disk) List(dir string) []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -131,8 +137,8 @@ func (d *Disk) List(dir string) []string {
 	return slices.Sorted(maps.Keys(n.folder.seen))
 }
 
-// Damage changes what a file holds, on the platter and in what is read, as a disk does that fails. It is no call of a
-// process. It reports whether the file is there.
+// Damage changes what a file holds, on the platter and in what is read, as a failing disk does. It reports whether the file
+// is there.
 func (d *Disk) Damage(name string, change func([]byte) []byte) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -145,8 +151,7 @@ func (d *Disk) Damage(name string, change func([]byte) []byte) bool {
 	return true
 }
 
-// Lose removes a file's name, on the platter and in what is seen. It is no call of a process. It reports whether the
-// file was there.
+// Lose removes a file's name, on the platter and in what is seen. It reports whether the file was there.
 func (d *Disk) Lose(name string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()

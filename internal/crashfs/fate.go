@@ -8,22 +8,22 @@ import (
 // fate decides which of the changes since the last sync reach the platter.
 type fate struct {
 	kind  fateKind
-	until int   // for inOrder: the clock at which the end came; 0: every file draws one of its own
-	unit  int64 // for scattered: in bytes
+	until int   // for inOrder: the clock of the first change that is not whole; if 0, each file and folder draws its own
+	unit  int64 // for scattered: the size of a sector or a page, in bytes
 }
 
 type fateKind int
 
 const (
-	eachItsOwn fateKind = iota // every file and folder draws one of those below
+	eachItsOwn fateKind = iota // each file and folder draws one of the kinds below
 	nothing
 	everything
-	inOrder   // the changes before a moment, and the first part of the change at that moment
-	scattered // each unit of a file, and each name, as it was at a moment of its own
+	inOrder   // the changes up to some moment, and a part of the next one
+	scattered // each unit of a file, and each name, as it was at some moment of its own
 )
 
-// drawFate draws one for the whole disk. Nothing and everything are drawn often, because they are what most crashes
-// leave.
+// drawFate draws the fate of the whole disk. The kinds nothing and everything are drawn often, because most crashes leave
+// one of the two.
 func (d *Disk) drawFate() fate {
 	if d.rng.IntN(2) == 0 {
 		return fate{kind: eachItsOwn}
@@ -50,7 +50,7 @@ type content struct {
 	changes []change
 }
 
-// change is a write of bytes at a position, or a truncation to it.
+// change is a write of bytes at pos, or a truncation to the length pos.
 type change struct {
 	clock int
 	pos   int64
@@ -72,21 +72,21 @@ func (c *content) truncate(d *Disk, size int64) {
 	c.seen = resize(c.seen, size)
 }
 
-// sync writes the changes to the platter, not what is seen. After a failed sync the two differ, since a kernel that
-// has forgotten which pages were dirty has nothing to write. A write that reaches the platter makes the file there long
-// enough for its last byte.
+// sync applies the changes to the platter. It does not copy what is seen: after a failed sync what is seen has more than
+// the platter and the changes together, since a kernel that has forgotten which pages were dirty does not write them. A
+// write that reaches the platter makes the file there long enough for its last byte.
 func (c *content) sync() {
 	c.disk = apply(c.disk, c.changes)
 	c.changes = nil
 }
 
-// forget is what a failed sync does: some of the changes reach the platter, and the rest never will.
+// forget does what a failed sync does: some of the changes reach the platter, and the rest is forgotten.
 func (c *content) forget(d *Disk) {
 	c.disk = c.outcome(d, d.drawOwn())
 	c.changes = nil
 }
 
-// outcome returns what the platter may hold when the end comes now.
+// outcome returns what the platter may hold if power is cut now.
 func (c *content) outcome(d *Disk, f fate) []byte {
 	if len(c.changes) == 0 {
 		return c.disk
@@ -124,10 +124,10 @@ func (c *content) inOrder(d *Disk, f fate) []byte {
 	return apply(disk, []change{cut})
 }
 
-// scattered is what is left when units of the file reach the platter in any order. On a disk that truncates in one
-// step, nothing that was written after a truncation reaches the platter before it.
+// scattered returns what is left when the units of the file reach the platter in any order. On a disk that truncates in
+// one step, a write after a truncation does not reach the platter before that truncation.
 func (c *content) scattered(d *Disk, unit int64) []byte {
-	var cuts []int // the places of truncations
+	var cuts []int // the indexes of truncations in changes
 	for i, ch := range c.changes {
 		if ch.bytes == nil {
 			cuts = append(cuts, i)
@@ -153,8 +153,8 @@ func (c *content) scattered(d *Disk, unit int64) []byte {
 	return now.scatter(d, unit)
 }
 
-// scatter leaves each unit of the file as it was after some number of changes, and the length as it was after another
-// number: pages are written back at different times, each with what it holds then.
+// scatter returns the file with each unit as it was after some number of changes, and with the length that it had after
+// another number. That is because a kernel writes pages back at different times, each with its bytes at that time.
 func (c *content) scatter(d *Disk, unit int64) []byte {
 	size := c.lengthAfter(d.rng.IntN(len(c.changes) + 1))
 	if d.rng.IntN(3) == 0 {
@@ -162,7 +162,7 @@ func (c *content) scatter(d *Disk, unit int64) []byte {
 	}
 	stale := d.rng.IntN(4) == 0
 	disk := resize(slices.Clone(c.disk), size)
-	odds := 1 + d.rng.IntN(4) // of 6: how many of the units are on the platter as they are seen
+	odds := 1 + d.rng.IntN(4) // about so many of 6 units are on the platter as they are seen
 	for at := int64(0); at < size; at += unit {
 		end := min(at+unit, size)
 		n := len(c.changes)
@@ -187,7 +187,8 @@ func (c *content) scatter(d *Disk, unit int64) []byte {
 	return disk
 }
 
-// touch makes a change to the bytes of a unit that begins at a position. It reports whether it wrote any.
+// touch applies a change to one unit of a file, which begins at the position at. A torn change is written only in part. touch
+// reports whether it wrote bytes of the change.
 func touch(unit []byte, at int64, ch change, torn bool, d *Disk) bool {
 	end := at + int64(len(unit))
 	if ch.bytes == nil {
@@ -255,25 +256,27 @@ func resize(b []byte, size int64) []byte {
 type names struct {
 	seen, disk map[string]*node
 	changes    []nameChange
-	// forgotten is set when a sync has failed: then seen and disk may differ in more than the changes.
+	// forgotten is set when a sync has failed: then seen may differ from disk in more than the changes.
 	forgotten bool
 }
 
-// nameChange removes the name from, unless it is empty, and gives the node the name to, unless that is empty.
+// nameChange is a change of names in a folder. It removes the name from and gives the node n the name to. Either may be
+// empty, and then that part is not done.
 type nameChange struct {
 	clock    int
 	from, to string
 	n        *node
-	moved    *move // of a rename into another folder, which is a change in both
+	moved    *move // set for a rename into another folder
 }
 
-// move is a rename into another folder. It is a change in two folders, and still one step: both reach the platter, or
-// neither. The first of the two that is asked decides.
+// move is a rename into another folder. It is a change in two folders, and still one step: both changes reach the platter,
+// or neither does. The fate of the change whose outcome is asked first is that of both.
 type move struct {
 	decided, done bool
 }
 
-// outcome returns whether the change reaches the platter; done is the answer if it is not the second half of a move.
+// outcome returns whether the change reaches the platter. That is done, unless the other half of a move has already been
+// decided.
 func (c nameChange) outcome(done bool) bool {
 	if c.moved == nil {
 		return done
@@ -300,8 +303,8 @@ func (c nameChange) applyTo(names map[string]*node) {
 	}
 }
 
-// sync of a folder that has not changed since a failed sync succeeds and writes nothing, as it is with files. But the
-// names lie together in a block: after one more change all of them are written.
+// sync writes nothing, and succeeds, if the folder has not changed since a failed sync. It is the same with files. But the
+// names of a folder lie together in one block, so after one more change a sync writes all of them.
 func (m *names) sync(d *Disk) {
 	if len(m.changes) == 0 {
 		return

@@ -6,10 +6,10 @@ import "fmt"
 // system that passes its calls on to a Process can use it as the identity of an inode.
 type Node struct{ n *node }
 
-// Folder reports whether the node is one.
+// Folder reports whether the node is a folder.
 func (n Node) Folder() bool { return n.n.folder != nil }
 
-// Find returns the node of a name. No hook is asked about it. A dead process finds nothing.
+// Find returns the node that has the name. It does not call the hook. A dead process gets ErrDead.
 func (p *Process) Find(name string) (Node, error) {
 	p.d.mu.Lock()
 	defer p.d.mu.Unlock()
@@ -23,7 +23,7 @@ func (p *Process) Find(name string) (Node, error) {
 	return Node{n}, nil
 }
 
-// Size returns the length of a file's content as it is read, also of a file that has no name any more.
+// Size returns the length of a file as processes see it. The file need not have a name any more.
 func (d *Disk) Size(n Node) int64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -30,7 +30,7 @@ const (
 	OpUnlock    Op = "unlock"
 )
 
-// Changes reports whether the call changes what others see.
+// Changes reports whether the call changes what other processes see.
 func (o Op) Changes() bool {
 	switch o {
 	case OpCreate, OpRename, OpRemove, OpMkdir, OpWrite, OpTruncate, OpLock, OpUnlock:
@@ -49,14 +49,14 @@ type Call struct {
 
 func (c Call) String() string { return fmt.Sprintf("call %d: %s %s", c.N, c.Op, c.Name) }
 
-// Verdict is what becomes of a call.
+// Verdict says how a call ends.
 type Verdict int
 
 const (
 	Pass     Verdict = iota
 	IO               // it fails with EIO; a sync may have written some of the changes
 	NoSpace          // it fails with ENOSPC
-	Short            // a write ends before its last byte, with ENOSPC; like NoSpace for the others
+	Short            // a write fails with ENOSPC after some of its bytes; for other calls the same as NoSpace
 	KillIt           // the process dies in the middle of it
 	CutPower         // all processes die, and what was not synced may be lost
 )
@@ -73,7 +73,7 @@ func (p *Process) call(op Op, name string, do func() error) error {
 	return p.callPart(op, name, func(float64) error { return do() })
 }
 
-// callPart makes a call that can be done in part; 1 is all of it. A sync of less than 1 is a failed one.
+// callPart makes a call that can be done in part: do gets the part, and 1 is all of it. A sync with a part below 1 fails.
 func (p *Process) callPart(op Op, name string, do func(part float64) error) error {
 	d := p.d
 	d.mu.Lock()
@@ -91,7 +91,8 @@ func (p *Process) callPart(op Op, name string, do func(part float64) error) erro
 	case Pass:
 		err = do(1)
 	case KillIt, CutPower:
-		// The call may have done nothing yet, or everything. Of a sync, the power cut decides what is written.
+		// The call may have done nothing yet, a part, or everything. A sync is left out: a power cut or a kill decides
+		// itself which changes are written.
 		if op.Changes() && d.rng.IntN(3) > 0 {
 			do(d.rng.Float64() * 1.5)
 		}
@@ -119,7 +120,7 @@ func (d *Disk) fail(op Op, v Verdict, do func(part float64) error) error {
 	case OpSync, OpSyncDir:
 		do(0)
 	case OpClose, OpUnlock:
-		do(1) // the handle is gone, even when close fails
+		do(1) // the handle is closed, or the lock released, even when the call fails
 	}
 	if v == IO {
 		return syscall.EIO

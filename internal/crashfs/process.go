@@ -22,7 +22,7 @@ type Process struct {
 
 var _ wal.FS = (*Process)(nil)
 
-// Process starts one.
+// Process starts a process.
 func (d *Disk) Process() *Process {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -31,8 +31,8 @@ func (d *Disk) Process() *Process {
 	return p
 }
 
-// Kill ends the process: its locks are released, its files are closed, and what it wrote can be read. What it had
-// not synced may be lost later without an error, since the process that would get the error is gone.
+// Kill ends the process: its locks are released, its files are closed, and what it wrote can still be read. What it had not
+// synced may be lost later: if the kernel fails to write it, it has no process to which it could report the error.
 func (p *Process) Kill() {
 	p.d.mu.Lock()
 	defer p.d.mu.Unlock()
@@ -171,7 +171,7 @@ func (p *Process) Remove(name string) error {
 	})
 }
 
-// List returns the names in a random order.
+// List returns the names in a random order, since wal.FS promises none.
 func (p *Process) List(dir string) (list []string, err error) {
 	err = p.call(OpList, dir, func() error {
 		n, err := p.d.find(dir)
@@ -243,7 +243,7 @@ func (p *Process) Locked(name string) (held bool, err error) {
 	return held && err == nil, err
 }
 
-// Canonical knows no links.
+// Canonical only cleans the path, since the disk has no links.
 func (p *Process) Canonical(dir string) (string, error) {
 	dir = filepath.Clean(dir)
 	return dir, p.call(OpCanonical, dir, func() error { return nil })
@@ -343,7 +343,7 @@ func (f *file) Close() error {
 	return f.call(OpClose, func() error { f.closed = true; return nil })
 }
 
-// Unlock releases the lock, whatever else fails.
+// Unlock releases the lock. The hook can make it return an error, but not keep the lock.
 func (f *file) Unlock() error {
 	return f.call(OpUnlock, func() error {
 		f.closed = true

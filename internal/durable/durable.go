@@ -180,13 +180,13 @@ func MkdirAll(dir, like string) error {
 	case err != nil:
 		return err
 	}
-	return syncNew(filepath.Dir(dir))
+	return SyncDir(filepath.Dir(dir))
 }
 
-// syncNew is SyncDir of a folder in which a name was made. After a failed directory fsync the kernel may drop dirty
-// state, so a later fsync can succeed without writing. So the directory is made dirty again.
-func syncNew(dir string) error {
-	err := SyncDir(dir)
+// SyncDir makes the names in a folder durable. After a failed directory fsync the kernel may drop dirty state, so a later
+// fsync, also that of another process, can succeed without writing. So after a failure the directory is made dirty again.
+func SyncDir(dir string) error {
+	err := syncDir(dir)
 	if err != nil {
 		name := filepath.Join(dir, ".unsynced")
 		if f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err == nil {

@@ -12,8 +12,7 @@ import (
 // noFollow makes an open fail when the last element of the path is a link.
 const noFollow = syscall.O_NOFOLLOW
 
-// SyncDir makes the names in a folder durable.
-func SyncDir(dir string) error {
+func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err

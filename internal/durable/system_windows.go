@@ -8,8 +8,8 @@ import (
 // noFollow is 0: Windows has no such flag for os.OpenFile. Only the check before the open finds a link.
 const noFollow = 0
 
-// SyncDir does nothing: Windows has no way to sync a folder.
-func SyncDir(string) error { return nil }
+// syncDir does nothing: Windows has no way to sync a folder.
+func syncDir(string) error { return nil }
 
 // CheckOwner does nothing: on Windows a new file gets its access rights from the folder.
 func CheckOwner(string) error { return nil }

@@ -13,8 +13,8 @@ import (
 	"github.com/auditsql/auditsql/internal/durable"
 )
 
-// State says which ids a file of the filter holds: those of this store at this moment. Two equal states hold the same
-// ids.
+// State says which ids the file of a filter holds: those that a store had at one moment. Files with equal states hold the
+// same ids.
 type State struct {
 	StoreID [32]byte // hex digits
 	Cursor  uint64   // of SQLite in the journal
@@ -36,14 +36,14 @@ type header struct {
 
 var magic = [8]byte{'A', 'S', 'Q', 'L', 'I', 'D', 'S', '1'}
 
-// maxLayers is more than any store has: each layer adds a third.
+// maxLayers is more than any store has: each layer makes the capacity larger by a third.
 const maxLayers = 128
 
-// Open returns a new filter which Load can fill from the file at path. A file that is missing, unreadable or
-// of another state is removed, and the filter is one of New.
+// Open returns a new filter that Load can fill from the file at path. If the file is missing, cannot be read or is of
+// another state, Open removes it and returns the filter of New.
 //
-// Only the header is read here. Load reads the rest, which may take longer. The seed of the file must be known first,
-// so that ids that are added before Load is done are hashed as those in the file are.
+// Only the header is read here. Load reads the rest, which may take longer. The seed in
+// the header must be known first, because ids that are added before Load is done must be hashed with it.
 func Open(path string, want State) *Filter {
 	f := New()
 	file, err := durable.Open(path)
@@ -62,12 +62,12 @@ func Open(path string, want State) *Filter {
 	return f
 }
 
-// Remove deletes a file that is not for the state of this opening. A failure is ignored: the header says for which
-// state the file is.
+// Remove deletes the file of another state. A failure is ignored, because a file that stays does no harm: Open compares the
+// state in its header.
 func Remove(path string) { os.Remove(path) }
 
 // Load fills the filter from the file that Open has found, and removes the file. It reports whether the filter is
-// complete. Without a file it returns false and no error. With an error the filter is as Fill needs it.
+// complete. Without a file it returns false and no error. After an error Fill can still fill the filter.
 func (f *Filter) Load() (bool, error) {
 	f.mu.RLock()
 	file := f.file

@@ -24,10 +24,10 @@ import (
 	"sync/atomic"
 )
 
-// Filter is a list of Bloom filters, the layers. Each layer has a capacity of a third of all layers before it, so the
-// size follows the number of ids: 1.5 to 2 bytes an id, at 12 bits an id in each layer, and 768 KiB at first.
-// Each layer adds false positives: measured, 0.3 % of lookups at 500,000 ids, 1.4 % at 2,000,000, 3.7 % at
-// 10,000,000. The bits of an id lie in one block of 64 bytes, one cache line.
+// Filter is a list of Bloom filters, the layers. Each layer has a third of the capacity of all layers before it, so the
+// size follows the number of ids. The first layer has 768 KiB. After that the filter has 1.5 to 2 bytes an id: 12 bits for
+// each id, and what is still free in the last layer. Each layer adds false positives: measured, 0.3 % of lookups at
+// 500,000 ids, 1.4 % at 2,000,000, 3.7 % at 10,000,000. The bits of an id lie in one block of 64 bytes, one cache line.
 //
 // Its methods may be called from several goroutines.
 type Filter struct {
@@ -38,7 +38,7 @@ type Filter struct {
 	mu     sync.RWMutex
 	layers []*layer
 	file   *os.File   // what Load will read; nil when there is none
-	added  [][32]byte // ids added while file is set: its layers come first
+	added  [][32]byte // ids added while file is set; they are entered after the layers of the file
 }
 
 // layer is one Bloom filter.

@@ -9,7 +9,7 @@ var proofMutants = []mutant{
 		"		c.levels[level] = bytes.Clone(hashes)", "		c.levels[level] = hashes",
 		"tree", "^TestWhatAnEdgeGivesAwayStays$", nil},
 	{"a full tile that keeps its memory", "tree/edge.go",
-		"			e.levels[level] = nil // the tile goes to the caller, and keeps its memory", "			e.levels[level] = tile[:0]",
+		"			e.levels[level] = nil // the caller owns the full tile, so the next tile needs memory of its own", "			e.levels[level] = tile[:0]",
 		"tree", "^TestEverySmallTree$|^TestWhatAnEdge", nil},
 	{"a hash only once its tile is full", "tree/proof.go",
 		"	width := int(min(TileWidth, r.size>>(TileHeight*level)-n<<TileHeight))", "	width := TileWidth",

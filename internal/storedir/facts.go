@@ -9,12 +9,12 @@ import (
 	"github.com/auditsql/auditsql/wal"
 )
 
-// Facts are what is found of SQLite and of the journal before either is opened for writing.
+// Facts are what an opening finds out about SQLite and the journal before it opens either for writing.
 type Facts struct {
 	Path     string // of the database
 	File     File
 	Segments []wal.Segment // of the journal
-	Journal  []byte        // its identity, when the database differs from store.json; nil when it is not known
+	Journal  []byte        // its identity, read only if the database differs from store.json; nil when it is not known
 
 	Exists bool          // something that is not empty has the database's name
 	Both   sqlstore.Meta // what the database says together with its -wal; zero when Unread is set
@@ -30,8 +30,8 @@ type Facts struct {
 	AloneProblems, BothProblems []string
 }
 
-// ReadFacts reads the facts, and changes nothing. What it reads of SQLite belongs to one moment only if the caller has
-// the lock, or nobody writes.
+// ReadFacts reads the facts, and changes nothing. It reads SQLite in several steps. They see the same state only if the
+// caller has the lock, or nobody writes.
 func ReadFacts(ctx context.Context, dir string, file File, segs []wal.Segment) (f Facts, err error) {
 	f = Facts{Path: SQLitePath(dir), File: file, Segments: segs}
 	if f.Both, f.Unread = sqlstore.ReadCursor(ctx, f.Path); f.Unread != nil {
@@ -54,7 +54,7 @@ func ReadFacts(ctx context.Context, dir string, file File, segs []wal.Segment) (
 		err = nil
 	}
 	if !f.HasWAL && f.Unread == nil {
-		f.Alone = &f.Both // there is nothing else
+		f.Alone = &f.Both // there is no -wal
 	}
 	if f.foreign(f.Both) != nil || f.Alone != nil && f.foreign(*f.Alone) != nil {
 		f.Journal = JournalIdentity(dir, file)
@@ -62,7 +62,7 @@ func ReadFacts(ctx context.Context, dir string, file File, segs []wal.Segment) (
 	return f, err
 }
 
-// Examine lets SQLite check the database, without its -wal and with it. It takes as long as the database is large.
+// Examine lets SQLite check the database, without its -wal and with it. It reads all of the database.
 func (f *Facts) Examine(ctx context.Context) (err error) {
 	f.Examined = true
 	if f.HasWAL {

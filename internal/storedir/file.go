@@ -7,7 +7,7 @@
 //	DIR/wal/          the journal, unless store.json names another folder
 //	DIR/aside-…/      files that an opening has moved out of the way
 //
-// An opening takes three steps, of which only the last one changes anything, and that one is not here:
+// An opening takes three steps. Only the last one changes anything, and it is in package audit:
 //
 //	ReadFacts ─► Facts ─► Decide ─► Plan ─► package audit carries it out
 //
@@ -81,8 +81,8 @@ type File struct {
 	// Doubted says that the database was found to be suspect, and was not checked to the end since. It must be noted:
 	// one opening gives the database a new -wal, after which the files look sound.
 	Doubted bool `json:"doubted,omitempty"`
-	// Rebuilding is set while a database is being rebuilt: the folder, within the store's, that the old one was moved to.
-	// What SQLite had on disk before says nothing of the new database meanwhile.
+	// Rebuilding is set while a database is being rebuilt. It is the folder, within the store's, that the old one was moved
+	// to. Meanwhile Reached does not count: it says what the old database had.
 	Rebuilding string `json:"rebuilding,omitempty"`
 	// Reached is what SQLite had on disk when that was noted last, nil before the first note.
 	Reached *Reached `json:"reached,omitempty"`
@@ -92,10 +92,10 @@ type File struct {
 	// Left is the offset up to which SQLite had everything when the store was closed while a reader kept the close from
 	// being clean. SQLite copies the rest and removes -wal when that reader ends.
 	Left *wal.Offset `json:"left,omitempty"`
-	// Failed says that SQLite's files could not be written, since an opening last had all of it on disk.
+	// Failed says that SQLite's files could not be written. A later checkpoint that brings all of SQLite to disk removes it.
 	Failed *Failure `json:"failed,omitempty"`
 
-	// Lost says why this was not read but derived, see Recall. It is "" as a rule.
+	// Lost says why store.json could not be read and Recall derived this File. It is "" for a File that was read.
 	Lost string `json:"-"`
 }
 
@@ -171,11 +171,11 @@ func New(createdBy string) File {
 	}
 }
 
-// brokenError says why store.json is of no use: it is empty, cut or changed.
+// brokenError says why store.json cannot be used: it is empty, cut or changed.
 type brokenError struct{ error }
 
-// read returns fs.ErrNotExist when there is no store.json, and a brokenError for one that is of no use. Whoever opens a
-// store calls it first, so it also refuses a store with a part that is a symbolic link.
+// read reads store.json. It returns fs.ErrNotExist when there is none, and a brokenError for one that cannot be used. It is
+// the first step of each opening. So it also refuses a store in which a part is a symbolic link.
 func read(dir string) (File, error) {
 	if err := checkLinks(dir); err != nil {
 		return File{}, err
@@ -204,7 +204,7 @@ func read(dir string) (File, error) {
 	case err != nil:
 		return f, brokenError{err}
 	}
-	// A person has written that on purpose. It is not replaced.
+	// A wal_dir that auditsql does not write was written by a person, on purpose. So this file is refused, not replaced.
 	if err := checkJournalDir(f.JournalDir); err != nil {
 		return f, fmt.Errorf("%s: %w", name, err)
 	}
@@ -223,7 +223,7 @@ func parse(text []byte) (File, error) {
 	case f.Format > format:
 		return f, fmt.Errorf("%w: format %d", sqlstore.ErrNewer, f.Format)
 	case f.Format != format:
-		return f, fmt.Errorf("format %d is none of auditsql's", f.Format)
+		return f, fmt.Errorf("format %d is unknown", f.Format)
 	case len(f.StoreID) != 32:
 		return f, errors.New("store_id is missing")
 	}
@@ -256,12 +256,12 @@ func Write(dir string, f File) error {
 	return nil
 }
 
-// Recall reads store.json. When that is missing or of no use, Recall derives it from what table store of the database
-// repeats, and File.Lost says why. What the database does not repeat gets the most careful value: the whole journal is
-// kept until somebody says how much to keep, and SQLite is suspect. Nothing is written.
+// Recall reads store.json. If store.json is missing or damaged, Recall derives its content from table store of the
+// database, which has a copy of some of it, and File.Lost says why. The rest gets the most careful values: the whole
+// journal is kept until somebody says how much to keep, and SQLite is suspect. Nothing is written.
 //
-// The error is fs.ErrNotExist when the database cannot tell either. Then Lost says whether there is a store.json that
-// is of no use.
+// The error is fs.ErrNotExist when the database does not have the copy either. Then Lost is not "" if there is a damaged
+// store.json.
 func Recall(ctx context.Context, dir string) (File, error) {
 	f, err := read(dir)
 	var broken brokenError
@@ -279,7 +279,7 @@ func Recall(ctx context.Context, dir string) (File, error) {
 	meta, unread := sqlstore.ReadCursor(ctx, SQLitePath(dir))
 	switch {
 	case errors.Is(unread, sqlstore.ErrMalformed), unread == nil && (!meta.Exists || len(meta.StoreID) != 32):
-		// A journal may tell.
+		// The caller may still find the store's id in the journal.
 		if broken.error == nil {
 			lost = ""
 		}
@@ -294,7 +294,7 @@ func Recall(ctx context.Context, dir string) (File, error) {
 	if err := f.TimeUnit.UnmarshalText([]byte(meta.TimeUnit)); err != nil {
 		return f, fmt.Errorf("%s: %w: %w", SQLitePath(dir), ErrDamaged, err)
 	}
-	// The journal is where SQLite says, unless it is where it usually is.
+	// If the journal is not in its usual folder, it is where SQLite says.
 	if st, err := os.Lstat(filepath.Join(dir, JournalName)); (err != nil || !st.IsDir()) && filepath.IsAbs(meta.JournalDir) {
 		f.JournalDir = filepath.Clean(meta.JournalDir)
 	}

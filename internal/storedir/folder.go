@@ -14,8 +14,8 @@ import (
 )
 
 // checkLinks refuses a store's folder in which a part of a store is a symbolic link (*durable.LinkError). It is called
-// before anything is opened, so that the first command finds a link, and not the first one that needs the file. An
-// error of the listing is left to whoever opens the files.
+// before anything is opened, so that already the first command finds a link, and not only one that needs the file. If the
+// folder cannot be listed, whoever opens the files reports that.
 func checkLinks(dir string) error {
 	return checkLinksIn(dir, func(name string) bool {
 		return strings.HasPrefix(name, FileName) || strings.HasPrefix(name, SQLiteName) || strings.HasPrefix(name, FilterName)
@@ -68,9 +68,9 @@ func checkJournalDir(journalDir string) error {
 	return nil
 }
 
-// OwnedLike returns the file or folder whose owner is the owner of the store, and of what is made in it: its
-// store.json, or its journal as long as there is no more, and "" for a new store. The store's folder does not tell:
-// a mount may belong to root and be open to a group.
+// OwnedLike returns the file or folder whose owner counts as the owner of the store. All that is made in the store gets
+// the same owner. It is store.json, or the journal's folder if there is no store.json, or "" for a new store. It is not
+// the store's folder: a mount may belong to root and be open to a group.
 func OwnedLike(dir string) string {
 	for _, name := range []string{FileName, JournalName} {
 		path := filepath.Join(dir, name)
@@ -96,8 +96,8 @@ type Absence struct {
 	NoSQLite bool   // audit.db is missing as well
 }
 
-// JournalAbsent returns what is missing when the journal of a store that was in use is not there, and else nil. A store
-// that was opened once has a segment from then on.
+// JournalAbsent returns nil if the journal is in its place, or the store was never used. Otherwise it returns what is
+// missing: a store that was opened once has a segment from then on.
 func (f File) JournalAbsent(dir string, fsys wal.FS) *Absence {
 	if !f.Used {
 		return nil
@@ -105,7 +105,7 @@ func (f File) JournalAbsent(dir string, fsys wal.FS) *Absence {
 	gone := &Absence{Dir: f.JournalPath(dir)}
 	_, err := fsys.List(gone.Dir)
 	if !errors.Is(err, fs.ErrNotExist) {
-		// An error in what is there is left to whoever reads the segments.
+		// An error is no absence. Whoever reads the segments reports it.
 		if segs, err := wal.Segments(gone.Dir, wal.Options{FS: fsys}); err != nil || len(segs) > 0 {
 			return nil
 		}

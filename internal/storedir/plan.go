@@ -14,7 +14,7 @@ type Action int
 
 const (
 	Keep    Action = iota // use it as it is, or make it when there is none
-	Examine               // nobody can tell from outside whether it is sound: call Facts.Examine, then Decide again
+	Examine               // only SQLite can find out whether it is sound: call Facts.Examine, then Decide again
 	Check                 // check it, replay the journal from its first offset, and reindex
 	Rebuild               // move it aside and rebuild it from the journal
 )
@@ -22,11 +22,12 @@ const (
 // Plan is what Decide returns.
 type Plan struct {
 	Action Action
-	Doubt  string // why SQLite's files are not what the store left there; "" when they may be
+	Doubt  string // why SQLite's files cannot be what the store left there; "" when they can
 	Refuse error  // why the store is not opened
 }
 
-// NeedsBackup refuses the database at path: it is suspect for the reason doubt, and cannot be rebuilt.
+// NeedsBackup returns the error for the database at path if it is suspect, for the reason doubt, and cannot be rebuilt.
+// found is what shows that it cannot be used as it is.
 func NeedsBackup(path, doubt, found string) error {
 	return fmt.Errorf("%s: %w: %s (%s): restore the store from a backup", path, ErrMismatch, doubt, found)
 }
@@ -34,8 +35,9 @@ func NeedsBackup(path, doubt, found string) error {
 // Decide says what an opening does with the database. It is a function of the facts alone.
 //
 // A suspect database is rebuilt if the journal reaches back to the beginning, else it is kept and
-// checked. What was trimmed from the journal is in SQLite alone. Without a -wal the database has what it had on disk
-// when the journal was trimmed, unless it is older than that. With a -wal of another time it can have anything.
+// checked. What was trimmed from the journal is in SQLite alone. A database without a -wal has at least what it had on
+// disk when the journal was trimmed, unless it is an older copy. A database with a -wal of another time can hold any mix
+// of pages.
 func Decide(f Facts) Plan {
 	p := Plan{Doubt: doubt(f)}
 	fromBeginning := len(f.Segments) > 0 && f.Segments[0].Base == 0
@@ -57,8 +59,8 @@ func Decide(f Facts) Plan {
 	if p.Refuse = f.foreign(f.Both); p.Refuse != nil {
 		return p
 	}
-	// With a -wal of this store over it, the database of another store says that it is this store's. So it is asked
-	// without the -wal as well.
+	// SQLite reads pages from -wal before those of the database. So with this store's -wal beside it, the database of
+	// another store looks like this store's. Therefore the store's id is also read without -wal.
 	if f.Alone != nil && len(f.AloneProblems) == 0 {
 		if p.Refuse = f.foreign(*f.Alone); p.Refuse != nil {
 			if f.HasWAL && !f.Examined {
@@ -79,7 +81,7 @@ func Decide(f Facts) Plan {
 	case len(f.Segments) == 0:
 		p.Action = Check
 	case f.HasWAL && (len(f.BothProblems) > 0 || aloneDoubt(f) != "" || bothDoubt(f) != ""):
-		return needsBackup("another -wal lies beside it than its own; if it can be told which is right, move the other one out of the folder")
+		return needsBackup("the -wal beside it is not its own; if you know which of the two is right, move the other one out of the folder")
 	case wal.Offset(f.Both.Cursor) < f.Segments[0].Base:
 		p.Refuse = fmt.Errorf("%s: %w: it ends at offset %d, and the journal that is left begins at %d: restore the store from a backup",
 			f.Path, wal.ErrGap, f.Both.Cursor, f.Segments[0].Base)
@@ -101,7 +103,7 @@ func (f Facts) foreign(m sqlstore.Meta) error {
 // has outlived the writer.
 const tidied = "its -wal is gone, which the last reader to close may have removed"
 
-// doubt says why SQLite's files are not what the store left, or "" when they may be.
+// doubt says why SQLite's files cannot be what the store left, or "" when they can.
 //
 // From the first write until the note that all is on disk there is a -wal that is not empty: a writer gives it its
 // header when it opens, and shortens it only after the note. Without it the database may be a mix of two states, with a
@@ -141,13 +143,14 @@ func doubt(f Facts) string {
 	return "its -wal is missing"
 }
 
-// aloneDoubt says why the database without its -wal cannot be what the store left. SQLite puts any -wal over any
-// database, and the result can have one record under the id of another.
+// aloneDoubt says why the database without its -wal cannot be what the store left. SQLite reads any -wal together with any
+// database, and the mix can have one record under the id of another.
 //
 // In the middle of a checkpoint the database alone is neither old nor new, and may say anything. So with a -wal beside
 // it, what it says counts only when SQLite finds nothing wrong with it (Facts.AloneProblems).
 //
-// This cannot tell apart two files of one time between two checkpoints that were noted.
+// It does not notice a database that was replaced by another copy of itself, if no checkpoint was noted between the two
+// copies.
 func aloneDoubt(f Facts) string {
 	was := f.File.Reached
 	if f.File.Rebuilding != "" {
@@ -157,8 +160,8 @@ func aloneDoubt(f Facts) string {
 	case f.Alone == nil || len(f.AloneProblems) > 0:
 		return ""
 	case f.Both.Exists && f.Alone.Reach > f.Both.Reach:
-		// A checkpoint copies pages from -wal. A -wal that has lost its end since, which a disk may do with what it never
-		// synced, puts older pages over newer ones.
+		// A checkpoint has copied pages from -wal that -wal has no longer. A disk may lose the end of a file that was never
+		// synced. What is left of such a -wal hides newer pages of the database with older ones.
 		return fmt.Sprintf("with its -wal it ends at offset %d, and at %d without: that -wal is older", f.Both.Reach, f.Alone.Reach)
 	case was != nil && wal.Offset(f.Alone.Reach) < was.Cursor:
 		return fmt.Sprintf("it ends at offset %d, and had everything up to %d", f.Alone.Reach, was.Cursor)
@@ -170,7 +173,7 @@ func aloneDoubt(f Facts) string {
 func bothDoubt(f Facts) string {
 	was := f.File.Reached
 	if was == nil || !f.Both.Exists || f.File.Rebuilding != "" {
-		return "" // made before this was noted, or not to be read
+		return "" // nothing was noted, or the database cannot be read
 	}
 	if both := wal.Offset(f.Both.Reach); both < was.Cursor || f.File.Clean && both != was.Cursor {
 		return fmt.Sprintf("with its -wal it ends at offset %d, and had everything up to %d", both, was.Cursor)

@@ -5,9 +5,9 @@ import (
 	"github.com/auditsql/auditsql/wal"
 )
 
-// Reached is a state that SQLite had on disk when store.json was written. It has had that and more from then on, so
-// whatever shows less (the database file, the two files of SQLite together, the journal) was put there by
-// somebody. Offsets are never used twice, so this stays true however often SQLite is rebuilt.
+// Reached is a state that SQLite had on disk when store.json was written. SQLite never has less after that. So if the
+// database file, SQLite's two files together, or the journal show less, somebody has replaced them. Offsets are never
+// used twice, so this stays true however often SQLite is rebuilt.
 type Reached struct {
 	Cursor wal.Offset `json:"cursor"`
 	Newest *Milestone `json:"newest,omitempty"` // the newest record before the cursor; nil when there was none
@@ -22,8 +22,8 @@ type Milestone struct {
 	QueryID ID         `json:"query_id"`
 }
 
-// Then returns what to note after the next complete checkpoint. r is nil when no earlier one counts. A checkpoint
-// that found nothing new does not take the place of the one before.
+// Then returns what to note after the next complete checkpoint. r is nil when no earlier one counts. If the next
+// checkpoint found nothing new, Before stays as it was.
 func (r *Reached) Then(done sqlstore.Checkpoint) *Reached {
 	next := &Reached{Cursor: wal.Offset(done.Applied)}
 	switch {

@@ -30,7 +30,8 @@ func (u *Unit) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// quoted quotes the beginning of a text in ASCII: errors go to terminals and logs.
+// quoted quotes the beginning of a text in ASCII, because errors go to terminals and logs, where other characters can do
+// harm.
 func quoted(text string) string {
 	const most = 64
 	if len(text) > most {
@@ -39,7 +40,7 @@ func quoted(text string) string {
 	return strconv.QuoteToASCII(text)
 }
 
-// Retention is how many bytes of journal are kept beyond what SQLite has on disk. A negative one keeps all.
+// Retention is how many of the journal's newest bytes are kept although SQLite has them on disk. A negative one keeps all.
 type Retention int64
 
 // The retentions with names.

@@ -9,8 +9,8 @@ import (
 )
 
 // writeCSV writes a record as RFC 4180 has it, with CR LF at its end. encoding/csv does that too, but it also turns line
-// ends inside a value into CR LF, and here values stay what they are. A null is nothing, an empty text is a pair of
-// quotes.
+// ends inside a value into CR LF, and here values stay what they are. A null is an empty field, and an empty
+// text is two quotes.
 func writeCSV(out *bufio.Writer, cells []Cell, safe bool) error {
 	for i, c := range cells {
 		if i > 0 {

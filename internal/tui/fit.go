@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// cuts are what a reader of tables should know: what was left out because the terminal is not wide enough, and that
-// some texts look the same and are not.
+// cuts are what a reader of tables should know: what was left out because the terminal is not wide enough, and whether
+// some texts look the same although they differ.
 type cuts struct {
 	width   int
 	shorter []string // columns that were cut
@@ -29,7 +29,7 @@ func (c *cuts) add(more cuts) {
 	}
 }
 
-// tell says so on standard error.
+// tell prints the cuts on standard error.
 func (c *cuts) tell(s *Screen) {
 	var said []string
 	if len(c.shorter) > 0 {
@@ -54,8 +54,8 @@ func (c *cuts) tell(s *Screen) {
 // one text of a megabyte would turn a thousand lines into a gigabyte.
 const widestColumn = 1000
 
-// fit says how wide each column may be so that a line is no wider than width; 0 leaves the column out. A width of 0 is any
-// number, and cuts flexible columns to widestColumn.
+// fit returns how wide each column becomes, so that a line is no wider than width; a column of width 0 is left out. When
+// width is 0, lines may have any width, and fit only cuts flexible columns to widestColumn.
 func fit(columns []Column, natural []int, width int) ([]int, cuts) {
 	widths := slices.Clone(natural)
 	cut := cuts{width: width}
@@ -69,7 +69,7 @@ func fit(columns []Column, natural []int, width int) ([]int, cuts) {
 		return widths, cut
 	}
 	for total(widths) > width {
-		// A column is left out only where it is not enough to cut all flexible ones to their least.
+		// A column is left out only if the line is still too wide when all flexible columns are cut to their least.
 		least := 0
 		for i, c := range columns {
 			if widths[i] > 0 {
@@ -116,7 +116,7 @@ func fit(columns []Column, natural []int, width int) ([]int, cuts) {
 // shortest is the width to which a text may be cut at all.
 const shortest = 4
 
-// leastOf is the width to which a column may be cut that would take natural.
+// leastOf is the width to which a column may be cut. natural is its width when it is not cut.
 func leastOf(c Column, natural int) int {
 	if c.Flexible {
 		return min(c.Least, natural)

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// A ColumnOf is a column of a table of structs, and the cell that it has of one.
+// A ColumnOf is a column of a table whose rows are structs. Cell makes the column's cell of a row.
 type ColumnOf[T any] struct {
 	Column
 	Cell func(*T) Cell
@@ -60,14 +60,14 @@ func (l *Listing[T]) Add(row *T) error {
 	return l.Rows.Add(cells...)
 }
 
-// A member is one of a struct in JSON.
+// A member is a field of a struct that is in its JSON.
 type member struct {
 	name  string
 	index []int
 }
 
-// membersOf are the members of a struct in JSON, in their order. It knows as much of the rules of encoding/json as the
-// structs need that are printed: names in tags, "-", and embedded structs. No two members may have one name.
+// membersOf are the members of a struct in JSON, in their order. It knows only those rules of encoding/json that the
+// printed structs need: names in tags, "-", and embedded structs. No two members may have one name.
 func membersOf(t reflect.Type) []member {
 	var members []member
 	for i := range t.NumField() {

@@ -32,7 +32,7 @@ func (p *Page) HeadAlarm(title, before, alarm, after string) {
 	fmt.Fprintf(p.out, "%s%s%s%s\n", p.screen.Strong(title), before, p.screen.Alarm(alarm), after)
 }
 
-// titles is how wide the titles of lines are.
+// titles is the width of the column of titles.
 const titles = len("answered")
 
 // Line prints a value after its title. The further lines of a long value begin below its first one.
@@ -63,7 +63,8 @@ func (p *Page) TextAlarm(s string) {
 	p.out.WriteString(p.screen.alarmLines(p.Fold(s, 0, Indent)) + "\n")
 }
 
-// Fold breaks a text into lines. Before its first line taken columns are used already. The other lines begin with margin.
+// Fold breaks a text into lines. taken is how many columns of the first line are already used. The other lines begin
+// with margin.
 func (p *Page) Fold(s string, taken int, margin string) string {
 	width := p.screen.Width()
 	if width == 0 || taken+DisplayWidth(s) <= width {

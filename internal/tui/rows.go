@@ -14,7 +14,7 @@ type Column struct {
 	Title string // in tables; "" is Name
 	Right bool   // numbers are aligned to the right
 
-	// These say what a table does that is wider than the terminal. Flexible columns are cut down to Least first. Then
+	// These say how a table is cut that is wider than the terminal. Flexible columns are cut down to Least first. Then
 	// columns are left out, the highest Rank first; columns of rank 0 stay.
 	Flexible bool
 	Least    int
@@ -150,7 +150,7 @@ func (r *Rows) endBlock() error {
 	return err
 }
 
-// Flush prints what was added so far, for a listing that never ends.
+// Flush prints what was added so far, for a listing that never ends. Of a table it prints only full blocks.
 func (r *Rows) Flush() error { return r.out.Flush() }
 
 // End prints what is left. Where nothing was added, a JSON list is still a list and CSV still has its header. After a

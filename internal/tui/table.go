@@ -48,9 +48,9 @@ type drawing struct {
 
 // shorten shows the short texts of cells in a table that has too little room, and returns the headings of these columns.
 //
-// A time without its year and the fractions of its second is less of a loss than a column. The times of a row look
-// alike, so when one of them is short all are. When all times of a column are of one year, its heading has that year:
-// without it, what happened two years ago would look like this month.
+// A time can lose its year and the fractions of its second: that is better than to leave a column out. The times of a
+// row should look alike, so when the times of one column are short, those of the later columns are too. When all times
+// of a column are of one year, its heading has that year: without it, an event of two years ago would look recent.
 func (d *drawing) shorten(width int, write func(string) string) (shortened []string) {
 	brief := func(c Cell) string { return write(c.brief()) }
 	timesToo := false
@@ -166,7 +166,7 @@ func looks(rows [][]Cell) iter.Seq[string] {
 // decimal is a number that is aligned at its point.
 var decimal = regexp.MustCompile(`^-?[0-9]+(\.[0-9]+)?$`)
 
-// fraction is the decimal point of a number and what comes after it.
+// fraction is the decimal point of a number and the digits after it.
 func fraction(s string) string {
 	if m := decimal.FindStringSubmatch(s); m != nil {
 		return m[1]
@@ -185,7 +185,7 @@ func yearsIn(i int, rows [][]Cell) []string {
 	return years
 }
 
-// enough is the width at which a text that was cut still says something.
+// enough is the width at which a text that was cut is still understood.
 const enough = 24
 
 // cramped reports whether a table in width columns has to leave a column out, or to cut one to less than enough.

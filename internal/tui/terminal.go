@@ -20,7 +20,7 @@ const narrowest = 40
 // IsTerminal reports whether a file is a terminal.
 func IsTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 
-// TerminalOf finds out about a file. NO_COLOR and TERM=dumb turn colours off. COLUMNS is the width where the system does
+// TerminalOf describes where a file goes. NO_COLOR and TERM=dumb turn colours off. COLUMNS is the width where the system does
 // not know it.
 func TerminalOf(f *os.File) Terminal {
 	if !IsTerminal(f) {

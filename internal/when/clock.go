@@ -5,12 +5,13 @@
 //	clock.Format(span.First)                 // 2026-11-22T00:00:00.000Z
 //
 // Parse reads RFC 3339, a date, a date and a time of day, how long ago something was ("90m", "6 hours ago"), now,
-// today, yesterday, and a timestamp as a number. It guesses nothing: what has two meanings is refused, with both of
-// them in the error. A number is always a timestamp; Clock.Note is called when it looks like something else.
+// today, yesterday, and a timestamp as a number. It guesses nothing: it refuses what has two meanings, and the error
+// says how to write a time that has only one. A number is always a timestamp; Clock.Note is called when it looks like
+// something else.
 //
 // A caller decides which end of a span it needs, and how a flag or a parameter is called in errors. Nothing here
-// reads the system's clock, and zones are there on systems that have no zone database. All of it may be used from
-// several goroutines at once, provided that Note may.
+// reads the system's clock. The zone database is part of the program, for systems that have none. All functions may
+// be called from several goroutines at once, if Note may.
 package when
 
 import (
@@ -36,8 +37,8 @@ type Clock struct {
 // DateForm is the layout of a date, for package time.
 const DateForm = "2006-01-02"
 
-// Format writes a timestamp as RFC 3339 with as many decimals as the unit has. It writes the number itself where RFC
-// 3339 ends, after the year 9999.
+// Format writes a timestamp as RFC 3339 with as many decimals as the unit has. After the year 9999, where RFC 3339 ends,
+// it writes the number itself.
 func (c Clock) Format(timestamp uint64) string {
 	t, ok := c.Unit.Time(timestamp)
 	// East of Greenwich the year 10000 begins earlier than in UTC.
@@ -73,7 +74,7 @@ func (c Clock) OtherUnit(timestamp uint64) (audit.TimeUnit, bool) {
 	return 0, false
 }
 
-// UnitDoubt says what a timestamp is that seems to be in another unit, as in "1970-01-21T18:43:49.152Z, since this
+// UnitDoubt describes a timestamp that seems to be in another unit, as in "1970-01-21T18:43:49.152Z, since this
 // store counts ms; in s it would be 2026-11-23T10:19:12Z". It returns "" for any other timestamp.
 func (c Clock) UnitDoubt(timestamp uint64) string {
 	other, ok := c.OtherUnit(timestamp)

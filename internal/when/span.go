@@ -8,8 +8,8 @@ import (
 )
 
 // A Span is the time that an expression names, as timestamps, both ends inclusive. A date has its first and its last
-// instant. An instant has equal ends; when it lies between two timestamps, First is the later of them and Last the
-// earlier: a time from First on, and a time up to Last, are right in each case.
+// instant. An instant has equal ends, unless it lies between two timestamps: then First is the later of them and Last
+// the earlier. So all timestamps from First on are not before the time, and all up to Last are not after it.
 type Span struct{ First, Last uint64 }
 
 // Around is the time from d before the span to d after it, as far as there are timestamps in the unit.
@@ -23,7 +23,7 @@ func (s Span) Around(d time.Duration, unit audit.TimeUnit) (from, to uint64) {
 	return from, to + width
 }
 
-// Units is a length of time in whole units. d must not be negative.
+// Units is a length of time in units, rounded down. d must not be negative.
 func Units(d time.Duration, unit audit.TimeUnit) uint64 {
 	return uint64(d / (time.Second / time.Duration(unit.PerSecond())))
 }

@@ -12,9 +12,9 @@ import (
 // The first byte of a payload is its kind. From KindLimit up the payload is the caller's; below it the record is a
 // control record.
 const (
-	KindMark     = 0x01 // and a u64 LE offset that an earlier sync is known to have covered
-	KindFiller   = 0x02 // and zeros: a repair wrote it where records were lost
-	KindIdentity = 0x03 // and 1 to MaxIdentity bytes of the caller's: the first record of a segment, or nowhere
+	KindMark     = 0x01 // followed by an offset as u64 LE, before which everything has been synced
+	KindFiller   = 0x02 // followed by zeros: a repair wrote it where records were lost
+	KindIdentity = 0x03 // followed by 1 to MaxIdentity bytes of the caller: only the first record of a segment
 	KindLimit    = 0x20
 
 	markPayload = 9
@@ -32,7 +32,7 @@ type Control struct {
 }
 
 // DecodeControl reads the control record rec, of the segment that begins at base. An unknown kind, or a content that
-// cannot be true, is an error. Nobody may skip such a record: a later version may have meant something by it.
+// cannot be true, is an error. No caller may skip such a record: a later version may have written it for a reason.
 func DecodeControl(rec Record, base uint64) (Control, error) {
 	c := Control{Kind: rec.Payload[0]}
 	switch c.Kind {
@@ -59,7 +59,8 @@ func DecodeControl(rec Record, base uint64) (Control, error) {
 	return c, nil
 }
 
-// PutMark writes a mark into the MarkSize bytes at b, for the offset off: everything before synced has been synced.
+// PutMark writes a mark into the MarkSize bytes at b. The mark will lie at the offset off, and says that everything
+// before synced has been synced.
 func PutMark(b []byte, off, synced uint64) {
 	var payload [markPayload]byte
 	payload[0] = KindMark
@@ -71,7 +72,7 @@ func PutMark(b []byte, off, synced uint64) {
 // IdentitySize is the size of an identity's record.
 func IdentitySize(identity []byte) int64 { return HeaderSize + 1 + int64(len(identity)) }
 
-// IdentityRecord makes the record that a segment of that base begins with.
+// IdentityRecord makes the identity record with which the segment of this base begins.
 func IdentityRecord(identity []byte, base uint64) []byte {
 	payload := append([]byte{KindIdentity}, identity...)
 	hash := blake3.Sum256(payload)
@@ -93,7 +94,7 @@ func ReadIdentity(src Source, base uint64) ([]byte, error) {
 	}
 	c, err := DecodeControl(rec, base)
 	if err != nil {
-		return nil, nil // reading the record reports it
+		return nil, nil // whoever reads the records in order reports this one
 	}
 	return c.Identity, nil
 }
@@ -101,11 +102,11 @@ func ReadIdentity(src Source, base uint64) ([]byte, error) {
 // maxFiller is the size of the longest filler.
 const maxFiller = HeaderSize + MaxPayload
 
-// Fillers returns how many filler records a gap of so many bytes needs.
+// Fillers returns the number of filler records that fill a gap of gap bytes.
 func Fillers(gap int64) int { return int((gap + maxFiller - 1) / maxFiller) }
 
-// FillerSize returns the size of the first filler of a gap, so that what is left is nothing or long enough for
-// another one.
+// FillerSize returns the size of the first filler in a gap of gap bytes. It leaves either nothing or enough room for
+// another filler.
 func FillerSize(gap int64) int64 {
 	switch {
 	case gap <= maxFiller:
@@ -116,20 +117,20 @@ func FillerSize(gap int64) int64 {
 	return maxFiller
 }
 
-// Filler makes filler records.
+// Filler makes filler records. It keeps the last one, because fillers of one size differ only in their checksums.
 type Filler struct {
 	record []byte // the last one that was made
 }
 
-// Head returns the beginning of a filler of so many bytes at off: all of it that is not zero. It is valid until the
-// next call.
+// Head returns the beginning of a filler of size bytes at off. The rest of the filler is zeros. The returned bytes are
+// valid until the next call.
 func (f *Filler) Head(off uint64, size int64) []byte {
 	if int64(len(f.record)) != size {
 		if int64(cap(f.record)) < size {
 			f.record = make([]byte, size)
 		}
 		f.record = f.record[:size]
-		// After the head, a buffer that was used for another filler holds zeros and nothing else.
+		// A buffer that has held another filler needs no clearing: only the head of a filler is not zero.
 		f.record[HeaderSize] = KindFiller
 		hash := blake3.Sum256(f.record[HeaderSize:])
 		Append(f.record[:0], &hash, f.record[HeaderSize:])

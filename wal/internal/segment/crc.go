@@ -14,27 +14,29 @@ import (
 //
 //	crc(a ‖ b) = crc(a)·x^8|b| + crc(b)        (mod P; plus is exclusive or)
 //
-// In this sum the complements at both ends of CRC-32C cancel out. So the bytes before b can be
-// exchanged for others without reading b: the checksum of a' ‖ b is
+// CRC-32C also complements its value at the beginning and at the end. In this sum the complements cancel out. So the
+// checksum for other bytes before b can be computed without reading b: the checksum of a' ‖ b is
 //
 //	crc(a ‖ b) + (crc(a) + crc(a'))·x^8|b|
 //
-// That is how the checksum of any record follows from the checksums of the file's beginnings.
+// So the checksum of any record follows from the checksums of two prefixes of the file: the one that ends before the
+// record's bytes, and the one that ends after them.
 //
-// A polynomial is stored as hash/crc32 does it, reflected: the highest bit is the coefficient of x^0.
+// A polynomial is stored reflected, as in hash/crc32: the highest bit is the coefficient of x^0.
 
 // mulMod multiplies two polynomials modulo P.
 func mulMod(a, b uint32) uint32 {
 	var product uint32
 	for ; a != 0; a <<= 1 {
-		product ^= b & -(a >> 31) // no branch: the bits are as good as random, and would be predicted badly
-		// b times x. The bit that leaves at the low end is x^32, which is equal to the rest of P.
+		product ^= b & -(a >> 31) // without a branch: the bits look random, so the processor would often predict it wrong
+		// Multiply b by x. The bit that leaves at the low end is x^32, which modulo P is the sum of P's other terms.
 		b = b>>1 ^ crc32.Castagnoli&-(b&1)
 	}
 	return product
 }
 
-// shifts holds x^8n modulo P at [place][digit], for n = digit·256^place. Four products make any length.
+// shifts holds x^8n modulo P at [place][digit], for n = digit·256^place. The product of at most four of them is x^8n for
+// any n of 32 bits.
 var shifts = sync.OnceValue(func() *[4][256]uint32 {
 	var t [4][256]uint32
 	step := uint32(1) << (31 - 8) // x^8
@@ -48,7 +50,8 @@ var shifts = sync.OnceValue(func() *[4][256]uint32 {
 	return &t
 })
 
-// exchangeCRC returns the checksum of other ‖ b, where whole is that of front ‖ b and b is n bytes long.
+// exchangeCRC returns the checksum of a' ‖ b. front is the checksum of a, other that of a', whole that of a ‖ b; b is n
+// bytes long.
 func exchangeCRC(whole, front, other, n uint32) uint32 {
 	difference := front ^ other
 	t := shifts()
@@ -61,8 +64,9 @@ func exchangeCRC(whole, front, other, n uint32) uint32 {
 	return whole ^ difference
 }
 
-// prefixes gives the checksum of the bytes from a fixed position of a file to any later one. It reads the file once,
-// as far as it was asked, and remembers a checksum for each KiB: 256 KiB of them for a segment of 64 MiB.
+// prefixes computes the checksum of the bytes from a fixed position of a file to any later position. It reads the file
+// once, up to the last position that was asked for, and keeps one checksum for each KiB. For a segment of 64 MiB the
+// checksums take 256 KiB.
 type prefixes struct {
 	src  Source
 	from int64
@@ -72,7 +76,7 @@ type prefixes struct {
 
 const prefixBlock = 1 << 10
 
-// prefixEnd is the block of the last question: the next one is likely to be about the same block.
+// prefixEnd is the block that the last call of at has read. The next call probably needs the same block.
 type prefixEnd struct {
 	block []byte
 	start int64 // its position; -1 when there is none

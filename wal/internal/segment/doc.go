@@ -8,8 +8,8 @@
 //
 //	record: len u32 | crc32c u32 | blake3 [32] | payload
 //
-// An offset is global: the base of the file, which its name tells, and the position in the file. A [Scanner] goes
-// from record to record:
+// An offset is global: it is the sum of the file's base, which is in the file's name, and a position in the file. A
+// [Scanner] goes from record to record:
 //
 //	s, err := segment.NewScanner(file, base, from)
 //	for {
@@ -22,10 +22,10 @@
 //		}
 //	}
 //
-// Everything that walks over a journal (opening, reading, verifying, repairing, copying) asks [Scanner.Judge], so that
-// what one of them refuses as damage is never the end of the log to another. What follows from the verdict is theirs.
+// Everything that walks over a journal (opening, reading, verifying, repairing, copying) asks [Scanner.Judge]. Otherwise
+// one walk could report damage where another one sees the end of the log. Each caller decides what it does with a verdict.
 //
-// The package promises that nothing it finds on disk makes it panic, that it allocates no memory for a length that the
-// file does not have, and that it reads a file once where it can. It knows nothing of folders, file names, locks,
-// writers and several segments: that is package wal's.
+// The package promises three things. Nothing that it finds on disk makes it panic. It allocates no memory for a length that
+// is larger than the file. And where it can, it reads each byte of a file once. It knows nothing of folders, file names,
+// locks, writers, or the segments before and after: package wal does.
 package segment

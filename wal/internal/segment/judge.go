@@ -6,49 +6,50 @@ import (
 	"math"
 )
 
-// Span is what a walker knows of the stretch of log that a segment covers, besides the bytes in it.
+// Span is what the caller of Judge knows about a segment, besides the bytes in it.
 type Span struct {
-	// Next is where the next segment begins, or 0 when this one is the last. A segment before another is sealed: it
-	// holds records up to its last byte, and all of it was synced. Somewhere says that there is a next one, and that
-	// the caller compares the two itself.
+	// Next is where the next segment begins, or 0 when this one is the last. A segment that is not the last one is
+	// sealed: it holds records up to its last byte, and all of it was synced. Somewhere says that there is a next
+	// segment, and that the caller itself compares its base with the end of this one.
 	Next uint64
-	// Synced is an offset up to which the log is known to have been synced, and was before the scanner read its bytes.
-	// 0 is not known.
+	// Synced is an offset up to which the log is known to have been synced, or 0. The sync must have ended before the
+	// scanner read the bytes.
 	Synced uint64
 }
 
-// Somewhere is a Span.Next that is not known, or not to be compared.
+// Somewhere is a Span.Next of a sealed segment whose end Judge must not compare with the next base.
 const Somewhere = math.MaxUint64
 
-// Verdict is what lies at a scanner's position.
+// Verdict says what lies at a scanner's position.
 type Verdict int
 
 const (
-	// Intact is a record, which ends by Span.Next.
+	// Intact: a record begins here, and does not reach past Span.Next.
 	Intact Verdict = iota
-	// End is where the data ends. In the last segment zeros may follow. In a sealed one the file ends; it may end
-	// before Span.Next, which the caller compares: then the next segment is not the next one, or this one was cut.
+	// End: the data ends here. In the last segment zeros may follow. In a sealed segment the file ends here. The caller
+	// must compare this offset with Span.Next: if it lies before that, a segment in between is missing, or this one
+	// was cut.
 	End
-	// Torn is no record, in the last segment, where nothing says that one was ever synced: a crash has left it
-	// half written, or somebody writes it at this moment. The log ends here, though intact records may follow: none
+	// Torn: no record begins here, in the last segment, and nothing says that one was ever synced. A crash has left it
+	// half written, or a writer is writing it at this moment. The log ends here. Intact records may follow, but no record
 	// of their group was acknowledged.
 	Torn
-	// Damaged is no record where one was synced.
+	// Damaged: no record begins here, though one was synced here.
 	Damaged
 )
 
 // Judgement is a verdict with what it is based on.
 type Judgement struct {
 	Verdict Verdict
-	// Found is what the bytes are. A Damaged stretch may be of any kind: a record that reaches past Span.Next,
-	// zeros where a record was, anything.
+	// Found says what the bytes are. Damaged goes with each kind: a record that reaches past Span.Next, zeros where
+	// a record was, or anything else.
 	Found  Found
-	Record Record // FoundRecord; its payload is the scanner's, and valid until the next call
+	Record Record // of FoundRecord; its payload belongs to the scanner, and is valid until the next call
 	Reason string // of Torn and Damaged: what is wrong with the bytes
 	Proof  string // of Damaged: how it is known that they were synced; empty in a sealed segment
 }
 
-// Text is the reason and the proof in one.
+// Text returns the reason and the proof in one sentence.
 func (j Judgement) Text() string {
 	if j.Proof == "" {
 		return j.Reason
@@ -58,10 +59,11 @@ func (j Judgement) Text() string {
 
 // Judge says what lies at the scanner's position. Everything that walks over a journal asks it.
 //
-// A writer may be at work meanwhile, in this process or in another. Then two verdicts need a second look, with bytes
-// read anew. What was read ahead before the segment was sealed may be older than its last bytes; once sealed it does
-// not change, so one second look is enough for the whole segment. And a record may be completed between the look at it
-// and the look for the mark that attests it. Torn, and the end of the last segment, may mean no more than "not yet".
+// A writer may be at work meanwhile, in this process or in another. So Judge reads the bytes again in two cases before it
+// says that there is no record. In a sealed segment, what was read ahead may be older than the last write to it. A sealed
+// segment does not change any more, so it is read again only once. In the last segment, a writer may have completed
+// the record after Judge has read it and before Judge has found the mark that attests it. If the verdict is Torn, or End in
+// the last segment, a record may still come.
 func (s *Scanner) Judge(ctx context.Context, span Span) (Judgement, error) {
 	j, err := s.judge(ctx, span)
 	if err != nil || j.Verdict == Intact {
@@ -77,7 +79,7 @@ func (s *Scanner) Judge(ctx context.Context, span Span) (Judgement, error) {
 	return s.judge(ctx, span)
 }
 
-// judge is one look.
+// judge is Judge without the second reading.
 func (s *Scanner) judge(ctx context.Context, span Span) (j Judgement, err error) {
 	if j.Record, j.Found, j.Reason, err = s.Peek(ctx); err != nil {
 		return j, err
@@ -122,17 +124,17 @@ func (s *Scanner) judge(ctx context.Context, span Span) (j Judgement, err error)
 	return j, nil
 }
 
-// Placement is how an offset lies in a segment.
+// Placement says where in a segment an offset lies.
 type Placement int
 
 const (
-	PlaceOpen   Placement = iota // nothing says otherwise: a record may begin there
+	PlaceOpen   Placement = iota // neither of those below: a record may begin there
 	PlaceInside                  // inside an intact record
 	PlaceAfter                   // after the end of the data
 )
 
-// Place walks over a segment from its beginning to tell how off, which the file reaches, lies in it.
-// Damage before off is not judged, only stepped over.
+// Place walks over a segment from its beginning to find where in it off lies. The file must not end before off.
+// Place skips damage before off and does not report it.
 func Place(ctx context.Context, src Source, base, off uint64) (Placement, error) {
 	s, err := NewScanner(src, base, base)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 // markHead is how a mark begins: its length as u32 LE.
 var markHead = []byte{markPayload, 0, 0, 0}
 
-// Attested reports whether an intact mark after off says that what lies at off had been synced.
+// Attested reports whether an intact mark after off says that the log had been synced past off.
 func (s *Scanner) Attested(ctx context.Context, off uint64) (attested bool, err error) {
 	err = s.Marks(ctx, off+1, func(mark uint64) bool {
 		attested = mark > off
@@ -17,11 +17,11 @@ func (s *Scanner) Attested(ctx context.Context, off uint64) (attested bool, err 
 	return attested, err
 }
 
-// Marks calls visit with the offset of each intact mark from an offset on, until it returns false. It looks at every
-// byte, since after damage nothing tells where records begin.
+// Marks searches the file from the offset from on. It calls visit with the offset that each intact mark attests, until
+// visit returns false. A mark may begin at every byte, since after damage nothing tells where records begin.
 //
-// A payload could hold the bytes of a mark, made for the very offset at which it lies; canonical JSON cannot, as
-// it has no bytes below 0x20.
+// A payload could contain the bytes of a mark that was made for just that offset, and Marks would take it for one. The
+// payloads of the audit store cannot: they are canonical JSON, which has no bytes below 0x20.
 func (s *Scanner) Marks(ctx context.Context, from uint64, visit func(mark uint64) bool) error {
 	for pos := int64(from - s.base); s.size-pos >= MarkSize; {
 		b, err := s.window(ctx, pos, readAhead)

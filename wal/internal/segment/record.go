@@ -19,15 +19,15 @@ import (
 //	  u32LE  u32LE                     len bytes
 //
 // crc is CRC-32C of: the record's global offset as u64 LE (which is not stored), len as u32 LE, the
-// hash, the payload. Because of the offset, a record that is whole but in the wrong place, or left over
-// from an earlier use of the block, fails the check.
+// hash, the payload. The offset is in it so that the check fails for a record in the wrong place, and for one that is
+// left over from an earlier use of the disk block.
 const (
 	HeaderSize = 40
 	// MaxPayload is the longest payload, in bytes, that the format allows.
 	MaxPayload = 16 << 20
-	// MinRecord is the size of the shortest record. The distance between two records is 0, or at least this.
+	// MinRecord is the size of the shortest record. A gap between two records that is shorter cannot be filled.
 	MinRecord = HeaderSize + 1
-	// MaxOffset bounds offsets: a caller may store them as signed integers.
+	// MaxOffset is the largest offset: a caller may store offsets as signed integers.
 	MaxOffset = uint64(1)<<63 - 1
 )
 
@@ -60,8 +60,8 @@ type header struct {
 
 // decodeHeader reads the 40-byte header at the start of b.
 //
-// It checks nothing against the disk: a caller must compare the length with what is left of the
-// segment before it allocates, since a torn header can claim any length.
+// It does not know how long the file is. A torn header can claim any length, so the caller must compare the length with
+// the rest of the segment before it allocates memory.
 func decodeHeader(b []byte) (h header, ok bool) {
 	if len(b) < HeaderSize {
 		return header{}, false
@@ -80,7 +80,7 @@ func checksum(off uint64, length uint32, rest []byte) uint32 {
 	return crc32.Update(crc32.Checksum(seed[:], castagnoli), castagnoli, rest)
 }
 
-// Append appends a record to dst, without its checksum: Seal writes that when the offset is known.
+// Append appends a record to dst, without its checksum. Seal writes the checksum when the offset is known.
 func Append(dst []byte, hash *[32]byte, payload []byte) []byte {
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(payload)))
 	dst = append(dst, 0, 0, 0, 0)
@@ -88,13 +88,13 @@ func Append(dst []byte, hash *[32]byte, payload []byte) []byte {
 	return append(dst, payload...)
 }
 
-// Seal writes the checksum of the record that fills b, for the offset at which it will be written.
+// Seal writes the checksum into the record that fills b. off is the offset at which the record will be written.
 func Seal(b []byte, off uint64) {
 	binary.LittleEndian.PutUint32(b[4:], checksum(off, binary.LittleEndian.Uint32(b), b[8:]))
 }
 
-// verify checks the record that b begins with, as the one at off, and returns its size in bytes. b may be longer
-// than the record. The order of the checks is the format's: length, room in the file, CRC, hash.
+// verify checks the record at the beginning of b, which lies at off in the log, and returns its size in bytes. b may be
+// longer than the record. The format fixes the order of the checks: length, room in the file, CRC, hash.
 func verify(b []byte, off uint64) (size int, reason string) {
 	h, ok := decodeHeader(b)
 	switch {
@@ -115,7 +115,7 @@ func verify(b []byte, off uint64) (size int, reason string) {
 	return size, ""
 }
 
-// decode is verify that returns the record. Its payload is part of b.
+// decode is like verify, and returns the record. The payload is a part of b.
 func decode(b []byte, off uint64) (rec Record, reason string) {
 	size, reason := verify(b, off)
 	if reason != "" {
@@ -126,11 +126,11 @@ func decode(b []byte, off uint64) (rec Record, reason string) {
 	return rec, ""
 }
 
-// readAtOnce is how much ReadRecord takes from the file in its first read: most records fit.
+// readAtOnce is the size of ReadRecord's first read, in bytes. Most records fit into it.
 const readAtOnce = 4 << 10
 
-// ReadRecord reads the record at off, in the file that begins at base. The payload is the caller's. A reason says
-// why there is no intact record.
+// ReadRecord reads the record at off, in the file that begins at base. The caller owns the payload. If there is no intact
+// record, reason says why; otherwise it is empty.
 func ReadRecord(src Source, base, off uint64) (rec Record, reason string, err error) {
 	pos := int64(off - base)
 	b := make([]byte, readAtOnce)
@@ -140,7 +140,7 @@ func ReadRecord(src Source, base, off uint64) (rec Record, reason string, err er
 	}
 	b = b[:n]
 	if h, ok := decodeHeader(b); ok && n < HeaderSize+int(h.length) {
-		// A length that the file does not have must not be allocated.
+		// Do not allocate memory for a length that is larger than the file.
 		size, err := src.Size()
 		if err != nil {
 			return rec, "", err

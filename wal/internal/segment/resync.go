@@ -10,13 +10,13 @@ import (
 
 // Resync returns the offset of the first intact record at or after from and before limit.
 //
-// A record may begin at every byte, and what is no record claims lengths up to 16 MiB. So a candidate's
-// checksum is not computed from its bytes, which would read each byte of the file a thousand times and more,
-// but from the checksums of the file's beginnings (prefixes). Only a candidate whose checksum fits is read as a whole.
-// 16 MiB of random bytes take 0.2 s. The worst case takes 8 s: 16-bit numbers in 32 bits, where every other
+// A record may begin at every byte, and bytes that are no header can claim any length up to 16 MiB. To compute each
+// candidate's checksum from its bytes would read each byte of the file more than a thousand times. So the checksum is
+// computed from those of the file's prefixes (prefixes, in crc.go). Only a candidate whose checksum matches is read as a
+// whole. 16 MiB of random bytes take 0.2 s. The worst case takes 8 s: 16-bit numbers stored in 32 bits, where every other
 // byte begins a candidate.
 //
-// Beside a live writer this judges the file as it was when its bytes were first read.
+// While a writer is at work, the result is for the bytes as they were when Resync first read them.
 func (s *Scanner) Resync(ctx context.Context, from, limit uint64) (off uint64, ok bool, err error) {
 	var whole []byte
 	end := min(s.size-HeaderSize, int64(min(limit-s.base, MaxOffset)))
@@ -25,7 +25,7 @@ func (s *Scanner) Resync(ctx context.Context, from, limit uint64) (off uint64, o
 		if err != nil {
 			return 0, false, err
 		}
-		if len(b) == HeaderSize && b[3] > MaxPayload>>24 { // most bytes end here
+		if len(b) == HeaderSize && b[3] > MaxPayload>>24 { // the length is too large; nearly every candidate fails here
 			continue
 		}
 		h, ok := decodeHeader(b)
@@ -34,7 +34,7 @@ func (s *Scanner) Resync(ctx context.Context, from, limit uint64) (off uint64, o
 		}
 		fits, err := s.checksumFits(ctx, h, pos)
 		if err == nil && fits {
-			// Read beside the window, which stays where the search goes on.
+			// Read into a buffer of its own: the search goes on with the bytes in the window.
 			whole = slices.Grow(whole[:0], HeaderSize+int(h.length))[:HeaderSize+int(h.length)]
 			_, err = s.src.ReadAt(whole, pos)
 		}
@@ -53,9 +53,9 @@ func (s *Scanner) Resync(ctx context.Context, from, limit uint64) (off uint64, o
 	return 0, false, nil
 }
 
-// checksumFits reports whether the bytes after a header at pos, as many as it says, have its checksum.
+// checksumFits reports whether the checksum in the header at pos matches the bytes that follow, as many as the header says.
 func (s *Scanner) checksumFits(ctx context.Context, h header, pos int64) (bool, error) {
-	const crcEnd = 8 // after len and crc, where the bytes begin that crc is of
+	const crcEnd = 8 // the length of len and crc: the checksum covers the bytes after them
 	if s.sums == nil || pos < s.sums.from {
 		s.sums, s.front.start, s.end.start = newPrefixes(s.src, pos), -1, -1
 	}

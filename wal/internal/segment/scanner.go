@@ -11,25 +11,25 @@ import (
 // Scanner walks over the records of one segment file. It stands at a position, from which Judge and Peek look, and
 // which Skip and Seek change. It is used by one goroutine at a time.
 //
-// Methods that read take a context, and ask it before each read of the file: not for each record, since a read
-// brings up to 256 KiB.
+// Methods that read take a context, and check it before each read of the file. They do not check it for each record, since
+// one read may hold thousands of records.
 type Scanner struct {
 	src  Source
 	base uint64
 	pos  int64 // of the next record
 
-	size  int64 // the file's length when it was last asked, or limit
-	limit int64 // look no further
-	whole bool  // limit lies after the file's end, and the file will not grow any more
+	size  int64 // the file's length at the last call of Source.Size, or limit if that is less
+	limit int64 // the position up to which the scanner may look
+	whole bool  // limit lies after the file's end, so the file does not grow any more
 
-	settled bool // the bytes were read when it was known already that the segment is sealed; for Judge
+	settled bool // Judge has read the file again since it is sealed, so the bytes in buf are final
 
 	buf   []byte
 	bufAt int64 // position in the file of buf[0]
 	ahead int   // how much is read at a time; it doubles with each read up to readAhead
 
-	// For Resync: checksums from the position where it was first needed, and where in them it looked last; nil until
-	// then.
+	// For Resync: checksums of prefixes from the first candidate on, nil before that, and the blocks in which the last
+	// candidate began and ended.
 	sums       *prefixes
 	front, end prefixEnd
 }
@@ -37,7 +37,7 @@ type Scanner struct {
 const (
 	// readAhead is how much a scanner reads at a time.
 	readAhead = 256 << 10
-	// shortAhead is the same where no more than a record or two are to be expected.
+	// shortAhead is how much it reads where probably only one or two records have come.
 	shortAhead = 4 << 10
 )
 
@@ -56,7 +56,8 @@ func (s *Scanner) Offset() uint64 { return s.base + uint64(s.pos) }
 // Pos returns where the scanner stands, as a position in the file.
 func (s *Scanner) Pos() int64 { return s.pos }
 
-// Size returns the file's length when it was last asked, in bytes, or the limit of Extend.
+// Size returns the file's length in bytes, as it was when the scanner last asked for it, or the limit of Extend if that is
+// less.
 func (s *Scanner) Size() int64 { return s.size }
 
 // Skip goes past a record that Peek or Judge has found.
@@ -65,8 +66,8 @@ func (s *Scanner) Skip(rec Record) { s.pos = int64(rec.Next - s.base) }
 // Seek goes to an offset, which is not before the file's base.
 func (s *Scanner) Seek(off uint64) { s.pos = int64(off - s.base) }
 
-// Refresh asks for the length again, and drops what was read ahead, of a file to which another goroutine or process
-// may have written.
+// Refresh asks for the file's length again, and drops what was read ahead. It is for a file to which another goroutine or
+// process may have written.
 func (s *Scanner) Refresh() error {
 	size, err := s.src.Size()
 	s.size, s.sums = min(size, s.limit), nil
@@ -74,8 +75,8 @@ func (s *Scanner) Refresh() error {
 	return err
 }
 
-// Extend lets the scanner look as far as the position limit and no further. What lies before the limit must not
-// change any more, so what was read ahead stays valid.
+// Extend lets the scanner look up to the position limit and no further. The caller knows that the bytes before the limit
+// do not change any more, so what was read ahead stays valid.
 func (s *Scanner) Extend(limit int64) error {
 	s.limit = limit
 	if s.size < limit && !s.whole {
@@ -83,7 +84,7 @@ func (s *Scanner) Extend(limit int64) error {
 		if err != nil {
 			return err
 		}
-		// If the log goes on after the file's end, it does so in a later file: this one has got its last byte.
+		// If the limit lies after the file's end, the log goes on in a later file, and this one does not grow any more.
 		s.size, s.whole = size, size < limit
 	}
 	s.size = min(s.size, limit)
@@ -96,11 +97,10 @@ func (s *Scanner) NoLimit() { s.limit, s.whole = math.MaxInt64, false }
 // Drop drops what was read ahead.
 func (s *Scanner) Drop() { s.buf = s.buf[:0] }
 
-// forget drops what was read ahead, and lets the next reads be shorter.
+// forget drops what was read ahead, and sets how much the next read takes.
 func (s *Scanner) forget(ahead int) { s.buf, s.ahead = s.buf[:0], ahead }
 
-// window returns up to n bytes of the file at pos, fewer only at its end. They are valid until the
-// next call.
+// window returns n bytes of the file at pos, or fewer if the file ends before that. They are valid until the next call.
 func (s *Scanner) window(ctx context.Context, pos int64, n int) ([]byte, error) {
 	n = int(min(int64(n), s.size-pos))
 	if n <= 0 {
@@ -121,7 +121,7 @@ func (s *Scanner) window(ctx context.Context, pos int64, n int) ([]byte, error) 
 	s.bufAt = pos
 	got, err := s.src.ReadAt(s.buf, pos)
 	if errors.Is(err, io.EOF) {
-		err = nil // somebody has cut the file since its size was asked: what is left is judged as it is
+		err = nil // somebody has cut the file since its size was asked: go on with what is left
 	}
 	s.buf = s.buf[:got]
 	if err != nil {
@@ -135,12 +135,12 @@ type Found int
 
 const (
 	FoundRecord  Found = iota // an intact record
-	FoundEnd                  // nothing but zeros from here to the end of the file, or nothing
+	FoundEnd                  // only zeros up to the end of the file, or the file ends here
 	FoundInvalid              // anything else
 )
 
-// Peek looks at what begins at the scanner's position. It says what the bytes are; Judge says what that means. The
-// record's payload is the scanner's, and valid until the next call. The reason says what is wrong with an invalid one.
+// Peek says what the bytes at the scanner's position are. Judge says what that means for the log. The record's payload
+// belongs to the scanner, and is valid until the next call. The reason says what is wrong with FoundInvalid.
 func (s *Scanner) Peek(ctx context.Context) (rec Record, found Found, reason string, err error) {
 	b, err := s.window(ctx, s.pos, HeaderSize)
 	if err != nil {
@@ -156,7 +156,7 @@ func (s *Scanner) Peek(ctx context.Context) (rec Record, found Found, reason str
 		}
 		return rec, FoundInvalid, "zeros, and data after them", nil
 	}
-	// The length is compared with the file before anything is allocated by it.
+	// Compare the length with the file before any memory is allocated for it.
 	if h, ok := decodeHeader(b); ok && int64(h.length) <= s.size-s.pos-HeaderSize {
 		if b, err = s.window(ctx, s.pos, HeaderSize+int(h.length)); err != nil {
 			return rec, 0, "", err
@@ -197,11 +197,11 @@ func allZero(b []byte) bool {
 	return true
 }
 
-// StillZeros is a short look at the end of the data of a file to which somebody else writes, where Peek has found
-// nothing but zeros. It reports whether the file's length is still size and the next header still reads as zeros.
-// It costs a few bytes; Peek would read all the zeros that were written ahead.
+// StillZeros is for the end of the data of a file to which somebody else writes, where Peek has found only zeros. It
+// reports whether the file's length is still size and the next header is still zeros. It reads a few bytes; Peek would
+// read all the zeros that were written ahead.
 //
-// It is no proof: the bytes after a header that is still zeros may have been written already.
+// The answer true does not prove that nothing was written: there may be data after a header of zeros.
 func (s *Scanner) StillZeros(size int64) (bool, error) {
 	if !allZero(s.buffered(HeaderSize)) {
 		return false, nil
@@ -221,7 +221,7 @@ func (s *Scanner) StillZeros(size int64) (bool, error) {
 	return true, nil
 }
 
-// buffered returns up to n bytes at the scanner's position, as many of them as were read ahead.
+// buffered returns up to n bytes at the scanner's position, as far as they have been read ahead.
 func (s *Scanner) buffered(n int) []byte {
 	at := s.pos - s.bufAt
 	if at < 0 || at >= int64(len(s.buf)) {
@@ -243,7 +243,7 @@ func (s *Scanner) ByteBefore(ctx context.Context) (byte, error) {
 	return b[0], nil
 }
 
-// DataEnd returns the position after the last byte that is not zero, from the scanner's position on.
+// DataEnd returns the position after the last byte that is not zero, or the scanner's position when only zeros follow it.
 func (s *Scanner) DataEnd(ctx context.Context) (int64, error) {
 	end := s.pos
 	for pos := s.pos; pos < s.size; {
