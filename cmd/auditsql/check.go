@@ -43,17 +43,17 @@ func (a *app) checkCommand() *cobra.Command {
 
 --key is the verifier key of the log, --policy a file with the keys of logs and
 witnesses and how many of these must have signed (c2sp.org/tlog-policy). Get it
-from somebody whom you trust, and not with the evidence: a key that came with
+separately from the evidence, from somebody whom you trust: a key that came with
 the evidence proves nothing.
 
 Each line of the result is proven, refuted or undecided. Refuted: something was
-changed, or somebody lies. Undecided: this cannot tell, because the key is
+changed, or somebody lies. Undecided: check cannot tell, because the key is
 unknown, too few witnesses signed, or a file cannot be read. The exit code is 0
 when all is proven, 5 when anything is refuted, otherwise 1.
 
 A proven record was in the log with exactly these bytes. That does not show that
-it says the truth, nor that there are no other records; an export and a range
-show the latter.`,
+it says the truth, or that there are no other records. An export, or a range in
+a folder, shows that there are no other records.`,
 		Example: `  auditsql check evidence.zip --key "$KEY"
   auditsql check --record r.json r.tlog-proof --policy trusted
   auditsql check --export all.ndjson.gz --checkpoint monday --key "$KEY"

@@ -8,7 +8,7 @@ import (
 	"github.com/auditsql/auditsql/evidence/bundle"
 )
 
-// An auditor checks what was sent, with a key that came on another way.
+// An auditor checks what was sent, with a key that was received separately.
 func ExampleCheck() {
 	policy, err := evidence.KeyPolicy("log.example.com/payments+e22e3a3a+AYm4m4+…")
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/auditsql/auditsql/tree"
 )
 
-var update = flag.Bool("update", false, "write the files of testdata anew")
+var update = flag.Bool("update", false, "write the files of testdata again")
 
 // golden is evidence as it left a log of eleven records. Tests of other packages and docs/proof.md use it too. Every later
 // version must prove it, so only its README may change.

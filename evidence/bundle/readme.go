@@ -34,8 +34,8 @@ const showsNot = `  * That a record says the truth. It shows what was recorded.
 const notComplete = `  * That there are no other records. Others may be left out here.
 `
 
-const keysFromElsewhere = `  Anybody can write keys here. Get the key from somebody whom you trust, in another
-  way than this evidence, and compare it. If you use the key from here, the check
+const keysFromElsewhere = `  Anybody can write keys here. Get the key separately from this evidence, from
+  somebody whom you trust, and compare it. If you use the key from here, the check
   shows nothing.
 `
 
