@@ -36,6 +36,7 @@
 // no leading zeros, canonical base64, nothing added. Everything else gets a [ParseError], which names the line.
 //
 // The package leaves to others where checkpoints are kept, which of them are compared, and where a policy comes from.
+// Package bundle has evidence as files.
 //
 // A proof does not show that what the record says is true. Nor does it show that a list of records is complete:
 // [VerifyRange] and [VerifyExport] show that.

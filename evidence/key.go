@@ -78,6 +78,9 @@ func (k verifierKey) verifier() (note.Verifier, error) {
 	return note.NewVerifier(k.text)
 }
 
+// CheckOrigin returns why a text cannot be the name of a log, and nil when it can.
+func CheckOrigin(origin string) error { return checkName(origin) }
+
 // GenerateKey makes a key for a log with this origin, and returns it in note format. The private one begins with
 // PRIVATE+KEY and must be kept secret. The public one, the verifier key, is given away.
 func GenerateKey(origin string) (private, public string, err error) {

@@ -49,6 +49,8 @@ const (
 	OtherLog Reason = "other-log"
 	// NotCovered leaves it undecided: there are more records than the checkpoint has.
 	NotCovered Reason = "not-covered"
+	// NoProof leaves it undecided: something is there without the proof that belongs to it (package bundle).
+	NoProof Reason = "no-proof"
 )
 
 // outcome returns which outcome a reason belongs to.
@@ -70,7 +72,7 @@ type Verdict struct {
 	Checkpoint   Checkpoint
 	LogKey       string        // verifier key of the log
 	Cosignatures []Cosignature // by witnesses of the policy, each checked
-	Index        int64         // of the record, from [Verify]
+	Index        int64         // of the record, from [Verify]; of the first record, from [VerifyRange]
 }
 
 // Err returns nil when it is proven, and otherwise an error with the outcome and the detail.

@@ -2,7 +2,7 @@ package evidence
 
 import (
 	"errors"
-	"iter"
+	"io"
 	"slices"
 
 	"golang.org/x/mod/sumdb/note"
@@ -64,22 +64,25 @@ func VerifyConsistency(old, newer []byte, proof []tree.Hash, policy *Policy) Ver
 	return v
 }
 
-// VerifyRange checks that the records, in their order, are exactly those that the log got between two checkpoints. The
-// frontier is that of the older checkpoint ([tree.ReadFrontier]). The Checkpoint of the verdict is the newer one. An error
-// from records ends the check: the verdict is then [Undecided], with the reason [Unreadable].
-func VerifyRange(old, newer []byte, frontier *tree.Frontier, records iter.Seq2[[]byte, error], policy *Policy) Verdict {
+// VerifyRange checks that the records, one a line and in their order, are exactly those that the log got between two
+// checkpoints. The frontier is that of the older checkpoint ([tree.ReadFrontier]). The Checkpoint of the verdict is the
+// newer one. An error from records ends the check: the verdict is then [Undecided], with the reason [Unreadable]. Records
+// are hashed on all processors, a few blocks of 1 MiB at a time.
+func VerifyRange(old, newer []byte, frontier *tree.Frontier, records io.Reader, policy *Policy) Verdict {
 	a, b, v := verifyPair(old, newer, policy)
 	if v.Outcome != Proven {
 		return v
 	}
+	v.Index = a.Size
 	if frontier == nil || frontier.Size() != a.Size || frontier.Root() != a.Root {
 		return v.not(NotContinued, "the right edge is not that of the %d records of the older checkpoint", a.Size)
 	}
 	return checkRecords(v, a.Size, frontier.Hashes(), records, b)
 }
 
-// VerifyExport checks that the records, in their order, are exactly those that the log had at the checkpoint.
-func VerifyExport(records iter.Seq2[[]byte, error], signed []byte, policy *Policy) Verdict {
+// VerifyExport checks that the records, one a line and in their order, are exactly those that the log had at the checkpoint.
+// It reads them as [VerifyRange] does.
+func VerifyExport(records io.Reader, signed []byte, policy *Policy) Verdict {
 	v := VerifyCheckpoint(signed, policy)
 	if v.Outcome != Proven {
 		return v
@@ -89,12 +92,12 @@ func VerifyExport(records iter.Seq2[[]byte, error], signed []byte, policy *Polic
 
 // checkRecords appends the records to the frontier of size leaves, and checks that this gives the size and the root of the
 // checkpoint.
-func checkRecords(v Verdict, size int64, frontier []tree.Hash, records iter.Seq2[[]byte, error], want Checkpoint) Verdict {
+func checkRecords(v Verdict, size int64, frontier []tree.Hash, records io.Reader, want Checkpoint) Verdict {
 	f, err := tree.NewFrontier(size, frontier)
 	if err != nil {
 		return v.not(Unreadable, "the right edge: %v", err)
 	}
-	for record, err := range records {
+	for leaf, err := range leaves(records) {
 		if err != nil {
 			return v.not(Unreadable, "record %d: %v", f.Size(), err)
 		}
@@ -104,7 +107,7 @@ func checkRecords(v Verdict, size int64, frontier []tree.Hash, records iter.Seq2
 			}
 			return v.not(NotCovered, "there are more records than the %d of the checkpoint: those after it are not covered", want.Size)
 		}
-		f.Append(tree.LeafHash(record))
+		f.Append(leaf)
 	}
 	switch {
 	case f.Size() < want.Size:

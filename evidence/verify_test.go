@@ -3,10 +3,12 @@ package evidence_test
 import (
 	"bytes"
 	"errors"
-	"iter"
+	"io"
 	"math"
+	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/auditsql/auditsql/evidence"
 	"github.com/auditsql/auditsql/tree"
@@ -112,14 +114,14 @@ func TestConsistency(t *testing.T) {
 	want(t, "two logs", evidence.VerifyConsistency(other.head(300), l.head(600), proof(300, 600), both), evidence.Undecided, evidence.OtherLog)
 }
 
-func stream(records [][]byte) iter.Seq2[[]byte, error] {
-	return func(yield func([]byte, error) bool) {
-		for _, r := range records {
-			if !yield(r, nil) {
-				return
-			}
-		}
+// lines is records as an export has them.
+func lines(records [][]byte) io.Reader {
+	var b bytes.Buffer
+	for _, r := range records {
+		b.Write(r)
+		b.WriteByte('\n')
 	}
+	return &b
 }
 
 // All records between two checkpoints, or up to one: nothing may be missing, added, changed or moved.
@@ -155,35 +157,72 @@ func TestCompleteness(t *testing.T) {
 		{"more than the checkpoint has", l.records[250:521], evidence.Undecided, evidence.NotCovered},
 		{"others, and more", append(changed, l.records[520]), evidence.Refuted, evidence.OtherRecords},
 	} {
-		want(t, "between: "+c.what, evidence.VerifyRange(l.head(250), l.head(520), frontier(250), stream(c.records), policy), c.outcome, c.reason)
+		want(t, "between: "+c.what, evidence.VerifyRange(l.head(250), l.head(520), frontier(250), lines(c.records), policy), c.outcome, c.reason)
 		// The same records as the whole of a log.
 		whole := newLog(t, origin, 'l')
 		for _, r := range between {
 			whole.records = append(whole.records, r)
 			whole.edge.Append(tree.LeafHash(r))
 		}
-		want(t, "export: "+c.what, evidence.VerifyExport(stream(c.records), whole.head(int64(len(between))), policy), c.outcome, c.reason)
+		want(t, "export: "+c.what, evidence.VerifyExport(lines(c.records), whole.head(int64(len(between))), policy), c.outcome, c.reason)
 	}
-	want(t, "nothing between", evidence.VerifyRange(l.head(250), l.head(250), frontier(250), stream(nil), policy), evidence.Proven, "")
-	want(t, "an empty log", evidence.VerifyExport(stream(nil), l.head(0), policy), evidence.Proven, "")
-	want(t, "the edge of another size", evidence.VerifyRange(l.head(250), l.head(520), frontier(251), stream(between), policy), evidence.Refuted, evidence.NotContinued)
+	want(t, "nothing between", evidence.VerifyRange(l.head(250), l.head(250), frontier(250), lines(nil), policy), evidence.Proven, "")
+	want(t, "an empty log", evidence.VerifyExport(lines(nil), l.head(0), policy), evidence.Proven, "")
+	want(t, "the edge of another size", evidence.VerifyRange(l.head(250), l.head(520), frontier(251), lines(between), policy), evidence.Refuted, evidence.NotContinued)
 	wrong, err := tree.NewFrontier(4, make([]tree.Hash, 1))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want(t, "the edge of another log", evidence.VerifyRange(l.head(4), l.head(5), wrong, stream(l.records[4:5]), policy), evidence.Refuted, evidence.NotContinued)
-	want(t, "no edge", evidence.VerifyRange(l.head(4), l.head(5), nil, stream(l.records[4:5]), policy), evidence.Refuted, evidence.NotContinued)
-	want(t, "an older one that is newer", evidence.VerifyRange(l.head(520), l.head(250), frontier(520), stream(nil), policy), evidence.Refuted, evidence.NotContinued)
-	want(t, "an unknown key", evidence.VerifyExport(stream(l.records), l.head(600), &evidence.Policy{}), evidence.Undecided, evidence.UnknownKey)
+	want(t, "the edge of another log", evidence.VerifyRange(l.head(4), l.head(5), wrong, lines(l.records[4:5]), policy), evidence.Refuted, evidence.NotContinued)
+	want(t, "no edge", evidence.VerifyRange(l.head(4), l.head(5), nil, lines(l.records[4:5]), policy), evidence.Refuted, evidence.NotContinued)
+	want(t, "an older one that is newer", evidence.VerifyRange(l.head(520), l.head(250), frontier(520), lines(nil), policy), evidence.Refuted, evidence.NotContinued)
+	want(t, "an unknown key", evidence.VerifyExport(lines(l.records), l.head(600), &evidence.Policy{}), evidence.Undecided, evidence.UnknownKey)
 
-	broken := func(yield func([]byte, error) bool) {
-		if yield(l.records[0], nil) {
-			yield(nil, errors.New("the disk is gone"))
-		}
-	}
+	broken := io.MultiReader(lines(l.records[:1]), iotest.ErrReader(errors.New("the disk is gone")))
 	v := evidence.VerifyExport(broken, l.head(600), policy)
 	want(t, "records that cannot be read", v, evidence.Undecided, evidence.Unreadable)
 	if v.Detail != "record 1: the disk is gone" {
+		t.Error(v.Detail)
+	}
+	whole, err := io.ReadAll(lines(l.records))
+	if err != nil {
+		t.Fatal(err)
+	}
+	v = evidence.VerifyExport(bytes.NewReader(whole[:len(whole)-1]), l.head(600), policy)
+	want(t, "an export without the end of its last line", v, evidence.Undecided, evidence.Unreadable)
+	if v.Detail != "record 599: its line does not end in a line feed: the text was cut" {
+		t.Error(v.Detail)
+	}
+}
+
+// An export of many blocks, with lines that are longer than a block, and as long as a record may be.
+func TestLongExports(t *testing.T) {
+	t.Parallel()
+	l := newLog(t, origin, 'l')
+	policy := l.policy("quorum none")
+	for n := range 40 {
+		length := 100_000
+		switch n {
+		case 7:
+			length = 3 << 20
+		case 20:
+			length = evidence.MaxRecord
+		}
+		record := bytes.Repeat([]byte{byte('a' + n)}, length)
+		l.records = append(l.records, record)
+		l.edge.Append(tree.LeafHash(record))
+	}
+	whole, err := io.ReadAll(lines(l.records))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, "all", evidence.VerifyExport(bytes.NewReader(whole), l.head(40), policy), evidence.Proven, "")
+	want(t, "in small pieces", evidence.VerifyExport(iotest.HalfReader(bytes.NewReader(whole)), l.head(40), policy), evidence.Proven, "")
+	want(t, "two moved", evidence.VerifyExport(lines(append(slices.Clone(l.records[1:]), l.records[0])), l.head(40), policy), evidence.Refuted, evidence.OtherRecords)
+	tooLong := io.MultiReader(lines(l.records[:3]), bytes.NewReader(make([]byte, 2*evidence.MaxRecord)))
+	v := evidence.VerifyExport(tooLong, l.head(40), policy)
+	want(t, "a line that is too long", v, evidence.Undecided, evidence.Unreadable)
+	if v.Detail != "record 3: its line is longer than 16777216 bytes" {
 		t.Error(v.Detail)
 	}
 }

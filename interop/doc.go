@@ -1,6 +1,6 @@
-// Package interop holds tests of the packages tree and evidence against what others wrote: their test vectors, their
-// trees, their readers and writers of the same formats. It is a module of its own, so that none of this is a dependency of
-// auditsql.
+// Package interop holds tests of the packages tree, evidence and evidence/bundle against what others wrote: their test
+// vectors, their trees, their readers and writers of the same formats. It is a module of its own, so that none of this is
+// a dependency of auditsql.
 //
 //	transparency-dev/merkle   JSON vectors of proofs, read out of the module cache; a tree in memory; compact ranges
 //	transparency-dev/formats  checkpoints, cosignatures, .tlog-proof, policies

@@ -78,7 +78,7 @@ func (s stub) Answers(_ context.Context, _, _ string, f audit.Filter) iter.Seq2[
 	}
 }
 
-func evidence(n int, lifecycle audit.Lifecycle, others int, more bool) audit.TracedEvidence {
+func traced(n int, lifecycle audit.Lifecycle, others int, more bool) audit.TracedEvidence {
 	return audit.TracedEvidence{
 		ContributingAssertion: audit.ContributingAssertion{AssertionHash: audit.Hash{byte(n + 1)}, SourceHash: audit.Hash{0xff}, Weight: 1, Lifecycle: lifecycle},
 		Position:              n, Fit: lifecycle == audit.Approved, Others: audit.Uses{Answers: others, More: more},
@@ -90,7 +90,7 @@ func ptr[T any](v T) *T { return &v }
 // Each kind of finding is a sentence, and a kind that a newer store has is its name.
 func TestFindingsAreSentences(t *testing.T) {
 	t.Parallel()
-	won := evidence(1, audit.Proposed, 0, false)
+	won := traced(1, audit.Proposed, 0, false)
 	won.Won = true
 	for kind, want := range map[audit.FindingKind]string{
 		audit.UnfitResult:   "the answer itself is Proposed, not Approved",
@@ -103,7 +103,7 @@ func TestFindingsAreSentences(t *testing.T) {
 		"moon_phase":        "moon_phase",
 	} {
 		s := stub{trace: audit.Trace{
-			Evidence: []audit.TracedEvidence{evidence(0, audit.Approved, 0, false), won},
+			Evidence: []audit.TracedEvidence{traced(0, audit.Approved, 0, false), won},
 			Findings: []audit.Finding{{Kind: kind, Positions: []int{1}}},
 		}}
 		got, err := view.New(s, nil, nil).Trace(t.Context(), audit.QueryID{}, audit.TraceOptions{})
@@ -125,10 +125,10 @@ func TestATraceSaysWhoElseUsedWhatIsNotApproved(t *testing.T) {
 	s := stub{totals: map[audit.Hash]audit.ImpactTotals{}}
 	s.trace.Audit.AgentID = &me
 	s.trace.Evidence = []audit.TracedEvidence{
-		evidence(0, audit.Approved, 5, false), evidence(1, audit.Proposed, 0, false), evidence(2, audit.Proposed, 1000, true),
+		traced(0, audit.Approved, 5, false), traced(1, audit.Proposed, 0, false), traced(2, audit.Proposed, 1000, true),
 	}
 	for n := 3; n < 12; n++ {
-		s.trace.Evidence = append(s.trace.Evidence, evidence(n, audit.Rejected, 2, false))
+		s.trace.Evidence = append(s.trace.Evidence, traced(n, audit.Rejected, 2, false))
 		if n < 11 { // 8 pieces
 			s.totals[audit.Hash{byte(n + 1)}] = audit.ImpactTotals{ByAgent: []audit.AgentImpact{
 				{AgentID: &late, Answers: 2, First: 9, Last: 10}, {AgentID: &me, Answers: 1, First: 8, Last: 8}, {AgentID: &early, Answers: 1, First: 4, Last: 5}, {Answers: 3, First: 6, Last: 7},

@@ -48,9 +48,9 @@ command stats recovers nothing either, and never waits.
 Results are a table on a terminal and tab-separated lines elsewhere. -o chooses
 another form: table, plain, json, ndjson or csv.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 5 damage found, 6
-partly done (import rejected lines), 7 locked by another writer, 130
-interrupted, 141 the reader of the output went away.`,
+Exit codes: 0 done, 1 failed (check: undecided), 2 wrong usage, 3 not found, 5
+damage found (check: refuted), 6 partly done (import rejected lines), 7 locked
+by another writer, 130 interrupted, 141 the reader of the output went away.`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		PersistentPreRunE: a.prepare,
@@ -79,6 +79,7 @@ interrupted, 141 the reader of the output went away.`,
 		&cobra.Group{ID: groupRead, Title: "To read:"},
 		&cobra.Group{ID: groupName, Title: "To name what hashes stand for:"},
 		&cobra.Group{ID: groupCare, Title: "To look after a store:"},
+		&cobra.Group{ID: groupProof, Title: "To check evidence from a log:"},
 	)
 	add := func(group string, commands ...*cobra.Command) {
 		for _, c := range commands {
@@ -92,6 +93,7 @@ interrupted, 141 the reader of the output went away.`,
 	add(groupRead, a.getCommand(), a.listCommand(), a.recentCommand(), a.tailCommand(), a.exportCommand(), a.sqlCommand())
 	add(groupName, a.nameCommand())
 	add(groupCare, a.statsCommand(), a.verifyCommand(), a.backupCommand(), a.reindexCommand(), a.walCommand())
+	add(groupProof, a.checkCommand(), a.keyCommand())
 	root.AddCommand(a.versionCommand())
 	root.SetHelpCommand(helpCommand(root))
 	root.InitDefaultCompletionCmd()
@@ -109,6 +111,7 @@ const (
 	groupRead  = "read"
 	groupName  = "name"
 	groupCare  = "care"
+	groupProof = "proof"
 )
 
 // helpWidth is the greatest width of a line of help, in columns.

@@ -118,7 +118,7 @@ func answered(q *audit.QueryAudit, confidence float32, evidence ...audit.Contrib
 	return q
 }
 
-func evidence(assertion string, weight float32, source string, l audit.Lifecycle) audit.ContributingAssertion {
+func contribution(assertion string, weight float32, source string, l audit.Lifecycle) audit.ContributingAssertion {
 	return audit.ContributingAssertion{
 		AssertionHash: demoHash("assertion", assertion), Weight: weight,
 		SourceHash: demoHash("source", source), Lifecycle: l,
@@ -128,8 +128,8 @@ func evidence(assertion string, weight float32, source string, l audit.Lifecycle
 // demoPayment is the record on which the payment was based.
 func demoPayment() *audit.QueryAudit {
 	q := answered(demoQuestion(49*time.Minute+12*time.Second, "planner", "supplier/Northwind", "payment_account", "Recency"), 0.62,
-		evidence(demoFalse, 0.62, demoMail, audit.Proposed),
-		evidence(demoTrue, 0.38, demoContract, audit.Approved))
+		contribution(demoFalse, 0.62, demoMail, audit.Proposed),
+		contribution(demoTrue, 0.38, demoContract, audit.Approved))
 	q.Attributes = map[string]any{"trace_id": "pay-20931", "action": "pay_invoice", "model": "planner-3", "amount": 48200}
 	return q
 }
@@ -137,8 +137,8 @@ func demoPayment() *audit.QueryAudit {
 // demoKnown is what planner was answered when it still asked for what is approved.
 func demoKnown() *audit.QueryAudit {
 	q := answered(approvedOnly(demoQuestion(11*time.Minute+40*time.Second, "planner", "supplier/Northwind", "payment_account", "Consensus")), 0.97,
-		evidence(demoTrue, 0.97, demoContract, audit.Approved),
-		evidence(demoTrue, 0.94, "ledger", audit.Approved))
+		contribution(demoTrue, 0.97, demoContract, audit.Approved),
+		contribution(demoTrue, 0.94, "ledger", audit.Approved))
 	q.Attributes = map[string]any{"trace_id": "pay-20904", "model": "planner-3"}
 	return q
 }
@@ -146,17 +146,17 @@ func demoKnown() *audit.QueryAudit {
 // demoRecords is the hour, in the order of time.
 func demoRecords() []*audit.QueryAudit {
 	proposed := answered(demoQuestion(42*time.Minute+8*time.Second, "mailbot", "supplier/Northwind", "payment_account", "Recency"), 0.41,
-		evidence(demoFalse, 0.41, demoMail, audit.Proposed))
+		contribution(demoFalse, 0.41, demoMail, audit.Proposed))
 	proposed.Attributes = map[string]any{"trace_id": "mail-7731", "action": "file_proposal", "sender": "billing@northw1nd.example"}
 
 	misled := answered(demoQuestion(52*time.Minute+31*time.Second, "support", "supplier/Northwind", "payment_account", "Recency"), 0.62,
-		evidence(demoFalse, 0.62, demoMail, audit.Proposed),
-		evidence(demoTrue, 0.38, demoContract, audit.Approved))
+		contribution(demoFalse, 0.62, demoMail, audit.Proposed),
+		contribution(demoTrue, 0.38, demoContract, audit.Approved))
 	misled.Attributes = map[string]any{"trace_id": "chat-5512"}
 
 	doubted := answered(approvedOnly(demoQuestion(57*time.Minute+3*time.Second, "treasury", "supplier/Northwind", "payment_account", "Consensus")), 0.97,
-		evidence(demoTrue, 0.97, demoContract, audit.Approved),
-		evidence(demoTrue, 0.94, "ledger", audit.Approved))
+		contribution(demoTrue, 0.97, demoContract, audit.Approved),
+		contribution(demoTrue, 0.94, "ledger", audit.Approved))
 	doubted.Attributes = map[string]any{"trace_id": "close-118"}
 
 	special := []*audit.QueryAudit{demoKnown(), proposed, demoPayment(), misled, doubted}
@@ -193,9 +193,9 @@ func demoRoutine() []*audit.QueryAudit {
 		fact := fmt.Sprintf("%s %s %d", a.subject, a.predicate, i/len(asked))
 		weight := float32(70+i*7%29) / 100
 		sources := []string{"ledger", "shop", "crm", "warehouse"}
-		list := []audit.ContributingAssertion{evidence(fact, weight, sources[i%4], audit.Approved)}
+		list := []audit.ContributingAssertion{contribution(fact, weight, sources[i%4], audit.Approved)}
 		if i%3 == 0 {
-			list = append(list, evidence(fact+", older", weight/2, sources[(i+1)%4], audit.Approved))
+			list = append(list, contribution(fact+", older", weight/2, sources[(i+1)%4], audit.Approved))
 		}
 		q = answered(q, weight, list...)
 		if i%4 != 1 {

@@ -16,7 +16,7 @@ import (
 )
 
 // documents are the pages whose screens and SQL are kept true.
-var documents = []string{"README.md", "docs/investigating.md", "docs/operating.md", "docs/json.md"}
+var documents = []string{"README.md", "docs/investigating.md", "docs/operating.md", "docs/json.md", "docs/proof.md"}
 
 // withSQL are those that also show SQL.
 var withSQL = map[string]bool{"README.md": true, "docs/investigating.md": true}
@@ -25,7 +25,7 @@ var withSQL = map[string]bool{"README.md": true, "docs/investigating.md": true}
 const documentWidth = 100
 
 // What a document shows is what a person gets who types it, from its top to its end, in a folder that has the
-// demo's store in ./incident and nothing else, with AUDITSQL_DIR naming that store:
+// demo's store in ./incident, evidence from a log in ./evidence and nothing else, with AUDITSQL_DIR naming that store:
 //
 //   - In a block that begins with ```console a line that begins with "$ " is a command ("> " goes on with it), and
 //     what follows is what it shows: the screen of a terminal when it is auditsql alone, with a shell's
@@ -46,6 +46,7 @@ func TestTheDocumentsAreTrue(t *testing.T) {
 		}
 		haveShell = false
 	}
+	_, noOpenSSL := exec.LookPath("openssl")
 	root, err := filepath.Abs(filepath.Join("..", ".."))
 	if err != nil {
 		t.Fatal(err)
@@ -55,12 +56,19 @@ func TestTheDocumentsAreTrue(t *testing.T) {
 			if testing.Short() && name != "README.md" {
 				t.Skip("dozens of processes, which take long to start under the race detector")
 			}
+			if name == "docs/proof.md" && noOpenSSL != nil && os.Getenv("CI") != "true" {
+				t.Skip(noOpenSSL)
+			}
 			file := filepath.Join(root, filepath.FromSlash(name))
 			text, err := os.ReadFile(file)
 			if err != nil {
 				t.Fatal(err)
 			}
+			evidence := os.DirFS(goldenEvidence(t))
 			t.Chdir(t.TempDir())
+			if err := os.CopyFS("evidence", evidence); err != nil {
+				t.Fatal(err)
+			}
 			t.Setenv("AUDITSQL_DIR", "./incident")
 			t.Setenv("GORACE", withoutNap)
 			t.Setenv(testTime, noon.Format(time.RFC3339Nano))

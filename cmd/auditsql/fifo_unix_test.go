@@ -14,6 +14,40 @@ import (
 	"github.com/auditsql/auditsql/audit"
 )
 
+// A check that waits for more of an export ends at the first signal.
+func TestASignalEndsACheckThatWaits(t *testing.T) {
+	t.Parallel()
+	fifo, golden := filepath.Join(t.TempDir(), "fifo"), filepath.Join(goldenEvidence(t), "log")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	key, err := os.ReadFile(filepath.Join(golden, "key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("auditsql", "check", "--export", fifo, "--checkpoint", filepath.Join(golden, "checkpoint"), "--key", strings.TrimSpace(string(key)))
+	cmd.Env = append(os.Environ(), "GORACE="+withoutNap)
+	var said strings.Builder
+	cmd.Stderr = &said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	// This returns when the command has opened the FIFO too. Then it waits for what is never written.
+	writer, err := os.OpenFile(fifo, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer writer.Close()
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != exitInterrupted || said.String() != "auditsql: check: interrupted\n" {
+		t.Errorf("exit code %d: %s", code, said.String())
+	}
+}
+
 // Opening a FIFO for writing waits for a reader. The first signal ends the run all the same, and the store is closed.
 func TestASignalEndsAnOpeningThatWaits(t *testing.T) {
 	t.Parallel()

@@ -19,12 +19,13 @@ import (
 )
 
 // jsonExamples are command lines whose JSON is held against docs/json.md, each in a folder of its own that has the demo's
-// store in ./incident. What comes before the last command makes what that needs. Its exit code is not checked: a command
+// store in ./incident, and evidence from a log in ./evidence. What comes before the last command makes what that needs. Its exit code is not checked: a command
 // that finds damage prints its object all the same.
 var jsonExamples = map[string][]string{
 	"agents":   {"auditsql agents", "ANONYMOUS; auditsql agents"},
 	"answers":  {"LABELLED; auditsql answers supplier/Northwind payment_account", "ANONYMOUS; auditsql answers customer/1 open_orders"},
 	"backup":   {"rm -rf copy; auditsql backup ./copy"},
+	"check":    {"auditsql check --record evidence/record.json evidence/proof.tlog-proof --policy evidence/policy", "auditsql check evidence/log/bundle --key LOGKEY", "auditsql check nothing --key LOGKEY"},
 	"diff":     {"auditsql diff 0a3caa49 4058e593", "LABELLED; auditsql name --remove 'mail 7731'; auditsql diff 4058e593 0a3caa49"},
 	"export":   {"auditsql export"},
 	"get":      {"auditsql get 4058e593 0a3caa49", "ANONYMOUS; auditsql get aaaaaaaa"},
@@ -45,6 +46,7 @@ var jsonExamples = map[string][]string{
 	"verify":   {"auditsql verify", "DAMAGE; auditsql verify", "TEAR; auditsql verify --read-only", "DAMAGE; rm incident/audit.db*; auditsql wal repair --apply; auditsql verify", "mv incident/wal away; auditsql verify"},
 	"version":  {"auditsql version"},
 
+	"key show":    {"auditsql key new log.example.com -o key; auditsql key show key"},
 	"name HASH":   {"auditsql name planner"},
 	"sql --list":  {"auditsql sql --list"},
 	"wal dump":    {"auditsql wal dump"},
@@ -66,6 +68,7 @@ var jsonSetups = strings.NewReplacer(
 	"MANY", `seq 300 | awk 'BEGIN { printf "{\"query_id\":\"%064d\",\"timestamp\":1795429700000,\"params\":{},\"result_confidence\":1,\"contributing_assertions\":[", 5 }
 		{ printf "%s{\"assertion_hash\":\"%064d\",\"weight\":1,\"source_hash\":\"%064d\",\"lifecycle\":\"Approved\"}", (NR > 1 ? "," : ""), $1, 6 }
 		END { print "]}" }' > many.ndjson; auditsql import many.ndjson`,
+	"LOGKEY", "$(cat evidence/log/key)",
 	"LABELLED", "for h in f2bf0ec5 11c09102; do auditsql name $h answer-$h; done",
 	"DAMAGE", "printf X | dd of=incident/wal/0000000000000000.wal bs=1 seek=20000 conv=notrunc 2> /dev/null",
 	"TEAR", "printf XXXX >> incident/wal/0000000000000000.wal",
@@ -94,11 +97,15 @@ func TestTheJSONIsAsDocumented(t *testing.T) {
 	}
 	page := readJSONPage(t, string(text))
 	page.hasEveryCommand(t)
+	evidence := os.DirFS(goldenEvidence(t))
 	t.Chdir(t.TempDir())
 	t.Setenv("AUDITSQL_DIR", "./incident")
 	t.Setenv("GORACE", withoutNap)
 	t.Setenv(testTime, noon.Format(time.RFC3339Nano))
-	shell(t, "auditsql demo --keep ./made > /dev/null")
+	shell(t, "auditsql demo --keep ./made/incident > /dev/null")
+	if err := os.CopyFS("made/evidence", evidence); err != nil {
+		t.Fatal(err)
+	}
 	for _, command := range page.commands {
 		if len(jsonExamples[command.name]) == 0 {
 			t.Errorf("there is no example of %s", command.name)
@@ -202,7 +209,7 @@ func runJSON(t *testing.T, example string, form tui.Form) any {
 	at := strings.LastIndex(script, "auditsql ")
 	script = "export AUDITSQL_DIR\nset -e\n{ :; " + script[:at] + "\n} > /dev/null\n" + script[at:] + " -o " + string(form)
 	dir := t.TempDir()
-	if err := os.CopyFS(filepath.Join(dir, "incident"), os.DirFS("made")); err != nil {
+	if err := os.CopyFS(dir, os.DirFS("made")); err != nil {
 		t.Fatal(err)
 	}
 	c := exec.CommandContext(t.Context(), "sh", "-c", script)

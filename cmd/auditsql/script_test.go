@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -44,6 +45,7 @@ func atTestTime() {
 //	damage FILE OFFSET    change one byte of a file
 //	journal DIR FILE      make a journal without an identity, which holds the lines of a file
 func TestScripts(t *testing.T) {
+	golden := goldenEvidence(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
@@ -58,6 +60,13 @@ func TestScripts(t *testing.T) {
 			e.Setenv("GORACE", withoutNap)
 			e.Values["held"] = heldStores{}
 			e.Setenv("pid", strconv.Itoa(os.Getpid()))
+			// Evidence that is there for every script, and the key of the log that it is from.
+			key, err := os.ReadFile(filepath.Join(golden, "log", "key"))
+			if err != nil {
+				return err
+			}
+			e.Setenv("evidence", golden)
+			e.Setenv("key", strings.TrimSpace(string(key)))
 			return nil
 		},
 		Condition: func(name string) (bool, error) {
@@ -79,6 +88,16 @@ func TestScripts(t *testing.T) {
 // withoutNap keeps a program that was built with the race detector from sleeping for a second before it
 // ends.
 const withoutNap = "atexit_sleep_ms=0"
+
+// goldenEvidence is the folder with evidence that left a log long ago.
+func goldenEvidence(t *testing.T) string {
+	t.Helper()
+	dir, err := filepath.Abs(filepath.Join("..", "..", "evidence", "testdata"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
 
 func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {

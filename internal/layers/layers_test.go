@@ -18,7 +18,7 @@ const module = "github.com/auditsql/auditsql/"
 
 // allowed is which packages of the module each of them may import. Tests may import more.
 var allowed = map[string][]string{
-	"cmd/auditsql":         {"audit", "wal", "sqlstore", "internal/legible", "audit/ask", "audit/ingest", "audit/queries", "internal/when", "audit/view", "internal/tui"},
+	"cmd/auditsql":         {"audit", "wal", "sqlstore", "internal/legible", "audit/ask", "audit/ingest", "audit/queries", "internal/when", "audit/view", "internal/tui", "evidence", "evidence/bundle", "internal/keyfile"},
 	"audit":                {"kvshim", "sqlstore", "wal", "internal/durable", "internal/legible", "internal/backlog", "internal/idfilter", "internal/storedir"},
 	"kvshim":               {"sqlstore"},
 	"kvshim/kvtest":        {"kvshim"},
@@ -28,6 +28,8 @@ var allowed = map[string][]string{
 	"wal/internal/segment": {},
 	"tree":                 {},
 	"evidence":             {"tree"},
+	"evidence/bundle":      {"evidence", "tree"},
+	"internal/keyfile":     {"evidence", "internal/durable"},
 	"internal/walspec":     {},
 	"internal/crashfs":     {"wal"}, // for tests: nothing else may import it
 	"internal/mutants":     {},      // a command, run by hand
@@ -41,7 +43,7 @@ var allowed = map[string][]string{
 	"audit/ingest":         {"audit", "internal/when"},
 	"audit/queries":        {"audit", "audit/ask", "sqlstore", "internal/when"},
 	"internal/when":        {"audit"},
-	"audit/view":           {"audit", "wal", "internal/legible", "internal/when"},
+	"audit/view":           {"audit", "wal", "evidence", "internal/legible", "internal/when"},
 	"internal/tui":         {"internal/legible"},
 }
 

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"runtime"
+
+	"github.com/spf13/cobra"
+
+	"github.com/auditsql/auditsql/evidence"
+	"github.com/auditsql/auditsql/internal/keyfile"
+	"github.com/auditsql/auditsql/internal/tui"
+)
+
+func (a *app) keyCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "key",
+		Short: "Keys with which a log is signed",
+		Long: `The private key of a log signs checkpoints of it. The verifier key is given
+away: with it everybody checks evidence from the log (auditsql check).`,
+	}
+	needsOneBelow(cmd)
+	cmd.AddCommand(a.keyNewCommand(), a.keyShowCommand())
+	return cmd
+}
+
+func (a *app) keyNewCommand() *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "new ORIGIN -o FILE",
+		Short: "Make a key",
+		Long: `Key new makes a private key, writes it to a new file that only you can read,
+and prints the verifier key. It never replaces a file.
+
+ORIGIN is the name of the log, and for ever that of its key. It has no spaces
+and no plus. A name like a domain and a path is best, since nobody else has it:
+log.example.com/payments.
+
+Keep the file outside of the store, so that no backup of the store has it. Keep
+a copy in a safe place: without it the log cannot be signed again under this
+name. Whoever has the file can sign in the name of the log.`,
+		Example: `  auditsql key new log.example.com/payments -o /etc/auditsql/payments.key`,
+		Args:    arguments(1, 1, "the name of the log"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			return a.keyNew(args[0], file)
+		},
+		ValidArgsFunction: completeNothing,
+	}
+	// This takes the place of the -o of all commands: there is only one form of output here.
+	cmd.Flags().StringVarP(&file, "output", "o", "", "the new `file` for the private key")
+	_ = cmd.MarkFlagFilename("output")
+	return cmd
+}
+
+func (a *app) keyNew(origin, file string) error {
+	if file == "" {
+		return usage("-o is missing: the file for the private key")
+	}
+	if err := evidence.CheckOrigin(origin); err != nil {
+		return usage("%q cannot be the name of a log: %w", origin, err)
+	}
+	if store := a.storeAround(file); store != "" {
+		return trying(usage("-o %s lies in %s, which belongs to a store: its backups would have the key", file, store), "another folder")
+	}
+	public, err := keyfile.Create(file, origin)
+	if errors.Is(err, fs.ErrExist) {
+		return trying(usage("-o %s exists already, and a key is never written over a file", file), "another name; auditsql key show %s shows what key it is", shellQuote(file))
+	}
+	if err != nil {
+		return fmt.Errorf("make a key for %q: %w", origin, err)
+	}
+	if a.outTerm.Is {
+		a.note("%s has the private key; the line below is the verifier key, which you give away", file)
+	}
+	return a.copyOut(public + "\n")
+}
+
+func (a *app) keyShowCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "show FILE",
+		Short: "The verifier key of a private key",
+		Long: `Key show reads a private key and prints its verifier key, the name of the log,
+and the id that each signature by the key begins with. It never prints the
+private key.`,
+		Example: `  auditsql key show /etc/auditsql/payments.key
+  auditsql key show /etc/auditsql/payments.key --json | jq -r .verifier_key`,
+		Args: arguments(1, 1, "the file with the private key"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			return a.keyShow(args[0])
+		},
+	}
+}
+
+func (a *app) keyShow(file string) error {
+	key, err := keyfile.Read(file)
+	if err != nil {
+		return err
+	}
+	if about, err := os.Stat(file); err == nil && runtime.GOOS != "windows" && about.Mode().Perm()&0o077 != 0 {
+		a.note("other users may use %s (its mode is %04o); chmod 600 ends that", file, about.Mode().Perm())
+	}
+	return a.facts(a.form(""),
+		fact("origin", "origin", tui.Text(key.Name())),
+		fact("key_id", "key id", tui.Text(fmt.Sprintf("%08x", key.KeyHash()))),
+		fact("verifier_key", "verifier key", tui.Text(key.VerifierKey())))
+}
