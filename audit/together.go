@@ -92,7 +92,7 @@ func (p *opening) belongTogether(segs []wal.Segment, end wal.Offset, journalDir 
 // newest returns the newest entry of the database as it is, with its value, or without when kv lacks it. It is nil when
 // there is no entry. If the database will be set aside, its labels are read here as well.
 func (p *opening) newest() (*sqlstore.EntryValue, error) {
-	sql, err := sqlstore.Open(p.ctx, storedir.SQLitePath(p.dir), sqlstore.Options{ReadOnly: true, Readers: 1})
+	sql, err := sqlstore.Open(p.ctx, storedir.SQLitePath(p.dir), sqlstore.Options{ReadOnly: true, Older: true, Readers: 1})
 	if err != nil {
 		return nil, err
 	}

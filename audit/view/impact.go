@@ -46,7 +46,7 @@ type ImpactedAnswer struct {
 	Result           bool           `json:"result"` // it is the answer
 	ResultConfidence float32        `json:"result_confidence"`
 
-	Approved bool `json:"-"` // all of it
+	Unapproved bool `json:"-"` // a part of it
 }
 
 // ImpactTotals counts all answers, whatever the limit.
@@ -151,7 +151,6 @@ func (v *Viewer) impactedAnswer(a *audit.ImpactedAnswer) ImpactedAnswer {
 		Time: v.time(q.Timestamp), Timestamp: q.Timestamp, QueryID: q.QueryID, AgentID: q.AgentID, AgentLabel: v.label(q.AgentID),
 		Subject: q.Params.Subject, Predicate: q.Params.Predicate, Pieces: len(a.Evidence),
 		ResultHash: q.ResultHash, ResultLabel: v.label(q.ResultHash), Result: a.Won, ResultConfidence: q.ResultConfidence,
-		Approved: true,
 	}
 	var lifecycles []string
 	for i := range a.Evidence {
@@ -160,7 +159,7 @@ func (v *Viewer) impactedAnswer(a *audit.ImpactedAnswer) ImpactedAnswer {
 		if s := e.Lifecycle.String(); len(lifecycles) == 0 || lifecycles[len(lifecycles)-1] != s {
 			lifecycles = append(lifecycles, s)
 		}
-		row.Approved = row.Approved && e.Lifecycle == audit.Approved
+		row.Unapproved = row.Unapproved || e.Lifecycle.Unapproved()
 	}
 	row.Lifecycle = strings.Join(lifecycles, ",")
 	return row

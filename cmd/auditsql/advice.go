@@ -58,6 +58,8 @@ func (a *app) whatToTry(cmd *cobra.Command, err error) string {
 		return fmt.Sprintf("auditsql -d %s wal repair shows what can be done", shellQuote(a.dir))
 	case isDamage(err):
 		return fmt.Sprintf("%s, auditsql -d %s wal repair what can be done", a.showsSQLite(), shellQuote(a.dir))
+	case errors.Is(err, sqlstore.ErrOlder):
+		return fmt.Sprintf("auditsql -d %s recent, without --read-only and while nobody writes: it migrates the store first", shellQuote(a.dir))
 	case errors.Is(err, sqlstore.ErrNewer):
 		return "use the newer auditsql; this one has changed nothing"
 	case errors.Is(err, syscall.ENOTDIR):

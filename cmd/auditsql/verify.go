@@ -22,9 +22,10 @@ func (a *app) verifyCommand() *cobra.Command {
 		Short: "Check everything against everything",
 		Long: `Verify checks every record of the journal, the integrity of SQLite's file, its
 tables, triggers and views, keys against values, the stored records against the
-tables made from them, and the journal against the stored records. It prints
-what it counted, and each problem with its place. It works beside a writer, and
-changes nothing.
+tables made from them, against their hashes and the tree over these, and the
+journal against the stored records. It prints what it counted, the root of the
+tree, and each problem with its place. It works beside a writer, and changes
+nothing.
 
 --quick leaves out the checks that read everything. What it does not count is
 "not looked at" in a table, and null in JSON. The exit code is 5 when something
@@ -114,6 +115,7 @@ func verifyTable(v *view.Verification, took time.Duration) []tui.Fact {
 			titled("attributes", orNotLookedAt(v.Attributes, countCell)),
 			titled("agents", orNotLookedAt(v.Agents, countCell)),
 			titled("keys by agent", orNotLookedAt(v.AgentKeys, countCell)),
+			titled("root of the tree", orNotLookedAt(v.Root, func(s string) tui.Cell { return tui.Text(s) })),
 			titled("in journal and SQLite", orNotLookedAt(v.Matched, countCell)),
 			titled("in the journal alone", orNotLookedAt(v.NotApplied, countCell)),
 			titled("rejected in replay", orNotLookedAt(v.Rejected, countCell)),
