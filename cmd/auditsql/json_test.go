@@ -31,6 +31,7 @@ var jsonExamples = map[string][]string{
 	"impact":   {"LABELLED; auditsql impact f2bf0ec5", "auditsql impact --source 'mail 7731'", "ANONYMOUS; auditsql impact 11111111", "auditsql impact f2bf0ec5 --to 2000-01-01"},
 	"import":   {"echo '{\"timestamp\":1,\"params\":{},\"result_confidence\":1}' > lines; auditsql import lines"},
 	"init":     {"auditsql -d ./new init"},
+	"log root": {"auditsql log root"},
 	"list":     {"auditsql list", "ANONYMOUS; auditsql list"},
 	"name":     {"auditsql name"},
 	"put":      {"auditsql put --subject x --timestamp 1795426200000"},
@@ -75,7 +76,7 @@ var jsonSetups = strings.NewReplacer(
 // jsonUnseen are kinds of members that no example shows: they depend on the build, on a writer with a backlog, or on
 // damage that takes more than a line to make.
 var jsonUnseen = []string{
-	"statistics.durable integer",
+	"statistics.durable integer", "verification.tree_size null", "verification.root null",
 	"lag.records integer", "lag.more boolean", "lag.oldest integer", "lag.oldest null", "ranking.lag lag", "timeline.lag lag", "impact.lag lag",
 	"version.revision text", "version.revision null", "version.sqlite_driver null", "version.sqlite_driver text",
 	"refused record.offset integer", "refused record.bytes integer", "refused record.reason text",
