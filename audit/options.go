@@ -25,6 +25,7 @@ type options struct {
 	cacheBytes   int64
 	readOnly     bool
 	recovering   bool // by Recover
+	repairing    bool // by RepairRecords
 	hashing      func(done, total uint64)
 	logger       *slog.Logger
 	metrics      Metrics

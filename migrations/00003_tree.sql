@@ -33,7 +33,8 @@ CREATE TABLE edge (
 );
 -- +goose StatementEnd
 
--- The guards of kv and table store are made again: they let the mark 'hashing' go, and let a leaf in where there is none.
+-- The guards of kv and table store are made again. They let the marks 'hashing' and 'repairing' go. Under the first a
+-- record gets its leaf where it has none, under the second a damaged record gets its value and its leaf back.
 
 DROP TRIGGER IF EXISTS kv_is_written_once_update;
 
@@ -44,9 +45,9 @@ WHEN (OLD.key >= x'004155443A' AND OLD.key < x'004155443B' OR OLD.key >= x'00415
   OR (NEW.rowid <> OLD.rowid
       AND (NEW.rowid < -1 OR EXISTS (SELECT 1 FROM kv WHERE rowid = NEW.rowid
                   AND (key >= x'004155443A' AND key < x'004155443B' OR key >= x'00415544413A' AND key < x'00415544413B')))))
- -- While an older store is being hashed, its records get their leaf, and nothing else of them changes.
- AND NOT (OLD.leaf IS NULL AND NEW.key IS OLD.key AND NEW.value IS OLD.value AND NEW.rowid = OLD.rowid
-      AND EXISTS (SELECT 1 FROM store WHERE name = 'hashing'))
+ AND NOT (NEW.key IS OLD.key AND NEW.rowid = OLD.rowid
+      AND (OLD.leaf IS NULL AND NEW.value IS OLD.value AND EXISTS (SELECT 1 FROM store WHERE name = 'hashing')
+        OR EXISTS (SELECT 1 FROM store WHERE name = 'repairing')))
 BEGIN
   SELECT RAISE(ABORT, 'audit data is append-only: records in kv are never changed');
 END;
@@ -56,9 +57,9 @@ DROP TRIGGER IF EXISTS store_facts_stay;
 
 -- +goose StatementBegin
 CREATE TRIGGER store_facts_stay BEFORE DELETE ON store
--- The marks of a running reindex, of a tree that is being built, and of a batch that is being applied are those that go
--- again.
-WHEN OLD.name NOT IN ('reindex', 'hashing', 'applying')
+-- The marks of a running reindex, of a tree that is being built, of a repair, and of a batch that is being applied are those
+-- that go again.
+WHEN OLD.name NOT IN ('reindex', 'hashing', 'repairing', 'applying')
 BEGIN
   SELECT RAISE(ABORT, 'facts about the store are never deleted');
 END;

@@ -70,6 +70,11 @@ func (e *RecordError) Unwrap() error {
 	return nil
 }
 
+func isRecordError(err error) bool {
+	var damaged *RecordError
+	return errors.As(err, &damaged)
+}
+
 // hasCode tells whether err comes from SQLite with one of these result codes, primary or extended.
 func hasCode(err error, codes ...int) bool {
 	var e *sqlite.Error
