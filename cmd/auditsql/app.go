@@ -91,7 +91,7 @@ interrupted.`,
 	add(groupAsk, a.traceCommand(), a.impactCommand(), a.answersCommand(), a.diffCommand(), a.agentsCommand(), a.timelineCommand(), a.topCommand())
 	add(groupRead, a.getCommand(), a.listCommand(), a.recentCommand(), a.tailCommand(), a.exportCommand(), a.sqlCommand())
 	add(groupName, a.nameCommand())
-	add(groupCare, a.statsCommand(), a.verifyCommand(), a.backupCommand(), a.reindexCommand(), a.walCommand(), a.logCommand())
+	add(groupCare, a.statsCommand(), a.verifyCommand(), a.backupCommand(), a.reindexCommand(), a.repairCommand(), a.walCommand(), a.logCommand())
 	root.AddCommand(a.versionCommand())
 	root.SetHelpCommand(helpCommand(root))
 	root.InitDefaultCompletionCmd()

@@ -153,7 +153,7 @@ func (a *app) incomplete() error {
 		return nil
 	}
 	return trying(&exitError{code: exitDamage, err: fmt.Errorf("%s left out", plural(a.leftOut, "damaged record was", "damaged records were"))},
-		"auditsql -d %s verify, which names each", shellQuote(a.dir))
+		"auditsql -d %s repair, which shows what can be done about each", shellQuote(a.dir))
 }
 
 // note prints on standard error what is good to know. Results do not depend on it.

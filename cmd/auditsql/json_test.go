@@ -37,6 +37,7 @@ var jsonExamples = map[string][]string{
 	"put":      {"auditsql put --subject x --timestamp 1795426200000"},
 	"recent":   {"auditsql recent 3"},
 	"reindex":  {"auditsql reindex"},
+	"repair":   {"auditsql repair", "DAMAGE; auditsql repair --apply", "FORGED; auditsql repair --apply"},
 	"sql":      {"auditsql sql recent", "auditsql sql 'SELECT 1, NULL'"},
 	"stats":    {"auditsql stats", "auditsql -d ./empty init; auditsql -d ./empty stats", "mv incident/wal away; auditsql stats --read-only"},
 	"tail":     {"auditsql tail"},
@@ -67,6 +68,12 @@ var jsonSetups = strings.NewReplacer(
 	"MANY", `seq 300 | awk 'BEGIN { printf "{\"query_id\":\"%064d\",\"timestamp\":1795429700000,\"params\":{},\"result_confidence\":1,\"contributing_assertions\":[", 5 }
 		{ printf "%s{\"assertion_hash\":\"%064d\",\"weight\":1,\"source_hash\":\"%064d\",\"lifecycle\":\"Approved\"}", (NR > 1 ? "," : ""), $1, 6 }
 		END { print "]}" }' > many.ndjson; auditsql import many.ndjson`,
+	// A record that comes back, one that gets its hash back, and one that is lost.
+	"FORGED", `sqlite3 incident/audit.db "DROP TRIGGER kv_is_written_once_update;
+		UPDATE kv SET value = x'7b7d' WHERE key = (SELECT CAST(x'004155443A' || query_id AS BLOB) FROM entry WHERE idx = 3);
+		UPDATE kv SET leaf = zeroblob(32) WHERE key = (SELECT CAST(x'004155443A' || query_id AS BLOB) FROM entry WHERE idx = 5);
+		UPDATE kv SET value = x'7b7d' WHERE key = (SELECT CAST(x'004155443A' || query_id AS BLOB) FROM entry WHERE idx = 0);"
+		printf X | dd of=incident/wal/0000000000000000.wal bs=1 seek=300 conv=notrunc 2> /dev/null`,
 	"LABELLED", "for h in f2bf0ec5 11c09102; do auditsql name $h answer-$h; done",
 	"DAMAGE", "printf X | dd of=incident/wal/0000000000000000.wal bs=1 seek=20000 conv=notrunc 2> /dev/null",
 	"TEAR", "printf XXXX >> incident/wal/0000000000000000.wal",

@@ -89,7 +89,7 @@ func (a *app) damaged(problems uint64) error {
 		return trying(found, "%s", a.bringBack(away))
 	}
 	return trying(found,
-		"auditsql -d %[1]s wal repair shows what can be done for the journal, auditsql -d %[1]s reindex rebuilds derived tables and guards", shellQuote(a.dir))
+		"auditsql -d %[1]s repair shows what can be done for the journal and for records, auditsql -d %[1]s reindex rebuilds derived tables and guards", shellQuote(a.dir))
 }
 
 // findings prints problems and notes below the counts.
