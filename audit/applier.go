@@ -162,10 +162,8 @@ func (a *applier) read(ctx context.Context, b *batch) error {
 // changed in between would be in the tree, and perhaps under a signature, for good.
 func (a *applier) checkOwn(row *sqlstore.Record) error {
 	if put, ok := a.backlog.Leaf(row.QueryID); ok && put != row.Leaf {
-		err := fmt.Errorf("%w: record %s was put, and the journal has other bytes of it at offset %d, with checksums that fit; nothing more is applied: check the memory and the disk of this machine, then run verify",
+		return fmt.Errorf("%w: record %s was put, and the journal has other bytes of it at offset %d, with checksums that fit; nothing more is applied: check the memory and the disk of this machine, then run verify",
 			ErrDamaged, Hash(row.QueryID), row.Offset)
-		a.sql.Fail(err)
-		return err
 	}
 	return nil
 }

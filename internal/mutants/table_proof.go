@@ -1,6 +1,6 @@
 package main
 
-// proofMutants are of the packages tree and evidence: what keeps something altered from being proven.
+// proofMutants are about hashes: what keeps a record that was altered from being served, or proven.
 var proofMutants = []mutant{
 	{"the comparison of a record with its leaf", "sqlstore/tree.go",
 		"	return bytes.Equal(leaf, h[:])", "	return h != (tree.Hash{})",
