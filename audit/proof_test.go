@@ -132,7 +132,8 @@ func TestARecordThatChangesOnItsWayStopsTheStore(t *testing.T) {
 	raw := []byte(canonical(t, &q))
 	altered := bytes.Replace(raw, []byte("trace-3"), []byte("trace-8"), 1)
 	fs := &alteredFS{wal.OS, raw, altered, new(atomic.Int32)}
-	db, err := audit.Open(t.TempDir()+"/store", audit.WithJournalFS(fs))
+	dir := t.TempDir() + "/store"
+	db, err := audit.Open(dir, audit.WithJournalFS(fs))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,6 +159,16 @@ func TestARecordThatChangesOnItsWayStopsTheStore(t *testing.T) {
 	if _, err := db.PutAudit(t.Context(), &next); !errors.Is(err, wal.ErrFailed) {
 		t.Errorf("another put: %v", err)
 	}
+	if got := must(db.GetRaw(t.Context(), sample(2).QueryID)); string(got) != canonical(t, ptr(sample(2))) {
+		t.Errorf("a record from before: %s", got)
+	}
+	// SQLite is as it was: only the record is not in it. The next opening has nothing but the journal to go by.
+	db.Close()
+	db = openDB(t, dir)
+	if rec := db.Recovery(); rec.Rebuilt || rec.Checked || rec.Replayed != 1 {
+		t.Errorf("the next opening: %+v", rec)
+	}
+	wantExportedRoot(t, db)
 }
 
 // A record that was changed in SQLite is never served, whatever is asked. The rest is answered, and it is said what is
