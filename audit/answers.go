@@ -21,7 +21,8 @@ type Answer struct {
 // Answers yields the answers to one question, a subject and a predicate, by (timestamp, query id), descending if
 // the filter says so, and at most its limit. The filter says which answers count (those to one agent,
 // with one lens, with some confidence). From and To say only which of them are yielded: the first one is compared
-// with the last one before From. The filter's Subject, SubjectGlob, Predicate and ByAdmission have no
+// with the last one before From. In place of an answer that is damaged it yields a *RecordError, and goes on: the next one is
+// compared with the last one that is not damaged. The filter's Subject, SubjectGlob, Predicate and ByAdmission have no
 // effect.
 func (db *DB) Answers(ctx context.Context, subject, predicate string, f Filter) iter.Seq2[Answer, error] {
 	f.Subject, f.SubjectGlob, f.Predicate, f.ByAdmission = &subject, nil, &predicate, false
@@ -30,22 +31,39 @@ func (db *DB) Answers(ctx context.Context, subject, predicate string, f Filter) 
 		walk = db.answersDown
 	}
 	return func(yield func(Answer, error) bool) {
-		if err := walk(ctx, f, func(a Answer) bool { return yield(a, nil) }); err != nil {
+		if err := walk(ctx, f, func(a Answer, err error) bool {
+			if err != nil {
+				err = fmt.Errorf("answers: %w", err)
+			}
+			return yield(a, err)
+		}); err != nil {
 			yield(Answer{}, fmt.Errorf("answers: %w", err))
 		}
 	}
 }
 
-func (db *DB) answersUp(ctx context.Context, f Filter, yield func(Answer) bool) error {
+func (db *DB) answersUp(ctx context.Context, f Filter, yield func(Answer, error) bool) error {
 	before, err := db.answerBefore(ctx, f)
+	if ofRecord(err) {
+		if !yield(Answer{}, err) {
+			return nil
+		}
+		before, err = nil, nil
+	}
 	if err != nil {
 		return err
 	}
 	for q, err := range db.Audits(ctx, f) {
+		if ofRecord(err) {
+			if !yield(Answer{}, err) {
+				return nil
+			}
+			continue
+		}
 		if err != nil {
 			return err
 		}
-		if !yield(answerAfter(before, q)) {
+		if !yield(answerAfter(before, q), nil) {
 			return nil
 		}
 		before = &q
@@ -54,7 +72,7 @@ func (db *DB) answersUp(ctx context.Context, f Filter, yield func(Answer) bool) 
 }
 
 // answersDown yields each record after it has read the next one, which is the one before in time.
-func (db *DB) answersDown(ctx context.Context, f Filter, yield func(Answer) bool) error {
+func (db *DB) answersDown(ctx context.Context, f Filter, yield func(Answer, error) bool) error {
 	limit := f.Limit
 	if limit > 0 {
 		f.Limit++
@@ -62,12 +80,18 @@ func (db *DB) answersDown(ctx context.Context, f Filter, yield func(Answer) bool
 	n := 0
 	var last *QueryAudit
 	for q, err := range db.Audits(ctx, f) {
+		if ofRecord(err) {
+			if !yield(Answer{}, err) {
+				return nil
+			}
+			continue
+		}
 		if err != nil {
 			return err
 		}
 		if last != nil {
 			n++
-			if !yield(answerAfter(&q, *last)) || n == limit {
+			if !yield(answerAfter(&q, *last), nil) || n == limit {
 				return nil
 			}
 		}
@@ -77,10 +101,16 @@ func (db *DB) answersDown(ctx context.Context, f Filter, yield func(Answer) bool
 		return nil
 	}
 	before, err := db.answerBefore(ctx, f)
+	if ofRecord(err) {
+		if !yield(Answer{}, err) {
+			return nil
+		}
+		before, err = nil, nil
+	}
 	if err != nil {
 		return err
 	}
-	yield(answerAfter(before, *last))
+	yield(answerAfter(before, *last), nil)
 	return nil
 }
 

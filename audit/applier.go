@@ -15,6 +15,7 @@ import (
 	"github.com/auditsql/auditsql/internal/idfilter"
 	"github.com/auditsql/auditsql/internal/storedir"
 	"github.com/auditsql/auditsql/sqlstore"
+	"github.com/auditsql/auditsql/tree"
 	"github.com/auditsql/auditsql/wal"
 )
 
@@ -149,8 +150,23 @@ func (a *applier) read(ctx context.Context, b *batch) error {
 			})
 			continue
 		}
-		row.Offset = uint64(rec.Offset)
+		row.Offset, row.Leaf = uint64(rec.Offset), tree.LeafHash(rec.Payload)
+		if rec.Offset >= a.own {
+			if err := a.checkOwn(&row); err != nil {
+				return err
+			}
+		}
 		b.rows = append(b.rows, row)
+	}
+	return nil
+}
+
+// checkOwn compares the leaf hash of a record as the journal has it with that of the bytes that were put. One bit that
+// changed in between would be in the tree, and perhaps under a signature, for good.
+func (a *applier) checkOwn(row *sqlstore.Record) error {
+	if put, ok := a.backlog.Leaf(row.QueryID); ok && put != row.Leaf {
+		return fmt.Errorf("%w: record %s was put, and the journal has other bytes of it at offset %d, with checksums that fit; nothing more is applied: check the memory and the disk of this machine, then run verify",
+			ErrDamaged, Hash(row.QueryID), row.Offset)
 	}
 	return nil
 }

@@ -153,7 +153,8 @@ func (db *DB) checkFile(ctx context.Context) error {
 // If the database is damaged and the journal reaches back to the beginning, the error is sqlstore.ErrMalformed: the store
 // takes no more records, and the next opening for writing rebuilds the database from the journal. If the journal was
 // trimmed, damage in the forensic tables is repaired, and a copy of the damaged database is kept (see Salvaged). For other
-// damage the error is sqlstore.ErrMalformed, and nothing was changed.
+// damage the error is sqlstore.ErrMalformed, and nothing was changed. When a record is not what was stored, the error is a
+// *RecordError, and nothing was changed.
 //
 // progress, if not nil, is called with how many records are done.
 func (db *DB) Reindex(ctx context.Context, progress func(done, total uint64)) error {
@@ -178,6 +179,10 @@ func (db *DB) Reindex(ctx context.Context, progress func(done, total uint64)) er
 		if err := db.salvage(ctx); err != nil {
 			return fmt.Errorf("reindex: %w", err)
 		}
+	}
+	// Nothing is made from a record that is not what was stored. Other errors are for the rebuild itself.
+	if err := db.lost(db.sql.CheckRecords(ctx)); ofRecord(err) {
+		return fmt.Errorf("reindex: %w", err)
 	}
 	db.reindexing.Store(true)
 	err = db.sql.Reindex(ctx, rowOf, progress)

@@ -14,6 +14,7 @@ import (
 	"github.com/auditsql/auditsql/internal/idfilter"
 	"github.com/auditsql/auditsql/internal/storedir"
 	"github.com/auditsql/auditsql/sqlstore"
+	"github.com/auditsql/auditsql/tree"
 	"github.com/auditsql/auditsql/wal"
 )
 
@@ -128,6 +129,19 @@ func journalError(err error) error {
 	return err
 }
 
+// Root returns how many records the store has, and the root of the Merkle tree over them (package tree): leaf n is the
+// record that was admitted as number n. In the writer's process it first waits until SQLite has everything that was
+// acknowledged. It reads a few rows, however large the store is.
+func (db *DB) Root(ctx context.Context) (size uint64, root tree.Hash, err error) {
+	if err = db.caughtUp(ctx); err == nil {
+		size, root, err = db.sql.Root(ctx)
+	}
+	if err != nil {
+		return 0, tree.Hash{}, fmt.Errorf("root of the tree: %w", err)
+	}
+	return size, root, nil
+}
+
 // whileOpen yields what seq yields. Once the store is closed it yields an error instead, and ends.
 func whileOpen[T any](ctx context.Context, db *DB, seq iter.Seq2[T, error]) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
@@ -137,8 +151,10 @@ func whileOpen[T any](ctx context.Context, db *DB, seq iter.Seq2[T, error]) iter
 			}
 			if err != nil {
 				var none T
-				yield(none, journalError(err))
-				return
+				if !yield(none, journalError(err)) || !ofRecord(err) {
+					return
+				}
+				continue
 			}
 			if !yield(v, nil) {
 				return

@@ -24,8 +24,12 @@
 // The methods of [DB] answer questions. [DB.GetAudit] and [DB.Audits] return records. [DB.Trace] says why an agent got
 // its answer, [DB.Impact] which answers a fact went into, [DB.Answers] and [DB.Diff] what changed.
 //
+// Over the records, in the order of their admission, the store keeps a Merkle tree. [DB.Root] is short and stands for all of
+// them: kept elsewhere, it shows later whether they were changed. Each read compares a record with its leaf hash. One that
+// differs is a [RecordError], and is never served.
+//
 // A store is one folder. One process at a time opens it for writing. Any number may read it ([ReadOnly]). When it is
-// damaged, [DB.Verify] says where, and [Repair] repairs the journal.
+// damaged, [DB.Verify] says where, [Repair] repairs the journal, and [RepairRecords] repairs SQLite.
 //
 // The package does not decide what a record means or who may read and write: the files are open to their owner only. It
 // keeps no copies on other machines: [DB.Backup] makes a copy that can be carried there.

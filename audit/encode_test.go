@@ -281,7 +281,7 @@ func TestEncoderRefuses(t *testing.T) {
 			q.ContributingAssertions = append(q.ContributingAssertions, audit.ContributingAssertion{Weight: float32(nan)})
 		}},
 		{"unknown lifecycle of a contribution", "contributing_assertions[0].lifecycle", func(q *audit.QueryAudit) {
-			q.ContributingAssertions[0].Lifecycle = 5
+			q.ContributingAssertions[0].Lifecycle = 6
 		}},
 		{"unknown lifecycle", "params.lifecycle", func(q *audit.QueryAudit) { q.Params.Lifecycle = ptr(audit.Lifecycle(255)) }},
 		{"invalid UTF-8", "params.subject", func(q *audit.QueryAudit) { q.Params.Subject = ptr("a\xffb") }},

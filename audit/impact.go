@@ -74,7 +74,7 @@ func (o ImpactOptions) within(h Hash) (Filter, error) {
 // Impact yields the answers that an assertion, or a source, went into, in the order of the filter: by
 // (timestamp, query id) unless it says otherwise, and at most its limit. When they are many (more than about
 // 16,000), Impact walks through the records in that order, so the first answers come at once and the rest as
-// fast as they are read.
+// fast as they are read. In place of a record that is damaged it yields a *RecordError, and goes on.
 func (db *DB) Impact(ctx context.Context, h Hash, o ImpactOptions) iter.Seq2[ImpactedAnswer, error] {
 	return func(yield func(ImpactedAnswer, error) bool) {
 		f, err := o.within(h)
@@ -84,8 +84,10 @@ func (db *DB) Impact(ctx context.Context, h Hash, o ImpactOptions) iter.Seq2[Imp
 		}
 		for q, err := range db.Audits(ctx, f) {
 			if err != nil {
-				yield(ImpactedAnswer{}, fmt.Errorf("impact of %s: %w", h, err))
-				return
+				if !yield(ImpactedAnswer{}, fmt.Errorf("impact of %s: %w", h, err)) || !ofRecord(err) {
+					return
+				}
+				continue
 			}
 			if !yield(impactOn(q, h, o.Source), nil) {
 				return

@@ -12,9 +12,10 @@ const (
 	Approved
 	Deprecated
 	Rejected
+	Unstated // nobody said: neither approved nor a fault
 )
 
-var lifecycleNames = [...]string{"Proposed", "UnderReview", "Approved", "Deprecated", "Rejected"}
+var lifecycleNames = [...]string{"Proposed", "UnderReview", "Approved", "Deprecated", "Rejected", "Unstated"}
 
 // ParseLifecycle reads a name in any case, and also under_review. Anything else is ErrInvalid.
 func ParseLifecycle(s string) (Lifecycle, error) {
@@ -22,8 +23,11 @@ func ParseLifecycle(s string) (Lifecycle, error) {
 	return l, err.orNil()
 }
 
-// Valid reports whether l is one of the five constants.
+// Valid reports whether l is one of the six constants.
 func (l Lifecycle) Valid() bool { return int(l) < len(lifecycleNames) }
+
+// Unapproved reports whether l is stated and not Approved.
+func (l Lifecycle) Unapproved() bool { return l != Approved && l != Unstated }
 
 // String returns the canonical name, or "Lifecycle(9)" for a value that has none.
 func (l Lifecycle) String() string {
@@ -64,6 +68,8 @@ func lifecycleOf[T string | []byte](name T) (Lifecycle, *FieldError) {
 		return Deprecated, nil
 	case "Rejected":
 		return Rejected, nil
+	case "Unstated":
+		return Unstated, nil
 	}
 	for l, known := range lifecycleNames {
 		if equalFoldASCII(name, known) {

@@ -10,7 +10,7 @@ import (
 func TestLifecycleNames(t *testing.T) {
 	for l, name := range map[audit.Lifecycle]string{
 		audit.Proposed: "Proposed", audit.UnderReview: "UnderReview", audit.Approved: "Approved",
-		audit.Deprecated: "Deprecated", audit.Rejected: "Rejected",
+		audit.Deprecated: "Deprecated", audit.Rejected: "Rejected", audit.Unstated: "Unstated",
 	} {
 		if l.String() != name {
 			t.Errorf("%d is called %s, want %s", l, l, name)
@@ -52,13 +52,13 @@ func TestLifecycleRefuses(t *testing.T) {
 	if strings.Contains(err.Error(), `\x`) || !strings.Contains(err.Error(), `\u00e9`) {
 		t.Errorf("a character is cut in half: %v", err)
 	}
-	if _, err := audit.Lifecycle(5).MarshalText(); err == nil {
+	if _, err := audit.Lifecycle(6).MarshalText(); err == nil {
 		t.Error("a lifecycle without a name is written")
 	}
 	if got := audit.Lifecycle(9).String(); got != "Lifecycle(9)" {
 		t.Errorf("a lifecycle without a name is called %q", got)
 	}
-	if audit.Lifecycle(5).Valid() || !audit.Rejected.Valid() {
-		t.Error("Valid does not end at Rejected")
+	if audit.Lifecycle(6).Valid() || !audit.Unstated.Valid() {
+		t.Error("Valid does not end at Unstated")
 	}
 }

@@ -25,6 +25,8 @@ type options struct {
 	cacheBytes   int64
 	readOnly     bool
 	recovering   bool // by Recover
+	repairing    bool // by RepairRecords
+	hashing      func(done, total uint64)
 	logger       *slog.Logger
 	metrics      Metrics
 	createdBy    string
@@ -96,7 +98,7 @@ func WithTimeUnit(u TimeUnit) Option { return func(o *options) { o.unit = &u } }
 
 // WithBacklog bounds what is acknowledged and not yet applied to SQLite, in records and in bytes of
 // their JSON. A put that would exceed it waits. Zero keeps the default, 1,000,000 and 1 GiB: a burst of
-// ten seconds at full rate, which costs some 170 bytes a record and, after a crash, a longer replay (docs/operating.md).
+// ten seconds at full rate, which costs some 200 bytes a record and, after a crash, a longer replay (docs/operating.md).
 func WithBacklog(records int, bytes int64) Option {
 	return func(o *options) {
 		if records > 0 {
@@ -122,6 +124,12 @@ func WithLogger(l *slog.Logger) Option {
 			o.logger = l
 		}
 	}
+}
+
+// WithMigrationProgress sets a callback for an opening that hashes the records of an older version, which takes a few
+// seconds for each million: how many are done, of how many. The opening waits for it.
+func WithMigrationProgress(f func(done, total uint64)) Option {
+	return func(o *options) { o.hashing = f }
 }
 
 // WithMetrics sets callbacks for measurements.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"github.com/auditsql/auditsql/internal/backlog"
+	"github.com/auditsql/auditsql/tree"
 	"github.com/auditsql/auditsql/wal"
 )
 
@@ -22,7 +23,7 @@ const (
 // WithDurability). It never writes to q, and q may be changed as soon as it returns.
 //
 // A record whose bytes are stored already is no error. ErrConflict: another record has the id.
-// ErrInvalid: the record cannot be stored (see FieldError). When ctx ends first, its error is returned and
+// ErrInvalid: the record cannot be stored (see FieldError). *RecordError: a record is stored under the id, and is damaged. When ctx ends first, its error is returned and
 // the record may be stored or not. Putting the same record again is safe.
 func (db *DB) PutAudit(ctx context.Context, q *QueryAudit) (QueryID, error) {
 	results, err := db.PutAudits(ctx, []*QueryAudit{q})
@@ -73,7 +74,7 @@ type put struct {
 }
 
 func newPut(q *QueryAudit, raw []byte, result *PutResult) put {
-	c := &backlog.Claim{Raw: raw, Anonymous: q.AgentID == nil, Timestamp: q.Timestamp}
+	c := &backlog.Claim{Raw: raw, Leaf: tree.LeafHash(raw), Anonymous: q.AgentID == nil, Timestamp: q.Timestamp}
 	result.ID, _ = idOf(raw)
 	c.ID = result.ID
 	if q.AgentID != nil {
@@ -139,6 +140,11 @@ func (db *DB) admitOnce(ctx context.Context, part []put) (again []put, err error
 			db.backlog.GiveUp(c, nil)
 		} else {
 			db.backlog.Release(1, int64(len(c.Raw)))
+		}
+		if ofRecord(err) {
+			// Whether this is the same record cannot be told: what is stored under the id is damaged.
+			p.result.Err, err = err, nil
+			continue
 		}
 		if err != nil {
 			for _, c := range fresh {

@@ -32,8 +32,10 @@ func parsed(raws iter.Seq2[[]byte, error]) iter.Seq2[QueryAudit, error] {
 	return func(yield func(QueryAudit, error) bool) {
 		for raw, err := range raws {
 			if err != nil {
-				yield(QueryAudit{}, err)
-				return
+				if !yield(QueryAudit{}, err) || !ofRecord(err) {
+					return
+				}
+				continue
 			}
 			q, err := ParseAudit(raw)
 			if err != nil {

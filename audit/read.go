@@ -13,6 +13,7 @@ import (
 	"github.com/auditsql/auditsql/internal/backlog"
 	"github.com/auditsql/auditsql/internal/storedir"
 	"github.com/auditsql/auditsql/sqlstore"
+	"github.com/auditsql/auditsql/tree"
 	"github.com/auditsql/auditsql/wal"
 )
 
@@ -29,7 +30,8 @@ func (db *DB) GetAudit(ctx context.Context, id QueryID) (*QueryAudit, error) {
 	return &q, nil
 }
 
-// GetRaw returns the stored bytes of a record, its canonical JSON, or ErrNotFound. They are the caller's.
+// GetRaw returns the stored bytes of a record, its canonical JSON, or ErrNotFound. They are the caller's. If they are not
+// those that were admitted, the error is a *RecordError.
 func (db *DB) GetRaw(ctx context.Context, id QueryID) ([]byte, error) {
 	if err := db.readable(ctx); err != nil {
 		return nil, err
@@ -41,27 +43,31 @@ func (db *DB) GetRaw(ctx context.Context, id QueryID) ([]byte, error) {
 func (db *DB) stored(ctx context.Context, id QueryID) ([]byte, error) {
 	var lost error
 	if db.backlog != nil {
-		if off, ok := db.backlog.Find(id); ok {
+		if off, leaf, ok := db.backlog.Find(id); ok {
 			rec, err := db.journal.Read(off)
-			if err == nil {
+			if err == nil && tree.LeafHash(rec.Payload) == leaf {
 				return rec.Payload, nil
+			}
+			if err == nil {
+				err = fmt.Errorf("%w: the journal record at offset %d is not %s as it was put", ErrDamaged, off, id)
 			}
 			lost = err // the record may have been applied and trimmed meanwhile: then SQLite has it
 		}
 	}
-	raw, err := db.sql.Get(ctx, KeyOf(id))
+	raw, err := db.sql.Record(ctx, id)
 	if errors.Is(err, sqlstore.ErrNotFound) {
 		return nil, cmp.Or(lost, fmt.Errorf("%s: %w", id, ErrNotFound))
 	}
-	return raw, err
+	return raw, db.lost(err)
 }
 
-// lost makes an error of SQLite that says that kv lacks a record an ErrDamaged, and says what to do about it.
+// lost makes a *RecordError of an error of SQLite that is about one record.
 func (db *DB) lost(err error) error {
-	if !errors.Is(err, sqlstore.ErrNotFound) {
+	var damaged *sqlstore.RecordError
+	if !errors.As(err, &damaged) {
 		return err
 	}
-	return fmt.Errorf("%w: %w; %s", ErrDamaged, err, db.rebuildAdvice())
+	return &RecordError{ID: damaged.QueryID, Missing: damaged.Missing, Cure: db.rebuildAdvice()}
 }
 
 // rebuildAdvice says how SQLite's tables kv and entry can be restored. Nothing but the journal has what they have.
@@ -104,7 +110,8 @@ func (db *DB) Resolve(ctx context.Context, prefix string) ([]QueryID, error) {
 }
 
 // AuditsForAgent returns an agent's records with from <= timestamp <= to (see Unbounded), ascending by
-// (timestamp, query id), at most limit of them. A limit of 0 or less is ErrInvalid.
+// (timestamp, query id), at most limit of them. A limit of 0 or less is ErrInvalid. With a *RecordError it returns the
+// records that are not damaged.
 func (db *DB) AuditsForAgent(ctx context.Context, agent AgentID, from, to uint64, limit int) ([]QueryAudit, error) {
 	if err := checkLimit(limit); err != nil {
 		return nil, err
@@ -115,7 +122,7 @@ func (db *DB) AuditsForAgent(ctx context.Context, agent AgentID, from, to uint64
 }
 
 // ListRecent returns the newest records of all agents, descending by (timestamp, query id), at most limit
-// of them. A limit of 0 or less is ErrInvalid.
+// of them. A limit of 0 or less is ErrInvalid. With a *RecordError it returns the records that are not damaged.
 func (db *DB) ListRecent(ctx context.Context, limit int) ([]QueryAudit, error) {
 	if err := checkLimit(limit); err != nil {
 		return nil, err
@@ -212,9 +219,14 @@ func (db *DB) first(ctx context.Context, f Filter, matches func(*backlog.Record)
 	}
 	found := []QueryAudit{}
 	have := map[QueryID]bool{}
+	var damaged []error
 	for raw, err := range db.sql.Select(ctx, f.lower()) {
+		if err = db.lost(err); ofRecord(err) {
+			damaged = append(damaged, err)
+			continue
+		}
 		if err != nil {
-			return nil, db.lost(err)
+			return nil, err
 		}
 		q, err := ParseAudit(raw)
 		if err != nil {
@@ -229,13 +241,17 @@ func (db *DB) first(ctx context.Context, f Filter, matches func(*backlog.Record)
 		return nil, err
 	}
 	if len(waiting) == 0 {
-		return found, nil
+		return found, errors.Join(damaged...)
 	}
 	for _, r := range waiting {
 		if have[r.ID] {
 			continue
 		}
 		raw, err := db.stored(ctx, r.ID)
+		if ofRecord(err) {
+			damaged = append(damaged, err)
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -248,12 +264,15 @@ func (db *DB) first(ctx context.Context, f Filter, matches func(*backlog.Record)
 	slices.SortFunc(found, func(a, b QueryAudit) int {
 		return order(a.Timestamp, b.Timestamp, a.QueryID, b.QueryID)
 	})
-	return found[:min(len(found), f.Limit)], nil
+	return found[:min(len(found), f.Limit)], errors.Join(damaged...)
 }
 
 // Audits yields the records that a filter selects. In the writer's process it first waits until
 // SQLite has everything that was acknowledged. It holds no read transaction between records, so the caller may
 // be slow. It does not yield what is admitted after it began. When the store is closed meanwhile it ends with ErrClosed.
+//
+// In place of a record that is damaged it yields a *RecordError. The receiver may go on after it, and gets the others. After
+// any other error the sequence ends.
 func (db *DB) Audits(ctx context.Context, f Filter) iter.Seq2[QueryAudit, error] {
 	return parsed(db.RawAudits(ctx, f))
 }
@@ -277,7 +296,8 @@ func (db *DB) rawAudits(ctx context.Context, f Filter) iter.Seq2[[]byte, error] 
 			return
 		}
 		for raw, err := range db.sql.Select(ctx, f.lower()) {
-			if !yield(raw, db.lost(err)) || err != nil {
+			err = db.lost(err)
+			if !yield(raw, err) || err != nil && !ofRecord(err) {
 				return
 			}
 		}

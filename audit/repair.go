@@ -152,7 +152,7 @@ func (r *repair) begin(journalDir string) (wal.Offset, error) {
 		r.rep.SQLite = fmt.Sprintf("%s is suspect: %s", storedir.SQLiteName, r.plan.Doubt)
 		return r.cursor, nil
 	}
-	r.sql, err = sqlstore.Open(r.ctx, storedir.SQLitePath(r.dir), sqlstore.Options{ReadOnly: true, Readers: 2, Logger: r.opts.logger})
+	r.sql, err = sqlstore.Open(r.ctx, storedir.SQLitePath(r.dir), sqlstore.Options{ReadOnly: true, Older: true, Readers: 2, Logger: r.opts.logger})
 	if err != nil {
 		return 0, err
 	}

@@ -84,6 +84,9 @@ func (p *opening) replay(db *DB) error {
 			return err
 		}
 	}
+	if err := p.hashOlder(db); err != nil {
+		return err
+	}
 	// Before anything is applied: that needs the forensic tables.
 	if err := p.reindex(db); err != nil {
 		return err
@@ -124,7 +127,7 @@ func (p *opening) takeOverLabels(db *DB) error {
 
 // labelsOf returns the labels of a database that was moved aside. When they cannot be read they stay there.
 func (p *opening) labelsOf(path string) []sqlstore.Label {
-	sql, err := sqlstore.Open(p.ctx, path, sqlstore.Options{ReadOnly: true, Readers: 1})
+	sql, err := sqlstore.Open(p.ctx, path, sqlstore.Options{ReadOnly: true, Older: true, Readers: 1})
 	if err != nil {
 		return nil
 	}

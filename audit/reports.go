@@ -3,6 +3,7 @@ package audit
 import (
 	"time"
 
+	"github.com/auditsql/auditsql/tree"
 	"github.com/auditsql/auditsql/wal"
 )
 
@@ -83,8 +84,10 @@ type VerifyReport struct {
 	Attributes    uint64     `json:"attributes"`
 	Agents        uint64     `json:"agents"`
 	AgentKeys     uint64     `json:"agent_keys"`
-	Matched       uint64     `json:"matched"`  // journal records that kv has, byte for byte
-	Rejected      uint64     `json:"rejected"` // rows in table rejected
+	TreeSize      uint64     `json:"tree_size"` // records in the Merkle tree
+	Root          tree.Hash  `json:"root"`      // of that tree, as the records in SQLite give it; in JSON base64
+	Matched       uint64     `json:"matched"`   // journal records that kv has, byte for byte
+	Rejected      uint64     `json:"rejected"`  // rows in table rejected
 	NotApplied    uint64     `json:"not_applied"`
 	// Quick: of the journal only the segments, their bytes and its two ends were checked. Attributes, AgentKeys,
 	// Matched and NotApplied were not counted: they are 0, which means nothing.

@@ -164,9 +164,9 @@ func strictLifecycle(v any) audit.Lifecycle {
 	if lower == "under_review" {
 		return audit.UnderReview
 	}
-	i := slices.Index([]string{"proposed", "underreview", "approved", "deprecated", "rejected"}, lower)
+	i := slices.Index([]string{"proposed", "underreview", "approved", "deprecated", "rejected", "unstated"}, lower)
 	strict(i >= 0, "no lifecycle")
-	return []audit.Lifecycle{audit.Proposed, audit.UnderReview, audit.Approved, audit.Deprecated, audit.Rejected}[i]
+	return []audit.Lifecycle{audit.Proposed, audit.UnderReview, audit.Approved, audit.Deprecated, audit.Rejected, audit.Unstated}[i]
 }
 
 func strictNumber(v any) json.Number {

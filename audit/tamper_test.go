@@ -45,8 +45,8 @@ func TestVerifyFindsWhatWasChangedBehindTheGuards(t *testing.T) {
 		{"no trace of the last record", fmt.Sprintf(`DELETE FROM kv WHERE key = `+listing+`; DELETE FROM kv WHERE key = %s; DELETE FROM entry WHERE idx = 39; DELETE FROM audit WHERE idx = 39;
 			DELETE FROM contribution WHERE audit = 39; DELETE FROM attribute WHERE audit = 39; UPDATE store SET value = value - 1 WHERE name = 'contributions';
 			UPDATE agent SET audits = audits - 1, last = last - 30 WHERE id = 1`, id(39), key(39)), "is missing from kv", ""},
-		{"a forged record", `INSERT INTO kv VALUES (CAST(x'004155443a' || zeroblob(32) AS BLOB), x'7b7d')`, "kv: no entry stands for record 00", ""},
-		{"a forged listing", fmt.Sprintf(`INSERT INTO kv VALUES (CAST(x'00415544413a' || zeroblob(32) || x'3a00000000000000013a%s' AS BLOB), x'')`, id(4)), "lists a record under an agent that is not its own", ""},
+		{"a forged record", `INSERT INTO kv (key, value) VALUES (CAST(x'004155443a' || zeroblob(32) AS BLOB), x'7b7d')`, "kv: no entry stands for record 00", ""},
+		{"a forged listing", fmt.Sprintf(`INSERT INTO kv (key, value) VALUES (CAST(x'00415544413a' || zeroblob(32) || x'3a00000000000000013a%s' AS BLOB), x'')`, id(4)), "lists a record under an agent that is not its own", ""},
 		{"a forged entry", `INSERT INTO entry VALUES (40, zeroblob(32), (SELECT value - 1 FROM store WHERE name = 'cursor'))`, "the record before it has not ended", ""},
 		{"a forged entry beyond the cursor", `INSERT INTO entry VALUES (40, zeroblob(32), (SELECT value FROM store WHERE name = 'cursor'))`, "and the cursor is only at", ""},
 		{"an entry twice", fmt.Sprintf(`INSERT INTO entry VALUES (40, x'%s', 999999)`, id(4)), "stand for records that others stand for already", ""},

@@ -81,6 +81,7 @@ func (p *opening) belongTogether(segs []wal.Segment, end wal.Offset, journalDir 
 	switch {
 	case rec.Offset != wal.Offset(newest.JournalOffset) || !ok || id != Hash(newest.QueryID):
 		return mismatch("another one is")
+	case p.opts.repairing: // the values are what it is for
 	case newest.Value == nil && !p.rebuild():
 		return fmt.Errorf("%s: %w: the newest record, %s, is missing from kv", storedir.SQLitePath(p.dir), ErrMismatch, id)
 	case newest.Value != nil && !bytes.Equal(rec.Payload, newest.Value):
@@ -92,7 +93,7 @@ func (p *opening) belongTogether(segs []wal.Segment, end wal.Offset, journalDir 
 // newest returns the newest entry of the database as it is, with its value, or without when kv lacks it. It is nil when
 // there is no entry. If the database will be set aside, its labels are read here as well.
 func (p *opening) newest() (*sqlstore.EntryValue, error) {
-	sql, err := sqlstore.Open(p.ctx, storedir.SQLitePath(p.dir), sqlstore.Options{ReadOnly: true, Readers: 1})
+	sql, err := sqlstore.Open(p.ctx, storedir.SQLitePath(p.dir), sqlstore.Options{ReadOnly: true, Older: true, Readers: 1})
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package audit
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -44,6 +45,9 @@ type Trace struct {
 	// Before and After are the agent's nearest other records, in the order of time. An anonymous record has
 	// none: it is not known who asked.
 	Before, After []QueryAudit
+
+	// Damaged are those of the nearest records that are left out: what SQLite has of them is not what was stored.
+	Damaged []*RecordError
 
 	Findings []Finding
 }
@@ -128,9 +132,14 @@ func (db *DB) trace(ctx context.Context, q *QueryAudit, o TraceOptions) (*Trace,
 		return nil, err
 	}
 	if n := orDefault(o.Neighbours, DefaultNeighbours); q.AgentID != nil && n > 0 {
-		before, after, err := db.sql.Beside(ctx, *q.AgentID, int64(q.Timestamp), q.QueryID, n)
+		before, after, damaged, err := db.sql.Beside(ctx, *q.AgentID, int64(q.Timestamp), q.QueryID, n)
 		if err != nil {
 			return nil, err
+		}
+		for _, d := range damaged {
+			var e *RecordError
+			errors.As(db.lost(d), &e)
+			t.Damaged = append(t.Damaged, e)
 		}
 		if t.Before, err = parseAll(before); err != nil {
 			return nil, err
@@ -230,7 +239,7 @@ func (t *Trace) find(low float32) {
 	for i := range t.Evidence {
 		e := &t.Evidence[i]
 		sources[e.SourceHash] = true
-		if !e.Fit {
+		if e.Lifecycle.Unapproved() {
 			at[UnfitEvidence] = append(at[UnfitEvidence], e.Position)
 			if e.Won {
 				at[UnfitResult] = append(at[UnfitResult], e.Position)

@@ -201,6 +201,13 @@ func (v *verification) everything(ctx context.Context) error {
 		v.problem("the journal was not looked at: %v", away)
 	}
 	if v.quick {
+		problem, err := v.db.sql.TreeProblem(ctx)
+		if err != nil {
+			return err
+		}
+		if problem != "" {
+			v.problem("%s: %s", storedir.SQLiteName, problem)
+		}
 		return v.counts(ctx)
 	}
 	if away == nil {
@@ -221,6 +228,7 @@ func (v *verification) everything(ctx context.Context) error {
 		v.note("reindex cannot restore kv and entry, from which it rebuilds the other tables; %s", v.db.rebuildAdvice())
 	}
 	v.report.Audits, v.report.AgentKeys = counts.Audits, counts.AgentKeys
+	v.report.TreeSize, v.report.Root = counts.TreeSize, counts.Root
 	v.report.Contributions, v.report.Attributes, v.report.Agents = counts.Contributions, counts.Attributes, counts.Agents
 	return nil
 }

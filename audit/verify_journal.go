@@ -108,8 +108,8 @@ func (p *pairing) next() (err error) {
 	end := p.entry.JournalOffset + journalHeader + uint64(len(p.entry.Value))
 	had := p.more
 	p.entry, err, p.more = p.pull()
-	if p.more && errors.Is(err, sqlstore.ErrNotFound) {
-		err = nil // kv lacks it: the check of the forensic tables says so, and here it does not match
+	if damaged := (*sqlstore.RecordError)(nil); p.more && errors.As(err, &damaged) {
+		err = nil // kv lacks it, or has another value: the check of the forensic tables says so, and here it does not match
 	}
 	// This can be checked also where the journal is trimmed.
 	if had && p.more && p.entry.JournalOffset < end {

@@ -4,9 +4,10 @@
 //
 //	00001_primary.sql   kv, entry, rejected, label, store                  nothing can rebuild them
 //	00002_derived.sql   audit, contribution, attribute, agent, the views   reindex fills them anew from kv and entry
+//	00003_tree.sql      kv.leaf, tile, edge: the Merkle tree               reindex leaves them alone
 //
 // Every migration ends by setting user_version to its own number, so that a database has its version in
-// its header. A change to a table is a new migration. If the table is derived, the migration is also added to [Derived].
+// its header. A change to a table is a new migration.
 // A statement of a migration that was released never changes, and its comments do not either: SQLite stores the text
 // of a CREATE statement with its comments, and sqlstore compares it with the migration.
 //
@@ -22,12 +23,11 @@ var FS embed.FS
 
 const (
 	// Newest is the version of a database that every migration was applied to.
-	Newest = 2
+	Newest = 3
+
+	// Tree is the version from which on a database has the Merkle tree over its records.
+	Tree = 3
 
 	// ApplicationID is the application_id in the header of every audit.db: "ASQL".
 	ApplicationID = 0x4153514C
 )
-
-// Derived lists the migrations that make derived tables, in order. To take them back in the opposite order
-// and apply them again gives empty derived tables and changes nothing else.
-var Derived = []int64{2}

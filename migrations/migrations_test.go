@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -36,40 +35,6 @@ func TestEveryMigrationSetsItsVersion(t *testing.T) {
 	}
 	if got := pragma(t, db, "application_id"); got != migrations.ApplicationID {
 		t.Errorf("application_id is %#x", got)
-	}
-}
-
-// Taking the derived migrations back and applying them again is what a reindex does.
-func TestDerivedMigrationsGoBackAndForth(t *testing.T) {
-	t.Parallel()
-	db, p := newDatabase(t)
-	if _, err := p.Up(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	before := schema(t, db)
-	for _, v := range slices.Backward(migrations.Derived) {
-		if _, err := p.ApplyVersion(t.Context(), v, false); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for name := range schema(t, db) {
-		for _, derived := range []string{"audit", "contribution", "attribute", "agent"} {
-			if strings.HasPrefix(name, derived) {
-				t.Errorf("%s is still there", name)
-			}
-		}
-	}
-	if _, err := p.Up(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	after := schema(t, db)
-	for name, sql := range before {
-		if after[name] != sql {
-			t.Errorf("%s is not the same again:\n%s", name, after[name])
-		}
-	}
-	if got := pragma(t, db, "user_version"); got != migrations.Newest {
-		t.Errorf("user_version is %d", got)
 	}
 }
 
@@ -109,7 +74,7 @@ func TestTablesExplainThemselves(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := schema(t, db)
-	for _, table := range []string{"kv", "entry", "rejected", "label", "store", "audit", "contribution", "attribute", "agent",
+	for _, table := range []string{"kv", "entry", "rejected", "label", "store", "audit", "contribution", "attribute", "agent", "tile", "edge",
 		"audits", "contributions", "attributes", "agents", "answers", "labels", "kv_readable"} {
 		if !strings.Contains(s[table], "--") {
 			t.Errorf("%s has no comment", table)

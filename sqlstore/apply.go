@@ -9,10 +9,12 @@ import (
 	"slices"
 
 	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/auditsql/auditsql/tree"
 )
 
 // Apply stores a batch in one transaction: for each new record its entry, its keys in kv and its rows in
-// the derived tables; the batch's cursor; and in table rejected what is no record. After an error
+// the derived tables, and its leaf in the tree; the batch's cursor; and in table rejected what is no record. After an error
 // nothing of the batch is stored.
 //
 // The first record under an id stays. The same bytes again are skipped, and other bytes go to table rejected,
@@ -56,6 +58,7 @@ type applier struct {
 	entries, kv                              *bulk
 	hasRejected, putRejected                 *stmt
 	setCursor, addContributions, addRejected *stmt
+	tree                                     *treeWriter
 	derived                                  *deriver
 	agents                                   *agentBook
 	seen                                     map[[32]byte]int // id → record of this batch that is being stored
@@ -64,25 +67,27 @@ type applier struct {
 	fresh                                    []int            // records of this batch to be stored, in order
 	rows                                     []int64          // of each record of this batch: where kv has it, if it is to be stored
 	listings                                 []kvRow
+	leaves                                   []tree.Hash // of the records to be stored, in order
 }
 
-// kvRow is a row for kv.
-type kvRow struct{ key, value []byte }
+// kvRow is a row for kv. leaf is nil for a key that is no record's.
+type kvRow struct{ key, value, leaf []byte }
 
 func newApplier(p *preparer) *applier {
 	return &applier{
 		begin:            p.prepare(markApplying),
 		end:              p.prepare(unmarkApplying),
 		lastEntry:        p.prepare(`SELECT max(idx) FROM entry`),
-		getKV:            p.prepare(`SELECT value FROM kv WHERE key = ?`),
+		getKV:            p.prepare(`SELECT value, leaf FROM kv WHERE key = ?`),
 		changes:          p.prepare(`SELECT changes(), last_insert_rowid()`),
 		entries:          p.bulk(`entry`, `idx, query_id, journal_offset`, 3),
-		kv:               p.bulk(`kv`, `key, value`, 2),
+		kv:               p.bulk(`kv`, `key, value, leaf`, 3),
 		hasRejected:      p.prepare(`SELECT 1 FROM rejected WHERE journal_offset = ?`),
 		putRejected:      p.prepare(`INSERT OR FAIL INTO rejected (journal_offset, reason, payload) VALUES (?, ?, ?)`),
 		setCursor:        p.prepare(`UPDATE store SET value = ? WHERE name = 'cursor'`),
 		addContributions: p.prepare(`UPDATE store SET value = value + ? WHERE name = 'contributions'`),
 		addRejected:      p.prepare(`UPDATE store SET value = value + ? WHERE name = 'rejected'`),
+		tree:             newTreeWriter(p),
 		derived:          newDeriver(p),
 		agents:           newAgentBook(p),
 		seen:             map[[32]byte]int{},
@@ -94,6 +99,7 @@ func (a *applier) forget() {
 	a.agents.forget()
 	a.derived.forget()
 	a.entries.forget()
+	a.tree.forget()
 }
 
 // lookEvery is how many records are stored before the context is checked and Batch.Yield is called again: half a
@@ -129,6 +135,9 @@ func (a *applier) batch(ctx context.Context, b *Batch) (done Applied, err error)
 		return done, err
 	}
 	if err := a.putListings(ctx, b); err != nil {
+		return done, err
+	}
+	if err := a.putTree(b, first); err != nil {
 		return done, err
 	}
 	if err := a.derived.begin(); err != nil {
@@ -218,7 +227,7 @@ func (a *applier) admit(ctx context.Context, b *Batch) (done Applied, err error)
 	slices.SortFunc(a.order, func(m, n int) int { return bytes.Compare(b.Records[m].Key, b.Records[n].Key) })
 	err = a.putKV(ctx, b, len(a.order), func(i int) kvRow {
 		r := &b.Records[a.order[i]]
-		return kvRow{r.Key, blob(r.Payload)}
+		return kvRow{r.Key, blob(r.Payload), r.Leaf[:]}
 	}, func(i int, row int64) { a.rows[a.order[i]] = row }, func(i int) { a.known[a.order[i]] = true })
 	if err != nil {
 		return done, err
@@ -253,14 +262,14 @@ func (a *applier) putKV(ctx context.Context, b *Batch, n int, row func(i int) kv
 		a.kv.forget()
 		for i := from; i < to; i++ {
 			r := row(i)
-			a.kv.args = append(a.kv.args, r.key, r.value)
+			a.kv.args = append(a.kv.args, r.key, r.value, optionalBlob(r.leaf))
 		}
 		insert := a.kv.many
 		if to-from < bulkRows {
 			// The last few, or those after one that is there.
 			insert, to = a.kv.one, from+1
 		}
-		last, err := insert.insert(a.kv.args[:2*(to-from)]...)
+		last, err := insert.insert(a.kv.args[:3*(to-from)]...)
 		if err == nil {
 			number(from, to, last)
 			from = to
@@ -296,7 +305,9 @@ func (a *applier) again(r *Record, done *Applied) error {
 	if row == nil {
 		return fmt.Errorf("key %x is there and cannot be read", r.Key)
 	}
-	if have, _ := row[0].([]byte); bytes.Equal(have, r.Payload) {
+	// A record that has the leaf is the one that was admitted, also when the value in kv was changed since: verify reports
+	// that. It is no other record.
+	if bytes.Equal(bytesOf(row[1]), r.Leaf[:]) || bytes.Equal(bytesOf(row[0]), r.Payload) {
 		done.Duplicate++
 		return nil
 	}
@@ -326,12 +337,21 @@ func (a *applier) putListings(ctx context.Context, b *Batch) error {
 	a.listings = a.listings[:0]
 	for _, n := range a.fresh {
 		if key := b.Records[n].AgentKey; key != nil {
-			a.listings = append(a.listings, kvRow{key, []byte{}})
+			a.listings = append(a.listings, kvRow{key, []byte{}, nil})
 		}
 	}
 	defer func() { clear(a.listings) }()
 	slices.SortFunc(a.listings, func(m, n kvRow) int { return bytes.Compare(m.key, n.key) })
 	return a.putKV(ctx, b, len(a.listings), func(i int) kvRow { return a.listings[i] }, func(int, int64) {}, func(int) {})
+}
+
+// putTree adds the admitted records to the tree, which has first leaves.
+func (a *applier) putTree(b *Batch, first int64) error {
+	a.leaves = a.leaves[:0]
+	for _, n := range a.fresh {
+		a.leaves = append(a.leaves, b.Records[n].Leaf)
+	}
+	return a.tree.append(first, a.leaves)
 }
 
 // reject writes a record to table rejected, unless it is there already.

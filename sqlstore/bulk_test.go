@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/auditsql/auditsql/sqlstore"
+	"github.com/auditsql/auditsql/tree"
 )
 
 // Rows go in many at a time, and among many some may be there already, at any place: what is stored must be what
@@ -47,6 +48,7 @@ func storeInStretches(t *testing.T, rnd *rand.Rand) {
 			// Now and then another record under the id.
 			if rnd.IntN(10) == 0 && stored[id] {
 				rec.Payload = append(rec.Payload[:len(rec.Payload):len(rec.Payload)], ' ')
+				rec.Leaf = tree.LeafHash(rec.Payload)
 				other++
 			} else if stored[id] {
 				again++

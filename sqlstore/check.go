@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/auditsql/auditsql/tree"
 )
 
 // Counts is how many of each CheckDerived has checked.
@@ -20,11 +22,16 @@ type Counts struct {
 	Contributions uint64
 	Attributes    uint64
 	Agents        uint64
+
+	// The tree of the audits, as it follows from their leaf hashes. Zero if an entry is missing.
+	TreeSize uint64
+	Root     tree.Hash
 }
 
 // CheckDerived compares the tables with each other: entry has no gap, every entry has its record in kv, the
 // two families of keys in kv hold these records and nothing else, and the rows of audit, contribution,
-// attribute and agent are exactly what decode makes of the records. decode takes a value of kv apart as Apply
+// attribute and agent are exactly what decode makes of the records. Each record has its leaf hash, and the tiles and the edge
+// of the tree are those of the leaves. decode takes a value of kv apart as Apply
 // expects it. Each problem is reported as one line. An error means that the check could not go on.
 //
 // The order of admission is that of the journal, so journal offsets ascend, and the last one is before the cursor.
@@ -34,7 +41,7 @@ type Counts struct {
 func (db *DB) CheckDerived(ctx context.Context, decode func(payload []byte) (Record, error), report func(problem string)) (Counts, error) {
 	c := checker{db: db, decode: decode, report: report}
 	c.ids.seed, c.listed.seed = maphash.MakeSeed(), maphash.MakeSeed()
-	for _, step := range []func(context.Context) error{c.begin, c.entries, c.strays, c.keys, c.agents} {
+	for _, step := range []func(context.Context) error{c.begin, c.entries, c.edges, c.strays, c.keys, c.agents} {
 		err := step(ctx)
 		if ctx.Err() == nil && unreadable(err) {
 			c.problem("cannot be read: %v", err)
@@ -64,6 +71,8 @@ type checker struct {
 	newest        int64 // index of the last entry, -1 if there is none
 	newestKey     int64 // row id in kv
 	contributions int64 // as table store counts them
+
+	tree checkTree
 
 	ids, listed keySet // the keys that the entries must have: of records, and in agents' lists
 }
@@ -124,7 +133,7 @@ const checkPage = 256
 // entries checks each entry with what belongs to it: its record in kv, the key in its agent's list, and its derived rows.
 func (c *checker) entries(ctx context.Context) error {
 	const query = `SELECT e.idx, e.query_id,
-		iif(typeof(e.journal_offset) = 'integer', e.journal_offset, -1) AS journal_offset, k.value
+		iif(typeof(e.journal_offset) = 'integer', e.journal_offset, -1) AS journal_offset, k.value, k.leaf
 		FROM entry e LEFT JOIN kv k ON k.key = ` + keyOfEntry + `
 		WHERE e.idx >= ? AND e.idx <= ? ORDER BY e.idx LIMIT ?`
 	derived := true
@@ -143,6 +152,7 @@ func (c *checker) entries(ctx context.Context) error {
 			e := &page[i]
 			if e.Idx != next {
 				c.problem("entry: %d to %d are missing", next, e.Idx-1)
+				c.tree.gap = true
 			}
 			next = e.Idx + 1
 			if e.JournalOffset <= before {
@@ -150,9 +160,13 @@ func (c *checker) entries(ctx context.Context) error {
 			}
 			before = e.JournalOffset
 			c.counts.Audits++
+			c.tree.add(e)
 			if records[e.Idx], err = c.record(ctx, e); err != nil {
 				return err
 			}
+		}
+		if err := c.compareTiles(ctx); err != nil {
+			return err
 		}
 		if !derived {
 			continue
@@ -178,6 +192,9 @@ func (c *checker) record(ctx context.Context, e *entryRow) (*Record, error) {
 		return nil, nil
 	}
 	c.ids.add(recordKey(e.QueryID))
+	if !isLeafOf(e.Leaf, e.Value) {
+		c.problem("kv: record %x of entry %d does not match its leaf hash", e.QueryID, e.Idx)
+	}
 	r, err := c.decode(e.Value)
 	if err != nil {
 		c.problem("kv: record %x of entry %d cannot be read: %v", e.QueryID, e.Idx, err)

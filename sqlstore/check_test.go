@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/auditsql/auditsql/sqlstore"
+	"github.com/auditsql/auditsql/tree"
 )
 
 // check runs CheckDerived and returns what it reports.
@@ -60,7 +61,7 @@ func tamper(t *testing.T, path string, statements ...string) {
 func TestCheckOfASoundStore(t *testing.T) {
 	t.Parallel()
 	db := newDB(t)
-	if counts, problems := check(t, db); len(problems) > 0 || counts != (sqlstore.Counts{}) {
+	if counts, problems := check(t, db); len(problems) > 0 || counts != (sqlstore.Counts{Root: tree.EmptyRoot()}) {
 		t.Errorf("empty: %+v, %q", counts, problems)
 	}
 	apply(t, db, samples(0, 300)...)
@@ -77,7 +78,7 @@ func TestCheckOfASoundStore(t *testing.T) {
 	if len(problems) > 0 {
 		t.Errorf("problems: %q", problems)
 	}
-	if want := (sqlstore.Counts{Audits: 303, AgentKeys: 272, Contributions: 302*3 + 4200, Attributes: 152, Agents: 7}); counts != want {
+	if want := (sqlstore.Counts{Audits: 303, AgentKeys: 272, Contributions: 302*3 + 4200, Attributes: 152, Agents: 7, TreeSize: 303, Root: rootOf(exported(t, db))}); counts != want {
 		t.Errorf("counted %+v, want %+v", counts, want)
 	}
 }
@@ -132,12 +133,12 @@ func TestCheckFinds(t *testing.T) {
 		{"a changed record", `UPDATE kv SET value = (SELECT value FROM kv WHERE key = x'004155443a` + newSample(5).ID + `') WHERE key = ` + aud,
 			"kv: the key of record " + id + " holds record " + newSample(5).ID},
 		{"a record that is none", `UPDATE kv SET value = x'7b' WHERE key = ` + aud, "kv: record " + id + " of entry 4 cannot be read"},
-		{"a stray record", `INSERT INTO kv VALUES (CAST(x'004155443a' || zeroblob(32) AS BLOB), x'')`,
+		{"a stray record", `INSERT INTO kv (key, value) VALUES (CAST(x'004155443a' || zeroblob(32) AS BLOB), x'')`,
 			"kv: no entry stands for record 0000000000000000000000000000000000000000000000000000000000000000"},
-		{"a stray short key", `INSERT INTO kv VALUES (x'004155443a00', x'')`, "kv: key 004155443a00 belongs to no record"},
+		{"a stray short key", `INSERT INTO kv (key, value) VALUES (x'004155443a00', x'')`, "kv: key 004155443a00 belongs to no record"},
 		{"a missing listing", `DELETE FROM kv WHERE key >= x'00415544413a` + *newSample(4).Agent + `' AND key < x'00415544413b' AND substr(key, 49) = x'` + id + `'`,
 			"kv: record " + id + " is not in the list of its agent"},
-		{"a stray listing", `INSERT INTO kv VALUES (CAST(x'00415544413a' || zeroblob(32) || x'3a00000000000000013a' || x'` + id + `' AS BLOB), x'')`,
+		{"a stray listing", `INSERT INTO kv (key, value) VALUES (CAST(x'00415544413a' || zeroblob(32) || x'3a00000000000000013a' || x'` + id + `' AS BLOB), x'')`,
 			"lists a record under an agent that is not its own"},
 		{"a listing with a value", `UPDATE kv SET value = x'00' WHERE key >= x'00415544413a` + *newSample(4).Agent + `' AND key < x'00415544413b' AND substr(key, 49) = x'` + id + `'`,
 			"has a value"},

@@ -9,12 +9,14 @@
 //
 //	        Apply: one transaction
 //	Batch ─┬─► kv, entry, rejected, cursor             primary: only a journal can fill them again
+//	       ├─► tile, edge                              the Merkle tree over the records (package tree)
 //	       └─► audit, contribution, attribute, agent   derived: Reindex fills them anew from kv and entry
 //
 // What it promises:
 //
 //   - A batch and its cursor become visible together, so the cursor always says exactly what the tables hold.
 //   - The first record under an id stays. Nothing changes it or deletes it.
+//   - A record is compared with its leaf hash where it is read. One that differs is a [RecordError], and is never returned.
 //   - Questions use an index and read in short pages, each a transaction of its own. So a slow reader never keeps a
 //     checkpoint from finishing.
 //

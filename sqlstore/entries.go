@@ -29,14 +29,27 @@ type entryRow struct {
 	QueryID       []byte `db:"query_id"`
 	JournalOffset int64  `db:"journal_offset"`
 	Value         []byte // the record; nil: kv does not have it
+	Leaf          []byte // its leaf hash, as kv has it
 	KVRow         *int64 // where kv has it, for Reindex
 }
 
-// scan takes a row apart: idx, query_id, journal_offset, value and, if it is there, the row of kv.
+// damage says what is wrong with the record that kv has for the entry, or nil.
+func (r *entryRow) damage() error {
+	switch {
+	case len(r.Value) == 0: // which no record is
+		return &RecordError{QueryID: r.entry().QueryID, Missing: true}
+	case !isLeafOf(r.Leaf, r.Value):
+		return &RecordError{QueryID: r.entry().QueryID}
+	}
+	return nil
+}
+
+// scan takes a row apart: idx, query_id, journal_offset, value, leaf and, if it is there, the row of kv.
 func (r *entryRow) scan(row []driver.Value) (size int, err error) {
 	r.Idx, r.QueryID, r.JournalOffset, r.Value = integer(row[0]), bytesOf(row[1]), integer(row[2]), bytesOf(row[3])
-	if len(row) > 4 {
-		if id, ok := row[4].(int64); ok {
+	r.Leaf = bytesOf(row[4])
+	if len(row) > 5 {
+		if id, ok := row[5].(int64); ok {
 			r.KVRow = &id
 		}
 	}
@@ -109,11 +122,11 @@ func (db *DB) Entries(ctx context.Context, from uint64) iter.Seq2[Entry, error] 
 const valuesPage = 256
 
 // Values yields the records from index from on, in the order of admission, up to the newest one there was
-// when it began. It needs no derived table. An entry whose record is missing in kv comes with ErrNotFound, and the
-// receiver may go on after it. After any other error the sequence ends.
+// when it began. It needs no derived table. An entry whose record is missing in kv, or does not match its leaf hash, comes
+// with a *RecordError and without a value, and the receiver may go on after it. After any other error the sequence ends.
 func (db *DB) Values(ctx context.Context, from uint64) iter.Seq2[EntryValue, error] {
 	// The cast makes a number of an offset that is none. The number is wrong, and the check finds it.
-	const query = `SELECT e.idx, e.query_id, CAST(e.journal_offset AS INTEGER) AS journal_offset, k.value
+	query := `SELECT e.idx, e.query_id, CAST(e.journal_offset AS INTEGER) AS journal_offset, k.value, ` + db.leafColumn("k.") + `
 		FROM entry e LEFT JOIN kv k ON k.key = ` + keyOfEntry + `
 		WHERE e.idx >= ? AND e.idx <= ? ORDER BY e.idx LIMIT ?`
 	return func(yield func(EntryValue, error) bool) {
@@ -132,9 +145,11 @@ func (db *DB) Values(ctx context.Context, from uint64) iter.Seq2[EntryValue, err
 			}
 			for i := range page {
 				v := EntryValue{page[i].entry(), page[i].Value}
-				var err error
-				if len(v.Value) == 0 {
-					err = db.fail("read values", fmt.Errorf("entry %d: record %x is missing in kv: %w", v.Index, v.QueryID, ErrNotFound))
+				err := page[i].damage()
+				if err != nil && (len(v.Value) == 0 || !db.unhashed) {
+					v.Value, err = nil, db.fail("read values", fmt.Errorf("entry %d: %w", v.Index, err))
+				} else {
+					err = nil
 				}
 				if !yield(v, err) {
 					return

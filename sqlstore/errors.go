@@ -25,6 +25,9 @@ var (
 	// ErrNewer: the database was made or migrated by a newer version of this program. It is left as it is.
 	ErrNewer = errors.New("made by a newer version of auditsql")
 
+	// ErrOlder: an older version of this program made the database, or its migration is not finished. A writer migrates it.
+	ErrOlder = errors.New("made by an older version of auditsql, and not migrated yet")
+
 	// ErrNotStore: the file is no database of this program.
 	ErrNotStore = errors.New("no auditsql database")
 
@@ -45,6 +48,32 @@ var (
 	// ErrWriteOnce: an audit key would get another value, or be deleted.
 	ErrWriteOnce = errors.New("audit data is append-only")
 )
+
+// A RecordError says that kv does not have a record as it was admitted. The value is not served.
+type RecordError struct {
+	QueryID [32]byte
+	Missing bool // kv has nothing under its key; else its value does not have the leaf hash that stands beside it
+}
+
+func (e *RecordError) Error() string {
+	if e.Missing {
+		return fmt.Sprintf("record %x is missing in kv: %v", e.QueryID, ErrNotFound)
+	}
+	return fmt.Sprintf("record %x is not what was stored: its value in kv does not match its leaf hash", e.QueryID)
+}
+
+// Unwrap makes the error of a missing record an ErrNotFound.
+func (e *RecordError) Unwrap() error {
+	if e.Missing {
+		return ErrNotFound
+	}
+	return nil
+}
+
+func isRecordError(err error) bool {
+	var damaged *RecordError
+	return errors.As(err, &damaged)
+}
 
 // hasCode tells whether err comes from SQLite with one of these result codes, primary or extended.
 func hasCode(err error, codes ...int) bool {

@@ -39,3 +39,6 @@ func (db *DB) ForgetDerived(ctx context.Context) error {
 	defer unlock()
 	return w.forgetDerived(ctx)
 }
+
+// ShrinkTree makes BuildTree work in small transactions.
+func (db *DB) ShrinkTree(records int) { db.sizes.treePart = records }

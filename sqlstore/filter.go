@@ -57,7 +57,7 @@ func (f *Filter) agent() (c clause, ok bool) {
 }
 
 // unapproved is the condition that some evidence of row a of table audit is not Approved (2).
-const unapproved = `EXISTS (SELECT 1 FROM contribution e WHERE e.audit = a.idx AND e.lifecycle <> 2)`
+const unapproved = `EXISTS (SELECT 1 FROM contribution e WHERE e.audit = a.idx AND e.lifecycle NOT IN (2, 5))`
 
 // conditions are the filter's conditions for row a of table audit.
 func (f *Filter) conditions() []clause {

@@ -160,7 +160,7 @@ func TestReindexLeavesOutARecordUnderAForeignKey(t *testing.T) {
 	t.Parallel()
 	db, path := guarded(t)
 	other := newSample(5)
-	tamper(t, path, fmt.Sprintf(`UPDATE kv SET value = (SELECT value FROM kv WHERE key = x'004155443a%s') WHERE key = x'004155443a%s'`, other.ID, newSample(4).ID))
+	tamper(t, path, fmt.Sprintf(`UPDATE kv SET (value, leaf) = (SELECT value, leaf FROM kv WHERE key = x'004155443a%s') WHERE key = x'004155443a%s'`, other.ID, newSample(4).ID))
 	err := db.Reindex(t.Context(), decode, nil)
 	var skipped *sqlstore.SkippedError
 	if !errors.As(err, &skipped) || skipped.Count != 1 || skipped.Index != 4 || !strings.Contains(skipped.Error(), "kv has record "+other.ID) {

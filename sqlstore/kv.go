@@ -38,6 +38,28 @@ func get(ctx context.Context, r readers, key []byte) (value []byte, err error) {
 	return value, err
 }
 
+// Record returns the record of an id, or ErrNotFound. If its value does not match its leaf hash, the error is a
+// *RecordError.
+func (db *DB) Record(ctx context.Context, id [32]byte) (value []byte, err error) {
+	query := `SELECT value, ` + db.leafColumn("") + ` FROM kv WHERE key = ?`
+	found, intact := false, false
+	err = db.readers.use(ctx, func(c *readerConn) error {
+		return first(context.Background(), c, query, []any{recordKey(id[:])}, func(row []driver.Value) {
+			found, value = true, bytesOf(row[0])
+			intact = db.unhashed || isLeafOf(bytesOf(row[1]), value)
+		})
+	})
+	switch {
+	case err != nil:
+		return nil, db.fail("get", err)
+	case !found:
+		return nil, ErrNotFound
+	case !intact:
+		return nil, db.fail("get", &RecordError{QueryID: id})
+	}
+	return value, nil
+}
+
 func (kv *KV) scan(row []driver.Value) (size int, err error) {
 	kv.Key, kv.Value = blob(bytesOf(row[0])), blob(bytesOf(row[1]))
 	return len(kv.Key) + len(kv.Value), nil

@@ -51,7 +51,7 @@ func TestAuditKnowsTheRowInKV(t *testing.T) {
 func TestRecordsInOtherRows(t *testing.T) {
 	t.Parallel()
 	for name, statements := range map[string][]string{
-		"numbered anew":   {`CREATE TEMP TABLE old AS SELECT key, value FROM kv ORDER BY random()`, `DELETE FROM kv`, `INSERT INTO kv SELECT key, value FROM old`},
+		"numbered anew":   {`CREATE TEMP TABLE old AS SELECT key, value, leaf FROM kv ORDER BY random()`, `DELETE FROM kv`, `INSERT INTO kv SELECT key, value, leaf FROM old`},
 		"one to the next": {`UPDATE audit SET kv_row = kv_row + 1`},
 		"one elsewhere":   {`UPDATE audit SET kv_row = (SELECT max(kv_row) FROM audit) - kv_row WHERE idx = 40`},
 		"not known":       {`UPDATE audit SET kv_row = NULL WHERE idx % 3 = 0`},

@@ -27,6 +27,8 @@ type Meta struct {
 	// Retention and JournalDir are those of the last writer's Options, or "".
 	Retention, JournalDir string
 	missing               string // see MissingTables
+	// Hashing: the records of an older version are being hashed, or that was interrupted.
+	Hashing bool
 }
 
 // MissingTables returns the tables that somebody has dropped and that a writer makes anew, empty.
@@ -58,7 +60,7 @@ func ReadAlone(ctx context.Context, path string) (m Meta, ok bool, err error) {
 	return m, ok, nil
 }
 
-// CheckAlone is [DB.Integrity] for the database file without its -wal. If this process has the file open, ok is false and
+// CheckAlone is [DB.Integrity] and [DB.TreeProblem] for the database file without its -wal. If this process has the file open, ok is false and
 // nothing is checked.
 func CheckAlone(ctx context.Context, path string) (problems []string, ok bool, err error) {
 	ok = alone(ctx, path, func() {
@@ -67,7 +69,12 @@ func CheckAlone(ctx context.Context, path string) (problems []string, ok bool, e
 			return
 		}
 		defer pool.Close()
-		problems, err = integrity(ctx, pool, false)
+		if problems, err = integrity(ctx, pool, false); err == nil && len(problems) == 0 {
+			var problem string
+			if problem, err = treeProblem(ctx, pool); problem != "" {
+				problems = append(problems, problem)
+			}
+		}
 	})
 	if err != nil {
 		return nil, ok, fmt.Errorf("check %s: %w", path, explain(err))
@@ -182,7 +189,7 @@ func factsOf(ctx context.Context, tx sqlx.QueryerContext) (Meta, error) {
 		return m, err
 	}
 	m.missing = strings.Join(missing, " ")
-	const facts = `SELECT name, value FROM store WHERE name IN ('cursor', 'store_id', 'time_unit', 'wal_retain', 'wal_dir', 'rewound')`
+	const facts = `SELECT name, value FROM store WHERE name IN ('cursor', 'store_id', 'time_unit', 'wal_retain', 'wal_dir', 'rewound', 'hashing')`
 	var rows []struct {
 		Name  string
 		Value any
@@ -193,6 +200,7 @@ func factsOf(ctx context.Context, tx sqlx.QueryerContext) (Meta, error) {
 	found := map[string]bool{}
 	for _, r := range rows {
 		found[r.Name] = true
+		m.Hashing = m.Hashing || r.Name == "hashing"
 		switch v := r.Value.(type) {
 		case int64:
 			if r.Name == "cursor" {
@@ -224,6 +232,7 @@ func factsOf(ctx context.Context, tx sqlx.QueryerContext) (Meta, error) {
 // error is ErrMalformed.
 func missingTables(ctx context.Context, q sqlx.QueryerContext) ([]string, error) {
 	const query = `SELECT value FROM json_each('["kv", "entry", "store", "rejected", "label"]')
+		UNION ALL SELECT value FROM json_each('["tile", "edge"]') WHERE (SELECT user_version FROM pragma_user_version) >= 3
 		EXCEPT SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY value`
 	var missing, remade []string
 	if err := sqlx.SelectContext(ctx, q, &missing, query); err != nil {

@@ -12,11 +12,16 @@ import (
 	"time"
 
 	"github.com/jmoiron/sqlx"
+
+	"github.com/auditsql/auditsql/migrations"
 )
 
 // Options say how to open a database. The zero value opens it for writing with the defaults.
 type Options struct {
-	ReadOnly   bool
+	ReadOnly bool
+	// Older makes a ReadOnly Open take a database of an older version, or one whose records are not all hashed yet. Its
+	// records are not compared with their leaf hashes. Select and Beside do not work.
+	Older      bool
 	Readers    int   // connections that read, at most; 4 if 0
 	CacheBytes int64 // page cache of the writer; 64 MiB if 0
 
@@ -84,13 +89,17 @@ type DB struct {
 	closing sync.Mutex
 	closed  atomic.Bool // set under closing and writing
 	opened  bool        // Open with a writer has succeeded
+
+	// See Options.Older: not all records have leaf hashes; kv has no column for them.
+	unhashed, leafless bool
 }
 
 // Open opens the database at path. A writer makes it (mode 0600) if it does not exist, and migrates it if
 // an older version made it. The caller sees to it that there is one writer at a time. A reader (Options.ReadOnly)
 // does neither. It works beside a writer in another process, and also in a folder that cannot be written to.
 //
-// ErrNewer: a newer version of this program made the database. ErrNotStore: the file is something else. Both are found
+// ErrNewer: a newer version of this program made the database. ErrOlder: an older one did, and a reader does not migrate it.
+// ErrNotStore: the file is something else. Both are found
 // before anything is written, and the file stays byte for byte as it was.
 func Open(ctx context.Context, path string, o Options) (*DB, error) {
 	o, err := o.withDefaults()
@@ -116,7 +125,10 @@ func (db *DB) open(ctx context.Context, o Options) error {
 		if db.leave, err = enter(ctx, db.path); err != nil {
 			return err
 		}
-		return db.openReaders(ctx, o)
+		if err := db.openReaders(ctx, o); err != nil {
+			return err
+		}
+		return db.checkOlder(ctx, o)
 	}
 	if !meta.Exists {
 		if err := create(ctx, db.path, o); err != nil {
@@ -152,6 +164,29 @@ func (db *DB) open(ctx context.Context, o Options) error {
 	}
 	db.opened = true
 	return nil
+}
+
+// checkOlder refuses a database without all leaf hashes, or notes that it is one.
+func (db *DB) checkOlder(ctx context.Context, o Options) error {
+	// The open file is asked: a writer may have migrated it meanwhile.
+	meta, err := metaOf(ctx, db.readers.DB)
+	if err != nil {
+		return err
+	}
+	db.unhashed = meta.Version < migrations.Tree || meta.Hashing
+	if db.unhashed && !o.Older {
+		return ErrOlder
+	}
+	db.leafless = meta.Version < migrations.Tree
+	return nil
+}
+
+// leafColumn is the column of kv with the leaf hash, in SQL. prefix is the name of kv in the query, with a dot.
+func (db *DB) leafColumn(prefix string) string {
+	if db.leafless {
+		return "NULL"
+	}
+	return prefix + "leaf"
 }
 
 // openReaders opens the pool of a database that is open for reading only.

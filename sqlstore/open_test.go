@@ -362,7 +362,7 @@ func TestOlderDatabaseIsMigrated(t *testing.T) {
 	for _, s := range []string{
 		`INSERT INTO store VALUES ('cursor', 0), ('contributions', 0), ('rejected', 0), ('time_unit', 'ms'), ('applying', 'now')`,
 		fmt.Sprintf(`INSERT INTO entry VALUES (0, x'%x', 0)`, r.QueryID),
-		fmt.Sprintf(`INSERT INTO kv VALUES (x'%x', x'%x'), (x'%x', x'')`, r.Key, r.Payload, r.AgentKey),
+		fmt.Sprintf(`INSERT INTO kv (key, value) VALUES (x'%x', x'%x'), (x'%x', x'')`, r.Key, r.Payload, r.AgentKey),
 		`UPDATE store SET value = CASE name WHEN 'cursor' THEN 100 ELSE 3 END WHERE name IN ('cursor', 'contributions')`,
 		`DELETE FROM store WHERE name = 'applying'`,
 	} {
@@ -376,7 +376,7 @@ func TestOlderDatabaseIsMigrated(t *testing.T) {
 	if m, err := sqlstore.ReadCursor(t.Context(), path); m.Version != 1 || m.Cursor != 100 || err != nil {
 		t.Errorf("%+v, %v", m, err)
 	}
-	ro := open(t, path, sqlstore.Options{ReadOnly: true}) // does not migrate
+	ro := open(t, path, sqlstore.Options{ReadOnly: true, Older: true}) // does not migrate
 	if v, err := ro.Get(t.Context(), r.Key); !bytes.Equal(v, r.Payload) {
 		t.Errorf("%q, %v", v, err)
 	}
@@ -384,6 +384,9 @@ func TestOlderDatabaseIsMigrated(t *testing.T) {
 	db := open(t, path, sqlstore.Options{})
 	if needs, err := db.NeedsReindex(t.Context()); !needs || err != nil {
 		t.Errorf("%v, %v", needs, err)
+	}
+	if err := db.BuildTree(t.Context(), func(sqlstore.EntryValue) error { return nil }, nil); err != nil {
+		t.Fatal(err)
 	}
 	if err := db.Reindex(t.Context(), decode, nil); err != nil {
 		t.Fatal(err)
@@ -415,9 +418,9 @@ func TestReadOnlyRefusesToWrite(t *testing.T) {
 	beside := filepath.Join(t.TempDir(), "beside.db")
 	for _, d := range []*sqlstore.DB{db, ro} {
 		for _, query := range []string{
-			`DELETE FROM label`, `INSERT INTO kv VALUES (x'00', x'00')`, `CREATE TABLE x (y)`, `DROP TABLE kv`,
+			`DELETE FROM label`, `INSERT INTO kv (key, value) VALUES (x'00', x'00')`, `CREATE TABLE x (y)`, `DROP TABLE kv`,
 			`PRAGMA user_version = 9`, `ATTACH '` + beside + `' AS x`, `VACUUM INTO '` + beside + `'`,
-			`PRAGMA query_only = 0; INSERT INTO kv VALUES (x'00', x'00')`, `VACUUM`, `REINDEX`, `PRAGMA wal_checkpoint(TRUNCATE)`, `SELECT * FROM pragma_wal_checkpoint`,
+			`PRAGMA query_only = 0; INSERT INTO kv (key, value) VALUES (x'00', x'00')`, `VACUUM`, `REINDEX`, `PRAGMA wal_checkpoint(TRUNCATE)`, `SELECT * FROM pragma_wal_checkpoint`,
 			`BEGIN`, `/* now */ begin immediate`, `SAVEPOINT x`, `SELECT 1; BEGIN`,
 		} {
 			rows, err := d.QueryRows(ctx, query)

@@ -184,12 +184,14 @@ func TestARecordThatIsEmptyIsMissing(t *testing.T) {
 		apply(t, db, rs...)
 		tamper(t, path, fmt.Sprintf(`PRAGMA ignore_check_constraints = 1; UPDATE kv SET value = %s WHERE key = x'004155443A%x'`, value, rs[8].QueryID))
 		for _, f := range []sqlstore.Filter{{}, {Limit: 20}, {ByAdmission: true}, {Attributes: rs[8].Attributes[1:]}} {
-			var last error
+			var failed []error
 			for _, err := range db.Select(t.Context(), f) {
-				last = err
+				if err != nil {
+					failed = append(failed, err)
+				}
 			}
-			if last == nil || !strings.Contains(last.Error(), "is missing") {
-				t.Errorf("%s, %+v: %v", value, f, last)
+			if len(failed) != 1 || !strings.Contains(failed[0].Error(), "is missing") {
+				t.Errorf("%s, %+v: %v", value, f, failed)
 			}
 		}
 	}

@@ -1,13 +1,16 @@
 package sqlstore
 
+import "github.com/auditsql/auditsql/tree"
+
 // Record is an audit taken apart: its keys and bytes in kv, and its columns. The caller owns all
 // slices and pointers. Apply reads them and keeps none.
 type Record struct {
 	Offset uint64 // in the journal; below 1<<63
 
-	Key      []byte // its key in kv
-	AgentKey []byte // the key that lists it under its agent; nil if it is anonymous
-	Payload  []byte // canonical JSON: the value of Key
+	Key      []byte    // its key in kv
+	AgentKey []byte    // the key that lists it under its agent; nil if it is anonymous
+	Payload  []byte    // canonical JSON: the value of Key
+	Leaf     tree.Hash // its leaf in the Merkle tree: tree.LeafHash of the payload
 
 	QueryID          [32]byte
 	AgentID          *[32]byte

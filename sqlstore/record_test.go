@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/auditsql/auditsql/sqlstore"
+	"github.com/auditsql/auditsql/tree"
 )
 
 // sample is a stand-in for canonical JSON: the tests of this package need some encoding of a record that
@@ -105,6 +106,7 @@ func decode(payload []byte) (sqlstore.Record, error) {
 	}
 	r := sqlstore.Record{
 		Payload:          payload,
+		Leaf:             tree.LeafHash(payload),
 		QueryID:          unhex(s.ID),
 		AgentID:          unhexp(s.Agent),
 		Timestamp:        s.Time,

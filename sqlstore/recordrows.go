@@ -13,6 +13,7 @@ type auditRow struct {
 	Timestamp int64
 	QueryID   []byte
 	Value     []byte
+	Intact    bool // there is a value, and it matches its leaf hash
 }
 
 // scanPlace takes a row's place in the order out of its first columns: idx, timestamp, query_id.
@@ -26,17 +27,30 @@ func (r *auditRow) scanPlace(row []driver.Value) (size int, err error) {
 	return 0, nil
 }
 
-// scanValue takes a record out of the first column.
+// scanValue takes a record out of the first columns: value, leaf.
 func (r *auditRow) scanValue(row []driver.Value) (size int, err error) {
 	r.Value = bytesOf(row[0])
+	r.Intact = isLeafOf(bytesOf(row[1]), r.Value)
 	return len(r.Value), nil
 }
 
-// scan takes place and record out of a row: idx, timestamp, query_id, value.
+// scan takes place and record out of a row: idx, timestamp, query_id, value, leaf.
 func (r *auditRow) scan(row []driver.Value) (size int, err error) {
-	r.Value = bytesOf(row[3])
+	if _, err := r.scanValue(row[3:]); err != nil {
+		return 0, err
+	}
 	_, err = r.scanPlace(row)
 	return len(r.Value), err
+}
+
+// damage says what is wrong with the record of a row that was read with its place, or nil.
+func (r *auditRow) damage() error {
+	if r.Intact {
+		return nil
+	}
+	e := &RecordError{Missing: len(r.Value) == 0} // which no record is
+	copy(e.QueryID[:], r.QueryID)
+	return e
 }
 
 // recordQuery is a query for records: its FROM with the rows of table audit, as a, and what follows the join with kv.
@@ -55,27 +69,27 @@ const (
 
 // records reads a page of records. Unless placed is set it reads nothing but their values: the columns with their
 // places cost a sixth of the time for a hundred records. The places are there all the same if the page was cut, so that
-// reading can go on, and if a record is missing, to name it.
+// reading can go on, and if a record is missing or does not match its leaf, to name it.
 func (db *DB) records(ctx context.Context, placed bool, q recordQuery) (page []auditRow, cut bool, err error) {
-	missing := func() bool {
-		return slices.ContainsFunc(page, func(r auditRow) bool { return len(r.Value) == 0 })
+	damaged := func() bool {
+		return slices.ContainsFunc(page, func(r auditRow) bool { return !r.Intact })
 	}
 	join := byRow
 	if !placed {
-		page, cut, err = readPage(ctx, db.readers, db.sizes.pageBytes, `SELECT k.value `+q.from+join+q.rest, q.args, (*auditRow).scanValue)
+		page, cut, err = readPage(ctx, db.readers, db.sizes.pageBytes, `SELECT k.value, k.leaf `+q.from+join+q.rest, q.args, (*auditRow).scanValue)
 		switch {
 		case err != nil:
 			return nil, false, err
-		case missing(): // or in another row of kv now
+		case damaged(): // or in another row of kv now
 			join = byKey
 		case !cut:
 			return page, false, nil
 		}
 	}
 	for {
-		query := `SELECT a.idx, a.timestamp, a.query_id, k.value ` + q.from + join + q.rest
+		query := `SELECT a.idx, a.timestamp, a.query_id, k.value, k.leaf ` + q.from + join + q.rest
 		page, cut, err = readPage(ctx, db.readers, db.sizes.pageBytes, query, q.args, (*auditRow).scan)
-		if err != nil || join == byKey || !missing() {
+		if err != nil || join == byKey || !damaged() {
 			return page, cut, err
 		}
 		join = byKey

@@ -271,7 +271,7 @@ type refill struct {
 
 // page adds the rows of the next records, from entry first on, inside a transaction. It returns how many entries it has passed.
 func (r *refill) page(ctx context.Context, first int64) (done int64, err error) {
-	const query = `SELECT e.idx, e.query_id, 0, k.value, k.rowid
+	const query = `SELECT e.idx, e.query_id, 0, k.value, k.leaf, k.rowid
 		FROM entry e LEFT JOIN kv k ON k.key = ` + keyOfEntry + `
 		WHERE e.idx >= ? ORDER BY e.idx LIMIT ?`
 	page, _, err := readPage(ctx, r.w, r.sizes.pageBytes, query, []any{first, r.sizes.reindexPage}, (*entryRow).scan)
@@ -300,8 +300,10 @@ func (r *refill) page(ctx context.Context, first int64) (done int64, err error) 
 
 func (r *refill) record(row *entryRow) error {
 	rec, err := Record{}, error(nil)
-	if len(row.Value) == 0 { // which no record is
-		err = fmt.Errorf("%w: record %x is missing in kv", ErrMalformed, row.QueryID)
+	if damage := row.damage(); damage != nil && len(row.Value) == 0 {
+		err = fmt.Errorf("%w: %w", ErrMalformed, damage)
+	} else if err = damage; err != nil {
+		// left out: its columns would be those of another record
 	} else if rec, err = r.decode(row.Value); err == nil && string(rec.QueryID[:]) != string(row.QueryID) {
 		err = fmt.Errorf("kv has record %x under %x", rec.QueryID, row.QueryID)
 	}

@@ -156,6 +156,14 @@ func bytesOf(v driver.Value) []byte {
 	return blob(fmt.Append(nil, v))
 }
 
+// optionalBlob binds nil as NULL.
+func optionalBlob(b []byte) any {
+	if b == nil {
+		return nil
+	}
+	return b
+}
+
 // blob returns an empty slice for nil: the driver reads an empty blob as nil, and binds nil as NULL.
 func blob(b []byte) []byte {
 	if b == nil {

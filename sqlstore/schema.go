@@ -165,7 +165,7 @@ func (db *DB) restoreGuards(ctx context.Context, w *writer, wanted func(*schemaO
 	return nil
 }
 
-// pattern is what the derived migrations make, and the planner's statistics.
+// pattern is the derived tables with all that belongs to them, and the derived views, as the migrations make them, and the planner's statistics.
 type pattern struct {
 	derived []*schemaObject // tables first
 	planner []plannerRow
@@ -175,17 +175,13 @@ type pattern struct {
 type plannerRow struct{ Tbl, Idx, Stat string }
 
 func readPattern(ctx context.Context) (p pattern, err error) {
-	primary, err := patternSchema(ctx, migrations.Derived[0]-1)
-	if err != nil {
-		return p, err
-	}
 	err = onPattern(ctx, migrations.Newest, func(pool *sqlx.DB) error {
 		all, err := readSchema(ctx, pool)
 		if err != nil {
 			return err
 		}
-		for name, o := range all {
-			if primary[name] == nil {
+		for _, o := range all {
+			if slices.Contains(derivedTables, o.Table) || slices.Contains(derivedViews, o.Name) {
 				p.derived = append(p.derived, o)
 			}
 		}

@@ -5,7 +5,7 @@ import (
 	"cmp"
 	"context"
 	"database/sql/driver"
-	"fmt"
+	"errors"
 	"iter"
 	"math"
 	"slices"
@@ -14,6 +14,9 @@ import (
 
 // Select yields the records that a filter asks for, as canonical JSON, in its order: by (timestamp, query
 // id) or by admission. A record that is admitted after Select began is left out.
+//
+// In place of a record that kv lacks, or whose value does not match its leaf hash, it yields a *RecordError. The receiver
+// may go on after it. After any other error the sequence ends.
 //
 // It reads in pages, each a short read transaction. Where the filter names something that few records
 // share (a result, an attribute, the first letters of a subject), Select looks these records up and sorts them. Otherwise it
@@ -35,11 +38,12 @@ func (db *DB) Select(ctx context.Context, f Filter) iter.Seq2[[]byte, error] {
 				if f.Limit > 0 && n == f.Limit {
 					return
 				}
-				if len(page[i].Value) == 0 { // which no record is
-					err = fmt.Errorf("record %x is missing in kv: %w", page[i].QueryID, ErrNotFound)
-					break
+				value := page[i].Value
+				damage := page[i].damage()
+				if damage != nil {
+					value, damage = nil, db.fail("select", damage)
 				}
-				if n++; !yield(page[i].Value, nil) {
+				if n++; !yield(value, damage) {
 					return
 				}
 			}
@@ -56,11 +60,11 @@ func (db *DB) admitted(ctx context.Context, limit int) iter.Seq2[[]byte, error] 
 	return func(yield func([]byte, error) bool) {
 		n := 0
 		for v, err := range db.Values(ctx, 0) {
-			if err != nil {
+			if damaged := (*RecordError)(nil); err != nil && !errors.As(err, &damaged) {
 				yield(nil, err)
 				return
 			}
-			if n++; !yield(v.Value, nil) || n == limit {
+			if n++; !yield(v.Value, err) || n == limit {
 				return
 			}
 		}

@@ -3,6 +3,7 @@ package sqlstore_test
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"database/sql"
 	"fmt"
 	"os"
@@ -455,7 +456,7 @@ func TestQuestionsReachEveryGeneration(t *testing.T) {
 	const numbers = `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 39) `
 	const id = `CAST(substr(a.query_id, 1, 30) || char(32 + i) || 'x' AS BLOB)`
 	tamper(t, path,
-		`INSERT INTO kv (key, value) `+numbers+`SELECT CAST(x'004155443a' || `+id+` AS BLOB), x'00' FROM n, audit a WHERE a.idx = 4`,
+		fmt.Sprintf(`INSERT INTO kv (key, value, leaf) `+numbers+`SELECT CAST(x'004155443a' || `+id+` AS BLOB), x'00', x'%x' FROM n, audit a WHERE a.idx = 4`, sha256.Sum256([]byte{0, 0})),
 		`INSERT INTO audit (idx, query_id, query_hex, agent, timestamp, subject, result_hash, result_confidence, contributions) `+numbers+
 			`SELECT (i << 14) + 5, `+id+`, lower(hex(`+id+`)), agent, timestamp - i, subject, result_hash, result_confidence, contributions FROM n, audit a WHERE a.idx = 4`,
 		`INSERT INTO contribution (audit, position, assertion_hash, weight, source_hash, lifecycle) `+numbers+

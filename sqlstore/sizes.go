@@ -22,6 +22,9 @@ type sizes struct {
 	// reindexPage is how many records a transaction of Reindex holds.
 	reindexPage int
 
+	// treePart and treeBytes are how many records, and bytes of them, a transaction of BuildTree has.
+	treePart, treeBytes int
+
 	// keys is how many keys Frequencies remembers. A hash takes about 100 bytes.
 	keys int
 }
@@ -35,6 +38,8 @@ func defaultSizes() sizes {
 		minStretch:  512,
 		maxStretch:  8192,
 		reindexPage: 4096,
+		treePart:    20_000,
+		treeBytes:   64 << 20,
 		keys:        1 << 20,
 	}
 }

@@ -27,6 +27,7 @@ type Answer struct {
 	PreviousResultHash *audit.Hash      `json:"previous_result_hash"`
 	Causes             []audit.Cause    `json:"causes"` // why it flipped, as far as the records tell
 
+	Approved int            `json:"-"` // pieces of evidence
 	Previous *audit.QueryID `json:"-"` // the record with the answer before it
 }
 
@@ -61,7 +62,7 @@ func (v *Viewer) answer(a *audit.Answer) Answer {
 		Flipped: a.Flipped, Time: v.time(q.Timestamp), Timestamp: q.Timestamp, QueryID: q.QueryID,
 		AgentID: q.AgentID, AgentLabel: v.label(q.AgentID), ResultHash: q.ResultHash, ResultLabel: v.label(q.ResultHash),
 		ResultConfidence: q.ResultConfidence, Lifecycle: q.Params.Lifecycle, Lens: q.Params.Lens, Epoch: q.Params.Epoch,
-		Contributions: len(q.ContributingAssertions), Unapproved: unapproved(q), Causes: a.Causes,
+		Contributions: len(q.ContributingAssertions), Unapproved: unapproved(q), Approved: approved(q), Causes: a.Causes,
 	}
 	if a.Before != nil {
 		row.PreviousResultHash, row.Previous = a.Before.A.ResultHash, &a.Before.A.QueryID
@@ -76,6 +77,9 @@ const maxLookedAt = 200
 // answers. subjectKnown is false when no record has that subject.
 func (v *Viewer) Predicates(ctx context.Context, subject string) (predicates []string, subjectKnown bool, err error) {
 	for q, err := range v.store.Audits(ctx, audit.Filter{Subject: &subject, Descending: true, Limit: maxLookedAt}) {
+		if ofRecord(err) {
+			continue
+		}
 		if err != nil {
 			return nil, false, err
 		}

@@ -44,8 +44,8 @@ const (
 	Changed = "changed"
 )
 
-// Unapproved reports whether the second record has the evidence and it is not Approved.
-func (c *EvidenceChange) Unapproved() bool { return c.To != nil && c.To.Lifecycle != audit.Approved }
+// Unapproved reports whether the second record has the evidence and it is neither Approved nor Unstated.
+func (c *EvidenceChange) Unapproved() bool { return c.To != nil && c.To.Lifecycle.Unapproved() }
 
 // A Side is a piece of evidence as one of the records has it.
 type Side struct {

@@ -47,7 +47,7 @@ type ImpactedAnswer struct {
 	Result           bool           `json:"result"` // the evidence is the answer itself
 	ResultConfidence float32        `json:"result_confidence"`
 
-	Approved bool `json:"-"` // all of it
+	Unapproved bool `json:"-"` // a part of it
 }
 
 // ImpactTotals counts all answers, whatever the limit.
@@ -152,7 +152,6 @@ func (v *Viewer) impactedAnswer(a *audit.ImpactedAnswer) ImpactedAnswer {
 		Time: v.time(q.Timestamp), Timestamp: q.Timestamp, QueryID: q.QueryID, AgentID: q.AgentID, AgentLabel: v.label(q.AgentID),
 		Subject: q.Params.Subject, Predicate: q.Params.Predicate, Pieces: len(a.Evidence),
 		ResultHash: q.ResultHash, ResultLabel: v.label(q.ResultHash), Result: a.Won, ResultConfidence: q.ResultConfidence,
-		Approved: true,
 	}
 	var lifecycles []string
 	for i := range a.Evidence {
@@ -161,7 +160,7 @@ func (v *Viewer) impactedAnswer(a *audit.ImpactedAnswer) ImpactedAnswer {
 		if s := e.Lifecycle.String(); !slices.Contains(lifecycles, s) {
 			lifecycles = append(lifecycles, s)
 		}
-		row.Approved = row.Approved && e.Lifecycle == audit.Approved
+		row.Unapproved = row.Unapproved || e.Lifecycle.Unapproved()
 	}
 	row.Lifecycle = strings.Join(lifecycles, ",")
 	return row

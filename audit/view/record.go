@@ -37,13 +37,26 @@ func (v *Viewer) List(ctx context.Context, f audit.Filter) *Stream[[]byte] {
 	return &Stream[[]byte]{rows: v.store.RawAudits(ctx, f), limit: limit}
 }
 
-// Unapproved is the number of pieces of evidence that are anything but Approved.
+// Unapproved is the number of pieces of evidence that are neither Approved nor Unstated.
 func (r *Record) Unapproved() int { return unapproved(&r.QueryAudit) }
 
 func unapproved(q *audit.QueryAudit) int {
 	n := 0
 	for _, c := range q.ContributingAssertions {
-		if c.Lifecycle != audit.Approved {
+		if c.Lifecycle.Unapproved() {
+			n++
+		}
+	}
+	return n
+}
+
+// Approved is the number of pieces of evidence that are Approved.
+func (r *Record) Approved() int { return approved(&r.QueryAudit) }
+
+func approved(q *audit.QueryAudit) int {
+	n := 0
+	for _, c := range q.ContributingAssertions {
+		if c.Lifecycle == audit.Approved {
 			n++
 		}
 	}
@@ -66,6 +79,7 @@ type RecordRow struct {
 	Contributions    int              `json:"contributions"`
 	Attributes       map[string]any   `json:"attributes"`
 
+	Approved   int `json:"-"` // pieces of evidence
 	Unapproved int `json:"-"`
 }
 
@@ -76,6 +90,6 @@ func (r *Record) Row() RecordRow {
 		Subject: r.Params.Subject, Predicate: r.Params.Predicate, Lifecycle: r.Params.Lifecycle, Epoch: r.Params.Epoch, Lens: r.Params.Lens,
 		ResultHash: r.ResultHash, ResultConfidence: r.ResultConfidence,
 		Contributions: len(r.ContributingAssertions), Attributes: r.Attributes,
-		Unapproved: r.Unapproved(),
+		Approved: r.Approved(), Unapproved: r.Unapproved(),
 	}
 }

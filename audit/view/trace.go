@@ -3,6 +3,7 @@ package view
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -23,6 +24,20 @@ type Trace struct {
 	Before      []Record       `json:"before"`
 	After       []Record       `json:"after"`
 	Previous    *audit.QueryID `json:"previous_query_id"` // the agent's last record with the same question
+
+	// Damaged are records beside this one that could not be read.
+	Damaged []*audit.RecordError `json:"-"`
+}
+
+// Unstated is for how many pieces of evidence no lifecycle is told.
+func (t *Trace) Unstated() int {
+	n := 0
+	for i := range t.Evidence {
+		if t.Evidence[i].Lifecycle == audit.Unstated {
+			n++
+		}
+	}
+	return n
 }
 
 // A Finding is something about a record that a person should look at.
@@ -84,7 +99,7 @@ func (v *Viewer) Trace(ctx context.Context, id audit.QueryID, o audit.TraceOptio
 	t := &Trace{
 		Audit: v.Record(&found.Audit), TotalWeight: found.TotalWeight, Untraced: found.Untraced,
 		Findings: make([]Finding, len(found.Findings)), Evidence: make([]Evidence, len(found.Evidence)),
-		Before: v.records(found.Before), After: v.records(found.After),
+		Before: v.records(found.Before), After: v.records(found.After), Damaged: found.Damaged,
 	}
 	t.Time, t.AgentLabel, t.ResultLabel = t.Audit.Time, t.Audit.AgentLabel, t.Audit.ResultLabel
 	for i, f := range found.Findings {
@@ -97,6 +112,9 @@ func (v *Viewer) Trace(ctx context.Context, id audit.QueryID, o audit.TraceOptio
 		return nil, err
 	}
 	t.Previous, err = v.previous(ctx, &found.Audit)
+	if damaged := (*audit.RecordError)(nil); errors.As(err, &damaged) {
+		t.Damaged, err = append(t.Damaged, damaged), nil
+	}
 	return t, err
 }
 
@@ -118,7 +136,7 @@ func (v *Viewer) addOthers(ctx context.Context, t *Trace) error {
 	asked := 0
 	for i := range t.Evidence {
 		e := &t.Evidence[i]
-		if e.Approved || e.Others.Answers == 0 || e.Others.More || asked == maxOthers {
+		if !e.Lifecycle.Unapproved() || e.Others.Answers == 0 || e.Others.More || asked == maxOthers {
 			continue
 		}
 		asked++
@@ -171,7 +189,10 @@ func (v *Viewer) previous(ctx context.Context, q *audit.QueryAudit) (*audit.Quer
 	to := q.Timestamp - 1
 	same := audit.Filter{Agent: q.AgentID, Subject: q.Params.Subject, Predicate: q.Params.Predicate, To: &to, Descending: true, Limit: 1}
 	for earlier, err := range v.store.Audits(ctx, same) {
-		return &earlier.QueryID, err
+		if err != nil {
+			return nil, err
+		}
+		return &earlier.QueryID, nil
 	}
 	return nil, nil
 }
@@ -212,7 +233,7 @@ func (v *Viewer) Next(ctx context.Context, t *Trace) []Step {
 	seen := map[audit.Hash]bool{}
 	for i := range t.Evidence {
 		e := &t.Evidence[i]
-		if e.Approved || seen[e.AssertionHash] || len(seen) == 4 {
+		if !e.Lifecycle.Unapproved() || seen[e.AssertionHash] || len(seen) == 4 {
 			continue
 		}
 		seen[e.AssertionHash] = true

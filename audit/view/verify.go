@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/tree"
 	"github.com/auditsql/auditsql/wal"
 )
 
@@ -17,6 +18,8 @@ type Verification struct {
 	Attributes    *uint64  `json:"attributes"`
 	Agents        *uint64  `json:"agents"`
 	AgentKeys     *uint64  `json:"agent_keys"`
+	TreeSize      *uint64  `json:"tree_size"`   // leaves of the Merkle tree
+	Root          *string  `json:"root"`        // of the tree, in base64
 	Matched       *uint64  `json:"matched"`     // in the journal and in SQLite
 	NotApplied    *uint64  `json:"not_applied"` // in the journal alone
 	Rejected      *uint64  `json:"rejected"`
@@ -92,6 +95,9 @@ func VerificationOf(r *audit.VerifyReport) *Verification {
 	v.Audits, v.Contributions, v.Agents, v.Rejected = &r.Audits, &r.Contributions, &r.Agents, &r.Rejected
 	if !r.Quick {
 		v.Attributes, v.AgentKeys = &r.Attributes, &r.AgentKeys
+		if r.Root != (tree.Hash{}) {
+			v.TreeSize, v.Root = &r.TreeSize, ptr(r.Root.String())
+		}
 	}
 	if !r.Quick && journal {
 		v.Matched, v.NotApplied = &r.Matched, &r.NotApplied

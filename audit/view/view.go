@@ -32,6 +32,7 @@ package view
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"time"
 
@@ -120,7 +121,8 @@ type Stream[T any] struct {
 	more  bool
 }
 
-// Rows yields the rows. An error is the last value that it yields.
+// Rows yields the rows. After an *audit.RecordError, which is about one row, others follow. Any other error is the last
+// that it yields.
 func (s *Stream[T]) Rows() iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		n := 0
@@ -130,7 +132,7 @@ func (s *Stream[T]) Rows() iter.Seq2[T, error] {
 				return
 			}
 			n++
-			if !yield(row, err) || err != nil {
+			if !yield(row, err) || err != nil && !ofRecord(err) {
 				return
 			}
 		}
@@ -154,14 +156,22 @@ func mapped[S, T any](values iter.Seq2[S, error], row func(*S) T) iter.Seq2[T, e
 		for value, err := range values {
 			if err != nil {
 				var none T
-				yield(none, err)
-				return
+				if !yield(none, err) || !ofRecord(err) {
+					return
+				}
+				continue
 			}
 			if !yield(row(&value), nil) {
 				return
 			}
 		}
 	}
+}
+
+// ofRecord reports whether err is about one record, so that others follow.
+func ofRecord(err error) bool {
+	var damaged *audit.RecordError
+	return errors.As(err, &damaged)
 }
 
 func ptr[T any](v T) *T { return &v }

@@ -27,6 +27,7 @@ func (a *app) whatToTry(cmd *cobra.Command, err error) string {
 	var away *audit.JournalAwayError
 	var foreign *audit.ForeignError
 	var missing *audit.SQLiteMissingError
+	var record *audit.RecordError
 	switch {
 	case errors.As(err, &link):
 		return notLinked(link.Path)
@@ -54,10 +55,14 @@ func (a *app) whatToTry(cmd *cobra.Command, err error) string {
 		return "put the store's own database back, from a backup; without one, move " + shellQuote(foreign.Path) + "* out of the folder: opening the store rebuilds it from the journal, if that reaches back to the first record"
 	case errors.Is(err, audit.ErrMismatch):
 		return a.showsSQLite() + ", and export --read-only prints it for import into a new store"
+	case errors.As(err, &record):
+		return fmt.Sprintf("auditsql -d %s repair shows what can be done", shellQuote(a.dir))
 	case isDamage(err) && a.lostSQLite():
 		return fmt.Sprintf("auditsql -d %s wal repair shows what can be done", shellQuote(a.dir))
 	case isDamage(err):
 		return fmt.Sprintf("%s, auditsql -d %s wal repair what can be done", a.showsSQLite(), shellQuote(a.dir))
+	case errors.Is(err, sqlstore.ErrOlder):
+		return fmt.Sprintf("auditsql -d %s recent, without --read-only and while nobody writes: it migrates the store first", shellQuote(a.dir))
 	case errors.Is(err, sqlstore.ErrNewer):
 		return "use the newer auditsql; this one has changed nothing"
 	case errors.Is(err, syscall.ENOTDIR):

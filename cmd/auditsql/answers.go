@@ -74,6 +74,9 @@ func (a *app) answers(ctx context.Context, subject, predicate string, flips bool
 	answers := v.Answers(ctx, subject, predicate, filter, flips)
 	var flip *view.Answer // the first
 	for answer, err := range answers.Rows() {
+		if a.leaveOut(err) {
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -139,7 +142,7 @@ func (r *reading) answerTable() []tui.ColumnOf[view.Answer] {
 		{Column: tui.Column{Name: "conf", Right: true}, Cell: func(a *row) tui.Cell { return tui.Number(a.ResultConfidence) }},
 		{Column: tui.Column{Name: "asked for", Rank: 3}, Cell: func(a *row) tui.Cell { return tui.Or(a.Lifecycle, lifecycleCell) }},
 		{Column: tui.Column{Name: "lens", Flexible: true, Least: 6, Rank: 4}, Cell: func(a *row) tui.Cell { return tui.Or(a.Lens, tui.Text) }},
-		{Column: tui.Column{Name: "approved", Rank: 2}, Cell: func(a *row) tui.Cell { return approvedCell(a.Contributions, a.Unapproved) }},
+		{Column: tui.Column{Name: "approved", Rank: 2}, Cell: func(a *row) tui.Cell { return approvedCell(a.Contributions, a.Approved, a.Unapproved) }},
 		{Column: tui.Column{Name: "changed", Flexible: true, Least: 10, Rank: 1}, Cell: causesCell},
 	}
 }

@@ -25,6 +25,8 @@ type app struct {
 	readOnly bool
 	create   bool
 	zoneName string
+
+	leftOut int // damaged records that an answer goes without
 }
 
 // root builds the whole command.
@@ -92,8 +94,8 @@ by another writer, 130 interrupted, 141 the reader of the output went away.`,
 	add(groupAsk, a.traceCommand(), a.impactCommand(), a.answersCommand(), a.diffCommand(), a.agentsCommand(), a.timelineCommand(), a.topCommand())
 	add(groupRead, a.getCommand(), a.listCommand(), a.recentCommand(), a.tailCommand(), a.exportCommand(), a.sqlCommand())
 	add(groupName, a.nameCommand())
-	add(groupCare, a.statsCommand(), a.verifyCommand(), a.backupCommand(), a.reindexCommand(), a.walCommand())
-	add(groupProof, a.checkCommand(), a.keyCommand())
+	add(groupCare, a.statsCommand(), a.verifyCommand(), a.backupCommand(), a.reindexCommand(), a.repairCommand(), a.walCommand())
+	add(groupProof, a.checkCommand(), a.keyCommand(), a.logCommand())
 	root.AddCommand(a.versionCommand())
 	root.SetHelpCommand(helpCommand(root))
 	root.InitDefaultCompletionCmd()

@@ -19,20 +19,20 @@ func hashCell(h audit.Hash) tui.Cell {
 	return tui.Text(s).As(s[:briefHash])
 }
 
-// lifecycleCell marks every lifecycle but Approved.
+// lifecycleCell marks every lifecycle but Approved and Unstated.
 func lifecycleCell(l audit.Lifecycle) tui.Cell {
-	return tui.Text(l.String()).Marked(l != audit.Approved)
+	return tui.Text(l.String()).Marked(l.Unapproved())
 }
 
 // approvedCell is how many pieces of evidence are Approved, as in 2 of 3. A sign marks it also where there is no colour.
-func approvedCell(all, unapproved int) tui.Cell {
+func approvedCell(all, approved, unapproved int) tui.Cell {
 	switch {
 	case all == 0:
 		return tui.Cell{Brief: "-"}
 	case unapproved > 0:
-		return tui.Text(fmt.Sprintf("%d of %d !", all-unapproved, all)).Marked(true)
+		return tui.Text(fmt.Sprintf("%d of %d !", approved, all)).Marked(true)
 	}
-	return tui.Text(fmt.Sprintf("%d of %d", all, all))
+	return tui.Text(fmt.Sprintf("%d of %d", approved, all))
 }
 
 // timeCell is a timestamp as people write it. Where there is little room it has no fraction of a second and no year; the

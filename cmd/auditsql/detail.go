@@ -145,9 +145,9 @@ func (w *detailWriter) layOut(q *view.Record) {
 	}
 }
 
-// lifecycle marks every lifecycle but Approved.
+// lifecycle marks every lifecycle but Approved and Unstated.
 func (w *detailWriter) lifecycle(l audit.Lifecycle) string {
-	if l == audit.Approved {
+	if !l.Unapproved() {
 		return l.String()
 	}
 	return w.a.screen().Alarm(l.String())

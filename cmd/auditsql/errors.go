@@ -133,6 +133,32 @@ func oneLine(err error) string {
 	return strings.Join(said, "; ")
 }
 
+// leaveOut reports whether err says that one record is damaged. Then it says that the record is left out. The answer goes
+// on without it, and the run ends with exit code 5.
+func (a *app) leaveOut(err error) bool {
+	var damaged *audit.RecordError
+	if !errors.As(err, &damaged) {
+		return false
+	}
+	a.leftOut++
+	if a.leftOut <= maxLeftOut {
+		a.note("left out: %v", damaged)
+	}
+	return true
+}
+
+// maxLeftOut is how many records that were left out are named.
+const maxLeftOut = 20
+
+// incomplete is how a run ends that has left records out.
+func (a *app) incomplete() error {
+	if a.leftOut == 0 {
+		return nil
+	}
+	return trying(&exitError{code: exitDamage, err: fmt.Errorf("%s left out", plural(a.leftOut, "damaged record was", "damaged records were"))},
+		"auditsql -d %s repair, which shows what can be done about each", shellQuote(a.dir))
+}
+
 // note prints on standard error what is good to know. Results do not depend on it.
 func (a *app) note(format string, args ...any) {
 	fmt.Fprintf(a.err, "note: %s\n", harmless(fmt.Sprintf(format, args...)))

@@ -80,6 +80,9 @@ func (a *app) get(ctx context.Context, args []string, raw bool) error {
 			missing = true
 			continue
 		}
+		if a.leaveOut(err) {
+			continue
+		}
 		if err == nil {
 			err = out.write(value)
 		}

@@ -46,6 +46,9 @@ func (p *impactPage) print(ctx context.Context) error {
 	})
 	var first *audit.QueryID // the first record whose answer it was
 	for answer, err := range answers.Rows() {
+		if p.a.leaveOut(err) {
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -119,12 +122,12 @@ func (p *impactPage) table() []tui.ColumnOf[view.ImpactedAnswer] {
 		{Column: tui.Column{Name: "subject", Flexible: true, Least: 14, Middle: true}, Cell: func(a *row) tui.Cell { return tui.Or(a.Subject, tui.Text) }},
 		{Column: tui.Column{Name: "predicate", Flexible: true, Least: 12, Middle: true, Rank: 4}, Cell: func(a *row) tui.Cell { return tui.Or(a.Predicate, tui.Text) }},
 		{Column: tui.Column{Name: "weight", Right: true}, Cell: func(a *row) tui.Cell { return tui.Number(a.Weight).As(brief(a.Weight)) }},
-		{Column: tui.Column{Name: "lifecycle", Rank: 1}, Cell: func(a *row) tui.Cell { return tui.Text(a.Lifecycle).Marked(!a.Approved) }},
+		{Column: tui.Column{Name: "lifecycle", Rank: 1}, Cell: func(a *row) tui.Cell { return tui.Text(a.Lifecycle).Marked(a.Unapproved) }},
 		{Column: tui.Column{Name: "answer", Rank: 2}, Cell: func(a *row) tui.Cell {
 			if !a.Result {
 				return tui.Cell{Brief: "-"}
 			}
-			return tui.Text("yes").Marked(!a.Approved)
+			return tui.Text("yes").Marked(a.Unapproved)
 		}},
 		{Column: tui.Column{Name: "conf", Right: true, Rank: 3}, Cell: func(a *row) tui.Cell { return tui.Number(a.ResultConfidence) }},
 	}

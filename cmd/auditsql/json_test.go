@@ -32,11 +32,13 @@ var jsonExamples = map[string][]string{
 	"impact":   {"LABELLED; auditsql impact f2bf0ec5", "auditsql impact --source 'mail 7731'", "ANONYMOUS; auditsql impact 11111111", "auditsql impact f2bf0ec5 --to 2000-01-01"},
 	"import":   {"echo '{\"timestamp\":1,\"params\":{},\"result_confidence\":1}' > lines; auditsql import lines"},
 	"init":     {"auditsql -d ./new init"},
+	"log root": {"auditsql log root"},
 	"list":     {"auditsql list", "ANONYMOUS; auditsql list"},
 	"name":     {"auditsql name"},
 	"put":      {"auditsql put --subject x --timestamp 1795426200000"},
 	"recent":   {"auditsql recent 3"},
 	"reindex":  {"auditsql reindex"},
+	"repair":   {"auditsql repair", "DAMAGE; auditsql repair --apply", "FORGED; auditsql repair --apply"},
 	"sql":      {"auditsql sql recent", "auditsql sql 'SELECT 1, NULL'"},
 	"stats":    {"auditsql stats", "auditsql -d ./empty init; auditsql -d ./empty stats", "mv incident/wal away; auditsql stats --read-only"},
 	"tail":     {"auditsql tail"},
@@ -69,6 +71,12 @@ var jsonSetups = strings.NewReplacer(
 		{ printf "%s{\"assertion_hash\":\"%064d\",\"weight\":1,\"source_hash\":\"%064d\",\"lifecycle\":\"Approved\"}", (NR > 1 ? "," : ""), $1, 6 }
 		END { print "]}" }' > many.ndjson; auditsql import many.ndjson`,
 	"LOGKEY", "$(cat evidence/log/key)",
+	// A record that comes back, one that gets its hash back, and one that is lost.
+	"FORGED", `sqlite3 incident/audit.db "DROP TRIGGER kv_is_written_once_update;
+		UPDATE kv SET value = x'7b7d' WHERE key = (SELECT CAST(x'004155443A' || query_id AS BLOB) FROM entry WHERE idx = 3);
+		UPDATE kv SET leaf = zeroblob(32) WHERE key = (SELECT CAST(x'004155443A' || query_id AS BLOB) FROM entry WHERE idx = 5);
+		UPDATE kv SET value = x'7b7d' WHERE key = (SELECT CAST(x'004155443A' || query_id AS BLOB) FROM entry WHERE idx = 0);"
+		printf X | dd of=incident/wal/0000000000000000.wal bs=1 seek=300 conv=notrunc 2> /dev/null`,
 	"LABELLED", "for h in f2bf0ec5 11c09102; do auditsql name $h answer-$h; done",
 	"DAMAGE", "printf X | dd of=incident/wal/0000000000000000.wal bs=1 seek=20000 conv=notrunc 2> /dev/null",
 	"TEAR", "printf XXXX >> incident/wal/0000000000000000.wal",
@@ -78,7 +86,7 @@ var jsonSetups = strings.NewReplacer(
 // jsonUnseen are kinds of members that no example shows: they depend on the build, on a writer with a backlog, or on
 // damage that takes more than a line to make.
 var jsonUnseen = []string{
-	"statistics.durable integer",
+	"statistics.durable integer", "verification.tree_size null", "verification.root null",
 	"lag.records integer", "lag.more boolean", "lag.oldest integer", "lag.oldest null", "ranking.lag lag", "timeline.lag lag", "impact.lag lag",
 	"version.revision text", "version.revision null", "version.sqlite_driver null", "version.sqlite_driver text",
 	"refused record.offset integer", "refused record.bytes integer", "refused record.reason text",

@@ -96,6 +96,9 @@ func (a *app) listRecords(ctx context.Context, f *filterFlags, l listing) error 
 	out := a.records(a.form(l.usual), r)
 	records := r.viewer().List(ctx, filter)
 	for raw, err := range records.Rows() {
+		if a.leaveOut(err) {
+			continue
+		}
 		if err != nil {
 			return err
 		}

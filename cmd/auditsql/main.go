@@ -89,6 +89,9 @@ func run(ctx context.Context, args []string, s streams) int {
 	root.SetOut(s.out)
 	root.SetErr(s.err)
 	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		err = a.incomplete()
+	}
 	if err != nil && errors.Is(context.Cause(ctx), errInterrupted) && !isQuiet(err) {
 		// The run failed because it was stopped.
 		err = errInterrupted

@@ -39,7 +39,7 @@ func (r *recordFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&r.subject, "subject", "", "what was asked about")
 	flags.StringVar(&r.predicate, "predicate", "", "what was asked of it")
 	flags.StringVar(&r.lens, "lens", "", "the lens")
-	flags.StringVar(&r.lifecycle, "lifecycle", "", "the lifecycle asked for: Proposed, UnderReview, Approved, Deprecated, Rejected")
+	flags.StringVar(&r.lifecycle, "lifecycle", "", "the lifecycle asked for: Proposed, UnderReview, Approved, Deprecated, Rejected, Unstated")
 	flags.StringVar(&r.epoch, "epoch", "", "the epoch's `hash`")
 	flags.StringVar(&r.result, "result", "", "the `hash` of the answer")
 	flags.StringVar(&r.confidence, "confidence", "", "how sure the answer is, a `number` (default 0)")

@@ -22,7 +22,8 @@ it. Views, and triggers that guard the records, are restored if somebody removed
 them. If SQLite itself finds its file damaged, the whole database is moved aside
 and rebuilt from the journal, if that reaches back to the first record. If it
 does not, reindex repairs damage in the forensic tables and their indexes, and
-keeps a copy of the damaged database.`,
+keeps a copy of the damaged database. It refuses, and changes nothing, when a
+record does not match its leaf hash: repair comes first.`,
 		Example: `  auditsql reindex`,
 		Args:    arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -10,18 +10,37 @@ import (
 	"syscall"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/tui"
 	"github.com/auditsql/auditsql/internal/when"
 )
 
 // openWriter opens the store for writing, and makes it if there is none.
 func (a *app) openWriter(ctx context.Context, options ...audit.Option) (*audit.DB, error) {
-	options = append(options, audit.WithLockWait(a.lockWait.Duration), audit.WithCreatedBy("auditsql "+version))
+	migration, end := a.migration()
+	options = append(options, audit.WithLockWait(a.lockWait.Duration), audit.WithCreatedBy("auditsql "+version), migration)
 	db, err := audit.OpenContext(ctx, a.dir, options...)
+	end()
 	if err != nil {
 		return nil, err
 	}
 	a.noteRecovery(db.Recovery())
 	return db, nil
+}
+
+// migration shows how far an opening is with the records of an older version, until end.
+func (a *app) migration() (o audit.Option, end func()) {
+	const what = "hashing the records of an older version"
+	var bar *tui.Progress
+	return audit.WithMigrationProgress(func(done, total uint64) {
+			if bar == nil {
+				bar = a.progress(what, int64(total), false)
+			}
+			bar.At(int64(done), what)
+		}), func() {
+			if bar != nil {
+				bar.End()
+			}
+		}
 }
 
 // openIntake is openWriter for commands that store records. They make a store only with --create, and only in a folder
@@ -102,7 +121,9 @@ func (a *app) recoverFirst(ctx context.Context) error {
 		return nil
 	}
 	a.note("%s; recovering first", why)
-	recovery, err := audit.Recover(ctx, a.dir, audit.WithLockWait(a.recoveryWait))
+	migration, end := a.migration()
+	recovery, err := audit.Recover(ctx, a.dir, audit.WithLockWait(a.recoveryWait), migration)
+	end()
 	switch {
 	case errors.Is(err, audit.ErrLocked):
 		// Either a writer has begun: then it recovered the store before it took its first record. Or another reader is

@@ -127,7 +127,13 @@ func (a *app) trace(ctx context.Context, args []string, o *traceOptions) error {
 			missing = true
 			continue
 		}
+		if a.leaveOut(err) {
+			continue
+		}
 		if err == nil {
+			for _, damaged := range t.Damaged {
+				a.leaveOut(damaged)
+			}
 			err = w.write(ctx, t)
 		}
 		if err != nil {
@@ -183,6 +189,9 @@ func (a *app) traced(ctx context.Context, r *reading, args []string, f *filterFl
 		filter.Limit++
 	}
 	for q, err := range r.Audits(ctx, filter) {
+		if a.leaveOut(err) {
+			continue
+		}
 		if err != nil {
 			return nil, false, err
 		}

@@ -101,6 +101,9 @@ func (w *traceWriter) evidence(t *view.Trace) {
 		about, alarm = about+", ", fmt.Sprintf("%d not Approved", n)
 	}
 	w.page.HeadAlarm("evidence", about, alarm, ")")
+	if n := t.Unstated(); n > 0 {
+		w.page.Note("no lifecycle is told for %d of %s", n, plural(len(t.Evidence), "piece", "pieces"))
+	}
 	if len(t.Evidence) == 0 {
 		return
 	}
@@ -109,9 +112,9 @@ func (w *traceWriter) evidence(t *view.Trace) {
 	for i := range t.Evidence {
 		e := &t.Evidence[i]
 		// Evidence that is not Approved is shown also when it weighs little.
-		if i >= shownEvidence && (e.Approved || len(rows) >= 2*shownEvidence) {
+		if i >= shownEvidence && (!e.Lifecycle.Unapproved() || len(rows) >= 2*shownEvidence) {
 			left++
-			if !e.Approved {
+			if e.Lifecycle.Unapproved() {
 				leftUnapproved++
 			}
 			continue
@@ -120,7 +123,7 @@ func (w *traceWriter) evidence(t *view.Trace) {
 			{}, tui.Number(e.Weight), w.r.labels.hash(e.AssertionHash), tui.Text(e.Lifecycle.String()), w.r.labels.hash(e.SourceHash),
 			seenCell(e.FirstSeen, t.Audit.Timestamp, w.r.clock), atLeast(e.Answers, e.More), atLeast(e.Agents, e.More),
 		}
-		if !e.Approved {
+		if e.Lifecycle.Unapproved() {
 			row[0] = tui.Text("!")
 			markRow(row)
 		}
@@ -184,7 +187,7 @@ func (w *traceWriter) around(t *view.Trace) {
 		rows = append(rows, []tui.Cell{
 			mark, sameDayCell(q.Timestamp, t.Audit.Timestamp, w.r.clock), hashCell(q.QueryID),
 			tui.Or(q.Params.Subject, tui.Text), tui.Or(q.Params.Predicate, tui.Text), tui.Or(q.ResultHash, w.r.labels.hash),
-			tui.Number(q.ResultConfidence), approvedCell(len(q.ContributingAssertions), q.Unapproved()),
+			tui.Number(q.ResultConfidence), approvedCell(len(q.ContributingAssertions), q.Approved(), q.Unapproved()),
 		})
 	}
 	for i := range t.Before {

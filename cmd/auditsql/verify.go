@@ -22,9 +22,10 @@ func (a *app) verifyCommand() *cobra.Command {
 		Short: "Check the journal and SQLite, and compare them",
 		Long: `Verify checks every record of the journal, the integrity of SQLite's file, its
 tables, triggers and views, keys against values, the stored records against the
-tables made from them, and the journal against the stored records. It prints
-what it counted, and each problem with its place. It works beside a writer, and
-changes nothing.
+tables made from them, against their hashes and the tree over these, and the
+journal against the stored records. It prints what it counted, the root of the
+tree, and each problem with its place. It works beside a writer, and changes
+nothing.
 
 --quick leaves out the checks that read everything. What it does not count is
 "not looked at" in a table, and null in JSON. The exit code is 5 when something
@@ -88,7 +89,7 @@ func (a *app) damaged(problems uint64) error {
 		return trying(found, "%s", a.bringBack(away))
 	}
 	return trying(found,
-		"auditsql -d %[1]s wal repair shows what can be done for the journal, auditsql -d %[1]s reindex rebuilds derived tables and guards", shellQuote(a.dir))
+		"auditsql -d %[1]s repair shows what can be done for the journal and for records, auditsql -d %[1]s reindex rebuilds derived tables and guards", shellQuote(a.dir))
 }
 
 // findings prints problems and notes below the counts.
@@ -114,6 +115,7 @@ func verifyTable(v *view.Verification, took time.Duration) []tui.Fact {
 			titled("attributes", orNotLookedAt(v.Attributes, countCell)),
 			titled("agents", orNotLookedAt(v.Agents, countCell)),
 			titled("keys by agent", orNotLookedAt(v.AgentKeys, countCell)),
+			titled("root of the tree", orNotLookedAt(v.Root, func(s string) tui.Cell { return tui.Text(s) })),
 			titled("in journal and SQLite", orNotLookedAt(v.Matched, countCell)),
 			titled("in the journal alone", orNotLookedAt(v.NotApplied, countCell)),
 			titled("rejected in replay", orNotLookedAt(v.Rejected, countCell)),

@@ -33,7 +33,8 @@ type Backlog struct {
 // record is acknowledged or the claim is given up.
 type Claim struct {
 	ID        [32]byte
-	Raw       []byte // the record's canonical JSON
+	Raw       []byte   // the record's canonical JSON
+	Leaf      [32]byte // its leaf hash, from the bytes that the caller gave
 	Agent     [32]byte
 	Anonymous bool // the record has no agent
 	Timestamp uint64
@@ -119,7 +120,7 @@ func (b *Backlog) Acknowledge(claims []*Claim, offs []wal.Offset) {
 			applied.records, applied.bytes = applied.records+1, applied.bytes+int64(len(c.Raw))
 			continue
 		}
-		b.ledger.push(Record{c.ID, c.Agent, c.Timestamp, offs[i], int32(len(c.Raw)), c.Anonymous})
+		b.ledger.push(Record{c.ID, c.Agent, c.Leaf, c.Timestamp, offs[i], int32(len(c.Raw)), c.Anonymous})
 	}
 	b.mu.Unlock()
 	b.Release(applied.records, applied.bytes)
@@ -142,11 +143,29 @@ func (b *Backlog) Advance(applied wal.Offset, took time.Duration) {
 	b.releaseBatch(done, took)
 }
 
-// Find returns where the journal has an acknowledged record that SQLite may not show yet.
-func (b *Backlog) Find(id [32]byte) (wal.Offset, bool) {
+// Find returns where the journal has an acknowledged record that SQLite may not show yet, and its leaf hash.
+func (b *Backlog) Find(id [32]byte) (at wal.Offset, leaf [32]byte, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.ledger.find(id)
+	r := b.ledger.find(id)
+	if r == nil {
+		return 0, leaf, false
+	}
+	return r.Offset, r.Leaf, true
+}
+
+// Leaf returns the leaf hash of a record that was put in this process and that SQLite may lack, also while it is on its
+// way to the journal.
+func (b *Backlog) Leaf(id [32]byte) (leaf [32]byte, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if c := b.claims[id]; c != nil {
+		return c.Leaf, true
+	}
+	if r := b.ledger.find(id); r != nil {
+		return r.Leaf, true
+	}
+	return leaf, false
 }
 
 // Visible returns the acknowledged records that SQLite may not show yet. It must be called before SQLite is asked. A

@@ -99,7 +99,7 @@ func TestTheLedgerShowsWhatSQLiteMayLack(t *testing.T) {
 			if i < 0 || i == n {
 				continue
 			}
-			if off, ok := b.Find(claims[i].ID); ok != (i >= applied) || ok && off != offs[i] {
+			if off, _, ok := b.Find(claims[i].ID); ok != (i >= applied) || ok && off != offs[i] {
 				t.Fatalf("with %d applied, record %d is found: %v, at %d", applied, i, ok, off)
 			}
 		}
@@ -124,11 +124,11 @@ func TestTheLedgerKeepsTheOrderOfAcknowledgement(t *testing.T) {
 	b.Acknowledge([]*backlog.Claim{higher}, []wal.Offset{80})
 	b.Acknowledge([]*backlog.Claim{lower}, []wal.Offset{40})
 	b.Advance(80, 0)
-	if _, ok := b.Find(lower.ID); !ok {
+	if _, _, ok := b.Find(lower.ID); !ok {
 		t.Error("the lower one is gone")
 	}
 	b.Advance(120, 0)
-	if _, ok := b.Find(higher.ID); ok || held(b) != 0 {
+	if _, _, ok := b.Find(higher.ID); ok || held(b) != 0 {
 		t.Errorf("%d are held", held(b))
 	}
 }

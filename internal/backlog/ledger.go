@@ -3,11 +3,12 @@ package backlog
 import "github.com/auditsql/auditsql/wal"
 
 // Record is what is kept of an acknowledged record that SQLite may not show yet: where the journal has it, and the values
-// by which a read selects. That is some 150 bytes with its place in the index. The record's JSON is not kept, so a long
+// by which a read selects. That is some 180 bytes with its place in the index. The record's JSON is not kept, so a long
 // backlog takes space on disk, but little memory.
 type Record struct {
 	ID        [32]byte
 	Agent     [32]byte
+	Leaf      [32]byte // its leaf hash, from the bytes that were put
 	Timestamp uint64
 	Offset    wal.Offset
 	Size      int32 // of its JSON
@@ -56,12 +57,13 @@ func (l *ledger) removeBefore(applied wal.Offset) (removed amount) {
 	return removed
 }
 
-func (l *ledger) find(id [32]byte) (wal.Offset, bool) {
+// find returns the record of an id, or nil.
+func (l *ledger) find(id [32]byte) *Record {
 	number, ok := l.index[id]
 	if !ok {
-		return 0, false
+		return nil
 	}
-	return l.at(number).Offset, true
+	return l.at(number)
 }
 
 // Snapshot is the records of the ledger at one moment, in the order of acknowledgement.

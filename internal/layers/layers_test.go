@@ -19,10 +19,10 @@ const module = "github.com/auditsql/auditsql/"
 // allowed is which packages of the module each of them may import. Tests may import more.
 var allowed = map[string][]string{
 	"cmd/auditsql":         {"audit", "wal", "sqlstore", "internal/legible", "audit/ask", "audit/ingest", "audit/queries", "internal/when", "audit/view", "internal/tui", "evidence", "evidence/bundle", "internal/keyfile"},
-	"audit":                {"kvshim", "sqlstore", "wal", "internal/durable", "internal/legible", "internal/backlog", "internal/idfilter", "internal/storedir"},
+	"audit":                {"kvshim", "sqlstore", "wal", "internal/durable", "internal/legible", "internal/backlog", "internal/idfilter", "internal/storedir", "tree"},
 	"kvshim":               {"sqlstore"},
 	"kvshim/kvtest":        {"kvshim"},
-	"sqlstore":             {"migrations", "internal/durable"},
+	"sqlstore":             {"migrations", "internal/durable", "tree"},
 	"migrations":           {},
 	"wal":                  {"wal/internal/segment", "internal/durable"},
 	"wal/internal/segment": {},
@@ -36,14 +36,14 @@ var allowed = map[string][]string{
 	"internal/durable":     {},
 	"internal/layers":      {},
 	"internal/legible":     {},
-	"internal/backlog":     {"wal"},
+	"internal/backlog":     {"wal"}, // a leaf is 32 bytes here
 	"internal/idfilter":    {"internal/durable"},
 	"internal/storedir":    {"internal/durable", "sqlstore", "wal"},
 	"audit/ask":            {"audit", "internal/legible", "internal/when"},
 	"audit/ingest":         {"audit", "internal/when"},
 	"audit/queries":        {"audit", "audit/ask", "sqlstore", "internal/when"},
 	"internal/when":        {"audit"},
-	"audit/view":           {"audit", "wal", "evidence", "internal/legible", "internal/when"},
+	"audit/view":           {"audit", "wal", "evidence", "internal/legible", "internal/when", "tree"},
 	"internal/tui":         {"internal/legible"},
 }
 

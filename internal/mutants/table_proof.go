@@ -1,7 +1,28 @@
 package main
 
-// proofMutants are of the packages tree and evidence: what keeps something altered from being proven.
+// proofMutants are about hashes: what keeps a record that was altered from being served, or proven.
 var proofMutants = []mutant{
+	{"the comparison of a record with its leaf", "sqlstore/tree.go",
+		"	return bytes.Equal(leaf, h[:])", "	return h != (tree.Hash{})",
+		"sqlstore", "^TestADamagedRecordIsNeverServed$", nil},
+	{"the leaf of a record that comes again", "sqlstore/apply.go",
+		"	if bytes.Equal(bytesOf(row[1]), r.Leaf[:]) || bytes.Equal(", "	if bytes.Equal(",
+		"sqlstore", "^TestARepeatedRecordIsComparedWithItsLeaf$", nil},
+	{"the refusal of readers while records are being hashed", "sqlstore/open.go",
+		"	if db.unhashed && !o.Older {", "	if false && !o.Older {",
+		"sqlstore", "^TestAnOlderDatabaseGetsItsTree$", nil},
+	{"the second hash of a record", "audit/applier.go",
+		"ok && put != row.Leaf {", "ok && put == ([32]byte{}) {",
+		"audit", "^TestARecordThatChangesOnItsWayStopsTheStore$", nil},
+	{"the comparison of an older record with the journal", "audit/older.go",
+		"	case !bytes.Equal(o.rec.Payload, v.Value):", "	case bytes.Equal(nil, v.Value):",
+		"audit", "^TestAnOlderStoreThatDiffersFromItsJournalIsRefused$", nil},
+	{"the hash that decides which value is the true one", "audit/restore.go",
+		"	case is(journal, d.Leaf), is(journal, d.Tile):", "	case len(journal) > 0:",
+		"audit", "^TestAForgedJournalRecordRestoresNothing$", nil},
+	{"the check of the records before a reindex", "audit/backup.go",
+		"ofRecord(err) {\n		return fmt.Errorf(\"reindex: %w\", err)", "ofRecord(err) && err == nil {\n		return fmt.Errorf(\"reindex: %w\", err)",
+		"audit", "^TestADamagedRecordIsLeftOutOfAnswers$", nil},
 	{"the widths of an edge that is loaded", "tree/edge.go",
 		"len(hashes) != want {", "false {",
 		"tree", "^TestWhatNoTreeHas$", nil},

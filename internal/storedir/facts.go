@@ -74,13 +74,27 @@ func (f *Facts) Examine(ctx context.Context) (err error) {
 			return context.Cause(ctx)
 		}
 	}
-	sql, err := sqlstore.Open(ctx, f.Path, sqlstore.Options{ReadOnly: true, Readers: 1})
+	sql, err := sqlstore.Open(ctx, f.Path, sqlstore.Options{ReadOnly: true, Older: true, Readers: 1})
 	if err != nil {
 		return err
 	}
 	defer sql.Close()
-	if f.BothProblems, err = sql.Integrity(ctx, false); !f.HasWAL {
+	if f.BothProblems, err = problemsOf(ctx, sql); !f.HasWAL {
 		f.AloneProblems = f.BothProblems
 	}
 	return err
+}
+
+// problemsOf returns what is wrong with a database. The tables of a mixture of two states can each be whole: then the tree
+// does not fit the entries.
+func problemsOf(ctx context.Context, sql *sqlstore.DB) ([]string, error) {
+	problems, err := sql.Integrity(ctx, false)
+	if err != nil || len(problems) > 0 {
+		return problems, err
+	}
+	problem, err := sql.TreeProblem(ctx)
+	if problem != "" {
+		problems = append(problems, problem)
+	}
+	return problems, err
 }

@@ -1,0 +1,95 @@
+package audit
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/auditsql/auditsql/sqlstore"
+	"github.com/auditsql/auditsql/wal"
+)
+
+// hashOlder gives the records of an older version their leaf hashes, and builds the tree. Each record that the journal
+// still has is compared with it first: a hash makes what SQLite has final. It may be interrupted, and the next opening goes
+// on where it stopped.
+//
+// A suspect database that is not rebuilt may be a mixture of two states. Its tree is built anew from the leaves that it has.
+func (p *opening) hashOlder(db *DB) error {
+	if p.report.Checked {
+		if err := db.sql.DropTree(p.ctx); err != nil {
+			return err
+		}
+	}
+	due, err := db.sql.Hashing(p.ctx)
+	if err != nil || !due {
+		return err
+	}
+	o := older{opening: p, db: db, segs: db.journal.Segments()}
+	defer o.close()
+	err = db.sql.BuildTree(p.ctx, o.compare, func(done, total uint64) {
+		p.opts.logger.Info("records of an older version are being hashed", "done", done, "total", total)
+		if p.opts.hashing != nil {
+			p.opts.hashing(done, total)
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("hash the records: %w", db.lost(err))
+	}
+	switch {
+	case o.alone > 0:
+		p.note("the records of an older version have leaf hashes now; %d of them were compared with the journal, and %d could not be: the journal does not have them any more", o.compared, o.alone)
+	case o.compared > 0:
+		p.note("the records of an older version have leaf hashes now; all %d that were left to do were compared with the journal", o.compared)
+	}
+	return nil
+}
+
+// older compares entries with the records of the journal, both in the order of offsets.
+type older struct {
+	*opening
+	db     *DB
+	segs   []wal.Segment
+	reader *wal.Reader
+	rec    wal.Record // the last one read
+	read   bool
+	ended  bool
+
+	compared, alone uint64 // alone: the journal does not have the record
+}
+
+func (o *older) close() {
+	if o.reader != nil {
+		o.reader.Close()
+	}
+}
+
+func (o *older) compare(v sqlstore.EntryValue) (err error) {
+	at := wal.Offset(v.JournalOffset)
+	if len(o.segs) == 0 || at < o.segs[0].Base {
+		o.alone++
+		return nil
+	}
+	if o.reader == nil {
+		if o.reader, err = wal.OpenReader(o.db.journalDir, baseOf(o.segs, at), o.opts.journal()); err != nil {
+			return err
+		}
+	}
+	for !o.ended && (!o.read || o.rec.Offset < at) {
+		o.rec, err = o.reader.Next(o.ctx)
+		if o.ended = errors.Is(err, io.EOF); err != nil && !o.ended {
+			return err
+		}
+		o.read = true
+	}
+	switch {
+	case o.ended || o.rec.Offset > at: // a filler of a repair is there
+		o.alone++
+	case !bytes.Equal(o.rec.Payload, v.Value):
+		return fmt.Errorf("%w: record %s (entry %d) has other bytes in SQLite than in the journal at offset %d, and one of the two was changed; %s",
+			ErrDamaged, Hash(v.QueryID), v.Index, at, o.db.rebuildAdvice())
+	default:
+		o.compared++
+	}
+	return nil
+}

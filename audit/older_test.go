@@ -1,0 +1,201 @@
+package audit_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/sqlstore"
+	"github.com/auditsql/auditsql/wal"
+)
+
+// The roots that testdata/stores/README.md names.
+const (
+	rootOfVersion2  = "S3YYxid7zRsLJobKmEvC5cS8Jfzp6qhWxHLc3G8oYuU="
+	rootOfCanonical = "Z/yUjOv/gV7izsmWX5pZYIWze+bjT6+stRbdn7tn9dM="
+)
+
+// version2 is a store of the version before the Merkle tree.
+func version2(t *testing.T) (dir string) {
+	t.Helper()
+	dir = filepath.Join(t.TempDir(), "store")
+	f := must(os.Open(filepath.Join("..", "testdata", "stores", "version2.tar.gz")))
+	defer f.Close()
+	for r := tar.NewReader(must(gzip.NewReader(f))); ; {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return dir
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := filepath.Join(dir, filepath.FromSlash(h.Name))
+		if h.Typeflag == tar.TypeDir {
+			err = os.MkdirAll(name, 0o700)
+		} else {
+			err = os.WriteFile(name, must(io.ReadAll(r)), 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func wantVersion2(t *testing.T, db *audit.DB) {
+	t.Helper()
+	size, root, err := db.Root(t.Context())
+	if err != nil || size != 270 || root.String() != rootOfVersion2 {
+		t.Errorf("the root of %d is %s, %v", size, root, err)
+	}
+	wantExportedRoot(t, db)
+	wantSound(t, db)
+}
+
+// A golden root: what is a leaf never changes.
+func TestTheRootOfTheGoldenRecords(t *testing.T) {
+	t.Parallel()
+	db := openDB(t, t.TempDir()+"/store")
+	for line := range bytes.Lines(must(os.ReadFile(filepath.Join("..", "testdata", "records", "canonical.ndjson")))) {
+		put(t, db, parse(t, string(line)))
+	}
+	if size, root, err := db.Root(t.Context()); err != nil || size != 12 || root.String() != rootOfCanonical {
+		t.Errorf("the root of %d is %s, %v", size, root, err)
+	}
+}
+
+// The records of an older version get their leaf hashes when the store is opened for writing. Before that a reader says
+// what is to be done.
+func TestAnOlderStoreIsMigrated(t *testing.T) {
+	t.Parallel()
+	dir := version2(t)
+	if _, err := audit.Open(dir, audit.ReadOnly()); !errors.Is(err, sqlstore.ErrOlder) {
+		t.Errorf("a reader: %v", err)
+	}
+	if why, err := audit.NeedsRecovery(t.Context(), dir); err != nil || !strings.Contains(why, "older version") {
+		t.Errorf("needs recovery: %q, %v", why, err)
+	}
+	calls := 0
+	db := openDB(t, dir, audit.WithMigrationProgress(func(done, total uint64) {
+		if calls++; done != 270 || total != 270 {
+			t.Errorf("%d of %d", done, total)
+		}
+	}))
+	if notes := fmt.Sprint(db.Recovery().Notes); !strings.Contains(notes, "all 270 that were left to do were compared") || calls != 1 {
+		t.Errorf("%s, %d calls", notes, calls)
+	}
+	wantVersion2(t, db)
+	put(t, db, sample(1))
+	wantExportedRoot(t, db)
+	closeDB(t, db)
+	if notes := openDB(t, dir).Recovery().Notes; len(notes) > 0 {
+		t.Errorf("the next opening: %q", notes)
+	}
+}
+
+// What the journal does not have any more is counted.
+func TestAnOlderStoreWithATrimmedJournal(t *testing.T) {
+	t.Parallel()
+	dir := version2(t)
+	for _, name := range must(filepath.Glob(filepath.Join(dir, "wal", "*.wal")))[:3] {
+		if err := os.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	db := openDB(t, dir)
+	var compared, alone int
+	notes := db.Recovery().Notes
+	i := slices.IndexFunc(notes, func(n string) bool { return strings.Contains(n, "could not be") })
+	if i < 0 {
+		t.Fatalf("%q", notes)
+	}
+	if _, err := fmt.Sscanf(notes[i], "the records of an older version have leaf hashes now; %d of them were compared with the journal, and %d could not be", &compared, &alone); err != nil ||
+		compared+alone != 270 || alone < 50 || compared < 50 {
+		t.Errorf("%q, %v", notes[i], err)
+	}
+	wantVersion2(t, db)
+}
+
+// The migration may be interrupted at any moment. It goes on where it was.
+func TestAnInterruptedMigrationGoesOn(t *testing.T) {
+	t.Parallel()
+	dir := version2(t)
+	interrupted := 0
+	for n := 1; ; n = n*5/4 + 1 {
+		db, err := audit.OpenContext(endAtLook(n), dir)
+		if err == nil {
+			defer db.Close()
+			wantVersion2(t, db)
+			break
+		}
+		if !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		interrupted++
+		dir = killed(t, dir)
+	}
+	if interrupted < 10 {
+		t.Errorf("interrupted %d times", interrupted)
+	}
+}
+
+// A record that differs from the journal gets no hash: nothing can be proven of a record of which there are two versions.
+// The store is refused until one of them is put back.
+func TestAnOlderStoreThatDiffersFromItsJournalIsRefused(t *testing.T) {
+	t.Parallel()
+	dir := version2(t)
+	const change = `UPDATE kv SET value = CAST(replace(CAST(value AS TEXT), '%s', '%s') AS BLOB) WHERE key = (SELECT CAST(x'004155443A' || query_id AS BLOB) FROM entry WHERE idx = 9)`
+	s := openShell(t, dir)
+	s.unguarded(fmt.Sprintf(change, `"t9"`, `"t8"`))
+	s.exit()
+	for range 2 {
+		_, err := audit.Open(dir)
+		if !errors.Is(err, audit.ErrDamaged) || !strings.Contains(err.Error(), "(entry 9) has other bytes in SQLite than in the journal at offset") || strings.Contains(err.Error(), "\n") {
+			t.Fatalf("opening: %v", err)
+		}
+	}
+	if _, err := audit.Open(dir, audit.ReadOnly()); !errors.Is(err, sqlstore.ErrOlder) {
+		t.Errorf("a reader: %v", err)
+	}
+	// Two other ways: the value comes back, or SQLite is rebuilt from the journal.
+	again := killed(t, dir)
+	s = openShell(t, again)
+	s.unguarded(fmt.Sprintf(change, `"t8"`, `"t9"`))
+	s.exit()
+	wantVersion2(t, openDB(t, again))
+	removeSQLite(t, dir)
+	wantVersion2(t, openDB(t, dir))
+}
+
+// The journal of an older store is repaired from its SQLite, before and in the middle of the migration.
+func TestTheJournalOfAnOlderStoreIsRepaired(t *testing.T) {
+	t.Parallel()
+	dir := version2(t)
+	name := must(filepath.Glob(filepath.Join(dir, "wal", "*.wal")))[2]
+	b := must(os.ReadFile(name))
+	b[5000] ^= 1
+	if err := os.WriteFile(name, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	begun := killed(t, dir)
+	var corrupt *wal.CorruptError
+	if _, err := audit.Open(begun); !errors.As(err, &corrupt) {
+		t.Errorf("opening: %v", err)
+	}
+	for what, dir := range map[string]string{"before": dir, "in the middle": begun} {
+		rep := repair(t, dir, true)
+		if !rep.Asked || len(rep.Ranges) != 1 || len(rep.Ranges[0].Restored) != 1 {
+			t.Errorf("%s: %+v", what, rep)
+		}
+		wantVersion2(t, openDB(t, dir))
+	}
+}

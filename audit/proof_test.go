@@ -1,0 +1,288 @@
+package audit_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/walspec"
+	"github.com/auditsql/auditsql/wal"
+)
+
+// rootOf is the definition of RFC 6962, section 2.1, word for word.
+func rootOf(leaves [][]byte) [32]byte {
+	switch n := len(leaves); n {
+	case 0:
+		return sha256.Sum256(nil)
+	case 1:
+		return sha256.Sum256(append([]byte{0}, leaves[0]...))
+	default:
+		k := 1
+		for 2*k < n {
+			k *= 2
+		}
+		left, right := rootOf(leaves[:k]), rootOf(leaves[k:])
+		return sha256.Sum256(slices.Concat([]byte{1}, left[:], right[:]))
+	}
+}
+
+// exported is what export prints, a record each.
+func exported(t testing.TB, db *audit.DB) (leaves [][]byte) {
+	t.Helper()
+	for raw, err := range db.RawAudits(context.Background(), audit.Filter{ByAdmission: true}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		leaves = append(leaves, raw)
+	}
+	return leaves
+}
+
+func wantExportedRoot(t testing.TB, db *audit.DB) {
+	t.Helper()
+	leaves := exported(t, db)
+	size, root, err := db.Root(context.Background())
+	if err != nil || size != uint64(len(leaves)) || root != rootOf(leaves) {
+		t.Errorf("the root of %d records is %s, %v; that of the export of %d is %x", size, root, err, len(leaves), rootOf(leaves))
+	}
+}
+
+// The root is that of the export, as anybody can compute it, and is the same when SQLite is built anew from the journal.
+func TestTheRootIsThatOfTheExport(t *testing.T) {
+	t.Parallel()
+	dir, _ := closedStore(t, 0, 600)
+	db := openDB(t, dir)
+	for i := range 50 {
+		put(t, db, sample(i*3)) // again
+	}
+	other := sample(7)
+	other.ResultConfidence = 0.5
+	if _, err := db.PutAudit(t.Context(), &other); !errors.Is(err, audit.ErrConflict) {
+		t.Fatal(err)
+	}
+	wantExportedRoot(t, db)
+	size, root, err := db.Root(t.Context())
+	if err != nil || size != 600 {
+		t.Fatal(size, err)
+	}
+	closeDB(t, db)
+	removeSQLite(t, dir)
+	db = openDB(t, dir)
+	if again, same, err := db.Root(t.Context()); err != nil || again != size || same != root {
+		t.Errorf("after a rebuild: %d, %s, %v; want %d, %s", again, same, err, size, root)
+	}
+	if err := db.Reindex(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	wantExportedRoot(t, db)
+	rep, err := db.Verify(t.Context(), audit.VerifyOptions{})
+	if err != nil || !rep.OK() || rep.Root != root || rep.TreeSize != size {
+		t.Errorf("%+v, %v", rep, err)
+	}
+}
+
+// alteredFS changes a record on its way to the disk, with checksums that fit, once it is armed.
+type alteredFS struct {
+	wal.FS
+	from, to []byte // payloads of the same length
+	hits     *atomic.Int32
+}
+
+func (fs *alteredFS) Create(name string) (wal.File, error) {
+	f, err := fs.FS.Create(name)
+	return alteredFile{f, fs}, err
+}
+
+func (fs *alteredFS) OpenWrite(name string) (wal.File, error) {
+	f, err := fs.FS.OpenWrite(name)
+	return alteredFile{f, fs}, err
+}
+
+type alteredFile struct {
+	wal.File
+	fs *alteredFS
+}
+
+func (f alteredFile) WriteAt(p []byte, off int64) (int, error) {
+	const header = 40
+	if i := bytes.Index(p, f.fs.from) - header; i >= 0 {
+		// The first segment begins at offset 0, so a place in the file is an offset.
+		at := uint64(off) + uint64(i)
+		p = bytes.Clone(p)
+		if record := walspec.Encode(at, f.fs.from); bytes.Equal(p[i:i+len(record)], record) {
+			copy(p[i:], walspec.Encode(at, f.fs.to))
+			f.fs.hits.Add(1)
+		}
+	}
+	return f.File.WriteAt(p, off)
+}
+
+// A record that changes between the caller and what the applier reads back is not taken into the tree, although its
+// checksums fit: the store takes no more records, and says why.
+func TestARecordThatChangesOnItsWayStopsTheStore(t *testing.T) {
+	t.Parallel()
+	q := sample(3)
+	raw := []byte(canonical(t, &q))
+	altered := bytes.Replace(raw, []byte("trace-3"), []byte("trace-8"), 1)
+	fs := &alteredFS{wal.OS, raw, altered, new(atomic.Int32)}
+	dir := t.TempDir() + "/store"
+	db, err := audit.Open(dir, audit.WithJournalFS(fs))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	put(t, db, sample(0), sample(1), sample(2))
+	wantExportedRoot(t, db)
+	if _, err := db.PutAudit(t.Context(), &q); err != nil {
+		t.Logf("the put itself: %v", err) // the applier may have been faster
+	}
+	if fs.hits.Load() != 1 {
+		t.Fatalf("the record was changed %d times", fs.hits.Load())
+	}
+	if _, _, err := db.Root(t.Context()); err == nil || !strings.Contains(err.Error(), q.QueryID.String()) || !errors.Is(err, audit.ErrDamaged) {
+		t.Errorf("the root: %v", err)
+	}
+	if err := db.Err(); !errors.Is(err, wal.ErrFailed) || !strings.Contains(err.Error(), "the journal has other bytes") {
+		t.Errorf("the store: %v", err)
+	}
+	if got, err := db.GetRaw(t.Context(), q.QueryID); err == nil {
+		t.Errorf("the record is served: %s", got)
+	}
+	next := sample(4)
+	if _, err := db.PutAudit(t.Context(), &next); !errors.Is(err, wal.ErrFailed) {
+		t.Errorf("another put: %v", err)
+	}
+	if got := must(db.GetRaw(t.Context(), sample(2).QueryID)); string(got) != canonical(t, ptr(sample(2))) {
+		t.Errorf("a record from before: %s", got)
+	}
+	// SQLite is as it was: only the record is not in it. The next opening has nothing but the journal to go by.
+	db.Close()
+	db = openDB(t, dir)
+	if rec := db.Recovery(); rec.Rebuilt || rec.Checked || rec.Replayed != 1 {
+		t.Errorf("the next opening: %+v", rec)
+	}
+	wantExportedRoot(t, db)
+}
+
+// A record that was changed in SQLite is never served, whatever is asked. The rest is answered, and it is said what is
+// left out. To put the record again is no conflict.
+func TestADamagedRecordIsLeftOutOfAnswers(t *testing.T) {
+	t.Parallel()
+	from, _ := closedStore(t, 0, 40)
+	dir := killed(t, from)
+	q := sample(7)
+	s := openShell(t, dir)
+	s.unguarded(fmt.Sprintf(`UPDATE kv SET value = CAST(replace(CAST(value AS TEXT), 'trace-7', 'trace-8') AS BLOB) WHERE key = x'004155443a%s'`, q.QueryID))
+	s.exit()
+	db := openDB(t, dir)
+	ctx := t.Context()
+	want := func(what string, err error) {
+		t.Helper()
+		var damaged *audit.RecordError
+		if !errors.As(err, &damaged) || damaged.ID != q.QueryID || damaged.Missing || !errors.Is(err, audit.ErrDamaged) || damaged.Cure == "" {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	_, err := db.GetRaw(ctx, q.QueryID)
+	want("get", err)
+	_, err = db.GetAudit(ctx, q.QueryID)
+	want("get", err)
+	_, err = db.Trace(ctx, q.QueryID, audit.TraceOptions{})
+	want("trace", err)
+	recent, err := db.ListRecent(ctx, 100)
+	if want("recent", err); len(recent) != 39 {
+		t.Errorf("%d recent", len(recent))
+	}
+	ofAgent, err := db.AuditsForAgent(ctx, *q.AgentID, 0, audit.Unbounded, 100)
+	if want("of the agent", err); len(ofAgent) != 12 {
+		t.Errorf("%d of the agent", len(ofAgent))
+	}
+	for what, seq := range map[string]func(yield func(audit.QueryID, error) bool){
+		"list": func(yield func(audit.QueryID, error) bool) {
+			for q, err := range db.Audits(ctx, audit.Filter{}) {
+				if !yield(q.QueryID, err) {
+					return
+				}
+			}
+		},
+		"export": func(yield func(audit.QueryID, error) bool) {
+			for raw, err := range db.RawAudits(ctx, audit.Filter{ByAdmission: true}) {
+				q := audit.QueryAudit{}
+				if err == nil {
+					q = parse(t, string(raw))
+				}
+				if !yield(q.QueryID, err) {
+					return
+				}
+			}
+		},
+		"impact": func(yield func(audit.QueryID, error) bool) {
+			for a, err := range db.Impact(ctx, hashOf("source", "0"), audit.ImpactOptions{Source: true}) {
+				if !yield(a.Audit.QueryID, err) {
+					return
+				}
+			}
+		},
+		"answers": func(yield func(audit.QueryID, error) bool) {
+			for a, err := range db.Answers(ctx, "subject 2", "revenue", audit.Filter{}) {
+				if !yield(a.Audit.QueryID, err) {
+					return
+				}
+			}
+		},
+		"answers, newest first": func(yield func(audit.QueryID, error) bool) {
+			for a, err := range db.Answers(ctx, "subject 2", "revenue", audit.Filter{Descending: true}) {
+				if !yield(a.Audit.QueryID, err) {
+					return
+				}
+			}
+		},
+	} {
+		served, refused := 0, 0
+		seq(func(id audit.QueryID, err error) bool {
+			if err != nil {
+				want(what, err)
+				refused++
+				return true
+			}
+			if served++; id == q.QueryID {
+				t.Errorf("%s: it is served", what)
+			}
+			return true
+		})
+		if refused != 1 || served < 7 {
+			t.Errorf("%s: %d served, %d refused", what, served, refused)
+		}
+	}
+	tr, err := db.Trace(ctx, sample(10).QueryID, audit.TraceOptions{})
+	if err != nil || len(tr.Damaged) != 1 || tr.Damaged[0].ID != q.QueryID || len(tr.Before) != 2 {
+		t.Errorf("trace beside it: %+v, %v", tr, err)
+	}
+	results, err := db.PutAudits(ctx, []*audit.QueryAudit{ptr(sample(6)), &q, ptr(sample(50))})
+	if err != nil || !results[0].Duplicate || results[2].Err != nil {
+		t.Errorf("%+v, %v", results, err)
+	}
+	if want("put again", results[1].Err); errors.Is(results[1].Err, audit.ErrConflict) {
+		t.Error("it is called a conflict")
+	}
+	want("reindex", db.Reindex(ctx, nil))
+	if running, err := db.Timeline(ctx, audit.TimelineOptions{By: audit.ByDay}); err != nil || running == nil {
+		t.Errorf("after the refused reindex: %v", err)
+	}
+	if _, err := db.Backup(ctx, t.TempDir()+"/copy"); !errors.Is(err, audit.ErrDamaged) || !strings.Contains(err.Error(), q.QueryID.String()) {
+		t.Errorf("backup: %v", err)
+	}
+	rep, err := db.Verify(ctx, audit.VerifyOptions{})
+	if err != nil || !slices.ContainsFunc(rep.Problems, func(p string) bool {
+		return strings.Contains(p, q.QueryID.String()) && strings.Contains(p, "does not match its leaf hash")
+	}) {
+		t.Errorf("%q, %v", rep.Problems, err)
+	}
+}

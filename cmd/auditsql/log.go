@@ -1,0 +1,56 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/auditsql/auditsql/internal/tui"
+)
+
+func (a *app) logCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "log COMMAND",
+		Short: "The Merkle tree over the records",
+		Long: `The store keeps a Merkle tree over its records in the order of their admission,
+as RFC 6962 describes it. One short root stands for all of them: whoever has a
+root and its size can tell later whether these records were changed, removed or
+reordered.`,
+	}
+	needsOneBelow(cmd)
+	cmd.AddCommand(a.logRootCommand())
+	return cmd
+}
+
+func (a *app) logRootCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "root",
+		Short: "How many records there are, and the root of the tree over them",
+		Long: `Root prints how many records the store has, and the root of the tree over them
+in base64. Copied to a place outside of the store, into a ticket or a mail, the
+two lines bind all records up to then. A leaf is the SHA-256 of a zero byte and
+the record's line in an export, so other programs can compute the same root.`,
+		Example: `  auditsql log root
+  auditsql log root -o json`,
+		Args: arguments(0, 0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.logRoot(cmd.Context())
+		},
+		ValidArgsFunction: completeNothing,
+	}
+	a.addReading(cmd)
+	return cmd
+}
+
+func (a *app) logRoot(ctx context.Context) error {
+	r, err := a.read(ctx)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	size, root, err := r.Root(ctx)
+	if err != nil {
+		return err
+	}
+	return a.facts(a.form(""), fact("size", "size", tui.Number(size)), fact("root", "root", tui.Text(root.String())))
+}

@@ -1,0 +1,189 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql/driver"
+	"fmt"
+
+	"github.com/auditsql/auditsql/tree"
+)
+
+// A database of an older version has records without leaf hashes. Its migration leaves the mark 'hashing' in table store:
+// how many entries are in the tree. The caller then calls BuildTree before it applies anything: it knows the journal, with
+// which records are compared before they are hashed.
+
+// Hashing tells whether the tree has to be built first: a BuildTree is due, or was interrupted.
+func (db *DB) Hashing(ctx context.Context) (bool, error) {
+	const query = `SELECT EXISTS (SELECT 1 FROM store WHERE name = 'hashing')`
+	var due bool
+	if err := db.readers.GetContext(ctx, &due, query); err != nil {
+		return false, db.fail("look at the tree", err)
+	}
+	return due, nil
+}
+
+// DropTree removes all tiles, so that BuildTree makes them anew from the leaves in kv. It is for a database whose files may
+// be a mixture of two states.
+func (db *DB) DropTree(ctx context.Context) error {
+	w, unlock, err := db.lockWriter(ctx)
+	if err != nil {
+		return db.fail("drop the tree", err)
+	}
+	defer unlock()
+	err = w.tx(ctx, func() error {
+		for _, statement := range []string{
+			`INSERT INTO store (name, value) VALUES ('hashing', 0) ON CONFLICT (name) DO UPDATE SET value = 0`,
+			`DELETE FROM tile`,
+			`DELETE FROM edge`,
+		} {
+			if _, err := w.conn.ExecContext(ctx, statement); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if w.apply != nil {
+		w.apply.tree.forget()
+	}
+	if err != nil {
+		return db.fail("drop the tree", err)
+	}
+	return nil
+}
+
+// BuildTree builds the tree from the entries that are not in it yet, and ends the state that Hashing reports. A record
+// that has a leaf keeps it. Of a record without one check is called first. Its error ends BuildTree. progress, which may
+// be nil, is called with how many entries are done, and their total.
+//
+// It works in transactions of some 20,000 records. If it is interrupted, the next BuildTree goes on from the last of them.
+func (db *DB) BuildTree(ctx context.Context, check func(EntryValue) error, progress func(done, total uint64)) error {
+	w, unlock, err := db.lockWriter(ctx)
+	if err != nil {
+		return db.fail("build the tree", err)
+	}
+	defer unlock()
+	if err := db.buildTree(ctx, w, check, progress); err != nil {
+		return db.fail("build the tree", err)
+	}
+	return nil
+}
+
+func (db *DB) buildTree(ctx context.Context, w *writer, check func(EntryValue) error, progress func(done, total uint64)) error {
+	const (
+		begun  = `SELECT CAST(value AS INTEGER), (SELECT coalesce(max(idx), -1) + 1 FROM entry) FROM store WHERE name = 'hashing'`
+		finish = `DELETE FROM store WHERE name = 'hashing'`
+	)
+	var next, total int64
+	if err := w.conn.QueryRowxContext(ctx, begun).Scan(&next, &total); err != nil {
+		return err
+	}
+	b := treeBuilder{db: db, w: w, check: check, total: total}
+	for next < total {
+		if err := w.tx(ctx, func() (err error) {
+			next, err = b.part(ctx, next)
+			return err
+		}); err != nil {
+			return err
+		}
+		if progress != nil {
+			progress(uint64(next), uint64(total))
+		}
+		if db.WALBytes() > walLimit {
+			if _, err := db.checkpoint(ctx, w, false); err != nil {
+				return err
+			}
+		}
+	}
+	return w.tx(ctx, func() error {
+		_, err := w.conn.ExecContext(ctx, finish)
+		return err
+	})
+}
+
+// treeBuilder hashes the records of a database, for BuildTree.
+type treeBuilder struct {
+	db     *DB
+	w      *writer
+	check  func(EntryValue) error
+	total  int64
+	leaves []tree.Hash
+}
+
+// part adds the next entries to the tree, from entry next on, inside a transaction. It returns the entry to go on with.
+func (b *treeBuilder) part(ctx context.Context, next int64) (int64, error) {
+	const note = `UPDATE store SET value = ? WHERE name = 'hashing'`
+	first := next
+	b.leaves = b.leaves[:0]
+	size := 0
+	for next < b.total && next-first < int64(b.db.sizes.treePart) && size < b.db.sizes.treeBytes {
+		n, bytes, err := b.page(ctx, next)
+		if err != nil {
+			return first, err
+		}
+		next, size = next+n, size+bytes
+	}
+	err := b.w.raw(func(c driver.ConnPrepareContext) error {
+		p := preparer{conn: c}
+		defer p.close()
+		t := newTreeWriter(&p)
+		if p.err != nil {
+			return p.err
+		}
+		return t.append(first, b.leaves)
+	})
+	if err != nil {
+		return first, err
+	}
+	_, err = b.w.conn.ExecContext(ctx, note, next)
+	return next, err
+}
+
+// page finds the leaves of the next entries, and gives those to kv that it lacks.
+func (b *treeBuilder) page(ctx context.Context, first int64) (n int64, bytes int, err error) {
+	const query = `SELECT e.idx, e.query_id, e.journal_offset, k.value, k.leaf, k.rowid
+		FROM entry e LEFT JOIN kv k ON k.key = ` + keyOfEntry + `
+		WHERE e.idx >= ? ORDER BY e.idx LIMIT ?`
+	const put = `UPDATE kv SET leaf = ? WHERE rowid = ?`
+	page, _, err := readPage(ctx, b.w, b.db.sizes.pageBytes, query, []any{first, min(b.db.sizes.treePart, valuesPage)}, (*entryRow).scan)
+	if err != nil {
+		return 0, 0, err
+	}
+	err = b.w.raw(func(c driver.ConnPrepareContext) error {
+		p := preparer{conn: c}
+		defer p.close()
+		update := p.prepare(put)
+		if p.err != nil {
+			return p.err
+		}
+		for i := range page {
+			row := &page[i]
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if row.Idx != first+int64(i) {
+				return fmt.Errorf("%w: entry %d is missing", ErrMalformed, first+int64(i))
+			}
+			bytes += len(row.Value)
+			if len(row.Leaf) == tree.HashSize {
+				b.leaves = append(b.leaves, tree.Hash(row.Leaf))
+				continue
+			}
+			if len(row.Value) == 0 || row.KVRow == nil {
+				return &RecordError{QueryID: row.entry().QueryID, Missing: true}
+			}
+			if err := b.check(EntryValue{row.entry(), row.Value}); err != nil {
+				return err
+			}
+			leaf := tree.LeafHash(row.Value)
+			if err := update.exec(leaf[:], *row.KVRow); err != nil {
+				return err
+			}
+			b.leaves = append(b.leaves, leaf)
+		}
+		return nil
+	})
+	if err == nil && len(page) == 0 {
+		err = fmt.Errorf("%w: entry %d is missing", ErrMalformed, first)
+	}
+	return int64(len(page)), bytes, err
+}
