@@ -86,7 +86,7 @@ func (o *older) trueValue(v sqlstore.EntryValue) ([]byte, error) {
 		o.restored = append(o.restored, v.QueryID)
 		return journal, nil
 	}
-	return nil, fmt.Errorf("%w: record %s (entry %d) has other bytes in SQLite than in the journal at offset %d, and one of the two was changed: repair it before the store is migrated",
+	return nil, fmt.Errorf("%w: record %s (entry %d) has other bytes in SQLite than in the journal at offset %d, and one of the two was changed; repair --apply takes that of the journal",
 		ErrDamaged, Hash(v.QueryID), v.Index, v.JournalOffset)
 }
 
