@@ -31,6 +31,7 @@ type DB struct {
 	opts       options
 	sql        *sqlstore.DB
 	recovery   Recovery
+	restored   []QueryID // by the opening of RepairRecords
 
 	// Of a writer; nil when the store is open for reading only.
 	journal *wal.Journal

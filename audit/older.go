@@ -27,7 +27,7 @@ func (p *opening) hashOlder(db *DB) error {
 	}
 	o := older{opening: p, db: db, segs: db.journal.Segments()}
 	defer o.close()
-	err = db.sql.BuildTree(p.ctx, o.compare, func(done, total uint64) {
+	err = db.sql.BuildTree(p.ctx, o.trueValue, func(done, total uint64) {
 		p.opts.logger.Info("records of an older version are being hashed", "done", done, "total", total)
 		if p.opts.hashing != nil {
 			p.opts.hashing(done, total)
@@ -36,6 +36,7 @@ func (p *opening) hashOlder(db *DB) error {
 	if err != nil {
 		return fmt.Errorf("hash the records: %w", db.lost(err))
 	}
+	p.restored = o.restored
 	switch {
 	case o.alone > 0:
 		p.note("the records of an older version have leaf hashes now; %d of them were compared with the journal, and %d could not be: the journal does not have them any more", o.compared, o.alone)
@@ -55,7 +56,8 @@ type older struct {
 	read   bool
 	ended  bool
 
-	compared, alone uint64 // alone: the journal does not have the record
+	compared, alone uint64    // alone: the journal does not have the record
+	restored        []QueryID // from the journal, by a repair
 }
 
 func (o *older) close() {
@@ -64,32 +66,50 @@ func (o *older) close() {
 	}
 }
 
-func (o *older) compare(v sqlstore.EntryValue) (err error) {
-	at := wal.Offset(v.JournalOffset)
-	if len(o.segs) == 0 || at < o.segs[0].Base {
+// trueValue returns the value of an entry that gets a hash: the one that SQLite has and the journal does not contradict. When
+// they differ the store is refused. A repair takes the journal's value: its header has a hash of it, and SQLite has none.
+func (o *older) trueValue(v sqlstore.EntryValue) ([]byte, error) {
+	journal, err := o.inJournal(wal.Offset(v.JournalOffset))
+	id, _ := idOf(journal)
+	switch {
+	case err != nil:
+		return nil, err
+	case journal == nil && len(v.Value) == 0:
+		return nil, &sqlstore.RecordError{QueryID: v.QueryID, Missing: true}
+	case journal == nil:
 		o.alone++
-		return nil
+		return v.Value, nil
+	case bytes.Equal(journal, v.Value):
+		o.compared++
+		return v.Value, nil
+	case o.opts.repairing && id == Hash(v.QueryID):
+		o.restored = append(o.restored, v.QueryID)
+		return journal, nil
+	}
+	return nil, fmt.Errorf("%w: record %s (entry %d) has other bytes in SQLite than in the journal at offset %d, and one of the two was changed; repair --apply takes that of the journal",
+		ErrDamaged, Hash(v.QueryID), v.Index, v.JournalOffset)
+}
+
+// inJournal returns the record of the journal at an offset, or nil if the journal does not have one there. Offsets must
+// ascend from call to call.
+func (o *older) inJournal(at wal.Offset) (payload []byte, err error) {
+	if len(o.segs) == 0 || at < o.segs[0].Base {
+		return nil, nil
 	}
 	if o.reader == nil {
 		if o.reader, err = wal.OpenReader(o.db.journalDir, baseOf(o.segs, at), o.opts.journal()); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	for !o.ended && (!o.read || o.rec.Offset < at) {
 		o.rec, err = o.reader.Next(o.ctx)
 		if o.ended = errors.Is(err, io.EOF); err != nil && !o.ended {
-			return err
+			return nil, err
 		}
 		o.read = true
 	}
-	switch {
-	case o.ended || o.rec.Offset > at: // a filler of a repair is there
-		o.alone++
-	case !bytes.Equal(o.rec.Payload, v.Value):
-		return fmt.Errorf("%w: record %s (entry %d) has other bytes in SQLite than in the journal at offset %d, and one of the two was changed; %s",
-			ErrDamaged, Hash(v.QueryID), v.Index, at, o.db.rebuildAdvice())
-	default:
-		o.compared++
+	if o.ended || o.rec.Offset > at { // a filler of a repair is there
+		return nil, nil
 	}
-	return nil
+	return o.rec.Payload, nil
 }

@@ -166,6 +166,15 @@ func TestAnOlderStoreThatDiffersFromItsJournalIsRefused(t *testing.T) {
 	if _, err := audit.Open(dir, audit.ReadOnly()); !errors.Is(err, sqlstore.ErrOlder) {
 		t.Errorf("a reader: %v", err)
 	}
+	// repair takes the value of the journal, whose header has a hash of it.
+	repaired := killed(t, dir)
+	for _, apply := range []bool{false, true} {
+		rep, err := audit.RepairRecords(t.Context(), repaired, audit.RepairOptions{Apply: apply})
+		if err != nil || len(rep.Restored) != 1 || rep.Damaged() != 1 {
+			t.Errorf("repair %v: %+v, %v", apply, rep, err)
+		}
+	}
+	wantVersion2(t, openDB(t, repaired))
 	// Two other ways: the value comes back, or SQLite is rebuilt from the journal.
 	again := killed(t, dir)
 	s = openShell(t, again)

@@ -29,7 +29,9 @@ type opening struct {
 	plan   storedir.Plan // what becomes of the database
 	clean  bool          // File.Clean, as this opening found it
 	labels []sqlstore.Label
-	report Recovery
+	// restored are records of an older version that a repair took from the journal.
+	restored []QueryID
+	report   Recovery
 }
 
 // suspect reports whether SQLite's files are in a state that the store cannot have left, not even by an unclean end.

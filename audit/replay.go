@@ -58,7 +58,7 @@ func (p *opening) start(journal *wal.Journal, journalDir string, sql *sqlstore.D
 	a.closing = db.quit
 	err = p.replay(db)
 	if err == nil {
-		db.file, db.recovery = a.file, p.report
+		db.file, db.recovery, db.restored = a.file, p.report, p.restored
 		db.ids, err = p.openFilter(db)
 	}
 	if err != nil {

@@ -62,6 +62,14 @@ func (db *DB) repairRecords(ctx context.Context, report *RecordsReport) error {
 		}
 		defer db.applier.busy.Unlock()
 	}
+	report.Restored = append(report.Restored, db.restored...)
+	meta, err := db.sql.Meta(ctx)
+	if err != nil {
+		return err
+	}
+	if meta.Version < sqlstore.Version() || meta.Hashing {
+		return db.compareOlder(ctx, report)
+	}
 	for d, err := range db.sql.Damaged(ctx) {
 		if err != nil {
 			return err
@@ -92,6 +100,31 @@ func (db *DB) repairRecords(ctx context.Context, report *RecordsReport) error {
 	if report.Aside != "" {
 		return errors.Join(durable.SyncDir(report.Aside), durable.SyncDir(db.dir))
 	}
+	return nil
+}
+
+// compareOlder reports what a repair would restore before the records of an older version get their hashes.
+func (db *DB) compareOlder(ctx context.Context, report *RecordsReport) error {
+	segs, err := db.segments()
+	if err != nil {
+		return err
+	}
+	o := older{opening: &opening{ctx: ctx, opts: db.opts}, db: db, segs: segs}
+	defer o.close()
+	for v, err := range db.sql.Values(ctx, 0) {
+		var missing *sqlstore.RecordError
+		if err == nil || errors.As(err, &missing) {
+			_, err = o.trueValue(v)
+		}
+		if errors.Is(err, ErrDamaged) || errors.As(err, &missing) {
+			report.Lost = append(report.Lost, v.QueryID)
+			err = nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	report.Restored = append(report.Restored, o.restored...)
 	return nil
 }
 

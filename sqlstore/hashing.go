@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"fmt"
+	"slices"
 
 	"github.com/auditsql/auditsql/tree"
 )
@@ -52,11 +53,12 @@ func (db *DB) DropTree(ctx context.Context) error {
 }
 
 // BuildTree builds the tree from the entries that are not in it yet, and ends the state that Hashing reports. A record
-// that has a leaf keeps it. Of a record without one check is called first. Its error ends BuildTree. progress, which may
-// be nil, is called with how many entries are done, and their total.
+// that has a leaf keeps it. Of a record without one check is called first, with the value that kv has, nil if it has none.
+// It returns the true value, which kv gets if it has another one. Its error ends BuildTree. progress, which may be nil, is
+// called with how many entries are done, and their total.
 //
 // It works in transactions of some 20,000 records. If it is interrupted, the next BuildTree goes on from the last of them.
-func (db *DB) BuildTree(ctx context.Context, check func(EntryValue) error, progress func(done, total uint64)) error {
+func (db *DB) BuildTree(ctx context.Context, check func(EntryValue) ([]byte, error), progress func(done, total uint64)) error {
 	w, unlock, err := db.lockWriter(ctx)
 	if err != nil {
 		return db.fail("build the tree", err)
@@ -68,7 +70,7 @@ func (db *DB) BuildTree(ctx context.Context, check func(EntryValue) error, progr
 	return nil
 }
 
-func (db *DB) buildTree(ctx context.Context, w *writer, check func(EntryValue) error, progress func(done, total uint64)) error {
+func (db *DB) buildTree(ctx context.Context, w *writer, check func(EntryValue) ([]byte, error), progress func(done, total uint64)) error {
 	const (
 		begun  = `SELECT CAST(value AS INTEGER), (SELECT coalesce(max(idx), -1) + 1 FROM entry) FROM store WHERE name = 'hashing'`
 		finish = `DELETE FROM store WHERE name = 'hashing'`
@@ -104,7 +106,7 @@ func (db *DB) buildTree(ctx context.Context, w *writer, check func(EntryValue) e
 type treeBuilder struct {
 	db     *DB
 	w      *writer
-	check  func(EntryValue) error
+	check  func(EntryValue) ([]byte, error)
 	total  int64
 	leaves []tree.Hash
 }
@@ -148,6 +150,7 @@ func (b *treeBuilder) page(ctx context.Context, first int64) (n int64, bytes int
 	if err != nil {
 		return 0, 0, err
 	}
+	var others []EntryValue // that kv gets in place of what it has
 	err = b.w.raw(func(c driver.ConnPrepareContext) error {
 		p := preparer{conn: c}
 		defer p.close()
@@ -168,20 +171,26 @@ func (b *treeBuilder) page(ctx context.Context, first int64) (n int64, bytes int
 				b.leaves = append(b.leaves, tree.Hash(row.Leaf))
 				continue
 			}
-			if len(row.Value) == 0 || row.KVRow == nil {
-				return &RecordError{QueryID: row.entry().QueryID, Missing: true}
-			}
-			if err := b.check(EntryValue{row.entry(), row.Value}); err != nil {
+			value, err := b.check(EntryValue{row.entry(), row.Value})
+			if err != nil {
 				return err
 			}
-			leaf := tree.LeafHash(row.Value)
+			leaf := tree.LeafHash(value)
+			if b.leaves = append(b.leaves, leaf); row.KVRow == nil || !slices.Equal(value, row.Value) {
+				others = append(others, EntryValue{row.entry(), value})
+				continue
+			}
 			if err := update.exec(leaf[:], *row.KVRow); err != nil {
 				return err
 			}
-			b.leaves = append(b.leaves, leaf)
 		}
 		return nil
 	})
+	for _, other := range others {
+		if err == nil {
+			err = b.w.restore(ctx, other.QueryID, other.Value)
+		}
+	}
 	if err == nil && len(page) == 0 {
 		err = fmt.Errorf("%w: entry %d is missing", ErrMalformed, first)
 	}

@@ -385,7 +385,7 @@ func TestOlderDatabaseIsMigrated(t *testing.T) {
 	if needs, err := db.NeedsReindex(t.Context()); !needs || err != nil {
 		t.Errorf("%v, %v", needs, err)
 	}
-	if err := db.BuildTree(t.Context(), func(sqlstore.EntryValue) error { return nil }, nil); err != nil {
+	if err := db.BuildTree(t.Context(), func(v sqlstore.EntryValue) ([]byte, error) { return v.Value, nil }, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := db.Reindex(t.Context(), decode, nil); err != nil {

@@ -80,6 +80,14 @@ func (db *DB) Restore(ctx context.Context, id [32]byte, value []byte) error {
 		return db.fail("restore a record", err)
 	}
 	defer unlock()
+	if err := w.tx(ctx, func() error { return w.restore(ctx, id, value) }); err != nil {
+		return db.fail("restore a record", err)
+	}
+	return nil
+}
+
+// restore is Restore inside a transaction.
+func (w *writer) restore(ctx context.Context, id [32]byte, value []byte) error {
 	const (
 		begin  = `INSERT INTO store (name, value) VALUES ('repairing', 'now'), ('applying', 'now') ON CONFLICT DO NOTHING`
 		end    = `DELETE FROM store WHERE name IN ('repairing', 'applying')`
@@ -87,20 +95,14 @@ func (db *DB) Restore(ctx context.Context, id [32]byte, value []byte) error {
 		insert = `INSERT INTO kv (value, leaf, key) SELECT ?, ?, ? WHERE changes() = 0`
 	)
 	leaf := tree.LeafHash(value)
-	err = w.tx(ctx, func() error {
-		if _, err := w.conn.ExecContext(ctx, begin); err != nil {
+	if _, err := w.conn.ExecContext(ctx, begin); err != nil {
+		return err
+	}
+	for _, statement := range []string{update, insert} {
+		if _, err := w.conn.ExecContext(ctx, statement, value, leaf[:], recordKey(id[:])); err != nil {
 			return err
 		}
-		for _, statement := range []string{update, insert} {
-			if _, err := w.conn.ExecContext(ctx, statement, value, leaf[:], recordKey(id[:])); err != nil {
-				return err
-			}
-		}
-		_, err := w.conn.ExecContext(ctx, end)
-		return err
-	})
-	if err != nil {
-		return db.fail("restore a record", err)
 	}
-	return nil
+	_, err := w.conn.ExecContext(ctx, end)
+	return err
 }

@@ -324,11 +324,11 @@ func TestAnOlderDatabaseGetsItsTree(t *testing.T) {
 			t.Fatalf("life %d: %v, %v", lives, due, err)
 		}
 		last := -1
-		err := db.BuildTree(t.Context(), func(v sqlstore.EntryValue) error {
+		err := db.BuildTree(t.Context(), func(v sqlstore.EntryValue) ([]byte, error) {
 			if last = int(v.Index); last == at+130 {
-				return enough
+				return nil, enough
 			}
-			return nil
+			return v.Value, nil
 		}, nil)
 		if err == nil {
 			mustClose(t, db)
@@ -383,7 +383,7 @@ func TestADroppedTreeComesBack(t *testing.T) {
 	if err := db.DropTree(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := db.BuildTree(t.Context(), func(v sqlstore.EntryValue) error { return fmt.Errorf("entry %d has a leaf", v.Index) }, nil); err != nil {
+	if err := db.BuildTree(t.Context(), func(v sqlstore.EntryValue) ([]byte, error) { return nil, fmt.Errorf("entry %d has a leaf", v.Index) }, nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, problems := check(t, db); len(problems) > 0 {
