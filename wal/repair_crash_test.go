@@ -192,9 +192,8 @@ func TestTheFolderOfARepairedSegmentIsSyncedBeforeAnythingIsAcknowledged(t *test
 				return crashfs.Pass
 			})
 			o.FS = failing
-			if j, _, err := wal.Open(dir, o); err == nil {
+			if _, _, err := wal.Open(dir, o); err == nil {
 				t.Fatalf("seed %d, call %d: opened without a sync of the folder", seed, k)
-				j.Close()
 			}
 			disk.Hook(nil)
 			failing.Kill()
