@@ -14,11 +14,8 @@ import (
 )
 
 // journal verifies every journal record and compares those before the cursor with kv.
-func (v *verification) journal(ctx context.Context, cursor uint64, rejected []sqlstore.Rejected) error {
-	p := pairing{verification: v, ctx: ctx, cursor: cursor, rejected: map[uint64][]byte{}}
-	for _, r := range rejected {
-		p.rejected[r.Offset] = r.Payload
-	}
+func (v *verification) journal(ctx context.Context, cursor uint64, rejected map[uint64]Hash) error {
+	p := pairing{verification: v, ctx: ctx, cursor: cursor, rejected: rejected}
 	var stop func()
 	p.pull, stop = iter.Pull2(v.db.sql.Values(ctx, 0))
 	defer stop()
@@ -96,7 +93,7 @@ type pairing struct {
 	*verification
 	ctx      context.Context
 	cursor   uint64
-	rejected map[uint64][]byte // payloads by offset, of those not yet visited
+	rejected map[uint64]Hash // BLAKE3 of the payloads by offset, of those not yet visited
 	pull     func() (sqlstore.EntryValue, error, bool)
 	entry    sqlstore.EntryValue // the next one, which was not found in the journal yet
 	more     bool
@@ -146,7 +143,7 @@ func (p *pairing) trimmed(gone wal.Gap) error {
 			return err
 		}
 	}
-	maps.DeleteFunc(p.rejected, func(off uint64, _ []byte) bool { return from <= off && off < to })
+	maps.DeleteFunc(p.rejected, func(off uint64, _ Hash) bool { return from <= off && off < to })
 	return nil
 }
 
@@ -166,9 +163,9 @@ func (p *pairing) visit(rec wal.Record) error {
 		return err
 	}
 	p.started = true
-	if payload, ok := p.rejected[off]; ok {
+	if hash, ok := p.rejected[off]; ok {
 		delete(p.rejected, off)
-		return p.wasRejected(rec, payload)
+		return p.wasRejected(rec, hash)
 	}
 	if p.more && p.entry.JournalOffset == off {
 		if bytes.Equal(p.entry.Value, rec.Payload) {
@@ -183,17 +180,17 @@ func (p *pairing) visit(rec wal.Record) error {
 
 // wasRejected checks a journal record that table rejected has. It must have the same bytes, and there must be a reason to
 // reject it.
-func (p *pairing) wasRejected(rec wal.Record, payload []byte) error {
-	if !bytes.Equal(rec.Payload, payload) {
+func (p *pairing) wasRejected(rec wal.Record, hash Hash) error {
+	if rec.Hash != hash {
 		p.problem("rejected: the journal record at offset %d has other bytes", rec.Offset)
 		return nil
 	}
-	q, err := ParseCanonical(payload)
+	q, err := ParseCanonical(rec.Payload)
 	if err != nil {
 		return nil
 	}
 	switch stored, err := p.db.sql.Get(p.ctx, KeyOf(q.QueryID)); {
-	case errors.Is(err, sqlstore.ErrNotFound), err == nil && bytes.Equal(stored, payload):
+	case errors.Is(err, sqlstore.ErrNotFound), err == nil && bytes.Equal(stored, rec.Payload):
 		p.problem("rejected: there is no reason to reject the journal record at offset %d (%s)", rec.Offset, q.QueryID)
 	case err != nil:
 		return err

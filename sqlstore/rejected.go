@@ -2,22 +2,42 @@ package sqlstore
 
 import (
 	"context"
+	"database/sql/driver"
+	"iter"
 	"slices"
 )
 
-// RejectedRows returns journal records that could not be stored, the oldest first, at most limit.
-func (db *DB) RejectedRows(ctx context.Context, limit int) ([]Rejected, error) {
-	const query = `SELECT journal_offset, reason, payload FROM rejected ORDER BY journal_offset LIMIT ?`
-	var rs []Rejected
-	missing, err := missingTables(ctx, db.readers)
-	if err != nil {
-		return nil, db.fail("read rejected records", err)
+// RejectedRows yields the journal records that could not be stored, the oldest first. It reads them in pages, since each may
+// have 16 MiB.
+func (db *DB) RejectedRows(ctx context.Context) iter.Seq2[Rejected, error] {
+	const query = `SELECT journal_offset, reason, payload FROM rejected WHERE journal_offset >= ? ORDER BY journal_offset`
+	return func(yield func(Rejected, error) bool) {
+		missing, err := missingTables(ctx, db.readers)
+		if err != nil {
+			yield(Rejected{}, db.fail("read rejected records", err))
+			return
+		}
+		if slices.Contains(missing, "rejected") {
+			return // CheckSchema reports that
+		}
+		for next, more := int64(0), true; more; {
+			var page []Rejected
+			page, more, err = readPage(ctx, db.readers, db.sizes.pageBytes, query, []any{next}, (*Rejected).scan)
+			if err != nil {
+				yield(Rejected{}, db.fail("read rejected records", err))
+				return
+			}
+			for _, r := range page {
+				next = int64(r.Offset) + 1
+				if !yield(r, nil) {
+					return
+				}
+			}
+		}
 	}
-	if slices.Contains(missing, "rejected") {
-		return nil, nil // CheckSchema reports that
-	}
-	if err := db.readers.SelectContext(ctx, &rs, query, limit); err != nil {
-		return nil, db.fail("read rejected records", err)
-	}
-	return rs, nil
+}
+
+func (r *Rejected) scan(row []driver.Value) (size int, err error) {
+	*r = Rejected{Offset: uint64(integer(row[0])), Reason: string(bytesOf(row[1])), Payload: bytesOf(row[2])}
+	return len(r.Reason) + len(r.Payload), nil
 }
