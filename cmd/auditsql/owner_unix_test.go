@@ -174,9 +174,10 @@ func TestWhatRootMakesInAStoreBelongsToWhoseTheStoreIs(t *testing.T) {
 			}
 		}, []string{"recent"}},
 		"a repair": {func(t *testing.T, store string) {
+			h.wantDone(t, service, "-d", store, "recent") // so that SQLite has what is lost
 			segments, err := filepath.Glob(filepath.Join(store, "wal", "*.wal"))
 			if err == nil {
-				err = os.WriteFile(segments[0], []byte("hurt"), 0)
+				err = os.WriteFile(segments[0], []byte("damaged"), 0)
 			}
 			if err != nil {
 				t.Fatal(err)
@@ -184,6 +185,7 @@ func TestWhatRootMakesInAStoreBelongsToWhoseTheStoreIs(t *testing.T) {
 			h.wantDone(t, service, "-d", store, "put", "--subject", "b", "--confidence", "1")
 		}, []string{"wal", "repair", "--apply"}},
 		"a segment that is missing": {func(t *testing.T, store string) {
+			h.wantDone(t, service, "-d", store, "recent") // so that SQLite has what is lost
 			segments, err := filepath.Glob(filepath.Join(store, "wal", "*.wal"))
 			if err == nil {
 				err = os.Remove(segments[1])
