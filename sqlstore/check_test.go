@@ -85,6 +85,9 @@ func TestCheckOfASoundStore(t *testing.T) {
 
 func TestCheckFinds(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("takes a minute under the race detector, and one goroutine does all of it")
+	}
 	id := newSample(4).ID
 	aud := `x'004155443a` + id + `'`
 	db, path := guarded(t)

@@ -11,6 +11,9 @@ import (
 // Somebody's SQL makes no value that fills the memory, and what it ran on is a reader again afterwards.
 func TestQueriedValuesAreBounded(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("takes a minute under the race detector, and one goroutine does all of it")
+	}
 	db := open(t, filepath.Join(t.TempDir(), "audit.db"), sqlstore.Options{Readers: 1})
 	apply(t, db, newSample(1).record(0))
 	for _, c := range []struct {

@@ -37,6 +37,9 @@ func change(t *testing.T, path string, statements string) {
 
 func TestSchemaIsHeldAgainstTheMigrations(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("takes a minute under the race detector, and one goroutine does all of it")
+	}
 	db, path := guarded(t)
 	if problems, notes := checkSchema(t, db); len(problems)+len(notes) > 0 {
 		t.Fatalf("of a sound store: %q, %q", problems, notes)
