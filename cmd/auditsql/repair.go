@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -43,15 +42,7 @@ record had to be told as lost.`,
 }
 
 func (a *app) repair(ctx context.Context, apply bool) error {
-	bar := a.progress("checking", -1, true)
-	journal, err := audit.Repair(ctx, a.dir, audit.RepairOptions{
-		Apply: apply,
-		Progress: func(done, total int64) {
-			bar.Total(total)
-			bar.At(done, "checking")
-		},
-	}, audit.WithLockWait(a.lockWait.Duration))
-	bar.End()
+	journal, err := a.repairJournal(ctx, apply)
 	var records audit.RecordsReport
 	if err == nil {
 		records, err = audit.RepairRecords(ctx, a.dir, audit.RepairOptions{Apply: apply}, audit.WithLockWait(a.lockWait.Duration))
@@ -70,7 +61,7 @@ func (a *app) repair(ctx context.Context, apply bool) error {
 		return trying(&exitError{code: exitDamage, err: fmt.Errorf("found %s, and changed nothing; %s; %s", what, standsToBeLost(&journal), recordsToBeLost(lost))},
 			"auditsql -d %s repair --apply", shellQuote(a.dir))
 	case len(journal.Journal.Unknown) > 0:
-		return &exitError{code: exitDamage, err: errors.New(journal.Journal.Unknown[0].Error() + "; a newer auditsql may know what it is")}
+		return unknownFormat(&journal)
 	default:
 		a.note("repaired: %s; auditsql -d %s verify checks the whole store", what, shellQuote(a.dir))
 	}

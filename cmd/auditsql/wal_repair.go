@@ -47,15 +47,7 @@ was repaired.`,
 }
 
 func (a *app) walRepair(ctx context.Context, apply bool) error {
-	bar := a.progress("checking", -1, true)
-	report, err := audit.Repair(ctx, a.dir, audit.RepairOptions{
-		Apply: apply,
-		Progress: func(done, total int64) {
-			bar.Total(total)
-			bar.At(done, "checking")
-		},
-	}, audit.WithLockWait(a.lockWait.Duration))
-	bar.End()
+	report, err := a.repairJournal(ctx, apply)
 	var away *audit.JournalAwayError
 	if isDamage(err) && !errors.As(err, &away) {
 		return trying(err, "a backup of the store; auditsql -d %s export --read-only shows what SQLite has", shellQuote(a.dir))
@@ -76,11 +68,29 @@ func (a *app) walRepair(ctx context.Context, apply bool) error {
 		return trying(&exitError{code: exitDamage, err: fmt.Errorf("found %s, and changed nothing; %s", plural(n, "damaged range", "damaged ranges"), standsToBeLost(&report))},
 			"auditsql -d %s wal repair --apply", dir)
 	case len(report.Journal.Unknown) > 0:
-		return &exitError{code: exitDamage, err: fmt.Errorf("%s; a newer auditsql may know what it is", report.Journal.Unknown[0])}
+		return unknownFormat(&report)
 	case n > 0:
 		a.note("%s; auditsql -d %s verify checks the whole store", wasRepaired(&report), dir)
 	}
 	return nil
+}
+
+// repairJournal repairs the journal, or looks what a repair would do, with progress.
+func (a *app) repairJournal(ctx context.Context, apply bool) (audit.RepairReport, error) {
+	bar := a.progress("checking", -1, true)
+	defer bar.End()
+	return audit.Repair(ctx, a.dir, audit.RepairOptions{
+		Apply: apply,
+		Progress: func(done, total int64) {
+			bar.Total(total)
+			bar.At(done, "checking")
+		},
+	}, audit.WithLockWait(a.lockWait.Duration))
+}
+
+// unknownFormat is how a repair ends at a segment that this version cannot read, which is left as it is.
+func unknownFormat(r *audit.RepairReport) error {
+	return &exitError{code: exitDamage, err: fmt.Errorf("%s; a newer auditsql may know what it is", r.Journal.Unknown[0])}
 }
 
 // standsToBeLost says what a repair would restore, and what it would lose.
