@@ -37,15 +37,21 @@ func parsed(raws iter.Seq2[[]byte, error]) iter.Seq2[QueryAudit, error] {
 				}
 				continue
 			}
-			q, err := ParseAudit(raw)
-			if err != nil {
-				err = fmt.Errorf("stored record: %w", err)
-			}
+			q, err := storedAudit(raw)
 			if !yield(q, err) || err != nil {
 				return
 			}
 		}
 	}
+}
+
+// storedAudit parses a record as SQLite has it.
+func storedAudit(raw []byte) (QueryAudit, error) {
+	q, err := ParseAudit(raw)
+	if err != nil {
+		err = fmt.Errorf("stored record: %w", err)
+	}
+	return q, err
 }
 
 // one returns the first record that a filter selects, or nil.

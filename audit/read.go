@@ -228,9 +228,9 @@ func (db *DB) first(ctx context.Context, f Filter, matches func(*backlog.Record)
 		if err != nil {
 			return nil, err
 		}
-		q, err := ParseAudit(raw)
+		q, err := storedAudit(raw)
 		if err != nil {
-			return nil, fmt.Errorf("stored record: %w", err)
+			return nil, err
 		}
 		if len(waiting) > 0 {
 			have[q.QueryID] = true

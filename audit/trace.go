@@ -161,8 +161,8 @@ func parseAll(raws [][]byte) ([]QueryAudit, error) {
 	list := make([]QueryAudit, len(raws))
 	for i, raw := range raws {
 		var err error
-		if list[i], err = ParseAudit(raw); err != nil {
-			return nil, fmt.Errorf("stored record: %w", err)
+		if list[i], err = storedAudit(raw); err != nil {
+			return nil, err
 		}
 	}
 	return list, nil
