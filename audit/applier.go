@@ -40,16 +40,15 @@ type applier struct {
 	busy mutex
 
 	applied atomic.Uint64 // the offset up to which SQLite has everything
-	// durable is the offset up to which SQLite is known to have everything on disk, 0 when nothing is known. A power cut
-	// can still undo what was applied after it. It is for Stats: trimming goes only as far as last.Before.
+	// durable is what applied was at the last complete checkpoint: SQLite is known to have everything before it on disk. It
+	// is 0 when nothing is known, and only written with busy held. A power cut can still undo what was applied after it.
+	// Trimming goes only as far as last.Before.
 	durable  atomic.Uint64
 	unsynced int64 // bytes of records applied since the last checkpoint; guarded by busy
 	// How long the last batch took, and how much of that time was spent in yield. Only the goroutine of work uses them.
 	took, yielded time.Duration
 	// waiting counts the calls that wait for what is not applied yet.
 	waiting atomic.Int32
-	// checkpointed is what applied was at the last complete checkpoint; only written with busy held.
-	checkpointed atomic.Uint64
 	// copying delivers, once, the outcome of the checkpoint that runs beside the applier. nil: none runs. Guarded by busy.
 	copying chan error
 
@@ -119,6 +118,7 @@ func (b *batch) full() bool { return b.len() >= batchRecords || b.bytes >= batch
 
 // read adds what the journal has to a batch, until the batch is full or the journal has no more for now.
 func (a *applier) read(ctx context.Context, b *batch) error {
+	from := len(b.rows)
 	for !b.full() {
 		rec, err := a.reader.Next(ctx)
 		if errors.Is(err, io.EOF) {
@@ -128,7 +128,7 @@ func (a *applier) read(ctx context.Context, b *batch) error {
 			if b.began.IsZero() {
 				b.began = time.Now()
 			}
-			return nil
+			return a.checkOwn(b.rows[from:])
 		}
 		if err != nil {
 			return err
@@ -151,20 +151,21 @@ func (a *applier) read(ctx context.Context, b *batch) error {
 			continue
 		}
 		row.Offset, row.Leaf = uint64(rec.Offset), tree.LeafHash(rec.Payload)
-		if rec.Offset >= a.own {
-			if err := a.checkOwn(&row); err != nil {
-				return err
-			}
-		}
 		b.rows = append(b.rows, row)
 	}
-	return nil
+	return a.checkOwn(b.rows[from:])
 }
 
-// checkOwn compares the leaf hash of a record as the journal has it with that of the bytes that were put. One bit that
-// changed in between would be in the tree, and perhaps under a signature, for good.
-func (a *applier) checkOwn(row *sqlstore.Record) error {
-	if put, ok := a.backlog.Leaf(row.QueryID); ok && put != row.Leaf {
+// checkOwn compares the leaf hashes of records as the journal has them with those of the bytes that were put. One bit that
+// changed in between would be in the tree, and perhaps under a signature, for good. What an earlier process has put is not
+// known any more.
+func (a *applier) checkOwn(rows []sqlstore.Record) error {
+	for len(rows) > 0 && wal.Offset(rows[0].Offset) < a.own {
+		rows = rows[1:]
+	}
+	at := a.backlog.Altered(len(rows), func(i int) (id, leaf [32]byte) { return rows[i].QueryID, rows[i].Leaf })
+	if at >= 0 {
+		row := &rows[at]
 		return fmt.Errorf("%w: record %s was put, and the journal has other bytes of it at offset %d, with checksums that fit; nothing more is applied: check the memory and the disk of this machine, then run verify",
 			ErrDamaged, Hash(row.QueryID), row.Offset)
 	}

@@ -81,7 +81,7 @@ func (a *applier) boundWAL(ctx context.Context) error {
 func (a *applier) checkpointRest(ctx context.Context) error {
 	a.busy.Lock()
 	defer a.busy.Unlock()
-	if a.checkpointed.Load() == a.applied.Load() {
+	if a.durable.Load() == a.applied.Load() {
 		return nil
 	}
 	return a.checkpoint(ctx, false)
@@ -102,7 +102,6 @@ func (a *applier) checkpoint(ctx context.Context, truncate bool) error {
 		a.log.Info("a reader keeps SQLite's -wal from being emptied", "wal_bytes", done.WALBytes)
 		return nil
 	}
-	a.checkpointed.Store(done.Applied)
 	a.durable.Store(done.Applied)
 	if a.replaying {
 		// Nothing is noted yet, because SQLite may still be suspect. When it is sound, toDisk makes another checkpoint.

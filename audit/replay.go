@@ -170,7 +170,7 @@ func (p *opening) toDisk(db *DB) error {
 		if err := db.applier.checkpoint(p.ctx, false); err != nil {
 			return err
 		}
-		if db.applier.checkpointed.Load() == db.applier.applied.Load() {
+		if db.applier.durable.Load() == db.applier.applied.Load() {
 			return nil
 		}
 		if try == p.opts.limits.tries {

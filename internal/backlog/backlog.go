@@ -154,18 +154,22 @@ func (b *Backlog) Find(id [32]byte) (at wal.Offset, leaf [32]byte, ok bool) {
 	return r.Offset, r.Leaf, true
 }
 
-// Leaf returns the leaf hash of a record that was put in this process and that SQLite may lack, also while it is on its
-// way to the journal.
-func (b *Backlog) Leaf(id [32]byte) (leaf [32]byte, ok bool) {
+// Altered returns the first of n records that was put in this process with another leaf hash, or -1. A record may be on its
+// way to the journal still. All records are compared under one lock, since those who put wait for the same one.
+func (b *Backlog) Altered(n int, record func(i int) (id, leaf [32]byte)) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if c := b.claims[id]; c != nil {
-		return c.Leaf, true
+	for i := range n {
+		id, leaf := record(i)
+		if c := b.claims[id]; c != nil {
+			if c.Leaf != leaf {
+				return i
+			}
+		} else if r := b.ledger.find(id); r != nil && r.Leaf != leaf {
+			return i
+		}
 	}
-	if r := b.ledger.find(id); r != nil {
-		return r.Leaf, true
-	}
-	return leaf, false
+	return -1
 }
 
 // Visible returns the acknowledged records that SQLite may not show yet. It must be called before SQLite is asked. A

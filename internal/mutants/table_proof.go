@@ -12,7 +12,7 @@ var proofMutants = []mutant{
 		"	if db.unhashed && !o.Older {", "	if false && !o.Older {",
 		"sqlstore", "^TestAnOlderDatabaseGetsItsTree$", nil},
 	{"the second hash of a record", "audit/applier.go",
-		"ok && put != row.Leaf {", "ok && put == ([32]byte{}) {",
+		"	if at >= 0 {", "	if at >= len(rows) {",
 		"audit", "^TestARecordThatChangesOnItsWayStopsTheStore$", nil},
 	{"the comparison of an older record with the journal", "audit/older.go",
 		"	case bytes.Equal(journal, v.Value):", "	case !bytes.Equal(nil, v.Value):",
