@@ -32,6 +32,7 @@ var allowed = map[string][]string{
 	"internal/keyfile":     {"evidence", "internal/durable"},
 	"internal/walspec":     {},
 	"internal/crashfs":     {"wal"}, // for tests: nothing else may import it
+	"internal/hostile":     {},      // for tests: nothing else may import it
 	"internal/mutants":     {},      // a command, run by hand
 	"internal/durable":     {},
 	"internal/layers":      {},
@@ -62,7 +63,7 @@ var keepers = map[string][]string{
 	"golang.org/x/term":      {"cmd/auditsql", "internal/tui"},
 	"golang.org/x/text":      {"internal/legible"},
 	"github.com/rogpeppe":    {},
-	"pgregory.net/rapid":     {},
+	"pgregory.net/rapid":     {"internal/hostile"},
 	"github.com/prometheus/": {},
 }
 

@@ -6,48 +6,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"unicode"
-	"unicode/utf8"
 
 	"pgregory.net/rapid"
 
+	"github.com/auditsql/auditsql/internal/hostile"
 	"github.com/auditsql/auditsql/internal/tui"
 )
-
-// pieces are what has fooled terminals, people and tables before.
-var pieces = []string{
-	"Tesla", "2026", " ", "\u00a0", "東京", "ｱＡ", "ﾞ", "한", "\u1112\u1161\u11ab", "שלום", "ที่นี่", "हिन्दी", "→", "±", "…", "\\", "\"", ",", ";", "'",
-	"\t", "\n", "\r", "\r\n", "\v", "\f", "\b", "\a", "\x7f", "\x00",
-	"\x1b[31m", "\x1b[2J", "\x1b]0;owned\a", "\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\", "\x1b]52;c;eA==\a", "\x1bP$q\x1b\\", "\x1b_x\x1b\\", "\x1bc",
-	"\u009b31m", "\u009d52;c;eA==\u009c", "\u0090q\u009c", "\u0085", "\u0080",
-	"\u202a", "\u202b", "\u202c", "\u202d", "\u202e", "\u2066", "\u2067", "\u2068", "\u2069", "\u200e", "\u200f", "\u061c",
-	"\u200b", "\u200c", "\u200d", "\u2060", "\ufeff", "\u00ad", "\u180e", "\u034f", "\u115f", "\u3164", "\uffa0",
-	"\u2028", "\u2029", "\ufff9", "\ue000", "\ufdd0", "\uffff", "\U0010ffff", "\U000e0041", "\U000e007f", "\ufe0f", "\ufe0e", "\U000e0100",
-	"e\u0301", "\u0301", "\u0300\u0301\u0302\u0303\u0304\u0305\u0306\u0307\u0308", "\u20dd", "\u302a",
-	"🚀", "👩\u200d🚀", "👍🏽", "❤\ufe0f", "1\ufe0f\u20e3", "🇩🇪",
-	"=1+1", "+1", "-1", "-0.5", "@SUM(A1)", "＝1",
-}
-
-// hostileText draws a text made of pieces and of anything else.
-func hostileText() *rapid.Generator[string] {
-	return rapid.Custom(func(t *rapid.T) string {
-		parts := rapid.SliceOfN(rapid.OneOf(rapid.SampledFrom(pieces), rapid.String()), 0, 8).Draw(t, "parts")
-		return strings.Join(parts, "") + strings.Repeat("x", rapid.SampledFrom([]int{0, 0, 0, 40, 300}).Draw(t, "more"))
-	})
-}
-
-// wantHarmless holds a text against what may reach a terminal or a line of plain text.
-func wantHarmless(t *rapid.T, s string) {
-	t.Helper()
-	if !utf8.ValidString(s) {
-		t.Fatalf("is no UTF-8: %q", s)
-	}
-	for _, r := range s {
-		if unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Co, unicode.Cs, unicode.Bidi_Control, unicode.Noncharacter_Code_Point) {
-			t.Fatalf("has %U: %q", r, s)
-		}
-	}
-}
 
 // into makes a screen that prints into memory, as if on a terminal of a width; 0 is none.
 func into(width int) (screen *tui.Screen, out, said *bytes.Buffer) {
@@ -71,7 +35,7 @@ func TestNoTextBreaksATable(t *testing.T) {
 		width := rapid.SampledFrom([]int{0, 0, 40, 80, 130}).Draw(t, "width")
 		columns := make([]tui.Column, rapid.IntRange(1, 4).Draw(t, "columns"))
 		for i := range columns {
-			columns[i] = tui.Column{Name: hostileText().Draw(t, "name"), Flexible: true, Least: 8, Rank: i,
+			columns[i] = tui.Column{Name: hostile.Text().Draw(t, "name"), Flexible: true, Least: 8, Rank: i,
 				Middle: rapid.Bool().Draw(t, "middle"), Right: rapid.Bool().Draw(t, "right")}
 		}
 		// The last one shows where each line ends.
@@ -82,7 +46,7 @@ func TestNoTextBreaksATable(t *testing.T) {
 		for range n {
 			var cells []tui.Cell
 			for range columns[1:] {
-				cells = append(cells, tui.Text(hostileText().Draw(t, "cell")))
+				cells = append(cells, tui.Text(hostile.Text().Draw(t, "cell")))
 			}
 			if err := r.Add(append(cells, tui.Text("|"))...); err != nil {
 				t.Fatal(err)
@@ -96,7 +60,7 @@ func TestNoTextBreaksATable(t *testing.T) {
 			t.Fatalf("%d rows are %d lines: %q", n, len(got), out)
 		}
 		for i, line := range got {
-			wantHarmless(t, line)
+			hostile.WantHarmless(t, line)
 			if i != 1 && !strings.HasSuffix(line, "|") {
 				t.Errorf("line %d has no end: %q", i, line)
 			}
@@ -108,7 +72,7 @@ func TestNoTextBreaksATable(t *testing.T) {
 			}
 		}
 		for note := range strings.Lines(said.String()) {
-			wantHarmless(t, strings.TrimSuffix(note, "\n"))
+			hostile.WantHarmless(t, strings.TrimSuffix(note, "\n"))
 		}
 	})
 }
@@ -120,7 +84,7 @@ func TestNoTextBreaksPlainLines(t *testing.T) {
 		r := tui.NewRows(screen, tui.Plain, tui.Column{Name: "a"}, tui.Column{Name: "b"}, tui.Column{Name: "c"})
 		n := rapid.IntRange(1, 5).Draw(t, "rows")
 		for range n {
-			if err := r.Add(tui.Text(hostileText().Draw(t, "a")), tui.Text(hostileText().Draw(t, "b")), tui.Text("|")); err != nil {
+			if err := r.Add(tui.Text(hostile.Text().Draw(t, "a")), tui.Text(hostile.Text().Draw(t, "b")), tui.Text("|")); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -137,7 +101,7 @@ func TestNoTextBreaksPlainLines(t *testing.T) {
 				t.Errorf("%d cells: %q", len(cells), line)
 			}
 			for _, c := range cells {
-				wantHarmless(t, c)
+				hostile.WantHarmless(t, c)
 			}
 		}
 	})
@@ -147,8 +111,8 @@ func TestNoTextBreaksPlainLines(t *testing.T) {
 func TestJSONAndCSVAreExact(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		name := hostileText().Draw(t, "name")
-		values := rapid.SliceOfN(hostileText(), 1, 4).Draw(t, "values")
+		name := hostile.Text().Draw(t, "name")
+		values := rapid.SliceOfN(hostile.Text(), 1, 4).Draw(t, "values")
 		for _, form := range []tui.Form{tui.JSON, tui.NDJSON, tui.CSV} {
 			screen, out, _ := into(0)
 			r := tui.NewRows(screen, form, tui.Column{Name: name}, tui.Column{Name: "|"})
