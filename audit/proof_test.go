@@ -3,7 +3,6 @@ package audit_test
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -12,26 +11,10 @@ import (
 	"testing"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/treespec"
 	"github.com/auditsql/auditsql/internal/walspec"
 	"github.com/auditsql/auditsql/wal"
 )
-
-// rootOf is the definition of RFC 6962, section 2.1, word for word.
-func rootOf(leaves [][]byte) [32]byte {
-	switch n := len(leaves); n {
-	case 0:
-		return sha256.Sum256(nil)
-	case 1:
-		return sha256.Sum256(append([]byte{0}, leaves[0]...))
-	default:
-		k := 1
-		for 2*k < n {
-			k *= 2
-		}
-		left, right := rootOf(leaves[:k]), rootOf(leaves[k:])
-		return sha256.Sum256(slices.Concat([]byte{1}, left[:], right[:]))
-	}
-}
 
 // exported is what export prints, a record each.
 func exported(t testing.TB, db *audit.DB) (leaves [][]byte) {
@@ -49,8 +32,8 @@ func wantExportedRoot(t testing.TB, db *audit.DB) {
 	t.Helper()
 	leaves := exported(t, db)
 	size, root, err := db.Root(context.Background())
-	if err != nil || size != uint64(len(leaves)) || root != rootOf(leaves) {
-		t.Errorf("the root of %d records is %s, %v; that of the export of %d is %x", size, root, err, len(leaves), rootOf(leaves))
+	if err != nil || size != uint64(len(leaves)) || root != treespec.RootOf(leaves) {
+		t.Errorf("the root of %d records is %s, %v; that of the export of %d is %x", size, root, err, len(leaves), treespec.RootOf(leaves))
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/auditsql/auditsql/internal/treespec"
 	"github.com/auditsql/auditsql/sqlstore"
 	"github.com/auditsql/auditsql/tree"
 )
@@ -78,7 +79,7 @@ func TestCheckOfASoundStore(t *testing.T) {
 	if len(problems) > 0 {
 		t.Errorf("problems: %q", problems)
 	}
-	if want := (sqlstore.Counts{Audits: 303, AgentKeys: 272, Contributions: 302*3 + 4200, Attributes: 152, Agents: 7, TreeSize: 303, Root: rootOf(exported(t, db))}); counts != want {
+	if want := (sqlstore.Counts{Audits: 303, AgentKeys: 272, Contributions: 302*3 + 4200, Attributes: 152, Agents: 7, TreeSize: 303, Root: treespec.RootOf(exported(t, db))}); counts != want {
 		t.Errorf("counted %+v, want %+v", counts, want)
 	}
 }

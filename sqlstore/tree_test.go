@@ -3,7 +3,6 @@ package sqlstore_test
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"database/sql"
 	"encoding/base64"
 	"errors"
@@ -16,27 +15,11 @@ import (
 	"github.com/pressly/goose/v3"
 	"pgregory.net/rapid"
 
+	"github.com/auditsql/auditsql/internal/treespec"
 	"github.com/auditsql/auditsql/migrations"
 	"github.com/auditsql/auditsql/sqlstore"
 	"github.com/auditsql/auditsql/tree"
 )
-
-// rootOf is the definition of RFC 6962, section 2.1, word for word.
-func rootOf(leaves [][]byte) [32]byte {
-	switch n := len(leaves); n {
-	case 0:
-		return sha256.Sum256(nil)
-	case 1:
-		return sha256.Sum256(append([]byte{0}, leaves[0]...))
-	default:
-		k := 1
-		for 2*k < n {
-			k *= 2
-		}
-		left, right := rootOf(leaves[:k]), rootOf(leaves[k:])
-		return sha256.Sum256(slices.Concat([]byte{1}, left[:], right[:]))
-	}
-}
 
 // exported is every record in the order of admission.
 func exported(t interface{ Fatal(...any) }, db *sqlstore.DB) (leaves [][]byte) {
@@ -57,7 +40,7 @@ func wantRoot(t interface {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := rootOf(leaves); size != uint64(len(leaves)) || root != want {
+	if want := treespec.RootOf(leaves); size != uint64(len(leaves)) || root != want {
 		t.Fatalf("the root of %d records is %x, want that of %d, %x", size, root, len(leaves), want)
 	}
 }
@@ -257,7 +240,7 @@ func TestCheckComparesTheTree(t *testing.T) {
 		db := open(t, path, sqlstore.Options{})
 		apply(t, db, samples(0, 600)...)
 		counts, problems := check(t, db)
-		if want := rootOf(exported(t, db)); len(problems) > 0 || counts.Root != want || counts.TreeSize != 600 {
+		if want := treespec.RootOf(exported(t, db)); len(problems) > 0 || counts.Root != want || counts.TreeSize != 600 {
 			t.Fatalf("%+v, %q", counts, problems)
 		}
 		tamper(t, path, statement)

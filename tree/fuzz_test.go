@@ -3,6 +3,7 @@ package tree_test
 import (
 	"testing"
 
+	"github.com/auditsql/auditsql/internal/treespec"
 	"github.com/auditsql/auditsql/tree"
 )
 
@@ -21,7 +22,7 @@ func FuzzVerifyInclusion(f *testing.F) {
 	f.Add(int64(1), int64(1)<<62, int64(0), []byte{})
 	f.Fuzz(func(t *testing.T, index, size, leaf int64, proof []byte) {
 		l := d[uint64(leaf)%uint64(len(d))]
-		root := mth(d[:uint64(size)%uint64(len(d)+1)])
+		root := treespec.Root(d[:uint64(size)%uint64(len(d)+1)])
 		err := tree.VerifyInclusion(unflat(proof), index, size, l, root)
 		if err == nil && (size > int64(len(d)) || d[index] != l) {
 			t.Errorf("leaf %d is at %d of %d", leaf, index, size)
@@ -42,7 +43,7 @@ func FuzzVerifyConsistency(f *testing.F) {
 	}
 	f.Add(int64(1)<<62, int64(1)<<62+1, []byte{})
 	f.Fuzz(func(t *testing.T, old, size int64, proof []byte) {
-		oldRoot, root := mth(d[:uint64(old)%uint64(len(d)+1)]), mth(d[:uint64(size)%uint64(len(d)+1)])
+		oldRoot, root := treespec.Root(d[:uint64(old)%uint64(len(d)+1)]), treespec.Root(d[:uint64(size)%uint64(len(d)+1)])
 		err := tree.VerifyConsistency(unflat(proof), old, size, oldRoot, root)
 		if err == nil && (old > size || old > 0 && old < size && size > int64(len(d))) {
 			t.Errorf("%d is the beginning of %d", old, size)

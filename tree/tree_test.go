@@ -10,6 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/auditsql/auditsql/internal/treespec"
 	"github.com/auditsql/auditsql/tree"
 )
 
@@ -23,9 +24,9 @@ func TestHashesAreThoseOfRFC6962(t *testing.T) {
 		// As sha256sum prints them, of: nothing; printf '\0'; printf '\0abc'.
 		{"the empty tree", tree.EmptyRoot(), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},
 		{"the empty record", tree.LeafHash(nil), "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d"},
-		{"a record", tree.LeafHash([]byte("abc")), hexed(hash([]byte("\x00abc")))},
+		{"a record", tree.LeafHash([]byte("abc")), hexed(treespec.Hash([]byte("\x00abc")))},
 		{"a node", tree.NodeHash(tree.LeafHash([]byte("a")), tree.LeafHash([]byte("b"))),
-			hexed(mth([]tree.Hash{hash([]byte("\x00a")), hash([]byte("\x00b"))}))},
+			hexed(treespec.Root([]tree.Hash{treespec.Hash([]byte("\x00a")), treespec.Hash([]byte("\x00b"))}))},
 	} {
 		if got := hexed(c.got); got != c.want {
 			t.Errorf("%s: %s, not %s", c.what, got, c.want)
@@ -43,7 +44,7 @@ func TestEverySmallTree(t *testing.T) {
 	k := newKept()
 	var f tree.Frontier
 	for size := range len(d) + 1 {
-		want := mth(d[:size])
+		want := treespec.Root(d[:size])
 		if got := k.edge.Root(); got != want {
 			t.Fatalf("size %d: the edge has the root %v, not %v", size, got, want)
 		}
@@ -57,7 +58,7 @@ func TestEverySmallTree(t *testing.T) {
 	}
 	r := k.reader()
 	for size := range len(d) + 1 {
-		want := mth(d[:size])
+		want := treespec.Root(d[:size])
 		if got, err := tree.Root(r, int64(size)); err != nil || got != want {
 			t.Fatalf("size %d: the tiles have the root %v (%v), not %v", size, got, err, want)
 		}
@@ -66,7 +67,7 @@ func TestEverySmallTree(t *testing.T) {
 		}
 		for m := range size {
 			p, err := tree.Inclusion(r, int64(m), int64(size))
-			if err != nil || !slices.Equal(p, path(m, d[:size])) {
+			if err != nil || !slices.Equal(p, treespec.Path(m, d[:size])) {
 				t.Fatalf("inclusion of %d in %d: %v (%v)", m, size, p, err)
 			}
 			if err := tree.VerifyInclusion(p, int64(m), int64(size), d[m], want); err != nil {
@@ -77,12 +78,12 @@ func TestEverySmallTree(t *testing.T) {
 			p, err := tree.Consistency(r, int64(m), int64(size))
 			var wantProof []tree.Hash
 			if m > 0 {
-				wantProof = subproof(m, d[:size], true)
+				wantProof = treespec.Subproof(m, d[:size], true)
 			}
 			if err != nil || !slices.Equal(p, wantProof) {
 				t.Fatalf("consistency of %d with %d: %v (%v)", m, size, p, err)
 			}
-			if err := tree.VerifyConsistency(p, int64(m), int64(size), mth(d[:m]), want); err != nil {
+			if err := tree.VerifyConsistency(p, int64(m), int64(size), treespec.Root(d[:m]), want); err != nil {
 				t.Fatalf("consistency of %d with %d: %v", m, size, err)
 			}
 		}
@@ -112,7 +113,7 @@ func TestTilesAreThoseOfTheDefinition(t *testing.T) {
 		span := 1 << (tree.TileHeight * l)
 		for i := range len(hashes) / tree.HashSize {
 			from := (int(n)*tree.TileWidth + i) * span
-			if got, want := tree.Hash(hashes[i*tree.HashSize:][:tree.HashSize]), mth(d[from:from+span]); got != want {
+			if got, want := tree.Hash(hashes[i*tree.HashSize:][:tree.HashSize]), treespec.Root(d[from:from+span]); got != want {
 				t.Fatalf("level %d, tile %d, hash %d: %v, not %v", l, n, i, got, want)
 			}
 		}
@@ -137,13 +138,13 @@ func TestAnyTree(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		size := rapid.OneOf(rapid.IntRange(1, 600), rapid.IntRange(1, 5000), rapid.IntRange(1, 5000), rapid.IntRange(65_400, len(d))).Draw(t, "size")
 		r := whole.reader()
-		root := mth(d[:size])
+		root := treespec.Root(d[:size])
 		if got, err := tree.Root(r, int64(size)); err != nil || got != root {
 			t.Fatalf("root %v (%v), not %v", got, err, root)
 		}
 		m := rapid.IntRange(0, size-1).Draw(t, "index")
 		p, err := tree.Inclusion(r, int64(m), int64(size))
-		if err != nil || !slices.Equal(p, path(m, d[:size])) {
+		if err != nil || !slices.Equal(p, treespec.Path(m, d[:size])) {
 			t.Fatalf("inclusion: %v (%v)", p, err)
 		}
 		if err := tree.VerifyInclusion(p, int64(m), int64(size), d[m], root); err != nil {
@@ -151,10 +152,10 @@ func TestAnyTree(t *testing.T) {
 		}
 		old := m + 1
 		c, err := tree.Consistency(r, int64(old), int64(size))
-		if err != nil || !slices.Equal(c, subproof(old, d[:size], true)) {
+		if err != nil || !slices.Equal(c, treespec.Subproof(old, d[:size], true)) {
 			t.Fatalf("consistency: %v (%v)", c, err)
 		}
-		if err := tree.VerifyConsistency(c, int64(old), int64(size), mth(d[:old]), root); err != nil {
+		if err := tree.VerifyConsistency(c, int64(old), int64(size), treespec.Root(d[:old]), root); err != nil {
 			t.Fatal(err)
 		}
 		// The records between two sizes lead from the right edge of the first to the root of the second.
@@ -163,7 +164,7 @@ func TestAnyTree(t *testing.T) {
 			t.Fatal(err)
 		}
 		f, err = tree.NewFrontier(f.Size(), f.Hashes())
-		if err != nil || f.Root() != mth(d[:old]) {
+		if err != nil || f.Root() != treespec.Root(d[:old]) {
 			t.Fatalf("the frontier of %d has the root %v (%v)", old, f.Root(), err)
 		}
 		for _, leaf := range d[old:size] {
@@ -191,7 +192,7 @@ func TestAnyTree(t *testing.T) {
 			k.edge = e
 			from = to
 		}
-		if len(k.tiles) != 7 || k.edge.Root() != mth(d[:2000]) {
+		if len(k.tiles) != 7 || k.edge.Root() != treespec.Root(d[:2000]) {
 			t.Fatalf("%d tiles, root %v", len(k.tiles), k.edge.Root())
 		}
 		for at, hashes := range k.tiles {
@@ -490,7 +491,7 @@ func TestWhatAnEdgeGivesAwayStays(t *testing.T) {
 	c := e.Clone()
 	c.Append(d[700:]...)
 	e.Append(d[300:]...)
-	if c.Size() != int64(len(others)) || c.Root() != mth(others) || e.Root() != mth(d) {
+	if c.Size() != int64(len(others)) || c.Root() != treespec.Root(others) || e.Root() != treespec.Root(d) {
 		t.Error("clone and original are not apart")
 	}
 	if !slices.Equal(tile, full[0].Hashes) {

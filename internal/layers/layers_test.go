@@ -31,9 +31,10 @@ var allowed = map[string][]string{
 	"evidence/bundle":      {"evidence", "tree"},
 	"internal/keyfile":     {"evidence", "internal/durable"},
 	"internal/walspec":     {},
-	"internal/crashfs":     {"wal"}, // for tests: nothing else may import it
-	"internal/hostile":     {},      // for tests: nothing else may import it
-	"internal/mutants":     {},      // a command, run by hand
+	"internal/treespec":    {"tree"}, // for tests: nothing else may import it
+	"internal/crashfs":     {"wal"},  // for tests: nothing else may import it
+	"internal/hostile":     {},       // for tests: nothing else may import it
+	"internal/mutants":     {},       // a command, run by hand
 	"internal/durable":     {},
 	"internal/layers":      {},
 	"internal/legible":     {},
