@@ -12,7 +12,7 @@ const demoOpening = `On 23 November 2026 at 10:19 the agent planner paid an invo
 Northwind, into an account that is not Northwind's. The payment's trace id is
 pay-20931. Why did planner take it for the account?
 
-This store has what %d questions of that hour were answered, and why.
+This store has the answers to %d questions of that hour, and what they rest on.
 `
 
 // Agents and sources have labels from the start. Assertions have none, because the store does not have their text: the
