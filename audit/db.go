@@ -143,6 +143,22 @@ func (db *DB) Root(ctx context.Context) (size uint64, root tree.Hash, err error)
 	return size, root, nil
 }
 
+// Tree returns a reader of the Merkle tree over the records (package tree), and how many records it covers. From it every
+// proof and root can be computed, for this size and all smaller ones. The reader goes on showing the tree of this moment when
+// records are added. It works until ctx ends or the store is closed.
+//
+// A tile is not compared with the records. Check a proof that you make from it against a root that was signed, or that
+// Verify found.
+func (db *DB) Tree(ctx context.Context) (size uint64, tiles tree.TileReader, err error) {
+	if err = db.caughtUp(ctx); err == nil {
+		size, tiles, err = db.sql.Tree(ctx)
+	}
+	if err != nil {
+		return 0, nil, fmt.Errorf("read the tree: %w", err)
+	}
+	return size, tiles, nil
+}
+
 // whileOpen yields what seq yields. Once the store is closed it yields an error instead, and ends.
 func whileOpen[T any](ctx context.Context, db *DB, seq iter.Seq2[T, error]) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {

@@ -13,6 +13,7 @@ import (
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/internal/treespec"
 	"github.com/auditsql/auditsql/internal/walspec"
+	"github.com/auditsql/auditsql/tree"
 	"github.com/auditsql/auditsql/wal"
 )
 
@@ -267,5 +268,29 @@ func TestADamagedRecordIsLeftOutOfAnswers(t *testing.T) {
 		return strings.Contains(p, q.QueryID.String()) && strings.Contains(p, "does not match its leaf hash")
 	}) {
 		t.Errorf("%q, %v", rep.Problems, err)
+	}
+}
+
+// A reader of the tree shows the roots of all sizes up to that of its moment, also while records are added.
+func TestAReaderOfTheTreeStaysAtItsMoment(t *testing.T) {
+	t.Parallel()
+	dir, _ := closedStore(t, 0, 600)
+	db := openDB(t, dir)
+	leaves := exported(t, db)
+	size, tiles, err := db.Tree(t.Context())
+	if err != nil || size != 600 {
+		t.Fatal(size, err)
+	}
+	for i := range 300 {
+		put(t, db, sample(1000+i))
+	}
+	wantExportedRoot(t, db)
+	for _, n := range []int{0, 1, 255, 256, 257, 512, 599, 600} {
+		if root, err := tree.Root(tiles, int64(n)); err != nil || root != treespec.RootOf(leaves[:n]) {
+			t.Errorf("the root of the first %d records is %s, %v; that of the export is %x", n, root, err, treespec.RootOf(leaves[:n]))
+		}
+	}
+	if _, err := tree.Root(tiles, 601); err == nil {
+		t.Error("the reader shows a record that came after it")
 	}
 }

@@ -102,6 +102,25 @@ func (db *DB) Root(ctx context.Context) (size uint64, root tree.Hash, err error)
 	return uint64(edge.Size()), edge.Root(), nil
 }
 
+// Tree returns a reader of the tree, and how many leaves the tree has. The reader goes on showing the tree of this moment when
+// records are added. ctx ends its reads too. The reader's error wraps ErrMalformed when a full tile is missing.
+func (db *DB) Tree(ctx context.Context) (size uint64, tiles tree.TileReader, err error) {
+	edge, err := db.readEdge(ctx)
+	if err != nil {
+		return 0, nil, db.fail("read the tree", err)
+	}
+	return uint64(edge.Size()), edge.Reader(func(level int, n int64) ([]byte, error) {
+		hashes, err := readTile(ctx, db.readers, level, n)
+		if err == nil && len(hashes) != tree.TileSize {
+			err = fmt.Errorf("%w: tile %d of level %d has %d bytes, not %d", ErrMalformed, n, level, len(hashes), tree.TileSize)
+		}
+		if err != nil {
+			return nil, db.fail("read the tree", err)
+		}
+		return hashes, nil
+	}), nil
+}
+
 // readEdge reads the edge of the tree as it is at one moment. If it is not that of the entries, the error is ErrMalformed.
 func (db *DB) readEdge(ctx context.Context) (edge *tree.Edge, err error) {
 	err = db.readTx(ctx, func(tx *sqlx.Tx) error {
