@@ -30,6 +30,7 @@ var allowed = map[string][]string{
 	"evidence":             {"tree"},
 	"evidence/bundle":      {"evidence", "tree"},
 	"internal/keyfile":     {"evidence", "internal/durable"},
+	"internal/deliver":     {"evidence", "tree", "internal/durable"},
 	"internal/walspec":     {},
 	"internal/treespec":    {"tree"}, // for tests: nothing else may import it
 	"internal/crashfs":     {"wal"},  // for tests: nothing else may import it
