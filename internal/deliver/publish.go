@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 
 	"github.com/auditsql/auditsql/evidence"
 	"github.com/auditsql/auditsql/internal/durable"
@@ -23,6 +22,9 @@ var ErrFork = errors.New("the folder shows another history of the log (a fork), 
 
 // checkpointFile is the name of the checkpoint in a folder, as c2sp.org/tlog-tiles has it.
 const checkpointFile = "checkpoint"
+
+// lockFile is the name of the file whose lock a delivery has: only one process at a time writes to a folder.
+const lockFile = ".lock"
 
 // Publish returns a folder that a web server serves as a log, as c2sp.org/tlog-tiles describes it:
 //
@@ -40,18 +42,13 @@ const checkpointFile = "checkpoint"
 //
 // Files are readable for everybody (0644, folders 0755), since a web server often runs as another user. The folder itself
 // keeps its mode if it exists.
-func Publish(dir string) Target { return &publish{dir: dir} }
+func Publish(dir string) Target { return publish{dir} }
 
-type publish struct {
-	dir string
-	mu  sync.Mutex // one delivery at a time
-}
+type publish struct{ dir string }
 
-func (p *publish) Name() string { return "publish " + p.dir }
+func (p publish) Name() string { return "publish " + p.dir }
 
-func (p *publish) Deliver(ctx context.Context, s Signed) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+func (p publish) Deliver(ctx context.Context, s Signed) error {
 	f := folder{dir: p.dir, dirs: map[string]bool{}}
 	return f.publish(ctx, s, false)
 }
@@ -77,13 +74,18 @@ type folder struct {
 	did  Published
 }
 
-func (f *folder) publish(ctx context.Context, s Signed, all bool) error {
+func (f *folder) publish(ctx context.Context, s Signed, all bool) (err error) {
 	if err := s.check(); err != nil {
 		return err
 	}
 	if err := f.make(); err != nil {
 		return err
 	}
+	unlock, err := durable.Lock(ctx, filepath.Join(f.dir, lockFile), "")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
 	old, note, err := f.published(s)
 	if err != nil {
 		return err
