@@ -18,7 +18,7 @@ root and its size can tell later whether these records were changed, removed or
 reordered.`,
 	}
 	needsOneBelow(cmd)
-	cmd.AddCommand(a.logRootCommand())
+	cmd.AddCommand(a.logRootCommand(), a.logTilesCommand())
 	return cmd
 }
 

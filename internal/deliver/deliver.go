@@ -24,6 +24,10 @@ import (
 	"github.com/auditsql/auditsql/tree"
 )
 
+// ErrCorrupt means that the tree of the store does not have the root that was signed, or does not fit together. Nothing is
+// delivered then.
+var ErrCorrupt = errors.New("the stored tree is corrupt")
+
 // Signed is a checkpoint that is on its way to places outside of the store.
 type Signed struct {
 	Checkpoint evidence.Checkpoint // what was signed
@@ -56,7 +60,7 @@ func (s Signed) check() error {
 		return fmt.Errorf("read the tree: %w", err)
 	}
 	if root != c.Root {
-		return fmt.Errorf("the tree has the root %s at %d records, and the checkpoint has %s: the stored tree is corrupt", root, c.Size, c.Root)
+		return fmt.Errorf("the tree has the root %s at %d records, and the checkpoint has %s: %w", root, c.Size, c.Root, ErrCorrupt)
 	}
 	return nil
 }

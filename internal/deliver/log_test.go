@@ -105,6 +105,16 @@ func served(t *testing.T, dir string, l *log, sizes ...int64) int64 {
 	return c.Size
 }
 
+// hasTiles checks that the folder has all tiles of the log at a size.
+func hasTiles(t *testing.T, dir string, size int64) {
+	t.Helper()
+	for _, tile := range tree.NewTiles(0, size) {
+		if _, err := os.Stat(filepath.Join(dir, tile.Path())); err != nil {
+			t.Fatalf("at %d: %v", size, err)
+		}
+	}
+}
+
 // files returns the names of all files below the folder.
 func files(t *testing.T, dir string) (names []string) {
 	t.Helper()

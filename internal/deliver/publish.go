@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/auditsql/auditsql/evidence"
@@ -23,8 +24,12 @@ var ErrFork = errors.New("the folder shows another history of the log (a fork), 
 // checkpointFile is the name of the checkpoint in a folder, as c2sp.org/tlog-tiles has it.
 const checkpointFile = "checkpoint"
 
-// lockFile is the name of the file whose lock a delivery has: only one process at a time writes to a folder.
-const lockFile = ".lock"
+const (
+	// lockFile is the name of the file whose lock a delivery has: only one process at a time writes to a folder.
+	lockFile = ".lock"
+	// previousFile has the size of the checkpoint that was shown before the present one.
+	previousFile = ".previous"
+)
 
 // Publish returns a folder that a web server serves as a log, as c2sp.org/tlog-tiles describes it:
 //
@@ -38,7 +43,8 @@ const lockFile = ".lock"
 //
 // Deliver writes the tiles that are new since the checkpoint in the folder. Only when they are on disk, with their names, does
 // it replace the checkpoint. So whenever it is stopped, the folder has all tiles of the checkpoint that it shows. A tile is
-// never written over one with other bytes: that is [ErrFork]. Partial tiles are removed when the full tile is there.
+// never written over one with other bytes: that is [ErrFork]. Partial tiles stay until the checkpoint before the one that the
+// folder shows has no more use for them: a client may have read that one a moment ago.
 //
 // Files are readable for everybody (0644, folders 0755), since a web server often runs as another user. The folder itself
 // keeps its mode if it exists.
@@ -94,24 +100,34 @@ func (f *folder) publish(ctx context.Context, s Signed, all bool) (err error) {
 	if all {
 		from = 0
 	}
+	grows := old.Size < s.Checkpoint.Size
+	if grows || all {
+		if err := f.prune(old.Size, all); err != nil {
+			return err
+		}
+	}
 	if err := f.tiles(ctx, s, from); err != nil {
 		return err
+	}
+	if grows && note != nil {
+		// After prune: what was the previous checkpoint until now is forgotten.
+		if err := f.write(previousFile, fmt.Appendf(nil, "%d\n", old.Size)); err != nil {
+			return err
+		}
 	}
 	if err := f.sync(ctx); err != nil {
 		return err
 	}
-	if !hasAllLines(note, s.Note) {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := f.write(checkpointFile, s.Note); err != nil {
-			return err
-		}
-		if err := durable.SyncDir(f.dir); err != nil {
-			return err
-		}
+	if hasAllLines(note, s.Note) {
+		return nil
 	}
-	return f.prune(from, old.Size, s.Checkpoint.Size)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := f.write(checkpointFile, s.Note); err != nil {
+		return err
+	}
+	return durable.SyncDir(f.dir)
 }
 
 // make makes the folder if it is missing. The folder that it is in must exist: nobody else could read a folder in one that was
@@ -204,7 +220,7 @@ func readTile(s Signed, t tree.Tile) ([]byte, error) {
 		frontier.Append(tree.Hash(hashes[i*tree.HashSize:][:tree.HashSize]))
 	}
 	if frontier.Root() != tree.Hash(above[at*tree.HashSize:]) {
-		return nil, fmt.Errorf("%s of the store does not fit the level above it: the stored tree is corrupt", t.Path())
+		return nil, fmt.Errorf("%s of the store does not fit the level above it: %w", t.Path(), ErrCorrupt)
 	}
 	return hashes, nil
 }
@@ -250,29 +266,37 @@ func (f *folder) sync(ctx context.Context) error {
 			return err
 		}
 	}
-	if len(f.dirs) == 0 {
-		return nil
-	}
 	return durable.SyncDir(f.dir)
 }
 
-// prune removes the partial tiles of those tiles that have become full. Clients then take the full one. A log that grew from
-// old has partial tiles only where its edge was at old; after a delivery that was stopped here, some may stay until
-// [PublishAll] removes them.
-func (f *folder) prune(from, old, size int64) error {
-	var errs error
+// prune removes partial tiles when the tile was full already at the size shown, the one of the checkpoint in the folder. Clients
+// that have an older checkpoint take the full tile.
+//
+// Partial tiles are where the edge of the log was at a checkpoint. Each delivery removes those of the previous one, so none stay
+// that are older. With all it looks at every tile.
+func (f *folder) prune(shown int64, all bool) error {
+	text, err := f.read(previousFile, 100)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	previous, err := strconv.ParseInt(strings.TrimSuffix(string(text), "\n"), 10, 64)
+	if err != nil || previous < 0 {
+		previous = shown // nothing is known of it, so nothing is removed
+	}
 	for level := range tree.Levels {
-		edge := func(size int64) int64 { return size >> (tree.TileHeight * (level + 1)) }
-		first, last := edge(old), min(edge(old)+1, edge(size))
-		if from == 0 {
-			first, last = 0, edge(size)
+		full := func(size int64) int64 { return size >> (tree.TileHeight * (level + 1)) } // how many tiles are full
+		first, last := full(previous), min(full(previous)+1, full(shown))
+		if all {
+			first, last = 0, full(shown)
 		}
 		for n := first; n < last; n++ {
-			full := tree.Tile{Level: level, N: n, Width: tree.TileWidth}.Path()
-			errs = errors.Join(errs, os.RemoveAll(filepath.Join(f.dir, filepath.FromSlash(full)+".p")))
+			path := tree.Tile{Level: level, N: n, Width: tree.TileWidth}.Path() + ".p"
+			if err := os.RemoveAll(filepath.Join(f.dir, filepath.FromSlash(path))); err != nil {
+				return err
+			}
 		}
 	}
-	return errs
+	return nil
 }
 
 // read returns what a file in the folder has, or more than most bytes of it.

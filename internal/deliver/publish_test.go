@@ -17,7 +17,8 @@ import (
 	"github.com/auditsql/auditsql/tree"
 )
 
-// However a log grows, its folder has what c2sp.org/tlog-tiles asks for, and no partial tile beside the full one.
+// However a log grows, its folder has what c2sp.org/tlog-tiles asks for, and also what the checkpoint before needs. Beside a
+// full tile there are no partial ones that neither of the two needs.
 func TestAFolderServesTheLog(t *testing.T) {
 	t.Parallel()
 	l := newLog(t).grow(70_000, "a")
@@ -27,21 +28,30 @@ func TestAFolderServesTheLog(t *testing.T) {
 	} {
 		dir := filepath.Join(t.TempDir(), "log")
 		target := deliver.Publish(dir)
-		for _, size := range sizes {
-			if err := target.Deliver(t.Context(), l.at(size)); err != nil {
-				t.Fatal(err)
+		previous := int64(0)
+		for i, size := range sizes {
+			for range 2 { // the second time with nothing new
+				if err := target.Deliver(t.Context(), l.at(size)); err != nil {
+					t.Fatal(err)
+				}
 			}
 			served(t, dir, l, size)
+			if i > 0 && sizes[i-1] < size {
+				previous = sizes[i-1]
+			}
+			hasTiles(t, dir, previous)
 			all := files(t, dir)
 			for _, name := range all {
 				full, _, partial := strings.Cut(name, ".p/")
-				if partial && slices.Contains(all, full) {
-					t.Errorf("at %d there is %s beside the full tile", size, name)
+				needed := func(tile tree.Tile) bool { return strings.HasPrefix(tile.Path(), full+".p/") }
+				if partial && slices.Contains(all, full) && !slices.ContainsFunc(tree.NewTiles(0, previous), needed) {
+					t.Errorf("at %d, after %d, there is %s beside the full tile", size, previous, name)
 				}
 			}
-			if did, err := deliver.PublishAll(t.Context(), dir, l.at(size)); err != nil || did.Written != 0 || did.Tiles != len(tree.NewTiles(0, size)) {
-				t.Errorf("at %d: %+v, %v", size, did, err)
-			}
+		}
+		last := sizes[len(sizes)-1]
+		if did, err := deliver.PublishAll(t.Context(), dir, l.at(last)); err != nil || did.Written != 0 || did.Tiles != len(tree.NewTiles(0, last)) {
+			t.Errorf("at %d: %+v, %v", last, did, err)
 		}
 	}
 }

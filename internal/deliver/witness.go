@@ -228,7 +228,7 @@ func addRequest(s Signed, old int64) ([]byte, error) {
 	}
 	// A proof that is wrong because the stored tree is corrupt would look like a fork to the witness.
 	if err := tree.VerifyConsistency(proof, old, s.Checkpoint.Size, was, s.Checkpoint.Root); err != nil {
-		return nil, fmt.Errorf("make the proof from %d records: %w: the stored tree is corrupt", old, err)
+		return nil, fmt.Errorf("make the proof from %d records: %w: %w", old, err, ErrCorrupt)
 	}
 	return slices.Concat(fmt.Appendf(nil, "old %d\n", old), evidence.FormatHashes(proof), []byte("\n"), s.Note), nil
 }
