@@ -133,7 +133,8 @@ func (f *folder) publish(ctx context.Context, s Signed, all bool) (err error) {
 // make makes the folder if it is missing. The folder that it is in must exist: nobody else could read a folder in one that was
 // made for its owner alone.
 func (f *folder) make() error {
-	if err := makeOpen(f.dir); err != nil {
+	made, err := makeOpen(f.dir)
+	if err != nil || !made {
 		return err
 	}
 	return durable.SyncDir(filepath.Dir(filepath.Clean(f.dir)))
@@ -315,7 +316,7 @@ func (f *folder) write(name string, content []byte) error {
 	dir := f.dir
 	for part := range strings.SplitSeq(filepath.ToSlash(filepath.Dir(name)), "/") {
 		dir = filepath.Join(dir, part)
-		if err := makeOpen(dir); err != nil {
+		if _, err := makeOpen(dir); err != nil {
 			return err
 		}
 	}
@@ -349,21 +350,21 @@ func (f *folder) write(name string, content []byte) error {
 	return nil
 }
 
-// makeOpen makes a folder that everybody may read. One that exists keeps its mode. It gets its name last: a folder that was left
-// with the mode of a private one would hide the tiles in it.
-func makeOpen(dir string) error {
+// makeOpen makes a folder that everybody may read, and reports whether it did. One that exists keeps its mode. It gets its name
+// last: a folder that was left with the mode of a private one would hide the tiles in it.
+func makeOpen(dir string) (made bool, err error) {
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
-		return err
+		return false, err
 	}
 	part := filepath.Clean(dir) + durable.PartSuffix
 	if err := os.Remove(part); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+		return false, err
 	}
 	if err := durable.Mkdir(part, ""); err != nil {
-		return err
+		return false, err
 	}
 	if err := os.Chmod(part, 0o755); err != nil {
-		return err
+		return false, err
 	}
-	return os.Rename(part, dir)
+	return true, os.Rename(part, dir)
 }
