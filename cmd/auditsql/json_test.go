@@ -33,6 +33,12 @@ var jsonExamples = map[string][]string{
 	"import":   {"echo '{\"timestamp\":1,\"params\":{},\"result_confidence\":1}' > lines; auditsql import lines"},
 	"init":     {"auditsql -d ./new init"},
 	"log root": {"auditsql log root"},
+
+	"log checkpoints": {"SIGNED; auditsql log checkpoints"},
+	"log init":        {"auditsql key new log.example.com -o key; auditsql log init --key key", "auditsql -d ./empty init; auditsql key new log.example.com -o empty.key; auditsql -d ./empty log init --key empty.key"},
+	"log sign":        {"SIGNED; auditsql log sign"},
+	"log status":      {"SIGNED; auditsql log status", "SIGNED; rm key; auditsql log status"},
+
 	"list":     {"auditsql list", "ANONYMOUS; auditsql list"},
 	"name":     {"auditsql name"},
 	"put":      {"auditsql put --subject x --timestamp 1795426200000"},
@@ -40,7 +46,7 @@ var jsonExamples = map[string][]string{
 	"reindex":  {"auditsql reindex"},
 	"repair":   {"auditsql repair", "DAMAGE; auditsql repair --apply", "FORGED; auditsql repair --apply"},
 	"sql":      {"auditsql sql recent", "auditsql sql 'SELECT 1, NULL'"},
-	"stats":    {"auditsql stats", "auditsql -d ./empty init; auditsql -d ./empty stats", "mv incident/wal away; auditsql stats --read-only"},
+	"stats":    {"auditsql stats", "auditsql -d ./empty init; auditsql -d ./empty stats", "mv incident/wal away; auditsql stats --read-only", "SIGNED; auditsql stats"},
 	"tail":     {"auditsql tail"},
 	"timeline": {"auditsql timeline --by minute", "auditsql timeline --agent analyst --to 2026-11-23T12:00", "auditsql name --remove analyst; auditsql timeline --agent cff8e71d --to 2026-11-23T12:00"},
 	"top":      {"auditsql top --by source", "auditsql top --by agent", "auditsql top --by subject"},
@@ -70,6 +76,8 @@ var jsonSetups = strings.NewReplacer(
 	"MANY", `seq 300 | awk 'BEGIN { printf "{\"query_id\":\"%064d\",\"timestamp\":1795429700000,\"params\":{},\"result_confidence\":1,\"contributing_assertions\":[", 5 }
 		{ printf "%s{\"assertion_hash\":\"%064d\",\"weight\":1,\"source_hash\":\"%064d\",\"lifecycle\":\"Approved\"}", (NR > 1 ? "," : ""), $1, 6 }
 		END { print "]}" }' > many.ndjson; auditsql import many.ndjson`,
+	// A log with a place that works and one that fails.
+	"SIGNED", "auditsql key new log.example.com -o key; auditsql log init --key key --publish out --exec false",
 	"LOGKEY", "$(cat evidence/log/key)",
 	// A record that comes back, one that gets its hash back, and one that is lost.
 	"FORGED", `sqlite3 incident/audit.db "DROP TRIGGER kv_is_written_once_update;
@@ -88,6 +96,8 @@ var jsonSetups = strings.NewReplacer(
 var jsonUnseen = []string{
 	"statistics.durable integer", "verification.tree_size null", "verification.root null",
 	"lag.records integer", "lag.more boolean", "lag.oldest integer", "lag.oldest null", "ranking.lag lag", "timeline.lag lag", "impact.lag lag",
+	"log.earlier earlier log", "earlier log.origin text", "earlier log.verifier_key text", "earlier log.checkpoint text", "earlier log.checkpoint null",
+	"earlier log.reason text", "earlier log.at time",
 	"version.revision text", "version.revision null", "version.sqlite_driver null", "version.sqlite_driver text",
 	"refused record.offset integer", "refused record.bytes integer", "refused record.reason text",
 	"damaged range.refused refused record", "repair.unknown text", "backup.problems text", "backup.notes text",
