@@ -82,6 +82,8 @@ func exitCode(err error) int {
 		return exitLocked
 	case isDamage(err):
 		return exitDamage
+	case errors.Is(err, audit.ErrNoLog):
+		return exitNotFound
 	}
 	return exitFailed
 }
