@@ -57,6 +57,9 @@ type LogOptions struct {
 	Exec []string
 	// Policy is the file with a policy (c2sp.org/tlog-policy), whose witnesses are asked to cosign. "" is none.
 	Policy string
+	// Resume signs the log again after a witness or a folder has shown another history of it (ErrStopped). A person has to have
+	// found out why.
+	Resume bool
 }
 
 // WithSigner makes the store sign its log, for this opening and all later ones: it writes DIR/log.json. A store that has
@@ -119,20 +122,28 @@ func (l *LogOptions) configure(dir string, had *signing.Config) (*signing.Config
 	if within(file, dir) {
 		return invalid("the key %s lies in the store, and its backups would have it", l.Key)
 	}
-	key, err := keyfile.Read(file)
-	if err != nil {
+	c := &signing.Config{}
+	switch key, err := keyfile.Read(file); {
+	case err == nil:
+		c = signing.NewConfig(file, key)
+	case had == nil || had.Key != file:
 		return nil, fmt.Errorf("%w: %w", ErrNoKey, err)
+	default:
+		// Puts go on without the key of a log that exists.
+		*c = *had
+		c.Publish, c.Exec, c.Policy, c.Stopped = nil, nil, "", ""
 	}
-	if l.Origin != "" && l.Origin != key.Name() {
-		return invalid("its name is %q, and that of the key %s is %q: both must be the same", l.Origin, l.Key, key.Name())
+	if l.Origin != "" && l.Origin != c.Origin {
+		return invalid("its name is %q, and that of the key %s is %q: both must be the same", l.Origin, l.Key, c.Origin)
 	}
-	c := signing.NewConfig(file, key)
 	if had != nil {
 		if had.VerifierKey != c.VerifierKey {
 			return invalid("it is signed with the key %s+%s, and %s is %s+%s", had.Origin, had.KeyID, l.Key, c.Origin, c.KeyID)
 		}
-		// The file with the key may have moved. A person who says again how the log is signed has seen why it was stopped.
-		c.Signed, c.Earlier, c.Delivered = had.Signed, had.Earlier, had.Delivered
+		c.Signed, c.Earlier, c.Delivered = had.Signed, had.Earlier, had.Delivered // the file with the key may have moved
+		if !l.Resume {
+			c.Stopped = had.Stopped
+		}
 	}
 	if l.Every < 0 {
 		return invalid("every %v is less than nothing", l.Every)

@@ -247,6 +247,8 @@ func TestPutsGoOnWithoutTheKey(t *testing.T) {
 			if err := os.Rename(key+c.lose, key+".away"); err != nil {
 				t.Fatal(err)
 			}
+			// Also for a program that always says how the log is signed.
+			closeDB(t, openDB(t, dir, audit.WithSigner(audit.LogOptions{Key: key, Every: time.Hour})))
 			db := openDB(t, dir)
 			if notes := strings.Join(db.Recovery().Notes, "\n"); !strings.Contains(notes, "nothing is signed: "+c.want.Error()) {
 				t.Errorf("the opening says %q", notes)
@@ -539,6 +541,12 @@ func TestAWitnessThatHasSeenAnotherHistoryStopsTheLog(t *testing.T) {
 	}
 	closeDB(t, db)
 	o.Policy = ""
+	db = openDB(t, dir, audit.WithSigner(o))
+	if _, err := db.Sign(t.Context()); !errors.Is(err, audit.ErrStopped) {
+		t.Errorf("got %v", err)
+	}
+	closeDB(t, db)
+	o.Resume = true
 	db = openDB(t, dir, audit.WithSigner(o))
 	if sig, err := db.Sign(t.Context()); err != nil || !sig.New || sig.Size != 20 {
 		t.Errorf("%+v, %v", sig, err)

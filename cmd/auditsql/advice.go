@@ -88,7 +88,7 @@ func logAdvice(err error, dir string) string {
 	case errors.Is(err, audit.ErrNoMemory):
 		return fmt.Sprintf("put the file back; if it is lost, auditsql -d %s log init --key FILE --adopt CHECKPOINT, with the newest checkpoint that is known outside of the store", dir)
 	case errors.Is(err, audit.ErrStopped):
-		return fmt.Sprintf("find out who signs with the key, or which backup was restored; auditsql -d %[1]s log successor goes on under a new name; if the place was wrong, auditsql -d %[1]s log init again", dir)
+		return fmt.Sprintf("find out who signs with the key, or which backup was restored; auditsql -d %[1]s log successor goes on under a new name; if the place was wrong, auditsql -d %[1]s log init --resume", dir)
 	case errors.Is(err, audit.ErrNoKey):
 		return "auditsql key show FILE, as the user who writes to the store"
 	case errors.Is(err, audit.ErrLogFile):
