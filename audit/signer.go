@@ -26,9 +26,9 @@ type signer struct {
 	applier *applier
 	every   time.Duration
 	// before is how many records the store had when it was opened. This process has not hashed their bytes.
-	before uint64
-	out    *outbox
-	opts   *options
+	before  uint64
+	out     *outbox
+	opts    *options
 	problem string // what the opening has found that keeps it from signing; "" is nothing
 
 	mu     sync.Mutex // guards failed
@@ -38,7 +38,9 @@ type signer struct {
 // signedStore is the store as package signing sees it.
 type signedStore struct{ *signer }
 
-func (s signedStore) Tree(ctx context.Context) (uint64, tree.TileReader, error) { return s.sql.Tree(ctx) }
+func (s signedStore) Tree(ctx context.Context) (uint64, tree.TileReader, error) {
+	return s.sql.Tree(ctx)
+}
 
 // Reached returns SQLite's cursor. It is written in the transaction of the records, so it is after all that Tree has shown.
 func (s signedStore) Reached(ctx context.Context) (uint64, error) { return s.sql.Cursor(ctx) }

@@ -275,7 +275,10 @@ func TestAStoreIsComparedWithAllThatSaysWhatWasSigned(t *testing.T) {
 	t.Parallel()
 	for name, leave := range map[string]func(*testing.T, *Log){
 		"the memory": onlyMemory, "the checkpoint": onlyCheckpoint,
-		"log.json": func(t *testing.T, l *Log) { remove(t, CheckpointPath(l.dir)); remove(t, MemoryOf(l.Config().Key).Path()) },
+		"log.json": func(t *testing.T, l *Log) {
+			remove(t, CheckpointPath(l.dir))
+			remove(t, MemoryOf(l.Config().Key).Path())
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
