@@ -41,13 +41,18 @@ var jsonExamples = map[string][]string{
 	"reindex":   {"auditsql reindex"},
 	"repair":    {"auditsql repair", "DAMAGE; auditsql repair --apply", "FORGED; auditsql repair --apply"},
 	"sql":       {"auditsql sql recent", "auditsql sql 'SELECT 1, NULL'"},
-	"stats":     {"auditsql stats", "auditsql -d ./empty init; auditsql -d ./empty stats", "mv incident/wal away; auditsql stats --read-only"},
+	"stats":     {"auditsql stats", "auditsql -d ./empty init; auditsql -d ./empty stats", "mv incident/wal away; auditsql stats --read-only", "SIGNED; auditsql stats"},
 	"tail":      {"auditsql tail"},
 	"timeline":  {"auditsql timeline --by minute", "auditsql timeline --agent analyst --to 2026-11-23T12:00", "auditsql name --remove analyst; auditsql timeline --agent cff8e71d --to 2026-11-23T12:00"},
 	"top":       {"auditsql top --by source", "auditsql top --by agent", "auditsql top --by subject"},
 	"trace":     {"LABELLED; auditsql trace --attr trace_id=pay-20931", "ANONYMOUS; auditsql trace aaaaaaaa", "auditsql trace 0a3caa49", "MANY; auditsql trace 00000000"},
 	"verify":    {"auditsql verify", "DAMAGE; auditsql verify", "TEAR; auditsql verify --read-only", "DAMAGE; rm incident/audit.db*; auditsql wal repair --apply; auditsql verify", "mv incident/wal away; auditsql verify"},
 	"version":   {"auditsql version"},
+
+	"log checkpoints": {"SIGNED; auditsql log checkpoints"},
+	"log init":        {"auditsql key new log.example.com -o key; auditsql log init --key key", "auditsql -d ./empty init; auditsql key new log.example.com -o empty.key; auditsql -d ./empty log init --key empty.key"},
+	"log sign":        {"SIGNED; auditsql log sign"},
+	"log status":      {"SIGNED; auditsql log status", "SIGNED; rm key; auditsql log status"},
 
 	"key show":    {"auditsql key new log.example.com -o key; auditsql key show key"},
 	"name HASH":   {"auditsql name planner"},
@@ -71,6 +76,8 @@ var jsonSetups = strings.NewReplacer(
 	"MANY", `seq 300 | awk 'BEGIN { printf "{\"query_id\":\"%064d\",\"timestamp\":1795429700000,\"params\":{},\"result_confidence\":1,\"contributing_assertions\":[", 5 }
 		{ printf "%s{\"assertion_hash\":\"%064d\",\"weight\":1,\"source_hash\":\"%064d\",\"lifecycle\":\"Approved\"}", (NR > 1 ? "," : ""), $1, 6 }
 		END { print "]}" }' > many.ndjson; auditsql import many.ndjson`,
+	// A log with a place that works and one that fails.
+	"SIGNED", "auditsql key new log.example.com -o key; auditsql log init --key key --publish out --exec false || true",
 	"LOGKEY", "$(cat evidence/log/key)",
 	// A record that comes back, one that gets its hash back, and one that is lost.
 	"FORGED", `sqlite3 incident/audit.db "DROP TRIGGER kv_is_written_once_update;
@@ -89,6 +96,8 @@ var jsonSetups = strings.NewReplacer(
 var jsonUnseen = []string{
 	"statistics.durable integer", "verification.tree_size null", "verification.root null",
 	"lag.records integer", "lag.more boolean", "lag.oldest integer", "lag.oldest null", "ranking.lag lag", "timeline.lag lag", "impact.lag lag",
+	"log.earlier earlier log", "earlier log.origin text", "earlier log.verifier_key text", "earlier log.checkpoint text", "earlier log.checkpoint null",
+	"earlier log.reason text", "earlier log.at time",
 	"version.revision text", "version.revision null", "version.sqlite_driver null", "version.sqlite_driver text",
 	"refused record.offset integer", "refused record.bytes integer", "refused record.reason text",
 	"damaged range.refused refused record", "repair.unknown text", "backup.problems text", "backup.notes text",
