@@ -229,11 +229,13 @@ func TestWitnessesThatFail(t *testing.T) {
 		answer http.HandlerFunc
 		says   string
 	}{
-		"unknown log":              {answer(404, "", ""), "it answered 404 Not Found: it does not know the log"},
-		"unknown key":              {answer(403, "", ""), "it answered 403 Forbidden: it does not know the key"},
-		"busy":                     {answer(429, "text/plain", "later,\nplease\n"), `it answered 429 Too Many Requests: "later,\nplease"`},
-		"broken":                   {answer(500, "", ""), "it answered 500 Internal Server Error: without a reason"},
-		"redirect":                 {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere, 307) }, "it redirects to "},
+		"unknown log": {answer(404, "", ""), "it answered 404 Not Found: it does not know the log"},
+		"unknown key": {answer(403, "", ""), "it answered 403 Forbidden: it does not know the key"},
+		"busy":        {answer(429, "text/plain", "later,\nplease\n"), `it answered 429 Too Many Requests: "later,\nplease"`},
+		"broken":      {answer(500, "", ""), "it answered 500 Internal Server Error: without a reason"},
+		"redirect": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, elsewhere, http.StatusTemporaryRedirect)
+		}, "it redirects to "},
 		"another checkpoint":       {lines(bad.cosign(l.at(599).Note)), "does not fit the checkpoint"},
 		"another witness":          {lines(good.cosign(s.Note)), "its answer has no signature by its key"},
 		"an unknown witness":       {lines(stranger.cosign(s.Note)), "its answer has no signature by its key"},
