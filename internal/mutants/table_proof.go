@@ -249,7 +249,7 @@ var proofMutants = []mutant{
 		"	if err := s.Recheck(ctx, was.Size, int64(size)); err != nil {", "	if err := s.Recheck(ctx, was.Size, int64(size)); err != nil && false {",
 		"internal/signing", "^TestNothingIsSigned", nil},
 	{"the name of the key as that of the log", "audit/log.go",
-		"	if l.Origin != \"\" && l.Origin != key.Name() {", "	if false {",
+		"	if l.Origin != \"\" && l.Origin != c.Origin {", "	if false {",
 		"audit", "^TestWhatASignerRefuses$", nil},
 	{"no key in a store that it signs", "audit/log.go",
 		"	if within(file, dir) {", "	if false {",
@@ -266,4 +266,7 @@ var proofMutants = []mutant{
 	{"a place that does not delay the others", "audit/outbox.go",
 		"			waits = append(waits, p.put(sig.Checkpoint, sig.Note))", "			w := p.put(sig.Checkpoint, sig.Note)\n			_ = w.until(context.Background())\n			waits = append(waits, w)",
 		"audit", "^TestAPlaceThatHangsDelaysNothing$", []string{"-test.timeout=20s"}},
+	{"the sync of the memory", "internal/durable/durable.go",
+		"		err = f.Sync()\n	}\n	err = errors.Join(err, f.Close())", "	}\n	err = errors.Join(err, f.Close())",
+		"faults", "^TestTheKthCallOfASignatureFails$", []string{"-kth=0"}},
 }
