@@ -124,7 +124,7 @@ func (p *opening) signedUpTo() wal.Offset {
 	return wal.Offset(c.Signed.Offset)
 }
 
-// start begins to sign and to deliver. It ends with halt.
+// start begins to sign and to deliver. Closing the store ends it.
 func (s *signer) start(db *DB) {
 	s.out = newOutbox(s)
 	db.background.Go(func() { s.run(db.quit) })
