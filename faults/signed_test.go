@@ -134,7 +134,7 @@ func TestTheKthCallOfASignatureFails(t *testing.T) {
 			s.m.PowerCut()
 			return g.continued()
 		}); err != nil {
-			t.Errorf("call %d of %d, %v: %v; -seed %d", k, met, verdict, err, first)
+			t.Fatalf("call %d of %d, %v: %v; -seed %d", k, met, verdict, err, first)
 		}
 	}
 }

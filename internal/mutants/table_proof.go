@@ -268,5 +268,5 @@ var proofMutants = []mutant{
 		"audit", "^TestAPlaceThatHangsDelaysNothing$", []string{"-test.timeout=20s"}},
 	{"the sync of the memory", "internal/durable/durable.go",
 		"		err = f.Sync()\n	}\n	err = errors.Join(err, f.Close())", "	}\n	err = errors.Join(err, f.Close())",
-		"faults", "^TestTheKthCallOfASignatureFails$", []string{"-kth=0"}},
+		"faults", "^TestTheKthCallOfASignatureFails$", []string{"-kth=400"}},
 }
