@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/auditsql/auditsql/evidence"
-	"github.com/auditsql/auditsql/internal/keyfile"
 	"github.com/auditsql/auditsql/internal/signing"
 	"github.com/auditsql/auditsql/tree"
 )
@@ -33,7 +32,7 @@ var (
 	ErrNoKey = signing.ErrNoKey
 	// ErrNoMemory says that FILE.signed beside the key is missing, although something was signed. Puts go on without it.
 	ErrNoMemory = signing.ErrNoMemory
-	// ErrStopped says that a witness or a published folder has another history of the log. Puts go on, nothing is signed.
+	// ErrStopped says that a witness has seen another history of the log. Puts go on, nothing is signed.
 	ErrStopped = signing.ErrStopped
 	// ErrLogFile says that log.json, or a file with a signed checkpoint, is not what the store has written.
 	ErrLogFile = errors.New("a file of the log cannot be used")
@@ -57,8 +56,7 @@ type LogOptions struct {
 	Exec []string
 	// Policy is the file with a policy (c2sp.org/tlog-policy), whose witnesses are asked to cosign. "" is none.
 	Policy string
-	// Resume signs the log again after a witness or a folder has shown another history of it (ErrStopped). A person has to have
-	// found out why.
+	// Resume signs the log again after a witness has seen another history of it (ErrStopped). A person has to have found out why.
 	Resume bool
 }
 
@@ -115,6 +113,9 @@ func (l *LogOptions) configure(dir string, had *signing.Config) (*signing.Config
 	if l.Key == "" {
 		return invalid("no key is given")
 	}
+	if strings.HasPrefix(l.Key, "PRIVATE+KEY+") {
+		return invalid("a private key is given in place of the file that has it")
+	}
 	file, err := filepath.Abs(l.Key)
 	if err != nil {
 		return nil, err
@@ -123,7 +124,9 @@ func (l *LogOptions) configure(dir string, had *signing.Config) (*signing.Config
 		return invalid("the key %s lies in the store, and its backups would have it", l.Key)
 	}
 	c := &signing.Config{}
-	switch key, err := keyfile.Read(file); {
+	switch key, err := signing.ReadKey(file); {
+	case errors.As(err, new(*LinkError)):
+		return invalid("the key %s is a link, and the memory of what is signed would be beside the link: name the file that it leads to", l.Key)
 	case err == nil:
 		c = signing.NewConfig(file, key)
 	case had == nil || had.Key != file:
@@ -158,6 +161,9 @@ func (l *LogOptions) configure(dir string, had *signing.Config) (*signing.Config
 		}
 		if within(filepath.Join(abs, "checkpoint"), dir) {
 			return invalid("the folder %s lies in the store", folder)
+		}
+		if within(file, abs) {
+			return invalid("the key %s lies in the folder %s, and would be published", l.Key, folder)
 		}
 		c.Publish = append(c.Publish, abs)
 	}

@@ -25,7 +25,8 @@ type LogState struct {
 	Root     tree.Hash // of the newest checkpoint
 	SignedAt time.Time // of the newest checkpoint
 
-	// Problem says why this process could not sign now, or is "". Another user may be able to read the key.
+	// Problem says why this process could not sign now, or why the last signature failed, or is "". Another user may be able to
+	// read the key.
 	Problem string
 	Places  []PlaceState // outside of the store
 	Earlier []EarlierLog // that the store had, the oldest first
@@ -74,6 +75,8 @@ func (db *DB) Log(ctx context.Context) (*LogState, error) {
 	}
 	if err := c.CheckKey(db.dir); err != nil {
 		s.Problem = err.Error()
+	} else if c.Failed != nil {
+		s.Problem = c.Failed.Error
 	}
 	for _, name := range placesOf(c) {
 		got := c.Delivered[name]

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/auditsql/auditsql/internal/durable"
+	"github.com/auditsql/auditsql/internal/signing"
 	"github.com/auditsql/auditsql/internal/storedir"
 	"github.com/auditsql/auditsql/sqlstore"
 	"github.com/auditsql/auditsql/wal"
@@ -314,5 +315,11 @@ func (p *opening) explainSigned(err error) error {
 	if withoutLog.reached() >= signed {
 		return err
 	}
-	return fmt.Errorf("%w: %w; only %s says so", ErrBehind, err, storedir.LogName)
+	only := "only " + storedir.LogName + " says so"
+	if c, readErr := signing.ReadConfig(p.dir); readErr == nil {
+		if known, readErr := c.Known(p.dir); readErr == nil && known.Memory.Note != nil {
+			only = signing.ConfigAlone
+		}
+	}
+	return fmt.Errorf("%w: %w; %s", ErrBehind, err, only)
 }

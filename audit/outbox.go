@@ -36,6 +36,7 @@ type place struct {
 	publishes bool
 
 	mu   sync.Mutex
+	size int64         // of the newest checkpoint that was handed over
 	next *parcel       // what is to be delivered; nil is nothing
 	wake chan struct{} // holds a token when next was set
 	busy bool          // there is something to deliver, or it is being delivered
@@ -160,9 +161,10 @@ func (o *outbox) noted(name string, sent deliver.Signed, err error) error {
 	return errors.Join(err, o.stopAfter(err))
 }
 
-// stopAfter keeps the log from being signed again when a place has shown another history of it.
+// stopAfter keeps the log from being signed again when a witness has seen another history of it. A published folder that shows
+// another one stops nothing: whoever can write to the folder could stop the log.
 func (o *outbox) stopAfter(err error) error {
-	if !errors.As(err, new(*deliver.ConflictError)) && !errors.Is(err, deliver.ErrFork) {
+	if !errors.As(err, new(*deliver.ConflictError)) {
 		return nil
 	}
 	o.opts.logger.Error("nothing more is signed", "error", err)
@@ -247,11 +249,17 @@ func (w wait) until(ctx context.Context) error {
 	}
 }
 
-// put hands a checkpoint over, which replaces an older one that waits.
+// put hands a checkpoint over, which replaces an older one that waits. One that is older than what was handed over before is
+// left out, the one of a slow witness perhaps: the newer one covers it.
 func (p *place) put(cp evidence.Checkpoint, note []byte) wait {
 	done := make(chan error, 1)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if cp.Size < p.size {
+		done <- nil
+		return wait{p, done}
+	}
+	p.size = cp.Size
 	if p.next == nil {
 		if !p.busy {
 			p.idle, p.busy = make(chan struct{}), true
@@ -262,9 +270,7 @@ func (p *place) put(cp evidence.Checkpoint, note []byte) wait {
 		default:
 		}
 	}
-	if cp.Size >= p.next.checkpoint.Size {
-		p.next.checkpoint, p.next.note = cp, note
-	}
+	p.next.checkpoint, p.next.note = cp, note
 	p.next.done = append(p.next.done, done)
 	return wait{p, done}
 }

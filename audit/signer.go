@@ -62,7 +62,7 @@ func (p *opening) openLog(db *DB) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && p.opts.signer == nil:
 		return nil
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, signing.ErrLost) && p.opts.signer != nil:
 	case errors.Is(err, signing.ErrConfig):
 		return fmt.Errorf("%w: %w", ErrLogFile, err)
 	case err != nil:
@@ -104,7 +104,7 @@ func (p *opening) openLog(db *DB) error {
 	}
 	if err := config.CheckKey(p.dir); err != nil {
 		p.note("nothing is signed: %v", err)
-		db.signer.problem = "sign the log: " + err.Error()
+		db.signer.problem = err.Error()
 	}
 	if p.opts.signEvery > 0 {
 		db.signer.every = p.opts.signEvery
@@ -133,8 +133,10 @@ func (s *signer) start(db *DB) {
 // run signs from time to time until ctx ends. What an earlier process has signed and not delivered is delivered at once.
 func (s *signer) run(ctx context.Context) {
 	sig, err := s.log.Resume(ctx, signedStore{s})
-	s.told(ctx, err)
-	if err == nil && sig.Note != nil {
+	switch {
+	case err != nil:
+		s.told(ctx, err)
+	case sig.Note != nil:
 		s.out.deliver(sig)
 	}
 	next := s.every
@@ -163,6 +165,7 @@ func (s *signer) round(ctx context.Context) {
 	}
 	config := s.log.Config()
 	if last := config.Signed; last != nil && last.Size == int64(size) {
+		s.told(ctx, nil)
 		s.out.again()
 		return
 	}
@@ -193,7 +196,7 @@ func (s *signer) signNow(ctx context.Context) (Signature, error) {
 	sig, err := s.sign(ctx)
 	s.told(ctx, err)
 	if err != nil {
-		return Signature{}, err
+		return Signature{}, fmt.Errorf("sign the log: %w", err)
 	}
 	done := Signature{Origin: s.log.Config().Origin, Size: uint64(sig.Checkpoint.Size), Root: sig.Checkpoint.Root, Note: sig.Note, New: sig.New}
 	if sig.Note == nil {
@@ -204,10 +207,13 @@ func (s *signer) signNow(ctx context.Context) (Signature, error) {
 	return done, nil
 }
 
-// told logs why nothing was signed, once for each reason. The end of ctx is none.
+// told logs why nothing was signed, once for each reason, and notes it in log.json. The end of ctx is no reason.
 func (s *signer) told(ctx context.Context, err error) {
 	why := ""
-	if err != nil && !errors.Is(context.Cause(ctx), context.Canceled) {
+	if err != nil {
+		if errors.Is(context.Cause(ctx), context.Canceled) {
+			return
+		}
 		why = err.Error()
 	}
 	s.mu.Lock()
@@ -216,6 +222,9 @@ func (s *signer) told(ctx context.Context, err error) {
 		s.opts.logger.Error("the log was not signed", "error", err)
 	}
 	s.failed = why
+	if err := s.log.Failed(why); err != nil {
+		s.opts.logger.Warn("the log.json of the store does not say why the log is not signed", "error", err)
+	}
 }
 
 // finish signs what the store has when it is closed, and waits a while for the places to get it. The applier has ended. It

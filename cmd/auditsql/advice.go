@@ -89,7 +89,7 @@ func logAdvice(err error, dir string) string {
 	case errors.Is(err, audit.ErrNoMemory):
 		return fmt.Sprintf("put the file back; if it is lost, auditsql -d %s log init --key FILE --adopt CHECKPOINT, with the newest checkpoint that is known outside of the store", dir)
 	case errors.Is(err, audit.ErrStopped):
-		return fmt.Sprintf("find out who signs with the key, or which backup was restored; auditsql -d %[1]s log successor goes on under a new name; if the place was wrong, auditsql -d %[1]s log init --resume", dir)
+		return fmt.Sprintf("find out who signs with the key, or which backup was restored; auditsql -d %[1]s log successor goes on under a new name; if the witness was wrong, auditsql -d %[1]s log init --key FILE --resume, with all the flags that it had before", dir)
 	case errors.Is(err, signing.ErrCheckpoint):
 		return "put the file back as it was; if it belongs to another key, move it out of the way"
 	case errors.Is(err, audit.ErrNoKey):

@@ -33,8 +33,8 @@ the file checkpoint in the store, and to every place that is named here:
 
 No put waits for any of them. What is said here is kept in log.json in the
 store. To change it, run init again with the same key and all the flags. When a
-witness or a published folder has another history of the log, nothing more is
-signed: find out why before you say --resume.
+witness has seen another history of the log, nothing more is signed: find out
+why before you say --resume.
 
 FILE.signed, beside the key, is the memory of what was signed. The store is
 compared with it before each signature and when it is opened for writing. If
@@ -63,7 +63,7 @@ another program.`,
 	flags.StringArrayVar(&o.Publish, "publish", nil, "a `folder` for static hosting; may be repeated")
 	flags.StringArrayVar(&o.Exec, "exec", nil, "a shell `command` that gets each checkpoint; may be repeated")
 	flags.StringVar(&o.Policy, "policy", "", "a `file` with a policy that names witnesses")
-	flags.BoolVar(&o.Resume, "resume", false, "sign again although a witness or a folder has another history of the log")
+	flags.BoolVar(&o.Resume, "resume", false, "sign again although a witness has seen another history of the log")
 	_ = cmd.MarkFlagFilename("key")
 	_ = cmd.MarkFlagFilename("policy")
 	_ = cmd.MarkFlagDirname("publish")

@@ -8,8 +8,9 @@
 // Each place is independent of the others: one that fails or hangs delays none of them. A delivery that failed can be
 // repeated, and a later checkpoint makes up for it. Nothing that was delivered is ever replaced by an older checkpoint.
 //
-// A place can show that the log has two histories. That is [ErrFork] for a folder, and a [ConflictError] for a witness:
-// then no more checkpoints may be signed until a person has found out why.
+// A place can show that the log has two histories. When a witness does ([ConflictError]), no more checkpoints may be signed
+// until a person has found out why. A folder that does ([ErrFork]) is a place that fails, and the others go on: whoever can
+// write to the folder must not be able to stop the log.
 //
 // The package leaves to others when a checkpoint is signed, where failures are shown, and when a delivery is repeated. It
 // checks no signature of the log: whoever calls it has signed the checkpoint just now, or has checked it.

@@ -53,7 +53,7 @@ func (c *shellCommand) Deliver(ctx context.Context, s Signed) error {
 		err = fmt.Errorf("it was killed, because it did not end in time: %w", context.Cause(ctx))
 	case errors.Is(err, exec.ErrWaitDelay):
 		_ = cmd.Cancel() // the group still has its number, since a process is in it
-		err = errors.New("it left a process behind, which was killed: the command must end after everything that it starts")
+		err = errors.New("it left a process running that holds its output open: the command must end after everything that it starts")
 	}
 	if len(out.end) > 0 {
 		return fmt.Errorf("%w; its output: %q", err, out.end)

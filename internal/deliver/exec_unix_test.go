@@ -45,7 +45,7 @@ func TestACommandThatFails(t *testing.T) {
 		"echo no such remote >&2; exit 1":       `exit status 1; its output: "no such remote\n"`,
 		"yes | head -c 100000; echo end; false": `y\nend\n"`,
 		"kill -9 $$":                            "signal: killed",
-		"sleep 10 &":                            "it left a process behind",
+		"sleep 10 &":                            "it left a process running",
 	} {
 		t.Run(command, func(t *testing.T) {
 			t.Parallel()

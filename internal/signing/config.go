@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -44,6 +45,8 @@ type Config struct {
 	Signed *Signed `json:"signed,omitempty"`
 	// Stopped says why nothing more may be signed, or is "": a witness has another history of the log.
 	Stopped string `json:"stopped,omitempty"`
+	// Failed says why the log was not signed when that was tried last; nil when it was, or there was nothing to sign.
+	Failed *Failure `json:"failed,omitempty"`
 	// Earlier are the logs and the keys that the store had before, the oldest first.
 	Earlier []Earlier `json:"earlier,omitempty"`
 	// Delivered is what each place outside of the store got last, by the name of the place.
@@ -57,6 +60,12 @@ type Signed struct {
 	// Offset is an offset of the journal. It is after the last record of the checkpoint, and everything before it was synced.
 	Offset uint64    `json:"offset"`
 	At     time.Time `json:"at"`
+}
+
+// Failure says why the log was not signed.
+type Failure struct {
+	Error string    `json:"error"`
+	At    time.Time `json:"at"` // when this error was seen first
 }
 
 // Earlier is a log that the store had before, or a key that its log had.
@@ -111,10 +120,15 @@ func NewConfig(file string, key *evidence.Signer) *Config {
 const longest = 1 << 20
 
 // ReadConfig reads DIR/log.json. The error is fs.ErrNotExist when the store has no log. It is ErrConfig when the file is not
-// what Write writes.
+// what Write writes, and ErrLost besides when it is missing although DIR/checkpoint exists.
 func ReadConfig(dir string) (*Config, error) {
 	name := Path(dir)
 	text, err := readFile(name)
+	if missing(err) {
+		if _, err := os.Lstat(CheckpointPath(dir)); err == nil {
+			return nil, fmt.Errorf("%s: %w: %w, as %s shows", name, ErrConfig, ErrLost, storedir.CheckpointName)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -192,6 +206,9 @@ func (c *Config) write(dir string, to files) error {
 	text, err := json.MarshalIndent(c, "", "  ")
 	if err != nil {
 		return err
+	}
+	if len(text) >= longest { // no reader would take it
+		return fmt.Errorf("write %s: it would be longer than %d bytes: use fewer or shorter names of places and commands", Path(dir), longest)
 	}
 	if err := to.replace(Path(dir), storedir.OwnedLike(dir), append(text, '\n')); err != nil {
 		return fmt.Errorf("write %s: %w", Path(dir), err)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/auditsql/auditsql/evidence"
+	"github.com/auditsql/auditsql/internal/storedir"
 	"github.com/auditsql/auditsql/tree"
 )
 
@@ -21,26 +22,38 @@ var (
 	ErrStopped = errors.New("a witness has seen another history of the log")
 	// ErrConfig says that DIR/log.json is not what this version writes.
 	ErrConfig = errors.New("it is not the configuration of a log")
+	// ErrLost says that DIR/log.json is missing, although the log was signed.
+	ErrLost = errors.New("it is missing, although the log of the store was signed")
 	// ErrCheckpoint says that a file has no checkpoint that the log has signed.
 	ErrCheckpoint = errors.New("it is not a checkpoint that this log has signed")
 
 	errClosed = errors.New("the store is closed")
 )
 
+// ConfigAlone says what to do about a store that is refused because of log.json alone, while the memory beside the key is whole: the
+// memory guards a log that gets another log.json.
+const ConfigAlone = "only " + storedir.LogName + " says so: if it was changed, move it out of the folder and run log init again"
+
 // A MismatchError says that the tree of a store does not extend a checkpoint that was signed. It is an ErrBehind or an
 // ErrForked.
 type MismatchError struct {
 	Source string              // the file that has the checkpoint
+	// OnlyConfig says that the source is log.json, and that the memory, which is written first and is signed, does not say so.
+	OnlyConfig bool
 	Signed evidence.Checkpoint // what was signed
 	Size   int64               // of the tree
 	Root   tree.Hash           // of the tree, at the size that was signed; of an ErrForked alone
 }
 
 func (e *MismatchError) Error() string {
-	if e.Size < e.Signed.Size {
-		return fmt.Sprintf("%v: it has %d, and %s has a checkpoint of %d", ErrBehind, e.Size, e.Source, e.Signed.Size)
+	only := ""
+	if e.OnlyConfig {
+		only = "; " + ConfigAlone
 	}
-	return fmt.Sprintf("%v: the root of the first %d is %s, and %s has a checkpoint with the root %s", ErrForked, e.Signed.Size, e.Root, e.Source, e.Signed.Root)
+	if e.Size < e.Signed.Size {
+		return fmt.Sprintf("%v: it has %d, and %s has a checkpoint of %d%s", ErrBehind, e.Size, e.Source, e.Signed.Size, only)
+	}
+	return fmt.Sprintf("%v: the root of the first %d is %s, and %s has a checkpoint with the root %s%s", ErrForked, e.Signed.Size, e.Root, e.Source, e.Signed.Root, only)
 }
 
 // Is makes it an ErrBehind or an ErrForked.

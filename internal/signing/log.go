@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/auditsql/auditsql/evidence"
+	"github.com/auditsql/auditsql/internal/durable"
 	"github.com/auditsql/auditsql/internal/keyfile"
 	"github.com/auditsql/auditsql/internal/storedir"
 	"github.com/auditsql/auditsql/tree"
@@ -39,6 +40,8 @@ type Log struct {
 	disk files
 	log  *slog.Logger
 	now  func() time.Time
+	// patience is how long another process that signs with the key is waited for.
+	patience time.Duration
 
 	mu     sync.Mutex // held while a checkpoint is signed, and while the files are written
 	closed bool       // guarded by mu
@@ -57,7 +60,7 @@ func Open(dir string, log *slog.Logger, now func() time.Time) (*Log, error) {
 
 // New returns the log of a store with a configuration that may not be in DIR/log.json yet.
 func New(dir string, c *Config, log *slog.Logger, now func() time.Time) *Log {
-	l := &Log{dir: dir, disk: durableFiles{}, log: log, now: now}
+	l := &Log{dir: dir, disk: durableFiles{}, log: log, now: now, patience: 10 * time.Second}
 	l.config.Store(c)
 	return l
 }
@@ -88,23 +91,26 @@ func (l *Log) Compare(ctx context.Context, t Tree) error {
 }
 
 func (c *Config) compare(dir string, known Known, size int64, tiles tree.TileReader) error {
+	// log.json last: it has no signature, so what the others say counts more.
 	signed := []Copy{known.Memory, known.Store}
 	if s := c.Signed; s != nil {
 		signed = append(signed, Copy{Path: Path(dir), Note: []byte{}, Checkpoint: evidence.Checkpoint{Origin: c.Origin, Size: s.Size, Root: s.Root}})
 	}
-	for _, s := range signed {
+	for i, s := range signed {
 		if s.Note == nil {
 			continue
 		}
+		mismatch := &MismatchError{Source: s.Path, OnlyConfig: i == 2 && known.Memory.Note != nil, Signed: s.Checkpoint, Size: size}
 		if size < s.Size {
-			return &MismatchError{Source: s.Path, Signed: s.Checkpoint, Size: size}
+			return mismatch
 		}
 		root, err := tree.Root(tiles, s.Size)
 		if err != nil {
 			return fmt.Errorf("compare with %s: %w", s.Path, err)
 		}
 		if root != s.Root {
-			return &MismatchError{Source: s.Path, Signed: s.Checkpoint, Size: size, Root: root}
+			mismatch.Root = root
+			return mismatch
 		}
 	}
 	return nil
@@ -121,20 +127,12 @@ type Signature struct {
 // FILE.signed, log.json and DIR/checkpoint, and may be delivered.
 //
 // Nothing is signed, and the error says why: a *MismatchError, ErrNoKey, ErrNoMemory, ErrStopped, or ErrCheckpoint when the
-// memory is damaged. Another process that signs with the key is waited for.
+// memory is damaged. Another process that signs with the key is waited for, at most ten seconds.
 //
 // An error after the signature itself comes with the Signature.
-func (l *Log) Sign(ctx context.Context, s Store) (Signature, error) {
+func (l *Log) Sign(ctx context.Context, s Store) (sig Signature, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	sig, err := l.sign(ctx, s)
-	if err != nil {
-		return sig, fmt.Errorf("sign the log: %w", err)
-	}
-	return sig, nil
-}
-
-func (l *Log) sign(ctx context.Context, s Store) (sig Signature, err error) {
 	c := l.Config()
 	if c.Stopped != "" {
 		return sig, fmt.Errorf("%w: %s", ErrStopped, c.Stopped)
@@ -144,7 +142,7 @@ func (l *Log) sign(ctx context.Context, s Store) (sig Signature, err error) {
 		return sig, err
 	}
 	memory := Memory{c.Key, l.disk}
-	unlock, err := memory.Lock(ctx)
+	unlock, err := l.lock(ctx, memory)
 	if err != nil {
 		return sig, err
 	}
@@ -192,9 +190,25 @@ func (l *Log) sign(ctx context.Context, s Store) (sig Signature, err error) {
 	return sig, l.write(known, reached)
 }
 
+// lock takes the lock of the key. A holder that hangs must not keep a store from saying that it is not signed.
+func (l *Log) lock(ctx context.Context, memory Memory) (unlock func() error, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, l.patience, fmt.Errorf("another process has held it for %v", l.patience))
+	defer cancel()
+	return memory.Lock(ctx)
+}
+
+// ReadKey reads a private key. The file must not be a link: the memory is beside the file, and each name of a key would have a
+// memory of its own.
+func ReadKey(file string) (*evidence.Signer, error) {
+	if err := durable.CheckLink(file); err != nil {
+		return nil, err
+	}
+	return keyfile.Read(file)
+}
+
 // readKey reads the private key of the log.
 func (c *Config) readKey() (*evidence.Signer, error) {
-	key, err := keyfile.Read(c.Key)
+	key, err := ReadKey(c.Key)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoKey, err)
 	}
@@ -235,14 +249,15 @@ func (c *Config) checkMemory(known Known) error {
 }
 
 // Resume does what a process left undone that died after a signature: it brings log.json and DIR/checkpoint up to FILE.signed. It
-// returns the newest signature, and signs nothing. The caller has compared the store with what was signed (Compare).
+// returns the newest signature, and signs nothing. The error is a *MismatchError when another store has signed with the key
+// meanwhile, so that its checkpoint is not taken over.
 func (l *Log) Resume(ctx context.Context, s Store) (sig Signature, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c := l.Config()
 	memory := Memory{c.Key, l.disk}
 	if _, err := memory.Read(); !missing(err) {
-		unlock, err := memory.Lock(ctx)
+		unlock, err := l.lock(ctx, memory)
 		if err != nil {
 			return sig, err
 		}
@@ -252,8 +267,15 @@ func (l *Log) Resume(ctx context.Context, s Store) (sig Signature, err error) {
 	if err != nil {
 		return sig, err
 	}
+	size, tiles, err := s.Tree(ctx)
+	if err != nil {
+		return sig, err
+	}
 	reached, err := s.Reached(ctx)
 	if err != nil {
+		return sig, err
+	}
+	if err := c.compare(l.dir, known, int64(size), tiles); err != nil {
 		return sig, err
 	}
 	newest := known.newest()
@@ -332,6 +354,19 @@ func (l *Log) Delivered(place string, size int64, failed error) error {
 			d.Size, d.At = size, &at
 		}
 		c.Delivered[place] = d
+	})
+}
+
+// Failed notes in log.json why the log was not signed, "" when nothing has failed. Other processes see it there.
+func (l *Log) Failed(why string) error {
+	had := l.Config().Failed
+	if had == nil && why == "" || had != nil && had.Error == why {
+		return nil
+	}
+	return l.change(func(c *Config) {
+		if c.Failed = nil; why != "" {
+			c.Failed = &Failure{why, l.now().UTC().Truncate(time.Millisecond)}
+		}
 	})
 }
 
