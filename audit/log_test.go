@@ -436,6 +436,8 @@ func TestWhatASignerRefuses(t *testing.T) {
 		"a key that is missing":      {audit.LogOptions{Key: key + "2"}, audit.ErrNoKey},
 		"a key in the store":         {audit.LogOptions{Key: inside}, audit.ErrInvalid},
 		"another key":                {audit.LogOptions{Key: other}, audit.ErrInvalid},
+		"the key itself":             {audit.LogOptions{Key: strings.TrimSuffix(string(content), "\n")}, audit.ErrInvalid},
+		"a key that is published":    {audit.LogOptions{Key: key, Publish: []string{filepath.Dir(key)}}, audit.ErrInvalid},
 		"another name":               {audit.LogOptions{Key: key, Origin: "log.example.com/other"}, audit.ErrInvalid},
 		"a cadence below nothing":    {audit.LogOptions{Key: key, Every: -1}, audit.ErrInvalid},
 		"a folder in the store":      {audit.LogOptions{Key: key, Publish: []string{filepath.Join(dir, "log")}}, audit.ErrInvalid},
@@ -444,8 +446,12 @@ func TestWhatASignerRefuses(t *testing.T) {
 		"a policy that is missing":   {audit.LogOptions{Key: key, Policy: key + "2"}, audit.ErrInvalid},
 		"a policy without a witness": {audit.LogOptions{Key: key, Policy: empty}, audit.ErrInvalid},
 	} {
-		if _, err := audit.Open(dir, audit.WithSigner(c.o)); !errors.Is(err, c.want) {
+		_, err := audit.Open(dir, audit.WithSigner(c.o))
+		if !errors.Is(err, c.want) {
 			t.Errorf("%s: got %v", name, err)
+		}
+		if err != nil && strings.Contains(err.Error(), "PRIVATE+KEY") {
+			t.Errorf("%s: the error has the key: %v", name, err)
 		}
 	}
 	db := openDB(t, filepath.Join(t.TempDir(), "store"))
@@ -467,11 +473,29 @@ func TestWhatASignerRefuses(t *testing.T) {
 // testWitness signs what it is asked to, or refuses with a status.
 func testWitness(t *testing.T, status int) (line string) {
 	t.Helper()
+	return witnessWith(t, status, func() {})
+}
+
+// slowWitness says when it is asked, and does not answer before the channel answer is closed.
+func slowWitness(t *testing.T, asked chan<- struct{}, answer <-chan struct{}) (line string) {
+	t.Helper()
+	return witnessWith(t, http.StatusOK, func() {
+		select {
+		case asked <- struct{}{}:
+		default:
+		}
+		<-answer
+	})
+}
+
+func witnessWith(t *testing.T, status int, before func()) (line string) {
+	t.Helper()
 	private := ed25519.NewKeyFromSeed([]byte(strings.Repeat("w", ed25519.SeedSize)))
 	public := append([]byte{4}, private.Public().(ed25519.PublicKey)...)
 	const name = "witness.example.com"
 	id := sha256.Sum256(append([]byte(name+"\n"), public...))
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		before()
 		body, err := io.ReadAll(r.Body)
 		_, note, _ := strings.Cut(string(body), "\n\n")
 		text, _, _ := strings.Cut(note, "\n\n")
@@ -565,5 +589,154 @@ func TestAWitnessThatHasSeenAnotherHistoryStopsTheLog(t *testing.T) {
 	}
 	if size, root, err := db.Root(t.Context()); err != nil || size != 20 || root == (tree.Hash{}) {
 		t.Error(size, err)
+	}
+}
+
+// Whoever can write to a published folder must not be able to stop the log: the others get it, and the folder is a place that fails.
+func TestAFolderWithAnotherHistoryStopsNothing(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "store")
+	key, _ := newKey(t)
+	bad, good := filepath.Join(t.TempDir(), "bad"), filepath.Join(t.TempDir(), "good")
+	db := openDB(t, dir, audit.WithSigner(audit.LogOptions{Key: key, Every: time.Hour, Publish: []string{bad, good}}))
+	putSamples(t, db, 0, 10)
+	if sig, err := db.Sign(t.Context()); err != nil || len(sig.Failed) != 0 {
+		t.Fatalf("%+v, %v", sig, err)
+	}
+	if err := os.WriteFile(filepath.Join(bad, "tile", "0", "000.p", "20"), make([]byte, 20*tree.HashSize), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []int{20, 30} {
+		putSamples(t, db, n-10, n)
+		if n == 30 {
+			if err := os.WriteFile(filepath.Join(bad, "tile", "0", "000.p", "30"), make([]byte, 30*tree.HashSize), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		sig, err := db.Sign(t.Context())
+		if err != nil || !sig.New || sig.Size != uint64(n) || len(sig.Failed) != 1 {
+			t.Errorf("%+v, %v", sig, err)
+		}
+		s := wantLog(t, db)
+		if s.Problem != "" || len(s.Places) != 2 || !strings.Contains(s.Places[0].Error, "a fork") || s.Places[1].Error != "" || s.Places[1].Size != uint64(n) {
+			t.Errorf("%q, %+v", s.Problem, s.Places)
+		}
+		closeDB(t, db)
+		db = openDB(t, dir)
+	}
+	if notes := db.Recovery().Notes; len(notes) > 0 {
+		t.Errorf("the opening says %q", notes)
+	}
+}
+
+// Why the log was not signed can be seen in every process, until it is signed.
+func TestAFailedSignatureIsSeenEverywhere(t *testing.T) {
+	t.Parallel()
+	dir, key := signedStore(t, 10)
+	lock := key + ".signed.lock"
+	if err := errors.Join(os.Remove(lock), os.Mkdir(lock, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	db := openDB(t, dir)
+	reader := openDB(t, dir, audit.ReadOnly())
+	putSamples(t, db, 10, 20)
+	if sig, err := db.Sign(t.Context()); err == nil {
+		t.Fatalf("%+v", sig)
+	}
+	for _, from := range []*audit.DB{db, reader} {
+		if s := wantLog(t, from); !strings.Contains(s.Problem, filepath.Base(lock)) || s.Size != 10 {
+			t.Errorf("%+v", s)
+		}
+	}
+	closeDB(t, db)
+	if s := wantLog(t, reader); !strings.Contains(s.Problem, filepath.Base(lock)) {
+		t.Errorf("%+v", s)
+	}
+	if err := os.Remove(lock); err != nil {
+		t.Fatal(err)
+	}
+	closeDB(t, openDB(t, dir))
+	if s := wantLog(t, reader); s.Problem != "" || s.Size != 20 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// Without log.json nothing would be signed, and nothing compared, so a store that was signed is not opened without it.
+func TestALogFileThatIsLost(t *testing.T) {
+	t.Parallel()
+	dir, key := signedStore(t, 10)
+	if err := os.Remove(filepath.Join(dir, "log.json")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := audit.Open(dir); !errors.Is(err, audit.ErrLogFile) {
+		t.Errorf("got %v", err)
+	}
+	reader := openDB(t, dir, audit.ReadOnly())
+	if s, err := reader.Stats(t.Context()); err != nil || s.Log == nil || !strings.Contains(s.Log.Problem, "log.json") {
+		t.Errorf("%+v, %v", s.Log, err)
+	}
+	db := openDB(t, dir, audit.WithSigner(audit.LogOptions{Key: key, Every: time.Hour}))
+	putSamples(t, db, 10, 20)
+	if sig, err := db.Sign(t.Context()); err != nil || !sig.New || sig.Size != 20 {
+		t.Errorf("%+v, %v", sig, err)
+	}
+}
+
+// A key that is reached through a link would have two memories, and could sign two logs of one name.
+func TestAKeyHasOneMemory(t *testing.T) {
+	t.Parallel()
+	_, key := signedStore(t, 10)
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(key, link); err != nil {
+		t.Skip(err)
+	}
+	if _, err := audit.Open(filepath.Join(t.TempDir(), "other"), audit.WithSigner(audit.LogOptions{Key: link})); !errors.Is(err, audit.ErrInvalid) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// The folder has a newer checkpoint already when a slow witness answers. That is no failure of the folder.
+func TestASlowWitness(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "store")
+	key, _ := newKey(t)
+	folder := filepath.Join(t.TempDir(), "log")
+	asked, answer := make(chan struct{}, 1), make(chan struct{})
+	line := slowWitness(t, asked, answer)
+	published := make(chan struct{}, 10)
+	db := openDB(t, dir, audit.WithSigner(audit.LogOptions{Key: key, Every: time.Hour, Publish: []string{folder}, Policy: policyWith(t, line)}),
+		audit.WithMetrics(audit.Metrics{Delivered: func(place string, _ time.Duration, err error) {
+			if strings.HasPrefix(place, "publish") && err == nil {
+				published <- struct{}{}
+			}
+		}}))
+	sign := func() <-chan audit.Signature {
+		done := make(chan audit.Signature, 1)
+		go func() {
+			sig, err := db.Sign(t.Context())
+			if err != nil {
+				t.Error(err)
+			}
+			done <- sig
+		}()
+		return done
+	}
+	putSamples(t, db, 0, 10)
+	first := sign()
+	<-asked
+	<-published
+	putSamples(t, db, 10, 20)
+	second := sign()
+	<-published
+	close(answer)
+	for _, sig := range []audit.Signature{<-first, <-second} {
+		if !sig.New || len(sig.Failed) > 0 {
+			t.Errorf("%+v", sig)
+		}
+	}
+	for _, p := range wantLog(t, db).Places {
+		if p.Error != "" || p.Size != 20 {
+			t.Errorf("%+v", p)
+		}
 	}
 }

@@ -37,12 +37,12 @@ const ConfigAlone = "only " + storedir.LogName + " says so: if it was changed, m
 // A MismatchError says that the tree of a store does not extend a checkpoint that was signed. It is an ErrBehind or an
 // ErrForked.
 type MismatchError struct {
-	Source string              // the file that has the checkpoint
+	Source string // the file that has the checkpoint
 	// OnlyConfig says that the source is log.json, and that the memory, which is written first and is signed, does not say so.
 	OnlyConfig bool
-	Signed evidence.Checkpoint // what was signed
-	Size   int64               // of the tree
-	Root   tree.Hash           // of the tree, at the size that was signed; of an ErrForked alone
+	Signed     evidence.Checkpoint // what was signed
+	Size       int64               // of the tree
+	Root       tree.Hash           // of the tree, at the size that was signed; of an ErrForked alone
 }
 
 func (e *MismatchError) Error() string {

@@ -186,6 +186,12 @@ func TestNothingIsSignedThatDoesNotExtendWhatWasSigned(t *testing.T) {
 			write(t, MemoryOf(l.Config().Key).Path(), strings.Replace(contentOf(t, CheckpointPath(l.dir)), "\n10\n", "\n11\n", 1))
 		}, ErrCheckpoint},
 		"the key is lost": {newStore(records(0, 20)...), func(t *testing.T, l *Log) { remove(t, l.Config().Key) }, ErrNoKey},
+		"the key is a link now": {newStore(records(0, 20)...), func(t *testing.T, l *Log) {
+			moved := l.Config().Key + ".moved"
+			if err := errors.Join(os.Rename(l.Config().Key, moved), os.Symlink(moved, l.Config().Key)); err != nil {
+				t.Skip(err)
+			}
+		}, ErrNoKey},
 		"the key is another one": {newStore(records(0, 20)...), func(t *testing.T, l *Log) {
 			remove(t, l.Config().Key)
 			if _, err := keyfile.Create(l.Config().Key, l.Config().Origin); err != nil {
@@ -560,5 +566,124 @@ func TestACheckpointOfAnEarlierLog(t *testing.T) {
 	wantSigned(t, l, sign(t, l, other))
 	if _, err := os.Stat(filepath.Join(l.dir, storedir.CheckpointName)); err != nil {
 		t.Error(err)
+	}
+}
+
+// A holder of the lock that hangs is no reason to wait for ever: then nothing would say that the log is not signed.
+func TestAnotherProcessHoldsTheKey(t *testing.T) {
+	t.Parallel()
+	l := newLog(t)
+	s := newStore(records(0, 10)...)
+	sign(t, l, s)
+	unlock, err := MemoryOf(l.Config().Key).Lock(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.patience = time.Millisecond
+	s.grow(records(10, 20)...)
+	const says = "another process has held it for 1ms"
+	if sig, err := l.Sign(t.Context(), s); err == nil || sig.New || !strings.Contains(err.Error(), says) {
+		t.Errorf("got %+v, %v", sig, err)
+	}
+	if _, err := l.Resume(t.Context(), s); err == nil || !strings.Contains(err.Error(), says) {
+		t.Errorf("got %v", err)
+	}
+	if err := unlock(); err != nil {
+		t.Fatal(err)
+	}
+	if sig := sign(t, l, s); !sig.New {
+		t.Errorf("%+v", sig)
+	}
+}
+
+// Another store may sign with the key after this one was compared. Its checkpoint is not taken over.
+func TestAnotherStoreSignsWhileThisOneIsOpened(t *testing.T) {
+	t.Parallel()
+	l := newLog(t)
+	mine := newStore(records(0, 10)...)
+	sign(t, l, mine)
+	if err := l.Compare(t.Context(), mine); err != nil {
+		t.Fatal(err)
+	}
+	theirs := newStore(append(records(0, 10), "x")...)
+	sign(t, logWith(t, l.Config().Key), theirs)
+	mine.grow(records(10, 20)...)
+	before := allFiles(t, l)
+	if sig, err := l.Resume(t.Context(), mine); !errors.Is(err, ErrForked) || sig.Note != nil {
+		t.Errorf("got %+v, %v", sig, err)
+	}
+	if after := allFiles(t, l); after != before {
+		t.Errorf("files were changed: %s\n%s", before, after)
+	}
+}
+
+func TestAConfigurationThatIsLost(t *testing.T) {
+	t.Parallel()
+	l := newLog(t)
+	remove(t, Path(l.dir))
+	if _, err := ReadConfig(l.dir); !errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrConfig) {
+		t.Errorf("a store without a log: %v", err)
+	}
+	if err := l.Config().Write(l.dir); err != nil {
+		t.Fatal(err)
+	}
+	sign(t, l, newStore(records(0, 10)...))
+	remove(t, Path(l.dir))
+	if _, err := ReadConfig(l.dir); !errors.Is(err, ErrConfig) || !errors.Is(err, ErrLost) || errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a store that was signed: %v", err)
+	}
+}
+
+// log.json has no signature. When it alone says that more was signed, the error says so, unless the memory is missing: then
+// log.json may be all that is left.
+func TestLogJSONAlone(t *testing.T) {
+	t.Parallel()
+	l := newLog(t)
+	s := newStore(records(0, 10)...)
+	sign(t, l, s)
+	if err := l.change(func(c *Config) { c.Signed.Size = 11 }); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Compare(t.Context(), s); !errors.Is(err, ErrBehind) || !strings.Contains(err.Error(), ConfigAlone) {
+		t.Errorf("got %v", err)
+	}
+	if err := l.Compare(t.Context(), newStore(records(0, 9)...)); !errors.Is(err, ErrBehind) || strings.Contains(err.Error(), ConfigAlone) {
+		t.Errorf("the memory says so too: got %v", err)
+	}
+	remove(t, MemoryOf(l.Config().Key).Path())
+	if err := l.Compare(t.Context(), s); !errors.Is(err, ErrBehind) || strings.Contains(err.Error(), ConfigAlone) {
+		t.Errorf("without the memory: got %v", err)
+	}
+}
+
+// What would be refused at the next reading is not written.
+func TestAConfigurationThatIsTooLong(t *testing.T) {
+	t.Parallel()
+	l := newLog(t)
+	before := contentOf(t, Path(l.dir))
+	c := l.Config().clone()
+	c.Exec = []string{strings.Repeat("x", longest)}
+	if err := c.Write(l.dir); err == nil || !strings.Contains(err.Error(), "longer than") {
+		t.Errorf("got %v", err)
+	}
+	if contentOf(t, Path(l.dir)) != before {
+		t.Error("it was written")
+	}
+}
+
+func TestAFailureIsNoted(t *testing.T) {
+	t.Parallel()
+	l := newLog(t)
+	for _, why := range []string{"", "the disk is full", "the disk is full", "no answer", ""} {
+		if err := l.Failed(why); err != nil {
+			t.Fatal(err)
+		}
+		have := ""
+		if f := reopen(t, l.dir).Config().Failed; f != nil {
+			have = f.Error
+		}
+		if have != why {
+			t.Errorf("got %q, want %q", have, why)
+		}
 	}
 }
