@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/auditsql/auditsql/evidence"
+	"github.com/auditsql/auditsql/internal/keyfile"
 	"github.com/auditsql/auditsql/internal/signing"
 	"github.com/auditsql/auditsql/tree"
 )
@@ -113,7 +114,7 @@ func (l *LogOptions) configure(dir string, had *signing.Config) (*signing.Config
 	if l.Key == "" {
 		return invalid("no key is given")
 	}
-	if strings.HasPrefix(l.Key, "PRIVATE+KEY+") {
+	if strings.HasPrefix(l.Key, keyfile.Prefix) {
 		return invalid("a private key is given in place of the file that has it")
 	}
 	file, err := filepath.Abs(l.Key)

@@ -63,7 +63,7 @@ func (p *opening) openLog(db *DB) error {
 	case errors.Is(err, fs.ErrNotExist) && p.opts.signer == nil:
 		return nil
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, signing.ErrLost) && p.opts.signer != nil:
-	case errors.Is(err, signing.ErrConfig):
+	case errors.Is(err, signing.ErrConfig), errors.Is(err, signing.ErrLost):
 		return fmt.Errorf("%w: %w", ErrLogFile, err)
 	case err != nil:
 		return err

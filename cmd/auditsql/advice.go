@@ -95,7 +95,7 @@ func logAdvice(err error, dir string) string {
 	case errors.Is(err, audit.ErrNoKey):
 		return "auditsql key show FILE, as the user who writes to the store"
 	case errors.Is(err, audit.ErrLogFile):
-		return fmt.Sprintf("put the file back from a backup; without one, move it out of the folder and run auditsql -d %s log init again: the memory beside the key still counts", dir)
+		return fmt.Sprintf("put the file back from a backup; without one, move what is in its place out of the folder and run auditsql -d %s log init again, with all its flags: the memory beside the key still counts", dir)
 	}
 	return ""
 }

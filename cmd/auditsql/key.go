@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"runtime"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -93,7 +94,18 @@ private key.`,
 	}
 }
 
+// notTheKey refuses a private key in place of the file that has it. The error does not print it.
+func notTheKey(what, file string) error {
+	if strings.HasPrefix(file, keyfile.Prefix) {
+		return usage("%s is a private key, and not the file that has it; your shell may keep it in its history", what)
+	}
+	return nil
+}
+
 func (a *app) keyShow(file string) error {
+	if err := notTheKey("FILE", file); err != nil {
+		return err
+	}
 	key, err := keyfile.Read(file)
 	if err != nil {
 		return err

@@ -76,6 +76,9 @@ func (o *logFlags) check(a *app, cmd *cobra.Command) error {
 	if o.Key == "" {
 		return trying(usage("--key is missing: the file with the private key"), "auditsql key new ORIGIN -o FILE, which makes one")
 	}
+	if err := notTheKey("--key", o.Key); err != nil {
+		return err
+	}
 	if store := a.storeAround(o.Key); store != "" {
 		return trying(usage("--key %s lies in %s, which belongs to a store: its backups would have the key", o.Key, store), "move it to another folder")
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/internal/deliver"
 	"github.com/auditsql/auditsql/internal/signing"
 	"github.com/auditsql/auditsql/internal/tui"
@@ -81,7 +82,7 @@ func (a *app) newestSigned(ctx context.Context, r *reading) (s deliver.Signed, e
 			"auditsql -d %s log init --key FILE, with a key that auditsql key new has made", shellQuote(a.dir))
 	}
 	if err != nil {
-		return s, err
+		return s, fmt.Errorf("%w: %w", audit.ErrLogFile, err)
 	}
 	// The checkpoint first: the tree only grows, so it has at least that many records, unless the store was set back.
 	s.Note, s.Checkpoint, err = c.Newest(a.dir)

@@ -23,6 +23,9 @@ import (
 	"github.com/auditsql/auditsql/internal/durable"
 )
 
+// Prefix is what every private key begins with.
+const Prefix = "PRIVATE+KEY+"
+
 // longest is how long a key file may be. A key with the longest name that makes sense has some 400 bytes.
 const longest = 4 << 10
 

@@ -120,13 +120,13 @@ func NewConfig(file string, key *evidence.Signer) *Config {
 const longest = 1 << 20
 
 // ReadConfig reads DIR/log.json. The error is fs.ErrNotExist when the store has no log. It is ErrConfig when the file is not
-// what Write writes, and ErrLost besides when it is missing although DIR/checkpoint exists.
+// what Write writes, and ErrLost when it is missing although DIR/checkpoint exists.
 func ReadConfig(dir string) (*Config, error) {
 	name := Path(dir)
 	text, err := readFile(name)
 	if missing(err) {
 		if _, err := os.Lstat(CheckpointPath(dir)); err == nil {
-			return nil, fmt.Errorf("%s: %w: %w, as %s shows", name, ErrConfig, ErrLost, storedir.CheckpointName)
+			return nil, fmt.Errorf("%s: %w", name, ErrLost)
 		}
 	}
 	if err != nil {

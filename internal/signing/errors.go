@@ -23,7 +23,7 @@ var (
 	// ErrConfig says that DIR/log.json is not what this version writes.
 	ErrConfig = errors.New("it is not the configuration of a log")
 	// ErrLost says that DIR/log.json is missing, although the log was signed.
-	ErrLost = errors.New("it is missing, although the log of the store was signed")
+	ErrLost = errors.New("it is missing, and " + storedir.CheckpointName + " shows that the log was signed")
 	// ErrCheckpoint says that a file has no checkpoint that the log has signed.
 	ErrCheckpoint = errors.New("it is not a checkpoint that this log has signed")
 
