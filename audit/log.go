@@ -121,7 +121,7 @@ func (l *LogOptions) configure(dir string, had *signing.Config) (*signing.Config
 	if err != nil {
 		return nil, err
 	}
-	if within(file, dir) {
+	if signing.Within(file, dir) {
 		return invalid("the key %s lies in the store, and its backups would have it", l.Key)
 	}
 	c := &signing.Config{}
@@ -160,10 +160,10 @@ func (l *LogOptions) configure(dir string, had *signing.Config) (*signing.Config
 		if err != nil {
 			return nil, err
 		}
-		if within(filepath.Join(abs, "checkpoint"), dir) {
+		if signing.Within(filepath.Join(abs, "checkpoint"), dir) {
 			return invalid("the folder %s lies in the store", folder)
 		}
-		if within(file, abs) {
+		if signing.Within(file, abs) {
 			return invalid("the key %s lies in the folder %s, and would be published", l.Key, folder)
 		}
 		c.Publish = append(c.Publish, abs)
@@ -207,28 +207,4 @@ func readPolicy(file string) (*evidence.Policy, error) {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	return policy, nil
-}
-
-// within reports whether a file lies in the folder dir or below it, links resolved.
-func within(file, dir string) bool {
-	store, err := os.Stat(dir)
-	if err != nil {
-		return false
-	}
-	at := filepath.Dir(file)
-	if resolved, err := filepath.EvalSymlinks(file); err == nil {
-		at = filepath.Dir(resolved)
-	} else if resolved, err := filepath.EvalSymlinks(at); err == nil {
-		at = resolved
-	}
-	for {
-		if folder, err := os.Stat(at); err == nil && os.SameFile(folder, store) {
-			return true
-		}
-		above := filepath.Dir(at)
-		if above == at {
-			return false
-		}
-		at = above
-	}
 }

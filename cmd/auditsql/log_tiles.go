@@ -51,7 +51,10 @@ func (a *app) logTiles(ctx context.Context, dir string) error {
 		return err
 	}
 	defer r.Close()
-	s, err := a.newestSigned(ctx, r)
+	s, key, err := a.newestSigned(ctx, r)
+	if err == nil && signing.Within(key, dir) {
+		err = trying(usage("the key %s lies in %s, and would be published", key, dir), "another folder")
+	}
 	if err != nil {
 		return err
 	}
@@ -74,32 +77,32 @@ func (a *app) logTiles(ctx context.Context, dir string) error {
 		fact("written", "of these written", tui.Number(did.Written)))
 }
 
-// newestSigned returns the newest checkpoint that the store's log has signed, with the tree that it is of.
-func (a *app) newestSigned(ctx context.Context, r *reading) (s deliver.Signed, err error) {
+// newestSigned returns the newest checkpoint that the store's log has signed, with the tree that it is of, and the file with its key.
+func (a *app) newestSigned(ctx context.Context, r *reading) (s deliver.Signed, key string, err error) {
 	c, err := signing.ReadConfig(a.dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return s, trying(&exitError{code: exitNotFound, err: errors.New("the store has no log that is signed")},
+		return s, "", trying(&exitError{code: exitNotFound, err: errors.New("the store has no log that is signed")},
 			"auditsql -d %s log init --key FILE, with a key that auditsql key new has made", shellQuote(a.dir))
 	}
 	if err != nil {
-		return s, fmt.Errorf("%w: %w", audit.ErrLogFile, err)
+		return s, "", fmt.Errorf("%w: %w", audit.ErrLogFile, err)
 	}
 	// The checkpoint first: the tree only grows, so it has at least that many records, unless the store was set back.
 	s.Note, s.Checkpoint, err = c.Newest(a.dir)
 	if err != nil {
-		return s, err
+		return s, "", err
 	}
 	if s.Note == nil {
-		return s, trying(&exitError{code: exitNotFound, err: fmt.Errorf("the log %s has no checkpoint yet", c.Origin)},
+		return s, "", trying(&exitError{code: exitNotFound, err: fmt.Errorf("the log %s has no checkpoint yet", c.Origin)},
 			"auditsql -d %s log sign", shellQuote(a.dir))
 	}
 	size, tiles, err := r.Tree(ctx)
 	if err != nil {
-		return s, err
+		return s, "", err
 	}
 	if int64(size) < s.Checkpoint.Size {
-		return s, &exitError{code: exitDamage, err: &signing.MismatchError{Source: "the log", Signed: s.Checkpoint, Size: int64(size)}}
+		return s, "", &exitError{code: exitDamage, err: &signing.MismatchError{Source: "the log", Signed: s.Checkpoint, Size: int64(size)}}
 	}
 	s.Tiles = tiles
-	return s, nil
+	return s, c.Key, nil
 }
