@@ -118,10 +118,7 @@ func placesOf(c *signing.Config) (names []string) {
 	if err != nil {
 		return append(names, witnessesPlace)
 	}
-	for _, w := range policy.Witnesses() {
-		names = append(names, witnessPlace(w.Name))
-	}
-	return names
+	return append(names, witnessPlaces(policy)...)
 }
 
 // Checkpoints returns the checkpoints that were signed last, at most most of them, the oldest first. They come from a list that the

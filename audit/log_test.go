@@ -740,3 +740,32 @@ func TestASlowWitness(t *testing.T) {
 		}
 	}
 }
+
+// A policy that is away when the store is opened is used as soon as it is back.
+func TestAPolicyThatComesBack(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "store")
+	key, _ := newKey(t)
+	file := policyWith(t, testWitness(t, http.StatusOK))
+	closeDB(t, openDB(t, dir, audit.WithSigner(audit.LogOptions{Key: key, Every: time.Hour, Policy: file})))
+	if err := os.Rename(file, file+".away"); err != nil {
+		t.Fatal(err)
+	}
+	db := openDB(t, dir)
+	putSamples(t, db, 0, 10)
+	if sig, err := db.Sign(t.Context()); err != nil || !sig.New || !errors.Is(sig.Failed["witnesses"], os.ErrNotExist) {
+		t.Errorf("%+v, %v", sig, err)
+	}
+	if s := wantLog(t, db); len(s.Places) != 1 || s.Places[0].Name != "witnesses" || s.Places[0].Error == "" {
+		t.Errorf("%+v", s.Places)
+	}
+	if err := os.Rename(file+".away", file); err != nil {
+		t.Fatal(err)
+	}
+	if sig, err := db.Sign(t.Context()); err != nil || sig.New || len(sig.Failed) > 0 {
+		t.Errorf("%+v, %v", sig, err)
+	}
+	if s := wantLog(t, db); len(s.Places) != 1 || s.Places[0].Name != "witness one" || s.Places[0].Error != "" || s.Places[0].Size != 10 {
+		t.Errorf("%+v", s.Places)
+	}
+}

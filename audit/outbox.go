@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/auditsql/auditsql/evidence"
@@ -92,22 +93,43 @@ const witnessesPlace = "witnesses"
 // witnessPlace is the name of a witness among the places.
 func witnessPlace(name string) string { return "witness " + name }
 
+// addWitnesses adds the witnesses as one place. The policy is read when it is needed first, so that a file which is away at
+// opening is used when it is back.
 func (o *outbox) addWitnesses(file string) {
-	policy, err := readPolicy(file)
-	if err != nil {
-		o.add(&place{name: witnessesPlace, lacks: lacksAny(witnessesPlace), bring: func(_ context.Context, sent deliver.Signed) error {
-			return o.noted(witnessesPlace, sent, err)
-		}})
-		return
+	var policy atomic.Pointer[evidence.Policy]
+	var witnesses *deliver.Witnesses // used by bring alone
+	lacks := func(c *signing.Config, size int64) bool {
+		p := policy.Load()
+		if p == nil {
+			return true
+		}
+		return lacksAny(witnessPlaces(p)...)(c, size)
 	}
-	var names []string
+	load := func() error {
+		p, err := readPolicy(file)
+		if err == nil {
+			witnesses = deliver.NewWitnesses(p, http.DefaultClient)
+			policy.Store(p)
+		}
+		return err
+	}
+	_ = load() // bring says why not
+	o.add(&place{name: witnessesPlace, lacks: lacks, bring: func(ctx context.Context, sent deliver.Signed) error {
+		if witnesses == nil {
+			if err := load(); err != nil {
+				return o.noted(witnessesPlace, sent, err)
+			}
+		}
+		return o.cosign(ctx, witnesses, policy.Load(), sent)
+	}})
+}
+
+// witnessPlaces returns the names of the witnesses among the places.
+func witnessPlaces(policy *evidence.Policy) (names []string) {
 	for _, w := range policy.Witnesses() {
 		names = append(names, witnessPlace(w.Name))
 	}
-	witnesses := deliver.NewWitnesses(policy, http.DefaultClient)
-	o.add(&place{name: witnessesPlace, lacks: lacksAny(names...), bring: func(ctx context.Context, sent deliver.Signed) error {
-		return o.cosign(ctx, witnesses, policy, sent)
-	}})
+	return names
 }
 
 // cosign asks the witnesses, keeps what they have signed, and publishes it.
