@@ -73,11 +73,7 @@ func (db *DB) Log(ctx context.Context) (*LogState, error) {
 	if c.Signed != nil {
 		s.Size, s.Root, s.SignedAt = uint64(c.Signed.Size), c.Signed.Root, c.Signed.At
 	}
-	if err := c.CheckKey(db.dir); err != nil {
-		s.Problem = err.Error()
-	} else if c.Failed != nil {
-		s.Problem = c.Failed.Error
-	}
+	s.Problem = db.logProblem(ctx, c)
 	for _, name := range placesOf(c) {
 		got := c.Delivered[name]
 		p := PlaceState{Name: name, Size: uint64(got.Size), Error: got.Error}
@@ -93,6 +89,21 @@ func (db *DB) Log(ctx context.Context) (*LogState, error) {
 		s.Earlier = append(s.Earlier, EarlierLog(e))
 	}
 	return s, nil
+}
+
+// logProblem returns why the log could not be signed now, or was not, or "".
+func (db *DB) logProblem(ctx context.Context, c *signing.Config) string {
+	if err := c.CheckKey(db.dir); err != nil {
+		return err.Error()
+	}
+	// A store that is refused because of what was signed can still be read.
+	if err := signing.New(db.dir, c, db.opts.logger, nil).Compare(ctx, db.sql); errors.As(err, new(*MismatchError)) {
+		return err.Error()
+	}
+	if c.Failed != nil {
+		return c.Failed.Error
+	}
+	return ""
 }
 
 // logConfig returns what log.json says. In the writer's process it is what will be written next.
