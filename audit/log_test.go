@@ -682,6 +682,27 @@ func TestALogFileThatIsLost(t *testing.T) {
 	}
 }
 
+// A checkpoint in the store that was changed does not count, and is not replaced in silence.
+func TestACheckpointThatWasChanged(t *testing.T) {
+	t.Parallel()
+	dir, key := signedStore(t, 10)
+	name := filepath.Join(dir, "checkpoint")
+	if err := os.WriteFile(name, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	db := openDB(t, dir)
+	if notes := strings.Join(db.Recovery().Notes, "\n"); !strings.Contains(notes, "it does not count") || !strings.Contains(notes, name) {
+		t.Errorf("the opening says %q", notes)
+	}
+	if sig, err := db.Sign(t.Context()); err != nil || sig.New || sig.Size != 10 {
+		t.Errorf("%+v, %v", sig, err)
+	}
+	whole, err := os.ReadFile(key + ".signed")
+	if have, readErr := os.ReadFile(name); err != nil || readErr != nil || string(have) != string(whole) {
+		t.Errorf("%q, %v, %v", have, err, readErr)
+	}
+}
+
 // A key that is reached through a link would have two memories, and could sign two logs of one name.
 func TestAKeyHasOneMemory(t *testing.T) {
 	t.Parallel()

@@ -85,6 +85,9 @@ func (p *opening) openLog(db *DB) error {
 		// A repair admits nothing, and may be what the store needs.
 		p.note("%v", err)
 	}
+	if why := config.CheckCopy(p.dir); why != nil {
+		p.note("it does not count, and the next signature replaces it: %v", why)
+	}
 	if asked != nil {
 		if err := config.Write(p.dir); err != nil {
 			return err

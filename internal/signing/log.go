@@ -233,6 +233,15 @@ func (c *Config) CheckKey(dir string) error {
 	return c.checkMemory(known)
 }
 
+// CheckCopy returns why DIR/checkpoint does not count although it exists, or nil.
+func (c *Config) CheckCopy(dir string) error {
+	known, err := c.Known(dir)
+	if err != nil || missing(known.Store.Err) {
+		return err
+	}
+	return known.Store.Err
+}
+
 // checkMemory refuses to sign with a key whose memory is lost or damaged. The key may have signed more than DIR/checkpoint has.
 func (c *Config) checkMemory(known Known) error {
 	switch m := known.Memory; {
