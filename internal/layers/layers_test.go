@@ -30,6 +30,7 @@ var allowed = map[string][]string{
 	"evidence":             {"tree"},
 	"evidence/bundle":      {"evidence", "tree"},
 	"internal/keyfile":     {"evidence", "internal/durable"},
+	"internal/signing":     {"evidence", "tree", "internal/durable", "internal/keyfile", "internal/storedir"},
 	"internal/walspec":     {},
 	"internal/treespec":    {"tree"}, // for tests: nothing else may import it
 	"internal/crashfs":     {"wal"},  // for tests: nothing else may import it
@@ -60,7 +61,7 @@ var keepers = map[string][]string{
 	"github.com/schollz":     {"cmd/auditsql", "internal/tui"},
 	"github.com/zeebo":       {"wal", "wal/internal/segment", "audit", "internal/walspec"},
 	"golang.org/x/mod":       {"tree", "evidence"},
-	"golang.org/x/sys":       {"wal"},
+	"golang.org/x/sys":       {"wal", "internal/durable"},
 	"golang.org/x/term":      {"cmd/auditsql", "internal/tui"},
 	"golang.org/x/text":      {"internal/legible"},
 	"github.com/rogpeppe":    {},

@@ -4,6 +4,7 @@
 //	DIR/store.json    what must survive the loss of SQLite ([File])
 //	DIR/audit.db …    SQLite
 //	DIR/ids.filter    the filter over ids (package idfilter), after a clean close
+//	DIR/log.json …    who signs the store's log, and what was signed (package signing)
 //	DIR/wal/          the journal, unless store.json names another folder
 //	DIR/aside-…/      files that an opening has moved out of the way
 //
@@ -43,6 +44,10 @@ const (
 	SQLiteName  = "audit.db"
 	JournalName = "wal"
 	FilterName  = "ids.filter"
+
+	LogName        = "log.json"
+	CheckpointName = "checkpoint"
+	HistoryName    = "checkpoints.ndjson"
 
 	asidePrefix = "aside-" // followed by a number
 )

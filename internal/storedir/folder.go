@@ -18,8 +18,14 @@ import (
 // folder cannot be listed, whoever opens the files reports that.
 func checkLinks(dir string) error {
 	return checkLinksIn(dir, func(name string) bool {
-		return strings.HasPrefix(name, FileName) || strings.HasPrefix(name, SQLiteName) || strings.HasPrefix(name, FilterName)
+		return strings.HasPrefix(name, FileName) || strings.HasPrefix(name, SQLiteName) || strings.HasPrefix(name, FilterName) ||
+			ofLog(name)
 	})
+}
+
+// ofLog reports whether a file of this name belongs to the store's log.
+func ofLog(name string) bool {
+	return strings.HasPrefix(name, LogName) || name == CheckpointName || name == CheckpointName+durable.PartSuffix || name == HistoryName
 }
 
 // CheckJournalLinks refuses a journal of which a file, or the folder, is a symbolic link. A folder within the store
@@ -131,7 +137,7 @@ func CheckVacant(dir string) error {
 		switch {
 		case name == JournalName && e.IsDir(), name == FileName+durable.PartSuffix, name == FilterName, name == FilterName+durable.PartSuffix,
 			name == "lost+found", strings.HasPrefix(name, "."):
-		case strings.HasPrefix(name, SQLiteName), strings.HasPrefix(name, FileName), strings.HasPrefix(name, asidePrefix):
+		case strings.HasPrefix(name, SQLiteName), strings.HasPrefix(name, FileName), strings.HasPrefix(name, asidePrefix), ofLog(name):
 			// A store that has lost its store.json, or of which nothing but the journal can be read.
 			if _, err := os.Lstat(filepath.Join(dir, JournalName)); errors.Is(err, fs.ErrNotExist) {
 				return fmt.Errorf("%s: %w: there is %s, and neither a %s that can be read nor a journal: restore the store from a backup", dir, ErrMismatch, name, FileName)
