@@ -283,27 +283,33 @@ func (db *DB) RawAudits(ctx context.Context, f Filter) iter.Seq2[[]byte, error] 
 }
 
 func (db *DB) rawAudits(ctx context.Context, f Filter) iter.Seq2[[]byte, error] {
-	return func(yield func([]byte, error) bool) {
+	return selected(ctx, db, f, db.sql.Select(ctx, f.lower()))
+}
+
+// selected yields rows, which are those of the records that a filter selects in SQLite, once it has everything.
+func selected[T any](ctx context.Context, db *DB, f Filter, rows iter.Seq2[T, error]) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
 		if f.none() {
 			return
 		}
+		var none T
 		err := db.caughtUp(ctx)
 		if err == nil && !f.all() {
 			err = db.whole(ctx)
 		}
 		if err != nil {
-			yield(nil, err)
+			yield(none, err)
 			return
 		}
-		for raw, err := range db.sql.Select(ctx, f.lower()) {
+		for row, err := range rows {
 			err = db.lost(err)
-			if !yield(raw, err) || err != nil && !ofRecord(err) {
+			if !yield(row, err) || err != nil && !ofRecord(err) {
 				return
 			}
 		}
 		if !f.all() {
 			if err := db.whole(ctx); err != nil {
-				yield(nil, err)
+				yield(none, err)
 			}
 		}
 	}

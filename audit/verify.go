@@ -11,6 +11,7 @@ import (
 
 	"github.com/auditsql/auditsql/internal/storedir"
 	"github.com/auditsql/auditsql/sqlstore"
+	"github.com/auditsql/auditsql/tree"
 	"github.com/auditsql/auditsql/wal"
 )
 
@@ -18,11 +19,18 @@ import (
 // schema (a guard that is missing), the journal against kv, kv against the forensic tables, keys against
 // values. It works beside a live writer, on what is applied when it begins, and does not block the writer.
 //
-// The report says what is wrong. An error means that something could not be read, or that ctx has ended.
+// Without checkpoints from elsewhere it shows that the store fits together, and no more: somebody who can write everything can
+// make other records fit as well. VerifyOptions.Against shows that they are those that were signed.
+//
+// The report says what is wrong. An error means that something could not be read, or that ctx has ended. It is a
+// *CheckpointError when a checkpoint from elsewhere is not signed as it must be.
 func (db *DB) Verify(ctx context.Context, o VerifyOptions) (VerifyReport, error) {
-	v := newVerification(db, o)
+	v, err := newVerification(db, db.dir, o)
+	if err != nil {
+		return v.report, fmt.Errorf("verify: %w", err)
+	}
 	start := time.Now()
-	err := v.run(ctx)
+	err = v.run(ctx)
 	v.report.Took = time.Since(start)
 	if err != nil {
 		return v.report, fmt.Errorf("verify: %w", err)
@@ -42,7 +50,10 @@ func Verify(ctx context.Context, dir string, o VerifyOptions, opts ...Option) (V
 	if !errors.Is(err, sqlstore.ErrMalformed) && !errors.As(err, &foreign) {
 		return VerifyReport{}, err
 	}
-	v := newVerification(nil, o)
+	v, refused := newVerification(nil, dir, o)
+	if refused != nil {
+		return VerifyReport{}, fmt.Errorf("verify: %w", refused)
+	}
 	v.unread(err)
 	start := time.Now()
 	journalDir, err := JournalDir(dir)
@@ -56,21 +67,24 @@ func Verify(ctx context.Context, dir string, o VerifyOptions, opts ...Option) (V
 	return v.report, nil
 }
 
-func newVerification(db *DB, o VerifyOptions) *verification {
-	v := &verification{db: db, quick: o.Quick, progress: o.Progress}
+func newVerification(db *DB, dir string, o VerifyOptions) (*verification, error) {
+	v := &verification{db: db, quick: o.Quick, progress: o.Progress, tiles: o.Tiles}
 	v.report.Quick = o.Quick
 	v.report.Problems, v.report.Notes = []string{}, []string{}
 	v.report.Journal.Damage = []*wal.CorruptError{}
+	v.report.Against = []Compared{}
 	if v.progress == nil {
 		v.progress = func(string, uint64) {}
 	}
-	return v
+	return v, v.trust(dir, o)
 }
 
 type verification struct {
 	db       *DB
 	quick    bool
 	progress func(stage string, done uint64)
+	against  []Compared // the checkpoints from elsewhere, the smallest first, as far as they were compared
+	tiles    tree.TileReader
 	report   VerifyReport
 }
 
@@ -233,7 +247,7 @@ func (v *verification) everything(ctx context.Context) error {
 	v.report.Audits, v.report.AgentKeys = counts.Audits, counts.AgentKeys
 	v.report.TreeSize, v.report.Root = counts.TreeSize, counts.Root
 	v.report.Contributions, v.report.Attributes, v.report.Agents = counts.Contributions, counts.Attributes, counts.Agents
-	return nil
+	return v.compareOutside(ctx)
 }
 
 // counts reports what is known without reading everything: the numbers that SQLite keeps, and whether each segment

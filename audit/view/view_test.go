@@ -259,7 +259,7 @@ func TestWhatWasNotCountedIsNull(t *testing.T) {
 				t.Errorf("%s: %s is %v", name, member, value)
 			}
 		}
-		for _, list := range []string{"problems", "notes"} {
+		for _, list := range []string{"problems", "notes", "against"} {
 			if members[list] == nil {
 				t.Errorf("%s: %s is null and no list", name, list)
 			}

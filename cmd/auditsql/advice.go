@@ -28,6 +28,7 @@ func (a *app) whatToTry(cmd *cobra.Command, err error) string {
 	var foreign *audit.ForeignError
 	var missing *audit.SQLiteMissingError
 	var record *audit.RecordError
+	var tree *audit.TreeError
 	switch {
 	case errors.As(err, &link):
 		return notLinked(link.Path)
@@ -45,6 +46,8 @@ func (a *app) whatToTry(cmd *cobra.Command, err error) string {
 		return "run it again later; another program, perhaps an SQLite shell, holds the database's write lock"
 	case errors.Is(err, audit.ErrLocked):
 		return "--lock-wait 10s waits for it; reading works meanwhile"
+	case errors.As(err, &tree):
+		return fmt.Sprintf("auditsql -d %[1]s verify says what is damaged; auditsql -d %[1]s log rebuild makes the tree again from the records", shellQuote(a.dir))
 	case errors.Is(err, sqlstore.ErrMalformed) && !errors.Is(err, audit.ErrMismatch):
 		return fmt.Sprintf("auditsql -d %[1]s reindex rebuilds the database from the journal, if that reaches back to the first record; auditsql -d %[1]s export --read-only prints what can be read, for import into a new store; auditsql -d %[1]s verify says what is damaged", shellQuote(a.dir))
 	case errors.Is(err, wal.ErrForeign):

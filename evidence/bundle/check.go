@@ -128,7 +128,7 @@ func (n *names) check(files fs.FS, name string, policy *evidence.Policy) (Findin
 	case name == readmeFile || name == policyFile:
 		return Finding{}, false
 	case name == rangeFile:
-		return checkRange(files, policy), true
+		return n.checkRange(files, policy), true
 	case n.has(rangeFile) && (name == olderFile || name == newerFile || name == edgeFile):
 		return Finding{}, false
 	case isProof && n.has(proof+recordExt):
@@ -157,20 +157,21 @@ func checkPair(files fs.FS, record, proof string, policy *evidence.Policy) Findi
 	return CheckRecord(record, r, p, policy)
 }
 
-func checkRange(files fs.FS, policy *evidence.Policy) Finding {
+// checkRange checks a range. Without an older checkpoint and its edge it must begin with the first record of the log.
+func (n *names) checkRange(files fs.FS, policy *evidence.Policy) Finding {
 	f := Finding{Kind: AllBetween, Path: rangeFile}
-	var texts [3][]byte
-	for i, name := range []string{olderFile, newerFile, edgeFile} {
-		var err error
-		if texts[i], err = readFile(files, name); err != nil {
+	newer, err := readFile(files, newerFile)
+	if err != nil {
+		f.Verdict = unreadable("%v", err)
+		return f
+	}
+	var older []byte
+	var edge *tree.Frontier
+	if n.has(olderFile) || n.has(edgeFile) {
+		if older, edge, err = readOlder(files); err != nil {
 			f.Verdict = unreadable("%v", err)
 			return f
 		}
-	}
-	edge, err := readEdge(texts[0], texts[2])
-	if err != nil {
-		f.Verdict = unreadable("%s: %v", edgeFile, err)
-		return f
 	}
 	records, err := files.Open(rangeFile)
 	if err != nil {
@@ -178,8 +179,23 @@ func checkRange(files fs.FS, policy *evidence.Policy) Finding {
 		return f
 	}
 	defer records.Close()
-	f.Verdict = evidence.VerifyRange(texts[0], texts[1], edge, records, policy)
+	f.Verdict = verifyRange(older, newer, edge, records, policy)
 	return f
+}
+
+// readOlder reads the older checkpoint of a range, which is not nil, and its edge.
+func readOlder(files fs.FS) (checkpoint []byte, edge *tree.Frontier, err error) {
+	if checkpoint, err = readFile(files, olderFile); err != nil {
+		return nil, nil, err
+	}
+	hashes, err := readFile(files, edgeFile)
+	if err != nil {
+		return nil, nil, err
+	}
+	if edge, err = readEdge(checkpoint, hashes); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", edgeFile, err)
+	}
+	return checkpoint, edge, nil
 }
 
 // readEdge reads the right edge of the tree of a checkpoint. VerifyRange checks both. It is nil when the checkpoint
