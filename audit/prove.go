@@ -55,7 +55,7 @@ type Prover struct {
 func (db *DB) Prover(ctx context.Context, o ProveOptions) (*Prover, error) {
 	p, err := db.prover(ctx, o)
 	if err != nil {
-		return nil, fmt.Errorf("prove: %w", journalError(err))
+		return nil, journalError(err)
 	}
 	return p, nil
 }
@@ -169,7 +169,7 @@ func (p *Prover) Policy() *evidence.Policy { return p.policy }
 func (p *Prover) Prove(ctx context.Context, id QueryID) (ProvenRecord, error) {
 	rec, err := p.prove(ctx, id)
 	if err != nil {
-		return ProvenRecord{}, fmt.Errorf("prove: %w", journalError(err))
+		return ProvenRecord{}, journalError(err)
 	}
 	return rec, nil
 }
@@ -232,7 +232,7 @@ func (p *Prover) ProveAll(ctx context.Context, f Filter) iter.Seq2[ProvenRecord,
 				rec, err = p.proven(v.QueryID, v.Index, v.Value)
 			}
 			if err != nil {
-				yield(ProvenRecord{}, fmt.Errorf("prove: %w", journalError(err)))
+				yield(ProvenRecord{}, journalError(err))
 				return
 			}
 			if !yield(rec, nil) {
@@ -306,7 +306,7 @@ func (db *DB) consistency(ctx context.Context, old, size uint64) ([]tree.Hash, e
 		return nil, err
 	}
 	if old > size || size > have {
-		return nil, fmt.Errorf("%w: want sizes in this order, up to the %d records of the store", ErrInvalid, have)
+		return nil, invalid("want the smaller size first, and both up to the %d records of the store", have)
 	}
 	proof, err := tree.Consistency(tiles, int64(old), int64(size))
 	if err != nil {

@@ -22,7 +22,7 @@ import (
 // The error is a *CheckpointError when the older checkpoint is not signed as it must be, or is of another log.
 func (p *Prover) Between(ctx context.Context, older []byte) (edge *tree.Frontier, records io.ReadCloser, err error) {
 	if edge, err = p.edge(older); err != nil {
-		return nil, nil, fmt.Errorf("prove: %w", journalError(err))
+		return nil, nil, journalError(err)
 	}
 	grown, err := tree.NewFrontier(edge.Size(), edge.Hashes())
 	if err != nil {
@@ -47,7 +47,7 @@ func (p *Prover) edge(older []byte) (*tree.Frontier, error) {
 		v.Detail = fmt.Sprintf("it is of another log, %s", v.Checkpoint.Origin)
 		return nil, &CheckpointError{"the older checkpoint", v}
 	case v.Checkpoint.Size > p.checkpoint.Size:
-		return nil, fmt.Errorf("%w: the older checkpoint has %d records, and the newer one %d", ErrInvalid, v.Checkpoint.Size, p.checkpoint.Size)
+		return nil, invalid("the older checkpoint has %d records, and the newer one %d", v.Checkpoint.Size, p.checkpoint.Size)
 	}
 	if err := p.begins(v.Checkpoint, uint64(p.checkpoint.Size)); err != nil {
 		return nil, err

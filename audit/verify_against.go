@@ -22,7 +22,7 @@ func (v *verification) trust(dir string, o VerifyOptions) error {
 		return nil
 	}
 	if o.Quick {
-		return fmt.Errorf("%w: a quick check reads too little to compare the store with checkpoints", ErrInvalid)
+		return invalid("a quick check reads too little to compare the store with checkpoints")
 	}
 	policy := o.Policy
 	if policy == nil {

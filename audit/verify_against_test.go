@@ -49,12 +49,10 @@ func TestAStoreThatWasRewrittenAsAWhole(t *testing.T) {
 
 	// The same records but one, put in the same order.
 	forged := openDB(t, t.TempDir()+"/store")
-	for i := range 600 {
-		q := sample(i)
-		if i == 300 {
-			q.ResultConfidence = 0.5
-		}
-		put(t, forged, q)
+	others := samples(0, 600)
+	others[300].ResultConfidence = 0.5
+	if _, err := forged.PutAudits(t.Context(), others); err != nil {
+		t.Fatal(err)
 	}
 	if rep, err := forged.Verify(t.Context(), audit.VerifyOptions{}); err != nil || !rep.OK() || len(rep.Against) > 0 {
 		t.Fatalf("it does not fit together: %+v, %v", rep, err)

@@ -45,7 +45,7 @@ var jsonExamples = map[string][]string{
 	"timeline": {"auditsql timeline --by minute", "auditsql timeline --agent analyst --to 2026-11-23T12:00", "auditsql name --remove analyst; auditsql timeline --agent cff8e71d --to 2026-11-23T12:00"},
 	"top":      {"auditsql top --by source", "auditsql top --by agent", "auditsql top --by subject"},
 	"trace":    {"LABELLED; auditsql trace --attr trace_id=pay-20931", "ANONYMOUS; auditsql trace aaaaaaaa", "auditsql trace 0a3caa49", "MANY; auditsql trace 00000000"},
-	"verify":   {"auditsql verify", "DAMAGE; auditsql verify", "TEAR; auditsql verify --read-only", "DAMAGE; rm incident/audit.db*; auditsql wal repair --apply; auditsql verify", "mv incident/wal away; auditsql verify"},
+	"verify":   {"auditsql verify", "DAMAGE; auditsql verify", "TEAR; auditsql verify --read-only", "DAMAGE; rm incident/audit.db*; auditsql wal repair --apply; auditsql verify", "mv incident/wal away; auditsql verify", "auditsql -d ./again import evidence/log/export.ndjson; auditsql -d ./again verify --against evidence/log/checkpoint --key LOGKEY"},
 	"version":  {"auditsql version"},
 
 	"key show":    {"auditsql key new log.example.com -o key; auditsql key show key"},
