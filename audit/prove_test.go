@@ -229,6 +229,7 @@ func TestNothingAlteredIsProven(t *testing.T) {
 	other := sample(300)
 	other.Attributes["trace_id"] = "trace-3xx"
 	forged := canonical(t, &other)
+	leaf := tree.LeafHash([]byte(forged))
 	for what, test := range map[string]struct {
 		statement string
 		ids       []int // that have no proof any more
@@ -240,7 +241,7 @@ func TestNothingAlteredIsProven(t *testing.T) {
 		"a tile that is cut":          {`UPDATE tile SET hashes = substr(hashes, 1, 64) WHERE level = 0 AND n = 0`, []int{0, 255}},
 		"a record":                    {`UPDATE kv SET value = CAST(replace(CAST(value AS TEXT), 'trace-300', 'trace-301') AS BLOB) WHERE ` + key(300), []int{300}},
 		"a record that is missing":    {`DELETE FROM kv WHERE ` + key(300), []int{300}},
-		"a record and its leaf":       {fmt.Sprintf(`UPDATE kv SET value = CAST('%s' AS BLOB), leaf = x'%x' WHERE %s`, forged, tree.LeafHash([]byte(forged)), key(300)), []int{300}},
+		"a record and its leaf":       {fmt.Sprintf(`UPDATE kv SET value = CAST('%s' AS BLOB), leaf = x'%x' WHERE %s`, forged, leaf[:], key(300)), []int{300}},
 		"the numbers of two records":  {`UPDATE audit SET idx = CASE idx WHEN 7 THEN 1000000 WHEN 300 THEN 7 END WHERE idx IN (7, 300); UPDATE audit SET idx = 300 WHERE idx = 1000000`, []int{7, 300}},
 		"a record that has no number": {`DELETE FROM audit WHERE idx = 300`, []int{300}},
 	} {
@@ -347,8 +348,9 @@ func TestARangeWithAnotherRecordDoesNotEnd(t *testing.T) {
 	other := sample(300)
 	other.Attributes["trace_id"] = "trace-3xx"
 	forged := canonical(t, &other)
+	leaf := tree.LeafHash([]byte(forged))
 	sh := openShell(t, dir)
-	sh.unguarded(fmt.Sprintf(`UPDATE kv SET value = CAST('%s' AS BLOB), leaf = x'%x' WHERE key = x'004155443a%s'`, forged, tree.LeafHash([]byte(forged)), other.QueryID))
+	sh.unguarded(fmt.Sprintf(`UPDATE kv SET value = CAST('%s' AS BLOB), leaf = x'%x' WHERE key = x'004155443a%s'`, forged, leaf[:], other.QueryID))
 	sh.exit()
 	db = openDB(t, dir, audit.ReadOnly())
 	p := must(db.Prover(t.Context(), newer))

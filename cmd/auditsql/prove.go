@@ -42,9 +42,9 @@ func (a *app) proveCommand() *cobra.Command {
 records, each with a proof that it is in the log that this store signs. It takes
 ids, or their first 8 or more digits, or a filter.
 
---between A B writes all records that the log got between two signed checkpoints,
-in order. Only this shows that there are no other ones. A and B are files with
-checkpoints; A may be "start", for all records up to B.
+--between A B writes all records that the log got between two signed
+checkpoints, in order. Only this shows that there are no other ones. A and B are
+files with checkpoints; A may be "start", for all records up to B.
 
 -o names what is made: a new folder, a new zip archive (FILE.zip), or - for the
 proof of one record on standard output, which is the default for one id. A
@@ -287,7 +287,7 @@ func (s *proving) write(ctx context.Context) error {
 		return err
 	}
 	bar.End()
-	s.app.noteEvidence(s.out, fmt.Sprintf("%s with %s", plural(s.n, "record", "records"), plural(s.n, "proof", "proofs")), p)
+	s.app.noteEvidence(s.out, plural(s.n, "record with its proof", "records with their proofs"), p)
 	return nil
 }
 
