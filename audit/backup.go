@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -78,6 +79,11 @@ func (db *DB) backup(ctx context.Context, dest string) (rep BackupReport, err er
 
 // copyTo copies the store to the folder part. All of it is durable when copyTo returns.
 func (db *DB) copyTo(ctx context.Context, part string, rep *BackupReport) error {
+	// Before the snapshot: a copy that had fewer records than were signed would be refused.
+	log, err := readLogFiles(db.dir)
+	if err != nil {
+		return err
+	}
 	journal := filepath.Join(part, storedir.JournalName)
 	var cursor uint64
 	var copied wal.Copied
@@ -117,7 +123,35 @@ func (db *DB) copyTo(ctx context.Context, part string, rep *BackupReport) error 
 	if err := storedir.Write(part, file); err != nil {
 		return err
 	}
+	for name, content := range log {
+		if err := durable.WriteFile(filepath.Join(part, name), "", func(w io.Writer) error {
+			_, err := w.Write(content)
+			return err
+		}); err != nil {
+			return err
+		}
+	}
 	return durable.SyncDir(part)
+}
+
+// readLogFiles returns the files that say who signs the log and what was signed. The private key is not in the store.
+func readLogFiles(dir string) (map[string][]byte, error) {
+	files := map[string][]byte{}
+	for _, name := range []string{storedir.LogName, storedir.CheckpointName} {
+		f, err := durable.Open(filepath.Join(dir, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		content, err := io.ReadAll(f)
+		if err = errors.Join(err, f.Close()); err != nil {
+			return nil, err
+		}
+		files[name] = content
+	}
+	return files, nil
 }
 
 func verifyCopy(ctx context.Context, part string, rep *BackupReport) error {

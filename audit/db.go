@@ -38,6 +38,7 @@ type DB struct {
 	applier *applier
 	backlog *backlog.Backlog
 	ids     *idfilter.Filter // over the ids that SQLite has
+	signer  *signer          // nil when the store has no log, too
 
 	// How much of a large put is appended at a time.
 	partRecords int
@@ -55,7 +56,8 @@ type DB struct {
 	reindexing atomic.Bool
 	salvaged   atomic.Pointer[string] // see Salvaged
 
-	// background is the goroutine that fills the filter. It stops early when quit ends, which is when Close begins.
+	// background are the goroutines that fill the filter and sign the log. They stop early when quit ends, which is when Close
+	// begins.
 	background sync.WaitGroup
 	quit       context.Context
 	quitNow    context.CancelFunc
@@ -198,7 +200,7 @@ func (db *DB) close() error {
 	if db.quitNow != nil {
 		db.quitNow()
 	}
-	db.background.Wait() // reading the filter's file is not interrupted: that takes moments
+	db.background.Wait() // reading the filter's file is not interrupted, nor is a signature: that takes moments
 	if db.applier == nil {
 		return db.sql.Close()
 	}
@@ -212,6 +214,9 @@ func (db *DB) close() error {
 		db.saveFilter()
 	case errors.As(err, &heldUp):
 		notes, err = append(notes, heldUp.why+": not all of the journal could be brought to SQLite; the next opening does that"), nil
+	}
+	if db.signer != nil {
+		notes = append(notes, db.signer.finish(err != nil)...)
 	}
 	a := db.applier
 	if err != nil || db.journal.Err() != nil {

@@ -61,3 +61,6 @@ func HeldBuckets(most int, seconds []uint64) (held int, left []uint64) {
 	}
 	return held, slices.Sorted(maps.Keys(c.buckets))
 }
+
+// WithDelivering is how long a closing store waits for the places that checkpoints go to.
+func WithDelivering(d time.Duration) Option { return func(o *options) { o.limits.delivering = d } }

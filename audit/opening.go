@@ -284,7 +284,7 @@ func (p *opening) replaceStoreFile() error {
 
 // explain adds to an error of package wal what the error means for the store.
 func (p *opening) explain(err error) error {
-	err = p.explainAhead(p.foreign(err))
+	err = p.explainSigned(p.explainAhead(p.foreign(err)))
 	if errors.Is(err, wal.ErrGap) && !p.meta.Exists {
 		return fmt.Errorf("%w; %s is lost, and the journal no longer reaches back to the beginning: the store must be restored from a backup", err, storedir.SQLiteName)
 	}
@@ -300,4 +300,19 @@ func (p *opening) explainAhead(err error) error {
 	}
 	return fmt.Errorf("%w; only %s says so, and %s ends at offset %d: either both are of an earlier time, or %s was changed; in the latter case move it out of the folder, and it is made again",
 		err, storedir.FileName, storedir.SQLiteName, p.meta.Cursor, storedir.FileName)
+}
+
+// explainSigned makes an ErrBehind of a wal.ErrAhead if only log.json says that the journal was longer: then the rest of the store
+// may have been restored from a backup, and the ways out are those of a store that lacks records which were signed.
+func (p *opening) explainSigned(err error) error {
+	signed := p.signedUpTo()
+	if !errors.Is(err, wal.ErrAhead) || signed == 0 {
+		return err
+	}
+	withoutLog := *p
+	withoutLog.opts.withoutLog = true
+	if withoutLog.reached() >= signed {
+		return err
+	}
+	return fmt.Errorf("%w: %w; only %s says so", ErrBehind, err, storedir.LogName)
 }

@@ -31,6 +31,10 @@ type options struct {
 	metrics      Metrics
 	createdBy    string
 	identity     []byte // of the store that is opened, for its journal
+	signer       *LogOptions
+	signEvery    time.Duration // 0: as log.json says
+	// withoutLog opens a store without comparing it with what was signed, and signs nothing.
+	withoutLog bool
 
 	limits limits
 	now    func() time.Time // nil is time.Now
@@ -46,6 +50,8 @@ type limits struct {
 	tries int
 	// lockWait is how long one statement waits for SQLite's write lock; 0 is sqlstore's default.
 	lockWait time.Duration
+	// signing and delivering are how long a closing store waits for its last signature, and for the places to get it.
+	signing, delivering time.Duration
 }
 
 // journal returns the options for reading the journal.
@@ -67,7 +73,8 @@ const (
 func applyOptions(opts []Option) options {
 	o := options{
 		backlog: defaultBacklog, backlogBytes: defaultBacklogBytes,
-		logger: slog.New(slog.DiscardHandler), createdBy: "auditsql", limits: limits{walBytes: 4 << 30, tries: 40}, fs: wal.OS,
+		logger: slog.New(slog.DiscardHandler), createdBy: "auditsql", fs: wal.OS,
+		limits: limits{walBytes: 4 << 30, tries: 40, signing: 10 * time.Second, delivering: 5 * time.Second},
 	}
 	for _, set := range opts {
 		set(&o)
@@ -154,6 +161,14 @@ type Metrics struct {
 	Applied func(took time.Duration, records int, lag time.Duration)
 	// Backlog is called after each batch with what is acknowledged and not yet applied.
 	Backlog func(records int, bytes int64)
+	// Signed is called after each signature of the log with the number of records that it covers, and how long it took with its
+	// writes.
+	Signed func(size uint64, took time.Duration)
+	// SignFailed is called when the log was to be signed and was not.
+	SignFailed func(err error)
+	// Delivered is called after each delivery of a checkpoint to a place outside of the store, with the reason if it failed.
+	// Several goroutines may call it at the same time.
+	Delivered func(place string, took time.Duration, err error)
 }
 
 // Retention is how many bytes of journal, the newest ones, are kept beyond what SQLite has on disk, or RetainAll.

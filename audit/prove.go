@@ -132,7 +132,10 @@ func logOf(dir string) (*signing.Config, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w", dir, ErrNoLog)
 	}
-	return c, err
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrLogFile, err)
+	}
+	return c, nil
 }
 
 // begins checks that the tree of the store, which has so many records, begins with that of a signed checkpoint.

@@ -7,13 +7,8 @@ import (
 	"github.com/auditsql/auditsql/evidence"
 )
 
-var (
-	// ErrNoLog says that the store has no log: nobody has set up a key that signs its checkpoints.
-	ErrNoLog = errors.New("the store has no log")
-
-	// ErrUncovered says that the checkpoint was signed before a record was admitted, so that no proof leads to it yet.
-	ErrUncovered = errors.New("it is not covered by a signed checkpoint yet")
-)
+// ErrUncovered says that the checkpoint was signed before a record was admitted, so that no proof leads to it yet.
+var ErrUncovered = errors.New("it is not covered by a signed checkpoint yet")
 
 // An UncoveredError names a record that the checkpoint does not cover. It is an ErrUncovered.
 type UncoveredError struct {

@@ -71,6 +71,9 @@ func (p *opening) start(journal *wal.Journal, journalDir string, sql *sqlstore.D
 	a.ids = db.ids
 	a.start()
 	db.fillFilter()
+	if db.signer != nil {
+		db.signer.start(db)
+	}
 	return db, nil
 }
 
@@ -99,6 +102,9 @@ func (p *opening) replay(db *DB) error {
 		return fmt.Errorf("replay the journal: %w", err)
 	}
 	p.report.Replayed, p.report.Rejected = db.applier.replayed, db.applier.rejected
+	if err := p.openLog(db); err != nil {
+		return err
+	}
 	p.describe()
 	if p.clean && !p.suspect() && p.report.Replayed == 0 {
 		return nil

@@ -66,6 +66,9 @@ type Stats struct {
 
 	// RecentPerSecond is the rate over the newest records, at most 1,000 of them, by their timestamps.
 	RecentPerSecond float64 `json:"recent_per_second"`
+
+	// Log is the state of the log, nil when the store has none.
+	Log *LogState `json:"-"`
 }
 
 // VerifyOptions say how thorough Verify is.

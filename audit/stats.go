@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -35,6 +36,11 @@ func (db *DB) stats(ctx context.Context) (Stats, error) {
 	}
 	if rows.RecentSpan > 0 {
 		s.RecentPerSecond = float64(rows.RecentAudits-1) / float64(rows.RecentSpan) * float64(db.TimeUnit().PerSecond())
+	}
+	if s.Log, err = db.Log(ctx); errors.Is(err, ErrLogFile) {
+		s.Log = &LogState{Problem: err.Error()}
+	} else if err != nil && !errors.Is(err, ErrNoLog) {
+		return Stats{}, err
 	}
 	if away := db.journalAway(); away != nil {
 		s.JournalAway = away.Error()

@@ -115,8 +115,8 @@ func (p *opening) newest() (*sqlstore.EntryValue, error) {
 	return newest, err
 }
 
-// reached returns the offset up to which the journal was synced, by all that SQLite and store.json say:
-// the cursor was the end of something synced, also if SQLite has changed since.
+// reached returns the offset up to which the journal was synced, by all that SQLite, store.json and log.json say: the cursor was
+// the end of something synced, also if SQLite has changed since.
 func (p *opening) reached() (end wal.Offset) {
 	if p.meta.Exists {
 		end = wal.Offset(p.meta.Cursor)
@@ -124,7 +124,7 @@ func (p *opening) reached() (end wal.Offset) {
 	if was := p.file.Reached; was != nil {
 		end = max(end, was.Cursor)
 	}
-	return max(end, p.file.Synced)
+	return max(end, p.file.Synced, p.signedUpTo())
 }
 
 // checkReached compares the journal with what store.json says that SQLite had. When SQLite is lost, only this shows that

@@ -130,3 +130,40 @@ func (db *DB) CheckRecords(ctx context.Context) error {
 	}
 	return nil
 }
+
+// CheckLeaves hashes the records from entry from up to entry to again, and compares the root that they give the tree of to
+// records with that of the stored tree. A record that is not its leaf is a *RecordError. ErrMalformed says that an entry is
+// missing, or that the tree is not that of the records.
+func (db *DB) CheckLeaves(ctx context.Context, from, to uint64) error {
+	const what = "hash the records again"
+	_, tiles, err := db.Tree(ctx)
+	if err != nil {
+		return err
+	}
+	f, err := tree.ReadFrontier(tiles, int64(from))
+	if err != nil {
+		return db.fail(what, err)
+	}
+	for v, err := range db.Values(ctx, from) {
+		if err != nil && v.Index < to {
+			return err
+		}
+		if v.Index >= to || v.Index != uint64(f.Size()) {
+			break
+		}
+		f.Append(tree.LeafHash(v.Value))
+	}
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	root, err := tree.Root(tiles, int64(to))
+	switch {
+	case err != nil:
+		return db.fail(what, err)
+	case uint64(f.Size()) != to:
+		return fmt.Errorf("%s: %w: entry %d is missing", what, ErrMalformed, f.Size())
+	case f.Root() != root:
+		return fmt.Errorf("%s: %w: the tree is not that of the records %d to %d", what, ErrMalformed, from, to-1)
+	}
+	return nil
+}

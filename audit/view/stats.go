@@ -32,6 +32,7 @@ type Stats struct {
 	WriterPID       *int            `json:"writer_pid"`
 	Backlog         *int            `json:"backlog"`
 	BacklogBytes    *int64          `json:"backlog_bytes"`
+	Log             *Log            `json:"log"` // nil when the store has none
 
 	// JournalAway says why the journal was not looked at; "" when it was.
 	JournalAway string `json:"-"`
@@ -44,6 +45,9 @@ func StatsOf(s *audit.Stats) *Stats {
 		Rejected: s.Rejected, Oldest: s.Oldest, Newest: s.Newest, RecentPerSecond: s.RecentPerSecond,
 		SQLiteBytes: s.SQLiteBytes, SQLiteWAL: s.SQLiteWAL, JournalDir: s.JournalDir, Retention: s.Retention, Applied: s.Applied,
 		JournalAway: s.JournalAway,
+	}
+	if s.Log != nil {
+		v.Log = LogOf(s.Log, s.Audits)
 	}
 	if s.JournalAway != "" {
 		return v

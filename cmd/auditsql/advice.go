@@ -48,6 +48,8 @@ func (a *app) whatToTry(cmd *cobra.Command, err error) string {
 		return "--lock-wait 10s waits for it; reading works meanwhile"
 	case errors.As(err, &tree):
 		return fmt.Sprintf("auditsql -d %[1]s verify says what is damaged; auditsql -d %[1]s log rebuild makes the tree again from the records", shellQuote(a.dir))
+	case logAdvice(err, a.dir) != "":
+		return logAdvice(err, a.dir)
 	case errors.Is(err, sqlstore.ErrMalformed) && !errors.Is(err, audit.ErrMismatch):
 		return fmt.Sprintf("auditsql -d %[1]s reindex rebuilds the database from the journal, if that reaches back to the first record; auditsql -d %[1]s export --read-only prints what can be read, for import into a new store; auditsql -d %[1]s verify says what is damaged", shellQuote(a.dir))
 	case errors.Is(err, wal.ErrForeign):
@@ -72,6 +74,28 @@ func (a *app) whatToTry(cmd *cobra.Command, err error) string {
 		return "another folder; there is a file in its place"
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Sprintf("ls -ld %s shows who may", shellQuote(permissionPath(a.dir, err)))
+	}
+	return ""
+}
+
+// logAdvice is what to do about a log that is not signed, or a store that is refused because of what was signed; "" is none.
+func logAdvice(err error, dir string) string {
+	dir = shellQuote(dir)
+	switch {
+	case errors.Is(err, audit.ErrNoLog):
+		return fmt.Sprintf("auditsql -d %s log init --key FILE", dir)
+	case errors.Is(err, audit.ErrBehind):
+		return fmt.Sprintf("auditsql -d %[1]s import --catch-up FILE, with an export that has the missing records; if they are lost, auditsql -d %[1]s log successor goes on under a new name; --read-only reads meanwhile", dir)
+	case errors.Is(err, audit.ErrForked):
+		return fmt.Sprintf("auditsql -d %[1]s verify --read-only, which says whether the records or only the stored tree were changed (then auditsql -d %[1]s log rebuild); auditsql -d %[1]s log successor goes on under a new name", dir)
+	case errors.Is(err, audit.ErrNoMemory):
+		return fmt.Sprintf("put the file back; if it is lost, auditsql -d %s log init --key FILE --adopt CHECKPOINT, with the newest checkpoint that is known outside of the store", dir)
+	case errors.Is(err, audit.ErrStopped):
+		return fmt.Sprintf("find out who signs with the key, or which backup was restored; auditsql -d %[1]s log successor goes on under a new name; if the place was wrong, auditsql -d %[1]s log init --resume", dir)
+	case errors.Is(err, audit.ErrNoKey):
+		return "auditsql key show FILE, as the user who writes to the store"
+	case errors.Is(err, audit.ErrLogFile):
+		return fmt.Sprintf("put the file back from a backup; without one, move it out of the folder and run auditsql -d %s log init again: the memory beside the key still counts", dir)
 	}
 	return ""
 }

@@ -55,6 +55,9 @@ answers every line that it has read before it waits for more input. So a
 program in any language can write through one long-lived import - --ack: write
 a line, read a line. The counts go to standard error.
 
+If the store signs its log (auditsql log init), it is signed while the import
+runs as well, as often as log init said or as --every says, and at the end.
+
 ` + recordHelp,
 		Example: `  auditsql import monday.ndjson tuesday.ndjson.gz --rejects bad.ndjson
   zcat *.gz | auditsql import -
@@ -73,6 +76,9 @@ a line, read a line. The counts go to standard error.
 			if o.ack && a.form("") != tui.Table && a.form("") != tui.Plain && a.form("") != tui.JSON {
 				return usage("--ack has its own form of output; the only other form is --json, for the counts")
 			}
+			if cmd.Flags().Changed("every") && o.every.Duration <= 0 {
+				return usage("--every must be above 0")
+			}
 			return a.importFiles(cmd.Context(), args, o)
 		},
 	}
@@ -80,6 +86,7 @@ a line, read a line. The counts go to standard error.
 	flags.BoolVar(&o.ack, "ack", false, "answer each line on standard output, once its record is durable")
 	flags.StringVar(&o.rejects, "rejects", "", "a `file` for the lines that are rejected, as they are")
 	flags.BoolVar(&o.force, "force", false, "write over the file of --rejects when it exists")
+	flags.Var(&o.every, "every", "how often to sign the log meanwhile, if the store has one")
 	flags.BoolVar(&o.strict, "strict", false, "stop at the first line that is rejected")
 	_ = cmd.MarkFlagFilename("rejects")
 	o.future.addMaxFuture(cmd)
@@ -93,6 +100,7 @@ type importOptions struct {
 	rejects string
 	force   bool
 	strict  bool
+	every   durationFlag
 	future  durationFlag
 }
 
@@ -130,9 +138,14 @@ func (a *app) importFiles(ctx context.Context, names []string, o importOptions) 
 	if o.ack {
 		backlog = 0 // the library's default
 	}
-	db, err := a.openIntake(ctx, audit.WithBacklog(backlog, 0))
+	db, err := a.openIntake(ctx, audit.WithBacklog(backlog, 0), audit.WithSignEvery(o.every.Duration))
 	if err != nil {
 		return err
+	}
+	if o.every.typed != "" {
+		if _, err := db.Log(ctx); err != nil {
+			return errors.Join(err, a.closeWriter(db))
+		}
 	}
 	var rejects io.Writer = io.Discard
 	if o.rejects != "" {

@@ -15,10 +15,10 @@ func (a *app) logCommand() *cobra.Command {
 		Long: `The store keeps a Merkle tree over its records in the order of their admission,
 as RFC 6962 describes it. One short root stands for all of them: whoever has a
 root and its size can tell later whether these records were changed, removed or
-reordered.`,
+reordered. Log init makes the store sign the root from time to time.`,
 	}
 	needsOneBelow(cmd)
-	cmd.AddCommand(a.logRootCommand())
+	cmd.AddCommand(a.logRootCommand(), a.logTilesCommand(), a.logInitCommand(), a.logSignCommand(), a.logStatusCommand(), a.logCheckpointsCommand())
 	return cmd
 }
 

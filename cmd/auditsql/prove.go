@@ -355,14 +355,11 @@ func (r *remembered) Read(p []byte) (int, error) {
 // provingError adds to an error why evidence cannot be made what to do about it.
 func (a *app) provingError(err error) error {
 	var bad *audit.CheckpointError
-	dir := shellQuote(a.dir)
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, audit.ErrUncovered):
-		return trying(err, "auditsql -d %s log sign, or --wait 2m while a writer signs", dir)
-	case errors.Is(err, audit.ErrNoLog):
-		return trying(err, "auditsql -d %s log init --key FILE", dir)
+		return trying(err, "auditsql -d %s log sign, or --wait 2m while a writer signs", shellQuote(a.dir))
 	case errors.As(err, &bad):
 		return trying(err, "%s", forReason(bad.Verdict.Reason))
 	case errors.Is(err, audit.ErrInvalid):

@@ -54,7 +54,7 @@ the journal says is "not looked at" then, and null in JSON.`,
 				a.note("the journal was not looked at: %s", s.JournalAway)
 			}
 			v := view.StatsOf(&s)
-			return a.screen().Object(a.form(""), v, statsTable(v, c)...)
+			return a.screen().Object(a.form(""), v, a.statsTable(v, c)...)
 		},
 		ValidArgsFunction: completeNothing,
 	}
@@ -64,11 +64,11 @@ the journal says is "not looked at" then, and null in JSON.`,
 }
 
 // statsTable is how a table shows them.
-func statsTable(s *view.Stats, c when.Clock) []tui.Fact {
+func (a *app) statsTable(s *view.Stats, c when.Clock) []tui.Fact {
 	count := func(n uint64) tui.Cell { return tui.Number(n).As(humanize.Comma(int64(n))) }
 	size := func(n int64) tui.Cell { return tui.Text(tui.Bytes(n)) }
 	at := func(t uint64) tui.Cell { return tui.Text(fmt.Sprintf("%s (%d)", c.Format(t), t)) }
-	return []tui.Fact{
+	facts := []tui.Fact{
 		titled("folder", tui.Text(s.Dir)),
 		titled("store id", tui.Text(s.StoreID)),
 		titled("time unit", tui.Text(s.TimeUnit.String())),
@@ -101,6 +101,17 @@ func statsTable(s *view.Stats, c when.Clock) []tui.Fact {
 			return tui.Text(fmt.Sprintf("%s, %s", plural(n, "record", "records"), tui.Bytes(*s.BacklogBytes)))
 		})),
 	}
+	if s.Log == nil {
+		return facts
+	}
+	facts = append(facts, titled("log", tui.Text(s.Log.Origin)))
+	facts = append(facts, a.signedFacts(s.Log)...)
+	for _, p := range s.Log.Places {
+		if p.Error != nil {
+			facts = append(facts, titled(p.Name, placeCell(&p)))
+		}
+	}
+	return facts
 }
 
 func durableCell(s *view.Stats) tui.Cell {

@@ -64,12 +64,12 @@ func (a *app) openIntake(ctx context.Context, options ...audit.Option) (*audit.D
 }
 
 // openExisting is openWriter for commands that make no store.
-func (a *app) openExisting(ctx context.Context) (*audit.DB, error) {
+func (a *app) openExisting(ctx context.Context, options ...audit.Option) (*audit.DB, error) {
 	// Whether there is a store is checked first, since opening for writing would make one.
 	if _, err := audit.JournalDir(a.dir); errors.Is(err, audit.ErrNoStore) {
 		return nil, err
 	}
-	return a.openWriter(ctx)
+	return a.openWriter(ctx, options...)
 }
 
 // openReader opens the store for reading. If nobody is writing and SQLite lacks records, it recovers the store first.

@@ -61,10 +61,10 @@ type Signed struct {
 
 // Earlier is a log that the store had before, or a key that its log had.
 type Earlier struct {
-	Origin      string `json:"origin"`
-	VerifierKey string `json:"verifier_key"`
-	Checkpoint  string `json:"checkpoint,omitempty"` // the last signed one that is known, as it is
-	Reason      string `json:"reason"`
+	Origin      string    `json:"origin"`
+	VerifierKey string    `json:"verifier_key"`
+	Checkpoint  string    `json:"checkpoint,omitempty"` // the last signed one that is known, as it is
+	Reason      string    `json:"reason"`
 	At          time.Time `json:"at"`
 }
 

@@ -23,6 +23,8 @@ var (
 	ErrConfig = errors.New("it is not the configuration of a log")
 	// ErrCheckpoint says that a file has no checkpoint that the log has signed.
 	ErrCheckpoint = errors.New("it is not a checkpoint that this log has signed")
+
+	errClosed = errors.New("the store is closed")
 )
 
 // A MismatchError says that the tree of a store does not extend a checkpoint that was signed. It is an ErrBehind or an

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/auditsql/auditsql/evidence"
@@ -25,7 +26,7 @@ type Store interface {
 	Tree
 	// Reached returns an offset of the journal. It is after the last record of each tree that Tree has returned, and everything
 	// before it was synced.
-	Reached() uint64
+	Reached(ctx context.Context) (uint64, error)
 	// Recheck hashes the records from one index up to another again, as far as the store has not hashed them itself since it
 	// was opened. A record that is not its leaf is an error, and nothing is signed.
 	Recheck(ctx context.Context, from, to int64) error
@@ -39,11 +40,10 @@ type Log struct {
 	log  *slog.Logger
 	now  func() time.Time
 
-	// mu is held while a checkpoint is signed and written. It guards what follows. config is as DIR/log.json says, and is
-	// replaced, never changed.
-	mu     sync.Mutex
-	config *Config
-	closed bool
+	mu     sync.Mutex // held while a checkpoint is signed, and while the files are written
+	closed bool       // guarded by mu
+	// config is what DIR/log.json says. It is replaced with mu held, and never changed.
+	config atomic.Pointer[Config]
 }
 
 // Open reads the configuration of the store's log. The error is fs.ErrNotExist when the store has no log.
@@ -52,15 +52,18 @@ func Open(dir string, log *slog.Logger, now func() time.Time) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Log{dir: dir, disk: durableFiles{}, log: log, now: now, config: c}, nil
+	return New(dir, c, log, now), nil
 }
 
-// Config returns the configuration, which the caller does not change.
-func (l *Log) Config() *Config {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.config
+// New returns the log of a store with a configuration that may not be in DIR/log.json yet.
+func New(dir string, c *Config, log *slog.Logger, now func() time.Time) *Log {
+	l := &Log{dir: dir, disk: durableFiles{}, log: log, now: now}
+	l.config.Store(c)
+	return l
 }
+
+// Config returns the configuration, which the caller does not change. It never waits.
+func (l *Log) Config() *Config { return l.config.Load() }
 
 // Close ends the writing of log.json: what is delivered later is not noted. Other processes may write it from now on.
 func (l *Log) Close() {
@@ -72,9 +75,8 @@ func (l *Log) Close() {
 // Compare compares a store's tree with everything that is known to be signed: FILE.signed, DIR/checkpoint and log.json. The error
 // is a *MismatchError when the tree does not extend one of them.
 func (l *Log) Compare(ctx context.Context, t Tree) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	known, err := l.config.Known(l.dir)
+	c := l.Config()
+	known, err := c.Known(l.dir)
 	if err != nil {
 		return err
 	}
@@ -82,13 +84,13 @@ func (l *Log) Compare(ctx context.Context, t Tree) error {
 	if err != nil {
 		return err
 	}
-	return l.compare(known, int64(size), tiles)
+	return c.compare(l.dir, known, int64(size), tiles)
 }
 
-func (l *Log) compare(known Known, size int64, tiles tree.TileReader) error {
+func (c *Config) compare(dir string, known Known, size int64, tiles tree.TileReader) error {
 	signed := []Copy{known.Memory, known.Store}
-	if s := l.config.Signed; s != nil {
-		signed = append(signed, Copy{Path: Path(l.dir), Note: []byte{}, Checkpoint: evidence.Checkpoint{Origin: l.config.Origin, Size: s.Size, Root: s.Root}})
+	if s := c.Signed; s != nil {
+		signed = append(signed, Copy{Path: Path(dir), Note: []byte{}, Checkpoint: evidence.Checkpoint{Origin: c.Origin, Size: s.Size, Root: s.Root}})
 	}
 	for _, s := range signed {
 		if s.Note == nil {
@@ -111,9 +113,8 @@ func (l *Log) compare(known Known, size int64, tiles tree.TileReader) error {
 // Signature is a checkpoint that was signed.
 type Signature struct {
 	Checkpoint evidence.Checkpoint
-	Note       []byte          // the signed note; nil when the log has none yet, because the store is empty
-	New        bool            // it was signed now; else there was nothing new since
-	Tiles      tree.TileReader // of a tree of at least this size
+	Note       []byte // the signed note; nil when the log has none yet, because the store is empty
+	New        bool   // it was signed now; else there was nothing new since
 }
 
 // Sign signs the tree of the store as it is now, if it has grown since the last signature. When it returns, the checkpoint is in
@@ -134,7 +135,7 @@ func (l *Log) Sign(ctx context.Context, s Store) (Signature, error) {
 }
 
 func (l *Log) sign(ctx context.Context, s Store) (sig Signature, err error) {
-	c := l.config
+	c := l.Config()
 	if c.Stopped != "" {
 		return sig, fmt.Errorf("%w: %s", ErrStopped, c.Stopped)
 	}
@@ -152,21 +153,24 @@ func (l *Log) sign(ctx context.Context, s Store) (sig Signature, err error) {
 	if err != nil {
 		return sig, err
 	}
-	if err := l.checkMemory(known); err != nil {
+	if err := c.checkMemory(known); err != nil {
 		return sig, err
 	}
 	size, tiles, err := s.Tree(ctx)
 	if err != nil {
 		return sig, err
 	}
-	reached := s.Reached()
-	if err := l.compare(known, int64(size), tiles); err != nil {
+	reached, err := s.Reached(ctx)
+	if err != nil {
+		return sig, err
+	}
+	if err := c.compare(l.dir, known, int64(size), tiles); err != nil {
 		return sig, err
 	}
 	was := known.newest()
-	sig = Signature{Checkpoint: was.Checkpoint, Note: was.Note, Tiles: tiles}
+	sig = Signature{Checkpoint: was.Checkpoint, Note: was.Note}
 	if int64(size) == was.Size { // also when both are 0
-		return sig, l.write(known, reached)
+		return sig, l.finish(memory, known, reached)
 	}
 	if err := s.Recheck(ctx, was.Size, int64(size)); err != nil {
 		return sig, err
@@ -200,25 +204,23 @@ func (c *Config) readKey() (*evidence.Signer, error) {
 	return key, nil
 }
 
-// CheckKey returns why nothing can be signed now, or nil.
-func (l *Log) CheckKey() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.config.Stopped != "" {
-		return fmt.Errorf("%w: %s", ErrStopped, l.config.Stopped)
+// CheckKey returns why this process could not sign now, or nil.
+func (c *Config) CheckKey(dir string) error {
+	if c.Stopped != "" {
+		return fmt.Errorf("%w: %s", ErrStopped, c.Stopped)
 	}
-	if _, err := l.config.readKey(); err != nil {
+	if _, err := c.readKey(); err != nil {
 		return err
 	}
-	known, err := l.config.Known(l.dir)
+	known, err := c.Known(dir)
 	if err != nil {
 		return err
 	}
-	return l.checkMemory(known)
+	return c.checkMemory(known)
 }
 
 // checkMemory refuses to sign with a key whose memory is lost or damaged. The key may have signed more than DIR/checkpoint has.
-func (l *Log) checkMemory(known Known) error {
+func (c *Config) checkMemory(known Known) error {
 	switch m := known.Memory; {
 	case m.Err == nil && m.Note != nil:
 		return nil
@@ -226,36 +228,81 @@ func (l *Log) checkMemory(known Known) error {
 		return fmt.Errorf("%s: %w", m.Path, ErrCheckpoint)
 	case !missing(m.Err):
 		return m.Err
-	case l.config.Signed != nil || known.Store.Note != nil:
+	case c.Signed != nil || known.Store.Note != nil:
 		return fmt.Errorf("%w: %s", ErrNoMemory, m.Path)
 	}
 	return nil // nothing was ever signed
 }
 
-// write brings log.json and DIR/checkpoint up to the memory.
+// Resume does what a process left undone that died after a signature: it brings log.json and DIR/checkpoint up to FILE.signed. It
+// returns the newest signature, and signs nothing. The caller has compared the store with what was signed (Compare).
+func (l *Log) Resume(ctx context.Context, s Store) (sig Signature, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := l.Config()
+	memory := Memory{c.Key, l.disk}
+	if _, err := memory.Read(); !missing(err) {
+		unlock, err := memory.Lock(ctx)
+		if err != nil {
+			return sig, err
+		}
+		defer unlock()
+	}
+	known, err := c.Known(l.dir)
+	if err != nil {
+		return sig, err
+	}
+	reached, err := s.Reached(ctx)
+	if err != nil {
+		return sig, err
+	}
+	newest := known.newest()
+	return Signature{Checkpoint: newest.Checkpoint, Note: newest.Note}, l.finish(memory, known, reached)
+}
+
+// finish writes what a process left undone. The memory is written once more if log.json is older: that process may have died
+// before it synced the name.
+func (l *Log) finish(memory Memory, known Known, reached uint64) error {
+	if m, s := known.Memory, l.Config().Signed; m.Note != nil && (s == nil || s.Size < m.Size) {
+		if err := memory.Write(m.Note); err != nil {
+			return err
+		}
+	}
+	return l.write(known, reached)
+}
+
+// write brings log.json and DIR/checkpoint up to the newest checkpoint.
 func (l *Log) write(known Known, reached uint64) error {
 	if l.closed {
-		return errors.New("the log is closed")
+		return errClosed
 	}
 	newest := known.newest()
 	if newest.Note == nil {
 		return nil
 	}
-	if s := l.config.Signed; s == nil || s.Size < newest.Size {
-		c := l.config.clone()
+	c := l.Config()
+	if s := c.Signed; s == nil || s.Size < newest.Size {
+		c = c.clone()
 		c.Signed = &Signed{newest.Size, newest.Root, reached, l.now().UTC().Truncate(time.Millisecond)}
 		if err := c.write(l.dir, l.disk); err != nil {
 			return err
 		}
-		l.config = c
+		l.config.Store(c)
 	}
 	if known.Store.Note != nil && known.Store.Size >= newest.Size {
 		return nil
 	}
-	if err := l.disk.replace(CheckpointPath(l.dir), storedir.OwnedLike(l.dir), newest.Note); err != nil {
-		return fmt.Errorf("write %s: %w", CheckpointPath(l.dir), err)
+	if err := l.writeCheckpoint(newest.Note); err != nil {
+		return err
 	}
 	l.addHistory(newest.Note)
+	return nil
+}
+
+func (l *Log) writeCheckpoint(note []byte) error {
+	if err := l.disk.replace(CheckpointPath(l.dir), storedir.OwnedLike(l.dir), note); err != nil {
+		return fmt.Errorf("write %s: %w", CheckpointPath(l.dir), err)
+	}
 	return nil
 }
 
@@ -268,13 +315,10 @@ func (l *Log) Cosigned(note []byte) error {
 	if err != nil {
 		return err
 	}
-	if s := l.config.Signed; l.closed || s == nil || cp.Size != s.Size || cp.Root != s.Root {
+	if s := l.Config().Signed; l.closed || s == nil || cp.Size != s.Size || cp.Root != s.Root {
 		return nil
 	}
-	if err := l.disk.replace(CheckpointPath(l.dir), storedir.OwnedLike(l.dir), note); err != nil {
-		return fmt.Errorf("write %s: %w", CheckpointPath(l.dir), err)
-	}
-	return nil
+	return l.writeCheckpoint(note)
 }
 
 // Delivered notes in log.json what a place outside of the store got: the checkpoint of the size, or failed says why it did not.
@@ -302,11 +346,11 @@ func (l *Log) change(change func(*Config)) error {
 	if l.closed {
 		return nil
 	}
-	c := l.config.clone()
+	c := l.Config().clone()
 	change(c)
 	if err := c.write(l.dir, l.disk); err != nil {
 		return err
 	}
-	l.config = c
+	l.config.Store(c)
 	return nil
 }

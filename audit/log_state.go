@@ -1,0 +1,141 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/auditsql/auditsql/evidence"
+	"github.com/auditsql/auditsql/internal/deliver"
+	"github.com/auditsql/auditsql/internal/signing"
+	"github.com/auditsql/auditsql/tree"
+)
+
+// LogState is what is known of the log of a store: who signs it, what was signed, and who has it.
+type LogState struct {
+	Origin      string
+	Key         string // path of the file with the private key
+	KeyID       string
+	VerifierKey string
+	Every       time.Duration
+
+	Size     uint64    // of the newest checkpoint; 0 when nothing is signed
+	Root     tree.Hash // of the newest checkpoint
+	SignedAt time.Time // of the newest checkpoint
+
+	// Problem says why this process could not sign now, or is "". Another user may be able to read the key.
+	Problem string
+	Places  []PlaceState // outside of the store
+	Earlier []EarlierLog // that the store had, the oldest first
+}
+
+// PlaceState is what a place outside of the store got.
+type PlaceState struct {
+	Name     string    // "publish /srv/log", "exec …", "witness NAME"
+	Size     uint64    // of the newest checkpoint that it has; 0 when it has none
+	At       time.Time // when it got that
+	Error    string    // why the last delivery failed, "" if it did not
+	FailedAt time.Time
+}
+
+// EarlierLog is a log that the store had before, or a key that its log had.
+type EarlierLog struct {
+	Origin      string
+	VerifierKey string
+	Checkpoint  string // the last signed checkpoint that is known, "" if none is
+	Reason      string
+	At          time.Time
+}
+
+// SignedCheckpoint is a checkpoint that was signed.
+type SignedCheckpoint struct {
+	evidence.Checkpoint
+	At   time.Time
+	Note string // with the signature of the log
+}
+
+// Log returns the state of the store's log. The error is ErrNoLog when it has none, and ErrLogFile when log.json cannot be used.
+func (db *DB) Log(ctx context.Context) (*LogState, error) {
+	if err := db.readable(ctx); err != nil {
+		return nil, fmt.Errorf("state of the log: %w", err)
+	}
+	c, err := db.logConfig()
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("state of the log: %w", ErrNoLog)
+	case err != nil:
+		return nil, fmt.Errorf("state of the log: %w: %w", ErrLogFile, err)
+	}
+	s := &LogState{Origin: c.Origin, Key: c.Key, KeyID: c.KeyID, VerifierKey: c.VerifierKey, Every: time.Duration(c.Every)}
+	if c.Signed != nil {
+		s.Size, s.Root, s.SignedAt = uint64(c.Signed.Size), c.Signed.Root, c.Signed.At
+	}
+	if err := c.CheckKey(db.dir); err != nil {
+		s.Problem = err.Error()
+	}
+	for _, name := range placesOf(c) {
+		got := c.Delivered[name]
+		p := PlaceState{Name: name, Size: uint64(got.Size), Error: got.Error}
+		if got.At != nil {
+			p.At = *got.At
+		}
+		if got.Failed != nil {
+			p.FailedAt = *got.Failed
+		}
+		s.Places = append(s.Places, p)
+	}
+	for _, e := range c.Earlier {
+		s.Earlier = append(s.Earlier, EarlierLog(e))
+	}
+	return s, nil
+}
+
+// logConfig returns what log.json says. In the writer's process it is what will be written next.
+func (db *DB) logConfig() (*signing.Config, error) {
+	if db.signer != nil {
+		return db.signer.log.Config(), nil
+	}
+	return signing.ReadConfig(db.dir)
+}
+
+// placesOf returns the names of the places that checkpoints go to.
+func placesOf(c *signing.Config) (names []string) {
+	for _, folder := range c.Publish {
+		names = append(names, deliver.Publish(folder).Name())
+	}
+	for _, command := range c.Exec {
+		names = append(names, deliver.Exec(command).Name())
+	}
+	if c.Policy == "" {
+		return names
+	}
+	policy, err := readPolicy(c.Policy)
+	if err != nil {
+		return append(names, witnessesPlace)
+	}
+	for _, w := range policy.Witnesses() {
+		names = append(names, witnessPlace(w.Name))
+	}
+	return names
+}
+
+// Checkpoints returns the checkpoints that were signed last, at most most of them, the oldest first. They come from a list that the
+// store keeps for convenience: it may be deleted, and a backup does not have it. Their signatures are not checked.
+func (db *DB) Checkpoints(ctx context.Context, most int) ([]SignedCheckpoint, error) {
+	if err := db.readable(ctx); err != nil {
+		return nil, fmt.Errorf("checkpoints of the log: %w", err)
+	}
+	lines, err := signing.History(db.dir, most)
+	if err != nil {
+		return nil, fmt.Errorf("checkpoints of the log: %w", err)
+	}
+	var all []SignedCheckpoint
+	for _, l := range lines {
+		if cp, err := evidence.ReadUnverified([]byte(l.Note)); err == nil {
+			all = append(all, SignedCheckpoint{cp, l.At, l.Note})
+		}
+	}
+	return all, nil
+}

@@ -1,0 +1,76 @@
+package deliver
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// afterExit is how long the processes that a command has started may keep its output open after the command has ended.
+const afterExit = time.Second
+
+// Exec returns a command that gets each checkpoint: the signed note is its standard input. The shell runs it (/bin/sh -c, on
+// Windows cmd /C), with these variables in its environment:
+//
+//	AUDITSQL_ORIGIN   the name of the log
+//	AUDITSQL_SIZE     how many records it has
+//	AUDITSQL_ROOT     the root of the tree over them, in base64
+//
+// The checkpoint is delivered when the command exits with 0. When ctx ends, the command is killed with all processes of its
+// group. The end of its output is in the error.
+func Exec(command string) Target { return &shellCommand{line: command} }
+
+type shellCommand struct {
+	line string
+	mu   sync.Mutex // one delivery at a time
+}
+
+func (c *shellCommand) Name() string { return "exec " + c.line }
+
+func (c *shellCommand) Deliver(ctx context.Context, s Signed) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	cmd := shell(ctx, c.line)
+	cmd.Env = append(os.Environ(),
+		"AUDITSQL_ORIGIN="+s.Checkpoint.Origin,
+		"AUDITSQL_SIZE="+strconv.FormatInt(s.Checkpoint.Size, 10),
+		"AUDITSQL_ROOT="+s.Checkpoint.Root.String())
+	cmd.Stdin = bytes.NewReader(s.Note)
+	var out tail
+	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.WaitDelay = afterExit
+	err := cmd.Run()
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		err = fmt.Errorf("it was killed, because it did not end in time: %w", context.Cause(ctx))
+	case errors.Is(err, exec.ErrWaitDelay):
+		_ = cmd.Cancel() // the group still has its number, since a process is in it
+		err = errors.New("it left a process behind, which was killed: the command must end after everything that it starts")
+	}
+	if len(out.end) > 0 {
+		return fmt.Errorf("%w; its output: %q", err, out.end)
+	}
+	return err
+}
+
+// tail keeps the end of what is written to it.
+type tail struct{ end []byte }
+
+// tailSize is how much output is kept for an error.
+const tailSize = 1 << 10
+
+func (t *tail) Write(b []byte) (int, error) {
+	t.end = append(t.end, b...)
+	if over := len(t.end) - tailSize; over > 0 {
+		t.end = append(t.end[:0], t.end[over:]...)
+	}
+	return len(b), nil
+}
