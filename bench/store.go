@@ -39,8 +39,8 @@ type timeline interface {
 	recent(ctx context.Context, limit int) ([][]byte, error)
 }
 
-// evidence is a store that finds the answers that used an assertion without a scan. They come in the order of time.
-type evidence interface {
+// evidenceFinder is a store that finds the answers that used an assertion without a scan. They come in the order of time.
+type evidenceFinder interface {
 	impact(ctx context.Context, assertion audit.Hash) ([][]byte, error)
 }
 

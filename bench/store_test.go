@@ -203,7 +203,7 @@ func TestAnswers(t *testing.T) {
 			found, err := l.recent(ctx, 7)
 			same(t, "recent", found, newest, err)
 		}
-		if e, ok := s.(evidence); ok {
+		if e, ok := s.(evidenceFinder); ok {
 			found, err := e.impact(ctx, fact)
 			same(t, "impact", found, uses, err)
 		}

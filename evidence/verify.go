@@ -1,6 +1,7 @@
 package evidence
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"slices"
@@ -16,7 +17,25 @@ import (
 //
 // It does not show that the content of the record is true, nor that a list of records is complete. For the latter see
 // [VerifyRange].
+//
+// To check many, use a [Verifier].
 func Verify(record, proof []byte, policy *Policy) Verdict {
+	return NewVerifier(policy).Verify(record, proof)
+}
+
+// Verifier is [Verify] for many records. It checks the signatures of a checkpoint once for all proofs, one after the other, that
+// lead to it: they take most of the time. Only one goroutine at a time may use a Verifier.
+type Verifier struct {
+	policy *Policy
+	signed []byte  // the checkpoint that was checked last
+	found  Verdict // about its signatures
+}
+
+// NewVerifier returns a verifier that trusts whom the policy trusts.
+func NewVerifier(policy *Policy) *Verifier { return &Verifier{policy: policy} }
+
+// Verify is [Verify] by the policy of the verifier.
+func (c *Verifier) Verify(record, proof []byte) Verdict {
 	p, s, err := parseProof(proof)
 	if err != nil {
 		return Verdict{}.not(Unreadable, "%v", err)
@@ -24,7 +43,7 @@ func Verify(record, proof []byte, policy *Policy) Verdict {
 	if p.Extra != nil {
 		return Verdict{}.not(Unreadable, "proof, line 2: extra data, which no signature covers: the proof of a record has none")
 	}
-	v := checkSignatures(s, policy)
+	v := c.signatures(s, p.Checkpoint)
 	if v.LogKey == "" {
 		return v
 	}
@@ -38,6 +57,16 @@ func Verify(record, proof []byte, policy *Policy) Verdict {
 	case err != nil:
 		return v.not(NotIncluded, "%v", err)
 	}
+	return v
+}
+
+// signatures is checkSignatures for a checkpoint whose text is signed.
+func (c *Verifier) signatures(s signedCheckpoint, signed []byte) Verdict {
+	if c.signed == nil || !bytes.Equal(signed, c.signed) {
+		c.signed, c.found = signed, checkSignatures(s, c.policy)
+	}
+	v := c.found
+	v.Cosignatures = slices.Clone(v.Cosignatures)
 	return v
 }
 

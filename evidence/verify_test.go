@@ -14,6 +14,33 @@ import (
 	"github.com/auditsql/auditsql/tree"
 )
 
+// What a verifier found about one checkpoint says nothing about another one, however alike they are.
+func TestAVerifierChecksEachCheckpoint(t *testing.T) {
+	t.Parallel()
+	l := newLog(t, origin, 'l').grow(10)
+	head, stranger := l.head(10), newLog(t, origin, 's').grow(10)
+	altered := bytes.Clone(head)
+	altered[len(altered)-40] ^= 1
+	witness := newWitness("one.example.com", '1')
+	proven := evidence.NewVerifier(l.policy("witness one "+witness.public, "quorum none"))
+	for n, c := range []struct {
+		signed []byte
+		record int
+		reason evidence.Reason
+	}{
+		{head, 3, ""}, {head, 4, evidence.NotIncluded}, {altered, 3, evidence.BadSignature}, {head, 3, ""}, {stranger.head(10), 3, evidence.UnknownKey},
+		{altered, 3, evidence.BadSignature}, {slices.Concat(head, witness.cosign(head, 5)), 3, ""}, {head, 3, ""}, {l.head(9), 3, ""},
+	} {
+		v := proven.Verify(l.records[c.record], l.proof(3, 9+int64(len(strings.Split(string(c.signed), "\n")[1])-1), c.signed))
+		if v.Reason != c.reason {
+			t.Errorf("proof %d: %s, want %q", n, v.Detail, c.reason)
+		}
+		for i := range v.Cosignatures { // which belong to the caller
+			v.Cosignatures[i].Witness = ""
+		}
+	}
+}
+
 // Who signed what, and what a verifier makes of it.
 func TestOutcomes(t *testing.T) {
 	t.Parallel()

@@ -108,12 +108,12 @@ func write(c *Contents, create func(name string, from func(io.Writer) error) err
 	}
 	r := &readme{policy: c.Policy}
 	if c.Records != nil {
-		names := map[string]bool{}
+		names, proven := map[string]bool{}, evidence.NewVerifier(c.Policy)
 		for rec, err := range c.Records {
 			if err != nil {
 				return err
 			}
-			err = checkRecord(rec, names, c.Policy)
+			err = checkRecord(rec, names, proven)
 			if err == nil {
 				err = put(recordsDir+rec.Name+recordExt, rec.Bytes)
 			}
@@ -144,7 +144,7 @@ func write(c *Contents, create func(name string, from func(io.Writer) error) err
 }
 
 // checkRecord refuses a record that Check would not prove.
-func checkRecord(rec Record, names map[string]bool, policy *evidence.Policy) error {
+func checkRecord(rec Record, names map[string]bool, proven *evidence.Verifier) error {
 	plain := func(r rune) bool { return 'a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '-' }
 	switch {
 	case rec.Name == "" || len(rec.Name) > longestName || strings.ContainsFunc(rec.Name, func(r rune) bool { return !plain(r) }):
@@ -152,7 +152,7 @@ func checkRecord(rec Record, names map[string]bool, policy *evidence.Policy) err
 	case names[rec.Name]:
 		return errors.New("the name is there twice")
 	}
-	return evidence.Verify(rec.Bytes, rec.Proof, policy).Err()
+	return proven.Verify(rec.Bytes, rec.Proof).Err()
 }
 
 // writeRange checks the records while it writes them, since they are read only once.
