@@ -25,8 +25,8 @@
 // its answer, [DB.Impact] which answers a fact went into, [DB.Answers] and [DB.Diff] what changed.
 //
 // Over the records, in the order of their admission, the store keeps a Merkle tree. [DB.Root] is short and stands for all of
-// them: kept elsewhere, it shows later whether they were changed. Each read compares a record with its leaf hash. One that
-// differs is a [RecordError], and is never served.
+// them: kept elsewhere, it shows later whether they were changed. With a key the store signs it ([WithSigner], [DB.Sign]).
+// Each read compares a record with its leaf hash. One that differs is a [RecordError], and is never served.
 //
 // A store is one folder. One process at a time opens it for writing. Any number may read it ([ReadOnly]). When it is
 // damaged, [DB.Verify] says where, [Repair] repairs the journal, and [RepairRecords] repairs SQLite.

@@ -124,7 +124,7 @@ func (p *opening) signedUpTo() wal.Offset {
 	return wal.Offset(c.Signed.Offset)
 }
 
-// start begins to sign and to deliver. It ends with halt.
+// start begins to sign and to deliver. Closing the store ends it.
 func (s *signer) start(db *DB) {
 	s.out = newOutbox(s)
 	db.background.Go(func() { s.run(db.quit) })
@@ -133,7 +133,7 @@ func (s *signer) start(db *DB) {
 // run signs from time to time until ctx ends. What an earlier process has signed and not delivered is delivered at once.
 func (s *signer) run(ctx context.Context) {
 	sig, err := s.log.Resume(ctx, signedStore{s})
-	s.told(err)
+	s.told(ctx, err)
 	if err == nil && sig.Note != nil {
 		s.out.deliver(sig)
 	}
@@ -158,7 +158,7 @@ func (s *signer) run(ctx context.Context) {
 func (s *signer) round(ctx context.Context) {
 	size, _, err := s.sql.Root(ctx)
 	if err != nil {
-		s.told(err)
+		s.told(ctx, err)
 		return
 	}
 	config := s.log.Config()
@@ -167,7 +167,7 @@ func (s *signer) round(ctx context.Context) {
 		return
 	}
 	sig, err := s.sign(ctx)
-	s.told(err)
+	s.told(ctx, err)
 	if err == nil && sig.Note != nil {
 		s.out.deliver(sig)
 	}
@@ -191,7 +191,7 @@ func (s *signer) sign(ctx context.Context) (signing.Signature, error) {
 // signNow is Sign.
 func (s *signer) signNow(ctx context.Context) (Signature, error) {
 	sig, err := s.sign(ctx)
-	s.told(err)
+	s.told(ctx, err)
 	if err != nil {
 		return Signature{}, err
 	}
@@ -204,10 +204,10 @@ func (s *signer) signNow(ctx context.Context) (Signature, error) {
 	return done, nil
 }
 
-// told logs why nothing was signed, once for each reason.
-func (s *signer) told(err error) {
+// told logs why nothing was signed, once for each reason. The end of ctx is none.
+func (s *signer) told(ctx context.Context, err error) {
 	why := ""
-	if err != nil && !errors.Is(err, context.Canceled) {
+	if err != nil && !errors.Is(context.Cause(ctx), context.Canceled) {
 		why = err.Error()
 	}
 	s.mu.Lock()
@@ -235,7 +235,7 @@ func (s *signer) finish(failed bool) (notes []string) {
 			s.out.deliver(sig)
 		}
 	}
-	s.told(err)
+	s.told(ctx, err)
 	if err != nil && err.Error() != s.problem {
 		notes = append(notes, fmt.Sprintf("the newest records are not signed: %v", err))
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/signing"
 	"github.com/auditsql/auditsql/sqlstore"
 	"github.com/auditsql/auditsql/wal"
 )
@@ -92,6 +93,8 @@ func logAdvice(err error, dir string) string {
 		return fmt.Sprintf("put the file back; if it is lost, auditsql -d %s log init --key FILE --adopt CHECKPOINT, with the newest checkpoint that is known outside of the store", dir)
 	case errors.Is(err, audit.ErrStopped):
 		return fmt.Sprintf("find out who signs with the key, or which backup was restored; auditsql -d %[1]s log successor goes on under a new name; if the place was wrong, auditsql -d %[1]s log init --resume", dir)
+	case errors.Is(err, signing.ErrCheckpoint):
+		return "put the file back as it was; if it belongs to another key, move it out of the way"
 	case errors.Is(err, audit.ErrNoKey):
 		return "auditsql key show FILE, as the user who writes to the store"
 	case errors.Is(err, audit.ErrLogFile):

@@ -46,7 +46,7 @@ The first signature reads all records once. The store must not be open in
 another program.`,
 		Example: `  auditsql key new log.example.com/payments -o /etc/auditsql/payments.key
   auditsql log init --key /etc/auditsql/payments.key --publish /srv/log
-  auditsql log init --key /etc/auditsql/payments.key --exec 'cat >> /mnt/worm/checkpoints'`,
+  auditsql log init --key payments.key --exec 'cat >> /mnt/worm/checkpoints'`,
 		Args: arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.check(a, cmd); err != nil {

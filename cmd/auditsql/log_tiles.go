@@ -24,8 +24,8 @@ folder. It has hashes alone, no records.
 
 Tiles writes what is missing, and compares what is there. A file that has other
 hashes than the store is never replaced: it shows another history of the log, or
-was changed. To publish each new checkpoint, use log init --publish DIR; tiles is
-for the first time, and to check a folder.
+was changed. To publish every new checkpoint, use log init --publish DIR. Tiles
+does it once, and checks a whole folder.
 
 DIR must not be in the store. It is made if it is missing.`,
 		Example: `  auditsql log tiles /srv/log`,

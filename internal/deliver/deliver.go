@@ -32,7 +32,7 @@ var ErrCorrupt = errors.New("the stored tree is corrupt")
 type Signed struct {
 	Checkpoint evidence.Checkpoint // what was signed
 	Note       []byte              // the signed note: first the log's signature, then the cosignatures that it has so far
-	Tiles      tree.TileReader     // of a tree of at least this size
+	Tiles      tree.TileReader     // of a tree of at least this size; several goroutines read it at once
 }
 
 // A Target is a place that gets each signed checkpoint.

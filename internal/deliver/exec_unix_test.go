@@ -45,7 +45,7 @@ func TestACommandThatFails(t *testing.T) {
 		"echo no such remote >&2; exit 1":       `exit status 1; its output: "no such remote\n"`,
 		"yes | head -c 100000; echo end; false": `y\nend\n"`,
 		"kill -9 $$":                            "signal: killed",
-		"sleep 1000 &":                          "it left a process behind",
+		"sleep 10 &":                            "it left a process behind",
 	} {
 		t.Run(command, func(t *testing.T) {
 			t.Parallel()
@@ -68,7 +68,7 @@ func TestACommandIsKilledWithItsGroup(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() {
-		done <- deliver.Exec(fmt.Sprintf("exec 3> '%s'; echo ready >&3; (sleep 1000) & wait", fifo)).Deliver(ctx, s)
+		done <- deliver.Exec(fmt.Sprintf("exec 3> '%s'; (echo ready >&3; sleep 10; echo alive >&3) & wait", fifo)).Deliver(ctx, s)
 	}()
 	f, err := os.Open(fifo) // returns when the command has opened it too
 	if err != nil {
@@ -83,7 +83,7 @@ func TestACommandIsKilledWithItsGroup(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	// The pipe ends when no process has it open any more.
-	if _, err := io.ReadAll(f); err != nil {
-		t.Error(err)
+	if rest, err := io.ReadAll(f); err != nil || len(rest) > 0 {
+		t.Errorf("a process goes on: %q, %v", rest, err)
 	}
 }

@@ -134,10 +134,15 @@ func (f *folder) publish(ctx context.Context, s Signed, all bool) (err error) {
 // made for its owner alone.
 func (f *folder) make() error {
 	made, err := makeOpen(f.dir)
-	if err != nil || !made {
+	if err != nil {
 		return err
 	}
-	return durable.SyncDir(filepath.Dir(filepath.Clean(f.dir)))
+	// Also a folder that exists: a delivery may have made it and failed to sync its name.
+	err = durable.SyncDir(filepath.Dir(filepath.Clean(f.dir)))
+	if !made && errors.Is(err, fs.ErrPermission) {
+		return nil // somebody else has made it, in a folder that this process may not read
+	}
+	return err
 }
 
 // published returns the checkpoint that the folder shows, after checking that s continues it. If the folder has none, it
@@ -356,8 +361,9 @@ func makeOpen(dir string) (made bool, err error) {
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		return false, err
 	}
+	// A power cut before the name was durable can leave a folder with files in it under the former name.
 	part := filepath.Clean(dir) + durable.PartSuffix
-	if err := os.Remove(part); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.RemoveAll(part); err != nil {
 		return false, err
 	}
 	if err := durable.Mkdir(part, ""); err != nil {

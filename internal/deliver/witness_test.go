@@ -229,19 +229,21 @@ func TestWitnessesThatFail(t *testing.T) {
 		answer http.HandlerFunc
 		says   string
 	}{
-		"unknown log":              {answer(404, "", ""), "it answered 404 Not Found: it does not know the log"},
-		"unknown key":              {answer(403, "", ""), "it answered 403 Forbidden: it does not know the key"},
-		"busy":                     {answer(429, "text/plain", "later,\nplease\n"), `it answered 429 Too Many Requests: "later,\nplease"`},
-		"broken":                   {answer(500, "", ""), "it answered 500 Internal Server Error: without a reason"},
-		"redirect":                 {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere, 307) }, "it redirects to "},
+		"unknown log": {answer(404, "", ""), "it answered 404 Not Found: it does not know the log"},
+		"unknown key": {answer(403, "", ""), "it answered 403 Forbidden: it does not know the key"},
+		"busy":        {answer(429, "text/plain", "later,\nplease\n"), `it answered 429 Too Many Requests: "later,\nplease"`},
+		"broken":      {answer(500, "", ""), "it answered 500 Internal Server Error: without a reason"},
+		"redirect": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, elsewhere, http.StatusTemporaryRedirect)
+		}, "it redirects to "},
 		"another checkpoint":       {lines(bad.cosign(l.at(599).Note)), "does not fit the checkpoint"},
 		"another witness":          {lines(good.cosign(s.Note)), "its answer has no signature by its key"},
 		"an unknown witness":       {lines(stranger.cosign(s.Note)), "its answer has no signature by its key"},
 		"one of two is wrong":      {lines(bad.cosign(s.Note), bad.cosign(l.at(599).Note)), "does not fit the checkpoint"},
 		"no signature":             {lines([]byte("thank you\n")), "it is not a signature"},
-		"nothing":                  {lines(), "signatures are missing"},
+		"nothing":                  {lines(), "signatures: it is empty"},
 		"a whole note":             {lines(s.Note), "it is not a signature"},
-		"too long":                 {lines(bytes.Repeat(bad.cosign(s.Note), 500)), "is longer than 65536 bytes"},
+		"too long":                 {lines(bytes.Repeat(bad.cosign(s.Note), 1000)), "is longer than 65536 bytes"},
 		"a size without its type":  {answer(409, "text/plain", "5\n"), "it has cosigned another size, and does not say which"},
 		"no size":                  {answer(409, "text/x.tlog.size", ""), "does not say which"},
 		"a size that is none":      {answer(409, "text/x.tlog.size", "05\n"), "does not say which"},
