@@ -1,6 +1,7 @@
 package audit_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -33,6 +34,18 @@ func same(rep audit.VerifyReport) (sizes []int64) {
 
 func hasProblem(rep audit.VerifyReport, text string) bool {
 	return slices.ContainsFunc(rep.Problems, func(p string) bool { return strings.Contains(p, text) })
+}
+
+// alteredTiles have another leaf in place of leaf 250.
+type alteredTiles struct{ tree.TileReader }
+
+func (a alteredTiles) ReadTile(t tree.Tile) ([]byte, error) {
+	hashes, err := a.TileReader.ReadTile(t)
+	if err == nil && t.Level == 0 && t.N == 0 {
+		hashes = bytes.Clone(hashes)
+		hashes[250*tree.HashSize] ^= 1
+	}
+	return hashes, err
 }
 
 // Somebody rewrites all of a store so that it fits together. Only a checkpoint that was kept elsewhere tells, and says where.
@@ -72,6 +85,12 @@ func TestAStoreThatWasRewrittenAsAWhole(t *testing.T) {
 	}
 	// Tiles of other records do not name one.
 	o.Tiles = tilesOf(t, forged)
+	if rep, err := forged.Verify(t.Context(), o); err != nil || rep.Total != 3 || len(rep.Notes) == 0 || !strings.Contains(rep.Notes[len(rep.Notes)-1], "the tiles are not those of checkpoint of 400") {
+		t.Errorf("%q, %q, %v", rep.Problems, rep.Notes, err)
+	}
+
+	// Nor does a leaf that somebody has changed in the copy of the tiles, so that it does not lead to the signed root.
+	o.Tiles = alteredTiles{tiles}
 	if rep, err := forged.Verify(t.Context(), o); err != nil || rep.Total != 3 || len(rep.Notes) == 0 || !strings.Contains(rep.Notes[len(rep.Notes)-1], "the tiles are not those of checkpoint of 400") {
 		t.Errorf("%q, %q, %v", rep.Problems, rep.Notes, err)
 	}

@@ -36,4 +36,7 @@ var proveMutants = []mutant{
 	{"a tile that is used again, in the memory of a prover", "tree/prover.go",
 		"	t := r.older[name]", "	t := r.recent[name]",
 		"tree", "^TestAProverRemembersTilesForAWhile$", nil},
+	{"a leaf from elsewhere that leads to the signed root", "audit/verify_against.go",
+		"		proof, err := signed.Inclusion(int64(e.Index))\n		if err == nil {", "		proof, err := signed.Inclusion(int64(e.Index))\n		if err == nil && false {",
+		"audit", "^TestAStoreThatWasRewrittenAsAWhole$", nil},
 }
