@@ -376,30 +376,39 @@ func TestARebuildWithAnotherPastIsRefused(t *testing.T) {
 // What an earlier process has applied and nobody has signed is hashed again before it is signed.
 func TestRecordsAreHashedAgainBeforeTheyAreSigned(t *testing.T) {
 	t.Parallel()
-	dir, key := signedStore(t, 10)
-	if err := os.Rename(key, key+".away"); err != nil {
-		t.Fatal(err)
-	}
-	db := openDB(t, dir)
-	putSamples(t, db, 10, 20)
-	closeDB(t, db)
-	sqlite := openShell(t, dir)
-	sqlite.unguarded(fmt.Sprintf(
-		`UPDATE kv SET value = CAST(replace(CAST(value AS TEXT), 'revenue', 'Revenue') AS BLOB) WHERE key = x'004155443a%s'`, sample(15).QueryID))
-	if err := sqlite.db.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(key+".away", key); err != nil {
-		t.Fatal(err)
-	}
-	db = openDB(t, dir)
-	var record *audit.RecordError
-	if _, err := db.Sign(t.Context()); !errors.Is(err, audit.ErrDamaged) || !strings.Contains(err.Error(), sample(15).QueryID.String()) {
-		t.Errorf("got %v, %v", err, errors.As(err, &record))
-	}
-	closeDB(t, db)
-	if !strings.Contains(db.CloseNote(), "the newest records are not signed") {
-		t.Error(db.CloseNote())
+	was := sample(15)
+	altered := strings.Replace(canonical(t, &was), "revenue", "Revenue", 1)
+	leaf := tree.LeafHash([]byte(altered))
+	for name, c := range map[string]struct{ set, says string }{
+		"a record":              {fmt.Sprintf(`value = x'%x'`, altered), was.QueryID.String()},
+		"a record and its hash": {fmt.Sprintf(`value = x'%x', leaf = x'%x'`, altered, leaf[:]), "the tree is not that of the records 10 to 19"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir, key := signedStore(t, 10)
+			if err := os.Rename(key, key+".away"); err != nil {
+				t.Fatal(err)
+			}
+			db := openDB(t, dir)
+			putSamples(t, db, 10, 20)
+			closeDB(t, db)
+			sqlite := openShell(t, dir)
+			sqlite.unguarded(fmt.Sprintf(`UPDATE kv SET %s WHERE key = x'004155443a%s'`, c.set, was.QueryID))
+			if err := sqlite.db.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Rename(key+".away", key); err != nil {
+				t.Fatal(err)
+			}
+			db = openDB(t, dir)
+			if _, err := db.Sign(t.Context()); !errors.Is(err, audit.ErrDamaged) || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("got %v", err)
+			}
+			closeDB(t, db)
+			if !strings.Contains(db.CloseNote(), "the newest records are not signed") {
+				t.Error(db.CloseNote())
+			}
+		})
 	}
 }
 

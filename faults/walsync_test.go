@@ -170,6 +170,19 @@ func TestAFailedSyncOfSQLitesWAL(t *testing.T) {
 		s.m.PowerCut()
 		return s.recoveredOr(s.restoreDatabase)
 	})
+	// Then SQLite's own sync of -wal succeeds, and SQLite would copy pages that are not durable there.
+	eachSeed(t, "reported to the caller alone, cut while it closes", func(s *store, random *rand.Rand) error {
+		db := begin(s, random)
+		s.m.TellCallerAlone()
+		s.m.Plan(failedSync, cut(random))
+		settle()
+		s.fillAsFarAsItGoes(db, random.IntN(20))
+		if err := db.Close(); err == nil {
+			return fmt.Errorf("closing does not report the failed sync")
+		}
+		s.m.PowerCut()
+		return s.recovered()
+	})
 	eachSeed(t, "and nothing else", func(s *store, random *rand.Rand) error {
 		db := begin(s, random)
 		s.m.Plan(failedSync)

@@ -161,6 +161,10 @@ func (m *Machine) Plan(p ...Fault) (struck bool) {
 	return slices.ContainsFunc(m.must(request{Op: "plan", Plan: p}).Struck, func(n int) bool { return n > 0 })
 }
 
+// TellCallerAlone makes the disk one that reports a failed sync to the call that failed, and to no other program or handle that has
+// the file open: so do Linux before 4.13, some network file systems, and other systems than Linux.
+func (m *Machine) TellCallerAlone() { m.must(request{Op: "caller alone"}) }
+
 // Kill ends the life, keeps everything that was written, and begins the next life. From then on [Machine.Dir] is another
 // folder.
 func (m *Machine) Kill() { m.must(request{Op: "kill"}) }

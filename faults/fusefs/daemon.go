@@ -161,6 +161,8 @@ func (s *server) command(m *machine, req request, rep *response, fs *fuse.Server
 		rep.Struck = m.judge.set(req.Plan)
 	case "state":
 		rep.Met, rep.Struck, rep.Log = m.judge.state()
+	case "caller alone":
+		m.callerAlone.Store(true)
 	case "wait":
 		<-m.judge.wait(req.Fault, req.N)
 	case "remark":

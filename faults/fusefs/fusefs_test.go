@@ -146,6 +146,19 @@ func TestASyncThatFailedIsForgotten(t *testing.T) {
 		f := durable(dir, "a", "x")
 		_, err := f.WriteAt([]byte("y"), 0)
 		must(err)
+		m.TellCallerAlone()
+		m.Plan(fusefs.Fault{Ops: []crashfs.Op{crashfs.OpSync}, Name: "a", Verdict: crashfs.IO})
+		g, err := os.Open(f.Name())
+		must(err)
+		if err := f.Sync(); !errors.Is(err, syscall.EIO) {
+			t.Fatalf("the sync that was to fail: %v", err)
+		}
+		must(g.Sync())
+	}, func(dir string) string { return read(dir, "a") }), "x", "y")
+	wantOutcomes(t, outcomes(t, func(m *fusefs.Machine, dir string) {
+		f := durable(dir, "a", "x")
+		_, err := f.WriteAt([]byte("y"), 0)
+		must(err)
 		m.Plan(fusefs.Fault{Ops: []crashfs.Op{crashfs.OpSync}, Name: "a", Verdict: crashfs.IO})
 		if f.Sync() == nil {
 			t.Fatal("the sync did not fail")

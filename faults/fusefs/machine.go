@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -29,6 +30,8 @@ type machine struct {
 	mu    sync.Mutex
 	lives int
 	now   *life
+
+	callerAlone atomic.Bool // a failed sync is reported to its caller alone
 }
 
 // life is everything that happens on a disk between two crashes.
@@ -69,7 +72,8 @@ type handle struct {
 	told  int             // how many of the inode's failed syncs were reported to this handle, or happened before it was opened
 }
 
-// sync reports a failed sync once to each handle that was open at that time, as Linux does.
+// sync reports a failed sync once to each handle that was open at that time, as Linux does, or to the caller alone
+// ([Machine.TellCallerAlone]).
 func (h *handle) sync() error {
 	if h.file == nil {
 		return nil
@@ -80,7 +84,7 @@ func (h *handle) sync() error {
 	case err != nil:
 		h.ino.errors++
 		h.told = h.ino.errors
-	case h.told < h.ino.errors:
+	case h.told < h.ino.errors && !h.ino.life.m.callerAlone.Load():
 		h.told, err = h.ino.errors, syscall.EIO
 	}
 	return err

@@ -1,6 +1,7 @@
 package durable_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"io/fs"
@@ -153,6 +154,38 @@ func TestFoldersAreMadeForTheirOwnerAlone(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	if err := durable.Mkdir(filepath.Join(top, "c", "d"), ""); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestALockHasOneHolder(t *testing.T) {
+	t.Parallel()
+	name := filepath.Join(t.TempDir(), "LOCK")
+	unlock, err := durable.Lock(t.Context(), name, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	impatient, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := durable.Lock(impatient, name, ""); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	got := make(chan error)
+	go func() {
+		unlock, err := durable.Lock(context.Background(), name, "")
+		if err == nil {
+			err = unlock()
+		}
+		got <- err
+	}()
+	if err := errors.Join(unlock(), <-got); err != nil {
+		t.Error(err)
+	}
+	if err := os.Symlink(name, name+"2"); err != nil {
+		t.Skip(err)
+	}
+	var link *durable.LinkError
+	if _, err := durable.Lock(t.Context(), name+"2", ""); !errors.As(err, &link) {
 		t.Errorf("got %v", err)
 	}
 }

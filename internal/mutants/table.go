@@ -108,7 +108,7 @@ var mutants = []mutant{
 		"audit", "^TestDoubtAfterAnUncleanEnd$|^TestFilesThatSomebodyHasBeenAt$", nil},
 	{"the comparison of a database without its -wal with what was noted", "internal/storedir/plan.go",
 		"	case was != nil && wal.Offset(f.Alone.Reach) < was.Cursor:", "	case false:",
-		"audit", "^TestAnOlderDatabaseBesideANewerWALIsNoticed$", nil},
+		"internal/storedir", "^TestDecide$", nil},
 	{"the check of the saved filter against cursor and newest record", "internal/idfilter/file.go",
 		" || have.State != want || ", " || ",
 		"internal/idfilter", "^TestTheFileOfAFilter$", nil},
