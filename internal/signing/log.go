@@ -72,7 +72,7 @@ func (l *Log) Close() {
 	l.closed = true
 }
 
-// Compare compares a store's tree with everything that is known to be signed: FILE.signed, DIR/checkpoint and log.json. The error
+// Compare compares a store's tree with everything that is known to be signed ([Config.AllSigned]). The error
 // is a *MismatchError when the tree does not extend one of them.
 func (l *Log) Compare(ctx context.Context, t Tree) error {
 	c := l.Config()
@@ -88,23 +88,9 @@ func (l *Log) Compare(ctx context.Context, t Tree) error {
 }
 
 func (c *Config) compare(dir string, known Known, size int64, tiles tree.TileReader) error {
-	signed := []Copy{known.Memory, known.Store}
-	if s := c.Signed; s != nil {
-		signed = append(signed, Copy{Path: Path(dir), Note: []byte{}, Checkpoint: evidence.Checkpoint{Origin: c.Origin, Size: s.Size, Root: s.Root}})
-	}
-	for _, s := range signed {
-		if s.Note == nil {
-			continue
-		}
-		if size < s.Size {
-			return &MismatchError{Source: s.Path, Signed: s.Checkpoint, Size: size}
-		}
-		root, err := tree.Root(tiles, s.Size)
-		if err != nil {
-			return fmt.Errorf("compare with %s: %w", s.Path, err)
-		}
-		if root != s.Root {
-			return &MismatchError{Source: s.Path, Signed: s.Checkpoint, Size: size, Root: root}
+	for _, s := range c.signed(dir, known) {
+		if err := s.extendedBy(size, tiles); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -221,6 +207,15 @@ func (c *Config) CheckKey(dir string) error {
 
 // checkMemory refuses to sign with a key whose memory is lost or damaged. The key may have signed more than DIR/checkpoint has.
 func (c *Config) checkMemory(known Known) error {
+	for _, n := range known.Next {
+		switch {
+		case n.Note != nil:
+		case missing(n.Err):
+			return fmt.Errorf("%w: %s, of a key that has followed this one", ErrNoMemory, n.Path)
+		default:
+			return n.Err
+		}
+	}
 	switch m := known.Memory; {
 	case m.Err == nil && m.Note != nil:
 		return nil
