@@ -85,6 +85,8 @@ func logAdvice(err error, dir string) string {
 	switch {
 	case errors.Is(err, audit.ErrNoLog):
 		return fmt.Sprintf("auditsql -d %s log init --key FILE", dir)
+	case errors.Is(err, audit.ErrOtherRecords):
+		return "an export of this store as it was, whole or its last lines, as auditsql export printed it"
 	case errors.Is(err, audit.ErrBehind):
 		return fmt.Sprintf("auditsql -d %[1]s import --catch-up FILE, with an export that has the missing records; if they are lost, auditsql -d %[1]s log successor goes on under a new name; --read-only reads meanwhile", dir)
 	case errors.Is(err, audit.ErrForked):

@@ -54,13 +54,17 @@ var jsonExamples = map[string][]string{
 	"log sign":        {"SIGNED; auditsql log sign"},
 	"log status":      {"SIGNED; auditsql log status", "SIGNED; rm key; auditsql log status"},
 
-	"key show":    {"auditsql key new log.example.com -o key; auditsql key show key"},
-	"name HASH":   {"auditsql name planner"},
-	"sql --list":  {"auditsql sql --list"},
-	"wal dump":    {"auditsql wal dump"},
-	"wal inspect": {"auditsql wal inspect", "SEGMENTS; auditsql wal inspect"},
-	"wal repair":  {"auditsql wal repair", "DAMAGE; auditsql wal repair --apply", "DAMAGE; rm incident/audit.db*; auditsql wal repair", "TEAR; auditsql wal repair"},
-	"wal verify":  {"auditsql wal verify", "SEGMENTS; printf X | dd of=cut/wal/0000000000000000.wal bs=1 seek=2000 conv=notrunc; auditsql wal verify", "TEAR; auditsql wal verify"},
+	"import --catch-up": {"auditsql key new log.example.com -o key; auditsql log init --key key; auditsql export > all; auditsql import --catch-up all"},
+	"log rebuild":       {"auditsql log rebuild", "auditsql key new log.example.com -o key; auditsql log init --key key; auditsql log rebuild"},
+	"log rotate":        {"auditsql key new log.example.com -o key; auditsql log init --key key; auditsql key new log.example.com -o new; auditsql log rotate --new new"},
+	"log successor":     {"auditsql key new log.example.com -o key; auditsql log init --key key; auditsql key new log.example.com/2 -o new; auditsql log successor --after key.signed --reason why --key new"},
+	"key show":          {"auditsql key new log.example.com -o key; auditsql key show key"},
+	"name HASH":         {"auditsql name planner"},
+	"sql --list":        {"auditsql sql --list"},
+	"wal dump":          {"auditsql wal dump"},
+	"wal inspect":       {"auditsql wal inspect", "SEGMENTS; auditsql wal inspect"},
+	"wal repair":        {"auditsql wal repair", "DAMAGE; auditsql wal repair --apply", "DAMAGE; rm incident/audit.db*; auditsql wal repair", "TEAR; auditsql wal repair"},
+	"wal verify":        {"auditsql wal verify", "SEGMENTS; printf X | dd of=cut/wal/0000000000000000.wal bs=1 seek=2000 conv=notrunc; auditsql wal verify", "TEAR; auditsql wal verify"},
 }
 
 // jsonSetups are what the words in capitals stand for.
