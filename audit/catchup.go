@@ -67,6 +67,12 @@ func CatchUp(ctx context.Context, dir string, o CatchUpOptions, opts ...Option) 
 		if report = c.report; err == nil {
 			err = log.Compare(ctx, db)
 		}
+		if err == nil {
+			// log.json and checkpoint say again what was signed. The next writer does that too.
+			if _, err := log.Resume(ctx, db.toSign()); err != nil {
+				db.opts.logger.Warn("what was signed was not noted in the store", "error", err)
+			}
+		}
 		return err
 	})
 	if err != nil {

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"time"
 
 	"github.com/zeebo/blake3"
 
+	"github.com/auditsql/auditsql/internal/signing"
 	"github.com/auditsql/auditsql/internal/storedir"
 	"github.com/auditsql/auditsql/sqlstore"
 	"github.com/auditsql/auditsql/tree"
@@ -170,6 +172,36 @@ func (v *verification) checkOpening(ctx context.Context, dir string, o options) 
 		v.note("whether opening the store would refuse it could not be found out: %v", err)
 	case p.suspect():
 		v.problem("%s is suspect: %s", storedir.SQLiteName, p.plan.Doubt)
+	default:
+		return v.checkLog(ctx, dir)
+	}
+	return nil
+}
+
+// checkLog compares the store with what was signed, as an opening for writing does. Fewer records are no problem: a backup has
+// fewer as soon as the store goes on.
+func (v *verification) checkLog(ctx context.Context, dir string) error {
+	config, err := signing.ReadConfig(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = signing.New(dir, config, v.db.opts.logger, time.Now).Compare(ctx, v.db.sql)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.Is(err, ErrForked), errors.Is(err, signing.ErrConfig):
+		v.problem("opening the store is refused: %v", err)
+	case errors.Is(err, ErrBehind):
+		// The journal may have the others.
+		if why, err := NeedsRecovery(ctx, dir); err != nil || why != "" {
+			return err
+		}
+		v.note("the store is not opened for writing: %v. A backup may be older; for the store itself there is import --catch-up", err)
+	case errors.Is(err, sqlstore.ErrMalformed): // CheckDerived says so
+	case err != nil:
+		v.note("whether the store has the records that were signed could not be found out: %v", err)
 	}
 	return nil
 }
