@@ -2,7 +2,6 @@ package audit
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -19,8 +18,8 @@ var ErrOtherRecords = errors.New("these are not the records that were signed")
 
 // CatchUpOptions say where the missing records are.
 type CatchUpOptions struct {
-	// Open opens an export: one record a line, as RawAudits yields it, in the order of admission. It may begin at any record
-	// that the store has, or at the first one that it lacks. It is opened twice.
+	// Open opens an export: one record a line, in the order of admission. It may begin at any record that the store has, or at
+	// the first one that it lacks. It is opened twice.
 	Open func() (io.ReadCloser, error)
 	// Progress, if set, is called now and then with what is being done and how many lines are done.
 	Progress func(stage string, done uint64)
@@ -240,11 +239,10 @@ func (c *catchUp) read(ctx context.Context, stage string, visit func(part []lack
 				return nil, err
 			}
 		case index < c.signed.Size:
-			q, err := ParseCanonical(text)
+			q, raw, err := recordIn(text)
 			if err != nil {
-				return nil, c.other(line, "it is no record as an export has it: %v", err)
+				return nil, c.other(line, "it is no record: %v", err)
 			}
-			raw := bytes.Clone(text)
 			f.Append(tree.LeafHash(raw))
 			if err := c.wasSigned(line, f); err != nil {
 				return nil, err
@@ -276,11 +274,11 @@ func (c *catchUp) wasSigned(line uint64, f *tree.Frontier) error {
 // begins returns the index of the record in the first line of the file: that of the store's record, or of the first record
 // that the store lacks.
 func (c *catchUp) begins(ctx context.Context, text []byte) (int64, error) {
-	id, ok := idOf(text)
-	if !ok {
-		return 0, c.other(1, "it is no record as an export has it")
+	q, _, err := recordIn(text)
+	if err != nil {
+		return 0, c.other(1, "it is no record: %v", err)
 	}
-	index, err := c.db.sql.IndexOf(ctx, id)
+	index, err := c.db.sql.IndexOf(ctx, q.QueryID)
 	if err != nil || index < 0 {
 		return c.size, err
 	}
@@ -293,10 +291,14 @@ func (c *catchUp) same(line uint64, index int64, text []byte) error {
 	if err != nil {
 		return err
 	}
-	if leaf != tree.LeafHash(text) {
-		if _, err := ParseCanonical(text); err != nil {
-			return c.other(line, "it is no record as an export has it: %v", err)
-		}
+	if leaf == tree.LeafHash(text) {
+		return nil
+	}
+	_, raw, err := recordIn(text)
+	if err != nil {
+		return c.other(line, "it is no record: %v", err)
+	}
+	if leaf != tree.LeafHash(raw) {
 		return c.other(line, "the store has another record at index %d", index)
 	}
 	return nil
@@ -316,6 +318,15 @@ func (c *catchUp) leaf(index int64) (h tree.Hash, err error) {
 		c.first, c.tile = first, tile
 	}
 	return tree.Hash(c.tile[(index-c.first)*tree.HashSize:][:tree.HashSize]), nil
+}
+
+// recordIn reads the record in a line, and its canonical form, which is the leaf. A line may be written otherwise: jq writes
+// numbers its own way, and the root tells whether it is the record.
+func recordIn(line []byte) (q QueryAudit, raw []byte, err error) {
+	if q, err = ParseAudit(line); err == nil {
+		raw, err = q.Canonical()
+	}
+	return q, raw, err
 }
 
 func (c *catchUp) other(line uint64, format string, args ...any) error {

@@ -56,12 +56,13 @@ program in any language can write through one long-lived import - --ack: write
 a line, read a line. The counts go to standard error.
 
 --catch-up is for a store that is refused because it has fewer records than were
-signed: a backup was restored. FILE is an export of the store as it was. First
-the root of the tree over the store's records and the missing ones is computed.
-Unless it is the root that was signed, nothing is stored (exit code 5). Then the
-missing records are stored, in their order. Records after the signed ones are
-not: a plain import of the same file stores them. An interrupted catch-up is
-completed by the next one, and until then no other command writes to the store.
+signed: a backup was restored. FILE is an export of the store as it was, whole
+or its last lines. First the root of the tree over the store's records and the
+missing ones is computed. Unless it is the root that was signed, nothing is
+stored (exit code 5). Then the missing records are stored, in their order.
+Records after the signed ones are not: a plain import of the same file stores
+them. An interrupted catch-up is completed by the next one, and until then no
+other command writes to the store.
 
 If the store signs its log (auditsql log init), it is signed while the import
 runs as well, as often as log init said or as --every says, and at the end.

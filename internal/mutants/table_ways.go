@@ -12,7 +12,7 @@ var wayMutants = []mutant{
 		"c.roots[next] != root {", "false {",
 		"audit", "^TestCatchUpWithAFileThatChanges$", nil},
 	{"the leaves of the records that a file repeats", "audit/catchup.go",
-		"	if leaf != tree.LeafHash(text) {", "	if leaf != tree.LeafHash(text) && line == 0 {",
+		"	if leaf != tree.LeafHash(raw) {", "	if leaf != tree.LeafHash(raw) && line == 0 {",
 		"audit", "^TestCatchUpWithAnotherFile$", nil},
 	{"the signed root before a tree is rebuilt", "audit/rebuildtree.go",
 		"root != signed[0].Root {", "root == (tree.Hash{}) {",
