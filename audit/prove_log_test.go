@@ -108,8 +108,8 @@ func TestTheWitnessesOfALog(t *testing.T) {
 			t.Fatal(err)
 		}
 		rec := must(p.Prove(t.Context(), sample(3).QueryID))
-		if v := evidence.Verify(rec.Raw, rec.Proof, p.Policy()); v.Err() != nil || len(v.Cosignatures) != test.want || len(p.Policy().Witnesses()) != test.want {
-			t.Errorf("%+v", v)
+		if v := evidence.Verify(rec.Raw, rec.Proof, p.Policy()); v.Err() != nil || len(v.Cosignatures) != test.want || len(p.Policy().Witnesses()) != test.want || (p.Note() == "") != (test.want > 0) {
+			t.Errorf("%+v, %q", v, p.Note())
 		}
 	}
 }

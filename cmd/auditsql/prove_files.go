@@ -45,6 +45,9 @@ func (a *app) checkVacant(out string) error {
 func (a *app) noteEvidence(out, what string, p *audit.Prover) {
 	c := p.Checkpoint()
 	a.note("%s has %s, up to the %s that %s signed", out, what, plural(c.Size, "record", "records"), c.Origin)
+	if note := p.Note(); note != "" {
+		a.note("%s", note)
+	}
 	key := ""
 	for _, l := range p.Policy().Logs() {
 		if l.Origin == c.Origin && key == "" {
