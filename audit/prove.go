@@ -42,6 +42,7 @@ type ProvenRecord struct {
 type Prover struct {
 	db         *DB
 	policy     *evidence.Policy
+	log        *signing.Config // that the policy is from; nil: the caller's
 	note       string
 	signed     []byte
 	checkpoint evidence.Checkpoint
@@ -104,6 +105,7 @@ func (p *Prover) trust(o ProveOptions) error {
 			}
 		}
 		if p.policy == nil {
+			p.log = log
 			if p.policy, p.note, err = policyFor(log, p.signed); err != nil {
 				return err
 			}
@@ -132,11 +134,13 @@ func policyFor(log *signing.Config, signed []byte) (policy *evidence.Policy, not
 		note = v.Detail
 	}
 	if note != "" {
-		note = "the evidence asks for no witness: " + note
+		note = noWitness + note
 	}
 	policy, err = log.Trusted()
 	return policy, note, err
 }
+
+const noWitness = "the evidence asks for no witness: "
 
 // logOf reads the configuration of the log of the store in dir.
 func logOf(dir string) (*signing.Config, error) {
