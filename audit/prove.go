@@ -42,6 +42,8 @@ type ProvenRecord struct {
 type Prover struct {
 	db         *DB
 	policy     *evidence.Policy
+	log        *signing.Config // that the policy is from; nil: the caller's
+	note       string
 	signed     []byte
 	checkpoint evidence.Checkpoint
 	before     uint64
@@ -103,7 +105,8 @@ func (p *Prover) trust(o ProveOptions) error {
 			}
 		}
 		if p.policy == nil {
-			if p.policy, err = policyFor(log, p.signed); err != nil {
+			p.log = log
+			if p.policy, p.note, err = policyFor(log, p.signed); err != nil {
 				return err
 			}
 		}
@@ -117,14 +120,27 @@ func (p *Prover) trust(o ProveOptions) error {
 }
 
 // policyFor returns the policy of the log with its witnesses, if enough of them have signed the checkpoint, and without them
-// otherwise: a witness that is away for a day must not keep anybody from getting evidence.
-func policyFor(log *signing.Config, signed []byte) (*evidence.Policy, error) {
+// otherwise: a witness that is away for a day must not keep anybody from getting evidence. The note says so then.
+func policyFor(log *signing.Config, signed []byte) (policy *evidence.Policy, note string, err error) {
 	witnessed, err := log.Witnessed()
-	if err == nil && witnessed != nil && evidence.VerifyCheckpoint(signed, witnessed).Outcome == evidence.Proven {
-		return witnessed, nil
+	switch {
+	case err != nil:
+		note = err.Error()
+	case witnessed != nil:
+		v := evidence.VerifyCheckpoint(signed, witnessed)
+		if v.Outcome == evidence.Proven {
+			return witnessed, "", nil
+		}
+		note = v.Detail
 	}
-	return log.Trusted()
+	if note != "" {
+		note = noWitness + note
+	}
+	policy, err = log.Trusted()
+	return policy, note, err
 }
+
+const noWitness = "the evidence asks for no witness: "
 
 // logOf reads the configuration of the log of the store in dir.
 func logOf(dir string) (*signing.Config, error) {
@@ -166,6 +182,9 @@ func (p *Prover) Checkpoint() evidence.Checkpoint { return p.checkpoint }
 
 // Policy returns the policy by which the checkpoint counts, for the receiver of the evidence.
 func (p *Prover) Policy() *evidence.Policy { return p.policy }
+
+// Note returns what a person should know about the policy, or "": the log has witnesses, and too few of them have signed.
+func (p *Prover) Note() string { return p.note }
 
 // Prove returns a record with its proof. The error is ErrNotFound when there is no such record, an *UncoveredError when the
 // checkpoint does not cover it, and ErrDamaged when the store does not have what was signed: a *RecordError or a *TreeError.

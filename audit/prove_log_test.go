@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/evidence"
+	"github.com/auditsql/auditsql/evidence/bundle"
 	"github.com/auditsql/auditsql/internal/keyfile"
 	"github.com/auditsql/auditsql/internal/signing"
 )
@@ -108,8 +110,24 @@ func TestTheWitnessesOfALog(t *testing.T) {
 			t.Fatal(err)
 		}
 		rec := must(p.Prove(t.Context(), sample(3).QueryID))
-		if v := evidence.Verify(rec.Raw, rec.Proof, p.Policy()); v.Err() != nil || len(v.Cosignatures) != test.want || len(p.Policy().Witnesses()) != test.want {
-			t.Errorf("%+v", v)
+		if v := evidence.Verify(rec.Raw, rec.Proof, p.Policy()); v.Err() != nil || len(v.Cosignatures) != test.want || len(p.Policy().Witnesses()) != test.want || (p.Note() == "") != (test.want > 0) {
+			t.Errorf("%+v, %q", v, p.Note())
+		}
+	}
+	// A range needs both checkpoints, so the older one decides too.
+	tiles := tilesOf(t, db)
+	for _, older := range [][]byte{witness(s.sign(t, tiles, 10).Checkpoint), s.sign(t, tiles, 10).Checkpoint} {
+		p := must(db.Prover(t.Context(), audit.ProveOptions{}))
+		edge, records, err := p.Between(t.Context(), older)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = bundle.WriteZip(io.Discard, &bundle.Contents{Policy: p.Policy(), Range: &bundle.Range{Older: older, Newer: witness(alone), Edge: edge, Records: records}})
+		if err := errors.Join(err, records.Close()); err != nil {
+			t.Error(err)
+		}
+		if has := len(p.Policy().Witnesses()) == 1; has == bytes.Equal(older, s.sign(t, tiles, 10).Checkpoint) || has != (p.Note() == "") {
+			t.Errorf("%d witnesses, %q", len(p.Policy().Witnesses()), p.Note())
 		}
 	}
 }

@@ -14,7 +14,8 @@ import (
 
 // Between returns all records that were admitted between an older signed checkpoint and that of the prover: the right edge of
 // the older tree, and the records, one a line. Both are what a bundle.Range has. Without an older checkpoint (nil) they are all
-// records from the first one on, and the edge is empty. Close the records.
+// records from the first one on, and the edge is empty. Close the records. Ask for the policy afterwards: it has no witnesses when
+// too few of them have signed the older checkpoint.
 //
 // The records are read while they are asked for, and memory is bounded. So that they are the ones that were signed is known
 // only at their end: the last Read returns io.EOF if they are, and otherwise a *TreeError or *RecordError.
@@ -39,6 +40,14 @@ func (p *Prover) edge(older []byte) (*tree.Frontier, error) {
 		return &tree.Frontier{}, nil
 	}
 	v := evidence.VerifyCheckpoint(older, p.policy)
+	if v.Reason == evidence.NoQuorum && p.log != nil { // as in policyFor
+		var err error
+		p.note = noWitness + "the older checkpoint: " + v.Detail
+		if p.policy, err = p.log.Trusted(); err != nil {
+			return nil, err
+		}
+		v = evidence.VerifyCheckpoint(older, p.policy)
+	}
 	switch {
 	case v.Outcome != evidence.Proven:
 		return nil, &CheckpointError{"the older checkpoint", v}

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
-	"path/filepath"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -139,17 +137,6 @@ func (o *proveOptions) check(a *app, args []string) error {
 		}
 	}
 	return o.filter.check(a)
-}
-
-// checkVacant refuses to make evidence where there is something, or within a store.
-func (a *app) checkVacant(out string) error {
-	if store := a.storeAround(out); store != "" {
-		return trying(usage("-o %s lies in %s, which belongs to a store alone", out, store), "another folder")
-	}
-	if exists(out) {
-		return trying(usage("-o %s exists already, and nothing is written over", out), "another name")
-	}
-	return nil
 }
 
 func (a *app) prove(ctx context.Context, args []string, o *proveOptions) error {
@@ -291,67 +278,6 @@ func (s *proving) write(ctx context.Context) error {
 	return nil
 }
 
-// proveBetween writes all records between two checkpoints.
-func (a *app) proveBetween(ctx context.Context, older, newer, out string, policy *evidence.Policy) error {
-	var before []byte // nil: from the first record on
-	if older != fromStart {
-		var err error
-		if before, err = readSmall(ctx, older); err != nil {
-			return err
-		}
-	}
-	signed, err := readSmall(ctx, newer)
-	if err != nil {
-		return err
-	}
-	r, err := a.read(ctx)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	p, err := r.Prover(ctx, audit.ProveOptions{Checkpoint: signed, Policy: policy})
-	if err != nil {
-		return a.provingError(fmt.Errorf("%s: %w", newer, err))
-	}
-	edge, records, err := p.Between(ctx, before)
-	if err != nil {
-		return a.provingError(fmt.Errorf("%s: %w", older, err))
-	}
-	defer records.Close()
-	bar := a.progress("proving", -1, true)
-	defer bar.End()
-	in := &remembered{in: records, bar: bar}
-	err = a.makeBundle(out, &bundle.Contents{Policy: p.Policy(), Range: &bundle.Range{Older: before, Newer: signed, Edge: edge, Records: in}})
-	if in.err != nil {
-		err = in.err // the bundle knows its text alone
-	}
-	if err != nil {
-		return a.provingError(err)
-	}
-	bar.End()
-	n := p.Checkpoint().Size - edge.Size()
-	a.noteEvidence(out, fmt.Sprintf("all %s from %d on", plural(n, "record", "records"), edge.Size()), p)
-	return nil
-}
-
-// remembered keeps the error with which its input ended, and moves a bar.
-type remembered struct {
-	in  io.Reader
-	bar *tui.Progress
-	n   int64
-	err error
-}
-
-func (r *remembered) Read(p []byte) (int, error) {
-	n, err := r.in.Read(p)
-	if err != nil && err != io.EOF {
-		r.err = err
-	}
-	r.n += int64(n)
-	r.bar.At(r.n, "proving")
-	return n, err
-}
-
 // provingError adds to an error why evidence cannot be made what to do about it.
 func (a *app) provingError(err error) error {
 	var bad *audit.CheckpointError
@@ -381,17 +307,4 @@ func forReason(reason evidence.Reason) string {
 		return "another copy of the checkpoint; somebody has changed this one"
 	}
 	return "the file as the log has signed it"
-}
-
-// noteEvidence says what was made, and how it is checked.
-func (a *app) noteEvidence(out, what string, p *audit.Prover) {
-	c := p.Checkpoint()
-	a.note("%s has %s, up to the %s that %s signed", out, what, plural(c.Size, "record", "records"), c.Origin)
-	key := ""
-	for _, l := range p.Policy().Logs() {
-		if l.Origin == c.Origin && key == "" {
-			key = l.Key
-		}
-	}
-	a.note("check it: auditsql check %s --key %s", shellQuote(filepath.Clean(out)), shellQuote(key))
 }
