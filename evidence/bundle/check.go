@@ -182,8 +182,8 @@ func checkRange(files fs.FS, policy *evidence.Policy) Finding {
 	return f
 }
 
-// readEdge reads the right edge of the tree of a checkpoint. VerifyRange checks both. It is nil when the checkpoint
-// cannot be read, which VerifyRange says, or when it has another number of hashes than the size needs, which refutes it.
+// readEdge reads the right edge of the tree of a checkpoint. VerifyRange checks both. It is nil when the checkpoint cannot be
+// read, or when it has another number of hashes than the size needs. VerifyRange says either.
 func readEdge(checkpoint, edge []byte) (*tree.Frontier, error) {
 	hashes, err := evidence.ParseHashes(edge)
 	if err != nil {
