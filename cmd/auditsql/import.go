@@ -55,6 +55,10 @@ answers every line that it has read before it waits for more input. So a
 program in any language can write through one long-lived import - --ack: write
 a line, read a line. The counts go to standard error.
 
+When import is interrupted, what it has answered or counted as inserted is
+stored, and a line that is not complete is not. The exit code is 130, also when
+a pipe has ended by the same Ctrl-C: nobody knows then whether that was all.
+
 ` + recordHelp,
 		Example: `  auditsql import monday.ndjson tuesday.ndjson.gz --rejects bad.ndjson
   zcat *.gz | auditsql import -
@@ -171,6 +175,11 @@ func (a *app) importFiles(ctx context.Context, names []string, o importOptions) 
 	}
 	if err == nil {
 		err = im.partly()
+	}
+	if err == nil && total < 0 {
+		// A pipe may have ended because of the same signal: then everything that came is stored, and more may have been meant
+		// to come.
+		err = context.Cause(ctx)
 	}
 	return err
 }
