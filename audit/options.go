@@ -33,7 +33,7 @@ type options struct {
 	identity     []byte // of the store that is opened, for its journal
 
 	limits limits
-	now    func() time.Time // nil is time.Now
+	now    func() time.Time // the clock
 	fs     wal.FS           // that the journal is on
 }
 
@@ -67,7 +67,7 @@ const (
 func applyOptions(opts []Option) options {
 	o := options{
 		backlog: defaultBacklog, backlogBytes: defaultBacklogBytes,
-		logger: slog.New(slog.DiscardHandler), createdBy: "auditsql", limits: limits{walBytes: 4 << 30, tries: 40}, fs: wal.OS,
+		logger: slog.New(slog.DiscardHandler), createdBy: "auditsql", limits: limits{walBytes: 4 << 30, tries: 40}, now: time.Now, fs: wal.OS,
 	}
 	for _, set := range opts {
 		set(&o)
