@@ -88,7 +88,7 @@ type signature struct {
 	bytes []byte // after the id
 }
 
-// by tells whether it claims to be by the key.
+// by reports whether it claims to be by the key.
 func (s signature) by(k verifierKey) bool { return s.name == k.name && s.id == k.id }
 
 func (s signedCheckpoint) bytes() []byte {

@@ -81,7 +81,8 @@ func VerifyCheckpoint(signed []byte, policy *Policy) Verdict {
 }
 
 // VerifyConsistency checks that the records of the older checkpoint are the first ones of the newer checkpoint: none of
-// them was changed, removed or moved. The Checkpoint of the verdict is the newer one.
+// them was changed, removed or moved. The Checkpoint of the verdict is the newer one. Two checkpoints in the wrong order leave
+// it undecided ([NotMatching]).
 func VerifyConsistency(old, newer []byte, proof []tree.Hash, policy *Policy) Verdict {
 	a, b, v := verifyPair(old, newer, policy)
 	if v.Outcome != Proven {
@@ -94,8 +95,9 @@ func VerifyConsistency(old, newer []byte, proof []tree.Hash, policy *Policy) Ver
 }
 
 // VerifyRange checks that the records, one a line and in their order, are exactly those that the log got between two
-// checkpoints. The frontier is that of the older checkpoint ([tree.ReadFrontier]). The Checkpoint of the verdict is the
-// newer one. An error from records ends the check: the verdict is then [Undecided], with the reason [Unreadable]. Records
+// checkpoints. The frontier is that of the older checkpoint ([tree.ReadFrontier]). Another frontier leaves it undecided
+// ([NotMatching]), and so do two checkpoints in the wrong order. The Checkpoint of the verdict is the newer one. An error
+// from records ends the check: the verdict is then [Undecided], with the reason [Unreadable]. Records
 // are hashed on all processors, a few blocks of 1 MiB at a time.
 func VerifyRange(old, newer []byte, frontier *tree.Frontier, records io.Reader, policy *Policy) Verdict {
 	a, b, v := verifyPair(old, newer, policy)
@@ -104,7 +106,8 @@ func VerifyRange(old, newer []byte, frontier *tree.Frontier, records io.Reader, 
 	}
 	v.Index = a.Size
 	if frontier == nil || frontier.Size() != a.Size || frontier.Root() != a.Root {
-		return v.not(NotContinued, "the right edge is not that of the %d records of the older checkpoint", a.Size)
+		// No signature covers the edge, so an edge that does not fit refutes nothing: somebody may have taken the wrong one.
+		return v.not(NotMatching, "the right edge is not that of the %d records of the older checkpoint", a.Size)
 	}
 	return checkRecords(v, a.Size, frontier.Hashes(), records, b)
 }
@@ -164,7 +167,8 @@ func verifyPair(old, newer []byte, policy *Policy) (a, b Checkpoint, v Verdict) 
 	case a.Origin != b.Origin:
 		v = v.not(OtherLog, "the checkpoints are of two logs, %s and %s", a.Origin, b.Origin)
 	case a.Size > b.Size:
-		v = v.not(NotContinued, "the older checkpoint has %d records, the newer one %d", a.Size, b.Size)
+		// Checkpoints do not say when they were signed, so nobody knows that the log has shrunk.
+		v = v.not(NotMatching, "the older checkpoint has %d records and the newer one only %d: the two may be exchanged", a.Size, b.Size)
 	}
 	return a, b, v
 }

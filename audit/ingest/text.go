@@ -62,6 +62,12 @@ func Record(text []byte) (*audit.QueryAudit, error) {
 	return &q, nil
 }
 
+// Cut reports whether a text ends in the middle of a JSON value. Then whoever wrote it has stopped early.
+func Cut(text []byte) bool {
+	var value json.RawMessage
+	return errors.Is(json.NewDecoder(bytes.NewReader(text)).Decode(&value), io.ErrUnexpectedEOF)
+}
+
 // hasMore reports whether a text begins with a record and goes on after it.
 func hasMore(text []byte) bool {
 	var first json.RawMessage

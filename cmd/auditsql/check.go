@@ -205,6 +205,8 @@ func (c *checking) whatToTry() string {
 		return "a newer checkpoint, or head -n with as many lines as the checkpoint has records"
 	case evidence.OtherLog:
 		return "two checkpoints of one log"
+	case evidence.NotMatching:
+		return "the older checkpoint first, and the files that belong to it"
 	case evidence.Unreadable, evidence.NoProof:
 		return "the file as it was when it was sent; a check needs every byte of it"
 	}

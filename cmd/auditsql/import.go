@@ -67,6 +67,10 @@ other command writes to the store.
 If the store signs its log (auditsql log init), it is signed while the import
 runs as well, as often as log init said or as --every says, and at the end.
 
+When import is interrupted, what it has answered or counted as inserted is
+stored, and a line that is not complete is not. The exit code is 130, also when
+a pipe has ended by the same Ctrl-C: nobody knows then whether that was all.
+
 ` + recordHelp,
 		Example: `  auditsql import monday.ndjson tuesday.ndjson.gz --rejects bad.ndjson
   zcat *.gz | auditsql import -
@@ -202,6 +206,11 @@ func (a *app) importFiles(ctx context.Context, names []string, o importOptions) 
 	}
 	if err == nil {
 		err = im.partly()
+	}
+	if err == nil && total < 0 {
+		// A pipe may have ended because of the same signal: then everything that came is stored, and more may have been meant
+		// to come.
+		err = context.Cause(ctx)
 	}
 	return err
 }

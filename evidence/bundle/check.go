@@ -203,7 +203,7 @@ func readOlder(files fs.FS) (checkpoint []byte, edge *tree.Frontier, err error) 
 }
 
 // readEdge reads the right edge of the tree of a checkpoint. VerifyRange checks both. It is nil when the checkpoint
-// cannot be read, which VerifyRange says, or when it has another number of hashes than the size needs, which refutes it.
+// cannot be read, or when it has another number of hashes than the size needs. VerifyRange says either.
 func readEdge(checkpoint, edge []byte) (*tree.Frontier, error) {
 	hashes, err := evidence.ParseHashes(edge)
 	if err != nil {
