@@ -55,10 +55,11 @@ func (c *checker) entries(ctx context.Context) (err error) {
 			<-p
 		}
 	}()
+	workers := c.workers()
 	next := pageCheck{before: -1}
 	var unread error
 	for more := true; ; {
-		for more && len(pending) <= c.workers() {
+		for more && len(pending) < workers {
 			page := next
 			if page.entries, unread = c.page(ctx, page.next); unread != nil || len(page.entries) == 0 {
 				more = false
@@ -106,8 +107,8 @@ func (c *checker) entries(ctx context.Context) (err error) {
 	return err
 }
 
-// workers is how many pages are checked at once. Of the connections that read, one is left to SQLite's own check, and one
-// to everybody else.
+// workers is how many pages are checked at once. Each takes one of the connections that read, for some milliseconds. Two are
+// left: for SQLite's own check, and for whoever reads meanwhile.
 func (c *checker) workers() int {
 	return max(1, min(runtime.GOMAXPROCS(0), c.db.readers.Stats().MaxOpenConnections-2))
 }
