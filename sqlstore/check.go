@@ -53,7 +53,12 @@ type Check struct {
 // It reads in short pages and in bounded memory, and checks several pages at once. It checks what was there when it began, so
 // a writer may write meanwhile.
 func (db *DB) CheckDerived(ctx context.Context, check Check) (Counts, error) {
-	c := checker{db: db, Check: check, derived: true}
+	pages, err := connect(db.path, db.access, 1, checkCache)
+	if err != nil {
+		return Counts{}, db.fail("check", err)
+	}
+	defer pages.Close()
+	c := checker{db: db, pages: readers{pages}, Check: check, derived: true}
 	c.ids.seed, c.listed.seed = maphash.MakeSeed(), maphash.MakeSeed()
 	for _, step := range []func(context.Context) error{c.begin, c.entries, c.edges, c.strays, c.keys, c.agents} {
 		err := step(ctx)
@@ -79,6 +84,7 @@ func unreadable(err error) bool {
 type checker struct {
 	Check
 	db     *DB
+	pages  readers // one connection, which reads the entries and their records
 	counts Counts
 
 	// What there was at the beginning.
@@ -87,6 +93,7 @@ type checker struct {
 	newestKey     int64 // row id in kv
 	contributions int64 // as table store counts them
 
+	byKey   bool // records are looked for by their keys, since the hints of table audit do not do
 	derived bool // the derived tables could be read so far
 	ended   bool // Entries got its last call
 	tree    checkTree

@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/auditsql/auditsql/tree"
@@ -22,6 +23,9 @@ import (
 const (
 	// pageEntries is how many entries are checked together.
 	pageEntries = 256
+	// checkCache is the page cache of the connection that reads entries. A batch of the applier has some 20 MB of rows in kv,
+	// in the order of their keys, and the entries come in another order.
+	checkCache = 32 << 20
 	// keysAtOnce is how many keys one statement looks up.
 	keysAtOnce = 64
 )
@@ -113,14 +117,29 @@ func (c *checker) workers() int {
 	return max(1, min(runtime.GOMAXPROCS(0), c.db.readers.Stats().MaxOpenConnections-2))
 }
 
-// page reads the entries from index next on.
+// page reads the entries from index next on. A record is read from the row of kv that table audit names, which spares a
+// search in an index that is larger than any cache. Nothing depends on that: if a record is not there, the page is read again
+// by keys.
 func (c *checker) page(ctx context.Context, next int64) ([]checkRow, error) {
 	// Of an offset that is no number the cast makes one. It is wrong, and the check finds that.
-	const query = `SELECT e.idx, e.query_id, CAST(e.journal_offset AS INTEGER), k.value, k.leaf, typeof(e.journal_offset) = 'integer'
-		FROM entry e LEFT JOIN kv k ON k.key = ` + keyOfEntry + `
-		WHERE e.idx >= ? AND e.idx <= ? ORDER BY e.idx LIMIT ?`
-	page, _, err := readPage(ctx, c.db.readers, c.db.sizes.pageBytes, query, []any{next, c.newest, pageEntries}, (*checkRow).scan)
-	return page, err
+	const (
+		columns = `SELECT e.idx, e.query_id, CAST(e.journal_offset AS INTEGER), k.value, k.leaf, typeof(e.journal_offset) = 'integer' FROM entry e `
+		key     = `LEFT JOIN kv k ON k.key = ` + keyOfEntry
+		row     = `LEFT JOIN audit a ON a.idx = e.idx LEFT JOIN kv k ON k.rowid = a.kv_row AND k.key = ` + keyOfEntry
+		part    = ` WHERE e.idx >= ? AND e.idx <= ? ORDER BY e.idx LIMIT ?`
+	)
+	read := func(query string) ([]checkRow, error) {
+		page, _, err := readPage(ctx, c.pages, c.db.sizes.pageBytes, query, []any{next, c.newest, pageEntries}, (*checkRow).scan)
+		return page, err
+	}
+	if !c.byKey {
+		page, err := read(columns + row + part)
+		if err == nil && !slices.ContainsFunc(page, func(r checkRow) bool { return r.Value == nil }) {
+			return page, nil
+		}
+		c.byKey = true
+	}
+	return read(columns + key + part)
 }
 
 // take reports what was found in a page, and continues the tree. It is called with the pages in their order.
