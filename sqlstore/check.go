@@ -53,13 +53,15 @@ type Check struct {
 // It reads in short pages and in bounded memory, and checks several pages at once. It checks what was there when it began, so
 // a writer may write meanwhile.
 func (db *DB) CheckDerived(ctx context.Context, check Check) (Counts, error) {
+	c := checker{db: db, Check: check, derived: true}
+	c.ids.seed, c.listed.seed = maphash.MakeSeed(), maphash.MakeSeed()
 	pages, err := connect(db.path, db.access, 1, checkCache)
 	if err != nil {
-		return Counts{}, db.fail("check", err)
+		c.noMore("check", err)
+		return c.counts, db.fail("check", err)
 	}
 	defer pages.Close()
-	c := checker{db: db, pages: readers{pages}, Check: check, derived: true}
-	c.ids.seed, c.listed.seed = maphash.MakeSeed(), maphash.MakeSeed()
+	c.pages = readers{pages}
 	for _, step := range []func(context.Context) error{c.begin, c.entries, c.edges, c.strays, c.keys, c.agents} {
 		err := step(ctx)
 		if ctx.Err() == nil && unreadable(err) {
