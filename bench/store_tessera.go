@@ -6,18 +6,20 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/transparency-dev/tessera"
 	"github.com/transparency-dev/tessera/storage/posix"
 	"golang.org/x/mod/sumdb/note"
+	"k8s.io/klog/v2"
 
 	"github.com/auditsql/auditsql/audit"
 )
@@ -35,8 +37,14 @@ type tesseraStore struct {
 // checkpointEvery is the shortest interval that the storage allows.
 const checkpointEvery = 100 * time.Millisecond
 
+// unlogged keeps Tessera from logging each opening. Its errors go on to standard error.
+var unlogged = sync.OnceFunc(func() {
+	klog.LogToStderr(false)
+	klog.SetOutput(io.Discard)
+})
+
 func openTessera(s settings) (store, error) {
-	slog.SetLogLoggerLevel(slog.LevelWarn) // it logs its options at every opening
+	unlogged()
 	signer, err := tesseraKey(filepath.Join(s.dir, "bench.key"))
 	if err != nil {
 		return nil, err
