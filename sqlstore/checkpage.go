@@ -321,7 +321,7 @@ func (p *pageCheck) listing(e *checkRow, key []byte, listings map[string]bool) {
 
 // listings returns which of the keys are in kv, and whether their value is empty, as it should be.
 func (p *pageCheck) listings(ctx context.Context, keys [][]byte) (map[string]bool, error) {
-	// To look keys up one by one would take three times as long.
+	// Many at a time: looking keys up one by one takes half as long again.
 	const query = `SELECT key, octet_length(value) > 0 FROM kv WHERE key IN (`
 	found := make(map[string]bool, len(keys))
 	args := make([]any, keysAtOnce)
