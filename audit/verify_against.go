@@ -109,19 +109,19 @@ func (v *verification) reportOthers(ctx context.Context, have int64, whole bool)
 			if v.report.NotApplied > 0 {
 				more = fmt.Sprintf(" (and the journal has %d more)", v.report.NotApplied)
 			}
-			v.problem("%s, and the store has only %d%s", said, have, more)
+			v.found.problem("%s, and the store has only %d%s", said, have, more)
 		case after >= 0:
-			v.problem("%s, and not those of the store, which are those of checkpoint %s (%d): the two are of different histories", said, v.against[after].Name, v.against[after].Size)
+			v.found.problem("%s, and not those of the store, which are those of checkpoint %s (%d): the two are of different histories", said, v.against[after].Name, v.against[after].Size)
 		case c.Size > have:
-			v.problem("%s, and the store lacks record %d", said, have)
+			v.found.problem("%s, and the store lacks record %d", said, have)
 		case first:
-			v.problem("%s, and the store has other ones: the first difference is among records %d to %d", said, from, c.Size-1)
+			v.found.problem("%s, and the store has other ones: the first difference is among records %d to %d", said, from, c.Size-1)
 			if err := v.firstOther(ctx, c, from); err != nil {
 				return err
 			}
 			first = false
 		default:
-			v.problem("%s, and the store has other ones", said)
+			v.found.problem("%s, and the store has other ones", said)
 		}
 	}
 	return nil
@@ -137,7 +137,7 @@ func (v *verification) firstOther(ctx context.Context, c Compared, from int64) e
 		return err
 	}
 	unusable := func(why any) {
-		v.note("which record is the first is not known: the tiles are not those of checkpoint %s: %v", c.Name, why)
+		v.found.note("which record is the first is not known: the tiles are not those of checkpoint %s: %v", c.Name, why)
 	}
 	root, err := signed.Root()
 	switch {
@@ -172,7 +172,7 @@ func (v *verification) firstOther(ctx context.Context, c Compared, from int64) e
 			unusable(err)
 			return nil
 		}
-		v.problem("record %d (%s) is the first that is not what was signed: its leaf is %s, and %s was signed", e.Index, Hash(e.QueryID), e.Leaf, leaf)
+		v.found.problem("record %d (%s) is the first that is not what was signed: its leaf is %s, and %s was signed", e.Index, Hash(e.QueryID), e.Leaf, leaf)
 		return nil
 	}
 	unusable("they have the leaves of the store")
