@@ -1,7 +1,9 @@
 package audit
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 )
@@ -43,15 +45,21 @@ func (db *DB) Answers(ctx context.Context, subject, predicate string, f Filter) 
 }
 
 func (db *DB) answersUp(ctx context.Context, f Filter, yield func(Answer, error) bool) error {
-	before, err := db.answerBefore(ctx, f)
-	if ofRecord(err) {
-		if !yield(Answer{}, err) {
-			return nil
+	var before *QueryAudit
+	if f.From != nil && *f.From > 0 {
+		to := *f.From - 1
+		g := f
+		g.From, g.To, g.Descending = nil, &to, true
+		found, damaged, err := db.one(ctx, g, nil)
+		if err != nil {
+			return err
 		}
-		before, err = nil, nil
-	}
-	if err != nil {
-		return err
+		for _, d := range damaged {
+			if !yield(Answer{}, d) {
+				return nil
+			}
+		}
+		before = found
 	}
 	for q, err := range db.Audits(ctx, f) {
 		if ofRecord(err) {
@@ -77,10 +85,14 @@ func (db *DB) answersDown(ctx context.Context, f Filter, yield func(Answer, erro
 	if limit > 0 {
 		f.Limit++
 	}
-	n := 0
+	n, read := 0, 0
 	var last *QueryAudit
+	said := map[QueryID]bool{} // damaged records
 	for q, err := range db.Audits(ctx, f) {
-		if ofRecord(err) {
+		read++
+		var damaged *RecordError
+		if errors.As(err, &damaged) {
+			said[damaged.ID] = true
 			if !yield(Answer{}, err) {
 				return nil
 			}
@@ -100,28 +112,26 @@ func (db *DB) answersDown(ctx context.Context, f Filter, yield func(Answer, erro
 	if last == nil {
 		return nil
 	}
-	before, err := db.answerBefore(ctx, f)
-	if ofRecord(err) {
-		if !yield(Answer{}, err) {
-			return nil
+	var before *QueryAudit
+	// Damaged records count for the limit too. Then the limit has cut the one before the last.
+	if cut := limit > 0 && read == f.Limit; cut || f.From != nil && *f.From > 0 {
+		g := f
+		g.From, g.To = nil, &last.Timestamp
+		found, damaged, err := db.one(ctx, g, func(q *QueryAudit) bool {
+			return cmp.Or(cmp.Compare(q.Timestamp, last.Timestamp), q.QueryID.Compare(last.QueryID)) < 0
+		})
+		if err != nil {
+			return err
 		}
-		before, err = nil, nil
-	}
-	if err != nil {
-		return err
+		for _, d := range damaged {
+			if !said[d.ID] && !yield(Answer{}, d) {
+				return nil
+			}
+		}
+		before = found
 	}
 	yield(answerAfter(before, *last), nil)
 	return nil
-}
-
-// answerBefore returns the last answer before the filter's From, or nil.
-func (db *DB) answerBefore(ctx context.Context, f Filter) (*QueryAudit, error) {
-	if f.From == nil || *f.From == 0 {
-		return nil, nil
-	}
-	to := *f.From - 1
-	f.From, f.To, f.Descending = nil, &to, true
-	return db.one(ctx, f)
 }
 
 func answerAfter(before *QueryAudit, q QueryAudit) Answer {

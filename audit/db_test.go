@@ -135,6 +135,7 @@ func TestDBPassesTheCasesOfEveryStore(t *testing.T) {
 }
 
 func TestEveryEndIsOpenedAgain(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "store")
 	db := openDB(t, dir, audit.WithSegmentBytes(20_000))
 	if !db.Recovery().Created {
@@ -160,6 +161,7 @@ func TestEveryEndIsOpenedAgain(t *testing.T) {
 }
 
 func TestLostSQLiteIsRebuiltFromTheJournal(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "store")
 	db := openDB(t, dir, audit.WithSegmentBytes(20_000))
 	lines := putSamples(t, db, 0, 300)
@@ -231,6 +233,7 @@ func TestSQLitesWALCutAnywhere(t *testing.T) {
 }
 
 func TestAJournalThatAnotherProgramWrote(t *testing.T) {
+	t.Parallel()
 	for _, segment := range []int64{300, 5000, 1 << 20} {
 		dir := t.TempDir()
 		lines := map[audit.QueryID]string{}
@@ -258,6 +261,7 @@ func TestAJournalThatAnotherProgramWrote(t *testing.T) {
 }
 
 func TestWhatReplayCannotTakeIsKeptAndTold(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	good, other := sample(1), sample(2)
 	other.QueryID = good.QueryID
@@ -287,6 +291,7 @@ func TestWhatReplayCannotTakeIsKeptAndTold(t *testing.T) {
 }
 
 func TestTwoBatchesWithTheSameIDsInOtherOrders(t *testing.T) {
+	t.Parallel()
 	db := openDB(t, filepath.Join(t.TempDir(), "store"))
 	var wg sync.WaitGroup
 	for hand := range 8 {
@@ -336,6 +341,7 @@ func TestBacklogIsBoundedAndTheWaitEndsWithTheContext(t *testing.T) {
 }
 
 func TestReadOnly(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "store")
 	ctx := context.Background()
 	if _, err := audit.Open(dir, audit.ReadOnly()); !errors.Is(err, audit.ErrNoStore) {
@@ -409,6 +415,7 @@ func TestTailFollowsBesideTheWriter(t *testing.T) {
 }
 
 func TestBackupOpensAsAStore(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "store")
 	db := openDB(t, dir, audit.WithSegmentBytes(5000))
 	putSamples(t, db, 0, 100)
@@ -451,6 +458,7 @@ func TestBackupOpensAsAStore(t *testing.T) {
 }
 
 func TestTrimmedStoreNeedsABackupWhenSQLiteIsLost(t *testing.T) {
+	t.Parallel()
 	dir, lines := closedStore(t, 0, 200, audit.WithSegmentBytes(4000), audit.WithRetention(audit.RetainNone))
 	db := openDB(t, dir)
 	s, err := db.Stats(context.Background())
@@ -471,6 +479,7 @@ func TestTrimmedStoreNeedsABackupWhenSQLiteIsLost(t *testing.T) {
 }
 
 func TestDoubtAfterAnUncleanEnd(t *testing.T) {
+	t.Parallel()
 	for _, retention := range []audit.Retention{audit.RetainAll, audit.RetainNone} {
 		t.Run(retention.String(), func(t *testing.T) {
 			dir, lines := closedStore(t, 0, 200, audit.WithSegmentBytes(4000), audit.WithRetention(retention))
@@ -502,6 +511,7 @@ func TestDoubtAfterAnUncleanEnd(t *testing.T) {
 }
 
 func TestPartsOfOtherStoresAreRefused(t *testing.T) {
+	t.Parallel()
 	make := func(name string, from, to int) string {
 		dir := filepath.Join(t.TempDir(), name)
 		db := openDB(t, dir)
@@ -568,6 +578,7 @@ func must[T any](v T, err error) T {
 }
 
 func TestStoresAreNotMadeAmongOtherFiles(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "thesis.txt"), []byte("words"), 0o600); err != nil {
 		t.Fatal(err)
@@ -584,6 +595,7 @@ func TestStoresAreNotMadeAmongOtherFiles(t *testing.T) {
 }
 
 func TestWhatAStoreWasMadeWithStays(t *testing.T) {
+	t.Parallel()
 	dir, journal := filepath.Join(t.TempDir(), "store"), filepath.Join(t.TempDir(), "journal")
 	created, err := audit.Init(t.Context(), dir, audit.WithTimeUnit(audit.Seconds), audit.WithJournalDir(journal), audit.WithSegmentBytes(4000))
 	if err != nil || !created {
@@ -653,6 +665,7 @@ func TestSyncIntervalIsSeenAtOnce(t *testing.T) {
 }
 
 func TestReindexAndDamagedForensics(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "store")
 	db := openDB(t, dir)
 	lines := putSamples(t, db, 0, 100)
@@ -664,6 +677,7 @@ func TestReindexAndDamagedForensics(t *testing.T) {
 }
 
 func TestRawBytesAreTheCallersOwn(t *testing.T) {
+	t.Parallel()
 	db := openDB(t, filepath.Join(t.TempDir(), "store"))
 	for id, line := range putSamples(t, db, 0, 1) {
 		for range 2 {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"time"
 
 	"github.com/auditsql/auditsql/internal/storedir"
 	"github.com/auditsql/auditsql/sqlstore"
@@ -67,7 +66,7 @@ func (p *opening) finish(journal *wal.Journal, journalDir string) (*DB, error) {
 			err = p.noteMalformed(err)
 		}
 		// The next opening continues the replay where it stopped.
-		_, closed := closeSQLite(sql, p.dir, p.file, p.trusted(), time.Now())
+		_, closed := closeSQLite(sql, p.dir, p.file, p.trusted(), p.opts.now())
 		return nil, errors.Join(err, closed)
 	}
 	return db, nil
@@ -93,6 +92,6 @@ func (p *opening) noteMalformed(err error) error {
 	if p.suspect() && !p.rebuild() {
 		return storedir.NeedsBackup(storedir.SQLitePath(p.dir), p.plan.Doubt, err.Error())
 	}
-	p.file.Fail(time.Now(), err)
+	p.file.Fail(p.opts.now(), err)
 	return errors.Join(err, storedir.Write(p.dir, p.file))
 }

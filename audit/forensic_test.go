@@ -34,6 +34,7 @@ func appendToJournal(t *testing.T, dir string, from, to int) map[audit.QueryID]s
 }
 
 func TestADroppedTableIsMadeAnewBeforeReplay(t *testing.T) {
+	t.Parallel()
 	for _, table := range []string{"contribution", "attribute", "audit", "agent"} {
 		t.Run(table, func(t *testing.T) {
 			dir, lines := closedStore(t, 0, 20)
@@ -75,7 +76,7 @@ func wantReindexing(t *testing.T, db *audit.DB, lines map[audit.QueryID]string) 
 	_, totals := db.ImpactTotals(ctx, q.ContributingAssertions[0].AssertionHash, audit.ImpactOptions{})
 	_, timeline := db.Timeline(ctx, audit.TimelineOptions{})
 	_, top := db.Top(ctx, audit.TopOptions{By: audit.TopSubjects})
-	_, nearest := db.Nearest(ctx, audit.Filter{}, 0)
+	_, _, nearest := db.Nearest(ctx, audit.Filter{}, 0)
 	_, identity := db.Identify(ctx, *q.AgentID)
 	_, beginning := db.ResolveHash(ctx, q.AgentID.String()[:audit.MinPrefix], audit.AgentHash)
 	var impact, answers, everyAgent error
@@ -112,6 +113,7 @@ func wantReindexing(t *testing.T, db *audit.DB, lines map[audit.QueryID]string) 
 }
 
 func TestAnInterruptedReindexIsToldAndFinished(t *testing.T) {
+	t.Parallel()
 	const n = 100
 	dir := filepath.Join(t.TempDir(), "store")
 	db := openDB(t, dir)
@@ -149,6 +151,7 @@ func TestAnInterruptedReindexIsToldAndFinished(t *testing.T) {
 }
 
 func TestAnInterruptedReindexIsFinishedByTheNext(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "store")
 	db := openDB(t, dir)
 	lines := putSamples(t, db, 0, 50)
@@ -185,5 +188,27 @@ func TestNoLimitIsTooLarge(t *testing.T) {
 		if err != nil || len(got) != min(want, 2) {
 			t.Fatalf("limit %d: %d records of the agent, %v", limit, len(got), err)
 		}
+	}
+}
+
+// Another process takes the forensic tables out, or drops them, while a list reads them page by page.
+func TestAListBesideASalvageSaysThatTheTablesAreMadeAgain(t *testing.T) {
+	t.Parallel()
+	const records = 400 // more than a page
+	dir, _ := closedStore(t, 0, records)
+	db := openDB(t, dir, audit.ReadOnly())
+	n := 0
+	var last error
+	for _, err := range db.RawAudits(t.Context(), audit.Filter{}) {
+		if n++; n == 1 {
+			inShell(t, dir, `BEGIN; INSERT INTO store (name, value) VALUES ('reindex', 'running'); DROP TABLE audit; COMMIT`)
+		}
+		last = err
+	}
+	if !errors.Is(last, audit.ErrReindexing) || n > records {
+		t.Errorf("after %d records: %v", n, last)
+	}
+	if _, err := db.Stats(t.Context()); !errors.Is(err, audit.ErrReindexing) {
+		t.Errorf("stats: %v", err)
 	}
 }

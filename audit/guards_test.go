@@ -318,7 +318,6 @@ func TestARecordThatIsMissingInKVOrEntry(t *testing.T) {
 			removeSQLite(t, dir)
 			db = openDB(t, dir)
 			wantAll(t, db, lines)
-			wantSound(t, db)
 		})
 	}
 }

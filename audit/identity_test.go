@@ -88,6 +88,7 @@ func TestAJournalByItselfKeepsIDAndTimeUnit(t *testing.T) {
 }
 
 func TestAnotherTimeUnitThanTheJournalsIsRefused(t *testing.T) {
+	t.Parallel()
 	dir, _ := closedStore(t, 0, 10, audit.WithTimeUnit(audit.Seconds))
 	bare := bareJournal(t, dir)
 	_, err := audit.Open(bare, audit.WithTimeUnit(audit.Microseconds))
@@ -123,6 +124,7 @@ func oldJournal(t *testing.T, records int) (dir string, lines map[audit.QueryID]
 }
 
 func TestAJournalWithoutAnIdentityIsTakenForMilliseconds(t *testing.T) {
+	t.Parallel()
 	const assumed = "ms was assumed, and the oldest record left is of 1970-01-21T18:43:48Z then"
 	for _, tc := range []struct {
 		name    string
@@ -161,6 +163,7 @@ func TestAJournalWithoutAnIdentityIsTakenForMilliseconds(t *testing.T) {
 }
 
 func TestAnIdentityOfNoStoreIsRefused(t *testing.T) {
+	t.Parallel()
 	for _, identity := range [][]byte{[]byte("somebody"), append(make([]byte, 16), 4)} {
 		dir := t.TempDir()
 		j, _, err := wal.Open(filepath.Join(dir, "wal"), wal.Options{Identity: identity})
@@ -180,6 +183,7 @@ func TestAnIdentityOfNoStoreIsRefused(t *testing.T) {
 }
 
 func TestASegmentOfAnotherStoreIsRefused(t *testing.T) {
+	t.Parallel()
 	const first = "wal/0000000000000000.wal"
 	dir, _ := closedStore(t, 0, 30)
 	other, _ := closedStore(t, 0, 30)
@@ -236,6 +240,7 @@ func TestASegmentOfAnotherStoreIsRefused(t *testing.T) {
 }
 
 func TestRepairBringsTheIdentityBack(t *testing.T) {
+	t.Parallel()
 	dir, lines := closedStore(t, 0, 30, audit.WithSegmentBytes(4000))
 	name := filepath.Join(dir, "wal", "0000000000000000.wal")
 	whole := must(os.ReadFile(name))
@@ -272,6 +277,7 @@ func (l lockedFS) Lock(name, owner string) (wal.Lock, error) {
 
 // Two processes make a store at once. The second one finds that it is there, with another id than it has drawn.
 func TestAStoreThatAnotherProcessHasJustMade(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "store")
 	fsys := lockedFS{wal.OS, make(chan struct{}), make(chan struct{})}
 	type outcome struct {

@@ -24,7 +24,7 @@ var (
 )
 
 // roles are what the test binary can be in place of a test, by the environment variable that says so with an argument.
-var roles = map[string]func(arg string) error{writerEnv: beWriter, openerEnv: beOpener}
+var roles = map[string]func(arg string) error{writerEnv: beWriter, openerEnv: beOpener, catcherEnv: beCatcher}
 
 func TestMain(m *testing.M) {
 	for env, be := range roles {

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -227,6 +228,44 @@ func TestAPlaceThatHangsDelaysNothing(t *testing.T) {
 	}
 	if s := wantLog(t, db); len(s.Places) != 2 || s.Places[0].Size != 310 || s.Places[1].Size != 310 || s.Places[0].Error != "" {
 		t.Errorf("%+v", s)
+	}
+}
+
+// The signer looks again and again for places that lack the newest checkpoint. One to which it is on its way gets it once.
+func TestACheckpointOnItsWayIsNotSentTwice(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "windows" {
+		t.Skip("the command is one of a shell")
+	}
+	dir := filepath.Join(t.TempDir(), "store")
+	key, _ := newKey(t)
+	begun, end := filepath.Join(t.TempDir(), "begun"), filepath.Join(t.TempDir(), "end")
+	// The first place takes its time. The second one fails, and so is tried again in every round.
+	slow, failing := "echo x >> '"+begun+"'; until test -e '"+end+"'; do sleep 0.01; done", "exit 3"
+	rounds, arrived := make(chan struct{}), make(chan struct{})
+	arrive := sync.OnceFunc(func() { close(arrived) })
+	left := 5
+	db := openDB(t, dir, audit.WithSignEvery(time.Millisecond), audit.WithMetrics(audit.Metrics{Delivered: func(place string, _ time.Duration, _ error) {
+		switch {
+		case place == "exec "+slow:
+			arrive()
+		case left > 0:
+			if _, err := os.Stat(begun); err == nil {
+				if left--; left == 0 {
+					close(rounds)
+				}
+			}
+		}
+	}}), audit.WithSigner(audit.LogOptions{Key: key, Every: time.Hour, Exec: []string{slow, failing}}))
+	put(t, db, sample(1))
+	<-rounds
+	if err := os.WriteFile(end, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	<-arrived
+	closeDB(t, db)
+	if got := must(os.ReadFile(begun)); string(got) != "x\n" {
+		t.Errorf("it was sent %d times", len(got)/2)
 	}
 }
 

@@ -20,9 +20,9 @@ const recoveringNote = "recovering"
 
 // NeedsRecovery says why a reader would get less than was acknowledged until Recover, or "". It needs recovery when
 // nobody has the store in dir open for writing and the journal holds what SQLite lacks, or SQLite is lost or suspect;
-// also while another Recover is at work, which WithLockWait waits for. It changes nothing. It refuses what opening the
+// also while another Recover is at work, for which Recover waits with WithLockWait. It changes nothing. It refuses what opening the
 // store would refuse at once: a *LinkError, a *JournalAwayError.
-func NeedsRecovery(ctx context.Context, dir string, opts ...Option) (why string, err error) {
+func NeedsRecovery(ctx context.Context, dir string) (why string, err error) {
 	why, err = needsRecovery(ctx, dir)
 	if err != nil {
 		return "", fmt.Errorf("look at the store: %w", err)

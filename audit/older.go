@@ -14,7 +14,7 @@ import (
 // still has is compared with it first: a hash makes what SQLite has final. It may be interrupted, and the next opening goes
 // on where it stopped.
 //
-// A suspect database that is not rebuilt may be a mixture of two states. Its tree is built anew from the leaves that it has.
+// A suspect database that is not rebuilt may be a mixture of two states. Its tree is built again from the leaves that it has.
 func (p *opening) hashOlder(db *DB) error {
 	if p.report.Checked {
 		if err := db.sql.DropTree(p.ctx); err != nil {
@@ -27,7 +27,7 @@ func (p *opening) hashOlder(db *DB) error {
 	}
 	o := older{opening: p, db: db, segs: db.journal.Segments()}
 	defer o.close()
-	err = db.sql.BuildTree(p.ctx, o.trueValue, func(done, total uint64) {
+	err = db.sql.BuildTree(p.ctx, o.valueToHash, func(done, total uint64) {
 		p.opts.logger.Info("records of an older version are being hashed", "done", done, "total", total)
 		if p.opts.hashing != nil {
 			p.opts.hashing(done, total)
@@ -66,10 +66,10 @@ func (o *older) close() {
 	}
 }
 
-// trueValue returns the value of an entry that gets a hash: the one that SQLite has and the journal does not contradict. When
+// valueToHash returns the value of an entry that gets a hash: the one that SQLite has and the journal does not contradict. When
 // they differ the store is refused. A repair takes the journal's value: its header has a hash of it, and SQLite has none.
-func (o *older) trueValue(v sqlstore.EntryValue) ([]byte, error) {
-	journal, err := o.inJournal(wal.Offset(v.JournalOffset))
+func (o *older) valueToHash(v sqlstore.EntryValue) ([]byte, error) {
+	journal, err := o.recordAt(wal.Offset(v.JournalOffset))
 	id, _ := idOf(journal)
 	switch {
 	case err != nil:
@@ -90,9 +90,9 @@ func (o *older) trueValue(v sqlstore.EntryValue) ([]byte, error) {
 		ErrDamaged, Hash(v.QueryID), v.Index, v.JournalOffset)
 }
 
-// inJournal returns the record of the journal at an offset, or nil if the journal does not have one there. Offsets must
+// recordAt returns the record of the journal at an offset, or nil if the journal does not have one there. Offsets must
 // ascend from call to call.
-func (o *older) inJournal(at wal.Offset) (payload []byte, err error) {
+func (o *older) recordAt(at wal.Offset) (payload []byte, err error) {
 	if len(o.segs) == 0 || at < o.segs[0].Base {
 		return nil, nil
 	}

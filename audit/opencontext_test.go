@@ -67,7 +67,6 @@ func TestOpeningEndsWithItsContext(t *testing.T) {
 				ended++
 				db = openDB(t, dir)
 				wantAll(t, db, lines)
-				wantSound(t, db)
 				closeDB(t, db)
 				if dir == from {
 					if err := os.RemoveAll(dir); err != nil {
@@ -99,7 +98,6 @@ func TestAnOpenStoreOutlivesTheContextOfItsOpening(t *testing.T) {
 		t.Error(err)
 	}
 	wantAll(t, db, lines)
-	wantSound(t, db)
 	reader, err := audit.OpenContext(ctx, dir, audit.ReadOnly())
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("a reader: %v", err)

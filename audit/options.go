@@ -37,7 +37,7 @@ type options struct {
 	withoutLog bool
 
 	limits limits
-	now    func() time.Time // nil is time.Now
+	now    func() time.Time // the clock
 	fs     wal.FS           // that the journal is on
 }
 
@@ -73,7 +73,7 @@ const (
 func applyOptions(opts []Option) options {
 	o := options{
 		backlog: defaultBacklog, backlogBytes: defaultBacklogBytes,
-		logger: slog.New(slog.DiscardHandler), createdBy: "auditsql", fs: wal.OS,
+		logger: slog.New(slog.DiscardHandler), createdBy: "auditsql", now: time.Now, fs: wal.OS,
 		limits: limits{walBytes: 4 << 30, tries: 40, signing: 10 * time.Second, delivering: 5 * time.Second},
 	}
 	for _, set := range opts {

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -36,12 +37,13 @@ type place struct {
 	lacks     func(c *signing.Config, size int64) bool
 	publishes bool
 
-	mu   sync.Mutex
-	size int64         // of the newest checkpoint that was handed over
-	next *parcel       // what is to be delivered; nil is nothing
-	wake chan struct{} // holds a token when next was set
-	busy bool          // there is something to deliver, or it is being delivered
-	idle chan struct{} // closed when busy ends, and replaced when busy begins
+	mu     sync.Mutex
+	newest evidence.Checkpoint // that was handed over
+	next   *parcel             // what is to be delivered; nil is nothing
+	now    *parcel             // what is being delivered; nil is nothing
+	wake   chan struct{}       // holds a token when next was set
+	busy   bool                // there is something to deliver, or it is being delivered
+	idle   chan struct{}       // closed when busy ends, and replaced when busy begins
 }
 
 // parcel is a checkpoint on its way to a place.
@@ -219,7 +221,7 @@ func (o *outbox) empty(p *place) {
 		}
 		began := time.Now()
 		err := o.send(p, parcel)
-		for _, done := range parcel.done {
+		for _, done := range p.sent() {
 			done <- err
 		}
 		if o.opts.metrics.Delivered != nil {
@@ -242,13 +244,21 @@ func (o *outbox) send(p *place, parcel *parcel) error {
 func (p *place) take() *parcel {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	next := p.next
-	p.next = nil
-	if next == nil && p.busy {
+	p.now, p.next = p.next, nil
+	if p.now == nil && p.busy {
 		p.busy = false
 		close(p.idle)
 	}
-	return next
+	return p.now
+}
+
+// sent ends a delivery, and returns who waits for it.
+func (p *place) sent() []chan<- error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	done := p.now.done
+	p.now = nil
+	return done
 }
 
 // wait is for a delivery to a place.
@@ -271,17 +281,21 @@ func (w wait) until(ctx context.Context) error {
 	}
 }
 
-// put hands a checkpoint over, which replaces an older one that waits. One that is older than what was handed over before is
-// left out, the one of a slow witness perhaps: the newer one covers it.
+// put hands a checkpoint over, which replaces an older one that waits. One that is on its way already is not delivered twice. One
+// that is older than what was handed over before is left out, the one of a slow witness perhaps: the newer one covers it.
 func (p *place) put(cp evidence.Checkpoint, note []byte) wait {
 	done := make(chan error, 1)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if cp.Size < p.size {
+	if cp.Origin == p.newest.Origin && cp.Size < p.newest.Size {
 		done <- nil
 		return wait{p, done}
 	}
-	p.size = cp.Size
+	p.newest = cp
+	if p.next == nil && p.now != nil && bytes.Equal(p.now.note, note) {
+		p.now.done = append(p.now.done, done)
+		return wait{p, done}
+	}
 	if p.next == nil {
 		if !p.busy {
 			p.idle, p.busy = make(chan struct{}), true

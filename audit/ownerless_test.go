@@ -36,7 +36,6 @@ func TestRowsPutInByHandAreFound(t *testing.T) {
 			wantNeedsRecovery(t, dir, true)
 			db := openDB(t, dir)
 			wantAll(t, db, lines)
-			wantSound(t, db)
 		})
 	}
 }

@@ -240,6 +240,7 @@ func TestAStoreThatIsPutBackIsThatOfItsTime(t *testing.T) {
 // A store that is open for weeks notes with each checkpoint what SQLite has, so that a database of last week beside the
 // -wal of today is no less recognized than one of another session.
 func TestADatabaseOfEarlierInTheSession(t *testing.T) {
+	t.Parallel()
 	for _, retention := range retentions() {
 		t.Run(retention.String(), func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "store")
@@ -319,6 +320,7 @@ func judge(t *testing.T, dir string, lines map[audit.QueryID]string) (recovered 
 
 // With SQLite lost as well, a repaired journal is all there is, and must not be refused for what it lacks.
 func TestARepairedJournalIsTakenForWhatItHasWhenSQLiteIsLost(t *testing.T) {
+	t.Parallel()
 	// Of the 20 records, these are lost.
 	for name, test := range map[string]struct {
 		from, to int
@@ -368,6 +370,7 @@ func TestARepairedJournalIsTakenForWhatItHasWhenSQLiteIsLost(t *testing.T) {
 // Two copies of a store that went on by themselves have all in common up to the last note. What SQLite has after
 // it tells their journals apart, even if they are of one length.
 func TestAJournalOfACopyThatWentOnByItself(t *testing.T) {
+	t.Parallel()
 	dir, lines := closedStore(t, 0, 20)
 	copied := killed(t, dir)
 	db, other := openDB(t, dir), openDB(t, copied)

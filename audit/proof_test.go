@@ -249,6 +249,21 @@ func TestADamagedRecordIsLeftOutOfAnswers(t *testing.T) {
 	if err != nil || len(tr.Damaged) != 1 || tr.Damaged[0].ID != q.QueryID || len(tr.Before) != 2 {
 		t.Errorf("trace beside it: %+v, %v", tr, err)
 	}
+	only := audit.Filter{Result: q.ResultHash, From: &q.Timestamp, To: &q.Timestamp}
+	for _, c := range []struct {
+		filter audit.Filter
+		at     uint64
+		want   int // the number of the sample, -1: none
+	}{{audit.Filter{}, q.Timestamp, 6}, {audit.Filter{}, q.Timestamp + 1, 8}, {audit.Filter{From: &q.Timestamp}, 0, 8}, {only, q.Timestamp, -1}} {
+		near, damaged, err := db.Nearest(ctx, c.filter, c.at)
+		switch {
+		case len(damaged) != 1 || damaged[0].ID != q.QueryID:
+			t.Errorf("nearest to %d: damaged are %v", c.at, damaged)
+		case c.want < 0 && (near != nil || !errors.Is(err, audit.ErrNotFound)), c.want >= 0 && (err != nil || near.QueryID != sample(c.want).QueryID):
+			t.Errorf("nearest to %d: %+v, %v; want %d", c.at, near, err, c.want)
+		}
+	}
+	wantAnswersAround(t, db, q, []audit.QueryAudit{sample(2), sample(12), sample(17), sample(22), sample(27), sample(32), sample(37)})
 	results, err := db.PutAudits(ctx, []*audit.QueryAudit{ptr(sample(6)), &q, ptr(sample(50))})
 	if err != nil || !results[0].Duplicate || results[2].Err != nil {
 		t.Errorf("%+v, %v", results, err)
@@ -268,6 +283,49 @@ func TestADamagedRecordIsLeftOutOfAnswers(t *testing.T) {
 		return strings.Contains(p, q.QueryID.String()) && strings.Contains(p, "does not match its leaf hash")
 	}) {
 		t.Errorf("%q, %v", rep.Problems, err)
+	}
+}
+
+// wantAnswersAround checks that each answer to the damaged record's question is compared with the last one before it that is not
+// damaged, whatever the limit and the beginning are. whole are the answers that are not damaged, in the order of time.
+func wantAnswersAround(t *testing.T, db *audit.DB, damaged audit.QueryAudit, whole []audit.QueryAudit) {
+	t.Helper()
+	before := map[audit.QueryID]audit.QueryID{whole[0].QueryID: {}}
+	for i := range whole[1:] {
+		before[whole[i+1].QueryID] = whole[i].QueryID
+	}
+	for _, from := range []uint64{0, whole[0].Timestamp + 1, damaged.Timestamp, damaged.Timestamp + 1, whole[3].Timestamp} {
+		for limit := range len(whole) + 3 {
+			for _, descending := range []bool{false, true} {
+				what := fmt.Sprintf("answers from %d, limit %d, descending %v", from, limit, descending)
+				served, refused := 0, 0
+				for a, err := range db.Answers(t.Context(), *damaged.Params.Subject, *damaged.Params.Predicate, audit.Filter{From: &from, Limit: limit, Descending: descending}) {
+					if err != nil {
+						if refused++; refused > 1 || !strings.Contains(err.Error(), damaged.QueryID.String()) {
+							t.Errorf("%s: %v", what, err)
+						}
+						continue
+					}
+					served++
+					var got audit.QueryID
+					if a.Before != nil {
+						got = a.Before.A.QueryID
+					}
+					if want, ok := before[a.Audit.QueryID]; !ok || got != want {
+						t.Errorf("%s: %s is compared with %s, not with %s", what, a.Audit.QueryID, got, want)
+					}
+				}
+				all := 0
+				for _, q := range whole {
+					if q.Timestamp >= from {
+						all++
+					}
+				}
+				if least := min(all, limit-1); served < least || limit == 0 && served != all {
+					t.Errorf("%s: %d are served of %d", what, served, all)
+				}
+			}
+		}
 	}
 }
 

@@ -20,11 +20,7 @@ func (db *DB) ask(ctx context.Context, question func() error) error {
 	if err := db.whole(ctx); err != nil {
 		return err
 	}
-	err := question()
-	if whole := db.whole(ctx); err == nil || errors.Is(whole, ErrReindexing) {
-		return whole // this may be why the question has failed
-	}
-	return err
+	return db.wholeSince(ctx, question())
 }
 
 // parsed parses stored records.
@@ -54,11 +50,28 @@ func storedAudit(raw []byte) (QueryAudit, error) {
 	return q, err
 }
 
-// one returns the first record that a filter selects, or nil.
-func (db *DB) one(ctx context.Context, f Filter) (*QueryAudit, error) {
-	f.Limit = 1
-	for q, err := range db.Audits(ctx, f) {
-		return &q, err
+// one returns the first record that a filter selects, that is wanted and that is not damaged, or nil. damaged are those that
+// it has met. The filter's limit has no effect. A nil wanted takes every record.
+func (db *DB) one(ctx context.Context, f Filter, wanted func(*QueryAudit) bool) (found *QueryAudit, damaged []*RecordError, err error) {
+	// Most often it is the first record. A search for one record costs less than one for all, of which only the first is
+	// taken.
+	for f.Limit = 1; ; f.Limit *= 2 {
+		n := 0
+		damaged = nil
+		for q, err := range db.Audits(ctx, f) {
+			n++
+			var left *RecordError
+			switch {
+			case errors.As(err, &left):
+				damaged = append(damaged, left)
+			case err != nil:
+				return nil, nil, err
+			case wanted == nil || wanted(&q):
+				return &q, damaged, nil
+			}
+		}
+		if n < f.Limit {
+			return nil, damaged, nil
+		}
 	}
-	return nil, nil
 }

@@ -508,7 +508,10 @@ func (w *world) wantNearest(f audit.Filter, at uint64) {
 			want = &q
 		}
 	}
-	got, err := w.db.Nearest(context.Background(), f, at)
+	got, damaged, err := w.db.Nearest(context.Background(), f, at)
+	if len(damaged) > 0 {
+		w.Fatalf("nearest to %d: damaged are %v", at, damaged)
+	}
 	if want == nil {
 		if !errors.Is(err, audit.ErrNotFound) {
 			w.Fatalf("nearest to %d: %+v, %v; want none", at, got, err)

@@ -181,6 +181,16 @@ func (db *DB) whole(ctx context.Context) error {
 	return err
 }
 
+// wholeSince returns the outcome of a read of the forensic tables, which began when they were complete. If they are incomplete
+// now, it returns ErrReindexing, whatever the outcome was: that may be why the read has failed (a table or a view did not
+// exist), or why it has found too little.
+func (db *DB) wholeSince(ctx context.Context, err error) error {
+	if whole := db.whole(ctx); err == nil || errors.Is(whole, ErrReindexing) {
+		return whole
+	}
+	return err
+}
+
 // first returns records in time order with a limit, from SQLite and from the backlog, so that it does not
 // have to wait until the backlog is applied.
 func (db *DB) first(ctx context.Context, f Filter, matches func(*backlog.Record) bool) ([]QueryAudit, error) {
@@ -226,7 +236,7 @@ func (db *DB) first(ctx context.Context, f Filter, matches func(*backlog.Record)
 			continue
 		}
 		if err != nil {
-			return nil, err
+			return nil, db.wholeSince(ctx, err)
 		}
 		q, err := storedAudit(raw)
 		if err != nil {
@@ -283,27 +293,37 @@ func (db *DB) RawAudits(ctx context.Context, f Filter) iter.Seq2[[]byte, error] 
 }
 
 func (db *DB) rawAudits(ctx context.Context, f Filter) iter.Seq2[[]byte, error] {
-	return func(yield func([]byte, error) bool) {
+	return selected(ctx, db, f, db.sql.Select(ctx, f.lower()))
+}
+
+// selected yields rows, which are those of the records that a filter selects in SQLite, once it has everything.
+func selected[T any](ctx context.Context, db *DB, f Filter, rows iter.Seq2[T, error]) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
 		if f.none() {
 			return
 		}
+		var none T
 		err := db.caughtUp(ctx)
 		if err == nil && !f.all() {
 			err = db.whole(ctx)
 		}
 		if err != nil {
-			yield(nil, err)
+			yield(none, err)
 			return
 		}
-		for raw, err := range db.sql.Select(ctx, f.lower()) {
+		for row, err := range rows {
 			err = db.lost(err)
-			if !yield(raw, err) || err != nil && !ofRecord(err) {
+			fatal := err != nil && !ofRecord(err)
+			if fatal && !f.all() {
+				err = db.wholeSince(ctx, err)
+			}
+			if !yield(row, err) || fatal {
 				return
 			}
 		}
 		if !f.all() {
 			if err := db.whole(ctx); err != nil {
-				yield(nil, err)
+				yield(none, err)
 			}
 		}
 	}

@@ -70,6 +70,7 @@ func repair(t testing.TB, dir string, apply bool) audit.RepairReport {
 }
 
 func TestRepairTakesRecordsBackFromSQLite(t *testing.T) {
+	t.Parallel()
 	dir, lines := closedStore(t, 0, 60, audit.WithSegmentBytes(4000))
 	whole := contents(t, dir)
 	id, at, segment := corruptRecord(t, dir, 17)
@@ -103,6 +104,7 @@ func TestRepairTakesRecordsBackFromSQLite(t *testing.T) {
 }
 
 func TestRepairWithoutSQLiteLosesTheCorruptRecordAlone(t *testing.T) {
+	t.Parallel()
 	for name, lose := range map[string]func(t testing.TB, dir string){
 		"lost":    removeSQLite,
 		"suspect": uncleanEnd,
@@ -145,6 +147,7 @@ func TestRepairWithoutSQLiteLosesTheCorruptRecordAlone(t *testing.T) {
 }
 
 func TestRepairKnowsWhatSQLiteHasElsewhere(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	w, end := newForeignJournal(t, filepath.Join(dir, "wal"), 2000)
 	lines := map[audit.QueryID]string{}
@@ -181,6 +184,7 @@ func TestRepairKnowsWhatSQLiteHasElsewhere(t *testing.T) {
 }
 
 func TestRepairMixesNoHistories(t *testing.T) {
+	t.Parallel()
 	dir, _ := closedStore(t, 0, 50, audit.WithSegmentBytes(4000))
 	older := killed(t, dir)
 	db := openDB(t, dir)
@@ -215,6 +219,7 @@ func TestRepairMixesNoHistories(t *testing.T) {
 }
 
 func TestRepairOfAJournalThatIsGone(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	dir, lines := closedStore(t, 0, 50, audit.WithSegmentBytes(4000))
 	trimmed, _ := closedStore(t, 0, 50, audit.WithSegmentBytes(4000), audit.WithRetention(audit.RetainNone))
@@ -256,6 +261,7 @@ func TestRepairOfAJournalThatIsGone(t *testing.T) {
 }
 
 func TestOnlyApplyingARepairNeedsToBeTheWriter(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "store")
 	db := openDB(t, dir)
 	putSamples(t, db, 0, 10)
@@ -272,6 +278,7 @@ func TestOnlyApplyingARepairNeedsToBeTheWriter(t *testing.T) {
 // Damage before the cursor keeps no store from being opened. But what SQLite does not have on disk could then not be
 // replayed.
 func TestAJournalThatIsDamagedBeforeTheCursorHasSQLiteOnDiskFirst(t *testing.T) {
+	t.Parallel()
 	open, _ := closedStore(t, 0, 20, audit.WithSegmentBytes(4000))
 	db := openDB(t, open)
 	putSamples(t, db, 20, 60)
@@ -288,6 +295,7 @@ func TestAJournalThatIsDamagedBeforeTheCursorHasSQLiteOnDiskFirst(t *testing.T) 
 // A short journal has no mark after its records. What SQLite once had is still known when SQLite is lost, so a
 // corrupt record before that offset is no torn tail, and is not cut with all the intact records after it.
 func TestWhatSQLiteHadIsNotCutOffAsATornTail(t *testing.T) {
+	t.Parallel()
 	for name, lose := range map[string]func(t testing.TB, dir string){
 		"lost":    removeSQLite,
 		"suspect": uncleanEnd,
@@ -318,6 +326,7 @@ func TestWhatSQLiteHadIsNotCutOffAsATornTail(t *testing.T) {
 
 // What the database says about itself counts as well, although it is suspect and store.json was written earlier.
 func TestTheCursorOfADatabaseInDoubtIsKnownToRepair(t *testing.T) {
+	t.Parallel()
 	dir, lines := closedStore(t, 0, 20)
 	uncleanEnd(t, dir)
 	name := filepath.Join(dir, "store.json")
@@ -343,6 +352,7 @@ func TestTheCursorOfADatabaseInDoubtIsKnownToRepair(t *testing.T) {
 
 // A log that begins where SQLite once was would be above what an older database has.
 func TestNoJournalIsMadeAboveAnOlderDatabase(t *testing.T) {
+	t.Parallel()
 	dir, _ := closedStore(t, 0, 20)
 	older := must(os.ReadFile(filepath.Join(dir, "audit.db")))
 	db := openDB(t, dir)
@@ -370,6 +380,7 @@ func TestNoJournalIsMadeAboveAnOlderDatabase(t *testing.T) {
 
 // Neither can be read, and each error names the way: the journal by itself, and then SQLite from it.
 func TestRepairSaysWhatToDoAboutADatabaseThatCannotBeRead(t *testing.T) {
+	t.Parallel()
 	dir, lines := closedStore(t, 0, 20)
 	id, _, _ := corruptRecord(t, dir, 7)
 	name := filepath.Join(dir, "audit.db")
@@ -390,6 +401,7 @@ func TestRepairSaysWhatToDoAboutADatabaseThatCannotBeRead(t *testing.T) {
 
 // What lies below the cursor was acknowledged, so verify does not call it a tail in which nothing was.
 func TestVerifyCallsNoTornTailWhatWasAcknowledged(t *testing.T) {
+	t.Parallel()
 	dir, _ := closedStore(t, 0, 20)
 	corruptRecord(t, dir, 7)
 	// The writer's own process knows more.

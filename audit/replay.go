@@ -39,9 +39,6 @@ func (p *opening) start(journal *wal.Journal, journalDir string, sql *sqlstore.D
 		busy: newMutex(), changed: make(chan struct{}), hurry: make(chan struct{}, 1),
 	}
 	a.applied.Store(uint64(from))
-	if a.now == nil {
-		a.now = time.Now
-	}
 	// A record of any legal size must fit, or it would wait for ever.
 	maxBytes := max(p.opts.backlogBytes, MaxEncoded)
 	a.backlog = backlog.New(p.opts.backlog, maxBytes, func() {

@@ -3,6 +3,7 @@ package audit
 import (
 	"time"
 
+	"github.com/auditsql/auditsql/evidence"
 	"github.com/auditsql/auditsql/tree"
 	"github.com/auditsql/auditsql/wal"
 )
@@ -75,8 +76,33 @@ type VerifyOptions struct {
 	// Quick leaves out what reads everything: the records of kv against the forensic tables and against
 	// the journal, and SQLite's full integrity check.
 	Quick bool
+
+	// Against are signed checkpoints from elsewhere. Verify computes the root at the size of each from the stored records, never
+	// from the stored tree, and has a problem for each that has another one. It cannot be combined with Quick.
+	Against []Against
+	// Policy says who must have signed them; nil: the store's own log. The checkpoints may be of any log that it trusts.
+	Policy *evidence.Policy
+	// Tiles, if set, are those of a copy of the signed log (c2sp.org/tlog-tiles). They show which record is the first that
+	// is another one. They must be those of the checkpoints.
+	Tiles tree.TileReader
+
 	// Progress, if set, is called now and then with what is being checked and how much of it is done.
 	Progress func(stage string, done uint64)
+}
+
+// Against is a signed checkpoint from elsewhere.
+type Against struct {
+	Name   string // where it is from, for problems and errors
+	Signed []byte
+}
+
+// Compared is what Verify found about a checkpoint from elsewhere.
+type Compared struct {
+	Name   string    `json:"name"`
+	Origin string    `json:"origin"`
+	Size   int64     `json:"size"`
+	Root   tree.Hash `json:"root"`
+	Same   bool      `json:"same"` // the first Size records of the store are those that were signed
 }
 
 // VerifyReport is what was counted, and what is wrong.
@@ -92,6 +118,9 @@ type VerifyReport struct {
 	Matched       uint64     `json:"matched"`   // journal records that kv has, byte for byte
 	Rejected      uint64     `json:"rejected"`  // rows in table rejected
 	NotApplied    uint64     `json:"not_applied"`
+	// Against has the checkpoints that the records were compared with, the smallest first. It is empty when none was given, and
+	// when SQLite could not be read.
+	Against []Compared `json:"against"`
 	// Quick: of the journal only the segments, their bytes and its two ends were checked. Attributes, AgentKeys,
 	// Matched and NotApplied were not counted: they are 0, which means nothing.
 	Quick bool `json:"quick"`

@@ -33,7 +33,7 @@ func (r *RecordsReport) Damaged() int { return len(r.Restored) + len(r.Rehashed)
 // What decides is the record's hash. A value of the journal is written back if it has the leaf hash that kv or the tree has.
 // A value that SQLite has itself, and that has the leaf hash of the tree or is the same in the journal, gets its leaf hash
 // back. When neither is so the record is lost: what both have of it is copied to a folder aside, nothing is changed, and
-// Verify tells it from then on.
+// Verify reports it from then on.
 //
 // The errors are those of Open.
 func RepairRecords(ctx context.Context, dir string, o RepairOptions, opts ...Option) (report RecordsReport, err error) {
@@ -74,11 +74,11 @@ func (db *DB) repairRecords(ctx context.Context, report *RecordsReport) error {
 		if err != nil {
 			return err
 		}
-		journal, err := db.inJournal(ctx, wal.Offset(d.JournalOffset))
+		journal, err := db.journalRecord(ctx, wal.Offset(d.JournalOffset))
 		if err != nil {
 			return err
 		}
-		value, list := trueValue(&d, journal), &report.Restored
+		value, list := admittedValue(&d, journal), &report.Restored
 		switch {
 		case value == nil:
 			list = &report.Lost
@@ -114,7 +114,7 @@ func (db *DB) compareOlder(ctx context.Context, report *RecordsReport) error {
 	for v, err := range db.sql.Values(ctx, 0) {
 		var missing *sqlstore.RecordError
 		if err == nil || errors.As(err, &missing) {
-			_, err = o.trueValue(v)
+			_, err = o.valueToHash(v)
 		}
 		if errors.Is(err, ErrDamaged) || errors.As(err, &missing) {
 			report.Lost = append(report.Lost, v.QueryID)
@@ -128,9 +128,9 @@ func (db *DB) compareOlder(ctx context.Context, report *RecordsReport) error {
 	return nil
 }
 
-// trueValue returns the value that was admitted, or nil if none of what is left shows which one that is. journal is the
+// admittedValue returns the value that was admitted, or nil if none of what is left shows which one that is. journal is the
 // intact record of the journal, or nil.
-func trueValue(d *sqlstore.DamagedRecord, journal []byte) []byte {
+func admittedValue(d *sqlstore.DamagedRecord, journal []byte) []byte {
 	is := func(value, leaf []byte) bool {
 		h := tree.LeafHash(value)
 		return len(value) > 0 && bytes.Equal(h[:], leaf)
@@ -147,8 +147,8 @@ func trueValue(d *sqlstore.DamagedRecord, journal []byte) []byte {
 	return nil
 }
 
-// inJournal returns the record that begins at an offset of the journal, or nil if the journal does not have it intact.
-func (db *DB) inJournal(ctx context.Context, at wal.Offset) ([]byte, error) {
+// journalRecord returns the record that begins at an offset of the journal, or nil if the journal does not have it intact.
+func (db *DB) journalRecord(ctx context.Context, at wal.Offset) ([]byte, error) {
 	segs, err := db.segments()
 	if err != nil || len(segs) == 0 || at < segs[0].Base {
 		return nil, err

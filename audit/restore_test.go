@@ -74,7 +74,6 @@ func TestDamagedRecordsAreRepaired(t *testing.T) {
 				return
 			}
 			wantAll(t, db, lines)
-			wantSound(t, db)
 			wantExportedRoot(t, db)
 		})
 	}

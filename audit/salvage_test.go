@@ -55,7 +55,6 @@ func TestADamagedPageWithoutAJournal(t *testing.T) {
 			}
 		}
 		wantAll(t, db, lines)
-		wantSound(t, db)
 		if _, err := db.PutAudit(t.Context(), ptr(sample(9000))); err != nil {
 			t.Errorf("page %d: put: %v", page, err)
 		}

@@ -58,15 +58,16 @@ func (s signedStore) Recheck(ctx context.Context, from, to int64) error {
 // openLog finds out how the store's log is signed, and compares the store with what was signed. It runs after the replay, and
 // nothing of this opening was admitted yet.
 func (p *opening) openLog(db *DB) error {
+	if p.opts.withoutLog {
+		return nil
+	}
 	config, err := signing.ReadConfig(p.dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && p.opts.signer == nil:
 		return nil
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, signing.ErrLost) && p.opts.signer != nil:
-	case errors.Is(err, signing.ErrConfig), errors.Is(err, signing.ErrLost):
-		return fmt.Errorf("%w: %w", ErrLogFile, err)
 	case err != nil:
-		return err
+		return logFileError(err)
 	}
 	asked := p.opts.signer
 	if asked != nil {
@@ -75,9 +76,6 @@ func (p *opening) openLog(db *DB) error {
 		}
 	}
 	log := signing.New(p.dir, config, p.opts.logger, db.applier.now)
-	if p.opts.withoutLog {
-		return nil
-	}
 	if err := log.Compare(p.ctx, db.sql); err != nil {
 		if !p.opts.repairing || !errors.As(err, new(*MismatchError)) {
 			return err
@@ -113,6 +111,14 @@ func (p *opening) openLog(db *DB) error {
 		db.signer.every = p.opts.signEvery
 	}
 	return nil
+}
+
+// logFileError makes an ErrLogFile of an error of reading log.json, if the content of that is the cause.
+func logFileError(err error) error {
+	if errors.Is(err, signing.ErrConfig) || errors.Is(err, signing.ErrLost) {
+		return fmt.Errorf("%w: %w", ErrLogFile, err)
+	}
+	return err
 }
 
 // signedUpTo returns the offset of the journal up to which log.json says that it was synced, 0 if it does not say so.

@@ -24,7 +24,7 @@ func (db *DB) stats(ctx context.Context) (Stats, error) {
 	}
 	rows, err := db.sql.Stats(ctx)
 	if err != nil {
-		return Stats{}, err
+		return Stats{}, db.wholeSince(ctx, err)
 	}
 	s := Stats{
 		Dir: db.dir, StoreID: db.file.StoreID, TimeUnit: db.TimeUnit(),

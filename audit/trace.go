@@ -271,43 +271,54 @@ func (t *Trace) find(low float32) {
 // Nearest returns, of the records that a filter selects, the one whose timestamp is closest to a time. Of two equally
 // close records it returns the earlier, and of several at one time the one with the least id. If the filter selects none,
 // the error is ErrNotFound. The filter's limit and order have no effect.
-func (db *DB) Nearest(ctx context.Context, f Filter, at uint64) (*QueryAudit, error) {
-	f.Limit, f.Descending, f.ByAdmission = 0, false, false
+//
+// Damaged records are left out. Those that the search has met are in damaged, also with ErrNotFound: one of them may have been
+// the nearest.
+func (db *DB) Nearest(ctx context.Context, f Filter, at uint64) (nearest *QueryAudit, damaged []*RecordError, err error) {
+	f.Descending, f.ByAdmission = false, false
+	first := func(f Filter) (*QueryAudit, error) {
+		q, left, err := db.one(ctx, f, nil)
+		for _, d := range left {
+			if !slices.ContainsFunc(damaged, func(e *RecordError) bool { return e.ID == d.ID }) {
+				damaged = append(damaged, d)
+			}
+		}
+		return q, err
+	}
 	var later, earlier *QueryAudit
-	var err error
 	if f.To == nil || at <= *f.To {
 		g := f
 		from := max(at, deref(f.From, 0))
 		g.From = &from
-		if later, err = db.one(ctx, g); err != nil {
-			return nil, err
+		if later, err = first(g); err != nil {
+			return nil, nil, err
 		}
 		if later != nil && later.Timestamp == at {
-			return later, nil
+			return later, damaged, nil
 		}
 	}
 	if at > 0 && (f.From == nil || *f.From < at) {
 		g := f
 		to := min(at-1, deref(f.To, Unbounded))
 		g.To, g.Descending = &to, true
-		if earlier, err = db.one(ctx, g); err != nil {
-			return nil, err
+		if earlier, err = first(g); err != nil {
+			return nil, nil, err
 		}
 		if earlier != nil {
 			// The first of the records at that time.
 			g.From, g.To, g.Descending = &earlier.Timestamp, &earlier.Timestamp, false
-			if earlier, err = db.one(ctx, g); err != nil {
-				return nil, err
+			if earlier, err = first(g); err != nil {
+				return nil, nil, err
 			}
 		}
 	}
 	switch {
 	case earlier == nil && later == nil:
-		return nil, fmt.Errorf("nearest to %d: %w", at, ErrNotFound)
+		return nil, damaged, fmt.Errorf("nearest to %d: %w", at, ErrNotFound)
 	case later == nil || earlier != nil && at-earlier.Timestamp <= later.Timestamp-at:
-		return earlier, nil
+		return earlier, damaged, nil
 	}
-	return later, nil
+	return later, damaged, nil
 }
 
 func deref[T any](p *T, otherwise T) T {

@@ -5,8 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/auditsql/auditsql/sqlstore"
@@ -14,11 +14,9 @@ import (
 )
 
 // journal verifies every journal record and compares those before the cursor with kv.
-func (v *verification) journal(ctx context.Context, cursor uint64, rejected map[uint64]Hash) error {
-	p := pairing{verification: v, ctx: ctx, cursor: cursor, rejected: rejected}
-	var stop func()
-	p.pull, stop = iter.Pull2(v.db.sql.Values(ctx, 0))
-	defer stop()
+func (v *verification) journal(ctx context.Context, f *findings, cursor uint64, rejected map[uint64]Hash, entries *feed) error {
+	defer entries.leave()
+	p := pairing{verification: v, findings: f, ctx: ctx, cursor: cursor, rejected: rejected, entries: entries}
 	if err := p.next(); err != nil {
 		return err
 	}
@@ -29,13 +27,13 @@ func (v *verification) journal(ctx context.Context, cursor uint64, rejected map[
 	if err != nil {
 		return err
 	}
-	v.damage()
+	v.damage(f)
 	if err := p.passUntil(cursor); err != nil {
 		return err
 	}
-	for off := range p.rejected {
+	for _, off := range slices.Sorted(maps.Keys(p.rejected)) {
 		if uint64(v.report.Journal.First) <= off && off < cursor || off >= uint64(v.report.Journal.End) {
-			v.problem("rejected: the journal has no such record at offset %d", off)
+			f.problem("rejected: the journal has no such record at offset %d", off)
 		}
 	}
 	// A writer may have trimmed the journal past this cursor, but not past the cursor that SQLite has by now.
@@ -44,33 +42,33 @@ func (v *verification) journal(ctx context.Context, cursor uint64, rejected map[
 		return err
 	}
 	if first := v.report.Journal.First; uint64(first) > applied {
-		v.problem("journal: it begins at offset %d, after the cursor %d: records between them are missing", first, applied)
+		f.problem("journal: it begins at offset %d, after the cursor %d: records between them are missing", first, applied)
 	}
 	if end := v.report.Journal.End; uint64(end) < cursor {
-		v.problem("journal: it ends at offset %d, before the cursor %d", end, cursor)
+		f.problem("journal: it ends at offset %d, before the cursor %d", end, cursor)
 	}
 	// A torn tail before the cursor hides records that were acknowledged: the problems above say so.
 	if t := v.report.Journal.Torn; t != nil && uint64(t.Offset) >= cursor {
-		v.note("the journal has a torn tail of %d bytes at offset %d (%s): nothing in it was acknowledged, or it is being written right now", t.Bytes, t.Offset, t.Reason)
+		f.note("the journal has a torn tail of %d bytes at offset %d (%s): nothing in it was acknowledged, or it is being written right now", t.Bytes, t.Offset, t.Reason)
 	}
-	v.trimmed()
-	v.gaps()
+	v.trimmed(f)
+	v.gaps(f)
 	return nil
 }
 
 // trimmed notes what was trimmed before it could be read.
-func (v *verification) trimmed() {
+func (v *verification) trimmed(f *findings) {
 	bytes := wal.Offset(0)
 	for _, gone := range v.report.Journal.Trimmed {
 		bytes += gone.End - gone.Offset
 	}
 	if bytes > 0 {
-		v.note("%d bytes of the journal were trimmed by a writer before they could be read: of the records in them SQLite alone was checked", bytes)
+		f.note("%d bytes of the journal were trimmed by a writer before they could be read: of the records in them SQLite alone was checked", bytes)
 	}
 }
 
 // gaps notes where a repair had no record to put back: what was lost, as far as that is known.
-func (v *verification) gaps() {
+func (v *verification) gaps(f *findings) {
 	j := &v.report.Journal
 	if len(j.Gaps) == 0 {
 		return
@@ -83,18 +81,62 @@ func (v *verification) gaps() {
 	if more := len(j.Gaps) - len(places); more > 0 {
 		places = append(places, fmt.Sprintf("and %d more", more))
 	}
-	v.note("the journal has repaired gaps, whose records are lost (%d, %d bytes): %s", len(j.Gaps), j.FillBytes, strings.Join(places, ", "))
+	f.note("the journal has repaired gaps, whose records are lost (%d, %d bytes): %s", len(j.Gaps), j.FillBytes, strings.Join(places, ", "))
 }
+
+// feed hands the entries that the check of the tables reads to the comparison with the journal. So each record is read from
+// SQLite once, and at most a few pages of them are in memory.
+type feed struct {
+	pages chan []sqlstore.EntryValue
+	err   error                 // why there are no more; set before pages is closed
+	left  chan struct{}         // closed when the comparison takes no more
+	page  []sqlstore.EntryValue // what is left of the page that was taken last
+}
+
+func newFeed() *feed {
+	return &feed{pages: make(chan []sqlstore.EntryValue, 1), left: make(chan struct{})}
+}
+
+// put is [sqlstore.Check] Entries.
+func (f *feed) put(page []sqlstore.EntryValue, err error) {
+	if page == nil {
+		f.err = err
+		close(f.pages)
+		return
+	}
+	select {
+	case f.pages <- page:
+	case <-f.left:
+	}
+}
+
+// next waits for the next entry. It reports false after the last one.
+func (f *feed) next() (sqlstore.EntryValue, bool, error) {
+	for len(f.page) == 0 {
+		page, more := <-f.pages
+		if !more {
+			return sqlstore.EntryValue{}, false, f.err
+		}
+		f.page = page
+	}
+	e := f.page[0]
+	f.page = f.page[1:]
+	return e, true, nil
+}
+
+// leave lets put go on without a receiver.
+func (f *feed) leave() { close(f.left) }
 
 // pairing reads the journal and SQLite's entries side by side. Entries are numbered in the order in which
 // ids first appear in the journal, so both are in the order of offsets. Only a record that the journal has
 // twice has to be looked up.
 type pairing struct {
 	*verification
+	*findings
 	ctx      context.Context
 	cursor   uint64
 	rejected map[uint64]Hash // BLAKE3 of the payloads by offset, of those not yet visited
-	pull     func() (sqlstore.EntryValue, error, bool)
+	entries  *feed
 	entry    sqlstore.EntryValue // the next one, which was not found in the journal yet
 	more     bool
 	started  bool // a journal record was visited
@@ -104,10 +146,8 @@ type pairing struct {
 func (p *pairing) next() (err error) {
 	end := p.entry.JournalOffset + journalHeader + uint64(len(p.entry.Value))
 	had := p.more
-	p.entry, err, p.more = p.pull()
-	if damaged := (*sqlstore.RecordError)(nil); p.more && errors.As(err, &damaged) {
-		err = nil // kv lacks it, or has another value: the check of the forensic tables says so, and here it does not match
-	}
+	// An entry without a value, which kv lacks or has another one of, does not match. Why, the check of the tables says.
+	p.entry, p.more, err = p.entries.next()
 	// This can be checked also where the journal is trimmed.
 	if had && p.more && p.entry.JournalOffset < end {
 		p.problem("entry %d (%s): at its journal offset, %d, the record before it has not ended", p.entry.Index, Hash(p.entry.QueryID), p.entry.JournalOffset)
@@ -149,7 +189,7 @@ func (p *pairing) trimmed(gone wal.Gap) error {
 
 func (p *pairing) visit(rec wal.Record) error {
 	if p.visited++; p.visited%4096 == 0 {
-		p.progress("the journal against kv", p.visited)
+		p.progress(stageJournal, p.visited)
 	}
 	off := uint64(rec.Offset)
 	if off >= p.cursor {

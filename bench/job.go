@@ -60,6 +60,9 @@ var steps = map[string]func(context.Context, job) ([]row, error){
 	"observe":   runObserve,
 	"victim":    runVictim,
 	"replay":    runReplay,
+	"prove":     runProve,
+	"check":     runCheck,
+	"verify":    runVerify,
 	"ndjson":    runNDJSON,
 }
 

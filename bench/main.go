@@ -59,7 +59,7 @@ func parse(args []string, stderr io.Writer) (*plan, output, error) {
 	f.SetOutput(stderr)
 	f.StringVar(&stores, "stores", "", "the stores, separated by commas (all: "+strings.Join(storeNames(), ",")+")")
 	f.StringVar(&names, "workloads", "", "the workloads, separated by commas (all: "+strings.Join(workloads, ",")+")")
-	f.IntVar(&p.n, "n", 0, "records in every workload, and the largest number of puts in put (0: 1,000,000 for sustained, 300,000 for import and reads, 100,000 for mixed, 200,000 for replay)")
+	f.IntVar(&p.n, "n", 0, "records in every workload, and the largest number of puts in put (0: 1,000,000 for sustained, 300,000 for import and reads, 100,000 for mixed, 200,000 for replay, 1,000,000 for prove, check and verify)")
 	f.StringVar(&writers, "writers", "1,16,64,256", "writers of put")
 	f.StringVar(&readers, "readers", "1,8", "readers of get, agent100, recent100 and impact")
 	f.IntVar(&p.rounds, "rounds", 3, "how many times each measurement runs; the tables show medians")

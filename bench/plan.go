@@ -37,10 +37,11 @@ type plan struct {
 var defaults = map[string]int{
 	"put": 1 << 40, "sustained": 1_000_000, "import": 300_000, "mixed": 100_000, "replay": 200_000,
 	"get": 300_000, "agent100": 300_000, "recent100": 300_000, "impact": 300_000,
+	"prove": 1_000_000, "check": 1_000_000, "verify": 1_000_000,
 }
 
 // workloads are all workloads, in the order in which they run.
-var workloads = []string{"put", "sustained", "import", "get", "agent100", "recent100", "impact", "mixed", "replay"}
+var workloads = []string{"put", "sustained", "import", "get", "agent100", "recent100", "impact", "mixed", "replay", "prove", "check", "verify"}
 
 // largeStores are also asked with ten times the records.
 var largeStores = []string{"auditsql", "pebble", "pebble-full"}
@@ -64,7 +65,7 @@ func (p *plan) wants(workload string) bool { return slices.Contains(p.workloads,
 func (p *plan) run(ctx context.Context) ([]row, error) {
 	p.results = map[key][]row{}
 	var err error
-	for _, step := range []func(context.Context) error{p.puts, p.sustained, p.imports, p.questions, p.mixed, p.replays} {
+	for _, step := range []func(context.Context) error{p.puts, p.sustained, p.imports, p.questions, p.mixed, p.replays, p.proofs} {
 		if err = step(ctx); err != nil {
 			break
 		}
@@ -172,7 +173,7 @@ func (p *plan) imports(ctx context.Context) error {
 		return err
 	}
 	for round := range p.rounds {
-		for _, s := range p.turn(round, "journal") { // which answers nothing
+		for _, s := range p.turn(round, withoutIDs...) {
 			j := p.job("import", s, p.size("import"))
 			j.Input = file
 			if err := p.fresh(ctx, j); err != nil {
@@ -203,7 +204,7 @@ func (p *plan) questionsAt(ctx context.Context, large bool) error {
 	if len(asked) == 0 {
 		return nil
 	}
-	skip := []string{"journal"}
+	skip := slices.Clone(withoutIDs)
 	n := p.size(asked[0])
 	if large {
 		n *= largeFactor
@@ -258,7 +259,7 @@ func (p *plan) mixed(ctx context.Context) error {
 		return nil
 	}
 	for round := range p.rounds {
-		for _, s := range p.turn(round, "journal") {
+		for _, s := range p.turn(round, withoutIDs...) {
 			if err := p.prepare(ctx, p.job("load", s, p.size("mixed"))); err != nil {
 				return err
 			}
@@ -284,7 +285,7 @@ func (p *plan) replays(ctx context.Context) error {
 	if !p.wants("replay") {
 		return nil
 	}
-	stores := p.turn(0, "journal")
+	stores := p.turn(0, withoutIDs...)
 	defer func() {
 		for _, s := range stores {
 			os.RemoveAll(p.job("", s, 0).Dir)
@@ -300,7 +301,7 @@ func (p *plan) replays(ctx context.Context) error {
 	}
 	for _, variant := range []string{afterClose, afterDelete, afterKill} {
 		for round := range p.rounds {
-			for _, s := range p.turn(round, "journal") {
+			for _, s := range p.turn(round, withoutIDs...) {
 				if variant == afterDelete && s != "auditsql" {
 					continue
 				}

@@ -89,7 +89,7 @@ func questionOf(j job, s store) (question, error) {
 			return check(t.recent(ctx, limit))
 		}, nil
 	case "impact":
-		e, ok := s.(evidence)
+		e, ok := s.(evidenceFinder)
 		if !ok {
 			return nil, nil
 		}

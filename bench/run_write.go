@@ -202,7 +202,7 @@ func runSustained(ctx context.Context, j job) ([]row, error) {
 	}
 	p.end(&r, sum.n, sum.payload)
 	// A store may release waiting callers a moment before it counts their records.
-	for b, ok := s.(backlogged); ok && b.applied() < int64(sum.n) && ctx.Err() == nil; {
+	for b, ok := s.(applies); ok && b.applied() < int64(sum.n) && ctx.Err() == nil; {
 		time.Sleep(time.Millisecond)
 	}
 	close(drained)
@@ -244,7 +244,7 @@ func (m *marks) reach(done int64) {
 // watch follows the acknowledgements.
 func (m *marks) watch(s store, acked *marks, drained <-chan struct{}) {
 	look := func() {
-		if b, ok := s.(backlogged); ok {
+		if b, ok := s.(applies); ok {
 			m.reach(b.applied())
 			return
 		}

@@ -39,8 +39,8 @@ type timeline interface {
 	recent(ctx context.Context, limit int) ([][]byte, error)
 }
 
-// evidence is a store that finds the answers that used an assertion without a scan. They come in the order of time.
-type evidence interface {
+// evidenceFinder is a store that finds the answers that used an assertion without a scan. They come in the order of time.
+type evidenceFinder interface {
 	impact(ctx context.Context, assertion audit.Hash) ([][]byte, error)
 }
 
@@ -49,11 +49,15 @@ type drainer interface {
 	drain(ctx context.Context) error
 }
 
-// backlogged is a store that acknowledges records before it applies them.
-type backlogged interface {
-	backlog() (records, bound int)
-	// applied returns how many records the store has applied since it was opened.
+// applies is a store that acknowledges records before it applies them. applied returns how many it has applied.
+type applies interface {
 	applied() int64
+}
+
+// backlogged is such a store with a bound: when so many records wait, a put waits too.
+type backlogged interface {
+	applies
+	backlog() (records, bound int)
 }
 
 // shared is a store that another process can read while one writes. newest returns the timestamp of the
@@ -76,6 +80,9 @@ type kind struct {
 	open func(settings) (store, error)
 }
 
+// withoutIDs are the stores that look nothing up and answer nothing. They are measured in put and sustained alone.
+var withoutIDs = []string{"journal", "tessera"}
+
 // kinds are the stores, in the order of the tables.
 var kinds = []kind{
 	{"auditsql", "this, through audit.Open", openAuditsql},
@@ -84,6 +91,7 @@ var kinds = []kind{
 	{"pebble-full", "Pebble, with an index for each question", func(s settings) (store, error) { return openPebble(s, true) }},
 	{"bbolt", "bbolt, the two key families", openBolt},
 	{"badger", "Badger, the two key families", openBadger},
+	{"tessera", "Tessera's POSIX storage, a transparency log without ids", openTessera},
 	{"sqlite", "SQLite without cgo, our tables, a transaction a put", openSQLite},
 }
 

@@ -15,7 +15,7 @@ const (
 )
 
 // lines differ in colour and in dashes. The colours are readable on white and on near-black.
-var lineColours = []string{"#d6336c", "#1c7ed6", "#2f9e44", "#e8590c", "#7048e8", "#846358", "#b08900", "#868e96"}
+var lineColours = []string{"#d6336c", "#1c7ed6", "#2f9e44", "#e8590c", "#7048e8", "#846358", "#b08900", "#0b7285", "#868e96"}
 
 // svgOf draws the sustained curves: records a second against records. It draws the longest curve of each store. It returns
 // "" if there are none.

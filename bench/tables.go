@@ -22,6 +22,9 @@ var titles = map[string]string{
 	"impact":    "impact: the answers that used an assertion",
 	"mixed":     "mixed: 64 writers at full rate and 8 readers",
 	"replay":    "replay: opening a store, up to the first answer",
+	"prove":     "prove: records with proofs that lead to a checkpoint",
+	"check":     "check: records and their proofs, or an export, without the store",
+	"verify":    "verify: the whole store, and its records against a checkpoint",
 }
 
 // printTables prints a table for each workload, and one of the targets.
@@ -82,7 +85,7 @@ func grouped(of []row) []row {
 }
 
 func variantOrder(r row) int {
-	return slices.Index([]string{asRecord, asRaw, putsAlone, putsBeside, reads, afterClose, afterKill, afterDelete}, r.Variant)
+	return slices.Index([]string{asRecord, asRaw, putsAlone, putsBeside, reads, afterClose, afterKill, afterDelete, proveOne, proveMany, checkMany, checkExport}, r.Variant)
 }
 
 func storeOrder(r row) int {
@@ -109,17 +112,18 @@ func not(names ...string) func(string) bool {
 
 func columns(rows []row) []column {
 	puts := in("put", "sustained", "import", "mixed")
-	many := not("replay")            // which is measured once a round
-	timed := not("import", "replay") // one call each
+	many := not("replay", "prove", "check", "verify")   // once a round, or for one store
+	timed := not("import", "replay", "check", "verify") // one call each
 	return []column{
 		{"store", func(r row) string { return r.Store }, nil},
-		{"", func(r row) string { return r.Variant }, in("get", "agent100", "recent100", "impact", "mixed", "replay")},
-		{"records", func(r row) string { return fmt.Sprint(r.Records) }, in("get", "agent100", "recent100", "impact", "sustained", "import")},
+		{"", func(r row) string { return r.Variant }, in("get", "agent100", "recent100", "impact", "mixed", "replay", "prove", "check")},
+		{"records", func(r row) string { return fmt.Sprint(r.Records) }, in("get", "agent100", "recent100", "impact", "sustained", "import", "prove", "check", "verify")},
 		{"writers", func(r row) string { return fmt.Sprint(r.Writers) }, in("put", "mixed")},
 		{"readers", func(r row) string { return fmt.Sprint(r.Readers) }, in("get", "agent100", "recent100", "impact", "mixed")},
 		{"a second", func(r row) string { return figure(r.PerSecond) }, nil},
 		{"spread", func(r row) string { return figure(r.PerSecondMin) + " – " + figure(r.PerSecondMax) }, nil},
 		{"auditsql/this", func(r row) string { return ratio(r, rows) }, many},
+		{"s", func(r row) string { return figure(r.Seconds) }, in("prove", "check", "verify")},
 		{"ms", func(r row) string { return figure(r.P50) }, in("replay")},
 		{"p50 ms", func(r row) string { return figure(r.P50) }, timed},
 		{"p99 ms", func(r row) string { return figure(r.P99) }, timed},

@@ -92,5 +92,11 @@ func reached(rows []row) []target {
 	if open := find("auditsql", "replay", afterClose, 0, 0); open != nil {
 		atMost("replay: opening after a clean close, in ms", 50, open.P50)
 	}
+	if one := find("auditsql", "prove", proveOne, 0, 0); one != nil {
+		atMost("prove: p50 of one record, in ms", 1, one.P50)
+	}
+	if many := find("auditsql", "prove", proveMany, 0, 0); many != nil {
+		atLeast("prove: records a second into an archive", 5000, many.PerSecond)
+	}
 	return found
 }

@@ -43,6 +43,30 @@ func Sign(c Checkpoint, key note.Signer) ([]byte, error) {
 	return note.Sign(&note.Note{Text: c.Text()}, key)
 }
 
+// AddSignature adds the signature of one more key of the log to a signed checkpoint, which keeps those that it has. So a verifier
+// that knows only one of the keys takes the checkpoint. No signature that is there already is checked.
+func AddSignature(signed []byte, key note.Signer) ([]byte, error) {
+	s, err := parseSigned(signed)
+	if err != nil {
+		return nil, err
+	}
+	alone, err := Sign(s.Checkpoint, key)
+	if err != nil {
+		return nil, err
+	}
+	by, err := parseSigned(alone)
+	if err != nil {
+		return nil, err
+	}
+	s.signatures = slices.DeleteFunc(s.signatures, func(old signature) bool { return old.name == key.Name() && old.id == key.KeyHash() })
+	s.signatures = append(s.signatures, by.signatures...)
+	b := s.bytes()
+	if _, err := parseSigned(b); err != nil {
+		return nil, fmt.Errorf("with the signature of %s+%08x: %w", key.Name(), key.KeyHash(), err)
+	}
+	return b, nil
+}
+
 // ReadUnverified reads a signed checkpoint without checking a signature. Anybody can have written it: it is good for
 // showing what a file says, and for nothing else.
 func ReadUnverified(signed []byte) (Checkpoint, error) {
@@ -64,7 +88,7 @@ type signature struct {
 	bytes []byte // after the id
 }
 
-// by tells whether it claims to be by the key.
+// by reports whether it claims to be by the key.
 func (s signature) by(k verifierKey) bool { return s.name == k.name && s.id == k.id }
 
 func (s signedCheckpoint) bytes() []byte {

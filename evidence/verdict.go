@@ -47,6 +47,9 @@ const (
 	NoQuorum Reason = "no-quorum"
 	// OtherLog leaves it undecided: the two checkpoints are of two logs.
 	OtherLog Reason = "other-log"
+	// NotMatching leaves it undecided: somebody has mixed up texts of one log. The right edge is not that of the older
+	// checkpoint, or the older checkpoint has more records than the newer one.
+	NotMatching Reason = "not-matching"
 	// NotCovered leaves it undecided: there are more records than the checkpoint has.
 	NotCovered Reason = "not-covered"
 	// NoProof leaves it undecided: something is there without the proof that belongs to it (package bundle).

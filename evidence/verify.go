@@ -1,6 +1,7 @@
 package evidence
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"slices"
@@ -16,7 +17,25 @@ import (
 //
 // It does not show that the content of the record is true, nor that a list of records is complete. For the latter see
 // [VerifyRange].
+//
+// To check many, use a [Verifier].
 func Verify(record, proof []byte, policy *Policy) Verdict {
+	return NewVerifier(policy).Verify(record, proof)
+}
+
+// Verifier is [Verify] for many records. It checks the signatures of a checkpoint once for all proofs, one after the other, that
+// lead to it: they take most of the time. Only one goroutine at a time may use a Verifier.
+type Verifier struct {
+	policy *Policy
+	signed []byte  // the checkpoint that was checked last
+	found  Verdict // about its signatures
+}
+
+// NewVerifier returns a verifier that trusts whom the policy trusts.
+func NewVerifier(policy *Policy) *Verifier { return &Verifier{policy: policy} }
+
+// Verify is [Verify] by the policy of the verifier.
+func (c *Verifier) Verify(record, proof []byte) Verdict {
 	p, s, err := parseProof(proof)
 	if err != nil {
 		return Verdict{}.not(Unreadable, "%v", err)
@@ -24,7 +43,7 @@ func Verify(record, proof []byte, policy *Policy) Verdict {
 	if p.Extra != nil {
 		return Verdict{}.not(Unreadable, "proof, line 2: extra data, which no signature covers: the proof of a record has none")
 	}
-	v := checkSignatures(s, policy)
+	v := c.signatures(s, p.Checkpoint)
 	if v.LogKey == "" {
 		return v
 	}
@@ -41,6 +60,16 @@ func Verify(record, proof []byte, policy *Policy) Verdict {
 	return v
 }
 
+// signatures is checkSignatures for a checkpoint whose text is signed.
+func (c *Verifier) signatures(s signedCheckpoint, signed []byte) Verdict {
+	if c.signed == nil || !bytes.Equal(signed, c.signed) {
+		c.signed, c.found = signed, checkSignatures(s, c.policy)
+	}
+	v := c.found
+	v.Cosignatures = slices.Clone(v.Cosignatures)
+	return v
+}
+
 // VerifyCheckpoint checks the signatures of a checkpoint: by a log of the policy whose name is the origin, and by a quorum
 // of witnesses.
 func VerifyCheckpoint(signed []byte, policy *Policy) Verdict {
@@ -52,7 +81,8 @@ func VerifyCheckpoint(signed []byte, policy *Policy) Verdict {
 }
 
 // VerifyConsistency checks that the records of the older checkpoint are the first ones of the newer checkpoint: none of
-// them was changed, removed or moved. The Checkpoint of the verdict is the newer one.
+// them was changed, removed or moved. The Checkpoint of the verdict is the newer one. Two checkpoints in the wrong order leave
+// it undecided ([NotMatching]).
 func VerifyConsistency(old, newer []byte, proof []tree.Hash, policy *Policy) Verdict {
 	a, b, v := verifyPair(old, newer, policy)
 	if v.Outcome != Proven {
@@ -65,8 +95,9 @@ func VerifyConsistency(old, newer []byte, proof []tree.Hash, policy *Policy) Ver
 }
 
 // VerifyRange checks that the records, one a line and in their order, are exactly those that the log got between two
-// checkpoints. The frontier is that of the older checkpoint ([tree.ReadFrontier]). The Checkpoint of the verdict is the
-// newer one. An error from records ends the check: the verdict is then [Undecided], with the reason [Unreadable]. Records
+// checkpoints. The frontier is that of the older checkpoint ([tree.ReadFrontier]). Another frontier leaves it undecided
+// ([NotMatching]), and so do two checkpoints in the wrong order. The Checkpoint of the verdict is the newer one. An error
+// from records ends the check: the verdict is then [Undecided], with the reason [Unreadable]. Records
 // are hashed on all processors, a few blocks of 1 MiB at a time.
 func VerifyRange(old, newer []byte, frontier *tree.Frontier, records io.Reader, policy *Policy) Verdict {
 	a, b, v := verifyPair(old, newer, policy)
@@ -75,7 +106,8 @@ func VerifyRange(old, newer []byte, frontier *tree.Frontier, records io.Reader, 
 	}
 	v.Index = a.Size
 	if frontier == nil || frontier.Size() != a.Size || frontier.Root() != a.Root {
-		return v.not(NotContinued, "the right edge is not that of the %d records of the older checkpoint", a.Size)
+		// No signature covers the edge, so an edge that does not fit refutes nothing: somebody may have taken the wrong one.
+		return v.not(NotMatching, "the right edge is not that of the %d records of the older checkpoint", a.Size)
 	}
 	return checkRecords(v, a.Size, frontier.Hashes(), records, b)
 }
@@ -135,7 +167,8 @@ func verifyPair(old, newer []byte, policy *Policy) (a, b Checkpoint, v Verdict) 
 	case a.Origin != b.Origin:
 		v = v.not(OtherLog, "the checkpoints are of two logs, %s and %s", a.Origin, b.Origin)
 	case a.Size > b.Size:
-		v = v.not(NotContinued, "the older checkpoint has %d records, the newer one %d", a.Size, b.Size)
+		// Checkpoints do not say when they were signed, so nobody knows that the log has shrunk.
+		v = v.not(NotMatching, "the older checkpoint has %d records and the newer one only %d: the two may be exchanged", a.Size, b.Size)
 	}
 	return a, b, v
 }

@@ -14,6 +14,33 @@ import (
 	"github.com/auditsql/auditsql/tree"
 )
 
+// What a verifier found about one checkpoint says nothing about another one, however alike they are.
+func TestAVerifierChecksEachCheckpoint(t *testing.T) {
+	t.Parallel()
+	l := newLog(t, origin, 'l').grow(10)
+	head, stranger := l.head(10), newLog(t, origin, 's').grow(10)
+	altered := bytes.Clone(head)
+	altered[len(altered)-40] ^= 1
+	witness := newWitness("one.example.com", '1')
+	proven := evidence.NewVerifier(l.policy("witness one "+witness.public, "quorum none"))
+	for n, c := range []struct {
+		signed []byte
+		record int
+		reason evidence.Reason
+	}{
+		{head, 3, ""}, {head, 4, evidence.NotIncluded}, {altered, 3, evidence.BadSignature}, {head, 3, ""}, {stranger.head(10), 3, evidence.UnknownKey},
+		{altered, 3, evidence.BadSignature}, {slices.Concat(head, witness.cosign(head, 5)), 3, ""}, {head, 3, ""}, {l.head(9), 3, ""},
+	} {
+		v := proven.Verify(l.records[c.record], l.proof(3, 9+int64(len(strings.Split(string(c.signed), "\n")[1])-1), c.signed))
+		if v.Reason != c.reason {
+			t.Errorf("proof %d: %s, want %q", n, v.Detail, c.reason)
+		}
+		for i := range v.Cosignatures { // which belong to the caller
+			v.Cosignatures[i].Witness = ""
+		}
+	}
+}
+
 // Who signed what, and what a verifier makes of it.
 func TestOutcomes(t *testing.T) {
 	t.Parallel()
@@ -104,7 +131,8 @@ func TestConsistency(t *testing.T) {
 			want(t, "a fork", evidence.VerifyConsistency(fork.head(old), l.head(600), proof(old, 600), policy), evidence.Refuted, evidence.NotContinued)
 		}
 	}
-	want(t, "a log that shrank", evidence.VerifyConsistency(l.head(600), l.head(300), proof(300, 600), policy), evidence.Refuted, evidence.NotContinued)
+	want(t, "two in the wrong order", evidence.VerifyConsistency(l.head(600), l.head(300), proof(300, 600), policy), evidence.Undecided, evidence.NotMatching)
+	want(t, "a fork of this size", evidence.VerifyConsistency(fork.head(600), l.head(600), nil, policy), evidence.Refuted, evidence.NotContinued)
 	want(t, "another proof", evidence.VerifyConsistency(l.head(300), l.head(600), proof(301, 600), policy), evidence.Refuted, evidence.NotContinued)
 	want(t, "an unreadable one", evidence.VerifyConsistency([]byte("x"), l.head(600), nil, policy), evidence.Undecided, evidence.Unreadable)
 	other := newLog(t, "other.example.com", 'o').grow(300)
@@ -168,14 +196,14 @@ func TestCompleteness(t *testing.T) {
 	}
 	want(t, "nothing between", evidence.VerifyRange(l.head(250), l.head(250), frontier(250), lines(nil), policy), evidence.Proven, "")
 	want(t, "an empty log", evidence.VerifyExport(lines(nil), l.head(0), policy), evidence.Proven, "")
-	want(t, "the edge of another size", evidence.VerifyRange(l.head(250), l.head(520), frontier(251), lines(between), policy), evidence.Refuted, evidence.NotContinued)
+	want(t, "the edge of another size", evidence.VerifyRange(l.head(250), l.head(520), frontier(251), lines(between), policy), evidence.Undecided, evidence.NotMatching)
 	wrong, err := tree.NewFrontier(4, make([]tree.Hash, 1))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want(t, "the edge of another log", evidence.VerifyRange(l.head(4), l.head(5), wrong, lines(l.records[4:5]), policy), evidence.Refuted, evidence.NotContinued)
-	want(t, "no edge", evidence.VerifyRange(l.head(4), l.head(5), nil, lines(l.records[4:5]), policy), evidence.Refuted, evidence.NotContinued)
-	want(t, "an older one that is newer", evidence.VerifyRange(l.head(520), l.head(250), frontier(520), lines(nil), policy), evidence.Refuted, evidence.NotContinued)
+	want(t, "the edge of another log", evidence.VerifyRange(l.head(4), l.head(5), wrong, lines(l.records[4:5]), policy), evidence.Undecided, evidence.NotMatching)
+	want(t, "no edge", evidence.VerifyRange(l.head(4), l.head(5), nil, lines(l.records[4:5]), policy), evidence.Undecided, evidence.NotMatching)
+	want(t, "an older one that is newer", evidence.VerifyRange(l.head(520), l.head(250), frontier(520), lines(nil), policy), evidence.Undecided, evidence.NotMatching)
 	want(t, "an unknown key", evidence.VerifyExport(lines(l.records), l.head(600), &evidence.Policy{}), evidence.Undecided, evidence.UnknownKey)
 
 	broken := io.MultiReader(lines(l.records[:1]), iotest.ErrReader(errors.New("the disk is gone")))

@@ -35,6 +35,9 @@ func (db *DB) Apply(ctx context.Context, b *Batch) (Applied, error) {
 	}
 	var done Applied
 	err = w.tx(ctx, func() error {
+		if err := w.apply.tree.load(ctx, w.conn); err != nil {
+			return err
+		}
 		return w.raw(func(driver.ConnPrepareContext) (err error) {
 			done, err = w.apply.batch(ctx, b)
 			return err

@@ -28,19 +28,40 @@ type Counts struct {
 	Root     tree.Hash
 }
 
+// Check is what CheckDerived needs from its caller.
+type Check struct {
+	// Decode takes a value of kv apart as Apply expects it. Several goroutines call it at once.
+	Decode func(payload []byte) (Record, error)
+	// Report gets each problem as one line. It is called by the goroutine of CheckDerived.
+	Report func(problem string)
+	// Entries, if set, gets all entries that there were at the beginning, as Values yields them, in pages. So a caller who
+	// compares the records with something else needs no second reading of them. An entry whose record is missing in kv, or
+	// does not match its leaf hash, comes without a value. After the last page it is called once with a nil page, and with
+	// the error if the entries could not be read to their end. It is called by the goroutine of CheckDerived, which goes on
+	// when it returns.
+	Entries func(page []EntryValue, err error)
+}
+
 // CheckDerived compares the tables with each other: entry has no gap, every entry has its record in kv, the
 // two families of keys in kv hold these records and nothing else, and the rows of audit, contribution,
-// attribute and agent are exactly what decode makes of the records. Each record has its leaf hash, and the tiles and the edge
-// of the tree are those of the leaves. decode takes a value of kv apart as Apply
-// expects it. Each problem is reported as one line. An error means that the check could not go on.
+// attribute and agent are exactly what Decode makes of the records. Each record has its leaf hash, and the tiles and the edge
+// of the tree are those of the leaves. Problems are reported in an order that depends on the tables alone. An error means
+// that the check could not go on.
 //
 // The order of admission is that of the journal, so journal offsets ascend, and the last one is before the cursor.
 //
-// It reads in short pages and in bounded memory. It checks what was there when it began, so a writer may
-// write meanwhile.
-func (db *DB) CheckDerived(ctx context.Context, decode func(payload []byte) (Record, error), report func(problem string)) (Counts, error) {
-	c := checker{db: db, decode: decode, report: report}
+// It reads in short pages and in bounded memory, and checks several pages at once. It checks what was there when it began, so
+// a writer may write meanwhile.
+func (db *DB) CheckDerived(ctx context.Context, check Check) (Counts, error) {
+	c := checker{db: db, Check: check, derived: true}
 	c.ids.seed, c.listed.seed = maphash.MakeSeed(), maphash.MakeSeed()
+	pages, err := connect(db.path, db.access, 1, checkCache)
+	if err != nil {
+		c.noMore("check", err)
+		return c.counts, db.fail("check", err)
+	}
+	defer pages.Close()
+	c.pages = readers{pages}
 	for _, step := range []func(context.Context) error{c.begin, c.entries, c.edges, c.strays, c.keys, c.agents} {
 		err := step(ctx)
 		if ctx.Err() == nil && unreadable(err) {
@@ -48,6 +69,7 @@ func (db *DB) CheckDerived(ctx context.Context, decode func(payload []byte) (Rec
 			err = nil
 		}
 		if err != nil {
+			c.noMore("check", err)
 			return c.counts, db.fail("check", err)
 		}
 	}
@@ -62,22 +84,38 @@ func unreadable(err error) bool {
 }
 
 type checker struct {
+	Check
 	db     *DB
-	decode func([]byte) (Record, error)
-	report func(string)
+	pages  readers // one connection, which reads the entries and their records
 	counts Counts
 
 	// What there was at the beginning.
+	begun         bool  // this is known
 	newest        int64 // index of the last entry, -1 if there is none
 	newestKey     int64 // row id in kv
 	contributions int64 // as table store counts them
 
-	tree checkTree
+	byKey   bool // records are looked for by their keys, since the hints of table audit do not do
+	derived bool // the derived tables could be read so far
+	ended   bool // Entries got its last call
+	tree    checkTree
 
 	ids, listed keySet // the keys that the entries must have: of records, and in agents' lists
 }
 
-func (c *checker) problem(format string, args ...any) { c.report(fmt.Sprintf(format, args...)) }
+func (c *checker) problem(format string, args ...any) { c.Report(fmt.Sprintf(format, args...)) }
+
+// noMore tells the receiver of the entries that there are no more, and why if not all could be read.
+func (c *checker) noMore(doing string, err error) {
+	if c.Entries == nil || c.ended {
+		return
+	}
+	c.ended = true
+	if err != nil {
+		err = c.db.fail(doing, err)
+	}
+	c.Entries(nil, err)
+}
 
 // keySet is a fingerprint of a set of keys. Equal sets have equal fingerprints. Two different sets have equal ones by
 // a chance of 2^-64. Nobody can choose keys to that end, since the seed is random.
@@ -90,6 +128,12 @@ type keySet struct {
 func (s *keySet) add(key []byte) {
 	s.count++
 	s.sum += maphash.Bytes(s.seed, key)
+}
+
+// join adds the keys of a set with the same seed.
+func (s *keySet) join(other keySet) {
+	s.count += other.count
+	s.sum += other.sum
 }
 
 func (c *checker) begin(ctx context.Context) error {
@@ -112,9 +156,16 @@ func (c *checker) begin(ctx context.Context) error {
 		Applying      bool
 	}
 	if err := c.db.readers.GetContext(ctx, &r, query); err != nil {
+		// The entries are checked all the same, whatever else cannot be read.
+		c.newestKey = math.MaxInt64
+		if last := c.db.readers.GetContext(ctx, &c.newest, `SELECT coalesce(max(idx), -1) FROM entry`); last != nil {
+			c.newest = -1
+			c.noMore("read entry", last)
+		}
 		return err
 	}
-	c.newest, c.newestKey, c.contributions = r.Newest, r.NewestKey, r.Contributions
+	c.begun, c.newest = true, r.Newest
+	c.newestKey, c.contributions = r.NewestKey, r.Contributions
 	if r.NewestOffset >= r.Cursor {
 		c.problem("entry: the newest, %d, has journal offset %d, and the cursor is only at %d", r.Newest, r.NewestOffset, r.Cursor)
 	}
@@ -125,102 +176,6 @@ func (c *checker) begin(ctx context.Context) error {
 		c.problem("rejected: has %d rows, table store counts %d", r.Rejected, r.Noted)
 	}
 	return nil
-}
-
-// checkPage is how many entries are checked together.
-const checkPage = 256
-
-// entries checks each entry with what belongs to it: its record in kv, the key in its agent's list, and its derived rows.
-func (c *checker) entries(ctx context.Context) error {
-	const query = `SELECT e.idx, e.query_id,
-		iif(typeof(e.journal_offset) = 'integer', e.journal_offset, -1) AS journal_offset, k.value, k.leaf
-		FROM entry e LEFT JOIN kv k ON k.key = ` + keyOfEntry + `
-		WHERE e.idx >= ? AND e.idx <= ? ORDER BY e.idx LIMIT ?`
-	derived := true
-	before := int64(-1) // journal offset of the previous entry
-	for next := int64(0); next <= c.newest; {
-		page, _, err := readPage(ctx, c.db.readers, c.db.sizes.pageBytes, query, []any{next, c.newest, checkPage}, (*entryRow).scan)
-		if err != nil {
-			return err
-		}
-		if len(page) == 0 {
-			break
-		}
-		first, last := next, page[len(page)-1].Idx
-		records := make(map[int64]*Record, len(page))
-		for i := range page {
-			e := &page[i]
-			if e.Idx != next {
-				c.problem("entry: %d to %d are missing", next, e.Idx-1)
-				c.tree.gap = true
-			}
-			next = e.Idx + 1
-			if e.JournalOffset <= before {
-				c.problem("entry: %d has no journal offset above that of the one before", e.Idx)
-			}
-			before = e.JournalOffset
-			c.counts.Audits++
-			c.tree.add(e)
-			if records[e.Idx], err = c.record(ctx, e); err != nil {
-				return err
-			}
-		}
-		if err := c.compareTiles(ctx); err != nil {
-			return err
-		}
-		if !derived {
-			continue
-		}
-		if err := c.rows(ctx, first, last, records); err != nil {
-			if ctx.Err() != nil || !unreadable(err) {
-				return err
-			}
-			derived = false // report it once
-			c.problem("derived tables cannot be read, a reindex makes them again: %v", err)
-		}
-	}
-	if derived && c.counts.Contributions != uint64(c.contributions) {
-		c.problem("contribution: has %d rows, table store counts %d", c.counts.Contributions, c.contributions)
-	}
-	return nil
-}
-
-// record checks the record of an entry and returns it taken apart, or nil if it cannot.
-func (c *checker) record(ctx context.Context, e *entryRow) (*Record, error) {
-	if len(e.Value) == 0 { // which no record is
-		c.problem("kv: record %x of entry %d is missing", e.QueryID, e.Idx)
-		return nil, nil
-	}
-	c.ids.add(recordKey(e.QueryID))
-	if !isLeafOf(e.Leaf, e.Value) {
-		c.problem("kv: record %x of entry %d does not match its leaf hash", e.QueryID, e.Idx)
-	}
-	r, err := c.decode(e.Value)
-	if err != nil {
-		c.problem("kv: record %x of entry %d cannot be read: %v", e.QueryID, e.Idx, err)
-		return nil, nil
-	}
-	if !bytes.Equal(r.QueryID[:], e.QueryID) {
-		c.problem("kv: the key of record %x holds record %x", e.QueryID, r.QueryID)
-		return nil, nil
-	}
-	if r.AgentKey == nil {
-		return &r, nil
-	}
-	c.counts.AgentKeys++
-	v, err := c.db.Get(ctx, r.AgentKey)
-	switch {
-	case err == ErrNotFound:
-		c.problem("kv: record %x is not in the list of its agent", e.QueryID)
-	case err != nil:
-		return nil, err
-	default:
-		c.listed.add(r.AgentKey)
-		if len(v) > 0 {
-			c.problem("kv: key %x in an agent's list has a value", r.AgentKey)
-		}
-	}
-	return &r, nil
 }
 
 // keys checks that the two families of keys in kv have no other keys. Every entry has found its own keys already. So if the
@@ -337,7 +292,7 @@ func (c *checker) strayListings(ctx context.Context) error {
 				return err
 			}
 			if err == nil {
-				if r, err := c.decode(v); err == nil && bytes.Equal(r.AgentKey, k) {
+				if r, err := c.Decode(v); err == nil && bytes.Equal(r.AgentKey, k) {
 					continue
 				}
 			}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/auditsql/auditsql/internal/treespec"
@@ -22,7 +23,7 @@ import (
 func check(t *testing.T, db *sqlstore.DB) (sqlstore.Counts, []string) {
 	t.Helper()
 	var problems []string
-	counts, err := db.CheckDerived(t.Context(), decode, func(p string) { problems = append(problems, p) })
+	counts, err := db.CheckDerived(t.Context(), sqlstore.Check{Decode: decode, Report: func(p string) { problems = append(problems, p) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,6 +150,7 @@ func TestCheckFinds(t *testing.T) {
 		{"a hole", `DELETE FROM entry WHERE idx = 4`, "entry: 4 to 4 are missing"},
 		{"an end cut off", `DELETE FROM entry WHERE idx = 19`, "audit: there is no entry 19"},
 		{"a record admitted twice", `INSERT INTO entry VALUES (20, x'` + id + `', 9999)`, "entry: 1 entries stand for records that others stand for already"},
+		{"an entry far above all", `INSERT INTO entry VALUES (1 << 60, zeroblob(32), 9999)`, "entry: 20 to 1152921504606846975 are missing"},
 		{"an entry below all", `INSERT INTO entry VALUES (-3, zeroblob(32), 0)`, "entry: there is no entry -3"},
 		{"a wrong count of rejected", `UPDATE store SET value = 9 WHERE name = 'rejected'`, "rejected: has 1 rows, table store counts 9"},
 		{"guards held open", `INSERT INTO store VALUES ('applying', 'x')`, "store: a row 'applying' was put in by hand"},
@@ -178,7 +180,10 @@ func TestCheckBesideAWriter(t *testing.T) {
 	apply(t, db, samples(0, 400)...)
 	put(t, db, "deleted soon", "x")
 	next, lines := 400, 0
+	var mu sync.Mutex
 	slow := func(payload []byte) (sqlstore.Record, error) {
+		mu.Lock()
+		defer mu.Unlock()
 		if lines++; lines%40 == 0 {
 			if lines == 40 { // the next record takes the row id of a key that was there when the check began
 				if err := db.Write(t.Context(), []sqlstore.Mutation{{Key: []byte("deleted soon"), Delete: true}}); err != nil {
@@ -190,9 +195,76 @@ func TestCheckBesideAWriter(t *testing.T) {
 		}
 		return decode(payload)
 	}
-	counts, err := db.CheckDerived(t.Context(), slow, func(p string) { t.Error(p) })
+	counts, err := db.CheckDerived(t.Context(), sqlstore.Check{Decode: slow, Report: func(p string) { t.Error(p) }})
 	if err != nil || counts.Audits != 400 {
 		t.Errorf("%+v, %v", counts, err)
+	}
+}
+
+// Whoever compares the records with something else gets all of them from the check, in order and once, whatever else the
+// check cannot read.
+func TestCheckHandsOnTheEntries(t *testing.T) {
+	t.Parallel()
+	const n, changed, missing = 700, 300, 301
+	key := func(i int) string { return `x'004155443a` + newSample(i).ID + `'` }
+	path := filepath.Join(t.TempDir(), "audit.db")
+	db := open(t, path, sqlstore.Options{})
+	apply(t, db, samples(0, n)...)
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	tamper(t, path, `UPDATE kv SET value = x'7b' WHERE key = `+key(changed), `DELETE FROM kv WHERE key = `+key(missing))
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	damaged := func(damage string) *sqlstore.DB {
+		path := filepath.Join(t.TempDir(), "audit.db")
+		if err := os.WriteFile(path, whole, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		tamper(t, path, damage)
+		return open(t, path, sqlstore.Options{ReadOnly: true})
+	}
+	for _, damage := range []string{``, `DROP TABLE contribution`, `DROP TABLE rejected`, `ALTER TABLE tile RENAME COLUMN hashes TO other`} {
+		db := damaged(damage)
+		var got []sqlstore.EntryValue
+		var ends, problems []string
+		_, err := db.CheckDerived(t.Context(), sqlstore.Check{
+			Decode: decode,
+			Report: func(p string) { problems = append(problems, p) },
+			Entries: func(page []sqlstore.EntryValue, err error) {
+				if page == nil {
+					ends = append(ends, fmt.Sprint(err))
+				}
+				got = append(got, page...)
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if damage != `` && !slices.ContainsFunc(problems, func(p string) bool { return strings.Contains(p, "no such ") }) {
+			t.Errorf("%s: problems are %q", damage, problems)
+		}
+		if len(got) != n || !slices.Equal(ends, []string{"<nil>"}) {
+			t.Fatalf("%s: %d entries, ends %q", damage, len(got), ends)
+		}
+		for i, e := range got {
+			want := newSample(i).record(0).Payload
+			if i == changed || i == missing {
+				want = nil
+			}
+			if e.Index != uint64(i) || fmt.Sprintf("%x", e.QueryID) != newSample(i).ID || !bytes.Equal(e.Value, want) {
+				t.Fatalf("%s: entry %d is %d with %s", damage, i, e.Index, e.Value)
+			}
+		}
+	}
+	var ends []error
+	_, err = damaged(`ALTER TABLE entry RENAME COLUMN journal_offset TO other`).CheckDerived(t.Context(), sqlstore.Check{
+		Decode: decode, Report: func(string) {}, Entries: func(_ []sqlstore.EntryValue, err error) { ends = append(ends, err) },
+	})
+	if err != nil || len(ends) != 1 || ends[0] == nil {
+		t.Errorf("without entries: %v, %v", ends, err)
 	}
 }
 

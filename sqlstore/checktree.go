@@ -14,30 +14,20 @@ import (
 
 // checkTree builds the tree again from the leaves, and compares each full tile as it is completed.
 type checkTree struct {
-	edge   tree.Edge
-	leaves []tree.Hash // of the entries of a page
-	wrong  int         // tiles that differ
-	gap    bool        // an entry is missing: nothing that follows can be compared
+	edge  tree.Edge
+	wrong int  // tiles that differ
+	gap   bool // an entry is missing: nothing that follows can be compared
 }
 
 // maxWrongTiles is how many tiles that differ are reported. One leaf that is wrong changes a tile of each level.
 const maxWrongTiles = 16
 
-// add takes the leaf of the next entry.
-func (t *checkTree) add(e *entryRow) {
-	var leaf tree.Hash
-	copy(leaf[:], e.Leaf)
-	t.leaves = append(t.leaves, leaf)
-}
-
-// compare takes the leaves of a page into the tree, and compares the tiles that they fill with those in table tile.
-func (c *checker) compareTiles(ctx context.Context) error {
+// compareTiles takes the leaves of a page into the tree, and compares the tiles that they fill with those in table tile.
+func (c *checker) compareTiles(ctx context.Context, leaves []tree.Hash) error {
 	if c.tree.gap {
-		c.tree.leaves = c.tree.leaves[:0]
 		return nil
 	}
-	full := c.tree.edge.Append(c.tree.leaves...)
-	c.tree.leaves = c.tree.leaves[:0]
+	full := c.tree.edge.Append(leaves...)
 	for _, t := range full {
 		stored, err := readTile(ctx, c.db.readers, t.Level, t.N)
 		if err != nil {

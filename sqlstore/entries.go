@@ -9,6 +9,8 @@ import (
 	"iter"
 
 	"github.com/jmoiron/sqlx"
+
+	"github.com/auditsql/auditsql/tree"
 )
 
 // Entry is a record's place in the order of admission.
@@ -125,36 +127,82 @@ const valuesPage = 256
 // when it began. It needs no derived table. An entry whose record is missing in kv, or does not match its leaf hash, comes
 // with a *RecordError and without a value, and the receiver may go on after it. After any other error the sequence ends.
 func (db *DB) Values(ctx context.Context, from uint64) iter.Seq2[EntryValue, error] {
+	return func(yield func(EntryValue, error) bool) {
+		for row, err := range db.entryRows(ctx, from) {
+			if err != nil {
+				yield(EntryValue{}, db.fail("read values", err))
+				return
+			}
+			v := EntryValue{row.entry(), row.Value}
+			err := row.damage()
+			if err != nil && (len(v.Value) == 0 || !db.unhashed) {
+				v.Value, err = nil, db.fail("read values", fmt.Errorf("entry %d: %w", v.Index, err))
+			} else {
+				err = nil
+			}
+			if !yield(v, err) {
+				return
+			}
+		}
+	}
+}
+
+// EntryLeaf is an entry with the hash of the value that kv has for it.
+type EntryLeaf struct {
+	Entry
+	Leaf tree.Hash
+}
+
+// Leaves yields the leaf hashes of the records from index from on, in the order of admission, up to the newest one there was
+// when it began. It computes each from the value in kv, and looks neither at the leaf hash beside it nor at the tiles. An
+// entry whose record is missing in kv comes with a *RecordError, and the receiver may go on after it. After any other error
+// the sequence ends.
+func (db *DB) Leaves(ctx context.Context, from uint64) iter.Seq2[EntryLeaf, error] {
+	return func(yield func(EntryLeaf, error) bool) {
+		for row, err := range db.entryRows(ctx, from) {
+			if err != nil {
+				yield(EntryLeaf{}, db.fail("hash the records", err))
+				return
+			}
+			e := EntryLeaf{Entry: row.entry()}
+			if len(row.Value) == 0 { // which no record is
+				err = db.fail("hash the records", fmt.Errorf("entry %d: %w", e.Index, &RecordError{QueryID: e.QueryID, Missing: true}))
+			} else {
+				e.Leaf = tree.LeafHash(row.Value)
+			}
+			if !yield(e, err) {
+				return
+			}
+		}
+	}
+}
+
+// entryRows yields the entries from index from on with what kv has of them, up to the newest one there was when it began. It
+// reads in pages. After an error it ends.
+func (db *DB) entryRows(ctx context.Context, from uint64) iter.Seq2[*entryRow, error] {
 	// The cast makes a number of an offset that is none. The number is wrong, and the check finds it.
 	query := `SELECT e.idx, e.query_id, CAST(e.journal_offset AS INTEGER) AS journal_offset, k.value, ` + db.leafColumn("k.") + `
 		FROM entry e LEFT JOIN kv k ON k.key = ` + keyOfEntry + `
 		WHERE e.idx >= ? AND e.idx <= ? ORDER BY e.idx LIMIT ?`
-	return func(yield func(EntryValue, error) bool) {
-		last, ok, err := db.LastEntry(ctx)
-		if err != nil || !ok {
+	return func(yield func(*entryRow, error) bool) {
+		last, err := entryBefore(ctx, db.readers, 0)
+		if err != nil || last == nil {
 			if err != nil {
-				yield(EntryValue{}, err)
+				yield(nil, err)
 			}
 			return
 		}
 		for from <= last.Index {
 			page, cut, err := readPage(ctx, db.readers, db.sizes.pageBytes, query, []any{int64(from), int64(last.Index), valuesPage}, (*entryRow).scan)
 			if err != nil {
-				yield(EntryValue{}, db.fail("read values", err))
+				yield(nil, err)
 				return
 			}
 			for i := range page {
-				v := EntryValue{page[i].entry(), page[i].Value}
-				err := page[i].damage()
-				if err != nil && (len(v.Value) == 0 || !db.unhashed) {
-					v.Value, err = nil, db.fail("read values", fmt.Errorf("entry %d: %w", v.Index, err))
-				} else {
-					err = nil
-				}
-				if !yield(v, err) {
+				if !yield(&page[i], nil) {
 					return
 				}
-				from = v.Index + 1
+				from = uint64(page[i].Idx) + 1
 			}
 			if len(page) < valuesPage && !cut {
 				return

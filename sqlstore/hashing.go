@@ -13,7 +13,7 @@ import (
 // how many entries are in the tree. The caller then calls BuildTree before it applies anything: it knows the journal, with
 // which records are compared before they are hashed.
 
-// Hashing tells whether the tree has to be built first: a BuildTree is due, or was interrupted.
+// Hashing reports whether the tree has to be built first: a BuildTree is due, or was interrupted.
 func (db *DB) Hashing(ctx context.Context) (bool, error) {
 	const query = `SELECT EXISTS (SELECT 1 FROM store WHERE name = 'hashing')`
 	var due bool
@@ -23,7 +23,7 @@ func (db *DB) Hashing(ctx context.Context) (bool, error) {
 	return due, nil
 }
 
-// DropTree removes all tiles, so that BuildTree makes them anew from the leaves in kv. It is for a database whose files may
+// DropTree removes all tiles, so that BuildTree makes them again from the leaves in kv. It is for a database whose files may
 // be a mixture of two states.
 func (db *DB) DropTree(ctx context.Context) error {
 	w, unlock, err := db.lockWriter(ctx)
@@ -124,13 +124,18 @@ func (b *treeBuilder) part(ctx context.Context, next int64) (int64, error) {
 		}
 		next, size = next+n, size+bytes
 	}
-	err := b.w.raw(func(c driver.ConnPrepareContext) error {
+	edge, err := edgeAt(ctx, b.w.conn, first)
+	if err != nil {
+		return first, err
+	}
+	err = b.w.raw(func(c driver.ConnPrepareContext) error {
 		p := preparer{conn: c}
 		defer p.close()
 		t := newTreeWriter(&p)
 		if p.err != nil {
 			return p.err
 		}
+		t.edge = edge
 		return t.append(first, b.leaves)
 	})
 	if err != nil {

@@ -77,6 +77,9 @@ func TestRecordsInOtherRows(t *testing.T) {
 						t.Fatalf("%+v: %d records, want %d", f, len(got), len(want))
 					}
 				})
+				if counts, problems := check(t, db); len(problems) > 0 || counts.Audits != 120 {
+					t.Errorf("%d records, problems %q", counts.Audits, problems)
+				}
 			}
 			if err := db.Reindex(t.Context(), decode, nil); err != nil {
 				t.Fatal(err)

@@ -71,6 +71,7 @@ type DB struct {
 	log     *slog.Logger
 	sizes   sizes
 	readers readers
+	access  access       // of the readers
 	leave   func() error // ends the use of the file, see inUse; nil in a writer, where held does that
 	held    *heldFiles   // nil in a read-only DB
 	pin     *pin         // likewise
@@ -219,7 +220,7 @@ func (db *DB) tryReaders(ctx context.Context, o Options, a access) error {
 		pool.Close()
 		return err
 	}
-	db.readers = readers{pool}
+	db.readers, db.access = readers{pool}, a
 	return nil
 }
 

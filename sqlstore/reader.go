@@ -106,6 +106,21 @@ func (c *readerConn) BeginTx(ctx context.Context, o driver.TxOptions) (driver.Tx
 	return c.sqliteConn.BeginTx(ctx, o)
 }
 
+// readTx calls f in one read transaction. All that f reads with each is of one moment, and each query is spared the locks of
+// a transaction of its own.
+func (c *readerConn) readTx(ctx context.Context, f func() error) (err error) {
+	tx, err := c.BeginTx(ctx, driver.TxOptions{ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if ended := tx.Rollback(); err == nil {
+			err = ended
+		}
+	}()
+	return f()
+}
+
 // onlyReads refuses what a connection could do to files although it has mode=ro: write other files
 // with ATTACH (and VACUUM INTO, which attaches), empty -wal with a checkpoint, or lock others out with
 // another journal or locking mode. A pragma is allowed if it changes nothing.

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/jmoiron/sqlx"
+
 	"github.com/auditsql/auditsql/migrations"
 )
 
@@ -23,29 +25,31 @@ func (db *DB) NeedsReindex(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, db.fail("look at the derived tables", err)
 	}
-	for _, q := range []struct {
-		sql  string
-		args []any
-	}{{begun, []any{string(names)}}, {short, nil}} {
-		var needs bool
-		if err := db.readers.GetContext(ctx, &needs, q.sql, q.args...); err != nil {
-			return false, db.fail("look at the derived tables", err)
+	needs := false
+	// In one transaction: between two, another process may drop the tables to make them anew.
+	err = db.readTx(ctx, func(tx *sqlx.Tx) error {
+		for _, q := range []struct {
+			sql  string
+			args []any
+		}{{begun, []any{string(names)}}, {short, nil}} {
+			if err := tx.GetContext(ctx, &needs, q.sql, q.args...); needs || err != nil {
+				return err
+			}
 		}
-		if needs {
-			return true, nil
-		}
-	}
-	ownerless, err := db.ownerlessRows(ctx)
+		ownerless, err := ownerlessRows(ctx, tx)
+		needs = len(ownerless) > 0
+		return err
+	})
 	if err != nil {
 		return false, db.fail("look at the derived tables", err)
 	}
-	return len(ownerless) > 0, nil
+	return needs, nil
 }
 
 // ownerlessRows describes rows of derived tables that belong to no entry: their number is below 0 or above that of the
 // newest entry. Somebody has put them in by hand, and the views show them. A trigger against that would cost an
 // eighth of the time to apply a record (measured), so they are searched for instead.
-func (db *DB) ownerlessRows(ctx context.Context) ([]string, error) {
+func ownerlessRows(ctx context.Context, q sqlx.QueryerContext) ([]string, error) {
 	const query = `SELECT name, first, last, newest
 		FROM (SELECT coalesce(max(idx), -1) AS newest FROM entry)
 		JOIN (SELECT 'audit' AS name, (SELECT min(idx) FROM audit) AS first, (SELECT max(idx) FROM audit) AS last
@@ -56,7 +60,7 @@ func (db *DB) ownerlessRows(ctx context.Context) ([]string, error) {
 		Name                string
 		First, Last, Newest int64
 	}
-	if err := db.readers.SelectContext(ctx, &rows, query); err != nil {
+	if err := sqlx.SelectContext(ctx, q, &rows, query); err != nil {
 		return nil, err
 	}
 	var found []string
@@ -68,7 +72,7 @@ func (db *DB) ownerlessRows(ctx context.Context) ([]string, error) {
 
 // CheckOwnerless reports rows of derived tables that belong to no entry. It reads the first and last row of each table.
 func (db *DB) CheckOwnerless(ctx context.Context, problem func(string)) error {
-	found, err := db.ownerlessRows(ctx)
+	found, err := ownerlessRows(ctx, db.readers)
 	if unreadable(err) {
 		return nil // a table is missing: CheckSchema reports that
 	}

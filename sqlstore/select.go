@@ -23,11 +23,62 @@ import (
 // walks the index that has the order asked for, a stretch of rows at a time, so that a filter which few records
 // pass does not make one long read either.
 func (db *DB) Select(ctx context.Context, f Filter) iter.Seq2[[]byte, error] {
-	if f.ByAdmission && !f.Descending && len(f.conditions()) == 0 {
+	if f.inAdmission() {
 		return db.admitted(ctx, f.Limit)
 	}
 	return func(yield func([]byte, error) bool) {
-		s := selection{db: db, q: newQuestion(&f, toRead)}
+		for row, err := range db.selected(ctx, f, false) {
+			var value []byte
+			if row != nil && err == nil {
+				value = row.Value
+			}
+			if !yield(value, err) {
+				return
+			}
+		}
+	}
+}
+
+// A Numbered is a record with its number in the order of admission.
+type Numbered struct {
+	Index   uint64 // as in Entry
+	QueryID [32]byte
+	Value   []byte // canonical JSON
+}
+
+// SelectNumbered is Select with the number of each record. In place of a record that is damaged it yields the number and the
+// id with the *RecordError.
+func (db *DB) SelectNumbered(ctx context.Context, f Filter) iter.Seq2[Numbered, error] {
+	return func(yield func(Numbered, error) bool) {
+		if f.inAdmission() {
+			n := 0
+			for v, err := range db.Values(ctx, 0) {
+				if n++; !yield(Numbered{v.Index, v.QueryID, v.Value}, err) || n == f.Limit {
+					return
+				}
+			}
+			return
+		}
+		for row, err := range db.selected(ctx, f, true) {
+			var v Numbered
+			if row != nil {
+				v.Index = uint64(row.Idx)
+				copy(v.QueryID[:], row.QueryID)
+				if err == nil {
+					v.Value = row.Value
+				}
+			}
+			if !yield(v, err) {
+				return
+			}
+		}
+	}
+}
+
+// selected yields the rows that Select is made from. They have their places only if placed is set.
+func (db *DB) selected(ctx context.Context, f Filter, placed bool) iter.Seq2[*auditRow, error] {
+	return func(yield func(*auditRow, error) bool) {
+		s := selection{db: db, q: newQuestion(&f, toRead), placed: placed}
 		pages, err := s.begin(ctx)
 		for n := 0; err == nil && pages != nil; {
 			var page []auditRow
@@ -38,12 +89,11 @@ func (db *DB) Select(ctx context.Context, f Filter) iter.Seq2[[]byte, error] {
 				if f.Limit > 0 && n == f.Limit {
 					return
 				}
-				value := page[i].Value
 				damage := page[i].damage()
 				if damage != nil {
-					value, damage = nil, db.fail("select", damage)
+					damage = db.fail("select", damage)
 				}
-				if n++; !yield(value, damage) {
+				if n++; !yield(&page[i], damage) {
 					return
 				}
 			}
@@ -52,6 +102,11 @@ func (db *DB) Select(ctx context.Context, f Filter) iter.Seq2[[]byte, error] {
 			yield(nil, db.fail("select", err))
 		}
 	}
+}
+
+// inAdmission reports whether a filter selects everything in the order of admission. That needs no derived table.
+func (f *Filter) inAdmission() bool {
+	return f.ByAdmission && !f.Descending && len(f.conditions()) == 0
 }
 
 // admitted yields the records in the order of admission, all if limit is 0. It is a Select without conditions,
@@ -76,10 +131,11 @@ type selection struct {
 	db *DB
 	q  question
 
-	stats statistics
-	once  []auditRow // the page of readOnce
-	found []auditRow // by the lookup that was tried last
-	large bool       // records are large: a page was cut
+	stats  statistics
+	once   []auditRow // the page of readOnce
+	found  []auditRow // by the lookup that was tried last
+	large  bool       // records are large: a page was cut
+	placed bool       // the places of the records are wanted too
 	// between is where in the order of admission a walk finds the filter's evidence.
 	between []clause
 }
@@ -231,7 +287,7 @@ func among(found []auditRow) clause {
 func (s *selection) fetch(found []auditRow) pager {
 	where := and(s.q.conditions())
 	size := min(s.db.sizes.selectPage, 32) // the first are wanted at once
-	placed := false
+	placed := s.placed
 	return func(ctx context.Context) ([]auditRow, error) {
 		if len(found) == 0 {
 			return nil, nil
@@ -245,7 +301,7 @@ func (s *selection) fetch(found []auditRow) pager {
 			return nil, err
 		}
 		// Large records: the next page will be cut too.
-		placed = cut
+		placed = cut || s.placed
 		if cut { // the page ended early: the rest of it is found again, after its last row
 			idx := page[len(page)-1].Idx
 			n = 1 + slices.IndexFunc(found, func(r auditRow) bool { return r.Idx == idx })

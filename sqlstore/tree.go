@@ -32,30 +32,32 @@ func isLeafOf(leaf, value []byte) bool {
 
 // treeWriter adds leaves to the tree, within a transaction of the writer.
 type treeWriter struct {
-	readEdge, putEdge, putTile *stmt
-	edge                       *tree.Edge // as the transaction leaves it; nil when it has to be read
+	putEdge, putTile *stmt
+	edge             *tree.Edge // as the transaction leaves it; nil when it has to be read
 }
 
 func newTreeWriter(p *preparer) *treeWriter {
 	return &treeWriter{
-		readEdge: p.prepare(`SELECT hashes FROM edge WHERE level = ?`),
-		putEdge:  p.prepare(`INSERT INTO edge (level, hashes) VALUES (?, ?) ON CONFLICT (level) DO UPDATE SET hashes = excluded.hashes`),
-		putTile:  p.prepare(`INSERT OR FAIL INTO tile (level, n, hashes) VALUES (?, ?, ?)`),
+		putEdge: p.prepare(`INSERT INTO edge (level, hashes) VALUES (?, ?) ON CONFLICT (level) DO UPDATE SET hashes = excluded.hashes`),
+		putTile: p.prepare(`INSERT OR FAIL INTO tile (level, n, hashes) VALUES (?, ?, ?)`),
 	}
 }
 
 // forget drops what is remembered of a transaction that failed.
 func (t *treeWriter) forget() { t.edge = nil }
 
+// load reads the edge of the tree over all entries, unless it is known. append needs it.
+func (t *treeWriter) load(ctx context.Context, tx sqlx.QueryerContext) (err error) {
+	if t.edge == nil {
+		t.edge, err = edgeOf(ctx, tx)
+	}
+	return err
+}
+
 // append adds leaves to the tree, which must have size leaves.
 func (t *treeWriter) append(size int64, leaves []tree.Hash) error {
 	if len(leaves) == 0 {
 		return nil
-	}
-	if t.edge == nil {
-		if err := t.load(size); err != nil {
-			return err
-		}
 	}
 	if have := t.edge.Size(); have != size {
 		return fmt.Errorf("%w: the tree has %d leaves, and there are %d entries", ErrMalformed, have, size)
@@ -72,23 +74,6 @@ func (t *treeWriter) append(size int64, leaves []tree.Hash) error {
 		if err := t.putEdge.exec(int64(level), blob(t.edge.Level(level))); err != nil {
 			return fmt.Errorf("edge of level %d: %w", level, err)
 		}
-	}
-	return nil
-}
-
-func (t *treeWriter) load(size int64) (err error) {
-	levels := make([][]byte, tree.Levels)
-	for level := range levels {
-		row, err := t.readEdge.query(int64(level))
-		if err != nil {
-			return err
-		}
-		if row != nil {
-			levels[level] = bytesOf(row[0])
-		}
-	}
-	if t.edge, err = tree.NewEdge(size, levels); err != nil {
-		return fmt.Errorf("%w: the edge of the tree is not that of %d entries: %w", ErrMalformed, size, err)
 	}
 	return nil
 }
@@ -180,12 +165,18 @@ func (db *DB) readTx(ctx context.Context, f func(*sqlx.Tx) error) error {
 
 // edgeOf is readEdge inside a transaction.
 func edgeOf(ctx context.Context, tx sqlx.QueryerContext) (*tree.Edge, error) {
-	const newest = `SELECT coalesce(max(idx), -1) FROM entry`
-	const edges = `SELECT level, hashes FROM edge`
-	var last int64
-	if err := sqlx.GetContext(ctx, tx, &last, newest); err != nil {
+	const entries = `SELECT coalesce(max(idx), -1) + 1 FROM entry`
+	var size int64
+	if err := sqlx.GetContext(ctx, tx, &size, entries); err != nil {
 		return nil, err
 	}
+	return edgeAt(ctx, tx, size)
+}
+
+// edgeAt reads the edge of the tree, which must have size leaves. If it is not that of so many entries, the error is
+// ErrMalformed.
+func edgeAt(ctx context.Context, tx sqlx.QueryerContext, size int64) (*tree.Edge, error) {
+	const edges = `SELECT level, hashes FROM edge`
 	var rows []struct {
 		Level  int64
 		Hashes []byte
@@ -200,9 +191,9 @@ func edgeOf(ctx context.Context, tx sqlx.QueryerContext) (*tree.Edge, error) {
 		}
 		levels[r.Level] = r.Hashes
 	}
-	edge, err := tree.NewEdge(last+1, levels)
+	edge, err := tree.NewEdge(size, levels)
 	if err != nil {
-		return nil, fmt.Errorf("%w: the edge of the tree is not that of %d entries: %w", ErrMalformed, last+1, err)
+		return nil, fmt.Errorf("%w: the edge of the tree is not that of %d entries: %w", ErrMalformed, size, err)
 	}
 	return edge, nil
 }

@@ -15,7 +15,8 @@ type walker struct {
 	bounds clause // of the stretch of the path
 	where  clause // the whole filter, where the bounds do not say it
 
-	stretch int // rows to look at in one read, if the path is selective
+	stretch int  // rows to look at in one read, if the path is selective
+	placed  bool // the places of the records are wanted too
 
 	cut   bool      // the last page was cut
 	limit int       // matching records that are still wanted; 0: all
@@ -25,7 +26,7 @@ type walker struct {
 
 func newWalk(s *selection) *walker {
 	p := s.q.path
-	w := &walker{db: s.db, path: p, stretch: s.db.sizes.minStretch, limit: s.q.Limit, cut: s.large}
+	w := &walker{db: s.db, path: p, stretch: s.db.sizes.minStretch, placed: s.placed, limit: s.q.Limit, cut: s.large}
 	bounds, conditions := slices.Clip(p.bounds), slices.Clip(p.conditions) // another walk may follow
 	newest := clause{`a.idx <= ?`, []any{s.stats.newest}}
 	if s.q.ByAdmission {
@@ -77,7 +78,7 @@ func (w *walker) page(ctx context.Context) ([]auditRow, error) {
 		n = min(n, w.limit)
 	}
 	last := n == w.limit // nothing is read after a full page, so it does not matter where that ends
-	page, cut, err := w.db.records(ctx, !last || w.cut,
+	page, cut, err := w.db.records(ctx, w.placed || !last || w.cut,
 		recordQuery{`FROM ` + w.path.from, ` WHERE ` + all.sql + ` ORDER BY ` + w.path.order + ` LIMIT ?`, append(all.args, n)})
 	if err != nil {
 		return nil, err

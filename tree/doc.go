@@ -27,7 +27,7 @@
 // With it a program computes the root of a stream of records, or checks that records continue an older tree.
 //
 // The package promises that the same leaves have the same root, the same tiles and the same proofs as in every other
-// implementation of RFC 6962. No proof, hash, tile or size that a function is given makes it run without end. None makes it
-// panic, except that the two Append methods panic after [MaxSize] leaves. The package does not decide where tiles
+// implementation of RFC 6962. No proof, hash, tile or size that a function is given makes it run without end, except that
+// [NewTiles] lists the tiles of any size that a tree can have. None makes it panic, except that the two Append methods panic after [MaxSize] leaves. The package does not decide where tiles
 // are kept or what a record is, and it signs nothing: package evidence does.
 package tree

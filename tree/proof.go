@@ -2,8 +2,6 @@ package tree
 
 import (
 	"fmt"
-	"math/bits"
-	"slices"
 
 	"golang.org/x/mod/sumdb/tlog"
 )
@@ -11,7 +9,7 @@ import (
 // TileReader reads the hashes of a tree.
 type TileReader interface {
 	// ReadTile returns the first t.Width hashes of the tile, or more of them. The caller does not change these bytes. The
-	// TileReader must not change them either while the proof is being made.
+	// TileReader must not change them either while the proof is being made, or while the [Prover] is in use.
 	ReadTile(t Tile) ([]byte, error)
 }
 
@@ -21,17 +19,7 @@ func ReadFrontier(r TileReader, size int64) (*Frontier, error) {
 	if err := checkSize(size); err != nil {
 		return nil, err
 	}
-	var indexes []int64
-	for rest := size; rest > 0; {
-		level := bits.Len64(uint64(rest)) - 1
-		rest -= 1 << level
-		indexes = append(indexes, tlog.StoredHashIndex(level, (size-rest)>>level-1))
-	}
-	hashes, err := reader{r, size}.ReadHashes(indexes)
-	if err != nil {
-		return nil, err
-	}
-	return &Frontier{size, hashes}, nil
+	return newReader(r, size).frontier()
 }
 
 // Root returns the root of the tree of the first size leaves. r may have a larger tree.
@@ -46,11 +34,13 @@ func Root(r TileReader, size int64) (Hash, error) {
 // Inclusion returns the proof that the leaf at index is in the tree of the first size leaves: RFC 6962 section 2.1.1, from
 // the leaf's sibling up. r may have a larger tree. Inclusion does not check the hashes that r returns. A caller that knows
 // the root should check the proof with [VerifyInclusion] before it hands it out.
+//
+// To make many proofs in one tree, use a [Prover].
 func Inclusion(r TileReader, index, size int64) ([]Hash, error) {
 	if err := checkIndex(index, size); err != nil {
 		return nil, err
 	}
-	return tlog.ProveRecord(size, index, reader{r, size})
+	return tlog.ProveRecord(size, index, newReader(r, size))
 }
 
 // VerifyInclusion checks that the proof leads from the leaf at index to the root of the tree with size leaves. If it does
@@ -84,7 +74,7 @@ func Consistency(r TileReader, old, size int64) ([]Hash, error) {
 	if old == 0 {
 		return []Hash{}, nil
 	}
-	return tlog.ProveTree(size, old, reader{r, size})
+	return tlog.ProveTree(size, old, newReader(r, size))
 }
 
 // VerifyConsistency checks that the tree with old leaves and oldRoot is the beginning of the tree with size leaves and root.
@@ -117,53 +107,4 @@ func checkSizes(old, size int64) error {
 		return fmt.Errorf("a tree of %d leaves is no beginning of one of %d", old, size)
 	}
 	return nil
-}
-
-// reader finds the hashes to which tlog refers by one number, in the tiles of a tree with size leaves.
-type reader struct {
-	tiles TileReader
-	size  int64
-}
-
-// ReadHashes implements [tlog.HashReader]. A proof takes several hashes from one tile, so each tile is read once.
-func (r reader) ReadHashes(indexes []int64) ([]Hash, error) {
-	var tiles []readTile
-	hashes := make([]Hash, len(indexes))
-	for i, index := range indexes {
-		t := tlog.TileForIndex(TileHeight, index)
-		at := slices.IndexFunc(tiles, func(have readTile) bool { return have.L == t.L && have.N == t.N })
-		if at < 0 {
-			read, err := r.read(t.L, t.N)
-			if err != nil {
-				return nil, err
-			}
-			at = len(tiles)
-			tiles = append(tiles, read)
-		}
-		h, err := tlog.HashFromTile(tiles[at].Tile, tiles[at].hashes, index)
-		if err != nil {
-			return nil, err
-		}
-		hashes[i] = h
-	}
-	return hashes, nil
-}
-
-type readTile struct {
-	tlog.Tile
-	hashes []byte
-}
-
-// read reads a tile, as wide as it is in a tree with size leaves.
-func (r reader) read(level int, n int64) (readTile, error) {
-	width := int(min(TileWidth, r.size>>(TileHeight*level)-n<<TileHeight))
-	tile := Tile{level, n, width}
-	hashes, err := r.tiles.ReadTile(tile)
-	if err != nil {
-		return readTile{}, fmt.Errorf("read %s: %w", tile.Path(), err)
-	}
-	if len(hashes) < width*HashSize {
-		return readTile{}, fmt.Errorf("read %s: %d bytes, not %d", tile.Path(), len(hashes), width*HashSize)
-	}
-	return readTile{tlog.Tile{H: TileHeight, L: level, N: n, W: width}, hashes}, nil
 }

@@ -47,9 +47,13 @@ func ParsePath(path string) (Tile, error) {
 }
 
 // NewTiles returns the tiles that a log has to publish when it grows from old to size records: those that have become full,
-// and those of the edge that have grown. Both sizes must be from 0 to [MaxSize]. There is about one tile for every 255 new
-// records.
+// and those of the edge that have grown. No log grows from a larger size to a smaller one, or to a size that is not from 0 to
+// [MaxSize]: then there are none. There is about one tile for every 255 new records, and all of them are held in memory,
+// so size should be that of a tree that exists.
 func NewTiles(old, size int64) []Tile {
+	if checkSizes(old, size) != nil {
+		return nil
+	}
 	var tiles []Tile
 	for _, t := range tlog.NewTiles(TileHeight, old, size) {
 		tiles = append(tiles, Tile{t.L, t.N, t.W})

@@ -88,8 +88,10 @@ func TestNewTiles(t *testing.T) {
 			t.Errorf("%s is not served", path)
 		}
 	}
-	if tiles := tree.NewTiles(600, 600); len(tiles) != 0 {
-		t.Errorf("%v are new", tiles)
+	for _, sizes := range [][2]int64{{600, 600}, {600, 500}, {-1, 5}, {math.MinInt64, 300}, {5, -1}, {math.MaxInt64 - 1, math.MaxInt64}} {
+		if tiles := tree.NewTiles(sizes[0], sizes[1]); len(tiles) != 0 {
+			t.Errorf("%d of %v are new", len(tiles), sizes)
+		}
 	}
 }
 

@@ -209,17 +209,16 @@ func (j *Journal) Wait(ctx context.Context, off Offset) error {
 	}
 }
 
-// over returns why nothing more will become durable, or nil while something may: a journal that is being
-// closed still finishes the appends that it has accepted.
+// over returns why nothing more will become durable, or nil while something may. Only the end of the committer decides
+// that. A journal that is being closed still finishes the appends that it has accepted. And a journal that has failed in
+// another goroutine, such as one that trims, may still be in the middle of a sync, whose records it acknowledges.
 func (j *Journal) over() error {
 	select {
 	case <-j.done:
 		return j.Err()
 	default:
+		return nil
 	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.failed
 }
 
 // Sync returns when everything that was appended before the call is durable. At SyncGroup and SyncEach that is
@@ -272,7 +271,7 @@ func (j *Journal) poison(cause error) error {
 	for _, g := range waiting {
 		g.finish(err)
 	}
-	j.notify()
+	j.nudge() // the committer ends, and then wakes those who wait for the end
 	return err
 }
 

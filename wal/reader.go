@@ -26,8 +26,7 @@ type Reader struct {
 	s    *segment.Scanner
 	// zeroTailSize is the file's size at the last scan that found only zeros after pos, or 0 before such a scan. While the
 	// size is the same and the bytes at pos are zeros, there is probably nothing new. shortLooks is how many more such
-	// short looks are allowed before all the zeros are scanned again. It is 0 or less when no record has come since
-	// the last scan: then no new scan is due until the size changes.
+	// short looks are allowed before all the zeros are scanned again.
 	zeroTailSize int64
 	shortLooks   int
 	// last is the record before pos, without its payload, or zero before the first one. While the file still holds it,

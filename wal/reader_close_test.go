@@ -131,3 +131,82 @@ func TestOtherReadersDoNotEndWithTheWriter(t *testing.T) {
 		}
 	})
 }
+
+// Trimming may fail in the middle of a rotation, whose sync then still makes records durable. A follower gets them before it
+// gets the failure.
+func TestAFollowerGetsWhatIsSyncedAfterTrimmingHasFailed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		fsys := &faultFS{FS: crashfs.New(1).Process()}
+		j, _ := open(t, "/journal", wal.Options{FS: fsys, SegmentBytes: 150})
+		appendAll(t, j, payloads(3, 60)) // the second segment has room for one more
+		before := j.Synced()
+		r, err := wal.OpenReader("/journal", before, wal.Options{FS: fsys, Follow: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		entered, leave := holdSync(fsys)
+		ticket, err := j.Start(t.Context(), [][]byte{[]byte(payloads(1, 60)[0]), []byte("{in the next segment}")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-entered
+		fsys.set(func(op, _ string) error {
+			if op == "syncdir" {
+				return errDisk
+			}
+			return nil
+		})
+		if err := j.RemoveBefore(before); !errors.Is(err, errDisk) {
+			t.Fatal(err)
+		}
+		next, waited := make(chan string, 1), make(chan error, 1)
+		go func() {
+			rec, err := r.Next(t.Context())
+			next <- fmt.Sprintf("%s, %v", rec.Payload, err)
+		}()
+		go func() { waited <- j.Wait(t.Context(), before+1) }()
+		synctest.Wait()
+		close(leave)
+		if got, want := <-next, payloads(1, 60)[0]+", <nil>"; got != want {
+			t.Errorf("the follower gets %s", got)
+		}
+		if err := <-waited; err != nil {
+			t.Errorf("Wait: %v", err)
+		}
+		if _, err := r.Next(t.Context()); !errors.Is(err, errDisk) {
+			t.Errorf("after the last record the follower gets %v", err)
+		}
+		if _, err := ticket.Wait(t.Context()); !errors.Is(err, errDisk) {
+			t.Errorf("the append: %v", err)
+		}
+	})
+}
+
+// Without an append the committer sleeps. A failure of trimming still ends those who wait.
+func TestAFollowerOfAnIdleJournalEndsWhenTrimmingFails(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		fsys := &faultFS{FS: crashfs.New(1).Process()}
+		j, r := following(t, fsys, "/journal", 3)
+		next := make(chan error, 1)
+		go func() {
+			_, err := r.Next(t.Context())
+			next <- err
+		}()
+		synctest.Wait()
+		fsys.set(func(op, _ string) error {
+			if op == "syncdir" {
+				return errDisk
+			}
+			return nil
+		})
+		if err := j.RemoveBefore(j.Synced()); !errors.Is(err, errDisk) {
+			t.Fatal(err)
+		}
+		if err := <-next; !errors.Is(err, errDisk) {
+			t.Errorf("got %v", err)
+		}
+	})
+}

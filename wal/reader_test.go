@@ -204,6 +204,36 @@ func TestAReaderBehindTheEndIsRewound(t *testing.T) {
 	}
 }
 
+// The next writer goes on where the log was cut, and its record lies across the reader's offset. Nothing that begins there
+// will ever come.
+func TestAReaderInsideOfARecordThatReplacedItsOwnIsRewound(t *testing.T) {
+	dir := t.TempDir()
+	j, _ := open(t, dir, wal.Options{})
+	offs := appendAll(t, j, payloads(3, 50))
+	r, err := wal.OpenReader(dir, 0, other(false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for range offs {
+		if _, err := r.Next(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := r.Next(t.Context()); err != io.EOF {
+		t.Fatal(err)
+	}
+	closeJournal(t, j)
+	if err := os.Truncate(filepath.Join(dir, firstSegment), int64(offs[2])); err != nil {
+		t.Fatal(err)
+	}
+	j, _ = open(t, dir, wal.Options{})
+	appendOne(t, j, "{"+strings.Repeat("z", 200)+"}")
+	if _, err := r.Next(t.Context()); !errors.Is(err, wal.ErrRewound) {
+		t.Fatalf("got %v", err)
+	}
+}
+
 func TestTrimmingLeavesALogWithoutAHole(t *testing.T) {
 	t.Parallel()
 	for _, archived := range []bool{false, true} {
@@ -622,45 +652,48 @@ func TestWaitingInAnotherProcessReadsLittle(t *testing.T) {
 }
 
 // A follower does not only take short looks at the end, it also scans all zeros now and then: zeros in the place of a
-// synced record are damage, and must not be taken for the end for ever.
+// synced record are damage, and must not be taken for the end for ever. That is so for a record that was lost while the
+// follower read those before it, and for the very next one.
 //
 // Not in parallel, for the same reason.
 func TestAWaitingReaderFindsZerosInThePlaceOfRecords(t *testing.T) {
-	dir := t.TempDir()
-	j, _ := open(t, dir, wal.Options{Preallocate: 4 << 20})
-	appendOne(t, j, "{}")
-	r, err := wal.OpenReader(dir, 0, other(false))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	next := func() error {
-		_, err := r.Next(t.Context())
-		return err
-	}
-	if err := next(); err != nil {
-		t.Fatal(err)
-	}
-	if err := next(); err != io.EOF {
-		t.Fatal(err)
-	}
-	offs := appendAll(t, j, payloads(100, 2000)) // with marks
-	if err := overwrite(filepath.Join(dir, firstSegment), int64(offs[50]), make([]byte, 60)); err != nil {
-		t.Fatal(err)
-	}
-	for range 50 {
+	for _, lost := range []int{0, 50} {
+		dir := t.TempDir()
+		j, _ := open(t, dir, wal.Options{Preallocate: 4 << 20})
+		appendOne(t, j, "{}")
+		r, err := wal.OpenReader(dir, 0, other(false))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		next := func() error {
+			_, err := r.Next(t.Context())
+			return err
+		}
 		if err := next(); err != nil {
 			t.Fatal(err)
 		}
-	}
-	var corrupt *wal.CorruptError
-	for looks := 0; !errors.As(err, &corrupt); looks++ {
-		if err = next(); looks > 100 || err == nil {
-			t.Fatalf("after %d looks: %v", looks, err)
+		if err := next(); err != io.EOF {
+			t.Fatal(err)
 		}
-	}
-	if corrupt.Offset != offs[50] {
-		t.Fatal(err)
+		offs := appendAll(t, j, payloads(100, 2000)) // with marks
+		if err := overwrite(filepath.Join(dir, firstSegment), int64(offs[lost]), make([]byte, 60)); err != nil {
+			t.Fatal(err)
+		}
+		for range lost {
+			if err := next(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var corrupt *wal.CorruptError
+		for looks := 0; !errors.As(err, &corrupt); looks++ {
+			if err = next(); looks > 100 || err == nil {
+				t.Fatalf("record %d is lost: after %d looks: %v", lost, looks, err)
+			}
+		}
+		if corrupt.Offset != offs[lost] {
+			t.Fatal(err)
+		}
 	}
 }
 

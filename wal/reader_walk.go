@@ -81,7 +81,8 @@ func (r *Reader) read(ctx context.Context) (Record, error) {
 // rotation, which cuts off the zeros and so changes the file's length.
 //
 // A record that was lost reads as zeros too. Only a scan of all the zeros finds the data after it. So they are scanned
-// when the file's length changes, and once after mostShortLooks short looks.
+// when the file's length changes, and after each mostShortLooks short looks: also a record that is lost after the last
+// scan must be found, and the writer may be idle from then on.
 func (r *Reader) stillZeros(ctx context.Context) (bool, error) {
 	if r.zeroTailSize == 0 || r.writer != nil {
 		return false, nil
@@ -175,7 +176,7 @@ func (r *Reader) atEnd(ctx context.Context, found segment.Found) (again bool, er
 	}
 	if span == (segment.Span{}) && found == segment.FoundEnd {
 		if r.s.Size() > r.s.Pos() {
-			r.zeroTailSize, r.shortLooks = r.s.Size(), 0
+			r.zeroTailSize, r.shortLooks = r.s.Size(), mostShortLooks
 		}
 		return false, r.mayWait(ctx, Offset(r.s.Base())+Offset(r.s.Size()))
 	}
@@ -186,7 +187,7 @@ func (r *Reader) atEnd(ctx context.Context, found segment.Found) (again bool, er
 	case j.Verdict == segment.Intact:
 		return true, nil
 	case j.Verdict == segment.Torn, j.Verdict == segment.End && span.Next == 0:
-		return false, nil // the record may still come
+		return false, r.checkLast() // the record may still come
 	case j.Verdict == segment.End && r.s.Pos() == r.s.Size() && (next == 0 || segs[next].Base == r.pos):
 		// If next is 0, this segment has been trimmed. enter finds out whether the one after it was trimmed too.
 		return true, r.leave()
@@ -207,12 +208,8 @@ func (r *Reader) atEnd(ctx context.Context, found segment.Found) (again bool, er
 func (r *Reader) mayWait(ctx context.Context, end Offset) error {
 	rewound := fmt.Errorf("%w %d", ErrRewound, r.pos)
 	if r.s != nil {
-		gone, err := r.lastGone()
-		if err != nil {
+		if err := r.checkLast(); err != nil {
 			return err
-		}
-		if gone {
-			return rewound
 		}
 	}
 	if r.pos <= end && (r.placed || r.s == nil) {
@@ -236,7 +233,7 @@ func (r *Reader) mayWait(ctx context.Context, end Offset) error {
 		return nil
 	}
 	// At pos there are zeros, or the file ends. So the data ends at pos, or before it. To find out which takes a walk from
-	// the beginning of the segment, so it is done once. After that lastGone is enough.
+	// the beginning of the segment, so it is done once. After that checkLast is enough.
 	if r.pos != Offset(r.s.Base()) && r.last.Next != r.pos {
 		where, err := segment.Place(ctx, r.file, r.s.Base(), uint64(r.pos))
 		if err != nil {
@@ -250,11 +247,15 @@ func (r *Reader) mayWait(ctx context.Context, end Offset) error {
 	return nil
 }
 
-// lastGone reports whether the record before pos is no longer where it was read.
-func (r *Reader) lastGone() (bool, error) {
+// checkLast returns ErrRewound when the record before pos is no longer where it was read: somebody has cut the log before
+// pos, and may have written another record across pos.
+func (r *Reader) checkLast() error {
 	if r.last.Next == 0 || uint64(r.last.Offset) < r.s.Base() {
-		return false, nil
+		return nil
 	}
 	hash, ok, err := segment.ReadHash(r.file, r.s.Base(), uint64(r.last.Offset))
-	return err == nil && (!ok || hash != r.last.Hash), err
+	if err == nil && (!ok || hash != r.last.Hash) {
+		err = fmt.Errorf("%w %d", ErrRewound, r.pos)
+	}
+	return err
 }

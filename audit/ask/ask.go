@@ -92,7 +92,7 @@ func OtherSpelling(ctx context.Context, db *audit.DB, subject string, from, to *
 			if err != nil {
 				return nil, err
 			}
-			text := "subject " + subject + " has records too that spell it otherwise and look the same: an accented letter may be one character or several"
+			text := "records also have another spelling of " + subject + ", which looks the same: an accented letter may be one character or several"
 			return &Note{Parameter: "subject", Text: text, Pattern: legible.EitherSpelling(subject)}, nil
 		}
 	}

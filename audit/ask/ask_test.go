@@ -165,7 +165,7 @@ func TestNotesSayWhatMayBeMeant(t *testing.T) {
 		{map[string][]string{"from": {fmt.Sprint(noon.Unix())}}, ask.Note{Parameter: "from", Text: "1795435200 is 1970-01-21T18:43:55.200Z, since this store counts ms; in s it would be 2026-11-23T12:00:00Z"}},
 		{map[string][]string{"source": {"planner"}}, ask.Note{Parameter: "source", Text: `"planner" is an agent, and no source`}},
 		{map[string][]string{"subject": {"caf\u00e9"}}, ask.Note{Parameter: "subject", Pattern: "caf*",
-			Text: "subject caf\u00e9 has records too that spell it otherwise and look the same: an accented letter may be one character or several"}},
+			Text: "records also have another spelling of caf\u00e9, which looks the same: an accented letter may be one character or several"}},
 	} {
 		_, notes, err := ask.Filter(t.Context(), db, test.values, options)
 		if err != nil || len(notes) != 1 || notes[0] != test.want {

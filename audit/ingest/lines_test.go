@@ -138,7 +138,7 @@ func TestGzipIsFoundByContent(t *testing.T) {
 		"one byte of magic": {"\x1f", "\x1f"},
 		"not quite":         {"\x1fone\n", "\x1fone\n"},
 	} {
-		in, err := unzipped(iotest.OneByteReader(strings.NewReader(test.in)))
+		in, err := Decompress(iotest.OneByteReader(strings.NewReader(test.in)))
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -146,7 +146,7 @@ func TestGzipIsFoundByContent(t *testing.T) {
 			t.Errorf("%s: got %q, %v", name, got, err)
 		}
 	}
-	if _, err := unzipped(strings.NewReader("\x1f\x8bno gzip")); err == nil {
+	if _, err := Decompress(strings.NewReader("\x1f\x8bno gzip")); err == nil {
 		t.Error("broken gzip was taken")
 	}
 }

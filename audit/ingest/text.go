@@ -62,6 +62,12 @@ func Record(text []byte) (*audit.QueryAudit, error) {
 	return &q, nil
 }
 
+// Cut reports whether a text ends in the middle of a JSON value. Then whoever wrote it has stopped early.
+func Cut(text []byte) bool {
+	var value json.RawMessage
+	return errors.Is(json.NewDecoder(bytes.NewReader(text)).Decode(&value), io.ErrUnexpectedEOF)
+}
+
 // hasMore reports whether a text begins with a record and goes on after it.
 func hasMore(text []byte) bool {
 	var first json.RawMessage
@@ -76,7 +82,7 @@ func hasMore(text []byte) bool {
 // input that is not made of lines of JSON in UTF-8 is refused as a whole, since each of its lines would be. It reads no
 // more of the input than it needs for that, and so never waits for a second line. Errors are an *InputError.
 func openText(in io.Reader, name string, lists bool) (io.Reader, error) {
-	text, err := unzipped(in)
+	text, err := Decompress(in)
 	if err == nil {
 		err = checkText(text, lists)
 	}
@@ -134,8 +140,8 @@ func peek(text *bufio.Reader, n int) ([]byte, error) {
 	return start, err
 }
 
-// unzipped returns what in holds, decompressed if it begins as gzip does. It reads no more of it than it needs for that.
-func unzipped(in io.Reader) (*bufio.Reader, error) {
+// Decompress returns what in holds, decompressed if it begins as gzip does. It reads no more of it than it needs for that.
+func Decompress(in io.Reader) (*bufio.Reader, error) {
 	buffered := bufio.NewReaderSize(in, readSize)
 	for n := range len(gzipMagic) {
 		start, err := peek(buffered, n+1)

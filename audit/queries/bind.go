@@ -93,7 +93,9 @@ func (b *binder) bind(s *Statement, values map[string]Given) ([]any, error) {
 		case value.Type != "":
 			p.Kind = value.Type
 		case !described && given && isNumberAgain(value.Text):
-			p.Kind = Number
+			if p.Kind = Int; strings.Contains(value.Text, ".") {
+				p.Kind = Real
+			}
 		}
 		if !given {
 			if !p.Optional {
@@ -129,13 +131,17 @@ func (b *binder) value(p *Parameter, text string, given bool) (any, error) {
 		return h.String(), err
 	}
 	switch p.Kind {
-	case Number:
-		if n, err := strconv.ParseInt(text, 10, 64); err == nil {
-			return n, nil
+	case Choice:
+		if !slices.Contains(p.Choices, text) {
+			return nil, refuse(p.Name, "want one of %s, and got %q", strings.Join(p.Choices, ", "), text)
 		}
-		n, err := strconv.ParseFloat(text, 64)
-		if err != nil {
-			return nil, refuse(p.Name, "want a number, and got %q", text)
+	case Count:
+		n, err := strconv.ParseInt(text, 10, 64)
+		switch {
+		case err != nil || n < 0:
+			return nil, refuse(p.Name, "want a whole number, 0 for no limit, or more, and got %q", text)
+		case n == 0:
+			return int64(-1), nil // which LIMIT takes for no limit
 		}
 		return n, nil
 	case Int:

@@ -9,6 +9,7 @@
 //
 //	-- :name kind: what it is
 //	-- :name kind = value: what it is; the value is used when none is given
+//	-- :name one|other = one: what it is; it takes these texts
 //
 // Parse takes SQL that somebody typed instead. Values are always bound, never pasted into the text. Nothing is written:
 // the database is opened for reading, and SQLite refuses statements that would write to it or to another file.
@@ -38,7 +39,8 @@ type Query struct {
 type Parameter struct {
 	Name     string
 	Kind     Kind
-	Default  string // the value when none is given, if Optional
+	Choices  []string // of Kind Choice: the values that it takes
+	Default  string   // the value when none is given, if Optional
 	Optional bool
 	About    string
 }
@@ -51,9 +53,10 @@ type Kind string
 // had been recorded.
 const (
 	Text      Kind = "text"
-	Number    Kind = "number"
-	Int       Kind = "int"       // only for SQL that somebody typed
-	Real      Kind = "real"      // likewise
+	Choice    Kind = "choice"    // one of a few texts
+	Count     Kind = "count"     // how many at most; 0 is no limit
+	Real      Kind = "real"      // a number
+	Int       Kind = "int"       // a whole number, only for SQL that somebody typed
 	Time      Kind = "time"      // a time, of which the first instant counts
 	End       Kind = "end"       // a time, of which the last instant counts
 	Duration  Kind = "duration"  // becomes a number of the store's units
@@ -77,6 +80,9 @@ func (q *Query) Synopsis() string {
 	var parts []string
 	for _, p := range q.Parameters {
 		s := p.Name + "=" + strings.ToUpper(string(p.Kind))
+		if p.Kind == Choice {
+			s = p.Name + "=" + strings.Join(p.Choices, "|")
+		}
 		if p.Optional {
 			s = "[" + p.Name + "=" + p.Default + "]"
 		}
@@ -145,5 +151,9 @@ func parseParameter(s string) Parameter {
 	head, about, _ := strings.Cut(s, ":")
 	head, usual, optional := strings.Cut(head, "=")
 	name, kind, _ := strings.Cut(strings.TrimSpace(head), " ")
-	return Parameter{Name: name, Kind: Kind(kind), Default: strings.TrimSpace(usual), Optional: optional, About: strings.TrimSpace(about)}
+	p := Parameter{Name: name, Kind: Kind(kind), Default: strings.TrimSpace(usual), Optional: optional, About: strings.TrimSpace(about)}
+	if choices := strings.Split(kind, "|"); len(choices) > 1 {
+		p.Kind, p.Choices = Choice, choices
+	}
+	return p
 }

@@ -129,7 +129,7 @@ func TestValuesThatAreRefused(t *testing.T) {
 		{"agent", map[string]queries.Given{"agent": {Text: "02020202"}}, "agent", "no agent begins with that", true},
 		{"agent", map[string]queries.Given{"agent": {Text: "01010101"}, "colour": {}}, "colour", "there is no parameter :colour", false},
 		{"agent", map[string]queries.Given{"agent": {Text: "01010101", Type: queries.Text}}, "agent", "its own kinds", false},
-		{"agent", map[string]queries.Given{"agent": {Text: "01010101"}, "limit": {Text: "x"}}, "limit", "want a number", false},
+		{"agent", map[string]queries.Given{"agent": {Text: "01010101"}, "limit": {Text: "x"}}, "limit", "want a whole number", false},
 		{"trace", map[string]queries.Given{"id": {Text: "0101"}}, "id", "too short", false},
 		{"trace", map[string]queries.Given{"id": {Text: "ffffffff"}}, "id", "no such audit", true},
 		{"around", map[string]queries.Given{"at": {Text: "noon"}}, "at", "is no time", false},
@@ -150,6 +150,44 @@ func TestValuesThatAreRefused(t *testing.T) {
 		}
 		if early := s.Check(test.values, ask.Options{Now: time.Unix(1e9, 0)}); (early != nil) == test.late {
 			t.Errorf("%s %v: checked without a store: %v", test.query, test.values, early)
+		}
+	}
+}
+
+// Whatever the value of a parameter is, a named query refuses it as an *ask.Error or takes it: SQLite never gets a value that
+// it cannot use where the query has it.
+func TestNamedQueriesRefuseValuesOfAnotherKind(t *testing.T) {
+	t.Parallel()
+	dir, db := store(t)
+	good := map[queries.Kind]string{
+		queries.Text: "x", queries.Count: "1", queries.Real: "0.5", queries.Time: "0", queries.End: "9", queries.Duration: "1s",
+		queries.ID: "0100000000000000", queries.Agent: "01010101", queries.Assertion: strings.Repeat("02", 32), queries.Source: strings.Repeat("03", 32), queries.Hash: "01010101",
+	}
+	for _, q := range queries.All() {
+		s, err := q.Statement()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range q.Parameters {
+			for _, odd := range []string{"", "0", "1", "-1", "0.5", "-0.5", "1e3", "1e999", "NaN", "Inf", "0x10", "1_000", "9223372036854775807", "9223372036854775808", "NULL", "'", "hour", "ever", "now", "1s"} {
+				given := map[string]queries.Given{p.Name: {Text: odd}}
+				for _, other := range q.Parameters {
+					if other.Name != p.Name && !other.Optional {
+						given[other.Name] = queries.Given{Text: good[other.Kind]}
+					}
+				}
+				values, _, err := s.Bind(t.Context(), db, given, ask.Options{Now: time.Unix(1e9, 0)})
+				var refused *ask.Error
+				if errors.As(err, &refused) && refused.Parameter == p.Name {
+					continue
+				}
+				if err != nil {
+					t.Fatalf("%s %s=%q: %v", q.Name, p.Name, odd, err)
+				}
+				if _, err := queries.Run(t.Context(), dir, s, values, queries.Limits{}, &rows{}); err != nil {
+					t.Errorf("%s %s=%q: %v", q.Name, p.Name, odd, err)
+				}
+			}
 		}
 	}
 }

@@ -40,7 +40,7 @@ func TestNamedParametersBecomeNumbered(t *testing.T) {
 }
 
 // plainKinds are what a parameter of a named query can be that is no hash.
-var plainKinds = []Kind{Text, Number, Time, End, Duration}
+var plainKinds = []Kind{Text, Choice, Count, Real, Time, End, Duration}
 
 func TestNamedQueriesDescribeThemselves(t *testing.T) {
 	t.Parallel()

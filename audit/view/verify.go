@@ -13,20 +13,22 @@ type Verification struct {
 	OK    bool `json:"ok"`
 	Quick bool `json:"quick"`
 	JournalCounts
-	Audits        *uint64  `json:"audits"`
-	Contributions *uint64  `json:"contributions"`
-	Attributes    *uint64  `json:"attributes"`
-	Agents        *uint64  `json:"agents"`
-	AgentKeys     *uint64  `json:"agent_keys"`
-	TreeSize      *uint64  `json:"tree_size"`   // leaves of the Merkle tree
-	Root          *string  `json:"root"`        // of the tree, in base64
-	Matched       *uint64  `json:"matched"`     // in the journal and in SQLite
-	NotApplied    *uint64  `json:"not_applied"` // in the journal alone
-	Rejected      *uint64  `json:"rejected"`
-	Seconds       float64  `json:"seconds"`
-	Problems      []string `json:"problems"` // at most audit.MaxProblems
-	TotalProblems uint64   `json:"total_problems"`
-	Notes         []string `json:"notes"`
+	Audits        *uint64 `json:"audits"`
+	Contributions *uint64 `json:"contributions"`
+	Attributes    *uint64 `json:"attributes"`
+	Agents        *uint64 `json:"agents"`
+	AgentKeys     *uint64 `json:"agent_keys"`
+	TreeSize      *uint64 `json:"tree_size"`   // leaves of the Merkle tree
+	Root          *string `json:"root"`        // of the tree, in base64
+	Matched       *uint64 `json:"matched"`     // in the journal and in SQLite
+	NotApplied    *uint64 `json:"not_applied"` // in the journal alone
+	Rejected      *uint64 `json:"rejected"`
+	// Against are the checkpoints from elsewhere that the records were compared with.
+	Against       []audit.Compared `json:"against"`
+	Seconds       float64          `json:"seconds"`
+	Problems      []string         `json:"problems"` // at most audit.MaxProblems
+	TotalProblems uint64           `json:"total_problems"`
+	Notes         []string         `json:"notes"`
 }
 
 // JournalCounts are what a check of the journal counted.
@@ -80,6 +82,7 @@ func JournalCheckOf(r *wal.Report) *JournalCheck {
 func VerificationOf(r *audit.VerifyReport) *Verification {
 	v := &Verification{
 		OK: r.OK(), Quick: r.Quick, Seconds: r.Took.Seconds(), Problems: list(r.Problems), TotalProblems: r.Total, Notes: list(r.Notes),
+		Against: list(r.Against),
 	}
 	journal := r.JournalAway == ""
 	counts := JournalCountsOf(&r.Journal)
@@ -106,9 +109,9 @@ func VerificationOf(r *audit.VerifyReport) *Verification {
 }
 
 // list returns s, and an empty list for nil, so that JSON has [] and not null.
-func list(s []string) []string {
+func list[T any](s []T) []T {
 	if s == nil {
-		return []string{}
+		return []T{}
 	}
 	return s
 }

@@ -127,7 +127,7 @@ func (s *Stream[T]) Rows() iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		n := 0
 		for row, err := range s.rows {
-			if err == nil && s.limit > 0 && n == s.limit {
+			if (err == nil || ofRecord(err)) && s.limit > 0 && n == s.limit {
 				s.more = true
 				return
 			}

@@ -204,6 +204,17 @@ func TestAStreamSaysWhenTheLimitCutIt(t *testing.T) {
 			t.Errorf("limit %d: %d rows, more: %t; want %d, %t", limit, n, stream.More(), want.rows, want.more)
 		}
 	}
+	// What comes after the limit may be damaged.
+	stream := view.New(stub{answers: make([]audit.Answer, 2), failure: &audit.RecordError{}, asked: new([]audit.Filter)}, nil, nil).Answers(t.Context(), "s", "p", audit.Filter{Limit: 2}, false)
+	n := 0
+	for _, err := range stream.Rows() {
+		if n++; err != nil {
+			t.Error(err)
+		}
+	}
+	if n != 2 || !stream.More() {
+		t.Errorf("%d rows, more: %t", n, stream.More())
+	}
 }
 
 // The JSON of a record is its canonical JSON, and times are in the zone of the viewer.
@@ -259,7 +270,7 @@ func TestWhatWasNotCountedIsNull(t *testing.T) {
 				t.Errorf("%s: %s is %v", name, member, value)
 			}
 		}
-		for _, list := range []string{"problems", "notes"} {
+		for _, list := range []string{"problems", "notes", "against"} {
 			if members[list] == nil {
 				t.Errorf("%s: %s is null and no list", name, list)
 			}

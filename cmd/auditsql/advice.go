@@ -29,6 +29,7 @@ func (a *app) whatToTry(cmd *cobra.Command, err error) string {
 	var foreign *audit.ForeignError
 	var missing *audit.SQLiteMissingError
 	var record *audit.RecordError
+	var tree *audit.TreeError
 	switch {
 	case errors.As(err, &link):
 		return notLinked(link.Path)
@@ -46,6 +47,8 @@ func (a *app) whatToTry(cmd *cobra.Command, err error) string {
 		return "run it again later; another program, perhaps an SQLite shell, holds the database's write lock"
 	case errors.Is(err, audit.ErrLocked):
 		return "--lock-wait 10s waits for it; reading works meanwhile"
+	case errors.As(err, &tree):
+		return fmt.Sprintf("auditsql -d %[1]s verify says what is damaged; auditsql -d %[1]s log rebuild makes the tree again from the records", shellQuote(a.dir))
 	case logAdvice(err, a.dir) != "":
 		return logAdvice(err, a.dir)
 	case errors.Is(err, sqlstore.ErrMalformed) && !errors.Is(err, audit.ErrMismatch):
@@ -82,6 +85,8 @@ func logAdvice(err error, dir string) string {
 	switch {
 	case errors.Is(err, audit.ErrNoLog):
 		return fmt.Sprintf("auditsql -d %s log init --key FILE", dir)
+	case errors.Is(err, audit.ErrOtherRecords):
+		return "an export of this store as it was, whole or its last lines, as auditsql export printed it"
 	case errors.Is(err, audit.ErrBehind):
 		return fmt.Sprintf("auditsql -d %[1]s import --catch-up FILE, with an export that has the missing records; if they are lost, auditsql -d %[1]s log successor goes on under a new name; --read-only reads meanwhile", dir)
 	case errors.Is(err, audit.ErrForked):

@@ -81,7 +81,7 @@ by another writer, 130 interrupted, 141 the reader of the output went away.`,
 		&cobra.Group{ID: groupRead, Title: "To read:"},
 		&cobra.Group{ID: groupName, Title: "To name what hashes stand for:"},
 		&cobra.Group{ID: groupCare, Title: "To look after a store:"},
-		&cobra.Group{ID: groupProof, Title: "To check evidence from a log:"},
+		&cobra.Group{ID: groupProof, Title: "To prove what is in a log, and to check it:"},
 	)
 	add := func(group string, commands ...*cobra.Command) {
 		for _, c := range commands {
@@ -95,7 +95,7 @@ by another writer, 130 interrupted, 141 the reader of the output went away.`,
 	add(groupRead, a.getCommand(), a.listCommand(), a.recentCommand(), a.tailCommand(), a.exportCommand(), a.sqlCommand())
 	add(groupName, a.nameCommand())
 	add(groupCare, a.statsCommand(), a.verifyCommand(), a.backupCommand(), a.reindexCommand(), a.repairCommand(), a.walCommand())
-	add(groupProof, a.checkCommand(), a.keyCommand(), a.logCommand())
+	add(groupProof, a.proveCommand(), a.checkCommand(), a.keyCommand(), a.logCommand())
 	root.AddCommand(a.versionCommand())
 	root.SetHelpCommand(helpCommand(root))
 	root.InitDefaultCompletionCmd()

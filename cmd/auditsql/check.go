@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -19,8 +18,7 @@ import (
 
 // checkOptions are the flags of check.
 type checkOptions struct {
-	keys               []string
-	policy             string
+	trustFlags
 	record             string
 	consistency        bool
 	export, checkpoint string
@@ -63,13 +61,12 @@ a folder, shows that there are no other records.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringArrayVar(&o.keys, "key", nil, "verifier `KEY` of a log that you trust; may be repeated")
-	flags.StringVar(&o.policy, "policy", "", "`file` with the logs and witnesses that you trust")
+	o.trustFlags.add(cmd)
 	flags.StringVar(&o.record, "record", "", "`file` with a record; its proof is the argument")
 	flags.BoolVar(&o.consistency, "consistency", false, "the arguments are two checkpoints and the proof between them")
 	flags.StringVar(&o.export, "export", "", "`file` with all records of a log, one a line; - is standard input")
 	flags.StringVar(&o.checkpoint, "checkpoint", "", "`file` with the signed checkpoint of that export")
-	for _, name := range []string{"policy", "record", "export", "checkpoint"} {
+	for _, name := range []string{"record", "export", "checkpoint"} {
 		_ = cmd.MarkFlagFilename(name)
 	}
 	return cmd
@@ -113,7 +110,7 @@ func (a *app) checkEvidence(cmd *cobra.Command, args []string, o *checkOptions) 
 	if err != nil {
 		return err
 	}
-	policy, err := a.trusted(ctx, args, o)
+	policy, err := o.trusted(ctx, args)
 	if err != nil {
 		return err
 	}
@@ -138,34 +135,6 @@ func (a *app) checkEvidence(cmd *cobra.Command, args []string, o *checkOptions) 
 		return err
 	}
 	return c.result()
-}
-
-// trusted is whose signatures count.
-func (a *app) trusted(ctx context.Context, paths []string, o *checkOptions) (*evidence.Policy, error) {
-	if o.policy == "" {
-		policy, err := evidence.KeyPolicy(o.keys...)
-		if err != nil {
-			return nil, usage("--key: %w", err)
-		}
-		return policy, nil
-	}
-	text, err := readSmall(ctx, o.policy)
-	if err != nil {
-		return nil, fmt.Errorf("--policy: %w", err)
-	}
-	if is, err := os.Stat(o.policy); err == nil {
-		for _, path := range paths {
-			if own, err := os.Stat(filepath.Join(path, "policy")); err == nil && os.SameFile(is, own) {
-				return nil, trying(usage("--policy %s came with the evidence, and so proves nothing", o.policy),
-					"--key with the verifier key that somebody gave you whom you trust")
-			}
-		}
-	}
-	policy, err := evidence.ParsePolicy(text)
-	if err != nil {
-		return nil, fmt.Errorf("--policy %s: %w", o.policy, err)
-	}
-	return policy, nil
 }
 
 // A checking is one run of check: it prints each finding, and counts what they come to.
@@ -236,6 +205,8 @@ func (c *checking) whatToTry() string {
 		return "a newer checkpoint, or head -n with as many lines as the checkpoint has records"
 	case evidence.OtherLog:
 		return "two checkpoints of one log"
+	case evidence.NotMatching:
+		return "the older checkpoint first, and the files that belong to it"
 	case evidence.Unreadable, evidence.NoProof:
 		return "the file as it was when it was sent; a check needs every byte of it"
 	}

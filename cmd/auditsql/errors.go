@@ -95,7 +95,7 @@ func isDamage(err error) bool {
 	return errors.As(err, &corrupt) || errors.Is(err, wal.ErrGap) || errors.Is(err, wal.ErrAhead) || errors.Is(err, wal.ErrForeign) ||
 		errors.Is(err, audit.ErrMismatch) || errors.Is(err, audit.ErrDamaged) || errors.Is(err, sqlstore.ErrMalformed) ||
 		errors.Is(err, audit.ErrBehind) || errors.Is(err, audit.ErrForked) || errors.Is(err, audit.ErrNoMemory) ||
-		errors.Is(err, audit.ErrStopped) || errors.Is(err, audit.ErrLogFile) || errors.Is(err, signing.ErrCheckpoint)
+		errors.Is(err, audit.ErrStopped) || errors.Is(err, audit.ErrLogFile) || errors.Is(err, audit.ErrOtherRecords) || errors.Is(err, signing.ErrCheckpoint)
 }
 
 // report prints how a run ended and returns its exit code.

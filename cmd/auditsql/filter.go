@@ -125,7 +125,7 @@ func (f *filterFlags) check(a *app) error {
 // filter is what the flags select.
 func (f *filterFlags) filter(ctx context.Context, r *reading) (audit.Filter, error) {
 	filter, notes, err := ask.Filter(ctx, r.DB, f.values(), r.askOptions())
-	r.say(notes)
+	r.say(notes, flagName)
 	return filter, refusal(err, flagName, r.labels.names)
 }
 

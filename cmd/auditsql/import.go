@@ -55,13 +55,27 @@ answers every line that it has read before it waits for more input. So a
 program in any language can write through one long-lived import - --ack: write
 a line, read a line. The counts go to standard error.
 
+--catch-up is for a store that is refused because it has fewer records than were
+signed: a backup was restored. FILE is an export of the store as it was, whole
+or its last lines. First the root of the tree over the store's records and the
+missing ones is computed. Unless it is the root that was signed, nothing is
+stored (exit code 5). Then the missing records are stored, in their order.
+Records after the signed ones are not: a plain import of the same file stores
+them. An interrupted catch-up is completed by the next one, and until then no
+other command writes to the store.
+
 If the store signs its log (auditsql log init), it is signed while the import
 runs as well, as often as log init said or as --every says, and at the end.
+
+When import is interrupted, what it has answered or counted as inserted is
+stored, and a line that is not complete is not. The exit code is 130, also when
+a pipe has ended by the same Ctrl-C: nobody knows then whether that was all.
 
 ` + recordHelp,
 		Example: `  auditsql import monday.ndjson tuesday.ndjson.gz --rejects bad.ndjson
   zcat *.gz | auditsql import -
-  my-agent | auditsql import - --ack`,
+  my-agent | auditsql import - --ack
+  auditsql import --catch-up yesterday.ndjson.gz`,
 		Args: arguments(1, anyNumber, "FILE, or - for standard input,"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			stdin := 0
@@ -72,6 +86,12 @@ runs as well, as often as log init said or as --every says, and at the end.
 			}
 			if stdin > 1 {
 				return usage("- was given %d times, and standard input can be read once", stdin)
+			}
+			if o.catchUp {
+				if err := contradict(cmd, "catch-up", "ack", "rejects", "force", "strict", "every", "max-future", "create"); err != nil {
+					return err
+				}
+				return a.catchUp(cmd.Context(), args)
 			}
 			if o.ack && a.form("") != tui.Table && a.form("") != tui.Plain && a.form("") != tui.JSON {
 				return usage("--ack has its own form of output; the only other form is --json, for the counts")
@@ -88,6 +108,7 @@ runs as well, as often as log init said or as --every says, and at the end.
 	flags.BoolVar(&o.force, "force", false, "write over the file of --rejects when it exists")
 	flags.Var(&o.every, "every", "how often to sign the log meanwhile, if the store has one")
 	flags.BoolVar(&o.strict, "strict", false, "stop at the first line that is rejected")
+	flags.BoolVar(&o.catchUp, "catch-up", false, "put records back that were signed and are missing")
 	_ = cmd.MarkFlagFilename("rejects")
 	o.future.addMaxFuture(cmd)
 	a.addWriting(cmd)
@@ -100,6 +121,7 @@ type importOptions struct {
 	rejects string
 	force   bool
 	strict  bool
+	catchUp bool
 	every   durationFlag
 	future  durationFlag
 }
@@ -184,6 +206,11 @@ func (a *app) importFiles(ctx context.Context, names []string, o importOptions) 
 	}
 	if err == nil {
 		err = im.partly()
+	}
+	if err == nil && total < 0 {
+		// A pipe may have ended because of the same signal: then everything that came is stored, and more may have been meant
+		// to come.
+		err = context.Cause(ctx)
 	}
 	return err
 }

@@ -41,7 +41,7 @@ func (im *importer) run(ctx context.Context, db *audit.DB, inputs []input) error
 	o := ingest.Options{Check: im.check, Strict: im.options.strict, EachLine: im.options.ack}
 	for outcome, err := range ingest.Lines(ctx, db, texts, o) {
 		if err == nil {
-			err = im.take(&outcome)
+			err = im.take(ctx, &outcome)
 		}
 		if err != nil {
 			return errors.Join(err, im.answers.Flush())
@@ -57,13 +57,13 @@ func (im *importer) run(ctx context.Context, db *audit.DB, inputs []input) error
 }
 
 // take counts an outcome, and answers it.
-func (im *importer) take(o *ingest.Outcome) error {
+func (im *importer) take(ctx context.Context, o *ingest.Outcome) error {
 	var failed *ingest.InputError
 	switch {
 	case errors.As(o.Err, &failed):
 		return im.takeFailure(failed)
 	case o.Err != nil || o.More:
-		return im.reject(o)
+		return im.reject(ctx, o)
 	}
 	if len(o.Doubts) > 0 {
 		im.doubtsOf(o.Input).add(o.Line, o.Doubts)
@@ -99,9 +99,17 @@ func (im *importer) takeFailure(failed *ingest.InputError) error {
 
 // reject writes a line that is not stored to the file of --rejects, and prints why as FILE:LINE: reason. With --ack the
 // reason is also the answer to the line.
-func (im *importer) reject(o *ingest.Outcome) error {
+//
+// The last line of an input may be cut because the program that wrote it was interrupted together with this one. Then the
+// line is no line, and the import ends.
+func (im *importer) reject(ctx context.Context, o *ingest.Outcome) error {
 	text := o.Text
 	if !o.More && !bytes.HasSuffix(text, []byte{'\n'}) {
+		if ingest.Cut(text) {
+			if ended := cutShort(ctx); ended != nil {
+				return ended
+			}
+		}
 		text = append(bytes.Clone(text), '\n')
 	}
 	if _, err := im.rejects.Write(text); err != nil {

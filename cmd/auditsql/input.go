@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync/atomic"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -16,7 +17,8 @@ import (
 // What put, import, name and sql share: text from outside, and what is checked in records before they are stored.
 
 // uninterrupted does something that no signal interrupts, such as opening a FIFO that has no other end, or reading from
-// a terminal. When the run ends first, it returns the reason; its goroutine then runs until the process ends.
+// a terminal. When the run ends first, it returns the reason; its goroutine then runs until the process ends. The reason
+// also counts when both have happened: what an interrupted program has written may be a part of it.
 func uninterrupted[T any](ctx context.Context, do func() (T, error)) (T, error) {
 	type outcome struct {
 		value T
@@ -29,10 +31,27 @@ func uninterrupted[T any](ctx context.Context, do func() (T, error)) (T, error) 
 	}()
 	select {
 	case got := <-done:
-		return got.value, got.err
+		if ctx.Err() == nil {
+			return got.value, got.err
+		}
 	case <-ctx.Done():
-		var none T
-		return none, context.Cause(ctx)
+	}
+	var none T
+	return none, context.Cause(ctx)
+}
+
+// signalDelay is how long cutShort waits for a signal, which takes less than a millisecond on an idle machine.
+const signalDelay = 100 * time.Millisecond
+
+// cutShort is for an input that has ended in the middle of a record or a line. It returns why the run ends, or nil if it does
+// not. Ctrl-C reaches all programs of a pipe at once. The program that writes may end at once, and then the end of the input
+// is here before the signal is. So cutShort waits for the signal for a moment.
+func cutShort(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(signalDelay):
+		return nil
 	}
 }
 

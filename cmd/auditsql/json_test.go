@@ -46,7 +46,7 @@ var jsonExamples = map[string][]string{
 	"timeline":  {"auditsql timeline --by minute", "auditsql timeline --agent analyst --to 2026-11-23T12:00", "auditsql name --remove analyst; auditsql timeline --agent cff8e71d --to 2026-11-23T12:00"},
 	"top":       {"auditsql top --by source", "auditsql top --by agent", "auditsql top --by subject"},
 	"trace":     {"LABELLED; auditsql trace --attr trace_id=pay-20931", "ANONYMOUS; auditsql trace aaaaaaaa", "auditsql trace 0a3caa49", "MANY; auditsql trace 00000000"},
-	"verify":    {"auditsql verify", "DAMAGE; auditsql verify", "TEAR; auditsql verify --read-only", "DAMAGE; rm incident/audit.db*; auditsql wal repair --apply; auditsql verify", "mv incident/wal away; auditsql verify"},
+	"verify":    {"auditsql verify", "DAMAGE; auditsql verify", "TEAR; auditsql verify --read-only", "DAMAGE; rm incident/audit.db*; auditsql wal repair --apply; auditsql verify", "mv incident/wal away; auditsql verify", "auditsql -d ./again import evidence/log/export.ndjson; auditsql -d ./again verify --against evidence/log/checkpoint --key LOGKEY"},
 	"version":   {"auditsql version"},
 
 	"log checkpoints": {"SIGNED; auditsql log checkpoints"},
@@ -54,13 +54,17 @@ var jsonExamples = map[string][]string{
 	"log sign":        {"SIGNED; auditsql log sign"},
 	"log status":      {"SIGNED; auditsql log status", "SIGNED; rm key; auditsql log status"},
 
-	"key show":    {"auditsql key new log.example.com -o key; auditsql key show key"},
-	"name HASH":   {"auditsql name planner"},
-	"sql --list":  {"auditsql sql --list"},
-	"wal dump":    {"auditsql wal dump"},
-	"wal inspect": {"auditsql wal inspect", "SEGMENTS; auditsql wal inspect"},
-	"wal repair":  {"auditsql wal repair", "DAMAGE; auditsql wal repair --apply", "DAMAGE; rm incident/audit.db*; auditsql wal repair", "TEAR; auditsql wal repair"},
-	"wal verify":  {"auditsql wal verify", "SEGMENTS; printf X | dd of=cut/wal/0000000000000000.wal bs=1 seek=2000 conv=notrunc; auditsql wal verify", "TEAR; auditsql wal verify"},
+	"import --catch-up": {"auditsql key new log.example.com -o key; auditsql log init --key key; auditsql export > all; auditsql import --catch-up all"},
+	"log rebuild":       {"auditsql log rebuild", "auditsql key new log.example.com -o key; auditsql log init --key key; auditsql log rebuild"},
+	"log rotate":        {"auditsql key new log.example.com -o key; auditsql log init --key key; auditsql key new log.example.com -o new; auditsql log rotate --new new"},
+	"log successor":     {"auditsql key new log.example.com -o key; auditsql log init --key key; auditsql key new log.example.com/2 -o new; auditsql log successor --after key.signed --reason why --key new"},
+	"key show":          {"auditsql key new log.example.com -o key; auditsql key show key"},
+	"name HASH":         {"auditsql name planner"},
+	"sql --list":        {"auditsql sql --list"},
+	"wal dump":          {"auditsql wal dump"},
+	"wal inspect":       {"auditsql wal inspect", "SEGMENTS; auditsql wal inspect"},
+	"wal repair":        {"auditsql wal repair", "DAMAGE; auditsql wal repair --apply", "DAMAGE; rm incident/audit.db*; auditsql wal repair", "TEAR; auditsql wal repair"},
+	"wal verify":        {"auditsql wal verify", "SEGMENTS; printf X | dd of=cut/wal/0000000000000000.wal bs=1 seek=2000 conv=notrunc; auditsql wal verify", "TEAR; auditsql wal verify"},
 }
 
 // jsonSetups are what the words in capitals stand for.

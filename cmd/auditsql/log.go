@@ -18,7 +18,8 @@ root and its size can tell later whether these records were changed, removed or
 reordered. Log init makes the store sign the root from time to time.`,
 	}
 	needsOneBelow(cmd)
-	cmd.AddCommand(a.logRootCommand(), a.logTilesCommand(), a.logInitCommand(), a.logSignCommand(), a.logStatusCommand(), a.logCheckpointsCommand())
+	cmd.AddCommand(a.logRootCommand(), a.logTilesCommand(), a.logInitCommand(), a.logSignCommand(), a.logStatusCommand(), a.logCheckpointsCommand(),
+		a.logRotateCommand(), a.logSuccessorCommand(), a.logRebuildCommand())
 	return cmd
 }
 

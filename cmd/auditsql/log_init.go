@@ -18,6 +18,7 @@ type logFlags struct {
 
 func (a *app) logInitCommand() *cobra.Command {
 	var o logFlags
+	var adopt string
 	cmd := &cobra.Command{
 		Use:   "init --key FILE",
 		Short: "Sign the store's log from now on",
@@ -42,6 +43,10 @@ it has other or fewer records than were signed, it is refused. So the folder of
 the key must be writable for whoever writes to the store. Keep the key and its
 memory out of the store, and never put back an older FILE.signed.
 
+If FILE.signed was lost, nothing is signed until --adopt gives the key its
+memory back: a file with the newest checkpoint that it has signed. A key that
+stays in its place need not be named then.
+
 The first signature reads all records once. The store must not be open in
 another program.`,
 		Example: `  auditsql key new log.example.com/payments -o /etc/auditsql/payments.key
@@ -49,13 +54,28 @@ another program.`,
   auditsql log init --key payments.key --exec 'cat >> /mnt/worm/checkpoints'`,
 		Args: arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if adopt != "" && o.Key == "" {
+				return a.logAdopt(cmd.Context(), nil, adopt)
+			}
 			if err := o.check(a, cmd); err != nil {
 				return err
+			}
+			if adopt != "" {
+				return a.logAdopt(cmd.Context(), &o.LogOptions, adopt)
 			}
 			return a.logInit(cmd.Context(), o)
 		},
 		ValidArgsFunction: completeNothing,
 	}
+	o.add(cmd)
+	cmd.Flags().StringVar(&adopt, "adopt", "", "a `file` with the newest checkpoint: the lost memory of the key")
+	_ = cmd.MarkFlagFilename("adopt")
+	a.addWriting(cmd)
+	return cmd
+}
+
+// add adds the flags.
+func (o *logFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&o.Key, "key", "", "the `file` with the private key")
 	flags.StringVar(&o.Origin, "origin", "", "the `name` of the log, which must be that of the key")
@@ -67,8 +87,6 @@ another program.`,
 	_ = cmd.MarkFlagFilename("key")
 	_ = cmd.MarkFlagFilename("policy")
 	_ = cmd.MarkFlagDirname("publish")
-	a.addWriting(cmd)
-	return cmd
 }
 
 // check refuses what is wrong before the store is opened.

@@ -179,6 +179,9 @@ func (a *app) importLabels(ctx context.Context, file string) ([]audit.Label, err
 	if file == "-" {
 		file = "standard input"
 		input, err = a.readStdin(ctx, ingest.LongestLine)
+		if n := len(input); err == nil && n > 0 && input[n-1] != '\n' {
+			err = cutShort(ctx) // the last label may be only a part of one
+		}
 	} else {
 		about, statErr := os.Stat(file)
 		if statErr == nil {

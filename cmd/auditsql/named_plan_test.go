@@ -108,7 +108,7 @@ func pasted(q *queries.Query) string {
 	query := text.String()
 	for _, p := range q.Parameters {
 		value := "5"
-		if p.Kind == queries.Text || p.Kind.IsHash() {
+		if p.Kind == queries.Text || p.Kind == queries.Choice || p.Kind.IsHash() {
 			value = "'" + strings.Repeat("ab", 32) + "'"
 		}
 		query = regexp.MustCompile(":"+p.Name+`\b`).ReplaceAllString(query, value)

@@ -146,6 +146,11 @@ func (a *app) readRecord(ctx context.Context) (*audit.QueryAudit, error) {
 		return nil, trying(errors.New("standard input is empty, and no flags make a record"), "auditsql put --help")
 	}
 	q, err := ingest.Record(text)
+	if err != nil && ingest.Cut(text) {
+		if ended := cutShort(ctx); ended != nil {
+			return nil, ended
+		}
+	}
 	if err != nil {
 		return nil, refusedInput(fmt.Errorf("standard input: %w", err), "-")
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -87,21 +88,21 @@ func (r *reading) askOptions() ask.Options {
 	return ask.Options{Now: r.clock.Now, Zone: r.clock.Zone}
 }
 
-// say prints notes about what was typed.
-func (r *reading) say(notes []ask.Note) {
+// say prints notes about what was typed. name writes a parameter as the user typed it.
+func (r *reading) say(notes []ask.Note, name func(parameter string) string) {
 	for _, n := range notes {
 		if n.Pattern != "" {
 			n.Text += "; list --subject " + shellQuote(n.Pattern) + " finds both"
 		}
-		r.note("%s", n.Text)
+		r.note("%s: %s", name(n.Parameter), n.Text)
 	}
 }
 
-// sayOtherSpelling says when records have a subject that looks like the given one and is spelled otherwise.
+// sayOtherSpelling says when records have a subject that looks like the given argument and is spelled otherwise.
 func (r *reading) sayOtherSpelling(ctx context.Context, subject string, from, to *uint64) error {
 	note, err := ask.OtherSpelling(ctx, r.DB, subject, from, to)
 	if note != nil {
-		r.say([]ask.Note{*note})
+		r.say([]ask.Note{*note}, strings.ToUpper)
 	}
 	return err
 }

@@ -22,7 +22,7 @@ changed.
 A record comes back only if its hash shows that it is the one that was stored:
 the leaf hash in SQLite, the tree, or the hash in the journal's own header. When
 neither copy has the right hash, both are kept in a folder aside-*, the record
-is lost, and verify tells it from then on. What is lost in the journal alone
+is lost, and verify reports it from then on. What is lost in the journal alone
 becomes a gap, as in wal repair, which is for the journal alone.
 
 The exit code is 5 when damage was found and --apply not given, or when it
@@ -66,7 +66,7 @@ func (a *app) repair(ctx context.Context, apply bool) error {
 		a.note("repaired: %s; auditsql -d %s verify checks the whole store", what, shellQuote(a.dir))
 	}
 	if lost > 0 {
-		a.note("%s lost: no copy has its hash; what is left is in %s, and verify tells it from now on", plural(lost, "record is", "records are"), records.Aside)
+		a.note("%s lost: no copy has its hash; what is left is in %s, and verify reports it from now on", plural(lost, "record is", "records are"), records.Aside)
 	}
 	return nil
 }
@@ -107,7 +107,7 @@ func bothFacts(journal *audit.RepairReport, records *audit.RecordsReport) []tui.
 		fact("from_sqlite", "back from SQLite", tui.Number(journal.Journal.Restored()).As(plural(journal.Journal.Restored(), "record", "records"))),
 		fact("lost_bytes", "lost in the journal", tui.Number(journal.Journal.Lost()).As(plural(journal.Journal.Lost(), "byte", "bytes"))),
 		fact("restored", "back from the journal", list(records.Restored)),
-		fact("rehashed", "hash written anew", list(records.Rehashed)),
+		fact("rehashed", "leaf hash restored", list(records.Rehashed)),
 		fact("lost", "lost in SQLite", list(records.Lost)),
 		fact("aside", "kept aside", aside),
 	}

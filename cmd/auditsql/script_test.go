@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/walspec"
 	"github.com/auditsql/auditsql/wal"
 )
 
@@ -44,6 +46,7 @@ func atTestTime() {
 //	release DIR           be it no longer
 //	damage FILE OFFSET    change one byte of a file
 //	journal DIR FILE      make a journal without an identity, which holds the lines of a file
+//	forge DIR OLD NEW     change a text in a record of a journal, with checksums that fit the new record
 func TestScripts(t *testing.T) {
 	golden := goldenEvidence(t)
 	testscript.Run(t, testscript.Params{
@@ -81,6 +84,7 @@ func TestScripts(t *testing.T) {
 			"release": release,
 			"damage":  damage,
 			"journal": journal,
+			"forge":   forge,
 		},
 	})
 }
@@ -157,6 +161,33 @@ func damage(ts *testscript.TestScript, neg bool, args []string) {
 	b[0] ^= 0x20
 	_, err = f.WriteAt(b, offset)
 	ts.Check(err)
+}
+
+func forge(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 || len(args[1]) != len(args[2]) {
+		ts.Fatalf("usage: forge DIR OLD NEW, two texts of the same length")
+	}
+	dir := ts.MkAbs(args[0])
+	j, err := walspec.Read(dir)
+	ts.Check(err)
+	for _, r := range j.Records {
+		forged := bytes.Replace(r.Payload, []byte(args[1]), []byte(args[2]), 1)
+		if r.Kind != walspec.Payload || bytes.Equal(forged, r.Payload) {
+			continue
+		}
+		segment := j.Segments[0]
+		for _, s := range j.Segments {
+			if s.Base <= r.Offset {
+				segment = s
+			}
+		}
+		f, err := os.OpenFile(filepath.Join(dir, segment.Name), os.O_RDWR, 0)
+		ts.Check(err)
+		_, err = f.WriteAt(walspec.Encode(r.Offset, forged), int64(r.Offset-segment.Base))
+		ts.Check(errors.Join(err, f.Close()))
+		return
+	}
+	ts.Fatalf("no record of %s has the text", args[0])
 }
 
 func journal(ts *testscript.TestScript, neg bool, args []string) {

@@ -107,7 +107,7 @@ func (a *app) sql(ctx context.Context, args []string, o sqlOptions) error {
 		return err
 	}
 	values, notes, err := s.Bind(ctx, r.DB, given, r.askOptions())
-	r.say(notes)
+	r.say(notes, parameterName)
 	if err := errors.Join(refusal(err, parameterName, r.labels.names), r.Close()); err != nil {
 		return err
 	}

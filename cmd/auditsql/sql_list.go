@@ -30,12 +30,13 @@ func describe(q *queries.Query) tui.Cell {
 	type described struct {
 		Name    string       `json:"name"`
 		Kind    queries.Kind `json:"kind"`
+		Choices []string     `json:"choices"`
 		Default *string      `json:"default"`
 		About   string       `json:"about"`
 	}
 	list := []described{}
 	for _, p := range q.Parameters {
-		d := described{Name: p.Name, Kind: p.Kind, About: p.About}
+		d := described{Name: p.Name, Kind: p.Kind, Choices: p.Choices, About: p.About}
 		if p.Optional {
 			d.Default = &p.Default
 		}

@@ -149,7 +149,7 @@ func (a *app) trace(ctx context.Context, args []string, o *traceOptions) error {
 	switch {
 	case missing:
 		return quietly(exitNotFound)
-	case len(ids) == 0:
+	case len(ids) == 0 && a.leftOut == 0:
 		return trying(notFound("no record fits the filters"), "fewer of them, or a longer time; auditsql list takes the same")
 	}
 	return nil
@@ -188,18 +188,36 @@ func (a *app) traced(ctx context.Context, r *reading, args []string, f *filterFl
 	if filter.Limit > 0 {
 		filter.Limit++
 	}
-	for q, err := range r.Audits(ctx, filter) {
-		if a.leaveOut(err) {
-			continue
+	said := map[audit.QueryID]bool{} // damaged records
+	leftOut := func(err error) bool {
+		var damaged *audit.RecordError
+		if !errors.As(err, &damaged) || said[damaged.ID] {
+			return damaged != nil
 		}
-		if err != nil {
-			return nil, false, err
+		said[damaged.ID] = true
+		return a.leaveOut(damaged)
+	}
+	for {
+		rows := 0
+		ids = nil
+		for q, err := range r.Audits(ctx, filter) {
+			rows++
+			if leftOut(err) {
+				continue
+			}
+			if err != nil {
+				return nil, false, err
+			}
+			if f.limit > 0 && len(ids) == f.limit {
+				more = true
+				break
+			}
+			ids = append(ids, &q.QueryID)
 		}
-		if f.limit > 0 && len(ids) == f.limit {
-			more = true
+		if more || f.limit == 0 || rows < filter.Limit {
 			break
 		}
-		ids = append(ids, &q.QueryID)
+		filter.Limit *= 2 // some of them were damaged
 	}
 	if f.limit == 1 && more && !filter.Descending {
 		clock := r.clock
@@ -208,7 +226,10 @@ func (a *app) traced(ctx context.Context, r *reading, args []string, f *filterFl
 		if err != nil {
 			return nil, false, err
 		}
-		nearest, err := r.Nearest(ctx, filter, at.First)
+		nearest, damaged, err := r.Nearest(ctx, filter, at.First)
+		for _, d := range damaged {
+			leftOut(d)
+		}
 		if err != nil {
 			return nil, false, err
 		}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -16,7 +15,7 @@ import (
 )
 
 func (a *app) verifyCommand() *cobra.Command {
-	var quick bool
+	var o verifyFlags
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Check the journal and SQLite, and compare them",
@@ -27,24 +26,49 @@ journal against the stored records. It prints what it counted, the root of the
 tree, and each problem with its place. It works beside a writer, and changes
 nothing.
 
+So it finds what does not fit together. Somebody who can write everything can
+make other records fit. --against compares the store with a signed checkpoint
+that was kept elsewhere, and may be repeated. The roots are computed from the
+stored records, and not from the stored tree. The exit code is 5 when the store
+does not have what was signed; the problem names the records among which the
+first difference is. --tiles is a copy of the log that was kept elsewhere, as a
+folder with tiles (c2sp.org/tlog-tiles); with it the first record that differs
+is named. A checkpoint that is not signed by the log's key, or by that of --key
+or --policy, is no problem of the store: the exit code is 1.
+
 --quick leaves out the checks that read everything. What it does not count is
 "not looked at" in a table, and null in JSON. The exit code is 5 when something
 is wrong, also when the journal is not in its place and only SQLite was checked.
 A torn tail and gaps that were repaired are notes, not problems.`,
 		Example: `  auditsql verify
-  auditsql verify --quick -o json`,
+  auditsql verify --quick -o json
+  auditsql verify --against monday --against tuesday --key "$KEY"`,
 		Args: arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.verify(cmd.Context(), quick)
+			return a.verify(cmd, &o)
 		},
 		ValidArgsFunction: completeNothing,
 	}
-	cmd.Flags().BoolVar(&quick, "quick", false, "leave out what reads everything")
+	cmd.Flags().BoolVar(&o.quick, "quick", false, "leave out what reads everything")
+	o.addOutside(cmd)
 	a.addReading(cmd)
 	return cmd
 }
 
-func (a *app) verify(ctx context.Context, quick bool) error {
+// verifyFlags are the flags of verify.
+type verifyFlags struct {
+	quick bool
+	outsideFlags
+}
+
+func (a *app) verify(cmd *cobra.Command, o *verifyFlags) error {
+	ctx := cmd.Context()
+	options := audit.VerifyOptions{Quick: o.quick}
+	closeTiles, err := o.outside(cmd, &options)
+	if err != nil {
+		return err
+	}
+	defer closeTiles()
 	refused := a.recoverFirst(ctx)
 	if refused != nil {
 		if !isDamage(refused) {
@@ -54,16 +78,14 @@ func (a *app) verify(ctx context.Context, quick bool) error {
 		a.note("recovery is refused (%v); verifying what is there", refused)
 	}
 	bar := a.progress("verifying", -1, false)
-	report, err := audit.Verify(ctx, a.dir, audit.VerifyOptions{
-		Quick:    quick,
-		Progress: func(stage string, done uint64) { bar.At(int64(done), "checking "+stage) },
-	})
+	options.Progress = func(stage string, done uint64) { bar.At(int64(done), "checking "+stage) }
+	report, err := audit.Verify(ctx, a.dir, options)
 	bar.End()
 	if refused != nil && errors.Is(err, audit.ErrNoStore) {
 		return refused // there is only a journal, and it is damaged
 	}
 	if err != nil {
-		return err
+		return a.outsideError(err)
 	}
 	v := view.VerificationOf(&report)
 	if err := a.screen().Object(a.form(""), v, verifyTable(v, report.Took)...); err != nil {
@@ -76,7 +98,11 @@ func (a *app) verify(ctx context.Context, quick bool) error {
 		if len(report.Journal.Damage) > 0 {
 			a.tellDamage(ctx)
 		}
-		return a.damaged(report.Total)
+		found := a.damaged(report.Total)
+		if slices.ContainsFunc(report.Against, func(c audit.Compared) bool { return !c.Same }) {
+			found = trying(found, "keep the store as it is, since it shows what was done; a backup from before, compared with the same checkpoints, shows what the records were")
+		}
+		return found
 	}
 	return nil
 }
@@ -130,8 +156,10 @@ func resultCell(v *view.Verification) tui.Cell {
 		return problemsCell(v.TotalProblems)
 	case v.Quick:
 		return tui.Text("all is well, as far as --quick looks")
+	case len(v.Against) > 0:
+		return tui.Text("consistent, and what was signed in " + plural(len(v.Against), "checkpoint", "checkpoints") + " from elsewhere")
 	}
-	return tui.Text("all is well")
+	return tui.Text("consistent in itself, and compared with nothing from elsewhere")
 }
 
 func problemsCell(n uint64) tui.Cell { return tui.Text(plural(n, "problem", "problems")).Marked(true) }

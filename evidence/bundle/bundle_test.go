@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -209,6 +210,46 @@ func TestWhatIsNoEvidence(t *testing.T) {
 	}
 }
 
+// A range without an older checkpoint begins with the first record of the log. Taking the older checkpoint away from another
+// range does not make one.
+func TestARangeFromTheFirstRecordOn(t *testing.T) {
+	t.Parallel()
+	l := newLog(t, 11)
+	all := func(from, to int64) *bundle.Contents {
+		return &bundle.Contents{Policy: l.policy, Range: &bundle.Range{Newer: l.head(to), Records: bytes.NewReader(l.lines(from, to))}}
+	}
+	for _, to := range []int64{1, 8, 11} {
+		m := inMemory(t, all(0, to))
+		if m["range/older.checkpoint"] != nil || m["range/edge"] != nil {
+			t.Error("there is an older checkpoint")
+		}
+		for f := range bundle.Check(m, l.policy) {
+			if f.Kind != bundle.AllBetween || f.Verdict.Err() != nil || f.Verdict.Index != 0 || f.Verdict.Checkpoint.Size != to {
+				t.Errorf("%+v", f)
+			}
+		}
+		if readme := string(m["README.txt"].Data); strings.Contains(readme, "range/edge") || !strings.Contains(readme, "from record 0 (counted from 0)") {
+			t.Error(readme)
+		}
+	}
+	if err := bundle.WriteZip(io.Discard, all(1, 11)); err == nil {
+		t.Error("a range that lacks the first record is written")
+	}
+	m := inMemory(t, &bundle.Contents{Policy: l.policy, Range: l.between(5, 11)})
+	delete(m, "range/older.checkpoint")
+	for f := range bundle.Check(m, l.policy) {
+		if f.Verdict.Reason != evidence.Unreadable {
+			t.Errorf("without the older checkpoint: %+v", f)
+		}
+	}
+	delete(m, "range/edge")
+	for f := range bundle.Check(m, l.policy) {
+		if f.Verdict.Reason != evidence.OtherRecords {
+			t.Errorf("without the older checkpoint and the edge: %+v", f)
+		}
+	}
+}
+
 // Nothing is written that is not proven, and nothing stays of a folder that could not be written.
 func TestNothingUnprovenIsWritten(t *testing.T) {
 	t.Parallel()
@@ -225,6 +266,7 @@ func TestNothingUnprovenIsWritten(t *testing.T) {
 	short.Records = bytes.NewReader(l.lines(5, 10))
 	other := l.record(2, 11)
 	other.Bytes = l.records[3]
+	errGone := errors.New("the disk is gone")
 	for what, c := range map[string]*bundle.Contents{
 		"another record":        one(other),
 		"a name with a slash":   named("../2"),
@@ -238,13 +280,15 @@ func TestNothingUnprovenIsWritten(t *testing.T) {
 		"no records":            {Policy: l.policy, Records: l.some()},
 		"records that cannot be read": {Policy: l.policy, Records: func(yield func(bundle.Record, error) bool) {
 			if yield(l.record(2, 11), nil) {
-				yield(bundle.Record{}, errors.New("the disk is gone"))
+				yield(bundle.Record{}, errGone)
 			}
 		}},
 	} {
 		dir := filepath.Join(t.TempDir(), "new")
 		if err := bundle.WriteFolder(dir, c); err == nil {
 			t.Errorf("%s was written", what)
+		} else if what == "records that cannot be read" && !errors.Is(err, errGone) {
+			t.Errorf("the error of the records is lost: %v", err)
 		}
 		if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s: the folder is there: %v", what, err)

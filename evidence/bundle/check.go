@@ -46,9 +46,9 @@ func Check(files fs.FS, policy *evidence.Policy) iter.Seq[Finding] {
 			yield(other(".", "%v", err))
 			return
 		}
-		evidenceSeen := false
+		evidenceSeen, records := false, evidence.NewVerifier(policy)
 		for _, name := range names.sorted {
-			f, ok := names.check(files, name, policy)
+			f, ok := names.check(files, name, policy, records)
 			if !ok {
 				continue
 			}
@@ -65,6 +65,10 @@ func Check(files fs.FS, policy *evidence.Policy) iter.Seq[Finding] {
 
 // CheckRecord checks a record that is read from one place and its proof from another.
 func CheckRecord(name string, record, proof io.Reader, policy *evidence.Policy) Finding {
+	return checkRecordBy(name, record, proof, evidence.NewVerifier(policy))
+}
+
+func checkRecordBy(name string, record, proof io.Reader, records *evidence.Verifier) Finding {
 	f := Finding{Kind: OneRecord, Path: name}
 	r, err := readBounded(record, evidence.MaxRecord)
 	if err != nil {
@@ -76,8 +80,8 @@ func CheckRecord(name string, record, proof io.Reader, policy *evidence.Policy) 
 		f.Verdict = unreadable("the proof: %v", err)
 		return f
 	}
-	f.Record, f.Verdict = r, evidence.Verify(r, p, policy)
-	if without, ok := bytes.CutSuffix(r, []byte("\n")); ok && f.Verdict.Reason == evidence.NotIncluded && evidence.Verify(without, p, policy).Err() == nil {
+	f.Record, f.Verdict = r, records.Verify(r, p)
+	if without, ok := bytes.CutSuffix(r, []byte("\n")); ok && f.Verdict.Reason == evidence.NotIncluded && records.Verify(without, p).Err() == nil {
 		f.Verdict.Detail = "the file has a line feed at its end, which the record does not have: without it the record is proven"
 	}
 	return f
@@ -118,7 +122,7 @@ func (n *names) has(name string) bool {
 }
 
 // check returns the finding about a file, and false for a file that is part of another one's finding, or for people.
-func (n *names) check(files fs.FS, name string, policy *evidence.Policy) (Finding, bool) {
+func (n *names) check(files fs.FS, name string, policy *evidence.Policy, records *evidence.Verifier) (Finding, bool) {
 	if why, odd := n.odd[name]; odd {
 		return other(name, "%s", why), true
 	}
@@ -128,7 +132,7 @@ func (n *names) check(files fs.FS, name string, policy *evidence.Policy) (Findin
 	case name == readmeFile || name == policyFile:
 		return Finding{}, false
 	case name == rangeFile:
-		return checkRange(files, policy), true
+		return n.checkRange(files, policy), true
 	case n.has(rangeFile) && (name == olderFile || name == newerFile || name == edgeFile):
 		return Finding{}, false
 	case isProof && n.has(proof+recordExt):
@@ -136,14 +140,14 @@ func (n *names) check(files fs.FS, name string, policy *evidence.Policy) (Findin
 	case isProof:
 		return other(name, "it is the proof of a record that is not here: %s is missing", proof+recordExt), true
 	case isRecord && n.has(base+proofExt):
-		return checkPair(files, name, base+proofExt, policy), true
+		return checkPair(files, name, base+proofExt, records), true
 	case isRecord:
 		return other(name, "it is a record without a proof: %s is missing", base+proofExt), true
 	}
 	return other(name, "it belongs to no proof"), true
 }
 
-func checkPair(files fs.FS, record, proof string, policy *evidence.Policy) Finding {
+func checkPair(files fs.FS, record, proof string, records *evidence.Verifier) Finding {
 	r, err := files.Open(record)
 	if err != nil {
 		return Finding{Kind: OneRecord, Path: record, Verdict: unreadable("the record: %v", err)}
@@ -154,23 +158,24 @@ func checkPair(files fs.FS, record, proof string, policy *evidence.Policy) Findi
 		return Finding{Kind: OneRecord, Path: record, Verdict: unreadable("the proof: %v", err)}
 	}
 	defer p.Close()
-	return CheckRecord(record, r, p, policy)
+	return checkRecordBy(record, r, p, records)
 }
 
-func checkRange(files fs.FS, policy *evidence.Policy) Finding {
+// checkRange checks a range. Without an older checkpoint and its edge it must begin with the first record of the log.
+func (n *names) checkRange(files fs.FS, policy *evidence.Policy) Finding {
 	f := Finding{Kind: AllBetween, Path: rangeFile}
-	var texts [3][]byte
-	for i, name := range []string{olderFile, newerFile, edgeFile} {
-		var err error
-		if texts[i], err = readFile(files, name); err != nil {
+	newer, err := readFile(files, newerFile)
+	if err != nil {
+		f.Verdict = unreadable("%v", err)
+		return f
+	}
+	var older []byte
+	var edge *tree.Frontier
+	if n.has(olderFile) || n.has(edgeFile) {
+		if older, edge, err = readOlder(files); err != nil {
 			f.Verdict = unreadable("%v", err)
 			return f
 		}
-	}
-	edge, err := readEdge(texts[0], texts[2])
-	if err != nil {
-		f.Verdict = unreadable("%s: %v", edgeFile, err)
-		return f
 	}
 	records, err := files.Open(rangeFile)
 	if err != nil {
@@ -178,12 +183,27 @@ func checkRange(files fs.FS, policy *evidence.Policy) Finding {
 		return f
 	}
 	defer records.Close()
-	f.Verdict = evidence.VerifyRange(texts[0], texts[1], edge, records, policy)
+	f.Verdict = verifyRange(older, newer, edge, records, policy)
 	return f
 }
 
+// readOlder reads the older checkpoint of a range, which is not nil, and its edge.
+func readOlder(files fs.FS) (checkpoint []byte, edge *tree.Frontier, err error) {
+	if checkpoint, err = readFile(files, olderFile); err != nil {
+		return nil, nil, err
+	}
+	hashes, err := readFile(files, edgeFile)
+	if err != nil {
+		return nil, nil, err
+	}
+	if edge, err = readEdge(checkpoint, hashes); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", edgeFile, err)
+	}
+	return checkpoint, edge, nil
+}
+
 // readEdge reads the right edge of the tree of a checkpoint. VerifyRange checks both. It is nil when the checkpoint
-// cannot be read, which VerifyRange says, or when it has another number of hashes than the size needs, which refutes it.
+// cannot be read, or when it has another number of hashes than the size needs. VerifyRange says either.
 func readEdge(checkpoint, edge []byte) (*tree.Frontier, error) {
 	hashes, err := evidence.ParseHashes(edge)
 	if err != nil {

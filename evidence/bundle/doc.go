@@ -9,6 +9,8 @@
 //	range/newer.checkpoint     the second
 //	range/edge                 the right edge of the older tree: hashes in base64, the largest subtree first
 //
+// A range without older.checkpoint and edge has all records from the first one of the log on.
+//
 // A bundle has records, or a range, or both. [WriteFolder] and [WriteZip] write one, and write nothing that [Check] would not
 // prove. Check reads one, and any other folder in which each record lies beside its proof.
 //

@@ -11,6 +11,10 @@ const aboutRange = `  range/records.ndjson      records, one a line
   range/edge                hashes from which the older root is computed
 `
 
+const aboutAll = `  range/records.ndjson      records, one a line, from the first one of the log
+  range/newer.checkpoint    a signed checkpoint: the log after them
+`
+
 const aboutPolicy = `  policy                    whose signatures are meant (format: c2sp.org/tlog-policy)
 `
 
@@ -126,4 +130,13 @@ Check the range by hand
   older root from range/edge, and compare it with range/older.checkpoint. Append
   the leaf of each line of range/records.ndjson to that tree. Compare the root
   with range/newer.checkpoint. Check the signatures of both.
+`
+
+const allByHand = `
+Check the range by hand
+
+  docs/proof.md of auditsql has a page of Python for it: take range/records.ndjson
+  for the export, and range/newer.checkpoint for its checkpoint. In words: make
+  the tree of the leaves of all lines. Compare its root with the checkpoint, and
+  check the signature.
 `

@@ -44,9 +44,9 @@ type Record struct {
 	Proof []byte // [evidence.Proof] as a text
 }
 
-// Range is all records that the log got between two checkpoints.
+// Range is all records that the log got between two checkpoints, or all from its first one on.
 type Range struct {
-	Older, Newer []byte         // signed
+	Older, Newer []byte         // signed; without an older one, the records begin with the first of the log
 	Edge         *tree.Frontier // of the older tree
 	Records      io.Reader      // one a line; read once
 }
@@ -108,11 +108,12 @@ func write(c *Contents, create func(name string, from func(io.Writer) error) err
 	}
 	r := &readme{policy: c.Policy}
 	if c.Records != nil {
-		names := map[string]bool{}
+		names, proven := map[string]bool{}, evidence.NewVerifier(c.Policy)
 		for rec, err := range c.Records {
-			if err == nil {
-				err = checkRecord(rec, names, c.Policy)
+			if err != nil {
+				return err
 			}
+			err = checkRecord(rec, names, proven)
 			if err == nil {
 				err = put(recordsDir+rec.Name+recordExt, rec.Bytes)
 			}
@@ -131,7 +132,7 @@ func write(c *Contents, create func(name string, from func(io.Writer) error) err
 		if err != nil {
 			return fmt.Errorf("all records between two checkpoints: %w", err)
 		}
-		r.between = &v
+		r.between, r.fromStart = &v, c.Range.Older == nil
 	}
 	if r.records == 0 && r.between == nil {
 		return errors.New("there is no evidence to write")
@@ -143,7 +144,7 @@ func write(c *Contents, create func(name string, from func(io.Writer) error) err
 }
 
 // checkRecord refuses a record that Check would not prove.
-func checkRecord(rec Record, names map[string]bool, policy *evidence.Policy) error {
+func checkRecord(rec Record, names map[string]bool, proven *evidence.Verifier) error {
 	plain := func(r rune) bool { return 'a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '-' }
 	switch {
 	case rec.Name == "" || len(rec.Name) > longestName || strings.ContainsFunc(rec.Name, func(r rune) bool { return !plain(r) }):
@@ -151,25 +152,33 @@ func checkRecord(rec Record, names map[string]bool, policy *evidence.Policy) err
 	case names[rec.Name]:
 		return errors.New("the name is there twice")
 	}
-	return evidence.Verify(rec.Bytes, rec.Proof, policy).Err()
+	return proven.Verify(rec.Bytes, rec.Proof).Err()
 }
 
 // writeRange checks the records while it writes them, since they are read only once.
 func writeRange(r *Range, policy *evidence.Policy, put func(string, []byte) error, create func(string, func(io.Writer) error) error) (v evidence.Verdict, err error) {
 	err = create(rangeFile, func(w io.Writer) error {
-		v = evidence.VerifyRange(r.Older, r.Newer, r.Edge, io.TeeReader(r.Records, w), policy)
+		v = verifyRange(r.Older, r.Newer, r.Edge, io.TeeReader(r.Records, w), policy)
 		return v.Err()
 	})
-	if err == nil {
+	if err == nil && r.Older != nil {
 		err = put(olderFile, r.Older)
 	}
 	if err == nil {
 		err = put(newerFile, r.Newer)
 	}
-	if err == nil {
+	if err == nil && r.Older != nil {
 		err = put(edgeFile, evidence.FormatHashes(r.Edge.Hashes()))
 	}
 	return v, err
+}
+
+// verifyRange checks a range with or without an older checkpoint.
+func verifyRange(older, newer []byte, edge *tree.Frontier, records io.Reader, policy *evidence.Policy) evidence.Verdict {
+	if older == nil {
+		return evidence.VerifyExport(records, newer, policy)
+	}
+	return evidence.VerifyRange(older, newer, edge, records, policy)
 }
 
 // readme is what README.txt says, collected while the bundle is written.
@@ -178,6 +187,8 @@ type readme struct {
 	records int
 	first   string // name of a record, for the example
 	between *evidence.Verdict
+
+	fromStart bool // between is all records from the first one on
 }
 
 func (r *readme) add(rec Record) {
@@ -192,7 +203,10 @@ func (r *readme) text() []byte {
 	if r.records > 0 {
 		b.WriteString(aboutRecords)
 	}
-	if r.between != nil {
+	switch {
+	case r.fromStart:
+		b.WriteString(aboutAll)
+	case r.between != nil:
 		b.WriteString(aboutRange)
 	}
 	b.WriteString(aboutPolicy)
@@ -220,7 +234,10 @@ func (r *readme) text() []byte {
 	if r.records > 0 {
 		fmt.Fprintf(&b, byHand, r.first, r.first, ByHand)
 	}
-	if r.between != nil {
+	switch {
+	case r.fromStart:
+		b.WriteString(allByHand)
+	case r.between != nil:
 		b.WriteString(rangeByHand)
 	}
 	return b.Bytes()

@@ -2,6 +2,7 @@
 //
 //	FILE                    the private key, outside of the store (package keyfile)
 //	FILE.signed             the memory: the last checkpoint that was signed with the key
+//	FILE.next               after a change of the key: which key has followed this one
 //	FILE.signed.lock        is locked while a checkpoint is signed
 //	DIR/log.json            which key signs the log of the store in DIR, how often, where checkpoints go ([Config])
 //	DIR/checkpoint          a copy of the memory, with the cosignatures of witnesses

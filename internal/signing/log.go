@@ -75,7 +75,7 @@ func (l *Log) Close() {
 	l.closed = true
 }
 
-// Compare compares a store's tree with everything that is known to be signed: FILE.signed, DIR/checkpoint and log.json. The error
+// Compare compares a store's tree with everything that is known to be signed ([Config.AllSigned]). The error
 // is a *MismatchError when the tree does not extend one of them.
 func (l *Log) Compare(ctx context.Context, t Tree) error {
 	c := l.Config()
@@ -91,26 +91,9 @@ func (l *Log) Compare(ctx context.Context, t Tree) error {
 }
 
 func (c *Config) compare(dir string, known Known, size int64, tiles tree.TileReader) error {
-	// log.json last: it has no signature, so what the others say counts more.
-	signed := []Copy{known.Memory, known.Store}
-	if s := c.Signed; s != nil {
-		signed = append(signed, Copy{Path: Path(dir), Note: []byte{}, Checkpoint: evidence.Checkpoint{Origin: c.Origin, Size: s.Size, Root: s.Root}})
-	}
-	for i, s := range signed {
-		if s.Note == nil {
-			continue
-		}
-		mismatch := &MismatchError{Source: s.Path, OnlyConfig: i == 2 && known.Memory.Note != nil, Signed: s.Checkpoint, Size: size}
-		if size < s.Size {
-			return mismatch
-		}
-		root, err := tree.Root(tiles, s.Size)
-		if err != nil {
-			return fmt.Errorf("compare with %s: %w", s.Path, err)
-		}
-		if root != s.Root {
-			mismatch.Root = root
-			return mismatch
+	for _, s := range c.signed(dir, known) {
+		if err := s.extendedBy(size, tiles); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -130,9 +113,13 @@ type Signature struct {
 // memory is damaged. Another process that signs with the key is waited for, at most ten seconds.
 //
 // An error after the signature itself comes with the Signature.
-func (l *Log) Sign(ctx context.Context, s Store) (sig Signature, err error) {
+func (l *Log) Sign(ctx context.Context, s Store) (Signature, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.sign(ctx, s)
+}
+
+func (l *Log) sign(ctx context.Context, s Store) (sig Signature, err error) {
 	c := l.Config()
 	if c.Stopped != "" {
 		return sig, fmt.Errorf("%w: %s", ErrStopped, c.Stopped)
@@ -244,6 +231,15 @@ func (c *Config) CheckCopy(dir string) error {
 
 // checkMemory refuses to sign with a key whose memory is lost or damaged. The key may have signed more than DIR/checkpoint has.
 func (c *Config) checkMemory(known Known) error {
+	for _, n := range known.Next {
+		switch {
+		case n.Note != nil:
+		case missing(n.Err):
+			return fmt.Errorf("%w: %s, of a key that has followed this one", ErrNoMemory, n.Path)
+		default:
+			return n.Err
+		}
+	}
 	switch m := known.Memory; {
 	case m.Err == nil && m.Note != nil:
 		return nil

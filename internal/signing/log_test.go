@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/auditsql/auditsql/evidence"
+	"github.com/auditsql/auditsql/internal/durable"
 	"github.com/auditsql/auditsql/internal/keyfile"
 	"github.com/auditsql/auditsql/internal/storedir"
 	"github.com/auditsql/auditsql/tree"
@@ -685,5 +686,35 @@ func TestAFailureIsNoted(t *testing.T) {
 		if have != why {
 			t.Errorf("got %q, want %q", have, why)
 		}
+	}
+}
+
+// The next key has the rules of the first one: no second memory, and nobody publishes it.
+func TestTheNextKeyIsRefused(t *testing.T) {
+	t.Parallel()
+	l := newLog(t)
+	s := newStore(records(0, 10)...)
+	sign(t, l, s)
+	next := filepath.Join(t.TempDir(), "key")
+	if _, err := keyfile.Create(next, l.Config().Origin); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(next, link); err != nil {
+		t.Skip(err)
+	}
+	if err := l.change(func(c *Config) { c.Publish = []string{filepath.Dir(next)} }); err != nil {
+		t.Fatal(err)
+	}
+	before := allFiles(t, l)
+	var linked *durable.LinkError
+	if _, err := l.Rotate(t.Context(), s, link); !errors.As(err, &linked) {
+		t.Errorf("a link: %v", err)
+	}
+	if _, err := l.Rotate(t.Context(), s, next); !errors.Is(err, ErrKey) || !strings.Contains(err.Error(), "published") {
+		t.Errorf("a published key: %v", err)
+	}
+	if after := allFiles(t, l); after != before {
+		t.Errorf("files were changed: %s\n%s", before, after)
 	}
 }

@@ -41,8 +41,9 @@ func (m Memory) Write(note []byte) error {
 
 // Known is what is known of the checkpoints that a log has signed.
 type Known struct {
-	Memory Copy // FILE.signed
-	Store  Copy // DIR/checkpoint
+	Memory Copy   // FILE.signed
+	Store  Copy   // DIR/checkpoint
+	Next   []Copy // the memories of the keys that have followed the log's key (FILE.next)
 }
 
 // Copy is a file with a signed checkpoint.
@@ -52,6 +53,8 @@ type Copy struct {
 	evidence.Checkpoint
 	// Err says why the file does not count: it is fs.ErrNotExist, another error of reading it, or ErrCheckpoint.
 	Err error
+	// alone says that this is log.json, and that the memory is whole: when the memory says less, log.json was changed.
+	alone bool
 }
 
 // Known reads FILE.signed and DIR/checkpoint, and checks their signatures.
@@ -60,7 +63,7 @@ func (c *Config) Known(dir string) (Known, error) {
 	if err != nil {
 		return Known{}, fmt.Errorf("%s: %w: %w", Path(dir), ErrConfig, err)
 	}
-	return Known{c.read(MemoryOf(c.Key).Path(), policy), c.read(CheckpointPath(dir), policy)}, nil
+	return Known{c.read(MemoryOf(c.Key).Path(), policy), c.read(CheckpointPath(dir), policy), c.followers()}, nil
 }
 
 func (c *Config) read(path string, policy *evidence.Policy) Copy {

@@ -3,7 +3,7 @@
 -- :predicate text: the predicate
 -- :from time = ever: from when on
 -- :to end = ever: up to when
--- :limit number = 100: at most so many
+-- :limit count = 100: at most so many
 SELECT time, query_id, agent_id, agent_label, lens, result_hash, result_confidence, flipped, previous_id
 FROM answers
 WHERE subject = :subject AND predicate = :predicate AND timestamp BETWEEN :from AND :to

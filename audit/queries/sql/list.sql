@@ -1,7 +1,7 @@
 -- The records of a time, oldest first, as list --from --to.
 -- :from time = ever: from when on
 -- :to end = ever: up to when
--- :limit number = 100: at most so many
+-- :limit count = 100: at most so many
 SELECT time, query_id, agent_id, subject, predicate, lifecycle, result_confidence, contributions
 FROM audits
 WHERE timestamp BETWEEN :from AND :to

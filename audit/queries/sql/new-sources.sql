@@ -1,6 +1,6 @@
 -- The sources that no record had before a time, those used most first, as top --by source --new-since. It looks at every record since.
 -- :since time: since when
--- :limit number = 20: at most so many
+-- :limit count = 20: at most so many
 SELECT c.source_hash, c.source_label, count(*) AS uses, count(DISTINCT c.assertion_hash) AS assertions, min(c.time) AS first
 FROM contributions c
 WHERE c.timestamp BETWEEN :since AND 9223372036854775807

@@ -1,5 +1,5 @@
 -- The newest records, newest first, as recent.
--- :limit number = 20: how many
+-- :limit count = 20: how many
 SELECT time, query_id, agent_id, subject, predicate, lifecycle, result_confidence, contributions
 FROM audits
 ORDER BY timestamp DESC, query_id DESC

@@ -2,7 +2,7 @@
 -- :subject text: the whole subject
 -- :from time = ever: from when on
 -- :to end = ever: up to when
--- :limit number = 100: at most so many
+-- :limit count = 100: at most so many
 SELECT time, query_id, agent_id, predicate, lifecycle, result_hash, result_confidence, contributions
 FROM audits
 WHERE subject = :subject AND timestamp BETWEEN :from AND :to

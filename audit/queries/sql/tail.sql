@@ -1,5 +1,5 @@
 -- The records that were admitted last, newest first, as tail.
--- :limit number = 10: how many
+-- :limit count = 10: how many
 SELECT idx, time, query_id, agent_id, subject, predicate, result_confidence
 FROM audits
 ORDER BY idx DESC

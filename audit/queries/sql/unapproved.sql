@@ -1,7 +1,7 @@
 -- The evidence of a time that nobody had approved, and where it went.
 -- :from time = ever: from when on
 -- :to end = ever: up to when
--- :limit number = 100: at most so many
+-- :limit count = 100: at most so many
 SELECT time, query_id, agent_id, assertion_hash, weight, source_hash, lifecycle
 FROM contributions
 WHERE timestamp BETWEEN :from AND :to AND lifecycle <> 'Approved'

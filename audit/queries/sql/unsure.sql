@@ -1,8 +1,8 @@
 -- The records of a time that were answered with little confidence, as list --max-confidence.
--- :most number = 0.5: the greatest confidence
+-- :most real = 0.5: the greatest confidence
 -- :from time = ever: from when on
 -- :to end = ever: up to when
--- :limit number = 100: at most so many
+-- :limit count = 100: at most so many
 SELECT time, query_id, agent_id, subject, predicate, result_confidence
 FROM audits
 WHERE timestamp BETWEEN :from AND :to AND result_confidence <= :most

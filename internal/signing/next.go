@@ -1,0 +1,70 @@
+package signing
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+
+	"github.com/auditsql/auditsql/evidence"
+)
+
+// follower is what FILE.next beside a key says: which key signs the log in its place. So a store that is put back to a moment
+// before the change, and has the old key in its log.json, is compared with what the new key has signed as well.
+type follower struct {
+	Key         string `json:"key"` // the absolute path of the file
+	VerifierKey string `json:"verifier_key"`
+}
+
+func (m Memory) nextPath() string { return m.key + ".next" }
+
+func (m Memory) writeNext(f follower) error {
+	text, err := json.Marshal(f)
+	if err == nil {
+		err = m.disk.replace(m.nextPath(), m.key, append(text, '\n'))
+	}
+	if err != nil {
+		return fmt.Errorf("note the next key: %w", err)
+	}
+	return nil
+}
+
+func (m Memory) readNext() (f follower, err error) {
+	text, err := readFile(m.nextPath())
+	if err != nil {
+		return f, err
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&f); err != nil {
+		return f, fmt.Errorf("%s: %w", m.nextPath(), err)
+	}
+	return f, nil
+}
+
+// followers reads the memories of the keys that have followed the log's key, the nearest first.
+func (c *Config) followers() (all []Copy) {
+	seen := map[string]bool{c.Key: true}
+	for m := MemoryOf(c.Key); ; {
+		f, err := m.readNext()
+		if missing(err) {
+			return all
+		}
+		var policy *evidence.Policy
+		if err == nil {
+			policy, err = evidence.KeyPolicy(f.VerifierKey)
+		}
+		if err != nil {
+			return append(all, Copy{Path: m.nextPath(), Err: err})
+		}
+		if seen[f.Key] {
+			return all // the first key signs again
+		}
+		seen[f.Key] = true
+		m = MemoryOf(f.Key)
+		signed := c.read(m.Path(), policy)
+		if signed.Note != nil && signed.Origin != c.Origin {
+			signed = Copy{Path: m.Path(), Err: fmt.Errorf("%s: %w: it is of %s", m.Path(), ErrCheckpoint, signed.Origin)}
+		}
+		all = append(all, signed)
+	}
+}
