@@ -53,7 +53,6 @@ type DB struct {
 
 	// reindexing says that the derived tables are being made again, or that this was interrupted.
 	reindexing atomic.Bool
-	salvaged   atomic.Pointer[string] // see Salvaged
 
 	// background is the goroutine that fills the filter. It stops early when quit ends, which is when Close begins.
 	background sync.WaitGroup

@@ -225,6 +225,9 @@ func (db *DB) first(ctx context.Context, f Filter, matches func(*backlog.Record)
 			damaged = append(damaged, err)
 			continue
 		}
+		if errors.As(err, new(*sqlstore.IncompleteError)) {
+			err = cmp.Or(db.whole(ctx), err) // as in rawAudits
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -297,6 +300,9 @@ func (db *DB) rawAudits(ctx context.Context, f Filter) iter.Seq2[[]byte, error] 
 		}
 		for raw, err := range db.sql.Select(ctx, f.lower()) {
 			err = db.lost(err)
+			if errors.As(err, new(*sqlstore.IncompleteError)) && !f.all() {
+				err = cmp.Or(db.whole(ctx), err) // the tables may be being filled right now
+			}
 			if !yield(raw, err) || err != nil && !ofRecord(err) {
 				return
 			}

@@ -148,7 +148,8 @@ func (p *opening) reindex(db *DB) error {
 	err = db.sql.Reindex(p.ctx, rowOf, nil)
 	var skipped *sqlstore.SkippedError
 	switch {
-	case errors.As(err, &skipped) && !p.suspect():
+	case errors.As(err, &skipped) && (!p.suspect() || !errors.Is(err, sqlstore.ErrMalformed)):
+		// Each such record is left out of every answer, which says so. In a suspect database no record may be missing.
 		p.note("the forensic tables were rebuilt, without what cannot be read: %v", skipped)
 		return nil
 	case err != nil:
@@ -197,12 +198,12 @@ func (p *opening) trusted() *storedir.Reached {
 
 // check lets SQLite check a suspect database that cannot be rebuilt.
 func (p *opening) check(db *DB) error {
-	problems, err := db.sql.Integrity(p.ctx, false)
+	problems, err := db.sql.Damage(p.ctx)
 	if err != nil {
 		return err
 	}
 	if len(problems) > 0 {
-		return storedir.NeedsBackup(storedir.SQLitePath(p.dir), p.plan.Doubt, "SQLite finds: "+problems[0])
+		return p.damaged(fmt.Errorf("%w: SQLite finds: %s", sqlstore.ErrMalformed, problems[0]))
 	}
 	p.report.Checked = true
 	return nil

@@ -108,6 +108,9 @@ func (p *pairing) next() (err error) {
 	if damaged := (*sqlstore.RecordError)(nil); p.more && errors.As(err, &damaged) {
 		err = nil // kv lacks it, or has another value: the check of the forensic tables says so, and here it does not match
 	}
+	if incomplete := (*sqlstore.IncompleteError)(nil); errors.As(err, &incomplete) {
+		p.more, err = false, nil // the check of the forensic tables says which entries are missing
+	}
 	// This can be checked also where the journal is trimmed.
 	if had && p.more && p.entry.JournalOffset < end {
 		p.problem("entry %d (%s): at its journal offset, %d, the record before it has not ended", p.entry.Index, Hash(p.entry.QueryID), p.entry.JournalOffset)

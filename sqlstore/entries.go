@@ -9,6 +9,8 @@ import (
 	"iter"
 
 	"github.com/jmoiron/sqlx"
+
+	"github.com/auditsql/auditsql/tree"
 )
 
 // Entry is a record's place in the order of admission.
@@ -94,11 +96,52 @@ func entryBefore(ctx context.Context, q sqlx.QueryerContext, n uint64) (*Entry, 
 	return &e, nil
 }
 
-// Entries yields the entries from index from on, without their values, in the order of admission.
+// extent is what the order of admission must have, as two tables say independently of each other.
+type extent struct {
+	last int64 // index of the newest row of entry, -1 if there is none
+	want int64 // number of records: that of the rows, or of the hashes in the tree, whichever is more
+}
+
+// extent reads it in one query, so that both are of one moment.
+func (db *DB) extent(ctx context.Context) (e extent, err error) {
+	const query = `SELECT max(idx), NULL FROM entry UNION ALL SELECT level, length(hashes) FROM edge`
+	const entries = `SELECT max(idx), NULL FROM entry`
+	leaves, n := int64(0), 0
+	visit := all(func(row []driver.Value) {
+		if n++; n == 1 {
+			e.last = -1
+			if newest, ok := row[0].(int64); ok {
+				e.last = newest
+			}
+			return
+		}
+		if level := integer(row[0]); level >= 0 && level < tree.Levels {
+			leaves += integer(row[1]) / tree.HashSize << (tree.TileHeight * level)
+		}
+	})
+	if !db.unhashed {
+		err = db.readers.each(ctx, query, nil, visit)
+	}
+	if db.unhashed || unreadable(err) { // whether the records can be read does not depend on the tree
+		leaves, n = 0, 0
+		err = db.readers.each(ctx, entries, nil, visit)
+	}
+	e.want = max(e.last+1, leaves)
+	return e, err
+}
+
+// Entries yields the entries from index from on, without their values, in the order of admission. If entries are missing, an
+// *IncompleteError comes last.
 func (db *DB) Entries(ctx context.Context, from uint64) iter.Seq2[Entry, error] {
 	const query = `SELECT idx, query_id, journal_offset FROM entry WHERE idx >= ? ORDER BY idx LIMIT ?`
 	const page = 4096
 	return func(yield func(Entry, error) bool) {
+		end, err := db.extent(ctx)
+		if err != nil {
+			yield(Entry{}, db.fail("read entries", err))
+			return
+		}
+		count := entryCount{from: int64(from)}
 		for {
 			var rows []entryRow
 			if err := db.readers.SelectContext(ctx, &rows, query, int64(from), page); err != nil {
@@ -106,16 +149,38 @@ func (db *DB) Entries(ctx context.Context, from uint64) iter.Seq2[Entry, error] 
 				return
 			}
 			for i := range rows {
+				count.add(rows[i].Idx, end)
 				if !yield(rows[i].entry(), nil) {
 					return
 				}
 			}
 			if len(rows) < page {
-				return
+				break
 			}
 			from = uint64(rows[len(rows)-1].Idx) + 1
 		}
+		if err := count.complete(end); err != nil {
+			yield(Entry{}, db.fail("read entries", err))
+		}
 	}
+}
+
+// entryCount counts the entries of a walk that begins at entry from.
+type entryCount struct{ from, have int64 }
+
+// add counts an entry, unless it came after the walk had begun.
+func (c *entryCount) add(idx int64, e extent) {
+	if idx < e.want {
+		c.have++
+	}
+}
+
+// complete returns an *IncompleteError when the walk has not met every entry.
+func (c *entryCount) complete(e extent) error {
+	if want := e.want - c.from; c.have < want {
+		return &IncompleteError{Table: "entry", Have: uint64(c.have), Want: uint64(want)}
+	}
+	return nil
 }
 
 // valuesPage is how many entries Values reads at a time.
@@ -123,27 +188,28 @@ const valuesPage = 256
 
 // Values yields the records from index from on, in the order of admission, up to the newest one there was
 // when it began. It needs no derived table. An entry whose record is missing in kv, or does not match its leaf hash, comes
-// with a *RecordError and without a value, and the receiver may go on after it. After any other error the sequence ends.
+// with a *RecordError and without a value, and the receiver may go on after it. If entries are missing, an *IncompleteError
+// comes last. After any other error the sequence ends.
 func (db *DB) Values(ctx context.Context, from uint64) iter.Seq2[EntryValue, error] {
 	// The cast makes a number of an offset that is none. The number is wrong, and the check finds it.
 	query := `SELECT e.idx, e.query_id, CAST(e.journal_offset AS INTEGER) AS journal_offset, k.value, ` + db.leafColumn("k.") + `
 		FROM entry e LEFT JOIN kv k ON k.key = ` + keyOfEntry + `
 		WHERE e.idx >= ? AND e.idx <= ? ORDER BY e.idx LIMIT ?`
 	return func(yield func(EntryValue, error) bool) {
-		last, ok, err := db.LastEntry(ctx)
-		if err != nil || !ok {
-			if err != nil {
-				yield(EntryValue{}, err)
-			}
+		end, err := db.extent(ctx)
+		if err != nil {
+			yield(EntryValue{}, db.fail("read values", err))
 			return
 		}
-		for from <= last.Index {
-			page, cut, err := readPage(ctx, db.readers, db.sizes.pageBytes, query, []any{int64(from), int64(last.Index), valuesPage}, (*entryRow).scan)
+		count := entryCount{from: int64(from)}
+		for next := int64(from); next <= end.last; {
+			page, cut, err := readPage(ctx, db.readers, db.sizes.pageBytes, query, []any{next, end.last, valuesPage}, (*entryRow).scan)
 			if err != nil {
 				yield(EntryValue{}, db.fail("read values", err))
 				return
 			}
 			for i := range page {
+				count.add(page[i].Idx, end)
 				v := EntryValue{page[i].entry(), page[i].Value}
 				err := page[i].damage()
 				if err != nil && (len(v.Value) == 0 || !db.unhashed) {
@@ -154,11 +220,14 @@ func (db *DB) Values(ctx context.Context, from uint64) iter.Seq2[EntryValue, err
 				if !yield(v, err) {
 					return
 				}
-				from = v.Index + 1
+				next = page[i].Idx + 1
 			}
 			if len(page) < valuesPage && !cut {
-				return
+				break
 			}
+		}
+		if err := count.complete(end); err != nil {
+			yield(EntryValue{}, db.fail("read values", err))
 		}
 	}
 }

@@ -27,9 +27,15 @@ func (db *DB) Select(ctx context.Context, f Filter) iter.Seq2[[]byte, error] {
 		return db.admitted(ctx, f.Limit)
 	}
 	return func(yield func([]byte, error) bool) {
+		want, err := db.least(ctx, &f)
+		if err != nil {
+			yield(nil, db.fail("select", err))
+			return
+		}
 		s := selection{db: db, q: newQuestion(&f, toRead)}
 		pages, err := s.begin(ctx)
-		for n := 0; err == nil && pages != nil; {
+		n := 0
+		for err == nil && pages != nil {
 			var page []auditRow
 			if page, err = pages(ctx); err != nil || page == nil {
 				break
@@ -48,10 +54,26 @@ func (db *DB) Select(ctx context.Context, f Filter) iter.Seq2[[]byte, error] {
 				}
 			}
 		}
+		if err == nil && n < want {
+			err = &IncompleteError{Table: "audit", Have: uint64(n), Want: uint64(want)}
+		}
 		if err != nil {
 			yield(nil, db.fail("select", err))
 		}
 	}
+}
+
+// least returns how many records a Select must find at least: without conditions that is every record there is when it
+// begins, up to the limit. With conditions nothing is known.
+func (db *DB) least(ctx context.Context, f *Filter) (int, error) {
+	if len(f.conditions()) > 0 {
+		return 0, nil
+	}
+	e, err := db.extent(ctx)
+	if f.Limit > 0 {
+		e.want = min(e.want, int64(f.Limit))
+	}
+	return int(e.want), err
 }
 
 // admitted yields the records in the order of admission, all if limit is 0. It is a Select without conditions,

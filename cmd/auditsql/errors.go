@@ -90,7 +90,7 @@ func exitCode(err error) int {
 func isDamage(err error) bool {
 	var corrupt *wal.CorruptError
 	return errors.As(err, &corrupt) || errors.Is(err, wal.ErrGap) || errors.Is(err, wal.ErrAhead) || errors.Is(err, wal.ErrForeign) ||
-		errors.Is(err, audit.ErrMismatch) || errors.Is(err, audit.ErrDamaged) || errors.Is(err, sqlstore.ErrMalformed)
+		errors.Is(err, audit.ErrMismatch) || errors.Is(err, audit.ErrDamaged) || errors.Is(err, sqlstore.ErrMalformed) || errors.Is(err, sqlstore.ErrNotStore)
 }
 
 // report prints how a run ended and returns its exit code.

@@ -63,15 +63,6 @@ func (a *app) openIntake(ctx context.Context, options ...audit.Option) (*audit.D
 	return db, err
 }
 
-// openExisting is openWriter for commands that make no store.
-func (a *app) openExisting(ctx context.Context) (*audit.DB, error) {
-	// Whether there is a store is checked first, since opening for writing would make one.
-	if _, err := audit.JournalDir(a.dir); errors.Is(err, audit.ErrNoStore) {
-		return nil, err
-	}
-	return a.openWriter(ctx)
-}
-
 // openReader opens the store for reading. If nobody is writing and SQLite lacks records, it recovers the store first.
 func (a *app) openReader(ctx context.Context) (*audit.DB, error) {
 	if err := a.recoverFirst(ctx); err != nil {

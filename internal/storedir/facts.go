@@ -88,7 +88,7 @@ func (f *Facts) Examine(ctx context.Context) (err error) {
 // problemsOf returns what is wrong with a database. The tables of a mixture of two states can each be whole: then the tree
 // does not fit the entries.
 func problemsOf(ctx context.Context, sql *sqlstore.DB) ([]string, error) {
-	problems, err := sql.Integrity(ctx, false)
+	problems, err := sql.Damage(ctx)
 	if err != nil || len(problems) > 0 {
 		return problems, err
 	}
