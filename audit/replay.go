@@ -84,6 +84,12 @@ func (p *opening) replay(db *DB) error {
 			return err
 		}
 	}
+	if !p.suspect() {
+		// A reindex must not take entries that are missing for entries that never were.
+		if err := db.sql.CheckEntries(p.ctx); err != nil {
+			return err
+		}
+	}
 	if err := p.hashOlder(db); err != nil {
 		return err
 	}

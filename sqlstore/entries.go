@@ -130,6 +130,19 @@ func (db *DB) extent(ctx context.Context) (e extent, err error) {
 	return e, err
 }
 
+// CheckEntries returns an *IncompleteError when the end of the order of admission is missing, as the tree shows. It reads a few
+// rows.
+func (db *DB) CheckEntries(ctx context.Context) error {
+	e, err := db.extent(ctx)
+	if err == nil && e.want > e.last+1 {
+		err = &IncompleteError{Table: "entry", Have: uint64(e.last + 1), Want: uint64(e.want)}
+	}
+	if err != nil {
+		return db.fail("check the entries", err)
+	}
+	return nil
+}
+
 // Entries yields the entries from index from on, without their values, in the order of admission. If entries are missing, an
 // *IncompleteError comes last.
 func (db *DB) Entries(ctx context.Context, from uint64) iter.Seq2[Entry, error] {

@@ -135,6 +135,9 @@ func (s *salvager) copy(ctx context.Context, cacheBytes int64) (err error) {
 			err = s.fill(ctx)
 		}
 		if err == nil {
+			err = s.compare(ctx)
+		}
+		if err == nil {
 			// It has the mode of every other database, and needs no -wal.
 			_, err = s.conn.ExecContext(ctx, `PRAGMA main.journal_mode=WAL`)
 		}
@@ -192,17 +195,17 @@ func (s *salvager) attach(ctx context.Context) error {
 	return nil
 }
 
-// The tables are read in the order of their rows, and no index is used: one may be damaged. Row ids of kv are kept, by which
-// audit finds records.
+// The tables are read in the order of their rows, and no index is used: one may be damaged. For a table WITHOUT ROWID SQLite
+// ignores NOT INDEXED, and its rows are in the index of its primary key. Row ids of kv are kept, by which audit finds records.
 const (
-	copyStore    = `INSERT INTO main.store SELECT name, value FROM damaged.store NOT INDEXED WHERE name NOT IN ('applying', 'repairing')`
+	copyStore    = `INSERT INTO main.store SELECT name, value FROM damaged.store INDEXED BY sqlite_autoindex_store_1 WHERE name NOT IN ('applying', 'repairing')`
 	copyEntry    = `INSERT INTO main.entry (idx, query_id, journal_offset) SELECT idx, query_id, journal_offset FROM damaged.entry NOT INDEXED`
 	copyKV       = `INSERT INTO main.kv (rowid, key, value, leaf) SELECT rowid, key, value, leaf FROM damaged.kv NOT INDEXED`
 	copyOldKV    = `INSERT INTO main.kv (rowid, key, value) SELECT rowid, key, value FROM damaged.kv NOT INDEXED`
 	copyTile     = `INSERT INTO main.tile (level, n, hashes) SELECT level, n, hashes FROM damaged.tile NOT INDEXED`
 	copyEdge     = `INSERT INTO main.edge (level, hashes) SELECT level, hashes FROM damaged.edge NOT INDEXED`
 	copyRejected = `INSERT INTO main.rejected (journal_offset, reason, payload) SELECT journal_offset, reason, payload FROM damaged.rejected NOT INDEXED`
-	copyLabel    = `INSERT INTO main.label (hash, label) SELECT hash, label FROM damaged.label NOT INDEXED`
+	copyLabel    = `INSERT INTO main.label (hash, label) SELECT hash, label FROM damaged.label INDEXED BY sqlite_autoindex_label_1`
 )
 
 // fill copies the tables in one transaction. The guards are away meanwhile.
@@ -242,22 +245,6 @@ func (s *salvager) fill(ctx context.Context) error {
 			return s.broken(t.name, err)
 		}
 	}
-	for _, lost := range []struct{ table, query, what string }{
-		{"kv", strayKeys, "%d keys are in its index and not in the table"},
-		{"label", strayLabels, "%d labels are in its index and not in the table"},
-	} {
-		var n int64
-		err := s.broken(lost.table, s.conn.GetContext(ctx, &n, lost.query))
-		if primary := (*PrimaryError)(nil); errors.As(err, &primary) {
-			continue // the index is damaged, and made anew
-		}
-		if err != nil {
-			return err
-		}
-		if n > 0 {
-			return s.primary(lost.table, lost.what, n)
-		}
-	}
 	marks := []string{`INSERT INTO main.store (name, value) VALUES ('reindex', 'running') ON CONFLICT DO NOTHING`}
 	if !s.hashed {
 		marks = append(marks, `INSERT INTO main.store (name, value) SELECT 'hashing', 0 WHERE EXISTS (SELECT 1 FROM main.entry)`)
@@ -274,6 +261,28 @@ func (s *salvager) fill(ctx context.Context) error {
 	}
 	_, err := s.conn.ExecContext(ctx, `COMMIT`)
 	return err
+}
+
+// compare looks for rows that an index has and the copy of its table lacks. It is called after the copy is committed: without a
+// journal, SQLite cannot go on with a transaction in which a query has failed.
+func (s *salvager) compare(ctx context.Context) error {
+	for _, lost := range []struct{ table, query, what string }{
+		{"kv", strayKeys, "%d keys are in its index and not in the table"},
+		{"label", strayLabels, "%d labels are in its index and not in the table"},
+	} {
+		var n int64
+		err := s.broken(lost.table, s.conn.GetContext(ctx, &n, lost.query))
+		if primary := (*PrimaryError)(nil); errors.As(err, &primary) {
+			continue // the index is damaged, and made anew
+		}
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			return s.primary(lost.table, lost.what, n)
+		}
+	}
+	return nil
 }
 
 // Rows that the table has lost, as one of its indexes shows. A row counts if nothing of its entry in the index is in the copy:
