@@ -23,8 +23,8 @@ type ReindexReport struct {
 //
 //   - by one that is built anew from the journal, if the journal reaches back to the beginning (Recovery.Rebuilt);
 //   - else by one with everything of the damaged one that cannot be made anew: the records and their order, the tree, the
-//     labels and what was rejected (Recovery.Salvaged). The forensic tables and all indexes are made anew. This needs as much
-//     free space as the database has.
+//     labels and what was rejected (Recovery.Salvaged). The forensic tables and all indexes are made anew. This needs up to twice
+//     the space of the database, and at most 128 MiB more than that space.
 //
 // The damaged database is kept in Recovery.Aside. If something of it is lost that cannot be made anew, the error is a
 // *PrimaryError, and nothing was changed. When a record is not what was stored, the error is a *RecordError, after everything

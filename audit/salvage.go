@@ -92,8 +92,11 @@ func (p *opening) salvaged(done sqlstore.Salvaged) (storedir.File, error) {
 	return next, nil
 }
 
+// salvageWAL bounds what a Reindex has in -wal before it copies that into the database.
+const salvageWAL = 128 << 20
+
 // checkRoom refuses a salvage for which the disk has no room. The new database, with the forensic tables, is at most as large
-// as the damaged one with its -wal, which stays.
+// as the damaged one with its -wal, which stays. Until they are copied into it, the forensic tables are in its -wal as well.
 func (p *opening) checkRoom() error {
 	need := uint64(0)
 	for _, name := range []string{storedir.SQLitePath(p.dir), storedir.SQLitePath(p.dir) + "-wal"} {
@@ -101,6 +104,7 @@ func (p *opening) checkRoom() error {
 			need += uint64(st.Size())
 		}
 	}
+	need += min(need, salvageWAL)
 	free, known := durable.Free(p.dir)
 	if !known || free >= need {
 		return nil

@@ -82,6 +82,8 @@ func (p *opening) belongTogether(segs []wal.Segment, end wal.Offset, journalDir 
 	case rec.Offset != wal.Offset(newest.JournalOffset) || !ok || id != Hash(newest.QueryID):
 		return mismatch("another one is")
 	case p.opts.repairing: // the values are what it is for
+	case newest.Value == nil && p.trimmed && !p.rebuild(): // or the index in which it is looked up is damaged
+		return fmt.Errorf("%w: the newest record, %s, is missing from kv", sqlstore.ErrMalformed, id)
 	case newest.Value == nil && !p.rebuild():
 		return fmt.Errorf("%s: %w: the newest record, %s, is missing from kv", storedir.SQLitePath(p.dir), ErrMismatch, id)
 	case newest.Value != nil && !bytes.Equal(rec.Payload, newest.Value):

@@ -26,8 +26,8 @@ reindex replaces it and moves the damaged one to a folder aside-*. The new
 database is built from the journal, if that reaches back to the first record.
 If it does not, everything that cannot be made anew is copied out of the
 damaged database: records and their order, tree, labels. That works while none
-of these is lost, and takes as much free space as the database has. If
-something is lost, or there is no room, reindex says so and changes nothing.`,
+of these is lost, and needs free space, at most twice the size of the database.
+If something is lost, or there is no room, reindex says so and changes nothing.`,
 		Example: `  auditsql reindex`,
 		Args:    arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
