@@ -250,7 +250,7 @@ func TestSalvageMissesALabelThatItsIndexHas(t *testing.T) {
 	if err := db.PutLabels(t.Context(), []sqlstore.Label{{Hash: hx("agent 1"), Label: "planner"}, {Hash: hx("agent 2"), Label: "critic"}}); err != nil {
 		t.Fatal(err)
 	}
-	root := rows(t, db, `SELECT rootpage FROM sqlite_schema WHERE name = 'label_by_name'`)[0][0]
+	root := rows(t, db, `SELECT rootpage FROM sqlite_schema WHERE name = 'label_by_name'`)[0]
 	mustClose(t, db)
 	change(t, path, `PRAGMA writable_schema=ON; DELETE FROM sqlite_schema WHERE name = 'label_by_name'`)
 	change(t, path, `DELETE FROM label WHERE label = 'critic'`)

@@ -64,10 +64,15 @@ func (db *DB) Select(ctx context.Context, f Filter) iter.Seq2[[]byte, error] {
 }
 
 // least returns how many records a Select must find at least: without conditions that is every record there is when it
-// begins, up to the limit. With conditions nothing is known.
+// begins, up to the limit. With conditions nothing is known, nor while a Reindex is filling the tables (see Reindexing).
 func (db *DB) least(ctx context.Context, f *Filter) (int, error) {
 	if len(f.conditions()) > 0 {
 		return 0, nil
+	}
+	filling := false
+	err := first(ctx, db.readers, `SELECT 1 FROM store WHERE name = 'reindex'`, nil, func([]driver.Value) { filling = true })
+	if err != nil || filling {
+		return 0, err
 	}
 	e, err := db.extent(ctx)
 	if f.Limit > 0 {
