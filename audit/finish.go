@@ -70,7 +70,9 @@ func (p *opening) finish(journal *wal.Journal, journalDir string) (*DB, error) {
 	if err != nil {
 		if errors.Is(err, sqlstore.ErrMalformed) {
 			sql.Fail(err)
+			why := err.Error()
 			err = p.noteMalformed(err)
+			p.file.Suspect(why) // and not that a write has failed
 		}
 		// The next opening continues the replay where it stopped.
 		_, closed := closeSQLite(sql, p.dir, p.file, p.trusted(), time.Now())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"time"
 
@@ -80,13 +81,10 @@ func (p *opening) replay(db *DB) error {
 		if err := p.check(db); err != nil {
 			return err
 		}
-		if err := db.sql.Rewind(p.ctx, db.applier.applied.Load()); err != nil {
+		if err := p.checkEntries(db); err != nil {
 			return err
 		}
-	}
-	if !p.suspect() {
-		// A reindex must not take entries that are missing for entries that never were.
-		if err := db.sql.CheckEntries(p.ctx); err != nil {
+		if err := db.sql.Rewind(p.ctx, db.applier.applied.Load()); err != nil {
 			return err
 		}
 	}
@@ -212,6 +210,48 @@ func (p *opening) check(db *DB) error {
 		return p.damaged(fmt.Errorf("%w: SQLite finds: %s", sqlstore.ErrMalformed, problems[0]))
 	}
 	p.report.Checked = true
+	return nil
+}
+
+// checkEntries refuses a suspect database that lacks entries which the journal lacks too. Its pages can be whole and of two
+// times, or be those of another table. From here on the tree is made to fit the entries that are there, and nothing else
+// says how many there were.
+func (p *opening) checkEntries(db *DB) error {
+	var incomplete *sqlstore.IncompleteError
+	missing := db.sql.CheckEntries(p.ctx)
+	if !errors.As(missing, &incomplete) {
+		return missing
+	}
+	left := map[QueryID]bool{} // of the journal, and not in SQLite
+	reader, err := wal.OpenReader(db.journalDir, db.journal.Segments()[0].Base, p.opts.journal())
+	if err != nil {
+		return err
+	}
+	defer reader.Close()
+	for {
+		rec, err := reader.Next(p.ctx)
+		if errors.Is(err, io.EOF) || err == nil && rec.Offset >= wal.Offset(p.meta.Reach) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if id, ok := idOf(rec.Payload); ok {
+			left[id] = true
+		}
+	}
+	for entry, err := range db.sql.Entries(p.ctx, 0) {
+		if errors.As(err, &incomplete) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		delete(left, entry.QueryID)
+	}
+	if incomplete.Have+uint64(len(left)) < incomplete.Want {
+		return missing
+	}
 	return nil
 }
 

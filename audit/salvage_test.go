@@ -342,6 +342,26 @@ func TestAWalkThatMissesRecordsSaysSo(t *testing.T) {
 	}
 }
 
+// The pages of a suspect database can be whole, and of two times or of another table. If entries are missing that the journal does
+// not have either, it is refused, as often as it is opened: the tree, which shows it, is not made to fit.
+func TestASuspectDatabaseThatLacksEntriesIsRefused(t *testing.T) {
+	t.Parallel()
+	dir, _ := trimmedStore(t, 60)
+	uncleanEnd(t, dir)
+	s := openShell(t, dir)
+	s.unguarded("DELETE FROM entry")
+	s.exit()
+	for range 3 {
+		if _, err := audit.Open(dir); !errors.As(err, new(*audit.DamagedError)) || !strings.Contains(err.Error(), "table entry shows 0 of 60 records") {
+			t.Fatal(err)
+		}
+	}
+	var primary *audit.PrimaryError
+	if _, err := audit.Reindex(t.Context(), dir, nil); !errors.As(err, &primary) {
+		t.Fatal(err)
+	}
+}
+
 func count(records func(func([]byte, error) bool)) (n int, err error) {
 	for _, err := range records {
 		if err != nil {

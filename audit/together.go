@@ -105,6 +105,12 @@ func (p *opening) newest() (*sqlstore.EntryValue, error) {
 			p.labels = nil // they stay in the database that is set aside
 		}
 	}
+	if !p.suspect() {
+		// An opening must not take entries that are missing for entries that never were.
+		if err := sql.CheckEntries(p.ctx); err != nil {
+			return nil, err
+		}
+	}
 	entry, ok, err := sql.LastEntry(p.ctx)
 	if err != nil || !ok {
 		return nil, err

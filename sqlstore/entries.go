@@ -154,7 +154,7 @@ func (db *DB) Entries(ctx context.Context, from uint64) iter.Seq2[Entry, error] 
 			yield(Entry{}, db.fail("read entries", err))
 			return
 		}
-		count := entryCount{from: int64(from)}
+		count := entryCount{from: int64(from), next: int64(from)}
 		for {
 			var rows []entryRow
 			if err := db.readers.SelectContext(ctx, &rows, query, int64(from), page); err != nil {
@@ -162,7 +162,10 @@ func (db *DB) Entries(ctx context.Context, from uint64) iter.Seq2[Entry, error] 
 				return
 			}
 			for i := range rows {
-				count.add(rows[i].Idx, end)
+				if err := count.add(rows[i].Idx, end); err != nil {
+					yield(Entry{}, db.fail("read entries", err))
+					return
+				}
 				if !yield(rows[i].entry(), nil) {
 					return
 				}
@@ -178,14 +181,19 @@ func (db *DB) Entries(ctx context.Context, from uint64) iter.Seq2[Entry, error] 
 	}
 }
 
-// entryCount counts the entries of a walk that begins at entry from.
-type entryCount struct{ from, have int64 }
+// entryCount counts the entries of a walk that begins at entry from, which next is to begin with.
+type entryCount struct{ from, next, have int64 }
 
-// add counts an entry, unless it came after the walk had begun.
-func (c *entryCount) add(idx int64, e extent) {
+// add counts an entry, unless it came after the walk had begun. Entries ascend.
+func (c *entryCount) add(idx int64, e extent) error {
+	if idx < c.next {
+		return fmt.Errorf("%w: table entry has %d where %d or a later one should be", ErrMalformed, idx, c.next)
+	}
+	c.next = idx + 1
 	if idx < e.want {
 		c.have++
 	}
+	return nil
 }
 
 // complete returns an *IncompleteError when the walk has not met every entry.
@@ -214,7 +222,7 @@ func (db *DB) Values(ctx context.Context, from uint64) iter.Seq2[EntryValue, err
 			yield(EntryValue{}, db.fail("read values", err))
 			return
 		}
-		count := entryCount{from: int64(from)}
+		count := entryCount{from: int64(from), next: int64(from)}
 		for next := int64(from); next <= end.last; {
 			page, cut, err := readPage(ctx, db.readers, db.sizes.pageBytes, query, []any{next, end.last, valuesPage}, (*entryRow).scan)
 			if err != nil {
@@ -222,7 +230,10 @@ func (db *DB) Values(ctx context.Context, from uint64) iter.Seq2[EntryValue, err
 				return
 			}
 			for i := range page {
-				count.add(page[i].Idx, end)
+				if err := count.add(page[i].Idx, end); err != nil {
+					yield(EntryValue{}, db.fail("read values", err))
+					return
+				}
 				v := EntryValue{page[i].entry(), page[i].Value}
 				err := page[i].damage()
 				if err != nil && (len(v.Value) == 0 || !db.unhashed) {

@@ -109,8 +109,8 @@ func clash(err error) error {
 	return err
 }
 
-// An IncompleteError says that a walk over all records has found fewer than there are: SQLite passes over rows of a damaged
-// page without an error. It is an ErrMalformed.
+// An IncompleteError says that a walk over all records has found fewer than there are, or more: SQLite passes over rows of a
+// damaged page without an error, or shows a page twice. It is an ErrMalformed.
 type IncompleteError struct {
 	Table      string
 	Have, Want uint64

@@ -91,7 +91,11 @@ func salvage(ctx context.Context, path, dest string, o Options, decode func([]by
 	if err == nil {
 		done.Newest, err = entryBefore(ctx, s.new.readers, 0)
 	}
-	return done, errors.Join(err, s.new.Close())
+	err = errors.Join(err, s.new.Close())
+	if primary := (*PrimaryError)(nil); errors.Is(err, ErrMalformed) && !errors.As(err, &primary) {
+		err = s.primary("", "what can be read of it is no whole database: %v", err)
+	}
+	return done, err
 }
 
 // salvager is a Salvage under way.

@@ -27,7 +27,7 @@ func (db *DB) Select(ctx context.Context, f Filter) iter.Seq2[[]byte, error] {
 		return db.admitted(ctx, f.Limit)
 	}
 	return func(yield func([]byte, error) bool) {
-		want, err := db.least(ctx, &f)
+		want, whole, err := db.least(ctx, &f)
 		if err != nil {
 			yield(nil, db.fail("select", err))
 			return
@@ -54,7 +54,10 @@ func (db *DB) Select(ctx context.Context, f Filter) iter.Seq2[[]byte, error] {
 				}
 			}
 		}
-		if err == nil && n < want {
+		if err == nil && whole && n > want { // perhaps records came while it was walked
+			want, _, err = db.least(ctx, &f)
+		}
+		if err == nil && (n < want || whole && n > want) {
 			err = &IncompleteError{Table: "audit", Have: uint64(n), Want: uint64(want)}
 		}
 		if err != nil {
@@ -64,21 +67,22 @@ func (db *DB) Select(ctx context.Context, f Filter) iter.Seq2[[]byte, error] {
 }
 
 // least returns how many records a Select must find at least: without conditions that is every record there is when it
-// begins, up to the limit. With conditions nothing is known, nor while a Reindex is filling the tables (see Reindexing).
-func (db *DB) least(ctx context.Context, f *Filter) (int, error) {
+// begins, up to the limit, and whole is true. With conditions nothing is known, nor while a Reindex is filling the tables (see
+// Reindexing).
+func (db *DB) least(ctx context.Context, f *Filter) (n int, whole bool, err error) {
 	if len(f.conditions()) > 0 {
-		return 0, nil
+		return 0, false, nil
 	}
 	filling := false
-	err := first(ctx, db.readers, `SELECT 1 FROM store WHERE name = 'reindex'`, nil, func([]driver.Value) { filling = true })
+	err = first(ctx, db.readers, `SELECT 1 FROM store WHERE name = 'reindex'`, nil, func([]driver.Value) { filling = true })
 	if err != nil || filling {
-		return 0, err
+		return 0, false, err
 	}
 	e, err := db.extent(ctx)
 	if f.Limit > 0 {
 		e.want = min(e.want, int64(f.Limit))
 	}
-	return int(e.want), err
+	return int(e.want), true, err
 }
 
 // admitted yields the records in the order of admission, all if limit is 0. It is a Select without conditions,

@@ -30,6 +30,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/auditsql/auditsql/internal/durable"
@@ -116,7 +117,7 @@ func (f *File) Fail(at time.Time, cause error) {
 	f.Clean, f.Left = false, nil
 	switch {
 	case errors.Is(cause, sqlstore.ErrMalformed):
-		f.Suspect(cause.Error())
+		f.Suspect(strings.TrimPrefix(cause.Error(), sqlstore.ErrFailed.Error()+": ")) // nothing was written
 	case f.Failed == nil:
 		f.Failed = &Failure{at.UTC().Truncate(time.Millisecond), cause.Error()}
 	}
