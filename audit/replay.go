@@ -149,6 +149,13 @@ func (p *opening) reindex(db *DB) error {
 	if err != nil || !needs && !p.report.Checked {
 		return err
 	}
+	if p.trimmed && !p.report.Checked {
+		// As in DB.Reindex: nothing is dropped before it is known that it can be made anew.
+		if err := p.check(db); err != nil {
+			return err
+		}
+		p.report.Checked = false // that is for a suspect database
+	}
 	err = db.sql.Reindex(p.ctx, rowOf, nil)
 	var skipped *sqlstore.SkippedError
 	switch {
