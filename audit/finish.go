@@ -17,6 +17,14 @@ import (
 // opened. Until then it has written nothing but the header of -wal, so a process that dies before the note leaves no
 // suspect database. But a migration, a move of the database and a replay change the database: they come after the note.
 func (p *opening) finish(journal *wal.Journal, journalDir string) (*DB, error) {
+	if p.plan.DropWAL {
+		// SQLite reads -wal whenever it is there, so it goes before the database is read.
+		aside, err := storedir.SetWALAside(p.dir)
+		if err != nil {
+			return nil, fmt.Errorf("move the -wal of %s aside: %w", storedir.SQLiteName, err)
+		}
+		p.note("the -wal of %s did not fit it (%s); %s is whole without it, and the -wal is in %s", storedir.SQLiteName, p.plan.Doubt, storedir.SQLiteName, aside)
+	}
 	if err := p.belongTogether(journal.Segments(), journal.End(), journalDir); err != nil {
 		return nil, p.noteMalformed(err)
 	}

@@ -247,7 +247,9 @@ func (p *opening) decide(segs []wal.Segment) error {
 		return plan.Refuse
 	}
 	p.meta, p.plan = f.Both, plan
-	if f.Unread != nil {
+	if plan.DropWAL {
+		p.meta = *f.Alone
+	} else if f.Unread != nil {
 		p.opts.logger.Warn("the database cannot be read", "error", f.Unread)
 		p.meta = sqlstore.Meta{Exists: true, StoreID: p.file.StoreID, TimeUnit: string(p.file.TimeUnit)}
 	}

@@ -163,9 +163,22 @@ func SetAside(dir string) (string, error) {
 	return aside, moveSQLite(dir, aside)
 }
 
+// SetWALAside moves the -wal of the database, and the index of it in -shm, to a folder of their own, and returns that folder.
+// If the process dies before it has moved -wal, the next opening begins again. If it dies after that, the next opening finds
+// that the -wal of an unclean end is missing, and checks the database.
+func SetWALAside(dir string) (string, error) {
+	aside, err := MakeAside(dir)
+	if err != nil {
+		return "", err
+	}
+	return aside, moveFiles(dir, aside, sqliteFiles(dir)[:2])
+}
+
 // moveSQLite moves the database and the files beside it to a folder, as far as they are there.
-func moveSQLite(dir, to string) error {
-	for _, name := range sqliteFiles(dir) {
+func moveSQLite(dir, to string) error { return moveFiles(dir, to, sqliteFiles(dir)) }
+
+func moveFiles(dir, to string, names []string) error {
+	for _, name := range names {
 		err := os.Rename(name, filepath.Join(to, filepath.Base(name)))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err

@@ -26,6 +26,8 @@ type Plan struct {
 	Action Action
 	Doubt  string // why SQLite's files cannot be what the store left there; "" when they can
 	Refuse error  // why the store is not opened
+	// DropWAL says to move the -wal aside first, because the database is whole without it.
+	DropWAL bool
 }
 
 // NeedsBackup returns the error for the database at path if it is suspect, for the reason doubt, and cannot be rebuilt.
@@ -80,6 +82,12 @@ func Decide(f Facts) Plan {
 	case f.Unread != nil && fromBeginning:
 		p.Action = Rebuild
 		return p
+	case f.Unread != nil && f.HasWAL && !f.Examined:
+		p.Action = Examine
+		return p
+	case f.Unread != nil && standsAlone(f):
+		p.Action, p.DropWAL = Check, true
+		return p
 	case f.Unread != nil:
 		p.Refuse = Damaged(f.Path, "", f.Unread)
 		return p
@@ -108,6 +116,8 @@ func Decide(f Facts) Plan {
 		p.Action = Rebuild
 	case len(f.Segments) == 0:
 		p.Action = Check
+	case (len(f.BothProblems) > 0 || aloneDoubt(f) != "" || bothDoubt(f) != "") && standsAlone(f):
+		p.Action, p.DropWAL = Check, true
 	case f.HasWAL && aloneDoubt(f) == "" && bothDoubt(f) == "" && len(f.BothProblems) > 0:
 		p.Refuse = Damaged(f.Path, "", fmt.Errorf("%w: %s", sqlstore.ErrMalformed, p.Doubt))
 	case f.HasWAL && (aloneDoubt(f) != "" || bothDoubt(f) != ""):
@@ -119,6 +129,20 @@ func Decide(f Facts) Plan {
 		p.Action = Check
 	}
 	return p
+}
+
+// standsAlone reports whether the database can be used without its -wal: it is whole, it has what it had on disk at the last
+// complete checkpoint that was noted, and the journal has all that came after it.
+//
+// A -wal that does not fit the database can come from a shell with synchronous=OFF. After a complete checkpoint it begins
+// -wal anew, and a power cut leaves any of the bytes that it wrote. SQLite then reads old pages from what is left of the
+// former content, and takes them for newer ones than those of the database. The writer syncs -wal before anything is copied
+// out of it, so in the middle of a checkpoint of its own the two fit together, and this is not asked.
+func standsAlone(f Facts) bool {
+	was := f.File.Reached
+	return f.HasWAL && f.Examined && f.Alone != nil && len(f.AloneProblems) == 0 && f.foreign(*f.Alone) == nil &&
+		was != nil && f.File.Rebuilding == "" && wal.Offset(f.Alone.Reach) >= was.Cursor &&
+		len(f.Segments) > 0 && wal.Offset(f.Alone.Cursor) >= f.Segments[0].Base
 }
 
 // foreign returns a *ForeignError for a database of another store.
