@@ -1,7 +1,6 @@
 package audit
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,11 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/auditsql/auditsql/internal/durable"
 	"github.com/auditsql/auditsql/internal/storedir"
-	"github.com/auditsql/auditsql/sqlstore"
 	"github.com/auditsql/auditsql/wal"
 )
 
@@ -118,7 +115,8 @@ func (db *DB) copyTo(ctx context.Context, part string, rep *BackupReport) error 
 	file := db.file
 	file.JournalDir = storedir.JournalName
 	// There is no -wal beside the copy, and there need not be.
-	file.Clean, file.Used, file.Doubted, file.Failed, file.Left, file.Rebuilding = true, true, false, nil, nil, ""
+	file.Trust()
+	file.Clean, file.Used, file.Failed, file.Left, file.Rebuilding, file.Replacing = true, true, nil, nil, "", ""
 	file.Reached = &storedir.Reached{Cursor: rep.Applied}
 	if err := storedir.Write(part, file); err != nil {
 		return err
@@ -168,70 +166,5 @@ func verifyCopy(ctx context.Context, part string, rep *BackupReport) error {
 		shown := rep.Verified.Problems[:min(3, len(rep.Verified.Problems))]
 		return fmt.Errorf("%w: the copy has %d problems and was not kept: %s", ErrDamaged, rep.Verified.Total, strings.Join(shown, "; "))
 	}
-	return nil
-}
-
-// checkFile returns sqlstore.ErrMalformed when SQLite finds its file damaged.
-func (db *DB) checkFile(ctx context.Context) error {
-	problems, err := db.sql.Integrity(ctx, false)
-	if err == nil && len(problems) > 0 {
-		err = fmt.Errorf("%s: %w: %s", storedir.SQLitePath(db.dir), sqlstore.ErrMalformed, problems[0])
-	}
-	return err
-}
-
-// Reindex rebuilds the forensic tables from kv and entry. Puts continue meanwhile, and what they acknowledge is applied
-// afterwards. Questions that need those tables fail with ErrReindexing until the rebuild is complete. When ctx ends
-// first, the next opening for writing completes it.
-//
-// If the database is damaged and the journal reaches back to the beginning, the error is sqlstore.ErrMalformed: the store
-// takes no more records, and the next opening for writing rebuilds the database from the journal. If the journal was
-// trimmed, damage in the forensic tables is repaired, and a copy of the damaged database is kept (see Salvaged). For other
-// damage the error is sqlstore.ErrMalformed, and nothing was changed. When a record is not what was stored, the error is a
-// *RecordError, and nothing was changed.
-//
-// progress, if not nil, is called with how many records are done.
-func (db *DB) Reindex(ctx context.Context, progress func(done, total uint64)) error {
-	done, err := db.begin()
-	if err != nil {
-		return fmt.Errorf("reindex: %w", err)
-	}
-	defer done()
-	if progress == nil {
-		progress = func(uint64, uint64) {}
-	}
-	if err := db.caughtUp(ctx); err != nil {
-		return fmt.Errorf("reindex: %w", err)
-	}
-	if err := db.applier.busy.LockContext(ctx); err != nil {
-		return fmt.Errorf("reindex: %w", err)
-	}
-	defer db.applier.busy.Unlock()
-	start := time.Now()
-	if db.journal.Segments()[0].Base > 0 {
-		// The journal is not enough to rebuild the database.
-		if err := db.salvage(ctx); err != nil {
-			return fmt.Errorf("reindex: %w", err)
-		}
-	}
-	// Nothing is made from a record that is not what was stored. Other errors are for the rebuild itself.
-	if err := db.lost(db.sql.CheckRecords(ctx)); ofRecord(err) {
-		return fmt.Errorf("reindex: %w", err)
-	}
-	db.reindexing.Store(true)
-	err = db.sql.Reindex(ctx, rowOf, progress)
-	if ctx.Err() == nil {
-		// The forensic tables are new. So damage that SQLite still finds is in the tables that they were made from, and
-		// it may be why the rebuild has failed.
-		err = cmp.Or(db.checkFile(ctx), err)
-	}
-	if err != nil {
-		if errors.Is(err, sqlstore.ErrMalformed) && db.journal.Segments()[0].Base == 0 {
-			db.sql.Fail(err)
-		}
-		return fmt.Errorf("reindex: %w", err)
-	}
-	db.reindexing.Store(false)
-	db.opts.logger.Info("the forensic tables were rebuilt", "took", time.Since(start))
 	return nil
 }

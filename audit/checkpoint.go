@@ -123,7 +123,8 @@ func (a *applier) checkpoint(ctx context.Context, truncate bool) error {
 // where that was due. The caller holds busy.
 func (a *applier) note(on *storedir.Reached) error {
 	file := a.file
-	file.Reached, file.Doubted, file.Failed, file.Rebuilding = on, false, nil, ""
+	file.Trust()
+	file.Reached, file.Failed, file.Rebuilding = on, nil, ""
 	if err := storedir.Write(a.dir, file); err != nil {
 		return err
 	}

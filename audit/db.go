@@ -54,7 +54,6 @@ type DB struct {
 
 	// reindexing says that the derived tables are being made again, or that this was interrupted.
 	reindexing atomic.Bool
-	salvaged   atomic.Pointer[string] // see Salvaged
 
 	// background are the goroutines that fill the filter and sign the log. They stop early when quit ends, which is when Close
 	// begins.

@@ -103,7 +103,7 @@ func TestDoubtOutlivesARefusedOpening(t *testing.T) {
 	dir, lines := trimmedWithoutWAL(t)
 	undo := corruptPage(t, dir, "label_by_name")
 	for range 3 { // the first one leaves a -wal
-		if _, err := audit.Open(dir); !errors.Is(err, audit.ErrMismatch) || !strings.Contains(err.Error(), "backup") {
+		if _, err := audit.Open(dir); !errors.As(err, new(*audit.DamagedError)) || !strings.Contains(err.Error(), "backup") {
 			t.Fatalf("got %v", err)
 		}
 		wantNeedsRecovery(t, dir, true)

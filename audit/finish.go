@@ -16,13 +16,26 @@ import (
 // opened. Until then it has written nothing but the header of -wal, so a process that dies before the note leaves no
 // suspect database. But a migration, a move of the database and a replay change the database: they come after the note.
 func (p *opening) finish(journal *wal.Journal, journalDir string) (*DB, error) {
+	if p.plan.DropWAL {
+		// SQLite reads -wal whenever it is there, so it goes before the database is read.
+		aside, err := storedir.SetWALAside(p.dir)
+		if err != nil {
+			return nil, fmt.Errorf("move the -wal of %s aside: %w", storedir.SQLiteName, err)
+		}
+		p.note("the -wal of %s did not fit it (%s); %s is whole without it, and the -wal is in %s", storedir.SQLiteName, p.plan.Doubt, storedir.SQLiteName, aside)
+	}
 	if err := p.belongTogether(journal.Segments(), journal.End(), journalDir); err != nil {
 		return nil, p.noteMalformed(err)
 	}
 	if p.opts.retention != nil {
 		p.file.Retention = storedir.Retention(*p.opts.retention)
 	}
-	p.file.Used, p.file.Clean, p.file.Left, p.file.Doubted = true, false, nil, p.suspect()
+	p.file.Used, p.file.Clean, p.file.Left = true, false, nil
+	if p.suspect() {
+		p.file.Suspect(p.plan.Doubt)
+	} else {
+		p.file.Trust()
+	}
 	if p.file.Failed != nil {
 		p.note("SQLite's files could not be written when the store was open last: %s", p.file.Failed.Error)
 	}
@@ -38,7 +51,8 @@ func (p *opening) finish(journal *wal.Journal, journalDir string) (*DB, error) {
 		if err := p.outOfTheWay(); err != nil {
 			return nil, fmt.Errorf("move a suspect database aside: %w", err)
 		}
-		p.file.Doubted, p.file.Rebuilding = false, filepath.Base(p.report.Aside)
+		p.file.Trust()
+		p.file.Rebuilding = filepath.Base(p.report.Aside)
 		if err := storedir.Write(p.dir, p.file); err != nil {
 			return nil, err
 		}
@@ -63,7 +77,9 @@ func (p *opening) finish(journal *wal.Journal, journalDir string) (*DB, error) {
 	if err != nil {
 		if errors.Is(err, sqlstore.ErrMalformed) {
 			sql.Fail(err)
+			why := err.Error()
 			err = p.noteMalformed(err)
+			p.file.Suspect(why) // and not that a write has failed
 		}
 		// The next opening continues the replay where it stopped.
 		_, closed := closeSQLite(sql, p.dir, p.file, p.trusted(), p.opts.now())
@@ -83,15 +99,23 @@ func (p *opening) outOfTheWay() (err error) {
 	return storedir.RemoveSQLite(p.dir)
 }
 
-// noteMalformed writes to store.json that SQLite refuses its file, if that is what err says. If the database was suspect
-// before and cannot be rebuilt, nothing is left to try: then the error says that a backup is needed.
+// noteMalformed writes to store.json that SQLite refuses its file, if that is what err says. The next opening rebuilds the
+// database. If the journal was trimmed, nothing is written, and the error says what is left to try.
 func (p *opening) noteMalformed(err error) error {
-	if !errors.Is(err, sqlstore.ErrMalformed) {
+	switch {
+	case !errors.Is(err, sqlstore.ErrMalformed):
 		return err
-	}
-	if p.suspect() && !p.rebuild() {
-		return storedir.NeedsBackup(storedir.SQLitePath(p.dir), p.plan.Doubt, err.Error())
+	case p.trimmed && !p.rebuild():
+		return p.damaged(err)
 	}
 	p.file.Fail(p.opts.now(), err)
 	return errors.Join(err, storedir.Write(p.dir, p.file))
+}
+
+// damaged is the error of a database that SQLite refuses, and that no journal can replace.
+func (p *opening) damaged(err error) error {
+	if damaged := (*DamagedError)(nil); errors.As(err, &damaged) {
+		return err
+	}
+	return storedir.Damaged(storedir.SQLitePath(p.dir), p.plan.Doubt, err)
 }

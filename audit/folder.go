@@ -24,6 +24,20 @@ var ErrMismatch = storedir.ErrMismatch
 // ErrDamaged means that a store was found damaged. Verify tells where.
 var ErrDamaged = storedir.ErrDamaged
 
+// A DamagedError says that SQLite cannot read all of the store's database, and that no journal can replace it, since the
+// journal was trimmed. Opening the store is refused, and nothing was changed. [Reindex] salvages the database if the damage is
+// in what can be made anew. It is a sqlstore.ErrMalformed.
+//
+// Its fields are Path, of the database, Doubt, why it was suspect before, and Err, what SQLite says.
+type DamagedError = storedir.DamagedError
+
+// A PrimaryError says why a damaged database cannot be salvaged: the damage is in a table that nothing can make anew. Nothing
+// was changed. The records that can still be read can be exported from the store, opened with ReadOnly. It is a
+// sqlstore.ErrMalformed.
+//
+// Its fields are Path, of the database, Table, and Found, what is wrong with it.
+type PrimaryError = sqlstore.PrimaryError
+
 // LinkError refuses a part of a store that is a symbolic link. errors.As finds it in what Open returns. A link in
 // a folder that came from somebody else could lead to any file of this machine, and SQLite keeps -wal beside
 // the file that a link leads to, where nobody would look for it. The store's folder itself may be a link.

@@ -108,6 +108,49 @@ func TestAWALThatHasLostItsEndIsNotPutOverNewerPages(t *testing.T) {
 	wantAll(t, after, lines)
 }
 
+// After a complete checkpoint a shell with synchronous=OFF begins -wal anew, and a power cut leaves what it likes of that. SQLite
+// then reads the beginning of the former -wal, whose pages are older than those of the database. The journal was trimmed, so the
+// database cannot be rebuilt, and need not: it is whole without its -wal.
+func TestADatabaseIsUsedWithoutAWALThatDoesNotFitIt(t *testing.T) {
+	t.Parallel()
+	dir, lines := closedStore(t, 0, 60, audit.WithSegmentBytes(4000), audit.WithRetention(audit.RetainNone))
+	db := openDB(t, dir)
+	for i := range 8 { // each is a commit
+		maps.Copy(lines, putSamples(t, db, 60+10*i, 70+10*i))
+		wantRoom(t, db)
+	}
+	if err := audit.Checkpoint(db); err != nil {
+		t.Fatal(err)
+	}
+	maps.Copy(lines, putSamples(t, db, 140, 141)) // in the journal
+	left := killed(t, dir)
+	whole := must(os.ReadFile(filepath.Join(left, "audit.db-wal")))
+	frames, aside := (len(whole)-walHeader)/walFrame, 0
+	for n := 1; n < frames; n += 1 + frames/20 {
+		left := killed(t, left)
+		if err := os.WriteFile(filepath.Join(left, "audit.db-wal"), whole[:walHeader+n*walFrame], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Remove(filepath.Join(left, "audit.db-shm")); err != nil {
+			t.Fatal(err)
+		}
+		after, err := audit.Open(left)
+		if err != nil {
+			t.Errorf("with the first %d of %d frames: %v", n, frames, err)
+			continue
+		}
+		if rec := after.Recovery(); rec.Checked && strings.Contains(strings.Join(rec.Notes, "\n"), "the -wal of audit.db did not fit it") {
+			aside++
+		}
+		wantAll(t, after, lines)
+		wantSound(t, after)
+		closeDB(t, after)
+	}
+	if aside == 0 {
+		t.Error("there was no -wal that did not fit")
+	}
+}
+
 // An older database beside the -wal of today can look whole, when all that has changed since is in pages that -wal has,
 // but for a label.
 func TestAnOlderDatabaseBesideANewerWALIsNoticed(t *testing.T) {

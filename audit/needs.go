@@ -51,6 +51,9 @@ func needsRecovery(ctx context.Context, dir string) (string, error) {
 	if file.Lost != "" {
 		return file.Lost, nil
 	}
+	if file.Replacing != "" {
+		return "a salvaged database takes the place of a damaged one", nil
+	}
 	segs, err := wal.Segments(journalDir, wal.Options{})
 	if err != nil {
 		return "", err

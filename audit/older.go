@@ -14,10 +14,16 @@ import (
 // still has is compared with it first: a hash makes what SQLite has final. It may be interrupted, and the next opening goes
 // on where it stopped.
 //
-// A suspect database that is not rebuilt may be a mixture of two states. Its tree is built again from the leaves that it has.
+// A suspect database that is not rebuilt may be a mixture of two states. If its tree is not that of the leaves that it has, it
+// is built again from them.
 func (p *opening) hashOlder(db *DB) error {
 	if p.report.Checked {
-		if err := db.sql.DropTree(p.ctx); err != nil {
+		wrong, err := db.sql.TreeDiffers(p.ctx)
+		if err == nil && wrong != "" {
+			p.note("the tree did not fit the records (%s); it was built anew from their leaf hashes", wrong)
+			err = db.sql.DropTree(p.ctx)
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/auditsql/auditsql/internal/storedir"
-	"github.com/auditsql/auditsql/sqlstore"
 	"github.com/auditsql/auditsql/wal"
 )
 
@@ -21,7 +20,7 @@ func Open(dir string, opts ...Option) (*DB, error) {
 // It refuses, and changes nothing, when another writer has the store (ErrLocked), when a
 // newer version made it, when it belongs to another user (*OwnerError), when a part of it is a symbolic link
 // (*LinkError), and when acknowledged data is corrupt or missing: *wal.CorruptError, wal.ErrGap, wal.ErrAhead,
-// ErrMismatch, *JournalAwayError. With ReadOnly it opens SQLite alone. Then the store must exist (ErrNoStore), and the
+// ErrMismatch, *JournalAwayError, *DamagedError. With ReadOnly it opens SQLite alone. Then the store must exist (ErrNoStore), and the
 // database must belong to it (*ForeignError).
 //
 // When ctx ends first, its error is returned. The next opening continues where this one stopped. Afterwards ctx has no
@@ -69,7 +68,7 @@ func openWriter(ctx context.Context, dir string, o options) (*DB, error) {
 		switch {
 		case errors.Is(err, errMadeMeanwhile):
 			continue // this cannot happen again: the store.json of that process stays
-		case errors.Is(err, sqlstore.ErrMalformed) && !errors.Is(err, ErrMismatch) && !again:
+		case canSalvage(err) && !again && !errors.As(err, new(*DamagedError)):
 			// The opening that failed has noted in store.json that SQLite is suspect. So the next one rebuilds SQLite, if the
 			// journal reaches back to the beginning.
 			again = true

@@ -26,10 +26,12 @@ type opening struct {
 	// or from SQLite.
 	exists, adopted bool
 
-	meta   sqlstore.Meta
-	plan   storedir.Plan // what becomes of the database
-	clean  bool          // File.Clean, as this opening found it
-	labels []sqlstore.Label
+	meta    sqlstore.Meta
+	facts   storedir.Facts // from which the plan was made
+	plan    storedir.Plan  // what becomes of the database
+	trimmed bool           // the journal no longer has its beginning
+	clean   bool           // File.Clean, as this opening found it
+	labels  []sqlstore.Label
 	// restored are records of an older version that a repair took from the journal.
 	restored []QueryID
 	report   Recovery
@@ -164,7 +166,15 @@ func (p *opening) checkOptions() error {
 // cursor returns the offset up to which SQLite has everything. It writes store.json if there is none, and
 // nothing else.
 func (p *opening) cursor(journalDir string) (wal.Offset, error) {
+	if err := p.finishReplacing(); err != nil {
+		return 0, err
+	}
 	segs, err := p.inspect(journalDir)
+	if p.opts.salvage && p.trimmed && p.exists && (err == nil || canSalvage(err)) {
+		if err = p.salvage(); err == nil {
+			segs, err = p.inspect(journalDir)
+		}
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -207,6 +217,7 @@ func (p *opening) inspect(journalDir string) ([]wal.Segment, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.trimmed = len(segs) > 0 && segs[0].Base > 0
 	if err := p.decide(segs); err != nil {
 		return nil, err
 	}
@@ -232,11 +243,14 @@ func (p *opening) decide(segs []wal.Segment) error {
 			p.note("%s was suspect (%s); it was checked and is whole", storedir.SQLiteName, was)
 		}
 	}
+	p.facts = f
 	if plan.Refuse != nil {
 		return plan.Refuse
 	}
 	p.meta, p.plan = f.Both, plan
-	if f.Unread != nil {
+	if plan.DropWAL {
+		p.meta = *f.Alone
+	} else if f.Unread != nil {
 		p.opts.logger.Warn("the database cannot be read", "error", f.Unread)
 		p.meta = sqlstore.Meta{Exists: true, StoreID: p.file.StoreID, TimeUnit: string(p.file.TimeUnit)}
 	}

@@ -24,8 +24,10 @@ type options struct {
 	lockWait     time.Duration
 	cacheBytes   int64
 	readOnly     bool
-	recovering   bool // by Recover
-	repairing    bool // by RepairRecords
+	recovering   bool  // by Recover
+	repairing    bool  // by RepairRecords
+	salvage      bool  // by Reindex: salvage the database if no journal can replace it
+	damage       error // why
 	hashing      func(done, total uint64)
 	logger       *slog.Logger
 	metrics      Metrics

@@ -235,6 +235,9 @@ func (db *DB) first(ctx context.Context, f Filter, matches func(*backlog.Record)
 			damaged = append(damaged, err)
 			continue
 		}
+		if errors.As(err, new(*sqlstore.IncompleteError)) {
+			err = cmp.Or(db.whole(ctx), err) // as in rawAudits
+		}
 		if err != nil {
 			return nil, db.wholeSince(ctx, err)
 		}
@@ -315,7 +318,7 @@ func selected[T any](ctx context.Context, db *DB, f Filter, rows iter.Seq2[T, er
 			err = db.lost(err)
 			fatal := err != nil && !ofRecord(err)
 			if fatal && !f.all() {
-				err = db.wholeSince(ctx, err)
+				err = db.wholeSince(ctx, err) // the tables may be being filled right now
 			}
 			if !yield(row, err) || fatal {
 				return

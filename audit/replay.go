@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"time"
 
@@ -80,6 +81,9 @@ func (p *opening) replay(db *DB) error {
 		if err := p.check(db); err != nil {
 			return err
 		}
+		if err := p.checkEntries(db); err != nil {
+			return err
+		}
 		if err := db.sql.Rewind(p.ctx, db.applier.applied.Load()); err != nil {
 			return err
 		}
@@ -148,10 +152,18 @@ func (p *opening) reindex(db *DB) error {
 	if err != nil || !needs && !p.report.Checked {
 		return err
 	}
+	if p.trimmed && !p.report.Checked {
+		// As in DB.Reindex: nothing is dropped before it is known that it can be made anew.
+		if err := p.check(db); err != nil {
+			return err
+		}
+		p.report.Checked = false // that is for a suspect database
+	}
 	err = db.sql.Reindex(p.ctx, rowOf, nil)
 	var skipped *sqlstore.SkippedError
 	switch {
-	case errors.As(err, &skipped) && !p.suspect():
+	case errors.As(err, &skipped) && (!p.suspect() || !errors.Is(err, sqlstore.ErrMalformed)):
+		// Each such record is left out of every answer, which says so. In a suspect database no record may be missing.
 		p.note("the forensic tables were rebuilt, without what cannot be read: %v", skipped)
 		return nil
 	case err != nil:
@@ -200,14 +212,56 @@ func (p *opening) trusted() *storedir.Reached {
 
 // check lets SQLite check a suspect database that cannot be rebuilt.
 func (p *opening) check(db *DB) error {
-	problems, err := db.sql.Integrity(p.ctx, false)
+	problems, err := db.sql.Damage(p.ctx)
 	if err != nil {
 		return err
 	}
 	if len(problems) > 0 {
-		return storedir.NeedsBackup(storedir.SQLitePath(p.dir), p.plan.Doubt, "SQLite finds: "+problems[0])
+		return p.damaged(fmt.Errorf("%w: SQLite finds: %s", sqlstore.ErrMalformed, problems[0]))
 	}
 	p.report.Checked = true
+	return nil
+}
+
+// checkEntries refuses a suspect database that lacks entries which the journal lacks too. Its pages can be whole and of two
+// times, or be those of another table. From here on the tree is made to fit the entries that are there, and nothing else
+// says how many there were.
+func (p *opening) checkEntries(db *DB) error {
+	var incomplete *sqlstore.IncompleteError
+	missing := db.sql.CheckEntries(p.ctx)
+	if !errors.As(missing, &incomplete) {
+		return missing
+	}
+	left := map[QueryID]bool{} // of the journal, and not in SQLite
+	reader, err := wal.OpenReader(db.journalDir, db.journal.Segments()[0].Base, p.opts.journal())
+	if err != nil {
+		return err
+	}
+	defer reader.Close()
+	for {
+		rec, err := reader.Next(p.ctx)
+		if errors.Is(err, io.EOF) || err == nil && rec.Offset >= wal.Offset(p.meta.Reach) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if id, ok := idOf(rec.Payload); ok {
+			left[id] = true
+		}
+	}
+	for entry, err := range db.sql.Entries(p.ctx, 0) {
+		if errors.As(err, &incomplete) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		delete(left, entry.QueryID)
+	}
+	if incomplete.Have+uint64(len(left)) < incomplete.Want {
+		return missing
+	}
 	return nil
 }
 

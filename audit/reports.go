@@ -23,7 +23,10 @@ type Recovery struct {
 	Torn     *wal.TornTail
 	Rebuilt  bool // SQLite was lost or suspect, and was rebuilt from the journal
 	Checked  bool // SQLite was suspect, the journal does not reach back to the beginning, and SQLite was checked and reindexed
-	// Aside is the folder that a suspect database was moved to, or "".
+	// Salvaged: SQLite was damaged, the journal does not reach back, and a Reindex has replaced the database by a new one with
+	// everything of it that cannot be made anew.
+	Salvaged bool
+	// Aside is the folder that a suspect or damaged database was moved to, or "".
 	Aside string
 	Notes []string // what a person should read
 }

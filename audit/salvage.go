@@ -1,52 +1,143 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"syscall"
+
+	"github.com/dustin/go-humanize"
 
 	"github.com/auditsql/auditsql/internal/durable"
 	"github.com/auditsql/auditsql/internal/storedir"
 	"github.com/auditsql/auditsql/sqlstore"
 )
 
-// salvage makes a Reindex possible in a store whose journal was trimmed, so that no journal can replace the database. SQLite
-// cannot drop a table with a damaged page. If the damage is in the forensic tables alone, these are taken out
-// (sqlstore.DB.Salvage says how, and why a crash is harmless), after the damaged database was copied to a folder beside
-// it. If there is other damage, the error is sqlstore.ErrMalformed, and nothing was changed: what works now still works.
+// salvage replaces a damaged database that no journal can replace by a new one, which has all of its tables that cannot be
+// made anew (sqlstore.Salvage says what is checked). The damaged one is moved to a folder aside. The opening then goes on with
+// the new database, and makes the forensic tables.
 //
-// The caller holds the applier.
-func (db *DB) salvage(ctx context.Context) error {
-	err := db.checkFile(ctx)
-	if !errors.Is(err, sqlstore.ErrMalformed) {
+// Until the new database is whole, checked and on disk, nothing is changed, and an error leaves nothing behind. From then on
+// store.json says that it takes the place of the damaged one, and the next opening completes that after a crash.
+//
+// What was suspect for another reason than the damage stays suspect: the opening checks it, as it would have without the damage.
+func (p *opening) salvage() error {
+	path, dest := storedir.SQLitePath(p.dir), storedir.ReplacementPath(p.dir)
+	if err := p.checkRoom(); err != nil {
 		return err
 	}
-	db.opts.logger.Warn("SQLite finds damage; the forensic tables are taken out", "error", err)
-	db.reindexing.Store(true)
-	err = db.sql.Salvage(ctx, func() error {
-		aside, err := storedir.MakeAside(db.dir)
-		if err != nil {
-			return err
-		}
-		if _, err := db.sql.Backup(ctx, storedir.SQLitePath(aside)); err != nil {
-			return fmt.Errorf("keep a copy of the damaged database: %w", err)
-		}
-		db.salvaged.Store(&aside)
-		return errors.Join(durable.SyncDir(aside), durable.SyncDir(db.dir))
-	})
+	p.opts.logger.Warn("the database is damaged; what cannot be made anew is copied out of it", "error", p.opts.damage)
+	done, err := sqlstore.Salvage(p.ctx, path, dest, sqlstore.Options{
+		StoreID: p.file.StoreID, TimeUnit: string(p.file.TimeUnit), CreatedBy: p.opts.createdBy,
+		CacheBytes: p.opts.cacheBytes, OwnedLike: storedir.OwnedLike(p.dir), Logger: p.opts.logger,
+	}, rowOf)
 	if err != nil {
-		// Are the tables out already? Then questions wait for a Reindex, which the next opening runs.
-		out, asked := db.sql.Reindexing(context.WithoutCancel(ctx))
-		db.reindexing.Store(out || asked != nil)
+		return err
+	}
+	next, err := p.salvaged(done)
+	if err == nil {
+		p.report.Aside, err = storedir.Replace(p.dir, &next)
+	}
+	if err != nil {
+		if next.Replacing == "" { // else the next opening completes it
+			err = errors.Join(err, removeReplacement(p.dir))
+		}
+		return fmt.Errorf("replace a damaged database: %w", err)
+	}
+	p.report.Salvaged = true
+	why := ""
+	if damaged := (*DamagedError)(nil); errors.As(p.opts.damage, &damaged) {
+		why = fmt.Sprintf(" (%v)", damaged.Err)
+	} else if p.opts.damage != nil {
+		why = fmt.Sprintf(" (%v)", p.opts.damage)
+	}
+	p.note("%s was damaged%s; its records are in a new one, and the old files are in %s", storedir.SQLiteName, why, p.report.Aside)
+	return nil
+}
+
+// salvaged returns what store.json says of the database that was salvaged, or why it is not this store's.
+func (p *opening) salvaged(done sqlstore.Salvaged) (storedir.File, error) {
+	f := p.facts
+	f.Exists, f.Unread, f.Both = true, nil, done.Meta
+	f.File.Doubted = false
+	switch {
+	case !f.HasWAL:
+		f.Alone = &f.Both
+	case !f.Examined:
+		// What the damaged database says without its -wal counts only if SQLite finds nothing wrong with it.
+		problems, ok, err := sqlstore.CheckAlone(p.ctx, f.Path)
+		if p.ctx.Err() != nil {
+			return p.file, context.Cause(p.ctx)
+		}
+		if err != nil || !ok || len(problems) > 0 {
+			f.Alone = nil
+		}
+	}
+	f.Examined, f.BothProblems = true, nil
+	plan := decide(f)
+	if plan.Refuse != nil {
+		return p.file, plan.Refuse
+	}
+	next := p.file
+	if plan.Doubt != "" || next.Doubted || p.facts.Examined {
+		next.Suspect(cmp.Or(plan.Doubt, p.facts.File.Doubt, "it was damaged"))
+		next.Clean, next.Left = false, nil
+		return next, nil
+	}
+	// All of it is on disk, and there is no -wal.
+	next.Clean, next.Left, next.Failed = true, nil, nil
+	next.Reached = next.Reached.Then(sqlstore.Checkpoint{Applied: done.Meta.Cursor, Newest: done.Newest, Complete: true})
+	return next, nil
+}
+
+// salvageWAL bounds what a Reindex has in -wal before it copies that into the database.
+const salvageWAL = 128 << 20
+
+// checkRoom refuses a salvage for which the disk has no room. The new database, with the forensic tables, is at most as large
+// as the damaged one with its -wal, which stays. Until they are copied into it, the forensic tables are in its -wal as well.
+func (p *opening) checkRoom() error {
+	need := uint64(0)
+	for _, name := range []string{storedir.SQLitePath(p.dir), storedir.SQLitePath(p.dir) + "-wal"} {
+		if st, err := os.Stat(name); err == nil {
+			need += uint64(st.Size())
+		}
+	}
+	need += min(need, salvageWAL)
+	free, known := durable.Free(p.dir)
+	if !known || free >= need {
+		return nil
+	}
+	return fmt.Errorf("salvage %s: it needs %s on the disk of %s, and %s are free: %w",
+		storedir.SQLiteName, humanize.IBytes(need), p.dir, humanize.IBytes(free), syscall.ENOSPC)
+}
+
+// removeReplacement deletes a database that was made to replace another one, and did not.
+func removeReplacement(dir string) error {
+	err := os.Remove(storedir.ReplacementPath(dir))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
 	}
 	return err
 }
 
-// Salvaged returns the folder that has a copy of the damaged database, if a Reindex of this DB has taken damaged tables out
-// of it, or "".
-func (db *DB) Salvaged() string {
-	if aside := db.salvaged.Load(); aside != nil {
-		return *aside
+// finishReplacing completes a salvage that was interrupted after the new database was whole.
+func (p *opening) finishReplacing() error {
+	file, err := storedir.Recall(p.ctx, p.dir)
+	if err != nil || file.Replacing == "" {
+		return nil // who reads it next reports an error
 	}
-	return ""
+	aside := file.Replacing
+	if err := storedir.FinishReplacing(p.dir, &file); err != nil {
+		return fmt.Errorf("replace a damaged database: %w", err)
+	}
+	p.note("%s was damaged, and its records were copied to a new one; the old files are in %s", storedir.SQLiteName, aside)
+	return nil
+}
+
+// canSalvage reports whether an opening that failed with err could go on with a salvaged database.
+func canSalvage(err error) bool {
+	var primary *PrimaryError
+	return errors.Is(err, sqlstore.ErrMalformed) && !errors.Is(err, ErrMismatch) && !errors.As(err, &primary)
 }

@@ -22,6 +22,9 @@ func (p *opening) checkTogether(journalDir string) error {
 	if err != nil || len(segs) == 0 {
 		return p.explain(err)
 	}
+	if p.plan.DropWAL {
+		return nil // with the -wal that is still there, what the database says does not count
+	}
 	last := segs[len(segs)-1]
 	// This may be after the end of the journal: the last segment may end in zeros.
 	return p.belongTogether(segs, last.Base+wal.Offset(last.Size), journalDir)
@@ -82,6 +85,8 @@ func (p *opening) belongTogether(segs []wal.Segment, end wal.Offset, journalDir 
 	case rec.Offset != wal.Offset(newest.JournalOffset) || !ok || id != Hash(newest.QueryID):
 		return mismatch("another one is")
 	case p.opts.repairing: // the values are what it is for
+	case newest.Value == nil && p.trimmed && !p.rebuild(): // or the index in which it is looked up is damaged
+		return fmt.Errorf("%w: the newest record, %s, is missing from kv", sqlstore.ErrMalformed, id)
 	case newest.Value == nil && !p.rebuild():
 		return fmt.Errorf("%s: %w: the newest record, %s, is missing from kv", storedir.SQLitePath(p.dir), ErrMismatch, id)
 	case newest.Value != nil && !bytes.Equal(rec.Payload, newest.Value):
@@ -101,6 +106,12 @@ func (p *opening) newest() (*sqlstore.EntryValue, error) {
 	if p.rebuild() {
 		if p.labels, err = sql.Labels(p.ctx); err != nil {
 			p.labels = nil // they stay in the database that is set aside
+		}
+	}
+	if !p.suspect() {
+		// An opening must not take entries that are missing for entries that never were.
+		if err := sql.CheckEntries(p.ctx); err != nil {
+			return nil, err
 		}
 	}
 	entry, ok, err := sql.LastEntry(p.ctx)

@@ -266,7 +266,8 @@ const (
 // only one processor can do; the comparison of SQLite's tables with each other, which uses several; and the comparison of the
 // journal with the records that the second one reads.
 func (v *verification) everything(ctx context.Context) error {
-	group, ctx := errgroup.WithContext(ctx)
+	outer := ctx
+	group, ctx := errgroup.WithContext(outer)
 	var integrity, facts, journal, tables part
 	integrity.start(group, func(f *findings) error {
 		v.progress(stageIntegrity, 0)
@@ -307,7 +308,7 @@ func (v *verification) everything(ctx context.Context) error {
 	v.report.Audits, v.report.AgentKeys = counts.Audits, counts.AgentKeys
 	v.report.TreeSize, v.report.Root = counts.TreeSize, counts.Root
 	v.report.Contributions, v.report.Attributes, v.report.Agents = counts.Contributions, counts.Attributes, counts.Agents
-	return v.compareOutside(ctx)
+	return v.compareOutside(outer)
 }
 
 // facts checks what takes no long time, and returns what the journal is compared with: the cursor, and the BLAKE3 of each

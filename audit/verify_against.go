@@ -64,7 +64,7 @@ func (v *verification) compareOutside(ctx context.Context) error {
 		if len(rest) == 0 {
 			break
 		}
-		if missing(err) || err == nil && e.Index != uint64(records.Size()) {
+		if missing(err) || errors.As(err, new(*sqlstore.IncompleteError)) || err == nil && e.Index != uint64(records.Size()) {
 			whole = false // which CheckDerived says: no larger tree can be that of a checkpoint
 			break
 		}

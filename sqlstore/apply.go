@@ -45,7 +45,7 @@ func (db *DB) Apply(ctx context.Context, b *Batch) (Applied, error) {
 	})
 	if err != nil {
 		w.apply.forget()
-		return Applied{}, db.fail(fmt.Sprintf("apply %d records before offset %d", len(b.Records), b.Cursor), err)
+		return Applied{}, db.fail(fmt.Sprintf("apply %d records before offset %d", len(b.Records), b.Cursor), clash(err))
 	}
 	if err := db.held.committed(); err != nil {
 		return Applied{}, db.fail("apply", db.poison(err))

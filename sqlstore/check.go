@@ -8,7 +8,6 @@ import (
 	"hash/maphash"
 	"math"
 	"slices"
-	"strings"
 
 	sqlite3 "modernc.org/sqlite/lib"
 
@@ -77,10 +76,9 @@ func (db *DB) CheckDerived(ctx context.Context, check Check) (Counts, error) {
 }
 
 // unreadable tells whether err says that the tables cannot be read: a table is missing, a page is
-// damaged, or a value is not of its column's kind. For the last one database/sql has an error without a type.
+// damaged, or a value is not of its column's kind.
 func unreadable(err error) bool {
-	return hasCode(err, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT) ||
-		err != nil && strings.Contains(err.Error(), "sql: Scan error on column")
+	return hasCode(err, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT) || isScanError(err)
 }
 
 type checker struct {

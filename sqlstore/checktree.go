@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -105,6 +106,42 @@ func (c *checker) strayTiles(ctx context.Context, tx *sqlx.Tx, size int64) error
 		c.problem("tile: tile %d of level %d belongs to no record", t.N, t.Level)
 	}
 	return nil
+}
+
+// TreeDiffers says how the tree differs from that of the leaf hashes in kv, or "". It reads every entry, and no record.
+func (db *DB) TreeDiffers(ctx context.Context) (problem string, err error) {
+	const query = `SELECT e.idx, NULL, 0, NULL, k.leaf FROM entry e LEFT JOIN kv k ON k.key = ` + keyOfEntry + `
+		WHERE e.idx >= ? ORDER BY e.idx LIMIT ?`
+	c := checker{db: db, Check: Check{Report: func(p string) { problem = cmp.Or(problem, p) }}}
+	for next := int64(0); problem == ""; {
+		page, _, err := readPage(ctx, db.readers, db.sizes.pageBytes, query, []any{next, valuesPage}, (*entryRow).scan)
+		if err != nil {
+			return "", db.fail("compare the tree", err)
+		}
+		if len(page) == 0 {
+			break
+		}
+		leaves := make([]tree.Hash, len(page))
+		for i, row := range page {
+			if row.Idx != next {
+				return fmt.Sprintf("entry %d is missing", next), nil
+			}
+			if len(row.Leaf) != tree.HashSize {
+				return fmt.Sprintf("entry %d has no leaf hash", next), nil
+			}
+			leaves[i] = tree.Hash(row.Leaf)
+			next++
+		}
+		if err := c.compareTiles(ctx, leaves); err != nil {
+			return "", db.fail("compare the tree", err)
+		}
+	}
+	if problem == "" {
+		if err := c.edges(ctx); err != nil {
+			return "", db.fail("compare the tree", err)
+		}
+	}
+	return problem, nil
 }
 
 // CheckRecords returns the first record whose value does not match its leaf hash, as a *RecordError, or nil.

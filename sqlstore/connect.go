@@ -47,6 +47,10 @@ const (
 	// locking_mode=EXCLUSIVE, see pragmas). It is for a folder that cannot be written to, with a log and without its -shm
 	// file. If there were a writer, there would be a -shm file.
 	accessLone access = "mode=ro&vfs=unix-none"
+
+	// accessSalvage fills a new database that is worth nothing until it is complete. SQLite reads the damaged database
+	// beside it although parts of its schema, or the end of the file, cannot be read.
+	accessSalvage access = "mode=rw"
 )
 
 // pragmas returns the pragmas for each new connection, in order. A pragma belongs to a connection.
@@ -55,8 +59,18 @@ const (
 // (wal_autocheckpoint=0): it must know what each checkpoint made durable.
 func (a access) pragmas(cacheBytes int64) []string {
 	var p []string
-	if a == accessLone {
+	switch a {
+	case accessLone:
 		p = append(p, "PRAGMA locking_mode=EXCLUSIVE") // before the file is read
+	case accessSalvage:
+		return []string{
+			"PRAGMA writable_schema=ON", // what tolerates a damaged schema, and a file that was cut
+			fmt.Sprintf("PRAGMA busy_timeout=%d", busyTimeout),
+			fmt.Sprintf("PRAGMA cache_size=-%d", max(cacheBytes>>10, 256)),
+			"PRAGMA main.journal_mode=OFF",
+			"PRAGMA main.synchronous=OFF",
+			"PRAGMA temp_store=MEMORY",
+		}
 	}
 	p = append(p,
 		fmt.Sprintf("PRAGMA busy_timeout=%d", busyTimeout),
@@ -125,7 +139,7 @@ func connect(path string, a access, n int, cacheBytes int64) (*sqlx.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	pool := sql.OpenDB(&connector{base, a.pragmas(cacheBytes), place(path), a != accessWriter})
+	pool := sql.OpenDB(&connector{base, a.pragmas(cacheBytes), place(path), a != accessWriter && a != accessSalvage})
 	pool.SetMaxOpenConns(n)
 	pool.SetMaxIdleConns(n)
 	return sqlx.NewDb(pool, "sqlite"), nil

@@ -96,11 +96,65 @@ func entryBefore(ctx context.Context, q sqlx.QueryerContext, n uint64) (*Entry, 
 	return &e, nil
 }
 
-// Entries yields the entries from index from on, without their values, in the order of admission.
+// extent is what the order of admission must have, as two tables say independently of each other.
+type extent struct {
+	last int64 // index of the newest row of entry, -1 if there is none
+	want int64 // number of records: that of the rows, or of the hashes in the tree, whichever is more
+}
+
+// extent reads it in one query, so that both are of one moment.
+func (db *DB) extent(ctx context.Context) (e extent, err error) {
+	const query = `SELECT max(idx), NULL FROM entry UNION ALL SELECT level, length(hashes) FROM edge`
+	const entries = `SELECT max(idx), NULL FROM entry`
+	leaves, n := int64(0), 0
+	visit := all(func(row []driver.Value) {
+		if n++; n == 1 {
+			e.last = -1
+			if newest, ok := row[0].(int64); ok {
+				e.last = newest
+			}
+			return
+		}
+		if level := integer(row[0]); level >= 0 && level < tree.Levels {
+			leaves += integer(row[1]) / tree.HashSize << (tree.TileHeight * level)
+		}
+	})
+	if !db.unhashed {
+		err = db.readers.each(ctx, query, nil, visit)
+	}
+	if db.unhashed || unreadable(err) { // whether the records can be read does not depend on the tree
+		leaves, n = 0, 0
+		err = db.readers.each(ctx, entries, nil, visit)
+	}
+	e.want = max(e.last+1, leaves)
+	return e, err
+}
+
+// CheckEntries returns an *IncompleteError when the end of the order of admission is missing, as the tree shows. It reads a few
+// rows.
+func (db *DB) CheckEntries(ctx context.Context) error {
+	e, err := db.extent(ctx)
+	if err == nil && e.want > e.last+1 {
+		err = &IncompleteError{Table: "entry", Have: uint64(e.last + 1), Want: uint64(e.want)}
+	}
+	if err != nil {
+		return db.fail("check the entries", err)
+	}
+	return nil
+}
+
+// Entries yields the entries from index from on, without their values, in the order of admission. If entries are missing, an
+// *IncompleteError comes last.
 func (db *DB) Entries(ctx context.Context, from uint64) iter.Seq2[Entry, error] {
 	const query = `SELECT idx, query_id, journal_offset FROM entry WHERE idx >= ? ORDER BY idx LIMIT ?`
 	const page = 4096
 	return func(yield func(Entry, error) bool) {
+		end, err := db.extent(ctx)
+		if err != nil {
+			yield(Entry{}, db.fail("read entries", err))
+			return
+		}
+		count := entryCount{from: int64(from), next: int64(from)}
 		for {
 			var rows []entryRow
 			if err := db.readers.SelectContext(ctx, &rows, query, int64(from), page); err != nil {
@@ -108,16 +162,46 @@ func (db *DB) Entries(ctx context.Context, from uint64) iter.Seq2[Entry, error] 
 				return
 			}
 			for i := range rows {
+				if err := count.add(rows[i].Idx, end); err != nil {
+					yield(Entry{}, db.fail("read entries", err))
+					return
+				}
 				if !yield(rows[i].entry(), nil) {
 					return
 				}
 			}
 			if len(rows) < page {
-				return
+				break
 			}
 			from = uint64(rows[len(rows)-1].Idx) + 1
 		}
+		if err := count.complete(end); err != nil {
+			yield(Entry{}, db.fail("read entries", err))
+		}
 	}
+}
+
+// entryCount counts the entries of a walk that begins at entry from, which next is to begin with.
+type entryCount struct{ from, next, have int64 }
+
+// add counts an entry, unless it came after the walk had begun. Entries ascend.
+func (c *entryCount) add(idx int64, e extent) error {
+	if idx < c.next {
+		return fmt.Errorf("%w: table entry has %d where %d or a later one should be", ErrMalformed, idx, c.next)
+	}
+	c.next = idx + 1
+	if idx < e.want {
+		c.have++
+	}
+	return nil
+}
+
+// complete returns an *IncompleteError when the walk has not met every entry.
+func (c *entryCount) complete(e extent) error {
+	if want := e.want - c.from; c.have < want {
+		return &IncompleteError{Table: "entry", Have: uint64(c.have), Want: uint64(want)}
+	}
+	return nil
 }
 
 // valuesPage is how many entries Values reads at a time.
@@ -125,7 +209,8 @@ const valuesPage = 256
 
 // Values yields the records from index from on, in the order of admission, up to the newest one there was
 // when it began. It needs no derived table. An entry whose record is missing in kv, or does not match its leaf hash, comes
-// with a *RecordError and without a value, and the receiver may go on after it. After any other error the sequence ends.
+// with a *RecordError and without a value, and the receiver may go on after it. If entries are missing, an *IncompleteError
+// comes last. After any other error the sequence ends.
 func (db *DB) Values(ctx context.Context, from uint64) iter.Seq2[EntryValue, error] {
 	return func(yield func(EntryValue, error) bool) {
 		for row, err := range db.entryRows(ctx, from) {
@@ -155,8 +240,8 @@ type EntryLeaf struct {
 
 // Leaves yields the leaf hashes of the records from index from on, in the order of admission, up to the newest one there was
 // when it began. It computes each from the value in kv, and looks neither at the leaf hash beside it nor at the tiles. An
-// entry whose record is missing in kv comes with a *RecordError, and the receiver may go on after it. After any other error
-// the sequence ends.
+// entry whose record is missing in kv comes with a *RecordError, and the receiver may go on after it. If entries are missing, an
+// *IncompleteError comes last. After any other error the sequence ends.
 func (db *DB) Leaves(ctx context.Context, from uint64) iter.Seq2[EntryLeaf, error] {
 	return func(yield func(EntryLeaf, error) bool) {
 		for row, err := range db.entryRows(ctx, from) {
@@ -178,35 +263,41 @@ func (db *DB) Leaves(ctx context.Context, from uint64) iter.Seq2[EntryLeaf, erro
 }
 
 // entryRows yields the entries from index from on with what kv has of them, up to the newest one there was when it began. It
-// reads in pages. After an error it ends.
+// reads in pages. If entries are missing, an *IncompleteError comes last. After any error it ends.
 func (db *DB) entryRows(ctx context.Context, from uint64) iter.Seq2[*entryRow, error] {
 	// The cast makes a number of an offset that is none. The number is wrong, and the check finds it.
 	query := `SELECT e.idx, e.query_id, CAST(e.journal_offset AS INTEGER) AS journal_offset, k.value, ` + db.leafColumn("k.") + `
 		FROM entry e LEFT JOIN kv k ON k.key = ` + keyOfEntry + `
 		WHERE e.idx >= ? AND e.idx <= ? ORDER BY e.idx LIMIT ?`
 	return func(yield func(*entryRow, error) bool) {
-		last, err := entryBefore(ctx, db.readers, 0)
-		if err != nil || last == nil {
-			if err != nil {
-				yield(nil, err)
-			}
+		end, err := db.extent(ctx)
+		if err != nil {
+			yield(nil, err)
 			return
 		}
-		for from <= last.Index {
-			page, cut, err := readPage(ctx, db.readers, db.sizes.pageBytes, query, []any{int64(from), int64(last.Index), valuesPage}, (*entryRow).scan)
+		count := entryCount{from: int64(from), next: int64(from)}
+		for next := int64(from); next <= end.last; {
+			page, cut, err := readPage(ctx, db.readers, db.sizes.pageBytes, query, []any{next, end.last, valuesPage}, (*entryRow).scan)
 			if err != nil {
 				yield(nil, err)
 				return
 			}
 			for i := range page {
+				if err := count.add(page[i].Idx, end); err != nil {
+					yield(nil, err)
+					return
+				}
 				if !yield(&page[i], nil) {
 					return
 				}
-				from = uint64(page[i].Idx) + 1
+				next = page[i].Idx + 1
 			}
 			if len(page) < valuesPage && !cut {
-				return
+				break
 			}
+		}
+		if err := count.complete(end); err != nil {
+			yield(nil, err)
 		}
 	}
 }

@@ -89,6 +89,40 @@ func hasCode(err error, codes ...int) bool {
 	return false
 }
 
+// isScanError reports whether err says that a value is not of its column's kind. The schema fixes the kinds, so this comes
+// from a page of another table, or another damage. database/sql has no type for the error.
+func isScanError(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "sql: Scan error on column")
+}
+
+// isClash reports whether err says that rows which this package makes violate a constraint of its own schema. The rows
+// that were there before cannot be those that it has written.
+func isClash(err error) bool {
+	return hasCode(err, sqlite3.SQLITE_CONSTRAINT) && !hasCode(err, sqlite3.SQLITE_CONSTRAINT_TRIGGER)
+}
+
+// clash makes an error of rows that clash an ErrMalformed.
+func clash(err error) error {
+	if isClash(err) {
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	return err
+}
+
+// An IncompleteError says that a walk over all records has found fewer than there are, or more: SQLite passes over rows of a
+// damaged page without an error, or shows a page twice. It is an ErrMalformed.
+type IncompleteError struct {
+	Table      string
+	Have, Want uint64
+}
+
+func (e *IncompleteError) Error() string {
+	return fmt.Sprintf("%v: table %s shows %d of %d records", ErrMalformed, e.Table, e.Have, e.Want)
+}
+
+// Unwrap makes every IncompleteError an ErrMalformed.
+func (e *IncompleteError) Unwrap() error { return ErrMalformed }
+
 // explain turns an error of SQLite into one that a person can act on, and leaves others alone.
 func explain(err error) error {
 	switch {
@@ -96,7 +130,7 @@ func explain(err error) error {
 		return err
 	case hasCode(err, sqlite3.SQLITE_NOTADB):
 		return fmt.Errorf("%w: %w: the file is not an SQLite database", ErrNotStore, ErrMalformed)
-	case hasCode(err, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_IOERR_SHORT_READ):
+	case hasCode(err, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_IOERR_SHORT_READ), isScanError(err):
 		return fmt.Errorf("%w: %w", ErrMalformed, err)
 	case hasCode(err, sqlite3.SQLITE_BUSY):
 		return fmt.Errorf("%w: %w", ErrBusy, err)

@@ -30,15 +30,5 @@ func LookUp(ctx context.Context, db *DB, f Filter) (n int, found bool, err error
 // Alone calls f while nobody else in this process may open the database at path.
 func Alone(ctx context.Context, path string, f func()) bool { return alone(ctx, path, f) }
 
-// ForgetDerived is the first step of Salvage alone.
-func (db *DB) ForgetDerived(ctx context.Context) error {
-	w, unlock, err := db.lockWriter(ctx)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	return w.forgetDerived(ctx)
-}
-
 // ShrinkTree makes BuildTree work in small transactions.
 func (db *DB) ShrinkTree(records int) { db.sizes.treePart = records }

@@ -120,6 +120,9 @@ func (db *DB) open(ctx context.Context, o Options) error {
 		return err
 	}
 	if o.ReadOnly {
+		if _, err := os.Lstat(db.path); err == nil && !meta.Exists {
+			return fmt.Errorf("%w: the file is empty", ErrMalformed)
+		}
 		if !meta.Exists {
 			return os.ErrNotExist
 		}

@@ -21,7 +21,7 @@ func (r *auditRow) scanPlace(row []driver.Value) (size int, err error) {
 	idx, ok := row[0].(int64)
 	timestamp, also := row[1].(int64)
 	if !ok || !also {
-		return 0, fmt.Errorf("audit: row %v has the timestamp %v: no numbers", row[0], row[1])
+		return 0, fmt.Errorf("%w: audit: row %v has the timestamp %v: no numbers", ErrMalformed, row[0], row[1])
 	}
 	r.Idx, r.Timestamp, r.QueryID = idx, timestamp, bytesOf(row[2])
 	return 0, nil

@@ -124,7 +124,7 @@ func (db *DB) Reindex(ctx context.Context, decode func(payload []byte) (Record, 
 	}
 	defer unlock()
 	if err := db.reindex(ctx, w, decode, progress); err != nil {
-		return db.fail("reindex", err)
+		return db.fail("reindex", clash(err))
 	}
 	return nil
 }

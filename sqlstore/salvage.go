@@ -2,128 +2,407 @@ package sqlstore
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
+	"path/filepath"
+
+	"github.com/jmoiron/sqlx"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/auditsql/auditsql/internal/durable"
+	"github.com/auditsql/auditsql/migrations"
+	"github.com/auditsql/auditsql/tree"
 )
 
-// Salvage takes the derived tables out of a damaged database, so that a Reindex can make them anew. DROP TABLE does not
-// work on a table that has a damaged page, because SQLite reads the pages to free them.
-//
-// It does so only if the damage is in derived tables and their indexes. If there is other damage, the error is
-// ErrMalformed and nothing was changed. keep is called before anything is changed, to keep a copy. Its error ends Salvage.
-//
-// There are two steps, and after a crash at any instant the database is as it was before or after one of them:
-//
-//  1. One transaction marks the derived tables as incomplete, as Reindex does, and deletes their rows from sqlite_schema. Their
-//     pages are neither read nor freed. So a damaged page that points to a page of another table does no harm.
-//  2. VACUUM copies each table that is left, row by row, into a temporary database, and all of that back in one
-//     transaction. What it does not copy, the pages of the derived tables, is gone then.
-//
-// After the first step NeedsReindex returns true, and a Reindex makes the tables anew in any case. If the second step fails,
-// the pages of the old tables stay. They belong to no table and do no harm. Integrity reports them, and another
-// Salvage removes them.
-//
-// The temporary database needs as much space in the folder for temporary files as the tables that are left, and -wal
-// grows by the same.
-func (db *DB) Salvage(ctx context.Context, keep func() error) error {
-	w, unlock, err := db.lockWriter(ctx)
-	if err != nil {
-		return db.fail("salvage", err)
-	}
-	defer unlock()
-	if err := db.salvage(ctx, w, keep); err != nil {
-		return db.fail("salvage", err)
-	}
-	return nil
+// A PrimaryError says that a damaged database cannot be salvaged: the damage is in a table that nothing can make anew. It is
+// an ErrMalformed.
+type PrimaryError struct {
+	Path  string
+	Table string // "" when it is the file as a whole
+	Found string // what is wrong with it
 }
 
-func (db *DB) salvage(ctx context.Context, w *writer, keep func() error) error {
-	if err := db.checkPrimary(ctx); err != nil {
-		return err
+func (e *PrimaryError) Error() string {
+	if e.Table == "" {
+		return fmt.Sprintf("%s: %v: %s", e.Path, ErrMalformed, e.Found)
 	}
-	if err := keep(); err != nil {
-		return err
+	return fmt.Sprintf("%s: %v: table %s: %s", e.Path, ErrMalformed, e.Table, e.Found)
+}
+
+// Unwrap makes every PrimaryError an ErrMalformed.
+func (e *PrimaryError) Unwrap() error { return ErrMalformed }
+
+// Salvage copies what nothing can make anew out of the damaged database at path, which is only read, into a new database at
+// dest: the tables kv, entry, tile, edge, rejected, label and store. Their indexes are made anew, and so are the tables of SQLite
+// itself. The derived tables are empty, and marked for a Reindex. The new database is on disk, whole, when Salvage
+// returns what it says about itself.
+//
+// The copy is not trusted: SQLite can pass over rows of a damaged page without an error. So Salvage checks that it has every
+// entry, the record of each entry with its key in the list of its agent, and the tree of these entries. decode takes a
+// value of kv apart as Apply expects it. A record that does not match its leaf hash is copied as it is.
+//
+// If something is missing or cannot be read, the error is a *PrimaryError. After every error there is nothing at dest.
+//
+// Nobody may write to the database at path meanwhile. A database at dest is deleted first.
+func Salvage(ctx context.Context, path, dest string, o Options, decode func(payload []byte) (Record, error)) (Salvaged, error) {
+	o, err := o.withDefaults()
+	if err == nil {
+		err = removeDatabase(dest)
 	}
-	if err := w.forgetDerived(ctx); err != nil {
-		return fmt.Errorf("take the derived tables out: %w", err)
+	var done Salvaged
+	if err == nil {
+		done, err = salvage(ctx, path, dest, o, decode)
 	}
-	if err := w.vacuum(ctx); err != nil {
-		return fmt.Errorf("copy the other tables: %w", err)
+	if err == nil {
+		return done, nil
 	}
-	_, err := db.checkpoint(ctx, w, false)
+	err = errors.Join(explain(err), removeDatabase(dest))
+	if primary := (*PrimaryError)(nil); errors.As(err, &primary) {
+		return Salvaged{}, err // it names the file
+	}
+	return Salvaged{}, fmt.Errorf("salvage %s: %w", path, err)
+}
+
+// Salvaged is what a database that was salvaged says about itself.
+type Salvaged struct {
+	Meta   Meta
+	Newest *Entry // nil: it has no records
+}
+
+func salvage(ctx context.Context, path, dest string, o Options, decode func([]byte) (Record, error)) (done Salvaged, err error) {
+	if err := create(ctx, dest, o); err != nil {
+		return done, fmt.Errorf("make a new database: %w", err)
+	}
+	s := salvager{path: path, dest: dest}
+	if err := s.copy(ctx, o.CacheBytes); err != nil {
+		return done, err
+	}
+	// Nobody else uses it, and reading it must leave no files beside it.
+	s.new = &DB{path: dest, log: o.Logger, sizes: defaultSizes(), writing: make(chan struct{}, 1)}
+	if err := s.new.tryReaders(ctx, Options{Readers: 2}, accessImmutable); err != nil {
+		return done, err
+	}
+	if err = s.new.checkOlder(ctx, Options{Older: true}); err == nil {
+		err = s.check(ctx, decode)
+	}
+	if err == nil {
+		done.Meta, err = s.new.Meta(ctx)
+	}
+	if err == nil {
+		done.Newest, err = entryBefore(ctx, s.new.readers, 0)
+	}
+	err = errors.Join(err, s.new.Close())
+	if primary := (*PrimaryError)(nil); errors.Is(err, ErrMalformed) && !errors.As(err, &primary) {
+		err = s.primary("", "what can be read of it is no whole database: %v", err)
+	}
+	return done, err
+}
+
+// salvager is a Salvage under way.
+type salvager struct {
+	path, dest string
+	conn       *sqlx.Conn // writes to dest, and has the damaged database attached as "damaged"
+	hashed     bool       // the damaged database has leaf hashes and a tree
+	new        *DB        // dest, when the copy is complete
+}
+
+// broken returns a *PrimaryError for an error of SQLite that the content of the damaged file leads to, and any other
+// error as it is. The statements are ours, so an SQL error or a violated constraint comes from that content too.
+func (s *salvager) broken(table string, err error) error {
+	if hasCode(err, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH,
+		sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_IOERR_SHORT_READ) || isScanError(err) {
+		return s.primary(table, "%v", err)
+	}
 	return err
 }
 
-// vacuum copies all tables into new pages. The temporary copy is a file, because it may be larger than the memory of a small
-// machine.
-func (w *writer) vacuum(ctx context.Context) error {
-	if _, err := w.conn.ExecContext(ctx, `PRAGMA temp_store=FILE`); err != nil {
-		return err
-	}
-	_, err := w.conn.ExecContext(ctx, `VACUUM`)
-	_, reset := w.conn.ExecContext(context.WithoutCancel(ctx), `PRAGMA temp_store=MEMORY`)
-	return errors.Join(err, reset)
+func (s *salvager) primary(table, format string, args ...any) error {
+	return &PrimaryError{Path: s.path, Table: table, Found: fmt.Sprintf(format, args...)}
 }
 
-// checkPrimary returns ErrMalformed if SQLite finds damage outside of the derived tables.
-func (db *DB) checkPrimary(ctx context.Context) error {
-	const tables = `SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT IN (SELECT value FROM json_each(?))`
-	derived, err := json.Marshal(forgotten)
+// copy fills the new database. It is not on disk until copy returns without an error: SQLite keeps no journal of the copy, and
+// syncs nothing.
+func (s *salvager) copy(ctx context.Context, cacheBytes int64) (err error) {
+	leave, err := enter(ctx, s.path)
 	if err != nil {
 		return err
 	}
-	var names []string
-	if err := db.readers.SelectContext(ctx, &names, tables, string(derived)); err != nil {
+	defer func() { err = errors.Join(err, leave()) }()
+	pool, err := connect(s.dest, accessSalvage, 1, cacheBytes)
+	if err != nil {
 		return err
 	}
-	// The check of sqlite_schema includes the list of free pages. New pages are taken from that list, so it must be sound.
-	for _, name := range append(names, "sqlite_schema") {
-		found, err := integrityOf(ctx, db.readers.DB, fmt.Sprintf(`PRAGMA integrity_check('%s')`, strings.ReplaceAll(name, "'", "''")))
+	s.conn, err = pool.Connx(ctx)
+	if err == nil {
+		err = s.attach(ctx)
+		if err == nil {
+			err = s.fill(ctx)
+		}
+		if err == nil {
+			err = s.compare(ctx)
+		}
+		if err == nil {
+			// It has the mode of every other database, and needs no -wal.
+			_, err = s.conn.ExecContext(ctx, `PRAGMA main.journal_mode=WAL`)
+		}
+		err = errors.Join(err, s.conn.Close())
+	}
+	if err = errors.Join(err, pool.Close()); err != nil {
+		return err
+	}
+	if n, err := fileSize(s.dest + walSuffix); err != nil || n != 0 {
+		return errors.Join(errors.New("the new database could not be written whole"), err)
+	}
+	return syncFile(s.dest)
+}
+
+// syncFile brings a file that SQLite has closed to disk, with its name.
+func syncFile(name string) error {
+	f, err := durable.OpenWrite(name)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(name))
+}
+
+// attach opens the damaged database beside the new one, and finds out what it has.
+func (s *salvager) attach(ctx context.Context) error {
+	name, err := uri(s.path)
+	if err != nil {
+		return err
+	}
+	const attach = `ATTACH DATABASE ? AS damaged`
+	_, err = s.conn.ExecContext(ctx, attach, name+"?"+string(accessReader))
+	if size, serr := fileSize(s.path + walSuffix); cannotShare(err) && serr == nil && size == 0 {
+		_, err = s.conn.ExecContext(ctx, attach, name+"?"+string(accessImmutable))
+	}
+	if err != nil {
+		return s.broken("", err)
+	}
+	var application, version int64
+	if err := s.conn.GetContext(ctx, &application, `PRAGMA damaged.application_id`); err != nil {
+		return s.broken("", err)
+	}
+	if err := s.conn.GetContext(ctx, &version, `PRAGMA damaged.user_version`); err != nil {
+		return s.broken("", err)
+	}
+	switch {
+	case application != migrations.ApplicationID:
+		return s.primary("", "its header says that it belongs to another program (application_id %#x)", application)
+	case version > migrations.Newest:
+		return fmt.Errorf("%w: it has version %d, this program knows %d", ErrNewer, version, migrations.Newest)
+	}
+	s.hashed = version >= migrations.Tree
+	return nil
+}
+
+// The tables are read in the order of their rows, and no index is used: one may be damaged. For a table WITHOUT ROWID SQLite
+// ignores NOT INDEXED, and its rows are in the index of its primary key. Row ids of kv are kept, by which audit finds records.
+const (
+	copyStore    = `INSERT INTO main.store SELECT name, value FROM damaged.store INDEXED BY sqlite_autoindex_store_1 WHERE name NOT IN ('applying', 'repairing')`
+	copyEntry    = `INSERT INTO main.entry (idx, query_id, journal_offset) SELECT idx, query_id, journal_offset FROM damaged.entry NOT INDEXED`
+	copyKV       = `INSERT INTO main.kv (rowid, key, value, leaf) SELECT rowid, key, value, leaf FROM damaged.kv NOT INDEXED`
+	copyOldKV    = `INSERT INTO main.kv (rowid, key, value) SELECT rowid, key, value FROM damaged.kv NOT INDEXED`
+	copyTile     = `INSERT INTO main.tile (level, n, hashes) SELECT level, n, hashes FROM damaged.tile NOT INDEXED`
+	copyEdge     = `INSERT INTO main.edge (level, hashes) SELECT level, hashes FROM damaged.edge NOT INDEXED`
+	copyRejected = `INSERT INTO main.rejected (journal_offset, reason, payload) SELECT journal_offset, reason, payload FROM damaged.rejected NOT INDEXED`
+	copyLabel    = `INSERT INTO main.label (hash, label) SELECT hash, label FROM damaged.label INDEXED BY sqlite_autoindex_label_1`
+)
+
+// fill copies the tables in one transaction. The guards are away meanwhile.
+func (s *salvager) fill(ctx context.Context) error {
+	const guards = `SELECT name, sql FROM main.sqlite_schema WHERE type = 'trigger'`
+	var triggers []struct{ Name, SQL string }
+	if err := s.conn.SelectContext(ctx, &triggers, guards); err != nil {
+		return err
+	}
+	if _, err := s.conn.ExecContext(ctx, `BEGIN IMMEDIATE`); err != nil {
+		return err
+	}
+	for _, t := range triggers {
+		if _, err := s.conn.ExecContext(ctx, `DROP TRIGGER main.`+t.Name); err != nil {
+			return err
+		}
+	}
+	for _, v := range derivedViews { // as markReindex
+		if _, err := s.conn.ExecContext(ctx, `DROP VIEW main.`+v); err != nil {
+			return err
+		}
+	}
+	if _, err := s.conn.ExecContext(ctx, `DELETE FROM main.store`); err != nil {
+		return err
+	}
+	tables := []struct{ name, copy string }{
+		{"store", copyStore}, {"entry", copyEntry}, {"kv", copyKV}, {"tile", copyTile}, {"edge", copyEdge}, {"rejected", copyRejected}, {"label", copyLabel},
+	}
+	for _, t := range tables {
+		if !s.hashed && (t.name == "tile" || t.name == "edge") {
+			continue
+		}
+		if !s.hashed && t.name == "kv" {
+			t.copy = copyOldKV
+		}
+		if _, err := s.conn.ExecContext(ctx, t.copy); err != nil {
+			return s.broken(t.name, err)
+		}
+	}
+	marks := []string{`INSERT INTO main.store (name, value) VALUES ('reindex', 'running') ON CONFLICT DO NOTHING`}
+	if !s.hashed {
+		marks = append(marks, `INSERT INTO main.store (name, value) SELECT 'hashing', 0 WHERE EXISTS (SELECT 1 FROM main.entry)`)
+	}
+	for _, mark := range marks {
+		if _, err := s.conn.ExecContext(ctx, mark); err != nil {
+			return err
+		}
+	}
+	for _, t := range triggers {
+		if _, err := s.conn.ExecContext(ctx, t.SQL); err != nil {
+			return err
+		}
+	}
+	_, err := s.conn.ExecContext(ctx, `COMMIT`)
+	return err
+}
+
+// compare looks for rows that an index has and the copy of its table lacks. It is called after the copy is committed: without a
+// journal, SQLite cannot go on with a transaction in which a query has failed.
+func (s *salvager) compare(ctx context.Context) error {
+	for _, lost := range []struct{ table, query, what string }{
+		{"kv", strayKeys, "%d keys are in its index and not in the table"},
+		{"label", strayLabels, "%d labels are in its index and not in the table"},
+	} {
+		var n int64
+		err := s.broken(lost.table, s.conn.GetContext(ctx, &n, lost.query))
+		if primary := (*PrimaryError)(nil); errors.As(err, &primary) {
+			continue // the index is damaged, and made anew
+		}
 		if err != nil {
 			return err
 		}
-		if len(found) > 0 {
-			return fmt.Errorf("%w: table %s: %s", ErrMalformed, name, strings.TrimPrefix(found[0], "*** in database main ***\n"))
+		if n > 0 {
+			return s.primary(lost.table, lost.what, n)
 		}
 	}
 	return nil
 }
 
-// forgotten are the tables that a Reindex makes anew: the derived ones, and the planner's statistics.
-var forgotten = slices.Concat(derivedTables, []string{"sqlite_stat1"})
+// Rows that the table has lost, as one of its indexes shows. A row counts if nothing of its entry in the index is in the copy:
+// the index may be what is damaged. Keys of records and of agents' lists are not among them, since check looks for each.
+const (
+	strayKeys = `SELECT count(*) FROM damaged.kv INDEXED BY sqlite_autoindex_kv_1
+		WHERE typeof(key) = 'blob' AND NOT (key >= x'004155443A' AND key < x'004155443B' OR key >= x'00415544413A' AND key < x'00415544413B')
+		AND NOT EXISTS (SELECT 1 FROM main.kv AS k WHERE k.key = damaged.kv.key OR k.rowid = damaged.kv.rowid)`
+	strayLabels = `SELECT count(*) FROM damaged.label INDEXED BY label_by_name
+		WHERE typeof(label) = 'text' AND length(hash) = 64
+		AND NOT EXISTS (SELECT 1 FROM main.label AS l WHERE l.hash = damaged.label.hash OR l.label = damaged.label.label)`
+)
 
-// forgetDerived deletes the derived tables from the schema, with their indexes and triggers, and leaves their pages as they
-// are. markReindex drops their views.
-func (w *writer) forgetDerived(ctx context.Context) error {
-	const remove = `DELETE FROM sqlite_schema WHERE tbl_name IN (SELECT value FROM json_each(?))`
-	names, err := json.Marshal(forgotten)
+// check checks that the copy is complete.
+func (s *salvager) check(ctx context.Context, decode func([]byte) (Record, error)) error {
+	for _, step := range []func(context.Context) error{s.checkStore, s.checkEntries, s.checkTree} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return s.checkRecords(ctx, decode)
+}
+
+// checkStore looks for the facts that every store has.
+func (s *salvager) checkStore(ctx context.Context) error {
+	const query = `SELECT
+		(SELECT count(*) FROM store WHERE name IN ('format', 'store_id', 'time_unit', 'created_at', 'created_by', 'cursor', 'contributions', 'rejected')) AS facts,
+		coalesce((SELECT typeof(value) FROM store WHERE name = 'cursor'), '') AS cursor,
+		coalesce((SELECT CAST(value AS INTEGER) FROM store WHERE name = 'rejected'), -1) AS noted,
+		(SELECT count(*) FROM rejected) AS rejected`
+	var r struct {
+		Facts           int
+		Cursor          string
+		Noted, Rejected int64
+	}
+	if err := s.new.readers.GetContext(ctx, &r, query); err != nil {
+		return err
+	}
+	switch {
+	case r.Facts < 8 || r.Cursor != "integer":
+		return s.primary("store", "it lacks facts about the store")
+	case r.Rejected < r.Noted:
+		return s.primary("rejected", "it shows %d of %d rows", r.Rejected, r.Noted)
+	}
+	return nil
+}
+
+// checkEntries looks for a hole in the order of admission. Whether its end is missing, the tree says.
+func (s *salvager) checkEntries(ctx context.Context) error {
+	const query = `SELECT count(*) AS count, coalesce(min(idx), 0) AS first, coalesce(max(idx), -1) AS last FROM entry`
+	var r struct{ Count, First, Last int64 }
+	if err := s.new.readers.GetContext(ctx, &r, query); err != nil {
+		return err
+	}
+	if r.First != 0 || r.Count != r.Last+1 {
+		return s.primary("entry", "it shows %d of %d records", r.Count, r.Last+1)
+	}
+	return nil
+}
+
+// checkTree compares the number of hashes in the tree with the number of entries.
+func (s *salvager) checkTree(ctx context.Context) error {
+	due, err := s.new.Hashing(ctx)
+	if err != nil || due {
+		return err // the tree is built anew, or to its end
+	}
+	edge, err := s.new.readEdge(ctx)
+	if errors.Is(err, ErrMalformed) {
+		return s.primary("edge", "%v", err)
+	}
 	if err != nil {
 		return err
 	}
-	if _, err := w.conn.ExecContext(ctx, `PRAGMA writable_schema=ON`); err != nil {
-		return err
+	const query = `SELECT level, count(*) AS count, min(n) AS first, max(n) AS last, min(length(hashes)) AS shortest, max(length(hashes)) AS longest
+		FROM tile GROUP BY level`
+	var levels []struct{ Level, Count, First, Last, Shortest, Longest int64 }
+	if err := s.new.readers.SelectContext(ctx, &levels, query); err != nil {
+		return s.broken("tile", err)
 	}
-	err = w.tx(ctx, func() error {
-		if err := w.markReindex(ctx); err != nil {
-			return err
+	shown := map[int64]int64{}
+	for _, l := range levels {
+		if l.First != 0 || l.Last != l.Count-1 || l.Shortest != tree.TileSize || l.Longest != tree.TileSize {
+			return s.primary("tile", "the tiles of level %d are not those of a tree", l.Level)
 		}
-		if _, err := w.conn.ExecContext(ctx, remove, string(names)); err != nil {
-			return err
-		}
-		// Other connections read the schema again when this number has changed.
-		var version int64
-		if err := w.conn.GetContext(ctx, &version, `PRAGMA schema_version`); err != nil {
-			return err
-		}
-		_, err := w.conn.ExecContext(ctx, fmt.Sprintf(`PRAGMA schema_version=%d`, version+1))
-		return err
-	})
-	// RESET also makes this connection read the schema again.
-	if _, reset := w.conn.ExecContext(context.WithoutCancel(ctx), `PRAGMA writable_schema=RESET`); err == nil {
-		err = reset
+		shown[l.Level] = l.Count
 	}
-	return err
+	for level := range tree.Levels {
+		full := edge.Size() >> (tree.TileHeight * (level + 1))
+		if shown[int64(level)] != full {
+			return s.primary("tile", "level %d shows %d of %d tiles", level, shown[int64(level)], full)
+		}
+	}
+	return nil
+}
+
+// checkRecords looks for the record of each entry, and for its key in the list of its agent.
+func (s *salvager) checkRecords(ctx context.Context, decode func([]byte) (Record, error)) error {
+	for v, err := range s.new.Values(ctx, 0) {
+		var damaged *RecordError
+		switch {
+		case errors.As(err, &damaged) && damaged.Missing:
+			return s.primary("kv", "%v", damaged)
+		case errors.As(err, &damaged):
+			continue
+		case err != nil:
+			return err
+		}
+		r, err := decode(v.Value)
+		if err != nil || r.AgentKey == nil {
+			continue
+		}
+		if _, err := s.new.Get(ctx, r.AgentKey); errors.Is(err, ErrNotFound) {
+			return s.primary("kv", "record %x is not in the list of its agent", v.QueryID)
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -78,9 +78,15 @@ func (db *DB) SelectNumbered(ctx context.Context, f Filter) iter.Seq2[Numbered, 
 // selected yields the rows that Select is made from. They have their places only if placed is set.
 func (db *DB) selected(ctx context.Context, f Filter, placed bool) iter.Seq2[*auditRow, error] {
 	return func(yield func(*auditRow, error) bool) {
+		want, whole, err := db.least(ctx, &f)
+		if err != nil {
+			yield(nil, db.fail("select", err))
+			return
+		}
 		s := selection{db: db, q: newQuestion(&f, toRead), placed: placed}
 		pages, err := s.begin(ctx)
-		for n := 0; err == nil && pages != nil; {
+		n := 0
+		for err == nil && pages != nil {
 			var page []auditRow
 			if page, err = pages(ctx); err != nil || page == nil {
 				break
@@ -98,6 +104,12 @@ func (db *DB) selected(ctx context.Context, f Filter, placed bool) iter.Seq2[*au
 				}
 			}
 		}
+		if err == nil && whole && n > want { // perhaps records came while it was walked
+			want, _, err = db.least(ctx, &f)
+		}
+		if err == nil && (n < want || whole && n > want) {
+			err = &IncompleteError{Table: "audit", Have: uint64(n), Want: uint64(want)}
+		}
 		if err != nil {
 			yield(nil, db.fail("select", err))
 		}
@@ -107,6 +119,25 @@ func (db *DB) selected(ctx context.Context, f Filter, placed bool) iter.Seq2[*au
 // inAdmission reports whether a filter selects everything in the order of admission. That needs no derived table.
 func (f *Filter) inAdmission() bool {
 	return f.ByAdmission && !f.Descending && len(f.conditions()) == 0
+}
+
+// least returns how many records a Select must find at least: without conditions that is every record there is when it
+// begins, up to the limit, and whole is true. With conditions nothing is known, nor while a Reindex is filling the tables (see
+// Reindexing).
+func (db *DB) least(ctx context.Context, f *Filter) (n int, whole bool, err error) {
+	if len(f.conditions()) > 0 {
+		return 0, false, nil
+	}
+	filling := false
+	err = first(ctx, db.readers, `SELECT 1 FROM store WHERE name = 'reindex'`, nil, func([]driver.Value) { filling = true })
+	if err != nil || filling {
+		return 0, false, err
+	}
+	e, err := db.extent(ctx)
+	if f.Limit > 0 {
+		e.want = min(e.want, int64(f.Limit))
+	}
+	return int(e.want), true, err
 }
 
 // admitted yields the records in the order of admission, all if limit is 0. It is a Select without conditions,

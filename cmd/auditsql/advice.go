@@ -30,6 +30,7 @@ func (a *app) whatToTry(cmd *cobra.Command, err error) string {
 	var missing *audit.SQLiteMissingError
 	var record *audit.RecordError
 	var tree *audit.TreeError
+	var primary *audit.PrimaryError
 	switch {
 	case errors.As(err, &link):
 		return notLinked(link.Path)
@@ -47,12 +48,14 @@ func (a *app) whatToTry(cmd *cobra.Command, err error) string {
 		return "run it again later; another program, perhaps an SQLite shell, holds the database's write lock"
 	case errors.Is(err, audit.ErrLocked):
 		return "--lock-wait 10s waits for it; reading works meanwhile"
+	case errors.As(err, &primary):
+		return "restore the store from a backup; " + a.whatIsLeft()
 	case errors.As(err, &tree):
 		return fmt.Sprintf("auditsql -d %[1]s verify says what is damaged; auditsql -d %[1]s log rebuild makes the tree again from the records", shellQuote(a.dir))
 	case logAdvice(err, a.dir) != "":
 		return logAdvice(err, a.dir)
 	case errors.Is(err, sqlstore.ErrMalformed) && !errors.Is(err, audit.ErrMismatch):
-		return fmt.Sprintf("auditsql -d %[1]s reindex rebuilds the database from the journal, if that reaches back to the first record; auditsql -d %[1]s export --read-only prints what can be read, for import into a new store; auditsql -d %[1]s verify says what is damaged", shellQuote(a.dir))
+		return fmt.Sprintf("auditsql -d %[1]s reindex replaces the database, from the journal or from its own undamaged tables; auditsql -d %[1]s export --read-only prints what can be read, for import into a new store; auditsql -d %[1]s verify says what is damaged", shellQuote(a.dir))
 	case errors.Is(err, wal.ErrForeign):
 		return "put the store's own segment back, from a backup or the archive; " + a.showsSQLite()
 	case errors.As(err, &foreign) && foreign.Edited:
@@ -144,6 +147,16 @@ func (a *app) bringBack(away *audit.JournalAwayError) string {
 		try += fmt.Sprintf("; auditsql -d %s wal repair shows what can be done without it", shellQuote(a.dir))
 	}
 	return try
+}
+
+// whatIsLeft says how to get at the records of a store whose database is damaged and cannot be replaced.
+func (a *app) whatIsLeft() string {
+	db, err := audit.Open(a.dir, audit.ReadOnly())
+	if err != nil {
+		return fmt.Sprintf("nothing in its database can be read; auditsql -d %s wal dump prints what the journal still has", shellQuote(a.dir))
+	}
+	db.Close()
+	return fmt.Sprintf("auditsql -d %s export --read-only prints the records that can still be read, for import into a new store", shellQuote(a.dir))
 }
 
 // lostSQLite reports whether there is no SQLite database that --read-only could show.

@@ -93,7 +93,7 @@ func exitCode(err error) int {
 func isDamage(err error) bool {
 	var corrupt *wal.CorruptError
 	return errors.As(err, &corrupt) || errors.Is(err, wal.ErrGap) || errors.Is(err, wal.ErrAhead) || errors.Is(err, wal.ErrForeign) ||
-		errors.Is(err, audit.ErrMismatch) || errors.Is(err, audit.ErrDamaged) || errors.Is(err, sqlstore.ErrMalformed) ||
+		errors.Is(err, audit.ErrMismatch) || errors.Is(err, audit.ErrDamaged) || errors.Is(err, sqlstore.ErrMalformed) || errors.Is(err, sqlstore.ErrNotStore) ||
 		errors.Is(err, audit.ErrBehind) || errors.Is(err, audit.ErrForked) || errors.Is(err, audit.ErrNoMemory) ||
 		errors.Is(err, audit.ErrStopped) || errors.Is(err, audit.ErrLogFile) || errors.Is(err, audit.ErrOtherRecords) || errors.Is(err, signing.ErrCheckpoint)
 }

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -169,6 +170,62 @@ func TestAFullDiskIsRead(t *testing.T) {
 				t.Errorf("verify: %s%s", out, said)
 			}
 		})
+	}
+}
+
+// A salvage for which the disk has no room is refused before anything is changed, and says how much it needs. Whatever else is
+// tried meanwhile, when there is room again it works.
+func TestASalvageOnAFullDisk(t *testing.T) {
+	t.Parallel()
+	disk := smallDisk(t, "24m")
+	source, export := sweptStore(t)
+	store, ballast := filepath.Join(disk, "store"), filepath.Join(disk, "ballast")
+	content, err := os.ReadFile(filepath.Join(source, "audit.db"))
+	if err == nil {
+		err = os.CopyFS(store, os.DirFS(source))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, said, code := auditsql("-d", source, "sql", "-o", "plain", "SELECT rootpage FROM sqlite_schema WHERE name = 'audit_by_subject'")
+	page, err := strconv.Atoi(strings.TrimSpace(root))
+	if code != exitDone || err != nil {
+		t.Fatalf("%s%s", root, said)
+	}
+	clear(content[(page-1)*sweptPage : page*sweptPage])
+	if err := os.WriteFile(filepath.Join(store, "audit.db"), content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fillDisk(t, ballast)
+	if st, err := os.Stat(ballast); err != nil || os.Truncate(ballast, st.Size()-int64(len(content))/2) != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		out, said, code := auditsql("-d", store, "reindex")
+		if code != exitFailed || !strings.Contains(said, "it needs ") || !strings.Contains(said, " are free: no space left on device") {
+			t.Errorf("exit code %d: %s%s", code, out, said)
+		}
+		if left, _ := filepath.Glob(filepath.Join(store, "aside-*")); len(left) > 0 {
+			t.Errorf("left %q", left)
+		}
+		for _, args := range [][]string{{"put", "--subject", "x", "--confidence", "1"}, {"recent"}} {
+			auditsql(append([]string{"-d", store}, args...)...)
+		}
+		if out, said, code := auditsql("-d", store, "export", "--read-only"); code != exitDone || !strings.HasPrefix(out, export) {
+			t.Errorf("export: exit code %d: %s", code, said)
+		}
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	if out, said, code := auditsql("-d", store, "reindex"); code != exitDone {
+		t.Fatalf("with room: exit code %d: %s%s", code, out, said)
+	}
+	if out, said, code := auditsql("-d", store, "verify"); code != exitDone {
+		t.Errorf("verify: %s%s", out, said)
+	}
+	if out, said, code := auditsql("-d", store, "export"); code != exitDone || !strings.HasPrefix(out, export) {
+		t.Errorf("export: exit code %d: %s", code, said)
 	}
 }
 

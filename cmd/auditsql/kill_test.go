@@ -47,8 +47,16 @@ func feed(p *process, first int) <-chan string {
 
 // auditsql runs a command to its end.
 func auditsql(args ...string) (out, said string, code int) {
+	return auditsqlReading("", args...)
+}
+
+// auditsqlReading is auditsql with a standard input.
+func auditsqlReading(in string, args ...string) (out, said string, code int) {
 	var stdout, stderr strings.Builder
 	cmd := exec.Command("auditsql", args...)
+	if in != "" {
+		cmd.Stdin = strings.NewReader(in)
+	}
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	cmd.Env = append(os.Environ(), "GORACE="+withoutNap)
 	err := cmd.Run()

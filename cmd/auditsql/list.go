@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/internal/tui"
+	"github.com/auditsql/auditsql/sqlstore"
 )
 
 const (
@@ -98,6 +100,10 @@ func (a *app) listRecords(ctx context.Context, f *filterFlags, l listing) error 
 	for raw, err := range records.Rows() {
 		if a.leaveOut(err) {
 			continue
+		}
+		if errors.Is(err, sqlstore.ErrMalformed) {
+			// What could be read is shown to its last line: it may be all that is left.
+			return errors.Join(err, out.End())
 		}
 		if err != nil {
 			return err

@@ -9,7 +9,6 @@ import (
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/internal/tui"
-	"github.com/auditsql/auditsql/sqlstore"
 )
 
 func (a *app) reindexCommand() *cobra.Command {
@@ -19,49 +18,43 @@ func (a *app) reindexCommand() *cobra.Command {
 		Long: `Reindex rebuilds the forensic tables from the records themselves. No record
 changes, and interrupting it is harmless: the next command that writes finishes
 it. Views, and triggers that guard the records, are restored if somebody removed
-them. If SQLite itself finds its file damaged, the whole database is moved aside
-and rebuilt from the journal, if that reaches back to the first record. If it
-does not, reindex repairs damage in the forensic tables and their indexes, and
-keeps a copy of the damaged database. It refuses, and changes nothing, when a
-record does not match its leaf hash: repair comes first.`,
+them. It refuses, and changes nothing, when a record does not match its leaf
+hash: repair comes first.
+
+If the database is damaged, also so that no other command can open the store,
+reindex replaces it and moves the damaged one to a folder aside-*. The new
+database is built from the journal, if that reaches back to the first record.
+If it does not, everything that cannot be made anew is copied out of the
+damaged database: records and their order, tree, labels. That works while none
+of these is lost, and needs free space, at most twice the size of the database.
+If something is lost, or there is no room, reindex says so and changes nothing.`,
 		Example: `  auditsql reindex`,
 		Args:    arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			db, err := a.openExisting(cmd.Context())
-			if err != nil {
+			// Whether there is a store is checked first, since opening for writing would make one.
+			if _, err := audit.JournalDir(a.dir); errors.Is(err, audit.ErrNoStore) {
 				return err
 			}
 			bar := a.progress("reindexing", -1, false)
-			records := uint64(0)
-			err = db.Reindex(cmd.Context(), func(done, total uint64) {
-				records = done
+			migration, end := a.migration()
+			rep, err := audit.Reindex(cmd.Context(), a.dir, func(done, total uint64) {
 				bar.Total(int64(total))
 				bar.At(int64(done), "reindexing")
-			})
+			}, audit.WithLockWait(a.lockWait.Duration), audit.WithCreatedBy("auditsql "+version), migration)
+			end()
 			bar.End()
-			if aside := db.Salvaged(); aside != "" {
-				a.note("audit.db was damaged in the forensic tables, which are rebuilt; a copy of the damaged file is in %s", aside)
-			}
-			err = errors.Join(err, a.closeWriter(db))
-			if errors.Is(err, sqlstore.ErrMalformed) {
-				damaged := err
-				a.note("%v; rebuilding it, if the journal reaches back", damaged)
-				var recovery audit.Recovery
-				recovery, err = audit.Recover(cmd.Context(), a.dir, audit.WithLockWait(a.lockWait.Duration))
-				a.noteRecovery(recovery)
-				records = uint64(recovery.Replayed)
-				if err == nil && !recovery.Rebuilt {
-					err = damaged
-				}
+			a.noteRecovery(rep.Recovery)
+			if rep.CloseNote != "" {
+				a.note("%s", rep.CloseNote)
 			}
 			if err != nil {
 				return err
 			}
 			form := a.form("")
 			if form == tui.Table || form == tui.Plain {
-				return a.copyOut(fmt.Sprintf("reindexed %s\n", plural(records, "record", "records")))
+				return a.copyOut(fmt.Sprintf("reindexed %s\n", plural(rep.Records, "record", "records")))
 			}
-			return a.facts(form, fact("records", "records", tui.Number(records).As(humanize.Comma(int64(records)))))
+			return a.facts(form, fact("records", "records", tui.Number(rep.Records).As(humanize.Comma(int64(rep.Records)))))
 		},
 		ValidArgsFunction: completeNothing,
 	}

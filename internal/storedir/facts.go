@@ -74,21 +74,32 @@ func (f *Facts) Examine(ctx context.Context) (err error) {
 			return context.Cause(ctx)
 		}
 	}
-	sql, err := sqlstore.Open(ctx, f.Path, sqlstore.Options{ReadOnly: true, Older: true, Readers: 1})
-	if err != nil {
-		return err
+	f.BothProblems, err = f.examineBoth(ctx)
+	if f.HasWAL && errors.Is(err, sqlstore.ErrMalformed) {
+		f.BothProblems, err = []string{err.Error()}, nil
 	}
-	defer sql.Close()
-	if f.BothProblems, err = problemsOf(ctx, sql); !f.HasWAL {
+	if !f.HasWAL {
 		f.AloneProblems = f.BothProblems
 	}
 	return err
 }
 
+func (f *Facts) examineBoth(ctx context.Context) ([]string, error) {
+	if f.Unread != nil {
+		return nil, f.Unread
+	}
+	sql, err := sqlstore.Open(ctx, f.Path, sqlstore.Options{ReadOnly: true, Older: true, Readers: 1})
+	if err != nil {
+		return nil, err
+	}
+	defer sql.Close()
+	return problemsOf(ctx, sql)
+}
+
 // problemsOf returns what is wrong with a database. The tables of a mixture of two states can each be whole: then the tree
 // does not fit the entries.
 func problemsOf(ctx context.Context, sql *sqlstore.DB) ([]string, error) {
-	problems, err := sql.Integrity(ctx, false)
+	problems, err := sql.Damage(ctx)
 	if err != nil || len(problems) > 0 {
 		return problems, err
 	}

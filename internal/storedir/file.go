@@ -31,6 +31,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/auditsql/auditsql/internal/durable"
@@ -86,9 +87,14 @@ type File struct {
 	// Doubted says that the database was found to be suspect, and was not checked to the end since. It must be noted:
 	// one opening gives the database a new -wal, after which the files look sound.
 	Doubted bool `json:"doubted,omitempty"`
+	// Doubt is why, as far as it is known.
+	Doubt string `json:"doubt,omitempty"`
 	// Rebuilding is set while a database is being rebuilt. It is the folder, within the store's, that the old one was moved
 	// to. Meanwhile Reached does not count: it says what the old database had.
 	Rebuilding string `json:"rebuilding,omitempty"`
+	// Replacing is set while a database that was salvaged takes the place of the damaged one, see Replace. It is the folder,
+	// within the store's, that the damaged one is moved to.
+	Replacing string `json:"replacing,omitempty"`
 	// Reached is what SQLite had on disk when that was noted last, nil before the first note.
 	Reached *Reached `json:"reached,omitempty"`
 	// Synced is the offset up to which the journal was synced when it failed, 0 if it never has. What is damaged or
@@ -114,13 +120,23 @@ type Failure struct {
 // on.
 func (f *File) Fail(at time.Time, cause error) {
 	f.Clean, f.Left = false, nil
-	if f.Failed == nil {
+	switch {
+	case errors.Is(cause, sqlstore.ErrMalformed):
+		f.Suspect(strings.TrimPrefix(cause.Error(), sqlstore.ErrFailed.Error()+": ")) // nothing was written
+	case f.Failed == nil:
 		f.Failed = &Failure{at.UTC().Truncate(time.Millisecond), cause.Error()}
 	}
-	if errors.Is(cause, sqlstore.ErrMalformed) {
-		f.Doubted = true
+}
+
+// Suspect notes that the database is suspect. The first reason stays.
+func (f *File) Suspect(doubt string) {
+	if !f.Doubted || f.Doubt == "" {
+		f.Doubted, f.Doubt = true, doubt
 	}
 }
+
+// Trust notes that the database was checked to the end.
+func (f *File) Trust() { f.Doubted, f.Doubt = false, "" }
 
 // JournalPath returns where the journal of the store in dir lies.
 func (f File) JournalPath(dir string) string {

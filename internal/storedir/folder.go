@@ -166,13 +166,75 @@ func SetAside(dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, name := range sqliteFiles(dir) {
-		err := os.Rename(name, filepath.Join(aside, filepath.Base(name)))
+	return aside, moveSQLite(dir, aside)
+}
+
+// SetWALAside moves the -wal of the database, and the index of it in -shm, to a folder of their own, and returns that folder.
+// If the process dies before it has moved -wal, the next opening begins again. If it dies after that, the next opening finds
+// that the -wal of an unclean end is missing, and checks the database.
+func SetWALAside(dir string) (string, error) {
+	aside, err := MakeAside(dir)
+	if err != nil {
+		return "", err
+	}
+	return aside, moveFiles(dir, aside, sqliteFiles(dir)[:2])
+}
+
+// moveSQLite moves the database and the files beside it to a folder, as far as they are there.
+func moveSQLite(dir, to string) error { return moveFiles(dir, to, sqliteFiles(dir)) }
+
+func moveFiles(dir, to string, names []string) error {
+	for _, name := range names {
+		err := os.Rename(name, filepath.Join(to, filepath.Base(name)))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return "", err
+			return err
 		}
 	}
-	return aside, errors.Join(durable.SyncDir(aside), durable.SyncDir(dir))
+	return errors.Join(durable.SyncDir(to), durable.SyncDir(dir))
+}
+
+// ReplacementPath returns where a new database is made that will replace the one of the store in dir.
+func ReplacementPath(dir string) string { return SQLitePath(dir) + durable.PartSuffix }
+
+// Replace puts the database at ReplacementPath in the place of the damaged one, which it moves to a folder aside. f is what
+// store.json says from then on. The new database must be whole and on disk.
+//
+// It first writes to store.json what it is about to do. From then on FinishReplacing completes it after a crash. An error
+// before that changes nothing.
+func Replace(dir string, f *File) (aside string, err error) {
+	aside, err = MakeAside(dir)
+	if err != nil {
+		return "", err
+	}
+	next := *f
+	next.Replacing = filepath.Base(aside)
+	if err := Write(dir, next); err != nil {
+		return "", errors.Join(err, os.Remove(aside))
+	}
+	*f = next
+	return aside, FinishReplacing(dir, f)
+}
+
+// FinishReplacing completes a Replace that was interrupted, or does nothing. Each of its steps may be done again.
+func FinishReplacing(dir string, f *File) error {
+	if f.Replacing == "" {
+		return nil
+	}
+	_, err := os.Lstat(ReplacementPath(dir))
+	if err == nil { // else the last step is done
+		if err := moveSQLite(dir, filepath.Join(dir, f.Replacing)); err != nil {
+			return err
+		}
+		if err := os.Rename(ReplacementPath(dir), SQLitePath(dir)); err != nil {
+			return err
+		}
+		err = durable.SyncDir(dir)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f.Replacing = ""
+	return Write(dir, *f)
 }
 
 // RemoveSQLite deletes the database and the files beside it.

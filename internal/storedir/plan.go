@@ -1,9 +1,11 @@
 package storedir
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/auditsql/auditsql/sqlstore"
 	"github.com/auditsql/auditsql/wal"
@@ -24,6 +26,8 @@ type Plan struct {
 	Action Action
 	Doubt  string // why SQLite's files cannot be what the store left there; "" when they can
 	Refuse error  // why the store is not opened
+	// DropWAL says to move the -wal aside first, because the database is whole without it.
+	DropWAL bool
 }
 
 // NeedsBackup returns the error for the database at path if it is suspect, for the reason doubt, and cannot be rebuilt.
@@ -31,6 +35,31 @@ type Plan struct {
 func NeedsBackup(path, doubt, found string) error {
 	return fmt.Errorf("%s: %w: %s (%s): restore the store from a backup", path, ErrMismatch, doubt, found)
 }
+
+// A DamagedError says that SQLite cannot read all of its database, and that no journal can replace it, since the journal was
+// trimmed. A reindex salvages it if the damage is in what can be made anew. It is a sqlstore.ErrMalformed.
+type DamagedError struct {
+	Path  string // of the database
+	Doubt string // why the database was suspect before; "" when it was not
+	Err   error  // what SQLite says
+}
+
+func (e *DamagedError) Error() string {
+	what, doubt := e.Err.Error(), ""
+	if !strings.Contains(what, e.Path) {
+		what = e.Path + ": " + what
+	}
+	if e.Doubt != "" && !strings.Contains(what, e.Doubt) {
+		doubt = " (" + e.Doubt + ")"
+	}
+	return fmt.Sprintf("%s%s; the journal was trimmed and cannot replace it: a reindex salvages it if no record is lost, else restore the store from a backup", what, doubt)
+}
+
+// Unwrap returns what SQLite says.
+func (e *DamagedError) Unwrap() error { return e.Err }
+
+// Damaged returns a *DamagedError for the database at path.
+func Damaged(path, doubt string, err error) error { return &DamagedError{path, doubt, err} }
 
 // Decide says what an opening does with the database. It is a function of the facts alone.
 //
@@ -53,8 +82,15 @@ func Decide(f Facts) Plan {
 	case f.Unread != nil && fromBeginning:
 		p.Action = Rebuild
 		return p
+	case f.Unread != nil && f.HasWAL && !f.Examined:
+		p.Action = Examine
+		return p
+	case f.Unread != nil && standsAlone(f):
+		p.Action, p.DropWAL = Check, true
+		return p
 	case f.Unread != nil:
-		return needsBackup(f.Unread.Error())
+		p.Refuse = Damaged(f.Path, "", f.Unread)
+		return p
 	}
 	if p.Refuse = f.foreign(f.Both); p.Refuse != nil {
 		return p
@@ -80,7 +116,11 @@ func Decide(f Facts) Plan {
 		p.Action = Rebuild
 	case len(f.Segments) == 0:
 		p.Action = Check
-	case f.HasWAL && (len(f.BothProblems) > 0 || aloneDoubt(f) != "" || bothDoubt(f) != ""):
+	case (len(f.BothProblems) > 0 || aloneDoubt(f) != "" || bothDoubt(f) != "") && standsAlone(f):
+		p.Action, p.DropWAL = Check, true
+	case f.HasWAL && aloneDoubt(f) == "" && bothDoubt(f) == "" && len(f.BothProblems) > 0:
+		p.Refuse = Damaged(f.Path, "", fmt.Errorf("%w: %s", sqlstore.ErrMalformed, p.Doubt))
+	case f.HasWAL && (aloneDoubt(f) != "" || bothDoubt(f) != ""):
 		return needsBackup("the -wal beside it is not its own; if you know which of the two is right, move the other one out of the folder")
 	case wal.Offset(f.Both.Cursor) < f.Segments[0].Base:
 		p.Refuse = fmt.Errorf("%s: %w: it ends at offset %d, and the journal that is left begins at %d: restore the store from a backup",
@@ -89,6 +129,20 @@ func Decide(f Facts) Plan {
 		p.Action = Check
 	}
 	return p
+}
+
+// standsAlone reports whether the database can be used without its -wal: it is whole, it has what it had on disk at the last
+// complete checkpoint that was noted, and the journal has all that came after it.
+//
+// A -wal that does not fit the database can come from a shell with synchronous=OFF. After a complete checkpoint it begins
+// -wal anew, and a power cut leaves any of the bytes that it wrote. SQLite then reads old pages from what is left of the
+// former content, and takes them for newer ones than those of the database. The writer syncs -wal before anything is copied
+// out of it, so in the middle of a checkpoint of its own the two fit together, and this is not asked.
+func standsAlone(f Facts) bool {
+	was := f.File.Reached
+	return f.HasWAL && f.Examined && f.Alone != nil && len(f.AloneProblems) == 0 && f.foreign(*f.Alone) == nil &&
+		was != nil && f.File.Rebuilding == "" && wal.Offset(f.Alone.Reach) >= was.Cursor &&
+		len(f.Segments) > 0 && wal.Offset(f.Alone.Cursor) >= f.Segments[0].Base
 }
 
 // foreign returns a *ForeignError for a database of another store.
@@ -131,7 +185,7 @@ func doubt(f Facts) string {
 	case f.File.Doubted && f.File.Lost != "":
 		return f.File.Lost + ", and with it what was known of SQLite's files"
 	case f.File.Doubted:
-		return "it was found to be suspect, and was not checked to the end"
+		return cmp.Or(f.File.Doubt, "an opening found it suspect") + ", and since then it was not checked to the end"
 	case f.HasWAL:
 		return ""
 	case f.File.Left == nil || f.Alone == nil || wal.Offset(f.Alone.Cursor) != *f.File.Left || len(f.AloneProblems) > 0:

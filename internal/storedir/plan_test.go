@@ -91,8 +91,9 @@ func TestDecide(t *testing.T) {
 		"killed, and the -wal removed, and trimmed":                   {with(unclean, trimmed), storedir.Check, missing, nil},
 		"killed, and the -wal removed, without a journal":             {with(unclean, emptied), storedir.Check, missing, nil},
 		"killed, and the -wal removed, and trimmed after what it has": {with(unclean, trimmed, both(reach(200)), alone(reach(200)), examined, func(f *storedir.Facts) { f.File.Reached = nil }), storedir.Keep, missing, wal.ErrGap},
-		"found suspect before":                                        {with(doubted, withWAL), storedir.Rebuild, "was found to be suspect", nil},
-		"found suspect before, trimmed":                               {with(doubted, withWAL, trimmed), storedir.Check, "was found to be suspect", nil},
+		"found suspect before":                                        {with(doubted, withWAL), storedir.Rebuild, "an opening found it suspect", nil},
+		"found suspect before, trimmed":                               {with(doubted, withWAL, trimmed), storedir.Check, "an opening found it suspect", nil},
+		"found suspect before, for a reason":                          {with(doubted, withWAL, func(f *storedir.Facts) { f.File.Doubt = "its -wal is missing" }), storedir.Rebuild, "its -wal is missing, and since then", nil},
 		"store.json was lost":                                         {with(doubted, withWAL, func(f *storedir.Facts) { f.File.Lost = "store.json is missing" }), storedir.Rebuild, "store.json is missing, and with it", nil},
 		"closed beside a reader that ended":                           {beside(500), storedir.Examine, "the last reader to close", nil},
 		"closed beside a reader that ended, examined":                 {with(beside(500), examined), storedir.Keep, "", nil},
@@ -106,16 +107,16 @@ func TestDecide(t *testing.T) {
 		"an older database below its -wal, not examined":                  {with(unclean, withWAL, alone(reach(400))), storedir.Examine, "had everything up to 500", nil},
 		"an older database below its -wal, in the middle of a checkpoint": {with(unclean, withWAL, alone(reach(400)), examined, func(f *storedir.Facts) { f.AloneProblems = []string{"page 3"} }), storedir.Keep, "", nil},
 		"an older -wal":                                                   {with(unclean, withWAL, both(reach(500)), alone(reach(700)), examined), storedir.Rebuild, "that -wal is older", nil},
-		"an older -wal, trimmed":                                          {with(unclean, withWAL, trimmed, alone(reach(700)), examined), storedir.Keep, "that -wal is older", storedir.ErrMismatch},
+		"an older -wal, trimmed":                                          {with(unclean, withWAL, trimmed, alone(reach(700)), examined, func(f *storedir.Facts) { f.AloneProblems = []string{"page 3"}; f.Both.Reach = 400 }), storedir.Keep, "with its -wal it ends at offset 400", storedir.ErrMismatch},
 		"both older":                                                      {with(unclean, withWAL, both(reach(400)), func(f *storedir.Facts) { f.Alone = nil }), storedir.Rebuild, "with its -wal it ends at offset 400", nil},
 		"both older, trimmed":                                             {with(unclean, withWAL, trimmed, both(reach(400)), func(f *storedir.Facts) { f.Alone = nil }), storedir.Keep, "with its -wal it ends at offset 400", storedir.ErrMismatch},
 		"more than a clean close left":                                    {both(reach(600)), storedir.Rebuild, "with its -wal it ends at offset 600", nil},
-		"problems, trimmed, with a -wal":                                  {with(unclean, withWAL, trimmed, examined, func(f *storedir.Facts) { f.BothProblems = []string{"page 3"} }), storedir.Keep, "SQLite finds", storedir.ErrMismatch},
+		"problems, trimmed, with a -wal":                                  {with(unclean, withWAL, trimmed, examined, func(f *storedir.Facts) { f.BothProblems = []string{"page 3"}; f.AloneProblems = f.BothProblems }), storedir.Keep, "SQLite finds", sqlstore.ErrMalformed},
 		"older, in the middle of a rebuild":                               {with(unclean, withWAL, both(reach(100)), alone(reach(100)), func(f *storedir.Facts) { f.File.Rebuilding = "aside-1" }), storedir.Keep, "", nil},
 
 		"malformed":                    {unread(malformed), storedir.Rebuild, "page 7", nil},
-		"malformed, trimmed":           {with(unread(malformed), trimmed), storedir.Keep, "page 7", storedir.ErrMismatch},
-		"malformed, without a journal": {with(unread(malformed), emptied), storedir.Keep, "page 7", storedir.ErrMismatch},
+		"malformed, trimmed":           {with(unread(malformed), trimmed), storedir.Keep, "page 7", sqlstore.ErrMalformed},
+		"malformed, without a journal": {with(unread(malformed), emptied), storedir.Keep, "page 7", sqlstore.ErrMalformed},
 		"not readable now":             {unread(busy), storedir.Keep, "", busy},
 
 		"another store's":                                    {with(both(func(m *sqlstore.Meta) { m.StoreID = otherID })), storedir.Keep, "", storedir.ErrMismatch},
@@ -196,5 +197,46 @@ func TestRetention(t *testing.T) {
 		if r, err := storedir.ParseRetention(wrong); err == nil || len(err.Error()) > 400 {
 			t.Errorf("%q: %s, %.500v", wrong, r, err)
 		}
+	}
+}
+
+// A -wal that does not fit the database is moved aside if the database is whole without it, and if the journal has all that came
+// after it.
+func TestDecideWithoutTheWAL(t *testing.T) {
+	t.Parallel()
+	older := with(unclean, withWAL, trimmed, alone(reach(700)), both(reach(500)))
+	torn := func(f *storedir.Facts) {
+		f.Unread, f.Both = fmt.Errorf("page 7: %w", sqlstore.ErrMalformed), sqlstore.Meta{}
+	}
+	sick := with(unclean, withWAL, trimmed, func(f *storedir.Facts) { f.BothProblems = []string{"page 3"} })
+	for name, c := range map[string]struct {
+		change change
+		action storedir.Action
+		drop   bool
+	}{
+		"an older -wal":                           {older, storedir.Examine, false},
+		"an older -wal, examined":                 {with(older, examined), storedir.Check, true},
+		"the two cannot be read":                  {with(unclean, withWAL, trimmed, torn), storedir.Examine, false},
+		"the two cannot be read, examined":        {with(unclean, withWAL, trimmed, torn, examined), storedir.Check, true},
+		"the two are not whole, examined":         {with(sick, examined), storedir.Check, true},
+		"the journal reaches back":                {with(unclean, withWAL, torn, examined), storedir.Rebuild, false},
+		"the database is not whole either":        {with(older, torn, examined, func(f *storedir.Facts) { f.AloneProblems = []string{"page 3"} }), storedir.Keep, false},
+		"the database cannot be read alone":       {with(older, torn, examined, func(f *storedir.Facts) { f.Alone = nil }), storedir.Keep, false},
+		"the database is older than was noted":    {with(sick, torn, examined, alone(reach(499))), storedir.Keep, false},
+		"the journal begins after the database":   {with(sick, torn, examined, func(f *storedir.Facts) { f.Segments[0].Base = 501 }), storedir.Keep, false},
+		"nothing was noted":                       {with(sick, torn, examined, func(f *storedir.Facts) { f.File.Reached = nil }), storedir.Keep, false},
+		"in the middle of a rebuild":              {with(sick, torn, examined, func(f *storedir.Facts) { f.File.Rebuilding = "aside-1" }), storedir.Keep, false},
+		"the database alone is of another store":  {with(sick, torn, examined, alone(func(m *sqlstore.Meta) { m.StoreID = otherID })), storedir.Keep, false},
+		"there is no journal":                     {with(sick, torn, examined, emptied), storedir.Keep, false},
+		"there is no -wal, and it cannot be read": {with(unclean, trimmed, torn), storedir.Keep, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := facts()
+			c.change(&f)
+			if p := storedir.Decide(f); p.Action != c.action || p.DropWAL != c.drop || p.Action == storedir.Keep && p.Refuse == nil {
+				t.Errorf("action %d, without -wal %v, refused: %v; want %d, %v", p.Action, p.DropWAL, p.Refuse, c.action, c.drop)
+			}
+		})
 	}
 }
