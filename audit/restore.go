@@ -109,8 +109,8 @@ func (db *DB) compareOlder(ctx context.Context, report *RecordsReport) error {
 	if err != nil {
 		return err
 	}
-	o := older{opening: &opening{ctx: ctx, opts: db.opts}, db: db, segs: segs}
-	defer o.close()
+	o := older{opening: &opening{ctx: ctx, opts: db.opts}, journal: journalRecords{db: db, segs: segs}}
+	defer o.journal.close()
 	for v, err := range db.sql.Values(ctx, 0) {
 		var missing *sqlstore.RecordError
 		if err == nil || errors.As(err, &missing) {

@@ -88,6 +88,8 @@ type verification struct {
 	against  []Compared // the checkpoints from elsewhere, the smallest first, as far as they were compared
 	tiles    tree.TileReader
 	report   VerifyReport
+
+	otherRecords bool // kv has a record otherwise than the journal
 }
 
 func (v *verification) problem(format string, args ...any) {
@@ -277,7 +279,7 @@ func (v *verification) everything(ctx context.Context) error {
 	if inKV {
 		v.note("reindex cannot restore kv and entry, from which it rebuilds the other tables; %s", v.db.rebuildAdvice())
 	}
-	if inTree && !inKV {
+	if inTree && !inKV && !v.otherRecords {
 		v.note("each record matches its leaf hash, and the stored tree does not fit these: auditsql log rebuild makes it again from them")
 	}
 	v.report.Audits, v.report.AgentKeys = counts.Audits, counts.AgentKeys
