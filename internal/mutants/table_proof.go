@@ -231,7 +231,7 @@ var proofMutants = []mutant{
 		"	if err := c.compare(l.dir, known, int64(size), tiles); err != nil {", "	if err := c.compare(l.dir, known, int64(size), tiles); err != nil && false {",
 		"internal/signing", "^TestNothingIsSigned", nil},
 	{"the memory among what a tree is compared with", "internal/signing/signed.go",
-		"append([]Copy{known.Memory, known.Store}, ", "append([]Copy{known.Store}, ",
+		"slices.Concat([]Copy{known.Memory, known.Store}, ", "slices.Concat([]Copy{known.Store}, ",
 		"internal/signing", "^TestAStoreIsCompared", nil},
 	{"the checkpoint of another key before the first signature", "internal/signing/log.go",
 		"	case known.Store.Err != nil && !missing(known.Store.Err):", "	case known.Store.Err != nil && len(known.Store.Path) == 0:",
