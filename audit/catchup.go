@@ -152,7 +152,7 @@ func (c *catchUp) compare(ctx context.Context) error {
 	case err != nil:
 		return err
 	case f.Size() < c.signed.Size:
-		return fmt.Errorf("%w: the store has %d, the file goes up to %d, and %d were signed", ErrOtherRecords, c.size, f.Size(), c.signed.Size)
+		return fmt.Errorf("%w: the store has %d, the file adds %d to them, and %d were signed", ErrOtherRecords, c.size, f.Size()-c.size, c.signed.Size)
 	case f.Root() != c.signed.Root:
 		return fmt.Errorf("%w: with the %d records of the file the tree has another root than the one that was signed: a line was changed, removed, added or moved, or the file is from another store",
 			ErrOtherRecords, f.Size()-c.size)

@@ -86,7 +86,7 @@ func (db *DB) Log(ctx context.Context) (*LogState, error) {
 		s.Places = append(s.Places, p)
 	}
 	for _, e := range c.Earlier {
-		s.Earlier = append(s.Earlier, EarlierLog(e))
+		s.Earlier = append(s.Earlier, EarlierLog{e.Origin, e.VerifierKey, e.Checkpoint, e.Reason, e.At})
 	}
 	return s, nil
 }

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -31,8 +32,8 @@ func (p *opening) hashOlder(db *DB) error {
 	if err != nil || !due {
 		return err
 	}
-	o := older{opening: p, db: db, segs: db.journal.Segments()}
-	defer o.close()
+	o := older{opening: p, journal: journalRecords{db: db, segs: db.journal.Segments()}}
+	defer o.journal.close()
 	err = db.sql.BuildTree(p.ctx, o.valueToHash, func(done, total uint64) {
 		p.opts.logger.Info("records of an older version are being hashed", "done", done, "total", total)
 		if p.opts.hashing != nil {
@@ -55,27 +56,16 @@ func (p *opening) hashOlder(db *DB) error {
 // older compares entries with the records of the journal, both in the order of offsets.
 type older struct {
 	*opening
-	db     *DB
-	segs   []wal.Segment
-	reader *wal.Reader
-	rec    wal.Record // the last one read
-	read   bool
-	ended  bool
+	journal journalRecords
 
 	compared, alone uint64    // alone: the journal does not have the record
 	restored        []QueryID // from the journal, by a repair
 }
 
-func (o *older) close() {
-	if o.reader != nil {
-		o.reader.Close()
-	}
-}
-
 // valueToHash returns the value of an entry that gets a hash: the one that SQLite has and the journal does not contradict. When
 // they differ the store is refused. A repair takes the journal's value: its header has a hash of it, and SQLite has none.
 func (o *older) valueToHash(v sqlstore.EntryValue) ([]byte, error) {
-	journal, err := o.recordAt(wal.Offset(v.JournalOffset))
+	journal, err := o.journal.at(o.ctx, wal.Offset(v.JournalOffset))
 	id, _ := idOf(journal)
 	switch {
 	case err != nil:
@@ -92,30 +82,51 @@ func (o *older) valueToHash(v sqlstore.EntryValue) ([]byte, error) {
 		o.restored = append(o.restored, v.QueryID)
 		return journal, nil
 	}
-	return nil, fmt.Errorf("%w: record %s (entry %d) has other bytes in SQLite than in the journal at offset %d, and one of the two was changed; repair --apply takes that of the journal",
+	return nil, fmt.Errorf("%w; repair --apply takes that of the journal", otherInJournal(v))
+}
+
+// otherInJournal says that an entry has another value than the journal.
+func otherInJournal(v sqlstore.EntryValue) error {
+	return fmt.Errorf("%w: record %s (entry %d) has other bytes in SQLite than in the journal at offset %d, and one of the two was changed",
 		ErrDamaged, Hash(v.QueryID), v.Index, v.JournalOffset)
 }
 
-// recordAt returns the record of the journal at an offset, or nil if the journal does not have one there. Offsets must
-// ascend from call to call.
-func (o *older) recordAt(at wal.Offset) (payload []byte, err error) {
-	if len(o.segs) == 0 || at < o.segs[0].Base {
+// journalRecords finds the records of entries in the journal of an open store.
+type journalRecords struct {
+	db     *DB
+	segs   []wal.Segment
+	reader *wal.Reader
+	rec    wal.Record // the last one read
+	read   bool
+	ended  bool
+}
+
+// at returns the record of the journal at an offset, or nil if the journal does not have one there. Offsets must ascend from
+// call to call.
+func (j *journalRecords) at(ctx context.Context, off wal.Offset) (payload []byte, err error) {
+	if len(j.segs) == 0 || off < j.segs[0].Base {
 		return nil, nil
 	}
-	if o.reader == nil {
-		if o.reader, err = wal.OpenReader(o.db.journalDir, baseOf(o.segs, at), o.opts.journal()); err != nil {
+	if j.reader == nil {
+		if j.reader, err = wal.OpenReader(j.db.journalDir, baseOf(j.segs, off), j.db.opts.journal()); err != nil {
 			return nil, err
 		}
 	}
-	for !o.ended && (!o.read || o.rec.Offset < at) {
-		o.rec, err = o.reader.Next(o.ctx)
-		if o.ended = errors.Is(err, io.EOF); err != nil && !o.ended {
+	for !j.ended && (!j.read || j.rec.Offset < off) {
+		j.rec, err = j.reader.Next(ctx)
+		if j.ended = errors.Is(err, io.EOF); err != nil && !j.ended {
 			return nil, err
 		}
-		o.read = true
+		j.read = true
 	}
-	if o.ended || o.rec.Offset > at { // a filler of a repair is there
+	if j.ended || j.rec.Offset > off { // a filler of a repair is there
 		return nil, nil
 	}
-	return o.rec.Payload, nil
+	return j.rec.Payload, nil
+}
+
+func (j *journalRecords) close() {
+	if j.reader != nil {
+		j.reader.Close()
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/auditsql/auditsql/evidence"
@@ -46,6 +47,7 @@ type Prover struct {
 	note       string
 	signed     []byte
 	checkpoint evidence.Checkpoint
+	keys       []string // that have signed it, and the older checkpoint of Between
 	before     uint64
 	tiles      tree.TileReader
 	tree       *tree.Prover
@@ -115,7 +117,7 @@ func (p *Prover) trust(o ProveOptions) error {
 	if v.Outcome != evidence.Proven {
 		return &CheckpointError{name, v}
 	}
-	p.checkpoint = v.Checkpoint
+	p.checkpoint, p.keys = v.Checkpoint, []string{v.LogKey}
 	return nil
 }
 
@@ -183,6 +185,10 @@ func (p *Prover) Checkpoint() evidence.Checkpoint { return p.checkpoint }
 // Policy returns the policy by which the checkpoint counts, for the receiver of the evidence.
 func (p *Prover) Policy() *evidence.Policy { return p.policy }
 
+// Keys returns the verifier keys of the log that the receiver of the evidence needs. There are two after Between, when the key
+// of the log was changed between the two checkpoints.
+func (p *Prover) Keys() []string { return slices.Clone(p.keys) }
+
 // Note returns what a person should know about the policy, or "": the log has witnesses, and too few of them have signed.
 func (p *Prover) Note() string { return p.note }
 
@@ -227,6 +233,10 @@ func (p *Prover) proven(id QueryID, index uint64, raw []byte) (ProvenRecord, err
 	c := p.checkpoint
 	if index >= uint64(c.Size) {
 		return ProvenRecord{}, &UncoveredError{ID: id, Index: index, Signed: uint64(c.Size)}
+	}
+	// Otherwise somebody who exchanges records in the database gets evidence that has the id of another record.
+	if own, _ := idOf(raw); own != id {
+		return ProvenRecord{}, &TreeError{Checkpoint: c, Err: fmt.Errorf("under the id %s there is the record %s", id, own)}
 	}
 	hashes, err := p.tree.Inclusion(int64(index))
 	if err != nil {

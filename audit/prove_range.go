@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 
 	"github.com/auditsql/auditsql/evidence"
 	"github.com/auditsql/auditsql/sqlstore"
@@ -64,6 +65,9 @@ func (p *Prover) edge(older []byte) (*tree.Frontier, error) {
 	edge, err := tree.ReadFrontier(p.tiles, v.Checkpoint.Size)
 	if err != nil {
 		return nil, treeError(v.Checkpoint, err)
+	}
+	if !slices.Contains(p.keys, v.LogKey) {
+		p.keys = append(p.keys, v.LogKey)
 	}
 	return edge, nil
 }

@@ -234,15 +234,17 @@ func TestNothingAlteredIsProven(t *testing.T) {
 		statement string
 		ids       []int // that have no proof any more
 	}{
-		"a leaf in its tile":          {`UPDATE tile SET hashes = zeroblob(32) || substr(hashes, 33) WHERE level = 0 AND n = 1`, []int{257, 300, 511}},
-		"a leaf at the edge":          {`UPDATE edge SET hashes = substr(hashes, 1, 64) || zeroblob(32) || substr(hashes, 97) WHERE level = 0`, []int{0, 300, 514, 599}},
-		"a node above":                {`UPDATE edge SET hashes = zeroblob(32) || substr(hashes, 33) WHERE level = 1`, []int{0, 300, 599}},
-		"a tile that is missing":      {`DELETE FROM tile WHERE level = 0 AND n = 0`, []int{0, 255}},
-		"a tile that is cut":          {`UPDATE tile SET hashes = substr(hashes, 1, 64) WHERE level = 0 AND n = 0`, []int{0, 255}},
-		"a record":                    {`UPDATE kv SET value = CAST(replace(CAST(value AS TEXT), 'trace-300', 'trace-301') AS BLOB) WHERE ` + key(300), []int{300}},
-		"a record that is missing":    {`DELETE FROM kv WHERE ` + key(300), []int{300}},
-		"a record and its leaf":       {fmt.Sprintf(`UPDATE kv SET value = CAST('%s' AS BLOB), leaf = x'%x' WHERE %s`, forged, leaf[:], key(300)), []int{300}},
-		"the numbers of two records":  {`UPDATE audit SET idx = CASE idx WHEN 7 THEN 1000000 WHEN 300 THEN 7 END WHERE idx IN (7, 300); UPDATE audit SET idx = 300 WHERE idx = 1000000`, []int{7, 300}},
+		"a leaf in its tile":         {`UPDATE tile SET hashes = zeroblob(32) || substr(hashes, 33) WHERE level = 0 AND n = 1`, []int{257, 300, 511}},
+		"a leaf at the edge":         {`UPDATE edge SET hashes = substr(hashes, 1, 64) || zeroblob(32) || substr(hashes, 97) WHERE level = 0`, []int{0, 300, 514, 599}},
+		"a node above":               {`UPDATE edge SET hashes = zeroblob(32) || substr(hashes, 33) WHERE level = 1`, []int{0, 300, 599}},
+		"a tile that is missing":     {`DELETE FROM tile WHERE level = 0 AND n = 0`, []int{0, 255}},
+		"a tile that is cut":         {`UPDATE tile SET hashes = substr(hashes, 1, 64) WHERE level = 0 AND n = 0`, []int{0, 255}},
+		"a record":                   {`UPDATE kv SET value = CAST(replace(CAST(value AS TEXT), 'trace-300', 'trace-301') AS BLOB) WHERE ` + key(300), []int{300}},
+		"a record that is missing":   {`DELETE FROM kv WHERE ` + key(300), []int{300}},
+		"a record and its leaf":      {fmt.Sprintf(`UPDATE kv SET value = CAST('%s' AS BLOB), leaf = x'%x' WHERE %s`, forged, leaf[:], key(300)), []int{300}},
+		"the numbers of two records": {`UPDATE audit SET idx = CASE idx WHEN 7 THEN 1000000 WHEN 300 THEN 7 END WHERE idx IN (7, 300); UPDATE audit SET idx = 300 WHERE idx = 1000000`, []int{7, 300}},
+		"a record under the id of another one": {fmt.Sprintf(`UPDATE kv SET value = (SELECT value FROM kv WHERE %[2]s), leaf = (SELECT leaf FROM kv WHERE %[2]s) WHERE %[1]s;
+			DELETE FROM audit WHERE idx = 300; UPDATE audit SET idx = 300 WHERE idx = 7`, key(7), key(300)), []int{7, 300}},
 		"a record that has no number": {`DELETE FROM audit WHERE idx = 300`, []int{300}},
 	} {
 		t.Run(what, func(t *testing.T) {

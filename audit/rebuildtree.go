@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 
@@ -8,6 +9,7 @@ import (
 	"github.com/auditsql/auditsql/internal/signing"
 	"github.com/auditsql/auditsql/sqlstore"
 	"github.com/auditsql/auditsql/tree"
+	"github.com/auditsql/auditsql/wal"
 )
 
 // TreeReport is what RebuildTree found and did.
@@ -18,14 +20,18 @@ type TreeReport struct {
 	// Signed is the newest checkpoint that was signed, and that the records were found to extend. nil: nothing was signed, and
 	// nothing outside of the store says that the root is right.
 	Signed *evidence.Checkpoint
-	Tiles  int // full tiles that were made again or removed
-	Edges  int // levels of the edge that were made again
+	// Alone is how many of the records after the signed ones the journal does not have any more, so that they could not be
+	// compared with it.
+	Alone uint64
+	Tiles int // full tiles that were made again or removed
+	Edges int // levels of the edge that were made again
 }
 
 // RebuildTree makes the tiles and the edge of the tree again where they are missing or wrong. First it compares each record with
-// its leaf hash, and the root of all records at the signed size with the one that was signed. If they differ, the error is a
-// *RecordError, ErrForked or ErrBehind, and the tree is not changed. progress, which may be nil, is called with how many
-// records are compared or done, of how many.
+// its leaf hash, the root of all records at the signed size with the one that was signed, and each record after the signed ones
+// with the journal: the next signature covers them, and nothing but the old tree and the journal says what they were. If they
+// differ, the error is a *RecordError, another ErrDamaged, ErrForked or ErrBehind, and the tree is not changed. progress, which
+// may be nil, is called with how many records are compared or done, of how many.
 //
 // It may be interrupted at any time. The next RebuildTree begins anew.
 func RebuildTree(ctx context.Context, dir string, progress func(stage string, done, total uint64), opts ...Option) (report TreeReport, err error) {
@@ -57,10 +63,11 @@ func (db *DB) rebuildTree(ctx context.Context, report *TreeReport, signed []sign
 		return err
 	}
 	defer db.applier.busy.Unlock()
-	f, err := db.treeOfRecords(ctx, signed, func(done, total uint64) { progress("comparing", done, total) })
+	f, alone, err := db.treeOfRecords(ctx, signed, func(done, total uint64) { progress("comparing", done, total) })
 	if err != nil {
 		return err
 	}
+	report.Alone = alone
 	report.Size, report.Root = uint64(f.Size()), f.Root()
 	if len(signed) > 0 {
 		report.Signed = &signed[len(signed)-1].Checkpoint
@@ -71,19 +78,33 @@ func (db *DB) rebuildTree(ctx context.Context, report *TreeReport, signed []sign
 }
 
 // treeOfRecords computes the tree from the records alone, after it has compared each with its leaf hash. The tree must extend
-// the checkpoints, which are given in the order of their sizes.
-func (db *DB) treeOfRecords(ctx context.Context, signed []signing.Copy, progress func(done, total uint64)) (*tree.Frontier, error) {
+// the checkpoints, which are given in the order of their sizes. The records after them must be those of the journal, except for
+// those that the journal lacks: alone says how many.
+func (db *DB) treeOfRecords(ctx context.Context, signed []signing.Copy, progress func(done, total uint64)) (f *tree.Frontier, alone uint64, err error) {
 	last, _, err := db.sql.LastEntry(ctx)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	f := &tree.Frontier{}
+	journal := journalRecords{db: db, segs: db.journal.Segments()}
+	defer journal.close()
+	f = &tree.Frontier{}
 	for v, err := range db.sql.Values(ctx, 0) {
 		if err != nil {
-			return nil, db.lost(err)
+			return nil, 0, db.lost(err)
 		}
 		if v.Index != uint64(f.Size()) {
-			return nil, fmt.Errorf("%w: entry %d is missing", sqlstore.ErrMalformed, f.Size())
+			return nil, 0, fmt.Errorf("%w: entry %d is missing", sqlstore.ErrMalformed, f.Size())
+		}
+		if len(signed) == 0 {
+			payload, err := journal.at(ctx, wal.Offset(v.JournalOffset))
+			switch {
+			case err != nil:
+				return nil, 0, err
+			case payload == nil:
+				alone++
+			case !bytes.Equal(payload, v.Value):
+				return nil, 0, otherInJournal(v)
+			}
 		}
 		f.Append(tree.LeafHash(v.Value))
 		if v.Index%4096 == 0 {
@@ -91,13 +112,13 @@ func (db *DB) treeOfRecords(ctx context.Context, signed []signing.Copy, progress
 		}
 		for len(signed) > 0 && signed[0].Size == f.Size() {
 			if root := f.Root(); root != signed[0].Root {
-				return nil, &signing.MismatchError{Source: signed[0].Path, Signed: signed[0].Checkpoint, Size: f.Size(), Root: root}
+				return nil, 0, &signing.MismatchError{Source: signed[0].Path, Signed: signed[0].Checkpoint, Size: f.Size(), Root: root}
 			}
 			signed = signed[1:]
 		}
 	}
 	if len(signed) > 0 {
-		return nil, &signing.MismatchError{Source: signed[0].Path, Signed: signed[0].Checkpoint, Size: f.Size()}
+		return nil, 0, &signing.MismatchError{Source: signed[0].Path, Signed: signed[0].Checkpoint, Size: f.Size()}
 	}
-	return f, nil
+	return f, alone, nil
 }

@@ -99,6 +99,47 @@ func TestATreeIsNotRebuiltFromOtherRecords(t *testing.T) {
 	}
 }
 
+// Nothing is signed of the newest records, or of any. The journal says what they were: a tree of other ones would be signed next.
+func TestATreeIsNotRebuiltFromUnsignedRecordsThatTheJournalHasOtherwise(t *testing.T) {
+	t.Parallel()
+	for _, signs := range []bool{false, true} {
+		from, _ := closedStore(t, 0, 300)
+		if signs {
+			key, _ := newKey(t)
+			from, _ = closedStore(t, 0, 200)
+			closeDB(t, openDB(t, from, audit.WithSigner(audit.LogOptions{Key: key})))
+			if err := os.Rename(key, key+".away"); err != nil {
+				t.Fatal(err)
+			}
+			db := openDB(t, from)
+			putSamples(t, db, 200, 300)
+			closeDB(t, db)
+			if err := os.Rename(key+".away", key); err != nil {
+				t.Fatal(err)
+			}
+		}
+		q := sample(250)
+		other := q
+		other.ResultConfidence = 0.5
+		forged := []byte(canonical(t, &other))
+		leaf := tree.LeafHash(forged)
+		dir := damagedTree(t, from, fmt.Sprintf(`UPDATE kv SET value = x'%x', leaf = x'%x' WHERE key = x'004155443a%s'`, forged, leaf[:], q.QueryID), `DELETE FROM tile`)
+		done, err := audit.RebuildTree(t.Context(), dir, nil)
+		if !errors.Is(err, audit.ErrDamaged) || !strings.Contains(err.Error(), q.QueryID.String()) {
+			t.Errorf("signs %v: %+v, %v", signs, done, err)
+		}
+		rep, err := audit.Verify(t.Context(), dir, audit.VerifyOptions{})
+		if err != nil || slices.ContainsFunc(rep.Notes, func(n string) bool { return strings.Contains(n, "log rebuild") }) {
+			t.Errorf("signs %v: verify names a cure that is refused: %q, %v", signs, rep.Notes, err)
+		}
+		s := openShell(t, dir)
+		if n := s.ask(`SELECT count(*) FROM tile`); n != 0 {
+			t.Errorf("signs %v: %d tiles were made", signs, n)
+		}
+		s.exit()
+	}
+}
+
 // The way out of each refusal, for a library: a successor, another key, a memory.
 func TestTheLogOfAStoreIsChanged(t *testing.T) {
 	t.Parallel()

@@ -69,6 +69,10 @@ type verification struct {
 	tiles    tree.TileReader
 	found    findings
 	report   VerifyReport // without the findings
+
+	// Set by two parts that run at the same time, and read after them.
+	treeAlone    bool // the tree does not fit the records, which are whole
+	otherRecords bool // kv has a record otherwise than the journal
 }
 
 func newVerification(db *DB, dir string, o VerifyOptions) (*verification, error) {
@@ -305,6 +309,9 @@ func (v *verification) everything(ctx context.Context) error {
 	if err != nil || v.quick {
 		return err
 	}
+	if v.treeAlone && !v.otherRecords {
+		v.found.note("each record matches its leaf hash, and the stored tree does not fit these: auditsql log rebuild makes it again from them")
+	}
 	v.report.Audits, v.report.AgentKeys = counts.Audits, counts.AgentKeys
 	v.report.TreeSize, v.report.Root = counts.TreeSize, counts.Root
 	v.report.Contributions, v.report.Attributes, v.report.Agents = counts.Contributions, counts.Attributes, counts.Agents
@@ -379,9 +386,7 @@ func (v *verification) tables(ctx context.Context, f *findings, check sqlstore.C
 	if inKV {
 		f.note("reindex cannot restore kv and entry, from which it rebuilds the other tables; %s", v.db.rebuildAdvice())
 	}
-	if inTree && !inKV {
-		f.note("each record matches its leaf hash, and the stored tree does not fit these: auditsql log rebuild makes it again from them")
-	}
+	v.treeAlone = inTree && !inKV
 	v.progress(stageIntegrity, 0) // it may still be running
 	return counts, nil
 }

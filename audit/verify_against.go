@@ -104,6 +104,8 @@ func (v *verification) reportOthers(ctx context.Context, have int64, whole bool)
 		}
 		after := slices.IndexFunc(v.against, func(o Compared) bool { return o.Same && o.Size >= c.Size })
 		switch {
+		case c.Size == 0:
+			v.found.problem("%s, and its root is not that of a log without records", said)
 		case c.Size > have && whole:
 			more := ""
 			if v.report.NotApplied > 0 {

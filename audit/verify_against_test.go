@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/evidence"
 	"github.com/auditsql/auditsql/tree"
 )
 
@@ -99,6 +100,12 @@ func TestAStoreThatWasRewrittenAsAWhole(t *testing.T) {
 	o = s.against(t, tilesOf(t, forged), 400, 600)
 	o.Against = append(o.Against, s.against(t, tiles, 400).Against...)
 	if rep, err := forged.Verify(t.Context(), o); err != nil || rep.Total != 1 || !hasProblem(rep, "the two are of different histories") {
+		t.Errorf("%q, %v", rep.Problems, err)
+	}
+	// A checkpoint of no records with the root of some.
+	o = s.against(t, tiles, 200)
+	o.Against = append(o.Against, audit.Against{Name: "of none", Signed: must(evidence.Sign(evidence.Checkpoint{Origin: s.key.Name(), Root: must(tree.Root(tiles, 7))}, s.key))})
+	if rep, err := db.Verify(t.Context(), o); err != nil || rep.Total != 1 || !hasProblem(rep, "of none: it is of 0 records of log.example.com, and its root is not that of a log without records") {
 		t.Errorf("%q, %v", rep.Problems, err)
 	}
 	// A store that was cut.

@@ -211,6 +211,7 @@ func (p *pairing) visit(rec wal.Record) error {
 		if bytes.Equal(p.entry.Value, rec.Payload) {
 			p.report.Matched++
 		} else {
+			p.otherRecords = true
 			p.problem("entry %d (%s): kv and the journal record at offset %d differ", p.entry.Index, Hash(p.entry.QueryID), off)
 		}
 		return p.next()

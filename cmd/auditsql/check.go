@@ -10,6 +10,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
+	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/audit/view"
 	"github.com/auditsql/auditsql/evidence"
 	"github.com/auditsql/auditsql/evidence/bundle"
@@ -146,6 +147,8 @@ type checking struct {
 
 	proven, refuted, undecided int
 	worst                      view.Check // the first one that is refuted, or else undecided
+	misnamed                   int        // proven records whose file has the id of another record as its name
+	firstMisnamed              view.Check
 }
 
 func (c *checking) add(kind, file string, v evidence.Verdict, record []byte) error {
@@ -153,6 +156,11 @@ func (c *checking) add(kind, file string, v evidence.Verdict, record []byte) err
 	switch v.Outcome {
 	case evidence.Proven:
 		c.proven++
+		if isMisnamed(&found) {
+			if c.misnamed++; c.misnamed == 1 {
+				c.firstMisnamed = found
+			}
+		}
 	case evidence.Refuted:
 		if c.refuted++; c.refuted == 1 {
 			c.worst = found
@@ -165,6 +173,15 @@ func (c *checking) add(kind, file string, v evidence.Verdict, record []byte) err
 	return c.out.Add(&found)
 }
 
+// isMisnamed reports whether a file has the id of one record as its name, and another record in it. Nobody has signed the name.
+func isMisnamed(f *view.Check) bool {
+	if f.QueryID == nil {
+		return false
+	}
+	name, err := audit.ParseHash(strings.TrimSuffix(filepath.Base(f.File), ".json"))
+	return err == nil && name != *f.QueryID
+}
+
 // unreadable adds what could not even be opened: nothing is known of it.
 func (c *checking) unreadable(kind, file string, err error) error {
 	return c.add(kind, file, evidence.Verdict{Reason: evidence.Unreadable, Detail: err.Error()}, nil)
@@ -172,6 +189,10 @@ func (c *checking) unreadable(kind, file string, err error) error {
 
 // result ends the run. Its error names the first thing that is not proven in full, since a table may be cut.
 func (c *checking) result() error {
+	if f := &c.firstMisnamed; c.misnamed > 0 {
+		c.app.note("%s another record than the name of the file says, which nobody has signed: %s has the record %s",
+			plural(c.misnamed, "file has", "files have"), f.File, f.QueryID)
+	}
 	all := c.proven + c.refuted + c.undecided
 	if c.proven == all {
 		if c.out.Form == tui.Table {

@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -100,7 +98,7 @@ func (o *successorOptions) check(a *app, cmd *cobra.Command) error {
 }
 
 func (a *app) logSuccessor(ctx context.Context, o successorOptions) error {
-	after, err := readCheckpoint(o.after)
+	after, err := readSmall(ctx, o.after)
 	if err != nil {
 		return err
 	}
@@ -110,7 +108,7 @@ func (a *app) logSuccessor(ctx context.Context, o successorOptions) error {
 
 // logAdopt is log init --adopt. o is nil when the log is signed as before.
 func (a *app) logAdopt(ctx context.Context, o *audit.LogOptions, checkpoint string) error {
-	note, err := readCheckpoint(checkpoint)
+	note, err := readSmall(ctx, checkpoint)
 	if err != nil {
 		return err
 	}
@@ -160,19 +158,4 @@ func (a *app) changedLog(ctx context.Context, change audit.LogChange, err error)
 		return err
 	}
 	return a.undelivered(signed)
-}
-
-// longestCheckpoint is how long a file with a signed checkpoint may be.
-const longestCheckpoint = 1 << 20
-
-// readCheckpoint reads a file with a signed checkpoint.
-func readCheckpoint(name string) ([]byte, error) {
-	about, err := os.Stat(name)
-	if err != nil {
-		return nil, err
-	}
-	if !about.Mode().IsRegular() || about.Size() > longestCheckpoint {
-		return nil, fmt.Errorf("%s: it is no file with a checkpoint", name)
-	}
-	return os.ReadFile(name)
 }

@@ -17,10 +17,12 @@ func (a *app) logRebuildCommand() *cobra.Command {
 First it compares each record with its leaf hash. Then it computes the root at
 the size that was signed last, from the records alone. If a record does not
 match its hash, or if the root is not the signed one, nothing is changed and the
-exit code is 5: the tree is not what is wrong then.
+exit code is 5: the tree is not what is wrong then. The records after the signed
+ones are compared with the journal too.
 
 A store that signs nothing is rebuilt as well. Then nothing outside of the store
-says that the root is right, and a note says so. Interrupting it is harmless.`,
+says that the root is right, and a note says so, as it says how many records the
+journal does not have any more. Interrupting it is harmless.`,
 		Example: `  auditsql log rebuild && auditsql verify`,
 		Args:    arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -48,6 +50,10 @@ func (a *app) logRebuild(ctx context.Context) error {
 		signed = tui.Number(report.Signed.Size)
 	} else {
 		a.note("nothing was signed, so nothing outside of the store says that this root is the right one")
+	}
+	if report.Alone > 0 {
+		a.note("%s not compared with the journal, which does not have them any more; no signature covers them either",
+			plural(report.Alone, "record was", "records were"))
 	}
 	return a.facts(a.form(""),
 		fact("size", "size", tui.Number(report.Size)),

@@ -48,11 +48,9 @@ func (a *app) noteEvidence(out, what string, p *audit.Prover) {
 	if note := p.Note(); note != "" {
 		a.note("%s", note)
 	}
-	key := ""
-	for _, l := range p.Policy().Logs() {
-		if l.Origin == c.Origin && key == "" {
-			key = l.Key
-		}
+	keys := ""
+	for _, key := range p.Keys() {
+		keys += " --key " + shellQuote(key)
 	}
-	a.note("check it: auditsql check %s --key %s", shellQuote(filepath.Clean(out)), shellQuote(key))
+	a.note("check it: auditsql check %s%s", shellQuote(filepath.Clean(out)), keys)
 }

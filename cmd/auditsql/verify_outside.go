@@ -98,6 +98,13 @@ func (f tileFolder) ReadTile(t tree.Tile) ([]byte, error) {
 }
 
 func (f tileFolder) read(name string) ([]byte, error) {
+	about, err := fs.Stat(f.files, name)
+	if err == nil && !about.Mode().IsRegular() { // a pipe would wait for a writer
+		err = errors.New("it is no regular file")
+	}
+	if err != nil {
+		return nil, err
+	}
 	file, err := f.files.Open(name)
 	if err != nil {
 		return nil, err

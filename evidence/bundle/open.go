@@ -18,9 +18,9 @@ type Files struct {
 // Close closes the folder or the archive.
 func (f *Files) Close() error { return f.close() }
 
-// Open opens a folder or a zip archive, which it reads by the directory at its end, as unzip does. It refuses an archive in which two programs could see different files: with a name
-// that is absolute, leads out of the archive or is there twice, or with data that two files share. For such an archive the
-// error is a *FormatError, and also for a file that is no archive.
+// Open opens a folder or a zip archive, which it reads by the directory at its end, as unzip does. It refuses an archive in
+// which two programs could see different files: with a name that is absolute, leads out of the archive or is there twice, or
+// with data that two files share. For such an archive the error is a *FormatError, and also for a file that is no archive.
 func Open(path string) (*Files, error) {
 	about, err := os.Stat(path)
 	switch {

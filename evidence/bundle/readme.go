@@ -53,6 +53,9 @@ Check it with auditsql
   shows nothing yet.
 `
 
+const severalKeys = `  There are several keys above: repeat --key for each of them that you trust.
+`
+
 const byHand = `
 Check it by hand
 

@@ -231,6 +231,9 @@ func (r *readme) text() []byte {
 	}
 	b.WriteString("\n" + keysFromElsewhere)
 	b.WriteString(withCheck)
+	if len(r.policy.Logs()) > 1 {
+		b.WriteString(severalKeys)
+	}
 	if r.records > 0 {
 		fmt.Fprintf(&b, byHand, r.first, r.first, ByHand)
 	}

@@ -71,6 +71,7 @@ type Failure struct {
 // Earlier is a log that the store had before, or a key that its log had.
 type Earlier struct {
 	Origin      string    `json:"origin"`
+	Key         string    `json:"key,omitempty"` // where the file with the private key was
 	VerifierKey string    `json:"verifier_key"`
 	Checkpoint  string    `json:"checkpoint,omitempty"` // the last signed one that is known, as it is
 	Reason      string    `json:"reason"`

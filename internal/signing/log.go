@@ -249,6 +249,10 @@ func (c *Config) checkMemory(known Known) error {
 		return m.Err
 	case c.Signed != nil || known.Store.Note != nil:
 		return fmt.Errorf("%w: %s", ErrNoMemory, m.Path)
+	case known.Store.Err != nil && !missing(known.Store.Err):
+		// Another key has signed the store's log, perhaps under this name: the first signature must not take the place of that
+		// checkpoint.
+		return known.Store.Err
 	}
 	return nil // nothing was ever signed
 }

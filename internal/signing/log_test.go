@@ -538,6 +538,26 @@ func TestDeliveriesAreNoted(t *testing.T) {
 	}
 }
 
+// A store whose log.json is gone gets another key with the same name. Its checkpoint says that the name has a log already, so the key
+// signs nothing, and the checkpoint stays.
+func TestAnotherKeyDoesNotBeginALogThatThereIs(t *testing.T) {
+	t.Parallel()
+	sig := sign(t, newLog(t), newStore(records(0, 10)...))
+	l := newLog(t)
+	write(t, CheckpointPath(l.dir), string(sig.Note))
+	for _, s := range []*growing{newStore(records(0, 10)...), newStore(records(0, 12)...), newStore(records(100, 105)...)} {
+		if sig, err := l.Sign(t.Context(), s); !errors.Is(err, ErrCheckpoint) || sig.Note != nil {
+			t.Errorf("%d records: signed %q, %v", s.edge.Size(), sig.Note, err)
+		}
+	}
+	if contentOf(t, CheckpointPath(l.dir)) != string(sig.Note) || contentOf(t, MemoryOf(l.Config().Key).Path()) != "" {
+		t.Error("the checkpoint was replaced, or something is remembered as signed")
+	}
+	if err := l.Config().CheckKey(l.dir); !errors.Is(err, ErrCheckpoint) {
+		t.Errorf("the key could sign: %v", err)
+	}
+}
+
 // The last checkpoint of an earlier log does not bind the next log.
 func TestACheckpointOfAnEarlierLog(t *testing.T) {
 	t.Parallel()

@@ -44,6 +44,7 @@ type Known struct {
 	Memory Copy   // FILE.signed
 	Store  Copy   // DIR/checkpoint
 	Next   []Copy // the memories of the keys that have followed the log's key (FILE.next)
+	Before []Copy // the memories of the keys that the log had before, as far as they are still there
 }
 
 // Copy is a file with a signed checkpoint.
@@ -63,7 +64,7 @@ func (c *Config) Known(dir string) (Known, error) {
 	if err != nil {
 		return Known{}, fmt.Errorf("%s: %w: %w", Path(dir), ErrConfig, err)
 	}
-	return Known{c.read(MemoryOf(c.Key).Path(), policy), c.read(CheckpointPath(dir), policy), c.followers()}, nil
+	return Known{c.read(MemoryOf(c.Key).Path(), policy), c.read(CheckpointPath(dir), policy), c.followers(), c.predecessors(policy)}, nil
 }
 
 func (c *Config) read(path string, policy *evidence.Policy) Copy {

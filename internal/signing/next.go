@@ -68,3 +68,20 @@ func (c *Config) followers() (all []Copy) {
 		all = append(all, signed)
 	}
 }
+
+// predecessors reads the memories of the keys that the log had before under its name. Such a key signs again when a store is put
+// back to a moment before the change, and log.json then has the old key. What it signs after that counts for its followers too.
+// A memory that is missing or does not count is left out: nobody has to keep a key that was replaced.
+func (c *Config) predecessors(policy *evidence.Policy) (all []Copy) {
+	seen := map[string]bool{"": true, c.Key: true} // an Earlier of an older version has no path
+	for _, e := range c.Earlier {
+		if e.Origin != c.Origin || seen[e.Key] {
+			continue
+		}
+		seen[e.Key] = true
+		if signed := c.read(MemoryOf(e.Key).Path(), policy); signed.Note != nil {
+			all = append(all, signed)
+		}
+	}
+	return all
+}

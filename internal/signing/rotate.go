@@ -93,7 +93,7 @@ func (l *Log) rotate(ctx context.Context, s Store, file string) (sig Signature, 
 	next := NewConfig(file, key)
 	c.Key, c.KeyID, c.VerifierKey = next.Key, next.KeyID, next.VerifierKey
 	c.Earlier = append(slices.Clone(old.Earlier), Earlier{
-		Origin: old.Origin, VerifierKey: old.VerifierKey, Checkpoint: string(sig.Note),
+		Origin: old.Origin, Key: old.Key, VerifierKey: old.VerifierKey, Checkpoint: string(sig.Note),
 		Reason: "the key was changed", At: l.now().UTC().Truncate(time.Millisecond),
 	})
 	// No place has the checkpoint with the new signature yet.

@@ -10,7 +10,7 @@ import (
 )
 
 // AllSigned returns everything that is known to be signed under the log's name, the largest checkpoint last: what FILE.signed,
-// DIR/checkpoint, log.json and the memories of the next keys say. Two of them may be the same.
+// DIR/checkpoint, log.json and the memories of the other keys of the log say. Two of them may be the same.
 func (c *Config) AllSigned(dir string) ([]Copy, error) {
 	known, err := c.Known(dir)
 	if err != nil {
@@ -22,7 +22,7 @@ func (c *Config) AllSigned(dir string) ([]Copy, error) {
 }
 
 func (c *Config) signed(dir string, known Known) (all []Copy) {
-	for _, k := range append([]Copy{known.Memory, known.Store}, known.Next...) {
+	for _, k := range slices.Concat([]Copy{known.Memory, known.Store}, known.Next, known.Before) {
 		if k.Note != nil {
 			all = append(all, k)
 		}

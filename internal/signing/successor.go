@@ -51,7 +51,8 @@ func (l *Log) succeed(ctx context.Context, s Store, next *Config, after []byte, 
 	}
 	c := next.clone()
 	c.Earlier = append(slices.Clone(old.Earlier), Earlier{
-		Origin: old.Origin, VerifierKey: old.VerifierKey, Checkpoint: string(last.Note), Reason: reason, At: l.now().UTC().Truncate(time.Millisecond),
+		Origin: old.Origin, Key: old.Key, VerifierKey: old.VerifierKey, Checkpoint: string(last.Note),
+		Reason: reason, At: l.now().UTC().Truncate(time.Millisecond),
 	})
 	// sign writes log.json with what it has signed. Until then the old log is the store's.
 	l.config.Store(c)

@@ -234,6 +234,55 @@ func TestTheOldKeyKnowsWhatTheNewOneHasSigned(t *testing.T) {
 	h.wantOnePast("in the end", h.store)
 }
 
+// The old key goes on signing for a store that is put back to the moment before a rotation. The new key then knows what the old one
+// has signed: a store that is put back to the moment after the rotation is no way to another past.
+func TestTheNewKeyKnowsWhatTheOldOneSignsAgain(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	old, next := h.key("old", origin), h.key("new", origin)
+	h.store.grow(past(5, "r")...)
+	if err := h.config(old).Write(h.dir); err != nil {
+		t.Fatal(err)
+	}
+	h.sign()
+	files := []string{Path(h.dir), CheckpointPath(h.dir)}
+	save := func() (texts []string) {
+		for _, name := range files {
+			texts = append(texts, contentOf(t, name))
+		}
+		return texts
+	}
+	restore := func(texts []string) {
+		for i, name := range files {
+			write(t, name, texts[i])
+		}
+	}
+	before := save()
+	if _, err := h.life(forEver).Rotate(t.Context(), h.store, next); err != nil {
+		t.Fatal(err)
+	}
+	after := save()
+	restore(before)
+	h.store.grow("by the old key")
+	h.sign()
+	restore(after)
+	back := newStore(past(5, "r")...)
+	if err := h.life(0).Compare(t.Context(), back); !errors.Is(err, ErrBehind) {
+		t.Errorf("the restored store is accepted: %v", err)
+	}
+	back.grow("another one")
+	if sig, err := h.life(forEver).Sign(t.Context(), back); !errors.Is(err, ErrForked) {
+		t.Errorf("the new key has signed another past: %+v, %v", sig, err)
+	}
+	h.store.grow("by the new key")
+	h.sign()
+	h.wantOnePast("in the end", h.store)
+	// Nobody has to keep the old key or its memory.
+	remove(t, MemoryOf(old).Path())
+	h.store.grow("without the old key's memory")
+	h.sign()
+}
+
 // The key may be changed again, and back. A FILE.next that cannot be read keeps the key from signing, and no store from being opened.
 func TestTheKeyIsChangedAgain(t *testing.T) {
 	t.Parallel()
