@@ -25,8 +25,9 @@ type LogState struct {
 	Root     tree.Hash // of the newest checkpoint
 	SignedAt time.Time // of the newest checkpoint
 
-	// Problem says why this process could not sign now, or is "". Another user may be able to read the key.
-	Problem string
+	// Problem says why this process could not sign now, or is nil. Another user may be able to read the key. When it is an
+	// ErrBehind or an ErrForked, opening the store for writing is refused.
+	Problem error
 	Places  []PlaceState // outside of the store
 	Earlier []EarlierLog // that the store had, the oldest first
 }
@@ -72,8 +73,11 @@ func (db *DB) Log(ctx context.Context) (*LogState, error) {
 	if c.Signed != nil {
 		s.Size, s.Root, s.SignedAt = uint64(c.Signed.Size), c.Signed.Root, c.Signed.At
 	}
-	if err := c.CheckKey(db.dir); err != nil {
-		s.Problem = err.Error()
+	if s.Problem, err = db.refusal(ctx, c); err != nil {
+		return nil, fmt.Errorf("state of the log: %w", err)
+	}
+	if s.Problem == nil {
+		s.Problem = c.CheckKey(db.dir)
 	}
 	for _, name := range placesOf(c) {
 		got := c.Delivered[name]
@@ -90,6 +94,27 @@ func (db *DB) Log(ctx context.Context) (*LogState, error) {
 		s.Earlier = append(s.Earlier, EarlierLog(e))
 	}
 	return s, nil
+}
+
+// refusal returns why the log makes an opening for writing refuse the store, or nil. A writer has compared the store when it
+// opened it.
+func (db *DB) refusal(ctx context.Context, c *signing.Config) (refused, err error) {
+	if held, _, err := lockHolder(ctx, db.journalDir); err != nil || held {
+		return nil, ctx.Err()
+	}
+	err = signing.New(db.dir, c, db.opts.logger, time.Now).Compare(ctx, db.sql)
+	switch {
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case errors.Is(err, ErrForked):
+		return err, nil
+	case errors.Is(err, ErrBehind):
+		// The journal may have the others.
+		if why, cannot := NeedsRecovery(ctx, db.dir); why == "" && cannot == nil {
+			return err, nil
+		}
+	}
+	return nil, nil // CheckKey says it of a file of the log, and verify of a database
 }
 
 // logConfig returns what log.json says. In the writer's process it is what will be written next.

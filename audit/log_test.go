@@ -103,7 +103,7 @@ func TestALogIsSignedOnDemandAndAtTheEnd(t *testing.T) {
 		t.Errorf("%+v", have)
 	}
 	putSamples(t, db, 300, 310)
-	if s := wantLog(t, db); s.Size != 300 || s.Problem != "" {
+	if s := wantLog(t, db); s.Size != 300 || s.Problem != nil {
 		t.Errorf("%+v", s)
 	}
 	closeDB(t, db)
@@ -257,7 +257,7 @@ func TestPutsGoOnWithoutTheKey(t *testing.T) {
 			if _, err := db.Sign(t.Context()); !errors.Is(err, c.want) {
 				t.Errorf("got %v", err)
 			}
-			if s, err := db.Stats(t.Context()); err != nil || s.Log == nil || s.Log.Size != 10 || !strings.Contains(s.Log.Problem, c.want.Error()) {
+			if s, err := db.Stats(t.Context()); err != nil || s.Log == nil || s.Log.Size != 10 || !errors.Is(s.Log.Problem, c.want) {
 				t.Errorf("%+v, %v", s.Log, err)
 			}
 			closeDB(t, db)
@@ -459,7 +459,7 @@ func TestWhatASignerRefuses(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	reader := openDB(t, dir, audit.ReadOnly())
-	if s, err := reader.Stats(t.Context()); err != nil || s.Log == nil || !strings.Contains(s.Log.Problem, "log.json") {
+	if s, err := reader.Stats(t.Context()); err != nil || s.Log == nil || !errors.Is(s.Log.Problem, audit.ErrLogFile) {
 		t.Errorf("%+v, %v", s.Log, err)
 	}
 }

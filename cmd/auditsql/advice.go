@@ -84,7 +84,7 @@ func logAdvice(err error, dir string) string {
 	dir = shellQuote(dir)
 	switch {
 	case errors.Is(err, audit.ErrNoLog):
-		return fmt.Sprintf("auditsql -d %s log init --key FILE", dir)
+		return fmt.Sprintf("auditsql -d %s log init --key FILE, with a key that auditsql key new has made", dir)
 	case errors.Is(err, audit.ErrOtherRecords):
 		return "an export of this store as it was, whole or its last lines, as auditsql export printed it"
 	case errors.Is(err, audit.ErrBehind):

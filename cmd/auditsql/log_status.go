@@ -19,8 +19,9 @@ func (a *app) logStatusCommand() *cobra.Command {
 		Short: "Who signs the log, what was signed last, and which places have it",
 		Long: `Status prints with which key the store's log is signed, how many records the
 newest checkpoint covers and how many came after it, and what each place outside
-of the store got last. When nothing can be signed it says why. It recovers
-nothing and never waits.`,
+of the store got last. When nothing can be signed, or the store is refused
+because of what was signed, it says why, and what to do. It recovers nothing and
+never waits.`,
 		Example: `  auditsql log status
   auditsql log status -o json | jq '.places[] | select(.error)'`,
 		Args: arguments(0, 0, ""),
@@ -61,7 +62,15 @@ func (a *app) printLog(ctx context.Context, db *audit.DB) error {
 	for _, e := range v.Earlier {
 		facts = append(facts, titled("earlier", tui.Text(fmt.Sprintf("%s, until %s: %s", e.VerifierKey, e.At.Format(time.RFC3339), e.Reason))))
 	}
-	return a.screen().Object(a.form(""), v, facts...)
+	if err := a.screen().Object(a.form(""), v, facts...); err != nil {
+		return err
+	}
+	if state.Problem != nil {
+		if try := logAdvice(state.Problem, a.dir); try != "" {
+			a.note("try: %s", try)
+		}
+	}
+	return nil
 }
 
 // signedFacts say how far the log is signed.
