@@ -47,7 +47,7 @@ func (a *app) whatToTry(cmd *cobra.Command, err error) string {
 		return "run it again later; another program, perhaps an SQLite shell, holds the database's write lock"
 	case errors.Is(err, audit.ErrLocked):
 		return "--lock-wait 10s waits for it; reading works meanwhile"
-	case errors.As(err, &tree):
+	case errors.As(err, &tree) && !errors.Is(err, audit.ErrBehind):
 		return fmt.Sprintf("auditsql -d %[1]s verify says what is damaged; auditsql -d %[1]s log rebuild makes the tree again from the records", shellQuote(a.dir))
 	case logAdvice(err, a.dir) != "":
 		return logAdvice(err, a.dir)
