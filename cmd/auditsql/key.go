@@ -72,7 +72,7 @@ func (a *app) keyNew(origin, file string) error {
 		return fmt.Errorf("make a key for %q: %w", origin, err)
 	}
 	if a.outTerm.Is {
-		a.note("%s has the private key; the printed line is the verifier key, which you give away", file)
+		a.note("%s has the private key; the line below is the verifier key, which you give away", file)
 	}
 	return a.copyOut(public + "\n")
 }
