@@ -98,7 +98,7 @@ func logAdvice(err error, dir string) string {
 	case errors.Is(err, signing.ErrCheckpoint):
 		return "put the file back as it was; if it belongs to another key, move it out of the way"
 	case errors.Is(err, audit.ErrNoKey):
-		return "auditsql key show FILE, as the user who writes to the store"
+		return fmt.Sprintf("put the key back, and run auditsql key show FILE as the user who writes to the store; if it has another place now, auditsql -d %[1]s log init --key FILE; if it is lost, auditsql -d %[1]s log successor goes on under a new name", dir)
 	case errors.Is(err, audit.ErrLogFile):
 		return fmt.Sprintf("put the file back from a backup; without one, move it out of the folder and run auditsql -d %s log init again: the memory beside the key still counts", dir)
 	}

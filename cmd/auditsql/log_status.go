@@ -57,7 +57,7 @@ func (a *app) printLog(ctx context.Context, db *audit.DB) error {
 		titled("signed every", tui.Text(v.Every)),
 	}, a.signedFacts(v)...)
 	for _, p := range v.Places {
-		facts = append(facts, titled(p.Name, placeCell(&p)))
+		facts = append(facts, titled("place", placeCell(&p)))
 	}
 	for _, e := range v.Earlier {
 		facts = append(facts, titled("earlier", tui.Text(fmt.Sprintf("%s, until %s: %s", e.VerifierKey, e.At.Format(time.RFC3339), e.Reason))))
@@ -89,10 +89,11 @@ func (a *app) signedFacts(v *view.Log) []tui.Fact {
 	return facts
 }
 
+// placeCell has the name of the place too. As a title, a long command would push all other facts off the screen.
 func placeCell(p *view.LogPlace) tui.Cell {
-	has := "has nothing yet"
+	has := p.Name + ": has nothing yet"
 	if p.At != nil {
-		has = fmt.Sprintf("has %s, since %s", plural(p.Signed, "record", "records"), p.At.Format(time.RFC3339))
+		has = fmt.Sprintf("%s: has %s, since %s", p.Name, plural(p.Signed, "record", "records"), p.At.Format(time.RFC3339))
 	}
 	if p.Error == nil {
 		return tui.Text(has)

@@ -112,7 +112,7 @@ func (a *app) statsTable(s *view.Stats, c when.Clock) []tui.Fact {
 	facts = append(facts, a.signedFacts(s.Log)...)
 	for _, p := range s.Log.Places {
 		if p.Error != nil {
-			facts = append(facts, titled(p.Name, placeCell(&p)))
+			facts = append(facts, titled("place", placeCell(&p)))
 		}
 	}
 	return facts
