@@ -25,9 +25,9 @@ type LogState struct {
 	Root     tree.Hash // of the newest checkpoint
 	SignedAt time.Time // of the newest checkpoint
 
-	// Problem says why this process could not sign now, or why the last signature failed, or is "". Another user may be able to
-	// read the key.
-	Problem string
+	// Problem says why this process could not sign now, or why the last signature failed, or is nil. Another user may be able to
+	// read the key. When it is an ErrBehind or an ErrForked, opening the store for writing is refused.
+	Problem error
 	Places  []PlaceState // outside of the store
 	Earlier []EarlierLog // that the store had, the oldest first
 }
@@ -73,7 +73,15 @@ func (db *DB) Log(ctx context.Context) (*LogState, error) {
 	if c.Signed != nil {
 		s.Size, s.Root, s.SignedAt = uint64(c.Signed.Size), c.Signed.Root, c.Signed.At
 	}
-	s.Problem = db.logProblem(ctx, c)
+	if s.Problem, err = db.refusal(ctx, c); err != nil {
+		return nil, fmt.Errorf("state of the log: %w", err)
+	}
+	if s.Problem == nil {
+		s.Problem = c.CheckKey(db.dir)
+	}
+	if s.Problem == nil && c.Failed != nil {
+		s.Problem = errors.New(c.Failed.Error)
+	}
 	for _, name := range placesOf(c) {
 		got := c.Delivered[name]
 		p := PlaceState{Name: name, Size: uint64(got.Size), Error: got.Error}
@@ -91,19 +99,25 @@ func (db *DB) Log(ctx context.Context) (*LogState, error) {
 	return s, nil
 }
 
-// logProblem returns why the log could not be signed now, or was not, or "".
-func (db *DB) logProblem(ctx context.Context, c *signing.Config) string {
-	if err := c.CheckKey(db.dir); err != nil {
-		return err.Error()
+// refusal returns why the log makes an opening for writing refuse the store, or nil. A writer has compared the store when it
+// opened it.
+func (db *DB) refusal(ctx context.Context, c *signing.Config) (refused, err error) {
+	if held, _, err := lockHolder(ctx, db.journalDir); err != nil || held {
+		return nil, ctx.Err()
 	}
-	// A store that is refused because of what was signed can still be read.
-	if err := signing.New(db.dir, c, db.opts.logger, nil).Compare(ctx, db.sql); errors.As(err, new(*MismatchError)) {
-		return err.Error()
+	err = signing.New(db.dir, c, db.opts.logger, time.Now).Compare(ctx, db.sql)
+	switch {
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case errors.Is(err, ErrForked):
+		return err, nil
+	case errors.Is(err, ErrBehind):
+		// The journal may have the others.
+		if why, cannot := NeedsRecovery(ctx, db.dir); why == "" && cannot == nil {
+			return err, nil
+		}
 	}
-	if c.Failed != nil {
-		return c.Failed.Error
-	}
-	return ""
+	return nil, nil // CheckKey says it of a file of the log, and verify of a database
 }
 
 // logConfig returns what log.json says. In the writer's process it is what will be written next.

@@ -159,7 +159,7 @@ func logOf(dir string) (*signing.Config, error) {
 // begins checks that the tree of the store, which has so many records, begins with that of a signed checkpoint.
 func (p *Prover) begins(c evidence.Checkpoint, size uint64) error {
 	if uint64(c.Size) > size {
-		return &TreeError{Checkpoint: c, Err: fmt.Errorf("the store has %d records", size)}
+		return &TreeError{Checkpoint: c, Err: fmt.Errorf("%w: it has %d", ErrBehind, size)}
 	}
 	root, err := tree.Root(p.tiles, c.Size)
 	if err != nil {

@@ -29,7 +29,7 @@ func (e *UncoveredError) Error() string {
 func (e *UncoveredError) Unwrap() error { return ErrUncovered }
 
 // A TreeError says that the store does not have what was signed, and so cannot prove it. The stored tree was changed, or the
-// records were, or the store is shorter than when it was signed. It is an ErrDamaged.
+// records were, or the store is shorter than when it was signed, which is an ErrBehind as well. It is an ErrDamaged.
 type TreeError struct {
 	Checkpoint evidence.Checkpoint // that was signed; without an origin: one of the store itself
 	Err        error               // what was found

@@ -38,7 +38,7 @@ func (db *DB) stats(ctx context.Context) (Stats, error) {
 		s.RecentPerSecond = float64(rows.RecentAudits-1) / float64(rows.RecentSpan) * float64(db.TimeUnit().PerSecond())
 	}
 	if s.Log, err = db.Log(ctx); errors.Is(err, ErrLogFile) {
-		s.Log = &LogState{Problem: err.Error()}
+		s.Log = &LogState{Problem: err}
 	} else if err != nil && !errors.Is(err, ErrNoLog) {
 		return Stats{}, err
 	}

@@ -236,8 +236,10 @@ func (v *verification) checkLog(ctx context.Context, dir string) error {
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case errors.Is(err, ErrForked), errors.Is(err, signing.ErrConfig):
+	case errors.Is(err, ErrForked):
 		v.found.problem("opening the store is refused: %v", err)
+	case errors.Is(err, signing.ErrConfig):
+		v.found.problem("opening the store is refused: %v: %v", ErrLogFile, err)
 	case errors.Is(err, ErrBehind):
 		// The journal may have the others.
 		if why, err := NeedsRecovery(ctx, dir); err != nil || why != "" {

@@ -170,6 +170,9 @@ func TestAWitnessOfOthersCosigns(t *testing.T) {
 	}
 }
 
+// A row of "Who is caught" in docs/proof.md: somebody who has the key too. What two auditors see without a witness is in
+// attack_key.txtar of cmd/auditsql.
+//
 // Whoever has the key of the log, and shows the witness another history, is told to stop. The witness has cosigned 400 records.
 func TestAWitnessOfOthersStopsAnotherHistory(t *testing.T) {
 	t.Parallel()

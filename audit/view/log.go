@@ -48,8 +48,11 @@ type EarlierLog struct {
 func LogOf(s *audit.LogState, records uint64) *Log {
 	v := &Log{
 		Origin: s.Origin, Key: s.Key, KeyID: s.KeyID, VerifierKey: s.VerifierKey, Every: s.Every.String(),
-		Signed: s.Size, SignedAt: moment(s.SignedAt), Problem: known(s.Problem),
+		Signed: s.Size, SignedAt: moment(s.SignedAt),
 		Places: []LogPlace{}, Earlier: []EarlierLog{},
+	}
+	if s.Problem != nil {
+		v.Problem = known(s.Problem.Error())
 	}
 	if s.Size > 0 {
 		root := s.Root.String()

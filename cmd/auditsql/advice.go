@@ -50,7 +50,7 @@ func (a *app) whatToTry(cmd *cobra.Command, err error) string {
 		return "--lock-wait 10s waits for it; reading works meanwhile"
 	case errors.As(err, &primary):
 		return "restore the store from a backup; " + a.whatIsLeft()
-	case errors.As(err, &tree):
+	case errors.As(err, &tree) && !errors.Is(err, audit.ErrBehind):
 		return fmt.Sprintf("auditsql -d %[1]s verify says what is damaged; auditsql -d %[1]s log rebuild makes the tree again from the records", shellQuote(a.dir))
 	case logAdvice(err, a.dir) != "":
 		return logAdvice(err, a.dir)
@@ -87,7 +87,7 @@ func logAdvice(err error, dir string) string {
 	dir = shellQuote(dir)
 	switch {
 	case errors.Is(err, audit.ErrNoLog):
-		return fmt.Sprintf("auditsql -d %s log init --key FILE", dir)
+		return fmt.Sprintf("auditsql -d %s log init --key FILE, with a key that auditsql key new has made", dir)
 	case errors.Is(err, audit.ErrOtherRecords):
 		return "an export of this store as it was, whole or its last lines, as auditsql export printed it"
 	case errors.Is(err, audit.ErrBehind):
@@ -101,7 +101,7 @@ func logAdvice(err error, dir string) string {
 	case errors.Is(err, signing.ErrCheckpoint):
 		return "put the file back as it was; if it belongs to another key, move it out of the way"
 	case errors.Is(err, audit.ErrNoKey):
-		return "auditsql key show FILE, as the user who writes to the store"
+		return fmt.Sprintf("put the key back, and run auditsql key show FILE as the user who writes to the store; if it has another place now, auditsql -d %[1]s log init --key FILE; if it is lost, auditsql -d %[1]s log successor goes on under a new name", dir)
 	case errors.Is(err, audit.ErrLogFile):
 		return fmt.Sprintf("put the file back from a backup; without one, move what is in its place out of the folder and run auditsql -d %s log init again, with all its flags: the memory beside the key still counts", dir)
 	}

@@ -114,7 +114,7 @@ func (a *app) keyShow(file string) error {
 		a.note("other users may use %s (its mode is %04o); chmod 600 ends that", file, about.Mode().Perm())
 	}
 	return a.facts(a.form(""),
-		fact("origin", "origin", tui.Text(key.Name())),
+		fact("origin", "log", tui.Text(key.Name())),
 		fact("key_id", "key id", tui.Text(fmt.Sprintf("%08x", key.KeyHash()))),
 		fact("verifier_key", "verifier key", tui.Text(key.VerifierKey())))
 }

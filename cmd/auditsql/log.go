@@ -11,11 +11,12 @@ import (
 func (a *app) logCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "log COMMAND",
-		Short: "The Merkle tree over the records",
+		Short: "Sign the log of the store, and show what was signed",
 		Long: `The store keeps a Merkle tree over its records in the order of their admission,
 as RFC 6962 describes it. One short root stands for all of them: whoever has a
 root and its size can tell later whether these records were changed, removed or
-reordered. Log init makes the store sign the root from time to time.`,
+reordered. Log init makes the store sign the root from time to time, and bring
+it to places outside of the store. Log status says whether that works.`,
 	}
 	needsOneBelow(cmd)
 	cmd.AddCommand(a.logRootCommand(), a.logTilesCommand(), a.logInitCommand(), a.logSignCommand(), a.logStatusCommand(), a.logCheckpointsCommand(),

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/signing"
 )
 
 // logFlags say how a log is signed.
@@ -33,9 +35,10 @@ the file checkpoint in the store, and to every place that is named here:
   --policy    a policy file, whose witnesses are asked to sign as well
 
 No put waits for any of them. What is said here is kept in log.json in the
-store. To change it, run init again with the same key and all the flags. When a
-witness has seen another history of the log, nothing more is signed: find out
-why before you say --resume.
+store. To change it, run init again with the same key and all the flags: a place
+that is not named again gets nothing any more. When a witness has seen another
+history of the log, nothing more is signed: find out why before you say
+--resume.
 
 FILE.signed, beside the key, is the memory of what was signed. The store is
 compared with it before each signature and when it is opened for writing. If
@@ -60,6 +63,7 @@ another program.`,
 			if err := o.check(a, cmd); err != nil {
 				return err
 			}
+			defer a.noteDropped(placesSaid(a.dir))
 			if adopt != "" {
 				return a.logAdopt(cmd.Context(), &o.LogOptions, adopt)
 			}
@@ -113,6 +117,35 @@ func (o *logFlags) check(a *app, cmd *cobra.Command) error {
 	}
 	o.Every = o.every.Duration
 	return nil
+}
+
+// placesSaid returns where log.json says that checkpoints go, as flags.
+func placesSaid(dir string) (flags []string) {
+	c, err := signing.ReadConfig(dir)
+	if err != nil {
+		return nil // there is none yet, or it cannot be read, which the command says
+	}
+	for _, folder := range c.Publish {
+		flags = append(flags, "--publish "+shellQuote(folder))
+	}
+	for _, command := range c.Exec {
+		flags = append(flags, "--exec "+shellQuote(command))
+	}
+	if c.Policy != "" {
+		flags = append(flags, "--policy "+shellQuote(c.Policy))
+	}
+	return flags
+}
+
+// noteDropped names the places that got checkpoints before and get none from now on. Somebody may have left a flag out by
+// mistake, also when the command has failed after log.json was written.
+func (a *app) noteDropped(before []string) {
+	now := placesSaid(a.dir)
+	for _, flag := range before {
+		if !slices.Contains(now, flag) {
+			a.note("%s was not given again: no checkpoint goes there any more", flag)
+		}
+	}
 }
 
 func (a *app) logInit(ctx context.Context, o logFlags) error {

@@ -144,9 +144,9 @@ func (a *app) changedLog(ctx context.Context, change audit.LogChange, err error)
 		return err
 	}
 	if err := a.facts(a.form(""),
-		fact("origin", "origin", tui.Text(change.Origin)),
+		fact("origin", "log", tui.Text(change.Origin)),
 		fact("verifier_key", "verifier key", tui.Text(change.VerifierKey)),
-		fact("signed", "signed", tui.Number(change.Signed.Size))); err != nil {
+		fact("signed", "records signed", tui.Number(change.Signed.Size))); err != nil {
 		return err
 	}
 	db, err := a.openExisting(ctx)

@@ -70,5 +70,5 @@ func (a *app) undelivered(s audit.Signature) error {
 		a.note("not delivered: %s: %s", place, oneLine(s.Failed[place]))
 	}
 	return trying(&exitError{code: exitPartly, err: fmt.Errorf("signed, but %s did not get the checkpoint", plural(len(s.Failed), "place", "places"))},
-		"auditsql -d %s log sign, when the cause is gone", shellQuote(a.dir))
+		"auditsql -d %[1]s log sign, when the cause is gone; if the place is the wrong one, auditsql -d %[1]s log init with all places that are right", shellQuote(a.dir))
 }

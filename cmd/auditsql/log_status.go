@@ -19,8 +19,9 @@ func (a *app) logStatusCommand() *cobra.Command {
 		Short: "Who signs the log, what was signed last, and which places have it",
 		Long: `Status prints with which key the store's log is signed, how many records the
 newest checkpoint covers and how many came after it, and what each place outside
-of the store got last. When nothing can be signed it says why. It recovers
-nothing and never waits.`,
+of the store got last. When nothing can be signed, or the store is refused
+because of what was signed, it says why, and what to do. It recovers nothing and
+never waits.`,
 		Example: `  auditsql log status
   auditsql log status -o json | jq '.places[] | select(.error)'`,
 		Args: arguments(0, 0, ""),
@@ -56,12 +57,20 @@ func (a *app) printLog(ctx context.Context, db *audit.DB) error {
 		titled("signed every", tui.Text(v.Every)),
 	}, a.signedFacts(v)...)
 	for _, p := range v.Places {
-		facts = append(facts, titled(p.Name, placeCell(&p)))
+		facts = append(facts, titled("place", placeCell(&p)))
 	}
 	for _, e := range v.Earlier {
 		facts = append(facts, titled("earlier", tui.Text(fmt.Sprintf("%s, until %s: %s", e.VerifierKey, e.At.Format(time.RFC3339), e.Reason))))
 	}
-	return a.screen().Object(a.form(""), v, facts...)
+	if err := a.screen().Object(a.form(""), v, facts...); err != nil {
+		return err
+	}
+	if state.Problem != nil {
+		if try := logAdvice(state.Problem, a.dir); try != "" {
+			a.note("try: %s", try)
+		}
+	}
+	return nil
 }
 
 // signedFacts say how far the log is signed.
@@ -80,10 +89,11 @@ func (a *app) signedFacts(v *view.Log) []tui.Fact {
 	return facts
 }
 
+// placeCell has the name of the place too. As a title, a long command would push all other facts off the screen.
 func placeCell(p *view.LogPlace) tui.Cell {
-	has := "has nothing yet"
+	has := p.Name + ": has nothing yet"
 	if p.At != nil {
-		has = fmt.Sprintf("has %s, since %s", plural(p.Signed, "record", "records"), p.At.Format(time.RFC3339))
+		has = fmt.Sprintf("%s: has %s, since %s", p.Name, plural(p.Signed, "record", "records"), p.At.Format(time.RFC3339))
 	}
 	if p.Error == nil {
 		return tui.Text(has)

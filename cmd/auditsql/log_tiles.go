@@ -81,8 +81,7 @@ func (a *app) logTiles(ctx context.Context, dir string) error {
 func (a *app) newestSigned(ctx context.Context, r *reading) (s deliver.Signed, key string, err error) {
 	c, err := signing.ReadConfig(a.dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return s, "", trying(&exitError{code: exitNotFound, err: errors.New("the store has no log that is signed")},
-			"auditsql -d %s log init --key FILE, with a key that auditsql key new has made", shellQuote(a.dir))
+		return s, "", audit.ErrNoLog
 	}
 	if err != nil {
 		return s, "", fmt.Errorf("%w: %w", audit.ErrLogFile, err)

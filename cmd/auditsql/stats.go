@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 
 	"github.com/dustin/go-humanize"
@@ -78,7 +79,7 @@ func (a *app) statsTable(s *view.Stats, c when.Clock) []tui.Fact {
 		titled("rejected in replay", count(s.Rejected).Marked(s.Rejected > 0)),
 		titled("oldest", tui.Or(s.Oldest, at)),
 		titled("newest", tui.Or(s.Newest, at)),
-		titled("recent rate", tui.Text(fmt.Sprintf("%.3g a second", s.RecentPerSecond))),
+		titled("recent rate", tui.Text(rateShown(s.RecentPerSecond))),
 		titled("SQLite", size(s.SQLiteBytes)),
 		titled("SQLite's own log", size(s.SQLiteWAL)),
 		titled("journal", tui.Text(s.JournalDir)),
@@ -101,17 +102,27 @@ func (a *app) statsTable(s *view.Stats, c when.Clock) []tui.Fact {
 			return tui.Text(fmt.Sprintf("%s, %s", plural(n, "record", "records"), tui.Bytes(*s.BacklogBytes)))
 		})),
 	}
-	if s.Log == nil {
-		return facts
+	switch {
+	case s.Log == nil:
+		return append(facts, titled("log", tui.Text("not signed")))
+	case s.Log.Origin == "": // log.json cannot be read
+		return append(facts, titled("log", tui.Text(*s.Log.Problem).Marked(true)))
 	}
 	facts = append(facts, titled("log", tui.Text(s.Log.Origin)))
 	facts = append(facts, a.signedFacts(s.Log)...)
 	for _, p := range s.Log.Places {
 		if p.Error != nil {
-			facts = append(facts, titled(p.Name, placeCell(&p)))
+			facts = append(facts, titled("place", placeCell(&p)))
 		}
 	}
 	return facts
+}
+
+func rateShown(perSecond float64) string {
+	if perSecond >= 100 {
+		return humanize.Comma(int64(math.Round(perSecond))) + " a second"
+	}
+	return fmt.Sprintf("%.3g a second", perSecond)
 }
 
 func durableCell(s *view.Stats) tui.Cell {

@@ -56,7 +56,7 @@ func (c *shellCommand) Deliver(ctx context.Context, s Signed) error {
 		err = errors.New("it left a process running that holds its output open: the command must end after everything that it starts")
 	}
 	if len(out.end) > 0 {
-		return fmt.Errorf("%w; its output: %q", err, out.end)
+		return fmt.Errorf("%w; its output: %q", err, bytes.TrimSpace(out.end))
 	}
 	return err
 }

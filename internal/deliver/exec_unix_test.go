@@ -42,8 +42,8 @@ func TestACommandThatFails(t *testing.T) {
 		"exit 0":                                "",
 		"echo done":                             "",
 		"exit 3":                                "exit status 3",
-		"echo no such remote >&2; exit 1":       `exit status 1; its output: "no such remote\n"`,
-		"yes | head -c 100000; echo end; false": `y\nend\n"`,
+		"echo no such remote >&2; exit 1":       `exit status 1; its output: "no such remote"`,
+		"yes | head -c 100000; echo end; false": `y\nend"`,
 		"kill -9 $$":                            "signal: killed",
 		"sleep 10 &":                            "it left a process running",
 	} {

@@ -163,7 +163,7 @@ func (f *folder) published(s Signed) (evidence.Checkpoint, []byte, error) {
 	case old.Origin != s.Checkpoint.Origin:
 		return none, nil, fmt.Errorf("%s has the log %s: each log needs a folder of its own", f.dir, old.Origin)
 	case old.Size > s.Checkpoint.Size:
-		return none, nil, fmt.Errorf("%s has a checkpoint of %d records already, and this one is older: it has %d", f.dir, old.Size, s.Checkpoint.Size)
+		return none, nil, fmt.Errorf("%s has a checkpoint of %d records already, and this one is older: it has %d; was the store set back together with the memory of its key?", f.dir, old.Size, s.Checkpoint.Size)
 	}
 	root, err := tree.Root(s.Tiles, old.Size)
 	if err != nil {

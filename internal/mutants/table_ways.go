@@ -50,4 +50,13 @@ var wayMutants = []mutant{
 	{"the tree that extends an adopted checkpoint", "internal/signing/adopt.go",
 		"	if err := adopted.extendedBy(int64(size), tiles); err != nil {", "	if err := adopted.extendedBy(int64(size), tiles); err != nil && len(note) == 0 {",
 		"internal/signing", "^TestAdopt$", nil},
+	{"the comparison with what was signed in log status and stats", "audit/log_state.go",
+		"why == \"\" && cannot == nil {\n			return err, nil", "why == \"\" && cannot == nil {\n			return nil, nil",
+		"cmd/auditsql", "^TestScripts$/^catchup$", nil},
+	{"the note about places that log init does not name again", "cmd/auditsql/log_init.go",
+		"if !slices.Contains(now, flag) {", "if now == nil && !slices.Contains(now, flag) && flag == \"\" {",
+		"cmd/auditsql", "^TestScripts$/^log$", nil},
+	{"the hint to catch up when evidence is asked of a store with fewer records", "cmd/auditsql/advice.go",
+		"case errors.As(err, &tree) && !errors.Is(err, audit.ErrBehind):", "case errors.As(err, &tree):",
+		"cmd/auditsql", "^TestScripts$/^catchup$", nil},
 }
