@@ -14,6 +14,7 @@ import (
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/internal/crashfs"
+	"github.com/auditsql/auditsql/tree"
 	"github.com/auditsql/auditsql/wal"
 )
 
@@ -36,6 +37,7 @@ type history struct {
 	mu    sync.Mutex
 	given map[audit.QueryID]string // whatever was put: it may be there
 	there map[audit.QueryID]string // what was acknowledged, or was there once: it must be
+	heads map[int64]tree.Hash      // roots of the tree that were seen, by size: the store must always have them
 }
 
 func TestHistoriesOfBothLayers(t *testing.T) {
@@ -51,7 +53,7 @@ func TestHistoriesOfBothLayers(t *testing.T) {
 			h := &history{
 				T: t, random: rand.New(rand.NewPCG(seed, 0)), disk: crashfs.New(seed),
 				dir: filepath.Join(t.TempDir(), "store"), endings: map[string]int{},
-				given: map[audit.QueryID]string{}, there: map[audit.QueryID]string{},
+				given: map[audit.QueryID]string{}, there: map[audit.QueryID]string{}, heads: map[int64]tree.Hash{},
 			}
 			for range lives {
 				h.live()
@@ -110,9 +112,14 @@ func (h *history) check(db *audit.DB, process *crashfs.Process) {
 		}
 	}
 	n := 0
+	var records tree.Frontier
 	for raw, err := range db.RawAudits(context.Background(), audit.Filter{ByAdmission: true}) {
 		if err != nil {
 			h.Fatal(err)
+		}
+		records.Append(tree.LeafHash(raw))
+		if want, seen := h.heads[records.Size()]; seen && records.Root() != want {
+			h.Fatalf("the first %d records had the root %s, and have %s now", records.Size(), want, records.Root())
 		}
 		q := parse(h, string(raw))
 		if h.given[q.QueryID] != string(raw) {
@@ -124,6 +131,7 @@ func (h *history) check(db *audit.DB, process *crashfs.Process) {
 	if n != len(h.there) {
 		h.Fatalf("%d records are there, want %d", n, len(h.there))
 	}
+	h.heads[records.Size()] = records.Root()
 	wantSound(h, db)
 }
 

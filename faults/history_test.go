@@ -234,7 +234,7 @@ func (h *history) have(db *audit.DB) error {
 			return fmt.Errorf("%w: record %s was acknowledged: %.40s, %w", errLost, id, raw, err)
 		}
 	}
-	return nil
+	return h.checkHeads(db)
 }
 
 func (h *history) step(db *audit.DB) error {

@@ -15,6 +15,7 @@ import (
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/faults/fusefs"
 	"github.com/auditsql/auditsql/internal/crashfs"
+	"github.com/auditsql/auditsql/tree"
 	"github.com/auditsql/auditsql/wal"
 )
 
@@ -29,6 +30,7 @@ type store struct {
 	given map[audit.QueryID]string // records that were put: they may be there
 	there map[audit.QueryID]string // records that were acknowledged or seen: they must be there
 	next  int                      // the number of the next record to put
+	heads map[uint64]tree.Hash     // roots of the tree that were seen, by size: the store must always have them
 }
 
 // newStore makes a machine with these files, and a store on it that trims its journal as early as it can. The first
@@ -37,7 +39,7 @@ func newStore(fs *fusefs.FS, seed uint64, files fusefs.Files) *store {
 	return &store{
 		fs: fs, m: must(fs.Machine(seed, files)),
 		opts:  []audit.Option{audit.WithRetention(audit.RetainNone), audit.WithSegmentBytes(4096), audit.WithCacheBytes(1 << 20)},
-		given: map[audit.QueryID]string{}, there: map[audit.QueryID]string{},
+		given: map[audit.QueryID]string{}, there: map[audit.QueryID]string{}, heads: map[uint64]tree.Hash{},
 	}
 }
 
@@ -150,10 +152,12 @@ func (s *store) check(db *audit.DB) error {
 		return fmt.Errorf("%w: %d of %d acknowledged records are gone: %w", errLost, missing, len(s.there), first)
 	}
 	n := 0
+	var records tree.Frontier
 	for raw, err := range db.RawAudits(ctx, audit.Filter{ByAdmission: true}) {
 		if err != nil {
 			return fmt.Errorf("list the records: %w", err)
 		}
+		records.Append(tree.LeafHash(raw))
 		q, err := audit.ParseAudit(raw)
 		if err != nil || s.given[q.QueryID] != string(raw) {
 			return fmt.Errorf("this record was never put: %.200s (%v)", raw, err)
@@ -164,6 +168,12 @@ func (s *store) check(db *audit.DB) error {
 	if n != len(s.there) {
 		return fmt.Errorf("%w: %d records are listed, want %d", errLost, n, len(s.there))
 	}
+	if err := s.checkHeads(db); err != nil {
+		return err
+	}
+	if root := s.heads[uint64(n)]; root != records.Root() {
+		return fmt.Errorf("the root of %d records is %s, and that of the list is %s", n, root, records.Root())
+	}
 	rep, err := db.Verify(ctx, audit.VerifyOptions{})
 	if err != nil {
 		return err
@@ -172,6 +182,23 @@ func (s *store) check(db *audit.DB) error {
 		return fmt.Errorf("verify finds %d problems: %s", rep.Total, strings.Join(rep.Problems[:min(3, len(rep.Problems))], "; "))
 	}
 	return nil
+}
+
+// checkHeads compares the tree of an open store with the roots that were seen before: no record that was in it has changed, or
+// has another number now. From then on the root that it has must stay.
+func (s *store) checkHeads(db *audit.DB) error {
+	size, tiles, err := db.Tree(context.Background())
+	if err != nil {
+		return err
+	}
+	for old, want := range s.heads {
+		root, err := tree.Root(tiles, int64(old))
+		if err != nil || root != want {
+			return fmt.Errorf("%w: the first %d of %d records had the root %s, and have %s now (%v)", errLost, old, size, want, root, err)
+		}
+	}
+	s.heads[size], err = tree.Root(tiles, int64(size))
+	return err
 }
 
 var errLost = errors.New("lost")
