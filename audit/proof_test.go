@@ -352,3 +352,29 @@ func TestAReaderOfTheTreeStaysAtItsMoment(t *testing.T) {
 		t.Error("the reader shows a record that came after it")
 	}
 }
+
+// Two records that were exchanged have their leaf hashes, each of the other one. Neither is served under the other's id.
+func TestARecordIsNotServedUnderAnotherID(t *testing.T) {
+	t.Parallel()
+	from, _ := closedStore(t, 0, 20)
+	a, b := sample(7), sample(8)
+	key := func(q audit.QueryAudit) string { return fmt.Sprintf(`x'004155443a%s'`, must(q.ID())) }
+	dir := damagedTree(t, from,
+		`CREATE TEMP TABLE kept AS SELECT value, leaf FROM kv WHERE key = `+key(a),
+		`UPDATE kv SET (value, leaf) = (SELECT value, leaf FROM kv WHERE key = `+key(b)+`) WHERE key = `+key(a),
+		`UPDATE kv SET (value, leaf) = (SELECT value, leaf FROM kept) WHERE key = `+key(b))
+	db := openDB(t, dir)
+	for _, q := range []audit.QueryAudit{a, b} {
+		id := must(q.ID())
+		var damaged *audit.RecordError
+		if raw, err := db.GetRaw(t.Context(), id); !errors.As(err, &damaged) || damaged.ID != id {
+			t.Errorf("%s, %v", raw, err)
+		}
+		if got, err := db.GetAudit(t.Context(), id); !errors.As(err, &damaged) {
+			t.Errorf("%+v, %v", got, err)
+		}
+	}
+	if _, err := db.GetRaw(t.Context(), must(ptr(sample(9)).ID())); err != nil {
+		t.Error(err)
+	}
+}

@@ -39,4 +39,7 @@ var proveMutants = []mutant{
 	{"a leaf from elsewhere that leads to the signed root", "audit/verify_against.go",
 		"		proof, err := signed.Inclusion(int64(e.Index))\n		if err == nil {", "		proof, err := signed.Inclusion(int64(e.Index))\n		if err == nil && false {",
 		"audit", "^TestAStoreThatWasRewrittenAsAWhole$", nil},
+	{"the comparison of a record's id with the one that was asked for", "audit/read.go",
+		"err == nil && (!ok || have != id) {", "err == nil && (!ok || have == (QueryID{})) {",
+		"audit", "^TestARecordIsNotServedUnderAnotherID$", nil},
 }
