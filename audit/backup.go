@@ -122,10 +122,7 @@ func (db *DB) copyTo(ctx context.Context, part string, rep *BackupReport) error 
 		return err
 	}
 	for name, content := range log {
-		if err := durable.WriteFile(filepath.Join(part, name), "", func(w io.Writer) error {
-			_, err := w.Write(content)
-			return err
-		}); err != nil {
+		if err := durable.WriteBytes(filepath.Join(part, name), "", content); err != nil {
 			return err
 		}
 	}

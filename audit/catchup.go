@@ -89,9 +89,8 @@ type catchUp struct {
 
 	size  int64 // of the store's tree when this began
 	tiles tree.TileReader
-	tile  []byte      // of level 0, the one that was read last; nil at first
-	first int64       // its first leaf
-	roots []tree.Hash // of the tree after each part of the missing records, as the first reading finds them
+	tree  *tree.Prover // has the leaves
+	roots []tree.Hash  // of the tree after each part of the missing records, as the first reading finds them
 }
 
 func (c *catchUp) run(ctx context.Context) error {
@@ -100,6 +99,9 @@ func (c *catchUp) run(ctx context.Context) error {
 		return err
 	}
 	c.size, c.tiles = int64(size), tiles
+	if c.tree, err = tree.NewProver(tiles, c.size); err != nil {
+		return err
+	}
 	c.report.Signed, c.report.Had = c.signed, size
 	if c.size >= c.signed.Size {
 		return nil // nothing is missing, or the store has other records
@@ -108,12 +110,8 @@ func (c *catchUp) run(ctx context.Context) error {
 		if s.Size > c.size {
 			break
 		}
-		root, err := tree.Root(c.tiles, s.Size)
-		if err != nil {
+		if err := s.ExtendedBy(c.size, c.tiles); err != nil {
 			return err
-		}
-		if root != s.Root {
-			return &signing.MismatchError{Source: s.Path, Signed: s.Checkpoint, Size: c.size, Root: root}
 		}
 	}
 	if err := c.compare(ctx); err != nil {
@@ -287,7 +285,7 @@ func (c *catchUp) begins(ctx context.Context, text []byte) (int64, error) {
 
 // same compares a line with the leaf of a record that the store has.
 func (c *catchUp) same(line uint64, index int64, text []byte) error {
-	leaf, err := c.leaf(index)
+	leaf, err := c.tree.Leaf(index)
 	if err != nil {
 		return err
 	}
@@ -302,22 +300,6 @@ func (c *catchUp) same(line uint64, index int64, text []byte) error {
 		return c.other(line, "the store has another record at index %d", index)
 	}
 	return nil
-}
-
-// leaf returns the leaf of a record that the store has.
-func (c *catchUp) leaf(index int64) (h tree.Hash, err error) {
-	if first := index - index%tree.TileWidth; c.tile == nil || c.first != first {
-		width := min(tree.TileWidth, c.size-first)
-		tile, err := c.tiles.ReadTile(tree.Tile{N: first / tree.TileWidth, Width: int(width)})
-		if err != nil {
-			return h, err
-		}
-		if int64(len(tile)) < width*tree.HashSize {
-			return h, fmt.Errorf("%w: tile %d of level 0 is too short", ErrDamaged, first/tree.TileWidth)
-		}
-		c.first, c.tile = first, tile
-	}
-	return tree.Hash(c.tile[(index-c.first)*tree.HashSize:][:tree.HashSize]), nil
 }
 
 // recordIn reads the record in a line, and its canonical form, which is the leaf. A line may be written otherwise: jq writes

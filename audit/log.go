@@ -4,14 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/auditsql/auditsql/evidence"
 	"github.com/auditsql/auditsql/internal/keyfile"
 	"github.com/auditsql/auditsql/internal/signing"
 	"github.com/auditsql/auditsql/tree"
@@ -178,7 +175,7 @@ func (l *LogOptions) configure(dir string, had *signing.Config) (*signing.Config
 		if c.Policy, err = filepath.Abs(l.Policy); err != nil {
 			return nil, err
 		}
-		policy, err := readPolicy(c.Policy)
+		policy, err := signing.ReadPolicy(c.Policy)
 		if err != nil {
 			return invalid("%w", err)
 		}
@@ -187,24 +184,4 @@ func (l *LogOptions) configure(dir string, had *signing.Config) (*signing.Config
 		}
 	}
 	return c, nil
-}
-
-// readPolicy reads the policy that names the witnesses.
-func readPolicy(file string) (*evidence.Policy, error) {
-	about, err := os.Stat(file)
-	if err == nil && !about.Mode().IsRegular() { // a pipe would wait for a writer
-		err = &fs.PathError{Op: "read", Path: file, Err: errors.New("it is no regular file")}
-	}
-	if err != nil {
-		return nil, err
-	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	policy, err := evidence.ParsePolicy(text)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
-	}
-	return policy, nil
 }

@@ -139,7 +139,7 @@ func placesOf(c *signing.Config) (names []string) {
 	if c.Policy == "" {
 		return names
 	}
-	policy, err := readPolicy(c.Policy)
+	policy, err := signing.ReadPolicy(c.Policy)
 	if err != nil {
 		return append(names, witnessesPlace)
 	}

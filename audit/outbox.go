@@ -108,7 +108,7 @@ func (o *outbox) addWitnesses(file string) {
 		return lacksAny(witnessPlaces(p)...)(c, size)
 	}
 	load := func() error {
-		p, err := readPolicy(file)
+		p, err := signing.ReadPolicy(file)
 		if err == nil {
 			witnesses = deliver.NewWitnesses(p, http.DefaultClient)
 			policy.Store(p)
@@ -345,7 +345,7 @@ func (o *outbox) deliverNow(ctx context.Context, sig signing.Signature) map[stri
 }
 
 // close waits a while until everything is delivered, and ends the goroutines. A place may ignore the end of its context, a folder
-// on a network that hangs perhaps: it is left behind, and nothing that it does later is noted. close returns the places that did
+// on a network that hangs perhaps: nobody waits for it any more, and nothing that it does later is noted. close returns the places that did
 // not end in time.
 func (o *outbox) close(patience time.Duration) (late []string) {
 	timer := time.NewTimer(patience)

@@ -239,9 +239,6 @@ func (db *DB) first(ctx context.Context, f Filter, matches func(*backlog.Record)
 			damaged = append(damaged, err)
 			continue
 		}
-		if errors.As(err, new(*sqlstore.IncompleteError)) {
-			err = cmp.Or(db.whole(ctx), err) // as in rawAudits
-		}
 		if err != nil {
 			return nil, db.wholeSince(ctx, err)
 		}

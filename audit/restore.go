@@ -184,10 +184,7 @@ func (db *DB) setAside(report *RecordsReport, d *sqlstore.DamagedRecord, journal
 			continue
 		}
 		name := filepath.Join(report.Aside, Hash(d.QueryID).String()+"."+from)
-		if err := durable.WriteFile(name, "", func(w io.Writer) error {
-			_, err := w.Write(value)
-			return err
-		}); err != nil {
+		if err := durable.WriteBytes(name, "", value); err != nil {
 			return err
 		}
 	}

@@ -19,7 +19,7 @@ import (
 // made anew (sqlstore.Salvage says what is checked). The damaged one is moved to a folder aside. The opening then goes on with
 // the new database, and makes the forensic tables.
 //
-// Until the new database is whole, checked and on disk, nothing is changed, and an error leaves nothing behind. From then on
+// Until the new database is whole, checked and on disk, nothing is changed, and after an error there is nothing new. From then on
 // store.json says that it takes the place of the damaged one, and the next opening completes that after a crash.
 //
 // What was suspect for another reason than the damage stays suspect: the opening checks it, as it would have without the damage.

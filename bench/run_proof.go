@@ -161,17 +161,10 @@ func runProve(ctx context.Context, j job) ([]row, error) {
 		}
 		return err
 	}}
-	if _, err := a.run(ctx, closedAfter(j.span()/5)); err != nil {
-		return nil, err
-	}
-	a.seed++
-	p := begin(j.Dir)
-	h, err := a.run(ctx, closedAfter(j.span()))
+	p, err := a.measure(ctx, j, &r)
 	if err != nil {
 		return nil, err
 	}
-	p.end(&r, int(h.n), 0)
-	r.latencies(h)
 	return closed(&r, j, s, p)
 }
 

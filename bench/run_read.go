@@ -129,6 +129,22 @@ type asking struct {
 	pause   time.Duration // between an answer and the next question
 }
 
+// measure asks for a while without measuring, and then measures into the row. The probe is one that has ended.
+func (a asking) measure(ctx context.Context, j job, r *row) (*probe, error) {
+	if _, err := a.run(ctx, closedAfter(j.span()/5)); err != nil {
+		return nil, err
+	}
+	a.seed++
+	p := begin(j.Dir)
+	h, err := a.run(ctx, closedAfter(j.span()))
+	if err != nil {
+		return nil, err
+	}
+	p.end(r, int(h.n), 0)
+	r.latencies(h)
+	return p, nil
+}
+
 // run returns the latencies of all answers within a time.
 func (a asking) run(ctx context.Context, stop <-chan struct{}) (*histogram, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -178,16 +194,9 @@ func runRead(ctx context.Context, j job) ([]row, error) {
 	}
 	r := row{Store: j.Store, Workload: j.Step, Variant: j.Variant, Readers: j.Readers, Records: j.N}
 	a := asking{ask: ask, readers: j.Readers, seed: j.Seed}
-	if _, err := a.run(ctx, closedAfter(j.span()/5)); err != nil {
-		return nil, err
-	}
-	a.seed++
-	p := begin(j.Dir)
-	h, err := a.run(ctx, closedAfter(j.span()))
+	p, err := a.measure(ctx, j, &r)
 	if err != nil {
 		return nil, err
 	}
-	p.end(&r, int(h.n), 0)
-	r.latencies(h)
 	return closed(&r, j, s, p)
 }

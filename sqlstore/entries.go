@@ -100,12 +100,14 @@ func entryBefore(ctx context.Context, q sqlx.QueryerContext, n uint64) (*Entry, 
 type extent struct {
 	last int64 // index of the newest row of entry, -1 if there is none
 	want int64 // number of records: that of the rows, or of the hashes in the tree, whichever is more
+	// filling says that a Reindex fills the derived tables, or was interrupted (see Reindexing).
+	filling bool
 }
 
 // extent reads it in one query, so that both are of one moment.
 func (db *DB) extent(ctx context.Context) (e extent, err error) {
-	const query = `SELECT max(idx), NULL FROM entry UNION ALL SELECT level, length(hashes) FROM edge`
-	const entries = `SELECT max(idx), NULL FROM entry`
+	const entries = `SELECT max(idx), EXISTS (SELECT 1 FROM store WHERE name = 'reindex') FROM entry`
+	const query = entries + ` UNION ALL SELECT level, length(hashes) FROM edge`
 	leaves, n := int64(0), 0
 	visit := all(func(row []driver.Value) {
 		if n++; n == 1 {
@@ -113,6 +115,7 @@ func (db *DB) extent(ctx context.Context) (e extent, err error) {
 			if newest, ok := row[0].(int64); ok {
 				e.last = newest
 			}
+			e.filling = integer(row[1]) == 1
 			return
 		}
 		if level := integer(row[0]); level >= 0 && level < tree.Levels {

@@ -128,16 +128,14 @@ func (db *DB) least(ctx context.Context, f *Filter) (n int, whole bool, err erro
 	if len(f.conditions()) > 0 {
 		return 0, false, nil
 	}
-	filling := false
-	err = first(ctx, db.readers, `SELECT 1 FROM store WHERE name = 'reindex'`, nil, func([]driver.Value) { filling = true })
-	if err != nil || filling {
+	e, err := db.extent(ctx)
+	if err != nil || e.filling {
 		return 0, false, err
 	}
-	e, err := db.extent(ctx)
 	if f.Limit > 0 {
 		e.want = min(e.want, int64(f.Limit))
 	}
-	return int(e.want), true, err
+	return int(e.want), true, nil
 }
 
 // admitted yields the records in the order of admission, all if limit is 0. It is a Select without conditions,

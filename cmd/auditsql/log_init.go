@@ -160,12 +160,5 @@ func (a *app) logInit(ctx context.Context, o logFlags) error {
 	case err != nil:
 		return err
 	}
-	signed, err := db.Sign(ctx)
-	if err == nil {
-		err = a.printLog(ctx, db)
-	}
-	if err = errors.Join(err, a.closeWriter(db)); err != nil {
-		return err
-	}
-	return a.undelivered(signed)
+	return a.signAndClose(ctx, db, true)
 }

@@ -124,14 +124,7 @@ func (a *app) logAdopt(ctx context.Context, o *audit.LogOptions, checkpoint stri
 	if err != nil {
 		return err
 	}
-	signed, err := db.Sign(ctx)
-	if err == nil {
-		err = a.printLog(ctx, db)
-	}
-	if err = errors.Join(err, a.closeWriter(db)); err != nil {
-		return err
-	}
-	return a.undelivered(signed)
+	return a.signAndClose(ctx, db, true)
 }
 
 // changedLog prints what a log is after it was changed, and brings its checkpoint to the places outside of the store.
@@ -153,9 +146,5 @@ func (a *app) changedLog(ctx context.Context, change audit.LogChange, err error)
 	if err != nil {
 		return err
 	}
-	signed, err := db.Sign(ctx)
-	if err = errors.Join(err, a.closeWriter(db)); err != nil {
-		return err
-	}
-	return a.undelivered(signed)
+	return a.signAndClose(ctx, db, false)
 }

@@ -61,6 +61,19 @@ func (a *app) logSign(ctx context.Context) error {
 	return a.undelivered(signed)
 }
 
+// signAndClose signs the log of an open store, prints what is known of the log if show is set, and closes the store. The error
+// says which places did not get the checkpoint.
+func (a *app) signAndClose(ctx context.Context, db *audit.DB, show bool) error {
+	signed, err := db.Sign(ctx)
+	if err == nil && show {
+		err = a.printLog(ctx, db)
+	}
+	if err = errors.Join(err, a.closeWriter(db)); err != nil {
+		return err
+	}
+	return a.undelivered(signed)
+}
+
 // undelivered prints which places did not get a checkpoint, and returns the error that the run ends with, nil when all have it.
 func (a *app) undelivered(s audit.Signature) error {
 	if len(s.Failed) == 0 {

@@ -126,6 +126,14 @@ func WriteFile(name, like string, write func(io.Writer) error) error {
 	return SyncDir(filepath.Dir(name))
 }
 
+// WriteBytes is WriteFile with content that is in memory.
+func WriteBytes(name, like string, content []byte) error {
+	return WriteFile(name, like, func(w io.Writer) error {
+		_, err := w.Write(content)
+		return err
+	})
+}
+
 // Keep gives a file that will replace another one the owner, group and mode of that one, or fails with an
 // *OwnerError. When only the group cannot be kept, the file gets no group permissions: another group would have
 // them.

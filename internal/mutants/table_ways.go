@@ -48,7 +48,7 @@ var wayMutants = []mutant{
 		"		case k.Size > v.Checkpoint.Size:", "		case false:",
 		"internal/signing", "^TestWhatIsNoSuccessor$|^TestAdopt$", nil},
 	{"the tree that extends an adopted checkpoint", "internal/signing/adopt.go",
-		"	if err := adopted.extendedBy(int64(size), tiles); err != nil {", "	if err := adopted.extendedBy(int64(size), tiles); err != nil && len(note) == 0 {",
+		"	if err := adopted.ExtendedBy(int64(size), tiles); err != nil {", "	if err := adopted.ExtendedBy(int64(size), tiles); err != nil && len(note) == 0 {",
 		"internal/signing", "^TestAdopt$", nil},
 	{"the comparison with what was signed in log status and stats", "audit/log_state.go",
 		"why == \"\" && cannot == nil {\n			return err, nil", "why == \"\" && cannot == nil {\n			return nil, nil",

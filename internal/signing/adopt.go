@@ -52,7 +52,7 @@ func (l *Log) adopt(ctx context.Context, t Tree, note []byte) (cp evidence.Check
 	if err != nil {
 		return cp, err
 	}
-	if err := adopted.extendedBy(int64(size), tiles); err != nil {
+	if err := adopted.ExtendedBy(int64(size), tiles); err != nil {
 		return cp, err
 	}
 	return adopted.Checkpoint, memory.Write(note)

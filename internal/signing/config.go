@@ -164,12 +164,17 @@ func parse(text []byte) (*Config, error) {
 		return nil, fmt.Errorf("it has format %d, and this version reads format %d", about.Format, format)
 	}
 	c := &Config{}
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.DisallowUnknownFields()
-	if err := d.Decode(c); err != nil {
+	if err := strictly(text, c); err != nil {
 		return nil, err
 	}
 	return c, c.check()
+}
+
+// strictly reads JSON, and refuses members that this version does not know.
+func strictly(text []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	return d.Decode(v)
 }
 
 // check refuses values that Write never writes.
@@ -252,10 +257,7 @@ type files interface {
 type durableFiles struct{}
 
 func (durableFiles) replace(name, like string, content []byte) error {
-	return durable.WriteFile(name, like, func(w io.Writer) error {
-		_, err := w.Write(content)
-		return err
-	})
+	return durable.WriteBytes(name, like, content)
 }
 
 // missing reports whether a file is not there.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/auditsql/auditsql/internal/durable"
@@ -25,7 +26,7 @@ func HistoryPath(dir string) string { return filepath.Join(dir, storedir.History
 
 // addHistory adds a line. An error is only logged: the checkpoint itself is safe.
 func (l *Log) addHistory(note []byte) {
-	if err := appendLine(HistoryPath(l.dir), storedir.OwnedLike(l.dir), Line{l.now().UTC().Truncate(time.Millisecond), string(note)}); err != nil {
+	if err := appendLine(HistoryPath(l.dir), storedir.OwnedLike(l.dir), Line{l.moment(), string(note)}); err != nil {
 		l.log.Warn("a checkpoint that was signed is not in the list of them", "error", err)
 	}
 }
@@ -79,9 +80,7 @@ func History(dir string, most int) ([]Line, error) {
 		}
 		return len(lines) < most
 	})
-	for i, j := 0, len(lines)-1; i < j; i, j = i+1, j-1 {
-		lines[i], lines[j] = lines[j], lines[i]
-	}
+	slices.Reverse(lines)
 	return lines, err
 }
 

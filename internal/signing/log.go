@@ -68,6 +68,9 @@ func New(dir string, c *Config, log *slog.Logger, now func() time.Time) *Log {
 // Config returns the configuration, which the caller does not change. It never waits.
 func (l *Log) Config() *Config { return l.config.Load() }
 
+// moment is the time as the files of the log have it.
+func (l *Log) moment() time.Time { return l.now().UTC().Truncate(time.Millisecond) }
+
 // Close ends the writing of log.json: what is delivered later is not noted. Other processes may write it from now on.
 func (l *Log) Close() {
 	l.mu.Lock()
@@ -92,11 +95,23 @@ func (l *Log) Compare(ctx context.Context, t Tree) error {
 
 func (c *Config) compare(dir string, known Known, size int64, tiles tree.TileReader) error {
 	for _, s := range c.signed(dir, known) {
-		if err := s.extendedBy(size, tiles); err != nil {
+		if err := s.ExtendedBy(size, tiles); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// compared returns the tree of a store, and the offset after its last record, once the tree was found to extend what was signed.
+func (l *Log) compared(ctx context.Context, s Store, known Known) (size int64, tiles tree.TileReader, reached uint64, err error) {
+	records, tiles, err := s.Tree(ctx)
+	if err == nil {
+		reached, err = s.Reached(ctx)
+	}
+	if err == nil {
+		err = l.Config().compare(l.dir, known, int64(records), tiles)
+	}
+	return int64(records), tiles, reached, err
 }
 
 // Signature is a checkpoint that was signed.
@@ -141,26 +156,19 @@ func (l *Log) sign(ctx context.Context, s Store) (sig Signature, err error) {
 	if err := c.checkMemory(known); err != nil {
 		return sig, err
 	}
-	size, tiles, err := s.Tree(ctx)
+	size, tiles, reached, err := l.compared(ctx, s, known)
 	if err != nil {
-		return sig, err
-	}
-	reached, err := s.Reached(ctx)
-	if err != nil {
-		return sig, err
-	}
-	if err := c.compare(l.dir, known, int64(size), tiles); err != nil {
 		return sig, err
 	}
 	was := known.newest()
 	sig = Signature{Checkpoint: was.Checkpoint, Note: was.Note}
-	if int64(size) == was.Size { // also when both are 0
+	if size == was.Size { // also when both are 0
 		return sig, l.finish(memory, known, reached)
 	}
-	if err := s.Recheck(ctx, was.Size, int64(size)); err != nil {
+	if err := s.Recheck(ctx, was.Size, size); err != nil {
 		return sig, err
 	}
-	cp := evidence.Checkpoint{Origin: c.Origin, Size: int64(size)}
+	cp := evidence.Checkpoint{Origin: c.Origin, Size: size}
 	if cp.Root, err = tree.Root(tiles, cp.Size); err != nil {
 		return sig, err
 	}
@@ -276,15 +284,8 @@ func (l *Log) Resume(ctx context.Context, s Store) (sig Signature, err error) {
 	if err != nil {
 		return sig, err
 	}
-	size, tiles, err := s.Tree(ctx)
+	_, _, reached, err := l.compared(ctx, s, known)
 	if err != nil {
-		return sig, err
-	}
-	reached, err := s.Reached(ctx)
-	if err != nil {
-		return sig, err
-	}
-	if err := c.compare(l.dir, known, int64(size), tiles); err != nil {
 		return sig, err
 	}
 	newest := known.newest()
@@ -314,7 +315,7 @@ func (l *Log) write(known Known, reached uint64) error {
 	c := l.Config()
 	if s := c.Signed; s == nil || s.Size < newest.Size {
 		c = c.clone()
-		c.Signed = &Signed{newest.Size, newest.Root, reached, l.now().UTC().Truncate(time.Millisecond)}
+		c.Signed = &Signed{newest.Size, newest.Root, reached, l.moment()}
 		if err := c.write(l.dir, l.disk); err != nil {
 			return err
 		}
@@ -355,7 +356,7 @@ func (l *Log) Cosigned(note []byte) error {
 // Delivered notes in log.json what a place outside of the store got: the checkpoint of the size, or failed says why it did not.
 func (l *Log) Delivered(place string, size int64, failed error) error {
 	return l.change(func(c *Config) {
-		at := l.now().UTC().Truncate(time.Millisecond)
+		at := l.moment()
 		d := c.Delivered[place]
 		if d.Error, d.Failed = "", nil; failed != nil {
 			d.Error, d.Failed = failed.Error(), &at
@@ -374,7 +375,7 @@ func (l *Log) Failed(why string) error {
 	}
 	return l.change(func(c *Config) {
 		if c.Failed = nil; why != "" {
-			c.Failed = &Failure{why, l.now().UTC().Truncate(time.Millisecond)}
+			c.Failed = &Failure{why, l.moment()}
 		}
 	})
 }

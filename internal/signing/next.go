@@ -1,7 +1,6 @@
 package signing
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 
@@ -33,9 +32,7 @@ func (m Memory) readNext() (f follower, err error) {
 	if err != nil {
 		return f, err
 	}
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&f); err != nil {
+	if err := strictly(text, &f); err != nil {
 		return f, fmt.Errorf("%s: %w", m.nextPath(), err)
 	}
 	return f, nil

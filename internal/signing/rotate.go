@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/auditsql/auditsql/evidence"
 )
@@ -94,7 +93,7 @@ func (l *Log) rotate(ctx context.Context, s Store, file string) (sig Signature, 
 	c.Key, c.KeyID, c.VerifierKey = next.Key, next.KeyID, next.VerifierKey
 	c.Earlier = append(slices.Clone(old.Earlier), Earlier{
 		Origin: old.Origin, Key: old.Key, VerifierKey: old.VerifierKey, Checkpoint: string(sig.Note),
-		Reason: "the key was changed", At: l.now().UTC().Truncate(time.Millisecond),
+		Reason: "the key was changed", At: l.moment(),
 	})
 	// No place has the checkpoint with the new signature yet.
 	c.Delivered = nil
@@ -141,5 +140,5 @@ func checkOwn(ctx context.Context, m Memory, key *evidence.Signer, t Tree) error
 	if err != nil {
 		return err
 	}
-	return Copy{Path: m.Path(), Checkpoint: v.Checkpoint}.extendedBy(int64(size), tiles)
+	return Copy{Path: m.Path(), Checkpoint: v.Checkpoint}.ExtendedBy(int64(size), tiles)
 }

@@ -34,8 +34,8 @@ func (c *Config) signed(dir string, known Known) (all []Copy) {
 	return all
 }
 
-// extendedBy returns a *MismatchError when a tree of the size does not extend a checkpoint that was signed.
-func (s Copy) extendedBy(size int64, tiles tree.TileReader) error {
+// ExtendedBy returns a *MismatchError when a tree of the size does not extend a checkpoint that was signed.
+func (s Copy) ExtendedBy(size int64, tiles tree.TileReader) error {
 	mismatch := &MismatchError{Source: s.Path, OnlyConfig: s.alone, Signed: s.Checkpoint, Size: size}
 	if size < s.Size {
 		return mismatch

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/auditsql/auditsql/evidence"
 )
@@ -52,7 +51,7 @@ func (l *Log) succeed(ctx context.Context, s Store, next *Config, after []byte, 
 	c := next.clone()
 	c.Earlier = append(slices.Clone(old.Earlier), Earlier{
 		Origin: old.Origin, Key: old.Key, VerifierKey: old.VerifierKey, Checkpoint: string(last.Note),
-		Reason: reason, At: l.now().UTC().Truncate(time.Millisecond),
+		Reason: reason, At: l.moment(),
 	})
 	// sign writes log.json with what it has signed. Until then the old log is the store's.
 	l.config.Store(c)

@@ -1,7 +1,10 @@
 package signing
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"slices"
 
 	"github.com/auditsql/auditsql/evidence"
@@ -17,13 +20,9 @@ func (c *Config) Witnessed() (*evidence.Policy, error) {
 	if c.Policy == "" {
 		return nil, nil
 	}
-	text, err := readFile(c.Policy)
+	policy, err := ReadPolicy(c.Policy)
 	if err != nil {
 		return nil, fmt.Errorf("read the policy of the log: %w", err)
-	}
-	policy, err := evidence.ParsePolicy(text)
-	if err != nil {
-		return nil, fmt.Errorf("read the policy of the log: %s: %w", c.Policy, err)
 	}
 	own, err := c.policy()
 	if err != nil {
@@ -40,4 +39,24 @@ func (c *Config) Witnessed() (*evidence.Policy, error) {
 		return policy, nil
 	}
 	return evidence.ParsePolicy([]byte(lines + policy.Text()))
+}
+
+// ReadPolicy reads a file with the policy that names the witnesses. It is a person's file outside of the store, and may be a link.
+func ReadPolicy(file string) (*evidence.Policy, error) {
+	about, err := os.Stat(file)
+	if err == nil && !about.Mode().IsRegular() { // a pipe would wait for a writer
+		err = &fs.PathError{Op: "read", Path: file, Err: errors.New("it is no regular file")}
+	}
+	if err != nil {
+		return nil, err
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	policy, err := evidence.ParsePolicy(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return policy, nil
 }

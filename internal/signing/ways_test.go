@@ -187,6 +187,20 @@ func TestARotationThatDies(t *testing.T) {
 	t.Error("no number of writes is enough")
 }
 
+// save returns what a backup of the store has of its log, for putBack.
+func (h *house) save() (texts []string) {
+	for _, name := range []string{Path(h.dir), CheckpointPath(h.dir)} {
+		texts = append(texts, contentOf(h.t, name))
+	}
+	return texts
+}
+
+func (h *house) putBack(texts []string) {
+	for i, name := range []string{Path(h.dir), CheckpointPath(h.dir)} {
+		write(h.t, name, texts[i])
+	}
+}
+
 // A store that is put back to the moment before a rotation has the old key in its log.json. What the new key has signed since
 // counts for it.
 func TestTheOldKeyKnowsWhatTheNewOneHasSigned(t *testing.T) {
@@ -198,25 +212,14 @@ func TestTheOldKeyKnowsWhatTheNewOneHasSigned(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.sign()
-	backup := [][]byte{}
-	for _, name := range []string{Path(h.dir), CheckpointPath(h.dir)} {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		backup = append(backup, text)
-	}
+	backup := h.save()
 	if _, err := h.life(forEver).Rotate(t.Context(), h.store, next); err != nil {
 		t.Fatal(err)
 	}
 	back := newStore(past(5, "r")...)
 	h.store.grow("by the new key")
 	h.sign()
-	for i, name := range []string{Path(h.dir), CheckpointPath(h.dir)} {
-		if err := os.WriteFile(name, backup[i], 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	h.putBack(backup)
 	if err := h.life(0).Compare(t.Context(), back); !errors.Is(err, ErrBehind) {
 		t.Errorf("the restored store is accepted: %v", err)
 	}
@@ -245,27 +248,15 @@ func TestTheNewKeyKnowsWhatTheOldOneSignsAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.sign()
-	files := []string{Path(h.dir), CheckpointPath(h.dir)}
-	save := func() (texts []string) {
-		for _, name := range files {
-			texts = append(texts, contentOf(t, name))
-		}
-		return texts
-	}
-	restore := func(texts []string) {
-		for i, name := range files {
-			write(t, name, texts[i])
-		}
-	}
-	before := save()
+	before := h.save()
 	if _, err := h.life(forEver).Rotate(t.Context(), h.store, next); err != nil {
 		t.Fatal(err)
 	}
-	after := save()
-	restore(before)
+	after := h.save()
+	h.putBack(before)
 	h.store.grow("by the old key")
 	h.sign()
-	restore(after)
+	h.putBack(after)
 	back := newStore(past(5, "r")...)
 	if err := h.life(0).Compare(t.Context(), back); !errors.Is(err, ErrBehind) {
 		t.Errorf("the restored store is accepted: %v", err)

@@ -267,11 +267,7 @@ func Write(dir string, f File) error {
 		return err
 	}
 	name := filepath.Join(dir, FileName)
-	err = durable.WriteFile(name, OwnedLike(dir), func(w io.Writer) error {
-		_, err := w.Write(append(text, '\n'))
-		return err
-	})
-	if err != nil {
+	if err := durable.WriteBytes(name, OwnedLike(dir), append(text, '\n')); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 	return nil
