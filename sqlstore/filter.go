@@ -17,6 +17,7 @@ type Filter struct {
 	Unapproved                   bool      // some of the evidence is not Approved
 	Attributes                   []Attribute
 	MinConfidence, MaxConfidence *float64 // both inclusive
+	AsOf                         *int64   // an Entry.Index: only records with a lower one
 
 	Limit       int  // 0: no limit
 	Descending  bool // the newest first
@@ -108,6 +109,9 @@ func (f *Filter) conditions() []clause {
 	}
 	if f.MaxConfidence != nil {
 		add(`a.result_confidence <= ?`, *f.MaxConfidence)
+	}
+	if f.AsOf != nil {
+		add(`a.idx < ?`, *f.AsOf)
 	}
 	return cs
 }
