@@ -28,7 +28,7 @@ func (db *DB) Agents(ctx context.Context, f Filter) iter.Seq2[AgentActivity, err
 		var agents []AgentActivity
 		labels, err := db.Labels(ctx)
 		if err == nil && !f.none() {
-			err = db.ask(ctx, func() (err error) {
+			err = db.ask(ctx, f.AsOf, func() (err error) {
 				agents, _, err = db.agents(ctx, f, Budget{})
 				return err
 			})
@@ -49,8 +49,8 @@ func (db *DB) Agents(ctx context.Context, f Filter) iter.Seq2[AgentActivity, err
 
 // agentCounts counts the records that a filter selects by agent, in no promised order.
 func (db *DB) agentCounts(ctx context.Context, f Filter, b Budget) (counts []sqlstore.AgentCount, cut bool, err error) {
-	if f.bare() {
-		return db.sql.Agents(ctx, nil, b.lower())
+	if f.onlyAsOf() {
+		return db.sql.Agents(ctx, indexOf(f.AsOf), b.lower())
 	}
 	return db.sql.AgentCounts(ctx, f.lower(), b.lower())
 }

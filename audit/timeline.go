@@ -117,7 +117,7 @@ func (db *DB) Timeline(ctx context.Context, o TimelineOptions) (*Timeline, error
 		return t, nil
 	}
 	c := newCalendar(o, db.TimeUnit())
-	err := db.ask(ctx, func() error {
+	err := db.ask(ctx, o.Filter.AsOf, func() error {
 		if err := c.count(ctx, db); err != nil {
 			return err
 		}

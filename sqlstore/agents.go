@@ -195,6 +195,25 @@ func (db *DB) endOf(ctx context.Context, agent, from, to, asOf int64, order stri
 	return timestamp, ok, nil
 }
 
+// AgentNumber returns the number by which rows name an agent, or -1 for an agent that has no records.
+func (db *DB) AgentNumber(ctx context.Context, agent [32]byte) (int64, error) {
+	number := int64(-1)
+	if err := db.readers.GetContext(ctx, &number, `SELECT id FROM agent WHERE agent_hex = ?`, hexOf(&agent)); err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return -1, db.fail("look for an agent", err)
+	}
+	return number, nil
+}
+
+// LastBefore returns the timestamp of an agent's newest record up to a time, or false if there is none. With asOf only records
+// with a lower index count.
+func (db *DB) LastBefore(ctx context.Context, agent [32]byte, upTo int64, asOf *int64) (int64, bool, error) {
+	number, err := db.AgentNumber(ctx, agent)
+	if err != nil || number < 0 {
+		return 0, false, err
+	}
+	return db.LastOf(ctx, number, 0, upTo, orNow(asOf))
+}
+
 // AgentHashes returns the agents of these numbers; number 0, the anonymous ones, has none.
 func (db *DB) AgentHashes(ctx context.Context, numbers []int64) (map[int64]*[32]byte, error) {
 	set := make(map[int64]struct{}, len(numbers))
