@@ -67,9 +67,9 @@ func wantActivity(t testing.TB, db *sqlstore.DB, rs []sqlstore.Record, minute in
 	for _, k := range slices.SortedFunc(gomaps.Keys(counts), func(a, b key) int {
 		return cmp.Or(cmp.Compare(a.span, b.span), cmp.Compare(a.start, b.start), cmp.Compare(a.agent, b.agent))
 	}) {
-		want = append(want, fmt.Sprintf("%d|%d|%s|%d|%d", k.span, k.start, cmp.Or(k.agent, "NULL"), counts[k][0], counts[k][1]))
+		want = append(want, fmt.Sprintf("%d|%d|%s|%d|%d", k.span, k.start, cmp.Or(k.agent, "<nil>"), counts[k][0], counts[k][1]))
 	}
-	wantRows(t, db, `SELECT span, start, agent_hex, audits, unapproved FROM activity LEFT JOIN agent ON id = agent ORDER BY span, start, agent_hex`, want...)
+	wantRows(t, db, `SELECT a.span, a.start, g.agent_hex, a.audits, a.unapproved FROM activity a LEFT JOIN agent g ON g.id = a.agent ORDER BY a.span, a.start, g.agent_hex`, want...)
 }
 
 // Every record is counted in its minute and in its quarter of an hour, once, in whichever batches it comes.
@@ -362,7 +362,8 @@ func TestFillActivity(t *testing.T) {
 	wantActivity(t, db, rs, 60_000)
 	more := busy(100, 150, 60_000)
 	apply(t, db, more...)
-	wantActivity(t, db, append(rs, more...), 60_000)
+	rs = append(rs, more...)
+	wantActivity(t, db, rs, 60_000)
 	reads("afterwards")
 	if problems, notes := checkSchema(t, db); len(problems)+len(notes) > 0 {
 		t.Errorf("the schema: %q, %q", problems, notes)

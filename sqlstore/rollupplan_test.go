@@ -85,7 +85,7 @@ func TestDivide(t *testing.T) {
 		{"from the middle of a minute", p(899), nil, everywhere(1), []stretch{{899, 899, 0}, {900, last, 1}}},
 		{"to the middle of a minute", nil, p(60), everywhere(1), []stretch{{0, 59, 1}, {60, 60, 0}}},
 		{"the last timestamp", p(last), nil, everywhere(15), []stretch{{last, last, 0}}},
-		{"to the last but one", p(last - last%900), p(last - 1), everywhere(15), []stretch{{last - last%900, last - last%60 - 1, 1}, {last - last%60, last - 1, 0}}},
+		{"to the last but one", p(last - last%60 - 60), p(last - 1), everywhere(15), []stretch{{last - last%60 - 60, last - last%60 - 1, 1}, {last - last%60, last - 1, 0}}},
 		{"before 1970", p(-900), p(-1), everywhere(15), nil},
 		{"from before 1970", p(-900), p(59), everywhere(15), []stretch{{0, 59, 1}}},
 		{"backwards", p(2), p(1), everywhere(15), nil},

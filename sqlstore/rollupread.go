@@ -198,6 +198,9 @@ func (c *activityCount) page(ctx context.Context, conn *readerConn, after *rollu
 		if n.audits <= 0 {
 			return
 		}
+		if !c.withUnapproved {
+			n.unapproved = 0
+		}
 		begin := k.start * c.state.minute
 		length := k.span * c.state.minute
 		end := int64(math.MaxInt64)
