@@ -180,6 +180,9 @@ func TestATailHasEachRecordOnce(t *testing.T) {
 	appendPayloads(t, dir, odd...)
 	reader := openDB(t, dir, audit.ReadOnly())
 	wantTailed(t, tailed(t, reader, 0, 11), 0) // SQLite has not seen the odd ones yet
+	if n, err := count(reader.Tail(t.Context(), 100, false)); n != 11 || err != nil {
+		t.Errorf("before they are applied: %d records, %v", n, err)
+	}
 	db := openDB(t, dir)
 	putSamples(t, db, 11, 12)
 	for kind, db := range map[string]*audit.DB{"writer": db, "reader": reader} {
