@@ -71,6 +71,9 @@ func TestStoredCountsAreThoseOfEachRecord(t *testing.T) {
 				if r.IntN(2) == 0 {
 					f.To = ptr(at())
 				}
+				if r.IntN(3) == 0 {
+					f.AsOf = ptr(uint64(r.IntN(len(qs) + 1)))
+				}
 				zone := some[r.IntN(len(some))]
 				o := audit.TimelineOptions{By: audit.BucketSize(r.IntN(3)), Zone: zone, Filter: f, Unapproved: true, MaxBuckets: []int{0, 7}[r.IntN(2)]}
 				got, err := db.Timeline(t.Context(), o)

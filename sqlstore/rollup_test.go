@@ -101,22 +101,36 @@ func TestActivityIsWhatTheRecordsMake(t *testing.T) {
 // A batch that fails counts nothing, then or later.
 func TestABatchThatFailsCountsNothing(t *testing.T) {
 	t.Parallel()
-	db := newDB(t)
 	rs := busy(0, 200, 60_000)
-	apply(t, db, rs[:100]...)
-	ctx, cancel := context.WithCancel(t.Context())
-	looks := 0
-	b := &sqlstore.Batch{Records: rs[100:], Cursor: 20_000, Yield: func() {
-		if looks++; looks == 60 {
-			cancel()
-		}
-	}}
-	if _, err := db.Apply(ctx, b); !errors.Is(err, context.Canceled) {
-		t.Fatalf("after %d looks: %v", looks, err)
+	// try applies the second half, and ends after so many looks at its context. It returns how many there were.
+	try := func(db *sqlstore.DB, last int) (looks int, err error) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		_, err = db.Apply(ctx, &sqlstore.Batch{Records: rs[100:], Cursor: 20_000, Yield: func() {
+			if looks++; looks == last {
+				cancel()
+			}
+		}})
+		return looks, err
 	}
-	wantActivity(t, db, rs[:100], 60_000)
-	apply(t, db, rs[100:]...)
-	wantActivity(t, db, rs, 60_000)
+	whole := newDB(t)
+	apply(t, whole, rs[:100]...)
+	looks, err := try(whole, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, last := range []int{1, looks / 2, looks - 5, looks - 1, looks} { // the last ones are at the derived rows
+
+		db := newDB(t)
+		apply(t, db, rs[:100]...)
+		if n, err := try(db, last); !errors.Is(err, context.Canceled) {
+			t.Fatalf("after %d of %d looks: %v", n, looks, err)
+		}
+		wantActivity(t, db, rs[:100], 60_000)
+		apply(t, db, rs[100:]...)
+		wantActivity(t, db, rs, 60_000)
+		mustClose(t, db)
+	}
 }
 
 // counted adds up what CountActivity visits, by agent and by piece of some minutes.
