@@ -22,6 +22,9 @@ type Server struct {
 	byPath map[string]*route // by pattern
 	chain  http.Handler
 
+	sessions sessions
+	guesses  guesses
+
 	draining context.Context // ends when no new request is taken
 	drain    context.CancelFunc
 }
@@ -79,7 +82,9 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
 	}
 	who, err := s.authenticate(r, route)
 	if err != nil {
-		s.fail(w, r, err)
+		if !s.askToLogIn(w, r, route, err) {
+			s.fail(w, r, err)
+		}
 		return
 	}
 	about(r).principal = who.ID

@@ -32,13 +32,6 @@ import (
 	"github.com/auditsql/auditsql/audit"
 )
 
-// A Store is where records go. *audit.DB is one.
-type Store interface {
-	TimeUnit() audit.TimeUnit
-	PutAudits(ctx context.Context, records []*audit.QueryAudit) ([]audit.PutResult, error)
-	GetRaw(ctx context.Context, id audit.QueryID) ([]byte, error)
-}
-
 // An Input is text with one record on each line. Text that begins as gzip does is decompressed.
 type Input struct {
 	Name string // for outcomes and errors
