@@ -89,8 +89,16 @@ func TestPutUntilRefusedBesideAnotherWriter(t *testing.T) {
 		id := func(n int) byte { return byte(1 + round*4 + n) }
 		var other error
 		var wg sync.WaitGroup
-		wg.Go(func() { _, other = db.PutAudit(t.Context(), withID(id(1), 1_000_000+round)) })
-		results, err := db.PutUntilRefused(t.Context(), []*audit.QueryAudit{withID(id(0), round), withID(id(1), round), withID(id(2), round)})
+		var results []audit.PutResult
+		var err error
+		writers := []func(){
+			func() { _, other = db.PutAudit(t.Context(), withID(id(1), 1_000_000+round)) },
+			func() {
+				results, err = db.PutUntilRefused(t.Context(), []*audit.QueryAudit{withID(id(0), round), withID(id(1), round), withID(id(2), round)})
+			},
+		}
+		wg.Go(writers[round%2]) // the one that does not wait for a goroutine to start is first most of the time
+		writers[1-round%2]()
 		wg.Wait()
 		if err != nil {
 			t.Fatal(err)

@@ -15,15 +15,15 @@ import (
 
 var serveKills = flag.Int("serve-kills", 3, "how often TestWhatAServerAnsweredSurvivesAKill kills its server")
 
-// answered is what writers were told to be stored.
-type answered struct {
+// told is what writers were told to be stored.
+type told struct {
 	mu     sync.Mutex
 	ids    []string
 	enough int           // answers after which the server is killed
 	is     chan struct{} // closed when they are there
 }
 
-func (a *answered) add(id string) {
+func (a *told) add(id string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.ids = append(a.ids, id); len(a.ids) == a.enough {
@@ -53,7 +53,7 @@ func TestWhatAServerAnsweredSurvivesAKill(t *testing.T) {
 			auditsql("-d", dir, "token", "revoke", "writer")
 			token = s.token(t, "writer", "--scope", "write")
 		}
-		got := &answered{enough: 200 + random.IntN(600), is: make(chan struct{})}
+		got := &told{enough: 200 + random.IntN(600), is: make(chan struct{})}
 		var writers sync.WaitGroup
 		const each = 1_000_000
 		// One record a request.

@@ -519,7 +519,9 @@ func TestCommandsWriteThroughAServer(t *testing.T) {
 	}
 	s := serveDir(t, two)
 	line := func(i int) string { line, _ := record(i); return line + "\n" }
-	other := func(i int) string { return strings.Replace(line(i), `"result_confidence":1`, `"result_confidence":7`, 1) }
+	other := func(i int) string {
+		return strings.Replace(line(i), `"result_confidence":1`, `"result_confidence":7`, 1)
+	}
 	_, id := record(1)
 	gz := filepath.Join(t.TempDir(), "records.ndjson.gz")
 	if err := os.WriteFile(gz, gzipped(t, line(20)+line(21)), 0o600); err != nil {

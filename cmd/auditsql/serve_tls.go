@@ -74,7 +74,7 @@ func (c *certificate) read() error {
 func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if same(c.cert, c.files.cert) && same(c.key, c.files.key) {
+	if unchanged(c.cert, c.files.cert) && unchanged(c.key, c.files.key) {
 		return c.now, nil
 	}
 	if err := c.read(); err != nil {
@@ -85,7 +85,7 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return c.now, nil
 }
 
-func same(was fs.FileInfo, name string) bool {
+func unchanged(was fs.FileInfo, name string) bool {
 	is, err := os.Stat(name)
 	return err == nil && os.SameFile(was, is) && was.ModTime().Equal(is.ModTime()) && was.Size() == is.Size()
 }

@@ -2,8 +2,8 @@ package socket_test
 
 import (
 	"fmt"
-	"net"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"syscall"

@@ -10,14 +10,14 @@ import (
 
 // The routes. A change that an older client or server would not understand gets another number.
 const (
-	root        = "/local/1"
-	aboutPath   = root + "/about"
-	putPath     = root + "/put"
-	labelsPath  = root + "/labels"
-	signPath    = root + "/sign"
-	logPath     = root + "/log"
-	loginPath   = root + "/login"
-	untilParam  = "until-refused" // of putPath
+	root       = "/local/1"
+	aboutPath  = root + "/about"
+	putPath    = root + "/put"
+	labelsPath = root + "/labels"
+	signPath   = root + "/sign"
+	logPath    = root + "/log"
+	loginPath  = root + "/login"
+	untilParam = "until-refused" // of putPath
 )
 
 // mostBytes is how long the records of one request may be: a batch of package ingest, or one record of the greatest length.

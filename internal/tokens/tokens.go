@@ -3,18 +3,18 @@
 // A token is a text that begins with asql_ and has 256 random bits. It is shown once, when it is made. The file DIR/tokens has
 // what is needed to recognize it, and not the token itself:
 //
-//	{
-//	 "version": 1,
-//	 "tokens": [
-//	  {"name": "planner", "sha256": "9f86d0…", "scopes": ["write"], "agent": "0a0000…", "created": "2026-11-23T12:30:15Z", "expires": "2027-01-01T00:00:00Z"}
-//	 ]
-//	}
+//		{
+//		 "version": 1,
+//		 "tokens": [
+//		  {"name": "planner", "sha256": "9f86d0…", "scopes": ["write"], "agent": "0a0000…", "created": "2026-11-23T12:30:15Z", "expires": "2027-01-01T00:00:00Z"}
+//		 ]
+//		}
 //
-//   - name: 1 to 64 letters, digits, dots, hyphens, underscores or at signs; no two tokens have the same.
-//   - sha256: the SHA-256 of the token's text, in hex.
-//   - scopes: what the token is for, at least one of [Scopes].
-//   - agent: left out unless the token may write records of this agent alone.
-//   - created, expires: RFC 3339. A token without expires is valid until it is revoked.
+//	  - name: 1 to 64 letters, digits, dots, hyphens, underscores or at signs; no two tokens have the same.
+//	  - sha256: the SHA-256 of the token's text, in hex.
+//	  - scopes: what the token is for, at least one of [Scopes].
+//	  - agent: left out unless the token may write records of this agent alone.
+//	  - created, expires: RFC 3339. A token without expires is valid until it is revoked.
 //
 // The file is for its owner alone (0600). It is replaced as a whole, and [Add] and [Revoke] hold the lock DIR/tokens.lock
 // meanwhile: of two that run at the same time, neither is lost. A file that is not as described here is an error that names it.
