@@ -3,6 +3,7 @@ package audit
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/auditsql/auditsql/internal/backlog"
@@ -22,11 +23,19 @@ func (db *DB) PutUntilRefused(ctx context.Context, qs []*QueryAudit) ([]PutResul
 	defer done()
 	results := make([]PutResult, 0, len(qs)) // puts point into it
 	var part []put
-	size := 0
+	size, begun := 0, false
+	admit := func() (n int, err error) {
+		n, err = db.admitUntilRefused(ctx, part)
+		if errors.Is(err, backlog.ErrFull) && !begun {
+			err = fmt.Errorf("%w: %w", ErrBusy, err) // as in admit
+		}
+		begun = begun || len(part) > 0
+		return n, err
+	}
 	for _, q := range qs {
 		raw, refused := q.Canonical()
 		if refused != nil || len(part) == db.partRecords || len(part) > 0 && size+len(raw) > db.partBytes {
-			n, err := db.admitUntilRefused(ctx, part)
+			n, err := admit()
 			if err != nil {
 				return nil, err
 			}
@@ -41,7 +50,7 @@ func (db *DB) PutUntilRefused(ctx context.Context, qs []*QueryAudit) ([]PutResul
 		}
 		part, size = append(part, newPut(q, raw, &results[len(results)-1])), size+len(raw)
 	}
-	n, err := db.admitUntilRefused(ctx, part)
+	n, err := admit()
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +67,7 @@ func (db *DB) admitUntilRefused(ctx context.Context, part []put) (n int, err err
 		left += int64(len(p.claim.Raw))
 	}
 	if err := db.backlog.Reserve(ctx, len(part), left); err != nil {
-		return 0, fmt.Errorf("wait for the backlog: %w", err)
+		return 0, err
 	}
 	claimed := 0 // puts whose part of the budget is in a claim, or released
 	defer func() { db.backlog.Release(len(part)-claimed, left) }()

@@ -213,7 +213,8 @@ func (a *app) openServed(ctx context.Context, o *serveOptions, logger *slog.Logg
 	if a.readOnly {
 		return a.openReader(ctx)
 	}
-	return a.openExisting(ctx, audit.WithLogger(logger), audit.WithMetrics(m.store()), audit.WithSignEvery(o.signEvery.Duration))
+	return a.openExisting(ctx, audit.WithLogger(logger), audit.WithMetrics(m.store()), audit.WithSignEvery(o.signEvery.Duration),
+		audit.WithReads(audit.Applied))
 }
 
 // logger writes the log to standard error.
