@@ -87,7 +87,13 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	about(r).principal = who.ID
-	s.mux.ServeHTTP(w, r.WithContext(withPrincipal(r.Context(), who)))
+	ctx := r.Context()
+	if !route.open {
+		var stop func()
+		ctx, stop = s.whileValid(w, r, route)
+		defer stop()
+	}
+	s.mux.ServeHTTP(w, r.WithContext(withPrincipal(ctx, who)))
 }
 
 func nothingIf(writes bool) string {
