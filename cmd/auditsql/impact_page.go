@@ -22,7 +22,10 @@ type impactPage struct {
 func (p *impactPage) print(ctx context.Context) error {
 	form := p.a.form("")
 	head := p.viewer.ImpactHead(p.hash, p.options)
-	tail := view.ImpactTail{Lag: p.viewer.Lag}
+	tail := view.ImpactTail{}
+	if p.options.Filter.AsOf == nil { // an answer as of some moment lacks nothing
+		tail.Lag = p.viewer.Lag
+	}
 	if form == tui.Table || form == tui.JSON {
 		var err error
 		if tail.Totals, err = p.viewer.ImpactTotals(ctx, p.hash, p.options); err != nil {
