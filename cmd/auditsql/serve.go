@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
@@ -181,7 +182,7 @@ func (a *app) serve(ctx context.Context, o *serveOptions) error {
 	}
 	defer listener.Close()
 
-	metrics := newServeMetrics()
+	metrics := newMetrics()
 	db, err := a.openServed(ctx, o, logger, metrics)
 	if err != nil {
 		return err
@@ -191,7 +192,6 @@ func (a *app) serve(ctx context.Context, o *serveOptions) error {
 		public: web.Handler(db, o.web(a, known, logger, metrics, config)),
 		failed: make(chan error, 2),
 	}
-	metrics.watch(db)
 	err = s.start(listener, config)
 	if err == nil {
 		err = a.facts(a.form(""), fact("address", "address", tui.Text(s.url)), fact("log_in", "log in", tui.Text(s.link())))
@@ -209,11 +209,11 @@ func (a *app) serve(ctx context.Context, o *serveOptions) error {
 }
 
 // openServed opens the store: for writing, or with --read-only as it is.
-func (a *app) openServed(ctx context.Context, o *serveOptions, logger *slog.Logger, m *serveMetrics) (*audit.DB, error) {
+func (a *app) openServed(ctx context.Context, o *serveOptions, logger *slog.Logger, m *web.Metrics) (*audit.DB, error) {
 	if a.readOnly {
 		return a.openReader(ctx)
 	}
-	return a.openExisting(ctx, audit.WithLogger(logger), audit.WithMetrics(m.store()), audit.WithSignEvery(o.signEvery.Duration),
+	return a.openExisting(ctx, audit.WithLogger(logger), audit.WithMetrics(m.Store()), audit.WithSignEvery(o.signEvery.Duration),
 		audit.WithReads(audit.Applied))
 }
 
@@ -226,7 +226,7 @@ func (o *serveOptions) logger(a *app) *slog.Logger {
 }
 
 // web are the options of the handler for everybody.
-func (o *serveOptions) web(a *app, known *tokens.File, logger *slog.Logger, m *serveMetrics, config *tls.Config) web.Options {
+func (o *serveOptions) web(a *app, known *tokens.File, logger *slog.Logger, m *web.Metrics, config *tls.Config) web.Options {
 	future := o.future.Duration
 	if future == 0 {
 		future = -1 // no limit
@@ -237,8 +237,19 @@ func (o *serveOptions) web(a *app, known *tokens.File, logger *slog.Logger, m *s
 	}
 	return web.Options{
 		Tokens: &serverTokens{file: known, now: a.now, log: logger}, Hosts: append(hosts, certifiedNames(config)...),
-		ReadOnly: a.readOnly, MaxFuture: future, Now: a.now, Logger: logger, Metrics: m.web(), Version: version, Demo: o.demo,
+		ReadOnly: a.readOnly, MaxFuture: future, Now: a.now, Logger: logger, Metrics: m, Version: version, Demo: o.demo,
 	}
+}
+
+// newMetrics returns the measurements of a server, with which program it is.
+func newMetrics() *web.Metrics {
+	m := web.NewMetrics()
+	built := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "auditsql_build_info", Help: "Which program this is; always 1.", ConstLabels: prometheus.Labels{"version": version},
+	})
+	built.Set(1)
+	m.Registry().MustRegister(built)
+	return m
 }
 
 // A serving is a server that runs.
