@@ -32,6 +32,13 @@ import (
 	"github.com/auditsql/auditsql/audit"
 )
 
+// A Store is where records go. *audit.DB is one.
+type Store interface {
+	TimeUnit() audit.TimeUnit
+	PutAudits(ctx context.Context, records []*audit.QueryAudit) ([]audit.PutResult, error)
+	GetRaw(ctx context.Context, id audit.QueryID) ([]byte, error)
+}
+
 // An Input is text with one record on each line. Text that begins as gzip does is decompressed.
 type Input struct {
 	Name string // for outcomes and errors
@@ -83,7 +90,7 @@ type Outcome struct {
 // Record and Text of an outcome are valid until the next one. A batch that is being stored when the context ends is
 // stored, and its outcomes come first. When the iteration ends early, a read of an input that is under way goes on
 // until it returns: it cannot be interrupted.
-func Lines(ctx context.Context, db *audit.DB, inputs []Input, o Options) iter.Seq2[Outcome, error] {
+func Lines(ctx context.Context, db Store, inputs []Input, o Options) iter.Seq2[Outcome, error] {
 	o.Unit = db.TimeUnit()
 	return func(yield func(Outcome, error) bool) {
 		r := run{db: db, options: o, yield: yield}
@@ -101,7 +108,7 @@ var errStopped = errors.New("stopped")
 
 // A run is one iteration of Lines.
 type run struct {
-	db      *audit.DB
+	db      Store
 	options Options
 	yield   func(Outcome, error) bool
 	batch   batch

@@ -18,7 +18,8 @@ const module = "github.com/auditsql/auditsql/"
 
 // allowed is which packages of the module each of them may import. Tests may import more.
 var allowed = map[string][]string{
-	"cmd/auditsql":         {"audit", "wal", "sqlstore", "internal/legible", "audit/ask", "audit/ingest", "audit/queries", "internal/when", "audit/view", "internal/tui", "evidence", "evidence/bundle", "internal/keyfile", "internal/signing", "internal/deliver", "tree"},
+	"cmd/auditsql":         {"audit", "web", "wal", "sqlstore", "internal/legible", "audit/ask", "audit/ingest", "audit/queries", "internal/when", "audit/view", "internal/tui", "evidence", "evidence/bundle", "internal/keyfile", "internal/signing", "internal/deliver", "tree"},
+	"web":                  {"audit", "audit/ask", "audit/ingest", "audit/view", "internal/legible", "internal/tui", "internal/when", "tree"},
 	"audit":                {"kvshim", "sqlstore", "wal", "internal/durable", "internal/legible", "internal/backlog", "internal/idfilter", "internal/storedir", "tree", "evidence", "internal/keyfile", "internal/signing", "internal/deliver"},
 	"kvshim":               {"sqlstore"},
 	"kvshim/kvtest":        {"kvshim"},

@@ -1,0 +1,4 @@
+package web
+
+// Metrics are the measurements of a server and of its store.
+type Metrics struct{}
