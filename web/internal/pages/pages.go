@@ -97,6 +97,8 @@ type Section struct {
 	Notes    [][]Part // what was left out, and why
 	Sections []Section
 	Live     *Live
+
+	Part bool // it is a page of a case, and begins a page on paper
 }
 
 // A Fact is a name and its value.
@@ -201,6 +203,7 @@ type Form struct {
 // A Field is a value of a form.
 type Field struct {
 	Name, Label, Value string
+	ID                 string // of the element; "": from the name
 	Hint               string
 	Kind               string   // text, password, search, number, checkbox, select
 	Choices            []Choice // of a select
