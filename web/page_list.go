@@ -34,9 +34,11 @@ func (s *Server) listPage(ctx context.Context, p *sheet) error {
 		p.page.Notes = append(p.page.Notes, fmt.Sprintf("A page shows at most %d records at a time. NDJSON and CSV, below, have all of them.", mostRows))
 	}
 	if after := p.q.own(afterName, ""); after != "" {
-		if f.After, err = audit.ParseCursor(after); err != nil {
+		place, err := audit.ParseCursor(after)
+		if err != nil {
 			return problem(kindParameter, "%s: want the place that a page before gave", afterName).at(afterName)
 		}
+		f.After = &place
 	}
 	order := "the oldest first"
 	if f.Descending {

@@ -95,7 +95,7 @@ func (s *Server) reach(ctx context.Context, n uint64) error {
 
 // filter reads the filter of the page, and keeps what it notes. usual values count where the reader gave none.
 func (p *sheet) filter(ctx context.Context) (audit.Filter, error) {
-	f, notes, err := p.q.filterOf(ctx, p.s)
+	f, notes, err := ask.Filter(ctx, p.s.store, p.q.filter, p.q.askOptions())
 	for _, n := range notes {
 		text := parameterName(n.Parameter) + ": " + n.Text
 		if n.Pattern != "" {

@@ -58,7 +58,7 @@ func (s *Server) tracePage(ctx context.Context, p *sheet) error {
 	q := &t.Audit
 	brief := id.String()[:briefHash]
 	p.page.Kind = "Why did it think that?"
-	p.page.Title = "Record " + brief + ", " + question(q)
+	p.page.Title = "Record " + brief + ", " + asking(q)
 	p.page.Heading = append(line(pages.Part{Text: "Record", Short: brief, Full: id.String(), Copy: true}, pages.Words("of"), p.agent(q.AgentID, q.AgentLabel), pages.Words("at")), p.at(q.Timestamp))
 	p.command([]string{"trace"}, []string{brief}, p.values, "low-confidence")
 	p.page.SQL = phrase.Evidence(id)
@@ -82,8 +82,8 @@ func (s *Server) tracePage(ctx context.Context, p *sheet) error {
 	return nil
 }
 
-// question is what a record asked, for a title.
-func question(r *view.Record) string {
+// asking is what a record asked, for a title.
+func asking(r *view.Record) string {
 	text := func(s *string) string {
 		if s == nil {
 			return "–"
@@ -327,21 +327,13 @@ func (s *Server) recordPage(ctx context.Context, p *sheet) error {
 // place is where a record is in the log, and what proves it.
 func (p *sheet) place(ctx context.Context, id audit.QueryID) (pages.Section, error) {
 	section := pages.Section{ID: "proof", Heading: "Its place in the log, and its proof"}
-	prover, err := p.s.store.Prover(ctx, audit.ProveOptions{})
+	proven, err := p.s.store.Prove(ctx, id, audit.ProveOptions{})
 	switch {
 	case errors.Is(err, audit.ErrNoLog):
 		section.About = line(pages.Words("This store signs no log, so there is no proof to hand out. auditsql log init makes a log."))
 		return section, nil
 	case errors.Is(err, audit.ErrUncovered):
-		section.About = line(pages.Words("The log of this store has signed nothing yet."))
-		return section, nil
-	case err != nil:
-		return section, err
-	}
-	proven, err := prover.Prove(ctx, id)
-	switch {
-	case errors.Is(err, audit.ErrUncovered):
-		section.About = line(pages.Words("The record came after the newest checkpoint. The next one will cover it."))
+		section.About = line(pages.Words("No checkpoint covers the record yet. The next one will."))
 		return section, nil
 	case err != nil:
 		return section, err
