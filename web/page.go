@@ -15,7 +15,7 @@ func (s *Server) pageRoutes() []route {
 	page := func(path string, t takes, fill func(context.Context, *sheet) error) route {
 		t.zone = true
 		t.own = append(t.own, asOfName)
-		return route{method: http.MethodGet, path: path, scope: ScopeRead, page: true, takes: t, handle: s.page(fill)}
+		return route{method: http.MethodGet, path: path, scope: ScopeRead, page: true, takes: t, handle: s.shown(fill)}
 	}
 	filtered := takes{filter: true}
 	routes := []route{
@@ -25,7 +25,7 @@ func (s *Server) pageRoutes() []route {
 		page("/q/{id}", takes{own: []string{"low-confidence"}}, s.tracePage),
 		page("/q/{id}/record", takes{}, s.recordPage),
 		page("/impact/{hash}", takes{filter: true, without: []string{"assertion", "source"}, own: []string{"source"}}, s.impactPage),
-		page("/answers", takes{filter: true, own: []string{"flips"}}, s.answersPage),
+		page("/answers", takes{filter: true, without: []string{"subject", "predicate"}, own: []string{"subject", "predicate", "flips"}}, s.answersPage),
 		page("/diff/{a}/{b}", takes{}, s.diffPage),
 		page("/agents", filtered, s.agentsPage),
 		page("/agents/{id}", takes{}, s.agentPage),
@@ -45,11 +45,8 @@ func (s *Server) pageRoutes() []route {
 	return routes
 }
 
-// afterName is the parameter that says after which record a list goes on.
-const afterName = "after"
-
-// page makes the handler of a page from a function that fills it in.
-func (s *Server) page(fill func(context.Context, *sheet) error) func(http.ResponseWriter, *http.Request, *question) error {
+// shown makes the handler of a page from a function that fills it in.
+func (s *Server) shown(fill func(context.Context, *sheet) error) func(http.ResponseWriter, *http.Request, *question) error {
 	return func(w http.ResponseWriter, r *http.Request, q *question) error {
 		p, err := s.sheet(r, q)
 		if err != nil {

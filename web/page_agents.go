@@ -24,7 +24,7 @@ func (s *Server) agentsPage(ctx context.Context, p *sheet) error {
 	p.page.Kind = "Who asked?"
 	p.page.Title, p.page.Heading = "Agents, the busiest first", line(pages.Words("Agents, the busiest first"))
 	p.command([]string{"agents"}, nil, p.values)
-	p.page.SQL = phrase.Agents(f)
+	p.page.SQL = phrase.Agents(p.spoken(f))
 	p.forms("/v1/agents", p.absolute, "json", "ndjson", "csv")
 	p.page.Sections = append([]pages.Section{{Form: p.filterForm("/go/agents", "Filter", true)}}, p.together(ctx, func(ctx context.Context) (pages.Section, error) {
 		section := pages.Section{ID: "agents"}
@@ -77,7 +77,7 @@ func (s *Server) agentPage(ctx context.Context, p *sheet) error {
 	brief := id.String()[:briefHash]
 	p.command([]string{"list", "--agent", brief}, nil, nil)
 	f := audit.Filter{Agent: &id, AsOf: &p.asOf}
-	p.page.SQL = phrase.Records(f)
+	p.page.SQL = phrase.Records(p.spoken(f))
 	p.forms("/v1/audits", with(nil, "agent", id.String()), "ndjson", "csv")
 	shown := f
 	if _, err := p.lately(ctx, &shown, 24*time.Hour); err != nil {

@@ -28,8 +28,6 @@ func (s *Server) answersPage(ctx context.Context, p *sheet) error {
 		return p.chooseQuestion(ctx, subject, hasSubject)
 	}
 	// The subject is the whole subject here, as for the command, and no pattern.
-	delete(p.q.filter, "subject")
-	delete(p.q.filter, "predicate")
 	p.q.limitOr(shownAnswers)
 	f, err := p.filter(ctx)
 	if err != nil {
@@ -51,7 +49,7 @@ func (s *Server) answersPage(ctx context.Context, p *sheet) error {
 		words = append(words, "--flips")
 	}
 	p.command(words, []string{subject, predicate}, without(p.values, "subject", "predicate"))
-	p.page.SQL = phrase.Answers(subject, predicate, f)
+	p.page.SQL = phrase.Answers(subject, predicate, p.spoken(f))
 	p.forms("/v1/answers", p.absolute, "json", "ndjson", "csv")
 
 	form := p.filterForm("/go/answers", "Filter", true, "subject", "predicate")

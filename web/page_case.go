@@ -43,7 +43,9 @@ func (s *Server) casePage(ctx context.Context, p *sheet) error {
 			values.Set(asOfName, strconv.FormatUint(p.asOf, 10))
 		}
 		frozen[i] = string(phrase.To(path, values))
-		parts[i] = func(ctx context.Context) (pages.Section, error) { return p.casePart(ctx, i, phrase.Address(frozen[i])), nil }
+		parts[i] = func(ctx context.Context) (pages.Section, error) {
+			return p.casePart(ctx, i, phrase.Address(frozen[i])), nil
+		}
 		form.Hidden = append(form.Hidden, pages.Field{Name: caseName, Value: frozen[i]})
 	}
 	form.Fields = append(form.Fields, pages.Field{Name: caseName, Label: "add a page: its link", Hint: "/q/4058e593 or a whole link", ID: "case-link"})

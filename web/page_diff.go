@@ -123,7 +123,9 @@ func (p *sheet) changedEvidence(d *view.Diff) pages.Section {
 		sources := p.bothSides(e, func(s *view.Side) []pages.Part { return line(p.source(s.SourceHash, s.SourceLabel)) }, func(a, b *view.Side) bool { return a.SourceHash == b.SourceHash })
 		table.Rows = append(table.Rows, pages.Row{Marked: bad, Cells: [][]pages.Part{
 			line(pages.Words(changeWords[e.Change])), line(p.assertion(e.AssertionHash, e.AssertionLabel)),
-			p.bothSides(e, func(s *view.Side) []pages.Part { return line(pages.Words(strconv.FormatFloat(float64(s.Weight), 'g', -1, 32))) }, func(a, b *view.Side) bool { return a.Weight == b.Weight }),
+			p.bothSides(e, func(s *view.Side) []pages.Part {
+				return line(pages.Words(strconv.FormatFloat(float64(s.Weight), 'g', -1, 32)))
+			}, func(a, b *view.Side) bool { return a.Weight == b.Weight }),
 			p.bothSides(e, func(s *view.Side) []pages.Part { return line(lifecycle(s.Lifecycle)) }, func(a, b *view.Side) bool { return a.Lifecycle == b.Lifecycle }),
 			sources,
 		}})

@@ -71,7 +71,7 @@ func (s *Server) impactPage(ctx context.Context, p *sheet) error {
 		words = append(words, "--source")
 	}
 	p.command(words, []string{brief}, without(p.values, "source"))
-	p.page.SQL = phrase.Impact(h, source, f)
+	p.page.SQL = phrase.Impact(h, source, p.spoken(f))
 	p.forms("/v1/impact/"+h.String(), p.absolute, "json", "ndjson", "csv")
 
 	i := impact{head: head, options: o}

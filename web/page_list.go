@@ -50,7 +50,7 @@ func (s *Server) listPage(ctx context.Context, p *sheet) error {
 		p.page.Title += ", " + chip.Name + " " + pages.Cut(chip.Value, longest)
 	}
 	p.command([]string{"list"}, nil, without(p.values, afterName))
-	p.page.SQL = phrase.Records(f)
+	p.page.SQL = phrase.Records(p.spoken(f))
 	everything := without(p.absolute, afterName, "limit")
 	p.forms("/v1/audits", everything, "ndjson", "csv")
 	page := maps.Clone(everything)

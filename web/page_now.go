@@ -27,9 +27,10 @@ func (s *Server) nowPage(ctx context.Context, p *sheet) error {
 	}
 	p.page.Heading = line(pages.Words("Is something odd?"))
 	p.command([]string{"timeline", "--by", "minute"}, nil, values)
-	p.page.SQL = phrase.Timeline("minute", f)
+	p.page.SQL = phrase.Timeline("minute", p.spoken(f))
 	p.forms("/v1/timeline", with(values, "by", "minute"), "json", "ndjson", "csv")
 
+	middle := from + (to-from)/2
 	about := pages.Section{About: line(pages.Words("From"), p.at(from), pages.Words("to"), p.at(to))}
 	if stale != nil && !p.frozen {
 		about.About = append(about.About, pages.Part{Text: "– nothing was recorded since, " + p.apart(*stale, p.nowTimestamp()) + " now.", Style: pages.Strong})
@@ -54,12 +55,13 @@ func (s *Server) nowPage(ctx context.Context, p *sheet) error {
 		},
 		func(ctx context.Context) (pages.Section, error) { return p.changesIn(ctx, f) },
 		func(ctx context.Context) (pages.Section, error) {
-			section, err := p.ranked(ctx, "Sources that were new in this hour", audit.TopOptions{By: audit.TopSources, Filter: limited(f, 5), NewSince: &from}, values)
+			section, err := p.ranked(ctx, "New sources", audit.TopOptions{By: audit.TopSources, Filter: limited(f, 5), NewSince: &middle}, values)
 			section.ID = "new"
 			if section.Table != nil {
-				section.Table.Empty = "None: all sources were used before."
+				section.Table.Caption = "In the second half of the hour, and never before"
+				section.Table.Empty = "None: what was used in the second half of the hour was used before."
 				section.Notes = nil
-				section.Links = line(pages.To(p.to("/top", "by", "source", "new-since", p.clock.Format(from)), "All that is new"))
+				section.Links = line(pages.To(p.to("/top", "by", "source", "new-since", p.clock.Format(middle)), "All that is new since then"))
 			}
 			return section, err
 		},

@@ -110,6 +110,14 @@ func (p *sheet) filter(ctx context.Context) (audit.Filter, error) {
 	return f, err
 }
 
+// spoken is a filter for SQL: on a page about the present it is that of the present, whenever it is asked.
+func (p *sheet) spoken(f audit.Filter) audit.Filter {
+	if !p.frozen {
+		f.AsOf = nil
+	}
+	return f
+}
+
 // fix notes the absolute times of a filter for the link that lasts.
 func (p *sheet) fix(f *audit.Filter) {
 	p.absolute = maps.Clone(p.values)

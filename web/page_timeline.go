@@ -91,7 +91,7 @@ func (s *Server) timelinePage(ctx context.Context, p *sheet) error {
 	}
 	p.earlierAndLater(&f)
 	p.command([]string{"timeline", "--by", size.String()}, nil, p.absolute)
-	p.page.SQL = phrase.Timeline(size.String(), f)
+	p.page.SQL = phrase.Timeline(size.String(), p.spoken(f))
 	p.forms("/v1/timeline", p.absolute, "json", "ndjson", "csv")
 
 	top := pages.Section{Form: p.filterForm("/go/timeline", "Filter", true)}
@@ -101,7 +101,9 @@ func (s *Server) timelinePage(ctx context.Context, p *sheet) error {
 			section, _, err := p.timeline(ctx, size, f, p.absolute)
 			return section, err
 		},
-		func(ctx context.Context) (pages.Section, error) { return p.newest(ctx, "Records in this time, the newest first", f, 25) },
+		func(ctx context.Context) (pages.Section, error) {
+			return p.newest(ctx, "Records in this time, the newest first", f, 25)
+		},
 	)...)
 	return nil
 }

@@ -81,7 +81,7 @@ func (s *Server) topPage(ctx context.Context, p *sheet) error {
 		p.page.Notes = append(p.page.Notes, "Nothing was recorded in the last hour. The time ends with the newest record.")
 	}
 	p.command([]string{"top", "--by", string(by)}, nil, p.absolute, "new-since")
-	p.page.SQL = phrase.Top(by, o.NewSince, limited(f, limitOf(f)))
+	p.page.SQL = phrase.Top(by, o.NewSince, limited(f, limitOf(p.spoken(f))))
 	p.forms("/v1/top", p.absolute, "json", "ndjson", "csv")
 
 	form := p.filterForm("/go/top", "Rank", true)

@@ -10,7 +10,7 @@ import (
 type Tick struct {
 	At     float64 // a part of the width
 	X      string  // the same as a percentage
-	Anchor string // start, middle or end: letters stay within the picture
+	Anchor string  // start, middle or end: letters stay within the picture
 	Label  string
 }
 

@@ -150,7 +150,9 @@ func Value(s string) Part { return Part{Text: s, Stored: true} }
 func To(a phrase.Address, s string) Part { return Part{Text: s, Link: a} }
 
 // Count is a number.
-func Count[N uint64 | int64 | int](n N) Part { return Part{Text: grouped(strconv.FormatInt(int64(n), 10))} }
+func Count[N uint64 | int64 | int](n N) Part {
+	return Part{Text: grouped(strconv.FormatInt(int64(n), 10))}
+}
 
 // grouped writes a number with commas.
 func grouped(digits string) string {

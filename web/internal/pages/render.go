@@ -31,7 +31,9 @@ var templates = template.Must(template.New("").Funcs(template.FuncMap{
 	"deeper":  func(n int) int { return n + 1 },
 	"nav":     func() []entry { return navigation },
 	"keys":    func() []key { return keys },
-	"cell":    func(t *Table, row Row, at int) cell { return cell{row.Cells[at], t.Columns[at], at == t.Head, row.Marked && at == t.Head} },
+	"cell": func(t *Table, row Row, at int) cell {
+		return cell{row.Cells[at], t.Columns[at], at == t.Head, row.Marked && at == t.Head}
+	},
 }).ParseFS(files, "*.html"))
 
 type nested struct {

@@ -89,6 +89,16 @@ func conditions(f *audit.Filter) []string {
 	if f.MaxConfidence != nil {
 		add("result_confidence <= %s", number(*f.MaxConfidence))
 	}
+	if f.AsOf != nil {
+		add("idx < %d", *f.AsOf)
+	}
+	if f.After != nil && !f.ByAdmission {
+		comparison := ">"
+		if f.Descending {
+			comparison = "<"
+		}
+		add("(timestamp, query_id) %s (%d, %s)", comparison, f.After.Timestamp, hashLiteral(f.After.ID))
+	}
 	return all
 }
 
