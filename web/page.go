@@ -19,7 +19,7 @@ func (s *Server) pageRoutes() []route {
 	}
 	filtered := takes{filter: true}
 	routes := []route{
-		page("/{$}", takes{}, s.nowPage),
+		page("/{$}", only("from", "to"), s.nowPage),
 		page("/timeline", takes{filter: true, without: []string{"limit", "desc"}, own: []string{"by"}}, s.timelinePage),
 		page("/list", takes{filter: true, own: []string{afterName}}, s.listPage),
 		page("/q/{id}", takes{own: []string{"low-confidence"}}, s.tracePage),
@@ -28,7 +28,7 @@ func (s *Server) pageRoutes() []route {
 		page("/answers", takes{filter: true, without: []string{"subject", "predicate"}, own: []string{"subject", "predicate", "flips"}}, s.answersPage),
 		page("/diff/{a}/{b}", takes{}, s.diffPage),
 		page("/agents", filtered, s.agentsPage),
-		page("/agents/{id}", takes{}, s.agentPage),
+		page("/agents/{id}", only("from", "to"), s.agentPage),
 		page("/top", takes{filter: true, own: []string{"by", "new-since"}}, s.topPage),
 		page("/find", takes{own: []string{"q"}}, s.findPage),
 		page("/tail", takes{}, s.tailPage),
@@ -43,6 +43,20 @@ func (s *Server) pageRoutes() []route {
 		}},
 	}
 	return routes
+}
+
+// pageParts is how many expensive parts of pages run at the same time.
+const pageParts = 4
+
+// only is the filter of a page that takes a few of its parameters.
+func only(names ...string) takes {
+	t := takes{filter: true}
+	for _, p := range ask.Parameters() {
+		if !slices.Contains(names, p.Name) && parameterName(p.Name) != asOfName {
+			t.without = append(t.without, p.Name)
+		}
+	}
+	return t
 }
 
 // shown makes the handler of a page from a function that fills it in.

@@ -76,13 +76,21 @@ func (s *Server) agentPage(ctx context.Context, p *sheet) error {
 	p.page.Heading = line(pages.Words("Agent"), hashPart(id, label, ""))
 	brief := id.String()[:briefHash]
 	p.command([]string{"list", "--agent", brief}, nil, nil)
+	shown, err := p.filter(ctx)
+	if err != nil {
+		return err
+	}
 	f := audit.Filter{Agent: &id, AsOf: &p.asOf}
+	shown.Agent = &id
 	p.page.SQL = phrase.Records(p.spoken(f))
 	p.forms("/v1/audits", with(nil, "agent", id.String()), "ndjson", "csv")
-	shown := f
 	if _, err := p.lately(ctx, &shown, 24*time.Hour); err != nil {
 		return err
 	}
+	if err := p.close(ctx, &shown); err != nil {
+		return err
+	}
+	p.fix(&shown)
 	values := with(nil, "agent", id.String(), "from", p.clock.Format(*shown.From), "to", p.clock.Format(*shown.To))
 	p.page.Sections = p.together(ctx,
 		func(ctx context.Context) (pages.Section, error) {
@@ -102,7 +110,7 @@ func (s *Server) agentPage(ctx context.Context, p *sheet) error {
 		},
 		func(ctx context.Context) (pages.Section, error) {
 			section, _, err := p.timeline(ctx, p.sizeFor(&shown), shown, values)
-			section.ID, section.Heading = "time", "The day up to its newest record"
+			section.ID, section.Heading = "time", "Over time"
 			section.Sections = nil // silent agents are others
 			return section, err
 		},

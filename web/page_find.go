@@ -35,6 +35,7 @@ type meaning struct {
 // there at once.
 func (s *Server) findPage(ctx context.Context, p *sheet) error {
 	typed := strings.TrimSpace(p.q.own("q", ""))
+	p.passing = true // what it finds are links, and those last
 	p.page.Find = typed
 	p.page.Kind = "What is meant?"
 	p.page.Title = "Find " + pages.Cut(typed, longest)

@@ -24,6 +24,7 @@ func (s *Server) dir(ctx context.Context) string {
 
 // healthPage says how the store is.
 func (s *Server) healthPage(ctx context.Context, p *sheet) error {
+	p.passing = true
 	stats, err := s.store.Stats(ctx)
 	if err != nil {
 		return err
@@ -124,6 +125,7 @@ func (p *sheet) signed(log *audit.LogState, records uint64) pages.Section {
 
 // apiPage says what programs can ask.
 func (s *Server) apiPage(ctx context.Context, p *sheet) error {
+	p.passing = true
 	p.page.Kind = "For programs"
 	p.page.Title, p.page.Heading = "The API", line(pages.Words("The API"))
 	table := &pages.Table{Caption: "What the server takes; /v1/openapi.json has all of it", Head: 1, Columns: []pages.Column{{Name: "method"}, {Name: "path"}, {Name: "needs a token with"}, {Name: "parameters"}}}
@@ -144,7 +146,7 @@ func (s *Server) apiPage(ctx context.Context, p *sheet) error {
 	host := p.r.Host
 	p.page.Sections = []pages.Section{
 		{About: line(pages.Words("Every page has a link to the same answer as JSON, NDJSON or CSV at its end. The JSON is that of auditsql with -o json.")),
-			Links: line(pages.To(phrase.To("/v1/openapi.json", nil), "The description (OpenAPI)"), pages.To(phrase.To("/problems/", nil), "What errors mean"))},
+			Links: line(pages.To(phrase.To("/v1/openapi.json", nil), "The description (OpenAPI)"), pages.To(phrase.To("/problems", nil), "What errors mean"))},
 		{Heading: "Store a record", Stored: &pages.Stored{Label: "A command that stores a record", Text: fmt.Sprintf(
 			"curl -H 'Authorization: Bearer asql_…' -H 'Content-Type: application/json' \\\n  -d '{\"timestamp\":%d,\"params\":{\"subject\":\"supplier/Northwind\"},\"result_confidence\":0.97}' \\\n  http://%s/v1/audits", p.nowTimestamp(), host)}},
 		{Heading: "Paths", Table: table},

@@ -225,7 +225,11 @@ func laneName(h audit.Hash, label *string) string {
 // totals says how far it went, whatever the limit of the list.
 func (i *impact) totals(ctx context.Context, p *sheet, h audit.Hash) (pages.Section, error) {
 	section := pages.Section{ID: "totals", Heading: "In all"}
-	t, err := p.viewer.ImpactTotals(ctx, h, i.options)
+	var t view.ImpactTotals
+	err := p.expensive(ctx, func() (err error) {
+		t, err = p.viewer.ImpactTotals(ctx, h, i.options)
+		return err
+	})
 	if err != nil || t.Answers == 0 {
 		return section, err
 	}

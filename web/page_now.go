@@ -1,19 +1,25 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/audit/view"
 	"github.com/auditsql/auditsql/web/internal/pages"
 	"github.com/auditsql/auditsql/web/internal/phrase"
 )
 
 // nowPage answers whether something is odd now: the last hour, what nobody approved, what is new, who is silent, what changed.
 func (s *Server) nowPage(ctx context.Context, p *sheet) error {
-	f := audit.Filter{AsOf: &p.asOf}
+	f, err := p.filter(ctx)
+	if err != nil {
+		return err
+	}
 	stale, err := p.lately(ctx, &f, time.Hour)
 	if err != nil {
 		return err
@@ -31,9 +37,9 @@ func (s *Server) nowPage(ctx context.Context, p *sheet) error {
 	p.forms("/v1/timeline", with(values, "by", "minute"), "json", "ndjson", "csv")
 
 	middle := from + (to-from)/2
-	about := pages.Section{About: line(pages.Words("From"), p.at(from), pages.Words("to"), p.at(to))}
+	about := pages.Section{About: line(pages.Words("From"), p.when(from), pages.Words("to"), p.when(to))}
 	if stale != nil && !p.frozen {
-		about.About = append(about.About, pages.Part{Text: "– nothing was recorded since, " + p.apart(*stale, p.nowTimestamp()) + " now.", Style: pages.Strong})
+		about.About = append(about.About, pages.Part{Text: "– the newest record is " + p.age(*stale) + ".", Style: pages.Strong})
 	}
 	p.absolute = values
 	p.page.Sections = append([]pages.Section{about}, p.together(ctx,
@@ -58,7 +64,7 @@ func (s *Server) nowPage(ctx context.Context, p *sheet) error {
 			section, err := p.ranked(ctx, "New sources", audit.TopOptions{By: audit.TopSources, Filter: limited(f, 5), NewSince: &middle}, values)
 			section.ID = "new"
 			if section.Table != nil {
-				section.Table.Caption = "In the second half of the hour, and never before"
+				section.Table.Caption, section.Table.Named = "In the second half of the hour, and never before", false
 				section.Table.Empty = "None: what was used in the second half of the hour was used before."
 				section.Notes = nil
 				section.Links = line(pages.To(p.to("/top", "by", "source", "new-since", p.clock.Format(middle)), "All that is new since then"))
@@ -89,6 +95,12 @@ const (
 	changesShown     = 10
 )
 
+// A flip is an answer to a question that is another one than the one before.
+type flip struct {
+	subject, predicate string
+	view.Answer
+}
+
 // changesIn lists the answers that changed in a time. There is no index of changes, so it looks at the questions of the newest records.
 func (p *sheet) changesIn(ctx context.Context, f audit.Filter) (pages.Section, error) {
 	section := pages.Section{ID: "changes", Heading: "Answers that changed"}
@@ -114,11 +126,8 @@ func (p *sheet) changesIn(ctx context.Context, f audit.Filter) (pages.Section, e
 			questions = append(questions, a)
 		}
 	}
-	table := &pages.Table{Head: 1, Empty: "None.", Caption: "Answers that are another one than before", Columns: []pages.Column{
-		{Name: "time"}, {Name: "record"}, {Name: "agent"}, {Name: "subject / predicate"}, {Name: "answer"}, {Name: "approved"}, {Name: "changed"},
-	}}
+	var flips []flip
 	looked, cut := 0, len(questions) > changesQuestions || read == changesRead
-	left := 0
 	for _, a := range questions {
 		if looked == changesQuestions {
 			break
@@ -135,20 +144,27 @@ func (p *sheet) changesIn(ctx context.Context, f audit.Filter) (pages.Section, e
 			if err != nil {
 				return section, err
 			}
-			if !answer.Flipped {
-				continue
+			if answer.Flipped {
+				flips = append(flips, flip{a.subject, a.predicate, answer})
 			}
-			if len(table.Rows) == changesShown {
-				left++
-				continue
-			}
-			table.Rows = append(table.Rows, pages.Row{Marked: answer.Unapproved > 0, Cells: [][]pages.Part{
-				line(p.at(answer.Timestamp)), line(p.record(answer.QueryID)), line(p.agent(answer.AgentID, answer.AgentLabel)), p.question(&a.subject, &a.predicate),
-				p.answer(answer.ResultHash, answer.ResultLabel), approved(answer.Contributions, answer.Approved, answer.Unapproved), p.changes(&answer),
-			}})
 		}
 		cut = cut || stream.More()
 	}
+	// Those with evidence that nobody approved are why somebody looks here.
+	slices.SortFunc(flips, func(a, b flip) int {
+		return cmp.Or(cmp.Compare(min(b.Unapproved, 1), min(a.Unapproved, 1)), cmp.Compare(b.Timestamp, a.Timestamp), a.QueryID.Compare(b.QueryID))
+	})
+	table := &pages.Table{Head: 1, Empty: "None.", Caption: "Another answer than before; those with evidence that nobody approved first, then the newest", Columns: []pages.Column{
+		{Name: "time"}, {Name: "record"}, {Name: "agent"}, {Name: "subject / predicate"}, {Name: "answer"}, {Name: "approved"}, {Name: "changed"},
+	}}
+	for i := range flips[:min(len(flips), changesShown)] {
+		a := &flips[i]
+		table.Rows = append(table.Rows, pages.Row{Marked: a.Unapproved > 0, Cells: [][]pages.Part{
+			line(p.at(a.Timestamp)), line(p.record(a.QueryID)), line(p.agent(a.AgentID, a.AgentLabel)), p.question(&a.subject, &a.predicate),
+			p.answer(a.ResultHash, a.ResultLabel), approved(a.Contributions, a.Approved, a.Unapproved), p.changes(&a.Answer),
+		}})
+	}
+	left := len(flips) - len(table.Rows)
 	section.Table = table
 	if cut {
 		section.Notes = append(section.Notes, line(pages.Words(fmt.Sprintf("Only the questions of the newest %d records were looked at, %d of them.", read, looked))))

@@ -60,6 +60,15 @@ func (p *sheet) at(timestamp uint64) pages.Part {
 	return pages.Part{Text: t.Format("2006-01-02 15:04:05"), Faint: fraction, Time: full}
 }
 
+// when is a time in a heading: a fraction of a second that is zero is left out.
+func (p *sheet) when(timestamp uint64) pages.Part {
+	part := p.at(timestamp)
+	if strings.Trim(part.Faint, ".0") == "" {
+		part.Faint = ""
+	}
+	return part
+}
+
 // hash shows a hash that leads somewhere: its label if it has one, and its first digits.
 func hashPart(h audit.Hash, label *string, to phrase.Address) pages.Part {
 	full := h.String()
@@ -195,6 +204,15 @@ func (p *sheet) apart(t, from uint64) string {
 		return "just after"
 	}
 	return humanize.RelTime(a, b, "before", "after")
+}
+
+// age says how long ago a time was.
+func (p *sheet) age(t uint64) string {
+	at, ok := p.clock.Unit.Time(t)
+	if !ok {
+		return "after the year 9999"
+	}
+	return humanize.RelTime(at, p.clock.Now, "old", "in the future")
 }
 
 // recordColumns are the columns of a list of records.

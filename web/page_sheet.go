@@ -45,6 +45,8 @@ type sheet struct {
 	absolute url.Values // those of values that have another form in a link that lasts; nil: all are the same
 	redirect phrase.Address
 
+	passing bool // the page is about the present alone, so there is no link to it that lasts
+
 	dir string // of the store, for commands
 }
 
@@ -186,16 +188,30 @@ func (p *sheet) frozenURL() phrase.Address {
 // zoneNameOf is a zone as a parameter.
 func zoneNameOf(zone *time.Location) string { return zone.String() }
 
-// forms are the links to the same answer for programs: a path of the API with the values of this page.
+// forms are the links to the same answer for programs: a path of the API, with those of the values that it takes.
 func (p *sheet) forms(path string, values url.Values, names ...string) {
+	r, err := http.NewRequest(http.MethodGet, path, nil)
+	if err != nil {
+		return
+	}
+	_, pattern := p.s.mux.Handler(r)
+	route := p.s.byPath[pattern]
+	if route == nil {
+		return
+	}
+	values = with(values)
+	if p.frozen {
+		values.Set(asOfName, strconv.FormatUint(p.asOf, 10))
+	}
+	if p.q.values.Has(zoneName) {
+		values.Set(zoneName, p.q.values.Get(zoneName))
+	}
+	known := route.takes.names()
 	for _, form := range names {
-		with := maps.Clone(values)
-		with.Set(formName, form)
-		with.Set(asOfName, strconv.FormatUint(p.asOf, 10))
-		if p.q.values.Has(zoneName) {
-			with.Set(zoneName, p.q.values.Get(zoneName))
-		}
-		p.page.Forms = append(p.page.Forms, pages.To(phrase.To(path, with), map[string]string{"json": "JSON", "ndjson": "NDJSON", "csv": "CSV"}[form]))
+		values.Set(formName, form)
+		taken := maps.Clone(values)
+		maps.DeleteFunc(taken, func(name string, _ []string) bool { return !slices.Contains(known, name) })
+		p.page.Forms = append(p.page.Forms, pages.To(phrase.To(path, taken), map[string]string{"json": "JSON", "ndjson": "NDJSON", "csv": "CSV"}[form]))
 	}
 }
 
@@ -246,8 +262,12 @@ func flag(name string, isSwitch bool, values []string) []string {
 // finish fills in what all pages have.
 func (p *sheet) finish(ctx context.Context) {
 	f := &p.page.Frame
-	f.Frozen = p.frozenURL()
-	f.Case = phrase.To("/case", url.Values{caseName: {string(f.Frozen)}})
+	if !p.passing {
+		f.Frozen = p.frozenURL()
+		if p.path != "/case" {
+			f.Case = phrase.To("/case", url.Values{caseName: {string(f.Frozen)}})
+		}
+	}
 	if p.frozen {
 		f.AsOf = humanize.Comma(int64(p.asOf))
 		live := *p
@@ -323,6 +343,16 @@ func (p *sheet) together(ctx context.Context, parts ...part) []pages.Section {
 func empty(s *pages.Section) bool {
 	return s.Failed == "" && s.About == nil && s.Findings == nil && s.Facts == nil && s.Form == nil && s.Picture == "" && s.Table == nil &&
 		s.Stored == nil && s.Links == nil && s.Notes == nil && s.Sections == nil
+}
+
+// expensive runs a question that reads many records. A few of them run at a time, beside those of the API, so neither stops the other.
+func (p *sheet) expensive(ctx context.Context, question func() error) error {
+	release, err := p.s.parts.take(ctx, partTime, "expensive parts of pages")
+	if err != nil {
+		return err
+	}
+	defer release()
+	return question()
 }
 
 // failure says why a part could not be shown, without what only the log may have.

@@ -18,6 +18,7 @@ const tailed = 50
 
 // tailPage shows the records that came last, and with a script those that come.
 func (s *Server) tailPage(ctx context.Context, p *sheet) error {
+	p.passing = true
 	p.page.Kind = "What comes in?"
 	p.page.Title, p.page.Heading = "Records as they come", line(pages.Words("Records as they come"))
 	p.command([]string{"tail", "-n", "50", "--follow"}, nil, nil)

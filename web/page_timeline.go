@@ -84,7 +84,7 @@ func (s *Server) timelinePage(ctx context.Context, p *sheet) error {
 	p.absolute.Set("by", size.String())
 	p.page.Title = "Timeline by the " + size.String()
 	p.page.Heading = line(pages.Words("Timeline by the " + size.String() + ","))
-	p.page.Heading = append(p.page.Heading, p.at(*f.From), pages.Words("to"), p.at(*f.To))
+	p.page.Heading = append(p.page.Heading, p.when(*f.From), pages.Words("to"), p.when(*f.To))
 	p.page.Kind = "When did it happen?"
 	if stale != nil && !p.frozen {
 		p.page.Notes = append(p.page.Notes, "Nothing was recorded lately. The time shown ends with the newest record.")
@@ -152,7 +152,11 @@ func (p *sheet) earlierAndLater(f *audit.Filter) {
 // timeline is the picture, its table, and what stands out. values are the parameters of the page to which a column leads.
 func (p *sheet) timeline(ctx context.Context, size audit.BucketSize, f audit.Filter, values map[string][]string) (pages.Section, *view.Timeline, error) {
 	f.Limit = mostColumns
-	t, err := p.viewer.Timeline(ctx, size, f)
+	var t *view.Timeline
+	err := p.expensive(ctx, func() (err error) {
+		t, err = p.viewer.Timeline(ctx, size, f)
+		return err
+	})
 	if err != nil {
 		return pages.Section{Heading: "Over time"}, nil, err
 	}
@@ -305,7 +309,7 @@ func (p *sheet) newest(ctx context.Context, heading string, f audit.Filter, most
 		return section, err
 	}
 	_ = last
-	table.Caption = heading
+	table.Caption, table.Named = heading, true
 	section.Table = table
 	section.Notes = damaged
 	values := without(p.absolute, "by", "limit", "after")

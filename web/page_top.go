@@ -75,13 +75,13 @@ func (s *Server) topPage(ctx context.Context, p *sheet) error {
 	p.page.Title = heading
 	p.page.Heading = line(pages.Words(heading))
 	if o.NewSince != nil {
-		p.page.Heading = append(p.page.Heading, p.at(*o.NewSince))
+		p.page.Heading = append(p.page.Heading, p.when(*o.NewSince))
 	}
 	if stale != nil && !p.frozen && !given {
 		p.page.Notes = append(p.page.Notes, "Nothing was recorded in the last hour. The time ends with the newest record.")
 	}
 	p.command([]string{"top", "--by", string(by)}, nil, p.absolute, "new-since")
-	p.page.SQL = phrase.Top(by, o.NewSince, limited(f, limitOf(p.spoken(f))))
+	p.page.SQL = phrase.Top(by, o.NewSince, limited(p.spoken(f), limitOf(f)))
 	p.forms("/v1/top", p.absolute, "json", "ndjson", "csv")
 
 	form := p.filterForm("/go/top", "Rank", true)
@@ -90,7 +90,7 @@ func (s *Server) topPage(ctx context.Context, p *sheet) error {
 		choice.Choices = append(choice.Choices, pages.Choice{Value: string(r.by), Label: r.many})
 	}
 	form.Fields = append([]pages.Field{choice, {Name: "new-since", Label: "only what is new since", Value: p.values.Get("new-since"), Hint: "2026-11-23T10:00"}}, form.Fields...)
-	about := pages.Section{Form: form, About: line(pages.Words("From"), p.at(*f.From), pages.Words("to"), p.end(f.To))}
+	about := pages.Section{Form: form, About: line(pages.Words("From"), p.when(*f.From), pages.Words("to"), p.end(f.To))}
 	for _, r := range ranked {
 		if r.by != by {
 			about.Links = append(about.Links, pages.To(p.again("by", string(r.by)), r.many))
@@ -120,13 +120,17 @@ func (p *sheet) end(to *uint64) pages.Part {
 	if to == nil {
 		return pages.Words("the present")
 	}
-	return p.at(*to)
+	return p.when(*to)
 }
 
 // ranked is a ranking. values are the filter of it, for the links of its entries.
 func (p *sheet) ranked(ctx context.Context, heading string, o audit.TopOptions, values url.Values) (pages.Section, error) {
 	section := pages.Section{Heading: heading}
-	t, err := p.viewer.Top(ctx, o)
+	var t *view.Ranking
+	err := p.expensive(ctx, func() (err error) {
+		t, err = p.viewer.Top(ctx, o)
+		return err
+	})
 	if err != nil {
 		return section, err
 	}
@@ -138,7 +142,7 @@ func (p *sheet) ranked(ctx context.Context, heading string, o audit.TopOptions, 
 	if heading != "" {
 		caption = heading
 	}
-	table := &pages.Table{Caption: caption, Empty: "There is none.", Columns: []pages.Column{
+	table := &pages.Table{Caption: caption, Named: heading != "", Empty: "There is none.", Columns: []pages.Column{
 		{Name: string(o.By)}, {Name: counts, Right: true}, {Name: "share"}, {Name: "answers", Right: true, Wide: true}, {Name: "agents", Right: true}, {Name: "first"}, {Name: "last"},
 	}}
 	for i := range t.Entries {

@@ -59,7 +59,7 @@ func (s *Server) tracePage(ctx context.Context, p *sheet) error {
 	brief := id.String()[:briefHash]
 	p.page.Kind = "Why did it think that?"
 	p.page.Title = "Record " + brief + ", " + asking(q)
-	p.page.Heading = append(line(pages.Part{Text: "Record", Short: brief, Full: id.String(), Copy: true}, pages.Words("of"), p.agent(q.AgentID, q.AgentLabel), pages.Words("at")), p.at(q.Timestamp))
+	p.page.Heading = append(line(pages.Part{Text: "Record", Short: brief, Full: id.String(), Copy: true}, pages.Words("of"), p.agent(q.AgentID, q.AgentLabel), pages.Words("at")), p.when(q.Timestamp))
 	p.command([]string{"trace"}, []string{brief}, p.values, "low-confidence")
 	p.page.SQL = phrase.Evidence(id)
 	p.forms("/v1/audits/"+id.String()+"/trace", p.values, "json", "ndjson", "csv")

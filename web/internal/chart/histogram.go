@@ -30,7 +30,7 @@ type Column struct {
 // The heights of a histogram, in pixels: of the highest column, of the room above it, and of the room for ticks.
 const (
 	columnsHeight = 112
-	aboveColumns  = 16
+	aboveColumns  = 20
 	ticksHeight   = 22
 )
 
@@ -79,7 +79,7 @@ func (h Histogram) SVG() (template.HTML, error) {
 		}
 		drawn.Top = drawn.MarkTop - drawn.Height
 		if c.Marked > 0 && len(h.Columns) <= mostSigns {
-			drawn.SignAt = drawn.Top - 4
+			drawn.SignAt = drawn.Top - 5
 		}
 		columns = append(columns, drawn)
 	}

@@ -169,6 +169,7 @@ func grouped(digits string) string {
 // A Table is rows of parts.
 type Table struct {
 	Caption string // what the rows are
+	Named   bool   // the heading above says the same: the caption is for those who do not see where it stands
 	Columns []Column
 	Rows    []Row
 	Head    int    // the column that names a row

@@ -28,10 +28,8 @@
     }
     say("Copied");
     if (!button) return;
-    const shown = button.lastChild;
-    const before = shown.textContent;
-    shown.textContent = " ✓";
-    setTimeout(() => { shown.textContent = before; }, 900);
+    button.classList.add("done");
+    setTimeout(() => button.classList.remove("done"), 900);
   };
   for (const button of $$("button.copy")) {
     button.hidden = false;
