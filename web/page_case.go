@@ -80,7 +80,7 @@ func (p *sheet) caseAddress(title string, links []string) phrase.Address {
 // caseLink reads the link of a page: its path and parameters, with or without the name of a server before it.
 func caseLink(link string) (string, url.Values, error) {
 	u, err := url.Parse(strings.TrimSpace(link))
-	if err != nil || !strings.HasPrefix(u.Path, "/") || strings.HasPrefix(u.Path, "//") {
+	if err != nil || !strings.HasPrefix(u.EscapedPath(), "/") || strings.HasPrefix(u.EscapedPath(), "//") {
 		return "", nil, fmt.Errorf("want the link of a page, as /q/4058e593")
 	}
 	if u.Path == "/case" || u.Path == "/tail" || u.Path == "/health" || u.Path == "/api" || u.Path == "/find" || strings.HasPrefix(u.Path, "/v1/") {
@@ -90,7 +90,7 @@ func caseLink(link string) (string, url.Values, error) {
 	if err != nil {
 		return "", nil, fmt.Errorf("the parameters of the link cannot be read")
 	}
-	return u.Path, values, nil
+	return u.EscapedPath(), values, nil
 }
 
 // casePart is a page of a case.

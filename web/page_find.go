@@ -20,9 +20,9 @@ func findAddress(typed string) phrase.Address { return phrase.To("/find", url.Va
 // loginAddress is the page to log in, which leads back to where somebody wanted to go.
 func loginAddress(r *http.Request) phrase.Address {
 	if r.Method != http.MethodGet {
-		return phrase.To("/login", nil)
+		return phrase.To(loginPath, nil)
 	}
-	return phrase.To("/login", url.Values{"to": {r.URL.RequestURI()}})
+	return phrase.To(loginPath, url.Values{nextName: {r.URL.RequestURI()}})
 }
 
 // A meaning is something that may be meant with what somebody typed.

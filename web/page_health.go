@@ -76,6 +76,15 @@ func (s *Server) healthPage(ctx context.Context, p *sheet) error {
 			pages.Fact{Name: "journal ends at", Value: line(pages.Words(humanize.Comma(int64(stats.JournalEnd))))},
 			pages.Fact{Name: "applied up to", Value: line(pages.Words(humanize.Comma(int64(stats.Applied))))})
 	}
+	verified := "not since this server began; POST /v1/verify does it"
+	if v, at := s.lastVerified(); v != nil {
+		verified = humanize.RelTime(at, p.q.now, "ago", "from now") + ", everything fits"
+		if !v.OK {
+			verified = humanize.RelTime(at, p.q.now, "ago", "from now")
+			state.Findings = append(state.Findings, line(pages.Words("The last verify found "+counted(v.TotalProblems, "problem", "problems")+".")))
+		}
+	}
+	state.Facts = append(state.Facts, pages.Fact{Name: "last verify", Value: line(pages.Words(verified))})
 	p.page.Sections = []pages.Section{state, disk, p.signed(stats.Log, progress.Records)}
 	return nil
 }

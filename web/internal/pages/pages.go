@@ -211,6 +211,7 @@ type Field struct {
 	Kind               string   // text, password, search, number, checkbox, select
 	Choices            []Choice // of a select
 	Wide               bool
+	Required           bool
 }
 
 // A Choice is a value that can be chosen.
