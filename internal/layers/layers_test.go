@@ -69,7 +69,8 @@ var keepers = map[string][]string{
 	"golang.org/x/text":      {"internal/legible"},
 	"github.com/rogpeppe":    {},
 	"pgregory.net/rapid":     {"internal/hostile"},
-	"github.com/prometheus/": {},
+	"github.com/prometheus/": {"web"},
+	"github.com/klauspost/":  {"web"},
 }
 
 func TestImportsPointOneWay(t *testing.T) {
