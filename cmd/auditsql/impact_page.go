@@ -58,7 +58,7 @@ func (p *impactPage) print(ctx context.Context) error {
 	if i.Tail.More {
 		p.a.say("(cut at --limit %d, there are more)", p.options.Filter.Limit)
 	}
-	if tail.Totals.Cut {
+	if i.Tail.Totals.Cut {
 		p.a.say("(the totals were cut at --count %d, there are more answers)", p.options.Budget.Records)
 	}
 	return nil
