@@ -19,7 +19,7 @@ func (db *DB) ShrinkFrequencies(keys int) { db.sizes.keys = keys }
 
 // LookUp looks records up as Select does for a filter, and tells whether it found them so, or has to walk.
 func LookUp(ctx context.Context, db *DB, f Filter) (n int, found bool, err error) {
-	s := selection{db: db, q: newQuestion(&f, toRead)}
+	s := newSelection(db, &f, toRead)
 	done, err := s.prepare(ctx)
 	if err != nil || done != doLookUp {
 		return 0, false, err
@@ -32,3 +32,9 @@ func Alone(ctx context.Context, path string, f func()) bool { return alone(ctx, 
 
 // ShrinkTree makes BuildTree work in small transactions.
 func (db *DB) ShrinkTree(records int) { db.sizes.treePart = records }
+
+// ShrinkRollup makes FillActivity work in small transactions, makes CountActivity read small pages, and lets it subtract few
+// records.
+func (db *DB) ShrinkRollup(part, page, corrections int) {
+	db.sizes.rollupPart, db.sizes.rollupPage, db.sizes.corrections = part, page, corrections
+}
