@@ -281,6 +281,7 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request, most int64) (b
 	}
 	if body, err = s.fill(r, pooled[:0], most, &held, tooLarge); err != nil {
 		free()
+		w.Header().Set("Connection", "close") // the rest of the body must not be taken for the next request
 		return nil, nil, err
 	}
 	// The connection is watched from now on for a client that goes away, and that must not end at the deadline.
