@@ -351,6 +351,7 @@ func TestTheLogHasNothingThatSomebodyAskedOrStored(t *testing.T) {
 			t.Errorf("%s is not in the log\n%s", want, log)
 		}
 	}
+	r.applied()
 	metrics := r.get("/metrics")
 	if strings.Contains(metrics, secret) || !strings.Contains(metrics, `auditsql_http_requests_total{method="POST",route="POST /v1/audits",status="201"} 1`) ||
 		!strings.Contains(metrics, `auditsql_put_records_total{outcome="inserted"} 1`) || !strings.Contains(metrics, "auditsql_store_records 1") {
