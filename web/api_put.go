@@ -248,7 +248,9 @@ func (s *Server) putProblem(err error, stored string) *Problem {
 	switch {
 	case errors.Is(err, audit.ErrReadOnly), errors.Is(err, audit.ErrClosed):
 		return s.problemOf(err).stored(storedNothing)
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled), errors.Is(err, audit.ErrBusy):
+	case errors.Is(err, context.Canceled):
+		return problem(kindGone, "the client has gone away").stored(storedUnknown).because(err)
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, audit.ErrBusy):
 		return problem(kindOutcomeOpen, "it took too long to know whether the records are durable; send them again").stored(storedUnknown).because(err)
 	}
 	return problem(kindFailed, "the store takes no more records until the server is started again").stored(stored).because(err)

@@ -58,7 +58,7 @@ func (s *Server) putLines(w http.ResponseWriter, r *http.Request, q *question) e
 		s.metrics.put(putDuplicate, p.duplicate)
 		s.metrics.put(putRejected, p.rejected)
 	}()
-	err = p.storeAll(ctx, in.batches)
+	err = p.storeAll(ctx, in)
 	stop()
 	if p.ended || err != nil {
 		_ = p.wire.SetReadDeadline(time.Now().Add(lingering)) // the reader may be waiting for a client that waits too
@@ -77,13 +77,16 @@ func (s *Server) putLines(w http.ResponseWriter, r *http.Request, q *question) e
 var errUnread = errors.New("the body was not read to its end")
 
 // storeAll stores the batches, and answers their lines.
-func (p *lineAnswers) storeAll(ctx context.Context, batches <-chan *lineBatch) error {
-	for batch := range batches {
+func (p *lineAnswers) storeAll(ctx context.Context, in *lineReader) error {
+	for batch := range in.batches {
 		err := p.store(ctx, batch)
 		batch.held.free()
 		if err != nil || p.ended {
 			return err
 		}
+	}
+	if !in.complete {
+		return errUnread
 	}
 	p.finish()
 	return p.flush()

@@ -43,7 +43,10 @@ type lineReader struct {
 	line   int         // number of the line that the buffer begins with
 	skips  bool        // the buffer continues a line that is refused as too long
 	batch  *lineBatch
-	whole  bool // the body was read to its end; known when batches is closed
+
+	// These are known when batches is closed.
+	complete bool // all lines of the body were handed over
+	whole    bool // the body was read to its end
 }
 
 // The buffer of a stream is small while it waits for a line. It grows with a reservation: to usualBuffer when much comes, and
@@ -69,8 +72,10 @@ func (in *lineReader) run() {
 		}
 		in.batch.fatal = lineError(in.line, in.server.problemOf(err))
 	}
+	in.complete = in.whole
 	if in.send() != nil {
 		in.batch.held.free()
+		in.complete = false
 	}
 	if !in.whole {
 		_ = in.wire.SetReadDeadline(time.Now().Add(lingering))
