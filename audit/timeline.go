@@ -221,8 +221,9 @@ func (c *calendar) count(ctx context.Context, db *DB) error {
 		}
 		from, audits := uint64(a.From), uint64(a.Audits)
 		if b == nil || from < b.Start || from > end {
-			start := c.start(from)
-			b, end = c.bucket(start), c.end(start)
+			var start uint64
+			start, end = c.around(from)
+			b = c.bucket(start)
 		}
 		b.Audits += audits
 		b.Unapproved += uint64(a.Unapproved)
@@ -265,6 +266,10 @@ func (c *calendar) grid(first, last int64) (grid []sqlstore.Grid) {
 				from, _ := c.unit.Timestamp(begin) // 0 if it is before 1970
 				g.From = int64(from)
 			}
+			if !end.IsZero() && !end.After(t) {
+				// ZoneBounds takes every year for one of 365 days: on the last day of a leap year it returns the beginning of that day.
+				end = t.Truncate(24 * time.Hour).Add(24 * time.Hour)
+			}
 			_, offset := t.Zone()
 			g.Minutes = c.minutes(offset)
 			if to, ok := c.unit.Timestamp(time.Unix(lastSecond+1, 0)); ok {
@@ -273,6 +278,10 @@ func (c *calendar) grid(first, last int64) (grid []sqlstore.Grid) {
 			if to, ok := c.unit.Timestamp(end); ok {
 				g.To = min(g.To, int64(to)-1)
 			}
+		}
+		if n := len(grid); n > 0 {
+			// The first bucket after a change can begin before it, see around.
+			grid[n-1].Minutes = min(grid[n-1].Minutes, g.Minutes)
 		}
 		grid = append(grid, g)
 		next, more = uint64(g.To), g.To < MaxTimestamp
@@ -316,6 +325,22 @@ func (c *calendar) dropEarliest() {
 		delete(c.buckets, start)
 	}
 	c.floor, c.cut = starts[early], true
+}
+
+// around returns the first and the last timestamp of the bucket of a timestamp. When the clock is set back or forward, the next
+// bucket can begin earlier than the clock says: 00:45 can follow 23:59, and then the hour of both begins at 00:00. Each
+// timestamp is in one bucket all the same.
+func (c *calendar) around(timestamp uint64) (start, end uint64) {
+	for start = c.start(timestamp); ; {
+		next, ok := c.next(start)
+		switch {
+		case !ok:
+			return start, MaxTimestamp
+		case timestamp < next:
+			return start, next - 1
+		}
+		start = next
+	}
 }
 
 // end returns the last timestamp of the bucket that starts here.
@@ -376,7 +401,8 @@ func (c *calendar) filled(from, to uint64) ([]uint64, bool) {
 		return nil, false
 	}
 	filled := map[uint64]bool{}
-	for start, more := c.start(from), true; more && start <= to && len(filled) <= c.most; start, more = c.next(start) {
+	first, _ := c.around(from)
+	for start, more := first, true; more && start <= to && len(filled) <= c.most; start, more = c.next(start) {
 		filled[start] = true
 	}
 	for start := range c.buckets {
