@@ -228,6 +228,7 @@ func TestWhereALogInLeads(t *testing.T) {
 		"/":                        "/",
 		"/list?from=2026-11-23T10": "/list?from=2026-11-23T10",
 		"":                         "/",
+		"///evil.example/":         "/",
 		"//evil.example/":          "/",
 		"https://evil.example/":    "/",
 		`/\evil.example`:           "/",
