@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"time"
@@ -23,8 +24,12 @@ type Server struct {
 	byPath map[string]*route // by pattern
 	chain  http.Handler
 
+	sessions sessions
+	guesses  guesses
+
 	questions slots // expensive questions
 	exports   slots // lists without a limit
+	parts     slots // expensive parts of pages
 	verifies  slots
 	streams   slots               // of records
 	bodies    *semaphore.Weighted // bytes of bodies that are held
@@ -59,6 +64,7 @@ func Handler(store Store, o Options) *Server {
 		s.options.MaxFuture = ingest.UsualFuture
 	}
 	s.questions, s.exports, s.verifies = newSlots(s.limits.Questions), newSlots(s.limits.Exports), newSlots(1)
+	s.parts = newSlots(pageParts)
 	s.streams, s.tailing, s.catching = newSlots(s.limits.Streams), newSlots(s.limits.Tails), newSlots(catchUps)
 	s.bodies = semaphore.NewWeighted(s.limits.BodyBytes)
 	s.draining, s.drain = context.WithCancel(context.Background())
@@ -105,11 +111,22 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
 	}
 	who, err := s.authenticate(r, route)
 	if err != nil {
-		s.fail(w, r, err)
+		if !s.askToLogIn(w, r, route, err) {
+			s.fail(w, r, err)
+		}
 		return
 	}
 	about(r).principal = who.ID
-	s.mux.ServeHTTP(w, r.WithContext(withPrincipal(r.Context(), who)))
+	ctx := r.Context()
+	if !route.open {
+		var stop func()
+		ctx, stop = s.whileValid(w, r, route)
+		defer stop()
+	}
+	s.mux.ServeHTTP(w, r.WithContext(withPrincipal(ctx, who)))
+	if errors.Is(context.Cause(ctx), errRevoked) {
+		panic(http.ErrAbortHandler) // the client must not take what it got for the whole, nor use the connection again
+	}
 }
 
 func nothingIf(writes bool) string {
@@ -128,6 +145,10 @@ func (s *Server) serve(route *route) http.Handler {
 		}
 		if err == nil {
 			return
+		}
+		if errors.Is(context.Cause(r.Context()), errRevoked) {
+			w.Header().Set("Connection", "close")
+			err = problem(kindUnauthorized, "%v", errRevoked).because(err)
 		}
 		if a := about(r); a.begun || a.status != 0 {
 			// The status is on its way, so nothing but a broken connection can tell the client that the answer is cut.
