@@ -60,6 +60,31 @@ func TestAPartThatFailsLeavesTheRest(t *testing.T) {
 	}
 }
 
+// An early store says that it has fewer records than it has: more have come since it was asked.
+type earlyStore struct {
+	*audit.DB
+	records uint64
+}
+
+func (s *earlyStore) Progress() audit.Progress { return audit.Progress{Records: s.records} }
+
+// All parts of a page are about the moment at which it was asked for, so that the link to copy shows what was seen.
+func TestAPageIsAboutOneMoment(t *testing.T) {
+	t.Parallel()
+	records := incident()
+	p := openPages(t, records)
+	p.h = pageHandler(&earlyStore{p.db, 4})
+	for address, want := range map[string]string{
+		"/list": "4 records,", "/timeline": "4 records of 3 agents.", "/": "3 records of 3 agents.", "/impact/" + pageHash("assertion", "right").String(): "2 answers of 1 agent",
+		"/top?by=subject": "Of 3 records.", "/agents/" + records[2].AgentID.String(): "2 records of 1 agent.",
+	} {
+		_, page := p.open(address)
+		if main := text(elements(page, "main")[0]); !strings.Contains(main, want) {
+			t.Errorf("%s does not say %q: %s", address, want, main)
+		}
+	}
+}
+
 // A list goes on from page to page. All pages together have every record once, in order, also when records come in between.
 func TestAListGoesOn(t *testing.T) {
 	t.Parallel()

@@ -22,7 +22,7 @@ var pageMutants = []mutant{
 		"web/internal/phrase", "^TestTheSQLOfAFilterFindsTheSame$", nil},
 	{"the one moment of all parts of a page", "web/page_sheet.go",
 		"	f.AsOf = &p.asOf\n", "",
-		"web", "^TestTheLinkToCopyShowsTheSame$", nil},
+		"web", "^TestAPageIsAboutOneMoment$", nil},
 	{"the absolute times in a link that lasts", "web/page_sheet.go",
 		"		p.absolute.Set(\"from\", p.clock.Format(*f.From))", "		p.absolute.Set(\"from\", \"1h\")",
 		"web", "^TestTheLinkToCopyShowsTheSame$", nil},
