@@ -8,6 +8,43 @@ import (
 	"github.com/auditsql/auditsql/wal"
 )
 
+// TailRange returns the first offset that the journal has, and the one after its last record: a TailAfter from there on yields
+// only what is acknowledged later. What a put has acknowledged before the call is before that offset.
+func (db *DB) TailRange(ctx context.Context) (first, end Offset, err error) {
+	if first, end, err = db.tailRange(ctx); err != nil {
+		return 0, 0, fmt.Errorf("tail: %w", journalError(err))
+	}
+	return first, end, nil
+}
+
+func (db *DB) tailRange(ctx context.Context) (first, end Offset, err error) {
+	if err := db.tailable(ctx); err != nil {
+		return 0, 0, err
+	}
+	segs, err := db.segments()
+	if err != nil {
+		return 0, 0, err
+	}
+	if len(segs) > 0 {
+		first = segs[0].Base
+	}
+	if db.journal != nil {
+		// At SyncInterval a record is acknowledged before it is synced. When the journal has failed, what it had synced can
+		// still be read.
+		if err := db.journal.Sync(ctx); err != nil && ctx.Err() != nil {
+			return 0, 0, ctx.Err()
+		}
+		return first, db.journal.Synced(), nil
+	}
+	// The end of a segment's file says nothing: zeros may be written ahead there.
+	cursor, err := db.sql.Cursor(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	end, err = db.readJournal(ctx, max(first, Offset(cursor)), func(wal.Record) (bool, error) { return true, nil })
+	return first, end, err
+}
+
 func (db *DB) tailAfter(ctx context.Context, after Offset, yield func(TailRecord, error) bool) error {
 	if err := db.tailable(ctx); err != nil {
 		return err

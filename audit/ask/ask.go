@@ -19,6 +19,7 @@ package ask
 import (
 	"context"
 	"fmt"
+	"iter"
 	"strings"
 	"time"
 
@@ -29,6 +30,15 @@ import (
 
 // DefaultWindow is the window of the parameter around.
 const DefaultWindow = 15 * time.Minute
+
+// A Store is what is asked for hashes, ids and spellings. *audit.DB is one.
+type Store interface {
+	TimeUnit() audit.TimeUnit
+	Resolve(ctx context.Context, prefix string) ([]audit.QueryID, error)
+	ResolveHash(ctx context.Context, name string, kinds audit.HashKind) (audit.Hash, error)
+	Identify(ctx context.Context, h audit.Hash) (*audit.Identity, error)
+	RawAudits(ctx context.Context, f audit.Filter) iter.Seq2[[]byte, error]
+}
 
 // Options are what the meaning of the values depends on.
 type Options struct {
@@ -47,7 +57,7 @@ type Note struct {
 
 // Filter reads a filter from named values. It finds hashes by their label or first digits in the store. An empty value
 // counts as given, since the empty text is a subject too. With an error it still returns the notes.
-func Filter(ctx context.Context, db *audit.DB, values map[string][]string, o Options) (audit.Filter, []Note, error) {
+func Filter(ctx context.Context, db Store, values map[string][]string, o Options) (audit.Filter, []Note, error) {
 	r := reader{values: values, options: o, unit: db.TimeUnit()}
 	r.find = func(typed string, kind audit.HashKind) (audit.Hash, error) {
 		found, err := Hash(ctx, db, typed, kind)
@@ -86,7 +96,7 @@ func Check(values map[string][]string, o Options) error {
 // returns a note with a pattern that finds all of them, nil if there are none. Without the note a reader would take the
 // records of one spelling for all there are. It costs a seek in an index for each other spelling, and most subjects have
 // none.
-func OtherSpelling(ctx context.Context, db *audit.DB, subject string, from, to *uint64) (*Note, error) {
+func OtherSpelling(ctx context.Context, db Store, subject string, from, to *uint64) (*Note, error) {
 	for _, other := range legible.Spellings(subject) {
 		for _, err := range db.RawAudits(ctx, audit.Filter{Subject: &other, From: from, To: to, Limit: 1}) {
 			if err != nil {

@@ -36,7 +36,7 @@ func (f Found) OtherKinds() string {
 // Hash finds the hash of these kinds that somebody meant: by all of its digits, by its label, or by its first 8 or
 // more digits. Its errors are those of audit.DB.ResolveHash: *audit.UnknownError, *audit.AmbiguousError, an
 // audit.ErrInvalid for what cannot be a hash or a label, and any other from the store.
-func Hash(ctx context.Context, db *audit.DB, typed string, kinds audit.HashKind) (Found, error) {
+func Hash(ctx context.Context, db Store, typed string, kinds audit.HashKind) (Found, error) {
 	h, err := db.ResolveHash(ctx, typed, kinds)
 	if err != nil {
 		return Found{}, err
@@ -114,7 +114,7 @@ func (e *AmbiguousIDError) Error() string {
 // ID finds the one query id that begins with what was typed, 8 or more digits. It returns all 64 digits as they are,
 // and does not look whether there is such a record. Its errors are an audit.ErrInvalid as CheckID returns it, an
 // *AmbiguousIDError, audit.ErrNotFound, and any other from the store.
-func ID(ctx context.Context, db *audit.DB, typed string) (audit.QueryID, error) {
+func ID(ctx context.Context, db Store, typed string) (audit.QueryID, error) {
 	if err := CheckID(typed); err != nil {
 		return audit.QueryID{}, err
 	}

@@ -42,8 +42,8 @@ type Input struct {
 type Options struct {
 	Check // Lines sets its Unit to that of the store
 
-	// Strict stops at the first line that is refused: what stands before it is stored, and nothing after it. It
-	// needs a store to which nobody else writes.
+	// Strict stops at the first line that is refused: what stands before it is stored, and nothing after it, whoever else writes
+	// to the store meanwhile.
 	Strict bool
 
 	// EachLine is for a caller who waits for an answer to every line. A line that is a JSON list is then refused like
@@ -76,6 +76,15 @@ type Outcome struct {
 	Pause bool
 }
 
+// A Store takes records. *audit.DB is one; its methods say what is expected.
+type Store interface {
+	TimeUnit() audit.TimeUnit
+	PutAudits(ctx context.Context, records []*audit.QueryAudit) ([]audit.PutResult, error)
+	PutUntilRefused(ctx context.Context, records []*audit.QueryAudit) ([]audit.PutResult, error)
+}
+
+var _ Store = (*audit.DB)(nil)
+
 // Lines stores the records of all inputs, one input after the other. It yields an outcome for each line that is not
 // blank, and one for each input that cannot be read to its end; the inputs after that one are still read, unless the
 // caller stops. An error ends the iteration: the store's, or the context's cause.
@@ -83,7 +92,7 @@ type Outcome struct {
 // Record and Text of an outcome are valid until the next one. A batch that is being stored when the context ends is
 // stored, and its outcomes come first. When the iteration ends early, a read of an input that is under way goes on
 // until it returns: it cannot be interrupted.
-func Lines(ctx context.Context, db *audit.DB, inputs []Input, o Options) iter.Seq2[Outcome, error] {
+func Lines(ctx context.Context, db Store, inputs []Input, o Options) iter.Seq2[Outcome, error] {
 	o.Unit = db.TimeUnit()
 	return func(yield func(Outcome, error) bool) {
 		r := run{db: db, options: o, yield: yield}
@@ -101,7 +110,7 @@ var errStopped = errors.New("stopped")
 
 // A run is one iteration of Lines.
 type run struct {
-	db      *audit.DB
+	db      Store
 	options Options
 	yield   func(Outcome, error) bool
 	batch   batch

@@ -20,8 +20,8 @@ func (a *app) logSignCommand() *cobra.Command {
 		Short: "Sign the log now",
 		Long: `Sign signs the log as it is now, if it has grown since the last signature, and
 brings the checkpoint to every place that does not have it yet. With nothing new
-it signs nothing, and that is no error. A program that has the store open signs
-by itself.
+it signs nothing, and that is no error. While auditsql serve has the store open,
+the server signs now. Any other program that has it open signs by itself.
 
 The exit code is 6 when the log is signed and a place did not get the
 checkpoint. It gets it later: with the next signature, or when the store is
@@ -39,15 +39,15 @@ opened for writing the next time.`,
 }
 
 func (a *app) logSign(ctx context.Context) error {
-	db, err := a.openExisting(ctx)
-	if errors.Is(err, audit.ErrLocked) {
+	db, err := a.serverOr(ctx, func() (*audit.DB, error) { return a.openExisting(ctx) })
+	if errors.Is(err, audit.ErrLocked) && !errors.As(err, new(*exitError)) {
 		return trying(err, "nothing: the program that has the store open signs the log by itself, and auditsql log status shows when; --lock-wait 10s waits for it")
 	}
 	if err != nil {
 		return err
 	}
 	signed, err := db.Sign(ctx)
-	if err = errors.Join(err, a.closeWriter(db)); err != nil {
+	if err = errors.Join(err, db.close()); err != nil {
 		return err
 	}
 	if err := a.screen().Object(a.form(""), view.SignatureOf(&signed),

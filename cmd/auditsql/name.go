@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -11,6 +12,8 @@ import (
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/audit/ingest"
+	"github.com/auditsql/auditsql/internal/show"
+	"github.com/auditsql/auditsql/internal/socket"
 	"github.com/auditsql/auditsql/internal/tui"
 )
 
@@ -143,7 +146,7 @@ func (a *app) name(ctx context.Context, args []string, o *nameOptions) error {
 // putLabels writes labels, and notes which of them now name more than one hash. That is no mistake when an agent got a
 // new key, but such a label is ambiguous where one hash is wanted.
 func (a *app) putLabels(ctx context.Context, r *reading, set []audit.Label) error {
-	if err := r.PutLabels(ctx, set); err != nil {
+	if err := a.writeLabels(ctx, r, set); err != nil {
 		return err
 	}
 	after, err := r.Labels(ctx)
@@ -160,16 +163,26 @@ func (a *app) putLabels(ctx context.Context, r *reading, set []audit.Label) erro
 	return nil
 }
 
+// writeLabels writes labels into SQLite, through the server if one has the store open.
+func (a *app) writeLabels(ctx context.Context, r *reading, set []audit.Label) error {
+	c, err := socket.Dial(ctx, a.dir)
+	switch {
+	case errors.Is(err, socket.ErrNoServer), errors.Is(err, fs.ErrPermission):
+		return r.PutLabels(ctx, set)
+	case err != nil:
+		return a.noAnswer(ctx, err)
+	}
+	defer c.Close()
+	return c.PutLabels(ctx, set)
+}
+
 // listLabels prints all of them, in the order of the labels.
 func (a *app) listLabels(l labels, form tui.Form) error {
 	out := a.rows(form, tui.Column{Name: "hash"}, tui.Column{Name: "label", Flexible: true, Least: 12})
-	for _, one := range l.All() {
-		h := one.Hash.String()
-		if err := out.Add(tui.Cell{Kind: tui.TextKind, Text: h, Short: h[:briefHash]}, tui.Text(one.Label)); err != nil {
-			return err
-		}
-	}
-	return out.End()
+	return show.Labels(out, l.All(), func(h audit.Hash) tui.Cell {
+		digits := h.String()
+		return tui.Cell{Kind: tui.TextKind, Text: digits, Short: digits[:briefHash]}
+	})
 }
 
 // importLabels reads labels from a file; - is standard input.

@@ -18,7 +18,11 @@ const module = "github.com/auditsql/auditsql/"
 
 // allowed is which packages of the module each of them may import. Tests may import more.
 var allowed = map[string][]string{
-	"cmd/auditsql":         {"audit", "wal", "sqlstore", "internal/legible", "audit/ask", "audit/ingest", "audit/queries", "internal/when", "audit/view", "internal/tui", "evidence", "evidence/bundle", "internal/keyfile", "internal/signing", "internal/deliver", "tree"},
+	"cmd/auditsql":         {"audit", "web", "internal/socket", "internal/tokens", "wal", "sqlstore", "internal/legible", "audit/ask", "audit/ingest", "audit/queries", "internal/when", "audit/view", "internal/tui", "internal/show", "evidence", "evidence/bundle", "internal/keyfile", "internal/signing", "internal/deliver", "tree"},
+	"web":                  {"audit", "audit/ask", "audit/ingest", "audit/view", "internal/legible", "internal/show", "internal/tui", "internal/when", "evidence", "tree", "web/internal/chart", "web/internal/pages", "web/internal/phrase"},
+	"web/internal/pages":   {"internal/legible", "web/internal/phrase"},
+	"web/internal/chart":   {"audit", "web/internal/phrase"},
+	"web/internal/phrase":  {"audit", "internal/legible"},
 	"audit":                {"kvshim", "sqlstore", "wal", "internal/durable", "internal/legible", "internal/backlog", "internal/idfilter", "internal/storedir", "tree", "evidence", "internal/keyfile", "internal/signing", "internal/deliver"},
 	"kvshim":               {"sqlstore"},
 	"kvshim/kvtest":        {"kvshim"},
@@ -29,6 +33,8 @@ var allowed = map[string][]string{
 	"tree":                 {},
 	"evidence":             {"tree"},
 	"evidence/bundle":      {"evidence", "tree"},
+	"internal/tokens":      {"audit", "internal/durable"},
+	"internal/socket":      {"audit", "internal/durable", "sqlstore", "tree", "wal"},
 	"internal/keyfile":     {"evidence", "internal/durable"},
 	"internal/deliver":     {"evidence", "tree", "internal/durable"},
 	"internal/signing":     {"evidence", "tree", "internal/durable", "internal/keyfile", "internal/storedir"},
@@ -49,6 +55,7 @@ var allowed = map[string][]string{
 	"internal/when":        {"audit"},
 	"audit/view":           {"audit", "wal", "evidence", "internal/legible", "internal/when", "tree"},
 	"internal/tui":         {"internal/legible"},
+	"internal/show":        {"audit", "audit/view", "internal/tui"},
 }
 
 // keepers are the only packages that may import what is theirs.
@@ -62,12 +69,14 @@ var keepers = map[string][]string{
 	"github.com/schollz":     {"cmd/auditsql", "internal/tui"},
 	"github.com/zeebo":       {"wal", "wal/internal/segment", "audit", "internal/walspec"},
 	"golang.org/x/mod":       {"tree", "evidence"},
-	"golang.org/x/sys":       {"wal", "internal/durable"},
+	"golang.org/x/sys":       {"wal", "internal/durable", "internal/socket"},
 	"golang.org/x/term":      {"cmd/auditsql", "internal/tui"},
 	"golang.org/x/text":      {"internal/legible"},
 	"github.com/rogpeppe":    {},
 	"pgregory.net/rapid":     {"internal/hostile"},
-	"github.com/prometheus/": {},
+	"github.com/prometheus/": {"web", "cmd/auditsql"},
+	"golang.org/x/time":      {"web"},
+	"github.com/klauspost/":  {"web"},
 }
 
 func TestImportsPointOneWay(t *testing.T) {

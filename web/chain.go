@@ -1,0 +1,194 @@
+package web
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// A request is what the server notes about a request while it runs, for the log and the metrics.
+type request struct {
+	id        string
+	route     *route // nil until it is found
+	principal string
+	problem   *Problem
+	status    int  // that was sent; 0: none yet
+	begun     bool // the body is being sent, though perhaps still in a buffer
+	bytes     int64
+}
+
+// about returns what is noted about a request.
+func about(r *http.Request) *request {
+	if a, ok := r.Context().Value(requestKey).(*request); ok {
+		return a
+	}
+	return &request{} // of a handler that a test calls alone
+}
+
+// note keeps a problem for the log.
+func note(r *http.Request, p *Problem) { about(r).problem = p }
+
+func requestID(r *http.Request) string { return about(r).id }
+
+// wrap puts around the routes what every request passes.
+func (s *Server) wrap(routes http.Handler) http.Handler {
+	origin := http.NewCrossOriginProtection()
+	origin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.fail(w, r, problem(kindOrigin, "a page of another site has made this request").stored(storedNothing))
+	}))
+	inner := s.checkHost(origin.Handler(routes))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a := &request{id: rand.Text()}
+		r = r.WithContext(context.WithValue(r.Context(), requestKey, a))
+		counted := &countedWriter{ResponseWriter: w, about: a}
+		setHeaders(w.Header(), a.id)
+		begun := time.Now()
+		defer func() {
+			thrown := recover()
+			if thrown != nil && thrown != http.ErrAbortHandler {
+				s.log.Error("a handler has panicked", "request_id", a.id, "route", routeName(a), "panic", fmt.Sprint(thrown), "stack", string(debug.Stack()))
+				if a.status == 0 {
+					s.fail(counted, r, problem(kindInternal, "the server has failed; its log says why"))
+					thrown = nil
+				} else {
+					thrown = http.ErrAbortHandler // a client must not take the part that was sent for the whole
+				}
+			}
+			took := time.Since(begun)
+			s.metrics.request(methodName(r.Method), routeName(a), a.status, took, a.bytes)
+			s.logRequest(r, a, took, thrown != nil)
+			if thrown != nil {
+				panic(thrown)
+			}
+		}()
+		inner.ServeHTTP(counted, r)
+	})
+}
+
+// logRequest writes the line of a request. It has nothing that the client wrote: no path, no query string, no header.
+func (s *Server) logRequest(r *http.Request, a *request, took time.Duration, cut bool) {
+	level := slog.LevelInfo
+	args := []any{"request_id", a.id, "method", methodName(r.Method), "route", routeName(a), "status", a.status, "bytes", a.bytes,
+		"ms", float64(took.Microseconds()) / 1000, "token", a.principal}
+	if cut {
+		args = append(args, "cut", true)
+	}
+	if p := a.problem; p != nil {
+		args = append(args, "problem", p.kind.slug)
+		if p.Status >= 500 {
+			level = slog.LevelError
+			if p.cause != nil {
+				args = append(args, "error", p.cause.Error())
+			}
+		}
+	}
+	s.log.Log(context.WithoutCancel(r.Context()), level, "request", args...)
+}
+
+func routeName(a *request) string {
+	if a.route == nil {
+		return ""
+	}
+	return a.route.pattern()
+}
+
+// methodName is a method as it may stand in a log or a metric: clients make up methods.
+func methodName(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodOptions, http.MethodPatch:
+		return method
+	}
+	return "other"
+}
+
+// pathShown is the path of a request for an error: a short one as it is, and the beginning of a long one.
+func pathShown(r *http.Request) string {
+	const most = 100
+	path := r.URL.EscapedPath()
+	if len(path) > most {
+		path = path[:most] + "…"
+	}
+	if !utf8.ValidString(path) {
+		return strconv.QuoteToASCII(path)
+	}
+	return path
+}
+
+// A countedWriter notes the status and the bytes of a response.
+type countedWriter struct {
+	http.ResponseWriter
+	about *request
+}
+
+// Unwrap is for http.ResponseController.
+func (w *countedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *countedWriter) WriteHeader(status int) {
+	if w.about.status == 0 && status >= 200 {
+		w.about.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *countedWriter) Write(p []byte) (int, error) {
+	if w.about.status == 0 {
+		w.about.status = http.StatusOK
+	}
+	n, err := w.ResponseWriter.Write(p)
+	w.about.bytes += int64(n)
+	return n, err
+}
+
+// contentPolicy lets a page load only what this server serves as a file. It has no inline script or style, so stored text
+// that became markup by a mistake could still not run.
+const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+
+// setHeaders sets what every response has.
+func setHeaders(h http.Header, id string) {
+	h.Set("Content-Security-Policy", contentPolicy)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("Referrer-Policy", "no-referrer") // URLs say what somebody looks for
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Request-Id", id)
+}
+
+// checkHost refuses requests that were sent to another name. A page of a stranger can make its own name lead to this machine
+// (DNS rebinding); the browser then takes this server for that page's own.
+func (s *Server) checkHost(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !s.options.AnyHost && !s.knowsHost(r.Host) {
+			s.fail(w, r, problem(kindHost, "this server has other names than the one in the Host header; --host NAME adds one"))
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (s *Server) knowsHost(host string) bool {
+	name := host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		name = h
+	}
+	name = strings.TrimSuffix(strings.ToLower(strings.Trim(name, "[]")), ".")
+	if ip := net.ParseIP(name); name == "localhost" || ip != nil && ip.IsLoopback() {
+		return true
+	}
+	for _, known := range s.options.Hosts {
+		if strings.EqualFold(strings.Trim(known, "[]"), name) {
+			return true
+		}
+	}
+	return false
+}
