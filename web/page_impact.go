@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
+	"math"
 	"slices"
 	"strconv"
 
@@ -16,6 +17,10 @@ import (
 	"github.com/auditsql/auditsql/web/internal/pages"
 	"github.com/auditsql/auditsql/web/internal/phrase"
 )
+
+// countedAnswers is how many answers the figures of an impact are counted from without a count in the address. More take longer than
+// somebody likes to wait.
+const countedAnswers = 20_000
 
 // mostLanes is how many agents a picture of an impact shows, and shownAnswers how many answers the page has without a limit in its address.
 const (
@@ -60,7 +65,11 @@ func (s *Server) impactPage(ctx context.Context, p *sheet) error {
 	if f.Limit == 0 || f.Limit > mostRows {
 		f.Limit = mostRows
 	}
-	o := audit.ImpactOptions{Source: source, Filter: f}
+	count, err := p.q.count("count", countedAnswers, 0, math.MaxInt32)
+	if err != nil {
+		return err
+	}
+	o := audit.ImpactOptions{Source: source, Filter: f, Budget: audit.Budget{Records: uint64(count), Time: s.limits.Part * 4 / 5}}
 	head := p.viewer.ImpactHead(h, o)
 	brief := h.String()[:briefHash]
 	p.page.Kind = "Where did it go?"
@@ -70,7 +79,7 @@ func (s *Server) impactPage(ctx context.Context, p *sheet) error {
 	if source {
 		words = append(words, "--source")
 	}
-	p.command(words, []string{brief}, without(p.values, "source"))
+	p.command(words, []string{brief}, without(p.values, "source"), "count")
 	p.page.SQL = phrase.Impact(h, source, p.spoken(f))
 	p.forms("/v1/impact/"+h.String(), p.absolute, "json", "ndjson", "csv")
 
@@ -238,14 +247,15 @@ func (i *impact) totals(ctx context.Context, p *sheet, h audit.Hash) (pages.Sect
 		agents += fmt.Sprintf(" (and %d anonymous)", t.Anonymous)
 	}
 	section.Facts = []pages.Fact{
-		{Name: "went into", Value: line(pages.Words(counted(t.Answers, "answer", "answers") + " of " + agents))},
+		{Name: "went into", Value: line(pages.Words(atLeastOf(t.Cut) + counted(t.Answers, "answer", "answers") + " of " + agents))},
 		{Name: "was the answer", Value: line(pages.Words("in " + strconv.FormatUint(t.Results, 10)))},
 		{Name: "first", Value: line(p.at(*t.First))},
 		{Name: "last", Value: line(p.at(*t.Last))},
 		{Name: "weight in all", Value: line(pages.Words(weighed(t.Weight)))},
 	}
 	if t.Cut {
-		section.Notes = append(section.Notes, line(pages.Part{Text: "There are more: counting ended after some time, and the figures are of what was counted until then.", Mark: true}))
+		section.Notes = append(section.Notes, line(pages.Part{Text: "There are more: counting ended at " + counted(t.Answers, "answer", "answers") + ", and the figures are of these.", Mark: true},
+			pages.To(p.again("count", "0"), "Count all of them")))
 	}
 	if i.options.Source {
 		n := strconv.Itoa(t.Assertions)
@@ -268,6 +278,14 @@ func (i *impact) totals(ctx context.Context, p *sheet, h audit.Hash) (pages.Sect
 	}
 	section.Table = table
 	return section, nil
+}
+
+// atLeastOf is what stands before a count that has ended before all was counted.
+func atLeastOf(cut bool) string {
+	if cut {
+		return "at least "
+	}
+	return ""
 }
 
 func (i *impact) table(p *sheet) pages.Section {
