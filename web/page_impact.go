@@ -138,16 +138,19 @@ func (i *impact) read(ctx context.Context, p *sheet, h audit.Hash) (pages.Sectio
 		section.About = line(pages.Words("No answer that fits the filters has it in its evidence."))
 		return section, nil
 	}
-	picture, err := i.picture(p, h)
+	picture, left, err := i.picture(p)
 	section.Picture = picture
+	if left > 0 {
+		section.Notes = append(section.Notes, line(pages.Words(fmt.Sprintf("The picture has at most %d lanes of each kind, those used first; %d more are left out.", mostLanes, left))))
+	}
 	section.Legend = [][]pages.Part{
 		line(pages.Words("● it was the answer")), line(pages.Words("○ it was evidence for another answer")), line(pages.Part{Text: "□ not approved then", Mark: true}), line(pages.Words("Each mark is a record.")),
 	}
 	return section, err
 }
 
-// picture has a lane for each source, each assertion and each agent.
-func (i *impact) picture(p *sheet, h audit.Hash) (template.HTML, error) {
+// picture has a lane for each source, each assertion and each agent. left is how many lanes it has no room for.
+func (i *impact) picture(p *sheet) (drawn template.HTML, left int, err error) {
 	first, last := &i.answers[0], &i.answers[0]
 	for n := range i.answers {
 		a := &i.answers[n]
@@ -213,6 +216,7 @@ func (i *impact) picture(p *sheet, h audit.Hash) (template.HTML, error) {
 	for _, g := range groups {
 		count[g.order]++
 		if count[g.order] > mostLanes {
+			left++
 			continue
 		}
 		if n := len(g.lane.Dots); n > 0 {
@@ -220,7 +224,8 @@ func (i *impact) picture(p *sheet, h audit.Hash) (template.HTML, error) {
 		}
 		picture.Lanes = append(picture.Lanes, *g.lane)
 	}
-	return picture.SVG()
+	drawn, err = picture.SVG()
+	return drawn, left, err
 }
 
 // laneName is a hash in a picture.
