@@ -53,6 +53,10 @@ type Client struct {
 // answerWait is how long Dial waits for the first answer.
 const answerWait = 5 * time.Second
 
+// reuseWithin is how long a connection may be idle and still be used again. It must be less than the server waits for the next
+// request (two minutes): a request on a connection that the server is just closing would have an open outcome.
+const reuseWithin = 30 * time.Second
+
 // Dial connects to the server that has the store in dir open. ErrNoServer: there is none. Any other error means that there is one,
 // or that it is not known.
 func Dial(ctx context.Context, dir string) (*Client, error) {
@@ -60,6 +64,7 @@ func Dial(ctx context.Context, dir string) (*Client, error) {
 		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx, dir) },
 		DisableCompression: true,
 		MaxIdleConns:       4,
+		IdleConnTimeout:    reuseWithin,
 	}}}
 	ctx, cancel := context.WithTimeoutCause(ctx, answerWait, fmt.Errorf("no answer within %v", answerWait))
 	defer cancel()
