@@ -105,7 +105,10 @@ func serveIncident(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	handler := web.Handler(db, web.Options{Tokens: oneToken("asql_example"), Now: func() time.Time { return noon }})
+	handler := web.Handler(db, web.Options{
+		Tokens: oneToken("asql_example"), Now: func() time.Time { return noon },
+		Limits: web.Limits{Beat: 50 * time.Millisecond}, // so that curl finds out soon that nobody reads what it prints
+	})
 	server := httptest.NewServer(handler)
 	t.Cleanup(func() {
 		handler.Drain()
