@@ -77,6 +77,12 @@ func TestQuestionsDoNotWaitForTheApplier(t *testing.T) {
 	if err := db.AwaitApplied(impatient); !errors.Is(err, context.Canceled) {
 		t.Errorf("an impatient caller: %v", err)
 	}
+	for _, err := range db.RawAudits(t.Context(), audit.Filter{AsOf: ptr(uint64(len(qs) + 1))}) { // and there will not be so many
+		var later *audit.AsOfError
+		if !errors.As(err, &later) {
+			t.Errorf("as of one more: %v", err)
+		}
+	}
 	applied, later := make(chan error, 1), make(chan error, 1)
 	go func() { applied <- db.AwaitApplied(context.Background()) }()
 	go func() {
@@ -208,10 +214,10 @@ func TestAPutThatFindsNoRoomIsBusy(t *testing.T) {
 	wantRoom(t, db)
 
 	s.do("BEGIN IMMEDIATE")
-	putSamples(t, db, 0, 8)
+	putSamples(t, db, 1000, 1008)
 	ctx, end := context.WithCancel(t.Context())
 	// A call is stored in parts of a quarter of the backlog. Here the fourth finds no room.
-	_, err = db.PutAudits(&endsWhenFull{ctx, end, db, 3 * room / 4}, samples(room, 2*room))
+	_, err = db.PutAudits(&endsWhenFull{ctx, end, db, 8 + 3*room/4}, samples(room, 2*room))
 	if errors.Is(err, audit.ErrBusy) || !errors.Is(err, context.Canceled) {
 		t.Errorf("with room for a part: %v", err)
 	}

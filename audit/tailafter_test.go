@@ -1,12 +1,14 @@
 package audit_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/wal"
@@ -99,12 +101,14 @@ func TestATailAfterTheEndIsRefused(t *testing.T) {
 			end := tailed(t, db, 0, 10)[9].Next
 			for _, after := range []audit.Offset{end + 1000, end + 1<<30, 1 << 62, 1<<64 - 1} {
 				n := 0
-				for rec, err := range db.TailAfter(t.Context(), after) {
+				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second) // not to wait for ever
+				for rec, err := range db.TailAfter(ctx, after) {
 					if n++; !errors.Is(err, wal.ErrRewound) {
 						t.Errorf("after %d: %+v, %v", after, rec, err)
 						break
 					}
 				}
+				cancel()
 				if n != 1 {
 					t.Errorf("after %d: %d records", after, n)
 				}
@@ -180,6 +184,9 @@ func TestATailHasEachRecordOnce(t *testing.T) {
 	appendPayloads(t, dir, odd...)
 	reader := openDB(t, dir, audit.ReadOnly())
 	wantTailed(t, tailed(t, reader, 0, 11), 0) // SQLite has not seen the odd ones yet
+	if n, err := count(reader.Tail(t.Context(), 100, false)); n != 11 || err != nil {
+		t.Errorf("before they are applied: %d records, %v", n, err)
+	}
 	db := openDB(t, dir)
 	putSamples(t, db, 11, 12)
 	for kind, db := range map[string]*audit.DB{"writer": db, "reader": reader} {

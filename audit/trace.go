@@ -185,12 +185,16 @@ func (db *DB) neighbours(ctx context.Context, t *Trace, f Filter) ([]QueryAudit,
 		return nil, err
 	}
 	list := []QueryAudit{}
-	for q, err := range parsed(db.sql.Select(ctx, g)) {
+	for raw, err := range db.sql.Select(ctx, g) {
 		var damaged *RecordError
 		if err = db.lost(err); errors.As(err, &damaged) {
 			t.Damaged = append(t.Damaged, damaged)
 			continue
 		}
+		if err != nil {
+			return nil, err
+		}
+		q, err := storedAudit(raw)
 		if err != nil {
 			return nil, err
 		}

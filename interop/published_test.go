@@ -26,8 +26,16 @@ import (
 // publishedSizes are the sizes at which the folder of a growing log is checked.
 var publishedSizes = []int64{0, 1, 255, 256, 257, 70_000}
 
-// serveLog serves a folder as a web server does. The records are no part of it: what checks them gets them as entry bundles from
-// an export, which h is here.
+// entryBundle is n records from the record number from on, as tlog-tiles serves them. They are no part of a published log: what
+// checks them gets them from an export, which h is here.
+func (h *history) entryBundle(from, n int64) (bundle []byte) {
+	for _, record := range h.records[from : from+n] {
+		bundle = append(binary.BigEndian.AppendUint16(bundle, uint16(len(record))), record...)
+	}
+	return bundle
+}
+
+// serveLog serves a folder as a web server does, and the records of h.
 func serveLog(t *testing.T, dir string, h *history) *url.URL {
 	t.Helper()
 	mux := http.NewServeMux()
@@ -39,9 +47,7 @@ func serveLog(t *testing.T, dir string, h *history) *url.URL {
 			http.NotFound(w, r)
 			return
 		}
-		for _, record := range h.records[from : from+int64(tile.Width)] {
-			_, _ = w.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(record))), record...))
-		}
+		_, _ = w.Write(h.entryBundle(from, int64(tile.Width)))
 	})
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
@@ -52,13 +58,18 @@ func serveLog(t *testing.T, dir string, h *history) *url.URL {
 	return address
 }
 
-// check runs the fsck of Tessera over HTTP: it computes every tile and the root from the records.
+// check runs the fsck of Tessera over HTTP.
 func check(t *testing.T, address *url.URL, key note.Verifier) error {
 	t.Helper()
 	fetcher, err := client.NewHTTPFetcher(address, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return runFsck(t.Context(), fetcher, key)
+}
+
+// runFsck runs the fsck of Tessera: it computes every tile and the root from the records.
+func runFsck(ctx context.Context, log fsck.Fetcher, key note.Verifier) error {
 	leaves := func(bundle []byte) (hashes [][]byte, err error) {
 		var entries api.EntryBundle
 		if err := entries.UnmarshalText(bundle); err != nil {
@@ -69,10 +80,10 @@ func check(t *testing.T, address *url.URL, key note.Verifier) error {
 		}
 		return hashes, nil
 	}
-	return fsck.New(key.Name(), key, fetcher, leaves, fsck.Opts{N: 2}).Check(t.Context())
+	return fsck.New(key.Name(), key, log, leaves, fsck.Opts{N: 2}).Check(ctx)
 }
 
-func newVerifier(t *testing.T, h *history) note.Verifier {
+func newVerifier(t testing.TB, h *history) note.Verifier {
 	t.Helper()
 	key, err := note.NewVerifier(h.signer.VerifierKey())
 	if err != nil {

@@ -228,6 +228,7 @@ func TestWhereALogInLeads(t *testing.T) {
 		"/":                        "/",
 		"/list?from=2026-11-23T10": "/list?from=2026-11-23T10",
 		"":                         "/",
+		"///evil.example/":         "/",
 		"//evil.example/":          "/",
 		"https://evil.example/":    "/",
 		`/\evil.example`:           "/",
@@ -287,7 +288,7 @@ func TestManyWrongTokens(t *testing.T) {
 		t.Errorf("a minute later: status %d", got)
 	}
 	for range 30 {
-		last = get("asql_wrong", "[2001:db8::1]:1000")
+		get("asql_wrong", "[2001:db8::1]:1000")
 	}
 	if got := get("asql_wrong", "[2001:db8::2]:1000"); got != http.StatusTooManyRequests {
 		t.Errorf("a neighbour in the same network: status %d", got)

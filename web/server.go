@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -27,9 +28,10 @@ type Server struct {
 	sessions sessions
 	guesses  guesses
 
-	questions slots // expensive questions
-	exports   slots // lists without a limit
-	parts     slots // expensive parts of pages
+	questions slots                  // expensive questions
+	exports   slots                  // lists without a limit
+	parts     slots                  // expensive parts of pages
+	folder    atomic.Pointer[string] // of the store; nil: not known yet
 	verifies  slots
 	streams   slots               // of records
 	bodies    *semaphore.Weighted // bytes of bodies that are held
@@ -124,7 +126,7 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
 		defer stop()
 	}
 	s.mux.ServeHTTP(w, r.WithContext(withPrincipal(ctx, who)))
-	if errors.Is(context.Cause(ctx), errRevoked) {
+	if errors.Is(context.Cause(ctx), errRevoked) && about(r).problem == nil {
 		panic(http.ErrAbortHandler) // the client must not take what it got for the whole, nor use the connection again
 	}
 }
@@ -148,7 +150,10 @@ func (s *Server) serve(route *route) http.Handler {
 		}
 		if errors.Is(context.Cause(r.Context()), errRevoked) {
 			w.Header().Set("Connection", "close")
-			err = problem(kindUnauthorized, "%v", errRevoked).because(err)
+			// A put knows better what became of its records.
+			if !errors.As(err, new(*Problem)) {
+				err = problem(kindUnauthorized, "%v", errRevoked).because(err)
+			}
 		}
 		if a := about(r); a.begun || a.status != 0 {
 			// The status is on its way, so nothing but a broken connection can tell the client that the answer is cut.

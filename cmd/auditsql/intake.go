@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/audit/ingest"
@@ -58,7 +59,8 @@ func (a *app) serverOr(ctx context.Context, open func() (*audit.DB, error)) (int
 	if err == nil {
 		return servedStore{c}, nil
 	}
-	if !errors.Is(err, socket.ErrNoServer) {
+	// Who may not use the socket may not write to the store either, and opening it says so better.
+	if !errors.Is(err, socket.ErrNoServer) && !errors.Is(err, fs.ErrPermission) {
 		return nil, a.noAnswer(ctx, err)
 	}
 	db, err := open()

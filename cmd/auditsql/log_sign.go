@@ -20,8 +20,8 @@ func (a *app) logSignCommand() *cobra.Command {
 		Short: "Sign the log now",
 		Long: `Sign signs the log as it is now, if it has grown since the last signature, and
 brings the checkpoint to every place that does not have it yet. With nothing new
-it signs nothing, and that is no error. A program that has the store open signs
-by itself.
+it signs nothing, and that is no error. While auditsql serve has the store open,
+the server signs now. Any other program that has it open signs by itself.
 
 The exit code is 6 when the log is signed and a place did not get the
 checkpoint. It gets it later: with the next signature, or when the store is

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -166,7 +167,7 @@ func (a *app) putLabels(ctx context.Context, r *reading, set []audit.Label) erro
 func (a *app) writeLabels(ctx context.Context, r *reading, set []audit.Label) error {
 	c, err := socket.Dial(ctx, a.dir)
 	switch {
-	case errors.Is(err, socket.ErrNoServer):
+	case errors.Is(err, socket.ErrNoServer), errors.Is(err, fs.ErrPermission):
 		return r.PutLabels(ctx, set)
 	case err != nil:
 		return a.noAnswer(ctx, err)

@@ -37,6 +37,8 @@ stored, and a note says so.
 Where there is no store yet, put makes one, and says so. The parent of its
 folder must exist. With --create=false put fails instead.
 
+While auditsql serve has the store open, put stores through the server.
+
 Write hashes in full, not as labels: a record stays for ever, and labels change.
 
 To store many records, or to store records from another program, use import.`,

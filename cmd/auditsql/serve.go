@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -153,7 +154,7 @@ const (
 	serverWait = time.Second
 	// endWait is how long a server that is told to end waits for the requests that are under way. A put waits less for room in the
 	// backlog, and tails end at once.
-	endWait = 10 * time.Second
+	endWait = 6 * time.Second
 )
 
 // serve serves the store until ctx ends, which is no error.
@@ -279,6 +280,7 @@ type serving struct {
 	socket *socket.Listener
 
 	servers []*http.Server
+	unused  unusedConns
 	failed  chan error // of a listener
 }
 
@@ -360,7 +362,7 @@ func (c *countedAnswer) Write(p []byte) (int, error) {
 func (s *serving) server(h http.Handler) *http.Server {
 	server := &http.Server{
 		Handler: h, ReadHeaderTimeout: headerWait, IdleTimeout: idleWait, MaxHeaderBytes: mostHeader,
-		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn), ConnState: s.unused.note,
 	}
 	s.servers = append(s.servers, server)
 	return server
@@ -384,6 +386,7 @@ func (s *serving) end() error {
 	if s.local != nil {
 		s.local.Drain()
 	}
+	s.unused.close()
 	ctx, cancel := context.WithTimeout(context.Background(), endWait)
 	defer cancel()
 	for _, server := range s.servers {
@@ -399,6 +402,41 @@ func (s *serving) end() error {
 	err = errors.Join(err, s.a.closeWriter(s.db))
 	s.log.Info("closed")
 	return err
+}
+
+// unusedConns are the connections on which nothing has been asked yet. Browsers open some in advance. http.Server.Shutdown would wait
+// five seconds for a request on each.
+type unusedConns struct {
+	mu    sync.Mutex
+	all   map[net.Conn]bool
+	ended bool
+}
+
+// note is for http.Server.ConnState.
+func (u *unusedConns) note(c net.Conn, state http.ConnState) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	switch {
+	case state != http.StateNew:
+		delete(u.all, c)
+	case u.ended:
+		c.Close()
+	default:
+		if u.all == nil {
+			u.all = map[net.Conn]bool{}
+		}
+		u.all[c] = true
+	}
+}
+
+// close closes them, and those that come later.
+func (u *unusedConns) close() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.ended = true
+	for c := range u.all {
+		c.Close()
+	}
 }
 
 // serverURL is where people find the server.

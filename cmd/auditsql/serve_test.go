@@ -751,3 +751,27 @@ func TestTheDemoIsServed(t *testing.T) {
 		t.Errorf("%v, %v are left", left, err)
 	}
 }
+
+// The socket speaks the API, for its owner alone and without a token.
+func TestTheSocketSpeaksTheAPI(t *testing.T) {
+	t.Parallel()
+	skipWithoutSignals(t)
+	s := serveStore(t)
+	local := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(s.dir, socket.Name))
+	}}}
+	defer local.CloseIdleConnections()
+	line, id := record(1)
+	if status, answer := askWith(t, local, "", http.MethodPost, "http://localhost/v1/audits", strings.NewReader(line)); status != http.StatusCreated {
+		t.Errorf("status %d: %s", status, answer)
+	}
+	if status, answer := askWith(t, local, "", http.MethodGet, "http://localhost/v1/audits/"+id, nil); status != http.StatusOK || !strings.Contains(answer, id) {
+		t.Errorf("status %d: %s", status, answer)
+	}
+	if status, answer := askWith(t, local, "asql_wrong", http.MethodGet, "http://localhost/v1/recent", nil); status != http.StatusUnauthorized {
+		t.Errorf("a wrong token: status %d: %s", status, answer)
+	}
+	local.CloseIdleConnections()
+	s.stop(t)
+	wantAnswered(t, s.dir, []string{id})
+}

@@ -34,7 +34,7 @@ var allowed = map[string][]string{
 	"evidence":             {"tree"},
 	"evidence/bundle":      {"evidence", "tree"},
 	"internal/tokens":      {"audit", "internal/durable"},
-	"internal/socket":      {"audit", "internal/durable", "tree", "wal"},
+	"internal/socket":      {"audit", "internal/durable", "sqlstore", "tree", "wal"},
 	"internal/keyfile":     {"evidence", "internal/durable"},
 	"internal/deliver":     {"evidence", "tree", "internal/durable"},
 	"internal/signing":     {"evidence", "tree", "internal/durable", "internal/keyfile", "internal/storedir"},

@@ -31,7 +31,7 @@ var readMutants = []mutant{
 		"	case asOf != nil && (self < 0 || self >= *asOf):", "	case asOf != nil && self < 0:",
 		"audit", "^TestQuestionsFindWhatLookingAtEveryRecordFinds$", nil},
 	{"the one state that the parts of a trace are of while its record is not applied", "audit/trace.go",
-		"		o.AsOf, t.Pending = &now, true", "		t.Pending = true",
+		"		o.AsOf, t.Pending = &now, true", "		_, t.Pending = &now, true",
 		"audit", "^TestARecordThatIsNotAppliedIsTraced$", nil},
 	{"the rule that a put which stored a part is not only busy", "audit/put.go",
 		"		if errors.Is(err, backlog.ErrFull) && !begun {", "		if errors.Is(err, backlog.ErrFull) {",

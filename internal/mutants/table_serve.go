@@ -51,6 +51,6 @@ var serveMutants = []mutant{
 		"	return l.AllowN(now, 1)", "	return l.AllowN(now, 0)",
 		"web", "^TestManyWrongTokens$", nil},
 	{"the end of a tail whose token is revoked", "web/revoked.go",
-		"			cancel(errRevoked)\n", "",
+		"err != nil || !known || !p.Scopes.Has(route.scope) {", "err != nil && known && !p.Scopes.Has(route.scope) {",
 		"cmd/auditsql", "^TestARevokedTokenIsWorthNothing$", []string{"-test.timeout", "1m"}},
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/sqlstore"
 	"github.com/auditsql/auditsql/tree"
 	"github.com/auditsql/auditsql/wal"
 )
@@ -80,6 +81,9 @@ var kinds = []struct {
 	{"stopped", audit.ErrStopped},
 	{"no-key", audit.ErrNoKey},
 	{"log-file", audit.ErrLogFile},
+	{"busy", sqlstore.ErrBusy},
+	{"malformed", sqlstore.ErrMalformed},
+	{"mismatch", audit.ErrMismatch},
 	{"damaged", audit.ErrDamaged},
 	{"closed", audit.ErrClosed},
 	{"failed", wal.ErrFailed},

@@ -41,6 +41,9 @@ func listen(path string) (net.Listener, error) {
 	}
 	defer done()
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: short, Net: "unix"})
+	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EOPNOTSUPP) {
+		return nil, fmt.Errorf("%w: %w", ErrUnsupported, err) // by this file system
+	}
 	if err != nil {
 		return nil, err
 	}
