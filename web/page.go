@@ -24,7 +24,7 @@ func (s *Server) pageRoutes() []route {
 		page("/list", takes{filter: true, own: []string{afterName}}, s.listPage),
 		page("/q/{id}", takes{own: []string{"low-confidence"}}, s.tracePage),
 		page("/q/{id}/record", takes{}, s.recordPage),
-		page("/impact/{hash}", takes{filter: true, without: []string{"assertion", "source"}, own: []string{"source"}}, s.impactPage),
+		page("/impact/{hash}", takes{filter: true, without: []string{"assertion", "source"}, own: []string{"source", "count"}}, s.impactPage),
 		page("/answers", takes{filter: true, without: []string{"subject", "predicate"}, own: []string{"subject", "predicate", "flips"}}, s.answersPage),
 		page("/diff/{a}/{b}", takes{}, s.diffPage),
 		page("/agents", filtered, s.agentsPage),

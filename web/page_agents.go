@@ -1,8 +1,12 @@
 package web
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/auditsql/auditsql/audit"
@@ -114,12 +118,7 @@ func (s *Server) agentPage(ctx context.Context, p *sheet) error {
 			section.Sections = nil // silent agents are others
 			return section, err
 		},
-		func(ctx context.Context) (pages.Section, error) {
-			return p.ranked(ctx, "What it asked about in that time", audit.TopOptions{By: audit.TopSubjects, Filter: limited(shown, 10)}, values)
-		},
-		func(ctx context.Context) (pages.Section, error) {
-			return p.ranked(ctx, "The sources of its evidence in that time", audit.TopOptions{By: audit.TopSources, Filter: limited(shown, 10)}, values)
-		},
+		func(ctx context.Context) (pages.Section, error) { return p.habits(ctx, f) },
 		func(ctx context.Context) (pages.Section, error) {
 			p := *p
 			p.absolute = values
@@ -127,6 +126,57 @@ func (s *Server) agentPage(ctx context.Context, p *sheet) error {
 		},
 	)
 	return nil
+}
+
+// habitsRead is how many of its newest records tell what an agent usually asks, and on what.
+const habitsRead = 500
+
+// habits says what an agent asks about, and from where its evidence comes, in its newest records. A ranking of all of them would read all
+// of them.
+func (p *sheet) habits(ctx context.Context, f audit.Filter) (pages.Section, error) {
+	section := pages.Section{ID: "habits", Heading: "What it asks, and on which sources"}
+	f.Descending, f.Limit = true, habitsRead
+	read, pieces := 0, 0
+	subjects, sources := map[string]int{}, map[audit.Hash]int{}
+	for q, err := range p.s.store.Audits(ctx, f) {
+		var broken *audit.RecordError
+		if errors.As(err, &broken) {
+			continue
+		}
+		if err != nil {
+			return section, err
+		}
+		read++
+		if s := q.Params.Subject; s != nil {
+			subjects[*s]++
+		}
+		for _, c := range q.ContributingAssertions {
+			pieces++
+			sources[c.SourceHash]++
+		}
+	}
+	section.About = line(pages.Words("In its newest " + counted(read, "record", "records") + ":"))
+	table := func(caption, one, many string, rows []pages.Row) pages.Section {
+		const most = 10
+		t := pages.Section{Table: &pages.Table{Caption: caption, Columns: []pages.Column{{Name: one}, {Name: many, Right: true}, {Name: "share"}}, Rows: rows[:min(len(rows), most)], Empty: "None."}}
+		if len(rows) > most {
+			t.Notes = [][]pages.Part{line(pages.Words(fmt.Sprintf("%d more are left out.", len(rows)-most)))}
+		}
+		return t
+	}
+	var subjectRows, sourceRows []pages.Row
+	for _, s := range slices.SortedFunc(maps.Keys(subjects), func(a, b string) int { return cmp.Or(cmp.Compare(subjects[b], subjects[a]), cmp.Compare(a, b)) }) {
+		share := float64(subjects[s]) / float64(read)
+		subjectRows = append(subjectRows, pages.Row{Cells: [][]pages.Part{
+			line(linked(s, p.to("/list", "agent", f.Agent.String(), "subject", globbed(s), "desc", "true"))), line(pages.Count(subjects[s])), bar(fmt.Sprintf("%.1f %%", 100*share), share, false)}})
+	}
+	for _, h := range slices.SortedFunc(maps.Keys(sources), func(a, b audit.Hash) int { return cmp.Or(cmp.Compare(sources[b], sources[a]), a.Compare(b)) }) {
+		share := float64(sources[h]) / float64(pieces)
+		sourceRows = append(sourceRows, pages.Row{Cells: [][]pages.Part{
+			line(p.source(h, p.labelOf(&h))), line(pages.Count(sources[h])), bar(fmt.Sprintf("%.1f %%", 100*share), share, false)}})
+	}
+	section.Sections = []pages.Section{table("Subjects", "subject", "records", subjectRows), table("Sources", "source", "pieces", sourceRows)}
+	return section, nil
 }
 
 func limited(f audit.Filter, n int) audit.Filter {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
+	"math"
 	"slices"
 	"strconv"
 
@@ -16,6 +17,10 @@ import (
 	"github.com/auditsql/auditsql/web/internal/pages"
 	"github.com/auditsql/auditsql/web/internal/phrase"
 )
+
+// countedAnswers is how many answers the figures of an impact are counted from without a count in the address. More take longer than
+// somebody likes to wait.
+const countedAnswers = 20_000
 
 // mostLanes is how many agents a picture of an impact shows, and shownAnswers how many answers the page has without a limit in its address.
 const (
@@ -60,7 +65,11 @@ func (s *Server) impactPage(ctx context.Context, p *sheet) error {
 	if f.Limit == 0 || f.Limit > mostRows {
 		f.Limit = mostRows
 	}
-	o := audit.ImpactOptions{Source: source, Filter: f}
+	count, err := p.q.count("count", countedAnswers, 0, math.MaxInt32)
+	if err != nil {
+		return err
+	}
+	o := audit.ImpactOptions{Source: source, Filter: f, Budget: audit.Budget{Records: uint64(count), Time: s.limits.Part * 4 / 5}}
 	head := p.viewer.ImpactHead(h, o)
 	brief := h.String()[:briefHash]
 	p.page.Kind = "Where did it go?"
@@ -70,7 +79,7 @@ func (s *Server) impactPage(ctx context.Context, p *sheet) error {
 	if source {
 		words = append(words, "--source")
 	}
-	p.command(words, []string{brief}, without(p.values, "source"))
+	p.command(words, []string{brief}, without(p.values, "source"), "count")
 	p.page.SQL = phrase.Impact(h, source, p.spoken(f))
 	p.forms("/v1/impact/"+h.String(), p.absolute, "json", "ndjson", "csv")
 
@@ -129,16 +138,19 @@ func (i *impact) read(ctx context.Context, p *sheet, h audit.Hash) (pages.Sectio
 		section.About = line(pages.Words("No answer that fits the filters has it in its evidence."))
 		return section, nil
 	}
-	picture, err := i.picture(p, h)
+	picture, left, err := i.picture(p)
 	section.Picture = picture
+	if left > 0 {
+		section.Notes = append(section.Notes, line(pages.Words(fmt.Sprintf("The picture has at most %d lanes of each kind, those used first; %d more are left out.", mostLanes, left))))
+	}
 	section.Legend = [][]pages.Part{
 		line(pages.Words("● it was the answer")), line(pages.Words("○ it was evidence for another answer")), line(pages.Part{Text: "□ not approved then", Mark: true}), line(pages.Words("Each mark is a record.")),
 	}
 	return section, err
 }
 
-// picture has a lane for each source, each assertion and each agent.
-func (i *impact) picture(p *sheet, h audit.Hash) (template.HTML, error) {
+// picture has a lane for each source, each assertion and each agent. left is how many lanes it has no room for.
+func (i *impact) picture(p *sheet) (drawn template.HTML, left int, err error) {
 	first, last := &i.answers[0], &i.answers[0]
 	for n := range i.answers {
 		a := &i.answers[n]
@@ -204,6 +216,7 @@ func (i *impact) picture(p *sheet, h audit.Hash) (template.HTML, error) {
 	for _, g := range groups {
 		count[g.order]++
 		if count[g.order] > mostLanes {
+			left++
 			continue
 		}
 		if n := len(g.lane.Dots); n > 0 {
@@ -211,7 +224,8 @@ func (i *impact) picture(p *sheet, h audit.Hash) (template.HTML, error) {
 		}
 		picture.Lanes = append(picture.Lanes, *g.lane)
 	}
-	return picture.SVG()
+	drawn, err = picture.SVG()
+	return drawn, left, err
 }
 
 // laneName is a hash in a picture.
@@ -238,14 +252,15 @@ func (i *impact) totals(ctx context.Context, p *sheet, h audit.Hash) (pages.Sect
 		agents += fmt.Sprintf(" (and %d anonymous)", t.Anonymous)
 	}
 	section.Facts = []pages.Fact{
-		{Name: "went into", Value: line(pages.Words(counted(t.Answers, "answer", "answers") + " of " + agents))},
+		{Name: "went into", Value: line(pages.Words(atLeastOf(t.Cut) + counted(t.Answers, "answer", "answers") + " of " + agents))},
 		{Name: "was the answer", Value: line(pages.Words("in " + strconv.FormatUint(t.Results, 10)))},
 		{Name: "first", Value: line(p.at(*t.First))},
 		{Name: "last", Value: line(p.at(*t.Last))},
 		{Name: "weight in all", Value: line(pages.Words(weighed(t.Weight)))},
 	}
 	if t.Cut {
-		section.Notes = append(section.Notes, line(pages.Part{Text: "There are more: counting ended after some time, and the figures are of what was counted until then.", Mark: true}))
+		section.Notes = append(section.Notes, line(pages.Part{Text: "There are more: counting ended at " + counted(t.Answers, "answer", "answers") + ", and the figures are of these.", Mark: true},
+			pages.To(p.again("count", "0"), "Count all of them")))
 	}
 	if i.options.Source {
 		n := strconv.Itoa(t.Assertions)
@@ -268,6 +283,14 @@ func (i *impact) totals(ctx context.Context, p *sheet, h audit.Hash) (pages.Sect
 	}
 	section.Table = table
 	return section, nil
+}
+
+// atLeastOf is what stands before a count that has ended before all was counted.
+func atLeastOf(cut bool) string {
+	if cut {
+		return "at least "
+	}
+	return ""
 }
 
 func (i *impact) table(p *sheet) pages.Section {

@@ -30,7 +30,7 @@ func (s *Server) topPage(ctx context.Context, p *sheet) error {
 	if err != nil {
 		return err
 	}
-	by, err := audit.ParseTopBy(p.q.own("by", string(audit.TopSources)))
+	by, err := audit.ParseTopBy(p.q.own("by", string(audit.TopAgents)))
 	if err != nil {
 		return problem(kindParameter, "by: want agent, subject, assertion, source or lens").at("by")
 	}
