@@ -96,10 +96,6 @@ type (
 		Begin bool   `json:"begin"`
 		ID    string `json:"id"`
 	}
-	tailAudit struct {
-		ID    string          `json:"id"`
-		Audit json.RawMessage `json:"audit"`
-	}
 	tailIdle struct {
 		Idle bool   `json:"idle"`
 		ID   string `json:"id"`

@@ -56,7 +56,7 @@ func TestNoRequestMakesTheServerFail(t *testing.T) {
 
 	rapid.Check(t, func(t *rapid.T) {
 		anything := rapid.OneOf(rapid.StringN(0, 20, 60), rapid.SampledFrom([]string{"", "0", "-1", "1", "99999999999999999999", "true", "x=y", `"a=b"=c`,
-			"2026-11-23", "yesterday", "5m", "json", "ndjson", "csv", "[", "*", "\x00", "\xff", "../..", "%", "a\nb", "‮", ids[0], ids[0][:9], ids[2], "supplier/Northwind", "account", "Proposed", "hour"}))
+			"2026-11-23", "yesterday", "5m", "json", "ndjson", "csv", "[", "*", "\x00", "\xff", "../..", "%", "a\nb", "\u202e", ids[0], ids[0][:9], ids[2], "supplier/Northwind", "account", "Proposed", "hour"}))
 		template := rapid.SampledFrom(append(paths, "/", "/v1", "//v1/audits", "/v1/../v1/audits")).Draw(t, "path")
 		path := template
 		for strings.Contains(path, "{") {

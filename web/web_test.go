@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -121,9 +120,6 @@ func (a *answered) problem(t *testing.T) web.Problem {
 	}
 	return p
 }
-
-// header is a list of header fields and values.
-type header []string
 
 // do makes a request with all scopes, unless a header says otherwise.
 func (r *rig) do(method, path, body string, h ...string) *answered {
@@ -260,11 +256,5 @@ func lines(t *testing.T, text string) []map[string]any {
 		}
 		list = append(list, object)
 	}
-	return list
-}
-
-func sorted[T any](list []T, compare func(a, b T) int) []T {
-	list = slices.Clone(list)
-	slices.SortFunc(list, compare)
 	return list
 }

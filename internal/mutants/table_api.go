@@ -40,5 +40,5 @@ var apiMutants = []mutant{
 		"web", "^TestATailThatHasMissedRecordsSaysSo$", nil},
 	{"the place where a hub begins after it has dropped records", "web/tail_hub.go",
 		"		h.begin = h.records[drop-1].Next\n", "",
-		"web", "^TestATailThatIsBehindReadsTheJournal$", nil},
+		"web", "^TestAHubKnowsWhatItHasDropped$", nil},
 }
