@@ -27,7 +27,7 @@ func (db *DB) Agents(ctx context.Context, f Filter) iter.Seq2[AgentActivity, err
 		var agents []AgentActivity
 		labels, err := db.Labels(ctx)
 		if err == nil && !f.none() {
-			err = db.ask(ctx, func() (err error) {
+			err = db.ask(ctx, f.AsOf, func() (err error) {
 				agents, err = db.agents(ctx, f)
 				return err
 			})
@@ -46,14 +46,16 @@ func (db *DB) Agents(ctx context.Context, f Filter) iter.Seq2[AgentActivity, err
 	})
 }
 
-func (db *DB) agents(ctx context.Context, f Filter) ([]AgentActivity, error) {
-	var counts []sqlstore.AgentCount
-	var err error
+// agentCounts counts the records that a filter selects by agent, in no promised order.
+func (db *DB) agentCounts(ctx context.Context, f Filter) ([]sqlstore.AgentCount, error) {
 	if f.bare() {
-		counts, err = db.sql.Agents(ctx)
-	} else {
-		counts, err = db.sql.AgentCounts(ctx, f.lower())
+		return db.sql.Agents(ctx)
 	}
+	return db.sql.AgentCounts(ctx, f.lower())
+}
+
+func (db *DB) agents(ctx context.Context, f Filter) ([]AgentActivity, error) {
+	counts, err := db.agentCounts(ctx, f)
 	if err != nil {
 		return nil, err
 	}

@@ -22,8 +22,8 @@ type Answer struct {
 
 // Answers yields the answers to one question, a subject and a predicate, by (timestamp, query id), descending if
 // the filter says so, and at most its limit. The filter says which answers count (those to one agent,
-// with one lens, with some confidence). From and To say only which of them are yielded: the first one is compared
-// with the last one before From. In place of an answer that is damaged it yields a *RecordError, and goes on: the next one is
+// with one lens, with some confidence). From, To and After say only which of them are yielded: the first one is compared
+// with the last one before it. In place of an answer that is damaged it yields a *RecordError, and goes on: the next one is
 // compared with the last one that is not damaged. The filter's Subject, SubjectGlob, Predicate and ByAdmission have no
 // effect.
 func (db *DB) Answers(ctx context.Context, subject, predicate string, f Filter) iter.Seq2[Answer, error] {
@@ -46,11 +46,8 @@ func (db *DB) Answers(ctx context.Context, subject, predicate string, f Filter) 
 
 func (db *DB) answersUp(ctx context.Context, f Filter, yield func(Answer, error) bool) error {
 	var before *QueryAudit
-	if f.From != nil && *f.From > 0 {
-		to := *f.From - 1
-		g := f
-		g.From, g.To, g.Descending = nil, &to, true
-		found, damaged, err := db.one(ctx, g, nil)
+	if g, passed, ok := f.passed(); ok {
+		found, damaged, err := db.one(ctx, g, passed)
 		if err != nil {
 			return err
 		}
@@ -77,6 +74,24 @@ func (db *DB) answersUp(ctx context.Context, f Filter, yield func(Answer, error)
 		before = &q
 	}
 	return nil
+}
+
+// passed returns a filter for the answers before those that an ascending filter yields, newest first, and which of these do
+// not belong there, nil for none. It reports false when there can be none before.
+func (f Filter) passed() (g Filter, wanted func(*QueryAudit) bool, ok bool) {
+	g = f
+	g.From, g.After, g.Descending = nil, nil, true
+	switch {
+	case f.After != nil && (f.From == nil || f.After.Timestamp >= *f.From):
+		at := *f.After
+		g.To = &at.Timestamp
+		return g, func(q *QueryAudit) bool { return q.Timestamp < at.Timestamp || q.QueryID.Compare(at.ID) <= 0 }, true
+	case f.From != nil && *f.From > 0:
+		to := *f.From - 1
+		g.To = &to
+		return g, nil, true
+	}
+	return g, nil, false
 }
 
 // answersDown yields each record after it has read the next one, which is the one before in time.
@@ -116,7 +131,7 @@ func (db *DB) answersDown(ctx context.Context, f Filter, yield func(Answer, erro
 	// Damaged records count for the limit too. Then the limit has cut the one before the last.
 	if cut := limit > 0 && read == f.Limit; cut || f.From != nil && *f.From > 0 {
 		g := f
-		g.From, g.To = nil, &last.Timestamp
+		g.From, g.To, g.After = nil, &last.Timestamp, nil
 		found, damaged, err := db.one(ctx, g, func(q *QueryAudit) bool {
 			return cmp.Or(cmp.Compare(q.Timestamp, last.Timestamp), q.QueryID.Compare(last.QueryID)) < 0
 		})

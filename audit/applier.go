@@ -40,6 +40,7 @@ type applier struct {
 	busy mutex
 
 	applied atomic.Uint64 // the offset up to which SQLite has everything
+	records atomic.Uint64 // how many records SQLite has; set from start on
 	// durable is what applied was at the last complete checkpoint: SQLite is known to have everything before it on disk. It
 	// is 0 when nothing is known, and only written with busy held. A power cut can still undo what was applied after it.
 	// Trimming goes only as far as last.Before.
@@ -222,7 +223,8 @@ func (a *applier) apply(ctx context.Context, b *batch) error {
 		a.log.Error("journal records were rejected; see verify", "records", done.Rejected, "before_offset", cursor)
 	}
 	a.unsynced += b.bytes
-	a.backlog.Advance(b.cursor, a.took) // before anybody is woken: a waiting call must not find it in the backlog
+	a.backlog.Advance(b.cursor, a.took)  // before anybody is woken: a waiting call must not find it in the backlog
+	a.records.Add(uint64(done.Inserted)) // before anybody is woken as well
 	a.applied.Store(cursor)
 	a.wake(nil)
 	if a.metrics.Applied != nil {

@@ -170,7 +170,7 @@ func (c *catchUp) store(ctx context.Context) error {
 		for i := range part {
 			puts[i] = newPut(&part[i].q, part[i].raw, &results[i])
 		}
-		if err := c.db.admit(ctx, puts); err != nil {
+		if err := c.db.admit(ctx, puts, true); err != nil {
 			return err
 		}
 		for i, r := range results {

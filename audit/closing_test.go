@@ -26,6 +26,7 @@ func streams(db *audit.DB) map[string]iter.Seq[error] {
 		"Tail":                      errorsOf(db.Tail(ctx, 20, false)),
 		"Tail, following":           errorsOf(db.Tail(ctx, 20, true)),
 		"Tail, following from here": errorsOf(db.Tail(ctx, 0, true)),
+		"TailAfter":                 errorsOf(db.TailAfter(ctx, 0)),
 	}
 }
 

@@ -52,6 +52,9 @@ type DB struct {
 	closeErr  error
 	closeNote string
 
+	// lastRecords is what Progress returned last in a store that is open for reading.
+	lastRecords atomic.Uint64
+
 	// reindexing says that the derived tables are being made again, or that this was interrupted.
 	reindexing atomic.Bool
 
@@ -133,9 +136,9 @@ func journalError(err error) error {
 
 // Root returns how many records the store has, and the root of the Merkle tree over them (package tree): leaf n is the
 // record that was admitted as number n. In the writer's process it first waits until SQLite has everything that was
-// acknowledged. It reads a few rows, however large the store is.
+// acknowledged (see WithReads). It reads a few rows, however large the store is.
 func (db *DB) Root(ctx context.Context) (size uint64, root tree.Hash, err error) {
-	if err = db.caughtUp(ctx); err == nil {
+	if err = db.settled(ctx); err == nil {
 		size, root, err = db.sql.Root(ctx)
 	}
 	if err != nil {
@@ -151,7 +154,7 @@ func (db *DB) Root(ctx context.Context) (size uint64, root tree.Hash, err error)
 // A tile is not compared with the records. Check a proof that you make from it against a root that was signed, or that
 // Verify found.
 func (db *DB) Tree(ctx context.Context) (size uint64, tiles tree.TileReader, err error) {
-	if err = db.caughtUp(ctx); err == nil {
+	if err = db.settled(ctx); err == nil {
 		size, tiles, err = db.sql.Tree(ctx)
 	}
 	if err != nil {

@@ -28,9 +28,40 @@ var (
 	// ErrClosed says that the store was closed.
 	ErrClosed = errors.New("the store is closed")
 
+	// ErrBusy says that the context of a put ended while the put waited for room in the backlog. Nothing of it is stored. The
+	// error also is that of the context.
+	ErrBusy = errors.New("the store is busy, and nothing was stored")
+
 	// ErrLocked says that another writer has the store. errors.As with *wal.LockedError tells which.
 	ErrLocked = wal.ErrLocked
 )
+
+// An AsOfError says that a question asks for the state of the store at a moment that has not come: the store has fewer
+// records.
+type AsOfError struct {
+	AsOf uint64 // how many records were asked for
+	Have uint64 // how many there are
+}
+
+// Error implements error.
+func (e *AsOfError) Error() string {
+	return fmt.Sprintf("as of %d records: the store has %d", e.AsOf, e.Have)
+}
+
+// A TrimmedError says that the journal does not have the records from an offset on any more: they were trimmed, and SQLite
+// has them. It is a wal.ErrTrimmed.
+type TrimmedError struct {
+	After Offset // from where on records were asked for
+	First Offset // the first offset that is left
+}
+
+// Error implements error.
+func (e *TrimmedError) Error() string {
+	return fmt.Sprintf("the journal begins at offset %d now: what follows %d was trimmed", e.First, e.After)
+}
+
+// Unwrap makes every TrimmedError a wal.ErrTrimmed.
+func (e *TrimmedError) Unwrap() error { return wal.ErrTrimmed }
 
 // A FieldError names the field because of which a record is refused, or the argument because of which a call is. It is
 // an ErrInvalid.

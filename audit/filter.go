@@ -1,6 +1,9 @@
 package audit
 
 import (
+	"context"
+	"fmt"
+	"math"
 	"reflect"
 
 	"github.com/auditsql/auditsql/sqlstore"
@@ -24,6 +27,17 @@ type Filter struct {
 	MinConfidence *float32
 	MaxConfidence *float32
 
+	// AsOf selects the records that the store had when it had so many: those that were admitted first. Every answer is then
+	// that of the store at that moment, whatever was admitted since. If the store does not have so many, the error is an
+	// *AsOfError.
+	AsOf *uint64
+
+	// After leaves out the records up to a place in the order of the filter, so that a list goes on after the last record that a
+	// reader has seen. By time that record need not exist. By admission its id says where it is, and ErrNotFound means that no
+	// such record is stored. Like Limit it belongs to a list (Audits, RawAudits, Impact, Answers). What counts, ranks or looks
+	// for one record ignores it.
+	After *Cursor
+
 	Limit       int // 0: no limit
 	Descending  bool
 	ByAdmission bool // in the order of admission; otherwise by (timestamp, query id)
@@ -34,13 +48,13 @@ type Attribute struct {
 	Key, Value string
 }
 
-// lower returns the filter as package sqlstore has it.
+// lower returns the filter as package sqlstore has it, without After: see DB.lower.
 func (f Filter) lower() sqlstore.Filter {
 	g := sqlstore.Filter{
 		Agent: bytesOf(f.Agent), Anonymous: f.Anonymous, From: timestampOf(f.From), To: timestampOf(f.To),
 		Subject: f.Subject, SubjectGlob: f.SubjectGlob, Predicate: f.Predicate, Lens: f.Lens,
 		Result: bytesOf(f.Result), Assertion: bytesOf(f.Assertion), Source: bytesOf(f.Source), Unapproved: f.Unapproved,
-		MinConfidence: shortestOf(f.MinConfidence), MaxConfidence: shortestOf(f.MaxConfidence),
+		MinConfidence: shortestOf(f.MinConfidence), MaxConfidence: shortestOf(f.MaxConfidence), AsOf: indexOf(f.AsOf),
 		Limit: f.Limit, Descending: f.Descending, ByAdmission: f.ByAdmission,
 	}
 	if f.Lifecycle != nil {
@@ -53,20 +67,39 @@ func (f Filter) lower() sqlstore.Filter {
 	return g
 }
 
-// all reports whether a filter selects everything in the order of admission. That needs no forensic table.
+// lower returns the filter of a list as package sqlstore has it. SQLite has what the list is to show.
+func (db *DB) lower(ctx context.Context, f Filter) (sqlstore.Filter, error) {
+	g := f.lower()
+	if f.After == nil {
+		return g, nil
+	}
+	g.After = &sqlstore.Place{Timestamp: int64(min(f.After.Timestamp, MaxTimestamp)), QueryID: f.After.ID}
+	if !f.ByAdmission {
+		return g, nil
+	}
+	var err error
+	if g.After.Index, err = db.sql.IndexOf(ctx, f.After.ID); err == nil && g.After.Index < 0 {
+		err = fmt.Errorf("go on after %s: %w", f.After.ID, ErrNotFound)
+	}
+	return g, err
+}
+
+// all reports whether a filter selects everything in the order of admission, or everything that was admitted up to some
+// moment. That needs no forensic table.
 func (f Filter) all() bool {
-	return f.ByAdmission && !f.Descending && f.bare()
+	f.AsOf = nil
+	return f.ByAdmission && !f.Descending && f.After == nil && f.bare()
 }
 
 // bare reports whether a filter selects everything.
 func (f Filter) bare() bool {
-	f.Limit, f.Descending, f.ByAdmission = 0, false, false
+	f.Limit, f.After, f.Descending, f.ByAdmission = 0, nil, false, false
 	return reflect.DeepEqual(f, Filter{})
 }
 
-// timed reports whether a filter selects by time only.
+// timed reports whether a filter selects by time only, of all records or of those that there were at some moment.
 func (f Filter) timed() bool {
-	f.From, f.To = nil, nil
+	f.From, f.To, f.AsOf = nil, nil, nil
 	return f.bare()
 }
 
@@ -80,6 +113,15 @@ func timestampOf(t *uint64) *int64 {
 	}
 	cut := int64(min(*t, MaxTimestamp))
 	return &cut
+}
+
+// indexOf limits an AsOf to the indexes that SQLite can have.
+func indexOf(asOf *uint64) *int64 {
+	if asOf == nil {
+		return nil
+	}
+	n := int64(min(*asOf, math.MaxInt64))
+	return &n
 }
 
 func shortestOf(f *float32) *float64 {

@@ -116,7 +116,7 @@ func (db *DB) ImpactTotals(ctx context.Context, h Hash, o ImpactOptions) (Impact
 	t := ImpactTotals{ByAgent: []AgentImpact{}}
 	f, err := o.within(h)
 	if err == nil {
-		err = db.ask(ctx, func() error { return db.impactTotals(ctx, &t, h, o.Source, f) })
+		err = db.ask(ctx, f.AsOf, func() error { return db.impactTotals(ctx, &t, h, o.Source, f) })
 	}
 	if err != nil {
 		return t, fmt.Errorf("impact of %s: %w", h, err)

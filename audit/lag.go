@@ -19,7 +19,7 @@ const MaxLag = 200_000
 
 // Lag counts what a store that is open with ReadOnly lacks. It reads the journal from
 // SQLite's cursor on, which costs nearly nothing when there is no record. In the writer's process every question waits
-// until SQLite has everything, so Lag is zero there.
+// until SQLite has everything, so Lag is zero there, unless the store was opened with WithReads(Applied).
 //
 // When the journal is not in its place, or is damaged after the cursor, the count ends there without an error.
 func (db *DB) Lag(ctx context.Context) (Lag, error) {
@@ -31,25 +31,45 @@ func (db *DB) Lag(ctx context.Context) (Lag, error) {
 }
 
 func (db *DB) lag(ctx context.Context) (lag Lag, err error) {
-	if err := db.readable(ctx); err != nil || db.applier != nil || db.journalAway() != nil {
+	if err := db.readable(ctx); err != nil {
 		return lag, err
+	}
+	if db.applier != nil {
+		return db.lagOfBacklog(), nil
+	}
+	if db.journalAway() != nil {
+		return lag, nil
 	}
 	cursor, err := db.sql.Cursor(ctx)
 	if err != nil {
 		return lag, err
 	}
 	// An error ends the count: verify reports damage, and SQLite has what was trimmed meanwhile.
-	_, _ = db.readJournal(ctx, wal.Offset(cursor), func(payload []byte) bool {
+	_, _ = db.readJournal(ctx, wal.Offset(cursor), func(rec wal.Record) (more bool, err error) {
 		if lag.Records == MaxLag {
 			lag.More = true
-			return false
+			return false, nil
 		}
 		if lag.Records++; lag.Records == 1 {
-			if q, err := ParseCanonical(payload); err == nil {
+			if q, err := ParseCanonical(rec.Payload); err == nil {
 				lag.Oldest = &q.Timestamp
 			}
 		}
-		return true
+		return true, nil
 	})
 	return lag, ctx.Err()
+}
+
+// lagOfBacklog is the lag in the writer's process.
+func (db *DB) lagOfBacklog() (lag Lag) {
+	if db.opts.reads != Applied {
+		return lag
+	}
+	waiting := db.backlog.Visible()
+	lag.Records, lag.More = min(waiting.Len(), MaxLag), waiting.Len() > MaxLag
+	for r := range waiting.All {
+		lag.Oldest = &r.Timestamp
+		break
+	}
+	return lag
 }

@@ -99,6 +99,30 @@ func (db *DB) Log(ctx context.Context) (*LogState, error) {
 	return s, nil
 }
 
+// NewestCheckpoint returns the newest checkpoint that the store's log has signed, with the cosignatures that it has by now. The
+// error is ErrNoLog when the store has no log, and ErrUncovered when nothing was signed yet.
+func (db *DB) NewestCheckpoint(ctx context.Context) (signed []byte, c evidence.Checkpoint, err error) {
+	if err = db.readable(ctx); err == nil {
+		signed, c, err = db.newestCheckpoint()
+	}
+	if err != nil {
+		return nil, c, fmt.Errorf("newest checkpoint: %w", err)
+	}
+	return signed, c, nil
+}
+
+func (db *DB) newestCheckpoint() (signed []byte, c evidence.Checkpoint, err error) {
+	log, err := logOf(db.dir)
+	if err != nil {
+		return nil, c, err
+	}
+	signed, c, err = log.Newest(db.dir)
+	if err == nil && signed == nil {
+		err = &UncoveredError{}
+	}
+	return signed, c, err
+}
+
 // refusal returns why the log makes an opening for writing refuse the store, or nil. A writer has compared the store when it
 // opened it.
 func (db *DB) refusal(ctx context.Context, c *signing.Config) (refused, err error) {

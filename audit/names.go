@@ -103,7 +103,7 @@ func (db *DB) ResolveHash(ctx context.Context, name string, kinds HashKind) (Has
 	if h, err := ParseHash(name); err == nil {
 		return h, nil
 	}
-	if err := db.caughtUp(ctx); err != nil {
+	if err := db.settled(ctx); err != nil {
 		return Hash{}, err
 	}
 	texts, err := db.sql.LabelHashes(ctx, name, MaxResolved)
@@ -120,7 +120,7 @@ func (db *DB) ResolveHash(ctx context.Context, name string, kinds HashKind) (Has
 	}
 	prefix := len(name) >= MinPrefix && isHex(name)
 	if len(found) == 0 && prefix {
-		err := db.ask(ctx, func() (err error) {
+		err := db.ask(ctx, nil, func() (err error) {
 			found, err = db.beginningWith(ctx, strings.ToLower(name), kinds)
 			return err
 		})
@@ -200,7 +200,7 @@ type Identity struct {
 // Identify says what a hash is. It may be several things, or nothing that the store knows.
 func (db *DB) Identify(ctx context.Context, h Hash) (*Identity, error) {
 	id := &Identity{Hash: h}
-	err := db.ask(ctx, func() error {
+	err := db.ask(ctx, nil, func() error {
 		labels, err := db.sql.LabelsOf(ctx, []string{h.String()})
 		if err != nil {
 			return err
@@ -214,11 +214,11 @@ func (db *DB) Identify(ctx context.Context, h Hash) (*Identity, error) {
 			id.Agent = &AgentActivity{AgentID: &h, Label: id.Label, Audits: uint64(agent.Audits), First: uint64(agent.First), Last: uint64(agent.Last)}
 		}
 		for source, uses := range map[bool]*Uses{false: &id.Assertion, true: &id.Source} {
-			found, err := db.sql.Uses(ctx, sqlstore.Evidence{Hash: bytesOf(&h), Source: source}, DefaultHotLimit+1)
+			found, err := db.sql.Uses(ctx, sqlstore.Evidence{Hash: bytesOf(&h), Source: source}, nil, DefaultHotLimit+1)
 			if err != nil {
 				return err
 			}
-			*uses = countUses(found, DefaultHotLimit, -1)
+			*uses = countUses(found, DefaultHotLimit, nobody)
 		}
 		return nil
 	})

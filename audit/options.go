@@ -24,6 +24,7 @@ type options struct {
 	lockWait     time.Duration
 	cacheBytes   int64
 	readOnly     bool
+	reads        Reads
 	recovering   bool  // by Recover
 	repairing    bool  // by RepairRecords
 	salvage      bool  // by Reindex: salvage the database if no journal can replace it
@@ -150,6 +151,23 @@ func WithCreatedBy(name string) Option { return func(o *options) { o.createdBy =
 // ReadOnly opens what SQLite holds, as it is, without the lock and without recovery. It works beside a
 // writer in another process and never changes a byte.
 func ReadOnly() Option { return func(o *options) { o.readOnly = true } }
+
+// Reads says which records the questions see in the writer's process. GetAudit, GetRaw, and what Store has beside them, see
+// everything that was acknowledged, whatever it says.
+type Reads uint8
+
+const (
+	// Acknowledged is every record that was acknowledged before the question. The question waits until SQLite has them: under
+	// a full load that can be the whole backlog, seconds of work.
+	Acknowledged Reads = iota
+	// Applied is every record that SQLite has. A question never waits for the applier, and can lack the newest records.
+	// Progress says how many. AwaitApplied waits for them.
+	Applied
+)
+
+// WithReads says which records the questions see. The default is Acknowledged. A store that is open for reading always shows
+// what SQLite has.
+func WithReads(r Reads) Option { return func(o *options) { o.reads = r } }
 
 // Metrics are callbacks for measurements; any may be nil. They are called from the store's own
 // goroutines, which wait for them, and must not call the store. Synced fits two histograms and a counter of the program's

@@ -18,6 +18,16 @@ func (a *applier) wake(err error) {
 	a.mu.Unlock()
 }
 
+// countRecords sets records to what SQLite has. It is called once, before the applier starts.
+func (a *applier) countRecords(ctx context.Context) error {
+	last, ok, err := a.sql.LastEntry(ctx)
+	if err != nil || !ok {
+		return err
+	}
+	a.records.Store(last.Index + 1) // in place of what the replay has counted
+	return nil
+}
+
 // press makes the applier commit what it has, without waiting for more records.
 func (a *applier) press() {
 	select {

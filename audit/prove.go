@@ -254,7 +254,7 @@ func (p *Prover) proven(id QueryID, index uint64, raw []byte) (ProvenRecord, err
 // those of Prove.
 func (p *Prover) ProveAll(ctx context.Context, f Filter) iter.Seq2[ProvenRecord, error] {
 	return func(yield func(ProvenRecord, error) bool) {
-		rows := selected(ctx, p.db, f, p.db.sql.SelectNumbered(ctx, f.lower()))
+		rows := selected(ctx, p.db, f, p.db.sql.SelectNumbered)
 		for v, err := range whileOpen(ctx, p.db, rows) {
 			if err == nil && v.Index >= p.before {
 				continue

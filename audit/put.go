@@ -23,8 +23,9 @@ const (
 // WithDurability). It never writes to q, and q may be changed as soon as it returns.
 //
 // A record whose bytes are stored already is no error. ErrConflict: another record has the id.
-// ErrInvalid: the record cannot be stored (see FieldError). *RecordError: a record is stored under the id, and is damaged. When ctx ends first, its error is returned and
-// the record may be stored or not. Putting the same record again is safe.
+// ErrInvalid: the record cannot be stored (see FieldError). *RecordError: a record is stored under the id, and is damaged.
+// When ctx ends first, its error is returned. If it is an ErrBusy too, the record is not stored. Otherwise it may be stored or
+// not. Putting the same record again is safe.
 func (db *DB) PutAudit(ctx context.Context, q *QueryAudit) (QueryID, error) {
 	results, err := db.PutAudits(ctx, []*QueryAudit{q})
 	if err != nil {
@@ -37,7 +38,7 @@ func (db *DB) PutAudit(ctx context.Context, q *QueryAudit) (QueryID, error) {
 // that is refused does not keep the others from being stored. The batch is not atomic.
 //
 // The error concerns the whole call: ErrReadOnly, ErrClosed, ctx's, or wal.ErrFailed when the journal or
-// SQLite has failed (see Err). Some of the records may be stored then.
+// SQLite has failed (see Err). Some of the records may be stored then, unless the error is an ErrBusy.
 func (db *DB) PutAudits(ctx context.Context, qs []*QueryAudit) ([]PutResult, error) {
 	done, err := db.begin()
 	if err != nil {
@@ -46,7 +47,7 @@ func (db *DB) PutAudits(ctx context.Context, qs []*QueryAudit) ([]PutResult, err
 	defer done()
 	results := make([]PutResult, len(qs))
 	part := make([]put, 0, min(len(qs), db.partRecords))
-	size := 0
+	size, begun := 0, false // begun: a part was admitted
 	for i, q := range qs {
 		raw, err := q.Canonical()
 		if err != nil {
@@ -54,14 +55,14 @@ func (db *DB) PutAudits(ctx context.Context, qs []*QueryAudit) ([]PutResult, err
 			continue
 		}
 		if len(part) == db.partRecords || len(part) > 0 && size+len(raw) > db.partBytes {
-			if err := db.admit(ctx, part); err != nil {
+			if err := db.admit(ctx, part, begun); err != nil {
 				return nil, err
 			}
-			part, size = part[:0], 0
+			part, size, begun = part[:0], 0, true
 		}
 		part, size = append(part, newPut(q, raw, &results[i])), size+len(raw)
 	}
-	if err := db.admit(ctx, part); err != nil {
+	if err := db.admit(ctx, part, begun); err != nil {
 		return nil, err
 	}
 	return results, nil
@@ -84,14 +85,18 @@ func newPut(q *QueryAudit, raw []byte, result *PutResult) put {
 }
 
 // admit stores a part of a batch. It repeats that with the puts whose id another caller had claimed, until every put has
-// its result.
-func (db *DB) admit(ctx context.Context, part []put) error {
+// its result. begun says that an earlier part of the call may be stored.
+func (db *DB) admit(ctx context.Context, part []put, begun bool) error {
 	for len(part) > 0 {
 		again, err := db.admitOnce(ctx, part)
+		if errors.Is(err, backlog.ErrFull) && !begun {
+			// Nothing was given to the journal yet: the budget is reserved before that.
+			return fmt.Errorf("%w: %w", ErrBusy, err)
+		}
 		if err != nil {
 			return err
 		}
-		part = again
+		part, begun = again, true
 	}
 	return nil
 }
@@ -115,7 +120,7 @@ func (db *DB) admitOnce(ctx context.Context, part []put) (again []put, err error
 		size += int64(len(p.claim.Raw))
 	}
 	if err := db.backlog.Reserve(ctx, len(part), size); err != nil {
-		return nil, fmt.Errorf("wait for the backlog: %w", err)
+		return nil, err
 	}
 	for i, p := range part {
 		c := p.claim

@@ -8,13 +8,17 @@ import (
 )
 
 // The forensic questions (Trace, Impact, Answers, Diff, Agents, Timeline, Top) have this in common. In the
-// writer's process they first wait until SQLite has everything that was acknowledged. They read in short
+// writer's process they first wait until SQLite has everything that was acknowledged, unless the store was opened
+// with WithReads(Applied). With an AsOf they show the store as it was. They read in short
 // pages, so that none of them blocks a checkpoint. An answer that a limit has cut says
 // so. While the forensic tables are being rebuilt they fail with ErrReindexing.
 
-// ask runs a question.
-func (db *DB) ask(ctx context.Context, question func() error) error {
-	if err := db.caughtUp(ctx); err != nil {
+// ask runs a question about the store as it is, or with asOf about the store when it had so many records.
+func (db *DB) ask(ctx context.Context, asOf *uint64, question func() error) error {
+	if err := db.settled(ctx); err != nil {
+		return err
+	}
+	if err := db.reaches(ctx, asOf); err != nil {
 		return err
 	}
 	if err := db.whole(ctx); err != nil {

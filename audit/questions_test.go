@@ -112,7 +112,10 @@ type world struct {
 func (w *world) selected(f audit.Filter) (out []audit.QueryAudit) {
 	same := func(have, want *string) bool { return want == nil || have != nil && *have == *want }
 	hash := func(have, want *audit.Hash) bool { return want == nil || have != nil && *have == *want }
-	for _, q := range w.qs {
+	for i, q := range w.qs {
+		if f.AsOf != nil && uint64(i) >= *f.AsOf {
+			break
+		}
 		has := func(ok func(audit.ContributingAssertion) bool) bool {
 			return slices.ContainsFunc(q.ContributingAssertions, ok)
 		}
@@ -146,6 +149,21 @@ func (w *world) selected(f audit.Filter) (out []audit.QueryAudit) {
 	if f.Descending {
 		slices.Reverse(out)
 	}
+	if f.After != nil {
+		admitted := func(id audit.QueryID) int {
+			return slices.IndexFunc(w.qs, func(q audit.QueryAudit) bool { return q.QueryID == id })
+		}
+		out = slices.DeleteFunc(out, func(q audit.QueryAudit) bool {
+			c := byTime(q, audit.QueryAudit{QueryID: f.After.ID, Timestamp: f.After.Timestamp})
+			if f.ByAdmission {
+				c = cmp.Compare(admitted(q.QueryID), admitted(f.After.ID))
+			}
+			if f.Descending {
+				c = -c
+			}
+			return c <= 0
+		})
+	}
 	if f.Limit > 0 {
 		out = out[:min(len(out), f.Limit)]
 	}
@@ -158,7 +176,7 @@ func byTime(a, b audit.QueryAudit) int {
 
 // unlimited is a filter as it counts for those questions whose limit is of something else than records.
 func unlimited(f audit.Filter) audit.Filter {
-	f.Limit, f.Descending, f.ByAdmission = 0, false, false
+	f.Limit, f.After, f.Descending, f.ByAdmission = 0, nil, false, false
 	return f
 }
 
@@ -197,6 +215,12 @@ func TestQuestionsFindWhatLookingAtEveryRecordFinds(t *testing.T) {
 			for range questions {
 				f := randomFilter(r)
 				f.Limit, f.Descending = r.IntN(6), r.IntN(2) == 0
+				if r.IntN(2) == 0 {
+					f.AsOf = ptr(uint64(r.IntN(len(w.qs) + 1)))
+				}
+				if r.IntN(3) == 0 {
+					f.After = ptr(audit.CursorOf(&w.qs[r.IntN(len(w.qs))]))
+				}
 				w.askAll(r, f)
 			}
 		})
@@ -208,6 +232,16 @@ func (w *world) askAll(r *rand.Rand, f audit.Filter) {
 	ctx := context.Background()
 	w.Logf("filter %+v", f)
 	var listed []audit.QueryAudit
+	byAdmission := f
+	byAdmission.ByAdmission = true
+	for q, err := range w.db.Audits(ctx, byAdmission) {
+		if err != nil {
+			w.Fatal(err)
+		}
+		listed = append(listed, q)
+	}
+	w.same("list by admission", ids(listed), ids(w.selected(byAdmission)))
+	listed = nil
 	for q, err := range w.db.Audits(ctx, f) {
 		if err != nil {
 			w.Fatal(err)
@@ -215,7 +249,7 @@ func (w *world) askAll(r *rand.Rand, f audit.Filter) {
 		listed = append(listed, q)
 	}
 	w.same("list", ids(listed), ids(w.selected(f)))
-	w.wantTrace(w.qs[r.IntN(len(w.qs))], r.IntN(4)-1)
+	w.wantTrace(r.IntN(len(w.qs)), r.IntN(4)-1, f.AsOf)
 	for _, source := range []bool{false, true} {
 		h := hashOf(map[bool]string{false: "assertion", true: "source"}[source], fmt.Sprint(r.IntN(6)))
 		w.wantImpact(h, audit.ImpactOptions{Source: source, Filter: f})
@@ -251,10 +285,17 @@ func uses(qs []audit.QueryAudit, limit int) (u audit.Uses) {
 	return u
 }
 
-func (w *world) wantTrace(q audit.QueryAudit, neighbours int) {
+func (w *world) wantTrace(index, neighbours int, asOf *uint64) {
 	w.Helper()
+	q := w.qs[index]
 	hot := 1 + int(q.QueryID[0])%30
-	got, err := w.db.Trace(context.Background(), q.QueryID, audit.TraceOptions{Neighbours: neighbours, HotLimit: hot})
+	got, err := w.db.Trace(context.Background(), q.QueryID, audit.TraceOptions{Neighbours: neighbours, HotLimit: hot, AsOf: asOf})
+	if asOf != nil && uint64(index) >= *asOf {
+		if !errors.Is(err, audit.ErrNotFound) {
+			w.Fatalf("trace of record %d as of %d: %v", index, *asOf, err)
+		}
+		return
+	}
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -275,7 +316,7 @@ func (w *world) wantTrace(q audit.QueryAudit, neighbours int) {
 	won := false
 	for i, c := range q.ContributingAssertions {
 		p := piece{Position: i, Weight: c.Weight, Won: q.ResultHash != nil && *q.ResultHash == c.AssertionHash, Fit: c.Lifecycle == audit.Approved}
-		all := w.selected(audit.Filter{Assertion: &c.AssertionHash, ByAdmission: true})
+		all := w.selected(audit.Filter{Assertion: &c.AssertionHash, AsOf: asOf, ByAdmission: true})
 		p.Uses = uses(all, hot)
 		p.Others = uses(slices.DeleteFunc(all, func(o audit.QueryAudit) bool { return o.QueryID == q.QueryID }), hot)
 		want = append(want, p)
@@ -312,7 +353,7 @@ func (w *world) wantTrace(q audit.QueryAudit, neighbours int) {
 	}
 	var before, after []audit.QueryAudit
 	if q.AgentID != nil && neighbours > 0 {
-		mine := w.selected(audit.Filter{Agent: q.AgentID})
+		mine := w.selected(audit.Filter{Agent: q.AgentID, AsOf: asOf})
 		i := slices.IndexFunc(mine, func(o audit.QueryAudit) bool { return o.QueryID == q.QueryID })
 		before, after = mine[max(0, i-neighbours):i], mine[i+1:min(len(mine), i+1+neighbours)]
 	}
@@ -591,9 +632,9 @@ func (w *world) wantTimeline(o audit.TimelineOptions) {
 		}
 		middle := from + (to-from)/2
 		timed := unlimited(o.Filter)
-		timed.From, timed.To = nil, nil
+		timed.From, timed.To, timed.AsOf = nil, nil, nil
 		if reflect.DeepEqual(timed, audit.Filter{}) {
-			for _, q := range w.selected(audit.Filter{To: &to}) {
+			for _, q := range w.selected(audit.Filter{To: &to, AsOf: o.Filter.AsOf}) {
 				if q.AgentID != nil {
 					last[*q.AgentID] = q.Timestamp
 				}
@@ -639,7 +680,7 @@ func (w *world) wantTop(o audit.TopOptions) {
 		return keys
 	}
 	first := map[any]uint64{} // in the whole store
-	for _, q := range w.selected(audit.Filter{}) {
+	for _, q := range w.selected(audit.Filter{AsOf: o.Filter.AsOf}) {
 		for _, k := range keys(q) {
 			if _, ok := first[k]; !ok {
 				first[k] = q.Timestamp

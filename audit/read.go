@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"slices"
 
@@ -14,7 +13,6 @@ import (
 	"github.com/auditsql/auditsql/internal/storedir"
 	"github.com/auditsql/auditsql/sqlstore"
 	"github.com/auditsql/auditsql/tree"
-	"github.com/auditsql/auditsql/wal"
 )
 
 // GetAudit returns the record of an id, or ErrNotFound.
@@ -99,7 +97,7 @@ func (db *DB) Resolve(ctx context.Context, prefix string) ([]QueryID, error) {
 	if _, err := ParseHash(prefix + string(bytes.Repeat([]byte("0"), hexLen-len(prefix)))); err != nil {
 		return nil, fmt.Errorf("%w: id prefix %s: want hex digits", ErrInvalid, excerpt(prefix))
 	}
-	if err := db.caughtUp(ctx); err != nil {
+	if err := db.settled(ctx); err != nil {
 		return nil, err
 	}
 	found, err := db.sql.Resolve(ctx, prefix, MaxResolved)
@@ -282,7 +280,7 @@ func (db *DB) first(ctx context.Context, f Filter, matches func(*backlog.Record)
 }
 
 // Audits yields the records that a filter selects. In the writer's process it first waits until
-// SQLite has everything that was acknowledged. It holds no read transaction between records, so the caller may
+// SQLite has everything that was acknowledged (see WithReads). It holds no read transaction between records, so the caller may
 // be slow. It does not yield what is admitted after it began. When the store is closed meanwhile it ends with ErrClosed.
 //
 // In place of a record that is damaged it yields a *RecordError. The receiver may go on after it, and gets the others. After
@@ -297,25 +295,34 @@ func (db *DB) RawAudits(ctx context.Context, f Filter) iter.Seq2[[]byte, error] 
 }
 
 func (db *DB) rawAudits(ctx context.Context, f Filter) iter.Seq2[[]byte, error] {
-	return selected(ctx, db, f, db.sql.Select(ctx, f.lower()))
+	return selected(ctx, db, f, db.sql.Select)
 }
 
-// selected yields rows, which are those of the records that a filter selects in SQLite, once it has everything.
-func selected[T any](ctx context.Context, db *DB, f Filter, rows iter.Seq2[T, error]) iter.Seq2[T, error] {
+// selected yields what a select of SQLite has for the records of a filter, once SQLite has what the filter asks for.
+func selected[T any](ctx context.Context, db *DB, f Filter, from func(context.Context, sqlstore.Filter) iter.Seq2[T, error]) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		if f.none() {
+		var none T
+		err := db.settled(ctx)
+		if err == nil {
+			err = db.reaches(ctx, f.AsOf)
+		}
+		if err == nil && f.none() {
 			return
 		}
-		var none T
-		err := db.caughtUp(ctx)
 		if err == nil && !f.all() {
 			err = db.whole(ctx)
+		}
+		var g sqlstore.Filter
+		if err == nil {
+			if g, err = db.lower(ctx, f); err != nil {
+				err = db.wholeSince(ctx, err)
+			}
 		}
 		if err != nil {
 			yield(none, err)
 			return
 		}
-		for row, err := range rows {
+		for row, err := range from(ctx, g) {
 			err = db.lost(err)
 			fatal := err != nil && !ofRecord(err)
 			if fatal && !f.all() {
@@ -329,136 +336,6 @@ func selected[T any](ctx context.Context, db *DB, f Filter, rows iter.Seq2[T, er
 			if err := db.whole(ctx); err != nil {
 				yield(none, err)
 			}
-		}
-	}
-}
-
-// Tail yields the stored bytes of the last n records in the order of the journal and, with follow, of
-// every record that is acknowledged after them, until ctx ends. When the store is closed it ends with ErrClosed,
-// in the writer's process after the last record. It reads the journal, beside a live
-// writer or without one. A record that another program has written to the journal twice may come twice.
-func (db *DB) Tail(ctx context.Context, n int, follow bool) iter.Seq2[[]byte, error] {
-	tail := func(yield func([]byte, error) bool) {
-		until := ctx
-		if db.applier == nil {
-			// No writer in this process tells the journal's readers that it is closed.
-			inner, cancel := context.WithCancelCause(ctx)
-			defer cancel(nil)
-			defer context.AfterFunc(db.quit, func() { cancel(ErrClosed) })()
-			until = inner
-		}
-		err := db.tail(until, n, follow, yield)
-		if err != nil && errors.Is(context.Cause(until), ErrClosed) && !errors.Is(err, ErrClosed) {
-			if errors.Is(err, context.Canceled) {
-				err = ErrClosed // the close has ended it
-			} else {
-				err = fmt.Errorf("%w: %w", ErrClosed, err)
-			}
-		}
-		if err != nil && ctx.Err() == nil {
-			yield(nil, fmt.Errorf("tail: %w", journalError(err)))
-		}
-	}
-	if follow {
-		return tail
-	}
-	return whileOpen(ctx, db, tail)
-}
-
-func (db *DB) tail(ctx context.Context, n int, follow bool, yield func([]byte, error) bool) error {
-	if err := db.readable(ctx); err != nil {
-		return err
-	}
-	if err := db.journalAway(); err != nil {
-		return err
-	}
-	from, err := db.tailFrom(ctx, n)
-	if err != nil {
-		return err
-	}
-	// SQLite may lag, so there may be more than n records up to the end.
-	var last [][]byte
-	from, err = db.readJournal(ctx, from, func(payload []byte) bool {
-		if last = append(last, payload); len(last) > n {
-			last = last[1:]
-		}
-		return true
-	})
-	// The reader is opened before anything is yielded. The store may be closed meanwhile, and a reader that was opened
-	// after that would wait for a writer in another process.
-	var rest *wal.Reader
-	if err == nil && follow {
-		if rest, err = db.openJournal(from, true); err == nil {
-			defer rest.Close()
-			err = db.readable(ctx)
-		}
-	}
-	for _, payload := range last {
-		if !yield(payload, nil) {
-			return nil
-		}
-	}
-	if err != nil || !follow {
-		return err
-	}
-	return readOn(ctx, rest, func(payload []byte) bool { return yield(payload, nil) })
-}
-
-// tailFrom returns the offset where the last n records begin, as far as SQLite knows.
-func (db *DB) tailFrom(ctx context.Context, n int) (wal.Offset, error) {
-	cursor, err := db.sql.Cursor(ctx)
-	if err != nil {
-		return 0, err
-	}
-	at := wal.Offset(cursor)
-	if n > 0 {
-		entry, ok, err := db.sql.EntryBefore(ctx, uint64(n-1))
-		if err != nil {
-			return 0, err
-		}
-		if at = 0; ok {
-			at = wal.Offset(entry.JournalOffset)
-		}
-	}
-	// When that was trimmed, the first offset of the journal is returned.
-	segs, err := wal.Segments(db.journalDir, db.opts.journal())
-	if err != nil {
-		return 0, err
-	}
-	if len(segs) > 0 {
-		at = max(at, segs[0].Base)
-	}
-	return at, nil
-}
-
-// readJournal calls visit with each record from an offset on, to the end of the data or until visit returns false. It
-// returns the offset where the last one ends.
-func (db *DB) readJournal(ctx context.Context, from wal.Offset, visit func(payload []byte) bool) (wal.Offset, error) {
-	reader, err := db.openJournal(from, false)
-	if err != nil {
-		return from, err
-	}
-	defer reader.Close()
-	err = readOn(ctx, reader, visit)
-	return reader.Offset(), err
-}
-
-func (db *DB) openJournal(from wal.Offset, follow bool) (*wal.Reader, error) {
-	o := db.opts.journal()
-	o.Follow = follow
-	return wal.OpenReader(db.journalDir, from, o)
-}
-
-// readOn calls visit with each record of a reader until visit returns false. It ends at the end of the data, or for a
-// reader that follows, at the end of ctx.
-func readOn(ctx context.Context, reader *wal.Reader, visit func(payload []byte) bool) error {
-	for {
-		rec, err := reader.Next(ctx)
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil || !visit(rec.Payload) {
-			return err
 		}
 	}
 }

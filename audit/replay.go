@@ -59,6 +59,9 @@ func (p *opening) start(journal *wal.Journal, journalDir string, sql *sqlstore.D
 		db.file, db.recovery, db.restored = a.file, p.report, p.restored
 		db.ids, err = p.openFilter(db)
 	}
+	if err == nil {
+		err = a.countRecords(p.ctx)
+	}
 	if err != nil {
 		// A checkpoint may still be running, and would block the one that closing makes.
 		a.busy.Lock()

@@ -81,10 +81,10 @@ func (db *DB) statsBeside(ctx context.Context, s *Stats) (err error) {
 		return err
 	}
 	s.Writer = owner.PID
-	end, err := db.readJournal(ctx, s.Applied, func(payload []byte) bool {
+	end, err := db.readJournal(ctx, s.Applied, func(rec wal.Record) (more bool, err error) {
 		s.Backlog++
-		s.BacklogBytes += int64(len(payload))
-		return true
+		s.BacklogBytes += int64(len(rec.Payload))
+		return true, nil
 	})
 	if err == nil {
 		s.JournalEnd = end

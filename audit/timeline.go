@@ -105,7 +105,7 @@ func (db *DB) Timeline(ctx context.Context, o TimelineOptions) (*Timeline, error
 		return t, nil
 	}
 	c := newCalendar(o, db.TimeUnit())
-	err := db.ask(ctx, func() error {
+	err := db.ask(ctx, o.Filter.AsOf, func() error {
 		if err := c.count(ctx, db); err != nil {
 			return err
 		}
@@ -344,7 +344,7 @@ func (c *calendar) silent(ctx context.Context, db *DB, t *Timeline) error {
 		}
 	}
 	if c.o.Filter.timed() {
-		all, err := db.sql.Agents(ctx)
+		all, err := db.agentCounts(ctx, Filter{AsOf: c.o.Filter.AsOf})
 		if err != nil {
 			return err
 		}
@@ -354,7 +354,7 @@ func (c *calendar) silent(ctx context.Context, db *DB, t *Timeline) error {
 			}
 			last := a.Last
 			if uint64(last) > middle { // it has a record after the time shown
-				if last, _, err = db.sql.LastBefore(ctx, *a.Agent, int64(to)); err != nil {
+				if last, _, err = db.sql.LastBefore(ctx, *a.Agent, int64(to), indexOf(c.o.Filter.AsOf)); err != nil {
 					return err
 				}
 			}

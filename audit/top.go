@@ -81,7 +81,7 @@ func (db *DB) Top(ctx context.Context, o TopOptions) (*TopList, error) {
 	}
 	_, err := ParseTopBy(string(o.By))
 	if err == nil && !f.none() {
-		err = db.ask(ctx, func() error {
+		err = db.ask(ctx, f.AsOf, func() error {
 			if o.By == TopAgents {
 				return db.topAgents(ctx, t, f, o.NewSince, limit)
 			}
@@ -109,11 +109,11 @@ func (db *DB) topAgents(ctx context.Context, t *TopList, f Filter, newSince *uin
 		}
 		t.Total += a.Audits
 		if newSince != nil {
-			ever, _, err := db.sql.AgentOf(ctx, *a.AgentID)
+			seen, err := db.seenBefore(ctx, *a.AgentID, *newSince, f.AsOf)
 			if err != nil {
 				return err
 			}
-			if uint64(ever.First) < *newSince {
+			if seen {
 				continue
 			}
 		}
@@ -124,6 +124,15 @@ func (db *DB) topAgents(ctx context.Context, t *TopList, f Filter, newSince *uin
 		t.Entries = append(t.Entries, TopEntry{Hash: a.AgentID, Count: a.Audits, Answers: a.Audits, Agents: 1, First: a.First, Last: a.Last})
 	}
 	return nil
+}
+
+// seenBefore reports whether an agent has a record with a timestamp before this one.
+func (db *DB) seenBefore(ctx context.Context, agent AgentID, timestamp uint64, asOf *uint64) (seen bool, err error) {
+	if timestamp == 0 {
+		return false, nil
+	}
+	_, seen, err = db.sql.LastBefore(ctx, agent, int64(min(timestamp-1, MaxTimestamp)), indexOf(asOf))
+	return seen, err
 }
 
 func (db *DB) top(ctx context.Context, t *TopList, by TopBy, f Filter, newSince *uint64, limit int) error {
@@ -137,7 +146,7 @@ func (db *DB) top(ctx context.Context, t *TopList, by TopBy, f Filter, newSince 
 	t.Total, t.Without, t.Missed = uint64(found.Total), uint64(found.Without), uint64(found.Missed)
 	for _, c := range found.Top {
 		if newSince != nil {
-			seen, err := db.sql.SeenBefore(ctx, key, c.Key, int64(min(*newSince, MaxTimestamp)))
+			seen, err := db.sql.SeenBefore(ctx, key, c.Key, int64(min(*newSince, MaxTimestamp)), indexOf(f.AsOf))
 			if err != nil {
 				return err
 			}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/auditsql/auditsql/sqlstore"
@@ -28,6 +29,10 @@ type TraceOptions struct {
 	// and a negative one is ErrInvalid.
 	HotLimit int
 
+	// AsOf, if set, makes the answer that of the store when it had so many records (see Filter.AsOf). A record that was
+	// admitted later is ErrNotFound.
+	AsOf *uint64
+
 	// LowConfidence is the confidence below which there is a finding of that name; nil is DefaultLowConfidence.
 	LowConfidence *float32
 }
@@ -35,6 +40,12 @@ type TraceOptions struct {
 // Trace says why an agent got its answer.
 type Trace struct {
 	Audit QueryAudit
+
+	// AsOf is how many records the store had in the answer, if that was asked for or the record is Pending. Pending says that
+	// SQLite does not have the record yet, which only a store that was opened with WithReads(Applied) shows: the Uses count it
+	// all the same, and other questions do not.
+	AsOf    *uint64
+	Pending bool
 
 	// Evidence is descending by weight, then in the record's order. In a record with more than MaxTraced different
 	// assertions, the uses of those with the least weight are not counted: Untraced says for how many pieces.
@@ -104,7 +115,7 @@ func (db *DB) Trace(ctx context.Context, id QueryID, o TraceOptions) (*Trace, er
 		return nil, fmt.Errorf("trace %s: %w", id, invalid("must not be negative, and is %d", o.HotLimit).in("hot_limit"))
 	}
 	var t *Trace
-	err := db.ask(ctx, func() error {
+	err := db.ask(ctx, o.AsOf, func() error {
 		q, err := db.GetAudit(ctx, id)
 		if err != nil {
 			return err
@@ -128,25 +139,36 @@ func (db *DB) trace(ctx context.Context, q *QueryAudit, o TraceOptions) (*Trace,
 		t.TotalWeight += shortest(c.Weight)
 	}
 	slices.SortStableFunc(t.Evidence, func(a, b TracedEvidence) int { return cmp.Compare(b.Weight, a.Weight) })
-	if err := db.traceUses(ctx, t, orDefault(o.HotLimit, DefaultHotLimit)); err != nil {
+	now, err := db.records(ctx) // before SQLite is asked for the record
+	if err != nil {
+		return nil, err
+	}
+	self, err := db.sql.IndexOf(ctx, q.QueryID)
+	if err != nil {
+		return nil, err
+	}
+	switch asOf := indexOf(o.AsOf); {
+	case asOf != nil && (self < 0 || self >= *asOf):
+		return nil, fmt.Errorf("as of %d records: %w", *o.AsOf, ErrNotFound)
+	case self < 0 && db.opts.reads == Applied:
+		// All that follows is of the state that lacks the record. Otherwise some of it might count the record and some not.
+		o.AsOf, t.Pending = &now, true
+	}
+	t.AsOf = o.AsOf
+	if err := db.traceUses(ctx, t, self, o); err != nil {
 		return nil, err
 	}
 	if n := orDefault(o.Neighbours, DefaultNeighbours); q.AgentID != nil && n > 0 {
-		before, after, damaged, err := db.sql.Beside(ctx, *q.AgentID, int64(q.Timestamp), q.QueryID, n)
-		if err != nil {
+		place := CursorOf(q)
+		beside := Filter{Agent: q.AgentID, AsOf: o.AsOf, After: &place, Limit: n}
+		if t.After, err = db.neighbours(ctx, t, beside); err != nil {
 			return nil, err
 		}
-		for _, d := range damaged {
-			var e *RecordError
-			errors.As(db.lost(d), &e)
-			t.Damaged = append(t.Damaged, e)
-		}
-		if t.Before, err = parseAll(before); err != nil {
+		beside.Descending = true
+		if t.Before, err = db.neighbours(ctx, t, beside); err != nil {
 			return nil, err
 		}
-		if t.After, err = parseAll(after); err != nil {
-			return nil, err
-		}
+		slices.Reverse(t.Before)
 	}
 	low := float32(DefaultLowConfidence)
 	if o.LowConfidence != nil {
@@ -156,14 +178,23 @@ func (db *DB) trace(ctx context.Context, q *QueryAudit, o TraceOptions) (*Trace,
 	return t, nil
 }
 
-// parseAll parses stored records. The list is never nil.
-func parseAll(raws [][]byte) ([]QueryAudit, error) {
-	list := make([]QueryAudit, len(raws))
-	for i, raw := range raws {
-		var err error
-		if list[i], err = storedAudit(raw); err != nil {
+// neighbours returns the records that a filter selects, never nil, and adds those that are damaged to the trace.
+func (db *DB) neighbours(ctx context.Context, t *Trace, f Filter) ([]QueryAudit, error) {
+	g, err := db.lower(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	list := []QueryAudit{}
+	for q, err := range parsed(db.sql.Select(ctx, g)) {
+		var damaged *RecordError
+		if err = db.lost(err); errors.As(err, &damaged) {
+			t.Damaged = append(t.Damaged, damaged)
+			continue
+		}
+		if err != nil {
 			return nil, err
 		}
+		list = append(list, q)
 	}
 	return list, nil
 }
@@ -175,14 +206,19 @@ func orDefault(n, usual int) int {
 	return n
 }
 
-// traceUses counts where else the evidence was used.
-func (db *DB) traceUses(ctx context.Context, t *Trace, limit int) error {
+// traceUses counts where else the evidence was used. self is the record's index, or negative if SQLite does not have it.
+func (db *DB) traceUses(ctx context.Context, t *Trace, self int64, o TraceOptions) error {
 	if len(t.Evidence) == 0 {
 		return nil
 	}
-	self, err := db.sql.IndexOf(ctx, t.Audit.QueryID)
-	if err != nil {
-		return err
+	limit := orDefault(o.HotLimit, DefaultHotLimit)
+	var own *sqlstore.Use // the record, if it is pending
+	if t.Pending {
+		self = pending
+		var err error
+		if own, err = db.ownUse(ctx, &t.Audit); err != nil {
+			return err
+		}
 	}
 	type counted struct{ uses, others Uses }
 	known := map[Hash]counted{} // a record can have an assertion several times
@@ -195,11 +231,14 @@ func (db *DB) traceUses(ctx context.Context, t *Trace, limit int) error {
 				continue
 			}
 			// One more shows that there are more. Another may be the record itself, which others leaves out.
-			found, err := db.sql.Uses(ctx, sqlstore.Evidence{Hash: bytesOf(&e.AssertionHash)}, limit+2)
+			found, err := db.sql.Uses(ctx, sqlstore.Evidence{Hash: bytesOf(&e.AssertionHash)}, indexOf(o.AsOf), limit+2)
 			if err != nil {
 				return err
 			}
-			c = counted{countUses(found, limit, -1), countUses(found, limit, self)}
+			if own != nil {
+				found = append(found, *own) // it was admitted last
+			}
+			c = counted{countUses(found, limit, nobody), countUses(found, limit, self)}
 			known[e.AssertionHash] = c
 		}
 		e.Uses, e.Others = c.uses, c.others
@@ -207,7 +246,25 @@ func (db *DB) traceUses(ctx context.Context, t *Trace, limit int) error {
 	return nil
 }
 
-// countUses counts at most limit records, and leaves out the one with the index without; -1 leaves out none.
+// ownUse is a record of the backlog as SQLite will have it: a question that does not wait for the applier may be about it.
+func (db *DB) ownUse(ctx context.Context, q *QueryAudit) (*sqlstore.Use, error) {
+	u := &sqlstore.Use{Index: pending, Timestamp: int64(q.Timestamp)}
+	if q.AgentID != nil {
+		var err error
+		if u.Agent, err = db.sql.AgentNumber(ctx, *q.AgentID); err != nil {
+			return nil, err
+		}
+	}
+	return u, nil
+}
+
+// pending is in place of the index of a record that SQLite does not have yet, and nobody is the index of none.
+const (
+	pending = math.MaxInt64
+	nobody  = -1
+)
+
+// countUses counts at most limit records, and leaves out the one with the index without; nobody leaves out none.
 func countUses(found []sqlstore.Use, limit int, without int64) Uses {
 	var u Uses
 	agents := map[int64]bool{}
@@ -270,12 +327,12 @@ func (t *Trace) find(low float32) {
 
 // Nearest returns, of the records that a filter selects, the one whose timestamp is closest to a time. Of two equally
 // close records it returns the earlier, and of several at one time the one with the least id. If the filter selects none,
-// the error is ErrNotFound. The filter's limit and order have no effect.
+// the error is ErrNotFound. The filter's limit, order and After have no effect.
 //
 // Damaged records are left out. Those that the search has met are in damaged, also with ErrNotFound: one of them may have been
 // the nearest.
 func (db *DB) Nearest(ctx context.Context, f Filter, at uint64) (nearest *QueryAudit, damaged []*RecordError, err error) {
-	f.Descending, f.ByAdmission = false, false
+	f.Descending, f.ByAdmission, f.After = false, false, nil
 	first := func(f Filter) (*QueryAudit, error) {
 		q, left, err := db.one(ctx, f, nil)
 		for _, d := range left {

@@ -76,13 +76,23 @@ func (db *DB) AgentCounts(ctx context.Context, f Filter) ([]AgentCount, error) {
 	return counts, nil
 }
 
-// LastBefore returns the timestamp of an agent's newest record up to a time, or false if there is none.
-func (db *DB) LastBefore(ctx context.Context, agent [32]byte, upTo int64) (int64, bool, error) {
+// AgentNumber returns the number by which rows name an agent, or -1 for an agent that has no records.
+func (db *DB) AgentNumber(ctx context.Context, agent [32]byte) (int64, error) {
+	number := int64(-1)
+	if err := db.readers.GetContext(ctx, &number, `SELECT id FROM agent WHERE agent_hex = ?`, hexOf(&agent)); err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return -1, db.fail("look for an agent", err)
+	}
+	return number, nil
+}
+
+// LastBefore returns the timestamp of an agent's newest record up to a time, or false if there is none. With asOf only records
+// with a lower index count.
+func (db *DB) LastBefore(ctx context.Context, agent [32]byte, upTo int64, asOf *int64) (int64, bool, error) {
 	const query = `SELECT a.timestamp FROM audit a INDEXED BY audit_by_agent
-		WHERE a.agent = ` + agentNumber + ` AND a.timestamp <= ?
+		WHERE a.agent = ` + agentNumber + ` AND a.timestamp <= ? AND a.idx < ?
 		ORDER BY a.timestamp DESC LIMIT 1`
 	var last int64
-	err := db.readers.GetContext(ctx, &last, query, hexOf(&agent), upTo)
+	err := db.readers.GetContext(ctx, &last, query, hexOf(&agent), upTo, orNow(asOf))
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, false, nil
 	}

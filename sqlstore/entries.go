@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 
 	"github.com/jmoiron/sqlx"
 
@@ -104,6 +105,14 @@ type extent struct {
 	filling bool
 }
 
+// asOf is the extent that the order of admission had when it had so many records; nil: now.
+func (e extent) asOf(n *int64) extent {
+	if n != nil {
+		e.last, e.want = min(e.last, *n-1), min(e.want, *n)
+	}
+	return e
+}
+
 // extent reads it in one query, so that both are of one moment.
 func (db *DB) extent(ctx context.Context) (e extent, err error) {
 	const entries = `SELECT max(idx), EXISTS (SELECT 1 FROM store WHERE name = 'reindex') FROM entry`
@@ -184,6 +193,20 @@ func (db *DB) Entries(ctx context.Context, from uint64) iter.Seq2[Entry, error] 
 	}
 }
 
+// EntriesFrom returns the entries from an index on, at most so many, in the order of admission.
+func (db *DB) EntriesFrom(ctx context.Context, from uint64, most int) ([]Entry, error) {
+	const query = `SELECT idx, query_id, journal_offset FROM entry WHERE idx >= ? ORDER BY idx LIMIT ?`
+	var entries []Entry
+	err := db.readers.each(ctx, query, []any{int64(min(from, math.MaxInt64)), most}, all(func(row []driver.Value) {
+		r := entryRow{Idx: integer(row[0]), QueryID: bytesOf(row[1]), JournalOffset: integer(row[2])}
+		entries = append(entries, r.entry())
+	}))
+	if err != nil {
+		return nil, db.fail("read entries", err)
+	}
+	return entries, nil
+}
+
 // entryCount counts the entries of a walk that begins at entry from, which next is to begin with.
 type entryCount struct{ from, next, have int64 }
 
@@ -215,8 +238,13 @@ const valuesPage = 256
 // with a *RecordError and without a value, and the receiver may go on after it. If entries are missing, an *IncompleteError
 // comes last. After any other error the sequence ends.
 func (db *DB) Values(ctx context.Context, from uint64) iter.Seq2[EntryValue, error] {
+	return db.values(ctx, from, nil)
+}
+
+// values is Values of the records whose index is less than asOf, if that is not nil.
+func (db *DB) values(ctx context.Context, from uint64, asOf *int64) iter.Seq2[EntryValue, error] {
 	return func(yield func(EntryValue, error) bool) {
-		for row, err := range db.entryRows(ctx, from) {
+		for row, err := range db.entryRows(ctx, from, asOf) {
 			if err != nil {
 				yield(EntryValue{}, db.fail("read values", err))
 				return
@@ -247,7 +275,7 @@ type EntryLeaf struct {
 // *IncompleteError comes last. After any other error the sequence ends.
 func (db *DB) Leaves(ctx context.Context, from uint64) iter.Seq2[EntryLeaf, error] {
 	return func(yield func(EntryLeaf, error) bool) {
-		for row, err := range db.entryRows(ctx, from) {
+		for row, err := range db.entryRows(ctx, from, nil) {
 			if err != nil {
 				yield(EntryLeaf{}, db.fail("hash the records", err))
 				return
@@ -265,9 +293,9 @@ func (db *DB) Leaves(ctx context.Context, from uint64) iter.Seq2[EntryLeaf, erro
 	}
 }
 
-// entryRows yields the entries from index from on with what kv has of them, up to the newest one there was when it began. It
-// reads in pages. If entries are missing, an *IncompleteError comes last. After any error it ends.
-func (db *DB) entryRows(ctx context.Context, from uint64) iter.Seq2[*entryRow, error] {
+// entryRows yields the entries from index from on with what kv has of them, up to the newest one there was when it began, or
+// when there were asOf. It reads in pages. If entries are missing, an *IncompleteError comes last. After any error it ends.
+func (db *DB) entryRows(ctx context.Context, from uint64, asOf *int64) iter.Seq2[*entryRow, error] {
 	// The cast makes a number of an offset that is none. The number is wrong, and the check finds it.
 	query := `SELECT e.idx, e.query_id, CAST(e.journal_offset AS INTEGER) AS journal_offset, k.value, ` + db.leafColumn("k.") + `
 		FROM entry e LEFT JOIN kv k ON k.key = ` + keyOfEntry + `
@@ -278,6 +306,7 @@ func (db *DB) entryRows(ctx context.Context, from uint64) iter.Seq2[*entryRow, e
 			yield(nil, err)
 			return
 		}
+		end = end.asOf(asOf)
 		count := entryCount{from: int64(from), next: int64(from)}
 		for next := int64(from); next <= end.last; {
 			page, cut, err := readPage(ctx, db.readers, db.sizes.pageBytes, query, []any{next, end.last, valuesPage}, (*entryRow).scan)

@@ -38,13 +38,20 @@ type Use struct {
 	Timestamp int64
 }
 
-// Uses returns the first records that have some evidence, each once, in the order of admission.
-func (db *DB) Uses(ctx context.Context, e Evidence, most int) ([]Use, error) {
+// Uses returns the first records that have some evidence, each once, in the order of admission: of all records, or of those
+// whose index is less than asOf.
+func (db *DB) Uses(ctx context.Context, e Evidence, asOf *int64, most int) ([]Use, error) {
 	x := e.index()
-	query := generations + `SELECT DISTINCT a.idx, a.agent, a.timestamp FROM ` + x.from("c") + ` CROSS JOIN audit a
-		WHERE ` + x.match("c") + ` AND a.idx = c.audit LIMIT ?`
+	with, before, args := generations, ``, []any{hexOf(e.Hash)}
+	if asOf != nil {
+		// The later generations are left out: whatever they have, it does not count.
+		with, before = generationsTo, ` AND a.idx < ?`
+		args = []any{generationOf(*asOf - 1), hexOf(e.Hash), *asOf}
+	}
+	query := with + `SELECT DISTINCT a.idx, a.agent, a.timestamp FROM ` + x.from("c") + ` CROSS JOIN audit a
+		WHERE ` + x.match("c") + ` AND a.idx = c.audit` + before + ` LIMIT ?`
 	var uses []Use
-	if err := db.readers.SelectContext(ctx, &uses, query, hexOf(e.Hash), most); err != nil {
+	if err := db.readers.SelectContext(ctx, &uses, query, append(args, most)...); err != nil {
 		return nil, db.fail("count uses", err)
 	}
 	return uses, nil

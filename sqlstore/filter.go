@@ -1,6 +1,9 @@
 package sqlstore
 
-import "strings"
+import (
+	"math"
+	"strings"
+)
 
 // Filter says which records Select yields, and in what order. A record must meet every condition that is set. Fields that are
 // nil, empty or false are no condition.
@@ -17,10 +20,22 @@ type Filter struct {
 	Unapproved                   bool      // some of the evidence is not Approved
 	Attributes                   []Attribute
 	MinConfidence, MaxConfidence *float64 // both inclusive
+	AsOf                         *int64   // an Entry.Index: only records with a lower one
+
+	// After is where Select goes on: only records that come after this place in the order of the filter. Counts ignore it, as
+	// they ignore the order.
+	After *Place
 
 	Limit       int  // 0: no limit
 	Descending  bool // the newest first
 	ByAdmission bool // by Entry.Index; otherwise by (timestamp, query id)
+}
+
+// Place is that of a record in the order of a Select. By admission only Index counts, and by time only the others.
+type Place struct {
+	Timestamp int64
+	QueryID   [32]byte
+	Index     int64
 }
 
 // clause is a piece of SQL with the values bound in it.
@@ -109,7 +124,26 @@ func (f *Filter) conditions() []clause {
 	if f.MaxConfidence != nil {
 		add(`a.result_confidence <= ?`, *f.MaxConfidence)
 	}
+	if f.AsOf != nil {
+		add(`a.idx < ?`, *f.AsOf)
+	}
 	return cs
+}
+
+// orNow is an AsOf that may be nil, as a value to compare an index with.
+func orNow(asOf *int64) int64 {
+	if asOf == nil {
+		return math.MaxInt64
+	}
+	return *asOf
+}
+
+// onlyAsOf reports whether the filter has no condition but AsOf. Then it selects the first records in the order of
+// admission.
+func (f *Filter) onlyAsOf() bool {
+	g := *f
+	g.AsOf = nil
+	return len(g.conditions()) == 0
 }
 
 // evidence returns the evidence that the filter names, or nil. If it names two, this is the assertion: assertions are rarer

@@ -194,12 +194,18 @@ func TestLastBefore(t *testing.T) {
 	s.Agent, s.Time = ptr(hx("another")), 500
 	apply(t, db, append(rs, s.record(9))...)
 	for upTo, want := range map[int64]int64{99: -1, 100: 100, 299: 100, 300: 300, 899: 300, 900: 900, math.MaxInt64: 900} {
-		last, ok, err := db.LastBefore(t.Context(), h("agent"), upTo)
+		last, ok, err := db.LastBefore(t.Context(), h("agent"), upTo, nil)
 		if err != nil || ok != (want >= 0) || ok && last != want {
 			t.Errorf("up to %d: %d, %v, %v; want %d", upTo, last, ok, err, want)
 		}
 	}
-	if _, ok, err := db.LastBefore(t.Context(), h("nobody"), math.MaxInt64); ok || err != nil {
+	for asOf, want := range []int64{-1, 100, 300, 300, 900} {
+		last, ok, err := db.LastBefore(t.Context(), h("agent"), math.MaxInt64, ptr(int64(asOf)))
+		if err != nil || ok != (want >= 0) || ok && last != want {
+			t.Errorf("as of %d: %d, %v, %v; want %d", asOf, last, ok, err, want)
+		}
+	}
+	if _, ok, err := db.LastBefore(t.Context(), h("nobody"), math.MaxInt64, nil); ok || err != nil {
 		t.Errorf("of nobody: %v, %v", ok, err)
 	}
 }

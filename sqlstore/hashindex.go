@@ -114,11 +114,11 @@ func (x *hashIndex) span() string {
 	return generationsTo + `SELECT min((SELECT min(c.audit)` + in + `)), max((SELECT max(c.audit)` + in + `)) FROM gen`
 }
 
-// tally is a query for the hashes of one bound generation, each with the number of its rows. Equal hashes stand
-// together in the index, so SQLite does not sort.
+// tally is a query for the hashes of one bound generation, each with the number of its rows of records up to a bound one. Equal
+// hashes stand together in the index, so SQLite does not sort. The index has the record's number too.
 func (x *hashIndex) tally() string {
 	c := `c.` + x.columns[0]
-	return `SELECT ` + c + `, count(*) FROM ` + x.named("c") + ` WHERE c.generation = ? GROUP BY ` + c
+	return `SELECT ` + c + `, count(*) FROM ` + x.named("c") + ` WHERE c.generation = ? AND c.audit <= ? GROUP BY ` + c
 }
 
 // audits is table audit, as a, narrowed to the records of one generation that have a piece of evidence.

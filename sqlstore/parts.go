@@ -23,7 +23,7 @@ const noJoin = ` WHERE TRUE`
 // parts yields what a filter selects, in parts and in no promised order, for counting. The limit and the order
 // of the filter do not matter. Records that are admitted after it began are left out.
 func (db *DB) parts(ctx context.Context, f Filter) iter.Seq2[part, error] {
-	f.Limit, f.Descending = 0, false
+	f.Limit, f.Descending, f.After = 0, false, nil
 	// Where nothing names an index, table audit itself is read, in its own order.
 	f.ByAdmission = !f.bounded()
 	return func(yield func(part, error) bool) {

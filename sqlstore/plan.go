@@ -215,7 +215,11 @@ func (f *Filter) path() path {
 	default:
 		p.from = `audit a INDEXED BY audit_by_time`
 	}
-	if !f.ByAdmission {
+	if f.ByAdmission {
+		if f.AsOf != nil {
+			p.bounds = append(p.bounds, clause{`a.idx < ?`, []any{*f.AsOf}})
+		}
+	} else {
 		if f.From != nil {
 			p.bounds = append(p.bounds, clause{`a.timestamp >= ?`, []any{*f.From}})
 		}

@@ -24,7 +24,7 @@ import (
 // pass does not make one long read either.
 func (db *DB) Select(ctx context.Context, f Filter) iter.Seq2[[]byte, error] {
 	if f.inAdmission() {
-		return db.admitted(ctx, f.Limit)
+		return db.admitted(ctx, f)
 	}
 	return func(yield func([]byte, error) bool) {
 		for row, err := range db.selected(ctx, f, false) {
@@ -52,7 +52,7 @@ func (db *DB) SelectNumbered(ctx context.Context, f Filter) iter.Seq2[Numbered, 
 	return func(yield func(Numbered, error) bool) {
 		if f.inAdmission() {
 			n := 0
-			for v, err := range db.Values(ctx, 0) {
+			for v, err := range db.values(ctx, f.next(), f.AsOf) {
 				if n++; !yield(Numbered{v.Index, v.QueryID, v.Value}, err) || n == f.Limit {
 					return
 				}
@@ -116,39 +116,47 @@ func (db *DB) selected(ctx context.Context, f Filter, placed bool) iter.Seq2[*au
 	}
 }
 
-// inAdmission reports whether a filter selects everything in the order of admission. That needs no derived table.
+// inAdmission reports whether a filter selects a stretch of the order of admission. That needs no derived table.
 func (f *Filter) inAdmission() bool {
-	return f.ByAdmission && !f.Descending && len(f.conditions()) == 0
+	return f.ByAdmission && !f.Descending && f.onlyAsOf()
 }
 
 // least returns how many records a Select must find at least: without conditions that is every record there is when it
-// begins, up to the limit, and whole is true. With conditions nothing is known, nor while a Reindex is filling the tables (see
-// Reindexing).
+// begins, or was at the moment that the filter names, up to the limit, and whole is true. With conditions nothing is known, nor
+// while a Reindex is filling the tables (see Reindexing).
 func (db *DB) least(ctx context.Context, f *Filter) (n int, whole bool, err error) {
-	if len(f.conditions()) > 0 {
+	if f.After != nil || !f.onlyAsOf() {
 		return 0, false, nil
 	}
 	e, err := db.extent(ctx)
 	if err != nil || e.filling {
 		return 0, false, err
 	}
+	e = e.asOf(f.AsOf)
 	if f.Limit > 0 {
 		e.want = min(e.want, int64(f.Limit))
 	}
 	return int(e.want), true, nil
 }
 
-// admitted yields the records in the order of admission, all if limit is 0. It is a Select without conditions,
-// and needs no derived table.
-func (db *DB) admitted(ctx context.Context, limit int) iter.Seq2[[]byte, error] {
+// next is the index of the first record that a filter selects by admission.
+func (f *Filter) next() uint64 {
+	if f.After == nil {
+		return 0
+	}
+	return uint64(f.After.Index) + 1
+}
+
+// admitted is a Select in the order of admission without conditions. It needs no derived table.
+func (db *DB) admitted(ctx context.Context, f Filter) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		n := 0
-		for v, err := range db.Values(ctx, 0) {
+		for v, err := range db.values(ctx, f.next(), f.AsOf) {
 			if damaged := (*RecordError)(nil); err != nil && !errors.As(err, &damaged) {
 				yield(nil, err)
 				return
 			}
-			if n++; !yield(v.Value, err) || n == limit {
+			if n++; !yield(v.Value, err) || n == f.Limit {
 				return
 			}
 		}
@@ -243,6 +251,9 @@ func (s *selection) learn(ctx context.Context) error {
 		if newest, ok := row[0].(int64); ok {
 			s.stats.newest = newest
 		}
+		if asOf := s.q.AsOf; asOf != nil {
+			s.stats.newest = min(s.stats.newest, *asOf-1)
+		}
 		s.stats.agentKnown = integer(row[1]) != 0
 	})
 }
@@ -276,18 +287,32 @@ func (s *selection) lookUp(ctx context.Context, n int) error {
 			return err
 		}
 	}
-	slices.SortFunc(s.found, func(a, b auditRow) int {
-		c := cmp.Compare(a.Idx, b.Idx)
-		if !s.q.ByAdmission {
-			c = cmp.Or(cmp.Compare(a.Timestamp, b.Timestamp), bytes.Compare(a.QueryID, b.QueryID))
-		}
-		if s.q.Descending {
-			return -c
-		}
-		return c
-	})
+	slices.SortFunc(s.found, func(a, b auditRow) int { return s.q.compare(&a, &b) })
 	s.found = slices.CompactFunc(s.found, func(a, b auditRow) bool { return a.Idx == b.Idx })
+	if at := s.q.After.row(); at != nil {
+		s.found = slices.DeleteFunc(s.found, func(r auditRow) bool { return s.q.compare(&r, at) <= 0 })
+	}
 	return nil
+}
+
+// compare compares the places of two rows in the order of the filter.
+func (f *Filter) compare(a, b *auditRow) int {
+	c := cmp.Compare(a.Idx, b.Idx)
+	if !f.ByAdmission {
+		c = cmp.Or(cmp.Compare(a.Timestamp, b.Timestamp), bytes.Compare(a.QueryID, b.QueryID))
+	}
+	if f.Descending {
+		return -c
+	}
+	return c
+}
+
+// row returns the place as that of a row, or nil for none.
+func (p *Place) row() *auditRow {
+	if p == nil {
+		return nil
+	}
+	return &auditRow{Idx: p.Index, Timestamp: p.Timestamp, QueryID: p.QueryID[:]}
 }
 
 // narrow finds out between which records the evidence is, when many have it. A bad fact may be new in an old

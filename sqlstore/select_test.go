@@ -62,7 +62,8 @@ func want(rs []sqlstore.Record, f sqlstore.Filter) (out [][]byte) {
 			(f.Source == nil || slices.ContainsFunc(r.Contributions, func(c sqlstore.Contribution) bool { return c.SourceHash == *f.Source })) &&
 			(!f.Unapproved || slices.ContainsFunc(r.Contributions, func(c sqlstore.Contribution) bool { return c.Lifecycle != 2 })) &&
 			(f.MinConfidence == nil || r.ResultConfidence >= *f.MinConfidence) &&
-			(f.MaxConfidence == nil || r.ResultConfidence <= *f.MaxConfidence)
+			(f.MaxConfidence == nil || r.ResultConfidence <= *f.MaxConfidence) &&
+			(f.AsOf == nil || int64(i) < *f.AsOf)
 		if ok && f.SubjectGlob != nil {
 			match := false
 			if r.Subject != nil {
@@ -77,7 +78,7 @@ func want(rs []sqlstore.Record, f sqlstore.Filter) (out [][]byte) {
 			hits = append(hits, numbered{r, i})
 		}
 	}
-	slices.SortFunc(hits, func(a, b numbered) int {
+	order := func(a, b numbered) int {
 		c := cmp.Compare(a.idx, b.idx)
 		if !f.ByAdmission {
 			c = cmp.Or(cmp.Compare(a.Timestamp, b.Timestamp), bytes.Compare(a.QueryID[:], b.QueryID[:]))
@@ -86,7 +87,12 @@ func want(rs []sqlstore.Record, f sqlstore.Filter) (out [][]byte) {
 			return -c
 		}
 		return c
-	})
+	}
+	slices.SortFunc(hits, order)
+	if f.After != nil {
+		at := numbered{sqlstore.Record{Timestamp: f.After.Timestamp, QueryID: f.After.QueryID}, int(f.After.Index)}
+		hits = slices.DeleteFunc(hits, func(r numbered) bool { return order(r, at) <= 0 })
+	}
 	for i, r := range hits {
 		if f.Limit > 0 && i == f.Limit {
 			break
@@ -132,6 +138,7 @@ func TestSelectFindsWhatLookingAtEveryRecordFinds(t *testing.T) {
 			db.ShrinkPages(shape.bytes)
 			rapid.Check(t, func(t *rapid.T) {
 				f := drawFilter(t)
+				f.After = drawPlace(t, rs)
 				got, want := collect(t, db, f), want(rs, f)
 				if len(got) != len(want) {
 					t.Fatalf("%d records, want %d", len(got), len(want))
@@ -188,6 +195,18 @@ func TestSelectNamesARecordThatIsMissing(t *testing.T) {
 	}
 }
 
+// drawPlace draws the place of a record, one where there is none, or nil.
+func drawPlace(t *rapid.T, rs []sqlstore.Record) *sqlstore.Place {
+	switch i := rapid.IntRange(-len(rs)/2, len(rs)).Draw(t, "after"); {
+	case i < 0:
+		return nil
+	case i == len(rs):
+		return &sqlstore.Place{Timestamp: 20, Index: int64(i / 2)}
+	default:
+		return &sqlstore.Place{Timestamp: rs[i].Timestamp, QueryID: rs[i].QueryID, Index: int64(i)}
+	}
+}
+
 // drawFilter draws a filter for a world's records.
 func drawFilter(t *rapid.T) sqlstore.Filter {
 	f := sqlstore.Filter{
@@ -201,6 +220,7 @@ func drawFilter(t *rapid.T) sqlstore.Filter {
 		Result:        maybe(t, "result", h("assertion 1"), h("assertion 99")),
 		MinConfidence: maybe(t, "min", 0.0, 0.5, 2),
 		MaxConfidence: maybe(t, "max", 0.25, 1),
+		AsOf:          maybe[int64](t, "as of", 0, 1, 59, 60, 61, 120, 1000),
 		Limit:         rapid.SampledFrom([]int{0, 0, 1, 7, 8, 100}).Draw(t, "limit"),
 		Descending:    rapid.Bool().Draw(t, "descending"),
 		ByAdmission:   rapid.Bool().Draw(t, "by admission"),
@@ -234,7 +254,7 @@ func TestCountsAreOfWhatSelectFinds(t *testing.T) {
 			rapid.Check(t, func(t *rapid.T) {
 				f := drawFilter(t)
 				if rapid.Bool().Draw(t, "by evidence alone") {
-					f = sqlstore.Filter{Assertion: maybe(t, "only assertion", h("assertion 2")), Source: maybe(t, "only source", h("source 0"))}
+					f = sqlstore.Filter{AsOf: f.AsOf, Assertion: maybe(t, "only assertion", h("assertion 2")), Source: maybe(t, "only source", h("source 0"))}
 				}
 				e := sqlstore.Evidence{Hash: ptr(h("assertion 4"))}
 				if rapid.Bool().Draw(t, "by source") {
@@ -242,6 +262,7 @@ func TestCountsAreOfWhatSelectFinds(t *testing.T) {
 				}
 				all := f
 				all.Limit, all.Descending, all.ByAdmission = 0, false, true
+				f.After = drawPlace(t, rs)
 				counts, uses := map[[32]byte]sqlstore.AgentCount{}, map[[32]byte]sqlstore.AgentUses{}
 				frequencies := map[sqlstore.TopKey]map[string]int64{0: {}, 1: {}, 2: {}, 3: {}}
 				moments, unapproved := 0, 0

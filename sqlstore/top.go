@@ -100,8 +100,8 @@ func (db *DB) frequencies(ctx context.Context, k TopKey, f Filter, add func(driv
 		column = `a.lens`
 	case ByAssertion, BySource:
 		e := Evidence{Source: k == BySource}
-		if len(f.conditions()) == 0 {
-			return db.allEvidence(ctx, e, add, prune)
+		if f.onlyAsOf() {
+			return db.allEvidence(ctx, e, f.AsOf, add, prune)
 		}
 		column, join = `c.`+e.column(), ` CROSS JOIN contribution c WHERE c.audit = a.idx`
 		add = ofHashes(add)
@@ -119,15 +119,17 @@ func (db *DB) frequencies(ctx context.Context, k TopKey, f Filter, add func(driv
 	return nil
 }
 
-// allEvidence adds up the evidence of all records. It reads the index alone, a generation at a time.
-func (db *DB) allEvidence(ctx context.Context, e Evidence, add func(driver.Value, int64), prune func()) error {
+// allEvidence adds up the evidence of all records, or of those whose index is less than asOf. It reads the index alone, a
+// generation at a time.
+func (db *DB) allEvidence(ctx context.Context, e Evidence, asOf *int64, add func(driver.Value, int64), prune func()) error {
 	var newest int64
 	if err := db.readers.GetContext(ctx, &newest, `SELECT coalesce(max(idx), -1) FROM audit`); err != nil {
 		return err
 	}
+	newest = min(newest, orNow(asOf)-1)
 	add = ofHashes(add)
 	for generation := int64(0); generation <= generationOf(newest); generation++ {
-		err := db.readers.each(ctx, e.index().tally(), []any{generation}, all(func(row []driver.Value) { add(row[0], integer(row[1])) }))
+		err := db.readers.each(ctx, e.index().tally(), []any{generation, newest}, all(func(row []driver.Value) { add(row[0], integer(row[1])) }))
 		if err != nil {
 			return err
 		}
@@ -183,25 +185,25 @@ func (db *DB) LensUsers(ctx context.Context, f Filter, lenses []string) (map[str
 	return users, nil
 }
 
-// SeenBefore tells whether any record with a timestamp before this one has the key. There is no index for lenses: for a lens
-// that is new it looks at every record before the timestamp.
-func (db *DB) SeenBefore(ctx context.Context, k TopKey, key string, timestamp int64) (bool, error) {
+// SeenBefore tells whether any record with a timestamp before this one has the key: any of all records, or of those whose index
+// is less than asOf. There is no index for lenses: for a lens that is new it looks at every record before the timestamp.
+func (db *DB) SeenBefore(ctx context.Context, k TopKey, key string, timestamp int64, asOf *int64) (bool, error) {
 	query, value := ``, any(key)
 	switch k {
 	case BySubject:
-		query = `SELECT 1 FROM audit INDEXED BY audit_by_subject WHERE subject = ?1 AND timestamp < ?2`
+		query = `SELECT 1 FROM audit INDEXED BY audit_by_subject WHERE subject = ? AND timestamp < ? AND idx < ?`
 	case ByLens:
-		query = `SELECT 1 FROM audit INDEXED BY audit_by_time WHERE lens = ?1 AND timestamp < ?2`
+		query = `SELECT 1 FROM audit INDEXED BY audit_by_time WHERE lens = ? AND timestamp < ? AND idx < ?`
 	default:
 		e := Evidence{Source: k == BySource}
 		x := e.index()
 		var h [32]byte
 		copy(h[:], key)
 		value = hexOf(&h)
-		query = generations + `SELECT 1 FROM ` + x.from("c") + ` CROSS JOIN audit a WHERE ` + x.match("c") + ` AND a.idx = c.audit AND a.timestamp < ?`
+		query = generations + `SELECT 1 FROM ` + x.from("c") + ` CROSS JOIN audit a WHERE ` + x.match("c") + ` AND a.idx = c.audit AND a.timestamp < ? AND a.idx < ?`
 	}
 	var seen bool
-	if err := db.readers.GetContext(ctx, &seen, `SELECT EXISTS (`+query+`)`, value, timestamp); err != nil {
+	if err := db.readers.GetContext(ctx, &seen, `SELECT EXISTS (`+query+`)`, value, timestamp, orNow(asOf)); err != nil {
 		return false, db.fail(fmt.Sprintf("look for what came before %d", timestamp), err)
 	}
 	return seen, nil

@@ -20,13 +20,13 @@ type walker struct {
 
 	cut   bool      // the last page was cut
 	limit int       // matching records that are still wanted; 0: all
-	at    *auditRow // the last row looked at
+	at    *auditRow // the last row looked at, or the place to begin after; nil: the beginning
 	done  bool
 }
 
 func newWalk(s *selection) *walker {
 	p := s.q.path
-	w := &walker{db: s.db, path: p, stretch: s.db.sizes.minStretch, placed: s.placed, limit: s.q.Limit, cut: s.large}
+	w := &walker{db: s.db, path: p, stretch: s.db.sizes.minStretch, placed: s.placed, limit: s.q.Limit, cut: s.large, at: s.q.After.row()}
 	bounds, conditions := slices.Clip(p.bounds), slices.Clip(p.conditions) // another walk may follow
 	newest := clause{`a.idx <= ?`, []any{s.stats.newest}}
 	if s.q.ByAdmission {

@@ -20,7 +20,8 @@ type request struct {
 	route     *route // nil until it is found
 	principal string
 	problem   *Problem
-	status    int // that was sent; 0: none yet
+	status    int  // that was sent; 0: none yet
+	begun     bool // the body is being sent, though perhaps still in a buffer
 	bytes     int64
 }
 
@@ -49,7 +50,7 @@ func (s *Server) wrap(routes http.Handler) http.Handler {
 		r = r.WithContext(context.WithValue(r.Context(), requestKey, a))
 		counted := &countedWriter{ResponseWriter: w, about: a}
 		setHeaders(w.Header(), a.id)
-		begun := s.now()
+		begun := time.Now()
 		defer func() {
 			thrown := recover()
 			if thrown != nil && thrown != http.ErrAbortHandler {
@@ -61,7 +62,9 @@ func (s *Server) wrap(routes http.Handler) http.Handler {
 					thrown = http.ErrAbortHandler // a client must not take the part that was sent for the whole
 				}
 			}
-			s.logRequest(r, a, s.now().Sub(begun), thrown != nil)
+			took := time.Since(begun)
+			s.metrics.request(methodName(r.Method), routeName(a), a.status, took, a.bytes)
+			s.logRequest(r, a, took, thrown != nil)
 			if thrown != nil {
 				panic(thrown)
 			}

@@ -46,7 +46,9 @@ type Limits struct {
 	Questions int           // expensive ones at the same time; 2
 	Exports   int           // lists without a limit at the same time; 2
 	Budget    time.Duration // of an expensive question; 30 s
+	Streams   int           // of records that are put, at the same time; 256
 	Tails     int           // at the same time; 1000
+	Beat      time.Duration // how often a tail without records shows that it is alive; 15 s
 	Idle      time.Duration // how long a client may take nothing of what is sent, or send nothing of its body; 30 s
 }
 
@@ -71,9 +73,11 @@ func (l Limits) orDefaults() Limits {
 	wait(&l.PutWait, 5*time.Second)
 	wait(&l.ReadWait, 5*time.Second)
 	wait(&l.Budget, 30*time.Second)
+	wait(&l.Beat, 15*time.Second)
 	wait(&l.Idle, 30*time.Second)
 	count(&l.Questions, 2)
 	count(&l.Exports, 2)
+	count(&l.Streams, 256)
 	count(&l.Tails, 1000)
 	return l
 }

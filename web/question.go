@@ -6,11 +6,11 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/audit/ask"
-	"github.com/auditsql/auditsql/audit/view"
 	"github.com/auditsql/auditsql/internal/tui"
 	"github.com/auditsql/auditsql/internal/when"
 )
@@ -31,6 +31,7 @@ const (
 	zoneName        = "tz"
 	formName        = "format"
 	consistencyName = "consistency"
+	csvSafeName     = "csv-safe" // as the flag; goes with CSV
 	asOfName        = "as_of"
 )
 
@@ -45,7 +46,7 @@ func (t *takes) names() []string {
 		}
 	}
 	names = append(names, t.own...)
-	for name, has := range map[string]bool{zoneName: t.zone, consistencyName: t.reads, formName: t.forms != nil} {
+	for name, has := range map[string]bool{zoneName: t.zone, consistencyName: t.reads, formName: t.forms != nil, csvSafeName: slices.Contains(t.forms, tui.CSV)} {
 		if has {
 			names = append(names, name)
 		}
@@ -65,13 +66,19 @@ type question struct {
 
 	// acknowledged says that the answer must have all that was acknowledged before it, and not only what SQLite has.
 	acknowledged bool
+
+	// asOf is how many records the store had at the moment that the question is about; nil is now. It is the value of the
+	// parameter as_of, for routes that have it among their own.
+	asOf *uint64
+
+	csvSafe bool // put an apostrophe before what a spreadsheet takes for a formula
 }
 
 // parseQuestion reads a request. Its errors are problems that name the parameter.
 func parseQuestion(r *http.Request, now time.Time, t *takes) (*question, error) {
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return nil, problem(kindParameter, "the query string cannot be read: write % as %25, & as %26 and ; as %3B in values")
+		return nil, problem(kindParameter, "the query string cannot be read: in values %% is written %%25, & is %%26 and ; is %%3B")
 	}
 	q := &question{now: now, zone: time.UTC, values: values, filter: map[string][]string{}}
 	known := t.names()
@@ -80,7 +87,7 @@ func parseQuestion(r *http.Request, now time.Time, t *takes) (*question, error) 
 			return nil, problem(kindParameter, "there is no parameter %s here", nameShown(name)).at(nameShown(name))
 		}
 	}
-	for _, name := range append([]string{zoneName, formName, consistencyName}, t.own...) {
+	for _, name := range append([]string{zoneName, formName, consistencyName, csvSafeName}, t.own...) {
 		if len(values[name]) > 1 {
 			return nil, problem(kindParameter, "%s is given more than once", name).at(name)
 		}
@@ -112,6 +119,21 @@ func parseQuestion(r *http.Request, now time.Time, t *takes) (*question, error) 
 			return nil, err
 		}
 	}
+	if slices.Contains(t.own, asOfName) && values.Has(asOfName) {
+		n, err := strconv.ParseUint(values.Get(asOfName), 10, 64)
+		if err != nil {
+			return nil, problem(kindParameter, "%s: want a number of records", asOfName).at(asOfName)
+		}
+		q.asOf = &n
+	}
+	if slices.Contains(known, csvSafeName) {
+		if q.csvSafe, err = q.isSet(csvSafeName); err != nil {
+			return nil, err
+		}
+	}
+	if q.csvSafe && q.form != tui.CSV {
+		return nil, problem(kindParameter, "%s goes with %s=csv", csvSafeName, formName).at(csvSafeName)
+	}
 	return q, nil
 }
 
@@ -136,6 +158,15 @@ func (q *question) count(name string, usual, least, most int) (int, error) {
 	return n, nil
 }
 
+// oneOf reads an own parameter that is one of a few words; the first is the usual one.
+func (q *question) oneOf(name string, words ...string) (string, error) {
+	word := q.own(name, words[0])
+	if !slices.Contains(words, word) {
+		return "", problem(kindParameter, "%s: want %s", name, strings.Join(words, " or ")).at(name)
+	}
+	return word, nil
+}
+
 // isSet reads an own parameter that is true or false. It is true when it is given without a value.
 func (q *question) isSet(name string) (bool, error) {
 	if !q.values.Has(name) {
@@ -149,9 +180,11 @@ func (q *question) isSet(name string) (bool, error) {
 	return on || text == "", nil
 }
 
-// filterOf finds the filter that the question asks for, and what may have been meant instead.
-func (q *question) filterOf(ctx context.Context, s *Server) (audit.Filter, []ask.Note, error) {
-	return ask.Filter(ctx, s.store, q.filter, q.askOptions())
+// filter finds the filter that a question asks for. It puts into the header what may have been meant instead.
+func (s *Server) filter(ctx context.Context, w http.ResponseWriter, q *question) (audit.Filter, error) {
+	f, list, err := ask.Filter(ctx, s.store, q.filter, q.askOptions())
+	notes(w, list)
+	return f, err
 }
 
 // limitOr sets the limit for a question that was asked without one.
@@ -159,15 +192,6 @@ func (q *question) limitOr(usual int) {
 	if _, given := q.filter["limit"]; !given {
 		q.filter["limit"] = []string{strconv.Itoa(usual)}
 	}
-}
-
-// viewer returns what builds the answers to a question.
-func (s *Server) viewer(ctx context.Context, q *question) (*view.Viewer, error) {
-	labels, err := s.store.Labels(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return view.New(s.store, labels, q.zone), nil
 }
 
 // nameShown is the name of a parameter for an error.

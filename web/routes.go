@@ -1,9 +1,6 @@
 package web
 
-import (
-	"net/http"
-	"slices"
-)
+import "slices"
 
 // A route is one line of the API's table, or one page.
 type route struct {
@@ -26,7 +23,7 @@ type route struct {
 	// alive marks a route that is answered also while the server drains.
 	alive bool
 
-	handle func(w http.ResponseWriter, r *http.Request, q *question) error
+	handle handler
 }
 
 // pattern is the route as http.ServeMux takes it.

@@ -4,8 +4,9 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"sync"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 
 	"github.com/auditsql/auditsql/audit/ingest"
 )
@@ -22,15 +23,30 @@ type Server struct {
 	byPath map[string]*route // by pattern
 	chain  http.Handler
 
+	questions slots // expensive questions
+	exports   slots // lists without a limit
+	verifies  slots
+	streams   slots               // of records
+	bodies    *semaphore.Weighted // bytes of bodies that are held
+
+	verified lastVerify
+	metrics  *Metrics
+	hub      hub
+	tailing  slots
+	catching slots // tails that read the journal by themselves
+
 	draining context.Context // ends when no new request is taken
 	drain    context.CancelFunc
 }
+
+// catchUps is how many tails that are behind read the journal at the same time.
+const catchUps = 4
 
 // Handler returns a server of a store, with the API and the pages. The caller closes the store after [Server.Drain], and after
 // http.Server.Shutdown has waited for the requests that were under way.
 func Handler(store Store, o Options) *Server {
 	s := &Server{
-		store: store, options: o, limits: o.Limits.orDefaults(), now: o.Now, log: o.Logger,
+		store: store, options: o, limits: o.Limits.orDefaults(), now: o.Now, log: o.Logger, metrics: o.Metrics,
 		mux: http.NewServeMux(), byPath: map[string]*route{},
 	}
 	if s.now == nil {
@@ -42,6 +58,9 @@ func Handler(store Store, o Options) *Server {
 	if s.options.MaxFuture == 0 {
 		s.options.MaxFuture = ingest.UsualFuture
 	}
+	s.questions, s.exports, s.verifies = newSlots(s.limits.Questions), newSlots(s.limits.Exports), newSlots(1)
+	s.streams, s.tailing, s.catching = newSlots(s.limits.Streams), newSlots(s.limits.Tails), newSlots(catchUps)
+	s.bodies = semaphore.NewWeighted(s.limits.BodyBytes)
 	s.draining, s.drain = context.WithCancel(context.Background())
 	for _, one := range s.routes() {
 		if one.writes && o.ReadOnly {
@@ -50,7 +69,14 @@ func Handler(store Store, o Options) *Server {
 			}
 		}
 		s.byPath[one.pattern()] = &one
-		s.mux.Handle(one.pattern(), s.serve(&one))
+		h := s.serve(&one)
+		if one.compressed() {
+			h = compress(h)
+		}
+		s.mux.Handle(one.pattern(), h)
+	}
+	if s.metrics != nil {
+		s.metrics.serves(s)
 	}
 	s.chain = s.wrap(http.HandlerFunc(s.dispatch))
 	return s
@@ -103,7 +129,7 @@ func (s *Server) serve(route *route) http.Handler {
 		if err == nil {
 			return
 		}
-		if about(r).status != 0 {
+		if a := about(r); a.begun || a.status != 0 {
 			// The status is on its way, so nothing but a broken connection can tell the client that the answer is cut.
 			note(r, s.problemOf(err))
 			panic(http.ErrAbortHandler)

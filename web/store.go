@@ -6,6 +6,7 @@ import (
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/audit/view"
+	"github.com/auditsql/auditsql/evidence"
 	"github.com/auditsql/auditsql/tree"
 )
 
@@ -44,7 +45,10 @@ type Questions interface {
 
 // A Tailer yields records in the order of the journal.
 type Tailer interface {
-	Tail(ctx context.Context, n int, follow bool) iter.Seq2[[]byte, error]
+	TailAfter(ctx context.Context, after audit.Offset) iter.Seq2[audit.TailRecord, error]
+	// TailRange returns the first offset that the journal has, and the one from which on a tail yields only what is
+	// acknowledged from now on.
+	TailRange(ctx context.Context) (first, end audit.Offset, err error)
 }
 
 // Labels are the names that people gave to hashes.
@@ -55,7 +59,8 @@ type Labels interface {
 
 // Proofs are the signed checkpoints of the store's log, and the proofs that lead to them.
 type Proofs interface {
-	Prover(ctx context.Context, o audit.ProveOptions) (*audit.Prover, error)
+	Prove(ctx context.Context, id audit.QueryID, o audit.ProveOptions) (audit.ProvenRecord, error)
+	NewestCheckpoint(ctx context.Context) (signed []byte, c evidence.Checkpoint, err error)
 	Tree(ctx context.Context) (size uint64, tiles tree.TileReader, err error)
 	Log(ctx context.Context) (*audit.LogState, error)
 }
@@ -65,6 +70,11 @@ type State interface {
 	TimeUnit() audit.TimeUnit
 	Stats(ctx context.Context) (audit.Stats, error)
 	Verify(ctx context.Context, o audit.VerifyOptions) (audit.VerifyReport, error)
+
+	// Progress is how much SQLite has, and what it lacks. It does not wait.
+	Progress() audit.Progress
+	// AwaitApplied waits until SQLite has everything that was acknowledged before the call.
+	AwaitApplied(ctx context.Context) error
 
 	// Err is why the store takes no more records, or nil. It is audit.ErrReadOnly for a store that is open for reading.
 	Err() error

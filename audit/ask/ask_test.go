@@ -87,6 +87,7 @@ func TestParametersSetTheirFields(t *testing.T) {
 		{map[string][]string{"attr": {"a=b=c", `"a=b"=c`, `""=`}}, audit.Filter{Attributes: []audit.Attribute{{Key: "a", Value: "b=c"}, {Key: "a=b", Value: "c"}, {}}}},
 		{map[string][]string{"min-confidence": {"0.25"}}, audit.Filter{MinConfidence: pointer(float32(0.25))}},
 		{map[string][]string{"max-confidence": {"1"}}, audit.Filter{MaxConfidence: pointer(float32(1))}},
+		{map[string][]string{"as-of": {"2"}}, audit.Filter{AsOf: pointer(uint64(2))}},
 		{map[string][]string{"limit": {"7"}}, audit.Filter{Limit: 7}},
 		{map[string][]string{"desc": {"true"}}, audit.Filter{Descending: true}},
 	} {
@@ -141,6 +142,8 @@ func TestRefusalsNameTheirParameters(t *testing.T) {
 		{map[string][]string{"max-confidence": {"1e-99"}}, "max-confidence", `--max-confidence: "1e-99" is too small`, false},
 		{map[string][]string{"min-confidence": {"0.9"}, "max-confidence": {"0.1"}}, "min-confidence", "--min-confidence 0.9 is above --max-confidence 0.1", false},
 		{map[string][]string{"limit": {"-1"}}, "limit", `--limit: want 0 for no limit, or more, and got "-1"`, false},
+		{map[string][]string{"as-of": {"-1"}}, "as-of", `--as-of: want a number of records, and got "-1"`, false},
+		{map[string][]string{"as-of": {"now"}}, "as-of", `--as-of: want a number of records, and got "now"`, false},
 		{map[string][]string{"colour": {"red"}}, "colour", "--colour: there is no such parameter", false},
 	} {
 		_, _, err := ask.Filter(t.Context(), db, test.values, options)

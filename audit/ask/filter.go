@@ -110,6 +110,10 @@ func (r *reader) read(p *Parameter, value string, f *audit.Filter) error {
 		*p.field(f).(**float32) = &n
 	case Switch:
 		*p.field(f).(*bool), err = parseSwitch(value)
+	case Records:
+		var n uint64
+		n, err = parseRecords(value)
+		*p.field(f).(**uint64) = &n
 	case Count:
 		*p.field(f).(*int), err = parseCount(value)
 	default:
@@ -151,6 +155,14 @@ func parseCount(value string) (int, error) {
 	n, err := strconv.Atoi(value)
 	if err != nil || n < 0 {
 		return 0, fmt.Errorf("want 0 for no limit, or more, and got %q", value)
+	}
+	return n, nil
+}
+
+func parseRecords(value string) (uint64, error) {
+	n, err := strconv.ParseUint(value, 10, 63)
+	if err != nil {
+		return 0, fmt.Errorf("want a number of records, and got %q", value)
 	}
 	return n, nil
 }

@@ -25,6 +25,7 @@ const (
 	Confidence Kind = "confidence" // a 32-bit float
 	Switch     Kind = "switch"     // true or false; true when it is given without a value
 	Count      Kind = "count"      // 0 or more
+	Records    Kind = "records"    // a number of records, 0 or more
 )
 
 // hashKinds are what a hash of each kind of parameter stands for.
@@ -97,6 +98,8 @@ func Parameters() []Parameter {
 			field: func(f *audit.Filter) any { return &f.MinConfidence }},
 		{Name: "max-confidence", Kind: Confidence, About: "the greatest `confidence`",
 			field: func(f *audit.Filter) any { return &f.MaxConfidence }},
+		{Name: "as-of", Kind: Records, About: "the answer as it was when the store had `N` records",
+			field: func(f *audit.Filter) any { return &f.AsOf }},
 		{Name: "limit", Kind: Count, About: "at most so many; 0 is no limit",
 			field: func(f *audit.Filter) any { return &f.Limit }},
 		{Name: "desc", Kind: Switch, About: "newest first",

@@ -62,7 +62,7 @@ func (v *Viewer) Timeline(ctx context.Context, by audit.BucketSize, f audit.Filt
 	}
 	t := &Timeline{TimelineHead{by.String()}, make([]Bucket, len(found.Buckets)), TimelineTail{
 		Audits: found.Audits, Agents: found.Agents, Anonymous: found.Anonymous, Sparse: found.Sparse, Cut: found.Cut,
-		Silent: make([]SilentAgent, len(found.Silent)), MoreSilent: found.MoreSilent, Lag: v.Lag,
+		Silent: make([]SilentAgent, len(found.Silent)), MoreSilent: found.MoreSilent, Lag: v.lag(f.AsOf),
 	}}
 	for i, b := range found.Buckets {
 		t.Buckets[i] = Bucket{b.Start, v.time(b.Start), b.End, v.time(b.End), b.Audits, b.Agents, b.Anonymous, b.Unapproved}

@@ -57,7 +57,7 @@ func (v *Viewer) Top(ctx context.Context, o audit.TopOptions) (*Ranking, error) 
 	if err != nil {
 		return nil, err
 	}
-	r := &Ranking{RankingHead{o.By}, make([]Ranked, len(found.Entries)), RankingTail{found.Total, found.Without, found.More, found.Missed, v.Lag}}
+	r := &Ranking{RankingHead{o.By}, make([]Ranked, len(found.Entries)), RankingTail{found.Total, found.Without, found.More, found.Missed, v.lag(o.Filter.AsOf)}}
 	for i := range found.Entries {
 		e := &found.Entries[i]
 		r.Entries[i] = Ranked{

@@ -108,10 +108,10 @@ func (v *Viewer) Trace(ctx context.Context, id audit.QueryID, o audit.TraceOptio
 	for i := range found.Evidence {
 		t.Evidence[i] = v.evidence(&found.Evidence[i])
 	}
-	if err := v.addOthers(ctx, t); err != nil {
+	if err := v.addOthers(ctx, t, found); err != nil {
 		return nil, err
 	}
-	t.Previous, err = v.previous(ctx, &found.Audit)
+	t.Previous, err = v.previous(ctx, found)
 	if damaged := (*audit.RecordError)(nil); errors.As(err, &damaged) {
 		t.Damaged, err = append(t.Damaged, damaged), nil
 	}
@@ -132,7 +132,7 @@ func (v *Viewer) uses(u audit.Uses) Uses {
 
 // addOthers finds out which agents also used evidence that is not Approved. It skips evidence that is in more records
 // than Trace counts, since that would take long; the command impact answers it.
-func (v *Viewer) addOthers(ctx context.Context, t *Trace) error {
+func (v *Viewer) addOthers(ctx context.Context, t *Trace, found *audit.Trace) error {
 	asked := 0
 	for i := range t.Evidence {
 		e := &t.Evidence[i]
@@ -140,15 +140,15 @@ func (v *Viewer) addOthers(ctx context.Context, t *Trace) error {
 			continue
 		}
 		asked++
-		totals, err := v.store.ImpactTotals(ctx, e.AssertionHash, audit.ImpactOptions{})
+		totals, err := v.store.ImpactTotals(ctx, e.AssertionHash, audit.ImpactOptions{Filter: audit.Filter{AsOf: found.AsOf}})
 		if err != nil {
 			return err
 		}
 		for _, user := range totals.ByAgent {
-			if equal(user.AgentID, t.Audit.AgentID) {
+			if equal(user.AgentID, t.Audit.AgentID) && !found.Pending {
 				user.Answers-- // the traced record itself
 				if user.Answers > 0 {
-					if err := v.spanWithout(ctx, e.AssertionHash, &t.Audit, &user); err != nil {
+					if err := v.spanWithout(ctx, e.AssertionHash, found, &user); err != nil {
 						return err
 					}
 				}
@@ -163,9 +163,10 @@ func (v *Viewer) addOthers(ctx context.Context, t *Trace) error {
 }
 
 // spanWithout sets the first and last time of the agent's records with some evidence, leaving out one record of that agent.
-func (v *Viewer) spanWithout(ctx context.Context, assertion audit.Hash, traced *Record, user *audit.AgentImpact) error {
+func (v *Viewer) spanWithout(ctx context.Context, assertion audit.Hash, found *audit.Trace, user *audit.AgentImpact) error {
+	traced := &found.Audit
 	for descending, at := range map[bool]*uint64{false: &user.First, true: &user.Last} {
-		f := audit.Filter{Agent: traced.AgentID, Anonymous: traced.AgentID == nil, Limit: 2, Descending: descending}
+		f := audit.Filter{Agent: traced.AgentID, Anonymous: traced.AgentID == nil, AsOf: found.AsOf, Limit: 2, Descending: descending}
 		for a, err := range v.store.Impact(ctx, assertion, audit.ImpactOptions{Filter: f}) {
 			if err != nil {
 				return err
@@ -182,12 +183,13 @@ func (v *Viewer) spanWithout(ctx context.Context, assertion audit.Hash, traced *
 func equal(a, b *audit.AgentID) bool { return a == b || a != nil && b != nil && *a == *b }
 
 // previous is the agent's last record with the same question, nil where there is none.
-func (v *Viewer) previous(ctx context.Context, q *audit.QueryAudit) (*audit.QueryID, error) {
+func (v *Viewer) previous(ctx context.Context, found *audit.Trace) (*audit.QueryID, error) {
+	q := &found.Audit
 	if q.AgentID == nil || q.Params.Subject == nil || q.Params.Predicate == nil || q.Timestamp == 0 {
 		return nil, nil
 	}
 	to := q.Timestamp - 1
-	same := audit.Filter{Agent: q.AgentID, Subject: q.Params.Subject, Predicate: q.Params.Predicate, To: &to, Descending: true, Limit: 1}
+	same := audit.Filter{Agent: q.AgentID, Subject: q.Params.Subject, Predicate: q.Params.Predicate, To: &to, AsOf: found.AsOf, Descending: true, Limit: 1}
 	for earlier, err := range v.store.Audits(ctx, same) {
 		if err != nil {
 			return nil, err

@@ -91,6 +91,14 @@ func New(store Store, labels *audit.Labels, zone *time.Location) *Viewer {
 	return &Viewer{store: store, labels: labels, clock: when.Clock{Zone: zone, Unit: store.TimeUnit()}}
 }
 
+// lag is what SQLite lacks of an answer. An answer as of some moment lacks nothing.
+func (v *Viewer) lag(asOf *uint64) *audit.Lag {
+	if asOf != nil {
+		return nil
+	}
+	return v.Lag
+}
+
 // label is the label of a hash; nil where there is none.
 func (v *Viewer) label(h *audit.Hash) *string {
 	if h == nil {

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit/view"
+	"github.com/auditsql/auditsql/internal/show"
 	"github.com/auditsql/auditsql/internal/tui"
 )
 
@@ -54,13 +55,8 @@ func (a *app) agents(ctx context.Context, f *filterFlags) error {
 	}
 	out := tui.NewListing(a.screen(), a.form(""), r.agentTable())
 	agents := r.viewer().Agents(ctx, filter)
-	for agent, err := range agents.Rows() {
-		if err != nil {
-			return err
-		}
-		if err := out.Add(&agent); err != nil {
-			return err
-		}
+	if err := show.Rows(out, agents.Rows(), a.leaveOut, nil); err != nil {
+		return err
 	}
 	if err := out.End(); err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit/view"
+	"github.com/auditsql/auditsql/internal/show"
 	"github.com/auditsql/auditsql/internal/tui"
 )
 
@@ -73,19 +74,13 @@ func (a *app) answers(ctx context.Context, subject, predicate string, flips bool
 	out := tui.NewListing(a.screen(), a.form(""), r.answerTable())
 	answers := v.Answers(ctx, subject, predicate, filter, flips)
 	var flip *view.Answer // the first
-	for answer, err := range answers.Rows() {
-		if a.leaveOut(err) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
+	err = show.Rows(out, answers.Rows(), a.leaveOut, func(answer *view.Answer) {
 		if answer.Flipped && flip == nil {
-			flip = &answer
+			flip = answer
 		}
-		if err := out.Add(&answer); err != nil {
-			return err
-		}
+	})
+	if err != nil {
+		return err
 	}
 	if err := out.End(); err != nil {
 		return err

@@ -10,13 +10,14 @@ import (
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/audit/view"
 	"github.com/auditsql/auditsql/internal/legible"
+	"github.com/auditsql/auditsql/internal/show"
 	"github.com/auditsql/auditsql/internal/tui"
 )
 
 // A detailWriter prints records in full: laid out for people, or in plain text with a line for each value. It prints the
-// other forms as a recordWriter does.
+// other forms as show.Records does.
 type detailWriter struct {
-	*recordWriter
+	*show.Records
 	a   *app
 	r   *reading
 	out *bufio.Writer // for these two forms
@@ -24,7 +25,7 @@ type detailWriter struct {
 }
 
 func (a *app) detail(form tui.Form, r *reading) *detailWriter {
-	return &detailWriter{recordWriter: a.records(form, r), a: a, r: r, out: bufio.NewWriter(a.out)}
+	return &detailWriter{Records: a.records(form, r), a: a, r: r, out: bufio.NewWriter(a.out)}
 }
 
 // own reports whether the form is one of the two that this writer prints itself.
@@ -33,7 +34,7 @@ func (w *detailWriter) own() bool { return w.Form == tui.Table || w.Form == tui.
 // write prints a record, given as its canonical JSON.
 func (w *detailWriter) write(raw []byte) error {
 	if !w.own() {
-		return w.recordWriter.write(raw)
+		return w.Records.Write(raw)
 	}
 	q, err := audit.ParseAudit(raw)
 	if err != nil {
@@ -42,7 +43,7 @@ func (w *detailWriter) write(raw []byte) error {
 	if w.n++; w.n > 1 {
 		w.out.WriteByte('\n')
 	}
-	record := w.viewer.Record(&q)
+	record := w.Viewer.Record(&q)
 	if w.Form == tui.Plain {
 		return w.plain(&record)
 	}
@@ -55,7 +56,7 @@ func (w *detailWriter) Flush() error {
 	if w.own() {
 		return w.out.Flush()
 	}
-	return w.recordWriter.Flush()
+	return w.Records.Flush()
 }
 
 // End prints what is left.
@@ -63,7 +64,7 @@ func (w *detailWriter) End() error {
 	if w.own() {
 		return w.out.Flush()
 	}
-	return w.recordWriter.End()
+	return w.Records.End()
 }
 
 // plain prints a line for each value: its name, a tab, the value. Evidence and attributes have several values.

@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
-	"github.com/auditsql/auditsql/audit/view"
+	"github.com/auditsql/auditsql/internal/show"
 	"github.com/auditsql/auditsql/internal/tui"
 )
 
@@ -73,18 +73,9 @@ func (a *app) diff(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	switch form := a.form(""); form {
-	case tui.Table:
+	form := a.form("")
+	if form == tui.Table {
 		return a.diffPage(ctx, r, v, d)
-	case tui.JSON, tui.NDJSON:
-		return a.screen().Object(form, d)
-	default:
-		out := tui.NewListing[view.DiffLine](a.screen(), form, nil)
-		for line := range d.Lines() {
-			if err := out.Add(&line); err != nil {
-				return err
-			}
-		}
-		return out.End()
 	}
+	return show.Diff(a.screen(), form, d)
 }

@@ -83,10 +83,16 @@ func exitCode(err error) int {
 		return exitLocked
 	case isDamage(err):
 		return exitDamage
-	case errors.Is(err, audit.ErrNoLog):
+	case errors.Is(err, audit.ErrNoLog), isOfLater(err):
 		return exitNotFound
 	}
 	return exitFailed
+}
+
+// isOfLater reports whether err says that the store does not have so many records as --as-of names.
+func isOfLater(err error) bool {
+	var later *audit.AsOfError
+	return errors.As(err, &later)
 }
 
 // isDamage reports whether err refuses a store because acknowledged data is corrupt or missing.

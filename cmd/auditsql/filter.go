@@ -25,7 +25,9 @@ const filterHelp = `A record is selected when it fits all filters. --subject tak
 and case matters; quote it for the shell. --attr may be repeated; numbers and
 booleans are compared as they are written in JSON. A key that is empty or has a
 = in it is written as a JSON string: --attr '"a=b"=v'. --around T selects from
-one --window before T to one --window after T.
+one --window before T to one --window after T. --as-of N gives the answer that
+the store gave when it had N records, whatever was stored since. Labels are
+those of today. stats prints how many records there are now.
 
 ` + timesHelp
 
@@ -78,10 +80,10 @@ func completeLifecycles(*cobra.Command, []string, string) ([]string, cobra.Shell
 	return ask.Lifecycles(), cobra.ShellCompDirectiveNoFileComp
 }
 
-// any is the first filter that was given, and "" if none was.
+// any is the first filter that was given, and "" if none was. A moment of the store selects no record by itself.
 func (f *filterFlags) any() string {
 	for _, name := range f.names {
-		if name != "window" && f.cmd.Flags().Changed(name) {
+		if name != "window" && name != "as-of" && f.cmd.Flags().Changed(name) {
 			return name
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/audit/view"
+	"github.com/auditsql/auditsql/internal/show"
 	"github.com/auditsql/auditsql/internal/tui"
 )
 
@@ -21,50 +22,32 @@ type impactPage struct {
 
 func (p *impactPage) print(ctx context.Context) error {
 	form := p.a.form("")
-	head := p.viewer.ImpactHead(p.hash, p.options)
-	tail := view.ImpactTail{Lag: p.viewer.Lag}
-	if form == tui.Table || form == tui.JSON {
-		var err error
-		if tail.Totals, err = p.viewer.ImpactTotals(ctx, p.hash, p.options); err != nil {
-			return err
-		}
+	i := show.Impact{Viewer: p.viewer, Hash: p.hash, Options: p.options}
+	if err := i.Begin(ctx, form); err != nil {
+		return err
 	}
 	if form == tui.Table {
-		if tail.Totals.Answers == 0 {
+		if i.Tail.Totals.Answers == 0 {
 			p.a.say(nothingFits)
 			return nil
 		}
-		if err := p.above(head, &tail.Totals); err != nil {
+		if err := p.above(i.Head, &i.Tail.Totals); err != nil {
 			return err
 		}
 	}
 	out := tui.NewListing(p.a.screen(), form, p.table())
-	answers := p.viewer.Impact(ctx, p.hash, p.options)
-	out.Within(head, "answers", func() any {
-		tail.More = answers.More()
-		return tail
-	})
 	var first *audit.QueryID // the first record whose answer it was
-	for answer, err := range answers.Rows() {
-		if p.a.leaveOut(err) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
+	err := i.Write(ctx, out, p.a.leaveOut, func(answer *view.ImpactedAnswer) {
 		if answer.Result && first == nil {
 			first = &answer.QueryID
 		}
-		if err := out.Add(&answer); err != nil {
-			return err
-		}
-	}
-	if err := out.End(); err != nil {
+	})
+	if err != nil {
 		return err
 	}
 	if form == tui.Table {
 		page := p.a.screen().Page()
-		p.a.next(page, p.viewer.NextAfterImpact(ctx, head, first))
+		p.a.next(page, p.viewer.NextAfterImpact(ctx, i.Head, first))
 		if err := page.End(); err != nil {
 			return err
 		}
@@ -72,7 +55,7 @@ func (p *impactPage) print(ctx context.Context) error {
 	if out.N() == 0 {
 		p.a.say(nothingFits)
 	}
-	if answers.More() {
+	if i.Tail.More {
 		p.a.say("(cut at --limit %d, there are more)", p.options.Filter.Limit)
 	}
 	return nil

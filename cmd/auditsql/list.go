@@ -108,7 +108,7 @@ func (a *app) listRecords(ctx context.Context, f *filterFlags, l listing) error 
 		if err != nil {
 			return err
 		}
-		if err := out.write(raw); err != nil {
+		if err := out.Write(raw); err != nil {
 			return err
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/audit/ingest"
+	"github.com/auditsql/auditsql/internal/show"
 	"github.com/auditsql/auditsql/internal/tui"
 )
 
@@ -163,13 +164,10 @@ func (a *app) putLabels(ctx context.Context, r *reading, set []audit.Label) erro
 // listLabels prints all of them, in the order of the labels.
 func (a *app) listLabels(l labels, form tui.Form) error {
 	out := a.rows(form, tui.Column{Name: "hash"}, tui.Column{Name: "label", Flexible: true, Least: 12})
-	for _, one := range l.All() {
-		h := one.Hash.String()
-		if err := out.Add(tui.Cell{Kind: tui.TextKind, Text: h, Short: h[:briefHash]}, tui.Text(one.Label)); err != nil {
-			return err
-		}
-	}
-	return out.End()
+	return show.Labels(out, l.All(), func(h audit.Hash) tui.Cell {
+		digits := h.String()
+		return tui.Cell{Kind: tui.TextKind, Text: digits, Short: digits[:briefHash]}
+	})
 }
 
 // importLabels reads labels from a file; - is standard input.

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"fmt"
-
-	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/audit/view"
+	"github.com/auditsql/auditsql/internal/show"
 	"github.com/auditsql/auditsql/internal/tui"
 )
 
@@ -26,26 +24,7 @@ func (r *reading) recordTable() []tui.ColumnOf[view.RecordRow] {
 	}
 }
 
-// A recordWriter prints records in any form: as their canonical JSON, or as rows of values.
-type recordWriter struct {
-	*tui.Listing[view.RecordRow]
-	viewer *view.Viewer
-}
-
-func (a *app) records(form tui.Form, r *reading) *recordWriter {
-	return &recordWriter{Listing: tui.NewListing(a.screen(), form, r.recordTable()), viewer: r.viewer()}
-}
-
-// write prints a record, given as its canonical JSON.
-func (w *recordWriter) write(raw []byte) error {
-	if w.Form == tui.JSON || w.Form == tui.NDJSON {
-		return w.AddJSON(raw)
-	}
-	q, err := audit.ParseAudit(raw)
-	if err != nil {
-		return fmt.Errorf("a stored record cannot be read (-o ndjson prints it as it is): %w", err)
-	}
-	record := w.viewer.Record(&q)
-	row := record.Row()
-	return w.Add(&row)
+// records prints records in any form: as their canonical JSON, or as rows of values.
+func (a *app) records(form tui.Form, r *reading) *show.Records {
+	return show.NewRecords(a.screen(), form, r.viewer(), r.recordTable())
 }

@@ -50,7 +50,7 @@ func (a *app) tail(ctx context.Context, n int, follow bool, form tui.Form) error
 	out := a.records(form, r)
 	for raw, err := range r.Tail(ctx, n, follow) {
 		if err == nil {
-			err = out.write(raw)
+			err = out.Write(raw)
 		}
 		if err == nil && follow {
 			err = out.Flush()

@@ -6,6 +6,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/audit/view"
+	"github.com/auditsql/auditsql/internal/show"
 	"github.com/auditsql/auditsql/internal/tui"
 )
 
@@ -79,19 +81,12 @@ func (a *app) timeline(ctx context.Context, size audit.BucketSize, f *filterFlag
 		return err
 	}
 	out := tui.NewListing(a.screen(), a.form(""), a.timelineTable(r, size, t))
-	out.Within(t.TimelineHead, "buckets", func() any { return t.TimelineTail })
-	for i := 0; i < len(t.Buckets); i++ {
-		if empty := emptyFrom(t.Buckets[i:]); out.Form == tui.Table && empty >= 3 {
-			err = out.Rows.Add(emptyRow(empty, size)...)
-			i += empty - 1
-		} else {
-			err = out.Add(&t.Buckets[i])
-		}
-		if err != nil {
-			return err
-		}
+	if out.Form == tui.Table {
+		err = timelineRows(out, size, t.Buckets)
+	} else {
+		err = show.Timeline(out, t)
 	}
-	if err := out.End(); err != nil {
+	if err != nil {
 		return err
 	}
 	if out.Form == tui.Table && len(t.Buckets) > 0 {
@@ -106,4 +101,21 @@ func (a *app) timeline(ctx context.Context, size audit.BucketSize, f *filterFlag
 		a.say("(those without records are left out, they would be too many)")
 	}
 	return nil
+}
+
+// timelineRows prints a table, with one line for three or more empty buckets in a row.
+func timelineRows(out *tui.Listing[view.Bucket], size audit.BucketSize, buckets []view.Bucket) error {
+	for i := 0; i < len(buckets); i++ {
+		var err error
+		if empty := emptyFrom(buckets[i:]); empty >= 3 {
+			err = out.Rows.Add(emptyRow(empty, size)...)
+			i += empty - 1
+		} else {
+			err = out.Add(&buckets[i])
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return out.End()
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/audit/view"
+	"github.com/auditsql/auditsql/internal/show"
 	"github.com/auditsql/auditsql/internal/tui"
 )
 
@@ -85,13 +86,7 @@ func (a *app) top(ctx context.Context, by audit.TopBy, newSince string, f *filte
 		return err
 	}
 	out := tui.NewListing(a.screen(), a.form(""), r.topTable(t.RankingHead))
-	out.Within(t.RankingHead, "entries", func() any { return t.RankingTail })
-	for i := range t.Entries {
-		if err := out.Add(&t.Entries[i]); err != nil {
-			return err
-		}
-	}
-	if err := out.End(); err != nil {
+	if err := show.Ranking(out, t); err != nil {
 		return err
 	}
 	if out.Form == tui.Table && len(t.Entries) > 0 {

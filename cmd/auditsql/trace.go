@@ -111,7 +111,12 @@ func (a *app) trace(ctx context.Context, args []string, o *traceOptions) error {
 		return err
 	}
 	defer r.Close()
-	ids, more, err := a.traced(ctx, r, args, &o.filter)
+	filter, err := o.filter.filter(ctx, r)
+	if err != nil {
+		return err
+	}
+	options.AsOf = filter.AsOf
+	ids, more, err := a.traced(ctx, r, args, &o.filter, filter)
 	if err != nil {
 		return err
 	}
@@ -123,7 +128,11 @@ func (a *app) trace(ctx context.Context, args []string, o *traceOptions) error {
 			t, err = w.viewer.Trace(ctx, *id, options)
 		}
 		if id == nil || errors.Is(err, audit.ErrNotFound) {
-			fmt.Fprintf(a.err, "auditsql: trace: %s: no such audit\n", harmless(args[i]))
+			among := ""
+			if options.AsOf != nil {
+				among = fmt.Sprintf(" among the first %s", plural(*options.AsOf, "record", "records"))
+			}
+			fmt.Fprintf(a.err, "auditsql: trace: %s: no such audit%s\n", harmless(args[i]), among)
 			missing = true
 			continue
 		}
@@ -168,7 +177,7 @@ func (a *app) sayMore(f *filterFlags) {
 }
 
 // traced returns the ids to trace, nil where no record has such an id, and whether the filter selects more.
-func (a *app) traced(ctx context.Context, r *reading, args []string, f *filterFlags) (ids []*audit.QueryID, more bool, err error) {
+func (a *app) traced(ctx context.Context, r *reading, args []string, f *filterFlags, filter audit.Filter) (ids []*audit.QueryID, more bool, err error) {
 	for _, arg := range args {
 		id, err := resolve(ctx, r.DB, arg)
 		if err != nil {
@@ -178,10 +187,6 @@ func (a *app) traced(ctx context.Context, r *reading, args []string, f *filterFl
 	}
 	if len(args) > 0 {
 		return ids, false, nil
-	}
-	filter, err := f.filter(ctx, r)
-	if err != nil {
-		return nil, false, err
 	}
 	around, given := f.around()
 	filter.Descending = !given

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/auditsql/auditsql/audit/view"
+	"github.com/auditsql/auditsql/internal/show"
 	"github.com/auditsql/auditsql/internal/tui"
 )
 
@@ -32,23 +33,11 @@ func (a *app) traces(r *reading) *traceWriter {
 
 func (w *traceWriter) write(ctx context.Context, t *view.Trace) error {
 	w.n++
-	switch w.lines.Form {
-	case tui.Table:
+	if w.lines.Form == tui.Table {
 		w.layOut(ctx, t)
 		return nil
-	case tui.JSON, tui.NDJSON:
-		object, err := tui.Encode(t)
-		if err != nil {
-			return err
-		}
-		return w.lines.AddJSON(object)
 	}
-	for line := range t.Lines() {
-		if err := w.lines.Add(&line); err != nil {
-			return err
-		}
-	}
-	return nil
+	return show.Trace(w.lines, t)
 }
 
 func (w *traceWriter) flush() error {

@@ -2,6 +2,8 @@ package backlog
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -48,7 +50,11 @@ func (b *budget) init(records int, bytes int64, full func()) {
 	b.full = full
 }
 
-// Reserve takes a part of the budget. It waits until that much is free, until ctx ends, or until Fail.
+// ErrFull says that the context of a Reserve ended while it waited. The error also is that of the context.
+var ErrFull = errors.New("the backlog is full")
+
+// Reserve takes a part of the budget. It waits until that much is free, until ctx ends (then the error is an ErrFull), or until
+// Fail. The error of a context that has ended before is that of the context alone.
 func (b *budget) Reserve(ctx context.Context, records int, bytes int64) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -84,10 +90,17 @@ func (b *budget) wait(ctx context.Context, of *semaphore.Weighted, n int64) erro
 	waiting, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(b.down, func() { cancel(context.Cause(b.down)) })()
-	if err := of.Acquire(waiting, n); err != nil {
-		return context.Cause(waiting)
+	if of.Acquire(waiting, n) == nil {
+		return nil
 	}
-	return nil
+	if err := context.Cause(b.down); err != nil {
+		return err
+	}
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if !errors.Is(cause, err) {
+		err = fmt.Errorf("%w: %w", err, cause)
+	}
+	return fmt.Errorf("%w: %w", ErrFull, err)
 }
 
 // Release returns a part of the budget that was reserved for records that were not stored, or were applied already.

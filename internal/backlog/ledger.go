@@ -77,6 +77,9 @@ func (l *ledger) snapshot() Snapshot {
 	return Snapshot{l.chunks[:len(l.chunks):len(l.chunks)], int(l.head % chunkLen), int(l.tail - l.head)}
 }
 
+// Len returns how many records it has.
+func (s Snapshot) Len() int { return s.size }
+
 // All yields the records. They must not be changed.
 func (s Snapshot) All(yield func(*Record) bool) {
 	for i := s.first; i < s.first+s.size; i++ {

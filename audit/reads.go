@@ -1,0 +1,78 @@
+package audit
+
+import (
+	"context"
+	"time"
+)
+
+// AwaitApplied waits until SQLite has everything that was acknowledged before the call, so that every question sees it (see
+// WithReads). It ends early with the error of ctx, with ErrClosed, or with the reason for which nothing is applied any more
+// (see Err). A store that is open for reading does not know what was acknowledged: there AwaitApplied returns at once.
+func (db *DB) AwaitApplied(ctx context.Context) error { return db.caughtUp(ctx) }
+
+// settled waits until SQLite has what a question is to see.
+func (db *DB) settled(ctx context.Context) error {
+	if db.opts.reads == Applied {
+		return db.readable(ctx)
+	}
+	return db.caughtUp(ctx)
+}
+
+// reaches waits until SQLite has the records that a question as of a moment is about, and returns an *AsOfError if the store
+// does not have so many. Most often they are there already.
+func (db *DB) reaches(ctx context.Context, asOf *uint64) error {
+	if asOf == nil {
+		return nil
+	}
+	have, err := db.records(ctx)
+	if err == nil && *asOf > have && db.opts.reads == Applied {
+		if err = db.caughtUp(ctx); err == nil {
+			have, err = db.records(ctx)
+		}
+	}
+	if err == nil && *asOf > have {
+		err = &AsOfError{AsOf: *asOf, Have: have}
+	}
+	return err
+}
+
+// records returns how many records SQLite has.
+func (db *DB) records(ctx context.Context) (uint64, error) {
+	if db.applier != nil {
+		return db.applier.records.Load(), nil
+	}
+	last, ok, err := db.sql.LastEntry(ctx)
+	if err != nil || !ok {
+		return 0, err
+	}
+	return last.Index + 1, nil
+}
+
+// Progress says how far SQLite is behind the journal.
+type Progress struct {
+	Records    uint64 // that SQLite has: the highest AsOf that a question can have without a wait
+	LagRecords int    // that were put and are not in SQLite yet, those on their way to the journal included
+	LagBytes   uint64 // of journal that is synced and not in SQLite yet
+}
+
+// progressWait is how long Progress waits for SQLite in a store that is open for reading.
+const progressWait = 100 * time.Millisecond
+
+// Progress returns how far SQLite is. In the writer's process it reads a few numbers in memory, and never waits for the
+// applier, for SQLite or for the disk. A store that is open for reading asks SQLite for Records, and returns what it said
+// last if all readers are busy. It does not know the lag, which is 0 then: see Lag and Stats.
+func (db *DB) Progress() Progress {
+	if db.applier == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), progressWait)
+		defer cancel()
+		if n, err := db.records(ctx); err == nil {
+			db.lastRecords.Store(n)
+		}
+		return Progress{Records: db.lastRecords.Load()}
+	}
+	p := Progress{Records: db.applier.records.Load()}
+	p.LagRecords, _ = db.backlog.Load()
+	applied := db.applier.applied.Load() // before Synced, which it never passes
+	p.LagBytes = uint64(db.journal.Synced()) - applied
+	return p
+}

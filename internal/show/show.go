@@ -1,0 +1,169 @@
+// Package show writes the answers of audit/view in each form of internal/tui. The commands and the HTTP API both use it, so
+// what they write is the same to the byte.
+//
+//	answer            JSON                                  NDJSON, CSV and plain text
+//	records           a list                                canonical JSON each, or a RecordRow
+//	agents, answers   a list                                a line each
+//	traces            a list of objects                     an object each, or Trace.Lines
+//	impact            an object with the list of answers    a line for each answer, no totals
+//	timeline          an object with the list of buckets    a line for each bucket
+//	ranking           an object with the list of entries    a line for each entry
+//	a difference      an object                             an object, or Diff.Lines
+//
+// A caller gives a listing, which may be a table, and lays out by itself what only tables have. Single objects, such as
+// statistics, are tui.Screen.Object. Nothing here is used by two goroutines at the same time.
+package show
+
+import (
+	"context"
+	"fmt"
+	"iter"
+
+	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/audit/view"
+	"github.com/auditsql/auditsql/internal/tui"
+)
+
+// Records writes records, which it gets as canonical JSON.
+type Records struct {
+	*tui.Listing[view.RecordRow]
+	Viewer *view.Viewer
+}
+
+// NewRecords begins a listing of records. table is only used for tables.
+func NewRecords(s *tui.Screen, form tui.Form, v *view.Viewer, table []tui.ColumnOf[view.RecordRow]) *Records {
+	return &Records{tui.NewListing(s, form, table), v}
+}
+
+// Write writes a record.
+func (w *Records) Write(raw []byte) error {
+	if w.Form == tui.JSON || w.Form == tui.NDJSON {
+		return w.AddJSON(raw)
+	}
+	q, err := audit.ParseAudit(raw)
+	if err != nil {
+		return fmt.Errorf("a stored record cannot be read (-o ndjson prints it as it is): %w", err)
+	}
+	record := w.Viewer.Record(&q)
+	row := record.Row()
+	return w.Add(&row)
+}
+
+// Rows writes rows as they come. It calls leaveOut with each error among them: when that reports true, the error is about one
+// row, and the others follow. It calls before, which may be nil, with each row that it writes. It does not end the listing.
+func Rows[T any](out *tui.Listing[T], rows iter.Seq2[T, error], leaveOut func(error) bool, before func(*T)) error {
+	for row, err := range rows {
+		if err != nil {
+			if leaveOut(err) {
+				continue
+			}
+			return err
+		}
+		if before != nil {
+			before(&row)
+		}
+		if err := out.Add(&row); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Trace writes one trace to a listing that is no table.
+func Trace(out *tui.Listing[view.TraceLine], t *view.Trace) error {
+	if out.Form == tui.JSON || out.Form == tui.NDJSON {
+		object, err := tui.Encode(t)
+		if err != nil {
+			return err
+		}
+		return out.AddJSON(object)
+	}
+	for line := range t.Lines() {
+		if err := out.Add(&line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// An Impact is the question what a hash went into, and its answer as it is written.
+type Impact struct {
+	Viewer  *view.Viewer
+	Hash    audit.Hash
+	Options audit.ImpactOptions
+
+	Head view.ImpactHead
+	Tail view.ImpactTail // More is known at the end
+}
+
+// Begin finds what comes before the answers. The totals are only counted for the forms that have them: for JSON and for
+// tables.
+func (i *Impact) Begin(ctx context.Context, form tui.Form) (err error) {
+	i.Head = i.Viewer.ImpactHead(i.Hash, i.Options)
+	if i.Options.Filter.AsOf == nil { // an answer as of some moment lacks nothing
+		i.Tail.Lag = i.Viewer.Lag
+	}
+	if form == tui.Table || form == tui.JSON {
+		i.Tail.Totals, err = i.Viewer.ImpactTotals(ctx, i.Hash, i.Options)
+	}
+	return err
+}
+
+// Write writes the answers, and ends the listing.
+func (i *Impact) Write(ctx context.Context, out *tui.Listing[view.ImpactedAnswer], leaveOut func(error) bool, before func(*view.ImpactedAnswer)) error {
+	answers := i.Viewer.Impact(ctx, i.Hash, i.Options)
+	out.Within(i.Head, "answers", func() any {
+		i.Tail.More = answers.More()
+		return i.Tail
+	})
+	if err := Rows(out, answers.Rows(), leaveOut, before); err != nil {
+		return err
+	}
+	i.Tail.More = answers.More()
+	return out.End()
+}
+
+// Timeline writes a timeline to a listing that is no table, and ends it.
+func Timeline(out *tui.Listing[view.Bucket], t *view.Timeline) error {
+	out.Within(t.TimelineHead, "buckets", func() any { return t.TimelineTail })
+	return all(out, t.Buckets)
+}
+
+// Ranking writes a ranking, and ends the listing.
+func Ranking(out *tui.Listing[view.Ranked], t *view.Ranking) error {
+	out.Within(t.RankingHead, "entries", func() any { return t.RankingTail })
+	return all(out, t.Entries)
+}
+
+// Diff writes a difference in a form that is no table.
+func Diff(s *tui.Screen, form tui.Form, d *view.Diff) error {
+	if form == tui.JSON || form == tui.NDJSON {
+		return s.Object(form, d)
+	}
+	out := tui.NewListing[view.DiffLine](s, form, nil)
+	for line := range d.Lines() {
+		if err := out.Add(&line); err != nil {
+			return err
+		}
+	}
+	return out.End()
+}
+
+// Labels writes labels in the order of a list, and ends the listing. Its columns are hash and label.
+func Labels(out *tui.Rows, list []audit.Label, hash func(audit.Hash) tui.Cell) error {
+	for _, one := range list {
+		if err := out.Add(hash(one.Hash), tui.Text(one.Label)); err != nil {
+			return err
+		}
+	}
+	return out.End()
+}
+
+func all[T any](out *tui.Listing[T], rows []T) error {
+	for i := range rows {
+		if err := out.Add(&rows[i]); err != nil {
+			return err
+		}
+	}
+	return out.End()
+}

@@ -1,0 +1,370 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/audit/ingest"
+	"github.com/auditsql/auditsql/internal/when"
+)
+
+// The parameters of puts.
+const (
+	maxFutureName = "max-future"
+	strictName    = "strict"
+)
+
+// putAudits answers POST /v1/audits: one record as JSON, or a stream of them as NDJSON.
+func (s *Server) putAudits(w http.ResponseWriter, r *http.Request, q *question) error {
+	kind, err := bodyType(r)
+	if err != nil {
+		return err
+	}
+	if kind == typeNDJSON {
+		return s.putLines(w, r, q)
+	}
+	if q.values.Has(strictName) {
+		return problem(kindParameter, "%s goes with application/x-ndjson", strictName).at(strictName).stored(storedNothing)
+	}
+	return s.putOne(w, r, q, nil)
+}
+
+// putUnder answers PUT /v1/audits/{id}.
+func (s *Server) putUnder(w http.ResponseWriter, r *http.Request, q *question) error {
+	id, err := audit.ParseHash(r.PathValue("id"))
+	if err != nil || id.IsZero() {
+		return problem(kindParameter, "want an id of 64 hex digits, not all 0, in the path").at("id").stored(storedNothing)
+	}
+	kind, err := bodyType(r)
+	if err == nil && kind != typeJSON {
+		err = wrongType(typeJSON)
+	}
+	if err != nil {
+		return err
+	}
+	return s.putOne(w, r, q, &id)
+}
+
+// bodyType is what the body of a put is: typeJSON or typeNDJSON.
+func bodyType(r *http.Request) (string, error) {
+	if how := r.Header.Get("Content-Encoding"); how != "" && how != "identity" {
+		return "", problem(kindMediaType, "the body must not be compressed: Content-Encoding is not taken").stored(storedNothing)
+	}
+	name, parameters, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if charset := parameters["charset"]; charset != "" && charset != "utf-8" && charset != "UTF-8" {
+		err = errors.New("charset")
+	}
+	switch {
+	case err != nil:
+	case name == typeJSON:
+		return typeJSON, nil
+	case isOneOf(name, mediaTypes["ndjson"]):
+		return typeNDJSON, nil
+	}
+	return "", wrongType(typeJSON + " for one record, or " + typeNDJSON + " for one on each line")
+}
+
+func wrongType(want string) error {
+	return problem(kindMediaType, "want Content-Type: %s, in UTF-8", want).stored(storedNothing)
+}
+
+func isOneOf(name string, list []string) bool {
+	for _, one := range list {
+		if one == name {
+			return true
+		}
+	}
+	return false
+}
+
+// putOne stores the record of a body, under the id if that is not nil.
+func (s *Server) putOne(w http.ResponseWriter, r *http.Request, q *question, under *audit.QueryID) error {
+	check, err := s.check(q)
+	if err != nil {
+		return err
+	}
+	body, free, err := s.readBody(w, r, s.limits.RecordBytes)
+	if err != nil {
+		return err
+	}
+	record, err := readRecord(body)
+	if err == nil && under != nil && record.QueryID != *under {
+		err = setID(record, *under, body)
+	}
+	free()
+	if err == nil {
+		err = s.allowed(r.Context(), record, check)
+	}
+	if err != nil {
+		return err
+	}
+	results, err := s.put(r.Context(), []*audit.QueryAudit{record})
+	if err == nil {
+		err = s.refused(results[0].Err)
+	}
+	if err != nil {
+		return err
+	}
+	id, duplicate := results[0].ID.String(), results[0].Duplicate
+	for _, d := range check.Doubts(record) {
+		w.Header().Add(noteHeader, d.Field+": "+asciiText(d.Text))
+	}
+	status, outcome := http.StatusCreated, putInserted
+	if duplicate {
+		status, outcome = http.StatusOK, putDuplicate
+	}
+	s.metrics.put(outcome, 1)
+	h := w.Header()
+	h.Set("Location", "/v1/audits/"+id)
+	h.Set("Content-Type", typeJSON)
+	answer := make([]byte, 0, 128)
+	answer = append(answer, `{"query_id":"`...)
+	answer = append(answer, id...)
+	answer = append(answer, `","duplicate":`...)
+	answer = strconv.AppendBool(answer, duplicate)
+	answer = append(answer, "}\n"...)
+	h.Set("Content-Length", strconv.Itoa(len(answer)))
+	w.WriteHeader(status)
+	_, _ = w.Write(answer) // the record is stored, whether the client still listens or not
+	return nil
+}
+
+// asciiText is a text for a header.
+func asciiText(s string) string {
+	quoted := strconv.QuoteToASCII(s)
+	return quoted[1 : len(quoted)-1]
+}
+
+// check returns what looks at records before they are stored.
+func (s *Server) check(q *question) (*ingest.Check, error) {
+	c := &ingest.Check{Unit: s.store.TimeUnit(), Now: s.now, MaxFuture: max(0, s.options.MaxFuture)}
+	if text := q.own(maxFutureName, ""); text != "" {
+		future, err := when.ParseDuration(text)
+		if text == "0" {
+			future, err = 0, nil
+		}
+		if err != nil || future < 0 {
+			return nil, problem(kindParameter, "%s: want how far in the future a timestamp may lie, as in 36h or 2d, or 0 for no limit", maxFutureName).at(maxFutureName).stored(storedNothing)
+		}
+		c.MaxFuture = future
+	}
+	return c, nil
+}
+
+// readRecord reads the record of a body. What is not JSON is another problem than what is no record.
+func readRecord(body []byte) (*audit.QueryAudit, error) {
+	q, err := audit.ParseAudit(body)
+	if err == nil {
+		return &q, nil
+	}
+	// A byte order mark may stand before it, and for some mistakes there is a better reason.
+	again, err := ingest.Record(body)
+	if err == nil {
+		return again, nil
+	}
+	return nil, refusedText(err, body)
+}
+
+// refusedText makes a problem of the reason why a text is no record.
+func refusedText(err error, text []byte) *Problem {
+	var field *audit.FieldError
+	if errors.As(err, &field) && utf8.Valid(text) && json.Valid(text) {
+		return problem(kindInvalid, "%s", field.Reason).at(field.Field).stored(storedNothing)
+	}
+	p := problem(kindMalformed, "%s", err.Error()).stored(storedNothing)
+	if errors.Is(err, ingest.ErrList) {
+		p.Detail += "; send application/x-ndjson, with one record on each line"
+	}
+	return p
+}
+
+// setID gives a record the id that it is put under, unless the body has another one.
+func setID(record *audit.QueryAudit, id audit.QueryID, body []byte) error {
+	var has struct {
+		ID *string `json:"query_id"`
+	}
+	if err := json.Unmarshal(body, &has); err == nil && has.ID != nil {
+		if own, err := audit.ParseHash(*has.ID); err == nil && !own.IsZero() {
+			return problem(kindInvalid, "the body has another id than the path").at("query_id").stored(storedNothing)
+		}
+	}
+	record.QueryID = id
+	return nil
+}
+
+// allowed refuses a record that its sender may not store, or that lies too far in the future.
+func (s *Server) allowed(ctx context.Context, q *audit.QueryAudit, check *ingest.Check) error {
+	if only := principalOf(ctx).Agent; only != nil && (q.AgentID == nil || *q.AgentID != *only) {
+		return problem(kindWrongAgent, "the token may store records of the agent %s only", *only).at("agent_id").stored(storedNothing)
+	}
+	return check.Refuse(q)
+}
+
+// refused makes a problem of the reason why one record was not stored.
+func (s *Server) refused(err error) error {
+	if err == nil {
+		return nil
+	}
+	return s.problemOf(err).stored(storedNothing)
+}
+
+// put stores records. Its error is a problem that says what became of them.
+//
+// It waits some seconds for room in the backlog. When that time ends while the records are on their way to the disk, it
+// waits for their outcome: putting the same records again stores them once, and returns when they are durable.
+func (s *Server) put(ctx context.Context, records []*audit.QueryAudit) ([]audit.PutResult, error) {
+	if err := s.store.Err(); err != nil {
+		return nil, s.putProblem(err, storedNothing)
+	}
+	waiting, cancel := context.WithTimeout(ctx, s.limits.PutWait)
+	results, err := s.store.PutAudits(waiting, records)
+	cancel()
+	if err == nil {
+		return results, nil
+	}
+	if errors.Is(err, audit.ErrBusy) {
+		return nil, problem(kindFull, "the backlog had no room for %s", s.limits.PutWait).stored(storedNothing).because(err)
+	}
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		again, cancel := context.WithTimeout(ctx, s.limits.Idle)
+		defer cancel()
+		if results, err = s.store.PutAudits(again, records); err == nil {
+			return results, nil
+		}
+	}
+	return nil, s.putProblem(err, storedUnknown)
+}
+
+func (s *Server) putProblem(err error, stored string) *Problem {
+	switch {
+	case errors.Is(err, audit.ErrReadOnly), errors.Is(err, audit.ErrClosed):
+		return s.problemOf(err).stored(storedNothing)
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled), errors.Is(err, audit.ErrBusy):
+		return problem(kindOutcomeOpen, "it took too long to know whether the records are durable; send them again").stored(storedUnknown).because(err)
+	}
+	return problem(kindFailed, "the store takes no more records until the server is started again").stored(stored).because(err)
+}
+
+// smallBody is how large a body may be that is read into a buffer which is used again.
+const smallBody = 64 << 10
+
+var smallBodies = sync.Pool{New: func() any { return new([smallBody]byte) }}
+
+// slowest is how many bytes a second of a body a client must send.
+const slowest = 64 << 10
+
+// readBody reads a body of at most so many bytes. It is the caller's until free is called. All bodies that are held at the same
+// time have a limit together.
+func (s *Server) readBody(w http.ResponseWriter, r *http.Request, most int64) (body []byte, free func(), err error) {
+	tooLarge := func() error {
+		return problem(kindTooLarge, "the body has more than %d bytes", most).stored(storedNothing)
+	}
+	if r.ContentLength > most {
+		return nil, nil, tooLarge()
+	}
+	held := reservation{of: s, ctx: r.Context()}
+	wire := http.NewResponseController(w)
+	_ = wire.SetReadDeadline(time.Now().Add(s.limits.Idle + time.Duration(max(r.ContentLength, 0)/slowest)*time.Second))
+	pooled := smallBodies.Get().(*[smallBody]byte)
+	free = func() {
+		smallBodies.Put(pooled)
+		held.free()
+	}
+	if body, err = s.fill(r, pooled[:0], most, &held, tooLarge); err != nil {
+		free()
+		return nil, nil, err
+	}
+	// The connection is watched from now on for a client that goes away, and that must not end at the deadline.
+	_ = wire.SetReadDeadline(time.Time{})
+	return body, free, nil
+}
+
+func (s *Server) fill(r *http.Request, body []byte, most int64, held *reservation, tooLarge func() error) ([]byte, error) {
+	if err := held.grow(min(max(r.ContentLength, 1<<10), smallBody)); err != nil {
+		return nil, err
+	}
+	for {
+		if len(body) == cap(body) {
+			size := min(int64(cap(body))*2, most+1)
+			if r.ContentLength > 0 {
+				size = r.ContentLength + 1
+			}
+			if err := held.grow(size); err != nil {
+				return nil, err
+			}
+			body = append(make([]byte, 0, size), body...)
+		}
+		n, err := r.Body.Read(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		switch {
+		case int64(len(body)) > most:
+			return nil, tooLarge()
+		case errors.Is(err, io.EOF):
+			return body, nil
+		case err != nil:
+			return nil, cutBody(err)
+		}
+	}
+}
+
+// cutBody is the problem of a body that cannot be read to its end.
+func cutBody(err error) error {
+	return problem(kindMalformed, "the body could not be read to its end").stored(storedNothing).because(err)
+}
+
+// A reservation is what a request takes of the memory for bodies.
+type reservation struct {
+	of    *Server
+	ctx   context.Context
+	bytes int64
+}
+
+// grow makes the reservation so large, if it is smaller. It waits a while for others to free theirs. Then the problem is
+// kindFull: a request that holds a part and waits for more could otherwise block others that do the same.
+func (h *reservation) grow(bytes int64) error {
+	more := bytes - h.bytes
+	if more <= 0 {
+		return nil
+	}
+	if !h.of.bodies.TryAcquire(more) {
+		waiting, cancel := context.WithTimeout(h.ctx, h.of.limits.PutWait)
+		defer cancel()
+		if err := h.of.bodies.Acquire(waiting, more); err != nil {
+			return problem(kindFull, "all bodies that are being read may have %d bytes together, and there was no room for %s",
+				h.of.limits.BodyBytes, h.of.limits.PutWait).stored(storedNothing).because(err)
+		}
+	}
+	h.bytes = bytes
+	return nil
+}
+
+// tryGrow is grow that does not wait, and reports whether there was room.
+func (h *reservation) tryGrow(bytes int64) bool {
+	more := bytes - h.bytes
+	if more > 0 && !h.of.bodies.TryAcquire(more) {
+		return false
+	}
+	h.bytes = max(h.bytes, bytes)
+	return true
+}
+
+func (h *reservation) free() {
+	h.of.bodies.Release(h.bytes)
+	h.bytes = 0
+}
+
+// lineError says in which line of a stream something is wrong.
+func lineError(line int, p *Problem) *Problem {
+	at := *p
+	at.Line = line
+	return &at
+}

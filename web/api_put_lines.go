@@ -1,0 +1,230 @@
+package web
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/auditsql/auditsql/audit"
+)
+
+// putLines stores a stream of records, one on each line, and answers each line once its record is durable.
+//
+//	body ──read──▶ lines ──ParseAudit──▶ batch ──▶ PutAudits ──▶ an answer for each line ──▶ response
+//	      one goroutine of the request         │       the goroutine of the handler
+//
+// A batch is what one read has brought. So a client that waits for each answer gets it at once, and one that sends without
+// waiting has few syncs. Package ingest reads files: it reads 64 MiB ahead for each, and starts decoders for each. Here all
+// requests share one limit for what they hold.
+func (s *Server) putLines(w http.ResponseWriter, r *http.Request, q *question) error {
+	check, err := s.check(q)
+	if err != nil {
+		return err
+	}
+	strict, err := q.isSet(strictName)
+	if err != nil {
+		return err
+	}
+	release, err := s.streams.take(r.Context(), s.limits.PutWait, "streams of records")
+	if err != nil {
+		return err
+	}
+	defer release()
+	if err := s.store.Err(); err != nil {
+		return s.putProblem(err, storedNothing)
+	}
+
+	p := &lineAnswers{server: s, request: r, w: w, wire: http.NewResponseController(w), strict: strict}
+	// The answers begin before the body has ended. HTTP/2 always can do that.
+	_ = p.wire.EnableFullDuplex()
+	w.Header().Set("Content-Type", typeNDJSON)
+	w.WriteHeader(http.StatusOK)
+	if err := p.flush(); err != nil {
+		return err
+	}
+
+	ctx, stop := context.WithCancel(r.Context())
+	in := &lineReader{server: s, ctx: ctx, body: r.Body, wire: p.wire, check: check, batches: make(chan *lineBatch),
+		held: reservation{of: s, ctx: ctx}}
+	go in.run()
+	defer func() {
+		stop()
+		_ = p.wire.SetReadDeadline(time.Now()) // ends a read that is under way
+		for left := range in.batches {
+			left.held.free()
+		}
+	}()
+	// A server that ends stores what it has read, and reads no more.
+	defer context.AfterFunc(s.draining, func() { _ = p.wire.SetReadDeadline(time.Now()) })()
+
+	defer func() {
+		s.metrics.put(putInserted, p.inserted)
+		s.metrics.put(putDuplicate, p.duplicate)
+		s.metrics.put(putRejected, p.rejected)
+	}()
+	for batch := range in.batches {
+		err := p.store(ctx, batch)
+		batch.held.free()
+		if err != nil {
+			return err
+		}
+		if p.ended {
+			return nil
+		}
+	}
+	p.finish()
+	return p.flush()
+}
+
+// lineAnswers stores batches and writes the answers.
+type lineAnswers struct {
+	server  *Server
+	request *http.Request
+	w       http.ResponseWriter
+	wire    *http.ResponseController
+	strict  bool
+	ended   bool // no further line is stored, and nothing more is answered
+	buffer  []byte
+
+	inserted, duplicate, rejected int
+}
+
+// A lineAnswer is what became of a line.
+type lineAnswer struct {
+	Line    int            `json:"line"`
+	Status  int            `json:"status"`
+	QueryID *audit.QueryID `json:"query_id,omitempty"`
+	Type    string         `json:"type,omitempty"` // of the problem
+	Field   string         `json:"field,omitempty"`
+	Detail  string         `json:"detail,omitempty"`
+	Stored  string         `json:"stored,omitempty"`
+}
+
+// A linesDone is the last line of an answer. An answer without it was cut.
+type linesDone struct {
+	Done      bool `json:"done"`
+	Inserted  int  `json:"inserted"`
+	Duplicate int  `json:"duplicate"`
+	Rejected  int  `json:"rejected"`
+}
+
+// store stores a batch and answers its lines.
+func (p *lineAnswers) store(ctx context.Context, b *lineBatch) error {
+	lines := b.lines
+	if p.strict {
+		var err error
+		if lines, err = p.upToRefused(ctx, lines); err != nil {
+			return err
+		}
+	}
+	var records []*audit.QueryAudit
+	for i := range lines {
+		if lines[i].problem == nil {
+			records = append(records, &lines[i].record)
+		}
+	}
+	var results []audit.PutResult
+	var failed *Problem
+	if len(records) > 0 {
+		var err error
+		// What has been read is stored also when the client goes away now: it may not have ended, and sends again what it got
+		// no answer for.
+		if results, err = p.server.put(context.WithoutCancel(ctx), records); err != nil {
+			failed = p.server.problemOf(err)
+		}
+	}
+	for i := range lines {
+		l := &lines[i]
+		if l.problem == nil && failed != nil {
+			// This line and all after it have to be sent again.
+			p.answer(lineAnswer{Line: l.number, Status: failed.Status, Type: failed.Type, Detail: failed.Detail, Stored: failed.Stored})
+			note(p.request, failed)
+			p.ended = true
+			return p.flush()
+		}
+		a := lineAnswer{Line: l.number}
+		why := l.problem
+		if why == nil {
+			a.QueryID, a.Status = &results[0].ID, http.StatusCreated
+			switch err := p.server.refused(results[0].Err); {
+			case err != nil:
+				why = p.server.problemOf(err)
+			case results[0].Duplicate:
+				a.Status = http.StatusOK
+				p.duplicate++
+			default:
+				p.inserted++
+			}
+			results = results[1:]
+		}
+		if why != nil {
+			a.Status, a.Type, a.Field, a.Detail = why.Status, why.Type, why.Field, why.Detail
+			p.rejected++
+		}
+		p.answer(a)
+		if why != nil && p.strict {
+			p.ended = true
+			p.finish()
+			break
+		}
+	}
+	if b.fatal != nil {
+		f := b.fatal
+		p.answer(lineAnswer{Line: f.Line, Status: f.Status, Type: f.Type, Detail: f.Detail, Stored: f.Stored})
+		note(p.request, f)
+		p.ended = true
+	}
+	return p.flush()
+}
+
+// upToRefused cuts the lines after the first that will be refused. It sees what is stored now: a conflict with a record
+// that somebody else stores at the same moment is found later, when lines after it may be stored too.
+func (p *lineAnswers) upToRefused(ctx context.Context, lines []putLine) ([]putLine, error) {
+	before := map[audit.QueryID][]byte{}
+	for i := range lines {
+		l := &lines[i]
+		if l.problem != nil {
+			return lines[:i+1], nil
+		}
+		encoded, err := l.record.Canonical()
+		if err != nil {
+			return lines[:i+1], nil
+		}
+		stored, known := before[l.record.QueryID]
+		if !known {
+			stored, err = p.server.store.GetRaw(ctx, l.record.QueryID)
+			if err != nil && !errors.Is(err, audit.ErrNotFound) {
+				return nil, err
+			}
+		}
+		if stored != nil && !bytes.Equal(stored, encoded) {
+			return lines[:i+1], nil
+		}
+		before[l.record.QueryID] = encoded
+	}
+	return lines, nil
+}
+
+func (p *lineAnswers) answer(a any) {
+	line, _ := json.Marshal(a) // has no value that cannot be encoded
+	p.buffer = append(append(p.buffer, line...), '\n')
+}
+
+// finish adds the last line.
+func (p *lineAnswers) finish() {
+	p.answer(linesDone{true, p.inserted, p.duplicate, p.rejected})
+}
+
+// flush sends the answers to the client.
+func (p *lineAnswers) flush() error {
+	_ = p.wire.SetWriteDeadline(time.Now().Add(p.server.limits.Idle))
+	_, err := p.w.Write(p.buffer)
+	p.buffer = p.buffer[:0]
+	if err != nil {
+		return err
+	}
+	return p.wire.Flush()
+}

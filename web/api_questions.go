@@ -1,0 +1,384 @@
+package web
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/audit/ask"
+	"github.com/auditsql/auditsql/audit/view"
+	"github.com/auditsql/auditsql/internal/show"
+	"github.com/auditsql/auditsql/internal/tui"
+	"github.com/auditsql/auditsql/internal/when"
+)
+
+// The limits of the questions are those of the commands.
+const (
+	impactLimit   = 100
+	answersLimit  = 100
+	timelineLimit = 1000
+)
+
+// agents answers GET /v1/agents. Without a filter it is cheap: the store counts the records of each agent as they come.
+func (s *Server) agents(w http.ResponseWriter, r *http.Request, q *question) error {
+	return s.reading(w, r, q, func(ctx context.Context) error {
+		f, err := s.filter(ctx, w, q)
+		if err != nil {
+			return err
+		}
+		run := s.expensive
+		if len(q.filter) == 0 || len(q.filter) == 1 && q.filter["limit"] != nil {
+			run = s.bounded
+		}
+		return run(w, r, func(ctx context.Context) error {
+			v, err := s.viewer(ctx, q)
+			if err != nil {
+				return err
+			}
+			a := s.newAnswer(w, r)
+			agents := v.Agents(ctx, f)
+			return rows(a, q, agents)
+		})
+	})
+}
+
+// rows answers with the rows of a stream.
+func rows[T any](a *answer, q *question, stream *view.Stream[T]) error {
+	a.w.Header().Set("Content-Type", contentType(q.form))
+	out := tui.NewListing[T](a.screen(q), q.form, nil)
+	if err := show.Rows(out, stream.Rows(), a.leaveOut, nil); err != nil {
+		return err
+	}
+	if err := out.End(); err != nil {
+		return err
+	}
+	a.more = stream.More()
+	return a.end()
+}
+
+// The parameters of a trace.
+const (
+	neighboursName    = "neighbours"
+	lowConfidenceName = "low-confidence"
+	maxNeighbours     = 1000
+)
+
+// trace answers GET /v1/audits/{id}/trace.
+func (s *Server) trace(w http.ResponseWriter, r *http.Request, q *question) error {
+	o := audit.TraceOptions{AsOf: q.asOf}
+	var err error
+	if o.Neighbours, err = q.count(neighboursName, audit.DefaultNeighbours, 0, maxNeighbours); err != nil {
+		return err
+	}
+	if o.Neighbours == 0 {
+		o.Neighbours = -1 // none
+	}
+	if q.values.Has(lowConfidenceName) {
+		low, err := ask.Number(q.values.Get(lowConfidenceName))
+		if err != nil {
+			return problem(kindParameter, "%s: %v", lowConfidenceName, err).at(lowConfidenceName)
+		}
+		o.LowConfidence = &low
+	}
+	id, err := s.pathID(r.Context(), r, "id")
+	if err != nil {
+		return err
+	}
+	return s.reading(w, r, q, func(ctx context.Context) error {
+		return s.bounded(w, r, func(ctx context.Context) error {
+			v, err := s.viewer(ctx, q)
+			if err != nil {
+				return err
+			}
+			t, err := v.Trace(ctx, id, o)
+			if err != nil {
+				return err
+			}
+			a := s.newAnswer(w, r)
+			for _, damaged := range t.Damaged {
+				a.leaveOut(damaged)
+			}
+			w.Header().Set("Content-Type", contentType(q.form))
+			out := tui.NewListing[view.TraceLine](a.screen(q), q.form, nil)
+			if err := show.Trace(out, t); err != nil {
+				return err
+			}
+			if err := out.End(); err != nil {
+				return err
+			}
+			return a.end()
+		})
+	})
+}
+
+const sourceName = "source"
+
+// impact answers GET /v1/impact/{hash}.
+func (s *Server) impact(w http.ResponseWriter, r *http.Request, q *question) error {
+	q.limitOr(impactLimit)
+	kinds := audit.AssertionHash
+	source, err := q.isSet(sourceName)
+	if err != nil {
+		return err
+	}
+	if source {
+		kinds = audit.SourceHash
+	}
+	return s.reading(w, r, q, func(ctx context.Context) error {
+		h, err := s.store.ResolveHash(ctx, r.PathValue("hash"), kinds)
+		if err != nil {
+			return err
+		}
+		f, err := s.filter(ctx, w, q)
+		if err != nil {
+			return err
+		}
+		return s.expensive(w, r, func(ctx context.Context) error {
+			v, err := s.viewer(ctx, q)
+			if err != nil {
+				return err
+			}
+			if err := v.CheckEvidence(ctx, h, source); err != nil {
+				return err
+			}
+			i := show.Impact{Viewer: v, Hash: h, Options: audit.ImpactOptions{Source: source, Filter: f}}
+			if err := i.Begin(ctx, q.form); err != nil {
+				return err
+			}
+			a := s.newAnswer(w, r)
+			w.Header().Set("Content-Type", contentType(q.form))
+			out := tui.NewListing[view.ImpactedAnswer](a.screen(q), q.form, nil)
+			if err := i.Write(ctx, out, a.leaveOut, nil); err != nil {
+				return err
+			}
+			a.more = i.Tail.More
+			return a.end()
+		})
+	})
+}
+
+// The parameters of answers.
+const (
+	subjectName   = "subject"
+	predicateName = "predicate"
+	flipsName     = "flips"
+)
+
+// answers answers GET /v1/answers.
+func (s *Server) answers(w http.ResponseWriter, r *http.Request, q *question) error {
+	q.limitOr(answersLimit)
+	for _, name := range []string{subjectName, predicateName} {
+		if !q.values.Has(name) {
+			return problem(kindParameter, "%s is missing: the question is a subject and a predicate", name).at(name)
+		}
+	}
+	flips, err := q.isSet(flipsName)
+	if err != nil {
+		return err
+	}
+	subject, predicate := q.values.Get(subjectName), q.values.Get(predicateName)
+	return s.reading(w, r, q, func(ctx context.Context) error {
+		f, err := s.filter(ctx, w, q)
+		if err != nil {
+			return err
+		}
+		if other, err := ask.OtherSpelling(ctx, s.store, subject, f.From, f.To); err != nil {
+			return err
+		} else if other != nil {
+			notes(w, []ask.Note{*other})
+		}
+		return s.expensive(w, r, func(ctx context.Context) error {
+			v, err := s.viewer(ctx, q)
+			if err != nil {
+				return err
+			}
+			return rows(s.newAnswer(w, r), q, v.Answers(ctx, subject, predicate, f, flips))
+		})
+	})
+}
+
+// diff answers GET /v1/diff/{a}/{b}.
+func (s *Server) diff(w http.ResponseWriter, r *http.Request, q *question) error {
+	ids := [2]audit.QueryID{}
+	for i, name := range []string{"a", "b"} {
+		var err error
+		if ids[i], err = s.pathID(r.Context(), r, name); err != nil {
+			return err
+		}
+	}
+	return s.reading(w, r, q, func(ctx context.Context) error {
+		return s.bounded(w, r, func(ctx context.Context) error {
+			v, err := s.viewer(ctx, q)
+			if err != nil {
+				return err
+			}
+			d, err := v.Diff(ctx, ids[0], ids[1])
+			if err != nil {
+				return err
+			}
+			a := s.newAnswer(w, r)
+			w.Header().Set("Content-Type", contentType(q.form))
+			if err := show.Diff(a.screen(q), q.form, d); err != nil {
+				return err
+			}
+			return a.end()
+		})
+	})
+}
+
+const byName = "by"
+
+// timeline answers GET /v1/timeline.
+func (s *Server) timeline(w http.ResponseWriter, r *http.Request, q *question) error {
+	q.limitOr(timelineLimit)
+	size, err := audit.ParseBucketSize(q.own(byName, "hour"))
+	if err != nil {
+		return problem(kindParameter, "%s: want minute, hour or day", byName).at(byName)
+	}
+	return s.reading(w, r, q, func(ctx context.Context) error {
+		f, err := s.filter(ctx, w, q)
+		if err != nil {
+			return err
+		}
+		return s.expensive(w, r, func(ctx context.Context) error {
+			v, err := s.viewer(ctx, q)
+			if err != nil {
+				return err
+			}
+			t, err := v.Timeline(ctx, size, f)
+			if err != nil {
+				return err
+			}
+			a := s.newAnswer(w, r)
+			w.Header().Set("Content-Type", contentType(q.form))
+			if err := show.Timeline(tui.NewListing[view.Bucket](a.screen(q), q.form, nil), t); err != nil {
+				return err
+			}
+			a.more = t.Cut
+			return a.end()
+		})
+	})
+}
+
+const newSinceName = "new-since"
+
+// top answers GET /v1/top.
+func (s *Server) top(w http.ResponseWriter, r *http.Request, q *question) error {
+	q.limitOr(audit.DefaultTop)
+	by, err := audit.ParseTopBy(q.own(byName, string(audit.TopAgents)))
+	if err != nil {
+		return problem(kindParameter, "%s: want agent, subject, assertion, source or lens", byName).at(byName)
+	}
+	o := audit.TopOptions{By: by}
+	if q.values.Has(newSinceName) {
+		clock := when.Clock{Now: q.now, Zone: q.zone, Unit: s.store.TimeUnit()}
+		since, err := clock.Parse(q.values.Get(newSinceName))
+		if err != nil {
+			return problem(kindParameter, "%s: %v", newSinceName, err).at(newSinceName)
+		}
+		o.NewSince = &since.First
+	}
+	return s.reading(w, r, q, func(ctx context.Context) error {
+		var err error
+		if o.Filter, err = s.filter(ctx, w, q); err != nil {
+			return err
+		}
+		if o.Filter.Limit < 1 || o.Filter.Limit > listMost {
+			return problem(kindParameter, "limit: want 1 to %d", listMost).at("limit")
+		}
+		return s.expensive(w, r, func(ctx context.Context) error {
+			v, err := s.viewer(ctx, q)
+			if err != nil {
+				return err
+			}
+			t, err := v.Top(ctx, o)
+			if err != nil {
+				return err
+			}
+			a := s.newAnswer(w, r)
+			w.Header().Set("Content-Type", contentType(q.form))
+			if err := show.Ranking(tui.NewListing[view.Ranked](a.screen(q), q.form, nil), t); err != nil {
+				return err
+			}
+			a.more = t.More
+			return a.end()
+		})
+	})
+}
+
+const queryName = "q"
+
+// A resolution says what some digits, a hash or a label stand for.
+type resolution struct {
+	Q        string          `json:"q"`
+	QueryIDs []audit.QueryID `json:"query_ids"` // records whose id is this, or begins so
+	Hashes   []resolvedHash  `json:"hashes"`
+	More     bool            `json:"more"` // there are more ids or hashes than these
+}
+
+// A resolvedHash is a hash that was meant, and what it is.
+type resolvedHash struct {
+	Hash      audit.Hash `json:"hash"`
+	Label     *string    `json:"label"`
+	Agent     bool       `json:"agent"`
+	Assertion bool       `json:"assertion"`
+	Source    bool       `json:"source"`
+}
+
+// resolve answers GET /v1/resolve.
+func (s *Server) resolve(w http.ResponseWriter, r *http.Request, q *question) error {
+	typed := strings.TrimSpace(q.own(queryName, ""))
+	if err := audit.CheckName(typed); err != nil {
+		return problem(kindParameter, "%s: %v", queryName, err).at(queryName)
+	}
+	return s.reading(w, r, q, func(ctx context.Context) error {
+		return s.bounded(w, r, func(ctx context.Context) error {
+			found, err := s.resolved(ctx, typed)
+			if err != nil {
+				return err
+			}
+			return s.object(w, r, found)
+		})
+	})
+}
+
+func (s *Server) resolved(ctx context.Context, typed string) (*resolution, error) {
+	found := &resolution{Q: typed, QueryIDs: []audit.QueryID{}, Hashes: []resolvedHash{}}
+	if ask.CheckID(typed) == nil {
+		ids, err := s.store.Resolve(ctx, strings.ToLower(typed))
+		if err != nil {
+			return nil, err
+		}
+		found.QueryIDs = append(found.QueryIDs, ids...)
+		found.More = len(ids) == audit.MaxResolved
+	}
+	var hashes []audit.Hash
+	h, err := s.store.ResolveHash(ctx, typed, audit.AnyHash)
+	switch ambiguous, isAmbiguous := asError[*audit.AmbiguousError](err); {
+	case isAmbiguous:
+		for _, one := range ambiguous.Hashes {
+			hashes = append(hashes, one.Hash)
+		}
+		found.More = found.More || len(hashes) >= audit.MaxResolved
+	case err == nil:
+		hashes = append(hashes, h)
+	case ask.Refused(err): // nothing has this name
+	default:
+		return nil, err
+	}
+	for _, h := range hashes {
+		is, err := s.store.Identify(ctx, h)
+		if err != nil {
+			return nil, err
+		}
+		one := resolvedHash{Hash: h, Agent: is.Agent != nil, Assertion: is.Assertion.Answers > 0, Source: is.Source.Answers > 0}
+		if is.Label != "" {
+			one.Label = &is.Label
+		}
+		if one.Label != nil || one.Agent || one.Assertion || one.Source {
+			found.Hashes = append(found.Hashes, one)
+		}
+	}
+	return found, nil
+}

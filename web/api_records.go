@@ -1,0 +1,303 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/audit/ask"
+	"github.com/auditsql/auditsql/internal/show"
+	"github.com/auditsql/auditsql/internal/tui"
+)
+
+// The limits of lists.
+const (
+	listLimit   = 100 // as JSON, unless another one is given
+	listMost    = 1000
+	listBytes   = 8 << 20 // a page of a list ends early when it has so many bytes
+	recentLimit = 20
+)
+
+// pathID reads an id from the path: all 64 digits, or the first 8 or more of one id.
+func (s *Server) pathID(ctx context.Context, r *http.Request, name string) (audit.QueryID, error) {
+	typed := r.PathValue(name)
+	id, err := ask.ID(ctx, s.store, typed)
+	switch {
+	case errors.Is(err, audit.ErrNotFound):
+		return id, problem(kindNotFound, "no record has an id that begins with %s", typed)
+	case errors.Is(err, audit.ErrInvalid):
+		return id, problem(kindParameter, "%v", err).at(name)
+	}
+	return id, err
+}
+
+// getAudit answers GET /v1/audits/{id} with the stored bytes. They never change, so a client may keep them.
+func (s *Server) getAudit(w http.ResponseWriter, r *http.Request, _ *question) error {
+	if err := mustAccept(r, typeJSON); err != nil {
+		return err
+	}
+	typed := r.PathValue("id")
+	id, err := s.pathID(r.Context(), r, "id")
+	if err != nil {
+		return err
+	}
+	if id.String() != typed {
+		// One record has one URL, which can be kept.
+		http.Redirect(w, r, "/v1/audits/"+id.String(), http.StatusTemporaryRedirect)
+		return nil
+	}
+	raw, err := s.store.GetRaw(r.Context(), id)
+	if errors.Is(err, audit.ErrNotFound) {
+		return problem(kindNotFound, "no record has the id %s", id)
+	}
+	if err != nil {
+		return err
+	}
+	h := w.Header()
+	tag := `"` + id.String() + `"`
+	h.Set("ETag", tag)
+	h.Set("Cache-Control", "private, max-age=31536000, immutable")
+	if matches(r.Header.Values("If-None-Match"), tag) {
+		w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	h.Set("Content-Type", typeJSON)
+	h.Set("Content-Length", strconv.Itoa(len(raw)))
+	_, err = w.Write(raw)
+	return err
+}
+
+// matches reports whether an If-None-Match header has a tag.
+func matches(headers []string, tag string) bool {
+	for part := range strings.SplitSeq(strings.Join(headers, ","), ",") {
+		if part = strings.TrimSpace(part); part == "*" || strings.TrimPrefix(part, "W/") == tag {
+			return true
+		}
+	}
+	return false
+}
+
+// mustAccept refuses a client that does not take the only form that an answer has.
+func mustAccept(r *http.Request, mediaType string) error {
+	if ranges := acceptedBy(r); len(ranges) > 0 && ranges.quality(mediaType) == 0 {
+		return problem(kindNotAcceptable, "the answer is %s, which the Accept header does not take", mediaType)
+	}
+	return nil
+}
+
+// listAudits answers GET /v1/audits.
+func (s *Server) listAudits(w http.ResponseWriter, r *http.Request, q *question) error {
+	return s.list(w, r, q)
+}
+
+// list answers with the records that a filter selects: a page of them as JSON, and all of them in other forms.
+func (s *Server) list(w http.ResponseWriter, r *http.Request, q *question) error {
+	byAdmission, err := q.oneOf(orderName, "time", "admission")
+	if err != nil {
+		return err
+	}
+	if q.form == tui.JSON {
+		q.limitOr(listLimit)
+	}
+	return s.reading(w, r, q, func(ctx context.Context) error {
+		f, err := s.filter(ctx, w, q)
+		if err != nil {
+			return err
+		}
+		f.ByAdmission = byAdmission == "admission"
+		if q.form == tui.JSON && (f.Limit < 1 || f.Limit > listMost) {
+			return problem(kindParameter, "limit: a page has 1 to %d records; format=ndjson and format=csv have no such limit", listMost).at("limit")
+		}
+		if f.After, err = q.after(); err != nil {
+			return err
+		}
+		run := s.bounded
+		switch {
+		case f.Limit == 0:
+			release, err := s.exports.take(ctx, s.limits.ReadWait, "exports")
+			if err != nil {
+				return err
+			}
+			defer release()
+			run = unbounded
+		case searches(&f):
+			run = s.expensive
+		}
+		return run(w, r, func(ctx context.Context) error {
+			if q.form == tui.JSON {
+				return s.page(ctx, w, r, q, f)
+			}
+			return s.stream(ctx, w, r, q, f)
+		})
+	})
+}
+
+// unbounded runs an export, which takes as long as the client takes to read it.
+func unbounded(_ http.ResponseWriter, r *http.Request, export func(ctx context.Context) error) error {
+	return export(r.Context())
+}
+
+// searches reports whether a filter may have to look at many records for each one that it selects: no index has what it asks
+// for.
+func searches(f *audit.Filter) bool {
+	indexed := f.Agent != nil || f.Subject != nil || f.Result != nil || f.Assertion != nil || f.Source != nil || len(f.Attributes) > 0 ||
+		f.SubjectGlob != nil && !strings.ContainsAny((*f.SubjectGlob + "*")[:1], "*?[")
+	others := f.Anonymous || f.SubjectGlob != nil || f.Predicate != nil || f.Lens != nil || f.Lifecycle != nil || f.Unapproved ||
+		f.MinConfidence != nil || f.MaxConfidence != nil
+	return others && !indexed
+}
+
+// page answers with one page of a list. The pages of a list are those that the store had when the first of them was asked
+// for: the link to the next one has as_of.
+func (s *Server) page(ctx context.Context, w http.ResponseWriter, r *http.Request, q *question, f audit.Filter) error {
+	asOf := s.store.Progress().Records
+	if f.AsOf != nil {
+		asOf = *f.AsOf
+	} else {
+		f.AsOf = &asOf
+	}
+	a := s.newAnswer(w, r)
+	body := append(make([]byte, 0, 16<<10), `{"audits":[`...)
+	n, more := 0, false
+	var last []byte
+	limit := f.Limit
+	f.Limit++ // one more shows that the list goes on
+	for raw, err := range s.store.RawAudits(ctx, f) {
+		if err != nil {
+			if a.leaveOut(err) {
+				continue
+			}
+			return err
+		}
+		if n == limit || n > 0 && len(body)+len(raw) > listBytes {
+			more = true
+			break
+		}
+		if n > 0 {
+			body = append(body, ",\n"...)
+		}
+		body, last = append(body, raw...), raw
+		n++
+	}
+	body = append(body, `],"next":`...)
+	if more {
+		end, err := audit.ParseCanonical(last)
+		if err != nil {
+			return fmt.Errorf("stored record: %w", err)
+		}
+		cursor := audit.CursorOf(&end).String()
+		body = append(append(append(body, '"'), cursor...), '"')
+		w.Header().Set("Link", "<"+nextPage(r, cursor, asOf)+`>; rel="next"`)
+	} else {
+		body = append(body, "null"...)
+	}
+	body = strconv.AppendUint(append(body, `,"as_of":`...), asOf, 10)
+	body = append(body, "}\n"...)
+	w.Header().Set("Content-Type", typeJSON)
+	a.held = body
+	return a.end()
+}
+
+// nextPage is the URL of the next page of a list.
+func nextPage(r *http.Request, cursor string, asOf uint64) string {
+	values := r.URL.Query()
+	values.Set(afterName, cursor)
+	values.Set(asOfName, strconv.FormatUint(asOf, 10))
+	return r.URL.EscapedPath() + "?" + values.Encode()
+}
+
+// stream answers with all that a filter selects, as it comes.
+func (s *Server) stream(ctx context.Context, w http.ResponseWriter, r *http.Request, q *question, f audit.Filter) error {
+	v, err := s.viewer(ctx, q)
+	if err != nil {
+		return err
+	}
+	a := s.newAnswer(w, r)
+	w.Header().Set("Content-Type", contentType(q.form))
+	out := show.NewRecords(a.screen(q), q.form, v, nil)
+	records := v.List(ctx, f)
+	for raw, err := range records.Rows() {
+		if err != nil {
+			if a.leaveOut(err) {
+				continue
+			}
+			return err
+		}
+		if err := out.Write(raw); err != nil {
+			return err
+		}
+	}
+	if err := out.End(); err != nil {
+		return err
+	}
+	a.more = records.More()
+	return a.end()
+}
+
+// recent answers GET /v1/recent.
+func (s *Server) recent(w http.ResponseWriter, r *http.Request, q *question) error {
+	q.limitOr(recentLimit)
+	q.filter["desc"] = []string{"true"}
+	return s.reading(w, r, q, func(ctx context.Context) error {
+		f, err := s.filter(ctx, w, q)
+		if err != nil {
+			return err
+		}
+		if f.Limit < 1 || f.Limit > listMost {
+			return problem(kindParameter, "limit: want 1 to %d", listMost).at("limit")
+		}
+		run := s.bounded
+		if searches(&f) {
+			run = s.expensive
+		}
+		return run(w, r, func(ctx context.Context) error { return s.stream(ctx, w, r, q, f) })
+	})
+}
+
+// agentAudits answers GET /v1/agents/{id}/audits, a list of one agent's records.
+func (s *Server) agentAudits(w http.ResponseWriter, r *http.Request, q *question) error {
+	q.filter["agent"] = []string{r.PathValue("id")}
+	if err := ask.Check(q.filter, q.askOptions()); err != nil {
+		return err
+	}
+	return s.list(w, r, q)
+}
+
+// hasAgent answers HEAD /v1/agents/{id}: whether the agent has any record.
+func (s *Server) hasAgent(w http.ResponseWriter, r *http.Request, _ *question) error {
+	h, err := s.store.ResolveHash(r.Context(), r.PathValue("id"), audit.AgentHash)
+	if err != nil {
+		return err
+	}
+	has, err := s.store.HasAuditsForAgent(r.Context(), h)
+	if err != nil {
+		return err
+	}
+	if !has {
+		return problem(kindNotFound, "the agent has no record")
+	}
+	w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+// The parameters of lists. The order of admission is that of auditsql export: importing such an NDJSON makes an equal store.
+const (
+	afterName = "after"
+	orderName = "order"
+)
+
+// after reads the place after which a list goes on.
+func (q *question) after() (*audit.Cursor, error) {
+	if !q.values.Has(afterName) {
+		return nil, nil
+	}
+	c, err := audit.ParseCursor(q.values.Get(afterName))
+	if err != nil {
+		return nil, problem(kindParameter, "%v", err).at(afterName)
+	}
+	return &c, nil
+}

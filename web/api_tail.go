@@ -1,0 +1,245 @@
+package web
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/auditsql/auditsql/audit"
+)
+
+// lastEventID is the header with which a browser goes on after a connection was cut.
+const lastEventID = "Last-Event-ID"
+
+// tail answers GET /v1/tail: every record that is acknowledged, in the order of the journal, from a place on.
+//
+// The id of an event is where the next record begins. So a client that goes on with the id of the last event that it has seen
+// misses no record and sees none twice.
+func (s *Server) tail(w http.ResponseWriter, r *http.Request, q *question) error {
+	release, err := s.tailing.take(r.Context(), time.Millisecond, "tails")
+	if err != nil {
+		return err
+	}
+	defer release()
+	first, end, err := s.store.TailRange(r.Context())
+	if err != nil {
+		return err
+	}
+	at, err := startOfTail(r, q, first, end)
+	if err != nil {
+		return err
+	}
+	t := &tailAnswer{server: s, at: at, wire: http.NewResponseController(w), events: q.form == events}
+	t.out = bufio.NewWriterSize(w, 32<<10)
+	w.Header().Set("Content-Type", contentType(q.form))
+	w.Header().Set("X-Accel-Buffering", "no") // a proxy must not hold events back
+	w.WriteHeader(http.StatusOK)
+	leave := s.hub.join(s.store)
+	defer leave()
+	return t.run(r.Context())
+}
+
+// startOfTail is where a tail begins: after the last event that the client has seen, or now.
+func startOfTail(r *http.Request, q *question, first, end audit.Offset) (audit.Offset, error) {
+	name, text := afterName, q.own(afterName, "")
+	if seen := r.Header.Get(lastEventID); seen != "" {
+		name, text = lastEventID, seen // a browser sends it with the URL with which it began
+	}
+	if text == "" {
+		return end, nil
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	at := audit.Offset(n)
+	switch {
+	case err != nil:
+		return 0, problem(kindParameter, "%s: this is not the id of an event", name).at(name)
+	case at > end:
+		return 0, problem(kindParameter, "%s: the journal ends before this place, so the id is of another store", name).at(name)
+	case at < first:
+		p := problem(kindTrimmed, "the journal begins after this place now").at(name)
+		p.First = eventID(first)
+		return 0, p
+	}
+	return at, nil
+}
+
+// eventID writes the id of an event. A client takes it as it is.
+func eventID(at audit.Offset) string { return strconv.FormatUint(uint64(at), 10) }
+
+// A tailAnswer is the response of one tail.
+type tailAnswer struct {
+	server *Server
+	out    *bufio.Writer
+	wire   *http.ResponseController
+	events bool         // server-sent events; otherwise NDJSON
+	at     audit.Offset // where the next record begins
+}
+
+// The lines of a tail as NDJSON. As server-sent events they are called audit, gap and bye.
+type (
+	tailBegin struct {
+		Begin bool   `json:"begin"`
+		ID    string `json:"id"`
+	}
+	tailAudit struct {
+		ID    string          `json:"id"`
+		Audit json.RawMessage `json:"audit"`
+	}
+	tailIdle struct {
+		Idle bool   `json:"idle"`
+		ID   string `json:"id"`
+	}
+	tailGap struct {
+		Gap   bool   `json:"gap"`
+		ID    string `json:"id"`    // of the last event that was sent
+		First string `json:"first"` // where the journal begins now
+	}
+	tailBye struct {
+		Bye bool   `json:"bye"`
+		ID  string `json:"id"`
+	}
+)
+
+// run sends records until the client goes away, the server ends, or records are missing.
+func (t *tailAnswer) run(ctx context.Context) error {
+	if err := t.begin(); err != nil {
+		return err
+	}
+	beat := time.NewTicker(t.server.limits.Beat)
+	defer beat.Stop()
+	for {
+		records, changed, err := t.server.hub.from(t.at)
+		switch {
+		case errors.Is(err, errBehind):
+			err = t.catchUp(ctx)
+		case err == nil && len(records) > 0:
+			for i := range records {
+				t.record(&records[i])
+			}
+			err = t.flush()
+		case err == nil:
+			select {
+			case <-changed:
+			case <-beat.C:
+				err = t.beat()
+			case <-t.server.draining.Done():
+				return t.bye()
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		var trimmed *audit.TrimmedError
+		switch {
+		case errors.As(err, &trimmed):
+			return t.gap(trimmed.First)
+		case errors.Is(err, audit.ErrClosed), err == nil && t.server.draining.Err() != nil:
+			return t.bye()
+		case err != nil:
+			return err
+		}
+	}
+}
+
+// catchUp reads the journal until the hub has what follows, or for one beat. So many tails that are behind get on by turns.
+func (t *tailAnswer) catchUp(ctx context.Context) error {
+	reading, cancel := context.WithTimeout(ctx, t.server.limits.Beat)
+	defer cancel()
+	defer context.AfterFunc(t.server.draining, cancel)()
+	select {
+	case t.server.catching <- struct{}{}:
+		defer func() { <-t.server.catching }()
+	case <-reading.Done():
+		return errors.Join(ctx.Err(), t.beat())
+	}
+	for rec, err := range t.server.store.TailAfter(reading, t.at) {
+		if err != nil {
+			return errors.Join(t.flush(), err)
+		}
+		t.record(&rec)
+		if t.server.hub.has(t.at) {
+			break
+		}
+	}
+	return errors.Join(ctx.Err(), t.flush())
+}
+
+// record writes a record. Its errors show in flush. Canonical JSON is one line, as events want it.
+func (t *tailAnswer) record(rec *audit.TailRecord) {
+	t.at = rec.Next
+	if t.out.Available() < 1<<10 {
+		t.deadline()
+	}
+	if t.events {
+		t.out.WriteString("id: " + eventID(t.at) + "\nevent: audit\ndata: ")
+		t.out.Write(rec.Raw)
+		t.out.WriteString("\n\n")
+		return
+	}
+	t.out.WriteString(`{"id":"` + eventID(t.at) + `","audit":`)
+	t.out.Write(rec.Raw)
+	t.out.WriteString("}\n")
+}
+
+// begin says where the tail begins, so that a client which is cut off before the first record goes on there too.
+func (t *tailAnswer) begin() error {
+	if t.events {
+		t.out.WriteString("retry: 2000\nid: " + eventID(t.at) + "\n\n")
+		return t.flush()
+	}
+	return t.line(tailBegin{true, eventID(t.at)})
+}
+
+// beat shows that the connection is alive, to both sides and to what is between them.
+func (t *tailAnswer) beat() error {
+	if t.events {
+		t.out.WriteString(":\n\n")
+		return t.flush()
+	}
+	return t.line(tailIdle{true, eventID(t.at)})
+}
+
+// gap ends a tail that has missed records for good.
+func (t *tailAnswer) gap(first audit.Offset) error {
+	return t.last("gap", tailGap{true, eventID(t.at), eventID(first)})
+}
+
+// bye ends a tail because the server ends.
+func (t *tailAnswer) bye() error { return t.last("bye", tailBye{true, eventID(t.at)}) }
+
+func (t *tailAnswer) last(event string, object any) error {
+	if t.events {
+		t.out.WriteString("event: " + event + "\ndata: ")
+	}
+	err := t.line(object)
+	if err == nil && t.events {
+		t.out.WriteString("\n")
+		err = t.flush()
+	}
+	return err
+}
+
+func (t *tailAnswer) line(object any) error {
+	encoded, err := json.Marshal(object)
+	if err != nil {
+		return err
+	}
+	t.out.Write(append(encoded, '\n'))
+	return t.flush()
+}
+
+// deadline lets a client that takes nothing hold the tail for so long only. It goes on later after the last event that it got.
+func (t *tailAnswer) deadline() {
+	_ = t.wire.SetWriteDeadline(time.Now().Add(t.server.limits.Idle))
+}
+
+func (t *tailAnswer) flush() error {
+	t.deadline()
+	if err := t.out.Flush(); err != nil {
+		return err
+	}
+	return t.wire.Flush()
+}

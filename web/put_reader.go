@@ -1,0 +1,247 @@
+package web
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/audit/ingest"
+)
+
+// maxBatch is how many records a batch has at most.
+const maxBatch = 512
+
+// A putLine is a line of a body: its record, or the problem for which it is refused.
+type putLine struct {
+	number  int
+	record  audit.QueryAudit
+	problem *Problem
+}
+
+// A lineBatch is lines that are stored together.
+type lineBatch struct {
+	lines []putLine
+	held  reservation // of the records, which take about as much as their text
+	fatal *Problem    // that ends the stream after these lines
+}
+
+// A lineReader reads and decodes the lines of a body. Only its goroutine uses it.
+type lineReader struct {
+	server  *Server
+	ctx     context.Context
+	body    io.Reader
+	wire    *http.ResponseController
+	check   *ingest.Check
+	batches chan *lineBatch
+
+	buffer []byte
+	held   reservation // of the buffer, when it is larger than firstBuffer
+	line   int         // number of the line that the buffer begins with
+	skips  bool        // the buffer continues a line that is refused as too long
+	batch  *lineBatch
+}
+
+// The buffer of a stream is small while it waits for a line. It grows with a reservation: to usualBuffer when much comes, and
+// for a long line to the size of a record.
+const (
+	firstBuffer = 16 << 10
+	usualBuffer = 256 << 10
+)
+
+// errUnwanted ends a reader whose batches nobody takes any more.
+var errUnwanted = errors.New("the answers have ended")
+
+// run reads to the end of the body, and closes batches.
+func (in *lineReader) run() {
+	defer close(in.batches)
+	defer in.held.free()
+	in.buffer, in.line = make([]byte, 0, firstBuffer), 1
+	err := in.all()
+	if errors.Is(err, errUnwanted) {
+		if in.batch != nil {
+			in.batch.held.free()
+		}
+		return
+	}
+	if err != nil {
+		if in.batch == nil {
+			in.batch = in.newBatch()
+		}
+		in.batch.fatal = lineError(in.line, in.server.problemOf(err))
+	}
+	_ = in.send()
+}
+
+func (in *lineReader) all() error {
+	for {
+		in.deadline()
+		n, failed := in.body.Read(in.buffer[len(in.buffer):cap(in.buffer)])
+		in.buffer = in.buffer[:len(in.buffer)+n]
+		full, ends := len(in.buffer) == cap(in.buffer), errors.Is(failed, io.EOF)
+		if err := in.take(ends); err != nil {
+			return err
+		}
+		switch {
+		case ends:
+			return nil
+		case failed != nil && in.server.draining.Err() != nil:
+			return problem(kindDraining, "the server is being stopped; send this line and those after it again").stored(storedNothing)
+		case failed != nil:
+			return cutBody(failed)
+		}
+		if err := in.send(); err != nil {
+			return err
+		}
+		switch {
+		case full:
+			if err := in.room(); err != nil {
+				return err
+			}
+		case n < firstBuffer && len(in.buffer) == 0 && cap(in.buffer) > firstBuffer:
+			// Little comes now. A stream that waits must not hold what others could use.
+			in.shrink()
+		}
+	}
+}
+
+// deadline bounds how long the client may take for the rest of a line. Between two lines it may take as long as it likes: a
+// program may have nothing to store for a day.
+func (in *lineReader) deadline() {
+	until := time.Time{}
+	if len(in.buffer) > 0 || in.skips {
+		until = time.Now().Add(in.server.limits.Idle)
+	}
+	_ = in.wire.SetReadDeadline(until)
+	if in.server.draining.Err() != nil || in.ctx.Err() != nil {
+		_ = in.wire.SetReadDeadline(time.Now()) // this may have replaced the deadline that was to end the read
+	}
+}
+
+// take decodes the whole lines of the buffer. When the body ends there, what follows the last line end is a line too.
+func (in *lineReader) take(ends bool) error {
+	rest := in.buffer
+	for len(rest) > 0 {
+		line, after, ended := bytes.Cut(rest, []byte{'\n'})
+		if !ended && !ends {
+			break
+		}
+		rest = after
+		if !in.skips {
+			if err := in.add(line); err != nil {
+				return err
+			}
+		}
+		in.skips = false
+		in.line++
+	}
+	in.buffer = in.buffer[:copy(in.buffer, rest)]
+	return nil
+}
+
+// add decodes a line and puts it into the batch. Blank lines are nothing.
+func (in *lineReader) add(line []byte) error {
+	if len(bytes.Trim(line, " \t\r")) == 0 {
+		return nil
+	}
+	if int64(len(line)) > in.server.limits.RecordBytes {
+		return in.refuse(in.tooLong())
+	}
+	record, err := readRecord(line)
+	if err == nil {
+		err = in.server.allowed(in.ctx, record, in.check)
+	}
+	if err != nil {
+		return in.refuse(in.server.problemOf(err))
+	}
+	if err := in.vacant(); err != nil {
+		return err
+	}
+	if err := in.batch.held.grow(in.batch.held.bytes + int64(len(line))); err != nil {
+		return err
+	}
+	in.batch.lines = append(in.batch.lines, putLine{number: in.line, record: *record})
+	return nil
+}
+
+// refuse puts a line into the batch that is not stored.
+func (in *lineReader) refuse(p *Problem) error {
+	err := in.vacant()
+	if err == nil {
+		in.batch.lines = append(in.batch.lines, putLine{number: in.line, problem: p})
+	}
+	return err
+}
+
+func (in *lineReader) tooLong() *Problem {
+	return problem(kindTooLarge, "the line has more than %d bytes", in.server.limits.RecordBytes).stored(storedNothing)
+}
+
+func (in *lineReader) newBatch() *lineBatch {
+	return &lineBatch{held: reservation{of: in.server, ctx: in.ctx}}
+}
+
+// vacant makes sure that there is a batch with room for a line.
+func (in *lineReader) vacant() error {
+	if in.batch != nil && len(in.batch.lines) == maxBatch {
+		if err := in.send(); err != nil {
+			return err
+		}
+	}
+	if in.batch == nil {
+		in.batch = in.newBatch()
+	}
+	return nil
+}
+
+// send hands the batch over, if there is one.
+func (in *lineReader) send() error {
+	if in.batch == nil {
+		return nil
+	}
+	select {
+	case in.batches <- in.batch:
+		in.batch = nil
+		return nil
+	case <-in.ctx.Done():
+		return errUnwanted
+	}
+}
+
+// room enlarges a buffer that was full.
+func (in *lineReader) room() error {
+	size := 2 * int64(cap(in.buffer))
+	if len(in.buffer) < cap(in.buffer) {
+		// It was full of whole lines. A larger one saves syncs, and is not needed.
+		if size <= usualBuffer && in.held.tryGrow(size) {
+			in.buffer = append(make([]byte, 0, size), in.buffer...)
+		}
+		return nil
+	}
+	if longest := in.server.limits.RecordBytes; int64(len(in.buffer)) <= longest && !in.skips {
+		size = min(size, longest+1)
+		if err := in.held.grow(size); err != nil {
+			return err
+		}
+		in.buffer = append(make([]byte, 0, size), in.buffer...)
+		return nil
+	}
+	// The line is refused, and the rest of it is read and forgotten.
+	if !in.skips {
+		if err := in.refuse(in.tooLong()); err != nil {
+			return err
+		}
+	}
+	in.skips = true
+	in.shrink()
+	return nil
+}
+
+// shrink drops the buffer with what is in it, and begins a small one.
+func (in *lineReader) shrink() {
+	in.buffer = make([]byte, 0, firstBuffer)
+	in.held.free()
+}

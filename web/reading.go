@@ -1,0 +1,47 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+
+	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/audit/view"
+)
+
+// reading runs a question about what SQLite has. The header says how far that is behind the journal. With
+// consistency=acknowledged the question first waits until SQLite has everything that was acknowledged before it.
+func (s *Server) reading(w http.ResponseWriter, r *http.Request, q *question, question func(ctx context.Context) error) error {
+	if q.acknowledged {
+		if err := s.await(r.Context()); err != nil {
+			return err
+		}
+	}
+	w.Header().Set(lagHeader, strconv.FormatUint(s.store.Progress().LagBytes, 10))
+	return question(r.Context())
+}
+
+// await waits until SQLite has what was acknowledged, for as long as a question may wait for that.
+func (s *Server) await(ctx context.Context) error {
+	waiting, cancel := context.WithTimeout(ctx, s.limits.ReadWait)
+	defer cancel()
+	err := s.store.AwaitApplied(waiting)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return problem(kindBehind, "SQLite did not get all records in %s", s.limits.ReadWait).because(err)
+	}
+	return err
+}
+
+// viewer returns what builds the answers to a question.
+func (s *Server) viewer(ctx context.Context, q *question) (*view.Viewer, error) {
+	labels, err := s.store.Labels(ctx)
+	if err != nil {
+		return nil, err
+	}
+	v := view.New(s.store, labels, q.zone)
+	if lag := s.store.Progress().LagRecords; lag > 0 && !q.acknowledged {
+		v.Lag = &audit.Lag{Records: lag}
+	}
+	return v, nil
+}
