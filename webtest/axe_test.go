@@ -73,11 +73,8 @@ func (b *tab) accessible(where string) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	var found string
-	b.do(
-		chromedp.Evaluate(script+";0", nil),
-		chromedp.Evaluate(`axe.run(document, {resultTypes: ['violations', 'incomplete']}).then(r => JSON.stringify(r))`, &found, awaited),
-	)
+	b.do(chromedp.Evaluate[chromedp.Void](script + ";0"))
+	found := eval[string](b, `axe.run(document, {resultTypes: ['violations']}).then(r => JSON.stringify(r))`)
 	var report struct {
 		Violations []struct {
 			ID, Help string

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/page"
@@ -64,7 +65,7 @@ func openBrowser(t testing.TB) context.Context {
 	)
 	allocator, closeAllocator := chromedp.NewExecAllocator(context.Background(), options...)
 	ctx, closeContext := chromedp.NewContext(allocator)
-	if err := chromedp.Run(ctx); err != nil {
+	if err := chromedp.Do(ctx); err != nil {
 		closeContext()
 		closeAllocator()
 		t.Fatalf("start %s: %v", name, err)
@@ -136,8 +137,9 @@ func newTab(t testing.TB, l look) *tab {
 		cancel()
 		b.quiet()
 	})
-	chromedp.ListenTarget(ctx, b.hear)
-	b.do(chromedp.ActionFunc(func(ctx context.Context) error { return log.Enable().Do(ctx) }))
+	if err := chromedp.Listen(ctx, b.hear); err != nil {
+		t.Fatal(err)
+	}
 	b.show(l)
 	return b
 }
@@ -150,13 +152,23 @@ func (b *tab) show(l look) {
 		theme = "dark"
 	}
 	b.do(
-		emulation.SetDeviceMetricsOverride(l.width, l.height, 1, l.width < 600),
-		emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{
+		told(emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{
+			Width: l.width, Height: l.height, DeviceScaleFactor: 1, Mobile: l.width < 600,
+		}),
+		told(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
 			{Name: "prefers-color-scheme", Value: theme},
 			{Name: "prefers-reduced-motion", Value: "reduce"},
-		}),
-		emulation.SetScriptExecutionDisabled(!l.scripts),
+		}}),
+		told(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: !l.scripts}),
 	)
+}
+
+// told is an action that gives the browser a command and ignores its result.
+func told[P, R any](command cdp.Command[P, R], params P) chromedp.Action[chromedp.Void] {
+	return chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		_, err := cdp.Call(ctx, t, command, params)
+		return err
+	})
 }
 
 // hear keeps what a page says on its console, and answers dialogs, which no page may open.
@@ -174,12 +186,17 @@ func (b *tab) hear(event any) {
 		}
 		keep("console.%s(%s)", e.Type, strings.Join(args, ", "))
 	case *runtime.EventExceptionThrown:
-		keep("exception: %s", e.ExceptionDetails.Error())
+		d := e.ExceptionDetails
+		text := d.Text
+		if d.Exception != nil {
+			text += " " + d.Exception.Description
+		}
+		keep("exception: %s, line %d of %s", text, d.LineNumber+1, d.URL)
 	case *log.EventEntryAdded:
 		keep("%s: %s %s", e.Entry.Source, e.Entry.Text, e.Entry.URL)
 	case *page.EventJavascriptDialogOpening:
 		keep("a dialog: %s", e.Message)
-		go func() { _ = chromedp.Run(b.ctx, page.HandleJavaScriptDialog(false)) }()
+		go func() { _, _ = chromedp.Call(b.ctx, page.HandleJavaScriptDialog, page.HandleJavaScriptDialogParams{}) }()
 	}
 }
 
@@ -201,11 +218,11 @@ func (b *tab) quiet() {
 }
 
 // do runs actions, and ends the test if one fails.
-func (b *tab) do(actions ...chromedp.Action) {
+func (b *tab) do(actions ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
-	if err := chromedp.Run(ctx, actions...); err != nil {
+	if err := chromedp.Do(ctx, actions...); err != nil {
 		if errors.Is(err, context.DeadlineExceeded) {
 			err = fmt.Errorf("%w\nat %s\n%s", err, b.where(), b.rendered())
 		}
@@ -216,36 +233,51 @@ func (b *tab) do(actions ...chromedp.Action) {
 // open goes to an address, and waits until the page is there.
 func (b *tab) open(url string) {
 	b.t.Helper()
-	b.do(chromedp.Navigate(url), chromedp.WaitReady("body", chromedp.ByQuery))
+	b.do(chromedp.Navigate(url), chromedp.WaitReady(chromedp.CSS("body")))
 }
 
 // where returns the address of the page.
-func (b *tab) where() (url string) {
-	_ = chromedp.Run(b.ctx, chromedp.Location(&url))
+func (b *tab) where() string {
+	url, err := chromedp.Run(b.ctx, chromedp.Location())
+	if err != nil {
+		return err.Error()
+	}
 	return url
 }
 
 // rendered returns what a person reads on the page.
-func (b *tab) rendered() (text string) {
+func (b *tab) rendered() string {
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
-	if err := chromedp.Run(ctx, chromedp.Evaluate(`document.body.innerText`, &text)); err != nil {
+	text, err := chromedp.Run(ctx, chromedp.Evaluate[string](`document.body.innerText`))
+	if err != nil {
 		return err.Error()
 	}
 	return text
 }
 
 // eval evaluates an expression in the page. It works without scripts too.
-func eval[T any](b *tab, expression string) (value T) {
+func eval[T any](b *tab, expression string) T {
 	b.t.Helper()
-	b.do(chromedp.Evaluate(expression, &value))
+	return result(b, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
+}
+
+// result runs an action and returns its value. It ends the test if the action fails.
+func result[T any](b *tab, action chromedp.Action[T]) T {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	value, err := chromedp.Run(ctx, action)
+	if err != nil {
+		b.t.Fatalf("%v\nat %s", err, b.where())
+	}
 	return value
 }
 
 // await waits until an expression is true in the page.
 func (b *tab) await(expression string) {
 	b.t.Helper()
-	b.do(chromedp.Poll(expression, nil, chromedp.WithPollingTimeout(patience), chromedp.WithPollingInterval(20*time.Millisecond)))
+	b.do(chromedp.Poll[chromedp.Void](expression, chromedp.WithPollingTimeout(patience), chromedp.WithPollingInterval(20*time.Millisecond)))
 }
 
 // save writes a file into the folder of the pictures.

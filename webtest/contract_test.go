@@ -18,7 +18,7 @@ import (
 // API: the status, the headers, the type and the body. An answer that does not fit fails the test.
 func (s *site) described(next http.RoundTripper) http.RoundTripper {
 	return &contract{site: s, next: next, load: sync.OnceValues(func() (routers.Router, error) {
-		text, err := http.Get(s.url + "/v1/openapi.json")
+		text, err := http.DefaultClient.Do(s.request(http.MethodGet, "/v1/openapi.json", nil))
 		if err != nil {
 			return nil, err
 		}

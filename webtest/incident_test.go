@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
@@ -24,12 +23,12 @@ type mouse struct{}
 
 func (mouse) find(b *tab, text string) {
 	b.t.Helper()
-	b.leaves(chromedp.Click("#find", chromedp.ByQuery), chromedp.KeyEvent(text), chromedp.Click("form.find button", chromedp.ByQuery))
+	b.leaves(chromedp.Click(chromedp.ID("find")), chromedp.KeyEvent(text), chromedp.Click(chromedp.CSS("form.find button")))
 }
 
 func (mouse) follow(b *tab, selector string) {
 	b.t.Helper()
-	b.leaves(chromedp.Click(selector, chromedp.ByQuery))
+	b.leaves(chromedp.Click(chromedp.CSS(selector)))
 }
 
 // keyboard presses keys, and nothing else.
@@ -65,7 +64,7 @@ const focusShown = `(() => {
 })()`
 
 // leaves runs actions that lead to another page, and waits until it is there.
-func (b *tab) leaves(actions ...chromedp.Action) {
+func (b *tab) leaves(actions ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
@@ -209,12 +208,4 @@ func moreOfTheIncident(t testing.TB, paid *audit.QueryAudit, n int) (lines []str
 		lines = append(lines, canonical(t, &q))
 	}
 	return lines
-}
-
-// nodes returns how many elements a selector finds.
-func (b *tab) nodes(selector string) int {
-	b.t.Helper()
-	var found []*cdp.Node
-	b.do(chromedp.Nodes(selector, &found, chromedp.ByQueryAll, chromedp.AtLeast(0)))
-	return len(found)
 }

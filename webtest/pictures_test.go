@@ -1,13 +1,11 @@
 package webtest
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"regexp"
 	"testing"
 
-	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 )
 
@@ -65,18 +63,13 @@ func TestATraceIsPrintedOnOnePage(t *testing.T) {
 // picture takes a picture of the whole page, down to its end.
 func (b *tab) picture() (png []byte) {
 	b.t.Helper()
-	b.do(chromedp.FullScreenshot(&png, 100))
-	return png
+	return result(b, chromedp.FullScreenshot(100))
 }
 
 // printed prints the page on A4.
 func (b *tab) printed() (pdf []byte) {
 	b.t.Helper()
-	b.do(chromedp.ActionFunc(func(ctx context.Context) (err error) {
-		pdf, _, err = page.PrintToPDF().WithPaperWidth(8.27).WithPaperHeight(11.69).Do(ctx)
-		return err
-	}))
-	return pdf
+	return result(b, chromedp.PrintToPDF(chromedp.PDFPaper(chromedp.PaperA4)))
 }
 
 // aPage finds the pages of a PDF file. The object that lists them has the type Pages.

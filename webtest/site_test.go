@@ -15,8 +15,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/chromedp/chromedp"
 )
 
 // site is a running auditsql serve.
@@ -180,6 +178,3 @@ func (s *site) running() bool {
 		return !errors.Is(s.cmd.Process.Signal(syscall.Signal(0)), os.ErrProcessDone)
 	}
 }
-
-// awaited makes an evaluation wait for the promise that the expression returns.
-func awaited(p *chromedp.EvaluateParams) *chromedp.EvaluateParams { return p.WithAwaitPromise(true) }
