@@ -50,7 +50,9 @@ var pages = []page{
 	{"/v1/agents/{id}/audits", quickPage, func(q *audit.QueryAudit, _ audit.QueryID) string {
 		return "/v1/agents/" + q.AgentID.String() + "/audits"
 	}},
-	{"/v1/audits/{id}/trace", quickPage, func(q *audit.QueryAudit, _ audit.QueryID) string { return "/v1/audits/" + q.QueryID.String() + "/trace" }},
+	{"/v1/audits/{id}/trace", quickPage, func(q *audit.QueryAudit, _ audit.QueryID) string {
+		return "/v1/audits/" + q.QueryID.String() + "/trace"
+	}},
 	{"/v1/impact/{hash}", usualPage, func(q *audit.QueryAudit, _ audit.QueryID) string { return "/v1/impact/" + q.ResultHash.String() }},
 	{"/v1/answers", usualPage, func(q *audit.QueryAudit, _ audit.QueryID) string { return "/v1/answers?" + subjectOf(q) }},
 	{"/v1/diff/{a}/{b}", usualPage, func(q *audit.QueryAudit, other audit.QueryID) string {
