@@ -130,13 +130,7 @@ func (db *DB) admitOnce(ctx context.Context, part []put) (again []put, err error
 			blocked = append(blocked, waits{p, holder})
 			continue
 		}
-		var stored []byte
-		if found == backlog.Acknowledged || db.ids.MayHave(c.ID) {
-			stored, err = db.stored(ctx, c.ID)
-			if found == backlog.Free && errors.Is(err, ErrNotFound) {
-				err = nil // a false positive of the filter
-			}
-		}
+		stored, err := db.under(ctx, c.ID, found)
 		if found == backlog.Free && stored == nil && err == nil {
 			fresh = append(fresh, c)
 			continue
@@ -148,7 +142,7 @@ func (db *DB) admitOnce(ctx context.Context, part []put) (again []put, err error
 		}
 		if ofRecord(err) {
 			// Whether this is the same record cannot be told: what is stored under the id is damaged.
-			p.result.Err, err = err, nil
+			p.result.Err = err
 			continue
 		}
 		if err != nil {
@@ -181,6 +175,18 @@ func (db *DB) admitOnce(ctx context.Context, part []put) (again []put, err error
 		}
 	}
 	return again, nil
+}
+
+// under returns the bytes that are stored under an id, nil if none are. found is what the claim of the id has found.
+func (db *DB) under(ctx context.Context, id QueryID, found backlog.Found) ([]byte, error) {
+	if found == backlog.Free && !db.ids.MayHave(id) {
+		return nil, nil
+	}
+	stored, err := db.stored(ctx, id)
+	if found == backlog.Free && errors.Is(err, ErrNotFound) {
+		err = nil // a false positive of the filter
+	}
+	return stored, err
 }
 
 // settle sets the result of a put under whose id these bytes are stored.

@@ -1,8 +1,13 @@
 package web
 
 import (
+	"net"
 	"net/http"
 	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // authenticate finds out who makes a request, and whether that is enough for the route.
@@ -10,12 +15,13 @@ import (
 // A Bearer token counts before a cookie, and a wrong token is never replaced by a cookie: whoever sends one means it. A
 // cookie is only for reading.
 func (s *Server) authenticate(r *http.Request, route *route) (Principal, error) {
+	if route.open {
+		return Principal{}, nil
+	}
 	p, known, err := s.principal(r)
 	switch {
-	case err != nil && !route.open:
+	case err != nil:
 		return p, err
-	case route.open:
-		return p, nil
 	case !known:
 		return p, problem(kindUnauthorized, "the request has no token: send Authorization: Bearer TOKEN")
 	case !p.Scopes.Has(route.scope):
@@ -37,20 +43,74 @@ func (s *Server) principal(r *http.Request) (p Principal, known bool, err error)
 		if !strings.EqualFold(kind, "Bearer") {
 			return p, false, problem(kindUnauthorized, "the Authorization header wants Bearer and a token")
 		}
-		if s.options.Tokens != nil {
-			p, known = s.options.Tokens.Lookup(strings.TrimSpace(secret))
-		}
-		if !known {
-			return Principal{}, false, problem(kindUnauthorized, "this token is not known here, or has expired")
+		if p, known = s.lookup(strings.TrimSpace(secret)); !known {
+			return Principal{}, false, s.wrongSecret(r, "this token is not known here, or has expired")
 		}
 		return p, true, nil
 	}
 	if p, known = s.session(r); known {
-		p.Scopes &= ScopeRead
 		return p, true, nil
 	}
 	if t := s.options.Trusted; t != nil {
 		return *t, true, nil
 	}
 	return p, false, nil
+}
+
+// lookup returns who has a token.
+func (s *Server) lookup(secret string) (Principal, bool) {
+	if s.options.Tokens == nil || secret == "" {
+		return Principal{}, false
+	}
+	return s.options.Tokens.Lookup(secret)
+}
+
+// wrongSecret is the answer to a token, or a link to log in, that is not valid. Somebody who tries many gets another one. A token
+// cannot be guessed: this bounds what guesses cost, in the log too. Valid tokens are not held back, so nobody can lock others out.
+func (s *Server) wrongSecret(r *http.Request, detail string) error {
+	if !s.guesses.allow(r.RemoteAddr, s.now()) {
+		p := problem(kindBusy, "too many wrong tokens came from this address")
+		p.retryAfter = time.Second
+		return p
+	}
+	return problem(kindUnauthorized, "%s", detail)
+}
+
+// How many wrong tokens an address may send.
+const (
+	guessesPerSecond = 1
+	guessesAtOnce    = 20
+	mostGuessers     = 10_000 // addresses that are remembered
+)
+
+// guesses count wrong tokens by address.
+type guesses struct {
+	mu sync.Mutex
+	by map[string]*rate.Limiter
+}
+
+// allow counts a wrong token, and reports whether its sender may learn so.
+func (g *guesses) allow(addr string, now time.Time) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		host = addr
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.To4() == nil {
+		// One client has a whole network of 64 bits.
+		host = ip.Mask(net.CIDRMask(64, 128)).String()
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	l := g.by[host]
+	if l == nil {
+		if len(g.by) >= mostGuessers {
+			clear(g.by)
+		}
+		if g.by == nil {
+			g.by = map[string]*rate.Limiter{}
+		}
+		l = rate.NewLimiter(guessesPerSecond, guessesAtOnce)
+		g.by[host] = l
+	}
+	return l.AllowN(now, 1)
 }

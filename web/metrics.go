@@ -165,6 +165,7 @@ func (m *Metrics) serves(s *Server) {
 		}
 		return 1
 	})
+	m.registry.MustRegister(&statsCollector{s.store})
 	gauge("tails", "Tails that are open.", func() float64 { return float64(len(s.tailing)) })
 	gauge("put_streams", "Streams of records that are open.", func() float64 { return float64(len(s.streams)) })
 	gauge("expensive_questions", "Expensive questions that run.", func() float64 { return float64(len(s.questions)) })

@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"time"
@@ -22,6 +23,9 @@ type Server struct {
 	mux    *http.ServeMux
 	byPath map[string]*route // by pattern
 	chain  http.Handler
+
+	sessions sessions
+	guesses  guesses
 
 	questions slots // expensive questions
 	exports   slots // lists without a limit
@@ -105,11 +109,19 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
 	}
 	who, err := s.authenticate(r, route)
 	if err != nil {
-		s.fail(w, r, err)
+		if !s.askToLogIn(w, r, route, err) {
+			s.fail(w, r, err)
+		}
 		return
 	}
 	about(r).principal = who.ID
-	s.mux.ServeHTTP(w, r.WithContext(withPrincipal(r.Context(), who)))
+	ctx := r.Context()
+	if !route.open {
+		var stop func()
+		ctx, stop = s.whileValid(w, r, route)
+		defer stop()
+	}
+	s.mux.ServeHTTP(w, r.WithContext(withPrincipal(ctx, who)))
 }
 
 func nothingIf(writes bool) string {
@@ -128,6 +140,9 @@ func (s *Server) serve(route *route) http.Handler {
 		}
 		if err == nil {
 			return
+		}
+		if errors.Is(context.Cause(r.Context()), errRevoked) {
+			err = problem(kindUnauthorized, "%v", errRevoked).because(err)
 		}
 		if a := about(r); a.begun || a.status != 0 {
 			// The status is on its way, so nothing but a broken connection can tell the client that the answer is cut.

@@ -27,6 +27,7 @@ type Store interface {
 // A Writer stores records. Its results and errors are those of audit.DB.
 type Writer interface {
 	PutAudits(ctx context.Context, records []*audit.QueryAudit) ([]audit.PutResult, error)
+	PutUntilRefused(ctx context.Context, records []*audit.QueryAudit) ([]audit.PutResult, error)
 }
 
 // Records reads records: single ones, and those that a filter selects.

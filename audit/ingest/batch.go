@@ -3,8 +3,8 @@ package ingest
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/auditsql/auditsql/audit"
@@ -92,10 +92,11 @@ func (r *run) store(ctx context.Context) error {
 			l.err = r.options.refuse(&l.q, now)
 		}
 	}
+	put := r.db.PutAudits
 	if r.options.Strict {
-		var err error
-		if lines, err = r.upToFirstRefused(ctx, lines); err != nil {
-			return err
+		put = r.db.PutUntilRefused
+		if i := slices.IndexFunc(lines, func(l *line) bool { return l.err != nil }); i >= 0 {
+			lines = lines[:i+1]
 		}
 	}
 	records := make([]*audit.QueryAudit, 0, len(lines))
@@ -108,8 +109,11 @@ func (r *run) store(ctx context.Context) error {
 	if len(records) > 0 {
 		var err error
 		// Storing goes on when the context ends, so that these records get their outcome.
-		if results, err = r.db.PutAudits(context.WithoutCancel(ctx), records); err != nil {
+		if results, err = put(context.WithoutCancel(ctx), records); err != nil {
 			return err
+		}
+		if len(results) < len(records) {
+			lines = lines[:len(results)] // the last of them is refused, and none before it is
 		}
 	}
 	for i, l := range lines {
@@ -128,33 +132,6 @@ func (r *run) store(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// upToFirstRefused cuts the lines after the first that will be refused, for Strict. Nobody else writes to the store
-// meanwhile. So a record can conflict only with one that is stored already, or that is earlier in the batch.
-func (r *run) upToFirstRefused(ctx context.Context, lines []*line) ([]*line, error) {
-	before := map[audit.QueryID][]byte{}
-	for i, l := range lines {
-		if l.err != nil {
-			return lines[:i+1], nil
-		}
-		encoded, err := l.q.Canonical()
-		if err != nil {
-			return lines[:i+1], nil
-		}
-		stored, ok := before[l.q.QueryID]
-		if !ok {
-			stored, err = r.db.GetRaw(ctx, l.q.QueryID)
-			if err != nil && !errors.Is(err, audit.ErrNotFound) {
-				return nil, err
-			}
-		}
-		if stored != nil && !bytes.Equal(stored, encoded) {
-			return lines[:i+1], nil
-		}
-		before[l.q.QueryID] = encoded
-	}
-	return lines, nil
 }
 
 // now is the time with which a Check compares timestamps.

@@ -32,13 +32,6 @@ import (
 	"github.com/auditsql/auditsql/audit"
 )
 
-// A Store is where records go. *audit.DB is one.
-type Store interface {
-	TimeUnit() audit.TimeUnit
-	PutAudits(ctx context.Context, records []*audit.QueryAudit) ([]audit.PutResult, error)
-	GetRaw(ctx context.Context, id audit.QueryID) ([]byte, error)
-}
-
 // An Input is text with one record on each line. Text that begins as gzip does is decompressed.
 type Input struct {
 	Name string // for outcomes and errors
@@ -49,8 +42,8 @@ type Input struct {
 type Options struct {
 	Check // Lines sets its Unit to that of the store
 
-	// Strict stops at the first line that is refused: what stands before it is stored, and nothing after it. It
-	// needs a store to which nobody else writes.
+	// Strict stops at the first line that is refused: what stands before it is stored, and nothing after it, whoever else writes
+	// to the store meanwhile.
 	Strict bool
 
 	// EachLine is for a caller who waits for an answer to every line. A line that is a JSON list is then refused like
@@ -82,6 +75,15 @@ type Outcome struct {
 	// answers should flush them now.
 	Pause bool
 }
+
+// A Store takes records. *audit.DB is one; its methods say what is expected.
+type Store interface {
+	TimeUnit() audit.TimeUnit
+	PutAudits(ctx context.Context, records []*audit.QueryAudit) ([]audit.PutResult, error)
+	PutUntilRefused(ctx context.Context, records []*audit.QueryAudit) ([]audit.PutResult, error)
+}
+
+var _ Store = (*audit.DB)(nil)
 
 // Lines stores the records of all inputs, one input after the other. It yields an outcome for each line that is not
 // blank, and one for each input that cannot be read to its end; the inputs after that one are still read, unless the

@@ -47,6 +47,9 @@ func (a *app) whatToTry(cmd *cobra.Command, err error) string {
 	case errors.Is(err, sqlstore.ErrBusy):
 		return "run it again later; another program, perhaps an SQLite shell, holds the database's write lock"
 	case errors.Is(err, audit.ErrLocked):
+		if server := a.server(); server != nil {
+			return fmt.Sprintf("stop auditsql serve first, which has the store open as pid %d (%s); put, import, name, log sign and reading work meanwhile", server.PID, server.URL)
+		}
 		return "--lock-wait 10s waits for it; reading works meanwhile"
 	case errors.As(err, &primary):
 		return "restore the store from a backup; " + a.whatIsLeft()

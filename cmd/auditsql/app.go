@@ -77,6 +77,7 @@ by another writer, 130 interrupted, 141 the reader of the output went away.`,
 	root.AddGroup(
 		&cobra.Group{ID: groupStart, Title: "To begin with:"},
 		&cobra.Group{ID: groupWrite, Title: "To write:"},
+		&cobra.Group{ID: groupServe, Title: "To serve a store over HTTP:"},
 		&cobra.Group{ID: groupAsk, Title: "To find out why:"},
 		&cobra.Group{ID: groupRead, Title: "To read:"},
 		&cobra.Group{ID: groupName, Title: "To name what hashes stand for:"},
@@ -91,6 +92,7 @@ by another writer, 130 interrupted, 141 the reader of the output went away.`,
 	}
 	add(groupStart, a.demoCommand(), a.initCommand())
 	add(groupWrite, a.putCommand(), a.importCommand())
+	add(groupServe, a.serveCommand(), a.tokenCommand())
 	add(groupAsk, a.traceCommand(), a.impactCommand(), a.answersCommand(), a.diffCommand(), a.agentsCommand(), a.timelineCommand(), a.topCommand())
 	add(groupRead, a.getCommand(), a.listCommand(), a.recentCommand(), a.tailCommand(), a.exportCommand(), a.sqlCommand())
 	add(groupName, a.nameCommand())
@@ -109,6 +111,7 @@ by another writer, 130 interrupted, 141 the reader of the output went away.`,
 const (
 	groupStart = "start"
 	groupWrite = "write"
+	groupServe = "serve"
 	groupAsk   = "ask"
 	groupRead  = "read"
 	groupName  = "name"

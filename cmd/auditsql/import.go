@@ -9,6 +9,7 @@ import (
 	"os"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -66,6 +67,11 @@ other command writes to the store.
 
 If the store signs its log (auditsql log init), it is signed while the import
 runs as well, as often as log init said or as --every says, and at the end.
+
+While auditsql serve has the store open, import stores through the server, with
+the same flags and answers. When the server ends in the middle, what import has
+answered or counted is stored. The error says whether that is known of the
+lines after it. Running the import again is harmless.
 
 When import is interrupted, what it has answered or counted as inserted is
 stored, and a line that is not complete is not. The exit code is 130, also when
@@ -165,8 +171,8 @@ func (a *app) importFiles(ctx context.Context, names []string, o importOptions) 
 		return err
 	}
 	if o.every.typed != "" {
-		if _, err := db.Log(ctx); err != nil {
-			return errors.Join(err, a.closeWriter(db))
+		if err := db.checkLog(ctx); err != nil {
+			return errors.Join(err, db.close())
 		}
 	}
 	var rejects io.Writer = io.Discard
@@ -175,7 +181,7 @@ func (a *app) importFiles(ctx context.Context, names []string, o importOptions) 
 		// lines that an earlier run rejected.
 		file, createErr := a.createOutputFile(ctx, "rejects", o.rejects, o.force, read)
 		if createErr != nil {
-			return errors.Join(createErr, db.Close())
+			return errors.Join(createErr, db.close())
 		}
 		defer func() { err = errors.Join(err, file.Close()) }()
 		rejects = file
@@ -183,21 +189,30 @@ func (a *app) importFiles(ctx context.Context, names []string, o importOptions) 
 
 	check, err := a.check(db.TimeUnit(), o.future)
 	if err != nil {
-		return errors.Join(err, a.closeWriter(db))
+		return errors.Join(err, db.close())
 	}
 	bar := a.progress("importing", total, true)
 	im := &importer{
 		a: a, options: o, check: check, inputs: len(inputs), rejects: rejects, bar: bar,
 		answers: bufio.NewWriter(a.out), read: new(atomic.Int64),
 	}
+	signed := func() error { return nil }
+	if db.served() && o.every.Duration > 0 {
+		signed = signMeanwhile(ctx, db, o.every.Duration)
+	}
 	err = im.run(ctx, db, inputs)
 	bar.End()
 	if errors.Is(err, syscall.EPIPE) {
 		err = &exitError{code: exitPipe, err: errors.New("the reader of the answers has gone")}
 	}
-	closing := a.progress("bringing the rest into SQLite", -1, false)
-	err = errors.Join(err, a.closeWriter(db))
-	closing.End()
+	err = errors.Join(err, signed())
+	if db.served() {
+		err = errors.Join(err, db.close())
+	} else {
+		closing := a.progress("bringing the rest into SQLite", -1, false)
+		err = errors.Join(err, db.close())
+		closing.End()
+	}
 	for _, d := range im.doubts {
 		d.print(a.note)
 	}
@@ -213,6 +228,32 @@ func (a *app) importFiles(ctx context.Context, names []string, o importOptions) 
 		err = context.Cause(ctx)
 	}
 	return err
+}
+
+// signMeanwhile signs the log of a server's store every so often, and once more when the returned function is called. It waits for
+// what it has begun. A signature that fails is tried again, as the store itself does, and the last one counts.
+func signMeanwhile(ctx context.Context, db intake, every time.Duration) (end func() error) {
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		ticker := time.NewTicker(every)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ticker.C:
+				_, _ = db.Sign(ctx)
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return func() error {
+		stop()
+		<-ended
+		_, err := db.Sign(context.WithoutCancel(ctx))
+		return err
+	}
 }
 
 // An input is a file to import, or standard input.

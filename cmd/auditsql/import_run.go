@@ -12,7 +12,6 @@ import (
 
 	"github.com/dustin/go-humanize"
 
-	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/audit/ingest"
 	"github.com/auditsql/auditsql/internal/tui"
 )
@@ -33,7 +32,7 @@ type importer struct {
 }
 
 // run imports everything.
-func (im *importer) run(ctx context.Context, db *audit.DB, inputs []input) error {
+func (im *importer) run(ctx context.Context, db intake, inputs []input) error {
 	texts := make([]ingest.Input, len(inputs))
 	for i, in := range inputs {
 		texts[i] = ingest.Input{Name: in.name, Text: counted{in.in, im.read}}

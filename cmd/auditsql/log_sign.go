@@ -39,15 +39,15 @@ opened for writing the next time.`,
 }
 
 func (a *app) logSign(ctx context.Context) error {
-	db, err := a.openExisting(ctx)
-	if errors.Is(err, audit.ErrLocked) {
+	db, err := a.serverOr(ctx, func() (*audit.DB, error) { return a.openExisting(ctx) })
+	if errors.Is(err, audit.ErrLocked) && !errors.As(err, new(*exitError)) {
 		return trying(err, "nothing: the program that has the store open signs the log by itself, and auditsql log status shows when; --lock-wait 10s waits for it")
 	}
 	if err != nil {
 		return err
 	}
 	signed, err := db.Sign(ctx)
-	if err = errors.Join(err, a.closeWriter(db)); err != nil {
+	if err = errors.Join(err, db.close()); err != nil {
 		return err
 	}
 	if err := a.screen().Object(a.form(""), view.SignatureOf(&signed),

@@ -12,6 +12,7 @@ import (
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/audit/ingest"
 	"github.com/auditsql/auditsql/internal/show"
+	"github.com/auditsql/auditsql/internal/socket"
 	"github.com/auditsql/auditsql/internal/tui"
 )
 
@@ -144,7 +145,7 @@ func (a *app) name(ctx context.Context, args []string, o *nameOptions) error {
 // putLabels writes labels, and notes which of them now name more than one hash. That is no mistake when an agent got a
 // new key, but such a label is ambiguous where one hash is wanted.
 func (a *app) putLabels(ctx context.Context, r *reading, set []audit.Label) error {
-	if err := r.PutLabels(ctx, set); err != nil {
+	if err := a.writeLabels(ctx, r, set); err != nil {
 		return err
 	}
 	after, err := r.Labels(ctx)
@@ -159,6 +160,19 @@ func (a *app) putLabels(ctx context.Context, r *reading, set []audit.Label) erro
 		}
 	}
 	return nil
+}
+
+// writeLabels writes labels into SQLite, through the server if one has the store open.
+func (a *app) writeLabels(ctx context.Context, r *reading, set []audit.Label) error {
+	c, err := socket.Dial(ctx, a.dir)
+	switch {
+	case errors.Is(err, socket.ErrNoServer):
+		return r.PutLabels(ctx, set)
+	case err != nil:
+		return a.noAnswer(ctx, err)
+	}
+	defer c.Close()
+	return c.PutLabels(ctx, set)
 }
 
 // listLabels prints all of them, in the order of the labels.

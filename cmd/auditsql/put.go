@@ -97,7 +97,7 @@ func (a *app) put(ctx context.Context, r *recordFlags, future durationFlag) erro
 	if err == nil {
 		err = results[0].Err
 	}
-	if err := errors.Join(err, a.closeWriter(db)); err != nil {
+	if err := errors.Join(err, db.close()); err != nil {
 		return err
 	}
 	stored := results[0]

@@ -43,9 +43,9 @@ func (a *app) migration() (o audit.Option, end func()) {
 		}
 }
 
-// openIntake is openWriter for commands that store records. They make a store only with --create, and only in a folder
+// openOrMake is openWriter for commands that store records. They make a store only with --create, and only in a folder
 // whose parent exists. Otherwise a typing error in the path would make a store in which nobody looks for the records.
-func (a *app) openIntake(ctx context.Context, options ...audit.Option) (*audit.DB, error) {
+func (a *app) openOrMake(ctx context.Context, options ...audit.Option) (*audit.DB, error) {
 	// Whether there is a store is checked first, since opening for writing would make one.
 	if _, err := audit.JournalDir(a.dir); errors.Is(err, audit.ErrNoStore) {
 		if !a.create {

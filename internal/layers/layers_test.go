@@ -18,7 +18,7 @@ const module = "github.com/auditsql/auditsql/"
 
 // allowed is which packages of the module each of them may import. Tests may import more.
 var allowed = map[string][]string{
-	"cmd/auditsql":         {"audit", "web", "wal", "sqlstore", "internal/legible", "audit/ask", "audit/ingest", "audit/queries", "internal/when", "audit/view", "internal/tui", "internal/show", "evidence", "evidence/bundle", "internal/keyfile", "internal/signing", "internal/deliver", "tree"},
+	"cmd/auditsql":         {"audit", "web", "internal/socket", "internal/tokens", "wal", "sqlstore", "internal/legible", "audit/ask", "audit/ingest", "audit/queries", "internal/when", "audit/view", "internal/tui", "internal/show", "evidence", "evidence/bundle", "internal/keyfile", "internal/signing", "internal/deliver", "tree"},
 	"web":                  {"audit", "audit/ask", "audit/ingest", "audit/view", "internal/legible", "internal/show", "internal/tui", "internal/when", "evidence", "tree"},
 	"audit":                {"kvshim", "sqlstore", "wal", "internal/durable", "internal/legible", "internal/backlog", "internal/idfilter", "internal/storedir", "tree", "evidence", "internal/keyfile", "internal/signing", "internal/deliver"},
 	"kvshim":               {"sqlstore"},
@@ -30,6 +30,8 @@ var allowed = map[string][]string{
 	"tree":                 {},
 	"evidence":             {"tree"},
 	"evidence/bundle":      {"evidence", "tree"},
+	"internal/tokens":      {"audit", "internal/durable"},
+	"internal/socket":      {"audit", "internal/durable", "tree", "wal"},
 	"internal/keyfile":     {"evidence", "internal/durable"},
 	"internal/deliver":     {"evidence", "tree", "internal/durable"},
 	"internal/signing":     {"evidence", "tree", "internal/durable", "internal/keyfile", "internal/storedir"},
@@ -64,12 +66,13 @@ var keepers = map[string][]string{
 	"github.com/schollz":     {"cmd/auditsql", "internal/tui"},
 	"github.com/zeebo":       {"wal", "wal/internal/segment", "audit", "internal/walspec"},
 	"golang.org/x/mod":       {"tree", "evidence"},
-	"golang.org/x/sys":       {"wal", "internal/durable"},
+	"golang.org/x/sys":       {"wal", "internal/durable", "internal/socket"},
 	"golang.org/x/term":      {"cmd/auditsql", "internal/tui"},
 	"golang.org/x/text":      {"internal/legible"},
 	"github.com/rogpeppe":    {},
 	"pgregory.net/rapid":     {"internal/hostile"},
-	"github.com/prometheus/": {},
+	"github.com/prometheus/": {"web", "cmd/auditsql"},
+	"golang.org/x/time":      {"web"},
 }
 
 func TestImportsPointOneWay(t *testing.T) {

@@ -1,0 +1,393 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/cobra"
+
+	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/audit/ingest"
+	"github.com/auditsql/auditsql/internal/socket"
+	"github.com/auditsql/auditsql/internal/tokens"
+	"github.com/auditsql/auditsql/internal/tui"
+	"github.com/auditsql/auditsql/web"
+)
+
+// usualAddress is where a server listens unless it is told otherwise.
+const usualAddress = "127.0.0.1:7070"
+
+// serveOptions are the flags of serve.
+type serveOptions struct {
+	listen    string
+	hosts     []string
+	tls       tlsFiles
+	signEvery durationFlag
+	future    durationFlag
+	logFormat string
+	demo      bool
+}
+
+func (a *app) serveCommand() *cobra.Command {
+	var o serveOptions
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Serve the store over HTTP: an API for programs, pages for people",
+		Long: `Serve opens the store and keeps it open. Programs in any language write and ask
+over HTTP; people look at pages. It prints where it listens, and a link with
+which a person logs in once. Token link prints another one. Programs need a
+token: see auditsql token.
+
+It listens on this machine alone, unless --listen names another address. Then it
+wants TLS (--tls-cert, --tls-key) and at least one token. The certificate is
+read again when its file changes. With --client-ca only clients that have a
+certificate of that authority get in; they need a token as well. Behind a proxy
+that does TLS, let it listen on this machine and say with --host under which
+name people call the proxy.
+
+While it runs, put, import, name and log sign on the same machine write through
+it. Commands that read work as beside any other writer.
+
+--read-only serves a store into which another process writes, or which nobody
+may change: all that asks, and nothing that writes.
+
+SIGTERM or Ctrl-C ends it in order: it takes no new requests, ends those that
+are under way, brings everything into SQLite, and closes the store. The exit
+code is 0 then. A second signal ends it at once, which loses nothing that was
+acknowledged.
+
+A line in the log (standard error) has the route, the status, the bytes, the
+time and the name of the token of a request. It never has a body, a query
+string or a token.`,
+		Example: `  auditsql serve
+  auditsql serve --listen :7443 --tls-cert cert.pem --tls-key key.pem
+  auditsql serve --host audit.example.com --log-format json`,
+		Args: arguments(0, 0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.check(a, cmd); err != nil {
+				return err
+			}
+			return a.serve(cmd.Context(), &o)
+		},
+		ValidArgsFunction: completeNothing,
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.listen, "listen", usualAddress, "the `address` to listen on: host:port, or :port for all addresses")
+	flags.StringVar(&o.tls.cert, "tls-cert", "", "a `file` with the certificate, and those between it and the root")
+	flags.StringVar(&o.tls.key, "tls-key", "", "the `file` with its private key")
+	flags.StringVar(&o.tls.clientCA, "client-ca", "", "a `file` with the authorities whose clients may connect")
+	flags.StringArrayVar(&o.hosts, "host", nil, "another `name` under which the server is called, as that of a proxy; may be repeated")
+	flags.Var(&o.signEvery, "sign-every", "how often to sign the log meanwhile, if the store has one (default: as log init said)")
+	flags.StringVar(&o.logFormat, "log-format", "text", "`text` or json")
+	for _, name := range []string{"tls-cert", "tls-key", "client-ca"} {
+		_ = cmd.MarkFlagFilename(name)
+	}
+	_ = cmd.RegisterFlagCompletionFunc("log-format", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	o.future.addMaxFuture(cmd)
+	a.addWriting(cmd)
+	cmd.Flags().BoolVar(&a.readOnly, "read-only", false, "serve what SQLite has beside another writer, and nothing that writes")
+	return cmd
+}
+
+// check refuses flags that are wrong in every store.
+func (o *serveOptions) check(a *app, cmd *cobra.Command) error {
+	for _, name := range []string{"tls-cert", "tls-key", "client-ca"} {
+		if flag := cmd.Flags().Lookup(name); flag.Changed && flag.Value.String() == "" {
+			return usage("--%s names no file", name)
+		}
+	}
+	if err := contradict(cmd, "read-only", "sign-every", "max-future", "lock-wait"); err != nil {
+		return err
+	}
+	switch {
+	case o.logFormat != "text" && o.logFormat != "json":
+		return usage("--log-format %s: want text or json", o.logFormat)
+	case cmd.Flags().Changed("sign-every") && o.signEvery.Duration <= 0:
+		return usage("--sign-every must be above 0")
+	case (o.tls.cert == "") != (o.tls.key == ""):
+		return usage("--tls-cert and --tls-key go together")
+	case o.tls.clientCA != "" && o.tls.cert == "":
+		return usage("--client-ca needs --tls-cert and --tls-key")
+	}
+	for _, host := range o.hosts {
+		if host == "" || strings.ContainsAny(host, "/:*@ \t") && net.ParseIP(strings.Trim(host, "[]")) == nil {
+			return trying(usage("--host %s is no name of a host", shellQuote(host)), "the name alone, without https:// and without a port")
+		}
+	}
+	host, _, err := net.SplitHostPort(o.listen)
+	if err != nil {
+		return trying(usage("--listen %s: %w", o.listen, err), "--listen %s", usualAddress)
+	}
+	if !isLoopback(host) && o.tls.cert == "" {
+		return trying(usage("--listen %s can be reached from other machines, and tokens and records would go there in the clear", o.listen),
+			"--tls-cert and --tls-key; or --listen %s with a proxy on this machine that does TLS, and --host NAME for the name of that", usualAddress)
+	}
+	return nil
+}
+
+// isLoopback reports whether only this machine can reach an address.
+func isLoopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+const (
+	headerWait = 10 * time.Second // for the header of a request
+	idleWait   = 2 * time.Minute  // between two requests of a connection
+	mostHeader = 64 << 10
+	// serverWait is how long a command waits to learn which server has a store, for the advice in an error.
+	serverWait = time.Second
+	// endWait is how long a server that is told to end waits for the requests that are under way. A put waits less for room in the
+	// backlog, and tails end at once.
+	endWait = 10 * time.Second
+)
+
+// serve serves the store until ctx ends, which is no error.
+func (a *app) serve(ctx context.Context, o *serveOptions) error {
+	if err := a.needsStore(); err != nil {
+		return err
+	}
+	logger := o.logger(a)
+	known, err := tokens.Open(a.dir)
+	if err != nil {
+		return err
+	}
+	defer known.Close()
+	host, _, _ := net.SplitHostPort(o.listen)
+	if !isLoopback(host) && known.Len() == 0 {
+		return trying(fmt.Errorf("--listen %s can be reached from other machines, and there is no token yet", o.listen),
+			"auditsql -d %s token add NAME --scope read,write", shellQuote(a.dir))
+	}
+	config, err := o.tls.load(logger)
+	if err != nil {
+		return err
+	}
+	// The port is taken before the store is opened, which may take long: a mistake in the address is told at once.
+	listener, err := net.Listen("tcp", o.listen)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	defer listener.Close()
+
+	metrics := newMetrics()
+	db, err := a.openServed(ctx, o, logger, metrics)
+	if err != nil {
+		return err
+	}
+	s := &serving{
+		a: a, db: db, log: logger, url: serverURL(listener.Addr(), o, config),
+		public: web.Handler(db, o.web(a, known, logger, metrics, config)),
+		failed: make(chan error, 2),
+	}
+	err = s.start(listener, config)
+	if err == nil {
+		err = a.facts(a.form(""), fact("address", "address", tui.Text(s.url)), fact("log_in", "log in", tui.Text(s.link())))
+	}
+	if err == nil {
+		logger.Info("serving", "address", s.url, "store", a.dir, "read_only", a.readOnly, "pid", os.Getpid(), "version", version)
+		select {
+		case <-ctx.Done():
+			logger.Info("ending", "why", context.Cause(ctx).Error())
+		case err = <-s.failed:
+			logger.Error("ending", "why", err.Error())
+		}
+	}
+	return errors.Join(err, s.end())
+}
+
+// openServed opens the store: for writing, or with --read-only as it is.
+func (a *app) openServed(ctx context.Context, o *serveOptions, logger *slog.Logger, m *web.Metrics) (*audit.DB, error) {
+	if a.readOnly {
+		return a.openReader(ctx)
+	}
+	return a.openExisting(ctx, audit.WithLogger(logger), audit.WithMetrics(m.Store()), audit.WithSignEvery(o.signEvery.Duration),
+		audit.WithReads(audit.Applied))
+}
+
+// logger writes the log to standard error.
+func (o *serveOptions) logger(a *app) *slog.Logger {
+	if o.logFormat == "json" {
+		return slog.New(slog.NewJSONHandler(a.err, nil))
+	}
+	return slog.New(slog.NewTextHandler(a.err, nil))
+}
+
+// web are the options of the handler for everybody.
+func (o *serveOptions) web(a *app, known *tokens.File, logger *slog.Logger, m *web.Metrics, config *tls.Config) web.Options {
+	future := o.future.Duration
+	if future == 0 {
+		future = -1 // no limit
+	}
+	hosts := slices.Clone(o.hosts)
+	if host, _, _ := net.SplitHostPort(o.listen); host != "" {
+		hosts = append(hosts, host)
+	}
+	return web.Options{
+		Tokens: &serverTokens{file: known, now: a.now, log: logger}, Hosts: append(hosts, certifiedNames(config)...),
+		ReadOnly: a.readOnly, MaxFuture: future, Now: a.now, Logger: logger, Metrics: m, Version: version, Demo: o.demo,
+	}
+}
+
+// newMetrics returns the measurements of a server, with which program it is.
+func newMetrics() *web.Metrics {
+	m := web.NewMetrics()
+	built := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "auditsql_build_info", Help: "Which program this is; always 1.", ConstLabels: prometheus.Labels{"version": version},
+	})
+	built.Set(1)
+	m.Registry().MustRegister(built)
+	return m
+}
+
+// A serving is a server that runs.
+type serving struct {
+	a   *app
+	db  *audit.DB
+	log *slog.Logger
+	url string
+
+	public *web.Server
+	local  *web.Server // behind the socket; nil without one
+	socket *socket.Listener
+
+	servers []*http.Server
+	failed  chan error // of a listener
+}
+
+// start begins to answer.
+func (s *serving) start(listener net.Listener, config *tls.Config) error {
+	if !s.a.readOnly {
+		if err := s.startSocket(); err != nil {
+			return err
+		}
+	}
+	server := s.server(s.public)
+	server.TLSConfig = config
+	s.run(server, func() error {
+		if config != nil {
+			return server.ServeTLS(listener, "", "")
+		}
+		return server.Serve(listener)
+	})
+	return nil
+}
+
+// startSocket begins to answer the commands of the store's owner.
+func (s *serving) startSocket() error {
+	l, err := socket.Listen(s.a.dir)
+	if errors.Is(err, socket.ErrUnsupported) {
+		s.log.Warn("put, import, name and log sign cannot write while this server runs", "why", err.Error())
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	s.socket = l
+	s.local = web.Handler(s.db, web.Options{
+		Trusted: &web.Principal{ID: "socket", Scopes: web.AllScopes}, AnyHost: true, MaxFuture: ingest.UsualFuture,
+		Now: s.a.now, Logger: s.log, Version: version,
+	})
+	mux := http.NewServeMux()
+	mux.Handle("/local/", socket.Handler(s.db, socket.About{PID: os.Getpid(), Version: version, URL: s.url}, func() (string, error) { return s.link(), nil }))
+	mux.Handle("/", s.local)
+	server := s.server(mux)
+	s.run(server, func() error { return server.Serve(l) })
+	return nil
+}
+
+// server bounds what a connection can cost. What a body and an answer may take is bounded by package web, since a tail and an export
+// go on for long.
+func (s *serving) server(h http.Handler) *http.Server {
+	server := &http.Server{
+		Handler: h, ReadHeaderTimeout: headerWait, IdleTimeout: idleWait, MaxHeaderBytes: mostHeader,
+		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+	}
+	s.servers = append(s.servers, server)
+	return server
+}
+
+func (s *serving) run(server *http.Server, serve func() error) {
+	go func() {
+		if err := serve(); !errors.Is(err, http.ErrServerClosed) {
+			s.failed <- fmt.Errorf("serve: %w", err)
+		}
+	}()
+}
+
+// link is a link with which a person logs in once.
+func (s *serving) link() string { return s.url + s.public.LoginLink() }
+
+// end ends the server in order: no new requests, tails are told, what is under way ends, the socket goes, and then the store is
+// closed and with it the lock is free. What is still under way after endWait is cut off; the store waits for its puts.
+func (s *serving) end() error {
+	s.public.Drain()
+	if s.local != nil {
+		s.local.Drain()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), endWait)
+	defer cancel()
+	for _, server := range s.servers {
+		if err := server.Shutdown(ctx); err != nil {
+			s.log.Warn("requests were cut off", "why", err.Error())
+			_ = server.Close()
+		}
+	}
+	var err error
+	if s.socket != nil {
+		err = s.socket.Close()
+	}
+	err = errors.Join(err, s.a.closeWriter(s.db))
+	s.log.Info("closed")
+	return err
+}
+
+// serverURL is where people find the server.
+func serverURL(at net.Addr, o *serveOptions, config *tls.Config) string {
+	scheme := "http"
+	host, port, _ := net.SplitHostPort(at.String())
+	if config != nil {
+		scheme = "https"
+		if len(o.hosts) > 0 {
+			host = o.hosts[0]
+		}
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		if name, err := os.Hostname(); err == nil {
+			host = name
+		}
+	}
+	return scheme + "://" + net.JoinHostPort(host, port)
+}
+
+// serverTokens finds tokens for package web.
+type serverTokens struct {
+	file *tokens.File
+	now  func() time.Time
+	log  *slog.Logger
+}
+
+// Lookup implements web.Tokens. When the file cannot be used, nobody has a token: the log says why.
+func (t *serverTokens) Lookup(secret string) (web.Principal, bool) {
+	found, err := t.file.Lookup(tokens.Digest(secret), t.now())
+	if err != nil {
+		if !errors.Is(err, tokens.ErrUnknown) && !errors.Is(err, tokens.ErrExpired) {
+			t.log.Error("no token is valid", "why", err.Error())
+		}
+		return web.Principal{}, false
+	}
+	scopes, err := web.ParseScope(strings.Join(found.Scopes, ","))
+	return web.Principal{ID: found.Name, Scopes: scopes, Agent: found.Agent}, err == nil
+}

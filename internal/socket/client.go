@@ -1,0 +1,226 @@
+package socket
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"github.com/auditsql/auditsql/audit"
+)
+
+// A GoneError says that the server could not be reached any more, and that it got nothing of the request.
+type GoneError struct{ Err error }
+
+func (e *GoneError) Error() string {
+	return fmt.Sprintf("the server that had the store open has ended or is ending, and took nothing of this: %v", e.Err)
+}
+
+func (e *GoneError) Unwrap() error { return e.Err }
+
+// Is makes a GoneError an audit.ErrLocked: the store is about to be free, and trying again later helps.
+func (e *GoneError) Is(target error) bool { return target == audit.ErrLocked }
+
+// An OpenError says that the server ended before it answered. Records of the request may be stored or not; storing them again is
+// harmless.
+type OpenError struct {
+	Records int // of the request
+	Err     error
+}
+
+func (e *OpenError) Error() string {
+	if e.Records == 0 {
+		return fmt.Sprintf("the server that has the store open ended before it answered: %v", e.Err)
+	}
+	return fmt.Sprintf("the server that has the store open ended before it answered: whether the last %d records are stored is not known, and storing them again is harmless: %v",
+		e.Records, e.Err)
+}
+
+func (e *OpenError) Unwrap() error { return e.Err }
+
+// A Client writes to a store that a server has open. Its methods are those of audit.DB, and several goroutines may use it.
+type Client struct {
+	http  http.Client
+	about About
+}
+
+// answerWait is how long Dial waits for the first answer.
+const answerWait = 5 * time.Second
+
+// Dial connects to the server that has the store in dir open. ErrNoServer: there is none. Any other error means that there is one,
+// or that it is not known.
+func Dial(ctx context.Context, dir string) (*Client, error) {
+	c := &Client{http: http.Client{Transport: &http.Transport{
+		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx, dir) },
+		DisableCompression: true,
+		MaxIdleConns:       4,
+	}}}
+	ctx, cancel := context.WithTimeoutCause(ctx, answerWait, fmt.Errorf("no answer within %v", answerWait))
+	defer cancel()
+	if err := c.ask(ctx, http.MethodGet, aboutPath, nil, &c.about); err != nil {
+		c.Close()
+		if errors.Is(err, ErrNoServer) {
+			return nil, err
+		}
+		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, Name), err)
+	}
+	return c, nil
+}
+
+// Close closes the connections.
+func (c *Client) Close() error {
+	c.http.CloseIdleConnections()
+	return nil
+}
+
+// About returns what the server says about itself.
+func (c *Client) About() About { return c.about }
+
+// TimeUnit returns the unit of the store's timestamps.
+func (c *Client) TimeUnit() audit.TimeUnit { return c.about.TimeUnit }
+
+// PutAudits stores records; see audit.DB. Besides its errors there are *GoneError and *OpenError.
+func (c *Client) PutAudits(ctx context.Context, qs []*audit.QueryAudit) ([]audit.PutResult, error) {
+	return c.put(ctx, qs, putPath, false)
+}
+
+// PutUntilRefused stores records up to the first that is refused; see audit.DB.
+func (c *Client) PutUntilRefused(ctx context.Context, qs []*audit.QueryAudit) ([]audit.PutResult, error) {
+	return c.put(ctx, qs, putPath+"?"+untilParam, true)
+}
+
+func (c *Client) put(ctx context.Context, qs []*audit.QueryAudit, path string, until bool) ([]audit.PutResult, error) {
+	var body bytes.Buffer
+	results := make([]audit.PutResult, len(qs))
+	var sent []int // which of the records are in the body
+	for i, q := range qs {
+		raw, err := q.Canonical()
+		if err != nil {
+			results[i].Err = err
+			if until {
+				results = results[:i+1]
+				break
+			}
+			continue
+		}
+		body.Write(raw)
+		body.WriteByte('\n')
+		sent = append(sent, i)
+	}
+	if len(sent) == 0 {
+		return results, nil
+	}
+	var a putAnswer
+	if err := c.ask(ctx, http.MethodPost, path, body.Bytes(), &a); err != nil {
+		var open *OpenError
+		if errors.As(err, &open) {
+			open.Records = len(sent)
+		}
+		return nil, err
+	}
+	if err := a.Error.decode(); err != nil {
+		return nil, err
+	}
+	if len(a.Results) > len(sent) || len(a.Results) < len(sent) && !until {
+		return nil, &OpenError{len(sent), fmt.Errorf("it answered %d records of %d", len(a.Results), len(sent))}
+	}
+	for n, r := range a.Results {
+		results[sent[n]] = audit.PutResult{ID: r.ID, Duplicate: r.Duplicate, Err: r.Error.decode()}
+	}
+	if len(a.Results) < len(sent) {
+		results = results[:sent[len(a.Results)]]
+	}
+	return results, nil
+}
+
+// PutLabels sets labels; see audit.DB.
+func (c *Client) PutLabels(ctx context.Context, labels []audit.Label) error {
+	send := make([]labelJSON, len(labels))
+	for i, l := range labels {
+		send[i] = labelJSON{l.Hash, l.Label}
+	}
+	body, err := json.Marshal(send)
+	if err != nil {
+		return err
+	}
+	return c.ask(ctx, http.MethodPost, labelsPath, body, &struct{}{})
+}
+
+// Sign signs the log; see audit.DB.
+func (c *Client) Sign(ctx context.Context) (audit.Signature, error) {
+	var a signAnswer
+	if err := c.ask(ctx, http.MethodPost, signPath, []byte{}, &a); err != nil {
+		return audit.Signature{}, err
+	}
+	s := audit.Signature{Origin: a.Origin, Size: a.Size, Root: a.Root, Note: a.Note, New: a.New, Failed: map[string]error{}}
+	for place, why := range a.Failed {
+		s.Failed[place] = &remoteError{text: why}
+	}
+	return s, nil
+}
+
+// CheckLog returns audit.ErrNoLog when the store has no log.
+func (c *Client) CheckLog(ctx context.Context) error {
+	return c.ask(ctx, http.MethodGet, logPath, nil, &struct{}{})
+}
+
+// LoginLink returns a new link with which a person logs in once.
+func (c *Client) LoginLink(ctx context.Context) (link string, err error) {
+	err = c.ask(ctx, http.MethodPost, loginPath, []byte{}, &link)
+	return link, err
+}
+
+// ask sends a request, and reads its answer into v.
+func (c *Client) ask(ctx context.Context, method, path string, body []byte, v any) error {
+	var in io.Reader
+	if body != nil {
+		in = bytes.NewReader(body)
+	}
+	r, err := http.NewRequestWithContext(ctx, method, "http://localhost"+path, in)
+	if err != nil {
+		return err
+	}
+	resp, err := c.http.Do(r)
+	if err != nil {
+		return c.failed(ctx, err)
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return c.failed(ctx, err)
+	}
+	switch {
+	case resp.StatusCode == http.StatusServiceUnavailable:
+		return &GoneError{errors.New(http.StatusText(resp.StatusCode))}
+	case resp.StatusCode == http.StatusOK:
+		if err := json.Unmarshal(answer, v); err != nil {
+			return &OpenError{Err: err}
+		}
+		return nil
+	}
+	e := &errorJSON{}
+	if err := json.Unmarshal(answer, e); err != nil || e.Text == "" {
+		return fmt.Errorf("the server answers %s %s with %s: it is another version of auditsql, or no auditsql", method, path, resp.Status)
+	}
+	return e.decode()
+}
+
+// failed says what is known after a request without an answer.
+func (c *Client) failed(ctx context.Context, err error) error {
+	var dial *net.OpError
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.Is(err, ErrNoServer) && c.about.PID == 0:
+		return err
+	case errors.Is(err, ErrNoServer), errors.As(err, &dial) && dial.Op == "dial":
+		return &GoneError{err}
+	}
+	return &OpenError{Err: err}
+}

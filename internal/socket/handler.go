@@ -1,0 +1,170 @@
+package socket
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/auditsql/auditsql/audit"
+)
+
+// A Store is what commands write to. *audit.DB is one.
+type Store interface {
+	TimeUnit() audit.TimeUnit
+	PutAudits(ctx context.Context, records []*audit.QueryAudit) ([]audit.PutResult, error)
+	PutUntilRefused(ctx context.Context, records []*audit.QueryAudit) ([]audit.PutResult, error)
+	PutLabels(ctx context.Context, labels []audit.Label) error
+	Sign(ctx context.Context) (audit.Signature, error)
+	Log(ctx context.Context) (*audit.LogState, error)
+}
+
+var _ Store = (*audit.DB)(nil)
+
+// mostHeld is how many bytes of records are held at the same time, of all clients. Others wait.
+const mostHeld = 2 * mostBytes
+
+// A handler answers commands.
+type handler struct {
+	store Store
+	about About
+	login func() (string, error)
+	held  *semaphore.Weighted
+}
+
+// Handler returns the routes below /local/. It must be reachable through a [Listener] alone: whoever can send a request may
+// write. login makes a link with which a person logs in once; nil: there is none.
+func Handler(store Store, about About, login func() (string, error)) http.Handler {
+	about.TimeUnit = store.TimeUnit()
+	h := &handler{store: store, about: about, login: login, held: semaphore.NewWeighted(mostHeld)}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+aboutPath, func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, h.about) })
+	mux.HandleFunc("POST "+putPath, h.put)
+	mux.HandleFunc("POST "+labelsPath, h.labels)
+	mux.HandleFunc("POST "+signPath, h.sign)
+	mux.HandleFunc("GET "+logPath, h.log)
+	mux.HandleFunc("POST "+loginPath, h.logIn)
+	return mux
+}
+
+// answer sends JSON as a whole: a client sees by its length when it was cut.
+func answer(w http.ResponseWriter, status int, v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", fmt.Sprint(len(b)))
+	w.WriteHeader(status)
+	_, _ = w.Write(b) // the client may have gone
+}
+
+func refuse(w http.ResponseWriter, status int, err error) { answer(w, status, encodeError(err)) }
+
+// put stores the records of a request, which are lines of canonical JSON. While a record waits for room in the backlog, so does
+// the client, as it would if it had opened the store itself.
+func (h *handler) put(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength < 0 || r.ContentLength > mostBytes {
+		refuse(w, http.StatusRequestEntityTooLarge, fmt.Errorf("the records have %d bytes, and may have %d", r.ContentLength, mostBytes))
+		return
+	}
+	if err := h.held.Acquire(r.Context(), r.ContentLength); err != nil {
+		return // the client has gone
+	}
+	defer h.held.Release(r.ContentLength)
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return // the client has gone, and nothing is stored: a part of a batch is no batch
+	}
+	records, err := parse(body)
+	if err != nil {
+		refuse(w, http.StatusBadRequest, err)
+		return
+	}
+	put := h.store.PutAudits
+	if r.URL.Query().Has(untilParam) {
+		put = h.store.PutUntilRefused
+	}
+	results, err := put(r.Context(), records)
+	if err != nil {
+		answer(w, http.StatusOK, putAnswer{Error: encodeError(err)})
+		return
+	}
+	a := putAnswer{Results: make([]resultJSON, len(results))}
+	for i, result := range results {
+		a.Results[i] = resultJSON{result.ID, result.Duplicate, encodeError(result.Err)}
+	}
+	answer(w, http.StatusOK, a)
+}
+
+func parse(body []byte) ([]*audit.QueryAudit, error) {
+	var records []*audit.QueryAudit
+	for line := range bytes.Lines(body) {
+		q, err := audit.ParseAudit(line)
+		if err != nil {
+			return nil, fmt.Errorf("record %d: %w", len(records), err)
+		}
+		records = append(records, &q)
+	}
+	return records, nil
+}
+
+func (h *handler) labels(w http.ResponseWriter, r *http.Request) {
+	var sent []labelJSON
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, mostBytes)).Decode(&sent); err != nil {
+		refuse(w, http.StatusBadRequest, err)
+		return
+	}
+	labels := make([]audit.Label, len(sent))
+	for i, l := range sent {
+		labels[i] = audit.Label{Hash: l.Hash, Label: l.Label}
+	}
+	h.done(w, h.store.PutLabels(r.Context(), labels))
+}
+
+// done answers a request that has no result.
+func (h *handler) done(w http.ResponseWriter, err error) {
+	if err != nil {
+		refuse(w, http.StatusUnprocessableEntity, err)
+		return
+	}
+	answer(w, http.StatusOK, struct{}{})
+}
+
+func (h *handler) sign(w http.ResponseWriter, r *http.Request) {
+	s, err := h.store.Sign(r.Context())
+	if err != nil {
+		h.done(w, err)
+		return
+	}
+	a := signAnswer{Origin: s.Origin, Size: s.Size, Root: s.Root, Note: s.Note, New: s.New, Failed: map[string]string{}}
+	for place, why := range s.Failed {
+		a.Failed[place] = why.Error()
+	}
+	answer(w, http.StatusOK, a)
+}
+
+// log says whether the store has a log.
+func (h *handler) log(w http.ResponseWriter, r *http.Request) {
+	_, err := h.store.Log(r.Context())
+	h.done(w, err)
+}
+
+func (h *handler) logIn(w http.ResponseWriter, _ *http.Request) {
+	if h.login == nil {
+		refuse(w, http.StatusNotFound, errors.New("the server makes no links to log in"))
+		return
+	}
+	link, err := h.login()
+	if err != nil {
+		h.done(w, err)
+		return
+	}
+	answer(w, http.StatusOK, link)
+}
