@@ -3,8 +3,10 @@ package webtest
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"strings"
 	"sync"
 
@@ -43,7 +45,18 @@ type contract struct {
 	site *site
 	next http.RoundTripper
 	load func() (routers.Router, error)
+	said sync.Map // what was wrong with an answer, by the kind of request
 }
+
+// wrong fails the test, once for each kind of request and answer.
+func (c *contract) wrong(r *http.Request, status int, format string, args ...any) {
+	c.site.t.Helper()
+	if _, again := c.said.LoadOrStore(r.Method+hashes.ReplaceAllString(r.URL.Path, "…")+http.StatusText(status), true); !again {
+		c.site.t.Errorf("%s %s: status %d: %s", r.Method, r.URL, status, fmt.Sprintf(format, args...))
+	}
+}
+
+var hashes = regexp.MustCompile(`[0-9a-f]{64}`)
 
 // streams are the types of answers that do not end, or that have no schema for their whole body.
 var streams = []string{"text/event-stream", "application/x-ndjson", "text/csv"}
@@ -55,7 +68,7 @@ func (c *contract) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	router, err := c.load()
 	if err != nil {
-		c.site.t.Errorf("the description of the API: %v", err)
+		c.wrong(r, 0, "the description of the API: %v", err)
 		return answer, nil
 	}
 	bare := r.Clone(r.Context())
@@ -64,7 +77,7 @@ func (c *contract) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		// A request that no route takes is answered with a problem.
 		if answer.StatusCode < 400 || answer.Header.Get("Content-Type") != "application/problem+json" {
-			c.site.t.Errorf("%s %s: status %d, %s, and the description does not know it: %v", r.Method, r.URL.Path, answer.StatusCode, answer.Header.Get("Content-Type"), err)
+			c.wrong(r, answer.StatusCode, "%s, and the description does not know it: %v", answer.Header.Get("Content-Type"), err)
 		}
 		return answer, nil
 	}
@@ -90,7 +103,7 @@ func (c *contract) RoundTrip(r *http.Request) (*http.Response, error) {
 		input.SetBodyBytes(body)
 	}
 	if err := openapi3filter.ValidateResponse(r.Context(), input); err != nil {
-		c.site.t.Errorf("%s %s: the answer is not as the API is described: %v", r.Method, r.URL, err)
+		c.wrong(r, answer.StatusCode, "the answer is not as the API is described: %v", err)
 	}
 	return answer, nil
 }

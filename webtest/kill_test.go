@@ -53,8 +53,19 @@ func (l *ledger) acknowledged(id audit.QueryID) {
 func (l *ledger) check(s *site) {
 	s.t.Helper()
 	missing, extra := 0, 0
+	client := &http.Client{Transport: &http.Transport{}} // many answers, of one kind
+	defer client.CloseIdleConnections()
 	for id, line := range l.given {
-		status, body, _ := s.ask(s.request(http.MethodGet, "/v1/audits/"+id.String(), nil))
+		answer, err := client.Do(s.request(http.MethodGet, "/v1/audits/"+id.String(), nil))
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		status := answer.StatusCode
+		body, err := io.ReadAll(answer.Body)
+		answer.Body.Close()
+		if err != nil {
+			s.t.Fatal(err)
+		}
 		switch {
 		case status == http.StatusNotFound && l.there[id]:
 			missing++
@@ -98,14 +109,23 @@ func (l *ledger) putOne(s *site, chooseID bool, client *http.Client) error {
 	}
 }
 
-// stream writes records as lines of one request, and reads an answer for each, until the server is gone.
-func (l *ledger) stream(s *site, client *http.Client) error {
+// stream writes records as lines of one request, and reads an answer for each, until the server is gone. At most ahead lines
+// wait for their answers.
+func (l *ledger) stream(s *site, client *http.Client, ahead int) error {
+	waiting := make(chan bool, ahead)
+	gone := make(chan struct{})
+	defer close(gone)
 	in, out := io.Pipe()
 	defer in.Close()
 	r := s.request(http.MethodPost, "/v1/audits", in)
 	r.Header.Set("Content-Type", "application/x-ndjson")
 	go func() {
 		for {
+			select {
+			case waiting <- true:
+			case <-gone:
+				return
+			}
 			_, line := l.give(s.t)
 			if _, err := io.WriteString(out, line+"\n"); err != nil {
 				return
@@ -129,6 +149,7 @@ func (l *ledger) stream(s *site, client *http.Client) error {
 			return fmt.Errorf("a line was answered with %s", lines.Text())
 		}
 		l.acknowledged(said.QueryID)
+		<-waiting
 	}
 	return nil
 }
@@ -160,7 +181,7 @@ func TestKillUnderWriters(t *testing.T) {
 				case i < 12:
 					err = l.putOne(s, true, client)
 				default:
-					err = l.stream(s, client)
+					err = l.stream(s, client, []int{1, 4, 100}[i%3])
 				}
 				if err != nil && s.running() {
 					t.Error(err)
@@ -227,7 +248,7 @@ func TestPutsUnderOneIDAtOnce(t *testing.T) {
 			done.Go(func() {
 				body := line
 				if !same {
-					body = strings.Replace(line, `"result_confidence":0.5`, fmt.Sprintf(`"result_confidence":0.%d`, 10+i), 1)
+					body = strings.Replace(line, `"result_confidence":0.5`, fmt.Sprintf(`"result_confidence":0.%d1`, 10+i), 1)
 				}
 				bodies[i] = body
 				r := s.request(http.MethodPut, "/v1/audits/"+id.String(), strings.NewReader(body))

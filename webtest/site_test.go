@@ -104,6 +104,8 @@ func (s *site) stop(signal os.Signal) {
 	}
 	if said := s.said.String(); strings.Contains(said, "panic") {
 		s.t.Errorf("serve has panicked:\n%s", said)
+	} else if s.t.Failed() {
+		s.t.Logf("serve has said:\n%.4000s", said)
 	}
 }
 
