@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/tui"
 )
 
 // lastEventID is the header with which a browser goes on after a connection was cut.
@@ -20,6 +21,11 @@ const lastEventID = "Last-Event-ID"
 // The id of an event is where the next record begins. So a client that goes on with the id of the last event that it has seen
 // misses no record and sees none twice.
 func (s *Server) tail(w http.ResponseWriter, r *http.Request, q *question) error {
+	return s.follow(w, r, q, &tailAnswer{events: q.form == events})
+}
+
+// follow sends a tail: t says in which form.
+func (s *Server) follow(w http.ResponseWriter, r *http.Request, q *question, t *tailAnswer) error {
 	release, err := s.tailing.take(r.Context(), time.Millisecond, "tails")
 	if err != nil {
 		return err
@@ -33,9 +39,13 @@ func (s *Server) tail(w http.ResponseWriter, r *http.Request, q *question) error
 	if err != nil {
 		return err
 	}
-	t := &tailAnswer{server: s, at: at, wire: http.NewResponseController(w), events: q.form == events}
+	t.server, t.at, t.wire = s, at, http.NewResponseController(w)
 	t.out = bufio.NewWriterSize(w, 32<<10)
-	w.Header().Set("Content-Type", contentType(q.form))
+	form := tui.NDJSON
+	if t.events {
+		form = events
+	}
+	w.Header().Set("Content-Type", contentType(form))
 	w.Header().Set("X-Accel-Buffering", "no") // a proxy must not hold events back
 	w.WriteHeader(http.StatusOK)
 	leave := s.hub.join(s.store)
@@ -75,8 +85,9 @@ type tailAnswer struct {
 	server *Server
 	out    *bufio.Writer
 	wire   *http.ResponseController
-	events bool         // server-sent events; otherwise NDJSON
-	at     audit.Offset // where the next record begins
+	events bool                    // server-sent events; otherwise NDJSON
+	row    func(raw []byte) []byte // what an event has in place of the record, for a page; nil: the record
+	at     audit.Offset            // where the next record begins
 }
 
 // The lines of a tail as NDJSON. As server-sent events they are called audit, gap and bye.
@@ -172,6 +183,12 @@ func (t *tailAnswer) record(rec *audit.TailRecord) {
 	t.at = rec.Next
 	if t.out.Available() < 1<<10 {
 		t.deadline()
+	}
+	if t.row != nil {
+		t.out.WriteString("id: " + eventID(t.at) + "\nevent: row\ndata: ")
+		t.out.Write(t.row(rec.Raw))
+		t.out.WriteString("\n\n")
+		return
 	}
 	if t.events {
 		t.out.WriteString("id: " + eventID(t.at) + "\nevent: audit\ndata: ")

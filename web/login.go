@@ -2,10 +2,12 @@ package web
 
 import (
 	"errors"
-	"html/template"
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/auditsql/auditsql/web/internal/pages"
+	"github.com/auditsql/auditsql/web/internal/phrase"
 )
 
 // The parameters of /login.
@@ -131,39 +133,38 @@ type loginPage struct {
 	Entered bool   // just now
 }
 
-var loginTemplate = template.Must(template.New("login").Parse(`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="robots" content="noindex">
-<title>Log in · auditsql</title>
-<link rel="stylesheet" href="/assets/auditsql.css">
-</head>
-<body class="login">
-<main>
-<h1>Log in</h1>
-{{if .Why}}<p role="alert"><strong>! {{.Why}}</strong></p>
-{{end}}{{if .In}}<p>You are logged in.</p>
-<p><a href="{{.Next}}">Go on</a></p>
-{{end}}{{if not .Entered}}{{if .In}}<form method="post" action="/logout">
-<button type="submit">Log out</button>
-</form>
-{{end}}<form method="post" action="/login">
-<input type="hidden" name="next" value="{{.Next}}">
-<p><label for="token">A token with the scope read</label><br>
-<input id="token" name="token" type="password" size="50" autocomplete="off" autocapitalize="none" spellcheck="false" required></p>
-<p><button type="submit">Log in</button></p>
-</form>
-<p>Whoever runs the server makes a token with <code>auditsql token add NAME --scope read</code>, and a link that logs in once
-with <code>auditsql token link</code>.</p>
-{{end}}</main>
-</body>
-</html>
-`))
+// showLogin shows the form, and who is logged in the way on and out.
+func (s *Server) showLogin(w http.ResponseWriter, status int, l loginPage) error {
+	next := addressOf(l.Next)
+	page := &pages.Page{Frame: pages.Frame{Title: "Log in", Kind: "auditsql", Heading: line(pages.Words("Log in")), Bare: true}}
+	if l.In {
+		page.Title, page.Heading = "Logged in", line(pages.Words("You are logged in"))
+		on := pages.Section{Links: line(pages.To(next, "Go on"))}
+		if !l.Entered {
+			on.Form = &pages.Form{Action: phrase.To("/logout", nil), Post: true, Label: "Log out", Submit: "Log out"}
+		}
+		page.Sections = append(page.Sections, on)
+	}
+	if !l.Entered {
+		section := pages.Section{Form: &pages.Form{
+			Action: phrase.To(loginPath, nil), Post: true, Label: "Log in", Submit: "Log in", Hidden: []pages.Field{{Name: nextName, Value: string(next)}},
+			Fields: []pages.Field{{Name: tokenName, Label: "A token with the scope read", Kind: "password", Wide: true, Required: true}},
+		}}
+		if l.Why != "" {
+			section.Findings = [][]pages.Part{line(pages.Words(l.Why))}
+		}
+		section.Notes = [][]pages.Part{line(pages.Words("Whoever runs the server makes a token with"), pages.Part{Text: "auditsql token add NAME --scope read", Style: pages.Code},
+			pages.Words("and a link that logs in once with"), pages.Part{Text: "auditsql token link", Style: pages.Code}, pages.Words("."))}
+		page.Sections = append(page.Sections, section)
+	}
+	return writePage(w, status, page)
+}
 
-func (s *Server) showLogin(w http.ResponseWriter, status int, page loginPage) error {
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.WriteHeader(status)
-	return loginTemplate.Execute(w, page)
+// addressOf is the address of a local path. It is encoded again, so that nothing but its path and its parameters is left of it.
+func addressOf(next string) phrase.Address {
+	u, err := url.Parse(localPath(next))
+	if err != nil || !strings.HasPrefix(u.EscapedPath(), "/") || strings.HasPrefix(u.EscapedPath(), "//") {
+		return phrase.To("/", nil)
+	}
+	return phrase.To(u.EscapedPath(), u.Query())
 }

@@ -20,6 +20,7 @@ type takes struct {
 	filter  bool     // those of package ask
 	without []string // but not these
 	own     []string // those of this route alone
+	many    []string // those of own that may be given several times
 
 	zone  bool       // tz
 	reads bool       // consistency
@@ -88,7 +89,7 @@ func parseQuestion(r *http.Request, now time.Time, t *takes) (*question, error) 
 		}
 	}
 	for _, name := range append([]string{zoneName, formName, consistencyName, csvSafeName}, t.own...) {
-		if len(values[name]) > 1 {
+		if len(values[name]) > 1 && !slices.Contains(t.many, name) {
 			return nil, problem(kindParameter, "%s is given more than once", name).at(name)
 		}
 	}
@@ -106,7 +107,7 @@ func parseQuestion(r *http.Request, now time.Time, t *takes) (*question, error) 
 	}
 	if t.filter {
 		for _, p := range ask.Parameters() {
-			if name := parameterName(p.Name); values.Has(name) && slices.Contains(known, name) {
+			if name := parameterName(p.Name); values.Has(name) && slices.Contains(known, name) && !slices.Contains(t.without, p.Name) {
 				q.filter[p.Name] = values[name]
 			}
 		}

@@ -29,6 +29,7 @@ type Server struct {
 
 	questions slots // expensive questions
 	exports   slots // lists without a limit
+	parts     slots // expensive parts of pages
 	verifies  slots
 	streams   slots               // of records
 	bodies    *semaphore.Weighted // bytes of bodies that are held
@@ -63,6 +64,7 @@ func Handler(store Store, o Options) *Server {
 		s.options.MaxFuture = ingest.UsualFuture
 	}
 	s.questions, s.exports, s.verifies = newSlots(s.limits.Questions), newSlots(s.limits.Exports), newSlots(1)
+	s.parts = newSlots(pageParts)
 	s.streams, s.tailing, s.catching = newSlots(s.limits.Streams), newSlots(s.limits.Tails), newSlots(catchUps)
 	s.bodies = semaphore.NewWeighted(s.limits.BodyBytes)
 	s.draining, s.drain = context.WithCancel(context.Background())

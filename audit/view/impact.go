@@ -166,6 +166,9 @@ func (v *Viewer) impactedAnswer(a *audit.ImpactedAnswer) ImpactedAnswer {
 	return row
 }
 
+// Impacted returns an answer for readers.
+func (v *Viewer) Impacted(a *audit.ImpactedAnswer) ImpactedAnswer { return v.impactedAnswer(a) }
+
 // asWritten converts a weight by way of its decimal digits: 0.1 becomes 0.1, not 0.10000000149. So a sum is that of the
 // digits that people see.
 func asWritten(weight float32) float64 {

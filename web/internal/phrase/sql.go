@@ -1,0 +1,235 @@
+package phrase
+
+import (
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/legible"
+)
+
+// literal writes a text as SQL. One that nobody could read or type is written as its bytes.
+func literal(s string) string {
+	if legible.Text(s) != s {
+		return "CAST(x'" + hex.EncodeToString([]byte(s)) + "' AS TEXT)"
+	}
+	return "'" + strings.ReplaceAll(s, "'", "''") + "'"
+}
+
+func hashLiteral(h audit.Hash) string { return "'" + h.String() + "'" }
+
+// notApproved is what the lifecycle of evidence that nobody approved is compared with. Evidence of which no lifecycle is known does not
+// count.
+const notApproved = "IN ('Proposed', 'UnderReview', 'Deprecated', 'Rejected')"
+
+// within returns the condition for a span of timestamps, nil when there is none.
+func within(from, to *uint64) []string {
+	at := func(t uint64) string { return strconv.FormatUint(min(t, audit.MaxTimestamp), 10) }
+	switch {
+	case from != nil && to != nil:
+		return []string{"timestamp BETWEEN " + at(*from) + " AND " + at(*to)}
+	case from != nil:
+		return []string{"timestamp >= " + at(*from)}
+	case to != nil:
+		return []string{"timestamp <= " + at(*to)}
+	}
+	return nil
+}
+
+// conditions are those of a filter on the view audits.
+func conditions(f *audit.Filter) []string {
+	var all []string
+	add := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
+	if f.Agent != nil {
+		add("agent_id = %s", hashLiteral(*f.Agent))
+	}
+	if f.Anonymous {
+		add("agent_id IS NULL")
+	}
+	all = append(all, within(f.From, f.To)...)
+	if f.Subject != nil {
+		add("subject = %s", literal(*f.Subject))
+	}
+	if glob := f.SubjectGlob; glob != nil {
+		operator := "GLOB"
+		if !strings.ContainsAny(*glob, "*?[") {
+			operator = "="
+		}
+		add("subject %s %s", operator, literal(*glob))
+	}
+	if f.Predicate != nil {
+		add("predicate = %s", literal(*f.Predicate))
+	}
+	if f.Lens != nil {
+		add("lens = %s", literal(*f.Lens))
+	}
+	if f.Lifecycle != nil {
+		add("lifecycle = '%s'", *f.Lifecycle)
+	}
+	if f.Result != nil {
+		add("result_hash = %s", hashLiteral(*f.Result))
+	}
+	if f.Assertion != nil {
+		add("idx IN (SELECT idx FROM contributions WHERE assertion_hash = %s)", hashLiteral(*f.Assertion))
+	}
+	if f.Source != nil {
+		add("idx IN (SELECT idx FROM contributions WHERE source_hash = %s)", hashLiteral(*f.Source))
+	}
+	if f.Unapproved {
+		add("EXISTS (SELECT 1 FROM contributions c WHERE c.idx = audits.idx AND c.lifecycle %s)", notApproved)
+	}
+	for _, a := range f.Attributes {
+		add("idx IN (SELECT idx FROM attributes WHERE key = %s AND value = %s)", literal(a.Key), literal(a.Value))
+	}
+	if f.MinConfidence != nil {
+		add("result_confidence >= %s", number(*f.MinConfidence))
+	}
+	if f.MaxConfidence != nil {
+		add("result_confidence <= %s", number(*f.MaxConfidence))
+	}
+	if f.AsOf != nil {
+		add("idx < %d", *f.AsOf)
+	}
+	if f.After != nil && !f.ByAdmission {
+		comparison := ">"
+		if f.Descending {
+			comparison = "<"
+		}
+		add("(timestamp, query_id) %s (%d, %s)", comparison, f.After.Timestamp, hashLiteral(f.After.ID))
+	}
+	return all
+}
+
+// number writes a confidence with the digits that people see, which the views have too.
+func number(f float32) string { return strconv.FormatFloat(float64(f), 'g', -1, 32) }
+
+// where joins conditions.
+func where(conditions []string) string {
+	if len(conditions) == 0 {
+		return ""
+	}
+	return "\nWHERE " + strings.Join(conditions, "\n  AND ")
+}
+
+func limited(n int) string {
+	if n <= 0 {
+		return ";"
+	}
+	return fmt.Sprintf("\nLIMIT %d;", n)
+}
+
+// Records is the SQL that lists the records of a filter, in its order and with its limit.
+func Records(f audit.Filter) string {
+	all := conditions(&f)
+	order := "timestamp, query_id"
+	switch {
+	case f.ByAdmission && f.Descending:
+		order = "idx DESC"
+	case f.ByAdmission:
+		order = "idx"
+	case f.Descending:
+		order = "timestamp DESC, query_id DESC"
+	}
+	return "SELECT time, query_id, agent_label, subject, predicate, lifecycle, lens, result_hash, result_confidence\nFROM audits" +
+		where(all) + "\nORDER BY " + order + limited(f.Limit)
+}
+
+// Timeline is the SQL that counts the records of a filter by minute, hour or day of UTC.
+func Timeline(by string, f audit.Filter) string {
+	length := map[string]int{"minute": 16, "day": 10}[by]
+	if length == 0 {
+		length = 13
+	}
+	return fmt.Sprintf("SELECT substr(time, 1, %d) AS start, count(*) AS records, count(DISTINCT agent_id) AS agents,\n"+
+		"  sum(EXISTS (SELECT 1 FROM contributions c WHERE c.idx = audits.idx AND c.lifecycle %s)) AS not_approved\nFROM audits", length, notApproved) +
+		where(conditions(&f)) + "\nGROUP BY 1\nORDER BY 1;"
+}
+
+// Evidence is the SQL that shows the evidence of a record, the weightiest first.
+func Evidence(id audit.QueryID) string {
+	return "SELECT weight, lifecycle, assertion_hash, assertion_label, source_hash, source_label\nFROM contributions\nWHERE query_id = " +
+		hashLiteral(id) + "\nORDER BY weight DESC, position;"
+}
+
+// Stored is the SQL that shows the bytes of a record as they are stored.
+func Stored(id audit.QueryID) string {
+	return "SELECT CAST(value AS TEXT) AS record\nFROM kv\nWHERE key = x'004155443A" + id.String() + "';"
+}
+
+// Impact is the SQL that lists the answers that an assertion or a source went into.
+func Impact(h audit.Hash, source bool, f audit.Filter) string {
+	column := "assertion_hash"
+	if source {
+		column = "source_hash"
+	}
+	return "SELECT c.time, c.query_id, c.agent_label, a.subject, a.predicate, c.weight, c.lifecycle,\n  a.result_hash IS c.assertion_hash AS answer\n" +
+		"FROM contributions c JOIN (\n  SELECT * FROM audits" + strings.ReplaceAll(where(conditions(&f)), "\n", "\n  ") +
+		"\n) a ON a.idx = c.idx\nWHERE c." + column + " = " + hashLiteral(h) + "\nORDER BY c.timestamp, c.query_id, c.position" + limited(f.Limit)
+}
+
+// Answers is the SQL that lists the answers to a question, each beside the one before it.
+func Answers(subject, predicate string, f audit.Filter) string {
+	all := append([]string{"subject = " + literal(subject), "predicate = " + literal(predicate)}, within(f.From, f.To)...)
+	return "SELECT time, query_id, agent_label, lens, result_hash, result_confidence, flipped, previous_id\nFROM answers" +
+		where(all) + "\nORDER BY timestamp, query_id" + limited(f.Limit)
+}
+
+// Diff is the SQL that shows the evidence of two records side by side.
+func Diff(a, b audit.QueryID) string {
+	side := func(id audit.QueryID) string {
+		return "(SELECT * FROM contributions WHERE query_id = " + hashLiteral(id) + ")"
+	}
+	return "SELECT assertion_hash, source_hash, a.weight AS weight_before, b.weight AS weight_after,\n  a.lifecycle AS lifecycle_before, b.lifecycle AS lifecycle_after\nFROM " +
+		side(a) + " a\nFULL JOIN " + side(b) + " b USING (assertion_hash, source_hash)\nORDER BY a.weight IS NOT NULL, b.weight IS NULL;"
+}
+
+// Agents is the SQL that counts the records of a filter for each agent.
+func Agents(f audit.Filter) string {
+	f.Descending, f.ByAdmission = false, false
+	all := conditions(&f)
+	if len(all) == 0 {
+		return "SELECT agent_id, label, audits, first, last\nFROM agents\nORDER BY audits DESC, agent_id" + limited(f.Limit)
+	}
+	return "SELECT agent_id, agent_label, count(*) AS audits, min(time) AS first, max(time) AS last\nFROM audits" +
+		where(all) + "\nGROUP BY agent_id\nORDER BY agent_id IS NULL, audits DESC, agent_id" + limited(f.Limit)
+}
+
+// Top is the SQL that ranks what the records of a filter have.
+func Top(by audit.TopBy, newSince *uint64, f audit.Filter) string {
+	if newSince != nil && (f.From == nil || *f.From < *newSince) {
+		f.From = newSince
+	}
+	all := conditions(&f)
+	column, view, counted := string(by), "audits", "records"
+	switch by {
+	case audit.TopAgents:
+		column = "agent_id"
+	case audit.TopAssertions, audit.TopSources:
+		column, view, counted = string(by)+"_hash", "contributions", "pieces"
+		if evidence := evidenceConditions(&f); evidence != nil {
+			all = evidence
+		} else {
+			all = []string{"idx IN (SELECT idx FROM audits" + where(all) + ")"}
+		}
+	}
+	if by != audit.TopAssertions && by != audit.TopSources {
+		all = append(all, column+" IS NOT NULL")
+	}
+	if newSince != nil {
+		all = append(all, fmt.Sprintf("NOT EXISTS (SELECT 1 FROM %[1]s o WHERE o.%[2]s = %[1]s.%[2]s AND o.timestamp < %d)", view, column, *newSince))
+	}
+	return "SELECT " + column + ", count(*) AS " + counted + ", count(DISTINCT agent_id) AS agents, min(time) AS first, max(time) AS last\nFROM " + view +
+		where(all) + "\nGROUP BY " + column + "\nORDER BY " + counted + " DESC, " + column + limited(f.Limit)
+}
+
+// evidenceConditions are those of a filter by time alone on the view contributions. They are nil, and not empty, for any other filter.
+func evidenceConditions(f *audit.Filter) []string {
+	bare := *f
+	bare.From, bare.To = nil, nil
+	if len(conditions(&bare)) > 0 {
+		return nil
+	}
+	return append([]string{}, within(f.From, f.To)...)
+}

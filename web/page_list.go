@@ -1,0 +1,271 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/audit/ask"
+	"github.com/auditsql/auditsql/web/internal/pages"
+	"github.com/auditsql/auditsql/web/internal/phrase"
+)
+
+// The number of records on a page of a list: without a limit in the address, and at most.
+const (
+	usualRows = 100
+	mostRows  = 1000
+)
+
+// listPage shows the records that a filter selects.
+func (s *Server) listPage(ctx context.Context, p *sheet) error {
+	p.q.limitOr(usualRows)
+	f, err := p.filter(ctx)
+	if err != nil {
+		return err
+	}
+	if f.Limit == 0 || f.Limit > mostRows {
+		f.Limit = mostRows
+		p.page.Notes = append(p.page.Notes, fmt.Sprintf("A page shows at most %d records at a time. NDJSON and CSV, below, have all of them.", mostRows))
+	}
+	if after := p.q.own(afterName, ""); after != "" {
+		place, err := audit.ParseCursor(after)
+		if err != nil {
+			return problem(kindParameter, "%s: want the place that a page before gave", afterName).at(afterName)
+		}
+		f.After = &place
+	}
+	order := "the oldest first"
+	if f.Descending {
+		order = "the newest first"
+	}
+	p.page.Title, p.page.Heading = "Records, "+order, line(pages.Words("Records, "+order))
+	p.page.Kind = "Which records?"
+	for _, chip := range p.chips() {
+		p.page.Title += ", " + chip.Name + " " + pages.Cut(chip.Value, longest)
+	}
+	p.command([]string{"list"}, nil, without(p.values, afterName))
+	p.page.SQL = phrase.Records(p.spoken(f))
+	everything := without(p.absolute, afterName, "limit")
+	p.forms("/v1/audits", everything, "ndjson", "csv")
+	page := maps.Clone(everything)
+	page.Set("limit", fmt.Sprint(f.Limit))
+	if p.values.Has(afterName) {
+		page.Set(afterName, p.values.Get(afterName))
+	}
+	p.forms("/v1/audits", page, "json")
+
+	table, last, more, damaged, err := p.records(ctx, f)
+	if err != nil {
+		return err
+	}
+	table.Caption = counted(len(table.Rows), "record", "records") + ", " + order
+	if p.values.Has(afterName) {
+		table.Caption += ", after an earlier page"
+	}
+	section := pages.Section{Form: p.filterForm("/go/list", "Filter", len(p.chips()) > 0), Table: table, Notes: damaged}
+	if more && last != nil {
+		p.page.Next = pages.Step{Address: p.again(afterName, last.String()), Name: "Next page"}
+		table.Caption += "; there are more"
+		section.Links = append(section.Links, pages.Part{Text: "Next page", Link: p.page.Next.Address, Rel: "next", Style: pages.Button})
+	}
+	if p.values.Has(afterName) {
+		p.page.Previous = pages.Step{Address: p.again(afterName, ""), Name: "First page"}
+	}
+	reverse := "true"
+	about := "Show the newest first"
+	if f.Descending {
+		reverse, about = "", "Show the oldest first"
+	}
+	section.Links = append(section.Links, pages.To(p.again("desc", reverse, afterName, ""), about))
+	section.Links = append(section.Links, pages.To(p.withValues("/timeline", without(p.values, "limit", "desc", afterName)), "The same records over time"))
+	if !f.Unapproved {
+		section.Links = append(section.Links, pages.To(p.again("unapproved", "true", afterName, ""), "Only those with evidence that nobody approved"))
+	}
+	p.page.Sections = []pages.Section{section}
+	return nil
+}
+
+// records reads records into a table. last is the place of the last one, and more says whether others follow.
+func (p *sheet) records(ctx context.Context, f audit.Filter) (table *pages.Table, last *audit.Cursor, more bool, damaged [][]pages.Part, err error) {
+	table = &pages.Table{Columns: recordColumns, Head: 1, Empty: "No record fits."}
+	limit := f.Limit
+	f.Limit = limit + 1
+	n := 0
+	for q, err := range p.s.store.Audits(ctx, f) {
+		var broken *audit.RecordError
+		if errors.As(err, &broken) {
+			if n++; n <= limit {
+				damaged = append(damaged, p.damaged(broken))
+			}
+			continue
+		}
+		if err != nil {
+			return nil, nil, false, nil, err
+		}
+		if n++; n > limit {
+			more = true
+			break
+		}
+		r := p.viewer.Record(&q)
+		table.Rows = append(table.Rows, p.row(&r))
+		last = &audit.Cursor{Timestamp: q.Timestamp, ID: q.QueryID}
+	}
+	return table, last, more || n > limit, damaged, nil
+}
+
+// damaged says that a record could not be read.
+func (p *sheet) damaged(e *audit.RecordError) []pages.Part {
+	return line(pages.Part{Text: "Record", Mark: true}, p.record(e.ID), pages.Words("is damaged and was left out."))
+}
+
+// with returns values with others set, and without a value with some taken away. They change no map that they are given.
+func with(values url.Values, pairs ...string) url.Values {
+	values = maps.Clone(values)
+	if values == nil {
+		values = url.Values{}
+	}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		values.Set(pairs[i], pairs[i+1])
+	}
+	return values
+}
+
+func without(values url.Values, names ...string) url.Values {
+	values = maps.Clone(values)
+	for _, name := range names {
+		delete(values, name)
+	}
+	return values
+}
+
+func sortedNames(values url.Values) []string { return slices.Sorted(maps.Keys(values)) }
+
+// filterForm asks for the values of a filter. It shows those that are set, each with a link that takes it away.
+func (p *sheet) filterForm(action, submit string, closed bool, except ...string) *pages.Form {
+	form := &pages.Form{Action: phrase.To(action, nil), Label: "Filter", Submit: submit, Chips: p.chips(except...)}
+	if closed {
+		form.Closed = "Filter"
+	}
+	for _, parameter := range ask.Parameters() {
+		name := parameterName(parameter.Name)
+		if name == asOfName || name == "limit" || name == "desc" || slices.Contains(except, name) {
+			continue
+		}
+		field := pages.Field{Name: name, Label: labels[parameter.Name], Value: p.values.Get(name), Hint: hints[parameter.Name]}
+		if field.Label == "" {
+			field.Label = parameter.Name
+		}
+		switch {
+		case parameter.Kind == ask.Switch:
+			field.Kind = "checkbox"
+			if p.values.Has(name) && field.Value == "" {
+				field.Value = "true"
+			}
+		case parameter.Choices() != nil:
+			field.Kind = "select"
+			field.Choices = []pages.Choice{{Label: "any"}}
+			for _, c := range parameter.Choices() {
+				field.Choices = append(field.Choices, pages.Choice{Value: c, Label: c})
+			}
+		}
+		form.Fields = append(form.Fields, field)
+		if parameter.Many {
+			// One field more than there are values, so that another one can be added.
+			values := p.values[name]
+			form.Fields = form.Fields[:len(form.Fields)-1]
+			for i := 0; i <= len(values); i++ {
+				another := field
+				another.Value, another.ID = "", fmt.Sprint(name, "-", i)
+				if i < len(values) {
+					another.Value = values[i]
+				}
+				form.Fields = append(form.Fields, another)
+			}
+		}
+	}
+	hidden := map[string]string{}
+	for _, name := range []string{"desc", "limit", "by", "subject", "predicate", "source", "flips"} {
+		if p.values.Has(name) && !slices.ContainsFunc(form.Fields, func(f pages.Field) bool { return f.Name == name }) {
+			hidden[name] = p.values.Get(name)
+		}
+	}
+	if p.q.values.Has(zoneName) {
+		hidden[zoneName] = p.q.values.Get(zoneName)
+	}
+	if p.frozen {
+		hidden[asOfName] = fmt.Sprint(p.asOf)
+	}
+	for _, name := range slices.Sorted(maps.Keys(hidden)) {
+		form.Hidden = append(form.Hidden, pages.Field{Name: name, Value: hidden[name]})
+	}
+	return form
+}
+
+// labels are what the fields of a filter are called, where the name of the parameter says too little.
+var labels = map[string]string{
+	"anonymous": "of no agent", "around": "around (in place of from and to)", "window": "window around it", "lifecycle": "asked for",
+	"result": "answer", "unapproved": "with evidence that nobody approved", "attr": "attribute", "min-confidence": "least confidence", "max-confidence": "greatest confidence",
+	"assertion": "assertion in the evidence", "source": "source of the evidence",
+}
+
+var hints = map[string]string{
+	"agent": "label or digits", "from": "2026-11-23T10:00, 6h, yesterday", "to": "2026-11-23, now", "around": "2026-11-23T10:19", "window": "15m",
+	"subject": "supplier/*", "attr": "trace_id=pay-20931", "result": "label or digits", "assertion": "label or digits", "source": "label or digits", "min-confidence": "0.5", "max-confidence": "0.5",
+}
+
+// chips are the values of the filter that are set.
+func (p *sheet) chips(except ...string) []pages.Chip {
+	var chips []pages.Chip
+	for _, parameter := range ask.Parameters() {
+		name := parameterName(parameter.Name)
+		if name == asOfName || name == "limit" || name == "desc" || slices.Contains(except, name) {
+			continue
+		}
+		for i, v := range p.values[name] {
+			rest := maps.Clone(p.values)
+			rest[name] = slices.Delete(slices.Clone(rest[name]), i, i+1)
+			if len(rest[name]) == 0 {
+				delete(rest, name)
+			}
+			if name == "around" {
+				delete(rest, "window") // it goes with around
+			}
+			delete(rest, afterName)
+			label := labels[parameter.Name]
+			if label == "" || name == "around" {
+				label = parameter.Name
+			}
+			chips = append(chips, pages.Chip{Name: label, Value: pages.Cut(v, longest), Remove: p.withValues(p.path, rest)})
+		}
+	}
+	return chips
+}
+
+// goTo leads from a form to the address with the values that were filled in. A form sends its empty fields too, and an empty text is a value
+// like any other in an address.
+func (s *Server) goTo(w http.ResponseWriter, r *http.Request, q *question) error {
+	path := "/" + r.PathValue("page")
+	if hash, ok := strings.CutPrefix(path, "/impact/"); ok {
+		if _, err := audit.ParseHash(hash); err != nil {
+			return problem(kindNoRoute, "there is no such form")
+		}
+	} else if !slices.Contains([]string{"/list", "/timeline", "/agents", "/top", "/answers"}, path) {
+		return problem(kindNoRoute, "there is no such form")
+	}
+	values := url.Values{}
+	for name, all := range q.values {
+		for _, v := range all {
+			if v != "" {
+				values.Add(name, v)
+			}
+		}
+	}
+	http.Redirect(w, r, string(phrase.To(path, values)), http.StatusSeeOther)
+	return nil
+}

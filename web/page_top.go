@@ -1,0 +1,190 @@
+package web
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/audit/view"
+	"github.com/auditsql/auditsql/web/internal/pages"
+	"github.com/auditsql/auditsql/web/internal/phrase"
+)
+
+// What can be ranked, with the words for one and for several.
+var ranked = []struct {
+	by        audit.TopBy
+	one, many string
+}{
+	{audit.TopSources, "source", "Sources"},
+	{audit.TopAssertions, "assertion", "Assertions"},
+	{audit.TopAgents, "agent", "Agents"},
+	{audit.TopSubjects, "subject", "Subjects"},
+	{audit.TopLenses, "lens", "Lenses"},
+}
+
+// topPage ranks what records have in common.
+func (s *Server) topPage(ctx context.Context, p *sheet) error {
+	f, err := p.filter(ctx)
+	if err != nil {
+		return err
+	}
+	by, err := audit.ParseTopBy(p.q.own("by", string(audit.TopSources)))
+	if err != nil {
+		return problem(kindParameter, "by: want agent, subject, assertion, source or lens").at("by")
+	}
+	o := audit.TopOptions{By: by}
+	given := f.From != nil || f.To != nil
+	stale, err := p.lately(ctx, &f, time.Hour)
+	if err != nil {
+		return err
+	}
+	if since := p.q.own("new-since", ""); since != "" {
+		span, err := p.clock.Parse(since)
+		if err != nil {
+			return problem(kindParameter, "new-since: %v", err).at("new-since")
+		}
+		o.NewSince = &span.First
+		if !given {
+			// Something new is looked for from then on, and not in the last hour alone.
+			f.From = o.NewSince
+		}
+	}
+	o.Filter = f
+	p.fix(&f)
+	p.absolute.Set("by", string(by))
+	if o.NewSince != nil {
+		p.absolute.Set("new-since", p.clock.Format(*o.NewSince))
+	}
+	many := map[audit.TopBy]string{}
+	for _, r := range ranked {
+		many[r.by] = r.many
+	}
+	heading := many[by] + " that were used most"
+	switch {
+	case by == audit.TopAgents:
+		heading = "Agents that asked most"
+	case by == audit.TopSubjects:
+		heading = "Subjects that were asked about most"
+	}
+	if o.NewSince != nil {
+		heading = many[by] + " that are new since"
+	}
+	p.page.Kind = "What is unusual?"
+	p.page.Title = heading
+	p.page.Heading = line(pages.Words(heading))
+	if o.NewSince != nil {
+		p.page.Heading = append(p.page.Heading, p.when(*o.NewSince))
+	}
+	if stale != nil && !p.frozen && !given {
+		p.page.Notes = append(p.page.Notes, "Nothing was recorded in the last hour. The time ends with the newest record.")
+	}
+	p.command([]string{"top", "--by", string(by)}, nil, p.absolute, "new-since")
+	p.page.SQL = phrase.Top(by, o.NewSince, limited(p.spoken(f), limitOf(f)))
+	p.forms("/v1/top", p.absolute, "json", "ndjson", "csv")
+
+	form := p.filterForm("/go/top", "Rank", true)
+	choice := pages.Field{Name: "by", Label: "what", Kind: "select", Value: string(by)}
+	for _, r := range ranked {
+		choice.Choices = append(choice.Choices, pages.Choice{Value: string(r.by), Label: r.many})
+	}
+	form.Fields = append([]pages.Field{choice, {Name: "new-since", Label: "only what is new since", Value: p.values.Get("new-since"), Hint: "2026-11-23T10:00"}}, form.Fields...)
+	about := pages.Section{Form: form, About: line(pages.Words("From"), p.when(*f.From), pages.Words("to"), p.end(f.To))}
+	for _, r := range ranked {
+		if r.by != by {
+			about.Links = append(about.Links, pages.To(p.again("by", string(r.by)), r.many))
+		}
+	}
+	if o.NewSince == nil {
+		about.Links = append(about.Links, pages.To(p.withValues("/top", with(without(p.absolute, "from", "to"), "new-since", p.clock.Format(*f.From))), "Only what is new in this time"))
+	}
+	if !f.Unapproved {
+		about.Links = append(about.Links, pages.To(p.again("unapproved", "true"), "In records with evidence that nobody approved"))
+	}
+	p.page.Sections = append([]pages.Section{about}, p.together(ctx, func(ctx context.Context) (pages.Section, error) {
+		return p.ranked(ctx, "", o, p.absolute)
+	})...)
+	return nil
+}
+
+func limitOf(f audit.Filter) int {
+	if f.Limit == 0 {
+		return audit.DefaultTop
+	}
+	return f.Limit
+}
+
+// end is the end of a time that may be open.
+func (p *sheet) end(to *uint64) pages.Part {
+	if to == nil {
+		return pages.Words("the present")
+	}
+	return p.when(*to)
+}
+
+// ranked is a ranking. values are the filter of it, for the links of its entries.
+func (p *sheet) ranked(ctx context.Context, heading string, o audit.TopOptions, values url.Values) (pages.Section, error) {
+	section := pages.Section{Heading: heading}
+	var t *view.Ranking
+	err := p.expensive(ctx, func() (err error) {
+		t, err = p.viewer.Top(ctx, o)
+		return err
+	})
+	if err != nil {
+		return section, err
+	}
+	counts := "records"
+	if t.OfEvidence() {
+		counts = "pieces"
+	}
+	caption := "The most frequent first"
+	if heading != "" {
+		caption = heading
+	}
+	table := &pages.Table{Caption: caption, Named: heading != "", Empty: "There is none.", Columns: []pages.Column{
+		{Name: string(o.By)}, {Name: counts, Right: true}, {Name: "share"}, {Name: "answers", Right: true, Wide: true}, {Name: "agents", Right: true}, {Name: "first"}, {Name: "last"},
+	}}
+	for i := range t.Entries {
+		e := &t.Entries[i]
+		table.Rows = append(table.Rows, pages.Row{Cells: [][]pages.Part{
+			line(p.entry(o.By, e, values)), line(pages.Count(e.Count)), bar(fmt.Sprintf("%.1f %%", 100*e.Share), e.Share, false),
+			line(pages.Count(e.Answers)), line(pages.Count(e.Agents)), line(p.at(e.First)), line(p.at(e.Last)),
+		}})
+	}
+	section.Table = table
+	what := counted(t.Total, "record", "records")
+	if t.OfEvidence() {
+		what = counted(t.Total, "piece of evidence", "pieces of evidence")
+	}
+	note := "Of " + what + "."
+	if t.Without > 0 {
+		note += fmt.Sprintf(" %s more have none.", counted(t.Without, "record", "records"))
+	}
+	if t.More {
+		note += " There are more entries than are shown."
+	}
+	if t.Missed > 0 {
+		note += fmt.Sprintf(" There were too many to count exactly: a count may be too small by up to %d.", t.Missed)
+	}
+	section.Notes = append(section.Notes, line(pages.Words(note)))
+	return section, nil
+}
+
+// entry is a link to what an entry of a ranking is about.
+func (p *sheet) entry(by audit.TopBy, e *view.Ranked, values url.Values) pages.Part {
+	switch by {
+	case audit.TopAgents:
+		return p.agent(e.Hash, e.Label)
+	case audit.TopAssertions:
+		return p.assertion(*e.Hash, e.Label)
+	case audit.TopSources:
+		return p.source(*e.Hash, e.Label)
+	}
+	name, value := "lens", *e.Text
+	if by == audit.TopSubjects {
+		name, value = "subject", globbed(*e.Text)
+	}
+	to := with(without(values, "by", "new-since", "limit"), name, value, "desc", "true")
+	return pages.Part{Text: pages.Cut(*e.Text, longest), Stored: true, Full: fullIfCut(*e.Text), Link: p.withValues("/list", to)}
+}
