@@ -73,6 +73,7 @@ var keepers = map[string][]string{
 	"pgregory.net/rapid":     {"internal/hostile"},
 	"github.com/prometheus/": {"web", "cmd/auditsql"},
 	"golang.org/x/time":      {"web"},
+	"github.com/klauspost/":  {"web"},
 }
 
 func TestImportsPointOneWay(t *testing.T) {
