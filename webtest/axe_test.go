@@ -18,7 +18,7 @@ import (
 
 // axeVersion is the version of axe-core that the pages are checked with. It comes from the npm registry, and stays in the user's
 // cache for the next run.
-const axeVersion = "4.12.1"
+const axeVersion = "4.14.1"
 
 var axe = sync.OnceValues(func() (string, error) {
 	cache, err := os.UserCacheDir()

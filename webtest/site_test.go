@@ -23,7 +23,6 @@ type site struct {
 	dir   string
 	url   string // without a slash at the end
 	token string // with all scopes
-	login string // the address of the first log-in, which can be used once
 
 	cmd    *exec.Cmd
 	said   *lines
@@ -55,8 +54,8 @@ func (l *lines) String() string {
 	return l.text.String()
 }
 
-// listening is what serve says when it listens: the address with which a person logs in.
-var listening = regexp.MustCompile(`(http://[^/\s]+)(/login\S*)`)
+// logIn is the link with which a person logs in once. serve prints one when it listens.
+var logIn = regexp.MustCompile(`(http://[^/\s]+)/login\S+`)
 
 // serve starts the program on a folder, and stops it at the end of the test.
 func serve(t testing.TB, dir string, flags ...string) *site {
@@ -78,8 +77,8 @@ func serve(t testing.TB, dir string, flags ...string) *site {
 	for s.url == "" {
 		select {
 		case <-s.said.more:
-			if found := listening.FindStringSubmatch(s.said.String()); found != nil {
-				s.url, s.login = found[1], found[1]+found[2]
+			if found := logIn.FindStringSubmatch(s.said.String()); found != nil {
+				s.url = found[1]
 			}
 		case <-s.ended:
 			t.Fatalf("serve has ended:\n%s", s.said)
@@ -105,7 +104,11 @@ func (s *site) stop(signal os.Signal) {
 	if said := s.said.String(); strings.Contains(said, "panic") {
 		s.t.Errorf("serve has panicked:\n%s", said)
 	} else if s.t.Failed() {
-		s.t.Logf("serve has said:\n%.4000s", said)
+		for line := range strings.Lines(said) {
+			if strings.Contains(line, "level=ERROR") || strings.Contains(line, "level=WARN") {
+				s.t.Logf("serve has said: %s", line)
+			}
+		}
 	}
 }
 
@@ -165,9 +168,7 @@ func (s *site) put(lines []string) {
 func (s *site) visit(l look) *tab {
 	s.t.Helper()
 	b := newTab(s.t, l)
-	if s.login != "" {
-		b.open(s.login)
-	}
+	b.open(logIn.FindString(auditsql(s.t, s.dir, "token", "link")))
 	return b
 }
 
