@@ -33,8 +33,7 @@ type Metrics struct {
 	appliedLag                prometheus.Gauge
 	backlogRecords            prometheus.Gauge
 	backlogSize               prometheus.Gauge
-	signed                    prometheus.Gauge
-	signedAt                  prometheus.Gauge
+	signSeconds               prometheus.Histogram
 	signFailures              prometheus.Counter
 	deliveries                *prometheus.CounterVec // outcome
 }
@@ -78,8 +77,7 @@ func NewMetrics() *Metrics {
 		appliedLag:     gauge("apply_lag_seconds", "How old the oldest record of the last batch was when it was committed to SQLite."),
 		backlogRecords: gauge("backlog_records", "Records that are acknowledged and not in SQLite yet."),
 		backlogSize:    gauge("backlog_bytes", "Bytes of these records."),
-		signed:         gauge("log_signed_records", "Records that the newest checkpoint covers."),
-		signedAt:       gauge("log_signed_timestamp_seconds", "When the log was signed last, as Unix time."),
+		signSeconds:    histogram("log_sign_seconds", "How long a signature of the log takes, with its writes."),
 		signFailures:   counter("log_sign_failures_total", "Times that the log was to be signed and was not."),
 		deliveries:     counters("log_deliveries_total", "Deliveries of checkpoints to places outside of the store.", "outcome"),
 	}
@@ -110,10 +108,7 @@ func (m *Metrics) Store() audit.Metrics {
 			m.backlogRecords.Set(float64(records))
 			m.backlogSize.Set(float64(bytes))
 		},
-		Signed: func(size uint64, _ time.Duration) {
-			m.signed.Set(float64(size))
-			m.signedAt.SetToCurrentTime()
-		},
+		Signed:     func(_ uint64, took time.Duration) { m.signSeconds.Observe(took.Seconds()) },
 		SignFailed: func(error) { m.signFailures.Inc() },
 		Delivered: func(_ string, _ time.Duration, err error) {
 			outcome := "delivered"

@@ -21,6 +21,8 @@ var (
 	descSegments     = statsDesc("journal_segments", "Files of the journal.")
 	descSQLite       = statsDesc("sqlite_file_bytes", "Bytes of SQLite's database.")
 	descSQLiteWAL    = statsDesc("sqlite_wal_file_bytes", "Bytes of SQLite's own log.")
+	descLogSigned    = statsDesc("log_signed_records", "Records that the newest checkpoint covers.")
+	descLogSignedAt  = statsDesc("log_signed_timestamp_seconds", "When the newest checkpoint was signed, as Unix time; missing while nothing is signed.")
 	descLogProblem   = statsDesc("log_problem", "1 when the log cannot be signed.")
 	descLogUnsigned  = statsDesc("log_unsigned_records", "Records after the newest checkpoint.")
 	descPlacesFailed = statsDesc("log_places_failed", "Places whose last delivery of a checkpoint failed.")
@@ -29,7 +31,7 @@ var (
 // Describe implements prometheus.Collector.
 func (c *statsCollector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descAgents, descRejected, descJournal, descSegments, descSQLite, descSQLiteWAL,
-		descLogProblem, descLogUnsigned, descPlacesFailed} {
+		descLogSigned, descLogSignedAt, descLogProblem, descLogUnsigned, descPlacesFailed} {
 		to <- d
 	}
 }
@@ -62,6 +64,10 @@ func (c *statsCollector) Collect(to chan<- prometheus.Metric) {
 		if p.Error != "" {
 			places++
 		}
+	}
+	gauge(descLogSigned, float64(st.Log.Size))
+	if !st.Log.SignedAt.IsZero() {
+		gauge(descLogSignedAt, float64(st.Log.SignedAt.UnixMilli())/1000)
 	}
 	gauge(descLogProblem, number(st.Log.Problem != nil))
 	gauge(descLogUnsigned, float64(st.Audits-min(st.Log.Size, st.Audits)))

@@ -73,7 +73,7 @@ func (s *Server) agentPage(ctx context.Context, p *sheet) error {
 	name := shortName(id, label)
 	p.page.Kind = "Who is it?"
 	p.page.Title = "Agent " + name
-	p.page.Heading = line(pages.Words("Agent"), hashPart(id, label, ""))
+	p.page.Heading = line(pages.Words("Agent"), named(id, label))
 	brief := id.String()[:briefHash]
 	p.command([]string{"list", "--agent", brief}, nil, nil)
 	shown, err := p.filter(ctx)

@@ -211,7 +211,7 @@ func (p *sheet) neverAsked(ctx context.Context, subject, predicate string, secti
 func (p *sheet) predicateLinks(subject string, predicates []string) []pages.Part {
 	var links []pages.Part
 	for _, predicate := range predicates {
-		links = append(links, pages.Part{Text: pages.Cut(predicate, longest), Stored: true, Link: p.to("/answers", "subject", subject, "predicate", predicate)})
+		links = append(links, linked(predicate, p.to("/answers", "subject", subject, "predicate", predicate)))
 	}
 	return links
 }
@@ -282,7 +282,7 @@ func (p *sheet) lastQuestions(ctx context.Context) (pages.Section, error) {
 			break
 		}
 		table.Rows = append(table.Rows, pages.Row{Cells: [][]pages.Part{
-			line(pages.Part{Text: pages.Cut(a.subject, longest), Stored: true, Full: fullIfCut(a.subject), Link: p.to("/answers", "subject", a.subject, "predicate", a.predicate)}),
+			line(linked(a.subject, p.to("/answers", "subject", a.subject, "predicate", a.predicate))),
 			line(cut(a.predicate)), line(p.at(a.last)), line(pages.Count(a.times)),
 		}})
 	}

@@ -65,7 +65,7 @@ func (s *Server) impactPage(ctx context.Context, p *sheet) error {
 	brief := h.String()[:briefHash]
 	p.page.Kind = "Where did it go?"
 	p.page.Title = "Impact of " + head.Kind + " " + shortName(h, head.Label)
-	p.page.Heading = line(pages.Words("Impact of "+head.Kind), hashPart(h, head.Label, ""))
+	p.page.Heading = line(pages.Words("Impact of "+head.Kind), named(h, head.Label))
 	words := []string{"impact"}
 	if source {
 		words = append(words, "--source")

@@ -68,7 +68,7 @@ func (s *Server) listPage(ctx context.Context, p *sheet) error {
 	if p.values.Has(afterName) {
 		table.Caption += ", after an earlier page"
 	}
-	section := pages.Section{Form: p.filterForm("/go/list", "Filter", len(p.chips()) > 0), Table: table, Notes: damaged}
+	section := pages.Section{Form: p.filterForm("/go/list", "Filter", true), Table: table, Notes: damaged}
 	if more && last != nil {
 		p.page.Next = pages.Step{Address: p.again(afterName, last.String()), Name: "Next page"}
 		table.Caption += "; there are more"
@@ -150,7 +150,7 @@ func sortedNames(values url.Values) []string { return slices.Sorted(maps.Keys(va
 func (p *sheet) filterForm(action, submit string, closed bool, except ...string) *pages.Form {
 	form := &pages.Form{Action: phrase.To(action, nil), Label: "Filter", Submit: submit, Chips: p.chips(except...)}
 	if closed {
-		form.Closed = "Filter"
+		form.Closed = "Filter by agent, time, subject, evidence, attribute…"
 	}
 	for _, parameter := range ask.Parameters() {
 		name := parameterName(parameter.Name)

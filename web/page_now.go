@@ -36,7 +36,13 @@ func (s *Server) nowPage(ctx context.Context, p *sheet) error {
 	p.page.SQL = phrase.Timeline("minute", p.spoken(f))
 	p.forms("/v1/timeline", with(values, "by", "minute"), "json", "ndjson", "csv")
 
-	middle := from + (to-from)/2
+	// In the first hour of a store everything is new. What was not there at its beginning is more telling then.
+	since := from
+	if oldest, err := p.edge(ctx, audit.Filter{AsOf: &p.asOf}, false); err != nil {
+		return err
+	} else if oldest != nil && *oldest >= from {
+		since = from + (to-from)/2
+	}
 	about := pages.Section{About: line(pages.Words("From"), p.when(from), pages.Words("to"), p.when(to))}
 	if stale != nil && !p.frozen {
 		about.About = append(about.About, pages.Part{Text: "– the newest record is " + p.age(*stale) + ".", Style: pages.Strong})
@@ -61,13 +67,13 @@ func (s *Server) nowPage(ctx context.Context, p *sheet) error {
 		},
 		func(ctx context.Context) (pages.Section, error) { return p.changesIn(ctx, f) },
 		func(ctx context.Context) (pages.Section, error) {
-			section, err := p.ranked(ctx, "New sources", audit.TopOptions{By: audit.TopSources, Filter: limited(f, 5), NewSince: &middle}, values)
+			section, err := p.ranked(ctx, "New sources", audit.TopOptions{By: audit.TopSources, Filter: limited(f, 5), NewSince: &since}, values)
 			section.ID = "new"
 			if section.Table != nil {
-				section.Table.Caption, section.Table.Named = "In the second half of the hour, and never before", false
-				section.Table.Empty = "None: what was used in the second half of the hour was used before."
+				section.Table.Caption, section.Table.Named = "Used since "+p.clock.Format(since)+", and never before", false
+				section.Table.Empty = "None: what was used since "+p.clock.Format(since)+" was used before."
 				section.Notes = nil
-				section.Links = line(pages.To(p.to("/top", "by", "source", "new-since", p.clock.Format(middle)), "All that is new since then"))
+				section.Links = line(pages.To(p.to("/top", "by", "source", "new-since", p.clock.Format(since)), "All that is new since then"))
 			}
 			return section, err
 		},

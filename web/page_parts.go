@@ -23,20 +23,24 @@ import (
 const briefHash = 8
 
 // longest is how many characters of a text a table shows.
-const longest = 80
+const longest = 60
+
+// longestLabel is how many characters of a label stand beside a hash. A page about the hash has all of it in its heading.
+const longestLabel = 32
 
 func line(parts ...pages.Part) []pages.Part { return parts }
 
 func none() []pages.Part { return line(pages.Dimmed("–")) }
 
 // cut shows the beginning of a text that is long, and all of it in the title.
-func cut(s string) pages.Part {
-	short := pages.Cut(s, longest)
-	if short == s {
-		return pages.Value(s)
+func cut(s string) pages.Part { return linked(s, "") }
+
+// linked is cut for a text that leads somewhere.
+func linked(s string, to phrase.Address) pages.Part {
+	if s == "" {
+		return pages.Part{Text: "(empty)", Style: pages.Dim, Link: to}
 	}
-	const title = 2000
-	return pages.Part{Text: short, Stored: true, Full: pages.Cut(s, title)}
+	return pages.Part{Text: pages.Cut(s, longest), Stored: true, Full: fullIfCut(s), Link: to}
 }
 
 func textOr(s *string) []pages.Part {
@@ -74,7 +78,16 @@ func hashPart(h audit.Hash, label *string, to phrase.Address) pages.Part {
 	full := h.String()
 	part := pages.Part{Short: full[:briefHash], Full: full, Copy: true, Link: to}
 	if label != nil {
-		part.Text, part.Stored = *label, true
+		part.Text, part.Stored = pages.Cut(*label, longestLabel), true
+	}
+	return part
+}
+
+// named is a hash in the heading of the page about it.
+func named(h audit.Hash, label *string) pages.Part {
+	part := hashPart(h, label, "")
+	if label != nil {
+		part.Text = *label
 	}
 	return part
 }
@@ -166,12 +179,12 @@ func (p *sheet) question(subject, predicate *string) []pages.Part {
 	}
 	return line(
 		p.subject(*subject), pages.Dimmed("/"),
-		pages.Part{Text: pages.Cut(*predicate, longest), Stored: true, Full: fullIfCut(*predicate), Link: p.to("/answers", "subject", *subject, "predicate", *predicate)})
+		linked(*predicate, p.to("/answers", "subject", *subject, "predicate", *predicate)))
 }
 
 // subject is a link to the records about a subject.
 func (p *sheet) subject(s string) pages.Part {
-	return pages.Part{Text: pages.Cut(s, longest), Stored: true, Full: fullIfCut(s), Link: p.to("/list", "subject", globbed(s), "desc", "true")}
+	return linked(s, p.to("/list", "subject", globbed(s), "desc", "true"))
 }
 
 func fullIfCut(s string) string {
@@ -236,9 +249,11 @@ func (p *sheet) attributes(q *audit.QueryAudit) []pages.Fact {
 	var facts []pages.Fact
 	for _, key := range slices.Sorted(maps.Keys(q.Attributes)) {
 		text := attributeText(q.Attributes[key])
-		facts = append(facts, pages.Fact{Name: pages.Cut(key, longest), Value: line(pages.Part{
-			Text: pages.Cut(text, longest), Stored: true, Full: fullIfCut(text), Link: p.to("/list", "attr", pair(key, text), "desc", "true"),
-		})})
+		name := pages.Cut(key, longest)
+		if name == "" {
+			name = "(empty)"
+		}
+		facts = append(facts, pages.Fact{Name: name, Value: line(linked(text, p.to("/list", "attr", pair(key, text), "desc", "true")))})
 	}
 	return facts
 }

@@ -160,7 +160,7 @@ func (p *sheet) timeline(ctx context.Context, size audit.BucketSize, f audit.Fil
 	if err != nil {
 		return pages.Section{Heading: "Over time"}, nil, err
 	}
-	section := pages.Section{}
+	section := pages.Section{Heading: "Over time"}
 	about := counted(t.Audits, "record", "records") + " of " + counted(t.Agents, "agent", "agents")
 	if t.Anonymous > 0 {
 		about += fmt.Sprintf(", %s of them anonymous", counted(t.Anonymous, "record", "records"))

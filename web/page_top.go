@@ -186,5 +186,5 @@ func (p *sheet) entry(by audit.TopBy, e *view.Ranked, values url.Values) pages.P
 		name, value = "subject", globbed(*e.Text)
 	}
 	to := with(without(values, "by", "new-since", "limit"), name, value, "desc", "true")
-	return pages.Part{Text: pages.Cut(*e.Text, longest), Stored: true, Full: fullIfCut(*e.Text), Link: p.withValues("/list", to)}
+	return linked(*e.Text, p.withValues("/list", to))
 }

@@ -124,6 +124,9 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
 		defer stop()
 	}
 	s.mux.ServeHTTP(w, r.WithContext(withPrincipal(ctx, who)))
+	if errors.Is(context.Cause(ctx), errRevoked) {
+		panic(http.ErrAbortHandler) // the client must not take what it got for the whole, nor use the connection again
+	}
 }
 
 func nothingIf(writes bool) string {
@@ -144,6 +147,7 @@ func (s *Server) serve(route *route) http.Handler {
 			return
 		}
 		if errors.Is(context.Cause(r.Context()), errRevoked) {
+			w.Header().Set("Connection", "close")
 			err = problem(kindUnauthorized, "%v", errRevoked).because(err)
 		}
 		if a := about(r); a.begun || a.status != 0 {

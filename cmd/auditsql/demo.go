@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -17,6 +18,7 @@ import (
 
 func (a *app) demoCommand() *cobra.Command {
 	var keep string
+	var serve bool
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "A small incident, and the commands that solve it",
@@ -24,8 +26,13 @@ func (a *app) demoCommand() *cobra.Command {
 asked within an hour. One of them acted on something that nobody had approved.
 Demo runs the commands that find out how that happened, and explains what each
 of them answers. The folder is removed at the end. --keep DIR makes the store
-there and leaves it, to try other commands.`,
+there and leaves it, to try other commands.
+
+--serve serves the store instead, for a browser: it prints a link, and ends with
+Ctrl-C. For the pages it is half past ten on that day, ten minutes after the
+payment.`,
 		Example: `  auditsql demo
+  auditsql demo --serve
   auditsql demo --keep ./demo`,
 		Args: arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -38,11 +45,12 @@ there and leaves it, to try other commands.`,
 			if store := a.storeAround(keep); keep != "" && store != "" {
 				return trying(usage("--keep %s lies in %s, which belongs to a store alone", keep, store), "another folder")
 			}
-			return a.demo(cmd.Context(), keep)
+			return a.demo(cmd.Context(), keep, serve)
 		},
 		ValidArgsFunction: completeNothing,
 	}
 	cmd.Flags().StringVar(&keep, "keep", "", "make the store in this `folder`, and leave it there")
+	cmd.Flags().BoolVar(&serve, "serve", false, "serve the store for a browser, in place of the story")
 	_ = cmd.MarkFlagDirname("keep")
 	return cmd
 }
@@ -59,7 +67,21 @@ func makeDemo(ctx context.Context, dir string, records []*audit.QueryAudit) erro
 	return errors.Join(err, db.Close())
 }
 
-func (a *app) demo(ctx context.Context, keep string) error {
+// demoNow is when the pages of a served demo are looked at: somebody has just noticed the payment.
+var demoNow = time.Date(2026, 11, 23, 10, 30, 0, 0, time.UTC)
+
+// serveDemo serves the store of the story until the run is interrupted.
+func (a *app) serveDemo(ctx context.Context, dir string) error {
+	served := *a
+	served.dir = dir
+	begun := a.now()
+	fmt.Fprintln(a.out)
+	return served.serve(ctx, &serveOptions{
+		listen: usualAddress, logFormat: "text", demo: func() time.Time { return demoNow.Add(a.now().Sub(begun)) },
+	})
+}
+
+func (a *app) demo(ctx context.Context, keep string, serve bool) error {
 	dir, named := keep, keep
 	if keep == "" {
 		temporary, err := os.MkdirTemp("", "auditsql-demo-")
@@ -80,6 +102,9 @@ func (a *app) demo(ctx context.Context, keep string) error {
 		return err
 	}
 	fmt.Fprintf(a.out, demoOpening, len(records))
+	if serve {
+		return a.serveDemo(ctx, dir)
+	}
 	shown := a.streams
 	shown.dirAs = named
 	if !shown.outTerm.Is && shown.errTerm.Is {

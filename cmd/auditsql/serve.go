@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -35,7 +36,7 @@ type serveOptions struct {
 	signEvery durationFlag
 	future    durationFlag
 	logFormat string
-	demo      bool
+	demo      func() time.Time // the time for the pages of the demo; nil for any other store
 }
 
 func (a *app) serveCommand() *cobra.Command {
@@ -177,6 +178,12 @@ func (a *app) serve(ctx context.Context, o *serveOptions) error {
 	}
 	// The port is taken before the store is opened, which may take long: a mistake in the address is told at once.
 	listener, err := net.Listen("tcp", o.listen)
+	if errors.Is(err, syscall.EADDRINUSE) && o.demo != nil {
+		listener, err = net.Listen("tcp", "127.0.0.1:0")
+	}
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return trying(fmt.Errorf("listen: %w", err), "another port with --listen")
+	}
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
@@ -219,10 +226,14 @@ func (a *app) openServed(ctx context.Context, o *serveOptions, logger *slog.Logg
 
 // logger writes the log to standard error.
 func (o *serveOptions) logger(a *app) *slog.Logger {
-	if o.logFormat == "json" {
-		return slog.New(slog.NewJSONHandler(a.err, nil))
+	var level slog.HandlerOptions
+	if o.demo != nil {
+		level.Level = slog.LevelWarn // a line for each click would hide the link
 	}
-	return slog.New(slog.NewTextHandler(a.err, nil))
+	if o.logFormat == "json" {
+		return slog.New(slog.NewJSONHandler(a.err, &level))
+	}
+	return slog.New(slog.NewTextHandler(a.err, &level))
 }
 
 // web are the options of the handler for everybody.
@@ -235,9 +246,13 @@ func (o *serveOptions) web(a *app, known *tokens.File, logger *slog.Logger, m *w
 	if host, _, _ := net.SplitHostPort(o.listen); host != "" {
 		hosts = append(hosts, host)
 	}
+	now := a.now
+	if o.demo != nil {
+		now = o.demo
+	}
 	return web.Options{
 		Tokens: &serverTokens{file: known, now: a.now, log: logger}, Hosts: append(hosts, certifiedNames(config)...),
-		ReadOnly: a.readOnly, MaxFuture: future, Now: a.now, Logger: logger, Metrics: m, Version: version, Demo: o.demo,
+		ReadOnly: a.readOnly, MaxFuture: future, Now: now, Logger: logger, Metrics: m, Version: version, Demo: o.demo != nil,
 	}
 }
 

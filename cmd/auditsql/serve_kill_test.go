@@ -56,6 +56,15 @@ func TestWhatAServerAnsweredSurvivesAKill(t *testing.T) {
 		got := &told{enough: 200 + random.IntN(600), is: make(chan struct{})}
 		var writers sync.WaitGroup
 		const each = 1_000_000
+		// A command that writes through the socket.
+		p := start(t, "-d", dir, "import", "-", "--ack")
+		ids := feed(p, next+6*each)
+		got.add(<-ids) // it has found the server; otherwise it would open the store by itself
+		writers.Go(func() {
+			for id := range ids {
+				got.add(id)
+			}
+		})
 		// One record a request.
 		for w := range 4 {
 			writers.Go(func() {
@@ -106,14 +115,6 @@ func TestWhatAServerAnsweredSurvivesAKill(t *testing.T) {
 					}
 				}
 				resp.Body.Close()
-			}
-		})
-		// A command that writes through the socket.
-		p := start(t, "-d", dir, "import", "-", "--ack")
-		ids := feed(p, next+6*each)
-		writers.Go(func() {
-			for id := range ids {
-				got.add(id)
 			}
 		})
 		<-got.is

@@ -29,6 +29,8 @@ func (e *GoneError) Is(target error) bool { return target == audit.ErrLocked }
 
 // An OpenError says that the server ended before it answered. Records of the request may be stored or not; storing them again is
 // harmless.
+//
+// It does not wrap its cause. Most often that is an EPIPE, and a command would take it for the end of its own output.
 type OpenError struct {
 	Records int // of the request
 	Err     error
@@ -41,8 +43,6 @@ func (e *OpenError) Error() string {
 	return fmt.Sprintf("the server that has the store open ended before it answered: whether the last %d records are stored is not known, and storing them again is harmless: %v",
 		e.Records, e.Err)
 }
-
-func (e *OpenError) Unwrap() error { return e.Err }
 
 // A Client writes to a store that a server has open. Its methods are those of audit.DB, and several goroutines may use it.
 type Client struct {
