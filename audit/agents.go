@@ -21,14 +21,15 @@ type AgentActivity struct {
 // Agents with the most records come first, then by id. The anonymous records, if there are any, come last, as one
 // entry. The filter's limit counts entries. Its order has no effect.
 //
-// Without a filter the figures are stored. With one, the records that it selects are counted first.
+// The figures are stored by agent, and by agent and time, see Timeline. With a filter that these do not answer, the records
+// that it selects are counted first.
 func (db *DB) Agents(ctx context.Context, f Filter) iter.Seq2[AgentActivity, error] {
 	return whileOpen(ctx, db, func(yield func(AgentActivity, error) bool) {
 		var agents []AgentActivity
 		labels, err := db.Labels(ctx)
 		if err == nil && !f.none() {
 			err = db.ask(ctx, f.AsOf, func() (err error) {
-				agents, err = db.agents(ctx, f)
+				agents, _, err = db.agents(ctx, f, Budget{})
 				return err
 			})
 		}
@@ -47,24 +48,25 @@ func (db *DB) Agents(ctx context.Context, f Filter) iter.Seq2[AgentActivity, err
 }
 
 // agentCounts counts the records that a filter selects by agent, in no promised order.
-func (db *DB) agentCounts(ctx context.Context, f Filter) ([]sqlstore.AgentCount, error) {
-	if f.bare() {
-		return db.sql.Agents(ctx)
+func (db *DB) agentCounts(ctx context.Context, f Filter, b Budget) (counts []sqlstore.AgentCount, cut bool, err error) {
+	if f.onlyAsOf() {
+		return db.sql.Agents(ctx, indexOf(f.AsOf), b.lower())
 	}
-	return db.sql.AgentCounts(ctx, f.lower())
+	return db.sql.AgentCounts(ctx, f.lower(), b.lower())
 }
 
-func (db *DB) agents(ctx context.Context, f Filter) ([]AgentActivity, error) {
-	counts, err := db.agentCounts(ctx, f)
+// agents is agentCounts in the order of Agents.
+func (db *DB) agents(ctx context.Context, f Filter, b Budget) (agents []AgentActivity, cut bool, err error) {
+	counts, cut, err := db.agentCounts(ctx, f, b)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	agents := make([]AgentActivity, len(counts))
+	agents = make([]AgentActivity, len(counts))
 	for i, c := range counts {
 		agents[i] = AgentActivity{AgentID: (*Hash)(c.Agent), Audits: uint64(c.Audits), First: uint64(c.First), Last: uint64(c.Last)}
 	}
 	slices.SortFunc(agents, func(a, b AgentActivity) int {
 		return compareAgents(a.AgentID, b.AgentID, a.Audits, b.Audits)
 	})
-	return agents, nil
+	return agents, cut, nil
 }

@@ -87,8 +87,7 @@ func (db *DB) lower(ctx context.Context, f Filter) (sqlstore.Filter, error) {
 // all reports whether a filter selects everything in the order of admission, or everything that was admitted up to some
 // moment. That needs no forensic table.
 func (f Filter) all() bool {
-	f.AsOf = nil
-	return f.ByAdmission && !f.Descending && f.After == nil && f.bare()
+	return f.ByAdmission && !f.Descending && f.After == nil && f.onlyAsOf()
 }
 
 // bare reports whether a filter selects everything.
@@ -97,10 +96,16 @@ func (f Filter) bare() bool {
 	return reflect.DeepEqual(f, Filter{})
 }
 
+// onlyAsOf reports whether a filter selects everything that there was at some moment, or is.
+func (f Filter) onlyAsOf() bool {
+	f.AsOf = nil
+	return f.bare()
+}
+
 // timed reports whether a filter selects by time only, of all records or of those that there were at some moment.
 func (f Filter) timed() bool {
-	f.From, f.To, f.AsOf = nil, nil, nil
-	return f.bare()
+	f.From, f.To = nil, nil
+	return f.onlyAsOf()
 }
 
 // none reports whether no record can match: From is after the latest possible timestamp.

@@ -14,6 +14,8 @@ import (
 type ImpactOptions struct {
 	Source bool   // the hash is a source's, not an assertion's
 	Filter Filter // which answers count; Impact sets its Assertion or Source
+
+	Budget Budget // of ImpactTotals: how many answers it counts, or for how long
 }
 
 // ImpactedAnswer is a record that some evidence went into.
@@ -31,6 +33,10 @@ type ImpactedEvidence struct {
 
 // ImpactTotals counts what Impact yields.
 type ImpactTotals struct {
+	// Cut says that the budget ended the count. All figures are of the answers that were counted until then, which are not
+	// necessarily the first ones, and there are more.
+	Cut bool
+
 	Answers     uint64
 	Agents      uint64  // anonymous records are no agent
 	Anonymous   uint64  // answers to no agent
@@ -111,12 +117,12 @@ func impactOn(q QueryAudit, h Hash, source bool) ImpactedAnswer {
 }
 
 // ImpactTotals counts the answers that Impact yields without a limit. It reads each of them, which takes about a second
-// for 100,000.
+// for 100,000. o.Budget can end that.
 func (db *DB) ImpactTotals(ctx context.Context, h Hash, o ImpactOptions) (ImpactTotals, error) {
 	t := ImpactTotals{ByAgent: []AgentImpact{}}
 	f, err := o.within(h)
 	if err == nil {
-		err = db.ask(ctx, f.AsOf, func() error { return db.impactTotals(ctx, &t, h, o.Source, f) })
+		err = db.ask(ctx, f.AsOf, func() error { return db.impactTotals(ctx, &t, h, o, f) })
 	}
 	if err != nil {
 		return t, fmt.Errorf("impact of %s: %w", h, err)
@@ -124,15 +130,20 @@ func (db *DB) ImpactTotals(ctx context.Context, h Hash, o ImpactOptions) (Impact
 	return t, nil
 }
 
-func (db *DB) impactTotals(ctx context.Context, t *ImpactTotals, h Hash, source bool, f Filter) error {
+func (db *DB) impactTotals(ctx context.Context, t *ImpactTotals, h Hash, o ImpactOptions, f Filter) error {
 	if f.none() {
 		return nil
 	}
-	byAgent, err := db.sql.EvidenceByAgent(ctx, sqlstore.Evidence{Hash: bytesOf(&h), Source: source}, f.lower())
+	assertions := 0 // an assertion is itself
+	if o.Source {
+		assertions = MaxAssertions
+	}
+	uses, err := db.sql.CountEvidence(ctx, sqlstore.Evidence{Hash: bytesOf(&h), Source: o.Source}, f.lower(), assertions, o.Budget.lower())
 	if err != nil {
 		return err
 	}
-	for _, u := range byAgent {
+	t.Cut = uses.Cut
+	for _, u := range uses.ByAgent {
 		a := AgentImpact{
 			AgentID: (*Hash)(u.Agent), Answers: uint64(u.Answers), First: uint64(u.First), Last: uint64(u.Last),
 			Won: uint64(u.Won), Weight: u.Weight,
@@ -153,15 +164,10 @@ func (db *DB) impactTotals(ctx context.Context, t *ImpactTotals, h Hash, source 
 	for _, a := range t.ByAgent { // in a fixed order, since the sum of floats depends on it
 		t.Weight += a.Weight
 	}
-	switch {
-	case !source:
+	if o.Source {
+		t.Assertions, t.MoreAssertions = min(uses.Assertions, MaxAssertions), uses.Assertions > MaxAssertions
+	} else {
 		t.Assertions = int(min(t.Answers, 1))
-	case t.Answers > 0:
-		n, err := db.sql.AssertionsOf(ctx, h, f.lower(), MaxAssertions)
-		if err != nil {
-			return err
-		}
-		t.Assertions, t.MoreAssertions = min(n, MaxAssertions), n > MaxAssertions
 	}
 	return nil
 }

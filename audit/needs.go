@@ -70,7 +70,7 @@ func needsRecovery(ctx context.Context, dir string) (string, error) {
 		return "", plan.Refuse
 	case !f.Both.Exists:
 		return storedir.SQLiteName + " is missing", nil
-	case f.Both.Version < sqlstore.Version(), f.Both.Hashing:
+	case f.Both.Version < sqlstore.Version(), f.Both.Hashing, f.Both.Counting:
 		return storedir.SQLiteName + " was made by an older version", nil
 	case len(f.Both.MissingTables()) > 0:
 		return "somebody has dropped table " + strings.Join(f.Both.MissingTables(), " and "), nil

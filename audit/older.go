@@ -36,8 +36,8 @@ func (p *opening) hashOlder(db *DB) error {
 	defer o.journal.close()
 	err = db.sql.BuildTree(p.ctx, o.valueToHash, func(done, total uint64) {
 		p.opts.logger.Info("records of an older version are being hashed", "done", done, "total", total)
-		if p.opts.hashing != nil {
-			p.opts.hashing(done, total)
+		if p.opts.migrating != nil {
+			p.opts.migrating(done, total)
 		}
 	})
 	if err != nil {
@@ -51,6 +51,21 @@ func (p *opening) hashOlder(db *DB) error {
 		p.note("the records of an older version have leaf hashes now; all %d that were left to do were compared with the journal", o.compared)
 	}
 	return nil
+}
+
+// countOlder counts the records of an older version by time, for the figures that questions about time read. It may be
+// interrupted, and the next opening goes on where it stopped.
+func (p *opening) countOlder(db *DB) error {
+	due, err := db.sql.ActivityDue(p.ctx)
+	if err != nil || !due {
+		return err
+	}
+	return db.sql.FillActivity(p.ctx, func(done, total uint64) {
+		p.opts.logger.Info("records of an older version are being counted by time", "done", done, "total", total)
+		if p.opts.migrating != nil {
+			p.opts.migrating(done, total)
+		}
+	})
 }
 
 // older compares entries with the records of the journal, both in the order of offsets.

@@ -29,7 +29,7 @@ type options struct {
 	repairing    bool  // by RepairRecords
 	salvage      bool  // by Reindex: salvage the database if no journal can replace it
 	damage       error // why
-	hashing      func(done, total uint64)
+	migrating    func(done, total uint64)
 	logger       *slog.Logger
 	metrics      Metrics
 	createdBy    string
@@ -136,10 +136,11 @@ func WithLogger(l *slog.Logger) Option {
 	}
 }
 
-// WithMigrationProgress sets a callback for an opening that hashes the records of an older version, which takes a few
-// seconds for each million: how many are done, of how many. The opening waits for it.
+// WithMigrationProgress sets a callback for an opening that hashes the records of an older version, and then counts them by
+// time. Each takes a few seconds for a million records. The callback gets how many are done, of how many, and begins anew for
+// the second. The opening waits for it.
 func WithMigrationProgress(f func(done, total uint64)) Option {
-	return func(o *options) { o.hashing = f }
+	return func(o *options) { o.migrating = f }
 }
 
 // WithMetrics sets callbacks for measurements.

@@ -98,6 +98,9 @@ func (p *opening) replay(db *DB) error {
 	if err := p.reindex(db); err != nil {
 		return err
 	}
+	if err := p.countOlder(db); err != nil {
+		return err
+	}
 	// Before the replay as well: the replay may be interrupted, and the next opening finds the old database moved aside.
 	if err := p.takeOverLabels(db); err != nil {
 		return fmt.Errorf("take over the labels: %w", err)

@@ -67,7 +67,7 @@ func (db *DB) repairRecords(ctx context.Context, report *RecordsReport) error {
 	if err != nil {
 		return err
 	}
-	if meta.Version < sqlstore.Version() || meta.Hashing {
+	if meta.Unhashed() {
 		return db.compareOlder(ctx, report)
 	}
 	for d, err := range db.sql.Damaged(ctx) {

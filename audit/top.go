@@ -39,6 +39,9 @@ type TopOptions struct {
 
 	// NewSince, if set, leaves out what any record of the store with an earlier timestamp has.
 	NewSince *uint64
+
+	// Budget can end the count of agents whose figures are not stored. It has no effect on anything else that is ranked.
+	Budget Budget
 }
 
 // TopList is the result of Top.
@@ -53,6 +56,9 @@ type TopList struct {
 	// Missed is 0 unless there were too many different things to count in memory. Then things with a count up to Missed
 	// may be missing, and counts of subjects and lenses may be too low by up to Missed.
 	Missed uint64
+
+	// Incomplete says that the budget ended the count. The figures are of the records that were counted until then.
+	Incomplete bool
 }
 
 // TopEntry is an agent, subject, assertion, source or lens.
@@ -68,7 +74,8 @@ type TopEntry struct {
 	Weight      float64 // the sum of the weights of an assertion's or source's contributions
 }
 
-// Top ranks agents, subjects, assertions, sources or lenses by how often they occur. It reads each record that the
+// Top ranks agents, subjects, assertions, sources or lenses by how often they occur. Figures of agents are stored, see Timeline. For
+// anything else it reads each record that the
 // filter selects (a million take some seconds, for assertions and sources about ten). A time in the filter makes them
 // few.
 func (db *DB) Top(ctx context.Context, o TopOptions) (*TopList, error) {
@@ -83,7 +90,7 @@ func (db *DB) Top(ctx context.Context, o TopOptions) (*TopList, error) {
 	if err == nil && !f.none() {
 		err = db.ask(ctx, f.AsOf, func() error {
 			if o.By == TopAgents {
-				return db.topAgents(ctx, t, f, o.NewSince, limit)
+				return db.topAgents(ctx, t, f, &o, limit)
 			}
 			return db.top(ctx, t, o.By, f, o.NewSince, limit)
 		})
@@ -97,19 +104,20 @@ func (db *DB) Top(ctx context.Context, o TopOptions) (*TopList, error) {
 	return t, nil
 }
 
-func (db *DB) topAgents(ctx context.Context, t *TopList, f Filter, newSince *uint64, limit int) error {
-	agents, err := db.agents(ctx, f)
+func (db *DB) topAgents(ctx context.Context, t *TopList, f Filter, o *TopOptions, limit int) error {
+	agents, cut, err := db.agents(ctx, f, o.Budget)
 	if err != nil {
 		return err
 	}
+	t.Incomplete = cut
 	for _, a := range agents {
 		if a.AgentID == nil {
 			t.Without = a.Audits
 			continue
 		}
 		t.Total += a.Audits
-		if newSince != nil {
-			seen, err := db.seenBefore(ctx, *a.AgentID, *newSince, f.AsOf)
+		if o.NewSince != nil {
+			seen, err := db.seenBefore(ctx, *a.AgentID, *o.NewSince, f.AsOf)
 			if err != nil {
 				return err
 			}
@@ -199,7 +207,7 @@ func (db *DB) topEntry(ctx context.Context, by TopBy, e *TopEntry, f Filter) err
 	var first, last *uint64
 	if by == TopSubjects {
 		f.Subject = e.Text
-		agents, err := db.agents(ctx, f)
+		agents, _, err := db.agents(ctx, f, Budget{})
 		if err != nil {
 			return err
 		}
@@ -209,10 +217,11 @@ func (db *DB) topEntry(ctx context.Context, by TopBy, e *TopEntry, f Filter) err
 		}
 	} else {
 		evidence := sqlstore.Evidence{Hash: bytesOf(e.Hash), Source: by == TopSources}
-		byAgent, err := db.sql.EvidenceByAgent(ctx, evidence, f.lower())
+		uses, err := db.sql.CountEvidence(ctx, evidence, f.lower(), 0, sqlstore.Budget{})
 		if err != nil {
 			return err
 		}
+		byAgent := uses.ByAgent
 		// In the order of ImpactTotals, so that both sums of floats are equal to the last digit, every time.
 		slices.SortFunc(byAgent, func(a, b sqlstore.AgentUses) int {
 			return compareAgents((*Hash)(a.Agent), (*Hash)(b.Agent), uint64(a.Answers), uint64(b.Answers))

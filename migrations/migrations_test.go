@@ -74,7 +74,7 @@ func TestTablesExplainThemselves(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := schema(t, db)
-	for _, table := range []string{"kv", "entry", "rejected", "label", "store", "audit", "contribution", "attribute", "agent", "tile", "edge",
+	for _, table := range []string{"kv", "entry", "rejected", "label", "store", "audit", "contribution", "attribute", "agent", "tile", "edge", "activity",
 		"audits", "contributions", "attributes", "agents", "answers", "labels", "kv_readable"} {
 		if !strings.Contains(s[table], "--") {
 			t.Errorf("%s has no comment", table)

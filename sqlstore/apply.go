@@ -64,6 +64,7 @@ type applier struct {
 	tree                                     *treeWriter
 	derived                                  *deriver
 	agents                                   *agentBook
+	rollup                                   *rollup
 	seen                                     map[[32]byte]int // id → record of this batch that is being stored
 	order                                    []int            // records of this batch whose ids are its first, by key
 	known                                    []bool           // of each record of this batch: its id is in kv, or an earlier record of the batch has it
@@ -93,6 +94,7 @@ func newApplier(p *preparer) *applier {
 		tree:             newTreeWriter(p),
 		derived:          newDeriver(p),
 		agents:           newAgentBook(p),
+		rollup:           newRollup(p),
 		seen:             map[[32]byte]int{},
 	}
 }
@@ -100,6 +102,7 @@ func newApplier(p *preparer) *applier {
 // forget drops what is remembered of a transaction that failed.
 func (a *applier) forget() {
 	a.agents.forget()
+	a.rollup.forget()
 	a.derived.forget()
 	a.entries.forget()
 	a.tree.forget()
@@ -146,6 +149,9 @@ func (a *applier) batch(ctx context.Context, b *Batch) (done Applied, err error)
 	if err := a.derived.begin(); err != nil {
 		return done, err
 	}
+	if err := a.rollup.begin(); err != nil {
+		return done, err
+	}
 	contributions := 0
 	for i, n := range a.fresh {
 		if err := b.pause(ctx, i); err != nil {
@@ -160,11 +166,15 @@ func (a *applier) batch(ctx context.Context, b *Batch) (done Applied, err error)
 		if err := a.derived.put(first+int64(i), a.rows[n], agent, r); err != nil {
 			return done, err
 		}
+		a.rollup.count(agent, r.Timestamp, r.unapproved())
 	}
 	if err := a.derived.flush(); err != nil {
 		return done, err
 	}
 	if err := a.agents.write(); err != nil {
+		return done, err
+	}
+	if err := a.rollup.write(); err != nil {
 		return done, err
 	}
 	for i := range b.Rejected {

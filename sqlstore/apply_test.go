@@ -137,7 +137,7 @@ func dump(t testing.TB, db *sqlstore.DB) string {
 	for _, q := range []string{
 		`SELECT key, value FROM kv ORDER BY key`, `SELECT * FROM entry`, `SELECT * FROM rejected`, `SELECT * FROM label`,
 		`SELECT name, value FROM store WHERE name NOT IN ('created_at', 'opened', 'reindexed')`, `SELECT * FROM audit`, `SELECT * FROM contribution`,
-		`SELECT * FROM attribute`, `SELECT * FROM agent`,
+		`SELECT * FROM attribute`, `SELECT * FROM agent`, `SELECT * FROM activity`,
 	} {
 		fmt.Fprintf(&b, "%s\n%q\n", q, rows(t, db, q))
 	}

@@ -43,7 +43,7 @@ type Check struct {
 
 // CheckDerived compares the tables with each other: entry has no gap, every entry has its record in kv, the
 // two families of keys in kv hold these records and nothing else, and the rows of audit, contribution,
-// attribute and agent are exactly what Decode makes of the records. Each record has its leaf hash, and the tiles and the edge
+// attribute, agent and activity are exactly what Decode makes of the records. Each record has its leaf hash, and the tiles and the edge
 // of the tree are those of the leaves. Problems are reported in an order that depends on the tables alone. An error means
 // that the check could not go on.
 //
@@ -53,7 +53,7 @@ type Check struct {
 // a writer may write meanwhile.
 func (db *DB) CheckDerived(ctx context.Context, check Check) (Counts, error) {
 	c := checker{db: db, Check: check, derived: true}
-	c.ids.seed, c.listed.seed = maphash.MakeSeed(), maphash.MakeSeed()
+	c.ids.seed, c.listed.seed, c.rollup.seed = maphash.MakeSeed(), maphash.MakeSeed(), maphash.MakeSeed()
 	pages, err := connect(db.path, db.access, 1, checkCache)
 	if err != nil {
 		c.noMore("check", err)
@@ -61,7 +61,7 @@ func (db *DB) CheckDerived(ctx context.Context, check Check) (Counts, error) {
 	}
 	defer pages.Close()
 	c.pages = readers{pages}
-	for _, step := range []func(context.Context) error{c.begin, c.entries, c.edges, c.strays, c.keys, c.agents} {
+	for _, step := range []func(context.Context) error{c.begin, c.learnActivity, c.entries, c.edges, c.strays, c.keys, c.agents, c.activity} {
 		err := step(ctx)
 		if ctx.Err() == nil && unreadable(err) {
 			c.problem("cannot be read: %v", err)
@@ -99,9 +99,16 @@ type checker struct {
 	tree    checkTree
 
 	ids, listed keySet // the keys that the entries must have: of records, and in agents' lists
+
+	counted  rollupState // table activity; its minute is 0 if there is nothing to compare
+	rollup   rollupSum   // what table activity must have
+	reported int         // problems
 }
 
-func (c *checker) problem(format string, args ...any) { c.Report(fmt.Sprintf(format, args...)) }
+func (c *checker) problem(format string, args ...any) {
+	c.reported++
+	c.Report(fmt.Sprintf(format, args...))
+}
 
 // noMore tells the receiver of the entries that there are no more, and why if not all could be read.
 func (c *checker) noMore(doing string, err error) {

@@ -151,6 +151,7 @@ func (c *checker) take(ctx context.Context, p *pageCheck) error {
 	c.counts.AgentKeys += p.counts.AgentKeys
 	c.ids.join(p.ids)
 	c.listed.join(p.listed)
+	c.rollup.join(p.rollup)
 	if p.err != nil {
 		return p.err
 	}
@@ -185,6 +186,7 @@ type pageCheck struct {
 
 	decode func([]byte) (Record, error)
 	conn   *readerConn
+	minute int64 // in units of time; 0: table activity is not checked
 
 	// What was found.
 	values      []EntryValue // without the values that do not match their leaves
@@ -194,8 +196,9 @@ type pageCheck struct {
 	gap         bool // an entry is missing
 	ids, listed keySet
 	err         error
-	rowProblems []string // of the derived rows
-	rowCounts   Counts   // of these
+	rollup      rollupSum // of these records
+	rowProblems []string  // of the derived rows
+	rowCounts   Counts    // of these
 	rowErr      error
 }
 
@@ -218,7 +221,8 @@ func (r *checkRow) offset() int64 {
 // run checks the page on one connection and in one read transaction, which is short.
 func (p *pageCheck) run(ctx context.Context, c *checker) {
 	p.decode = c.Decode
-	p.ids.seed, p.listed.seed = c.ids.seed, c.listed.seed
+	p.ids.seed, p.listed.seed, p.rollup.seed = c.ids.seed, c.listed.seed, c.rollup.seed
+	p.minute = c.counted.minute
 	p.values = make([]EntryValue, len(p.entries))
 	for i := range p.entries {
 		e := &p.entries[i]

@@ -21,7 +21,7 @@ func (p *pageCheck) rows(ctx context.Context, records map[int64]*Record) error {
 }
 
 func (p *pageCheck) audits(ctx context.Context, first, last int64, records map[int64]*Record) error {
-	query := `SELECT ` + storedColumns(auditTable, "a") + ` FROM audit a LEFT JOIN agent g ON g.id = a.agent
+	query := `SELECT ` + storedColumns(auditTable, "a") + `, a.agent FROM audit a LEFT JOIN agent g ON g.id = a.agent
 		WHERE a.idx BETWEEN ? AND ? ORDER BY a.idx`
 	var hex hexText
 	seen := map[int64]bool{}
@@ -35,6 +35,9 @@ func (p *pageCheck) audits(ctx context.Context, first, last int64, records map[i
 		case r != nil:
 			for _, name := range differences(auditTable, row, &auditSource{idx: idx, r: r, hex: &hex}) {
 				p.rowProblem("audit: %s of row %d is not what its record says", name, idx)
+			}
+			if p.minute > 0 {
+				p.rollup.addRecord(p.minute, r.Timestamp, integer(row[len(auditTable)]), r.unapproved())
 			}
 		}
 	}))

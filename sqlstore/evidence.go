@@ -66,15 +66,27 @@ type AgentUses struct {
 	Weight      float64   // sum of the weights of the evidence in these records
 }
 
-// EvidenceByAgent counts the records that have some evidence and that a filter selects, by agent, in
-// no promised order.
-func (db *DB) EvidenceByAgent(ctx context.Context, e Evidence, f Filter) ([]AgentUses, error) {
+// EvidenceUses counts the records that have some evidence.
+type EvidenceUses struct {
+	ByAgent    []AgentUses // in no promised order
+	Assertions int         // that the records have of a source, up to one more than was asked for
+	Cut        bool        // the budget has ended the count
+}
+
+// CountEvidence counts the records that have some evidence and that a filter selects. mostAssertions is how many different
+// assertions of it are counted; 0 counts none. The budget is one of records.
+func (db *DB) CountEvidence(ctx context.Context, e Evidence, f Filter, mostAssertions int, b Budget) (EvidenceUses, error) {
 	byAgent := map[int64]*AgentUses{}
+	assertions := map[string]struct{}{}
 	var u *AgentUses
 	last, won := int64(-1), false // the record of the previous row, and whether it was counted as won
-	visit := func(row []driver.Value) {
+	m := b.Start()
+	visit := func(row []driver.Value) bool {
 		idx, agent, timestamp := integer(row[0]), integer(row[1]), integer(row[2])
 		if idx != last { // the rows of a record come together
+			if !m.More() {
+				return false
+			}
 			last, won = idx, false
 			if u = byAgent[agent]; u == nil {
 				u = &AgentUses{First: timestamp, Last: timestamp}
@@ -89,45 +101,30 @@ func (db *DB) EvidenceByAgent(ctx context.Context, e Evidence, f Filter) ([]Agen
 			won = true
 			u.Won++
 		}
+		if assertion, ok := row[5].(string); ok && len(assertions) <= mostAssertions {
+			assertions[assertion] = struct{}{}
+		}
+		return true
 	}
-	const columns = `a.idx, a.agent, a.timestamp, c.weight, c.assertion_hash IS a.result_hash`
+	columns := `a.idx, a.agent, a.timestamp, c.weight, c.assertion_hash IS a.result_hash`
+	if mostAssertions > 0 {
+		columns += `, c.assertion_hash`
+	} else {
+		columns += `, NULL`
+	}
 	join := ` CROSS JOIN contribution c WHERE c.audit = a.idx AND +c.` + e.column() + ` = ?`
-	if err := db.scan(ctx, e.within(f), columns, join, []any{hexOf(e.Hash)}, visit); err != nil {
-		return nil, db.fail("count evidence", err)
+	more, err := db.scanSome(ctx, e.within(f), columns, join, []any{hexOf(e.Hash)}, visit)
+	if err != nil {
+		return EvidenceUses{}, db.fail("count evidence", err)
 	}
 	hashes, err := agentHashes(ctx, db, byAgent)
 	if err != nil {
-		return nil, db.fail("count evidence", err)
+		return EvidenceUses{}, db.fail("count evidence", err)
 	}
-	uses := make([]AgentUses, 0, len(byAgent))
+	uses := EvidenceUses{ByAgent: make([]AgentUses, 0, len(byAgent)), Assertions: len(assertions), Cut: !more}
 	for number, u := range byAgent {
 		u.Agent = hashes[number]
-		uses = append(uses, *u)
+		uses.ByAgent = append(uses.ByAgent, *u)
 	}
 	return uses, nil
-}
-
-// AssertionsOf counts the assertions of a source in the records that a filter selects. It stops
-// after it has found more than most.
-func (db *DB) AssertionsOf(ctx context.Context, source [32]byte, f Filter, most int) (int, error) {
-	f.Source = &source
-	found := map[string]bool{}
-	const join = ` CROSS JOIN contribution c WHERE c.audit = a.idx AND +c.source_hash = ?`
-	for p, err := range db.parts(ctx, f) {
-		if err == nil {
-			query, args := p.query(`c.assertion_hash`, join, hexOf(&source))
-			err = db.readers.each(ctx, query, args, all(func(row []driver.Value) {
-				if h, ok := row[0].(string); ok {
-					found[h] = true
-				}
-			}))
-		}
-		if err != nil {
-			return 0, db.fail("count assertions", err)
-		}
-		if len(found) > most {
-			break
-		}
-	}
-	return len(found), nil
 }

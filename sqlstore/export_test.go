@@ -32,3 +32,9 @@ func Alone(ctx context.Context, path string, f func()) bool { return alone(ctx, 
 
 // ShrinkTree makes BuildTree work in small transactions.
 func (db *DB) ShrinkTree(records int) { db.sizes.treePart = records }
+
+// ShrinkRollup makes FillActivity work in small transactions, makes CountActivity read small pages, and lets it subtract few
+// records.
+func (db *DB) ShrinkRollup(part, page, corrections int) {
+	db.sizes.rollupPart, db.sizes.rollupPage, db.sizes.corrections = part, page, corrections
+}

@@ -27,9 +27,14 @@ type Meta struct {
 	// Retention and JournalDir are those of the last writer's Options, or "".
 	Retention, JournalDir string
 	missing               string // see MissingTables
-	// Hashing: the records of an older version are being hashed, or that was interrupted.
-	Hashing bool
+	// Hashing: the records of an older version are being hashed, or that was interrupted. Counting: they are being counted by
+	// time, likewise.
+	Hashing, Counting bool
 }
+
+// Unhashed reports whether not all records have leaf hashes: an older version made the database, and it is not migrated, or not
+// to the end.
+func (m Meta) Unhashed() bool { return m.Version < migrations.Tree || m.Hashing }
 
 // MissingTables returns the tables that somebody has dropped and that a writer makes anew, empty.
 func (m Meta) MissingTables() []string { return strings.Fields(m.missing) }
@@ -189,7 +194,7 @@ func factsOf(ctx context.Context, tx sqlx.QueryerContext) (Meta, error) {
 		return m, err
 	}
 	m.missing = strings.Join(missing, " ")
-	const facts = `SELECT name, value FROM store WHERE name IN ('cursor', 'store_id', 'time_unit', 'wal_retain', 'wal_dir', 'rewound', 'hashing')`
+	const facts = `SELECT name, value FROM store WHERE name IN ('cursor', 'store_id', 'time_unit', 'wal_retain', 'wal_dir', 'rewound', 'hashing', 'activity')`
 	var rows []struct {
 		Name  string
 		Value any
@@ -201,6 +206,7 @@ func factsOf(ctx context.Context, tx sqlx.QueryerContext) (Meta, error) {
 	for _, r := range rows {
 		found[r.Name] = true
 		m.Hashing = m.Hashing || r.Name == "hashing"
+		m.Counting = m.Counting || r.Name == "activity"
 		switch v := r.Value.(type) {
 		case int64:
 			if r.Name == "cursor" {

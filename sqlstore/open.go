@@ -177,7 +177,7 @@ func (db *DB) checkOlder(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	db.unhashed = meta.Version < migrations.Tree || meta.Hashing
+	db.unhashed = meta.Unhashed()
 	if db.unhashed && !o.Older {
 		return ErrOlder
 	}

@@ -84,14 +84,25 @@ func (s *selection) walkParts(ctx context.Context, yield func(part, error) bool)
 // scan runs a query over every part and hands each row to visit, see querier. The rows
 // are counted in Go: SQLite would sort each part before it groups it.
 func (db *DB) scan(ctx context.Context, f Filter, columns, join string, args []any, visit func([]driver.Value)) error {
+	_, err := db.scanSome(ctx, f, columns, join, args, all(visit))
+	return err
+}
+
+// scanSome is scan for a visit that returns whether it wants more rows. more is false if it did not.
+func (db *DB) scanSome(ctx context.Context, f Filter, columns, join string, args []any, visit func([]driver.Value) bool) (more bool, err error) {
+	more = true
 	for p, err := range db.parts(ctx, f) {
 		if err != nil {
-			return err
+			return false, err
 		}
 		query, args := p.query(columns, join, args...)
-		if err := db.readers.each(ctx, query, args, all(visit)); err != nil {
-			return err
+		err := db.readers.each(ctx, query, args, func(row []driver.Value) bool {
+			more = visit(row)
+			return more
+		})
+		if err != nil || !more {
+			return more, err
 		}
 	}
-	return nil
+	return more, nil
 }

@@ -34,6 +34,23 @@ type Contribution struct {
 	Lifecycle     uint8
 }
 
+// unapproved reports whether some of the evidence is not Approved, as the condition unapproved says it of a row. Where nobody
+// said (Unstated) it is not.
+func (r *Record) unapproved() bool {
+	for i := range r.Contributions {
+		if l := r.Contributions[i].Lifecycle; l != lifecycleApproved && l != lifecycleUnstated {
+			return true
+		}
+	}
+	return false
+}
+
+// Lifecycles as the tables have them.
+const (
+	lifecycleApproved = 2
+	lifecycleUnstated = 5
+)
+
 // Attribute is a key with its value as text: a string as it is, a number as canonical JSON writes it, or true
 // or false.
 type Attribute struct {

@@ -154,7 +154,7 @@ func (w *writer) markReindex(ctx context.Context) error {
 
 func (db *DB) reindex(ctx context.Context, w *writer, decode func([]byte) (Record, error), progress func(done, total uint64)) error {
 	const (
-		finish = `DELETE FROM store WHERE name = 'reindex'`
+		finish = `DELETE FROM store WHERE name IN ('reindex', 'activity')`
 		count  = `UPDATE store SET value = ? WHERE name = 'contributions'`
 		note   = `INSERT INTO store (name, value) VALUES ('reindexed', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`
 		newest = `SELECT coalesce(max(idx), -1) FROM entry`
@@ -286,6 +286,9 @@ func (r *refill) page(ctx context.Context, first int64) (done int64, err error) 
 		if err := r.w.apply.derived.begin(); err != nil {
 			return err
 		}
+		if err := r.w.apply.rollup.begin(); err != nil {
+			return err
+		}
 		for i := range page {
 			if i%lookEvery == 0 && ctx.Err() != nil {
 				return ctx.Err()
@@ -297,7 +300,10 @@ func (r *refill) page(ctx context.Context, first int64) (done int64, err error) 
 		if err := r.w.apply.derived.flush(); err != nil {
 			return err
 		}
-		return r.w.apply.agents.write()
+		if err := r.w.apply.agents.write(); err != nil {
+			return err
+		}
+		return r.w.apply.rollup.write()
 	})
 	return page[len(page)-1].Idx + 1 - first, err
 }
@@ -322,5 +328,6 @@ func (r *refill) record(row *entryRow) error {
 		return err
 	}
 	r.contributions += int64(len(rec.Contributions))
+	r.w.apply.rollup.count(agent, rec.Timestamp, rec.unapproved())
 	return r.w.apply.derived.put(row.Idx, *row.KVRow, agent, &rec)
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"path"
 	"path/filepath"
 	"slices"
@@ -308,8 +309,8 @@ func TestCountsAreOfWhatSelectFinds(t *testing.T) {
 						uses[agent] = u
 					}
 				}
-				gotCounts, err := db.AgentCounts(context.Background(), f)
-				if err != nil {
+				gotCounts, cut, err := db.AgentCounts(context.Background(), f, sqlstore.Budget{})
+				if err != nil || cut {
 					t.Fatal(err)
 				}
 				for _, c := range gotCounts {
@@ -321,11 +322,11 @@ func TestCountsAreOfWhatSelectFinds(t *testing.T) {
 						t.Fatalf("agent %x: %+v, want %+v", agent, c, w)
 					}
 				}
-				gotUses, err := db.EvidenceByAgent(context.Background(), e, f)
-				if err != nil {
+				gotUses, err := db.CountEvidence(context.Background(), e, f, 0, sqlstore.Budget{})
+				if err != nil || gotUses.Cut {
 					t.Fatal(err)
 				}
-				for _, u := range gotUses {
+				for _, u := range gotUses.ByAgent {
 					var agent [32]byte
 					if u.Agent != nil {
 						agent = *u.Agent
@@ -334,14 +335,14 @@ func TestCountsAreOfWhatSelectFinds(t *testing.T) {
 						t.Fatalf("uses of agent %x: %+v, want %+v", agent, u, w)
 					}
 				}
-				if len(gotCounts) != len(counts) || len(gotUses) != len(uses) {
-					t.Fatalf("%d agents and %d users, want %d and %d", len(gotCounts), len(gotUses), len(counts), len(uses))
+				if len(gotCounts) != len(counts) || len(gotUses.ByAgent) != len(uses) {
+					t.Fatalf("%d agents and %d users, want %d and %d", len(gotCounts), len(gotUses.ByAgent), len(counts), len(uses))
 				}
-				if err := db.Moments(context.Background(), f, true, func(m sqlstore.Moment) {
-					moments--
-					if m.Unapproved {
-						unapproved--
-					}
+				everywhere := func(int64, int64) []sqlstore.Grid { return []sqlstore.Grid{{To: math.MaxInt64, Minutes: 15}} }
+				if _, err := db.CountActivity(context.Background(), f, everywhere, true, func(a sqlstore.Activity) bool {
+					moments -= int(a.Audits)
+					unapproved -= int(a.Unapproved)
+					return true
 				}); err != nil || moments != 0 || unapproved != 0 {
 					t.Fatalf("%d moments and %d unapproved are missing, %v", moments, unapproved, err)
 				}

@@ -222,6 +222,17 @@ func TestHistoryCannotBeRewritten(t *testing.T) {
 			`DELETE FROM agent WHERE id = 1`,
 			`INSERT INTO agent (id) VALUES (0) ON CONFLICT DO UPDATE SET audits = -1`,
 		},
+		"activity": {
+			`UPDATE activity SET audits = audits + 1`,
+			`UPDATE OR REPLACE activity SET start = 0, agent = 0`,
+			`UPDATE OR IGNORE activity SET unapproved = 0 WHERE agent = 1`,
+			`DELETE FROM activity`,
+			`DELETE FROM activity WHERE span = 15 AND agent = 1`,
+			`INSERT INTO activity VALUES (1, 0, 0, 1, 0)`,
+			`INSERT OR IGNORE INTO activity VALUES (1, 0, 0, 1, 0)`,
+			`INSERT OR REPLACE INTO activity SELECT span, start, agent, audits + 1, unapproved FROM activity`,
+			`INSERT INTO activity SELECT span, start, agent, 1, 0 FROM activity WHERE TRUE ON CONFLICT DO UPDATE SET audits = audits - 1`,
+		},
 		"store": {
 			`UPDATE store SET value = 's' WHERE name = 'time_unit'`,
 			`UPDATE store SET value = 'x' WHERE name = 'store_id'`,
@@ -484,8 +495,8 @@ func TestQuestionsReachEveryGeneration(t *testing.T) {
 	}
 	for _, lookup := range []int{1 << 14, 5} {
 		db.ShrinkSelect(10, lookup, 10)
-		everywhere, err := db.EvidenceByAgent(t.Context(), sqlstore.Evidence{Hash: ptr(h("assertion 5"))}, sqlstore.Filter{Agent: ptr(unhex(*rec.Agent)), Result: ptr(unhex(*rec.Result))})
-		if err != nil || len(everywhere) != 1 || everywhere[0].Answers != generations {
+		everywhere, err := db.CountEvidence(t.Context(), sqlstore.Evidence{Hash: ptr(h("assertion 5"))}, sqlstore.Filter{Agent: ptr(unhex(*rec.Agent)), Result: ptr(unhex(*rec.Result))}, 0, sqlstore.Budget{})
+		if err != nil || len(everywhere.ByAgent) != 1 || everywhere.ByAgent[0].Answers != generations {
 			t.Errorf("lookup of %d: %+v, %v", lookup, everywhere, err)
 		}
 	}

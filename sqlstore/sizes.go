@@ -25,6 +25,14 @@ type sizes struct {
 	// treePart and treeBytes are how many records, and bytes of them, a transaction of BuildTree has.
 	treePart, treeBytes int
 
+	// rollupPart is how many records a transaction of FillActivity counts, and rollupPage how many rows of table activity are
+	// read at a time.
+	rollupPart, rollupPage int
+
+	// corrections is how many records an answer as of an earlier moment subtracts from stored figures, at most. If there are
+	// more, it counts the records of that moment.
+	corrections int
+
 	// keys is how many keys Frequencies remembers. A hash takes about 100 bytes.
 	keys int
 }
@@ -40,6 +48,9 @@ func defaultSizes() sizes {
 		reindexPage: 4096,
 		treePart:    20_000,
 		treeBytes:   64 << 20,
+		rollupPart:  20_000,
+		rollupPage:  8192,
+		corrections: 100_000,
 		keys:        1 << 20,
 	}
 }

@@ -47,6 +47,7 @@ type Limits struct {
 	Exports   int           // lists without a limit at the same time; 2
 	Budget    time.Duration // of an expensive question; 30 s
 	Streams   int           // of records that are put, at the same time; 256
+	Part      time.Duration // a part of a page; the page is shown without one that takes longer; 5 s
 	Tails     int           // at the same time; 1000
 	Beat      time.Duration // how often a tail without records shows that it is alive; 15 s
 	Idle      time.Duration // how long a client may take nothing of what is sent, or send nothing of its body; 30 s
@@ -74,6 +75,7 @@ func (l Limits) orDefaults() Limits {
 	wait(&l.ReadWait, 5*time.Second)
 	wait(&l.Budget, 30*time.Second)
 	wait(&l.Beat, 15*time.Second)
+	wait(&l.Part, 5*time.Second)
 	wait(&l.Idle, 30*time.Second)
 	count(&l.Questions, 2)
 	count(&l.Exports, 2)

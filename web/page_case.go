@@ -32,7 +32,7 @@ func (s *Server) casePage(ctx context.Context, p *sheet) error {
 		return problem(kindParameter, "%s: a case has at most %d pages", caseName, mostCase).at(caseName)
 	}
 	form := &pages.Form{Action: phrase.To("/case", nil), Label: "The case", Submit: "Show", Fields: []pages.Field{{Name: "title", Label: "title", Value: title, Hint: "Northwind, 23 November"}}}
-	frozen := make([]string, len(links))
+	frozen := make([]phrase.Address, len(links))
 	parts := make([]part, len(links))
 	for i, link := range links {
 		path, values, err := caseLink(link)
@@ -42,14 +42,14 @@ func (s *Server) casePage(ctx context.Context, p *sheet) error {
 		if !values.Has(asOfName) {
 			values.Set(asOfName, strconv.FormatUint(p.asOf, 10))
 		}
-		frozen[i] = string(phrase.To(path, values))
+		frozen[i] = phrase.To(path, values)
 		parts[i] = func(ctx context.Context) (pages.Section, error) {
-			return p.casePart(ctx, i, phrase.Address(frozen[i])), nil
+			return p.casePart(ctx, i, frozen[i]), nil
 		}
-		form.Hidden = append(form.Hidden, pages.Field{Name: caseName, Value: frozen[i]})
+		form.Hidden = append(form.Hidden, pages.Field{Name: caseName, Value: string(frozen[i])})
 	}
 	form.Fields = append(form.Fields, pages.Field{Name: caseName, Label: "add a page: its link", Hint: "/q/4058e593 or a whole link", ID: "case-link"})
-	p.values[caseName] = frozen
+	p.values[caseName] = texts(frozen)
 	sections := p.together(ctx, parts...)
 	about := pages.Section{Form: form}
 	if len(links) == 0 {
@@ -57,7 +57,7 @@ func (s *Server) casePage(ctx context.Context, p *sheet) error {
 	}
 	for i := range frozen {
 		rest := slices.Delete(slices.Clone(frozen), i, i+1)
-		tools := line(pages.To(phrase.Address(frozen[i]), "Open this page"), pages.To(p.caseAddress(title, rest), "Take it out"))
+		tools := line(pages.To(frozen[i], "Open this page"), pages.To(p.caseAddress(title, rest), "Take it out"))
 		if i > 0 {
 			up := slices.Clone(frozen)
 			up[i-1], up[i] = up[i], up[i-1]
@@ -69,8 +69,17 @@ func (s *Server) casePage(ctx context.Context, p *sheet) error {
 	return nil
 }
 
-func (p *sheet) caseAddress(title string, links []string) phrase.Address {
-	values := url.Values{caseName: links}
+// texts are addresses as values of a parameter.
+func texts(addresses []phrase.Address) []string {
+	list := make([]string, len(addresses))
+	for i, a := range addresses {
+		list[i] = string(a)
+	}
+	return list
+}
+
+func (p *sheet) caseAddress(title string, links []phrase.Address) phrase.Address {
+	values := url.Values{caseName: texts(links)}
 	if title != "" {
 		values.Set("title", title)
 	}

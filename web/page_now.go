@@ -71,7 +71,7 @@ func (s *Server) nowPage(ctx context.Context, p *sheet) error {
 			section.ID = "new"
 			if section.Table != nil {
 				section.Table.Caption, section.Table.Named = "Used since "+p.clock.Format(since)+", and never before", false
-				section.Table.Empty = "None: what was used since "+p.clock.Format(since)+" was used before."
+				section.Table.Empty = "None: what was used since " + p.clock.Format(since) + " was used before."
 				section.Notes = nil
 				section.Links = line(pages.To(p.to("/top", "by", "source", "new-since", p.clock.Format(since)), "All that is new since then"))
 			}

@@ -317,16 +317,13 @@ func counted[N int | uint64](n N, one, many string) string {
 // A part of a page asks the store for itself, so that none waits for another.
 type part func(ctx context.Context) (pages.Section, error)
 
-// partTime is how long a part of a page may take. After it the rest of the page is shown without the part.
-const partTime = 5 * time.Second
-
 // together runs parts at the same time, and returns their sections in order. A part that fails says so in its place.
 func (p *sheet) together(ctx context.Context, parts ...part) []pages.Section {
 	sections := make([]pages.Section, len(parts))
 	var wait sync.WaitGroup
 	for i, ask := range parts {
 		wait.Go(func() {
-			ctx, cancel := context.WithTimeout(ctx, partTime)
+			ctx, cancel := context.WithTimeout(ctx, p.s.limits.Part)
 			defer cancel()
 			section, err := ask(ctx)
 			if err != nil {
@@ -347,7 +344,7 @@ func empty(s *pages.Section) bool {
 
 // expensive runs a question that reads many records. A few of them run at a time, beside those of the API, so neither stops the other.
 func (p *sheet) expensive(ctx context.Context, question func() error) error {
-	release, err := p.s.parts.take(ctx, partTime, "expensive parts of pages")
+	release, err := p.s.parts.take(ctx, p.s.limits.Part, "expensive parts of pages")
 	if err != nil {
 		return err
 	}
@@ -358,7 +355,7 @@ func (p *sheet) expensive(ctx context.Context, question func() error) error {
 // failure says why a part could not be shown, without what only the log may have.
 func (p *sheet) failure(ctx context.Context, err error) string {
 	if errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
-		return fmt.Sprintf("it would have taken longer than %s. Ask about a shorter time.", partTime)
+		return fmt.Sprintf("it would have taken longer than %s. Ask about a shorter time.", p.s.limits.Part)
 	}
 	problem := p.s.problemOf(err)
 	if problem.Status >= 500 {

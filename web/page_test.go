@@ -195,9 +195,9 @@ func TestEveryLinkAnswers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := openPages(t, records)
-			most := 900
+			most := 500
 			if testing.Short() {
-				most = 250
+				most = 200
 			}
 			from := map[string]string{}
 			var queue []string
@@ -219,7 +219,10 @@ func TestEveryLinkAnswers(t *testing.T) {
 					add(to, address)
 					continue
 				}
-				if w.Code != http.StatusOK && !(w.Code == http.StatusNotFound && (strings.HasSuffix(address, "/proof") || address == "/v1/checkpoint")) {
+				if strings.HasPrefix(address, "/q/00000000") {
+					continue // a case names a record that is not there
+				}
+				if w.Code != http.StatusOK {
 					t.Errorf("%s, which is on %s: status %d: %.400s", address, from[address], w.Code, w.Body)
 					continue
 				}

@@ -52,6 +52,9 @@ func (s *Server) tracePage(ctx context.Context, p *sheet) error {
 		o.LowConfidence = &n
 	}
 	t, err := p.viewer.Trace(ctx, id, o)
+	if errors.Is(err, audit.ErrNotFound) && !p.frozen {
+		t, err = p.traceNew(ctx, id, o)
+	}
 	if err != nil {
 		return err
 	}
@@ -80,6 +83,23 @@ func (s *Server) tracePage(ctx context.Context, p *sheet) error {
 	}
 	p.page.Sections = append(p.page.Sections, pages.Section{ID: "next", Heading: "Look further", Links: p.further(t)})
 	return nil
+}
+
+// traceNew traces a record that SQLite did not have when the page was asked for. It may have been acknowledged a moment ago.
+func (p *sheet) traceNew(ctx context.Context, id audit.QueryID, o audit.TraceOptions) (*view.Trace, error) {
+	if _, err := p.s.store.GetRaw(ctx, id); err != nil {
+		return nil, err
+	}
+	waiting, cancel := context.WithTimeout(ctx, p.s.limits.Part)
+	defer cancel()
+	if err := p.s.store.AwaitApplied(waiting); err == nil {
+		p.asOf = p.s.store.Progress().Records
+		return p.viewer.Trace(ctx, id, o)
+	}
+	// SQLite is far behind. What the record says is shown, and where else its evidence was used as far as SQLite knows it.
+	p.page.Notes = append(p.page.Notes, "SQLite does not have this record yet, so what other records say may be missing, and the link to copy does not find it.")
+	o.AsOf = nil
+	return p.viewer.Trace(ctx, id, o)
 }
 
 // asking is what a record asked, for a title.

@@ -50,7 +50,7 @@ type ImpactedAnswer struct {
 	Unapproved bool `json:"-"` // a part of it
 }
 
-// ImpactTotals counts all answers, whatever the limit.
+// ImpactTotals counts all answers, whatever the limit, unless a budget cut the count.
 type ImpactTotals struct {
 	Answers        uint64        `json:"answers"`
 	Agents         uint64        `json:"agents"`
@@ -59,6 +59,7 @@ type ImpactTotals struct {
 	Weight         float64       `json:"weight"`
 	Assertions     int           `json:"assertions"` // of a source
 	MoreAssertions bool          `json:"more_assertions"`
+	Cut            bool          `json:"cut"` // the budget ended the count: there are more answers
 	First          *uint64       `json:"first"`
 	FirstTime      *string       `json:"first_time"`
 	Last           *uint64       `json:"last"`
@@ -121,16 +122,20 @@ func (v *Viewer) ImpactHead(h audit.Hash, o audit.ImpactOptions) ImpactHead {
 	return ImpactHead{h, v.label(&h), kind.String()}
 }
 
-// ImpactTotals counts all answers that the filter selects. It ignores the filter's limit.
+// ImpactTotals counts all answers that the filter selects, or as many as the budget allows: that of the options, or the
+// viewer's if they have none. It ignores the filter's limit.
 func (v *Viewer) ImpactTotals(ctx context.Context, h audit.Hash, o audit.ImpactOptions) (ImpactTotals, error) {
 	o.Filter.Limit = 0
+	if o.Budget == (audit.Budget{}) {
+		o.Budget = v.Budget
+	}
 	t, err := v.store.ImpactTotals(ctx, h, o)
 	if err != nil {
 		return ImpactTotals{}, err
 	}
 	totals := ImpactTotals{
 		Answers: t.Answers, Agents: t.Agents, Anonymous: t.Anonymous, Results: t.Won, Weight: t.Weight,
-		Assertions: t.Assertions, MoreAssertions: t.MoreAssertions,
+		Assertions: t.Assertions, MoreAssertions: t.MoreAssertions, Cut: t.Cut,
 		First: t.First, FirstTime: v.timeOf(t.First), Last: t.Last, LastTime: v.timeOf(t.Last), ByAgent: make([]AgentImpact, len(t.ByAgent)),
 	}
 	for i, a := range t.ByAgent {

@@ -35,8 +35,9 @@ type TimelineTail struct {
 	Audits     uint64        `json:"audits"`
 	Agents     uint64        `json:"agents"`
 	Anonymous  uint64        `json:"anonymous"`
-	Sparse     bool          `json:"sparse"` // buckets without records are left out
-	Cut        bool          `json:"cut"`    // the earliest buckets are left out
+	Sparse     bool          `json:"sparse"`     // buckets without records are left out
+	Cut        bool          `json:"cut"`        // the earliest buckets are left out
+	Incomplete bool          `json:"incomplete"` // the budget ended the count
 	Silent     []SilentAgent `json:"silent"`
 	MoreSilent bool          `json:"more_silent"`
 	Lag        *audit.Lag    `json:"lag"`
@@ -56,12 +57,12 @@ type SilentAgent struct {
 // Timeline counts the records that a filter selects. The filter's limit is the greatest number of buckets;
 // 0 is audit.DefaultMaxBuckets.
 func (v *Viewer) Timeline(ctx context.Context, by audit.BucketSize, f audit.Filter) (*Timeline, error) {
-	found, err := v.store.Timeline(ctx, audit.TimelineOptions{By: by, Zone: v.clock.Zone, Filter: f, Unapproved: true, MaxBuckets: f.Limit})
+	found, err := v.store.Timeline(ctx, audit.TimelineOptions{By: by, Zone: v.clock.Zone, Filter: f, Unapproved: true, MaxBuckets: f.Limit, Budget: v.Budget})
 	if err != nil {
 		return nil, err
 	}
 	t := &Timeline{TimelineHead{by.String()}, make([]Bucket, len(found.Buckets)), TimelineTail{
-		Audits: found.Audits, Agents: found.Agents, Anonymous: found.Anonymous, Sparse: found.Sparse, Cut: found.Cut,
+		Audits: found.Audits, Agents: found.Agents, Anonymous: found.Anonymous, Sparse: found.Sparse, Cut: found.Cut, Incomplete: found.Incomplete,
 		Silent: make([]SilentAgent, len(found.Silent)), MoreSilent: found.MoreSilent, Lag: v.lag(f.AsOf),
 	}}
 	for i, b := range found.Buckets {

@@ -36,11 +36,12 @@ type Ranked struct {
 
 // A RankingTail says what was counted, and what was cut.
 type RankingTail struct {
-	Total   uint64     `json:"total"`
-	Without uint64     `json:"without"` // records that have no such thing
-	More    bool       `json:"more"`    // the limit cut the entries
-	Missed  uint64     `json:"missed"`  // a count may be too small by up to this number
-	Lag     *audit.Lag `json:"lag"`
+	Total      uint64     `json:"total"`
+	Without    uint64     `json:"without"`    // records that have no such thing
+	More       bool       `json:"more"`       // the limit cut the entries
+	Missed     uint64     `json:"missed"`     // a count may be too small by up to this number
+	Incomplete bool       `json:"incomplete"` // the budget ended the count
+	Lag        *audit.Lag `json:"lag"`
 }
 
 // OfEvidence reports whether pieces of evidence are counted, and not records.
@@ -53,11 +54,14 @@ func (h RankingHead) OfTexts() bool { return h.By == audit.TopSubjects || h.By =
 
 // Top ranks what the options select.
 func (v *Viewer) Top(ctx context.Context, o audit.TopOptions) (*Ranking, error) {
+	if o.Budget == (audit.Budget{}) {
+		o.Budget = v.Budget
+	}
 	found, err := v.store.Top(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	r := &Ranking{RankingHead{o.By}, make([]Ranked, len(found.Entries)), RankingTail{found.Total, found.Without, found.More, found.Missed, v.lag(o.Filter.AsOf)}}
+	r := &Ranking{RankingHead{o.By}, make([]Ranked, len(found.Entries)), RankingTail{found.Total, found.Without, found.More, found.Missed, found.Incomplete, v.lag(o.Filter.AsOf)}}
 	for i := range found.Entries {
 		e := &found.Entries[i]
 		r.Entries[i] = Ranked{

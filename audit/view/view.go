@@ -78,6 +78,9 @@ type Viewer struct {
 	// Lag is what SQLite lacks, nil if the reader need not know. It becomes a member of each answer that has counts.
 	Lag *audit.Lag
 
+	// Budget ends the counts of ImpactTotals, Timeline and Top by agent. Their answers say so. The zero value has no end.
+	Budget audit.Budget
+
 	store  Store
 	labels *audit.Labels
 	clock  when.Clock

@@ -15,6 +15,7 @@ const impactLimit = 100
 func (a *app) impactCommand() *cobra.Command {
 	var f filterFlags
 	var source bool
+	var most uint64
 	cmd := &cobra.Command{
 		Use:   "impact HASH",
 		Short: "Which answers an assertion or a source went into",
@@ -22,17 +23,19 @@ func (a *app) impactCommand() *cobra.Command {
 it go into, when, and how much did it weigh in them? HASH is an assertion, or
 with --source a source of assertions. Write it in full, as its first 8 or more
 digits, or as its label. The filters select answers. The totals
-count all answers that they select, whatever the limit. The exit code is 3 when
-the hash is in no stored evidence.
+count all answers that they select, whatever the limit. Of evidence that went
+into millions of answers that takes minutes: --count ends it earlier. The exit
+code is 3 when the hash is in no stored evidence.
 
 -o json is an object: hash, label, kind (assertion or source), answers
 (query_id, timestamp, time, agent_id, agent_label, subject, predicate,
 result_hash, result_label, result_confidence, result: whether this was the
 answer, weight: of all of it in this answer, lifecycle: as it was then, several
 of them joined by a comma, pieces: how many), more (the limit cut), totals
-(answers, agents, anonymous, results, weight, assertions, more_assertions,
-first, first_time, last, last_time, by_agent), and lag (what SQLite lacks:
-records, more, oldest; null when it lacks nothing older than a second).
+(answers, agents, anonymous, results, weight, assertions, more_assertions, cut:
+--count ended the count, first, first_time, last, last_time, by_agent), and lag
+(what SQLite lacks: records, more, oldest; null when it lacks nothing older
+than a second).
 -o ndjson, csv and plain text have a line for each answer, and no totals.
 
 ` + filterHelp,
@@ -41,20 +44,21 @@ records, more, oldest; null when it lacks nothing older than a second).
   auditsql impact f2bf0ec5 -o json | jq .totals`,
 		Args: arguments(1, 1, "an assertion's hash (or, with --source, a source's)"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.impact(cmd.Context(), args[0], source, &f)
+			return a.impact(cmd.Context(), args[0], audit.ImpactOptions{Source: source, Budget: audit.Budget{Records: most}}, &f)
 		},
 		ValidArgsFunction: a.completeHash,
 	}
 	f.register(a, cmd, "assertion", "source")
 	f.registerLimit(cmd, impactLimit, "at most so many answers; 0 is no limit")
 	cmd.Flags().BoolVar(&f.descending, "desc", false, "newest first")
+	cmd.Flags().Uint64Var(&most, "count", 0, "count at most so many answers for the totals; 0 is no limit")
 	cmd.Flags().BoolVar(&source, "source", false, "HASH is a source")
 	a.addReading(cmd)
 	a.addZone(cmd)
 	return cmd
 }
 
-func (a *app) impact(ctx context.Context, typed string, source bool, f *filterFlags) error {
+func (a *app) impact(ctx context.Context, typed string, o audit.ImpactOptions, f *filterFlags) error {
 	if err := checkTyped(typed); err != nil {
 		return err
 	}
@@ -62,7 +66,7 @@ func (a *app) impact(ctx context.Context, typed string, source bool, f *filterFl
 		return err
 	}
 	kind := audit.AssertionHash
-	if source {
+	if o.Source {
 		kind = audit.SourceHash
 	}
 	r, err := a.read(ctx)
@@ -74,23 +78,22 @@ func (a *app) impact(ctx context.Context, typed string, source bool, f *filterFl
 	if err != nil {
 		var unknown *audit.UnknownError
 		if errors.As(err, &unknown) && unknown.Prefix {
-			return trying(err, "%s", otherKind(source))
+			return trying(err, "%s", otherKind(o.Source))
 		}
 		return err
 	}
 	viewer := r.viewer()
 	var not *view.NotEvidenceError
-	switch err := viewer.CheckEvidence(ctx, h, source); {
+	switch err := viewer.CheckEvidence(ctx, h, o.Source); {
 	case errors.As(err, &not):
 		return notEvidence(typed, not)
 	case err != nil:
 		return err
 	}
-	filter, err := f.filter(ctx, r)
-	if err != nil {
+	if o.Filter, err = f.filter(ctx, r); err != nil {
 		return err
 	}
-	p := &impactPage{a: a, r: r, viewer: viewer, hash: h, options: audit.ImpactOptions{Source: source, Filter: filter}}
+	p := &impactPage{a: a, r: r, viewer: viewer, hash: h, options: o}
 	return p.print(ctx)
 }
 

@@ -58,6 +58,9 @@ func (p *impactPage) print(ctx context.Context) error {
 	if i.Tail.More {
 		p.a.say("(cut at --limit %d, there are more)", p.options.Filter.Limit)
 	}
+	if i.Tail.Totals.Cut {
+		p.a.say("(the totals were cut at --count %d, there are more answers)", p.options.Budget.Records)
+	}
 	return nil
 }
 
@@ -65,10 +68,14 @@ func (p *impactPage) print(ctx context.Context) error {
 func (p *impactPage) above(head view.ImpactHead, t *view.ImpactTotals) error {
 	page := p.a.screen().Page()
 	agents := plural(t.Agents, "agent", "agents")
+	answers := plural(t.Answers, "answer", "answers")
+	if t.Cut {
+		answers = fmt.Sprintf("%d or more answers", t.Answers)
+	}
 	if t.Anonymous > 0 {
 		agents += fmt.Sprintf(" (and %d anonymous)", t.Anonymous)
 	}
-	page.Head(head.Kind, fmt.Sprintf(" %s went into %s of %s,", called(head.Hash, head.Label), plural(t.Answers, "answer", "answers"), agents))
+	page.Head(head.Kind, fmt.Sprintf(" %s went into %s of %s,", called(head.Hash, head.Label), answers, agents))
 	page.Note("%s", times(*t.First, *t.Last, p.r.clock))
 	what := "it was the answer in"
 	switch {
@@ -93,6 +100,9 @@ func (p *impactPage) above(head view.ImpactHead, t *view.ImpactTotals) error {
 		by = append(by, fmt.Sprintf("%s %d", name, agent.Answers))
 	}
 	page.Note("by agent: %s", strings.Join(by, ", "))
+	if t.Cut {
+		page.Note("the count ended after %s: all of this is of these, and there are more", plural(t.Answers, "answer", "answers"))
+	}
 	return page.Flush()
 }
 

@@ -29,7 +29,7 @@ func (a *app) openWriter(ctx context.Context, options ...audit.Option) (*audit.D
 
 // migration shows how far an opening is with the records of an older version, until end.
 func (a *app) migration() (o audit.Option, end func()) {
-	const what = "hashing the records of an older version"
+	const what = "migrating the records of an older version"
 	var bar *tui.Progress
 	return audit.WithMigrationProgress(func(done, total uint64) {
 			if bar == nil {

@@ -14,6 +14,7 @@ package chart
 import (
 	"embed"
 	"html/template"
+	"math"
 	"strconv"
 	"strings"
 
@@ -56,6 +57,9 @@ type Bar struct {
 // SVG draws the bar. It is decoration: the number says the same.
 func (b Bar) SVG() (template.HTML, error) {
 	part := min(max(b.Part, 0), 1)
+	if math.IsNaN(part) { // a part of nothing
+		part = 0
+	}
 	return draw("bar", struct {
 		Width  string
 		Marked bool

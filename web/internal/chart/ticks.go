@@ -37,7 +37,7 @@ func Ticks(s Span, unit audit.TimeUnit, zone *time.Location) []Tick {
 	}
 	from, to = from.In(zone), to.In(zone)
 	length := to.Sub(from)
-	step, form := time.Duration(0), "15:04"
+	step, perTick, form := time.Duration(0), 0, "15:04"
 	for _, candidate := range steps {
 		if length/candidate <= mostTicks {
 			step = candidate
@@ -46,7 +46,10 @@ func Ticks(s Span, unit audit.TimeUnit, zone *time.Location) []Tick {
 	}
 	switch {
 	case step == 0:
-		step, form = (length/day/mostTicks+1)*day, "2006-01-02"
+		// A Duration ends at 292 years, so these are counted in seconds.
+		days := (to.Unix() - from.Unix()) / 86400
+		step, form = day, "2006-01-02"
+		perTick = int(days/mostTicks) + 1
 	case step < time.Second:
 		form = "15:04:05.000"
 	case step < time.Minute:
@@ -59,8 +62,8 @@ func Ticks(s Span, unit audit.TimeUnit, zone *time.Location) []Tick {
 	first := time.Date(from.Year(), from.Month(), from.Day(), 0, 0, 0, 0, zone)
 	for i := 0; len(ticks) <= 2*mostTicks; i++ {
 		t := first.Add(time.Duration(i) * step)
-		if step >= day {
-			t = first.AddDate(0, 0, i*int(step/day))
+		if perTick > 0 {
+			t = first.AddDate(0, 0, i*perTick)
 		} else if skipped := from.Sub(first) / step; i == 0 && skipped > 0 {
 			i = int(skipped)
 			t = first.Add(skipped * step)

@@ -169,11 +169,25 @@ func Impact(h audit.Hash, source bool, f audit.Filter) string {
 		"\n) a ON a.idx = c.idx\nWHERE c." + column + " = " + hashLiteral(h) + "\nORDER BY c.timestamp, c.query_id, c.position" + limited(f.Limit)
 }
 
-// Answers is the SQL that lists the answers to a question, each beside the one before it.
+// Answers is the SQL that lists the answers to a question, each beside the one before it. The view answers compares with the one before from
+// whomever; with a filter an answer is compared with the one before that fits too.
 func Answers(subject, predicate string, f audit.Filter) string {
-	all := append([]string{"subject = " + literal(subject), "predicate = " + literal(predicate)}, within(f.From, f.To)...)
-	return "SELECT time, query_id, agent_label, lens, result_hash, result_confidence, flipped, previous_id\nFROM answers" +
-		where(all) + "\nORDER BY timestamp, query_id" + limited(f.Limit)
+	f.Subject, f.SubjectGlob, f.Predicate, f.After = &subject, nil, &predicate, nil
+	times := within(f.From, f.To)
+	f.From, f.To = nil, nil
+	fits := conditions(&f)
+	order := "timestamp, query_id"
+	if f.Descending {
+		order = "timestamp DESC, query_id DESC"
+	}
+	if len(fits) == 2 { // subject and predicate
+		return "SELECT time, query_id, agent_label, lens, result_hash, result_confidence, flipped, previous_id\nFROM answers" +
+			where(append(fits, times...)) + "\nORDER BY " + order + limited(f.Limit)
+	}
+	return "SELECT time, query_id, agent_label, lens, result_hash, result_confidence, flipped, previous_id\nFROM (\n" +
+		"  SELECT *, lag(query_id) OVER w IS NOT NULL AND result_hash IS NOT lag(result_hash) OVER w AS flipped,\n    lag(query_id) OVER w AS previous_id\n  FROM audits" +
+		strings.ReplaceAll(where(fits), "\n", "\n  ") + "\n  WINDOW w AS (ORDER BY timestamp, query_id)\n)" +
+		where(times) + "\nORDER BY " + order + limited(f.Limit)
 }
 
 // Diff is the SQL that shows the evidence of two records side by side.
@@ -218,7 +232,11 @@ func Top(by audit.TopBy, newSince *uint64, f audit.Filter) string {
 		all = append(all, column+" IS NOT NULL")
 	}
 	if newSince != nil {
-		all = append(all, fmt.Sprintf("NOT EXISTS (SELECT 1 FROM %[1]s o WHERE o.%[2]s = %[1]s.%[2]s AND o.timestamp < %d)", view, column, *newSince))
+		asOf := ""
+		if f.AsOf != nil {
+			asOf = fmt.Sprintf(" AND o.idx < %d", *f.AsOf)
+		}
+		all = append(all, fmt.Sprintf("NOT EXISTS (SELECT 1 FROM %[1]s o WHERE o.%[2]s = %[1]s.%[2]s AND o.timestamp < %[3]d%[4]s)", view, column, *newSince, asOf))
 	}
 	return "SELECT " + column + ", count(*) AS " + counted + ", count(DISTINCT agent_id) AS agents, min(time) AS first, max(time) AS last\nFROM " + view +
 		where(all) + "\nGROUP BY " + column + "\nORDER BY " + counted + " DESC, " + column + limited(f.Limit)

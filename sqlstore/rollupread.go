@@ -1,0 +1,262 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"math"
+)
+
+// Activity is some records of one agent that are close in time.
+type Activity struct {
+	Agent      int64 // the agent's number; 0: anonymous
+	From, To   int64 // timestamps of the first and the last, or a time that these are in
+	Audits     int64 // how many; at least 1
+	Unapproved int64 // how many of them have evidence that is not Approved, if that was asked for
+}
+
+// Counted is the outcome of a CountActivity.
+type Counted struct {
+	Any         bool  // there are records
+	First, Last int64 // timestamps of the first and the last that were counted
+	AsOf        int64 // only records with a lower Entry.Index are in the counts
+	Cut         bool  // visit wanted no more
+}
+
+// CountActivity counts the records that a filter selects, and hands the counts to visit, in no promised order. Where the
+// filter names nothing but an agent, anonymous records, a time and a moment (AsOf), the counts are those of table activity as
+// far as the grid allows, and what is left over at the borders is counted from the records. Otherwise each record is counted by
+// itself. visit returns whether it wants more.
+//
+// grid says how the time from the first record of the answer to the last is divided, in the order of time.
+//
+// All counts are of one moment, AsOf or when CountActivity began, whatever is applied meanwhile. withUnapproved asks for
+// Activity.Unapproved.
+func (db *DB) CountActivity(ctx context.Context, f Filter, grid func(first, last int64) []Grid, withUnapproved bool, visit func(Activity) bool) (Counted, error) {
+	c := activityCount{db: db, f: f, withUnapproved: withUnapproved, visit: visit}
+	if err := c.run(ctx, grid); err != nil {
+		return c.Counted, db.fail("count by time", err)
+	}
+	return c.Counted, nil
+}
+
+// activityCount is a CountActivity under way.
+type activityCount struct {
+	Counted
+	db             *DB
+	f              Filter
+	withUnapproved bool
+	visit          func(Activity) bool
+
+	state  rollupState
+	number int64 // of the filter's agent
+
+	// What table activity has and the answer has not: the records from AsOf on, up to the one before corrected.
+	corrections map[rollupKey]rollupCount
+	corrected   int64
+}
+
+func (c *activityCount) run(ctx context.Context, grid func(first, last int64) []Grid) error {
+	if err := c.learn(ctx); err != nil {
+		return err
+	}
+	if c.f.Agent != nil && (c.f.Anonymous || c.state.ofAgent == 0) {
+		return nil
+	}
+	c.AsOf = c.state.asOf(&c.f)
+	c.f.AsOf = &c.AsOf
+	if !c.state.fromRollup(&c.f, &c.db.sizes) {
+		return c.records(ctx, c.f)
+	}
+	var err error
+	if c.First, c.Last, c.Any, err = c.db.extentOf(ctx, &c.f); err != nil || !c.Any {
+		return err
+	}
+	if err := c.correct(ctx); err != nil {
+		return err
+	}
+	for _, s := range divide(&c.f, grid(c.First, c.Last), c.state.minute) {
+		if s.span == 0 {
+			f := c.f
+			f.From, f.To = &s.from, &s.to
+			err = c.records(ctx, f)
+		} else {
+			err = c.rows(ctx, s)
+		}
+		if err != nil || c.Cut {
+			return err
+		}
+	}
+	return nil
+}
+
+// learn finds out what a plan depends on.
+func (c *activityCount) learn(ctx context.Context) error {
+	const query = `SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'activity')
+			AND NOT EXISTS (SELECT 1 FROM store WHERE name = 'activity') AS whole,
+		(SELECT value FROM store WHERE name = 'time_unit') AS unit,
+		(SELECT max(idx) FROM audit) AS newest`
+	const agent = `SELECT id, audits FROM agent WHERE agent_hex = ?`
+	return c.db.readers.use(ctx, func(conn *readerConn) error {
+		return conn.readTx(ctx, func() (err error) {
+			c.state.newest = -1
+			bad := first(ctx, conn, query, nil, func(row []driver.Value) {
+				c.state.whole = integer(row[0]) != 0
+				c.state.minute, err = minuteUnits(row[1])
+				if newest, ok := row[2].(int64); ok {
+					c.state.newest = newest
+				}
+			})
+			if bad != nil || err != nil || c.f.Agent == nil {
+				return errors.Join(bad, err)
+			}
+			return first(ctx, conn, agent, []any{hexOf(c.f.Agent)}, func(row []driver.Value) {
+				c.number, c.state.ofAgent = integer(row[0]), integer(row[1])
+			})
+		})
+	})
+}
+
+// records counts records one by one.
+func (c *activityCount) records(ctx context.Context, f Filter) error {
+	columns := `a.agent, a.timestamp, 0`
+	if c.withUnapproved {
+		columns = `a.agent, a.timestamp, ` + unapproved
+	}
+	more, err := c.db.scanSome(ctx, f, columns, noJoin, nil, func(row []driver.Value) bool {
+		timestamp := integer(row[1])
+		if !c.Any {
+			c.Any, c.First, c.Last = true, timestamp, timestamp
+		}
+		c.First, c.Last = min(c.First, timestamp), max(c.Last, timestamp)
+		return c.visit(Activity{integer(row[0]), timestamp, timestamp, 1, integer(row[2])})
+	})
+	c.Cut = !more
+	return err
+}
+
+// rows counts a stretch from table activity, page by page.
+func (c *activityCount) rows(ctx context.Context, s stretch) error {
+	after := rollupKey{s.span, s.from / c.state.minute, math.MinInt64}
+	last := s.to / c.state.minute // in which minute the stretch ends
+	for ended := false; !ended; {
+		var page []Activity
+		err := c.db.readers.use(ctx, func(conn *readerConn) error {
+			return conn.readTx(ctx, func() (err error) {
+				page, ended, err = c.page(ctx, conn, &after, last)
+				return err
+			})
+		})
+		if err != nil {
+			return err
+		}
+		for i := range page {
+			if !c.visit(page[i]) {
+				c.Cut = true
+				return nil
+			}
+		}
+	}
+	return nil
+}
+
+// page reads the next rows after a key, up to the last minute, in one read transaction. It subtracts from them what is not in
+// the answer, and moves the key.
+func (c *activityCount) page(ctx context.Context, conn *readerConn, after *rollupKey, last int64) (page []Activity, ended bool, err error) {
+	const (
+		// The rows of one agent stand among those of all others. So the end of the page is looked for first: a read does not
+		// get longer because few rows are the agent's.
+		edge = `SELECT start, agent FROM activity WHERE span = ? AND (start, agent) > (?, ?) AND start <= ?
+			ORDER BY span, start, agent LIMIT 1 OFFSET ?`
+		rows  = `SELECT start, agent, audits, unapproved FROM activity WHERE span = ? AND (start, agent) > (?, ?) AND (start, agent) <= (?, ?)`
+		order = ` ORDER BY span, start, agent`
+	)
+	// The rows and the records that are subtracted from them are of the same moment.
+	if _, err := c.correctPage(ctx, conn, -1); err != nil {
+		return nil, false, err
+	}
+	from, to := *after, rollupKey{after.span, last, math.MaxInt64}
+	ended = true
+	err = first(ctx, conn, edge, []any{from.span, from.start, from.agent, last, c.db.sizes.rollupPage - 1}, func(row []driver.Value) {
+		to.start, to.agent, ended = integer(row[0]), integer(row[1]), false
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	query, args := rows, []any{from.span, from.start, from.agent, to.start, to.agent}
+	switch {
+	case c.f.Agent != nil:
+		query, args = rows+` AND agent = ?`, append(args, c.number)
+	case c.f.Anonymous:
+		query = rows + ` AND agent = 0`
+	}
+	err = conn.each(ctx, query+order, args, all(func(row []driver.Value) {
+		k := rollupKey{from.span, integer(row[0]), integer(row[1])}
+		n := rollupCount{integer(row[2]), integer(row[3])}
+		n.audits -= c.corrections[k].audits
+		n.unapproved -= c.corrections[k].unapproved
+		if n.audits <= 0 {
+			return
+		}
+		if !c.withUnapproved {
+			n.unapproved = 0
+		}
+		begin := k.start * c.state.minute
+		length := k.span * c.state.minute
+		end := int64(math.MaxInt64)
+		if begin <= math.MaxInt64-length {
+			end = begin + length - 1
+		}
+		// The first and the last record are known, and no record of the answer is outside of their time.
+		page = append(page, Activity{k.agent, max(begin, c.First), min(end, c.Last), n.audits, n.unapproved})
+	}))
+	*after = to
+	return page, ended, err
+}
+
+// correct notes which records table activity has at this moment and the answer has not. There may be many, so they are read
+// in pages. Those that are applied from now on are few, and each page of rows notes them itself.
+func (c *activityCount) correct(ctx context.Context) error {
+	c.corrections, c.corrected = map[rollupKey]rollupCount{}, c.AsOf
+	most := c.db.sizes.rollupPage
+	for n := most; n == most; {
+		var err error
+		if n, err = c.correctPage(ctx, c.db.readers, most); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// correctPage notes the next such records, at most so many; -1 is no limit. It returns how many it has noted.
+func (c *activityCount) correctPage(ctx context.Context, q querier, most int) (n int, err error) {
+	const query = `SELECT a.idx, a.agent, a.timestamp, ` + unapproved + ` FROM audit a WHERE a.idx >= ? ORDER BY a.idx LIMIT ?`
+	err = q.each(ctx, query, []any{c.corrected, most}, all(func(row []driver.Value) {
+		n++
+		c.corrected = integer(row[0]) + 1
+		k := rollupKey{minuteSpan, integer(row[2]) / c.state.minute, integer(row[1])}
+		for _, k := range [...]rollupKey{k, k.quarter()} {
+			c.corrections[k] = c.corrections[k].plus(integer(row[3]) != 0)
+		}
+	}))
+	return n, err
+}
+
+// extentOf returns the timestamps of the first and the last record that a filter selects by agent, time and moment. It reads
+// the ends of an index. ok is false if there is no such record.
+func (db *DB) extentOf(ctx context.Context, f *Filter) (from, to int64, ok bool, err error) {
+	g := *f
+	g.ByAdmission = false
+	p := g.path()
+	where := and(append(p.bounds, p.conditions...))
+	end := func(order string) string {
+		return `(SELECT a.timestamp FROM ` + p.from + ` WHERE ` + where.sql + ` ORDER BY a.timestamp` + order + ` LIMIT 1)`
+	}
+	query := `SELECT ` + end(``) + `, ` + end(` DESC`)
+	err = first(ctx, db.readers, query, append(append([]any{}, where.args...), where.args...), func(row []driver.Value) {
+		if ok = row[0] != nil && row[1] != nil; ok {
+			from, to = integer(row[0]), integer(row[1])
+		}
+	})
+	return from, to, ok, err
+}

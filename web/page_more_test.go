@@ -1,0 +1,253 @@
+package web_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/net/html"
+
+	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/web"
+)
+
+// A partly store answers everything but timelines: those fail, or take for ever.
+type partlyStore struct {
+	*audit.DB
+	timeline func(context.Context) error
+}
+
+func (s *partlyStore) Timeline(ctx context.Context, o audit.TimelineOptions) (*audit.Timeline, error) {
+	return nil, s.timeline(ctx)
+}
+
+// A part of a page that fails, or takes too long, says so in its place. The rest is shown.
+func TestAPartThatFailsLeavesTheRest(t *testing.T) {
+	t.Parallel()
+	for name, timeline := range map[string]func(context.Context) error{
+		"could not be shown: The server has failed": func(context.Context) error { return errors.New("/secret/path: broken") },
+		"could not be shown: it would have taken longer than 50ms": func(ctx context.Context) error {
+			<-ctx.Done()
+			return ctx.Err()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := openPages(t, incident())
+			p.h = pageHandler(&partlyStore{p.db, timeline}, func(o *web.Options) { o.Limits.Part = 50 * time.Millisecond })
+			_, page := p.open("/")
+			main := text(elements(page, "main")[0])
+			// Only the timeline is sure to fail: under load another part may be late too.
+			if !strings.Contains(strings.ToLower(main), strings.ToLower(name)) || !strings.Contains(main, "Answers that changed") || !strings.Contains(main, "The newest records") {
+				t.Errorf("the page says %s", main)
+			}
+			if strings.Contains(main, "/secret") {
+				t.Error("the page tells a path of the server")
+			}
+		})
+	}
+}
+
+// A list goes on from page to page. All pages together have every record once, in order, also when records come in between.
+func TestAListGoesOn(t *testing.T) {
+	t.Parallel()
+	for _, order := range []string{"", "&desc=true"} {
+		records := incident()
+		p := openPages(t, records)
+		var seen []string
+		at := "/list?limit=7" + order
+		for range 20 {
+			_, page := p.open(at)
+			for _, tr := range elements(elements(page, "tbody")[0], "tr") {
+				seen = append(seen, text(elements(tr, "th")[0]))
+			}
+			at = ""
+			for _, a := range elements(page, "a") {
+				if rel, _ := attribute(a, "rel"); rel == "next" {
+					at, _ = attribute(a, "href")
+				}
+			}
+			if at == "" {
+				break
+			}
+		}
+		if at != "" {
+			t.Fatal("the list has no end")
+		}
+		sorted := slices.Clone(seen)
+		slices.Sort(sorted)
+		if len(seen) != len(records) || len(slices.Compact(sorted)) != len(records) {
+			t.Errorf("%s: the pages have %d records, %d of them different, and there are %d", order, len(seen), len(sorted), len(records))
+		}
+	}
+}
+
+// A form leads to an address without the fields that were left empty, and nowhere else.
+func TestAFormLeadsToAnAddress(t *testing.T) {
+	t.Parallel()
+	p := openPages(t, incident())
+	for from, want := range map[string]string{
+		"/go/list?subject=&agent=planner&from=&attr=a%3Db&attr=":  "/list?agent=planner&attr=a%3Db",
+		"/go/list?attr=a%3Db&attr=c%3Dd":                          "/list?attr=a%3Db&attr=c%3Dd",
+		"/go/timeline?by=hour&from=6h":                            "/timeline?by=hour&from=6h",
+		"/go/answers?subject=a&predicate=":                        "/answers?subject=a",
+		"/go/health":                                              "",
+		"/go//evil.example/":                                      "",
+		"/go/impact/../../x":                                      "",
+		"/go/impact/" + strings.Repeat("ab", 32) + "?source=true": "/impact/" + strings.Repeat("ab", 32) + "?source=true",
+	} {
+		w := p.fetch(from)
+		if got := w.Header().Get("Location"); want != "" && (w.Code != http.StatusSeeOther || got != want) || want == "" && w.Code == http.StatusSeeOther {
+			t.Errorf("%s: status %d, to %s, want %s", from, w.Code, got, want)
+		}
+	}
+}
+
+// One box finds everything that can be typed. What can only be one thing is opened at once.
+func TestFind(t *testing.T) {
+	t.Parallel()
+	records := incident()
+	p := openPages(t, records)
+	id := records[2].QueryID.String()
+	planner, mail, wrong := pageHash("agent", "planner").String(), pageHash("source", "mail 7731").String(), pageHash("assertion", "false").String()
+	for typed, want := range map[string]string{
+		id[:8]: "/q/" + id, " " + id + " ": "/q/" + id, strings.ToUpper(id[:10]): "/q/" + id,
+		planner[:12]: "/agents/" + planner, "planner": "/agents/" + planner, wrong: "/impact/" + wrong, "mail 7731": "/impact/" + mail + "?source=true",
+		"pay-20931": "/list?attr=trace_id%3Dpay-20931&desc=true", "trace_id=pay-20931": "/list?attr=trace_id%3Dpay-20931&desc=true", "amount=48200": "/list?attr=amount%3D48200&desc=true",
+		"2026-11-23T10:19": "/timeline?around=2026-11-23T10%3A19%3A00.000Z&window=15m", "2026-11-23": "/timeline?from=2026-11-23T00%3A00%3A00.000Z&to=2026-11-23T23%3A59%3A59.999Z",
+	} {
+		w := p.fetch("/find?" + url.Values{"q": {typed}}.Encode())
+		if got := w.Header().Get("Location"); w.Code != http.StatusFound || got != want {
+			t.Errorf("%q: status %d, to %s, want %s", typed, w.Code, got, want)
+		}
+	}
+	_, page := p.open("/find?q=" + url.QueryEscape("supplier/Northwind"))
+	if main := text(elements(page, "main")[0]); !strings.Contains(main, "2 things") || !strings.Contains(main, "the questions about this subject") {
+		t.Errorf("a subject: %s", main)
+	}
+}
+
+// A person sees an error as a page, and a program as a problem document.
+func TestErrorsArePages(t *testing.T) {
+	t.Parallel()
+	p := openPages(t, incident())
+	for address, want := range map[string]int{
+		"/q/00000000": 404, "/q/xyz": 404, "/nothing": 404, "/list?from=never": 400, "/list?sort=x": 400, "/list?as_of=999999": 404, "/list?after=x": 400,
+		"/impact/" + strings.Repeat("ab", 32): 404, "/agents/nobody": 404, "/timeline?by=year": 400, "/top?by=x": 400, "/top?new-since=never": 400, "/diff/00000000/11111111": 404,
+		"/?tz=Nowhere": 400, "/case?u=" + url.QueryEscape("//evil.example/q/1"): 400, "/case?u=" + url.QueryEscape("javascript:alert(1)"): 400, "/case?u=" + url.QueryEscape("/v1/stats"): 400,
+	} {
+		w := p.fetch(address)
+		page, err := html.Parse(strings.NewReader(w.Body.String()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if w.Code != want || len(elements(page, "h1")) != 1 || !strings.HasPrefix(w.Header().Get("Content-Type"), "text/html") {
+			t.Errorf("%s: status %d, want %d: %.300s", address, w.Code, want, w.Body)
+			continue
+		}
+		checkPage(t, address, page)
+	}
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/q/00000000", nil)
+	r.Host = "127.0.0.1"
+	w := httptest.NewRecorder()
+	p.h.ServeHTTP(w, r)
+	if w.Code != http.StatusNotFound || w.Header().Get("Content-Type") != "application/problem+json" {
+		t.Errorf("a program gets status %d, %s", w.Code, w.Header().Get("Content-Type"))
+	}
+}
+
+// What came a moment ago, and what SQLite does not have yet, has a page that says why it was answered so.
+func TestARecordThatHasJustCome(t *testing.T) {
+	t.Parallel()
+	p := openPages(t, incident())
+	q := asks(80*time.Minute, "planner", "a", "b", "c", evidenceOf("right", 0.5, "contract", audit.Approved))
+	id, err := p.db.PutAudit(t.Context(), q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, page := p.open("/q/" + id.String())
+	if main := text(elements(page, "main")[0]); !strings.Contains(main, "contract") && !strings.Contains(main, pageHash("source", "contract").String()[:8]) {
+		t.Errorf("the page says %s", main)
+	}
+}
+
+// The page of the tail gets rows that are legible already.
+func TestRowsOfATailAreLegible(t *testing.T) {
+	t.Parallel()
+	p := openPages(t, incident())
+	server := httptest.NewServer(p.h)
+	defer server.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, server.URL+"/tail/rows", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	lines := bufio.NewScanner(resp.Body)
+	for lines.Scan() && lines.Text() != "" { // it has begun
+	}
+	p.put([]*audit.QueryAudit{asks(82*time.Minute, "planner", "a\u202eb\x1b[31m<b>", "p", "l", evidenceOf("false", 0.5, "mail 7731", audit.Proposed))})
+	for lines.Scan() {
+		line, isData := strings.CutPrefix(lines.Text(), "data: ")
+		if !isData {
+			continue
+		}
+		var row struct {
+			Marked bool
+			Cells  [][]struct{ Text, Link string }
+		}
+		if err := json.Unmarshal([]byte(line), &row); err != nil {
+			t.Fatal(err)
+		}
+		all := ""
+		for _, cell := range row.Cells {
+			for _, part := range cell {
+				all += part.Text + " "
+				if part.Link != "" && (!strings.HasPrefix(part.Link, "/") || strings.HasPrefix(part.Link, "//")) {
+					t.Errorf("a link to %s", part.Link)
+				}
+			}
+		}
+		if !row.Marked || !strings.Contains(all, `a\u202eb\u001b[31m<b>`) {
+			t.Errorf("marked %t: %s", row.Marked, all)
+		}
+		return
+	}
+	t.Fatal("no row came: ", lines.Err())
+}
+
+// A case has its pages one below the other, each as of a number of records, and one that fails says so.
+func TestCase(t *testing.T) {
+	t.Parallel()
+	records := incident()
+	p := openPages(t, records)
+	id := records[2].QueryID.String()
+	_, page := p.open("/case?" + url.Values{"u": {"/q/" + id[:8], "http://127.0.0.1:7070/impact/" + pageHash("assertion", "false").String(), "/q/00000000"}, "title": {"<b>Northwind</b>"}}.Encode())
+	checkPage(t, "/case", page)
+	main := text(elements(page, "main")[0])
+	for _, words := range []string{"<b>Northwind</b>", "Record " + id[:8], "Impact of assertion", "As of 29 records", "could not be shown", "the answer itself is Proposed"} {
+		if !strings.Contains(main, words) {
+			t.Errorf("the case does not say %q: %s", words, main)
+		}
+	}
+	for _, a := range elements(page, "a") {
+		if text(a) == "Open this page" {
+			if to, _ := attribute(a, "href"); !strings.Contains(to, "as_of=29") {
+				t.Errorf("a page of the case is %s", to)
+			}
+		}
+	}
+}
