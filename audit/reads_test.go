@@ -222,6 +222,9 @@ func TestAPutThatFindsNoRoomIsBusy(t *testing.T) {
 	}
 	s.do("ROLLBACK")
 	putSamples(t, db, 0, 3*room)
+	if err := db.AwaitApplied(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	wantRoom(t, db)
 }
 

@@ -60,6 +60,7 @@ var pages = []page{
 	}},
 	{"/v1/timeline", usualPage, fixed("/v1/timeline")},
 	{"/v1/top", usualPage, fixed("/v1/top")},
+	{"/v1/resolve", quickPage, func(q *audit.QueryAudit, _ audit.QueryID) string { return "/v1/resolve?q=" + q.QueryID.String()[:12] }},
 	{"/v1/stats", usualPage, fixed("/v1/stats")},
 }
 

@@ -19,7 +19,7 @@ func (db *DB) ShrinkFrequencies(keys int) { db.sizes.keys = keys }
 
 // LookUp looks records up as Select does for a filter, and tells whether it found them so, or has to walk.
 func LookUp(ctx context.Context, db *DB, f Filter) (n int, found bool, err error) {
-	s := selection{db: db, q: newQuestion(&f, toRead)}
+	s := newSelection(db, &f, toRead)
 	done, err := s.prepare(ctx)
 	if err != nil || done != doLookUp {
 		return 0, false, err

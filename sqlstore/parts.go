@@ -27,7 +27,7 @@ func (db *DB) parts(ctx context.Context, f Filter) iter.Seq2[part, error] {
 	// Where nothing names an index, table audit itself is read, in its own order.
 	f.ByAdmission = !f.bounded()
 	return func(yield func(part, error) bool) {
-		s := selection{db: db, q: newQuestion(&f, toCount)}
+		s := newSelection(db, &f, toCount)
 		done, err := s.prepare(ctx)
 		switch {
 		case err != nil:

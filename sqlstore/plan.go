@@ -1,6 +1,9 @@
 package sqlstore
 
-import "slices"
+import (
+	"math"
+	"slices"
+)
 
 // How a Select finds its records is planned here, by functions that do not touch the database. They get the filter and
 // what was found out so far, and return what to do next.
@@ -75,7 +78,7 @@ func planNext(q *question, z *sizes, s *statistics) plan {
 	switch {
 	case q.Agent != nil && q.Anonymous:
 		return plan{action: doFinish}
-	case q.to == toRead && !s.triedOnce && q.Limit > 0 && q.Limit <= z.selectPage && !q.path.selective:
+	case q.to == toRead && !s.triedOnce && q.Limit > 0 && q.Limit <= z.selectPage && !q.path.selective():
 		// One read sees one state of the database. So doLearn need not fix first which records the answer can have.
 		return plan{action: doReadOnce}
 	case !s.learned:
@@ -182,10 +185,24 @@ type path struct {
 	marks string                // placeholders for values of keys
 	place func(*auditRow) []any // the values of keys in a row
 
-	bounds     []clause // the conditions that bound the stretch
-	selective  bool     // the filter has other conditions too, so it need not select every row on the path
-	conditions []clause // the whole filter, if selective
+	equal []clause // the columns of the index before keys
+	first string   // the first of the keys
+	span  span     // its values
+
+	// conditions are the rest of the filter. A path that has some is selective: the filter need not select every row on it.
+	conditions []clause
 }
+
+// selective reports whether the filter has conditions that the stretch of the path does not say.
+func (p *path) selective() bool { return len(p.conditions) > 0 }
+
+// span is the values from least to most, both inclusive.
+type span struct{ least, most int64 }
+
+var everything = span{math.MinInt64, math.MaxInt64}
+
+// within returns the values of s that are in t too.
+func (s span) within(t span) span { return span{max(s.least, t.least), min(s.most, t.most)} }
 
 // path returns the way to walk.
 func (f *Filter) path() path {
@@ -194,43 +211,48 @@ func (f *Filter) path() path {
 		keys:  `(a.timestamp, a.query_id)`,
 		marks: `(?, ?)`,
 		place: func(r *auditRow) []any { return []any{r.Timestamp, r.QueryID} },
+		first: `a.timestamp`,
+		span:  everything,
 	}
 	if f.Descending {
 		p.order = `a.timestamp DESC, a.query_id DESC`
 	}
+	rest := *f
 	agent, ofAgent := f.agent()
 	switch name, exact := f.subject(); {
 	case f.ByAdmission:
-		p.from, p.order, p.keys, p.marks = `audit a NOT INDEXED`, `a.idx`, `a.idx`, `?`
+		p.from, p.order, p.keys, p.marks, p.first = `audit a NOT INDEXED`, `a.idx`, `a.idx`, `?`, `a.idx`
 		p.place = func(r *auditRow) []any { return []any{r.Idx} }
 		if f.Descending {
 			p.order = `a.idx DESC`
 		}
 	case ofAgent:
 		p.from = `audit a INDEXED BY audit_by_agent`
-		p.bounds = append(p.bounds, agent)
+		p.equal = append(p.equal, agent)
+		rest.Agent, rest.Anonymous = nil, false
 	case exact:
 		p.from = `audit a INDEXED BY audit_by_subject`
-		p.bounds = append(p.bounds, clause{`a.subject = ?`, []any{name}})
+		p.equal = append(p.equal, clause{`a.subject = ?`, []any{name}})
+		if f.Subject != nil {
+			rest.Subject = nil
+		} else {
+			rest.SubjectGlob = nil
+		}
 	default:
 		p.from = `audit a INDEXED BY audit_by_time`
 	}
-	if f.ByAdmission {
-		if f.AsOf != nil {
-			p.bounds = append(p.bounds, clause{`a.idx < ?`, []any{*f.AsOf}})
-		}
-	} else {
+	switch {
+	case f.ByAdmission && f.AsOf != nil:
+		p.span.most, rest.AsOf = *f.AsOf-1, nil
+	case !f.ByAdmission:
 		if f.From != nil {
-			p.bounds = append(p.bounds, clause{`a.timestamp >= ?`, []any{*f.From}})
+			p.span.least, rest.From = *f.From, nil
 		}
 		if f.To != nil {
-			p.bounds = append(p.bounds, clause{`a.timestamp <= ?`, []any{*f.To}})
+			p.span.most, rest.To = *f.To, nil
 		}
 	}
-	conditions := f.conditions()
-	if p.selective = len(conditions) > len(p.bounds); p.selective { // each bound is a condition
-		p.conditions = conditions
-	}
+	p.conditions = rest.conditions()
 	return p
 }
 

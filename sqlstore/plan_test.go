@@ -110,16 +110,41 @@ func TestPath(t *testing.T) {
 		{"by admission", Filter{ByAdmission: true, Descending: true}, "NOT INDEXED", "a.idx DESC", 0, false},
 		{"an agent by admission", Filter{ByAdmission: true, Agent: &hash}, "NOT INDEXED", "a.idx", 0, true},
 		{"a time by admission", Filter{ByAdmission: true, From: &seven}, "NOT INDEXED", "a.idx", 0, true},
+		{"as of a moment", Filter{AsOf: &seven}, "audit_by_time", "a.timestamp, a.query_id", 0, true},
+		{"as of a moment by admission", Filter{ByAdmission: true, Descending: true, AsOf: &seven}, "NOT INDEXED", "a.idx DESC", 1, false},
 	} {
 		p := c.f.path()
-		if !strings.HasSuffix(p.from, c.from) || p.order != c.order || len(p.bounds) != c.bounds || p.selective != c.selective {
-			t.Errorf("%s: %s by %s, %d bounds, selective %v", c.name, p.from, p.order, len(p.bounds), p.selective)
+		bounds := len(p.equal) + len(p.span.of(p.first))
+		if !strings.HasSuffix(p.from, c.from) || p.order != c.order || bounds != c.bounds || p.selective() != c.selective {
+			t.Errorf("%s: %s by %s, %d bounds, selective %v", c.name, p.from, p.order, bounds, p.selective())
 		}
-		if want := len(c.f.conditions()); p.selective && len(p.conditions) != want || !p.selective && len(p.bounds) != want {
-			t.Errorf("%s: %d conditions and %d bounds of a filter of %d", c.name, len(p.conditions), len(p.bounds), want)
+		if want := len(c.f.conditions()); bounds+len(p.conditions) != want {
+			t.Errorf("%s: %d conditions and %d bounds of a filter of %d", c.name, len(p.conditions), bounds, want)
 		}
 		if got := strings.Count(p.marks, "?"); got != len(p.place(&auditRow{})) || got != strings.Count(p.keys, "a.") {
 			t.Error(c.name, fmt.Sprint(p.keys, p.marks))
+		}
+	}
+}
+
+// Of two bounds at one end of a stretch SQLite may search the index by the one that is far away, and read all in between.
+func TestAStretchHasOneBoundAtEachEnd(t *testing.T) {
+	t.Parallel()
+	from, to, asOf := int64(5), int64(9), int64(8)
+	for _, f := range []Filter{
+		{From: &from, To: &to}, {From: &from, To: &to, Descending: true},
+		{ByAdmission: true, AsOf: &asOf}, {ByAdmission: true, AsOf: &asOf, Descending: true},
+	} {
+		for _, after := range []*Place{nil, {Timestamp: 1, Index: 1}, {Timestamp: 6, Index: 6}, {Timestamp: 100, Index: 100}} {
+			for _, edge := range []*auditRow{nil, {Timestamp: 7, Idx: 7}} {
+				f.After = after
+				s := newSelection(&DB{}, &f, toRead)
+				s.stats.newest, s.between = 20, span{2, 30}
+				sql := and(newWalk(s).stretchTo(edge)).sql
+				if strings.Count(sql, ">") != 1 || strings.Count(sql, "<") != 1 {
+					t.Errorf("%+v after %+v: %s", f, after, sql)
+				}
+			}
 		}
 	}
 }

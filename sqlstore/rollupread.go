@@ -248,7 +248,7 @@ func (db *DB) extentOf(ctx context.Context, f *Filter) (from, to int64, ok bool,
 	g := *f
 	g.ByAdmission = false
 	p := g.path()
-	where := and(append(p.bounds, p.conditions...))
+	where := and(g.conditions())
 	end := func(order string) string {
 		return `(SELECT a.timestamp FROM ` + p.from + ` WHERE ` + where.sql + ` ORDER BY a.timestamp` + order + ` LIMIT 1)`
 	}

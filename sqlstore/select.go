@@ -83,7 +83,8 @@ func (db *DB) selected(ctx context.Context, f Filter, placed bool) iter.Seq2[*au
 			yield(nil, db.fail("select", err))
 			return
 		}
-		s := selection{db: db, q: newQuestion(&f, toRead), placed: placed}
+		s := newSelection(db, &f, toRead)
+		s.placed = placed
 		pages, err := s.begin(ctx)
 		n := 0
 		for err == nil && pages != nil {
@@ -174,7 +175,11 @@ type selection struct {
 	large  bool       // records are large: a page was cut
 	placed bool       // the places of the records are wanted too
 	// between is where in the order of admission a walk finds the filter's evidence.
-	between []clause
+	between span
+}
+
+func newSelection(db *DB, f *Filter, to purpose) *selection {
+	return &selection{db: db, q: newQuestion(f, to), between: everything}
 }
 
 // pager returns the next page of matching records, which may be empty, and nil after the last.
@@ -322,7 +327,7 @@ func (s *selection) narrow(ctx context.Context) error {
 	e := s.q.evidence()
 	return first(ctx, s.db.readers, e.index().span(), []any{generationOf(s.stats.newest), hexOf(e.Hash)}, func(row []driver.Value) {
 		if oldest, ok := row[0].(int64); ok {
-			s.between = []clause{{`a.idx >= ?`, []any{oldest}}, {`a.idx <= ?`, []any{integer(row[1])}}}
+			s.between = span{oldest, integer(row[1])}
 		}
 	})
 }

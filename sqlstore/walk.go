@@ -8,15 +8,14 @@ import (
 
 // walker reads a path, see path.
 type walker struct {
-	db     *DB
-	path   path
-	after  string // the comparisons for rows after a place on the path,
-	upTo   string // and up to one
-	bounds clause // of the stretch of the path
-	where  clause // the whole filter, where the bounds do not say it
+	db    *DB
+	path  path
+	span  span   // of the path, as narrow as is known
+	where clause // the rest of the filter
 
-	stretch int  // rows to look at in one read, if the path is selective
-	placed  bool // the places of the records are wanted too
+	descending bool
+	stretch    int  // rows to look at in one read, if the path is selective
+	placed     bool // the places of the records are wanted too
 
 	cut   bool      // the last page was cut
 	limit int       // matching records that are still wanted; 0: all
@@ -25,22 +24,42 @@ type walker struct {
 }
 
 func newWalk(s *selection) *walker {
-	p := s.q.path
-	w := &walker{db: s.db, path: p, stretch: s.db.sizes.minStretch, placed: s.placed, limit: s.q.Limit, cut: s.large, at: s.q.After.row()}
-	bounds, conditions := slices.Clip(p.bounds), slices.Clip(p.conditions) // another walk may follow
-	newest := clause{`a.idx <= ?`, []any{s.stats.newest}}
+	w := &walker{
+		db: s.db, path: s.q.path, span: s.q.path.span, descending: s.q.Descending, stretch: s.db.sizes.minStretch,
+		placed: s.placed, limit: s.q.Limit, cut: s.large,
+	}
+	conditions := slices.Clip(w.path.conditions) // another walk may follow
+	among := span{math.MinInt64, s.stats.newest}.within(s.between)
 	if s.q.ByAdmission {
-		bounds = append(bounds, newest)
+		w.span = w.span.within(among)
+	} else if among != everything {
+		conditions = append(conditions, among.of(`a.idx`)...)
 	}
-	if s.stats.newest < math.MaxInt64 {
-		conditions = append(conditions, newest)
-	}
-	w.bounds, w.where = and(append(bounds, s.between...)), and(conditions)
-	w.after, w.upTo = ` > `, ` <= `
-	if s.q.Descending {
-		w.after, w.upTo = ` < `, ` >= `
+	w.where = and(conditions)
+	if at := s.q.After.row(); at != nil && w.passed(at) {
+		w.at = at
 	}
 	return w
+}
+
+// of are the conditions for a column to have the values of s.
+func (s span) of(column string) (cs []clause) {
+	if s.least > math.MinInt64 {
+		cs = append(cs, clause{column + ` >= ?`, []any{s.least}})
+	}
+	if s.most < math.MaxInt64 {
+		cs = append(cs, clause{column + ` <= ?`, []any{s.most}})
+	}
+	return cs
+}
+
+// passed reports whether a place is not before the stretch of the path begins.
+func (w *walker) passed(r *auditRow) bool {
+	first := w.path.place(r)[0].(int64)
+	if w.descending {
+		return first <= w.span.most
+	}
+	return first >= w.span.least
 }
 
 // than compares the rows of the path with a place on it.
@@ -48,12 +67,24 @@ func (w *walker) than(comparison string, r *auditRow) clause {
 	return clause{w.path.keys + comparison + w.path.marks, w.path.place(r)}
 }
 
-// rest are the conditions for what is left of the path.
-func (w *walker) rest() []clause {
-	if w.at == nil {
-		return []clause{w.bounds}
+// stretchTo are the conditions for the rows of the path after the place where the walk is, up to a row, or for a nil one to the
+// end. Where they name a place they do not say as well where the path begins or ends: of two bounds of one column SQLite
+// searches the index by one, which may be the one that is far away. Then each page would cost as much as all.
+func (w *walker) stretchTo(edge *auditRow) []clause {
+	cs, left := slices.Clip(w.path.equal), w.span
+	low, high := w.at, edge
+	more, less := ` > `, ` <= `
+	if w.descending {
+		low, high = edge, w.at
+		more, less = ` >= `, ` < `
 	}
-	return []clause{w.bounds, w.than(w.after, w.at)}
+	if low != nil {
+		cs, left.least = append(cs, w.than(more, low)), everything.least
+	}
+	if high != nil {
+		cs, left.most = append(cs, w.than(less, high)), everything.most
+	}
+	return append(cs, left.of(w.path.first)...)
 }
 
 // page returns the next matching records. It may be empty: on a stretch of the path none may match.
@@ -61,18 +92,14 @@ func (w *walker) page(ctx context.Context) ([]auditRow, error) {
 	if w.done {
 		return nil, nil
 	}
-	rest := w.rest()
 	var edge *auditRow
-	if w.path.selective {
+	if w.path.selective() {
 		var err error
-		if edge, err = w.edge(ctx, and(rest)); err != nil {
+		if edge, err = w.edge(ctx); err != nil {
 			return nil, err
 		}
-		if edge != nil {
-			rest = append(rest, w.than(w.upTo, edge))
-		}
 	}
-	all := and(append(rest, w.where))
+	all := and(append(w.stretchTo(edge), w.where))
 	n := w.db.sizes.selectPage
 	if w.limit > 0 {
 		n = min(n, w.limit)
@@ -111,21 +138,21 @@ func (w *walker) part(ctx context.Context) (*part, error) {
 	if w.done {
 		return nil, nil
 	}
-	rest := w.rest()
-	edge, err := w.edge(ctx, and(rest))
+	edge, err := w.edge(ctx)
 	if err != nil {
 		return nil, err
 	}
+	p := &part{clause{sql: w.path.from}, and(append(w.stretchTo(edge), w.where))}
 	if edge != nil {
-		rest = append(rest, w.than(w.upTo, edge))
 		w.stretch = min(2*w.stretch, w.db.sizes.maxStretch)
 	}
 	w.at, w.done = edge, edge == nil
-	return &part{clause{sql: w.path.from}, and(append(rest, w.where))}, nil
+	return p, nil
 }
 
 // edge returns the last row of the next stretch, or nil if the path ends in it. It reads nothing but the index.
-func (w *walker) edge(ctx context.Context, rest clause) (*auditRow, error) {
+func (w *walker) edge(ctx context.Context) (*auditRow, error) {
+	rest := and(w.stretchTo(nil))
 	query := `SELECT a.idx, a.timestamp, a.query_id FROM ` + w.path.from + ` WHERE ` + rest.sql + ` ORDER BY ` + w.path.order + ` LIMIT 1 OFFSET ?`
 	rows, _, err := readPage(ctx, w.db.readers, math.MaxInt, query, append(rest.args, w.stretch-1), (*auditRow).scanPlace)
 	if err != nil || len(rows) == 0 {

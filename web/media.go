@@ -82,7 +82,7 @@ func acceptedBy(r *http.Request) mediaRanges {
 	var ranges mediaRanges
 	for _, part := range strings.Split(strings.Join(r.Header.Values("Accept"), ","), ",") {
 		name, parameters, err := mime.ParseMediaType(strings.TrimSpace(part))
-		if err != nil {
+		if err != nil || !strings.Contains(name, "/") {
 			continue
 		}
 		quality := 1.0

@@ -20,6 +20,7 @@ func (s *Server) problemOf(err error) *Problem {
 	var ambiguousID *ask.AmbiguousIDError
 	var notEvidence *view.NotEvidenceError
 	var damaged *audit.RecordError
+	var beyond *audit.AsOfError
 	switch {
 	case errors.As(err, &p):
 		return p
@@ -38,6 +39,9 @@ func (s *Server) problemOf(err error) *Problem {
 		p.Candidates = unknown.Near
 	case errors.As(err, &refused):
 		p = problem(kindParameter, "%s", refused.Text(parameterName)).at(parameterName(refused.Parameter))
+	case errors.As(err, &beyond):
+		p = problem(kindAsOf, "the store has %d records, and %s wants %d", beyond.Have, asOfName, beyond.AsOf).at(asOfName)
+		p.Records = &beyond.Have
 	case errors.As(err, &notEvidence):
 		p = problem(kindNotFound, "%s", notEvidence.Error())
 	case errors.As(err, &damaged):

@@ -1,0 +1,261 @@
+package web_test
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/web"
+)
+
+func TestAPutIsStoredOnceAndAnswersWhereItIs(t *testing.T) {
+	r := serve(t)
+	body := record('a', 0, "")
+	first := r.do(http.MethodPost, "/v1/audits", body)
+	var stored struct {
+		QueryID   string `json:"query_id"`
+		Duplicate bool   `json:"duplicate"`
+	}
+	if err := json.Unmarshal([]byte(first.body), &stored); err != nil || first.StatusCode != http.StatusCreated {
+		t.Fatalf("status %d, %s", first.StatusCode, first.body)
+	}
+	if want := `{"query_id":"` + stored.QueryID + `","duplicate":false}` + "\n"; first.body != want || first.Header.Get("Location") != "/v1/audits/"+stored.QueryID {
+		t.Fatalf("got %q at %q, want %q", first.body, first.Header.Get("Location"), want)
+	}
+	again := r.do(http.MethodPost, "/v1/audits", body, "Content-Type", "application/json; charset=utf-8")
+	if want := strings.Replace(first.body, "false", "true", 1); again.StatusCode != http.StatusOK || again.body != want {
+		t.Fatalf("again: status %d, %q", again.StatusCode, again.body)
+	}
+	got := r.do(http.MethodGet, first.Header.Get("Location"), "")
+	q, err := audit.ParseAudit([]byte(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	canonical, err := q.Canonical()
+	if err != nil || got.body != string(canonical) {
+		t.Fatalf("stored %q, want %q", got.body, canonical)
+	}
+	if n := r.records(); n != 1 {
+		t.Fatalf("%d records", n)
+	}
+}
+
+func TestAPutUnderAnID(t *testing.T) {
+	r := serve(t)
+	id := hash('d').String()
+	for i, want := range []int{http.StatusCreated, http.StatusOK, http.StatusOK} {
+		if a := r.do(http.MethodPut, "/v1/audits/"+id, record('a', 0, "")); a.StatusCode != want || !strings.Contains(a.body, id) {
+			t.Fatalf("put %d: status %d, %s", i, a.StatusCode, a.body)
+		}
+	}
+	p := r.fails(http.StatusConflict, "conflict", http.MethodPut, "/v1/audits/"+id, record('a', 1, ""))
+	if p.Stored != "nothing" {
+		t.Fatalf("%+v", p)
+	}
+	if a := r.do(http.MethodPut, "/v1/audits/"+id, record('a', 0, `,"query_id":"`+id+`"`)); a.StatusCode != http.StatusOK {
+		t.Fatalf("with the id in the body: status %d, %s", a.StatusCode, a.body)
+	}
+	p = r.fails(http.StatusUnprocessableEntity, "invalid", http.MethodPut, "/v1/audits/"+id, record('a', 0, `,"query_id":"`+hash('e').String()+`"`))
+	if p.Field != "query_id" {
+		t.Fatalf("%+v", p)
+	}
+	r.fails(http.StatusBadRequest, "bad-parameter", http.MethodPut, "/v1/audits/"+id[:8], record('a', 0, ""))
+	r.fails(http.StatusBadRequest, "bad-parameter", http.MethodPut, "/v1/audits/"+strings.Repeat("0", 64), record('a', 0, ""))
+	if n := r.records(); n != 1 {
+		t.Fatalf("%d records", n)
+	}
+}
+
+func TestAPutThatIsRefusedStoresNothing(t *testing.T) {
+	r := serve(t, func(o *web.Options) { o.Limits.RecordBytes = 4 << 10 })
+	post := func(status int, kind, field, body string, h ...string) {
+		t.Helper()
+		if p := r.fails(status, kind, http.MethodPost, "/v1/audits", body, h...); p.Field != field || p.Stored != "nothing" {
+			t.Errorf("%q: %+v", body, p)
+		}
+	}
+	good := record('a', 0, "")
+	for _, body := range []string{"", "{", good[:len(good)-1], good + good, "[" + good + "]", "not JSON", `{"timestamp":1,"params":{},"result_confidence":0,"attributes":{"a":"` + "\xff" + `"}}`} {
+		post(http.StatusBadRequest, "malformed", "", body)
+	}
+	post(http.StatusUnprocessableEntity, "invalid", "params", `{"timestamp":1}`)
+	post(http.StatusUnprocessableEntity, "invalid", "params.lifecycle", `{"timestamp":1,"params":{"lifecycle":"Maybe"},"result_confidence":0}`)
+	post(http.StatusUnprocessableEntity, "invalid", "timestamp", record('a', 3*86400, ""))
+	post(http.StatusUnprocessableEntity, "invalid", "surprise", `{"surprise":1}`)
+	post(http.StatusRequestEntityTooLarge, "too-large", "", record('a', 0, attribute("a", strings.Repeat("x", 4<<10))))
+	post(http.StatusUnsupportedMediaType, "media-type", "", good, "Content-Type", "")
+	post(http.StatusUnsupportedMediaType, "media-type", "", good, "Content-Type", "application/x-www-form-urlencoded")
+	post(http.StatusUnsupportedMediaType, "media-type", "", good, "Content-Type", "application/json; charset=utf-16")
+	post(http.StatusUnsupportedMediaType, "media-type", "", good, "Content-Encoding", "gzip")
+	post(http.StatusForbidden, "wrong-agent", "agent_id", record('d', 0, ""), "Authorization", "Bearer bound")
+	post(http.StatusForbidden, "wrong-agent", "agent_id", `{"timestamp":1,"params":{},"result_confidence":0}`, "Authorization", "Bearer bound")
+	large := r.doWith(http.MethodPost, "/v1/audits", io.MultiReader(strings.NewReader(record('a', 0, attribute("a", strings.Repeat("x", 4<<10))))))
+	if p := large.problem(t); p.Type != "/problems/too-large" {
+		t.Errorf("a large body without a length: %+v", p)
+	}
+	if n := r.records(); n != 0 {
+		t.Fatalf("%d records", n)
+	}
+	if a := r.do(http.MethodPost, "/v1/audits?max-future=0", record('a', 3*86400, "")); a.StatusCode != http.StatusCreated {
+		t.Errorf("in the future, and allowed: status %d, %s", a.StatusCode, a.body)
+	}
+	if a := r.do(http.MethodPost, "/v1/audits", record('a', 0, ""), "Authorization", "Bearer bound"); a.StatusCode != http.StatusCreated {
+		t.Errorf("of the agent of the token: status %d, %s", a.StatusCode, a.body)
+	}
+}
+
+func TestAByteOrderMarkBeforeARecordIsNothing(t *testing.T) {
+	r := serve(t)
+	r.put("\ufeff" + record('a', 0, ""))
+}
+
+func TestLinesAreAnsweredInOrderAndRefusedOnesStopNobody(t *testing.T) {
+	r := serve(t, func(o *web.Options) { o.Limits.RecordBytes = 20 << 10 })
+	taken := record('a', 0, `,"query_id":"`+hash('d').String()+`"`)
+	long := record('a', 2, attribute("a", strings.Repeat("x", 300<<10)))
+	body := strings.Join([]string{
+		record('a', 1, ""), taken, "", record('a', 1, ""), `{"timestamp":`, record('a', 5, `,"query_id":"`+hash('d').String()+`"`),
+		`{"timestamp":1}`, long, record('a', 6, ""),
+	}, "\n") // no line end after the last
+	a := r.do(http.MethodPost, "/v1/audits", body, "Content-Type", "application/x-ndjson")
+	if a.StatusCode != http.StatusOK || a.Header.Get("Content-Type") != "application/x-ndjson" {
+		t.Fatalf("status %d, %v", a.StatusCode, a.Header)
+	}
+	var got []string
+	for _, line := range lines(t, a.body) {
+		if line["done"] != nil {
+			got = append(got, fmt.Sprintf("%v %v %v", line["inserted"], line["duplicate"], line["rejected"]))
+			continue
+		}
+		got = append(got, fmt.Sprintf("%v %v %v", line["line"], line["status"], line["field"]))
+	}
+	want := []string{"1 201 <nil>", "2 201 <nil>", "4 200 <nil>", "5 400 <nil>", "6 409 <nil>", "7 422 params", "8 413 <nil>", "9 201 <nil>", "3 1 4"}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Fatalf("got  %v\nwant %v\n%s", got, want, a.body)
+	}
+	if n := r.records(); n != 3 {
+		t.Fatalf("%d records", n)
+	}
+}
+
+// A client that waits for each answer gets it while its body is still open.
+func TestAClientMayWaitForEachAnswer(t *testing.T) {
+	r := serve(t)
+	body, in := io.Pipe()
+	response := r.start(http.MethodPost, "/v1/audits", body, "Content-Type", "application/x-ndjson")
+	defer response.Body.Close()
+	answers := bufio.NewReader(response.Body)
+	for i := range 20 {
+		if _, err := io.WriteString(in, record('a', i, "")+"\n"); err != nil {
+			t.Fatal(err)
+		}
+		line, err := answers.ReadString('\n')
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := lines(t, line)[0]
+		if got["line"] != float64(i+1) || got["status"] != float64(http.StatusCreated) {
+			t.Fatalf("line %d: %v", i+1, got)
+		}
+		id, err := audit.ParseHash(got["query_id"].(string))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.db.GetRaw(t.Context(), id); err != nil {
+			t.Fatalf("answered and not stored: %v", err)
+		}
+	}
+	in.Close()
+	rest, err := io.ReadAll(answers)
+	if want := `{"done":true,"inserted":20,"duplicate":0,"rejected":0}` + "\n"; err != nil || string(rest) != want {
+		t.Fatalf("%q, %v", rest, err)
+	}
+}
+
+func TestStrictStopsAtTheFirstRefusedLine(t *testing.T) {
+	r := serve(t)
+	id := `,"query_id":"` + hash('d').String() + `"`
+	r.put(record('a', 0, id))
+	for name, refused := range map[string]string{"no record": `{"timestamp":1}`, "a conflict": record('a', 1, id)} {
+		before := r.records()
+		body := record('a', 10+len(name), "") + "\n" + refused + "\n" + record('a', 30+len(name), "") + "\n"
+		a := r.do(http.MethodPost, "/v1/audits?strict", body, "Content-Type", "application/x-ndjson")
+		if got := lines(t, a.body); len(got) != 3 || got[2]["rejected"] != float64(1) || got[2]["done"] != true {
+			t.Errorf("%s: %s", name, a.body)
+		}
+		if n := r.records() - before; n != 1 {
+			t.Errorf("%s: %d records were stored", name, n)
+		}
+	}
+	r.fails(http.StatusBadRequest, "bad-parameter", http.MethodPost, "/v1/audits?strict", record('a', 0, ""))
+}
+
+// What the body of a client that goes away had in whole lines may be stored; the line that was cut is not.
+func TestABodyThatIsCut(t *testing.T) {
+	r := serve(t)
+	whole, cut := record('a', 1, ""), record('a', 2, "")
+	body, in := io.Pipe()
+	response := r.start(http.MethodPost, "/v1/audits", body, "Content-Type", "application/x-ndjson")
+	defer response.Body.Close()
+	if _, err := io.WriteString(in, whole+"\n"+cut[:len(cut)-1]); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(response.Body).ReadString('\n')
+	if err != nil || !strings.Contains(line, `"status":201`) {
+		t.Fatalf("%q, %v", line, err)
+	}
+	in.CloseWithError(io.ErrUnexpectedEOF)
+	for range 3 {
+		r.http.CloseClientConnections()
+	}
+	if n := r.records(); n != 1 {
+		t.Fatalf("%d records", n)
+	}
+	// One record, of which the last byte never comes.
+	body, in = io.Pipe()
+	go func() {
+		_, _ = io.WriteString(in, cut[:len(cut)-1])
+		in.CloseWithError(io.ErrUnexpectedEOF)
+	}()
+	request, err := http.NewRequest(http.MethodPost, r.http.URL+"/v1/audits", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer all")
+	request.Header.Set("Content-Type", "application/json")
+	if response, err := http.DefaultClient.Do(request); err == nil {
+		response.Body.Close()
+		t.Fatalf("status %d", response.StatusCode)
+	}
+	if n := r.records(); n != 1 {
+		t.Fatalf("%d records", n)
+	}
+}
+
+func TestManyLinesAtOnce(t *testing.T) {
+	r := serve(t)
+	const n = 3000
+	var body bytes.Buffer
+	for i := range n {
+		body.WriteString(record('a', i, attribute("i", i)) + "\r\n")
+	}
+	a := r.doWith(http.MethodPost, "/v1/audits", &body, "Content-Type", "application/x-ndjson")
+	got := lines(t, a.body)
+	if len(got) != n+1 || got[n]["inserted"] != float64(n) {
+		t.Fatalf("%d answers, the last %v", len(got), got[len(got)-1])
+	}
+	for i := range n {
+		if got[i]["line"] != float64(i+1) {
+			t.Fatalf("answer %d is %v", i, got[i])
+		}
+	}
+	if stored := r.records(); stored != n {
+		t.Fatalf("%d records", stored)
+	}
+}
