@@ -35,7 +35,7 @@ func (s *Server) casePage(ctx context.Context, p *sheet) error {
 	frozen := make([]phrase.Address, len(links))
 	parts := make([]part, len(links))
 	for i, link := range links {
-		path, values, err := caseLink(link)
+		path, values, err := s.caseLink(link)
 		if err != nil {
 			return problem(kindParameter, "%s: %v", caseName, err).at(caseName)
 		}
@@ -87,10 +87,13 @@ func (p *sheet) caseAddress(title string, links []phrase.Address) phrase.Address
 }
 
 // caseLink reads the link of a page: its path and parameters, with or without the name of a server before it.
-func caseLink(link string) (string, url.Values, error) {
+func (s *Server) caseLink(link string) (string, url.Values, error) {
 	u, err := url.Parse(strings.TrimSpace(link))
 	if err != nil || !strings.HasPrefix(u.EscapedPath(), "/") || strings.HasPrefix(u.EscapedPath(), "//") {
 		return "", nil, fmt.Errorf("want the link of a page, as /q/4058e593")
+	}
+	if u.Host != "" && !s.options.AnyHost && !s.knowsHost(u.Host) {
+		return "", nil, fmt.Errorf("the link is one of another server")
 	}
 	if u.Path == "/case" || u.Path == "/tail" || u.Path == "/health" || u.Path == "/api" || u.Path == "/find" || strings.HasPrefix(u.Path, "/v1/") {
 		return "", nil, fmt.Errorf("%s is no page that can be a part of a case", u.Path)

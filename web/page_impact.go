@@ -244,6 +244,9 @@ func (i *impact) totals(ctx context.Context, p *sheet, h audit.Hash) (pages.Sect
 		{Name: "last", Value: line(p.at(*t.Last))},
 		{Name: "weight in all", Value: line(pages.Words(weighed(t.Weight)))},
 	}
+	if t.Cut {
+		section.Notes = append(section.Notes, line(pages.Part{Text: "There are more: counting ended after some time, and the figures are of what was counted until then.", Mark: true}))
+	}
 	if i.options.Source {
 		n := strconv.Itoa(t.Assertions)
 		if t.MoreAssertions {

@@ -71,8 +71,8 @@ func TestAListGoesOn(t *testing.T) {
 			}
 			at = ""
 			for _, a := range elements(page, "a") {
-				if rel, _ := attribute(a, "rel"); rel == "next" {
-					at, _ = attribute(a, "href")
+				if rel, _ := attributeOf(a, "rel"); rel == "next" {
+					at, _ = attributeOf(a, "href")
 				}
 			}
 			if at == "" {
@@ -245,7 +245,7 @@ func TestCase(t *testing.T) {
 	}
 	for _, a := range elements(page, "a") {
 		if text(a) == "Open this page" {
-			if to, _ := attribute(a, "href"); !strings.Contains(to, "as_of=29") {
+			if to, _ := attributeOf(a, "href"); !strings.Contains(to, "as_of=29") {
 				t.Errorf("a page of the case is %s", to)
 			}
 		}

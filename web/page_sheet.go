@@ -63,6 +63,8 @@ func (s *Server) sheet(r *http.Request, q *question) (*sheet, error) {
 		return nil, err
 	}
 	p.viewer = view.New(s.store, p.labels, q.zone)
+	// A count that ends by itself says how far it got. One that is ended has nothing to show.
+	p.viewer.Budget = audit.Budget{Time: s.limits.Part * 4 / 5}
 	have := s.store.Progress().Records
 	p.asOf = have
 	if q.values.Has(asOfName) {

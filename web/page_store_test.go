@@ -213,7 +213,7 @@ func elements(n *html.Node, name string) []*html.Node {
 	return nodes(n, func(d *html.Node) bool { return d.Type == html.ElementNode && d.Data == name })
 }
 
-func attribute(n *html.Node, name string) (string, bool) {
+func attributeOf(n *html.Node, name string) (string, bool) {
 	for _, a := range n.Attr {
 		if a.Key == name {
 			return a.Val, true

@@ -121,7 +121,7 @@ func checkTables(page *html.Node, wrong func(string, ...any)) {
 			wrong("has a table without a caption")
 		}
 		for _, th := range elements(table, "th") {
-			if scope, _ := attribute(th, "scope"); scope != "col" && scope != "row" {
+			if scope, _ := attributeOf(th, "scope"); scope != "col" && scope != "row" {
 				wrong("has a th %q with the scope %q", text(th), scope)
 			}
 		}
@@ -132,7 +132,7 @@ func checkTables(page *html.Node, wrong func(string, ...any)) {
 				wrong("has a row with %d th and %d td below %d columns", len(heads), len(cells), columns)
 			}
 			// Who does not see colours sees a sign.
-			if class, _ := attribute(tr, "class"); strings.Contains(class, "marked") && !strings.Contains(text(heads[0]), "!") {
+			if class, _ := attributeOf(tr, "class"); strings.Contains(class, "marked") && !strings.Contains(text(heads[0]), "!") {
 				wrong("has a marked row without a sign: %s", text(tr))
 			}
 		}
@@ -143,7 +143,7 @@ func checkTables(page *html.Node, wrong func(string, ...any)) {
 func checkNames(page *html.Node, wrong func(string, ...any)) {
 	ids := map[string]bool{}
 	for _, n := range nodes(page, func(n *html.Node) bool { return n.Type == html.ElementNode }) {
-		if id, ok := attribute(n, "id"); ok {
+		if id, ok := attributeOf(n, "id"); ok {
 			if ids[id] {
 				wrong("has the id %q twice", id)
 			}
@@ -152,36 +152,36 @@ func checkNames(page *html.Node, wrong func(string, ...any)) {
 	}
 	labelled := map[string]bool{}
 	for _, l := range elements(page, "label") {
-		id, _ := attribute(l, "for")
+		id, _ := attributeOf(l, "for")
 		labelled[id] = true
 		for _, input := range elements(l, "input") {
-			id, _ := attribute(input, "id")
+			id, _ := attributeOf(input, "id")
 			labelled[id] = true
 		}
 	}
 	for _, n := range slices.Concat(elements(page, "input"), elements(page, "select")) {
-		kind, _ := attribute(n, "type")
-		if id, _ := attribute(n, "id"); kind != "hidden" && (id == "" || !labelled[id]) {
+		kind, _ := attributeOf(n, "type")
+		if id, _ := attributeOf(n, "id"); kind != "hidden" && (id == "" || !labelled[id]) {
 			wrong("has a field without a label: %v", n.Attr)
 		}
 	}
 	for _, a := range slices.Concat(elements(page, "a"), elements(page, "button"), elements(page, "summary")) {
-		label, _ := attribute(a, "aria-label")
+		label, _ := attributeOf(a, "aria-label")
 		if text(a) == "" && label == "" {
 			wrong("has a link or button without a name: %v", a.Attr)
 		}
 	}
 	for _, n := range nodes(page, func(n *html.Node) bool { return n.Type == html.ElementNode }) {
 		for _, name := range []string{"aria-labelledby", "for", "list"} {
-			if id, ok := attribute(n, name); ok && !ids[id] {
+			if id, ok := attributeOf(n, name); ok && !ids[id] {
 				wrong("has %s=%q, and there is no such id", name, id)
 			}
 		}
 	}
 	for _, svg := range elements(page, "svg") {
-		hidden, _ := attribute(svg, "aria-hidden")
-		label, _ := attribute(svg, "aria-label")
-		class, _ := attribute(svg, "class")
+		hidden, _ := attributeOf(svg, "aria-hidden")
+		label, _ := attributeOf(svg, "aria-label")
+		class, _ := attributeOf(svg, "class")
 		if hidden != "true" && label == "" && class != "place" {
 			wrong("has a picture without a name")
 		}
@@ -234,7 +234,7 @@ func TestEveryLinkAnswers(t *testing.T) {
 					t.Fatal(err)
 				}
 				for _, a := range nodes(page, func(n *html.Node) bool { return n.Type == html.ElementNode && (n.Data == "a" || n.Data == "link") }) {
-					to, _ := attribute(a, "href")
+					to, _ := attributeOf(a, "href")
 					add(to, address)
 				}
 			}
@@ -255,13 +255,13 @@ func TestTheLinkToCopyShowsTheSame(t *testing.T) {
 		_, page := p.open(address)
 		frozen := ""
 		for _, a := range elements(page, "a") {
-			if id, _ := attribute(a, "id"); id == "frozen" {
-				frozen, _ = attribute(a, "href")
+			if id, _ := attributeOf(a, "id"); id == "frozen" {
+				frozen, _ = attributeOf(a, "href")
 			}
 		}
 		main := elements(page, "main")[0]
 		for _, n := range nodes(main, func(n *html.Node) bool {
-			c, _ := attribute(n, "class")
+			c, _ := attributeOf(n, "class")
 			return n.Type == html.ElementNode && (c == "asof" || c == "tools")
 		}) {
 			n.Parent.RemoveChild(n) // says that it is the past
@@ -310,9 +310,9 @@ func TestTheIncidentIsSolvedByLinks(t *testing.T) {
 	follow := func(words string) {
 		t.Helper()
 		for _, a := range elements(page, "a") {
-			label, _ := attribute(a, "aria-label")
+			label, _ := attributeOf(a, "aria-label")
 			if strings.Contains(text(a), words) || strings.Contains(label, words) {
-				to, _ := attribute(a, "href")
+				to, _ := attributeOf(a, "href")
 				at, page = p.open(to)
 				return
 			}

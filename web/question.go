@@ -107,7 +107,7 @@ func parseQuestion(r *http.Request, now time.Time, t *takes) (*question, error) 
 	}
 	if t.filter {
 		for _, p := range ask.Parameters() {
-			if name := parameterName(p.Name); values.Has(name) && slices.Contains(known, name) && !slices.Contains(t.without, p.Name) {
+			if name := parameterName(p.Name); values.Has(name) && !slices.Contains(t.without, p.Name) {
 				q.filter[p.Name] = values[name]
 			}
 		}
