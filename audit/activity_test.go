@@ -37,11 +37,11 @@ func TestStoredCountsAreThoseOfEachRecord(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(uint64(seed), 9))
 			unit := audit.TimeUnit(seed % 4)
-			zone, err := time.LoadLocation(zones[(seed*5+r.IntN(3))%len(zones)])
-			if err != nil {
-				t.Fatal(err)
+			var some []*time.Location // each zone is among those of some world
+			for i := range 3 {
+				some = append(some, must(time.LoadLocation(zones[(3*seed+i)%len(zones)])))
 			}
-			at := randomTimes(r, unit, zone)
+			at := randomTimes(r, unit, some)
 			db := openDB(t, filepath.Join(t.TempDir(), "store"), audit.WithTimeUnit(unit))
 			var qs []*audit.QueryAudit
 			for i := range 400 {
@@ -71,6 +71,7 @@ func TestStoredCountsAreThoseOfEachRecord(t *testing.T) {
 				if r.IntN(2) == 0 {
 					f.To = ptr(at())
 				}
+				zone := some[r.IntN(len(some))]
 				o := audit.TimelineOptions{By: audit.BucketSize(r.IntN(3)), Zone: zone, Filter: f, Unapproved: true, MaxBuckets: []int{0, 7}[r.IntN(2)]}
 				got, err := db.Timeline(t.Context(), o)
 				if err != nil {
@@ -104,16 +105,19 @@ func TestStoredCountsAreThoseOfEachRecord(t *testing.T) {
 	}
 }
 
-// randomTimes returns a function that draws timestamps which collide: close to changes of the zone's offset, to borders of
+// randomTimes returns a function that draws timestamps which collide: close to changes of the zones' offsets, to borders of
 // minutes, quarters of an hour, hours and days, and at both ends of time.
-func randomTimes(r *rand.Rand, unit audit.TimeUnit, zone *time.Location) func() uint64 {
+func randomTimes(r *rand.Rand, unit audit.TimeUnit, zones []*time.Location) func() uint64 {
 	around := []time.Time{
 		time.Date(1970, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(1972, 1, 7, 0, 44, 30, 0, time.UTC),
-		time.Date(2026, 3, 29, 1, 0, 0, 0, time.UTC), time.Date(2026, 11, 23, 10, 0, 0, 0, zone), time.Date(2026, 11, 24, 0, 0, 0, 0, zone),
+		time.Date(2026, 3, 29, 1, 0, 0, 0, time.UTC),
 	}
-	for _, t := range around[:3] {
-		if _, change := t.In(zone).ZoneBounds(); !change.IsZero() {
-			around = append(around, change)
+	for _, zone := range zones {
+		around = append(around, time.Date(2026, 11, 23, 10, 0, 0, 0, zone), time.Date(2026, 11, 24, 0, 0, 0, 0, zone))
+		for _, t := range around[:3] {
+			if _, change := t.In(zone).ZoneBounds(); !change.IsZero() {
+				around = append(around, change)
+			}
 		}
 	}
 	steps := []time.Duration{0, time.Second, 29 * time.Second, time.Minute, 14 * time.Minute, 15 * time.Minute, 44*time.Minute + 30*time.Second, time.Hour, 24 * time.Hour}

@@ -22,7 +22,12 @@
 // hold the same bytes.
 //
 // The methods of [DB] answer questions. [DB.GetAudit] and [DB.Audits] return records. [DB.Trace] says why an agent got
-// its answer, [DB.Impact] which answers a fact went into, [DB.Answers] and [DB.Diff] what changed.
+// its answer, [DB.Impact] which answers a fact went into, [DB.Answers] and [DB.Diff] what changed. [DB.TailAfter] follows the
+// records as they come.
+//
+// With [Filter].AsOf a question gives the answer that the store gave when it had so many records. With [Filter].After a list
+// goes on after a record. A question waits until SQLite has what was acknowledged. In a program that writes much and is also
+// asked, [WithReads] makes questions show what SQLite has, without a wait.
 //
 // Over the records, in the order of their admission, the store keeps a Merkle tree. [DB.Root] is short and stands for all of
 // them: kept elsewhere, it shows later whether they were changed. With a key the store signs it ([WithSigner], [DB.Sign]).

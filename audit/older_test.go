@@ -22,14 +22,18 @@ import (
 // The roots that testdata/stores/README.md names.
 const (
 	rootOfVersion2  = "S3YYxid7zRsLJobKmEvC5cS8Jfzp6qhWxHLc3G8oYuU="
+	rootOfVersion3  = "UwaGd2qoRqi3Y9QHzzrGTZ7e+p5z2zg5pn0mVNHVVX0="
 	rootOfCanonical = "Z/yUjOv/gV7izsmWX5pZYIWze+bjT6+stRbdn7tn9dM="
 )
 
-// version2 is a store of the version before the Merkle tree.
-func version2(t *testing.T) (dir string) {
+// version2 is a store of the version before the Merkle tree, and version3 one of the version before the counts by time.
+func version2(t *testing.T) (dir string) { return goldenStore(t, "version2") }
+func version3(t *testing.T) (dir string) { return goldenStore(t, "version3") }
+
+func goldenStore(t *testing.T, name string) (dir string) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "store")
-	f := must(os.Open(filepath.Join("..", "testdata", "stores", "version2.tar.gz")))
+	f := must(os.Open(filepath.Join("..", "testdata", "stores", name+".tar.gz")))
 	defer f.Close()
 	for r := tar.NewReader(must(gzip.NewReader(f))); ; {
 		h, err := r.Next()
@@ -53,8 +57,13 @@ func version2(t *testing.T) (dir string) {
 
 func wantVersion2(t *testing.T, db *audit.DB) {
 	t.Helper()
+	wantGolden(t, db, rootOfVersion2)
+}
+
+func wantGolden(t *testing.T, db *audit.DB, want string) {
+	t.Helper()
 	size, root, err := db.Root(t.Context())
-	if err != nil || size != 270 || root.String() != rootOfVersion2 {
+	if err != nil || size != 270 || root.String() != want {
 		t.Errorf("the root of %d is %s, %v", size, root, err)
 	}
 	wantExportedRoot(t, db)
@@ -128,24 +137,94 @@ func TestAnOlderStoreWithATrimmedJournal(t *testing.T) {
 // The migration may be interrupted at any moment. It goes on where it was.
 func TestAnInterruptedMigrationGoesOn(t *testing.T) {
 	t.Parallel()
-	dir := version2(t)
-	interrupted := 0
-	for n := 1; ; n = n*5/4 + 1 {
-		db, err := audit.OpenContext(endAtLook(n), dir)
-		if err == nil {
-			defer db.Close()
-			wantVersion2(t, db)
-			break
+	for name, root := range map[string]string{"version2": rootOfVersion2, "version3": rootOfVersion3} {
+		dir := goldenStore(t, name)
+		interrupted := 0
+		for n := 1; ; n = n*5/4 + 1 {
+			db, err := audit.OpenContext(endAtLook(n), dir)
+			if err == nil {
+				defer db.Close()
+				wantGolden(t, db, root)
+				break
+			}
+			if !errors.Is(err, context.Canceled) {
+				t.Fatal(err)
+			}
+			interrupted++
+			dir = killed(t, dir)
 		}
-		if !errors.Is(err, context.Canceled) {
+		if interrupted < 10 {
+			t.Errorf("%s: interrupted %d times", name, interrupted)
+		}
+	}
+}
+
+// A process that dies in the middle of the migration leaves a store that the next opening migrates to the end.
+func TestAKilledMigrationGoesOn(t *testing.T) {
+	t.Parallel()
+	for name, root := range map[string]string{"version2": rootOfVersion2, "version3": rootOfVersion3} {
+		dir := goldenStore(t, name)
+		var left []string
+		db := openDB(t, dir, audit.WithMigrationProgress(func(done, total uint64) { left = append(left, killed(t, dir)) }))
+		wantGolden(t, db, root)
+		if len(left) == 0 {
+			t.Errorf("%s: no migration", name)
+		}
+		for _, dir := range left {
+			if why, err := audit.NeedsRecovery(t.Context(), dir); err != nil || why == "" {
+				t.Errorf("%s: needs recovery: %q, %v", name, why, err)
+			}
+			db := openDB(t, dir)
+			wantGolden(t, db, root)
+			closeDB(t, db)
+			if notes := openDB(t, dir).Recovery().Notes; len(notes) > 0 {
+				t.Errorf("%s: the next opening: %q", name, notes)
+			}
+		}
+	}
+}
+
+// A store of the version before the counts by time is read as it is. A writer counts its records. The answers are the same.
+func TestAStoreWithoutCountsIsMigrated(t *testing.T) {
+	t.Parallel()
+	dir := version3(t)
+	f := audit.Filter{From: ptr(uint64(1_795_426_800_000)), To: ptr(uint64(1_795_435_234_567))}
+	ask := func(db *audit.DB, f audit.Filter) string {
+		t.Helper()
+		line, err := db.Timeline(t.Context(), audit.TimelineOptions{By: audit.ByMinute, Filter: f, Unapproved: true})
+		if err != nil {
 			t.Fatal(err)
 		}
-		interrupted++
-		dir = killed(t, dir)
+		line.Silent = nil // a filter that selects by time alone also lists earlier ones
+		return show(*line) + show(agentsOf(t, db, f))
 	}
-	if interrupted < 10 {
-		t.Errorf("interrupted %d times", interrupted)
+	reader := openDB(t, dir, audit.ReadOnly())
+	before := ask(reader, f)
+	if same := ask(reader, uncounted(f)); before != same || len(before) < 1000 {
+		t.Errorf("before:\n%s\none by one:\n%s", before, same)
 	}
+	if report, err := reader.Verify(t.Context(), audit.VerifyOptions{}); err != nil || !report.OK() {
+		t.Errorf("before: %q, %v", report.Problems, err)
+	}
+	closeDB(t, reader)
+	if why, err := audit.NeedsRecovery(t.Context(), dir); err != nil || !strings.Contains(why, "older version") {
+		t.Errorf("needs recovery: %q, %v", why, err)
+	}
+	calls := 0
+	db := openDB(t, dir, audit.WithMigrationProgress(func(done, total uint64) {
+		if calls++; done != 270 || total != 270 {
+			t.Errorf("%d of %d", done, total)
+		}
+	}))
+	if calls != 1 {
+		t.Errorf("%d calls", calls)
+	}
+	wantGolden(t, db, rootOfVersion3)
+	if after := ask(db, f); after != before {
+		t.Errorf("after:\n%s\nwant\n%s", after, before)
+	}
+	put(t, db, sample(1))
+	wantSound(t, db)
 }
 
 // A record that differs from the journal gets no hash: nothing can be proven of a record of which there are two versions.

@@ -31,7 +31,10 @@ func (db *DB) reaches(ctx context.Context, asOf *uint64) error {
 		}
 	}
 	if err == nil && *asOf > have {
-		err = &AsOfError{AsOf: *asOf, Have: have}
+		// Unless the newest ones are missing: then the tree has more records than table entry.
+		if err = db.sql.CheckEntries(ctx); err == nil {
+			err = &AsOfError{AsOf: *asOf, Have: have}
+		}
 	}
 	return err
 }

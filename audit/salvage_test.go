@@ -334,6 +334,21 @@ func TestAWalkThatMissesRecordsSaysSo(t *testing.T) {
 			if !errors.As(err, &incomplete) || incomplete.Have != uint64(n) || incomplete.Want != 500 || n >= 500 {
 				t.Errorf("%s page of %s: %d records, %v", which, index, n, err)
 			}
+			// What was there earlier is missed as well, and what has come later is not.
+			early, missing := uint64(10), false
+			if which == "first" {
+				early, missing = 450, true
+			}
+			then := filter
+			then.AsOf = &early
+			n, err = count(db.RawAudits(t.Context(), then))
+			if missing && (!errors.As(err, &incomplete) || incomplete.Want != early || uint64(n) >= early) || !missing && (err != nil || uint64(n) != early) {
+				t.Errorf("%s page of %s, as of %d: %d records, %v", which, index, early, n, err)
+			}
+			then.AsOf = ptr(uint64(499))
+			if n, err := count(db.RawAudits(t.Context(), then)); !errors.As(err, &incomplete) {
+				t.Errorf("%s page of %s, as of %d: %d records, %v", which, index, *then.AsOf, n, err)
+			}
 			closeDB(t, db)
 			if _, err := audit.Open(dir); index == "entry" && which == "last" && err == nil {
 				t.Errorf("a store that lacks its newest entries is opened for writing")

@@ -63,6 +63,7 @@ func TestVerifyFindsWhatWasChangedBehindTheGuards(t *testing.T) {
 		{"a time's type", `UPDATE audit SET timestamp = 'noon' WHERE idx = 4`, "audit: timestamp of row 4 is not what its record says", ""},
 		{"an attribute", `UPDATE attribute SET value = 'x' WHERE audit = 4 AND key = 'trace_id'`, "attribute: the rows of record 4", ""},
 		{"an agent's count", `UPDATE agent SET audits = audits + 1 WHERE id = 1`, "the table says", ""},
+		{"a count of a minute", `UPDATE activity SET audits = audits + 1 WHERE span = 1 AND agent = 1`, "activity: the minute from 2023-11-14T22:13Z on of agent ", ""},
 		{"an agent's name", `UPDATE agent SET agent_id = zeroblob(32) WHERE id = 1`, "audit: agent of row", ""},
 		{"an agent's count's type", `UPDATE agent SET audits = 'many' WHERE id = 1`, "cannot be read", ""},
 		{"a forged reject", `INSERT INTO rejected VALUES (1, 'r', x'00'); UPDATE store SET value = 1 WHERE name = 'rejected'`, "rejected: the journal has no such record at offset 1", "was rejected: r"},

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	gomaps "maps"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -296,6 +297,16 @@ func TestAgentsAsOfAMoment(t *testing.T) {
 	}
 }
 
+// killed copies a database as it is, with its -wal.
+func killed(t *testing.T, path string) string {
+	t.Helper()
+	left := filepath.Join(t.TempDir(), "left")
+	if err := os.CopyFS(left, os.DirFS(filepath.Dir(path))); err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(left, filepath.Base(path))
+}
+
 // beforeActivity makes a database of the version before the rollup out of one with records.
 func beforeActivity(t *testing.T, rs []sqlstore.Record) (path string) {
 	t.Helper()
@@ -325,6 +336,7 @@ func TestFillActivity(t *testing.T) {
 	}
 	reads("before")
 	var done []uint64
+	var left []string // what a process that died there has left
 	for len(done) < 10 {
 		db := open(t, path, sqlstore.Options{})
 		if due, err := db.ActivityDue(t.Context()); err != nil || !due {
@@ -336,6 +348,7 @@ func TestFillActivity(t *testing.T) {
 			if done = append(done, n); total != 100 {
 				t.Errorf("%d of %d", n, total)
 			}
+			left = append(left, killed(t, path))
 			if len(done)%3 == 0 {
 				cancel()
 			}
@@ -354,6 +367,14 @@ func TestFillActivity(t *testing.T) {
 	}
 	if want := []uint64{10, 20, 30, 40, 50, 60, 70, 80, 90, 100}; !slices.Equal(done, want) {
 		t.Errorf("done are %v", done)
+	}
+	for _, path := range left {
+		db := open(t, path, sqlstore.Options{})
+		if err := db.FillActivity(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		wantActivity(t, db, rs, 60_000)
+		mustClose(t, db)
 	}
 	db := open(t, path, sqlstore.Options{})
 	if due, err := db.ActivityDue(t.Context()); err != nil || due {

@@ -139,7 +139,17 @@ func TestSelectFindsWhatLookingAtEveryRecordFinds(t *testing.T) {
 			db.ShrinkPages(shape.bytes)
 			rapid.Check(t, func(t *rapid.T) {
 				f := drawFilter(t)
+				if rapid.IntRange(0, 3).Draw(t, "all") == 0 {
+					f = sqlstore.Filter{AsOf: f.AsOf, Limit: f.Limit, Descending: f.Descending, ByAdmission: f.ByAdmission}
+				}
 				f.After = drawPlace(t, rs)
+				whole := f
+				whole.Limit = 0
+				if hits := want(rs, whole); len(hits) > 0 && rapid.Bool().Draw(t, "after a hit") {
+					hit := hits[rapid.IntRange(0, len(hits)-1).Draw(t, "hit")]
+					i := slices.IndexFunc(rs, func(r sqlstore.Record) bool { return bytes.Equal(r.Payload, hit) })
+					f.After = placeOf(rs, i)
+				}
 				got, want := collect(t, db, f), want(rs, f)
 				if len(got) != len(want) {
 					t.Fatalf("%d records, want %d", len(got), len(want))
@@ -204,8 +214,12 @@ func drawPlace(t *rapid.T, rs []sqlstore.Record) *sqlstore.Place {
 	case i == len(rs):
 		return &sqlstore.Place{Timestamp: 20, Index: int64(i / 2)}
 	default:
-		return &sqlstore.Place{Timestamp: rs[i].Timestamp, QueryID: rs[i].QueryID, Index: int64(i)}
+		return placeOf(rs, i)
 	}
+}
+
+func placeOf(rs []sqlstore.Record, i int) *sqlstore.Place {
+	return &sqlstore.Place{Timestamp: rs[i].Timestamp, QueryID: rs[i].QueryID, Index: int64(i)}
 }
 
 // drawFilter draws a filter for a world's records.

@@ -248,7 +248,9 @@ func (s *Server) putProblem(err error, stored string) *Problem {
 	switch {
 	case errors.Is(err, audit.ErrReadOnly), errors.Is(err, audit.ErrClosed):
 		return s.problemOf(err).stored(storedNothing)
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled), errors.Is(err, audit.ErrBusy):
+	case errors.Is(err, context.Canceled):
+		return problem(kindGone, "the client has gone away").stored(storedUnknown).because(err)
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, audit.ErrBusy):
 		return problem(kindOutcomeOpen, "it took too long to know whether the records are durable; send them again").stored(storedUnknown).because(err)
 	}
 	return problem(kindFailed, "the store takes no more records until the server is started again").stored(stored).because(err)
@@ -281,6 +283,7 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request, most int64) (b
 	}
 	if body, err = s.fill(r, pooled[:0], most, &held, tooLarge); err != nil {
 		free()
+		w.Header().Set("Connection", "close") // the rest of the body must not be taken for the next request
 		return nil, nil, err
 	}
 	// The connection is watched from now on for a client that goes away, and that must not end at the deadline.

@@ -47,33 +47,46 @@ func (s *Server) putLines(w http.ResponseWriter, r *http.Request, q *question) e
 	}
 
 	ctx, stop := context.WithCancel(r.Context())
+	defer stop()
 	in := &lineReader{server: s, ctx: ctx, body: r.Body, wire: p.wire, check: check, batches: make(chan *lineBatch),
 		held: reservation{of: s, ctx: ctx}}
 	go in.run()
-	defer func() {
-		stop()
-		_ = p.wire.SetReadDeadline(time.Now()) // ends a read that is under way
-		for left := range in.batches {
-			left.held.free()
-		}
-	}()
 	// A server that ends stores what it has read, and reads no more.
 	defer context.AfterFunc(s.draining, func() { _ = p.wire.SetReadDeadline(time.Now()) })()
-
 	defer func() {
 		s.metrics.put(putInserted, p.inserted)
 		s.metrics.put(putDuplicate, p.duplicate)
 		s.metrics.put(putRejected, p.rejected)
 	}()
+	err = p.storeAll(ctx, in)
+	stop()
+	if p.ended || err != nil {
+		_ = p.wire.SetReadDeadline(time.Now().Add(lingering)) // the reader may be waiting for a client that waits too
+	}
+	for left := range in.batches { // until the reader has ended
+		left.held.free()
+	}
+	if err == nil && !in.whole {
+		// What is left of the body must not be taken for the next request on the connection.
+		err = errUnread
+	}
+	return err
+}
+
+// errUnread ends the connection of a request whose body was not read to its end.
+var errUnread = errors.New("the body was not read to its end")
+
+// storeAll stores the batches, and answers their lines.
+func (p *lineAnswers) storeAll(ctx context.Context, in *lineReader) error {
 	for batch := range in.batches {
 		err := p.store(ctx, batch)
 		batch.held.free()
-		if err != nil {
+		if err != nil || p.ended {
 			return err
 		}
-		if p.ended {
-			return nil
-		}
+	}
+	if !in.complete {
+		return errUnread
 	}
 	p.finish()
 	return p.flush()

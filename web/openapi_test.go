@@ -104,7 +104,6 @@ func TestTheDescriptionIsThatOfTheRoutes(t *testing.T) {
 	}
 }
 
-
 // Each type of problem can be looked up, and says what happened and what to do.
 func TestEachProblemIsExplained(t *testing.T) {
 	seen := map[string]bool{}

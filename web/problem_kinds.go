@@ -107,6 +107,10 @@ var (
 		try:   "Ask about less: a shorter time, or more filters."}
 )
 
+// kindGone is for the log alone: the client does not wait for the answer any more. Its status is that which other servers
+// write to their logs.
+var kindGone = &kind{slug: "client-gone", status: 499, title: "The client has gone away"}
+
 // kinds are all of them, in the order in which /problems lists them.
 var kinds = []*kind{
 	kindMalformed, kindParameter, kindAmbiguous, kindUnauthorized, kindForbidden, kindWrongAgent, kindOrigin, kindReadOnly,

@@ -62,6 +62,8 @@ func (s *Server) problemOf(err error) *Problem {
 		p = problem(kindReadOnly, "the store is open for reading only")
 	case errors.Is(err, context.DeadlineExceeded):
 		p = problem(kindOverBudget, "the question was ended after %s; ask about a shorter time, or with more filters", s.limits.Budget)
+	case errors.Is(err, context.Canceled), errors.Is(err, errUnread):
+		p = problem(kindGone, "the client has gone away")
 	default:
 		p = problem(kindInternal, "the server has failed; its log says why")
 	}

@@ -43,6 +43,10 @@ type lineReader struct {
 	line   int         // number of the line that the buffer begins with
 	skips  bool        // the buffer continues a line that is refused as too long
 	batch  *lineBatch
+
+	// These are known when batches is closed.
+	complete bool // all lines of the body were handed over
+	whole    bool // the body was read to its end
 }
 
 // The buffer of a stream is small while it waits for a line. It grows with a reservation: to usualBuffer when much comes, and
@@ -55,26 +59,33 @@ const (
 // errUnwanted ends a reader whose batches nobody takes any more.
 var errUnwanted = errors.New("the answers have ended")
 
-// run reads to the end of the body, and closes batches.
+// run reads to the end of the body, and closes batches. When the answers end earlier, it reads on for a while and forgets what
+// comes: a client that has seen the last answer ends its body, and then its connection is of further use.
 func (in *lineReader) run() {
 	defer close(in.batches)
 	defer in.held.free()
 	in.buffer, in.line = make([]byte, 0, firstBuffer), 1
 	err := in.all()
-	if errors.Is(err, errUnwanted) {
-		if in.batch != nil {
-			in.batch.held.free()
-		}
-		return
-	}
-	if err != nil {
+	if in.whole = err == nil; !in.whole && !errors.Is(err, errUnwanted) {
 		if in.batch == nil {
 			in.batch = in.newBatch()
 		}
 		in.batch.fatal = lineError(in.line, in.server.problemOf(err))
 	}
-	_ = in.send()
+	in.complete = in.whole
+	if in.send() != nil {
+		in.batch.held.free()
+		in.complete = false
+	}
+	if !in.whole {
+		_ = in.wire.SetReadDeadline(time.Now().Add(lingering))
+		_, err := io.Copy(io.Discard, in.body)
+		in.whole = err == nil
+	}
 }
+
+// lingering is how long what follows the last answer is read and forgotten.
+const lingering = 2 * time.Second
 
 func (in *lineReader) all() error {
 	for {
@@ -116,7 +127,10 @@ func (in *lineReader) deadline() {
 		until = time.Now().Add(in.server.limits.Idle)
 	}
 	_ = in.wire.SetReadDeadline(until)
-	if in.server.draining.Err() != nil || in.ctx.Err() != nil {
+	switch {
+	case in.ctx.Err() != nil:
+		_ = in.wire.SetReadDeadline(time.Now().Add(lingering))
+	case in.server.draining.Err() != nil:
 		_ = in.wire.SetReadDeadline(time.Now()) // this may have replaced the deadline that was to end the read
 	}
 }

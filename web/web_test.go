@@ -137,7 +137,7 @@ func (r *rig) doWith(method, path string, body io.Reader, h ...string) *answered
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
 	if err != nil {
-		r.t.Fatalf("%s %s: %v", method, path, err)
+		r.t.Fatalf("%s %s: %v\n%s%s", method, path, err, text, r.log)
 	}
 	return &answered{response, string(text)}
 }

@@ -154,6 +154,27 @@ func TestATraceSaysWhoElseUsedWhatIsNotApproved(t *testing.T) {
 	}
 }
 
+// What a trace asks further is of the state that it shows. A record that SQLite does not have yet is not counted in it.
+func TestTheRestOfATraceIsOfItsState(t *testing.T) {
+	t.Parallel()
+	me, subject, predicate := audit.AgentID{1}, "Tesla", "revenue"
+	var asked []audit.Filter
+	s := stub{asked: &asked, totals: map[audit.Hash]audit.ImpactTotals{{1}: {ByAgent: []audit.AgentImpact{{AgentID: &me, Answers: 1, First: 4, Last: 5}}}}}
+	s.trace.Audit = audit.QueryAudit{AgentID: &me, Timestamp: 7, Params: audit.QueryParams{Subject: &subject, Predicate: &predicate}}
+	s.trace.Evidence = []audit.TracedEvidence{traced(0, audit.Proposed, 1, false)}
+	s.trace.AsOf, s.trace.Pending = ptr(uint64(30)), true
+	got, err := view.New(s, nil, nil).Trace(t.Context(), audit.QueryID{}, audit.TraceOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if users := got.Evidence[0].Others.ByAgent; len(users) != 1 || users[0].Answers != 1 || users[0].Last != 5 {
+		t.Errorf("others are %+v", users)
+	}
+	if len(asked) != 1 || asked[0].AsOf != s.trace.AsOf {
+		t.Errorf("asked %+v", asked)
+	}
+}
+
 // The last time that the agent asked the same is looked for before the record, and only for who can have asked before.
 func TestATraceFindsTheLastTimeTheAgentAskedTheSame(t *testing.T) {
 	t.Parallel()
