@@ -13,12 +13,16 @@ import (
 	"github.com/auditsql/auditsql/web/internal/phrase"
 )
 
-// dir is the folder of the store, for commands. It is "" when it is not known.
+// dir is the folder of the store, for commands. It is "" when it is not known. It does not change, so the store is asked once.
 func (s *Server) dir(ctx context.Context) string {
+	if known := s.folder.Load(); known != nil {
+		return *known
+	}
 	stats, err := s.store.Stats(ctx)
 	if err != nil {
 		return ""
 	}
+	s.folder.Store(&stats.Dir)
 	return stats.Dir
 }
 

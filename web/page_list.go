@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/auditsql/auditsql/audit"
@@ -52,13 +53,12 @@ func (s *Server) listPage(ctx context.Context, p *sheet) error {
 	p.command([]string{"list"}, nil, without(p.values, afterName))
 	p.page.SQL = phrase.Records(p.spoken(f))
 	everything := without(p.absolute, afterName, "limit")
-	p.forms("/v1/audits", everything, "ndjson", "csv")
-	page := maps.Clone(everything)
-	page.Set("limit", fmt.Sprint(f.Limit))
+	page := with(everything, "limit", fmt.Sprint(f.Limit))
 	if p.values.Has(afterName) {
 		page.Set(afterName, p.values.Get(afterName))
 	}
 	p.forms("/v1/audits", page, "json")
+	p.forms("/v1/audits", everything, "ndjson", "csv")
 
 	table, last, more, damaged, err := p.records(ctx, f)
 	if err != nil {
@@ -241,7 +241,14 @@ func (p *sheet) chips(except ...string) []pages.Chip {
 			if label == "" || name == "around" {
 				label = parameter.Name
 			}
-			chips = append(chips, pages.Chip{Name: label, Value: pages.Cut(v, longest), Remove: p.withValues(p.path, rest)})
+			shown := pages.Cut(v, longest)
+			if shown == "" {
+				shown = "(empty)"
+			}
+			if on, err := strconv.ParseBool(v); parameter.Kind == ask.Switch && (v == "" || err == nil && on) {
+				shown = ""
+			}
+			chips = append(chips, pages.Chip{Name: label, Value: shown, Remove: p.withValues(p.path, rest)})
 		}
 	}
 	return chips

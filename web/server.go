@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -27,9 +28,10 @@ type Server struct {
 	sessions sessions
 	guesses  guesses
 
-	questions slots // expensive questions
-	exports   slots // lists without a limit
-	parts     slots // expensive parts of pages
+	questions slots                  // expensive questions
+	exports   slots                  // lists without a limit
+	parts     slots                  // expensive parts of pages
+	folder    atomic.Pointer[string] // of the store; nil: not known yet
 	verifies  slots
 	streams   slots               // of records
 	bodies    *semaphore.Weighted // bytes of bodies that are held

@@ -630,3 +630,124 @@ func gzipped(t *testing.T, text string) []byte {
 	}
 	return b.Bytes()
 }
+
+// Each flag does what its help says.
+func TestTheFlagsOfServe(t *testing.T) {
+	t.Parallel()
+	skipWithoutSignals(t)
+	dir, key := filepath.Join(t.TempDir(), "store"), filepath.Join(t.TempDir(), "key")
+	for _, args := range [][]string{
+		{"key", "new", "log.example.com/served", "-o", key},
+		{"-d", dir, "init"},
+		{"-d", dir, "log", "init", "--key", key, "--every", "1h"},
+	} {
+		if _, said, code := auditsql(args...); code != exitDone {
+			t.Fatal(said)
+		}
+	}
+	s := serveDir(t, dir, "--host", "audit.example.com", "--log-format", "json", "--max-future", "0", "--sign-every", "10ms")
+	token := s.token(t, "all", "--scope", "read,write")
+	for host, want := range map[string]int{"audit.example.com": http.StatusOK, "AUDIT.example.com:7070": http.StatusOK, "localhost:1": http.StatusOK, "evil.example": http.StatusMisdirectedRequest} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+"/v1/recent", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Host = host
+		r.Header.Set("Authorization", "Bearer "+token)
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("host %s: status %d, want %d", host, resp.StatusCode, want)
+		}
+	}
+	far := `{"timestamp":9999999999999,"params":{},"result_confidence":1}`
+	if status, answer := s.ask(t, token, http.MethodPost, "/v1/audits", strings.NewReader(far)); status != http.StatusCreated {
+		t.Errorf("status %d: %s", status, answer)
+	}
+	for signed := 0; signed != 1; {
+		out, said, code := auditsql("-d", dir, "log", "status", "-o", "json")
+		var log struct {
+			Signed int `json:"signed"`
+		}
+		if err := json.Unmarshal([]byte(out), &log); err != nil || code != exitDone {
+			t.Fatalf("%v: %s%s", err, out, said)
+		}
+		signed = log.Signed
+	}
+	s.stop(t)
+	n := 0
+	for line := range strings.Lines(s.said.String()) {
+		var object map[string]any
+		if err := json.Unmarshal([]byte(line), &object); err != nil {
+			t.Errorf("no JSON: %s", line)
+		}
+		n++
+	}
+	if n == 0 {
+		t.Error("the log is empty")
+	}
+
+	usual := serveDir(t, dir)
+	if status, answer := usual.ask(t, token, http.MethodPost, "/v1/audits", strings.NewReader(strings.Replace(far, "9999999999999", "9999999999998", 1))); status != http.StatusUnprocessableEntity {
+		t.Errorf("status %d: %s", status, answer)
+	}
+	usual.stop(t)
+}
+
+// With --lock-wait a server begins when the other writer has ended.
+func TestAServerWaitsForTheLock(t *testing.T) {
+	t.Parallel()
+	skipWithoutSignals(t)
+	dir := filepath.Join(t.TempDir(), "store")
+	w := start(t, "-d", dir, "import", "-", "--ack")
+	line, id := record(1)
+	w.write(t, line)
+	w.answer(t)
+	waiting := start(t, "-d", dir, "serve", "-o", "json", "--listen", "127.0.0.1:0", "--lock-wait", "1m")
+	w.in.Close()
+	if err := w.Wait(); err != nil {
+		t.Fatal(w.said)
+	}
+	waiting.answer(t)
+	s := &servedDir{process: waiting, dir: dir}
+	s.stop(t)
+	wantAnswered(t, dir, []string{id})
+}
+
+// The demo's store is served with a link, at the time of its story, and is gone afterwards.
+func TestTheDemoIsServed(t *testing.T) {
+	skipWithoutSignals(t)
+	temporary := t.TempDir()
+	t.Setenv("TMPDIR", temporary)
+	p := start(t, "demo", "--serve")
+	link := ""
+	for link == "" {
+		_, link, _ = strings.Cut(p.answer(t), "log_in\t")
+	}
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	browser := &http.Client{Jar: jar}
+	if status, page := askWith(t, browser, "", http.MethodGet, link, nil); status != http.StatusOK {
+		t.Fatalf("status %d: %s", status, page)
+	}
+	home, _, _ := strings.Cut(link, "/login")
+	status, page := askWith(t, browser, "", http.MethodGet, home+"/list?subject=supplier%2FNorthwind", nil)
+	if status != http.StatusOK || !strings.Contains(page, "supplier/Northwind") {
+		t.Errorf("status %d: %s", status, page)
+	}
+	if err := p.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	_ = p.Wait()
+	if code := p.ProcessState.ExitCode(); code != exitDone {
+		t.Errorf("exit code %d: %s", code, p.said)
+	}
+	if left, err := os.ReadDir(temporary); err != nil || len(left) > 0 {
+		t.Errorf("%v, %v are left", left, err)
+	}
+}

@@ -33,13 +33,13 @@ const mostHeld = 2 * mostBytes
 type handler struct {
 	store Store
 	about About
-	login func() (string, error)
+	login func() string
 	held  *semaphore.Weighted
 }
 
 // Handler returns the routes below /local/. It must be reachable through a [Listener] alone: whoever can send a request may
 // write. login makes a link with which a person logs in once; nil: there is none.
-func Handler(store Store, about About, login func() (string, error)) http.Handler {
+func Handler(store Store, about About, login func() string) http.Handler {
 	about.TimeUnit = store.TimeUnit()
 	h := &handler{store: store, about: about, login: login, held: semaphore.NewWeighted(mostHeld)}
 	mux := http.NewServeMux()
@@ -161,10 +161,5 @@ func (h *handler) logIn(w http.ResponseWriter, _ *http.Request) {
 		refuse(w, http.StatusNotFound, errors.New("the server makes no links to log in"))
 		return
 	}
-	link, err := h.login()
-	if err != nil {
-		h.done(w, err)
-		return
-	}
-	answer(w, http.StatusOK, link)
+	answer(w, http.StatusOK, h.login())
 }

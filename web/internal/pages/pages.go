@@ -91,12 +91,12 @@ type Section struct {
 	Picture  template.HTML // from package chart
 	Legend   [][]Part      // what the marks of the picture mean
 	Brush    *Brush        // a time can be selected in the picture
+	Live     *Live
 	Table    *Table
 	Stored   *Stored
 	Links    []Part
 	Notes    [][]Part // what was left out, and why
 	Sections []Section
-	Live     *Live
 
 	Part bool // it is a page of a case, and begins a page on paper
 }
@@ -220,7 +220,7 @@ type Choice struct{ Value, Label string }
 // A Chip is a value that is set, with a link that takes it away.
 type Chip struct {
 	Name   string
-	Value  string // stored, or typed by somebody
+	Value  string // stored, or typed by somebody; "" where the name says all
 	Remove phrase.Address
 }
 
