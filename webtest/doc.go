@@ -5,7 +5,8 @@
 //	go test -run Pictures -pictures DIR      # pictures of every page, to be looked at
 //	go test -run Pictures -update            # writes the pictures of the documents again
 //	go test -run Kill -kills 200             # kills the server many times
-//	go test -run Abuse -tails 10000          # more tails than in CI
+//	go test -run ManyTails -tails 10000      # more tails than in CI
+//	go test -run Hostile -everything         # every page of many more hostile records
 //
 // The tests start auditsql serve, which they build first, on a port of the loopback interface. Every answer of the API
 // that a test gets is held against the description that the server itself gives of its API.
