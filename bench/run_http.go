@@ -362,7 +362,7 @@ func runTails(ctx context.Context, j job) ([]row, error) {
 		})
 	}
 	told := untilTold()
-	if err := say(ready); err != nil {
+	if _, err := fmt.Print(ready); err != nil {
 		return nil, err
 	}
 	<-told
