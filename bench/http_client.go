@@ -137,7 +137,7 @@ func (h *httpStore) load(_ context.Context, qs []*audit.QueryAudit) error {
 	return errors.Join(fmt.Errorf("%w: status %d: %s", errAnswer, answer.StatusCode, said), err)
 }
 
-// get reads a path and returns the body of the answer.
+// get reads a path and returns the body of the answer, which may be that it is elsewhere.
 func (h *httpStore) get(_ context.Context, path string) ([]byte, error) {
 	w := <-h.idle
 	defer func() { h.idle <- w }()
@@ -151,7 +151,7 @@ func (h *httpStore) get(_ context.Context, path string) ([]byte, error) {
 		return nil, err
 	}
 	said, err := io.ReadAll(answer.Body)
-	if err == nil && answer.StatusCode != http.StatusOK {
+	if err == nil && answer.StatusCode >= http.StatusBadRequest {
 		err = fmt.Errorf("%w: GET %s: status %d: %s", errAnswer, path, answer.StatusCode, said)
 	}
 	return said, err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -328,9 +327,4 @@ func (p *postgresOne) close() error {
 		return nil
 	}
 	return p.server.stop()
-}
-
-// postgresTables are the tables and indexes of a schema, for a test.
-func postgresTables(schema string) (tables, indexes int) {
-	return strings.Count(schema, "CREATE TABLE"), strings.Count(schema, "CREATE INDEX")
 }
