@@ -273,7 +273,7 @@ func TestWhatATokenMayDo(t *testing.T) {
 		{"label", http.MethodPut, "/v1/labels/" + id}, {"label", http.MethodDelete, "/v1/labels/" + id}, {"label", http.MethodPut, "/v1/labels"},
 		{"ops", http.MethodPost, "/v1/verify?quick"}, {"metrics", http.MethodGet, "/metrics"},
 	}
-	for _, c := range requests {
+	for i, c := range requests {
 		for token := range usual {
 			a := r.do(c.method, c.path, "", "Authorization", "Bearer "+token)
 			may := token == c.scope || token == "all" || token == "bound" && c.scope == "write"
@@ -281,7 +281,11 @@ func TestWhatATokenMayDo(t *testing.T) {
 				t.Errorf("%s %s with %s: status %d, %s", c.method, c.path, token, a.StatusCode, a.body)
 			}
 		}
-		for _, header := range []string{"", "Bearer", "Bearer nobody", "Basic YWxsOmFsbA==", "bearer  "} {
+		headers := []string{""}
+		if i == 0 { // more wrong tokens than a few are refused in another way
+			headers = []string{"", "Bearer", "Bearer nobody", "Basic YWxsOmFsbA==", "bearer  "}
+		}
+		for _, header := range headers {
 			a := r.do(c.method, c.path, "", "Authorization", header)
 			if p := a.problem(t); p.Type != "/problems/unauthorized" || a.StatusCode != http.StatusUnauthorized || !strings.HasPrefix(a.Header.Get("WWW-Authenticate"), "Bearer") {
 				t.Errorf("%s %s with %q: status %d, %v", c.method, c.path, header, a.StatusCode, p)
