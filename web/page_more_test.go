@@ -35,8 +35,12 @@ func TestAPartThatFailsLeavesTheRest(t *testing.T) {
 	for name, timeline := range map[string]func(context.Context) error{
 		"could not be shown: The server has failed": func(context.Context) error { return errors.New("/secret/path: broken") },
 		"could not be shown: it would have taken longer than 50ms": func(ctx context.Context) error {
-			<-ctx.Done()
-			return ctx.Err()
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(20 * time.Second):
+				return errors.New("nobody has ended it")
+			}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -53,6 +57,31 @@ func TestAPartThatFailsLeavesTheRest(t *testing.T) {
 				t.Error("the page tells a path of the server")
 			}
 		})
+	}
+}
+
+// An early store says that it has fewer records than it has: more have come since it was asked.
+type earlyStore struct {
+	*audit.DB
+	records uint64
+}
+
+func (s *earlyStore) Progress() audit.Progress { return audit.Progress{Records: s.records} }
+
+// All parts of a page are about the moment at which it was asked for, so that the link to copy shows what was seen.
+func TestAPageIsAboutOneMoment(t *testing.T) {
+	t.Parallel()
+	records := incident()
+	p := openPages(t, records)
+	p.h = pageHandler(&earlyStore{p.db, 4})
+	for address, want := range map[string]string{
+		"/list": "4 records,", "/timeline": "4 records of 3 agents.", "/": "3 records of 3 agents.", "/impact/" + pageHash("assertion", "right").String(): "2 answers of 1 agent",
+		"/top?by=subject": "Of 3 records.", "/agents/" + records[2].AgentID.String(): "2 records of 1 agent.",
+	} {
+		_, page := p.open(address)
+		if main := text(elements(page, "main")[0]); !strings.Contains(main, want) {
+			t.Errorf("%s does not say %q: %s", address, want, main)
+		}
 	}
 }
 

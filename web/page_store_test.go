@@ -98,6 +98,8 @@ type pageReader struct {
 	t  *testing.T
 	db *audit.DB
 	h  http.Handler
+
+	now time.Time
 }
 
 // present is the time of these tests: the newest record of the incident is half an hour old.
@@ -110,12 +112,12 @@ func openPages(t *testing.T, records []*audit.QueryAudit, change ...func(*web.Op
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
-	p := &pageReader{t: t, db: db}
+	p := &pageReader{t: t, db: db, now: present}
 	p.put(records)
 	if err := db.PutLabels(t.Context(), pageLabels); err != nil {
 		t.Fatal(err)
 	}
-	p.h = pageHandler(db, change...)
+	p.h = pageHandler(db, append([]func(*web.Options){func(o *web.Options) { o.Now = func() time.Time { return p.now } }}, change...)...)
 	return p
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -268,7 +269,7 @@ func TestTheLinkToCopyShowsTheSame(t *testing.T) {
 		}
 		return markup(t, main), frozen
 	}
-	for _, address := range pageAddresses(records[2], records[1]) {
+	for _, address := range append(pageAddresses(records[2], records[1]), "/list?from=1h", "/timeline?around=10m&window=2h", "/agents?from=90m&to=now") {
 		if _, frozen := content(address); frozen != "" {
 			before[frozen], _ = content(frozen)
 		}
@@ -285,6 +286,7 @@ func TestTheLinkToCopyShowsTheSame(t *testing.T) {
 		more = append(more, &q)
 	}
 	p.put(more)
+	p.now = p.now.Add(30 * time.Hour)
 	for frozen, was := range before {
 		if now, _ := content(frozen); now != was {
 			t.Errorf("%s shows something else:\n%s", frozen, firstDifference(was, now))

@@ -91,6 +91,7 @@ func TestHostileRecords(t *testing.T) {
 	}
 	for _, l := range []look{narrow, wide} {
 		t.Run(l.String(), func(t *testing.T) {
+			t.Parallel()
 			b := s.as(t).visit(l)
 			for i, q := range records {
 				pages := pagesOf(q, records[(i+1)%len(records)])

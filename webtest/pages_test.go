@@ -101,6 +101,7 @@ func TestPages(t *testing.T) {
 	pages := s.demoPages()
 	for _, l := range looks() {
 		t.Run(l.String(), func(t *testing.T) {
+			t.Parallel()
 			b := s.as(t).visit(l)
 			for _, p := range pages {
 				b.visitPage(s, p)

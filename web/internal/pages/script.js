@@ -58,7 +58,7 @@
     on.checked = stored() !== "off";
     on.addEventListener("change", () => stored(on.checked ? "on" : "off"));
   }
-  const rows = () => $$("main tbody tr").filter((row) => row.offsetParent && $("a", row));
+  const rows = () => $$("main tbody tr").filter((row) => !row.closest("details:not([open])") && $("a", row));
   const move = (step) => {
     const all = rows();
     const at = all.findIndex((row) => row.contains(document.activeElement));
