@@ -3,10 +3,12 @@ package web_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -257,5 +259,44 @@ func TestManyLinesAtOnce(t *testing.T) {
 	}
 	if stored := r.records(); stored != n {
 		t.Fatalf("%d records", stored)
+	}
+}
+
+// A stream whose lines were not all looked at never says that it is done.
+func TestAStreamIsDoneOnlyAtItsEnd(t *testing.T) {
+	ended := make(chan struct{})
+	f := &fake{}
+	f.put = func(ctx context.Context, records []*audit.QueryAudit) ([]audit.PutResult, error) {
+		<-ended
+		return f.Store.PutAudits(ctx, records)
+	}
+	r := faked(t, f)
+	ctx, cancel := context.WithCancel(t.Context())
+	body := strings.Repeat(record('a', 0, "")+"\n", 3*512) // several batches
+	request := httptest.NewRequest(http.MethodPost, "/v1/audits", strings.NewReader(body)).WithContext(ctx)
+	request.Host = "localhost"
+	request.Header.Set("Authorization", "Bearer all")
+	request.Header.Set("Content-Type", "application/x-ndjson")
+	answer := httptest.NewRecorder()
+	cancel()
+	close(ended)
+	func() {
+		defer func() { _ = recover() }()
+		r.server.ServeHTTP(answer, request)
+	}()
+	if strings.Contains(answer.Body.String(), "done") && strings.Count(answer.Body.String(), "query_id") != 3*512 {
+		t.Errorf("%d answers, and %q", strings.Count(answer.Body.String(), "query_id"), answer.Body.String()[max(0, answer.Body.Len()-80):])
+	}
+}
+
+// A connection goes on after a stream of records: the next request on it is a request like any other.
+func TestTheConnectionOfAStreamIsUsedAgain(t *testing.T) {
+	r := serve(t)
+	for i := range 40 {
+		a := r.do(http.MethodPost, "/v1/audits", record('a', i, "")+"\n", "Content-Type", "application/x-ndjson")
+		if !strings.Contains(a.body, `"done":true,"inserted":1`) {
+			t.Fatalf("stream %d: %s", i, a.body)
+		}
+		r.get("/v1/recent?limit=1&consistency=acknowledged")
 	}
 }

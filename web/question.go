@@ -195,11 +195,15 @@ func (q *question) limitOr(usual int) {
 	}
 }
 
-// nameShown is the name of a parameter for an error.
+// nameShown is the name of a parameter for an error: a plain one as it is, and another one quoted and cut.
 func nameShown(name string) string {
 	const most = 40
-	if len(name) > most {
-		name = name[:most]
+	plain := len(name) <= most
+	for _, c := range name {
+		plain = plain && (c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_')
 	}
-	return strconv.QuoteToASCII(name)
+	if plain && name != "" {
+		return name
+	}
+	return strconv.QuoteToASCII(name[:min(len(name), most)])
 }

@@ -137,8 +137,8 @@ func TestParametersThatAreWrongAreNamed(t *testing.T) {
 	id := r.put(record('a', 0, ""))
 	r.applied()
 	for path, field := range map[string]string{
-		"/v1/audits?agnet=a":                           `"agnet"`,
-		"/v1/audits?as-of=1":                           `"as-of"`,
+		"/v1/audits?agnet=a":                           "agnet",
+		"/v1/audits?as-of=1":                           "as-of",
 		"/v1/audits?limit=1001":                        "limit",
 		"/v1/audits?limit=0":                           "limit",
 		"/v1/audits?limit=x":                           "limit",
@@ -154,7 +154,7 @@ func TestParametersThatAreWrongAreNamed(t *testing.T) {
 		"/v1/audits?csv-safe":                          "csv-safe",
 		"/v1/audits/" + id + "/trace?neighbours=-1":    "neighbours",
 		"/v1/audits/" + id + "/trace?low-confidence=x": "low-confidence",
-		"/v1/audits/" + id + "?x=1":                    `"x"`,
+		"/v1/audits/" + id + "?x=1":                    "x",
 		"/v1/answers?subject=x":                        "predicate",
 		"/v1/timeline?by=week":                         "by",
 		"/v1/top?by=weather":                           "by",
@@ -163,7 +163,8 @@ func TestParametersThatAreWrongAreNamed(t *testing.T) {
 		"/v1/resolve":                                  "q",
 		"/v1/tail?after=x":                             "after",
 		"/v1/impact/" + id[:4] + "?source=maybe":       "source",
-		"/healthz?verbose":                             `"verbose"`,
+		"/v1/audits?a%0Ab=1":                           `"a\nb"`,
+		"/healthz?verbose":                             "verbose",
 	} {
 		if p := r.fails(http.StatusBadRequest, "bad-parameter", http.MethodGet, path, ""); p.Field != field {
 			t.Errorf("%s: the field is %q, and the detail %q", path, p.Field, p.Detail)

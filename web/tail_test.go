@@ -250,3 +250,23 @@ func TestTailsHaveALimit(t *testing.T) {
 	for r.do(http.MethodHead, "/v1/tail?after=x", "").StatusCode != http.StatusBadRequest {
 	}
 }
+
+// A tail that is further behind than the hub remembers reads the journal by itself, and misses nothing.
+func TestATailThatIsBehindReadsTheJournal(t *testing.T) {
+	r := serve(t)
+	slow := r.follow("/v1/tail") // takes nothing for now
+	fast := r.follow("/v1/tail")
+	const n = 9000 // more than the hub holds
+	var body strings.Builder
+	for i := range n {
+		body.WriteString(record('a', 0, attribute("i", i)) + "\n")
+	}
+	answers := lines(t, r.do(http.MethodPost, "/v1/audits", body.String(), "Content-Type", "application/x-ndjson").body)
+	for name, f := range map[string]*follower{"fast": fast, "slow": slow} {
+		for i, id := range f.ids(n) {
+			if want := answers[i]["query_id"]; id != want {
+				t.Fatalf("%s: record %d is %s, want %s", name, i, id, want)
+			}
+		}
+	}
+}

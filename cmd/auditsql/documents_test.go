@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,10 +14,13 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/web"
 )
 
 // documents are the pages whose screens and SQL are kept true.
-var documents = []string{"README.md", "docs/investigating.md", "docs/operating.md", "docs/json.md", "docs/proof.md"}
+var documents = []string{"README.md", "docs/investigating.md", "docs/operating.md", "docs/json.md", "docs/proof.md", "docs/api.md"}
 
 // withSQL are those that also show SQL.
 var withSQL = map[string]bool{"README.md": true, "docs/investigating.md": true}
@@ -31,6 +35,7 @@ const documentWidth = 100
 //     what follows is what it shows: the screen of a terminal when it is auditsql alone, with a shell's
 //     punctuation what comes out of sh, standard error included. […] stands for a part of a line that is different
 //     each time. The command must end well; -update writes what it shows where that differs.
+//   - On the page about the API a server has the store, and $URL and $AUTH are as the page says at its beginning.
 //   - In a block that begins with ```sql each statement must find rows, by an index. When the comment before it
 //     ends in "as auditsql …", it must find the rows of that command: as many, with the same values in all
 //     columns that are members of the command's JSON as well. "as MEMBER of auditsql …" is about a list in
@@ -73,6 +78,9 @@ func TestTheDocumentsAreTrue(t *testing.T) {
 			t.Setenv("GORACE", withoutNap)
 			t.Setenv(testTime, noon.Format(time.RFC3339Nano))
 			shell(t, "auditsql demo --keep ./incident > /dev/null")
+			if name == "docs/api.md" {
+				serveIncident(t)
+			}
 			d := document{t: t, haveShell: haveShell}
 			is := fenced.ReplaceAllStringFunc(string(text), d.check)
 			if d.screens == 0 || withSQL[name] && d.statements < 8 {
@@ -85,6 +93,39 @@ func TestTheDocumentsAreTrue(t *testing.T) {
 			}
 		})
 	}
+}
+
+// serveIncident serves the demo's store for the page about the API.
+func serveIncident(t *testing.T) {
+	t.Helper()
+	if _, err := exec.LookPath("curl"); err != nil && os.Getenv("CI") != "true" {
+		t.Skip(err)
+	}
+	db, err := audit.Open("incident", audit.WithReads(audit.Applied))
+	if err != nil {
+		t.Fatal(err)
+	}
+	handler := web.Handler(db, web.Options{
+		Tokens: oneToken("asql_example"), Now: func() time.Time { return noon },
+		Limits: web.Limits{Beat: 50 * time.Millisecond}, // so that curl finds out soon that nobody reads what it prints
+	})
+	server := httptest.NewServer(handler)
+	t.Cleanup(func() {
+		handler.Drain()
+		server.Close()
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Setenv("URL", server.URL)
+	t.Setenv("AUTH", "Authorization: Bearer asql_example")
+}
+
+// oneToken is the only token, with all scopes.
+type oneToken string
+
+func (one oneToken) Lookup(secret string) (web.Principal, bool) {
+	return web.Principal{ID: "example", Scopes: web.AllScopes}, secret == string(one)
 }
 
 var fenced = regexp.MustCompile("(?ms)^```(console|sql)\n.*?^```$")
