@@ -23,15 +23,32 @@ func TestPictures(t *testing.T) {
 	if *pictures == "" && !*update {
 		t.Skip("pictures are taken with -pictures DIR, and those of the documents with -update")
 	}
-	s := serve(t, demo(t))
+	documents, err := filepath.Abs(imagesOfDocuments)
+	if err == nil && *pictures != "" {
+		*pictures, err = filepath.Abs(*pictures)
+	}
+	if _, berr := program(); err != nil || berr != nil {
+		t.Fatal(err, berr)
+	}
+	// Pages show the folder of the store. In the documents it is the one that the reader has made.
+	t.Chdir(t.TempDir())
+	const dir = "./incident"
+	auditsql(t, "", "demo", "--keep", dir)
+	s := serve(t, dir)
 	pages := s.demoPages()
 	for _, l := range looks() {
+		if *pictures == "" && l != wide {
+			continue
+		}
 		b := s.visit(l)
 		for _, p := range pages {
-			b.visitPage(s, p)
 			name := documented[p.name]
+			if *pictures == "" && name == "" {
+				continue
+			}
+			b.visitPage(s, p)
 			if *update && l == wide && name != "" {
-				save(t, filepath.Join(imagesOfDocuments, name+".png"), b.picture())
+				save(t, filepath.Join(documents, name+".png"), b.picture())
 			}
 			if *pictures == "" {
 				continue
