@@ -75,7 +75,13 @@ func TestEveryWorkloadOnEveryStore(t *testing.T) {
 				want = len(proofWorkloads[workload])
 			case slices.Contains(withoutIDs, store) && workload != "put" && workload != "sustained":
 				want = 0
-			case slices.Contains([]string{"pebble", "bbolt", "badger"}, store) && slices.Contains([]string{"recent100", "impact"}, workload):
+			case workload == "http" && store == "auditsql": // four variants by 2 and four by 64, and each page twice
+				want = len(httpVariants(store)) + 2*len(pages)
+			case workload == "http" && slices.Contains(httpStores, store):
+				want = len(httpVariants(store))
+			case workload == "http":
+				want = 0
+			case slices.Contains([]string{"pebble", "bbolt", "badger", "postgres-one"}, store) && slices.Contains([]string{"recent100", "impact"}, workload):
 				want = 0
 			case workload == "mixed":
 				want = 3

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -63,6 +64,10 @@ var steps = map[string]func(context.Context, job) ([]row, error){
 	"prove":     runProve,
 	"check":     runCheck,
 	"verify":    runVerify,
+	"http":      runHTTP,
+	"pages":     runPages,
+	"serve":     runServe,
+	"tails":     runTails,
 	"ndjson":    runNDJSON,
 }
 
@@ -140,6 +145,53 @@ func run(ctx context.Context, j job) ([]row, error) {
 		return nil, fmt.Errorf("%s of %s answered %q: %w", j.Step, j.Store, out, err)
 	}
 	return rows, nil
+}
+
+// attached is a job that runs beside this one, in a process of its own, until it is told to end.
+type attached struct {
+	pid  int
+	stop io.Closer
+	out  *bufio.Reader
+	wait func() error
+}
+
+// attach starts a job that ends when its standard input does.
+func attach(ctx context.Context, j job) (*attached, error) {
+	cmd, err := command(ctx, j)
+	if err != nil {
+		return nil, err
+	}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	return &attached{cmd.Process.Pid, in, bufio.NewReader(out), cmd.Wait}, nil
+}
+
+// untilTold returns a channel that is closed when standard input ends.
+func untilTold() <-chan struct{} {
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		io.Copy(io.Discard, os.Stdin)
+	}()
+	return told
+}
+
+// end tells the job to end and returns its rows.
+func (a *attached) end() (rows []row, err error) {
+	err = a.stop.Close()
+	if derr := json.NewDecoder(a.out).Decode(&rows); derr != nil {
+		err = errors.Join(err, fmt.Errorf("read its rows: %w", derr))
+	}
+	return rows, errors.Join(err, a.wait())
 }
 
 // kill runs a job until it says on its standard output that it is ready, and kills it there.

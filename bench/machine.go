@@ -51,10 +51,13 @@ func look(dir string, p *plan) (machine, error) {
 		for _, d := range build.Deps {
 			switch d.Path {
 			case "github.com/cockroachdb/pebble/v2", "go.etcd.io/bbolt", "github.com/dgraph-io/badger/v4",
-				"modernc.org/sqlite", "github.com/mattn/go-sqlite3":
+				"modernc.org/sqlite", "github.com/mattn/go-sqlite3", "github.com/jackc/pgx/v5":
 				m.Versions[d.Path] = d.Version
 			}
 		}
+	}
+	if version := postgresVersion(); version != "" {
+		m.Versions["postgres"] = version
 	}
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(dir, &st); err != nil {

@@ -37,11 +37,11 @@ type plan struct {
 var defaults = map[string]int{
 	"put": 1 << 40, "sustained": 1_000_000, "import": 300_000, "mixed": 100_000, "replay": 200_000,
 	"get": 300_000, "agent100": 300_000, "recent100": 300_000, "impact": 300_000,
-	"prove": 1_000_000, "check": 1_000_000, "verify": 1_000_000,
+	"prove": 1_000_000, "check": 1_000_000, "verify": 1_000_000, "http": 1_000_000,
 }
 
 // workloads are all workloads, in the order in which they run.
-var workloads = []string{"put", "sustained", "import", "get", "agent100", "recent100", "impact", "mixed", "replay", "prove", "check", "verify"}
+var workloads = []string{"put", "sustained", "import", "get", "agent100", "recent100", "impact", "mixed", "replay", "prove", "check", "verify", "http"}
 
 // largeStores are also asked with ten times the records.
 var largeStores = []string{"auditsql", "pebble", "pebble-full"}
@@ -65,7 +65,7 @@ func (p *plan) wants(workload string) bool { return slices.Contains(p.workloads,
 func (p *plan) run(ctx context.Context) ([]row, error) {
 	p.results = map[key][]row{}
 	var err error
-	for _, step := range []func(context.Context) error{p.puts, p.sustained, p.imports, p.questions, p.mixed, p.replays, p.proofs} {
+	for _, step := range []func(context.Context) error{p.puts, p.sustained, p.imports, p.questions, p.mixed, p.replays, p.proofs, p.https} {
 		if err = step(ctx); err != nil {
 			break
 		}

@@ -13,11 +13,13 @@ import (
 	"time"
 )
 
-// probe measures what this process uses between begin and end. On a system without /proc the figures that come from there
-// are 0.
+// probe measures what this process and the servers of its store use between begin and end. On a system without /proc the
+// figures that come from there are 0.
 type probe struct {
 	began   time.Time
+	servers func() []int // processes that do the store's work beside this one; nil: none
 	cpu     time.Duration
+	apart   time.Duration // of cpu that of the servers
 	written int64
 	device  func() int64 // bytes that the disk below the store has been given, by anybody
 	before  int64
@@ -29,10 +31,14 @@ type probe struct {
 // sampleEvery is the time between two samples of the anonymous memory. The kernel does not record its peak.
 const sampleEvery = 100 * time.Millisecond
 
-func begin(dir string) *probe {
+// begin begins to measure a store, which may be nil.
+func begin(dir string, s store) *probe {
 	// The kernel now begins a new peak of resident memory.
 	_ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0)
-	p := &probe{stop: make(chan struct{}), stopped: make(chan struct{}), device: deviceOf(dir), cpu: cpu(), written: written()}
+	p := &probe{stop: make(chan struct{}), stopped: make(chan struct{}), device: deviceOf(dir)}
+	p.of(s)
+	p.apart, p.written = p.serverCPU(), p.hasWritten()
+	p.cpu = p.apart + cpu()
 	p.before, p.began = p.device(), time.Now()
 	p.anon = status("RssAnon")
 	go func() {
@@ -57,9 +63,17 @@ func (p *probe) end(r *row, n int, payload int64) {
 	close(p.stop)
 	<-p.stopped
 	r.N, r.Seconds = n, took.Seconds()
-	r.CPU = (cpu() - p.cpu).Seconds()
+	apart := p.serverCPU()
+	r.CPU = (apart + cpu() - p.cpu).Seconds()
+	if n > 0 {
+		r.ServerCPUPer = (apart - p.apart).Seconds() * 1e6 / float64(n)
+	}
 	r.RSS, r.Anon = status("VmHWM"), max(p.anon, status("RssAnon"))
-	r.Payload, r.Written = float64(payload)/1e6, float64(written()-p.written)/1e6
+	if p.servers != nil {
+		rss, anon := memoryOf(p.servers())
+		r.RSS, r.Anon = r.RSS+rss, r.Anon+anon
+	}
+	r.Payload, r.Written = float64(payload)/1e6, float64(p.hasWritten()-p.written)/1e6
 	p.disk(r)
 	r.rates()
 }
@@ -81,7 +95,31 @@ func (r *row) rates() {
 }
 
 func (r *row) latencies(h *histogram) {
-	r.P50, r.P99, r.P999, r.Max = h.quantile(.5), h.quantile(.99), h.quantile(.999), ms(h.max)
+	r.P50, r.P95, r.P99, r.P999, r.Max = h.quantile(.5), h.quantile(.95), h.quantile(.99), h.quantile(.999), ms(h.max)
+}
+
+// of adds the servers of a store to what is measured.
+func (p *probe) of(s store) {
+	if s, ok := s.(served); ok {
+		p.servers = s.servers
+	}
+}
+
+// serverCPU returns the processor time that the servers have used.
+func (p *probe) serverCPU() time.Duration {
+	if p.servers == nil {
+		return 0
+	}
+	return cpuOf(p.servers())
+}
+
+// hasWritten returns the bytes that this process and the servers have caused to be written to disk.
+func (p *probe) hasWritten() int64 {
+	n := written()
+	if p.servers != nil {
+		n += writtenBy(p.servers())
+	}
+	return n
 }
 
 func cpu() time.Duration {
@@ -93,10 +131,7 @@ func cpu() time.Duration {
 }
 
 // written returns the bytes that this process has caused to be written to disk.
-func written() int64 {
-	n, _ := strconv.ParseInt(procField("/proc/self/io", "write_bytes"), 10, 64)
-	return n
-}
+func written() int64 { return writtenBy([]int{os.Getpid()}) }
 
 // deviceOf returns a function that reads how many bytes were written to the device of a folder since the machine was
 // started. It returns 0 where that is not known.

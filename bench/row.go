@@ -26,12 +26,15 @@ type row struct {
 	PerSecondMax float64 `json:"per_second_max"`
 
 	P50  float64 `json:"p50_ms"`
+	P95  float64 `json:"p95_ms"`
 	P99  float64 `json:"p99_ms"`
 	P999 float64 `json:"p999_ms"`
 	Max  float64 `json:"max_ms"`
 
-	CPU    float64 `json:"cpu_s"`      // user and system, of the process
+	CPU    float64 `json:"cpu_s"`      // user and system, of the process and of the store's servers
 	CPUPer float64 `json:"cpu_us_per"` // microseconds of it an operation
+	// ServerCPUPer is the servers' part of CPUPer. It is 0 for a store that works in the process that measures.
+	ServerCPUPer float64 `json:"server_cpu_us_per"`
 
 	// RSS is the process's peak of resident memory, mapped files included. Anon is the sampled peak of the part that
 	// belongs to no file.
@@ -49,7 +52,8 @@ type row struct {
 	Device     float64 `json:"device_mb"`
 	DevicePer  float64 `json:"device_per_byte"`
 
-	// Mixed: the age of the newest record that another process saw.
+	// Mixed: the age of the newest record that another process saw. HTTP: the time from the acknowledgement of a record until
+	// a tail saw it.
 	LagP50 float64 `json:"lag_p50_ms"`
 	LagP99 float64 `json:"lag_p99_ms"`
 	LagMax float64 `json:"lag_max_ms"`

@@ -52,7 +52,7 @@ func runImport(ctx context.Context, j job) ([]row, error) {
 	}
 	defer f.Close()
 	r := row{Store: j.Store, Workload: "import"}
-	p := begin(j.Dir)
+	p := begin(j.Dir, s)
 	n, size, err := importLines(ctx, f, s)
 	if err != nil {
 		return nil, err

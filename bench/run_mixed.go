@@ -2,11 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -71,7 +68,7 @@ func runMixed(ctx context.Context, j job) ([]row, error) {
 			h, err := a.run(ctx, w.stop)
 			answers <- answer{h, err}
 		}()
-		p = begin(j.Dir)
+		p = begin(j.Dir, s)
 		sum, err := w.run(ctx)
 		got := <-answers
 		if err := errors.Join(err, got.err); err != nil {
@@ -91,9 +88,11 @@ func runMixed(ctx context.Context, j job) ([]row, error) {
 			return nil, err
 		}
 	}
-	var seen *observer
+	var seen *attached // another process, which reads the store
 	if _, ok := s.(shared); ok {
-		if seen, err = startObserver(ctx, j); err != nil {
+		observe := j
+		observe.Step = "observe"
+		if seen, err = attach(ctx, observe); err != nil {
 			return nil, err
 		}
 	}
@@ -108,52 +107,20 @@ func runMixed(ctx context.Context, j job) ([]row, error) {
 	asked.latencies(h)
 	if seen == nil {
 		asked.Note = "no other process can read it meanwhile"
-	} else if err := seen.end(&asked); err != nil {
+	} else if err := endObserver(seen, &asked); err != nil {
 		return nil, err
 	}
 	rows, err := closed(&beside, j, s, p)
 	return append([]row{alone}, append(rows, asked)...), err
 }
 
-// observer is another process that reads the store.
-type observer struct {
-	stop io.Closer
-	out  io.Reader
-	wait func() error
-}
-
-func startObserver(ctx context.Context, j job) (*observer, error) {
-	j.Step = "observe"
-	cmd, err := command(ctx, j)
-	if err != nil {
-		return nil, err
+// endObserver stops the process that looks at the store, and sets what it saw.
+func endObserver(o *attached, r *row) error {
+	rows, err := o.end()
+	if err == nil && len(rows) == 1 {
+		r.LagP50, r.LagP99, r.LagMax = rows[0].P50, rows[0].P99, rows[0].Max
 	}
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	return &observer{in, out, cmd.Wait}, nil
-}
-
-// end stops the observer and returns what it saw.
-func (o *observer) end(r *row) error {
-	err := o.stop.Close()
-	var rows []row
-	if derr := json.NewDecoder(o.out).Decode(&rows); derr != nil {
-		err = errors.Join(err, fmt.Errorf("read what the observer saw: %w", derr))
-	}
-	if err = errors.Join(err, o.wait()); err != nil || len(rows) != 1 {
-		return err
-	}
-	r.LagP50, r.LagP99, r.LagMax = rows[0].P50, rows[0].P99, rows[0].Max
-	return nil
+	return err
 }
 
 // observeEvery is the time between two reads of the observer.
@@ -169,11 +136,7 @@ func runObserve(ctx context.Context, j job) ([]row, error) {
 	if !ok {
 		return nil, fmt.Errorf("%s cannot be read by another process", j.Store)
 	}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		io.Copy(io.Discard, os.Stdin)
-	}()
+	ended := untilTold()
 	var ages histogram
 	tick := time.NewTicker(observeEvery)
 	defer tick.Stop()

@@ -145,7 +145,7 @@ func runProve(ctx context.Context, j job) ([]row, error) {
 	}
 	r := row{Store: j.Store, Workload: j.Step, Variant: j.Variant, Records: j.N}
 	if j.Variant == proveMany {
-		p := begin(j.Dir)
+		p := begin(j.Dir, s)
 		n, err := s.archive(ctx, j.Input)
 		if err != nil {
 			return nil, err
@@ -183,7 +183,7 @@ func runCheck(ctx context.Context, j job) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := begin(j.Dir)
+	p := begin(j.Dir, s)
 	if proven, err := check(j.Input); err != nil || proven != n {
 		return nil, errors.Join(errAnswer, err)
 	}
@@ -222,7 +222,7 @@ func runVerify(ctx context.Context, j job) ([]row, error) {
 		return nil, err
 	}
 	r := row{Store: j.Store, Workload: j.Step, Records: j.N}
-	p := begin(j.Dir)
+	p := begin(j.Dir, s)
 	report, err := s.db.Verify(ctx, audit.VerifyOptions{
 		Against: []audit.Against{{Name: "its own", Signed: s.options.Checkpoint}}, Policy: s.options.Policy,
 	})

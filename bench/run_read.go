@@ -124,6 +124,7 @@ func decode(variant string, raws [][]byte, err error) error {
 // asking asks questions with several readers at once.
 type asking struct {
 	ask     question
+	store   store // whose servers are measured too; may be nil
 	readers int
 	seed    uint64
 	pause   time.Duration // between an answer and the next question
@@ -135,7 +136,7 @@ func (a asking) measure(ctx context.Context, j job, r *row) (*probe, error) {
 		return nil, err
 	}
 	a.seed++
-	p := begin(j.Dir)
+	p := begin(j.Dir, a.store)
 	h, err := a.run(ctx, closedAfter(j.span()))
 	if err != nil {
 		return nil, err
@@ -193,7 +194,7 @@ func runRead(ctx context.Context, j job) ([]row, error) {
 		return []row{}, s.close()
 	}
 	r := row{Store: j.Store, Workload: j.Step, Variant: j.Variant, Readers: j.Readers, Records: j.N}
-	a := asking{ask: ask, readers: j.Readers, seed: j.Seed}
+	a := asking{ask: ask, store: s, readers: j.Readers, seed: j.Seed}
 	p, err := a.measure(ctx, j, &r)
 	if err != nil {
 		return nil, err

@@ -29,11 +29,12 @@ func runReplay(ctx context.Context, j job) ([]row, error) {
 		}
 	}
 	r := row{Store: j.Store, Workload: "replay", Variant: j.Variant, Records: j.N}
-	p := begin(j.Dir)
+	p := begin(j.Dir, nil)
 	s, err := j.open()
 	if err != nil {
 		return nil, err
 	}
+	p.of(s)
 	in, ok := s.(reader)
 	if !ok {
 		return []row{}, s.close()
@@ -49,6 +50,6 @@ func runReplay(ctx context.Context, j job) ([]row, error) {
 		r.Note = fmt.Sprintf("%d records replayed", rec.Replayed)
 	}
 	p.end(&r, n, 0)
-	r.P50, r.P99, r.P999, r.Max = ms(took), ms(took), ms(took), ms(took)
+	r.P50, r.P95, r.P99, r.P999, r.Max = ms(took), ms(took), ms(took), ms(took), ms(took)
 	return closed(&r, j, s, p)
 }

@@ -15,9 +15,10 @@ type writing struct {
 	store   store
 	world   world
 	writers int
+	batch   int                            // records that are put at a time; 0: one
 	next    *atomic.Int64                  // number of the next record
 	until   int64                          // writing ends before this record,
-	stop    <-chan struct{}                // or when stop is closed; each writer puts at least one record
+	stop    <-chan struct{}                // or when stop is closed; each writer puts at least once
 	stamp   func(q *audit.QueryAudit)      // may be nil
 	each    func(done int64, at time.Time) // may be nil; called after each put, by any writer
 	at      *places                        // may be nil
@@ -60,29 +61,33 @@ func (w writing) run(ctx context.Context) (*outcome, error) {
 	for i := range results {
 		wg.Go(func() {
 			r := &results[i]
+			batch := int64(max(1, w.batch))
+			qs := make([]*audit.QueryAudit, batch)
 			for more := true; more && ctx.Err() == nil; more = !isClosed(w.stop) { // at least once
-				no := w.next.Add(1) - 1
+				no := w.next.Add(batch) - batch
 				if no >= w.until {
-					w.next.Add(-1)
+					w.next.Add(-batch)
 					return
 				}
 				if w.at != nil {
 					(*w.at)[i].Store(no)
 				}
-				q := w.world.record(int(no))
-				if w.stamp != nil {
-					w.stamp(q)
+				for k := range qs {
+					qs[k] = w.world.record(int(no) + k)
+					if w.stamp != nil {
+						w.stamp(qs[k])
+					}
 				}
 				began := time.Now()
-				if err := w.store.put(ctx, q); err != nil {
+				if err := w.give(ctx, qs); err != nil {
 					cancel(err)
 					return
 				}
 				now := time.Now()
 				r.latencies.add(now.Sub(began))
-				r.n++
+				r.n += int(batch)
 				if w.each != nil {
-					w.each(done.Add(1), now)
+					w.each(done.Add(batch), now)
 				}
 			}
 		})
@@ -91,13 +96,26 @@ func (w writing) run(ctx context.Context) (*outcome, error) {
 	if err := context.Cause(ctx); err != nil {
 		return nil, err
 	}
+	return w.total(results), nil
+}
+
+// total adds up what the writers have done.
+func (w writing) total(results []outcome) *outcome {
 	sum := &results[0]
 	for i := range results[1:] {
 		sum.latencies.merge(&results[i+1].latencies)
 		sum.n += results[i+1].n
 	}
 	sum.payload = int64(sum.n) * w.world.averageSize()
-	return sum, nil
+	return sum
+}
+
+// give puts one record, or loads a batch.
+func (w writing) give(ctx context.Context, qs []*audit.QueryAudit) error {
+	if w.batch == 0 {
+		return w.store.put(ctx, qs[0])
+	}
+	return w.store.load(ctx, qs)
 }
 
 // averageSize returns the average length of the first thousand records in canonical JSON.
@@ -143,7 +161,7 @@ func runPut(ctx context.Context, j job) ([]row, error) {
 		return nil, err
 	}
 	r := row{Store: j.Store, Workload: "put", Writers: j.Writers}
-	p := begin(j.Dir)
+	p := begin(j.Dir, s)
 	w.until, w.stop = w.next.Load()+int64(j.N), closedAfter(j.span())
 	sum, err := w.run(ctx)
 	if err != nil {
@@ -186,7 +204,7 @@ func runSustained(ctx context.Context, j job) ([]row, error) {
 			acked.reach(done)
 		}
 	}
-	p := begin(j.Dir)
+	p := begin(j.Dir, s)
 	drained := make(chan struct{})
 	var looking sync.WaitGroup
 	looking.Go(func() { applied.watch(s, acked, drained) })
@@ -286,7 +304,7 @@ func runLoad(ctx context.Context, j job) ([]row, error) {
 	}
 	w := j.world()
 	r := row{Store: j.Store, Workload: "load", Records: j.N}
-	p := begin(j.Dir)
+	p := begin(j.Dir, s)
 	for from := 0; from < j.N; from += batchRecords {
 		qs := make([]*audit.QueryAudit, 0, batchRecords)
 		for no := from; no < min(from+batchRecords, j.N); no++ {

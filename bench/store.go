@@ -66,6 +66,11 @@ type shared interface {
 	newest(ctx context.Context) (uint64, error)
 }
 
+// served is a store whose work is done by other processes. servers returns their ids.
+type served interface {
+	servers() []int
+}
+
 // settings are what opening a store may depend on.
 type settings struct {
 	dir     string
@@ -173,5 +178,12 @@ func first(qs []*audit.QueryAudit, lookup func(id audit.QueryID) ([]byte, error)
 	return fresh, raws, nil
 }
 
-// leftOut says which store this build leaves out.
+// leftOut says which stores cannot be measured, and why.
 var leftOut string
+
+func leaveOut(stores, why string) {
+	if leftOut != "" {
+		leftOut += "; "
+	}
+	leftOut += stores + " left out: " + why
+}

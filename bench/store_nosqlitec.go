@@ -2,4 +2,4 @@
 
 package main
 
-func init() { leftOut = "sqlite-c is left out: this was built without cgo" }
+func init() { leaveOut("sqlite-c", "this was built without cgo") }

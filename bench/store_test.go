@@ -17,6 +17,9 @@ import (
 
 // eachStore runs a test on each store that has ids.
 func eachStore(t *testing.T, test func(t *testing.T, open func() store)) {
+	if _, err := postgresPrograms(); err != nil {
+		t.Run("postgres", func(t *testing.T) { t.Skip(err) })
+	}
 	for _, k := range kinds {
 		if slices.Contains(withoutIDs, k.name) {
 			continue

@@ -25,6 +25,7 @@ var titles = map[string]string{
 	"prove":     "prove: records with proofs that lead to a checkpoint",
 	"check":     "check: records and their proofs, or an export, without the store",
 	"verify":    "verify: the whole store, and its records against a checkpoint",
+	"http":      "http: puts over HTTP, the tail, pages and questions",
 }
 
 // printTables prints a table for each workload, and one of the targets.
@@ -85,7 +86,12 @@ func grouped(of []row) []row {
 }
 
 func variantOrder(r row) int {
-	return slices.Index([]string{asRecord, asRaw, putsAlone, putsBeside, reads, afterClose, afterKill, afterDelete, proveOne, proveMany, checkMany, checkExport}, r.Variant)
+	if p, ok := pageOf(r.Variant); ok {
+		after := 1000 * r.Writers // pages come after all others, and those beside writers last
+		return 1000 + after + slices.IndexFunc(pages, func(q page) bool { return q.name == p.name })
+	}
+	return slices.Index([]string{asRecord, asRaw, putsAlone, putsBeside, reads, afterClose, afterKill, afterDelete, proveOne, proveMany, checkMany, checkExport,
+		httpOneInProcess, httpOne, httpOneBeside, httpManyInProcess, httpMany, httpOpenInProcess, httpOpen, httpOpenBeside}, r.Variant)
 }
 
 func storeOrder(r row) int {
@@ -111,14 +117,14 @@ func not(names ...string) func(string) bool {
 }
 
 func columns(rows []row) []column {
-	puts := in("put", "sustained", "import", "mixed")
+	puts := in("put", "sustained", "import", "mixed", "http")
 	many := not("replay", "prove", "check", "verify")   // once a round, or for one store
 	timed := not("import", "replay", "check", "verify") // one call each
 	return []column{
 		{"store", func(r row) string { return r.Store }, nil},
-		{"", func(r row) string { return r.Variant }, in("get", "agent100", "recent100", "impact", "mixed", "replay", "prove", "check")},
-		{"records", func(r row) string { return fmt.Sprint(r.Records) }, in("get", "agent100", "recent100", "impact", "sustained", "import", "prove", "check", "verify")},
-		{"writers", func(r row) string { return fmt.Sprint(r.Writers) }, in("put", "mixed")},
+		{"", func(r row) string { return r.Variant }, in("get", "agent100", "recent100", "impact", "mixed", "replay", "prove", "check", "http")},
+		{"records", func(r row) string { return fmt.Sprint(r.Records) }, in("get", "agent100", "recent100", "impact", "sustained", "import", "prove", "check", "verify", "http")},
+		{"writers", func(r row) string { return fmt.Sprint(r.Writers) }, in("put", "mixed", "http")},
 		{"readers", func(r row) string { return fmt.Sprint(r.Readers) }, in("get", "agent100", "recent100", "impact", "mixed")},
 		{"a second", func(r row) string { return figure(r.PerSecond) }, nil},
 		{"spread", func(r row) string { return figure(r.PerSecondMin) + " – " + figure(r.PerSecondMax) }, nil},
@@ -126,22 +132,24 @@ func columns(rows []row) []column {
 		{"s", func(r row) string { return figure(r.Seconds) }, in("prove", "check", "verify")},
 		{"ms", func(r row) string { return figure(r.P50) }, in("replay")},
 		{"p50 ms", func(r row) string { return figure(r.P50) }, timed},
+		{"p95 ms", func(r row) string { return figure(r.P95) }, in("http")},
 		{"p99 ms", func(r row) string { return figure(r.P99) }, timed},
 		{"p99.9 ms", func(r row) string { return figure(r.P999) }, timed},
-		{"newest seen, p50/p99 ms", func(r row) string {
+		{"seen after, p50/p99 ms", func(r row) string {
 			if r.LagMax == 0 {
 				return ""
 			}
 			return figure(r.LagP50) + " / " + figure(r.LagP99)
-		}, in("mixed")},
+		}, in("mixed", "http")},
 		{"CPU s", func(r row) string { return figure(r.CPU) }, nil},
 		{"CPU µs each", func(r row) string { return figure(r.CPUPer) }, nil},
+		{"of it servers", func(r row) string { return figure(r.ServerCPUPer) }, in("put", "http")},
 		{"RSS MB", func(r row) string { return figure(r.RSS) }, nil},
 		{"of it anon", func(r row) string { return figure(r.Anon) }, nil},
 		{"disk MB", func(r row) string { return figure(r.Disk) }, nil},
 		{"written/byte", func(r row) string { return figure(r.WrittenPer) }, puts},
 		{"device/byte", func(r row) string { return figure(r.DevicePer) }, puts},
-		{"note", func(r row) string { return r.Note }, in("sustained", "mixed", "replay")},
+		{"note", func(r row) string { return r.Note }, in("sustained", "mixed", "replay", "http")},
 	}
 }
 

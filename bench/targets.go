@@ -98,5 +98,30 @@ func reached(rows []row) []target {
 	if many := find("auditsql", "prove", proveMany, 0, 0); many != nil {
 		atLeast("prove: records a second into an archive", 5000, many.PerSecond)
 	}
+	one, alone1 := find("auditsql", "http", httpOne, httpConnections, 0), find("auditsql", "http", httpOneInProcess, httpConnections, 0)
+	rate("http by 64: puts a second, one a request, divided by those in process", .25, one, alone1)
+	if one != nil && alone1 != nil {
+		atMost("http by 64: processor time of the server for a put, in µs, minus that in process", 35, one.ServerCPUPer-alone1.CPUPer)
+	}
+	rate("http by 64: puts a second, divided by those of postgres", 1.5, one, find("postgres", "http", httpOne, httpConnections, 0))
+	rate("http by 64: puts a second, divided by those of postgres-one", 1, one, find("postgres-one", "http", httpOne, httpConnections, 0))
+	rate("http by 64: puts a second, 100 a request, divided by those in process", .6,
+		find("auditsql", "http", httpMany, httpConnections, 0), find("auditsql", "http", httpManyInProcess, httpConnections, 0))
+	if open := find("auditsql", "http", httpOpen, httpConnections, 0); open != nil {
+		atMost("http, 1,000 puts a second: p99, in ms", 5, open.P99)
+		atMost("http, 1,000 puts a second: p99 from the acknowledgement until a tail has seen the record, in ms", 50, open.LagP99)
+	}
+	rate("http by 64: puts a second beside 100 tails, divided by those without", .9, find("auditsql", "http", httpOneBeside, httpConnections, 0), one)
+	for _, writers := range []int{0, httpConnections} {
+		for _, p := range pages {
+			variant, within := p.name, p.within
+			if writers > 0 {
+				variant, within = variant+besideWriters, pageBeside
+			}
+			if r := find("auditsql", "http", variant, writers, 1); r != nil {
+				atMost(fmt.Sprintf("%s with %d records: p95, in ms", variant, r.Records), within, r.P95)
+			}
+		}
+	}
 	return found
 }
