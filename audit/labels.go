@@ -134,3 +134,22 @@ func (db *DB) PutLabels(ctx context.Context, labels []Label) error {
 	}
 	return db.sql.PutLabels(ctx, rows)
 }
+
+// AddLabels gives labels to hashes that have none, all or none. A hash that has a label keeps it, and a label that another hash has
+// is not given again: it would become ambiguous. So what a person has named stays as it is. A label that CheckLabel refuses is
+// ErrInvalid. AddLabels is for programs that know names, and needs a store that is open for writing (ErrReadOnly).
+func (db *DB) AddLabels(ctx context.Context, labels []Label) error {
+	done, err := db.begin()
+	if err != nil {
+		return err
+	}
+	defer done()
+	rows := make([]sqlstore.Label, len(labels))
+	for i, l := range labels {
+		if err := checkLabel(l.Label); err != nil {
+			return err.in(fmt.Sprintf("labels[%d]", i))
+		}
+		rows[i] = sqlstore.Label{Hash: l.Hash.String(), Label: l.Label}
+	}
+	return db.sql.AddLabels(ctx, rows)
+}
