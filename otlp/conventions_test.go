@@ -176,19 +176,19 @@ func TestReducedSpansCanBeKept(t *testing.T) {
 
 func TestMapsAreChecked(t *testing.T) {
 	for text, want := range map[string]string{
-		`{"agents":["x"]}`:                         `unknown field "agents"`,
-		`{"agent":5}`:                              "want a text or a list of texts",
-		`{} {}`:                                    "something follows",
-		`[]`:                                       "the map:",
-		`{"assertion":"url"}`:                      `want "content" or "id"`,
-		`{"subject":"all"}`:                        `want "keep", "hash" or "none"`,
-		`{"lifecycle":{"default":"Published"}}`:    "Published",
-		`{"lifecycle":{"values":{"live":"Blue"}}}`: "Blue",
-		`{"lifecycle":{"from":"x","to":"y"}}`:      `unknown field "to"`,
-		`{"tools":[{"query":"q"}]}`:                "tools[0]: it has no name",
-		`{"tools":[{"name":"a"},{"name":"a"}]}`:    `"a" is there twice`,
-		`{"attributes":["span_digest"]}`:           `"span_digest" is a name`,
-		`{"attributes":["a","a"]}`:                 `"a" is a name`,
+		`{"agents":["x"]}`:                      `unknown field "agents"`,
+		`{"agent":5}`:                           "want a text or a list of texts",
+		`{} {}`:                                 "something follows",
+		`[]`:                                    "the map:",
+		`{"assertion":"url"}`:                   `want "content" or "id"`,
+		`{"subject":"all"}`:                     `want "keep", "hash" or "none"`,
+		`{"lifecycle":{"default":"Published"}}`: "Published",
+		`{"lifecycle":{"values":{"live":"Blue"}}}`:                                    "Blue",
+		`{"lifecycle":{"from":"x","to":"y"}}`:                                         `unknown field "to"`,
+		`{"tools":[{"query":"q"}]}`:                                                   "tools[0]: it has no name",
+		`{"tools":[{"name":"a"},{"name":"a"}]}`:                                       `"a" is there twice`,
+		`{"attributes":["span_digest"]}`:                                              `"span_digest" is a name`,
+		`{"attributes":["a","a"]}`:                                                    `"a" is a name`,
 		`{"attributes":["` + strings.Join(slices.Collect(letters(60)), `","`) + `"]}`: "are too many",
 	} {
 		if _, err := otlp.ParseMap([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {

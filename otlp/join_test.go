@@ -260,7 +260,7 @@ func TestAJoinerIsBounded(t *testing.T) {
 				}
 			}
 		}
-		const n = 20_000
+		const n = 5_000
 		for trace := 1; trace <= n; trace++ {
 			take(j.Add(m.Reduce(retriever(trace, 2, 1)), 0, noTime))
 			if j.Spans() > 100 {
@@ -290,7 +290,7 @@ func TestATraceSettlesAfterManySpans(t *testing.T) {
 // Traces that are chains or stars of many spans take no more time than their size.
 func TestLargeTraces(t *testing.T) {
 	m := mapping(t, `{}`)
-	const n = 100_000
+	const n = 20_000
 	for name, parent := range map[string]func(int) int{"chain": func(i int) int { return i - 1 }, "star": func(i int) int { return min(i-1, 1) }, "circle": func(i int) int { return i%n + 1 }} {
 		var reduced []*otlp.Reduced
 		for i := 1; i <= n; i++ {

@@ -22,19 +22,25 @@ import (
 // samplesVariable names the folder with samples of real spans. They are not in the repository.
 const samplesVariable = "AUDITSQL_OTLP_SAMPLES"
 
-// samples is that folder. Without it, it is beside the checkout, as the other real input is.
-func samples(t testing.TB) string {
-	t.Helper()
-	dir := os.Getenv(samplesVariable)
-	if dir == "" {
-		dir = filepath.Join("..", "..", "shared", "data", "otlp")
-		if _, err := os.Stat(dir); err != nil {
-			// A worktree is one level deeper.
-			dir = filepath.Join("..", dir)
+// sampleDir is that folder. Without the variable it is beside the checkout, as the other real input is, or beside a worktree's.
+func sampleDir() (string, bool) {
+	dirs := []string{os.Getenv(samplesVariable)}
+	if dirs[0] == "" {
+		dirs = []string{filepath.Join("..", "..", "shared", "data", "otlp"), filepath.Join("..", "..", "..", "shared", "data", "otlp")}
+	}
+	for _, dir := range dirs {
+		if _, err := os.Stat(dir); err == nil {
+			return dir, true
 		}
 	}
-	if _, err := os.Stat(dir); err != nil {
-		t.Skipf("there are no samples of real spans: %v; %s names their folder", err, samplesVariable)
+	return "", false
+}
+
+func samples(t testing.TB) string {
+	t.Helper()
+	dir, ok := sampleDir()
+	if !ok {
+		t.Skipf("there are no samples of real spans beside the checkout; %s names their folder", samplesVariable)
 	}
 	return dir
 }
