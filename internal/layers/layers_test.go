@@ -18,7 +18,7 @@ const module = "github.com/auditsql/auditsql/"
 
 // allowed is which packages of the module each of them may import. Tests may import more.
 var allowed = map[string][]string{
-	"cmd/auditsql":         {"audit", "wal", "sqlstore", "internal/legible", "audit/ask", "audit/ingest", "audit/queries", "internal/when", "audit/view", "internal/tui", "evidence", "evidence/bundle", "internal/keyfile", "internal/signing", "internal/deliver", "tree"},
+	"cmd/auditsql":         {"audit", "wal", "sqlstore", "internal/legible", "audit/ask", "audit/ingest", "audit/queries", "internal/when", "audit/view", "internal/tui", "evidence", "evidence/bundle", "internal/keyfile", "internal/signing", "internal/deliver", "tree", "otlp"},
 	"audit":                {"kvshim", "sqlstore", "wal", "internal/durable", "internal/legible", "internal/backlog", "internal/idfilter", "internal/storedir", "tree", "evidence", "internal/keyfile", "internal/signing", "internal/deliver"},
 	"kvshim":               {"sqlstore"},
 	"kvshim/kvtest":        {"kvshim"},
@@ -49,6 +49,7 @@ var allowed = map[string][]string{
 	"internal/when":        {"audit"},
 	"audit/view":           {"audit", "wal", "evidence", "internal/legible", "internal/when", "tree"},
 	"internal/tui":         {"internal/legible"},
+	"otlp":                 {"audit", "audit/ingest", "internal/legible"},
 }
 
 // keepers are the only packages that may import what is theirs.
@@ -60,7 +61,7 @@ var keepers = map[string][]string{
 	"github.com/spf13":       {"cmd/auditsql"},
 	"github.com/jedib0t":     {"cmd/auditsql", "internal/tui"},
 	"github.com/schollz":     {"cmd/auditsql", "internal/tui"},
-	"github.com/zeebo":       {"wal", "wal/internal/segment", "audit", "internal/walspec"},
+	"github.com/zeebo":       {"wal", "wal/internal/segment", "audit", "internal/walspec", "otlp"},
 	"golang.org/x/mod":       {"tree", "evidence"},
 	"golang.org/x/sys":       {"wal", "internal/durable"},
 	"golang.org/x/term":      {"cmd/auditsql", "internal/tui"},
@@ -68,6 +69,8 @@ var keepers = map[string][]string{
 	"github.com/rogpeppe":    {},
 	"pgregory.net/rapid":     {"internal/hostile"},
 	"github.com/prometheus/": {},
+	"go.opentelemetry.io":    {"otlp"},
+	"google.golang.org":      {"otlp"},
 }
 
 func TestImportsPointOneWay(t *testing.T) {
