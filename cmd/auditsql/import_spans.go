@@ -217,7 +217,7 @@ func (im *spanImporter) explain(ctx context.Context, inputs []input, total int64
 		tui.Column{Name: "span_id", Title: "span", Rank: 2},
 		tui.Column{Name: "name", Flexible: true, Least: 12},
 		tui.Column{Name: "became"},
-		tui.Column{Name: "rule", Flexible: true, Least: 20},
+		tui.Column{Name: "rule", Flexible: true, Least: 34},
 		tui.Column{Name: "agent", Flexible: true, Least: 8, Rank: 1},
 		tui.Column{Name: "documents", Right: true},
 		tui.Column{Name: "reason", Flexible: true, Least: 12, Rank: 4})
