@@ -86,17 +86,49 @@ type rule struct {
 	name  string // for --explain
 	class Class
 	lens  string // of a retrieval
-	is    func(*Mapping, *Span) bool
+	is    test
+}
+
+// A test is a condition of a rule.
+type test func(*view) bool
+
+// A view is a span while it is classified. kinds has for each key of kindKeys which attribute has it, counted from 1; 0 is none. So the
+// many tests of a value cost one search for all of them.
+type view struct {
+	*Span
+	m     *Mapping
+	kinds [maxKinds]int32
+}
+
+// maxKinds is how many keys there may be. Every classification would panic if there were more.
+const maxKinds = 16
+
+// kindKeys are the attributes whose values are tested, with their numbers.
+var kindKeys = map[string]int{}
+
+func (m *Mapping) view(s *Span) *view {
+	v := &view{Span: s, m: m}
+	for i := range s.Attributes {
+		if n, ok := kindKeys[s.Attributes[i].Key]; ok {
+			v.kinds[n] = int32(i + 1)
+		}
+	}
+	return v
 }
 
 // says is a test: an attribute has one of these values. Their case does not matter. MLflow writes values as JSON in a text.
-func says(key string, values ...string) func(*Mapping, *Span) bool {
-	return func(_ *Mapping, s *Span) bool {
-		v := s.of(key)
-		if v.kind != String {
+func says(key string, values ...string) test {
+	n, ok := kindKeys[key]
+	if !ok {
+		n = len(kindKeys)
+		kindKeys[key] = n
+	}
+	return func(v *view) bool {
+		i := v.kinds[n]
+		if i == 0 || v.Attributes[i-1].Value.kind != String {
 			return false
 		}
-		text := strings.Trim(v.str, `"`)
+		text := strings.Trim(v.Attributes[i-1].Value.str, `"`)
 		for _, want := range values {
 			if strings.EqualFold(text, want) {
 				return true
@@ -107,16 +139,16 @@ func says(key string, values ...string) func(*Mapping, *Span) bool {
 }
 
 // tells is a test: one of these attributes is told, on the span or its resource.
-func tells(keys ...string) func(*Mapping, *Span) bool {
-	return func(_ *Mapping, s *Span) bool {
-		name, _ := s.first(keys)
+func tells(keys ...string) test {
+	return func(v *view) bool {
+		name, _ := v.first(keys)
 		return name != ""
 	}
 }
 
 // rules is the table of the rules, in their order. Conventions that are sure come first.
 var rules = []rule{
-	{"the map drops its name", Other, "", func(m *Mapping, s *Span) bool { return m.drop[s.Name] }},
+	{"the map drops its name", Other, "", func(v *view) bool { return v.m.drop[v.Name] }},
 	{"auditsql.span.kind = retrieval", Retrieval, lensRetrieval, says("auditsql.span.kind", "retrieval", "retriever")},
 	{"auditsql.span.kind = rerank", Retrieval, lensRerank, says("auditsql.span.kind", "rerank", "reranker")},
 	{"auditsql.span.kind = memory", Retrieval, lensMemory, says("auditsql.span.kind", "memory")},
@@ -138,22 +170,22 @@ var rules = []rule{
 	{"db.vector.query.result", Retrieval, lensRetrieval, hasIndexedResult},
 	{"span.type = retrieval", Retrieval, lensRetrieval, says("span.type", "retrieval")},
 	{"ai.observability.span_type = retrieval", Retrieval, lensRetrieval, says("ai.observability.span_type", "retrieval")},
-	{"a tool that the map names", Retrieval, lensTool, func(m *Mapping, s *Span) bool { return m.toolOf(s) != nil }},
+	{"a tool that the map names", Retrieval, lensTool, func(v *view) bool { return v.m.toolOf(v) != nil }},
 	{"an agent", Context, "", isAgent},
 	{"a call of a model", Context, "", isModel},
-	{"the root of its trace", Context, "", func(_ *Mapping, s *Span) bool { return s.Parent == SpanID{} }},
-	{"it names an agent", Context, "", func(m *Mapping, s *Span) bool { return tells(m.m.Agent...)(m, s) || tells(workflowFrom...)(m, s) }},
-	{"it names a session or a user", Context, "", func(_ *Mapping, s *Span) bool { return s.session() != "" || s.user() != "" }},
+	{"the root of its trace", Context, "", func(v *view) bool { return v.Parent == SpanID{} }},
+	{"it names an agent", Context, "", func(v *view) bool { return tells(v.m.m.Agent...)(v) || tells(workflowFrom...)(v) }},
+	{"it names a session or a user", Context, "", func(v *view) bool { return v.session() != "" || v.user() != "" }},
 }
 
 // noRule is the rule of spans that no rule is about.
 var noRule = rule{name: "no rule", class: Other}
 
 // anyOf is a test: one of these tests.
-func anyOf(tests ...func(*Mapping, *Span) bool) func(*Mapping, *Span) bool {
-	return func(m *Mapping, s *Span) bool {
-		for _, test := range tests {
-			if test(m, s) {
+func anyOf(tests ...test) test {
+	return func(v *view) bool {
+		for _, is := range tests {
+			if is(v) {
 				return true
 			}
 		}
@@ -162,6 +194,8 @@ func anyOf(tests ...func(*Mapping, *Span) bool) func(*Mapping, *Span) bool {
 }
 
 var (
+	isLangfuseSpan = says("langfuse.observation.type", "span")
+
 	isAgent = anyOf(
 		says("auditsql.span.kind", "agent"), says("openinference.span.kind", "agent"), says("gen_ai.operation.name", "invoke_agent", "create_agent"),
 		says("traceloop.span.kind", "agent"), says("langfuse.observation.type", "agent"), says("langsmith.span.kind", "agent"),
@@ -183,8 +217,8 @@ var (
 )
 
 // toolOf returns the rule of the map for the tool that a span calls, nil if there is none.
-func (m *Mapping) toolOf(s *Span) *Tool {
-	if len(m.tools) == 0 || !isTool(m, s) {
+func (m *Mapping) toolOf(s *view) *Tool {
+	if len(m.tools) == 0 || !isTool(s) {
 		return nil
 	}
 	if _, name := s.first(toolNameFrom); name != "" {
@@ -200,7 +234,7 @@ func (m *Mapping) toolOf(s *Span) *Tool {
 	return nil
 }
 
-func hasDocumentEvent(_ *Mapping, s *Span) bool {
+func hasDocumentEvent(s *view) bool {
 	for i := range s.Events {
 		for _, name := range documentEvents {
 			if s.Events[i].Name == name {
@@ -211,7 +245,7 @@ func hasDocumentEvent(_ *Mapping, s *Span) bool {
 	return false
 }
 
-func hasIndexedResult(_ *Mapping, s *Span) bool {
+func hasIndexedResult(s *view) bool {
 	for i := range s.Attributes {
 		for _, prefix := range indexedResults {
 			if strings.HasPrefix(s.Attributes[i].Key, prefix) {
@@ -223,8 +257,8 @@ func hasIndexedResult(_ *Mapping, s *Span) bool {
 }
 
 // langfuseDocuments is for Langfuse's older SDKs, which have no type for retrievals.
-func langfuseDocuments(m *Mapping, s *Span) bool {
-	if !says("langfuse.observation.type", "span")(m, s) {
+func langfuseDocuments(s *view) bool {
+	if !isLangfuseSpan(s) {
 		return false
 	}
 	output := parsed(s.of("langfuse.observation.output"))
@@ -238,9 +272,9 @@ func langfuseDocuments(m *Mapping, s *Span) bool {
 }
 
 // classify returns the rule that makes the span what it is.
-func (m *Mapping) classify(s *Span) *rule {
+func (m *Mapping) classify(v *view) *rule {
 	for i := range rules {
-		if rules[i].is(m, s) {
+		if rules[i].is(v) {
 			return &rules[i]
 		}
 	}

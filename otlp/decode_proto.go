@@ -18,11 +18,16 @@ func DecodeProto(message []byte) ([]*Span, error) {
 	if err := (proto.UnmarshalOptions{RecursionLimit: 2*maxDepth + 8}).Unmarshal(message, &data); err != nil {
 		return nil, fmt.Errorf("it is no export request in protobuf: %w", err)
 	}
-	return FromProto(data.ResourceSpans)
+	return fromProto(data.ResourceSpans, len(message) > MaxSpan)
 }
 
 // FromProto converts the spans of a request that was decoded already, as gRPC does.
 func FromProto(all []*tracepb.ResourceSpans) ([]*Span, error) {
+	return fromProto(all, true)
+}
+
+// fromProto converts spans. To measure each takes as long as half of their decoding, so that is done only if they may be large.
+func fromProto(all []*tracepb.ResourceSpans, large bool) ([]*Span, error) {
 	n := 0
 	for _, group := range all {
 		for _, scoped := range group.GetScopeSpans() {
@@ -30,7 +35,7 @@ func FromProto(all []*tracepb.ResourceSpans) ([]*Span, error) {
 		}
 	}
 	spans := make([]*Span, 0, n)
-	c := converter{}
+	c := converter{large: large}
 	for _, group := range all {
 		from := c.resource(group.GetResource())
 		for _, scoped := range group.GetScopeSpans() {
@@ -45,8 +50,11 @@ func FromProto(all []*tracepb.ResourceSpans) ([]*Span, error) {
 	return spans, c.err
 }
 
-// A converter keeps the first error.
-type converter struct{ err error }
+// A converter keeps an error.
+type converter struct {
+	large bool // a span may be larger than MaxSpan
+	err   error
+}
 
 func (c *converter) resource(r *resourcepb.Resource) *Resource {
 	return &Resource{Attributes: c.attributes(r.GetAttributes())}
@@ -67,7 +75,7 @@ func (c *converter) span(p *tracepb.Span) *Span {
 	for _, l := range p.GetLinks() {
 		s.Links = append(s.Links, Link{TraceID: l.GetTraceId(), SpanID: l.GetSpanId(), Attributes: c.attributes(l.GetAttributes())})
 	}
-	if proto.Size(p) > MaxSpan {
+	if c.large && proto.Size(p) > MaxSpan {
 		s.Unusable = errTooLarge
 	}
 	s.checkIDs()

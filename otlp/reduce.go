@@ -95,7 +95,8 @@ func (m *Mapping) Reduce(s *Span) *Reduced {
 	if s.Unusable != nil {
 		return nil
 	}
-	by := m.classify(s)
+	v := m.view(s)
+	by := m.classify(v)
 	r := &Reduced{
 		Trace: s.TraceID, Span: s.SpanID, Parent: s.Parent, Name: name(s.Name), Class: by.class, Rule: by.name,
 		Start: s.Start, End: s.End,
@@ -104,7 +105,7 @@ func (m *Mapping) Reduce(s *Span) *Reduced {
 		return r // it is a link between a parent and its children, and nothing else
 	}
 	r.Agent = s.named(m.m.Agent)
-	r.AgentSpan = isAgent(m, s)
+	r.AgentSpan = isAgent(v)
 	r.Workflow = s.named(workflowFrom)
 	r.Session, r.User = name(s.session()), name(s.user())
 	service, _ := s.resource("service.name").scalar()
@@ -116,8 +117,8 @@ func (m *Mapping) Reduce(s *Span) *Reduced {
 	}
 	switch {
 	case by.class == Retrieval:
-		r.Retrieved = m.retrieved(s, by.lens)
-	case isModel(m, s):
+		r.Retrieved = m.retrieved(v, by.lens)
+	case isModel(v):
 		if words := answerOf(s); words != "" {
 			h := hashOf(words)
 			r.Answer = &h
@@ -148,7 +149,7 @@ func (s *Span) named(from []string) *Named {
 	return n
 }
 
-func (m *Mapping) retrieved(s *Span, lens string) *Retrieved {
+func (m *Mapping) retrieved(s *view, lens string) *Retrieved {
 	r := &Retrieved{Digest: s.Digest(), Lens: lens, Dropped: s.Dropped, Original: name(s.Original)}
 	if own, ok := s.of("auditsql.lens").scalar(); ok && own != "" {
 		r.Lens = name(own)
@@ -157,9 +158,9 @@ func (m *Mapping) retrieved(s *Span, lens string) *Retrieved {
 	if lens == lensTool {
 		tool = m.toolOf(s)
 	}
-	r.Predicate = m.predicate(s)
+	r.Predicate = m.predicate(s.Span)
 	m.keepQuestion(r, s.question(tool))
-	m.pieces(r, m.documentsOf(s, tool))
+	m.pieces(r, m.documentsOf(s.Span, tool))
 	r.Error = s.failure()
 	if h, err := audit.ParseHash(told(s.of("auditsql.epoch"))); err == nil {
 		r.Epoch = &h
