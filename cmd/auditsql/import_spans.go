@@ -191,7 +191,7 @@ func (a *app) importSpans(ctx context.Context, names []string, o importOptions) 
 	join.Unit = db.TimeUnit()
 	im.db, im.joiner = db, otlp.NewJoiner(join)
 	im.bar = a.progress("importing", total, true)
-	err = im.all(ctx, inputs)
+	err = im.all(ctx, inputs, total)
 	im.bar.End()
 	closing := a.progress("bringing the rest into SQLite", -1, false)
 	err = errors.Join(err, a.closeWriter(db))
@@ -222,7 +222,7 @@ func (im *spanImporter) explain(ctx context.Context, inputs []input, total int64
 		tui.Column{Name: "documents", Right: true},
 		tui.Column{Name: "reason", Flexible: true, Least: 12, Rank: 4})
 	im.bar = im.a.progress("reading", total, true)
-	err := im.all(ctx, inputs)
+	err := im.all(ctx, inputs, total)
 	im.bar.End()
 	err = errors.Join(err, im.rows.End())
 	im.notes()
@@ -237,7 +237,7 @@ func (im *spanImporter) explain(ctx context.Context, inputs []input, total int64
 
 // all reads all inputs, and settles what is left at the end of the last one. When it is interrupted, the traces that have not
 // settled are not stored: the rest of their spans may not have been read, and the first record stays.
-func (im *spanImporter) all(ctx context.Context, inputs []input) error {
+func (im *spanImporter) all(ctx context.Context, inputs []input, total int64) error {
 	for _, in := range inputs {
 		err := otlp.Read(interruptible{ctx, counted{in.in, im.read}}, otlp.Format(im.options.spans.format), func(p otlp.Part) error {
 			if ctx.Err() != nil {
@@ -255,6 +255,12 @@ func (im *spanImporter) all(ctx context.Context, inputs []input) error {
 		default:
 			im.failed++
 			im.reject(fmt.Sprintf("%s: %v", in.name, err))
+		}
+	}
+	if total < 0 {
+		// A pipe may have ended because of the same signal.
+		if ended := cutShort(ctx); ended != nil {
+			return ended
 		}
 	}
 	if ctx.Err() != nil {

@@ -14,7 +14,7 @@ import (
 
 // Each edit fits the code at exactly one place: whoever changes the code changes the table with it.
 func TestEachEditFits(t *testing.T) {
-	for _, m := range slices.Concat(mutants, proofMutants, proveMutants, wayMutants) {
+	for _, m := range slices.Concat(mutants, proofMutants, proveMutants, wayMutants, otlpMutants) {
 		b, err := os.ReadFile(filepath.Join("..", "..", m.file))
 		if err != nil {
 			t.Fatal(err)
