@@ -126,8 +126,8 @@ func TestASpanThatWasChangedIsRejected(t *testing.T) {
 	m := mapping(t, `{}`)
 	first, second := retriever(1, 1, 0), retriever(1, 1, 0)
 	second.Attributes = append(second.Attributes, text("input.value", "something else"))
-	records, counts := joined(reduce(m, []*otlp.Span{first, second, first}))
-	if counts != (otlp.Counts{Read: 3, Records: 2, Rejected: 1}) {
+	records, counts := joined(reduce(m, []*otlp.Span{first, second, first, second}))
+	if counts != (otlp.Counts{Read: 4, Records: 2, Rejected: 2}) {
 		t.Errorf("%+v", counts)
 	}
 	for i := range records {
