@@ -49,7 +49,7 @@ type Labels struct {
 	by  map[string][]Hash // usually one hash; a renewed key may have the label of the old one
 }
 
-// Labels reads all labels. People type them, so there are few.
+// Labels reads all labels into memory. People type few, and an import of spans gives one to each document that has an id.
 func (db *DB) Labels(ctx context.Context) (*Labels, error) {
 	if err := db.readable(ctx); err != nil {
 		return nil, err
