@@ -49,7 +49,7 @@ type Labels struct {
 	by  map[string][]Hash // usually one hash; a renewed key may have the label of the old one
 }
 
-// Labels reads all labels. People type them, so there are few.
+// Labels reads all labels into memory. People type few, and an import of spans gives one to each document that has an id.
 func (db *DB) Labels(ctx context.Context) (*Labels, error) {
 	if err := db.readable(ctx); err != nil {
 		return nil, err
@@ -133,4 +133,23 @@ func (db *DB) PutLabels(ctx context.Context, labels []Label) error {
 		return sqlstore.PutLabels(ctx, name, rows, func(m sqlstore.Meta) error { return checkStore(db.file, db.dir, m) })
 	}
 	return db.sql.PutLabels(ctx, rows)
+}
+
+// AddLabels gives labels to hashes that have none, all or none. A hash that has a label keeps it, and a label that another hash has
+// is not given again: it would become ambiguous. So what a person has named stays as it is. A label that CheckLabel refuses is
+// ErrInvalid. AddLabels is for programs that know names, and needs a store that is open for writing (ErrReadOnly).
+func (db *DB) AddLabels(ctx context.Context, labels []Label) error {
+	done, err := db.begin()
+	if err != nil {
+		return err
+	}
+	defer done()
+	rows := make([]sqlstore.Label, len(labels))
+	for i, l := range labels {
+		if err := checkLabel(l.Label); err != nil {
+			return err.in(fmt.Sprintf("labels[%d]", i))
+		}
+		rows[i] = sqlstore.Label{Hash: l.Hash.String(), Label: l.Label}
+	}
+	return db.sql.AddLabels(ctx, rows)
 }

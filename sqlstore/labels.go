@@ -27,12 +27,36 @@ func (db *DB) Labels(ctx context.Context) ([]Label, error) {
 // PutLabels sets all these labels or none. An empty label removes the hash's label. Hashes may be in either case. When
 // PutLabels returns without an error the labels are on disk: the journal does not have them.
 func (db *DB) PutLabels(ctx context.Context, labels []Label) error {
+	return db.writeLabels(ctx, func(w *writer) error {
+		return w.putLabels(ctx, labels, func() error { return nil })
+	})
+}
+
+// AddLabels is PutLabels for labels that no person has given: a hash that has a label keeps it, and a label that another hash has is
+// not given a second time. Labels may not be empty.
+func (db *DB) AddLabels(ctx context.Context, labels []Label) error {
+	const add = `INSERT INTO label (hash, label) SELECT ?1, ?2 WHERE NOT EXISTS (SELECT 1 FROM label WHERE label = ?2)
+		ON CONFLICT (hash) DO NOTHING`
+	return db.writeLabels(ctx, func(w *writer) error {
+		return w.tx(ctx, func() error {
+			for _, l := range labels {
+				if _, err := w.conn.ExecContext(ctx, add, strings.ToLower(l.Hash), l.Label); err != nil {
+					return fmt.Errorf("label of %q: %w", l.Hash, err)
+				}
+			}
+			return nil
+		})
+	})
+}
+
+// writeLabels calls write with the connection that writes, and syncs what it has committed.
+func (db *DB) writeLabels(ctx context.Context, write func(*writer) error) error {
 	w, unlock, err := db.lockWriter(ctx)
 	if err != nil {
 		return db.fail("write labels", err)
 	}
 	defer unlock()
-	err = w.putLabels(ctx, labels, func() error { return nil })
+	err = write(w)
 	if err == nil {
 		// The writer commits without a sync (synchronous=NORMAL).
 		if err = db.held.wal.Sync(); err != nil {

@@ -20,7 +20,7 @@ import (
 )
 
 // documents are the pages whose screens and SQL are kept true.
-var documents = []string{"README.md", "docs/investigating.md", "docs/operating.md", "docs/json.md", "docs/proof.md", "docs/api.md"}
+var documents = []string{"README.md", "docs/investigating.md", "docs/operating.md", "docs/json.md", "docs/proof.md", "docs/api.md", "docs/opentelemetry.md"}
 
 // withSQL are those that also show SQL.
 var withSQL = map[string]bool{"README.md": true, "docs/investigating.md": true}

@@ -65,6 +65,17 @@ Records after the signed ones are not: a plain import of the same file stores
 them. An interrupted catch-up is completed by the next one, and until then no
 other command writes to the store.
 
+With --format the inputs have spans of instrumented agents, and each retrieval
+becomes a record: otlp (OpenTelemetry, as JSON or protobuf, also as a collector
+writes them to files), langfuse or langsmith (what these export). The agent, the
+session and the answer are on other spans of a trace, so its records are stored
+at the end, or when 200,000 more spans have been read. Of documents and answers
+only hashes and names are kept; --text says what is kept of the questions. The
+counts are: read = records + wrapped + context + other + rejected, and records =
+inserted + duplicate. --explain stores nothing and prints what each span would
+become, and by which rule. --show-map prints how spans are mapped, --map reads a
+file like that. A span that came before with other content is rejected.
+
 If the store signs its log (auditsql log init), it is signed while the import
 runs as well, as often as log init said or as --every says, and at the end.
 
@@ -81,9 +92,22 @@ a pipe has ended by the same Ctrl-C: nobody knows then whether that was all.
 		Example: `  auditsql import monday.ndjson tuesday.ndjson.gz --rejects bad.ndjson
   zcat *.gz | auditsql import -
   my-agent | auditsql import - --ack
+  auditsql import --format otlp --explain spans.jsonl
   auditsql import --catch-up yesterday.ndjson.gz`,
-		Args: arguments(1, anyNumber, "FILE, or - for standard input,"),
+		Args: func(cmd *cobra.Command, args []string) error {
+			least := 1
+			if o.spans.showMap {
+				least = 0
+			}
+			return arguments(least, anyNumber, "FILE, or - for standard input,")(cmd, args)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.spans.check(cmd); err != nil {
+				return err
+			}
+			if o.spans.showMap {
+				return a.printMap(cmd.Context(), &o.spans)
+			}
 			stdin := 0
 			for _, name := range args {
 				if name == "-" {
@@ -105,6 +129,9 @@ a pipe has ended by the same Ctrl-C: nobody knows then whether that was all.
 			if cmd.Flags().Changed("every") && o.every.Duration <= 0 {
 				return usage("--every must be above 0")
 			}
+			if o.spans.format != "" {
+				return a.importSpans(cmd.Context(), args, o)
+			}
 			return a.importFiles(cmd.Context(), args, o)
 		},
 	}
@@ -116,6 +143,7 @@ a pipe has ended by the same Ctrl-C: nobody knows then whether that was all.
 	flags.BoolVar(&o.strict, "strict", false, "stop at the first line that is rejected")
 	flags.BoolVar(&o.catchUp, "catch-up", false, "put records back that were signed and are missing")
 	_ = cmd.MarkFlagFilename("rejects")
+	o.spans.add(cmd)
 	o.future.addMaxFuture(cmd)
 	a.addWriting(cmd)
 	a.addCreate(cmd)
@@ -130,6 +158,7 @@ type importOptions struct {
 	catchUp bool
 	every   durationFlag
 	future  durationFlag
+	spans   spanOptions
 }
 
 func (a *app) importFiles(ctx context.Context, names []string, o importOptions) (err error) {
@@ -151,6 +180,9 @@ func (a *app) importFiles(ctx context.Context, names []string, o importOptions) 
 			return err
 		}
 		if err := a.checkInput(in.name, read[in.name]); err != nil {
+			return err
+		}
+		if err := a.sniffSpans(in); err != nil {
 			return err
 		}
 	}
@@ -205,14 +237,7 @@ func (a *app) importFiles(ctx context.Context, names []string, o importOptions) 
 	if errors.Is(err, syscall.EPIPE) {
 		err = &exitError{code: exitPipe, err: errors.New("the reader of the answers has gone")}
 	}
-	err = errors.Join(err, signed())
-	if db.served() {
-		err = errors.Join(err, db.close())
-	} else {
-		closing := a.progress("bringing the rest into SQLite", -1, false)
-		err = errors.Join(err, db.close())
-		closing.End()
-	}
+	err = errors.Join(err, signed(), a.closeIntake(db))
 	for _, d := range im.doubts {
 		d.print(a.note)
 	}
@@ -228,6 +253,16 @@ func (a *app) importFiles(ctx context.Context, names []string, o importOptions) 
 		err = context.Cause(ctx)
 	}
 	return err
+}
+
+// closeIntake closes a store, and shows that bringing the rest into SQLite takes time. A server does that for itself.
+func (a *app) closeIntake(db intake) error {
+	if db.served() {
+		return db.close()
+	}
+	closing := a.progress("bringing the rest into SQLite", -1, false)
+	defer closing.End()
+	return db.close()
 }
 
 // signMeanwhile signs the log of a server's store every so often, and once more when the returned function is called. It waits for

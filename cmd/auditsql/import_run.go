@@ -14,6 +14,7 @@ import (
 
 	"github.com/auditsql/auditsql/audit/ingest"
 	"github.com/auditsql/auditsql/internal/tui"
+	"github.com/auditsql/auditsql/otlp"
 )
 
 // An importer stores the lines of inputs, counts what became of them, and answers them with --ack.
@@ -27,8 +28,9 @@ type importer struct {
 
 	read                          *atomic.Int64 // bytes of the inputs, before they are decompressed
 	inserted, duplicate, rejected uint64
-	inputs, failed                int       // how many there are; how many of them could not be read to their end
-	doubts                        []*doubts // in the order of the inputs
+	inputs, failed                int         // how many there are; how many of them could not be read to their end
+	doubts                        []*doubts   // in the order of the inputs
+	spans                         otlp.Format // of a line that is rejected because it has spans
 }
 
 // run imports everything.
@@ -118,6 +120,9 @@ func (im *importer) reject(ctx context.Context, o *ingest.Outcome) error {
 		return nil
 	}
 	im.rejected++
+	if im.spans == "" {
+		im.spans = otlp.Sniff(text)
+	}
 	reason := harmless(refusedRecord(o.Err).Error())
 	im.bar.Say(fmt.Sprintf("%s:%d: %s", harmless(o.Input), o.Line, reason))
 	if !im.options.ack {
@@ -177,6 +182,8 @@ func (im *importer) partly() error {
 	switch {
 	case im.failed == im.inputs:
 		e.code = exitFailed
+	case im.spans != "":
+		e.try = fmt.Sprintf("--format %s, for input that has spans", im.spans)
 	case im.options.strict:
 		e.err = errors.New("stopped at a line that was rejected (--strict)")
 	case im.options.rejects == "" && im.rejected > 0:

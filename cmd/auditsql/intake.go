@@ -15,6 +15,8 @@ import (
 type intake interface {
 	ingest.Store
 	Sign(ctx context.Context) (audit.Signature, error)
+	GetAudit(ctx context.Context, id audit.QueryID) (*audit.QueryAudit, error)
+	AddLabels(ctx context.Context, labels []audit.Label) error
 
 	// checkLog returns audit.ErrNoLog when the store has no log.
 	checkLog(ctx context.Context) error

@@ -104,3 +104,40 @@ func TestAnImportFromAPipeThatIsInterruptedAtItsEndSaysSo(t *testing.T) {
 		t.Errorf("it stores %q, exit code %d\n%s", stored, code, said)
 	}
 }
+
+// The spans of a trace that has not settled are not stored when the import is interrupted: the agent may come after them, and the
+// first record stays.
+func TestAnImportOfSpansThatIsInterruptedStoresNoOpenTrace(t *testing.T) {
+	t.Parallel()
+	const retrieval = `{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"000000000000000000000000000000b1","spanId":"0000000000000002","parentSpanId":"0000000000000001","name":"kb","startTimeUnixNano":"1795424401000000000","attributes":[{"key":"openinference.span.kind","value":{"stringValue":"RETRIEVER"}}]}]}]}]}` + "\n"
+	for _, after := range []time.Duration{0, signalDelay / 2} {
+		dir := filepath.Join(t.TempDir(), "store")
+		if _, said, code := ran(t, "-d", dir, "init"); code != exitDone {
+			t.Fatal(said)
+		}
+		synctest.Test(t, func(t *testing.T) {
+			ctx, end := context.WithCancelCause(t.Context())
+			var said bytes.Buffer
+			s := testStreams()
+			s.err = &said
+			s.in = endingReader{strings.NewReader(retrieval), func() {
+				if after == 0 {
+					end(errInterrupted)
+					return
+				}
+				time.AfterFunc(after, func() { end(errInterrupted) })
+			}}
+			if code := run(ctx, []string{"-d", dir, "import", "--format", "otlp", "-"}, s); code != exitInterrupted {
+				t.Errorf("the signal %s after the end: exit code %d\n%s", after, code, said.String())
+			}
+		})
+		if out, said, _ := ran(t, "-d", dir, "export"); out != "" {
+			t.Errorf("the signal %s after the end: it stores %q\n%s", after, out, said)
+		}
+		s := testStreams()
+		s.in = strings.NewReader(retrieval)
+		if code := run(t.Context(), []string{"-d", dir, "import", "--format", "otlp", "-"}, s); code != exitDone {
+			t.Errorf("no signal: exit code %d", code)
+		}
+	}
+}

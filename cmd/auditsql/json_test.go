@@ -57,6 +57,8 @@ var jsonExamples = map[string][]string{
 	"log sign":        {"SIGNED; auditsql log sign"},
 	"log status":      {"SIGNED; auditsql log status", "SIGNED; rm key; auditsql log status"},
 
+	"import --explain":  {"SPANS; auditsql import --format otlp --explain spans.jsonl silent.jsonl"},
+	"import --format":   {"SPANS; auditsql import --format otlp spans.jsonl"},
 	"import --catch-up": {"auditsql key new log.example.com -o key; auditsql log init --key key; auditsql export > all; auditsql import --catch-up all"},
 	"log rebuild":       {"auditsql log rebuild", "auditsql key new log.example.com -o key; auditsql log init --key key; auditsql log rebuild"},
 	"log rotate":        {"auditsql key new log.example.com -o key; auditsql log init --key key; auditsql key new log.example.com -o new; auditsql log rotate --new new"},
@@ -79,6 +81,11 @@ var jsonSetups = strings.NewReplacer(
 		{"query_id":"`+strings.Repeat("c", 64)+`","timestamp":1795429700002,"params":{"subject":"customer/1","predicate":"open_orders","lens":"Recency","epoch":"`+strings.Repeat("3", 64)+`","lifecycle":"Approved"},"result_hash":"`+strings.Repeat("1", 64)+`","result_confidence":0.5}
 		END
 		auditsql import null.ndjson`,
+	// A retrieval that tells a document, its agent, and a retrieval that tells none.
+	"SPANS", `cat > spans.jsonl <<-'END'
+		{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"000000000000000000000000000000b1","spanId":"0000000000000002","parentSpanId":"0000000000000001","name":"kb","startTimeUnixNano":"1795424401000000000","attributes":[{"key":"openinference.span.kind","value":{"stringValue":"RETRIEVER"}},{"key":"retrieval.documents.0.document.id","value":{"stringValue":"policy-7"}}]},{"traceId":"000000000000000000000000000000b1","spanId":"0000000000000001","name":"SupportAgent","startTimeUnixNano":"1795424400000000000","attributes":[{"key":"openinference.span.kind","value":{"stringValue":"AGENT"}}]}]}]}]}
+		END
+		sed -e 's/b1"/b2"/g' -e 's/retrieval.documents/other/' spans.jsonl > silent.jsonl`,
 	// More evidence than is looked into.
 	"MANY", `seq 300 | awk 'BEGIN { printf "{\"query_id\":\"%064d\",\"timestamp\":1795429700000,\"params\":{},\"result_confidence\":1,\"contributing_assertions\":[", 5 }
 		{ printf "%s{\"assertion_hash\":\"%064d\",\"weight\":1,\"source_hash\":\"%064d\",\"lifecycle\":\"Approved\"}", (NR > 1 ? "," : ""), $1, 6 }

@@ -18,7 +18,7 @@ const module = "github.com/auditsql/auditsql/"
 
 // allowed is which packages of the module each of them may import. Tests may import more.
 var allowed = map[string][]string{
-	"cmd/auditsql":         {"audit", "web", "internal/socket", "internal/tokens", "wal", "sqlstore", "internal/legible", "audit/ask", "audit/ingest", "audit/queries", "internal/when", "audit/view", "internal/tui", "internal/show", "evidence", "evidence/bundle", "internal/keyfile", "internal/signing", "internal/deliver", "tree"},
+	"cmd/auditsql":         {"audit", "otlp", "web", "internal/socket", "internal/tokens", "wal", "sqlstore", "internal/legible", "audit/ask", "audit/ingest", "audit/queries", "internal/when", "audit/view", "internal/tui", "internal/show", "evidence", "evidence/bundle", "internal/keyfile", "internal/signing", "internal/deliver", "tree"},
 	"web":                  {"audit", "audit/ask", "audit/ingest", "audit/view", "internal/legible", "internal/show", "internal/tui", "internal/when", "evidence", "tree", "web/internal/chart", "web/internal/pages", "web/internal/phrase"},
 	"web/internal/pages":   {"internal/legible", "web/internal/phrase"},
 	"web/internal/chart":   {"audit", "web/internal/phrase"},
@@ -56,6 +56,7 @@ var allowed = map[string][]string{
 	"audit/view":           {"audit", "wal", "evidence", "internal/legible", "internal/when", "tree"},
 	"internal/tui":         {"internal/legible"},
 	"internal/show":        {"audit", "audit/view", "internal/tui"},
+	"otlp":                 {"audit", "audit/ingest", "internal/legible"},
 }
 
 // keepers are the only packages that may import what is theirs.
@@ -67,7 +68,7 @@ var keepers = map[string][]string{
 	"github.com/spf13":       {"cmd/auditsql"},
 	"github.com/jedib0t":     {"cmd/auditsql", "internal/tui"},
 	"github.com/schollz":     {"cmd/auditsql", "internal/tui"},
-	"github.com/zeebo":       {"wal", "wal/internal/segment", "audit", "internal/walspec"},
+	"github.com/zeebo":       {"wal", "wal/internal/segment", "audit", "internal/walspec", "otlp"},
 	"golang.org/x/mod":       {"tree", "evidence"},
 	"golang.org/x/sys":       {"wal", "internal/durable", "internal/socket"},
 	"golang.org/x/term":      {"cmd/auditsql", "internal/tui"},
@@ -77,6 +78,8 @@ var keepers = map[string][]string{
 	"github.com/prometheus/": {"web", "cmd/auditsql"},
 	"golang.org/x/time":      {"web"},
 	"github.com/klauspost/":  {"web"},
+	"go.opentelemetry.io":    {"otlp"},
+	"google.golang.org":      {"otlp"},
 }
 
 func TestImportsPointOneWay(t *testing.T) {

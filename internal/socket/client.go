@@ -144,8 +144,30 @@ func (c *Client) put(ctx context.Context, qs []*audit.QueryAudit, path string, u
 	return results, nil
 }
 
+// GetAudit returns a record; see audit.DB.
+func (c *Client) GetAudit(ctx context.Context, id audit.QueryID) (*audit.QueryAudit, error) {
+	var raw json.RawMessage
+	if err := c.ask(ctx, http.MethodGet, recordPath+"?"+idParam+"="+id.String(), nil, &raw); err != nil {
+		return nil, err
+	}
+	q, err := audit.ParseAudit(raw)
+	if err != nil {
+		return nil, fmt.Errorf("record %s from the server: %w", id, err)
+	}
+	return &q, nil
+}
+
 // PutLabels sets labels; see audit.DB.
 func (c *Client) PutLabels(ctx context.Context, labels []audit.Label) error {
+	return c.label(ctx, labels, labelsPath)
+}
+
+// AddLabels gives labels to hashes that have none; see audit.DB.
+func (c *Client) AddLabels(ctx context.Context, labels []audit.Label) error {
+	return c.label(ctx, labels, labelsPath+"?"+unnamedParam)
+}
+
+func (c *Client) label(ctx context.Context, labels []audit.Label, path string) error {
 	send := make([]labelJSON, len(labels))
 	for i, l := range labels {
 		send[i] = labelJSON{l.Hash, l.Label}
@@ -154,7 +176,7 @@ func (c *Client) PutLabels(ctx context.Context, labels []audit.Label) error {
 	if err != nil {
 		return err
 	}
-	return c.ask(ctx, http.MethodPost, labelsPath, body, &struct{}{})
+	return c.ask(ctx, http.MethodPost, path, body, &struct{}{})
 }
 
 // Sign signs the log; see audit.DB.

@@ -19,7 +19,9 @@ type Store interface {
 	TimeUnit() audit.TimeUnit
 	PutAudits(ctx context.Context, records []*audit.QueryAudit) ([]audit.PutResult, error)
 	PutUntilRefused(ctx context.Context, records []*audit.QueryAudit) ([]audit.PutResult, error)
+	GetAudit(ctx context.Context, id audit.QueryID) (*audit.QueryAudit, error)
 	PutLabels(ctx context.Context, labels []audit.Label) error
+	AddLabels(ctx context.Context, labels []audit.Label) error
 	Sign(ctx context.Context) (audit.Signature, error)
 	Log(ctx context.Context) (*audit.LogState, error)
 }
@@ -45,6 +47,7 @@ func Handler(store Store, about About, login func() string) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+aboutPath, func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, h.about) })
 	mux.HandleFunc("POST "+putPath, h.put)
+	mux.HandleFunc("GET "+recordPath, h.record)
 	mux.HandleFunc("POST "+labelsPath, h.labels)
 	mux.HandleFunc("POST "+signPath, h.sign)
 	mux.HandleFunc("GET "+logPath, h.log)
@@ -115,6 +118,26 @@ func parse(body []byte) ([]*audit.QueryAudit, error) {
 	return records, nil
 }
 
+// record answers with a record as canonical JSON.
+func (h *handler) record(w http.ResponseWriter, r *http.Request) {
+	id, err := audit.ParseHash(r.URL.Query().Get(idParam))
+	if err != nil {
+		refuse(w, http.StatusBadRequest, err)
+		return
+	}
+	q, err := h.store.GetAudit(r.Context(), id)
+	if err != nil {
+		h.done(w, err)
+		return
+	}
+	raw, err := q.Canonical()
+	if err != nil {
+		h.done(w, err)
+		return
+	}
+	answer(w, http.StatusOK, json.RawMessage(raw))
+}
+
 func (h *handler) labels(w http.ResponseWriter, r *http.Request) {
 	var sent []labelJSON
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, mostBytes)).Decode(&sent); err != nil {
@@ -125,7 +148,11 @@ func (h *handler) labels(w http.ResponseWriter, r *http.Request) {
 	for i, l := range sent {
 		labels[i] = audit.Label{Hash: l.Hash, Label: l.Label}
 	}
-	h.done(w, h.store.PutLabels(r.Context(), labels))
+	put := h.store.PutLabels
+	if r.URL.Query().Has(unnamedParam) {
+		put = h.store.AddLabels
+	}
+	h.done(w, put(r.Context(), labels))
 }
 
 // done answers a request that has no result.

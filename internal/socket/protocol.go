@@ -11,14 +11,17 @@ import (
 
 // The routes. A change that an older client or server would not understand gets another number.
 const (
-	root       = "/local/1"
-	aboutPath  = root + "/about"
-	putPath    = root + "/put"
-	labelsPath = root + "/labels"
-	signPath   = root + "/sign"
-	logPath    = root + "/log"
-	loginPath  = root + "/login"
-	untilParam = "until-refused" // of putPath
+	root         = "/local/1"
+	aboutPath    = root + "/about"
+	putPath      = root + "/put"
+	labelsPath   = root + "/labels"
+	signPath     = root + "/sign"
+	logPath      = root + "/log"
+	loginPath    = root + "/login"
+	recordPath   = root + "/record"
+	untilParam   = "until-refused" // of putPath
+	unnamedParam = "unnamed"       // of labelsPath: only hashes that have no label get one
+	idParam      = "id"            // of recordPath
 )
 
 // mostBytes is how long the records of one request may be: a batch of package ingest, or one record of the greatest length.
@@ -72,6 +75,7 @@ var kinds = []struct {
 	name string
 	err  error
 }{
+	{"not-found", audit.ErrNotFound},
 	{"conflict", audit.ErrConflict},
 	{"invalid", audit.ErrInvalid},
 	{"no-log", audit.ErrNoLog},

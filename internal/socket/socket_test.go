@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"strings"
 	"testing"
@@ -116,6 +117,20 @@ func TestAClientIsAsGoodAsTheStore(t *testing.T) {
 	}
 	if err := c.PutLabels(t.Context(), []audit.Label{{Hash: audit.Hash{1}, Label: " "}}); !errors.Is(err, audit.ErrInvalid) {
 		t.Errorf("got %v", err)
+	}
+	if err := c.AddLabels(t.Context(), []audit.Label{{Hash: audit.Hash{1}, Label: "another"}, {Hash: audit.Hash{2}, Label: "second"}}); err != nil {
+		t.Error(err)
+	}
+	if l, err := db.Labels(t.Context()); err != nil || l.Of(audit.Hash{1}) != "first" || l.Of(audit.Hash{2}) != "second" {
+		t.Errorf("added: %v, %v", l.All(), err)
+	}
+	through, err := c.GetAudit(t.Context(), record(1, 1).QueryID)
+	direct, err2 := db.GetAudit(t.Context(), record(1, 1).QueryID)
+	if err != nil || err2 != nil || !reflect.DeepEqual(through, direct) {
+		t.Errorf("%+v through the socket, and %+v; %v, %v", through, direct, err, err2)
+	}
+	if _, err := c.GetAudit(t.Context(), audit.QueryID{9}); !errors.Is(err, audit.ErrNotFound) {
+		t.Errorf("a record that is not stored: %v", err)
 	}
 	if _, err := c.Sign(t.Context()); !errors.Is(err, audit.ErrNoLog) {
 		t.Errorf("got %v", err)

@@ -1,0 +1,372 @@
+package otlp
+
+import (
+	"bytes"
+	"cmp"
+	"container/heap"
+	"container/list"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/auditsql/auditsql/audit"
+)
+
+// JoinOptions say when a trace has settled and how much a Joiner holds. A zero value means the default.
+type JoinOptions struct {
+	Unit audit.TimeUnit // of the store
+
+	AfterRoot  time.Duration // after the root of the trace came: 6 s
+	AfterLast  time.Duration // after its last span came: 20 s
+	AfterFirst time.Duration // after its first span came: 5 min
+
+	// AfterSpans settles a trace when so many spans have come after its last one. It is for files, in which time says nothing. 0: never.
+	AfterSpans int
+
+	MaxSpans int   // that are held: 500,000
+	MaxBytes int64 // of memory that these take, approximately: 256 MiB
+}
+
+func (o JoinOptions) withDefaults() JoinOptions {
+	o.AfterRoot = cmp.Or(o.AfterRoot, 6*time.Second)
+	o.AfterLast = cmp.Or(o.AfterLast, 20*time.Second)
+	o.AfterFirst = cmp.Or(o.AfterFirst, 5*time.Minute)
+	o.MaxSpans = cmp.Or(o.MaxSpans, 500_000)
+	o.MaxBytes = cmp.Or(o.MaxBytes, 256<<20)
+	return o
+}
+
+// Counts says what became of spans. Read = Records + Wrapped + Context + Other + Rejected.
+type Counts struct {
+	Read     uint64 `json:"read"`
+	Records  uint64 `json:"records"`
+	Wrapped  uint64 `json:"wrapped"` // retrievals around another one that tells the documents
+	Context  uint64 `json:"context"`
+	Other    uint64 `json:"other"`
+	Rejected uint64 `json:"rejected"`
+}
+
+// Add adds other counts.
+func (c *Counts) Add(other Counts) {
+	c.Read += other.Read
+	c.Records += other.Records
+	c.Wrapped += other.Wrapped
+	c.Context += other.Context
+	c.Other += other.Other
+	c.Rejected += other.Rejected
+}
+
+// A Became says what became of a span.
+type Became string
+
+// What a span can become.
+const (
+	BecameRecord   Became = "record"
+	BecameWrapped  Became = "wrapped"
+	BecameContext  Became = "context"
+	BecameOther    Became = "other"
+	BecameRejected Became = "rejected"
+)
+
+// ErrChanged rejects a span that came before with other content. The first stays.
+var ErrChanged = errors.New("the span came before with other content")
+
+// An Outcome is what became of a span when its trace settled.
+type Outcome struct {
+	Span   *Reduced
+	Became Became
+	Record *Record       // of a record
+	Labels []audit.Label // of a record: what its hashes stand for
+	Err    error         // why it is rejected
+}
+
+// A Settled is a trace whose spans have become what they are. Its outcomes have the order of their starts, and then of their ids.
+type Settled struct {
+	Trace    TraceID
+	Early    bool // it had to settle because the Joiner was full
+	Outcomes []Outcome
+}
+
+// Counts counts the outcomes.
+func (s *Settled) Counts() Counts {
+	c := Counts{Read: uint64(len(s.Outcomes))}
+	for i := range s.Outcomes {
+		switch s.Outcomes[i].Became {
+		case BecameRecord:
+			c.Records++
+		case BecameWrapped:
+			c.Wrapped++
+		case BecameContext:
+			c.Context++
+		case BecameOther:
+			c.Other++
+		case BecameRejected:
+			c.Rejected++
+		}
+	}
+	return c
+}
+
+// A Joiner collects reduced spans until their traces have settled. Spans that have come by then may have come in any order. It may not
+// be used from several goroutines.
+type Joiner struct {
+	options JoinOptions
+	traces  map[TraceID]*trace
+	oldest  list.List // of *trace, by the arrival of their first spans
+	quiet   list.List // of *trace, by the arrival of their last spans
+	due     dueHeap
+	came    uint64 // spans
+	spans   int    // that are held
+	bytes   int64
+	gone    recent
+	late    uint64
+	early   uint64
+}
+
+// A trace is what has come of a trace.
+type trace struct {
+	id                TraceID
+	spans             []*Reduced // in the order in which they came
+	bytes             int64
+	first             time.Time
+	last              time.Time
+	rooted            bool
+	root              time.Time
+	lastAt            uint64 // the number of its last span, of all that came
+	mark              uint64 // of its first span
+	inOldest, inQuiet *list.Element
+	index             int // in the heap
+	settles           time.Time
+}
+
+// NewJoiner makes a Joiner that holds nothing.
+func NewJoiner(o JoinOptions) *Joiner {
+	return &Joiner{options: o.withDefaults(), traces: map[TraceID]*trace{}}
+}
+
+// Add takes a span that came now. mark says where the caller has it; marks may not become smaller. It returns the traces that have to
+// settle early because the Joiner is full, and those that have settled because of AfterSpans. Those that are due are returned by Due.
+func (j *Joiner) Add(r *Reduced, mark uint64, now time.Time) []Settled {
+	j.came++
+	t := j.traces[r.Trace]
+	if t == nil {
+		t = &trace{id: r.Trace, first: now, mark: mark, index: -1}
+		t.inOldest, t.inQuiet = j.oldest.PushBack(t), j.quiet.PushBack(t)
+		j.traces[r.Trace] = t
+	}
+	if r.Class != Retrieval && j.gone.has(r.Trace) {
+		j.late++
+	}
+	size := r.size()
+	t.spans = append(t.spans, r)
+	t.bytes += size
+	t.last, t.lastAt = now, j.came
+	j.quiet.MoveToBack(t.inQuiet)
+	if r.Parent == (SpanID{}) && !t.rooted {
+		t.rooted, t.root = true, now
+	}
+	t.settles = earlier(t.first.Add(j.options.AfterFirst), t.last.Add(j.options.AfterLast))
+	if t.rooted {
+		t.settles = earlier(t.settles, t.root.Add(j.options.AfterRoot))
+	}
+	if t.index < 0 {
+		heap.Push(&j.due, t)
+	} else {
+		heap.Fix(&j.due, t.index)
+	}
+	j.spans++
+	j.bytes += size
+
+	var settled []Settled
+	if after := uint64(j.options.AfterSpans); after > 0 {
+		for {
+			t := j.quiet.Front().Value.(*trace) // r's own trace is in it, and has just had a span
+			if j.came-t.lastAt < after {
+				break
+			}
+			settled = append(settled, j.settle(t, false))
+		}
+	}
+	for len(j.traces) > 0 && (j.spans > j.options.MaxSpans || j.bytes > j.options.MaxBytes) {
+		settled = append(settled, j.settle(j.oldest.Front().Value.(*trace), true))
+	}
+	return settled
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// Due returns the traces that have settled by now.
+func (j *Joiner) Due(now time.Time) []Settled {
+	var settled []Settled
+	for len(j.due) > 0 && !j.due[0].settles.After(now) {
+		settled = append(settled, j.settle(j.due[0], false))
+	}
+	return settled
+}
+
+// Next is when the next trace settles. False: none is held.
+func (j *Joiner) Next() (time.Time, bool) {
+	if len(j.due) == 0 {
+		return time.Time{}, false
+	}
+	return j.due[0].settles, true
+}
+
+// Flush returns all traces that are held, the oldest first, as if they had settled.
+func (j *Joiner) Flush() []Settled {
+	settled := make([]Settled, 0, len(j.traces))
+	for j.oldest.Len() > 0 {
+		settled = append(settled, j.settle(j.oldest.Front().Value.(*trace), false))
+	}
+	return settled
+}
+
+// Held is the smallest mark of a span whose trace has not settled. False: none is held.
+func (j *Joiner) Held() (mark uint64, ok bool) {
+	if j.oldest.Len() == 0 {
+		return 0, false
+	}
+	return j.oldest.Front().Value.(*trace).mark, true
+}
+
+// Spans is how many spans are held.
+func (j *Joiner) Spans() int { return j.spans }
+
+// Late is how many spans of context came when their trace had settled. What they say is in no record.
+func (j *Joiner) Late() uint64 { return j.late }
+
+// Early is how many traces had to settle early.
+func (j *Joiner) Early() uint64 { return j.early }
+
+func (j *Joiner) settle(t *trace, early bool) Settled {
+	heap.Remove(&j.due, t.index)
+	j.oldest.Remove(t.inOldest)
+	j.quiet.Remove(t.inQuiet)
+	delete(j.traces, t.id)
+	j.spans -= len(t.spans)
+	j.bytes -= t.bytes
+	j.gone.add(t.id)
+	if early {
+		j.early++
+	}
+	return Settled{Trace: t.id, Early: early, Outcomes: join(t.spans, j.options.Unit, early)}
+}
+
+// size is about how many bytes of memory a span takes.
+func (r *Reduced) size() int64 {
+	n := 320 + len(r.Name) + len(r.Service) + len(r.Session) + len(r.User) + len(r.Emitter) + len(r.Model)
+	for _, named := range []*Named{r.Agent, r.Workflow} {
+		if named != nil {
+			n += 96 + len(named.Name) + len(named.Label)
+		}
+	}
+	if t := r.Retrieved; t != nil {
+		n += 400 + len(t.Predicate) + len(t.Error) + len(t.Original)
+		if t.Subject != nil {
+			n += len(*t.Subject)
+		}
+		for i := range t.Documents {
+			n += 112 + len(t.Documents[i].ID) + len(t.Documents[i].SourceName)
+		}
+		for key, v := range t.Attributes {
+			n += 64 + len(key)
+			if text, ok := v.(string); ok {
+				n += len(text)
+			}
+		}
+	}
+	return int64(n)
+}
+
+// dueHeap has the trace first that settles first, and of those that settle at one time the one that was quiet for the longest time.
+type dueHeap []*trace
+
+func (h dueHeap) Len() int { return len(h) }
+func (h dueHeap) Less(i, k int) bool {
+	if c := h[i].settles.Compare(h[k].settles); c != 0 {
+		return c < 0
+	}
+	return h[i].lastAt < h[k].lastAt
+}
+func (h dueHeap) Swap(i, k int) {
+	h[i], h[k] = h[k], h[i]
+	h[i].index, h[k].index = i, k
+}
+func (h *dueHeap) Push(x any) {
+	t := x.(*trace)
+	t.index = len(*h)
+	*h = append(*h, t)
+}
+func (h *dueHeap) Pop() any {
+	last := len(*h) - 1
+	t := (*h)[last]
+	(*h)[last] = nil
+	*h = (*h)[:last]
+	return t
+}
+
+// recent has the ids of the traces that settled last.
+type recent struct {
+	ids  map[TraceID]int
+	ring []TraceID
+	next int
+}
+
+const recentTraces = 1 << 16
+
+func (r *recent) has(id TraceID) bool { return r.ids[id] > 0 }
+
+func (r *recent) add(id TraceID) {
+	if r.ids == nil {
+		r.ids = map[TraceID]int{}
+	}
+	if len(r.ring) < recentTraces {
+		r.ring = append(r.ring, id)
+	} else {
+		old := r.ring[r.next]
+		if r.ids[old]--; r.ids[old] == 0 {
+			delete(r.ids, old)
+		}
+		r.ring[r.next] = id
+		r.next = (r.next + 1) % recentTraces
+	}
+	r.ids[id]++
+}
+
+// join decides what the spans of a trace become. What it returns does not depend on their order, except for a retrieval that came with
+// two contents: then the first that came stays.
+func join(spans []*Reduced, unit audit.TimeUnit, early bool) []Outcome {
+	g := newGraph(spans)
+	outcomes := make([]Outcome, 0, len(spans))
+	for _, r := range spans {
+		o := Outcome{Span: r}
+		switch {
+		case r.Class == Context:
+			o.Became = BecameContext
+		case r.Class != Retrieval:
+			o.Became = BecameOther
+		case g.of[r.Span].span.Retrieved == nil || g.of[r.Span].span.Retrieved.Digest != r.Retrieved.Digest:
+			o.Became, o.Err = BecameRejected, ErrChanged
+		case g.wrapper(g.of[r.Span]):
+			o.Became = BecameWrapped
+		default:
+			// A copy of a span gives the record once more, which is a duplicate then.
+			record, labels, err := r.record(unit, g.inherited(g.of[r.Span]), early)
+			if err != nil {
+				o.Became, o.Err = BecameRejected, err
+				break
+			}
+			o.Became, o.Record, o.Labels = BecameRecord, &record, labels
+		}
+		outcomes = append(outcomes, o)
+	}
+	slices.SortStableFunc(outcomes, func(a, b Outcome) int {
+		return cmp.Or(cmp.Compare(a.Span.Start, b.Span.Start), bytes.Compare(a.Span.Span[:], b.Span.Span[:]), cmp.Compare(a.Became, b.Became))
+	})
+	return outcomes
+}
