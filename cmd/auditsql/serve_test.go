@@ -527,6 +527,14 @@ func TestCommandsWriteThroughAServer(t *testing.T) {
 	if err := os.WriteFile(gz, gzipped(t, line(20)+line(21)), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	spans, changed := filepath.Join("..", "..", "otlp", "testdata", "conventions", "openinference.jsonl"), filepath.Join(t.TempDir(), "changed.jsonl")
+	content, err := os.ReadFile(spans)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(changed, bytes.ReplaceAll(content, []byte("0.9"), []byte("0.8")), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	far := `{"timestamp":9999999999999999,"params":{},"result_confidence":1}` + "\n"
 	for i, c := range []struct {
 		in   string
@@ -552,6 +560,9 @@ func TestCommandsWriteThroughAServer(t *testing.T) {
 		{"", []string{"import", "missing.ndjson"}},
 		{far, []string{"import", "-", "--max-future", "0"}},
 		{"", []string{"import", "-", "--every", "1h"}},
+		{"", []string{"import", "--format", "otlp", spans}},
+		{"", []string{"import", "--format", "otlp", spans, "--json"}},
+		{"", []string{"import", "--format", "otlp", changed, "--json"}},
 		{"", []string{"log", "sign"}},
 		{"", []string{"name", id, "first"}},
 		{"", []string{"name", "first", "second"}},
