@@ -25,6 +25,7 @@ type store struct {
 	m    *fusefs.Machine
 	opts []audit.Option
 	dbs  []*audit.DB // all openings
+	left bool        // a store that has failed keeps connections open until the process ends
 
 	mu    sync.Mutex
 	given map[audit.QueryID]string // records that were put: they may be there
@@ -53,14 +54,23 @@ func (s *store) open(opts ...audit.Option) (*audit.DB, error) {
 	if err == nil {
 		s.dbs = append(s.dbs, db)
 	}
+	s.noteLeft(err)
 	return db, err
+}
+
+// noteLeft notes what an opening or a closing says of connections that it leaves open. It must not close the last one when SQLite's
+// files have failed and no reader can be opened.
+func (s *store) noteLeft(err error) {
+	if err != nil && strings.Contains(err.Error(), "its other connections stay open") {
+		s.left = true
+	}
 }
 
 // end ends the machine, and closes every opening that is left.
 func (s *store) end() {
 	s.m.Kill()
 	for _, db := range s.dbs {
-		db.Close()
+		s.noteLeft(db.Close())
 	}
 	s.m.Drop()
 }
