@@ -58,7 +58,7 @@ func (s *Server) findPage(ctx context.Context, p *sheet) error {
 	}
 	section := pages.Section{Table: &pages.Table{
 		Caption: counted(len(found), "thing", "things") + " that may be meant", Head: 1, Columns: []pages.Column{{Name: "what"}, {Name: "where"}},
-		Empty: "Nothing in the store has this id, hash, label, attribute, time or subject.",
+		Empty: "Nothing in the store has this id, hash, label, attribute or subject. A time is written as 2026-11-23T10:19.",
 	}}
 	for _, m := range found {
 		section.Table.Rows = append(section.Table.Rows, pages.Row{Cells: [][]pages.Part{line(pages.Words(m.what)), line(m.link)}})

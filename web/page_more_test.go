@@ -162,6 +162,10 @@ func TestFind(t *testing.T) {
 	if main := text(elements(page, "main")[0]); !strings.Contains(main, "2 things") || !strings.Contains(main, "the questions about this subject") {
 		t.Errorf("a subject: %s", main)
 	}
+	_, page = p.open("/find?q=10:19")
+	if main := text(elements(page, "main")[0]); !strings.Contains(main, "Nothing in the store has this") || !strings.Contains(main, "A time is written as 2026-11-23T10:19") {
+		t.Errorf("a time without a day: %s", main)
+	}
 }
 
 // A person sees an error as a page, and a program as a problem document.

@@ -70,12 +70,12 @@ func makeDemo(ctx context.Context, dir string, records []*audit.QueryAudit) erro
 // demoNow is when the pages of a served demo are looked at: somebody has just noticed the payment.
 var demoNow = time.Date(2026, 11, 23, 10, 30, 0, 0, time.UTC)
 
-// serveDemo serves the store of the story until the run is interrupted.
-func (a *app) serveDemo(ctx context.Context, dir string) error {
+// serveDemo serves the store of the story until the run is interrupted. Before that it prints how the run ends.
+func (a *app) serveDemo(ctx context.Context, dir, ends string) error {
 	served := *a
 	served.dir = dir
 	begun := a.now()
-	fmt.Fprintln(a.out)
+	fmt.Fprintf(a.out, "\n%s\n\n", ends)
 	return served.serve(ctx, &serveOptions{
 		listen: usualAddress, logFormat: "text", demo: func() time.Time { return demoNow.Add(a.now().Sub(begun)) },
 	})
@@ -103,7 +103,11 @@ func (a *app) demo(ctx context.Context, keep string, serve bool) error {
 	}
 	fmt.Fprintf(a.out, demoOpening, len(records))
 	if serve {
-		return a.serveDemo(ctx, dir)
+		ends := "Open the link to log in with a browser. It works once. Ctrl-C ends the server\nand removes the store; --keep DIR keeps it."
+		if keep != "" {
+			ends = "Open the link to log in with a browser. It works once. Ctrl-C ends the server,\nand the store stays in " + harmless(keep) + "."
+		}
+		return a.serveDemo(ctx, dir, ends)
 	}
 	shown := a.streams
 	shown.dirAs = named

@@ -183,6 +183,10 @@ func (a *app) serve(ctx context.Context, o *serveOptions) error {
 		listener, err = net.Listen("tcp", "127.0.0.1:0")
 	}
 	if errors.Is(err, syscall.EADDRINUSE) {
+		// Most often this is the store's own server, and then another port does not help.
+		if !a.readOnly && a.server() != nil {
+			return fmt.Errorf("%s: %w", a.dir, audit.ErrLocked)
+		}
 		return trying(fmt.Errorf("listen: %w", err), "another port with --listen")
 	}
 	if err != nil {

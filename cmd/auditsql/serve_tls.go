@@ -27,11 +27,11 @@ func (f tlsFiles) load(log *slog.Logger) (*tls.Config, error) {
 	if f.clientCA != "" {
 		pem, err := os.ReadFile(f.clientCA)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("--client-ca: %w", err)
 		}
 		config.ClientCAs = x509.NewCertPool()
 		if !config.ClientCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s has no certificate in PEM", f.clientCA)
+			return nil, fmt.Errorf("--client-ca: %s has no certificate in PEM", f.clientCA)
 		}
 		config.ClientAuth = tls.RequireAndVerifyClientCert
 	}
@@ -54,11 +54,11 @@ func (c *certificate) read() error {
 	// Their state comes first: a file that changes while it is read is read again.
 	cert, err := os.Stat(c.files.cert)
 	if err != nil {
-		return err
+		return fmt.Errorf("--tls-cert: %w", err)
 	}
 	key, err := os.Stat(c.files.key)
 	if err != nil {
-		return err
+		return fmt.Errorf("--tls-key: %w", err)
 	}
 	c.cert, c.key = cert, key
 	pair, err := tls.LoadX509KeyPair(c.files.cert, c.files.key)
