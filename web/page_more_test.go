@@ -111,6 +111,30 @@ func TestNewSourcesOfABusyHour(t *testing.T) {
 	}
 }
 
+// Of very many answers, those whose answer the assertion was are one link away.
+func TestAnImpactLeadsToThoseItWasTheAnswerOf(t *testing.T) {
+	t.Parallel()
+	p := openPages(t, incident())
+	hash := pageHash("assertion", "right").String()
+	find := func(page *html.Node) (to string) {
+		for _, a := range elements(page, "a") {
+			if strings.Contains(text(a), "Show these alone") {
+				to, _ = attributeOf(a, "href")
+			}
+		}
+		return to
+	}
+	_, page := p.open("/impact/" + hash)
+	to := find(page)
+	if main := text(elements(page, "main")[0]); to == "" || !strings.Contains(main, "2 answers of 1 agent") {
+		t.Fatalf("the link leads to %q; the page says %s", to, main)
+	}
+	_, page = p.open(to)
+	if main := text(elements(page, "main")[0]); find(page) != "" || !strings.Contains(main, "1 answer of 1 agent") {
+		t.Errorf("%s says %s", to, main)
+	}
+}
+
 // An early store says that it has fewer records than it has: more have come since it was asked.
 type earlyStore struct {
 	*audit.DB
