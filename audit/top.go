@@ -176,12 +176,15 @@ func (db *DB) top(ctx context.Context, t *TopList, by TopBy, f Filter, newSince 
 	if by == TopLenses {
 		return db.topLenses(ctx, t, f)
 	}
-	for i := range t.Entries {
-		if err := db.topEntry(ctx, by, &t.Entries[i], f); err != nil {
-			return err
+	if by == TopSubjects {
+		for i := range t.Entries {
+			if err := db.topSubject(ctx, &t.Entries[i], f); err != nil {
+				return err
+			}
 		}
+		return nil
 	}
-	return nil
+	return db.topEvidence(ctx, t, by == TopSources, f)
 }
 
 // topLenses fills in the rest about lenses. There are few lenses with many records each, and no index on them.
@@ -202,26 +205,35 @@ func (db *DB) topLenses(ctx context.Context, t *TopList, f Filter) error {
 	return nil
 }
 
-// topEntry fills in the rest about a subject, an assertion or a source.
-func (db *DB) topEntry(ctx context.Context, by TopBy, e *TopEntry, f Filter) error {
+// topSubject fills in the rest about a subject.
+func (db *DB) topSubject(ctx context.Context, e *TopEntry, f Filter) error {
+	f.Subject = e.Text
+	agents, _, err := db.agents(ctx, f, Budget{})
+	if err != nil {
+		return err
+	}
 	var first, last *uint64
-	if by == TopSubjects {
-		f.Subject = e.Text
-		agents, _, err := db.agents(ctx, f, Budget{})
-		if err != nil {
-			return err
-		}
-		for _, a := range agents {
-			e.add(a.AgentID != nil, a.Audits)
-			widen(&first, &last, a.First, a.Last)
-		}
-	} else {
-		evidence := sqlstore.Evidence{Hash: bytesOf(e.Hash), Source: by == TopSources}
-		uses, err := db.sql.CountEvidence(ctx, evidence, f.lower(), 0, sqlstore.Budget{})
-		if err != nil {
-			return err
-		}
-		byAgent := uses.ByAgent
+	for _, a := range agents {
+		e.add(a.AgentID != nil, a.Audits)
+		widen(&first, &last, a.First, a.Last)
+	}
+	e.First, e.Last = deref(first, 0), deref(last, 0)
+	return nil
+}
+
+// topEvidence fills in the rest about assertions or sources.
+func (db *DB) topEvidence(ctx context.Context, t *TopList, sources bool, f Filter) error {
+	hashes := make([]*[32]byte, len(t.Entries))
+	for i := range t.Entries {
+		hashes[i] = bytesOf(t.Entries[i].Hash)
+	}
+	each, err := db.sql.CountEach(ctx, sources, hashes, f.lower(), int64(t.Total))
+	if err != nil {
+		return err
+	}
+	for i := range t.Entries {
+		e, byAgent := &t.Entries[i], each[i].ByAgent
+		var first, last *uint64
 		// In the order of ImpactTotals, so that both sums of floats are equal to the last digit, every time.
 		slices.SortFunc(byAgent, func(a, b sqlstore.AgentUses) int {
 			return compareAgents((*Hash)(a.Agent), (*Hash)(b.Agent), uint64(a.Answers), uint64(b.Answers))
@@ -231,8 +243,8 @@ func (db *DB) topEntry(ctx context.Context, by TopBy, e *TopEntry, f Filter) err
 			e.Weight += a.Weight
 			widen(&first, &last, uint64(a.First), uint64(a.Last))
 		}
+		e.First, e.Last = deref(first, 0), deref(last, 0)
 	}
-	e.First, e.Last = deref(first, 0), deref(last, 0)
 	return nil
 }
 

@@ -349,6 +349,20 @@ func TestCountsAreOfWhatSelectFinds(t *testing.T) {
 						t.Fatalf("uses of agent %x: %+v, want %+v", agent, u, w)
 					}
 				}
+				// Several at a time are counted as each by itself: looked up by their index, and in one pass over the records.
+				hashes := []*[32]byte{e.Hash, ptr(h("nobody has it")), ptr(h("assertion 5"))}
+				for _, selected := range []int64{0, math.MaxInt32} {
+					each, err := db.CountEach(context.Background(), e.Source, hashes, f, selected)
+					if err != nil || len(each) != len(hashes) {
+						t.Fatalf("%+v, %v", each, err)
+					}
+					for i, got := range each {
+						want, err := db.CountEvidence(context.Background(), sqlstore.Evidence{Hash: hashes[i], Source: e.Source}, f, 0, sqlstore.Budget{})
+						if err != nil || !sameUses(got.ByAgent, want.ByAgent) {
+							t.Fatalf("with %d selected: %+v of number %d, want %+v, %v", selected, got.ByAgent, i, want.ByAgent, err)
+						}
+					}
+				}
 				if len(gotCounts) != len(counts) || len(gotUses.ByAgent) != len(uses) {
 					t.Fatalf("%d agents and %d users, want %d and %d", len(gotCounts), len(gotUses.ByAgent), len(counts), len(uses))
 				}
@@ -374,6 +388,23 @@ func TestCountsAreOfWhatSelectFinds(t *testing.T) {
 			})
 		})
 	}
+}
+
+// sameUses compares uses whatever their order. Sums of weights may differ by what their order makes of them.
+func sameUses(a, b []sqlstore.AgentUses) bool {
+	shown := func(uses []sqlstore.AgentUses) []string {
+		var all []string
+		for _, u := range uses {
+			who := "nobody"
+			if u.Agent != nil {
+				who = fmt.Sprintf("%x", *u.Agent)
+			}
+			all = append(all, fmt.Sprintf("%s: %d from %d to %d, %d won, weight %.6f", who, u.Answers, u.First, u.Last, u.Won, u.Weight))
+		}
+		slices.Sort(all)
+		return all
+	}
+	return slices.Equal(shown(a), shown(b))
 }
 
 // With little memory the frequent keys are still found, and Missed says how far their counts may be off.

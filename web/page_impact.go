@@ -258,6 +258,10 @@ func (i *impact) totals(ctx context.Context, p *sheet, h audit.Hash) (pages.Sect
 		{Name: "last", Value: line(p.at(*t.Last))},
 		{Name: "weight in all", Value: line(pages.Words(weighed(t.Weight)))},
 	}
+	if !i.options.Source && i.options.Filter.Result == nil && t.Results > 0 && t.Results < t.Answers {
+		// Who was given it as the answer may have acted on it. Among very many answers these are not to be found otherwise.
+		section.Facts[1].Value = append(section.Facts[1].Value, pages.To(p.again("result", h.String()), "Show these alone"))
+	}
 	if t.Cut {
 		section.Notes = append(section.Notes, line(pages.Part{Text: "There are more: counting ended at " + counted(t.Answers, "answer", "answers") + ", and the figures are of these.", Mark: true},
 			pages.To(p.again("count", "0"), "Count all of them")))

@@ -60,6 +60,81 @@ func TestAPartThatFailsLeavesTheRest(t *testing.T) {
 	}
 }
 
+// A busy store counts a thousand times as many records as it has, and notes what it is asked to rank.
+type busyStore struct {
+	*audit.DB
+	ranked chan audit.TopOptions
+}
+
+func (s *busyStore) Timeline(ctx context.Context, o audit.TimelineOptions) (*audit.Timeline, error) {
+	t, err := s.DB.Timeline(ctx, o)
+	if err == nil {
+		t.Audits *= 10_000
+		for i := range t.Buckets {
+			t.Buckets[i].Audits *= 10_000
+		}
+	}
+	return t, err
+}
+
+func (s *busyStore) Top(ctx context.Context, o audit.TopOptions) (*audit.TopList, error) {
+	s.ranked <- o
+	return s.DB.Top(ctx, o)
+}
+
+// The first page looks for new sources in the newest records alone when an hour has many, and says so.
+func TestNewSourcesOfABusyHour(t *testing.T) {
+	t.Parallel()
+	records := incident()
+	p := openPages(t, records)
+	_, page := p.open("/")
+	if main := text(elements(page, "main")[0]); strings.Contains(main, "were looked at, those from") {
+		t.Errorf("few records are said to be too many: %s", main)
+	}
+	s := &busyStore{p.db, make(chan audit.TopOptions, 8)}
+	p.h = pageHandler(s)
+	_, page = p.open("/")
+	main := text(elements(page, "main")[0])
+	if !strings.Contains(main, "Only the newest 20,000 records were looked at, those from") {
+		t.Errorf("the page says %s", main)
+	}
+	o := <-s.ranked
+	// Two minutes have the newest two of the records.
+	times := []uint64{}
+	for _, q := range records {
+		times = append(times, q.Timestamp)
+	}
+	slices.Sort(times)
+	second := times[len(times)-2]
+	if from := *o.Filter.From; from > second || from <= second-60_000 || *o.NewSince >= from {
+		t.Errorf("ranked from %d, new since %d; the second newest record is of %d", from, *o.NewSince, second)
+	}
+}
+
+// Of very many answers, those whose answer the assertion was are one link away.
+func TestAnImpactLeadsToThoseItWasTheAnswerOf(t *testing.T) {
+	t.Parallel()
+	p := openPages(t, incident())
+	hash := pageHash("assertion", "right").String()
+	find := func(page *html.Node) (to string) {
+		for _, a := range elements(page, "a") {
+			if strings.Contains(text(a), "Show these alone") {
+				to, _ = attributeOf(a, "href")
+			}
+		}
+		return to
+	}
+	_, page := p.open("/impact/" + hash)
+	to := find(page)
+	if main := text(elements(page, "main")[0]); to == "" || !strings.Contains(main, "2 answers of 1 agent") {
+		t.Fatalf("the link leads to %q; the page says %s", to, main)
+	}
+	_, page = p.open(to)
+	if main := text(elements(page, "main")[0]); find(page) != "" || !strings.Contains(main, "1 answer of 1 agent") {
+		t.Errorf("%s says %s", to, main)
+	}
+}
+
 // An early store says that it has fewer records than it has: more have come since it was asked.
 type earlyStore struct {
 	*audit.DB

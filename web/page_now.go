@@ -67,13 +67,22 @@ func (s *Server) nowPage(ctx context.Context, p *sheet) error {
 		},
 		func(ctx context.Context) (pages.Section, error) { return p.changesIn(ctx, f) },
 		func(ctx context.Context) (pages.Section, error) {
-			section, err := p.ranked(ctx, "New sources", audit.TopOptions{By: audit.TopSources, Filter: limited(f, 5), NewSince: &since}, values)
+			g, read, err := p.latest(ctx, f, newSourcesRead)
+			if err != nil {
+				return pages.Section{Heading: "New sources"}, err
+			}
+			section, err := p.ranked(ctx, "New sources", audit.TopOptions{By: audit.TopSources, Filter: limited(g, 5), NewSince: &since}, values)
 			section.ID = "new"
 			if section.Table != nil {
 				section.Table.Caption, section.Table.Named = "Used since "+p.clock.Format(since)+", and never before", false
 				section.Table.Empty = "None: what was used since " + p.clock.Format(since) + " was used before."
 				section.Notes = nil
 				section.Links = line(pages.To(p.to("/top", "by", "source", "new-since", p.clock.Format(since)), "All that is new since then"))
+				if *g.From > since {
+					section.Table.Empty = "None in the records that were looked at."
+					section.Notes = append(section.Notes, line(
+						pages.Words("Only the newest "+counted(read, "record was", "records were")+" looked at, those from"), p.when(*g.From), pages.Words("on.")))
+				}
 			}
 			return section, err
 		},
@@ -92,6 +101,27 @@ func (p *sheet) nowTimestamp() uint64 {
 		return audit.MaxTimestamp
 	}
 	return now
+}
+
+// newSourcesRead is in how many of the newest records of an hour new sources are looked for, more or less. To look at the
+// evidence of many more takes longer than somebody likes to wait for this page.
+const newSourcesRead = 20_000
+
+// latest narrows a time that has more records than most to its last minutes, which have at least so many. It asks for stored counts
+// and reads no record. n is how many records the time has then.
+func (p *sheet) latest(ctx context.Context, f audit.Filter, most uint64) (narrowed audit.Filter, n uint64, err error) {
+	t, err := p.s.store.Timeline(ctx, audit.TimelineOptions{By: audit.ByMinute, Filter: f, Budget: p.viewer.Budget})
+	if err != nil || t.Incomplete || t.Audits <= most {
+		return f, 0, err
+	}
+	for _, b := range slices.Backward(t.Buckets) {
+		if n += b.Audits; n >= most {
+			from := max(b.Start, *f.From)
+			f.From = &from
+			break
+		}
+	}
+	return f, n, nil
 }
 
 // The newest records of a time whose questions are looked at for changed answers, and how many questions at most.
