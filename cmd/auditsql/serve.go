@@ -291,8 +291,14 @@ func (s *serving) start(listener net.Listener, config *tls.Config) error {
 			return err
 		}
 	}
+	bounded := boundListener(listener, connLimit(openFiles()))
+	listener = bounded
 	server := s.server(s.public)
 	server.TLSConfig = config
+	server.ConnState = func(c net.Conn, state http.ConnState) {
+		s.unused.note(c, state)
+		bounded.note(state)
+	}
 	s.run(server, func() error {
 		if config != nil {
 			return server.ServeTLS(listener, "", "")
