@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -21,6 +22,7 @@ type request struct {
 	principal string
 	problem   *Problem
 	status    int  // that was sent; 0: none yet
+	gone      bool // the client takes no more of the answer
 	begun     bool // the body is being sent, though perhaps still in a buffer
 	bytes     int64
 }
@@ -175,9 +177,18 @@ func (w *countedWriter) Write(p []byte) (int, error) {
 		written += n
 		w.about.bytes += int64(n)
 		if err != nil || written == len(p) {
+			w.about.gone = w.about.gone || err != nil
 			return written, err
 		}
 	}
+}
+
+// FlushError is for http.ResponseController.
+func (w *countedWriter) FlushError() error {
+	_ = w.wire.SetWriteDeadline(time.Now().Add(w.idle))
+	err := w.wire.Flush()
+	w.about.gone = w.about.gone || err != nil && !errors.Is(err, errors.ErrUnsupported)
+	return err
 }
 
 // contentPolicy lets a page load only what this server serves as a file. It has no inline script or style, so stored text

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -243,5 +244,37 @@ func TestLabelsThatAreMisspelled(t *testing.T) {
 	}
 	if got := r.get("/v1/labels"); strings.Count(got, "label") != 1 || !strings.Contains(got, fmt.Sprintf("%q", "planner")) {
 		t.Errorf("the labels are %s", got)
+	}
+}
+
+// A client that goes away while it is sent something is no failure of the server, however that shows.
+func TestAClientThatGoesAwayIsNoFailure(t *testing.T) {
+	t.Parallel()
+	r := serve(t, func(o *web.Options) { o.Limits.Idle = 200 * time.Millisecond })
+	for i := range 16 {
+		r.put(record('a', 1+i, attribute("large", strings.Repeat("x", 1<<20))))
+	}
+	r.applied()
+	end := map[string]func(net.Conn){
+		"closes":        func(c net.Conn) { c.Close() },
+		"breaks off":    func(c net.Conn) { c.(*net.TCPConn).SetLinger(0); c.Close() },
+		"takes nothing": func(net.Conn) {},
+	}
+	for _, path := range []string{"/v1/audits?format=ndjson", "/v1/tail?after=0", "/v1/audits?format=csv"} {
+		for name, how := range end {
+			before := strings.Count(r.log.String(), `"msg":"request"`)
+			c := r.speak("GET " + path + " HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer all\r\n\r\n")
+			if _, err := io.ReadFull(c, make([]byte, 400<<10)); err != nil {
+				t.Fatal(err)
+			}
+			how(c)
+			for strings.Count(r.log.String(), `"msg":"request"`) == before {
+				runtime.Gosched()
+			}
+			lines := strings.Split(strings.TrimSpace(r.log.String()), "\n")
+			if last := lines[len(lines)-1]; strings.Contains(last, `"ERROR"`) || !strings.Contains(last, "client-gone") {
+				t.Errorf("%s of a client that %s: %s", path, name, last)
+			}
+		}
 	}
 }
