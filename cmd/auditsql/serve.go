@@ -213,7 +213,10 @@ func (a *app) serve(ctx context.Context, o *serveOptions) error {
 			logger.Error("ending", "why", err.Error())
 		}
 	}
-	return errors.Join(err, s.end())
+	if err = errors.Join(err, s.end()); err != nil {
+		return &endError{err}
+	}
+	return nil
 }
 
 // openServed opens the store: for writing, or with --read-only as it is.
