@@ -311,7 +311,7 @@ func (c *calendar) bucket(start uint64) *bucketCount {
 		return b
 	}
 	c.buckets[start] = b
-	if len(c.buckets) > 2*c.most {
+	if len(c.buckets)-c.most > c.most {
 		c.dropEarliest()
 	}
 	return b
@@ -397,7 +397,7 @@ func (c *calendar) fill(t *Timeline) {
 // filled returns the starts of all buckets of a time in order, the empty ones included, or false if they are too many.
 func (c *calendar) filled(from, to uint64) ([]uint64, bool) {
 	// They are counted first: the end may be hundreds of thousands of years away.
-	if c.cut || (to-from)/c.size > uint64(2*c.most) {
+	if c.cut || (to-from)/c.size > 2*uint64(c.most) {
 		return nil, false
 	}
 	filled := map[uint64]bool{}

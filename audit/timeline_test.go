@@ -1,6 +1,7 @@
 package audit_test
 
 import (
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -28,6 +29,16 @@ func TestTimelineHoldsWhatItShows(t *testing.T) {
 		}
 		if len(left) < most || left[len(left)-1] != 60*(minutes-1) || left[len(left)-most] != 60*(minutes-most) {
 			t.Errorf("%s: the latest are missing: %v", name, left)
+		}
+	}
+}
+
+// However many buckets may be shown, a timeline shows those that there are.
+func TestTimelineOfAbsurdlyManyBuckets(t *testing.T) {
+	t.Parallel()
+	for _, most := range []int{math.MaxInt, math.MaxInt - 1, math.MaxInt/2 + 1} {
+		if held, left := audit.HeldBuckets(most, []uint64{60, 120, 180}); held != 3 || len(left) != 3 {
+			t.Errorf("at most %d: %d buckets are held, and %v are left", most, held, left)
 		}
 	}
 }

@@ -59,6 +59,10 @@ func (a *answer) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	if !a.sent {
+		if !a.r.ProtoAtLeast(1, 1) {
+			// Its answers end where the connection ends. One that was broken off, and one that is whole, look the same.
+			return 0, problem(kindOldHTTP, "an answer of more than %d bytes needs HTTP/1.1", heldBack)
+		}
 		a.w.Header().Set("Trailer", moreHeader+", "+leftOutHeader)
 		if err := a.send(); err != nil {
 			return 0, err

@@ -1,7 +1,11 @@
 package web
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
 	"net/http"
 
 	"github.com/auditsql/auditsql/audit"
@@ -87,13 +91,27 @@ func (s *Server) deleteLabel(w http.ResponseWriter, r *http.Request, _ *question
 
 // putLabels answers PUT /v1/labels: it sets all labels of a list, or none. An empty label removes the one that there is.
 func (s *Server) putLabels(w http.ResponseWriter, r *http.Request, _ *question) error {
-	var body []label
+	var body []*struct {
+		Hash  *audit.Hash `json:"hash"`
+		Label *string     `json:"label"`
+	}
 	if err := s.readJSON(w, r, &body); err != nil {
 		return err
 	}
+	if body == nil {
+		return problem(kindInvalid, "want a list of labels, not null").stored(storedNothing)
+	}
 	set := make([]audit.Label, len(body))
 	for i, one := range body {
-		set[i] = audit.Label(one)
+		switch where := fmt.Sprintf("[%d]", i); {
+		case one == nil:
+			return problem(kindInvalid, "want an object, not null").at(where).stored(storedNothing)
+		case one.Hash == nil:
+			return problem(kindInvalid, "is missing").at(where + ".hash").stored(storedNothing)
+		case one.Label == nil:
+			return problem(kindInvalid, "is missing; an empty label removes the one that there is").at(where + ".label").stored(storedNothing)
+		}
+		set[i] = audit.Label{Hash: *one.Hash, Label: *one.Label}
 	}
 	if err := s.store.PutLabels(r.Context(), set); err != nil {
 		return err
@@ -120,7 +138,16 @@ func (s *Server) readJSON(w http.ResponseWriter, r *http.Request, into any) erro
 		return err
 	}
 	defer free()
-	if err := json.Unmarshal(body, into); err != nil {
+	// A member that is spelled wrong must not be taken for one that is not there: an empty label removes one.
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	err = d.Decode(into)
+	if err == nil {
+		if _, more := d.Token(); !errors.Is(more, io.EOF) {
+			err = errors.New("something follows it")
+		}
+	}
+	if err != nil {
 		return problem(kindMalformed, "the body is not the JSON that this path takes: %v", err).stored(storedNothing)
 	}
 	return nil

@@ -50,7 +50,7 @@ func (s *Server) putLines(w http.ResponseWriter, r *http.Request, q *question) e
 	defer stop()
 	in := &lineReader{server: s, ctx: ctx, body: r.Body, wire: p.wire, check: check, batches: make(chan *lineBatch),
 		held: reservation{of: s, ctx: ctx}}
-	go in.run()
+	go func() { _ = s.contain(requestID(r), in.run) }() // the batches end too early then, and the answer is broken off
 	// A server that ends stores what it has read, and reads no more.
 	defer context.AfterFunc(s.draining, func() { _ = p.wire.SetReadDeadline(time.Now()) })()
 	defer func() {

@@ -18,6 +18,7 @@ const (
 	impactLimit   = 100
 	answersLimit  = 100
 	timelineLimit = 1000
+	timelineMost  = 10_000
 )
 
 // agents answers GET /v1/agents. Without a filter it is cheap: the store counts the records of each agent as they come.
@@ -240,6 +241,10 @@ func (s *Server) timeline(w http.ResponseWriter, r *http.Request, q *question) e
 		f, err := s.filter(ctx, w, q)
 		if err != nil {
 			return err
+		}
+		if f.Limit > timelineMost {
+			// Empty buckets are counted too, and a few words can ask for millions.
+			return problem(kindParameter, "limit: want 1 to %d, or 0 for the usual number", timelineMost).at("limit")
 		}
 		return s.expensive(w, r, func(ctx context.Context) error {
 			v, err := s.viewer(ctx, q)

@@ -117,7 +117,8 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request, q *question) error
 		}
 		run := s.bounded
 		switch {
-		case f.Limit == 0:
+		case f.Limit == 0 || f.Limit > listMost:
+			// A large limit costs as much as none.
 			release, err := s.exports.take(ctx, s.limits.ReadWait, "exports")
 			if err != nil {
 				return err

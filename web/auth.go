@@ -38,12 +38,16 @@ func orNothing(s Scope) string {
 }
 
 func (s *Server) principal(r *http.Request) (p Principal, known bool, err error) {
+	if len(r.Header.Values("Authorization")) > 1 {
+		// A proxy that has checked another one of them than this server would must not be led round.
+		return p, false, problem(kindUnauthorized, "the request has more than one Authorization header")
+	}
 	if header := r.Header.Get("Authorization"); header != "" {
-		kind, secret, _ := strings.Cut(header, " ")
-		if !strings.EqualFold(kind, "Bearer") {
+		secret, ok := bearer(header)
+		if !ok {
 			return p, false, problem(kindUnauthorized, "the Authorization header wants Bearer and a token")
 		}
-		if p, known = s.lookup(strings.TrimSpace(secret)); !known {
+		if p, known = s.lookup(secret); !known {
 			return Principal{}, false, s.wrongSecret(r, "this token is not known here, or has expired")
 		}
 		return p, true, nil
@@ -55,6 +59,29 @@ func (s *Server) principal(r *http.Request) (p Principal, known bool, err error)
 		return *t, true, nil
 	}
 	return p, false, nil
+}
+
+// bearer returns the token of an Authorization header. ok is false when the header has something else.
+func bearer(header string) (secret string, ok bool) {
+	kind, secret, _ := strings.Cut(header, " ")
+	return strings.TrimSpace(secret), strings.EqualFold(kind, "Bearer")
+}
+
+// mayRead reports whether whoever makes a request may read, on whichever route it came. It counts no wrong token: authenticate does.
+func (s *Server) mayRead(r *http.Request) bool {
+	if !s.options.AnyHost && !s.knowsHost(r.Host) {
+		return false
+	}
+	if headers := r.Header.Values("Authorization"); len(headers) > 0 && headers[0] != "" {
+		secret, ok := bearer(headers[0])
+		p, known := s.lookup(secret)
+		return len(headers) == 1 && ok && known && p.Scopes.Has(ScopeRead)
+	}
+	p, known := s.session(r)
+	if t := s.options.Trusted; !known && t != nil {
+		p, known = *t, true
+	}
+	return known && p.Scopes.Has(ScopeRead)
 }
 
 // lookup returns who has a token.

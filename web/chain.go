@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -21,6 +22,7 @@ type request struct {
 	principal string
 	problem   *Problem
 	status    int  // that was sent; 0: none yet
+	gone      bool // the client takes no more of the answer
 	begun     bool // the body is being sent, though perhaps still in a buffer
 	bytes     int64
 }
@@ -48,7 +50,12 @@ func (s *Server) wrap(routes http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a := &request{id: rand.Text()}
 		r = r.WithContext(context.WithValue(r.Context(), requestKey, a))
-		counted := &countedWriter{ResponseWriter: w, about: a}
+		counted := &countedWriter{ResponseWriter: w, wire: http.NewResponseController(w), idle: s.limits.Idle, about: a}
+		if r.Body != nil && r.Body != http.NoBody {
+			// net/http reads what the handler has left of a body, and waits for it as long as the client likes: also of one that has
+			// no token. A handler that reads the body sets deadlines of its own.
+			_ = counted.wire.SetReadDeadline(time.Now().Add(s.limits.Idle))
+		}
 		setHeaders(w.Header(), a.id)
 		begun := time.Now()
 		defer func() {
@@ -71,6 +78,19 @@ func (s *Server) wrap(routes http.Handler) http.Handler {
 		}()
 		inner.ServeHTTP(counted, r)
 	})
+}
+
+// contain runs a part of a request in a goroutine that is not that of its handler. A panic there would end the whole server, with
+// every request that is under way. It becomes an error, and a line in the log.
+func (s *Server) contain(id string, part func()) (err error) {
+	defer func() {
+		if thrown := recover(); thrown != nil {
+			s.log.Error("a part of a request has panicked", "request_id", id, "panic", fmt.Sprint(thrown), "stack", string(debug.Stack()))
+			err = problem(kindInternal, "the server has failed; its log says why")
+		}
+	}()
+	part()
+	return nil
 }
 
 // logRequest writes the line of a request. It has nothing that the client wrote: no path, no query string, no header.
@@ -122,11 +142,18 @@ func pathShown(r *http.Request) string {
 	return path
 }
 
-// A countedWriter notes the status and the bytes of a response.
+// A countedWriter notes the status and the bytes of a response. A client that takes nothing of it for so long is cut off: it would
+// hold the request, and what that holds, for ever.
 type countedWriter struct {
 	http.ResponseWriter
+	wire  *http.ResponseController
+	idle  time.Duration
 	about *request
 }
+
+// takenAtOnce is how much a client must take of an answer within the time for which it may take nothing. A larger part would cut off
+// one that is slow.
+const takenAtOnce = 64 << 10
 
 // Unwrap is for http.ResponseController.
 func (w *countedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
@@ -142,9 +169,26 @@ func (w *countedWriter) Write(p []byte) (int, error) {
 	if w.about.status == 0 {
 		w.about.status = http.StatusOK
 	}
-	n, err := w.ResponseWriter.Write(p)
-	w.about.bytes += int64(n)
-	return n, err
+	written := 0
+	for {
+		part := p[written:min(len(p), written+takenAtOnce)]
+		_ = w.wire.SetWriteDeadline(time.Now().Add(w.idle)) // not every connection has one
+		n, err := w.ResponseWriter.Write(part)
+		written += n
+		w.about.bytes += int64(n)
+		if err != nil || written == len(p) {
+			w.about.gone = w.about.gone || err != nil
+			return written, err
+		}
+	}
+}
+
+// FlushError is for http.ResponseController.
+func (w *countedWriter) FlushError() error {
+	_ = w.wire.SetWriteDeadline(time.Now().Add(w.idle))
+	err := w.wire.Flush()
+	w.about.gone = w.about.gone || err != nil && !errors.Is(err, errors.ErrUnsupported)
+	return err
 }
 
 // contentPolicy lets a page load only what this server serves as a file. It has no inline script or style, so stored text

@@ -110,10 +110,12 @@ func (s *Server) problemPage(w http.ResponseWriter, r *http.Request, p *Problem)
 		return true
 	}
 	page := &pages.Page{Frame: pages.Frame{
-		Title: p.Title, Kind: fmt.Sprintf("%d", p.Status), Heading: []pages.Part{pages.Words(p.Title)},
-		Status: s.status(r.Context(), nil),
-		Bare:   p.Status == http.StatusUnauthorized || p.Status == http.StatusMisdirectedRequest,
+		Title: p.Title, Kind: fmt.Sprintf("%d", p.Status), Heading: []pages.Part{pages.Words(p.Title)}, Bare: true,
 	}}
+	// Errors have pages for everybody. How many records there are is for those who may read.
+	if s.mayRead(r) {
+		page.Bare, page.Status = false, s.status(r.Context(), nil)
+	}
 	section := pages.Section{Facts: []pages.Fact{}}
 	if p.Detail != "" {
 		section.About = []pages.Part{pages.Value(p.Detail)}

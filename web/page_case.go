@@ -109,6 +109,8 @@ func (s *Server) caseLink(link string) (string, url.Values, error) {
 func (p *sheet) casePart(ctx context.Context, i int, link phrase.Address) pages.Section {
 	section := pages.Section{ID: fmt.Sprintf("part-%d", i+1), Part: true}
 	c := &collector{}
+	// What goes wrong in a part stands in that part. It is no problem of the request, and the parts run at the same time.
+	ctx = context.WithValue(ctx, requestKey, &request{id: requestID(p.r)})
 	for range 2 { // the beginning of an id leads to the page of the whole one
 		r, err := http.NewRequestWithContext(context.WithValue(ctx, collectorKey{}, c), http.MethodGet, string(link), nil)
 		if err != nil {

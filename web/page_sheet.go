@@ -327,7 +327,11 @@ func (p *sheet) together(ctx context.Context, parts ...part) []pages.Section {
 		wait.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, p.s.limits.Part)
 			defer cancel()
-			section, err := ask(ctx)
+			var section pages.Section
+			var err error
+			if thrown := p.s.contain(requestID(p.r), func() { section, err = ask(ctx) }); thrown != nil {
+				section, err = pages.Section{}, thrown
+			}
 			if err != nil {
 				section.Failed = p.failure(ctx, err)
 			}

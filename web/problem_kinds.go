@@ -107,6 +107,10 @@ var (
 		try:   "Ask about less: a shorter time, or more filters."}
 )
 
+var kindOldHTTP = &kind{slug: "http-version", status: http.StatusHTTPVersionNotSupported, title: "The answer is too long for HTTP/1.0",
+	means: "With HTTP/1.0 a client cannot tell a long answer that was cut from one that is whole.",
+	try:   "Ask with HTTP/1.1. A proxy may ask with HTTP/1.0 unless it is told otherwise: nginx wants proxy_http_version 1.1. Or ask for less."}
+
 // kindGone is for the log alone: the client does not wait for the answer any more. Its status is that which other servers
 // write to their logs.
 var kindGone = &kind{slug: "client-gone", status: 499, title: "The client has gone away"}
@@ -116,5 +120,5 @@ var kinds = []*kind{
 	kindMalformed, kindParameter, kindAmbiguous, kindUnauthorized, kindForbidden, kindWrongAgent, kindOrigin, kindReadOnly,
 	kindNoRoute, kindNotFound, kindAsOf, kindMethod, kindNotAcceptable, kindConflict, kindTrimmed, kindTooLarge, kindMediaType,
 	kindHost, kindInvalid, kindBusy, kindInternal, kindDamaged, kindFull, kindFailed, kindReindexing, kindDraining,
-	kindOutcomeOpen, kindBehind, kindOverBudget,
+	kindOutcomeOpen, kindBehind, kindOverBudget, kindOldHTTP,
 }

@@ -63,7 +63,12 @@ var errUnwanted = errors.New("the answers have ended")
 // comes: a client that has seen the last answer ends its body, and then its connection is of further use.
 func (in *lineReader) run() {
 	defer close(in.batches)
-	defer in.held.free()
+	defer func() {
+		in.held.free()
+		if in.batch != nil { // nobody has got it
+			in.batch.held.free()
+		}
+	}()
 	in.buffer, in.line = make([]byte, 0, firstBuffer), 1
 	err := in.all()
 	if in.whole = err == nil; !in.whole && !errors.Is(err, errUnwanted) {
@@ -74,7 +79,6 @@ func (in *lineReader) run() {
 	}
 	in.complete = in.whole
 	if in.send() != nil {
-		in.batch.held.free()
 		in.complete = false
 	}
 	if !in.whole {

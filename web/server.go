@@ -157,7 +157,11 @@ func (s *Server) serve(route *route) http.Handler {
 		}
 		if a := about(r); a.begun || a.status != 0 {
 			// The status is on its way, so nothing but a broken connection can tell the client that the answer is cut.
-			note(r, s.problemOf(err))
+			p := s.problemOf(err)
+			if a.gone {
+				p = problem(kindGone, "the client has gone away").because(err)
+			}
+			note(r, p)
 			panic(http.ErrAbortHandler)
 		}
 		s.fail(w, r, err)

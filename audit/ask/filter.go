@@ -153,8 +153,11 @@ func parseSwitch(value string) (bool, error) {
 
 func parseCount(value string) (int, error) {
 	n, err := strconv.Atoi(value)
-	if err != nil || n < 0 {
+	switch {
+	case err != nil || n < 0:
 		return 0, fmt.Errorf("want 0 for no limit, or more, and got %q", value)
+	case n > math.MaxInt32:
+		return 0, fmt.Errorf("want 0 for no limit, or at most %d, and got %q", math.MaxInt32, value)
 	}
 	return n, nil
 }

@@ -53,6 +53,12 @@ func usage(format string, args ...any) error {
 	return &exitError{code: exitUsage, err: fmt.Errorf(format, args...)}
 }
 
+// An endError is why a command that runs until it is interrupted did not end as it should. The interruption is not the reason.
+type endError struct{ err error }
+
+func (e *endError) Error() string { return e.err.Error() }
+func (e *endError) Unwrap() error { return e.err }
+
 // quietly ends the run with a code, and prints nothing.
 func quietly(code int) error { return &exitError{code: code} }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -44,6 +45,58 @@ func TestAFullDisk(t *testing.T) {
 	if out, said, code := auditsql("-d", store, "verify"); code != exitDone {
 		t.Fatalf("verify: %s%s", out, said)
 	}
+	t.Logf("%d records answered", len(answered))
+}
+
+// A server whose disk is full answers no put with a 2xx that is not stored, and goes on to be asked. What it says at its end is why it
+// failed, and not that it was told to end.
+func TestAServerOnAFullDisk(t *testing.T) {
+	disk := smallDisk(t, "40m")
+	dir := filepath.Join(disk, "store")
+	if _, said, code := auditsql("-d", dir, "init"); code != exitDone {
+		t.Fatal(said)
+	}
+	s := serveDir(t, dir)
+	token := s.token(t, "all", "--scope", "read,write")
+	ballast := filepath.Join(disk, "ballast")
+	fillDisk(t, ballast)
+	filled, err := os.Stat(ballast)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(ballast, filled.Size()-4<<20); err != nil { // there is room for some records
+		t.Fatal(err)
+	}
+	var answered []string
+	status, answer := 0, ""
+	for i := 1; i <= 100_000; i++ {
+		line, id := record(i)
+		if status, answer = s.ask(t, token, http.MethodPost, "/v1/audits", strings.NewReader(line)); status != http.StatusCreated {
+			break
+		}
+		answered = append(answered, id)
+	}
+	if len(answered) == 0 || status != http.StatusServiceUnavailable || !strings.Contains(answer, "/problems/failed") {
+		t.Fatalf("%d records, and then status %d: %s", len(answered), status, answer)
+	}
+	for _, id := range answered {
+		if status, answer := s.ask(t, token, http.MethodGet, "/v1/audits/"+id, nil); status != http.StatusOK {
+			t.Fatalf("an acknowledged record: status %d, %s", status, answer)
+		}
+	}
+	if err := s.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	_ = s.Wait()
+	said := strings.TrimSpace(s.said.String())
+	last := said[strings.LastIndex(said, "\n")+1:]
+	if code := s.ProcessState.ExitCode(); code != exitFailed || !strings.Contains(last, "full") && !strings.Contains(last, "no space left on device") {
+		t.Errorf("exit code %d: %s", code, last)
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	wantAnswered(t, dir, answered)
 	t.Logf("%d records answered", len(answered))
 }
 

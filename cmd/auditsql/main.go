@@ -92,7 +92,8 @@ func run(ctx context.Context, args []string, s streams) int {
 	if err == nil {
 		err = a.incomplete()
 	}
-	if err != nil && errors.Is(context.Cause(ctx), errInterrupted) && !isQuiet(err) {
+	var atEnd *endError
+	if err != nil && errors.Is(context.Cause(ctx), errInterrupted) && !isQuiet(err) && !errors.As(err, &atEnd) {
 		// The run failed because it was stopped.
 		err = errInterrupted
 	}

@@ -217,7 +217,10 @@ func (a *app) serve(ctx context.Context, o *serveOptions) error {
 			logger.Error("ending", "why", err.Error())
 		}
 	}
-	return errors.Join(err, s.end())
+	if err = errors.Join(err, s.end()); err != nil {
+		return &endError{err}
+	}
+	return nil
 }
 
 // openServed opens the store: for writing, or with --read-only as it is.
@@ -295,8 +298,14 @@ func (s *serving) start(listener net.Listener, config *tls.Config) error {
 			return err
 		}
 	}
+	bounded := boundListener(listener, connLimit(openFiles()))
+	listener = bounded
 	server := s.server(s.public)
 	server.TLSConfig = config
+	server.ConnState = func(c net.Conn, state http.ConnState) {
+		s.unused.note(c, state)
+		bounded.note(state)
+	}
 	s.run(server, func() error {
 		if config != nil {
 			return server.ServeTLS(listener, "", "")

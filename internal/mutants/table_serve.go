@@ -53,4 +53,7 @@ var serveMutants = []mutant{
 	{"the end of a tail whose token is revoked", "web/revoked.go",
 		"err != nil || !known || !p.Scopes.Has(route.scope) {", "err != nil && known && !p.Scopes.Has(route.scope) {",
 		"cmd/auditsql", "^TestARevokedTokenIsWorthNothing$", []string{"-test.timeout", "1m"}},
+	{"the limit of the connections of a server", "cmd/auditsql/serve_conns.go",
+		"taken: make(chan struct{}, most)", "taken: make(chan struct{}, most+1)",
+		"cmd/auditsql", "^TestTheConnectionsOfAServerAreBounded$", nil},
 }
