@@ -2,12 +2,12 @@
 
 package main
 
-import "golang.org/x/sys/unix"
+import "syscall"
 
 // openFiles is how many files this process may have open at the same time.
 func openFiles() uint64 {
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return usualFiles
 	}
 	return uint64(limit.Cur)

@@ -56,4 +56,7 @@ var serveMutants = []mutant{
 	{"the limit of the connections of a server", "cmd/auditsql/serve_conns.go",
 		"taken: make(chan struct{}, most)", "taken: make(chan struct{}, most+1)",
 		"cmd/auditsql", "^TestTheConnectionsOfAServerAreBounded$", nil},
+	{"the reason why a server could not end in order", "cmd/auditsql/main.go",
+		" && !errors.As(err, &atEnd) {", " && (true || errors.As(err, &atEnd)) {",
+		"cmd/auditsql", "^TestAServerOnAFullDisk$", nil},
 }
