@@ -7,6 +7,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -67,7 +68,7 @@ func bodyType(r *http.Request) (string, error) {
 	case err != nil:
 	case name == typeJSON:
 		return typeJSON, nil
-	case isOneOf(name, mediaTypes["ndjson"]):
+	case slices.Contains(mediaTypes["ndjson"], name):
 		return typeNDJSON, nil
 	}
 	return "", wrongType(typeJSON + " for one record, or " + typeNDJSON + " for one on each line")
@@ -75,15 +76,6 @@ func bodyType(r *http.Request) (string, error) {
 
 func wrongType(want string) error {
 	return problem(kindMediaType, "want Content-Type: %s, in UTF-8", want).stored(storedNothing)
-}
-
-func isOneOf(name string, list []string) bool {
-	for _, one := range list {
-		if one == name {
-			return true
-		}
-	}
-	return false
 }
 
 // putOne stores the record of a body, under the id if that is not nil.
@@ -107,7 +99,7 @@ func (s *Server) putOne(w http.ResponseWriter, r *http.Request, q *question, und
 	if err != nil {
 		return err
 	}
-	results, err := s.put(r.Context(), []*audit.QueryAudit{record})
+	results, err := s.put(r.Context(), s.store.PutAudits, []*audit.QueryAudit{record})
 	if err == nil {
 		err = s.refused(results[0].Err)
 	}
@@ -217,16 +209,16 @@ func (s *Server) refused(err error) error {
 	return s.problemOf(err).stored(storedNothing)
 }
 
-// put stores records. Its error is a problem that says what became of them.
+// put stores records with PutAudits or PutUntilRefused. Its error is a problem that says what became of them.
 //
 // It waits some seconds for room in the backlog. When that time ends while the records are on their way to the disk, it
 // waits for their outcome: putting the same records again stores them once, and returns when they are durable.
-func (s *Server) put(ctx context.Context, records []*audit.QueryAudit) ([]audit.PutResult, error) {
+func (s *Server) put(ctx context.Context, put func(context.Context, []*audit.QueryAudit) ([]audit.PutResult, error), records []*audit.QueryAudit) ([]audit.PutResult, error) {
 	if err := s.store.Err(); err != nil {
 		return nil, s.putProblem(err, storedNothing)
 	}
 	waiting, cancel := context.WithTimeout(ctx, s.limits.PutWait)
-	results, err := s.store.PutAudits(waiting, records)
+	results, err := put(waiting, records)
 	cancel()
 	if err == nil {
 		return results, nil
@@ -237,7 +229,7 @@ func (s *Server) put(ctx context.Context, records []*audit.QueryAudit) ([]audit.
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 		again, cancel := context.WithTimeout(ctx, s.limits.Idle)
 		defer cancel()
-		if results, err = s.store.PutAudits(again, records); err == nil {
+		if results, err = put(again, records); err == nil {
 			return results, nil
 		}
 	}

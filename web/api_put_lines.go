@@ -1,11 +1,11 @@
 package web
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/auditsql/auditsql/audit"
@@ -126,11 +126,11 @@ type linesDone struct {
 
 // store stores a batch and answers its lines.
 func (p *lineAnswers) store(ctx context.Context, b *lineBatch) error {
-	lines := b.lines
+	lines, put := b.lines, p.server.store.PutAudits
 	if p.strict {
-		var err error
-		if lines, err = p.upToRefused(ctx, lines); err != nil {
-			return err
+		put = p.server.store.PutUntilRefused
+		if i := slices.IndexFunc(lines, func(l putLine) bool { return l.problem != nil }); i >= 0 {
+			lines = lines[:i+1]
 		}
 	}
 	var records []*audit.QueryAudit
@@ -145,7 +145,7 @@ func (p *lineAnswers) store(ctx context.Context, b *lineBatch) error {
 		var err error
 		// What has been read is stored also when the client goes away now: it may not have ended, and sends again what it got
 		// no answer for.
-		if results, err = p.server.put(context.WithoutCancel(ctx), records); err != nil {
+		if results, err = p.server.put(context.WithoutCancel(ctx), put, records); err != nil {
 			failed = p.server.problemOf(err)
 		}
 	}
@@ -191,34 +191,6 @@ func (p *lineAnswers) store(ctx context.Context, b *lineBatch) error {
 		p.ended = true
 	}
 	return p.flush()
-}
-
-// upToRefused cuts the lines after the first that will be refused. It sees what is stored now: a conflict with a record
-// that somebody else stores at the same moment is found later, when lines after it may be stored too.
-func (p *lineAnswers) upToRefused(ctx context.Context, lines []putLine) ([]putLine, error) {
-	before := map[audit.QueryID][]byte{}
-	for i := range lines {
-		l := &lines[i]
-		if l.problem != nil {
-			return lines[:i+1], nil
-		}
-		encoded, err := l.record.Canonical()
-		if err != nil {
-			return lines[:i+1], nil
-		}
-		stored, known := before[l.record.QueryID]
-		if !known {
-			stored, err = p.server.store.GetRaw(ctx, l.record.QueryID)
-			if err != nil && !errors.Is(err, audit.ErrNotFound) {
-				return nil, err
-			}
-		}
-		if stored != nil && !bytes.Equal(stored, encoded) {
-			return lines[:i+1], nil
-		}
-		before[l.record.QueryID] = encoded
-	}
-	return lines, nil
 }
 
 func (p *lineAnswers) answer(a any) {

@@ -180,6 +180,46 @@ func TestAClientMayWaitForEachAnswer(t *testing.T) {
 	}
 }
 
+// A raced is a store to which somebody else puts a record when another put begins.
+type raced struct {
+	web.Store
+	other audit.QueryAudit
+}
+
+func (s raced) PutAudits(ctx context.Context, records []*audit.QueryAudit) ([]audit.PutResult, error) {
+	if _, err := s.Store.PutAudits(ctx, []*audit.QueryAudit{&s.other}); err != nil {
+		return nil, err
+	}
+	return s.Store.PutAudits(ctx, records)
+}
+
+func (s raced) PutUntilRefused(ctx context.Context, records []*audit.QueryAudit) ([]audit.PutResult, error) {
+	if _, err := s.Store.PutAudits(ctx, []*audit.QueryAudit{&s.other}); err != nil {
+		return nil, err
+	}
+	return s.Store.PutUntilRefused(ctx, records)
+}
+
+// A conflict with a record that somebody else has just stored ends a strict stream too: no line after it is stored.
+func TestStrictStopsAtAConflictWithAnotherWriter(t *testing.T) {
+	db := serve(t).db
+	id := `,"query_id":"` + hash('d').String() + `"`
+	other, err := audit.ParseAudit([]byte(record('a', 0, id)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := serveStore(t, raced{db, other})
+	r.db = db
+	body := record('a', 1, "") + "\n" + record('a', 2, id) + "\n" + record('a', 3, "") + "\n"
+	a := r.do(http.MethodPost, "/v1/audits?strict", body, "Content-Type", "application/x-ndjson")
+	if got := lines(t, a.body); len(got) != 3 || got[1]["status"] != float64(http.StatusConflict) || got[2]["done"] != true {
+		t.Errorf("%s", a.body)
+	}
+	if n := r.records(); n != 2 { // the other one, and the first line
+		t.Errorf("%d records were stored", n)
+	}
+}
+
 func TestStrictStopsAtTheFirstRefusedLine(t *testing.T) {
 	r := serve(t)
 	id := `,"query_id":"` + hash('d').String() + `"`
