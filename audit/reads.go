@@ -57,7 +57,7 @@ func (db *DB) records(ctx context.Context) (uint64, error) {
 	return last.Index + 1, nil
 }
 
-// Progress says how far SQLite is behind the journal.
+// Progress says how much of the journal SQLite has.
 type Progress struct {
 	Records    uint64 // that SQLite has: the highest AsOf that a question can have without a wait
 	LagRecords int    // that were put and are not in SQLite yet, those on their way to the journal included

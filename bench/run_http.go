@@ -48,7 +48,7 @@ func httpVariants(store string) []string {
 	return []string{httpOne, httpOneInProcess, httpMany, httpManyInProcess, httpOneBeside, httpOpen, httpOpenInProcess, httpOpenBeside}
 }
 
-// https measures a store behind HTTP. The stores and variants take turns.
+// https measures a store over HTTP. The stores and variants take turns.
 func (p *plan) https(ctx context.Context) error {
 	if !p.wants("http") {
 		return nil
@@ -163,7 +163,7 @@ func runHTTP(ctx context.Context, j job) ([]row, error) {
 	return closed(&r, j, s, p)
 }
 
-// overHTTP opens a store as a variant wants it: behind a server, or in this process.
+// overHTTP opens a store as a variant wants it: over HTTP, or in this process.
 func (j job) overHTTP(ctx context.Context) (store, error) {
 	if j.Store != "auditsql" || strings.HasSuffix(j.Variant, "in process") {
 		return j.open()

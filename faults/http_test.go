@@ -35,7 +35,7 @@ func TestPowerCutsUnderHTTPWriters(t *testing.T) {
 	}
 }
 
-// served is a store behind a server in this process.
+// served is a store that a server in this process has open.
 type served struct {
 	*store
 	t      *testing.T

@@ -10,6 +10,7 @@ import (
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/audit/ask"
+	"github.com/auditsql/auditsql/audit/view"
 	"github.com/auditsql/auditsql/internal/tui"
 )
 
@@ -23,10 +24,12 @@ const heldBack = 256 << 10
 // begins to be sent, and says it in the trailer. When one fails after that, the connection is broken: the client cannot take
 // the part for the whole.
 type answer struct {
+	*tui.Screen // where it is written
+
 	server *Server
 	w      http.ResponseWriter
 	r      *http.Request
-	wire   *http.ResponseController
+	form   tui.Form
 	held   []byte
 	sent   bool
 	more   bool     // the limit has cut the rows
@@ -43,14 +46,16 @@ const (
 	budgetHeader  = "Auditsql-Budget" // in seconds
 )
 
-func (s *Server) newAnswer(w http.ResponseWriter, r *http.Request) *answer {
-	return &answer{server: s, w: w, r: r, wire: http.NewResponseController(w)}
+// newAnswer begins an answer in the form that a question asks for.
+func (s *Server) newAnswer(w http.ResponseWriter, r *http.Request, q *question) *answer {
+	a := &answer{server: s, w: w, r: r, form: q.form}
+	a.Screen = &tui.Screen{Out: a, Err: io.Discard, CSVSafe: q.csvSafe}
+	w.Header().Set("Content-Type", contentType(q.form))
+	return a
 }
 
-// screen is where the rows of an answer are written.
-func (a *answer) screen(q *question) *tui.Screen {
-	return &tui.Screen{Out: a, Err: io.Discard, CSVSafe: q.csvSafe}
-}
+// rowsOf begins the rows of an answer.
+func rowsOf[T any](a *answer) *tui.Listing[T] { return tui.NewListing[T](a.Screen, a.form, nil) }
 
 // Write implements io.Writer.
 func (a *answer) Write(p []byte) (int, error) {
@@ -71,15 +76,12 @@ func (a *answer) Write(p []byte) (int, error) {
 	if err := a.r.Context().Err(); err != nil {
 		return 0, err
 	}
-	// A client that takes nothing must not hold the question for ever.
-	_ = a.wire.SetWriteDeadline(time.Now().Add(a.server.limits.Idle))
 	return a.w.Write(p)
 }
 
 func (a *answer) send() error {
 	a.sent = true
 	about(a.r).begun = true
-	_ = a.wire.SetWriteDeadline(time.Now().Add(a.server.limits.Idle))
 	_, err := a.w.Write(a.held)
 	a.held = nil
 	return err
@@ -171,6 +173,24 @@ func (s *Server) expensive(w http.ResponseWriter, r *http.Request, question func
 	}
 	defer release()
 	return s.bounded(w, r, question)
+}
+
+// A runner runs a question within bounds: expensive, bounded, or unbounded.
+type runner func(w http.ResponseWriter, r *http.Request, question func(ctx context.Context) error) error
+
+// answered runs a question that a viewer answers, and sends what write has written when that returns no error.
+func (s *Server) answered(w http.ResponseWriter, r *http.Request, q *question, run runner, write func(ctx context.Context, v *view.Viewer, a *answer) error) error {
+	return run(w, r, func(ctx context.Context) error {
+		v, err := s.viewer(ctx, q)
+		if err != nil {
+			return err
+		}
+		a := s.newAnswer(w, r, q)
+		if err := write(ctx, v, a); err != nil {
+			return err
+		}
+		return a.end()
+	})
 }
 
 // bounded runs a question no longer than the budget, which the header announces.

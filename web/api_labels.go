@@ -25,9 +25,8 @@ func (s *Server) labels(w http.ResponseWriter, r *http.Request, q *question) err
 	if err != nil {
 		return err
 	}
-	a := s.newAnswer(w, r)
-	w.Header().Set("Content-Type", contentType(q.form))
-	out := tui.NewRows(a.screen(q), q.form, tui.Column{Name: "hash"}, tui.Column{Name: "label"})
+	a := s.newAnswer(w, r, q)
+	out := tui.NewRows(a.Screen, q.form, tui.Column{Name: "hash"}, tui.Column{Name: "label"})
 	err = show.Labels(out, all.All(), func(h audit.Hash) tui.Cell { return tui.Text(h.String()) })
 	if err != nil {
 		return err

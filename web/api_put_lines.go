@@ -205,7 +205,6 @@ func (p *lineAnswers) finish() {
 
 // flush sends the answers to the client.
 func (p *lineAnswers) flush() error {
-	_ = p.wire.SetWriteDeadline(time.Now().Add(p.server.limits.Idle))
 	_, err := p.w.Write(p.buffer)
 	p.buffer = p.buffer[:0]
 	if err != nil {

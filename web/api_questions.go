@@ -9,7 +9,6 @@ import (
 	"github.com/auditsql/auditsql/audit/ask"
 	"github.com/auditsql/auditsql/audit/view"
 	"github.com/auditsql/auditsql/internal/show"
-	"github.com/auditsql/auditsql/internal/tui"
 	"github.com/auditsql/auditsql/internal/when"
 )
 
@@ -32,30 +31,20 @@ func (s *Server) agents(w http.ResponseWriter, r *http.Request, q *question) err
 		if len(q.filter) == 0 || len(q.filter) == 1 && q.filter["limit"] != nil {
 			run = s.bounded
 		}
-		return run(w, r, func(ctx context.Context) error {
-			v, err := s.viewer(ctx, q)
-			if err != nil {
-				return err
-			}
-			a := s.newAnswer(w, r)
-			agents := v.Agents(ctx, f)
-			return rows(a, q, agents)
+		return s.answered(w, r, q, run, func(ctx context.Context, v *view.Viewer, a *answer) error {
+			return rows(a, v.Agents(ctx, f))
 		})
 	})
 }
 
-// rows answers with the rows of a stream.
-func rows[T any](a *answer, q *question, stream *view.Stream[T]) error {
-	a.w.Header().Set("Content-Type", contentType(q.form))
-	out := tui.NewListing[T](a.screen(q), q.form, nil)
+// rows writes the rows of a stream.
+func rows[T any](a *answer, stream *view.Stream[T]) error {
+	out := rowsOf[T](a)
 	if err := show.Rows(out, stream.Rows(), a.leaveOut, nil); err != nil {
 		return err
 	}
-	if err := out.End(); err != nil {
-		return err
-	}
 	a.more = stream.More()
-	return a.end()
+	return out.End()
 }
 
 // The parameters of a trace.
@@ -87,28 +76,19 @@ func (s *Server) trace(w http.ResponseWriter, r *http.Request, q *question) erro
 		return err
 	}
 	return s.reading(w, r, q, func(ctx context.Context) error {
-		return s.bounded(w, r, func(ctx context.Context) error {
-			v, err := s.viewer(ctx, q)
-			if err != nil {
-				return err
-			}
+		return s.answered(w, r, q, s.bounded, func(ctx context.Context, v *view.Viewer, a *answer) error {
 			t, err := v.Trace(ctx, id, o)
 			if err != nil {
 				return err
 			}
-			a := s.newAnswer(w, r)
 			for _, damaged := range t.Damaged {
 				a.leaveOut(damaged)
 			}
-			w.Header().Set("Content-Type", contentType(q.form))
-			out := tui.NewListing[view.TraceLine](a.screen(q), q.form, nil)
+			out := rowsOf[view.TraceLine](a)
 			if err := show.Trace(out, t); err != nil {
 				return err
 			}
-			if err := out.End(); err != nil {
-				return err
-			}
-			return a.end()
+			return out.End()
 		})
 	})
 }
@@ -135,11 +115,7 @@ func (s *Server) impact(w http.ResponseWriter, r *http.Request, q *question) err
 		if err != nil {
 			return err
 		}
-		return s.expensive(w, r, func(ctx context.Context) error {
-			v, err := s.viewer(ctx, q)
-			if err != nil {
-				return err
-			}
+		return s.answered(w, r, q, s.expensive, func(ctx context.Context, v *view.Viewer, a *answer) error {
 			if err := v.CheckEvidence(ctx, h, source); err != nil {
 				return err
 			}
@@ -147,14 +123,9 @@ func (s *Server) impact(w http.ResponseWriter, r *http.Request, q *question) err
 			if err := i.Begin(ctx, q.form); err != nil {
 				return err
 			}
-			a := s.newAnswer(w, r)
-			w.Header().Set("Content-Type", contentType(q.form))
-			out := tui.NewListing[view.ImpactedAnswer](a.screen(q), q.form, nil)
-			if err := i.Write(ctx, out, a.leaveOut, nil); err != nil {
-				return err
-			}
+			err := i.Write(ctx, rowsOf[view.ImpactedAnswer](a), a.leaveOut, nil)
 			a.more = i.Tail.More
-			return a.end()
+			return err
 		})
 	})
 }
@@ -189,12 +160,8 @@ func (s *Server) answers(w http.ResponseWriter, r *http.Request, q *question) er
 		} else if other != nil {
 			notes(w, []ask.Note{*other})
 		}
-		return s.expensive(w, r, func(ctx context.Context) error {
-			v, err := s.viewer(ctx, q)
-			if err != nil {
-				return err
-			}
-			return rows(s.newAnswer(w, r), q, v.Answers(ctx, subject, predicate, f, flips))
+		return s.answered(w, r, q, s.expensive, func(ctx context.Context, v *view.Viewer, a *answer) error {
+			return rows(a, v.Answers(ctx, subject, predicate, f, flips))
 		})
 	})
 }
@@ -209,21 +176,12 @@ func (s *Server) diff(w http.ResponseWriter, r *http.Request, q *question) error
 		}
 	}
 	return s.reading(w, r, q, func(ctx context.Context) error {
-		return s.bounded(w, r, func(ctx context.Context) error {
-			v, err := s.viewer(ctx, q)
-			if err != nil {
-				return err
-			}
+		return s.answered(w, r, q, s.bounded, func(ctx context.Context, v *view.Viewer, a *answer) error {
 			d, err := v.Diff(ctx, ids[0], ids[1])
 			if err != nil {
 				return err
 			}
-			a := s.newAnswer(w, r)
-			w.Header().Set("Content-Type", contentType(q.form))
-			if err := show.Diff(a.screen(q), q.form, d); err != nil {
-				return err
-			}
-			return a.end()
+			return show.Diff(a.Screen, a.form, d)
 		})
 	})
 }
@@ -246,22 +204,13 @@ func (s *Server) timeline(w http.ResponseWriter, r *http.Request, q *question) e
 			// Empty buckets are counted too, and a few words can ask for millions.
 			return problem(kindParameter, "limit: want 1 to %d, or 0 for the usual number", timelineMost).at("limit")
 		}
-		return s.expensive(w, r, func(ctx context.Context) error {
-			v, err := s.viewer(ctx, q)
-			if err != nil {
-				return err
-			}
+		return s.answered(w, r, q, s.expensive, func(ctx context.Context, v *view.Viewer, a *answer) error {
 			t, err := v.Timeline(ctx, size, f)
 			if err != nil {
 				return err
 			}
-			a := s.newAnswer(w, r)
-			w.Header().Set("Content-Type", contentType(q.form))
-			if err := show.Timeline(tui.NewListing[view.Bucket](a.screen(q), q.form, nil), t); err != nil {
-				return err
-			}
 			a.more = t.Cut
-			return a.end()
+			return show.Timeline(rowsOf[view.Bucket](a), t)
 		})
 	})
 }
@@ -289,25 +238,16 @@ func (s *Server) top(w http.ResponseWriter, r *http.Request, q *question) error 
 		if o.Filter, err = s.filter(ctx, w, q); err != nil {
 			return err
 		}
-		if o.Filter.Limit < 1 || o.Filter.Limit > listMost {
-			return problem(kindParameter, "limit: want 1 to %d", listMost).at("limit")
+		if err := limitFrom1(&o.Filter); err != nil {
+			return err
 		}
-		return s.expensive(w, r, func(ctx context.Context) error {
-			v, err := s.viewer(ctx, q)
-			if err != nil {
-				return err
-			}
+		return s.answered(w, r, q, s.expensive, func(ctx context.Context, v *view.Viewer, a *answer) error {
 			t, err := v.Top(ctx, o)
 			if err != nil {
 				return err
 			}
-			a := s.newAnswer(w, r)
-			w.Header().Set("Content-Type", contentType(q.form))
-			if err := show.Ranking(tui.NewListing[view.Ranked](a.screen(q), q.form, nil), t); err != nil {
-				return err
-			}
 			a.more = t.More
-			return a.end()
+			return show.Ranking(rowsOf[view.Ranked](a), t)
 		})
 	})
 }

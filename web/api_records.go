@@ -10,6 +10,7 @@ import (
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/audit/ask"
+	"github.com/auditsql/auditsql/audit/view"
 	"github.com/auditsql/auditsql/internal/show"
 	"github.com/auditsql/auditsql/internal/tui"
 )
@@ -89,13 +90,9 @@ func mustAccept(r *http.Request, mediaType string) error {
 	return nil
 }
 
-// listAudits answers GET /v1/audits.
+// listAudits answers GET /v1/audits with the records that a filter selects: a page of them as JSON, and all of them in other
+// forms.
 func (s *Server) listAudits(w http.ResponseWriter, r *http.Request, q *question) error {
-	return s.list(w, r, q)
-}
-
-// list answers with the records that a filter selects: a page of them as JSON, and all of them in other forms.
-func (s *Server) list(w http.ResponseWriter, r *http.Request, q *question) error {
 	byAdmission, err := q.oneOf(orderName, "time", "admission")
 	if err != nil {
 		return err
@@ -115,7 +112,7 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request, q *question) error
 		if f.After, err = q.after(); err != nil {
 			return err
 		}
-		run := s.bounded
+		run := runner(s.bounded)
 		switch {
 		case f.Limit == 0 || f.Limit > listMost:
 			// A large limit costs as much as none.
@@ -128,13 +125,19 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request, q *question) error
 		case searches(&f):
 			run = s.expensive
 		}
-		return run(w, r, func(ctx context.Context) error {
-			if q.form == tui.JSON {
-				return s.page(ctx, w, r, q, f)
-			}
-			return s.stream(ctx, w, r, q, f)
-		})
+		if q.form == tui.JSON {
+			return run(w, r, func(ctx context.Context) error { return s.newAnswer(w, r, q).page(ctx, f) })
+		}
+		return s.answered(w, r, q, run, func(ctx context.Context, v *view.Viewer, a *answer) error { return a.stream(ctx, v, f) })
 	})
+}
+
+// limitFrom1 refuses a limit that is none, or that is above that of a page.
+func limitFrom1(f *audit.Filter) error {
+	if f.Limit < 1 || f.Limit > listMost {
+		return problem(kindParameter, "limit: want 1 to %d", listMost).at("limit")
+	}
+	return nil
 }
 
 // unbounded runs an export, which takes as long as the client takes to read it.
@@ -154,20 +157,20 @@ func searches(f *audit.Filter) bool {
 
 // page answers with one page of a list. The pages of a list are those that the store had when the first of them was asked
 // for: the link to the next one has as_of.
-func (s *Server) page(ctx context.Context, w http.ResponseWriter, r *http.Request, q *question, f audit.Filter) error {
-	asOf := s.store.Progress().Records
+func (a *answer) page(ctx context.Context, f audit.Filter) error {
+	store := a.server.store
+	asOf := store.Progress().Records
 	if f.AsOf != nil {
 		asOf = *f.AsOf
 	} else {
 		f.AsOf = &asOf
 	}
-	a := s.newAnswer(w, r)
 	body := append(make([]byte, 0, 16<<10), `{"audits":[`...)
 	n, more := 0, false
 	var last []byte
 	limit := f.Limit
 	f.Limit++ // one more shows that the list goes on
-	for raw, err := range s.store.RawAudits(ctx, f) {
+	for raw, err := range store.RawAudits(ctx, f) {
 		if err != nil {
 			if a.leaveOut(err) {
 				continue
@@ -192,14 +195,12 @@ func (s *Server) page(ctx context.Context, w http.ResponseWriter, r *http.Reques
 		}
 		cursor := audit.CursorOf(&end).String()
 		body = append(append(append(body, '"'), cursor...), '"')
-		w.Header().Set("Link", "<"+nextPage(r, cursor, asOf)+`>; rel="next"`)
+		a.w.Header().Set("Link", "<"+nextPage(a.r, cursor, asOf)+`>; rel="next"`)
 	} else {
 		body = append(body, "null"...)
 	}
 	body = strconv.AppendUint(append(body, `,"as_of":`...), asOf, 10)
-	body = append(body, "}\n"...)
-	w.Header().Set("Content-Type", typeJSON)
-	a.held = body
+	a.held = append(body, "}\n"...)
 	return a.end()
 }
 
@@ -211,15 +212,9 @@ func nextPage(r *http.Request, cursor string, asOf uint64) string {
 	return r.URL.EscapedPath() + "?" + values.Encode()
 }
 
-// stream answers with all that a filter selects, as it comes.
-func (s *Server) stream(ctx context.Context, w http.ResponseWriter, r *http.Request, q *question, f audit.Filter) error {
-	v, err := s.viewer(ctx, q)
-	if err != nil {
-		return err
-	}
-	a := s.newAnswer(w, r)
-	w.Header().Set("Content-Type", contentType(q.form))
-	out := show.NewRecords(a.screen(q), q.form, v, nil)
+// stream writes all that a filter selects, as it comes.
+func (a *answer) stream(ctx context.Context, v *view.Viewer, f audit.Filter) error {
+	out := show.NewRecords(a.Screen, a.form, v, nil)
 	records := v.List(ctx, f)
 	for raw, err := range records.Rows() {
 		if err != nil {
@@ -232,11 +227,8 @@ func (s *Server) stream(ctx context.Context, w http.ResponseWriter, r *http.Requ
 			return err
 		}
 	}
-	if err := out.End(); err != nil {
-		return err
-	}
 	a.more = records.More()
-	return a.end()
+	return out.End()
 }
 
 // recent answers GET /v1/recent.
@@ -248,14 +240,14 @@ func (s *Server) recent(w http.ResponseWriter, r *http.Request, q *question) err
 		if err != nil {
 			return err
 		}
-		if f.Limit < 1 || f.Limit > listMost {
-			return problem(kindParameter, "limit: want 1 to %d", listMost).at("limit")
+		if err := limitFrom1(&f); err != nil {
+			return err
 		}
 		run := s.bounded
 		if searches(&f) {
 			run = s.expensive
 		}
-		return run(w, r, func(ctx context.Context) error { return s.stream(ctx, w, r, q, f) })
+		return s.answered(w, r, q, run, func(ctx context.Context, v *view.Viewer, a *answer) error { return a.stream(ctx, v, f) })
 	})
 }
 
@@ -265,7 +257,7 @@ func (s *Server) agentAudits(w http.ResponseWriter, r *http.Request, q *question
 	if err := ask.Check(q.filter, q.askOptions()); err != nil {
 		return err
 	}
-	return s.list(w, r, q)
+	return s.listAudits(w, r, q)
 }
 
 // hasAgent answers HEAD /v1/agents/{id}: whether the agent has any record.

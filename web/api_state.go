@@ -74,7 +74,7 @@ type lastVerify struct {
 	view *view.Verification
 }
 
-// Verified returns the last verification that this server has run, and when it ended. It is nil when there was none.
+// lastVerified returns the last verification that this server has run, and when it ended. It is nil when there was none.
 func (s *Server) lastVerified() (*view.Verification, time.Time) {
 	s.verified.mu.Lock()
 	defer s.verified.mu.Unlock()
@@ -119,7 +119,6 @@ func (s *Server) verify(w http.ResponseWriter, r *http.Request, q *question) err
 		if err != nil {
 			return err
 		}
-		_ = wire.SetWriteDeadline(time.Now().Add(s.limits.Idle))
 		if _, err := w.Write(append(encoded, '\n')); err != nil {
 			return err
 		}

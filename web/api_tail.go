@@ -121,7 +121,7 @@ func (t *tailAnswer) run(ctx context.Context) error {
 	for {
 		records, changed, err := t.server.hub.from(t.at)
 		switch {
-		case errors.Is(err, errBehind):
+		case errors.Is(err, errCatchUp):
 			err = t.catchUp(ctx)
 		case err == nil && len(records) > 0:
 			for i := range records {
@@ -151,7 +151,7 @@ func (t *tailAnswer) run(ctx context.Context) error {
 	}
 }
 
-// catchUp reads the journal until the hub has what follows, or for one beat. So many tails that are behind get on by turns.
+// catchUp reads the journal until the hub has what follows, or for one beat. So when many tails have to catch up, they take turns.
 func (t *tailAnswer) catchUp(ctx context.Context) error {
 	reading, cancel := context.WithTimeout(ctx, t.server.limits.Beat)
 	defer cancel()
@@ -177,18 +177,13 @@ func (t *tailAnswer) catchUp(ctx context.Context) error {
 // record writes a record. Its errors show in flush. Canonical JSON is one line, as events want it.
 func (t *tailAnswer) record(rec *audit.TailRecord) {
 	t.at = rec.Next
-	if t.out.Available() < 1<<10 {
-		t.deadline()
-	}
-	if t.row != nil {
-		t.out.WriteString("id: " + eventID(t.at) + "\nevent: row\ndata: ")
-		t.out.Write(t.row(rec.Raw))
-		t.out.WriteString("\n\n")
-		return
-	}
 	if t.events {
-		t.out.WriteString("id: " + eventID(t.at) + "\nevent: audit\ndata: ")
-		t.out.Write(rec.Raw)
+		event, data := "audit", rec.Raw
+		if t.row != nil {
+			event, data = "row", t.row(rec.Raw)
+		}
+		t.out.WriteString("id: " + eventID(t.at) + "\nevent: " + event + "\ndata: ")
+		t.out.Write(data)
 		t.out.WriteString("\n\n")
 		return
 	}
@@ -244,13 +239,7 @@ func (t *tailAnswer) line(object any) error {
 	return t.flush()
 }
 
-// deadline lets a client that takes nothing hold the tail for so long only. It goes on later after the last event that it got.
-func (t *tailAnswer) deadline() {
-	_ = t.wire.SetWriteDeadline(time.Now().Add(t.server.limits.Idle))
-}
-
 func (t *tailAnswer) flush() error {
-	t.deadline()
 	if err := t.out.Flush(); err != nil {
 		return err
 	}

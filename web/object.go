@@ -14,9 +14,8 @@ func (s *Server) object(w http.ResponseWriter, r *http.Request, object any) erro
 
 // objectIn answers with one struct, in the form that a question asks for.
 func (s *Server) objectIn(w http.ResponseWriter, r *http.Request, q *question, object any) error {
-	a := s.newAnswer(w, r)
-	w.Header().Set("Content-Type", contentType(q.form))
-	if err := a.screen(q).Object(q.form, object); err != nil {
+	a := s.newAnswer(w, r, q)
+	if err := a.Object(q.form, object); err != nil {
 		return err
 	}
 	return a.end()

@@ -32,8 +32,6 @@ type Options struct {
 	Now     func() time.Time // nil: time.Now
 	Logger  *slog.Logger     // nil: nothing is logged
 	Metrics *Metrics         // nil: nothing is measured, and /metrics does not exist
-	Version string           // of the program, for pages and the description of the API
-	Demo    bool             // the store is that of the demo, and pages say so
 }
 
 // Limits bound what requests can cost. A zero is the default.

@@ -114,7 +114,7 @@ func (s *Server) problemPage(w http.ResponseWriter, r *http.Request, p *Problem)
 	}}
 	// Errors have pages for everybody. How many records there are is for those who may read.
 	if s.mayRead(r) {
-		page.Bare, page.Status = false, s.status(r.Context(), nil)
+		page.Bare, page.Status = false, s.status()
 	}
 	section := pages.Section{Facts: []pages.Fact{}}
 	if p.Detail != "" {

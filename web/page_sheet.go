@@ -285,12 +285,12 @@ func (p *sheet) finish(ctx context.Context) {
 	if p.frozen {
 		f.Zone.Hidden = append(f.Zone.Hidden, pages.Field{Name: asOfName, Value: strconv.FormatUint(p.asOf, 10)})
 	}
-	f.Status = p.s.status(ctx, p)
+	f.Status = p.s.status()
 	f.Took = p.s.now().Sub(p.begun)
 }
 
 // status is how the store is, for the header.
-func (s *Server) status(_ context.Context, _ *sheet) pages.Status {
+func (s *Server) status() pages.Status {
 	progress := s.store.Progress()
 	status := pages.Status{Sound: true, Text: "healthy", Records: progress.Records}
 	if err := s.store.Err(); err != nil && !errors.Is(err, audit.ErrReadOnly) {

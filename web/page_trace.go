@@ -96,7 +96,7 @@ func (p *sheet) traceNew(ctx context.Context, id audit.QueryID, o audit.TraceOpt
 		p.asOf = p.s.store.Progress().Records
 		return p.viewer.Trace(ctx, id, o)
 	}
-	// SQLite is far behind. What the record says is shown, and where else its evidence was used as far as SQLite knows it.
+	// SQLite lacks many records. What the record says is shown, and where else its evidence was used as far as SQLite knows it.
 	p.page.Notes = append(p.page.Notes, "SQLite does not have this record yet, so what other records say may be missing, and the link to copy does not find it.")
 	o.AsOf = nil
 	return p.viewer.Trace(ctx, id, o)

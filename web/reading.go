@@ -10,7 +10,7 @@ import (
 	"github.com/auditsql/auditsql/audit/view"
 )
 
-// reading runs a question about what SQLite has. The header says how far that is behind the journal. With
+// reading runs a question about what SQLite has. The header says how much of the journal SQLite lacks. With
 // consistency=acknowledged the question first waits until SQLite has everything that was acknowledged before it.
 func (s *Server) reading(w http.ResponseWriter, r *http.Request, q *question, question func(ctx context.Context) error) error {
 	if q.acknowledged {

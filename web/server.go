@@ -46,7 +46,7 @@ type Server struct {
 	drain    context.CancelFunc
 }
 
-// catchUps is how many tails that are behind read the journal at the same time.
+// catchUps is how many tails that have to catch up read the journal at the same time.
 const catchUps = 4
 
 // Handler returns a server of a store, with the API and the pages. The caller closes the store after [Server.Drain], and after

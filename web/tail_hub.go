@@ -1,8 +1,10 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"sync"
 
 	"github.com/auditsql/auditsql/audit"
@@ -11,7 +13,7 @@ import (
 // A hub lets all tails share one reader of the journal. It holds the newest records in memory, up to a limit:
 //
 //	journal ──TailAfter──▶ hub: the newest records ──▶ every tail that has seen what is before them
-//	   └─────TailAfter──▶ a tail that is further behind, until it has caught up
+//	   └─────TailAfter──▶ a tail that has seen less, until it has caught up
 //
 // So a slow tail costs no memory and stops nobody: what it has missed it reads from the journal by itself. Only when the
 // journal was trimmed there, it has missed records for good.
@@ -37,8 +39,8 @@ const (
 	hubBytes   = 8 << 20
 )
 
-// errBehind says that a hub does not have what follows an offset.
-var errBehind = errors.New("the tail is behind")
+// errCatchUp says that a hub does not have what follows an offset.
+var errCatchUp = errors.New("the tail has to catch up")
 
 // join counts a tail, and starts the reader for the first one. The tail calls leave when it ends.
 func (h *hub) join(store Tailer) (leave func()) {
@@ -106,7 +108,7 @@ func (h *hub) add(rec audit.TailRecord) {
 }
 
 // from returns what the hub has from an offset on: a few records, or a channel that is closed when there may be some. It returns
-// errBehind when it does not have what follows the offset. Any other error has ended the reader.
+// errCatchUp when it does not have what follows the offset. Any other error has ended the reader.
 func (h *hub) from(at audit.Offset) (records []audit.TailRecord, changed <-chan struct{}, err error) {
 	const few = 256
 	h.mu.Lock()
@@ -115,16 +117,9 @@ func (h *hub) from(at audit.Offset) (records []audit.TailRecord, changed <-chan 
 	case h.failed != nil:
 		return nil, nil, h.failed
 	case h.ready && at < h.begin:
-		return nil, nil, errBehind
+		return nil, nil, errCatchUp
 	}
-	low, high := 0, len(h.records)
-	for low < high {
-		if middle := (low + high) / 2; h.records[middle].Offset < at {
-			low = middle + 1
-		} else {
-			high = middle
-		}
-	}
+	low, _ := slices.BinarySearchFunc(h.records, at, func(rec audit.TailRecord, at audit.Offset) int { return cmp.Compare(rec.Offset, at) })
 	records = append(records, h.records[low:min(low+few, len(h.records))]...)
 	return records, h.changed, nil
 }

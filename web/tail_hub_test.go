@@ -17,7 +17,7 @@ func TestAHubKnowsWhatItHasDropped(t *testing.T) {
 	for i := range n {
 		at := audit.Offset(10 * i)
 		records, _, err := h.from(at)
-		if dropped := i < n-hubRecords; dropped != errors.Is(err, errBehind) || dropped == h.has(at) {
+		if dropped := i < n-hubRecords; dropped != errors.Is(err, errCatchUp) || dropped == h.has(at) {
 			t.Fatalf("record %d of %d: %v, and has it: %v", i, n, err, h.has(at))
 		} else if !dropped && (err != nil || records[0].Offset != at) {
 			t.Fatalf("record %d: %v, %v", i, records, err)

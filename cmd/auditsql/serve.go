@@ -260,7 +260,7 @@ func (o *serveOptions) web(a *app, known *tokens.File, logger *slog.Logger, m *w
 	}
 	return web.Options{
 		Tokens: &serverTokens{file: known, now: a.now, log: logger}, Hosts: append(hosts, certifiedNames(config)...),
-		ReadOnly: a.readOnly, MaxFuture: future, Now: now, Logger: logger, Metrics: m, Version: version, Demo: o.demo != nil,
+		ReadOnly: a.readOnly, MaxFuture: future, Now: now, Logger: logger, Metrics: m,
 	}
 }
 
@@ -283,7 +283,7 @@ type serving struct {
 	url string
 
 	public *web.Server
-	local  *web.Server // behind the socket; nil without one
+	local  *web.Server // for the socket; nil without one
 	socket *socket.Listener
 
 	servers []*http.Server
@@ -328,7 +328,7 @@ func (s *serving) startSocket() error {
 	s.socket = l
 	s.local = web.Handler(s.db, web.Options{
 		Trusted: &web.Principal{ID: socketID, Scopes: web.AllScopes}, AnyHost: true, MaxFuture: ingest.UsualFuture,
-		Now: s.a.now, Logger: s.log, Version: version,
+		Now: s.a.now, Logger: s.log,
 	})
 	mux := http.NewServeMux()
 	mux.Handle("/local/", s.logged(socket.Handler(s.db, socket.About{PID: os.Getpid(), Version: version, URL: s.url}, s.link)))
