@@ -3,7 +3,6 @@ package web
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -22,9 +21,7 @@ func (s *Server) agentsPage(ctx context.Context, p *sheet) error {
 	if err != nil {
 		return err
 	}
-	if f.Limit == 0 || f.Limit > mostRows {
-		f.Limit = mostRows
-	}
+	capped(&f)
 	p.page.Kind = "Who asked?"
 	p.page.Title, p.page.Heading = "Agents, the busiest first", line(pages.Words("Agents, the busiest first"))
 	p.command([]string{"agents"}, nil, p.values)
@@ -138,11 +135,7 @@ func (p *sheet) habits(ctx context.Context, f audit.Filter) (pages.Section, erro
 	f.Descending, f.Limit = true, habitsRead
 	read, pieces := 0, 0
 	subjects, sources := map[string]int{}, map[audit.Hash]int{}
-	for q, err := range p.s.store.Audits(ctx, f) {
-		var broken *audit.RecordError
-		if errors.As(err, &broken) {
-			continue
-		}
+	for q, err := range readable(p.s.store.Audits(ctx, f), nil) {
 		if err != nil {
 			return section, err
 		}

@@ -2,7 +2,6 @@ package web
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"html/template"
 	"slices"
@@ -22,10 +21,9 @@ const mostAnswerLanes = 8
 // answersPage shows the answers to a question over time, and where they changed.
 func (s *Server) answersPage(ctx context.Context, p *sheet) error {
 	p.page.Kind = "When did it change?"
-	subject, hasSubject := p.single("subject")
-	predicate, hasPredicate := p.single("predicate")
-	if !hasSubject || !hasPredicate {
-		return p.chooseQuestion(ctx, subject, hasSubject)
+	subject, predicate := p.values.Get("subject"), p.values.Get("predicate")
+	if !p.values.Has("subject") || !p.values.Has("predicate") {
+		return p.chooseQuestion(ctx, subject, p.values.Has("subject"))
 	}
 	// The subject is the whole subject here, as for the command, and no pattern.
 	p.q.limitOr(shownAnswers)
@@ -35,9 +33,7 @@ func (s *Server) answersPage(ctx context.Context, p *sheet) error {
 	}
 	p.absolute.Set("subject", subject)
 	p.absolute.Set("predicate", predicate)
-	if f.Limit == 0 || f.Limit > mostRows {
-		f.Limit = mostRows
-	}
+	capped(&f)
 	flips, err := p.q.isSet("flips")
 	if err != nil {
 		return err
@@ -59,21 +55,12 @@ func (s *Server) answersPage(ctx context.Context, p *sheet) error {
 	return nil
 }
 
-// single is a parameter that may be given once.
-func (p *sheet) single(name string) (string, bool) {
-	return p.values.Get(name), p.values.Has(name)
-}
-
 func (p *sheet) answers(ctx context.Context, subject, predicate string, f audit.Filter, flips bool) (pages.Section, error) {
 	section := pages.Section{ID: "answers"}
 	var answers []view.Answer
 	stream := p.viewer.Answers(ctx, subject, predicate, f, flips)
-	for a, err := range stream.Rows() {
-		var broken *audit.RecordError
-		if errors.As(err, &broken) {
-			section.Notes = append(section.Notes, p.damaged(broken))
-			continue
-		}
+	broken := func(e *audit.RecordError) { section.Notes = append(section.Notes, p.damaged(e)) }
+	for a, err := range readable(stream.Rows(), broken) {
 		if err != nil {
 			return section, err
 		}
@@ -222,12 +209,7 @@ func (p *sheet) chooseQuestion(ctx context.Context, subject string, hasSubject b
 	form := &pages.Form{Action: phrase.To("/go/answers", nil), Label: "A question", Submit: "Show the answers", Fields: []pages.Field{
 		{Name: "subject", Label: "subject", Value: subject, Hint: "supplier/Northwind"}, {Name: "predicate", Label: "predicate", Value: p.values.Get("predicate"), Hint: "payment_account"},
 	}}
-	if p.q.values.Has(zoneName) {
-		form.Hidden = append(form.Hidden, pages.Field{Name: zoneName, Value: p.q.values.Get(zoneName)})
-	}
-	if p.frozen {
-		form.Hidden = append(form.Hidden, pages.Field{Name: asOfName, Value: strconv.FormatUint(p.asOf, 10)})
-	}
+	form.Hidden = hidden(p.kept(nil))
 	p.page.Sections = []pages.Section{{Form: form, About: line(pages.Words("A question is a subject and a predicate. The page shows all answers to it over time, and where they changed."))}}
 	p.page.Sections = append(p.page.Sections, p.together(ctx, func(ctx context.Context) (pages.Section, error) {
 		if hasSubject {
@@ -256,11 +238,7 @@ func (p *sheet) lastQuestions(ctx context.Context) (pages.Section, error) {
 	}
 	var order []*asked
 	seen := map[[2]string]*asked{}
-	for q, err := range p.s.store.Audits(ctx, audit.Filter{Descending: true, Limit: read, AsOf: &p.asOf}) {
-		var broken *audit.RecordError
-		if errors.As(err, &broken) {
-			continue
-		}
+	for q, err := range readable(p.s.store.Audits(ctx, audit.Filter{Descending: true, Limit: read, AsOf: &p.asOf}), nil) {
 		if err != nil {
 			return section, err
 		}

@@ -62,14 +62,12 @@ func (s *Server) impactPage(ctx context.Context, p *sheet) error {
 	if err != nil {
 		return err
 	}
-	if f.Limit == 0 || f.Limit > mostRows {
-		f.Limit = mostRows
-	}
+	capped(&f)
 	count, err := p.q.count("count", countedAnswers, 0, math.MaxInt32)
 	if err != nil {
 		return err
 	}
-	o := audit.ImpactOptions{Source: source, Filter: f, Budget: audit.Budget{Records: uint64(count), Time: s.limits.Part * 4 / 5}}
+	o := audit.ImpactOptions{Source: source, Filter: f, Budget: audit.Budget{Records: uint64(count), Time: p.viewer.Budget.Time}}
 	head := p.viewer.ImpactHead(h, o)
 	brief := h.String()[:briefHash]
 	p.page.Kind = "Where did it go?"
@@ -118,12 +116,8 @@ func (i *impact) read(ctx context.Context, p *sheet, h audit.Hash) (pages.Sectio
 	i.pieces = map[audit.QueryID][]audit.ImpactedEvidence{}
 	options := i.options
 	options.Filter.Limit++
-	for a, err := range p.s.store.Impact(ctx, h, options) {
-		var broken *audit.RecordError
-		if errors.As(err, &broken) {
-			i.damaged = append(i.damaged, p.damaged(broken))
-			continue
-		}
+	broken := func(e *audit.RecordError) { i.damaged = append(i.damaged, p.damaged(e)) }
+	for a, err := range readable(p.s.store.Impact(ctx, h, options), broken) {
 		if err != nil {
 			return section, err
 		}

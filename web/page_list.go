@@ -2,8 +2,8 @@ package web
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"net/http"
 	"net/url"
@@ -30,8 +30,7 @@ func (s *Server) listPage(ctx context.Context, p *sheet) error {
 	if err != nil {
 		return err
 	}
-	if f.Limit == 0 || f.Limit > mostRows {
-		f.Limit = mostRows
+	if capped(&f) {
 		p.page.Notes = append(p.page.Notes, fmt.Sprintf("A page shows at most %d records at a time. NDJSON and CSV, below, have all of them.", mostRows))
 	}
 	if after := p.q.own(afterName, ""); after != "" {
@@ -91,20 +90,44 @@ func (s *Server) listPage(ctx context.Context, p *sheet) error {
 	return nil
 }
 
+// capped sets the limit of a filter that wants more rows than a page shows, and reports whether it had to.
+func capped(f *audit.Filter) bool {
+	if f.Limit != 0 && f.Limit <= mostRows {
+		return false
+	}
+	f.Limit = mostRows
+	return true
+}
+
+// readable yields what can be read. It calls left, which may be nil, with each damaged record among that.
+func readable[T any](rows iter.Seq2[T, error], left func(*audit.RecordError)) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for row, err := range rows {
+			if broken, ok := asError[*audit.RecordError](err); ok {
+				if left != nil {
+					left(broken)
+				}
+				continue
+			}
+			if !yield(row, err) {
+				return
+			}
+		}
+	}
+}
+
 // records reads records into a table. last is the place of the last one, and more says whether others follow.
 func (p *sheet) records(ctx context.Context, f audit.Filter) (table *pages.Table, last *audit.Cursor, more bool, damaged [][]pages.Part, err error) {
 	table = &pages.Table{Columns: recordColumns, Head: 1, Empty: "No record fits."}
 	limit := f.Limit
 	f.Limit = limit + 1
 	n := 0
-	for q, err := range p.s.store.Audits(ctx, f) {
-		var broken *audit.RecordError
-		if errors.As(err, &broken) {
-			if n++; n <= limit {
-				damaged = append(damaged, p.damaged(broken))
-			}
-			continue
+	broken := func(e *audit.RecordError) {
+		if n++; n <= limit {
+			damaged = append(damaged, p.damaged(e))
 		}
+	}
+	for q, err := range readable(p.s.store.Audits(ctx, f), broken) {
 		if err != nil {
 			return nil, nil, false, nil, err
 		}
@@ -114,7 +137,8 @@ func (p *sheet) records(ctx context.Context, f audit.Filter) (table *pages.Table
 		}
 		r := p.viewer.Record(&q)
 		table.Rows = append(table.Rows, p.row(&r))
-		last = &audit.Cursor{Timestamp: q.Timestamp, ID: q.QueryID}
+		place := audit.CursorOf(&q)
+		last = &place
 	}
 	return table, last, more || n > limit, damaged, nil
 }
@@ -143,8 +167,6 @@ func without(values url.Values, names ...string) url.Values {
 	}
 	return values
 }
-
-func sortedNames(values url.Values) []string { return slices.Sorted(maps.Keys(values)) }
 
 // filterForm asks for the values of a filter. It shows those that are set, each with a link that takes it away.
 func (p *sheet) filterForm(action, submit string, closed bool, except ...string) *pages.Form {
@@ -189,21 +211,13 @@ func (p *sheet) filterForm(action, submit string, closed bool, except ...string)
 			}
 		}
 	}
-	hidden := map[string]string{}
+	others := url.Values{}
 	for _, name := range []string{"desc", "limit", "by", "subject", "predicate", "source", "flips"} {
 		if p.values.Has(name) && !slices.ContainsFunc(form.Fields, func(f pages.Field) bool { return f.Name == name }) {
-			hidden[name] = p.values.Get(name)
+			others.Set(name, p.values.Get(name))
 		}
 	}
-	if p.q.values.Has(zoneName) {
-		hidden[zoneName] = p.q.values.Get(zoneName)
-	}
-	if p.frozen {
-		hidden[asOfName] = fmt.Sprint(p.asOf)
-	}
-	for _, name := range slices.Sorted(maps.Keys(hidden)) {
-		form.Hidden = append(form.Hidden, pages.Field{Name: name, Value: hidden[name]})
-	}
+	form.Hidden = hidden(p.kept(others))
 	return form
 }
 

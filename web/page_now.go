@@ -3,7 +3,6 @@ package web
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -145,11 +144,7 @@ func (p *sheet) changesIn(ctx context.Context, f audit.Filter) (pages.Section, e
 	type asked struct{ subject, predicate string }
 	var questions []asked
 	seen, read := map[asked]bool{}, 0
-	for q, err := range p.s.store.Audits(ctx, g) {
-		var broken *audit.RecordError
-		if errors.As(err, &broken) {
-			continue
-		}
+	for q, err := range readable(p.s.store.Audits(ctx, g), nil) {
 		if err != nil {
 			return section, err
 		}
@@ -172,11 +167,7 @@ func (p *sheet) changesIn(ctx context.Context, f audit.Filter) (pages.Section, e
 		h := f
 		h.Descending, h.Limit = true, 20
 		stream := p.viewer.Answers(ctx, a.subject, a.predicate, h, false)
-		for answer, err := range stream.Rows() {
-			var broken *audit.RecordError
-			if errors.As(err, &broken) {
-				continue
-			}
+		for answer, err := range readable(stream.Rows(), nil) {
 			if err != nil {
 				return section, err
 			}

@@ -237,7 +237,7 @@ var recordColumns = []pages.Column{
 // row is a record in a list.
 func (p *sheet) row(r *view.Record) pages.Row {
 	return pages.Row{Marked: r.Unapproved() > 0, Cells: [][]pages.Part{
-		line(pages.Part{Text: p.at(r.Timestamp).Text, Faint: p.at(r.Timestamp).Faint, Time: p.at(r.Timestamp).Time}),
+		line(p.at(r.Timestamp)),
 		line(p.record(r.QueryID)), line(p.agent(r.AgentID, r.AgentLabel)), p.question(r.Params.Subject, r.Params.Predicate),
 		asked(r.Params.Lifecycle), textOr(r.Params.Lens), p.answer(r.ResultHash, r.ResultLabel), confidence(r.ResultConfidence),
 		approved(len(r.ContributingAssertions), r.Approved(), r.Unapproved()),

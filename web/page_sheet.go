@@ -67,14 +67,10 @@ func (s *Server) sheet(r *http.Request, q *question) (*sheet, error) {
 	p.viewer.Budget = audit.Budget{Time: s.limits.Part * 4 / 5}
 	have := s.store.Progress().Records
 	p.asOf = have
-	if q.values.Has(asOfName) {
-		n, err := strconv.ParseUint(q.values.Get(asOfName), 10, 63)
-		if err != nil {
-			return nil, problem(kindParameter, "%s: want a number of records", asOfName).at(asOfName)
-		}
-		p.asOf, p.frozen = n, true
-		if n > have {
-			if err := s.reach(r.Context(), n); err != nil {
+	if q.asOf != nil {
+		p.asOf, p.frozen = *q.asOf, true
+		if p.asOf > have {
+			if err := s.reach(r.Context(), p.asOf); err != nil {
 				return nil, err
 			}
 		}
@@ -86,9 +82,7 @@ func (s *Server) sheet(r *http.Request, q *question) (*sheet, error) {
 
 // reach waits until SQLite has so many records, as a question of its own kind does.
 func (s *Server) reach(ctx context.Context, n uint64) error {
-	ctx, cancel := context.WithTimeout(ctx, s.limits.ReadWait)
-	defer cancel()
-	if err := s.store.AwaitApplied(ctx); err != nil {
+	if err := s.await(ctx); err != nil {
 		return err
 	}
 	if have := s.store.Progress().Records; have < n {
@@ -152,14 +146,31 @@ func (p *sheet) to(path string, pairs ...string) phrase.Address {
 }
 
 func (p *sheet) withValues(path string, values url.Values) phrase.Address {
-	values = maps.Clone(values)
+	return phrase.To(path, p.kept(values))
+}
+
+// kept returns values with the zone of this page, and the number of records if this page is frozen. Every address and every form that leads
+// on from this page has them.
+func (p *sheet) kept(values url.Values) url.Values {
+	values = with(values)
 	if p.q.values.Has(zoneName) {
 		values.Set(zoneName, p.q.values.Get(zoneName))
 	}
 	if p.frozen {
 		values.Set(asOfName, strconv.FormatUint(p.asOf, 10))
 	}
-	return phrase.To(path, values)
+	return values
+}
+
+// hidden are values as fields of a form that nobody fills in.
+func hidden(values url.Values) []pages.Field {
+	var fields []pages.Field
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		for _, v := range values[name] {
+			fields = append(fields, pages.Field{Name: name, Value: v})
+		}
+	}
+	return fields
 }
 
 // again is this page with other values of some parameters. A value of "" takes the parameter away.
@@ -182,13 +193,10 @@ func (p *sheet) frozenURL() phrase.Address {
 		values = p.values
 	}
 	values = maps.Clone(values)
-	values.Set(zoneName, zoneNameOf(p.q.zone))
+	values.Set(zoneName, p.q.zone.String())
 	values.Set(asOfName, strconv.FormatUint(p.asOf, 10))
 	return phrase.To(p.path, values)
 }
-
-// zoneNameOf is a zone as a parameter.
-func zoneNameOf(zone *time.Location) string { return zone.String() }
 
 // forms are the links to the same answer for programs: a path of the API, with those of the values that it takes.
 func (p *sheet) forms(path string, values url.Values, names ...string) {
@@ -201,13 +209,7 @@ func (p *sheet) forms(path string, values url.Values, names ...string) {
 	if route == nil {
 		return
 	}
-	values = with(values)
-	if p.frozen {
-		values.Set(asOfName, strconv.FormatUint(p.asOf, 10))
-	}
-	if p.q.values.Has(zoneName) {
-		values.Set(zoneName, p.q.values.Get(zoneName))
-	}
+	values = p.kept(values)
 	known := route.takes.names()
 	for _, form := range names {
 		values.Set(formName, form)
@@ -276,15 +278,8 @@ func (p *sheet) finish(ctx context.Context) {
 		live.frozen = false
 		f.Live = live.withValues(p.path, p.values)
 	}
-	f.Zone = pages.Zone{Name: zoneNameOf(p.q.zone), Action: phrase.To(p.path, nil), Others: []string{"UTC", "Europe/Berlin", "Europe/London", "America/New_York", "America/Los_Angeles", "Asia/Kolkata", "Asia/Tokyo", "Australia/Sydney"}}
-	for _, name := range slices.Sorted(maps.Keys(p.values)) {
-		for _, v := range p.values[name] {
-			f.Zone.Hidden = append(f.Zone.Hidden, pages.Field{Name: name, Value: v})
-		}
-	}
-	if p.frozen {
-		f.Zone.Hidden = append(f.Zone.Hidden, pages.Field{Name: asOfName, Value: strconv.FormatUint(p.asOf, 10)})
-	}
+	f.Zone = pages.Zone{Name: p.q.zone.String(), Action: phrase.To(p.path, nil), Others: []string{"UTC", "Europe/Berlin", "Europe/London", "America/New_York", "America/Los_Angeles", "Asia/Kolkata", "Asia/Tokyo", "Australia/Sydney"}}
+	f.Zone.Hidden = hidden(without(p.kept(p.values), zoneName))
 	f.Status = p.s.status()
 	f.Took = p.s.now().Sub(p.begun)
 }

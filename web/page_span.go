@@ -2,7 +2,6 @@ package web
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/auditsql/auditsql/audit"
@@ -14,11 +13,7 @@ func (p *sheet) edge(ctx context.Context, f audit.Filter, newest bool) (*uint64,
 	f.Descending, f.ByAdmission = newest, false
 	// A damaged record has no time that could be relied on. A few more are read for that case.
 	f.Limit = 8
-	for q, err := range p.s.store.Audits(ctx, f) {
-		var damaged *audit.RecordError
-		if errors.As(err, &damaged) {
-			continue
-		}
+	for q, err := range readable(p.s.store.Audits(ctx, f), nil) {
 		if err != nil {
 			return nil, err
 		}
@@ -38,10 +33,7 @@ func (p *sheet) lately(ctx context.Context, f *audit.Filter, span time.Duration)
 	if err != nil {
 		return nil, err
 	}
-	now, ok := p.clock.Unit.Timestamp(p.clock.Now)
-	if !ok {
-		now = audit.MaxTimestamp
-	}
+	now := p.nowTimestamp()
 	length := when.Units(span, p.clock.Unit)
 	end := now
 	if newest != nil && (p.frozen || *newest < now-min(length, now) || *newest > now) {

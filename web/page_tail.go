@@ -3,7 +3,6 @@ package web
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"strings"
 
@@ -26,12 +25,8 @@ func (s *Server) tailPage(ctx context.Context, p *sheet) error {
 	p.page.SQL = phrase.Records(p.spoken(f))
 	p.page.Forms = line(pages.To(phrase.To("/v1/audits", with(nil, "desc", "true", "limit", "50")), "JSON"))
 	section := pages.Section{ID: "tail", Table: &pages.Table{Caption: "The record that came last first. Its time is that of the agent's clock", Columns: recordColumns, Head: 0, Empty: "There are no records."}}
-	for q, err := range s.store.Audits(ctx, f) {
-		var broken *audit.RecordError
-		if errors.As(err, &broken) {
-			section.Notes = append(section.Notes, p.damaged(broken))
-			continue
-		}
+	broken := func(e *audit.RecordError) { section.Notes = append(section.Notes, p.damaged(e)) }
+	for q, err := range readable(s.store.Audits(ctx, f), broken) {
 		if err != nil {
 			return err
 		}

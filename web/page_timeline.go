@@ -189,18 +189,7 @@ func (p *sheet) timeline(ctx context.Context, size audit.BucketSize, f audit.Fil
 		line(pages.Words("Columns: records by the " + size.String() + ".")), line(pages.Part{Text: "Hatched: with evidence that nobody approved.", Mark: true}), line(pages.Words("Each column is a link; drag over several to select a time.")),
 	}
 	section.Brush = &pages.Brush{Path: phrase.To("/timeline", nil)}
-	selected := without(values, "by", "from", "to")
-	if p.q.values.Has(zoneName) {
-		selected = with(selected, zoneName, p.q.values.Get(zoneName))
-	}
-	if p.frozen {
-		selected = with(selected, asOfName, fmt.Sprint(p.asOf))
-	}
-	for _, name := range sortedNames(selected) {
-		for _, v := range selected[name] {
-			section.Brush.Fields = append(section.Brush.Fields, pages.Field{Name: name, Value: v})
-		}
-	}
+	section.Brush.Fields = hidden(p.kept(without(values, "by", "from", "to")))
 	section.Sections = append(section.Sections, p.bucketTable(t, size, values))
 	if len(t.Silent) > 0 {
 		section.Sections = append(section.Sections, p.silent(t))
@@ -307,18 +296,14 @@ func (p *sheet) silent(t *view.Timeline) pages.Section {
 func (p *sheet) newest(ctx context.Context, heading string, f audit.Filter, most int) (pages.Section, error) {
 	section := pages.Section{Heading: heading}
 	f.Descending, f.Limit = true, most
-	table, last, more, damaged, err := p.records(ctx, f)
+	table, _, more, damaged, err := p.records(ctx, f)
 	if err != nil {
 		return section, err
 	}
-	_ = last
 	table.Caption, table.Named = heading, true
 	section.Table = table
 	section.Notes = damaged
 	values := without(p.absolute, "by", "limit", "after")
-	if values == nil {
-		values = map[string][]string{}
-	}
 	if f.From != nil {
 		values = with(values, "from", p.clock.Format(*f.From))
 	}
