@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/auditsql/auditsql/audit/view"
+	"github.com/auditsql/auditsql/internal/show"
 	"github.com/auditsql/auditsql/web/internal/pages"
 	"github.com/auditsql/auditsql/web/internal/phrase"
 )
@@ -106,20 +107,14 @@ var changeWords = map[string]string{view.Added: "+ came", view.Removed: "− wen
 
 // changedEvidence shows the pieces of evidence that came, went or changed.
 func (p *sheet) changedEvidence(d *view.Diff) pages.Section {
-	count := map[string]int{}
 	table := &pages.Table{Head: 1, Columns: []pages.Column{{Name: "change"}, {Name: "assertion"}, {Name: "weight"}, {Name: "lifecycle"}, {Name: "source"}}, Empty: "The evidence is the same."}
-	left, leftUnapproved := 0, 0
+	var selected show.Selection
 	for i := range d.Evidence {
 		e := &d.Evidence[i]
 		bad := e.Unapproved()
-		if n := count[e.Change]; n >= shownEvidence && (!bad || n >= 2*shownEvidence) {
-			left++
-			if bad {
-				leftUnapproved++
-			}
+		if !selected.Shows(e.Change, bad) {
 			continue
 		}
-		count[e.Change]++
 		sources := p.bothSides(e, func(s *view.Side) []pages.Part { return line(p.source(s.SourceHash, s.SourceLabel)) }, func(a, b *view.Side) bool { return a.SourceHash == b.SourceHash })
 		table.Rows = append(table.Rows, pages.Row{Marked: bad, Cells: [][]pages.Part{
 			line(pages.Words(changeWords[e.Change])), line(p.assertion(e.AssertionHash, e.AssertionLabel)),
@@ -130,10 +125,11 @@ func (p *sheet) changedEvidence(d *view.Diff) pages.Section {
 			sources,
 		}})
 	}
+	count := show.Changes(d)
 	table.Caption = fmt.Sprintf("%d came, %d changed, %d went, %d as before", count[view.Added], count[view.Changed], count[view.Removed], d.Same)
 	section := pages.Section{ID: "evidence", Heading: "Evidence", Table: table}
-	if left > 0 {
-		section.Notes = append(section.Notes, line(pages.Words(fmt.Sprintf("%s are left out, %d of them not approved. JSON has all.", counted(left, "change", "changes"), leftUnapproved))))
+	if selected.Left > 0 {
+		section.Notes = append(section.Notes, line(pages.Words(fmt.Sprintf("%s are left out, %d of them not approved. JSON has all.", counted(selected.Left, "change", "changes"), selected.LeftUnapproved))))
 	}
 	return section
 }

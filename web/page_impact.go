@@ -13,6 +13,7 @@ import (
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/audit/ask"
 	"github.com/auditsql/auditsql/audit/view"
+	"github.com/auditsql/auditsql/internal/show"
 	"github.com/auditsql/auditsql/web/internal/chart"
 	"github.com/auditsql/auditsql/web/internal/pages"
 	"github.com/auditsql/auditsql/web/internal/phrase"
@@ -250,7 +251,7 @@ func (i *impact) totals(ctx context.Context, p *sheet, h audit.Hash) (pages.Sect
 		{Name: "was the answer", Value: line(pages.Words("in " + strconv.FormatUint(t.Results, 10)))},
 		{Name: "first", Value: line(p.at(*t.First))},
 		{Name: "last", Value: line(p.at(*t.Last))},
-		{Name: "weight in all", Value: line(pages.Words(weighed(t.Weight)))},
+		{Name: "weight in all", Value: line(pages.Words(show.Weight(t.Weight)))},
 	}
 	if !i.options.Source && i.options.Filter.Result == nil && t.Results > 0 && t.Results < t.Answers {
 		// Who was given it as the answer may have acted on it. Among very many answers these are not to be found otherwise.
@@ -269,14 +270,14 @@ func (i *impact) totals(ctx context.Context, p *sheet, h audit.Hash) (pages.Sect
 	}
 	table := &pages.Table{Caption: "By agent, those with the most answers first", Columns: []pages.Column{{Name: "agent"}, {Name: "answers", Right: true}, {Name: "share", Hidden: true}, {Name: "was the answer", Right: true}, {Name: "weight", Right: true}, {Name: "first"}, {Name: "last"}}}
 	for n := range t.ByAgent {
-		if n == shownEvidence {
+		if n == show.ShownEvidence {
 			section.Notes = append(section.Notes, line(pages.Words(fmt.Sprintf("%d more agents are left out. JSON has all.", len(t.ByAgent)-n))))
 			break
 		}
 		a := &t.ByAgent[n]
 		table.Rows = append(table.Rows, pages.Row{Cells: [][]pages.Part{
 			line(p.agent(a.AgentID, a.AgentLabel)), line(pages.Count(a.Answers)), bar("", float64(a.Answers)/float64(t.Answers), false),
-			line(pages.Count(a.Results)), line(pages.Words(weighed(a.Weight))), line(p.at(a.First)), line(p.at(a.Last)),
+			line(pages.Count(a.Results)), line(pages.Words(show.Weight(a.Weight))), line(p.at(a.First)), line(p.at(a.Last)),
 		}})
 	}
 	section.Table = table
@@ -312,7 +313,7 @@ func (i *impact) table(p *sheet) pages.Section {
 		}
 		table.Rows = append(table.Rows, pages.Row{Marked: a.Unapproved, Cells: [][]pages.Part{
 			line(p.at(a.Timestamp)), line(p.record(a.QueryID)), line(p.agent(a.AgentID, a.AgentLabel)), p.question(a.Subject, a.Predicate),
-			bar(weighed(a.Weight), a.Weight/most, a.Unapproved), line(pages.Words(a.Lifecycle)), was, confidence(a.ResultConfidence),
+			bar(show.Weight(a.Weight), a.Weight/most, a.Unapproved), line(pages.Words(a.Lifecycle)), was, confidence(a.ResultConfidence),
 		}})
 	}
 	section.Table = table

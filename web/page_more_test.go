@@ -359,3 +359,31 @@ func TestCase(t *testing.T) {
 		}
 	}
 }
+
+// A difference with more pieces of evidence than a page shows still says how many there are of each kind.
+func TestADifferenceCountsWhatItLeavesOut(t *testing.T) {
+	r := serve(t)
+	few := audit.QueryAudit{Timestamp: 1, ResultConfidence: 1}
+	many := audit.QueryAudit{Timestamp: 2, ResultConfidence: 1}
+	const pieces = 25
+	for i := range byte(pieces) {
+		many.ContributingAssertions = append(many.ContributingAssertions, audit.ContributingAssertion{
+			AssertionHash: audit.Hash{1, i}, SourceHash: audit.Hash{2, i}, Weight: 1, Lifecycle: audit.Approved,
+		})
+	}
+	ids := make([]string, 2)
+	for i, q := range []*audit.QueryAudit{&few, &many} {
+		id, err := r.db.PutAudit(t.Context(), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids[i] = id.String()
+	}
+	r.applied()
+	page := r.get("/diff/"+ids[0]+"/"+ids[1], "Accept", "text/html")
+	for _, want := range []string{"25 came, 0 changed, 0 went, 0 as before", "5 changes are left out, 0 of them not approved"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page does not say %q", want)
+		}
+	}
+}

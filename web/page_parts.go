@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/dustin/go-humanize"
 
@@ -149,9 +148,6 @@ func confidence(f float32) []pages.Part {
 // legibleCut is a label in a picture, where there is no element that keeps it apart from the text beside it.
 func legibleCut(s string) string { return pages.Cut(legible.Visible(s), 40) }
 
-// weighed is a sum of weights, without the digits that adding floats leaves behind.
-func weighed(f float64) string { return fmt.Sprintf("%.6g", f) }
-
 // approved says how much of the evidence is approved.
 func approved(all, good, bad int) []pages.Part {
 	if all == 0 {
@@ -200,23 +196,6 @@ func globbed(s string) string {
 		return s
 	}
 	return strings.NewReplacer("*", "[*]", "?", "[?]", "[", "[[]").Replace(s)
-}
-
-// apart says how far a time is from another.
-func (p *sheet) apart(t, from uint64) string {
-	a, ok := p.clock.Unit.Time(t)
-	b, ok2 := p.clock.Unit.Time(from)
-	switch {
-	case !ok || !ok2:
-		return p.clock.Format(t)
-	case t == from:
-		return "this one"
-	case b.Sub(a).Abs() < time.Second && t < from:
-		return "just before"
-	case b.Sub(a).Abs() < time.Second:
-		return "just after"
-	}
-	return humanize.RelTime(a, b, "before", "after")
 }
 
 // age says how long ago a time was.

@@ -9,15 +9,9 @@ import (
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/audit/ask"
 	"github.com/auditsql/auditsql/audit/view"
+	"github.com/auditsql/auditsql/internal/show"
 	"github.com/auditsql/auditsql/web/internal/pages"
 	"github.com/auditsql/auditsql/web/internal/phrase"
-)
-
-// A trace shows the shownEvidence weightiest pieces of evidence, and up to as many of the lighter ones that nobody approved. Of each piece
-// that nobody approved it shows at most shownOthers of the agents that also used it.
-const (
-	shownEvidence = 20
-	shownOthers   = 8
 )
 
 // idOf reads an id in the path. One that is only the beginning of an id leads to the page of the whole one.
@@ -140,7 +134,7 @@ func (p *sheet) traced(t *view.Trace) pages.Section {
 
 func (p *sheet) evidence(t *view.Trace) pages.Section {
 	section := pages.Section{ID: "evidence", Heading: "Evidence"}
-	about := counted(len(t.Evidence), "piece", "pieces") + ", weighing " + weighed(t.TotalWeight) + " in all"
+	about := counted(len(t.Evidence), "piece", "pieces") + ", weighing " + show.Weight(t.TotalWeight) + " in all"
 	if n := t.Audit.Unapproved(); n > 0 {
 		about += fmt.Sprintf(", %d not approved", n)
 	}
@@ -151,19 +145,15 @@ func (p *sheet) evidence(t *view.Trace) pages.Section {
 		Caption: about, Head: 1, Empty: "There is no evidence.",
 		Columns: []pages.Column{{Name: "weight"}, {Name: "assertion"}, {Name: "lifecycle"}, {Name: "source"}, {Name: "first seen"}, {Name: "answers", Right: true}, {Name: "agents", Right: true}},
 	}
-	left, leftUnapproved, most := 0, 0, 1.0
+	most := 1.0
 	for i := range t.Evidence {
 		most = max(most, float64(t.Evidence[i].Weight))
 	}
+	var selected show.Selection
 	for i := range t.Evidence {
 		e := &t.Evidence[i]
 		bad := e.Lifecycle.Unapproved()
-		// Evidence that nobody approved is shown also when it weighs little.
-		if i >= shownEvidence && (!bad || len(table.Rows) >= 2*shownEvidence) {
-			left++
-			if bad {
-				leftUnapproved++
-			}
+		if !selected.Shows("", bad) {
 			continue
 		}
 		assertion := line(p.assertion(e.AssertionHash, e.AssertionLabel))
@@ -172,7 +162,7 @@ func (p *sheet) evidence(t *view.Trace) pages.Section {
 		}
 		seen := none()
 		if e.FirstSeen != nil {
-			seen = line(pages.Part{Text: p.apart(*e.FirstSeen, t.Audit.Timestamp), Full: p.clock.Format(*e.FirstSeen)})
+			seen = line(pages.Part{Text: p.clock.Apart(*e.FirstSeen, t.Audit.Timestamp), Full: p.clock.Format(*e.FirstSeen)})
 		}
 		table.Rows = append(table.Rows, pages.Row{Marked: bad, Cells: [][]pages.Part{
 			bar(strconv.FormatFloat(float64(e.Weight), 'g', -1, 32), float64(e.Weight)/most, bad), assertion, line(lifecycle(e.Lifecycle)),
@@ -180,8 +170,8 @@ func (p *sheet) evidence(t *view.Trace) pages.Section {
 		}})
 	}
 	section.Table = table
-	if left > 0 {
-		section.Notes = append(section.Notes, line(pages.Words(fmt.Sprintf("%s of less weight are left out, %d of them not approved. JSON has all.", counted(left, "piece", "pieces"), leftUnapproved))))
+	if selected.Left > 0 {
+		section.Notes = append(section.Notes, line(pages.Words(fmt.Sprintf("%s of less weight are left out, %d of them not approved. JSON has all.", counted(selected.Left, "piece", "pieces"), selected.LeftUnapproved))))
 	}
 	if t.Untraced > 0 {
 		section.Notes = append(section.Notes, line(pages.Words(fmt.Sprintf("Where %s of evidence went was not looked for: there are too many.", counted(t.Untraced, "piece", "pieces")))))
@@ -208,7 +198,7 @@ func (p *sheet) others(t *view.Trace) (pages.Section, bool) {
 		e := &t.Evidence[i]
 		counting = counting || e.Lifecycle.Unapproved() && e.Others.More
 		for n, other := range e.Others.ByAgent {
-			if n >= shownOthers || len(table.Rows) >= 2*shownOthers {
+			if n >= show.ShownOthers || len(table.Rows) >= 2*show.ShownOthers {
 				left++
 				continue
 			}

@@ -63,7 +63,7 @@ func seenCell(first *uint64, from uint64, c when.Clock) tui.Cell {
 	if first == nil {
 		return tui.Cell{Brief: "-"}
 	}
-	cell := tui.Text(apart(*first, from, c))
+	cell := tui.Text(c.Apart(*first, from))
 	a, ok := c.Unit.Time(*first)
 	b, ok2 := c.Unit.Time(from)
 	if d := b.Sub(a); ok && ok2 && d >= time.Second {

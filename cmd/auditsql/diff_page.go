@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/auditsql/auditsql/audit/view"
+	"github.com/auditsql/auditsql/internal/show"
 	"github.com/auditsql/auditsql/internal/tui"
 )
 
@@ -75,19 +76,13 @@ func (r *reading) changedEvidence(p *tui.Page, d *view.Diff) {
 		return
 	}
 	var rows [][]tui.Cell
-	left, leftUnapproved := 0, 0
-	shown := map[string]int{}
+	var selected show.Selection
 	for i := range d.Evidence {
 		e := &d.Evidence[i]
 		bad := e.Unapproved()
-		if n := shown[e.Change]; n >= shownEvidence && (!bad || n >= 2*shownEvidence) {
-			left++
-			if bad {
-				leftUnapproved++
-			}
+		if !selected.Shows(e.Change, bad) {
 			continue
 		}
-		shown[e.Change]++
 		row := []tui.Cell{
 			tui.Text(changeSigns[e.Change]), r.labels.hash(e.AssertionHash),
 			bothSides(e, func(s *view.Side) string { return tui.Number(s.Weight).Text }),
@@ -102,8 +97,8 @@ func (r *reading) changedEvidence(p *tui.Page, d *view.Diff) {
 		{Name: "mark", Title: " "}, {Name: "assertion", Flexible: true, Least: briefHash}, {Name: "weight"}, {Name: "lifecycle"},
 		{Name: "source", Flexible: true, Least: briefHash, Rank: 1},
 	}, rows)
-	if left > 0 {
-		p.Note("(%d more, %d of them not Approved; -o plain has all)", left, leftUnapproved)
+	if selected.Left > 0 {
+		p.Note("(%d more, %d of them not Approved; -o plain has all)", selected.Left, selected.LeftUnapproved)
 	}
 }
 
@@ -111,10 +106,7 @@ var changeSigns = map[string]string{view.Added: "+", view.Removed: "-", view.Cha
 
 // countedChanges says how many pieces of evidence changed how.
 func countedChanges(d *view.Diff) string {
-	count := map[string]int{}
-	for i := range d.Evidence {
-		count[d.Evidence[i].Change]++
-	}
+	count := show.Changes(d)
 	var counted []string
 	for _, kind := range []struct{ change, word string }{{view.Added, "came"}, {view.Changed, "changed"}, {view.Removed, "went"}} {
 		if n := count[kind.change]; n > 0 {

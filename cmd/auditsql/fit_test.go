@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/show"
 	"github.com/auditsql/auditsql/internal/tui"
 	"github.com/auditsql/auditsql/sqlstore"
 )
@@ -29,7 +30,7 @@ func TestForensicScreensFitTheTerminal(t *testing.T) {
 			id, result := hash(agent), hash(0x40)
 			q := audit.QueryAudit{Timestamp: uint64(noon.UnixMilli()) + uint64(i)*1e8, ResultConfidence: 0.123456789, AgentID: &id, ResultHash: &result}
 			q.Params.Subject, q.Params.Predicate, q.Params.Lens = &subject, &subject, &subject
-			for e := range shownEvidence + 2 {
+			for e := range show.ShownEvidence + 2 {
 				q.ContributingAssertions = append(q.ContributingAssertions, audit.ContributingAssertion{
 					AssertionHash: hash(0x40 + byte(e)), SourceHash: hash(0x80 + byte(i+e)), Weight: float32(e) * 1.2345678e9, Lifecycle: audit.Lifecycle(e % 5),
 				})

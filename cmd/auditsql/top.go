@@ -115,7 +115,7 @@ func (r *reading) topTable(h view.RankingHead) []tui.ColumnOf[view.Ranked] {
 	share := tui.ColumnOf[row]{Column: tui.Column{Name: "share", Right: true, Rank: 1}, Cell: func(e *row) tui.Cell { return tui.Number(e.Share).As(percent(e.Share)) }}
 	answers := tui.ColumnOf[row]{Column: tui.Column{Name: "answers", Right: true, Rank: 2}, Cell: func(e *row) tui.Cell { return tui.Number(e.Answers) }}
 	agents := tui.ColumnOf[row]{Column: tui.Column{Name: "agents", Right: true, Rank: 3}, Cell: func(e *row) tui.Cell { return tui.Number(e.Agents) }}
-	weight := tui.ColumnOf[row]{Column: tui.Column{Name: "weight", Right: true, Rank: 5}, Cell: func(e *row) tui.Cell { return tui.Number(*e.Weight).As(brief(*e.Weight)) }}
+	weight := tui.ColumnOf[row]{Column: tui.Column{Name: "weight", Right: true, Rank: 5}, Cell: func(e *row) tui.Cell { return tui.Number(*e.Weight).As(show.Weight(*e.Weight)) }}
 	first := tui.ColumnOf[row]{Column: tui.Column{Name: "first", Rank: 4}, Cell: func(e *row) tui.Cell { return timeCell(e.First, r.clock) }}
 	last := tui.ColumnOf[row]{Column: tui.Column{Name: "last", Rank: 6}, Cell: func(e *row) tui.Cell { return timeCell(e.Last, r.clock) }}
 	switch {

@@ -9,14 +9,6 @@ import (
 	"github.com/auditsql/auditsql/internal/tui"
 )
 
-// A page shows the shownEvidence weightiest pieces of evidence, and up to as many of the lighter ones that are not
-// Approved. For each piece it shows at most shownOthers of the agents that also used it,
-// and for all pieces at most twice as many.
-const (
-	shownEvidence = 20
-	shownOthers   = 8
-)
-
 // A traceWriter prints traces in any form.
 type traceWriter struct {
 	a      *app
@@ -85,7 +77,7 @@ func shownText(s *string) string {
 }
 
 func (w *traceWriter) evidence(t *view.Trace) {
-	about, alarm := fmt.Sprintf(" (%d, weighing %s", len(t.Evidence), brief(t.TotalWeight)), ""
+	about, alarm := fmt.Sprintf(" (%d, weighing %s", len(t.Evidence), show.Weight(t.TotalWeight)), ""
 	if n := t.Audit.Unapproved(); n > 0 {
 		about, alarm = about+", ", fmt.Sprintf("%d not Approved", n)
 	}
@@ -97,15 +89,10 @@ func (w *traceWriter) evidence(t *view.Trace) {
 		return
 	}
 	var rows [][]tui.Cell
-	left, leftUnapproved := 0, 0
+	var selected show.Selection
 	for i := range t.Evidence {
 		e := &t.Evidence[i]
-		// Evidence that is not Approved is shown also when it weighs little.
-		if i >= shownEvidence && (!e.Lifecycle.Unapproved() || len(rows) >= 2*shownEvidence) {
-			left++
-			if e.Lifecycle.Unapproved() {
-				leftUnapproved++
-			}
+		if !selected.Shows("", e.Lifecycle.Unapproved()) {
 			continue
 		}
 		row := []tui.Cell{
@@ -128,8 +115,8 @@ func (w *traceWriter) evidence(t *view.Trace) {
 		{Name: "answers", Right: true, Rank: 2},
 		{Name: "agents", Right: true, Rank: 3},
 	}, rows)
-	if left > 0 {
-		w.page.Note("(%d more of less weight, %d of them not Approved; -o plain has all)", left, leftUnapproved)
+	if selected.Left > 0 {
+		w.page.Note("(%d more of less weight, %d of them not Approved; -o plain has all)", selected.Left, selected.LeftUnapproved)
 	}
 }
 
@@ -140,7 +127,7 @@ func (w *traceWriter) others(t *view.Trace) {
 	for i := range t.Evidence {
 		e := &t.Evidence[i]
 		for n, other := range e.Others.ByAgent {
-			if n >= shownOthers || len(rows) >= 2*shownOthers {
+			if n >= show.ShownOthers || len(rows) >= 2*show.ShownOthers {
 				left++
 				continue
 			}

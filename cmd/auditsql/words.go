@@ -5,8 +5,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dustin/go-humanize"
-
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/audit/view"
 	"github.com/auditsql/auditsql/internal/legible"
@@ -59,23 +57,6 @@ func asker(r *view.Record) string {
 	return called(*r.AgentID, r.AgentLabel)
 }
 
-// apart says how far apart two timestamps are, as in "7 minutes before".
-func apart(t, from uint64, c when.Clock) string {
-	a, ok := c.Unit.Time(t)
-	b, ok2 := c.Unit.Time(from)
-	switch {
-	case !ok || !ok2:
-		return c.Format(t)
-	case t == from:
-		return "this one"
-	case b.Sub(a).Abs() < time.Second && t < from:
-		return "just before"
-	case b.Sub(a).Abs() < time.Second:
-		return "just after"
-	}
-	return humanize.RelTime(a, b, "before", "after")
-}
-
 // times is a span of time in a sentence.
 func times(first, last uint64, c when.Clock) string {
 	if first == last {
@@ -96,6 +77,3 @@ func roughly(d time.Duration) string {
 	}
 	return fmt.Sprintf("%ds", d/time.Second)
 }
-
-// brief is a sum of weights, without the digits that adding floats leaves behind.
-func brief(f float64) string { return fmt.Sprintf("%.6g", f) }

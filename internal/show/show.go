@@ -10,8 +10,8 @@
 //	ranking           an object with the list of entries    a line for each entry
 //	a difference      an object                             an object, or Diff.Lines
 //
-// A caller gives a listing, which may be a table, and lays out by itself what only tables have. Single objects, such as
-// statistics, are tui.Screen.Object. Nothing here is used by two goroutines at the same time.
+// The caller makes the listing. If that is a table, the caller lays out what only tables have. Single objects, such as
+// statistics, are tui.Screen.Object. Selection chooses what pages for people show of much evidence. Nothing here is used by two goroutines at the same time.
 package show
 
 import (

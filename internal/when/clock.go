@@ -23,6 +23,8 @@ import (
 	// The zone database, for systems that have none.
 	_ "time/tzdata"
 
+	"github.com/dustin/go-humanize"
+
 	"github.com/auditsql/auditsql/audit"
 )
 
@@ -32,6 +34,23 @@ type Clock struct {
 	Zone *time.Location    // of times without an offset, and of times that are written
 	Unit audit.TimeUnit    // of timestamps
 	Note func(note string) // is called for a number that looks like something else; may be nil
+}
+
+// Apart says how far a timestamp is from another, as in "7 minutes before".
+func (c Clock) Apart(t, from uint64) string {
+	a, ok := c.Unit.Time(t)
+	b, ok2 := c.Unit.Time(from)
+	switch {
+	case !ok || !ok2:
+		return c.Format(t)
+	case t == from:
+		return "this one"
+	case b.Sub(a).Abs() < time.Second && t < from:
+		return "just before"
+	case b.Sub(a).Abs() < time.Second:
+		return "just after"
+	}
+	return humanize.RelTime(a, b, "before", "after")
 }
 
 // DateForm is the layout of a date, for package time.
