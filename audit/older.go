@@ -34,12 +34,7 @@ func (p *opening) hashOlder(db *DB) error {
 	}
 	o := older{opening: p, journal: journalRecords{db: db, segs: db.journal.Segments()}}
 	defer o.journal.close()
-	err = db.sql.BuildTree(p.ctx, o.valueToHash, func(done, total uint64) {
-		p.opts.logger.Info("records of an older version are being hashed", "done", done, "total", total)
-		if p.opts.migrating != nil {
-			p.opts.migrating(done, total)
-		}
-	})
+	err = db.sql.BuildTree(p.ctx, o.valueToHash, p.migrating("records of an older version are being hashed"))
 	if err != nil {
 		return fmt.Errorf("hash the records: %w", db.lost(err))
 	}
@@ -60,12 +55,17 @@ func (p *opening) countOlder(db *DB) error {
 	if err != nil || !due {
 		return err
 	}
-	return db.sql.FillActivity(p.ctx, func(done, total uint64) {
-		p.opts.logger.Info("records of an older version are being counted by time", "done", done, "total", total)
+	return db.sql.FillActivity(p.ctx, p.migrating("records of an older version are being counted by time"))
+}
+
+// migrating returns what tells the caller and the log how far a migration is.
+func (p *opening) migrating(what string) func(done, total uint64) {
+	return func(done, total uint64) {
+		p.opts.logger.Info(what, "done", done, "total", total)
 		if p.opts.migrating != nil {
 			p.opts.migrating(done, total)
 		}
-	})
+	}
 }
 
 // older compares entries with the records of the journal, both in the order of offsets.

@@ -15,12 +15,7 @@ import (
 
 // Hashing reports whether the tree has to be built first: a BuildTree is due, or was interrupted.
 func (db *DB) Hashing(ctx context.Context) (bool, error) {
-	const query = `SELECT EXISTS (SELECT 1 FROM store WHERE name = 'hashing')`
-	var due bool
-	if err := db.readers.GetContext(ctx, &due, query); err != nil {
-		return false, db.fail("look at the tree", err)
-	}
-	return due, nil
+	return db.marked(ctx, "hashing", "look at the tree")
 }
 
 // DropTree removes all tiles, so that BuildTree makes them again from the leaves in kv. It is for a database whose files may
@@ -64,42 +59,12 @@ func (db *DB) BuildTree(ctx context.Context, check func(EntryValue) ([]byte, err
 		return db.fail("build the tree", err)
 	}
 	defer unlock()
-	if err := db.buildTree(ctx, w, check, progress); err != nil {
+	b := treeBuilder{db: db, w: w, check: check}
+	err = db.inParts(ctx, w, "hashing", "entry", func(next, total int64) (int64, error) { return b.part(ctx, next, total) }, progress)
+	if err != nil {
 		return db.fail("build the tree", err)
 	}
 	return nil
-}
-
-func (db *DB) buildTree(ctx context.Context, w *writer, check func(EntryValue) ([]byte, error), progress func(done, total uint64)) error {
-	const (
-		begun  = `SELECT CAST(value AS INTEGER), (SELECT coalesce(max(idx), -1) + 1 FROM entry) FROM store WHERE name = 'hashing'`
-		finish = `DELETE FROM store WHERE name = 'hashing'`
-	)
-	var next, total int64
-	if err := w.conn.QueryRowxContext(ctx, begun).Scan(&next, &total); err != nil {
-		return err
-	}
-	b := treeBuilder{db: db, w: w, check: check, total: total}
-	for next < total {
-		if err := w.tx(ctx, func() (err error) {
-			next, err = b.part(ctx, next)
-			return err
-		}); err != nil {
-			return err
-		}
-		if progress != nil {
-			progress(uint64(next), uint64(total))
-		}
-		if db.WALBytes() > walLimit {
-			if _, err := db.checkpoint(ctx, w, false); err != nil {
-				return err
-			}
-		}
-	}
-	return w.tx(ctx, func() error {
-		_, err := w.conn.ExecContext(ctx, finish)
-		return err
-	})
 }
 
 // treeBuilder hashes the records of a database, for BuildTree.
@@ -107,17 +72,15 @@ type treeBuilder struct {
 	db     *DB
 	w      *writer
 	check  func(EntryValue) ([]byte, error)
-	total  int64
 	leaves []tree.Hash
 }
 
 // part adds the next entries to the tree, from entry next on, inside a transaction. It returns the entry to go on with.
-func (b *treeBuilder) part(ctx context.Context, next int64) (int64, error) {
-	const note = `UPDATE store SET value = ? WHERE name = 'hashing'`
+func (b *treeBuilder) part(ctx context.Context, next, total int64) (int64, error) {
 	first := next
 	b.leaves = b.leaves[:0]
 	size := 0
-	for next < b.total && next-first < int64(b.db.sizes.treePart) && size < b.db.sizes.treeBytes {
+	for next < total && next-first < int64(b.db.sizes.treePart) && size < b.db.sizes.treeBytes {
 		n, bytes, err := b.page(ctx, next)
 		if err != nil {
 			return first, err
@@ -138,10 +101,6 @@ func (b *treeBuilder) part(ctx context.Context, next int64) (int64, error) {
 		t.edge = edge
 		return t.append(first, b.leaves)
 	})
-	if err != nil {
-		return first, err
-	}
-	_, err = b.w.conn.ExecContext(ctx, note, next)
 	return next, err
 }
 

@@ -67,10 +67,8 @@ func (r *treeRebuilder) run(ctx context.Context, progress func(done, total uint6
 			}
 		}
 		progress(uint64(r.edge.Size()), uint64(r.size))
-		if r.db.WALBytes() > walLimit {
-			if _, err := r.db.checkpoint(ctx, r.w, false); err != nil {
-				return err
-			}
+		if err := r.db.keepWALShort(ctx, r.w); err != nil {
+			return err
 		}
 	}
 	if r.edge.Root() != r.root {

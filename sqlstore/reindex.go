@@ -87,12 +87,7 @@ func (db *DB) CheckOwnerless(ctx context.Context, problem func(string)) error {
 
 // Reindexing tells whether a Reindex is running or was interrupted. Then the derived tables are not complete.
 func (db *DB) Reindexing(ctx context.Context) (bool, error) {
-	const query = `SELECT EXISTS (SELECT 1 FROM store WHERE name = 'reindex')`
-	var begun bool
-	if err := db.readers.GetContext(ctx, &begun, query); err != nil {
-		return false, db.fail("look at the derived tables", err)
-	}
-	return begun, nil
+	return db.marked(ctx, "reindex", "look at the derived tables")
 }
 
 // SkippedError says that Reindex found records that cannot be read. Their rows are missing in the derived
@@ -198,10 +193,8 @@ func (db *DB) reindex(ctx context.Context, w *writer, decode func([]byte) (Recor
 		if progress != nil {
 			progress(uint64(next), uint64(last)+1)
 		}
-		if db.WALBytes() > walLimit {
-			if _, err := db.checkpoint(ctx, w, false); err != nil {
-				return err
-			}
+		if err := db.keepWALShort(ctx, w); err != nil {
+			return err
 		}
 	}
 	if err := w.tx(ctx, func() error {

@@ -11,12 +11,7 @@ import (
 
 // ActivityDue reports whether the rollup has to be filled first: a FillActivity is due, or was interrupted.
 func (db *DB) ActivityDue(ctx context.Context) (bool, error) {
-	const query = `SELECT EXISTS (SELECT 1 FROM store WHERE name = 'activity')`
-	var due bool
-	if err := db.readers.GetContext(ctx, &due, query); err != nil {
-		return false, db.fail("look at table activity", err)
-	}
-	return due, nil
+	return db.marked(ctx, "activity", "look at table activity")
 }
 
 // FillActivity counts the records that are not in the rollup yet, and ends the state that ActivityDue reports. It reads the
@@ -37,47 +32,19 @@ func (db *DB) FillActivity(ctx context.Context, progress func(done, total uint64
 }
 
 func (db *DB) fillActivity(ctx context.Context, w *writer, progress func(done, total uint64)) error {
-	const (
-		begun  = `SELECT CAST(value AS INTEGER), (SELECT coalesce(max(idx), -1) + 1 FROM audit) FROM store WHERE name = 'activity'`
-		finish = `DELETE FROM store WHERE name = 'activity'`
-	)
-	var next, total int64
-	if err := w.conn.QueryRowxContext(ctx, begun).Scan(&next, &total); err != nil {
-		return err
-	}
 	if err := w.prepareApply(); err != nil {
 		return err
 	}
-	for next < total {
-		err := w.tx(ctx, func() (err error) {
-			next, err = db.fillPart(ctx, w, next)
-			return err
-		})
-		if err != nil {
-			w.apply.rollup.forget()
-			return err
-		}
-		if progress != nil {
-			progress(uint64(next), uint64(total))
-		}
-		if db.WALBytes() > walLimit {
-			if _, err := db.checkpoint(ctx, w, false); err != nil {
-				return err
-			}
-		}
+	err := db.inParts(ctx, w, "activity", "audit", func(next, _ int64) (int64, error) { return db.fillPart(ctx, w, next) }, progress)
+	if err != nil {
+		w.apply.rollup.forget()
 	}
-	return w.tx(ctx, func() error {
-		_, err := w.conn.ExecContext(ctx, finish)
-		return err
-	})
+	return err
 }
 
 // fillPart counts the next records, from index next on, inside a transaction. It returns the index to go on with.
 func (db *DB) fillPart(ctx context.Context, w *writer, next int64) (int64, error) {
-	const (
-		query = `SELECT a.idx, a.agent, a.timestamp, ` + unapproved + ` FROM audit a WHERE a.idx >= ? ORDER BY a.idx LIMIT ?`
-		note  = `UPDATE store SET value = ? WHERE name = 'activity'`
-	)
+	const query = `SELECT a.idx, a.agent, a.timestamp, ` + unapproved + ` FROM audit a WHERE a.idx >= ? ORDER BY a.idx LIMIT ?`
 	u := w.apply.rollup
 	err := w.raw(func(driver.ConnPrepareContext) error { return u.begin() })
 	if err != nil {
@@ -90,9 +57,5 @@ func (db *DB) fillPart(ctx context.Context, w *writer, next int64) (int64, error
 	if err != nil {
 		return next, err
 	}
-	if err := w.raw(func(driver.ConnPrepareContext) error { return u.write() }); err != nil {
-		return next, err
-	}
-	_, err = w.conn.ExecContext(ctx, note, next)
-	return next, err
+	return next, w.raw(func(driver.ConnPrepareContext) error { return u.write() })
 }
