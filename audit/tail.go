@@ -45,8 +45,7 @@ func (db *DB) Tail(ctx context.Context, n int, follow bool) iter.Seq2[[]byte, er
 // When the journal was trimmed after that offset, also while the receiver was slow, the error is a *TrimmedError. An offset
 // after the end of the journal is a wal.ErrRewound: it comes from another store, or from one that has lost its end since.
 // Beside a writer in another process, a record may come shortly before that process has synced it, and a power cut may take
-// it back. When the store is closed,
-// TailAfter ends with ErrClosed, in the writer's process after the last record.
+// it back. When the store is closed, TailAfter ends with ErrClosed, in the writer's process after the last record.
 func (db *DB) TailAfter(ctx context.Context, after Offset) iter.Seq2[TailRecord, error] {
 	return tailOf(ctx, db, func(ctx context.Context, yield func(TailRecord, error) bool) error {
 		return db.tailAfter(ctx, after, yield)

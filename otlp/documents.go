@@ -66,18 +66,24 @@ func (m *Mapping) formsOf(s *Span, tool *Tool) []form {
 	return forms
 }
 
+// numbered splits a key such as retrieval.documents.0.document.content into the number after the prefix and what follows it.
+func numbered(key, prefix string) (n int, rest string, ok bool) {
+	rest, ok = strings.CutPrefix(key, prefix)
+	if !ok {
+		return 0, "", false
+	}
+	number, rest, _ := strings.Cut(rest, ".")
+	n, err := strconv.Atoi(number)
+	return n, rest, err == nil && n >= 0 && number[0] != '+'
+}
+
 // indexed reads documents from attributes with a number in their key, such as retrieval.documents.0.document.content. Their order is
 // that of the numbers.
 func (m *Mapping) indexed(attributes []Attribute, prefix string, tool *Tool) form {
 	members := map[int]*parts{}
 	for i := range attributes {
-		rest, ok := strings.CutPrefix(attributes[i].Key, prefix)
+		n, name, ok := numbered(attributes[i].Key, prefix)
 		if !ok {
-			continue
-		}
-		number, name, _ := strings.Cut(rest, ".")
-		n, err := strconv.Atoi(number)
-		if err != nil || n < 0 || number[0] == '+' {
 			continue
 		}
 		if members[n] == nil {

@@ -409,13 +409,8 @@ func indexedAnswer(attributes []Attribute, prefix string) string {
 	}
 	var parts []part
 	for i := range attributes {
-		rest, ok := strings.CutPrefix(attributes[i].Key, prefix)
-		if !ok {
-			continue
-		}
-		number, field, _ := strings.Cut(rest, ".")
-		n, err := strconv.Atoi(number)
-		if err != nil || field != "message.content" && field != "content" {
+		n, field, ok := numbered(attributes[i].Key, prefix)
+		if !ok || field != "message.content" && field != "content" {
 			continue
 		}
 		if words := wordsIn(attributes[i].Value, 0); words != "" {

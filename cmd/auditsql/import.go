@@ -174,14 +174,9 @@ func (a *app) importFiles(ctx context.Context, names []string, o importOptions) 
 	read := map[string]os.FileInfo{}
 	for _, in := range inputs {
 		if in.file == nil {
-			continue // standard input, which checkStreams and checkOutputFile compare by themselves
+			continue
 		}
-		if read[in.name], err = in.file.Stat(); err != nil {
-			return err
-		}
-		if err := a.checkInput(in.name, read[in.name]); err != nil {
-			return err
-		}
+		read[in.name] = in.about
 		if err := a.sniffSpans(in); err != nil {
 			return err
 		}
@@ -295,7 +290,10 @@ func signMeanwhile(ctx context.Context, db intake, every time.Duration) (end fun
 type input struct {
 	name string // as in FILE:LINE
 	in   io.Reader
-	file *os.File // nil for standard input
+
+	// These are nil for standard input.
+	file  *os.File
+	about os.FileInfo
 }
 
 func (in input) close() {
@@ -321,6 +319,7 @@ func (a *app) openInputs(ctx context.Context, names []string) ([]input, int64, e
 		}
 		inputs = append(inputs, input{name: name, in: f, file: f})
 		about, err := f.Stat()
+		inputs[len(inputs)-1].about = about
 		switch {
 		case err != nil:
 			return inputs, 0, err
@@ -330,6 +329,14 @@ func (a *app) openInputs(ctx context.Context, names []string) ([]input, int64, e
 			total = -1
 		case total >= 0:
 			total += about.Size()
+		}
+	}
+	for _, in := range inputs {
+		if in.about == nil {
+			continue // standard input, which checkStreams and checkOutputFile compare by themselves
+		}
+		if err := a.checkInput(in.name, in.about); err != nil {
+			return inputs, 0, err
 		}
 	}
 	return inputs, total, nil
