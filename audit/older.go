@@ -48,16 +48,6 @@ func (p *opening) hashOlder(db *DB) error {
 	return nil
 }
 
-// countOlder counts the records of an older version by time, for the figures that questions about time read. It may be
-// interrupted, and the next opening goes on where it stopped.
-func (p *opening) countOlder(db *DB) error {
-	due, err := db.sql.ActivityDue(p.ctx)
-	if err != nil || !due {
-		return err
-	}
-	return db.sql.FillActivity(p.ctx, p.migrating("records of an older version are being counted by time"))
-}
-
 // migrating returns what tells the caller and the log how far a migration is.
 func (p *opening) migrating(what string) func(done, total uint64) {
 	return func(done, total uint64) {

@@ -136,9 +136,9 @@ func WithLogger(l *slog.Logger) Option {
 	}
 }
 
-// WithMigrationProgress sets a callback for an opening that hashes the records of an older version, and then counts them by
-// time. Each takes a few seconds for a million records. The callback gets how many are done, of how many, and begins anew for
-// the second. The opening waits for it.
+// WithMigrationProgress sets a callback for an opening that brings the records of an older version up to date: it hashes them, and then
+// fills the forensic tables anew, which takes two minutes for a million records. The callback gets how many are done, of how many, and
+// begins anew for the second. The opening waits for it.
 func WithMigrationProgress(f func(done, total uint64)) Option {
 	return func(o *options) { o.migrating = f }
 }

@@ -11,12 +11,14 @@ import (
 func TestRowsPutInByHandAreFound(t *testing.T) {
 	t.Parallel()
 	whole, lines := closedStore(t, 0, 30)
-	const columns = " (idx, query_id, query_hex, agent, timestamp, result_confidence, contributions) "
+	const columns = " (idx, query_hex, agent, timestamp, result_confidence, contributions) "
 	for name, statement := range map[string]string{
-		"audit":                "INSERT INTO audit" + columns + "SELECT 1000, query_id, query_hex, agent, timestamp, 1, 0 FROM audit LIMIT 1",
-		"audit, below 0":       "INSERT INTO audit" + columns + "SELECT -7, query_id, query_hex, agent, timestamp, 1, 0 FROM audit LIMIT 1",
-		"contribution":         "INSERT INTO contribution SELECT 1000, 0, assertion_hash, weight, source_hash, lifecycle FROM contribution LIMIT 1",
-		"contribution, one on": "INSERT INTO contribution SELECT 30, 0, assertion_hash, weight, source_hash, lifecycle FROM contribution LIMIT 1",
+		"audit":                "INSERT INTO audit" + columns + "SELECT 1000, query_hex, agent, timestamp, 1, 0 FROM audit LIMIT 1",
+		"audit, below 0":       "INSERT INTO audit" + columns + "SELECT -7, query_hex, agent, timestamp, 1, 0 FROM audit LIMIT 1",
+		"contribution":         "INSERT INTO contribution SELECT 1000, 0, assertion, weight, source, lifecycle FROM contribution LIMIT 1",
+		"contribution, one on": "INSERT INTO contribution SELECT 30, 0, assertion, weight, source, lifecycle FROM contribution LIMIT 1",
+		"hash":                 "INSERT INTO hash (generation, hex) SELECT 1, hex FROM hash LIMIT 1",
+		"hash, below 0":        "INSERT INTO hash (generation, hex) SELECT -1, hex FROM hash LIMIT 1",
 		"attribute":            "INSERT INTO attribute VALUES (1000, 'trace_id', 'forged')",
 	} {
 		t.Run(name, func(t *testing.T) {

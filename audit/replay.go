@@ -98,9 +98,6 @@ func (p *opening) replay(db *DB) error {
 	if err := p.reindex(db); err != nil {
 		return err
 	}
-	if err := p.countOlder(db); err != nil {
-		return err
-	}
 	// Before the replay as well: the replay may be interrupted, and the next opening finds the old database moved aside.
 	if err := p.takeOverLabels(db); err != nil {
 		return fmt.Errorf("take over the labels: %w", err)
@@ -165,7 +162,11 @@ func (p *opening) reindex(db *DB) error {
 		}
 		p.report.Checked = false // that is for a suspect database
 	}
-	err = db.sql.Reindex(p.ctx, rowOf, nil)
+	var progress func(done, total uint64)
+	if p.meta.Exists && p.meta.Version < sqlstore.Version() {
+		progress = p.migrating("the forensic tables of an older version are being filled anew")
+	}
+	err = db.sql.Reindex(p.ctx, rowOf, progress)
 	var skipped *sqlstore.SkippedError
 	switch {
 	case errors.As(err, &skipped) && (!p.suspect() || !errors.Is(err, sqlstore.ErrMalformed)):

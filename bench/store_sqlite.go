@@ -27,6 +27,8 @@ type sqliteStore struct {
 	conn    *sql.Conn
 	stmts   [stmtCount]*sql.Stmt
 	numbers map[audit.AgentID]int64 // of agents, as committed
+	hashes  map[audit.Hash]int64    // numbers of the hashes of a generation, as committed
+	of      int64                   // that generation
 	next    int64                   // entry.idx to come
 
 	getStmt, agentStmt, recentStmt, impactStmt *sql.Stmt
@@ -39,6 +41,8 @@ const (
 	stmtFindAgent
 	stmtNewAgent
 	stmtCountAgent
+	stmtFindHash
+	stmtNewHash
 	stmtAudit
 	stmtContribution
 	stmtAttribute
@@ -52,9 +56,11 @@ var writes = [stmtCount]string{
 	stmtFindAgent:  `SELECT id FROM agent WHERE agent_hex = lower(hex(?))`,
 	stmtNewAgent:   `INSERT INTO agent (agent_id, audits, first, last) VALUES (?, 0, NULL, NULL)`,
 	stmtCountAgent: `UPDATE agent SET audits = audits + 1, first = min(coalesce(first, ?1), ?1), last = max(coalesce(last, ?1), ?1) WHERE id = ?2`,
-	stmtAudit: `INSERT INTO audit (idx, query_id, query_hex, agent, timestamp, subject, predicate, lifecycle, epoch, lens,
-		result_hash, result_confidence, contributions, kv_row) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-	stmtContribution: `INSERT INTO contribution (audit, position, assertion_hash, weight, source_hash, lifecycle) VALUES (?, ?, ?, ?, ?, ?)`,
+	stmtFindHash:   `SELECT id FROM hash WHERE generation = ? AND hex = ?`,
+	stmtNewHash:    `INSERT INTO hash (generation, hex) VALUES (?, ?)`,
+	stmtAudit: `INSERT INTO audit (idx, query_hex, agent, timestamp, subject, predicate, lifecycle, epoch, lens,
+		result, result_confidence, contributions, kv_row) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+	stmtContribution: `INSERT INTO contribution (audit, position, assertion, weight, source, lifecycle) VALUES (?, ?, ?, ?, ?, ?)`,
 	stmtAttribute:    `INSERT INTO attribute (audit, key, value) VALUES (?, ?, ?)`,
 }
 
@@ -91,7 +97,7 @@ func openSQL(s settings, driver string, format func(name, value string) string, 
 	}
 	readers.SetMaxOpenConns(8)
 	readers.SetMaxIdleConns(8)
-	q := &sqliteStore{writer: writer, readers: readers, numbers: map[audit.AgentID]int64{}}
+	q := &sqliteStore{writer: writer, readers: readers, numbers: map[audit.AgentID]int64{}, hashes: map[audit.Hash]int64{}}
 	if err := q.prepare(context.Background(), s.shared); err != nil {
 		return nil, errors.Join(err, q.close())
 	}
@@ -137,17 +143,19 @@ func (s *sqliteStore) prepare(ctx context.Context, shared bool) (err error) {
 	}
 	// As auditsql reads records: by their row in kv. auditsql also compares the key, because the row is only a hint.
 	const record = `SELECT k.value FROM audit a JOIN kv k ON k.rowid = a.kv_row`
+	const ids = `WITH RECURSIVE gen (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM gen WHERE n < (SELECT max(idx) >> 14 FROM audit))
+		SELECT h.id FROM gen CROSS JOIN hash h WHERE h.generation = gen.n AND h.hex = ?`
 	for _, q := range []struct {
 		stmt **sql.Stmt
 		text string
 	}{
 		{&s.getStmt, `SELECT value FROM kv WHERE key = ?`},
 		{&s.agentStmt, record + ` WHERE a.agent = (SELECT id FROM agent WHERE agent_hex = ?) AND a.timestamp >= ?
-			ORDER BY a.timestamp, a.query_id LIMIT ?`},
-		{&s.recentStmt, record + ` ORDER BY a.timestamp DESC, a.query_id DESC LIMIT ?`},
-		{&s.impactStmt, `SELECT k.value FROM (SELECT DISTINCT audit FROM contribution WHERE assertion_hash = ?) c
+			ORDER BY a.timestamp, a.idx LIMIT ?`},
+		{&s.recentStmt, record + ` ORDER BY a.timestamp DESC, a.idx DESC LIMIT ?`},
+		{&s.impactStmt, `SELECT k.value FROM (SELECT DISTINCT audit FROM contribution WHERE assertion IN (` + ids + `)) c
 			CROSS JOIN audit a ON a.idx = c.audit JOIN kv k ON k.rowid = a.kv_row
-			ORDER BY a.timestamp, a.query_id`},
+			ORDER BY a.timestamp, a.query_hex`},
 	} {
 		if *q.stmt, err = s.readers.PrepareContext(ctx, q.text); err != nil {
 			return fmt.Errorf("%s: %w", q.text, err)
@@ -213,6 +221,7 @@ func (s *sqliteStore) tx(ctx context.Context, f func() error) error {
 	if err != nil {
 		s.next = next
 		clear(s.numbers)
+		clear(s.hashes)
 		_, rollback := s.conn.ExecContext(ctx, `ROLLBACK`)
 		return errors.Join(err, rollback)
 	}
@@ -251,11 +260,18 @@ func (s *sqliteStore) insert(ctx context.Context, q *audit.QueryAudit, raw []byt
 		}
 	}
 	run(stmtCountAgent, int64(q.Timestamp), agent)
-	run(stmtAudit, idx, q.QueryID[:], q.QueryID.String(), agent, int64(q.Timestamp), q.Params.Subject, q.Params.Predicate,
-		optional(q.Params.Lifecycle, func(l audit.Lifecycle) any { return int64(l) }), optional(q.Params.Epoch, blobOf),
-		q.Params.Lens, optional(q.ResultHash, hexOf), decimal(q.ResultConfidence), int64(len(q.ContributingAssertions)), row)
+	hash := func(h audit.Hash) any {
+		n := int64(0)
+		if errs == nil {
+			n, errs = s.hash(ctx, idx>>14, h)
+		}
+		return n
+	}
+	run(stmtAudit, idx, q.QueryID.String(), agent, int64(q.Timestamp), q.Params.Subject, q.Params.Predicate,
+		optional(q.Params.Lifecycle, func(l audit.Lifecycle) any { return int64(l) }), optional(q.Params.Epoch, hash),
+		q.Params.Lens, optional(q.ResultHash, hash), decimal(q.ResultConfidence), int64(len(q.ContributingAssertions)), row)
 	for i, c := range q.ContributingAssertions {
-		run(stmtContribution, idx, int64(i), c.AssertionHash.String(), decimal(c.Weight), c.SourceHash.String(), int64(c.Lifecycle))
+		run(stmtContribution, idx, int64(i), hash(c.AssertionHash), decimal(c.Weight), hash(c.SourceHash), int64(c.Lifecycle))
 	}
 	for name, value := range q.Attributes {
 		run(stmtAttribute, idx, name, fmt.Sprint(value))
@@ -285,9 +301,28 @@ func (s *sqliteStore) number(ctx context.Context, agent audit.AgentID) (int64, e
 	return n, err
 }
 
-func blobOf(h audit.Hash) any { return h[:] }
-
-func hexOf(h audit.Hash) any { return h.String() }
+// hash returns the number of a hash in a generation of records. It gives a new hash a number.
+func (s *sqliteStore) hash(ctx context.Context, generation int64, h audit.Hash) (int64, error) {
+	if generation != s.of {
+		clear(s.hashes)
+		s.of = generation
+	}
+	if n, ok := s.hashes[h]; ok {
+		return n, nil
+	}
+	var n int64
+	err := s.stmts[stmtFindHash].QueryRowContext(ctx, generation, h.String()).Scan(&n)
+	if errors.Is(err, sql.ErrNoRows) {
+		var r sql.Result
+		if r, err = s.stmts[stmtNewHash].ExecContext(ctx, generation, h.String()); err == nil {
+			n, err = r.LastInsertId()
+		}
+	}
+	if err == nil {
+		s.hashes[h] = n
+	}
+	return n, err
+}
 
 func optional[T any](v *T, value func(T) any) any {
 	if v == nil {

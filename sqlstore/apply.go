@@ -30,6 +30,7 @@ func (db *DB) Apply(ctx context.Context, b *Batch) (Applied, error) {
 	if err := w.prepareApply(); err != nil {
 		return Applied{}, db.fail("apply", err)
 	}
+	w.apply.derived.hashes.most = db.sizes.hashes
 	if err := db.held.checkWAL(); err != nil {
 		return Applied{}, db.fail("apply", db.poison(err))
 	}
@@ -71,6 +72,7 @@ type applier struct {
 	fresh                                    []int            // records of this batch to be stored, in order
 	rows                                     []int64          // of each record of this batch: where kv has it, if it is to be stored
 	listings                                 []kvRow
+	records                                  []derived   // the records to be stored
 	leaves                                   []tree.Hash // of the records to be stored, in order
 }
 
@@ -153,22 +155,19 @@ func (a *applier) batch(ctx context.Context, b *Batch) (done Applied, err error)
 		return done, err
 	}
 	contributions := 0
+	a.records = a.records[:0]
+	defer func() { clear(a.records) }()
 	for i, n := range a.fresh {
-		if err := b.pause(ctx, i); err != nil {
-			return done, err
-		}
 		r := &b.Records[n]
 		contributions += len(r.Contributions)
 		agent, err := a.agents.count(r.AgentID, r.Timestamp)
 		if err != nil {
 			return done, err
 		}
-		if err := a.derived.put(first+int64(i), a.rows[n], agent, r); err != nil {
-			return done, err
-		}
+		a.records = append(a.records, derived{first + int64(i), a.rows[n], agent, r})
 		a.rollup.count(agent, r.Timestamp, r.unapproved())
 	}
-	if err := a.derived.flush(); err != nil {
+	if err := a.derived.put(a.records, func(i int) error { return b.pause(ctx, i) }); err != nil {
 		return done, err
 	}
 	if err := a.agents.write(); err != nil {

@@ -136,7 +136,8 @@ func dump(t testing.TB, db *sqlstore.DB) string {
 	var b bytes.Buffer
 	for _, q := range []string{
 		`SELECT key, value FROM kv ORDER BY key`, `SELECT * FROM entry`, `SELECT * FROM rejected`, `SELECT * FROM label`,
-		`SELECT name, value FROM store WHERE name NOT IN ('created_at', 'opened', 'reindexed')`, `SELECT * FROM audit`, `SELECT * FROM contribution`,
+		`SELECT name, value FROM store WHERE name NOT IN ('created_at', 'opened', 'reindexed')`, `SELECT * FROM audits ORDER BY idx`, `SELECT * FROM contributions ORDER BY idx, position`,
+		`SELECT generation, hex FROM hash ORDER BY generation, hex`, // their numbers depend on the batches
 		`SELECT * FROM attribute`, `SELECT * FROM agent`, `SELECT * FROM activity`,
 	} {
 		fmt.Fprintf(&b, "%s\n%q\n", q, rows(t, db, q))

@@ -43,7 +43,7 @@ type Check struct {
 
 // CheckDerived compares the tables with each other: entry has no gap, every entry has its record in kv, the
 // two families of keys in kv hold these records and nothing else, and the rows of audit, contribution,
-// attribute, agent and activity are exactly what Decode makes of the records. Each record has its leaf hash, and the tiles and the edge
+// attribute, agent, hash and activity are exactly what Decode makes of the records. Each record has its leaf hash, and the tiles and the edge
 // of the tree are those of the leaves. Problems are reported in an order that depends on the tables alone. An error means
 // that the check could not go on.
 //
@@ -61,7 +61,7 @@ func (db *DB) CheckDerived(ctx context.Context, check Check) (Counts, error) {
 	}
 	defer pages.Close()
 	c.pages = readers{pages}
-	for _, step := range []func(context.Context) error{c.begin, c.learnActivity, c.entries, c.edges, c.strays, c.keys, c.agents, c.activity} {
+	for _, step := range []func(context.Context) error{c.begin, c.learnActivity, c.entries, c.edges, c.strays, c.keys, c.agents, c.dictionary, c.activity} {
 		err := step(ctx)
 		if ctx.Err() == nil && unreadable(err) {
 			c.problem("cannot be read: %v", err)
@@ -91,6 +91,7 @@ type checker struct {
 	begun         bool  // this is known
 	newest        int64 // index of the last entry, -1 if there is none
 	newestKey     int64 // row id in kv
+	newestHash    int64 // number of the last hash, 0 if there is none
 	contributions int64 // as table store counts them
 
 	byKey   bool // records are looked for by their keys, since the hints of table audit do not do
@@ -99,6 +100,8 @@ type checker struct {
 	tree    checkTree
 
 	ids, listed keySet // the keys that the entries must have: of records, and in agents' lists
+
+	used numberSet // numbers of hashes that the derived rows have
 
 	counted  rollupState // table activity; its minute is 0 if there is nothing to compare
 	rollup   rollupSum   // what table activity must have
@@ -142,6 +145,11 @@ func (s *keySet) join(other keySet) {
 }
 
 func (c *checker) begin(ctx context.Context) error {
+	// Before the newest entry: no hash up to this one is of a later record.
+	const hashes = `SELECT coalesce(max(id), 0) FROM hash WHERE id < ?`
+	if err := c.db.readers.GetContext(ctx, &c.newestHash, hashes, int64(maxNumber)); err != nil && !unreadable(err) {
+		return err
+	}
 	const query = `SELECT (SELECT coalesce(max(idx), -1) FROM entry) AS newest,
 		coalesce((SELECT CAST(journal_offset AS INTEGER) FROM entry ORDER BY idx DESC LIMIT 1), -1) AS newest_offset,
 		coalesce((SELECT CAST(value AS INTEGER) FROM store WHERE name = 'cursor'), -1) AS cursor,

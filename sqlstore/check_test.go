@@ -106,27 +106,37 @@ func TestCheckFinds(t *testing.T) {
 		{"a changed time", `UPDATE audit SET timestamp = 1 WHERE idx = 4`, "audit: timestamp of row 4"},
 		{"another agent", `UPDATE audit SET agent = 0 WHERE idx = 4`, "audit: agent of row 4"},
 		{"an agent that is none", `UPDATE audit SET agent = 99 WHERE idx = 3`, "audit: agent of row 3"},
-		{"a changed id", `UPDATE audit SET query_id = zeroblob(32) WHERE idx = 4`, "audit: query_id of row 4"},
 		{"a changed lifecycle", `UPDATE audit SET lifecycle = 0 WHERE idx = 4`, "audit: lifecycle of row 4"},
 		{"the hex of a changed id", `UPDATE audit SET query_hex = upper(query_hex) WHERE idx = 4`, "audit: query_id of row 4"},
-		{"an epoch", `UPDATE audit SET epoch = zeroblob(32) WHERE idx = 4`, "audit: epoch of row 4"},
-		{"a changed result", `UPDATE audit SET result_hash = NULL WHERE idx = 4`, "audit: result_hash of row 4"},
+		{"an epoch", `UPDATE audit SET epoch = 1 WHERE idx = 4`, "audit: epoch of row 4"},
+		{"a changed result", `UPDATE audit SET result = NULL WHERE idx = 4`, "audit: result_hash of row 4"},
 		{"a changed confidence", `UPDATE audit SET result_confidence = 0.94 WHERE idx = 4`, "audit: result_confidence of row 4"},
 		{"a changed number of contributions", `UPDATE audit SET contributions = 2 WHERE idx = 4`, "audit: contributions of row 4"},
 		{"a missing row", `DELETE FROM audit WHERE idx = 4`, "audit: row 4 is missing"},
-		{"a foreign row", `INSERT INTO audit (idx, query_id, query_hex, agent, timestamp, result_confidence, contributions) VALUES (999, zeroblob(32), '', 0, 0, 0, 0)`,
+		{"a foreign row", `INSERT INTO audit (idx, query_hex, agent, timestamp, result_confidence, contributions) VALUES (999, '', 0, 0, 0, 0)`,
 			"audit: there is no entry 999"},
-		{"a foreign row below", `INSERT INTO audit (idx, query_id, query_hex, agent, timestamp, result_confidence, contributions) VALUES (-1, zeroblob(32), '', 0, 0, 0, 0)`,
+		{"a foreign row below", `INSERT INTO audit (idx, query_hex, agent, timestamp, result_confidence, contributions) VALUES (-1, '', 0, 0, 0, 0)`,
 			"audit: there is no entry -1"},
 		{"a changed weight", `UPDATE contribution SET weight = 1 WHERE audit = 4 AND position = 1`, "contribution: row 1 of record 4"},
-		{"a changed source", `UPDATE contribution SET source_hash = zeroblob(32) WHERE audit = 4 AND position = 0`, "contribution: row 0 of record 4"},
+		{"a changed source", `UPDATE contribution SET source = assertion WHERE audit = 4 AND position = 0`, "contribution: row 0 of record 4"},
 		{"a missing contribution", `DELETE FROM contribution WHERE audit = 4 AND position = 1`, "contribution: 1 of 3 rows of record 4 are missing"},
-		{"a foreign contribution", `INSERT INTO contribution (audit, position, assertion_hash, weight, source_hash, lifecycle) VALUES (4, 3, x'', 0, x'', 0)`,
+		{"a foreign contribution", `INSERT INTO contribution (audit, position, assertion, weight, source, lifecycle) VALUES (4, 3, 1, 0, 1, 0)`,
 			"contribution: record 4 has none at position 3"},
-		{"a contribution of nothing", `INSERT INTO contribution (audit, position, assertion_hash, weight, source_hash, lifecycle) VALUES (999, 0, x'', 0, x'', 0)`,
+		{"a contribution of nothing", `INSERT INTO contribution (audit, position, assertion, weight, source, lifecycle) VALUES (999, 0, 1, 0, 1, 0)`,
 			"contribution: there is no entry 999"},
 		{"a wrong count of contributions", `UPDATE store SET value = 1 WHERE name = 'contributions'`, "contribution: has 60 rows, table store counts 1"},
 		{"a changed attribute", `UPDATE attribute SET value = 'm2' WHERE audit = 4 AND key = 'model'`, "attribute: the rows of record 4"},
+		{"a number that stands for nothing", `UPDATE audit SET result = 9999 WHERE idx = 4`, "audit: result_hash of row 4"},
+		{"evidence that stands for nothing", `UPDATE contribution SET assertion = 9999 WHERE audit = 4 AND position = 0`, "contribution: row 0 of record 4"},
+		{"a changed hash", `UPDATE hash SET hex = '` + hx("x") + `' WHERE id = (SELECT assertion FROM contribution WHERE audit = 4 AND position = 2)`,
+			"contribution: row 2 of record 4"},
+		{"a changed hash of a result", `UPDATE hash SET hex = upper(hex) WHERE id = (SELECT result FROM audit WHERE idx = 4)`, "audit: result_hash of row 4"},
+		{"a missing hash", `DELETE FROM hash WHERE id = (SELECT assertion FROM contribution WHERE audit = 4 AND position = 1)`, "contribution: row 1 of record 4"},
+		{"a hash of another generation", `UPDATE hash SET generation = 1 WHERE id = (SELECT assertion FROM contribution WHERE audit = 4 AND position = 1)`,
+			"contribution: row 1 of record 4"},
+		{"a foreign hash", `INSERT INTO hash (id, generation, hex) VALUES (7777, 0, '` + hx("y") + `')`, "hash: no record has number 7777, which stands for " + hx("y")},
+		{"a foreign hash far above", `INSERT INTO hash (id, generation, hex) VALUES (1 << 60, 0, '` + hx("y") + `')`, "hash: no record has number 1152921504606846976"},
+		{"a foreign hash below", `INSERT INTO hash (id, generation, hex) VALUES (-5, 0, '` + hx("y") + `')`, "hash: no record has number -5"},
 		{"a missing attribute", `DELETE FROM attribute WHERE audit = 4 AND key = 'model'`, "attribute: the rows of record 4"},
 		{"a foreign attribute", `INSERT INTO attribute (audit, key, value) VALUES (5, 'k', 'v')`, "attribute: the rows of record 5"},
 		{"an attribute of nothing", `INSERT INTO attribute (audit, key, value) VALUES (-5, 'k', 'v')`, "attribute: there is no entry -5"},
@@ -155,6 +165,7 @@ func TestCheckFinds(t *testing.T) {
 		{"a wrong count of rejected", `UPDATE store SET value = 9 WHERE name = 'rejected'`, "rejected: has 1 rows, table store counts 9"},
 		{"guards held open", `INSERT INTO store VALUES ('applying', 'x')`, "store: a row 'applying' was put in by hand"},
 		{"a missing table", `DROP TABLE contribution`, "derived tables cannot be read, a reindex makes them again"},
+		{"a missing dictionary", `DROP TABLE hash`, "derived tables cannot be read, a reindex makes them again"},
 		{"all derived tables missing", `DROP TABLE contribution; DROP TABLE audit; DROP TABLE agent; DROP TABLE attribute`, "no such table"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -308,7 +319,7 @@ func TestReindexMakesTheSameTables(t *testing.T) {
 	apply(t, db, samples(100, 500)...)
 	before := dump(t, db)
 	tamper(t, path, `UPDATE audit SET subject = 'x'`, `DELETE FROM contribution WHERE audit > 10`, `DELETE FROM attribute`,
-		`DELETE FROM agent WHERE id > 2`, `UPDATE store SET value = 5 WHERE name = 'contributions'`, `DROP VIEW audits`, `DROP INDEX audit_by_query`)
+		`DELETE FROM agent WHERE id > 2`, `UPDATE hash SET hex = 'x' || hex WHERE id % 5 = 1`, `DELETE FROM hash WHERE id % 5 = 2`, `UPDATE store SET value = 5 WHERE name = 'contributions'`, `DROP VIEW audits`, `DROP INDEX audit_by_query`)
 	var steps []uint64
 	if err := db.Reindex(t.Context(), decode, func(done, total uint64) {
 		if total != 500 {
@@ -408,6 +419,8 @@ func TestMissingDerivedTables(t *testing.T) {
 		"all":     `DROP TABLE attribute; DROP TABLE audit; DROP TABLE agent; DROP TABLE contribution`,
 		"a view":  `DROP VIEW agents`,
 		"index":   `DROP INDEX contribution_by_source`,
+		"hashes":  `DROP TABLE hash`,
+		"foreign": `INSERT INTO hash (generation, hex) VALUES (1, 'x')`,
 		"rows":    `DELETE FROM audit WHERE idx = 19`,
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -167,6 +167,7 @@ func (c *checker) take(ctx context.Context, p *pageCheck) error {
 	}
 	c.counts.Contributions += p.rowCounts.Contributions
 	c.counts.Attributes += p.rowCounts.Attributes
+	c.used.join(&p.used)
 	if p.rowErr == nil {
 		return nil
 	}
@@ -199,6 +200,7 @@ type pageCheck struct {
 	rollup      rollupSum // of these records
 	rowProblems []string  // of the derived rows
 	rowCounts   Counts    // of these
+	used        numberSet // numbers of hashes that these have
 	rowErr      error
 }
 

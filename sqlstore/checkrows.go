@@ -21,13 +21,15 @@ func (p *pageCheck) rows(ctx context.Context, records map[int64]*Record) error {
 }
 
 func (p *pageCheck) audits(ctx context.Context, first, last int64, records map[int64]*Record) error {
-	query := `SELECT ` + storedColumns(auditTable, "a") + `, a.agent FROM audit a LEFT JOIN agent g ON g.id = a.agent
+	query := `SELECT ` + storedColumns(auditTable, "a") + `, a.agent, a.epoch, a.result FROM audit a` + auditJoins + `
 		WHERE a.idx BETWEEN ? AND ? ORDER BY a.idx`
 	var hex hexText
 	seen := map[int64]bool{}
 	err := p.conn.each(ctx, query, []any{first, last}, all(func(row []driver.Value) {
 		idx := integer(row[0])
 		seen[idx] = true
+		p.used.add(row[len(auditTable)+1])
+		p.used.add(row[len(auditTable)+2])
 		r, entered := records[idx]
 		switch {
 		case !entered:
@@ -57,8 +59,8 @@ const rowsPage = 4096
 
 func (p *pageCheck) contribution(ctx context.Context, first, last int64, records map[int64]*Record) error {
 	// Text and blobs sort after all numbers, so no position is left out.
-	query := `SELECT ` + storedColumns(contributionTable, "c") + ` FROM contribution c
-		WHERE (audit, position) > (?, ?) AND audit <= ? ORDER BY audit, position LIMIT ?`
+	query := `SELECT ` + storedColumns(contributionTable, "c") + `, c.assertion, c.source FROM contribution c` + contributionJoins + `
+		WHERE (c.audit, c.position) > (?, ?) AND c.audit <= ? ORDER BY c.audit, c.position LIMIT ?`
 	var hex hexText
 	found := map[int64]int{}
 	// After this row the next page begins.
@@ -69,6 +71,8 @@ func (p *pageCheck) contribution(ctx context.Context, first, last int64, records
 			n++
 			audit, position = row[0], row[1]
 			p.rowCounts.Contributions++
+			p.used.add(row[len(contributionTable)])
+			p.used.add(row[len(contributionTable)+1])
 			idx, at := integer(row[0]), int64(-1)
 			if number, ok := row[1].(int64); ok {
 				at = number
@@ -86,7 +90,7 @@ func (p *pageCheck) contribution(ctx context.Context, first, last int64, records
 				p.rowProblem("contribution: record %d has none at position %v", idx, row[1])
 				return
 			}
-			if len(differences(contributionTable, row, &contributionSource{idx, at, &r.Contributions[at], &hex})) > 0 {
+			if len(differences(contributionTable, row, &contributionSource{idx: idx, position: at, c: &r.Contributions[at], hex: &hex})) > 0 {
 				p.rowProblem("contribution: row %d of record %d is not what the record says", at, idx)
 			}
 		}))

@@ -41,12 +41,12 @@ type auditSource struct {
 	idx, agent, kvRow int64 // kvRow is the row of kv that has the record
 	r                 *Record
 	hex               *hexText
+	hashes            *hashBook // not for a comparison
 }
 
 // auditTable is table audit. The first column is the row id.
 var auditTable = []column[auditSource]{
 	{name: "idx", kind: integerKind, value: func(s *auditSource) any { return s.idx }},
-	{name: "query_id", kind: blobKind, value: func(s *auditSource) any { return s.r.QueryID[:] }},
 	{name: "query_hex", kind: textKind, value: func(s *auditSource) any { return s.hex.of(&s.r.QueryID) }, as: "query_id"},
 	{name: "agent", kind: integerKind, value: func(s *auditSource) any { return s.agent },
 		// The column has the id of a row in table agent, so the hash in that row is compared. If there is no such row,
@@ -56,9 +56,11 @@ var auditTable = []column[auditSource]{
 	{name: "subject", kind: textKind, value: func(s *auditSource) any { return optional(s.r.Subject) }},
 	{name: "predicate", kind: textKind, value: func(s *auditSource) any { return optional(s.r.Predicate) }},
 	{name: "lifecycle", kind: integerKind, value: func(s *auditSource) any { return optionalNumber(s.r.Lifecycle) }},
-	{name: "epoch", kind: blobKind, value: func(s *auditSource) any { return optionalHash(s.r.Epoch) }},
+	{name: "epoch", kind: integerKind, value: func(s *auditSource) any { return s.hashes.optional(s.r.Epoch) },
+		stored: storedHash("e", "a.epoch", "a.idx"), expected: func(s *auditSource) any { return s.hex.optional(s.r.Epoch) }},
 	{name: "lens", kind: textKind, value: func(s *auditSource) any { return optional(s.r.Lens) }},
-	{name: "result_hash", kind: textKind, value: func(s *auditSource) any { return s.hex.optional(s.r.ResultHash) }},
+	{name: "result", kind: integerKind, value: func(s *auditSource) any { return s.hashes.optional(s.r.ResultHash) }, as: "result_hash",
+		stored: storedHash("r", "a.result", "a.idx"), expected: func(s *auditSource) any { return s.hex.optional(s.r.ResultHash) }},
 	{name: "result_confidence", kind: realKind, value: func(s *auditSource) any { return s.r.ResultConfidence }},
 	{name: "contributions", kind: integerKind, value: func(s *auditSource) any { return int64(len(s.r.Contributions)) }},
 	{name: "kv_row", kind: integerKind, value: func(s *auditSource) any { return s.kvRow }, hint: true},
@@ -69,15 +71,24 @@ type contributionSource struct {
 	idx, position int64
 	c             *Contribution
 	hex           *hexText
+	hashes        *hashBook // not for a comparison
 }
+
+// auditJoins and contributionJoins are what the compared columns of the tables need besides the table.
+var (
+	auditJoins        = ` LEFT JOIN agent g ON g.id = a.agent` + withHash("e", "a.epoch") + withHash("r", "a.result")
+	contributionJoins = withHash("h", "c.assertion") + withHash("s", "c.source")
+)
 
 // contributionTable is table contribution. The first two columns are its key.
 var contributionTable = []column[contributionSource]{
 	{name: "audit", kind: integerKind, value: func(s *contributionSource) any { return s.idx }},
 	{name: "position", kind: integerKind, value: func(s *contributionSource) any { return s.position }},
-	{name: "assertion_hash", kind: textKind, value: func(s *contributionSource) any { return s.hex.of(&s.c.AssertionHash) }},
+	{name: "assertion", kind: integerKind, value: func(s *contributionSource) any { return s.hashes.number(&s.c.AssertionHash) },
+		stored: storedHash("h", "c.assertion", "c.audit"), expected: func(s *contributionSource) any { return s.hex.of(&s.c.AssertionHash) }},
 	{name: "weight", kind: realKind, value: func(s *contributionSource) any { return s.c.Weight }},
-	{name: "source_hash", kind: textKind, value: func(s *contributionSource) any { return s.hex.of(&s.c.SourceHash) }},
+	{name: "source", kind: integerKind, value: func(s *contributionSource) any { return s.hashes.number(&s.c.SourceHash) },
+		stored: storedHash("s", "c.source", "c.audit"), expected: func(s *contributionSource) any { return s.hex.of(&s.c.SourceHash) }},
 	{name: "lifecycle", kind: integerKind, value: func(s *contributionSource) any { return int64(s.c.Lifecycle) }},
 }
 

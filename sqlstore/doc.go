@@ -10,8 +10,8 @@
 //	        Apply: one transaction
 //	Batch ─┬─► kv, entry, rejected, cursor             primary: only a journal can fill them again
 //	       ├─► tile, edge                              the Merkle tree over the records (package tree)
-//	       └─► audit, contribution, attribute, agent,  derived: Reindex fills them anew from kv and entry
-//	           activity
+//	       └─► audit, contribution, hash, attribute,   derived: Reindex fills them anew from kv and entry
+//	           agent, activity
 //
 // What it promises:
 //
@@ -30,6 +30,6 @@
 // closes any descriptor of a file, it loses all its POSIX locks on the file, those of SQLite too.
 //
 // Where to look: columns.go declares the columns of the derived tables, plan.go how a question finds its records,
-// hashindex.go how hashes are indexed, rollup.go what is
-// counted by time, rows.go how a SELECT is run.
+// hashindex.go how hashes are indexed and hashbook.go how they get their numbers, timeorder.go how records of one timestamp are ordered,
+// rollup.go what is counted by time, rows.go how a SELECT is run.
 package sqlstore

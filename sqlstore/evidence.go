@@ -3,7 +3,6 @@ package sqlstore
 import (
 	"context"
 	"database/sql/driver"
-	"encoding/json"
 )
 
 // Evidence names an assertion, or a source of assertions.
@@ -12,14 +11,14 @@ type Evidence struct {
 	Source bool // the hash is a source's
 }
 
-func (e *Evidence) index() *hashIndex {
+func (e *Evidence) index() *numberIndex {
 	if e.Source {
 		return &bySource
 	}
 	return &byAssertion
 }
 
-func (e *Evidence) column() string { return e.index().columns[0] }
+func (e *Evidence) column() string { return e.index().column }
 
 // within returns the filter with the evidence added to its conditions. If the filter asks for evidence of the same kind
 // already, it stays as it is: the records are found by one of the two.
@@ -49,8 +48,8 @@ func (db *DB) Uses(ctx context.Context, e Evidence, asOf *int64, most int) ([]Us
 		with, before = generationsTo, ` AND a.idx < ?`
 		args = []any{generationOf(*asOf - 1), hexOf(e.Hash), *asOf}
 	}
-	query := with + `SELECT DISTINCT a.idx, a.agent, a.timestamp FROM ` + x.from("c") + ` CROSS JOIN audit a
-		WHERE ` + x.match("c") + ` AND a.idx = c.audit` + before + ` LIMIT ?`
+	query := with + `SELECT DISTINCT a.idx, a.agent, a.timestamp FROM ` + x.hashed("c") + ` CROSS JOIN audit a
+		WHERE ` + x.matchHashed("c") + ` AND a.idx = c.audit` + before + ` LIMIT ?`
 	var uses []Use
 	if err := db.readers.SelectContext(ctx, &uses, query, append(args, most)...); err != nil {
 		return nil, db.fail("count uses", err)
@@ -77,6 +76,10 @@ type EvidenceUses struct {
 // CountEvidence counts the records that have some evidence and that a filter selects. mostAssertions is how many different
 // assertions of it are counted; 0 counts none. The budget is one of records.
 func (db *DB) CountEvidence(ctx context.Context, e Evidence, f Filter, mostAssertions int, b Budget) (EvidenceUses, error) {
+	f = e.within(f)
+	if err := db.resolveAlso(ctx, &f, e.Hash); err != nil {
+		return EvidenceUses{}, db.fail("count evidence", err)
+	}
 	byAgent := map[int64]*AgentUses{}
 	assertions := map[string]struct{}{}
 	var u *AgentUses
@@ -107,14 +110,16 @@ func (db *DB) CountEvidence(ctx context.Context, e Evidence, f Filter, mostAsser
 		}
 		return true
 	}
-	columns := `a.idx, a.agent, a.timestamp, c.weight, c.assertion_hash IS a.result_hash`
+	// The numbers of a record's hashes are of one generation, so equal hashes have equal numbers.
+	columns := `a.idx, a.agent, a.timestamp, c.weight, c.assertion IS a.result`
 	if mostAssertions > 0 {
-		columns += `, c.assertion_hash`
+		columns += `, (SELECT hex FROM hash WHERE id = c.assertion)`
 	} else {
 		columns += `, NULL`
 	}
-	join := ` CROSS JOIN contribution c WHERE c.audit = a.idx AND +c.` + e.column() + ` = ?`
-	more, err := db.scanSome(ctx, e.within(f), columns, join, []any{hexOf(e.Hash)}, visit)
+	has := f.has(`+c.`+e.column(), e.Hash)
+	join := ` CROSS JOIN contribution c WHERE c.audit = a.idx AND ` + has.sql
+	more, err := db.scanSome(ctx, f, columns, join, has.args, visit)
 	if err != nil {
 		return EvidenceUses{}, db.fail("count evidence", err)
 	}
@@ -138,14 +143,19 @@ func (db *DB) CountEvidence(ctx context.Context, e Evidence, f Filter, mostAsser
 // the records that the filter selects.
 func (db *DB) CountEach(ctx context.Context, source bool, hashes []*[32]byte, f Filter, selected int64) ([]EvidenceUses, error) {
 	uses := make([]EvidenceUses, len(hashes))
+	known, err := db.numbersOf(ctx, hashes)
+	if err != nil {
+		return nil, db.fail("count evidence", err)
+	}
+	f.numbers = known
 	if !f.onlyAsOf() {
 		// A use that is looked up costs about as much as four that are read in passing.
-		few, err := db.fewUses(ctx, Evidence{Source: source}, hashes, selected/4)
+		few, err := db.fewUses(ctx, Evidence{Source: source}, known, hashes, selected/4)
 		if err != nil {
 			return nil, db.fail("count evidence", err)
 		}
 		if !few {
-			if err := db.countTogether(ctx, Evidence{Source: source}, hashes, f, uses); err != nil {
+			if err := db.countTogether(ctx, Evidence{Source: source}, known, hashes, f, uses); err != nil {
 				return nil, db.fail("count evidence", err)
 			}
 			return uses, nil
@@ -161,41 +171,35 @@ func (db *DB) CountEach(ctx context.Context, source bool, hashes []*[32]byte, f 
 }
 
 // fewUses reports whether all uses of some hashes are not more than most. It reads the index alone.
-func (db *DB) fewUses(ctx context.Context, e Evidence, hashes []*[32]byte, most int64) (few bool, err error) {
+func (db *DB) fewUses(ctx context.Context, e Evidence, known numbers, hashes []*[32]byte, most int64) (few bool, err error) {
 	x := e.index()
-	query := generations + `SELECT count(*) FROM (SELECT 1 FROM json_each(?) j CROSS JOIN ` + x.from("c") +
-		` WHERE c.generation = gen.n AND c.` + e.column() + ` = j.value LIMIT ?)`
-	list, err := listOf(hashes)
-	if err != nil {
-		return false, err
-	}
-	err = first(ctx, db.readers, query, []any{list, most + 1}, func(row []driver.Value) { few = integer(row[0]) <= most })
+	query := `SELECT count(*) FROM (SELECT 1 FROM ` + x.listed("c") + ` WHERE ` + x.matchListed("c") + ` LIMIT ?)`
+	err = first(ctx, db.readers, query, []any{known.list(hashes...), most + 1}, func(row []driver.Value) { few = integer(row[0]) <= most })
 	return few, err
 }
 
 // countTogether counts the uses of several hashes in one pass over the records that a filter selects.
-func (db *DB) countTogether(ctx context.Context, e Evidence, hashes []*[32]byte, f Filter, uses []EvidenceUses) error {
+func (db *DB) countTogether(ctx context.Context, e Evidence, known numbers, hashes []*[32]byte, f Filter, uses []EvidenceUses) error {
 	type tally struct {
 		byAgent map[int64]*AgentUses
 		last    int64 // the record that was counted last
 		won     bool  // and whether it was counted as won
 	}
-	tallies := make(map[string]*tally, len(hashes))
+	tallies := map[[32]byte]*tally{}
+	byNumber := map[int64]*tally{}
 	for _, h := range hashes {
-		tallies[hexOf(h)] = &tally{byAgent: map[int64]*AgentUses{}, last: -1}
+		tallies[*h] = &tally{byAgent: map[int64]*AgentUses{}, last: -1}
+		for _, n := range known[*h] {
+			byNumber[n] = tallies[*h]
+		}
 	}
-	list, err := listOf(hashes)
-	if err != nil {
-		return err
-	}
-	columns := `a.idx, a.agent, a.timestamp, c.weight, c.assertion_hash IS a.result_hash, c.` + e.column()
+	columns := `a.idx, a.agent, a.timestamp, c.weight, c.assertion IS a.result, c.` + e.column()
 	join := ` CROSS JOIN contribution c WHERE c.audit = a.idx AND +c.` + e.column() + ` IN (SELECT value FROM json_each(?))`
 	agents := map[int64]struct{}{}
-	err = db.scan(ctx, f, columns, join, []any{list}, func(row []driver.Value) {
-		hash, _ := row[5].(string)
-		t := tallies[hash]
+	err := db.scan(ctx, f, columns, join, []any{known.list(hashes...)}, func(row []driver.Value) {
+		t := byNumber[integer(row[5])]
 		if t == nil {
-			return // no: the query asks for these hashes
+			return // no: the query asks for these numbers
 		}
 		idx, agent, timestamp := integer(row[0]), integer(row[1]), integer(row[2])
 		u := t.byAgent[agent]
@@ -218,25 +222,15 @@ func (db *DB) countTogether(ctx context.Context, e Evidence, hashes []*[32]byte,
 	if err != nil {
 		return err
 	}
-	known, err := agentHashes(ctx, db, agents)
+	agentOf, err := agentHashes(ctx, db, agents)
 	if err != nil {
 		return err
 	}
 	for i, h := range hashes {
-		for number, u := range tallies[hexOf(h)].byAgent {
-			u.Agent = known[number]
+		for number, u := range tallies[*h].byAgent {
+			u.Agent = agentOf[number]
 			uses[i].ByAgent = append(uses[i].ByAgent, *u)
 		}
 	}
 	return nil
-}
-
-// listOf writes hashes as a list for json_each.
-func listOf(hashes []*[32]byte) (string, error) {
-	texts := make([]string, len(hashes))
-	for i, h := range hashes {
-		texts[i] = hexOf(h)
-	}
-	b, err := json.Marshal(texts)
-	return string(b), err
 }

@@ -8,6 +8,12 @@ func (db *DB) ShrinkSelect(page, lookup, stretch int) {
 	z.selectPage, z.lookup, z.minStretch, z.maxStretch = page, lookup, stretch, 2*stretch
 }
 
+// ShrinkTies makes Select sort few places of records of one timestamp at a time.
+func (db *DB) ShrinkTies(n int) { db.sizes.ties = n }
+
+// ShrinkHashes makes Apply remember few hashes.
+func (db *DB) ShrinkHashes(n int) { db.sizes.hashes = n }
+
 // ShrinkPages makes pages of rows end early.
 func (db *DB) ShrinkPages(bytes int) { db.sizes.pageBytes = bytes }
 
@@ -19,6 +25,9 @@ func (db *DB) ShrinkFrequencies(keys int) { db.sizes.keys = keys }
 
 // LookUp looks records up as Select does for a filter, and tells whether it found them so, or has to walk.
 func LookUp(ctx context.Context, db *DB, f Filter) (n int, found bool, err error) {
+	if err := db.resolve(ctx, &f); err != nil {
+		return 0, false, err
+	}
 	s := newSelection(db, &f, toRead)
 	done, err := s.prepare(ctx)
 	if err != nil || done != doLookUp {
@@ -33,8 +42,7 @@ func Alone(ctx context.Context, path string, f func()) bool { return alone(ctx, 
 // ShrinkTree makes BuildTree work in small transactions.
 func (db *DB) ShrinkTree(records int) { db.sizes.treePart = records }
 
-// ShrinkRollup makes FillActivity work in small transactions, makes CountActivity read small pages, and lets it subtract few
-// records.
-func (db *DB) ShrinkRollup(part, page, corrections int) {
-	db.sizes.rollupPart, db.sizes.rollupPage, db.sizes.corrections = part, page, corrections
+// ShrinkRollup makes CountActivity read small pages, and lets it subtract few records.
+func (db *DB) ShrinkRollup(page, corrections int) {
+	db.sizes.rollupPage, db.sizes.corrections = page, corrections
 }

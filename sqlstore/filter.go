@@ -29,6 +29,8 @@ type Filter struct {
 	Limit       int  // 0: no limit
 	Descending  bool // the newest first
 	ByAdmission bool // by Entry.Index; otherwise by (timestamp, query id)
+
+	numbers numbers // of the hashes that the filter names, see resolve
 }
 
 // Place is that of a record in the order of a Select. By admission only Index counts, and by time only the others.
@@ -103,14 +105,18 @@ func (f *Filter) conditions() []clause {
 		add(`a.lifecycle = ?`, int64(*f.Lifecycle))
 	}
 	if f.Result != nil {
-		add(`a.result_hash = ?`, hexOf(f.Result))
+		cs = append(cs, f.has(`a.result`, f.Result))
 	}
 	// The evidence of a record is found by the record's number: the + keeps SQLite from using another index.
+	evidence := func(column string, h *[32]byte) {
+		has := f.has(column, h)
+		add(`EXISTS (SELECT 1 FROM contribution e WHERE e.audit = a.idx AND `+has.sql+`)`, has.args...)
+	}
 	if f.Assertion != nil {
-		add(`EXISTS (SELECT 1 FROM contribution e WHERE e.audit = a.idx AND +e.assertion_hash = ?)`, hexOf(f.Assertion))
+		evidence(`+e.assertion`, f.Assertion)
 	}
 	if f.Source != nil {
-		add(`EXISTS (SELECT 1 FROM contribution e WHERE e.audit = a.idx AND +e.source_hash = ?)`, hexOf(f.Source))
+		evidence(`+e.source`, f.Source)
 	}
 	if f.Unapproved {
 		add(unapproved)

@@ -104,8 +104,8 @@ func TestPrefixesFindWhatFollowsWhatIsNoHash(t *testing.T) {
 		s.Contributions = append(s.Contributions, sampleContribution{Assertion: hash, Source: hash})
 	}
 	apply(t, db, s.record(0))
-	tamper(t, path, `INSERT INTO contribution (audit, position, assertion_hash, weight, source_hash, lifecycle) VALUES
-		(0, 3, 'ab', 0, 'abx', 0), (0, 4, 'ab3', 0, 'AB', 0), (0, 5, 'ab`+strings.Repeat("7", 63)+`', 0, x'ab', 0)`)
+	tamper(t, path, `INSERT INTO hash (id, generation, hex) VALUES (10, 0, 'ab'), (11, 0, 'abx'), (12, 0, 'ab3'), (13, 0, 'AB'), (14, 0, 'ab`+strings.Repeat("7", 63)+`'), (15, 0, x'ab')`,
+		`INSERT INTO contribution (audit, position, assertion, weight, source, lifecycle) VALUES (0, 3, 10, 0, 11, 0), (0, 4, 12, 0, 13, 0), (0, 5, 14, 0, 15, 0), (0, 6, 11, 0, 10, 0)`)
 	for _, kind := range []sqlstore.HashKind{sqlstore.AssertionHash, sqlstore.SourceHash} {
 		found, err := db.PrefixHashes(t.Context(), kind, "ab", 10)
 		if want := [][32]byte{unhex(hashes[0]), unhex(hashes[1]), unhex(hashes[2])}; err != nil || !slices.Equal(found, want) {

@@ -1,19 +1,27 @@
 package sqlstore
 
 import (
+	"context"
+	"database/sql/driver"
 	"encoding/hex"
+	"encoding/json"
 	"strings"
 )
 
-// How hashes are indexed. A hash that people search for is stored as hex text, because that is what they type.
-// Its index begins with the generation of the record:
+// How hashes are indexed. Evidence repeats, so a hash of it stands in a dictionary, table hash, and tables audit and
+// contribution have its number. People type hex, so the dictionary has hex.
 //
-//	(generation, assertion_hash)     generation = index of the record >> 14
+//	hash_by_hex                (generation, hex)   →  id      generation = index of the record >> 14
+//	contribution_by_assertion  (assertion)         →  rows    an id of the dictionary
 //
 // Hashes are spread evenly, so in an index of hashes alone nearly every insert would touch a different page. With the
 // generation in front, inserts touch only the pages of the newest generation. (migrations/00002_derived.sql has the
-// figures.) A search goes through the generations one by one. It names the index: SQLite's skip-scan would do the same,
-// but only while its statistics say that generations are few.
+// figures.) So a hash has a number in each generation that has it, and a search visits the generations one by one. It names the
+// index: SQLite's skip-scan would do the same, but only while its statistics say that generations are few.
+//
+// A question that reads in pages finds the numbers of its hashes once, see resolve. The pages then search by number.
+//
+// The ids of records are in no dictionary, because they never repeat. Table audit has them in hex, with an index of the same form.
 
 // generationShift is how many low bits of a record's index are dropped to get its generation. The SQL below and the
 // migrations have the same number.
@@ -47,18 +55,15 @@ func hashOf(text string) (h [32]byte, ok bool) {
 // agentNumber is the number of the agent whose hash is bound, as hexOf writes it, or NULL.
 const agentNumber = `(SELECT id FROM agent WHERE agent_hex = ?)`
 
-// hashIndex is an index that begins with the generation.
+// hashIndex is an index that begins with the generation and has texts.
 type hashIndex struct {
 	name, table string
 	columns     []string // after the generation
 }
 
-// The indexes that begin with the generation. Nothing changes these variables.
+// The indexes that begin with the generation, besides that of the dictionary. Nothing changes these variables.
 var (
 	byQuery     = hashIndex{"audit_by_query", "audit", []string{"query_hex"}}
-	byResult    = hashIndex{"audit_by_result", "audit", []string{"result_hash"}}
-	byAssertion = hashIndex{"contribution_by_assertion", "contribution", []string{"assertion_hash"}}
-	bySource    = hashIndex{"contribution_by_source", "contribution", []string{"source_hash"}}
 	byAttribute = hashIndex{"attribute_by_value", "attribute", []string{"key", "value"}}
 )
 
@@ -67,62 +72,211 @@ func (x *hashIndex) named(alias string) string {
 	return x.table + ` ` + alias + ` INDEXED BY ` + x.name
 }
 
-// alias is the name of the index's table in a query that also has table audit, as a.
-func (x *hashIndex) alias() string {
-	if x.table == "audit" {
-		return "a"
-	}
-	return "x"
-}
-
-// join adds table audit, as a, to a query that has the index's table under its alias.
-func (x *hashIndex) join() string {
-	if x.table == "audit" {
-		return ``
-	}
-	return ` CROSS JOIN audit a ON a.idx = x.audit`
-}
-
 // from returns what follows FROM to read the index generation by generation.
 func (x *hashIndex) from(alias string) string { return `gen CROSS JOIN ` + x.named(alias) }
 
 // match is the condition for rows of generation gen.n that have the values bound for the index's columns.
-func (x *hashIndex) match(alias string) string { return x.equal(alias, `gen.n`) }
-
-// equal is match for the generation that an SQL expression gives.
-func (x *hashIndex) equal(alias, generation string) string {
+func (x *hashIndex) match(alias string) string {
 	var b strings.Builder
-	b.WriteString(alias + `.generation = ` + generation)
+	b.WriteString(alias + `.generation = gen.n`)
 	for _, c := range x.columns {
 		b.WriteString(` AND ` + alias + `.` + c + ` = ?`)
 	}
 	return b.String()
 }
 
-// next returns a query for the least hash that is not less than the first bound text, and less than the second. It
-// searches each generation once.
-func (x *hashIndex) next() string {
-	c := `c.` + x.columns[0]
-	return generations + `SELECT min((SELECT min(` + c + `) FROM ` + x.named("c") +
-		` WHERE c.generation = gen.n AND ` + c + ` >= ? AND ` + c + ` < ?)) FROM gen`
+// The rows of the dictionary that have a bound hash, in every generation of gen: what follows FROM, and its condition.
+const (
+	fromHash  = `gen CROSS JOIN hash h INDEXED BY hash_by_hex`
+	matchHash = `h.generation = gen.n AND h.hex = ?`
+)
+
+// numberIndex is an index of the numbers that stand for hashes.
+type numberIndex struct{ name, table, column string }
+
+// The indexes of numbers. Nothing changes these variables.
+var (
+	byResult    = numberIndex{"audit_by_result", "audit", "result"}
+	byAssertion = numberIndex{"contribution_by_assertion", "contribution", "assertion"}
+	bySource    = numberIndex{"contribution_by_source", "contribution", "source"}
+)
+
+// named returns, for FROM, the index's table under an alias. SQLite must read it by this index.
+func (x *numberIndex) named(alias string) string {
+	return x.table + ` ` + alias + ` INDEXED BY ` + x.name
 }
 
-// span returns a query for the first and the last record that have a piece of evidence. The values to bind are the newest
-// generation and the hash.
-func (x *hashIndex) span() string {
-	in := ` FROM ` + x.named("c") + ` WHERE c.generation = gen.n AND c.` + x.columns[0] + ` = ?2`
-	return generationsTo + `SELECT min((SELECT min(c.audit)` + in + `)), max((SELECT max(c.audit)` + in + `)) FROM gen`
+// hashed returns, for FROM, the rows that have a bound hash, generation by generation. matchHashed is the condition.
+func (x *numberIndex) hashed(alias string) string { return fromHash + ` CROSS JOIN ` + x.named(alias) }
+
+func (x *numberIndex) matchHashed(alias string) string {
+	return matchHash + ` AND ` + alias + `.` + x.column + ` = h.id`
 }
 
-// tally is a query for the hashes of one bound generation, each with the number of its rows of records up to a bound one. Equal
-// hashes stand together in the index, so SQLite does not sort. The index has the record's number too.
-func (x *hashIndex) tally() string {
-	c := `c.` + x.columns[0]
-	return `SELECT ` + c + `, count(*) FROM ` + x.named("c") + ` WHERE c.generation = ? AND c.audit <= ? GROUP BY ` + c
+// listed returns, for FROM, the rows that have one of the numbers of a bound list. matchListed is the condition.
+func (x *numberIndex) listed(alias string) string {
+	return `json_each(?) j CROSS JOIN ` + x.named(alias)
 }
 
-// audits is table audit, as a, narrowed to the records of one generation that have a piece of evidence.
-func (x *hashIndex) audits(generation int64, h *[32]byte) clause {
-	return clause{`(SELECT DISTINCT u.audit AS idx FROM ` + x.named("u") + ` WHERE ` + x.equal("u", "?") +
-		`) j CROSS JOIN audit a ON a.idx = j.idx`, []any{generation, hexOf(h)}}
+func (x *numberIndex) matchListed(alias string) string { return alias + `.` + x.column + ` = j.value` }
+
+// alias is the name of the index's table in a query that also has table audit, as a.
+func (x *numberIndex) alias() string { return aliasOf(x.table) }
+
+// join adds table audit, as a, to a query that has the index's table under its alias.
+func (x *numberIndex) join() string { return joinAudit(x.table) }
+
+func aliasOf(table string) string {
+	if table == "audit" {
+		return "a"
+	}
+	return "x"
+}
+
+func joinAudit(table string) string {
+	if table == "audit" {
+		return ``
+	}
+	return ` CROSS JOIN audit a ON a.idx = x.audit`
+}
+
+// next returns a query for the least hash of evidence that is not less than the first bound text, and less than the second. It
+// searches each generation once, and there passes over hashes that are no such evidence.
+func (x *numberIndex) next() string {
+	return generations + `SELECT min((SELECT h.hex FROM hash h INDEXED BY hash_by_hex WHERE h.generation = gen.n AND h.hex >= ? AND h.hex < ?
+		AND EXISTS (SELECT 1 FROM ` + x.named("c") + ` WHERE c.` + x.column + ` = h.id) ORDER BY h.hex LIMIT 1)) FROM gen`
+}
+
+// span returns a query for the first and the last record that have one of the numbers of a bound list.
+func (x *numberIndex) span() string {
+	in := ` FROM ` + x.named("c") + ` WHERE c.` + x.column + ` = j.value`
+	return `SELECT min((SELECT min(c.audit)` + in + `)), max((SELECT max(c.audit)` + in + `)) FROM json_each(?) j`
+}
+
+// tally is a query for the numbers after a bound one, up to another, each with the number of its rows of records up to a bound one. Equal
+// numbers stand together in the index, so SQLite does not sort. The index has the record's number too.
+func (x *numberIndex) tally() string {
+	c := `c.` + x.column
+	return `SELECT ` + c + `, count(*) FROM ` + x.named("c") + ` WHERE ` + c + ` > ? AND ` + c + ` <= ? AND c.audit <= ? GROUP BY ` + c
+}
+
+// audits is table audit, as a, narrowed to the records that have the evidence with a number. All are of one generation.
+func (x *numberIndex) audits(number int64) clause {
+	return clause{`(SELECT DISTINCT u.audit AS idx FROM ` + x.named("u") + ` WHERE u.` + x.column +
+		` = ?) j CROSS JOIN audit a ON a.idx = j.idx`, []any{number}}
+}
+
+// numbers are the numbers of hashes in the dictionary, in ascending order: at most one for each generation.
+type numbers map[[32]byte][]int64
+
+// list writes the numbers of some hashes as a list for json_each.
+func (n numbers) list(hashes ...*[32]byte) string {
+	all := []int64{}
+	for _, h := range hashes {
+		all = append(all, n[*h]...)
+	}
+	b, err := json.Marshal(all)
+	if err != nil {
+		return "[]" // no: integers can be written
+	}
+	return string(b)
+}
+
+// numbersOf returns the numbers of hashes as of now. It visits each generation once for each hash.
+func (db *DB) numbersOf(ctx context.Context, hashes []*[32]byte) (numbers, error) {
+	const query = generations + `SELECT h.id, h.hex FROM json_each(?) j CROSS JOIN ` + fromHash + ` WHERE h.generation = gen.n AND h.hex = j.value`
+	found := make(numbers, len(hashes))
+	var each []*[32]byte // once
+	for _, h := range hashes {
+		if _, met := found[*h]; !met {
+			found[*h], each = nil, append(each, h)
+		}
+	}
+	list, err := listOf(each)
+	if err != nil {
+		return nil, err
+	}
+	err = db.readers.each(ctx, query, []any{list}, all(func(row []driver.Value) {
+		text, _ := row[1].(string)
+		if h, ok := hashOf(text); ok {
+			found[h] = append(found[h], integer(row[0]))
+		}
+	}))
+	return found, err
+}
+
+// hashesOf returns the hashes of numbers. A number that the dictionary lacks, or whose row there is no hash, is left out.
+func (db *DB) hashesOf(ctx context.Context, list []int64) (map[int64][32]byte, error) {
+	const query = `SELECT h.id, h.hex FROM json_each(?) j CROSS JOIN hash h ON h.id = j.value`
+	text, err := json.Marshal(list)
+	if err != nil {
+		return nil, err
+	}
+	hashes := make(map[int64][32]byte, len(list))
+	err = db.readers.each(ctx, query, []any{string(text)}, all(func(row []driver.Value) {
+		text, _ := row[1].(string)
+		if h, ok := hashOf(text); ok {
+			hashes[integer(row[0])] = h
+		}
+	}))
+	return hashes, err
+}
+
+// listOf writes hashes as a list for json_each.
+func listOf(hashes []*[32]byte) (string, error) {
+	texts := make([]string, len(hashes))
+	for i, h := range hashes {
+		texts[i] = hexOf(h)
+	}
+	b, err := json.Marshal(texts)
+	return string(b), err
+}
+
+// resolve finds the numbers of the hashes that a filter names, so that its conditions search by number. Records that are admitted
+// later may have others: a question that began before does not ask for them.
+func (db *DB) resolve(ctx context.Context, f *Filter) error { return db.resolveAlso(ctx, f, nil) }
+
+// resolveAlso is resolve with one more hash, if it is not nil.
+func (db *DB) resolveAlso(ctx context.Context, f *Filter, also *[32]byte) error {
+	var missing []*[32]byte
+	for _, h := range []*[32]byte{f.Result, f.Assertion, f.Source, also} {
+		if h == nil {
+			continue
+		}
+		if _, known := f.numbers[*h]; !known {
+			missing = append(missing, h)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	found, err := db.numbersOf(ctx, missing)
+	if err != nil {
+		return err
+	}
+	for h, n := range f.numbers {
+		found[h] = n
+	}
+	f.numbers = found
+	return nil
+}
+
+// has is the condition that a column of numbers has that of a hash.
+func (f *Filter) has(column string, h *[32]byte) clause {
+	if _, known := f.numbers[*h]; known {
+		return clause{column + ` IN (SELECT value FROM json_each(?))`, []any{f.numbers.list(h)}}
+	}
+	return clause{column + ` IN (` + generations + `SELECT h.id FROM ` + fromHash + ` WHERE ` + matchHash + `)`, []any{hexOf(h)}}
+}
+
+// withHash joins the dictionary, under an alias, with a column that may be NULL.
+func withHash(alias, column string) string {
+	return ` LEFT JOIN hash ` + alias + ` ON ` + alias + `.id = ` + column
+}
+
+// storedHash is SQL for the hash that a column has the number of, for a check: NULL if the column is NULL, and 'unknown', which no
+// hash is, if the dictionary lacks the number or has it for another generation than that of the record. The dictionary is joined under an
+// alias, see withHash.
+func storedHash(alias, column, record string) string {
+	return `CASE WHEN ` + column + ` IS NULL THEN NULL WHEN ` + alias + `.generation = ` + record + ` >> 14 THEN ` + alias + `.hex ELSE 'unknown' END`
 }

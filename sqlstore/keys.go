@@ -26,11 +26,10 @@ const (
 	hashLen = 32
 )
 
-// The key of the record that a row stands for, in SQL: of row e of table entry, and of row a of table audit.
+// The key of the record that row e of table entry stands for, in SQL.
 const (
 	keyPrefixSQL = `x'004155443A'` // KeyPrefix
 	keyOfEntry   = `CAST(` + keyPrefixSQL + ` || e.query_id AS BLOB)`
-	keyOfAudit   = `CAST(` + keyPrefixSQL + ` || a.query_id AS BLOB)`
 )
 
 // IsAuditKey tells whether key belongs to one of the two families. Such a key is written once. The prefix decides and not

@@ -12,7 +12,8 @@ import (
 )
 
 // strays counts the records that are not in the row of kv which table audit names.
-const strays = `SELECT count(*) FROM audit a LEFT JOIN kv k ON k.rowid = a.kv_row AND k.key = CAST(x'004155443A' || a.query_id AS BLOB)
+const strays = `SELECT count(*) FROM audit a JOIN entry e ON e.idx = a.idx
+	LEFT JOIN kv k ON k.rowid = a.kv_row AND k.key = CAST(x'004155443A' || e.query_id AS BLOB)
 	WHERE k.value IS NULL`
 
 // Whatever else a batch has, and whatever programs have put into kv, table audit says in which row of kv a record is.

@@ -178,7 +178,7 @@ func (db *DB) checkOlder(ctx context.Context, o Options) error {
 		return err
 	}
 	db.unhashed = meta.Unhashed()
-	if db.unhashed && !o.Older {
+	if (db.unhashed || meta.Version < migrations.Hashes) && !o.Older {
 		return ErrOlder
 	}
 	db.leafless = meta.Version < migrations.Tree

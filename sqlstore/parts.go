@@ -27,6 +27,10 @@ func (db *DB) parts(ctx context.Context, f Filter) iter.Seq2[part, error] {
 	// Where nothing names an index, table audit itself is read, in its own order.
 	f.ByAdmission = !f.bounded()
 	return func(yield func(part, error) bool) {
+		if err := db.resolve(ctx, &f); err != nil {
+			yield(part{}, err)
+			return
+		}
 		s := newSelection(db, &f, toCount)
 		done, err := s.prepare(ctx)
 		switch {
@@ -54,13 +58,13 @@ func (s *selection) foundParts(yield func(part, error) bool) {
 	}
 }
 
-// evidenceParts are the records of one generation each that have the filter's assertion or source.
+// evidenceParts are the records of one generation each that have the filter's assertion or source: those of one number of it.
 func (s *selection) evidenceParts(yield func(part, error) bool) {
 	newest := s.stats.newest
 	where := and(append(s.q.conditions(), clause{`a.idx <= ?`, []any{newest}}))
 	e := s.q.evidence()
-	for generation := int64(0); generation <= generationOf(newest); generation++ {
-		if !yield(part{e.index().audits(generation, e.Hash), where}, nil) {
+	for _, number := range s.q.numbers[*e.Hash] {
+		if !yield(part{e.index().audits(number), where}, nil) {
 			return
 		}
 	}

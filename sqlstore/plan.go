@@ -78,7 +78,7 @@ func planNext(q *question, z *sizes, s *statistics) plan {
 	switch {
 	case q.Agent != nil && q.Anonymous:
 		return plan{action: doFinish}
-	case q.to == toRead && !s.triedOnce && q.Limit > 0 && q.Limit <= z.selectPage && !q.path.selective():
+	case q.to == toRead && !s.triedOnce && q.Limit > 0 && q.Limit <= z.selectPage && !q.path.selective() && (q.ByAdmission || q.After == nil):
 		// One read sees one state of the database. So doLearn need not fix first which records the answer can have.
 		return plan{action: doReadOnce}
 	case !s.learned:
@@ -112,30 +112,27 @@ func (z *sizes) probe() int { return min(z.few, z.lookup) }
 // lookup is a way to find records by an index of something that few records share. A record may come more than
 // once.
 type lookup struct {
-	index *hashIndex // read generation by generation; nil: an index of table audit, which from names
-	from  string
-	where string
-	args  []any
+	byGeneration bool   // it needs table gen, see generationsTo
+	from, join   string // join adds table audit, as a, if from does not have it
+	where        string
+	args         []any
 }
 
 // lookups returns the lookups that can find the records of the filter, the most promising first.
 func (f *Filter) lookups() []lookup {
 	var ls []lookup
-	add := func(x *hashIndex, args ...any) {
-		ls = append(ls, lookup{x, x.from(x.alias()), x.match(x.alias()), args})
-	}
 	for _, at := range f.Attributes {
-		add(&byAttribute, at.Key, at.Value)
+		x := &byAttribute
+		ls = append(ls, lookup{true, x.from("x"), joinAudit(x.table), x.match("x"), []any{at.Key, at.Value}})
 	}
-	if f.Result != nil {
-		add(&byResult, hexOf(f.Result))
+	add := func(x *numberIndex, h *[32]byte) {
+		if h != nil {
+			ls = append(ls, lookup{false, x.listed(x.alias()), x.join(), x.matchListed(x.alias()), []any{f.numbers.list(h)}})
+		}
 	}
-	if f.Assertion != nil {
-		add(&byAssertion, hexOf(f.Assertion))
-	}
-	if f.Source != nil {
-		add(&bySource, hexOf(f.Source))
-	}
+	add(&byResult, f.Result)
+	add(&byAssertion, f.Assertion)
+	add(&bySource, f.Source)
 	const bySubject = `audit a INDEXED BY audit_by_subject`
 	if name, exact := f.subject(); exact {
 		if f.ByAdmission { // otherwise there is a walk in the right order
@@ -157,27 +154,27 @@ func (f *Filter) lookups() []lookup {
 
 // find is a query for the places of the records up to the newest, at most limit of them; -1 is no limit.
 func (l *lookup) find(newest int64, limit int) (query string, args []any) {
-	with, join, args := l.begin(newest)
-	return with + `SELECT a.idx, a.timestamp, a.query_id FROM ` + l.from + join + ` WHERE ` + l.where + ` AND a.idx <= ? LIMIT ?`,
+	with, args := l.begin(newest)
+	return with + `SELECT a.idx, a.timestamp, e.query_id FROM ` + l.from + l.join + withEntry + ` WHERE ` + l.where + ` AND a.idx <= ? LIMIT ?`,
 		append(args, newest, limit)
 }
 
 // count is a query for the number of rows that the index has, up to most.
 func (l *lookup) count(newest int64, most int) (query string, args []any) {
-	with, _, args := l.begin(newest)
+	with, args := l.begin(newest)
 	return with + `SELECT count(*) FROM (SELECT 1 FROM ` + l.from + ` WHERE ` + l.where + ` LIMIT ?)`, append(args, most)
 }
 
-// begin returns what find and count have in common: the generations, the join with table audit, and the first values that
-// are bound.
-func (l *lookup) begin(newest int64) (with, join string, args []any) {
-	if l.index == nil {
-		return ``, ``, slices.Clone(l.args)
+// begin returns what find and count have in common: the generations, and the first values that are bound.
+func (l *lookup) begin(newest int64) (with string, args []any) {
+	if !l.byGeneration {
+		return ``, slices.Clone(l.args)
 	}
-	return generationsTo, l.index.join(), append([]any{generationOf(newest)}, l.args...)
+	return generationsTo, append([]any{generationOf(newest)}, l.args...)
 }
 
-// path is an index of table audit in the order that a filter asks for, and the stretch of it that the filter bounds.
+// path is an index of table audit in the order that a filter asks for, and the stretch of it that the filter bounds. By time, the records
+// of one timestamp are in it by admission, and not by their ids as the filter asks: see timeOrder.
 type path struct {
 	from  string // table, as a, and index
 	order string
@@ -207,15 +204,15 @@ func (s span) within(t span) span { return span{max(s.least, t.least), min(s.mos
 // path returns the way to walk.
 func (f *Filter) path() path {
 	p := path{
-		order: `a.timestamp, a.query_id`,
-		keys:  `(a.timestamp, a.query_id)`,
+		order: `a.timestamp, a.idx`,
+		keys:  `(a.timestamp, a.idx)`,
 		marks: `(?, ?)`,
-		place: func(r *auditRow) []any { return []any{r.Timestamp, r.QueryID} },
+		place: func(r *auditRow) []any { return []any{r.Timestamp, r.Idx} },
 		first: `a.timestamp`,
 		span:  everything,
 	}
 	if f.Descending {
-		p.order = `a.timestamp DESC, a.query_id DESC`
+		p.order = `a.timestamp DESC, a.idx DESC`
 	}
 	rest := *f
 	agent, ofAgent := f.agent()

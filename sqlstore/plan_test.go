@@ -98,19 +98,19 @@ func TestPath(t *testing.T) {
 		bounds      int
 		selective   bool
 	}{
-		{"all", Filter{}, "audit_by_time", "a.timestamp, a.query_id", 0, false},
-		{"the newest", Filter{Descending: true}, "audit_by_time", "a.timestamp DESC, a.query_id DESC", 0, false},
-		{"a time", Filter{From: &seven, To: &seven}, "audit_by_time", "a.timestamp, a.query_id", 2, false},
-		{"an agent in a time", Filter{Agent: &hash, From: &seven}, "audit_by_agent", "a.timestamp, a.query_id", 2, false},
-		{"nobody", Filter{Anonymous: true}, "audit_by_agent", "a.timestamp, a.query_id", 1, false},
-		{"a subject", Filter{Subject: &subject, To: &seven}, "audit_by_subject", "a.timestamp, a.query_id", 2, false},
-		{"a pattern that is a subject", Filter{SubjectGlob: &subject}, "audit_by_subject", "a.timestamp, a.query_id", 1, false},
-		{"an agent and a subject", Filter{Agent: &hash, Subject: &subject}, "audit_by_agent", "a.timestamp, a.query_id", 1, true},
-		{"a lens", Filter{Lens: &lens}, "audit_by_time", "a.timestamp, a.query_id", 0, true},
+		{"all", Filter{}, "audit_by_time", "a.timestamp, a.idx", 0, false},
+		{"the newest", Filter{Descending: true}, "audit_by_time", "a.timestamp DESC, a.idx DESC", 0, false},
+		{"a time", Filter{From: &seven, To: &seven}, "audit_by_time", "a.timestamp, a.idx", 2, false},
+		{"an agent in a time", Filter{Agent: &hash, From: &seven}, "audit_by_agent", "a.timestamp, a.idx", 2, false},
+		{"nobody", Filter{Anonymous: true}, "audit_by_agent", "a.timestamp, a.idx", 1, false},
+		{"a subject", Filter{Subject: &subject, To: &seven}, "audit_by_subject", "a.timestamp, a.idx", 2, false},
+		{"a pattern that is a subject", Filter{SubjectGlob: &subject}, "audit_by_subject", "a.timestamp, a.idx", 1, false},
+		{"an agent and a subject", Filter{Agent: &hash, Subject: &subject}, "audit_by_agent", "a.timestamp, a.idx", 1, true},
+		{"a lens", Filter{Lens: &lens}, "audit_by_time", "a.timestamp, a.idx", 0, true},
 		{"by admission", Filter{ByAdmission: true, Descending: true}, "NOT INDEXED", "a.idx DESC", 0, false},
 		{"an agent by admission", Filter{ByAdmission: true, Agent: &hash}, "NOT INDEXED", "a.idx", 0, true},
 		{"a time by admission", Filter{ByAdmission: true, From: &seven}, "NOT INDEXED", "a.idx", 0, true},
-		{"as of a moment", Filter{AsOf: &seven}, "audit_by_time", "a.timestamp, a.query_id", 0, true},
+		{"as of a moment", Filter{AsOf: &seven}, "audit_by_time", "a.timestamp, a.idx", 0, true},
 		{"as of a moment by admission", Filter{ByAdmission: true, Descending: true, AsOf: &seven}, "NOT INDEXED", "a.idx DESC", 1, false},
 	} {
 		p := c.f.path()

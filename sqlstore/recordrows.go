@@ -27,6 +27,16 @@ func (r *auditRow) scanPlace(row []driver.Value) (size int, err error) {
 	return 0, nil
 }
 
+// scanTimed takes a record with its place by time out of a row: value, leaf, timestamp, query_id.
+func (r *auditRow) scanTimed(row []driver.Value) (size int, err error) {
+	timestamp, ok := row[2].(int64)
+	if !ok {
+		return 0, fmt.Errorf("%w: audit: a row has the timestamp %v: no number", ErrMalformed, row[2])
+	}
+	r.Timestamp, r.QueryID = timestamp, bytesOf(row[3])
+	return r.scanValue(row)
+}
+
 // scanValue takes a record out of the first columns: value, leaf.
 func (r *auditRow) scanValue(row []driver.Value) (size int, err error) {
 	r.Value = bytesOf(row[0])
@@ -59,24 +69,39 @@ type recordQuery struct {
 	args       []any
 }
 
+// withEntry joins table entry, as e. It has the id of the record that row a of table audit stands for.
+const withEntry = ` LEFT JOIN entry e ON e.idx = a.idx`
+
 // The ways to join the record that row a of table audit stands for: k.value, or NULL if it is not found. By its row
 // in kv a hundred records take three fifths of the time. As a subquery the value would cost a quarter more than by a
 // join: SQLite opens kv anew for each row then.
 const (
-	byRow = ` LEFT JOIN kv k ON k.rowid = a.kv_row AND k.key = ` + keyOfAudit
-	byKey = ` LEFT JOIN kv k ON k.key = ` + keyOfAudit
+	byRow = withEntry + ` LEFT JOIN kv k ON k.rowid = a.kv_row AND k.key = ` + keyOfEntry
+	byKey = withEntry + ` LEFT JOIN kv k ON k.key = ` + keyOfEntry
 )
 
-// records reads a page of records. Unless placed is set it reads nothing but their values: the columns with their
-// places cost a sixth of the time for a hundred records. The places are there all the same if the page was cut, so that
+// beside says what a query for records reads besides their values. Each column costs some hundredths of the time of a record.
+type beside uint8
+
+const (
+	nothing  beside = iota
+	itsTime         // the timestamp and the id, by which records are ordered by time
+	itsPlace        // and the index, so that reading can go on after a row
+)
+
+// records reads a page of records. The places are there also where they were not asked for, if the page was cut, so that
 // reading can go on, and if a record is missing or does not match its leaf, to name it.
-func (db *DB) records(ctx context.Context, placed bool, q recordQuery) (page []auditRow, cut bool, err error) {
+func (db *DB) records(ctx context.Context, b beside, q recordQuery) (page []auditRow, cut bool, err error) {
 	damaged := func() bool {
 		return slices.ContainsFunc(page, func(r auditRow) bool { return !r.Intact })
 	}
 	join := byRow
-	if !placed {
-		page, cut, err = readPage(ctx, db.readers, db.sizes.pageBytes, `SELECT k.value, k.leaf `+q.from+join+q.rest, q.args, (*auditRow).scanValue)
+	if b != itsPlace {
+		columns, scan := `SELECT k.value, k.leaf `, (*auditRow).scanValue
+		if b == itsTime {
+			columns, scan = `SELECT k.value, k.leaf, a.timestamp, e.query_id `, (*auditRow).scanTimed
+		}
+		page, cut, err = readPage(ctx, db.readers, db.sizes.pageBytes, columns+q.from+join+q.rest, q.args, scan)
 		switch {
 		case err != nil:
 			return nil, false, err
@@ -87,7 +112,7 @@ func (db *DB) records(ctx context.Context, placed bool, q recordQuery) (page []a
 		}
 	}
 	for {
-		query := `SELECT a.idx, a.timestamp, a.query_id, k.value, k.leaf ` + q.from + join + q.rest
+		query := `SELECT a.idx, a.timestamp, e.query_id, k.value, k.leaf ` + q.from + join + q.rest
 		page, cut, err = readPage(ctx, db.readers, db.sizes.pageBytes, query, q.args, (*auditRow).scan)
 		if err != nil || join == byKey || !damaged() {
 			return page, cut, err

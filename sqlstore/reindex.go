@@ -47,12 +47,13 @@ func (db *DB) NeedsReindex(ctx context.Context) (bool, error) {
 }
 
 // ownerlessRows describes rows of derived tables that belong to no entry: their number is below 0 or above that of the
-// newest entry. Somebody has put them in by hand, and the views show them. A trigger against that would cost an
+// newest entry. In table hash it is the number of the first record of their generation. Somebody has put them in by hand, and the views show them. A trigger against that would cost an
 // eighth of the time to apply a record (measured), so they are searched for instead.
 func ownerlessRows(ctx context.Context, q sqlx.QueryerContext) ([]string, error) {
 	const query = `SELECT name, first, last, newest
 		FROM (SELECT coalesce(max(idx), -1) AS newest FROM entry)
 		JOIN (SELECT 'audit' AS name, (SELECT min(idx) FROM audit) AS first, (SELECT max(idx) FROM audit) AS last
+		UNION ALL SELECT 'hash', max((SELECT min(generation) FROM hash), -1) << 14, min((SELECT max(generation) FROM hash), 1 << 40) << 14
 		UNION ALL SELECT 'contribution', (SELECT min(audit) FROM contribution), (SELECT max(audit) FROM contribution)
 		UNION ALL SELECT 'attribute', (SELECT min(audit) FROM attribute), (SELECT max(audit) FROM attribute))
 		WHERE first < 0 OR last > newest`
@@ -128,8 +129,21 @@ func (db *DB) Reindex(ctx context.Context, decode func(payload []byte) (Record, 
 // check the mark, and would show a part of the rows as if they were all. It runs in a transaction.
 func (w *writer) markReindex(ctx context.Context) error {
 	const mark = `INSERT INTO store (name, value) VALUES ('reindex', 'running') ON CONFLICT DO NOTHING`
-	const there = `SELECT name FROM sqlite_schema WHERE type = 'view'`
 	if _, err := w.conn.ExecContext(ctx, mark); err != nil {
+		return err
+	}
+	return w.hideViews(ctx)
+}
+
+// hideViews drops the views of the derived tables while the mark of a Reindex is there. A migration that empties the tables sets the
+// mark too, and has made the views. It runs in a transaction.
+func (w *writer) hideViews(ctx context.Context) error {
+	const (
+		marked = `SELECT EXISTS (SELECT 1 FROM store WHERE name = 'reindex')`
+		there  = `SELECT name FROM sqlite_schema WHERE type = 'view'`
+	)
+	var due bool
+	if err := w.conn.GetContext(ctx, &due, marked); err != nil || !due {
 		return err
 	}
 	var views []string
@@ -171,6 +185,7 @@ func (db *DB) reindex(ctx context.Context, w *writer, decode func([]byte) (Recor
 		return err
 	}
 	w.apply.forget()
+	w.apply.derived.hashes.most = db.sizes.hashes
 
 	var last int64
 	if err := w.conn.GetContext(ctx, &last, newest); err != nil {
@@ -282,15 +297,22 @@ func (r *refill) page(ctx context.Context, first int64) (done int64, err error) 
 		if err := r.w.apply.rollup.begin(); err != nil {
 			return err
 		}
-		for i := range page {
-			if i%lookEvery == 0 && ctx.Err() != nil {
+		records := make([]derived, 0, len(page))
+		pause := func(i int) error {
+			if i%lookEvery == 0 {
 				return ctx.Err()
 			}
-			if err := r.record(&page[i]); err != nil {
+			return nil
+		}
+		for i := range page {
+			if err := pause(i); err != nil {
+				return err
+			}
+			if err := r.record(&records, &page[i]); err != nil {
 				return err
 			}
 		}
-		if err := r.w.apply.derived.flush(); err != nil {
+		if err := r.w.apply.derived.put(records, pause); err != nil {
 			return err
 		}
 		if err := r.w.apply.agents.write(); err != nil {
@@ -301,7 +323,8 @@ func (r *refill) page(ctx context.Context, first int64) (done int64, err error) 
 	return page[len(page)-1].Idx + 1 - first, err
 }
 
-func (r *refill) record(row *entryRow) error {
+// record appends a record to those whose rows are to be written, unless it is damaged.
+func (r *refill) record(records *[]derived, row *entryRow) error {
 	rec, err := Record{}, error(nil)
 	if damage := row.damage(); damage != nil && len(row.Value) == 0 {
 		err = fmt.Errorf("%w: %w", ErrMalformed, damage)
@@ -322,5 +345,6 @@ func (r *refill) record(row *entryRow) error {
 	}
 	r.contributions += int64(len(rec.Contributions))
 	r.w.apply.rollup.count(agent, rec.Timestamp, rec.unapproved())
-	return r.w.apply.derived.put(row.Idx, *row.KVRow, agent, &rec)
+	*records = append(*records, derived{row.Idx, *row.KVRow, agent, &rec})
+	return nil
 }

@@ -10,7 +10,6 @@ import (
 // about months reads thousands of rows and not millions of records.
 //
 //	rollup.go        counts the records of a batch, and writes the counts
-//	rollupfill.go    counts the records of a database of an older version
 //	rollupplan.go    decides which part of a question the rollup answers
 //	rollupread.go    reads it, as of any moment
 //	rollupcheck.go   compares it with the records

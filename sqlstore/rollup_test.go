@@ -223,7 +223,7 @@ func TestCountActivityFindsWhatLookingAtEveryRecordFinds(t *testing.T) {
 	apply(t, db, rs...)
 	rapid.Check(t, func(t *rapid.T) {
 		db.ShrinkSelect(10, rapid.SampledFrom([]int{1, 1000}).Draw(t, "lookup"), 10)
-		db.ShrinkRollup(10, rapid.SampledFrom([]int{1, 2, 7, 10_000}).Draw(t, "page"), rapid.SampledFrom([]int{50, 1000}).Draw(t, "corrections"))
+		db.ShrinkRollup(rapid.SampledFrom([]int{1, 2, 7, 10_000}).Draw(t, "page"), rapid.SampledFrom([]int{50, 1000}).Draw(t, "corrections"))
 		var f sqlstore.Filter
 		switch rapid.IntRange(0, 3).Draw(t, "who") {
 		case 0:
@@ -255,7 +255,7 @@ func TestCountActivityIsOfOneMoment(t *testing.T) {
 		for _, page := range []int{1, 3, 10_000} {
 			db := newDB(t)
 			db.ShrinkSelect(10, 1, 10)
-			db.ShrinkRollup(10, page, 1000)
+			db.ShrinkRollup(page, 1000)
 			rs := busy(0, 600, 60_000)
 			apply(t, db, rs[:200]...)
 			next := 200
@@ -299,13 +299,13 @@ func TestAgentsAsOfAMoment(t *testing.T) {
 		apply(t, then, rs[:min(n, 300)]...)
 		want := show(then.Agents(t.Context(), nil, sqlstore.Budget{}))
 		for _, corrections := range []int{1000, 100} {
-			all.ShrinkRollup(10, 10, corrections)
+			all.ShrinkRollup(10, corrections)
 			if got := show(all.Agents(t.Context(), ptr(int64(n)), sqlstore.Budget{})); got != want {
 				t.Errorf("as of %d, with %d corrections:\n%s\nwant\n%s", n, corrections, got, want)
 			}
 		}
 	}
-	all.ShrinkRollup(10, 10, 10)
+	all.ShrinkRollup(10, 10)
 	if counts, cut, err := all.Agents(t.Context(), ptr(int64(200)), sqlstore.Budget{Records: 20}); err != nil || !cut || len(counts) == 0 {
 		t.Errorf("within a budget: %+v, %v, %v", counts, cut, err)
 	}
@@ -328,81 +328,8 @@ func beforeActivity(t *testing.T, rs []sqlstore.Record) (path string) {
 	db := open(t, path, sqlstore.Options{})
 	apply(t, db, rs...)
 	mustClose(t, db)
-	change(t, path, `DROP TRIGGER store_facts_stay; DROP TABLE activity; DELETE FROM goose_db_version WHERE version_id = 4; PRAGMA user_version = 3`)
+	change(t, path, `DROP TRIGGER store_facts_stay; DROP TABLE activity; DROP TABLE hash; DELETE FROM goose_db_version WHERE version_id >= 4; PRAGMA user_version = 3`)
 	return path
-}
-
-// The records of an older version are counted in pieces. That may be interrupted anywhere, and goes on where it was. Readers
-// count the records meanwhile.
-func TestFillActivity(t *testing.T) {
-	t.Parallel()
-	rs := busy(0, 100, 60_000)
-	path := beforeActivity(t, rs)
-	reads := func(when string) {
-		t.Helper()
-		db := open(t, path, sqlstore.Options{ReadOnly: true})
-		defer mustClose(t, db)
-		db.ShrinkSelect(10, 1, 10)
-		wantCounted(t, db, rs, sqlstore.Filter{}, 15, nil)
-		if _, problems := check(t, db); len(problems) > 0 {
-			t.Errorf("%s: %q", when, problems)
-		}
-	}
-	reads("before")
-	var done []uint64
-	var left []string // what a process that died there has left
-	for len(done) < 10 {
-		db := open(t, path, sqlstore.Options{})
-		if due, err := db.ActivityDue(t.Context()); err != nil || !due {
-			t.Fatalf("after %v: due %v, %v", done, due, err)
-		}
-		db.ShrinkRollup(10, 10, 1000)
-		ctx, cancel := context.WithCancel(t.Context())
-		err := db.FillActivity(ctx, func(n, total uint64) {
-			if done = append(done, n); total != 100 {
-				t.Errorf("%d of %d", n, total)
-			}
-			left = append(left, killed(t, path))
-			if len(done)%3 == 0 {
-				cancel()
-			}
-		})
-		cancel()
-		if len(done) < 10 && !errors.Is(err, context.Canceled) || len(done) == 10 && err != nil {
-			t.Fatalf("after %v: %v", done, err)
-		}
-		mustClose(t, db)
-		if len(done) < 10 {
-			if meta, err := sqlstore.ReadCursor(t.Context(), path); err != nil || !meta.Counting || meta.Unhashed() {
-				t.Errorf("after %v: %+v, %v", done, meta, err)
-			}
-			reads("in the middle")
-		}
-	}
-	if want := []uint64{10, 20, 30, 40, 50, 60, 70, 80, 90, 100}; !slices.Equal(done, want) {
-		t.Errorf("done are %v", done)
-	}
-	for _, path := range left {
-		db := open(t, path, sqlstore.Options{})
-		if err := db.FillActivity(t.Context(), nil); err != nil {
-			t.Fatal(err)
-		}
-		wantActivity(t, db, rs, 60_000)
-		mustClose(t, db)
-	}
-	db := open(t, path, sqlstore.Options{})
-	if due, err := db.ActivityDue(t.Context()); err != nil || due {
-		t.Errorf("afterwards: due %v, %v", due, err)
-	}
-	wantActivity(t, db, rs, 60_000)
-	more := busy(100, 150, 60_000)
-	apply(t, db, more...)
-	rs = append(rs, more...)
-	wantActivity(t, db, rs, 60_000)
-	reads("afterwards")
-	if problems, notes := checkSchema(t, db); len(problems)+len(notes) > 0 {
-		t.Errorf("the schema: %q, %q", problems, notes)
-	}
 }
 
 // A reindex of a database whose records are not all counted counts them.
@@ -413,9 +340,7 @@ func TestReindexCountsTheRest(t *testing.T) {
 	if err := db.Reindex(t.Context(), decode, nil); err != nil {
 		t.Fatal(err)
 	}
-	if due, err := db.ActivityDue(t.Context()); err != nil || due {
-		t.Errorf("due %v, %v", due, err)
-	}
+	wantRows(t, db, `SELECT count(*) FROM store WHERE name = 'activity'`, "0")
 	wantActivity(t, db, rs, 60_000)
 }
 

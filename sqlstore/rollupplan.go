@@ -47,7 +47,7 @@ func (s *rollupState) fromRollup(f *Filter, z *sizes) bool {
 func (f *Filter) byAgentAndTime() bool {
 	g := *f
 	g.Agent, g.Anonymous, g.From, g.To, g.AsOf = nil, false, nil, nil, nil
-	g.Limit, g.After, g.Descending, g.ByAdmission = 0, nil, false, false
+	g.Limit, g.After, g.Descending, g.ByAdmission, g.numbers = 0, nil, false, false, nil
 	return reflect.DeepEqual(g, Filter{})
 }
 

@@ -83,6 +83,10 @@ func (db *DB) selected(ctx context.Context, f Filter, placed bool) iter.Seq2[*au
 			yield(nil, db.fail("select", err))
 			return
 		}
+		if err := db.resolve(ctx, &f); err != nil {
+			yield(nil, db.fail("select", err))
+			return
+		}
 		s := newSelection(db, &f, toRead)
 		s.placed = placed
 		pages, err := s.begin(ctx)
@@ -202,7 +206,10 @@ func (s *selection) begin(ctx context.Context) (pager, error) {
 	case doLookUp:
 		return s.fetch(s.found), nil
 	}
-	return newWalk(s).page, nil
+	if s.q.ByAdmission {
+		return newWalk(s).page, nil
+	}
+	return newTimeOrder(s).page, nil
 }
 
 // prepare takes the steps that planNext asks for, up to the one that gives the records. It returns that one.
@@ -239,9 +246,19 @@ func (s *selection) prepare(ctx context.Context) (action, error) {
 func (s *selection) readOnce(ctx context.Context) (whole bool, err error) {
 	s.stats.triedOnce, s.stats.newest = true, math.MaxInt64
 	w := newWalk(s)
-	s.once, err = w.page(ctx)
-	s.large = w.cut
-	return !w.cut, err
+	if s.q.ByAdmission {
+		s.once, err = w.page(ctx)
+		s.large = w.cut
+		return !w.cut, err
+	}
+	s.once, whole, err = w.first(ctx, s.q.Limit)
+	s.q.sort(s.once)
+	return whole, err
+}
+
+// sort puts rows into the order of the filter.
+func (f *Filter) sort(rows []auditRow) {
+	slices.SortStableFunc(rows, func(a, b auditRow) int { return f.compare(&a, &b) })
 }
 
 // learn fixes what is to be seen.
@@ -292,7 +309,7 @@ func (s *selection) lookUp(ctx context.Context, n int) error {
 			return err
 		}
 	}
-	slices.SortFunc(s.found, func(a, b auditRow) int { return s.q.compare(&a, &b) })
+	s.q.sort(s.found)
 	s.found = slices.CompactFunc(s.found, func(a, b auditRow) bool { return a.Idx == b.Idx })
 	if at := s.q.After.row(); at != nil {
 		s.found = slices.DeleteFunc(s.found, func(r auditRow) bool { return s.q.compare(&r, at) <= 0 })
@@ -325,7 +342,7 @@ func (p *Place) row() *auditRow {
 func (s *selection) narrow(ctx context.Context) error {
 	s.stats.narrowed = true
 	e := s.q.evidence()
-	return first(ctx, s.db.readers, e.index().span(), []any{generationOf(s.stats.newest), hexOf(e.Hash)}, func(row []driver.Value) {
+	return first(ctx, s.db.readers, e.index().span(), []any{s.q.numbers.list(e.Hash)}, func(row []driver.Value) {
 		if oldest, ok := row[0].(int64); ok {
 			s.between = span{oldest, integer(row[1])}
 		}
@@ -346,7 +363,10 @@ func among(found []auditRow) clause {
 func (s *selection) fetch(found []auditRow) pager {
 	where := and(s.q.conditions())
 	size := min(s.db.sizes.selectPage, 32) // the first are wanted at once
-	placed := s.placed
+	read := nothing
+	if s.placed {
+		read = itsPlace
+	}
 	return func(ctx context.Context) ([]auditRow, error) {
 		if len(found) == 0 {
 			return nil, nil
@@ -354,13 +374,16 @@ func (s *selection) fetch(found []auditRow) pager {
 		n := min(len(found), size)
 		size = min(2*size, s.db.sizes.selectPage)
 		from := among(found[:n])
-		page, cut, err := s.db.records(ctx, placed,
+		page, cut, err := s.db.records(ctx, read,
 			recordQuery{`FROM ` + from.sql, ` WHERE ` + where.sql + ` ORDER BY j.id`, append(from.args, where.args...)})
 		if err != nil {
 			return nil, err
 		}
-		// Large records: the next page will be cut too.
-		placed = cut || s.placed
+		if cut {
+			read = itsPlace // large records: the next page will be cut too
+		} else if !s.placed {
+			read = nothing
+		}
 		if cut { // the page ended early: the rest of it is found again, after its last row
 			idx := page[len(page)-1].Idx
 			n = 1 + slices.IndexFunc(found, func(r auditRow) bool { return r.Idx == idx })

@@ -198,13 +198,19 @@ func TestHistoryCannotBeRewritten(t *testing.T) {
 			`UPDATE OR REPLACE audit SET idx = 3 WHERE idx = 4`,
 			`DELETE FROM audit WHERE idx = 4`,
 			`DELETE FROM audit`,
-			`INSERT INTO audit (idx, query_id, query_hex, agent, timestamp, result_confidence, contributions) VALUES (4, x'', '', 0, 0, 0, 0) ON CONFLICT DO UPDATE SET subject = 'other'`,
+			`INSERT INTO audit (idx, query_hex, agent, timestamp, result_confidence, contributions) VALUES (4, '', 0, 0, 0, 0) ON CONFLICT DO UPDATE SET subject = 'other'`,
 		},
 		"contribution": {
 			`UPDATE contribution SET weight = 0`,
 			`UPDATE OR REPLACE contribution SET position = 0 WHERE audit = 4 AND position = 1`,
 			`DELETE FROM contribution WHERE audit = 4`,
-			`INSERT INTO contribution (audit, position, assertion_hash, weight, source_hash, lifecycle) VALUES (4, 0, x'', 0, x'', 0) ON CONFLICT DO UPDATE SET weight = 0`,
+			`INSERT INTO contribution (audit, position, assertion, weight, source, lifecycle) VALUES (4, 0, 1, 0, 1, 0) ON CONFLICT DO UPDATE SET weight = 0`,
+		},
+		"hash": {
+			`UPDATE hash SET hex = 'other' WHERE id = 1`,
+			`UPDATE OR REPLACE hash SET id = 2 WHERE id = 1`,
+			`DELETE FROM hash`,
+			`INSERT INTO hash (id, generation, hex) VALUES (1, 0, 'other') ON CONFLICT DO UPDATE SET hex = 'other'`,
 		},
 		"attribute": {
 			`UPDATE attribute SET value = ''`,
@@ -468,13 +474,16 @@ func TestQuestionsReachEveryGeneration(t *testing.T) {
 	const generations = 40
 	// Row 5 of every generation is a copy of record 4, under another id.
 	const numbers = `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 39) `
-	const id = `CAST(substr(a.query_id, 1, 30) || char(32 + i) || 'x' AS BLOB)`
+	const id = `CAST(substr(b.query_id, 1, 30) || char(32 + i) || 'x' AS BLOB)`
 	tamper(t, path,
-		fmt.Sprintf(`INSERT INTO kv (key, value, leaf) `+numbers+`SELECT CAST(x'004155443a' || `+id+` AS BLOB), x'00', x'%x' FROM n, audit a WHERE a.idx = 4`, sha256.Sum256([]byte{0, 0})),
-		`INSERT INTO audit (idx, query_id, query_hex, agent, timestamp, subject, result_hash, result_confidence, contributions) `+numbers+
-			`SELECT (i << 14) + 5, `+id+`, lower(hex(`+id+`)), agent, timestamp - i, subject, result_hash, result_confidence, contributions FROM n, audit a WHERE a.idx = 4`,
-		`INSERT INTO contribution (audit, position, assertion_hash, weight, source_hash, lifecycle) `+numbers+
-			`SELECT (i << 14) + 5, position, assertion_hash, weight, source_hash, lifecycle FROM n, contribution WHERE audit = 4`,
+		fmt.Sprintf(`INSERT INTO kv (key, value, leaf) `+numbers+`SELECT CAST(x'004155443a' || `+id+` AS BLOB), x'00', x'%x' FROM n, entry b WHERE b.idx = 4`, sha256.Sum256([]byte{0, 0})),
+		`INSERT INTO entry (idx, query_id, journal_offset) `+numbers+`SELECT (i << 14) + 5, `+id+`, 10000 + i FROM n, entry b WHERE b.idx = 4`,
+		`INSERT INTO hash (id, generation, hex) `+numbers+`SELECT i * 1000 + id, i, hex FROM n, hash
+			WHERE id IN (SELECT assertion FROM contribution WHERE audit = 4 UNION SELECT source FROM contribution WHERE audit = 4 UNION SELECT result FROM audit WHERE idx = 4)`,
+		`INSERT INTO audit (idx, query_hex, agent, timestamp, subject, result, result_confidence, contributions) `+numbers+
+			`SELECT (i << 14) + 5, lower(hex(`+id+`)), agent, timestamp - i, subject, i * 1000 + result, result_confidence, contributions FROM n, audit a, entry b WHERE a.idx = 4 AND b.idx = 4`,
+		`INSERT INTO contribution (audit, position, assertion, weight, source, lifecycle) `+numbers+
+			`SELECT (i << 14) + 5, position, i * 1000 + assertion, weight, i * 1000 + source, lifecycle FROM n, contribution WHERE audit = 4`,
 		`INSERT INTO attribute (audit, key, value) `+numbers+`SELECT (i << 14) + 5, key, value FROM n, attribute WHERE audit = 4`,
 	)
 	rec := newSample(4)

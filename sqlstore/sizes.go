@@ -19,19 +19,28 @@ type sizes struct {
 	// minStretch and maxStretch bound how many rows a walk looks at in one read transaction.
 	minStretch, maxStretch int
 
+	// ties is how many places of records of one timestamp are sorted in memory at a time.
+	ties int
+
+	// hashes is how many hashes Apply remembers from batch to batch. A generation of records with three contributions has at most
+	// 130,000. A hash takes some 60 bytes.
+	hashes int
+
 	// reindexPage is how many records a transaction of Reindex holds.
 	reindexPage int
 
 	// treePart and treeBytes are how many records, and bytes of them, a transaction of BuildTree has.
 	treePart, treeBytes int
 
-	// rollupPart is how many records a transaction of FillActivity counts, and rollupPage how many rows of table activity are
-	// read at a time.
-	rollupPart, rollupPage int
+	// rollupPage is how many rows of table activity are read at a time.
+	rollupPage int
 
 	// corrections is how many records an answer as of an earlier moment subtracts from stored figures, at most. If there are
 	// more, it counts the records of that moment.
 	corrections int
+
+	// tally is how many numbers of hashes Frequencies counts in one read.
+	tally int
 
 	// keys is how many keys Frequencies remembers. A hash takes about 100 bytes.
 	keys int
@@ -45,12 +54,14 @@ func defaultSizes() sizes {
 		few:         128,
 		minStretch:  512,
 		maxStretch:  8192,
+		ties:        1 << 18,
+		hashes:      1 << 18,
 		reindexPage: 4096,
 		treePart:    20_000,
 		treeBytes:   64 << 20,
-		rollupPart:  20_000,
 		rollupPage:  8192,
 		corrections: 100_000,
+		tally:       1 << 16,
 		keys:        1 << 20,
 	}
 }

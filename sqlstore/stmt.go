@@ -105,3 +105,22 @@ func (s *stmt) queryInt(args ...any) (int64, error) {
 	n, _ := row[0].(int64)
 	return n, nil
 }
+
+// each is query for all rows of the result. A row is valid until visit returns.
+func (s *stmt) each(visit func(row []driver.Value), args ...any) error {
+	rows, err := s.que.QueryContext(context.Background(), s.bind(args))
+	if err != nil {
+		return err
+	}
+	row := make([]driver.Value, len(rows.Columns()))
+	for {
+		if err = rows.Next(row); err != nil {
+			break
+		}
+		visit(row)
+	}
+	if closing := rows.Close(); errors.Is(err, io.EOF) {
+		err = closing
+	}
+	return err
+}

@@ -5,6 +5,8 @@ import (
 	"context"
 	"database/sql/driver"
 	"fmt"
+	"maps"
+	"math"
 	"slices"
 )
 
@@ -103,8 +105,7 @@ func (db *DB) frequencies(ctx context.Context, k TopKey, f Filter, add func(driv
 		if f.onlyAsOf() {
 			return db.allEvidence(ctx, e, f.AsOf, add, prune)
 		}
-		column, join = `c.`+e.column(), ` CROSS JOIN contribution c WHERE c.audit = a.idx`
-		add = ofHashes(add)
+		return db.evidenceOf(ctx, e, f, add, prune)
 	}
 	for p, err := range db.parts(ctx, f) {
 		if err != nil {
@@ -119,18 +120,19 @@ func (db *DB) frequencies(ctx context.Context, k TopKey, f Filter, add func(driv
 	return nil
 }
 
-// allEvidence adds up the evidence of all records, or of those whose index is less than asOf. It reads the index alone, a
-// generation at a time.
-func (db *DB) allEvidence(ctx context.Context, e Evidence, asOf *int64, add func(driver.Value, int64), prune func()) error {
-	var newest int64
-	if err := db.readers.GetContext(ctx, &newest, `SELECT coalesce(max(idx), -1) FROM audit`); err != nil {
-		return err
-	}
-	newest = min(newest, orNow(asOf)-1)
-	add = ofHashes(add)
-	for generation := int64(0); generation <= generationOf(newest); generation++ {
-		err := db.readers.each(ctx, e.index().tally(), []any{generation, newest}, all(func(row []driver.Value) { add(row[0], integer(row[1])) }))
+// evidenceOf adds up the evidence of the records that a filter selects. It counts the numbers of hashes, and asks the dictionary for each
+// number once for each part.
+func (db *DB) evidenceOf(ctx context.Context, e Evidence, f Filter, add func(driver.Value, int64), prune func()) error {
+	for p, err := range db.parts(ctx, f) {
 		if err != nil {
+			return err
+		}
+		query, args := p.query(`c.`+e.column(), ` CROSS JOIN contribution c WHERE c.audit = a.idx`)
+		counts := map[int64]int64{}
+		if err := db.readers.each(ctx, query, args, all(func(row []driver.Value) { counts[integer(row[0])]++ })); err != nil {
+			return err
+		}
+		if err := db.addNumbers(ctx, counts, add); err != nil {
 			return err
 		}
 		prune()
@@ -138,15 +140,44 @@ func (db *DB) allEvidence(ctx context.Context, e Evidence, asOf *int64, add func
 	return nil
 }
 
-// ofHashes returns a function that takes hashes in hex and passes them to add as bytes. It leaves out what is no hash.
-func ofHashes(add func(driver.Value, int64)) func(driver.Value, int64) {
-	var h [32]byte // one for all rows: add does not keep it
-	return func(v driver.Value, n int64) {
-		text, _ := v.(string)
-		var ok bool
-		if h, ok = hashOf(text); ok {
-			add(h[:], n)
+// addNumbers adds up what was counted by numbers of hashes. It leaves out what is no hash.
+func (db *DB) addNumbers(ctx context.Context, counts map[int64]int64, add func(driver.Value, int64)) error {
+	hashes, err := db.hashesOf(ctx, slices.Sorted(maps.Keys(counts)))
+	if err != nil {
+		return err
+	}
+	for number, h := range hashes {
+		add(h[:], counts[number])
+	}
+	return nil
+}
+
+// allEvidence adds up the evidence of all records, or of those whose index is less than asOf. It reads the index alone, a
+// stretch of numbers at a time.
+func (db *DB) allEvidence(ctx context.Context, e Evidence, asOf *int64, add func(driver.Value, int64), prune func()) error {
+	var newest int64
+	if err := db.readers.GetContext(ctx, &newest, `SELECT coalesce(max(idx), -1) FROM audit`); err != nil {
+		return err
+	}
+	newest = min(newest, orNow(asOf)-1)
+	for last := int64(0); ; {
+		next, more := int64(0), false // a row that was put in by hand may have any number
+		err := first(ctx, db.readers, `SELECT id FROM hash WHERE id > ? ORDER BY id LIMIT 1`, []any{last}, func(row []driver.Value) {
+			next, more = integer(row[0]), true
+		})
+		if err != nil || !more {
+			return err
 		}
+		last = next + min(math.MaxInt64-next, int64(db.sizes.tally)-1)
+		counts := map[int64]int64{}
+		err = db.readers.each(ctx, e.index().tally(), []any{next - 1, last, newest}, all(func(row []driver.Value) { counts[integer(row[0])] = integer(row[1]) }))
+		if err == nil {
+			err = db.addNumbers(ctx, counts, add)
+		}
+		if err != nil {
+			return err
+		}
+		prune()
 	}
 }
 
@@ -200,7 +231,7 @@ func (db *DB) SeenBefore(ctx context.Context, k TopKey, key string, timestamp in
 		var h [32]byte
 		copy(h[:], key)
 		value = hexOf(&h)
-		query = generations + `SELECT 1 FROM ` + x.from("c") + ` CROSS JOIN audit a WHERE ` + x.match("c") + ` AND a.idx = c.audit AND a.timestamp < ? AND a.idx < ?`
+		query = generations + `SELECT 1 FROM ` + x.hashed("c") + ` CROSS JOIN audit a WHERE ` + x.matchHashed("c") + ` AND a.idx = c.audit AND a.timestamp < ? AND a.idx < ?`
 	}
 	var seen bool
 	if err := db.readers.GetContext(ctx, &seen, `SELECT EXISTS (`+query+`)`, value, timestamp, orNow(asOf)); err != nil {

@@ -16,9 +16,11 @@ type walker struct {
 	descending bool
 	stretch    int  // rows to look at in one read, if the path is selective
 	placed     bool // the places of the records are wanted too
+	byTime     bool // the path is in the order of time
 
 	cut   bool      // the last page was cut
-	limit int       // matching records that are still wanted; 0: all
+	limit int       // by admission, matching records that are still wanted; 0: all
+	most  int       // by time, how many records the next page should have; 0: any number
 	at    *auditRow // the last row looked at, or the place to begin after; nil: the beginning
 	done  bool
 }
@@ -26,7 +28,10 @@ type walker struct {
 func newWalk(s *selection) *walker {
 	w := &walker{
 		db: s.db, path: s.q.path, span: s.q.path.span, descending: s.q.Descending, stretch: s.db.sizes.minStretch,
-		placed: s.placed, limit: s.q.Limit, cut: s.large,
+		placed: s.placed, byTime: !s.q.ByAdmission, cut: s.large,
+	}
+	if !w.byTime {
+		w.limit = s.q.Limit
 	}
 	conditions := slices.Clip(w.path.conditions) // another walk may follow
 	among := span{math.MinInt64, s.stats.newest}.within(s.between)
@@ -36,10 +41,36 @@ func newWalk(s *selection) *walker {
 		conditions = append(conditions, among.of(`a.idx`)...)
 	}
 	w.where = and(conditions)
-	if at := s.q.After.row(); at != nil && w.passed(at) {
+	switch at := s.q.After.row(); {
+	case at == nil:
+	case w.byTime:
+		w.from(at.Timestamp) // timeOrder passes over the records of that timestamp that come before
+	case w.passed(at):
 		w.at = at
 	}
 	return w
+}
+
+// from leaves out what comes before a timestamp on the path.
+func (w *walker) from(timestamp int64) {
+	if w.descending {
+		w.span.most = min(w.span.most, timestamp)
+	} else {
+		w.span.least = max(w.span.least, timestamp)
+	}
+}
+
+// after goes on with what comes after a timestamp on the path.
+func (w *walker) after(timestamp int64) {
+	w.at = nil
+	switch {
+	case w.descending && timestamp == math.MinInt64, !w.descending && timestamp == math.MaxInt64:
+		w.done = true
+	case w.descending:
+		w.from(timestamp - 1)
+	default:
+		w.from(timestamp + 1)
+	}
 }
 
 // of are the conditions for a column to have the values of s.
@@ -101,11 +132,16 @@ func (w *walker) page(ctx context.Context) ([]auditRow, error) {
 	}
 	all := and(append(w.stretchTo(edge), w.where))
 	n := w.db.sizes.selectPage
-	if w.limit > 0 {
-		n = min(n, w.limit)
+	for _, most := range [...]int{w.limit, w.most} {
+		if most > 0 {
+			n = min(n, most)
+		}
 	}
-	last := n == w.limit // nothing is read after a full page, so it does not matter where that ends
-	page, cut, err := w.db.records(ctx, w.placed || !last || w.cut,
+	read := itsPlace
+	if n == w.limit && !w.placed && !w.cut {
+		read = nothing // nothing is read after a full page, so it does not matter where that ends
+	}
+	page, cut, err := w.db.records(ctx, read,
 		recordQuery{`FROM ` + w.path.from, ` WHERE ` + all.sql + ` ORDER BY ` + w.path.order + ` LIMIT ?`, append(all.args, n)})
 	if err != nil {
 		return nil, err
@@ -133,6 +169,25 @@ func (w *walker) page(ctx context.Context) ([]auditRow, error) {
 	return page, nil
 }
 
+// first returns the first so many records of a path by time that is not selective, and those that have the timestamp of the last of
+// them. All are of one state of the database. whole is false if there are too many, or if the page was cut.
+func (w *walker) first(ctx context.Context, n int) (page []auditRow, whole bool, err error) {
+	// The bound takes the place of the one at that end: of two SQLite searches the index by one, see stretchTo.
+	cs, bound, far, to := slices.Clip(w.path.equal), `coalesce((SELECT `+w.path.first+` FROM `+w.path.from+` WHERE `, w.span.most, ` <= `
+	open := span{w.span.least, math.MaxInt64}
+	if w.descending {
+		far, to, open = w.span.least, ` >= `, span{math.MinInt64, w.span.most}
+	}
+	stretch := and(w.stretchTo(nil))
+	cs = append(append(cs, open.of(w.path.first)...),
+		clause{w.path.first + to + bound + stretch.sql + ` ORDER BY ` + w.path.order + ` LIMIT 1 OFFSET ?), ?)`, append(stretch.args, n-1, far)})
+	all := and(cs)
+	most := n + w.db.sizes.selectPage
+	page, cut, err := w.db.records(ctx, itsTime,
+		recordQuery{`FROM ` + w.path.from, ` WHERE ` + all.sql + ` ORDER BY ` + w.path.order + ` LIMIT ?`, append(all.args, most)})
+	return page, err == nil && !cut && len(page) < most, err
+}
+
 // part returns the next stretch of the path as a whole, and nil after the last.
 func (w *walker) part(ctx context.Context) (*part, error) {
 	if w.done {
@@ -153,7 +208,7 @@ func (w *walker) part(ctx context.Context) (*part, error) {
 // edge returns the last row of the next stretch, or nil if the path ends in it. It reads nothing but the index.
 func (w *walker) edge(ctx context.Context) (*auditRow, error) {
 	rest := and(w.stretchTo(nil))
-	query := `SELECT a.idx, a.timestamp, a.query_id FROM ` + w.path.from + ` WHERE ` + rest.sql + ` ORDER BY ` + w.path.order + ` LIMIT 1 OFFSET ?`
+	query := `SELECT a.idx, a.timestamp, NULL FROM ` + w.path.from + ` WHERE ` + rest.sql + ` ORDER BY ` + w.path.order + ` LIMIT 1 OFFSET ?`
 	rows, _, err := readPage(ctx, w.db.readers, math.MaxInt, query, append(rest.args, w.stretch-1), (*auditRow).scanPlace)
 	if err != nil || len(rows) == 0 {
 		return nil, err

@@ -35,6 +35,9 @@ func openWriter(ctx context.Context, path string, o Options, version int) (*writ
 	if err == nil && version < migrations.Newest {
 		o.Logger.Info("migrating", "file", path, "from", version, "to", migrations.Newest)
 		err = migrate(ctx, path, o.CacheBytes)
+		if err == nil && version < migrations.Hashes {
+			err = w.tx(ctx, func() error { return w.hideViews(ctx) })
+		}
 	}
 	if err == nil {
 		err = w.remakeTables(ctx)

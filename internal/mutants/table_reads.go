@@ -22,7 +22,7 @@ var readMutants = []mutant{
 		"	return uint64(f.After.Index) + 1", "	return uint64(f.After.Index)",
 		"sqlstore", "^TestSelectFindsWhatLookingAtEveryRecordFinds$", nil},
 	{"the comparison of a page's beginning with that of the path", "sqlstore/walk.go",
-		"at != nil && w.passed(at) {", "at != nil {",
+		"	case w.passed(at):", "	case true:",
 		"sqlstore", "^TestSelectFindsWhatLookingAtEveryRecordFinds$", nil},
 	{"the refusal of a moment that has not come", "audit/reads.go",
 		"	if err == nil && *asOf > have {\n		//", "	if false {\n		//",
