@@ -173,7 +173,7 @@ func (p *plan) imports(ctx context.Context) error {
 		return err
 	}
 	for round := range p.rounds {
-		for _, s := range p.turn(round, withoutIDs...) {
+		for _, s := range p.turn(round, writtenOnly...) {
 			j := p.job("import", s, p.size("import"))
 			j.Input = file
 			if err := p.fresh(ctx, j); err != nil {
@@ -204,7 +204,7 @@ func (p *plan) questionsAt(ctx context.Context, large bool) error {
 	if len(asked) == 0 {
 		return nil
 	}
-	skip := slices.Clone(withoutIDs)
+	skip := slices.Clone(writtenOnly)
 	n := p.size(asked[0])
 	if large {
 		n *= largeFactor
@@ -259,7 +259,7 @@ func (p *plan) mixed(ctx context.Context) error {
 		return nil
 	}
 	for round := range p.rounds {
-		for _, s := range p.turn(round, withoutIDs...) {
+		for _, s := range p.turn(round, writtenOnly...) {
 			if err := p.prepare(ctx, p.job("load", s, p.size("mixed"))); err != nil {
 				return err
 			}
@@ -285,7 +285,7 @@ func (p *plan) replays(ctx context.Context) error {
 	if !p.wants("replay") {
 		return nil
 	}
-	stores := p.turn(0, withoutIDs...)
+	stores := p.turn(0, writtenOnly...)
 	defer func() {
 		for _, s := range stores {
 			os.RemoveAll(p.job("", s, 0).Dir)
@@ -301,7 +301,7 @@ func (p *plan) replays(ctx context.Context) error {
 	}
 	for _, variant := range []string{afterClose, afterDelete, afterKill} {
 		for round := range p.rounds {
-			for _, s := range p.turn(round, withoutIDs...) {
+			for _, s := range p.turn(round, writtenOnly...) {
 				if variant == afterDelete && s != "auditsql" {
 					continue
 				}
