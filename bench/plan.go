@@ -27,6 +27,7 @@ type plan struct {
 	seed      uint64
 	dir       string
 	profile   string // folder for CPU profiles; "": none
+	only      string // the one variant of http; "": all
 	progress  io.Writer
 
 	order   []key
@@ -93,7 +94,7 @@ func (p *plan) turn(round int, skip ...string) []string {
 }
 
 func (p *plan) job(step, store string, n int) job {
-	return job{Step: step, Store: store, Dir: filepath.Join(p.dir, store), N: n, Seconds: p.seconds, Seed: p.seed, Shape: p.shape, Profile: p.profile}
+	return job{Step: step, Store: store, Dir: filepath.Join(p.dir, store), N: n, Seconds: p.seconds, Seed: p.seed, Shape: p.shape, Profile: p.profile, Only: p.only}
 }
 
 // measure runs a job and adds its rows to the results.

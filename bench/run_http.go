@@ -59,6 +59,9 @@ func (p *plan) https(ctx context.Context) error {
 				continue
 			}
 			for _, variant := range httpVariants(s) {
+				if p.only != "" && p.only != variant {
+					continue
+				}
 				connections := p.writers
 				if !slices.Contains([]string{httpOne, httpOneInProcess, httpMany, httpManyInProcess}, variant) {
 					connections = []int{httpConnections}
@@ -82,7 +85,8 @@ func (p *plan) https(ctx context.Context) error {
 // pages measures each page and question of a store that is loaded once: alone, and then beside writers.
 func (p *plan) pages(ctx context.Context) error {
 	const store = "auditsql"
-	if !slices.Contains(p.stores, store) {
+	_, wanted := pageOf(p.only)
+	if !slices.Contains(p.stores, store) || p.only != "" && !wanted {
 		return nil
 	}
 	n := p.size("http")
@@ -92,6 +96,9 @@ func (p *plan) pages(ctx context.Context) error {
 		return err
 	}
 	for _, writers := range []int{0, httpConnections} {
+		if p.only != "" && strings.HasSuffix(p.only, besideWriters) != (writers > 0) {
+			continue
+		}
 		for range p.rounds {
 			j := p.job("pages", store, n)
 			j.Writers, j.Seconds = writers, p.seconds/3
