@@ -790,7 +790,7 @@ func (w *world) silent(f audit.Filter, selected []audit.QueryAudit, from, to uin
 			}
 		}
 		length := rated[len(rated)-1] - rated[0]
-		if !heard || length == 0 {
+		if !heard || length == 0 || len(rated) < audit.MinRated {
 			continue
 		}
 		if expected := float64(len(rated)-1) * float64(to-last) / float64(length); expected >= audit.MinExpected {

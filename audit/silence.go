@@ -144,10 +144,10 @@ func (a *quietAgent) mostExpected(to uint64) uint64 {
 	return expected(a.audits, a.firstTo, a.lastFrom, a.lastFrom, to)
 }
 
-// expected is how many records come from one time to another at the rate of n records from first to last. Records that are all of
-// one time have no rate.
+// expected is how many records come from one time to another at the rate of n records from first to last. A few records, and
+// those that are all of one time, have no rate.
 func expected(n, first, last, from, to uint64) uint64 {
-	if n < 2 || last <= first || to <= from {
+	if n < MinRated || last <= first || to <= from {
 		return 0
 	}
 	return uint64(min(float64(n-1)*float64(to-from)/float64(last-first), 1<<53))

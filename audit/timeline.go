@@ -84,8 +84,9 @@ type Timeline struct {
 
 	// Silent are agents that stopped earlier than their own rate explains: at that rate they would have had MinExpected or more
 	// records since their last one, up to the end of the time shown. The rate of an agent is that of its records in the time
-	// shown, if they are MinRated or more. Otherwise it is that of all its records, when the filter selects by time only; then
-	// agents count as well that have no records in the time shown. Those with the latest record come first, at most MaxSilent.
+	// shown, if they are MinRated or more. Otherwise it is that of all its records, if these are, and if the filter selects by time
+	// only; then agents count as well that have no records in the time shown. Those with the latest record come first, at most
+	// MaxSilent.
 	Silent     []SilentAgent
 	MoreSilent bool
 }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/audit/ask"
@@ -102,19 +103,25 @@ func (f *filterFlags) values() map[string][]string {
 		case !flag.Changed:
 		case name == "window":
 			values[name] = []string{f.window.typed}
-		case flag.Value.Type() == "stringArray":
-			values[name], _ = f.cmd.Flags().GetStringArray(name)
 		default:
-			values[name] = []string{flag.Value.String()}
+			values[name] = given(flag)
 		}
 	}
 	return values
 }
 
+// given are the values that a flag was given. (GetStringArray takes one empty text for none.)
+func given(flag *pflag.Flag) []string {
+	if list, ok := flag.Value.(pflag.SliceValue); ok {
+		return list.GetSlice()
+	}
+	return []string{flag.Value.String()}
+}
+
 // around is what --around says, and whether it was given.
 func (f *filterFlags) around() (string, bool) {
-	values, err := f.cmd.Flags().GetStringArray("around")
-	if err != nil || len(values) != 1 {
+	values := given(f.cmd.Flags().Lookup("around"))
+	if len(values) != 1 {
 		return "", false
 	}
 	return values[0], true

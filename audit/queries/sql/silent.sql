@@ -14,5 +14,5 @@ WITH shown AS (
 SELECT agent_id, label, audits, (SELECT time FROM audits a WHERE a.agent_id = h.agent_id AND a.timestamp = h.heard LIMIT 1) AS last,
   CAST((n - 1.0) * (:to - heard) / length AS INTEGER) AS expected
 FROM heard h
-WHERE length > 0 AND (n - 1.0) * (:to - heard) / length >= 5
+WHERE n >= 5 AND length > 0 AND (n - 1.0) * (:to - heard) / length >= 5
 ORDER BY heard DESC, agent_id
