@@ -40,7 +40,7 @@ var jsonExamples = map[string][]string{
 	"recent":     {"auditsql recent 3"},
 	"reindex":    {"auditsql reindex"},
 	"repair":     {"auditsql repair", "DAMAGE; auditsql repair --apply", "FORGED; auditsql repair --apply"},
-	"serve":      {"(until test -S incident/serve.sock; do sleep 0.1; done; kill $(head -1 incident/wal/LOCK)) > /dev/null 2>&1 & auditsql serve --listen 127.0.0.1:0"},
+	"serve":      {"(until test -S incident/serve.sock; do sleep 0.1; done; kill $(head -1 incident/wal/LOCK)) > /dev/null 2>&1 & auditsql serve --listen 127.0.0.1:0", "(until test -S incident/serve.sock; do sleep 0.1; done; kill $(head -1 incident/wal/LOCK)) > /dev/null 2>&1 & auditsql serve --listen 127.0.0.1:0 --otlp 127.0.0.1:0 --otlp-grpc 127.0.0.1:0"},
 	"sql":        {"auditsql sql recent", "auditsql sql 'SELECT 1, NULL'"},
 	"stats":      {"auditsql stats", "auditsql -d ./empty init; auditsql -d ./empty stats", "mv incident/wal away; auditsql stats --read-only", "SIGNED; auditsql stats", "INBOX; auditsql stats", "cp -r incident/wal incident/inbox; auditsql stats"},
 	"tail":       {"auditsql tail"},

@@ -109,6 +109,9 @@ func (s *serving) startReceiver(o *serveOptions, listeners []net.Listener, confi
 	unusable := prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "auditsql_otlp_unusable_spans_total", Help: "Spans that were refused in requests that were taken.",
 	})
+	for _, transport := range []string{"http", "grpc"} {
+		requests.WithLabelValues(transport, "200") // so that it is there before the first request
+	}
 	receiver, err := receive.Open(s.db, receive.Options{
 		Allow: s.allowSpans, Mapping: o.otlp.mapping, Join: o.otlp.join(), MaxFuture: o.maxFuture(), Now: s.a.now, Logger: s.log,
 		OnRequest: func(r receive.Request) {

@@ -214,6 +214,8 @@ type memoryStore struct {
 	dead    func() bool
 	segment int64
 
+	hold chan struct{} // puts wait until it is closed; nil: they do not
+
 	mu     sync.Mutex
 	ids    map[audit.QueryID]bool
 	labels map[audit.Hash]string
@@ -251,6 +253,9 @@ func onDisk(t testing.TB) *memoryStore {
 var errDead = fmt.Errorf("the process is dead")
 
 func (m *memoryStore) PutAudits(ctx context.Context, records []*audit.QueryAudit) ([]audit.PutResult, error) {
+	if m.hold != nil {
+		<-m.hold
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	results := make([]audit.PutResult, len(records))

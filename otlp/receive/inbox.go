@@ -64,11 +64,11 @@ func (r *Receiver) open(ctx context.Context) (*wal.Journal, error) {
 		r.log.Info("the end of the inbox was cut off: it was never acknowledged", "torn", fmt.Sprint(*report.Torn))
 	}
 	if r.before == nil {
-		before, err := readNotes(ctx, dir, first, o)
+		before, end, err := readNotes(ctx, dir, first, o)
 		if err != nil {
 			return nil, errors.Join(asDamage(err), j.Close())
 		}
-		r.before, r.next = before, first
+		r.before, r.next, r.replay, r.opened = before, first, end, r.options.Now()
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -90,33 +90,39 @@ func asDamage(err error) error {
 	return err
 }
 
-// readNotes reads all notes.
-func readNotes(ctx context.Context, dir string, from wal.Offset, o wal.Options) (settledBefore, error) {
-	before := settledBefore{}
+// readNotes reads all notes. It also returns where the last record ends.
+func readNotes(ctx context.Context, dir string, from wal.Offset, o wal.Options) (before settledBefore, end wal.Offset, err error) {
+	before, end = settledBefore{}, from
 	reader, err := wal.OpenReader(dir, from, o)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	defer reader.Close()
 	for {
 		rec, err := reader.Next(ctx)
 		if errors.Is(err, io.EOF) {
-			return before, nil
+			return before, end, nil
 		}
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
+		end = rec.Next
 		if !bytes.HasPrefix(rec.Payload, notePrefix) {
 			continue
 		}
 		var n note
 		if err := json.Unmarshal(rec.Payload, &n); err != nil {
-			return nil, fmt.Errorf("%w: its record at offset %d cannot be read: %w", ErrDamaged, rec.Offset, err)
+			return nil, 0, unreadable(&rec, err)
 		}
 		for _, s := range n.Settled {
 			before[s.Trace] = max(before[s.Trace], s.To)
 		}
 	}
+}
+
+// unreadable is the error of a record that is whole, and that this version cannot read. A newer one may have written it.
+func unreadable(rec *wal.Record, err error) error {
+	return fmt.Errorf("%w: its record at offset %d cannot be read: %w", ErrDamaged, rec.Offset, err)
 }
 
 // recovers reports whether trying again later may help.

@@ -30,6 +30,8 @@ type Receiver struct {
 	quit     context.CancelFunc
 	done     chan struct{} // closed when the goroutine that joins has ended
 
+	arrivals arrivals
+
 	mu      sync.Mutex // guards what follows
 	journal *wal.Journal
 	down    error // why there is no journal
@@ -40,6 +42,8 @@ type Receiver struct {
 	putter  *put.Putter
 	next    wal.Offset // of the inbox: what is before it is in the joiner, or has settled
 	before  settledBefore
+	replay  wal.Offset     // what is before it was in the inbox when the receiver was opened
+	opened  time.Time      // which counts as the time at which that came
 	batch   []otlp.Outcome // records of traces that have settled
 	bytes   int            // that they take, about
 	settled []settledTrace // these traces
@@ -168,7 +172,14 @@ func (r *Receiver) accept(ctx context.Context, spans []*otlp.Span) (o outcome, f
 	if j == nil {
 		return o, refuse(unavailable, "the inbox cannot be written to; nothing was stored")
 	}
-	switch _, err := j.AppendBatch(ctx, payloads); {
+	came := r.arrivals.begin(r.options.Now())
+	offsets, err := j.AppendBatch(ctx, payloads)
+	last := wal.Offset(0)
+	if err == nil {
+		last = offsets[len(offsets)-1]
+	}
+	r.arrivals.end(came, last, err != nil)
+	switch {
 	case err == nil:
 		return o, nil
 	case ctx.Err() != nil:

@@ -16,6 +16,9 @@ import (
 // readAhead is how many spans are read from the inbox before they are joined. What is more stays on disk: the inbox is the queue.
 const readAhead = 512
 
+// stillWait is how long a trace waits that would have settled if the clock did not stand still, see arrivals.
+const stillWait = 10 * time.Millisecond
+
 // A span of the inbox, or why there is no next one.
 type read struct {
 	rec wal.Record
@@ -62,7 +65,6 @@ func (r *Receiver) session(ctx context.Context, j *wal.Journal) (err error) {
 		for range came { // until it has ended
 		}
 	}()
-	replayed := j.Synced() // the notes that were read are about spans before it
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -80,7 +82,7 @@ func (r *Receiver) session(ctx context.Context, j *wal.Journal) (err error) {
 			if err := r.add(&c.rec); err != nil {
 				return err
 			}
-			if len(r.before) > 0 && r.next >= replayed {
+			if len(r.before) > 0 && r.next >= r.replay { // the notes are about spans before it
 				r.before = settledBefore{}
 			}
 		case <-timer.C:
@@ -91,7 +93,7 @@ func (r *Receiver) session(ctx context.Context, j *wal.Journal) (err error) {
 		for more := true; more && ctx.Err() == nil; {
 			for more = true; more && !r.batchIsFull(); {
 				var s otlp.Settled
-				if s, more = r.joiner.NextDue(r.options.Now()); more {
+				if s, more = r.joiner.NextDue(r.clock()); more {
 					r.take(s)
 				}
 			}
@@ -102,7 +104,11 @@ func (r *Receiver) session(ctx context.Context, j *wal.Journal) (err error) {
 			}
 		}
 		if at, ok := r.joiner.Next(); ok {
-			timer.Reset(max(at.Sub(r.options.Now()), 0))
+			wait := at.Sub(r.options.Now())
+			if wait <= 0 {
+				wait = stillWait
+			}
+			timer.Reset(wait)
 		}
 	}
 }
@@ -111,20 +117,30 @@ func (r *Receiver) batchIsFull() bool {
 	return len(r.batch) >= ingest.BatchRecords || r.bytes >= ingest.BatchBytes
 }
 
+// clock is the time up to which traces may settle, see arrivals.
+func (r *Receiver) clock() time.Time {
+	now := r.arrivals.clock(r.next, r.options.Now())
+	if r.next < r.replay {
+		return r.opened
+	}
+	return now
+}
+
 // add gives a record of the inbox to the joiner.
 func (r *Receiver) add(rec *wal.Record) error {
+	came := r.clock() // before the offset moves on
 	r.next = rec.Next
 	if bytes.HasPrefix(rec.Payload, notePrefix) {
 		return nil
 	}
 	span, err := otlp.DecodeReduced(rec.Payload)
 	if err != nil {
-		return fmt.Errorf("%w: its record at offset %d cannot be read: %w", ErrDamaged, rec.Offset, err)
+		return unreadable(rec, err)
 	}
 	if rec.Offset < r.before[span.Trace] {
 		return nil
 	}
-	r.take(r.joiner.Add(span, uint64(rec.Offset), r.options.Now())...)
+	r.take(r.joiner.Add(span, uint64(rec.Offset), came)...)
 	return nil
 }
 

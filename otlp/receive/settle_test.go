@@ -129,6 +129,34 @@ func TestWhenATraceSettles(t *testing.T) {
 	})
 }
 
+// While the store keeps the receiver waiting, no trace settles without spans of it that have come in time.
+func TestASlowStore(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := onDisk(t)
+		store.hold = make(chan struct{})
+		r := open(t, store, receive.Options{})
+		sent(t, r, conversation(1)...)
+		time.Sleep(5 * time.Second)
+		slow := conversation(2)
+		sent(t, r, slow[0], slow[2])
+		time.Sleep(2 * time.Second) // the first trace is being stored
+		sent(t, r, slow[1], slow[3])
+		time.Sleep(time.Minute)
+		close(store.hold)
+		settle()
+		if s := r.State(); s.Counts.Records != 2 || s.Counts.Wrapped != 2 || s.Late != 0 || s.Held != 0 {
+			t.Errorf("%+v", s)
+		}
+		if n := strings.Count(store.all(t), `"answer_hash"`); n != 2 {
+			t.Errorf("%d of 2 records have an answer", n)
+		}
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // A span that comes again with other content is a conflict: the first stays. With the same content it adds nothing, whatever is known of
 // its trace by then.
 func TestASpanThatWasChanged(t *testing.T) {
@@ -199,6 +227,31 @@ func TestTheInboxBecomesEmpty(t *testing.T) {
 		}
 		if after := store.all(t); after != before || len(store.ids) != 40 {
 			t.Errorf("%d records; got\n%s\nwant\n%s", len(store.ids), after, before)
+		}
+	})
+}
+
+// Spans that came after their trace had settled are no part of what a note is about: after a restart they are joined.
+func TestSpansAfterTheNote(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := onDisk(t)
+		r := open(t, store, receive.Options{})
+		sent(t, r, conversation(1)...)
+		settle()
+		late := conversation(1)[2]
+		late.id = 9
+		sent(t, r, late)
+		if err := r.Close(); err != nil {
+			t.Fatal(err)
+		}
+		r = open(t, store, receive.Options{})
+		settle()
+		if s := r.State(); s.Counts.Read != 1 || len(store.ids) != 2 {
+			t.Errorf("%+v, %d records", s, len(store.ids))
+		}
+		if err := r.Close(); err != nil {
+			t.Error(err)
 		}
 	})
 }
