@@ -26,7 +26,9 @@ verified, and is a store itself: auditsql -d DEST recent.`,
 				return err
 			}
 			defer db.Close()
+			copied := a.meanwhile("copying the store, and verifying the copy", -1, nil)
 			r, err := db.Backup(cmd.Context(), args[0])
+			copied()
 			if err != nil {
 				return err
 			}

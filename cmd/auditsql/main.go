@@ -48,6 +48,9 @@ type streams struct {
 	// reader may hold the lock because it recovers the store too. That seldom takes long.
 	recoveryWait time.Duration
 
+	// commandWait is how long a command that tail --exec runs may go on after an interruption.
+	commandWait time.Duration
+
 	// dirAs is the folder that proposed commands name with -d. When it is "", they name the folder of this run.
 	dirAs string
 }
@@ -76,7 +79,7 @@ func systemStreams() streams {
 		in: os.Stdin, out: os.Stdout, err: os.Stderr,
 		inTerm:  tui.IsTerminal(os.Stdin),
 		outTerm: tui.TerminalOf(os.Stdout), errTerm: tui.TerminalOf(os.Stderr),
-		now: time.Now, recoveryWait: 5 * time.Second,
+		now: time.Now, recoveryWait: 5 * time.Second, commandWait: 10 * time.Second,
 	}
 }
 

@@ -81,7 +81,9 @@ func (a *app) top(ctx context.Context, by audit.TopBy, newSince string, f *filte
 		options.NewSince = &since.First
 	}
 	v := r.viewer()
+	counted := a.meanwhile("counting", -1, nil)
 	t, err := v.Top(ctx, options)
+	counted()
 	if err != nil {
 		return err
 	}
