@@ -10,7 +10,7 @@ import (
 //
 // A condition that is added to conditions belongs here too: TestSelectFindsWhatLookingAtEveryRecordFinds compares the two.
 func (f *Filter) Matches(r *Record) bool {
-	return f.matchesAgent(r) &&
+	return meets(r.AgentID, f.Agent) && (!f.Anonymous || r.AgentID == nil) &&
 		(f.From == nil || r.Timestamp >= *f.From) && (f.To == nil || r.Timestamp <= *f.To) &&
 		meets(r.Subject, f.Subject) && (f.SubjectGlob == nil || r.Subject != nil && glob(*f.SubjectGlob, *r.Subject)) &&
 		meets(r.Predicate, f.Predicate) && meets(r.Lens, f.Lens) && meets(r.Lifecycle, f.Lifecycle) && meets(r.ResultHash, f.Result) &&
@@ -19,16 +19,6 @@ func (f *Filter) Matches(r *Record) bool {
 		(!f.Unapproved || r.unapproved()) &&
 		!slices.ContainsFunc(f.Attributes, func(a Attribute) bool { return !slices.Contains(r.Attributes, a) }) &&
 		(f.MinConfidence == nil || r.ResultConfidence >= *f.MinConfidence) && (f.MaxConfidence == nil || r.ResultConfidence <= *f.MaxConfidence)
-}
-
-func (f *Filter) matchesAgent(r *Record) bool {
-	switch {
-	case f.Agent != nil:
-		return r.AgentID != nil && *r.AgentID == *f.Agent
-	case f.Anonymous:
-		return r.AgentID == nil
-	}
-	return true
 }
 
 // meets reports whether a column has the value that is wanted. NULL is equal to nothing.

@@ -83,13 +83,7 @@ func (a *app) writeReport(out string, force bool, files []namedFile) error {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err == nil {
-		err = place(f.Name(), out, force, func() error {
-			reserved, err := os.OpenFile(out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-			if err == nil {
-				err = reserved.Close()
-			}
-			return err
-		})
+		err = place(f.Name(), out, force)
 	}
 	if err != nil {
 		err = errors.Join(err, os.Remove(f.Name()))
@@ -97,15 +91,14 @@ func (a *app) writeReport(out string, force bool, files []namedFile) error {
 	return err
 }
 
-// place gives a new file or folder its name. Without force the name is reserved first, so that nothing is replaced which came there
-// meanwhile.
-func place(part, out string, force bool, reserve func() error) error {
+// place gives a new file its name. Without force the name is reserved first, so that nothing is replaced which came there meanwhile.
+func place(part, out string, force bool) error {
 	if force {
 		return os.Rename(part, out)
 	}
-	err := reserve()
+	reserved, err := os.OpenFile(out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err == nil {
-		if err = os.Rename(part, out); err != nil {
+		if err = errors.Join(reserved.Close(), os.Rename(part, out)); err != nil {
 			err = errors.Join(err, os.Remove(out))
 		}
 	}
@@ -153,6 +146,5 @@ func writeReportFolder(out string, force bool, files []namedFile) (err error) {
 		}
 		return nil
 	}
-	// Rename replaces an empty folder of that name, which is the reservation.
-	return place(part, out, force, func() error { return os.Mkdir(out, 0o700) })
+	return os.Rename(part, out) // which never replaces a folder
 }

@@ -56,6 +56,7 @@ var allowed = map[string][]string{
 	"audit/view":           {"audit", "wal", "evidence", "internal/legible", "internal/when", "tree"},
 	"internal/tui":         {"internal/legible"},
 	"internal/show":        {"audit", "audit/view", "internal/tui"},
+	"internal/report":      {"audit", "audit/view", "internal/legible", "internal/show", "internal/tui", "internal/when"},
 	"otlp":                 {"audit", "audit/ingest", "internal/legible"},
 }
 

@@ -343,18 +343,18 @@ func (p *page) since(d *view.ReportedDiff) {
 	}
 	var rows [][]string
 	for _, f := range d.Fields {
-		from, to := storedOr(f.From), storedOr(f.To)
+		name, from, to := strings.ReplaceAll(f.Field, "_", " "), storedOr(f.From), storedOr(f.To)
 		switch f.Field {
 		case "agent_id":
-			from, to = p.agent(d.From.AgentID, d.From.AgentLabel), p.agent(d.To.AgentID, d.To.AgentLabel)
+			name, from, to = "agent", p.agent(d.From.AgentID, d.From.AgentLabel), p.agent(d.To.AgentID, d.To.AgentLabel)
 		case "epoch":
 			from, to = p.hashOr(d.From.Params.Epoch, nil), p.hashOr(d.To.Params.Epoch, nil)
 		case "result_hash":
-			from, to = p.hashOr(d.From.ResultHash, d.From.ResultLabel), p.hashOr(d.To.ResultHash, d.To.ResultLabel)
+			name, from, to = "answer", p.hashOr(d.From.ResultHash, d.From.ResultLabel), p.hashOr(d.To.ResultHash, d.To.ResultLabel)
 		case "timestamp":
-			from, to = p.time(d.From.Timestamp), p.time(d.To.Timestamp)
+			name, from, to = "time", p.time(d.From.Timestamp), p.time(d.To.Timestamp)
 		}
-		rows = append(rows, []string{strings.ReplaceAll(f.Field, "_", " "), from, to})
+		rows = append(rows, []string{strings.TrimPrefix(name, "result "), from, to})
 	}
 	if len(rows) > 0 {
 		p.table([]string{"", "from", "to"}, rows)

@@ -90,7 +90,7 @@ func visibleJSON(raw []byte) string {
 	var b strings.Builder
 	previous := rune(-1)
 	for _, r := range string(raw) {
-		if r < utf8.RuneSelf && r >= ' ' || r >= utf8.RuneSelf && legible.Shown(r, previous) {
+		if r < 0x7f && r >= ' ' || r >= utf8.RuneSelf && legible.Shown(r, previous) {
 			b.WriteRune(r)
 		} else if r > 0xffff {
 			high, low := utf16.EncodeRune(r)
