@@ -31,9 +31,9 @@ func (a *app) reportCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "report ID… | FILTER",
 		Short: "Write the answer to an incident: why, where else, since when, with the records",
-		Long: fmt.Sprintf(`Report writes what somebody attaches to an incident, as Markdown: for each record
-why it was answered so (trace) and what changed since the same was last asked
-(diff), then where the evidence went that nobody approved (impact) and how the
+		Long: fmt.Sprintf(`Report writes what somebody attaches to an incident, as Markdown: for each
+record why it was answered so (trace) and what changed since the same was last
+asked (diff), then where the evidence went that nobody approved (impact) and how the
 answers to the questions changed (answers), each with the command that gives it
 again. It takes ids, or their first 8 or more digits, or a filter, which selects
 the oldest that fit. A report has at most %d records.
@@ -53,7 +53,7 @@ replaced only when it has nothing but a report.
 `, view.MaxReported) + filterHelp,
 		Example: `  auditsql report 4058e593 -o incident.zip
   auditsql report --attr trace_id=pay-20931 -o ticket-4711.md
-  auditsql report --assertion f2bf0ec5 --from 2026-11-23 -o ./northwind --tz Europe/Berlin`,
+  auditsql report --assertion f2bf0ec5 --from 2026-11-23 -o ./northwind`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.makeReport(cmd.Context(), args, &o)
 		},
