@@ -101,20 +101,20 @@ func wantPlain(t *testing.T, markdown []byte) {
 		}
 		switch n := n.(type) {
 		case *ast.Link, *ast.Image, *ast.AutoLink, *ast.RawHTML, *ast.HTMLBlock, *ast.Blockquote, *ast.ThematicBreak:
-			t.Errorf("a %s: %s", n.Kind(), n.Text(markdown))
+			t.Errorf("the report has a %s", n.Kind())
 		case *east.Table:
 			tables++
 			columns := len(n.Alignments)
 			for row := n.FirstChild(); row != nil; row = row.NextSibling() {
 				if row.ChildCount() != columns {
-					t.Errorf("a row has %d cells, and the table %d columns: %s", row.ChildCount(), columns, row.Text(markdown))
+					t.Errorf("a row has %d cells, and the table %d columns", row.ChildCount(), columns)
 				}
 			}
 		case *ast.CodeSpan:
 			spans++
 		case *ast.Heading:
 			if n.Level > 3 {
-				t.Errorf("a heading that is none of the report's: %s", n.Text(markdown))
+				t.Errorf("a heading of level %d, which is none of the report's", n.Level)
 			}
 		}
 		return ast.WalkContinue, nil
