@@ -89,9 +89,13 @@ func run(ctx context.Context, args []string, s streams) int {
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(s.in)
-	root.SetOut(s.out)
+	help := &helpWriter{out: s.out}
+	root.SetOut(help)
 	root.SetErr(s.err)
 	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		err = help.err
+	}
 	if err == nil {
 		err = a.incomplete()
 	}
@@ -101,4 +105,18 @@ func run(ctx context.Context, args []string, s streams) int {
 		err = errInterrupted
 	}
 	return a.report(cmd, err)
+}
+
+// A helpWriter is where help goes. Who prints help does not look at the error, and a reader that has gone ends every command alike.
+type helpWriter struct {
+	out io.Writer
+	err error // the first
+}
+
+func (w *helpWriter) Write(p []byte) (int, error) {
+	n, err := w.out.Write(p)
+	if w.err == nil {
+		w.err = err
+	}
+	return n, err
 }

@@ -191,6 +191,26 @@ type brokenPipe struct{}
 
 func (brokenPipe) Write([]byte) (int, error) { return 0, syscall.EPIPE }
 
+// A reader of the output that has gone ends a command without a word, and with the code that a shell has for it.
+func TestAReaderThatHasGoneEndsACommandQuietly(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "store")
+	if _, said, code := ran(t, "-d", dir, "put", "--subject", "x"); code != exitDone {
+		t.Fatal(said)
+	}
+	for _, args := range [][]string{
+		{"help"}, {"list", "--help"}, {"completion", "bash"}, {"version"}, {"import", "--show-map"}, {"sql", "--list"},
+		{"list"}, {"list", "-o", "json"}, {"export"}, {"tail"}, {"top"}, {"stats"}, {"timeline"}, {"agents"}, {"sql", "recent"}, {"trace", "--from", "0"},
+	} {
+		var said bytes.Buffer
+		s := testStreams()
+		s.out, s.err = brokenPipe{}, &said
+		if code := run(t.Context(), append([]string{"-d", dir}, args...), s); code != exitPipe || said.Len() > 0 {
+			t.Errorf("%q: exit code %d: %s", args, code, &said)
+		}
+	}
+}
+
 // On a terminal a tail is a table with one head, and each record has one line that fits.
 func TestATailOnATerminalIsATable(t *testing.T) {
 	t.Parallel()
