@@ -102,7 +102,9 @@ func (a *app) top(ctx context.Context, options audit.TopOptions, newSince string
 		options.NewSince = &since.First
 	}
 	v := r.viewer()
+	counted := a.meanwhile("counting", -1, nil)
 	t, err := v.Top(ctx, options)
+	counted()
 	if err != nil {
 		return err
 	}
