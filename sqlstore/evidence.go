@@ -31,6 +31,13 @@ func (e *Evidence) within(f Filter) Filter {
 	return f
 }
 
+// joinEvidence joins the evidence, as e, of the records that a filter selects: the pieces that meet some conditions, and those of
+// the filter if it is about one piece.
+func (f *Filter) joinEvidence(cs ...clause) clause {
+	c := and(append([]clause{{sql: `e.audit = a.idx`}}, append(cs, f.ofPiece()...)...))
+	return clause{` CROSS JOIN contribution e WHERE ` + c.sql, c.args}
+}
+
 // Use is a record that has some evidence.
 type Use struct {
 	Index     int64 `db:"idx"`
@@ -73,13 +80,10 @@ type EvidenceUses struct {
 	Cut        bool        // the budget has ended the count
 }
 
-// CountEvidence counts the records that have some evidence and that a filter selects. mostAssertions is how many different
-// assertions of it are counted; 0 counts none. The budget is one of records.
+// CountEvidence counts the records that have some evidence and that a filter selects. If the filter has OnePiece, only the pieces
+// that meet it count. mostAssertions is how many different assertions of it are counted; 0 counts none. The budget is one of
+// records.
 func (db *DB) CountEvidence(ctx context.Context, e Evidence, f Filter, mostAssertions int, b Budget) (EvidenceUses, error) {
-	f = e.within(f)
-	if err := db.resolveAlso(ctx, &f, e.Hash); err != nil {
-		return EvidenceUses{}, db.fail("count evidence", err)
-	}
 	byAgent := map[int64]*AgentUses{}
 	assertions := map[string]struct{}{}
 	var u *AgentUses
@@ -110,16 +114,18 @@ func (db *DB) CountEvidence(ctx context.Context, e Evidence, f Filter, mostAsser
 		}
 		return true
 	}
+	if err := db.resolveAlso(ctx, &f, e.Hash); err != nil {
+		return EvidenceUses{}, db.fail("count evidence", err)
+	}
 	// The numbers of a record's hashes are of one generation, so equal hashes have equal numbers.
-	columns := `a.idx, a.agent, a.timestamp, c.weight, c.assertion IS a.result`
+	columns := `a.idx, a.agent, a.timestamp, e.weight, e.assertion IS a.result`
 	if mostAssertions > 0 {
-		columns += `, (SELECT hex FROM hash WHERE id = c.assertion)`
+		columns += `, ` + hexOfNumber(`e.assertion`)
 	} else {
 		columns += `, NULL`
 	}
-	has := f.has(`+c.`+e.column(), e.Hash)
-	join := ` CROSS JOIN contribution c WHERE c.audit = a.idx AND ` + has.sql
-	more, err := db.scanSome(ctx, f, columns, join, has.args, visit)
+	join := f.joinEvidence(f.has(`+e.`+e.column(), e.Hash))
+	more, err := db.scanSome(ctx, e.within(f), columns, join.sql, join.args, visit)
 	if err != nil {
 		return EvidenceUses{}, db.fail("count evidence", err)
 	}
@@ -133,104 +139,4 @@ func (db *DB) CountEvidence(ctx context.Context, e Evidence, f Filter, mostAsser
 		uses.ByAgent = append(uses.ByAgent, *u)
 	}
 	return uses, nil
-}
-
-// CountEach is CountEvidence for several assertions, or several sources, with the same filter. selected is how many pieces of
-// evidence the filter selects in all. The result is in the order of the hashes, without Assertions.
-//
-// Where the hashes have few uses in the whole store, each is looked up by its index. The index has no time, so a source that is
-// in use everywhere would be read as a whole, also for the minute that a filter asks for. Then all hashes are counted together in
-// the records that the filter selects.
-func (db *DB) CountEach(ctx context.Context, source bool, hashes []*[32]byte, f Filter, selected int64) ([]EvidenceUses, error) {
-	uses := make([]EvidenceUses, len(hashes))
-	known, err := db.numbersOf(ctx, hashes)
-	if err != nil {
-		return nil, db.fail("count evidence", err)
-	}
-	f.numbers = known
-	if !f.onlyAsOf() {
-		// A use that is looked up costs about as much as four that are read in passing.
-		few, err := db.fewUses(ctx, Evidence{Source: source}, known, hashes, selected/4)
-		if err != nil {
-			return nil, db.fail("count evidence", err)
-		}
-		if !few {
-			if err := db.countTogether(ctx, Evidence{Source: source}, known, hashes, f, uses); err != nil {
-				return nil, db.fail("count evidence", err)
-			}
-			return uses, nil
-		}
-	}
-	for i, h := range hashes {
-		var err error
-		if uses[i], err = db.CountEvidence(ctx, Evidence{Hash: h, Source: source}, f, 0, Budget{}); err != nil {
-			return nil, err
-		}
-	}
-	return uses, nil
-}
-
-// fewUses reports whether all uses of some hashes are not more than most. It reads the index alone.
-func (db *DB) fewUses(ctx context.Context, e Evidence, known numbers, hashes []*[32]byte, most int64) (few bool, err error) {
-	x := e.index()
-	query := `SELECT count(*) FROM (SELECT 1 FROM ` + x.listed("c") + ` WHERE ` + x.matchListed("c") + ` LIMIT ?)`
-	err = first(ctx, db.readers, query, []any{known.list(hashes...), most + 1}, func(row []driver.Value) { few = integer(row[0]) <= most })
-	return few, err
-}
-
-// countTogether counts the uses of several hashes in one pass over the records that a filter selects.
-func (db *DB) countTogether(ctx context.Context, e Evidence, known numbers, hashes []*[32]byte, f Filter, uses []EvidenceUses) error {
-	type tally struct {
-		byAgent map[int64]*AgentUses
-		last    int64 // the record that was counted last
-		won     bool  // and whether it was counted as won
-	}
-	tallies := map[[32]byte]*tally{}
-	byNumber := map[int64]*tally{}
-	for _, h := range hashes {
-		tallies[*h] = &tally{byAgent: map[int64]*AgentUses{}, last: -1}
-		for _, n := range known[*h] {
-			byNumber[n] = tallies[*h]
-		}
-	}
-	columns := `a.idx, a.agent, a.timestamp, c.weight, c.assertion IS a.result, c.` + e.column()
-	join := ` CROSS JOIN contribution c WHERE c.audit = a.idx AND +c.` + e.column() + ` IN (SELECT value FROM json_each(?))`
-	agents := map[int64]struct{}{}
-	err := db.scan(ctx, f, columns, join, []any{known.list(hashes...)}, func(row []driver.Value) {
-		t := byNumber[integer(row[5])]
-		if t == nil {
-			return // no: the query asks for these numbers
-		}
-		idx, agent, timestamp := integer(row[0]), integer(row[1]), integer(row[2])
-		u := t.byAgent[agent]
-		if u == nil {
-			u = &AgentUses{First: timestamp, Last: timestamp}
-			t.byAgent[agent], agents[agent] = u, struct{}{}
-		}
-		if idx != t.last { // the rows of a record come together
-			t.last, t.won = idx, false
-			u.Answers++
-			u.First, u.Last = min(u.First, timestamp), max(u.Last, timestamp)
-		}
-		weight, _ := row[3].(float64)
-		u.Weight += weight
-		if integer(row[4]) != 0 && !t.won {
-			t.won = true
-			u.Won++
-		}
-	})
-	if err != nil {
-		return err
-	}
-	agentOf, err := agentHashes(ctx, db, agents)
-	if err != nil {
-		return err
-	}
-	for i, h := range hashes {
-		for number, u := range tallies[*h].byAgent {
-			u.Agent = agentOf[number]
-			uses[i].ByAgent = append(uses[i].ByAgent, *u)
-		}
-	}
-	return nil
 }

@@ -239,7 +239,7 @@ func (db *DB) resolve(ctx context.Context, f *Filter) error { return db.resolveA
 // resolveAlso is resolve with one more hash, if it is not nil.
 func (db *DB) resolveAlso(ctx context.Context, f *Filter, also *[32]byte) error {
 	var missing []*[32]byte
-	for _, h := range []*[32]byte{f.Result, f.Assertion, f.Source, also} {
+	for _, h := range append(f.hashes(nil), also) {
 		if h == nil {
 			continue
 		}
@@ -257,8 +257,47 @@ func (db *DB) resolveAlso(ctx context.Context, f *Filter, also *[32]byte) error 
 	for h, n := range f.numbers {
 		found[h] = n
 	}
-	f.numbers = found
+	*f = f.with(found)
 	return nil
+}
+
+// hashes appends the hashes that have numbers and that a filter names, also in its lists.
+func (f *Filter) hashes(all []*[32]byte) []*[32]byte {
+	all = append(all, f.Result, f.Assertion, f.Source)
+	for _, list := range f.AnyOf {
+		for i := range list {
+			all = list[i].hashes(all)
+		}
+	}
+	for i := range f.NoneOf {
+		all = f.NoneOf[i].hashes(all)
+	}
+	return all
+}
+
+// with returns the filter with the numbers of hashes, also for the filters in its lists.
+func (f Filter) with(n numbers) Filter {
+	f.numbers = n
+	f.NoneOf = withAll(f.NoneOf, n)
+	lists := make([][]Filter, len(f.AnyOf))
+	for i := range lists {
+		lists[i] = withAll(f.AnyOf[i], n)
+	}
+	if f.AnyOf != nil {
+		f.AnyOf = lists
+	}
+	return f
+}
+
+func withAll(list []Filter, n numbers) []Filter {
+	if list == nil {
+		return nil
+	}
+	all := make([]Filter, len(list))
+	for i := range all {
+		all[i] = list[i].with(n)
+	}
+	return all
 }
 
 // has is the condition that a column of numbers has that of a hash.
@@ -268,6 +307,9 @@ func (f *Filter) has(column string, h *[32]byte) clause {
 	}
 	return clause{column + ` IN (` + generations + `SELECT h.id FROM ` + fromHash + ` WHERE ` + matchHash + `)`, []any{hexOf(h)}}
 }
+
+// hexOfNumber is the hash that a number stands for, in SQL.
+func hexOfNumber(column string) string { return `(SELECT hex FROM hash WHERE id = ` + column + `)` }
 
 // withHash joins the dictionary, under an alias, with a column that may be NULL.
 func withHash(alias, column string) string {
