@@ -23,9 +23,7 @@ func (a *app) listCommand() *cobra.Command {
 		Use:   "list",
 		Short: "Records that fit a filter, oldest first",
 		Long: `List prints the records that fit all filters, in the order of their timestamps.
-Records with the same timestamp are in the order of their ids.
-
-` + filterHelp,
+Records with the same timestamp are in the order of their ids.`,
 		Example: `  auditsql list --around 2026-11-23T10:00 --window 15m
   auditsql list --agent "$AGENT" --from yesterday
   auditsql list --subject 'Tesla*' --max-confidence 0.5 --desc
@@ -49,9 +47,7 @@ func (a *app) recentCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "recent [N]",
 		Short: "The newest records, newest first",
-		Long: fmt.Sprintf(`Recent prints the N newest records, newest first. N is %d by default.
-
-`, recentLimit) + filterHelp,
+		Long:  fmt.Sprintf(`Recent prints the N newest records, newest first. N is %d by default.`, recentLimit),
 		Example: `  auditsql recent
   auditsql recent 5 --agent "$AGENT"`,
 		Args: arguments(0, 1, "at most one number"),
@@ -120,7 +116,7 @@ func (a *app) listRecords(ctx context.Context, f *filterFlags, l listing) error 
 		if f.cmd.Flags().Lookup("limit") != nil {
 			flag = "--limit "
 		}
-		fmt.Fprintf(a.err, "(cut at %s%d, there are more)\n", flag, filter.Limit)
+		a.say("(cut at %s%d, there are more)", flag, filter.Limit)
 	}
 	return nil
 }

@@ -31,9 +31,7 @@ all; first, first_time, last, last_time), total (of all counted), without
 (records that have none), more (the limit cut), missed (a count may be too small
 by up to this number; 0 unless there are very many different things), lag (what
 SQLite lacks: records, more, oldest; null when it lacks nothing older than a
-second). -o ndjson, csv and plain text have a line for each entry.
-
-` + filterHelp,
+second). -o ndjson, csv and plain text have a line for each entry.`,
 		Example: `  auditsql top --by agent --from today
   auditsql top --by source --unapproved
   auditsql top --by assertion --new-since 1h`,
@@ -115,7 +113,7 @@ func (r *reading) topTable(h view.RankingHead) []tui.ColumnOf[view.Ranked] {
 	share := tui.ColumnOf[row]{Column: tui.Column{Name: "share", Right: true, Rank: 1}, Cell: func(e *row) tui.Cell { return tui.Number(e.Share).As(percent(e.Share)) }}
 	answers := tui.ColumnOf[row]{Column: tui.Column{Name: "answers", Right: true, Rank: 2}, Cell: func(e *row) tui.Cell { return tui.Number(e.Answers) }}
 	agents := tui.ColumnOf[row]{Column: tui.Column{Name: "agents", Right: true, Rank: 3}, Cell: func(e *row) tui.Cell { return tui.Number(e.Agents) }}
-	weight := tui.ColumnOf[row]{Column: tui.Column{Name: "weight", Right: true, Rank: 5}, Cell: func(e *row) tui.Cell { return tui.Number(*e.Weight).As(show.Weight(*e.Weight)) }}
+	weight := tui.ColumnOf[row]{Column: tui.Column{Name: "weight", Right: true, Rank: 5}, Cell: func(e *row) tui.Cell { return tui.Figure(*e.Weight) }}
 	first := tui.ColumnOf[row]{Column: tui.Column{Name: "first", Rank: 4}, Cell: func(e *row) tui.Cell { return timeCell(e.First, r.clock) }}
 	last := tui.ColumnOf[row]{Column: tui.Column{Name: "last", Rank: 6}, Cell: func(e *row) tui.Cell { return timeCell(e.Last, r.clock) }}
 	switch {

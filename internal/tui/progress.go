@@ -16,7 +16,7 @@ type Progress struct {
 
 // Progress begins a bar of total steps; -1 is an unknown number. With bytes the steps are bytes.
 func (s *Screen) Progress(what string, total int64, bytes bool) *Progress {
-	if !s.ErrTerm.Is || !s.ErrTerm.Color {
+	if !s.ErrTerm.Is || !s.ErrTerm.Color || s.Quiet {
 		return &Progress{screen: s}
 	}
 	options := []progressbar.Option{
