@@ -96,6 +96,7 @@ func guards() []mutant {
 		proveMutants,
 		readMutants,
 		receiveMutants,
+		screenMutants,
 		serveMutants,
 		watchingMutants,
 		wayMutants,
