@@ -23,14 +23,15 @@ import (
 const (
 	rootOfVersion2  = "S3YYxid7zRsLJobKmEvC5cS8Jfzp6qhWxHLc3G8oYuU="
 	rootOfVersion3  = "UwaGd2qoRqi3Y9QHzzrGTZ7e+p5z2zg5pn0mVNHVVX0="
+	rootOfVersion4  = "K3wL2x0ZHv0yPR8Q+D9AdtnF3QJbrzJaQlHSS0lV/HU="
 	rootOfCanonical = "Z/yUjOv/gV7izsmWX5pZYIWze+bjT6+stRbdn7tn9dM="
 )
 
-// version2 is a store of the version before the Merkle tree, version3 one of the version before the counts by time, and version4 one
+// version2 is a store of the version before the Merkle tree, version3 one of the version before the counts by time, and version5 one
 // of the version before the dictionary of hashes.
 func version2(t *testing.T) (dir string) { return goldenStore(t, "version2") }
 func version3(t *testing.T) (dir string) { return goldenStore(t, "version3") }
-func version4(t *testing.T) (dir string) { return goldenStore(t, "version4") }
+func version5(t *testing.T) (dir string) { return goldenStore(t, "version5") }
 
 func goldenStore(t *testing.T, name string) (dir string) {
 	t.Helper()
@@ -139,7 +140,7 @@ func TestAnOlderStoreWithATrimmedJournal(t *testing.T) {
 // The migration may be interrupted at any moment. It goes on where it was.
 func TestAnInterruptedMigrationGoesOn(t *testing.T) {
 	t.Parallel()
-	for name, root := range map[string]string{"version2": rootOfVersion2, "version3": rootOfVersion3, "version4": rootOfVersion3} {
+	for name, root := range map[string]string{"version2": rootOfVersion2, "version3": rootOfVersion3, "version5": rootOfVersion4} {
 		dir := goldenStore(t, name)
 		interrupted := 0
 		for n := 1; ; n = n*5/4 + 1 {
@@ -164,7 +165,7 @@ func TestAnInterruptedMigrationGoesOn(t *testing.T) {
 // A process that dies in the middle of the migration leaves a store that the next opening migrates to the end.
 func TestAKilledMigrationGoesOn(t *testing.T) {
 	t.Parallel()
-	for name, root := range map[string]string{"version2": rootOfVersion2, "version3": rootOfVersion3, "version4": rootOfVersion3} {
+	for name, root := range map[string]string{"version2": rootOfVersion2, "version3": rootOfVersion3, "version5": rootOfVersion4} {
 		dir := goldenStore(t, name)
 		var left []string
 		db := openDB(t, dir, audit.WithMigrationProgress(func(done, total uint64) { left = append(left, killed(t, dir)) }))
@@ -224,7 +225,7 @@ func TestAStoreWithoutCountsIsMigrated(t *testing.T) {
 // tables, and says what is to be done.
 func TestAStoreWithoutADictionaryIsMigrated(t *testing.T) {
 	t.Parallel()
-	dir := version4(t)
+	dir := version5(t)
 	if _, err := audit.Open(dir, audit.ReadOnly()); !errors.Is(err, sqlstore.ErrOlder) {
 		t.Errorf("a reader: %v", err)
 	}
@@ -236,7 +237,7 @@ func TestAStoreWithoutADictionaryIsMigrated(t *testing.T) {
 	if done != 270 || total != 270 {
 		t.Errorf("%d of %d", done, total)
 	}
-	wantGolden(t, db, rootOfVersion3)
+	wantGolden(t, db, rootOfVersion4)
 	put(t, db, sample(1))
 	wantSound(t, db)
 	closeDB(t, db)
@@ -248,7 +249,7 @@ func TestAStoreWithoutADictionaryIsMigrated(t *testing.T) {
 // A writer that dies in the middle of a migration leaves no views that show less than there is.
 func TestAMigrationHidesTheViewsOfWhatItFills(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"version2", "version4"} {
+	for _, name := range []string{"version2", "version5"} {
 		var left []string
 		dir := goldenStore(t, name)
 		db := openDB(t, dir, audit.WithMigrationProgress(func(uint64, uint64) { left = append(left, killed(t, dir)) }))
@@ -330,4 +331,25 @@ func TestTheJournalOfAnOlderStoreIsRepaired(t *testing.T) {
 		}
 		wantVersion2(t, openDB(t, dir))
 	}
+}
+
+// A store of the version before the times of agents gets its view when it is opened for writing.
+func TestAStoreWithoutTimesOfAgentsIsMigrated(t *testing.T) {
+	t.Parallel()
+	dir := goldenStore(t, "version4")
+	if why, err := audit.NeedsRecovery(t.Context(), dir); err != nil || !strings.Contains(why, "older version") {
+		t.Errorf("needs recovery: %q, %v", why, err)
+	}
+	db := openDB(t, dir)
+	wantGolden(t, db, rootOfVersion4)
+	closeDB(t, db)
+	s := openShell(t, dir)
+	if s.ask(`SELECT sum(audits) FROM agents`) != 270 || s.ask(`SELECT count(*) FROM agents WHERE agent_id IS NULL AND audits = 38`) != 1 {
+		t.Error("the view agents has not all records")
+	}
+	if s.ask(`SELECT count(*) FROM agents g WHERE first_time = (SELECT min(time) FROM audits WHERE agent_id IS g.agent_id)
+		AND last_time = (SELECT max(time) FROM audits WHERE agent_id IS g.agent_id)`) != 7 {
+		t.Error("the view agents has other times than its records")
+	}
+	s.exit()
 }

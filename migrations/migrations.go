@@ -6,7 +6,8 @@
 //	00002_derived.sql   audit, contribution, attribute, agent, the views   reindex fills them anew from kv and entry
 //	00003_tree.sql      kv.leaf, tile, edge: the Merkle tree               reindex leaves them alone
 //	00004_activity.sql  activity: the rollup of records by time            reindex fills it anew
-//	00005_hashes.sql    hash, and audit and contribution with its numbers  reindex fills them anew
+//	00005_agents.sql    the view agents, with times and the anonymous      reindex makes it anew
+//	00006_hashes.sql    hash, and audit and contribution with its numbers  reindex fills them anew
 //
 // Every migration ends by setting user_version to its own number, so that a database has its version in
 // its header. A change to a table is a new migration.
@@ -25,13 +26,13 @@ var FS embed.FS
 
 const (
 	// Newest is the version of a database that every migration was applied to.
-	Newest = 5
+	Newest = 6
 
 	// Tree is the version from which on a database has the Merkle tree over its records.
 	Tree = 3
 
 	// Hashes is the version from which on a database has a dictionary of hashes. The SQL of package sqlstore reads no older tables.
-	Hashes = 5
+	Hashes = 6
 
 	// ApplicationID is the application_id in the header of every audit.db: "ASQL".
 	ApplicationID = 0x4153514C

@@ -27,13 +27,10 @@ func (a *app) listCommand() *cobra.Command {
 		Short: "Records that fit a filter, oldest first",
 		Long: `List prints the records that fit all filters, in the order of their timestamps.
 Records with the same timestamp are in the order of their ids. --count prints how
-many records fit, whatever the limit, and nothing else.
-Records with the same timestamp are in the order of their ids. With --exit-code
-the exit code is 0 when there are any, and 4 when there are none. CSV, plain
-text and -o json have the time and the labels of each; -o ndjson has the records
-as they are stored, for import.
-
-` + filterHelp,
+many records fit, whatever the limit, and nothing else. With --exit-code the exit
+code is 0 when there are any, and 4 when there are none. CSV, plain text and
+-o json have the time and the labels of each; -o ndjson has the records as they
+are stored, for import.`,
 		Example: `  auditsql list --around 2026-11-23T10:00 --window 15m
   auditsql list --agent "$AGENT" --from yesterday
   auditsql list --subject 'Tesla*' --max-confidence 0.5 --desc
@@ -96,9 +93,7 @@ func (a *app) recentCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "recent [N]",
 		Short: "The newest records, newest first",
-		Long: fmt.Sprintf(`Recent prints the N newest records, newest first. N is %d by default.
-
-`, recentLimit) + filterHelp,
+		Long:  fmt.Sprintf(`Recent prints the N newest records, newest first. N is %d by default.`, recentLimit),
 		Example: `  auditsql recent
   auditsql recent 5 --agent "$AGENT"`,
 		Args: arguments(0, 1, "at most one number"),
@@ -179,7 +174,7 @@ func (a *app) listRecords(ctx context.Context, f *filterFlags, l listing) error 
 		if f.cmd.Flags().Lookup("limit") != nil {
 			flag = "--limit "
 		}
-		fmt.Fprintf(a.err, "(cut at %s%d, there are more)\n", flag, filter.Limit)
+		a.say("(cut at %s%d, there are more)", flag, filter.Limit)
 	}
 	if l.exitCode && out.N() == 0 && a.leftOut == 0 {
 		return quietly(exitNothing)

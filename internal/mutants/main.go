@@ -97,6 +97,7 @@ func guards() []mutant {
 		proveMutants,
 		readMutants,
 		receiveMutants,
+		screenMutants,
 		serveMutants,
 		watchingMutants,
 		wayMutants,

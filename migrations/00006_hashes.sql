@@ -246,7 +246,7 @@ INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
   ('contribution', 'contribution_by_source',    '30000000 30');
 -- +goose StatementEnd
 
-PRAGMA user_version = 5;
+PRAGMA user_version = 6;
 
 -- +goose Down
 
@@ -262,4 +262,4 @@ DROP TABLE IF EXISTS contribution;
 
 DROP TABLE IF EXISTS hash;
 
-PRAGMA user_version = 4;
+PRAGMA user_version = 5;
