@@ -68,8 +68,15 @@ func NewRecord(id audit.QueryID, raw []byte) Message {
 // NewBarrier returns a barrier. id must differ from that of every other message.
 func NewBarrier(id string) Message { return Message{ID: id, Kind: Barrier, Sum: sumOf(nil)} }
 
-// Intact reports whether the payload is the one that the publisher has hashed.
-func (m *Message) Intact() bool { return m.Sum == sumOf(m.Payload) }
+// Intact reports whether the message is as its publisher made it, as far as it shows that itself. The hash is that of the payload. The
+// kind is not hashed: but only a barrier has no payload.
+func (m *Message) Intact() bool {
+	switch {
+	case m.Kind != Record && m.Kind != Barrier, (m.Kind == Barrier) != (len(m.Payload) == 0):
+		return false
+	}
+	return m.Sum == sumOf(m.Payload)
+}
 
 func sumOf(payload []byte) string {
 	sum := blake3.Sum256(payload)

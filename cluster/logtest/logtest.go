@@ -160,7 +160,7 @@ func testAwkwardPayloads(t *testing.T, l cluster.Log) {
 	for i := range every {
 		every[i] = byte(i)
 	}
-	for i, p := range [][]byte{{}, {0}, []byte("\r\n"), []byte("NATS/1.0\r\nAudit-Kind: barrier\r\n\r\n"), every, bytes.Repeat([]byte("\x00\r\n"), 1000)} {
+	for i, p := range [][]byte{{0}, []byte("\r\n"), []byte("NATS/1.0\r\nAudit-Kind: barrier\r\n\r\n"), every, bytes.Repeat([]byte("\x00\r\n"), 1000)} {
 		ms = append(ms, message(fmt.Sprint("awkward ", i), p))
 	}
 	add(t, l, 1, ms...)
