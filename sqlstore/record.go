@@ -70,6 +70,10 @@ type Batch struct {
 	Rejected []Rejected // records of the same stretch of the journal that are no audits
 	Cursor   uint64     // journal offset after the last of them
 
+	// Again, if set, is called for each record whose id is there already, with its index and whether the record under the id is
+	// another one. When Apply returns an error, the calls mean nothing.
+	Again func(record int, other bool)
+
 	// Yield, if set, is called every half a millisecond or so while the batch is stored, in the goroutine that
 	// stores it. It can let other goroutines run first. It must not use the database.
 	Yield func()
