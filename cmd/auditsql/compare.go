@@ -38,7 +38,7 @@ missed, incomplete, lag. See top for what these say.
 -o ndjson, csv and plain text have a line for each entry.
 
 ` + filterHelp,
-		Example: `  auditsql compare --by source --from 2026-11-23T10:00 --to 2026-11-23T10:59 --with 2026-11-23T09:00
+		Example: `  auditsql compare --by source --from 1h --with 2026-11-23T09:00
   auditsql compare --by agent --from today --with yesterday
   auditsql compare --by attr:model --unapproved --from 1h --with 1d --and 1h`,
 		Args: arguments(0, 0, ""),

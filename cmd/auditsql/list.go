@@ -24,8 +24,8 @@ func (a *app) listCommand() *cobra.Command {
 		Use:   "list",
 		Short: "Records that fit a filter, oldest first",
 		Long: `List prints the records that fit all filters, in the order of their timestamps.
-Records with the same timestamp are in the order of their ids. --count prints how
-many records fit, whatever the limit, and nothing else.
+Records with the same timestamp are in the order of their ids. --count prints
+how many records fit, whatever the limit, and nothing else.
 
 ` + filterHelp,
 		Example: `  auditsql list --around 2026-11-23T10:00 --window 15m
