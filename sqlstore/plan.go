@@ -144,9 +144,12 @@ func (f *Filter) lookups() []lookup {
 		add(&bySource, hexOf(f.Source))
 	}
 	const bySubject = `audit a INDEXED BY audit_by_subject`
+	agent, ofAgent := f.agent()
 	if name, exact := f.subject(); exact {
-		if f.ByAdmission { // otherwise there is a walk in the right order
-			ls = append(ls, lookup{{from: bySubject, where: `a.subject = ?`, args: []any{name}}})
+		// Without an agent there is a walk in the right order. The walk of an agent would pass all its records about other subjects.
+		if f.ByAdmission || ofAgent {
+			where := and(append([]clause{{`a.subject = ?`, []any{name}}}, f.times().of(`a.timestamp`)...))
+			ls = append(ls, lookup{{from: bySubject, where: where.sql, args: where.args}})
 		}
 	} else if f.SubjectGlob != nil {
 		if prefix, _ := literal(*f.SubjectGlob); prefix != "" {
@@ -155,7 +158,7 @@ func (f *Filter) lookups() []lookup {
 		}
 	}
 	if f.ByAdmission { // otherwise there is a walk in the right order
-		if agent, ok := f.agent(); ok {
+		if ofAgent {
 			ls = append(ls, lookup{{from: `audit a INDEXED BY audit_by_agent`, where: agent.sql, args: agent.args}})
 		}
 	}
@@ -291,15 +294,22 @@ func (f *Filter) path() path {
 	case f.ByAdmission && f.AsOf != nil:
 		p.span.most, rest.AsOf = *f.AsOf-1, nil
 	case !f.ByAdmission:
-		if f.From != nil {
-			p.span.least, rest.From = *f.From, nil
-		}
-		if f.To != nil {
-			p.span.most, rest.To = *f.To, nil
-		}
+		p.span, rest.From, rest.To = f.times(), nil, nil
 	}
 	p.conditions = rest.conditions()
 	return p
+}
+
+// times are the timestamps that the filter allows.
+func (f *Filter) times() span {
+	s := everything
+	if f.From != nil {
+		s.least = *f.From
+	}
+	if f.To != nil {
+		s.most = *f.To
+	}
+	return s
 }
 
 // bounded reports whether the filter names a time, an agent or a subject. Then an index of table audit has its records in

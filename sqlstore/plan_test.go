@@ -58,6 +58,8 @@ func TestPlan(t *testing.T) {
 		{"all, by time", Filter{}, toRead, learned, plan{action: doWalk}},
 		{"an agent, by time", Filter{Agent: &hash}, toRead, learned, plan{action: doWalk}},
 		{"an agent, by admission", Filter{Agent: &hash, ByAdmission: true}, toRead, learned, plan{doProbe, 0}},
+		{"an agent and a subject, by time", Filter{Agent: &hash, Subject: &exactly}, toRead, learned, plan{doProbe, 0}},
+		{"an agent and a subject that many share", Filter{Agent: &hash, Subject: &exactly}, toRead, tried(frequent), plan{action: doWalk}},
 		{"a subject, by time", Filter{Subject: &exactly}, toRead, learned, plan{action: doWalk}},
 		{"a subject, by admission", Filter{Subject: &exactly, ByAdmission: true}, toRead, learned, plan{doProbe, 0}},
 		{"the first letters of a subject", Filter{SubjectGlob: &glob}, toRead, learned, plan{doProbe, 0}},

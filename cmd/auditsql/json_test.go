@@ -41,9 +41,9 @@ var jsonExamples = map[string][]string{
 	"recent":     {"auditsql recent 3"},
 	"reindex":    {"auditsql reindex"},
 	"repair":     {"auditsql repair", "DAMAGE; auditsql repair --apply", "FORGED; auditsql repair --apply"},
-	"serve":      {"(until test -S incident/serve.sock; do sleep 0.1; done; kill $(head -1 incident/wal/LOCK)) > /dev/null 2>&1 & auditsql serve --listen 127.0.0.1:0"},
+	"serve":      {"(until test -S incident/serve.sock; do sleep 0.1; done; kill $(head -1 incident/wal/LOCK)) > /dev/null 2>&1 & auditsql serve --listen 127.0.0.1:0", "(until test -S incident/serve.sock; do sleep 0.1; done; kill $(head -1 incident/wal/LOCK)) > /dev/null 2>&1 & auditsql serve --listen 127.0.0.1:0 --otlp 127.0.0.1:0 --otlp-grpc 127.0.0.1:0"},
 	"sql":        {"auditsql sql recent", "auditsql sql 'SELECT 1, NULL'"},
-	"stats":      {"auditsql stats", "auditsql -d ./empty init; auditsql -d ./empty stats", "mv incident/wal away; auditsql stats --read-only", "SIGNED; auditsql stats"},
+	"stats":      {"auditsql stats", "auditsql -d ./empty init; auditsql -d ./empty stats", "mv incident/wal away; auditsql stats --read-only", "SIGNED; auditsql stats", "INBOX; auditsql stats", "cp -r incident/wal incident/inbox; auditsql stats"},
 	"tail":       {"auditsql tail"},
 	"timeline":   {"auditsql timeline --by minute", "auditsql timeline --agent analyst --to 2026-11-23T12:00", "auditsql name --remove analyst; auditsql timeline --agent cff8e71d --to 2026-11-23T12:00"},
 	"token add":  {"auditsql token add reader --scope read"},
@@ -89,6 +89,8 @@ var jsonSetups = strings.NewReplacer(
 		{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"000000000000000000000000000000b1","spanId":"0000000000000002","parentSpanId":"0000000000000001","name":"kb","startTimeUnixNano":"1795424401000000000","attributes":[{"key":"openinference.span.kind","value":{"stringValue":"RETRIEVER"}},{"key":"retrieval.documents.0.document.id","value":{"stringValue":"policy-7"}}]},{"traceId":"000000000000000000000000000000b1","spanId":"0000000000000001","name":"SupportAgent","startTimeUnixNano":"1795424400000000000","attributes":[{"key":"openinference.span.kind","value":{"stringValue":"AGENT"}}]}]}]}]}
 		END
 		sed -e 's/b1"/b2"/g' -e 's/retrieval.documents/other/' spans.jsonl > silent.jsonl`,
+	// A store that has received spans.
+	"INBOX", `(until test -S incident/serve.sock; do sleep 0.1; done; kill $(head -1 incident/wal/LOCK)) > /dev/null 2>&1 & auditsql serve --listen 127.0.0.1:0 --otlp 127.0.0.1:0`,
 	// More evidence than is looked into.
 	"MANY", `seq 300 | awk 'BEGIN { printf "{\"query_id\":\"%064d\",\"timestamp\":1795429700000,\"params\":{},\"result_confidence\":1,\"contributing_assertions\":[", 5 }
 		{ printf "%s{\"assertion_hash\":\"%064d\",\"weight\":1,\"source_hash\":\"%064d\",\"lifecycle\":\"Approved\"}", (NR > 1 ? "," : ""), $1, 6 }
