@@ -18,7 +18,7 @@ var filterMutants = []mutant{
 		"		if len(ls) == 0 {\n			return nil, false\n		}", "		if len(ls) == 0 {\n			continue\n		}",
 		"sqlstore", "^TestSelectFindsWhatLookingAtEveryRecordFinds$", nil},
 	{"the negation of a set in a pattern, as a shell writes it", "audit/glob.go",
-		"			b.WriteString(\"[^\" + part.text + \"]\")", "			b.WriteString(\"[!\" + part.text + \"]\")",
+		`			b.WriteString("[^" + pattern[2:length])`, `			b.WriteString("[!" + pattern[2:length])`,
 		"audit", "^TestAPatternIsThatOfAShell$", nil},
 	{"the limit on the values of a parameter", "audit/ask/filter.go",
 		"		if len(values) > MaxValues {", "		if false {",
