@@ -29,7 +29,7 @@ type Filter struct {
 	NoneOf []Filter
 
 	// OnePiece makes Lifecycle, Assertion, Source and Unapproved, also those in AnyOf and NoneOf, conditions of one piece of
-	// evidence: a record must have a piece that meets all of them. Lifecycle is then that of the piece.
+	// evidence: where there are any, a record must have a piece that meets all of them. Lifecycle is then that of the piece.
 	OnePiece bool
 
 	// After is where Select goes on: only records that come after this place in the order of the filter. Counts ignore it, as

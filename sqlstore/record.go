@@ -38,11 +38,16 @@ type Contribution struct {
 // said (Unstated) it is not.
 func (r *Record) unapproved() bool {
 	for i := range r.Contributions {
-		if l := r.Contributions[i].Lifecycle; l != lifecycleApproved && l != lifecycleUnstated {
+		if r.Contributions[i].unapproved() {
 			return true
 		}
 	}
 	return false
+}
+
+// unapproved reports whether the piece is neither Approved nor Unstated, as the condition unapprovedPiece says it of a row.
+func (c *Contribution) unapproved() bool {
+	return c.Lifecycle != lifecycleApproved && c.Lifecycle != lifecycleUnstated
 }
 
 // Lifecycles as the tables have them.

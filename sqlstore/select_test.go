@@ -46,7 +46,7 @@ func world(t *testing.T, n int) (*sqlstore.DB, []sqlstore.Record) {
 // fits reports whether a record meets the conditions of a filter, without AsOf.
 func fits(r sqlstore.Record, f sqlstore.Filter) bool {
 	some := func(ok func(sqlstore.Contribution) bool) bool { return slices.ContainsFunc(r.Contributions, ok) }
-	if f.OnePiece {
+	if f.OnePiece && namesEvidence(f) {
 		return some(func(c sqlstore.Contribution) bool { return fitsPiece(r, c, f) })
 	}
 	return fitsRecord(r, f) && (f.Lifecycle == nil || *r.Lifecycle == *f.Lifecycle) &&
@@ -62,6 +62,12 @@ func fitsPiece(r sqlstore.Record, c sqlstore.Contribution, f sqlstore.Filter) bo
 		(f.Assertion == nil || c.AssertionHash == *f.Assertion) && (f.Source == nil || c.SourceHash == *f.Source) &&
 		(!f.Unapproved || c.Lifecycle != 2) &&
 		fitsLists(f, func(g sqlstore.Filter) bool { return fitsPiece(r, c, g) })
+}
+
+// namesEvidence reports whether a filter has conditions of evidence.
+func namesEvidence(f sqlstore.Filter) bool {
+	return f.Lifecycle != nil || f.Assertion != nil || f.Source != nil || f.Unapproved || slices.ContainsFunc(f.NoneOf, namesEvidence) ||
+		slices.ContainsFunc(f.AnyOf, func(list []sqlstore.Filter) bool { return slices.ContainsFunc(list, namesEvidence) })
 }
 
 func fitsLists(f sqlstore.Filter, ok func(sqlstore.Filter) bool) bool {

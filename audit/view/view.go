@@ -86,7 +86,8 @@ type Viewer struct {
 	// has no end.
 	Budget audit.Budget
 
-	// Now is the present as a timestamp, 0 if it does not matter. See audit.TimelineOptions.Now.
+	// Now is the present as a timestamp, 0 if it does not matter. See audit.TimelineOptions.Now. It has no effect on an answer as of
+	// some moment.
 	Now uint64
 
 	store  Store
