@@ -94,7 +94,7 @@ interrupted, 141 the reader of the output went away.`,
 	add(groupStart, a.demoCommand(), a.initCommand())
 	add(groupWrite, a.putCommand(), a.importCommand())
 	add(groupServe, a.serveCommand(), a.tokenCommand())
-	add(groupAsk, a.traceCommand(), a.impactCommand(), a.answersCommand(), a.diffCommand(), a.agentsCommand(), a.timelineCommand(), a.topCommand(), a.reportCommand())
+	add(groupAsk, a.traceCommand(), a.impactCommand(), a.answersCommand(), a.diffCommand(), a.agentsCommand(), a.timelineCommand(), a.topCommand(), a.compareCommand(), a.reportCommand())
 	add(groupRead, a.getCommand(), a.listCommand(), a.recentCommand(), a.tailCommand(), a.exportCommand(), a.sqlCommand())
 	add(groupName, a.nameCommand())
 	add(groupCare, a.statsCommand(), a.verifyCommand(), a.backupCommand(), a.reindexCommand(), a.repairCommand(), a.walCommand())
