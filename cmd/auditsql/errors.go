@@ -179,5 +179,8 @@ func (a *app) incomplete() error {
 
 // note prints on standard error what is good to know. Results do not depend on it.
 func (a *app) note(format string, args ...any) {
+	if a.quiet {
+		return
+	}
 	fmt.Fprintf(a.err, "note: %s\n", harmless(fmt.Sprintf(format, args...)))
 }

@@ -22,9 +22,7 @@ ends, and exact. Texts may begin with = + - or @, which a spreadsheet takes for
 a formula. --csv-safe puts an apostrophe before such a text. Some spreadsheets
 begin a new cell inside a text: after a ; or a tab, and at the beginning of a
 line. --csv-safe puts an apostrophe there too, before what begins like a
-formula.
-
-` + filterHelp,
+formula.`,
 		Example: `  auditsql export > all.ndjson
   auditsql export --from 2026-11-23 -o csv --csv-safe > monday.csv`,
 		Args: arguments(0, 0, ""),

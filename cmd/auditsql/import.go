@@ -93,7 +93,7 @@ When import is interrupted, what it has answered or counted as inserted is
 stored, and a line that is not complete is not. The exit code is 130, also when
 a pipe has ended by the same Ctrl-C: nobody knows then whether that was all.
 
-` + recordHelp,
+auditsql help record explains the fields of a record.`,
 		Example: `  auditsql import monday.ndjson tuesday.ndjson.gz --rejects bad.ndjson
   zcat *.gz | auditsql import -
   my-agent | auditsql import - --ack
@@ -128,7 +128,7 @@ a pipe has ended by the same Ctrl-C: nobody knows then whether that was all.
 				}
 				return a.catchUp(cmd.Context(), args)
 			}
-			if o.ack && a.form("") != tui.Table && a.form("") != tui.Plain && a.form("") != tui.JSON {
+			if form := a.form(tui.Plain); o.ack && form != tui.Table && form != tui.Plain && form != tui.JSON {
 				return usage("--ack has its own form of output; the only other form is --json, for the counts")
 			}
 			if o.dryRun {
@@ -147,6 +147,7 @@ a pipe has ended by the same Ctrl-C: nobody knows then whether that was all.
 			}
 			return a.importFiles(cmd.Context(), args, o)
 		},
+		ValidArgsFunction: completeFiles,
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&o.ack, "ack", false, "answer each line on standard output, once its record is durable")

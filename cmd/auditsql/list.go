@@ -20,8 +20,8 @@ const (
 
 func (a *app) listCommand() *cobra.Command {
 	var f filterFlags
-	var l listing
 	var count bool
+	var l listing
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "Records that fit a filter, oldest first",
@@ -30,15 +30,13 @@ Records with the same timestamp are in the order of their ids. --count prints
 how many records fit, whatever the limit, and nothing else. With --exit-code the
 exit code is 0 when there are any, and 4 when there are none. CSV, plain text
 and -o json have the time and the labels of each; -o ndjson has the records as
-they are stored, for import.
-
-` + filterHelp,
+they are stored, for import.`,
 		Example: `  auditsql list --around 2026-11-23T10:00 --window 15m
   auditsql list --agent "$AGENT" --from yesterday
   auditsql list --subject 'Tesla*' --max-confidence 0.5 --desc
   auditsql list --attr trace_id=4bf92f35 -o ndjson
-  auditsql list --unapproved --from 10m --exit-code || echo 'none in 10 minutes'
-  auditsql list --not-agent planner --not-subject '[!a-z]*' --count`,
+  auditsql list --not-agent planner --not-subject '[!a-z]*' --count
+  auditsql list --unapproved --from 10m --exit-code || echo 'none in 10 minutes'`,
 		Args: arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if count {
@@ -85,7 +83,7 @@ func (a *app) countRecords(ctx context.Context, f *filterFlags, l listing) error
 		err = a.screen().Object(form, n)
 	}
 	if err == nil && l.exitCode && n.Count == 0 {
-		err = quietly(exitNothing)
+		return quietly(exitNothing)
 	}
 	return err
 }
@@ -95,9 +93,7 @@ func (a *app) recentCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "recent [N]",
 		Short: "The newest records, newest first",
-		Long: fmt.Sprintf(`Recent prints the N newest records, newest first. N is %d by default.
-
-`, recentLimit) + filterHelp,
+		Long:  fmt.Sprintf(`Recent prints the N newest records, newest first. N is %d by default.`, recentLimit),
 		Example: `  auditsql recent
   auditsql recent 5 --agent "$AGENT"`,
 		Args: arguments(0, 1, "at most one number"),
@@ -178,7 +174,7 @@ func (a *app) listRecords(ctx context.Context, f *filterFlags, l listing) error 
 		if f.cmd.Flags().Lookup("limit") != nil {
 			flag = "--limit "
 		}
-		fmt.Fprintf(a.err, "(cut at %s%d, there are more)\n", flag, filter.Limit)
+		a.say("(cut at %s%d, there are more)", flag, filter.Limit)
 	}
 	if l.exitCode && out.N() == 0 && a.leftOut == 0 {
 		return quietly(exitNothing)

@@ -14,15 +14,18 @@
 //	main.go, errors.go   one run: streams, signals, from an error to a line and an exit code
 //	advice.go            what to try after an error
 //	app.go               the list of commands, and flags of many commands
+//	help.go topics.go man.go   help, what many commands have in common, and the pages of man
 //	store.go reading.go  how commands open a store: recovery first, or --read-only
 //	filter.go flags.go   flags, as values for audit/ask
-//	output.go            which form results have
+//	completion.go        what a shell proposes
+//	output.go pager.go   which form results have, and how long tables are shown
 //	records.go detail.go *_page.go   how an answer is laid out, from cells.go and words.go
 //	files.go input.go    which files a command may read and write, and how
 //	init.go put.go import.go …       one file for each command
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -50,6 +53,8 @@ type streams struct {
 
 	// commandWait is how long a command that tail --exec runs may go on after an interruption.
 	commandWait time.Duration
+	// completionTime is how long what a shell proposes is looked for.
+	completionTime time.Duration
 
 	// dirAs is the folder that proposed commands name with -d. When it is "", they name the folder of this run.
 	dirAs string
@@ -79,7 +84,7 @@ func systemStreams() streams {
 		in: os.Stdin, out: os.Stdout, err: os.Stderr,
 		inTerm:  tui.IsTerminal(os.Stdin),
 		outTerm: tui.TerminalOf(os.Stdout), errTerm: tui.TerminalOf(os.Stderr),
-		now: time.Now, recoveryWait: 5 * time.Second, commandWait: 10 * time.Second,
+		now: time.Now, recoveryWait: 5 * time.Second, commandWait: 10 * time.Second, completionTime: 500 * time.Millisecond,
 	}
 }
 
@@ -87,6 +92,9 @@ func systemStreams() streams {
 func run(ctx context.Context, args []string, s streams) int {
 	a := &app{streams: s}
 	root := a.root()
+	if completes(args) {
+		plainUsages(root)
+	}
 	root.SetArgs(args)
 	root.SetIn(s.in)
 	help := &helpWriter{out: s.out}
@@ -97,8 +105,9 @@ func run(ctx context.Context, args []string, s streams) int {
 		err = help.err
 	}
 	if err == nil {
-		err = a.incomplete()
+		err = cmp.Or(a.refused, a.incomplete())
 	}
+	err = a.endPager(s, err)
 	var atEnd *endError
 	if err != nil && errors.Is(context.Cause(ctx), errInterrupted) && !isQuiet(err) && !errors.As(err, &atEnd) {
 		// The run failed because it was stopped.

@@ -45,7 +45,8 @@ While auditsql serve has the store open, put stores through the server.
 
 Write hashes in full, not as labels: a record stays for ever, and labels change.
 
-To store many records, or to store records from another program, use import.`,
+To store many records, or to store records from another program, use import.
+auditsql help record explains the fields of a record.`,
 		Example: `  auditsql put < record.json
   auditsql put --subject Tesla --predicate revenue --confidence 0.95 \
       --result "$ANSWER" --contribution "$ANSWER:1:$SOURCE:Approved" \

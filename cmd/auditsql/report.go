@@ -48,9 +48,7 @@ Everything in a report is of one moment: that of --as-of, or of its beginning.
 The same store with the same labels gives the same bytes. Every list in it is
 bounded, and says so when it is cut. What agents wrote is never a link, HTML or
 other markup. Nothing is written over without --force. With it, a folder is
-replaced only when it has nothing but a report.
-
-`, view.MaxReported) + filterHelp,
+replaced only when it has nothing but a report.`, view.MaxReported),
 		Example: `  auditsql report 4058e593 -o incident.zip
   auditsql report --attr trace_id=pay-20931 -o ticket-4711.md
   auditsql report --assertion f2bf0ec5 --from 2026-11-23 -o ./northwind`,

@@ -174,11 +174,15 @@ func (a *app) noteRecovery(r audit.Recovery) {
 	}
 }
 
-// clock reads and writes times in the store's unit and the zone that --tz names.
+// clock reads and writes times in the store's unit and the zone that --tz or AUDITSQL_TZ names.
 func (a *app) clock(unit audit.TimeUnit) (when.Clock, error) {
-	zone, err := when.ParseZone(a.zoneName)
+	name, from := a.zoneName, "--tz"
+	if name == "" {
+		name, from = os.Getenv("AUDITSQL_TZ"), "AUDITSQL_TZ"
+	}
+	zone, err := when.ParseZone(name)
 	if err != nil {
-		return when.Clock{}, usage("--tz: %w", err)
+		return when.Clock{}, usage("%s: %w", from, err)
 	}
 	return when.Clock{Now: a.now(), Zone: zone, Unit: unit, Note: func(s string) { a.note("%s", s) }}, nil
 }

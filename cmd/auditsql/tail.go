@@ -52,9 +52,7 @@ No record is missed then, whatever happened meanwhile: those that were trimmed
 from the journal come from SQLite. --state FILE keeps that offset in a file,
 which is made when it is missing. Tail begins there, and writes the file after
 each command, once a second, and at the end. So it is right after a crash too.
-After a crash of tail or of the machine, records may come again that were seen.
-
-` + filterHelp,
+After a crash of tail or of the machine, records may come again that were seen.`,
 		Example: `  auditsql tail -n 3
   auditsql tail -f --unapproved
   auditsql tail -n 0 -f -o ndjson | jq -r '[.timestamp, .params.subject] | @tsv'

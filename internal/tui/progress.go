@@ -37,7 +37,7 @@ func (s *Screen) Progress(what string, total int64, bytes bool) *Progress {
 }
 
 // bars reports whether standard error can show a bar.
-func (s *Screen) bars() bool { return s.ErrTerm.Is && s.ErrTerm.Color }
+func (s *Screen) bars() bool { return s.ErrTerm.Is && s.ErrTerm.Color && !s.Quiet }
 
 // At moves the bar. A full bar would disappear, so it stops one step before.
 func (p *Progress) At(done int64, what string) {

@@ -3,7 +3,6 @@ package tui
 import (
 	"bufio"
 	"errors"
-	"fmt"
 
 	"github.com/auditsql/auditsql/internal/legible"
 )
@@ -191,7 +190,7 @@ func (r *Rows) End() error {
 	}
 	if r.Form == Table {
 		if r.n == 0 {
-			fmt.Fprintln(r.screen.Err, "(nothing found)")
+			r.screen.Say("(nothing found)")
 		}
 		r.cuts.tell(r.screen)
 	}
