@@ -6,7 +6,8 @@ import (
 )
 
 // Matches reports whether a record meets the conditions of the filter, as conditions says it in SQL. A record that SQLite does
-// not have yet can be tested so. What is about a list (AsOf, After, the limit and the order) counts for nothing here.
+// not have yet can be tested so. What is about a list (AsOf, After, the limit and the order) counts for nothing here, and OnePiece,
+// which is about a piece of evidence, must not be set.
 //
 // A condition that is added to conditions belongs here too: TestSelectFindsWhatLookingAtEveryRecordFinds compares the two.
 func (f *Filter) Matches(r *Record) bool {
@@ -39,7 +40,14 @@ func (f *Filter) matchesRecord(r *Record) bool {
 		meets(r.Subject, f.Subject) && (f.SubjectGlob == nil || r.Subject != nil && glob(*f.SubjectGlob, *r.Subject)) &&
 		meets(r.Predicate, f.Predicate) && meets(r.Lens, f.Lens) && meets(r.ResultHash, f.Result) &&
 		!slices.ContainsFunc(f.Attributes, func(a Attribute) bool { return !slices.Contains(r.Attributes, a) }) &&
-		(f.MinConfidence == nil || r.ResultConfidence >= *f.MinConfidence) && (f.MaxConfidence == nil || r.ResultConfidence <= *f.MaxConfidence)
+		(f.MinConfidence == nil || r.ResultConfidence >= *f.MinConfidence) && (f.MaxConfidence == nil || r.ResultConfidence <= *f.MaxConfidence) &&
+		!slices.ContainsFunc(f.AnyOf, func(list []Filter) bool { return !anyMatches(list, r) }) && !anyMatches(f.NoneOf, r)
+}
+
+// anyMatches reports whether a record meets one filter of a list or more. What a record lacks meets no filter, as a condition that is
+// NULL is not met.
+func anyMatches(list []Filter, r *Record) bool {
+	return slices.ContainsFunc(list, func(g Filter) bool { return g.Matches(r) })
 }
 
 // matchesLists tells it of the lists that ofLists has.
