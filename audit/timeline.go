@@ -104,10 +104,10 @@ type SilentAgent struct {
 // Timeline counts records over time. It shows bursts, gaps, and agents that fell silent.
 //
 // The store keeps counts by agent and minute, and by agent and quarter of an hour of UTC. A filter that names nothing but an
-// agent, anonymous records, a time and AsOf is answered from them, and takes a millisecond for a thousand counts. Records are
-// counted one by one at the borders of a time that begins or ends within a minute, with any other filter, where the zone's
-// hours do not begin at quarters of an hour of UTC (or its minutes at minutes), and with an AsOf of more than 100,000 records
-// ago. A million records take some seconds.
+// agent, anonymous records, Unapproved, a time and AsOf is answered from them, and takes a millisecond for a thousand counts.
+// Records are counted one by one at the borders of a time that begins or ends within a minute, with any other filter, where the
+// zone's hours do not begin at quarters of an hour of UTC (or its minutes at minutes), and with an AsOf since which more than
+// 100,000 records of that time have come. A million records take some seconds.
 func (db *DB) Timeline(ctx context.Context, o TimelineOptions) (*Timeline, error) {
 	t := &Timeline{Buckets: []TimelineBucket{}, Silent: []SilentAgent{}}
 	if int(o.By) >= len(bucketNames) {
@@ -502,7 +502,7 @@ func (c *calendar) pinpoint(ctx context.Context, db *DB, a *quietAgent) error {
 	if a.lastFrom == a.lastTo {
 		return nil
 	}
-	last, _, err := db.sql.LastOf(ctx, a.number, int64(a.lastFrom), int64(a.lastTo), c.asOf)
+	last, _, err := db.sql.LastOf(ctx, a.number, int64(a.lastFrom), int64(a.lastTo), c.asOf, c.o.Filter.Unapproved)
 	a.lastFrom, a.lastTo = uint64(last), uint64(last)
 	return err
 }

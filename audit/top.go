@@ -40,7 +40,8 @@ type TopOptions struct {
 	// NewSince, if set, leaves out what any record of the store with an earlier timestamp has.
 	NewSince *uint64
 
-	// Budget can end the count of agents whose figures are not stored. It has no effect on anything else that is ranked.
+	// Budget can end the count. Then the figures are those of the newest records, as many as could be counted. It has no effect
+	// on agents whose figures are stored. Evidence counts by pieces: a record can have several.
 	Budget Budget
 }
 
@@ -57,7 +58,8 @@ type TopList struct {
 	// may be missing, and counts of subjects and lenses may be too low by up to Missed.
 	Missed uint64
 
-	// Incomplete says that the budget ended the count. The figures are of the records that were counted until then.
+	// Incomplete says that the budget ended the count. The figures are of the records that were counted until then: the newest
+	// ones, except for agents. With NewSince it also says that the time was over before all that was counted had been looked up.
 	Incomplete bool
 }
 
@@ -77,7 +79,7 @@ type TopEntry struct {
 // Top ranks agents, subjects, assertions, sources or lenses by how often they occur. Figures of agents are stored, see Timeline. For
 // anything else it reads each record that the
 // filter selects (a million take some seconds, for assertions and sources about ten). A time in the filter makes them
-// few.
+// few, and a budget ends the count.
 func (db *DB) Top(ctx context.Context, o TopOptions) (*TopList, error) {
 	t := &TopList{Entries: []TopEntry{}}
 	limit := orDefault(o.Filter.Limit, DefaultTop)
@@ -92,7 +94,7 @@ func (db *DB) Top(ctx context.Context, o TopOptions) (*TopList, error) {
 			if o.By == TopAgents {
 				return db.topAgents(ctx, t, f, &o, limit)
 			}
-			return db.top(ctx, t, o.By, f, o.NewSince, limit)
+			return db.top(ctx, t, f, &o, limit)
 		})
 	}
 	if err != nil {
@@ -143,18 +145,23 @@ func (db *DB) seenBefore(ctx context.Context, agent AgentID, timestamp uint64, a
 	return seen, err
 }
 
-func (db *DB) top(ctx context.Context, t *TopList, by TopBy, f Filter, newSince *uint64, limit int) error {
+func (db *DB) top(ctx context.Context, t *TopList, f Filter, o *TopOptions, limit int) error {
 	key := map[TopBy]sqlstore.TopKey{
 		TopSubjects: sqlstore.BySubject, TopLenses: sqlstore.ByLens, TopAssertions: sqlstore.ByAssertion, TopSources: sqlstore.BySource,
-	}[by]
-	found, err := db.sql.Frequencies(ctx, key, f.lower())
+	}[o.By]
+	looking := Budget{Time: o.Budget.Time}.lower().Part(3, 4).Start() // the rest is for what follows about the entries
+	found, err := db.sql.Frequencies(ctx, key, f.lower(), o.Budget.lower())
 	if err != nil {
 		return err
 	}
-	t.Total, t.Without, t.Missed = uint64(found.Total), uint64(found.Without), uint64(found.Missed)
+	t.Total, t.Without, t.Missed, t.Incomplete = uint64(found.Total), uint64(found.Without), uint64(found.Missed), found.Cut
 	for _, c := range found.Top {
-		if newSince != nil {
-			seen, err := db.sql.SeenBefore(ctx, key, c.Key, int64(min(*newSince, MaxTimestamp)), indexOf(f.AsOf))
+		if o.NewSince != nil {
+			if looking.Spent(0) {
+				t.Incomplete = true
+				break
+			}
+			seen, err := db.sql.SeenBefore(ctx, key, c.Key, int64(min(*o.NewSince, MaxTimestamp)), indexOf(f.AsOf))
 			if err != nil {
 				return err
 			}
@@ -167,33 +174,34 @@ func (db *DB) top(ctx context.Context, t *TopList, by TopBy, f Filter, newSince 
 			break
 		}
 		e := TopEntry{Text: &c.Key, Count: uint64(c.Count)}
-		if by == TopAssertions || by == TopSources {
+		if o.By == TopAssertions || o.By == TopSources {
 			h := Hash([]byte(c.Key))
 			e.Hash, e.Text = &h, nil
 		}
 		t.Entries = append(t.Entries, e)
 	}
-	if by == TopLenses {
-		return db.topLenses(ctx, t, f)
-	}
-	if by == TopSubjects {
+	// What follows about the entries is of the records that were counted.
+	switch o.By {
+	case TopLenses:
+		return db.topLenses(ctx, t, found.Counted)
+	case TopSubjects:
 		for i := range t.Entries {
-			if err := db.topSubject(ctx, &t.Entries[i], f); err != nil {
+			if err := db.topSubject(ctx, &t.Entries[i], found.Counted); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
-	return db.topEvidence(ctx, t, by == TopSources, f)
+	return db.topEvidence(ctx, t, o.By == TopSources, found.Counted)
 }
 
 // topLenses fills in the rest about lenses. There are few lenses with many records each, and no index on them.
-func (db *DB) topLenses(ctx context.Context, t *TopList, f Filter) error {
+func (db *DB) topLenses(ctx context.Context, t *TopList, f sqlstore.Filter) error {
 	var lenses []string
 	for _, e := range t.Entries {
 		lenses = append(lenses, *e.Text)
 	}
-	users, err := db.sql.LensUsers(ctx, f.lower(), lenses)
+	users, err := db.sql.LensUsers(ctx, f, lenses)
 	if err != nil {
 		return err
 	}
@@ -206,28 +214,28 @@ func (db *DB) topLenses(ctx context.Context, t *TopList, f Filter) error {
 }
 
 // topSubject fills in the rest about a subject.
-func (db *DB) topSubject(ctx context.Context, e *TopEntry, f Filter) error {
+func (db *DB) topSubject(ctx context.Context, e *TopEntry, f sqlstore.Filter) error {
 	f.Subject = e.Text
-	agents, _, err := db.agents(ctx, f, Budget{})
+	agents, _, err := db.sql.AgentCounts(ctx, f, sqlstore.Budget{})
 	if err != nil {
 		return err
 	}
 	var first, last *uint64
 	for _, a := range agents {
-		e.add(a.AgentID != nil, a.Audits)
-		widen(&first, &last, a.First, a.Last)
+		e.add(a.Agent != nil, uint64(a.Audits))
+		widen(&first, &last, uint64(a.First), uint64(a.Last))
 	}
 	e.First, e.Last = deref(first, 0), deref(last, 0)
 	return nil
 }
 
 // topEvidence fills in the rest about assertions or sources.
-func (db *DB) topEvidence(ctx context.Context, t *TopList, sources bool, f Filter) error {
+func (db *DB) topEvidence(ctx context.Context, t *TopList, sources bool, f sqlstore.Filter) error {
 	hashes := make([]*[32]byte, len(t.Entries))
 	for i := range t.Entries {
 		hashes[i] = bytesOf(t.Entries[i].Hash)
 	}
-	each, err := db.sql.CountEach(ctx, sources, hashes, f.lower(), int64(t.Total))
+	each, err := db.sql.CountEach(ctx, sources, hashes, f, int64(t.Total))
 	if err != nil {
 		return err
 	}

@@ -22,6 +22,10 @@ type Filter struct {
 	MinConfidence, MaxConfidence *float64 // both inclusive
 	AsOf                         *int64   // an Entry.Index: only records with a lower one
 
+	// Conditions that this package adds for itself.
+	since  *int64 // an Entry.Index: only records with it or a higher one
+	fromOn *Place // only records at this place in the order of time or after it
+
 	// After is where Select goes on: only records that come after this place in the order of the filter. Counts ignore it, as
 	// they ignore the order.
 	After *Place
@@ -126,6 +130,12 @@ func (f *Filter) conditions() []clause {
 	}
 	if f.AsOf != nil {
 		add(`a.idx < ?`, *f.AsOf)
+	}
+	if f.since != nil {
+		add(`a.idx >= ?`, *f.since)
+	}
+	if f.fromOn != nil {
+		add(`(a.timestamp, a.query_id) >= (?, ?)`, f.fromOn.Timestamp, f.fromOn.QueryID[:])
 	}
 	return cs
 }

@@ -37,6 +37,11 @@ type Frequencies struct {
 	// Missed is 0 where all keys were counted. Otherwise there were too many keys to remember. Then a count can be short by up
 	// to Missed, and a key that was met no more often than that can be missing.
 	Missed int64
+
+	// Cut says that the budget has ended the count. Counted is then a filter for the records that were counted, which are the
+	// newest ones. Otherwise it is the filter that was asked about.
+	Cut     bool
+	Counted Filter
 }
 
 // Frequencies counts what a filter selects by a key: records by subject or lens, and contributions by assertion
@@ -44,8 +49,19 @@ type Frequencies struct {
 //
 // Its memory is bounded. When there are too many keys, the rarest are forgotten. Missed adds up how much any count can
 // have lost by that (lossy counting: Manku and Motwani, 2002).
-func (db *DB) Frequencies(ctx context.Context, k TopKey, f Filter) (Frequencies, error) {
-	var result Frequencies
+//
+// It begins with the newest records, so what the budget lets it count is what happened last. It goes by whole parts of some
+// thousand records, and counts at least one. A half of the time of the budget is left for the questions that follow about what
+// was found: who used it, and when. Where all evidence of the store is counted by its index, they take longer than the count, and
+// more is left for them.
+func (db *DB) Frequencies(ctx context.Context, k TopKey, f Filter, b Budget) (Frequencies, error) {
+	result := Frequencies{Counted: f}
+	ofAll := (k == ByAssertion || k == BySource) && f.onlyAsOf()
+	b = b.Part(1, 2)
+	if ofAll {
+		b = b.Part(1, allEvidenceShare)
+	}
+	m, spent := b.Start(), int64(0)
 	counts := map[string]int64{}
 	add := func(key driver.Value, n int64) {
 		switch key := key.(type) {
@@ -59,7 +75,7 @@ func (db *DB) Frequencies(ctx context.Context, k TopKey, f Filter) (Frequencies,
 		}
 		result.Total += n
 	}
-	prune := func() {
+	ended := func(end *border) bool {
 		for len(counts) > db.sizes.keys {
 			floor := leastCount(counts)
 			for key, n := range counts {
@@ -69,8 +85,21 @@ func (db *DB) Frequencies(ctx context.Context, k TopKey, f Filter) (Frequencies,
 			}
 			result.Missed += floor
 		}
+		counted := result.Total + result.Without
+		result.Cut = m.Spent(counted-spent) && end != nil
+		spent = counted
+		if result.Cut {
+			result.Counted = f.downTo(end)
+		}
+		return result.Cut
 	}
-	if err := db.frequencies(ctx, k, f, add, prune); err != nil {
+	var err error
+	if ofAll {
+		err = db.allEvidence(ctx, Evidence{Source: k == BySource}, f.AsOf, add, ended)
+	} else {
+		err = db.frequencies(ctx, k, f, add, ended)
+	}
+	if err != nil {
 		return result, db.fail("count by "+k.name(), err)
 	}
 	for key, n := range counts {
@@ -92,21 +121,33 @@ func leastCount(counts map[string]int64) int64 {
 	return all[len(all)/2]
 }
 
-// frequencies adds up every key, and prunes between two parts.
-func (db *DB) frequencies(ctx context.Context, k TopKey, f Filter, add func(driver.Value, int64), prune func()) error {
+// allEvidenceShare is how much faster evidence is counted by its index than looked at, more or less.
+const allEvidenceShare = 8
+
+// downTo returns the filter narrowed to the records that parts have gone through, beginning with the newest, up to a border.
+func (f Filter) downTo(b *border) Filter {
+	r := &b.row
+	if b.byAdmission {
+		f.since = &r.Idx
+		return f
+	}
+	f.From, f.fromOn = &r.Timestamp, &Place{Timestamp: r.Timestamp} // a walk begins where From says
+	copy(f.fromOn.QueryID[:], r.QueryID)
+	return f
+}
+
+// frequencies adds up every key, and asks after each part whether it was enough.
+func (db *DB) frequencies(ctx context.Context, k TopKey, f Filter, add func(driver.Value, int64), ended func(end *border) bool) error {
 	column, join := `a.subject`, noJoin
 	switch k {
 	case ByLens:
 		column = `a.lens`
 	case ByAssertion, BySource:
 		e := Evidence{Source: k == BySource}
-		if f.onlyAsOf() {
-			return db.allEvidence(ctx, e, f.AsOf, add, prune)
-		}
 		column, join = `c.`+e.column(), ` CROSS JOIN contribution c WHERE c.audit = a.idx`
 		add = ofHashes(add)
 	}
-	for p, err := range db.parts(ctx, f) {
+	for p, err := range db.parts(ctx, f, true) {
 		if err != nil {
 			return err
 		}
@@ -114,26 +155,30 @@ func (db *DB) frequencies(ctx context.Context, k TopKey, f Filter, add func(driv
 		if err := db.readers.each(ctx, query, args, all(func(row []driver.Value) { add(row[0], 1) })); err != nil {
 			return err
 		}
-		prune()
+		if ended(p.end) {
+			return nil
+		}
 	}
 	return nil
 }
 
 // allEvidence adds up the evidence of all records, or of those whose index is less than asOf. It reads the index alone, a
-// generation at a time.
-func (db *DB) allEvidence(ctx context.Context, e Evidence, asOf *int64, add func(driver.Value, int64), prune func()) error {
+// generation at a time, and asks after each whether it was enough.
+func (db *DB) allEvidence(ctx context.Context, e Evidence, asOf *int64, add func(driver.Value, int64), ended func(end *border) bool) error {
 	var newest int64
 	if err := db.readers.GetContext(ctx, &newest, `SELECT coalesce(max(idx), -1) FROM audit`); err != nil {
 		return err
 	}
 	newest = min(newest, orNow(asOf)-1)
 	add = ofHashes(add)
-	for generation := int64(0); generation <= generationOf(newest); generation++ {
+	for generation, end := range everyGeneration(newest, true) {
 		err := db.readers.each(ctx, e.index().tally(), []any{generation, newest}, all(func(row []driver.Value) { add(row[0], integer(row[1])) }))
 		if err != nil {
 			return err
 		}
-		prune()
+		if ended(end) {
+			return nil
+		}
 	}
 	return nil
 }

@@ -69,10 +69,8 @@ func (s *Server) timelinePage(ctx context.Context, p *sheet) error {
 	if err != nil {
 		return err
 	}
-	if f.From == nil || f.To == nil {
-		if err := p.close(ctx, &f); err != nil {
-			return err
-		}
+	if err := p.close(ctx, &f); err != nil {
+		return err
 	}
 	size := p.sizeFor(&f)
 	if by := p.q.own("by", ""); by != "" {
@@ -110,26 +108,23 @@ func (s *Server) timelinePage(ctx context.Context, p *sheet) error {
 
 // close gives a filter that has one end of its time the other one.
 func (p *sheet) close(ctx context.Context, f *audit.Filter) error {
-	open := *f
-	for _, newest := range []bool{false, true} {
-		bound := &f.From
-		if newest {
-			bound = &f.To
-		}
-		if *bound != nil {
-			continue
-		}
-		edge, err := p.edge(ctx, open, newest)
-		if err != nil {
-			return err
-		}
-		if edge == nil { // nothing fits
-			edge = f.From
-			if edge == nil {
-				edge = f.To
-			}
-		}
-		*bound = edge
+	if f.From != nil && f.To != nil {
+		return nil
+	}
+	oldest, newest, err := p.extent(ctx, *f)
+	switch {
+	case err != nil:
+		return err
+	case f.From == nil && oldest == nil: // nothing fits
+		f.From = f.To
+	case f.From == nil:
+		f.From = oldest
+	}
+	switch {
+	case f.To == nil && newest == nil:
+		f.To = f.From
+	case f.To == nil:
+		f.To = newest
 	}
 	return nil
 }
