@@ -149,7 +149,10 @@ func (p *sheet) timeline(ctx context.Context, size audit.BucketSize, f audit.Fil
 	f.Limit = mostColumns
 	var t *view.Timeline
 	err := p.expensive(ctx, func() (err error) {
-		t, err = p.viewer.Timeline(ctx, size, f)
+		v, err := p.silentAsOf(ctx, f)
+		if err == nil {
+			t, err = v.Timeline(ctx, size, f)
+		}
 		return err
 	})
 	if err != nil {
@@ -190,6 +193,21 @@ func (p *sheet) timeline(ctx context.Context, size audit.BucketSize, f audit.Fil
 		section.Sections = append(section.Sections, p.silent(t))
 	}
 	return section, t, nil
+}
+
+// silentAsOf returns the viewer for a timeline. On a page that is as of a moment, agents are silent or not as of the newest record
+// that was there: the link shows the same when it is opened later.
+func (p *sheet) silentAsOf(ctx context.Context, f audit.Filter) (*view.Viewer, error) {
+	if !p.frozen {
+		return p.viewer, nil
+	}
+	_, newest, err := p.extent(ctx, audit.Filter{From: f.From, To: f.To, AsOf: f.AsOf})
+	if err != nil || newest == nil {
+		return p.viewer, err
+	}
+	v := *p.viewer
+	v.Now = *newest
+	return &v, nil
 }
 
 // bucketAddress is where a bucket leads: to the same time in smaller buckets, or to its records.
@@ -264,8 +282,8 @@ func (p *sheet) bucketTable(t *view.Timeline, size audit.BucketSize, values map[
 func (p *sheet) silent(t *view.Timeline) pages.Section {
 	const most = 10
 	table := &pages.Table{
-		Caption: "They had records before the middle of the time shown, and none after it",
-		Columns: []pages.Column{{Name: "agent"}, {Name: "last heard"}, {Name: "records in this time", Right: true}},
+		Caption: "They stopped earlier than their own rate explains",
+		Columns: []pages.Column{{Name: "agent"}, {Name: "last heard"}, {Name: "records in this time", Right: true}, {Name: "expected since", Right: true}},
 	}
 	for i := range t.Silent {
 		if i == most {
@@ -273,7 +291,7 @@ func (p *sheet) silent(t *view.Timeline) pages.Section {
 		}
 		one := &t.Silent[i]
 		table.Rows = append(table.Rows, pages.Row{Cells: [][]pages.Part{
-			line(p.agent(&one.AgentID, one.AgentLabel)), line(p.at(one.Last)), line(pages.Count(one.Audits)),
+			line(p.agent(&one.AgentID, one.AgentLabel)), line(p.at(one.Last)), line(pages.Count(one.Audits)), line(pages.Count(one.Expected)),
 		}})
 	}
 	section := pages.Section{Heading: "Silent agents", Table: table}
