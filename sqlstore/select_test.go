@@ -190,9 +190,60 @@ func TestSelectFindsWhatLookingAtEveryRecordFinds(t *testing.T) {
 						t.Fatalf("record %d of %d: %s\nwant %s", i, len(got), got[i], want[i])
 					}
 				}
+				wantMatches(t, db, rs, f)
 			})
 		})
 	}
+}
+
+// wantMatches checks that Matches finds the records that Select finds.
+func wantMatches(t *rapid.T, db *sqlstore.DB, rs []sqlstore.Record, f sqlstore.Filter) {
+	alone := f
+	alone.AsOf, alone.After, alone.Limit = nil, nil, 0
+	selected := map[string]bool{}
+	for _, payload := range collect(t, db, alone) {
+		selected[string(payload)] = true
+	}
+	for i := range rs {
+		if got, want := f.Matches(&rs[i]), selected[string(rs[i].Payload)]; got != want {
+			t.Fatalf("record %d matches: %t, and Select finds it: %t: %s", i, got, want, rs[i].Payload)
+		}
+	}
+}
+
+// A pattern fits in memory what it fits in SQLite.
+func TestAPatternFitsWhatItFitsInSQLite(t *testing.T) {
+	t.Parallel()
+	db := newDB(t)
+	piece := func(pieces ...string) *rapid.Generator[string] {
+		return rapid.Custom(func(t *rapid.T) string {
+			return strings.Join(rapid.SliceOfN(rapid.SampledFrom(pieces), 0, 9).Draw(t, "pieces"), "")
+		})
+	}
+	texts := piece("a", "b", "c", "A", "]", "[", "^", "-", "!", "é", "e\u0301", "東", "🚀", "*", "?", " ")
+	patterns := piece("a", "b", "c", "A", "*", "*", "?", "[", "]", "[^", "[ab]", "[^ab]", "[a-c]", "[]a]", "[^]]", "[a-]", "[-a]", "[é-🚀]", "^", "-", "!", "é", "東", "**", "[c-a]", "[a-b-c]")
+	rapid.Check(t, func(t *rapid.T) {
+		pattern, text := patterns.Draw(t, "pattern"), texts.Draw(t, "text")
+		if rapid.Bool().Draw(t, "near") {
+			pattern += rapid.SampledFrom([]string{"", "*", "?"}).Draw(t, "end")
+			text = strings.NewReplacer("*", text, "?", "b", "[ab]", "a", "[^ab]", "c", "[]a]", "]").Replace(pattern)
+		}
+		rows, err := db.QueryRows(context.Background(), `SELECT ?1 GLOB ?2`, text, pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer rows.Close()
+		var want bool
+		for rows.Next() {
+			if err := rows.Scan(&want); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f := sqlstore.Filter{SubjectGlob: &pattern}
+		if got := f.Matches(&sqlstore.Record{Subject: &text}); got != want {
+			t.Fatalf("%q GLOB %q: %t, and in SQLite %t", text, pattern, got, want)
+		}
+	})
 }
 
 // A question for what nobody has must not look at every record.

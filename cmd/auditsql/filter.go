@@ -21,29 +21,6 @@ type filterFlags struct {
 	descending bool
 }
 
-// filterHelp is what the help of commands with a filter says about it.
-const filterHelp = `A record is selected when it fits all filters. A filter with a value may be
-repeated: then one of its values must fit (of --attr, one for each KEY). Each
-filter has a negation, --not-agent X for --agent X, which leaves out what the
-filter selects; a record without a subject fits --not-subject X. --subject takes
-* ? [a-z] and [!a-z], and case matters; quote it for the shell. Attributes that
-are numbers or booleans are compared as they are written in JSON. A key that is
-empty or has a = in it is written as a JSON string: --attr '"a=b"=v'. --around T
-selects from one --window before T to one --window after T. --as-of N gives the answer that
-the store gave when it had N records, whatever was stored since. Labels are
-those of today. stats prints how many records there are now.
-
-` + timesHelp
-
-// timesHelp is what the help of each command that takes times says about them.
-const timesHelp = `Times are RFC 3339 (2026-11-23T10:00:00Z), a date and time of day
-(2026-11-23T10:00), a date (2026-11-23), how long ago (90m, 6h, 2d, "6 hours
-ago"), now, today, yesterday, or a bare number in the store's unit. They are
-in UTC unless they carry an offset or --tz names another zone. --from and --to
-are both inclusive; a date is the whole day, so --to 2026-11-23 reaches to its
-last instant. A number is always a timestamp in the store's unit. A note says
-so when it looks like a time in another unit, a date or a year.`
-
 // register adds the flags, except those that the command uses for something else.
 func (f *filterFlags) register(a *app, cmd *cobra.Command, except ...string) {
 	f.cmd = cmd
@@ -66,13 +43,13 @@ func (f *filterFlags) register(a *app, cmd *cobra.Command, except ...string) {
 			// without a word.
 			flags.StringArray(p.Name, nil, p.About)
 		}
-		switch {
-		case p.Kind == ask.Agent || p.Kind == ask.Assertion || p.Kind == ask.Source:
-			_ = cmd.RegisterFlagCompletionFunc(p.Name, a.completeLabels)
-		case p.Choices() != nil:
-			_ = cmd.RegisterFlagCompletionFunc(p.Name, completeLifecycles)
+		if propose := a.completeFilter(&p); propose != nil {
+			_ = cmd.RegisterFlagCompletionFunc(p.Name, propose)
 		}
 		f.names = append(f.names, p.Name)
+	}
+	for _, name := range f.names {
+		_ = flags.SetAnnotation(name, filterMark, []string{"true"})
 	}
 }
 

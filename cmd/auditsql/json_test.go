@@ -35,7 +35,7 @@ var jsonExamples = map[string][]string{
 	"init":       {"auditsql -d ./new init"},
 	"log root":   {"auditsql log root"},
 	"log tiles":  {"auditsql key new log.example.com -o key; auditsql log init --key ./key; auditsql log sign; auditsql log tiles ./tiles"},
-	"list":       {"auditsql list", "ANONYMOUS; auditsql list"},
+	"list":       {"auditsql list", "ANONYMOUS; auditsql list", "LABELLED; auditsql list"},
 	"name":       {"auditsql name"},
 	"put":        {"auditsql put --subject x --timestamp 1795426200000"},
 	"recent":     {"auditsql recent 3"},

@@ -35,9 +35,7 @@ buckets are left out), cut (the earliest buckets are left out), silent
 (agent_id, agent_label, last, last_time, audits, expected: records that it would
 have had since), more_silent, lag (what SQLite
 lacks: records, more, oldest; null when it lacks nothing older than a second).
--o ndjson, csv and plain text have a line for each bucket.
-
-` + filterHelp,
+-o ndjson, csv and plain text have a line for each bucket.`,
 		Example: `  auditsql timeline --from yesterday
   auditsql timeline --by minute --around 2026-11-23T10:19 --window 1h
   auditsql timeline --by day --agent planner --tz Europe/Berlin`,

@@ -42,9 +42,7 @@ none), more (the limit cut), missed (a count may be too small by up to this
 number; 0 unless there are very many different things), incomplete, unfigured
 (subjects and confidence were left out), lag (what SQLite lacks: records, more,
 oldest; null when it lacks nothing older than a second). -o ndjson, csv and plain
-text have a line for each entry.
-
-` + filterHelp,
+text have a line for each entry.`,
 		Example: `  auditsql top --by agent --from today
   auditsql top --by source --unapproved
   auditsql top --by attr:model --rank agents
@@ -102,7 +100,9 @@ func (a *app) top(ctx context.Context, options audit.TopOptions, newSince string
 		options.NewSince = &since.First
 	}
 	v := r.viewer()
+	counted := a.meanwhile("counting", -1, nil)
 	t, err := v.Top(ctx, options)
+	counted()
 	if err != nil {
 		return err
 	}
@@ -163,9 +163,9 @@ func (r *reading) topTable(h view.RankingHead) []tui.ColumnOf[view.Ranked] {
 	agents := tui.ColumnOf[row]{Column: tui.Column{Name: "agents", Right: true, Rank: 4}, Cell: func(e *row) tui.Cell { return tui.Number(e.Agents) }}
 	subjects := tui.ColumnOf[row]{Column: tui.Column{Name: "subjects", Right: true, Rank: 5}, Cell: subjectsCell}
 	confidence := tui.ColumnOf[row]{Column: tui.Column{Name: "conf", Right: true, Rank: 1}, Cell: func(e *row) tui.Cell {
-		return tui.Or(e.Confidence, func(c float32) tui.Cell { return tui.Number(c).As(fmt.Sprintf("%.3g", c)) })
+		return tui.Or(e.Confidence, func(c float32) tui.Cell { return tui.Figure(c) })
 	}}
-	weight := tui.ColumnOf[row]{Column: tui.Column{Name: "weight", Right: true, Rank: 7}, Cell: func(e *row) tui.Cell { return tui.Number(*e.Weight).As(show.Weight(*e.Weight)) }}
+	weight := tui.ColumnOf[row]{Column: tui.Column{Name: "weight", Right: true, Rank: 7}, Cell: func(e *row) tui.Cell { return tui.Figure(*e.Weight) }}
 	first := tui.ColumnOf[row]{Column: tui.Column{Name: "first", Rank: 6}, Cell: func(e *row) tui.Cell { return timeCell(e.First, r.clock) }}
 	last := tui.ColumnOf[row]{Column: tui.Column{Name: "last", Rank: 8}, Cell: func(e *row) tui.Cell { return timeCell(e.Last, r.clock) }}
 	switch {

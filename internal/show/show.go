@@ -29,16 +29,20 @@ import (
 type Records struct {
 	*tui.Listing[view.RecordRow]
 	Viewer *view.Viewer
+
+	// Labelled puts the time and the labels of each record into JSON (not NDJSON, which can be imported), as CSV has them.
+	Labelled bool
 }
 
 // NewRecords begins a listing of records. table is only used for tables.
 func NewRecords(s *tui.Screen, form tui.Form, v *view.Viewer, table []tui.ColumnOf[view.RecordRow]) *Records {
-	return &Records{tui.NewListing(s, form, table), v}
+	return &Records{Listing: tui.NewListing(s, form, table), Viewer: v}
 }
 
 // Write writes a record.
 func (w *Records) Write(raw []byte) error {
-	if w.Form == tui.JSON || w.Form == tui.NDJSON {
+	labelled := w.Labelled && w.Form == tui.JSON
+	if (w.Form == tui.JSON || w.Form == tui.NDJSON) && !labelled {
 		return w.AddJSON(raw)
 	}
 	q, err := audit.ParseAudit(raw)
@@ -46,6 +50,13 @@ func (w *Records) Write(raw []byte) error {
 		return fmt.Errorf("a stored record cannot be read (-o ndjson prints it as it is): %w", err)
 	}
 	record := w.Viewer.Record(&q)
+	if labelled {
+		object, err := record.Labelled()
+		if err != nil {
+			return err
+		}
+		return w.AddJSON(object)
+	}
 	row := record.Row()
 	return w.Add(&row)
 }

@@ -300,7 +300,7 @@ func Agents(f audit.Filter) string {
 	f.Descending, f.ByAdmission = false, false
 	all := conditions(&f)
 	if len(all) == 0 {
-		return "SELECT agent_id, label, audits, first, last\nFROM agents\nORDER BY audits DESC, agent_id" + limited(f.Limit)
+		return "SELECT agent_id, label, audits, first, last\nFROM agents\nORDER BY agent_id IS NULL, audits DESC, agent_id" + limited(f.Limit)
 	}
 	return "SELECT agent_id, agent_label, count(*) AS audits, min(time) AS first, max(time) AS last\nFROM audits" +
 		where(all) + "\nGROUP BY agent_id\nORDER BY agent_id IS NULL, audits DESC, agent_id" + limited(f.Limit)
