@@ -23,6 +23,10 @@ type Filter struct {
 	MinConfidence, MaxConfidence *float64 // both inclusive
 	AsOf                         *int64   // an Entry.Index: only records with a lower one
 
+	// Conditions that this package adds for itself.
+	since  *int64 // an Entry.Index: only records with it or a higher one
+	fromOn *Place // only records at this place in the order of time or after it
+
 	// AnyOf are lists of alternatives: a record must meet one filter of each list. NoneOf are filters of which a record must
 	// meet none. The filters in them have conditions alone: no AsOf, After, OnePiece, limit or order.
 	AnyOf  [][]Filter
@@ -246,6 +250,12 @@ func (f *Filter) ofRecord() []clause {
 	}
 	if f.AsOf != nil {
 		add(`a.idx < ?`, *f.AsOf)
+	}
+	if f.since != nil {
+		add(`a.idx >= ?`, *f.since)
+	}
+	if f.fromOn != nil {
+		add(`(a.timestamp, a.query_id) >= (?, ?)`, f.fromOn.Timestamp, f.fromOn.QueryID[:])
 	}
 	return cs
 }

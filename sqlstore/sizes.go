@@ -30,7 +30,7 @@ type sizes struct {
 	rollupPart, rollupPage int
 
 	// corrections is how many records an answer as of an earlier moment subtracts from stored figures, at most. If there are
-	// more, it counts the records of that moment.
+	// more, it counts the records of that moment. For a time only the records of that time matter.
 	corrections int
 
 	// keys is how many keys Frequencies remembers. A hash takes about 100 bytes.

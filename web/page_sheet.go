@@ -336,7 +336,7 @@ func (s *Server) status() pages.Status {
 	if progress.LagRecords > 0 {
 		status.Lag = humanize.Comma(int64(progress.LagRecords)) + " " + plural(progress.LagRecords, "record", "records")
 	} else if progress.LagBytes > 0 {
-		status.Lag = humanize.IBytes(progress.LagBytes)
+		status.Lag = humanize.IBytes(progress.LagBytes) + " of the journal"
 	}
 	return status
 }

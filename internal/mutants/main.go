@@ -91,6 +91,7 @@ func guards() []mutant {
 		mutants,
 		apiMutants,
 		clusterMutants,
+		figureMutants,
 		filterMutants,
 		otlpMutants,
 		pageMutants,

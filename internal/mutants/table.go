@@ -387,7 +387,7 @@ var mutants = []mutant{
 		"	if err != nil || stored == c.rollup {", "	if err != nil || stored != c.rollup || true {",
 		"sqlstore", "^TestCheckFindsWrongActivity$", nil},
 	{"the count of each record while those of an older version are not all counted", "sqlstore/rollupplan.go",
-		"	case !f.byAgentAndTime(), !s.whole:", "	case !f.byAgentAndTime():",
+		"	case !f.isCounted(), !s.whole:", "	case !f.isCounted():",
 		"sqlstore", "^TestFillActivity$", nil},
 	{"the note of how many records of an older version are counted", "sqlstore/marks.go",
 		"			_, err = w.conn.ExecContext(ctx, note, next, mark)", "			_, err = w.conn.ExecContext(ctx, note, 0, mark)",
