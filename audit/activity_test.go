@@ -62,7 +62,7 @@ func TestStoredCountsAreThoseOfEachRecord(t *testing.T) {
 			}
 			wantSound(t, db)
 			for range questions {
-				var f audit.Filter
+				f := audit.Filter{Unapproved: r.IntN(3) == 0}
 				if r.IntN(4) == 0 {
 					f.Anonymous = true
 				}
@@ -151,7 +151,7 @@ func TestWhichQuestionsTheStoredCountsAnswer(t *testing.T) {
 	t.Parallel()
 	dir, _ := closedStore(t, 0, 40)
 	s := openShell(t, dir)
-	s.unguarded(`UPDATE activity SET audits = audits + 100, unapproved = unapproved + 10`)
+	s.unguarded(`UPDATE activity SET audits = audits + 100, unapproved = unapproved + 100`)
 	s.exit()
 	db := openDB(t, dir, audit.ReadOnly())
 	agent := sample(0).AgentID
@@ -166,7 +166,7 @@ func TestWhichQuestionsTheStoredCountsAnswer(t *testing.T) {
 		"an end within a minute":     {audit.Filter{To: ptr(uint64(minute + 59_998))}, false},
 		"a begin within a minute":    {audit.Filter{From: ptr(uint64(minute + 1))}, false},
 		"an agent with few records":  {audit.Filter{Agent: agent}, false},
-		"what is not Approved":       {audit.Filter{Unapproved: true}, false},
+		"what is not Approved":       {audit.Filter{Unapproved: true}, true},
 		"something else than a time": {uncounted(audit.Filter{}), false},
 	} {
 		for _, by := range []audit.BucketSize{audit.ByMinute, audit.ByHour, audit.ByDay} {

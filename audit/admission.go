@@ -31,7 +31,9 @@ type admission struct {
 func (db *DB) admission() *admission {
 	a := &admission{db: db, own: math.MaxUint64, coming: map[QueryID]struct{}{}}
 	if db.applier != nil {
-		a.own = db.applier.own
+		if s, ok := db.applier.source.(*journalSource); ok {
+			a.own = s.own
+		}
 	}
 	return a
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"runtime"
 	"sync"
@@ -15,20 +14,18 @@ import (
 	"github.com/auditsql/auditsql/internal/idfilter"
 	"github.com/auditsql/auditsql/internal/storedir"
 	"github.com/auditsql/auditsql/sqlstore"
-	"github.com/auditsql/auditsql/tree"
 	"github.com/auditsql/auditsql/wal"
 )
 
-// applier takes synced records from the journal, in order, and commits them to SQLite, many in one
+// applier takes durable records from a source, in order, and commits them to SQLite, many in one
 // transaction together with the offset after them. A record gets into SQLite no other way, in a running
 // store as in a replay.
 type applier struct {
-	journal *wal.Journal
-	reader  *wal.Reader
+	source  source
+	journal *wal.Journal // that it trims; nil when the records come from elsewhere
 	sql     *sqlstore.DB
 	backlog *backlog.Backlog
 	ids     *idfilter.Filter // nil during a replay: it is filled from SQLite afterwards
-	own     wal.Offset       // records from here on were appended by this opening
 	log     *slog.Logger
 	metrics Metrics
 	keep    storedir.Retention
@@ -74,9 +71,8 @@ type applier struct {
 	// closing ends when Close begins: from then on the applier waits for other processes only a limited time.
 	closing context.Context
 
-	hurry chan struct{} // holds one token when a call waits for what is not applied yet
-	stop  context.CancelFunc
-	done  chan struct{}
+	stop context.CancelFunc
+	done chan struct{}
 
 	replayed, rejected int
 }
@@ -110,68 +106,22 @@ type batch struct {
 	bytes    int64
 	began    time.Time
 	hurried  bool       // a call waits for it
-	cursor   wal.Offset // after its last record and the control records that follow it
+	cursor   wal.Offset // up to which SQLite has everything once the batch is applied
+	// What becomes of each of rows, nil if nobody asks. It belongs to the applier until SQLite has the batch.
+	outcomes []Outcome
+}
+
+// again notes what became of a row whose id was there already.
+func (b *batch) again(row int, other bool) {
+	b.outcomes[row] = Duplicate
+	if other {
+		b.outcomes[row] = Conflict
+	}
 }
 
 func (b *batch) len() int { return len(b.rows) + len(b.rejected) }
 
 func (b *batch) full() bool { return b.len() >= batchRecords || b.bytes >= batchBytes }
-
-// read adds what the journal has to a batch, until the batch is full or the journal has no more for now.
-func (a *applier) read(ctx context.Context, b *batch) error {
-	from := len(b.rows)
-	for !b.full() {
-		rec, err := a.reader.Next(ctx)
-		if errors.Is(err, io.EOF) {
-			// After the last record there may be a mark or a filler. The cursor must pass it: otherwise SQLite would
-			// never have everything.
-			b.cursor = a.reader.Offset()
-			if b.began.IsZero() {
-				b.began = time.Now()
-			}
-			return a.checkOwn(b.rows[from:])
-		}
-		if err != nil {
-			return err
-		}
-		if b.len() == 0 {
-			b.began = time.Now()
-		}
-		b.bytes += int64(len(rec.Payload))
-		b.cursor = rec.Next
-		// What this opening has appended is canonical: it was encoded here.
-		read := rowOf
-		if rec.Offset >= a.own {
-			read = rowOfOwn
-		}
-		row, err := read(rec.Payload)
-		if err != nil {
-			b.rejected = append(b.rejected, sqlstore.Rejected{
-				Offset: uint64(rec.Offset), Reason: err.Error(), Payload: rec.Payload,
-			})
-			continue
-		}
-		row.Offset, row.Leaf = uint64(rec.Offset), tree.LeafHash(rec.Payload)
-		b.rows = append(b.rows, row)
-	}
-	return a.checkOwn(b.rows[from:])
-}
-
-// checkOwn compares the leaf hashes of records as the journal has them with those of the bytes that were put. One bit that
-// changed in between would be in the tree, and perhaps under a signature, for good. What an earlier process has put is not
-// known any more.
-func (a *applier) checkOwn(rows []sqlstore.Record) error {
-	for len(rows) > 0 && wal.Offset(rows[0].Offset) < a.own {
-		rows = rows[1:]
-	}
-	at := a.backlog.Altered(len(rows), func(i int) (id, leaf [32]byte) { return rows[i].QueryID, rows[i].Leaf })
-	if at >= 0 {
-		row := &rows[at]
-		return fmt.Errorf("%w: record %s was put, and the journal has other bytes of it at offset %d, with checksums that fit; nothing more is applied: check the memory and the disk of this machine, then run verify",
-			ErrDamaged, Hash(row.QueryID), row.Offset)
-	}
-	return nil
-}
 
 // apply commits a batch and wakes the calls that wait for it.
 func (a *applier) apply(ctx context.Context, b *batch) error {
@@ -190,6 +140,9 @@ func (a *applier) apply(ctx context.Context, b *batch) error {
 	}
 	a.yielded = 0
 	rows := &sqlstore.Batch{Records: b.rows, Rejected: b.rejected, Cursor: cursor, Yield: a.yield}
+	if b.outcomes != nil {
+		rows.Again = b.again
+	}
 	done, err := a.sql.Apply(ctx, rows)
 	for errors.Is(err, sqlstore.ErrBusy) && ctx.Err() == nil {
 		if a.closing.Err() != nil {
@@ -259,7 +212,7 @@ type heldUpError struct{ why string }
 
 func (e *heldUpError) Error() string { return e.why }
 
-// replay applies all that the journal holds now.
+// replay applies all that the source has now.
 func (a *applier) replay(ctx context.Context) error {
 	a.replaying = true
 	defer func() { a.replaying = false }()
@@ -311,7 +264,7 @@ func (a *applier) halt() {
 }
 
 // work applies batch after batch. The next one is read and parsed meanwhile. It ends with an error:
-// ctx's, or why nothing more can be applied. With toEnd it also ends, without an error, at the end of the journal.
+// ctx's, or why nothing more can be applied. With toEnd it also ends, without an error, at the end of the source.
 //
 // While no records come it checkpoints what was applied last, so that a quiet store is on disk and its journal
 // can be trimmed.
@@ -322,7 +275,7 @@ func (a *applier) work(ctx context.Context, toEnd bool) error {
 	var feeding sync.WaitGroup
 	feeding.Go(func() {
 		defer close(batches)
-		ended = a.feed(reading, batches, toEnd)
+		ended = a.source.feed(reading, batches, toEnd)
 	})
 	defer feeding.Wait()
 	defer stop()
@@ -332,7 +285,7 @@ func (a *applier) work(ctx context.Context, toEnd bool) error {
 		a.makeWay(ctx)
 		select {
 		case b, more := <-batches:
-			// When the journal has failed the feed ends, after it has handed over all that was synced.
+			// When the source has failed the feed ends, after it has handed over all that was synced.
 			if !more {
 				return ended
 			}
@@ -345,49 +298,5 @@ func (a *applier) work(ctx context.Context, toEnd bool) error {
 			}
 		}
 		quiet.Reset(idle)
-	}
-}
-
-// feed reads batches from the journal and hands them over.
-func (a *applier) feed(ctx context.Context, out chan<- *batch, toEnd bool) error {
-	moment := time.NewTimer(gather)
-	defer moment.Stop()
-	sentUpTo := a.reader.Offset()
-	for {
-		if !toEnd {
-			if err := a.journal.Wait(ctx, a.reader.Offset()+1); err != nil {
-				return err
-			}
-		}
-		b := &batch{}
-		if err := a.read(ctx, b); err != nil {
-			return err
-		}
-		if b.cursor == sentUpTo && toEnd {
-			return nil
-		}
-		moment.Reset(gather)
-		for sent := b.cursor == sentUpTo; !sent; {
-			// The batch stays open while the batch before it is being applied. It also stays open for a moment after its
-			// first record, unless a call waits for it.
-			ready := out
-			if !b.full() && !toEnd && !b.hurried && time.Since(b.began) < gather {
-				ready = nil
-			}
-			select {
-			case ready <- b:
-				sent, sentUpTo = true, b.cursor
-				continue
-			case <-moment.C:
-			case <-a.hurry:
-				b.hurried = true
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-			if err := a.read(ctx, b); err != nil {
-				return err
-			}
-			moment.Reset(gather)
-		}
 	}
 }

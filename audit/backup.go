@@ -83,6 +83,9 @@ func (db *DB) copyTo(ctx context.Context, part string, rep *BackupReport) error 
 	}
 	journal := filepath.Join(part, storedir.JournalName)
 	var cursor uint64
+	if db.file.Follows != nil {
+		return db.copyFollower(ctx, part, rep, log)
+	}
 	var copied wal.Copied
 	// A writer in another process may trim its journal past the snapshot's cursor before the journal is copied. Then
 	// the copy could not be opened, and a newer snapshot is needed.
@@ -117,12 +120,31 @@ func (db *DB) copyTo(ctx context.Context, part string, rep *BackupReport) error 
 	if st, err := os.Stat(storedir.SQLitePath(part)); err == nil {
 		rep.Bytes += st.Size()
 	}
+	return db.writeCopyFiles(part, rep.Applied, log)
+}
+
+// copyFollower is copyTo for a store that follows a log. The log has what came after the snapshot.
+func (db *DB) copyFollower(ctx context.Context, part string, rep *BackupReport, log map[string][]byte) error {
+	cursor, err := db.sql.Backup(ctx, storedir.SQLitePath(part))
+	if err != nil {
+		return err
+	}
+	rep.Applied = wal.Offset(lastBefore(wal.Offset(cursor)))
+	rep.End = rep.Applied
+	if st, err := os.Stat(storedir.SQLitePath(part)); err == nil {
+		rep.Bytes = st.Size()
+	}
+	return db.writeCopyFiles(part, wal.Offset(cursor), log)
+}
+
+// writeCopyFiles writes store.json and the files of the log of a copy whose SQLite has everything before cursor.
+func (db *DB) writeCopyFiles(part string, cursor wal.Offset, log map[string][]byte) error {
 	file := db.file
 	file.JournalDir = storedir.JournalName
 	// There is no -wal beside the copy, and there need not be.
 	file.Trust()
 	file.Clean, file.Used, file.Failed, file.Left, file.Rebuilding, file.Replacing = true, true, nil, nil, "", ""
-	file.Reached = &storedir.Reached{Cursor: rep.Applied}
+	file.Reached = &storedir.Reached{Cursor: cursor}
 	if err := storedir.Write(part, file); err != nil {
 		return err
 	}

@@ -117,7 +117,7 @@ func (c *catchUp) run(ctx context.Context) error {
 	if err := c.compare(ctx); err != nil {
 		return err
 	}
-	done, err := c.db.begin()
+	done, err := c.db.beginPut()
 	if err != nil {
 		return err
 	}

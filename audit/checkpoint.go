@@ -151,14 +151,20 @@ func (a *applier) noteFailure() {
 // noteSynced makes the next write of store.json say how much the journal had synced. A segment that was cut looks like
 // one that a crash has left half written. Without this note, the next opening would take the damage in it for an
 // unfinished append, and remove records that were acknowledged.
-func (a *applier) noteSynced() { a.file.Synced = a.journal.Synced() }
+//
+// Of a log on other machines this says nothing.
+func (a *applier) noteSynced() {
+	if a.journal != nil {
+		a.file.Synced = a.journal.Synced()
+	}
+}
 
 // trim removes the journal before the offset until, except for the newest bytes that the retention keeps. SQLite had
 // everything before until on disk at the complete checkpoint before the newest one. An error (the archive is full, say) is
 // only logged: the segments stay, and the next checkpoint tries again. A journal that has failed meanwhile reports that
 // itself.
 func (a *applier) trim(ctx context.Context, until wal.Offset) {
-	if a.keep < 0 || a.held.Load() > 0 {
+	if a.journal == nil || a.keep < 0 || a.held.Load() > 0 {
 		return
 	}
 	end := a.journal.Synced()

@@ -195,7 +195,7 @@ func (db *DB) countKeys(ctx context.Context, by TopBy, f Filter, b Budget) (*key
 		k.cut = cut
 		return k, err
 	}
-	found, err := db.sql.Frequencies(ctx, by.key(), by.lower(f), 0)
+	found, err := db.sql.Frequencies(ctx, by.key(), by.lower(f), 0, Budget{}.lower())
 	for _, c := range found.Top {
 		k.counts[c.Key] = uint64(c.Count)
 	}

@@ -33,7 +33,7 @@ type DB struct {
 	recovery   Recovery
 	restored   []QueryID // by the opening of RepairRecords
 
-	// Of a writer; nil when the store is open for reading only.
+	// Of a writer; nil when the store is open for reading only. journal is nil too when the store follows a log.
 	journal *wal.Journal
 	applier *applier
 	backlog *backlog.Backlog
@@ -97,7 +97,7 @@ func (db *DB) Err() error {
 	db.life.Unlock()
 	err := db.applier.failure()
 	if err == nil {
-		err = db.journal.Err()
+		err = db.applier.source.err()
 	}
 	err = journalError(err)
 	switch {
@@ -109,7 +109,15 @@ func (db *DB) Err() error {
 	return fmt.Errorf("%w: %w", ErrClosed, err)
 }
 
-// begin is the start of every call that puts, and done its end.
+// beginPut is begin of a call that puts records.
+func (db *DB) beginPut() (done func(), err error) {
+	if err := db.follows(); err != nil {
+		return nil, err
+	}
+	return db.begin()
+}
+
+// begin is the start of every call that writes, and done its end.
 func (db *DB) begin() (done func(), err error) {
 	if db.applier == nil {
 		return nil, ErrReadOnly
@@ -228,7 +236,7 @@ func (db *DB) close() error {
 		notes = append(notes, db.signer.finish(err != nil)...)
 	}
 	a := db.applier
-	if err != nil || db.journal.Err() != nil {
+	if err != nil || a.source.err() != nil {
 		a.noteSynced() // noteFailure may not have run
 	}
 	note, closed := closeSQLite(db.sql, db.dir, a.file, a.last, a.now())
@@ -238,7 +246,7 @@ func (db *DB) close() error {
 	if db.closeNote = strings.Join(notes, "; "); db.closeNote != "" {
 		db.opts.logger.Warn(db.closeNote)
 	}
-	if err = errors.Join(err, closed, db.journal.Close()); err != nil {
+	if err = errors.Join(err, closed, a.source.close()); err != nil {
 		return fmt.Errorf("close %s: %w", db.dir, err)
 	}
 	return nil
@@ -294,12 +302,13 @@ func closeSQLite(sql *sqlstore.DB, dir string, file storedir.File, last *storedi
 // drain stops the applier when it has applied everything.
 func (db *DB) drain() error {
 	ctx := context.Background()
-	err := db.journal.Sync(ctx)
+	source := db.applier.source
+	err := source.sync(ctx)
 	if err == nil {
-		err = db.applier.wait(ctx, db.journal.Synced())
+		err = db.applier.wait(ctx, source.synced())
 	}
 	db.applier.halt()
-	err = errors.Join(err, db.applier.reader.Close())
+	err = errors.Join(err, source.stop())
 	if err == nil {
 		// This also trims the journal, which closing SQLite does not.
 		db.applier.busy.Lock()
@@ -317,8 +326,9 @@ func (db *DB) caughtUp(ctx context.Context) error {
 	}
 	// At SyncInterval a record is acknowledged before it is synced, and applied after that. When the journal has
 	// failed, what it had synced can still be read.
-	if err := db.journal.Sync(ctx); err != nil && ctx.Err() != nil {
+	source := db.applier.source
+	if err := source.sync(ctx); err != nil && ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return db.applier.wait(ctx, db.journal.Synced())
+	return db.applier.wait(ctx, source.synced())
 }

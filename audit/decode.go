@@ -312,6 +312,10 @@ func idOf(payload []byte) (id QueryID, ok bool) {
 	return id, err == nil
 }
 
+// IDOf reads the id of a record in canonical JSON, and nothing after it. It reports false when the text does not begin as a record
+// does.
+func IDOf(canonical []byte) (id QueryID, ok bool) { return idOf(canonical) }
+
 // canonicalTimestamp reads the timestamp of a record in canonical form, where it is near the beginning,
 // and nothing after it. It reports false when the record does not begin as a canonical one does.
 func canonicalTimestamp(value []byte) (uint64, bool) {

@@ -25,6 +25,10 @@ var (
 	// ErrReadOnly says that the store was opened for reading.
 	ErrReadOnly = errors.New("the store is open for reading only")
 
+	// ErrFollows says that the store gets its records from a log on other machines, and takes none here. errors.As with
+	// *FollowsError tells from which.
+	ErrFollows = errors.New("the store follows a log")
+
 	// ErrClosed says that the store was closed.
 	ErrClosed = errors.New("the store is closed")
 
@@ -35,6 +39,20 @@ var (
 	// ErrLocked says that another writer has the store. errors.As with *wal.LockedError tells which.
 	ErrLocked = wal.ErrLocked
 )
+
+// A FollowsError refuses to write to a store that gets its records from a log on other machines. It is an ErrFollows.
+type FollowsError struct {
+	Dir string // the store's folder
+	Log string // what people call the log
+}
+
+// Error implements error.
+func (e *FollowsError) Error() string {
+	return fmt.Sprintf("%s follows %s: its records come from there, and it can only be read here", e.Dir, e.Log)
+}
+
+// Unwrap makes every FollowsError an ErrFollows.
+func (e *FollowsError) Unwrap() error { return ErrFollows }
 
 // An AsOfError says that a question asks for the state of the store at a moment that has not come: the store has fewer
 // records.

@@ -11,11 +11,18 @@ import (
 )
 
 // finish opens SQLite once the journal is recovered, replays, and starts the applier.
+func (p *opening) finish(journal *wal.Journal, journalDir string) (*DB, error) {
+	compare := func() error { return p.belongTogether(journal.Segments(), journal.End(), journalDir) }
+	return p.finishWith(compare, journal.End() > 0, func(sql *sqlstore.DB) (*DB, error) { return p.start(journal, journalDir, sql) })
+}
+
+// finishWith opens SQLite and starts the store. compare compares the database with where the records come from. records says
+// whether there are records that a lost database had, or could have had. start assembles the store and runs it.
 //
 // store.json says Clean until finish notes that the store is open. If it can, finish writes this note after SQLite was
 // opened. Until then it has written nothing but the header of -wal, so a process that dies before the note leaves no
 // suspect database. But a migration, a move of the database and a replay change the database: they come after the note.
-func (p *opening) finish(journal *wal.Journal, journalDir string) (*DB, error) {
+func (p *opening) finishWith(compare func() error, records bool, start func(*sqlstore.DB) (*DB, error)) (*DB, error) {
 	if p.plan.DropWAL {
 		// SQLite reads -wal whenever it is there, so it goes before the database is read.
 		aside, err := storedir.SetWALAside(p.dir)
@@ -24,7 +31,7 @@ func (p *opening) finish(journal *wal.Journal, journalDir string) (*DB, error) {
 		}
 		p.note("the -wal of %s did not fit it (%s); %s is whole without it, and the -wal is in %s", storedir.SQLiteName, p.plan.Doubt, storedir.SQLiteName, aside)
 	}
-	if err := p.belongTogether(journal.Segments(), journal.End(), journalDir); err != nil {
+	if err := compare(); err != nil {
 		return nil, p.noteMalformed(err)
 	}
 	if p.opts.retention != nil {
@@ -57,13 +64,13 @@ func (p *opening) finish(journal *wal.Journal, journalDir string) (*DB, error) {
 			return nil, err
 		}
 	}
-	if p.meta.Exists == p.rebuild() && journal.End() > 0 {
+	if p.meta.Exists == p.rebuild() && records {
 		p.report.Rebuilt = true // the database is lost, or was moved aside just now
 	}
 	sql, err := sqlstore.Open(p.ctx, storedir.SQLitePath(p.dir), sqlstore.Options{
 		StoreID: p.file.StoreID, TimeUnit: string(p.file.TimeUnit), CreatedBy: p.opts.createdBy,
 		CacheBytes: p.opts.cacheBytes, LockWait: p.opts.limits.lockWait, Logger: p.opts.logger, OwnedLike: storedir.OwnedLike(p.dir),
-		Retention: p.file.Retention.String(), JournalDir: p.file.JournalDir,
+		Retention: p.file.Retention.String(), JournalDir: p.file.JournalDir, Follows: p.file.Follows.Text(),
 	})
 	if err != nil {
 		return nil, p.noteMalformed(err)
@@ -73,7 +80,7 @@ func (p *opening) finish(journal *wal.Journal, journalDir string) (*DB, error) {
 			return nil, errors.Join(err, sql.Close())
 		}
 	}
-	db, err := p.start(journal, journalDir, sql)
+	db, err := start(sql)
 	if err != nil {
 		if errors.Is(err, sqlstore.ErrMalformed) {
 			sql.Fail(err)

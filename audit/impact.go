@@ -89,6 +89,7 @@ func (db *DB) Impact(ctx context.Context, h Hash, o ImpactOptions) iter.Seq2[Imp
 			yield(ImpactedAnswer{}, fmt.Errorf("impact of %s: %w", h, err))
 			return
 		}
+		g := f.lowerPieces()
 		for q, err := range db.withPiece(ctx, f) {
 			if err != nil {
 				if !yield(ImpactedAnswer{}, fmt.Errorf("impact of %s: %w", h, err)) || !ofRecord(err) {
@@ -96,7 +97,7 @@ func (db *DB) Impact(ctx context.Context, h Hash, o ImpactOptions) iter.Seq2[Imp
 				}
 				continue
 			}
-			if !yield(impactOn(q, &f), nil) {
+			if !yield(impactOn(q, &g), nil) {
 				return
 			}
 		}
@@ -113,10 +114,11 @@ func (db *DB) withPiece(ctx context.Context, f Filter) iter.Seq2[QueryAudit, err
 }
 
 // impactOn says which evidence of a record meets a filter.
-func impactOn(q QueryAudit, f *Filter) ImpactedAnswer {
+func impactOn(q QueryAudit, f *sqlstore.Filter) ImpactedAnswer {
 	a := ImpactedAnswer{Audit: q}
+	row := toRow(&q, nil)
 	for i, c := range q.ContributingAssertions {
-		if !f.matchesPiece(&q, &c) {
+		if !f.MatchesPiece(&row, &row.Contributions[i]) {
 			continue
 		}
 		a.Evidence = append(a.Evidence, ImpactedEvidence{c, i})

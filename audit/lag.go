@@ -21,7 +21,7 @@ const MaxLag = 200_000
 // SQLite's cursor on, which costs nearly nothing when there is no record. In the writer's process every question waits
 // until SQLite has everything, so Lag is zero there, unless the store was opened with WithReads(Applied).
 //
-// When the journal is not in its place, or is damaged after the cursor, the count ends there without an error.
+// What the log has that a store follows is not counted. When the journal is not in its place, or is damaged after the cursor, the count ends there without an error.
 func (db *DB) Lag(ctx context.Context) (Lag, error) {
 	lag, err := db.lag(ctx)
 	if err != nil {
@@ -37,7 +37,7 @@ func (db *DB) lag(ctx context.Context) (lag Lag, err error) {
 	if db.applier != nil {
 		return db.lagOfBacklog(), nil
 	}
-	if db.journalAway() != nil {
+	if db.file.Follows != nil || db.journalAway() != nil {
 		return lag, nil
 	}
 	cursor, err := db.sql.Cursor(ctx)

@@ -48,6 +48,9 @@ func needsRecovery(ctx context.Context, dir string) (string, error) {
 		}
 		return "", err
 	}
+	if file.Follows != nil {
+		return "", nil // what it lacks is in the log, and only a node can get it from there
+	}
 	if file.Lost != "" {
 		return file.Lost, nil
 	}

@@ -32,7 +32,11 @@ func (p *opening) hashOlder(db *DB) error {
 	if err != nil || !due {
 		return err
 	}
-	o := older{opening: p, journal: journalRecords{db: db, segs: db.journal.Segments()}}
+	segs, err := db.segments()
+	if err != nil {
+		return err
+	}
+	o := older{opening: p, journal: journalRecords{db: db, segs: segs}}
 	defer o.journal.close()
 	err = db.sql.BuildTree(p.ctx, o.valueToHash, p.migrating("records of an older version are being hashed"))
 	if err != nil {

@@ -63,8 +63,13 @@ var errMadeMeanwhile = errors.New("another process has just made the store")
 
 // openWriter opens a store for writing.
 func openWriter(ctx context.Context, dir string, o options) (*DB, error) {
+	return retried(func() (*DB, error) { return openOnce(ctx, dir, o) })
+}
+
+// retried opens a store again when another try can succeed.
+func retried(open func() (*DB, error)) (*DB, error) {
 	for again := false; ; {
-		db, err := openOnce(ctx, dir, o)
+		db, err := open()
 		switch {
 		case errors.Is(err, errMadeMeanwhile):
 			continue // this cannot happen again: the store.json of that process stays

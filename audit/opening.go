@@ -57,6 +57,9 @@ func (p *opening) findJournal() (string, error) {
 	case err != nil:
 		return "", err
 	}
+	if file.Follows != nil {
+		return "", &FollowsError{Dir: p.dir, Log: file.Follows.Log}
+	}
 	p.use(file)
 	if err := p.checkOptions(); err != nil {
 		return "", err
@@ -291,7 +294,10 @@ func (p *opening) replaceStoreFile() error {
 		}
 		p.note("%s; what was there is in %s", p.file.Lost, aside)
 	}
-	if p.file.Used {
+	switch {
+	case p.file.Follows != nil:
+		p.note("%s: it was made again from what %s says", p.file.Lost, storedir.SQLiteName)
+	case p.file.Used:
 		p.note("%s: it was made again from what %s says; all of the journal is kept until init --wal-retain says otherwise", p.file.Lost, storedir.SQLiteName)
 	}
 	return nil

@@ -18,6 +18,13 @@ func (a *applier) wake(err error) {
 	a.mu.Unlock()
 }
 
+// next returns a channel that is closed when more is applied, or nothing will be any more.
+func (a *applier) next() <-chan struct{} {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.changed
+}
+
 // countRecords sets records to what SQLite has. It is called once, before the applier starts.
 func (a *applier) countRecords(ctx context.Context) error {
 	last, ok, err := a.sql.LastEntry(ctx)
@@ -26,14 +33,6 @@ func (a *applier) countRecords(ctx context.Context) error {
 	}
 	a.records.Store(last.Index + 1) // in place of what the replay has counted
 	return nil
-}
-
-// press makes the applier commit what it has, without waiting for more records.
-func (a *applier) press() {
-	select {
-	case a.hurry <- struct{}{}:
-	default:
-	}
 }
 
 // failure returns why the applier has stopped, or why it will stop at the next batch, or nil.
@@ -62,7 +61,7 @@ func (a *applier) wait(ctx context.Context, off wal.Offset) error {
 		if err != nil {
 			return fmt.Errorf("wait for the applier: %w", err)
 		}
-		a.press()
+		a.source.press()
 		select {
 		case <-changed:
 		case <-ctx.Done():

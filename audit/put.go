@@ -40,7 +40,7 @@ func (db *DB) PutAudit(ctx context.Context, q *QueryAudit) (QueryID, error) {
 // The error concerns the whole call: ErrReadOnly, ErrClosed, ctx's, or wal.ErrFailed when the journal or
 // SQLite has failed (see Err). Some of the records may be stored then, unless the error is an ErrBusy.
 func (db *DB) PutAudits(ctx context.Context, qs []*QueryAudit) ([]PutResult, error) {
-	done, err := db.begin()
+	done, err := db.beginPut()
 	if err != nil {
 		return nil, err
 	}

@@ -16,7 +16,7 @@ import (
 // A record is refused when it is invalid, or when another one has its id: one that was stored before, one that somebody else is
 // storing, or one that is earlier in the batch. The batch is not atomic. The error is that of PutAudits.
 func (db *DB) PutUntilRefused(ctx context.Context, qs []*QueryAudit) ([]PutResult, error) {
-	done, err := db.begin()
+	done, err := db.beginPut()
 	if err != nil {
 		return nil, err
 	}

@@ -74,6 +74,10 @@ func (db *DB) lost(err error) error {
 
 // rebuildAdvice says how SQLite's tables kv and entry can be restored. Nothing but the journal has what they have.
 func (db *DB) rebuildAdvice() string {
+	if o := db.file.Follows; o != nil {
+		return fmt.Sprintf("to fill SQLite again from %s, without the labels, move %s* out of the folder; if the log was trimmed, restore the store from a backup of another node",
+			o.Log, storedir.SQLitePath(db.dir))
+	}
 	if segs, err := db.segments(); err != nil || len(segs) == 0 || segs[0].Base > 0 {
 		return "the journal does not reach back to the beginning: restore the store from a backup"
 	}

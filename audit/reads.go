@@ -82,6 +82,8 @@ func (db *DB) Progress() Progress {
 	p := Progress{Records: db.applier.records.Load()}
 	p.LagRecords, _ = db.backlog.Load()
 	applied := db.applier.applied.Load() // before Synced, which it never passes
-	p.LagBytes = uint64(db.journal.Synced()) - applied
+	if db.journal != nil {
+		p.LagBytes = uint64(db.journal.Synced()) - applied
+	}
 	return p
 }

@@ -85,7 +85,11 @@ func (db *DB) treeOfRecords(ctx context.Context, signed []signing.Copy, progress
 	if err != nil {
 		return nil, 0, err
 	}
-	journal := journalRecords{db: db, segs: db.journal.Segments()}
+	segs, err := db.segments()
+	if err != nil {
+		return nil, 0, err
+	}
+	journal := journalRecords{db: db, segs: segs}
 	defer journal.close()
 	f = &tree.Frontier{}
 	for v, err := range db.sql.Values(ctx, 0) {

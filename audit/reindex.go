@@ -154,7 +154,7 @@ func (db *DB) remakeForensic(ctx context.Context, progress func(done, total uint
 	}
 	defer db.applier.busy.Unlock()
 	start := time.Now()
-	trimmed := db.journal.Segments()[0].Base > 0
+	trimmed := db.journal == nil || db.journal.Segments()[0].Base > 0
 	if trimmed {
 		// The journal is not enough to rebuild the database. So the tables are not dropped before it is known that they can be
 		// made anew.

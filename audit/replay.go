@@ -25,7 +25,7 @@ func (p *opening) from(segs []wal.Segment) wal.Offset {
 	return wal.Offset(p.meta.Cursor)
 }
 
-// start replays, and then starts the applier and fills the filter over ids.
+// start assembles the store of a journal and runs it.
 func (p *opening) start(journal *wal.Journal, journalDir string, sql *sqlstore.DB) (*DB, error) {
 	segs := journal.Segments()
 	from := p.from(segs)
@@ -33,28 +33,39 @@ func (p *opening) start(journal *wal.Journal, journalDir string, sql *sqlstore.D
 	if err != nil {
 		return nil, err
 	}
-	a := &applier{
-		journal: journal, reader: reader, own: journal.End(), sql: sql,
-		log: p.opts.logger, metrics: p.opts.metrics, keep: p.file.Retention, limits: p.opts.limits,
-		dir: p.dir, now: p.opts.now, file: p.file, last: p.trusted(),
-		busy: newMutex(), changed: make(chan struct{}), hurry: make(chan struct{}, 1),
-	}
-	a.applied.Store(uint64(from))
+	s := &journalSource{journal: journal, reader: reader, own: journal.End(), hurry: make(chan struct{}, 1)}
 	// A record of any legal size must fit, or it would wait for ever.
 	maxBytes := max(p.opts.backlogBytes, MaxEncoded)
-	a.backlog = backlog.New(p.opts.backlog, maxBytes, func() {
-		a.press()
+	s.backlog = backlog.New(p.opts.backlog, maxBytes, func() {
+		s.press()
 		journal.Hurry()
 	})
-	db := &DB{
-		dir: p.dir, journalDir: journalDir, file: p.file, opts: p.opts, sql: sql, journal: journal,
-		applier: a, backlog: a.backlog,
-		partRecords: max(1, min(partRecords, p.opts.backlog/4)),
-		partBytes:   int(min(partBytes, maxBytes/4)),
+	db := p.assemble(s, s.backlog, from, sql)
+	db.journal, db.journalDir, db.applier.journal = journal, journalDir, journal
+	db.partRecords = max(1, min(partRecords, p.opts.backlog/4))
+	db.partBytes = int(min(partBytes, maxBytes/4))
+	return db, p.run(db)
+}
+
+// assemble makes the parts of a store that is opened for writing. from is the offset up to which SQLite has everything.
+func (p *opening) assemble(s source, b *backlog.Backlog, from wal.Offset, sql *sqlstore.DB) *DB {
+	a := &applier{
+		source: s, sql: sql, backlog: b,
+		log: p.opts.logger, metrics: p.opts.metrics, keep: p.file.Retention, limits: p.opts.limits,
+		dir: p.dir, now: p.opts.now, file: p.file, last: p.trusted(),
+		busy: newMutex(), changed: make(chan struct{}),
 	}
+	a.applied.Store(uint64(from))
+	db := &DB{dir: p.dir, file: p.file, opts: p.opts, sql: sql, applier: a, backlog: b}
 	db.quit, db.quitNow = context.WithCancel(context.Background())
 	a.closing = db.quit
-	err = p.replay(db)
+	return db
+}
+
+// run replays, and then starts the applier and fills the filter over ids. After an error it has stopped what it started.
+func (p *opening) run(db *DB) error {
+	a := db.applier
+	err := p.replay(db)
 	if err == nil {
 		db.file, db.recovery, db.restored = a.file, p.report, p.restored
 		db.ids, err = p.openFilter(db)
@@ -67,7 +78,7 @@ func (p *opening) start(journal *wal.Journal, journalDir string, sql *sqlstore.D
 		a.busy.Lock()
 		defer a.busy.Unlock()
 		db.backlog.Stop()
-		return nil, errors.Join(err, a.awaitCopying(), reader.Close())
+		return errors.Join(err, a.awaitCopying(), a.source.stop())
 	}
 	a.ids = db.ids
 	a.start()
@@ -75,7 +86,7 @@ func (p *opening) start(journal *wal.Journal, journalDir string, sql *sqlstore.D
 	if db.signer != nil {
 		db.signer.start(db)
 	}
-	return db, nil
+	return nil
 }
 
 // replay applies what SQLite lacks, after it has put in order what the opening has found suspect.
@@ -105,7 +116,7 @@ func (p *opening) replay(db *DB) error {
 	if err := db.applier.replay(p.ctx); err != nil {
 		return fmt.Errorf("replay the journal: %w", err)
 	}
-	p.report.Replayed, p.report.Rejected = db.applier.replayed, db.applier.rejected
+	p.report.Replayed, p.report.Rejected = db.applier.replayed, db.applier.rejected // nothing of a log that is followed
 	if err := p.openLog(db); err != nil {
 		return err
 	}
@@ -283,6 +294,10 @@ func (p *opening) describe() {
 		p.note("a torn tail of %d bytes at offset %d was cut (%s); a copy is in %s", t.Bytes, t.Offset, t.Reason, t.Quarantine)
 	}
 	switch {
+	case r.Rebuilt && p.file.Follows != nil && r.Aside != "":
+		p.note("%s was suspect (%s); it is filled again from %s, and the old files are in %s", storedir.SQLiteName, p.plan.Doubt, p.file.Follows.Log, r.Aside)
+	case r.Rebuilt && p.file.Follows != nil:
+		p.note("%s was missing and is filled again from %s (labels are not there)", storedir.SQLiteName, p.file.Follows.Log)
 	case r.Rebuilt && r.Aside != "":
 		p.note("%s was suspect (%s); it was rebuilt from the journal (%d records), and the old files are in %s", storedir.SQLiteName, p.plan.Doubt, r.Replayed, r.Aside)
 	case r.Rebuilt:

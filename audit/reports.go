@@ -38,6 +38,9 @@ type Stats struct {
 	TimeUnit   TimeUnit  `json:"time_unit"`
 	JournalDir string    `json:"journal_dir"`
 	Retention  Retention `json:"retention"`
+	// Follows is the log that the store follows, "" if it has a journal of its own. Then Applied is the number of the last message that
+	// SQLite has (its table store has the next one), and the other offsets, the lag, segments and bytes of the journal are 0 and mean nothing.
+	Follows string `json:"follows,omitempty"`
 	// JournalAway says why the journal was not read; "" when it was. Then the values that only the journal tells are 0
 	// and mean nothing: the offsets except Applied, the lag, segments and bytes, writer and backlog.
 	JournalAway string `json:"journal_away,omitempty"`
@@ -132,6 +135,9 @@ type VerifyReport struct {
 	Quick bool `json:"quick"`
 	// JournalAway says why the journal was not read, which is one of the problems; "" when it was.
 	JournalAway string `json:"journal_away,omitempty"`
+	// Follows is the log that the store follows, "" if it has a journal of its own. The log was not read: what concerns the journal is 0
+	// and means nothing.
+	Follows string `json:"follows,omitempty"`
 	// SQLiteUnread says why SQLite was not read to its end, which is one of the problems; "" when it was. Then the
 	// figures from SQLite, and what is compared with it, are incomplete.
 	SQLiteUnread string `json:"sqlite_unread,omitempty"`

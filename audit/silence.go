@@ -111,13 +111,13 @@ func (c *calendar) quiet(ctx context.Context, db *DB, from, to uint64) (agents [
 func (c *calendar) pinpoint(ctx context.Context, db *DB, a *quietAgent) (err error) {
 	var at int64
 	if a.lastFrom != a.lastTo {
-		if at, _, err = db.sql.LastOf(ctx, a.number, int64(a.lastFrom), int64(a.lastTo), c.asOf); err != nil {
+		if at, _, err = db.sql.LastOf(ctx, a.number, int64(a.lastFrom), int64(a.lastTo), c.asOf, c.o.Filter.Unapproved); err != nil {
 			return err
 		}
 		a.lastFrom, a.lastTo = uint64(at), uint64(at)
 	}
 	if a.records == 0 && a.firstFrom != a.firstTo {
-		if at, _, err = db.sql.FirstOf(ctx, a.number, int64(a.firstFrom), int64(a.firstTo), c.asOf); err != nil {
+		if at, _, err = db.sql.FirstOf(ctx, a.number, int64(a.firstFrom), int64(a.firstTo), c.asOf, c.o.Filter.Unapproved); err != nil {
 			return err
 		}
 		a.firstFrom, a.firstTo = uint64(at), uint64(at)

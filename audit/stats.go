@@ -45,6 +45,9 @@ func (db *DB) stats(ctx context.Context) (Stats, error) {
 	if s.Inbox, err = db.inboxState(ctx); err != nil {
 		return Stats{}, err
 	}
+	if o := db.file.Follows; o != nil {
+		s.Follows, s.Applied = o.Name(), wal.Offset(lastBefore(s.Applied))
+	}
 	if away := db.journalAway(); away != nil {
 		s.JournalAway = away.Error()
 		return s, nil
@@ -84,6 +87,9 @@ func (db *DB) statsBeside(ctx context.Context, s *Stats) (err error) {
 		return err
 	}
 	s.Writer = owner.PID
+	if db.file.Follows != nil {
+		return nil
+	}
 	end, err := db.readJournal(ctx, s.Applied, func(rec wal.Record) (more bool, err error) {
 		s.Backlog++
 		s.BacklogBytes += int64(len(rec.Payload))
@@ -97,8 +103,11 @@ func (db *DB) statsBeside(ctx context.Context, s *Stats) (err error) {
 }
 
 func (db *DB) segments() ([]wal.Segment, error) {
-	if db.journal != nil {
+	switch {
+	case db.journal != nil:
 		return db.journal.Segments(), nil
+	case db.file.Follows != nil:
+		return nil, nil
 	}
 	return wal.Segments(db.journalDir, db.opts.journal())
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/auditsql/auditsql/wal"
 )
 
-// Offset is a place in the journal.
+// Offset is a place in the journal, or in a store that follows a log the number of a message.
 type Offset = wal.Offset
 
 // TailRecord is a record with its place in the journal.
@@ -23,7 +23,8 @@ type TailRecord struct {
 // Tail yields the stored bytes of the last n records in the order of the journal and, with follow, of
 // every record that is acknowledged after them, until ctx ends. When the store is closed it ends with ErrClosed,
 // in the writer's process after the last record. It reads the journal, beside a live
-// writer or without one, and does not wait for SQLite. See TailAfter for what it leaves out.
+// writer or without one, and does not wait for SQLite. See TailAfter for what it leaves out. Of a store that follows a log it
+// yields what SQLite has.
 func (db *DB) Tail(ctx context.Context, n int, follow bool) iter.Seq2[[]byte, error] {
 	tail := tailOf(ctx, db, func(ctx context.Context, yield func([]byte, error) bool) error {
 		return db.tail(ctx, n, follow, yield)
@@ -57,8 +58,8 @@ func (db *DB) TailAfter(ctx context.Context, after Offset) iter.Seq2[TailRecord,
 func tailOf[T any](ctx context.Context, db *DB, run func(context.Context, func(T, error) bool) error) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		until := ctx
-		if db.applier == nil {
-			// No writer in this process tells the journal's readers that it is closed.
+		if db.applier == nil || db.file.Follows != nil {
+			// No journal in this process tells its readers that it is closed.
 			inner, cancel := context.WithCancelCause(ctx)
 			defer cancel(nil)
 			defer context.AfterFunc(db.quit, func() { cancel(ErrClosed) })()
@@ -82,6 +83,9 @@ func tailOf[T any](ctx context.Context, db *DB, run func(context.Context, func(T
 func (db *DB) tail(ctx context.Context, n int, follow bool, yield func([]byte, error) bool) error {
 	if err := db.tailable(ctx); err != nil {
 		return err
+	}
+	if db.file.Follows != nil {
+		return db.tailFollowed(ctx, n, follow, yield)
 	}
 	from, err := db.tailFrom(ctx, n)
 	if err != nil {

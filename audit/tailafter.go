@@ -21,6 +21,10 @@ func (db *DB) tailRange(ctx context.Context) (first, end Offset, err error) {
 	if err := db.tailable(ctx); err != nil {
 		return 0, 0, err
 	}
+	if db.file.Follows != nil {
+		cursor, err := db.sql.Cursor(ctx)
+		return 0, endOf(lastBefore(Offset(cursor))), err
+	}
 	segs, err := db.segments()
 	if err != nil {
 		return 0, 0, err
@@ -49,6 +53,9 @@ func (db *DB) tailRange(ctx context.Context) (first, end Offset, err error) {
 func (db *DB) tailAfter(ctx context.Context, after Offset, follow bool, yield func(TailRecord, error) bool) error {
 	if err := db.tailable(ctx); err != nil {
 		return err
+	}
+	if db.file.Follows != nil {
+		return db.tailFollowedAfter(ctx, after, yield)
 	}
 	from, err := db.recordFrom(ctx, after)
 	if err != nil {

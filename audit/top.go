@@ -94,8 +94,9 @@ type TopOptions struct {
 	// Figures asks for Subjects and Confidence of agents that have more than MostFigured records.
 	Figures bool
 
-	// Budget can end the count of agents whose figures are not stored, and that of their Subjects and Confidence. It has no
-	// effect on anything else that is ranked.
+	// Budget can end the count. Then the figures are those of the newest records, as many as could be counted; of agents whose
+	// figures are not stored they are of any records. It also ends the count of the Subjects and Confidence of agents. Evidence
+	// counts by pieces: a record can have several.
 	Budget Budget
 }
 
@@ -112,7 +113,8 @@ type TopList struct {
 	// may be missing, and the order may be wrong where counts differ by Missed or less.
 	Missed uint64
 
-	// Incomplete says that the budget ended the count. The figures are of the records that were counted until then.
+	// Incomplete says that the budget ended the count. The figures are of the records that were counted until then: the newest
+	// ones, except for agents. With NewSince it also says that the time was over before all that was counted had been looked up.
 	Incomplete bool
 
 	// Unfigured says that Subjects and Confidence of the agents were not counted: there are more than MostFigured records and
@@ -175,7 +177,7 @@ func (b TopBy) named(key string) (h *Hash, text *string) {
 //
 // The figures of agents are stored, see Timeline; only for Subjects and Confidence does Top look at their records. For anything else
 // it reads each record that the filter selects (a million take some seconds, for evidence about ten). A time in the
-// filter makes them few.
+// filter makes them few, and a budget ends the count.
 func (db *DB) Top(ctx context.Context, o TopOptions) (*TopList, error) {
 	t := &TopList{Entries: []TopEntry{}}
 	limit := orDefault(o.Filter.Limit, DefaultTop)
@@ -272,14 +274,19 @@ func (db *DB) top(ctx context.Context, t *TopList, f Filter, o *TopOptions, limi
 	if rank == sqlstore.RankAnswers && !o.By.OfEvidence() {
 		rank = sqlstore.RankCount // records are answers
 	}
-	found, err := db.sql.Frequencies(ctx, key, g, rank)
+	looking := o.Budget.lower().Part(3, 4).Start() // the rest is for what follows about the entries
+	found, err := db.sql.Frequencies(ctx, key, g, rank, o.Budget.lower())
 	if err != nil {
 		return err
 	}
-	t.Total, t.Without, t.Missed = uint64(found.Total), uint64(found.Without), uint64(found.Missed)
+	t.Total, t.Without, t.Missed, t.Incomplete = uint64(found.Total), uint64(found.Without), uint64(found.Missed), found.Cut
 	var keys []string
 	for _, c := range found.Top {
 		if o.NewSince != nil {
+			if o.Budget.Time > 0 && looking.Spent(0) {
+				t.Incomplete = true
+				break
+			}
 			seen, err := db.sql.SeenBefore(ctx, key, c.Key, int64(min(*o.NewSince, MaxTimestamp)), indexOf(f.AsOf))
 			if err != nil {
 				return err
@@ -294,7 +301,8 @@ func (db *DB) top(ctx context.Context, t *TopList, f Filter, o *TopOptions, limi
 		}
 		keys = append(keys, c.Key)
 	}
-	figures, _, err := db.sql.Figures(ctx, key, keys, g, int64(t.Total), sqlstore.Budget{})
+	// What follows about the entries is of the records that were counted.
+	figures, _, err := db.sql.Figures(ctx, key, keys, found.Counted, int64(t.Total), sqlstore.Budget{})
 	if err != nil {
 		return err
 	}

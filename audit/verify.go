@@ -167,7 +167,7 @@ func (v *verification) run(ctx context.Context) error {
 		return err
 	}
 	v.unread(err)
-	if v.quick || v.report.Journal.Segments > 0 || v.report.JournalAway != "" {
+	if v.quick || v.report.Journal.Segments > 0 || v.report.JournalAway != "" || v.db.file.Follows != nil {
 		return nil
 	}
 	return v.journalAlone(ctx, v.db.journalDir, v.db.opts)
@@ -205,6 +205,9 @@ func (v *verification) damage(f *findings) {
 // checkOpening makes the comparisons that opening the store in dir for writing makes, so that a store that every opening
 // refuses does not pass. When somebody has it open for writing, that opening has made them.
 func (v *verification) checkOpening(ctx context.Context, dir string, o options) error {
+	if v.db.file.Follows != nil {
+		return v.checkFollower(ctx)
+	}
 	journalDir, err := JournalDir(dir)
 	if err != nil {
 		return nil // there is a problem about this already
@@ -227,6 +230,18 @@ func (v *verification) checkOpening(ctx context.Context, dir string, o options) 
 		return v.checkLog(ctx, dir)
 	}
 	return nil
+}
+
+// checkFollower is checkOpening for a store that follows a log. Its opening would begin again with the first message if the
+// database were suspect.
+func (v *verification) checkFollower(ctx context.Context) error {
+	if doubt := doubtAbout(ctx, v.db.dir, v.db.file); doubt != "" {
+		v.found.problem("%s is suspect: %s", storedir.SQLiteName, doubt)
+	}
+	if held, _, err := lockHolder(ctx, v.db.journalDir); err != nil || held {
+		return err
+	}
+	return v.checkLog(ctx, v.db.dir)
 }
 
 // checkLog compares the store with what was signed, as an opening for writing does. Fewer records are no problem: a backup has
@@ -296,7 +311,7 @@ func (v *verification) everything(ctx context.Context) error {
 			return err
 		}
 		check := sqlstore.Check{Decode: rowOf}
-		if v.report.JournalAway == "" {
+		if v.report.JournalAway == "" && v.db.file.Follows == nil {
 			entries := newFeed()
 			check.Entries = entries.put
 			journal.start(group, func(f *findings) error { return v.journal(ctx, f, cursor, rejected, entries) })
@@ -347,8 +362,18 @@ func (v *verification) facts(ctx context.Context, f *findings) (cursor uint64, r
 			return 0, nil, err
 		}
 		v.report.Rejected++
+		if v.db.file.Follows != nil {
+			continue // whoever may write to the log can make it refuse a message, which stops nothing
+		}
 		f.problem("journal record at offset %d was rejected: %s", r.Offset, r.Reason)
 		rejected[r.Offset] = blake3.Sum256(r.Payload) // which the journal has of it too; a payload may have 16 MiB
+	}
+	if o := v.db.file.Follows; o != nil {
+		v.report.Follows = o.Log
+		f.note("the store follows %s, whose messages were not read: SQLite was compared with itself", o.Log)
+		if v.report.Rejected > 0 {
+			f.note("%d messages of the log were rejected: table rejected says why", v.report.Rejected)
+		}
 	}
 	if away := v.db.journalAway(); away != nil {
 		v.report.JournalAway = away.Error()
@@ -407,7 +432,7 @@ func (v *verification) counts(ctx context.Context, f *findings) error {
 		return err
 	}
 	v.report.Audits, v.report.Contributions, v.report.Agents = stats.Audits, stats.Contributions, stats.Agents
-	if v.report.JournalAway != "" {
+	if v.report.JournalAway != "" || v.db.file.Follows != nil {
 		return nil
 	}
 	segs, err := v.db.segments()

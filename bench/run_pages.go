@@ -30,6 +30,7 @@ const (
 var pages = []page{
 	{"/", usualPage, fixed("/")},
 	{"/timeline", usualPage, fixed("/timeline")},
+	{"/timeline?unapproved", usualPage, fixed("/timeline?unapproved=true")},
 	{"/list", quickPage, fixed("/list")},
 	{"/q/{id}", quickPage, func(q *audit.QueryAudit, _ audit.QueryID) string { return "/q/" + q.QueryID.String() }},
 	{"/q/{id}/record", quickPage, func(q *audit.QueryAudit, _ audit.QueryID) string { return "/q/" + q.QueryID.String() + "/record" }},
@@ -41,6 +42,7 @@ var pages = []page{
 	{"/agents", usualPage, fixed("/agents")},
 	{"/agents/{id}", usualPage, func(q *audit.QueryAudit, _ audit.QueryID) string { return "/agents/" + q.AgentID.String() }},
 	{"/top", usualPage, fixed("/top")},
+	{"/top?by=source", usualPage, fixed("/top?by=source")},
 	{"/find", usualPage, func(q *audit.QueryAudit, _ audit.QueryID) string { return "/find?q=" + q.QueryID.String()[:12] }},
 	{"/health", usualPage, fixed("/health")},
 	{"/v1/audits/{id}", quickPage, func(q *audit.QueryAudit, _ audit.QueryID) string { return "/v1/audits/" + q.QueryID.String() }},

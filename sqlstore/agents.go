@@ -96,12 +96,12 @@ func (a *agentsAsOf) correct(ctx context.Context, c *AgentCount) (err error) {
 	}
 	from, to := c.First, c.Last
 	if later.From <= from {
-		if c.First, _, err = a.db.FirstOf(ctx, c.Number, from, to, a.asOf); err != nil {
+		if c.First, _, err = a.db.FirstOf(ctx, c.Number, from, to, a.asOf, false); err != nil {
 			return err
 		}
 	}
 	if later.To >= to {
-		c.Last, _, err = a.db.LastOf(ctx, c.Number, from, to, a.asOf)
+		c.Last, _, err = a.db.LastOf(ctx, c.Number, from, to, a.asOf, false)
 	}
 	return err
 }
@@ -159,10 +159,10 @@ func (db *DB) AgentCounts(ctx context.Context, f Filter, b Budget) (counts []Age
 	for number, c := range byAgent {
 		c.Agent = hashes[number]
 		if c.First < c.firstTo {
-			c.First, _, err = db.FirstOf(ctx, number, c.First, c.firstTo, done.AsOf)
+			c.First, _, err = db.FirstOf(ctx, number, c.First, c.firstTo, done.AsOf, f.Unapproved)
 		}
 		if err == nil && c.lastFrom < c.Last {
-			c.Last, _, err = db.LastOf(ctx, number, c.lastFrom, c.Last, done.AsOf)
+			c.Last, _, err = db.LastOf(ctx, number, c.lastFrom, c.Last, done.AsOf, f.Unapproved)
 		}
 		if err != nil {
 			return nil, false, err
@@ -173,20 +173,23 @@ func (db *DB) AgentCounts(ctx context.Context, f Filter, b Budget) (counts []Age
 }
 
 // LastOf returns the timestamp of the newest record in a time of the agent with this number, among those with an Entry.Index
-// below asOf. ok is false if there is none.
-func (db *DB) LastOf(ctx context.Context, agent, from, to, asOf int64) (last int64, ok bool, err error) {
-	return db.endOf(ctx, agent, from, to, asOf, ` DESC`)
+// below asOf: of all, or of those with evidence that is not Approved. ok is false if there is none.
+func (db *DB) LastOf(ctx context.Context, agent, from, to, asOf int64, onlyUnapproved bool) (last int64, ok bool, err error) {
+	return db.endOf(ctx, agent, from, to, asOf, onlyUnapproved, ` DESC`)
 }
 
 // FirstOf is LastOf for the oldest record.
-func (db *DB) FirstOf(ctx context.Context, agent, from, to, asOf int64) (first int64, ok bool, err error) {
-	return db.endOf(ctx, agent, from, to, asOf, ``)
+func (db *DB) FirstOf(ctx context.Context, agent, from, to, asOf int64, onlyUnapproved bool) (first int64, ok bool, err error) {
+	return db.endOf(ctx, agent, from, to, asOf, onlyUnapproved, ``)
 }
 
-func (db *DB) endOf(ctx context.Context, agent, from, to, asOf int64, order string) (timestamp int64, ok bool, err error) {
-	const query = `SELECT a.timestamp FROM audit a INDEXED BY audit_by_agent
-		WHERE a.agent = ? AND a.timestamp >= ? AND a.timestamp <= ? AND a.idx < ? ORDER BY a.timestamp`
-	err = first(ctx, db.readers, query+order+` LIMIT 1`, []any{agent, from, to, asOf}, func(row []driver.Value) {
+func (db *DB) endOf(ctx context.Context, agent, from, to, asOf int64, onlyUnapproved bool, order string) (timestamp int64, ok bool, err error) {
+	query := `SELECT a.timestamp FROM audit a INDEXED BY audit_by_agent
+		WHERE a.agent = ? AND a.timestamp >= ? AND a.timestamp <= ? AND a.idx < ?`
+	if onlyUnapproved {
+		query += ` AND ` + unapproved
+	}
+	err = first(ctx, db.readers, query+` ORDER BY a.timestamp`+order+` LIMIT 1`, []any{agent, from, to, asOf}, func(row []driver.Value) {
 		timestamp, ok = integer(row[0]), true
 	})
 	if err != nil {
@@ -211,7 +214,7 @@ func (db *DB) LastBefore(ctx context.Context, agent [32]byte, upTo int64, asOf *
 	if err != nil || number < 0 {
 		return 0, false, err
 	}
-	return db.LastOf(ctx, number, 0, upTo, orNow(asOf))
+	return db.LastOf(ctx, number, 0, upTo, orNow(asOf), false)
 }
 
 // AgentHashes returns the agents of these numbers; number 0, the anonymous ones, has none.

@@ -249,8 +249,12 @@ func (a *applier) admit(ctx context.Context, b *Batch) (done Applied, err error)
 			a.fresh = append(a.fresh, n)
 			continue
 		}
-		if err := a.again(&b.Records[n], &done); err != nil {
+		other, err := a.again(&b.Records[n], &done)
+		if err != nil {
 			return done, err
+		}
+		if b.Again != nil {
+			b.Again(n, other)
 		}
 	}
 	done.Inserted = len(a.fresh)
@@ -308,22 +312,22 @@ func (a *applier) putKV(ctx context.Context, b *Batch, n int, row func(i int) kv
 	return nil
 }
 
-// again counts or rejects a record whose id kv has already.
-func (a *applier) again(r *Record, done *Applied) error {
+// again counts or rejects a record whose id kv has already. other says that the record there has other bytes.
+func (a *applier) again(r *Record, done *Applied) (other bool, err error) {
 	row, err := a.getKV.query(r.Key)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if row == nil {
-		return fmt.Errorf("key %x is there and cannot be read", r.Key)
+		return false, fmt.Errorf("key %x is there and cannot be read", r.Key)
 	}
 	// A record that has the leaf is the one that was admitted, also when the value in kv was changed since: verify reports
 	// that. It is no other record.
 	if bytes.Equal(bytesOf(row[1]), r.Leaf[:]) || bytes.Equal(bytesOf(row[0]), r.Payload) {
 		done.Duplicate++
-		return nil
+		return false, nil
 	}
-	return a.reject(&Rejected{r.Offset, fmt.Sprintf("another record has query_id %x", r.QueryID), r.Payload}, done)
+	return true, a.reject(&Rejected{r.Offset, fmt.Sprintf("another record has query_id %x", r.QueryID), r.Payload}, done)
 }
 
 // putEntries writes the entries of the admitted records, from index first on.

@@ -8,6 +8,14 @@ type Budget struct {
 	Time    time.Duration // after which no more are counted; 0: no limit
 }
 
+// Part returns the budget with so many parts of its time, of the whole in that many.
+func (b Budget) Part(n, of time.Duration) Budget {
+	if b.Time > 0 {
+		b.Time = max(1, b.Time*n/of) // 0 would have no end
+	}
+	return b
+}
+
 // Meter is a Budget that is being used up. One goroutine at a time may use it.
 type Meter struct {
 	budget Budget
@@ -32,4 +40,11 @@ func (m *Meter) More() bool {
 	}
 	m.used++
 	return true
+}
+
+// Spent adds records that were counted without asking More before each, and reports whether the budget is used up.
+func (m *Meter) Spent(records int64) bool {
+	b := &m.budget
+	m.used += records
+	return b.Records > 0 && m.used >= b.Records || b.Time > 0 && time.Since(m.begun) >= b.Time
 }

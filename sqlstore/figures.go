@@ -118,7 +118,7 @@ func (c *figureCount) learn(ctx context.Context, f *Filter) error {
 	c.byHash = map[int64]*figureTally{}
 	for h, list := range found {
 		for _, n := range list {
-			c.byHash[n] = c.byKey[string(h[:])]
+			c.byHash[n.id] = c.byKey[string(h[:])]
 		}
 	}
 	for h, list := range f.numbers {

@@ -23,13 +23,17 @@ type Filter struct {
 	MinConfidence, MaxConfidence *float64 // both inclusive
 	AsOf                         *int64   // an Entry.Index: only records with a lower one
 
+	// Conditions that this package adds for itself.
+	since  *int64 // an Entry.Index: only records with it or a higher one
+	fromOn *Place // only records with its timestamp and its or a higher index, and records of later timestamps
+
 	// AnyOf are lists of alternatives: a record must meet one filter of each list. NoneOf are filters of which a record must
 	// meet none. The filters in them have conditions alone: no AsOf, After, OnePiece, limit or order.
 	AnyOf  [][]Filter
 	NoneOf []Filter
 
 	// OnePiece makes Lifecycle, Assertion, Source and Unapproved, also those in AnyOf and NoneOf, conditions of one piece of
-	// evidence: a record must have a piece that meets all of them. Lifecycle is then that of the piece.
+	// evidence: where there are any, a record must have a piece that meets all of them. Lifecycle is then that of the piece.
 	OnePiece bool
 
 	// After is where Select goes on: only records that come after this place in the order of the filter. Counts ignore it, as
@@ -248,6 +252,12 @@ func (f *Filter) ofRecord() []clause {
 	}
 	if f.AsOf != nil {
 		add(`a.idx < ?`, *f.AsOf)
+	}
+	if f.since != nil {
+		add(`a.idx >= ?`, *f.since)
+	}
+	if f.fromOn != nil {
+		add(`(a.timestamp, a.idx) >= (?, ?)`, f.fromOn.Timestamp, f.fromOn.Index)
 	}
 	return cs
 }

@@ -153,11 +153,11 @@ func (x *numberIndex) span() string {
 	return `SELECT min((SELECT min(c.audit)` + in + `)), max((SELECT max(c.audit)` + in + `)) FROM json_each(?) j`
 }
 
-// tally is a query for the numbers after a bound one, up to another, each with the number of its rows of records up to a bound one. Equal
-// numbers stand together in the index, so SQLite does not sort. The index has the record's number too.
+// tally is a query for the hashes of a generation, each with how often it is such evidence of records up to a bound one. The
+// values to bind are this record and the generation. The index has the record's number too.
 func (x *numberIndex) tally() string {
-	c := `c.` + x.column
-	return `SELECT ` + c + `, count(*) FROM ` + x.named("c") + ` WHERE ` + c + ` > ? AND ` + c + ` <= ? AND c.audit <= ? GROUP BY ` + c
+	return `SELECT h.hex, (SELECT count(*) FROM ` + x.named("c") + ` WHERE c.` + x.column + ` = h.id AND c.audit <= ?)
+		FROM hash h INDEXED BY hash_by_hex WHERE h.generation = ?`
 }
 
 // audits is table audit, as a, narrowed to the records that have the evidence with a number. All are of one generation.
@@ -167,13 +167,17 @@ func (x *numberIndex) audits(number int64) clause {
 }
 
 // numbers are the numbers of hashes in the dictionary, in ascending order: at most one for each generation.
-type numbers map[[32]byte][]int64
+type numbers map[[32]byte][]number
+
+type number struct{ id, generation int64 }
 
 // list writes the numbers of some hashes as a list for json_each.
 func (n numbers) list(hashes ...*[32]byte) string {
 	all := []int64{}
 	for _, h := range hashes {
-		all = append(all, n[*h]...)
+		for _, n := range n[*h] {
+			all = append(all, n.id)
+		}
 	}
 	b, err := json.Marshal(all)
 	if err != nil {
@@ -184,7 +188,7 @@ func (n numbers) list(hashes ...*[32]byte) string {
 
 // numbersOf returns the numbers of hashes as of now. It visits each generation once for each hash.
 func (db *DB) numbersOf(ctx context.Context, hashes []*[32]byte) (numbers, error) {
-	const query = generations + `SELECT h.id, h.hex FROM json_each(?) j CROSS JOIN ` + fromHash + ` WHERE h.generation = gen.n AND h.hex = j.value`
+	const query = generations + `SELECT h.id, h.generation, h.hex FROM json_each(?) j CROSS JOIN ` + fromHash + ` WHERE h.generation = gen.n AND h.hex = j.value`
 	found := make(numbers, len(hashes))
 	var each []*[32]byte // once
 	for _, h := range hashes {
@@ -197,29 +201,12 @@ func (db *DB) numbersOf(ctx context.Context, hashes []*[32]byte) (numbers, error
 		return nil, err
 	}
 	err = db.readers.each(ctx, query, []any{list}, all(func(row []driver.Value) {
-		text, _ := row[1].(string)
+		text, _ := row[2].(string)
 		if h, ok := hashOf(text); ok {
-			found[h] = append(found[h], integer(row[0]))
+			found[h] = append(found[h], number{integer(row[0]), integer(row[1])})
 		}
 	}))
 	return found, err
-}
-
-// hashesOf returns the hashes of numbers. A number that the dictionary lacks, or whose row there is no hash, is left out.
-func (db *DB) hashesOf(ctx context.Context, list []int64) (map[int64][32]byte, error) {
-	const query = `SELECT h.id, h.hex FROM json_each(?) j CROSS JOIN hash h ON h.id = j.value`
-	text, err := json.Marshal(list)
-	if err != nil {
-		return nil, err
-	}
-	hashes := make(map[int64][32]byte, len(list))
-	err = db.readers.each(ctx, query, []any{string(text)}, all(func(row []driver.Value) {
-		text, _ := row[1].(string)
-		if h, ok := hashOf(text); ok {
-			hashes[integer(row[0])] = h
-		}
-	}))
-	return hashes, err
 }
 
 // listOf writes hashes as a list for json_each.

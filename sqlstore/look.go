@@ -24,9 +24,9 @@ type Meta struct {
 	Reach    uint64 // the highest that the cursor has been: Rewind sets the cursor back, and not this
 	StoreID  string // 32 hex digits, or "" if it was made without one
 	TimeUnit string // s, ms, us or ns
-	// Retention and JournalDir are those of the last writer's Options, or "".
-	Retention, JournalDir string
-	missing               string // see MissingTables
+	// Retention, JournalDir and Follows are those of the last writer's Options, or "".
+	Retention, JournalDir, Follows string
+	missing                        string // see MissingTables
 	// Hashing: the records of an older version are being hashed, or that was interrupted. Counting: they are being counted by
 	// time, likewise.
 	Hashing, Counting bool
@@ -194,7 +194,7 @@ func factsOf(ctx context.Context, tx sqlx.QueryerContext) (Meta, error) {
 		return m, err
 	}
 	m.missing = strings.Join(missing, " ")
-	const facts = `SELECT name, value FROM store WHERE name IN ('cursor', 'store_id', 'time_unit', 'wal_retain', 'wal_dir', 'rewound', 'hashing', 'activity')`
+	const facts = `SELECT name, value FROM store WHERE name IN ('cursor', 'store_id', 'time_unit', 'wal_retain', 'wal_dir', 'follows', 'rewound', 'hashing', 'activity')`
 	var rows []struct {
 		Name  string
 		Value any
@@ -225,6 +225,8 @@ func factsOf(ctx context.Context, tx sqlx.QueryerContext) (Meta, error) {
 				m.Retention = v
 			case "wal_dir":
 				m.JournalDir = v
+			case "follows":
+				m.Follows = v
 			}
 		}
 	}

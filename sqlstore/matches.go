@@ -6,19 +6,59 @@ import (
 )
 
 // Matches reports whether a record meets the conditions of the filter, as conditions says it in SQL. A record that SQLite does
-// not have yet can be tested so. What is about a list (AsOf, After, the limit and the order) counts for nothing here.
+// not have yet can be tested so. What is about a list (AsOf, After, the limit and the order) counts for nothing here, and OnePiece,
+// which is about a piece of evidence, must not be set.
 //
 // A condition that is added to conditions belongs here too: TestSelectFindsWhatLookingAtEveryRecordFinds compares the two.
 func (f *Filter) Matches(r *Record) bool {
-	return meets(r.AgentID, f.Agent) && (!f.Anonymous || r.AgentID == nil) &&
-		(f.From == nil || r.Timestamp >= *f.From) && (f.To == nil || r.Timestamp <= *f.To) &&
-		meets(r.Subject, f.Subject) && (f.SubjectGlob == nil || r.Subject != nil && glob(*f.SubjectGlob, *r.Subject)) &&
-		meets(r.Predicate, f.Predicate) && meets(r.Lens, f.Lens) && meets(r.Lifecycle, f.Lifecycle) && meets(r.ResultHash, f.Result) &&
+	if !f.matchesRecord(r) {
+		return false
+	}
+	if f.OnePiece {
+		return f.matchesLists(func(evidence bool) bool { return !evidence }, func(g *Filter) bool { return g.Matches(r) }) &&
+			(len(f.ofPiece()) == 0 || slices.ContainsFunc(r.Contributions, func(c Contribution) bool { return f.MatchesPiece(r, &c) }))
+	}
+	return meets(r.Lifecycle, f.Lifecycle) &&
 		(f.Assertion == nil || slices.ContainsFunc(r.Contributions, func(c Contribution) bool { return c.AssertionHash == *f.Assertion })) &&
 		(f.Source == nil || slices.ContainsFunc(r.Contributions, func(c Contribution) bool { return c.SourceHash == *f.Source })) &&
 		(!f.Unapproved || r.unapproved()) &&
+		f.matchesLists(func(bool) bool { return true }, func(g *Filter) bool { return g.Matches(r) })
+}
+
+// MatchesPiece reports whether a record and a piece of its evidence meet all conditions of a filter with OnePiece, as ofPiece says
+// it in SQL of the piece.
+func (f *Filter) MatchesPiece(r *Record, c *Contribution) bool {
+	return f.matchesRecord(r) && meets(&c.Lifecycle, f.Lifecycle) && meets(&c.AssertionHash, f.Assertion) && meets(&c.SourceHash, f.Source) &&
+		(!f.Unapproved || c.unapproved()) &&
+		f.matchesLists(func(bool) bool { return true }, func(g *Filter) bool { return g.MatchesPiece(r, c) })
+}
+
+// matchesRecord tells it of the conditions that ofRecord has.
+func (f *Filter) matchesRecord(r *Record) bool {
+	return meets(r.AgentID, f.Agent) && (!f.Anonymous || r.AgentID == nil) &&
+		(f.From == nil || r.Timestamp >= *f.From) && (f.To == nil || r.Timestamp <= *f.To) &&
+		meets(r.Subject, f.Subject) && (f.SubjectGlob == nil || r.Subject != nil && glob(*f.SubjectGlob, *r.Subject)) &&
+		meets(r.Predicate, f.Predicate) && meets(r.Lens, f.Lens) && meets(r.ResultHash, f.Result) &&
 		!slices.ContainsFunc(f.Attributes, func(a Attribute) bool { return !slices.Contains(r.Attributes, a) }) &&
-		(f.MinConfidence == nil || r.ResultConfidence >= *f.MinConfidence) && (f.MaxConfidence == nil || r.ResultConfidence <= *f.MaxConfidence)
+		(f.MinConfidence == nil || r.ResultConfidence >= *f.MinConfidence) && (f.MaxConfidence == nil || r.ResultConfidence <= *f.MaxConfidence) &&
+		!slices.ContainsFunc(f.AnyOf, func(list []Filter) bool { return !anyMatches(list, r) }) && !anyMatches(f.NoneOf, r)
+}
+
+// anyMatches reports whether a record meets one filter of a list or more. What a record lacks meets no filter, as a condition that is
+// NULL is not met.
+func anyMatches(list []Filter, r *Record) bool {
+	return slices.ContainsFunc(list, func(g Filter) bool { return g.Matches(r) })
+}
+
+// matchesLists tells it of the lists that ofLists has.
+func (f *Filter) matchesLists(wanted func(evidence bool) bool, matches func(*Filter) bool) bool {
+	one := func(g Filter) bool { return matches(&g) }
+	for _, list := range f.AnyOf {
+		if wanted(slices.ContainsFunc(list, Filter.namesEvidence)) && !slices.ContainsFunc(list, one) {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(f.NoneOf, func(g Filter) bool { return wanted(g.namesEvidence()) && matches(&g) })
 }
 
 // meets reports whether a column has the value that is wanted. NULL is equal to nothing.

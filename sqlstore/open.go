@@ -37,6 +37,8 @@ type Options struct {
 	// is lost. "" leaves what was stored before.
 	Retention  string
 	JournalDir string
+	// Follows is what store.json says about the log that the store follows, if it does. It is stored likewise.
+	Follows string
 
 	// LockWait is how long a statement of the writer waits for another process's lock before it fails with ErrBusy; 10 s
 	// if 0.

@@ -1,14 +1,25 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"database/sql/driver"
 	"iter"
+	"slices"
 )
 
 // part is a piece of what a filter selects, small enough for one short read: rows of table audit, as a, each once.
 type part struct {
 	from, where clause
+
+	// end is the last row in the order of the parts. nil: no part follows.
+	end *border
+}
+
+// border is where one part ends and the next begins.
+type border struct {
+	row         auditRow
+	byAdmission bool // the order of the parts, which is otherwise that of time
 }
 
 // query makes a statement of a part: the columns, and further tables with their condition.
@@ -20,10 +31,11 @@ func (p *part) query(columns, join string, args ...any) (string, []any) {
 // noJoin is the condition of a query that joins nothing.
 const noJoin = ` WHERE TRUE`
 
-// parts yields what a filter selects, in parts and in no promised order, for counting. The limit and the order
-// of the filter do not matter. Records that are admitted after it began are left out.
-func (db *DB) parts(ctx context.Context, f Filter) iter.Seq2[part, error] {
-	f.Limit, f.Descending, f.After = 0, false, nil
+// parts yields what a filter selects, in parts, for counting. The limit and the order of the filter do not matter. The parts come
+// in the order of time, or of admission, and with newestFirst in the opposite one. Records that are admitted after it began are
+// left out.
+func (db *DB) parts(ctx context.Context, f Filter, newestFirst bool) iter.Seq2[part, error] {
+	f.Limit, f.Descending, f.After = 0, newestFirst, nil
 	// Where nothing names an index, table audit itself is read, in its own order.
 	f.ByAdmission = !f.bounded()
 	return func(yield func(part, error) bool) {
@@ -49,9 +61,24 @@ func (db *DB) parts(ctx context.Context, f Filter) iter.Seq2[part, error] {
 // foundParts are made of the records that were looked up.
 func (s *selection) foundParts(yield func(part, error) bool) {
 	where := and(s.q.conditions())
+	// In the order of a walk.
+	slices.SortFunc(s.found, func(a, b auditRow) int {
+		c := cmp.Compare(a.Idx, b.Idx)
+		if !s.q.ByAdmission {
+			c = cmp.Or(cmp.Compare(a.Timestamp, b.Timestamp), c)
+		}
+		if s.q.Descending {
+			return -c
+		}
+		return c
+	})
 	for found := s.found; len(found) > 0; {
 		n := min(len(found), s.db.sizes.maxStretch)
-		if !yield(part{among(found[:n]), where}, nil) {
+		p := part{from: among(found[:n]), where: where}
+		if n < len(found) {
+			p.end = &border{found[n-1], s.q.ByAdmission}
+		}
+		if !yield(p, nil) {
 			return
 		}
 		found = found[n:]
@@ -63,9 +90,34 @@ func (s *selection) evidenceParts(yield func(part, error) bool) {
 	newest := s.stats.newest
 	where := and(append(s.q.conditions(), clause{`a.idx <= ?`, []any{newest}}))
 	e := s.q.evidence()
-	for _, number := range s.q.numbers[*e.Hash] {
-		if !yield(part{e.index().audits(number), where}, nil) {
+	ids := map[int64]int64{} // by generation
+	for _, n := range s.q.numbers[*e.Hash] {
+		ids[n.generation] = n.id
+	}
+	for generation, end := range everyGeneration(newest, s.q.Descending) {
+		id, has := ids[generation]
+		if has && !yield(part{e.index().audits(id), where, end}, nil) {
 			return
+		}
+	}
+}
+
+// everyGeneration yields the generations of records up to that of the newest one (see hashindex.go), each with its border to
+// the next. The last one has none.
+func everyGeneration(newest int64, newestFirst bool) iter.Seq2[int64, *border] {
+	return func(yield func(int64, *border) bool) {
+		last := generationOf(newest)
+		for i := range last + 1 {
+			generation, end := i, &border{auditRow{Idx: (i+1)<<generationShift - 1}, true}
+			if newestFirst {
+				generation, end = last-i, &border{auditRow{Idx: (last - i) << generationShift}, true}
+			}
+			if i == last {
+				end = nil
+			}
+			if !yield(generation, end) {
+				return
+			}
 		}
 	}
 }
@@ -79,7 +131,13 @@ func (s *selection) walkParts(ctx context.Context, yield func(part, error) bool)
 			yield(part{}, err)
 			return
 		}
-		if p == nil || !yield(*p, nil) {
+		if p == nil {
+			return
+		}
+		if w.at != nil {
+			p.end = &border{*w.at, s.q.ByAdmission}
+		}
+		if !yield(*p, nil) {
 			return
 		}
 	}
@@ -95,7 +153,7 @@ func (db *DB) scan(ctx context.Context, f Filter, columns, join string, args []a
 // scanSome is scan for a visit that returns whether it wants more rows. more is false if it did not.
 func (db *DB) scanSome(ctx context.Context, f Filter, columns, join string, args []any, visit func([]driver.Value) bool) (more bool, err error) {
 	more = true
-	for p, err := range db.parts(ctx, f) {
+	for p, err := range db.parts(ctx, f, false) {
 		if err != nil {
 			return false, err
 		}

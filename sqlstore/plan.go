@@ -12,7 +12,8 @@ import (
 //	look up    few records share a value that the filter names: its index finds them, and they are sorted in memory
 //	walk       otherwise: an index in the right order is read, a stretch of rows at a time
 //
-// A count needs no order, so it can also go through the evidence generation by generation (see hashindex.go).
+// A count needs no order, so it can also go through the evidence generation by generation (see hashindex.go), where that is shorter
+// (see weigh.go).
 
 // action is what to do next.
 type action uint8
@@ -24,6 +25,7 @@ const (
 	doProbe                    // look up a few records by plan.lookup
 	doCount                    // count the rows that plan.lookup finds in its index
 	doLookUp                   // look up the records by plan.lookup, and sort them
+	doWeigh                    // learn whether it is shorter to go through the evidence than through the time
 	doNarrow                   // learn the first and the last record that have the evidence
 	doWalk                     // read the path
 	doByEvidence               // go through the evidence, to count
@@ -65,6 +67,9 @@ type statistics struct {
 
 	shares   []share // of the lookups, in their order, as far as they were tried
 	narrowed bool    // doNarrow was done
+
+	weighed bool // doWeigh was done
+	rare    bool // and few records have the evidence, compared with those of the time
 }
 
 // share is how many rows of an index have the value that a lookup asks for.
@@ -97,10 +102,14 @@ func planNext(q *question, z *sizes, s *statistics) plan {
 			return plan{doLookUp, i}
 		}
 	}
+	_, ofSubject := q.subject()
 	switch {
-	case q.to == toCount && !q.bounded() && q.evidence() != nil:
+	case q.evidence() == nil:
+	case q.to == toCount && (!q.bounded() || s.rare):
 		return plan{action: doByEvidence}
-	case q.evidence() != nil && !s.narrowed:
+	case q.to == toCount && !ofSubject && !s.weighed: // nothing counts the records of a subject
+		return plan{action: doWeigh}
+	case !s.narrowed:
 		return plan{action: doNarrow}
 	}
 	return plan{action: doWalk}
@@ -281,9 +290,14 @@ func (f *Filter) path() path {
 		p.from = `audit a INDEXED BY audit_by_time`
 	}
 	switch {
-	case f.ByAdmission && f.AsOf != nil:
-		p.span.most, rest.AsOf = *f.AsOf-1, nil
-	case !f.ByAdmission:
+	case f.ByAdmission:
+		if f.AsOf != nil {
+			p.span.most, rest.AsOf = *f.AsOf-1, nil
+		}
+		if f.since != nil {
+			p.span.least, rest.since = *f.since, nil
+		}
+	default:
 		p.span, rest.From, rest.To = f.times(), nil, nil
 	}
 	p.conditions = rest.conditions()

@@ -30,6 +30,10 @@ func TestPlan(t *testing.T) {
 		s.narrowed = true
 		return s
 	}
+	weighed := func(s statistics, rare bool) statistics {
+		s.weighed, s.rare = true, rare
+		return s
+	}
 	few, unknown, rare, frequent := share{3, true}, share{101, false}, share{1000, true}, share{1001, true}
 	for _, c := range []struct {
 		name string
@@ -89,8 +93,12 @@ func TestPlan(t *testing.T) {
 		{"evidence that too many have", Filter{Assertion: &hash}, toRead, tried(frequent), plan{action: doNarrow}},
 		{"evidence that too many have, narrowed", Filter{Source: &hash}, toRead, narrowed(tried(frequent)), plan{action: doWalk}},
 		{"evidence that too many have, to count", Filter{Source: &hash}, toCount, tried(frequent), plan{action: doByEvidence}},
-		{"evidence in a time, to count", Filter{Source: &hash, From: &seven}, toCount, tried(frequent), plan{action: doNarrow}},
-		{"evidence in a time, to count, narrowed", Filter{Source: &hash, From: &seven}, toCount, narrowed(tried(frequent)), plan{action: doWalk}},
+		{"evidence in a time, to count", Filter{Source: &hash, From: &seven}, toCount, tried(frequent), plan{action: doWeigh}},
+		{"evidence in a time that has few records, to count", Filter{Source: &hash, From: &seven}, toCount, weighed(tried(frequent), false), plan{action: doNarrow}},
+		{"evidence in a time that has many records, to count", Filter{Source: &hash, From: &seven}, toCount, weighed(tried(frequent), true), plan{action: doByEvidence}},
+		{"evidence in a time, narrowed", Filter{Source: &hash, From: &seven}, toRead, narrowed(tried(frequent)), plan{action: doWalk}},
+		{"evidence of a subject, to count", Filter{Source: &hash, Subject: &exactly}, toCount, tried(frequent), plan{action: doNarrow}},
+		{"evidence in a time, to count, narrowed", Filter{Source: &hash, From: &seven}, toCount, narrowed(weighed(tried(frequent), false)), plan{action: doWalk}},
 		{"evidence that few have, to count", Filter{Source: &hash}, toCount, tried(few), plan{doLookUp, 0}},
 	} {
 		q := newQuestion(&c.f, c.to)

@@ -38,11 +38,16 @@ type Contribution struct {
 // said (Unstated) it is not.
 func (r *Record) unapproved() bool {
 	for i := range r.Contributions {
-		if l := r.Contributions[i].Lifecycle; l != lifecycleApproved && l != lifecycleUnstated {
+		if r.Contributions[i].unapproved() {
 			return true
 		}
 	}
 	return false
+}
+
+// unapproved reports whether the piece is neither Approved nor Unstated, as the condition unapprovedPiece says it of a row.
+func (c *Contribution) unapproved() bool {
+	return c.Lifecycle != lifecycleApproved && c.Lifecycle != lifecycleUnstated
 }
 
 // Lifecycles as the tables have them.
@@ -69,6 +74,10 @@ type Batch struct {
 	Records  []Record   // in journal order
 	Rejected []Rejected // records of the same stretch of the journal that are no audits
 	Cursor   uint64     // journal offset after the last of them
+
+	// Again, if set, is called for each record whose id is there already, with its index and whether the record under the id is
+	// another one. When Apply returns an error, the calls mean nothing.
+	Again func(record int, other bool)
 
 	// Yield, if set, is called every half a millisecond or so while the batch is stored, in the goroutine that
 	// stores it. It can let other goroutines run first. It must not use the database.

@@ -190,7 +190,8 @@ func wantCounted(t require, db *sqlstore.DB, rs []sqlstore.Record, f sqlstore.Fi
 	want := map[string][2]int64{}
 	first, last := int64(math.MaxInt64), int64(-1)
 	for i, r := range rs {
-		if f.Agent != nil && (r.AgentID == nil || *r.AgentID != *f.Agent) || f.Anonymous && r.AgentID != nil ||
+		unapproved := slices.ContainsFunc(r.Contributions, func(c sqlstore.Contribution) bool { return c.Lifecycle != 2 && c.Lifecycle != 5 })
+		if f.Unapproved && !unapproved || f.Agent != nil && (r.AgentID == nil || *r.AgentID != *f.Agent) || f.Anonymous && r.AgentID != nil ||
 			f.From != nil && r.Timestamp < *f.From || f.To != nil && r.Timestamp > *f.To || f.AsOf != nil && int64(i) >= *f.AsOf {
 			continue
 		}
@@ -200,7 +201,7 @@ func wantCounted(t require, db *sqlstore.DB, rs []sqlstore.Record, f sqlstore.Fi
 		}
 		n := want[pieceName(r.AgentID, piece)]
 		n[0]++
-		if slices.ContainsFunc(r.Contributions, func(c sqlstore.Contribution) bool { return c.Lifecycle != 2 && c.Lifecycle != 5 }) {
+		if unapproved {
 			n[1]++
 		}
 		want[pieceName(r.AgentID, piece)] = n
@@ -223,8 +224,8 @@ func TestCountActivityFindsWhatLookingAtEveryRecordFinds(t *testing.T) {
 	apply(t, db, rs...)
 	rapid.Check(t, func(t *rapid.T) {
 		db.ShrinkSelect(10, rapid.SampledFrom([]int{1, 1000}).Draw(t, "lookup"), 10)
-		db.ShrinkRollup(rapid.SampledFrom([]int{1, 2, 7, 10_000}).Draw(t, "page"), rapid.SampledFrom([]int{50, 1000}).Draw(t, "corrections"))
-		var f sqlstore.Filter
+		db.ShrinkRollup(rapid.SampledFrom([]int{1, 2, 7, 10_000}).Draw(t, "page"), rapid.SampledFrom([]int{3, 50, 1000}).Draw(t, "corrections"))
+		f := sqlstore.Filter{Unapproved: rapid.Bool().Draw(t, "unapproved")}
 		switch rapid.IntRange(0, 3).Draw(t, "who") {
 		case 0:
 			f.Agent = ptr(h(fmt.Sprint("agent ", rapid.IntRange(0, 7).Draw(t, "agent")))) // the last is nobody
@@ -402,5 +403,49 @@ func TestCheckEndsAfterManyWrongRows(t *testing.T) {
 	_, problems := check(t, db)
 	if n := len(problems); n < 100 || n > 110 || !strings.Contains(problems[n-1], "there may be more rows that are wrong") {
 		t.Errorf("%d problems: %q", n, problems[n-1])
+	}
+}
+
+// As of a moment that is long ago, what came since is subtracted from the stored counts if it is little in the time that is asked
+// about. Otherwise each record is counted.
+func TestTooMuchToSubtract(t *testing.T) {
+	t.Parallel()
+	db := newDB(t)
+	const minute, hour = 60_000, 3_600_000
+	var rs []sqlstore.Record
+	add := func(n int, at int64) {
+		for range n {
+			s := newSample(len(rs))
+			s.Time = at + int64(len(rs))
+			rs = append(rs, s.record(uint64(len(rs))*100))
+		}
+	}
+	add(200, hour)   // before the moment
+	add(20, hour)    // these came later into the same minute
+	add(400, 2*hour) // and these are of another hour
+	apply(t, db, rs...)
+	moment := int64(200)
+	for _, c := range []struct {
+		name        string
+		to          int64
+		corrections int
+		stored      bool
+	}{
+		{"all of what came since", math.MaxInt64, 420, true},
+		{"what came since into the minute", hour + minute - 1, 20, true},
+		{"one more than may be subtracted", hour + minute - 1, 19, false},
+		{"too many others to pass", hour + minute - 1, 5, false},
+	} {
+		db.ShrinkRollup(10, c.corrections)
+		f := sqlstore.Filter{From: ptr(int64(hour)), To: &c.to, AsOf: &moment}
+		wantCounted(t, db, rs, f, 1, nil)
+		visits := 0
+		grid := func(first, last int64) []sqlstore.Grid { return []sqlstore.Grid{{To: math.MaxInt64, Minutes: 1}} }
+		if _, err := db.CountActivity(t.Context(), f, grid, false, func(sqlstore.Activity) bool { visits++; return true }); err != nil {
+			t.Fatal(err)
+		}
+		if stored := visits < 200; stored != c.stored {
+			t.Errorf("%s: %d visits", c.name, visits)
+		}
 	}
 }

@@ -73,7 +73,7 @@ func (c *checker) storedActivity(ctx context.Context) (rollupSum, error) {
 		ORDER BY span, start, agent LIMIT ?`
 	sum := rollupSum{seed: c.rollup.seed}
 	a := activityCount{db: c.db, state: c.counted}
-	a.AsOf = c.newest + 1
+	a.corrected = c.newest + 1
 	if err := a.correct(ctx); err != nil {
 		return sum, err
 	}

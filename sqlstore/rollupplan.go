@@ -33,20 +33,18 @@ type rollupState struct {
 // fromRollup decides whether the records that a filter selects are counted from the rollup. Otherwise each is looked at.
 func (s *rollupState) fromRollup(f *Filter, z *sizes) bool {
 	switch {
-	case !f.byAgentAndTime(), !s.whole:
+	case !f.isCounted(), !s.whole:
 		return false
-	case s.newest+1-s.asOf(f) > int64(z.corrections):
-		return false // there is too much to subtract
 	case f.Agent != nil && s.ofAgent <= int64(z.lookup):
 		return false // its records are in one stretch of an index, and its rows of table activity are not
 	}
 	return true
 }
 
-// byAgentAndTime reports whether the filter has no conditions but those that table activity has columns for.
-func (f *Filter) byAgentAndTime() bool {
+// isCounted reports whether the filter has no conditions but those that table activity has columns for.
+func (f *Filter) isCounted() bool {
 	g := *f
-	g.Agent, g.Anonymous, g.From, g.To, g.AsOf = nil, false, nil, nil, nil
+	g.Agent, g.Anonymous, g.From, g.To, g.AsOf, g.Unapproved = nil, false, nil, nil, nil, false
 	g.Limit, g.After, g.Descending, g.ByAdmission, g.numbers = 0, nil, false, false, nil
 	return reflect.DeepEqual(g, Filter{})
 }

@@ -229,6 +229,8 @@ func (s *selection) prepare(ctx context.Context) (action, error) {
 			err = s.probe(ctx, p.lookup)
 		case doCount:
 			err = s.count(ctx, p.lookup)
+		case doWeigh:
+			err = s.weigh(ctx)
 		case doNarrow:
 			err = s.narrow(ctx)
 		case doLookUp:

@@ -46,7 +46,7 @@ func world(t *testing.T, n int) (*sqlstore.DB, []sqlstore.Record) {
 // fits reports whether a record meets the conditions of a filter, without AsOf.
 func fits(r sqlstore.Record, f sqlstore.Filter) bool {
 	some := func(ok func(sqlstore.Contribution) bool) bool { return slices.ContainsFunc(r.Contributions, ok) }
-	if f.OnePiece {
+	if f.OnePiece && namesEvidence(f) {
 		return some(func(c sqlstore.Contribution) bool { return fitsPiece(r, c, f) })
 	}
 	return fitsRecord(r, f) && (f.Lifecycle == nil || *r.Lifecycle == *f.Lifecycle) &&
@@ -62,6 +62,12 @@ func fitsPiece(r sqlstore.Record, c sqlstore.Contribution, f sqlstore.Filter) bo
 		(f.Assertion == nil || c.AssertionHash == *f.Assertion) && (f.Source == nil || c.SourceHash == *f.Source) &&
 		(!f.Unapproved || c.Lifecycle != 2) &&
 		fitsLists(f, func(g sqlstore.Filter) bool { return fitsPiece(r, c, g) })
+}
+
+// namesEvidence reports whether a filter has conditions of evidence.
+func namesEvidence(f sqlstore.Filter) bool {
+	return f.Lifecycle != nil || f.Assertion != nil || f.Source != nil || f.Unapproved || slices.ContainsFunc(f.NoneOf, namesEvidence) ||
+		slices.ContainsFunc(f.AnyOf, func(list []sqlstore.Filter) bool { return slices.ContainsFunc(list, namesEvidence) })
 }
 
 func fitsLists(f sqlstore.Filter, ok func(sqlstore.Filter) bool) bool {
@@ -199,13 +205,13 @@ func TestSelectFindsWhatLookingAtEveryRecordFinds(t *testing.T) {
 // wantMatches checks that Matches finds the records that Select finds.
 func wantMatches(t *rapid.T, db *sqlstore.DB, rs []sqlstore.Record, f sqlstore.Filter) {
 	alone := f
-	alone.AsOf, alone.After, alone.Limit = nil, nil, 0
+	alone.AsOf, alone.After, alone.Limit, alone.OnePiece = nil, nil, 0, false // what is not of one record
 	selected := map[string]bool{}
 	for _, payload := range collect(t, db, alone) {
 		selected[string(payload)] = true
 	}
 	for i := range rs {
-		if got, want := f.Matches(&rs[i]), selected[string(rs[i].Payload)]; got != want {
+		if got, want := alone.Matches(&rs[i]), selected[string(rs[i].Payload)]; got != want {
 			t.Fatalf("record %d matches: %t, and Select finds it: %t: %s", i, got, want, rs[i].Payload)
 		}
 	}
@@ -522,8 +528,9 @@ func TestCountsAreOfWhatSelectFinds(t *testing.T) {
 				}); err != nil || moments != 0 || unapproved != 0 {
 					t.Fatalf("%d moments and %d unapproved are missing, %v", moments, unapproved, err)
 				}
+				budget := rapid.Int64Range(1, 300).Draw(t, "budget")
 				for k, want := range frequencies {
-					got, err := db.Frequencies(context.Background(), k, f, sqlstore.RankCount)
+					got, err := db.Frequencies(context.Background(), k, f, sqlstore.RankCount, sqlstore.Budget{})
 					if err != nil || len(got.Top) != len(want) || got.Missed != 0 {
 						t.Fatalf("frequencies %+v: %+v, %v; want %d", k, got, err, len(want))
 					}
@@ -532,6 +539,11 @@ func TestCountsAreOfWhatSelectFinds(t *testing.T) {
 							t.Fatalf("frequencies %+v: %q %d, want %d", k, one.Key, one.Count, want[one.Key])
 						}
 					}
+					some, err := db.Frequencies(context.Background(), k, f, sqlstore.RankCount, sqlstore.Budget{Records: budget})
+					if err != nil || !some.Cut && some.Total != got.Total {
+						t.Fatalf("frequencies %+v within a budget: %+v, %v; all are %+v", k, some, err, got)
+					}
+					wantNewest(t, db, rs, k, f, some)
 				}
 			})
 		})
@@ -541,6 +553,93 @@ func TestCountsAreOfWhatSelectFinds(t *testing.T) {
 func hashText(name string) string {
 	hash := h(name)
 	return string(hash[:])
+}
+
+// wantNewest fails unless what was counted within a budget are the newest records of a filter, and what the filter Counted selects.
+func wantNewest(t *rapid.T, db *sqlstore.DB, rs []sqlstore.Record, k sqlstore.TopKey, f sqlstore.Filter, got sqlstore.Frequencies) {
+	t.Helper()
+	again, err := db.Frequencies(context.Background(), k, got.Counted, sqlstore.RankCount, sqlstore.Budget{})
+	if err != nil || again.Cut || again.Total != got.Total || again.Without != got.Without || !slices.Equal(again.Top, got.Top) {
+		t.Fatalf("frequencies %+v of %+v: %+v, %v; within a budget they were %+v", k, got.Counted, again, err, got)
+	}
+	n := 0
+	whole := func(int64, int64) []sqlstore.Grid { return []sqlstore.Grid{{To: math.MaxInt64}} }
+	if _, err := db.CountActivity(context.Background(), got.Counted, whole, false, func(a sqlstore.Activity) bool {
+		n += int(a.Audits)
+		return true
+	}); err != nil {
+		t.Fatal(err)
+	}
+	f.After, f.Limit, f.Descending = nil, 0, true
+	f.ByAdmission = f.From == nil && f.To == nil && f.Agent == nil && !f.Anonymous && f.Subject == nil &&
+		(f.SubjectGlob == nil || strings.ContainsAny(*f.SubjectGlob, "*?["))
+	newest := want(rs, f)
+	if n > len(newest) || !got.Cut && n < len(newest) { // what was left when it was cut may select nothing
+		t.Fatalf("%d of %d records were counted, and cut is %v", n, len(newest), got.Cut)
+	}
+	if k != sqlstore.BySubject && k != sqlstore.ByLens {
+		return
+	}
+	counts := map[string]int64{}
+	for _, payload := range newest[:n] {
+		r, err := decode(payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if k == sqlstore.ByLens {
+			counts[*r.Lens]++
+		} else if r.Subject != nil {
+			counts[*r.Subject]++
+		}
+	}
+	for _, one := range got.Top {
+		if counts[one.Key] != one.Count {
+			t.Fatalf("%q has %d in the newest %d records, and was counted %d times", one.Key, counts[one.Key], n, one.Count)
+		}
+	}
+	if len(counts) != len(got.Top) {
+		t.Fatalf("%d keys, want %d", len(got.Top), len(counts))
+	}
+}
+
+// All evidence of a store is counted by its index, generation by generation, beginning with the newest.
+func TestAllEvidenceWithinABudget(t *testing.T) {
+	t.Parallel()
+	db := newDB(t)
+	const generation = 1 << 14
+	var rs []sqlstore.Record
+	for i := range 2*generation + 10 {
+		s := newSample(i)
+		s.Contributions = s.Contributions[:1]
+		s.Contributions[0].Source = hx(fmt.Sprint("source ", i/generation))
+		rs = append(rs, s.record(uint64(i)*100))
+	}
+	apply(t, db, rs...)
+	moment := int64(len(rs) - 5)
+	for budget, want := range map[int64]sqlstore.Frequencies{
+		1:              {Total: 5, Cut: true},
+		6:              {Total: 5 + generation, Cut: true},
+		generation + 6: {Total: 5 + 2*generation},
+	} {
+		got, err := db.Frequencies(t.Context(), sqlstore.BySource, sqlstore.Filter{AsOf: &moment}, sqlstore.RankCount, sqlstore.Budget{Records: budget})
+		if err != nil || got.Total != want.Total || got.Cut != want.Cut {
+			t.Fatalf("with a budget of %d: %d, %v, %v; want %+v", budget, got.Total, got.Cut, err, want)
+		}
+		hashes := []string{hashText("source 0"), hashText("source 1"), hashText("source 2")}
+		each, _, err := db.Figures(t.Context(), sqlstore.BySource, hashes, got.Counted, got.Total, sqlstore.Budget{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		answers := int64(0)
+		for _, uses := range each {
+			for _, u := range uses.ByAgent {
+				answers += u.Answers
+			}
+		}
+		if answers != want.Total {
+			t.Errorf("with a budget of %d: %d answers, want %d", budget, answers, want.Total)
+		}
+	}
 }
 
 // sameUses compares uses whatever their order. Sums of weights may differ by what their order makes of them.
@@ -576,7 +675,7 @@ func TestFrequenciesForgetTheRare(t *testing.T) {
 		rs = append(rs, s.record(uint64(i)*100))
 	}
 	apply(t, db, rs...)
-	got, err := db.Frequencies(t.Context(), sqlstore.BySubject, sqlstore.Filter{}, sqlstore.RankCount)
+	got, err := db.Frequencies(t.Context(), sqlstore.BySubject, sqlstore.Filter{}, sqlstore.RankCount, sqlstore.Budget{})
 	if err != nil || len(got.Top) > 12 || got.Total != 400 || got.Missed == 0 {
 		t.Fatalf("%+v, %v", got, err)
 	}

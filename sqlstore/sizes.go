@@ -36,11 +36,8 @@ type sizes struct {
 	rollupPage int
 
 	// corrections is how many records an answer as of an earlier moment subtracts from stored figures, at most. If there are
-	// more, it counts the records of that moment.
+	// more, it counts the records of that moment. For a time only the records of that time matter.
 	corrections int
-
-	// tally is how many numbers of hashes Frequencies counts in one read.
-	tally int
 
 	// keys is how many keys Frequencies remembers. A hash takes about 100 bytes.
 	keys int
@@ -61,7 +58,6 @@ func defaultSizes() sizes {
 		treeBytes:   64 << 20,
 		rollupPage:  8192,
 		corrections: 100_000,
-		tally:       1 << 16,
 		keys:        1 << 20,
 	}
 }

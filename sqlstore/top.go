@@ -5,8 +5,6 @@ import (
 	"context"
 	"database/sql/driver"
 	"fmt"
-	"maps"
-	"math"
 	"slices"
 	"strconv"
 )
@@ -109,6 +107,11 @@ type Frequencies struct {
 	// Missed is 0 where all keys were counted. Otherwise there were too many keys to remember. Then a count can be short by up
 	// to Missed, and a key that was met no more often than that can be missing.
 	Missed int64
+
+	// Cut says that the budget has ended the count. Counted is then a filter for the records that were counted, which are the
+	// newest ones. Otherwise it is the filter that was asked about.
+	Cut     bool
+	Counted Filter
 }
 
 // Frequencies counts what a filter selects by a key: records by subject, predicate, lens or attribute, and evidence by assertion,
@@ -116,9 +119,20 @@ type Frequencies struct {
 //
 // Its memory is bounded. When there are too many keys, the rarest are forgotten. Missed adds up how much any count can
 // have lost by that (lossy counting: Manku and Motwani, 2002).
-func (db *DB) Frequencies(ctx context.Context, k TopKey, f Filter, rank Rank) (Frequencies, error) {
-	c := frequencyCount{db: db, key: k, rank: rank, counts: map[string]int64{}}
-	if err := c.run(ctx, f); err != nil {
+//
+// It begins with the newest records, so what the budget lets it count is what happened last. It goes by whole parts of some
+// thousand records, and counts at least one. A half of the time of the budget is left for the questions that follow about what
+// was found: who used it, and when. Where all evidence of the store is counted by its index, they take longer than the count, and
+// more is left for them.
+func (db *DB) Frequencies(ctx context.Context, k TopKey, f Filter, rank Rank, b Budget) (Frequencies, error) {
+	c := frequencyCount{db: db, filter: f, key: k, rank: rank, counts: map[string]int64{}}
+	c.Counted = f
+	b = b.Part(1, 2)
+	if c.ofAll() {
+		b = b.Part(1, allEvidenceShare)
+	}
+	c.meter = b.Start()
+	if err := c.run(ctx); err != nil {
 		return c.Frequencies, db.fail("count by "+k.name, err)
 	}
 	for key, n := range c.counts {
@@ -134,6 +148,9 @@ func (db *DB) Frequencies(ctx context.Context, k TopKey, f Filter, rank Rank) (F
 type frequencyCount struct {
 	Frequencies
 	db     *DB
+	filter Filter
+	meter  *Meter
+	spent  int64 // rows that the meter knows of
 	key    TopKey
 	rank   Rank
 	counts map[string]int64
@@ -143,27 +160,58 @@ type frequencyCount struct {
 	members int                           // of all sets in agents
 }
 
-// run adds up every row, and prunes between two parts.
-func (c *frequencyCount) run(ctx context.Context, f Filter) error {
-	if _, hash := c.key.evidence(); hash && c.rank == RankCount && f.onlyAsOf() {
-		return c.allEvidence(ctx, f.AsOf)
+// allEvidenceShare is how much faster evidence is counted by its index than looked at, more or less.
+const allEvidenceShare = 8
+
+// ofAll reports whether the evidence of all records is counted by its index.
+func (c *frequencyCount) ofAll() bool {
+	_, hash := c.key.evidence()
+	return hash && c.rank == RankCount && c.filter.onlyAsOf()
+}
+
+// run adds up every row, and asks after each part whether it was enough.
+func (c *frequencyCount) run(ctx context.Context) error {
+	if c.ofAll() {
+		return c.allEvidence(ctx, c.filter.AsOf)
 	}
-	if err := c.db.resolve(ctx, &f); err != nil {
+	if err := c.db.resolve(ctx, &c.filter); err != nil {
 		return err
 	}
-	join := c.key.joined(&f)
-	for p, err := range c.db.parts(ctx, f) {
+	join := c.key.joined(&c.filter)
+	for p, err := range c.db.parts(ctx, c.filter, true) {
 		if err != nil {
 			return err
 		}
 		query, args := p.query(c.key.shown()+`, a.idx, a.agent`, join.sql, join.args...)
 		err := c.db.readers.each(ctx, query, args, all(func(row []driver.Value) { c.add(row[0], integer(row[1]), integer(row[2])) }))
-		if err != nil {
+		if err != nil || c.ended(p.end) {
 			return err
 		}
-		c.prune()
 	}
 	return nil
+}
+
+// ended prunes after a part, and reports whether that was the last one: the budget is used up, and others would follow.
+func (c *frequencyCount) ended(end *border) bool {
+	c.prune()
+	counted := c.Total + c.Without
+	c.Cut = c.meter.Spent(counted-c.spent) && end != nil
+	c.spent = counted
+	if c.Cut {
+		c.Counted = c.filter.downTo(end)
+	}
+	return c.Cut
+}
+
+// downTo returns the filter narrowed to the records that parts have gone through, beginning with the newest, up to a border.
+func (f Filter) downTo(b *border) Filter {
+	r := &b.row
+	if b.byAdmission {
+		f.since = &r.Idx
+		return f
+	}
+	f.From, f.fromOn = &r.Timestamp, &Place{Timestamp: r.Timestamp, Index: r.Idx} // a walk begins where From says
+	return f
 }
 
 // add counts a row. The rows of a record come together.
@@ -232,7 +280,7 @@ func leastCount(counts map[string]int64) int64 {
 }
 
 // allEvidence adds up the evidence of all records, or of those whose index is less than asOf. It reads the index alone, a
-// stretch of numbers at a time.
+// generation at a time, the newest first.
 func (c *frequencyCount) allEvidence(ctx context.Context, asOf *int64) error {
 	var newest int64
 	if err := c.db.readers.GetContext(ctx, &newest, `SELECT coalesce(max(idx), -1) FROM audit`); err != nil {
@@ -240,30 +288,20 @@ func (c *frequencyCount) allEvidence(ctx context.Context, asOf *int64) error {
 	}
 	newest = min(newest, orNow(asOf)-1)
 	e, _ := c.key.evidence()
-	for last := int64(0); ; {
-		next, more := int64(0), false // a row that was put in by hand may have any number
-		err := first(ctx, c.db.readers, `SELECT id FROM hash WHERE id > ? ORDER BY id LIMIT 1`, []any{last}, func(row []driver.Value) {
-			next, more = integer(row[0]), true
-		})
-		if err != nil || !more {
+	for generation, end := range everyGeneration(newest, true) {
+		err := c.db.readers.each(ctx, e.index().tally(), []any{newest, generation}, all(func(row []driver.Value) {
+			// What another column has the hash for is none of these.
+			if key, ok := c.key.text(row[0]); ok && integer(row[1]) > 0 {
+				n := integer(row[1])
+				c.counts[key] += n
+				c.Total += n
+			}
+		}))
+		if err != nil || c.ended(end) {
 			return err
 		}
-		last = next + min(math.MaxInt64-next, int64(c.db.sizes.tally)-1)
-		counts := map[int64]int64{}
-		err = c.db.readers.each(ctx, e.index().tally(), []any{next - 1, last, newest}, all(func(row []driver.Value) { counts[integer(row[0])] = integer(row[1]) }))
-		if err != nil {
-			return err
-		}
-		hashes, err := c.db.hashesOf(ctx, slices.Sorted(maps.Keys(counts)))
-		if err != nil {
-			return err
-		}
-		for number, h := range hashes {
-			c.counts[string(h[:])] += counts[number]
-			c.Total += counts[number]
-		}
-		c.prune()
 	}
+	return nil
 }
 
 // SeenBefore tells whether any record with a timestamp before this one has the key: any of all records, or of those whose index

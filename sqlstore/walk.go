@@ -197,7 +197,7 @@ func (w *walker) part(ctx context.Context) (*part, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &part{clause{sql: w.path.from}, and(append(w.stretchTo(edge), w.where))}
+	p := &part{from: clause{sql: w.path.from}, where: and(append(w.stretchTo(edge), w.where))}
 	if edge != nil {
 		w.stretch = min(2*w.stretch, w.db.sizes.maxStretch)
 	}

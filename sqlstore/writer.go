@@ -89,7 +89,7 @@ func (w *writer) prepare(ctx context.Context, o Options) error {
 	const note = `INSERT INTO store (name, value) VALUES (?, ?)
 		ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE value <> excluded.value`
 	if err := w.tx(ctx, func() error {
-		for name, value := range map[string]string{"wal_retain": o.Retention, "wal_dir": o.JournalDir} {
+		for name, value := range map[string]string{"wal_retain": o.Retention, "wal_dir": o.JournalDir, "follows": o.Follows} {
 			if value == "" {
 				continue
 			}

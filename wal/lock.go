@@ -34,6 +34,17 @@ func takeLock(ctx context.Context, fsys FS, name string, wait time.Duration, not
 	}
 }
 
+// TakeLock takes the lock that the writer of a journal in dir has, and makes the folder if it is missing. It is for a store whose
+// records do not come from a journal, and which has one writer at a time all the same. Of the options it uses LockWait, LockNote
+// and FS. It fails with a *LockedError.
+func TakeLock(ctx context.Context, dir string, o Options) (Lock, error) {
+	o = o.withDefaults()
+	if err := makeDir(o.FS, dir); err != nil {
+		return nil, err
+	}
+	return takeLock(ctx, o.FS, filepath.Join(dir, lockName), o.LockWait, o.LockNote)
+}
+
 // Owner is the process that holds a journal's lock, as far as the lock's file says.
 type Owner struct {
 	PID  int    // 0 when it is not known

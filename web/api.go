@@ -37,6 +37,7 @@ func (s *Server) apiRoutes() []route {
 		{method: http.MethodHead, path: "/v1/agents/{id}", scope: ScopeRead, handle: s.hasAgent},
 
 		get("/v1/audits/{id}/trace", asked(neighboursName, lowConfidenceName, asOfName), s.trace),
+		get("/v1/trace", without(filter(neighboursName, lowConfidenceName), "desc"), s.traceSelected),
 		get("/v1/impact/{hash}", without(filter(sourceName), "assertion", "source"), s.impact),
 		get("/v1/answers", without(filter(subjectName, predicateName, flipsName), "subject", "predicate", "not-subject", "not-predicate"), s.answers),
 		get("/v1/diff/{a}/{b}", asked(), s.diff),

@@ -9,6 +9,7 @@ import (
 	"github.com/auditsql/auditsql/audit/ask"
 	"github.com/auditsql/auditsql/audit/view"
 	"github.com/auditsql/auditsql/internal/show"
+	"github.com/auditsql/auditsql/internal/tui"
 	"github.com/auditsql/auditsql/internal/when"
 )
 
@@ -18,6 +19,7 @@ const (
 	answersLimit  = 100
 	timelineLimit = 1000
 	timelineMost  = 10_000
+	tracesMost    = 100
 )
 
 // agents answers GET /v1/agents. Without a filter it is cheap: the store counts the records of each agent as they come.
@@ -54,12 +56,10 @@ const (
 	maxNeighbours     = 1000
 )
 
-// trace answers GET /v1/audits/{id}/trace.
-func (s *Server) trace(w http.ResponseWriter, r *http.Request, q *question) error {
-	o := audit.TraceOptions{AsOf: q.asOf}
-	var err error
+// traceOptions reads the parameters of a trace.
+func (q *question) traceOptions() (o audit.TraceOptions, err error) {
 	if o.Neighbours, err = q.count(neighboursName, audit.DefaultNeighbours, 0, maxNeighbours); err != nil {
-		return err
+		return o, err
 	}
 	if o.Neighbours == 0 {
 		o.Neighbours = -1 // none
@@ -67,26 +67,88 @@ func (s *Server) trace(w http.ResponseWriter, r *http.Request, q *question) erro
 	if q.values.Has(lowConfidenceName) {
 		low, err := ask.Number(q.values.Get(lowConfidenceName))
 		if err != nil {
-			return problem(kindParameter, "%s: %v", lowConfidenceName, err).at(lowConfidenceName)
+			return o, problem(kindParameter, "%s: %v", lowConfidenceName, err).at(lowConfidenceName)
 		}
 		o.LowConfidence = &low
 	}
+	return o, nil
+}
+
+// trace answers GET /v1/audits/{id}/trace.
+func (s *Server) trace(w http.ResponseWriter, r *http.Request, q *question) error {
+	o, err := q.traceOptions()
+	if err != nil {
+		return err
+	}
+	o.AsOf = q.asOf
 	id, err := s.pathID(r.Context(), r, "id")
 	if err != nil {
 		return err
 	}
 	return s.reading(w, r, q, func(ctx context.Context) error {
 		return s.answered(w, r, q, s.bounded, func(ctx context.Context, v *view.Viewer, a *answer) error {
-			t, err := v.Trace(ctx, id, o)
+			out := rowsOf[view.TraceLine](a)
+			if err := writeTrace(ctx, v, a, out, id, o); err != nil {
+				return err
+			}
+			return out.End()
+		})
+	})
+}
+
+// writeTrace writes the trace of a record.
+func writeTrace(ctx context.Context, v *view.Viewer, a *answer, out *tui.Listing[view.TraceLine], id audit.QueryID, o audit.TraceOptions) error {
+	t, err := v.Trace(ctx, id, o)
+	if err != nil {
+		return err
+	}
+	for _, damaged := range t.Damaged {
+		a.leaveOut(damaged)
+	}
+	return show.Trace(out, t)
+}
+
+const aroundName = "around"
+
+// traceSelected answers GET /v1/trace: the newest record that a filter selects, or the nearest to a time, or several.
+func (s *Server) traceSelected(w http.ResponseWriter, r *http.Request, q *question) error {
+	o, err := q.traceOptions()
+	if err != nil {
+		return err
+	}
+	q.limitOr(1)
+	return s.reading(w, r, q, func(ctx context.Context) error {
+		f, err := s.filter(ctx, w, q)
+		if err != nil {
+			return err
+		}
+		if f.Limit == 0 || f.Limit > tracesMost {
+			return problem(kindParameter, "limit: want 1 to %d", tracesMost).at("limit")
+		}
+		o.AsOf = f.AsOf
+		var around *uint64
+		if text := q.filter[aroundName]; text != nil {
+			clock := when.Clock{Now: q.now, Zone: q.zone, Unit: s.store.TimeUnit()}
+			at, err := clock.Parse(text[0])
+			if err != nil {
+				return problem(kindParameter, "%s: %v", aroundName, err).at(aroundName)
+			}
+			around = &at.First
+		}
+		return s.answered(w, r, q, s.expensive, func(ctx context.Context, v *view.Viewer, a *answer) error {
+			ids, more, err := v.ToTrace(ctx, f, around, func(err *audit.RecordError) error {
+				a.leaveOut(err)
+				return nil
+			})
 			if err != nil {
 				return err
 			}
-			for _, damaged := range t.Damaged {
-				a.leaveOut(damaged)
-			}
+			a.more = more
 			out := rowsOf[view.TraceLine](a)
-			if err := show.Trace(out, t); err != nil {
-				return err
+			for _, id := range ids {
+				if err := writeTrace(ctx, v, a, out, id, o); err != nil && !a.leaveOut(err) {
+					return err
+				}
 			}
 			return out.End()
 		})

@@ -26,11 +26,6 @@ func (s *Server) tail(w http.ResponseWriter, r *http.Request, q *question) error
 
 // follow sends a tail: t says in which form.
 func (s *Server) follow(w http.ResponseWriter, r *http.Request, q *question, t *tailAnswer) error {
-	release, err := s.tailing.take(r.Context(), time.Millisecond, "tails")
-	if err != nil {
-		return err
-	}
-	defer release()
 	first, end, err := s.store.TailRange(r.Context())
 	if err != nil {
 		return err
@@ -39,16 +34,24 @@ func (s *Server) follow(w http.ResponseWriter, r *http.Request, q *question, t *
 	if err != nil {
 		return err
 	}
-	t.server, t.at, t.wire = s, at, http.NewResponseController(w)
-	t.out = bufio.NewWriterSize(w, 32<<10)
 	form := tui.NDJSON
 	if t.events {
 		form = events
 	}
 	w.Header().Set("Content-Type", contentType(form))
 	w.Header().Set("X-Accel-Buffering", "no") // a proxy must not hold events back
+	if r.Method == http.MethodHead {
+		return nil // there is no body, so nothing would end it: it must not take a place
+	}
+	release, err := s.tailing.take(r.Context(), time.Millisecond, "tails")
+	if err != nil {
+		return err
+	}
+	defer release()
+	t.server, t.at, t.wire = s, at, http.NewResponseController(w)
+	t.out = bufio.NewWriterSize(w, 32<<10)
 	w.WriteHeader(http.StatusOK)
-	leave := s.hub.join(s.store)
+	leave := s.hub.join(s.store, func(read func()) error { return s.contain(requestID(r), read) })
 	defer leave()
 	return t.run(r.Context())
 }

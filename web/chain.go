@@ -21,9 +21,10 @@ type request struct {
 	route     *route // nil until it is found
 	principal string
 	problem   *Problem
-	status    int  // that was sent; 0: none yet
-	gone      bool // the client takes no more of the answer
-	begun     bool // the body is being sent, though perhaps still in a buffer
+	status    int    // that was sent; 0: none yet
+	gone      bool   // the client takes no more of the answer
+	pattern   string // of a handler beside the routes, see Observe
+	begun     bool   // the body is being sent, though perhaps still in a buffer
 	bytes     int64
 }
 
@@ -47,15 +48,36 @@ func (s *Server) wrap(routes http.Handler) http.Handler {
 		s.fail(w, r, problem(kindOrigin, "a page of another site has made this request").stored(storedNothing))
 	}))
 	inner := s.checkHost(origin.Handler(routes))
+	return s.observed(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Body != nil && r.Body != http.NoBody {
+			// net/http reads what the handler has left of a body, and waits for it as long as the client likes: also of one that has
+			// no token. A handler that reads the body sets deadlines of its own.
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.limits.Idle))
+		}
+		inner.ServeHTTP(w, r)
+	}))
+}
+
+// Observe returns a handler that runs h for the server's owner, and logs and measures its requests as the server does its own: under
+// the pattern with which h's own http.ServeMux has found the route, and as made by Options.Trusted. A panic is a problem, and a line
+// in the log. It checks neither who makes a request nor where it was sent, so it is for a listener that nobody else can reach.
+func (s *Server) Observe(h http.Handler) http.Handler {
+	return s.observed(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a := about(r)
+		if t := s.options.Trusted; t != nil {
+			a.principal = t.ID
+		}
+		defer func() { a.pattern = r.Pattern }()
+		h.ServeHTTP(w, r)
+	}))
+}
+
+// observed notes, logs and measures the requests of a handler, and makes problems of panics.
+func (s *Server) observed(inner http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a := &request{id: rand.Text()}
 		r = r.WithContext(context.WithValue(r.Context(), requestKey, a))
 		counted := &countedWriter{ResponseWriter: w, wire: http.NewResponseController(w), idle: s.limits.Idle, about: a}
-		if r.Body != nil && r.Body != http.NoBody {
-			// net/http reads what the handler has left of a body, and waits for it as long as the client likes: also of one that has
-			// no token. A handler that reads the body sets deadlines of its own.
-			_ = counted.wire.SetReadDeadline(time.Now().Add(s.limits.Idle))
-		}
 		setHeaders(w.Header(), a.id)
 		begun := time.Now()
 		defer func() {
@@ -115,7 +137,7 @@ func (s *Server) logRequest(r *http.Request, a *request, took time.Duration, cut
 
 func routeName(a *request) string {
 	if a.route == nil {
-		return ""
+		return a.pattern
 	}
 	return a.route.pattern()
 }

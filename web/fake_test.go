@@ -8,6 +8,7 @@ import (
 	"iter"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -283,13 +284,18 @@ func TestAPutThatIsSlowToSyncIsNotRefused(t *testing.T) {
 // All bodies that are held together have a limit: one that does not fit waits for a while, and then nothing of it is stored.
 func TestBodiesShareALimit(t *testing.T) {
 	holding, end := make(chan struct{}), make(chan struct{})
+	var first, ended sync.Once
+	goOn := func() { ended.Do(func() { close(end) }) }
 	f := &fake{}
 	f.put = func(ctx context.Context, records []*audit.QueryAudit) ([]audit.PutResult, error) {
-		holding <- struct{}{}
-		<-end
+		first.Do(func() { // a put that should not get here does not wait
+			close(holding)
+			<-end
+		})
 		return f.Store.PutAudits(context.WithoutCancel(ctx), records)
 	}
 	r := faked(t, f, func(o *web.Options) { o.Limits.BodyBytes, o.Limits.PutWait = 130<<10, time.Millisecond })
+	t.Cleanup(goOn) // before the server is closed, which waits for the stream
 	large := record('a', 0, attribute("a", strings.Repeat("x", 50<<10)))
 	larger := record('a', 1, attribute("a", strings.Repeat("x", 90<<10)))
 	answer := make(chan *answered, 1)
@@ -305,11 +311,10 @@ func TestBodiesShareALimit(t *testing.T) {
 	if got := r.do(http.MethodPost, "/v1/audits", strings.Repeat("x", 10<<10)); got.StatusCode != http.StatusBadRequest {
 		t.Errorf("status %d", got.StatusCode)
 	}
-	close(end)
+	goOn()
 	if a := <-answer; !strings.Contains(a.body, `"status":201`) {
 		t.Errorf("%s", a.body)
 	}
-	go func() { <-holding }()
 	if a := r.do(http.MethodPost, "/v1/audits", larger); a.StatusCode != http.StatusCreated {
 		t.Errorf("status %d, %s", a.StatusCode, a.body)
 	}

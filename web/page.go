@@ -17,20 +17,25 @@ func (s *Server) pageRoutes() []route {
 		t.own = append(t.own, asOfName)
 		return route{method: http.MethodGet, path: path, scope: ScopeRead, page: true, takes: t, handle: s.shown(fill)}
 	}
+	part := func(path string, t takes, fill func(context.Context, *sheet) error) route {
+		r := page(path, t, fill)
+		r.part = true
+		return r
+	}
 	filtered := takes{filter: true}
 	routes := []route{
-		page("/{$}", only("from", "to"), s.nowPage),
-		page("/timeline", takes{filter: true, without: []string{"limit", "desc"}, own: []string{"by"}}, s.timelinePage),
-		page("/list", takes{filter: true, own: []string{afterName}}, s.listPage),
-		page("/q/{id}", takes{own: []string{"low-confidence"}}, s.tracePage),
-		page("/q/{id}/record", takes{}, s.recordPage),
-		page("/impact/{hash}", takes{filter: true, without: []string{"assertion", "source"}, own: []string{"source", "count"}}, s.impactPage),
-		page("/answers", takes{filter: true, without: []string{"subject", "predicate", "not-subject", "not-predicate"}, own: []string{"subject", "predicate", "flips"}}, s.answersPage),
-		page("/diff/{a}/{b}", takes{}, s.diffPage),
-		page("/agents", filtered, s.agentsPage),
-		page("/agents/{id}", only("from", "to"), s.agentPage),
-		page("/top", takes{filter: true, own: []string{"by", "rank", "new-since", figuresName}}, s.topPage),
-		page("/compare", takes{filter: true, without: []string{"desc"}, own: []string{"by", withName, andName}}, s.comparePage),
+		part("/{$}", only("from", "to"), s.nowPage),
+		part("/timeline", takes{filter: true, without: []string{"limit", "desc"}, own: []string{"by"}}, s.timelinePage),
+		part("/list", takes{filter: true, own: []string{afterName}}, s.listPage),
+		part("/q/{id}", takes{own: []string{"low-confidence"}}, s.tracePage),
+		part("/q/{id}/record", takes{}, s.recordPage),
+		part("/impact/{hash}", takes{filter: true, without: []string{"assertion", "source"}, own: []string{"source", "count"}}, s.impactPage),
+		part("/answers", takes{filter: true, without: []string{"subject", "predicate", "not-subject", "not-predicate"}, own: []string{"subject", "predicate", "flips"}}, s.answersPage),
+		part("/diff/{a}/{b}", takes{}, s.diffPage),
+		part("/agents", filtered, s.agentsPage),
+		part("/agents/{id}", only("from", "to"), s.agentPage),
+		part("/top", takes{filter: true, own: []string{"by", "rank", "new-since", figuresName}}, s.topPage),
+		part("/compare", takes{filter: true, without: []string{"desc"}, own: []string{"by", withName, andName}}, s.comparePage),
 		page("/find", takes{own: []string{"q"}}, s.findPage),
 		page("/tail", takes{}, s.tailPage),
 		page("/case", takes{own: []string{"title", caseName}, many: []string{caseName}}, s.casePage),

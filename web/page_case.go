@@ -104,14 +104,21 @@ func (s *Server) caseLink(link string) (string, url.Values, error) {
 	if u.Host != "" && !s.options.AnyHost && !s.knowsHost(u.Host) {
 		return "", nil, fmt.Errorf("the link is one of another server")
 	}
-	if u.Path == "/case" || u.Path == "/tail" || u.Path == "/health" || u.Path == "/api" || u.Path == "/find" || strings.HasPrefix(u.Path, "/v1/") {
-		return "", nil, fmt.Errorf("%s is no page that can be a part of a case", u.Path)
+	if r, err := http.NewRequest(http.MethodGet, u.EscapedPath(), nil); err != nil || !s.canBePart(r) {
+		return "", nil, fmt.Errorf("%s is no page that can be a part of a case", pages.Cut(u.Path, longest))
 	}
 	values, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
 		return "", nil, fmt.Errorf("the parameters of the link cannot be read")
 	}
 	return u.EscapedPath(), values, nil
+}
+
+// canBePart reports whether a request is for a page that can be a part of a case.
+func (s *Server) canBePart(r *http.Request) bool {
+	_, pattern := s.mux.Handler(r)
+	route := s.byPath[pattern]
+	return route != nil && route.part
 }
 
 // casePart is a page of a case.
@@ -127,8 +134,7 @@ func (p *sheet) casePart(ctx context.Context, i int, link phrase.Address) pages.
 			return section
 		}
 		r.Header.Set("Accept", "text/html")
-		_, pattern := p.s.mux.Handler(r)
-		if route := p.s.byPath[pattern]; route == nil || !route.page || route.open {
+		if !p.s.canBePart(r) { // as the page that another one led to
 			section.Heading, section.Failed = string(link), "there is no such page"
 			return section
 		}

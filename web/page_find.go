@@ -84,8 +84,22 @@ func (p *sheet) meanings(ctx context.Context, typed string) ([]meaning, error) {
 			return nil, err
 		}
 		for _, id := range ids {
-			add("a record", p.record(id))
+			// As of an earlier moment there is what was there then, so that nothing that is found leads to a page without it.
+			if has, err := p.had(ctx, id); err != nil {
+				return nil, err
+			} else if has {
+				add("a record", p.record(id))
+			}
 		}
+	}
+	any := func(f audit.Filter) (bool, error) {
+		f.AsOf = &p.asOf
+		// A damaged record is not what was meant. A few more are read for that case.
+		f.Descending, f.Limit = true, 8
+		for _, err := range readable(p.s.store.Audits(ctx, f), nil) {
+			return err == nil, err
+		}
+		return false, nil
 	}
 	for _, kind := range []audit.HashKind{audit.AgentHash, audit.AssertionHash, audit.SourceHash} {
 		hashes, err := p.hashes(ctx, typed, kind)
@@ -97,6 +111,20 @@ func (p *sheet) meanings(ctx context.Context, typed string) ([]meaning, error) {
 			if err != nil {
 				return nil, err
 			}
+			if p.frozen {
+				f := audit.Filter{Agent: &h}
+				switch kind {
+				case audit.AssertionHash:
+					f = audit.Filter{Assertion: &h}
+				case audit.SourceHash:
+					f = audit.Filter{Source: &h}
+				}
+				if has, err := any(f); err != nil {
+					return nil, err
+				} else if !has {
+					continue
+				}
+			}
 			label := p.labelOf(&h)
 			switch {
 			case kind == audit.AgentHash && is.Agent != nil:
@@ -107,11 +135,6 @@ func (p *sheet) meanings(ctx context.Context, typed string) ([]meaning, error) {
 				add("a source", p.source(h, label))
 			}
 		}
-	}
-	any := func(f audit.Filter) (bool, error) {
-		f.AsOf = &p.asOf
-		at, err := p.edge(ctx, f, true)
-		return at != nil, err
 	}
 	if key, value, err := ask.KeyValue(typed); err == nil {
 		switch has, err := any(audit.Filter{Attributes: []audit.Attribute{{Key: key, Value: value}}}); {
@@ -162,6 +185,18 @@ func (p *sheet) meanings(ctx context.Context, typed string) ([]meaning, error) {
 		}
 	}
 	return all, nil
+}
+
+// had reports whether a record is one of those that the page answers for.
+func (p *sheet) had(ctx context.Context, id audit.QueryID) (bool, error) {
+	if !p.frozen {
+		return true, nil
+	}
+	_, err := p.s.store.Trace(ctx, id, audit.TraceOptions{AsOf: &p.asOf, Neighbours: -1})
+	if errors.Is(err, audit.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // hashes are those of a kind that a label or some digits mean.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -99,6 +100,16 @@ func TestNewSourcesOfABusyHour(t *testing.T) {
 		t.Errorf("the page says %s", main)
 	}
 	o := <-s.ranked
+	// So does the ranking, unless somebody names a time.
+	for address, narrowed := range map[string]bool{"/top?by=source": true, "/top?by=source&limit=3": true, "/top?by=source&from=24h": false, "/top?by=agent": false} {
+		_, page := p.open(address)
+		if got := strings.Contains(text(page), "These are its newest 20,000"); got != narrowed {
+			t.Errorf("%s says that it is about a part of the hour: %v", address, got)
+		}
+		if ranked := <-s.ranked; narrowed && *ranked.Filter.From != *o.Filter.From {
+			t.Errorf("%s is about what came since %d, and the first page about what came since %d", address, *ranked.Filter.From, *o.Filter.From)
+		}
+	}
 	// Two minutes have the newest two of the records.
 	times := []uint64{}
 	for _, q := range records {
@@ -237,6 +248,15 @@ func TestFind(t *testing.T) {
 	if main := text(elements(page, "main")[0]); !strings.Contains(main, "2 things") || !strings.Contains(main, "the questions about this subject") {
 		t.Errorf("a subject: %s", main)
 	}
+	// As of an earlier moment only what was there then is found.
+	for typed, since := range map[string]int{id[:8]: 3, planner[:12]: 1, wrong: 2, "mail 7731": 2, "pay-20931": 3} {
+		for _, n := range []int{since - 1, since} {
+			w := p.fetch("/find?" + url.Values{"q": {typed}, "as_of": {fmt.Sprint(n)}}.Encode())
+			if found := w.Code == http.StatusFound; found != (n == since) {
+				t.Errorf("%q as of %d records: status %d", typed, n, w.Code)
+			}
+		}
+	}
 	_, page = p.open("/find?q=10:19")
 	if main := text(elements(page, "main")[0]); !strings.Contains(main, "Nothing in the store has this") || !strings.Contains(main, "A time is written as 2026-11-23T10:19") {
 		t.Errorf("a time without a day: %s", main)
@@ -251,6 +271,7 @@ func TestErrorsArePages(t *testing.T) {
 		"/q/00000000": 404, "/q/xyz": 404, "/nothing": 404, "/list?from=never": 400, "/list?sort=x": 400, "/list?as_of=999999": 404, "/list?after=x": 400,
 		"/impact/" + strings.Repeat("ab", 32): 404, "/agents/nobody": 404, "/timeline?by=year": 400, "/top?by=x": 400, "/top?new-since=never": 400, "/diff/00000000/11111111": 404,
 		"/?tz=Nowhere": 400, "/case?u=" + url.QueryEscape("//evil.example/q/1"): 400, "/case?u=" + url.QueryEscape("javascript:alert(1)"): 400, "/case?u=" + url.QueryEscape("/v1/stats"): 400,
+		"/case?u=/tail/rows": 400, "/case?u=/tail": 400, "/case?u=/go/list": 400, "/case?u=/find": 400, "/case?u=/case": 400, "/case?u=/health": 400, "/case?u=/login": 400, "/case?u=/nothing": 400,
 	} {
 		w := p.fetch(address)
 		page, err := html.Parse(strings.NewReader(w.Body.String()))

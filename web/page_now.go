@@ -37,7 +37,7 @@ func (s *Server) nowPage(ctx context.Context, p *sheet) error {
 
 	// In the first hour of a store everything is new. What was not there at its beginning is more telling then.
 	since := from
-	if oldest, err := p.edge(ctx, audit.Filter{AsOf: &p.asOf}, false); err != nil {
+	if oldest, _, err := p.extent(ctx, audit.Filter{AsOf: &p.asOf}); err != nil {
 		return err
 	} else if oldest != nil && *oldest >= from {
 		since = from + (to-from)/2
@@ -75,7 +75,7 @@ func (s *Server) nowPage(ctx context.Context, p *sheet) error {
 			if section.Table != nil {
 				section.Table.Caption, section.Table.Named = "Used since "+p.clock.Format(since)+", and never before", false
 				section.Table.Empty = "None: what was used since " + p.clock.Format(since) + " was used before."
-				section.Notes = nil
+				section.Notes = section.Notes[1:] // of how many is not of interest here
 				section.Links = line(pages.To(p.to("/top", "by", "source", "new-since", p.clock.Format(since)), "All that is new since then"))
 				if *g.From > since {
 					section.Table.Empty = "None in the records that were looked at."

@@ -63,7 +63,6 @@ func (s *Server) sheet(r *http.Request, q *question) (*sheet, error) {
 		return nil, err
 	}
 	p.viewer = view.New(s.store, p.labels, q.zone)
-	p.viewer.Now, _ = p.clock.Unit.Timestamp(q.now) // 0 where it does not fit into the unit
 	// A count that ends by itself says how far it got. One that is ended has nothing to show.
 	p.viewer.Budget = audit.Budget{Time: s.limits.Part * 4 / 5}
 	have := s.store.Progress().Records
@@ -337,7 +336,7 @@ func (s *Server) status() pages.Status {
 	if progress.LagRecords > 0 {
 		status.Lag = humanize.Comma(int64(progress.LagRecords)) + " " + plural(progress.LagRecords, "record", "records")
 	} else if progress.LagBytes > 0 {
-		status.Lag = humanize.IBytes(progress.LagBytes)
+		status.Lag = humanize.IBytes(progress.LagBytes) + " of the journal"
 	}
 	return status
 }

@@ -8,18 +8,13 @@ import (
 	"github.com/auditsql/auditsql/internal/when"
 )
 
-// edge is the timestamp of the oldest or the newest record of a filter, nil when it selects none.
-func (p *sheet) edge(ctx context.Context, f audit.Filter, newest bool) (*uint64, error) {
-	f.Descending, f.ByAdmission = newest, false
-	// A damaged record has no time that could be relied on. A few more are read for that case.
-	f.Limit = 8
-	for q, err := range readable(p.s.store.Audits(ctx, f), nil) {
-		if err != nil {
-			return nil, err
-		}
-		return &q.Timestamp, nil
+// extent returns the timestamps of the oldest and the newest record of a filter, nil when it selects none.
+func (p *sheet) extent(ctx context.Context, f audit.Filter) (oldest, newest *uint64, err error) {
+	first, last, ok, err := p.s.store.Extent(ctx, f)
+	if err != nil || !ok {
+		return nil, nil, err
 	}
-	return nil, nil
+	return &first, &last, nil
 }
 
 // lately sets the time of a filter that has none: the last span up to now, or where nothing happened in it, the same span up to the
@@ -29,7 +24,7 @@ func (p *sheet) lately(ctx context.Context, f *audit.Filter, span time.Duration)
 	if f.From != nil || f.To != nil {
 		return nil, nil
 	}
-	newest, err := p.edge(ctx, *f, true)
+	oldest, newest, err := p.extent(ctx, *f)
 	if err != nil {
 		return nil, err
 	}
@@ -41,10 +36,6 @@ func (p *sheet) lately(ctx context.Context, f *audit.Filter, span time.Duration)
 		stale = newest
 	}
 	from := end - min(length, end)
-	oldest, err := p.edge(ctx, *f, false)
-	if err != nil {
-		return nil, err
-	}
 	if oldest != nil && *oldest > from && *oldest <= end {
 		from = *oldest
 	}

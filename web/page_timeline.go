@@ -69,10 +69,8 @@ func (s *Server) timelinePage(ctx context.Context, p *sheet) error {
 	if err != nil {
 		return err
 	}
-	if f.From == nil || f.To == nil {
-		if err := p.close(ctx, &f); err != nil {
-			return err
-		}
+	if err := p.close(ctx, &f); err != nil {
+		return err
 	}
 	size := p.sizeFor(&f)
 	if by := p.q.own("by", ""); by != "" {
@@ -110,26 +108,23 @@ func (s *Server) timelinePage(ctx context.Context, p *sheet) error {
 
 // close gives a filter that has one end of its time the other one.
 func (p *sheet) close(ctx context.Context, f *audit.Filter) error {
-	open := *f
-	for _, newest := range []bool{false, true} {
-		bound := &f.From
-		if newest {
-			bound = &f.To
-		}
-		if *bound != nil {
-			continue
-		}
-		edge, err := p.edge(ctx, open, newest)
-		if err != nil {
-			return err
-		}
-		if edge == nil { // nothing fits
-			edge = f.From
-			if edge == nil {
-				edge = f.To
-			}
-		}
-		*bound = edge
+	if f.From != nil && f.To != nil {
+		return nil
+	}
+	oldest, newest, err := p.extent(ctx, *f)
+	switch {
+	case err != nil:
+		return err
+	case f.From == nil && oldest == nil: // nothing fits
+		f.From = f.To
+	case f.From == nil:
+		f.From = oldest
+	}
+	switch {
+	case f.To == nil && newest == nil:
+		f.To = f.From
+	case f.To == nil:
+		f.To = newest
 	}
 	return nil
 }
@@ -154,7 +149,10 @@ func (p *sheet) timeline(ctx context.Context, size audit.BucketSize, f audit.Fil
 	f.Limit = mostColumns
 	var t *view.Timeline
 	err := p.expensive(ctx, func() (err error) {
-		t, err = p.viewer.Timeline(ctx, size, f)
+		v, err := p.silentAsOf(ctx, f)
+		if err == nil {
+			t, err = v.Timeline(ctx, size, f)
+		}
 		return err
 	})
 	if err != nil {
@@ -195,6 +193,21 @@ func (p *sheet) timeline(ctx context.Context, size audit.BucketSize, f audit.Fil
 		section.Sections = append(section.Sections, p.silent(t))
 	}
 	return section, t, nil
+}
+
+// silentAsOf returns the viewer for a timeline. On a page that is as of a moment, agents are silent or not as of the newest record
+// that was there: the link shows the same when it is opened later.
+func (p *sheet) silentAsOf(ctx context.Context, f audit.Filter) (*view.Viewer, error) {
+	if !p.frozen {
+		return p.viewer, nil
+	}
+	_, newest, err := p.extent(ctx, audit.Filter{From: f.From, To: f.To, AsOf: f.AsOf})
+	if err != nil || newest == nil {
+		return p.viewer, err
+	}
+	v := *p.viewer
+	v.Now = *newest
+	return &v, nil
 }
 
 // bucketAddress is where a bucket leads: to the same time in smaller buckets, or to its records.

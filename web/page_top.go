@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize"
+
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/audit/view"
 	"github.com/auditsql/auditsql/internal/tui"
@@ -79,6 +81,13 @@ func (s *Server) topPage(ctx context.Context, p *sheet) error {
 	if f.From == nil {
 		f.From = new(uint64)
 	}
+	narrowed := uint64(0)
+	unfiltered := len(p.q.filter) == 0 || len(p.q.filter) == 1 && p.q.filter["limit"] != nil // so the counts of its minutes are stored
+	if unfiltered && by != audit.TopAgents && !p.q.values.Has("new-since") {
+		if f, narrowed, err = p.latest(ctx, f, rankedRead); err != nil {
+			return err
+		}
+	}
 	if since := p.q.own("new-since", ""); since != "" {
 		span, err := p.clock.Parse(since)
 		if err != nil {
@@ -114,6 +123,9 @@ func (s *Server) topPage(ctx context.Context, p *sheet) error {
 	}
 	if stale != nil && !p.frozen && !given {
 		p.page.Notes = append(p.page.Notes, "Nothing was recorded in the last hour. The time ends with the newest record.")
+	}
+	if narrowed > 0 {
+		p.page.Notes = append(p.page.Notes, "The hour has more records than can be looked at while you wait. These are its newest "+humanize.Comma(int64(narrowed))+". Name a time to have others counted.")
 	}
 	words := []string{"top", "--by", string(by)}
 	if o.Figures {
@@ -157,6 +169,10 @@ func (s *Server) topPage(ctx context.Context, p *sheet) error {
 	})...)
 	return nil
 }
+
+// rankedRead is how many of the newest records of an hour are ranked when nobody has asked for a time, more or less: as many as can be
+// looked at while somebody waits for a page.
+const rankedRead = newSourcesRead
 
 func limitOf(f audit.Filter) int {
 	if f.Limit == 0 {
@@ -218,6 +234,14 @@ func (p *sheet) ranked(ctx context.Context, heading string, o audit.TopOptions, 
 		note += fmt.Sprintf(" There were too many to count exactly: a count may be too small by up to %d.", t.Missed)
 	}
 	section.Notes = append(section.Notes, line(pages.Words(note)))
+	if t.Incomplete {
+		which := "The figures are of those that were counted until then, the newest ones. "
+		if o.By == audit.TopAgents {
+			which = "The figures are of those that were counted until then. "
+		}
+		section.Notes = append(section.Notes, line(pages.Part{Mark: true,
+			Text: "These are too many records to count in the time that a page has. " + which + "Ask about a shorter time."}))
+	}
 	return section, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/tokens"
 )
 
 // A Scope is a set of things that somebody may do.
@@ -23,7 +24,8 @@ const (
 	AllScopes = ScopeRead | ScopeWrite | ScopeLabel | ScopeOps | ScopeMetrics
 )
 
-var scopeNames = []string{"read", "write", "label", "ops", "metrics"}
+// scopeNames are the names of the scopes, in the order of their bits.
+var scopeNames = tokens.Scopes
 
 // Has reports whether all of the wanted scopes are in s.
 func (s Scope) Has(wanted Scope) bool { return s&wanted == wanted }

@@ -273,6 +273,8 @@ func TestWhatATokenMayDo(t *testing.T) {
 		{"write", http.MethodPost, "/v1/audits"}, {"write", http.MethodPut, "/v1/audits/" + id},
 		{"label", http.MethodPut, "/v1/labels/" + id}, {"label", http.MethodDelete, "/v1/labels/" + id}, {"label", http.MethodPut, "/v1/labels"},
 		{"ops", http.MethodPost, "/v1/verify?quick"}, {"metrics", http.MethodGet, "/metrics"},
+		{"read", http.MethodGet, "/"}, {"read", http.MethodGet, "/q/" + id}, {"read", http.MethodGet, "/case"}, {"read", http.MethodGet, "/health"},
+		{"read", http.MethodGet, "/tail/rows?after=x"}, {"read", http.MethodGet, "/go/list"},
 	}
 	for i, c := range requests {
 		for token := range usual {

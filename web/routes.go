@@ -20,6 +20,9 @@ type route struct {
 	// page marks a page for people: its errors are pages too, and a cookie is enough to see it.
 	page bool
 
+	// part marks a page that can be a part of a case: it is about a number of records, and comes to its end by itself.
+	part bool
+
 	// alive marks a route that is answered also while the server drains.
 	alive bool
 

@@ -35,7 +35,7 @@ type Records interface {
 	view.Records
 	GetRaw(ctx context.Context, id audit.QueryID) ([]byte, error)
 	HasAuditsForAgent(ctx context.Context, agent audit.AgentID) (bool, error)
-	Nearest(ctx context.Context, f audit.Filter, at uint64) (*audit.QueryAudit, []*audit.RecordError, error)
+	Extent(ctx context.Context, f audit.Filter) (first, last uint64, ok bool, err error)
 }
 
 // Questions are the forensic questions, and what finds ids and hashes by their first digits.

@@ -42,8 +42,9 @@ const (
 // errCatchUp says that a hub does not have what follows an offset.
 var errCatchUp = errors.New("the tail has to catch up")
 
-// join counts a tail, and starts the reader for the first one. The tail calls leave when it ends.
-func (h *hub) join(store Tailer) (leave func()) {
+// join counts a tail, and starts the reader for the first one. The tail calls leave when it ends. contain runs the reader, which
+// belongs to no request, and returns an error if it panics. That ends the tails, and not the server.
+func (h *hub) join(store Tailer, contain func(read func()) error) (leave func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.tails++; h.tails == 1 {
@@ -52,7 +53,12 @@ func (h *hub) join(store Tailer) (leave func()) {
 		h.run++
 		h.ready, h.records, h.bytes, h.failed = false, nil, 0, nil
 		h.changed = make(chan struct{})
-		go h.read(ctx, store, h.run)
+		run := h.run
+		go func() {
+			if err := contain(func() { h.read(ctx, store, run) }); err != nil {
+				h.change(run, func() { h.failed = err })
+			}
+		}()
 	}
 	return func() {
 		h.mu.Lock()

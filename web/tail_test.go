@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/auditsql/auditsql/audit"
@@ -246,8 +247,56 @@ func TestTailsHaveALimit(t *testing.T) {
 	first := r.follow("/v1/tail")
 	r.follow("/v1/tail")
 	r.fails(http.StatusTooManyRequests, "busy", http.MethodGet, "/v1/tail", "")
+	// A look at the header alone takes no place, so it ends by itself.
+	for range 3 {
+		if a := r.do(http.MethodHead, "/v1/tail", "", "Accept", "text/event-stream"); a.StatusCode != http.StatusOK || a.Header.Get("Content-Type") != "text/event-stream" {
+			t.Errorf("status %d, %s", a.StatusCode, a.Header.Get("Content-Type"))
+		}
+	}
 	first.stop()
-	for r.do(http.MethodHead, "/v1/tail?after=x", "").StatusCode != http.StatusBadRequest {
+	for {
+		response := r.start(http.MethodGet, "/v1/tail", nil)
+		response.Body.Close()
+		if response.StatusCode == http.StatusOK {
+			return
+		}
+	}
+}
+
+// A panicking store fails to tail the first time, and answers everything else.
+type panickingStore struct {
+	web.Store
+	tails atomic.Int64
+}
+
+func (s *panickingStore) TailAfter(ctx context.Context, after audit.Offset) iter.Seq2[audit.TailRecord, error] {
+	if s.tails.Add(1) == 1 {
+		panic("secret")
+	}
+	return s.Store.TailAfter(ctx, after)
+}
+
+// A panic in what all tails read together ends them, and nothing else.
+func TestAPanicInTheReaderOfTheTails(t *testing.T) {
+	db, err := audit.Open(t.TempDir(), audit.WithReads(audit.Applied))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	r := serveStore(t, &panickingStore{Store: db})
+	r.db = db
+	f := r.follow("/v1/tail")
+	if rest, err := f.body.ReadString('\n'); err == nil {
+		t.Fatalf("after the panic: %q", rest)
+	}
+	if log := r.log.String(); !strings.Contains(log, "has panicked") {
+		t.Errorf("the log has %s", log)
+	}
+	// Its place is free again a moment later, and then the next tail has a reader that works.
+	f = r.follow("/v1/tail")
+	id := r.put(record('a', 0, ""))
+	if got := f.ids(1)[0]; got != id {
+		t.Errorf("%s, want %s", got, id)
 	}
 }
 

@@ -7,6 +7,8 @@
 //	go test -run Kill -kills 200             # kills the server many times
 //	go test -run SendersOfSpans -span-kills 1000 -timeout 60m
 //	go test -run ManyTails -tails 10000      # more tails than in CI
+//	go test -run LargeStore -large 1000000 -v # the incident among a million records, and how long each page takes
+//	go test -run 'Nginx|Caddy|Unit' -v       # the configurations of docs/serving.md, with the programs that they are for
 //	go test -run Hostile -everything         # every page of many more hostile records
 //
 // The tests start auditsql serve, which they build first, on a port of the loopback interface. Every answer of the API

@@ -17,6 +17,7 @@ var (
 	kills      = flag.Int("kills", 4, "how often the server is killed under writers")
 	spanKills  = flag.Int("span-kills", 24, "how often the server is killed under senders of spans")
 	everything = flag.Bool("everything", false, "look at each page of each hostile record, and at more of them")
+	large      = flag.Int("large", 0, "solve the incident in a store with so `many` records more")
 	tails      = flag.Int("tails", 300, "how many tails are open at the same time")
 )
 

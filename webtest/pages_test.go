@@ -52,6 +52,7 @@ func pagesOf(q, other *audit.QueryAudit) []shown {
 		{"agents", "/agents", 200},
 		{"agent", "/agents/" + q.AgentID.String(), 200},
 		{"top", "/top", 200},
+		{"compare", "/compare?by=source", 200},
 		{"find", "/find?q=" + url.QueryEscape(*q.Params.Subject), 200},
 		{"find-nothing", "/find?q=nothing-at-all", 200},
 		{"tail", "/tail", 200},

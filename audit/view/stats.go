@@ -5,7 +5,8 @@ import (
 	"github.com/auditsql/auditsql/wal"
 )
 
-// Stats is what is known of a store without a scan. What only the journal tells is nil when the journal was not looked at.
+// Stats is what is known of a store without a scan. What only the journal tells is nil when the journal was not looked at, and when
+// the store follows a log.
 type Stats struct {
 	Dir             string          `json:"dir"`
 	StoreID         string          `json:"store_id"`
@@ -37,6 +38,8 @@ type Stats struct {
 
 	// JournalAway says why the journal was not looked at; "" when it was.
 	JournalAway string `json:"-"`
+	// Follows is the log that the store follows, nil if it has a journal. Then Applied is the number of a message.
+	Follows *string `json:"follows,omitempty"`
 }
 
 // Inbox is what can be seen of the journal of spans that have not become records yet.
@@ -65,6 +68,10 @@ func StatsOf(s *audit.Stats) *Stats {
 		}
 	}
 	if s.JournalAway != "" {
+		return v
+	}
+	if s.Follows != "" {
+		v.Follows, v.Writing, v.WriterPID = &s.Follows, &s.Writing, &s.Writer
 		return v
 	}
 	v.JournalBytes, v.Segments, v.JournalFirst, v.JournalEnd = &s.JournalBytes, &s.Segments, &s.JournalFirst, &s.JournalEnd

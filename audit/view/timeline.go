@@ -58,7 +58,11 @@ type SilentAgent struct {
 // Timeline counts the records that a filter selects. The filter's limit is the greatest number of buckets;
 // 0 is audit.DefaultMaxBuckets.
 func (v *Viewer) Timeline(ctx context.Context, by audit.BucketSize, f audit.Filter) (*Timeline, error) {
-	found, err := v.store.Timeline(ctx, audit.TimelineOptions{By: by, Zone: v.clock.Zone, Filter: f, Unapproved: true, MaxBuckets: f.Limit, Now: v.Now, Budget: v.Budget})
+	o := audit.TimelineOptions{By: by, Zone: v.clock.Zone, Filter: f, Unapproved: true, MaxBuckets: f.Limit, Budget: v.Budget}
+	if f.AsOf == nil {
+		o.Now = v.Now // an answer as of some moment is the same next year
+	}
+	found, err := v.store.Timeline(ctx, o)
 	if err != nil {
 		return nil, err
 	}

@@ -84,7 +84,7 @@ func VerificationOf(r *audit.VerifyReport) *Verification {
 		OK: r.OK(), Quick: r.Quick, Seconds: r.Took.Seconds(), Problems: list(r.Problems), TotalProblems: r.Total, Notes: list(r.Notes),
 		Against: list(r.Against),
 	}
-	journal := r.JournalAway == ""
+	journal := r.JournalAway == "" && r.Follows == ""
 	counts := JournalCountsOf(&r.Journal)
 	switch {
 	case journal && !r.Quick:

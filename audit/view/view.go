@@ -46,6 +46,7 @@ import (
 type Records interface {
 	Audits(ctx context.Context, f audit.Filter) iter.Seq2[audit.QueryAudit, error]
 	RawAudits(ctx context.Context, f audit.Filter) iter.Seq2[[]byte, error]
+	Nearest(ctx context.Context, f audit.Filter, at uint64) (*audit.QueryAudit, []*audit.RecordError, error)
 }
 
 // A Finder says which records and hashes begin with some digits, and what a hash is. *audit.DB is one.
@@ -86,7 +87,8 @@ type Viewer struct {
 	// has no end.
 	Budget audit.Budget
 
-	// Now is the present as a timestamp, 0 if it does not matter. See audit.TimelineOptions.Now.
+	// Now is the present as a timestamp, 0 if it does not matter. See audit.TimelineOptions.Now. It has no effect on an answer as of
+	// some moment.
 	Now uint64
 
 	store  Store

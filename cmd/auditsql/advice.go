@@ -65,6 +65,8 @@ func (a *app) whatToTry(cmd *cobra.Command, err error) string {
 		return "put the store's own store.json back, from a backup; without one, move " + shellQuote(filepath.Join(a.dir, "store.json")) + " out of the folder: opening the store for writing makes it again from what the database says"
 	case errors.As(err, &foreign):
 		return "put the store's own database back, from a backup; without one, move " + shellQuote(foreign.Path) + "* out of the folder: opening the store rebuilds it from the journal, if that reaches back to the first record"
+	case errors.Is(err, audit.ErrFollows):
+		return "put records through a node that follows the log; all commands that read work here"
 	case errors.Is(err, audit.ErrMismatch):
 		return a.showsSQLite() + ", and export --read-only prints it for import into a new store"
 	case errors.As(err, &record):

@@ -36,7 +36,7 @@ before, after), came, went, grew, shrank, same (how many of each in all),
 total_before, total_after, without_before, without_after, more (the limit cut),
 missed, incomplete, lag. See top for what these say.
 -o ndjson, csv and plain text have a line for each entry.`,
-		Example: `  auditsql compare --by source --from 2026-11-23T10:00 --to 2026-11-23T10:59 --with 2026-11-23T09:00
+		Example: `  auditsql compare --by source --from 1h --with 2026-11-23T09:00
   auditsql compare --by agent --from today --with yesterday
   auditsql compare --by attr:model --unapproved --from 1h --with 1d --and 1h`,
 		Args: arguments(0, 0, ""),

@@ -26,11 +26,11 @@ func (a *app) listCommand() *cobra.Command {
 		Use:   "list",
 		Short: "Records that fit a filter, oldest first",
 		Long: `List prints the records that fit all filters, in the order of their timestamps.
-Records with the same timestamp are in the order of their ids. --count prints how
-many records fit, whatever the limit, and nothing else. With --exit-code the exit
-code is 0 when there are any, and 4 when there are none. CSV, plain text and
--o json have the time and the labels of each; -o ndjson has the records as they
-are stored, for import.`,
+Records with the same timestamp are in the order of their ids. --count prints
+how many records fit, whatever the limit, and nothing else. With --exit-code the
+exit code is 0 when there are any, and 4 when there are none. CSV, plain text
+and -o json have the time and the labels of each; -o ndjson has the records as
+they are stored, for import.`,
 		Example: `  auditsql list --around 2026-11-23T10:00 --window 15m
   auditsql list --agent "$AGENT" --from yesterday
   auditsql list --subject 'Tesla*' --max-confidence 0.5 --desc

@@ -33,10 +33,10 @@ func (a *app) reportCommand() *cobra.Command {
 		Short: "Write the answer to an incident: why, where else, since when, with the records",
 		Long: fmt.Sprintf(`Report writes what somebody attaches to an incident, as Markdown: for each
 record why it was answered so (trace) and what changed since the same was last
-asked (diff), then where the evidence went that nobody approved (impact) and how the
-answers to the questions changed (answers), each with the command that gives it
-again. It takes ids, or their first 8 or more digits, or a filter, which selects
-the oldest that fit. A report has at most %d records.
+asked (diff), then where the evidence went that nobody approved (impact) and how
+the answers to the questions changed (answers), each with the command that gives
+it again. It takes ids, or their first 8 or more digits, or a filter, which
+selects the oldest that fit. A report has at most %d records.
 
 -o names what is made: a new folder, a new zip archive (FILE.zip), or one
 Markdown file (FILE.md). A folder or archive has report.md; records.ndjson, with

@@ -34,6 +34,8 @@ var screens = []struct {
 	{"timeline_silent", []string{"timeline", "--to", "2026-11-23T11:59"}},
 	{"top_assertion", []string{"top", "--by", "assertion", "--limit", "5"}},
 	{"top_source", []string{"top", "--by", "source"}},
+	{"top_lifecycle", []string{"top", "--by", "lifecycle"}},
+	{"compare", []string{"compare", "--by", "source", "--from", "2026-11-23T10:00", "--to", "2026-11-23T10:29", "--with", "2026-11-23T09:30"}},
 	{"sql_list", []string{"sql", "--list"}},
 	{"top_subject", []string{"top", "--by", "subject"}},
 }

@@ -383,44 +383,15 @@ func (s *serving) startSocket() error {
 		Now: s.a.now, Logger: s.log,
 	})
 	mux := http.NewServeMux()
-	mux.Handle("/local/", s.logged(socket.Handler(s.db, socket.About{PID: os.Getpid(), Version: version, URL: s.url}, s.link)))
+	mux.Handle("/local/", s.local.Observe(socket.Handler(s.db, socket.About{PID: os.Getpid(), Version: version, URL: s.url}, s.link)))
 	mux.Handle("/", s.local)
 	server := s.server(mux)
 	s.run(server, func() error { return server.Serve(l) })
 	return nil
 }
 
-// logged writes a line for each request of a command, in the form of package web.
-func (s *serving) logged(h http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		begun, counted := time.Now(), &countedAnswer{ResponseWriter: w}
-		h.ServeHTTP(counted, r)
-		// Nobody but the owner of the store can send a path.
-		s.log.Info("request", "method", r.Method, "route", r.URL.Path, "status", counted.status, "bytes", counted.bytes,
-			"ms", float64(time.Since(begun).Microseconds())/1000, "token", socketID)
-	})
-}
-
 // socketID is who has come through the socket.
 const socketID = "socket"
-
-// A countedAnswer notes the status and the bytes of a response.
-type countedAnswer struct {
-	http.ResponseWriter
-	status int // 0: the client has gone
-	bytes  int
-}
-
-func (c *countedAnswer) WriteHeader(status int) {
-	c.status = status
-	c.ResponseWriter.WriteHeader(status)
-}
-
-func (c *countedAnswer) Write(p []byte) (int, error) {
-	n, err := c.ResponseWriter.Write(p)
-	c.bytes += n
-	return n, err
-}
 
 // server bounds what a connection can cost. What a body and an answer may take is bounded by package web, since a tail and an export
 // go on for long.

@@ -41,7 +41,7 @@ the journal says is "not looked at" then, and null in JSON.`,
 			if err != nil {
 				return err
 			}
-			if !a.readOnly && !s.Writing && s.JournalAway == "" && s.JournalEnd < s.Applied {
+			if !a.readOnly && !s.Writing && s.JournalAway == "" && s.Follows == "" && s.JournalEnd < s.Applied {
 				return fmt.Errorf("%w: it ends at offset %d, and SQLite has everything up to %d", wal.ErrAhead, s.JournalEnd, s.Applied)
 			}
 			c, err := a.clock(s.TimeUnit)
@@ -82,7 +82,7 @@ func (a *app) statsTable(s *view.Stats, c when.Clock) []tui.Fact {
 		titled("recent rate", tui.Text(rateShown(s.RecentPerSecond))),
 		titled("SQLite", size(s.SQLiteBytes)),
 		titled("SQLite's own log", size(s.SQLiteWAL)),
-		titled("journal", tui.Text(s.JournalDir)),
+		titled("journal", journalCell(s)),
 		titled("journal size", orNotLookedAt(s.JournalBytes, func(n int64) tui.Cell {
 			return tui.Text(fmt.Sprintf("%s in %s", tui.Bytes(n), plural(*s.Segments, "segment", "segments")))
 		})),
@@ -128,8 +128,17 @@ func rateShown(perSecond float64) string {
 	return fmt.Sprintf("%.3g a second", perSecond)
 }
 
+func journalCell(s *view.Stats) tui.Cell {
+	if s.Follows != nil {
+		return tui.Text("none; the store follows " + *s.Follows)
+	}
+	return tui.Text(s.JournalDir)
+}
+
 func durableCell(s *view.Stats) tui.Cell {
 	switch {
+	case s.Follows != nil:
+		return notLookedAt
 	case s.JournalAway != "":
 		return notLookedAt
 	case s.Durable == nil:

@@ -199,8 +199,8 @@ func TestAReaderThatHasGoneEndsACommandQuietly(t *testing.T) {
 		t.Fatal(said)
 	}
 	for _, args := range [][]string{
-		{"help"}, {"list", "--help"}, {"completion", "bash"}, {"version"}, {"import", "--show-map"}, {"sql", "--list"},
-		{"list"}, {"list", "-o", "json"}, {"export"}, {"tail"}, {"top"}, {"stats"}, {"timeline"}, {"agents"}, {"sql", "recent"}, {"trace", "--from", "0"},
+		{"help"}, {"list", "--help"}, {"version"}, {"import", "--show-map"}, {"sql", "--list"},
+		{"list"}, {"list", "-o", "json"}, {"export"}, {"tail"}, {"top", "--by", "subject"}, {"stats"}, {"timeline"}, {"agents"}, {"sql", "recent"}, {"trace", "--from", "0"},
 	} {
 		var said bytes.Buffer
 		s := testStreams()

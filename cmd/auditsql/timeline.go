@@ -22,9 +22,9 @@ func (a *app) timelineCommand() *cobra.Command {
 		Long: `Timeline counts records by the minute, hour or day, and draws a small bar for
 each: # stands for records, ! for records with evidence that is not Approved.
 Then it names the agents that fell silent: those that would have had 5 or more
-records since their last one at the rate that they had. The rate is that of their
-records in the time shown if these are 5 or more. Otherwise it is that of all
-their records, if these are, and if nothing but a time is selected.
+records since their last one at the rate that they had. The rate is that of
+their records in the time shown if these are 5 or more. Otherwise it is that of
+all their records, if these are, and if nothing but a time is selected.
 
 Days and hours are those of --tz. A table has one line for three or more empty
 ones in a row; every other form has a line for each.

@@ -24,14 +24,14 @@ frequent first: agents, subjects, predicates, lenses, the values of an attribute
 --new-since T prints only those that no record of the whole store has before T.
 
 Assertions, sources and lifecycles are counted by pieces of evidence, anything
-else by records. Where pieces are counted, --unapproved, --lifecycle, --assertion
-and --source say which pieces: --by source --unapproved ranks the sources of what
-is not Approved. --rank answers ranks by records, --rank agents by how many
-different agents these have.
+else by records. Where pieces are counted, --unapproved, --lifecycle,
+--assertion and --source say which pieces: --by source --unapproved ranks the
+sources of what is not Approved. --rank answers ranks by records, --rank agents
+by how many different agents these have.
 
-subjects is how many different subjects the records have, and confidence is the
-mean of their confidences. The counts of agents are stored; for these two columns
-top must look at their records, and leaves them out when those are more than
+subjects is how many different subjects the records have, and conf is the mean
+of their confidences. The counts of agents are stored. For these two columns top
+must look at their records, and leaves the columns out when there are more than
 100000. --figures has them all the same.
 
 -o json is an object: by, rank, entries (hash, label, text: of what is no hash;
@@ -41,8 +41,8 @@ be counted, confidence), total (of all counted), without (records that have
 none), more (the limit cut), missed (a count may be too small by up to this
 number; 0 unless there are very many different things), incomplete, unfigured
 (subjects and confidence were left out), lag (what SQLite lacks: records, more,
-oldest; null when it lacks nothing older than a second). -o ndjson, csv and plain
-text have a line for each entry.`,
+oldest; null when it lacks nothing older than a second). -o ndjson, csv and
+plain text have a line for each entry.`,
 		Example: `  auditsql top --by agent --from today
   auditsql top --by source --unapproved
   auditsql top --by attr:model --rank agents

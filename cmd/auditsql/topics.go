@@ -66,9 +66,9 @@ filter selects; a record without a subject fits --not-subject X. --subject takes
 * ? [a-z] and [!a-z], and case matters; quote it for the shell. Attributes that
 are numbers or booleans are compared as they are written in JSON. A key that is
 empty or has a = in it is written as a JSON string: --attr '"a=b"=v'. --around T
-selects from one --window before T to one --window after T. --as-of N gives the answer that
-the store gave when it had N records, whatever was stored since. Labels are
-those of today. stats prints how many records there are now.
+selects from one --window before T to one --window after T. --as-of N gives the
+answer that the store gave when it had N records, whatever was stored since.
+Labels are those of today. stats prints how many records there are now.
 
 An agent, an assertion or a source is written in full, as its first 8 or more
 digits, or as its label. Where only an agent can be meant, the label of an agent

@@ -205,57 +205,22 @@ func (a *app) traced(ctx context.Context, r *reading, args []string, f *filterFl
 	if len(args) > 0 {
 		return ids, false, nil
 	}
-	around, given := f.around()
-	filter.Descending = !given
-	if filter.Limit > 0 {
-		filter.Limit++
-	}
-	said := map[audit.QueryID]bool{} // damaged records
-	leftOut := func(err error) bool {
-		var damaged *audit.RecordError
-		if !errors.As(err, &damaged) || said[damaged.ID] {
-			return damaged != nil
-		}
-		said[damaged.ID] = true
-		return a.leaveOut(damaged)
-	}
-	for {
-		rows := 0
-		ids = nil
-		for q, err := range r.Audits(ctx, filter) {
-			rows++
-			if leftOut(err) {
-				continue
-			}
-			if err != nil {
-				return nil, false, err
-			}
-			if f.limit > 0 && len(ids) == f.limit {
-				more = true
-				break
-			}
-			ids = append(ids, &q.QueryID)
-		}
-		if more || f.limit == 0 || rows < filter.Limit {
-			break
-		}
-		filter.Limit *= 2 // some of them were damaged
-	}
-	if f.limit == 1 && more && !filter.Descending {
+	var around *uint64
+	if text, given := f.around(); given {
 		clock := r.clock
 		clock.Note = nil // the filter has given it already
-		at, err := clock.Parse(around)
+		at, err := clock.Parse(text)
 		if err != nil {
 			return nil, false, err
 		}
-		nearest, damaged, err := r.Nearest(ctx, filter, at.First)
-		for _, d := range damaged {
-			leftOut(d)
-		}
-		if err != nil {
-			return nil, false, err
-		}
-		ids[0] = &nearest.QueryID
+		around = &at.First
 	}
-	return ids, more, nil
+	found, more, err := r.viewer().ToTrace(ctx, filter, around, func(err *audit.RecordError) error {
+		a.leaveOut(err)
+		return nil
+	})
+	for i := range found {
+		ids = append(ids, &found[i])
+	}
+	return ids, more, err
 }

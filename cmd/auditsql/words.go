@@ -13,11 +13,19 @@ import (
 	"github.com/auditsql/auditsql/internal/when"
 )
 
-// next prints what to type next.
+// next prints what to type next. What was asked as of a moment is looked into as of the same.
 func (a *app) next(p *tui.Page, steps []view.Step) {
+	const moment = "as-of"
+	flag := a.cmd.Flags().Lookup(moment)
 	commands := make([]tui.Entry, len(steps))
 	for i, s := range steps {
-		commands[i] = tui.Entry{Name: a.typed(s.Args...), About: s.About}
+		args := s.Args
+		if flag != nil && flag.Changed {
+			if cmd, _, err := a.cmd.Root().Find(args[:1]); err == nil && cmd.Flags().Lookup(moment) != nil {
+				args = slices.Concat(args[:1], []string{"--" + moment, flag.Value.String()}, args[1:])
+			}
+		}
+		commands[i] = tui.Entry{Name: a.typed(args...), About: s.About}
 	}
 	p.Next(commands)
 }

@@ -19,7 +19,7 @@ const module = "github.com/auditsql/auditsql/"
 // allowed is which packages of the module each of them may import. Tests may import more.
 var allowed = map[string][]string{
 	"cmd/auditsql":         {"audit", "otlp", "otlp/put", "otlp/receive", "web", "internal/socket", "internal/tokens", "wal", "sqlstore", "internal/legible", "audit/ask", "audit/ingest", "audit/queries", "internal/when", "audit/view", "internal/tui", "internal/show", "evidence", "evidence/bundle", "internal/keyfile", "internal/signing", "internal/deliver", "internal/durable", "internal/report", "tree"},
-	"web":                  {"audit", "audit/ask", "audit/ingest", "audit/view", "internal/legible", "internal/show", "internal/tui", "internal/when", "evidence", "tree", "web/internal/chart", "web/internal/pages", "web/internal/phrase"},
+	"web":                  {"audit", "audit/ask", "audit/ingest", "audit/view", "internal/legible", "internal/show", "internal/tokens", "internal/tui", "internal/when", "evidence", "tree", "web/internal/chart", "web/internal/pages", "web/internal/phrase"},
 	"web/internal/pages":   {"internal/legible", "web/internal/phrase"},
 	"web/internal/chart":   {"audit", "web/internal/phrase"},
 	"web/internal/phrase":  {"audit", "internal/legible"},

@@ -90,6 +90,9 @@ func guards() []mutant {
 	return slices.Concat(
 		mutants,
 		apiMutants,
+		clusterMutants,
+		figureMutants,
+		filterMutants,
 		hashMutants,
 		otlpMutants,
 		pageMutants,

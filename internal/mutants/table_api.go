@@ -48,7 +48,7 @@ var apiMutants = []mutant{
 		"	if len(r.Header.Values(\"Authorization\")) > 1 {", "	if false {",
 		"web", "^TestTwoTokensAreNoToken$", nil},
 	{"the deadline of a body that no handler reads", "web/chain.go",
-		"			_ = counted.wire.SetReadDeadline(time.Now().Add(s.limits.Idle))\n", "",
+		"			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.limits.Idle))\n", "",
 		"web", "^TestABodyThatNeverComes$", nil},
 	{"the deadline of an answer that nobody takes", "web/chain.go",
 		"		_ = w.wire.SetWriteDeadline(time.Now().Add(w.idle)) // not every connection has one\n", "",

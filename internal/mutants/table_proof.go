@@ -11,7 +11,7 @@ var proofMutants = []mutant{
 	{"the refusal of readers while records are being hashed", "sqlstore/open.go",
 		"	if (db.unhashed || meta.Version < migrations.Hashes) && !o.Older {", "	if meta.Version < 0 && !o.Older {",
 		"sqlstore", "^TestAnOlderDatabaseGetsItsTree$", nil},
-	{"the second hash of a record", "audit/applier.go",
+	{"the second hash of a record", "audit/source.go",
 		"	if at >= 0 {", "	if at >= len(rows) {",
 		"audit", "^TestARecordThatChangesOnItsWayStopsTheStore$", nil},
 	{"the comparison of an older record with the journal", "audit/older.go",

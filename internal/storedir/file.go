@@ -5,7 +5,8 @@
 //	DIR/audit.db …    SQLite
 //	DIR/ids.filter    the filter over ids (package idfilter), after a clean close
 //	DIR/log.json …    who signs the store's log, and what was signed (package signing)
-//	DIR/wal/          the journal, unless store.json names another folder
+//	DIR/wal/          the journal, unless store.json names another folder. The folder of a store that follows a log has nothing
+//	                  but the writer's lock there
 //	DIR/inbox/        spans that were received and are not records yet (package otlp/receive)
 //	DIR/aside-…/      files that an opening has moved out of the way
 //
@@ -67,8 +68,12 @@ var ErrMismatch = errors.New("the parts of the store do not belong together")
 // ErrDamaged means that a store was found damaged.
 var ErrDamaged = errors.New("the store is damaged")
 
-// format is the version of store.json.
-const format = 2
+// The versions of store.json. A store that follows a log has a format of its own, so that a version of this program that does not
+// know such stores does not write there.
+const (
+	format        = 2
+	formatFollows = 3
+)
 
 // File is the content of store.json.
 type File struct {
@@ -108,9 +113,44 @@ type File struct {
 	// Failed says that SQLite's files could not be written. A later checkpoint that brings all of SQLite to disk removes it.
 	Failed *Failure `json:"failed,omitempty"`
 
+	// Follows names the log that the store gets its records from. It is nil for a store with a journal of its own. In a store that
+	// follows a log, offsets are the numbers of the log's messages.
+	Follows *Origin `json:"follows,omitempty"`
+
 	// Lost says why store.json could not be read and Recall derived this File. It is "" for a File that was read.
 	Lost string `json:"-"`
 }
+
+// Origin is a log on other machines.
+type Origin struct {
+	Log string `json:"log"` // what a person calls it
+	ID  string `json:"id"`  // of this log: one that was made again under the name has another
+	// Unproven says that records came from it while it was not certain that it keeps what it acknowledges. It stays.
+	Unproven bool `json:"unproven,omitempty"`
+}
+
+// Name is what reports call the log.
+func (o *Origin) Name() string {
+	if o.Unproven {
+		return o.Log + ", which was not proven to keep what it acknowledged"
+	}
+	return o.Log
+}
+
+// Text is what the database keeps of a log, for when store.json is lost; "" when there is none.
+func (o *Origin) Text() string {
+	if o == nil {
+		return ""
+	}
+	text, err := json.Marshal(o)
+	if err != nil {
+		return "" // two texts can always be written
+	}
+	return string(text)
+}
+
+// Follow makes f the file of a store that follows a log.
+func (f *File) Follow(o Origin) { f.Format, f.Follows = formatFollows, &o }
 
 // Failure is when and why writing SQLite's files failed.
 type Failure struct {
@@ -243,10 +283,12 @@ func parse(text []byte) (File, error) {
 		return f, err
 	}
 	switch {
-	case f.Format > format:
+	case f.Format > formatFollows:
 		return f, fmt.Errorf("%w: format %d", sqlstore.ErrNewer, f.Format)
-	case f.Format != format:
+	case f.Format != format && f.Format != formatFollows:
 		return f, fmt.Errorf("format %d is unknown", f.Format)
+	case (f.Format == formatFollows) != (f.Follows != nil):
+		return f, fmt.Errorf("format %d does not fit what it says about a log", f.Format)
 	case len(f.StoreID) != 32:
 		return f, errors.New("store_id is missing")
 	}
@@ -312,6 +354,14 @@ func Recall(ctx context.Context, dir string) (File, error) {
 	}
 	if err := f.TimeUnit.UnmarshalText([]byte(meta.TimeUnit)); err != nil {
 		return f, fmt.Errorf("%s: %w: %w", SQLitePath(dir), ErrDamaged, err)
+	}
+	if meta.Follows != "" {
+		var o Origin
+		if err := json.Unmarshal([]byte(meta.Follows), &o); err != nil {
+			return f, fmt.Errorf("%s: %w: which log the store follows: %w", SQLitePath(dir), ErrDamaged, err)
+		}
+		f.Follow(o)
+		return f, nil
 	}
 	// If the journal is not in its usual folder, it is where SQLite says.
 	if st, err := os.Lstat(filepath.Join(dir, JournalName)); (err != nil || !st.IsDir()) && filepath.IsAbs(meta.JournalDir) {

@@ -102,10 +102,10 @@ type Absence struct {
 	NoSQLite bool   // audit.db is missing as well
 }
 
-// JournalAbsent returns nil if the journal is in its place, or the store was never used. Otherwise it returns what is
+// JournalAbsent returns nil if the journal is in its place, or the store was never used, or has none since it follows a log. Otherwise it returns what is
 // missing: a store that was opened once has a segment from then on.
 func (f File) JournalAbsent(dir string, fsys wal.FS) *Absence {
-	if !f.Used {
+	if !f.Used || f.Follows != nil {
 		return nil
 	}
 	gone := &Absence{Dir: f.JournalPath(dir)}

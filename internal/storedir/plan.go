@@ -66,10 +66,12 @@ func Damaged(path, doubt string, err error) error { return &DamagedError{path, d
 // A suspect database is rebuilt if the journal reaches back to the beginning, else it is kept and
 // checked. What was trimmed from the journal is in SQLite alone. A database without a -wal has at least what it had on
 // disk when the journal was trimmed, unless it is an older copy. A database with a -wal of another time can hold any mix
-// of pages.
+// of pages. The database of a store that follows a log is always rebuilt: the log has what it lacks, and a database that
+// misses records would go on without them.
 func Decide(f Facts) Plan {
 	p := Plan{Doubt: doubt(f)}
-	fromBeginning := len(f.Segments) > 0 && f.Segments[0].Base == 0
+	// A log is read again from its beginning. If it was trimmed, whoever reads it finds that out, and the old database lies aside.
+	fromBeginning := f.File.Follows != nil || len(f.Segments) > 0 && f.Segments[0].Base == 0
 	needsBackup := func(found string) Plan {
 		p.Refuse = NeedsBackup(f.Path, p.Doubt, found)
 		return p
@@ -111,6 +113,9 @@ func Decide(f Facts) Plan {
 	case p.Doubt == "" && slices.Contains(f.Both.MissingTables(), "rejected"):
 		// The journal has what was rejected, as far as it reaches back.
 		p.Doubt, p.Action = "table rejected was dropped", Check
+		if f.File.Follows != nil {
+			p.Action = Rebuild
+		}
 	case p.Doubt == "":
 	case fromBeginning:
 		p.Action = Rebuild

@@ -46,7 +46,7 @@ const Prefix = "asql_"
 // secretBytes is how many random bytes a token has.
 const secretBytes = 32
 
-// Scopes are what a token can be for.
+// Scopes are what a token can be for. Package web has a bit for each, in this order. Nothing changes them.
 var Scopes = []string{"read", "write", "label", "ops", "metrics"}
 
 var (

@@ -54,11 +54,11 @@ func (s *Screen) piece(t *steady, width int, columns []Column, rows [][]Cell) (s
 	return drawn, cut
 }
 
-// steadily is the text of a cell in a steady table. A short time keeps its date: there is no heading that could have the year of
-// the rows that will come.
+// steadily is the text of a cell in a steady table. A short time keeps its year and its zone: no heading could have those of the
+// rows that will come.
 func (c Cell) steadily(short bool) string {
 	if short && c.Year != "" {
-		return c.Year + "-" + c.short()
+		return c.Year + "-" + c.short() + c.Zone
 	}
 	return c.brief()
 }

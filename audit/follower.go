@@ -1,0 +1,437 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"path/filepath"
+	"time"
+
+	"github.com/auditsql/auditsql/internal/backlog"
+	"github.com/auditsql/auditsql/internal/durable"
+	"github.com/auditsql/auditsql/internal/storedir"
+	"github.com/auditsql/auditsql/sqlstore"
+	"github.com/auditsql/auditsql/tree"
+	"github.com/auditsql/auditsql/wal"
+)
+
+// Origin is a log on other machines. It numbers its messages from 1 without gaps.
+type Origin struct {
+	Log string // what a person calls it; errors and reports name it
+	// ID tells the log from another one that was made under the same name. A store follows one log for good.
+	ID      string
+	StoreID string // 32 hex digits: the id of the store whose records the log has
+	Unit    TimeUnit
+	// Unproven says that it is not certain that the log keeps what it acknowledges. The store notes it for good, and Stats says so.
+	Unproven bool
+}
+
+// A Follower is a store whose records come from a log on other machines. Somebody else reads the log, and hands its messages to
+// Apply in their order. All reads of DB work, in this process and in others. A put fails with ErrFollows.
+//
+// Apply stores the messages together with the number of the last one in one transaction. So a process that dies goes on exactly
+// where its SQLite ends: after Cursor.
+type Follower struct {
+	*DB
+	feed *followed
+}
+
+// Message is a message of a log.
+type Message struct {
+	Sequence uint64 // its number
+	// Payload is the canonical JSON of a record. The store keeps it until Apply returns.
+	Payload []byte
+	// Barrier says that the message is no record, and has only a number.
+	Barrier bool
+	// Refuse, if it is not "", is why the message is not to be stored. It is treated as one that is no record.
+	Refuse string
+}
+
+// Outcome is what became of a message.
+type Outcome uint8
+
+const (
+	New       Outcome = iota // its record is stored
+	Duplicate                // the same bytes were stored before
+	Conflict                 // another record has the id, and stays. The message is in table rejected
+	Poison                   // it is no record that can be stored. It is in table rejected
+	Passed                   // it is a barrier
+)
+
+// String names the outcome.
+func (o Outcome) String() string {
+	return [...]string{"new", "duplicate", "conflict", "poison", "passed"}[o]
+}
+
+// A SequenceError says that a message was given that does not come next. Nothing of it is stored. It is a wal.ErrGap.
+type SequenceError struct {
+	Log        string
+	Next, Have uint64 // the number that comes next, and the one that was given
+}
+
+// Error implements error.
+func (e *SequenceError) Error() string {
+	return fmt.Sprintf("message %d of %s comes next, and %d was given", e.Next, e.Log, e.Have)
+}
+
+// Unwrap makes every SequenceError a wal.ErrGap.
+func (e *SequenceError) Unwrap() error { return wal.ErrGap }
+
+// OpenFollower is [OpenFollowerContext] with a context that never ends.
+func OpenFollower(dir string, origin Origin, opts ...Option) (*Follower, error) {
+	return OpenFollowerContext(context.Background(), dir, origin, opts...)
+}
+
+// OpenFollowerContext opens the store in dir that follows a log, and makes it if there is none.
+//
+// It refuses, and changes nothing, what [OpenContext] refuses, a store that has a journal of its own, and one that follows another
+// log (ErrMismatch). If the database is suspect, it is moved aside, nothing of it is deleted, and the store begins again with the first
+// message: Recovery says so.
+func OpenFollowerContext(ctx context.Context, dir string, origin Origin, opts ...Option) (*Follower, error) {
+	o := applyOptions(opts)
+	var f *Follower
+	db, err := retried(func() (db *DB, err error) {
+		f, err = openFollowerOnce(ctx, dir, origin, o)
+		if err != nil {
+			return nil, err
+		}
+		return f.DB, nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	f.DB = db
+	return f, nil
+}
+
+func openFollowerOnce(ctx context.Context, dir string, origin Origin, o options) (*Follower, error) {
+	p := &opening{ctx: ctx, dir: dir, opts: o}
+	if err := storedir.CheckOwner(dir); err != nil {
+		return nil, err
+	}
+	if err := p.findFollower(origin); err != nil {
+		return nil, err
+	}
+	// The lock is where that of a store with a journal is. So no two processes write there, of whatever kind they are.
+	if err := durable.MkdirAll(dir, ""); err != nil {
+		return nil, err
+	}
+	lock, err := wal.TakeLock(ctx, filepath.Join(dir, storedir.JournalName), wal.Options{LockWait: o.lockWait, LockNote: o.lockNote(), FS: o.fs})
+	if err != nil {
+		return nil, err
+	}
+	db, err := p.follow(origin, lock)
+	if err != nil {
+		return nil, errors.Join(p.foreign(err), lock.Unlock())
+	}
+	return db, nil
+}
+
+// findFollower reads store.json, or drafts the first one.
+func (p *opening) findFollower(origin Origin) error {
+	file, err := storedir.Recall(p.ctx, p.dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if err := storedir.CheckVacant(p.dir); err != nil {
+			return err
+		}
+		segs, err := wal.Segments(filepath.Join(p.dir, storedir.JournalName), p.opts.journal())
+		if err == nil && len(segs) > 0 {
+			return fmt.Errorf("%s: %w: it has a journal, so it follows no log", p.dir, ErrMismatch)
+		}
+		p.file = newStoreFile(p.opts)
+		p.file.Lost = file.Lost
+		p.file.StoreID, p.file.TimeUnit = origin.StoreID, storedir.Unit(origin.Unit.String())
+		p.file.Follow(storedir.Origin{Log: origin.Log, ID: origin.ID, Unproven: origin.Unproven})
+	case err != nil:
+		return err
+	default:
+		if err := sameOrigin(p.dir, file, origin); err != nil {
+			return err
+		}
+		p.use(file)
+		p.file.Follows.Log = origin.Log // it may have another name by now
+		p.file.Follows.Unproven = file.Follows.Unproven || origin.Unproven
+	}
+	p.opts.identity = p.file.Identity()
+	return nil
+}
+
+// sameOrigin refuses a store that does not follow this log.
+func sameOrigin(dir string, file storedir.File, origin Origin) error {
+	switch {
+	case file.Follows == nil:
+		return fmt.Errorf("%s: %w: it has a journal of its own, and does not follow %s", dir, ErrMismatch, origin.Log)
+	case file.StoreID != origin.StoreID:
+		return fmt.Errorf("%s: %w: it is store %s, and %s has the records of store %s", dir, ErrMismatch, file.StoreID, origin.Log, origin.StoreID)
+	case unitOf(file.TimeUnit) != origin.Unit:
+		return fmt.Errorf("%s: %w: its time unit is %s, and that of %s is %s", dir, ErrMismatch, file.TimeUnit, origin.Log, origin.Unit)
+	case file.Follows.ID != origin.ID:
+		return fmt.Errorf("%s: %w: it follows %s with the id %s, and %s has the id %s: it was made again", dir, ErrMismatch, file.Follows.Log, file.Follows.ID, origin.Log, origin.ID)
+	}
+	return nil
+}
+
+// follow opens SQLite and starts the applier, once the lock is held.
+func (p *opening) follow(origin Origin, lock wal.Lock) (*Follower, error) {
+	// Another process may have made the store, or opened and closed it, before this one had the lock.
+	if err := p.findFollower(origin); err != nil {
+		return nil, err
+	}
+	if err := p.finishReplacing(); err != nil {
+		return nil, err
+	}
+	if err := p.decide(nil); err != nil {
+		return nil, err
+	}
+	if !p.exists {
+		if err := p.create(); err != nil {
+			return nil, err
+		}
+	}
+	had := p.file.Used
+	f := &Follower{feed: &followed{
+		dir: p.dir, log: origin.Log, lock: lock, given: make(chan *batch), ended: make(chan struct{}), mu: newMutex(),
+	}}
+	var err error
+	f.DB, err = p.finishWith(p.compareNewest, had, func(sql *sqlstore.DB) (*DB, error) {
+		from := p.from(nil)
+		// Nothing is ever in this backlog: what comes from a log is not acknowledged here.
+		db := p.assemble(f.feed, backlog.New(1, math.MaxInt64, func() {}), from, sql)
+		db.journalDir = filepath.Join(p.dir, storedir.JournalName)
+		f.feed.end, f.feed.applier = from, db.applier
+		return db, p.run(db)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// compareNewest finds out whether the database lacks entries that it had.
+func (p *opening) compareNewest() error {
+	if !p.meta.Exists || p.facts.Unread != nil {
+		return nil
+	}
+	_, err := p.newest()
+	return err
+}
+
+// followed is the source of a store that follows a log: what Apply is given.
+type followed struct {
+	dir, log string
+	lock     wal.Lock
+	applier  *applier
+
+	given chan *batch
+	ended chan struct{} // closed when the applier takes no more batches
+
+	mu  mutex      // held by Apply
+	end wal.Offset // of what was given to the applier; guarded by mu
+}
+
+// In SQLite a message with the number n begins at offset n, and the next one where it ends, at n+1. So the cursor, which is after
+// the last message, is the number of the one that comes next, or 0 in a database that has none.
+
+// endOf returns the offset after a message.
+func endOf(sequence uint64) wal.Offset { return wal.Offset(sequence) + 1 }
+
+// lastBefore returns the number of the last message before an offset, 0 if there is none.
+func lastBefore(end wal.Offset) uint64 { return max(uint64(end), 1) - 1 }
+
+func (s *followed) feed(ctx context.Context, out chan<- *batch, toEnd bool) error {
+	if toEnd {
+		return nil // what is in the log comes through Apply
+	}
+	defer close(s.ended)
+	for {
+		select {
+		case b := <-s.given:
+			select {
+			case out <- b:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (s *followed) press() {}
+
+// sync has nothing to do: the log is durable. What Apply has not been given is not acknowledged here.
+func (s *followed) sync(context.Context) error { return nil }
+func (s *followed) synced() wal.Offset         { return wal.Offset(s.applier.applied.Load()) }
+func (s *followed) err() error                 { return nil }
+func (s *followed) stop() error                { return nil }
+func (s *followed) close() error               { return s.lock.Unlock() }
+
+// follows returns a *FollowsError if the store follows a log.
+func (db *DB) follows() error {
+	if db.file.Follows == nil {
+		return nil
+	}
+	return &FollowsError{Dir: db.dir, Log: db.file.Follows.Log}
+}
+
+// Follows returns the log that the store follows, or nil.
+func (db *DB) Follows() *Origin {
+	o := db.file.Follows
+	if o == nil {
+		return nil
+	}
+	return &Origin{Log: o.Log, ID: o.ID, StoreID: db.file.StoreID, Unit: db.TimeUnit(), Unproven: o.Unproven}
+}
+
+// Cursor returns the number of the last message that SQLite has, 0 if it has none. A power cut may take some of the last ones
+// back: then the next opening begins with a lower number.
+func (f *Follower) Cursor() uint64 { return lastBefore(wal.Offset(f.applier.applied.Load())) }
+
+// Newest returns the newest record with the number of its message, and ok false if there is none.
+func (f *Follower) Newest(ctx context.Context) (sequence uint64, raw []byte, ok bool, err error) {
+	if err := f.readable(ctx); err != nil {
+		return 0, nil, false, err
+	}
+	entry, ok, err := f.sql.LastEntry(ctx)
+	if err != nil || !ok {
+		return 0, nil, false, err
+	}
+	raw, err = f.stored(ctx, entry.QueryID)
+	return entry.JournalOffset, raw, err == nil, err
+}
+
+// Stored returns the bytes of the record under an id, nil if there is none. Most often it need not ask SQLite to know that.
+func (f *Follower) Stored(ctx context.Context, id QueryID) ([]byte, error) {
+	if err := f.readable(ctx); err != nil {
+		return nil, err
+	}
+	if !f.ids.MayHave(id) {
+		return nil, nil
+	}
+	raw, err := f.stored(ctx, id)
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	return raw, err
+}
+
+// Apply stores messages, which must be those that follow Cursor, without gaps, and returns an outcome for each, in the same order.
+// When it returns, SQLite shows them, and every question that starts after that sees them.
+//
+// Outcomes follow from the messages up to them alone: whoever applies the same log has the same ones. The first record under an id
+// stays. What is no record goes to table rejected, and stops nothing.
+//
+// A *SequenceError says that a message does not come next. After any error some of the messages may be stored, the first ones:
+// Cursor says how many. Then the caller goes on after it.
+func (f *Follower) Apply(ctx context.Context, ms []Message) ([]Outcome, error) {
+	outcomes, err := f.apply(ctx, ms)
+	if err != nil {
+		return outcomes, fmt.Errorf("apply messages of %s: %w", f.feed.log, journalError(err))
+	}
+	return outcomes, nil
+}
+
+func (f *Follower) apply(ctx context.Context, ms []Message) (outcomes []Outcome, err error) {
+	done, err := f.begin()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	s := f.feed
+	if err := s.mu.LockContext(ctx); err != nil {
+		return nil, err
+	}
+	defer s.mu.Unlock()
+	// The caller of an Apply that was interrupted did not wait for its batch.
+	if err := f.applier.wait(ctx, s.end); err != nil {
+		return nil, err
+	}
+	for i, m := range ms {
+		if next := lastBefore(s.end) + 1 + uint64(i); m.Sequence != next {
+			return nil, &SequenceError{Log: s.log, Next: next, Have: m.Sequence}
+		}
+	}
+	for len(outcomes) < len(ms) {
+		b, took := batchOf(ms[len(outcomes):])
+		if err := s.give(ctx, b); err != nil {
+			return outcomes, err
+		}
+		outcomes = append(outcomes, took.outcomes(b)...)
+	}
+	return outcomes, nil
+}
+
+// give hands a batch to the applier and waits until SQLite has it.
+func (s *followed) give(ctx context.Context, b *batch) error {
+	// If the lock's file was replaced, another process may write to the store.
+	if current, err := s.lock.Current(); err != nil || !current {
+		return errors.Join(fmt.Errorf("%s: %w: the file of the writer's lock was removed or replaced", s.dir, ErrMismatch), err)
+	}
+	select {
+	case s.given <- b:
+		s.end = b.cursor
+	case <-s.ended:
+		return s.applier.wait(ctx, b.cursor)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return s.applier.wait(ctx, b.cursor)
+}
+
+// taken says which messages a batch has: for each its row, or, negative, its outcome.
+type taken []int
+
+// batchOf makes a batch of the first messages, as many as one transaction should have.
+func batchOf(ms []Message) (*batch, taken) {
+	b := &batch{began: time.Now()}
+	var took taken
+	for _, m := range ms {
+		if b.full() {
+			break
+		}
+		b.cursor = endOf(m.Sequence)
+		b.bytes += int64(len(m.Payload))
+		if m.Barrier && m.Refuse == "" {
+			took = append(took, -int(Passed))
+			continue
+		}
+		row, err := rowOfMessage(m)
+		if err != nil {
+			b.rejected = append(b.rejected, sqlstore.Rejected{Offset: m.Sequence, Reason: err.Error(), Payload: m.Payload})
+			took = append(took, -int(Poison))
+			continue
+		}
+		took = append(took, len(b.rows))
+		b.rows = append(b.rows, row)
+	}
+	b.outcomes = make([]Outcome, len(b.rows))
+	return b, took
+}
+
+func rowOfMessage(m Message) (sqlstore.Record, error) {
+	switch {
+	case m.Refuse != "":
+		return sqlstore.Record{}, errors.New(m.Refuse)
+	case len(m.Payload) > MaxEncoded:
+		return sqlstore.Record{}, fmt.Errorf("it has %d bytes, and a record has at most %d", len(m.Payload), MaxEncoded)
+	}
+	row, err := rowOf(m.Payload)
+	row.Offset, row.Leaf = m.Sequence, tree.LeafHash(m.Payload)
+	return row, err
+}
+
+// outcomes returns the outcomes of the messages of a batch that was applied.
+func (t taken) outcomes(b *batch) []Outcome {
+	outcomes := make([]Outcome, len(t))
+	for i, at := range t {
+		if at < 0 {
+			outcomes[i] = Outcome(-at)
+		} else {
+			outcomes[i] = b.outcomes[at]
+		}
+	}
+	return outcomes
+}

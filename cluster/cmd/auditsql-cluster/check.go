@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/cluster"
+	"github.com/auditsql/auditsql/cluster/jetstream"
+)
+
+func (a *app) checkCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "check",
+		Short: "Is the stream certain to keep what it acknowledges, and is each replica whole?",
+		Long: `Check asks each server whether it syncs each write before it acknowledges it, and
+whether its replica of the stream lacks messages. A replica that lacks some may
+call itself healthy. If one does, check prints what to do about it, in the
+right order.
+
+To ask the servers, check needs a user of the system account (--system-creds, or
+NAME:PASSWORD in AUDITSQL_NATS_SYSTEM).
+
+Exit codes: 0 all is well, 1 it is not proven, 5 a replica lacks messages.`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			o, err := a.options()
+			if err != nil {
+				return err
+			}
+			return a.check(cmd.Context(), o)
+		},
+	}
+}
+
+func (a *app) check(ctx context.Context, o jetstream.Options) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	log, err := jetstream.Open(ctx, o)
+	if err != nil {
+		return fmt.Errorf("check: %w", err)
+	}
+	defer log.Close()
+	r, err := cluster.Check(ctx, log)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.out, "%s, store %s, made %s\n", r.Info.Name, r.Info.StoreID, r.Info.Created.UTC().Format("2006-01-02T15:04:05Z"))
+	for _, x := range r.Info.Replicas {
+		fmt.Fprintln(a.out, replicaLine(x))
+	}
+	for _, reason := range r.Info.Unproven {
+		fmt.Fprintf(a.out, "unproven: %s\n", reason)
+	}
+	for _, step := range r.Healing() {
+		fmt.Fprintln(a.out, step)
+	}
+	switch {
+	case len(r.Damaged) > 0:
+		return quietError{exitDamage}
+	case len(r.Info.Unproven) > 0:
+		return quietError{exitUnproven}
+	}
+	fmt.Fprintln(a.out, "each server syncs each write, and each replica that answers is whole")
+	return nil
+}
+
+func replicaLine(x cluster.Replica) string {
+	lead := ""
+	if x.Leader {
+		lead = ", leads"
+	}
+	if !x.Answers {
+		return fmt.Sprintf("replica %s%s: does not answer", x.Name, lead)
+	}
+	return fmt.Sprintf("replica %s%s: messages %d to %d, %d missing", x.Name, lead, x.First, x.Last, x.Missing)
+}
+
+func isLocked(err error) bool { return errors.Is(err, audit.ErrLocked) }

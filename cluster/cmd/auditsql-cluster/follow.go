@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/auditsql/auditsql/cluster"
+	"github.com/auditsql/auditsql/cluster/jetstream"
+)
+
+func (a *app) followCommand() *cobra.Command {
+	var dir string
+	var unproven, once bool
+	cmd := &cobra.Command{
+		Use:   "follow -d DIR",
+		Short: "Keep a copy of the stream in a folder, which auditsql reads",
+		Long: `Follow keeps a copy of the stream in a folder, and goes on until it is
+interrupted. The command auditsql reads the folder like any other store, also
+while follow is running.
+
+With --once it ends when the copy has everything that the stream had when it
+began.`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if dir == "" {
+				return usageError{errors.New("-d names no folder")}
+			}
+			o, err := a.options()
+			if err != nil {
+				return err
+			}
+			return a.follow(cmd.Context(), o, dir, unproven, once)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVarP(&dir, "dir", "d", "", "the copy's `folder`")
+	flags.BoolVar(&unproven, "unproven-durability", false, "go on although it is not proven that the stream keeps what it acknowledges; stats says so for good")
+	flags.BoolVar(&once, "once", false, "end when the copy has what the stream has")
+	return cmd
+}
+
+func (a *app) follow(ctx context.Context, o jetstream.Options, dir string, unproven, once bool) error {
+	log, err := jetstream.Open(ctx, o)
+	if err != nil {
+		return fmt.Errorf("follow: %w", err)
+	}
+	defer log.Close()
+	b, err := log.Bounds(ctx)
+	if err != nil {
+		return fmt.Errorf("follow: %w", err)
+	}
+	n, err := cluster.Open(ctx, dir, log, cluster.Options{Unproven: unproven, Logger: a.logger()})
+	if err != nil {
+		return fmt.Errorf("follow: %w", err)
+	}
+	for _, note := range n.Recovery().Notes {
+		fmt.Fprintf(a.err, "note: %s\n", note)
+	}
+	err = a.stay(ctx, n, b.Last, once)
+	if closed := n.Close(); err == nil {
+		err = closed
+	}
+	if err != nil {
+		return fmt.Errorf("follow: %w", err)
+	}
+	fmt.Fprintf(a.out, "the copy in %s has the messages up to %d\n", dir, n.Cursor())
+	return nil
+}
+
+// stay waits until the copy has the message with the number last, and then, unless once is true, until the run is interrupted or the
+// node can go no further. A message that no replica has is waited for.
+func (a *app) stay(ctx context.Context, n *cluster.Node, last uint64, once bool) error {
+	for {
+		err := n.WaitFor(ctx, last)
+		switch {
+		case ctx.Err() != nil && once:
+			return ctx.Err()
+		case ctx.Err() != nil:
+			return nil
+		case err == nil && once:
+			return nil
+		case err == nil:
+			last = ^uint64(0) // which no log has
+			continue
+		case !errors.Is(err, cluster.ErrGap) && !errors.Is(err, cluster.ErrAltered):
+			return err
+		case once:
+			return err
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+		}
+	}
+}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+
+	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/cluster/jetstream"
+)
+
+func (a *app) initCommand() *cobra.Command {
+	var unit, maxBytes, storeID string
+	var replicas int
+	var maxAge time.Duration
+	cmd := &cobra.Command{
+		Use:   "init",
+		Short: "Make the stream, or compare the one that exists with what is wanted",
+		Long: `Init makes the stream. If it exists, init changes nothing, and prints what it
+has otherwise than is wanted.
+
+Records are removed from the stream by their age alone, with --max-age. The
+copies of the nodes keep them. A node that was away for longer needs a copy of
+another node's folder.`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			o, err := a.options()
+			if err != nil {
+				return err
+			}
+			spec := jetstream.Spec{Replicas: replicas, MaxAge: maxAge, StoreID: storeID}
+			if spec.Unit, err = audit.ParseTimeUnit(unit); err != nil {
+				return usageError{fmt.Errorf("--time-unit: %w", err)}
+			}
+			if maxBytes != "" {
+				n, err := humanize.ParseBytes(maxBytes)
+				if err != nil || n == 0 || n > 1<<62 {
+					return usageError{fmt.Errorf("--max-bytes %q: want a size such as 500GB", maxBytes)}
+				}
+				spec.MaxBytes = int64(n)
+			}
+			if storeID != "" && len(storeID) != 32 {
+				return usageError{fmt.Errorf("--store-id: want 32 hex digits")}
+			}
+			return a.init(cmd.Context(), o, spec)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&unit, "time-unit", "ms", "what timestamps count, for good: s, ms, us or ns")
+	flags.IntVar(&replicas, "replicas", 3, "on how `many` servers the stream is")
+	flags.StringVar(&maxBytes, "max-bytes", "", "`size` at which the stream takes no more records")
+	flags.DurationVar(&maxAge, "max-age", 0, "`age` at which the stream forgets a record; 0 is never")
+	flags.StringVar(&storeID, "store-id", "", "32 hex `digits`; random if it is not given")
+	return cmd
+}
+
+func (a *app) init(ctx context.Context, o jetstream.Options, spec jetstream.Spec) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	created, differences, err := jetstream.Init(ctx, o, spec)
+	if err != nil {
+		return fmt.Errorf("init: %w", err)
+	}
+	if created {
+		fmt.Fprintf(a.out, "made stream %s\n", a.stream)
+		return nil
+	}
+	for _, d := range differences {
+		fmt.Fprintf(a.out, "%s\t%s\twanted %s\n", d.What, d.Have, d.Want)
+	}
+	if len(differences) > 0 {
+		return fmt.Errorf("init: stream %s is there and differs in what was printed; nothing was changed", a.stream)
+	}
+	fmt.Fprintf(a.out, "stream %s is there, and is as wanted\n", a.stream)
+	return nil
+}

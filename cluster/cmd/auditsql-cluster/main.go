@@ -1,0 +1,180 @@
+// Command auditsql-cluster keeps one store of records on several machines, on NATS JetStream.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/spf13/cobra"
+
+	"github.com/auditsql/auditsql/cluster"
+	"github.com/auditsql/auditsql/cluster/jetstream"
+)
+
+// The exit codes, which are those of auditsql.
+const (
+	exitDone     = 0
+	exitFailed   = 1
+	exitUsage    = 2
+	exitDamage   = 5
+	exitLocked   = 7
+	exitUnproven = 1
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// app is one run of the command.
+type app struct {
+	out, err io.Writer
+
+	url, stream        string
+	creds, systemCreds string
+	nkey               string
+	ca, cert, key      string
+}
+
+func run(ctx context.Context, args []string, out, errs io.Writer) int {
+	a := &app{out: out, err: errs}
+	root := a.root()
+	root.SetArgs(args)
+	root.SetOut(out)
+	root.SetErr(errs)
+	err := root.ExecuteContext(ctx)
+	code := exitCode(err)
+	if err != nil && !errors.As(err, new(quietError)) {
+		fmt.Fprintf(errs, "auditsql-cluster: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+	return code
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "auditsql-cluster",
+		Short: "One store of records on several machines",
+		Long: `auditsql-cluster keeps one store of records on several machines. The records are
+a stream of NATS JetStream on three servers or more, and each node keeps a copy
+of its own, which the command auditsql reads like any other store.
+
+Exit codes: 0 done, 1 failed, or it is not proven that the log keeps what it
+acknowledges, 2 wrong usage, 5 damage found, 7 locked by another process.`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError{fmt.Errorf("there is no command %q", args[0])}
+			}
+			return cmd.Help()
+		},
+	}
+	flags := root.PersistentFlags()
+	flags.StringVar(&a.url, "nats", "nats://127.0.0.1:4222", "the servers' `URL`; several with commas between them")
+	flags.StringVar(&a.stream, "stream", "AUDIT", "the stream's `name`")
+	flags.StringVar(&a.creds, "creds", "", "`file` with the credentials of a user of the stream's account")
+	flags.StringVar(&a.systemCreds, "system-creds", "", "`file` with the credentials of a user of the system account")
+	flags.StringVar(&a.nkey, "nkey", "", "`file` with the seed of the user's nkey, in place of --creds")
+	flags.StringVar(&a.ca, "tls-ca", "", "`file` with the certificate that has signed those of the servers")
+	flags.StringVar(&a.cert, "tls-cert", "", "`file` with the certificate of this client")
+	flags.StringVar(&a.key, "tls-key", "", "`file` with the key of that certificate")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.AddCommand(a.initCommand(), a.checkCommand(), a.followCommand())
+	return root
+}
+
+// usageError is an error in the command line.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// quietError ends the run with a code, after everything was printed.
+type quietError struct{ code int }
+
+func (e quietError) Error() string { return fmt.Sprintf("exit code %d", e.code) }
+
+// arguments refuses arguments of a command that takes none.
+func noArguments(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageError{fmt.Errorf("%q is too much: the command takes no arguments", args[0])}
+	}
+	return nil
+}
+
+// options are how to connect to the stream.
+func (a *app) options() (jetstream.Options, error) {
+	o := jetstream.Options{URL: a.url, Stream: a.stream}
+	var tls []nats.Option
+	if a.ca != "" {
+		tls = append(tls, nats.RootCAs(a.ca))
+	}
+	if (a.cert == "") != (a.key == "") {
+		return o, usageError{errors.New("--tls-cert and --tls-key belong together")}
+	}
+	if a.cert != "" {
+		tls = append(tls, nats.ClientCert(a.cert, a.key))
+	}
+	o.Connect = append(o.Connect, tls...)
+	if a.creds != "" && a.nkey != "" {
+		return o, usageError{errors.New("--creds and --nkey exclude each other")}
+	}
+	if a.creds != "" {
+		o.Connect = append(o.Connect, nats.UserCredentials(a.creds))
+	}
+	if a.nkey != "" {
+		option, err := nats.NkeyOptionFromSeed(a.nkey)
+		if err != nil {
+			return o, usageError{fmt.Errorf("--nkey: %w", err)}
+		}
+		o.Connect = append(o.Connect, option)
+	}
+	switch user := os.Getenv("AUDITSQL_NATS_SYSTEM"); {
+	case a.systemCreds != "":
+		o.System = append(tls, nats.UserCredentials(a.systemCreds))
+	case user != "":
+		name, password, _ := strings.Cut(user, ":")
+		o.System = append(tls, nats.UserInfo(name, password))
+	}
+	if user := os.Getenv("AUDITSQL_NATS_USER"); user != "" {
+		name, password, _ := strings.Cut(user, ":")
+		o.Connect = append(o.Connect, nats.UserInfo(name, password))
+	}
+	return o, nil
+}
+
+// logger logs to standard error what happens in the background.
+func (a *app) logger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: slog.LevelInfo}))
+}
+
+// patience is how long init and check may take.
+const patience = time.Minute
+
+func exitCode(err error) int {
+	var quiet quietError
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, &quiet):
+		return quiet.code
+	case errors.As(err, new(usageError)):
+		return exitUsage
+	case isLocked(err):
+		return exitLocked
+	case errors.Is(err, cluster.ErrMismatch), errors.Is(err, cluster.ErrRewound), errors.Is(err, cluster.ErrGap), errors.Is(err, cluster.ErrAltered):
+		return exitDamage
+	case errors.Is(err, cluster.ErrUnproven):
+		return exitUnproven
+	}
+	return exitFailed
+}

@@ -1,0 +1,357 @@
+// Package jetstream keeps a log on NATS JetStream.
+//
+// The log is one stream. A message has the subject audit.N, where N is the partition, and these headers:
+//
+//	Nats-Msg-Id           the message's ID, which is the query id of its record
+//	Nats-Expected-Stream  the stream
+//	Audit-Blake3          the BLAKE3 of the payload, in hex
+//	Audit-Kind            barrier, or nothing for a record
+//
+// The stream is kept in files on three servers or more, refuses new messages when it is full, and can be trimmed by age alone.
+// [Init] makes it. Its servers must sync each write: with their default, a power cut at all of them loses minutes of acknowledged
+// messages. [Log.Info] asks each server, through the system account.
+//
+// A replica is read by a connection to its own server: a server answers a direct get from its own replica, if that takes part.
+package jetstream
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/cluster"
+)
+
+// The headers of a message beside those of NATS.
+const (
+	sumHeader  = "Audit-Blake3"
+	kindHeader = "Audit-Kind"
+)
+
+// What a stream's metadata says.
+const (
+	storeIDKey = "audit-store-id"
+	unitKey    = "audit-time-unit"
+)
+
+// Options say which stream it is and how to connect.
+type Options struct {
+	URL     string        // of one server of the cluster or of several, with commas between them
+	Stream  string        // its name; AUDIT if ""
+	Connect []nats.Option // TLS, credentials and the like
+	// System are options for connections of a user of the system account, which may ask the servers about themselves. Without them it
+	// is not proven that the log keeps what it acknowledges.
+	System []nats.Option
+	// Timeout is how long one request may take; 5 s if 0.
+	Timeout time.Duration
+}
+
+func (o Options) withDefaults() Options {
+	if o.Stream == "" {
+		o.Stream = "AUDIT"
+	}
+	if o.Timeout <= 0 {
+		o.Timeout = 5 * time.Second
+	}
+	return o
+}
+
+func (o Options) urls() (urls []string) {
+	for u := range strings.SplitSeq(o.URL, ",") {
+		if u = strings.TrimSpace(u); u != "" {
+			urls = append(urls, u)
+		}
+	}
+	return urls
+}
+
+// A Log is a stream of NATS JetStream. It implements cluster.Log.
+type Log struct {
+	opts    Options
+	conn    *nats.Conn
+	js      jetstream.JetStream
+	subject string
+
+	mu       sync.Mutex
+	replicas map[string]*nats.Conn // by the name of the server
+	proven   map[string]bool       // servers that were found to sync each write, see prove
+	closed   bool
+}
+
+var _ cluster.Log = (*Log)(nil)
+
+// partition is the number in the subject. A stream has one partition.
+const partition = 0
+
+// Open connects to the stream. The stream must exist.
+func Open(ctx context.Context, o Options) (*Log, error) {
+	o = o.withDefaults()
+	l, err := connect(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := l.streamInfo(ctx); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// connect connects to the cluster, whether or not the stream exists.
+func connect(ctx context.Context, o Options) (*Log, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	conn, err := nats.Connect(strings.Join(o.urls(), ","), append([]nats.Option{
+		nats.Name("auditsql"), nats.MaxReconnects(-1), nats.ReconnectWait(200 * time.Millisecond), nats.Timeout(o.Timeout),
+	}, o.Connect...)...)
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", o.URL, err)
+	}
+	l := &Log{opts: o, conn: conn, subject: fmt.Sprintf("audit.%d", partition), replicas: map[string]*nats.Conn{}, proven: map[string]bool{}}
+	// An append that gets no answer within this time is answered by the caller's context, or given again.
+	l.js, err = jetstream.New(conn, jetstream.WithPublishAsyncTimeout(o.Timeout), jetstream.WithDefaultTimeout(o.Timeout))
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// Close ends all connections.
+func (l *Log) Close() {
+	l.mu.Lock()
+	l.closed = true
+	replicas := l.replicas
+	l.replicas = map[string]*nats.Conn{}
+	l.mu.Unlock()
+	for _, c := range replicas {
+		c.Close()
+	}
+	l.conn.Close()
+}
+
+func (l *Log) name() string { return "stream " + l.opts.Stream }
+
+func (l *Log) streamInfo(ctx context.Context) (*jetstream.StreamInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.opts.Timeout)
+	defer cancel()
+	s, err := l.js.Stream(ctx, l.opts.Stream)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", l.name(), err)
+	}
+	return s.CachedInfo(), nil
+}
+
+// Append implements cluster.Log.
+func (l *Log) Append(ctx context.Context, ms []cluster.Message) []cluster.Appended {
+	done := make([]cluster.Appended, len(ms))
+	acks := make([]jetstream.PubAckFuture, len(ms))
+	for i, m := range ms {
+		if done[i].Err = ctx.Err(); done[i].Err == nil {
+			acks[i], done[i].Err = l.publish(m)
+		}
+	}
+	for i, ack := range acks {
+		if ack == nil {
+			continue
+		}
+		select {
+		case a := <-ack.Ok():
+			done[i] = cluster.Appended{Sequence: a.Sequence, Duplicate: a.Duplicate}
+		case err := <-ack.Err():
+			done[i].Err = fmt.Errorf("%s: %w", l.name(), err)
+		case <-ctx.Done():
+			done[i].Err = ctx.Err()
+		}
+	}
+	return done
+}
+
+func (l *Log) publish(m cluster.Message) (jetstream.PubAckFuture, error) {
+	if limit := l.maxPayload(); len(m.Payload) > limit {
+		return nil, fmt.Errorf("%w: its payload has %d bytes, at most %d are taken", cluster.ErrRefused, len(m.Payload), limit)
+	}
+	msg := nats.NewMsg(l.subject)
+	msg.Data = bytes.Clone(m.Payload) // it may be sent once more, after the caller has its outcome
+	msg.Header.Set(jetstream.ExpectedStreamHeader, l.opts.Stream)
+	if m.ID != "" {
+		msg.Header.Set(jetstream.MsgIDHeader, m.ID)
+	}
+	if m.Sum != "" {
+		msg.Header.Set(sumHeader, m.Sum)
+	}
+	if m.Kind != cluster.Record {
+		msg.Header.Set(kindHeader, string(m.Kind))
+	}
+	ack, err := l.js.PublishMsgAsync(msg, jetstream.WithRetryAttempts(0))
+	if errors.Is(err, nats.ErrMaxPayload) {
+		err = fmt.Errorf("%w: %w", cluster.ErrRefused, err)
+	}
+	return ack, err
+}
+
+// headerRoom is how many bytes of a message's limit are left to its headers.
+const headerRoom = 1 << 10
+
+// maxPayload is how many bytes a payload may have.
+func (l *Log) maxPayload() int {
+	return int(min(max(l.conn.MaxPayload()-headerRoom, 0), audit.MaxEncoded))
+}
+
+// directGet is a request for messages of one replica, from a number on. (API of NATS: ADR-31, batch.)
+type directGet struct {
+	Seq      uint64 `json:"seq"`
+	Batch    int    `json:"batch"`
+	MaxBytes int    `json:"max_bytes"`
+}
+
+// readBytes is how many bytes one read brings, except for the last message.
+const readBytes = 4 << 20
+
+// Read implements cluster.Log.
+func (l *Log) Read(ctx context.Context, replica string, from uint64, most int) ([]cluster.Stored, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	conn, err := l.replica(replica)
+	if err != nil {
+		return nil, err
+	}
+	request, err := json.Marshal(directGet{Seq: max(from, 1), Batch: most, MaxBytes: readBytes})
+	if err != nil {
+		return nil, err
+	}
+	inbox := nats.NewInbox()
+	sub, err := conn.SubscribeSync(inbox)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", l.name(), err)
+	}
+	defer sub.Unsubscribe()
+	if err := sub.SetPendingLimits(-1, -1); err != nil {
+		return nil, err
+	}
+	if err := conn.PublishRequest("$JS.API.DIRECT.GET."+l.opts.Stream, inbox, request); err != nil {
+		return nil, fmt.Errorf("read %s: %w", l.name(), err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, l.opts.Timeout)
+	defer cancel()
+	var got []cluster.Stored
+	for {
+		msg, err := sub.NextMsgWithContext(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", l.name(), err)
+		}
+		switch status := msg.Header.Get("Status"); {
+		case len(msg.Data) == 0 && (status == "204" || status == "404"):
+			return got, nil
+		case len(msg.Data) == 0 && status != "":
+			return nil, fmt.Errorf("read %s: %s %s", l.name(), status, msg.Header.Get("Description"))
+		}
+		stored, err := storedOf(msg)
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", l.name(), err)
+		}
+		if got = append(got, stored); len(got) > most {
+			return nil, fmt.Errorf("read %s: more than %d messages came", l.name(), most)
+		}
+	}
+}
+
+// storedOf reads the answer of a direct get. The server adds its headers after those of the publisher, who may have used their names.
+func storedOf(msg *nats.Msg) (s cluster.Stored, err error) {
+	last := func(name string) string {
+		values := msg.Header.Values(name)
+		if len(values) == 0 {
+			return ""
+		}
+		return values[len(values)-1]
+	}
+	if s.Sequence, err = strconv.ParseUint(last(jetstream.SequenceHeader), 10, 64); err != nil || s.Sequence == 0 {
+		return s, errors.New("an answer has no number")
+	}
+	s.ID, s.Kind, s.Sum = msg.Header.Get(jetstream.MsgIDHeader), cluster.Kind(msg.Header.Get(kindHeader)), msg.Header.Get(sumHeader)
+	s.Payload = msg.Data
+	return s, nil
+}
+
+// replica returns a connection to the server of a replica.
+func (l *Log) replica(name string) (*nats.Conn, error) {
+	if name == "" {
+		return l.conn, nil
+	}
+	l.mu.Lock()
+	conn := l.replicas[name]
+	l.mu.Unlock()
+	if conn != nil && conn.IsConnected() {
+		return conn, nil
+	}
+	l.connectReplicas()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if conn := l.replicas[name]; conn != nil && conn.IsConnected() {
+		return conn, nil
+	}
+	return nil, fmt.Errorf("the server of replica %q does not answer", name)
+}
+
+// connectReplicas connects to each server that is known, and finds out its name.
+func (l *Log) connectReplicas() {
+	urls := append(l.opts.urls(), l.conn.DiscoveredServers()...)
+	slices.Sort(urls)
+	var all sync.WaitGroup
+	for _, u := range slices.Compact(urls) {
+		all.Go(func() {
+			conn, err := nats.Connect(u, append([]nats.Option{
+				nats.Name("auditsql reads a replica"), nats.NoReconnect(), nats.IgnoreDiscoveredServers(), nats.Timeout(l.opts.Timeout),
+			}, l.opts.Connect...)...)
+			if err != nil {
+				return // the replica does not answer
+			}
+			l.keep(conn)
+		})
+	}
+	all.Wait()
+}
+
+// keep notes a connection under the name of its server.
+func (l *Log) keep(conn *nats.Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	name := conn.ConnectedServerName()
+	if have := l.replicas[name]; l.closed || have != nil && have.IsConnected() {
+		conn.Close()
+		return
+	}
+	l.replicas[name] = conn
+}
+
+// Bounds implements cluster.Log.
+func (l *Log) Bounds(ctx context.Context) (cluster.Bounds, error) {
+	if err := ctx.Err(); err != nil {
+		return cluster.Bounds{}, err
+	}
+	info, err := l.streamInfo(ctx)
+	if err != nil {
+		return cluster.Bounds{}, err
+	}
+	return boundsOf(info.State.FirstSeq, info.State.LastSeq, info.State.Msgs), nil
+}
+
+func boundsOf(first, last, n uint64) cluster.Bounds {
+	if n == 0 {
+		first = last + 1
+	}
+	return cluster.Bounds{First: first, Last: last}
+}

@@ -1,0 +1,349 @@
+package cluster
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/auditsql/auditsql/audit"
+)
+
+// Options say how a node works. The zero value has the defaults.
+type Options struct {
+	Store  []audit.Option // for its copy
+	Logger *slog.Logger   // nil: silent
+	// Unproven lets the node go on although it is not certain that the log keeps what it acknowledges. The store notes that for good.
+	Unproven bool
+	// Poll is how long the node waits, at most, before it asks the log again for messages when there were none; 50 ms if 0. A put
+	// of this node does not wait for that.
+	Poll time.Duration
+	// Check is how often the node asks whether the log is still the same one and still keeps what it acknowledges; 10 minutes if 0.
+	Check time.Duration
+	// Batch is how many messages it reads at a time; 1,000 if 0.
+	Batch int
+}
+
+func (o Options) withDefaults() Options {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Poll <= 0 {
+		o.Poll = 50 * time.Millisecond
+	}
+	if o.Check <= 0 {
+		o.Check = 10 * time.Minute
+	}
+	if o.Batch <= 0 {
+		o.Batch = 1000
+	}
+	return o
+}
+
+// A Node is a store on a log, with a copy of its own in a folder. Its methods may be called from several goroutines.
+//
+// Puts are linearizable: each has its place in the log, after every put that had returned before it began. Reads are those of the
+// copy, which is always a prefix of the log: they see every put of this node that has returned, and those of other nodes a
+// little later. WaitFor and Barrier wait for them.
+type Node struct {
+	*audit.DB // its copy, for reading
+
+	copy *audit.Follower
+	log  Log
+	opts Options
+	info Info // as it was when the node was opened
+
+	reader reader // belongs to the goroutine that follows the log
+
+	mu       sync.Mutex
+	cursor   uint64        // the number of the last message that the copy has
+	changed  chan struct{} // closed and replaced when cursor moves, or when trouble or unproven changes
+	waiting  map[string][]*waiter
+	acked    uint64 // the greatest number that an append of this node was given
+	trouble  error  // why the copy goes no further, nil when it does
+	fatal    bool   // trouble ends only with the node
+	unproven error  // why puts are refused, nil when they are not
+	closed   bool
+	replicas []string
+
+	kick    chan struct{} // holds one token when the node should read at once
+	quit    context.Context
+	quitNow context.CancelFunc
+	running sync.WaitGroup
+	puts    sync.WaitGroup
+}
+
+var _ audit.Store = (*Node)(nil)
+
+// Open opens the copy in dir, makes it if there is none, and begins to follow the log.
+//
+// It refuses a log that is not certain to keep what it acknowledges (*UnprovenError), unless o.Unproven is set, and one that is not
+// the log whose messages the copy has (ErrMismatch, ErrRewound, ErrTrimmed).
+func Open(ctx context.Context, dir string, log Log, o Options) (*Node, error) {
+	n, err := open(ctx, dir, log, o.withDefaults())
+	if err != nil {
+		return nil, fmt.Errorf("open node: %w", err)
+	}
+	return n, nil
+}
+
+func open(ctx context.Context, dir string, log Log, o Options) (*Node, error) {
+	info, err := log.Info(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(info.Unproven) > 0 && !o.Unproven {
+		return nil, &UnprovenError{Log: info.Name, Reasons: info.Unproven}
+	}
+	origin := audit.Origin{
+		Log: info.Name, ID: originID(info), StoreID: info.StoreID, Unit: info.Unit, Unproven: len(info.Unproven) > 0,
+	}
+	f, err := audit.OpenFollowerContext(ctx, dir, origin, o.Store...)
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{
+		DB: f.DB, copy: f, log: log, opts: o, info: info, cursor: f.Cursor(), changed: make(chan struct{}),
+		waiting: map[string][]*waiter{}, kick: make(chan struct{}, 1),
+	}
+	n.setReplicas(info)
+	n.reader = reader{node: n}
+	if err := n.sameLog(ctx); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	n.quit, n.quitNow = context.WithCancel(context.Background())
+	n.running.Go(n.reader.run)
+	n.running.Go(n.watch)
+	return n, nil
+}
+
+// originID tells a log from one that was made again under its name.
+func originID(info Info) string { return info.Created.UTC().Format(time.RFC3339Nano) }
+
+func (n *Node) setReplicas(info Info) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.replicas = n.replicas[:0:0]
+	for _, r := range info.Replicas {
+		n.replicas = append(n.replicas, r.Name)
+	}
+	if len(n.replicas) == 0 {
+		n.replicas = []string{""}
+	}
+}
+
+// Close ends the node, after the puts that are under way have ended or their contexts have. Then it closes its copy.
+func (n *Node) Close() error {
+	n.mu.Lock()
+	closed := n.closed
+	n.closed = true
+	n.mu.Unlock()
+	if closed {
+		return nil
+	}
+	n.quitNow()
+	n.announce(func() {})
+	n.puts.Wait()
+	n.running.Wait()
+	return n.copy.Close()
+}
+
+// Err returns why the node goes no further, or why it takes no puts, or nil. What its copy has can be read meanwhile.
+func (n *Node) Err() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch {
+	case n.closed:
+		return audit.ErrClosed
+	case n.trouble != nil:
+		return n.trouble
+	}
+	return n.unproven
+}
+
+// Cursor returns the number of the last message that the node's copy has.
+func (n *Node) Cursor() uint64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.cursor
+}
+
+// WaitFor waits until the node's copy has the message with this number, and so shows what it says. Another node's Put, or its Cursor
+// after that, tells the number.
+func (n *Node) WaitFor(ctx context.Context, sequence uint64) error {
+	if sequence > n.Cursor() {
+		n.wantUpTo(sequence)
+	}
+	for {
+		n.mu.Lock()
+		cursor, changed, trouble := n.cursor, n.changed, n.trouble
+		n.mu.Unlock()
+		switch {
+		case cursor >= sequence:
+			return nil
+		case n.quit.Err() != nil:
+			return audit.ErrClosed
+		case trouble != nil:
+			return trouble
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Barrier waits until the node's copy has everything that was put on any node before the call. It gives the log a message of its own,
+// and returns the number of that.
+func (n *Node) Barrier(ctx context.Context) (sequence uint64, err error) {
+	m := NewBarrier("barrier-" + rand.Text())
+	for pause := firstPause; ; {
+		done := n.log.Append(ctx, []Message{m})[0]
+		if done.Err == nil {
+			return done.Sequence, n.WaitFor(ctx, done.Sequence)
+		}
+		if errors.Is(done.Err, ErrRefused) {
+			return 0, fmt.Errorf("barrier: %w", done.Err)
+		}
+		if err := n.sleep(ctx, &pause); err != nil {
+			return 0, fmt.Errorf("barrier: %w", errors.Join(err, done.Err))
+		}
+	}
+}
+
+// Pauses between two tries of an append whose outcome is not known.
+const (
+	firstPause = 20 * time.Millisecond
+	lastPause  = 2 * time.Second
+)
+
+// sleep pauses, and makes the next pause longer.
+func (n *Node) sleep(ctx context.Context, pause *time.Duration) error {
+	t := time.NewTimer(*pause)
+	defer t.Stop()
+	*pause = min(2**pause, lastPause)
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-n.quit.Done():
+		return audit.ErrClosed
+	}
+}
+
+// announce changes what calls wait for, and wakes them.
+func (n *Node) announce(change func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	change()
+	close(n.changed)
+	n.changed = make(chan struct{})
+}
+
+// wantUpTo makes the reader read at once, and on until it has the message with this number.
+func (n *Node) wantUpTo(sequence uint64) {
+	n.mu.Lock()
+	n.acked = max(n.acked, sequence)
+	n.mu.Unlock()
+	select {
+	case n.kick <- struct{}{}:
+	default:
+	}
+}
+
+// watch asks now and then whether the log is still the same one and still keeps what it acknowledges.
+func (n *Node) watch() {
+	tick := time.NewTicker(n.opts.Check)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			n.check()
+		case <-n.quit.Done():
+			return
+		}
+	}
+}
+
+func (n *Node) check() {
+	ctx, cancel := context.WithTimeout(n.quit, 30*time.Second)
+	defer cancel()
+	info, err := n.log.Info(ctx)
+	if err != nil {
+		n.opts.Logger.Warn("the log did not say anything about itself", "error", err)
+		return
+	}
+	n.setReplicas(info)
+	if err := n.sameInfo(info); err != nil {
+		n.stop(err)
+		return
+	}
+	var unproven error
+	if len(info.Unproven) > 0 && !n.opts.Unproven {
+		unproven = &UnprovenError{Log: info.Name, Reasons: info.Unproven}
+		n.opts.Logger.Error("puts are refused", "error", unproven)
+	}
+	n.announce(func() { n.unproven = unproven })
+}
+
+// stop notes why the copy goes no further for good. The first reason stays.
+func (n *Node) stop(err error) {
+	n.opts.Logger.Error("the node goes no further", "error", err)
+	n.announce(func() {
+		if !n.fatal {
+			n.trouble, n.fatal = err, true
+		}
+	})
+}
+
+// sameInfo returns an ErrMismatch if the log is not the one that the copy follows.
+func (n *Node) sameInfo(info Info) error {
+	if info.StoreID != n.info.StoreID || originID(info) != originID(n.info) {
+		return fmt.Errorf("%s: %w: it was made on %s for store %s, and this node follows the one that was made on %s for store %s",
+			info.Name, ErrMismatch, originID(info), info.StoreID, originID(n.info), n.info.StoreID)
+	}
+	return nil
+}
+
+// sameLog finds out, when the node is opened, whether the log has what the copy has from it.
+func (n *Node) sameLog(ctx context.Context) error {
+	b, err := n.log.Bounds(ctx)
+	if err != nil {
+		return err
+	}
+	if err := n.within(b); err != nil {
+		return err
+	}
+	at, raw, ok, err := n.copy.Newest(ctx)
+	if err != nil || !ok || at < b.First {
+		return err
+	}
+	for _, replica := range n.replicas {
+		got, err := n.log.Read(ctx, replica, at, 1)
+		if err != nil || len(got) == 0 || got[0].Sequence != at || !got[0].Intact() {
+			continue // the reader says so, if no other replica has it
+		}
+		if string(got[0].Payload) != string(raw) {
+			return fmt.Errorf("%s: %w: message %d is another one than the newest record of this node", n.info.Name, ErrRewound, at)
+		}
+		return nil
+	}
+	return nil
+}
+
+// within returns ErrRewound or ErrTrimmed if the copy cannot go on in a log with these bounds.
+func (n *Node) within(b Bounds) error {
+	cursor := n.copy.Cursor()
+	switch {
+	case b.Last < cursor:
+		return fmt.Errorf("%s: %w: it ends with message %d, and this node has it up to %d", n.info.Name, ErrRewound, b.Last, cursor)
+	case b.First > cursor+1:
+		return fmt.Errorf("%s: %w: it begins with message %d, and this node has it up to %d; give the node a copy of another node's store", n.info.Name, ErrTrimmed, b.First, cursor)
+	}
+	return nil
+}

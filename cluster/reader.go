@@ -1,0 +1,318 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/auditsql/auditsql/audit"
+)
+
+// reader follows the log. It applies message n+1 after message n, after it has found that its publisher's hash fits its content, or
+// it stops there.
+//
+// Each read begins with the message that was applied last. So a log that was cut and written again, or made again under its name,
+// is noticed before anything of it is applied.
+//
+// A replica that lags, lacks a message or has another one is no reason to stop as long as another replica has it.
+type reader struct {
+	node *Node
+	at   int     // the replica that is read, an index
+	last *Stored // the last message, as it was applied; nil when it is not known
+
+	// What is wrong, by replica, with what was read last from it, since something was applied. altered says that one of them has
+	// another content of the message that comes next than its publisher.
+	blamed  map[int]error
+	altered bool
+	empty   int // reads in a row that brought nothing new
+}
+
+const (
+	readTimeout  = 10 * time.Second
+	stalledPause = time.Second // while every replica is wrong about a message
+)
+
+// same reports whether two messages say the same.
+func (m *Message) same(other *Message) bool {
+	return m.Kind == other.Kind && bytes.Equal(m.Payload, other.Payload)
+}
+
+func (r *reader) run() {
+	n := r.node
+	for n.quit.Err() == nil {
+		n.mu.Lock()
+		fatal := n.fatal
+		n.mu.Unlock()
+		if fatal {
+			return
+		}
+		r.pause(r.step())
+	}
+}
+
+// pause waits before the next read. It waits for nothing when there is more to read.
+func (r *reader) pause(wait time.Duration) {
+	if wait <= 0 {
+		return
+	}
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-r.node.kick:
+		r.empty = 0
+	case <-r.node.quit.Done():
+	}
+}
+
+// replica is the one that is read. next takes the one after it.
+func (r *reader) replica() string {
+	r.node.mu.Lock()
+	defer r.node.mu.Unlock()
+	r.at %= len(r.node.replicas)
+	return r.node.replicas[r.at]
+}
+
+func (r *reader) count() int {
+	r.node.mu.Lock()
+	defer r.node.mu.Unlock()
+	return len(r.node.replicas)
+}
+
+// step reads once and applies what it can. It returns how long to wait before the next step.
+func (r *reader) step() time.Duration {
+	n := r.node
+	ctx, cancel := context.WithTimeout(n.quit, readTimeout)
+	defer cancel()
+	cursor := n.copy.Cursor()
+	replica := r.replica()
+	ms, err := n.log.Read(ctx, replica, max(cursor, 1), n.opts.Batch+1)
+	if n.quit.Err() != nil {
+		return 0
+	}
+	if err != nil {
+		return r.blame(ctx, cursor, fmt.Errorf("replica %s: %w", replica, err))
+	}
+	if cursor > 0 {
+		overlap, err := r.overlaps(ctx, replica, cursor, ms)
+		if err != nil {
+			n.stop(err)
+			return 0
+		}
+		if overlap != nil {
+			return r.blame(ctx, cursor, overlap)
+		}
+		if len(ms) > 0 && ms[0].Sequence == cursor {
+			ms = ms[1:]
+		}
+	}
+	good := 0
+	var wrong error
+	for _, m := range ms {
+		if wrong = r.wrong(replica, cursor+1+uint64(good), &m); wrong != nil {
+			break
+		}
+		good++
+	}
+	if good > 0 {
+		if err := r.apply(ctx, ms[:good], ""); err != nil {
+			return r.failed(err)
+		}
+		return 0 // the message that is wrong, if there is one, is read again from another replica
+	}
+	if wrong != nil {
+		r.altered = r.altered || errors.Is(wrong, ErrAltered)
+		return r.blame(ctx, cursor, wrong)
+	}
+	return r.nothing(ctx, cursor)
+}
+
+// overlaps compares the first message of a read with the one that was applied last. problem is what is wrong with this replica, err
+// why the log is not the same any more.
+func (r *reader) overlaps(ctx context.Context, replica string, cursor uint64, ms []Stored) (problem, err error) {
+	n := r.node
+	switch {
+	case len(ms) == 0:
+		// It has nothing from there on: it lags, or the log ends earlier.
+		return nil, r.checkBounds(ctx)
+	case ms[0].Sequence > cursor:
+		b, err := n.log.Bounds(ctx)
+		if err != nil {
+			return err, nil
+		}
+		if b.First <= cursor {
+			return fmt.Errorf("%w: replica %s lacks message %d", ErrGap, replica, cursor), nil
+		}
+		return nil, n.within(b) // it was trimmed
+	case r.last == nil:
+		if !ms[0].Intact() {
+			return nil, nil // it was judged when it was applied
+		}
+		r.last = &ms[0]
+	case r.last.same(&ms[0].Message):
+	case ms[0].Intact():
+		return nil, fmt.Errorf("%s: %w: message %d is another one than this node has applied", n.info.Name, ErrRewound, cursor)
+	default:
+		return fmt.Errorf("%w: replica %s has another content of message %d than its publisher", ErrAltered, replica, cursor), nil
+	}
+	return nil, nil
+}
+
+func (r *reader) checkBounds(ctx context.Context) error {
+	b, err := r.node.log.Bounds(ctx)
+	if err != nil {
+		return nil // it says so at the next read
+	}
+	return r.node.within(b)
+}
+
+// wrong says why a message must not be applied as message next, or nil.
+func (r *reader) wrong(replica string, next uint64, m *Stored) error {
+	switch {
+	case m.Sequence != next:
+		return fmt.Errorf("%w: replica %s has %d after %d", ErrGap, replica, m.Sequence, next-1)
+	case !m.Intact():
+		return fmt.Errorf("%w: replica %s has another content of message %d than its publisher", ErrAltered, replica, next)
+	}
+	return nil
+}
+
+// apply hands messages to the copy and tells the puts that wait. refuse, if not "", is why the only one of them is not to be stored.
+func (r *reader) apply(ctx context.Context, ms []Stored, refuse string) error {
+	n := r.node
+	batch := make([]audit.Message, len(ms))
+	for i, m := range ms {
+		batch[i] = audit.Message{Sequence: m.Sequence, Payload: m.Payload, Barrier: m.Kind == Barrier, Refuse: refuse}
+	}
+	// A transaction may take longer than a read: the copy checkpoints, or waits for a shell.
+	outcomes, err := n.copy.Apply(n.quit, batch)
+	ms = ms[:len(outcomes)]
+	if len(ms) > 0 {
+		last := ms[len(ms)-1]
+		r.last = &last
+		r.blamed, r.altered, r.empty = nil, false, 0
+		n.foundAll(ms, outcomes)
+		r.resume()
+	}
+	return err
+}
+
+// resume notes that the copy goes on.
+func (r *reader) resume() {
+	n := r.node
+	n.mu.Lock()
+	troubled := n.trouble != nil && !n.fatal
+	n.mu.Unlock()
+	if troubled {
+		n.opts.Logger.Info("the node goes on", "cursor", n.copy.Cursor())
+		n.announce(func() {
+			if !n.fatal {
+				n.trouble = nil
+			}
+		})
+	}
+}
+
+// failed ends the node when its copy takes nothing more.
+func (r *reader) failed(err error) time.Duration {
+	if r.node.quit.Err() == nil {
+		r.node.stop(err)
+	}
+	return 0
+}
+
+// nothing is a read that brought nothing new. The replica may lag, so the next read is of another one.
+func (r *reader) nothing(ctx context.Context, cursor uint64) time.Duration {
+	n := r.node
+	delete(r.blamed, r.at)
+	r.at++
+	r.empty++
+	n.mu.Lock()
+	wanted := n.acked > cursor
+	n.mu.Unlock()
+	if wanted && r.empty <= r.count() {
+		return 0
+	}
+	const shortest = 2 * time.Millisecond
+	return min(shortest<<min(max(r.empty-r.count(), 0), 16), n.opts.Poll)
+}
+
+// blame is a read of a replica that brought nothing because something is wrong there. The next read is of another replica. When all
+// were read, the node stops, or takes the message as it was published.
+func (r *reader) blame(ctx context.Context, cursor uint64, err error) time.Duration {
+	n := r.node
+	n.opts.Logger.Debug("a replica was not read", "error", err)
+	if r.blamed == nil {
+		r.blamed = map[int]error{}
+	}
+	r.blamed[r.at] = err
+	r.at++
+	if len(r.blamed) < r.count() {
+		return 0
+	}
+	blamed, altered := errors.Join(slices.Collect(maps.Values(r.blamed))...), r.altered
+	r.blamed, r.altered = nil, false
+	if altered {
+		if m, ok := r.published(ctx, cursor+1); ok {
+			if err := r.apply(ctx, []Stored{m}, "its content does not fit the hash of its publisher"); err != nil {
+				return r.failed(err)
+			}
+			return 0
+		}
+	}
+	if !errors.Is(blamed, ErrGap) && !errors.Is(blamed, ErrAltered) {
+		return n.opts.Poll // nobody answers; puts wait as long as they may
+	}
+	if err := r.checkBounds(ctx); err != nil {
+		n.stop(err)
+		return 0
+	}
+	r.stall(fmt.Errorf("%s: message %d: %w", n.info.Name, cursor+1, blamed))
+	return stalledPause
+}
+
+// stall notes why the copy goes no further for now.
+func (r *reader) stall(why error) {
+	n := r.node
+	n.mu.Lock()
+	known := n.trouble != nil
+	n.mu.Unlock()
+	if known {
+		return
+	}
+	n.opts.Logger.Error("the node goes no further until a replica has the message that comes next", "error", why)
+	n.announce(func() {
+		if !n.fatal {
+			n.trouble = why
+		}
+	})
+}
+
+// published returns a message whose content does not fit its publisher's hash, if that is how it was published. Then a majority
+// of the replicas has the same bytes: damage would have to hit each of them in the same way. Every node comes to the same
+// verdict, whichever replica it reads.
+func (r *reader) published(ctx context.Context, seq uint64) (Stored, bool) {
+	n := r.node
+	n.mu.Lock()
+	replicas := append([]string(nil), n.replicas...)
+	n.mu.Unlock()
+	votes := map[string]int{}
+	for _, replica := range replicas {
+		ms, err := n.log.Read(ctx, replica, seq, 1)
+		if err != nil || len(ms) == 0 || ms[0].Sequence != seq {
+			continue
+		}
+		if ms[0].Intact() {
+			return Stored{}, false // the next read finds it
+		}
+		key := ms[0].ID + "\n" + ms[0].Sum + "\n" + string(ms[0].Kind) + "\n" + string(ms[0].Payload)
+		if votes[key]++; votes[key] > len(replicas)/2 {
+			return ms[0], true
+		}
+	}
+	return Stored{}, false
+}
