@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"math"
 	"slices"
+	"strings"
 )
 
 // How a Select finds its records is planned here, by functions that do not touch the database. They get the filter and
@@ -118,12 +119,15 @@ type lookup struct {
 	args  []any
 }
 
+// lookupOf looks up the records that have these values in the columns of an index.
+func lookupOf(x *hashIndex, args ...any) lookup {
+	return lookup{x, x.from(x.alias()), x.match(x.alias()), args}
+}
+
 // lookups returns the lookups that can find the records of the filter, the most promising first.
 func (f *Filter) lookups() []lookup {
 	var ls []lookup
-	add := func(x *hashIndex, args ...any) {
-		ls = append(ls, lookup{x, x.from(x.alias()), x.match(x.alias()), args})
-	}
+	add := func(x *hashIndex, args ...any) { ls = append(ls, lookupOf(x, args...)) }
 	for _, at := range f.Attributes {
 		add(&byAttribute, at.Key, at.Value)
 	}
@@ -155,10 +159,12 @@ func (f *Filter) lookups() []lookup {
 	return ls
 }
 
-// find is a query for the places of the records up to the newest, at most limit of them; -1 is no limit.
-func (l *lookup) find(newest int64, limit int) (query string, args []any) {
+// find is a query for the places of the records up to the newest, at most limit of them; -1 is no limit. more are further columns
+// of table audit, as a.
+func (l *lookup) find(newest int64, limit int, more ...string) (query string, args []any) {
 	with, join, args := l.begin(newest)
-	return with + `SELECT a.idx, a.timestamp, a.query_id FROM ` + l.from + join + ` WHERE ` + l.where + ` AND a.idx <= ? LIMIT ?`,
+	columns := strings.Join(append([]string{`a.idx, a.timestamp, a.query_id`}, more...), `, `)
+	return with + `SELECT ` + columns + ` FROM ` + l.from + join + ` WHERE ` + l.where + ` AND a.idx <= ? LIMIT ?`,
 		append(args, newest, limit)
 }
 

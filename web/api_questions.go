@@ -56,8 +56,16 @@ const (
 
 // trace answers GET /v1/audits/{id}/trace.
 func (s *Server) trace(w http.ResponseWriter, r *http.Request, q *question) error {
+	up, err := q.isSet(upName)
+	switch {
+	case err != nil:
+		return err
+	case up:
+		return s.origins(w, r, q)
+	case q.form == show.Dot:
+		return problem(kindParameter, "%s=%s goes with %s", formName, show.Dot, upName).at(formName)
+	}
 	o := audit.TraceOptions{AsOf: q.asOf}
-	var err error
 	if o.Neighbours, err = q.count(neighboursName, audit.DefaultNeighbours, 0, maxNeighbours); err != nil {
 		return err
 	}
@@ -97,7 +105,6 @@ const sourceName = "source"
 
 // impact answers GET /v1/impact/{hash}.
 func (s *Server) impact(w http.ResponseWriter, r *http.Request, q *question) error {
-	q.limitOr(impactLimit)
 	kinds := audit.AssertionHash
 	source, err := q.isSet(sourceName)
 	if err != nil {
@@ -105,6 +112,10 @@ func (s *Server) impact(w http.ResponseWriter, r *http.Request, q *question) err
 	}
 	if source {
 		kinds = audit.SourceHash
+	}
+	follow, further, err := q.follow(impactLimit, q.form == show.Dot)
+	if err != nil {
+		return err
 	}
 	return s.reading(w, r, q, func(ctx context.Context) error {
 		h, err := s.store.ResolveHash(ctx, r.PathValue("hash"), kinds)
@@ -114,6 +125,10 @@ func (s *Server) impact(w http.ResponseWriter, r *http.Request, q *question) err
 		f, err := s.filter(ctx, w, q)
 		if err != nil {
 			return err
+		}
+		if further {
+			follow.Source, follow.Filter = source, f
+			return s.downstream(w, r, q, h, follow)
 		}
 		return s.answered(w, r, q, s.expensive, func(ctx context.Context, v *view.Viewer, a *answer) error {
 			if err := v.CheckEvidence(ctx, h, source); err != nil {

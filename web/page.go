@@ -22,9 +22,9 @@ func (s *Server) pageRoutes() []route {
 		page("/{$}", only("from", "to"), s.nowPage),
 		page("/timeline", takes{filter: true, without: []string{"limit", "desc"}, own: []string{"by"}}, s.timelinePage),
 		page("/list", takes{filter: true, own: []string{afterName}}, s.listPage),
-		page("/q/{id}", takes{own: []string{"low-confidence"}}, s.tracePage),
+		page("/q/{id}", takes{own: []string{"low-confidence", upName}}, s.tracePage),
 		page("/q/{id}/record", takes{}, s.recordPage),
-		page("/impact/{hash}", takes{filter: true, without: []string{"assertion", "source"}, own: []string{"source", "count"}}, s.impactPage),
+		page("/impact/{hash}", takes{filter: true, without: []string{"assertion", "source"}, own: []string{"source", "count", depthName, anyOrderName}}, s.impactPage),
 		page("/answers", takes{filter: true, without: []string{"subject", "predicate"}, own: []string{"subject", "predicate", "flips"}}, s.answersPage),
 		page("/diff/{a}/{b}", takes{}, s.diffPage),
 		page("/agents", filtered, s.agentsPage),
@@ -142,7 +142,7 @@ func (s *Server) problemPage(w http.ResponseWriter, r *http.Request, p *Problem)
 
 // formNames are the names of the fields of all forms.
 func formNames() []string {
-	names := []string{zoneName, asOfName, "by", "new-since", "flips", "source"}
+	names := []string{zoneName, asOfName, "by", "new-since", "flips", "source", depthName, anyOrderName}
 	for _, p := range ask.Parameters() {
 		names = append(names, parameterName(p.Name))
 	}

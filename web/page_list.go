@@ -212,7 +212,7 @@ func (p *sheet) filterForm(action, submit string, closed bool, except ...string)
 		}
 	}
 	others := url.Values{}
-	for _, name := range []string{"desc", "limit", "by", "subject", "predicate", "source", "flips"} {
+	for _, name := range []string{"desc", "limit", "by", "subject", "predicate", "source", "flips", depthName, anyOrderName} {
 		if p.values.Has(name) && !slices.ContainsFunc(form.Fields, func(f pages.Field) bool { return f.Name == name }) {
 			others.Set(name, p.values.Get(name))
 		}
