@@ -395,3 +395,50 @@ func wantOrigins(t *rapid.T, db *audit.DB, world []*plainRecord, r *plainRecord,
 		t.Fatalf("origins of %s: %v, want %v\n%+v", r.ID, got, want, o)
 	}
 }
+
+// A walk whose time is over says so, and so does the way back.
+func TestAWalkThatHasNoTimeSaysSo(t *testing.T) {
+	t.Parallel()
+	db := openDB(t, filepath.Join(t.TempDir(), "store"))
+	fact := hashOf("fact")
+	q := audit.QueryAudit{Timestamp: 1, ContributingAssertions: []audit.ContributingAssertion{{AssertionHash: fact, Weight: 1}}}
+	id, err := db.PutAudit(t.Context(), &q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, _, totals := walked(t, db, fact, audit.DownstreamOptions{Budget: audit.Budget{Time: 1}})
+	if len(got) != 0 || totals.Cut != audit.CutByTime {
+		t.Errorf("%v, %+v", got, totals)
+	}
+	o, err := db.Origins(t.Context(), id, audit.OriginsOptions{Budget: audit.Budget{Time: 1}})
+	if err != nil || o.Cut != audit.CutByTime || len(o.Pieces) != 1 || o.Pieces[0].How != audit.NotFollowed {
+		t.Errorf("%+v, %v", o, err)
+	}
+}
+
+// The way back ends after so many answers, and says which it has not followed.
+func TestTheWayBackIsBounded(t *testing.T) {
+	t.Parallel()
+	db := openDB(t, filepath.Join(t.TempDir(), "store"))
+	var ids []audit.QueryID
+	for i := range 6 {
+		result := hashOf("answer", fmt.Sprint(i+1))
+		q := audit.QueryAudit{Timestamp: uint64(i), ResultHash: &result, ContributingAssertions: []audit.ContributingAssertion{{AssertionHash: hashOf("answer", fmt.Sprint(i)), Weight: 1}}}
+		id, err := db.PutAudit(t.Context(), &q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, id)
+	}
+	for n, want := range map[uint64]int{1: 1, 2: 2, 5: 5, 6: 6, 7: 6} {
+		o, err := db.Origins(t.Context(), ids[5], audit.OriginsOptions{Budget: audit.Budget{Records: n}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		last := o.Pieces[len(o.Pieces)-1]
+		cut := n < 6
+		if len(o.Pieces) != want || o.Answers != want || (o.Cut == audit.CutByAnswers) != cut || (last.How == audit.NotFollowed) != cut || (last.Answered != nil) != cut {
+			t.Errorf("bound %d: %+v", n, o)
+		}
+	}
+}

@@ -72,7 +72,7 @@ func (p *sheet) origins(ctx context.Context, t *view.Trace) (pages.Section, erro
 			break
 		}
 		piece := &o.Pieces[i]
-		by, record, at := line(pages.Dimmed("nobody before")), none(), none()
+		by, record, at := line(pages.Dimmed("nobody")), none(), none()
 		if a := piece.Answered; a != nil {
 			by, record, at = line(p.agent(a.AgentID, a.AgentLabel)), line(p.record(a.QueryID)), line(p.at(a.Timestamp))
 		}

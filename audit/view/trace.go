@@ -254,8 +254,8 @@ func (v *Viewer) Next(ctx context.Context, t *Trace) []Step {
 			}
 		}
 		steps = append(steps,
-			Step{[]string{"trace", v.Query(ctx, e.Answered.QueryID)}, "how " + e.AssertionHash.String()[:lengths[0]] + " was answered first"},
-			Step{[]string{"trace", "--up", v.Query(ctx, t.Audit.QueryID)}, "back to what nobody answered before"})
+			Step{[]string{"trace", v.Query(ctx, e.Answered.QueryID)}, "how " + e.AssertionHash.String()[:lengths[0]] + " was answered"},
+			Step{[]string{"trace", "--up", v.Query(ctx, t.Audit.QueryID)}, "back to where it came from"})
 	}
 	asked := &t.Audit.Params
 	if asked.Subject != nil && asked.Predicate != nil && typable(*asked.Subject) && typable(*asked.Predicate) {

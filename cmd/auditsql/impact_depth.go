@@ -86,7 +86,7 @@ func (p *downstreamPage) print(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if p.Tail.Totals.Answers == 0 {
+	if p.Tail.Totals.Answers == 0 && p.Tail.Totals.Cut == nil {
 		p.a.say(nothingFits)
 	}
 	for _, bound := range p.Bounds() {
@@ -156,6 +156,7 @@ func stepAbout(distance int) string {
 
 func (p *downstreamPage) columns(distance int) []tui.Column {
 	columns := []tui.Column{
+		{Name: "mark", Title: " "},
 		{Name: "time"},
 		{Name: "query"},
 		{Name: "agent", Flexible: true, Least: len(anonymous)},
@@ -174,9 +175,13 @@ func (p *downstreamPage) columns(distance int) []tui.Column {
 
 func (p *downstreamPage) row(a *view.DownstreamAnswer) []tui.Cell {
 	row := []tui.Cell{
-		timeCell(a.Timestamp, p.r.clock), hashCell(a.QueryID), p.r.labels.agent(a.AgentID), tui.Or(a.Subject, tui.Text), tui.Or(a.Predicate, tui.Text),
+		{}, timeCell(a.Timestamp, p.r.clock), hashCell(a.QueryID), p.r.labels.agent(a.AgentID), tui.Or(a.Subject, tui.Text), tui.Or(a.Predicate, tui.Text),
 		tui.Or(a.ResultHash, p.r.labels.hash), tui.Number(a.ResultConfidence), tui.Number(a.Weight).As(show.Weight(a.Weight)),
-		tui.Text(a.Lifecycle).Marked(a.Unapproved),
+		tui.Text(a.Lifecycle),
+	}
+	if a.Unapproved {
+		row[0] = tui.Text("!")
+		markRow(row)
 	}
 	if a.By != nil {
 		row = append(row, hashCell(*a.By), p.r.labels.agent(a.ByAgentID))

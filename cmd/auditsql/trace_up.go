@@ -135,7 +135,7 @@ func (w *originsWriter) row(piece *view.OriginPiece, at uint64) []tui.Cell {
 	if name.Short != "" {
 		name.Short = indent + name.Short
 	}
-	by, query, when := tui.Text("nobody before"), tui.Cell{Brief: "-"}, tui.Cell{Brief: "-"}
+	by, query, when := tui.Text("nobody"), tui.Cell{Brief: "-"}, tui.Cell{Brief: "-"}
 	if a := piece.Answered; a != nil {
 		by, query, when = w.r.labels.agent(a.AgentID), hashCell(a.QueryID), sameDayCell(a.Timestamp, at, w.r.clock)
 	}
@@ -159,7 +159,7 @@ func (w *originsWriter) row(piece *view.OriginPiece, at uint64) []tui.Cell {
 	return row
 }
 
-// list says where it all came from.
+// list says where it all came from: what nobody in the store has answered before.
 func (w *originsWriter) list(o *view.Origins) {
 	origins := o.Origins()
 	if len(origins) == 0 {
@@ -175,7 +175,7 @@ func (w *originsWriter) list(o *view.Origins) {
 	if unapproved > 0 {
 		alarm = fmt.Sprintf("%d not Approved", unapproved)
 	}
-	about := fmt.Sprintf(" (%d that nobody in the store answered before", len(origins))
+	about := fmt.Sprintf(" (%d", len(origins))
 	if alarm != "" {
 		about += ", "
 	}

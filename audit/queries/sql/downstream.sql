@@ -12,7 +12,7 @@ WITH RECURSIVE reached (idx, timestamp, through, result_hash, distance) AS (
   WHERE r.distance < :depth AND r.result_hash <> r.through AND c.timestamp >= r.timestamp AND c.idx <> r.idx
 )
 SELECT min(r.distance) AS distance, a.time, a.query_id, a.agent_id, a.agent_label, a.subject, a.predicate, a.result_hash
-FROM reached r JOIN audits a ON a.idx = r.idx
+FROM reached r CROSS JOIN audits a ON a.idx = r.idx
 GROUP BY r.idx
 ORDER BY distance, a.timestamp, a.query_id
 LIMIT :limit

@@ -10,7 +10,7 @@ WITH RECURSIVE earlier (idx, timestamp, distance) AS (
   WHERE e.distance < :depth AND a.timestamp <= e.timestamp AND a.idx <> e.idx
 )
 SELECT min(e.distance) AS distance, c.query_id, c.agent_label, c.weight, c.lifecycle, c.assertion_hash, c.source_hash, c.source_label
-FROM earlier e JOIN contributions c ON c.idx = e.idx
+FROM earlier e CROSS JOIN contributions c ON c.idx = e.idx
 GROUP BY c.idx, c.position
 ORDER BY distance, c.timestamp, c.query_id, c.position
 LIMIT :limit
