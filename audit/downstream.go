@@ -246,8 +246,12 @@ func (d *Downstream) answers(ctx context.Context, yield func(DownstreamAnswer, e
 }
 
 func (d *Downstream) answer(q QueryAudit, r *sqlstore.Reached) DownstreamAnswer {
-	source := d.o.Source && d.distance == 1
-	a := DownstreamAnswer{ImpactedAnswer: impactOn(q, r.Through, source), Distance: d.distance, Through: r.Through}
+	through := Hash(r.Through)
+	led := Filter{Assertion: &through}
+	if d.o.Source && d.distance == 1 {
+		led = Filter{Source: &through}
+	}
+	a := DownstreamAnswer{ImpactedAnswer: impactOn(q, &led), Distance: d.distance, Through: through}
 	if r.By != nil {
 		id := QueryID(r.By.QueryID)
 		a.By, a.ByAgent = &id, d.agents[r.By.Agent]

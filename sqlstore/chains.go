@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"database/sql/driver"
+	"encoding/json"
 	"iter"
 	"math"
 	"slices"
@@ -179,16 +180,16 @@ func (s *chainStep) run(ctx context.Context, x *hashIndex) error {
 	query, z := x.usesOf(), &s.w.db.sizes
 	for after := int64(-1); len(s.uses) > 0 && s.inTime(); {
 		part := s.uses[:min(len(s.uses), z.chainHashes)]
-		hashes := make([]*[32]byte, len(part))
+		hashes := make([]string, len(part))
 		for i := range part {
-			hashes[i] = &part[i].hash
+			hashes[i] = hexOf(&part[i].hash)
 		}
-		list, err := listOf(hashes)
+		list, err := json.Marshal(hashes)
 		if err != nil {
 			return err
 		}
 		rows, key := 0, int64(0)
-		args := []any{generationOf(s.w.end - 1), list, after, s.w.end, z.chainRows}
+		args := []any{generationOf(s.w.end - 1), string(list), after, s.w.end, z.chainRows}
 		err = s.w.db.readers.each(ctx, query, args, func(row []driver.Value) bool {
 			rows++
 			key, after = integer(row[0]), integer(row[1])
@@ -298,8 +299,10 @@ func (db *DB) Givers(ctx context.Context, result [32]byte, asOf *int64, most int
 	if err != nil {
 		return nil, db.fail("look for answers", err)
 	}
-	l := lookupOf(&byResult, hexOf(&result))
-	query, args := l.find(min(newest, orNow(asOf)-1), most, `a.agent`)
+	newest = min(newest, orNow(asOf)-1)
+	x := &byResult
+	query := generationsTo + `SELECT a.idx, a.timestamp, a.query_id, a.agent FROM ` + x.from("a") + ` WHERE ` + x.match("a") + ` AND a.idx <= ? LIMIT ?`
+	args := []any{generationOf(newest), hexOf(&result), newest, most}
 	var givers []Reached
 	err = db.readers.each(ctx, query, args, all(func(row []driver.Value) {
 		r := Reached{Index: integer(row[0]), Timestamp: integer(row[1]), Agent: integer(row[3]), Result: &result}

@@ -121,8 +121,8 @@ func (x *hashIndex) tally() string {
 	return `SELECT ` + c + `, count(*) FROM ` + x.named("c") + ` WHERE c.generation = ? AND c.audit <= ? GROUP BY ` + c
 }
 
-// usesOf is a query for the records that have some evidence of this kind. The values to bind are the newest generation, a list of
-// hashes (listOf), an index, another one, and a limit. Of the first hash it finds records after the first index alone, and of
+// usesOf is a query for the records that have some evidence of this kind. The values to bind are the newest generation, a JSON list of
+// hashes, an index, another one, and a limit. Of the first hash it finds records after the first index alone, and of
 // all hashes records before the second one. A row is the place of the hash in the list, and what identifies the record: hash by hash, and of
 // each hash in the order of admission.
 func (x *hashIndex) usesOf() string {

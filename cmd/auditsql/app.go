@@ -50,9 +50,10 @@ command stats recovers nothing either, and never waits.
 Results are a table on a terminal and tab-separated lines elsewhere. -o chooses
 another form: table, plain, json, ndjson or csv.
 
-Exit codes: 0 done, 1 failed (check: undecided), 2 wrong usage, 3 not found, 5
-damage found (check: refuted), 6 partly done (import rejected lines), 7 locked
-by another writer, 130 interrupted, 141 the reader of the output went away.`,
+Exit codes: 0 done, 1 failed (check: undecided), 2 wrong usage, 3 not found, 4
+nothing fits (list --exit-code, tail --exit-on-match), 5 damage found (check:
+refuted), 6 partly done (import rejected lines), 7 locked by another writer, 130
+interrupted, 141 the reader of the output went away.`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		PersistentPreRunE: a.prepare,
@@ -93,7 +94,7 @@ by another writer, 130 interrupted, 141 the reader of the output went away.`,
 	add(groupStart, a.demoCommand(), a.initCommand())
 	add(groupWrite, a.putCommand(), a.importCommand())
 	add(groupServe, a.serveCommand(), a.tokenCommand())
-	add(groupAsk, a.traceCommand(), a.impactCommand(), a.answersCommand(), a.diffCommand(), a.agentsCommand(), a.timelineCommand(), a.topCommand())
+	add(groupAsk, a.traceCommand(), a.impactCommand(), a.answersCommand(), a.diffCommand(), a.agentsCommand(), a.timelineCommand(), a.topCommand(), a.compareCommand(), a.reportCommand())
 	add(groupRead, a.getCommand(), a.listCommand(), a.recentCommand(), a.tailCommand(), a.exportCommand(), a.sqlCommand())
 	add(groupName, a.nameCommand())
 	add(groupCare, a.statsCommand(), a.verifyCommand(), a.backupCommand(), a.reindexCommand(), a.repairCommand(), a.walCommand())

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/audit/ask"
@@ -21,11 +22,14 @@ type filterFlags struct {
 }
 
 // filterHelp is what the help of commands with a filter says about it.
-const filterHelp = `A record is selected when it fits all filters. --subject takes * ? and [a-z],
-and case matters; quote it for the shell. --attr may be repeated; numbers and
-booleans are compared as they are written in JSON. A key that is empty or has a
-= in it is written as a JSON string: --attr '"a=b"=v'. --around T selects from
-one --window before T to one --window after T. --as-of N gives the answer that
+const filterHelp = `A record is selected when it fits all filters. A filter with a value may be
+repeated: then one of its values must fit (of --attr, one for each KEY). Each
+filter has a negation, --not-agent X for --agent X, which leaves out what the
+filter selects; a record without a subject fits --not-subject X. --subject takes
+* ? [a-z] and [!a-z], and case matters; quote it for the shell. Attributes that
+are numbers or booleans are compared as they are written in JSON. A key that is
+empty or has a = in it is written as a JSON string: --attr '"a=b"=v'. --around T
+selects from one --window before T to one --window after T. --as-of N gives the answer that
 the store gave when it had N records, whatever was stored since. Labels are
 those of today. stats prints how many records there are now.
 
@@ -57,16 +61,16 @@ func (f *filterFlags) register(a *app, cmd *cobra.Command, except ...string) {
 		case ask.Duration:
 			f.window.Duration = ask.DefaultWindow
 			flags.Var(&f.window, p.Name, p.About)
-		case ask.Pair:
-			flags.StringArray(p.Name, nil, p.About)
-		case ask.Agent, ask.Assertion, ask.Source:
-			flags.String(p.Name, "", p.About)
-			_ = cmd.RegisterFlagCompletionFunc(p.Name, a.completeLabels)
 		default:
-			flags.String(p.Name, "", p.About)
-			if p.Choices() != nil {
-				_ = cmd.RegisterFlagCompletionFunc(p.Name, completeLifecycles)
-			}
+			// Also where one value alone is allowed: package ask refuses a second one, and no flag is overwritten by a later one
+			// without a word.
+			flags.StringArray(p.Name, nil, p.About)
+		}
+		switch {
+		case p.Kind == ask.Agent || p.Kind == ask.Assertion || p.Kind == ask.Source:
+			_ = cmd.RegisterFlagCompletionFunc(p.Name, a.completeLabels)
+		case p.Choices() != nil:
+			_ = cmd.RegisterFlagCompletionFunc(p.Name, completeLifecycles)
 		}
 		f.names = append(f.names, p.Name)
 	}
@@ -99,19 +103,28 @@ func (f *filterFlags) values() map[string][]string {
 		case !flag.Changed:
 		case name == "window":
 			values[name] = []string{f.window.typed}
-		case flag.Value.Type() == "stringArray":
-			values[name], _ = f.cmd.Flags().GetStringArray(name)
 		default:
-			values[name] = []string{flag.Value.String()}
+			values[name] = given(flag)
 		}
 	}
 	return values
 }
 
+// given are the values that a flag was given. (GetStringArray takes one empty text for none.)
+func given(flag *pflag.Flag) []string {
+	if list, ok := flag.Value.(pflag.SliceValue); ok {
+		return list.GetSlice()
+	}
+	return []string{flag.Value.String()}
+}
+
 // around is what --around says, and whether it was given.
 func (f *filterFlags) around() (string, bool) {
-	flag := f.cmd.Flags().Lookup("around")
-	return flag.Value.String(), flag.Changed
+	values := given(f.cmd.Flags().Lookup("around"))
+	if len(values) != 1 {
+		return "", false
+	}
+	return values[0], true
 }
 
 // check refuses wrong flags before a store is opened. Two faults show only in the store: a time that does not fit into

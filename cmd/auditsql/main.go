@@ -48,6 +48,9 @@ type streams struct {
 	// reader may hold the lock because it recovers the store too. That seldom takes long.
 	recoveryWait time.Duration
 
+	// commandWait is how long a command that tail --exec runs may go on after an interruption.
+	commandWait time.Duration
+
 	// dirAs is the folder that proposed commands name with -d. When it is "", they name the folder of this run.
 	dirAs string
 }
@@ -76,7 +79,7 @@ func systemStreams() streams {
 		in: os.Stdin, out: os.Stdout, err: os.Stderr,
 		inTerm:  tui.IsTerminal(os.Stdin),
 		outTerm: tui.TerminalOf(os.Stdout), errTerm: tui.TerminalOf(os.Stderr),
-		now: time.Now, recoveryWait: 5 * time.Second,
+		now: time.Now, recoveryWait: 5 * time.Second, commandWait: 10 * time.Second,
 	}
 }
 
@@ -86,9 +89,13 @@ func run(ctx context.Context, args []string, s streams) int {
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(s.in)
-	root.SetOut(s.out)
+	help := &helpWriter{out: s.out}
+	root.SetOut(help)
 	root.SetErr(s.err)
 	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		err = help.err
+	}
 	if err == nil {
 		err = a.incomplete()
 	}
@@ -98,4 +105,18 @@ func run(ctx context.Context, args []string, s streams) int {
 		err = errInterrupted
 	}
 	return a.report(cmd, err)
+}
+
+// A helpWriter is where help goes. Who prints help does not look at the error, and a reader that has gone ends every command alike.
+type helpWriter struct {
+	out io.Writer
+	err error // the first
+}
+
+func (w *helpWriter) Write(p []byte) (int, error) {
+	n, err := w.out.Write(p)
+	if w.err == nil {
+		w.err = err
+	}
+	return n, err
 }

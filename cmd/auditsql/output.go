@@ -83,6 +83,18 @@ func (a *app) progress(what string, total int64, bytes bool) *tui.Progress {
 	return a.screen().Progress(what, total, bytes)
 }
 
+// meanwhile shows how far something is that may take longer than a second; see tui.Screen.Meanwhile. Notes do not run into the bar
+// until end is called.
+func (a *app) meanwhile(what string, total int64, done func() int64) (end func()) {
+	before := a.err
+	w, endBar := a.screen().Meanwhile(what, total, done)
+	a.err = w
+	return func() {
+		endBar()
+		a.err = before
+	}
+}
+
 // say prints a note about the results on standard error.
 func (a *app) say(format string, args ...any) { a.screen().Say(format, args...) }
 

@@ -105,10 +105,7 @@ func (d *drawing) fill(i int, heading string, look func(Cell) string) int {
 // draw writes the lines. A header that cannot be bold is underlined.
 func (d *drawing) draw() string {
 	var out strings.Builder
-	d.line(&out, d.headings, func(_ int, s string) string { return d.screen.Strong(s) })
-	if !d.screen.OutTerm.Color {
-		out.WriteString(strings.Repeat("-", total(d.widths)) + "\n")
-	}
+	out.WriteString(d.head())
 	for n, row := range d.rows {
 		d.line(&out, d.texts[n], func(i int, s string) string {
 			if row[i].Alarm {
