@@ -121,6 +121,16 @@ func (x *hashIndex) tally() string {
 	return `SELECT ` + c + `, count(*) FROM ` + x.named("c") + ` WHERE c.generation = ? AND c.audit <= ? GROUP BY ` + c
 }
 
+// usesOf is a query for the records that have some evidence of this kind. The values to bind are the newest generation, a JSON list of
+// hashes, an index, another one, and a limit. Of the first hash it finds records after the first index alone, and of
+// all hashes records before the second one. A row is the place of the hash in the list, and what identifies the record: hash by hash, and of
+// each hash in the order of admission.
+func (x *hashIndex) usesOf() string {
+	return generationsTo + `SELECT j.key, a.idx, a.timestamp, a.query_id, a.agent, a.result_hash FROM json_each(?) j CROSS JOIN ` + x.from("c") +
+		` CROSS JOIN audit a WHERE c.generation = gen.n AND c.` + x.columns[0] + ` = j.value
+		AND c.audit > CASE j.key WHEN 0 THEN ? ELSE -1 END AND c.audit < ? AND a.idx = c.audit LIMIT ?`
+}
+
 // audits is table audit, as a, narrowed to the records of one generation that have a piece of evidence.
 func (x *hashIndex) audits(generation int64, h *[32]byte) clause {
 	return clause{`(SELECT DISTINCT u.audit AS idx FROM ` + x.named("u") + ` WHERE ` + x.equal("u", "?") +
