@@ -2,9 +2,11 @@ package receive_test
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -281,6 +283,48 @@ func TestMoreThanMayBeHeld(t *testing.T) {
 			t.Errorf("%d records say that they were joined early, and %d traces were", n, s.Early)
 		}
 		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+var rootless = flag.Int("rootless", 4000, "how many traces TestTracesWithoutRoots sends")
+
+// Traces that never have a root take a bounded memory, and each has its record in the store. The early ones say so.
+//
+//	go test -run TracesWithoutRoots -rootless 1000000 -timeout 60m -v
+func TestTracesWithoutRoots(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		db := openStore(t, filepath.Join(t.TempDir(), "store"))
+		var join otlp.JoinOptions // for a million traces the usual bound
+		if *rootless < 1_000_000 {
+			join.MaxSpans = *rootless / 2
+		}
+		r := open(t, db, receive.Options{Join: join})
+		var most, inbox uint64
+		const together = 500
+		for first := 1; first <= *rootless; first += together {
+			var all []step
+			for trace := first; trace < first+together && trace <= *rootless; trace++ {
+				all = append(all, conversation(trace)[2:]...)
+			}
+			sent(t, r, all...)
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			most, inbox = max(most, m.HeapAlloc), max(inbox, uint64(r.State().InboxBytes))
+		}
+		settle()
+		s := r.State()
+		if s.Err != nil || s.Held > 0 || s.Early == 0 || s.Inserted != uint64(*rootless) {
+			t.Errorf("%+v", s)
+		}
+		stats, err := db.Stats(t.Context())
+		if err != nil || stats.Audits != uint64(*rootless) {
+			t.Errorf("%d records, %v", stats.Audits, err)
+		}
+		t.Logf("%d traces, %d of them early; the heap had at most %d MiB, and the inbox %d MiB", *rootless, s.Early, most>>20, inbox>>20)
+		if err := errors.Join(r.Close(), db.Close()); err != nil {
 			t.Error(err)
 		}
 	})
