@@ -28,7 +28,9 @@ yet.`,
 				return err
 			}
 			defer db.Close()
+			copied := a.meanwhile("copying the store, and verifying the copy", -1, nil)
 			r, err := db.Backup(cmd.Context(), args[0])
+			copied()
 			if err != nil {
 				return err
 			}

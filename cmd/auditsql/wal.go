@@ -73,7 +73,7 @@ func (a *app) walInspectCommand() *cobra.Command {
 				return err
 			}
 			if out.Form == tui.Table {
-				fmt.Fprintf(a.err, "(%s, %s in %s; %s)\n", plural(len(segments), "segment", "segments"), tui.Bytes(bytes), harmless(dir), holder(dir))
+				a.say("(%s, %s in %s; %s)", plural(len(segments), "segment", "segments"), tui.Bytes(bytes), dir, holder(dir))
 			}
 			return nil
 		},
@@ -264,7 +264,7 @@ func (a *app) walDump(ctx context.Context, inbox bool, from *uint64, limit int) 
 			return errors.Join(err, out.End())
 		}
 		if limit--; limit < 0 {
-			fmt.Fprintf(a.err, "(cut at --limit %d, there are more)\n", out.N())
+			a.say("(cut at --limit %d, there are more)", out.N())
 			break
 		}
 		hash := fmt.Sprintf("%x", r.Hash)

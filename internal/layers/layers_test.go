@@ -18,7 +18,7 @@ const module = "github.com/auditsql/auditsql/"
 
 // allowed is which packages of the module each of them may import. Tests may import more.
 var allowed = map[string][]string{
-	"cmd/auditsql":         {"audit", "otlp", "otlp/put", "otlp/receive", "web", "internal/socket", "internal/tokens", "wal", "sqlstore", "internal/legible", "audit/ask", "audit/ingest", "audit/queries", "internal/when", "audit/view", "internal/tui", "internal/show", "evidence", "evidence/bundle", "internal/keyfile", "internal/signing", "internal/deliver", "tree"},
+	"cmd/auditsql":         {"audit", "otlp", "otlp/put", "otlp/receive", "web", "internal/socket", "internal/tokens", "wal", "sqlstore", "internal/legible", "audit/ask", "audit/ingest", "audit/queries", "internal/when", "audit/view", "internal/tui", "internal/show", "evidence", "evidence/bundle", "internal/keyfile", "internal/signing", "internal/deliver", "internal/durable", "internal/report", "tree"},
 	"web":                  {"audit", "audit/ask", "audit/ingest", "audit/view", "internal/legible", "internal/show", "internal/tui", "internal/when", "evidence", "tree", "web/internal/chart", "web/internal/pages", "web/internal/phrase"},
 	"web/internal/pages":   {"internal/legible", "web/internal/phrase"},
 	"web/internal/chart":   {"audit", "web/internal/phrase"},
@@ -56,6 +56,7 @@ var allowed = map[string][]string{
 	"audit/view":           {"audit", "wal", "evidence", "internal/legible", "internal/when", "tree"},
 	"internal/tui":         {"internal/legible"},
 	"internal/show":        {"audit", "audit/view", "internal/tui"},
+	"internal/report":      {"audit", "audit/view", "internal/legible", "internal/show", "internal/tui", "internal/when"},
 	"otlp":                 {"audit", "audit/ingest", "internal/legible"},
 	"otlp/put":             {"audit", "otlp"},
 	"otlp/receive":         {"audit", "audit/ingest", "otlp", "otlp/put", "wal"},
