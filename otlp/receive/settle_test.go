@@ -369,6 +369,34 @@ func TestAFullDisk(t *testing.T) {
 	})
 }
 
+// A trace whose record the store did not take has not settled: after a restart it becomes one.
+func TestAPutThatFails(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := onDisk(t)
+		failing := true
+		store.dead = func() bool { return failing }
+		r := open(t, store, receive.Options{})
+		sent(t, r, conversation(1)...)
+		settle()
+		if s := r.State(); s.Err == nil || len(store.ids) > 0 {
+			t.Errorf("%+v", s)
+		}
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+		failing = false
+		r = open(t, store, receive.Options{})
+		settle()
+		if s := r.State(); s.Err != nil || len(store.ids) != 1 {
+			t.Errorf("%+v, %d records", s, len(store.ids))
+		}
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // A store that takes no more records, and a receiver that ends, have 503 as well.
 func TestClosing(t *testing.T) {
 	t.Parallel()
