@@ -42,6 +42,9 @@ func (db *DB) stats(ctx context.Context) (Stats, error) {
 	} else if err != nil && !errors.Is(err, ErrNoLog) {
 		return Stats{}, err
 	}
+	if s.Inbox, err = db.inboxState(ctx); err != nil {
+		return Stats{}, err
+	}
 	if away := db.journalAway(); away != nil {
 		s.JournalAway = away.Error()
 		return s, nil

@@ -43,7 +43,7 @@ weight_changed, source_changed).`,
 		},
 		ValidArgsFunction: a.completeQuestion(),
 	}
-	f.register(a, cmd, "subject", "predicate")
+	f.register(a, cmd, "subject", "predicate", "not-subject", "not-predicate")
 	f.registerLimit(cmd, answersLimit, "at most so many; 0 is no limit")
 	cmd.Flags().BoolVar(&f.descending, "desc", false, "newest first")
 	cmd.Flags().BoolVar(&flips, "flips", false, "only the answers that differ from the one before")

@@ -98,7 +98,7 @@ common; auditsql man DIR makes pages for man of all of it.`,
 	add(groupStart, a.demoCommand(), a.initCommand())
 	add(groupWrite, a.putCommand(), a.importCommand())
 	add(groupServe, a.serveCommand(), a.tokenCommand())
-	add(groupAsk, a.traceCommand(), a.impactCommand(), a.answersCommand(), a.diffCommand(), a.agentsCommand(), a.timelineCommand(), a.topCommand())
+	add(groupAsk, a.traceCommand(), a.impactCommand(), a.answersCommand(), a.diffCommand(), a.agentsCommand(), a.timelineCommand(), a.topCommand(), a.compareCommand())
 	add(groupRead, a.getCommand(), a.listCommand(), a.recentCommand(), a.tailCommand(), a.exportCommand(), a.sqlCommand())
 	add(groupName, a.nameCommand())
 	add(groupCare, a.statsCommand(), a.verifyCommand(), a.backupCommand(), a.reindexCommand(), a.repairCommand(), a.walCommand())

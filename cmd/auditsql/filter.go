@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/audit/ask"
@@ -37,18 +38,16 @@ func (f *filterFlags) register(a *app, cmd *cobra.Command, except ...string) {
 		case ask.Duration:
 			f.window.Duration = ask.DefaultWindow
 			flags.Var(&f.window, p.Name, p.About)
-		case ask.Pair:
-			flags.StringArray(p.Name, nil, p.About)
 		default:
-			flags.String(p.Name, "", p.About)
+			// Also where one value alone is allowed: package ask refuses a second one, and no flag is overwritten by a later one
+			// without a word.
+			flags.StringArray(p.Name, nil, p.About)
 		}
 		if propose := a.completeFilter(&p); propose != nil {
 			_ = cmd.RegisterFlagCompletionFunc(p.Name, propose)
 		}
+		_ = flags.SetAnnotation(p.Name, filterMark, []string{p.Negates})
 		f.names = append(f.names, p.Name)
-	}
-	for _, name := range f.names {
-		_ = flags.SetAnnotation(name, filterMark, []string{"true"})
 	}
 }
 
@@ -79,19 +78,28 @@ func (f *filterFlags) values() map[string][]string {
 		case !flag.Changed:
 		case name == "window":
 			values[name] = []string{f.window.typed}
-		case flag.Value.Type() == "stringArray":
-			values[name], _ = f.cmd.Flags().GetStringArray(name)
 		default:
-			values[name] = []string{flag.Value.String()}
+			values[name] = given(flag)
 		}
 	}
 	return values
 }
 
+// given are the values that a flag was given. (GetStringArray takes one empty text for none.)
+func given(flag *pflag.Flag) []string {
+	if list, ok := flag.Value.(pflag.SliceValue); ok {
+		return list.GetSlice()
+	}
+	return []string{flag.Value.String()}
+}
+
 // around is what --around says, and whether it was given.
 func (f *filterFlags) around() (string, bool) {
-	flag := f.cmd.Flags().Lookup("around")
-	return flag.Value.String(), flag.Changed
+	values := given(f.cmd.Flags().Lookup("around"))
+	if len(values) != 1 {
+		return "", false
+	}
+	return values[0], true
 }
 
 // check refuses wrong flags before a store is opened. Two faults show only in the store: a time that does not fit into

@@ -22,8 +22,9 @@ func (a *app) impactCommand() *cobra.Command {
 		Long: `Use impact when you have found a bad fact: which answers of which agents did
 it go into, when, and how much did it weigh in them? HASH is an assertion, or
 with --source a source of assertions. Write it in full, as its first 8 or more
-digits, or as its label. The filters select answers. The totals
-count all answers that they select, whatever the limit. Of evidence that went
+digits, or as its label. The filters select answers; --unapproved and
+--lifecycle are about HASH itself, as it was in the answer. The totals count all
+answers that they select, whatever the limit. Of evidence that went
 into millions of answers that takes minutes: --count ends it earlier. The exit
 code is 3 when the hash is in no stored evidence.
 

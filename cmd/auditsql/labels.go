@@ -45,5 +45,6 @@ func (l labels) names() []string {
 func (r *reading) viewer() *view.Viewer {
 	v := view.New(r.DB, r.labels.Labels, r.clock.Zone)
 	v.Lag = r.lag
+	v.Now, _ = r.clock.Unit.Timestamp(r.clock.Now) // 0 where it does not fit into the unit
 	return v
 }

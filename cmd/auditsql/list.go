@@ -19,17 +19,23 @@ const (
 
 func (a *app) listCommand() *cobra.Command {
 	var f filterFlags
+	var count bool
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "Records that fit a filter, oldest first",
 		Long: `List prints the records that fit all filters, in the order of their timestamps.
-Records with the same timestamp are in the order of their ids.`,
+Records with the same timestamp are in the order of their ids. --count prints how
+many records fit, whatever the limit, and nothing else.`,
 		Example: `  auditsql list --around 2026-11-23T10:00 --window 15m
   auditsql list --agent "$AGENT" --from yesterday
   auditsql list --subject 'Tesla*' --max-confidence 0.5 --desc
-  auditsql list --attr trace_id=4bf92f35 -o ndjson`,
+  auditsql list --attr trace_id=4bf92f35 -o ndjson
+  auditsql list --not-agent planner --not-subject '[!a-z]*' --count`,
 		Args: arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if count {
+				return a.countRecords(cmd.Context(), &f)
+			}
 			return a.listRecords(cmd.Context(), &f, listing{})
 		},
 		ValidArgsFunction: completeNothing,
@@ -37,9 +43,39 @@ Records with the same timestamp are in the order of their ids.`,
 	f.register(a, cmd)
 	f.registerLimit(cmd, listLimit, "at most so many; 0 is no limit")
 	cmd.Flags().BoolVar(&f.descending, "desc", false, "newest first")
+	cmd.Flags().BoolVar(&count, "count", false, "print how many fit, and nothing else")
+	cmd.MarkFlagsMutuallyExclusive("count", "limit")
+	cmd.MarkFlagsMutuallyExclusive("count", "desc")
 	a.addReading(cmd)
 	a.addZone(cmd)
 	return cmd
+}
+
+// countRecords prints how many records the flags select.
+func (a *app) countRecords(ctx context.Context, f *filterFlags) error {
+	if err := f.check(a); err != nil {
+		return err
+	}
+	r, err := a.read(ctx)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	filter, err := f.filter(ctx, r)
+	if err != nil {
+		return err
+	}
+	n, err := r.viewer().Count(ctx, filter)
+	if err != nil {
+		return err
+	}
+	switch form := a.form(""); form {
+	case tui.Table, tui.Plain:
+		_, err = fmt.Fprintln(a.out, n.Count)
+		return err
+	default:
+		return a.screen().Object(form, n)
+	}
 }
 
 func (a *app) recentCommand() *cobra.Command {

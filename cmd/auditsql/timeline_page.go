@@ -114,12 +114,12 @@ func (a *app) timelineEnd(r *reading, t *view.Timeline) error {
 	}
 	p.Text(about)
 	if len(t.Silent) > 0 {
-		p.Head("silent", " in the second half")
+		p.Head("silent", ", earlier than their own rate explains")
 		var rows [][]tui.Cell
 		for _, s := range t.Silent {
-			rows = append(rows, []tui.Cell{r.labels.hash(s.AgentID), timeCell(s.Last, r.clock), tui.Number(s.Audits)})
+			rows = append(rows, []tui.Cell{r.labels.hash(s.AgentID), timeCell(s.Last, r.clock), tui.Number(s.Audits), tui.Number(s.Expected)})
 		}
-		p.Table([]tui.Column{{Name: "agent", Flexible: true, Least: briefHash}, {Name: "last heard"}, {Name: "records", Right: true}}, rows)
+		p.Table([]tui.Column{{Name: "agent", Flexible: true, Least: briefHash}, {Name: "last heard"}, {Name: "records", Right: true}, {Name: "expected since", Right: true}}, rows)
 		if t.MoreSilent {
 			p.Note("(and more)")
 		}

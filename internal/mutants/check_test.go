@@ -14,7 +14,7 @@ import (
 
 // Each edit fits the code at exactly one place: whoever changes the code changes the table with it.
 func TestEachEditFits(t *testing.T) {
-	for _, m := range slices.Concat(mutants, apiMutants, otlpMutants, pageMutants, proofMutants, proveMutants, readMutants, screenMutants, serveMutants, wayMutants) {
+	for _, m := range slices.Concat(mutants, apiMutants, otlpMutants, pageMutants, proofMutants, proveMutants, readMutants, receiveMutants, screenMutants, serveMutants, wayMutants) {
 		b, err := os.ReadFile(filepath.Join("..", "..", m.file))
 		if err != nil {
 			t.Fatal(err)

@@ -45,7 +45,7 @@ func run(words []string) error {
 	}
 	fmt.Print(tableHead)
 	var failed []error
-	for _, m := range slices.Concat(mutants, apiMutants, otlpMutants, pageMutants, proofMutants, proveMutants, readMutants, screenMutants, serveMutants, wayMutants) {
+	for _, m := range slices.Concat(mutants, apiMutants, otlpMutants, pageMutants, proofMutants, proveMutants, readMutants, receiveMutants, screenMutants, serveMutants, wayMutants) {
 		if len(words) > 0 && !slices.ContainsFunc(words, func(w string) bool { return strings.Contains(m.what, w) }) {
 			continue
 		}

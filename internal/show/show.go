@@ -8,6 +8,7 @@
 //	impact            an object with the list of answers    a line for each answer, no totals
 //	timeline          an object with the list of buckets    a line for each bucket
 //	ranking           an object with the list of entries    a line for each entry
+//	comparison        an object with the list of entries    a line for each entry
 //	a difference      an object                             an object, or Diff.Lines
 //
 // The caller makes the listing. If that is a table, the caller lays out what only tables have. Single objects, such as
@@ -133,6 +134,12 @@ func Timeline(out *tui.Listing[view.Bucket], t *view.Timeline) error {
 func Ranking(out *tui.Listing[view.Ranked], t *view.Ranking) error {
 	out.Within(t.RankingHead, "entries", func() any { return t.RankingTail })
 	return all(out, t.Entries)
+}
+
+// Comparison writes a comparison, and ends the listing.
+func Comparison(out *tui.Listing[view.Compared], c *view.Comparison) error {
+	out.Within(c.ComparisonHead, "entries", func() any { return c.ComparisonTail })
+	return all(out, c.Entries)
 }
 
 // Diff writes a difference in a form that is no table.

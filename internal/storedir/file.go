@@ -6,6 +6,7 @@
 //	DIR/ids.filter    the filter over ids (package idfilter), after a clean close
 //	DIR/log.json …    who signs the store's log, and what was signed (package signing)
 //	DIR/wal/          the journal, unless store.json names another folder
+//	DIR/inbox/        spans that were received and are not records yet (package otlp/receive)
 //	DIR/aside-…/      files that an opening has moved out of the way
 //
 // An opening takes three steps. Only the last one changes anything, and it is in package audit:
@@ -45,6 +46,7 @@ const (
 	SQLiteName  = "audit.db"
 	JournalName = "wal"
 	FilterName  = "ids.filter"
+	InboxName   = "inbox" // a journal of spans that are not records yet
 
 	LogName        = "log.json"
 	CheckpointName = "checkpoint"
