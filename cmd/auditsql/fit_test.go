@@ -58,9 +58,9 @@ func TestForensicScreensFitTheTerminal(t *testing.T) {
 		{"trace", ids[len(ids)-2]}, {"trace", "--unapproved", "--limit", "3", "--tz", "Asia/Kolkata"}, {"impact", hash(0x41).String()},
 		{"impact", "--source", hash(0x83).String()}, {"answers", subject, subject}, {"diff", ids[0], ids[9]}, {"agents"},
 		{"timeline"}, {"timeline", "--by", "day", "--to", "2030-01-01"}, {"top", "--by", "subject"}, {"top", "--by", "source"}, {"top", "--by", "lens"}, {"name"},
-		{"get", ids[9]},
+		{"get", ids[9]}, {"sql", "unapproved"}, {"sql", "agents"}, {"sql", "SELECT * FROM contributions LIMIT 5"},
 	}
-	for width, color := range map[int]bool{60: false, 120: true} {
+	for width, color := range map[int]bool{60: false, 120: true, 160: false} {
 		for _, args := range commands {
 			shown, said := onTerminal(t, width, color, args...)
 			if shown == "" {
