@@ -143,7 +143,13 @@ func TestAMomentThatHasNotComeIsRefused(t *testing.T) {
 			_, _, outcomes["nearest"] = db.Nearest(ctx, f, 1)
 			_, outcomes["timeline"] = db.Timeline(ctx, audit.TimelineOptions{Filter: f})
 			_, outcomes["top"] = db.Top(ctx, audit.TopOptions{By: audit.TopLenses, Filter: f})
-			if len(outcomes) != 10 {
+			d := db.Downstream(hashOf("source", "0"), audit.DownstreamOptions{Source: true, Filter: f})
+			for d.Next(ctx) {
+			}
+			outcomes["downstream"] = d.Err()
+			_, outcomes["onward"] = db.Onward(ctx, hashOf("source", "0"), true, f.AsOf)
+			_, outcomes["origins"] = db.Origins(ctx, sample(1).QueryID, audit.OriginsOptions{AsOf: f.AsOf})
+			if len(outcomes) != 13 {
 				t.Errorf("%d questions were refused: %v", len(outcomes), outcomes)
 			}
 			for question, err := range outcomes {

@@ -72,6 +72,10 @@ type TracedEvidence struct {
 
 	Uses   Uses // in all records, this one included
 	Others Uses // in other records
+
+	// Answered is the record that gave the assertion as its answer first, before this record used it; nil: none did. It is another
+	// record than the one that is traced.
+	Answered *EarlierAnswer
 }
 
 // Uses counts the records that some evidence went into.
@@ -108,8 +112,8 @@ const (
 // Trace explains one record: what was asked and answered, its evidence and where else that was used, and what the
 // agent asked just before and after. An id that is not stored is ErrNotFound.
 //
-// It costs one search for each different assertion in the evidence. The options bound each search, however many
-// records an assertion is in.
+// It costs two searches for each different assertion in the evidence: for who used it, and for who gave it as an answer. Each search is
+// bounded, however many records an assertion is in.
 func (db *DB) Trace(ctx context.Context, id QueryID, o TraceOptions) (*Trace, error) {
 	if o.HotLimit < 0 {
 		return nil, fmt.Errorf("trace %s: %w", id, invalid("must not be negative, and is %d", o.HotLimit).in("hot_limit"))
@@ -224,7 +228,10 @@ func (db *DB) traceUses(ctx context.Context, t *Trace, self int64, o TraceOption
 			return err
 		}
 	}
-	type counted struct{ uses, others Uses }
+	type counted struct {
+		uses, others Uses
+		answered     *EarlierAnswer
+	}
 	known := map[Hash]counted{} // a record can have an assertion several times
 	for i := range t.Evidence {
 		e := &t.Evidence[i]
@@ -242,10 +249,14 @@ func (db *DB) traceUses(ctx context.Context, t *Trace, self int64, o TraceOption
 			if own != nil {
 				found = append(found, *own) // it was admitted last
 			}
-			c = counted{countUses(found, limit, nobody), countUses(found, limit, self)}
+			answered, err := db.givenBefore(ctx, e.AssertionHash, t.Audit.Timestamp, t.Audit.QueryID, o.AsOf)
+			if err != nil {
+				return err
+			}
+			c = counted{countUses(found, limit, nobody), countUses(found, limit, self), answered}
 			known[e.AssertionHash] = c
 		}
-		e.Uses, e.Others = c.uses, c.others
+		e.Uses, e.Others, e.Answered = c.uses, c.others, c.answered
 	}
 	return nil
 }

@@ -33,7 +33,7 @@ func TestElements(t *testing.T) {
 		count func([]byte, int) int
 		text  []byte
 	}{
-		"empty spans":     {otlp.ElementsProto, append([]byte{0x0a, 0xc4, 0x13, 0x12, 0xc1, 0x13}, bytes.Repeat([]byte{0x12, 0}, 1248)...)},
+		"empty spans":     {otlp.ElementsProto, append([]byte{0x0a, 0xc3, 0x13, 0x12, 0xc0, 0x13}, bytes.Repeat([]byte{0x12, 0}, 1248)...)},
 		"empty groups":    {otlp.ElementsProto, bytes.Repeat([]byte{0x0a, 0}, 1250)},
 		"spans in JSON":   {otlp.ElementsJSON, []byte(`{"resourceSpans":[{"scopeSpans":[{"spans":[` + strings.Repeat("{},", 1250) + `{}]}]}]}`)},
 		"numbers in JSON": {otlp.ElementsJSON, []byte(`{"a":[` + strings.Repeat("1,", 1250) + `1]}`)},

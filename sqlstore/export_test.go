@@ -46,3 +46,6 @@ func (db *DB) ShrinkTree(records int) { db.sizes.treePart = records }
 func (db *DB) ShrinkRollup(page, corrections int) {
 	db.sizes.rollupPage, db.sizes.corrections = page, corrections
 }
+
+// ShrinkChains makes a walk along chains read in short queries.
+func (db *DB) ShrinkChains(hashes, rows int) { db.sizes.chainHashes, db.sizes.chainRows = hashes, rows }

@@ -160,6 +160,16 @@ func (x *numberIndex) tally() string {
 		FROM hash h INDEXED BY hash_by_hex WHERE h.generation = ?`
 }
 
+// usesOf is a query for the records that have some evidence of this kind. The values to bind are the newest generation, a JSON list of
+// hashes, an index, another one, and a limit. Of the first hash it finds records after the first index alone, and of
+// all hashes records before the second one. A row is the place of the hash in the list, and what identifies the record: hash by hash, and of
+// each hash in the order of admission.
+func (x *numberIndex) usesOf() string {
+	return generationsTo + `SELECT j.key, a.idx, a.timestamp, e.query_id, a.agent, ` + hexOfNumber(`a.result`) + ` FROM json_each(?) j CROSS JOIN ` + x.hashed("c") +
+		` CROSS JOIN audit a` + withEntry + ` WHERE h.generation = gen.n AND h.hex = j.value AND c.` + x.column + ` = h.id
+		AND c.audit > CASE j.key WHEN 0 THEN ? ELSE -1 END AND c.audit < ? AND a.idx = c.audit LIMIT ?`
+}
+
 // audits is table audit, as a, narrowed to the records that have the evidence with a number. All are of one generation.
 func (x *numberIndex) audits(number int64) clause {
 	return clause{`(SELECT DISTINCT u.audit AS idx FROM ` + x.named("u") + ` WHERE u.` + x.column +

@@ -41,6 +41,10 @@ type sizes struct {
 
 	// keys is how many keys Frequencies remembers. A hash takes about 100 bytes.
 	keys int
+
+	// chainHashes is for how many hashes one query of a walk along chains looks, at most, and chainRows how many rows it reads. Then
+	// the query ends, so that no read transaction is long.
+	chainHashes, chainRows int
 }
 
 func defaultSizes() sizes {
@@ -59,5 +63,7 @@ func defaultSizes() sizes {
 		rollupPage:  8192,
 		corrections: 100_000,
 		keys:        1 << 20,
+		chainHashes: 256,
+		chainRows:   4096,
 	}
 }

@@ -3,6 +3,7 @@ package web
 import (
 	"net/http"
 
+	"github.com/auditsql/auditsql/internal/show"
 	"github.com/auditsql/auditsql/internal/tui"
 )
 
@@ -10,6 +11,7 @@ import (
 var (
 	threeForms = []tui.Form{tui.JSON, tui.NDJSON, tui.CSV}
 	twoForms   = []tui.Form{tui.JSON, tui.NDJSON}
+	chainForms = []tui.Form{tui.JSON, tui.NDJSON, tui.CSV, show.Dot}
 	tailForms  = []tui.Form{events, tui.NDJSON}
 )
 
@@ -20,6 +22,10 @@ func (s *Server) apiRoutes() []route {
 	}
 	without := func(t takes, names ...string) takes {
 		t.without = names
+		return t
+	}
+	drawn := func(t takes) takes {
+		t.forms = chainForms
 		return t
 	}
 	asked := func(own ...string) takes { return takes{zone: true, reads: true, forms: threeForms, own: own} }
@@ -36,9 +42,9 @@ func (s *Server) apiRoutes() []route {
 		get("/v1/agents/{id}/audits", without(filter(afterName, orderName), "agent", "anonymous", "not-agent", "not-anonymous"), s.agentAudits),
 		{method: http.MethodHead, path: "/v1/agents/{id}", scope: ScopeRead, handle: s.hasAgent},
 
-		get("/v1/audits/{id}/trace", asked(neighboursName, lowConfidenceName, asOfName), s.trace),
+		get("/v1/audits/{id}/trace", drawn(asked(neighboursName, lowConfidenceName, upName, asOfName)), s.trace),
 		get("/v1/trace", without(filter(neighboursName, lowConfidenceName), "desc"), s.traceSelected),
-		get("/v1/impact/{hash}", without(filter(sourceName), "assertion", "source"), s.impact),
+		get("/v1/impact/{hash}", drawn(without(filter(sourceName, depthName, anyOrderName), "assertion", "source")), s.impact),
 		get("/v1/answers", without(filter(subjectName, predicateName, flipsName), "subject", "predicate", "not-subject", "not-predicate"), s.answers),
 		get("/v1/diff/{a}/{b}", asked(), s.diff),
 		get("/v1/timeline", without(filter(byName), "desc"), s.timeline),

@@ -76,6 +76,15 @@ func (q *question) traceOptions() (o audit.TraceOptions, err error) {
 
 // trace answers GET /v1/audits/{id}/trace.
 func (s *Server) trace(w http.ResponseWriter, r *http.Request, q *question) error {
+	up, err := q.isSet(upName)
+	switch {
+	case err != nil:
+		return err
+	case up:
+		return s.origins(w, r, q)
+	case q.form == show.Dot:
+		return problem(kindParameter, "%s=%s goes with %s", formName, show.Dot, upName).at(formName)
+	}
 	o, err := q.traceOptions()
 	if err != nil {
 		return err
@@ -159,7 +168,6 @@ const sourceName = "source"
 
 // impact answers GET /v1/impact/{hash}.
 func (s *Server) impact(w http.ResponseWriter, r *http.Request, q *question) error {
-	q.limitOr(impactLimit)
 	kinds := audit.AssertionHash
 	source, err := q.isSet(sourceName)
 	if err != nil {
@@ -167,6 +175,10 @@ func (s *Server) impact(w http.ResponseWriter, r *http.Request, q *question) err
 	}
 	if source {
 		kinds = audit.SourceHash
+	}
+	follow, further, err := q.follow(impactLimit, q.form == show.Dot)
+	if err != nil {
+		return err
 	}
 	return s.reading(w, r, q, func(ctx context.Context) error {
 		h, err := s.store.ResolveHash(ctx, r.PathValue("hash"), kinds)
@@ -176,6 +188,10 @@ func (s *Server) impact(w http.ResponseWriter, r *http.Request, q *question) err
 		f, err := s.filter(ctx, w, q)
 		if err != nil {
 			return err
+		}
+		if further {
+			follow.Source, follow.Filter = source, f
+			return s.downstream(w, r, q, h, follow)
 		}
 		return s.answered(w, r, q, s.expensive, func(ctx context.Context, v *view.Viewer, a *answer) error {
 			if err := v.CheckEvidence(ctx, h, source); err != nil {

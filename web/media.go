@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/auditsql/auditsql/internal/show"
 	"github.com/auditsql/auditsql/internal/tui"
 )
 
@@ -18,6 +19,7 @@ const (
 	typeEvents = "text/event-stream"
 	typeHTML   = "text/html"
 	typeText   = "text/plain; charset=utf-8"
+	typeDot    = "text/vnd.graphviz; charset=utf-8"
 )
 
 // events is the form of server-sent events, which only a tail has.
@@ -29,6 +31,7 @@ var mediaTypes = map[tui.Form][]string{
 	tui.NDJSON: {typeNDJSON, "application/ndjson", "application/jsonl", "application/jsonlines"},
 	tui.CSV:    {typeCSV},
 	events:     {typeEvents},
+	show.Dot:   {typeDot},
 }
 
 // contentType is the header of an answer in a form.

@@ -27,9 +27,9 @@ func (s *Server) pageRoutes() []route {
 		part("/{$}", only("from", "to"), s.nowPage),
 		part("/timeline", takes{filter: true, without: []string{"limit", "desc"}, own: []string{"by"}}, s.timelinePage),
 		part("/list", takes{filter: true, own: []string{afterName}}, s.listPage),
-		part("/q/{id}", takes{own: []string{"low-confidence"}}, s.tracePage),
+		part("/q/{id}", takes{own: []string{"low-confidence", upName}}, s.tracePage),
 		part("/q/{id}/record", takes{}, s.recordPage),
-		part("/impact/{hash}", takes{filter: true, without: []string{"assertion", "source"}, own: []string{"source", "count"}}, s.impactPage),
+		part("/impact/{hash}", takes{filter: true, without: []string{"assertion", "source"}, own: []string{"source", "count", depthName, anyOrderName}}, s.impactPage),
 		part("/answers", takes{filter: true, without: []string{"subject", "predicate", "not-subject", "not-predicate"}, own: []string{"subject", "predicate", "flips"}}, s.answersPage),
 		part("/diff/{a}/{b}", takes{}, s.diffPage),
 		part("/agents", filtered, s.agentsPage),
@@ -148,7 +148,7 @@ func (s *Server) problemPage(w http.ResponseWriter, r *http.Request, p *Problem)
 
 // formNames are the names of the fields of all forms.
 func formNames() []string {
-	names := []string{zoneName, asOfName, "by", "rank", "new-since", "flips", "source", withName, andName, figuresName}
+	names := []string{zoneName, asOfName, "by", "rank", "new-since", "flips", "source", withName, andName, figuresName, depthName, anyOrderName}
 	for _, p := range ask.Parameters() {
 		names = append(names, parameterName(p.Name))
 	}

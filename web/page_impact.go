@@ -58,6 +58,9 @@ func (s *Server) impactPage(ctx context.Context, p *sheet) error {
 	case err != nil:
 		return err
 	}
+	if p.q.own(depthName, "") != "" || p.q.values.Has(anyOrderName) {
+		return s.downstreamPage(ctx, p, h, source)
+	}
 	p.q.limitOr(shownAnswers)
 	f, err := p.filter(ctx)
 	if err != nil {
@@ -90,6 +93,7 @@ func (s *Server) impactPage(ctx context.Context, p *sheet) error {
 			return i.read(ctx, p, h)
 		},
 		func(ctx context.Context) (pages.Section, error) { return i.totals(ctx, p, h) },
+		func(ctx context.Context) (pages.Section, error) { return i.onward(ctx, p, h) },
 		func(ctx context.Context) (pages.Section, error) {
 			<-list
 			return i.table(p), nil
@@ -281,6 +285,24 @@ func (i *impact) totals(ctx context.Context, p *sheet, h audit.Hash) (pages.Sect
 		}})
 	}
 	section.Table = table
+	return section, nil
+}
+
+// onward says whether the answers were evidence elsewhere.
+func (i *impact) onward(ctx context.Context, p *sheet, h audit.Hash) (pages.Section, error) {
+	section := pages.Section{}
+	o, err := p.viewer.Onward(ctx, h, i.options)
+	if err != nil || o.More == 0 && !o.Cut {
+		return section, err
+	}
+	section.ID, section.Heading = "onward", "Further on"
+	follow := pages.To(p.to("/impact/"+h.String(), "source", strconv.FormatBool(i.options.Source), depthName, allSteps), "Follow them")
+	if o.More == 0 {
+		section.About = line(pages.Words("Whether the answers with it were evidence elsewhere was not found out: they are too many."), follow)
+		return section, nil
+	}
+	section.Findings = [][]pages.Part{line(pages.Words(fmt.Sprintf("%s with it %s evidence elsewhere: %s%s.", counted(o.Answers, "answer", "answers"),
+		plural(o.Answers, "was", "were"), atLeastOf(o.Cut), counted(o.More, "more answer", "more answers"))), follow)}
 	return section, nil
 }
 

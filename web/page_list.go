@@ -190,7 +190,7 @@ func (p *sheet) filterForm(action, submit string, closed bool, except ...string)
 	}
 	form.More.Label = "Leave out…"
 	others := url.Values{}
-	for _, name := range []string{"desc", "limit", "by", "rank", "subject", "predicate", "source", "flips", figuresName} {
+	for _, name := range []string{"desc", "limit", "by", "rank", "subject", "predicate", "source", "flips", figuresName, depthName, anyOrderName} {
 		if p.values.Has(name) && !slices.ContainsFunc(form.Fields, func(f pages.Field) bool { return f.Name == name }) {
 			others.Set(name, p.values.Get(name))
 		}

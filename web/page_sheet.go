@@ -18,6 +18,7 @@ import (
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/audit/ask"
 	"github.com/auditsql/auditsql/audit/view"
+	"github.com/auditsql/auditsql/internal/show"
 	"github.com/auditsql/auditsql/internal/when"
 	"github.com/auditsql/auditsql/web/internal/pages"
 	"github.com/auditsql/auditsql/web/internal/phrase"
@@ -257,7 +258,7 @@ func (p *sheet) forms(path string, values url.Values, names ...string) {
 		values.Set(formName, form)
 		taken := maps.Clone(values)
 		maps.DeleteFunc(taken, func(name string, _ []string) bool { return !slices.Contains(known, name) })
-		p.page.Forms = append(p.page.Forms, pages.To(phrase.To(path, taken), map[string]string{"json": "JSON", "ndjson": "NDJSON", "csv": "CSV"}[form]))
+		p.page.Forms = append(p.page.Forms, pages.To(phrase.To(path, taken), map[string]string{"json": "JSON", "ndjson": "NDJSON", "csv": "CSV", string(show.Dot): "Graphviz"}[form]))
 	}
 }
 

@@ -37,6 +37,10 @@ func (s *Server) tracePage(ctx context.Context, p *sheet) error {
 		p.redirect = p.withValues("/q/"+id.String(), p.values)
 		return nil
 	}
+	up, err := p.q.isSet(upName)
+	if err != nil {
+		return err
+	}
 	o := audit.TraceOptions{AsOf: &p.asOf}
 	if low := p.q.own("low-confidence", ""); low != "" {
 		n, err := ask.Number(low)
@@ -57,9 +61,17 @@ func (s *Server) tracePage(ctx context.Context, p *sheet) error {
 	p.page.Kind = "Why did it think that?"
 	p.page.Title = "Record " + brief + ", " + asking(q)
 	p.page.Heading = append(line(pages.Part{Text: "Record", Short: brief, Full: id.String(), Copy: true}, pages.Words("of"), p.agent(q.AgentID, q.AgentLabel), pages.Words("at")), p.when(q.Timestamp))
-	p.command([]string{"trace"}, []string{brief}, p.values, "low-confidence")
+	if words := []string{"trace"}; up {
+		p.command(append(words, "--"+upName), []string{brief}, nil)
+	} else {
+		p.command(words, []string{brief}, p.values, "low-confidence")
+	}
 	p.page.SQL = phrase.Evidence(id)
-	p.forms("/v1/audits/"+id.String()+"/trace", p.values, "json", "ndjson", "csv")
+	if path := "/v1/audits/" + id.String() + "/trace"; up {
+		p.forms(path, without(p.values, "low-confidence"), "json", "ndjson", "csv", string(show.Dot))
+	} else {
+		p.forms(path, p.values, "json", "ndjson", "csv")
+	}
 	if n := len(t.Before); n > 0 {
 		p.page.Previous = pages.Step{Address: p.to("/q/" + t.Before[n-1].QueryID.String()), Name: "Before"}
 	}
@@ -67,6 +79,12 @@ func (s *Server) tracePage(ctx context.Context, p *sheet) error {
 		p.page.Next = pages.Step{Address: p.to("/q/" + t.After[0].QueryID.String()), Name: "After"}
 	}
 	p.page.Sections = []pages.Section{p.traced(t), p.evidence(t)}
+	if earlier, any := p.earlier(t); any {
+		p.page.Sections = append(p.page.Sections, earlier)
+	}
+	if up {
+		p.page.Sections = append(p.page.Sections, p.together(ctx, func(ctx context.Context) (pages.Section, error) { return p.origins(ctx, t) })...)
+	}
 	if others, any := p.others(t); any {
 		p.page.Sections = append(p.page.Sections, others)
 	}
@@ -263,6 +281,9 @@ func (p *sheet) further(t *view.Trace) []pages.Part {
 			seen[e.SourceHash] = true
 			links = append(links, pages.To(p.to("/impact/"+e.SourceHash.String(), "source", "true"), "What else came from "+shortName(e.SourceHash, e.SourceLabel)))
 		}
+	}
+	if len(t.EarlierAnswers()) > 0 {
+		links = append(links, pages.To(p.to("/q/"+q.QueryID.String(), upName, "true"), "Where its evidence came from, back to what nobody answered before"))
 	}
 	if q.Params.Subject != nil && q.Params.Predicate != nil {
 		links = append(links, pages.To(p.to("/answers", "subject", *q.Params.Subject, "predicate", *q.Params.Predicate), "How the answer to this question changed"))

@@ -47,6 +47,7 @@ func pagesOf(q, other *audit.QueryAudit) []shown {
 		{"query", "/q/" + q.QueryID.String(), 200},
 		{"record", "/q/" + q.QueryID.String() + "/record", 200},
 		{"impact", "/impact/" + fact, 200},
+		{"downstream", "/impact/" + fact + "?depth=all", 200},
 		{"answers", "/answers?" + of, 200},
 		{"diff", "/diff/" + q.QueryID.String() + "/" + other.QueryID.String(), 200},
 		{"agents", "/agents", 200},

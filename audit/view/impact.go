@@ -27,6 +27,7 @@ type ImpactHead struct {
 type ImpactTail struct {
 	More   bool         `json:"more"` // the limit cut the answers
 	Totals ImpactTotals `json:"totals"`
+	Onward Onward       `json:"onward"`
 	Lag    *audit.Lag   `json:"lag"`
 }
 

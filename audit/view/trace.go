@@ -59,7 +59,8 @@ type Evidence struct {
 	Approved       bool            `json:"approved"`
 	Result         bool            `json:"result"` // it is the answer
 	Uses
-	Others Others `json:"others"`
+	Others   Others         `json:"others"`
+	Answered *EarlierAnswer `json:"answered"` // who answered it first, before this record; nil: nobody
 }
 
 // Uses counts the records that some evidence went into.
@@ -122,7 +123,7 @@ func (v *Viewer) evidence(e *audit.TracedEvidence) Evidence {
 	return Evidence{
 		Position: e.Position, AssertionHash: e.AssertionHash, AssertionLabel: v.label(&e.AssertionHash), Weight: e.Weight,
 		SourceHash: e.SourceHash, SourceLabel: v.label(&e.SourceHash), Lifecycle: e.Lifecycle, Approved: e.Fit, Result: e.Won,
-		Uses: v.uses(e.Uses), Others: Others{v.uses(e.Others), []OtherUser{}},
+		Uses: v.uses(e.Uses), Others: Others{v.uses(e.Others), []OtherUser{}}, Answered: v.earlier(e.Answered),
 	}
 }
 
@@ -245,6 +246,17 @@ func (v *Viewer) Next(ctx context.Context, t *Trace) []Step {
 			steps = append(steps, Step{[]string{"impact", "--source", v.Name(ctx, e.SourceHash, audit.SourceHash)}, "what else came from there"})
 		}
 	}
+	if earlier := t.EarlierAnswers(); len(earlier) > 0 {
+		e := earlier[0]
+		for _, one := range earlier[1:] {
+			if one.Lifecycle.Unapproved() && !e.Lifecycle.Unapproved() {
+				e = one
+			}
+		}
+		steps = append(steps,
+			Step{[]string{"trace", v.Query(ctx, e.Answered.QueryID)}, "how " + e.AssertionHash.String()[:lengths[0]] + " was answered"},
+			Step{[]string{"trace", "--up", v.Query(ctx, t.Audit.QueryID)}, "back to where it came from"})
+	}
 	asked := &t.Audit.Params
 	if asked.Subject != nil && asked.Predicate != nil && typable(*asked.Subject) && typable(*asked.Predicate) {
 		steps = append(steps, Step{answersArgs(*asked.Subject, *asked.Predicate), "how its answer changed"})
@@ -255,8 +267,21 @@ func (v *Viewer) Next(ctx context.Context, t *Trace) []Step {
 	return steps
 }
 
-// A TraceLine is a part of a trace as a row of values. Part says what it is: query, finding, evidence, other, before or
-// after. Lifecycle is that of the question in a row of a record, and that of the evidence in other rows.
+// EarlierAnswers are the pieces of evidence that were answers of other records before, each assertion once.
+func (t *Trace) EarlierAnswers() []*Evidence {
+	var list []*Evidence
+	seen := map[audit.Hash]bool{}
+	for i := range t.Evidence {
+		if e := &t.Evidence[i]; e.Answered != nil && !seen[e.AssertionHash] {
+			seen[e.AssertionHash] = true
+			list = append(list, e)
+		}
+	}
+	return list
+}
+
+// A TraceLine is a part of a trace as a row of values. Part says what it is: query, finding, evidence, answered, other, before or
+// after. In a row answered, QueryID is the record that answered the evidence before. Lifecycle is that of the question in a row of a record, and that of the evidence in other rows.
 type TraceLine struct {
 	Part             string           `json:"part"`
 	QueryID          audit.QueryID    `json:"query_id"`
@@ -327,14 +352,23 @@ func (t *Trace) findingLines(f *Finding, yield func(TraceLine) bool) bool {
 	})
 }
 
-// evidenceLines are a row for the evidence, and one for each other agent that used it.
+// evidenceLines are a row for the evidence, one for the record that answered it before, and one for each other agent that used it.
 func (t *Trace) evidenceLines(e *Evidence, yield func(TraceLine) bool) bool {
 	line := TraceLine{
 		Part: "evidence", QueryID: t.Audit.QueryID, Position: &e.Position, Weight: &e.Weight, Lifecycle: &e.Lifecycle,
 		AssertionHash: &e.AssertionHash, AssertionLabel: e.AssertionLabel, SourceHash: &e.SourceHash, SourceLabel: e.SourceLabel,
 		FirstSeen: e.FirstSeen, FirstSeenTime: e.FirstSeenTime, Answers: ptr(uint64(e.Answers)), Agents: &e.Agents, More: &e.More,
 	}
-	return yield(line) && each(e.Others.ByAgent, func(other *OtherUser) bool {
+	if !yield(line) {
+		return false
+	}
+	if a := e.Answered; a != nil && !yield(TraceLine{
+		Part: "answered", QueryID: a.QueryID, Timestamp: &a.Timestamp, Time: &a.Time, AgentID: a.AgentID, AgentLabel: a.AgentLabel, Position: &e.Position,
+		Lifecycle: &e.Lifecycle, AssertionHash: &e.AssertionHash, AssertionLabel: e.AssertionLabel, Answers: ptr(uint64(a.Answers)), More: &a.More,
+	}) {
+		return false
+	}
+	return each(e.Others.ByAgent, func(other *OtherUser) bool {
 		return yield(TraceLine{
 			Part: "other", QueryID: t.Audit.QueryID, Position: &e.Position, Lifecycle: &e.Lifecycle,
 			AssertionHash: &e.AssertionHash, AssertionLabel: e.AssertionLabel,

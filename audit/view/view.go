@@ -16,6 +16,8 @@
 //	list            a Stream of JSON        RecordRow
 //	trace           Trace                   Trace.Lines
 //	impact          Impact                  ImpactedAnswer
+//	impact, further Downstream              DownstreamAnswer
+//	trace, back     Origins                 Origins.Lines
 //	answers         a Stream of Answer      Answer
 //	diff            Diff                    Diff.Lines
 //	timeline        Timeline                Bucket
@@ -61,6 +63,9 @@ type Questions interface {
 	Trace(ctx context.Context, id audit.QueryID, o audit.TraceOptions) (*audit.Trace, error)
 	Impact(ctx context.Context, h audit.Hash, o audit.ImpactOptions) iter.Seq2[audit.ImpactedAnswer, error]
 	ImpactTotals(ctx context.Context, h audit.Hash, o audit.ImpactOptions) (audit.ImpactTotals, error)
+	Downstream(h audit.Hash, o audit.DownstreamOptions) *audit.Downstream
+	Onward(ctx context.Context, h audit.Hash, source bool, asOf *uint64) (audit.Onward, error)
+	Origins(ctx context.Context, id audit.QueryID, o audit.OriginsOptions) (*audit.Origins, error)
 	Answers(ctx context.Context, subject, predicate string, f audit.Filter) iter.Seq2[audit.Answer, error]
 	Diff(ctx context.Context, a, b audit.QueryID) (*audit.Difference, error)
 	Timeline(ctx context.Context, o audit.TimelineOptions) (*audit.Timeline, error)

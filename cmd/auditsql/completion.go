@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -200,18 +201,18 @@ func inRecords(ctx context.Context, db *audit.DB, f audit.Filter, typed string, 
 
 // completeFilter is the completion of a filter's value, nil where there is nothing to propose.
 func (a *app) completeFilter(p *ask.Parameter) completion {
-	switch {
+	switch name := cmp.Or(p.Negates, p.Name); {
 	case p.Kind == ask.Agent:
 		return a.completeHashes(audit.AgentHash)
 	case p.Kind == ask.Assertion:
 		return a.completeHashes(audit.AssertionHash)
 	case p.Kind == ask.Source:
 		return a.completeHashes(audit.SourceHash)
-	case p.Name == "subject":
+	case name == "subject":
 		return a.completeSubjects()
-	case p.Name == "predicate":
+	case name == "predicate":
 		return a.completeRecent(predicateOf)
-	case p.Name == "lens":
+	case name == "lens":
 		return a.completeRecent(lensOf)
 	case p.Choices() != nil:
 		return completeWords(p.Choices()...)

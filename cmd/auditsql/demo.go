@@ -18,7 +18,7 @@ import (
 
 func (a *app) demoCommand() *cobra.Command {
 	var keep string
-	var serve bool
+	var serve, chain bool
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "A small incident, and the commands that solve it",
@@ -28,10 +28,14 @@ Demo runs the commands that find out how that happened, and explains what each
 of them answers. The folder is removed at the end. --keep DIR makes the store
 there and leaves it, to try other commands.
 
+--chain tells another story: agents pass answers on to each other, and what is
+wrong with an order is two answers further back.
+
 --serve serves the store instead, for a browser: it prints a link, and ends with
-Ctrl-C. For the pages it is half past ten on that day, ten minutes after the
-payment.`,
+Ctrl-C. For the pages it is a few minutes after the payment, or the order, of
+the story.`,
 		Example: `  auditsql demo
+  auditsql demo --chain
   auditsql demo --serve
   auditsql demo --keep ./demo`,
 		Args: arguments(0, 0, ""),
@@ -45,43 +49,45 @@ payment.`,
 			if store := a.storeAround(keep); keep != "" && store != "" {
 				return trying(usage("--keep %s lies in %s, which belongs to a store alone", keep, store), "another folder")
 			}
-			return a.demo(cmd.Context(), keep, serve)
+			story := paymentStory()
+			if chain {
+				story = chainStory()
+			}
+			return a.demo(cmd.Context(), &story, keep, serve)
 		},
 		ValidArgsFunction: completeNothing,
 	}
 	cmd.Flags().StringVar(&keep, "keep", "", "make the store in this `folder`, and leave it there")
 	cmd.Flags().BoolVar(&serve, "serve", false, "serve the store for a browser, in place of the story")
+	cmd.Flags().BoolVar(&chain, "chain", false, "another incident: a false rate that three agents passed on")
 	_ = cmd.MarkFlagDirname("keep")
 	return cmd
 }
 
 // makeDemo makes the store of the story.
-func makeDemo(ctx context.Context, dir string, records []*audit.QueryAudit) error {
+func makeDemo(ctx context.Context, dir string, story *demoStory) error {
 	db, err := audit.OpenContext(ctx, dir, audit.WithCreatedBy("auditsql "+version))
 	if err != nil {
 		return err
 	}
-	if _, err = db.PutAudits(ctx, records); err == nil {
-		err = db.PutLabels(ctx, demoLabels())
+	if _, err = db.PutAudits(ctx, story.records); err == nil {
+		err = db.PutLabels(ctx, story.labels)
 	}
 	return errors.Join(err, db.Close())
 }
 
-// demoNow is when the pages of a served demo are looked at: somebody has just noticed the payment.
-var demoNow = time.Date(2026, 11, 23, 10, 30, 0, 0, time.UTC)
-
 // serveDemo serves the store of the story until the run is interrupted. Before that it prints how the run ends.
-func (a *app) serveDemo(ctx context.Context, dir, ends string) error {
+func (a *app) serveDemo(ctx context.Context, story *demoStory, dir, ends string) error {
 	served := *a
 	served.dir = dir
 	begun := a.now()
 	fmt.Fprintf(a.out, "\n%s\n\n", ends)
 	return served.serve(ctx, &serveOptions{
-		listen: usualAddress, logFormat: "text", demo: func() time.Time { return demoNow.Add(a.now().Sub(begun)) },
+		listen: usualAddress, logFormat: "text", demo: func() time.Time { return story.now.Add(a.now().Sub(begun)) },
 	})
 }
 
-func (a *app) demo(ctx context.Context, keep string, serve bool) error {
+func (a *app) demo(ctx context.Context, story *demoStory, keep string, serve bool) error {
 	dir, named := keep, keep
 	if keep == "" {
 		temporary, err := os.MkdirTemp("", "auditsql-demo-")
@@ -97,17 +103,16 @@ func (a *app) demo(ctx context.Context, keep string, serve bool) error {
 		return err
 	}
 
-	records := demoRecords()
-	if err := makeDemo(ctx, dir, records); err != nil {
+	if err := makeDemo(ctx, dir, story); err != nil {
 		return err
 	}
-	fmt.Fprintf(a.out, demoOpening, len(records))
+	fmt.Fprintf(a.out, story.opening, len(story.records))
 	if serve {
 		ends := "Open the link to log in with a browser. It works once. Ctrl-C ends the server\nand removes the store; --keep DIR keeps it."
 		if keep != "" {
 			ends = "Open the link to log in with a browser. It works once. Ctrl-C ends the server,\nand the store stays in " + harmless(keep) + "."
 		}
-		return a.serveDemo(ctx, dir, ends)
+		return a.serveDemo(ctx, story, dir, ends)
 	}
 	shown := a.streams
 	shown.dirAs = named
@@ -115,7 +120,7 @@ func (a *app) demo(ctx context.Context, keep string, serve bool) error {
 		// Standard output probably goes to a pager.
 		shown.outTerm = tui.Terminal{Is: true, Width: shown.errTerm.Width}
 	}
-	for i, step := range demoSteps() {
+	for i, step := range story.steps {
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
 		}

@@ -27,12 +27,12 @@ const (
 	demoContract = "contract 2024-118"
 )
 
-func demoLabels() []audit.Label {
+func demoLabels(agents, sources []string) []audit.Label {
 	var list []audit.Label
-	for _, name := range demoAgents {
+	for _, name := range agents {
 		list = append(list, audit.Label{Hash: demoHash("agent", name), Label: name})
 	}
-	for _, name := range demoSources {
+	for _, name := range sources {
 		list = append(list, audit.Label{Hash: demoHash("source", name), Label: name})
 	}
 	return list
@@ -45,6 +45,22 @@ func demoHash(kind, name string) audit.Hash {
 
 // demoStart is when the story begins.
 var demoStart = time.Date(2026, 11, 23, 9, 30, 0, 0, time.UTC)
+
+// A demoStory is an incident with the commands that solve it.
+type demoStory struct {
+	opening string // with the number of records
+	records []*audit.QueryAudit
+	labels  []audit.Label
+	steps   []demoStep
+	now     time.Time // when somebody looks at the pages
+}
+
+func paymentStory() demoStory {
+	return demoStory{
+		opening: demoOpening, records: demoRecords(), labels: demoLabels(demoAgents, demoSources), steps: demoSteps(),
+		now: demoStart.Add(time.Hour), // somebody has just noticed the payment
+	}
+}
 
 // A demoStep is a command of the story, the question that it answers, and what the answer means.
 type demoStep struct {

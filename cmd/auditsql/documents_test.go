@@ -330,7 +330,8 @@ func (d *document) checkSQL(s statement) {
 }
 
 // checkPlan refuses a statement that reads a large table as a whole. The newest records come off the index of
-// time until a LIMIT ends that, and what WITH … AS MATERIALIZED has picked out before is no large table.
+// time until a LIMIT ends that. What WITH … AS MATERIALIZED has picked out before is no large table, and neither is what
+// WITH RECURSIVE has found so far.
 func (d *document) checkPlan(query string) {
 	d.t.Helper()
 	plan, err := planInLibrary(filepath.Join("incident", "audit.db"), "EXPLAIN QUERY PLAN "+query)
@@ -340,7 +341,12 @@ func (d *document) checkPlan(query string) {
 	}
 	for line := range strings.Lines(plan) {
 		newest := strings.HasPrefix(line, "SCAN a USING INDEX audit_by_time") && strings.Contains(query, "LIMIT")
-		picked := slices.ContainsFunc(materialized.FindAllStringSubmatch(query, -1), func(with []string) bool {
+		names := materialized.FindAllStringSubmatch(query, -1)
+		for _, with := range recursive.FindAllStringSubmatch(query, -1) {
+			names = append(names, with)
+			names = append(names, regexp.MustCompile(with[1]+` (\w+) JOIN`).FindAllStringSubmatch(query, -1)...)
+		}
+		picked := slices.ContainsFunc(names, func(with []string) bool {
 			return strings.HasPrefix(strings.TrimSpace(line)+" ", "SCAN "+with[1]+" ")
 		})
 		if strings.HasPrefix(line, "SCAN") && !smallTables.MatchString(strings.TrimSpace(line)) && !newest && !picked {
@@ -348,6 +354,8 @@ func (d *document) checkPlan(query string) {
 		}
 	}
 }
+
+var recursive = regexp.MustCompile(`WITH RECURSIVE (\w+)`)
 
 var materialized = regexp.MustCompile(`(\w+) AS MATERIALIZED`)
 

@@ -46,10 +46,8 @@ func (f *filterFlags) register(a *app, cmd *cobra.Command, except ...string) {
 		if propose := a.completeFilter(&p); propose != nil {
 			_ = cmd.RegisterFlagCompletionFunc(p.Name, propose)
 		}
+		_ = flags.SetAnnotation(p.Name, filterMark, []string{p.Negates})
 		f.names = append(f.names, p.Name)
-	}
-	for _, name := range f.names {
-		_ = flags.SetAnnotation(name, filterMark, []string{"true"})
 	}
 }
 

@@ -68,7 +68,7 @@ func usageText(cmd *cobra.Command, width int) string {
 		section("Flags", own.FlagUsagesWrapped(width))
 	}
 	if len(filters) > 0 {
-		section("Filters, which auditsql help filters describes", namedFlags(filters, width))
+		section("Filters, which auditsql help filters describes; --not-FILTER leaves out", namedFlags(filters, width))
 	}
 	if inherited := cmd.InheritedFlags(); inherited.HasAvailableFlags() {
 		section("Flags of every command, which auditsql help output describes", namedFlags(listed(inherited), width))
@@ -87,13 +87,13 @@ func commandList(cmd *cobra.Command, group string) string {
 	return list.String()
 }
 
-// flagsOf are the flags of a command itself, and apart from these its filters.
+// flagsOf are the flags of a command itself, and apart from these its filters, without their negations.
 func flagsOf(cmd *cobra.Command) (own *pflag.FlagSet, filters []*pflag.Flag) {
 	own = pflag.NewFlagSet(cmd.Name(), pflag.ContinueOnError)
 	own.SortFlags = false
 	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
 		switch {
-		case f.Hidden:
+		case f.Hidden, isNegation(f):
 		case isFilter(f):
 			filters = append(filters, f)
 		default:
@@ -127,10 +127,12 @@ func namedFlags(flags []*pflag.Flag, width int) string {
 	return tui.Indent + strings.ReplaceAll(strings.ReplaceAll(text, "\u00a0", " "), "\n", "\n"+tui.Indent)
 }
 
-// filterMark is the annotation of flags that are filters.
+// filterMark is the annotation of flags that are filters. Its value is the filter that a negation negates, "" for any other.
 const filterMark = "auditsql_filter"
 
 func isFilter(f *pflag.Flag) bool { return f.Annotations[filterMark] != nil }
+
+func isNegation(f *pflag.Flag) bool { return isFilter(f) && f.Annotations[filterMark][0] != "" }
 
 // helpCommand replaces cobra's help command, which ends without an error when the command does not exist. Here that is
 // wrong usage. It also prints the topics.

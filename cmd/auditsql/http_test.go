@@ -24,7 +24,7 @@ func TestTheAPIGivesTheBytesOfTheCommands(t *testing.T) {
 	records = append(records,
 		&audit.QueryAudit{Timestamp: records[0].Timestamp},
 		&audit.QueryAudit{Timestamp: records[0].Timestamp, ContributingAssertions: records[1].ContributingAssertions, Attributes: map[string]any{"a": "=1", "b": 2.5, "c": true}})
-	if err := makeDemo(t.Context(), dir, records); err != nil {
+	if err := makeDemo(t.Context(), dir, &demoStory{records: records, labels: demoLabels(demoAgents, demoSources)}); err != nil {
 		t.Fatal(err)
 	}
 	// Nobody writes. So the figures of stats are the same in both.
@@ -73,6 +73,11 @@ func TestTheAPIGivesTheBytesOfTheCommands(t *testing.T) {
 		{"impact --limit 1 --desc " + proposal.AssertionHash.String()[:8], "/v1/impact/" + proposal.AssertionHash.String()[:8] + "?limit=1&desc=1"},
 		{"impact --source " + proposal.SourceHash.String() + " --from 2026-11-23", "/v1/impact/" + proposal.SourceHash.String() + "?source&from=2026-11-23"},
 		{"impact " + proposal.AssertionHash.String() + " --to 2000-01-01", "/v1/impact/" + proposal.AssertionHash.String() + "?to=2000-01-01"},
+		{"impact --depth all " + proposal.AssertionHash.String(), "/v1/impact/" + proposal.AssertionHash.String() + "?depth=all"},
+		{"impact --depth 1 --any-order --source --agent support " + proposal.SourceHash.String(), "/v1/impact/" + proposal.SourceHash.String() + "?depth=1&any-order&source&agent=support"},
+		{"impact --depth all --limit 2 " + proposal.AssertionHash.String(), "/v1/impact/" + proposal.AssertionHash.String() + "?depth=all&limit=2"},
+		{"trace --up " + last, "/v1/audits/" + last + "/trace?up"},
+		{"trace --up --as-of 44 " + last, "/v1/audits/" + last + "/trace?up=true&as_of=44"},
 		{"answers supplier/Northwind payment_account", "/v1/answers?subject=supplier/Northwind&predicate=payment_account"},
 		{"answers --flips --limit 1 supplier/Northwind payment_account", "/v1/answers?subject=supplier/Northwind&predicate=payment_account&flips&limit=1"},
 		{"answers nobody asked", "/v1/answers?subject=nobody&predicate=asked"},
@@ -91,7 +96,11 @@ func TestTheAPIGivesTheBytesOfTheCommands(t *testing.T) {
 		{"name", "/v1/labels"},
 		{"stats", "/v1/stats"},
 	} {
-		for _, form := range []string{"json", "ndjson", "csv"} {
+		forms := []string{"json", "ndjson", "csv"}
+		if strings.Contains(c.command, "--depth") || strings.Contains(c.command, "--up") {
+			forms = append(forms, "dot")
+		}
+		for _, form := range forms {
 			want := printed(t, now, append([]string{"-d", dir, "-o", form}, strings.Fields(c.command)...)...)
 			separator := "?"
 			if strings.Contains(c.path, "?") {

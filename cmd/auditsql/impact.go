@@ -8,6 +8,7 @@ import (
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/audit/view"
+	"github.com/auditsql/auditsql/internal/show"
 )
 
 const impactLimit = 100
@@ -16,6 +17,7 @@ func (a *app) impactCommand() *cobra.Command {
 	var f filterFlags
 	var source bool
 	var most uint64
+	var deep depthOptions
 	cmd := &cobra.Command{
 		Use:   "impact HASH",
 		Short: "Which answers an assertion or a source went into",
@@ -28,22 +30,37 @@ answers that they select, whatever the limit. Of evidence that went
 into millions of answers that takes minutes: --count ends it earlier. The exit
 code is 3 when the hash is in no stored evidence.
 
+One agent's answer may be evidence of another's. --depth N follows that N steps
+far, and --depth all to the end: the nearest answers first, each once, with the
+record whose answer it used (by). A step counts if the answer was given before
+it was used; of two records of the same time either may have been first.
+--any-order follows a step also if the answer was used earlier. The filters then
+say which of the answers are shown and counted, not which are followed. At most
+--limit answers are followed, 10000 if it is not given, and for at most
+--timeout; a note says when either ends it. -o dot draws it for Graphviz:
+auditsql impact HASH --depth all -o dot | dot -Tsvg > chain.svg
+
 -o json is an object: hash, label, kind (assertion or source), answers
 (query_id, timestamp, time, agent_id, agent_label, subject, predicate,
 result_hash, result_label, result_confidence, result: whether this was the
 answer, weight: of all of it in this answer, lifecycle: as it was then, several
 of them joined by a comma, pieces: how many), more (the limit cut), totals
 (answers, agents, anonymous, results, weight, assertions, more_assertions, cut:
---count ended the count, first, first_time, last, last_time, by_agent), and lag
-(what SQLite lacks: records, more, oldest; null when it lacks nothing older
-than a second).
+--count ended the count, first, first_time, last, last_time, by_agent), onward
+(answers: of those without a filter, how many were evidence elsewhere; more: how
+many answers came of them; cut), and lag (what SQLite lacks: records, more,
+oldest; null when it lacks nothing older than a second).
+With --depth the object has depth and any_order, an answer has distance, by,
+by_agent_id, by_agent_label and through too, and totals has steps, reached, cut
+(answers, time or null) and more_deep.
 -o ndjson, csv and plain text have a line for each answer, and no totals.`,
 		Example: `  auditsql impact f2bf0ec5
   auditsql impact --source 'mail 7731' --from 2026-11-23
+  auditsql impact f2bf0ec5 --depth all
   auditsql impact f2bf0ec5 -o json | jq .totals`,
 		Args: arguments(1, 1, "an assertion's hash (or, with --source, a source's)"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.impact(cmd.Context(), args[0], audit.ImpactOptions{Source: source, Budget: audit.Budget{Records: most}}, &f)
+			return a.impact(cmd.Context(), args[0], audit.ImpactOptions{Source: source, Budget: audit.Budget{Records: most}}, &f, &deep)
 		},
 		ValidArgsFunction: a.completeEvidence(),
 	}
@@ -52,14 +69,22 @@ than a second).
 	cmd.Flags().BoolVar(&f.descending, "desc", false, "newest first")
 	cmd.Flags().Uint64Var(&most, "count", 0, "count at most so many answers for the totals; 0 is no limit")
 	cmd.Flags().BoolVar(&source, "source", false, "HASH is a source")
+	deep.register(a, &f)
 	a.addReading(cmd)
 	a.addZone(cmd)
 	return cmd
 }
 
-func (a *app) impact(ctx context.Context, typed string, o audit.ImpactOptions, f *filterFlags) error {
+func (a *app) impact(ctx context.Context, typed string, o audit.ImpactOptions, f *filterFlags, deep *depthOptions) error {
 	if err := checkTyped(typed); err != nil {
 		return err
+	}
+	follow, further, err := deep.options(f)
+	switch {
+	case err != nil:
+		return err
+	case !further && a.form("") == show.Dot:
+		return usage("-o dot goes with --depth")
 	}
 	if err := f.check(a); err != nil {
 		return err
@@ -91,6 +116,11 @@ func (a *app) impact(ctx context.Context, typed string, o audit.ImpactOptions, f
 	}
 	if o.Filter, err = f.filter(ctx, r); err != nil {
 		return err
+	}
+	if further {
+		follow.Source, follow.Filter = o.Source, o.Filter
+		p := &downstreamPage{a, r, show.Downstream{Viewer: viewer, Hash: h, Options: follow}}
+		return p.print(ctx)
 	}
 	p := &impactPage{a: a, r: r, viewer: viewer, hash: h, options: o}
 	return p.print(ctx)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"strings"
 
 	"github.com/auditsql/auditsql/audit"
@@ -47,7 +48,10 @@ func (p *impactPage) print(ctx context.Context) error {
 	}
 	if form == tui.Table {
 		page := p.a.screen().Page()
-		p.a.next(page, p.viewer.NextAfterImpact(ctx, i.Head, first))
+		if onward := p.onward(&i.Tail.Onward); onward != "" {
+			page.TextAlarm(onward)
+		}
+		p.a.next(page, p.nextSteps(ctx, &i, first))
 		if err := page.End(); err != nil {
 			return err
 		}
@@ -58,10 +62,54 @@ func (p *impactPage) print(ctx context.Context) error {
 	if i.Tail.More {
 		p.a.say("(cut at --limit %d, there are more)", p.options.Filter.Limit)
 	}
+	if onward := p.onward(&i.Tail.Onward); onward != "" && form == tui.Plain {
+		p.a.say("(%s; %s)", onward, p.a.typed(p.further(ctx)...))
+	}
 	if i.Tail.Totals.Cut {
 		p.a.say("(the totals were cut at --count %d, there are more answers)", p.options.Budget.Records)
 	}
 	return nil
+}
+
+// onward says whether these answers were evidence elsewhere, "" if they were not.
+func (p *impactPage) onward(o *view.Onward) string {
+	switch {
+	case o.More > 0:
+		these, more, verb := "these answers", "", "were"
+		f := p.options.Filter
+		f.Limit, f.Descending = 0, false
+		if !reflect.DeepEqual(f, audit.Filter{AsOf: f.AsOf}) {
+			these = "all its answers"
+		}
+		if o.Cut {
+			more = " or more"
+		}
+		if o.Answers == 1 {
+			verb = "was"
+		}
+		return fmt.Sprintf("%d of %s %s evidence elsewhere: %d%s more", o.Answers, these, verb, o.More, more)
+	case o.Cut:
+		return "whether these answers were evidence elsewhere was not found out: they are too many"
+	}
+	return ""
+}
+
+// further is the command that follows these answers.
+func (p *impactPage) further(ctx context.Context) []string {
+	args, kind := []string{"impact"}, audit.AssertionHash
+	if p.options.Source {
+		args, kind = append(args, "--source"), audit.SourceHash
+	}
+	return append(args, p.viewer.Name(ctx, p.hash, kind), "--depth", allSteps)
+}
+
+// nextSteps are commands that look further.
+func (p *impactPage) nextSteps(ctx context.Context, i *show.Impact, first *audit.QueryID) []view.Step {
+	steps := p.viewer.NextAfterImpact(ctx, i.Head, first)
+	if p.onward(&i.Tail.Onward) != "" {
+		steps = append([]view.Step{{Args: p.further(ctx), About: "all that came of it"}}, steps...)
+	}
+	return steps
 }
 
 // above prints the totals, which stand above the table.

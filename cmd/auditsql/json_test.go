@@ -51,7 +51,7 @@ var jsonExamples = map[string][]string{
 	"top":        {"auditsql top --by source", "auditsql top --by agent", "auditsql top --by subject"},
 
 	"list --count": {"auditsql list --count --not-agent planner"},
-	"trace":        {"LABELLED; auditsql trace --attr trace_id=pay-20931", "ANONYMOUS; auditsql trace aaaaaaaa", "auditsql trace 0a3caa49", "MANY; auditsql trace 00000000"},
+	"trace":        {"LABELLED; auditsql trace --attr trace_id=pay-20931", "ANONYMOUS; auditsql trace aaaaaaaa dddddddd", "auditsql trace 0a3caa49", "MANY; auditsql trace 00000000"},
 	"verify":       {"auditsql verify", "DAMAGE; auditsql verify", "TEAR; auditsql verify --read-only", "DAMAGE; rm incident/audit.db*; auditsql wal repair --apply; auditsql verify", "mv incident/wal away; auditsql verify", "auditsql -d ./again import evidence/log/export.ndjson; auditsql -d ./again verify --against evidence/log/checkpoint --key LOGKEY"},
 	"version":      {"auditsql version"},
 
@@ -59,6 +59,9 @@ var jsonExamples = map[string][]string{
 	"log init":        {"auditsql key new log.example.com -o key; auditsql log init --key key", "auditsql -d ./empty init; auditsql key new log.example.com -o empty.key; auditsql -d ./empty log init --key empty.key"},
 	"log sign":        {"SIGNED; auditsql log sign"},
 	"log status":      {"SIGNED; auditsql log status", "SIGNED; rm key; auditsql log status"},
+
+	"impact --depth": {"LABELLED; auditsql impact f2bf0ec5 --depth all", "CHAIN; auditsql impact RATE --depth 2", "CHAIN; auditsql name RATE rate; auditsql name PRICE price; auditsql impact rate --depth all --limit 4", "ANONYMOUS; auditsql impact 11111111 --depth all", "auditsql impact f2bf0ec5 --depth 1 --to 2000-01-01"},
+	"trace --up":     {"CHAIN; auditsql trace --up --attr trace_id=plan-12", "LABELLED; auditsql trace --up 4058e593", "ANONYMOUS; auditsql trace --up aaaaaaaa dddddddd", "MANY; auditsql trace --up 00000000"},
 
 	"import --explain":  {"SPANS; auditsql import --format otlp --explain spans.jsonl silent.jsonl"},
 	"import --format":   {"SPANS; auditsql import --format otlp spans.jsonl"},
@@ -82,6 +85,7 @@ var jsonSetups = strings.NewReplacer(
 		{"query_id":"`+strings.Repeat("a", 64)+`","timestamp":1795429700000,"params":{"subject":null},"result_confidence":0.5,"contributing_assertions":[{"assertion_hash":"`+strings.Repeat("1", 64)+`","weight":1,"source_hash":"`+strings.Repeat("2", 64)+`","lifecycle":"Proposed"},{"assertion_hash":"`+strings.Repeat("4", 64)+`","weight":1,"source_hash":"`+strings.Repeat("2", 64)+`","lifecycle":"Proposed"}]}
 		{"query_id":"`+strings.Repeat("b", 64)+`","timestamp":1795429700001,"params":{"subject":"customer/1","predicate":"open_orders"},"result_confidence":0.5,"contributing_assertions":[{"assertion_hash":"`+strings.Repeat("1", 64)+`","weight":1,"source_hash":"`+strings.Repeat("2", 64)+`","lifecycle":"Proposed"}]}
 		{"query_id":"`+strings.Repeat("c", 64)+`","timestamp":1795429700002,"params":{"subject":"customer/1","predicate":"open_orders","lens":"Recency","epoch":"`+strings.Repeat("3", 64)+`","lifecycle":"Approved"},"result_hash":"`+strings.Repeat("1", 64)+`","result_confidence":0.5}
+		{"query_id":"`+strings.Repeat("d", 64)+`","timestamp":1795429700003,"params":{},"result_confidence":0.5,"contributing_assertions":[{"assertion_hash":"`+strings.Repeat("1", 64)+`","weight":1,"source_hash":"`+strings.Repeat("2", 64)+`","lifecycle":"Proposed"}]}
 		END
 		auditsql import null.ndjson`,
 	// A retrieval that tells a document, its agent, and a retrieval that tells none.
@@ -104,6 +108,9 @@ var jsonSetups = strings.NewReplacer(
 		UPDATE kv SET leaf = zeroblob(32) WHERE key = (SELECT CAST(x'004155443A' || query_id AS BLOB) FROM entry WHERE idx = 5);
 		UPDATE kv SET value = x'7b7d' WHERE key = (SELECT CAST(x'004155443A' || query_id AS BLOB) FROM entry WHERE idx = 0);"
 		printf X | dd of=incident/wal/0000000000000000.wal bs=1 seek=300 conv=notrunc 2> /dev/null`,
+	"CHAIN", "auditsql demo --chain --keep ./orders; export AUDITSQL_DIR=./orders",
+	"RATE", demoHash("assertion", chainRate).String(),
+	"PRICE", demoHash("assertion", "valve V7 price 4.10").String(),
 	"LABELLED", "for h in f2bf0ec5 11c09102; do auditsql name $h answer-$h; done",
 	"DAMAGE", "printf X | dd of=incident/wal/0000000000000000.wal bs=1 seek=20000 conv=notrunc 2> /dev/null",
 	"TEAR", "printf XXXX >> incident/wal/0000000000000000.wal",
@@ -114,7 +121,7 @@ var jsonSetups = strings.NewReplacer(
 // damage that takes more than a line to make.
 var jsonUnseen = []string{
 	"statistics.durable integer", "verification.tree_size null", "verification.root null",
-	"lag.records integer", "lag.more boolean", "lag.oldest integer", "lag.oldest null", "ranking.lag lag", "comparison.lag lag", "count.lag lag", "timeline.lag lag", "impact.lag lag",
+	"lag.records integer", "lag.more boolean", "lag.oldest integer", "lag.oldest null", "ranking.lag lag", "comparison.lag lag", "count.lag lag", "timeline.lag lag", "impact.lag lag", "downstream.lag lag", "origins.cut text",
 	"log.earlier earlier log", "earlier log.origin text", "earlier log.verifier_key text", "earlier log.checkpoint text", "earlier log.checkpoint null",
 	"earlier log.reason text", "earlier log.at time",
 	"ranked.subjects null", "ranked.confidence null", "version.revision text", "version.revision null", "version.sqlite_driver null", "version.sqlite_driver text",

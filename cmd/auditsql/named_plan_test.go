@@ -18,10 +18,10 @@ import (
 )
 
 // walked are the named queries that walk through a table in the order of an index, or of admission, up to their
-// limit, or that are about a small table as a whole.
+// limit, that are about a small table as a whole, or that go through what they have found so far.
 var walked = map[string]string{
 	"recent": "SCAN a USING INDEX audit_by_time", "tail": "SCAN a", "export": "SCAN entry",
-	"rejected": "SCAN rejected", "stats": "SCAN store",
+	"rejected": "SCAN rejected", "stats": "SCAN store", "downstream": "SCAN r", "origins": "SCAN e",
 }
 
 // smallTables are those that may be read as a whole: agents and labels are few.
@@ -164,6 +164,8 @@ func TestNamedQueriesAnswer(t *testing.T) {
 		{"impact", map[string]any{"assertion": wrong, "from": 0, "to": start + 2*hour, "limit": 2}, 4, "0.41 0.62"},
 		{"impact-source", map[string]any{"source": demoHash("source", "mail 7731").String(), "from": 0, "to": start + 2*hour, "limit": 10}, 6, "0.41 0.62 0.62"},
 		{"impact-totals", map[string]any{"assertion": wrong, "from": 0, "to": start + 2*hour}, 5, "1 1 1"}, // won
+		{"downstream", map[string]any{"assertion": wrong, "depth": 6, "limit": 10}, 0, "1 1 1"},
+		{"origins", map[string]any{"id": id.String(), "depth": 6, "limit": 10}, 0, "1 1 2 2 2"},
 		{"answers", map[string]any{"subject": "supplier/Northwind", "predicate": "payment_account", "from": 0, "to": start + 2*hour, "limit": 10}, 8, "0 1 0 0 1"},
 		{"diff", map[string]any{"a": id.String(), "b": id.String()}, 2, "0.38 0.62"},
 		{"silent", map[string]any{"from": start + 9*hour, "to": start + 10*hour}, 2, "*"},

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/internal/legible"
+	"github.com/auditsql/auditsql/internal/show"
 	"github.com/auditsql/auditsql/internal/tui"
 )
 
@@ -39,18 +40,36 @@ func (a *app) checkOutput() error {
 		return usage("AUDITSQL_OUTPUT=%s: want table, plain, json, ndjson or csv", usual)
 	case a.csvSafe && a.form("") != tui.CSV:
 		return usage("--csv-safe goes with -o csv")
-	case a.output == "":
+	case a.output == "", a.output == string(show.Dot) && hasDot(a.cmd) && !a.json:
 		return nil
 	case !slices.Contains(tui.Forms(), a.output):
-		return usage("-o %s: want table, plain, json, ndjson or csv", a.output)
+		return usage("-o %s: want table, plain, json, ndjson or csv%s", a.output, orDot(a.cmd))
 	case a.json && a.output != string(tui.JSON):
 		return usage("--json and -o %s contradict each other", a.output)
 	}
 	return nil
 }
 
-func completeForms(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	return tui.Forms(), cobra.ShellCompDirectiveNoFileComp
+func completeForms(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	forms := tui.Forms()
+	if hasDot(cmd) {
+		forms = append(forms, string(show.Dot))
+	}
+	return forms, cobra.ShellCompDirectiveNoFileComp
+}
+
+// dotAnnotation marks the commands that can draw graphs.
+const dotAnnotation = "auditsql_dot"
+
+func withDot(cmd *cobra.Command) { cmd.Annotations = map[string]string{dotAnnotation: "true"} }
+
+func hasDot(cmd *cobra.Command) bool { return cmd != nil && cmd.Annotations[dotAnnotation] != "" }
+
+func orDot(cmd *cobra.Command) string {
+	if hasDot(cmd) {
+		return "; or dot, for a graph"
+	}
+	return ""
 }
 
 // screen is where this run prints.

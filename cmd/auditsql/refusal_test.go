@@ -88,7 +88,7 @@ func TestARecoveryInAnotherProcessIsNotWaitedForWithoutEnd(t *testing.T) {
 func TestAReasonIsSaidOnce(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "demo")
-	if err := makeDemo(t.Context(), dir, demoRecords()); err != nil {
+	if err := makeDemo(t.Context(), dir, &demoStory{records: demoRecords()}); err != nil {
 		t.Fatal(err)
 	}
 	var stderr bytes.Buffer

@@ -27,6 +27,8 @@ var screens = []struct {
 	{"trace", []string{"trace", "--attr", "trace_id=pay-20931"}},
 	{"impact", []string{"impact", "f2bf0ec5"}},
 	{"impact_source", []string{"impact", "--source", "contract 2024-118"}},
+	{"impact_depth", []string{"impact", "f2bf0ec5", "--depth", "all"}},
+	{"trace_up", []string{"trace", "--up", "4058e593"}},
 	{"answers", []string{"answers", "supplier/Northwind", "payment_account"}},
 	{"diff", []string{"diff", "0a3caa49", "4058e593"}},
 	{"agents", []string{"agents"}},

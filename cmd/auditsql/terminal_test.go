@@ -52,7 +52,7 @@ func TestTablesFitTheTerminal(t *testing.T) {
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for _, width := range []int{60, 80, 100, 120, 200} {
+	for _, width := range []int{40, 60, 80, 100, 120, 160} {
 		for _, color := range []bool{false, true} {
 			for _, args := range [][]string{{"list"}, {"list", "--tz", "Asia/Kolkata"}, {"recent", "2"}, {"wal", "dump", "-o", "table"}, {"wal", "inspect"}, {"sql", "--list"}} {
 				shown, said := onTerminal(t, width, color, append([]string{"-d", dir}, args...)...)
@@ -61,7 +61,7 @@ func TestTablesFitTheTerminal(t *testing.T) {
 						t.Errorf("%q in %d columns has %d: %q", args, width, n, line)
 					}
 				}
-				if args[0] == "list" && !regexp.MustCompile(fmt.Sprintf(`^\(cut to %d columns,\sshortened:\s(time,\s)?subject`, width)).MatchString(said) {
+				if args[0] == "list" && !regexp.MustCompile(fmt.Sprintf(`(?s)^\(cut to %d columns,.*subject`, width)).MatchString(said) {
 					t.Errorf("%q in %d columns does not say that it was cut: %s", args, width, said)
 				}
 				if !color && strings.Contains(shown, "\x1b") {

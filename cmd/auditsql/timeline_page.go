@@ -27,9 +27,9 @@ func (a *app) timelineTable(r *reading, size audit.BucketSize, t *view.Timeline)
 	return []tui.ColumnOf[row]{
 		{Column: tui.Column{Name: "time", Title: title}, Cell: func(b *row) tui.Cell { return tui.Text(r.bucketName(b.Start, form)) }},
 		{Column: tui.Column{Name: "records", Right: true}, Cell: func(b *row) tui.Cell { return tui.Number(b.Audits) }},
-		{Column: tui.Column{Name: "agents", Right: true}, Cell: func(b *row) tui.Cell { return tui.Number(b.Agents) }},
+		{Column: tui.Column{Name: "agents", Right: true, Rank: 2}, Cell: func(b *row) tui.Cell { return tui.Number(b.Agents) }},
 		{Column: tui.Column{Name: "not approved", Right: true}, Cell: func(b *row) tui.Cell { return tui.Number(b.Unapproved).Marked(b.Unapproved > 0) }},
-		{Column: tui.Column{Name: "bar", Title: " "}, Cell: func(b *row) tui.Cell {
+		{Column: tui.Column{Name: "bar", Title: " ", Rank: 1}, Cell: func(b *row) tui.Cell {
 			return tui.Text(bar(b.Audits, b.Unapproved, most, full)).Marked(b.Unapproved > 0)
 		}},
 	}

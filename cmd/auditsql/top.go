@@ -163,7 +163,7 @@ func (r *reading) topTable(h view.RankingHead) []tui.ColumnOf[view.Ranked] {
 	agents := tui.ColumnOf[row]{Column: tui.Column{Name: "agents", Right: true, Rank: 4}, Cell: func(e *row) tui.Cell { return tui.Number(e.Agents) }}
 	subjects := tui.ColumnOf[row]{Column: tui.Column{Name: "subjects", Right: true, Rank: 5}, Cell: subjectsCell}
 	confidence := tui.ColumnOf[row]{Column: tui.Column{Name: "conf", Right: true, Rank: 1}, Cell: func(e *row) tui.Cell {
-		return tui.Or(e.Confidence, func(c float32) tui.Cell { return tui.Figure(c) })
+		return tui.Or(e.Confidence, tui.Figure[float32])
 	}}
 	weight := tui.ColumnOf[row]{Column: tui.Column{Name: "weight", Right: true, Rank: 7}, Cell: func(e *row) tui.Cell { return tui.Figure(*e.Weight) }}
 	first := tui.ColumnOf[row]{Column: tui.Column{Name: "first", Rank: 6}, Cell: func(e *row) tui.Cell { return timeCell(e.First, r.clock) }}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/auditsql/auditsql/internal/tui"
 )
@@ -55,6 +56,7 @@ func filterUsages() string {
 	cmd := &cobra.Command{Use: "list"}
 	cmd.Flags().SortFlags = false
 	f.register(new(app), cmd)
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { f.Hidden = isNegation(f) })
 	return cmd.Flags().FlagUsagesWrapped(helpWidth)
 }
 
@@ -62,13 +64,15 @@ func filterUsages() string {
 const filterHelp = `A record is selected when it fits all filters. A filter with a value may be
 repeated: then one of its values must fit (of --attr, one for each KEY). Each
 filter has a negation, --not-agent X for --agent X, which leaves out what the
-filter selects; a record without a subject fits --not-subject X. --subject takes
-* ? [a-z] and [!a-z], and case matters; quote it for the shell. Attributes that
-are numbers or booleans are compared as they are written in JSON. A key that is
-empty or has a = in it is written as a JSON string: --attr '"a=b"=v'. --around T
-selects from one --window before T to one --window after T. --as-of N gives the
-answer that the store gave when it had N records, whatever was stored since.
-Labels are those of today. stats prints how many records there are now.
+filter selects; a record without a subject fits --not-subject X.
+
+--subject takes * ? [a-z] and [!a-z], and case matters; quote it for the shell.
+Attributes that are numbers or booleans are compared as they are written in
+JSON. A key that is empty or has a = in it is written as a JSON string:
+--attr '"a=b"=v'. --around T selects from one --window before T to one --window
+after T. --as-of N gives the answer that the store gave when it had N records,
+whatever was stored since. Labels are those of today. stats prints how many
+records there are now.
 
 An agent, an assertion or a source is written in full, as its first 8 or more
 digits, or as its label. Where only an agent can be meant, the label of an agent

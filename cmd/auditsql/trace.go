@@ -9,7 +9,7 @@ import (
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/audit/ask"
-	"github.com/auditsql/auditsql/audit/view"
+	"github.com/auditsql/auditsql/internal/show"
 )
 
 // traceOptions are the flags of trace.
@@ -17,6 +17,7 @@ type traceOptions struct {
 	filter     filterFlags
 	neighbours int
 	low        string
+	up         bool
 }
 
 func (a *app) traceCommand() *cobra.Command {
@@ -29,6 +30,14 @@ the weightiest first. It marks everything that is not Approved. For each
 assertion it says when it was first seen, and how many answers of how many
 agents it went into. Then it says which agents also used an assertion that is
 not Approved, what the agent asked just before and after, and what to type next.
+Evidence that was the answer of another record before is named with the record
+that answered it first.
+
+--up goes back instead: the evidence, the evidence of the answers that it was,
+and so on, up to what nobody in the store answered before. It is a tree of at
+most 1000 answers, and takes at most 2 seconds; a note says when either cuts it.
+An answer was there before if its time is not later. -o dot draws the tree for
+Graphviz: auditsql trace --up ID -o dot | dot -Tsvg > tree.svg
 
 Name the answer by its id (the first 8 or more digits will do), or by a filter.
 A filter traces the newest record that it selects; with --around it traces the
@@ -43,14 +52,18 @@ source_label, lifecycle, approved, result: whether it is the answer,
 first_seen, first_seen_time, answers, agents, more; others: the same without
 this record, and by_agent for the weightiest 8 that are not Approved),
 untraced (pieces that were too many to look into), before and after (canonical
-records), previous_query_id (when the agent last asked the same). -o ndjson is
-one such object on each line. Plain text and CSV have a line for each part of
-it; the first column says which: query, finding, evidence, other, before, after.
-At most 1000 uses of an assertion are counted; more is true when there are more.`,
+records), previous_query_id (when the agent last asked the same). A piece of
+evidence has answered too: who answered it first (query_id, agent_id,
+agent_label, timestamp, time, answers: how many did by then, more), or null.
+-o ndjson is one such object on each line. Plain text and CSV have a line for
+each part of it; the first column says which: query, finding, evidence,
+answered, other, before, after. At most 1000 uses of an assertion are counted,
+and 100 answers with it; more is true when there are more.`,
 		Example: `  auditsql trace 4058e593
   auditsql trace --attr trace_id=pay-20931
   auditsql trace --agent planner --around 2026-11-23T10:19 --window 15m
-  auditsql trace --agent planner --from today --unapproved --limit 5`,
+  auditsql trace --agent planner --from today --unapproved --limit 5
+  auditsql trace --up 4058e593`,
 		Args: arguments(0, anyNumber, ""),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.trace(cmd.Context(), args, &o)
@@ -61,9 +74,24 @@ At most 1000 uses of an assertion are counted; more is true when there are more.
 	o.filter.registerLimit(cmd, 1, "trace at most so many of the records that the filter selects; 0 is no limit")
 	cmd.Flags().IntVar(&o.neighbours, "neighbours", audit.DefaultNeighbours, "how many of the agent's questions before and after")
 	cmd.Flags().StringVar(&o.low, "low-confidence", "", "the `confidence` below which an answer is marked (default 0.5)")
+	cmd.Flags().BoolVar(&o.up, "up", false, "follow the evidence back to what nobody answered before")
+	withDot(cmd)
 	a.addReading(cmd)
 	a.addZone(cmd)
 	return cmd
+}
+
+// check refuses flags that do not go together.
+func (o *traceOptions) check(a *app) error {
+	switch changed := o.filter.cmd.Flags().Changed; {
+	case !o.up && a.form("") == show.Dot:
+		return usage("-o dot goes with --up")
+	case o.up && changed("neighbours"), o.up && changed("low-confidence"):
+		return usage("--neighbours and --low-confidence go without --up")
+	case a.form("") == show.Dot && o.filter.limit != 1:
+		return usage("-o dot is a picture of one record: leave out --limit")
+	}
+	return nil
 }
 
 // options are the options of audit.DB.Trace.
@@ -88,6 +116,9 @@ func (o *traceOptions) options() (audit.TraceOptions, error) {
 func (a *app) trace(ctx context.Context, args []string, o *traceOptions) error {
 	options, err := o.options()
 	if err == nil {
+		err = o.check(a)
+	}
+	if err == nil {
 		err = o.filter.check(a)
 	}
 	if err != nil {
@@ -96,6 +127,8 @@ func (a *app) trace(ctx context.Context, args []string, o *traceOptions) error {
 	switch filtered := o.filter.any(); {
 	case len(args) > 0 && filtered != "":
 		return usage("want ids or a filter, and got %q and --%s", args[0], filtered)
+	case len(args) > 1 && a.form("") == show.Dot:
+		return usage("-o dot is a picture of one record, and got %d ids", len(args))
 	case len(args) == 0 && filtered == "":
 		return trying(usage("want an id, or a filter that selects one"), "auditsql trace --agent NAME --around now; auditsql recent lists ids")
 	}
@@ -118,12 +151,16 @@ func (a *app) trace(ctx context.Context, args []string, o *traceOptions) error {
 	if err != nil {
 		return err
 	}
-	w := a.traces(r)
+	var w idWriter
+	if o.up {
+		w = a.origins(r, options.AsOf)
+	} else {
+		w = a.traces(r, options)
+	}
 	missing := false
 	for i, id := range ids {
-		var t *view.Trace
 		if id != nil {
-			t, err = w.viewer.Trace(ctx, *id, options)
+			err = w.write(ctx, *id)
 		}
 		if id == nil || errors.Is(err, audit.ErrNotFound) {
 			among := ""
@@ -140,12 +177,6 @@ func (a *app) trace(ctx context.Context, args []string, o *traceOptions) error {
 		}
 		if a.leaveOut(err) {
 			continue
-		}
-		if err == nil {
-			for _, damaged := range t.Damaged {
-				a.leaveOut(damaged)
-			}
-			err = w.write(ctx, t)
 		}
 		if err != nil {
 			return errors.Join(err, w.flush())
@@ -179,6 +210,13 @@ func (r *reading) isTraceID(ctx context.Context, id string) bool {
 		return err == nil
 	}
 	return false
+}
+
+// An idWriter prints what is asked about records, one after the other.
+type idWriter interface {
+	write(ctx context.Context, id audit.QueryID) error
+	flush() error
+	end() error
 }
 
 // sayMore says that the filter selects more than was traced.

@@ -4,26 +4,36 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/audit/view"
+	"github.com/auditsql/auditsql/internal/legible"
 	"github.com/auditsql/auditsql/internal/show"
 	"github.com/auditsql/auditsql/internal/tui"
 )
 
 // A traceWriter prints traces in any form.
 type traceWriter struct {
-	a      *app
-	r      *reading
-	viewer *view.Viewer
-	page   *tui.Page // of a table
-	lines  *tui.Listing[view.TraceLine]
-	n      int
+	a       *app
+	r       *reading
+	options audit.TraceOptions
+	viewer  *view.Viewer
+	page    *tui.Page // of a table
+	lines   *tui.Listing[view.TraceLine]
+	n       int
 }
 
-func (a *app) traces(r *reading) *traceWriter {
-	return &traceWriter{a: a, r: r, viewer: r.viewer(), page: a.screen().Page(), lines: tui.NewListing[view.TraceLine](a.screen(), a.form(""), nil)}
+func (a *app) traces(r *reading, o audit.TraceOptions) *traceWriter {
+	return &traceWriter{a: a, r: r, options: o, viewer: r.viewer(), page: a.screen().Page(), lines: tui.NewListing[view.TraceLine](a.screen(), a.form(""), nil)}
 }
 
-func (w *traceWriter) write(ctx context.Context, t *view.Trace) error {
+func (w *traceWriter) write(ctx context.Context, id audit.QueryID) error {
+	t, err := w.viewer.Trace(ctx, id, w.options)
+	if err != nil {
+		return err
+	}
+	for _, damaged := range t.Damaged {
+		w.a.leaveOut(damaged)
+	}
 	w.n++
 	if w.lines.Form == tui.Table {
 		w.layOut(ctx, t)
@@ -56,15 +66,12 @@ func (w *traceWriter) layOut(ctx context.Context, t *view.Trace) {
 	p.Head("query "+w.viewer.Query(ctx, q.QueryID), tui.Gap+t.Time+tui.Gap+asker(q))
 	p.Line("asked", fmt.Sprintf("%s / %s, lens %s, lifecycle %s, epoch %s", shownText(q.Params.Subject), shownText(q.Params.Predicate),
 		shownText(q.Params.Lens), tui.Or(q.Params.Lifecycle, lifecycleCell).Shown(), tui.Or(q.Params.Epoch, hashCell).Shown()))
-	answered := "nothing"
-	if q.ResultHash != nil {
-		answered = called(*q.ResultHash, t.ResultLabel)
-	}
-	p.Line("answered", answered+", confidence "+tui.Figure(q.ResultConfidence).Shown())
+	p.Line("answered", shownResult(q))
 	for _, f := range t.Findings {
 		p.Alarm("! " + f.Text)
 	}
 	w.evidence(t)
+	w.earlier(t)
 	w.others(t)
 	w.around(t)
 	w.a.next(p, w.viewer.Next(ctx, t))
@@ -117,6 +124,34 @@ func (w *traceWriter) evidence(t *view.Trace) {
 	}, rows)
 	if selected.Left > 0 {
 		w.page.Note("(%d more of less weight, %d of them not Approved; -o plain has all)", selected.Left, selected.LeftUnapproved)
+	}
+}
+
+// earlier says which pieces of evidence were answers before, and whose.
+func (w *traceWriter) earlier(t *view.Trace) {
+	list := t.EarlierAnswers()
+	if len(list) == 0 {
+		return
+	}
+	w.page.Head("answered before", ", by whom first")
+	for i, e := range list {
+		if i == show.ShownOthers {
+			w.page.Note("(%d more; -o plain has all)", len(list)-i)
+			break
+		}
+		a := e.Answered
+		by := anonymous
+		if a.AgentID != nil {
+			by = called(*a.AgentID, a.AgentLabel)
+			if a.AgentLabel != nil {
+				by = tui.CutTo(legible.Visible(*a.AgentLabel), audit.MaxLabel, true)
+			}
+		}
+		times := ""
+		if a.Answers > 1 {
+			times = fmt.Sprintf(", and by %s more until then", atLeast(a.Answers-1, a.More).Shown())
+		}
+		w.page.Note("%s answered by %s %s at %s%s", called(e.AssertionHash, e.AssertionLabel), by, hashCell(a.QueryID).Shown(), a.Time, times)
 	}
 }
 

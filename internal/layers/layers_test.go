@@ -55,7 +55,7 @@ var allowed = map[string][]string{
 	"internal/when":        {"audit"},
 	"audit/view":           {"audit", "wal", "evidence", "internal/legible", "internal/when", "tree"},
 	"internal/tui":         {"internal/legible"},
-	"internal/show":        {"audit", "audit/view", "internal/tui"},
+	"internal/show":        {"audit", "audit/view", "internal/legible", "internal/tui"},
 	"internal/report":      {"audit", "audit/view", "internal/legible", "internal/show", "internal/tui", "internal/when"},
 	"otlp":                 {"audit", "audit/ingest", "internal/legible"},
 	"otlp/put":             {"audit", "otlp"},

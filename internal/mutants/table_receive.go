@@ -13,7 +13,7 @@ var receiveMutants = []mutant{
 		"otlp/receive", "^TestSpansAfterTheNote$", nil},
 	{"the order of the records of settled traces and the note about these", "otlp/receive/settle.go",
 		"	if len(r.batch) > 0 {\n		results, err", "	if len(r.settled) > 0 {\n		if err := r.noteSettled(context.WithoutCancel(ctx), j); err != nil {\n			return err\n		}\n	}\n	if len(r.batch) > 0 {\n		results, err",
-		"otlp/receive", "^TestTheProcessEndsAtAnyCall$", nil},
+		"otlp/receive", "^TestAPutThatFails$", nil},
 	{"the segments that spans of open traces are in", "otlp/receive/inbox.go",
 		"	if held, ok := r.joiner.Held(); ok {", "	if held, ok := r.joiner.Held(); ok && held == 0 {",
 		"otlp/receive", "^TestTheProcessEndsAtAnyCall$", nil},

@@ -6,6 +6,8 @@
 //	agents, answers   a list                                a line each
 //	traces            a list of objects                     an object each, or Trace.Lines
 //	impact            an object with the list of answers    a line for each answer, no totals
+//	downstream        an object with the list of answers    a line for each answer, no totals
+//	origins           a list of objects                     an object each, or Origins.Lines
 //	timeline          an object with the list of buckets    a line for each bucket
 //	ranking           an object with the list of entries    a line for each entry
 //	comparison        an object with the list of entries    a line for each entry
@@ -109,7 +111,7 @@ type Impact struct {
 }
 
 // Begin finds what comes before the answers. The totals are only counted for the forms that have them: for JSON and for
-// tables.
+// tables. Whether the answers were evidence elsewhere is looked for for these, and for plain text, beside which it is said.
 func (i *Impact) Begin(ctx context.Context, form tui.Form) (err error) {
 	i.Head = i.Viewer.ImpactHead(i.Hash, i.Options)
 	if i.Options.Filter.AsOf == nil { // an answer as of some moment lacks nothing
@@ -117,6 +119,9 @@ func (i *Impact) Begin(ctx context.Context, form tui.Form) (err error) {
 	}
 	if form == tui.Table || form == tui.JSON {
 		i.Tail.Totals, err = i.Viewer.ImpactTotals(ctx, i.Hash, i.Options)
+	}
+	if err == nil && (form == tui.Table || form == tui.JSON || form == tui.Plain) {
+		i.Tail.Onward, err = i.Viewer.Onward(ctx, i.Hash, i.Options)
 	}
 	return err
 }

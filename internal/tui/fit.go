@@ -86,7 +86,11 @@ func fit(columns []Column, natural []int, width int) ([]int, cuts) {
 			}
 		}
 		if last < 0 {
-			break
+			// No other column may be left out. The flexible ones get narrower than their least, and where that is not enough
+			// either, the last columns go: a line that the terminal breaks cannot be read at all.
+			if last = lastOf(widths); last == 0 || tightest(columns, widths) <= width {
+				break
+			}
 		}
 		widths[last] = 0
 		cut.left = append(cut.left, columns[last].heading())
@@ -111,6 +115,28 @@ func fit(columns []Column, natural []int, width int) ([]int, cuts) {
 		}
 	}
 	return widths, cut
+}
+
+// lastOf is the last column that is not left out.
+func lastOf(widths []int) int {
+	last := 0
+	for i, w := range widths {
+		if w > 0 {
+			last = i
+		}
+	}
+	return last
+}
+
+// tightest is how wide a line is whose flexible columns are as narrow as they can be.
+func tightest(columns []Column, widths []int) int {
+	least := slices.Clone(widths)
+	for i, c := range columns {
+		if c.Flexible {
+			least[i] = min(least[i], shortest)
+		}
+	}
+	return total(least)
 }
 
 // shortest is the width to which a text may be cut at all.

@@ -12,7 +12,8 @@ import (
 
 // gRPC without a stream is one request of HTTP/2: a frame with the message in each direction, and the outcome in the trailers.
 // net/http does the rest. So both protocols have the same TLS, the same connections, the same way to the caller's tokens, the same
-// limit of memory, and end in the same way. The library of gRPC brings a second server for all of that, and 5 MB of program.
+// limit of memory, and end in the same way. The library of gRPC (google.golang.org/grpc v1.84.0) brings a second server for all of that,
+// reads each message before it can be refused, and adds 6.0 MB to a program that has net/http and protobuf already.
 //
 // https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md describes it.
 

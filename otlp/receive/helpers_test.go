@@ -3,6 +3,7 @@ package receive_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -61,7 +62,7 @@ func conversation(trace int) []step {
 // idOf is the id of the one record that a conversation has.
 func idOf(trace int) audit.QueryID {
 	var t otlp.TraceID
-	t[15], t[14] = byte(trace), byte(trace>>8)
+	binary.BigEndian.PutUint32(t[12:], uint32(trace))
 	return otlp.QueryID(t, otlp.SpanID{7: 3})
 }
 
@@ -72,7 +73,8 @@ func request(steps ...step) *tracepb.TracesData {
 			TraceId: make([]byte, 16), SpanId: make([]byte, 8), Name: s.name,
 			StartTimeUnixNano: 1795424400e9 + uint64(s.id)*1e9, EndTimeUnixNano: 1795424401e9 + uint64(s.id)*1e9,
 		}
-		p.TraceId[15], p.TraceId[14], p.SpanId[7] = byte(s.trace), byte(s.trace>>8), byte(s.id)
+		binary.BigEndian.PutUint32(p.TraceId[12:], uint32(s.trace))
+		p.SpanId[7] = byte(s.id)
 		if s.parent != 0 {
 			p.ParentSpanId = make([]byte, 8)
 			p.ParentSpanId[7] = byte(s.parent)

@@ -2,9 +2,11 @@ package receive_test
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -286,6 +288,48 @@ func TestMoreThanMayBeHeld(t *testing.T) {
 	})
 }
 
+var rootless = flag.Int("rootless", 4000, "how many traces TestTracesWithoutRoots sends")
+
+// Traces that never have a root take a bounded memory, and each has its record in the store. The early ones say so.
+//
+//	go test -run TracesWithoutRoots -rootless 1000000 -timeout 60m -v
+func TestTracesWithoutRoots(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		db := openStore(t, filepath.Join(t.TempDir(), "store"))
+		var join otlp.JoinOptions // for a million traces the usual bound
+		if *rootless < 1_000_000 {
+			join.MaxSpans = *rootless / 2
+		}
+		r := open(t, db, receive.Options{Join: join})
+		var most, inbox uint64
+		const together = 500
+		for first := 1; first <= *rootless; first += together {
+			var all []step
+			for trace := first; trace < first+together && trace <= *rootless; trace++ {
+				all = append(all, conversation(trace)[2:]...)
+			}
+			sent(t, r, all...)
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			most, inbox = max(most, m.HeapAlloc), max(inbox, uint64(r.State().InboxBytes))
+		}
+		settle()
+		s := r.State()
+		if s.Err != nil || s.Held > 0 || s.Early == 0 || s.Inserted != uint64(*rootless) {
+			t.Errorf("%+v", s)
+		}
+		stats, err := db.Stats(t.Context())
+		if err != nil || stats.Audits != uint64(*rootless) {
+			t.Errorf("%d records, %v", stats.Audits, err)
+		}
+		t.Logf("%d traces, %d of them early; the heap had at most %d MiB, and the inbox %d MiB", *rootless, s.Early, most>>20, inbox>>20)
+		if err := errors.Join(r.Close(), db.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // When the disk of the inbox is full, requests have 503. When there is room again, the receiver goes on by itself.
 func TestAFullDisk(t *testing.T) {
 	t.Parallel()
@@ -318,6 +362,34 @@ func TestAFullDisk(t *testing.T) {
 		settle()
 		if s := r.State(); s.Err != nil || !store.ids[idOf(1)] || !store.ids[idOf(2)] || len(store.ids) != 2 {
 			t.Errorf("%+v, %v", s, store.ids)
+		}
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A trace whose record the store did not take has not settled: after a restart it becomes one.
+func TestAPutThatFails(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := onDisk(t)
+		failing := true
+		store.dead = func() bool { return failing }
+		r := open(t, store, receive.Options{})
+		sent(t, r, conversation(1)...)
+		settle()
+		if s := r.State(); s.Err == nil || len(store.ids) > 0 {
+			t.Errorf("%+v", s)
+		}
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+		failing = false
+		r = open(t, store, receive.Options{})
+		settle()
+		if s := r.State(); s.Err != nil || len(store.ids) != 1 {
+			t.Errorf("%+v, %d records", s, len(store.ids))
 		}
 		if err := r.Close(); err != nil {
 			t.Error(err)

@@ -265,6 +265,45 @@ func Impact(h audit.Hash, source bool, f audit.Filter) string {
 		"\n) a ON a.idx = c.idx\nORDER BY c.timestamp, c.query_id, c.position" + limited(f.Limit)
 }
 
+// Downstream is the SQL that lists the answers that came of an assertion or a source, the nearest first. Without a depth, 0, it takes
+// mostSteps steps: in a cycle SQL alone finds no end.
+func Downstream(h audit.Hash, source bool, depth int, anyOrder bool, f audit.Filter) string {
+	column := "assertion_hash"
+	if source {
+		column = "source_hash"
+	}
+	if depth == 0 {
+		depth = mostSteps
+	}
+	// The filter says which answers are shown. Only the moment counts for those on the way.
+	var moment []string
+	if f.AsOf != nil {
+		moment = []string{fmt.Sprintf("a.idx < %d", *f.AsOf)}
+	}
+	limit := f.Limit
+	f.AsOf, f.Limit, f.After = nil, 0, nil
+	first := append([]string{"c." + column + " = " + hashLiteral(h)}, moment...)
+	next := []string{"r.distance < " + strconv.Itoa(depth), "r.result_hash IS NOT r.through"}
+	if !anyOrder {
+		next = append(next, "c.timestamp >= r.timestamp")
+	}
+	next = append(append(next, "c.idx <> r.idx"), moment...)
+	inside := func(all []string) string { return strings.ReplaceAll(where(all), "\n", "\n  ") }
+	through := "c.assertion_hash"
+	if source {
+		through = "NULL" // the first answers are not of the source itself
+	}
+	return "WITH RECURSIVE reached (idx, timestamp, through, result_hash, distance) AS (\n" +
+		"  SELECT a.idx, a.timestamp, " + through + ", a.result_hash, 1\n  FROM contributions c JOIN audits a ON a.idx = c.idx" + inside(first) +
+		"\n  UNION\n  SELECT a.idx, a.timestamp, c.assertion_hash, a.result_hash, r.distance + 1\n" +
+		"  FROM reached r JOIN contributions c ON c.assertion_hash = r.result_hash JOIN audits a ON a.idx = c.idx" + inside(next) +
+		"\n)\nSELECT min(distance) AS distance, time, query_id, agent_label, subject, predicate, result_hash, result_confidence\n" +
+		"FROM (SELECT idx, distance FROM reached) JOIN audits USING (idx)" + where(conditions(&f)) + "\nGROUP BY idx\nORDER BY 1, timestamp, query_id" + limited(limit)
+}
+
+// mostSteps is how many steps SQL takes that has no depth.
+const mostSteps = 20
+
 // Answers is the SQL that lists the answers to a question, each beside the one before it. The view answers compares with the one before from
 // whomever; with a filter an answer is compared with the one before that fits too.
 func Answers(subject, predicate string, f audit.Filter) string {

@@ -229,6 +229,36 @@ func TestTheSQLOfAQuestionHasItsFigures(t *testing.T) {
 			t.Errorf("%d pieces, want %d:\n%s", len(got), len(want), phrase.Impact(h, source, f))
 		}
 	}
+	for _, o := range []audit.DownstreamOptions{
+		{}, {Source: true}, {AnyOrder: true}, {Depth: 2}, {Filter: audit.Filter{AsOf: ptr(uint64(90))}}, {Filter: audit.Filter{Agent: ptr(hash("agent1"))}, Depth: 3},
+		{Filter: audit.Filter{From: ptr(uint64(1_000_060)), Unapproved: true}, Source: true, AnyOrder: true},
+	} {
+		h := hash("assertion1")
+		if o.Source {
+			h = hash("source1")
+		}
+		var want []string
+		d := db.Downstream(h, o)
+		for d.Next(t.Context()) {
+			for a, err := range d.Answers(t.Context()) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				want = append(want, fmt.Sprint(a.Distance, " ", a.Audit.QueryID))
+			}
+		}
+		if d.Err() != nil {
+			t.Fatal(d.Err())
+		}
+		statement := phrase.Downstream(h, o.Source, o.Depth, o.AnyOrder, o.Filter)
+		distances, ids := column(t, s, statement, "distance"), column(t, s, statement, "query_id")
+		for i := range ids {
+			ids[i] = distances[i] + " " + ids[i]
+		}
+		if !slices.Equal(ids, want) || len(want) == 0 {
+			t.Errorf("%d answers, want %d:\n%s\n%q\n%q", len(ids), len(want), statement, ids, want)
+		}
+	}
 	all := records()
 	for _, i := range []int{0, 1, 34} {
 		subject, predicate := *all[i].Params.Subject, *all[i].Params.Predicate

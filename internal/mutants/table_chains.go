@@ -1,0 +1,43 @@
+package main
+
+// chainMutants are about chains of answers: which answers a walk reaches, by how few steps, and that it says where it ended.
+var chainMutants = []mutant{
+	{"the order in which an answer is given and used", "sqlstore/chains.go",
+		"		from := r.Timestamp\n		if w.o.AnyOrder {", "		from := r.Timestamp\n		if true {",
+		"audit", chains, nil},
+	{"the answers of one time, which count as before each other", "sqlstore/chains.go",
+		"	if timestamp < u.from ||", "	if timestamp <= u.from ||",
+		"audit", chains, nil},
+	{"the uses between an earlier and a later answer with the same result", "sqlstore/chains.go",
+		"		if known && from >= to {", "		if known {",
+		"audit", chains, nil},
+	{"the first in time of the answers that led to a record", "sqlstore/chains.go",
+		"	} else if u.by != nil && u.by.before(r.By) {", "	} else if false {",
+		"audit", chains, nil},
+	{"the end of a page of uses", "sqlstore/chains.go",
+		"		if rows == z.chainRows { ", "		if rows > z.chainRows { ",
+		"sqlstore", "^TestALongStepIsReadInPages$", nil},
+	{"the record after which a page of uses goes on", "sqlstore/hashindex.go",
+		"c.audit > CASE j.key WHEN 0 THEN ? ELSE -1 END", "c.audit > CASE j.key WHEN -1 THEN ? ELSE -1 END",
+		"sqlstore", "^TestALongStepIsReadInPages$", nil},
+	{"the one moment that a walk sees", "sqlstore/chains.go",
+		"		w.end = min(newest+1, orNow(w.o.AsOf))", "		w.end = newest + 1",
+		"audit", chains, nil},
+	{"the bound of a walk", "sqlstore/chains.go",
+		"			w.cut = CutByRecords\n", "",
+		"audit", chains, nil},
+	{"the step beyond the depth", "audit/downstream.go",
+		"d.totals.MoreDeep = len(further) > 0 ||", "d.totals.MoreDeep = false ||",
+		"audit", chains, nil},
+	{"the answers that come after a use, in the way back", "audit/downstream.go",
+		"		return uint64(g.Timestamp) > at ||", "		return false ||",
+		"audit", chains, nil},
+	{"the answers that were met before, in the way back", "audit/origins.go",
+		"		n.How = Elsewhere\n", "		n.How = Below\n",
+		"audit", chains, nil},
+	{"the escapes of texts in a graph", "internal/show/dot.go",
+		"strings.NewReplacer(`\\`, `\\\\`, ", "strings.NewReplacer(`\\`, `\\`, ",
+		"cmd/auditsql", "^TestAGraphHasTheTextsOfRecordsAsTexts$", nil},
+}
+
+const chains = "^TestChainsAreWhatAPlainProgramFindsInTheRecords$"

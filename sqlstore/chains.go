@@ -1,0 +1,320 @@
+package sqlstore
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"database/sql/driver"
+	"encoding/json"
+	"iter"
+	"math"
+	"slices"
+	"time"
+)
+
+// Chains of answers: what one record gave as its result is evidence of another record. A walk follows them from some evidence
+// to the records that have it, from their results to the records that have these as evidence, and so on. It is made of one
+// query, numberIndex.usesOf, for the results of a whole step at a time.
+
+// ChainOptions say how far a walk along chains goes.
+type ChainOptions struct {
+	// AnyOrder also follows a result to records that are older than the record that gave it.
+	AnyOrder bool
+
+	AsOf    *int64        // an Entry.Index: the walk sees only records with a lower one
+	Records int64         // how many records it reaches at most; 0: no limit
+	Time    time.Duration // after which it reaches no more; 0: no limit
+}
+
+// Reached is a record that a walk has reached, by as few steps as there can be.
+type Reached struct {
+	Index, Timestamp int64
+	QueryID          [32]byte
+	Agent            int64     // its number; 0: anonymous
+	Result           *[32]byte // nil: it has none
+
+	// Through is the evidence by which the record was reached: what the walk began with, or the result of By.
+	Through [32]byte
+	// By is the record of the step before whose result it is: of several the first by (timestamp, query id). It is nil in the
+	// first step.
+	By *Reached
+}
+
+// before reports whether a comes before b in the order of (timestamp, query id).
+func (a *Reached) before(b *Reached) bool { return a.compare(b) < 0 }
+
+func (a *Reached) compare(b *Reached) int {
+	return cmp.Or(cmp.Compare(a.Timestamp, b.Timestamp), bytes.Compare(a.QueryID[:], b.QueryID[:]))
+}
+
+// ChainCut says what ended a walk early.
+type ChainCut uint8
+
+// What can end a walk early.
+const (
+	NotCut       ChainCut = iota
+	CutByRecords          // ChainOptions.Records
+	CutByTime             // ChainOptions.Time
+)
+
+// Downstream is a walk along chains. One goroutine at a time may use it. It keeps all records that it has reached.
+type Downstream struct {
+	db    *DB
+	from  Evidence
+	o     ChainOptions
+	begun time.Time
+	rows  int64 // that were read
+	end   int64 // records from this index on are not seen; -1: not known yet
+
+	level   []*Reached // of the last step
+	reached map[int64]*Reached
+	// given has for each hash the time from which on its uses were reached. When an older record is found that gave it, only
+	// the uses between the two are new.
+	given   map[[32]byte]int64
+	carried int
+	cut     ChainCut
+}
+
+// Downstream begins a walk from some evidence. Nothing is read before Next.
+func (db *DB) Downstream(e Evidence, o ChainOptions) *Downstream {
+	w := &Downstream{db: db, from: e, o: o, begun: time.Now(), end: -1, reached: map[int64]*Reached{}, given: map[[32]byte]int64{}}
+	if !e.Source {
+		w.given[*e.Hash] = math.MinInt64 // every record that has it is reached by the first step
+	}
+	return w
+}
+
+// Cut says what ended the walk early.
+func (w *Downstream) Cut() ChainCut { return w.cut }
+
+// Carried is how many records of the step before have results that are evidence of the last step.
+func (w *Downstream) Carried() int { return w.carried }
+
+// Next takes the next step, and returns the records that it reached, by (timestamp, query id). None is the end: there are no
+// more, or Cut says what ended the walk.
+func (w *Downstream) Next(ctx context.Context) ([]*Reached, error) {
+	level, err := w.next(ctx)
+	if err != nil {
+		return nil, w.db.fail("follow answers", err)
+	}
+	return level, nil
+}
+
+func (w *Downstream) next(ctx context.Context) ([]*Reached, error) {
+	if w.cut != NotCut {
+		return nil, nil
+	}
+	step := chainStep{w: w, found: map[int64]*Reached{}, latest: map[[32]byte]int64{}}
+	if w.end < 0 {
+		// The whole walk sees one moment: a record that is admitted meanwhile is not in it.
+		newest, err := w.db.newest(ctx)
+		if err != nil {
+			return nil, err
+		}
+		w.end = min(newest+1, orNow(w.o.AsOf))
+		step.uses = []chainUse{{hash: *w.from.Hash, from: math.MinInt64, to: math.MaxInt64}}
+		err = step.run(ctx, w.from.index())
+		w.level = step.level()
+		return w.level, err
+	}
+	for _, r := range w.level {
+		if r.Result == nil {
+			continue
+		}
+		from := r.Timestamp
+		if w.o.AnyOrder {
+			from = math.MinInt64
+		}
+		to, known := w.given[*r.Result]
+		if !known {
+			to = math.MaxInt64
+		}
+		if known && from >= to {
+			continue // what has it from then on was reached
+		}
+		w.given[*r.Result] = from
+		step.uses = append(step.uses, chainUse{*r.Result, from, to, r})
+	}
+	err := step.run(ctx, &byAssertion)
+	w.carried = 0
+	for _, r := range w.level {
+		if r.Result == nil {
+			continue
+		}
+		if latest, any := step.latest[*r.Result]; any && (w.o.AnyOrder || r.Timestamp <= latest) {
+			w.carried++
+		}
+	}
+	w.level = step.level()
+	return w.level, err
+}
+
+// chainUse is a hash whose uses are looked for, from a time on and up to another, which does not belong to it.
+type chainUse struct {
+	hash     [32]byte
+	from, to int64
+	by       *Reached // who gave it first, of the step before; nil: the walk begins with it
+}
+
+// chainStep is a step of a walk.
+type chainStep struct {
+	w      *Downstream
+	uses   []chainUse
+	found  map[int64]*Reached
+	latest map[[32]byte]int64 // for each hash the timestamp of the newest record that was found by it
+}
+
+// level returns what the step has found, in order.
+func (s *chainStep) level() []*Reached {
+	level := make([]*Reached, 0, len(s.found))
+	for idx, r := range s.found {
+		s.w.reached[idx] = r
+		level = append(level, r)
+	}
+	slices.SortFunc(level, (*Reached).compare)
+	return level
+}
+
+// run finds the uses.
+func (s *chainStep) run(ctx context.Context, x *numberIndex) error {
+	query, z := x.usesOf(), &s.w.db.sizes
+	for after := int64(-1); len(s.uses) > 0 && s.inTime(); {
+		part := s.uses[:min(len(s.uses), z.chainHashes)]
+		hashes := make([]string, len(part))
+		for i := range part {
+			hashes[i] = hexOf(&part[i].hash)
+		}
+		list, err := json.Marshal(hashes)
+		if err != nil {
+			return err
+		}
+		rows, key := 0, int64(0)
+		args := []any{generationOf(s.w.end - 1), string(list), after, s.w.end, z.chainRows}
+		err = s.w.db.readers.each(ctx, query, args, func(row []driver.Value) bool {
+			rows++
+			key, after = integer(row[0]), integer(row[1])
+			if s.w.rows++; s.w.rows%clockEvery == 0 && !s.inTime() {
+				return false
+			}
+			return s.take(&part[key], row)
+		})
+		if err != nil {
+			return err
+		}
+		if rows == z.chainRows { // perhaps there are more rows: go on after the last one
+			s.uses = s.uses[key:]
+			continue
+		}
+		s.uses, after = s.uses[len(part):], -1
+	}
+	return nil
+}
+
+// inTime reports whether nothing has ended the walk, and there is time for more.
+func (s *chainStep) inTime() bool {
+	w := s.w
+	if w.cut == NotCut && w.o.Time > 0 && time.Since(w.begun) >= w.o.Time {
+		w.cut = CutByTime
+	}
+	return w.cut == NotCut
+}
+
+// take takes a row of usesOf, and reports whether another record may be reached.
+func (s *chainStep) take(u *chainUse, row []driver.Value) bool {
+	w := s.w
+	idx, timestamp := integer(row[1]), integer(row[2])
+	if timestamp < u.from || timestamp >= u.to && u.to != math.MaxInt64 || w.reached[idx] != nil {
+		return true
+	}
+	r := s.found[idx]
+	if r == nil {
+		if w.o.Records > 0 && int64(len(w.reached)+len(s.found)) == w.o.Records {
+			w.cut = CutByRecords
+			return false
+		}
+		r = &Reached{Index: idx, Timestamp: timestamp, Agent: integer(row[4]), Through: u.hash, By: u.by}
+		copy(r.QueryID[:], bytesOf(row[3]))
+		if text, ok := row[5].(string); ok {
+			if h, ok := hashOf(text); ok {
+				r.Result = &h
+			}
+		}
+		s.found[idx] = r
+	} else if u.by != nil && u.by.before(r.By) {
+		r.Through, r.By = u.hash, u.by
+	}
+	if latest, any := s.latest[u.hash]; !any || timestamp > latest {
+		s.latest[u.hash] = timestamp
+	}
+	return true
+}
+
+// newest is the index of the newest record that the forensic tables have, -1 for none.
+func (db *DB) newest(ctx context.Context) (newest int64, err error) {
+	err = first(ctx, db.readers, `SELECT coalesce(max(idx), -1) FROM audit`, nil, func(row []driver.Value) { newest = integer(row[0]) })
+	return newest, err
+}
+
+// Among yields those of some records that a filter selects, in the order of the list, as SelectNumbered does. The filter's
+// limit, order and After have no effect.
+func (db *DB) Among(ctx context.Context, f Filter, list []*Reached) iter.Seq2[Numbered, error] {
+	return func(yield func(Numbered, error) bool) {
+		found := make([]auditRow, len(list))
+		for i, r := range list {
+			found[i].Idx = r.Index
+		}
+		if err := db.resolve(ctx, &f); err != nil {
+			yield(Numbered{}, db.fail("read answers", err))
+			return
+		}
+		s := newSelection(db, &f, toRead)
+		s.placed = true
+		pages := s.fetch(found)
+		for {
+			page, err := pages(ctx)
+			if err != nil {
+				yield(Numbered{}, db.fail("read answers", err))
+				return
+			}
+			if page == nil {
+				return
+			}
+			for i := range page {
+				v := Numbered{Index: uint64(page[i].Idx)}
+				copy(v.QueryID[:], page[i].QueryID)
+				damage := page[i].damage()
+				if damage != nil {
+					damage = db.fail("read answers", damage)
+				} else {
+					v.Value = page[i].Value
+				}
+				if !yield(v, damage) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Givers returns the first records that have a hash as their result, in the order of admission: of all records, or of those
+// whose index is less than asOf. Of a record it has what identifies it.
+func (db *DB) Givers(ctx context.Context, result [32]byte, asOf *int64, most int) ([]Reached, error) {
+	newest, err := db.newest(ctx)
+	if err != nil {
+		return nil, db.fail("look for answers", err)
+	}
+	newest = min(newest, orNow(asOf)-1)
+	x := &byResult
+	query := generationsTo + `SELECT a.idx, a.timestamp, e.query_id, a.agent FROM ` + x.hashed("a") + withEntry + ` WHERE ` + x.matchHashed("a") + ` AND a.idx <= ? LIMIT ?`
+	args := []any{generationOf(newest), hexOf(&result), newest, most}
+	var givers []Reached
+	err = db.readers.each(ctx, query, args, all(func(row []driver.Value) {
+		r := Reached{Index: integer(row[0]), Timestamp: integer(row[1]), Agent: integer(row[3]), Result: &result}
+		copy(r.QueryID[:], bytesOf(row[2]))
+		givers = append(givers, r)
+	}))
+	if err != nil {
+		return nil, db.fail("look for answers", err)
+	}
+	return givers, nil
+}

@@ -1,0 +1,81 @@
+package sqlstore_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/auditsql/auditsql/sqlstore"
+)
+
+// The uses of a fact that is in many records are read in several short queries: none is left out, and none comes twice. The records of
+// a step that gives many answers are found by several queries too.
+func TestALongStepIsReadInPages(t *testing.T) {
+	t.Parallel()
+	const n = 60
+	var rs []sqlstore.Record
+	for i := range 3 * n {
+		s := newSample(i)
+		s.Time = int64(i)
+		s.Result = ptr(hx(fmt.Sprint("answer ", i)))
+		used := "fact"
+		if i >= n { // each answer of the first n records is used twice
+			used = fmt.Sprint("answer ", i%n)
+		}
+		piece := sampleContribution{Assertion: hx(used), Source: hx("source"), Weight: 0.5, Lifecycle: 2}
+		s.Contributions = []sampleContribution{piece, piece} // a record may have an assertion twice
+		rs = append(rs, s.record(uint64(i)*100))
+	}
+	db := newDB(t)
+	apply(t, db, rs...)
+	for _, c := range [][2]int{{256, 4096}, {1, 1}, {1, 3}, {3, 4}, {7, 5}, {256, 2 * n}} {
+		t.Run(fmt.Sprint(c), func(t *testing.T) {
+			db.ShrinkChains(c[0], c[1])
+			w := db.Downstream(sqlstore.Evidence{Hash: ptr(h("fact"))}, sqlstore.ChainOptions{})
+			for distance, want := range []int{n, 2 * n, 0} {
+				level, err := w.Next(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				var got []int64
+				for _, r := range level {
+					got = append(got, r.Index)
+					if distance == 1 && (r.By == nil || r.By.Index != r.Index%n) {
+						t.Errorf("record %d was reached by %+v", r.Index, r.By)
+					}
+				}
+				slices.Sort(got)
+				if got = slices.Compact(got); len(level) != want || len(got) != want {
+					t.Errorf("step %d has %d records, %d of them different, want %d", distance+1, len(level), len(got), want)
+				}
+				if distance == 1 && w.Carried() != n {
+					t.Errorf("%d records carried the second step, want %d", w.Carried(), n)
+				}
+			}
+			if w.Cut() != sqlstore.NotCut {
+				t.Errorf("it was cut by %d", w.Cut())
+			}
+		})
+	}
+}
+
+// A walk sees the records that there were when it began.
+func TestAWalkSeesOneMoment(t *testing.T) {
+	t.Parallel()
+	db := newDB(t)
+	record := func(i int, used, answer string) sqlstore.Record {
+		s := newSample(i)
+		s.Time, s.Result = int64(i), ptr(hx(answer))
+		s.Contributions = []sampleContribution{{Assertion: hx(used), Source: hx("source"), Lifecycle: 2}}
+		return s.record(uint64(i) * 100)
+	}
+	apply(t, db, record(0, "fact", "first"), record(1, "first", "second"))
+	w := db.Downstream(sqlstore.Evidence{Hash: ptr(h("fact"))}, sqlstore.ChainOptions{})
+	if level, err := w.Next(t.Context()); err != nil || len(level) != 1 {
+		t.Fatalf("%v, %v", level, err)
+	}
+	apply(t, db, record(2, "first", "third"))
+	if level, err := w.Next(t.Context()); err != nil || len(level) != 1 || level[0].Index != 1 {
+		t.Fatalf("%v, %v: want record 1 alone", level, err)
+	}
+}
