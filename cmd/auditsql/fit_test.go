@@ -57,7 +57,7 @@ func TestForensicScreensFitTheTerminal(t *testing.T) {
 	commands := [][]string{
 		{"trace", ids[len(ids)-2]}, {"trace", "--unapproved", "--limit", "3", "--tz", "Asia/Kolkata"}, {"impact", hash(0x41).String()},
 		{"impact", "--source", hash(0x83).String()}, {"answers", subject, subject}, {"diff", ids[0], ids[9]}, {"agents"},
-		{"timeline"}, {"timeline", "--by", "day", "--to", "2030-01-01"}, {"top", "--by", "subject"}, {"top", "--by", "source"}, {"top", "--by", "lens"}, {"top", "--by", "attr:trace_id"}, {"top", "--by", "lifecycle"},
+		{"timeline"}, {"timeline", "--by", "day", "--to", "2030-01-01"}, {"top", "--by", "subject"}, {"top", "--by", "source"}, {"top", "--by", "lens"}, {"top", "--by", "lifecycle"},
 		{"compare", "--by", "subject", "--from", "2026-11-23T10:00", "--to", "2026-11-23T10:30", "--with", "2026-11-23T09:00"}, {"name"},
 		{"get", ids[9]},
 	}
