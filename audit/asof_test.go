@@ -65,7 +65,7 @@ func everything(t *testing.T, db *audit.DB, f audit.Filter) string {
 	}
 	add(nearest, err)
 	add(db.Timeline(ctx, audit.TimelineOptions{Filter: f, Unapproved: true, By: audit.ByDay}))
-	for _, by := range []audit.TopBy{audit.TopAgents, audit.TopSubjects, audit.TopLenses, audit.TopAssertions, audit.TopSources} {
+	for _, by := range topKeys {
 		add(db.Top(ctx, audit.TopOptions{By: by, Filter: f}))
 		add(db.Top(ctx, audit.TopOptions{By: by, Filter: f, NewSince: ptr(uint64(60_000))}))
 	}

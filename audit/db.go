@@ -52,6 +52,13 @@ type DB struct {
 	closeErr  error
 	closeNote string
 
+	// inbox is what was found in the inbox when it was read last.
+	inbox struct {
+		mu     sync.Mutex
+		seen   string // the files that were read
+		damage string
+	}
+
 	// lastRecords is what Progress returned last in a store that is open for reading.
 	lastRecords atomic.Uint64
 

@@ -10,12 +10,15 @@ import (
 )
 
 // Filter selects records. The zero value selects all. A record must meet every condition that is set.
+//
+// Where pieces of evidence are counted (Impact, and Top and CompareWindows by assertion, source or lifecycle), Lifecycle, Assertion, Source
+// and Unapproved are conditions of the piece that is counted, and Lifecycle is that of the piece.
 type Filter struct {
 	Agent         *AgentID
 	Anonymous     bool    // records of no agent
 	From, To      *uint64 // timestamps, in the store's unit, both inclusive
 	Subject       *string // exactly
-	SubjectGlob   *string // * ? and […], case matters
+	SubjectGlob   *string // * ? […] and [!…], as in a shell; case matters, and \ is an ordinary character
 	Predicate     *string
 	Lens          *string
 	Lifecycle     *Lifecycle // of the question
@@ -26,6 +29,12 @@ type Filter struct {
 	Attributes    []Attribute
 	MinConfidence *float32
 	MaxConfidence *float32
+
+	// AnyOf are lists of alternatives: of each list a record must meet one filter or more. NoneOf are filters of which a record must
+	// meet none. A record that lacks what a filter names does not meet the filter: one without a subject is selected where NoneOf
+	// names a subject. Of these filters only the conditions count, and not AsOf, After, Limit and the order.
+	AnyOf  [][]Filter
+	NoneOf []Filter
 
 	// AsOf selects the records that the store had when it had so many: those that were admitted first. Every answer is then
 	// that of the store at that moment, whatever was admitted since. If the store does not have so many, the error is an
@@ -52,7 +61,7 @@ type Attribute struct {
 func (f Filter) lower() sqlstore.Filter {
 	g := sqlstore.Filter{
 		Agent: bytesOf(f.Agent), Anonymous: f.Anonymous, From: timestampOf(f.From), To: timestampOf(f.To),
-		Subject: f.Subject, SubjectGlob: f.SubjectGlob, Predicate: f.Predicate, Lens: f.Lens,
+		Subject: f.Subject, SubjectGlob: sqlGlobOf(f.SubjectGlob), Predicate: f.Predicate, Lens: f.Lens,
 		Result: bytesOf(f.Result), Assertion: bytesOf(f.Assertion), Source: bytesOf(f.Source), Unapproved: f.Unapproved,
 		MinConfidence: shortestOf(f.MinConfidence), MaxConfidence: shortestOf(f.MaxConfidence), AsOf: indexOf(f.AsOf),
 		Limit: f.Limit, Descending: f.Descending, ByAdmission: f.ByAdmission,
@@ -64,6 +73,31 @@ func (f Filter) lower() sqlstore.Filter {
 	for _, a := range f.Attributes {
 		g.Attributes = append(g.Attributes, sqlstore.Attribute(a))
 	}
+	for _, list := range f.AnyOf {
+		g.AnyOf = append(g.AnyOf, lowerAll(list))
+	}
+	g.NoneOf = lowerAll(f.NoneOf)
+	return g
+}
+
+// lowerAll returns the filters of a list as package sqlstore has them.
+func lowerAll(list []Filter) []sqlstore.Filter {
+	var all []sqlstore.Filter
+	for _, f := range list {
+		f.AsOf, f.After, f.Limit, f.Descending, f.ByAdmission = nil, nil, 0, false, false
+		g := f.lower()
+		if f.none() {
+			g.AnyOf = append(g.AnyOf, nil) // no alternative: no record meets it
+		}
+		all = append(all, g)
+	}
+	return all
+}
+
+// lowerPieces is lower for a question that counts pieces of evidence.
+func (f Filter) lowerPieces() sqlstore.Filter {
+	g := f.lower()
+	g.OnePiece = true
 	return g
 }
 

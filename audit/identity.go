@@ -31,7 +31,7 @@ func (p *opening) adopt(journalDir string) error {
 		return fmt.Errorf("%s: %w: its identity, %x, is that of no store; a newer version may have made it", journalDir, ErrMismatch, identity)
 	}
 	if u := p.opts.unit; u != nil && *u != unitOf(unit) {
-		return fmt.Errorf("%s: %w: the journal's time unit is %s, for good, not %s", journalDir, ErrInvalid, unit, *u)
+		return fmt.Errorf("%s: %w", journalDir, invalid("the journal's time unit is %s, for good, not %s", unit, *u))
 	}
 	p.file.StoreID, p.file.TimeUnit, p.adopted = id, unit, true
 	return nil

@@ -13,7 +13,7 @@ import (
 // ImpactOptions say which answers Impact yields.
 type ImpactOptions struct {
 	Source bool   // the hash is a source's, not an assertion's
-	Filter Filter // which answers count; Impact sets its Assertion or Source
+	Filter Filter // which pieces of evidence count, in which answers; Impact sets its Assertion or Source
 
 	Budget Budget // of ImpactTotals: how many answers it counts, or for how long
 }
@@ -21,7 +21,7 @@ type ImpactOptions struct {
 // ImpactedAnswer is a record that some evidence went into.
 type ImpactedAnswer struct {
 	Audit    QueryAudit
-	Evidence []ImpactedEvidence // the evidence in the record, in its order; never empty
+	Evidence []ImpactedEvidence // the pieces in the record that the filter selects, in its order; never empty
 	Won      bool               // the evidence is the result
 }
 
@@ -78,7 +78,8 @@ func (o ImpactOptions) within(h Hash) (Filter, error) {
 }
 
 // Impact yields the answers that an assertion, or a source, went into, in the order of the filter: by
-// (timestamp, query id) unless it says otherwise, and at most its limit. When they are many (more than about
+// (timestamp, query id) unless it says otherwise, and at most its limit. Lifecycle, Assertion, Source and Unapproved in the filter
+// are conditions of that evidence itself: with Unapproved an answer is one in which it was not Approved. When they are many (more than about
 // 16,000), Impact walks through the records in that order, so the first answers come at once and the rest as
 // fast as they are read. In place of a record that is damaged it yields a *RecordError, and goes on.
 func (db *DB) Impact(ctx context.Context, h Hash, o ImpactOptions) iter.Seq2[ImpactedAnswer, error] {
@@ -88,24 +89,34 @@ func (db *DB) Impact(ctx context.Context, h Hash, o ImpactOptions) iter.Seq2[Imp
 			yield(ImpactedAnswer{}, fmt.Errorf("impact of %s: %w", h, err))
 			return
 		}
-		for q, err := range db.Audits(ctx, f) {
+		for q, err := range db.withPiece(ctx, f) {
 			if err != nil {
 				if !yield(ImpactedAnswer{}, fmt.Errorf("impact of %s: %w", h, err)) || !ofRecord(err) {
 					return
 				}
 				continue
 			}
-			if !yield(impactOn(q, h, o.Source), nil) {
+			if !yield(impactOn(q, &f), nil) {
 				return
 			}
 		}
 	}
 }
 
-func impactOn(q QueryAudit, h Hash, source bool) ImpactedAnswer {
+// withPiece yields the records that have a piece of evidence which meets a filter.
+func (db *DB) withPiece(ctx context.Context, f Filter) iter.Seq2[QueryAudit, error] {
+	onePiece := func(ctx context.Context, g sqlstore.Filter) iter.Seq2[[]byte, error] {
+		g.OnePiece = true
+		return db.sql.Select(ctx, g)
+	}
+	return parsed(whileOpen(ctx, db, selected(ctx, db, f, onePiece)))
+}
+
+// impactOn says which evidence of a record meets a filter.
+func impactOn(q QueryAudit, f *Filter) ImpactedAnswer {
 	a := ImpactedAnswer{Audit: q}
 	for i, c := range q.ContributingAssertions {
-		if !source && c.AssertionHash != h || source && c.SourceHash != h {
+		if !f.matchesPiece(&q, &c) {
 			continue
 		}
 		a.Evidence = append(a.Evidence, ImpactedEvidence{c, i})
@@ -138,7 +149,7 @@ func (db *DB) impactTotals(ctx context.Context, t *ImpactTotals, h Hash, o Impac
 	if o.Source {
 		assertions = MaxAssertions
 	}
-	uses, err := db.sql.CountEvidence(ctx, sqlstore.Evidence{Hash: bytesOf(&h), Source: o.Source}, f.lower(), assertions, o.Budget.lower())
+	uses, err := db.sql.CountEvidence(ctx, sqlstore.Evidence{Hash: bytesOf(&h), Source: o.Source}, f.lowerPieces(), assertions, o.Budget.lower())
 	if err != nil {
 		return err
 	}

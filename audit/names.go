@@ -92,8 +92,8 @@ func CheckName(name string) error {
 }
 
 // ResolveHash returns the hash that a person means by a name. 64 hex digits are a hash, whether the store has it or
-// not. Otherwise the name is a label, or MinPrefix or more hex digits with which one hash of these kinds begins. Spaces
-// around the name are ignored. Several hashes are an *AmbiguousError, no hash is an *UnknownError, and a name that
+// not. Otherwise the name is a label, or MinPrefix or more hex digits with which one hash of these kinds begins. Of several
+// hashes with that label those do not count that stand only for something else. Spaces around the name are ignored. Several hashes are an *AmbiguousError, no hash is an *UnknownError, and a name that
 // CheckName refuses is ErrInvalid. It costs a few seeks.
 func (db *DB) ResolveHash(ctx context.Context, name string, kinds HashKind) (Hash, error) {
 	name = strings.TrimSpace(name)
@@ -118,6 +118,9 @@ func (db *DB) ResolveHash(ctx context.Context, name string, kinds HashKind) (Has
 		}
 		found = append(found, h)
 	}
+	if found, err = db.meant(ctx, found, kinds); err != nil {
+		return Hash{}, err
+	}
 	prefix := len(name) >= MinPrefix && isHex(name)
 	if len(found) == 0 && prefix {
 		err := db.ask(ctx, nil, func() (err error) {
@@ -135,6 +138,37 @@ func (db *DB) ResolveHash(ctx context.Context, name string, kinds HashKind) (Has
 		return found[0], nil
 	}
 	return Hash{}, db.ambiguous(ctx, name, found)
+}
+
+// meant returns those of several hashes with one label that can be meant as one of these kinds. A hash that stands only for
+// something else cannot: no record has it as that. A hash that no record has can be, such as the new key of an agent. If
+// none can be meant, or if there may be more hashes than these, it returns them all.
+func (db *DB) meant(ctx context.Context, hashes []Hash, kinds HashKind) ([]Hash, error) {
+	if len(hashes) < 2 || len(hashes) >= MaxResolved || kinds == AnyHash {
+		return hashes, nil
+	}
+	var meant []Hash
+	err := db.ask(ctx, nil, func() error {
+		for _, h := range hashes {
+			can, err := db.standsFor(ctx, h, kinds)
+			if err == nil && !can {
+				var other bool
+				other, err = db.standsFor(ctx, h, AnyHash&^kinds)
+				can = !other
+			}
+			if err != nil {
+				return err
+			}
+			if can {
+				meant = append(meant, h)
+			}
+		}
+		return nil
+	})
+	if err != nil || len(meant) == 0 {
+		return hashes, err
+	}
+	return meant, nil
 }
 
 // unknown adds to e the labels that may have been meant.

@@ -204,3 +204,139 @@ func TestALabelOfWhatIsNoHashIsDamage(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// One label may name an agent, an assertion and a source. Where only one of them can be meant, it is.
+func TestALabelOfSeveralKinds(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	db := openDB(t, filepath.Join(t.TempDir(), "store"))
+	agent, assertion, source, answer, fresh := fill(1), fill(2), fill(3), fill(4), fill(5)
+	_, err := db.PutAudit(ctx, &audit.QueryAudit{
+		AgentID: &agent, ResultHash: &answer, ContributingAssertions: []audit.ContributingAssertion{{AssertionHash: assertion, SourceHash: source}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := func(hashes ...audit.Hash) {
+		t.Helper()
+		var labels []audit.Label
+		for _, h := range []audit.Hash{agent, assertion, source, answer, fresh} {
+			label := ""
+			if slices.Contains(hashes, h) {
+				label = "x"
+			}
+			labels = append(labels, audit.Label{Hash: h, Label: label})
+		}
+		if err := db.PutLabels(ctx, labels); err != nil {
+			t.Fatal(err)
+		}
+	}
+	none := audit.Hash{}
+	for _, c := range []struct {
+		labelled []audit.Hash
+		kinds    audit.HashKind
+		want     audit.Hash // none: ambiguous
+	}{
+		{[]audit.Hash{agent, assertion, source}, audit.AgentHash, agent},
+		{[]audit.Hash{agent, assertion, source}, audit.AssertionHash, assertion},
+		{[]audit.Hash{agent, assertion, source}, audit.SourceHash, source},
+		{[]audit.Hash{agent, assertion, source}, audit.AnyHash, none},
+		{[]audit.Hash{agent, assertion, source}, audit.AssertionHash | audit.SourceHash, none},
+		{[]audit.Hash{agent, answer}, audit.AssertionHash, answer}, // an answer is an assertion that is in no evidence
+		{[]audit.Hash{agent, fresh}, audit.AgentHash, none},        // the new key of an agent, which has asked nothing yet
+		{[]audit.Hash{assertion, fresh}, audit.AgentHash, fresh},
+		{[]audit.Hash{assertion, source}, audit.AgentHash, none}, // neither can be
+	} {
+		name(c.labelled...)
+		var ambiguous *audit.AmbiguousError
+		got, err := db.ResolveHash(ctx, "x", c.kinds)
+		if c.want == none && !errors.As(err, &ambiguous) || c.want != none && (err != nil || got != c.want) {
+			t.Errorf("%v as %s: %v, %v", c.labelled, c.kinds, got, err)
+		}
+	}
+}
+
+// Of very many hashes with one label, those that are read first decide nothing.
+func TestALabelOfVeryManyHashes(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	db := openDB(t, filepath.Join(t.TempDir(), "store"))
+	var labels []audit.Label
+	for i := range audit.MaxResolved + 1 {
+		h := fill(byte(i + 1))
+		labels = append(labels, audit.Label{Hash: h, Label: "x"})
+		q := audit.QueryAudit{Timestamp: uint64(i), ContributingAssertions: []audit.ContributingAssertion{{AssertionHash: h}}}
+		if i == 0 || i == audit.MaxResolved {
+			q = audit.QueryAudit{Timestamp: uint64(i), AgentID: &h}
+		}
+		if _, err := db.PutAudit(ctx, &q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.PutLabels(ctx, labels); err != nil {
+		t.Fatal(err)
+	}
+	var ambiguous *audit.AmbiguousError
+	if got, err := db.ResolveHash(ctx, "x", audit.AgentHash); !errors.As(err, &ambiguous) {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
+// What a shell completes: labels of the right kind, digits where there is no label, and subjects, each at most so often.
+func TestWhatBeginsWithAText(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	db := openDB(t, filepath.Join(t.TempDir(), "store"))
+	agents := []audit.Hash{hashWith(t, "aa01"), hashWith(t, "aa02"), hashWith(t, "bb03")}
+	assertion, source := hashWith(t, "aa04"), hashWith(t, "aa05")
+	for i, subject := range []string{"a/1", "a/1", "a/2", "a/10", "b", "a", "A/1", "a\U0010ffff"} {
+		_, err := db.PutAudit(ctx, &audit.QueryAudit{
+			AgentID: &agents[i%3], Timestamp: uint64(i), Params: audit.QueryParams{Subject: &subject},
+			ContributingAssertions: []audit.ContributingAssertion{{AssertionHash: assertion, SourceHash: source}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.PutLabels(ctx, []audit.Label{{Hash: agents[0], Label: "planner"}, {Hash: assertion, Label: "plan"}, {Hash: source, Label: "plans"}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.AwaitApplied(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		text  string
+		kinds audit.HashKind
+		most  int
+		want  []audit.Label
+	}{
+		{"pl", audit.AgentHash, 9, []audit.Label{{Hash: agents[0], Label: "planner"}}},
+		{"pl", audit.AssertionHash, 9, []audit.Label{{Hash: assertion, Label: "plan"}}},
+		{"pl", audit.AnyHash, 9, []audit.Label{{Hash: assertion, Label: "plan"}, {Hash: agents[0], Label: "planner"}, {Hash: source, Label: "plans"}}},
+		{"pl", audit.AnyHash, 2, []audit.Label{{Hash: assertion, Label: "plan"}, {Hash: agents[0], Label: "planner"}}},
+		{"", audit.AgentHash, 9, []audit.Label{{Hash: agents[0], Label: "planner"}, {Hash: agents[1]}, {Hash: agents[2]}}},
+		{"AA", audit.AgentHash, 9, []audit.Label{{Hash: agents[1]}}},
+		{"", audit.SourceHash, 9, []audit.Label{{Hash: source, Label: "plans"}}},
+		{"x", audit.AnyHash, 9, nil},
+	} {
+		got, err := db.HashesBeginning(ctx, c.text, c.kinds, c.most)
+		if err != nil || !slices.Equal(got, c.want) {
+			t.Errorf("%d of %s beginning with %q: %v, %v; want %v", c.most, c.kinds, c.text, got, err, c.want)
+		}
+	}
+	for _, c := range []struct {
+		text string
+		most int
+		want []string
+	}{
+		{"a/1", 9, []string{"a/1", "a/10"}},
+		{"a", 9, []string{"a", "a/1", "a/10", "a/2", "a\U0010ffff"}},
+		{"a", 3, []string{"a", "a/1", "a/10"}},
+		{"", 2, []string{"A/1", "a"}},
+		{"c", 9, nil},
+	} {
+		if got, err := db.SubjectsBeginning(ctx, c.text, c.most); err != nil || !slices.Equal(got, c.want) {
+			t.Errorf("%d subjects beginning with %q: %q, %v", c.most, c.text, got, err)
+		}
+	}
+}

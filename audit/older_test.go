@@ -23,6 +23,7 @@ import (
 const (
 	rootOfVersion2  = "S3YYxid7zRsLJobKmEvC5cS8Jfzp6qhWxHLc3G8oYuU="
 	rootOfVersion3  = "UwaGd2qoRqi3Y9QHzzrGTZ7e+p5z2zg5pn0mVNHVVX0="
+	rootOfVersion4  = "K3wL2x0ZHv0yPR8Q+D9AdtnF3QJbrzJaQlHSS0lV/HU="
 	rootOfCanonical = "Z/yUjOv/gV7izsmWX5pZYIWze+bjT6+stRbdn7tn9dM="
 )
 
@@ -286,4 +287,35 @@ func TestTheJournalOfAnOlderStoreIsRepaired(t *testing.T) {
 		}
 		wantVersion2(t, openDB(t, dir))
 	}
+}
+
+// A store of the version before the times of agents gets its view when it is opened for writing. No record is looked at for
+// that, and a reader reads the store as it is.
+func TestAStoreWithoutTimesOfAgentsIsMigrated(t *testing.T) {
+	t.Parallel()
+	dir := goldenStore(t, "version4")
+	reader := openDB(t, dir, audit.ReadOnly())
+	before := show(agentsOf(t, reader, audit.Filter{}))
+	if report, err := reader.Verify(t.Context(), audit.VerifyOptions{}); err != nil || !report.OK() {
+		t.Errorf("before: %q, %v", report.Problems, err)
+	}
+	closeDB(t, reader)
+	if why, err := audit.NeedsRecovery(t.Context(), dir); err != nil || !strings.Contains(why, "older version") {
+		t.Errorf("needs recovery: %q, %v", why, err)
+	}
+	db := openDB(t, dir)
+	wantGolden(t, db, rootOfVersion4)
+	if after := show(agentsOf(t, db, audit.Filter{})); after != before {
+		t.Errorf("after:\n%s\nwant\n%s", after, before)
+	}
+	closeDB(t, db)
+	s := openShell(t, dir)
+	if s.ask(`SELECT sum(audits) FROM agents`) != 270 || s.ask(`SELECT count(*) FROM agents WHERE agent_id IS NULL AND audits = 38`) != 1 {
+		t.Error("the view agents has not all records")
+	}
+	if s.ask(`SELECT count(*) FROM agents g WHERE first_time = (SELECT min(time) FROM audits WHERE agent_id IS g.agent_id)
+		AND last_time = (SELECT max(time) FROM audits WHERE agent_id IS g.agent_id)`) != 7 {
+		t.Error("the view agents has other times than its records")
+	}
+	s.exit()
 }

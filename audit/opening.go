@@ -148,7 +148,7 @@ func (p *opening) makeJournalDir(journalDir string) error {
 // checkOptions refuses options that contradict an existing store.
 func (p *opening) checkOptions() error {
 	if u := p.opts.unit; u != nil && *u != unitOf(p.file.TimeUnit) {
-		return fmt.Errorf("%s: %w: the store's time unit is %s, for good, not %s", p.dir, ErrInvalid, p.file.TimeUnit, *u)
+		return fmt.Errorf("%s: %w", p.dir, invalid("the store's time unit is %s, for good, not %s", p.file.TimeUnit, *u))
 	}
 	if want := p.opts.journalDir; want != "" {
 		want, err := filepath.Abs(want)

@@ -192,9 +192,12 @@ func (db *DB) under(ctx context.Context, id QueryID, found backlog.Found) ([]byt
 // settle sets the result of a put under whose id these bytes are stored.
 func (p put) settle(stored []byte) {
 	if p.result.Duplicate = bytes.Equal(p.claim.Raw, stored); !p.result.Duplicate {
-		p.result.Err = fmt.Errorf("%s: %w", p.result.ID, ErrConflict)
+		p.result.Err = conflict(p.result.ID)
 	}
 }
+
+// conflict refuses a record because other bytes are stored under its id.
+func conflict(id QueryID) error { return fmt.Errorf("%s: %w", id, ErrConflict) }
 
 // store gives the journal records whose ids are claimed, and waits until they are durable.
 func (db *DB) store(ctx context.Context, claims []*backlog.Claim) error {

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -87,7 +88,7 @@ func randomFilter(r *rand.Rand) audit.Filter {
 		f.To = ptr([]uint64{0, 59_999, 86_400_000, 90_000_000, math.MaxInt64, math.MaxUint64}[r.IntN(6)])
 	})
 	set(func() { f.Subject = ptr([]string{"s0", "s[1]*", "none"}[r.IntN(3)]) })
-	set(func() { f.SubjectGlob = ptr([]string{"s*", "s[1]", "s1", "*"}[r.IntN(4)]) })
+	set(func() { f.SubjectGlob = ptr([]string{"s*", "s[1]", "s1", "*", "s[!1]", "[!s]*", "?[^0]*"}[r.IntN(7)]) })
 	set(func() { f.Predicate = ptr("p0") })
 	set(func() { f.Lens = ptr([]string{"Recency", ""}[r.IntN(2)]) })
 	set(func() { f.Lifecycle = ptr(audit.Approved) })
@@ -101,6 +102,47 @@ func randomFilter(r *rand.Rand) audit.Filter {
 	return f
 }
 
+// randomLists adds lists of alternatives and negations to a filter, which may have some of their own.
+func randomLists(r *rand.Rand, f audit.Filter, depth int) audit.Filter {
+	list := func() (all []audit.Filter) {
+		for range r.IntN(3) + r.IntN(2) {
+			g := randomFilter(r)
+			if r.IntN(2) == 0 {
+				g = randomCondition(r)
+			}
+			if depth > 0 {
+				g = randomLists(r, g, depth-1)
+			}
+			all = append(all, g)
+		}
+		return all
+	}
+	for range r.IntN(3) - r.IntN(2) {
+		f.AnyOf = append(f.AnyOf, list())
+	}
+	if r.IntN(3) == 0 {
+		f.NoneOf = list()
+	}
+	return f
+}
+
+// randomCondition is a filter with one condition, as a front end has it in a list.
+func randomCondition(r *rand.Rand) audit.Filter {
+	for {
+		f := randomFilter(r)
+		set := 0
+		v := reflect.ValueOf(f)
+		for i := range v.NumField() {
+			if !v.Field(i).IsZero() {
+				set++
+			}
+		}
+		if set == 1 {
+			return f
+		}
+	}
+}
+
 // world is a store and what is in it.
 type world struct {
 	*testing.T
@@ -108,38 +150,90 @@ type world struct {
 	qs []audit.QueryAudit
 }
 
-// selected is what a filter selects, in its order, up to its limit.
-func (w *world) selected(f audit.Filter) (out []audit.QueryAudit) {
+// fits reports whether a record meets the conditions of a filter.
+func fits(q audit.QueryAudit, f audit.Filter) bool {
+	has := func(ok func(audit.ContributingAssertion) bool) bool {
+		return slices.ContainsFunc(q.ContributingAssertions, ok)
+	}
+	return fitsRecord(q, f) &&
+		(f.Lifecycle == nil || q.Params.Lifecycle != nil && *q.Params.Lifecycle == *f.Lifecycle) &&
+		(f.Assertion == nil || has(func(c audit.ContributingAssertion) bool { return c.AssertionHash == *f.Assertion })) &&
+		(f.Source == nil || has(func(c audit.ContributingAssertion) bool { return c.SourceHash == *f.Source })) &&
+		(!f.Unapproved || has(func(c audit.ContributingAssertion) bool { return c.Lifecycle != audit.Approved })) &&
+		fitsLists(f, func(g audit.Filter) bool { return fits(q, g) })
+}
+
+// fitsPiece reports whether a piece of evidence in a record meets a filter, where pieces are counted.
+func fitsPiece(q audit.QueryAudit, c audit.ContributingAssertion, f audit.Filter) bool {
+	return fitsRecord(q, f) && (f.Lifecycle == nil || c.Lifecycle == *f.Lifecycle) &&
+		(f.Assertion == nil || c.AssertionHash == *f.Assertion) && (f.Source == nil || c.SourceHash == *f.Source) &&
+		(!f.Unapproved || c.Lifecycle != audit.Approved) &&
+		fitsLists(f, func(g audit.Filter) bool { return fitsPiece(q, c, g) })
+}
+
+func fitsLists(f audit.Filter, ok func(audit.Filter) bool) bool {
+	for _, list := range f.AnyOf {
+		if !slices.ContainsFunc(list, ok) {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(f.NoneOf, ok)
+}
+
+// fitsRecord is what is the same for both: the conditions of a filter itself that are not of evidence.
+func fitsRecord(q audit.QueryAudit, f audit.Filter) bool {
 	same := func(have, want *string) bool { return want == nil || have != nil && *have == *want }
 	hash := func(have, want *audit.Hash) bool { return want == nil || have != nil && *have == *want }
+	ok := hash(q.AgentID, f.Agent) && (!f.Anonymous || q.AgentID == nil) &&
+		(f.From == nil || q.Timestamp >= *f.From) && (f.To == nil || q.Timestamp <= *f.To) &&
+		same(q.Params.Subject, f.Subject) && same(q.Params.Predicate, f.Predicate) && same(q.Params.Lens, f.Lens) &&
+		hash(q.ResultHash, f.Result) &&
+		(f.MinConfidence == nil || q.ResultConfidence >= *f.MinConfidence) &&
+		(f.MaxConfidence == nil || q.ResultConfidence <= *f.MaxConfidence)
+	if ok && f.SubjectGlob != nil {
+		ok = q.Params.Subject != nil
+		if ok {
+			ok, _ = path.Match(strings.ReplaceAll(*f.SubjectGlob, "[!", "[^"), *q.Params.Subject)
+		}
+	}
+	for _, a := range f.Attributes {
+		v, there := q.Attributes[a.Key]
+		ok = ok && there && fmt.Sprint(v) == a.Value
+	}
+	return ok
+}
+
+// piece is a piece of evidence with its record.
+type piece struct {
+	audit.ContributingAssertion
+	position int
+	of       audit.QueryAudit
+}
+
+// pieces are those that a filter selects where pieces are counted, in the order of time.
+func (w *world) pieces(f audit.Filter) (out []piece) {
+	for _, q := range w.selected(audit.Filter{AsOf: f.AsOf}) {
+		for i, c := range q.ContributingAssertions {
+			if fitsPiece(q, c, f) {
+				out = append(out, piece{c, i, q})
+			}
+		}
+	}
+	return out
+}
+
+// selected is what a filter selects, in its order, up to its limit.
+func (w *world) selected(f audit.Filter) []audit.QueryAudit {
+	return w.ordered(f, func(q audit.QueryAudit) bool { return fits(q, f) })
+}
+
+// ordered are the records that are ok, in the order of a filter and up to its limit.
+func (w *world) ordered(f audit.Filter, ok func(audit.QueryAudit) bool) (out []audit.QueryAudit) {
 	for i, q := range w.qs {
 		if f.AsOf != nil && uint64(i) >= *f.AsOf {
 			break
 		}
-		has := func(ok func(audit.ContributingAssertion) bool) bool {
-			return slices.ContainsFunc(q.ContributingAssertions, ok)
-		}
-		ok := hash(q.AgentID, f.Agent) && (!f.Anonymous || q.AgentID == nil) &&
-			(f.From == nil || q.Timestamp >= *f.From) && (f.To == nil || q.Timestamp <= *f.To) &&
-			same(q.Params.Subject, f.Subject) && same(q.Params.Predicate, f.Predicate) && same(q.Params.Lens, f.Lens) &&
-			(f.Lifecycle == nil || q.Params.Lifecycle != nil && *q.Params.Lifecycle == *f.Lifecycle) &&
-			hash(q.ResultHash, f.Result) &&
-			(f.Assertion == nil || has(func(c audit.ContributingAssertion) bool { return c.AssertionHash == *f.Assertion })) &&
-			(f.Source == nil || has(func(c audit.ContributingAssertion) bool { return c.SourceHash == *f.Source })) &&
-			(!f.Unapproved || has(func(c audit.ContributingAssertion) bool { return c.Lifecycle != audit.Approved })) &&
-			(f.MinConfidence == nil || q.ResultConfidence >= *f.MinConfidence) &&
-			(f.MaxConfidence == nil || q.ResultConfidence <= *f.MaxConfidence)
-		if ok && f.SubjectGlob != nil {
-			ok = q.Params.Subject != nil
-			if ok {
-				ok, _ = path.Match(*f.SubjectGlob, *q.Params.Subject)
-			}
-		}
-		for _, a := range f.Attributes {
-			v, there := q.Attributes[a.Key]
-			ok = ok && there && fmt.Sprint(v) == a.Value
-		}
-		if ok {
+		if ok(q) {
 			out = append(out, q)
 		}
 	}
@@ -214,6 +308,9 @@ func TestQuestionsFindWhatLookingAtEveryRecordFinds(t *testing.T) {
 			}
 			for range questions {
 				f := randomFilter(r)
+				if r.IntN(2) == 0 {
+					f = randomLists(r, f, r.IntN(2))
+				}
 				f.Limit, f.Descending = r.IntN(6), r.IntN(2) == 0
 				if r.IntN(2) == 0 {
 					f.AsOf = ptr(uint64(r.IntN(len(w.qs) + 1)))
@@ -258,11 +355,23 @@ func (w *world) askAll(r *rand.Rand, f audit.Filter) {
 	w.wantAgents(f)
 	w.wantNearest(f, []uint64{0, 30_000, 59_999, 60_000, 95_000_000, math.MaxInt64, math.MaxUint64}[r.IntN(7)])
 	w.wantTimeline(audit.TimelineOptions{By: audit.BucketSize(r.IntN(3)), Filter: f, Unapproved: r.IntN(2) == 0, MaxBuckets: []int{0, 0, 3}[r.IntN(3)]})
-	o := audit.TopOptions{By: []audit.TopBy{audit.TopAgents, audit.TopSubjects, audit.TopLenses, audit.TopAssertions, audit.TopSources}[r.IntN(5)], Filter: f}
+	o := audit.TopOptions{By: topKeys[r.IntN(len(topKeys))], Rank: []audit.TopRank{"", audit.RankPieces, audit.RankAnswers, audit.RankAgents}[r.IntN(4)], Filter: f}
 	if r.IntN(2) == 0 {
 		o.NewSince = ptr([]uint64{0, 60_000, 86_400_000, math.MaxUint64}[r.IntN(4)])
 	}
 	w.wantTop(o)
+	w.wantComparison(audit.CompareOptions{By: o.By, Filter: f, Before: audit.Window{From: 0, To: 59_999}, After: audit.Window{From: 60_000 + uint64(r.IntN(2)), To: []uint64{60_001, 86_400_000, math.MaxUint64}[r.IntN(3)]}})
+	n, cut, err := w.db.Count(ctx, f, audit.Budget{})
+	if err != nil || cut {
+		w.Fatal(n, cut, err)
+	}
+	w.same("count", n, uint64(len(w.selected(unlimited(f)))))
+}
+
+// topKeys are what can be ranked.
+var topKeys = []audit.TopBy{
+	audit.TopAgents, audit.TopSubjects, audit.TopPredicates, audit.TopLenses, audit.TopAssertions, audit.TopSources, audit.TopLifecycles,
+	audit.TopAttribute("trace_id"), audit.TopAttribute("nothing"),
 }
 
 // users counts the agents of records, and what else Uses has.
@@ -364,10 +473,10 @@ func (w *world) wantTrace(index, neighbours int, asOf *uint64) {
 func (w *world) wantImpact(h audit.Hash, o audit.ImpactOptions) {
 	w.Helper()
 	ctx := context.Background()
-	f, mine := o.Filter, func(c audit.ContributingAssertion) bool { return c.AssertionHash == h }
+	f := o.Filter
 	asked := &f.Assertion
 	if o.Source {
-		asked, mine = &f.Source, func(c audit.ContributingAssertion) bool { return c.SourceHash == h }
+		asked = &f.Source
 	}
 	if *asked != nil && **asked != h {
 		_, err := w.db.ImpactTotals(ctx, h, o)
@@ -377,9 +486,15 @@ func (w *world) wantImpact(h audit.Hash, o audit.ImpactOptions) {
 		return
 	}
 	*asked = &h
+	mine := func(q audit.QueryAudit, c audit.ContributingAssertion) bool { return fitsPiece(q, c, f) }
+	selected := func(f audit.Filter) []audit.QueryAudit {
+		return w.ordered(f, func(q audit.QueryAudit) bool {
+			return slices.ContainsFunc(q.ContributingAssertions, func(c audit.ContributingAssertion) bool { return fitsPiece(q, c, f) })
+		})
+	}
 	look := func(q audit.QueryAudit) (positions []int, won bool, weight float64) {
 		for i, c := range q.ContributingAssertions {
-			if mine(c) {
+			if mine(q, c) {
 				positions = append(positions, i)
 				won = won || q.ResultHash != nil && *q.ResultHash == c.AssertionHash
 				weight += float64(c.Weight)
@@ -400,7 +515,7 @@ func (w *world) wantImpact(h audit.Hash, o audit.ImpactOptions) {
 		got = append(got, fmt.Sprint(a.Audit.QueryID, positions, a.Won))
 	}
 	var want []string
-	for _, q := range w.selected(f) {
+	for _, q := range selected(f) {
 		positions, won, _ := look(q)
 		want = append(want, fmt.Sprint(q.QueryID, positions, won))
 	}
@@ -414,7 +529,7 @@ func (w *world) wantImpact(h audit.Hash, o audit.ImpactOptions) {
 	assertions := map[audit.Hash]bool{}
 	var weight float64
 	byAgent := map[audit.Hash]*audit.AgentImpact{}
-	for _, q := range w.selected(unlimited(f)) {
+	for _, q := range selected(unlimited(f)) {
 		_, won, wt := look(q)
 		sum.Answers++
 		weight += wt
@@ -437,7 +552,7 @@ func (w *world) wantImpact(h audit.Hash, o audit.ImpactOptions) {
 		}
 		sum.Last = ptr(q.Timestamp)
 		for _, c := range q.ContributingAssertions {
-			if mine(c) {
+			if mine(q, c) {
 				assertions[c.AssertionHash] = true
 			}
 		}
@@ -572,7 +687,7 @@ func (w *world) wantTimeline(o audit.TimelineOptions) {
 	}
 	size := map[audit.BucketSize]uint64{audit.ByMinute: 60_000, audit.ByHour: 3_600_000, audit.ByDay: 86_400_000}[o.By]
 	counted := map[uint64]*audit.TimelineBucket{}
-	agents, last, shown := map[uint64]map[audit.Hash]bool{}, map[audit.Hash]uint64{}, map[audit.Hash]uint64{}
+	agents, last := map[uint64]map[audit.Hash]bool{}, map[audit.Hash]uint64{}
 	selected := w.selected(unlimited(o.Filter))
 	want := audit.Timeline{Buckets: []audit.TimelineBucket{}, Silent: []audit.SilentAgent{}}
 	for _, q := range selected {
@@ -591,7 +706,6 @@ func (w *world) wantTimeline(o audit.TimelineOptions) {
 			agents[start][*q.AgentID] = true
 			b.Agents = uint64(len(agents[start]))
 			last[*q.AgentID] = q.Timestamp
-			shown[*q.AgentID]++
 			want.Agents = uint64(len(last))
 		}
 		if o.Unapproved && slices.ContainsFunc(q.ContributingAssertions, func(c audit.ContributingAssertion) bool { return c.Lifecycle != audit.Approved }) {
@@ -630,26 +744,103 @@ func (w *world) wantTimeline(o audit.TimelineOptions) {
 		if n := len(want.Buckets); n > most {
 			want.Buckets, want.Cut = want.Buckets[n-most:], true
 		}
-		middle := from + (to-from)/2
-		timed := unlimited(o.Filter)
-		timed.From, timed.To, timed.AsOf = nil, nil, nil
-		if reflect.DeepEqual(timed, audit.Filter{}) {
-			for _, q := range w.selected(audit.Filter{To: &to, AsOf: o.Filter.AsOf}) {
-				if q.AgentID != nil {
-					last[*q.AgentID] = q.Timestamp
-				}
-			}
-		}
-		for id, at := range last {
-			if at <= middle {
-				want.Silent = append(want.Silent, audit.SilentAgent{AgentID: id, Last: at, Shown: shown[id]})
-			}
-		}
+		want.Silent = w.silent(o.Filter, selected, from, to)
 		slices.SortFunc(want.Silent, func(a, b audit.SilentAgent) int {
 			return cmp.Or(cmp.Compare(b.Last, a.Last), a.AgentID.Compare(b.AgentID))
 		})
 	}
 	w.same("timeline", show(*got), show(want))
+}
+
+// silent are the agents that are silent at the end of a time, in no order. selected are the records of the filter.
+func (w *world) silent(f audit.Filter, selected []audit.QueryAudit, from, to uint64) []audit.SilentAgent {
+	out := []audit.SilentAgent{}
+	timed := unlimited(f)
+	timed.From, timed.To, timed.AsOf = nil, nil, nil
+	known := selected // by which the filter may judge
+	if reflect.DeepEqual(timed, audit.Filter{}) {
+		known = w.selected(audit.Filter{AsOf: f.AsOf})
+	}
+	done := map[audit.Hash]bool{}
+	for _, q := range known {
+		if q.AgentID == nil || done[*q.AgentID] {
+			continue
+		}
+		id := *q.AgentID
+		done[id] = true
+		of := func(qs []audit.QueryAudit) (times []uint64) {
+			for _, q := range qs {
+				if q.AgentID != nil && *q.AgentID == id {
+					times = append(times, q.Timestamp)
+				}
+			}
+			return times
+		}
+		shown, rated := of(selected), of(selected)
+		if len(shown) < audit.MinRated {
+			if !reflect.DeepEqual(timed, audit.Filter{}) {
+				continue
+			}
+			rated = of(known)
+		}
+		last, heard := uint64(0), false
+		for _, t := range append(of(known), shown...) {
+			if t <= to {
+				last, heard = max(last, t), true
+			}
+		}
+		length := rated[len(rated)-1] - rated[0]
+		if !heard || length == 0 || len(rated) < audit.MinRated {
+			continue
+		}
+		if expected := float64(len(rated)-1) * float64(to-last) / float64(length); expected >= audit.MinExpected {
+			out = append(out, audit.SilentAgent{AgentID: id, Last: last, Shown: uint64(len(shown)), Expected: uint64(expected)})
+		}
+	}
+	return out
+}
+
+// keysOf are those that a piece of evidence has, or with a nil one its record.
+func keyOf(by audit.TopBy, q audit.QueryAudit, c *audit.ContributingAssertion) (key any, ok bool) {
+	text := func(s *string) (any, bool) {
+		if s == nil {
+			return nil, false
+		}
+		return *s, true
+	}
+	switch by {
+	case audit.TopAgents:
+		if q.AgentID == nil {
+			return nil, false
+		}
+		return *q.AgentID, true
+	case audit.TopSubjects:
+		return text(q.Params.Subject)
+	case audit.TopPredicates:
+		return text(q.Params.Predicate)
+	case audit.TopLenses:
+		return text(q.Params.Lens)
+	case audit.TopSources:
+		return c.SourceHash, true
+	case audit.TopAssertions:
+		return c.AssertionHash, true
+	case audit.TopLifecycles:
+		return c.Lifecycle.String(), true
+	}
+	name, _ := by.Attribute()
+	v, ok := q.Attributes[name]
+	return fmt.Sprint(v), ok
+}
+
+// counted are what a ranking counts: pieces of evidence, or records, which have no piece.
+func (w *world) counted(by audit.TopBy, f audit.Filter) (out []piece) {
+	if by.OfEvidence() {
+		return w.pieces(f)
+	}
+	for _, q := range w.selected(f) {
+		out = append(out, piece{of: q})
+	}
+	return out
 }
 
 func (w *world) wantTop(o audit.TopOptions) {
@@ -658,32 +849,11 @@ func (w *world) wantTop(o audit.TopOptions) {
 	if err != nil {
 		w.Fatal(err)
 	}
-	keys := func(q audit.QueryAudit) (keys []any) {
-		switch o.By {
-		case audit.TopAgents:
-			if q.AgentID != nil {
-				keys = append(keys, *q.AgentID)
-			}
-		case audit.TopSubjects, audit.TopLenses:
-			if s := map[audit.TopBy]*string{audit.TopSubjects: q.Params.Subject, audit.TopLenses: q.Params.Lens}[o.By]; s != nil {
-				keys = append(keys, *s)
-			}
-		default:
-			for _, c := range q.ContributingAssertions {
-				if o.By == audit.TopSources {
-					keys = append(keys, c.SourceHash)
-				} else {
-					keys = append(keys, c.AssertionHash)
-				}
-			}
-		}
-		return keys
-	}
 	first := map[any]uint64{} // in the whole store
-	for _, q := range w.selected(audit.Filter{AsOf: o.Filter.AsOf}) {
-		for _, k := range keys(q) {
-			if _, ok := first[k]; !ok {
-				first[k] = q.Timestamp
+	for _, p := range w.counted(o.By, audit.Filter{AsOf: o.Filter.AsOf}) {
+		if k, ok := keyOf(o.By, p.of, &p.ContributingAssertion); ok {
+			if _, met := first[k]; !met {
+				first[k] = p.of.Timestamp
 			}
 		}
 	}
@@ -694,39 +864,53 @@ func (w *world) wantTop(o audit.TopOptions) {
 	type entry struct {
 		Count, Answers, First, Last uint64
 		agents                      map[audit.Hash]bool
-		Weight                      float64
+		subjects                    map[string]bool
+		seen                        map[audit.QueryID]bool
+		Weight, Confidence          float64
 	}
 	entries := map[any]*entry{}
 	var total, without uint64
-	for _, q := range w.selected(f) {
-		list := keys(q)
-		if len(list) == 0 && o.By != audit.TopAssertions && o.By != audit.TopSources {
+	for _, p := range w.counted(o.By, f) {
+		q := p.of
+		k, ok := keyOf(o.By, q, &p.ContributingAssertion)
+		if !ok {
 			without++
+			continue
 		}
-		seen := map[any]bool{}
-		for i, k := range list {
-			total++
-			if o.NewSince != nil && first[k] < *o.NewSince {
-				continue
-			}
-			e := entries[k]
-			if e == nil {
-				e = &entry{First: q.Timestamp, agents: map[audit.Hash]bool{}}
-				entries[k] = e
-			}
-			e.Count++
-			e.Last = q.Timestamp
-			if !seen[k] {
-				seen[k] = true
-				e.Answers++
-			}
-			if q.AgentID != nil {
-				e.agents[*q.AgentID] = true
-			}
-			if o.By == audit.TopAssertions || o.By == audit.TopSources {
-				e.Weight += float64(q.ContributingAssertions[i].Weight)
-			}
+		total++
+		if o.NewSince != nil && first[k] < *o.NewSince {
+			continue
 		}
+		e := entries[k]
+		if e == nil {
+			e = &entry{First: q.Timestamp, agents: map[audit.Hash]bool{}, subjects: map[string]bool{}, seen: map[audit.QueryID]bool{}}
+			entries[k] = e
+		}
+		e.Count++
+		e.Last = q.Timestamp
+		if !e.seen[q.QueryID] {
+			e.seen[q.QueryID] = true
+			e.Answers++
+			e.Confidence += float64(q.ResultConfidence)
+		}
+		if q.AgentID != nil {
+			e.agents[*q.AgentID] = true
+		}
+		if q.Params.Subject != nil {
+			e.subjects[*q.Params.Subject] = true
+		}
+		if o.By.OfEvidence() {
+			e.Weight += float64(p.Weight)
+		}
+	}
+	rank := func(e *entry) uint64 {
+		switch {
+		case o.Rank == audit.RankAnswers && o.By.OfEvidence():
+			return e.Answers
+		case o.Rank == audit.RankAgents && o.By != audit.TopAgents:
+			return uint64(len(e.agents))
+		}
+		return e.Count
 	}
 	limit := o.Filter.Limit
 	if limit == 0 {
@@ -734,8 +918,7 @@ func (w *world) wantTop(o audit.TopOptions) {
 	}
 	w.same("totals of top", []any{got.Total, got.Without, got.Missed, got.More, len(got.Entries)},
 		[]any{total, without, uint64(0), len(entries) > limit, min(limit, len(entries))})
-	previous := entry{Count: math.MaxUint64}
-	var before string
+	previous, before := uint64(math.MaxUint64), ""
 	for _, g := range got.Entries {
 		var k any
 		if g.Hash != nil {
@@ -747,19 +930,100 @@ func (w *world) wantTop(o audit.TopOptions) {
 		if e == nil {
 			w.Fatalf("top has %v", k)
 		}
-		if e.Count > previous.Count || e.Count == previous.Count && fmt.Sprint(k) <= before {
+		if n := rank(e); n > previous || n == previous && o.By != audit.TopLifecycles && fmt.Sprint(k) <= before {
 			w.Fatalf("top is not in order at %v", k)
 		}
-		previous, before = *e, fmt.Sprint(k)
-		w.same("entry", []uint64{g.Count, g.Answers, g.Agents, g.First, g.Last}, []uint64{e.Count, e.Answers, uint64(len(e.agents)), e.First, e.Last})
+		previous, before = rank(e), fmt.Sprint(k)
+		w.same("entry", []uint64{g.Count, g.Answers, g.Agents, g.First, g.Last, g.Subjects}, []uint64{e.Count, e.Answers, uint64(len(e.agents)), e.First, e.Last, uint64(len(e.subjects))})
 		if math.Abs(g.Weight-e.Weight) > 1e-6*math.Max(1, math.Abs(e.Weight)) || g.Share != float64(e.Count)/float64(total) {
 			w.Fatalf("%+v, want weight %v", g, e.Weight)
+		}
+		if mean := e.Confidence / float64(e.Answers); g.Confidence != float32(mean) || g.MoreSubjects {
+			w.Fatalf("%+v, want confidence %v", g, mean)
 		}
 		delete(entries, k)
 	}
 	for k, e := range entries { // nothing that was left out belongs in
-		if len(got.Entries) > 0 && e.Count > previous.Count {
+		if len(got.Entries) > 0 && rank(e) > previous {
 			w.Fatalf("top lacks %v with %d", k, e.Count)
+		}
+	}
+}
+
+func (w *world) wantComparison(o audit.CompareOptions) {
+	w.Helper()
+	got, err := w.db.CompareWindows(context.Background(), o)
+	if err != nil {
+		w.Fatal(err)
+	}
+	type counts struct{ before, after uint64 }
+	all := map[any]*counts{}
+	var total, without counts
+	for i, window := range []audit.Window{o.Before, o.After} {
+		f := unlimited(o.Filter)
+		f.From, f.To = &window.From, &window.To
+		side := func(c *counts) *uint64 { return []*uint64{&c.before, &c.after}[i] }
+		for _, p := range w.counted(o.By, f) {
+			k, ok := keyOf(o.By, p.of, &p.ContributingAssertion)
+			if !ok {
+				*side(&without)++
+				continue
+			}
+			*side(&total)++
+			if all[k] == nil {
+				all[k] = &counts{}
+			}
+			*side(all[k])++
+		}
+	}
+	before, after := float64(o.Before.To-o.Before.From)+1, float64(o.After.To-o.After.From)+1
+	grown := func(c *counts) float64 { return float64(c.after)*before - float64(c.before)*after }
+	change := func(c *counts) audit.Change {
+		switch {
+		case c.before == 0:
+			return audit.Came
+		case c.after == 0:
+			return audit.Went
+		case grown(c) > 0:
+			return audit.Grew
+		case grown(c) < 0:
+			return audit.Shrank
+		}
+		return audit.Same
+	}
+	changes := map[audit.Change]uint64{}
+	for _, c := range all {
+		changes[change(c)]++
+	}
+	limit := o.Filter.Limit
+	if limit == 0 {
+		limit = audit.DefaultTop
+	}
+	w.same("totals of compare", []any{got.Before, got.After, got.WithoutBefore, got.WithoutAfter, got.Changes, got.More, len(got.Entries)},
+		[]any{total.before, total.after, without.before, without.after, changes, len(all) > limit, min(limit, len(all))})
+	previous := math.Inf(1)
+	for _, e := range got.Entries {
+		var k any
+		if e.Hash != nil {
+			k = *e.Hash
+		} else {
+			k = *e.Text
+		}
+		c := all[k]
+		if c == nil {
+			w.Fatalf("compare has %v", k)
+		}
+		w.same("compared", []any{e.Before, e.After, e.Change}, []any{c.before, c.after, change(c)})
+		if n := math.Abs(grown(c)); n > previous {
+			w.Fatalf("compare is not in order at %v", k)
+		} else {
+			previous = n
+		}
+		delete(all, k)
+	}
+	for k, c := range all {
+		if len(got.Entries) > 0 && math.Abs(grown(c)) > previous {
+			w.Fatalf("compare lacks %v", k)
 		}
 	}
 }

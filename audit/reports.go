@@ -75,6 +75,9 @@ type Stats struct {
 
 	// Log is the state of the log, nil when the store has none.
 	Log *LogState `json:"-"`
+
+	// Inbox is how the inbox is, nil when there is none.
+	Inbox *InboxState `json:"-"`
 }
 
 // VerifyOptions say how thorough Verify is.
@@ -162,4 +165,7 @@ type BackupReport struct {
 	Segments int          `json:"segments"`
 	Bytes    int64        `json:"bytes"`
 	Verified VerifyReport `json:"verified"`
+
+	// InboxLeft says that the store has an inbox. It is not in the copy: spans that had not become records yet are missing there.
+	InboxLeft bool `json:"inbox_left"`
 }

@@ -42,6 +42,9 @@ func (db *DB) stats(ctx context.Context) (Stats, error) {
 	} else if err != nil && !errors.Is(err, ErrNoLog) {
 		return Stats{}, err
 	}
+	if s.Inbox, err = db.inboxState(ctx); err != nil {
+		return Stats{}, err
+	}
 	if o := db.file.Follows; o != nil {
 		s.Follows, s.Applied = o.Name(), wal.Offset(lastBefore(s.Applied))
 	}

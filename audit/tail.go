@@ -49,7 +49,7 @@ func (db *DB) Tail(ctx context.Context, n int, follow bool) iter.Seq2[[]byte, er
 // it back. When the store is closed, TailAfter ends with ErrClosed, in the writer's process after the last record.
 func (db *DB) TailAfter(ctx context.Context, after Offset) iter.Seq2[TailRecord, error] {
 	return tailOf(ctx, db, func(ctx context.Context, yield func(TailRecord, error) bool) error {
-		return db.tailAfter(ctx, after, yield)
+		return db.tailAfter(ctx, after, true, yield)
 	})
 }
 

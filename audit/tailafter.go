@@ -49,7 +49,8 @@ func (db *DB) tailRange(ctx context.Context) (first, end Offset, err error) {
 	return first, end, err
 }
 
-func (db *DB) tailAfter(ctx context.Context, after Offset, yield func(TailRecord, error) bool) error {
+// tailAfter yields what TailAfter yields, or without follow what there is of it by now.
+func (db *DB) tailAfter(ctx context.Context, after Offset, follow bool, yield func(TailRecord, error) bool) error {
 	if err := db.tailable(ctx); err != nil {
 		return err
 	}
@@ -60,7 +61,7 @@ func (db *DB) tailAfter(ctx context.Context, after Offset, yield func(TailRecord
 	if err != nil {
 		return trimmedSince(err)
 	}
-	rest, err := db.openJournal(from, true)
+	rest, err := db.openJournal(from, follow)
 	if err != nil {
 		return trimmedSince(err)
 	}

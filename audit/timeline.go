@@ -1,7 +1,6 @@
 package audit
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -40,10 +39,12 @@ func (b BucketSize) String() string {
 }
 
 // DefaultMaxBuckets is how many buckets a Timeline has at most by default, and MaxSilent how many
-// silent agents it lists at most.
+// silent agents it lists at most. What MinRated and MinExpected are says Timeline.Silent.
 const (
 	DefaultMaxBuckets = 10_000
 	MaxSilent         = 100
+	MinRated          = 5
+	MinExpected       = 5
 )
 
 // TimelineOptions say what a Timeline counts, and how.
@@ -57,6 +58,9 @@ type TimelineOptions struct {
 	Unapproved bool
 
 	MaxBuckets int // 0: DefaultMaxBuckets
+
+	// Now is the present as a timestamp, 0 if it does not matter. Nobody is silent because the time shown has not passed yet.
+	Now uint64
 
 	// Budget can end the count of a filter that the stored counts do not answer.
 	Budget Budget
@@ -78,9 +82,11 @@ type Timeline struct {
 	Agents    uint64 // different agents among them; anonymous records are no agent
 	Anonymous uint64 // records of no agent
 
-	// Silent are agents that had a record before the middle of the time shown, and none from there to its
-	// end. Those with the latest record come first, at most MaxSilent. When the filter selects by time only,
-	// agents that had records before that time count as well.
+	// Silent are agents that stopped earlier than their own rate explains: at that rate they would have had MinExpected or more
+	// records since their last one, up to the end of the time shown. The rate of an agent is that of its records in the time
+	// shown, if they are MinRated or more. Otherwise it is that of all its records, if these are, and if the filter selects by time
+	// only; then agents count as well that have no records in the time shown. Those with the latest record come first, at most
+	// MaxSilent.
 	Silent     []SilentAgent
 	MoreSilent bool
 }
@@ -96,9 +102,10 @@ type TimelineBucket struct {
 
 // SilentAgent is an agent that has stopped asking.
 type SilentAgent struct {
-	AgentID AgentID
-	Last    uint64 // timestamp of its last record up to the end of the time shown
-	Shown   uint64 // its records in the time shown
+	AgentID  AgentID
+	Last     uint64 // timestamp of its last record up to the end of the time shown
+	Shown    uint64 // its records in the time shown
+	Expected uint64 // how many records it would have had since, at its rate
 }
 
 // Timeline counts records over time. It shows bursts, gaps, and agents that fell silent.
@@ -155,9 +162,9 @@ type bucketCount struct {
 	agents map[int64]struct{}
 }
 
-// agentSpan is an agent with its records. The last of them is from lastFrom to lastTo: counts say in which minute or quarter of
-// an hour it is.
-type agentSpan struct{ lastFrom, lastTo, audits uint64 }
+// agentSpan is an agent with its records. The first of them is from firstFrom to firstTo, and the last from lastFrom to lastTo:
+// counts say in which minute or quarter of an hour they are.
+type agentSpan struct{ firstFrom, firstTo, lastFrom, lastTo, audits uint64 }
 
 func newCalendar(o TimelineOptions, unit TimeUnit) *calendar {
 	c := &calendar{o: o, zone: o.Zone, unit: unit, most: orDefault(o.MaxBuckets, DefaultMaxBuckets), buckets: map[uint64]*bucketCount{}, agents: map[int64]*agentSpan{}}
@@ -228,11 +235,15 @@ func (c *calendar) count(ctx context.Context, db *DB) error {
 		b.Audits += audits
 		b.Unapproved += uint64(a.Unapproved)
 		s := c.agents[a.Agent]
+		to := uint64(a.To)
 		if s == nil {
-			s = &agentSpan{}
+			s = &agentSpan{firstFrom: from, firstTo: to}
 			c.agents[a.Agent] = s
 		}
-		if to := uint64(a.To); to >= s.lastTo {
+		if from <= s.firstFrom {
+			s.firstFrom, s.firstTo = from, to
+		}
+		if to >= s.lastTo {
 			s.lastFrom, s.lastTo = from, to
 		}
 		s.audits += audits
@@ -409,100 +420,4 @@ func (c *calendar) filled(from, to uint64) ([]uint64, bool) {
 		filled[start] = true
 	}
 	return slices.Sorted(maps.Keys(filled)), len(filled) <= c.most
-}
-
-// silent lists the agents that had a record before the middle and none after it.
-func (c *calendar) silent(ctx context.Context, db *DB, t *Timeline) error {
-	from, to, ok := c.shown()
-	if !ok || c.incomplete {
-		return nil
-	}
-	middle := from + (to-from)/2
-	agents, err := c.quiet(ctx, db, middle)
-	if err != nil {
-		return err
-	}
-	// Only the latest are shown. Those that cannot be among them are left out before the exact time is looked up for each.
-	t.MoreSilent = len(agents) > MaxSilent
-	if t.MoreSilent {
-		slices.SortFunc(agents, func(a, b quietAgent) int { return cmp.Compare(b.lastFrom, a.lastFrom) })
-		least := agents[MaxSilent-1].lastFrom
-		agents = slices.DeleteFunc(agents, func(a quietAgent) bool { return a.lastTo < least })
-	}
-	for _, a := range agents {
-		if err := c.pinpoint(ctx, db, &a); err != nil {
-			return err
-		}
-		t.Silent = append(t.Silent, SilentAgent{a.id, a.lastTo, a.audits})
-	}
-	slices.SortFunc(t.Silent, func(a, b SilentAgent) int {
-		return cmp.Or(cmp.Compare(b.Last, a.Last), a.AgentID.Compare(b.AgentID))
-	})
-	if t.MoreSilent {
-		t.Silent = t.Silent[:MaxSilent:MaxSilent]
-	}
-	return nil
-}
-
-// quietAgent is an agent that has no record between the middle of the time shown and its end. audits are its records in that
-// time.
-type quietAgent struct {
-	id     AgentID
-	number int64
-	agentSpan
-}
-
-// quiet returns the agents that had a record before the middle and none after it, in no order.
-func (c *calendar) quiet(ctx context.Context, db *DB, middle uint64) (agents []quietAgent, err error) {
-	numbers := make([]int64, 0, len(c.agents))
-	for number := range c.agents {
-		numbers = append(numbers, number)
-	}
-	hashes, err := db.sql.AgentHashes(ctx, numbers)
-	if err != nil {
-		return nil, err
-	}
-	for number, s := range c.agents {
-		id := hashes[number]
-		if id == nil || s.lastFrom > middle {
-			continue
-		}
-		a := quietAgent{*id, number, *s}
-		if s.lastTo > middle {
-			if err := c.pinpoint(ctx, db, &a); err != nil {
-				return nil, err
-			}
-		}
-		if a.lastTo <= middle {
-			agents = append(agents, a)
-		}
-	}
-	if !c.o.Filter.timed() {
-		return agents, nil
-	}
-	all, _, err := db.sql.Agents(ctx, &c.asOf, sqlstore.Budget{})
-	if err != nil {
-		return nil, err
-	}
-	for _, a := range all {
-		if a.Agent == nil || c.agents[a.Number] != nil || uint64(a.First) > middle {
-			continue
-		}
-		s := agentSpan{lastFrom: uint64(a.Last), lastTo: uint64(a.Last)}
-		if uint64(a.Last) > middle { // it has a record after the time shown
-			s = agentSpan{lastFrom: uint64(a.First), lastTo: middle}
-		}
-		agents = append(agents, quietAgent{*a.Agent, a.Number, s})
-	}
-	return agents, nil
-}
-
-// pinpoint looks up when exactly an agent's last record is.
-func (c *calendar) pinpoint(ctx context.Context, db *DB, a *quietAgent) error {
-	if a.lastFrom == a.lastTo {
-		return nil
-	}
-	last, _, err := db.sql.LastOf(ctx, a.number, int64(a.lastFrom), int64(a.lastTo), c.asOf)
-	a.lastFrom, a.lastTo = uint64(last), uint64(last)
-	return err
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/auditsql/auditsql/sqlstore"
 )
@@ -15,69 +17,165 @@ type TopBy string
 const (
 	TopAgents     TopBy = "agent"
 	TopSubjects   TopBy = "subject"
+	TopPredicates TopBy = "predicate"
+	TopLenses     TopBy = "lens"
 	TopAssertions TopBy = "assertion"
 	TopSources    TopBy = "source"
-	TopLenses     TopBy = "lens"
+	TopLifecycles TopBy = "lifecycle" // of the pieces of evidence
 )
 
-// ParseTopBy reads "agent", "subject", "assertion", "source" or "lens". Anything else is ErrInvalid.
+// attributePrefix is what a TopBy begins with that ranks the values of an attribute. The key follows.
+const attributePrefix = "attr:"
+
+// TopAttribute ranks the values that attributes with a key have.
+func TopAttribute(key string) TopBy { return TopBy(attributePrefix + key) }
+
+// Attribute returns the key of the attribute whose values are ranked, if that is what b says.
+func (b TopBy) Attribute() (key string, ok bool) {
+	return strings.CutPrefix(string(b), attributePrefix)
+}
+
+// OfEvidence reports whether pieces of evidence are counted, and not records.
+func (b TopBy) OfEvidence() bool { return b == TopAssertions || b == TopSources || b == TopLifecycles }
+
+// OfHashes reports whether the entries are hashes, and not texts.
+func (b TopBy) OfHashes() bool { return b == TopAgents || b == TopAssertions || b == TopSources }
+
+// TopKeys are the words that ParseTopBy reads, for messages and help.
+const TopKeys = "agent, subject, predicate, lens, attr:KEY, assertion, source or lifecycle"
+
+// ParseTopBy reads one of the TopKeys. Anything else is ErrInvalid.
 func ParseTopBy(s string) (TopBy, error) {
-	switch by := TopBy(s); by {
-	case TopAgents, TopSubjects, TopAssertions, TopSources, TopLenses:
+	by := TopBy(s)
+	switch by {
+	case TopAgents, TopSubjects, TopPredicates, TopLenses, TopAssertions, TopSources, TopLifecycles:
 		return by, nil
 	}
-	return "", invalid("unknown %s: want agent, subject, assertion, source or lens", excerpt(s))
+	if _, ok := by.Attribute(); ok {
+		return by, nil
+	}
+	return "", invalid("unknown %s: want "+TopKeys, excerpt(s))
+}
+
+// TopRank says what the entries of Top are ordered by.
+type TopRank string
+
+// The ranks.
+const (
+	RankPieces  TopRank = "pieces"  // pieces of evidence; of what is no evidence: records
+	RankAnswers TopRank = "answers" // records
+	RankAgents  TopRank = "agents"  // different agents of these records
+)
+
+// ParseTopRank reads "pieces", "answers" or "agents". Anything else is ErrInvalid.
+func ParseTopRank(s string) (TopRank, error) {
+	switch rank := TopRank(s); rank {
+	case RankPieces, RankAnswers, RankAgents:
+		return rank, nil
+	}
+	return "", invalid("unknown rank %s: want pieces, answers or agents", excerpt(s))
 }
 
 // DefaultTop is how many entries Top returns when the filter's limit is 0.
 const DefaultTop = 20
 
+// MostFigured is how many records Top looks at for Subjects and Confidence of agents, unless it is told to.
+const MostFigured = 100_000
+
 // TopOptions say what to rank.
 type TopOptions struct {
 	By     TopBy
-	Filter Filter // which records count; its Limit counts entries, 0 is DefaultTop; its order has no effect
+	Rank   TopRank // "" is RankPieces
+	Filter Filter  // what counts; its Limit counts entries, 0 is DefaultTop; its order has no effect
 
 	// NewSince, if set, leaves out what any record of the store with an earlier timestamp has.
 	NewSince *uint64
 
-	// Budget can end the count of agents whose figures are not stored. It has no effect on anything else that is ranked.
+	// Figures asks for Subjects and Confidence of agents that have more than MostFigured records.
+	Figures bool
+
+	// Budget can end the count of agents whose figures are not stored, and that of their Subjects and Confidence. It has no
+	// effect on anything else that is ranked.
 	Budget Budget
 }
 
 // TopList is the result of Top.
 type TopList struct {
-	Entries []TopEntry // descending by Count, then by hash or text
+	Entries []TopEntry // descending by the rank, then by hash or text
 	More    bool       // there are more entries than the limit
 
-	// Total is how many records were counted, or for assertions and sources how many contributions. Without
-	// counts the records that have no such thing: anonymous ones, or those without a subject or lens.
+	// Total is how many records were counted, or for assertions, sources and lifecycles how many pieces of evidence. Without
+	// counts the records that have no such thing: anonymous ones, or those without a subject, predicate, lens or attribute.
 	Total, Without uint64
 
 	// Missed is 0 unless there were too many different things to count in memory. Then things with a count up to Missed
-	// may be missing, and counts of subjects and lenses may be too low by up to Missed.
+	// may be missing, and the order may be wrong where counts differ by Missed or less.
 	Missed uint64
 
 	// Incomplete says that the budget ended the count. The figures are of the records that were counted until then.
 	Incomplete bool
+
+	// Unfigured says that Subjects and Confidence of the agents were not counted: there are more than MostFigured records and
+	// nobody asked for them, or the budget ended their count.
+	Unfigured bool
 }
 
-// TopEntry is an agent, subject, assertion, source or lens.
+// TopEntry is an agent, subject, predicate, lens, value of an attribute, assertion, source or lifecycle.
 type TopEntry struct {
 	Hash *Hash   // of an agent, assertion or source
-	Text *string // a subject or lens
+	Text *string // anything else
 
-	Count       uint64  // records; of an assertion or source: contributions, of which one record can have several
+	Count       uint64  // records; of evidence: pieces, of which one record can have several
 	Share       float64 // Count as a part of TopList.Total
 	Answers     uint64  // records
 	Agents      uint64  // different agents; anonymous records are no agent
 	First, Last uint64  // timestamps of the records counted
-	Weight      float64 // the sum of the weights of an assertion's or source's contributions
+	Weight      float64 // of evidence: the sum of the weights of the pieces
+
+	Subjects     uint64  // different subjects of the records, see TopList.Unfigured
+	MoreSubjects bool    // there are more subjects: they were too many to count in memory
+	Confidence   float32 // mean of the records' confidences, see TopList.Unfigured
 }
 
-// Top ranks agents, subjects, assertions, sources or lenses by how often they occur. Figures of agents are stored, see Timeline. For
-// anything else it reads each record that the
-// filter selects (a million take some seconds, for assertions and sources about ten). A time in the filter makes them
-// few.
+// key returns what package sqlstore counts by.
+func (b TopBy) key() sqlstore.TopKey {
+	if key, ok := b.Attribute(); ok {
+		return sqlstore.ByAttribute(key)
+	}
+	return map[TopBy]sqlstore.TopKey{
+		TopAgents: sqlstore.ByAgent, TopSubjects: sqlstore.BySubject, TopPredicates: sqlstore.ByPredicate, TopLenses: sqlstore.ByLens,
+		TopAssertions: sqlstore.ByAssertion, TopSources: sqlstore.BySource, TopLifecycles: sqlstore.ByLifecycle,
+	}[b]
+}
+
+// lower returns the filter of a ranking as package sqlstore has it.
+func (b TopBy) lower(f Filter) sqlstore.Filter {
+	if b.OfEvidence() {
+		return f.lowerPieces()
+	}
+	return f.lower()
+}
+
+// named returns an entry's hash or text for a key of package sqlstore.
+func (b TopBy) named(key string) (h *Hash, text *string) {
+	switch {
+	case b.OfHashes():
+		hash := Hash([]byte(key))
+		return &hash, nil
+	case b == TopLifecycles:
+		if n, err := strconv.ParseUint(key, 10, 8); err == nil {
+			key = Lifecycle(n).String()
+		}
+	}
+	return nil, &key
+}
+
+// Top ranks what records have in common by how often it occurs. Where evidence is ranked, the conditions of the filter for evidence
+// (Lifecycle, Assertion, Source, Unapproved) say which pieces count.
+//
+// The figures of agents are stored, see Timeline; only for Subjects and Confidence does Top look at their records. For anything else
+// it reads each record that the filter selects (a million take some seconds, for evidence about ten). A time in the
+// filter makes them few.
 func (db *DB) Top(ctx context.Context, o TopOptions) (*TopList, error) {
 	t := &TopList{Entries: []TopEntry{}}
 	limit := orDefault(o.Filter.Limit, DefaultTop)
@@ -87,12 +185,15 @@ func (db *DB) Top(ctx context.Context, o TopOptions) (*TopList, error) {
 		f.From = o.NewSince // something new has no earlier record
 	}
 	_, err := ParseTopBy(string(o.By))
+	if err == nil && o.Rank != "" {
+		_, err = ParseTopRank(string(o.Rank))
+	}
 	if err == nil && !f.none() {
 		err = db.ask(ctx, f.AsOf, func() error {
 			if o.By == TopAgents {
 				return db.topAgents(ctx, t, f, &o, limit)
 			}
-			return db.top(ctx, t, o.By, f, o.NewSince, limit)
+			return db.top(ctx, t, f, &o, limit)
 		})
 	}
 	if err != nil {
@@ -104,12 +205,14 @@ func (db *DB) Top(ctx context.Context, o TopOptions) (*TopList, error) {
 	return t, nil
 }
 
+// topAgents ranks agents. All ranks have the same order: a record is an answer to one agent.
 func (db *DB) topAgents(ctx context.Context, t *TopList, f Filter, o *TopOptions, limit int) error {
 	agents, cut, err := db.agents(ctx, f, o.Budget)
 	if err != nil {
 		return err
 	}
 	t.Incomplete = cut
+	var keys []string
 	for _, a := range agents {
 		if a.AgentID == nil {
 			t.Without = a.Audits
@@ -129,7 +232,22 @@ func (db *DB) topAgents(ctx context.Context, t *TopList, f Filter, o *TopOptions
 			t.More = true
 			continue
 		}
+		keys = append(keys, string(a.AgentID[:]))
 		t.Entries = append(t.Entries, TopEntry{Hash: a.AgentID, Count: a.Audits, Answers: a.Audits, Agents: 1, First: a.First, Last: a.Last})
+	}
+	records := uint64(0)
+	for _, e := range t.Entries {
+		records += e.Answers
+	}
+	if t.Unfigured = cut || records > MostFigured && !o.Figures; t.Unfigured {
+		return nil
+	}
+	figures, cut, err := db.sql.Figures(ctx, sqlstore.ByAgent, keys, f.lower(), int64(t.Total), o.Budget.lower())
+	if t.Unfigured = cut; err != nil || cut {
+		return err
+	}
+	for i := range t.Entries {
+		t.Entries[i].figure(&figures[i])
 	}
 	return nil
 }
@@ -143,18 +261,26 @@ func (db *DB) seenBefore(ctx context.Context, agent AgentID, timestamp uint64, a
 	return seen, err
 }
 
-func (db *DB) top(ctx context.Context, t *TopList, by TopBy, f Filter, newSince *uint64, limit int) error {
-	key := map[TopBy]sqlstore.TopKey{
-		TopSubjects: sqlstore.BySubject, TopLenses: sqlstore.ByLens, TopAssertions: sqlstore.ByAssertion, TopSources: sqlstore.BySource,
-	}[by]
-	found, err := db.sql.Frequencies(ctx, key, f.lower())
+func (db *DB) top(ctx context.Context, t *TopList, f Filter, o *TopOptions, limit int) error {
+	// The records are read twice: for the order, and for the figures of the first entries. Both times are of one moment.
+	f, err := db.now(ctx, f)
+	if err != nil {
+		return err
+	}
+	key, g := o.By.key(), o.By.lower(f)
+	rank := map[TopRank]sqlstore.Rank{RankAnswers: sqlstore.RankAnswers, RankAgents: sqlstore.RankAgents}[o.Rank]
+	if rank == sqlstore.RankAnswers && !o.By.OfEvidence() {
+		rank = sqlstore.RankCount // records are answers
+	}
+	found, err := db.sql.Frequencies(ctx, key, g, rank)
 	if err != nil {
 		return err
 	}
 	t.Total, t.Without, t.Missed = uint64(found.Total), uint64(found.Without), uint64(found.Missed)
+	var keys []string
 	for _, c := range found.Top {
-		if newSince != nil {
-			seen, err := db.sql.SeenBefore(ctx, key, c.Key, int64(min(*newSince, MaxTimestamp)), indexOf(f.AsOf))
+		if o.NewSince != nil {
+			seen, err := db.sql.SeenBefore(ctx, key, c.Key, int64(min(*o.NewSince, MaxTimestamp)), indexOf(f.AsOf))
 			if err != nil {
 				return err
 			}
@@ -162,95 +288,52 @@ func (db *DB) top(ctx context.Context, t *TopList, by TopBy, f Filter, newSince 
 				continue
 			}
 		}
-		if len(t.Entries) == limit {
+		if len(keys) == limit {
 			t.More = true
 			break
 		}
-		e := TopEntry{Text: &c.Key, Count: uint64(c.Count)}
-		if by == TopAssertions || by == TopSources {
-			h := Hash([]byte(c.Key))
-			e.Hash, e.Text = &h, nil
-		}
+		keys = append(keys, c.Key)
+	}
+	figures, _, err := db.sql.Figures(ctx, key, keys, g, int64(t.Total), sqlstore.Budget{})
+	if err != nil {
+		return err
+	}
+	for i, key := range keys {
+		e := TopEntry{}
+		e.Hash, e.Text = o.By.named(key)
+		e.figure(&figures[i])
 		t.Entries = append(t.Entries, e)
 	}
-	if by == TopLenses {
-		return db.topLenses(ctx, t, f)
+	return nil
+}
+
+// now returns the filter of the store as it is at this moment, unless it is of an earlier one.
+func (db *DB) now(ctx context.Context, f Filter) (Filter, error) {
+	if f.AsOf != nil {
+		return f, nil
 	}
-	if by == TopSubjects {
-		for i := range t.Entries {
-			if err := db.topSubject(ctx, &t.Entries[i], f); err != nil {
-				return err
-			}
+	n, err := db.records(ctx)
+	f.AsOf = &n
+	return f, err
+}
+
+// figure fills in what is known of an entry.
+func (e *TopEntry) figure(f *sqlstore.Figures) {
+	// In the order of ImpactTotals, so that both sums of floats are equal to the last digit, every time.
+	slices.SortFunc(f.ByAgent, func(a, b sqlstore.AgentUses) int {
+		return compareAgents((*Hash)(a.Agent), (*Hash)(b.Agent), uint64(a.Answers), uint64(b.Answers))
+	})
+	e.Answers, e.Agents, e.Weight = 0, 0, 0
+	for _, a := range f.ByAgent {
+		e.Answers += uint64(a.Answers)
+		e.Weight += a.Weight
+		if a.Agent != nil {
+			e.Agents++
 		}
-		return nil
 	}
-	return db.topEvidence(ctx, t, by == TopSources, f)
-}
-
-// topLenses fills in the rest about lenses. There are few lenses with many records each, and no index on them.
-func (db *DB) topLenses(ctx context.Context, t *TopList, f Filter) error {
-	var lenses []string
-	for _, e := range t.Entries {
-		lenses = append(lenses, *e.Text)
-	}
-	users, err := db.sql.LensUsers(ctx, f.lower(), lenses)
-	if err != nil {
-		return err
-	}
-	for i := range t.Entries {
-		e := &t.Entries[i]
-		u := users[*e.Text]
-		e.Answers, e.Agents, e.First, e.Last = uint64(u.Audits), uint64(len(u.Agents)), uint64(u.First), uint64(u.Last)
-	}
-	return nil
-}
-
-// topSubject fills in the rest about a subject.
-func (db *DB) topSubject(ctx context.Context, e *TopEntry, f Filter) error {
-	f.Subject = e.Text
-	agents, _, err := db.agents(ctx, f, Budget{})
-	if err != nil {
-		return err
-	}
-	var first, last *uint64
-	for _, a := range agents {
-		e.add(a.AgentID != nil, a.Audits)
-		widen(&first, &last, a.First, a.Last)
-	}
-	e.First, e.Last = deref(first, 0), deref(last, 0)
-	return nil
-}
-
-// topEvidence fills in the rest about assertions or sources.
-func (db *DB) topEvidence(ctx context.Context, t *TopList, sources bool, f Filter) error {
-	hashes := make([]*[32]byte, len(t.Entries))
-	for i := range t.Entries {
-		hashes[i] = bytesOf(t.Entries[i].Hash)
-	}
-	each, err := db.sql.CountEach(ctx, sources, hashes, f.lower(), int64(t.Total))
-	if err != nil {
-		return err
-	}
-	for i := range t.Entries {
-		e, byAgent := &t.Entries[i], each[i].ByAgent
-		var first, last *uint64
-		// In the order of ImpactTotals, so that both sums of floats are equal to the last digit, every time.
-		slices.SortFunc(byAgent, func(a, b sqlstore.AgentUses) int {
-			return compareAgents((*Hash)(a.Agent), (*Hash)(b.Agent), uint64(a.Answers), uint64(b.Answers))
-		})
-		for _, a := range byAgent {
-			e.add(a.Agent != nil, uint64(a.Answers))
-			e.Weight += a.Weight
-			widen(&first, &last, uint64(a.First), uint64(a.Last))
-		}
-		e.First, e.Last = deref(first, 0), deref(last, 0)
-	}
-	return nil
-}
-
-func (e *TopEntry) add(agent bool, answers uint64) {
-	e.Answers += answers
-	if agent {
-		e.Agents++
+	e.Count, e.First, e.Last = uint64(f.Count), uint64(f.First), uint64(f.Last)
+	e.Subjects, e.MoreSubjects = uint64(f.Subjects), f.MoreSubjects
+	if e.Answers > 0 {
+		e.Confidence = float32(f.Confidence / float64(e.Answers))
 	}
 }

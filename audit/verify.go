@@ -21,7 +21,7 @@ import (
 
 // Verify checks the whole store: the checksums of each journal record, SQLite's own integrity, its
 // schema (a guard that is missing), the journal against kv, kv against the forensic tables, keys against
-// values. It works beside a live writer, on what is applied when it begins, and does not block the writer.
+// values, and each record of the inbox. It works beside a live writer, on what is applied when it begins, and does not block the writer.
 //
 // Without checkpoints from elsewhere it shows that the store fits together, and no more: somebody who can write everything can
 // make other records fit as well. VerifyOptions.Against shows that they are those that were signed.
@@ -56,6 +56,9 @@ func Verify(ctx context.Context, dir string, o VerifyOptions, opts ...Option) (V
 	journalDir, err := JournalDir(dir)
 	if err == nil {
 		err = v.journalAlone(ctx, journalDir, applyOptions(opts))
+	}
+	if file, lost := storedir.Recall(ctx, dir); err == nil && lost == nil {
+		err = v.inbox(ctx, dir, file)
 	}
 	return v.outcome(err)
 }
@@ -155,6 +158,9 @@ func (v *verification) run(ctx context.Context) error {
 		if err := v.checkOpening(ctx, v.db.dir, v.db.opts); err != nil {
 			return err
 		}
+	}
+	if err := v.inbox(ctx, v.db.dir, v.db.file); err != nil {
+		return err
 	}
 	err := v.everything(ctx)
 	if !errors.Is(err, sqlstore.ErrMalformed) {

@@ -73,7 +73,7 @@ func TestEveryWorkloadOnEveryStore(t *testing.T) {
 				want = 0
 			case proofWorkloads[workload] != nil:
 				want = len(proofWorkloads[workload])
-			case slices.Contains(withoutIDs, store) && workload != "put" && workload != "sustained":
+			case slices.Contains(writtenOnly, store) && workload != "put" && workload != "sustained":
 				want = 0
 			case workload == "http" && store == "auditsql": // four variants by 2 and four by 64, and each page twice
 				want = len(httpVariants(store)) + 2*len(pages)

@@ -137,6 +137,16 @@ func (h *httpStore) load(_ context.Context, qs []*audit.QueryAudit) error {
 	return errors.Join(fmt.Errorf("%w: status %d: %s", errAnswer, answer.StatusCode, said), err)
 }
 
+// drain waits until SQLite has everything. The server lets a question wait for that a few seconds at most.
+func (h *httpStore) drain(ctx context.Context) (err error) {
+	for range 60 {
+		if _, err = h.get(ctx, "/v1/audits?limit=1&consistency=acknowledged"); err == nil {
+			break
+		}
+	}
+	return err
+}
+
 // get reads a path and returns the body of the answer, which may be that it is elsewhere.
 func (h *httpStore) get(_ context.Context, path string) ([]byte, error) {
 	w := <-h.idle

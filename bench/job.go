@@ -30,6 +30,7 @@ type job struct {
 	Seed    uint64  `json:"seed"`
 	Shape   shape   `json:"shape"`
 	Profile string  `json:"profile"` // folder for a CPU profile; "": none
+	Only    string  `json:"only"`    // the one variant of http that is measured; "": all
 }
 
 func (j job) world() world { return world{j.Seed, j.Shape} }

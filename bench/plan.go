@@ -27,6 +27,7 @@ type plan struct {
 	seed      uint64
 	dir       string
 	profile   string // folder for CPU profiles; "": none
+	only      string // the one variant of http; "": all
 	progress  io.Writer
 
 	order   []key
@@ -93,7 +94,7 @@ func (p *plan) turn(round int, skip ...string) []string {
 }
 
 func (p *plan) job(step, store string, n int) job {
-	return job{Step: step, Store: store, Dir: filepath.Join(p.dir, store), N: n, Seconds: p.seconds, Seed: p.seed, Shape: p.shape, Profile: p.profile}
+	return job{Step: step, Store: store, Dir: filepath.Join(p.dir, store), N: n, Seconds: p.seconds, Seed: p.seed, Shape: p.shape, Profile: p.profile, Only: p.only}
 }
 
 // measure runs a job and adds its rows to the results.
@@ -173,7 +174,7 @@ func (p *plan) imports(ctx context.Context) error {
 		return err
 	}
 	for round := range p.rounds {
-		for _, s := range p.turn(round, withoutIDs...) {
+		for _, s := range p.turn(round, writtenOnly...) {
 			j := p.job("import", s, p.size("import"))
 			j.Input = file
 			if err := p.fresh(ctx, j); err != nil {
@@ -204,7 +205,7 @@ func (p *plan) questionsAt(ctx context.Context, large bool) error {
 	if len(asked) == 0 {
 		return nil
 	}
-	skip := slices.Clone(withoutIDs)
+	skip := slices.Clone(writtenOnly)
 	n := p.size(asked[0])
 	if large {
 		n *= largeFactor
@@ -259,7 +260,7 @@ func (p *plan) mixed(ctx context.Context) error {
 		return nil
 	}
 	for round := range p.rounds {
-		for _, s := range p.turn(round, withoutIDs...) {
+		for _, s := range p.turn(round, writtenOnly...) {
 			if err := p.prepare(ctx, p.job("load", s, p.size("mixed"))); err != nil {
 				return err
 			}
@@ -285,7 +286,7 @@ func (p *plan) replays(ctx context.Context) error {
 	if !p.wants("replay") {
 		return nil
 	}
-	stores := p.turn(0, withoutIDs...)
+	stores := p.turn(0, writtenOnly...)
 	defer func() {
 		for _, s := range stores {
 			os.RemoveAll(p.job("", s, 0).Dir)
@@ -301,7 +302,7 @@ func (p *plan) replays(ctx context.Context) error {
 	}
 	for _, variant := range []string{afterClose, afterDelete, afterKill} {
 		for round := range p.rounds {
-			for _, s := range p.turn(round, withoutIDs...) {
+			for _, s := range p.turn(round, writtenOnly...) {
 				if variant == afterDelete && s != "auditsql" {
 					continue
 				}

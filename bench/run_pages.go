@@ -111,6 +111,9 @@ func runPages(ctx context.Context, j job) (rows []row, err error) {
 		if j.Writers > 0 {
 			r.Variant += besideWriters
 		}
+		if j.Only != "" && j.Only != r.Variant {
+			continue
+		}
 		a := asking{readers: 1, seed: j.Seed, store: reader, ask: func(ctx context.Context, no int) error {
 			q := j.world().record(no % j.N)
 			_, err := reader.get(ctx, page.path(q, j.world().id((no+1)%j.N)))

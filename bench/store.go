@@ -85,13 +85,15 @@ type kind struct {
 	open func(settings) (store, error)
 }
 
-// withoutIDs are the stores that look nothing up and answer nothing. They are measured in put and sustained alone.
-var withoutIDs = []string{"journal", "tessera"}
+// writtenOnly are the stores that are measured in put and sustained alone: two look nothing up and answer nothing, and the third
+// answers as auditsql does.
+var writtenOnly = []string{"journal", "signed", "tessera"}
 
 // kinds are the stores, in the order of the tables.
 var kinds = []kind{
 	{"auditsql", "this, through audit.Open", openAuditsql},
 	{"journal", "package wal alone: what the disk allows", openJournal},
+	{"signed", "auditsql with its tree signed every second", openSignedStore},
 	{"pebble", "Pebble, the two key families", func(s settings) (store, error) { return openPebble(s, false) }},
 	{"pebble-full", "Pebble, with an index for each question", func(s settings) (store, error) { return openPebble(s, true) }},
 	{"bbolt", "bbolt, the two key families", openBolt},

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/evidence"
 	"github.com/auditsql/auditsql/wal"
 )
 
@@ -20,12 +23,15 @@ type auditsql struct {
 	done atomic.Int64 // records applied
 }
 
-func openAuditsql(s settings) (store, error) {
+func openAuditsql(s settings) (store, error) { return openWith(s) }
+
+// openWith opens auditsql with further options.
+func openWith(s settings, opts ...audit.Option) (*auditsql, error) {
 	a := &auditsql{}
-	opts := []audit.Option{
+	opts = append(opts,
 		audit.WithBacklog(auditsqlBacklog, 0),
 		audit.WithMetrics(audit.Metrics{Applied: func(_ time.Duration, records int, _ time.Duration) { a.done.Add(int64(records)) }}),
-	}
+	)
 	switch {
 	case s.shared:
 		opts = []audit.Option{audit.ReadOnly()}
@@ -130,6 +136,39 @@ func (a *auditsql) impacted(ctx context.Context, assertion audit.Hash) (found []
 }
 
 func (a *auditsql) close() error { return a.db.Close() }
+
+// signedStore is auditsql with its tree signed every second by a key that is made for it.
+type signedStore struct {
+	*auditsql
+	key string // the folder with the key, which must not be in the store
+}
+
+func openSignedStore(s settings) (_ store, err error) {
+	key, err := os.MkdirTemp("", "bench-key")
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			os.RemoveAll(key)
+		}
+	}()
+	private, _, err := evidence.GenerateKey("log.example.com/bench")
+	if err != nil {
+		return nil, err
+	}
+	file := filepath.Join(key, "log.key")
+	if err := os.WriteFile(file, []byte(private), 0o600); err != nil {
+		return nil, err
+	}
+	a, err := openWith(s, audit.WithSigner(audit.LogOptions{Key: file, Every: time.Second}))
+	if err != nil {
+		return nil, err
+	}
+	return &signedStore{a, key}, nil
+}
+
+func (s *signedStore) close() error { return errors.Join(s.auditsql.close(), os.RemoveAll(s.key)) }
 
 // journal is package wal alone. It has no ids, so nothing is looked up.
 type journal struct{ j *wal.Journal }

@@ -6,6 +6,7 @@
 //	00002_derived.sql   audit, contribution, attribute, agent, the views   reindex fills them anew from kv and entry
 //	00003_tree.sql      kv.leaf, tile, edge: the Merkle tree               reindex leaves them alone
 //	00004_activity.sql  activity: the rollup of records by time            reindex fills it anew
+//	00005_agents.sql    the view agents, with times and the anonymous      reindex makes it anew
 //
 // Every migration ends by setting user_version to its own number, so that a database has its version in
 // its header. A change to a table is a new migration.
@@ -24,7 +25,7 @@ var FS embed.FS
 
 const (
 	// Newest is the version of a database that every migration was applied to.
-	Newest = 4
+	Newest = 5
 
 	// Tree is the version from which on a database has the Merkle tree over its records.
 	Tree = 3

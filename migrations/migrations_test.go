@@ -49,7 +49,7 @@ func TestViewsHaveTheirColumns(t *testing.T) {
 		"audits":        "idx, query_id, agent_id, timestamp, time, subject, predicate, lifecycle, epoch, lens, result_hash, result_confidence, contributions, agent_label",
 		"contributions": "query_id, agent_id, timestamp, time, position, assertion_hash, weight, source_hash, lifecycle, idx, agent_label, assertion_label, source_label",
 		"attributes":    "query_id, timestamp, time, key, value, idx",
-		"agents":        "agent_id, label, audits, first, last",
+		"agents":        "agent_id, label, audits, first, last, first_time, last_time",
 		"answers":       "idx, query_id, agent_id, timestamp, time, subject, predicate, lens, result_hash, result_confidence, previous_id, previous_result, flipped, agent_label",
 		"labels":        "hash, label",
 		"kv_readable":   "family, query_id, agent_id, timestamp, value, key",

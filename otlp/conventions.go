@@ -331,7 +331,7 @@ func parsedOr(v Value) (p Value, unreadable bool) {
 	if start == "" || start[0] != '{' && start[0] != '[' {
 		return v, false
 	}
-	p, err := parseValue(v.str)
+	p, err := parseAttribute(v.str)
 	if err != nil {
 		return v, true
 	}

@@ -203,10 +203,21 @@ func earlier(a, b time.Time) time.Time {
 // Due returns the traces that have settled by now.
 func (j *Joiner) Due(now time.Time) []Settled {
 	var settled []Settled
-	for len(j.due) > 0 && !j.due[0].settles.After(now) {
-		settled = append(settled, j.settle(j.due[0], false))
+	for {
+		s, ok := j.NextDue(now)
+		if !ok {
+			return settled
+		}
+		settled = append(settled, s)
 	}
-	return settled
+}
+
+// NextDue is Due for one trace. False: none has settled.
+func (j *Joiner) NextDue(now time.Time) (Settled, bool) {
+	if len(j.due) == 0 || j.due[0].settles.After(now) {
+		return Settled{}, false
+	}
+	return j.settle(j.due[0], false), true
 }
 
 // Next is when the next trace settles. False: none is held.

@@ -21,7 +21,11 @@ var (
 	errTooDeep = errors.New("it is nested too deep")
 	errCut     = errors.New("the JSON ends too early")
 	errSyntax  = errors.New("this is not JSON")
+	errTooMany = fmt.Errorf("it has more than %d values", maxValues)
 )
+
+// maxValues is how many values a JSON text in an attribute may have. A value takes twenty times as much memory as its two bytes of text.
+const maxValues = 1 << 20
 
 // A scanner reads one JSON text. It reads exactly what RFC 8259 allows, and takes each byte once.
 //
@@ -32,6 +36,7 @@ type scanner struct {
 	s     string
 	pos   int
 	depth int
+	left  int // one more than the values that may still come; 0: any number
 }
 
 // newScanner reads a text. Bytes that are no UTF-8 count as U+FFFD.
@@ -292,6 +297,13 @@ func (s *scanner) digits() bool {
 
 // value takes any value.
 func (s *scanner) value() (Value, error) {
+	switch s.left {
+	case 0:
+	case 1:
+		return Value{}, s.fail(errTooMany)
+	default:
+		s.left--
+	}
 	switch c := s.peek(); {
 	case c == '{':
 		var keys []string
@@ -383,8 +395,17 @@ func (s *scanner) uint() (uint64, error) {
 }
 
 // parseValue reads a JSON text of any kind.
-func parseValue(text string) (Value, error) {
+func parseValue(text string) (Value, error) { return newScanner(text).whole() }
+
+// parseAttribute is parseValue for the text of an attribute, with at most maxValues values.
+func parseAttribute(text string) (Value, error) {
 	s := newScanner(text)
+	s.left = maxValues + 1
+	return s.whole()
+}
+
+// whole takes a value and the end after it.
+func (s *scanner) whole() (Value, error) {
 	v, err := s.value()
 	if err == nil {
 		err = s.end()

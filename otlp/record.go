@@ -77,6 +77,19 @@ func label(text string, most int) string {
 	return text
 }
 
+// Alone makes the record that a retrieval would have without the other spans of its trace. The error says why it can have none: then it
+// will have none with them either. It is nil, without an error, for a span that is no retrieval.
+func (r *Reduced) Alone(unit audit.TimeUnit) (*audit.QueryAudit, error) {
+	if r.Retrieved == nil {
+		return nil, nil
+	}
+	record, _, err := r.record(unit, inherited{agent: r.Agent, session: r.Session, user: r.User}, false)
+	if err != nil {
+		return nil, err
+	}
+	return &record.Audit, nil
+}
+
 // record makes the record of a retrieval.
 func (r *Reduced) record(unit audit.TimeUnit, from inherited, early bool) (Record, []audit.Label, error) {
 	t := r.Retrieved

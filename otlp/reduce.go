@@ -274,7 +274,7 @@ func questionIn(v Value, depth int) string {
 	case String:
 		// A text that is JSON of a text.
 		if len(v.str) > 1 && v.str[0] == '"' && v.str[len(v.str)-1] == '"' {
-			if inner, err := parseValue(v.str); err == nil && inner.kind == String {
+			if inner, err := parseAttribute(v.str); err == nil && inner.kind == String {
 				return told(inner)
 			}
 		}

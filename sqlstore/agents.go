@@ -96,7 +96,7 @@ func (a *agentsAsOf) correct(ctx context.Context, c *AgentCount) (err error) {
 	}
 	from, to := c.First, c.Last
 	if later.From <= from {
-		if c.First, _, err = a.db.firstOf(ctx, c.Number, from, to, a.asOf); err != nil {
+		if c.First, _, err = a.db.FirstOf(ctx, c.Number, from, to, a.asOf); err != nil {
 			return err
 		}
 	}
@@ -159,7 +159,7 @@ func (db *DB) AgentCounts(ctx context.Context, f Filter, b Budget) (counts []Age
 	for number, c := range byAgent {
 		c.Agent = hashes[number]
 		if c.First < c.firstTo {
-			c.First, _, err = db.firstOf(ctx, number, c.First, c.firstTo, done.AsOf)
+			c.First, _, err = db.FirstOf(ctx, number, c.First, c.firstTo, done.AsOf)
 		}
 		if err == nil && c.lastFrom < c.Last {
 			c.Last, _, err = db.LastOf(ctx, number, c.lastFrom, c.Last, done.AsOf)
@@ -178,8 +178,8 @@ func (db *DB) LastOf(ctx context.Context, agent, from, to, asOf int64) (last int
 	return db.endOf(ctx, agent, from, to, asOf, ` DESC`)
 }
 
-// firstOf is LastOf for the oldest record.
-func (db *DB) firstOf(ctx context.Context, agent, from, to, asOf int64) (first int64, ok bool, err error) {
+// FirstOf is LastOf for the oldest record.
+func (db *DB) FirstOf(ctx context.Context, agent, from, to, asOf int64) (first int64, ok bool, err error) {
 	return db.endOf(ctx, agent, from, to, asOf, ``)
 }
 

@@ -94,7 +94,9 @@ func TestApplyWritesEveryTable(t *testing.T) {
 			s.ID, *s.Agent, hx("assertion 5"), hx("source 4")))
 	wantRows(t, db, `SELECT query_id, timestamp, time, key, value FROM attributes ORDER BY key`,
 		s.ID+"|1700000000040|2023-11-14T22:13:20.040Z|model|m1", s.ID+"|1700000000040|2023-11-14T22:13:20.040Z|trace_id|trace 4")
-	wantRows(t, db, `SELECT * FROM agents`, *s.Agent+"|<nil>|1|1700000000040|1700000000040")
+	wantRows(t, db, `SELECT * FROM agents ORDER BY first DESC`,
+		*s.Agent+"|<nil>|1|1700000000040|1700000000040|2023-11-14T22:13:20.040Z|2023-11-14T22:13:20.040Z",
+		"<nil>|<nil>|1|5|5|1970-01-01T00:00:00.005Z|1970-01-01T00:00:00.005Z")
 	wantRows(t, db, `SELECT family, query_id, agent_id, timestamp, value FROM kv_readable ORDER BY family, query_id`,
 		func() []string {
 			a := fmt.Sprintf("AUD|%s|<nil>|<nil>|%s", s.ID, full.Payload)
@@ -199,7 +201,7 @@ func TestAgentsAreCounted(t *testing.T) {
 	for agent, want := range map[string]string{"a": "5|30|60", "b": "1|10|10", "c": "1|0|0"} {
 		wantRows(t, db, fmt.Sprintf(`SELECT audits, first, last FROM agents WHERE agent_id = '%s'`, hx(agent)), want)
 	}
-	wantRows(t, db, `SELECT count(*) FROM agents`, "3")
+	wantRows(t, db, `SELECT count(agent_id), count(*), sum(audits) = (SELECT count(*) FROM audits) FROM agents`, "3|4|1")
 	wantRows(t, db, `SELECT id, audits, first, last FROM agent WHERE agent_id IS NULL`, "0|2|1|2")
 	wantRows(t, db, `SELECT max(id) FROM agent`, "3")
 }

@@ -3,7 +3,6 @@ package sqlstore
 import (
 	"context"
 	"database/sql/driver"
-	"encoding/json"
 )
 
 // Evidence names an assertion, or a source of assertions.
@@ -30,6 +29,13 @@ func (e *Evidence) within(f Filter) Filter {
 		f.Assertion = e.Hash
 	}
 	return f
+}
+
+// joinEvidence joins the evidence, as e, of the records that a filter selects: the pieces that meet some conditions, and those of
+// the filter if it is about one piece.
+func (f *Filter) joinEvidence(cs ...clause) clause {
+	c := and(append([]clause{{sql: `e.audit = a.idx`}}, append(cs, f.ofPiece()...)...))
+	return clause{` CROSS JOIN contribution e WHERE ` + c.sql, c.args}
 }
 
 // Use is a record that has some evidence.
@@ -74,8 +80,9 @@ type EvidenceUses struct {
 	Cut        bool        // the budget has ended the count
 }
 
-// CountEvidence counts the records that have some evidence and that a filter selects. mostAssertions is how many different
-// assertions of it are counted; 0 counts none. The budget is one of records.
+// CountEvidence counts the records that have some evidence and that a filter selects. If the filter has OnePiece, only the pieces
+// that meet it count. mostAssertions is how many different assertions of it are counted; 0 counts none. The budget is one of
+// records.
 func (db *DB) CountEvidence(ctx context.Context, e Evidence, f Filter, mostAssertions int, b Budget) (EvidenceUses, error) {
 	byAgent := map[int64]*AgentUses{}
 	assertions := map[string]struct{}{}
@@ -107,14 +114,14 @@ func (db *DB) CountEvidence(ctx context.Context, e Evidence, f Filter, mostAsser
 		}
 		return true
 	}
-	columns := `a.idx, a.agent, a.timestamp, c.weight, c.assertion_hash IS a.result_hash`
+	columns := `a.idx, a.agent, a.timestamp, e.weight, e.assertion_hash IS a.result_hash`
 	if mostAssertions > 0 {
-		columns += `, c.assertion_hash`
+		columns += `, e.assertion_hash`
 	} else {
 		columns += `, NULL`
 	}
-	join := ` CROSS JOIN contribution c WHERE c.audit = a.idx AND +c.` + e.column() + ` = ?`
-	more, err := db.scanSome(ctx, e.within(f), columns, join, []any{hexOf(e.Hash)}, visit)
+	join := f.joinEvidence(clause{`+e.` + e.column() + ` = ?`, []any{hexOf(e.Hash)}})
+	more, err := db.scanSome(ctx, e.within(f), columns, join.sql, join.args, visit)
 	if err != nil {
 		return EvidenceUses{}, db.fail("count evidence", err)
 	}
@@ -128,115 +135,4 @@ func (db *DB) CountEvidence(ctx context.Context, e Evidence, f Filter, mostAsser
 		uses.ByAgent = append(uses.ByAgent, *u)
 	}
 	return uses, nil
-}
-
-// CountEach is CountEvidence for several assertions, or several sources, with the same filter. selected is how many pieces of
-// evidence the filter selects in all. The result is in the order of the hashes, without Assertions.
-//
-// Where the hashes have few uses in the whole store, each is looked up by its index. The index has no time, so a source that is
-// in use everywhere would be read as a whole, also for the minute that a filter asks for. Then all hashes are counted together in
-// the records that the filter selects.
-func (db *DB) CountEach(ctx context.Context, source bool, hashes []*[32]byte, f Filter, selected int64) ([]EvidenceUses, error) {
-	uses := make([]EvidenceUses, len(hashes))
-	if !f.onlyAsOf() {
-		// A use that is looked up costs about as much as four that are read in passing.
-		few, err := db.fewUses(ctx, Evidence{Source: source}, hashes, selected/4)
-		if err != nil {
-			return nil, db.fail("count evidence", err)
-		}
-		if !few {
-			if err := db.countTogether(ctx, Evidence{Source: source}, hashes, f, uses); err != nil {
-				return nil, db.fail("count evidence", err)
-			}
-			return uses, nil
-		}
-	}
-	for i, h := range hashes {
-		var err error
-		if uses[i], err = db.CountEvidence(ctx, Evidence{Hash: h, Source: source}, f, 0, Budget{}); err != nil {
-			return nil, err
-		}
-	}
-	return uses, nil
-}
-
-// fewUses reports whether all uses of some hashes are not more than most. It reads the index alone.
-func (db *DB) fewUses(ctx context.Context, e Evidence, hashes []*[32]byte, most int64) (few bool, err error) {
-	x := e.index()
-	query := generations + `SELECT count(*) FROM (SELECT 1 FROM json_each(?) j CROSS JOIN ` + x.from("c") +
-		` WHERE c.generation = gen.n AND c.` + e.column() + ` = j.value LIMIT ?)`
-	list, err := listOf(hashes)
-	if err != nil {
-		return false, err
-	}
-	err = first(ctx, db.readers, query, []any{list, most + 1}, func(row []driver.Value) { few = integer(row[0]) <= most })
-	return few, err
-}
-
-// countTogether counts the uses of several hashes in one pass over the records that a filter selects.
-func (db *DB) countTogether(ctx context.Context, e Evidence, hashes []*[32]byte, f Filter, uses []EvidenceUses) error {
-	type tally struct {
-		byAgent map[int64]*AgentUses
-		last    int64 // the record that was counted last
-		won     bool  // and whether it was counted as won
-	}
-	tallies := make(map[string]*tally, len(hashes))
-	for _, h := range hashes {
-		tallies[hexOf(h)] = &tally{byAgent: map[int64]*AgentUses{}, last: -1}
-	}
-	list, err := listOf(hashes)
-	if err != nil {
-		return err
-	}
-	columns := `a.idx, a.agent, a.timestamp, c.weight, c.assertion_hash IS a.result_hash, c.` + e.column()
-	join := ` CROSS JOIN contribution c WHERE c.audit = a.idx AND +c.` + e.column() + ` IN (SELECT value FROM json_each(?))`
-	agents := map[int64]struct{}{}
-	err = db.scan(ctx, f, columns, join, []any{list}, func(row []driver.Value) {
-		hash, _ := row[5].(string)
-		t := tallies[hash]
-		if t == nil {
-			return // no: the query asks for these hashes
-		}
-		idx, agent, timestamp := integer(row[0]), integer(row[1]), integer(row[2])
-		u := t.byAgent[agent]
-		if u == nil {
-			u = &AgentUses{First: timestamp, Last: timestamp}
-			t.byAgent[agent], agents[agent] = u, struct{}{}
-		}
-		if idx != t.last { // the rows of a record come together
-			t.last, t.won = idx, false
-			u.Answers++
-			u.First, u.Last = min(u.First, timestamp), max(u.Last, timestamp)
-		}
-		weight, _ := row[3].(float64)
-		u.Weight += weight
-		if integer(row[4]) != 0 && !t.won {
-			t.won = true
-			u.Won++
-		}
-	})
-	if err != nil {
-		return err
-	}
-	known, err := agentHashes(ctx, db, agents)
-	if err != nil {
-		return err
-	}
-	for i, h := range hashes {
-		for number, u := range tallies[hexOf(h)].byAgent {
-			u.Agent = known[number]
-			uses[i].ByAgent = append(uses[i].ByAgent, *u)
-		}
-	}
-	return nil
-}
-
-// listOf writes hashes as a list for json_each.
-func listOf(hashes []*[32]byte) (string, error) {
-	texts := make([]string, len(hashes))
-	for i, h := range hashes {
-		texts[i] = hexOf(h)
-	}
-	b, err := json.Marshal(texts)
-	return string(b), err
 }

@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -21,6 +22,15 @@ type Filter struct {
 	Attributes                   []Attribute
 	MinConfidence, MaxConfidence *float64 // both inclusive
 	AsOf                         *int64   // an Entry.Index: only records with a lower one
+
+	// AnyOf are lists of alternatives: a record must meet one filter of each list. NoneOf are filters of which a record must
+	// meet none. The filters in them have conditions alone: no AsOf, After, OnePiece, limit or order.
+	AnyOf  [][]Filter
+	NoneOf []Filter
+
+	// OnePiece makes Lifecycle, Assertion, Source and Unapproved, also those in AnyOf and NoneOf, conditions of one piece of
+	// evidence: a record must have a piece that meets all of them. Lifecycle is then that of the piece.
+	OnePiece bool
 
 	// After is where Select goes on: only records that come after this place in the order of the filter. Counts ignore it, as
 	// they ignore the order.
@@ -71,15 +81,138 @@ func (f *Filter) agent() (c clause, ok bool) {
 	return clause{}, false
 }
 
-// unapproved is the condition that some evidence of row a of table audit is not Approved (2).
-const unapproved = `EXISTS (SELECT 1 FROM contribution e WHERE e.audit = a.idx AND e.lifecycle NOT IN (2, 5))`
+// or joins alternatives, in a tree that is as flat as it can be: SQLite limits its depth. Without any it returns a condition
+// that no row meets.
+func or(cs []clause) clause {
+	switch n := len(cs); n {
+	case 0:
+		return clause{sql: "FALSE"}
+	case 1:
+		return cs[0]
+	default:
+		a, b := or(cs[:n/2]), or(cs[n/2:])
+		return clause{"(" + a.sql + " OR " + b.sql + ")", slices.Concat(a.args, b.args)}
+	}
+}
+
+const (
+	// unapproved is the condition that some evidence of row a of table audit is not Approved.
+	unapproved = `EXISTS (SELECT 1 FROM contribution e WHERE e.audit = a.idx AND ` + unapprovedPiece + `)`
+	// unapprovedPiece is the condition that row e of table contribution is neither Approved (2) nor Unstated (5).
+	unapprovedPiece = `e.lifecycle NOT IN (2, 5)`
+)
+
+// someEvidence is the condition that row a of table audit has evidence, as e, that meets a condition. The evidence is found by
+// the record's number.
+func someEvidence(c clause) clause {
+	return clause{`EXISTS (SELECT 1 FROM contribution e WHERE e.audit = a.idx AND ` + c.sql + `)`, c.args}
+}
 
 // conditions are the filter's conditions for row a of table audit.
 func (f *Filter) conditions() []clause {
+	cs := f.ofRecord()
+	if f.OnePiece {
+		cs = append(cs, f.ofLists(func(evidence bool) bool { return !evidence }, (*Filter).conditions)...)
+		if piece := f.ofPiece(); len(piece) > 0 {
+			cs = append(cs, someEvidence(and(piece)))
+		}
+		return cs
+	}
+	if f.Lifecycle != nil {
+		cs = append(cs, clause{`a.lifecycle = ?`, []any{int64(*f.Lifecycle)}})
+	}
+	for _, c := range f.ofEvidence() {
+		cs = append(cs, someEvidence(c))
+	}
+	return append(cs, f.ofLists(func(bool) bool { return true }, (*Filter).conditions)...)
+}
+
+// ofPiece are the conditions of a filter with OnePiece for row e of table contribution, which belongs to row a of table audit.
+// Any other filter has none.
+func (f *Filter) ofPiece() []clause {
+	if !f.OnePiece {
+		return nil
+	}
+	return append(f.ofOnePiece(), f.ofLists(func(evidence bool) bool { return evidence }, (*Filter).whole)...)
+}
+
+// whole are the conditions of a filter in a list, for a record and the one piece of evidence.
+func (f *Filter) whole() []clause {
+	return slices.Concat(f.ofRecord(), f.ofOnePiece(), f.ofLists(func(bool) bool { return true }, (*Filter).whole))
+}
+
+// ofOnePiece are the conditions that a filter itself has for the one piece of evidence.
+func (f *Filter) ofOnePiece() []clause {
+	cs := f.ofEvidence()
+	if f.Lifecycle != nil {
+		cs = append(cs, clause{`e.lifecycle = ?`, []any{int64(*f.Lifecycle)}})
+	}
+	return cs
+}
+
+// ofLists are the conditions of AnyOf and NoneOf. wanted says which of them, by whether they name evidence. of has the conditions
+// of one filter in them.
+//
+// The IS keeps SQLite from searching an index for each alternative: which index is read is planned (see plan.go). Where a
+// column is NULL a condition is NULL too, and what is not TRUE is not met.
+func (f *Filter) ofLists(wanted func(evidence bool) bool, of func(*Filter) []clause) (cs []clause) {
+	all := func(list []Filter) clause {
+		parts := make([]clause, len(list))
+		for i := range list {
+			parts[i] = and(of(&list[i]))
+			parts[i].sql = "(" + parts[i].sql + ")"
+		}
+		return or(parts)
+	}
+	for _, list := range f.AnyOf {
+		if wanted(slices.ContainsFunc(list, Filter.namesEvidence)) {
+			c := all(list)
+			cs = append(cs, clause{"(" + c.sql + ") IS TRUE", c.args})
+		}
+	}
+	var none []Filter
+	for _, g := range f.NoneOf {
+		if wanted(g.namesEvidence()) {
+			none = append(none, g)
+		}
+	}
+	if len(none) > 0 {
+		c := all(none)
+		cs = append(cs, clause{"(" + c.sql + ") IS NOT TRUE", c.args})
+	}
+	return cs
+}
+
+// namesEvidence reports whether a filter in a list has conditions that are of evidence where OnePiece is set.
+func (f Filter) namesEvidence() bool {
+	return f.Lifecycle != nil || f.Assertion != nil || f.Source != nil || f.Unapproved || slices.ContainsFunc(f.NoneOf, Filter.namesEvidence) ||
+		slices.ContainsFunc(f.AnyOf, func(list []Filter) bool { return slices.ContainsFunc(list, Filter.namesEvidence) })
+}
+
+// ofEvidence are the filter's conditions for rows e of table contribution, which need not be the same row. The + keeps SQLite
+// from using an index: the evidence of a record is found by the record's number.
+func (f *Filter) ofEvidence() (cs []clause) {
+	if f.Assertion != nil {
+		cs = append(cs, clause{`+e.assertion_hash = ?`, []any{hexOf(f.Assertion)}})
+	}
+	if f.Source != nil {
+		cs = append(cs, clause{`+e.source_hash = ?`, []any{hexOf(f.Source)}})
+	}
+	if f.Unapproved {
+		cs = append(cs, clause{unapprovedPiece, nil})
+	}
+	return cs
+}
+
+// ofRecord are the filter's conditions for row a of table audit, without those that may be of evidence and those in lists.
+func (f *Filter) ofRecord() []clause {
 	var cs []clause
 	add := func(sql string, args ...any) { cs = append(cs, clause{sql, args}) }
 	if agent, ok := f.agent(); ok {
 		cs = append(cs, agent)
+	}
+	if f.Agent != nil && f.Anonymous {
+		add(`FALSE`)
 	}
 	if f.From != nil {
 		add(`a.timestamp >= ?`, *f.From)
@@ -99,21 +232,8 @@ func (f *Filter) conditions() []clause {
 	if f.Lens != nil {
 		add(`a.lens = ?`, *f.Lens)
 	}
-	if f.Lifecycle != nil {
-		add(`a.lifecycle = ?`, int64(*f.Lifecycle))
-	}
 	if f.Result != nil {
 		add(`a.result_hash = ?`, hexOf(f.Result))
-	}
-	// The evidence of a record is found by the record's number: the + keeps SQLite from using another index.
-	if f.Assertion != nil {
-		add(`EXISTS (SELECT 1 FROM contribution e WHERE e.audit = a.idx AND +e.assertion_hash = ?)`, hexOf(f.Assertion))
-	}
-	if f.Source != nil {
-		add(`EXISTS (SELECT 1 FROM contribution e WHERE e.audit = a.idx AND +e.source_hash = ?)`, hexOf(f.Source))
-	}
-	if f.Unapproved {
-		add(unapproved)
 	}
 	for _, at := range f.Attributes {
 		add(`EXISTS (SELECT 1 FROM attribute t WHERE t.audit = a.idx AND t.key = ? AND t.value = ?)`, at.Key, at.Value)

@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"encoding/json"
+	"strings"
 )
 
 // HashKind is what a hash can stand for, besides a record.
@@ -49,6 +50,41 @@ func (db *DB) LabelHashes(ctx context.Context, label string, most int) ([]string
 		return nil, db.fail("look for a label", err)
 	}
 	return hashes, nil
+}
+
+// LabelsBeginning returns the first labels that begin with a text, in order.
+func (db *DB) LabelsBeginning(ctx context.Context, text string, most int) ([]Label, error) {
+	const query = `SELECT hash, label FROM label INDEXED BY label_by_name WHERE label >= ? ORDER BY label, hash LIMIT ?`
+	var labels []Label
+	if err := db.readers.SelectContext(ctx, &labels, query, text, most); err != nil {
+		return nil, db.fail("look for labels", err)
+	}
+	for i, l := range labels {
+		if !strings.HasPrefix(l.Label, text) {
+			return labels[:i], nil
+		}
+	}
+	return labels, nil
+}
+
+// SubjectsBeginning returns the first subjects that begin with a text, in order and each once. It takes a search for each.
+func (db *DB) SubjectsBeginning(ctx context.Context, text string, most int) ([]string, error) {
+	const from = `SELECT min(a.subject) FROM audit a INDEXED BY audit_by_subject WHERE a.subject >= ?`
+	const after = `SELECT min(a.subject) FROM audit a INDEXED BY audit_by_subject WHERE a.subject > ?`
+	var subjects []string
+	query, last := from, text
+	for len(subjects) < most {
+		var next *string
+		if err := db.readers.GetContext(ctx, &next, query, last); err != nil {
+			return nil, db.fail("look for subjects", err)
+		}
+		if next == nil || !strings.HasPrefix(*next, text) {
+			break
+		}
+		subjects = append(subjects, *next)
+		query, last = after, *next
+	}
+	return subjects, nil
 }
 
 // LabelsOf returns the labels of those of these hashes (in lower-case hex) that have one.

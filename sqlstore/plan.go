@@ -109,20 +109,27 @@ func planNext(q *question, z *sizes, s *statistics) plan {
 // probe returns a limit: a probe that finds no more records than this has found all of them.
 func (z *sizes) probe() int { return min(z.few, z.lookup) }
 
-// lookup is a way to find records by an index of something that few records share. A record may come more than
-// once.
-type lookup struct {
+// lookup finds records by an index of something that few records share, or by several of them. A record may come more
+// than once.
+type lookup []way
+
+// way is one index of a lookup.
+type way struct {
 	index *hashIndex // read generation by generation; nil: an index of table audit, which from names
 	from  string
 	where string
 	args  []any
 }
 
-// lookups returns the lookups that can find the records of the filter, the most promising first.
+// mostWays is how many ways a lookup has at most: SQLite limits how many SELECTs a UNION joins.
+const mostWays = 100
+
+// lookups returns the lookups that can find the records of the filter, the most promising first. NoneOf has none: most
+// records meet a negation.
 func (f *Filter) lookups() []lookup {
 	var ls []lookup
 	add := func(x *hashIndex, args ...any) {
-		ls = append(ls, lookup{x, x.from(x.alias()), x.match(x.alias()), args})
+		ls = append(ls, lookup{{x, x.from(x.alias()), x.match(x.alias()), args}})
 	}
 	for _, at := range f.Attributes {
 		add(&byAttribute, at.Key, at.Value)
@@ -137,44 +144,86 @@ func (f *Filter) lookups() []lookup {
 		add(&bySource, hexOf(f.Source))
 	}
 	const bySubject = `audit a INDEXED BY audit_by_subject`
+	agent, ofAgent := f.agent()
 	if name, exact := f.subject(); exact {
-		if f.ByAdmission { // otherwise there is a walk in the right order
-			ls = append(ls, lookup{from: bySubject, where: `a.subject = ?`, args: []any{name}})
+		// Without an agent there is a walk in the right order. The walk of an agent would pass all its records about other subjects.
+		if f.ByAdmission || ofAgent {
+			where := and(append([]clause{{`a.subject = ?`, []any{name}}}, f.times().of(`a.timestamp`)...))
+			ls = append(ls, lookup{{from: bySubject, where: where.sql, args: where.args}})
 		}
 	} else if f.SubjectGlob != nil {
 		if prefix, _ := literal(*f.SubjectGlob); prefix != "" {
 			// These bounds hold all texts with the prefix: SQLite compares bytes, and UTF-8 never has the byte 0xff.
-			ls = append(ls, lookup{from: bySubject, where: `a.subject >= ? AND a.subject < ?`, args: []any{prefix, prefix + "\xff"}})
+			ls = append(ls, lookup{{from: bySubject, where: `a.subject >= ? AND a.subject < ?`, args: []any{prefix, prefix + "\xff"}}})
 		}
 	}
 	if f.ByAdmission { // otherwise there is a walk in the right order
-		if agent, ok := f.agent(); ok {
-			ls = append(ls, lookup{from: `audit a INDEXED BY audit_by_agent`, where: agent.sql, args: agent.args})
+		if ofAgent {
+			ls = append(ls, lookup{{from: `audit a INDEXED BY audit_by_agent`, where: agent.sql, args: agent.args}})
+		}
+	}
+	for _, list := range f.AnyOf {
+		if l, ok := lookupAny(list); ok {
+			ls = append(ls, l)
 		}
 	}
 	return ls
 }
 
-// find is a query for the places of the records up to the newest, at most limit of them; -1 is no limit.
-func (l *lookup) find(newest int64, limit int) (query string, args []any) {
-	with, join, args := l.begin(newest)
-	return with + `SELECT a.idx, a.timestamp, a.query_id FROM ` + l.from + join + ` WHERE ` + l.where + ` AND a.idx <= ? LIMIT ?`,
-		append(args, newest, limit)
-}
-
-// count is a query for the number of rows that the index has, up to most.
-func (l *lookup) count(newest int64, most int) (query string, args []any) {
-	with, _, args := l.begin(newest)
-	return with + `SELECT count(*) FROM (SELECT 1 FROM ` + l.from + ` WHERE ` + l.where + ` LIMIT ?)`, append(args, most)
-}
-
-// begin returns what find and count have in common: the generations, the join with table audit, and the first values that
-// are bound.
-func (l *lookup) begin(newest int64) (with, join string, args []any) {
-	if l.index == nil {
-		return ``, ``, slices.Clone(l.args)
+// lookupAny returns a lookup that finds the records of all alternatives, or false if one of them has none.
+func lookupAny(list []Filter) (all lookup, ok bool) {
+	for _, g := range list {
+		g.ByAdmission = true // no walk has the records of several subjects or agents in the right order
+		ls := g.lookups()
+		if len(ls) == 0 {
+			return nil, false
+		}
+		all = append(all, ls[0]...)
 	}
-	return generationsTo, l.index.join(), append([]any{generationOf(newest)}, l.args...)
+	return all, len(all) > 0 && len(all) <= mostWays
+}
+
+// find is a query for the places of the records up to the newest, at most limit of them; -1 is no limit.
+func (l lookup) find(newest int64, limit int) (query string, args []any) {
+	query, args = l.begin(newest)
+	for i, w := range l {
+		if i > 0 {
+			query += ` UNION ALL `
+		}
+		query += `SELECT a.idx, a.timestamp, a.query_id FROM ` + w.from + w.join() + ` WHERE ` + w.where + ` AND a.idx <= ?`
+		args = append(append(args, w.args...), newest)
+	}
+	return query + ` LIMIT ?`, append(args, limit)
+}
+
+// count is a query for the number of rows that the indexes have, up to most.
+func (l lookup) count(newest int64, most int) (query string, args []any) {
+	query, args = l.begin(newest)
+	query += `SELECT count(*) FROM (`
+	for i, w := range l {
+		if i > 0 {
+			query += ` UNION ALL `
+		}
+		query += `SELECT 1 FROM ` + w.from + ` WHERE ` + w.where
+		args = append(args, w.args...)
+	}
+	return query + ` LIMIT ?)`, append(args, most)
+}
+
+// begin returns what find and count have in common: the generations, if they are read, and the first value that is bound.
+func (l lookup) begin(newest int64) (with string, args []any) {
+	if !slices.ContainsFunc(l, func(w way) bool { return w.index != nil }) {
+		return ``, nil
+	}
+	return generationsTo, []any{generationOf(newest)}
+}
+
+// join adds table audit, as a, where the way's index is of another table.
+func (w *way) join() string {
+	if w.index == nil {
+		return ``
+	}
+	return w.index.join()
 }
 
 // path is an index of table audit in the order that a filter asks for, and the stretch of it that the filter bounds.
@@ -245,15 +294,22 @@ func (f *Filter) path() path {
 	case f.ByAdmission && f.AsOf != nil:
 		p.span.most, rest.AsOf = *f.AsOf-1, nil
 	case !f.ByAdmission:
-		if f.From != nil {
-			p.span.least, rest.From = *f.From, nil
-		}
-		if f.To != nil {
-			p.span.most, rest.To = *f.To, nil
-		}
+		p.span, rest.From, rest.To = f.times(), nil, nil
 	}
 	p.conditions = rest.conditions()
 	return p
+}
+
+// times are the timestamps that the filter allows.
+func (f *Filter) times() span {
+	s := everything
+	if f.From != nil {
+		s.least = *f.From
+	}
+	if f.To != nil {
+		s.most = *f.To
+	}
+	return s
 }
 
 // bounded reports whether the filter names a time, an agent or a subject. Then an index of table audit has its records in

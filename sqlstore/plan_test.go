@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -57,6 +58,8 @@ func TestPlan(t *testing.T) {
 		{"all, by time", Filter{}, toRead, learned, plan{action: doWalk}},
 		{"an agent, by time", Filter{Agent: &hash}, toRead, learned, plan{action: doWalk}},
 		{"an agent, by admission", Filter{Agent: &hash, ByAdmission: true}, toRead, learned, plan{doProbe, 0}},
+		{"an agent and a subject, by time", Filter{Agent: &hash, Subject: &exactly}, toRead, learned, plan{doProbe, 0}},
+		{"an agent and a subject that many share", Filter{Agent: &hash, Subject: &exactly}, toRead, tried(frequent), plan{action: doWalk}},
 		{"a subject, by time", Filter{Subject: &exactly}, toRead, learned, plan{action: doWalk}},
 		{"a subject, by admission", Filter{Subject: &exactly, ByAdmission: true}, toRead, learned, plan{doProbe, 0}},
 		{"the first letters of a subject", Filter{SubjectGlob: &glob}, toRead, learned, plan{doProbe, 0}},
@@ -71,6 +74,17 @@ func TestPlan(t *testing.T) {
 		{"an attribute that too many have, and a result", Filter{Result: &hash, Attributes: []Attribute{{}}}, toRead, tried(frequent), plan{doProbe, 1}},
 		{"an attribute that too many have, and a result that few have", Filter{Result: &hash, Attributes: []Attribute{{}}}, toRead, tried(frequent, few), plan{doLookUp, 1}},
 		{"three that too many have", Filter{Result: &hash, Attributes: []Attribute{{}, {}}}, toRead, tried(frequent, frequent, frequent), plan{action: doWalk}},
+
+		{"no agent of a list", Filter{NoneOf: []Filter{{Agent: &hash}, {Result: &hash}}}, toRead, learned, plan{action: doWalk}},
+		{"a negation and a result", Filter{Result: &hash, NoneOf: []Filter{{Agent: &hash}}}, toRead, learned, plan{doProbe, 0}},
+		{"a list of results", Filter{AnyOf: [][]Filter{{{Result: &hash}, {Result: &hash}}}}, toRead, learned, plan{doProbe, 0}},
+		{"a list of results that few have", Filter{AnyOf: [][]Filter{{{Result: &hash}, {Result: &hash}}}}, toRead, tried(few), plan{doLookUp, 0}},
+		{"a list of agents, by time", Filter{AnyOf: [][]Filter{{{Agent: &hash}, {Anonymous: true}}}}, toRead, learned, plan{doProbe, 0}},
+		{"a list of agents that have too many records", Filter{AnyOf: [][]Filter{{{Agent: &hash}, {Anonymous: true}}}}, toRead, tried(frequent), plan{action: doWalk}},
+		{"a list with a lens, which has no index", Filter{AnyOf: [][]Filter{{{Result: &hash}, {Lens: &lens}}}}, toRead, learned, plan{action: doWalk}},
+		{"a list with a negation", Filter{AnyOf: [][]Filter{{{Result: &hash}, {NoneOf: []Filter{{Result: &hash}}}}}}, toRead, learned, plan{action: doWalk}},
+		{"an empty list", Filter{AnyOf: [][]Filter{{}}}, toRead, learned, plan{action: doWalk}},
+		{"too long a list", Filter{AnyOf: [][]Filter{slices.Repeat([]Filter{{Result: &hash}}, mostWays+1)}}, toRead, learned, plan{action: doWalk}},
 
 		{"evidence that too many have", Filter{Assertion: &hash}, toRead, tried(frequent), plan{action: doNarrow}},
 		{"evidence that too many have, narrowed", Filter{Source: &hash}, toRead, narrowed(tried(frequent)), plan{action: doWalk}},

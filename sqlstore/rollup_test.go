@@ -328,7 +328,7 @@ func beforeActivity(t *testing.T, rs []sqlstore.Record) (path string) {
 	db := open(t, path, sqlstore.Options{})
 	apply(t, db, rs...)
 	mustClose(t, db)
-	change(t, path, `DROP TRIGGER store_facts_stay; DROP TABLE activity; DELETE FROM goose_db_version WHERE version_id = 4; PRAGMA user_version = 3`)
+	change(t, path, `DROP TRIGGER store_facts_stay; DROP TABLE activity; DELETE FROM goose_db_version WHERE version_id >= 4; PRAGMA user_version = 3`)
 	return path
 }
 

@@ -43,6 +43,60 @@ func world(t *testing.T, n int) (*sqlstore.DB, []sqlstore.Record) {
 	return db, rs
 }
 
+// fits reports whether a record meets the conditions of a filter, without AsOf.
+func fits(r sqlstore.Record, f sqlstore.Filter) bool {
+	some := func(ok func(sqlstore.Contribution) bool) bool { return slices.ContainsFunc(r.Contributions, ok) }
+	if f.OnePiece {
+		return some(func(c sqlstore.Contribution) bool { return fitsPiece(r, c, f) })
+	}
+	return fitsRecord(r, f) && (f.Lifecycle == nil || *r.Lifecycle == *f.Lifecycle) &&
+		(f.Assertion == nil || some(func(c sqlstore.Contribution) bool { return c.AssertionHash == *f.Assertion })) &&
+		(f.Source == nil || some(func(c sqlstore.Contribution) bool { return c.SourceHash == *f.Source })) &&
+		(!f.Unapproved || some(func(c sqlstore.Contribution) bool { return c.Lifecycle != 2 })) &&
+		fitsLists(f, func(g sqlstore.Filter) bool { return fits(r, g) })
+}
+
+// fitsPiece reports whether a record and a piece of its evidence meet a filter with OnePiece, or one in its lists.
+func fitsPiece(r sqlstore.Record, c sqlstore.Contribution, f sqlstore.Filter) bool {
+	return fitsRecord(r, f) && (f.Lifecycle == nil || c.Lifecycle == *f.Lifecycle) &&
+		(f.Assertion == nil || c.AssertionHash == *f.Assertion) && (f.Source == nil || c.SourceHash == *f.Source) &&
+		(!f.Unapproved || c.Lifecycle != 2) &&
+		fitsLists(f, func(g sqlstore.Filter) bool { return fitsPiece(r, c, g) })
+}
+
+func fitsLists(f sqlstore.Filter, ok func(sqlstore.Filter) bool) bool {
+	for _, list := range f.AnyOf {
+		if !slices.ContainsFunc(list, ok) {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(f.NoneOf, ok)
+}
+
+// fitsRecord is what fits and fitsPiece have in common, without the lists.
+func fitsRecord(r sqlstore.Record, f sqlstore.Filter) bool {
+	same := func(a, b *string) bool { return b == nil || a != nil && *a == *b }
+	ok := (f.Agent == nil || r.AgentID != nil && *r.AgentID == *f.Agent) &&
+		(!f.Anonymous || r.AgentID == nil) &&
+		(f.From == nil || r.Timestamp >= *f.From) && (f.To == nil || r.Timestamp <= *f.To) &&
+		same(r.Predicate, f.Predicate) && same(r.Lens, f.Lens) &&
+		(f.Result == nil || *r.ResultHash == *f.Result) &&
+		same(r.Subject, f.Subject) &&
+		(f.MinConfidence == nil || r.ResultConfidence >= *f.MinConfidence) &&
+		(f.MaxConfidence == nil || r.ResultConfidence <= *f.MaxConfidence)
+	if ok && f.SubjectGlob != nil {
+		match := false
+		if r.Subject != nil {
+			match, _ = path.Match(*f.SubjectGlob, *r.Subject)
+		}
+		ok = match
+	}
+	for _, a := range f.Attributes {
+		ok = ok && slices.Contains(r.Attributes, a)
+	}
+	return ok
+}
+
 // want is what Select should yield, by looking at every record.
 func want(rs []sqlstore.Record, f sqlstore.Filter) (out [][]byte) {
 	type numbered struct {
@@ -50,31 +104,8 @@ func want(rs []sqlstore.Record, f sqlstore.Filter) (out [][]byte) {
 		idx int
 	}
 	var hits []numbered
-	same := func(a, b *string) bool { return b == nil || a != nil && *a == *b }
 	for i, r := range rs {
-		ok := (f.Agent == nil || r.AgentID != nil && *r.AgentID == *f.Agent) &&
-			(!f.Anonymous || r.AgentID == nil) &&
-			(f.From == nil || r.Timestamp >= *f.From) && (f.To == nil || r.Timestamp <= *f.To) &&
-			same(r.Predicate, f.Predicate) && same(r.Lens, f.Lens) &&
-			(f.Lifecycle == nil || *r.Lifecycle == *f.Lifecycle) &&
-			(f.Result == nil || *r.ResultHash == *f.Result) &&
-			same(r.Subject, f.Subject) &&
-			(f.Assertion == nil || slices.ContainsFunc(r.Contributions, func(c sqlstore.Contribution) bool { return c.AssertionHash == *f.Assertion })) &&
-			(f.Source == nil || slices.ContainsFunc(r.Contributions, func(c sqlstore.Contribution) bool { return c.SourceHash == *f.Source })) &&
-			(!f.Unapproved || slices.ContainsFunc(r.Contributions, func(c sqlstore.Contribution) bool { return c.Lifecycle != 2 })) &&
-			(f.MinConfidence == nil || r.ResultConfidence >= *f.MinConfidence) &&
-			(f.MaxConfidence == nil || r.ResultConfidence <= *f.MaxConfidence) &&
-			(f.AsOf == nil || int64(i) < *f.AsOf)
-		if ok && f.SubjectGlob != nil {
-			match := false
-			if r.Subject != nil {
-				match, _ = path.Match(*f.SubjectGlob, *r.Subject)
-			}
-			ok = match
-		}
-		for _, a := range f.Attributes {
-			ok = ok && slices.Contains(r.Attributes, a)
-		}
+		ok := fits(r, f) && (f.AsOf == nil || int64(i) < *f.AsOf)
 		if ok {
 			hits = append(hits, numbered{r, i})
 		}
@@ -159,9 +190,60 @@ func TestSelectFindsWhatLookingAtEveryRecordFinds(t *testing.T) {
 						t.Fatalf("record %d of %d: %s\nwant %s", i, len(got), got[i], want[i])
 					}
 				}
+				wantMatches(t, db, rs, f)
 			})
 		})
 	}
+}
+
+// wantMatches checks that Matches finds the records that Select finds.
+func wantMatches(t *rapid.T, db *sqlstore.DB, rs []sqlstore.Record, f sqlstore.Filter) {
+	alone := f
+	alone.AsOf, alone.After, alone.Limit = nil, nil, 0
+	selected := map[string]bool{}
+	for _, payload := range collect(t, db, alone) {
+		selected[string(payload)] = true
+	}
+	for i := range rs {
+		if got, want := f.Matches(&rs[i]), selected[string(rs[i].Payload)]; got != want {
+			t.Fatalf("record %d matches: %t, and Select finds it: %t: %s", i, got, want, rs[i].Payload)
+		}
+	}
+}
+
+// A pattern fits in memory what it fits in SQLite.
+func TestAPatternFitsWhatItFitsInSQLite(t *testing.T) {
+	t.Parallel()
+	db := newDB(t)
+	piece := func(pieces ...string) *rapid.Generator[string] {
+		return rapid.Custom(func(t *rapid.T) string {
+			return strings.Join(rapid.SliceOfN(rapid.SampledFrom(pieces), 0, 9).Draw(t, "pieces"), "")
+		})
+	}
+	texts := piece("a", "b", "c", "A", "]", "[", "^", "-", "!", "é", "e\u0301", "東", "🚀", "*", "?", " ")
+	patterns := piece("a", "b", "c", "A", "*", "*", "?", "[", "]", "[^", "[ab]", "[^ab]", "[a-c]", "[]a]", "[^]]", "[a-]", "[-a]", "[é-🚀]", "^", "-", "!", "é", "東", "**", "[c-a]", "[a-b-c]")
+	rapid.Check(t, func(t *rapid.T) {
+		pattern, text := patterns.Draw(t, "pattern"), texts.Draw(t, "text")
+		if rapid.Bool().Draw(t, "near") {
+			pattern += rapid.SampledFrom([]string{"", "*", "?"}).Draw(t, "end")
+			text = strings.NewReplacer("*", text, "?", "b", "[ab]", "a", "[^ab]", "c", "[]a]", "]").Replace(pattern)
+		}
+		rows, err := db.QueryRows(context.Background(), `SELECT ?1 GLOB ?2`, text, pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer rows.Close()
+		var want bool
+		for rows.Next() {
+			if err := rows.Scan(&want); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f := sqlstore.Filter{SubjectGlob: &pattern}
+		if got := f.Matches(&sqlstore.Record{Subject: &text}); got != want {
+			t.Fatalf("%q GLOB %q: %t, and in SQLite %t", text, pattern, got, want)
+		}
+	})
 }
 
 // A question for what nobody has must not look at every record.
@@ -256,6 +338,48 @@ func drawFilter(t *rapid.T) sqlstore.Filter {
 	case 8:
 		f.Unapproved = true
 	}
+	if rapid.IntRange(0, 2).Draw(t, "lists") == 0 {
+		f = drawLists(t, f)
+	}
+	return f
+}
+
+// drawLists adds alternatives and negations to a filter. Most have one condition each, as those that people type.
+func drawLists(t *rapid.T, f sqlstore.Filter) sqlstore.Filter {
+	one := rapid.Custom(func(t *rapid.T) sqlstore.Filter {
+		switch rapid.IntRange(0, 9).Draw(t, "condition") {
+		case 0:
+			return sqlstore.Filter{Agent: ptr(rapid.SampledFrom([][32]byte{h("agent 0"), h("agent 3"), h("nobody")}).Draw(t, "agent"))}
+		case 1:
+			return sqlstore.Filter{Subject: ptr(rapid.SampledFrom([]string{"subject 1", "subject 2", "none"}).Draw(t, "subject"))}
+		case 2:
+			return sqlstore.Filter{SubjectGlob: ptr(rapid.SampledFrom([]string{"subject 1*", "*[^02468]", "none"}).Draw(t, "glob"))}
+		case 3:
+			return sqlstore.Filter{Assertion: ptr(rapid.SampledFrom([][32]byte{h("assertion 2"), h("assertion 3"), h("assertion 99")}).Draw(t, "assertion"))}
+		case 4:
+			return sqlstore.Filter{Source: ptr(rapid.SampledFrom([][32]byte{h("source 0"), h("source 3")}).Draw(t, "source"))}
+		case 5:
+			return sqlstore.Filter{Attributes: []sqlstore.Attribute{{Key: "trace_id", Value: rapid.SampledFrom([]string{"trace 40", "trace 41"}).Draw(t, "value")}}}
+		case 6:
+			return sqlstore.Filter{Lifecycle: ptr(uint8(rapid.IntRange(0, 3).Draw(t, "lifecycle")))}
+		case 7:
+			return sqlstore.Filter{Unapproved: true}
+		case 8:
+			return sqlstore.Filter{Anonymous: true}
+		}
+		return sqlstore.Filter{Agent: maybe(t, "an agent", h("agent 0")), MinConfidence: maybe(t, "least", 0.5), Source: maybe(t, "a source", h("source 0")), Result: maybe(t, "a result", h("assertion 1"))}
+	})
+	for range rapid.IntRange(0, 2).Draw(t, "any of") {
+		f.AnyOf = append(f.AnyOf, rapid.SliceOfN(one, 0, 4).Draw(t, "alternatives"))
+	}
+	f.NoneOf = rapid.SliceOfN(one, 0, 3).Draw(t, "none of")
+	if len(f.NoneOf) == 0 {
+		f.NoneOf = nil
+	}
+	if len(f.NoneOf) > 0 && rapid.IntRange(0, 3).Draw(t, "deeper") == 0 {
+		f.NoneOf[0] = sqlstore.Filter{NoneOf: []sqlstore.Filter{f.NoneOf[0]}, AnyOf: f.AnyOf}
+	}
+	f.OnePiece = rapid.IntRange(0, 2).Draw(t, "one piece") == 0
 	return f
 }
 
@@ -279,7 +403,13 @@ func TestCountsAreOfWhatSelectFinds(t *testing.T) {
 				all.Limit, all.Descending, all.ByAdmission = 0, false, true
 				f.After = drawPlace(t, rs)
 				counts, uses := map[[32]byte]sqlstore.AgentCount{}, map[[32]byte]sqlstore.AgentUses{}
-				frequencies := map[sqlstore.TopKey]map[string]int64{0: {}, 1: {}, 2: {}, 3: {}}
+				frequencies := map[sqlstore.TopKey]map[string]int64{}
+				count := func(k sqlstore.TopKey, key string) {
+					if frequencies[k] == nil {
+						frequencies[k] = map[string]int64{}
+					}
+					frequencies[k][key]++
+				}
 				moments, unapproved := 0, 0
 				for _, payload := range want(rs, all) {
 					r, err := decode(payload)
@@ -301,13 +431,23 @@ func TestCountsAreOfWhatSelectFinds(t *testing.T) {
 						unapproved++
 					}
 					if r.Subject != nil {
-						frequencies[sqlstore.BySubject][*r.Subject]++
+						count(sqlstore.BySubject, *r.Subject)
 					}
-					frequencies[sqlstore.ByLens][*r.Lens]++
+					if r.Predicate != nil {
+						count(sqlstore.ByPredicate, *r.Predicate)
+					}
+					count(sqlstore.ByLens, *r.Lens)
+					for _, at := range r.Attributes {
+						count(sqlstore.ByAttribute(at.Key), at.Value)
+					}
 					u, used, won := uses[agent], false, false
 					for _, c := range r.Contributions {
-						frequencies[sqlstore.ByAssertion][string(c.AssertionHash[:])]++
-						frequencies[sqlstore.BySource][string(c.SourceHash[:])]++
+						if f.OnePiece && !fitsPiece(r, c, f) {
+							continue
+						}
+						count(sqlstore.ByAssertion, string(c.AssertionHash[:]))
+						count(sqlstore.BySource, string(c.SourceHash[:]))
+						count(sqlstore.ByLifecycle, fmt.Sprint(c.Lifecycle))
 						if !e.Source && c.AssertionHash == *e.Hash || e.Source && c.SourceHash == *e.Hash {
 							used, won = true, won || c.AssertionHash == *r.ResultHash
 						}
@@ -350,14 +490,22 @@ func TestCountsAreOfWhatSelectFinds(t *testing.T) {
 					}
 				}
 				// Several at a time are counted as each by itself: looked up by their index, and in one pass over the records.
-				hashes := []*[32]byte{e.Hash, ptr(h("nobody has it")), ptr(h("assertion 5"))}
+				key := sqlstore.ByAssertion
+				if e.Source {
+					key = sqlstore.BySource
+				}
+				hashes := []string{string(e.Hash[:]), hashText("nobody has it"), hashText("assertion 5")}
 				for _, selected := range []int64{0, math.MaxInt32} {
-					each, err := db.CountEach(context.Background(), e.Source, hashes, f, selected)
-					if err != nil || len(each) != len(hashes) {
+					each, cut, err := db.Figures(context.Background(), key, hashes, f, selected, sqlstore.Budget{})
+					if err != nil || cut || len(each) != len(hashes) {
 						t.Fatalf("%+v, %v", each, err)
 					}
 					for i, got := range each {
-						want, err := db.CountEvidence(context.Background(), sqlstore.Evidence{Hash: hashes[i], Source: e.Source}, f, 0, sqlstore.Budget{})
+						one := sqlstore.Evidence{Hash: (*[32]byte)([]byte(hashes[i])), Source: e.Source}
+						want, err := db.CountEvidence(context.Background(), one, f, 0, sqlstore.Budget{})
+						for j := range want.ByAgent {
+							want.ByAgent[j].Won = 0
+						}
 						if err != nil || !sameUses(got.ByAgent, want.ByAgent) {
 							t.Fatalf("with %d selected: %+v of number %d, want %+v, %v", selected, got.ByAgent, i, want.ByAgent, err)
 						}
@@ -375,19 +523,24 @@ func TestCountsAreOfWhatSelectFinds(t *testing.T) {
 					t.Fatalf("%d moments and %d unapproved are missing, %v", moments, unapproved, err)
 				}
 				for k, want := range frequencies {
-					got, err := db.Frequencies(context.Background(), k, f)
+					got, err := db.Frequencies(context.Background(), k, f, sqlstore.RankCount)
 					if err != nil || len(got.Top) != len(want) || got.Missed != 0 {
-						t.Fatalf("frequencies %d: %+v, %v; want %d", k, got, err, len(want))
+						t.Fatalf("frequencies %+v: %+v, %v; want %d", k, got, err, len(want))
 					}
 					for _, one := range got.Top {
 						if want[one.Key] != one.Count {
-							t.Fatalf("frequencies %d: %q %d, want %d", k, one.Key, one.Count, want[one.Key])
+							t.Fatalf("frequencies %+v: %q %d, want %d", k, one.Key, one.Count, want[one.Key])
 						}
 					}
 				}
 			})
 		})
 	}
+}
+
+func hashText(name string) string {
+	hash := h(name)
+	return string(hash[:])
 }
 
 // sameUses compares uses whatever their order. Sums of weights may differ by what their order makes of them.
@@ -423,7 +576,7 @@ func TestFrequenciesForgetTheRare(t *testing.T) {
 		rs = append(rs, s.record(uint64(i)*100))
 	}
 	apply(t, db, rs...)
-	got, err := db.Frequencies(t.Context(), sqlstore.BySubject, sqlstore.Filter{})
+	got, err := db.Frequencies(t.Context(), sqlstore.BySubject, sqlstore.Filter{}, sqlstore.RankCount)
 	if err != nil || len(got.Top) > 12 || got.Total != 400 || got.Missed == 0 {
 		t.Fatalf("%+v, %v", got, err)
 	}

@@ -6,80 +6,206 @@ import (
 	"database/sql/driver"
 	"fmt"
 	"slices"
+	"strconv"
 )
 
 // TopKey is what Frequencies counts by.
-type TopKey uint8
+type TopKey struct {
+	name      string
+	column    string // its value in a row, as joined has it
+	of        keyOf
+	attribute string // of the key of attributes
+}
 
-// The keys of Frequencies.
+// keyOf says what has a key.
+type keyOf uint8
+
 const (
-	BySubject TopKey = iota
-	ByLens
-	ByAssertion
-	BySource
+	ofRecords    keyOf = iota // a record has one, or none
+	ofAttributes              // likewise
+	ofEvidence                // each piece of evidence has one
 )
 
-func (k TopKey) name() string {
-	return [...]string{"subject", "lens", "assertion", "source"}[k]
+// The keys of Frequencies. Nothing changes these variables.
+var (
+	BySubject   = TopKey{name: "subject", column: `a.subject`}
+	ByPredicate = TopKey{name: "predicate", column: `a.predicate`}
+	ByLens      = TopKey{name: "lens", column: `a.lens`}
+	ByAssertion = TopKey{name: "assertion", column: `e.assertion_hash`, of: ofEvidence}
+	BySource    = TopKey{name: "source", column: `e.source_hash`, of: ofEvidence}
+	ByLifecycle = TopKey{name: "lifecycle", column: `e.lifecycle`, of: ofEvidence} // of evidence, as a decimal number
+	ByAgent     = TopKey{name: "agent", column: `a.agent`}                         // for Figures alone
+)
+
+// ByAttribute is the key that counts by the value of an attribute.
+func ByAttribute(key string) TopKey {
+	return TopKey{name: "attribute", column: `t.value`, of: ofAttributes, attribute: key}
 }
+
+// evidence returns the kind of evidence that the key is a hash of, if it is one.
+func (k *TopKey) evidence() (e Evidence, ok bool) {
+	return Evidence{Source: *k == BySource}, *k == ByAssertion || *k == BySource
+}
+
+// joined joins what has the key to the records that a filter selects, with further conditions.
+func (k *TopKey) joined(f *Filter, cs ...clause) clause {
+	switch k.of {
+	case ofEvidence:
+		return f.joinEvidence(cs...)
+	case ofAttributes:
+		c := and(cs)
+		return clause{` LEFT JOIN attribute t ON t.audit = a.idx AND t.key = ? WHERE ` + c.sql, append([]any{k.attribute}, c.args...)}
+	}
+	c := and(cs)
+	return clause{` WHERE ` + c.sql, c.args}
+}
+
+// text returns the key of a row as Frequency has it. ok is false where the row has none, or one that somebody wrote by hand.
+func (k *TopKey) text(v driver.Value) (key string, ok bool) {
+	switch v := v.(type) {
+	case string:
+		if _, hash := k.evidence(); !hash {
+			return v, true
+		}
+		h, ok := hashOf(v)
+		return string(h[:]), ok
+	case int64:
+		return strconv.FormatInt(v, 10), true
+	}
+	return "", false
+}
+
+// Rank is what Frequencies orders keys by.
+type Rank uint8
+
+// The ranks.
+const (
+	RankCount   Rank = iota // records, or pieces of evidence
+	RankAnswers             // records
+	RankAgents              // different agents of the records; nobody is no agent
+)
 
 // Frequency is how often a key was met.
 type Frequency struct {
 	Key   string // text, or the 32 bytes of a hash
-	Count int64  // it can be short by up to Frequencies.Missed
+	Count int64  // of what the rank says; it can be short by up to Frequencies.Missed
 }
 
 // Frequencies are the keys that were met most often.
 type Frequencies struct {
 	Top     []Frequency // descending by count, then ascending by key
-	Total   int64       // of all counts
+	Total   int64       // of all rows that have a key, whatever the rank
 	Without int64       // rows that have no key; not in Total
 	// Missed is 0 where all keys were counted. Otherwise there were too many keys to remember. Then a count can be short by up
 	// to Missed, and a key that was met no more often than that can be missing.
 	Missed int64
 }
 
-// Frequencies counts what a filter selects by a key: records by subject or lens, and contributions by assertion
-// or source.
+// Frequencies counts what a filter selects by a key: records by subject, predicate, lens or attribute, and evidence by assertion,
+// source or lifecycle. If the filter has OnePiece, the evidence that does not meet it is not counted.
 //
 // Its memory is bounded. When there are too many keys, the rarest are forgotten. Missed adds up how much any count can
 // have lost by that (lossy counting: Manku and Motwani, 2002).
-func (db *DB) Frequencies(ctx context.Context, k TopKey, f Filter) (Frequencies, error) {
-	var result Frequencies
-	counts := map[string]int64{}
-	add := func(key driver.Value, n int64) {
-		switch key := key.(type) {
-		case nil:
-			result.Without += n
-			return
-		case string:
-			counts[key] += n
-		case []byte:
-			counts[string(key)] += n
-		}
-		result.Total += n
+func (db *DB) Frequencies(ctx context.Context, k TopKey, f Filter, rank Rank) (Frequencies, error) {
+	c := frequencyCount{db: db, key: k, rank: rank, counts: map[string]int64{}}
+	if err := c.run(ctx, f); err != nil {
+		return c.Frequencies, db.fail("count by "+k.name, err)
 	}
-	prune := func() {
-		for len(counts) > db.sizes.keys {
-			floor := leastCount(counts)
-			for key, n := range counts {
-				if n <= floor {
-					delete(counts, key)
-				}
-			}
-			result.Missed += floor
-		}
+	for key, n := range c.counts {
+		c.Top = append(c.Top, Frequency{key, n})
 	}
-	if err := db.frequencies(ctx, k, f, add, prune); err != nil {
-		return result, db.fail("count by "+k.name(), err)
-	}
-	for key, n := range counts {
-		result.Top = append(result.Top, Frequency{key, n})
-	}
-	slices.SortFunc(result.Top, func(a, b Frequency) int {
+	slices.SortFunc(c.Top, func(a, b Frequency) int {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Key, b.Key))
 	})
-	return result, nil
+	return c.Frequencies, nil
+}
+
+// frequencyCount is a Frequencies under way.
+type frequencyCount struct {
+	Frequencies
+	db     *DB
+	key    TopKey
+	rank   Rank
+	counts map[string]int64
+
+	last    map[string]int64              // by key, the record that was counted last: for RankAnswers
+	agents  map[string]map[int64]struct{} // by key: for RankAgents
+	members int                           // of all sets in agents
+}
+
+// run adds up every row, and prunes between two parts.
+func (c *frequencyCount) run(ctx context.Context, f Filter) error {
+	if _, hash := c.key.evidence(); hash && c.rank == RankCount && f.onlyAsOf() {
+		return c.allEvidence(ctx, f.AsOf)
+	}
+	join := c.key.joined(&f)
+	for p, err := range c.db.parts(ctx, f) {
+		if err != nil {
+			return err
+		}
+		query, args := p.query(c.key.column+`, a.idx, a.agent`, join.sql, join.args...)
+		err := c.db.readers.each(ctx, query, args, all(func(row []driver.Value) { c.add(row[0], integer(row[1]), integer(row[2])) }))
+		if err != nil {
+			return err
+		}
+		c.prune()
+	}
+	return nil
+}
+
+// add counts a row. The rows of a record come together.
+func (c *frequencyCount) add(value driver.Value, idx, agent int64) {
+	if value == nil {
+		c.Without++
+		return
+	}
+	key, ok := c.key.text(value)
+	if !ok {
+		return
+	}
+	c.Total++
+	switch c.rank {
+	case RankCount:
+		c.counts[key]++
+	case RankAnswers:
+		if c.last == nil {
+			c.last = map[string]int64{}
+		}
+		if before, met := c.last[key]; !met || before != idx {
+			c.last[key] = idx
+			c.counts[key]++
+		}
+	case RankAgents:
+		if c.agents == nil {
+			c.agents = map[string]map[int64]struct{}{}
+		}
+		set := c.agents[key]
+		if set == nil {
+			set = map[int64]struct{}{}
+			c.agents[key] = set
+		}
+		if agent != 0 {
+			set[agent] = struct{}{}
+		}
+		c.members += len(set) - int(c.counts[key])
+		c.counts[key] = int64(len(set))
+	}
+}
+
+// prune forgets the rarest keys when there are too many.
+func (c *frequencyCount) prune() {
+	for len(c.counts) > c.db.sizes.keys || c.members > c.db.sizes.keys {
+		floor := leastCount(c.counts)
+		for key, n := range c.counts {
+			if n <= floor {
+				delete(c.counts, key)
+				delete(c.last, key)
+				c.members -= len(c.agents[key])
+				delete(c.agents, key)
+			}
+		}
+		c.Missed += floor
+	}
 }
 
 // leastCount returns the count that the rarer half of the keys does not exceed.
@@ -92,118 +218,58 @@ func leastCount(counts map[string]int64) int64 {
 	return all[len(all)/2]
 }
 
-// frequencies adds up every key, and prunes between two parts.
-func (db *DB) frequencies(ctx context.Context, k TopKey, f Filter, add func(driver.Value, int64), prune func()) error {
-	column, join := `a.subject`, noJoin
-	switch k {
-	case ByLens:
-		column = `a.lens`
-	case ByAssertion, BySource:
-		e := Evidence{Source: k == BySource}
-		if f.onlyAsOf() {
-			return db.allEvidence(ctx, e, f.AsOf, add, prune)
-		}
-		column, join = `c.`+e.column(), ` CROSS JOIN contribution c WHERE c.audit = a.idx`
-		add = ofHashes(add)
-	}
-	for p, err := range db.parts(ctx, f) {
-		if err != nil {
-			return err
-		}
-		query, args := p.query(column, join)
-		if err := db.readers.each(ctx, query, args, all(func(row []driver.Value) { add(row[0], 1) })); err != nil {
-			return err
-		}
-		prune()
-	}
-	return nil
-}
-
 // allEvidence adds up the evidence of all records, or of those whose index is less than asOf. It reads the index alone, a
 // generation at a time.
-func (db *DB) allEvidence(ctx context.Context, e Evidence, asOf *int64, add func(driver.Value, int64), prune func()) error {
+func (c *frequencyCount) allEvidence(ctx context.Context, asOf *int64) error {
 	var newest int64
-	if err := db.readers.GetContext(ctx, &newest, `SELECT coalesce(max(idx), -1) FROM audit`); err != nil {
+	if err := c.db.readers.GetContext(ctx, &newest, `SELECT coalesce(max(idx), -1) FROM audit`); err != nil {
 		return err
 	}
 	newest = min(newest, orNow(asOf)-1)
-	add = ofHashes(add)
+	e, _ := c.key.evidence()
 	for generation := int64(0); generation <= generationOf(newest); generation++ {
-		err := db.readers.each(ctx, e.index().tally(), []any{generation, newest}, all(func(row []driver.Value) { add(row[0], integer(row[1])) }))
+		err := c.db.readers.each(ctx, e.index().tally(), []any{generation, newest}, all(func(row []driver.Value) {
+			if key, ok := c.key.text(row[0]); ok {
+				n := integer(row[1])
+				c.counts[key] += n
+				c.Total += n
+			}
+		}))
 		if err != nil {
 			return err
 		}
-		prune()
+		c.prune()
 	}
 	return nil
 }
 
-// ofHashes returns a function that takes hashes in hex and passes them to add as bytes. It leaves out what is no hash.
-func ofHashes(add func(driver.Value, int64)) func(driver.Value, int64) {
-	var h [32]byte // one for all rows: add does not keep it
-	return func(v driver.Value, n int64) {
-		text, _ := v.(string)
-		var ok bool
-		if h, ok = hashOf(text); ok {
-			add(h[:], n)
-		}
-	}
-}
-
-// Users says which agents used a key, and when.
-type Users struct {
-	Agents      map[int64]struct{} // their numbers, without 0 for nobody
-	Audits      int64
-	First, Last int64 // timestamps
-}
-
-// LensUsers counts the records that a filter selects and that have one of these lenses, by lens.
-func (db *DB) LensUsers(ctx context.Context, f Filter, lenses []string) (map[string]*Users, error) {
-	users := map[string]*Users{}
-	for _, l := range lenses {
-		users[l] = &Users{Agents: map[int64]struct{}{}}
-	}
-	err := db.scan(ctx, f, `a.lens, a.agent, a.timestamp`, noJoin, nil, func(row []driver.Value) {
-		lens, _ := row[0].(string)
-		u := users[lens]
-		if u == nil || row[0] == nil {
-			return
-		}
-		agent, timestamp := integer(row[1]), integer(row[2])
-		if u.Audits == 0 {
-			u.First, u.Last = timestamp, timestamp
-		}
-		u.Audits++
-		u.First, u.Last = min(u.First, timestamp), max(u.Last, timestamp)
-		if agent != 0 {
-			u.Agents[agent] = struct{}{}
-		}
-	})
-	if err != nil {
-		return nil, db.fail("count by lens", err)
-	}
-	return users, nil
-}
-
 // SeenBefore tells whether any record with a timestamp before this one has the key: any of all records, or of those whose index
-// is less than asOf. There is no index for lenses: for a lens that is new it looks at every record before the timestamp.
+// is less than asOf. There is no index for predicates, lenses and lifecycles: for one that is new it looks at every record before
+// the timestamp.
 func (db *DB) SeenBefore(ctx context.Context, k TopKey, key string, timestamp int64, asOf *int64) (bool, error) {
-	query, value := ``, any(key)
-	switch k {
-	case BySubject:
-		query = `SELECT 1 FROM audit INDEXED BY audit_by_subject WHERE subject = ? AND timestamp < ? AND idx < ?`
-	case ByLens:
-		query = `SELECT 1 FROM audit INDEXED BY audit_by_time WHERE lens = ? AND timestamp < ? AND idx < ?`
-	default:
-		e := Evidence{Source: k == BySource}
+	const before = ` AND a.timestamp < ? AND a.idx < ?`
+	query, args := ``, []any{key}
+	e, hash := k.evidence()
+	switch {
+	case hash:
 		x := e.index()
 		var h [32]byte
 		copy(h[:], key)
-		value = hexOf(&h)
-		query = generations + `SELECT 1 FROM ` + x.from("c") + ` CROSS JOIN audit a WHERE ` + x.match("c") + ` AND a.idx = c.audit AND a.timestamp < ? AND a.idx < ?`
+		args = []any{hexOf(&h)}
+		query = generations + `SELECT 1 FROM ` + x.from("c") + ` CROSS JOIN audit a WHERE ` + x.match("c") + ` AND a.idx = c.audit` + before
+	case k.of == ofEvidence:
+		query = `SELECT 1 FROM audit a INDEXED BY audit_by_time CROSS JOIN contribution e WHERE e.audit = a.idx AND ` + k.column + ` = CAST(? AS INTEGER)` + before
+	case k.of == ofAttributes:
+		x, join := &byAttribute, byAttribute.join()
+		args = []any{k.attribute, key}
+		query = generations + `SELECT 1 FROM ` + x.from("x") + join + ` WHERE ` + x.match("x") + before
+	case k == BySubject:
+		query = `SELECT 1 FROM audit a INDEXED BY audit_by_subject WHERE a.subject = ?` + before
+	default:
+		query = `SELECT 1 FROM audit a INDEXED BY audit_by_time WHERE ` + k.column + ` = ?` + before
 	}
 	var seen bool
-	if err := db.readers.GetContext(ctx, &seen, `SELECT EXISTS (`+query+`)`, value, timestamp, orNow(asOf)); err != nil {
+	if err := db.readers.GetContext(ctx, &seen, `SELECT EXISTS (`+query+`)`, append(args, timestamp, orNow(asOf))...); err != nil {
 		return false, db.fail(fmt.Sprintf("look for what came before %d", timestamp), err)
 	}
 	return seen, nil

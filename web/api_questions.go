@@ -215,16 +215,27 @@ func (s *Server) timeline(w http.ResponseWriter, r *http.Request, q *question) e
 	})
 }
 
-const newSinceName = "new-since"
+// The parameters of top.
+const (
+	newSinceName = "new-since"
+	rankName     = "rank"
+	figuresName  = "figures"
+)
 
 // top answers GET /v1/top.
 func (s *Server) top(w http.ResponseWriter, r *http.Request, q *question) error {
 	q.limitOr(audit.DefaultTop)
 	by, err := audit.ParseTopBy(q.own(byName, string(audit.TopAgents)))
 	if err != nil {
-		return problem(kindParameter, "%s: want agent, subject, assertion, source or lens", byName).at(byName)
+		return problem(kindParameter, "%s: want %s", byName, audit.TopKeys).at(byName)
 	}
 	o := audit.TopOptions{By: by}
+	if o.Rank, err = q.rank(); err != nil {
+		return err
+	}
+	if o.Figures, err = q.isSet(figuresName); err != nil {
+		return err
+	}
 	if q.values.Has(newSinceName) {
 		clock := when.Clock{Now: q.now, Zone: q.zone, Unit: s.store.TimeUnit()}
 		since, err := clock.Parse(q.values.Get(newSinceName))
@@ -248,6 +259,71 @@ func (s *Server) top(w http.ResponseWriter, r *http.Request, q *question) error 
 			}
 			a.more = t.More
 			return show.Ranking(rowsOf[view.Ranked](a), t)
+		})
+	})
+}
+
+// rank reads the parameter that says what a ranking is ordered by.
+func (q *question) rank() (audit.TopRank, error) {
+	rank, err := audit.ParseTopRank(q.own(rankName, string(audit.RankPieces)))
+	if err != nil {
+		return "", problem(kindParameter, "%s: want pieces, answers or agents", rankName).at(rankName)
+	}
+	return rank, nil
+}
+
+// The parameters of compare.
+const (
+	withName = "with"
+	andName  = "and"
+)
+
+// compare answers GET /v1/compare.
+func (s *Server) compare(w http.ResponseWriter, r *http.Request, q *question) error {
+	q.limitOr(audit.DefaultTop)
+	by, err := audit.ParseTopBy(q.own(byName, string(audit.TopAgents)))
+	if err != nil {
+		return problem(kindParameter, "%s: want %s", byName, audit.TopKeys).at(byName)
+	}
+	return s.reading(w, r, q, func(ctx context.Context) error {
+		f, err := s.filter(ctx, w, q)
+		if err != nil {
+			return err
+		}
+		if err := limitFrom1(&f); err != nil {
+			return err
+		}
+		o := audit.CompareOptions{By: by, Filter: f}
+		var list []ask.Note
+		o.Before, o.After, list, err = ask.Windows(&f, s.store.TimeUnit(), q.own(withName, ""), q.own(andName, ""), q.askOptions())
+		notes(w, list)
+		if err != nil {
+			return err
+		}
+		return s.answered(w, r, q, s.expensive, func(ctx context.Context, v *view.Viewer, a *answer) error {
+			c, err := v.Compare(ctx, o)
+			if err != nil {
+				return err
+			}
+			a.more = c.More
+			return show.Comparison(rowsOf[view.Compared](a), c)
+		})
+	})
+}
+
+// count answers GET /v1/count.
+func (s *Server) count(w http.ResponseWriter, r *http.Request, q *question) error {
+	return s.reading(w, r, q, func(ctx context.Context) error {
+		f, err := s.filter(ctx, w, q)
+		if err != nil {
+			return err
+		}
+		return s.answered(w, r, q, s.expensive, func(ctx context.Context, v *view.Viewer, a *answer) error {
+			n, err := v.Count(ctx, f)
+			if err != nil {
+				return err
+			}
+			return a.Object(q.form, n)
 		})
 	})
 }

@@ -25,18 +25,19 @@ func (s *Server) pageRoutes() []route {
 		page("/q/{id}", takes{own: []string{"low-confidence"}}, s.tracePage),
 		page("/q/{id}/record", takes{}, s.recordPage),
 		page("/impact/{hash}", takes{filter: true, without: []string{"assertion", "source"}, own: []string{"source", "count"}}, s.impactPage),
-		page("/answers", takes{filter: true, without: []string{"subject", "predicate"}, own: []string{"subject", "predicate", "flips"}}, s.answersPage),
+		page("/answers", takes{filter: true, without: []string{"subject", "predicate", "not-subject", "not-predicate"}, own: []string{"subject", "predicate", "flips"}}, s.answersPage),
 		page("/diff/{a}/{b}", takes{}, s.diffPage),
 		page("/agents", filtered, s.agentsPage),
 		page("/agents/{id}", only("from", "to"), s.agentPage),
-		page("/top", takes{filter: true, own: []string{"by", "new-since"}}, s.topPage),
+		page("/top", takes{filter: true, own: []string{"by", "rank", "new-since", figuresName}}, s.topPage),
+		page("/compare", takes{filter: true, without: []string{"desc"}, own: []string{"by", withName, andName}}, s.comparePage),
 		page("/find", takes{own: []string{"q"}}, s.findPage),
 		page("/tail", takes{}, s.tailPage),
 		page("/case", takes{own: []string{"title", caseName}, many: []string{caseName}}, s.casePage),
 		page("/health", takes{}, s.healthPage),
 		page("/api", takes{}, s.apiPage),
 		{method: http.MethodGet, path: "/tail/rows", scope: ScopeRead, page: true, takes: takes{zone: true, own: []string{afterName}}, handle: s.tailRows},
-		{method: http.MethodGet, path: "/go/{page...}", scope: ScopeRead, page: true, takes: takes{own: formNames(), many: []string{"attr"}}, handle: s.goTo},
+		{method: http.MethodGet, path: "/go/{page...}", scope: ScopeRead, page: true, takes: takes{own: formNames(), many: manyNames()}, handle: s.goTo},
 		{method: http.MethodGet, path: pages.AssetsPath, open: true, alive: true, takes: takes{}, handle: func(w http.ResponseWriter, r *http.Request, _ *question) error {
 			pages.Assets().ServeHTTP(w, r)
 			return nil
@@ -142,10 +143,21 @@ func (s *Server) problemPage(w http.ResponseWriter, r *http.Request, p *Problem)
 
 // formNames are the names of the fields of all forms.
 func formNames() []string {
-	names := []string{zoneName, asOfName, "by", "new-since", "flips", "source"}
+	names := []string{zoneName, asOfName, "by", "rank", "new-since", "flips", "source", withName, andName, figuresName}
 	for _, p := range ask.Parameters() {
 		names = append(names, parameterName(p.Name))
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
+}
+
+// manyNames are those of them that may be given several times.
+func manyNames() []string {
+	var names []string
+	for _, p := range ask.Parameters() {
+		if p.Many {
+			names = append(names, parameterName(p.Name))
+		}
+	}
+	return names
 }

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/auditsql/auditsql/audit/ask"
 	"github.com/auditsql/auditsql/web/internal/pages"
 	"github.com/auditsql/auditsql/web/internal/phrase"
 )
@@ -34,6 +35,7 @@ func (s *Server) casePage(ctx context.Context, p *sheet) error {
 	form := &pages.Form{Action: phrase.To("/case", nil), Label: "The case", Submit: "Show", Fields: []pages.Field{{Name: "title", Label: "title", Value: title, Hint: "Northwind, 23 November"}}}
 	frozen := make([]phrase.Address, len(links))
 	parts := make([]part, len(links))
+	var records []string // that the case has the pages of
 	for i, link := range links {
 		path, values, err := s.caseLink(link)
 		if err != nil {
@@ -43,12 +45,19 @@ func (s *Server) casePage(ctx context.Context, p *sheet) error {
 			values.Set(asOfName, strconv.FormatUint(p.asOf, 10))
 		}
 		frozen[i] = phrase.To(path, values)
+		if id, ok := strings.CutPrefix(path, "/q/"); ok && ask.CheckID(id) == nil && !slices.Contains(records, id) {
+			records = append(records, id)
+		}
 		parts[i] = func(ctx context.Context) (pages.Section, error) {
 			return p.casePart(ctx, i, frozen[i]), nil
 		}
 		form.Hidden = append(form.Hidden, pages.Field{Name: caseName, Value: string(frozen[i])})
 	}
 	form.Fields = append(form.Fields, pages.Field{Name: caseName, Label: "add a page: its link", Hint: "/q/4058e593 or a whole link", ID: "case-link"})
+	if len(records) > 0 {
+		// A file that says the same, with the records and their proofs.
+		p.command([]string{"report", "-o", "case.zip"}, records, nil)
+	}
 	p.values[caseName] = texts(frozen)
 	sections := p.together(ctx, parts...)
 	about := pages.Section{Form: form}

@@ -51,6 +51,9 @@ func (s *Server) healthPage(ctx context.Context, p *sheet) error {
 	if stats.JournalAway != "" {
 		state.Findings = append(state.Findings, line(pages.Words("The journal was not found in its place.")))
 	}
+	if stats.Inbox != nil && stats.Inbox.Damage != "" {
+		state.Findings = append(state.Findings, line(pages.Words("The inbox is damaged, so no spans are received. auditsql verify says where.")))
+	}
 	lag := "nothing"
 	if progress.LagRecords > 0 || progress.LagBytes > 0 {
 		lag = counted(progress.LagRecords, "record", "records") + ", " + humanize.IBytes(progress.LagBytes)
@@ -74,6 +77,9 @@ func (s *Server) healthPage(ctx context.Context, p *sheet) error {
 		{Name: "SQLite", Value: line(pages.Words(humanize.IBytes(uint64(stats.SQLiteBytes))))},
 		{Name: "SQLite's log", Value: line(pages.Words(humanize.IBytes(uint64(stats.SQLiteWAL))))},
 	}}
+	if i := stats.Inbox; i != nil {
+		disk.Facts = append(disk.Facts, pages.Fact{Name: "inbox", Value: line(pages.Words(humanize.IBytes(uint64(i.Bytes))), pages.Dimmed("in "+counted(i.Segments, "segment", "segments")))})
+	}
 	if stats.JournalAway == "" {
 		disk.Facts = append(disk.Facts,
 			pages.Fact{Name: "journal", Value: line(pages.Words(humanize.IBytes(uint64(stats.JournalBytes))), pages.Dimmed("in "+counted(stats.Segments, "segment", "segments")))},

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -179,46 +180,68 @@ func (p *sheet) filterForm(action, submit string, closed bool, except ...string)
 		if name == asOfName || name == "limit" || name == "desc" || slices.Contains(except, name) {
 			continue
 		}
-		field := pages.Field{Name: name, Label: labels[parameter.Name], Value: p.values.Get(name), Hint: hints[parameter.Name]}
-		if field.Label == "" {
-			field.Label = parameter.Name
+		fields := p.fields(&parameter)
+		if parameter.Negates == "" {
+			form.Fields = append(form.Fields, fields...)
+			continue
 		}
-		switch {
-		case parameter.Kind == ask.Switch:
-			field.Kind = "checkbox"
-			if p.values.Has(name) && field.Value == "" {
-				field.Value = "true"
-			}
-		case parameter.Choices() != nil:
-			field.Kind = "select"
-			field.Choices = []pages.Choice{{Label: "any"}}
-			for _, c := range parameter.Choices() {
-				field.Choices = append(field.Choices, pages.Choice{Value: c, Label: c})
-			}
-		}
-		form.Fields = append(form.Fields, field)
-		if parameter.Many {
-			// One field more than there are values, so that another one can be added.
-			values := p.values[name]
-			form.Fields = form.Fields[:len(form.Fields)-1]
-			for i := 0; i <= len(values); i++ {
-				another := field
-				another.Value, another.ID = "", fmt.Sprint(name, "-", i)
-				if i < len(values) {
-					another.Value = values[i]
-				}
-				form.Fields = append(form.Fields, another)
-			}
-		}
+		form.More.Fields = append(form.More.Fields, fields...)
+		form.More.Open = form.More.Open || p.values.Has(name)
 	}
+	form.More.Label = "Leave out…"
 	others := url.Values{}
-	for _, name := range []string{"desc", "limit", "by", "subject", "predicate", "source", "flips"} {
+	for _, name := range []string{"desc", "limit", "by", "rank", "subject", "predicate", "source", "flips", figuresName} {
 		if p.values.Has(name) && !slices.ContainsFunc(form.Fields, func(f pages.Field) bool { return f.Name == name }) {
 			others.Set(name, p.values.Get(name))
 		}
 	}
 	form.Hidden = hidden(p.kept(others))
 	return form
+}
+
+// fields ask for the values of a parameter: one field more than there are values if it may be given several times, so that another
+// one can be added.
+func (p *sheet) fields(parameter *ask.Parameter) []pages.Field {
+	name := parameterName(parameter.Name)
+	field := pages.Field{Name: name, Label: labelOf(parameter), Value: p.values.Get(name), Hint: hints[cmp.Or(parameter.Negates, parameter.Name)]}
+	switch {
+	case parameter.Kind == ask.Switch:
+		field.Kind = "checkbox"
+		if p.values.Has(name) && field.Value == "" {
+			field.Value = "true"
+		}
+	case parameter.Choices() != nil:
+		field.Kind = "select"
+		field.Choices = []pages.Choice{{Label: "any"}}
+		if parameter.Negates != "" {
+			field.Choices[0].Label = "none"
+		}
+		for _, c := range parameter.Choices() {
+			field.Choices = append(field.Choices, pages.Choice{Value: c, Label: c})
+		}
+	}
+	values := p.values[name]
+	if !parameter.Many || len(values) == 0 {
+		return []pages.Field{field}
+	}
+	fields := make([]pages.Field, len(values)+1)
+	for i := range fields {
+		fields[i] = field
+		fields[i].Value, fields[i].ID = "", fmt.Sprint(name, "-", i)
+		if i < len(values) {
+			fields[i].Value = values[i]
+		}
+	}
+	return fields
+}
+
+// labelOf is what the field of a parameter is called.
+func labelOf(parameter *ask.Parameter) string {
+	label := cmp.Or(labels[cmp.Or(parameter.Negates, parameter.Name)], parameter.Negates, parameter.Name)
+	if parameter.Negates != "" {
+		return "not " + label
+	}
+	return label
 }
 
 // labels are what the fields of a filter are called, where the name of the parameter says too little.
@@ -247,12 +270,12 @@ func (p *sheet) chips(except ...string) []pages.Chip {
 			if len(rest[name]) == 0 {
 				delete(rest, name)
 			}
-			if name == "around" {
-				delete(rest, "window") // it goes with around
+			if !rest.Has("around") && !rest.Has(ask.NegationOf("around")) {
+				delete(rest, "window") // it goes with these
 			}
 			delete(rest, afterName)
-			label := labels[parameter.Name]
-			if label == "" || name == "around" {
+			label := labelOf(&parameter)
+			if name == "around" {
 				label = parameter.Name
 			}
 			shown := pages.Cut(v, longest)
@@ -276,7 +299,7 @@ func (s *Server) goTo(w http.ResponseWriter, r *http.Request, q *question) error
 		if _, err := audit.ParseHash(hash); err != nil {
 			return problem(kindNoRoute, "there is no such form")
 		}
-	} else if !slices.Contains([]string{"/list", "/timeline", "/agents", "/top", "/answers"}, path) {
+	} else if !slices.Contains([]string{"/list", "/timeline", "/agents", "/top", "/compare", "/answers"}, path) {
 		return problem(kindNoRoute, "there is no such form")
 	}
 	values := url.Values{}

@@ -63,6 +63,7 @@ func (s *Server) sheet(r *http.Request, q *question) (*sheet, error) {
 		return nil, err
 	}
 	p.viewer = view.New(s.store, p.labels, q.zone)
+	p.viewer.Now, _ = p.clock.Unit.Timestamp(q.now) // 0 where it does not fit into the unit
 	// A count that ends by itself says how far it got. One that is ended has nothing to show.
 	p.viewer.Budget = audit.Budget{Time: s.limits.Part * 4 / 5}
 	have := s.store.Progress().Records
@@ -119,8 +120,11 @@ func (p *sheet) spoken(f audit.Filter) audit.Filter {
 // fix notes the absolute times of a filter for the link that lasts.
 func (p *sheet) fix(f *audit.Filter) {
 	p.absolute = maps.Clone(p.values)
-	for _, name := range []string{"from", "to", "around", "window"} {
+	for _, name := range []string{"from", "to", "around", "not-from", "not-to"} {
 		delete(p.absolute, name)
+	}
+	if !p.absolute.Has("not-around") {
+		delete(p.absolute, "window")
 	}
 	if f.From != nil {
 		p.absolute.Set("from", p.clock.Format(*f.From))
@@ -129,11 +133,50 @@ func (p *sheet) fix(f *audit.Filter) {
 		p.absolute.Set("to", p.clock.Format(*f.To))
 	}
 	// A name may be given to another hash one day.
-	for name, h := range map[string]*audit.Hash{"agent": f.Agent, "result": f.Result, "assertion": f.Assertion, "source": f.Source} {
-		if p.absolute.Has(name) && h != nil {
-			p.absolute.Set(name, h.String())
+	hashes := url.Values{}
+	add := func(f *audit.Filter, name func(string) string) {
+		for of, h := range map[string]*audit.Hash{"agent": f.Agent, "result": f.Result, "assertion": f.Assertion, "source": f.Source} {
+			if h != nil {
+				hashes.Add(name(of), h.String())
+			}
 		}
 	}
+	itself := func(name string) string { return name }
+	add(f, itself)
+	for _, list := range f.AnyOf {
+		for i := range list {
+			add(&list[i], itself)
+		}
+	}
+	for i := range f.NoneOf {
+		add(&f.NoneOf[i], ask.NegationOf)
+	}
+	if typed := p.absolute["not-around"]; typed != nil {
+		lasting := make([]string, len(typed))
+		for i := range typed {
+			lasting[i] = p.lasting(typed[i])
+		}
+		p.absolute["not-around"] = lasting
+	}
+	for name, all := range hashes {
+		if p.absolute.Has(name) {
+			p.absolute[name] = all
+		}
+	}
+}
+
+// lasting is a time as somebody typed it, so that it is the same one tomorrow.
+func (p *sheet) lasting(typed string) string {
+	span, err := p.clock.Parse(typed)
+	switch {
+	case err != nil:
+		return typed
+	case span.First == span.Last: // now, 6 hours ago, or an instant
+		return p.clock.Format(span.First)
+	case strings.EqualFold(typed, "today") || strings.EqualFold(typed, "yesterday"):
+		return p.clock.Format(span.First)[:len("2026-11-23")]
+	}
+	return typed
 }
 
 // to is the address of another page, with the zone of this one, and as of the same records if this one is frozen.

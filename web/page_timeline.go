@@ -269,8 +269,8 @@ func (p *sheet) bucketTable(t *view.Timeline, size audit.BucketSize, values map[
 func (p *sheet) silent(t *view.Timeline) pages.Section {
 	const most = 10
 	table := &pages.Table{
-		Caption: "They had records before the middle of the time shown, and none after it",
-		Columns: []pages.Column{{Name: "agent"}, {Name: "last heard"}, {Name: "records in this time", Right: true}},
+		Caption: "They stopped earlier than their own rate explains",
+		Columns: []pages.Column{{Name: "agent"}, {Name: "last heard"}, {Name: "records in this time", Right: true}, {Name: "expected since", Right: true}},
 	}
 	for i := range t.Silent {
 		if i == most {
@@ -278,7 +278,7 @@ func (p *sheet) silent(t *view.Timeline) pages.Section {
 		}
 		one := &t.Silent[i]
 		table.Rows = append(table.Rows, pages.Row{Cells: [][]pages.Part{
-			line(p.agent(&one.AgentID, one.AgentLabel)), line(p.at(one.Last)), line(pages.Count(one.Audits)),
+			line(p.agent(&one.AgentID, one.AgentLabel)), line(p.at(one.Last)), line(pages.Count(one.Audits)), line(pages.Count(one.Expected)),
 		}})
 	}
 	section := pages.Section{Heading: "Silent agents", Table: table}

@@ -4,10 +4,13 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/audit/view"
+	"github.com/auditsql/auditsql/internal/tui"
 	"github.com/auditsql/auditsql/web/internal/pages"
 	"github.com/auditsql/auditsql/web/internal/phrase"
 )
@@ -19,9 +22,36 @@ var ranked = []struct {
 }{
 	{audit.TopSources, "source", "Sources"},
 	{audit.TopAssertions, "assertion", "Assertions"},
+	{audit.TopLifecycles, "lifecycle", "Lifecycles"},
 	{audit.TopAgents, "agent", "Agents"},
 	{audit.TopSubjects, "subject", "Subjects"},
+	{audit.TopPredicates, "predicate", "Predicates"},
 	{audit.TopLenses, "lens", "Lenses"},
+}
+
+// rankedMany is the word for several of what is ranked.
+func rankedMany(by audit.TopBy) string {
+	if key, ok := by.Attribute(); ok {
+		return "Values of " + key
+	}
+	for _, r := range ranked {
+		if r.by == by {
+			return r.many
+		}
+	}
+	return string(by)
+}
+
+// choiceOf is a field that asks what is ranked.
+func choiceOf(by audit.TopBy) pages.Field {
+	choice := pages.Field{Name: "by", Label: "what", Kind: "select", Value: string(by)}
+	for _, r := range ranked {
+		choice.Choices = append(choice.Choices, pages.Choice{Value: string(r.by), Label: r.many})
+	}
+	if _, ok := by.Attribute(); ok {
+		choice.Choices = append(choice.Choices, pages.Choice{Value: string(by), Label: rankedMany(by)})
+	}
+	return choice
 }
 
 // topPage ranks what records have in common.
@@ -32,13 +62,22 @@ func (s *Server) topPage(ctx context.Context, p *sheet) error {
 	}
 	by, err := audit.ParseTopBy(p.q.own("by", string(audit.TopAgents)))
 	if err != nil {
-		return problem(kindParameter, "by: want agent, subject, assertion, source or lens").at("by")
+		return problem(kindParameter, "by: want %s", audit.TopKeys).at("by")
 	}
 	o := audit.TopOptions{By: by}
+	if o.Rank, err = p.q.rank(); err != nil {
+		return err
+	}
+	if o.Figures, err = p.q.isSet(figuresName); err != nil {
+		return err
+	}
 	given := f.From != nil || f.To != nil
 	stale, err := p.lately(ctx, &f, time.Hour)
 	if err != nil {
 		return err
+	}
+	if f.From == nil {
+		f.From = new(uint64)
 	}
 	if since := p.q.own("new-since", ""); since != "" {
 		span, err := p.clock.Parse(since)
@@ -57,11 +96,7 @@ func (s *Server) topPage(ctx context.Context, p *sheet) error {
 	if o.NewSince != nil {
 		p.absolute.Set("new-since", p.clock.Format(*o.NewSince))
 	}
-	many := map[audit.TopBy]string{}
-	for _, r := range ranked {
-		many[r.by] = r.many
-	}
-	heading := many[by] + " that were used most"
+	heading := rankedMany(by) + " that were used most"
 	switch {
 	case by == audit.TopAgents:
 		heading = "Agents that asked most"
@@ -69,7 +104,7 @@ func (s *Server) topPage(ctx context.Context, p *sheet) error {
 		heading = "Subjects that were asked about most"
 	}
 	if o.NewSince != nil {
-		heading = many[by] + " that are new since"
+		heading = rankedMany(by) + " that are new since"
 	}
 	p.page.Kind = "What is unusual?"
 	p.page.Title = heading
@@ -80,16 +115,19 @@ func (s *Server) topPage(ctx context.Context, p *sheet) error {
 	if stale != nil && !p.frozen && !given {
 		p.page.Notes = append(p.page.Notes, "Nothing was recorded in the last hour. The time ends with the newest record.")
 	}
-	p.command([]string{"top", "--by", string(by)}, nil, p.absolute, "new-since")
+	words := []string{"top", "--by", string(by)}
+	if o.Figures {
+		words = append(words, "--figures")
+	}
+	p.command(words, nil, p.absolute, "rank", "new-since")
 	p.page.SQL = phrase.Top(by, o.NewSince, limited(p.spoken(f), limitOf(f)))
 	p.forms("/v1/top", p.absolute, "json", "ndjson", "csv")
 
 	form := p.filterForm("/go/top", "Rank", true)
-	choice := pages.Field{Name: "by", Label: "what", Kind: "select", Value: string(by)}
-	for _, r := range ranked {
-		choice.Choices = append(choice.Choices, pages.Choice{Value: string(r.by), Label: r.many})
-	}
-	form.Fields = append([]pages.Field{choice, {Name: "new-since", Label: "only what is new since", Value: p.values.Get("new-since"), Hint: "2026-11-23T10:00"}}, form.Fields...)
+	rank := pages.Field{Name: rankName, Label: "ranked by", Kind: "select", Value: string(o.Rank), Choices: []pages.Choice{
+		{Value: string(audit.RankPieces), Label: "pieces or records"}, {Value: string(audit.RankAnswers), Label: "answers"}, {Value: string(audit.RankAgents), Label: "agents"},
+	}}
+	form.Fields = append([]pages.Field{choiceOf(by), rank, {Name: "new-since", Label: "only what is new since", Value: p.values.Get("new-since"), Hint: "2026-11-23T10:00"}}, form.Fields...)
 	about := pages.Section{Form: form, About: line(pages.Words("From"), p.when(*f.From), pages.Words("to"), p.end(f.To))}
 	for _, r := range ranked {
 		if r.by != by {
@@ -100,7 +138,19 @@ func (s *Server) topPage(ctx context.Context, p *sheet) error {
 		about.Links = append(about.Links, pages.To(p.withValues("/top", with(without(p.absolute, "from", "to"), "new-since", p.clock.Format(*f.From))), "Only what is new in this time"))
 	}
 	if !f.Unapproved {
-		about.Links = append(about.Links, pages.To(p.again("unapproved", "true"), "In records with evidence that nobody approved"))
+		only := "In records with evidence that nobody approved"
+		if by.OfEvidence() {
+			only = "Only what nobody approved"
+		}
+		about.Links = append(about.Links, pages.To(p.again("unapproved", "true"), only))
+	}
+	end := max(p.nowTimestamp(), *f.From)
+	if f.To != nil {
+		end = *f.To
+	}
+	if length := end - *f.From + 1; length <= *f.From {
+		values := with(without(p.absolute, rankName, "new-since", figuresName), "to", p.clock.Format(end), withName, p.clock.Format(*f.From-length))
+		about.Links = append(about.Links, pages.To(p.withValues("/compare", values), "Compared with the same time before"))
 	}
 	p.page.Sections = append([]pages.Section{about}, p.together(ctx, func(ctx context.Context) (pages.Section, error) {
 		return p.ranked(ctx, "", o, p.absolute)
@@ -135,7 +185,7 @@ func (p *sheet) ranked(ctx context.Context, heading string, o audit.TopOptions, 
 		return section, err
 	}
 	counts := "records"
-	if t.OfEvidence() {
+	if o.By.OfEvidence() {
 		counts = "pieces"
 	}
 	caption := "The most frequent first"
@@ -143,26 +193,26 @@ func (p *sheet) ranked(ctx context.Context, heading string, o audit.TopOptions, 
 		caption = heading
 	}
 	table := &pages.Table{Caption: caption, Named: heading != "", Empty: "There is none.", Columns: []pages.Column{
-		{Name: string(o.By)}, {Name: counts, Right: true}, {Name: "share"}, {Name: "answers", Right: true, Wide: true}, {Name: "agents", Right: true}, {Name: "first"}, {Name: "last"},
+		{Name: keyName(o.By)}, {Name: counts, Right: true}, {Name: "share"}, {Name: "answers", Right: true, Wide: true}, {Name: "agents", Right: true},
+		{Name: "subjects", Right: true, Wide: true}, {Name: "confidence", Right: true, Wide: true}, {Name: "first"}, {Name: "last"},
 	}}
 	for i := range t.Entries {
 		e := &t.Entries[i]
 		table.Rows = append(table.Rows, pages.Row{Cells: [][]pages.Part{
-			line(p.entry(o.By, e, values)), line(pages.Count(e.Count)), bar(fmt.Sprintf("%.1f %%", 100*e.Share), e.Share, false),
-			line(pages.Count(e.Answers)), line(pages.Count(e.Agents)), line(p.at(e.First)), line(p.at(e.Last)),
+			line(p.entry(o.By, e.Hash, e.Label, e.Text, values)), line(pages.Count(e.Count)), bar(fmt.Sprintf("%.1f %%", 100*e.Share), e.Share, false),
+			line(pages.Count(e.Answers)), line(pages.Count(e.Agents)), subjectsOf(e), confidenceOf(e), line(p.at(e.First)), line(p.at(e.Last)),
 		}})
 	}
 	section.Table = table
-	what := counted(t.Total, "record", "records")
-	if t.OfEvidence() {
-		what = counted(t.Total, "piece of evidence", "pieces of evidence")
-	}
-	note := "Of " + what + "."
+	note := "Of " + countedOf(o.By, t.Total) + "."
 	if t.Without > 0 {
 		note += fmt.Sprintf(" %s more have none.", counted(t.Without, "record", "records"))
 	}
 	if t.More {
 		note += " There are more entries than are shown."
+	}
+	if t.Unfigured && len(t.Entries) > 0 {
+		note += fmt.Sprintf(" Subjects and confidence are left out: they need a look at each of more than %d records, or took too long.", audit.MostFigured)
 	}
 	if t.Missed > 0 {
 		note += fmt.Sprintf(" There were too many to count exactly: a count may be too small by up to %d.", t.Missed)
@@ -171,20 +221,71 @@ func (p *sheet) ranked(ctx context.Context, heading string, o audit.TopOptions, 
 	return section, nil
 }
 
+// subjectsOf is how many different subjects an entry has, or the least number that it can be.
+func subjectsOf(e *view.Ranked) []pages.Part {
+	switch {
+	case e.Subjects == nil:
+		return none()
+	case e.MoreSubjects:
+		return line(pages.Count(*e.Subjects), pages.Words("or more"))
+	}
+	return line(pages.Count(*e.Subjects))
+}
+
+func confidenceOf(e *view.Ranked) []pages.Part {
+	if e.Confidence == nil {
+		return none()
+	}
+	return line(pages.Words(fmt.Sprintf("%.3g", *e.Confidence)))
+}
+
+// countedOf is a number of what a ranking by this counts.
+func countedOf(by audit.TopBy, n uint64) string {
+	if by.OfEvidence() {
+		return counted(n, "piece of evidence", "pieces of evidence")
+	}
+	return counted(n, "record", "records")
+}
+
+// keyName heads the column of what is ranked.
+func keyName(by audit.TopBy) string {
+	if key, ok := by.Attribute(); ok {
+		return key
+	}
+	return string(by)
+}
+
 // entry is a link to what an entry of a ranking is about.
-func (p *sheet) entry(by audit.TopBy, e *view.Ranked, values url.Values) pages.Part {
+func (p *sheet) entry(by audit.TopBy, hash *audit.Hash, label, text *string, values url.Values) pages.Part {
 	switch by {
 	case audit.TopAgents:
-		return p.agent(e.Hash, e.Label)
+		return p.agent(hash, label)
 	case audit.TopAssertions:
-		return p.assertion(*e.Hash, e.Label)
+		return p.assertion(*hash, label)
 	case audit.TopSources:
-		return p.source(*e.Hash, e.Label)
+		return p.source(*hash, label)
 	}
-	name, value := "lens", *e.Text
-	if by == audit.TopSubjects {
-		name, value = "subject", globbed(*e.Text)
+	to := without(values, "by", rankName, figuresName, "new-since", "limit", withName, andName)
+	if by == audit.TopLifecycles {
+		return linked(*text, p.withValues("/top", with(to, "by", string(audit.TopSources), "lifecycle", *text)))
 	}
-	to := with(without(values, "by", "new-since", "limit"), name, value, "desc", "true")
-	return linked(*e.Text, p.withValues("/list", to))
+	name, value := string(by), *text
+	switch key, ok := by.Attribute(); {
+	case by == audit.TopSubjects:
+		value = globbed(*text)
+	case ok:
+		// The other attributes of the filter stay: the entries are of records that have them.
+		to = with(to)
+		to["attr"] = append(slices.Clone(to["attr"]), quotedKey(key)+"="+*text)
+		return linked(*text, p.withValues("/list", with(to, "desc", "true")))
+	}
+	return linked(*text, p.withValues("/list", with(to, name, value, "desc", "true")))
+}
+
+// quotedKey writes the key of an attribute as the parameter attr takes it.
+func quotedKey(key string) string {
+	if key != "" && !strings.ContainsAny(key, `="`) {
+		return key
+	}
+	return string(tui.ToJSON(key))
 }

@@ -41,6 +41,9 @@ func (p *Problem) Error() string {
 	return p.Detail
 }
 
+// RetryAfter is after which time the same request may succeed; 0: that is not known.
+func (p *Problem) RetryAfter() time.Duration { return p.retryAfter }
+
 // Unwrap returns what caused the problem.
 func (p *Problem) Unwrap() error { return p.cause }
 

@@ -40,6 +40,7 @@ func (s *Server) viewer(ctx context.Context, q *question) (*view.Viewer, error) 
 		return nil, err
 	}
 	v := view.New(s.store, labels, q.zone)
+	v.Now, _ = s.store.TimeUnit().Timestamp(q.now)     // 0 where it does not fit into the unit
 	v.Budget = audit.Budget{Time: s.limits.Budget / 2} // so that an answer that says that it was cut comes before the deadline
 	if lag := s.store.Progress().LagRecords; lag > 0 && !q.acknowledged {
 		v.Lag = &audit.Lag{Records: lag}

@@ -5,6 +5,7 @@
 //	go test -run Pictures -pictures DIR      # pictures of every page, to be looked at
 //	go test -run Pictures -update            # writes the pictures of the documents again
 //	go test -run Kill -kills 200             # kills the server many times
+//	go test -run SendersOfSpans -span-kills 1000 -timeout 60m
 //	go test -run ManyTails -tails 10000      # more tails than in CI
 //	go test -run Hostile -everything         # every page of many more hostile records
 //

@@ -15,6 +15,7 @@ var (
 	update     = flag.Bool("update", false, "write the pictures of the documents again")
 	pictures   = flag.String("pictures", "", "write a picture of every page into this `folder`")
 	kills      = flag.Int("kills", 4, "how often the server is killed under writers")
+	spanKills  = flag.Int("span-kills", 24, "how often the server is killed under senders of spans")
 	everything = flag.Bool("everything", false, "look at each page of each hostile record, and at more of them")
 	tails      = flag.Int("tails", 300, "how many tails are open at the same time")
 )

@@ -17,6 +17,7 @@
 package ask
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -68,16 +69,42 @@ func Filter(ctx context.Context, db Store, values map[string][]string, o Options
 	}
 	f, err := r.filter()
 	if err == nil && f.From != nil && f.To != nil && *f.From > *f.To {
-		c := r.clock()
-		err = &Error{Parameter: "from", Other: "to", between: " " + c.Format(*f.From) + " is later than ", after: " " + c.Format(*f.To)}
+		err = r.upsideDown(&f)
 	}
-	if err == nil && f.SubjectGlob != nil && !strings.ContainsAny(*f.SubjectGlob, "*?[") {
-		var other *Note
-		if other, err = OtherSpelling(ctx, db, *f.SubjectGlob, f.From, f.To); other != nil {
-			r.notes = append(r.notes, *other)
+	for _, parameter := range []string{"subject", NegationOf("subject")} {
+		for _, subject := range values[parameter] {
+			if err == nil && !strings.ContainsAny(subject, "*?[") {
+				var other *Note
+				if other, err = OtherSpelling(ctx, db, subject, f.From, f.To); other != nil {
+					other.Parameter = parameter
+					r.notes = append(r.notes, *other)
+				}
+			}
 		}
 	}
+	if err == nil {
+		var other []Note
+		other, err = otherCase(ctx, db, values, &f)
+		r.notes = append(r.notes, other...)
+	}
 	return f, r.notes, err
+}
+
+// upsideDown refuses a time that ends before it begins.
+func (r *reader) upsideDown(f *audit.Filter) error {
+	c := r.clock()
+	from, to := *f.From, *f.To
+	if r.from == "" && r.to == "" {
+		return &Error{Parameter: "from", Other: "to", between: " " + c.Format(from) + " is later than ", after: " " + c.Format(to)}
+	}
+	// A bound that a negation has made is shown as it was given.
+	if r.from != "" {
+		from--
+	}
+	if r.to != "" {
+		to++
+	}
+	return &Error{Parameter: cmp.Or(r.from, "from"), Other: cmp.Or(r.to, "to"), between: " " + c.Format(from) + " and ", after: " " + c.Format(to) + " leave no time"}
 }
 
 // Check refuses, with an *Error, all values that Filter refuses for any store. So a caller can refuse them before it
@@ -118,6 +145,8 @@ type reader struct {
 
 	parameter string // whose value is being read, for notes
 	notes     []Note
+
+	from, to string // the negation that has set this bound, if one has
 }
 
 func (r *reader) note(text string) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,6 +27,9 @@ func hash(b byte) audit.Hash {
 }
 
 func pointer[T any](v T) *T { return &v }
+
+// none is the filter that leaves out what another one selects.
+func none(f audit.Filter) audit.Filter { return audit.Filter{NoneOf: []audit.Filter{f}} }
 
 // store holds one answer, with an agent, an assertion and a source that have labels.
 func store(t *testing.T) *audit.DB {
@@ -90,6 +94,37 @@ func TestParametersSetTheirFields(t *testing.T) {
 		{map[string][]string{"as-of": {"2"}}, audit.Filter{AsOf: pointer(uint64(2))}},
 		{map[string][]string{"limit": {"7"}}, audit.Filter{Limit: 7}},
 		{map[string][]string{"desc": {"true"}}, audit.Filter{Descending: true}},
+
+		// Several values are alternatives. The same one twice is one.
+		{map[string][]string{"agent": {"planner", hash(7).String()}}, audit.Filter{AnyOf: [][]audit.Filter{{{Agent: pointer(hash(1))}, {Agent: pointer(hash(7))}}}}},
+		{map[string][]string{"agent": {"planner", "01010101"}}, audit.Filter{Agent: pointer(hash(1))}},
+		{map[string][]string{"subject": {"a*", "[!b]"}}, audit.Filter{AnyOf: [][]audit.Filter{{{SubjectGlob: pointer("a*")}, {SubjectGlob: pointer("[!b]")}}}}},
+		{map[string][]string{"attr": {"k=1", "j=1", "k=2"}}, audit.Filter{
+			Attributes: []audit.Attribute{{Key: "j", Value: "1"}},
+			AnyOf:      [][]audit.Filter{{{Attributes: []audit.Attribute{{Key: "k", Value: "1"}}}, {Attributes: []audit.Attribute{{Key: "k", Value: "2"}}}}}}},
+
+		// A negation is no condition of its own: it leaves out what another one selects.
+		{map[string][]string{"not-agent": {"planner"}}, none(audit.Filter{Agent: pointer(hash(1))})},
+		{map[string][]string{"not-agent": {"planner", hash(7).String()}, "agent": {"planner"}}, audit.Filter{
+			Agent: pointer(hash(1)), NoneOf: []audit.Filter{{Agent: pointer(hash(1))}, {Agent: pointer(hash(7))}}}},
+		{map[string][]string{"not-anonymous": {""}}, none(audit.Filter{Anonymous: true})},
+		{map[string][]string{"not-anonymous": {"false"}}, audit.Filter{}},
+		{map[string][]string{"not-from": {"yesterday"}}, audit.Filter{To: pointer(day - 1)}},
+		{map[string][]string{"not-from": {"0"}}, none(audit.Filter{From: pointer(uint64(0))})},
+		{map[string][]string{"not-to": {"yesterday"}}, audit.Filter{From: pointer(day + 24*60*minute)}},
+		{map[string][]string{"from": {"now"}, "not-to": {"yesterday"}}, audit.Filter{From: &at}},
+		{map[string][]string{"not-around": {"now"}, "window": {"1m"}}, none(audit.Filter{From: pointer(at - minute), To: pointer(at + minute)})},
+		{map[string][]string{"not-subject": {""}}, none(audit.Filter{SubjectGlob: pointer("")})},
+		{map[string][]string{"not-predicate": {"p"}}, none(audit.Filter{Predicate: pointer("p")})},
+		{map[string][]string{"not-lens": {"l"}}, none(audit.Filter{Lens: pointer("l")})},
+		{map[string][]string{"not-lifecycle": {"approved"}}, none(audit.Filter{Lifecycle: &approved})},
+		{map[string][]string{"not-result": {hash(2).String()}}, none(audit.Filter{Result: pointer(hash(2))})},
+		{map[string][]string{"not-assertion": {"02020202"}}, none(audit.Filter{Assertion: pointer(hash(2))})},
+		{map[string][]string{"not-source": {"0303030303"}}, none(audit.Filter{Source: pointer(hash(3))})},
+		{map[string][]string{"not-unapproved": {"true"}}, none(audit.Filter{Unapproved: true})},
+		{map[string][]string{"not-attr": {"a=b"}}, none(audit.Filter{Attributes: []audit.Attribute{{Key: "a", Value: "b"}}})},
+		{map[string][]string{"not-min-confidence": {"0.25"}}, none(audit.Filter{MinConfidence: pointer(float32(0.25))})},
+		{map[string][]string{"not-max-confidence": {"0.5"}}, none(audit.Filter{MaxConfidence: pointer(float32(0.5))})},
 	} {
 		got, notes, err := ask.Filter(t.Context(), db, test.values, options)
 		if err != nil || len(notes) > 0 || !reflect.DeepEqual(got, test.want) {
@@ -144,6 +179,11 @@ func TestRefusalsNameTheirParameters(t *testing.T) {
 		{map[string][]string{"limit": {"-1"}}, "limit", `--limit: want 0 for no limit, or more, and got "-1"`, false},
 		{map[string][]string{"as-of": {"-1"}}, "as-of", `--as-of: want a number of records, and got "-1"`, false},
 		{map[string][]string{"as-of": {"now"}}, "as-of", `--as-of: want a number of records, and got "now"`, false},
+		{map[string][]string{"from": {"now"}, "not-from": {"now"}}, "from", "--from 2026-11-23T12:00:00.000Z and --not-from 2026-11-23T12:00:00.000Z leave no time", true},
+		{map[string][]string{"not-agent": {"planer"}}, "not-agent", `--not-agent: "planer" is no label, nor a hash`, true},
+		{map[string][]string{"not-min-confidence": {"1", "0"}}, "not-min-confidence", "--not-min-confidence: is given more than once", false},
+		{map[string][]string{"lens": slices.Repeat([]string{"l"}, ask.MaxValues+1)}, "lens", "--lens: has 1001 values: want 1000 or less", false},
+		{map[string][]string{"not-limit": {"1"}}, "not-limit", "--not-limit: there is no such parameter", false},
 		{map[string][]string{"colour": {"red"}}, "colour", "--colour: there is no such parameter", false},
 	} {
 		_, _, err := ask.Filter(t.Context(), db, test.values, options)
@@ -161,10 +201,17 @@ func TestRefusalsNameTheirParameters(t *testing.T) {
 func TestNotesSayWhatMayBeMeant(t *testing.T) {
 	t.Parallel()
 	db := store(t)
+	_, err := db.PutAudit(t.Context(), &audit.QueryAudit{Timestamp: uint64(noon.UnixMilli()), Params: audit.QueryParams{Predicate: pointer("Revenue"), Lens: pointer("Recency")}})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, test := range []struct {
 		values map[string][]string
 		want   ask.Note
 	}{
+		{map[string][]string{"lens": {"recency"}}, ask.Note{Parameter: "lens", Text: `the newest records have "Recency", and not "recency": case matters`}},
+		{map[string][]string{"not-predicate": {"REVENUE", "Revenue"}}, ask.Note{Parameter: "not-predicate", Text: `the newest records have "Revenue", and not "REVENUE": case matters`}},
+		{map[string][]string{"not-source": {"planner"}}, ask.Note{Parameter: "not-source", Text: `"planner" is an agent, and no source`}},
 		{map[string][]string{"from": {fmt.Sprint(noon.Unix())}}, ask.Note{Parameter: "from", Text: "1795435200 is 1970-01-21T18:43:55.200Z, since this store counts ms; in s it would be 2026-11-23T12:00:00Z"}},
 		{map[string][]string{"source": {"planner"}}, ask.Note{Parameter: "source", Text: `"planner" is an agent, and no source`}},
 		{map[string][]string{"subject": {"caf\u00e9"}}, ask.Note{Parameter: "subject", Pattern: "caf*",

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +13,9 @@ import (
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/internal/when"
 )
+
+// MaxValues is how many values a parameter may have.
+const MaxValues = 1000
 
 // filter reads all values. It does not compare from with to, because numbers among them depend on the store's unit.
 func (r *reader) filter() (audit.Filter, error) {
@@ -25,10 +29,35 @@ func (r *reader) filter() (audit.Filter, error) {
 		if len(values) > 1 && !p.Many {
 			return f, &Error{Parameter: p.Name, Reason: errors.New("is given more than once")}
 		}
+		if len(values) > MaxValues {
+			return f, &Error{Parameter: p.Name, Reason: fmt.Errorf("has %d values: want %d or less", len(values), MaxValues)}
+		}
+		// Each value is a filter by itself, and they are put together.
+		var each []audit.Filter
 		for _, value := range values {
-			if err := r.read(&p, value, &f); err != nil {
+			var g audit.Filter
+			if err := r.read(&p, value, &g); err != nil {
 				return f, err
 			}
+			if !slices.ContainsFunc(each, func(h audit.Filter) bool { return reflect.DeepEqual(g, h) }) {
+				each = append(each, g)
+			}
+		}
+		if len(each) == 0 {
+			continue
+		}
+		switch {
+		case p.Negates != "":
+			r.negate(&p, each, &f)
+		case p.Kind == Moment:
+			f.From, f.To = each[0].From, each[0].To
+		case p.Kind == Pair:
+			pairs(each, &f)
+		case p.field == nil: // window
+		case len(each) == 1:
+			p.set(&f, &each[0])
+		default:
+			f.AnyOf = append(f.AnyOf, each)
 		}
 	}
 	if least, most := f.MinConfidence, f.MaxConfidence; least != nil && most != nil && *least > *most {
@@ -36,6 +65,50 @@ func (r *reader) filter() (audit.Filter, error) {
 			between: " " + r.values["min-confidence"][0] + " is above ", after: " " + r.values["max-confidence"][0]}
 	}
 	return f, nil
+}
+
+// set sets the parameter's field of a filter to that of another one.
+func (p *Parameter) set(to, from *audit.Filter) {
+	reflect.ValueOf(p.field(to)).Elem().Set(reflect.ValueOf(p.field(from)).Elem())
+}
+
+// pairs puts attributes together. A record has one value for a key: several for one key are alternatives.
+func pairs(each []audit.Filter, f *audit.Filter) {
+	var keys []string
+	byKey := map[string][]audit.Filter{}
+	for _, g := range each {
+		key := g.Attributes[0].Key
+		if byKey[key] == nil {
+			keys = append(keys, key)
+		}
+		byKey[key] = append(byKey[key], g)
+	}
+	for _, key := range keys {
+		if list := byKey[key]; len(list) == 1 {
+			f.Attributes = append(f.Attributes, list[0].Attributes[0])
+		} else {
+			f.AnyOf = append(f.AnyOf, list)
+		}
+	}
+}
+
+// negate adds negations to a filter. Those of from and to become bounds, by which an index finds the records.
+func (r *reader) negate(p *Parameter, each []audit.Filter, f *audit.Filter) {
+	for _, g := range each {
+		switch {
+		case reflect.DeepEqual(g, audit.Filter{}): // a switch that is off
+		case p.Kind == Start && *g.From > 0:
+			if before := *g.From - 1; f.To == nil || before < *f.To {
+				f.To, r.to = &before, p.Name
+			}
+		case p.Kind == End && *g.To < math.MaxUint64:
+			if after := *g.To + 1; f.From == nil || after > *f.From {
+				f.From, r.from = &after, p.Name
+			}
+		default:
+			f.NoneOf = append(f.NoneOf, g)
+		}
+	}
 }
 
 // checkTogether refuses parameters that do not exist, and those that do not go together.
@@ -59,7 +132,7 @@ func (r *reader) checkTogether() error {
 			return &Error{Parameter: c[0], Other: c[1], between: " and ", after: " cannot be used together"}
 		}
 	}
-	if given["window"] && !given["around"] {
+	if given["window"] && !given["around"] && !given[NegationOf("around")] {
 		return &Error{Parameter: "window", Other: "around", between: " goes with "}
 	}
 	return nil

@@ -12,7 +12,7 @@ type Kind string
 // The kinds of parameters.
 const (
 	Text       Kind = "text"
-	Pattern    Kind = "pattern"    // * ? and [a-z]; case matters
+	Pattern    Kind = "pattern"    // * ? [a-z] and [!a-z]; case matters
 	Start      Kind = "start"      // a time, of which the first instant counts
 	End        Kind = "end"        // a time, of which the last instant counts
 	Moment     Kind = "moment"     // a time in the middle of a window
@@ -35,7 +35,13 @@ var hashKinds = map[Kind]audit.HashKind{Agent: audit.AgentHash, Assertion: audit
 type Parameter struct {
 	Name string
 	Kind Kind
-	Many bool // may be given several times
+
+	// Many says that it may be given several times. Then a record must fit one of the values, or for attributes one of those of each
+	// key. A negation leaves out what fits any of them.
+	Many bool
+
+	// Negates is the parameter whose negation this is, "" for one that is none.
+	Negates string
 
 	// About says what the parameter selects. A word in backquotes is what its value is called.
 	About string
@@ -63,10 +69,50 @@ func Lifecycles() []string {
 	return names
 }
 
-// Parameters returns all parameters of a filter, in the order in which help lists them.
+// Parameters returns all parameters of a filter, in the order in which help lists them: first those that select records, then their
+// negations.
 func Parameters() []Parameter {
+	all := selecting()
+	for _, p := range selecting() {
+		if !p.isCondition() {
+			continue
+		}
+		p.Negates, p.Name = p.Name, NegationOf(p.Name)
+		p.About = "leaves out what " + p.Negates + p.valueName() + " selects"
+		p.Many = p.Many || p.Kind == Moment
+		all = append(all, p)
+	}
+	return all
+}
+
+// negation is what the name of a negation begins with.
+const negation = "not-"
+
+// NegationOf returns the name of the parameter that negates another one.
+func NegationOf(name string) string { return negation + name }
+
+// isCondition reports whether a parameter says which records are selected, so that it has a negation. A moment of the store is
+// none: before it there were no other records.
+func (p *Parameter) isCondition() bool {
+	return p.Kind != Duration && p.Kind != Records && p.Kind != Count && p.Name != "desc"
+}
+
+// valueName is what the value is called in About, in backquotes after a space, "" for a switch.
+func (p *Parameter) valueName() string {
+	if p.Kind == Switch {
+		return ""
+	}
+	if _, rest, found := strings.Cut(p.About, "`"); found {
+		name, _, _ := strings.Cut(rest, "`")
+		return " `" + name + "`"
+	}
+	return " `" + p.Name + "`"
+}
+
+// selecting are the parameters that are no negations.
+func selecting() []Parameter {
 	return []Parameter{
-		{Name: "agent", Kind: Agent, About: "records of one agent: its `id`, the first 8 or more digits of it, or its label",
+		{Name: "agent", Kind: Agent, Many: true, About: "records of one agent: its `id`, the first 8 or more digits of it, or its label",
 			field: func(f *audit.Filter) any { return &f.Agent }},
 		{Name: "anonymous", Kind: Switch, About: "records of no agent",
 			field: func(f *audit.Filter) any { return &f.Anonymous }},
@@ -76,23 +122,23 @@ func Parameters() []Parameter {
 			field: func(f *audit.Filter) any { return &f.To }},
 		{Name: "around", Kind: Moment, About: "records around this `time`, within the window"},
 		{Name: "window", Kind: Duration, About: "how far the window reaches before and after that time"},
-		{Name: "subject", Kind: Pattern, About: "a pattern for the subject, as in 'Tesla*'",
+		{Name: "subject", Kind: Pattern, Many: true, About: "a `pattern` for the subject, as in 'Tesla*'",
 			field: func(f *audit.Filter) any { return &f.SubjectGlob }},
-		{Name: "predicate", Kind: Text, About: "the predicate",
+		{Name: "predicate", Kind: Text, Many: true, About: "the `predicate`",
 			field: func(f *audit.Filter) any { return &f.Predicate }},
-		{Name: "lens", Kind: Text, About: "the lens",
+		{Name: "lens", Kind: Text, Many: true, About: "the `lens`",
 			field: func(f *audit.Filter) any { return &f.Lens }},
-		{Name: "lifecycle", Kind: Lifecycle, About: "the lifecycle that was asked for: " + strings.Join(Lifecycles(), ", "),
+		{Name: "lifecycle", Kind: Lifecycle, Many: true, About: "the `lifecycle` that was asked for: " + strings.Join(Lifecycles(), ", "),
 			field: func(f *audit.Filter) any { return &f.Lifecycle }},
-		{Name: "result", Kind: Assertion, About: "the answer: its `hash`, the first 8 or more digits of it, or its label",
+		{Name: "result", Kind: Assertion, Many: true, About: "the answer: its `hash`, the first 8 or more digits of it, or its label",
 			field: func(f *audit.Filter) any { return &f.Result }},
-		{Name: "assertion", Kind: Assertion, About: "an assertion in the evidence: its `hash`, digits or label",
+		{Name: "assertion", Kind: Assertion, Many: true, About: "an assertion in the evidence: its `hash`, digits or label",
 			field: func(f *audit.Filter) any { return &f.Assertion }},
-		{Name: "source", Kind: Source, About: "a source of the evidence: its `hash`, digits or label",
+		{Name: "source", Kind: Source, Many: true, About: "a source of the evidence: its `hash`, digits or label",
 			field: func(f *audit.Filter) any { return &f.Source }},
 		{Name: "unapproved", Kind: Switch, About: "records with evidence that is not Approved",
 			field: func(f *audit.Filter) any { return &f.Unapproved }},
-		{Name: "attr", Kind: Pair, Many: true, About: "an attribute, `KEY=VALUE`; may be repeated",
+		{Name: "attr", Kind: Pair, Many: true, About: "an attribute, `KEY=VALUE`",
 			field: func(f *audit.Filter) any { return &f.Attributes }},
 		{Name: "min-confidence", Kind: Confidence, About: "the least `confidence`",
 			field: func(f *audit.Filter) any { return &f.MinConfidence }},

@@ -74,6 +74,8 @@ func Run(ctx context.Context, dir string, s *Statement, values []any, limits Lim
 	var timeout *TimeoutError
 	if err != nil && errors.As(context.Cause(ctx), &timeout) && !errors.Is(err, ErrTooLong) {
 		err = timeout
+	} else if err != nil && ctx.Err() == nil && s.writes() {
+		err = fmt.Errorf("%w: %w", ErrWrites, err)
 	}
 	return cut, err
 }

@@ -3,6 +3,7 @@ package queries
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -21,6 +22,22 @@ func Parse(query string) (*Statement, error) {
 		return nil, err
 	}
 	return &Statement{sql: sql, names: names}, nil
+}
+
+// changing are the first words of statements that change something.
+var changing = []string{"ALTER", "CREATE", "DELETE", "DROP", "INSERT", "REINDEX", "REPLACE", "UPDATE", "VACUUM"}
+
+// writes reports whether the statement begins as one that changes something. SQLite may refuse such a statement for another
+// reason first: a view, for example, cannot be changed.
+func (s *Statement) writes() bool {
+	for rest := s.sql; rest != ""; {
+		n, what := token(rest)
+		if what != sqlSpace {
+			return slices.Contains(changing, strings.ToUpper(rest[:n]))
+		}
+		rest = rest[n:]
+	}
+	return false
 }
 
 // parameter returns the parameter with a name, and reports whether the query describes it.

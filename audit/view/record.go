@@ -1,7 +1,9 @@
 package view
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 
 	"github.com/auditsql/auditsql/audit"
 )
@@ -15,6 +17,26 @@ type Record struct {
 
 // MarshalJSON returns the canonical JSON.
 func (r Record) MarshalJSON() ([]byte, error) { return r.Canonical() }
+
+// Labelled returns the canonical JSON with the members time, agent_label and result_label at its end, which a row has too.
+func (r *Record) Labelled() ([]byte, error) {
+	object, err := r.Canonical()
+	if err != nil {
+		return nil, err
+	}
+	var more bytes.Buffer
+	e := json.NewEncoder(&more)
+	e.SetEscapeHTML(false)
+	err = e.Encode(struct {
+		Time        string  `json:"time"`
+		AgentLabel  *string `json:"agent_label"`
+		ResultLabel *string `json:"result_label"`
+	}{r.Time, r.AgentLabel, r.ResultLabel})
+	if err != nil {
+		return nil, err
+	}
+	return append(append(object[:len(object)-1], ','), bytes.TrimSpace(more.Bytes())[1:]...), nil
+}
 
 // Record returns a record for readers.
 func (v *Viewer) Record(q *audit.QueryAudit) Record {
@@ -78,6 +100,8 @@ type RecordRow struct {
 	ResultConfidence float32          `json:"result_confidence"`
 	Contributions    int              `json:"contributions"`
 	Attributes       map[string]any   `json:"attributes"`
+	AgentLabel       *string          `json:"agent_label"`
+	ResultLabel      *string          `json:"result_label"`
 
 	Approved   int `json:"-"` // pieces of evidence
 	Unapproved int `json:"-"`
@@ -89,7 +113,7 @@ func (r *Record) Row() RecordRow {
 		QueryID: r.QueryID, AgentID: r.AgentID, Timestamp: r.Timestamp, Time: r.Time,
 		Subject: r.Params.Subject, Predicate: r.Params.Predicate, Lifecycle: r.Params.Lifecycle, Epoch: r.Params.Epoch, Lens: r.Params.Lens,
 		ResultHash: r.ResultHash, ResultConfidence: r.ResultConfidence,
-		Contributions: len(r.ContributingAssertions), Attributes: r.Attributes,
+		Contributions: len(r.ContributingAssertions), Attributes: r.Attributes, AgentLabel: r.AgentLabel, ResultLabel: r.ResultLabel,
 		Approved: r.Approved(), Unapproved: r.Unapproved(),
 	}
 }

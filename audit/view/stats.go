@@ -33,12 +33,21 @@ type Stats struct {
 	WriterPID       *int            `json:"writer_pid"`
 	Backlog         *int            `json:"backlog"`
 	BacklogBytes    *int64          `json:"backlog_bytes"`
-	Log             *Log            `json:"log"` // nil when the store has none
+	Log             *Log            `json:"log"`   // nil when the store has none
+	Inbox           *Inbox          `json:"inbox"` // nil when there is none
 
 	// JournalAway says why the journal was not looked at; "" when it was.
 	JournalAway string `json:"-"`
 	// Follows is the log that the store follows, nil if it has a journal. Then Applied is the number of a message.
 	Follows *string `json:"follows,omitempty"`
+}
+
+// Inbox is what can be seen of the journal of spans that have not become records yet.
+type Inbox struct {
+	Segments int     `json:"segments"`
+	Bytes    int64   `json:"bytes"`
+	Open     bool    `json:"open"`   // a receiver has it open
+	Damage   *string `json:"damage"` // nil when nothing is known to be wrong with it
 }
 
 // StatsOf returns the statistics of a store for readers.
@@ -51,6 +60,12 @@ func StatsOf(s *audit.Stats) *Stats {
 	}
 	if s.Log != nil {
 		v.Log = LogOf(s.Log, s.Audits)
+	}
+	if s.Inbox != nil {
+		v.Inbox = &Inbox{Segments: s.Inbox.Segments, Bytes: s.Inbox.Bytes, Open: s.Inbox.Open}
+		if s.Inbox.Damage != "" {
+			v.Inbox.Damage = &s.Inbox.Damage
+		}
 	}
 	if s.JournalAway != "" {
 		return v

@@ -51,13 +51,14 @@ type SilentAgent struct {
 	AgentLabel *string       `json:"agent_label"`
 	Last       uint64        `json:"last"`
 	LastTime   string        `json:"last_time"`
-	Audits     uint64        `json:"audits"` // in the time shown
+	Audits     uint64        `json:"audits"`   // in the time shown
+	Expected   uint64        `json:"expected"` // how many records it would have had since, at its rate
 }
 
 // Timeline counts the records that a filter selects. The filter's limit is the greatest number of buckets;
 // 0 is audit.DefaultMaxBuckets.
 func (v *Viewer) Timeline(ctx context.Context, by audit.BucketSize, f audit.Filter) (*Timeline, error) {
-	found, err := v.store.Timeline(ctx, audit.TimelineOptions{By: by, Zone: v.clock.Zone, Filter: f, Unapproved: true, MaxBuckets: f.Limit, Budget: v.Budget})
+	found, err := v.store.Timeline(ctx, audit.TimelineOptions{By: by, Zone: v.clock.Zone, Filter: f, Unapproved: true, MaxBuckets: f.Limit, Now: v.Now, Budget: v.Budget})
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +71,7 @@ func (v *Viewer) Timeline(ctx context.Context, by audit.BucketSize, f audit.Filt
 		t.Unapproved += b.Unapproved
 	}
 	for i, s := range found.Silent {
-		t.Silent[i] = SilentAgent{s.AgentID, v.label(&s.AgentID), s.Last, v.time(s.Last), s.Shown}
+		t.Silent[i] = SilentAgent{s.AgentID, v.label(&s.AgentID), s.Last, v.time(s.Last), s.Shown, s.Expected}
 	}
 	return t, nil
 }

@@ -20,6 +20,8 @@
 //	diff            Diff                    Diff.Lines
 //	timeline        Timeline                Bucket
 //	top             Ranking                 Ranked
+//	compare         Comparison              Compared
+//	count           Count                   the members, a line each
 //	agents          a Stream of Agent       Agent
 //	stats, verify   Stats, Verification     the members, a line each
 //
@@ -62,7 +64,9 @@ type Questions interface {
 	Diff(ctx context.Context, a, b audit.QueryID) (*audit.Difference, error)
 	Timeline(ctx context.Context, o audit.TimelineOptions) (*audit.Timeline, error)
 	Top(ctx context.Context, o audit.TopOptions) (*audit.TopList, error)
+	CompareWindows(ctx context.Context, o audit.CompareOptions) (*audit.Comparison, error)
 	Agents(ctx context.Context, f audit.Filter) iter.Seq2[audit.AgentActivity, error]
+	Count(ctx context.Context, f audit.Filter, b audit.Budget) (n uint64, cut bool, err error)
 }
 
 // A Store is what a Viewer asks. *audit.DB is one.
@@ -78,8 +82,12 @@ type Viewer struct {
 	// Lag is what SQLite lacks, nil if the reader need not know. It becomes a member of each answer that has counts.
 	Lag *audit.Lag
 
-	// Budget ends the counts of ImpactTotals, Timeline and Top by agent. Their answers say so. The zero value has no end.
+	// Budget ends the counts of ImpactTotals, Timeline, Count, and Top and Compare by agent. Their answers say so. The zero value
+	// has no end.
 	Budget audit.Budget
+
+	// Now is the present as a timestamp, 0 if it does not matter. See audit.TimelineOptions.Now.
+	Now uint64
 
 	store  Store
 	labels *audit.Labels

@@ -21,9 +21,7 @@ that it selects are counted.
 
 The members of a line in JSON, and the columns of CSV and plain text: agent_id
 (null for the anonymous ones), agent_label, audits, first, first_time, last,
-last_time.
-
-` + filterHelp,
+last_time.`,
 		Example: `  auditsql agents
   auditsql agents --from today --unapproved
   auditsql agents --subject 'supplier/*' -o json`,

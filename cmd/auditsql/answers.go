@@ -34,18 +34,16 @@ time, timestamp, query_id, agent_id, agent_label, lifecycle, lens, epoch,
 result_hash, result_label, result_confidence, contributions, unapproved (how
 many of them are not Approved), previous_result_hash, causes (lens, epoch,
 lifecycle_asked, new_evidence, lost_evidence, lifecycle_changed,
-weight_changed, source_changed).
-
-` + filterHelp,
+weight_changed, source_changed).`,
 		Example: `  auditsql answers supplier/Northwind payment_account
   auditsql answers Tesla revenue --flips --from 2026-11-01 --lens Consensus`,
 		Args: arguments(2, 2, "a subject and a predicate"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.answers(cmd.Context(), args[0], args[1], flips, &f)
 		},
-		ValidArgsFunction: completeNothing,
+		ValidArgsFunction: a.completeQuestion(),
 	}
-	f.register(a, cmd, "subject", "predicate")
+	f.register(a, cmd, "subject", "predicate", "not-subject", "not-predicate")
 	f.registerLimit(cmd, answersLimit, "at most so many; 0 is no limit")
 	cmd.Flags().BoolVar(&f.descending, "desc", false, "newest first")
 	cmd.Flags().BoolVar(&flips, "flips", false, "only the answers that differ from the one before")
@@ -134,7 +132,7 @@ func (r *reading) answerTable() []tui.ColumnOf[view.Answer] {
 		{Column: tui.Column{Name: "query"}, Cell: func(a *row) tui.Cell { return hashCell(a.QueryID) }},
 		{Column: tui.Column{Name: "agent", Flexible: true, Least: len(anonymous)}, Cell: func(a *row) tui.Cell { return r.labels.agent(a.AgentID) }},
 		{Column: tui.Column{Name: "answer", Flexible: true, Least: briefHash}, Cell: func(a *row) tui.Cell { return tui.Or(a.ResultHash, r.labels.hash).Marked(a.Flipped) }},
-		{Column: tui.Column{Name: "conf", Right: true}, Cell: func(a *row) tui.Cell { return tui.Number(a.ResultConfidence) }},
+		{Column: tui.Column{Name: "conf", Right: true}, Cell: func(a *row) tui.Cell { return tui.Figure(a.ResultConfidence) }},
 		{Column: tui.Column{Name: "asked for", Rank: 3}, Cell: func(a *row) tui.Cell { return tui.Or(a.Lifecycle, lifecycleCell) }},
 		{Column: tui.Column{Name: "lens", Flexible: true, Least: 6, Rank: 4}, Cell: func(a *row) tui.Cell { return tui.Or(a.Lens, tui.Text) }},
 		{Column: tui.Column{Name: "approved", Rank: 2}, Cell: func(a *row) tui.Cell { return approvedCell(a.Contributions, a.Approved, a.Unapproved) }},

@@ -2,11 +2,13 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/auditsql/auditsql/internal/tui"
 	"github.com/auditsql/auditsql/sqlstore"
 )
 
@@ -19,6 +21,12 @@ type app struct {
 	output  string
 	json    bool
 	csvSafe bool
+	color   string
+	noPager bool
+	quiet   bool
+
+	pager       *tui.Pager // nil: what is printed goes to the streams
+	errTerminal io.Writer  // with a pager: standard error, for bars, which are never held back
 
 	// Flags of many commands. Each command adds the ones that it has.
 	lockWait durationFlag
@@ -26,7 +34,8 @@ type app struct {
 	create   bool
 	zoneName string
 
-	leftOut int // damaged records that an answer goes without
+	leftOut int   // damaged records that an answer goes without
+	refused error // why no help was printed
 }
 
 // root builds the whole command.
@@ -48,11 +57,8 @@ records. With --read-only it recovers nothing, and shows what SQLite has. The
 command stats recovers nothing either, and never waits.
 
 Results are a table on a terminal and tab-separated lines elsewhere. -o chooses
-another form: table, plain, json, ndjson or csv.
-
-Exit codes: 0 done, 1 failed (check: undecided), 2 wrong usage, 3 not found, 5
-damage found (check: refuted), 6 partly done (import rejected lines), 7 locked
-by another writer, 130 interrupted, 141 the reader of the output went away.`,
+another form. Below are the topics that explain what many commands have in
+common; auditsql man DIR makes pages for man of all of it.`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		PersistentPreRunE: a.prepare,
@@ -64,14 +70,13 @@ by another writer, 130 interrupted, 141 the reader of the output went away.`,
 	flags.StringVarP(&a.output, "output", "o", "", "`form` of the results: table, plain, json, ndjson or csv")
 	flags.BoolVar(&a.json, "json", false, "the same as -o json")
 	flags.BoolVar(&a.csvSafe, "csv-safe", false, "with -o csv: put an apostrophe before what a spreadsheet takes for a formula")
+	flags.StringVar(&a.color, "color", "auto", "`when` to use colours: auto, always or never; NO_COLOR is never")
+	flags.BoolVar(&a.noPager, "no-pager", false, "show long tables without a pager")
+	flags.BoolVarP(&a.quiet, "quiet", "q", false, "no notes and no progress on standard error; errors stay")
+	_ = root.RegisterFlagCompletionFunc("color", completeWords(colors...))
 	_ = root.MarkPersistentFlagDirname("dir")
 	_ = root.RegisterFlagCompletionFunc("output", completeForms)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
-	width := helpWidth
-	if a.outTerm.Is {
-		width = min(a.outTerm.Width, helpWidth)
-	}
-	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", fmt.Sprintf(".FlagUsagesWrapped %d", width)))
 	root.SetVersionTemplate("auditsql {{.Version}}, SQLite " + sqlstore.SQLiteVersion + "\n")
 
 	root.AddGroup(
@@ -93,18 +98,19 @@ by another writer, 130 interrupted, 141 the reader of the output went away.`,
 	add(groupStart, a.demoCommand(), a.initCommand())
 	add(groupWrite, a.putCommand(), a.importCommand())
 	add(groupServe, a.serveCommand(), a.tokenCommand())
-	add(groupAsk, a.traceCommand(), a.impactCommand(), a.answersCommand(), a.diffCommand(), a.agentsCommand(), a.timelineCommand(), a.topCommand())
+	add(groupAsk, a.traceCommand(), a.impactCommand(), a.answersCommand(), a.diffCommand(), a.agentsCommand(), a.timelineCommand(), a.topCommand(), a.compareCommand(), a.reportCommand())
 	add(groupRead, a.getCommand(), a.listCommand(), a.recentCommand(), a.tailCommand(), a.exportCommand(), a.sqlCommand())
 	add(groupName, a.nameCommand())
 	add(groupCare, a.statsCommand(), a.verifyCommand(), a.backupCommand(), a.reindexCommand(), a.repairCommand(), a.walCommand())
 	add(groupProof, a.proveCommand(), a.checkCommand(), a.keyCommand(), a.logCommand())
-	root.AddCommand(a.versionCommand())
-	root.SetHelpCommand(helpCommand(root))
+	root.AddCommand(a.versionCommand(), a.manCommand())
+	a.setUpHelp(root)
 	root.InitDefaultCompletionCmd()
 	if completion, _, err := root.Find([]string{"completion"}); err == nil {
 		completion.Short = "Completion for bash, zsh, fish or powershell"
 		needsOneBelow(completion)
 	}
+	setUpCompletion(root)
 	return root
 }
 
@@ -118,9 +124,6 @@ const (
 	groupCare  = "care"
 	groupProof = "proof"
 )
-
-// helpWidth is the greatest width of a line of help, in columns.
-const helpWidth = 80
 
 func defaultDir() string {
 	if dir := os.Getenv("AUDITSQL_DIR"); dir != "" {
@@ -138,12 +141,39 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 	if err := a.checkOutput(); err != nil {
 		return err
 	}
-	return a.checkStreams()
+	if err := a.chooseColors(); err != nil {
+		return err
+	}
+	if err := a.checkStreams(); err != nil {
+		return err
+	}
+	a.startPager(cmd)
+	return nil
+}
+
+// colors are what --color takes.
+var colors = []string{"auto", "always", "never"}
+
+// chooseColors does what --color says. auto is as the terminal and NO_COLOR have it.
+func (a *app) chooseColors() error {
+	switch a.color {
+	case "auto":
+	case "always":
+		a.outTerm.Color = true
+	case "never":
+		a.outTerm.Color = false
+	default:
+		return usage("--color %s: want auto, always or never", a.color)
+	}
+	return nil
 }
 
 // noSuchCommand proposes the command that comes nearest to what was typed, if one is near.
 func noSuchCommand(root *cobra.Command, typed string) error {
 	err := usage("there is no command %q", typed)
+	if _, is := topicOf(typed); is && !root.HasParent() {
+		return trying(err, "auditsql help %s", typed)
+	}
 	if near := nearestCommand(root, typed); near != "" {
 		return trying(err, "%s %s", root.CommandPath(), near)
 	}
@@ -190,36 +220,6 @@ func needsOneBelow(cmd *cobra.Command) {
 		return nil
 	}
 	cmd.RunE = needsCommand
-}
-
-// helpCommand replaces cobra's help command, which ends without an error when the command does not exist. Here that is
-// wrong usage.
-func helpCommand(root *cobra.Command) *cobra.Command {
-	return &cobra.Command{
-		Use:   "help [COMMAND]",
-		Short: "How a command is used",
-		RunE: func(_ *cobra.Command, args []string) error {
-			cmd, rest, err := root.Find(args)
-			if err != nil || len(rest) > 0 {
-				return usage("there is no command %q", strings.Join(args, " "))
-			}
-			cmd.InitDefaultHelpFlag()
-			return cmd.Help()
-		},
-		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-			cmd, rest, err := root.Find(args)
-			if err != nil || len(rest) > 0 {
-				return nil, cobra.ShellCompDirectiveNoFileComp
-			}
-			var names []string
-			for _, c := range cmd.Commands() {
-				if c.IsAvailableCommand() {
-					names = append(names, c.Name()+"\t"+c.Short)
-				}
-			}
-			return names, cobra.ShellCompDirectiveNoFileComp
-		},
-	}
 }
 
 // plural is "1 record", "2 records".

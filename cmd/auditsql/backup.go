@@ -14,7 +14,9 @@ func (a *app) backupCommand() *cobra.Command {
 		Long: `Backup copies the store to the folder DEST. DEST must be empty or must not exist
 yet. Backup copies a snapshot of SQLite first, then the journal to the end of
 that snapshot or further. It works while another program writes. The copy is
-verified, and is a store itself: auditsql -d DEST recent.`,
+verified, and is a store itself: auditsql -d DEST recent. It has no tokens, and
+no inbox: spans that serve --otlp has received and that have not become records
+yet.`,
 		Example: `  auditsql backup /backups/audit-2026-11-23`,
 		Args:    arguments(1, 1, "the folder to copy to"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -26,9 +28,14 @@ verified, and is a store itself: auditsql -d DEST recent.`,
 				return err
 			}
 			defer db.Close()
+			copied := a.meanwhile("copying the store, and verifying the copy", -1, nil)
 			r, err := db.Backup(cmd.Context(), args[0])
+			copied()
 			if err != nil {
 				return err
+			}
+			if r.InboxLeft {
+				a.note("the inbox was left out: spans that have not become records yet are not in the copy")
 			}
 			form := a.form("")
 			verified := "yes"

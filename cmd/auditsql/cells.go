@@ -35,25 +35,26 @@ func approvedCell(all, approved, unapproved int) tui.Cell {
 	return tui.Text(fmt.Sprintf("%d of %d", approved, all))
 }
 
-// timeCell is a timestamp as people write it. Where there is little room it has no fraction of a second and no year; the
-// heading then has the year.
+// timeCell is a timestamp as people write it. Where there is little room it has no fraction of a second, no year and no
+// zone; the heading then has these.
 func timeCell(timestamp uint64, c when.Clock) tui.Cell {
 	cell := tui.Text(c.Format(timestamp))
 	if t, ok := c.Unit.Time(timestamp); ok {
 		t = t.In(c.Zone)
-		cell.Short, cell.Year = t.Format("01-02 15:04:05"), t.Format("2006")
+		cell.Short, cell.Year, cell.Zone = t.Format("01-02 15:04:05"), t.Format("2006"), t.Format(zoneForm)
 	}
 	return cell
 }
 
-// sameDayCell is timeCell for a time beside another one. Where there is little room and both have the same date, it has no
-// date.
+// sameDayCell is timeCell for a time on a page that has another one in full. Where there is little room and both have the
+// same date and the same zone, it has neither.
 func sameDayCell(timestamp, other uint64, c when.Clock) tui.Cell {
 	cell := timeCell(timestamp, c)
 	a, ok := c.Unit.Time(timestamp)
 	b, ok2 := c.Unit.Time(other)
-	if ok && ok2 && a.In(c.Zone).Format(when.DateForm) == b.In(c.Zone).Format(when.DateForm) {
-		cell.Short, cell.Year = a.In(c.Zone).Format("15:04:05"), ""
+	const dateAndZone = when.DateForm + zoneForm
+	if ok && ok2 && a.In(c.Zone).Format(dateAndZone) == b.In(c.Zone).Format(dateAndZone) {
+		cell.Short, cell.Year, cell.Zone = a.In(c.Zone).Format("15:04:05"), "", ""
 	}
 	return cell
 }

@@ -60,6 +60,7 @@ a folder, shows that there are no other records.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.checkEvidence(cmd, args, &o)
 		},
+		ValidArgsFunction: completeFiles,
 	}
 	flags := cmd.Flags()
 	o.trustFlags.add(cmd)

@@ -124,7 +124,7 @@ func (a *app) demo(ctx context.Context, keep string, serve bool) error {
 			line = append(line, shellQuote(arg))
 		}
 		fmt.Fprintf(a.out, "\n%s\n\n$ %s\n", a.screen().Strong(fmt.Sprintf("%d. %s", i+1, step.question)), strings.Join(line, " "))
-		code := run(ctx, append([]string{"-d", dir, "-o", string(tui.Table)}, step.args...), shown)
+		code := run(ctx, append([]string{"-d", dir, "-o", string(tui.Table), "--no-pager"}, step.args...), shown)
 		if code != exitDone {
 			return quietly(code) // it has said why
 		}

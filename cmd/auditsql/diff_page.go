@@ -85,7 +85,7 @@ func (r *reading) changedEvidence(p *tui.Page, d *view.Diff) {
 		}
 		row := []tui.Cell{
 			tui.Text(changeSigns[e.Change]), r.labels.hash(e.AssertionHash),
-			bothSides(e, func(s *view.Side) string { return tui.Number(s.Weight).Text }),
+			bothSides(e, weightOf(e)),
 			bothSides(e, func(s *view.Side) string { return s.Lifecycle.String() }), r.sources(e),
 		}
 		if bad {
@@ -125,6 +125,15 @@ func bothSides(e *view.EvidenceChange, value func(*view.Side) string) tui.Cell {
 		return tui.Text(value(e.From))
 	}
 	return tui.Text(value(e.From) + " to " + value(e.To))
+}
+
+// weightOf writes the weight of the evidence in a record: rounded, unless the difference between the two would be lost by that.
+func weightOf(e *view.EvidenceChange) func(*view.Side) string {
+	shown := func(s *view.Side) string { return tui.Figure(s.Weight).Shown() }
+	if e.From != nil && e.To != nil && e.From.Weight != e.To.Weight && shown(e.From) == shown(e.To) {
+		return func(s *view.Side) string { return tui.Number(s.Weight).Text }
+	}
+	return shown
 }
 
 // sources are the sources of the evidence in both records, written once where both are equal.

@@ -22,6 +22,7 @@ const (
 	exitFailed      = 1
 	exitUsage       = 2
 	exitNotFound    = 3
+	exitNothing     = 4 // nothing fits: with list --exit-code and tail --exit-on-match alone
 	exitDamage      = 5
 	exitPartly      = 6
 	exitLocked      = 7
@@ -178,5 +179,8 @@ func (a *app) incomplete() error {
 
 // note prints on standard error what is good to know. Results do not depend on it.
 func (a *app) note(format string, args ...any) {
+	if a.quiet {
+		return
+	}
 	fmt.Fprintf(a.err, "note: %s\n", harmless(fmt.Sprintf(format, args...)))
 }

@@ -15,16 +15,14 @@ func (a *app) exportCommand() *cobra.Command {
 NDJSON unless -o says otherwise. Importing its NDJSON makes an equal store. When
 timestamps lie in the future, import it with --max-future 0.
 
-CSV has a line per record with the columns of list, and the attributes as JSON
-in the last one. It has the number of contributing assertions; the assertions
-themselves are in NDJSON and JSON only. It is RFC 4180, with CR LF at line
+CSV has a line per record with the columns of list, one of them the attributes
+as JSON. It has the number of contributing assertions; the assertions themselves
+are in NDJSON and JSON only. It is RFC 4180, with CR LF at line
 ends, and exact. Texts may begin with = + - or @, which a spreadsheet takes for
 a formula. --csv-safe puts an apostrophe before such a text. Some spreadsheets
 begin a new cell inside a text: after a ; or a tab, and at the beginning of a
 line. --csv-safe puts an apostrophe there too, before what begins like a
-formula.
-
-` + filterHelp,
+formula.`,
 		Example: `  auditsql export > all.ndjson
   auditsql export --from 2026-11-23 -o csv --csv-safe > monday.csv`,
 		Args: arguments(0, 0, ""),

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/audit/ask"
@@ -19,26 +20,6 @@ type filterFlags struct {
 	limit      int
 	descending bool
 }
-
-// filterHelp is what the help of commands with a filter says about it.
-const filterHelp = `A record is selected when it fits all filters. --subject takes * ? and [a-z],
-and case matters; quote it for the shell. --attr may be repeated; numbers and
-booleans are compared as they are written in JSON. A key that is empty or has a
-= in it is written as a JSON string: --attr '"a=b"=v'. --around T selects from
-one --window before T to one --window after T. --as-of N gives the answer that
-the store gave when it had N records, whatever was stored since. Labels are
-those of today. stats prints how many records there are now.
-
-` + timesHelp
-
-// timesHelp is what the help of each command that takes times says about them.
-const timesHelp = `Times are RFC 3339 (2026-11-23T10:00:00Z), a date and time of day
-(2026-11-23T10:00), a date (2026-11-23), how long ago (90m, 6h, 2d, "6 hours
-ago"), now, today, yesterday, or a bare number in the store's unit. They are
-in UTC unless they carry an offset or --tz names another zone. --from and --to
-are both inclusive; a date is the whole day, so --to 2026-11-23 reaches to its
-last instant. A number is always a timestamp in the store's unit. A note says
-so when it looks like a time in another unit, a date or a year.`
 
 // register adds the flags, except those that the command uses for something else.
 func (f *filterFlags) register(a *app, cmd *cobra.Command, except ...string) {
@@ -57,18 +38,18 @@ func (f *filterFlags) register(a *app, cmd *cobra.Command, except ...string) {
 		case ask.Duration:
 			f.window.Duration = ask.DefaultWindow
 			flags.Var(&f.window, p.Name, p.About)
-		case ask.Pair:
-			flags.StringArray(p.Name, nil, p.About)
-		case ask.Agent, ask.Assertion, ask.Source:
-			flags.String(p.Name, "", p.About)
-			_ = cmd.RegisterFlagCompletionFunc(p.Name, a.completeLabels)
 		default:
-			flags.String(p.Name, "", p.About)
-			if p.Choices() != nil {
-				_ = cmd.RegisterFlagCompletionFunc(p.Name, completeLifecycles)
-			}
+			// Also where one value alone is allowed: package ask refuses a second one, and no flag is overwritten by a later one
+			// without a word.
+			flags.StringArray(p.Name, nil, p.About)
+		}
+		if propose := a.completeFilter(&p); propose != nil {
+			_ = cmd.RegisterFlagCompletionFunc(p.Name, propose)
 		}
 		f.names = append(f.names, p.Name)
+	}
+	for _, name := range f.names {
+		_ = flags.SetAnnotation(name, filterMark, []string{"true"})
 	}
 }
 
@@ -99,19 +80,28 @@ func (f *filterFlags) values() map[string][]string {
 		case !flag.Changed:
 		case name == "window":
 			values[name] = []string{f.window.typed}
-		case flag.Value.Type() == "stringArray":
-			values[name], _ = f.cmd.Flags().GetStringArray(name)
 		default:
-			values[name] = []string{flag.Value.String()}
+			values[name] = given(flag)
 		}
 	}
 	return values
 }
 
+// given are the values that a flag was given. (GetStringArray takes one empty text for none.)
+func given(flag *pflag.Flag) []string {
+	if list, ok := flag.Value.(pflag.SliceValue); ok {
+		return list.GetSlice()
+	}
+	return []string{flag.Value.String()}
+}
+
 // around is what --around says, and whether it was given.
 func (f *filterFlags) around() (string, bool) {
-	flag := f.cmd.Flags().Lookup("around")
-	return flag.Value.String(), flag.Changed
+	values := given(f.cmd.Flags().Lookup("around"))
+	if len(values) != 1 {
+		return "", false
+	}
+	return values[0], true
 }
 
 // check refuses wrong flags before a store is opened. Two faults show only in the store: a time that does not fit into

@@ -99,5 +99,5 @@ func (a *app) addReading(cmd *cobra.Command) {
 
 // addZone adds the flag of commands that read or print times.
 func (a *app) addZone(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&a.zoneName, "tz", "", "`zone` of times that carry no offset, and of those printed: Europe/Berlin, +02:00, local (default UTC)")
+	cmd.Flags().StringVar(&a.zoneName, "tz", "", "`zone` of times that carry no offset, and of those printed: Europe/Berlin, +02:00, local (default AUDITSQL_TZ, else UTC)")
 }

@@ -22,8 +22,9 @@ func (a *app) impactCommand() *cobra.Command {
 		Long: `Use impact when you have found a bad fact: which answers of which agents did
 it go into, when, and how much did it weigh in them? HASH is an assertion, or
 with --source a source of assertions. Write it in full, as its first 8 or more
-digits, or as its label. The filters select answers. The totals
-count all answers that they select, whatever the limit. Of evidence that went
+digits, or as its label. The filters select answers; --unapproved and
+--lifecycle are about HASH itself, as it was in the answer. The totals count all
+answers that they select, whatever the limit. Of evidence that went
 into millions of answers that takes minutes: --count ends it earlier. The exit
 code is 3 when the hash is in no stored evidence.
 
@@ -36,9 +37,7 @@ of them joined by a comma, pieces: how many), more (the limit cut), totals
 --count ended the count, first, first_time, last, last_time, by_agent), and lag
 (what SQLite lacks: records, more, oldest; null when it lacks nothing older
 than a second).
--o ndjson, csv and plain text have a line for each answer, and no totals.
-
-` + filterHelp,
+-o ndjson, csv and plain text have a line for each answer, and no totals.`,
 		Example: `  auditsql impact f2bf0ec5
   auditsql impact --source 'mail 7731' --from 2026-11-23
   auditsql impact f2bf0ec5 -o json | jq .totals`,
@@ -46,7 +45,7 @@ than a second).
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.impact(cmd.Context(), args[0], audit.ImpactOptions{Source: source, Budget: audit.Budget{Records: most}}, &f)
 		},
-		ValidArgsFunction: a.completeHash,
+		ValidArgsFunction: a.completeEvidence(),
 	}
 	f.register(a, cmd, "assertion", "source")
 	f.registerLimit(cmd, impactLimit, "at most so many answers; 0 is no limit")

@@ -86,7 +86,7 @@ func (p *impactPage) above(head view.ImpactHead, t *view.ImpactTotals) error {
 	case p.options.Source:
 		what = fmt.Sprintf("with %d assertions, one of them the answer in", t.Assertions)
 	}
-	page.Note("%s %d; weighing %s in all", what, t.Results, show.Weight(t.Weight))
+	page.Note("%s %d; weighing %s in all", what, t.Results, tui.Figure(t.Weight).Shown())
 	var by []string
 	for i, agent := range t.ByAgent {
 		if i == show.ShownOthers {
@@ -114,7 +114,7 @@ func (p *impactPage) table() []tui.ColumnOf[view.ImpactedAnswer] {
 		{Column: tui.Column{Name: "agent", Flexible: true, Least: len(anonymous)}, Cell: func(a *row) tui.Cell { return p.r.labels.agent(a.AgentID) }},
 		{Column: tui.Column{Name: "subject", Flexible: true, Least: 14, Middle: true}, Cell: func(a *row) tui.Cell { return tui.Or(a.Subject, tui.Text) }},
 		{Column: tui.Column{Name: "predicate", Flexible: true, Least: 12, Middle: true, Rank: 4}, Cell: func(a *row) tui.Cell { return tui.Or(a.Predicate, tui.Text) }},
-		{Column: tui.Column{Name: "weight", Right: true}, Cell: func(a *row) tui.Cell { return tui.Number(a.Weight).As(show.Weight(a.Weight)) }},
+		{Column: tui.Column{Name: "weight", Right: true}, Cell: func(a *row) tui.Cell { return tui.Figure(a.Weight) }},
 		{Column: tui.Column{Name: "lifecycle", Rank: 1}, Cell: func(a *row) tui.Cell { return tui.Text(a.Lifecycle).Marked(a.Unapproved) }},
 		{Column: tui.Column{Name: "answer", Rank: 2}, Cell: func(a *row) tui.Cell {
 			if !a.Result {
@@ -122,6 +122,6 @@ func (p *impactPage) table() []tui.ColumnOf[view.ImpactedAnswer] {
 			}
 			return tui.Text("yes").Marked(a.Unapproved)
 		}},
-		{Column: tui.Column{Name: "conf", Right: true, Rank: 3}, Cell: func(a *row) tui.Cell { return tui.Number(a.ResultConfidence) }},
+		{Column: tui.Column{Name: "conf", Right: true, Rank: 3}, Cell: func(a *row) tui.Cell { return tui.Figure(a.ResultConfidence) }},
 	}
 }

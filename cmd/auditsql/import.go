@@ -76,6 +76,11 @@ inserted + duplicate. --explain stores nothing and prints what each span would
 become, and by which rule. --show-map prints how spans are mapped, --map reads a
 file like that. A span that came before with other content is rejected.
 
+With --dry-run import checks every line, also against the store and against the
+lines before it, and stores nothing. It prints and answers what an import would
+print and answer, with the same exit code. For that it keeps about 100 bytes of
+each record in memory. For spans there is --explain.
+
 If the store signs its log (auditsql log init), it is signed while the import
 runs as well, as often as log init said or as --every says, and at the end.
 
@@ -88,7 +93,7 @@ When import is interrupted, what it has answered or counted as inserted is
 stored, and a line that is not complete is not. The exit code is 130, also when
 a pipe has ended by the same Ctrl-C: nobody knows then whether that was all.
 
-` + recordHelp,
+auditsql help record explains the fields of a record.`,
 		Example: `  auditsql import monday.ndjson tuesday.ndjson.gz --rejects bad.ndjson
   zcat *.gz | auditsql import -
   my-agent | auditsql import - --ack
@@ -118,13 +123,21 @@ a pipe has ended by the same Ctrl-C: nobody knows then whether that was all.
 				return usage("- was given %d times, and standard input can be read once", stdin)
 			}
 			if o.catchUp {
-				if err := contradict(cmd, "catch-up", "ack", "rejects", "force", "strict", "every", "max-future", "create"); err != nil {
+				if err := contradict(cmd, "catch-up", "ack", "rejects", "force", "strict", "every", "max-future", "create", "dry-run"); err != nil {
 					return err
 				}
 				return a.catchUp(cmd.Context(), args)
 			}
-			if o.ack && a.form("") != tui.Table && a.form("") != tui.Plain && a.form("") != tui.JSON {
+			if form := a.form(tui.Plain); o.ack && form != tui.Table && form != tui.Plain && form != tui.JSON {
 				return usage("--ack has its own form of output; the only other form is --json, for the counts")
+			}
+			if o.dryRun {
+				if err := contradict(cmd, "dry-run", "every"); err != nil {
+					return err
+				}
+				if o.spans.format != "" {
+					return trying(usage("--dry-run and --format cannot be used together"), "--explain, which stores nothing")
+				}
 			}
 			if cmd.Flags().Changed("every") && o.every.Duration <= 0 {
 				return usage("--every must be above 0")
@@ -134,6 +147,7 @@ a pipe has ended by the same Ctrl-C: nobody knows then whether that was all.
 			}
 			return a.importFiles(cmd.Context(), args, o)
 		},
+		ValidArgsFunction: completeFiles,
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&o.ack, "ack", false, "answer each line on standard output, once its record is durable")
@@ -143,6 +157,7 @@ a pipe has ended by the same Ctrl-C: nobody knows then whether that was all.
 	flags.BoolVar(&o.strict, "strict", false, "stop at the first line that is rejected")
 	flags.BoolVar(&o.catchUp, "catch-up", false, "put records back that were signed and are missing")
 	_ = cmd.MarkFlagFilename("rejects")
+	addDryRun(cmd, &o.dryRun)
 	o.spans.add(cmd)
 	o.future.addMaxFuture(cmd)
 	a.addWriting(cmd)
@@ -156,6 +171,7 @@ type importOptions struct {
 	force   bool
 	strict  bool
 	catchUp bool
+	dryRun  bool
 	every   durationFlag
 	future  durationFlag
 	spans   spanOptions
@@ -193,14 +209,9 @@ func (a *app) importFiles(ctx context.Context, names []string, o importOptions) 
 	if o.ack {
 		backlog = 0 // the library's default
 	}
-	db, err := a.openIntake(ctx, audit.WithBacklog(backlog, 0), audit.WithSignEvery(o.every.Duration))
+	db, signed, err := a.openImport(ctx, backlog, &o)
 	if err != nil {
 		return err
-	}
-	if o.every.typed != "" {
-		if err := db.checkLog(ctx); err != nil {
-			return errors.Join(err, db.close())
-		}
 	}
 	var rejects io.Writer = io.Discard
 	if o.rejects != "" {
@@ -218,23 +229,27 @@ func (a *app) importFiles(ctx context.Context, names []string, o importOptions) 
 	if err != nil {
 		return errors.Join(err, db.close())
 	}
-	bar := a.progress("importing", total, true)
+	doing := "importing"
+	if o.dryRun {
+		doing = "checking"
+	}
+	bar := a.progress(doing, total, true)
 	im := &importer{
 		a: a, options: o, check: check, inputs: len(inputs), rejects: rejects, bar: bar,
 		answers: bufio.NewWriter(a.out), read: new(atomic.Int64),
 	}
-	signed := func() error { return nil }
-	if db.served() && o.every.Duration > 0 {
-		signed = signMeanwhile(ctx, db, o.every.Duration)
-	}
+	endSigning := signed()
 	err = im.run(ctx, db, inputs)
 	bar.End()
 	if errors.Is(err, syscall.EPIPE) {
 		err = &exitError{code: exitPipe, err: errors.New("the reader of the answers has gone")}
 	}
-	err = errors.Join(err, signed(), a.closeIntake(db))
+	err = errors.Join(err, endSigning(), a.closeIntake(db))
 	for _, d := range im.doubts {
 		d.print(a.note)
+	}
+	if o.dryRun {
+		a.noteNothingStored()
 	}
 	if printErr := im.printCounts(); err == nil {
 		err = printErr
@@ -250,8 +265,31 @@ func (a *app) importFiles(ctx context.Context, names []string, o importOptions) 
 	return err
 }
 
+// openImport opens where the records of an import go. signing begins to sign the log of a server's store meanwhile, if that was
+// asked for, and returns what ends it.
+func (a *app) openImport(ctx context.Context, backlog int, o *importOptions) (db recordIntake, signing func() (end func() error), err error) {
+	signing = func() func() error { return func() error { return nil } }
+	if o.dryRun {
+		db, err := a.openRehearsal(ctx)
+		return db, signing, err
+	}
+	full, err := a.openIntake(ctx, audit.WithBacklog(backlog, 0), audit.WithSignEvery(o.every.Duration))
+	if err != nil {
+		return nil, nil, err
+	}
+	if o.every.typed != "" {
+		if err := full.checkLog(ctx); err != nil {
+			return nil, nil, errors.Join(err, full.close())
+		}
+	}
+	if full.served() && o.every.Duration > 0 {
+		signing = func() func() error { return signMeanwhile(ctx, full, o.every.Duration) }
+	}
+	return full, signing, nil
+}
+
 // closeIntake closes a store, and shows that bringing the rest into SQLite takes time. A server does that for itself.
-func (a *app) closeIntake(db intake) error {
+func (a *app) closeIntake(db recordIntake) error {
 	if db.served() {
 		return db.close()
 	}

@@ -34,7 +34,7 @@ type importer struct {
 }
 
 // run imports everything.
-func (im *importer) run(ctx context.Context, db intake, inputs []input) error {
+func (im *importer) run(ctx context.Context, db ingest.Store, inputs []input) error {
 	texts := make([]ingest.Input, len(inputs))
 	for i, in := range inputs {
 		texts[i] = ingest.Input{Name: in.name, Text: counted{in.in, im.read}}

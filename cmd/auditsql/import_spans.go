@@ -20,6 +20,7 @@ import (
 	"github.com/auditsql/auditsql/audit/ingest"
 	"github.com/auditsql/auditsql/internal/tui"
 	"github.com/auditsql/auditsql/otlp"
+	"github.com/auditsql/auditsql/otlp/put"
 )
 
 // spanOptions are the flags of import --format.
@@ -36,12 +37,18 @@ func (o *spanOptions) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&o.format, "format", "", "the inputs are spans: `otlp`, langfuse or langsmith")
 	flags.BoolVar(&o.explain, "explain", false, "store nothing, and print what each span would become, and by which rule")
-	flags.StringVar(&o.file, "map", "", "a `file` that says how spans become records")
 	flags.BoolVar(&o.showMap, "show-map", false, "print the map that is in force, and do nothing else")
+	o.addMapping(cmd)
+	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"otlp", "langfuse", "langsmith"}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// addMapping adds the flags that say how spans become records, whether they come from files or from a receiver.
+func (o *spanOptions) addMapping(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&o.file, "map", "", "a `file` that says how spans become records")
 	flags.StringVar(&o.lifecycle, "lifecycle", "", "the lifecycle of documents that tell none (by default Unstated)")
 	flags.StringVar(&o.text, "text", "", "what is kept of the questions in spans: `keep`, hash or none")
 	_ = cmd.MarkFlagFilename("map")
-	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"otlp", "langfuse", "langsmith"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("text", cobra.FixedCompletions([]string{otlp.KeepText, otlp.HashText, otlp.NoText}, cobra.ShellCompDirectiveNoFileComp))
 }
 
@@ -132,10 +139,9 @@ type spanImporter struct {
 	inserted, duplicate uint64
 	failed              int // inputs that could not be read to their end
 
-	batch    []otlp.Outcome // records to be stored
-	bytes    int
-	labels   []audit.Label
-	labelled map[audit.Hash]bool
+	batch  []otlp.Outcome // records to be stored
+	bytes  int
+	putter *put.Putter // nil with --explain
 
 	notTold     map[string]int // records without documents, by their emitters
 	early, late uint64
@@ -157,7 +163,7 @@ func (a *app) importSpans(ctx context.Context, names []string, o importOptions) 
 		return err
 	}
 	im := &spanImporter{
-		a: a, options: o, mapping: mapping, read: new(atomic.Int64), notTold: map[string]int{}, labelled: map[audit.Hash]bool{},
+		a: a, options: o, mapping: mapping, read: new(atomic.Int64), notTold: map[string]int{},
 	}
 	join := otlp.JoinOptions{AfterSpans: settleAfter}
 	if o.spans.explain {
@@ -177,7 +183,7 @@ func (a *app) importSpans(ctx context.Context, names []string, o importOptions) 
 		return errors.Join(err, db.close())
 	}
 	join.Unit = db.TimeUnit()
-	im.db, im.joiner = db, otlp.NewJoiner(join)
+	im.db, im.joiner, im.putter = db, otlp.NewJoiner(join), put.New(db)
 	im.bar = a.progress("importing", total, true)
 	signed := func() error { return nil }
 	if db.served() && o.every.Duration > 0 {
@@ -374,21 +380,12 @@ func (im *spanImporter) store(ctx context.Context) error {
 	if len(im.batch) == 0 {
 		return nil
 	}
-	records := make([]*audit.QueryAudit, len(im.batch))
-	for i := range im.batch {
-		records[i] = &im.batch[i].Record.Audit
-	}
-	// What is counted must be stored, so storing goes on when the context ends.
-	ctx = context.WithoutCancel(ctx)
-	results, err := im.db.PutAudits(ctx, records)
+	results, err := im.putter.Put(ctx, im.batch)
 	if err != nil {
 		return &storeError{err}
 	}
 	for i, result := range results {
 		o := im.batch[i]
-		if errors.Is(result.Err, audit.ErrConflict) {
-			result.Duplicate, result.Err = im.sameSpan(ctx, o.Record)
-		}
 		switch {
 		case result.Err != nil:
 			im.refuse(o, result.Err)
@@ -401,54 +398,18 @@ func (im *spanImporter) store(ctx context.Context) error {
 		if o.Record.NotTold {
 			im.notTold[o.Record.Emitter]++
 		}
-		if err := im.label(ctx, o.Labels); err != nil {
-			return err
-		}
 	}
 	im.batch, im.bytes = im.batch[:0], 0
 	return nil
 }
 
-// sameSpan reports whether a record that stands under the id of another one is of the same span. Then it alone decides, whatever else
-// is different now: perhaps fewer spans of the trace were seen, or the map was another one.
-func (im *spanImporter) sameSpan(ctx context.Context, r *otlp.Record) (bool, error) {
-	stored, err := im.db.GetAudit(ctx, r.Audit.QueryID)
-	if err != nil {
-		return false, err
-	}
-	if stored.Attributes[otlp.DigestAttribute] == r.Digest.String() {
-		return true, nil
-	}
-	return false, otlp.ErrChanged
-}
-
-// maxLabelled is how many hashes an import remembers that it has labelled. To add a label again is harmless.
-const maxLabelled = 100_000
-
-func (im *spanImporter) label(ctx context.Context, labels []audit.Label) error {
-	for _, l := range labels {
-		if !im.labelled[l.Hash] {
-			im.labelled[l.Hash] = true
-			im.labels = append(im.labels, l)
-		}
-	}
-	if len(im.labels) < 2000 {
-		return nil
-	}
-	if len(im.labelled) > maxLabelled {
-		clear(im.labelled)
-	}
-	return im.addLabels(ctx)
-}
-
 func (im *spanImporter) addLabels(ctx context.Context) error {
-	if im.db == nil || len(im.labels) == 0 {
+	if im.putter == nil {
 		return nil
 	}
-	if err := im.db.AddLabels(context.WithoutCancel(ctx), im.labels); err != nil {
+	if err := im.putter.AddLabels(ctx); err != nil {
 		return &storeError{err}
 	}
-	im.labels = im.labels[:0]
 	return nil
 }
 
@@ -483,17 +444,6 @@ func (im *spanImporter) explained(trace, span, name string, became otlp.Became, 
 	return nil
 }
 
-// captures says for an emitter, by the beginning of its name, what makes it tell documents.
-var captures = []struct{ emitter, switches string }{
-	{"opentelemetry.util.genai", "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=SPAN_ONLY and OTEL_SEMCONV_STABILITY_OPT_IN=gen_ai_latest_experimental"},
-	{"opentelemetry.instrumentation.", "TRACELOOP_TRACE_CONTENT=true, or OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=true"},
-	{"@traceloop/", "traceContent: true, or TRACELOOP_TRACE_CONTENT=true"},
-	{"openinference.", "OPENINFERENCE_HIDE_OUTPUTS=false"},
-	{"@arizeai/", "OPENINFERENCE_HIDE_OUTPUTS=false"},
-	{"langsmith", "LANGSMITH_HIDE_OUTPUTS=false"},
-	{"ai", "experimental_telemetry: { recordOutputs: true }"},
-}
-
 // notes says what is good to know about the spans.
 func (im *spanImporter) notes() {
 	emitters := make([]string, 0, len(im.notTold))
@@ -503,19 +453,12 @@ func (im *spanImporter) notes() {
 	slices.Sort(emitters)
 	for _, emitter := range emitters {
 		n := im.notTold[emitter]
-		from, try := "an emitter without a name", "the switch of its instrumentation that captures content"
+		from := "an emitter without a name"
 		if emitter != "" {
 			from = emitter
 		}
-		for _, c := range captures {
-			name, _, _ := strings.Cut(emitter, " ")
-			if strings.HasPrefix(emitter, c.emitter) && (c.emitter != "ai" || name == "ai") {
-				try = c.switches
-				break
-			}
-		}
 		im.a.note("%s of %s no documents: most often the capture of content is off; what switches it on: %s",
-			plural(n, "retrieval", "retrievals"), from+map[bool]string{true: " tells", false: " tell"}[n == 1], try)
+			plural(n, "retrieval", "retrievals"), from+map[bool]string{true: " tells", false: " tell"}[n == 1], otlp.CaptureSwitch(emitter))
 	}
 	if im.early > 0 {
 		im.a.note("%s joined early, since more spans were open than are held; the attribute joined says so in their records",

@@ -87,6 +87,8 @@ func (a *app) init(ctx context.Context, options []audit.Option) error {
 		}
 	case errors.Is(err, audit.ErrLocked) && !asked:
 		// Another program writes to the store, so it exists, and nothing was to be changed.
+	case errors.Is(err, audit.ErrInvalid):
+		return trying(usage("%w", err), "without --time-unit; a new store in another folder may have another unit")
 	default:
 		return err
 	}

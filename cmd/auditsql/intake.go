@@ -11,19 +11,25 @@ import (
 	"github.com/auditsql/auditsql/internal/socket"
 )
 
+// A recordIntake takes records.
+type recordIntake interface {
+	ingest.Store
+
+	// close closes the store. It does not close that of a server.
+	close() error
+	// served reports whether it is a server.
+	served() bool
+}
+
 // An intake is where records go: the store that this command has opened, or the server that has it open.
 type intake interface {
-	ingest.Store
+	recordIntake
 	Sign(ctx context.Context) (audit.Signature, error)
 	GetAudit(ctx context.Context, id audit.QueryID) (*audit.QueryAudit, error)
 	AddLabels(ctx context.Context, labels []audit.Label) error
 
 	// checkLog returns audit.ErrNoLog when the store has no log.
 	checkLog(ctx context.Context) error
-	// close closes the store. It does not close that of a server.
-	close() error
-	// served reports whether it is a server.
-	served() bool
 }
 
 // ownStore is a store that this command has opened.

@@ -26,6 +26,7 @@ var jsonExamples = map[string][]string{
 	"answers":    {"LABELLED; auditsql answers supplier/Northwind payment_account", "ANONYMOUS; auditsql answers customer/1 open_orders"},
 	"backup":     {"rm -rf copy; auditsql backup ./copy"},
 	"check":      {"auditsql check --record evidence/record.json evidence/proof.tlog-proof --policy evidence/policy", "auditsql check evidence/log/bundle --key LOGKEY", "auditsql check nothing --key LOGKEY"},
+	"compare":    {"auditsql compare --by source --from 2026-11-23T10:00 --to 2026-11-23T10:30 --with 2026-11-23T09:00", "auditsql compare --by lens --from 2026-11-23T10:00 --to 2026-11-23T10:30 --with 2026-11-23T09:00"},
 	"diff":       {"auditsql diff 0a3caa49 4058e593", "LABELLED; auditsql name --remove 'mail 7731'; auditsql diff 4058e593 0a3caa49"},
 	"export":     {"auditsql export"},
 	"get":        {"auditsql get 4058e593 0a3caa49", "ANONYMOUS; auditsql get aaaaaaaa"},
@@ -34,23 +35,25 @@ var jsonExamples = map[string][]string{
 	"init":       {"auditsql -d ./new init"},
 	"log root":   {"auditsql log root"},
 	"log tiles":  {"auditsql key new log.example.com -o key; auditsql log init --key ./key; auditsql log sign; auditsql log tiles ./tiles"},
-	"list":       {"auditsql list", "ANONYMOUS; auditsql list"},
+	"list":       {"auditsql list", "ANONYMOUS; auditsql list", "LABELLED; auditsql list"},
 	"name":       {"auditsql name"},
 	"put":        {"auditsql put --subject x --timestamp 1795426200000"},
 	"recent":     {"auditsql recent 3"},
 	"reindex":    {"auditsql reindex"},
 	"repair":     {"auditsql repair", "DAMAGE; auditsql repair --apply", "FORGED; auditsql repair --apply"},
-	"serve":      {"(until test -S incident/serve.sock; do sleep 0.1; done; kill $(head -1 incident/wal/LOCK)) > /dev/null 2>&1 & auditsql serve --listen 127.0.0.1:0"},
+	"serve":      {"(until test -S incident/serve.sock; do sleep 0.1; done; kill $(head -1 incident/wal/LOCK)) > /dev/null 2>&1 & auditsql serve --listen 127.0.0.1:0", "(until test -S incident/serve.sock; do sleep 0.1; done; kill $(head -1 incident/wal/LOCK)) > /dev/null 2>&1 & auditsql serve --listen 127.0.0.1:0 --otlp 127.0.0.1:0 --otlp-grpc 127.0.0.1:0"},
 	"sql":        {"auditsql sql recent", "auditsql sql 'SELECT 1, NULL'"},
-	"stats":      {"auditsql stats", "auditsql -d ./empty init; auditsql -d ./empty stats", "mv incident/wal away; auditsql stats --read-only", "SIGNED; auditsql stats"},
+	"stats":      {"auditsql stats", "auditsql -d ./empty init; auditsql -d ./empty stats", "mv incident/wal away; auditsql stats --read-only", "SIGNED; auditsql stats", "INBOX; auditsql stats", "cp -r incident/wal incident/inbox; auditsql stats"},
 	"tail":       {"auditsql tail"},
 	"timeline":   {"auditsql timeline --by minute", "auditsql timeline --agent analyst --to 2026-11-23T12:00", "auditsql name --remove analyst; auditsql timeline --agent cff8e71d --to 2026-11-23T12:00"},
 	"token add":  {"auditsql token add reader --scope read"},
 	"token list": {"auditsql token add reader --scope read; auditsql token add writer --scope write --agent " + strings.Repeat("0a", 32) + " --expires 1d; auditsql token list"},
 	"top":        {"auditsql top --by source", "auditsql top --by agent", "auditsql top --by subject"},
-	"trace":      {"LABELLED; auditsql trace --attr trace_id=pay-20931", "ANONYMOUS; auditsql trace aaaaaaaa", "auditsql trace 0a3caa49", "MANY; auditsql trace 00000000"},
-	"verify":     {"auditsql verify", "DAMAGE; auditsql verify", "TEAR; auditsql verify --read-only", "DAMAGE; rm incident/audit.db*; auditsql wal repair --apply; auditsql verify", "mv incident/wal away; auditsql verify", "auditsql -d ./again import evidence/log/export.ndjson; auditsql -d ./again verify --against evidence/log/checkpoint --key LOGKEY"},
-	"version":    {"auditsql version"},
+
+	"list --count": {"auditsql list --count --not-agent planner"},
+	"trace":        {"LABELLED; auditsql trace --attr trace_id=pay-20931", "ANONYMOUS; auditsql trace aaaaaaaa", "auditsql trace 0a3caa49", "MANY; auditsql trace 00000000"},
+	"verify":       {"auditsql verify", "DAMAGE; auditsql verify", "TEAR; auditsql verify --read-only", "DAMAGE; rm incident/audit.db*; auditsql wal repair --apply; auditsql verify", "mv incident/wal away; auditsql verify", "auditsql -d ./again import evidence/log/export.ndjson; auditsql -d ./again verify --against evidence/log/checkpoint --key LOGKEY"},
+	"version":      {"auditsql version"},
 
 	"log checkpoints": {"SIGNED; auditsql log checkpoints"},
 	"log init":        {"auditsql key new log.example.com -o key; auditsql log init --key key", "auditsql -d ./empty init; auditsql key new log.example.com -o empty.key; auditsql -d ./empty log init --key empty.key"},
@@ -86,6 +89,8 @@ var jsonSetups = strings.NewReplacer(
 		{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"000000000000000000000000000000b1","spanId":"0000000000000002","parentSpanId":"0000000000000001","name":"kb","startTimeUnixNano":"1795424401000000000","attributes":[{"key":"openinference.span.kind","value":{"stringValue":"RETRIEVER"}},{"key":"retrieval.documents.0.document.id","value":{"stringValue":"policy-7"}}]},{"traceId":"000000000000000000000000000000b1","spanId":"0000000000000001","name":"SupportAgent","startTimeUnixNano":"1795424400000000000","attributes":[{"key":"openinference.span.kind","value":{"stringValue":"AGENT"}}]}]}]}]}
 		END
 		sed -e 's/b1"/b2"/g' -e 's/retrieval.documents/other/' spans.jsonl > silent.jsonl`,
+	// A store that has received spans.
+	"INBOX", `(until test -S incident/serve.sock; do sleep 0.1; done; kill $(head -1 incident/wal/LOCK)) > /dev/null 2>&1 & auditsql serve --listen 127.0.0.1:0 --otlp 127.0.0.1:0`,
 	// More evidence than is looked into.
 	"MANY", `seq 300 | awk 'BEGIN { printf "{\"query_id\":\"%064d\",\"timestamp\":1795429700000,\"params\":{},\"result_confidence\":1,\"contributing_assertions\":[", 5 }
 		{ printf "%s{\"assertion_hash\":\"%064d\",\"weight\":1,\"source_hash\":\"%064d\",\"lifecycle\":\"Approved\"}", (NR > 1 ? "," : ""), $1, 6 }
@@ -109,10 +114,10 @@ var jsonSetups = strings.NewReplacer(
 // damage that takes more than a line to make.
 var jsonUnseen = []string{
 	"statistics.durable integer", "verification.tree_size null", "verification.root null",
-	"lag.records integer", "lag.more boolean", "lag.oldest integer", "lag.oldest null", "ranking.lag lag", "timeline.lag lag", "impact.lag lag",
+	"lag.records integer", "lag.more boolean", "lag.oldest integer", "lag.oldest null", "ranking.lag lag", "comparison.lag lag", "count.lag lag", "timeline.lag lag", "impact.lag lag",
 	"log.earlier earlier log", "earlier log.origin text", "earlier log.verifier_key text", "earlier log.checkpoint text", "earlier log.checkpoint null",
 	"earlier log.reason text", "earlier log.at time",
-	"version.revision text", "version.revision null", "version.sqlite_driver null", "version.sqlite_driver text",
+	"ranked.subjects null", "ranked.confidence null", "version.revision text", "version.revision null", "version.sqlite_driver null", "version.sqlite_driver text",
 	"refused record.offset integer", "refused record.bytes integer", "refused record.reason text",
 	"damaged range.refused refused record", "repair.unknown text", "backup.problems text", "backup.notes text",
 }

@@ -91,6 +91,7 @@ private key.`,
 		RunE: func(_ *cobra.Command, args []string) error {
 			return a.keyShow(args[0])
 		},
+		ValidArgsFunction: completeFiles,
 	}
 }
 

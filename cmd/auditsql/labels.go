@@ -3,8 +3,6 @@ package main
 import (
 	"slices"
 
-	"github.com/spf13/cobra"
-
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/audit/view"
 	"github.com/auditsql/auditsql/internal/tui"
@@ -47,28 +45,6 @@ func (l labels) names() []string {
 func (r *reading) viewer() *view.Viewer {
 	v := view.New(r.DB, r.labels.Labels, r.clock.Zone)
 	v.Lag = r.lag
+	v.Now, _ = r.clock.Unit.Timestamp(r.clock.Now) // 0 where it does not fit into the unit
 	return v
-}
-
-// completeHash proposes labels for a command's first argument.
-func (a *app) completeHash(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	return a.completeLabels(cmd, args, typed)
-}
-
-// completeLabels proposes the labels of the store.
-func (a *app) completeLabels(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-	const none = cobra.ShellCompDirectiveNoFileComp
-	db, err := audit.OpenContext(cmd.Context(), a.dir, audit.ReadOnly())
-	if err != nil {
-		return nil, none
-	}
-	defer db.Close()
-	l, err := db.Labels(cmd.Context())
-	if err != nil {
-		return nil, none
-	}
-	return labels{l}.names(), none
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 
@@ -19,29 +20,72 @@ const (
 
 func (a *app) listCommand() *cobra.Command {
 	var f filterFlags
+	var count bool
+	var l listing
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "Records that fit a filter, oldest first",
 		Long: `List prints the records that fit all filters, in the order of their timestamps.
-Records with the same timestamp are in the order of their ids.
-
-` + filterHelp,
+Records with the same timestamp are in the order of their ids. --count prints how
+many records fit, whatever the limit, and nothing else. With --exit-code the exit
+code is 0 when there are any, and 4 when there are none. CSV, plain text and
+-o json have the time and the labels of each; -o ndjson has the records as they
+are stored, for import.`,
 		Example: `  auditsql list --around 2026-11-23T10:00 --window 15m
   auditsql list --agent "$AGENT" --from yesterday
   auditsql list --subject 'Tesla*' --max-confidence 0.5 --desc
-  auditsql list --attr trace_id=4bf92f35 -o ndjson`,
+  auditsql list --attr trace_id=4bf92f35 -o ndjson
+  auditsql list --not-agent planner --not-subject '[!a-z]*' --count
+  auditsql list --unapproved --from 10m --exit-code || echo 'none in 10 minutes'`,
 		Args: arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.listRecords(cmd.Context(), &f, listing{})
+			if count {
+				return a.countRecords(cmd.Context(), &f, l)
+			}
+			return a.listRecords(cmd.Context(), &f, l)
 		},
 		ValidArgsFunction: completeNothing,
 	}
 	f.register(a, cmd)
 	f.registerLimit(cmd, listLimit, "at most so many; 0 is no limit")
+	cmd.Flags().BoolVar(&l.exitCode, "exit-code", false, "end with 0 when there are records, and with 4 when there are none")
 	cmd.Flags().BoolVar(&f.descending, "desc", false, "newest first")
+	cmd.Flags().BoolVar(&count, "count", false, "print how many fit, and nothing else")
+	cmd.MarkFlagsMutuallyExclusive("count", "limit")
+	cmd.MarkFlagsMutuallyExclusive("count", "desc")
 	a.addReading(cmd)
 	a.addZone(cmd)
 	return cmd
+}
+
+// countRecords prints how many records the flags select.
+func (a *app) countRecords(ctx context.Context, f *filterFlags, l listing) error {
+	if err := f.check(a); err != nil {
+		return err
+	}
+	r, err := a.read(ctx)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	filter, err := f.filter(ctx, r)
+	if err != nil {
+		return err
+	}
+	n, err := r.viewer().Count(ctx, filter)
+	if err != nil {
+		return err
+	}
+	switch form := a.form(""); form {
+	case tui.Table, tui.Plain:
+		_, err = fmt.Fprintln(a.out, n.Count)
+	default:
+		err = a.screen().Object(form, n)
+	}
+	if err == nil && l.exitCode && n.Count == 0 {
+		return quietly(exitNothing)
+	}
+	return err
 }
 
 func (a *app) recentCommand() *cobra.Command {
@@ -49,9 +93,7 @@ func (a *app) recentCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "recent [N]",
 		Short: "The newest records, newest first",
-		Long: fmt.Sprintf(`Recent prints the N newest records, newest first. N is %d by default.
-
-`, recentLimit) + filterHelp,
+		Long:  fmt.Sprintf(`Recent prints the N newest records, newest first. N is %d by default.`, recentLimit),
 		Example: `  auditsql recent
   auditsql recent 5 --agent "$AGENT"`,
 		Args: arguments(0, 1, "at most one number"),
@@ -78,6 +120,7 @@ func (a *app) recentCommand() *cobra.Command {
 type listing struct {
 	byAdmission bool
 	usual       tui.Form // form of output
+	exitCode    bool     // whether there are records decides the exit code
 }
 
 // listRecords opens the store and prints what the flags select.
@@ -96,7 +139,17 @@ func (a *app) listRecords(ctx context.Context, f *filterFlags, l listing) error 
 	}
 	filter.ByAdmission = l.byAdmission
 	out := a.records(a.form(l.usual), r)
+	out.Labelled = !l.byAdmission // an export can be imported in every form of JSON
 	records := r.viewer().List(ctx, filter)
+	var written atomic.Int64
+	if l.byAdmission && !a.outTerm.Is { // on a terminal the records show how far it is
+		total := int64(-1)
+		if f.any() == "" && f.limit == 0 {
+			total = int64(r.Progress().Records)
+		}
+		end := a.meanwhile("exporting", total, written.Load)
+		defer end()
+	}
 	for raw, err := range records.Rows() {
 		if a.leaveOut(err) {
 			continue
@@ -111,6 +164,7 @@ func (a *app) listRecords(ctx context.Context, f *filterFlags, l listing) error 
 		if err := out.Write(raw); err != nil {
 			return err
 		}
+		written.Add(1)
 	}
 	if err := out.End(); err != nil {
 		return err
@@ -120,7 +174,10 @@ func (a *app) listRecords(ctx context.Context, f *filterFlags, l listing) error 
 		if f.cmd.Flags().Lookup("limit") != nil {
 			flag = "--limit "
 		}
-		fmt.Fprintf(a.err, "(cut at %s%d, there are more)\n", flag, filter.Limit)
+		a.say("(cut at %s%d, there are more)", flag, filter.Limit)
+	}
+	if l.exitCode && out.N() == 0 && a.leftOut == 0 {
+		return quietly(exitNothing)
 	}
 	return nil
 }

@@ -14,15 +14,18 @@
 //	main.go, errors.go   one run: streams, signals, from an error to a line and an exit code
 //	advice.go            what to try after an error
 //	app.go               the list of commands, and flags of many commands
+//	help.go topics.go man.go   help, what many commands have in common, and the pages of man
 //	store.go reading.go  how commands open a store: recovery first, or --read-only
 //	filter.go flags.go   flags, as values for audit/ask
-//	output.go            which form results have
+//	completion.go        what a shell proposes
+//	output.go pager.go   which form results have, and how long tables are shown
 //	records.go detail.go *_page.go   how an answer is laid out, from cells.go and words.go
 //	files.go input.go    which files a command may read and write, and how
 //	init.go put.go import.go …       one file for each command
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -47,6 +50,11 @@ type streams struct {
 	// recoveryWait is how long a command that reads waits for the lock when it has to recover the store first. Another
 	// reader may hold the lock because it recovers the store too. That seldom takes long.
 	recoveryWait time.Duration
+
+	// commandWait is how long a command that tail --exec runs may go on after an interruption.
+	commandWait time.Duration
+	// completionTime is how long what a shell proposes is looked for.
+	completionTime time.Duration
 
 	// dirAs is the folder that proposed commands name with -d. When it is "", they name the folder of this run.
 	dirAs string
@@ -76,7 +84,7 @@ func systemStreams() streams {
 		in: os.Stdin, out: os.Stdout, err: os.Stderr,
 		inTerm:  tui.IsTerminal(os.Stdin),
 		outTerm: tui.TerminalOf(os.Stdout), errTerm: tui.TerminalOf(os.Stderr),
-		now: time.Now, recoveryWait: 5 * time.Second,
+		now: time.Now, recoveryWait: 5 * time.Second, commandWait: 10 * time.Second, completionTime: 500 * time.Millisecond,
 	}
 }
 
@@ -84,18 +92,40 @@ func systemStreams() streams {
 func run(ctx context.Context, args []string, s streams) int {
 	a := &app{streams: s}
 	root := a.root()
+	if completes(args) {
+		plainUsages(root)
+	}
 	root.SetArgs(args)
 	root.SetIn(s.in)
-	root.SetOut(s.out)
+	help := &helpWriter{out: s.out}
+	root.SetOut(help)
 	root.SetErr(s.err)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
-		err = a.incomplete()
+		err = help.err
 	}
+	if err == nil {
+		err = cmp.Or(a.refused, a.incomplete())
+	}
+	err = a.endPager(s, err)
 	var atEnd *endError
 	if err != nil && errors.Is(context.Cause(ctx), errInterrupted) && !isQuiet(err) && !errors.As(err, &atEnd) {
 		// The run failed because it was stopped.
 		err = errInterrupted
 	}
 	return a.report(cmd, err)
+}
+
+// A helpWriter is where help goes. Who prints help does not look at the error, and a reader that has gone ends every command alike.
+type helpWriter struct {
+	out io.Writer
+	err error // the first
+}
+
+func (w *helpWriter) Write(p []byte) (int, error) {
+	n, err := w.out.Write(p)
+	if w.err == nil {
+		w.err = err
+	}
+	return n, err
 }

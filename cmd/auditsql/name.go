@@ -53,7 +53,7 @@ the tab removes a label.`,
 			}
 			return a.name(cmd.Context(), args, &o)
 		},
-		ValidArgsFunction: a.completeHash,
+		ValidArgsFunction: a.completeNamed(),
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&o.remove, "remove", false, "remove the label of a hash")
@@ -157,7 +157,7 @@ func (a *app) putLabels(ctx context.Context, r *reading, set []audit.Label) erro
 	for _, l := range set {
 		if n := len(after.Hashes(l.Label)); n > 1 && !noted[l.Label] {
 			noted[l.Label] = true
-			a.note("%q is the label of %d hashes now, and as an argument ambiguous", l.Label, n)
+			a.note("%q is the label of %d hashes now, and as an argument ambiguous where several of them can be meant", l.Label, n)
 		}
 	}
 	return nil

@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"os"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -10,8 +11,8 @@ import (
 	"github.com/auditsql/auditsql/internal/tui"
 )
 
-// form is how results are printed: as -o or --json say, else as usual. "" as usual is a table on a terminal and
-// tab-separated lines elsewhere.
+// form is how results are printed: as -o or --json say, else as usual. "" as usual is what AUDITSQL_OUTPUT says, else a
+// table on a terminal and tab-separated lines elsewhere.
 func (a *app) form(usual tui.Form) tui.Form {
 	switch {
 	case a.json:
@@ -20,16 +21,23 @@ func (a *app) form(usual tui.Form) tui.Form {
 		return tui.Form(a.output)
 	case usual != "":
 		return usual
+	case usualForm() != "":
+		return usualForm()
 	case a.outTerm.Is:
 		return tui.Table
 	}
 	return tui.Plain
 }
 
-// checkOutput refuses an -o that is no form of output.
+// usualForm is the form of output that AUDITSQL_OUTPUT names, for commands that have none of their own.
+func usualForm() tui.Form { return tui.Form(os.Getenv("AUDITSQL_OUTPUT")) }
+
+// checkOutput refuses an -o that is no form of output, and flags that contradict each other.
 func (a *app) checkOutput() error {
-	switch {
-	case a.csvSafe && (a.json || a.output != string(tui.CSV)):
+	switch usual := usualForm(); {
+	case usual != "" && !slices.Contains(tui.Forms(), string(usual)):
+		return usage("AUDITSQL_OUTPUT=%s: want table, plain, json, ndjson or csv", usual)
+	case a.csvSafe && a.form("") != tui.CSV:
 		return usage("--csv-safe goes with -o csv")
 	case a.output == "":
 		return nil
@@ -47,7 +55,7 @@ func completeForms(*cobra.Command, []string, string) ([]string, cobra.ShellCompD
 
 // screen is where this run prints.
 func (a *app) screen() *tui.Screen {
-	return &tui.Screen{Out: a.out, Err: a.err, OutTerm: a.outTerm, ErrTerm: a.errTerm, CSVSafe: a.csvSafe}
+	return &tui.Screen{Out: a.out, Err: a.err, OutTerm: a.outTerm, ErrTerm: a.errTerm, CSVSafe: a.csvSafe, Quiet: a.quiet}
 }
 
 func (a *app) rows(form tui.Form, columns ...tui.Column) *tui.Rows {
@@ -61,7 +69,23 @@ func fact(name, title string, value tui.Cell) tui.Fact {
 }
 
 func (a *app) progress(what string, total int64, bytes bool) *tui.Progress {
-	return a.screen().Progress(what, total, bytes)
+	s := a.screen()
+	if a.pager != nil {
+		s.Err = a.errTerminal
+	}
+	return s.Progress(what, total, bytes)
+}
+
+// meanwhile shows how far something is that may take longer than a second; see tui.Screen.Meanwhile. Notes do not run into the bar
+// until end is called.
+func (a *app) meanwhile(what string, total int64, done func() int64) (end func()) {
+	before := a.err
+	w, endBar := a.screen().Meanwhile(what, total, done)
+	a.err = w
+	return func() {
+		endBar()
+		a.err = before
+	}
 }
 
 // say prints a note about the results on standard error.

@@ -57,14 +57,18 @@ is written: what was changed in the store gets none, and the exit code is 5.
 
 A checkpoint counts when the store's own log has signed it. In a copy of a log,
 made with import, --key or --policy says who must have signed the checkpoints of
---checkpoint and --between.
-
-` + filterHelp,
+--checkpoint and --between.`,
 		Example: `  auditsql prove 498d156c > record.tlog-proof
   auditsql prove --attr trace_id=pay-20931 -o evidence.zip
   auditsql prove --between monday tuesday -o all-of-monday.zip`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.prove(cmd.Context(), args, &o)
+		},
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+			if o.between {
+				return completeFiles(cmd, args, typed)
+			}
+			return completeNothing(cmd, args, typed)
 		},
 	}
 	o.filter.register(a, cmd)

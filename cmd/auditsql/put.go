@@ -16,6 +16,7 @@ import (
 func (a *app) putCommand() *cobra.Command {
 	var r recordFlags
 	var future durationFlag
+	var dry bool
 	cmd := &cobra.Command{
 		Use:   "put",
 		Short: "Store one record",
@@ -37,30 +38,35 @@ stored, and a note says so.
 Where there is no store yet, put makes one, and says so. The parent of its
 folder must exist. With --create=false put fails instead.
 
+With --dry-run put checks the record, also against the store, prints the id that
+it would have, and stores nothing. The exit code is that of a put.
+
 While auditsql serve has the store open, put stores through the server.
 
 Write hashes in full, not as labels: a record stays for ever, and labels change.
 
-To store many records, or to store records from another program, use import.`,
+To store many records, or to store records from another program, use import.
+auditsql help record explains the fields of a record.`,
 		Example: `  auditsql put < record.json
   auditsql put --subject Tesla --predicate revenue --confidence 0.95 \
       --result "$ANSWER" --contribution "$ANSWER:1:$SOURCE:Approved" \
       --attr trace_id=4bf92f35 --attr-json tokens=1234`,
 		Args: arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.put(cmd.Context(), &r, future)
+			return a.put(cmd.Context(), &r, future, dry)
 		},
 		ValidArgsFunction: completeNothing,
 	}
 	r.register(cmd)
 	future.addMaxFuture(cmd)
+	addDryRun(cmd, &dry)
 	a.addWriting(cmd)
 	a.addCreate(cmd)
 	a.addZone(cmd)
 	return cmd
 }
 
-func (a *app) put(ctx context.Context, r *recordFlags, future durationFlag) error {
+func (a *app) put(ctx context.Context, r *recordFlags, future durationFlag, dry bool) error {
 	var read *audit.QueryAudit
 	if r.any() {
 		// Flags that are wrong for every store are refused before a store is made.
@@ -80,7 +86,7 @@ func (a *app) put(ctx context.Context, r *recordFlags, future durationFlag) erro
 			return err
 		}
 	}
-	db, err := a.openIntake(ctx)
+	db, err := a.openRecords(ctx, dry)
 	if err != nil {
 		return err
 	}
@@ -101,6 +107,9 @@ func (a *app) put(ctx context.Context, r *recordFlags, future durationFlag) erro
 	}
 	if err := errors.Join(err, db.close()); err != nil {
 		return err
+	}
+	if dry {
+		a.noteNothingStored()
 	}
 	stored := results[0]
 	form := a.form("")

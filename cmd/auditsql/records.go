@@ -18,7 +18,7 @@ func (r *reading) recordTable() []tui.ColumnOf[view.RecordRow] {
 		{Column: tui.Column{Name: "predicate", Flexible: true, Least: 9, Middle: true, Rank: 3}, Cell: func(q *row) tui.Cell { return tui.Or(q.Predicate, tui.Text) }},
 		{Column: tui.Column{Name: "lifecycle", Rank: 4}, Cell: func(q *row) tui.Cell { return tui.Or(q.Lifecycle, lifecycleCell) }},
 		{Column: tui.Column{Name: "result", Flexible: true, Least: briefHash, Rank: 5}, Cell: func(q *row) tui.Cell { return tui.Or(q.ResultHash, r.labels.hash) }},
-		{Column: tui.Column{Name: "conf", Right: true, Rank: 2}, Cell: func(q *row) tui.Cell { return tui.Number(q.ResultConfidence) }},
+		{Column: tui.Column{Name: "conf", Right: true, Rank: 2}, Cell: func(q *row) tui.Cell { return tui.Figure(q.ResultConfidence) }},
 		{Column: tui.Column{Name: "approved", Rank: 1}, Cell: func(q *row) tui.Cell { return approvedCell(q.Contributions, q.Approved, q.Unapproved) }},
 		{Column: tui.Column{Name: "lens", Flexible: true, Least: 6, Rank: 6}, Cell: func(q *row) tui.Cell { return tui.Or(q.Lens, tui.Text) }},
 	}

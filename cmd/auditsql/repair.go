@@ -42,7 +42,7 @@ record had to be told as lost.`,
 }
 
 func (a *app) repair(ctx context.Context, apply bool) error {
-	journal, err := a.repairJournal(ctx, apply)
+	journal, err := a.repairJournal(ctx, apply, audit.Repair)
 	var records audit.RecordsReport
 	if err == nil {
 		records, err = audit.RepairRecords(ctx, a.dir, audit.RepairOptions{Apply: apply}, audit.WithLockWait(a.lockWait.Duration))

@@ -23,6 +23,7 @@ import (
 	"github.com/auditsql/auditsql/internal/socket"
 	"github.com/auditsql/auditsql/internal/tokens"
 	"github.com/auditsql/auditsql/internal/tui"
+	"github.com/auditsql/auditsql/otlp/receive"
 	"github.com/auditsql/auditsql/web"
 )
 
@@ -32,6 +33,7 @@ const usualAddress = "127.0.0.1:7070"
 // serveOptions are the flags of serve.
 type serveOptions struct {
 	listen    string
+	otlp      otlpOptions
 	hosts     []string
 	tls       tlsFiles
 	signEvery durationFlag
@@ -60,6 +62,15 @@ name people call the proxy.
 While it runs, put, import, name and log sign on the same machine write through
 it. Commands that read work as beside any other writer.
 
+--otlp takes spans of agents that are instrumented for OpenTelemetry, and makes
+records of those that retrieve: see docs/opentelemetry.md. Each address takes
+OTLP over HTTP (POST /v1/traces) and over gRPC. --otlp-grpc is a second one, for
+exporters that look for gRPC at its usual port. A sender needs a token that may
+write. --map, --lifecycle and --text are those of import --format. A trace
+becomes records 6 seconds after its root has come, 20 seconds after its last
+span, or 5 minutes after its first. --settle sets the second of these times, and
+the others in proportion.
+
 --read-only serves a store into which another process writes, or which nobody
 may change: all that asks, and nothing that writes.
 
@@ -73,7 +84,8 @@ time and the name of the token of a request. It never has a body, a query
 string or a token.`,
 		Example: `  auditsql serve
   auditsql serve --listen :7443 --tls-cert cert.pem --tls-key key.pem
-  auditsql serve --host audit.example.com --log-format json`,
+  auditsql serve --host audit.example.com --log-format json
+  auditsql serve --otlp 127.0.0.1:4318 --otlp-grpc 127.0.0.1:4317`,
 		Args: arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.check(a, cmd); err != nil {
@@ -96,6 +108,7 @@ string or a token.`,
 	}
 	_ = cmd.RegisterFlagCompletionFunc("log-format", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	o.future.addMaxFuture(cmd)
+	o.otlp.add(cmd)
 	a.addWriting(cmd)
 	cmd.Flags().BoolVar(&a.readOnly, "read-only", false, "serve what SQLite has beside another writer, and nothing that writes")
 	return cmd
@@ -108,7 +121,10 @@ func (o *serveOptions) check(a *app, cmd *cobra.Command) error {
 			return usage("--%s names no file", name)
 		}
 	}
-	if err := contradict(cmd, "read-only", "sign-every", "max-future", "lock-wait"); err != nil {
+	if err := contradict(cmd, "read-only", "sign-every", "max-future", "lock-wait", "otlp", "otlp-grpc"); err != nil {
+		return err
+	}
+	if err := o.otlp.check(cmd); err != nil {
 		return err
 	}
 	switch {
@@ -126,15 +142,31 @@ func (o *serveOptions) check(a *app, cmd *cobra.Command) error {
 			return trying(usage("--host %s is no name of a host", shellQuote(host)), "the name alone, without https:// and without a port")
 		}
 	}
-	host, _, err := net.SplitHostPort(o.listen)
-	if err != nil {
-		return trying(usage("--listen %s: %w", o.listen, err), "--listen %s", usualAddress)
-	}
-	if !isLoopback(host) && o.tls.cert == "" {
-		return trying(usage("--listen %s can be reached from other machines, and tokens and records would go there in the clear", o.listen),
-			"--tls-cert and --tls-key; or --listen %s with a proxy on this machine that does TLS, and --host NAME for the name of that", usualAddress)
+	for _, l := range o.addresses() {
+		host, _, err := net.SplitHostPort(l.address)
+		if err != nil {
+			return trying(usage("--%s %s: %w", l.flag, l.address, err), "--%s %s", l.flag, l.usual)
+		}
+		if !isLoopback(host) && o.tls.cert == "" {
+			return trying(usage("--%s %s can be reached from other machines, and tokens and records would go there in the clear", l.flag, l.address),
+				"--tls-cert and --tls-key; or --%s %s with a proxy on this machine that does TLS, and --host NAME for the name of that", l.flag, l.usual)
+		}
 	}
 	return nil
+}
+
+// An addressFlag is a flag that names an address to listen on.
+type addressFlag struct{ flag, address, usual string }
+
+// addresses are those to listen on, that of --listen first.
+func (o *serveOptions) addresses() []addressFlag {
+	all := []addressFlag{{"listen", o.listen, usualAddress}}
+	for _, l := range []addressFlag{{"otlp", o.otlp.http, usualOTLP}, {"otlp-grpc", o.otlp.grpc, usualOTLPGRPC}} {
+		if l.address != "" {
+			all = append(all, l)
+		}
+	}
+	return all
 }
 
 // isLoopback reports whether only this machine can reach an address.
@@ -168,10 +200,12 @@ func (a *app) serve(ctx context.Context, o *serveOptions) error {
 		return err
 	}
 	defer known.Close()
-	host, _, _ := net.SplitHostPort(o.listen)
-	if !isLoopback(host) && known.Len() == 0 {
-		return trying(fmt.Errorf("--listen %s can be reached from other machines, and there is no token yet", o.listen),
-			"auditsql -d %s token add NAME --scope read,write", shellQuote(a.dir))
+	for _, l := range o.addresses() {
+		host, _, _ := net.SplitHostPort(l.address)
+		if !isLoopback(host) && known.Len() == 0 {
+			return trying(fmt.Errorf("--%s %s can be reached from other machines, and there is no token yet", l.flag, l.address),
+				"auditsql -d %s token add NAME --scope read,write", shellQuote(a.dir))
+		}
 	}
 	config, err := o.tls.load(logger)
 	if err != nil {
@@ -193,6 +227,11 @@ func (a *app) serve(ctx context.Context, o *serveOptions) error {
 		return fmt.Errorf("listen: %w", err)
 	}
 	defer listener.Close()
+	receiving, err := o.otlp.listen(ctx)
+	if err != nil {
+		return err
+	}
+	defer closeAll(receiving)
 
 	metrics := newMetrics()
 	db, err := a.openServed(ctx, o, logger, metrics)
@@ -202,11 +241,14 @@ func (a *app) serve(ctx context.Context, o *serveOptions) error {
 	s := &serving{
 		a: a, db: db, log: logger, url: serverURL(listener.Addr(), o, config),
 		public: web.Handler(db, o.web(a, known, logger, metrics, config)),
-		failed: make(chan error, 2),
+		failed: make(chan error, 2+len(receiving)), conns: connLimit(openFiles() / uint64(1+len(receiving))),
 	}
 	err = s.start(listener, config)
 	if err == nil {
-		err = a.facts(a.form(""), fact("address", "address", tui.Text(s.url)), fact("log_in", "log in", tui.Text(s.link())))
+		err = s.startReceiver(o, receiving, config, metrics)
+	}
+	if err == nil {
+		err = a.facts(a.form(""), append([]tui.Fact{fact("address", "address", tui.Text(s.url)), fact("log_in", "log in", tui.Text(s.link()))}, s.otlpFacts(o, receiving, config)...)...)
 	}
 	if err == nil {
 		logger.Info("serving", "address", s.url, "store", a.dir, "read_only", a.readOnly, "pid", os.Getpid(), "version", version)
@@ -246,10 +288,6 @@ func (o *serveOptions) logger(a *app) *slog.Logger {
 
 // web are the options of the handler for everybody.
 func (o *serveOptions) web(a *app, known *tokens.File, logger *slog.Logger, m *web.Metrics, config *tls.Config) web.Options {
-	future := o.future.Duration
-	if future == 0 {
-		future = -1 // no limit
-	}
 	hosts := slices.Clone(o.hosts)
 	if host, _, _ := net.SplitHostPort(o.listen); host != "" {
 		hosts = append(hosts, host)
@@ -260,8 +298,16 @@ func (o *serveOptions) web(a *app, known *tokens.File, logger *slog.Logger, m *w
 	}
 	return web.Options{
 		Tokens: &serverTokens{file: known, now: a.now, log: logger}, Hosts: append(hosts, certifiedNames(config)...),
-		ReadOnly: a.readOnly, MaxFuture: future, Now: now, Logger: logger, Metrics: m,
+		ReadOnly: a.readOnly, MaxFuture: o.maxFuture(), Now: now, Logger: logger, Metrics: m,
 	}
+}
+
+// maxFuture is how far after now a timestamp may lie, as packages web and receive have it.
+func (o *serveOptions) maxFuture() time.Duration {
+	if o.future.Duration == 0 {
+		return -1 // no limit
+	}
+	return o.future.Duration
 }
 
 // newMetrics returns the measurements of a server, with which program it is.
@@ -286,7 +332,10 @@ type serving struct {
 	local  *web.Server // for the socket; nil without one
 	socket *socket.Listener
 
+	receiver *receive.Receiver // of spans; nil without one
+
 	servers []*http.Server
+	conns   int // that a listener may have at the same time
 	unused  unusedConns
 	failed  chan error // of a listener
 }
@@ -298,9 +347,13 @@ func (s *serving) start(listener net.Listener, config *tls.Config) error {
 			return err
 		}
 	}
-	bounded := boundListener(listener, connLimit(openFiles()))
-	listener = bounded
-	server := s.server(s.public)
+	s.listen(s.server(s.public), listener, config)
+	return nil
+}
+
+// listen runs a server on a listener that others than the owner of the store can reach.
+func (s *serving) listen(server *http.Server, listener net.Listener, config *tls.Config) {
+	bounded := boundListener(listener, s.conns)
 	server.TLSConfig = config
 	server.ConnState = func(c net.Conn, state http.ConnState) {
 		s.unused.note(c, state)
@@ -308,11 +361,10 @@ func (s *serving) start(listener net.Listener, config *tls.Config) error {
 	}
 	s.run(server, func() error {
 		if config != nil {
-			return server.ServeTLS(listener, "", "")
+			return server.ServeTLS(bounded, "", "")
 		}
-		return server.Serve(listener)
+		return server.Serve(bounded)
 	})
-	return nil
 }
 
 // startSocket begins to answer the commands of the store's owner.
@@ -399,6 +451,9 @@ func (s *serving) end() error {
 	if s.local != nil {
 		s.local.Drain()
 	}
+	if s.receiver != nil {
+		s.receiver.Drain()
+	}
 	s.unused.close()
 	ctx, cancel := context.WithTimeout(context.Background(), endWait)
 	defer cancel()
@@ -409,8 +464,11 @@ func (s *serving) end() error {
 		}
 	}
 	var err error
+	if s.receiver != nil {
+		err = s.receiver.Close() // before the store that it writes to
+	}
 	if s.socket != nil {
-		err = s.socket.Close()
+		err = errors.Join(err, s.socket.Close())
 	}
 	err = errors.Join(err, s.a.closeWriter(s.db))
 	s.log.Info("closed")

@@ -37,6 +37,7 @@ type servedDir struct {
 	dir  string
 	url  string
 	link string
+	told string // the object that it printed
 }
 
 // serveStore makes a store and serves it on any port of this machine.
@@ -66,7 +67,7 @@ func serveDir(t *testing.T, dir string, flags ...string) *servedDir {
 	if err := json.Unmarshal([]byte(line), &told); err != nil {
 		t.Fatalf("%v: %s", err, line)
 	}
-	s.url, s.link = told.Address, told.LogIn
+	s.url, s.link, s.told = told.Address, told.LogIn, line
 	return s
 }
 
@@ -116,6 +117,11 @@ func askWith(t *testing.T, c *http.Client, token, method, url string, body io.Re
 	if token != "" {
 		r.Header.Set("Authorization", "Bearer "+token)
 	}
+	return askRequest(t, c, r)
+}
+
+func askRequest(t *testing.T, c *http.Client, r *http.Request) (status int, answer string) {
+	t.Helper()
 	resp, err := c.Do(r)
 	if err != nil {
 		t.Fatal(err)

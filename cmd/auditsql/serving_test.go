@@ -114,7 +114,7 @@ func TestTheMetricsOfTheGuide(t *testing.T) {
 			t.Fatal(said)
 		}
 	}
-	s := serveDir(t, dir)
+	s := serveDir(t, dir, "--otlp", "127.0.0.1:0")
 	token := s.token(t, "all", "--scope", "read,write,metrics")
 	line, _ := record(1)
 	if status, answer := s.ask(t, token, http.MethodPost, "/v1/audits", strings.NewReader(line)); status != http.StatusCreated {

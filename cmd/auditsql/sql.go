@@ -2,19 +2,15 @@ package main
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
-	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit/ingest"
 	"github.com/auditsql/auditsql/audit/queries"
-	"github.com/auditsql/auditsql/internal/tui"
 	"github.com/auditsql/auditsql/internal/when"
 )
 
@@ -33,7 +29,9 @@ func (a *app) sqlCommand() *cobra.Command {
 		Long: `Sql runs one SQL statement, given as its argument or on standard input, or a
 query that has a name: --list shows these, --show NAME prints one. It only
 reads; a statement that would write is refused. The views audits,
-contributions, attributes, agents and kv_readable have hashes as hex text.
+contributions, attributes, answers, agents, labels and kv_readable have hashes
+as hex text. A table shows the first 8 digits of each, with the label beside it,
+and 3 digits of weights and confidences; -o plain has everything.
 
 Values are bound, not pasted: -p agent=0101… gives :agent its value. In a
 named query times may be written as everywhere (-p from=6h), and hashes cut to
@@ -111,13 +109,13 @@ func (a *app) sql(ctx context.Context, args []string, o sqlOptions) error {
 	if err := errors.Join(refusal(err, parameterName, r.labels.names), r.Close()); err != nil {
 		return err
 	}
-	out := &sqlResult{a: a}
+	out := &sqlResult{a: a, labels: r.labels}
 	cut, err := queries.Run(ctx, a.dir, s, values, queries.Limits{Rows: o.limit, Time: o.timeout.Duration}, out)
 	if err := errors.Join(sqlAdvice(err), out.end()); err != nil {
 		return err
 	}
 	if cut {
-		fmt.Fprintf(a.err, "(cut at --limit %d, there are more)\n", o.limit)
+		a.say("(cut at --limit %d, there are more)", o.limit)
 	}
 	return nil
 }
@@ -194,60 +192,4 @@ func givenParameters(params []string) (map[string]queries.Given, error) {
 		all[name] = queries.Given{Text: value, Type: queries.Kind(kind)}
 	}
 	return all, nil
-}
-
-// A sqlResult prints the rows of a statement.
-type sqlResult struct {
-	a   *app
-	out *tui.Rows // nil before the columns are known
-}
-
-func (r *sqlResult) Columns(names []string) error {
-	columns := make([]tui.Column, len(names))
-	for i, name := range names {
-		columns[i] = tui.Column{Name: name, Flexible: true, Least: 12, Rank: i}
-	}
-	r.out = r.a.rows(r.a.form(""), columns...)
-	return nil
-}
-
-func (r *sqlResult) Row(values []any) error {
-	cells := make([]tui.Cell, len(values))
-	for i, v := range values {
-		cells[i] = sqlCell(v)
-		if cells[i].Kind == tui.Literal {
-			// A number is never cut.
-			r.out.Columns[i].Right, r.out.Columns[i].Flexible = true, false
-		}
-	}
-	return r.out.Add(cells...)
-}
-
-// end prints what is held back, also of a result that is not whole.
-func (r *sqlResult) end() error {
-	if r.out == nil {
-		return nil
-	}
-	return r.out.End()
-}
-
-// sqlCell is a value as SQLite has it: bytes become hex digits.
-func sqlCell(v any) tui.Cell {
-	switch v := v.(type) {
-	case nil:
-		return tui.Cell{}
-	case int64:
-		return tui.Number(v)
-	case float64:
-		return tui.Number(v)
-	case bool:
-		return tui.Bool(v)
-	case string:
-		return tui.Text(v)
-	case []byte:
-		return tui.Text(hex.EncodeToString(v))
-	case time.Time:
-		return tui.Text(v.Format(time.RFC3339Nano))
-	}
-	return tui.Text(fmt.Sprint(v))
 }

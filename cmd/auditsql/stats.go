@@ -102,6 +102,9 @@ func (a *app) statsTable(s *view.Stats, c when.Clock) []tui.Fact {
 			return tui.Text(fmt.Sprintf("%s, %s", plural(n, "record", "records"), tui.Bytes(*s.BacklogBytes)))
 		})),
 	}
+	if s.Inbox != nil {
+		facts = append(facts, titled("inbox", inboxCell(s.Inbox)))
+	}
 	switch {
 	case s.Log == nil:
 		return append(facts, titled("log", tui.Text("not signed")))
@@ -152,6 +155,18 @@ func writerCell(writing bool, pid int) tui.Cell {
 		return tui.Text("yes")
 	}
 	return tui.Text("yes, process " + strconv.Itoa(pid))
+}
+
+// inboxCell shows the journal of spans that are not records yet.
+func inboxCell(i *view.Inbox) tui.Cell {
+	if i.Damage != nil {
+		return tui.Text("damaged: " + *i.Damage).Marked(true)
+	}
+	text := fmt.Sprintf("%s in %s", tui.Bytes(i.Bytes), plural(i.Segments, "segment", "segments"))
+	if !i.Open {
+		text += "; no receiver runs"
+	}
+	return tui.Text(text)
 }
 
 func retentionShown(r audit.Retention) string {

@@ -43,17 +43,12 @@ func (a *app) migration() (o audit.Option, end func()) {
 		}
 }
 
-// openOrMake is openWriter for commands that store records. They make a store only with --create, and only in a folder
-// whose parent exists. Otherwise a typing error in the path would make a store in which nobody looks for the records.
+// openOrMake is openWriter for commands that store records.
 func (a *app) openOrMake(ctx context.Context, options ...audit.Option) (*audit.DB, error) {
 	// Whether there is a store is checked first, since opening for writing would make one.
 	if _, err := audit.JournalDir(a.dir); errors.Is(err, audit.ErrNoStore) {
-		if !a.create {
+		if err := a.mayMake(err); err != nil {
 			return nil, err
-		}
-		parent := filepath.Join(a.dir, "..")
-		if _, err := os.Stat(parent); errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("%s: %w, and none is made there, since %s does not exist either", a.dir, audit.ErrNoStore, parent)
 		}
 	}
 	db, err := a.openWriter(ctx, options...)
@@ -61,6 +56,19 @@ func (a *app) openOrMake(ctx context.Context, options ...audit.Option) (*audit.D
 		a.note("made a new store in %s", a.dir)
 	}
 	return db, err
+}
+
+// mayMake refuses to make a store without --create, and in a folder whose parent does not exist. Otherwise a typing error in the
+// path would make a store in which nobody looks for the records. why says that there is none.
+func (a *app) mayMake(why error) error {
+	if !a.create {
+		return why
+	}
+	parent := filepath.Join(a.dir, "..")
+	if _, err := os.Stat(parent); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: %w, and none is made there, since %s does not exist either", a.dir, audit.ErrNoStore, parent)
+	}
+	return nil
 }
 
 // openExisting is openWriter for commands that make no store.
@@ -166,11 +174,15 @@ func (a *app) noteRecovery(r audit.Recovery) {
 	}
 }
 
-// clock reads and writes times in the store's unit and the zone that --tz names.
+// clock reads and writes times in the store's unit and the zone that --tz or AUDITSQL_TZ names.
 func (a *app) clock(unit audit.TimeUnit) (when.Clock, error) {
-	zone, err := when.ParseZone(a.zoneName)
+	name, from := a.zoneName, "--tz"
+	if name == "" {
+		name, from = os.Getenv("AUDITSQL_TZ"), "AUDITSQL_TZ"
+	}
+	zone, err := when.ParseZone(name)
 	if err != nil {
-		return when.Clock{}, usage("--tz: %w", err)
+		return when.Clock{}, usage("%s: %w", from, err)
 	}
 	return when.Clock{Now: a.now(), Zone: zone, Unit: unit, Note: func(s string) { a.note("%s", s) }}, nil
 }

@@ -21,8 +21,10 @@ func (a *app) timelineCommand() *cobra.Command {
 		Short: "How many records over time: bursts, gaps, silent agents",
 		Long: `Timeline counts records by the minute, hour or day, and draws a small bar for
 each: # stands for records, ! for records with evidence that is not Approved.
-Then it names the agents that have records in the first half of the time shown
-and none in the second.
+Then it names the agents that fell silent: those that would have had 5 or more
+records since their last one at the rate that they had. The rate is that of their
+records in the time shown if these are 5 or more. Otherwise it is that of all
+their records, if these are, and if nothing but a time is selected.
 
 Days and hours are those of --tz. A table has one line for three or more empty
 ones in a row; every other form has a line for each.
@@ -30,11 +32,10 @@ ones in a row; every other form has a line for each.
 -o json is an object: by, buckets (start, start_time, end, end_time, audits,
 agents, anonymous, unapproved), audits, agents, anonymous, sparse (empty
 buckets are left out), cut (the earliest buckets are left out), silent
-(agent_id, agent_label, last, last_time, audits), more_silent, lag (what SQLite
+(agent_id, agent_label, last, last_time, audits, expected: records that it would
+have had since), more_silent, lag (what SQLite
 lacks: records, more, oldest; null when it lacks nothing older than a second).
--o ndjson, csv and plain text have a line for each bucket.
-
-` + filterHelp,
+-o ndjson, csv and plain text have a line for each bucket.`,
 		Example: `  auditsql timeline --from yesterday
   auditsql timeline --by minute --around 2026-11-23T10:19 --window 1h
   auditsql timeline --by day --agent planner --tz Europe/Berlin`,

@@ -16,9 +16,16 @@ func (a *app) timelineTable(r *reading, size audit.BucketSize, t *view.Timeline)
 	for i := range t.Buckets {
 		most = max(most, t.Buckets[i].Audits)
 	}
-	full := a.barColumns()
+	zone := r.zoneOf(t)
+	title, form := "time", bucketForms[size]
+	if zone == "" {
+		form += zoneForm // the clocks are changed meanwhile, so each row has its own
+	} else {
+		title += " (" + zone + ")"
+	}
+	full := a.barColumns(max(len(title), len(form)))
 	return []tui.ColumnOf[row]{
-		{Column: tui.Column{Name: "time"}, Cell: func(b *row) tui.Cell { return tui.Text(r.bucketName(b.Start, size)) }},
+		{Column: tui.Column{Name: "time", Title: title}, Cell: func(b *row) tui.Cell { return tui.Text(r.bucketName(b.Start, form)) }},
 		{Column: tui.Column{Name: "records", Right: true}, Cell: func(b *row) tui.Cell { return tui.Number(b.Audits) }},
 		{Column: tui.Column{Name: "agents", Right: true}, Cell: func(b *row) tui.Cell { return tui.Number(b.Agents) }},
 		{Column: tui.Column{Name: "not approved", Right: true}, Cell: func(b *row) tui.Cell { return tui.Number(b.Unapproved).Marked(b.Unapproved > 0) }},
@@ -42,27 +49,43 @@ func emptyFrom(list []view.Bucket) int {
 	return n
 }
 
-// bucketName is when a bucket begins, without the part of the time that all buckets share.
-func (r *reading) bucketName(start uint64, size audit.BucketSize) string {
+// bucketForms are how the beginnings of buckets are written, without the part of the time that all buckets share.
+var bucketForms = map[audit.BucketSize]string{audit.ByMinute: "2006-01-02 15:04", audit.ByHour: "2006-01-02 15:04", audit.ByDay: "2006-01-02 Mon"}
+
+// zoneForm is the offset of a zone from UTC, Z in UTC itself.
+const zoneForm = "Z07:00"
+
+// bucketName is when a bucket begins.
+func (r *reading) bucketName(start uint64, form string) string {
 	t, ok := r.clock.Unit.Time(start)
 	if !ok {
 		return r.clock.Format(start)
 	}
-	form := "2006-01-02 15:04"
-	if size == audit.ByDay {
-		form = "2006-01-02 Mon"
-	}
 	return t.In(r.clock.Zone).Format(form)
+}
+
+// zoneOf is the offset from UTC of the beginnings of all buckets, and "" if they have several.
+func (r *reading) zoneOf(t *view.Timeline) string {
+	zone := ""
+	for i := range t.Buckets {
+		at, ok := r.clock.Unit.Time(t.Buckets[i].Start)
+		is := strings.Replace(at.In(r.clock.Zone).Format(zoneForm), "Z", "UTC", 1)
+		if !ok || zone != "" && zone != is {
+			return ""
+		}
+		zone = is
+	}
+	return zone
 }
 
 // longestBar is how long a bar may be, where there is room for it.
 const longestBar = 40
 
-// barColumns is how long the longest bar is.
-func (a *app) barColumns() int {
-	const others = len("2026-11-23 10:19  records  agents  not approved  ")
+// barColumns is how long the longest bar is, beside times of this width.
+func (a *app) barColumns(times int) int {
+	const others = len("  records  agents  not approved  ")
 	if width := a.screen().Width(); width > 0 {
-		return max(min(width-others, longestBar), 4)
+		return max(min(width-times-others, longestBar), 4)
 	}
 	return longestBar
 }
@@ -91,12 +114,12 @@ func (a *app) timelineEnd(r *reading, t *view.Timeline) error {
 	}
 	p.Text(about)
 	if len(t.Silent) > 0 {
-		p.Head("silent", " in the second half")
+		p.Head("silent", ", earlier than their own rate explains")
 		var rows [][]tui.Cell
 		for _, s := range t.Silent {
-			rows = append(rows, []tui.Cell{r.labels.hash(s.AgentID), timeCell(s.Last, r.clock), tui.Number(s.Audits)})
+			rows = append(rows, []tui.Cell{r.labels.hash(s.AgentID), timeCell(s.Last, r.clock), tui.Number(s.Audits), tui.Number(s.Expected)})
 		}
-		p.Table([]tui.Column{{Name: "agent", Flexible: true, Least: briefHash}, {Name: "last heard"}, {Name: "records", Right: true}}, rows)
+		p.Table([]tui.Column{{Name: "agent", Flexible: true, Least: briefHash}, {Name: "last heard"}, {Name: "records", Right: true}, {Name: "expected since", Right: true}}, rows)
 		if t.MoreSilent {
 			p.Note("(and more)")
 		}

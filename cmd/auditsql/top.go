@@ -14,50 +14,70 @@ import (
 
 func (a *app) topCommand() *cobra.Command {
 	var f filterFlags
-	by, newSince := string(audit.TopAgents), ""
+	by, rank, newSince, figures := string(audit.TopAgents), string(audit.RankPieces), "", false
 	cmd := &cobra.Command{
 		Use:   "top",
-		Short: "The most frequent agents, subjects, assertions, sources or lenses",
-		Long: `Top ranks the agents, subjects, assertions, sources or lenses of the records
-that the filter selects, the most frequent first. --new-since T prints only
-those that no record of the whole store has before T.
+		Short: "The most frequent agents, subjects, predicates, sources, attributes …",
+		Long: `Top ranks what the records that the filter selects have in common, the most
+frequent first: agents, subjects, predicates, lenses, the values of an attribute
+(--by attr:KEY), or the assertions, sources and lifecycles of their evidence.
+--new-since T prints only those that no record of the whole store has before T.
 
-Agents, subjects and lenses are counted by records; assertions and sources by
-pieces of evidence.
+Assertions, sources and lifecycles are counted by pieces of evidence, anything
+else by records. Where pieces are counted, --unapproved, --lifecycle, --assertion
+and --source say which pieces: --by source --unapproved ranks the sources of what
+is not Approved. --rank answers ranks by records, --rank agents by how many
+different agents these have.
 
--o json is an object: by, entries (hash, label, text: of a subject or lens;
-count, share, answers: records, agents, weight: of an assertion or source in
-all; first, first_time, last, last_time), total (of all counted), without
-(records that have none), more (the limit cut), missed (a count may be too small
-by up to this number; 0 unless there are very many different things), lag (what
-SQLite lacks: records, more, oldest; null when it lacks nothing older than a
-second). -o ndjson, csv and plain text have a line for each entry.
+subjects is how many different subjects the records have, and confidence is the
+mean of their confidences. The counts of agents are stored; for these two columns
+top must look at their records, and leaves them out when those are more than
+100000. --figures has them all the same.
 
-` + filterHelp,
+-o json is an object: by, rank, entries (hash, label, text: of what is no hash;
+count, share, answers: records, agents, weight: of evidence in all; first,
+first_time, last, last_time, subjects, more_subjects: there are more than could
+be counted, confidence), total (of all counted), without (records that have
+none), more (the limit cut), missed (a count may be too small by up to this
+number; 0 unless there are very many different things), incomplete, unfigured
+(subjects and confidence were left out), lag (what SQLite lacks: records, more,
+oldest; null when it lacks nothing older than a second). -o ndjson, csv and plain
+text have a line for each entry.`,
 		Example: `  auditsql top --by agent --from today
   auditsql top --by source --unapproved
+  auditsql top --by attr:model --rank agents
   auditsql top --by assertion --new-since 1h`,
 		Args: arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			kind, err := audit.ParseTopBy(by)
 			if err != nil {
-				return usage("--by %q: want agent, subject, assertion, source or lens", by)
+				return usage("--by %q: want %s", by, audit.TopKeys)
 			}
-			return a.top(cmd.Context(), kind, newSince, &f)
+			ranked, err := audit.ParseTopRank(rank)
+			if err != nil {
+				return usage("--rank %q: want pieces, answers or agents", rank)
+			}
+			return a.top(cmd.Context(), audit.TopOptions{By: kind, Rank: ranked, Figures: figures}, newSince, &f)
 		},
 		ValidArgsFunction: completeNothing,
 	}
 	f.register(a, cmd)
 	f.registerLimit(cmd, audit.DefaultTop, "at most so many, 1 or more")
-	cmd.Flags().StringVar(&by, "by", by, "`what` to rank: agent, subject, assertion, source or lens")
+	cmd.Flags().StringVar(&by, "by", by, "`what` to rank: "+audit.TopKeys)
+	cmd.Flags().StringVar(&rank, "rank", rank, "rank by `these`: pieces (or records), answers or agents")
+	cmd.Flags().BoolVar(&figures, "figures", false, "count subjects and confidence of agents with many records too")
 	cmd.Flags().StringVar(&newSince, "new-since", "", "only what was never seen before this `time`")
-	_ = cmd.RegisterFlagCompletionFunc("by", completeWords("agent", "subject", "assertion", "source", "lens"))
+	_ = cmd.RegisterFlagCompletionFunc("by", completeWords(topWords...))
+	_ = cmd.RegisterFlagCompletionFunc("rank", completeWords("pieces", "answers", "agents"))
 	a.addReading(cmd)
 	a.addZone(cmd)
 	return cmd
 }
 
-func (a *app) top(ctx context.Context, by audit.TopBy, newSince string, f *filterFlags) error {
+// topWords are what --by is completed to.
+var topWords = []string{"agent", "subject", "predicate", "lens", "attr:", "assertion", "source", "lifecycle"}
+
+func (a *app) top(ctx context.Context, options audit.TopOptions, newSince string, f *filterFlags) error {
 	if f.limit < 1 {
 		return usage("--limit %d: want 1 or more", f.limit)
 	}
@@ -69,7 +89,6 @@ func (a *app) top(ctx context.Context, by audit.TopBy, newSince string, f *filte
 		return err
 	}
 	defer r.Close()
-	options := audit.TopOptions{By: by}
 	if options.Filter, err = f.filter(ctx, r); err != nil {
 		return err
 	}
@@ -81,7 +100,9 @@ func (a *app) top(ctx context.Context, by audit.TopBy, newSince string, f *filte
 		options.NewSince = &since.First
 	}
 	v := r.viewer()
+	counted := a.meanwhile("counting", -1, nil)
 	t, err := v.Top(ctx, options)
+	counted()
 	if err != nil {
 		return err
 	}
@@ -91,7 +112,7 @@ func (a *app) top(ctx context.Context, by audit.TopBy, newSince string, f *filte
 	}
 	if out.Form == tui.Table && len(t.Entries) > 0 {
 		p := a.screen().Page()
-		p.Text(rankedOf(t, options.Filter.Unapproved))
+		p.Text(rankedOf(t))
 		a.next(p, v.NextAfterTop(ctx, t))
 		if err := p.End(); err != nil {
 			return err
@@ -100,32 +121,73 @@ func (a *app) top(ctx context.Context, by audit.TopBy, newSince string, f *filte
 	if t.More {
 		a.say("(cut at --limit %d, there are more)", f.limit)
 	}
+	if t.Unfigured && len(t.Entries) > 0 {
+		a.say("(subjects and confidence are left out: they need a look at each of more than %d records; --figures has them)", audit.MostFigured)
+	}
 	if t.Missed > 0 {
 		a.say("(there are too many different ones to count all: what was met %d times or less may be missing, and a count may be too small by as much; --from and --to make them fewer)", t.Missed)
 	}
 	return nil
 }
 
+// keyColumn is the column of what is ranked or compared.
+func keyColumn(by audit.TopBy) tui.Column {
+	if by.OfHashes() {
+		return tui.Column{Name: string(by), Flexible: true, Least: 2 * briefHash}
+	}
+	return tui.Column{Name: keyName(by), Flexible: true, Least: 16, Middle: true}
+}
+
+// keyName is what is ranked or compared, in a sentence or above a column.
+func keyName(by audit.TopBy) string {
+	if key, ok := by.Attribute(); ok {
+		return "attribute " + harmless(key)
+	}
+	return string(by)
+}
+
+func (r *reading) keyCell(hash *audit.Hash, text *string) tui.Cell {
+	if hash != nil {
+		return r.labels.hash(*hash)
+	}
+	return tui.Text(*text)
+}
+
 // topTable are the columns of a ranking.
 func (r *reading) topTable(h view.RankingHead) []tui.ColumnOf[view.Ranked] {
 	type row = view.Ranked
-	hash := tui.ColumnOf[row]{Column: tui.Column{Name: string(h.By), Flexible: true, Least: 2 * briefHash}, Cell: func(e *row) tui.Cell { return r.labels.hash(*e.Hash) }}
-	text := tui.ColumnOf[row]{Column: tui.Column{Name: string(h.By), Flexible: true, Least: 16, Middle: true}, Cell: func(e *row) tui.Cell { return tui.Text(*e.Text) }}
+	key := tui.ColumnOf[row]{Column: keyColumn(h.By), Cell: func(e *row) tui.Cell { return r.keyCell(e.Hash, e.Text) }}
 	count := tui.ColumnOf[row]{Column: tui.Column{Name: "records", Right: true}, Cell: func(e *row) tui.Cell { return tui.Number(e.Count) }}
-	share := tui.ColumnOf[row]{Column: tui.Column{Name: "share", Right: true, Rank: 1}, Cell: func(e *row) tui.Cell { return tui.Number(e.Share).As(percent(e.Share)) }}
-	answers := tui.ColumnOf[row]{Column: tui.Column{Name: "answers", Right: true, Rank: 2}, Cell: func(e *row) tui.Cell { return tui.Number(e.Answers) }}
-	agents := tui.ColumnOf[row]{Column: tui.Column{Name: "agents", Right: true, Rank: 3}, Cell: func(e *row) tui.Cell { return tui.Number(e.Agents) }}
-	weight := tui.ColumnOf[row]{Column: tui.Column{Name: "weight", Right: true, Rank: 5}, Cell: func(e *row) tui.Cell { return tui.Number(*e.Weight).As(show.Weight(*e.Weight)) }}
-	first := tui.ColumnOf[row]{Column: tui.Column{Name: "first", Rank: 4}, Cell: func(e *row) tui.Cell { return timeCell(e.First, r.clock) }}
-	last := tui.ColumnOf[row]{Column: tui.Column{Name: "last", Rank: 6}, Cell: func(e *row) tui.Cell { return timeCell(e.Last, r.clock) }}
+	share := tui.ColumnOf[row]{Column: tui.Column{Name: "share", Right: true, Rank: 2}, Cell: func(e *row) tui.Cell { return tui.Number(e.Share).As(percent(e.Share)) }}
+	answers := tui.ColumnOf[row]{Column: tui.Column{Name: "answers", Right: true, Rank: 3}, Cell: func(e *row) tui.Cell { return tui.Number(e.Answers) }}
+	agents := tui.ColumnOf[row]{Column: tui.Column{Name: "agents", Right: true, Rank: 4}, Cell: func(e *row) tui.Cell { return tui.Number(e.Agents) }}
+	subjects := tui.ColumnOf[row]{Column: tui.Column{Name: "subjects", Right: true, Rank: 5}, Cell: subjectsCell}
+	confidence := tui.ColumnOf[row]{Column: tui.Column{Name: "conf", Right: true, Rank: 1}, Cell: func(e *row) tui.Cell {
+		return tui.Or(e.Confidence, func(c float32) tui.Cell { return tui.Figure(c) })
+	}}
+	weight := tui.ColumnOf[row]{Column: tui.Column{Name: "weight", Right: true, Rank: 7}, Cell: func(e *row) tui.Cell { return tui.Figure(*e.Weight) }}
+	first := tui.ColumnOf[row]{Column: tui.Column{Name: "first", Rank: 6}, Cell: func(e *row) tui.Cell { return timeCell(e.First, r.clock) }}
+	last := tui.ColumnOf[row]{Column: tui.Column{Name: "last", Rank: 8}, Cell: func(e *row) tui.Cell { return timeCell(e.Last, r.clock) }}
 	switch {
-	case h.OfEvidence():
+	case h.By.OfEvidence():
 		count.Name = "pieces"
-		return []tui.ColumnOf[row]{hash, count, share, answers, agents, weight, first, last}
-	case h.OfTexts():
-		return []tui.ColumnOf[row]{text, count, share, agents, first, last}
+		return []tui.ColumnOf[row]{key, count, share, answers, agents, subjects, confidence, weight, first, last}
+	case h.By == audit.TopAgents:
+		return []tui.ColumnOf[row]{key, count, share, subjects, confidence, first, last}
+	case h.By == audit.TopSubjects:
+		return []tui.ColumnOf[row]{key, count, share, agents, confidence, first, last}
 	}
-	return []tui.ColumnOf[row]{hash, count, share, first, last}
+	return []tui.ColumnOf[row]{key, count, share, agents, subjects, confidence, first, last}
+}
+
+// subjectsCell is how many different subjects an entry has, or the least number that it can be.
+func subjectsCell(e *view.Ranked) tui.Cell {
+	return tui.Or(e.Subjects, func(n uint64) tui.Cell {
+		if e.MoreSubjects {
+			return tui.Number(n).As(fmt.Sprintf("%d+", n))
+		}
+		return tui.Number(n)
+	})
 }
 
 // percent never shows a share that is not 0 as 0.
@@ -137,16 +199,18 @@ func percent(share float64) string {
 }
 
 // rankedOf says what the shares are parts of.
-func rankedOf(t *view.Ranking, unapproved bool) string {
-	about := "of " + plural(t.Total, "record", "records")
-	if t.OfEvidence() {
-		about = "of " + plural(t.Total, "piece of evidence", "pieces of evidence")
-		if unapproved {
-			about += ", Approved ones beside the others included"
-		}
-	}
+func rankedOf(t *view.Ranking) string {
+	about := "of " + countedOf(t.By, t.Total)
 	if t.Without > 0 {
-		about += fmt.Sprintf(", and %s with no %s", plural(t.Without, "record", "records"), t.By)
+		about += fmt.Sprintf(", and %s with no %s", plural(t.Without, "record", "records"), keyName(t.By))
 	}
 	return about
+}
+
+// countedOf is a number of what a ranking by this counts.
+func countedOf(by audit.TopBy, n uint64) string {
+	if by.OfEvidence() {
+		return plural(n, "piece of evidence", "pieces of evidence")
+	}
+	return plural(n, "record", "records")
 }

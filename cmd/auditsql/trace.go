@@ -46,9 +46,7 @@ untraced (pieces that were too many to look into), before and after (canonical
 records), previous_query_id (when the agent last asked the same). -o ndjson is
 one such object on each line. Plain text and CSV have a line for each part of
 it; the first column says which: query, finding, evidence, other, before, after.
-At most 1000 uses of an assertion are counted; more is true when there are more.
-
-` + filterHelp,
+At most 1000 uses of an assertion are counted; more is true when there are more.`,
 		Example: `  auditsql trace 4058e593
   auditsql trace --attr trace_id=pay-20931
   auditsql trace --agent planner --around 2026-11-23T10:19 --window 15m
@@ -103,7 +101,7 @@ func (a *app) trace(ctx context.Context, args []string, o *traceOptions) error {
 	}
 	for _, arg := range args {
 		if err := checkPrefix(arg); err != nil {
-			return err
+			return trying(err, "%s", a.byTraceID(arg))
 		}
 	}
 	r, err := a.read(ctx)
@@ -132,7 +130,11 @@ func (a *app) trace(ctx context.Context, args []string, o *traceOptions) error {
 			if options.AsOf != nil {
 				among = fmt.Sprintf(" among the first %s", plural(*options.AsOf, "record", "records"))
 			}
-			fmt.Fprintf(a.err, "auditsql: trace: %s: no such audit%s\n", harmless(args[i]), among)
+			try := ""
+			if r.isTraceID(ctx, args[i]) {
+				try = "; try: " + a.byTraceID(args[i])
+			}
+			fmt.Fprintf(a.err, "auditsql: trace: %s: no such audit%s%s\n", harmless(args[i]), among, try)
 			missing = true
 			continue
 		}
@@ -162,6 +164,21 @@ func (a *app) trace(ctx context.Context, args []string, o *traceOptions) error {
 		return trying(notFound("no record fits the filters"), "fewer of them, or a longer time; auditsql list takes the same")
 	}
 	return nil
+}
+
+// byTraceID is the command that traces the record with this id of a trace. People have these at hand, in the logs of other
+// programs, and a trace is what they belong to.
+func (a *app) byTraceID(id string) string { return a.typed("trace", "--attr", traceIDKey+"="+id) }
+
+// traceIDKey is the attribute in which records usually have the id of a trace.
+const traceIDKey = "trace_id"
+
+// isTraceID reports whether a record has this id of a trace.
+func (r *reading) isTraceID(ctx context.Context, id string) bool {
+	for _, err := range r.Audits(ctx, audit.Filter{Attributes: []audit.Attribute{{Key: traceIDKey, Value: id}}, Limit: 1}) {
+		return err == nil
+	}
+	return false
 }
 
 // sayMore says that the filter selects more than was traced.

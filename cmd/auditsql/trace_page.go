@@ -60,7 +60,7 @@ func (w *traceWriter) layOut(ctx context.Context, t *view.Trace) {
 	if q.ResultHash != nil {
 		answered = called(*q.ResultHash, t.ResultLabel)
 	}
-	p.Line("answered", answered+", confidence "+tui.Number(q.ResultConfidence).Text)
+	p.Line("answered", answered+", confidence "+tui.Figure(q.ResultConfidence).Shown())
 	for _, f := range t.Findings {
 		p.Alarm("! " + f.Text)
 	}
@@ -77,7 +77,7 @@ func shownText(s *string) string {
 }
 
 func (w *traceWriter) evidence(t *view.Trace) {
-	about, alarm := fmt.Sprintf(" (%d, weighing %s", len(t.Evidence), show.Weight(t.TotalWeight)), ""
+	about, alarm := fmt.Sprintf(" (%d, weighing %s", len(t.Evidence), tui.Figure(t.TotalWeight).Shown()), ""
 	if n := t.Audit.Unapproved(); n > 0 {
 		about, alarm = about+", ", fmt.Sprintf("%d not Approved", n)
 	}
@@ -96,7 +96,7 @@ func (w *traceWriter) evidence(t *view.Trace) {
 			continue
 		}
 		row := []tui.Cell{
-			{}, tui.Number(e.Weight), w.r.labels.hash(e.AssertionHash), tui.Text(e.Lifecycle.String()), w.r.labels.hash(e.SourceHash),
+			{}, tui.Figure(e.Weight), w.r.labels.hash(e.AssertionHash), tui.Text(e.Lifecycle.String()), w.r.labels.hash(e.SourceHash),
 			seenCell(e.FirstSeen, t.Audit.Timestamp, w.r.clock), atLeast(e.Answers, e.More), atLeast(e.Agents, e.More),
 		}
 		if e.Lifecycle.Unapproved() {
@@ -163,7 +163,7 @@ func (w *traceWriter) around(t *view.Trace) {
 		rows = append(rows, []tui.Cell{
 			mark, sameDayCell(q.Timestamp, t.Audit.Timestamp, w.r.clock), hashCell(q.QueryID),
 			tui.Or(q.Params.Subject, tui.Text), tui.Or(q.Params.Predicate, tui.Text), tui.Or(q.ResultHash, w.r.labels.hash),
-			tui.Number(q.ResultConfidence), approvedCell(len(q.ContributingAssertions), q.Approved(), q.Unapproved()),
+			tui.Figure(q.ResultConfidence), approvedCell(len(q.ContributingAssertions), q.Approved(), q.Unapproved()),
 		})
 	}
 	for i := range t.Before {
@@ -178,8 +178,8 @@ func (w *traceWriter) around(t *view.Trace) {
 		{Name: "mark", Title: " "},
 		{Name: "time"},
 		{Name: "query"},
-		{Name: "subject", Flexible: true, Least: 18, Middle: true},
-		{Name: "predicate", Flexible: true, Least: 15, Middle: true, Rank: 3},
+		{Name: "subject", Flexible: true, Least: 14, Middle: true},
+		{Name: "predicate", Flexible: true, Least: 12, Middle: true, Rank: 3},
 		{Name: "answer", Flexible: true, Least: briefHash, Rank: 4},
 		{Name: "conf", Right: true, Rank: 2},
 		{Name: "approved", Rank: 1},

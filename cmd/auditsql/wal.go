@@ -73,7 +73,7 @@ func (a *app) walInspectCommand() *cobra.Command {
 				return err
 			}
 			if out.Form == tui.Table {
-				fmt.Fprintf(a.err, "(%s, %s in %s; %s)\n", plural(len(segments), "segment", "segments"), tui.Bytes(bytes), harmless(dir), holder(dir))
+				a.say("(%s, %s in %s; %s)", plural(len(segments), "segment", "segments"), tui.Bytes(bytes), dir, holder(dir))
 			}
 			return nil
 		},
@@ -173,6 +173,7 @@ func (a *app) walVerify(ctx context.Context) error {
 func (a *app) walDumpCommand() *cobra.Command {
 	var from uint64
 	var limit int
+	var inbox bool
 	cmd := &cobra.Command{
 		Use:   "dump",
 		Short: "The journal's records, as NDJSON",
@@ -182,7 +183,10 @@ of its payload, and the payload itself. That is the record's canonical JSON;
 one that is no JSON is given as text.
 
 --from must be the offset of a record; if it is not, the error names the nearest
-ones. At damage it ends with exit code 5.`,
+ones. At damage it ends with exit code 5.
+
+--inbox dumps the inbox of serve --otlp instead: the spans that are not records
+yet, and notes about traces that have settled.`,
 		Example: `  auditsql wal dump | jq .payload.params.subject
   auditsql wal dump --from 67108912 --limit 1`,
 		Args: arguments(0, 0, ""),
@@ -194,17 +198,30 @@ ones. At damage it ends with exit code 5.`,
 			if !cmd.Flags().Changed("from") {
 				start = nil
 			}
-			return a.walDump(cmd.Context(), start, limit)
+			return a.walDump(cmd.Context(), inbox, start, limit)
 		},
 		ValidArgsFunction: completeNothing,
 	}
 	cmd.Flags().Uint64Var(&from, "from", 0, "the `offset` to begin at (default: the first that is kept)")
 	cmd.Flags().IntVar(&limit, "limit", 0, "at most so many; 0 is no limit")
+	cmd.Flags().BoolVar(&inbox, "inbox", false, "the inbox of spans, in place of the store's journal")
 	return cmd
 }
 
-func (a *app) walDump(ctx context.Context, from *uint64, limit int) error {
-	dir, err := audit.JournalDir(a.dir)
+// journalOf is where the journal of the store is, or its inbox, and how to read it.
+func (a *app) journalOf(inbox bool) (dir string, o wal.Options, err error) {
+	if inbox {
+		o, err = audit.InboxOptions(a.dir)
+		return audit.InboxDir(a.dir), o, err
+	}
+	if dir, err = audit.JournalDir(a.dir); err == nil {
+		o.Identity, err = audit.JournalIdentity(a.dir)
+	}
+	return dir, o, err
+}
+
+func (a *app) walDump(ctx context.Context, inbox bool, from *uint64, limit int) error {
+	dir, o, err := a.journalOf(inbox)
 	if err != nil {
 		return err
 	}
@@ -219,11 +236,6 @@ func (a *app) walDump(ctx context.Context, from *uint64, limit int) error {
 	case len(segments) > 0:
 		start = segments[0].Base
 	}
-	identity, err := audit.JournalIdentity(a.dir)
-	if err != nil {
-		return err
-	}
-	o := wal.Options{Identity: identity}
 	reader, err := wal.OpenReader(dir, start, o)
 	if err != nil {
 		return cmp.Or(checkStart(ctx, dir, start, o), err)
@@ -252,7 +264,7 @@ func (a *app) walDump(ctx context.Context, from *uint64, limit int) error {
 			return errors.Join(err, out.End())
 		}
 		if limit--; limit < 0 {
-			fmt.Fprintf(a.err, "(cut at --limit %d, there are more)\n", out.N())
+			a.say("(cut at --limit %d, there are more)", out.N())
 			break
 		}
 		hash := fmt.Sprintf("%x", r.Hash)

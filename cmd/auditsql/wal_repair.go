@@ -16,7 +16,7 @@ import (
 )
 
 func (a *app) walRepairCommand() *cobra.Command {
-	apply := false
+	apply, inbox := false, false
 	cmd := &cobra.Command{
 		Use:   "repair",
 		Short: "Repair damage in the journal",
@@ -30,6 +30,10 @@ filled, so that every later record keeps its offset; verify shows such a gap.
 No segment is deleted, and interrupting it is harmless. A torn tail is no
 damage; the next writer cuts it off.
 
+--inbox repairs the inbox of serve --otlp instead: the journal of spans that are
+not records yet. Nothing has a copy of these. So what is damaged there is lost,
+and everything else can be read again.
+
 The exit code is 5 when damage was found and --apply was not given, or when the
 damage cannot be repaired. It is 0 when the journal has no damage, or all of it
 was repaired.`,
@@ -37,17 +41,22 @@ was repaired.`,
   auditsql wal repair --apply && auditsql verify`,
 		Args: arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.walRepair(cmd.Context(), apply)
+			return a.walRepair(cmd.Context(), apply, inbox)
 		},
 		ValidArgsFunction: completeNothing,
 	}
 	cmd.Flags().BoolVar(&apply, "apply", false, "repair, instead of showing what would be done")
+	cmd.Flags().BoolVar(&inbox, "inbox", false, "the inbox of spans, in place of the store's journal")
 	a.addWriting(cmd)
 	return cmd
 }
 
-func (a *app) walRepair(ctx context.Context, apply bool) error {
-	report, err := a.repairJournal(ctx, apply)
+func (a *app) walRepair(ctx context.Context, apply, inbox bool) error {
+	repair, which := audit.Repair, ""
+	if inbox {
+		repair, which = audit.RepairInbox, " --inbox"
+	}
+	report, err := a.repairJournal(ctx, apply, repair)
 	var away *audit.JournalAwayError
 	if isDamage(err) && !errors.As(err, &away) {
 		return trying(err, "a backup of the store; auditsql -d %s export --read-only shows what SQLite has", shellQuote(a.dir))
@@ -66,7 +75,7 @@ func (a *app) walRepair(ctx context.Context, apply bool) error {
 	switch n := len(report.Journal.Damage); {
 	case n > 0 && !apply:
 		return trying(&exitError{code: exitDamage, err: fmt.Errorf("found %s, and changed nothing; %s", plural(n, "damaged range", "damaged ranges"), standsToBeLost(&report))},
-			"auditsql -d %s wal repair --apply", dir)
+			"auditsql -d %s wal repair%s --apply", dir, which)
 	case len(report.Journal.Unknown) > 0:
 		return unknownFormat(&report)
 	case n > 0:
@@ -75,11 +84,14 @@ func (a *app) walRepair(ctx context.Context, apply bool) error {
 	return nil
 }
 
+// A repairFunc is audit.Repair, or audit.RepairInbox.
+type repairFunc func(ctx context.Context, dir string, o audit.RepairOptions, opts ...audit.Option) (audit.RepairReport, error)
+
 // repairJournal repairs the journal, or looks what a repair would do, with progress.
-func (a *app) repairJournal(ctx context.Context, apply bool) (audit.RepairReport, error) {
+func (a *app) repairJournal(ctx context.Context, apply bool, repair repairFunc) (audit.RepairReport, error) {
 	bar := a.progress("checking", -1, true)
 	defer bar.End()
-	return audit.Repair(ctx, a.dir, audit.RepairOptions{
+	return repair(ctx, a.dir, audit.RepairOptions{
 		Apply: apply,
 		Progress: func(done, total int64) {
 			bar.Total(total)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,10 +28,27 @@ func (a *app) typed(args ...string) string {
 	if dir := a.shownDir(); dir != defaultDir() {
 		words = append(words, "-d", shellQuote(dir))
 	}
-	for _, arg := range args {
+	for _, arg := range a.withZone(args) {
 		words = append(words, shellQuote(arg))
 	}
 	return harmless(strings.Join(words, " "))
+}
+
+// withZone keeps the zone of --tz in a command, if that command has the flag too: the times that it prints are to be compared
+// with those on the screen.
+func (a *app) withZone(args []string) []string {
+	if a.zoneName == "" || a.cmd == nil {
+		return args
+	}
+	cmd, _, err := a.cmd.Root().Find(args[:1])
+	if err != nil || cmd.Flags().Lookup("tz") == nil {
+		return args
+	}
+	zone := []string{"--tz", a.zoneName}
+	if end := slices.Index(args, "--"); end >= 0 {
+		return slices.Insert(slices.Clone(args), end, zone...)
+	}
+	return append(slices.Clone(args), zone...)
 }
 
 func (a *app) shownDir() string {

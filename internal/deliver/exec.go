@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strconv"
@@ -36,27 +37,42 @@ func (c *shellCommand) Name() string { return "exec " + c.line }
 func (c *shellCommand) Deliver(ctx context.Context, s Signed) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	cmd := shell(ctx, c.line)
-	cmd.Env = append(os.Environ(),
-		"AUDITSQL_ORIGIN="+s.Checkpoint.Origin,
-		"AUDITSQL_SIZE="+strconv.FormatInt(s.Checkpoint.Size, 10),
-		"AUDITSQL_ROOT="+s.Checkpoint.Root.String())
-	cmd.Stdin = bytes.NewReader(s.Note)
 	var out tail
-	cmd.Stdout, cmd.Stderr = &out, &out
+	err := Run(ctx, c.line, Input{Text: s.Note, Env: []string{
+		"AUDITSQL_ORIGIN=" + s.Checkpoint.Origin,
+		"AUDITSQL_SIZE=" + strconv.FormatInt(s.Checkpoint.Size, 10),
+		"AUDITSQL_ROOT=" + s.Checkpoint.Root.String(),
+	}}, &out, &out)
+	if err != nil && len(out.end) > 0 {
+		return fmt.Errorf("%w; its output: %q", err, bytes.TrimSpace(out.end))
+	}
+	return err
+}
+
+// Input is what a command gets.
+type Input struct {
+	Text []byte   // its standard input
+	Env  []string // variables of its environment, NAME=VALUE, besides those of this process
+}
+
+// Run runs a command line in the shell (/bin/sh -c, on Windows cmd /C) and waits until it has ended. The command has a process
+// group of its own, so a Ctrl-C in the terminal does not reach it. When ctx ends, it is killed with all processes of its group.
+// The error is nil when it exits with 0.
+func Run(ctx context.Context, line string, in Input, out, errOut io.Writer) error {
+	cmd := shell(ctx, line)
+	cmd.Env = append(os.Environ(), in.Env...)
+	cmd.Stdin = bytes.NewReader(in.Text)
+	cmd.Stdout, cmd.Stderr = out, errOut
 	cmd.WaitDelay = afterExit
 	err := cmd.Run()
 	switch {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
-		err = fmt.Errorf("it was killed, because it did not end in time: %w", context.Cause(ctx))
+		return fmt.Errorf("it was killed, because it did not end in time: %w", context.Cause(ctx))
 	case errors.Is(err, exec.ErrWaitDelay):
 		_ = cmd.Cancel() // the group still has its number, since a process is in it
-		err = errors.New("it left a process running that holds its output open: the command must end after everything that it starts")
-	}
-	if len(out.end) > 0 {
-		return fmt.Errorf("%w; its output: %q", err, bytes.TrimSpace(out.end))
+		return errors.New("it left a process running that holds its output open: the command must end after everything that it starts")
 	}
 	return err
 }

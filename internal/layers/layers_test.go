@@ -18,7 +18,7 @@ const module = "github.com/auditsql/auditsql/"
 
 // allowed is which packages of the module each of them may import. Tests may import more.
 var allowed = map[string][]string{
-	"cmd/auditsql":         {"audit", "otlp", "web", "internal/socket", "internal/tokens", "wal", "sqlstore", "internal/legible", "audit/ask", "audit/ingest", "audit/queries", "internal/when", "audit/view", "internal/tui", "internal/show", "evidence", "evidence/bundle", "internal/keyfile", "internal/signing", "internal/deliver", "tree"},
+	"cmd/auditsql":         {"audit", "otlp", "otlp/put", "otlp/receive", "web", "internal/socket", "internal/tokens", "wal", "sqlstore", "internal/legible", "audit/ask", "audit/ingest", "audit/queries", "internal/when", "audit/view", "internal/tui", "internal/show", "evidence", "evidence/bundle", "internal/keyfile", "internal/signing", "internal/deliver", "internal/durable", "internal/report", "tree"},
 	"web":                  {"audit", "audit/ask", "audit/ingest", "audit/view", "internal/legible", "internal/show", "internal/tui", "internal/when", "evidence", "tree", "web/internal/chart", "web/internal/pages", "web/internal/phrase"},
 	"web/internal/pages":   {"internal/legible", "web/internal/phrase"},
 	"web/internal/chart":   {"audit", "web/internal/phrase"},
@@ -56,7 +56,10 @@ var allowed = map[string][]string{
 	"audit/view":           {"audit", "wal", "evidence", "internal/legible", "internal/when", "tree"},
 	"internal/tui":         {"internal/legible"},
 	"internal/show":        {"audit", "audit/view", "internal/tui"},
+	"internal/report":      {"audit", "audit/view", "internal/legible", "internal/show", "internal/tui", "internal/when"},
 	"otlp":                 {"audit", "audit/ingest", "internal/legible"},
+	"otlp/put":             {"audit", "otlp"},
+	"otlp/receive":         {"audit", "audit/ingest", "otlp", "otlp/put", "wal"},
 }
 
 // keepers are the only packages that may import what is theirs.
@@ -79,7 +82,7 @@ var keepers = map[string][]string{
 	"golang.org/x/time":      {"web"},
 	"github.com/klauspost/":  {"web"},
 	"go.opentelemetry.io":    {"otlp"},
-	"google.golang.org":      {"otlp"},
+	"google.golang.org":      {"otlp", "otlp/receive"},
 }
 
 func TestImportsPointOneWay(t *testing.T) {

@@ -45,7 +45,7 @@ func run(words []string) error {
 	}
 	fmt.Print(tableHead)
 	var failed []error
-	for _, m := range slices.Concat(mutants, apiMutants, clusterMutants, otlpMutants, pageMutants, proofMutants, proveMutants, readMutants, serveMutants, wayMutants) {
+	for _, m := range guards() {
 		if len(words) > 0 && !slices.ContainsFunc(words, func(w string) bool { return strings.Contains(m.what, w) }) {
 			continue
 		}
@@ -83,6 +83,25 @@ func copyTree(dir string) error {
 		}
 	}
 	return nil
+}
+
+// guards are the mutants of all tables.
+func guards() []mutant {
+	return slices.Concat(
+		mutants,
+		apiMutants,
+		clusterMutants,
+		otlpMutants,
+		pageMutants,
+		proofMutants,
+		proveMutants,
+		readMutants,
+		receiveMutants,
+		screenMutants,
+		serveMutants,
+		watchingMutants,
+		wayMutants,
+	)
 }
 
 // mutant is the code without one piece.

@@ -8,6 +8,7 @@
 //	impact            an object with the list of answers    a line for each answer, no totals
 //	timeline          an object with the list of buckets    a line for each bucket
 //	ranking           an object with the list of entries    a line for each entry
+//	comparison        an object with the list of entries    a line for each entry
 //	a difference      an object                             an object, or Diff.Lines
 //
 // The caller makes the listing. If that is a table, the caller lays out what only tables have. Single objects, such as
@@ -28,16 +29,20 @@ import (
 type Records struct {
 	*tui.Listing[view.RecordRow]
 	Viewer *view.Viewer
+
+	// Labelled puts the time and the labels of each record into JSON (not NDJSON, which can be imported), as CSV has them.
+	Labelled bool
 }
 
 // NewRecords begins a listing of records. table is only used for tables.
 func NewRecords(s *tui.Screen, form tui.Form, v *view.Viewer, table []tui.ColumnOf[view.RecordRow]) *Records {
-	return &Records{tui.NewListing(s, form, table), v}
+	return &Records{Listing: tui.NewListing(s, form, table), Viewer: v}
 }
 
 // Write writes a record.
 func (w *Records) Write(raw []byte) error {
-	if w.Form == tui.JSON || w.Form == tui.NDJSON {
+	labelled := w.Labelled && w.Form == tui.JSON
+	if (w.Form == tui.JSON || w.Form == tui.NDJSON) && !labelled {
 		return w.AddJSON(raw)
 	}
 	q, err := audit.ParseAudit(raw)
@@ -45,6 +50,13 @@ func (w *Records) Write(raw []byte) error {
 		return fmt.Errorf("a stored record cannot be read (-o ndjson prints it as it is): %w", err)
 	}
 	record := w.Viewer.Record(&q)
+	if labelled {
+		object, err := record.Labelled()
+		if err != nil {
+			return err
+		}
+		return w.AddJSON(object)
+	}
 	row := record.Row()
 	return w.Add(&row)
 }
@@ -133,6 +145,12 @@ func Timeline(out *tui.Listing[view.Bucket], t *view.Timeline) error {
 func Ranking(out *tui.Listing[view.Ranked], t *view.Ranking) error {
 	out.Within(t.RankingHead, "entries", func() any { return t.RankingTail })
 	return all(out, t.Entries)
+}
+
+// Comparison writes a comparison, and ends the listing.
+func Comparison(out *tui.Listing[view.Compared], c *view.Comparison) error {
+	out.Within(c.ComparisonHead, "entries", func() any { return c.ComparisonTail })
+	return all(out, c.Entries)
 }
 
 // Diff writes a difference in a form that is no table.

@@ -95,6 +95,16 @@ func (c *Client) PutAudits(ctx context.Context, qs []*audit.QueryAudit) ([]audit
 	return c.put(ctx, qs, putPath, false)
 }
 
+// CheckAudits is that of audit.DB, which the server does.
+func (c *Client) CheckAudits(ctx context.Context, qs []*audit.QueryAudit) ([]audit.PutResult, error) {
+	results, err := c.put(ctx, qs, checkPath, false)
+	var open *OpenError
+	if errors.As(err, &open) {
+		open.Records = 0 // nothing was to be stored
+	}
+	return results, err
+}
+
 // PutUntilRefused stores records up to the first that is refused; see audit.DB.
 func (c *Client) PutUntilRefused(ctx context.Context, qs []*audit.QueryAudit) ([]audit.PutResult, error) {
 	return c.put(ctx, qs, putPath+"?"+untilParam, true)

@@ -19,6 +19,7 @@ type Store interface {
 	TimeUnit() audit.TimeUnit
 	PutAudits(ctx context.Context, records []*audit.QueryAudit) ([]audit.PutResult, error)
 	PutUntilRefused(ctx context.Context, records []*audit.QueryAudit) ([]audit.PutResult, error)
+	CheckAudits(ctx context.Context, records []*audit.QueryAudit) ([]audit.PutResult, error)
 	GetAudit(ctx context.Context, id audit.QueryID) (*audit.QueryAudit, error)
 	PutLabels(ctx context.Context, labels []audit.Label) error
 	AddLabels(ctx context.Context, labels []audit.Label) error
@@ -46,7 +47,14 @@ func Handler(store Store, about About, login func() string) http.Handler {
 	h := &handler{store: store, about: about, login: login, held: semaphore.NewWeighted(mostHeld)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+aboutPath, func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, h.about) })
-	mux.HandleFunc("POST "+putPath, h.put)
+	mux.HandleFunc("POST "+putPath, func(w http.ResponseWriter, r *http.Request) {
+		put := h.store.PutAudits
+		if r.URL.Query().Has(untilParam) {
+			put = h.store.PutUntilRefused
+		}
+		h.put(w, r, put)
+	})
+	mux.HandleFunc("POST "+checkPath, func(w http.ResponseWriter, r *http.Request) { h.put(w, r, h.store.CheckAudits) })
 	mux.HandleFunc("GET "+recordPath, h.record)
 	mux.HandleFunc("POST "+labelsPath, h.labels)
 	mux.HandleFunc("POST "+signPath, h.sign)
@@ -72,7 +80,7 @@ func refuse(w http.ResponseWriter, status int, err error) { answer(w, status, en
 
 // put stores the records of a request, which are lines of canonical JSON. While a record waits for room in the backlog, so does
 // the client, as it would if it had opened the store itself.
-func (h *handler) put(w http.ResponseWriter, r *http.Request) {
+func (h *handler) put(w http.ResponseWriter, r *http.Request, put func(context.Context, []*audit.QueryAudit) ([]audit.PutResult, error)) {
 	if r.ContentLength < 0 || r.ContentLength > mostBytes {
 		refuse(w, http.StatusRequestEntityTooLarge, fmt.Errorf("the records have %d bytes, and may have %d", r.ContentLength, mostBytes))
 		return
@@ -89,10 +97,6 @@ func (h *handler) put(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		refuse(w, http.StatusBadRequest, err)
 		return
-	}
-	put := h.store.PutAudits
-	if r.URL.Query().Has(untilParam) {
-		put = h.store.PutUntilRefused
 	}
 	results, err := put(r.Context(), records)
 	if err != nil {

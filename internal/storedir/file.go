@@ -7,6 +7,7 @@
 //	DIR/log.json …    who signs the store's log, and what was signed (package signing)
 //	DIR/wal/          the journal, unless store.json names another folder. The folder of a store that follows a log has nothing
 //	                  but the writer's lock there
+//	DIR/inbox/        spans that were received and are not records yet (package otlp/receive)
 //	DIR/aside-…/      files that an opening has moved out of the way
 //
 // An opening takes three steps. Only the last one changes anything, and it is in package audit:
@@ -46,6 +47,7 @@ const (
 	SQLiteName  = "audit.db"
 	JournalName = "wal"
 	FilterName  = "ids.filter"
+	InboxName   = "inbox" // a journal of spans that are not records yet
 
 	LogName        = "log.json"
 	CheckpointName = "checkpoint"

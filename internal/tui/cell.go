@@ -3,6 +3,7 @@ package tui
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 
@@ -16,6 +17,7 @@ type Cell struct {
 	Brief string // what a table shows instead of Text, if set
 	Short string // what a table shows that has too little room for Brief, if set
 	Year  string // of a time whose Short has no year
+	Zone  string // of such a time: its offset from UTC as RFC 3339 has it, such as +01:00 or Z
 	Alarm bool   // a table marks it
 }
 
@@ -40,6 +42,37 @@ func Number[T ~int | ~int64 | ~uint64 | ~float32 | ~float64](n T) Cell {
 		return Text(fmt.Sprint(n))
 	}
 	return Cell{Kind: Literal, Text: string(b)}
+}
+
+// Figure is the cell of a measured number, such as a weight or a confidence: a table shows 3 significant digits of it, and
+// every other form has them all. Digits before the point are never rounded away. A figure that was rounded keeps its
+// zeros, so that 0.9999 is shown as 1.000 and not as a certain 1.
+func Figure[T ~float32 | ~float64](n T) Cell {
+	c := Number(n)
+	return c.As(rounded(c.Text))
+}
+
+// figureDigits is how many significant digits of a figure a table shows.
+const figureDigits = 3
+
+// rounded is a number in JSON with as many digits as tables show.
+func rounded(number string) string {
+	f, err := strconv.ParseFloat(number, 64)
+	mantissa, _, _ := strings.Cut(strings.TrimPrefix(number, "-"), "e")
+	digits := strings.TrimLeft(strings.ReplaceAll(mantissa, ".", ""), "0")
+	switch size := math.Abs(f); {
+	case err != nil || len(digits) <= figureDigits:
+		return number
+	case size >= 1e6 || size < 1e-4:
+		return strconv.FormatFloat(f, 'g', figureDigits, 64)
+	case size >= 1:
+		before, _, _ := strings.Cut(mantissa, ".")
+		return strconv.FormatFloat(f, 'f', max(figureDigits-len(before), 0), 64)
+	}
+	// Below 1 the zeros after the point do not count.
+	_, after, _ := strings.Cut(mantissa, ".")
+	zeros := len(after) - len(strings.TrimLeft(after, "0"))
+	return strconv.FormatFloat(f, 'f', zeros+figureDigits, 64)
 }
 
 // Bool is the cell of true or false.

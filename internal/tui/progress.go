@@ -16,7 +16,7 @@ type Progress struct {
 
 // Progress begins a bar of total steps; -1 is an unknown number. With bytes the steps are bytes.
 func (s *Screen) Progress(what string, total int64, bytes bool) *Progress {
-	if !s.ErrTerm.Is || !s.ErrTerm.Color {
+	if !s.bars() {
 		return &Progress{screen: s}
 	}
 	options := []progressbar.Option{
@@ -35,6 +35,9 @@ func (s *Screen) Progress(what string, total int64, bytes bool) *Progress {
 	_ = bar.RenderBlank()
 	return &Progress{screen: s, bar: bar, max: total}
 }
+
+// bars reports whether standard error can show a bar.
+func (s *Screen) bars() bool { return s.ErrTerm.Is && s.ErrTerm.Color && !s.Quiet }
 
 // At moves the bar. A full bar would disappear, so it stops one step before.
 func (p *Progress) At(done int64, what string) {
@@ -58,10 +61,15 @@ func (p *Progress) Total(n int64) {
 
 // Say prints a line on standard error, without pieces of the bar before it.
 func (p *Progress) Say(line string) {
+	p.clear()
+	fmt.Fprintln(p.screen.Err, line)
+}
+
+// clear takes the bar off the screen until it moves again.
+func (p *Progress) clear() {
 	if p.bar != nil {
 		_ = p.bar.Clear()
 	}
-	fmt.Fprintln(p.screen.Err, line)
 }
 
 // End removes the bar.

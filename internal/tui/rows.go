@@ -3,7 +3,6 @@ package tui
 import (
 	"bufio"
 	"errors"
-	"fmt"
 
 	"github.com/auditsql/auditsql/internal/legible"
 )
@@ -41,6 +40,7 @@ type Rows struct {
 	block      [][]Cell
 	blockBytes int
 	cuts       cuts
+	steady     *steady // nil: a table is printed in blocks
 
 	// Where the JSON list is a member of an object, what comes before and after the list.
 	before string
@@ -142,7 +142,13 @@ func (r *Rows) endBlock() error {
 	if len(r.block) == 0 {
 		return nil
 	}
-	drawn, cuts := r.screen.table(r.screen.Width(), r.Columns, r.block)
+	var drawn string
+	var cuts cuts
+	if r.steady != nil {
+		drawn, cuts = r.screen.piece(r.steady, r.screen.Width(), r.Columns, r.block)
+	} else {
+		drawn, cuts = r.screen.table(r.screen.Width(), r.Columns, r.block)
+	}
 	r.cuts.add(cuts)
 	clear(r.block)
 	r.block, r.blockBytes = r.block[:0], 0
@@ -150,8 +156,15 @@ func (r *Rows) endBlock() error {
 	return err
 }
 
-// Flush prints what was added so far, for a listing that never ends. Of a table it prints only full blocks.
-func (r *Rows) Flush() error { return r.out.Flush() }
+// Flush prints what was added so far, for a listing that never ends. Of a table that is not steady it prints only full blocks.
+func (r *Rows) Flush() error {
+	if r.Form == Table && r.steady != nil {
+		if err := r.endBlock(); err != nil {
+			return err
+		}
+	}
+	return r.out.Flush()
+}
 
 // End prints what is left. Where nothing was added, a JSON list is still a list and CSV still has its header. After a
 // table it says on standard error what was cut.
@@ -177,7 +190,7 @@ func (r *Rows) End() error {
 	}
 	if r.Form == Table {
 		if r.n == 0 {
-			fmt.Fprintln(r.screen.Err, "(nothing found)")
+			r.screen.Say("(nothing found)")
 		}
 		r.cuts.tell(r.screen)
 	}

@@ -31,6 +31,7 @@ type Screen struct {
 	Out, Err         io.Writer
 	OutTerm, ErrTerm Terminal
 	CSVSafe          bool // in CSV, put an apostrophe before what a spreadsheet takes for a formula
+	Quiet            bool // print no notes and no progress
 }
 
 // A Form is how results are printed.
@@ -64,6 +65,9 @@ func (s *Screen) Width() int {
 
 // Say prints a note about the results on standard error.
 func (s *Screen) Say(format string, args ...any) {
+	if s.Quiet {
+		return
+	}
 	fmt.Fprintln(s.Err, Wrap(legible.Text(fmt.Sprintf(format, args...)), s.Width()))
 }
 

@@ -48,34 +48,49 @@ type drawing struct {
 
 // shorten shows the short texts of cells in a table that has too little room, and returns the headings of these columns.
 //
-// A time can lose its year and the fractions of its second: that is better than to leave a column out. The times of a
-// row should look alike, so when the times of one column are short, those of the later columns are too. When all times
-// of a column are of one year, its heading has that year: without it, an event of two years ago would look recent.
+// A time can lose its year, its zone and the fractions of its second: that is better than to leave a column out. The times
+// of a row should look alike, so when the times of one column are short, those of the later columns are too. When all
+// times of a column are of one year and one zone, its heading has these: without its year, an event of two years ago
+// would look recent, and without its zone nobody could compare it with the time in another log. Of several columns with
+// the same zone the first one has it, as long as no other stays longer.
 func (d *drawing) shorten(width int, write func(string) string) (shortened []string) {
 	brief := func(c Cell) string { return write(c.brief()) }
 	timesToo := false
+	var saidZones []string
+	saidBy := Column{}
 	for i, c := range d.columns {
-		years := yearsIn(i, d.rows)
+		years := each(i, d.rows, func(c Cell) string { return c.Year })
+		zones := each(i, d.rows, func(c Cell) string { return c.Zone })
 		if !cramped(d.columns, d.natural, width) && !(timesToo && len(years) > 0) {
 			continue
 		}
-		look := func(c Cell) string { return write(c.short()) }
-		heading := d.headings[i]
-		switch {
-		case len(years) == 1:
-			heading += " (" + years[0] + ")"
-		case len(years) > 1:
-			look = func(c Cell) string {
-				if c.Year == "" {
-					return write(c.short())
-				}
-				return c.Year + "-" + c.short()
+		look := func(c Cell) string {
+			text := write(c.short())
+			if len(years) > 1 && c.Year != "" {
+				text = c.Year + "-" + text
 			}
+			if len(zones) > 1 {
+				text += c.Zone
+			}
+			return text
+		}
+		heading := d.headings[i]
+		var about []string
+		if len(years) == 1 {
+			about = years
+		}
+		if len(zones) == 1 && (!slices.Equal(zones, saidZones) || saidBy.Rank > c.Rank) {
+			about = append(about, strings.Replace(zones[0], "Z", "UTC", 1))
+		}
+		if len(about) > 0 {
+			heading += " (" + strings.Join(about, ", ") + ")"
 		}
 		if n := d.fill(i, heading, look); n < d.natural[i] {
 			d.natural[i], d.headings[i] = n, heading
 			shortened = append(shortened, c.heading())
-			timesToo = timesToo || len(years) > 0
+			if timesToo = timesToo || len(years) > 0; len(zones) == 1 && saidZones == nil {
+				saidZones, saidBy = zones, c
+			}
 		} else {
 			d.fill(i, d.headings[i], brief)
 		}
@@ -105,10 +120,7 @@ func (d *drawing) fill(i int, heading string, look func(Cell) string) int {
 // draw writes the lines. A header that cannot be bold is underlined.
 func (d *drawing) draw() string {
 	var out strings.Builder
-	d.line(&out, d.headings, func(_ int, s string) string { return d.screen.Strong(s) })
-	if !d.screen.OutTerm.Color {
-		out.WriteString(strings.Repeat("-", total(d.widths)) + "\n")
-	}
+	out.WriteString(d.head())
 	for n, row := range d.rows {
 		d.line(&out, d.texts[n], func(i int, s string) string {
 			if row[i].Alarm {
@@ -174,15 +186,15 @@ func fraction(s string) string {
 	return ""
 }
 
-// yearsIn are the years of the times in a column, each once, in the order of the rows.
-func yearsIn(i int, rows [][]Cell) []string {
-	var years []string
+// each are the texts that the cells of a column have of something, each once, in the order of the rows.
+func each(i int, rows [][]Cell, of func(Cell) string) []string {
+	var texts []string
 	for _, row := range rows {
-		if y := row[i].Year; y != "" && !slices.Contains(years, y) {
-			years = append(years, y)
+		if text := of(row[i]); text != "" && !slices.Contains(texts, text) {
+			texts = append(texts, text)
 		}
 	}
-	return years
+	return texts
 }
 
 // enough is the width at which a text that was cut is still understood.

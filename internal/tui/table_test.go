@@ -75,6 +75,58 @@ func TestShortTimesKeepTheirYear(t *testing.T) {
 	}
 }
 
+// A short time has no zone, so the heading has it, once for all times that have the same one. Where they have several, each
+// time has its own.
+func TestShortTimesKeepTheirZone(t *testing.T) {
+	t.Parallel()
+	screen := &Screen{OutTerm: Terminal{Is: true, Width: 64, Color: true}}
+	berlin, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(s string, zone *time.Location) Cell {
+		when, err := time.Parse(time.RFC3339, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		when = when.In(zone)
+		cell := Text(when.Format("2006-01-02T15:04:05.000Z07:00"))
+		cell.Short, cell.Year, cell.Zone = when.Format("01-02 15:04:05"), when.Format("2006"), when.Format("Z07:00")
+		return cell
+	}
+	columns := []Column{{Name: "first", Rank: 0}, {Name: "last", Rank: 1}, {Name: "subject", Flexible: true, Least: 24}}
+	for _, test := range []struct {
+		zone        *time.Location
+		first, last string
+		want        string
+	}{
+		{time.UTC, "2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z", "first (2026, UTC)  last (2026)     subject\n01-01 00:00:00     01-01 00:00:01  a text of some length\n"},
+		{berlin, "2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z", "first (2026, +01:00)  last (2026)     subject\n01-01 01:00:00        01-01 01:00:01  a text of some length\n"},
+		{berlin, "2026-10-25T00:30:00Z", "2026-10-25T01:30:00Z", "first (2026, +02:00)  last (2026, +01:00)  subject\n10-25 02:30:00        10-25 02:30:00       a text of some length\n"},
+	} {
+		got, _ := screen.table(64, columns, [][]Cell{{at(test.first, test.zone), at(test.last, test.zone), Text("a text of some length")}})
+		if got = escapes.ReplaceAllString(got, ""); got != test.want {
+			t.Errorf("got\n%s; want\n%s", got, test.want)
+		}
+	}
+	got, _ := screen.table(50, columns[:1:1], [][]Cell{{at("2026-10-25T00:30:00Z", berlin)}, {at("2026-10-25T01:30:00Z", berlin)}})
+	if strings.Contains(got, "(2026") {
+		t.Errorf("it was cut without need:\n%s", got)
+	}
+	got, _ = screen.table(50, []Column{columns[0], columns[2]}, [][]Cell{
+		{at("2026-10-25T00:30:00Z", berlin), Text("a text of some length that takes more room")}, {at("2026-10-25T01:30:00Z", berlin), Text("x")},
+	})
+	if got = escapes.ReplaceAllString(got, ""); !strings.HasPrefix(got, "first (2026)          subject\n10-25 02:30:00+02:00  a text") || !strings.Contains(got, "\n10-25 02:30:00+01:00  x\n") {
+		t.Errorf("two zones in one column:\n%s", got)
+	}
+	// A column that is left out before another one cannot speak for it.
+	early := []Column{{Name: "first", Rank: 2}, {Name: "last", Rank: 1}, columns[2]}
+	row := []Cell{at("2026-01-01T00:00:00Z", time.UTC), at("2026-01-01T00:00:01Z", time.UTC), Text("a text of some length")}
+	if got, _ = screen.table(44, early, [][]Cell{row}); !strings.Contains(got, "last (2026, UTC)") {
+		t.Errorf("the zone is lost:\n%s", got)
+	}
+}
+
 // Numbers are compared by the eye, so their points stand below each other.
 func TestNumbersAlign(t *testing.T) {
 	t.Parallel()

@@ -3,7 +3,7 @@
 -- :from time = ever: from when on
 -- :to end = ever: up to when
 -- :limit count = 100: at most so many
-SELECT time, query_id, agent_id, agent_label, assertion_hash, weight, lifecycle, position
+SELECT time, query_id, agent_id, agent_label, assertion_hash, assertion_label, weight, lifecycle, position
 FROM contributions
 WHERE source_hash = :source AND timestamp BETWEEN :from AND :to
 ORDER BY timestamp, query_id, position

@@ -2,7 +2,7 @@
 -- :from time = ever: from when on
 -- :to end = ever: up to when
 -- :limit count = 100: at most so many
-SELECT time, query_id, agent_id, assertion_hash, weight, source_hash, lifecycle
+SELECT time, query_id, agent_id, agent_label, assertion_hash, assertion_label, weight, source_hash, source_label, lifecycle
 FROM contributions
 WHERE timestamp BETWEEN :from AND :to AND lifecycle <> 'Approved'
 ORDER BY timestamp, query_id, position

@@ -3,7 +3,7 @@
 -- :from time = ever: from when on
 -- :to end = ever: up to when
 -- :limit count = 100: at most so many
-SELECT time, query_id, agent_id, subject, predicate, result_confidence
+SELECT time, query_id, agent_id, agent_label, subject, predicate, result_confidence
 FROM audits
 WHERE timestamp BETWEEN :from AND :to AND result_confidence <= :most
 ORDER BY timestamp, query_id

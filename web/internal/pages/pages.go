@@ -198,9 +198,17 @@ type Form struct {
 	Label  string
 	Hidden []Field
 	Fields []Field
+	More   MoreFields
 	Submit string
 	Closed string // the form is closed until somebody opens it; the text says what it is for
 	Chips  []Chip // what is set now
+}
+
+// MoreFields are fields of a form that are closed until somebody opens them. Without a field there is nothing to open.
+type MoreFields struct {
+	Label  string
+	Fields []Field
+	Open   bool
 }
 
 // A Field is a value of a form.

@@ -3,6 +3,7 @@ package phrase
 import (
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -40,6 +41,65 @@ func within(from, to *uint64) []string {
 
 // conditions are those of a filter on the view audits.
 func conditions(f *audit.Filter) []string {
+	all := ofRecord(f)
+	for _, c := range ofEvidence(f) {
+		all = append(all, "idx IN (SELECT idx FROM contributions WHERE "+c+")")
+	}
+	if f.Unapproved {
+		all = append(all, "EXISTS (SELECT 1 FROM contributions c WHERE c.idx = audits.idx AND c.lifecycle "+notApproved+")")
+	}
+	if f.Lifecycle != nil {
+		all = append(all, fmt.Sprintf("lifecycle = '%s'", *f.Lifecycle))
+	}
+	all = append(all, lists(f, func(*audit.Filter) bool { return true }, conditions)...)
+	if f.AsOf != nil {
+		all = append(all, fmt.Sprintf("idx < %d", *f.AsOf))
+	}
+	if f.After != nil && !f.ByAdmission {
+		comparison := ">"
+		if f.Descending {
+			comparison = "<"
+		}
+		all = append(all, fmt.Sprintf("(timestamp, query_id) %s (%d, %s)", comparison, f.After.Timestamp, hashLiteral(f.After.ID)))
+	}
+	return all
+}
+
+// lists are the conditions of those lists of a filter that have a wanted filter. of has the conditions of one filter in them.
+func lists(f *audit.Filter, wanted func(*audit.Filter) bool, of func(*audit.Filter) []string) (all []string) {
+	any := func(list []audit.Filter) (joined string, want bool) {
+		var alternatives []string
+		for i := range list {
+			want = want || wanted(&list[i])
+			alternative := strings.Join(of(&list[i]), " AND ")
+			switch {
+			case alternative == "":
+				alternative = "TRUE"
+			case len(list) > 1 && len(of(&list[i])) > 1:
+				alternative = "(" + alternative + ")"
+			}
+			alternatives = append(alternatives, alternative)
+		}
+		if len(alternatives) == 0 {
+			return "FALSE", want
+		}
+		return strings.Join(alternatives, " OR "), want
+	}
+	for _, list := range f.AnyOf {
+		if joined, want := any(list); want {
+			all = append(all, "("+joined+")")
+		}
+	}
+	for i := range f.NoneOf {
+		if joined, want := any(f.NoneOf[i : i+1]); want {
+			all = append(all, "("+joined+") IS NOT TRUE")
+		}
+	}
+	return all
+}
+
+// ofRecord are the conditions that a filter itself has for records, without those of evidence.
+func ofRecord(f *audit.Filter) []string {
 	var all []string
 	add := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
 	if f.Agent != nil {
@@ -53,11 +113,11 @@ func conditions(f *audit.Filter) []string {
 		add("subject = %s", literal(*f.Subject))
 	}
 	if glob := f.SubjectGlob; glob != nil {
-		operator := "GLOB"
-		if !strings.ContainsAny(*glob, "*?[") {
-			operator = "="
+		if strings.ContainsAny(*glob, "*?[") {
+			add("subject GLOB %s", literal(audit.SQLGlob(*glob)))
+		} else {
+			add("subject = %s", literal(*glob))
 		}
-		add("subject %s %s", operator, literal(*glob))
 	}
 	if f.Predicate != nil {
 		add("predicate = %s", literal(*f.Predicate))
@@ -65,20 +125,8 @@ func conditions(f *audit.Filter) []string {
 	if f.Lens != nil {
 		add("lens = %s", literal(*f.Lens))
 	}
-	if f.Lifecycle != nil {
-		add("lifecycle = '%s'", *f.Lifecycle)
-	}
 	if f.Result != nil {
 		add("result_hash = %s", hashLiteral(*f.Result))
-	}
-	if f.Assertion != nil {
-		add("idx IN (SELECT idx FROM contributions WHERE assertion_hash = %s)", hashLiteral(*f.Assertion))
-	}
-	if f.Source != nil {
-		add("idx IN (SELECT idx FROM contributions WHERE source_hash = %s)", hashLiteral(*f.Source))
-	}
-	if f.Unapproved {
-		add("EXISTS (SELECT 1 FROM contributions c WHERE c.idx = audits.idx AND c.lifecycle %s)", notApproved)
 	}
 	for _, a := range f.Attributes {
 		add("idx IN (SELECT idx FROM attributes WHERE key = %s AND value = %s)", literal(a.Key), literal(a.Value))
@@ -89,17 +137,62 @@ func conditions(f *audit.Filter) []string {
 	if f.MaxConfidence != nil {
 		add("result_confidence <= %s", number(*f.MaxConfidence))
 	}
-	if f.AsOf != nil {
-		add("idx < %d", *f.AsOf)
+	return all
+}
+
+// ofEvidence are the assertion and the source that a filter itself names, as conditions on the view contributions.
+func ofEvidence(f *audit.Filter) []string {
+	var all []string
+	if f.Assertion != nil {
+		all = append(all, "assertion_hash = "+hashLiteral(*f.Assertion))
 	}
-	if f.After != nil && !f.ByAdmission {
-		comparison := ">"
-		if f.Descending {
-			comparison = "<"
-		}
-		add("(timestamp, query_id) %s (%d, %s)", comparison, f.After.Timestamp, hashLiteral(f.After.ID))
+	if f.Source != nil {
+		all = append(all, "source_hash = "+hashLiteral(*f.Source))
 	}
 	return all
+}
+
+// ofPiece are the conditions of a filter on the view contributions, where pieces of evidence are counted.
+func ofPiece(f *audit.Filter) []string {
+	return append(onePiece(f), lists(f, namesEvidence, wholePiece)...)
+}
+
+// onePiece are those that a filter itself has.
+func onePiece(f *audit.Filter) []string {
+	all := ofEvidence(f)
+	if f.Unapproved {
+		all = append(all, "lifecycle "+notApproved)
+	}
+	if f.Lifecycle != nil {
+		all = append(all, fmt.Sprintf("lifecycle = '%s'", *f.Lifecycle))
+	}
+	return all
+}
+
+// wholePiece are all conditions of a filter in a list: of the piece and of its record.
+func wholePiece(f *audit.Filter) []string {
+	all := append(onePiece(f), lists(f, func(*audit.Filter) bool { return true }, wholePiece)...)
+	if record := ofRecord(f); len(record) > 0 {
+		all = append(all, "idx IN (SELECT idx FROM audits WHERE "+strings.Join(record, " AND ")+")")
+	}
+	return all
+}
+
+// ofRecords is a filter without the conditions that ofPiece has.
+func ofRecords(f audit.Filter) audit.Filter {
+	f.Lifecycle, f.Assertion, f.Source, f.Unapproved = nil, nil, nil, false
+	f.AnyOf = slices.DeleteFunc(slices.Clone(f.AnyOf), func(list []audit.Filter) bool {
+		return slices.ContainsFunc(list, func(g audit.Filter) bool { return namesEvidence(&g) })
+	})
+	f.NoneOf = slices.DeleteFunc(slices.Clone(f.NoneOf), func(g audit.Filter) bool { return namesEvidence(&g) })
+	return f
+}
+
+// namesEvidence reports whether a filter has conditions of evidence, where pieces of evidence are counted.
+func namesEvidence(f *audit.Filter) bool {
+	nested := func(g audit.Filter) bool { return namesEvidence(&g) }
+	return len(onePiece(f)) > 0 || slices.ContainsFunc(f.NoneOf, nested) ||
+		slices.ContainsFunc(f.AnyOf, func(list []audit.Filter) bool { return slices.ContainsFunc(list, nested) })
 }
 
 // number writes a confidence with the digits that people see, which the views have too.
@@ -164,9 +257,12 @@ func Impact(h audit.Hash, source bool, f audit.Filter) string {
 	if source {
 		column = "source_hash"
 	}
+	records := ofRecords(f)
+	pieces := append([]string{column + " = " + hashLiteral(h)}, ofPiece(&f)...)
 	return "SELECT c.time, c.query_id, c.agent_label, a.subject, a.predicate, c.weight, c.lifecycle,\n  a.result_hash IS c.assertion_hash AS answer\n" +
-		"FROM contributions c JOIN (\n  SELECT * FROM audits" + strings.ReplaceAll(where(conditions(&f)), "\n", "\n  ") +
-		"\n) a ON a.idx = c.idx\nWHERE c." + column + " = " + hashLiteral(h) + "\nORDER BY c.timestamp, c.query_id, c.position" + limited(f.Limit)
+		"FROM (\n  SELECT * FROM contributions" + strings.ReplaceAll(where(pieces), "\n", "\n  ") + "\n) c JOIN (\n  SELECT * FROM audits" +
+		strings.ReplaceAll(where(conditions(&records)), "\n", "\n  ") +
+		"\n) a ON a.idx = c.idx\nORDER BY c.timestamp, c.query_id, c.position" + limited(f.Limit)
 }
 
 // Answers is the SQL that lists the answers to a question, each beside the one before it. The view answers compares with the one before from
@@ -204,7 +300,7 @@ func Agents(f audit.Filter) string {
 	f.Descending, f.ByAdmission = false, false
 	all := conditions(&f)
 	if len(all) == 0 {
-		return "SELECT agent_id, label, audits, first, last\nFROM agents\nORDER BY audits DESC, agent_id" + limited(f.Limit)
+		return "SELECT agent_id, label, audits, first, last\nFROM agents\nORDER BY agent_id IS NULL, audits DESC, agent_id" + limited(f.Limit)
 	}
 	return "SELECT agent_id, agent_label, count(*) AS audits, min(time) AS first, max(time) AS last\nFROM audits" +
 		where(all) + "\nGROUP BY agent_id\nORDER BY agent_id IS NULL, audits DESC, agent_id" + limited(f.Limit)
@@ -217,37 +313,72 @@ func Top(by audit.TopBy, newSince *uint64, f audit.Filter) string {
 	}
 	all := conditions(&f)
 	column, view, counted := string(by), "audits", "records"
-	switch by {
-	case audit.TopAgents:
+	key, attribute := by.Attribute()
+	switch {
+	case by == audit.TopAgents:
 		column = "agent_id"
-	case audit.TopAssertions, audit.TopSources:
-		column, view, counted = string(by)+"_hash", "contributions", "pieces"
-		if evidence := evidenceConditions(&f); evidence != nil {
-			all = evidence
-		} else {
+	case attribute:
+		column, view = "value", "attributes"
+		if len(all) > 0 {
 			all = []string{"idx IN (SELECT idx FROM audits" + where(all) + ")"}
 		}
+		all = append([]string{"key = " + literal(key)}, all...)
+	case by.OfEvidence():
+		view, counted = "contributions", "pieces"
+		if by != audit.TopLifecycles {
+			column += "_hash"
+		}
+		all = recordConditions(ofRecords(f))
+		all = append(all, ofPiece(&f)...)
 	}
-	if by != audit.TopAssertions && by != audit.TopSources {
-		all = append(all, column+" IS NOT NULL")
-	}
+	all = append(all, column+" IS NOT NULL")
 	if newSince != nil {
 		asOf := ""
 		if f.AsOf != nil {
 			asOf = fmt.Sprintf(" AND o.idx < %d", *f.AsOf)
 		}
+		if attribute {
+			asOf += " AND o.key = " + literal(key)
+		}
 		all = append(all, fmt.Sprintf("NOT EXISTS (SELECT 1 FROM %[1]s o WHERE o.%[2]s = %[1]s.%[2]s AND o.timestamp < %[3]d%[4]s)", view, column, *newSince, asOf))
 	}
-	return "SELECT " + column + ", count(*) AS " + counted + ", count(DISTINCT agent_id) AS agents, min(time) AS first, max(time) AS last\nFROM " + view +
+	agents := "count(DISTINCT agent_id) AS agents, "
+	if attribute {
+		agents = "" // the view has no agents
+	}
+	return "SELECT " + column + ", count(*) AS " + counted + ", " + agents + "min(time) AS first, max(time) AS last\nFROM " + view +
 		where(all) + "\nGROUP BY " + column + "\nORDER BY " + counted + " DESC, " + column + limited(f.Limit)
 }
 
-// evidenceConditions are those of a filter by time alone on the view contributions. They are nil, and not empty, for any other filter.
-func evidenceConditions(f *audit.Filter) []string {
-	bare := *f
-	bare.From, bare.To = nil, nil
-	if len(conditions(&bare)) > 0 {
-		return nil
+// Compare is the SQL that counts what the records of a filter have in each of two windows.
+func Compare(by audit.TopBy, before, after audit.Window, f audit.Filter) string {
+	side := func(w audit.Window) string {
+		g := f
+		g.From, g.To, g.Limit = &w.From, &w.To, 0
+		return "(\n  " + strings.ReplaceAll(strings.TrimSuffix(Top(by, nil, g), ";"), "\n", "\n  ") + "\n)"
 	}
-	return append([]string{}, within(f.From, f.To)...)
+	column, counted := string(by), "records"
+	switch _, attribute := by.Attribute(); {
+	case by == audit.TopAgents:
+		column = "agent_id"
+	case attribute:
+		column = "value"
+	case by == audit.TopAssertions || by == audit.TopSources:
+		column += "_hash"
+	}
+	if by.OfEvidence() {
+		counted = "pieces"
+	}
+	return fmt.Sprintf("SELECT %[1]s, coalesce(b.%[2]s, 0) AS before, coalesce(a.%[2]s, 0) AS after\nFROM %[3]s b FULL JOIN %[4]s a USING (%[1]s)\nORDER BY %[1]s;",
+		column, counted, side(before), side(after))
+}
+
+// recordConditions are those of a filter of records on the view contributions, which has the time of the record too.
+func recordConditions(f audit.Filter) []string {
+	bare := f
+	bare.From, bare.To = nil, nil
+	if all := conditions(&f); len(conditions(&bare)) > 0 {
+		return []string{"idx IN (SELECT idx FROM audits" + where(all) + ")"}
+	}
+	return within(f.From, f.To)
 }

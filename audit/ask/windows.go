@@ -1,0 +1,57 @@
+package ask
+
+import (
+	"errors"
+
+	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/when"
+)
+
+// Windows reads the two windows of a comparison: the time of a filter, and the one from with to and. Without an end the time of the
+// filter ends now. Without and, which is then "", the other window is as long as the filter's. They are returned in the
+// order of time, whichever was named first. An *Error names from, with or and.
+func Windows(f *audit.Filter, unit audit.TimeUnit, with, and string, o Options) (before, after audit.Window, notes []Note, err error) {
+	r := reader{options: o, unit: unit}
+	refuse := func(parameter string, err error) (audit.Window, audit.Window, []Note, error) {
+		return before, after, r.notes, &Error{Parameter: parameter, Reason: err}
+	}
+	if f.From == nil {
+		return refuse("from", errors.New("is missing: a comparison is of two times"))
+	}
+	if with == "" {
+		return refuse("with", errors.New("is missing: it says when the other time begins"))
+	}
+	one := audit.Window{From: *f.From}
+	switch now, ok := unit.Timestamp(o.Now); {
+	case f.To != nil:
+		one.To = *f.To
+	case !ok || now < one.From:
+		return refuse("from", errors.New("is later than now, where the time ends without an end of its own"))
+	default:
+		one.To = now
+	}
+	r.parameter = "with"
+	begin, err := r.clock().Parse(with)
+	if err != nil {
+		return refuse("with", err)
+	}
+	other := audit.Window{From: begin.First, To: begin.First + (one.To - one.From)}
+	if and != "" {
+		var end when.Span
+		r.parameter = "and"
+		if end, err = r.clock().Parse(and); err != nil {
+			return refuse("and", err)
+		}
+		other.To = end.Last
+	}
+	c := r.clock()
+	switch {
+	case other.To < other.From:
+		return refuse("and", errors.New(c.Format(other.To)+" is earlier than "+c.Format(other.From)+", where the other time begins"))
+	case one.From <= other.To && other.From <= one.To:
+		return refuse("with", errors.New("the times overlap: "+c.Format(one.From)+" to "+c.Format(one.To)+", and "+c.Format(other.From)+" to "+c.Format(other.To)))
+	case other.From < one.From:
+		return other, one, r.notes, nil
+	}
+	return one, other, r.notes, nil
+}

@@ -1,0 +1,167 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/auditsql/auditsql/internal/durable"
+	"github.com/auditsql/auditsql/internal/storedir"
+	"github.com/auditsql/auditsql/wal"
+)
+
+// The inbox is a second journal in the store's folder. The receiver of spans (package otlp/receive) keeps there what it has acknowledged
+// and what has not become records yet. The store never reads it, and opens without it: it only says how it is.
+
+// InboxDir returns the folder of the inbox of the store in dir. It may not exist.
+func InboxDir(dir string) string { return filepath.Join(dir, storedir.InboxName) }
+
+// inboxSegment is how large a segment of an inbox becomes. Small ones are removed soon, and after a crash little is read again.
+const inboxSegment = 8 << 20
+
+// Inbox makes the folder of the store's inbox if there is none, and returns it with the options for opening it as a journal. Its
+// segments begin with an identity of their own, so an inbox of another store is refused, and none is taken for the store's journal. Only
+// a process that has the store open for writing may open it: otherwise the error is ErrReadOnly or ErrClosed.
+func (db *DB) Inbox() (dir string, o wal.Options, err error) {
+	done, err := db.begin()
+	if err != nil {
+		return "", o, err
+	}
+	defer done()
+	dir = InboxDir(db.dir)
+	if err := storedir.CheckJournalLinks(db.dir, storedir.InboxName); err != nil {
+		return "", o, err
+	}
+	if err := durable.MkdirAll(dir, storedir.OwnedLike(db.dir)); err != nil {
+		return "", o, fmt.Errorf("make the inbox: %w", err)
+	}
+	return dir, inboxOptions(db.file), nil
+}
+
+func inboxOptions(file storedir.File) wal.Options {
+	return wal.Options{Identity: append(slices.Clip(file.Identity()), "inbox"...), SegmentBytes: inboxSegment}
+}
+
+// InboxState is what can be seen of an inbox.
+type InboxState struct {
+	Segments int
+	Bytes    int64 // of its files
+	Open     bool  // a receiver has it open
+	// Damage says what is wrong with it, "" if nothing is known to be. It is only looked for while no receiver has it open: a receiver
+	// that runs has found it to be whole.
+	Damage string
+}
+
+// maxInboxRead is how large an inbox may be that Stats reads. Verify reads every one.
+const maxInboxRead = 64 << 20
+
+// inboxState returns nil if there is no inbox.
+func (db *DB) inboxState(ctx context.Context) (*InboxState, error) {
+	dir, o := InboxDir(db.dir), inboxOptions(db.file)
+	segs, err := wal.Segments(dir, o)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(segs) == 0 {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	s := &InboxState{Segments: len(segs)}
+	for _, seg := range segs {
+		s.Bytes += seg.Size
+	}
+	if s.Open, _, err = wal.Holder(dir, o); err != nil || s.Open || s.Bytes > maxInboxRead {
+		return s, err
+	}
+	// Metrics ask every few seconds. What was read once is not read again until its files change.
+	seen := inboxFiles(segs)
+	db.inbox.mu.Lock()
+	defer db.inbox.mu.Unlock()
+	if db.inbox.seen != seen {
+		report, err := wal.VerifyContext(ctx, dir, o, nil)
+		switch {
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case err != nil:
+			db.inbox.damage = err.Error()
+		case len(report.Damage) > 0:
+			db.inbox.damage = report.Damage[0].Error()
+		default:
+			db.inbox.damage = ""
+		}
+		db.inbox.seen = seen
+	}
+	s.Damage = db.inbox.damage
+	return s, nil
+}
+
+// inboxFiles is a text that changes when the files change.
+func inboxFiles(segs []wal.Segment) (text string) {
+	for _, seg := range segs {
+		if st, err := os.Stat(seg.Path); err == nil {
+			text += fmt.Sprintln(seg.Base, st.Size(), st.ModTime().UnixNano())
+		}
+	}
+	return text
+}
+
+// inbox verifies the inbox of the store in dir. What is wrong with it is a problem of the report, and never one for opening the store.
+func (v *verification) inbox(ctx context.Context, dir string, file storedir.File) error {
+	if v.quick {
+		return nil
+	}
+	report, err := wal.VerifyContext(ctx, InboxDir(dir), inboxOptions(file), nil)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		v.found.problem("inbox: %v", err)
+	}
+	for _, d := range report.Damage {
+		v.found.problem("inbox: %v", d)
+	}
+	return nil
+}
+
+// InboxOptions are the options for reading the inbox of the store in dir, whose folder is InboxDir.
+func InboxOptions(dir string) (wal.Options, error) {
+	file, err := storedir.Recall(context.Background(), dir)
+	if err != nil {
+		return wal.Options{}, err
+	}
+	return inboxOptions(file), nil
+}
+
+// RepairInbox is Repair for the inbox of the store in dir. Nothing has a copy of its records, so what is damaged is lost; everything else
+// becomes readable. No receiver may have it open.
+func RepairInbox(ctx context.Context, dir string, o RepairOptions, opts ...Option) (r RepairReport, err error) {
+	file, err := storedir.Recall(ctx, dir)
+	if err == nil && o.Apply {
+		err = storedir.CheckOwner(dir)
+	}
+	if err != nil {
+		return r, fmt.Errorf("repair the inbox: %w", err)
+	}
+	inbox, of := InboxDir(dir), inboxOptions(file)
+	r.SQLite = "it has no copy of what is in the inbox"
+	r.Journal, err = wal.RepairContext(ctx, inbox, wal.RepairOptions{
+		Apply: o.Apply, LockWait: applyOptions(opts).lockWait, Identity: of.Identity,
+		Cursor: func() (wal.Offset, error) {
+			segs, err := wal.Segments(inbox, of)
+			if err != nil || len(segs) == 0 {
+				return 0, err
+			}
+			return segs[0].Base, nil
+		},
+	})
+	r.Ranges = make([]RepairedRange, len(r.Journal.Damage))
+	if err != nil {
+		return r, fmt.Errorf("repair the inbox: %w", err)
+	}
+	return r, nil
+}

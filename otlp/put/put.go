@@ -1,0 +1,133 @@
+// Package put stores the records that were made of spans, and the names of what their hashes stand for. Both the import of files and
+// the receiver use it.
+//
+// The first record of a span stays. If another record is stored under its id, the digest of the span decides: the same span is a
+// duplicate, whatever else of the record is different now, and another one is a conflict (otlp.ErrChanged).
+package put
+
+import (
+	"context"
+	"errors"
+
+	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/otlp"
+)
+
+// A Store is where the records go. *audit.DB is one.
+type Store interface {
+	PutAudits(ctx context.Context, records []*audit.QueryAudit) ([]audit.PutResult, error)
+	GetAudit(ctx context.Context, id audit.QueryID) (*audit.QueryAudit, error)
+	AddLabels(ctx context.Context, labels []audit.Label) error
+}
+
+// A Result is what became of a record.
+type Result struct {
+	Duplicate bool  // the span has a record already
+	Err       error // why the record is not stored: otlp.ErrChanged, or the store refuses it
+}
+
+// A Putter stores records. It may not be used from several goroutines.
+type Putter struct {
+	store    Store
+	labels   []audit.Label // that have to be added
+	labelled map[audit.Hash]bool
+}
+
+// New returns a Putter for a store.
+func New(store Store) *Putter {
+	return &Putter{store: store, labelled: map[audit.Hash]bool{}}
+}
+
+const (
+	maxLabels   = 2000    // that are added at once
+	maxLabelled = 100_000 // hashes that are remembered as labelled. To add a label again is harmless
+)
+
+// Put stores the records of outcomes, each of which must have one. It returns a result for each. An error says that the store has
+// failed: then it is not known which of them are stored, and putting them again is harmless.
+//
+// What is counted must be stored, so storing goes on when ctx ends.
+func (p *Putter) Put(ctx context.Context, outcomes []otlp.Outcome) ([]Result, error) {
+	if len(outcomes) == 0 {
+		return nil, nil
+	}
+	ctx = context.WithoutCancel(ctx)
+	records := make([]*audit.QueryAudit, len(outcomes))
+	for i := range outcomes {
+		records[i] = &outcomes[i].Record.Audit
+	}
+	stored, err := p.store.PutAudits(ctx, records)
+	if err != nil {
+		return nil, err
+	}
+	results := make([]Result, len(stored))
+	for i, s := range stored {
+		o := &outcomes[i]
+		results[i] = Result{s.Duplicate, s.Err}
+		labels := o.Labels
+		if errors.Is(s.Err, audit.ErrConflict) {
+			first, err := p.store.GetAudit(ctx, o.Record.Audit.QueryID)
+			results[i] = Result{Duplicate: err == nil, Err: err}
+			if err == nil && first.Attributes[otlp.DigestAttribute] != o.Record.Digest.String() {
+				results[i] = Result{Err: otlp.ErrChanged}
+			}
+			if err == nil {
+				labels = inRecord(labels, first)
+			}
+		}
+		if results[i].Err != nil {
+			continue
+		}
+		if err := p.label(ctx, labels); err != nil {
+			return nil, err
+		}
+	}
+	return results, nil
+}
+
+// inRecord are the labels of hashes that a record has. The record that stands may have another agent than the one that is made of the
+// same span later, when fewer spans of its trace are known.
+func inRecord(labels []audit.Label, q *audit.QueryAudit) []audit.Label {
+	has := map[audit.Hash]bool{}
+	if q.AgentID != nil {
+		has[*q.AgentID] = true
+	}
+	for _, c := range q.ContributingAssertions {
+		has[c.AssertionHash], has[c.SourceHash] = true, true
+	}
+	var in []audit.Label
+	for _, l := range labels {
+		if has[l.Hash] {
+			in = append(in, l)
+		}
+	}
+	return in
+}
+
+func (p *Putter) label(ctx context.Context, labels []audit.Label) error {
+	for _, l := range labels {
+		if !p.labelled[l.Hash] {
+			p.labelled[l.Hash] = true
+			p.labels = append(p.labels, l)
+		}
+	}
+	if len(p.labels) < maxLabels {
+		return nil
+	}
+	if len(p.labelled) > maxLabelled {
+		clear(p.labelled)
+	}
+	return p.AddLabels(ctx)
+}
+
+// AddLabels adds the labels that Put has left to be added together. Call it after the last Put, and when there is time.
+func (p *Putter) AddLabels(ctx context.Context) error {
+	if len(p.labels) == 0 {
+		return nil
+	}
+	if err := p.store.AddLabels(context.WithoutCancel(ctx), p.labels); err != nil {
+		return err
+	}
+	p.labels = p.labels[:0]
+	return nil
+}

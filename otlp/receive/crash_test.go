@@ -1,0 +1,279 @@
+package receive_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/crashfs"
+	"github.com/auditsql/auditsql/otlp"
+	"github.com/auditsql/auditsql/otlp/receive"
+	"github.com/auditsql/auditsql/wal"
+)
+
+const (
+	crashTraces = 24
+	// Small segments, so that some are removed while others still have spans of the same traces.
+	crashSegment = 3000
+)
+
+// However the process or the power ends, at each call that the inbox makes on its disk: each trace whose spans were answered with 200 has
+// its record after settling, with the bytes that it has without a crash. A wrapper never becomes a record. What was not answered is
+// sent again, as exporters do.
+func TestTheProcessEndsAtAnyCall(t *testing.T) {
+	t.Parallel()
+	want, calls := playCrash(t, 0, crashfs.Pass)
+	step := 3
+	if testing.Short() {
+		step = 29
+	}
+	points := 0
+	for k := 1; k <= calls && !t.Failed(); k += step {
+		for _, v := range []crashfs.Verdict{crashfs.KillIt, crashfs.CutPower, crashfs.IO, crashfs.Short} {
+			points++
+			if got, _ := playCrash(t, k, v); got != want {
+				t.Fatalf("call %d meets verdict %d: got\n%s\nwant\n%s", k, v, got, want)
+			}
+		}
+	}
+	t.Logf("%d calls, %d fault points", calls, points)
+}
+
+func playCrash(t *testing.T, k int, v crashfs.Verdict) (records string, calls int) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := crashfs.New(uint64(k))
+		makeStore(t, disk)
+		base := newMemoryStore()
+		base.segment = crashSegment
+		made := 0
+		disk.Hook(func(c crashfs.Call) crashfs.Verdict {
+			if made++; made == k {
+				return v
+			}
+			return crashfs.Pass
+		})
+		process := disk.Process()
+		store := base.of(process, process.Dead)
+		r := open(t, store, receive.Options{})
+		crashed := func() {
+			if !process.Dead() {
+				return
+			}
+			if err := r.Close(); err != nil {
+				t.Fatal(err)
+			}
+			process = disk.Process()
+			store = base.of(process, process.Dead)
+			r = open(t, store, receive.Options{})
+		}
+		give := func(steps ...step) {
+			for try := 0; ; try++ {
+				a, aborted := post(r, inProto(t, request(steps...)))
+				if !aborted && a.Code == http.StatusOK {
+					return
+				}
+				if try == 20 {
+					t.Fatalf("call %d meets verdict %d: status %d: %q; %v", k, v, a.Code, a.Body, r.State().Err)
+				}
+				crashed()
+				time.Sleep(time.Second) // not so long that a half of a trace would settle
+				synctest.Wait()
+			}
+		}
+		for trace := 1; trace <= crashTraces; trace++ {
+			all := conversation(trace)
+			give(all[1:3]...)
+			if trace%3 == 0 {
+				time.Sleep(3 * time.Second)
+			}
+			give(all[0], all[3])
+			synctest.Wait()
+			crashed()
+		}
+		for range 2 { // it may also die while they settle
+			settle()
+			crashed()
+		}
+		settle()
+		if s := r.State(); s.Err != nil || s.Held > 0 {
+			t.Errorf("call %d meets verdict %d: %+v", k, v, s)
+		}
+		calls = disk.Calls()
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+		records = base.all(t)
+		if len(base.ids) != crashTraces {
+			t.Errorf("call %d meets verdict %d: %d records", k, v, len(base.ids))
+		}
+	})
+	return records, calls
+}
+
+// The process dies, and the end of its inbox is cut at any byte: what is left becomes records, or the damage is told. The receiver always
+// opens, and so does the store.
+func TestTheInboxIsCutAtAnyByte(t *testing.T) {
+	t.Parallel()
+	fill := func(t *testing.T, seed uint64) (*crashfs.Disk, *memoryStore, []wal.Record) {
+		disk := crashfs.New(seed)
+		makeStore(t, disk)
+		base := newMemoryStore()
+		base.segment = 1 << 20
+		process := disk.Process()
+		r := open(t, base.of(process, process.Dead), receive.Options{})
+		for trace := 1; trace <= 3; trace++ {
+			sent(t, r, conversation(trace)...)
+		}
+		reader, err := wal.OpenReader("/store/inbox", 0, wal.Options{FS: process})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all []wal.Record
+		for range 12 {
+			rec, err := reader.Next(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, rec)
+		}
+		reader.Close()
+		process.Kill()
+		r.Close()
+		return disk, base, all
+	}
+	const name = "/store/inbox/0000000000000000.wal"
+	end := 0
+	synctest.Test(t, func(t *testing.T) {
+		_, _, all := fill(t, 1)
+		end = int(all[len(all)-1].Next)
+	})
+	step := 1
+	if testing.Short() {
+		step = 13
+	}
+	damaged := 0
+	for cut := 0; cut <= end; cut += step {
+		synctest.Test(t, func(t *testing.T) {
+			disk, base, all := fill(t, 1)
+			if !disk.Damage(name, func(b []byte) []byte { return b[:cut] }) {
+				t.Fatal("there is no such file")
+			}
+			process := disk.Process()
+			r := open(t, base.of(process, process.Dead), receive.Options{})
+			settle()
+			s := r.State()
+			if err := r.Close(); err != nil {
+				t.Error(err)
+			}
+			if s.Err != nil {
+				if damaged++; !errors.Is(s.Err, receive.ErrDamaged) {
+					t.Errorf("cut at %d: %v", cut, s.Err)
+				}
+				if a, _ := post(r, nil); a.Code != http.StatusServiceUnavailable {
+					t.Errorf("cut at %d: status %d", cut, a.Code)
+				}
+				return
+			}
+			for i, rec := range all {
+				span, err := otlp.DecodeReduced(rec.Payload)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if whole := int(rec.Next) <= cut; i%4 == 2 && base.ids[otlp.QueryID(span.Trace, span.Span)] != whole {
+					t.Errorf("cut at %d: the retrieval at %d to %d has a record: %t", cut, rec.Offset, rec.Next, !whole)
+				}
+			}
+		})
+	}
+	t.Logf("%d cuts, %d of them told as damage", end/step+1, damaged)
+}
+
+// Damage in the middle of the inbox is told: requests have 503, and the store opens, is verified with this problem, and says so in its
+// statistics. A repair makes the rest readable.
+func TestADamagedInbox(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "store")
+	db := openStore(t, dir)
+	r := open(t, db, receive.Options{})
+	for first := 1; first <= 200; first += 20 {
+		var all []step
+		for trace := first; trace < first+20; trace++ {
+			all = append(all, conversation(trace)...)
+		}
+		sent(t, r, all...)
+	}
+	if err := errors.Join(r.Close(), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(audit.InboxDir(dir), "0000000000000000.wal")
+	damage(t, name, 5000)
+
+	db = openStore(t, dir)
+	r = open(t, db, receive.Options{})
+	if s := r.State(); !errors.Is(s.Err, receive.ErrDamaged) {
+		t.Errorf("%+v", s)
+	}
+	if a, _ := post(r, inProto(t, request(conversation(1)...))); a.Code != http.StatusServiceUnavailable || a.Header().Get("Retry-After") == "" {
+		t.Errorf("status %d: %q", a.Code, a.Body)
+	}
+	for range 2 {
+		stats, err := db.Stats(t.Context())
+		if err != nil || stats.Inbox == nil || stats.Inbox.Open || stats.Inbox.Damage == "" {
+			t.Errorf("%+v, %v", stats.Inbox, err)
+		}
+	}
+	report, err := db.Verify(t.Context(), audit.VerifyOptions{})
+	if err != nil || report.Total != 1 || len(report.Problems) != 1 || report.Problems[0][:6] != "inbox:" {
+		t.Errorf("%q, %v", report.Problems, err)
+	}
+	if err := errors.Join(r.Close(), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for _, apply := range []bool{false, true} {
+		repaired, err := audit.RepairInbox(t.Context(), dir, audit.RepairOptions{Apply: apply})
+		if err != nil || len(repaired.Journal.Damage) != 1 || repaired.Journal.Applied != apply {
+			t.Fatalf("%+v, %v", repaired.Journal, err)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		db := openStore(t, dir)
+		r := open(t, db, receive.Options{})
+		settle()
+		s := r.State()
+		if s.Err != nil || s.Counts.Read < 790 || s.Counts.Read >= 800 {
+			t.Errorf("%+v", s)
+		}
+		stats, err := db.Stats(t.Context())
+		if err != nil || stats.Inbox == nil || !stats.Inbox.Open || stats.Inbox.Damage != "" {
+			t.Errorf("%+v, %v", stats.Inbox, err)
+		}
+		copied, err := db.Backup(t.Context(), filepath.Join(t.TempDir(), "copy"))
+		if err != nil || !copied.InboxLeft {
+			t.Errorf("%+v, %v", copied, err)
+		}
+		if _, err := readFile(filepath.Join(audit.InboxDir(copied.Dir), "LOCK")); err == nil {
+			t.Error("the copy has an inbox")
+		}
+		if err := errors.Join(r.Close(), db.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// damage changes a byte of a file.
+func damage(t testing.TB, name string, at int) {
+	t.Helper()
+	b, err := readFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[at] ^= 1
+	if err := writeFile(name, b); err != nil {
+		t.Fatal(fmt.Errorf("damage %s: %w", name, err))
+	}
+}

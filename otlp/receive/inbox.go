@@ -1,0 +1,205 @@
+package receive
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/otlp"
+	"github.com/auditsql/auditsql/wal"
+)
+
+// The inbox has two kinds of records. A span is an otlp.Reduced. A note says that traces have settled, and that their records are stored:
+//
+//	{"settled":[{"trace":"0102…","to":4711},…]}
+//
+// Spans of such a trace before the offset "to" must not be joined again. Without the notes that could happen: a segment is removed as
+// soon as all its spans have settled, and a trace may have spans in the next one too. After a crash these would be joined alone, and a
+// retrieval that is the wrapper of one in the removed segment would become a record.
+//
+// A note is appended after the records are stored, and before a segment is removed. If the process dies before the note, all spans of
+// the trace are still there, and joining them again gives the same records.
+
+// A settledTrace is a trace that has settled.
+type settledTrace struct {
+	Trace otlp.TraceID `json:"trace"`
+	To    wal.Offset   `json:"to"`
+}
+
+// A note is the record of the inbox for traces that have settled.
+type note struct {
+	Settled []settledTrace `json:"settled"`
+}
+
+var notePrefix = []byte(`{"settled":`)
+
+// settledBefore says for traces from where on their spans have to be joined.
+type settledBefore map[otlp.TraceID]wal.Offset
+
+// open opens the inbox. At the first time it also finds out where to begin to read, and what has settled.
+func (r *Receiver) open(ctx context.Context) (*wal.Journal, error) {
+	dir, o, err := r.store.Inbox()
+	if err != nil {
+		return nil, err
+	}
+	first := wal.Offset(0)
+	o.Cursor = func() (wal.Offset, error) {
+		segs, err := wal.Segments(dir, o)
+		if err == nil && len(segs) > 0 {
+			first = segs[0].Base // the oldest segment is the cursor: what was before it has settled
+		}
+		return first, err
+	}
+	j, report, err := wal.OpenContext(ctx, dir, o)
+	if err != nil {
+		return nil, asDamage(err)
+	}
+	if report.Torn != nil {
+		r.log.Info("the end of the inbox was cut off: it was never acknowledged", "torn", fmt.Sprint(*report.Torn))
+	}
+	if r.before == nil {
+		before, end, err := readNotes(ctx, dir, first, o)
+		if err != nil {
+			return nil, errors.Join(asDamage(err), j.Close())
+		}
+		r.before, r.next, r.replay, r.opened = before, first, end, r.options.Now()
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.journal, r.down = j, nil
+	return j, nil
+}
+
+// asDamage adds ErrDamaged to an error that says that an inbox is not what was written.
+func asDamage(err error) error {
+	var corrupt *wal.CorruptError
+	for _, is := range []error{wal.ErrGap, wal.ErrAhead, wal.ErrForeign, wal.ErrRewound, wal.ErrTrimmed} {
+		if errors.Is(err, is) {
+			return fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+	}
+	if errors.As(err, &corrupt) {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return err
+}
+
+// readNotes reads all notes. It also returns where the last record ends.
+func readNotes(ctx context.Context, dir string, from wal.Offset, o wal.Options) (before settledBefore, end wal.Offset, err error) {
+	before, end = settledBefore{}, from
+	reader, err := wal.OpenReader(dir, from, o)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer reader.Close()
+	for {
+		rec, err := reader.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			return before, end, nil
+		}
+		if err != nil {
+			return nil, 0, err
+		}
+		end = rec.Next
+		if !bytes.HasPrefix(rec.Payload, notePrefix) {
+			continue
+		}
+		var n note
+		if err := json.Unmarshal(rec.Payload, &n); err != nil {
+			return nil, 0, unreadable(&rec, err)
+		}
+		for _, s := range n.Settled {
+			before[s.Trace] = max(before[s.Trace], s.To)
+		}
+	}
+}
+
+// unreadable is the error of a record that is whole, and that this version cannot read. A newer one may have written it.
+func unreadable(rec *wal.Record, err error) error {
+	return fmt.Errorf("%w: its record at offset %d cannot be read: %w", ErrDamaged, rec.Offset, err)
+}
+
+// recovers reports whether trying again later may help.
+func recovers(err error) bool {
+	return !errors.Is(err, ErrDamaged) && !errors.Is(err, errFailed) && !errors.Is(err, audit.ErrClosed) && !errors.Is(err, audit.ErrReadOnly) &&
+		!errors.Is(err, errStore)
+}
+
+// errStore says that the store takes no more records.
+var errStore = errors.New("the store has failed")
+
+// run reads the inbox and joins what is in it until ctx ends. When the inbox fails, as when the disk is full, it is opened again. j is
+// the inbox, or err says why it could not be opened.
+func (r *Receiver) run(ctx context.Context, j *wal.Journal, err error) {
+	defer close(r.done)
+	for {
+		if err == nil {
+			err = r.session(ctx, j)
+			err = errors.Join(err, r.shut(j, err))
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		r.fail(err)
+		again := recovers(err)
+		r.log.Error("no spans are taken", "why", err.Error(), "again", again)
+		if !again {
+			<-ctx.Done()
+			return
+		}
+		select {
+		case <-time.After(r.options.Limits.Retry):
+			j, err = r.open(ctx)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// fail notes why there is no inbox.
+func (r *Receiver) fail(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.down = err
+}
+
+// shut closes a journal, after which no request writes to it.
+func (r *Receiver) shut(j *wal.Journal, why error) error {
+	r.mu.Lock()
+	r.journal = nil
+	if r.down = why; why == nil {
+		r.down = audit.ErrClosed
+	}
+	r.mu.Unlock()
+	return j.Close()
+}
+
+// trim removes the segments of the inbox whose spans have all settled. All records of these are stored, and noted.
+func (r *Receiver) trim(j *wal.Journal) error {
+	to := r.next
+	if held, ok := r.joiner.Held(); ok {
+		to = wal.Offset(held)
+	}
+	return j.RemoveBefore(to)
+}
+
+// noteSettled notes that the records of traces are stored.
+func (r *Receiver) noteSettled(ctx context.Context, j *wal.Journal) error {
+	for part := range slices.Chunk(r.settled, 100_000) {
+		text, err := json.Marshal(note{part})
+		if err != nil {
+			return err
+		}
+		if _, err := j.Append(ctx, text); err != nil {
+			return err
+		}
+	}
+	r.settled = r.settled[:0]
+	return nil
+}

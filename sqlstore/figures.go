@@ -1,0 +1,246 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql/driver"
+	"encoding/json"
+)
+
+// Figures say more about the records that a filter selects and that have a key of Frequencies.
+type Figures struct {
+	Count       int64 // records, or pieces of evidence
+	First, Last int64 // timestamps of the records
+
+	// ByAgent are the records by agent, in no promised order, with the weights of the evidence that has the key. Won is not
+	// counted.
+	ByAgent []AgentUses
+
+	Confidence float64 // the sum of the confidences of the records
+
+	// Subjects is how many different subjects the records have. If there were too many to remember, there are more of them
+	// (MoreSubjects).
+	Subjects     int64
+	MoreSubjects bool
+}
+
+// Figures returns the figures of some keys, in their order. A key of ByAgent is the 32 bytes of an agent. selected is how many
+// rows the filter selects in all. The budget is one of records: figures that it cuts are not returned.
+//
+// Where an index leads to the records of a key, they are read by it. An index of hashes has no time, so a source that is in use
+// everywhere would be read as a whole, also for the minute that a filter asks for. Then all keys are counted together in the
+// records that the filter selects, and so are those for which there is no index.
+func (db *DB) Figures(ctx context.Context, k TopKey, keys []string, f Filter, selected int64, b Budget) (figures []Figures, cut bool, err error) {
+	c := newFigureCount(db, k, keys, b)
+	apart, err := c.apart(ctx, &f, selected)
+	switch {
+	case err != nil:
+	case apart:
+		for i, key := range keys {
+			if err = c.run(ctx, k.within(key, f), keys[i:i+1], &c.tallies[i]); err != nil || c.cut {
+				break
+			}
+		}
+	case len(keys) > 0:
+		err = c.run(ctx, f, keys, nil)
+	}
+	if err == nil && !c.cut {
+		figures, err = c.figures(ctx)
+	}
+	if err != nil {
+		return nil, false, db.fail("count by "+k.name, err)
+	}
+	return figures, c.cut, nil
+}
+
+// within returns the filter with the key among its conditions, for a key that an index leads to.
+func (k *TopKey) within(key string, f Filter) Filter {
+	var h [32]byte
+	copy(h[:], key)
+	e, hash := k.evidence()
+	switch {
+	case hash:
+		e.Hash = &h
+		return e.within(f)
+	case k.of == ofAttributes:
+		f.Attributes = append(f.Attributes[:len(f.Attributes):len(f.Attributes)], Attribute{k.attribute, key})
+	case *k == BySubject:
+		f.Subject = &key
+	case *k == ByAgent:
+		f.Agent = &h
+	}
+	return f
+}
+
+// figureCount is a Figures under way.
+type figureCount struct {
+	db      *DB
+	key     TopKey
+	keys    []string
+	tallies []figureTally
+	byKey   map[string]*figureTally
+	meter   *Meter
+	cut     bool
+	members int // of all sets of subjects
+}
+
+type figureTally struct {
+	Figures
+	last     int64 // the record that was counted last
+	byAgent  map[int64]*AgentUses
+	subjects map[string]struct{}
+}
+
+func newFigureCount(db *DB, k TopKey, keys []string, b Budget) *figureCount {
+	c := &figureCount{db: db, key: k, keys: keys, tallies: make([]figureTally, len(keys)), byKey: map[string]*figureTally{}, meter: b.Start()}
+	for i, key := range keys {
+		c.tallies[i] = figureTally{last: -1, byAgent: map[int64]*AgentUses{}, subjects: map[string]struct{}{}}
+		c.byKey[key] = &c.tallies[i]
+	}
+	return c
+}
+
+// apart decides whether the records of each key are looked for apart.
+func (c *figureCount) apart(ctx context.Context, f *Filter, selected int64) (bool, error) {
+	e, hash := c.key.evidence()
+	switch {
+	case c.key == ByAgent:
+		return true, nil
+	case c.key == BySubject:
+		// With an agent in the filter it is the index of agents that is read, as a whole for each subject.
+		return f.Agent == nil && !f.Anonymous, nil
+	case hash && f.onlyAsOf():
+		return true, nil
+	case hash:
+		// A use that is looked up costs about as much as four that are read in passing.
+		return c.few(ctx, e.index(), nil, selected/4)
+	case c.key.of == ofAttributes:
+		return c.few(ctx, &byAttribute, []any{c.key.attribute}, min(selected/4, int64(c.db.sizes.lookup)))
+	}
+	return false, nil
+}
+
+// few reports whether all rows that an index has of the keys are not more than most. It reads the index alone. before are the
+// values of the index's columns before the key.
+func (c *figureCount) few(ctx context.Context, x *hashIndex, before []any, most int64) (few bool, err error) {
+	list, err := c.key.list(c.keys)
+	if err != nil {
+		return false, err
+	}
+	// The values are bound in this order: the list, those before the key, the limit.
+	condition := `u.generation = gen.n`
+	for _, column := range x.columns[:len(before)] {
+		condition += ` AND u.` + column + ` = ?`
+	}
+	query := generations + `SELECT count(*) FROM (SELECT 1 FROM json_each(?) j CROSS JOIN ` + x.from("u") +
+		` WHERE ` + condition + ` AND u.` + x.columns[len(before)] + ` = j.value LIMIT ?)`
+	args := append(append([]any{list}, before...), most+1)
+	err = first(ctx, c.db.readers, query, args, func(row []driver.Value) { few = integer(row[0]) <= most })
+	return few, err
+}
+
+// list writes keys, as the tables have them, for json_each.
+func (k *TopKey) list(keys []string) (string, error) {
+	_, hash := k.evidence()
+	texts := make([]string, len(keys))
+	for i, key := range keys {
+		texts[i] = key
+		if hash {
+			texts[i] = hexOf((*[32]byte)([]byte(key)))
+		}
+	}
+	b, err := json.Marshal(texts)
+	return string(b), err
+}
+
+// run counts the records that a filter selects and that have one of these keys: all for one tally, or with a nil one each for that
+// of its key.
+func (c *figureCount) run(ctx context.Context, f Filter, keys []string, one *figureTally) error {
+	weight := `NULL`
+	if c.key.of == ofEvidence {
+		weight = `e.weight`
+	}
+	var only []clause
+	if _, hash := c.key.evidence(); hash {
+		list, err := c.key.list(keys)
+		if err != nil {
+			return err
+		}
+		only = []clause{{`+` + c.key.column + ` IN (SELECT value FROM json_each(?))`, []any{list}}}
+	}
+	columns := c.key.column + `, a.idx, a.agent, a.timestamp, a.subject, a.result_confidence, ` + weight
+	join := c.key.joined(&f, only...)
+	more, err := c.db.scanSome(ctx, f, columns, join.sql, join.args, func(row []driver.Value) bool {
+		t := one
+		if t == nil {
+			key, ok := c.key.text(row[0])
+			if t = c.byKey[key]; t == nil || !ok {
+				return true
+			}
+		}
+		return c.add(t, row)
+	})
+	c.cut = c.cut || !more
+	return err
+}
+
+// add counts a row for a key, unless the budget is used up. The rows of a record come together.
+func (c *figureCount) add(t *figureTally, row []driver.Value) bool {
+	idx, agent, timestamp := integer(row[1]), integer(row[2]), integer(row[3])
+	u := t.byAgent[agent]
+	if u == nil {
+		u = &AgentUses{First: timestamp, Last: timestamp}
+		t.byAgent[agent] = u
+	}
+	if idx != t.last {
+		if !c.meter.More() {
+			return false
+		}
+		t.last = idx
+		if t.Count == 0 {
+			t.First, t.Last = timestamp, timestamp
+		}
+		t.First, t.Last = min(t.First, timestamp), max(t.Last, timestamp)
+		u.Answers++
+		u.First, u.Last = min(u.First, timestamp), max(u.Last, timestamp)
+		confidence, _ := row[5].(float64)
+		t.Confidence += confidence
+		if subject, ok := row[4].(string); ok {
+			if _, known := t.subjects[subject]; !known {
+				if c.members < c.db.sizes.keys {
+					t.subjects[subject] = struct{}{}
+					c.members++
+				} else {
+					t.MoreSubjects = true
+				}
+			}
+		}
+	}
+	t.Count++
+	weight, _ := row[6].(float64)
+	u.Weight += weight
+	return true
+}
+
+func (c *figureCount) figures(ctx context.Context) ([]Figures, error) {
+	agents := map[int64]struct{}{}
+	for i := range c.tallies {
+		for number := range c.tallies[i].byAgent {
+			agents[number] = struct{}{}
+		}
+	}
+	hashes, err := agentHashes(ctx, c.db, agents)
+	if err != nil {
+		return nil, err
+	}
+	figures := make([]Figures, len(c.tallies))
+	for i := range c.tallies {
+		t := &c.tallies[i]
+		t.Subjects = int64(len(t.subjects))
+		for number, u := range t.byAgent {
+			u.Agent = hashes[number]
+			t.ByAgent = append(t.ByAgent, *u)
+		}
+		figures[i] = t.Figures
+	}
+	return figures, nil
+}
