@@ -28,12 +28,15 @@ type reader struct {
 	// another content of the message that comes next than its publisher.
 	blamed  map[int]error
 	altered bool
-	empty   int // reads in a row that brought nothing new
+	silent  map[int]time.Time // replicas that did not answer, and until when they are not asked again unless all are silent
+	empty   int               // reads in a row that brought nothing new
 }
 
 const (
 	readTimeout  = 10 * time.Second
 	stalledPause = time.Second // while every replica is wrong about a message
+	// A server that is stopped costs a timeout with each try. Meanwhile the node reads nothing.
+	silentPause = 30 * time.Second
 )
 
 // same reports whether two messages say the same.
@@ -69,11 +72,19 @@ func (r *reader) pause(wait time.Duration) {
 	}
 }
 
-// replica is the one that is read. next takes the one after it.
+// replica is the one that is read: the next one that has not been silent lately, or just the next one.
 func (r *reader) replica() string {
 	r.node.mu.Lock()
 	defer r.node.mu.Unlock()
-	r.at %= len(r.node.replicas)
+	n := len(r.node.replicas)
+	now := time.Now()
+	for i := range n {
+		if at := (r.at + i) % n; !now.Before(r.silent[at]) {
+			r.at = at
+			return r.node.replicas[at]
+		}
+	}
+	r.at %= n
 	return r.node.replicas[r.at]
 }
 
@@ -95,6 +106,10 @@ func (r *reader) step() time.Duration {
 		return 0
 	}
 	if err != nil {
+		if r.silent == nil {
+			r.silent = map[int]time.Time{}
+		}
+		r.silent[r.at] = time.Now().Add(silentPause)
 		return r.blame(ctx, cursor, fmt.Errorf("replica %s: %w", replica, err))
 	}
 	if cursor > 0 {
@@ -229,6 +244,7 @@ func (r *reader) failed(err error) time.Duration {
 func (r *reader) nothing(ctx context.Context, cursor uint64) time.Duration {
 	n := r.node
 	delete(r.blamed, r.at)
+	delete(r.silent, r.at)
 	r.at++
 	r.empty++
 	n.mu.Lock()

@@ -115,6 +115,8 @@ func connect(ctx context.Context, o Options) (*Log, error) {
 	}
 	conn, err := nats.Connect(strings.Join(o.urls(), ","), append([]nats.Option{
 		nats.Name("auditsql"), nats.MaxReconnects(-1), nats.ReconnectWait(200 * time.Millisecond), nats.Timeout(o.Timeout),
+		// A server that is stopped keeps its connections. Another one is to be found within seconds.
+		nats.PingInterval(2 * time.Second), nats.MaxPingsOutstanding(2),
 	}, o.Connect...)...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", o.URL, err)
@@ -315,6 +317,7 @@ func (l *Log) connectReplicas() {
 		all.Go(func() {
 			conn, err := nats.Connect(u, append([]nats.Option{
 				nats.Name("auditsql reads a replica"), nats.NoReconnect(), nats.IgnoreDiscoveredServers(), nats.Timeout(l.opts.Timeout),
+				nats.PingInterval(2 * time.Second), nats.MaxPingsOutstanding(2),
 			}, l.opts.Connect...)...)
 			if err != nil {
 				return // the replica does not answer

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -246,115 +245,6 @@ func sameRoots(t testing.TB, nodes ...*cluster.Node) {
 		}
 		if report, err := n.Verify(context.Background(), audit.VerifyOptions{}); err != nil || !report.OK() {
 			t.Fatalf("node %d: %v, %v", i, report.Problems, err)
-		}
-	}
-}
-
-// Rail 5: a flipped bit in a replica's file takes messages from it. Its server says nothing, check does, and its steps heal it.
-func TestBitRotIsFoundAndHealed(t *testing.T) {
-	c := startServers(t, 3, nil)
-	c.initStream(jetstream.Spec{})
-	l := c.open()
-	ctx := t.Context()
-	for range 20 {
-		var ms []cluster.Message
-		for range 50 {
-			i := rand.IntN(1 << 40)
-			raw, _ := sample(i).Canonical()
-			ms = append(ms, cluster.NewRecord(sample(i).QueryID, raw))
-		}
-		for _, a := range l.Append(ctx, ms) {
-			if a.Err != nil {
-				t.Fatal(a.Err)
-			}
-		}
-	}
-	whole, err := awaitReport(t, l, func(r *cluster.Report) bool { return len(r.Damaged) == 0 && complete(r, 1000) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	if steps := whole.Healing(); len(steps) > 0 || len(whole.Info.Unproven) > 0 {
-		t.Fatalf("steps %q, unproven %q", steps, whole.Info.Unproven)
-	}
-	follower := slices.IndexFunc(whole.Info.Replicas, func(r cluster.Replica) bool { return !r.Leader })
-	at := slices.IndexFunc(c.specs, func(s serverSpec) bool { return s.Name == whole.Info.Replicas[follower].Name })
-	c.kill(at)
-	flipped := 0
-	err = filepath.WalkDir(c.specs[at].Dir, func(name string, d os.DirEntry, err error) error {
-		if err == nil && strings.Contains(name, "/streams/AUDIT/msgs/") && strings.HasSuffix(name, ".blk") {
-			b, err := os.ReadFile(name)
-			if err != nil {
-				return err
-			}
-			b[len(b)/2] ^= 1
-			flipped++
-			return os.WriteFile(name, b, 0o600)
-		}
-		// What the server remembers of its files would hide that they have changed.
-		if err == nil && strings.HasSuffix(name, "/streams/AUDIT/msgs/index.db") {
-			return os.Remove(name)
-		}
-		return err
-	})
-	if err != nil || flipped == 0 {
-		t.Fatalf("%d blocks were altered, %v", flipped, err)
-	}
-	c.start(at)
-	sick, err := awaitReport(t, l, func(r *cluster.Report) bool { return len(r.Damaged) > 0 })
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("%+v", sick.Damaged)
-	steps := strings.Join(sick.Healing(), "\n")
-	if sick.Damaged[0].Name != c.specs[at].Name || !strings.Contains(steps, "Stop server "+c.specs[at].Name) {
-		t.Fatalf("%+v: %s", sick.Damaged, steps)
-	}
-	// A node that reads it gets everything all the same.
-	n, err := openProven(t, filepath.Join(t.TempDir(), "store"), l)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer n.Close()
-	if err := n.WaitFor(ctx, 1000); err != nil {
-		t.Fatal(err)
-	}
-	// As the steps say.
-	c.kill(at)
-	var stream string
-	if err := filepath.WalkDir(c.specs[at].Dir, func(name string, d os.DirEntry, err error) error {
-		if err == nil && strings.HasSuffix(name, "/streams/AUDIT") {
-			stream = name
-		}
-		return err
-	}); err != nil || stream == "" {
-		t.Fatal(err)
-	}
-	if err := os.Rename(stream, filepath.Join(t.TempDir(), "aside")); err != nil {
-		t.Fatal(err)
-	}
-	c.start(at)
-	if _, err := awaitReport(t, l, func(r *cluster.Report) bool { return len(r.Damaged) == 0 && complete(r, 1000) }); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// complete reports whether all replicas answer and have everything up to a number.
-func complete(r *cluster.Report, last uint64) bool {
-	return !slices.ContainsFunc(r.Info.Replicas, func(x cluster.Replica) bool { return !x.Answers || x.First != 1 || x.Last < last || x.Missing > 0 })
-}
-
-// awaitReport checks until the report is as wanted.
-func awaitReport(t *testing.T, l cluster.Log, as func(*cluster.Report) bool) (cluster.Report, error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
-	defer cancel()
-	for {
-		r, err := cluster.Check(ctx, l)
-		if err == nil && as(&r) {
-			return r, nil
-		}
-		if ctx.Err() != nil {
-			return r, fmt.Errorf("the last report is %+v, %w", r, err)
 		}
 	}
 }

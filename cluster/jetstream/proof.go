@@ -147,9 +147,7 @@ func (l *Log) prove(ctx context.Context, replicas []cluster.Replica) (unproven [
 		return nil, fmt.Errorf("connect to the system account: %w", err)
 	}
 	defer conn.Close()
-	ctx, cancel := context.WithTimeout(ctx, l.opts.Timeout)
-	defer cancel()
-	about, err := ask[varz](ctx, conn, "VARZ", struct{}{}, replicas)
+	about, err := ask[varz](ctx, l.opts.Timeout, conn, "VARZ", struct{}{}, replicas)
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +155,7 @@ func (l *Log) prove(ctx context.Context, replicas []cluster.Replica) (unproven [
 	if err != nil {
 		return nil, err
 	}
-	streams, err := ask[jsz](ctx, conn, "JSZ", map[string]any{"account": account, "streams": true}, replicas)
+	streams, err := ask[jsz](ctx, l.opts.Timeout, conn, "JSZ", map[string]any{"account": account, "streams": true}, replicas)
 	if err != nil {
 		return nil, err
 	}
@@ -210,8 +208,11 @@ func look(r *cluster.Replica, j *jsz, account, stream string) {
 	}
 }
 
-// ask asks all servers of the cluster, and returns their answers by their names when those of the replicas have come, or when ctx ends.
-func ask[T any](ctx context.Context, conn *nats.Conn, what string, options any, replicas []cluster.Replica) (map[string]serverAnswer[T], error) {
+// ask asks all servers of the cluster, and returns their answers by their names when those of the replicas have come, or after the
+// timeout. Each question has a timeout of its own: one server that does not answer must not keep the others from being heard.
+func ask[T any](ctx context.Context, timeout time.Duration, conn *nats.Conn, what string, options any, replicas []cluster.Replica) (map[string]serverAnswer[T], error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
 	request, err := json.Marshal(options)
 	if err != nil {
 		return nil, err
@@ -251,6 +252,8 @@ func ask[T any](ctx context.Context, conn *nats.Conn, what string, options any, 
 
 // account returns the name of the account that has the stream.
 func (l *Log) account(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.opts.Timeout)
+	defer cancel()
 	msg, err := l.conn.RequestWithContext(ctx, "$SYS.REQ.USER.INFO", nil)
 	if err != nil {
 		return "", fmt.Errorf("ask for the account: %w", err)

@@ -66,11 +66,11 @@ system_account: SYS
 no_auth_user: audit
 `, spec.Name, spec.Client, spec.Dir, interval)
 	if spec.Cluster != 0 {
-		fmt.Fprintf(&conf, "cluster { name: C, listen: 127.0.0.1:%d, routes: [", spec.Cluster)
+		var routes []string
 		for _, r := range spec.Routes {
-			fmt.Fprintf(&conf, "nats://127.0.0.1:%d ", r)
+			routes = append(routes, fmt.Sprintf("nats://127.0.0.1:%d", r))
 		}
-		fmt.Fprint(&conf, "] }\n")
+		fmt.Fprintf(&conf, "cluster { name: C, listen: 127.0.0.1:%d, routes: [%s] }\n", spec.Cluster, strings.Join(routes, ", "))
 	}
 	name := filepath.Join(spec.Dir, "server.conf")
 	if err := os.MkdirAll(spec.Dir, 0o700); err != nil {
