@@ -143,14 +143,8 @@ func (s *selection) walkParts(ctx context.Context, yield func(part, error) bool)
 	}
 }
 
-// scan runs a query over every part and hands each row to visit, see querier. The rows
-// are counted in Go: SQLite would sort each part before it groups it.
-func (db *DB) scan(ctx context.Context, f Filter, columns, join string, args []any, visit func([]driver.Value)) error {
-	_, err := db.scanSome(ctx, f, columns, join, args, all(visit))
-	return err
-}
-
-// scanSome is scan for a visit that returns whether it wants more rows. more is false if it did not.
+// scanSome runs a query over every part and hands each row to visit, see querier. The rows are counted in Go: SQLite would sort
+// each part before it groups it. visit returns whether it wants more rows, and more is false if it did not.
 func (db *DB) scanSome(ctx context.Context, f Filter, columns, join string, args []any, visit func([]driver.Value) bool) (more bool, err error) {
 	more = true
 	for p, err := range db.parts(ctx, f, false) {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	gomaps "maps"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -310,16 +309,6 @@ func TestAgentsAsOfAMoment(t *testing.T) {
 	if counts, cut, err := all.Agents(t.Context(), ptr(int64(200)), sqlstore.Budget{Records: 20}); err != nil || !cut || len(counts) == 0 {
 		t.Errorf("within a budget: %+v, %v, %v", counts, cut, err)
 	}
-}
-
-// killed copies a database as it is, with its -wal.
-func killed(t *testing.T, path string) string {
-	t.Helper()
-	left := filepath.Join(t.TempDir(), "left")
-	if err := os.CopyFS(left, os.DirFS(filepath.Dir(path))); err != nil {
-		t.Fatal(err)
-	}
-	return filepath.Join(left, filepath.Base(path))
 }
 
 // beforeActivity makes a database of the version before the rollup out of one with records.
