@@ -24,8 +24,8 @@ import (
 	"github.com/auditsql/auditsql/otlp"
 )
 
-// freePort returns an address of this machine on which nobody listens. A server that is started again takes the same one.
-func freePort(t testing.TB) string {
+// freeAddress returns an address of this machine on which nobody listens. A server that is started again takes the same one.
+func freeAddress(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -102,7 +102,7 @@ func TestKillUnderSendersOfSpans(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 1))
-	address := freePort(t)
+	address := freeAddress(t)
 	flags := []string{"--otlp", address, "--settle", "1s"}
 	var next, given atomic.Int64
 	var mu sync.Mutex
