@@ -166,7 +166,7 @@ func TestRealSenders(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "store")
 	auditsql(t, dir, "init")
 	token := strings.TrimSpace(auditsql(t, dir, "token", "add", "agents", "--scope", "write"))
-	overHTTP, overGRPC := freePort(t), freePort(t)
+	overHTTP, overGRPC := freeAddress(t), freeAddress(t)
 	flags := []string{"--otlp", overHTTP, "--otlp-grpc", overGRPC, "--settle", "2s"}
 	s := serve(t, dir, flags...)
 	const traces = 200
