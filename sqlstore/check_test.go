@@ -126,6 +126,7 @@ func TestCheckFinds(t *testing.T) {
 			"contribution: there is no entry 999"},
 		{"a wrong count of contributions", `UPDATE store SET value = 1 WHERE name = 'contributions'`, "contribution: has 60 rows, table store counts 1"},
 		{"a changed attribute", `UPDATE attribute SET value = 'm2' WHERE audit = 4 AND key = 'model'`, "attribute: the rows of record 4"},
+		{"an epoch that stands for nothing", `UPDATE audit SET epoch = 9999 WHERE idx = 4`, "audit: epoch of row 4"},
 		{"a number that stands for nothing", `UPDATE audit SET result = 9999 WHERE idx = 4`, "audit: result_hash of row 4"},
 		{"evidence that stands for nothing", `UPDATE contribution SET assertion = 9999 WHERE audit = 4 AND position = 0`, "contribution: row 0 of record 4"},
 		{"a changed hash", `UPDATE hash SET hex = '` + hx("x") + `' WHERE id = (SELECT assertion FROM contribution WHERE audit = 4 AND position = 2)`,
