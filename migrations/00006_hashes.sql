@@ -8,8 +8,8 @@
 -- are numbers, and the records of a number stand together in every other index. Numbers ascend with the generations, so these indexes
 -- need no generation in front.
 --
--- The ids of records are not in the dictionary. No other record has them, so a row there would save nothing (measured: a record
--- would take 30 bytes more).
+-- The ids of records are not in the dictionary: no other record has them, so a row there would save nothing and cost some 30
+-- bytes (by reckoning).
 --
 -- The indexes by time have no query id any more. Where several records have one timestamp, the readers sort them by id.
 --

@@ -40,14 +40,7 @@ func (f *Filter) matchesRecord(r *Record) bool {
 		meets(r.Subject, f.Subject) && (f.SubjectGlob == nil || r.Subject != nil && glob(*f.SubjectGlob, *r.Subject)) &&
 		meets(r.Predicate, f.Predicate) && meets(r.Lens, f.Lens) && meets(r.ResultHash, f.Result) &&
 		!slices.ContainsFunc(f.Attributes, func(a Attribute) bool { return !slices.Contains(r.Attributes, a) }) &&
-		(f.MinConfidence == nil || r.ResultConfidence >= *f.MinConfidence) && (f.MaxConfidence == nil || r.ResultConfidence <= *f.MaxConfidence) &&
-		!slices.ContainsFunc(f.AnyOf, func(list []Filter) bool { return !anyMatches(list, r) }) && !anyMatches(f.NoneOf, r)
-}
-
-// anyMatches reports whether a record meets one filter of a list or more. What a record lacks meets no filter, as a condition that is
-// NULL is not met.
-func anyMatches(list []Filter, r *Record) bool {
-	return slices.ContainsFunc(list, func(g Filter) bool { return g.Matches(r) })
+		(f.MinConfidence == nil || r.ResultConfidence >= *f.MinConfidence) && (f.MaxConfidence == nil || r.ResultConfidence <= *f.MaxConfidence)
 }
 
 // matchesLists tells it of the lists that ofLists has.
