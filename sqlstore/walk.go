@@ -182,8 +182,12 @@ func (w *walker) first(ctx context.Context, n int) (page []auditRow, whole bool,
 	cs = append(append(cs, open.of(w.path.first)...),
 		clause{w.path.first + to + bound + stretch.sql + ` ORDER BY ` + w.path.order + ` LIMIT 1 OFFSET ?), ?)`, append(stretch.args, n-1, far)})
 	all := and(cs)
+	read := itsTime
+	if w.placed {
+		read = itsPlace
+	}
 	most := n + w.db.sizes.selectPage
-	page, cut, err := w.db.records(ctx, itsTime,
+	page, cut, err := w.db.records(ctx, read,
 		recordQuery{`FROM ` + w.path.from, ` WHERE ` + all.sql + ` ORDER BY ` + w.path.order + ` LIMIT ?`, append(all.args, most)})
 	return page, err == nil && !cut && len(page) < most, err
 }
