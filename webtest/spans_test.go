@@ -89,7 +89,7 @@ func (s *site) figure(name string) float64 {
 func (s *site) settled() {
 	s.t.Helper()
 	await(s.t, "all traces to settle", func() bool {
-		return s.figure("auditsql_otlp_held_spans") == 0
+		return s.figure("auditsql_otlp_replaying") == 0 && s.figure("auditsql_otlp_held_spans") == 0
 	})
 }
 

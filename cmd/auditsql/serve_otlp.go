@@ -180,13 +180,14 @@ func (s *serving) otlpFacts(o *serveOptions, listeners []net.Listener, config *t
 type spanMetrics struct{ receiver *receive.Receiver }
 
 var (
-	spansReady    = prometheus.NewDesc("auditsql_otlp_ready", "1 when spans are taken, otherwise 0.", nil, nil)
-	spansHeld     = prometheus.NewDesc("auditsql_otlp_held_spans", "Spans whose traces have not settled.", nil, nil)
-	spansInbox    = prometheus.NewDesc("auditsql_otlp_inbox_bytes", "Bytes of the inbox that are not removed yet.", nil, nil)
-	spansBecame   = prometheus.NewDesc("auditsql_otlp_spans_total", "Spans whose traces have settled, by what became of them.", []string{"became"}, nil)
-	spansInserted = prometheus.NewDesc("auditsql_otlp_records_total", "Records that were made of spans.", []string{"outcome"}, nil)
-	spansEarly    = prometheus.NewDesc("auditsql_otlp_early_traces_total", "Traces that were joined early, since too many spans were held.", nil, nil)
-	spansLate     = prometheus.NewDesc("auditsql_otlp_late_spans_total", "Spans of context that came when their trace had settled.", nil, nil)
+	spansReady     = prometheus.NewDesc("auditsql_otlp_ready", "1 when spans are taken, otherwise 0.", nil, nil)
+	spansReplaying = prometheus.NewDesc("auditsql_otlp_replaying", "1 while spans of an earlier start are still being read, otherwise 0.", nil, nil)
+	spansHeld      = prometheus.NewDesc("auditsql_otlp_held_spans", "Spans whose traces have not settled.", nil, nil)
+	spansInbox     = prometheus.NewDesc("auditsql_otlp_inbox_bytes", "Bytes of the inbox that are not removed yet.", nil, nil)
+	spansBecame    = prometheus.NewDesc("auditsql_otlp_spans_total", "Spans whose traces have settled, by what became of them.", []string{"became"}, nil)
+	spansInserted  = prometheus.NewDesc("auditsql_otlp_records_total", "Records that were made of spans.", []string{"outcome"}, nil)
+	spansEarly     = prometheus.NewDesc("auditsql_otlp_early_traces_total", "Traces that were joined early, since too many spans were held.", nil, nil)
+	spansLate      = prometheus.NewDesc("auditsql_otlp_late_spans_total", "Spans of context that came when their trace had settled.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
@@ -204,6 +205,11 @@ func (c *spanMetrics) Collect(to chan<- prometheus.Metric) {
 		ready = 0
 	}
 	gauge(spansReady, ready)
+	replaying := 0.0
+	if s.Replaying {
+		replaying = 1
+	}
+	gauge(spansReplaying, replaying)
 	gauge(spansHeld, float64(s.Held))
 	gauge(spansInbox, float64(s.InboxBytes))
 	count(spansBecame, s.Counts.Records, string(otlp.BecameRecord))

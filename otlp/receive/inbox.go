@@ -73,6 +73,7 @@ func (r *Receiver) open(ctx context.Context) (*wal.Journal, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.journal, r.down = j, nil
+	r.state.Replaying = r.next < r.replay
 	return j, nil
 }
 

@@ -56,6 +56,8 @@ type Receiver struct {
 type State struct {
 	// Err is why it takes no spans, or nil. It wraps ErrDamaged if the inbox is damaged.
 	Err error
+	// Replaying says that spans which an earlier opening has acknowledged are still being read. Held does not count all of them yet.
+	Replaying bool
 	// Held is how many spans belong to traces that have not settled.
 	Held int
 	// InboxBytes is how much of the inbox is not removed yet.

@@ -232,6 +232,7 @@ func (r *Receiver) flush(ctx context.Context, j *wal.Journal) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := &r.state
+	s.Replaying = r.next < r.replay
 	s.Held, s.Early, s.Late = r.joiner.Spans(), r.joiner.Early(), r.joiner.Late()
 	s.Inserted, s.Duplicate = s.Inserted+inserted, s.Duplicate+duplicate
 	s.Counts.Records, s.Counts.Rejected = s.Counts.Records-rejected, s.Counts.Rejected+rejected
