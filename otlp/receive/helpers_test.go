@@ -274,6 +274,13 @@ func (m *memoryStore) PutAudits(ctx context.Context, records []*audit.QueryAudit
 	return results, nil
 }
 
+// has reports whether a record was put. The receiver may be putting others meanwhile.
+func (m *memoryStore) has(id audit.QueryID) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.ids[id]
+}
+
 func (m *memoryStore) GetAudit(ctx context.Context, id audit.QueryID) (*audit.QueryAudit, error) {
 	return m.records.GetAudit(ctx, id)
 }

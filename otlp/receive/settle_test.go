@@ -98,7 +98,7 @@ func TestWhenATraceSettles(t *testing.T) {
 		makeStore(t, disk)
 		store := newMemoryStore().of(disk.Process(), immortal)
 		r := open(t, store, receive.Options{})
-		has := func(trace int) bool { synctest.Wait(); return store.ids[idOf(trace)] }
+		has := func(trace int) bool { synctest.Wait(); return store.has(idOf(trace)) }
 		pass := func(d time.Duration) { time.Sleep(d); synctest.Wait() }
 		rooted, rootless := conversation(1), conversation(2)
 		sent(t, r, rooted...)
@@ -360,7 +360,7 @@ func TestAFullDisk(t *testing.T) {
 		synctest.Wait()
 		sent(t, r, conversation(2)...)
 		settle()
-		if s := r.State(); s.Err != nil || !store.ids[idOf(1)] || !store.ids[idOf(2)] || len(store.ids) != 2 {
+		if s := r.State(); s.Err != nil || !store.has(idOf(1)) || !store.has(idOf(2)) || len(store.ids) != 2 {
 			t.Errorf("%+v, %v", s, store.ids)
 		}
 		if err := r.Close(); err != nil {
