@@ -36,6 +36,9 @@ func TestFollowMissesNothing(t *testing.T) {
 	if len(all) != 30 {
 		t.Fatalf("%d records", len(all))
 	}
+	if _, err := db.ListRecent(t.Context(), 1); err != nil { // which waits until SQLite has all
+		t.Fatal(err)
+	}
 	for range 3 { // one checkpoint lets the segments before the one before it go
 		if err := audit.Checkpoint(db); err != nil {
 			t.Fatal(err)
