@@ -30,24 +30,23 @@ func TestFollowMissesNothing(t *testing.T) {
 	const n = 60
 	dir := filepath.Join(t.TempDir(), "store")
 	db := openDB(t, dir, audit.WithSegmentBytes(2000), audit.WithRetention(audit.RetainNone))
-	putSamples(t, db, 0, 30)
-	all := followed(t, db, 0)
-	wantTailed(t, all, 0)
-	if len(all) != 30 {
-		t.Fatalf("%d records", len(all))
-	}
-	for range 3 { // one checkpoint lets the segments before the one before it go
+	var all []audit.TailRecord
+	for part := range 3 { // a checkpoint that finds something new lets the segments before the one before it go
+		putSamples(t, db, 10*part, 10*part+10)
+		if err := db.AwaitApplied(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		all = followed(t, db, 0)
 		if err := audit.Checkpoint(db); err != nil {
 			t.Fatal(err)
 		}
 	}
-	first, _, err := db.TailRange(t.Context())
-	if err != nil {
-		t.Fatal(err)
+	wantTailed(t, all, 0)
+	if len(all) != 30 {
+		t.Fatalf("%d records", len(all))
 	}
-	if first <= all[10].Offset {
-		// Known gap: when all records came to SQLite in one transaction, the checkpoints find nothing new after the first one.
-		t.Skipf("the journal begins at %d: nothing was trimmed", first)
+	if first, _, err := db.TailRange(t.Context()); err != nil || first <= all[10].Offset {
+		t.Fatalf("the journal begins at %d, %v: nothing was trimmed", first, err)
 	}
 	reader := openDB(t, dir, audit.ReadOnly())
 	for _, who := range []*audit.DB{db, reader} {

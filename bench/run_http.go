@@ -155,7 +155,8 @@ func runHTTP(ctx context.Context, j job) ([]row, error) {
 		return nil, err
 	}
 	took := time.Since(p.began)
-	// A store in this process lags further behind, since it is given more. Only with that is what a put costs comparable.
+	// A store in this process is given more records a second, and so SQLite lacks more of them at the end. What a put costs can only be
+	// compared when SQLite has all.
 	if d, ok := s.(drainer); ok && !open {
 		if err := d.drain(ctx); err != nil {
 			return nil, err

@@ -412,7 +412,7 @@ func refill(l *memlog.Log, i, n int) {
 	}
 }
 
-// A log that is trimmed behind its readers is read on.
+// A reader goes on when the log is trimmed before the place that it has reached.
 func TestATrimBeforeTheCursorIsNoTrouble(t *testing.T) {
 	t.Parallel()
 	l := newLog(t)

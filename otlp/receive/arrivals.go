@@ -10,8 +10,8 @@ import (
 
 // arrivals are the times at which spans came that have not been joined yet.
 //
-// The goroutine that joins may be behind: a store that is busy keeps it waiting. By its own clock a trace could settle then although more
-// of its spans are in the inbox already. So its clock stands still at the time at which the next span came, until that span is joined.
+// The goroutine that joins may have spans in the inbox that it has not read yet: a busy store keeps it waiting. By its own clock a
+// trace could settle then although more of its spans are in the inbox already. So its clock stands still at the time at which the next span came, until that span is joined.
 // What settles is the same then as without the delay.
 type arrivals struct {
 	mu  sync.Mutex
@@ -26,7 +26,7 @@ type arrival struct {
 }
 
 // together is how far the beginnings of two requests may lie apart that count as one arrival. So their number is bounded by the time
-// for which joining is behind.
+// that the oldest span waits to be joined.
 const together = 50 * time.Millisecond
 
 // begin notes that spans are about to be appended.
