@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -268,6 +269,45 @@ func TestAMissingMessage(t *testing.T) {
 		t.Fatal(err)
 	}
 	sameRoots(t, a, c)
+}
+
+// counted counts the reads of a log.
+type counted struct {
+	cluster.Log
+	reads atomic.Int64
+}
+
+func (c *counted) Read(ctx context.Context, replica string, from uint64, limit int) ([]cluster.Stored, error) {
+	c.reads.Add(1)
+	return c.Log.Read(ctx, replica, from, limit)
+}
+
+// A message is missing while one replica does not answer: the node says so, and does not ask the others again and again without a wait.
+func TestAMissingMessageWhileAReplicaIsSilent(t *testing.T) {
+	t.Parallel()
+	l := newLog(t)
+	c := &counted{Log: l}
+	a := openNode(t, t.TempDir(), c, fast)
+	l.SetDown("r1", true)
+	for i := range 3 {
+		putOne(t, a, sample(i))
+	}
+	l.Lack("r2", 4)
+	l.Lack("r3", 4)
+	for i := 3; i < 5; i++ { // no replica that answers has the first of them, and a later one shows that
+		go a.PutAudit(t.Context(), sample(i))
+	}
+	awaitErr(t, a, cluster.ErrGap)
+	if n := c.reads.Load(); n > 10_000 {
+		t.Errorf("it read %d times", n)
+	}
+	l.SetDown("r1", false)
+	awaitErr(t, a, nil)
+	if err := a.WaitFor(t.Context(), 5); err != nil {
+		t.Fatal(err)
+	}
+	wantRecord(t, a, sample(3))
+	wantRecord(t, a, sample(4))
 }
 
 // Rail 3: a message that does not fit its publisher's hash is read from another replica.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -151,12 +152,7 @@ func (n *Node) forget(waiters []*waiter) {
 	defer n.mu.Unlock()
 	for _, w := range waiters {
 		key := w.id.String()
-		left := n.waiting[key][:0]
-		for _, other := range n.waiting[key] {
-			if other != w {
-				left = append(left, other)
-			}
-		}
+		left := slices.DeleteFunc(n.waiting[key], func(other *waiter) bool { return other == w })
 		if n.waiting[key] = left; len(left) == 0 {
 			delete(n.waiting, key)
 		}

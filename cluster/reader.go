@@ -28,7 +28,7 @@ type reader struct {
 	// another content of the message that comes next than its publisher.
 	blamed  map[int]error
 	altered bool
-	silent  map[int]time.Time // replicas that did not answer, and until when they are not asked again unless all are silent
+	silent  map[int]time.Time // replicas that did not answer, and until when they are asked only after all others were wrong
 	empty   int               // reads in a row that brought nothing new
 }
 
@@ -72,16 +72,20 @@ func (r *reader) pause(wait time.Duration) {
 	}
 }
 
-// replica is the one that is read: the next one that has not been silent lately, or just the next one.
+// replica is the one that is read: the next of those that were not wrong since something was applied. One that was silent lately comes
+// last. It must come, though: a round ends when all replicas were wrong, and until then nothing waits.
 func (r *reader) replica() string {
 	r.node.mu.Lock()
 	defer r.node.mu.Unlock()
 	n := len(r.node.replicas)
 	now := time.Now()
-	for i := range n {
-		if at := (r.at + i) % n; !now.Before(r.silent[at]) {
-			r.at = at
-			return r.node.replicas[at]
+	for _, silentToo := range []bool{false, true} {
+		for i := range n {
+			at := (r.at + i) % n
+			if r.blamed[at] == nil && (silentToo || !now.Before(r.silent[at])) {
+				r.at = at
+				return r.node.replicas[at]
+			}
 		}
 	}
 	r.at %= n
@@ -112,6 +116,7 @@ func (r *reader) step() time.Duration {
 		r.silent[r.at] = time.Now().Add(silentPause)
 		return r.blame(ctx, cursor, fmt.Errorf("replica %s: %w", replica, err))
 	}
+	delete(r.silent, r.at)
 	if cursor > 0 {
 		overlap, err := r.overlaps(ctx, replica, cursor, ms)
 		if err != nil {
@@ -134,10 +139,10 @@ func (r *reader) step() time.Duration {
 		good++
 	}
 	if good > 0 {
-		if err := r.apply(ctx, ms[:good], ""); err != nil {
+		if err := r.apply(ms[:good], ""); err != nil {
 			return r.failed(err)
 		}
-		return 0 // the message that is wrong, if there is one, is read again from another replica
+		return 0 // the message that is wrong, if there is one, is read once more, and then from another replica
 	}
 	if wrong != nil {
 		r.altered = r.altered || errors.Is(wrong, ErrAltered)
@@ -197,7 +202,7 @@ func (r *reader) wrong(replica string, next uint64, m *Stored) error {
 }
 
 // apply hands messages to the copy and tells the puts that wait. refuse, if not "", is why the only one of them is not to be stored.
-func (r *reader) apply(ctx context.Context, ms []Stored, refuse string) error {
+func (r *reader) apply(ms []Stored, refuse string) error {
 	n := r.node
 	batch := make([]audit.Message, len(ms))
 	for i, m := range ms {
@@ -243,8 +248,7 @@ func (r *reader) failed(err error) time.Duration {
 // nothing is a read that brought nothing new. The replica may lag, so the next read is of another one.
 func (r *reader) nothing(ctx context.Context, cursor uint64) time.Duration {
 	n := r.node
-	delete(r.blamed, r.at)
-	delete(r.silent, r.at)
+	clear(r.blamed) // a replica that was wrong may have the message by now
 	r.at++
 	r.empty++
 	n.mu.Lock()
@@ -274,7 +278,7 @@ func (r *reader) blame(ctx context.Context, cursor uint64, err error) time.Durat
 	r.blamed, r.altered = nil, false
 	if altered {
 		if m, ok := r.published(ctx, cursor+1); ok {
-			if err := r.apply(ctx, []Stored{m}, "its content does not fit the hash of its publisher"); err != nil {
+			if err := r.apply([]Stored{m}, "its content does not fit the hash of its publisher"); err != nil {
 				return r.failed(err)
 			}
 			return 0

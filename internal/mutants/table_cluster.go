@@ -50,4 +50,7 @@ var clusterMutants = []mutant{
 	{"a put whose ID the log has seen with another message", "cluster/put.go",
 		"			m.ID = fmt.Sprintf(\"%s/%d\", w.id, again)\n", "",
 		"cluster", "^TestPoison$", nil},
+	{"the silent replica in a round of wrong ones", "cluster/reader.go",
+		"(silentToo || !now.Before(r.silent[at]))", "!now.Before(r.silent[at])",
+		"cluster", "^TestAMissingMessageWhileAReplicaIsSilent$", nil},
 }
