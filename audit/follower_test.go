@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/tree"
@@ -395,4 +396,26 @@ func TestAnApplyThatWasInterrupted(t *testing.T) {
 		t.Errorf("%d records, %v", n, err)
 	}
 	wantSound(t, f.DB)
+}
+
+// The last records of a store that follows a log are what there is: it does not wait for more.
+func TestLastRecordsOfAFollower(t *testing.T) {
+	t.Parallel()
+	f := openFollower(t, filepath.Join(t.TempDir(), "store"))
+	ms := messages(t, 1, 0, 5)
+	applyAll(t, f, ms...)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	newest, err := f.LastRecords(ctx, 3, audit.Filter{})
+	if err != nil || len(newest.Records) != 3 {
+		t.Fatalf("%+v, %v", newest, err)
+	}
+	for i, rec := range newest.Records {
+		if string(rec.Raw) != string(ms[2+i].Payload) {
+			t.Errorf("record %d is %s", i, rec.Raw)
+		}
+	}
+	for rec, err := range f.Follow(ctx, newest.Next, false) {
+		t.Errorf("after the last one comes %s, %v", rec.Raw, err)
+	}
 }

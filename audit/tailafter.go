@@ -55,7 +55,7 @@ func (db *DB) tailAfter(ctx context.Context, after Offset, follow bool, yield fu
 		return err
 	}
 	if db.file.Follows != nil {
-		return db.tailFollowedAfter(ctx, after, yield)
+		return db.tailFollowedAfter(ctx, after, follow, yield)
 	}
 	from, err := db.recordFrom(ctx, after)
 	if err != nil {

@@ -24,7 +24,7 @@ func (db *DB) tailFollowed(ctx context.Context, n int, follow bool, yield func([
 }
 
 // tailFollowedAfter is tailAfter for a store that follows a log.
-func (db *DB) tailFollowedAfter(ctx context.Context, after Offset, yield func(TailRecord, error) bool) error {
+func (db *DB) tailFollowedAfter(ctx context.Context, after Offset, follow bool, yield func(TailRecord, error) bool) error {
 	cursor, err := db.sql.Cursor(ctx)
 	if err != nil {
 		return err
@@ -36,12 +36,7 @@ func (db *DB) tailFollowedAfter(ctx context.Context, after Offset, yield func(Ta
 	if err != nil {
 		return err
 	}
-	// Without such an entry the index may be above the next one.
-	have, err := db.entries(ctx)
-	if err != nil {
-		return err
-	}
-	return db.tailEntries(ctx, min(index, have), true, func(rec TailRecord) bool { return yield(rec, nil) })
+	return db.tailEntries(ctx, index, follow, func(rec TailRecord) bool { return yield(rec, nil) })
 }
 
 // entries returns how many entries SQLite has.
@@ -65,7 +60,7 @@ func (db *DB) tailEntries(ctx context.Context, index uint64, follow bool, take f
 			if err != nil {
 				return db.lost(err)
 			}
-			if !take(TailRecord{Offset: Offset(v.JournalOffset), Next: endOf(v.JournalOffset), Raw: v.Value}) {
+			if !take(tailRecord(v.JournalOffset, v.Value)) {
 				return nil
 			}
 			index = v.Index + 1

@@ -22,7 +22,7 @@ func (a *app) next(p *tui.Page, steps []view.Step) {
 		args := s.Args
 		if flag != nil && flag.Changed {
 			if cmd, _, err := a.cmd.Root().Find(args[:1]); err == nil && cmd.Flags().Lookup(moment) != nil {
-				args = slices.Concat(args[:1], []string{"--" + moment, flag.Value.String()}, args[1:])
+				args = slices.Concat(args[:1], []string{"--" + moment, given(flag)[0]}, args[1:])
 			}
 		}
 		commands[i] = tui.Entry{Name: a.typed(args...), About: s.About}
