@@ -57,7 +57,7 @@ func TestForensicScreensFitTheTerminal(t *testing.T) {
 	commands := [][]string{
 		{"trace", ids[len(ids)-2]}, {"trace", "--unapproved", "--limit", "3", "--tz", "Asia/Kolkata"}, {"impact", hash(0x41).String()},
 		{"impact", "--source", hash(0x83).String()}, {"impact", hash(0x41).String(), "--depth", "all"}, {"trace", "--up", ids[len(ids)-2]}, {"answers", subject, subject}, {"diff", ids[0], ids[9]}, {"agents"},
-		{"timeline"}, {"timeline", "--by", "day", "--to", "2030-01-01"}, {"top", "--by", "subject"}, {"top", "--by", "source"}, {"top", "--by", "lens"}, {"top", "--by", "attr:trace_id"}, {"top", "--by", "lifecycle"},
+		{"timeline"}, {"timeline", "--by", "day", "--to", "2030-01-01"}, {"top", "--by", "subject"}, {"top", "--by", "source"}, {"top", "--by", "lens"}, {"top", "--by", "attr:" + subject}, {"top", "--by", "lifecycle"},
 		{"compare", "--by", "subject", "--from", "2026-11-25", "--to", "2030-01-01", "--with", "2026-11-23", "--and", "2026-11-24"}, {"name"},
 		{"get", ids[9]}, {"sql", "unapproved"}, {"sql", "agents"}, {"sql", "SELECT * FROM contributions LIMIT 5"},
 	}
