@@ -81,11 +81,11 @@ func (db *DB) copyTo(ctx context.Context, part string, rep *BackupReport) error 
 	if err != nil {
 		return err
 	}
-	journal := filepath.Join(part, storedir.JournalName)
-	var cursor uint64
 	if db.file.Follows != nil {
 		return db.copyFollower(ctx, part, rep, log)
 	}
+	journal := filepath.Join(part, storedir.JournalName)
+	var cursor uint64
 	var copied wal.Copied
 	// A writer in another process may trim its journal past the snapshot's cursor before the journal is copied. Then
 	// the copy could not be opened, and a newer snapshot is needed.

@@ -104,7 +104,7 @@ func (db *DB) LastRecords(ctx context.Context, n int, f Filter) (*Newest, error)
 	if err != nil {
 		return nil, err
 	}
-	newest := &Newest{Next: Offset(cursor)}
+	newest, bare := &Newest{Next: Offset(cursor)}, f.bare()
 	for rec, err := range db.Follow(ctx, newest.Next, false) {
 		var damaged *RecordError
 		if errors.As(err, &damaged) {
@@ -115,7 +115,7 @@ func (db *DB) LastRecords(ctx context.Context, n int, f Filter) (*Newest, error)
 			return nil, err
 		}
 		newest.Next = rec.Next
-		fits := f.bare()
+		fits := bare
 		if !fits {
 			q, err := storedAudit(rec.Raw)
 			if err != nil {

@@ -308,14 +308,7 @@ func (f *Follower) Stored(ctx context.Context, id QueryID) ([]byte, error) {
 	if err := f.readable(ctx); err != nil {
 		return nil, err
 	}
-	if !f.ids.MayHave(id) {
-		return nil, nil
-	}
-	raw, err := f.stored(ctx, id)
-	if errors.Is(err, ErrNotFound) {
-		return nil, nil
-	}
-	return raw, err
+	return f.under(ctx, id, backlog.Free)
 }
 
 // Apply stores messages, which must be those that follow Cursor, without gaps, and returns an outcome for each, in the same order.

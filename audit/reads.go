@@ -50,11 +50,7 @@ func (db *DB) records(ctx context.Context) (uint64, error) {
 	if db.applier != nil {
 		return db.applier.records.Load(), nil
 	}
-	last, ok, err := db.sql.LastEntry(ctx)
-	if err != nil || !ok {
-		return 0, err
-	}
-	return last.Index + 1, nil
+	return db.entries(ctx)
 }
 
 // Progress says how much of the journal SQLite has.

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"database/sql/driver"
-	"encoding/json"
 	"iter"
 	"math"
 	"slices"
@@ -180,16 +179,16 @@ func (s *chainStep) run(ctx context.Context, x *numberIndex) error {
 	query, z := x.usesOf(), &s.w.db.sizes
 	for after := int64(-1); len(s.uses) > 0 && s.inTime(); {
 		part := s.uses[:min(len(s.uses), z.chainHashes)]
-		hashes := make([]string, len(part))
+		hashes := make([]*[32]byte, len(part))
 		for i := range part {
-			hashes[i] = hexOf(&part[i].hash)
+			hashes[i] = &part[i].hash
 		}
-		list, err := json.Marshal(hashes)
+		list, err := listOf(hashes)
 		if err != nil {
 			return err
 		}
 		rows, key := 0, int64(0)
-		args := []any{generationOf(s.w.end - 1), string(list), after, s.w.end, z.chainRows}
+		args := []any{generationOf(s.w.end - 1), list, after, s.w.end, z.chainRows}
 		err = s.w.db.readers.each(ctx, query, args, func(row []driver.Value) bool {
 			rows++
 			key, after = integer(row[0]), integer(row[1])

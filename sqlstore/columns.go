@@ -20,7 +20,6 @@ const (
 	integerKind kind = "INTEGER"
 	realKind    kind = "REAL"
 	textKind    kind = "TEXT"
-	blobKind    kind = "BLOB"
 )
 
 // column is a column of a derived table. A row of the table is made from an S.

@@ -121,17 +121,15 @@ func (x *numberIndex) listed(alias string) string {
 func (x *numberIndex) matchListed(alias string) string { return alias + `.` + x.column + ` = j.value` }
 
 // alias is the name of the index's table in a query that also has table audit, as a.
-func (x *numberIndex) alias() string { return aliasOf(x.table) }
-
-// join adds table audit, as a, to a query that has the index's table under its alias.
-func (x *numberIndex) join() string { return joinAudit(x.table) }
-
-func aliasOf(table string) string {
-	if table == "audit" {
+func (x *numberIndex) alias() string {
+	if x.table == "audit" {
 		return "a"
 	}
 	return "x"
 }
+
+// join adds table audit, as a, to a query that has the index's table under its alias.
+func (x *numberIndex) join() string { return joinAudit(x.table) }
 
 func joinAudit(table string) string {
 	if table == "audit" {

@@ -98,13 +98,9 @@ func (c *activityCount) run(ctx context.Context, grid func(first, last int64) []
 		c.Any, c.First, c.Last = true, from, to
 	}
 	// Rows of any other time are of records that are not in the answer.
-	asked, rows := c.f, c.wholeQuarters()
-	if asked.From == nil || *asked.From < rows.least {
-		asked.From = &rows.least
-	}
-	if asked.To == nil || *asked.To > rows.most {
-		asked.To = &rows.most
-	}
+	asked := c.f
+	in := asked.times().within(c.wholeQuarters())
+	asked.From, asked.To = &in.least, &in.most
 	for _, s := range divide(&asked, grid(from, to), c.state.minute) {
 		if s.span == 0 {
 			f := c.f

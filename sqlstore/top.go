@@ -282,8 +282,8 @@ func leastCount(counts map[string]int64) int64 {
 // allEvidence adds up the evidence of all records, or of those whose index is less than asOf. It reads the index alone, a
 // generation at a time, the newest first.
 func (c *frequencyCount) allEvidence(ctx context.Context, asOf *int64) error {
-	var newest int64
-	if err := c.db.readers.GetContext(ctx, &newest, `SELECT coalesce(max(idx), -1) FROM audit`); err != nil {
+	newest, err := c.db.newest(ctx)
+	if err != nil {
 		return err
 	}
 	newest = min(newest, orNow(asOf)-1)

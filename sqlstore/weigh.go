@@ -23,14 +23,7 @@ func (s *selection) weigh(ctx context.Context) error {
 		}
 		return err
 	}
-	in := span{0, math.MaxInt64}
-	if s.q.From != nil {
-		in.least = *s.q.From
-	}
-	if s.q.To != nil {
-		in.most = *s.q.To
-	}
-	passed, err := c.recordsIn(ctx, in)
+	passed, err := c.recordsIn(ctx, s.q.times().within(span{0, math.MaxInt64}))
 	if err != nil {
 		return err
 	}
