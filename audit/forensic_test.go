@@ -34,6 +34,9 @@ func appendToJournal(t *testing.T, dir string, from, to int) map[audit.QueryID]s
 }
 
 func TestADroppedTableIsMadeAnewBeforeReplay(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long under the race detector, which has nothing to find here: one goroutine at a time")
+	}
 	t.Parallel()
 	for _, table := range []string{"contribution", "attribute", "audit", "agent"} {
 		t.Run(table, func(t *testing.T) {
@@ -151,6 +154,9 @@ func TestAnInterruptedReindexIsToldAndFinished(t *testing.T) {
 }
 
 func TestAnInterruptedReindexIsFinishedByTheNext(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long under the race detector, which has nothing to find here: one goroutine at a time")
+	}
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "store")
 	db := openDB(t, dir)

@@ -112,6 +112,9 @@ func TestAWALThatHasLostItsEndIsNotPutOverNewerPages(t *testing.T) {
 // then reads the beginning of the former -wal, whose pages are older than those of the database. The journal was trimmed, so the
 // database cannot be rebuilt, and need not: it is whole without its -wal.
 func TestADatabaseIsUsedWithoutAWALThatDoesNotFitIt(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long under the race detector, which has nothing to find here: one goroutine at a time")
+	}
 	t.Parallel()
 	dir, lines := closedStore(t, 0, 60, audit.WithSegmentBytes(4000), audit.WithRetention(audit.RetainNone))
 	db := openDB(t, dir)

@@ -139,6 +139,9 @@ func TestAnOlderStoreWithATrimmedJournal(t *testing.T) {
 
 // The migration may be interrupted at any moment. It goes on where it was.
 func TestAnInterruptedMigrationGoesOn(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long under the race detector, which has nothing to find here: one goroutine at a time")
+	}
 	t.Parallel()
 	for name, root := range map[string]string{"version2": rootOfVersion2, "version3": rootOfVersion3, "version5": rootOfVersion4} {
 		dir := goldenStore(t, name)
@@ -164,6 +167,9 @@ func TestAnInterruptedMigrationGoesOn(t *testing.T) {
 
 // A process that dies in the middle of the migration leaves a store that the next opening migrates to the end.
 func TestAKilledMigrationGoesOn(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long under the race detector, which has nothing to find here: one goroutine at a time")
+	}
 	t.Parallel()
 	for name, root := range map[string]string{"version2": rootOfVersion2, "version3": rootOfVersion3, "version5": rootOfVersion4} {
 		dir := goldenStore(t, name)

@@ -51,6 +51,9 @@ func (a alteredTiles) ReadTile(t tree.Tile) ([]byte, error) {
 
 // Somebody rewrites all of a store so that it fits together. Only a checkpoint that was kept elsewhere tells, and says where.
 func TestAStoreThatWasRewrittenAsAWhole(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long under the race detector, which has nothing to find here: one goroutine at a time")
+	}
 	t.Parallel()
 	s := newSigner(t, "log.example.com")
 	dir, _ := closedStore(t, 0, 600)

@@ -65,6 +65,9 @@ func mutations(b []byte, yield func(what string, mutated []byte)) {
 //
 // One alteration says the same: signatures have no order (c2sp.org/signed-note), so those two lines may be swapped.
 func TestNothingAlteredIsProven(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long under the race detector, which has nothing to find here: one goroutine at a time")
+	}
 	t.Parallel()
 	l := newLog(t, origin, 'l').grow(7)
 	one, two := newWitness("one.example.com", '1'), newWitness("two.example.com", '2')

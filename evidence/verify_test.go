@@ -225,6 +225,9 @@ func TestCompleteness(t *testing.T) {
 
 // An export of many blocks, with lines that are longer than a block, and as long as a record may be.
 func TestLongExports(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long under the race detector, which has nothing to find here: one goroutine at a time")
+	}
 	t.Parallel()
 	l := newLog(t, origin, 'l')
 	policy := l.policy("quorum none")

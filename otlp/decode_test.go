@@ -306,6 +306,9 @@ func TestIDsThatAreNone(t *testing.T) {
 
 // What a hostile sender may send is refused or read, in memory that is bounded by its size.
 func TestBombs(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long under the race detector, which has nothing to find here: one goroutine at a time")
+	}
 	span := func(attributes string) string {
 		return `{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"00000000000000000000000000000001","spanId":"0000000000000001","attributes":` + attributes + `}]}]}]}`
 	}

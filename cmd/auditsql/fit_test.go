@@ -15,6 +15,9 @@ import (
 // What the forensic commands show is no wider than the terminal and harmless, whatever is stored, and
 // whatever labels a shell wrote past the checks of name.
 func TestForensicScreensFitTheTerminal(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long under the race detector, which has nothing to find here: one goroutine at a time")
+	}
 	dir := filepath.Join(t.TempDir(), "store")
 	db, err := audit.Open(dir)
 	if err != nil {

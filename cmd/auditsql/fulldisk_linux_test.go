@@ -138,6 +138,9 @@ func fillDisk(t *testing.T, name string) {
 // somebody has read there before or not. It adds no file to the journal's folder, and when there is room again, the
 // next command recovers.
 func TestAFullDiskIsRead(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long under the race detector, which has nothing to find here: one goroutine at a time")
+	}
 	t.Parallel()
 	disk := smallDisk(t, "16m")
 	source := filepath.Join(t.TempDir(), "source")

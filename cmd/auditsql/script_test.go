@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -48,10 +50,17 @@ func atTestTime() {
 //	damage FILE OFFSET    change one byte of a file
 //	journal DIR FILE      make a journal without an identity, which holds the lines of a file
 //	forge DIR OLD NEW     change a text in a record of a journal, with checksums that fit the new record
+//
+// With -short, which is how the race detector runs them, only scripts in which processes or requests meet are run.
 func TestScripts(t *testing.T) {
 	golden := goldenEvidence(t)
+	dir, files := "testdata/script", []string(nil)
+	if testing.Short() {
+		dir, files = "", scriptsThatMeet(t, dir)
+	}
 	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/script",
+		Dir:                 dir,
+		Files:               files,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(e *testscript.Env) error {
@@ -123,7 +132,29 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// held are the stores that scripts hold, by their folders; scripts run in parallel, each in its own folder.
+// meets is in scripts that hold a store, run a program beside another one, or write while something else goes on.
+var meets = regexp.MustCompile(`(?m)^hold |^(exec|exits|!) .* &(\w+&)?$|--ack|--every|--otlp|--follow|tail -f`)
+
+func scriptsThatMeet(t *testing.T, dir string) []string {
+	t.Helper()
+	all, err := filepath.Glob(filepath.Join(dir, "*.txtar"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	some := slices.DeleteFunc(slices.Clone(all), func(name string) bool {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return !meets.Match(text)
+	})
+	if len(some) == 0 {
+		t.Fatalf("no script of %d has anything that meets", len(all))
+	}
+	return some
+}
+
+// heldStores are the stores that scripts hold, by their folders; scripts run in parallel, each in its own folder.
 type heldStores map[string]*audit.DB
 
 func storesOf(ts *testscript.TestScript) heldStores {

@@ -309,6 +309,9 @@ func TestNothingUnprovenIsWritten(t *testing.T) {
 
 // Archives that no honest sender makes.
 func TestHostileArchives(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long under the race detector, which has nothing to find here: one goroutine at a time")
+	}
 	t.Parallel()
 	l := newLog(t, 11)
 	archive := func(names ...string) []byte {
