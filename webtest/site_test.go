@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/chromedp/chromedp"
 )
 
 // site is a running auditsql serve.
@@ -164,11 +166,13 @@ func (s *site) put(lines []string) {
 	s.get("/v1/recent?limit=1&consistency=acknowledged")
 }
 
-// visit opens a tab that is logged in.
+// visit opens a tab that is logged in, and shows the page for now. The answer to the link sends the browser there: whoever opened
+// another page before that would break it off, or be broken off.
 func (s *site) visit(l look) *tab {
 	s.t.Helper()
 	b := newTab(s.t, l)
 	b.open(logIn.FindString(auditsql(s.t, s.dir, "token", "link")))
+	b.do(chromedp.WaitReady(chromedp.CSS("#frozen")))
 	return b
 }
 
