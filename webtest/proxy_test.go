@@ -177,6 +177,8 @@ func (s *site) throughProxy(t *testing.T, port string, trusted *x509.CertPool, s
 	}
 	transport := &http.Transport{
 		TLSClientConfig: &tls.Config{RootCAs: trusted},
+		// As programs do. Caddy passes on a stream of both directions over HTTP/2 alone.
+		ForceAttemptHTTP2: true,
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, network, "127.0.0.1:"+port)
 		},
@@ -259,7 +261,9 @@ func (s *site) throughProxy(t *testing.T, port string, trusted *x509.CertPool, s
 
 	// A stream whose client waits for each answer before it sends the next record.
 	reader, writer := io.Pipe()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, base+"/v1/audits", reader)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/v1/audits", reader)
 	if err != nil {
 		t.Fatal(err)
 	}
