@@ -29,6 +29,10 @@ var (
 	// *FollowsError tells from which.
 	ErrFollows = errors.New("the store follows a log")
 
+	// ErrUndecided says that a put was given to the log that the store follows, and that it is not known what became of it. The same
+	// record may be put again at any time.
+	ErrUndecided = errors.New("not decided, and putting the record again is safe")
+
 	// ErrClosed says that the store was closed.
 	ErrClosed = errors.New("the store is closed")
 

@@ -32,8 +32,8 @@ var (
 	ErrUnproven = errors.New("it is not proven that the log keeps what it acknowledges")
 
 	// ErrUndecided says that a put was given to the log, and that this node cannot say what became of it. The same record may be
-	// put again at any time.
-	ErrUndecided = errors.New("not decided, and putting the record again is safe")
+	// put again at any time. It is audit's.
+	ErrUndecided = audit.ErrUndecided
 )
 
 // An UnprovenError says why it is not certain that the log keeps what it acknowledges. It is an ErrUnproven.

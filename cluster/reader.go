@@ -24,12 +24,12 @@ type reader struct {
 	at   int     // the replica that is read, an index
 	last *Stored // the last message, as it was applied; nil when it is not known
 
-	// What is wrong, by replica, with what was read last from it, since something was applied. altered says that one of them has
-	// another content of the message that comes next than its publisher.
-	blamed  map[int]error
+	// What is wrong, by the name of the replica, with what was read last from it, since something was applied. The list of replicas may
+	// change meanwhile. altered says that one of them has another content of the message that comes next than its publisher.
+	blamed  map[string]error
 	altered bool
-	silent  map[int]time.Time // replicas that did not answer, and until when they are asked only after all others were wrong
-	empty   int               // reads in a row that brought nothing new
+	silent  map[string]time.Time // replicas that did not answer, and until when they are asked only after all others were wrong
+	empty   int                  // reads in a row that brought nothing new
 }
 
 const (
@@ -82,9 +82,10 @@ func (r *reader) replica() string {
 	for _, silentToo := range []bool{false, true} {
 		for i := range n {
 			at := (r.at + i) % n
-			if r.blamed[at] == nil && (silentToo || !now.Before(r.silent[at])) {
+			name := r.node.replicas[at]
+			if r.blamed[name] == nil && (silentToo || !now.Before(r.silent[name])) {
 				r.at = at
-				return r.node.replicas[at]
+				return name
 			}
 		}
 	}
@@ -98,33 +99,52 @@ func (r *reader) count() int {
 	return len(r.node.replicas)
 }
 
+// allBlamed reports whether something is wrong with every replica.
+func (r *reader) allBlamed() bool {
+	r.node.mu.Lock()
+	defer r.node.mu.Unlock()
+	return !slices.ContainsFunc(r.node.replicas, func(name string) bool { return r.blamed[name] == nil })
+}
+
+// read asks a replica for messages, within a time of its own.
+func (r *reader) read(replica string, from uint64, most int) ([]Stored, error) {
+	ctx, cancel := context.WithTimeout(r.node.quit, readTimeout)
+	defer cancel()
+	return r.node.log.Read(ctx, replica, from, most)
+}
+
+// bounds asks the log for its ends, within a time of its own.
+func (r *reader) bounds() (Bounds, error) {
+	ctx, cancel := context.WithTimeout(r.node.quit, readTimeout)
+	defer cancel()
+	return r.node.log.Bounds(ctx)
+}
+
 // step reads once and applies what it can. It returns how long to wait before the next step.
 func (r *reader) step() time.Duration {
 	n := r.node
-	ctx, cancel := context.WithTimeout(n.quit, readTimeout)
-	defer cancel()
 	cursor := n.copy.Cursor()
 	replica := r.replica()
-	ms, err := n.log.Read(ctx, replica, max(cursor, 1), n.opts.Batch+1)
+	ms, err := r.read(replica, max(cursor, 1), n.opts.Batch+1)
 	if n.quit.Err() != nil {
 		return 0
 	}
 	if err != nil {
 		if r.silent == nil {
-			r.silent = map[int]time.Time{}
+			r.silent = map[string]time.Time{}
 		}
-		r.silent[r.at] = time.Now().Add(silentPause)
-		return r.blame(ctx, cursor, fmt.Errorf("replica %s: %w", replica, err))
+		r.silent[replica] = time.Now().Add(silentPause)
+		return r.blame(replica, cursor, fmt.Errorf("replica %s: %w", replica, err))
 	}
-	delete(r.silent, r.at)
+	delete(r.silent, replica)
 	if cursor > 0 {
-		overlap, err := r.overlaps(ctx, replica, cursor, ms)
+		overlap, err := r.overlaps(replica, cursor, ms)
 		if err != nil {
 			n.stop(err)
 			return 0
 		}
 		if overlap != nil {
-			return r.blame(ctx, cursor, overlap)
+			return r.blame(replica, cursor, overlap)
 		}
 		if len(ms) > 0 && ms[0].Sequence == cursor {
 			ms = ms[1:]
@@ -146,21 +166,21 @@ func (r *reader) step() time.Duration {
 	}
 	if wrong != nil {
 		r.altered = r.altered || errors.Is(wrong, ErrAltered)
-		return r.blame(ctx, cursor, wrong)
+		return r.blame(replica, cursor, wrong)
 	}
-	return r.nothing(ctx, cursor)
+	return r.nothing(cursor)
 }
 
 // overlaps compares the first message of a read with the one that was applied last. problem is what is wrong with this replica, err
 // why the log is not the same any more.
-func (r *reader) overlaps(ctx context.Context, replica string, cursor uint64, ms []Stored) (problem, err error) {
+func (r *reader) overlaps(replica string, cursor uint64, ms []Stored) (problem, err error) {
 	n := r.node
 	switch {
 	case len(ms) == 0:
 		// It has nothing from there on: it lags, or the log ends earlier.
-		return nil, r.checkBounds(ctx)
+		return nil, r.checkBounds()
 	case ms[0].Sequence > cursor:
-		b, err := n.log.Bounds(ctx)
+		b, err := r.bounds()
 		if err != nil {
 			return err, nil
 		}
@@ -182,8 +202,8 @@ func (r *reader) overlaps(ctx context.Context, replica string, cursor uint64, ms
 	return nil, nil
 }
 
-func (r *reader) checkBounds(ctx context.Context) error {
-	b, err := r.node.log.Bounds(ctx)
+func (r *reader) checkBounds() error {
+	b, err := r.bounds()
 	if err != nil {
 		return nil // it says so at the next read
 	}
@@ -246,7 +266,7 @@ func (r *reader) failed(err error) time.Duration {
 }
 
 // nothing is a read that brought nothing new. The replica may lag, so the next read is of another one.
-func (r *reader) nothing(ctx context.Context, cursor uint64) time.Duration {
+func (r *reader) nothing(cursor uint64) time.Duration {
 	n := r.node
 	clear(r.blamed) // a replica that was wrong may have the message by now
 	r.at++
@@ -263,21 +283,21 @@ func (r *reader) nothing(ctx context.Context, cursor uint64) time.Duration {
 
 // blame is a read of a replica that brought nothing because something is wrong there. The next read is of another replica. When all
 // were read, the node stops, or takes the message as it was published.
-func (r *reader) blame(ctx context.Context, cursor uint64, err error) time.Duration {
+func (r *reader) blame(replica string, cursor uint64, err error) time.Duration {
 	n := r.node
 	n.opts.Logger.Debug("a replica was not read", "error", err)
 	if r.blamed == nil {
-		r.blamed = map[int]error{}
+		r.blamed = map[string]error{}
 	}
-	r.blamed[r.at] = err
+	r.blamed[replica] = err
 	r.at++
-	if len(r.blamed) < r.count() {
+	if !r.allBlamed() {
 		return 0
 	}
 	blamed, altered := errors.Join(slices.Collect(maps.Values(r.blamed))...), r.altered
 	r.blamed, r.altered = nil, false
 	if altered {
-		if m, ok := r.published(ctx, cursor+1); ok {
+		if m, ok := r.published(cursor + 1); ok {
 			if err := r.apply([]Stored{m}, "its content does not fit the hash of its publisher"); err != nil {
 				return r.failed(err)
 			}
@@ -287,7 +307,7 @@ func (r *reader) blame(ctx context.Context, cursor uint64, err error) time.Durat
 	if !errors.Is(blamed, ErrGap) && !errors.Is(blamed, ErrAltered) {
 		return n.opts.Poll // nobody answers; puts wait as long as they may
 	}
-	if err := r.checkBounds(ctx); err != nil {
+	if err := r.checkBounds(); err != nil {
 		n.stop(err)
 		return 0
 	}
@@ -315,14 +335,14 @@ func (r *reader) stall(why error) {
 // published returns a message whose content does not fit its publisher's hash, if that is how it was published. Then a majority
 // of the replicas has the same bytes: damage would have to hit each of them in the same way. Every node comes to the same
 // verdict, whichever replica it reads.
-func (r *reader) published(ctx context.Context, seq uint64) (Stored, bool) {
+func (r *reader) published(seq uint64) (Stored, bool) {
 	n := r.node
 	n.mu.Lock()
 	replicas := append([]string(nil), n.replicas...)
 	n.mu.Unlock()
 	votes := map[string]int{}
 	for _, replica := range replicas {
-		ms, err := n.log.Read(ctx, replica, seq, 1)
+		ms, err := r.read(replica, seq, 1)
 		if err != nil || len(ms) == 0 || ms[0].Sequence != seq {
 			continue
 		}

@@ -237,13 +237,19 @@ func (s *Server) put(ctx context.Context, put func(context.Context, []*audit.Que
 }
 
 func (s *Server) putProblem(err error, stored string) *Problem {
+	undecided := errors.Is(err, audit.ErrUndecided) // a log has the records, or will never have them, whatever else went wrong
 	switch {
-	case errors.Is(err, audit.ErrReadOnly), errors.Is(err, audit.ErrClosed):
+	case undecided && !errors.Is(err, context.Canceled):
+		return problem(kindOutcomeOpen, "the records were given to the log that the store follows, and it is not known what became of them; send them again").stored(storedUnknown).because(err)
+	case !undecided && (errors.Is(err, audit.ErrReadOnly) || errors.Is(err, audit.ErrFollows) || errors.Is(err, audit.ErrClosed)):
 		return s.problemOf(err).stored(storedNothing)
 	case errors.Is(err, context.Canceled):
 		return problem(kindGone, "the client has gone away").stored(storedUnknown).because(err)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, audit.ErrBusy):
 		return problem(kindOutcomeOpen, "it took too long to know whether the records are durable; send them again").stored(storedUnknown).because(err)
+	}
+	if s.following != nil {
+		return problem(kindFailed, "the store takes no records now; /readyz says more").stored(stored).because(err)
 	}
 	return problem(kindFailed, "the store takes no more records until the server is started again").stored(stored).because(err)
 }

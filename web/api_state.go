@@ -40,10 +40,17 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request, _ *question) err
 		p.Reasons = reasons
 		return p
 	}
-	return s.object(w, r, &struct {
-		Ready  bool `json:"ready"`
-		Writes bool `json:"writes"`
-	}{true, !s.options.ReadOnly})
+	answer := struct {
+		Ready  bool    `json:"ready"`
+		Writes bool    `json:"writes"`
+		Behind *uint64 `json:"behind,omitempty"`
+	}{Ready: true, Writes: !s.options.ReadOnly}
+	if s.following != nil {
+		if behind, err := s.following.now(); err == nil {
+			answer.Behind = &behind
+		}
+	}
+	return s.object(w, r, &answer)
 }
 
 // unready says why the server does not take what it should. The reasons have no paths and no text of the store: everybody may
@@ -54,6 +61,10 @@ func (s *Server) unready() []string {
 		reasons = append(reasons, "the server is being stopped")
 	}
 	switch err := s.store.Err(); {
+	case s.following != nil && !errors.Is(err, audit.ErrClosed):
+		if why := s.following.unready(err); why != "" {
+			reasons = append(reasons, why)
+		}
 	case err == nil, s.options.ReadOnly && errors.Is(err, audit.ErrReadOnly):
 	case errors.Is(err, audit.ErrReadOnly):
 		reasons = append(reasons, "the store is open for reading only")

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"math"
 	"net/http"
 	"strconv"
 	"time"
@@ -161,6 +162,15 @@ func (m *Metrics) serves(s *Server) {
 		return 1
 	})
 	m.registry.MustRegister(&statsCollector{s.store})
+	if s.following != nil {
+		gauge("follow_behind_messages", "Messages that the log has that the store follows, and that the store does not have yet; NaN while the log does not answer.", func() float64 {
+			behind, err := s.following.now()
+			if err != nil {
+				return math.NaN()
+			}
+			return float64(behind)
+		})
+	}
 	gauge("tails", "Tails that are open.", func() float64 { return float64(len(s.tailing)) })
 	gauge("put_streams", "Streams of records that are open.", func() float64 { return float64(len(s.streams)) })
 	gauge("expensive_questions", "Expensive questions that run.", func() float64 { return float64(len(s.questions)) })

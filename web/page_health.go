@@ -43,6 +43,8 @@ func (s *Server) healthPage(ctx context.Context, p *sheet) error {
 	switch err := s.store.Err(); {
 	case errors.Is(err, audit.ErrReadOnly):
 		state.About = line(pages.Words("This server only reads. Another process may write to the store."))
+	case err != nil && s.following != nil:
+		state.Findings = [][]pages.Part{line(pages.Words("The store takes no records now. The log of the server says why. What was acknowledged is safe."))}
 	case err != nil:
 		state.Findings = [][]pages.Part{line(pages.Words("The store takes no more records. The log of the server says why. What was acknowledged is safe."))}
 	default:
@@ -64,6 +66,13 @@ func (s *Server) healthPage(ctx context.Context, p *sheet) error {
 		{Name: "agents", Value: line(pages.Count(stats.Agents))},
 		{Name: "evidence", Value: line(pages.Count(stats.Contributions), pages.Dimmed("pieces"))},
 		{Name: "lately", Value: line(pages.Words(fmt.Sprintf("%.3g records a second", stats.RecentPerSecond)))},
+	}
+	if s.following != nil {
+		text := "the log does not answer"
+		if behind, err := s.following.now(); err == nil {
+			text = counted(behind, "message", "messages")
+		}
+		state.Facts = append(state.Facts, pages.Fact{Name: "follows", Value: line(cut(stats.Follows))}, pages.Fact{Name: "not yet read", Value: line(pages.Words(text))})
 	}
 	if stats.Oldest != nil && stats.Newest != nil {
 		state.Facts = append(state.Facts, pages.Fact{Name: "oldest", Value: line(p.at(*stats.Oldest))}, pages.Fact{Name: "newest", Value: line(p.at(*stats.Newest))})

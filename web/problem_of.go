@@ -60,6 +60,8 @@ func (s *Server) problemOf(err error) *Problem {
 		p = problem(kindDraining, "the store is being closed")
 	case errors.Is(err, audit.ErrReadOnly):
 		p = problem(kindReadOnly, "the store is open for reading only")
+	case errors.Is(err, audit.ErrFollows):
+		p = problem(kindReadOnly, "the store follows a log; records are put through a node of that")
 	case errors.Is(err, context.DeadlineExceeded):
 		p = problem(kindOverBudget, "the question was ended after %s; ask about a shorter time, or with more filters", s.limits.Budget)
 	case errors.Is(err, context.Canceled), errors.Is(err, errUnread):

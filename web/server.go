@@ -36,6 +36,8 @@ type Server struct {
 	streams   slots               // of records
 	bodies    *semaphore.Weighted // bytes of bodies that are held
 
+	following *following // nil: the store has a journal of its own
+
 	verified lastVerify
 	metrics  *Metrics
 	hub      hub
@@ -58,6 +60,9 @@ func Handler(store Store, o Options) *Server {
 	}
 	if s.now == nil {
 		s.now = time.Now
+	}
+	if f, ok := store.(Following); ok {
+		s.following = &following{store: f}
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

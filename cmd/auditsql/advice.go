@@ -6,12 +6,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/importing"
+	"github.com/auditsql/auditsql/internal/serving"
 	"github.com/auditsql/auditsql/internal/signing"
 	"github.com/auditsql/auditsql/sqlstore"
 	"github.com/auditsql/auditsql/wal"
@@ -47,7 +48,7 @@ func (a *app) whatToTry(cmd *cobra.Command, err error) string {
 	case errors.Is(err, sqlstore.ErrBusy):
 		return "run it again later; another program, perhaps an SQLite shell, holds the database's write lock"
 	case errors.Is(err, audit.ErrLocked):
-		if server := a.server(); server != nil {
+		if server := serving.Running(a.dir); server != nil {
 			return fmt.Sprintf("stop auditsql serve first, which has the store open as pid %d (%s); put, import, name, log sign and reading work meanwhile", server.PID, server.URL)
 		}
 		return "--lock-wait 10s waits for it; reading works meanwhile"
@@ -192,12 +193,4 @@ func permissionPath(dir string, err error) string {
 }
 
 // shellQuote writes a word as a person would type it.
-func shellQuote(word string) string {
-	plain := func(r rune) bool {
-		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("_-./:=,@%+", r)
-	}
-	if word != "" && strings.IndexFunc(word, func(r rune) bool { return !plain(r) }) < 0 {
-		return word
-	}
-	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
-}
+func shellQuote(word string) string { return importing.ShellQuote(word) }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/serving"
 	"github.com/auditsql/auditsql/internal/tui"
 )
 
@@ -83,7 +84,7 @@ func (a *app) serveDemo(ctx context.Context, story *demoStory, dir, ends string)
 	begun := a.now()
 	fmt.Fprintf(a.out, "\n%s\n\n", ends)
 	return served.serve(ctx, &serveOptions{
-		listen: usualAddress, logFormat: "text", demo: func() time.Time { return story.now.Add(a.now().Sub(begun)) },
+		Flags: serving.Flags{Listen: serving.UsualAddress, LogFormat: "text"}, demo: func() time.Time { return story.now.Add(a.now().Sub(begun)) },
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/advice"
 	"github.com/auditsql/auditsql/internal/signing"
 	"github.com/auditsql/auditsql/sqlstore"
 	"github.com/auditsql/auditsql/wal"
@@ -72,6 +73,21 @@ func isQuiet(err error) bool {
 // trying adds to an error what to do about it.
 func trying(err error, format string, args ...any) error {
 	return &exitError{code: exitCode(err), err: err, try: fmt.Sprintf(format, args...)}
+}
+
+// tryingInstead gives an error the advice that it comes with from another package.
+func tryingInstead(err error) error {
+	var advised *advice.Error
+	if !errors.As(err, &advised) {
+		return err
+	}
+	if advised.Usage {
+		err = usage("%w", err)
+	}
+	if advised.Try != "" {
+		err = trying(err, "%s", advised.Try)
+	}
+	return err
 }
 
 // exitCode is the exit code of a run that ends with err.

@@ -11,9 +11,12 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/audit/ingest"
+	"github.com/auditsql/auditsql/internal/importing"
 	"github.com/auditsql/auditsql/internal/tui"
 )
 
@@ -187,18 +190,18 @@ func (a *app) importFiles(ctx context.Context, names []string, o importOptions) 
 	if err != nil {
 		return err
 	}
-	read := map[string]os.FileInfo{}
+	files := map[string]os.FileInfo{}
 	for _, in := range inputs {
 		if in.file == nil {
 			continue
 		}
-		read[in.name] = in.about
+		files[in.name] = in.about
 		if err := a.sniffSpans(in); err != nil {
 			return err
 		}
 	}
 	if o.rejects != "" {
-		if err := a.checkOutputFile("rejects", o.rejects, o.force, read); err != nil {
+		if err := a.checkOutputFile("rejects", o.rejects, o.force, files); err != nil {
 			return err
 		}
 	}
@@ -213,11 +216,11 @@ func (a *app) importFiles(ctx context.Context, names []string, o importOptions) 
 	if err != nil {
 		return err
 	}
-	var rejects io.Writer = io.Discard
+	var rejects io.Writer // nil without --rejects
 	if o.rejects != "" {
 		// The file is emptied only after the store was opened. Opening may fail, and the file may hold the only copy of the
 		// lines that an earlier run rejected.
-		file, createErr := a.createOutputFile(ctx, "rejects", o.rejects, o.force, read)
+		file, createErr := a.createOutputFile(ctx, "rejects", o.rejects, o.force, files)
 		if createErr != nil {
 			return errors.Join(createErr, db.close())
 		}
@@ -234,28 +237,34 @@ func (a *app) importFiles(ctx context.Context, names []string, o importOptions) 
 		doing = "checking"
 	}
 	bar := a.progress(doing, total, true)
-	im := &importer{
-		a: a, options: o, check: check, inputs: len(inputs), rejects: rejects, bar: bar,
-		answers: bufio.NewWriter(a.out), read: new(atomic.Int64),
+	read := new(atomic.Int64) // bytes of the inputs, before they are decompressed
+	im := &importing.Importer{
+		Program: "auditsql import", Check: check, Strict: o.strict, Ack: o.ack, Inputs: len(inputs), Rejects: rejects,
+		Answers: bufio.NewWriter(a.out), Say: func(line string) { bar.Say(line) },
+	}
+	im.Show = func() {
+		bar.At(read.Load(), fmt.Sprintf("%s records", humanize.Comma(int64(im.Inserted+im.Duplicate+im.Rejected))))
 	}
 	endSigning := signed()
-	err = im.run(ctx, db, inputs)
+	texts := make([]ingest.Input, len(inputs))
+	for i, in := range inputs {
+		texts[i] = ingest.Input{Name: in.name, Text: counted{in.in, read}}
+	}
+	err = tryingInstead(im.Run(ctx, db, texts))
 	bar.End()
 	if errors.Is(err, syscall.EPIPE) {
 		err = &exitError{code: exitPipe, err: errors.New("the reader of the answers has gone")}
 	}
 	err = errors.Join(err, endSigning(), a.closeIntake(db))
-	for _, d := range im.doubts {
-		d.print(a.note)
-	}
+	im.NoteDoubts(a.note)
 	if o.dryRun {
 		a.noteNothingStored()
 	}
-	if printErr := im.printCounts(); err == nil {
+	if printErr := a.printCounts(im); err == nil {
 		err = printErr
 	}
 	if err == nil {
-		err = im.partly()
+		err = partly(im)
 	}
 	if err == nil && total < 0 {
 		// A pipe may have ended because of the same signal: then everything that came is stored, and more may have been meant
@@ -263,6 +272,30 @@ func (a *app) importFiles(ctx context.Context, names []string, o importOptions) 
 		err = context.Cause(ctx)
 	}
 	return err
+}
+
+// printCounts prints how many lines were inserted, were duplicates and were rejected.
+func (a *app) printCounts(im *importing.Importer) error {
+	if im.Ack {
+		// Standard output is for answers.
+		shifted := *a
+		shifted.out, shifted.outTerm = a.err, a.errTerm
+		a = &shifted
+	}
+	return a.facts(a.form(""), im.Facts()...)
+}
+
+// partly returns the error of an import that did not store every line, nil if it did.
+func partly(im *importing.Importer) error {
+	var e *importing.PartlyError
+	if !errors.As(im.Partly(), &e) {
+		return nil
+	}
+	code := exitPartly
+	if e.Nothing {
+		code = exitFailed
+	}
+	return &exitError{code: code, err: e.Err, try: e.Try}
 }
 
 // openImport opens where the records of an import go. signing begins to sign the log of a server's store meanwhile, if that was

@@ -18,6 +18,7 @@ import (
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/audit/ingest"
+	"github.com/auditsql/auditsql/internal/importing"
 	"github.com/auditsql/auditsql/internal/tui"
 	"github.com/auditsql/auditsql/otlp"
 	"github.com/auditsql/auditsql/otlp/put"
@@ -255,7 +256,7 @@ func (im *spanImporter) all(ctx context.Context, inputs []input, total int64) er
 	}
 	if total < 0 {
 		// A pipe may have ended because of the same signal.
-		if ended := cutShort(ctx); ended != nil {
+		if ended := importing.CutShort(ctx); ended != nil {
 			return ended
 		}
 	}
@@ -372,7 +373,7 @@ func (im *spanImporter) outcome(ctx context.Context, o otlp.Outcome) error {
 func (im *spanImporter) refuse(o otlp.Outcome, err error) {
 	im.counts.Records--
 	im.counts.Rejected++
-	im.reject(fmt.Sprintf("trace %s span %s: %v", o.Span.Trace, o.Span.Span, refusedRecord(err)))
+	im.reject(fmt.Sprintf("trace %s span %s: %v", o.Span.Trace, o.Span.Span, importing.RefusedRecord(err)))
 }
 
 // store stores the batch.

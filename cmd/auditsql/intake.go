@@ -91,16 +91,3 @@ func (a *app) noAnswer(ctx context.Context, err error) error {
 	return &exitError{code: exitLocked, err: fmt.Errorf("a server has the store open, and this command cannot write through it: %w", err),
 		try: "run it again later, or stop the server first"}
 }
-
-// server is the server that has the store open, as it describes itself; nil when there is none.
-func (a *app) server() *socket.About {
-	ctx, cancel := context.WithTimeout(context.Background(), serverWait)
-	defer cancel()
-	c, err := socket.Dial(ctx, a.dir)
-	if err != nil {
-		return nil
-	}
-	defer c.Close()
-	about := c.About()
-	return &about
-}

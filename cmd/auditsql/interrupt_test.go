@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/auditsql/auditsql/internal/importing"
 )
 
 // endingReader calls ended at the end of the input.
@@ -53,7 +55,7 @@ func TestAnInputThatIsCutByASignalStoresNoPartOfALine(t *testing.T) {
 		{[]string{"import", "-", "--ack"}, line + "\n" + next[:len(next)/2], []string{"export"}, 1},
 		{[]string{"name", "--import", "-"}, label + "\n" + label[:len(label)-2], []string{"name", "--export"}, 0},
 	} {
-		for _, after := range []time.Duration{0, signalDelay / 2} {
+		for _, after := range []time.Duration{0, importing.SignalDelay / 2} {
 			dir := filepath.Join(t.TempDir(), "store")
 			if _, said, code := ran(t, "-d", dir, "init"); code != exitDone {
 				t.Fatal(said)
@@ -110,7 +112,7 @@ func TestAnImportFromAPipeThatIsInterruptedAtItsEndSaysSo(t *testing.T) {
 func TestAnImportOfSpansThatIsInterruptedStoresNoOpenTrace(t *testing.T) {
 	t.Parallel()
 	const retrieval = `{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"000000000000000000000000000000b1","spanId":"0000000000000002","parentSpanId":"0000000000000001","name":"kb","startTimeUnixNano":"1795424401000000000","attributes":[{"key":"openinference.span.kind","value":{"stringValue":"RETRIEVER"}}]}]}]}]}` + "\n"
-	for _, after := range []time.Duration{0, signalDelay / 2} {
+	for _, after := range []time.Duration{0, importing.SignalDelay / 2} {
 		dir := filepath.Join(t.TempDir(), "store")
 		if _, said, code := ran(t, "-d", dir, "init"); code != exitDone {
 			t.Fatal(said)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/audit/ingest"
+	"github.com/auditsql/auditsql/internal/importing"
 	"github.com/auditsql/auditsql/internal/show"
 	"github.com/auditsql/auditsql/internal/socket"
 	"github.com/auditsql/auditsql/internal/tui"
@@ -193,7 +194,7 @@ func (a *app) importLabels(ctx context.Context, file string) ([]audit.Label, err
 		file = "standard input"
 		input, err = a.readStdin(ctx, ingest.LongestLine)
 		if n := len(input); err == nil && n > 0 && input[n-1] != '\n' {
-			err = cutShort(ctx) // the last label may be only a part of one
+			err = importing.CutShort(ctx) // the last label may be only a part of one
 		}
 	} else {
 		about, statErr := os.Stat(file)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/audit/ingest"
+	"github.com/auditsql/auditsql/internal/importing"
 	"github.com/auditsql/auditsql/internal/tui"
 )
 
@@ -129,7 +130,7 @@ func (a *app) checkPut(q *audit.QueryAudit, fromFlags bool, unit audit.TimeUnit,
 	if err != nil {
 		return err
 	}
-	err = refusedRecord(check.Refuse(q))
+	err = importing.RefusedRecord(check.Refuse(q))
 	switch {
 	case err != nil && fromFlags:
 		return usage("%w", err)
@@ -158,12 +159,12 @@ func (a *app) readRecord(ctx context.Context) (*audit.QueryAudit, error) {
 	}
 	q, err := ingest.Record(text)
 	if err != nil && ingest.Cut(text) {
-		if ended := cutShort(ctx); ended != nil {
+		if ended := importing.CutShort(ctx); ended != nil {
 			return nil, ended
 		}
 	}
 	if err != nil {
-		return nil, refusedInput(fmt.Errorf("standard input: %w", err), "-")
+		return nil, tryingInstead(importing.RefusedInput(fmt.Errorf("standard input: %w", err), "-", "auditsql import"))
 	}
 	return q, nil
 }

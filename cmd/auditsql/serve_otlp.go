@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -14,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/serving"
 	"github.com/auditsql/auditsql/internal/tui"
 	"github.com/auditsql/auditsql/otlp"
 	"github.com/auditsql/auditsql/otlp/receive"
@@ -66,16 +66,26 @@ func (o *otlpOptions) check(cmd *cobra.Command) error {
 	return nil
 }
 
+// addresses are those that the flags name.
+func (o *otlpOptions) addresses() (all []serving.Address) {
+	for _, l := range []serving.Address{{Flag: "otlp", Address: o.http, Usual: usualOTLP}, {Flag: "otlp-grpc", Address: o.grpc, Usual: usualOTLPGRPC}} {
+		if l.Address != "" {
+			all = append(all, l)
+		}
+	}
+	return all
+}
+
 // listen reads the map and takes the ports, before the store is opened.
 func (o *otlpOptions) listen(ctx context.Context) (all []net.Listener, err error) {
 	if o.mapping, err = o.spans.mapping(ctx); err != nil {
 		return nil, err
 	}
-	for _, l := range (&serveOptions{otlp: *o}).addresses()[1:] {
-		listener, err := net.Listen("tcp", l.address)
+	for _, l := range o.addresses() {
+		listener, err := net.Listen("tcp", l.Address)
 		if err != nil {
 			closeAll(all)
-			return nil, trying(fmt.Errorf("--%s: listen: %w", l.flag, err), "another port with --%s", l.flag)
+			return nil, trying(fmt.Errorf("--%s: listen: %w", l.Flag, err), "another port with --%s", l.Flag)
 		}
 		all = append(all, listener)
 	}
@@ -99,7 +109,7 @@ func (o *otlpOptions) join() otlp.JoinOptions {
 
 // startReceiver begins to take spans. A store whose inbox has spans from an earlier run gets a receiver in any case: these spans were
 // acknowledged.
-func (s *serving) startReceiver(o *serveOptions, listeners []net.Listener, config *tls.Config, m *web.Metrics) error {
+func (s *served) startReceiver(o *serveOptions, listeners []net.Listener, m *web.Metrics) error {
 	if len(listeners) == 0 && (s.a.readOnly || !hasInbox(s.a.dir)) {
 		return nil
 	}
@@ -128,13 +138,13 @@ func (s *serving) startReceiver(o *serveOptions, listeners []net.Listener, confi
 	}
 	m.Registry().MustRegister(requests, unusable, &spanMetrics{receiver})
 	for _, l := range listeners {
-		server := s.server(receiver)
-		// OTLP over gRPC without TLS is HTTP/2 without TLS.
-		server.Protocols = new(http.Protocols)
-		server.Protocols.SetHTTP1(true)
-		server.Protocols.SetHTTP2(true)
-		server.Protocols.SetUnencryptedHTTP2(true)
-		s.listen(server, l, config)
+		s.Also(receiver, l, func(server *http.Server) {
+			// OTLP over gRPC without TLS is HTTP/2 without TLS.
+			server.Protocols = new(http.Protocols)
+			server.Protocols.SetHTTP1(true)
+			server.Protocols.SetHTTP2(true)
+			server.Protocols.SetUnencryptedHTTP2(true)
+		})
 	}
 	return nil
 }
@@ -146,8 +156,8 @@ func hasInbox(dir string) bool {
 }
 
 // allowSpans lets those send spans who have a token that may write.
-func (s *serving) allowSpans(r *http.Request) (who string, refused *receive.Refusal) {
-	p, err := s.public.Admit(r, web.ScopeWrite)
+func (s *served) allowSpans(r *http.Request) (who string, refused *receive.Refusal) {
+	p, err := s.Public().Admit(r, web.ScopeWrite)
 	var problem *web.Problem
 	switch {
 	case errors.As(err, &problem):
@@ -161,14 +171,14 @@ func (s *serving) allowSpans(r *http.Request) (who string, refused *receive.Refu
 }
 
 // otlpFacts say where spans are taken.
-func (s *serving) otlpFacts(o *serveOptions, listeners []net.Listener, config *tls.Config) (facts []tui.Fact) {
+func (s *served) otlpFacts(o *serveOptions, listeners []net.Listener) (facts []tui.Fact) {
 	scheme := "http"
-	if config != nil {
+	if s.TLS() {
 		scheme = "https"
 	}
 	for i, l := range listeners {
 		name, title := "otlp", "spans"
-		if o.addresses()[1+i].flag != name {
+		if o.otlp.addresses()[i].Flag != name {
 			name, title = "otlp_grpc", "spans over gRPC"
 		}
 		facts = append(facts, fact(name, title, tui.Text(scheme+"://"+l.Addr().String())))

@@ -18,7 +18,7 @@ const module = "github.com/auditsql/auditsql/"
 
 // allowed is which packages of the module each of them may import. Tests may import more.
 var allowed = map[string][]string{
-	"cmd/auditsql":         {"audit", "otlp", "otlp/put", "otlp/receive", "web", "internal/socket", "internal/tokens", "wal", "sqlstore", "internal/legible", "audit/ask", "audit/ingest", "audit/queries", "internal/when", "audit/view", "internal/tui", "internal/show", "evidence", "evidence/bundle", "internal/keyfile", "internal/signing", "internal/deliver", "internal/durable", "internal/report", "tree"},
+	"cmd/auditsql":         {"audit", "otlp", "otlp/put", "otlp/receive", "web", "internal/advice", "internal/importing", "internal/serving", "internal/socket", "internal/tokens", "wal", "sqlstore", "internal/legible", "audit/ask", "audit/ingest", "audit/queries", "internal/when", "audit/view", "internal/tui", "internal/show", "evidence", "evidence/bundle", "internal/keyfile", "internal/signing", "internal/deliver", "internal/durable", "internal/report", "tree"},
 	"web":                  {"audit", "audit/ask", "audit/ingest", "audit/view", "internal/legible", "internal/show", "internal/tokens", "internal/tui", "internal/when", "evidence", "tree", "web/internal/chart", "web/internal/pages", "web/internal/phrase"},
 	"web/internal/pages":   {"internal/legible", "web/internal/phrase"},
 	"web/internal/chart":   {"audit", "web/internal/phrase"},
@@ -35,6 +35,9 @@ var allowed = map[string][]string{
 	"evidence/bundle":      {"evidence", "tree"},
 	"internal/tokens":      {"audit", "internal/durable"},
 	"internal/socket":      {"audit", "internal/durable", "sqlstore", "tree", "wal"},
+	"internal/advice":      {},
+	"internal/importing":   {"audit/ingest", "internal/advice", "internal/legible", "internal/tui", "otlp"},
+	"internal/serving":     {"audit", "audit/ingest", "internal/advice", "internal/socket", "internal/tokens", "web"},
 	"internal/keyfile":     {"evidence", "internal/durable"},
 	"internal/deliver":     {"evidence", "tree", "internal/durable"},
 	"internal/signing":     {"evidence", "tree", "internal/durable", "internal/keyfile", "internal/storedir"},
@@ -68,7 +71,7 @@ var keepers = map[string][]string{
 	"modernc.org/sqlite":     {"sqlstore"},
 	"github.com/jmoiron":     {"sqlstore"},
 	"github.com/pressly":     {"sqlstore", "migrations"},
-	"github.com/spf13":       {"cmd/auditsql"},
+	"github.com/spf13":       {"cmd/auditsql", "internal/serving"},
 	"github.com/jedib0t":     {"cmd/auditsql", "internal/tui"},
 	"github.com/schollz":     {"cmd/auditsql", "internal/tui"},
 	"github.com/zeebo":       {"wal", "wal/internal/segment", "audit", "internal/walspec", "otlp"},
@@ -78,7 +81,7 @@ var keepers = map[string][]string{
 	"golang.org/x/text":      {"internal/legible"},
 	"github.com/rogpeppe":    {},
 	"pgregory.net/rapid":     {"internal/hostile"},
-	"github.com/prometheus/": {"web", "cmd/auditsql"},
+	"github.com/prometheus/": {"web", "cmd/auditsql", "internal/serving"},
 	"golang.org/x/time":      {"web"},
 	"github.com/klauspost/":  {"web"},
 	"go.opentelemetry.io":    {"otlp"},

@@ -42,7 +42,7 @@ var receiveMutants = []mutant{
 		"				labels = inRecord(labels, first)", "				_ = first",
 		"otlp/receive", "^TestASpanThatWasChanged$", nil},
 	{"the scope that a sender of spans needs", "cmd/auditsql/serve_otlp.go",
-		"s.public.Admit(r, web.ScopeWrite)", "s.public.Admit(r, 0)",
+		"s.Public().Admit(r, web.ScopeWrite)", "s.Public().Admit(r, 0)",
 		"cmd/auditsql", "^TestServeTakesSpans$", nil},
 	{"the refusal of a token for one agent", "cmd/auditsql/serve_otlp.go",
 		"	case p.Agent != nil:", "	case false:",

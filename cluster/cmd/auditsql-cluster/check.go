@@ -62,7 +62,7 @@ func (a *app) check(ctx context.Context, o jetstream.Options) error {
 	case len(r.Damaged) > 0:
 		return quietError{exitDamage}
 	case len(r.Info.Unproven) > 0:
-		return quietError{exitUnproven}
+		return quietError{exitFailed}
 	}
 	fmt.Fprintln(a.out, "each server syncs each write, and each replica that answers is whole")
 	return nil

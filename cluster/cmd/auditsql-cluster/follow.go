@@ -38,9 +38,13 @@ began.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVarP(&dir, "dir", "d", "", "the copy's `folder`")
-	flags.BoolVar(&unproven, "unproven-durability", false, "go on although it is not proven that the stream keeps what it acknowledges; stats says so for good")
+	addUnproven(cmd, &unproven)
 	flags.BoolVar(&once, "once", false, "end when the copy has what the stream has")
 	return cmd
+}
+
+func addUnproven(cmd *cobra.Command, unproven *bool) {
+	cmd.Flags().BoolVar(unproven, "unproven-durability", false, "go on although it is not proven that the stream keeps what it acknowledges; stats says so for good")
 }
 
 func (a *app) follow(ctx context.Context, o jetstream.Options, dir string, unproven, once bool) error {
@@ -57,9 +61,7 @@ func (a *app) follow(ctx context.Context, o jetstream.Options, dir string, unpro
 	if err != nil {
 		return fmt.Errorf("follow: %w", err)
 	}
-	for _, note := range n.Recovery().Notes {
-		fmt.Fprintf(a.err, "note: %s\n", note)
-	}
+	a.notes(n)
 	err = a.stay(ctx, n, b.Last, once)
 	if closed := n.Close(); err == nil {
 		err = closed

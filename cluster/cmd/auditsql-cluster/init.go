@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"time"
 
@@ -16,6 +17,7 @@ func (a *app) initCommand() *cobra.Command {
 	var unit, maxBytes, storeID string
 	var replicas int
 	var maxAge time.Duration
+	var users bool
 	cmd := &cobra.Command{
 		Use:   "init",
 		Short: "Make the stream, or compare the one that exists with what is wanted",
@@ -24,9 +26,16 @@ has otherwise than is wanted.
 
 Records are removed from the stream by their age alone, with --max-age. The
 copies of the nodes keep them. A node that was away for longer needs a copy of
-another node's folder.`,
+another node's folder.
+
+With --acl it makes nothing, and prints the users that the servers need and what
+each of them may do, for their configuration.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if users {
+				_, err := fmt.Fprint(a.out, acl(a.stream, aclPasswords{Admin: rand.Text(), Node: rand.Text(), Reader: rand.Text(), System: rand.Text()}))
+				return err
+			}
 			o, err := a.options()
 			if err != nil {
 				return err
@@ -53,6 +62,7 @@ another node's folder.`,
 	flags.IntVar(&replicas, "replicas", 3, "on how `many` servers the stream is")
 	flags.StringVar(&maxBytes, "max-bytes", "", "`size` at which the stream takes no more records")
 	flags.DurationVar(&maxAge, "max-age", 0, "`age` at which the stream forgets a record; 0 is never")
+	flags.BoolVar(&users, "acl", false, "print the users that the servers need, with new passwords")
 	flags.StringVar(&storeID, "store-id", "", "32 hex `digits`; random if it is not given")
 	return cmd
 }

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,8 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -16,29 +19,38 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
 
+	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/cluster"
 	"github.com/auditsql/auditsql/cluster/jetstream"
+	"github.com/auditsql/auditsql/internal/importing"
+	"github.com/auditsql/auditsql/internal/tui"
 )
 
 // The exit codes, which are those of auditsql.
 const (
-	exitDone     = 0
-	exitFailed   = 1
-	exitUsage    = 2
-	exitDamage   = 5
-	exitLocked   = 7
-	exitUnproven = 1
+	exitDone        = 0
+	exitFailed      = 1 // also when it is not proven that the log keeps what it acknowledges
+	exitUsage       = 2
+	exitDamage      = 5
+	exitPartly      = 6
+	exitLocked      = 7
+	exitInterrupted = 130
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	go func() {
+		<-ctx.Done()
+		stop() // a second signal ends the process at once
+	}()
+	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
 // app is one run of the command.
 type app struct {
+	in       io.Reader
 	out, err io.Writer
+	output   string // form of the results
 
 	url, stream        string
 	creds, systemCreds string
@@ -46,8 +58,8 @@ type app struct {
 	ca, cert, key      string
 }
 
-func run(ctx context.Context, args []string, out, errs io.Writer) int {
-	a := &app{out: out, err: errs}
+func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) int {
+	a := &app{in: in, out: out, err: errs}
 	root := a.root()
 	root.SetArgs(args)
 	root.SetOut(out)
@@ -69,9 +81,22 @@ a stream of NATS JetStream on three servers or more, and each node keeps a copy
 of its own, which the command auditsql reads like any other store.
 
 Exit codes: 0 done, 1 failed, or it is not proven that the log keeps what it
-acknowledges, 2 wrong usage, 5 damage found, 7 locked by another process.`,
+acknowledges, 2 wrong usage, 5 damage found, 6 some lines were rejected, 7
+locked by another process, 130 interrupted.
+
+To try it:  auditsql-cluster dev
+
+How to connect also comes from the environment: AUDITSQL_NATS_URL is --nats,
+AUDITSQL_NATS_USER is NAME:PASSWORD of a user of the stream's account, and
+AUDITSQL_NATS_SYSTEM that of one of the system account.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			if a.output != "" && !slices.Contains(tui.Forms(), a.output) {
+				return usageError{fmt.Errorf("-o %s: want %s", a.output, strings.Join(tui.Forms(), ", "))}
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return usageError{fmt.Errorf("there is no command %q", args[0])}
@@ -80,16 +105,24 @@ acknowledges, 2 wrong usage, 5 damage found, 7 locked by another process.`,
 		},
 	}
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.url, "nats", "nats://127.0.0.1:4222", "the servers' `URL`; several with commas between them")
+	flags.StringVarP(&a.output, "output", "o", "", "`form` of the results of put, import and serve: table, plain, json, ndjson or csv")
+	flags.StringVar(&a.url, "nats", cmp.Or(os.Getenv("AUDITSQL_NATS_URL"), "nats://127.0.0.1:4222"), "the servers' `URL`; several with commas between them; also from AUDITSQL_NATS_URL")
 	flags.StringVar(&a.stream, "stream", "AUDIT", "the stream's `name`")
 	flags.StringVar(&a.creds, "creds", "", "`file` with the credentials of a user of the stream's account")
 	flags.StringVar(&a.systemCreds, "system-creds", "", "`file` with the credentials of a user of the system account")
 	flags.StringVar(&a.nkey, "nkey", "", "`file` with the seed of the user's nkey, in place of --creds")
-	flags.StringVar(&a.ca, "tls-ca", "", "`file` with the certificate that has signed those of the servers")
-	flags.StringVar(&a.cert, "tls-cert", "", "`file` with the certificate of this client")
-	flags.StringVar(&a.key, "tls-key", "", "`file` with the key of that certificate")
+	flags.StringVar(&a.ca, "nats-ca", "", "`file` with the certificate that has signed those of the servers")
+	flags.StringVar(&a.cert, "nats-cert", "", "`file` with the certificate of this client of NATS")
+	flags.StringVar(&a.key, "nats-key", "", "`file` with the key of that certificate")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(a.initCommand(), a.checkCommand(), a.followCommand())
+	root.AddCommand(a.devCommand())
+	root.AddCommand(a.devServerCommand())
+	root.AddCommand(a.initCommand())
+	root.AddCommand(a.checkCommand())
+	root.AddCommand(a.followCommand())
+	root.AddCommand(a.serveCommand())
+	root.AddCommand(a.putCommand())
+	root.AddCommand(a.importCommand())
 	return root
 }
 
@@ -103,7 +136,45 @@ type quietError struct{ code int }
 
 func (e quietError) Error() string { return fmt.Sprintf("exit code %d", e.code) }
 
-// arguments refuses arguments of a command that takes none.
+// version is that of this program.
+func version() string {
+	if built, ok := debug.ReadBuildInfo(); ok && built.Main.Version != "" {
+		return built.Main.Version
+	}
+	return "unknown"
+}
+
+// screen is where this run prints.
+func (a *app) screen() *tui.Screen {
+	s := &tui.Screen{Out: a.out, Err: a.err}
+	if f, ok := a.out.(*os.File); ok {
+		s.OutTerm = tui.TerminalOf(f)
+	}
+	if f, ok := a.err.(*os.File); ok {
+		s.ErrTerm = tui.TerminalOf(f)
+	}
+	return s
+}
+
+// form is how results are printed: as -o says, else a table on a terminal and tab-separated lines elsewhere.
+func (a *app) form() tui.Form {
+	switch {
+	case a.output != "":
+		return tui.Form(a.output)
+	case a.screen().OutTerm.Is:
+		return tui.Table
+	}
+	return tui.Plain
+}
+
+// notes prints what opening a node did to its copy.
+func (a *app) notes(n *cluster.Node) {
+	for _, note := range n.Recovery().Notes {
+		fmt.Fprintf(a.err, "note: %s\n", note)
+	}
+}
+
+// noArguments refuses arguments of a command that takes none.
 func noArguments(_ *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		return usageError{fmt.Errorf("%q is too much: the command takes no arguments", args[0])}
@@ -119,7 +190,7 @@ func (a *app) options() (jetstream.Options, error) {
 		tls = append(tls, nats.RootCAs(a.ca))
 	}
 	if (a.cert == "") != (a.key == "") {
-		return o, usageError{errors.New("--tls-cert and --tls-key belong together")}
+		return o, usageError{errors.New("--nats-cert and --nats-key belong together")}
 	}
 	if a.cert != "" {
 		tls = append(tls, nats.ClientCert(a.cert, a.key))
@@ -162,19 +233,22 @@ const patience = time.Minute
 
 func exitCode(err error) int {
 	var quiet quietError
+	var partly *importing.PartlyError
 	switch {
 	case err == nil:
 		return exitDone
 	case errors.As(err, &quiet):
 		return quiet.code
+	case errors.As(err, &partly) && !partly.Nothing:
+		return exitPartly
 	case errors.As(err, new(usageError)):
 		return exitUsage
 	case isLocked(err):
 		return exitLocked
-	case errors.Is(err, cluster.ErrMismatch), errors.Is(err, cluster.ErrRewound), errors.Is(err, cluster.ErrGap), errors.Is(err, cluster.ErrAltered):
+	case errors.Is(err, cluster.ErrMismatch), errors.Is(err, cluster.ErrRewound), errors.Is(err, cluster.ErrGap), errors.Is(err, cluster.ErrAltered), errors.Is(err, audit.ErrDamaged):
 		return exitDamage
-	case errors.Is(err, cluster.ErrUnproven):
-		return exitUnproven
+	case errors.Is(err, context.Canceled):
+		return exitInterrupted
 	}
 	return exitFailed
 }

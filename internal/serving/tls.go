@@ -1,4 +1,4 @@
-package main
+package serving
 
 import (
 	"crypto/tls"
@@ -11,12 +11,12 @@ import (
 	"sync"
 )
 
-// tlsFiles are the files of a server that does TLS; all are "" for one that does not.
-type tlsFiles struct{ cert, key, clientCA string }
+// TLSFiles are the files of a server that does TLS; all are "" for one that does not.
+type TLSFiles struct{ Cert, Key, ClientCA string }
 
 // load reads the files. Without them it returns nil.
-func (f tlsFiles) load(log *slog.Logger) (*tls.Config, error) {
-	if f.cert == "" {
+func (f TLSFiles) load(log *slog.Logger) (*tls.Config, error) {
+	if f.Cert == "" {
 		return nil, nil
 	}
 	c := &certificate{files: f, log: log}
@@ -24,14 +24,14 @@ func (f tlsFiles) load(log *slog.Logger) (*tls.Config, error) {
 		return nil, err
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.get}
-	if f.clientCA != "" {
-		pem, err := os.ReadFile(f.clientCA)
+	if f.ClientCA != "" {
+		pem, err := os.ReadFile(f.ClientCA)
 		if err != nil {
 			return nil, fmt.Errorf("--client-ca: %w", err)
 		}
 		config.ClientCAs = x509.NewCertPool()
 		if !config.ClientCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("--client-ca: %s has no certificate in PEM", f.clientCA)
+			return nil, fmt.Errorf("--client-ca: %s has no certificate in PEM", f.ClientCA)
 		}
 		config.ClientAuth = tls.RequireAndVerifyClientCert
 	}
@@ -40,7 +40,7 @@ func (f tlsFiles) load(log *slog.Logger) (*tls.Config, error) {
 
 // A certificate is that of the server. It is read again when one of its files has changed, so that a new one needs no restart.
 type certificate struct {
-	files tlsFiles
+	files TLSFiles
 	log   *slog.Logger
 
 	mu   sync.Mutex
@@ -52,18 +52,18 @@ type certificate struct {
 // read reads both files.
 func (c *certificate) read() error {
 	// Their state comes first: a file that changes while it is read is read again.
-	cert, err := os.Stat(c.files.cert)
+	cert, err := os.Stat(c.files.Cert)
 	if err != nil {
 		return fmt.Errorf("--tls-cert: %w", err)
 	}
-	key, err := os.Stat(c.files.key)
+	key, err := os.Stat(c.files.Key)
 	if err != nil {
 		return fmt.Errorf("--tls-key: %w", err)
 	}
 	c.cert, c.key = cert, key
-	pair, err := tls.LoadX509KeyPair(c.files.cert, c.files.key)
+	pair, err := tls.LoadX509KeyPair(c.files.Cert, c.files.Key)
 	if err != nil {
-		return fmt.Errorf("%s and %s: %w", c.files.cert, c.files.key, err)
+		return fmt.Errorf("%s and %s: %w", c.files.Cert, c.files.Key, err)
 	}
 	c.now = &pair
 	return nil
@@ -74,14 +74,14 @@ func (c *certificate) read() error {
 func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if unchanged(c.cert, c.files.cert) && unchanged(c.key, c.files.key) {
+	if unchanged(c.cert, c.files.Cert) && unchanged(c.key, c.files.Key) {
 		return c.now, nil
 	}
 	if err := c.read(); err != nil {
 		c.log.Error("the new certificate cannot be used; the old one stays", "why", err.Error())
 		return c.now, nil
 	}
-	c.log.Info("the certificate was read again", "file", c.files.cert, "until", c.now.Leaf.NotAfter)
+	c.log.Info("the certificate was read again", "file", c.files.Cert, "until", c.now.Leaf.NotAfter)
 	return c.now, nil
 }
 

@@ -1,0 +1,274 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/auditsql/auditsql/internal/socket"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"auditsql-cluster": main})
+}
+
+// patient is how long a test waits for what must come.
+const patient = 2 * time.Minute
+
+// TestScripts runs what a person could have typed. Besides testscript's own commands there are
+//
+//	exits CODE COMMAND…   run a command that must end with this exit code
+//	served DIR            wait until a server has the folder
+//	connect FILE          take the environment of the file env of dev
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(e *testscript.Env) error {
+			for _, name := range []string{"AUDITSQL_NATS_URL", "AUDITSQL_NATS_USER", "AUDITSQL_NATS_SYSTEM"} {
+				e.Setenv(name, "")
+			}
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "served": served, "connect": connect},
+	})
+}
+
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND…")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	var exit *exec.ExitError
+	if err := ts.Exec(args[1], args[2:]...); errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+func served(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: served DIR")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patient)
+	defer cancel()
+	ts.Check(awaitServer(ctx, ts.MkAbs(args[0])))
+}
+
+// awaitServer waits until a server has a folder. It lets the other processes go on between two tries.
+func awaitServer(ctx context.Context, dir string) error {
+	for {
+		c, err := socket.Dial(ctx, dir)
+		if err == nil {
+			return c.Close()
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("no server has %s: %w", dir, err)
+		}
+	}
+}
+
+func connect(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: connect FILE")
+	}
+	for line := range strings.Lines(ts.ReadFile(args[0])) {
+		name, value, _ := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "export "), "=")
+		ts.Setenv(name, value)
+	}
+}
+
+// A dev is auditsql-cluster dev as somebody has started it.
+type dev struct {
+	t     *testing.T
+	dir   string // of the shell in which it was started
+	cmd   *exec.Cmd
+	typed []string // what its screen says to type
+	out   io.ReadCloser
+	errs  bytes.Buffer
+}
+
+func startDev(t *testing.T, dir string) *dev {
+	t.Helper()
+	d := &dev{t: t, dir: dir, cmd: exec.Command("auditsql-cluster", "dev", "-d", "three", "--restart-after", "1s")}
+	d.cmd.Dir, d.cmd.Stderr = dir, &d.errs
+	var err error
+	if d.out, err = d.cmd.StdoutPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.cmd.Process.Kill() })
+	lines := bufio.NewScanner(d.out)
+	for lines.Scan() {
+		line := lines.Text()
+		if typed, is := strings.CutPrefix(line, "  "); is {
+			d.typed = append(d.typed, typed)
+		}
+		if strings.HasPrefix(line, "Ctrl-C") {
+			return d
+		}
+	}
+	d.cmd.Wait()
+	t.Fatalf("dev has ended: %s", d.errs.String())
+	return nil
+}
+
+// end types Ctrl-C.
+func (d *dev) end() {
+	d.t.Helper()
+	if err := d.cmd.Process.Signal(os.Interrupt); err != nil {
+		d.t.Fatal(err)
+	}
+	io.Copy(io.Discard, d.out)
+	if err := d.cmd.Wait(); err != nil {
+		d.t.Fatalf("dev ended with %v: %s", err, d.errs.String())
+	}
+}
+
+// shell is a line that somebody types in another terminal.
+func (d *dev) shell(line string) *exec.Cmd {
+	cmd := exec.Command("sh", "-c", line)
+	cmd.Dir = d.dir
+	return cmd
+}
+
+func (d *dev) types(line string) string {
+	d.t.Helper()
+	out, err := d.shell(line).CombinedOutput()
+	if err != nil {
+		d.t.Fatalf("%s: %v\n%s", line, err, out)
+	}
+	return string(out)
+}
+
+// What dev's screen says is typed: records are put, meanwhile a server is killed, and nothing that was acknowledged is missing. Dev ends
+// in order, and starts again with everything that it had.
+func TestWhatDevSays(t *testing.T) {
+	dir := t.TempDir()
+	d := startDev(t, dir)
+	if len(d.typed) != 4 {
+		t.Fatalf("the screen says %q", d.typed)
+	}
+	load := d.shell(d.typed[0])
+	out, err := load.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	load.Stderr = os.Stderr
+	if err := load.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	killed := false
+	var last string
+	for lines.Scan() {
+		last = lines.Text()
+		t.Log(last)
+		if !killed && strings.Contains(last, " acknowledged, ") && !strings.HasPrefix(last, "0 ") {
+			killed = true
+			d.types(d.typed[1])
+		}
+	}
+	if err := load.Wait(); err != nil || !killed || !strings.HasSuffix(last, " acknowledged, 0 missing") || strings.HasPrefix(last, "0 ") {
+		t.Fatalf("%v, killed: %v, the last line is %q; dev says %s", err, killed, last, d.errs.String())
+	}
+	// The server that was killed runs again after a second, and says that it lacks nothing when it has caught up.
+	ctx, cancel := context.WithTimeout(t.Context(), patient)
+	defer cancel()
+	for {
+		said, err := d.shell(d.typed[2]).CombinedOutput()
+		if err == nil && strings.Count(string(said), ", 0 missing") == devMembers {
+			break
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			t.Fatalf("check: %v, %s", err, said)
+		}
+	}
+	id := d.types(d.typed[3])
+	if len(strings.TrimSpace(id)) != 64 {
+		t.Fatalf("put printed %q", id)
+	}
+	nobodyMayChangeTheStream(t, filepath.Join(dir, "three"))
+	d.end()
+	for _, name := range []string{"n1/serve.sock", "n2/serve.sock", "n3/serve.sock"} {
+		if _, err := os.Lstat(filepath.Join(dir, "three", name)); err == nil {
+			t.Errorf("%s is still there", name)
+		}
+	}
+
+	d = startDev(t, dir)
+	if again := d.types(strings.Replace(d.typed[0], "dev load", "dev load --for 1s", 1)); !strings.Contains(again, " acknowledged, 0 missing") {
+		t.Errorf("after the new start: %s", again)
+	}
+	d.end()
+}
+
+// The user of the nodes can neither change the stream nor remove anything from it: the servers have the users of init --acl.
+func nobodyMayChangeTheStream(t *testing.T, dir string) {
+	t.Helper()
+	state, err := readDevState(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for user, password := range map[string]string{"node": state.Secrets.Node, "reader": state.Secrets.Reader, "": ""} {
+		refused := make(chan error, 10)
+		conn, err := nats.Connect(fmt.Sprintf("nats://127.0.0.1:%d", state.Clients[0]), nats.UserInfo(user, password),
+			nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { refused <- err }))
+		if user == "" {
+			if err == nil {
+				t.Error("somebody without a name was let in")
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		forbidden := []string{"$JS.API.STREAM.UPDATE.AUDIT", "$JS.API.STREAM.PURGE.AUDIT", "$JS.API.STREAM.DELETE.AUDIT", "$JS.API.STREAM.MSG.DELETE.AUDIT", "$JS.API.STREAM.CREATE.OTHER"}
+		if user == "reader" {
+			forbidden = append(forbidden, "audit.0")
+		}
+		for _, subject := range forbidden {
+			if err := conn.Publish(subject, []byte("{}")); err != nil {
+				t.Fatal(err)
+			}
+			if err := conn.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case err := <-refused:
+				if !errors.Is(err, nats.ErrPermissionViolation) {
+					t.Errorf("%s: %s: %v", user, subject, err)
+				}
+			case <-time.After(patient):
+				t.Errorf("%s may use %s", user, subject)
+			}
+		}
+	}
+}

@@ -1,0 +1,185 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/cluster"
+	"github.com/auditsql/auditsql/cluster/jetstream"
+	"github.com/auditsql/auditsql/internal/advice"
+	"github.com/auditsql/auditsql/internal/importing"
+	"github.com/auditsql/auditsql/internal/serving"
+	"github.com/auditsql/auditsql/internal/tui"
+)
+
+// serveOptions are the flags of serve.
+type serveOptions struct {
+	serving.Flags
+	dir       string
+	unproven  bool
+	maxFuture time.Duration
+	anyPort   bool // of this machine, when that of --listen is taken
+}
+
+func (a *app) serveCommand() *cobra.Command {
+	var o serveOptions
+	future := futureFlag{usualFuture}
+	cmd := &cobra.Command{
+		Use:   "serve -d DIR",
+		Short: "Follow the stream, and serve the copy over HTTP: put, ask, pages",
+		Long: `Serve keeps a copy of the stream in a folder, as follow does, and serves it over
+HTTP as auditsql serve does: the same API, the same pages, the same tokens. A
+put is answered when it is decided: a majority of the servers has it on disk,
+and this node has read the stream up to its place. Every node takes puts. The
+first record under an id stays, whichever node it came through.
+
+Reads show what this node has read of the stream. With consistency=acknowledged
+they wait until it has everything that was acknowledged by any node.
+
+/readyz is 503 while the node is more than 10,000 messages behind the stream,
+cannot go on in it, or gets no answer from it. It says how many messages the
+node is behind; so does auditsql_follow_behind_messages in /metrics.
+
+It listens on this machine alone, unless --listen names another address. Then it
+wants TLS (--tls-cert, --tls-key) and at least one token. auditsql -d DIR token
+add makes one, once the folder exists: serve, or follow --once, makes it. The
+flags --tls-cert and --tls-key are those of this server. How to connect to NATS
+is said by --nats-cert and --nats-key.
+
+While it runs, auditsql -d DIR put, import and name write through it. Labels
+belong to the node. Spans are not taken here: a span would be acknowledged when
+it is on the disk of one machine.
+
+SIGTERM or Ctrl-C ends it in order. A put that is not decided by then is
+answered with outcome-open: it may be stored, and sending it again is safe.`,
+		Example: `  auditsql-cluster serve -d ./n1
+  auditsql-cluster serve -d ./n1 --nats nats://a:4222,nats://b:4222,nats://c:4222
+  auditsql-cluster serve -d ./n1 --listen :7443 --tls-cert cert.pem --tls-key key.pem`,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.dir == "" {
+				return usageError{errors.New("-d names no folder")}
+			}
+			if err := refused(o.Flags.Check(cmd)); err != nil {
+				return err
+			}
+			connect, err := a.options()
+			if err != nil {
+				return err
+			}
+			o.maxFuture = future.forWeb()
+			return a.serve(cmd.Context(), connect, &o)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVarP(&o.dir, "dir", "d", "", "the copy's `folder`")
+	o.Flags.Add(cmd)
+	addUnproven(cmd, &o.unproven)
+	flags.Var(&future, "max-future", "how far after now a timestamp may lie; 0 is no limit")
+	return cmd
+}
+
+// serve serves a node until ctx ends, which is no error.
+func (a *app) serve(ctx context.Context, connect jetstream.Options, o *serveOptions) error {
+	logger := o.Logger(a.err, slog.LevelInfo)
+	n, err := a.startNode(ctx, connect, o, logger)
+	if err != nil {
+		return fmt.Errorf("serve: %w", err)
+	}
+	err = a.screen().Facts(a.form(),
+		tui.Fact{Name: "address", Title: "address", Value: tui.Text(n.server.URL())},
+		tui.Fact{Name: "log_in", Title: "log in", Value: tui.Text(n.server.Link())})
+	if err == nil {
+		logger.Info("serving", "address", n.server.URL(), "store", o.dir, "cursor", n.node.Cursor(), "pid", os.Getpid())
+		select {
+		case <-ctx.Done():
+			logger.Info("ending")
+		case err = <-n.server.Failed():
+			logger.Error("ending", "why", err.Error())
+		}
+	}
+	if err = errors.Join(err, n.end()); err != nil {
+		return fmt.Errorf("serve: %w", err)
+	}
+	return nil
+}
+
+// A servedNode is a node and its servers.
+type servedNode struct {
+	log    *jetstream.Log
+	node   *cluster.Node
+	server *serving.Server
+	logger *slog.Logger
+}
+
+// startNode opens a node and begins to serve it.
+func (a *app) startNode(ctx context.Context, connect jetstream.Options, o *serveOptions, logger *slog.Logger) (_ *servedNode, err error) {
+	n := &servedNode{logger: logger}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.end())
+		}
+	}()
+	metrics := serving.NewMetrics(version())
+	n.server, err = serving.Listen(serving.Options{
+		Flags: &o.Flags, Dir: o.dir, AnyPort: o.anyPort, MaxFuture: o.maxFuture, Now: time.Now, Logger: logger, Metrics: metrics,
+		Version: version(), AddToken: "auditsql -d " + importing.ShellQuote(o.dir) + " token add NAME --scope read,write",
+	})
+	if err != nil {
+		return n, refused(err)
+	}
+	if n.log, err = jetstream.Open(ctx, connect); err != nil {
+		return n, err
+	}
+	n.node, err = cluster.Open(ctx, o.dir, n.log, cluster.Options{
+		Unproven: o.unproven, Logger: logger,
+		Store: []audit.Option{
+			audit.WithLogger(logger), audit.WithMetrics(metrics.Store()), audit.WithReads(audit.Applied), audit.WithCreatedBy("auditsql-cluster " + version()),
+		},
+	})
+	if err != nil {
+		return n, err
+	}
+	a.notes(n.node)
+	return n, n.server.Start(n.node)
+}
+
+// end ends the servers, then the node, then its connections: no new requests, tails are told, what is under way ends.
+func (n *servedNode) end() error {
+	var err error
+	if n.server != nil {
+		n.server.Drain()
+		n.server.Shutdown()
+		err = n.server.Close()
+	}
+	if n.node != nil {
+		err = errors.Join(err, n.node.Close())
+	}
+	if n.log != nil {
+		n.log.Close()
+	}
+	n.logger.Info("closed")
+	return err
+}
+
+// refused makes an error of this command of what package serving refuses.
+func refused(err error) error {
+	var r *advice.Error
+	if !errors.As(err, &r) {
+		return err
+	}
+	if r.Try != "" {
+		err = fmt.Errorf("%w; try: %s", err, r.Try)
+	}
+	if r.Usage {
+		err = usageError{err}
+	}
+	return err
+}
