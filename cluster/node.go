@@ -25,6 +25,10 @@ type Options struct {
 	Check time.Duration
 	// Batch is how many messages it reads at a time; 1,000 if 0.
 	Batch int
+	// Doubt is for how long the log must say that it ends before the node's last message until the node believes it (ErrRewound);
+	// 30 seconds if 0. A server that was just started says so until it has read what it has and has heard from the others.
+	// Meanwhile the node applies nothing, and puts wait.
+	Doubt time.Duration
 }
 
 func (o Options) withDefaults() Options {
@@ -39,6 +43,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Batch <= 0 {
 		o.Batch = 1000
+	}
+	if o.Doubt <= 0 {
+		o.Doubt = 30 * time.Second
 	}
 	return o
 }
@@ -111,10 +118,11 @@ func open(ctx context.Context, dir string, log Log, o Options) (*Node, error) {
 	}
 	n.setReplicas(info)
 	n.reader = reader{node: n}
+	n.quit, n.quitNow = context.WithCancel(context.Background())
 	if err := n.sameLog(ctx); err != nil {
+		n.quitNow()
 		return nil, errors.Join(err, f.Close())
 	}
-	n.quit, n.quitNow = context.WithCancel(context.Background())
 	n.running.Go(n.reader.run)
 	n.running.Go(n.watch)
 	return n, nil
@@ -312,12 +320,21 @@ func (n *Node) sameInfo(info Info) error {
 
 // sameLog finds out, when the node is opened, whether the log has what the copy has from it.
 func (n *Node) sameLog(ctx context.Context) error {
-	b, err := n.log.Bounds(ctx)
-	if err != nil {
-		return err
-	}
-	if err := n.within(b); err != nil {
-		return err
+	var b Bounds
+	for d, pause := (doubt{}), firstPause; ; {
+		var err error
+		if b, err = n.log.Bounds(ctx); err != nil {
+			return err
+		}
+		if err = n.within(b); err == nil {
+			break
+		}
+		if d.believes(err, n.opts.Doubt) {
+			return err
+		}
+		if slept := n.sleep(ctx, &pause); slept != nil {
+			return errors.Join(slept, err)
+		}
 	}
 	at, raw, ok, err := n.copy.Newest(ctx)
 	if err != nil || !ok || at < b.First {
@@ -334,6 +351,20 @@ func (n *Node) sameLog(ctx context.Context) error {
 		return nil
 	}
 	return nil
+}
+
+// doubt holds back an ErrRewound that the log may take back.
+type doubt struct{ since time.Time }
+
+// believes reports whether err is to be believed: anything but ErrRewound at once, ErrRewound when it was all that was said for a while.
+func (d *doubt) believes(err error, while time.Duration) bool {
+	if !errors.Is(err, ErrRewound) {
+		return true
+	}
+	if d.since.IsZero() {
+		d.since = time.Now()
+	}
+	return time.Since(d.since) >= while
 }
 
 // within returns ErrRewound or ErrTrimmed if the copy cannot go on in a log with these bounds.

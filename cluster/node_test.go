@@ -46,7 +46,7 @@ func newLog(t testing.TB) *memlog.Log {
 }
 
 // fast are options of a node whose log is in memory.
-var fast = cluster.Options{Poll: 2 * time.Millisecond}
+var fast = cluster.Options{Poll: 2 * time.Millisecond, Doubt: 20 * time.Millisecond}
 
 func openNode(t testing.TB, dir string, l cluster.Log, o cluster.Options) *cluster.Node {
 	t.Helper()
@@ -410,7 +410,7 @@ func TestAnotherLog(t *testing.T) {
 				t.Fatal(err)
 			}
 			closeNode(t, n)
-			running := openNode(t, live, l, cluster.Options{Poll: fast.Poll, Check: 5 * time.Millisecond})
+			running := openNode(t, live, l, cluster.Options{Poll: fast.Poll, Doubt: fast.Doubt, Check: 5 * time.Millisecond})
 			if err := running.WaitFor(t.Context(), 10); err != nil {
 				t.Fatal(err)
 			}
@@ -521,6 +521,62 @@ func TestLostAnswers(t *testing.T) {
 	if size, _, err := n.Root(t.Context()); err != nil || size != 20 {
 		t.Errorf("%d records, %v", size, err)
 	}
+}
+
+// Servers that were just started say for a while that the log ends earlier than it does. A node that runs, and one that is opened, wait
+// for them, and go on. They stop when the log says nothing else.
+func TestALogThatSeemsToEndEarlier(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir, err := os.MkdirTemp("", "node-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer os.RemoveAll(dir)
+		l := memlog.New(3)
+		defer l.Close()
+		refill(l, 0, 10)
+		open := func(name string) (*cluster.Node, error) {
+			return cluster.Open(t.Context(), filepath.Join(dir, name), l, cluster.Options{})
+		}
+		stays, err := open("stays")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stays.Close()
+		comes, err := open("comes")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range []*cluster.Node{stays, comes} {
+			if err := n.WaitFor(t.Context(), 10); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := comes.Close(); err != nil {
+			t.Fatal(err)
+		}
+		four := uint64(4)
+		l.Seem(&four)
+		time.AfterFunc(20*time.Second, func() { l.Seem(nil) })
+		if comes, err = open("comes"); err != nil {
+			t.Fatalf("opened while the servers start: %v", err)
+		}
+		defer comes.Close()
+		for i, n := range []*cluster.Node{stays, comes} {
+			if _, err := n.PutAudit(t.Context(), sample(100+i)); err != nil {
+				t.Errorf("a put afterwards: %v", err)
+			}
+		}
+		l.Seem(&four)
+		time.Sleep(20 * time.Second)
+		if err := stays.Err(); err != nil {
+			t.Errorf("after a while: %v", err)
+		}
+		time.Sleep(20 * time.Second)
+		if err := stays.Err(); !errors.Is(err, cluster.ErrRewound) {
+			t.Errorf("the log says nothing else, and the node says %v", err)
+		}
+	})
 }
 
 // A put whose context ends first is undecided, and can be given again.

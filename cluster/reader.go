@@ -30,6 +30,7 @@ type reader struct {
 	altered bool
 	silent  map[string]time.Time // replicas that did not answer, and until when they are asked only after all others were wrong
 	empty   int                  // reads in a row that brought nothing new
+	short   doubt                // since when the log says that it ends before the node's last message
 }
 
 const (
@@ -187,7 +188,7 @@ func (r *reader) overlaps(replica string, cursor uint64, ms []Stored) (problem, 
 		if b.First <= cursor {
 			return fmt.Errorf("%w: replica %s lacks message %d", ErrGap, replica, cursor), nil
 		}
-		return nil, n.within(b) // it was trimmed
+		return nil, r.believed(n.within(b)) // it was trimmed
 	case r.last == nil:
 		if !ms[0].Intact() {
 			return nil, nil // it was judged when it was applied
@@ -207,7 +208,23 @@ func (r *reader) checkBounds() error {
 	if err != nil {
 		return nil // it says so at the next read
 	}
-	return r.node.within(b)
+	return r.believed(r.node.within(b))
+}
+
+// believed returns what is wrong with the bounds of the log, or nil while that is in doubt.
+func (r *reader) believed(err error) error {
+	if err == nil {
+		r.short = doubt{}
+		return nil
+	}
+	known := !r.short.since.IsZero()
+	if r.short.believes(err, r.node.opts.Doubt) {
+		return err
+	}
+	if !known {
+		r.node.opts.Logger.Warn("the log seems to have lost messages; the node waits and asks again", "error", err)
+	}
+	return nil
 }
 
 // wrong says why a message must not be applied as message next, or nil.
@@ -234,7 +251,7 @@ func (r *reader) apply(ms []Stored, refuse string) error {
 	if len(ms) > 0 {
 		last := ms[len(ms)-1]
 		r.last = &last
-		r.blamed, r.altered, r.empty = nil, false, 0
+		r.blamed, r.altered, r.empty, r.short = nil, false, 0, doubt{}
 		n.foundAll(ms, outcomes)
 		r.resume()
 	}

@@ -43,6 +43,7 @@ type Log struct {
 	trimmed  []cluster.Stored // what Trim has removed
 	seen     map[string]seen
 	replicas []*replica
+	seeming  *uint64        // what it says is its last message, see Seem
 	late     sync.WaitGroup // messages that are delivered once more
 	ctx      context.Context
 	stop     context.CancelFunc
@@ -186,7 +187,7 @@ func (l *Log) Read(ctx context.Context, name string, from uint64, most int) ([]c
 
 // at returns a message as the replica has it. The log's lock is held.
 func (r *replica) at(l *Log, seq uint64) (cluster.Message, bool) {
-	if r.lacks[seq] || r.stale && seq > r.frozen {
+	if r.lacks[seq] || r.stale && seq > r.frozen || l.seeming != nil && seq > *l.seeming {
 		return cluster.Message{}, false
 	}
 	if m, ok := r.altered[seq]; ok {
@@ -211,7 +212,11 @@ func (l *Log) Bounds(ctx context.Context) (cluster.Bounds, error) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return cluster.Bounds{First: l.first, Last: l.last()}, nil
+	b := cluster.Bounds{First: l.first, Last: l.last()}
+	if l.seeming != nil {
+		b.Last = min(b.Last, *l.seeming)
+	}
+	return b, nil
 }
 
 // Info implements cluster.Log.
@@ -265,6 +270,14 @@ func (l *Log) SetDown(name string, down bool) { l.on(name, func(r *replica) { r.
 // Freeze says whether a replica gets new messages.
 func (l *Log) Freeze(name string, stale bool) {
 	l.on(name, func(r *replica) { r.stale, r.frozen = stale, l.last() })
+}
+
+// Seem makes the log and all replicas say that this is the last message, as servers do that were just started and have not heard from each
+// other yet. With nil they say how it is again.
+func (l *Log) Seem(last *uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.seeming = last
 }
 
 // Lack takes a message from a replica.
