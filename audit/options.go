@@ -153,21 +153,22 @@ func WithCreatedBy(name string) Option { return func(o *options) { o.createdBy =
 // writer in another process and never changes a byte.
 func ReadOnly() Option { return func(o *options) { o.readOnly = true } }
 
-// Reads says which records the questions see in the writer's process. GetAudit, GetRaw, and what Store has beside them, see
-// everything that was acknowledged, whatever it says.
+// Reads says what the questions see in the writer's process: all that is not a list by time of an agent or of all (see Audits), and
+// not a record by its id. Those see everything that was acknowledged, whatever it says, and wait for nothing.
 type Reads uint8
 
 const (
-	// Acknowledged is every record that was acknowledged before the question. The question waits until SQLite has them: under
-	// a full load that can be the whole backlog, seconds of work.
-	Acknowledged Reads = iota
-	// Applied is every record that SQLite has. A question never waits for the applier, and can lack the newest records.
-	// Progress says how many. AwaitApplied waits for them.
-	Applied
+	// Applied is every record that SQLite has. A question never waits for the applier, and can lack the newest records: while records
+	// come no faster than SQLite takes them, those of some hundredths of a second, and up to the whole backlog in a burst. Progress says
+	// how many. AwaitApplied waits for them, for as long as its context allows.
+	Applied Reads = iota
+	// Acknowledged is every record that was acknowledged before the question. The question waits until SQLite has them: in a burst
+	// that can be the whole backlog, some 20 seconds of work. It ends early with the error of its context.
+	Acknowledged
 )
 
-// WithReads says which records the questions see. The default is Acknowledged. A store that is open for reading always shows
-// what SQLite has.
+// WithReads says which records the questions see. The default is Applied. A store that is open for reading always shows what SQLite
+// has.
 func WithReads(r Reads) Option { return func(o *options) { o.reads = r } }
 
 // Metrics are callbacks for measurements; any may be nil. They are called from the store's own
