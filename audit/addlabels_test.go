@@ -12,7 +12,7 @@ func TestAddLabelsLeavesWhatAPersonNamed(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	dir := t.TempDir()
-	db, err := audit.Open(dir)
+	db, err := audit.Open(dir, audit.WithReads(audit.Acknowledged))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -67,6 +67,8 @@ type applier struct {
 	// held counts the backups that need the whole journal: it is not trimmed meanwhile.
 	held      atomic.Int64
 	replaying bool
+	// toldReplay, if set, is called during a replay after each batch with the offset up to which SQLite has everything.
+	toldReplay func(applied wal.Offset)
 
 	// closing ends when Close begins: from then on the applier waits for other processes only a limited time.
 	closing context.Context
@@ -180,6 +182,9 @@ func (a *applier) apply(ctx context.Context, b *batch) error {
 	a.records.Add(uint64(done.Inserted)) // before anybody is woken as well
 	a.applied.Store(cursor)
 	a.wake(nil)
+	if a.replaying && a.toldReplay != nil {
+		a.toldReplay(b.cursor)
+	}
 	if a.metrics.Applied != nil {
 		a.metrics.Applied(a.took, b.len(), time.Since(b.began))
 	}

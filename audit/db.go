@@ -150,8 +150,8 @@ func journalError(err error) error {
 }
 
 // Root returns how many records the store has, and the root of the Merkle tree over them (package tree): leaf n is the
-// record that was admitted as number n. In the writer's process it first waits until SQLite has everything that was
-// acknowledged (see WithReads). It reads a few rows, however large the store is.
+// record that was admitted as number n. They are those that SQLite has (see WithReads). It reads a few rows, however large the store
+// is.
 func (db *DB) Root(ctx context.Context) (size uint64, root tree.Hash, err error) {
 	if err = db.settled(ctx); err == nil {
 		size, root, err = db.sql.Root(ctx)
@@ -324,11 +324,15 @@ func (db *DB) caughtUp(ctx context.Context) error {
 	if err := db.readable(ctx); err != nil || db.applier == nil {
 		return err
 	}
+	return db.appliedUpTo(ctx, db.applier.source.synced)
+}
+
+// appliedUpTo waits until SQLite has everything before an offset of the journal, which end returns once all is synced.
+func (db *DB) appliedUpTo(ctx context.Context, end func() wal.Offset) error {
 	// At SyncInterval a record is acknowledged before it is synced, and applied after that. When the journal has
 	// failed, what it had synced can still be read.
-	source := db.applier.source
-	if err := source.sync(ctx); err != nil && ctx.Err() != nil {
+	if err := db.applier.source.sync(ctx); err != nil && ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return db.applier.wait(ctx, source.synced())
+	return db.applier.wait(ctx, end())
 }

@@ -19,9 +19,10 @@ import (
 	"github.com/auditsql/auditsql/wal"
 )
 
+// openDB opens a store of which a test asks what it has just put.
 func openDB(t testing.TB, dir string, opts ...audit.Option) *audit.DB {
 	t.Helper()
-	db, err := audit.Open(dir, opts...)
+	db, err := audit.Open(dir, append([]audit.Option{audit.WithReads(audit.Acknowledged)}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,8 +13,8 @@
 //	err = db.Close()
 //
 // [Open] opens the durable store, [OpenContext] does that with a context. A put returns when the journal has the record
-// on disk. Then the record is acknowledged. It survives the death of the process and a power cut, and every read that
-// starts afterwards sees it. The first record under a query id stays for ever: a put of the same bytes changes nothing,
+// on disk. Then the record is acknowledged. It survives the death of the process and a power cut, and GetAudit, AuditsForAgent
+// and ListRecent see it from then on. The first record under a query id stays for ever: a put of the same bytes changes nothing,
 // and a put of other bytes returns [ErrConflict]. [NewStore] has the same operations over any key/value store (package
 // kvshim), without a journal.
 //
@@ -26,8 +26,9 @@
 // records as they come.
 //
 // With [Filter].AsOf a question gives the answer that the store gave when it had so many records. With [Filter].After a list
-// goes on after a record. A question waits until SQLite has what was acknowledged. In a program that writes much and is also
-// asked, [WithReads] makes questions show what SQLite has, without a wait.
+// goes on after a record. [DB.GetAudit], and a list of the records of an agent or of all by time, see what was acknowledged a moment
+// ago. Other questions see what SQLite has, which is some hundredths of a second older, or more in a burst. They do not wait.
+// [DB.Progress] says how much is missing. [DB.AwaitApplied] waits for it, and [WithReads] makes every question wait.
 //
 // Over the records, in the order of their admission, the store keeps a Merkle tree. [DB.Root] is short and stands for all of
 // them: kept elsewhere, it shows later whether they were changed. With a key the store signs it ([WithSigner], [DB.Sign]).

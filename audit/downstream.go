@@ -125,7 +125,7 @@ type Downstream struct {
 	carriers uint64 // answers in the first step whose results are evidence in the second
 }
 
-// Downstream begins a walk. It reads nothing before Next. In the writer's process it waits like every question until SQLite has
+// Downstream begins a walk. It reads nothing before Next. With WithReads(Acknowledged) it waits like every question until SQLite has
 // what was acknowledged.
 func (db *DB) Downstream(h Hash, o DownstreamOptions) *Downstream {
 	b := o.Budget.lower()

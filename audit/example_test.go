@@ -93,6 +93,10 @@ func ExampleDB_Trace() {
 		log.Fatal(err)
 	}
 
+	// A put is durable at once. A question about anything but an id, an agent or a time sees it when SQLite has it.
+	if err := db.AwaitApplied(ctx); err != nil {
+		log.Fatal(err)
+	}
 	request := audit.Filter{Attributes: []audit.Attribute{{Key: "trace_id", Value: "pay-20931"}}}
 	for q, err := range db.Audits(ctx, request) {
 		if err != nil {

@@ -19,7 +19,7 @@ var origin = audit.Origin{Log: "stream AUDIT", ID: "2026-11-23T10:00:00Z", Store
 
 func openFollower(t testing.TB, dir string, opts ...audit.Option) *audit.Follower {
 	t.Helper()
-	f, err := audit.OpenFollower(dir, origin, opts...)
+	f, err := audit.OpenFollower(dir, origin, append([]audit.Option{audit.WithReads(audit.Acknowledged)}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -84,7 +84,7 @@ func (h *history) open() (*audit.DB, *crashfs.Process) {
 			})
 		}
 		db, err := audit.Open(h.dir, audit.WithJournalFS(process), audit.WithJournalDir("/journal"),
-			audit.WithSegmentBytes(int64(1000+h.random.IntN(8000))), audit.WithRetention(retention))
+			audit.WithSegmentBytes(int64(1000+h.random.IntN(8000))), audit.WithRetention(retention), audit.WithReads(audit.Acknowledged))
 		h.disk.Hook(nil)
 		if err == nil {
 			h.Cleanup(func() { db.Close() })

@@ -57,7 +57,7 @@ func beWriter(args string) error {
 	if err != nil {
 		return err
 	}
-	db, err := audit.Open(dir, audit.WithSegmentBytes(256<<10), audit.WithRetention(1<<20))
+	db, err := audit.Open(dir, audit.WithSegmentBytes(256<<10), audit.WithRetention(1<<20), audit.WithReads(audit.Acknowledged))
 	if err != nil {
 		return err
 	}

@@ -18,8 +18,8 @@ type Lag struct {
 const MaxLag = 200_000
 
 // Lag counts what a store that is open with ReadOnly lacks. It reads the journal from
-// SQLite's cursor on, which costs nearly nothing when there is no record. In the writer's process every question waits
-// until SQLite has everything, so Lag is zero there, unless the store was opened with WithReads(Applied).
+// SQLite's cursor on, which costs nearly nothing when there is no record. In the writer's process it counts in memory. With
+// WithReads(Acknowledged) it is zero there, since every question waits until SQLite has everything.
 //
 // What the log has that a store follows is not counted. When the journal is not in its place, or is damaged after the cursor, the count ends there without an error.
 func (db *DB) Lag(ctx context.Context) (Lag, error) {

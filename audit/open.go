@@ -23,6 +23,10 @@ func Open(dir string, opts ...Option) (*DB, error) {
 // ErrMismatch, *JournalAwayError, *DamagedError. With ReadOnly it opens SQLite alone. Then the store must exist (ErrNoStore), and the
 // database must belong to it (*ForeignError).
 //
+// The replay takes as long as SQLite needs for the records: some 20 seconds for a full backlog of the default size (see WithBacklog).
+// WithReplayProgress and WithLogger say how far it is. Meanwhile no record can be put. An opening with ReadOnly, in this process or
+// another, shows what SQLite has by then, which is more after each batch.
+//
 // When ctx ends first, its error is returned. The next opening continues where this one stopped. Afterwards ctx has no
 // effect on the store.
 func OpenContext(ctx context.Context, dir string, opts ...Option) (*DB, error) {

@@ -87,7 +87,7 @@ func TestAnOpenStoreOutlivesTheContextOfItsOpening(t *testing.T) {
 	dir, lines := closedStore(t, 0, 40)
 	removeSQLite(t, dir)
 	ctx, cancel := context.WithCancel(t.Context())
-	db, err := audit.OpenContext(ctx, dir)
+	db, err := audit.OpenContext(ctx, dir, audit.WithReads(audit.Acknowledged))
 	if err != nil {
 		t.Fatal(err)
 	}

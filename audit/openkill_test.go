@@ -23,7 +23,7 @@ const openerEnv = "AUDITSQL_TEST_OPENER"
 // each open and each closed one.
 func beOpener(dir string) error {
 	for i := 0; ; i++ {
-		db, err := audit.Open(dir)
+		db, err := audit.Open(dir, audit.WithReads(audit.Acknowledged))
 		if err != nil {
 			return err
 		}

@@ -30,6 +30,7 @@ type options struct {
 	salvage      bool  // by Reindex: salvage the database if no journal can replace it
 	damage       error // why
 	migrating    func(done, total uint64)
+	replaying    func(done, total uint64)
 	logger       *slog.Logger
 	metrics      Metrics
 	createdBy    string
@@ -68,9 +69,11 @@ func (o options) lockNote() string {
 	return ""
 }
 
+// The default backlog is what an opening replays in some 20 seconds, which is how long a crash keeps a program from going on. SQLite
+// takes a record of a kilobyte in 100 to 130 µs.
 const (
-	defaultBacklog      = 1_000_000
-	defaultBacklogBytes = 1 << 30
+	defaultBacklog      = 150_000
+	defaultBacklogBytes = 256 << 20
 )
 
 func applyOptions(opts []Option) options {
@@ -107,8 +110,9 @@ func WithRetention(r Retention) Option { return func(o *options) { o.retention =
 func WithTimeUnit(u TimeUnit) Option { return func(o *options) { o.unit = &u } }
 
 // WithBacklog bounds what is acknowledged and not yet applied to SQLite, in records and in bytes of
-// their JSON. A put that would exceed it waits. Zero keeps the default, 1,000,000 and 1 GiB: a burst of
-// ten seconds at full rate, which costs some 200 bytes a record and, after a crash, a longer replay (docs/operating.md).
+// their JSON. A put that would exceed it waits. Zero keeps the default, 150,000 and 256 MiB: an opening after a crash replays that in
+// some 20 seconds. A larger one takes a longer burst at the speed of the journal. Each record of it costs some 200 bytes of memory, and
+// each 8,000 records another second of the opening after a crash (docs/operating.md).
 func WithBacklog(records int, bytes int64) Option {
 	return func(o *options) {
 		if records > 0 {
@@ -126,7 +130,7 @@ func WithLockWait(d time.Duration) Option { return func(o *options) { o.lockWait
 // WithCacheBytes bounds SQLite's page cache of the writing connection.
 func WithCacheBytes(n int64) Option { return func(o *options) { o.cacheBytes = n } }
 
-// WithLogger sets the logger for what happens in the background: recoveries, checkpoints, trimming. The default is
+// WithLogger sets the logger for what happens in the background: recoveries and how far they are, checkpoints, trimming. The default is
 // silent.
 func WithLogger(l *slog.Logger) Option {
 	return func(o *options) {
@@ -143,6 +147,13 @@ func WithMigrationProgress(f func(done, total uint64)) Option {
 	return func(o *options) { o.migrating = f }
 }
 
+// WithReplayProgress sets a callback for an opening that brings to SQLite what the journal has and SQLite lacks, after a crash for the
+// most part. The callback gets how many bytes of the journal are done, of how many, when the replay begins and after each batch of at most
+// 20,000 records. The opening waits for it. It is not called for less than 1 MiB, which takes a moment.
+func WithReplayProgress(f func(done, total uint64)) Option {
+	return func(o *options) { o.replaying = f }
+}
+
 // WithMetrics sets callbacks for measurements.
 func WithMetrics(m Metrics) Option { return func(o *options) { o.metrics = m } }
 
@@ -153,21 +164,22 @@ func WithCreatedBy(name string) Option { return func(o *options) { o.createdBy =
 // writer in another process and never changes a byte.
 func ReadOnly() Option { return func(o *options) { o.readOnly = true } }
 
-// Reads says which records the questions see in the writer's process. GetAudit, GetRaw, and what Store has beside them, see
-// everything that was acknowledged, whatever it says.
+// Reads says what the questions see in the writer's process: all that is not a list by time of an agent or of all (see Audits), and
+// not a record by its id. Those see everything that was acknowledged, whatever it says, and wait for nothing.
 type Reads uint8
 
 const (
-	// Acknowledged is every record that was acknowledged before the question. The question waits until SQLite has them: under
-	// a full load that can be the whole backlog, seconds of work.
-	Acknowledged Reads = iota
-	// Applied is every record that SQLite has. A question never waits for the applier, and can lack the newest records.
-	// Progress says how many. AwaitApplied waits for them.
-	Applied
+	// Applied is every record that SQLite has. A question never waits for the applier, and can lack the newest records: while records
+	// come no faster than SQLite takes them, those of some hundredths of a second, and up to the whole backlog in a burst. Progress says
+	// how many. AwaitApplied waits for them, for as long as its context allows.
+	Applied Reads = iota
+	// Acknowledged is every record that was acknowledged before the question. The question waits until SQLite has them: in a burst
+	// that can be the whole backlog, some 20 seconds of work. It ends early with the error of its context.
+	Acknowledged
 )
 
-// WithReads says which records the questions see. The default is Acknowledged. A store that is open for reading always shows
-// what SQLite has.
+// WithReads says which records the questions see. The default is Applied. A store that is open for reading always shows what SQLite
+// has.
 func WithReads(r Reads) Option { return func(o *options) { o.reads = r } }
 
 // Metrics are callbacks for measurements; any may be nil. They are called from the store's own

@@ -300,7 +300,7 @@ func uncleanly(t testing.TB, dir string) {
 // the reason, also the next time.
 func judge(t *testing.T, dir string, lines map[audit.QueryID]string) (recovered bool) {
 	t.Helper()
-	db, err := audit.Open(dir)
+	db, err := audit.Open(dir, audit.WithReads(audit.Acknowledged))
 	if err == nil {
 		wantAll(t, db, lines)
 		closeDB(t, db)
@@ -312,7 +312,7 @@ func judge(t *testing.T, dir string, lines map[audit.QueryID]string) (recovered 
 		if !errors.Is(err, audit.ErrMismatch) && !errors.Is(err, wal.ErrAhead) && !errors.Is(err, wal.ErrGap) && !errors.As(err, &corrupt) && !errors.As(err, new(*audit.DamagedError)) {
 			t.Errorf("refused for another reason: %v", err)
 		}
-		if db, err = audit.Open(dir); err == nil {
+		if db, err = audit.Open(dir, audit.WithReads(audit.Acknowledged)); err == nil {
 			closeDB(t, db)
 			t.Error("refused, and opened the next time")
 			return false

@@ -117,7 +117,7 @@ func TestARecordThatChangesOnItsWayStopsTheStore(t *testing.T) {
 	altered := bytes.Replace(raw, []byte("trace-3"), []byte("trace-8"), 1)
 	fs := &alteredFS{wal.OS, raw, altered, new(atomic.Int32)}
 	dir := t.TempDir() + "/store"
-	db, err := audit.Open(dir, audit.WithJournalFS(fs))
+	db, err := audit.Open(dir, audit.WithJournalFS(fs), audit.WithReads(audit.Acknowledged))
 	if err != nil {
 		t.Fatal(err)
 	}

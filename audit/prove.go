@@ -203,7 +203,7 @@ func (p *Prover) Prove(ctx context.Context, id QueryID) (ProvenRecord, error) {
 }
 
 func (p *Prover) prove(ctx context.Context, id QueryID) (ProvenRecord, error) {
-	if err := p.db.caughtUp(ctx); err != nil {
+	if err := p.db.awaitRecord(ctx, id); err != nil {
 		return ProvenRecord{}, err
 	}
 	if err := p.db.whole(ctx); err != nil {

@@ -7,9 +7,9 @@ import (
 	"iter"
 )
 
-// The forensic questions (Trace, Impact, Answers, Diff, Agents, Timeline, Top) have this in common. In the
-// writer's process they first wait until SQLite has everything that was acknowledged, unless the store was opened
-// with WithReads(Applied). With an AsOf they show the store as it was. They read in short
+// The forensic questions (Trace, Impact, Answers, Diff, Agents, Timeline, Top) have this in common. They show what SQLite has.
+// With WithReads(Acknowledged) they first wait, in the writer's process, until SQLite has everything that was
+// acknowledged. With an AsOf they show the store as it was. They read in short
 // pages, so that none of them blocks a checkpoint. An answer that a limit has cut says
 // so. While the forensic tables are being rebuilt they fail with ErrReindexing.
 
@@ -62,7 +62,7 @@ func (db *DB) one(ctx context.Context, f Filter, wanted func(*QueryAudit) bool) 
 	for f.Limit = 1; ; f.Limit *= 2 {
 		n := 0
 		damaged = nil
-		for q, err := range db.Audits(ctx, f) {
+		for q, err := range parsed(whileOpen(ctx, db, selected(ctx, db, f, db.sql.Select))) { // as the counts beside it have it
 			n++
 			var left *RecordError
 			switch {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"slices"
 
 	"github.com/auditsql/auditsql/internal/backlog"
 	"github.com/auditsql/auditsql/internal/storedir"
@@ -122,9 +121,7 @@ func (db *DB) AuditsForAgent(ctx context.Context, agent AgentID, from, to uint64
 	if err := checkLimit(limit); err != nil {
 		return nil, err
 	}
-	return db.first(ctx, Filter{Agent: &agent, From: &from, To: &to, Limit: limit}, func(r *backlog.Record) bool {
-		return !r.Anonymous && r.Agent == agent && from <= r.Timestamp && r.Timestamp <= to
-	})
+	return collected(db.Audits(ctx, Filter{Agent: &agent, From: &from, To: &to, Limit: limit}))
 }
 
 // ListRecent returns the newest records of all agents, descending by (timestamp, query id), at most limit
@@ -133,7 +130,7 @@ func (db *DB) ListRecent(ctx context.Context, limit int) ([]QueryAudit, error) {
 	if err := checkLimit(limit); err != nil {
 		return nil, err
 	}
-	return db.first(ctx, Filter{Descending: true, Limit: limit}, func(*backlog.Record) bool { return true })
+	return collected(db.Audits(ctx, Filter{Descending: true, Limit: limit}))
 }
 
 // HasAuditsForAgent reports whether an agent has any record. It costs one seek.
@@ -197,95 +194,30 @@ func (db *DB) wholeSince(ctx context.Context, err error) error {
 	return err
 }
 
-// first returns records in time order with a limit, from SQLite and from the backlog, so that it does not
-// have to wait until the backlog is applied.
-func (db *DB) first(ctx context.Context, f Filter, matches func(*backlog.Record) bool) ([]QueryAudit, error) {
-	if err := db.readable(ctx); err != nil {
-		return nil, err
-	}
-	if f.none() {
-		return []QueryAudit{}, nil
-	}
-	if err := db.whole(ctx); err != nil {
-		return nil, err
-	}
-	order := func(aTime, bTime uint64, a, b QueryID) int {
-		c := cmp.Or(cmp.Compare(aTime, bTime), a.Compare(b))
-		if f.Descending {
-			return -c
-		}
-		return c
-	}
-	// The backlog may be long, so only as many of its records are kept as can be returned.
-	var waiting []*backlog.Record
-	keep := func() {
-		slices.SortFunc(waiting, func(a, b *backlog.Record) int { return order(a.Timestamp, b.Timestamp, a.ID, b.ID) })
-		waiting = waiting[:min(len(waiting), f.Limit)]
-	}
-	if db.backlog != nil {
-		for r := range db.backlog.Visible().All { // before SQLite is asked
-			if !matches(r) {
-				continue
-			}
-			if waiting = append(waiting, r); len(waiting)/2 > f.Limit {
-				keep()
-			}
-		}
-		keep()
-	}
+// collected returns the records of a list that is not long, and the errors of those that are damaged.
+func collected(list iter.Seq2[QueryAudit, error]) ([]QueryAudit, error) {
 	found := []QueryAudit{}
-	have := map[QueryID]bool{}
 	var damaged []error
-	for raw, err := range db.sql.Select(ctx, f.lower()) {
-		if err = db.lost(err); ofRecord(err) {
+	for q, err := range list {
+		switch {
+		case ofRecord(err):
 			damaged = append(damaged, err)
-			continue
-		}
-		if err != nil {
-			return nil, db.wholeSince(ctx, err)
-		}
-		q, err := storedAudit(raw)
-		if err != nil {
+		case err != nil:
 			return nil, err
+		default:
+			found = append(found, q)
 		}
-		if len(waiting) > 0 {
-			have[q.QueryID] = true
-		}
-		found = append(found, q)
 	}
-	if err := db.whole(ctx); err != nil {
-		return nil, err
-	}
-	if len(waiting) == 0 {
-		return found, errors.Join(damaged...)
-	}
-	for _, r := range waiting {
-		if have[r.ID] {
-			continue
-		}
-		raw, err := db.stored(ctx, r.ID)
-		if ofRecord(err) {
-			damaged = append(damaged, err)
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		q, err := ParseAudit(raw)
-		if err != nil {
-			return nil, fmt.Errorf("record %s of the backlog: %w", QueryID(r.ID), err)
-		}
-		found = append(found, q)
-	}
-	slices.SortFunc(found, func(a, b QueryAudit) int {
-		return order(a.Timestamp, b.Timestamp, a.QueryID, b.QueryID)
-	})
-	return found[:min(len(found), f.Limit)], errors.Join(damaged...)
+	return found, errors.Join(damaged...)
 }
 
-// Audits yields the records that a filter selects. In the writer's process it first waits until
-// SQLite has everything that was acknowledged (see WithReads). It holds no read transaction between records, so the caller may
-// be slow. It does not yield what is admitted after it began. When the store is closed meanwhile it ends with ErrClosed.
+// Audits yields the records that a filter selects.
+//
+// In the writer's process a list by time that names nothing but Agent, Anonymous, From and To has every record that was acknowledged
+// before Audits began, and waits for nothing. Any other list has what SQLite has by then: see WithReads.
+//
+// It holds no read transaction between records, so the caller may be slow. It does not yield what is admitted after it began. When the
+// store is closed meanwhile it ends with ErrClosed.
 //
 // In place of a record that is damaged it yields a *RecordError. The receiver may go on after it, and gets the others. After
 // any other error the sequence ends.
@@ -299,17 +231,29 @@ func (db *DB) RawAudits(ctx context.Context, f Filter) iter.Seq2[[]byte, error] 
 }
 
 func (db *DB) rawAudits(ctx context.Context, f Filter) iter.Seq2[[]byte, error] {
+	if db.shownEarly(f) {
+		return db.earliest(ctx, f)
+	}
 	return selected(ctx, db, f, db.sql.Select)
 }
 
-// selected yields what a select of SQLite has for the records of a filter, once SQLite has what the filter asks for.
+// selected yields what a select of SQLite has for the records of a filter, once SQLite has what a question is to see.
 func selected[T any](ctx context.Context, db *DB, f Filter, from func(context.Context, sqlstore.Filter) iter.Seq2[T, error]) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		var none T
-		err := db.settled(ctx)
-		if err == nil {
-			err = db.reaches(ctx, f.AsOf)
+		if err := db.settled(ctx); err != nil {
+			var none T
+			yield(none, err)
+			return
 		}
+		inSQLite(ctx, db, f, from)(yield)
+	}
+}
+
+// inSQLite yields what a select of SQLite has for the records of a filter by now, or when there are as many records as the filter says.
+func inSQLite[T any](ctx context.Context, db *DB, f Filter, from func(context.Context, sqlstore.Filter) iter.Seq2[T, error]) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var none T
+		err := db.reaches(ctx, f.AsOf)
 		if err == nil && f.none() {
 			return
 		}

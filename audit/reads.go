@@ -3,12 +3,26 @@ package audit
 import (
 	"context"
 	"time"
+
+	"github.com/auditsql/auditsql/wal"
 )
 
-// AwaitApplied waits until SQLite has everything that was acknowledged before the call, so that every question sees it (see
-// WithReads). It ends early with the error of ctx, with ErrClosed, or with the reason for which nothing is applied any more
+// AwaitApplied waits until SQLite has everything that was acknowledged before the call, so that every question after it sees that (see
+// WithReads). A context with a deadline bounds the wait. It ends early with the error of ctx, with ErrClosed, or with the reason for which nothing is applied any more
 // (see Err). A store that is open for reading does not know what was acknowledged: there AwaitApplied returns at once.
 func (db *DB) AwaitApplied(ctx context.Context) error { return db.caughtUp(ctx) }
+
+// awaitRecord waits for the applier if it has not applied a record that was acknowledged: SQLite alone knows its number.
+func (db *DB) awaitRecord(ctx context.Context, id QueryID) error {
+	if err := db.readable(ctx); err != nil || db.journal == nil {
+		return err
+	}
+	off, _, waiting := db.backlog.Find(id)
+	if !waiting {
+		return nil
+	}
+	return db.appliedUpTo(ctx, func() wal.Offset { return off + 1 })
+}
 
 // settled waits until SQLite has what a question is to see.
 func (db *DB) settled(ctx context.Context) error {

@@ -113,6 +113,7 @@ func (p *opening) replay(db *DB) error {
 	if err := p.takeOverLabels(db); err != nil {
 		return fmt.Errorf("take over the labels: %w", err)
 	}
+	p.tellReplay(db)
 	if err := db.applier.replay(p.ctx); err != nil {
 		return fmt.Errorf("replay the journal: %w", err)
 	}
@@ -125,6 +126,38 @@ func (p *opening) replay(db *DB) error {
 		return nil
 	}
 	return p.toDisk(db)
+}
+
+const (
+	// replayTold is from how many bytes of the journal on it is told how far their replay is. Less takes a moment, and an identity or a
+	// mark alone is nothing to tell.
+	replayTold = 1 << 20
+	// replayLogged is how often the log says how far a replay is.
+	replayLogged = 5 * time.Second
+)
+
+// tellReplay lets the caller and the log know how far the replay of the journal is.
+func (p *opening) tellReplay(db *DB) {
+	if db.journal == nil {
+		return // nothing of a log that is followed is replayed
+	}
+	from, end := wal.Offset(db.applier.applied.Load()), db.journal.End()
+	if end < from+replayTold {
+		return
+	}
+	var logged time.Time
+	tell := func(applied wal.Offset) {
+		done, total := uint64(min(applied, end)-from), uint64(end-from)
+		if now := p.opts.now(); applied >= end || now.Sub(logged) >= replayLogged {
+			logged = now
+			p.opts.logger.Info("replaying the journal into SQLite", "store", p.dir, "bytes", done, "of", total)
+		}
+		if p.opts.replaying != nil {
+			p.opts.replaying(done, total)
+		}
+	}
+	tell(from)
+	db.applier.toldReplay = tell
 }
 
 // takeOverLabels copies the labels of a database that was moved aside into the new one, which has none.

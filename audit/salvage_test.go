@@ -123,7 +123,7 @@ func TestAnOpeningThatMeetsDamageNamesTheCure(t *testing.T) {
 			}
 			corruptPage(t, dir, table)
 			for range 2 {
-				db, err := audit.Open(dir)
+				db, err := audit.Open(dir, audit.WithReads(audit.Acknowledged))
 				var damaged *audit.DamagedError
 				switch {
 				case err == nil: // it does not read this page

@@ -42,7 +42,7 @@ type Trace struct {
 	Audit QueryAudit
 
 	// AsOf is how many records the store had in the answer, if that was asked for or the record is Pending. Pending says that
-	// SQLite does not have the record yet, which only a store that was opened with WithReads(Applied) shows: the Uses count it
+	// SQLite does not have the record yet, which a store that was opened with WithReads(Acknowledged) never shows: the Uses count it
 	// all the same, and other questions do not.
 	AsOf    *uint64
 	Pending bool

@@ -25,7 +25,7 @@ func init() { roles[crampedEnv] = beCramped }
 // beCramped puts records of 200 kB until SQLite's database finds no room, and prints how many were acknowledged.
 func beCramped(dir string) error {
 	signal.Ignore(syscall.SIGXFSZ) // then it is an error of the write
-	db, err := audit.Open(dir, audit.WithSegmentBytes(4<<20), audit.WithRetention(audit.RetainNone))
+	db, err := audit.Open(dir, audit.WithSegmentBytes(4<<20), audit.WithRetention(audit.RetainNone), audit.WithReads(audit.Acknowledged))
 	if err != nil {
 		return err
 	}

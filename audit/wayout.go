@@ -21,7 +21,10 @@ func wayOut(ctx context.Context, dir string, lost bool, opts []Option, f func(db
 	if _, err := JournalDir(dir); errors.Is(err, ErrNoStore) {
 		return err
 	}
-	db, err := OpenContext(ctx, dir, append(slices.Clone(opts), func(o *options) { o.withoutLog = true })...)
+	db, err := OpenContext(ctx, dir, append(slices.Clone(opts), func(o *options) {
+		o.withoutLog = true
+		o.reads = Acknowledged // f compares the tree with what it has put
+	})...)
 	if err != nil {
 		return err
 	}

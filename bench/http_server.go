@@ -27,7 +27,7 @@ func (onlyToken) Lookup(secret string) (web.Principal, bool) {
 // runServe opens a store and serves it on a port of the loopback interface, until standard input ends. It says where on
 // standard output.
 func runServe(_ context.Context, j job) ([]row, error) {
-	db, err := audit.Open(j.Dir, audit.WithBacklog(auditsqlBacklog, 0), audit.WithReads(audit.Applied))
+	db, err := audit.Open(j.Dir)
 	if err != nil {
 		return nil, err
 	}

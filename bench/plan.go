@@ -286,7 +286,7 @@ func (p *plan) replays(ctx context.Context) error {
 	if !p.wants("replay") {
 		return nil
 	}
-	stores := p.turn(0, writtenOnly...)
+	stores := p.turn(0, notReplayed...)
 	defer func() {
 		for _, s := range stores {
 			os.RemoveAll(p.job("", s, 0).Dir)
@@ -302,7 +302,7 @@ func (p *plan) replays(ctx context.Context) error {
 	}
 	for _, variant := range []string{afterClose, afterDelete, afterKill} {
 		for round := range p.rounds {
-			for _, s := range p.turn(round, writtenOnly...) {
+			for _, s := range p.turn(round, notReplayed...) {
 				if variant == afterDelete && s != "auditsql" {
 					continue
 				}

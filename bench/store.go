@@ -85,14 +85,18 @@ type kind struct {
 	open func(settings) (store, error)
 }
 
-// writtenOnly are the stores that are measured in put and sustained alone: two look nothing up and answer nothing, and the third
-// answers as auditsql does.
-var writtenOnly = []string{"journal", "signed", "tessera"}
+// writtenOnly are the stores that are measured in put and sustained alone: two look nothing up and answer nothing, and the others
+// answer as auditsql does. notReplayed are those of them that replay does not measure either.
+var (
+	writtenOnly = append([]string{"burst"}, notReplayed...)
+	notReplayed = []string{"journal", "signed", "tessera"}
+)
 
 // kinds are the stores, in the order of the tables.
 var kinds = []kind{
 	{"auditsql", "this, through audit.Open", openAuditsql},
 	{"journal", "package wal alone: what the disk allows", openJournal},
+	{"burst", "auditsql with a backlog of 1,000,000 records", openBurst},
 	{"signed", "auditsql with its tree signed every second", openSignedStore},
 	{"pebble", "Pebble, the two key families", func(s settings) (store, error) { return openPebble(s, false) }},
 	{"pebble-full", "Pebble, with an index for each question", func(s settings) (store, error) { return openPebble(s, true) }},

@@ -14,22 +14,37 @@ import (
 	"github.com/auditsql/auditsql/wal"
 )
 
-// auditsqlBacklog is the default limit of audit in records. It is set here so that the benchmark knows when the backlog is full.
-const auditsqlBacklog = 1_000_000
+// The limits of the backlog in records: the default of audit, which is set here so that the benchmark knows when the backlog is full, and one
+// for bursts.
+const (
+	auditsqlBacklog = 150_000
+	burstBacklog    = 1_000_000
+)
 
 // auditsql is this project, with default settings.
 type auditsql struct {
-	db   *audit.DB
-	done atomic.Int64 // records applied
+	db    *audit.DB
+	done  atomic.Int64 // records applied
+	bound int          // of the backlog
 }
 
 func openAuditsql(s settings) (store, error) { return openWith(s) }
 
+// openBurst opens auditsql with a backlog for bursts.
+func openBurst(s settings) (store, error) {
+	a, err := openWith(s, audit.WithBacklog(burstBacklog, 1<<30))
+	if err != nil {
+		return nil, err
+	}
+	a.bound = burstBacklog
+	return a, nil
+}
+
 // openWith opens auditsql with further options.
 func openWith(s settings, opts ...audit.Option) (*auditsql, error) {
-	a := &auditsql{}
+	a := &auditsql{bound: auditsqlBacklog}
+	opts = append([]audit.Option{audit.WithBacklog(auditsqlBacklog, 0)}, opts...)
 	opts = append(opts,
-		audit.WithBacklog(auditsqlBacklog, 0),
 		audit.WithMetrics(audit.Metrics{Applied: func(_ time.Duration, records int, _ time.Duration) { a.done.Add(int64(records)) }}),
 	)
 	switch {
@@ -61,22 +76,13 @@ func (a *auditsql) load(ctx context.Context, qs []*audit.QueryAudit) error {
 	return err
 }
 
-// drain waits until SQLite has everything. A question without a limit of time waits for that first.
-func (a *auditsql) drain(ctx context.Context) error {
-	for _, err := range a.db.RawAudits(ctx, audit.Filter{Limit: 1}) {
-		return err
-	}
-	return nil
-}
+// drain waits until SQLite has everything.
+func (a *auditsql) drain(ctx context.Context) error { return a.db.AwaitApplied(ctx) }
 
 func (a *auditsql) applied() int64 { return a.done.Load() }
 
 func (a *auditsql) backlog() (records, bound int) {
-	s, err := a.db.Stats(context.Background())
-	if err != nil {
-		return 0, auditsqlBacklog
-	}
-	return s.Backlog, auditsqlBacklog
+	return a.db.Progress().LagRecords, a.bound
 }
 
 func (a *auditsql) get(ctx context.Context, id audit.QueryID) ([]byte, error) {

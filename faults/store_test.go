@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -50,7 +51,7 @@ func (s *store) file(parts ...string) string {
 }
 
 func (s *store) open(opts ...audit.Option) (*audit.DB, error) {
-	db, err := audit.Open(s.dir(), append(s.opts, opts...)...)
+	db, err := audit.Open(s.dir(), slices.Concat([]audit.Option{audit.WithReads(audit.Acknowledged)}, s.opts, opts)...)
 	if err == nil {
 		s.dbs = append(s.dbs, db)
 	}

@@ -34,7 +34,7 @@ func none(f audit.Filter) audit.Filter { return audit.Filter{NoneOf: []audit.Fil
 // store holds one answer, with an agent, an assertion and a source that have labels.
 func store(t *testing.T) *audit.DB {
 	t.Helper()
-	db, err := audit.Open(t.TempDir())
+	db, err := audit.Open(t.TempDir(), audit.WithReads(audit.Acknowledged))
 	if err != nil {
 		t.Fatal(err)
 	}

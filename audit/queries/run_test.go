@@ -30,7 +30,7 @@ func (r *rows) Row(values []any) error {
 func store(t *testing.T) (dir string, db *audit.DB) {
 	t.Helper()
 	dir = t.TempDir()
-	db, err := audit.Open(dir)
+	db, err := audit.Open(dir, audit.WithReads(audit.Acknowledged))
 	if err != nil {
 		t.Fatal(err)
 	}

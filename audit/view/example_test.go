@@ -18,7 +18,7 @@ func Example() {
 		log.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
-	db, err := audit.Open(dir)
+	db, err := audit.Open(dir, audit.WithReads(audit.Acknowledged))
 	if err != nil {
 		log.Fatal(err)
 	}

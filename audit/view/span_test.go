@@ -10,7 +10,7 @@ import (
 // When an agent has used the evidence in other records too, its span is that of the other records.
 func TestTheSpanOfAnAgentsOtherUsesLeavesOutTheTracedRecord(t *testing.T) {
 	t.Parallel()
-	db, err := audit.Open(t.TempDir())
+	db, err := audit.Open(t.TempDir(), audit.WithReads(audit.Acknowledged))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +52,7 @@ func TestTheSpanOfAnAgentsOtherUsesLeavesOutTheTracedRecord(t *testing.T) {
 // A lifecycle is named once, wherever in the evidence it is.
 func TestAnImpactedAnswerNamesEachLifecycleOnce(t *testing.T) {
 	t.Parallel()
-	db, err := audit.Open(t.TempDir())
+	db, err := audit.Open(t.TempDir(), audit.WithReads(audit.Acknowledged))
 	if err != nil {
 		t.Fatal(err)
 	}

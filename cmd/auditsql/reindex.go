@@ -36,11 +36,11 @@ If something is lost, or there is no room, reindex says so and changes nothing.`
 				return err
 			}
 			bar := a.progress("reindexing", -1, false)
-			migration, end := a.migration()
+			progress, end := a.opening()
 			rep, err := audit.Reindex(cmd.Context(), a.dir, func(done, total uint64) {
 				bar.Total(int64(total))
 				bar.At(int64(done), "reindexing")
-			}, audit.WithLockWait(a.lockWait.Duration), audit.WithCreatedBy("auditsql "+version), migration)
+			}, append(progress, audit.WithLockWait(a.lockWait.Duration), audit.WithCreatedBy("auditsql "+version))...)
 			end()
 			bar.End()
 			a.noteRecovery(rep.Recovery)

@@ -16,8 +16,9 @@ import (
 
 // openWriter opens the store for writing, and makes it if there is none.
 func (a *app) openWriter(ctx context.Context, options ...audit.Option) (*audit.DB, error) {
-	migration, end := a.migration()
-	options = append(options, audit.WithLockWait(a.lockWait.Duration), audit.WithCreatedBy("auditsql "+version), migration)
+	progress, end := a.opening()
+	options = append(options, audit.WithLockWait(a.lockWait.Duration), audit.WithCreatedBy("auditsql "+version))
+	options = append(options, progress...)
 	db, err := audit.OpenContext(ctx, a.dir, options...)
 	end()
 	if err != nil {
@@ -27,20 +28,30 @@ func (a *app) openWriter(ctx context.Context, options ...audit.Option) (*audit.D
 	return db, nil
 }
 
-// migration shows how far an opening is with the records of an older version, until end.
-func (a *app) migration() (o audit.Option, end func()) {
-	const what = "migrating the records of an older version"
+// opening shows, until end, how far an opening is with what can take long: the records of an older version, and what the journal has
+// and SQLite lacks.
+func (a *app) opening() (options []audit.Option, end func()) {
 	var bar *tui.Progress
-	return audit.WithMigrationProgress(func(done, total uint64) {
-			if bar == nil {
-				bar = a.progress(what, int64(total), false)
+	var shown string
+	end = func() {
+		if bar != nil {
+			bar.End()
+			bar = nil
+		}
+	}
+	show := func(what string, bytes bool) func(done, total uint64) {
+		return func(done, total uint64) {
+			if what != shown {
+				end()
+				bar, shown = a.progress(what, int64(total), bytes), what
 			}
 			bar.At(int64(done), what)
-		}), func() {
-			if bar != nil {
-				bar.End()
-			}
 		}
+	}
+	return []audit.Option{
+		audit.WithMigrationProgress(show("migrating the records of an older version", false)),
+		audit.WithReplayProgress(show("bringing the journal's records to SQLite", true)),
+	}, end
 }
 
 // openOrMake is openWriter for commands that store records.
@@ -129,13 +140,13 @@ func (a *app) recoverFirst(ctx context.Context) error {
 		return nil
 	}
 	a.note("%s; recovering first", why)
-	migration, end := a.migration()
-	recovery, err := audit.Recover(ctx, a.dir, audit.WithLockWait(a.recoveryWait), migration)
+	progress, end := a.opening()
+	recovery, err := audit.Recover(ctx, a.dir, append(progress, audit.WithLockWait(a.recoveryWait))...)
 	end()
 	switch {
 	case errors.Is(err, audit.ErrLocked):
 		// Either a writer has begun: then it recovered the store before it took its first record. Or another reader is
-		// still recovering it. After a crash with a long backlog that can take more than a minute.
+		// still recovering it. After a crash with a full backlog that can take half a minute.
 		if still, err := audit.NeedsRecovery(ctx, a.dir); err == nil && still != "" {
 			a.note("%s still; showing what SQLite has by now", still)
 		}

@@ -90,6 +90,7 @@ func guards() []mutant {
 	return slices.Concat(
 		mutants,
 		apiMutants,
+		backlogMutants,
 		chainMutants,
 		clusterMutants,
 		figureMutants,
