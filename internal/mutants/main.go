@@ -105,6 +105,7 @@ func guards() []mutant {
 		serveMutants,
 		watchingMutants,
 		wayMutants,
+		wireMutants,
 	)
 }
 

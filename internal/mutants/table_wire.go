@@ -1,0 +1,17 @@
+package main
+
+// wireMutants are about what a server sends to many, and takes from many.
+var wireMutants = []mutant{
+	{"the place within a block where a tail goes on", "web/tail_block.go",
+		"	return t.text[t.starts[first]:]", "	return t.text",
+		"web", "^TestATailGoesOnWhereItWasCutWithoutAHoleOrADouble$", []string{"-test.timeout", "1m"}},
+	{"the waking of the tails for what was gathered", "web/tail_hub.go",
+		"h.due = time.AfterFunc(wait, func() { h.change(run, h.wake) })", "h.due = time.AfterFunc(wait, func() {})",
+		"web", "^TestAHubGathersForAMoment$", nil},
+	{"the records that come before the end of the reader of the tails", "web/tail_hub.go",
+		"	h.failed = err\n	h.wake()", "	h.failed, h.gathered = err, nil\n	h.wake()",
+		"web", "^TestAHubGathersForAMoment$", nil},
+	{"the number of the reader that changes a hub", "web/tail_hub.go",
+		"	if run == h.run && h.tails > 0 {", "	if h.tails > 0 {",
+		"web", "^TestTheReaderThatWasLeftChangesNothing$", nil},
+}
