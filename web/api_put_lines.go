@@ -138,7 +138,7 @@ func (p *lineAnswers) store(ctx context.Context, b *lineBatch) error {
 	records := make([]*audit.QueryAudit, 0, len(lines))
 	for i := range lines {
 		if lines[i].problem == nil {
-			records = append(records, &lines[i].record)
+			records = append(records, lines[i].record)
 		}
 	}
 	var results []audit.PutResult

@@ -47,6 +47,11 @@ func (s *Server) follow(w http.ResponseWriter, r *http.Request, q *question, t *
 		return err
 	}
 	defer release()
+	if t.events && r.ProtoMajor == 1 {
+		// The stream ends with the connection. Chunks would make three writes to the connection of each block, of which two are small.
+		// They are not needed to tell a whole event from a part: a blank line ends it.
+		w.Header().Set("Transfer-Encoding", "identity")
+	}
 	t.server, t.at, t.w, t.wire = s, at, w, http.NewResponseController(w)
 	w.WriteHeader(http.StatusOK)
 	leave := s.hub.join(s.store, func(read func()) error { return s.contain(requestID(r), read) })

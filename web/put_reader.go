@@ -21,7 +21,7 @@ const (
 // A putLine is a line of a body: its record, or the problem for which it is refused.
 type putLine struct {
 	number  int
-	record  audit.QueryAudit
+	record  *audit.QueryAudit
 	problem *Problem
 }
 
@@ -186,7 +186,7 @@ func (in *lineReader) add(line []byte) error {
 	if err := in.batch.held.grow(in.batch.held.bytes + int64(len(line))); err != nil {
 		return err
 	}
-	in.batch.lines = append(in.batch.lines, putLine{number: in.line, record: *record})
+	in.batch.lines = append(in.batch.lines, putLine{number: in.line, record: record})
 	return nil
 }
 

@@ -18,10 +18,11 @@ type block struct {
 	asLine  blockText
 }
 
-// How much is gathered in a block. A single record may be larger.
+// How much is gathered in a block. With what stands around the records it is less than takenAtOnce, and so one write. A single record may
+// be larger.
 const (
 	blockRecords = 256
-	blockBytes   = 64 << 10
+	blockBytes   = 48 << 10
 )
 
 // A blockText is what a block looks like on the wire.
