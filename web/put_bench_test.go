@@ -25,13 +25,7 @@ func (d *discarded) FlushError() error                { return nil }
 
 // BenchmarkPut is what a server does with records beside storing them: one a request, and 100 a request.
 func BenchmarkPut(b *testing.B) {
-	server := web.Handler(putting{put: func(records []*audit.QueryAudit) []audit.PutResult {
-		results := make([]audit.PutResult, len(records))
-		for i, q := range records {
-			results[i].ID = q.QueryID
-		}
-		return results
-	}}, web.Options{Tokens: usual, Now: func() time.Time { return noon }})
+	server := web.Handler(putting{put: inserted}, web.Options{Tokens: usual, Now: func() time.Time { return noon }})
 	q, err := audit.ParseAudit([]byte(record('a', 0, attribute("text", "of some length"))))
 	if err != nil {
 		b.Fatal(err)

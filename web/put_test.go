@@ -356,30 +356,92 @@ func (s putting) PutAudits(_ context.Context, records []*audit.QueryAudit) ([]au
 	return s.put(records), nil
 }
 
+func (s putting) PutUntilRefused(_ context.Context, records []*audit.QueryAudit) ([]audit.PutResult, error) {
+	return s.put(records), nil
+}
+
+// stream begins a stream of records into a store, and returns its body and a function that waits for the whole answer.
+func stream(put func(records []*audit.QueryAudit) []audit.PutResult, query string) (in *io.PipeWriter, answer func() string) {
+	server := web.Handler(putting{put: put}, web.Options{Tokens: usual, Now: func() time.Time { return noon }})
+	body, in := io.Pipe()
+	request := httptest.NewRequest(http.MethodPost, "http://localhost/v1/audits"+query, body)
+	request.Header.Set("Authorization", "Bearer all")
+	request.Header.Set("Content-Type", "application/x-ndjson")
+	recorded := httptest.NewRecorder()
+	ended := make(chan bool)
+	go func() {
+		defer close(ended)
+		defer func() { _ = recover() }() // the connection is broken
+		server.ServeHTTP(recorded, request)
+	}()
+	return in, func() string {
+		<-ended
+		return recorded.Body.String()
+	}
+}
+
+// inserted are the results of puts that nobody refuses.
+func inserted(records []*audit.QueryAudit) []audit.PutResult {
+	results := make([]audit.PutResult, len(records))
+	for i, q := range records {
+		results[i].ID = q.QueryID
+	}
+	return results
+}
+
+// A body that is cut while lines of it are stored: all lines that came whole have their answer, and then it is said. With strict
+// nothing follows the line that says done.
+func TestABodyThatIsCutWhileItsLinesAreStored(t *testing.T) {
+	for query, want := range map[string]string{
+		"":        "1 201, 2 201, 3 422, 4 400, ",
+		"?strict": "1 201, 2 201, 3 422, done, ",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			next := make(chan bool)
+			in, answer := stream(func(records []*audit.QueryAudit) []audit.PutResult {
+				<-next
+				return inserted(records)
+			}, query)
+			for i, line := range []string{record('a', 1, ""), record('a', 2, ""), `{"timestamp":1}`} {
+				if _, err := io.WriteString(in, line+"\n"); err != nil {
+					t.Fatal(err)
+				}
+				if i == 0 {
+					synctest.Wait() // until the store has it
+				}
+			}
+			if _, err := io.WriteString(in, `{"time`); err != nil {
+				t.Fatal(err)
+			}
+			in.CloseWithError(io.ErrUnexpectedEOF)
+			synctest.Wait()
+			next <- true
+			next <- true
+			got := ""
+			for _, line := range lines(t, answer()) {
+				if line["done"] != nil {
+					got += "done, "
+					continue
+				}
+				got += fmt.Sprintf("%v %v, ", line["line"], line["status"])
+			}
+			if got != want {
+				t.Errorf("%q: %s; want %s", query, got, want)
+			}
+		})
+	}
+}
+
 // Lines that come while others are stored are stored together afterwards, as many as a batch may have, and answered in their order.
 func TestLinesThatComeMeanwhileAreStoredTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		next := make(chan bool)
 		var puts []int
-		server := web.Handler(putting{put: func(records []*audit.QueryAudit) []audit.PutResult {
+		in, answer := stream(func(records []*audit.QueryAudit) []audit.PutResult {
 			puts = append(puts, len(records))
 			<-next
-			results := make([]audit.PutResult, len(records))
-			for i, q := range records {
-				results[i] = audit.PutResult{ID: q.QueryID, Duplicate: q.Timestamp%2 == 1}
-			}
-			return results
-		}}, web.Options{Tokens: usual, Now: func() time.Time { return noon }})
-		body, in := io.Pipe()
-		request := httptest.NewRequest(http.MethodPost, "http://localhost/v1/audits", body)
-		request.Header.Set("Authorization", "Bearer all")
-		request.Header.Set("Content-Type", "application/x-ndjson")
-		answer := httptest.NewRecorder()
-		ended := make(chan bool)
-		go func() {
-			server.ServeHTTP(answer, request)
-			close(ended)
-		}()
+			return inserted(records)
+		}, "")
 		const n, most = 1000, 512
 		for i := range n {
 			if _, err := io.WriteString(in, record('a', 0, attribute("i", i))+"\n"); err != nil {
@@ -404,11 +466,11 @@ func TestLinesThatComeMeanwhileAreStoredTogether(t *testing.T) {
 			next <- true
 			synctest.Wait()
 		}
-		<-ended
+		text := answer()
 		if want := []int{1, most, n - 1 - most}; fmt.Sprint(puts) != fmt.Sprint(want) {
 			t.Errorf("the puts have %v lines, want %v", puts, want)
 		}
-		got := lines(t, answer.Body.String())
+		got := lines(t, text)
 		if len(got) != n+1 || got[n]["done"] != true {
 			t.Fatalf("%d answers, the last %v", len(got), got[len(got)-1])
 		}

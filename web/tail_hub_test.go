@@ -172,5 +172,8 @@ func TestTheReaderThatWasLeftChangesNothing(t *testing.T) {
 		if b, _, _, err := h.from(0); err != nil || b == nil {
 			t.Errorf("%v, %v", b, err)
 		}
+		if _, _, _, err := h.from(10); err != nil {
+			t.Errorf("after the record: %v", err)
+		}
 	})
 }
