@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/auditsql/auditsql/audit"
 )
@@ -138,13 +139,18 @@ func (h *httpStore) load(_ context.Context, qs []*audit.QueryAudit) error {
 }
 
 // drain waits until SQLite has everything. The server lets a question wait for that a few seconds at most.
-func (h *httpStore) drain(ctx context.Context) (err error) {
-	for range 60 {
-		if _, err = h.get(ctx, "/v1/audits?limit=1&consistency=acknowledged"); err == nil {
-			break
+func (h *httpStore) drain(ctx context.Context) error {
+	for tries := 1; ; tries++ {
+		_, err := h.get(ctx, "/v1/audits?limit=1&consistency=acknowledged")
+		if err == nil || tries == 60 {
+			return err
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
-	return err
 }
 
 // get reads a path and returns the body of the answer, which may be that it is elsewhere.

@@ -369,11 +369,7 @@ func runTails(ctx context.Context, j job) ([]row, error) {
 			return nil, err
 		}
 		wg.Go(func() {
-			err := t.each(func([]byte) error {
-				seen.Add(1)
-				return nil
-			})
-			if errors.Is(err, errGap) {
+			if err := t.count(&seen); errors.Is(err, errGap) {
 				cut.Add(1)
 			}
 		})

@@ -60,7 +60,11 @@ func bodyType(r *http.Request) (string, error) {
 	if how := r.Header.Get("Content-Encoding"); how != "" && how != "identity" {
 		return "", problem(kindMediaType, "the body must not be compressed: Content-Encoding is not taken").stored(storedNothing)
 	}
-	name, parameters, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	sent := r.Header.Get("Content-Type")
+	if sent == typeJSON || sent == typeNDJSON {
+		return sent, nil
+	}
+	name, parameters, err := mime.ParseMediaType(sent)
 	if charset := parameters["charset"]; charset != "" && charset != "utf-8" && charset != "UTF-8" {
 		err = errors.New("charset")
 	}
@@ -94,7 +98,7 @@ func (s *Server) putOne(w http.ResponseWriter, r *http.Request, q *question, und
 	}
 	free()
 	if err == nil {
-		err = s.allowed(r.Context(), record, check)
+		err = allowed(principalOf(r.Context()).Agent, record, check)
 	}
 	if err != nil {
 		return err
@@ -193,9 +197,10 @@ func setID(record *audit.QueryAudit, id audit.QueryID, body []byte) error {
 	return nil
 }
 
-// allowed refuses a record that its sender may not store, or that lies too far in the future.
-func (s *Server) allowed(ctx context.Context, q *audit.QueryAudit, check *ingest.Check) error {
-	if only := principalOf(ctx).Agent; only != nil && (q.AgentID == nil || *q.AgentID != *only) {
+// allowed refuses a record that its sender may not store, or that lies too far in the future. only is the one agent whose records
+// the sender may store; nil is every agent.
+func allowed(only *audit.AgentID, q *audit.QueryAudit, check *ingest.Check) error {
+	if only != nil && (q.AgentID == nil || *q.AgentID != *only) {
 		return problem(kindWrongAgent, "the token may store records of the agent %s only", *only).at("agent_id").stored(storedNothing)
 	}
 	return check.Refuse(q)

@@ -1,7 +1,6 @@
 package web
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -48,8 +47,12 @@ func (s *Server) follow(w http.ResponseWriter, r *http.Request, q *question, t *
 		return err
 	}
 	defer release()
-	t.server, t.at, t.wire = s, at, http.NewResponseController(w)
-	t.out = bufio.NewWriterSize(w, 32<<10)
+	if t.events && r.ProtoMajor == 1 {
+		// The stream ends with the connection. Chunks would make three writes to the connection of each block, of which two are small.
+		// They are not needed to tell a whole event from a part: a blank line ends it.
+		w.Header().Set("Transfer-Encoding", "identity")
+	}
+	t.server, t.at, t.w, t.wire = s, at, w, http.NewResponseController(w)
 	w.WriteHeader(http.StatusOK)
 	leave := s.hub.join(s.store, func(read func()) error { return s.contain(requestID(r), read) })
 	defer leave()
@@ -86,8 +89,9 @@ func eventID(at audit.Offset) string { return strconv.FormatUint(uint64(at), 10)
 // A tailAnswer is the response of one tail.
 type tailAnswer struct {
 	server *Server
-	out    *bufio.Writer
+	w      http.ResponseWriter
 	wire   *http.ResponseController
+	held   []byte                  // what is not written yet
 	events bool                    // server-sent events; otherwise NDJSON
 	row    func(raw []byte) []byte // what an event has in place of the record, for a page; nil: the record
 	at     audit.Offset            // where the next record begins
@@ -122,15 +126,12 @@ func (t *tailAnswer) run(ctx context.Context) error {
 	beat := time.NewTicker(t.server.limits.Beat)
 	defer beat.Stop()
 	for {
-		records, changed, err := t.server.hub.from(t.at)
+		b, first, changed, err := t.server.hub.from(t.at)
 		switch {
 		case errors.Is(err, errCatchUp):
 			err = t.catchUp(ctx)
-		case err == nil && len(records) > 0:
-			for i := range records {
-				t.record(&records[i])
-			}
-			err = t.flush()
+		case b != nil:
+			err = t.block(b, first)
 		case err == nil:
 			select {
 			case <-changed:
@@ -169,7 +170,9 @@ func (t *tailAnswer) catchUp(ctx context.Context) error {
 		if err != nil {
 			return errors.Join(t.flush(), err)
 		}
-		t.record(&rec)
+		if err := t.record(&rec); err != nil {
+			return err
+		}
 		if t.server.hub.has(t.at) {
 			break
 		}
@@ -177,28 +180,47 @@ func (t *tailAnswer) catchUp(ctx context.Context) error {
 	return errors.Join(ctx.Err(), t.flush())
 }
 
-// record writes a record. Its errors show in flush. Canonical JSON is one line, as events want it.
-func (t *tailAnswer) record(rec *audit.TailRecord) {
-	t.at = rec.Next
-	if t.events {
-		event, data := "audit", rec.Raw
-		if t.row != nil {
-			event, data = "row", t.row(rec.Raw)
+// block sends a block from a record on.
+func (t *tailAnswer) block(b *block, first int) error {
+	if t.row == nil {
+		t.at = b.last().Next
+		if _, err := t.w.Write(b.text(t.events, first)); err != nil {
+			return err
 		}
-		t.out.WriteString("id: " + eventID(t.at) + "\nevent: " + event + "\ndata: ")
-		t.out.Write(data)
-		t.out.WriteString("\n\n")
-		return
+		return t.wire.Flush()
 	}
-	t.out.WriteString(`{"id":"` + eventID(t.at) + `","audit":`)
-	t.out.Write(rec.Raw)
-	t.out.WriteString("}\n")
+	for i := range b.records[first:] {
+		if err := t.record(&b.records[first+i]); err != nil {
+			return err
+		}
+	}
+	return t.flush()
+}
+
+// usualWrite is how much is held until it is written.
+const usualWrite = 32 << 10
+
+// record sends a record, now or with the next flush.
+func (t *tailAnswer) record(rec *audit.TailRecord) error {
+	t.at = rec.Next
+	switch {
+	case t.row != nil:
+		t.held = appendEvent(t.held, rec.Next, "row", t.row(rec.Raw))
+	case t.events:
+		t.held = appendRecordEvent(t.held, rec)
+	default:
+		t.held = appendLine(t.held, rec)
+	}
+	if len(t.held) < usualWrite {
+		return nil
+	}
+	return t.write()
 }
 
 // begin says where the tail begins, so that a client which is cut off before the first record goes on there too.
 func (t *tailAnswer) begin() error {
 	if t.events {
-		t.out.WriteString("retry: 2000\nid: " + eventID(t.at) + "\n\n")
+		t.held = append(t.held, "retry: 2000\nid: "+eventID(t.at)+"\n\n"...)
 		return t.flush()
 	}
 	return t.line(tailBegin{true, eventID(t.at)})
@@ -207,7 +229,7 @@ func (t *tailAnswer) begin() error {
 // beat shows that the connection is alive, to both sides and to what is between them.
 func (t *tailAnswer) beat() error {
 	if t.events {
-		t.out.WriteString(":\n\n")
+		t.held = append(t.held, ":\n\n"...)
 		return t.flush()
 	}
 	return t.line(tailIdle{true, eventID(t.at)})
@@ -222,28 +244,45 @@ func (t *tailAnswer) gap(first audit.Offset) error {
 func (t *tailAnswer) bye() error { return t.last("bye", tailBye{true, eventID(t.at)}) }
 
 func (t *tailAnswer) last(event string, object any) error {
-	if t.events {
-		t.out.WriteString("event: " + event + "\ndata: ")
+	if !t.events {
+		return t.line(object)
 	}
-	err := t.line(object)
-	if err == nil && t.events {
-		t.out.WriteString("\n")
-		err = t.flush()
+	t.held = append(t.held, "event: "+event+"\ndata: "...)
+	if err := t.hold(object); err != nil {
+		return err
+	}
+	t.held = append(t.held, '\n')
+	return t.flush()
+}
+
+func (t *tailAnswer) line(object any) error {
+	if err := t.hold(object); err != nil {
+		return err
+	}
+	return t.flush()
+}
+
+// hold adds an object as a line of JSON.
+func (t *tailAnswer) hold(object any) error {
+	encoded, err := json.Marshal(object)
+	if err == nil {
+		t.held = append(append(t.held, encoded...), '\n')
 	}
 	return err
 }
 
-func (t *tailAnswer) line(object any) error {
-	encoded, err := json.Marshal(object)
-	if err != nil {
-		return err
+// write writes what is held. A tail that waits holds no memory for it.
+func (t *tailAnswer) write() error {
+	if len(t.held) == 0 {
+		return nil
 	}
-	t.out.Write(append(encoded, '\n'))
-	return t.flush()
+	_, err := t.w.Write(t.held)
+	t.held = nil
+	return err
 }
 
 func (t *tailAnswer) flush() error {
-	if err := t.out.Flush(); err != nil {
+	if err := t.write(); err != nil {
 		return err
 	}
 	return t.wire.Flush()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"runtime/debug"
@@ -118,6 +119,13 @@ func (s *Server) contain(id string, part func()) (err error) {
 // logRequest writes the line of a request. It has nothing that the client wrote: no path, no query string, no header.
 func (s *Server) logRequest(r *http.Request, a *request, took time.Duration, cut bool) {
 	level := slog.LevelInfo
+	if a.problem != nil && a.problem.Status >= 500 {
+		level = slog.LevelError
+	}
+	ctx := context.WithoutCancel(r.Context())
+	if !s.log.Enabled(ctx, level) {
+		return
+	}
 	args := []any{"request_id", a.id, "method", methodName(r.Method), "route", routeName(a), "status", a.status, "bytes", a.bytes,
 		"ms", float64(took.Microseconds()) / 1000, "token", a.principal}
 	if cut {
@@ -125,14 +133,11 @@ func (s *Server) logRequest(r *http.Request, a *request, took time.Duration, cut
 	}
 	if p := a.problem; p != nil {
 		args = append(args, "problem", p.kind.slug)
-		if p.Status >= 500 {
-			level = slog.LevelError
-			if p.cause != nil {
-				args = append(args, "error", p.cause.Error())
-			}
+		if p.Status >= 500 && p.cause != nil {
+			args = append(args, "error", p.cause.Error())
 		}
 	}
-	s.log.Log(context.WithoutCancel(r.Context()), level, "request", args...)
+	s.log.Log(ctx, level, "request", args...)
 }
 
 func routeName(a *request) string {
@@ -218,15 +223,20 @@ func (w *countedWriter) FlushError() error {
 const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 
+// usualHeaders are what every response has. Nothing changes their values in place, so all responses share them.
+var usualHeaders = http.Header{
+	"Content-Security-Policy":      {contentPolicy},
+	"X-Content-Type-Options":       {"nosniff"},
+	"X-Frame-Options":              {"DENY"},
+	"Referrer-Policy":              {"no-referrer"}, // URLs say what somebody looks for
+	"Cross-Origin-Opener-Policy":   {"same-origin"},
+	"Cross-Origin-Resource-Policy": {"same-origin"},
+	"Cache-Control":                {"no-store"},
+}
+
 // setHeaders sets what every response has.
 func setHeaders(h http.Header, id string) {
-	h.Set("Content-Security-Policy", contentPolicy)
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("X-Frame-Options", "DENY")
-	h.Set("Referrer-Policy", "no-referrer") // URLs say what somebody looks for
-	h.Set("Cross-Origin-Opener-Policy", "same-origin")
-	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	h.Set("Cache-Control", "no-store")
+	maps.Copy(h, usualHeaders)
 	h.Set("X-Request-Id", id)
 }
 

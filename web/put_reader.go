@@ -12,13 +12,16 @@ import (
 	"github.com/auditsql/auditsql/audit/ingest"
 )
 
-// maxBatch is how many records a batch has at most.
-const maxBatch = 512
+// How many lines a batch has at most, and how many bytes of records when lines that came later join it.
+const (
+	maxBatch      = 512
+	maxBatchBytes = 1 << 20
+)
 
 // A putLine is a line of a body: its record, or the problem for which it is refused.
 type putLine struct {
 	number  int
-	record  audit.QueryAudit
+	record  *audit.QueryAudit
 	problem *Problem
 }
 
@@ -36,7 +39,9 @@ type lineReader struct {
 	body    io.Reader
 	wire    *http.ResponseController
 	check   *ingest.Check
-	batches chan *lineBatch
+	batches chan *lineBatch // has room for one, and only the reader sends
+	only    *audit.AgentID  // whose records the sender may store; nil: everybody's
+	left    int64           // bytes of the body that were not read yet; negative: not known
 
 	buffer []byte
 	held   reservation // of the buffer, when it is larger than firstBuffer
@@ -95,7 +100,7 @@ func (in *lineReader) all() error {
 	for {
 		in.deadline()
 		n, failed := in.body.Read(in.buffer[len(in.buffer):cap(in.buffer)])
-		in.buffer = in.buffer[:len(in.buffer)+n]
+		in.buffer, in.left = in.buffer[:len(in.buffer)+n], in.left-int64(n)
 		full, ends := len(in.buffer) == cap(in.buffer), errors.Is(failed, io.EOF)
 		if err := in.take(ends); err != nil {
 			return err
@@ -170,7 +175,7 @@ func (in *lineReader) add(line []byte) error {
 	}
 	record, err := readRecord(line)
 	if err == nil {
-		err = in.server.allowed(in.ctx, record, in.check)
+		err = allowed(in.only, record, in.check)
 	}
 	if err != nil {
 		return in.refuse(in.server.problemOf(err))
@@ -181,7 +186,7 @@ func (in *lineReader) add(line []byte) error {
 	if err := in.batch.held.grow(in.batch.held.bytes + int64(len(line))); err != nil {
 		return err
 	}
-	in.batch.lines = append(in.batch.lines, putLine{number: in.line, record: *record})
+	in.batch.lines = append(in.batch.lines, putLine{number: in.line, record: record})
 	return nil
 }
 
@@ -196,6 +201,16 @@ func (in *lineReader) refuse(p *Problem) error {
 
 func (in *lineReader) tooLong() *Problem {
 	return problem(kindTooLarge, "the line has more than %d bytes", in.server.limits.RecordBytes).stored(storedNothing)
+}
+
+// join adds the lines of a later batch, unless they are too many.
+func (b *lineBatch) join(later *lineBatch) bool {
+	if len(b.lines)+len(later.lines) > maxBatch || b.held.bytes+later.held.bytes > maxBatchBytes {
+		return false
+	}
+	b.lines, b.fatal = append(b.lines, later.lines...), later.fatal
+	b.held.bytes += later.held.bytes
+	return true
 }
 
 func (in *lineReader) newBatch() *lineBatch {
@@ -215,10 +230,20 @@ func (in *lineReader) vacant() error {
 	return nil
 }
 
-// send hands the batch over, if there is one.
+// send hands the batch over, if there is one. While nobody has taken the batch before, the lines join that one: they are stored
+// together then, with one sync.
 func (in *lineReader) send() error {
 	if in.batch == nil {
 		return nil
+	}
+	select {
+	case before := <-in.batches:
+		if before.join(in.batch) {
+			in.batch = before
+		} else {
+			in.batches <- before // this is the only sender, so there is room
+		}
+	default:
 	}
 	select {
 	case in.batches <- in.batch:
@@ -234,6 +259,9 @@ func (in *lineReader) room() error {
 	size := 2 * int64(cap(in.buffer))
 	if len(in.buffer) < cap(in.buffer) {
 		// It was full of whole lines. A larger one saves syncs, and is not needed.
+		if in.left > size {
+			size = min(in.left+1, usualBuffer) // the client has begun to send it, and the rest follows
+		}
 		if size <= usualBuffer && in.held.tryGrow(size) {
 			in.buffer = append(make([]byte, 0, size), in.buffer...)
 		}

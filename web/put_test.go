@@ -11,6 +11,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/web"
@@ -339,4 +341,147 @@ func TestTheConnectionOfAStreamIsUsedAgain(t *testing.T) {
 		}
 		r.get("/v1/recent?limit=1&consistency=acknowledged")
 	}
+}
+
+// A putting is a store that does nothing but put, as a test says.
+type putting struct {
+	web.Store
+	put func(records []*audit.QueryAudit) []audit.PutResult
+}
+
+func (s putting) Err() error               { return nil }
+func (s putting) TimeUnit() audit.TimeUnit { return audit.Milliseconds }
+
+func (s putting) PutAudits(_ context.Context, records []*audit.QueryAudit) ([]audit.PutResult, error) {
+	return s.put(records), nil
+}
+
+func (s putting) PutUntilRefused(_ context.Context, records []*audit.QueryAudit) ([]audit.PutResult, error) {
+	return s.put(records), nil
+}
+
+// stream begins a stream of records into a store, and returns its body and a function that waits for the whole answer.
+func stream(put func(records []*audit.QueryAudit) []audit.PutResult, query string) (in *io.PipeWriter, answer func() string) {
+	server := web.Handler(putting{put: put}, web.Options{Tokens: usual, Now: func() time.Time { return noon }})
+	body, in := io.Pipe()
+	request := httptest.NewRequest(http.MethodPost, "http://localhost/v1/audits"+query, body)
+	request.Header.Set("Authorization", "Bearer all")
+	request.Header.Set("Content-Type", "application/x-ndjson")
+	recorded := httptest.NewRecorder()
+	ended := make(chan bool)
+	go func() {
+		defer close(ended)
+		defer func() { _ = recover() }() // the connection is broken
+		server.ServeHTTP(recorded, request)
+	}()
+	return in, func() string {
+		<-ended
+		return recorded.Body.String()
+	}
+}
+
+// inserted are the results of puts that nobody refuses.
+func inserted(records []*audit.QueryAudit) []audit.PutResult {
+	results := make([]audit.PutResult, len(records))
+	for i, q := range records {
+		results[i].ID = q.QueryID
+	}
+	return results
+}
+
+// A body that is cut while lines of it are stored: all lines that came whole have their answer, and then it is said. With strict
+// nothing follows the line that says done.
+func TestABodyThatIsCutWhileItsLinesAreStored(t *testing.T) {
+	for query, want := range map[string]string{
+		"":        "1 201, 2 201, 3 422, 4 400, ",
+		"?strict": "1 201, 2 201, 3 422, done, ",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			next := make(chan bool)
+			in, answer := stream(func(records []*audit.QueryAudit) []audit.PutResult {
+				<-next
+				return inserted(records)
+			}, query)
+			for i, line := range []string{record('a', 1, ""), record('a', 2, ""), `{"timestamp":1}`} {
+				if _, err := io.WriteString(in, line+"\n"); err != nil {
+					t.Fatal(err)
+				}
+				if i == 0 {
+					synctest.Wait() // until the store has it
+				}
+			}
+			if _, err := io.WriteString(in, `{"time`); err != nil {
+				t.Fatal(err)
+			}
+			in.CloseWithError(io.ErrUnexpectedEOF)
+			synctest.Wait()
+			next <- true
+			next <- true
+			got := ""
+			for _, line := range lines(t, answer()) {
+				if line["done"] != nil {
+					got += "done, "
+					continue
+				}
+				got += fmt.Sprintf("%v %v, ", line["line"], line["status"])
+			}
+			if got != want {
+				t.Errorf("%q: %s; want %s", query, got, want)
+			}
+		})
+	}
+}
+
+// Lines that come while others are stored are stored together afterwards, as many as a batch may have, and answered in their order.
+func TestLinesThatComeMeanwhileAreStoredTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		next := make(chan bool)
+		var puts []int
+		in, answer := stream(func(records []*audit.QueryAudit) []audit.PutResult {
+			puts = append(puts, len(records))
+			<-next
+			return inserted(records)
+		}, "")
+		const n, most = 1000, 512
+		for i := range n {
+			if _, err := io.WriteString(in, record('a', 0, attribute("i", i))+"\n"); err != nil {
+				t.Fatal(err)
+			}
+			if i == 0 {
+				synctest.Wait() // until the store has the first one
+			}
+			if i == most {
+				break // the reader has one batch for the store, and one that is full
+			}
+		}
+		synctest.Wait()
+		go func() {
+			for i := most + 1; i < n; i++ {
+				_, _ = io.WriteString(in, record('a', 0, attribute("i", i))+"\n")
+			}
+			in.Close()
+		}()
+		synctest.Wait()
+		for range 3 {
+			next <- true
+			synctest.Wait()
+		}
+		text := answer()
+		if want := []int{1, most, n - 1 - most}; fmt.Sprint(puts) != fmt.Sprint(want) {
+			t.Errorf("the puts have %v lines, want %v", puts, want)
+		}
+		got := lines(t, text)
+		if len(got) != n+1 || got[n]["done"] != true {
+			t.Fatalf("%d answers, the last %v", len(got), got[len(got)-1])
+		}
+		for i := range n {
+			q, err := audit.ParseAudit([]byte(record('a', 0, attribute("i", i))))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got[i]["line"] != float64(i+1) || got[i]["query_id"] != q.QueryID.String() {
+				t.Fatalf("answer %d is %v, want the id %s", i, got[i], q.QueryID)
+			}
+		}
+	})
 }

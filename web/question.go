@@ -25,6 +25,8 @@ type takes struct {
 	zone  bool       // tz
 	reads bool       // consistency
 	forms []tui.Form // format, and the Accept header; the first is the usual one. nil: the route has one form of its own
+
+	known []string // what names returns, of a route that is served
 }
 
 // The parameters that several routes take.
@@ -38,7 +40,10 @@ const (
 
 // names are all parameters of a route.
 func (t *takes) names() []string {
-	var names []string
+	if t.known != nil {
+		return t.known
+	}
+	names := []string{}
 	if t.filter {
 		for _, p := range ask.Parameters() {
 			if !slices.Contains(t.without, p.Name) {

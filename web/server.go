@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -81,6 +82,7 @@ func Handler(store Store, o Options) *Server {
 				return problem(kindReadOnly, "this server has the store open for reading only").stored(storedNothing)
 			}
 		}
+		one.takes.known = one.takes.names()
 		s.byPath[one.pattern()] = &one
 		h := s.serve(&one)
 		if one.compressed() {
@@ -130,7 +132,10 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
 		ctx, stop = s.whileValid(w, r, route)
 		defer stop()
 	}
-	s.mux.ServeHTTP(w, r.WithContext(withPrincipal(ctx, who)))
+	if strings.Contains(route.path, "{") {
+		handler = s.mux // which finds the route again, and with it what stands for the variables of its path
+	}
+	handler.ServeHTTP(w, r.WithContext(withPrincipal(ctx, who)))
 	if errors.Is(context.Cause(ctx), errRevoked) && about(r).problem == nil {
 		panic(http.ErrAbortHandler) // the client must not take what it got for the whole, nor use the connection again
 	}

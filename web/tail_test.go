@@ -149,6 +149,9 @@ func TestServerSentEvents(t *testing.T) {
 	if got := response.Header.Get("Content-Type"); got != "text/event-stream" {
 		t.Errorf("%s", got)
 	}
+	if len(response.TransferEncoding) > 0 || !response.Close {
+		t.Errorf("Transfer-Encoding: %v, Connection: close is %v", response.TransferEncoding, response.Close)
+	}
 }
 
 func TestATailFromAPlaceThatIsNotThere(t *testing.T) {

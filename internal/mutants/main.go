@@ -106,6 +106,7 @@ func guards() []mutant {
 		serveMutants,
 		watchingMutants,
 		wayMutants,
+		wireMutants,
 	)
 }
 

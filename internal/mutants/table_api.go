@@ -39,7 +39,7 @@ var apiMutants = []mutant{
 		"			return t.gap(trimmed.First)", "			return t.bye()",
 		"web", "^TestATailThatHasMissedRecordsSaysSo$", nil},
 	{"the place where a hub begins after it has dropped records", "web/tail_hub.go",
-		"		h.begin = h.records[drop-1].Next\n", "",
+		", h.begin = h.records-len(old.records), h.bytes-old.bytes, old.last().Next", " = h.records-len(old.records), h.bytes-old.bytes",
 		"web", "^TestAHubKnowsWhatItHasDropped$", nil},
 	{"the figures of the store in the page of an error", "web/page.go",
 		"	if s.mayRead(r) {", "	if true {",

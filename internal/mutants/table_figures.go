@@ -21,7 +21,7 @@ var figureMutants = []mutant{
 		"keys, found.Counted, int64(t.Total)", "keys, g, int64(t.Total)",
 		"audit", "^TestARankingWithinABudget$", nil},
 	{"the panic in the reader of all tails", "web/tail_hub.go",
-		"			if err := contain(func() { h.read(ctx, store, run) }); err != nil {\n				h.change(run, func() { h.failed = err })\n			}\n", "			h.read(ctx, store, run)\n",
+		"			if err := contain(func() { h.read(ctx, store, run) }); err != nil {\n				h.change(run, func() { h.fail(err) })\n			}\n", "			h.read(ctx, store, run)\n",
 		"web", "^TestAPanicInTheReaderOfTheTails$", nil},
 	{"the end of a look at the header of a tail", "web/api_tail.go",
 		"	if r.Method == http.MethodHead {", "	if false {",
