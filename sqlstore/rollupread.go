@@ -99,9 +99,13 @@ func (c *activityCount) run(ctx context.Context, grid func(first, last int64) []
 	}
 	// Rows of any other time are of records that are not in the answer.
 	asked := c.f
-	in := asked.times().within(c.wholeQuarters())
+	pieces := grid(from, to)
+	in, err := c.widen(ctx, asked.times().within(c.wholeQuarters()), pieces)
+	if err != nil {
+		return err
+	}
 	asked.From, asked.To = &in.least, &in.most
-	for _, s := range divide(&asked, grid(from, to), c.state.minute) {
+	for _, s := range divide(&asked, pieces, c.state.minute) {
 		if s.span == 0 {
 			f := c.f
 			f.From, f.To = &s.from, &s.to
