@@ -19,9 +19,9 @@ func (s *Server) comparePage(ctx context.Context, p *sheet) error {
 	if err != nil {
 		return err
 	}
-	by, err := audit.ParseTopBy(p.q.own("by", string(audit.TopAgents)))
+	by, err := p.q.rankedBy()
 	if err != nil {
-		return problem(kindParameter, "by: want %s", audit.TopKeys).at("by")
+		return err
 	}
 	if _, err := p.lately(ctx, &f, time.Hour); err != nil {
 		return err
