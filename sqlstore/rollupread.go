@@ -27,7 +27,7 @@ type Counted struct {
 // CountActivity counts the records that a filter selects, and hands the counts to visit, in no promised order. Where the
 // filter names nothing but an agent, anonymous records, records with evidence that is not Approved, a time and a moment (AsOf),
 // the counts are those of table activity as far as the grid allows, and what is left over at the borders is counted from the
-// records. Otherwise each record is counted by itself. visit returns whether it wants more.
+// records, see rollupedge.go. Otherwise each record is counted by itself. visit returns whether it wants more.
 //
 // grid says how a time is divided, in the order of time. It has all records of the answer.
 //
