@@ -163,8 +163,10 @@ func TestWhichQuestionsTheStoredCountsAnswer(t *testing.T) {
 	}{
 		"all":                        {audit.Filter{}, true},
 		"a time":                     {audit.Filter{From: ptr(uint64(minute)), To: ptr(uint64(minute + 59_999))}, true},
-		"an end within a minute":     {audit.Filter{To: ptr(uint64(minute + 59_998))}, false},
-		"a begin within a minute":    {audit.Filter{From: ptr(uint64(minute + 1))}, false},
+		"a minute but its end":       {audit.Filter{To: ptr(uint64(minute + 59_998))}, true},
+		"a minute but its beginning": {audit.Filter{From: ptr(uint64(minute + 1))}, true},
+		"few records of a minute":    {audit.Filter{To: ptr(uint64(minute + 20_090))}, false},
+		"its last few records":       {audit.Filter{From: ptr(uint64(minute + 20_300))}, false},
 		"an agent with few records":  {audit.Filter{Agent: agent}, false},
 		"what is not Approved":       {audit.Filter{Unapproved: true}, true},
 		"something else than a time": {uncounted(audit.Filter{}), false},

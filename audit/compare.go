@@ -12,20 +12,27 @@ import (
 // A Window is a time, both ends included.
 type Window struct{ From, To uint64 }
 
-// overlaps reports whether two windows have a timestamp in common.
-func (w Window) overlaps(v Window) bool { return w.From <= v.To && v.From <= w.To }
-
 // length is how many timestamps the window has.
 func (w Window) length() float64 { return float64(w.To-w.From) + 1 }
 
 // CompareOptions say which windows are compared, and by what.
 type CompareOptions struct {
 	By            TopBy
-	Before, After Window // must not overlap, and Before is the earlier one
+	Before, After Window // Before is the earlier one. They may have one timestamp in common, see Counted
 	Filter        Filter // what counts in both; its From, To and order have no effect, and its Limit counts entries, 0 is DefaultTop
 
 	// Budget can end the count of agents whose figures are not stored.
 	Budget Budget
+}
+
+// Counted returns the windows whose records count. Where Before ends with the timestamp with which After begins, the records of it
+// count in After alone. ok is false if the windows overlap: they have more in common, or Before has no other timestamp.
+func (o *CompareOptions) Counted() (before, after Window, ok bool) {
+	before, after = o.Before, o.After
+	if before.To == after.From && before.From < before.To {
+		before.To--
+	}
+	return before, after, before.To < after.From || after.To < before.From
 }
 
 // Change says how an entry of a comparison differs between the windows. Counts are compared by the length of their window, so
@@ -81,9 +88,10 @@ func (db *DB) CompareWindows(ctx context.Context, o CompareOptions) (*Comparison
 			err = invalid("a window ends before it begins")
 		}
 	}
+	_, _, apart := o.Counted()
 	switch {
 	case err != nil:
-	case o.Before.overlaps(o.After):
+	case !apart:
 		err = invalid("the windows overlap")
 	case o.Before.From > o.After.From:
 		err = invalid("the window that is to be before is the later one")
@@ -101,14 +109,15 @@ func (db *DB) compareWindows(ctx context.Context, c *Comparison, o CompareOption
 	if err != nil {
 		return err
 	}
+	before, after, _ := o.Counted()
 	entries := map[string]*CompareEntry{}
 	for _, w := range []struct {
 		Window
 		total, without *uint64
 		count          func(*CompareEntry) *uint64
 	}{
-		{o.Before, &c.Before, &c.WithoutBefore, func(e *CompareEntry) *uint64 { return &e.Before }},
-		{o.After, &c.After, &c.WithoutAfter, func(e *CompareEntry) *uint64 { return &e.After }},
+		{before, &c.Before, &c.WithoutBefore, func(e *CompareEntry) *uint64 { return &e.Before }},
+		{after, &c.After, &c.WithoutAfter, func(e *CompareEntry) *uint64 { return &e.After }},
 	} {
 		g := f
 		g.From, g.To, g.Limit = &w.From, &w.To, 0
@@ -133,6 +142,7 @@ func (db *DB) compareWindows(ctx context.Context, c *Comparison, o CompareOption
 		}
 	}
 	for _, e := range entries {
+		// By the lengths that were asked for: an hour is as long as the hour that follows it.
 		e.compare(o.Before.length(), o.After.length())
 		c.Changes[e.Change]++
 		c.Entries = append(c.Entries, *e)

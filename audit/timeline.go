@@ -112,7 +112,8 @@ type SilentAgent struct {
 //
 // The store keeps counts by agent and minute, and by agent and quarter of an hour of UTC. A filter that names nothing but an
 // agent, anonymous records, a time and AsOf is answered from them, and takes a millisecond for a thousand counts. Records are
-// counted one by one at the borders of a time that begins or ends within a minute, with any other filter, where the zone's
+// counted one by one in the minute in which a time begins or ends, or else those of the rest of this minute are, which are subtracted:
+// whichever are fewer. All are counted one by one with any other filter, where the zone's
 // hours do not begin at quarters of an hour of UTC (or its minutes at minutes), and with an AsOf of more than 100,000 records
 // ago. A million records take some seconds.
 func (db *DB) Timeline(ctx context.Context, o TimelineOptions) (*Timeline, error) {

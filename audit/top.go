@@ -281,25 +281,30 @@ func (db *DB) top(ctx context.Context, t *TopList, f Filter, o *TopOptions, limi
 	}
 	t.Total, t.Without, t.Missed, t.Incomplete = uint64(found.Total), uint64(found.Without), uint64(found.Missed), found.Cut
 	var keys []string
-	for _, c := range found.Top {
+	for some := range slices.Chunk(found.Top, seenAtOnce) {
+		candidates, seen := make([]string, len(some)), make([]bool, len(some))
+		for i, c := range some {
+			candidates[i] = c.Key
+		}
 		if o.NewSince != nil {
 			if o.Budget.Time > 0 && looking.Spent(0) {
 				t.Incomplete = true
 				break
 			}
-			seen, err := db.sql.SeenBefore(ctx, key, c.Key, int64(min(*o.NewSince, MaxTimestamp)), indexOf(f.AsOf))
-			if err != nil {
+			var err error
+			if seen, err = db.sql.SeenBefore(ctx, key, candidates, int64(min(*o.NewSince, MaxTimestamp)), indexOf(f.AsOf)); err != nil {
 				return err
 			}
-			if seen {
-				continue
+		}
+		for i, key := range candidates {
+			if !seen[i] {
+				keys = append(keys, key)
 			}
 		}
-		if len(keys) == limit {
-			t.More = true
+		if t.More = len(keys) > limit; t.More {
+			keys = keys[:limit]
 			break
 		}
-		keys = append(keys, c.Key)
 	}
 	// What follows about the entries is of the records that were counted.
 	figures, _, err := db.sql.Figures(ctx, key, keys, found.Counted, int64(t.Total), sqlstore.Budget{})
@@ -314,6 +319,9 @@ func (db *DB) top(ctx context.Context, t *TopList, f Filter, o *TopOptions, limi
 	}
 	return nil
 }
+
+// seenAtOnce is of how many things one query finds out whether they are new. The budget is looked at in between.
+const seenAtOnce = 64
 
 // now returns the filter of the store as it is at this moment, unless it is of an earlier one.
 func (db *DB) now(ctx context.Context, f Filter) (Filter, error) {

@@ -12,6 +12,7 @@ import (
 //	rollup.go        counts the records of a batch, and writes the counts
 //	rollupplan.go    decides which part of a question the rollup answers
 //	rollupread.go    reads it, as of any moment
+//	rollupedge.go    counts the minutes that a time has in part
 //	rollupcheck.go   compares it with the records
 
 // The lengths that table activity has rows for, in minutes.

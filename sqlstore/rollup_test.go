@@ -438,3 +438,89 @@ func TestTooMuchToSubtract(t *testing.T) {
 		}
 	}
 }
+
+// The newest records of a time are those that a look at each finds, with the ones of the same timestamp as the last.
+func TestNewestOfFindsWhatLookingAtEveryRecordFinds(t *testing.T) {
+	t.Parallel()
+	db := newDB(t)
+	rs := busy(0, 300, 60_000)
+	apply(t, db, rs...)
+	rapid.Check(t, func(t *rapid.T) {
+		var f sqlstore.Filter
+		if rapid.Bool().Draw(t, "agent") {
+			f.Agent = ptr(h(fmt.Sprint("agent ", rapid.IntRange(0, 7).Draw(t, "which"))))
+		}
+		if rapid.Bool().Draw(t, "from") {
+			f.From = ptr(rapid.Int64Range(0, 130).Draw(t, "minute") * 60_000)
+		}
+		if rapid.Bool().Draw(t, "to") {
+			f.To = ptr(rapid.Int64Range(0, 130).Draw(t, "last minute") * 60_000)
+		}
+		if rapid.Bool().Draw(t, "moment") {
+			f.AsOf = ptr(rapid.Int64Range(0, 301).Draw(t, "as of"))
+		}
+		n := rapid.IntRange(1, 301).Draw(t, "n")
+		var times []int64
+		for i, r := range rs {
+			if (f.Agent == nil || r.AgentID != nil && *r.AgentID == *f.Agent) && (f.From == nil || r.Timestamp >= *f.From) &&
+				(f.To == nil || r.Timestamp <= *f.To) && (f.AsOf == nil || int64(i) < *f.AsOf) {
+				times = append(times, r.Timestamp)
+			}
+		}
+		slices.SortFunc(times, func(a, b int64) int { return cmp.Compare(b, a) })
+		from, records, ok, err := db.NewestOf(context.Background(), f, n)
+		if err != nil || ok != (len(times) >= n) {
+			t.Fatalf("%+v: %v, %v of %d", f, ok, err, len(times))
+		}
+		if !ok {
+			return
+		}
+		want := times[n-1]
+		if count := slices.IndexFunc(append(times, -1), func(at int64) bool { return at < want }); from != want || records != int64(count) {
+			t.Fatalf("%+v, the newest %d: %d from %d, want %d from %d", f, n, records, from, count, want)
+		}
+	})
+}
+
+// The part of a minute in which a time begins or ends is not counted one by one where the rest of the minute has fewer records.
+func TestTheBordersOfATimeAreCountedFromTheShorterSide(t *testing.T) {
+	t.Parallel()
+	db := newDB(t)
+	const minute = 60_000
+	var rs []sqlstore.Record
+	for i := range 300 { // 100 a minute
+		s := newSample(i)
+		s.Time = 10*minute + int64(i)*600
+		rs = append(rs, s.record(uint64(i)*100))
+	}
+	apply(t, db, rs...)
+	grid := func(first, last int64) []sqlstore.Grid { return []sqlstore.Grid{{To: math.MaxInt64, Minutes: 1}} }
+	agents := map[int64]bool{}
+	visits := func(f sqlstore.Filter) (n int) {
+		if _, err := db.CountActivity(t.Context(), f, grid, true, func(a sqlstore.Activity) bool { n++; agents[a.Agent] = true; return true }); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	visits(sqlstore.Filter{})
+	for _, c := range []struct {
+		name     string
+		from, to int64
+		oneByOne int
+	}{
+		{"the first record and the last", 10 * minute, 12*minute + 59_400, 0},
+		{"the most of the first minute", 10*minute + 6_000, 13*minute - 1, 0},
+		{"the end of the first minute", 10*minute + 54_000, 13*minute - 1, 10},
+		{"the most of both", 10*minute + 6_000, 12*minute + 53_999, 0},
+		{"the beginning of the last minute", 10 * minute, 12*minute + 5_999, 10},
+		{"a part of a minute", 11*minute + 6_000, 11*minute + 53_999, 80},
+		{"the most of a minute", 11*minute + 6_000, 12*minute - 1, 0},
+	} {
+		f := sqlstore.Filter{From: &c.from, To: &c.to}
+		wantCounted(t, db, rs, f, 1, nil)
+		minutes := int((c.to+1)/minute - (c.from+minute-1)/minute)
+		if n := visits(f); n < c.oneByOne || n > c.oneByOne+(minutes+2)*len(agents) {
+			t.Errorf("%s: %d visits", c.name, n)
+		}
+	}
+}

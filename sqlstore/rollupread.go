@@ -27,7 +27,7 @@ type Counted struct {
 // CountActivity counts the records that a filter selects, and hands the counts to visit, in no promised order. Where the
 // filter names nothing but an agent, anonymous records, records with evidence that is not Approved, a time and a moment (AsOf),
 // the counts are those of table activity as far as the grid allows, and what is left over at the borders is counted from the
-// records. Otherwise each record is counted by itself. visit returns whether it wants more.
+// records, see rollupedge.go. Otherwise each record is counted by itself. visit returns whether it wants more.
 //
 // grid says how a time is divided, in the order of time. It has all records of the answer.
 //
@@ -99,9 +99,13 @@ func (c *activityCount) run(ctx context.Context, grid func(first, last int64) []
 	}
 	// Rows of any other time are of records that are not in the answer.
 	asked := c.f
-	in := asked.times().within(c.wholeQuarters())
+	pieces := grid(from, to)
+	in, err := c.widen(ctx, asked.times().within(c.wholeQuarters()), pieces)
+	if err != nil {
+		return err
+	}
 	asked.From, asked.To = &in.least, &in.most
-	for _, s := range divide(&asked, grid(from, to), c.state.minute) {
+	for _, s := range divide(&asked, pieces, c.state.minute) {
 		if s.span == 0 {
 			f := c.f
 			f.From, f.To = &s.from, &s.to

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"database/sql/driver"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -58,14 +59,6 @@ func (k *TopKey) joined(f *Filter, cs ...clause) clause {
 	}
 	c := and(cs)
 	return clause{` WHERE ` + c.sql, c.args}
-}
-
-// shown is the value of a row in SQL, of a hash the text.
-func (k *TopKey) shown() string {
-	if _, hash := k.evidence(); hash {
-		return hexOfNumber(k.column)
-	}
-	return k.column
 }
 
 // text returns the key of a row as Frequency has it. ok is false where the row has none, or one that somebody wrote by hand.
@@ -158,6 +151,8 @@ type frequencyCount struct {
 	last    map[string]int64              // by key, the record that was counted last: for RankAnswers
 	agents  map[string]map[int64]struct{} // by key: for RankAgents
 	members int                           // of all sets in agents
+
+	texts map[int64]string // of keys that are hashes, by number: "" for one that somebody wrote by hand
 }
 
 // allEvidenceShare is how much faster evidence is counted by its index than looked at, more or less.
@@ -178,12 +173,17 @@ func (c *frequencyCount) run(ctx context.Context) error {
 		return err
 	}
 	join := c.key.joined(&c.filter)
+	_, hash := c.key.evidence()
 	for p, err := range c.db.parts(ctx, c.filter, true) {
 		if err != nil {
 			return err
 		}
-		query, args := p.query(c.key.shown()+`, a.idx, a.agent`, join.sql, join.args...)
-		err := c.db.readers.each(ctx, query, args, all(func(row []driver.Value) { c.add(row[0], integer(row[1]), integer(row[2])) }))
+		query, args := p.query(c.key.column+`, a.idx, a.agent`, join.sql, join.args...)
+		if hash {
+			err = c.addHashes(ctx, query, args)
+		} else {
+			err = c.db.readers.each(ctx, query, args, all(func(row []driver.Value) { c.add(row[0], integer(row[1]), integer(row[2])) }))
+		}
 		if err != nil || c.ended(p.end) {
 			return err
 		}
@@ -237,20 +237,114 @@ func (c *frequencyCount) add(value driver.Value, idx, agent int64) {
 			c.counts[key]++
 		}
 	case RankAgents:
-		if c.agents == nil {
-			c.agents = map[string]map[int64]struct{}{}
-		}
-		set := c.agents[key]
-		if set == nil {
-			set = map[int64]struct{}{}
-			c.agents[key] = set
-		}
-		if agent != 0 {
-			set[agent] = struct{}{}
-		}
-		c.members += len(set) - int(c.counts[key])
-		c.counts[key] = int64(len(set))
+		c.addAgent(key, agent)
 	}
+}
+
+// addAgent counts an agent of a record that has a key; 0 is none.
+func (c *frequencyCount) addAgent(key string, agent int64) {
+	if c.agents == nil {
+		c.agents = map[string]map[int64]struct{}{}
+	}
+	set := c.agents[key]
+	if set == nil {
+		set = map[int64]struct{}{}
+		c.agents[key] = set
+	}
+	if agent != 0 {
+		set[agent] = struct{}{}
+	}
+	c.members += len(set) - int(c.counts[key])
+	c.counts[key] = int64(len(set))
+}
+
+// numberTally is how often the number of a hash was met in a part.
+type numberTally struct {
+	rows, answers int64
+	last          int64              // the record that was counted last
+	agents        map[int64]struct{} // for RankAgents
+}
+
+// addHashes counts the rows of a part, whose keys are hashes. They are counted by number first: of the hash the text is looked up once,
+// and not for each row.
+func (c *frequencyCount) addHashes(ctx context.Context, query string, args []any) error {
+	met := map[int64]*numberTally{}
+	err := c.db.readers.each(ctx, query, args, all(func(row []driver.Value) {
+		n, idx, agent := integer(row[0]), integer(row[1]), integer(row[2])
+		t := met[n]
+		if t == nil {
+			t = &numberTally{last: -1}
+			if c.rank == RankAgents {
+				t.agents = map[int64]struct{}{}
+			}
+			met[n] = t
+		}
+		t.rows++
+		if idx != t.last {
+			t.last = idx
+			t.answers++
+		}
+		if t.agents != nil {
+			t.agents[agent] = struct{}{}
+		}
+	}))
+	if err != nil {
+		return err
+	}
+	if err := c.learnTexts(ctx, met); err != nil {
+		return err
+	}
+	for n, t := range met {
+		key, known := c.texts[n]
+		switch {
+		case !known:
+			c.Without += t.rows
+			continue
+		case key == "":
+			continue
+		}
+		c.Total += t.rows
+		switch c.rank {
+		case RankCount:
+			c.counts[key] += t.rows
+		case RankAnswers: // a record is in one part, with one number for each hash
+			c.counts[key] += t.answers
+		case RankAgents:
+			for agent := range t.agents {
+				c.addAgent(key, agent)
+			}
+		}
+	}
+	return nil
+}
+
+// learnTexts looks up the hashes of the numbers that were met and are not known yet.
+func (c *frequencyCount) learnTexts(ctx context.Context, met map[int64]*numberTally) error {
+	const query = `SELECT h.id, h.hex FROM json_each(?) j CROSS JOIN hash h ON h.id = j.value`
+	if c.texts == nil || len(c.texts) > c.db.sizes.keys {
+		c.texts = map[int64]string{}
+	}
+	var unknown []int64
+	for n := range met {
+		if _, known := c.texts[n]; !known {
+			unknown = append(unknown, n)
+		}
+	}
+	slices.Sort(unknown)
+	for some := range slices.Chunk(unknown, c.db.sizes.maxStretch) {
+		list, err := json.Marshal(some)
+		if err != nil {
+			return err
+		}
+		err = c.db.readers.each(ctx, query, []any{string(list)}, all(func(row []driver.Value) {
+			key, _ := c.key.text(row[1])
+			c.texts[integer(row[0])] = key
+		}))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // prune forgets the rarest keys when there are too many.
@@ -304,20 +398,51 @@ func (c *frequencyCount) allEvidence(ctx context.Context, asOf *int64) error {
 	return nil
 }
 
-// SeenBefore tells whether any record with a timestamp before this one has the key: any of all records, or of those whose index
+// SeenBefore tells which keys any record with a timestamp before this one has: any of all records, or of those whose index
 // is less than asOf. There is no index for predicates, lenses and lifecycles: for one that is new it looks at every record before
 // the timestamp.
-func (db *DB) SeenBefore(ctx context.Context, k TopKey, key string, timestamp int64, asOf *int64) (bool, error) {
+func (db *DB) SeenBefore(ctx context.Context, k TopKey, keys []string, timestamp int64, asOf *int64) (seen []bool, err error) {
+	if e, hash := k.evidence(); hash {
+		seen, err = db.evidenceBefore(ctx, &e, keys, timestamp, asOf)
+	} else {
+		seen = make([]bool, len(keys))
+		for i, key := range keys {
+			if seen[i], err = db.seenBefore(ctx, k, key, timestamp, asOf); err != nil {
+				break
+			}
+		}
+	}
+	if err != nil {
+		return nil, db.fail(fmt.Sprintf("look for what came before %d", timestamp), err)
+	}
+	return seen, nil
+}
+
+// evidenceBefore is SeenBefore for hashes of evidence. It looks for all with one query.
+func (db *DB) evidenceBefore(ctx context.Context, e *Evidence, keys []string, timestamp int64, asOf *int64) ([]bool, error) {
+	hashes := make([]*[32]byte, len(keys))
+	for i, key := range keys {
+		h := [32]byte([]byte(key))
+		hashes[i] = &h
+	}
+	list, err := listOf(hashes)
+	if err != nil {
+		return nil, err
+	}
+	x := e.index()
+	// The time is no join: SQLite would read all of table audit for a filter of its rows first.
+	query := `SELECT j.key FROM json_each(?) j WHERE EXISTS (` + generations + `SELECT 1 FROM ` + fromHash + ` CROSS JOIN ` + x.named("c") + `
+		WHERE h.generation = gen.n AND h.hex = j.value AND c.` + x.column + ` = h.id AND c.audit < ? AND (SELECT a.timestamp FROM audit a WHERE a.idx = c.audit) < ?)`
+	seen := make([]bool, len(keys))
+	err = db.readers.each(ctx, query, []any{list, orNow(asOf), timestamp}, all(func(row []driver.Value) { seen[integer(row[0])] = true }))
+	return seen, err
+}
+
+// seenBefore is SeenBefore for a key that is no hash.
+func (db *DB) seenBefore(ctx context.Context, k TopKey, key string, timestamp int64, asOf *int64) (seen bool, err error) {
 	const before = ` AND a.timestamp < ? AND a.idx < ?`
 	query, args := ``, []any{key}
-	e, hash := k.evidence()
 	switch {
-	case hash:
-		x := e.index()
-		var h [32]byte
-		copy(h[:], key)
-		args = []any{hexOf(&h)}
-		query = generations + `SELECT 1 FROM ` + x.hashed("c") + ` CROSS JOIN audit a WHERE ` + x.matchHashed("c") + ` AND a.idx = c.audit` + before
 	case k.of == ofEvidence:
 		query = `SELECT 1 FROM audit a INDEXED BY audit_by_time CROSS JOIN contribution e WHERE e.audit = a.idx AND ` + k.column + ` = CAST(? AS INTEGER)` + before
 	case k.of == ofAttributes:
@@ -329,9 +454,6 @@ func (db *DB) SeenBefore(ctx context.Context, k TopKey, key string, timestamp in
 	default:
 		query = `SELECT 1 FROM audit a INDEXED BY audit_by_time WHERE ` + k.column + ` = ?` + before
 	}
-	var seen bool
-	if err := db.readers.GetContext(ctx, &seen, `SELECT EXISTS (`+query+`)`, append(args, timestamp, orNow(asOf))...); err != nil {
-		return false, db.fail(fmt.Sprintf("look for what came before %d", timestamp), err)
-	}
-	return seen, nil
+	err = db.readers.GetContext(ctx, &seen, `SELECT EXISTS (`+query+`)`, append(args, timestamp, orNow(asOf))...)
+	return seen, err
 }

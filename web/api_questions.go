@@ -303,9 +303,9 @@ const (
 // top answers GET /v1/top.
 func (s *Server) top(w http.ResponseWriter, r *http.Request, q *question) error {
 	q.limitOr(audit.DefaultTop)
-	by, err := audit.ParseTopBy(q.own(byName, string(audit.TopAgents)))
+	by, err := q.rankedBy()
 	if err != nil {
-		return problem(kindParameter, "%s: want %s", byName, audit.TopKeys).at(byName)
+		return err
 	}
 	o := audit.TopOptions{By: by}
 	if o.Rank, err = q.rank(); err != nil {
@@ -341,6 +341,15 @@ func (s *Server) top(w http.ResponseWriter, r *http.Request, q *question) error 
 	})
 }
 
+// rankedBy reads the parameter that says what is ranked or compared.
+func (q *question) rankedBy() (audit.TopBy, error) {
+	by, err := audit.ParseTopBy(q.own(byName, string(audit.TopAgents)))
+	if err != nil {
+		return "", problem(kindParameter, "%s: want %s", byName, audit.TopKeys).at(byName)
+	}
+	return by, nil
+}
+
 // rank reads the parameter that says what a ranking is ordered by.
 func (q *question) rank() (audit.TopRank, error) {
 	rank, err := audit.ParseTopRank(q.own(rankName, string(audit.RankPieces)))
@@ -359,9 +368,9 @@ const (
 // compare answers GET /v1/compare.
 func (s *Server) compare(w http.ResponseWriter, r *http.Request, q *question) error {
 	q.limitOr(audit.DefaultTop)
-	by, err := audit.ParseTopBy(q.own(byName, string(audit.TopAgents)))
+	by, err := q.rankedBy()
 	if err != nil {
-		return problem(kindParameter, "%s: want %s", byName, audit.TopKeys).at(byName)
+		return err
 	}
 	return s.reading(w, r, q, func(ctx context.Context) error {
 		f, err := s.filter(ctx, w, q)

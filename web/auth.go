@@ -33,11 +33,8 @@ func (s *Server) authenticate(r *http.Request, route *route) (Principal, error) 
 // Admit reports who makes a request, and whether that one may do what a scope allows. It is for a handler beside this one, such as the
 // receiver of spans: it has the same tokens, the same names of the host and the same limit for wrong tokens then. The error is a *Problem.
 func (s *Server) Admit(r *http.Request, scope Scope) (Principal, error) {
-	if !s.options.AnyHost && !s.knowsHost(r.Host) {
-		return Principal{}, problem(kindHost, "this server has other names than the one in the Host header; --host NAME adds one")
-	}
-	if err := http.NewCrossOriginProtection().Check(r); err != nil {
-		return Principal{}, problem(kindOrigin, "a page of another site has made this request")
+	if err := s.checkSender(r); err != nil {
+		return Principal{}, err
 	}
 	return s.authenticate(r, &route{scope: scope})
 }

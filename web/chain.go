@@ -44,18 +44,17 @@ func requestID(r *http.Request) string { return about(r).id }
 
 // wrap puts around the routes what every request passes.
 func (s *Server) wrap(routes http.Handler) http.Handler {
-	origin := http.NewCrossOriginProtection()
-	origin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.fail(w, r, problem(kindOrigin, "a page of another site has made this request").stored(storedNothing))
-	}))
-	inner := s.checkHost(origin.Handler(routes))
 	return s.observed(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Body != nil && r.Body != http.NoBody {
 			// net/http reads what the handler has left of a body, and waits for it as long as the client likes: also of one that has
 			// no token. A handler that reads the body sets deadlines of its own.
 			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.limits.Idle))
 		}
-		inner.ServeHTTP(w, r)
+		if err := s.checkSender(r); err != nil {
+			s.fail(w, r, err)
+			return
+		}
+		routes.ServeHTTP(w, r)
 	}))
 }
 
@@ -240,16 +239,19 @@ func setHeaders(h http.Header, id string) {
 	h.Set("X-Request-Id", id)
 }
 
-// checkHost refuses requests that were sent to another name. A page of a stranger can make its own name lead to this machine
-// (DNS rebinding); the browser then takes this server for that page's own.
-func (s *Server) checkHost(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !s.options.AnyHost && !s.knowsHost(r.Host) {
-			s.fail(w, r, problem(kindHost, "this server has other names than the one in the Host header; --host NAME adds one"))
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
+// origins tells which requests a page of another site has made. Nothing changes it.
+var origins http.CrossOriginProtection
+
+// checkSender refuses requests that were sent to another name, and those that a page of another site has made. A page of a stranger can
+// make its own name lead to this machine (DNS rebinding); the browser then takes this server for that page's own.
+func (s *Server) checkSender(r *http.Request) error {
+	if !s.options.AnyHost && !s.knowsHost(r.Host) {
+		return problem(kindHost, "this server has other names than the one in the Host header; --host NAME adds one")
+	}
+	if err := origins.Check(r); err != nil {
+		return problem(kindOrigin, "a page of another site has made this request").stored(storedNothing)
+	}
+	return nil
 }
 
 func (s *Server) knowsHost(host string) bool {

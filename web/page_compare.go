@@ -19,9 +19,9 @@ func (s *Server) comparePage(ctx context.Context, p *sheet) error {
 	if err != nil {
 		return err
 	}
-	by, err := audit.ParseTopBy(p.q.own("by", string(audit.TopAgents)))
+	by, err := p.q.rankedBy()
 	if err != nil {
-		return problem(kindParameter, "by: want %s", audit.TopKeys).at("by")
+		return err
 	}
 	if _, err := p.lately(ctx, &f, time.Hour); err != nil {
 		return err
@@ -57,7 +57,8 @@ func (s *Server) comparePage(ctx context.Context, p *sheet) error {
 	p.page.Title = rankedMany(by) + " that came, went, grew and shrank"
 	p.page.Heading = line(pages.Words(p.page.Title))
 	p.command([]string{"compare", "--by", string(by)}, nil, p.absolute, withName, andName)
-	p.page.SQL = phrase.Compare(by, o.Before, o.After, p.spoken(f))
+	before, after, _ := o.Counted()
+	p.page.SQL = phrase.Compare(by, before, after, p.spoken(f))
 	p.forms("/v1/compare", p.absolute, "json", "ndjson", "csv")
 
 	form := p.filterForm("/go/compare", "Compare", true)
@@ -93,9 +94,9 @@ func (p *sheet) compared(ctx context.Context, o audit.CompareOptions, values url
 		for i := range c.Entries {
 			e := &c.Entries[i]
 			// The link leads to the records of the time in which there are any.
-			at := o.After
+			before, at, _ := o.Counted()
 			if e.Change == audit.Went {
-				at = o.Before
+				at = before
 			}
 			to := with(values, "from", p.clock.Format(at.From), "to", p.clock.Format(at.To))
 			table.Rows = append(table.Rows, pages.Row{Cells: [][]pages.Part{
@@ -118,6 +119,9 @@ func (p *sheet) compared(ctx context.Context, o audit.CompareOptions, values url
 		}
 		if o.Before.To-o.Before.From != o.After.To-o.After.From {
 			note += " The times have different lengths: growth is that of the number in the same length of time."
+		}
+		if o.Before.To == o.After.From {
+			note += " The instant at which one time ends and the other begins counts in the later one."
 		}
 		if c.More {
 			note += " There are more entries than are shown."

@@ -102,25 +102,22 @@ func (p *sheet) nowTimestamp() uint64 {
 	return now
 }
 
-// newSourcesRead is in how many of the newest records of an hour new sources are looked for, more or less. To look at the
-// evidence of many more takes longer than somebody likes to wait for this page.
-const newSourcesRead = 20_000
+// newSourcesRead is in how many of the newest records of an hour new sources are looked for. To look at the evidence of many more takes
+// longer than somebody likes to wait for this page.
+const newSourcesRead = 10_000
 
-// latest narrows a time that has more records than most to its last minutes, which have at least so many. It asks for stored counts
-// and reads no record. n is how many records the time has then.
-func (p *sheet) latest(ctx context.Context, f audit.Filter, most uint64) (narrowed audit.Filter, n uint64, err error) {
-	t, err := p.s.store.Timeline(ctx, audit.TimelineOptions{By: audit.ByMinute, Filter: f, Budget: p.viewer.Budget})
-	if err != nil || t.Incomplete || t.Audits <= most {
+// latest narrows a time that has more records than most to its newest ones: so many, and those of the same timestamp as the first of
+// them. n is how many records the time has then; 0: it was not narrowed.
+func (p *sheet) latest(ctx context.Context, f audit.Filter, most int) (narrowed audit.Filter, n uint64, err error) {
+	asked := audit.Filter{From: f.From, To: f.To, AsOf: f.AsOf}
+	if _, _, more, err := p.s.store.Newest(ctx, asked, most+1); err != nil || !more {
 		return f, 0, err
 	}
-	for _, b := range slices.Backward(t.Buckets) {
-		if n += b.Audits; n >= most {
-			from := max(b.Start, *f.From)
-			f.From = &from
-			break
-		}
+	from, n, _, err := p.s.store.Newest(ctx, asked, most)
+	if err == nil {
+		f.From = &from
 	}
-	return f, n, nil
+	return f, n, err
 }
 
 // The newest records of a time whose questions are looked at for changed answers, and how many questions at most.

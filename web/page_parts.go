@@ -13,6 +13,7 @@ import (
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/audit/view"
 	"github.com/auditsql/auditsql/internal/legible"
+	"github.com/auditsql/auditsql/internal/tui"
 	"github.com/auditsql/auditsql/web/internal/chart"
 	"github.com/auditsql/auditsql/web/internal/pages"
 	"github.com/auditsql/auditsql/web/internal/phrase"
@@ -252,10 +253,7 @@ func attributeText(v any) string {
 // pair writes an attribute as a parameter: a key that could be read in another way is a JSON string.
 func pair(key, value string) string {
 	if key == "" || strings.ContainsAny(key, `="`) {
-		b, err := json.Marshal(key)
-		if err == nil {
-			key = string(b)
-		}
+		key = string(tui.ToJSON(key))
 	}
 	return key + "=" + value
 }

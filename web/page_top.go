@@ -5,14 +5,12 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/audit/view"
-	"github.com/auditsql/auditsql/internal/tui"
 	"github.com/auditsql/auditsql/web/internal/pages"
 	"github.com/auditsql/auditsql/web/internal/phrase"
 )
@@ -62,9 +60,9 @@ func (s *Server) topPage(ctx context.Context, p *sheet) error {
 	if err != nil {
 		return err
 	}
-	by, err := audit.ParseTopBy(p.q.own("by", string(audit.TopAgents)))
+	by, err := p.q.rankedBy()
 	if err != nil {
-		return problem(kindParameter, "by: want %s", audit.TopKeys).at("by")
+		return err
 	}
 	o := audit.TopOptions{By: by}
 	if o.Rank, err = p.q.rank(); err != nil {
@@ -300,16 +298,8 @@ func (p *sheet) entry(by audit.TopBy, hash *audit.Hash, label, text *string, val
 	case ok:
 		// The other attributes of the filter stay: the entries are of records that have them.
 		to = with(to)
-		to["attr"] = append(slices.Clone(to["attr"]), quotedKey(key)+"="+*text)
+		to["attr"] = append(slices.Clone(to["attr"]), pair(key, *text))
 		return linked(*text, p.withValues("/list", with(to, "desc", "true")))
 	}
 	return linked(*text, p.withValues("/list", with(to, name, value, "desc", "true")))
-}
-
-// quotedKey writes the key of an attribute as the parameter attr takes it.
-func quotedKey(key string) string {
-	if key != "" && !strings.ContainsAny(key, `="`) {
-		return key
-	}
-	return string(tui.ToJSON(key))
 }

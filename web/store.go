@@ -36,6 +36,7 @@ type Records interface {
 	GetRaw(ctx context.Context, id audit.QueryID) ([]byte, error)
 	HasAuditsForAgent(ctx context.Context, agent audit.AgentID) (bool, error)
 	Extent(ctx context.Context, f audit.Filter) (first, last uint64, ok bool, err error)
+	Newest(ctx context.Context, f audit.Filter, n int) (from, records uint64, ok bool, err error)
 }
 
 // Questions are the forensic questions, and what finds ids and hashes by their first digits.

@@ -9,7 +9,8 @@ import (
 
 // Windows reads the two windows of a comparison: the time of a filter, and the one from with to and. Without an end the time of the
 // filter ends now. Without and, which is then "", the other window is as long as the filter's. They are returned in the
-// order of time, whichever was named first. An *Error names from, with or and.
+// order of time, whichever was named first. They may have one instant in common: see audit.CompareOptions.Counted. An *Error names
+// from, with or and.
 func Windows(f *audit.Filter, unit audit.TimeUnit, with, and string, o Options) (before, after audit.Window, notes []Note, err error) {
 	r := reader{options: o, unit: unit}
 	refuse := func(parameter string, err error) (audit.Window, audit.Window, []Note, error) {
@@ -45,13 +46,16 @@ func Windows(f *audit.Filter, unit audit.TimeUnit, with, and string, o Options) 
 		other.To = end.Last
 	}
 	c := r.clock()
+	compared := audit.CompareOptions{Before: one, After: other}
+	if other.From < one.From {
+		compared.Before, compared.After = other, one
+	}
+	_, _, apart := compared.Counted()
 	switch {
 	case other.To < other.From:
 		return refuse("and", errors.New(c.Format(other.To)+" is earlier than "+c.Format(other.From)+", where the other time begins"))
-	case one.From <= other.To && other.From <= one.To:
+	case !apart:
 		return refuse("with", errors.New("the times overlap: "+c.Format(one.From)+" to "+c.Format(one.To)+", and "+c.Format(other.From)+" to "+c.Format(other.To)))
-	case other.From < one.From:
-		return other, one, r.notes, nil
 	}
-	return one, other, r.notes, nil
+	return compared.Before, compared.After, r.notes, nil
 }

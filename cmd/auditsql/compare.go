@@ -24,6 +24,8 @@ func (a *app) compareCommand() *cobra.Command {
 shows both counts side by side: the one from --from to --to, and the one from
 --with to --and. The earlier time is "before", whichever you name first. Without
 --to the time ends now. Without --and the other time is as long as the first.
+The times may meet, and must not overlap: what happened at the instant at which
+one ends and the other begins counts in the later one alone.
 
 What is in the later time alone came, and what is in the earlier one alone went.
 Anything else grew or shrank by its number of records (or pieces of evidence) in
@@ -37,6 +39,7 @@ total_before, total_after, without_before, without_after, more (the limit cut),
 missed, incomplete, lag. See top for what these say.
 -o ndjson, csv and plain text have a line for each entry.`,
 		Example: `  auditsql compare --by source --from 1h --with 2026-11-23T09:00
+  auditsql compare --from 2h --to 1h --with 3h
   auditsql compare --by agent --from today --with yesterday
   auditsql compare --by attr:model --unapproved --from 1h --with 1d --and 1h`,
 		Args: arguments(0, 0, ""),

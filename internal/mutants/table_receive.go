@@ -48,6 +48,6 @@ var receiveMutants = []mutant{
 		"	case p.Agent != nil:", "	case false:",
 		"cmd/auditsql", "^TestServeTakesSpans$", nil},
 	{"the Host of a sender of spans", "web/auth.go",
-		"	if !s.options.AnyHost && !s.knowsHost(r.Host) {\n		return Principal{}, problem(kindHost", "	if false {\n		return Principal{}, problem(kindHost",
+		"	if err := s.checkSender(r); err != nil {\n		return Principal{}, err\n	}\n", "",
 		"cmd/auditsql", "^TestServeTakesSpans$", nil},
 }

@@ -71,11 +71,12 @@ func lists(f *audit.Filter, wanted func(*audit.Filter) bool, of func(*audit.Filt
 		var alternatives []string
 		for i := range list {
 			want = want || wanted(&list[i])
-			alternative := strings.Join(of(&list[i]), " AND ")
+			conditions := of(&list[i])
+			alternative := strings.Join(conditions, " AND ")
 			switch {
-			case alternative == "":
+			case len(conditions) == 0:
 				alternative = "TRUE"
-			case len(list) > 1 && len(of(&list[i])) > 1:
+			case len(list) > 1 && len(conditions) > 1:
 				alternative = "(" + alternative + ")"
 			}
 			alternatives = append(alternatives, alternative)
@@ -345,28 +346,36 @@ func Agents(f audit.Filter) string {
 		where(all) + "\nGROUP BY agent_id\nORDER BY agent_id IS NULL, audits DESC, agent_id" + limited(f.Limit)
 }
 
+// rankedOf returns the view that has what is ranked, its column, and what is counted.
+func rankedOf(by audit.TopBy) (view, column, counted string) {
+	switch _, attribute := by.Attribute(); {
+	case attribute:
+		return "attributes", "value", "records"
+	case by == audit.TopAgents:
+		return "audits", "agent_id", "records"
+	case by == audit.TopLifecycles:
+		return "contributions", string(by), "pieces"
+	case by.OfEvidence():
+		return "contributions", string(by) + "_hash", "pieces"
+	}
+	return "audits", string(by), "records"
+}
+
 // Top is the SQL that ranks what the records of a filter have.
 func Top(by audit.TopBy, newSince *uint64, f audit.Filter) string {
 	if newSince != nil && (f.From == nil || *f.From < *newSince) {
 		f.From = newSince
 	}
 	all := conditions(&f)
-	column, view, counted := string(by), "audits", "records"
+	view, column, counted := rankedOf(by)
 	key, attribute := by.Attribute()
 	switch {
-	case by == audit.TopAgents:
-		column = "agent_id"
 	case attribute:
-		column, view = "value", "attributes"
 		if len(all) > 0 {
 			all = []string{"idx IN (SELECT idx FROM audits" + where(all) + ")"}
 		}
 		all = append([]string{"key = " + literal(key)}, all...)
 	case by.OfEvidence():
-		view, counted = "contributions", "pieces"
-		if by != audit.TopLifecycles {
-			column += "_hash"
-		}
 		all = recordConditions(ofRecords(f))
 		all = append(all, ofPiece(&f)...)
 	}
@@ -396,18 +405,7 @@ func Compare(by audit.TopBy, before, after audit.Window, f audit.Filter) string 
 		g.From, g.To, g.Limit = &w.From, &w.To, 0
 		return "(\n  " + strings.ReplaceAll(strings.TrimSuffix(Top(by, nil, g), ";"), "\n", "\n  ") + "\n)"
 	}
-	column, counted := string(by), "records"
-	switch _, attribute := by.Attribute(); {
-	case by == audit.TopAgents:
-		column = "agent_id"
-	case attribute:
-		column = "value"
-	case by == audit.TopAssertions || by == audit.TopSources:
-		column += "_hash"
-	}
-	if by.OfEvidence() {
-		counted = "pieces"
-	}
+	_, column, counted := rankedOf(by)
 	return fmt.Sprintf("SELECT %[1]s, coalesce(b.%[2]s, 0) AS before, coalesce(a.%[2]s, 0) AS after\nFROM %[3]s b FULL JOIN %[4]s a USING (%[1]s)\nORDER BY %[1]s;",
 		column, counted, side(before), side(after))
 }
