@@ -239,13 +239,16 @@ func (a *app) serve(ctx context.Context, o *serveOptions) error {
 		return err
 	}
 	s := &serving{
-		a: a, db: db, log: logger, url: serverURL(listener.Addr(), o, config),
-		public: web.Handler(db, o.web(a, known, logger, metrics, config)),
+		a: a, db: db, log: logger, url: serverURL(listener.Addr(), o, config), takesSpans: len(receiving) > 0,
 		failed: make(chan error, 2+len(receiving)), conns: connLimit(openFiles() / uint64(1+len(receiving))),
 	}
-	err = s.start(listener, config)
+	options := o.web(a, known, logger, metrics, config)
+	options.Spans = s.spans
+	s.public = web.Handler(db, options)
+	// The receiver is there before somebody can ask how it is.
+	err = s.startReceiver(o, receiving, config, metrics)
 	if err == nil {
-		err = s.startReceiver(o, receiving, config, metrics)
+		err = s.start(listener, config)
 	}
 	if err == nil {
 		err = a.facts(a.form(""), append([]tui.Fact{fact("address", "address", tui.Text(s.url)), fact("log_in", "log in", tui.Text(s.link()))}, s.otlpFacts(o, receiving, config)...)...)
@@ -332,7 +335,8 @@ type serving struct {
 	local  *web.Server // for the socket; nil without one
 	socket *socket.Listener
 
-	receiver *receive.Receiver // of spans; nil without one
+	receiver   *receive.Receiver // of spans; nil without one
+	takesSpans bool              // and not only makes records of those of an earlier run
 
 	servers []*http.Server
 	conns   int // that a listener may have at the same time
@@ -380,7 +384,7 @@ func (s *serving) startSocket() error {
 	s.socket = l
 	s.local = web.Handler(s.db, web.Options{
 		Trusted: &web.Principal{ID: socketID, Scopes: web.AllScopes}, AnyHost: true, MaxFuture: ingest.UsualFuture,
-		Now: s.a.now, Logger: s.log,
+		Spans: s.spans, Now: s.a.now, Logger: s.log,
 	})
 	mux := http.NewServeMux()
 	mux.Handle("/local/", s.local.Observe(socket.Handler(s.db, socket.About{PID: os.Getpid(), Version: version, URL: s.url}, s.link)))

@@ -160,6 +160,22 @@ func (s *serving) allowSpans(r *http.Request) (who string, refused *receive.Refu
 	return p.ID, nil
 }
 
+// spans is how the receiver is, for /readyz.
+func (s *serving) spans() *web.Spans {
+	if !s.takesSpans || s.receiver == nil {
+		return nil
+	}
+	state := s.receiver.State()
+	told := &web.Spans{Replaying: state.Replaying}
+	switch {
+	case errors.Is(state.Err, receive.ErrDamaged):
+		told.Refused = "no spans are taken, since the inbox is damaged"
+	case state.Err != nil:
+		told.Refused = "no spans are taken, since the inbox or the store cannot be written to"
+	}
+	return told
+}
+
 // otlpFacts say where spans are taken.
 func (s *serving) otlpFacts(o *serveOptions, listeners []net.Listener, config *tls.Config) (facts []tui.Fact) {
 	scheme := "http"
