@@ -6,8 +6,7 @@ import (
 )
 
 // Matches reports whether a record meets the conditions of the filter, as conditions says it in SQL. A record that SQLite does
-// not have yet can be tested so. What is about a list (AsOf, After, the limit and the order) counts for nothing here, and OnePiece,
-// which is about a piece of evidence, must not be set.
+// not have yet can be tested so. What is about a list (AsOf, After, the limit and the order) counts for nothing here.
 //
 // A condition that is added to conditions belongs here too: TestSelectFindsWhatLookingAtEveryRecordFinds compares the two.
 func (f *Filter) Matches(r *Record) bool {

@@ -29,13 +29,27 @@ func (s *Server) healthz(w http.ResponseWriter, r *http.Request, _ *question) er
 	}{true})
 }
 
-// readyz answers GET /readyz: the server takes requests, and if it writes, the store takes puts.
+// readyz answers GET /readyz: the server takes requests, and if it writes, the store takes puts. If spans are received, they are taken.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request, _ *question) error {
-	if reasons := s.unready(); len(reasons) > 0 {
-		k := kindFailed
-		if s.draining.Err() != nil {
-			k = kindDraining
+	reasons := s.unready()
+	k, taken := kindFailed, ""
+	if s.draining.Err() != nil {
+		k = kindDraining
+	}
+	if spans := s.spans(); spans != nil {
+		switch {
+		case spans.Refused != "":
+			if len(reasons) == 0 {
+				k = kindNoSpans
+			}
+			reasons = append(reasons, spans.Refused)
+		case spans.Replaying:
+			taken = "replaying"
+		default:
+			taken = "taken"
 		}
+	}
+	if len(reasons) > 0 {
 		p := problem(k, "the server is not ready: %s", reasons[0])
 		p.Reasons = reasons
 		return p
@@ -44,7 +58,8 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request, _ *question) err
 		Ready  bool    `json:"ready"`
 		Writes bool    `json:"writes"`
 		Behind *uint64 `json:"behind,omitempty"`
-	}{Ready: true, Writes: !s.options.ReadOnly}
+		Spans  string  `json:"spans,omitempty"`
+	}{Ready: true, Writes: !s.options.ReadOnly, Spans: taken}
 	if s.following != nil {
 		if behind, err := s.following.now(); err == nil {
 			answer.Behind = &behind
@@ -53,7 +68,15 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request, _ *question) err
 	return s.object(w, r, &answer)
 }
 
-// unready says why the server does not take what it should. The reasons have no paths and no text of the store: everybody may
+// spans is how a receiver of spans is, nil without one.
+func (s *Server) spans() *Spans {
+	if s.options.Spans == nil {
+		return nil
+	}
+	return s.options.Spans()
+}
+
+// unready says why the server does not take what it should, apart from spans. The reasons have no paths and no text of the store: everybody may
 // ask.
 func (s *Server) unready() []string {
 	var reasons []string

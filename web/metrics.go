@@ -155,7 +155,7 @@ func (m *Metrics) serves(s *Server) {
 	}
 	gauge("store_records", "Records that SQLite has.", func() float64 { return float64(s.store.Progress().Records) })
 	gauge("store_lag_bytes", "Bytes of journal that SQLite does not have yet.", func() float64 { return float64(s.store.Progress().LagBytes) })
-	gauge("store_ready", "1 when the server takes what it should take, otherwise 0.", func() float64 {
+	gauge("store_ready", "1 when the server takes what it should take, apart from spans, otherwise 0.", func() float64 {
 		if len(s.unready()) > 0 {
 			return 0
 		}

@@ -28,10 +28,20 @@ type Options struct {
 	// limit. A client can ask for another one with the parameter max-future.
 	MaxFuture time.Duration
 
+	// Spans says for /readyz how a receiver of spans is that runs beside the server. A nil Spans, or one that returns nil, says
+	// that there is none.
+	Spans func() *Spans
+
 	Limits  Limits
 	Now     func() time.Time // nil: time.Now
 	Logger  *slog.Logger     // nil: nothing is logged
 	Metrics *Metrics         // nil: nothing is measured, and /metrics does not exist
+}
+
+// Spans is how a receiver of spans is.
+type Spans struct {
+	Refused   string // why it takes none, "" if it does. Everybody may read it
+	Replaying bool   // it still reads spans that an earlier start has acknowledged, so some records are not there yet
 }
 
 // Limits bound what requests can cost. A zero is the default.

@@ -90,6 +90,9 @@ var (
 	kindFailed = &kind{slug: "failed", status: http.StatusServiceUnavailable, title: "The store takes no more records",
 		means: "The journal or SQLite has failed, most often because of a disk. What was acknowledged is safe.",
 		try:   "Whoever runs the server looks into its log, and starts it again."}
+	kindNoSpans = &kind{slug: "no-spans", status: http.StatusServiceUnavailable, title: "No spans are taken",
+		means: "The inbox, which keeps spans until their traces have settled, is damaged or cannot be written to. Exporters get 503, and send their spans again. Records can be stored and read.",
+		try:   "Whoever runs the server looks into its log, and at auditsql stats."}
 	kindReindexing = &kind{slug: "reindexing", status: http.StatusServiceUnavailable, title: "The tables are being rebuilt", retryAfter: 10 * time.Second,
 		means: "An answer from the tables would be incomplete now. Records can be stored, and read by their ids.",
 		try:   "Ask again after the time in Retry-After."}
@@ -119,6 +122,6 @@ var kindGone = &kind{slug: "client-gone", status: 499, title: "The client has go
 var kinds = []*kind{
 	kindMalformed, kindParameter, kindAmbiguous, kindUnauthorized, kindForbidden, kindWrongAgent, kindOrigin, kindReadOnly,
 	kindNoRoute, kindNotFound, kindAsOf, kindMethod, kindNotAcceptable, kindConflict, kindTrimmed, kindTooLarge, kindMediaType,
-	kindHost, kindInvalid, kindBusy, kindInternal, kindDamaged, kindFull, kindFailed, kindReindexing, kindDraining,
+	kindHost, kindInvalid, kindBusy, kindInternal, kindDamaged, kindFull, kindFailed, kindNoSpans, kindReindexing, kindDraining,
 	kindOutcomeOpen, kindBehind, kindOverBudget, kindOldHTTP,
 }

@@ -395,6 +395,33 @@ func TestAServerThatReadsAndOneThatEnds(t *testing.T) {
 	r.get("/metrics")
 }
 
+// With a receiver of spans, a server is only ready while that takes spans. While it still reads those of an earlier start, readyz says so.
+func TestReadyzTellsOfSpans(t *testing.T) {
+	var spans *web.Spans
+	r := serve(t, func(o *web.Options) { o.Spans = func() *web.Spans { return spans } })
+	for want, is := range map[string]*web.Spans{
+		`{"ready":true,"writes":true}`:                     nil,
+		`{"ready":true,"writes":true,"spans":"taken"}`:     {},
+		`{"ready":true,"writes":true,"spans":"replaying"}`: {Replaying: true},
+	} {
+		spans = is
+		if got := r.get("/readyz"); got != want+"\n" {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+	spans = &web.Spans{Refused: "the inbox is damaged", Replaying: true}
+	if p := r.fails(http.StatusServiceUnavailable, "no-spans", http.MethodGet, "/readyz", ""); len(p.Reasons) != 1 || p.Reasons[0] != spans.Refused {
+		t.Errorf("%+v", p)
+	}
+	if got := r.get("/metrics"); !strings.Contains(got, "\nauditsql_store_ready 1\n") {
+		t.Error("the metric for the store tells of spans")
+	}
+	r.server.Drain()
+	if p := r.fails(http.StatusServiceUnavailable, "draining", http.MethodGet, "/readyz", ""); len(p.Reasons) != 2 {
+		t.Errorf("%+v", p)
+	}
+}
+
 func TestAcknowledgedAnswersHaveWhatWasPut(t *testing.T) {
 	r := serve(t)
 	for i := range 30 {

@@ -176,7 +176,7 @@ func (p *downstreamPage) columns(distance int) []tui.Column {
 func (p *downstreamPage) row(a *view.DownstreamAnswer) []tui.Cell {
 	row := []tui.Cell{
 		{}, timeCell(a.Timestamp, p.r.clock), hashCell(a.QueryID), p.r.labels.agent(a.AgentID), tui.Or(a.Subject, tui.Text), tui.Or(a.Predicate, tui.Text),
-		tui.Or(a.ResultHash, p.r.labels.hash), tui.Number(a.ResultConfidence), tui.Number(a.Weight).As(show.Weight(a.Weight)),
+		tui.Or(a.ResultHash, p.r.labels.hash), tui.Figure(a.ResultConfidence), tui.Figure(a.Weight),
 		tui.Text(a.Lifecycle),
 	}
 	if a.Unapproved {
@@ -190,11 +190,7 @@ func (p *downstreamPage) row(a *view.DownstreamAnswer) []tui.Cell {
 }
 
 func (p *downstreamPage) totals(page *tui.Page, t *view.DownstreamTotals) {
-	agents := plural(t.Agents, "agent", "agents")
-	if t.Anonymous > 0 {
-		agents += fmt.Sprintf(" (and %d anonymous)", t.Anonymous)
-	}
-	page.Head("in all", fmt.Sprintf(" %s of %s,", plural(t.Answers, "answer", "answers"), agents))
+	page.Head("in all", fmt.Sprintf(" %s of %s,", plural(t.Answers, "answer", "answers"), agentsAnd(t.Agents, t.Anonymous)))
 	page.Note("%s", times(*t.First, *t.Last, p.r.clock))
 	var steps []string
 	for _, s := range t.Steps {
@@ -203,17 +199,7 @@ func (p *downstreamPage) totals(page *tui.Page, t *view.DownstreamTotals) {
 		}
 	}
 	page.Note("by distance: %s", strings.Join(steps, ", "))
-	var by []string
-	for i, agent := range t.ByAgent {
-		if i == show.ShownOthers {
-			by = append(by, fmt.Sprintf("%d more", len(t.ByAgent)-i))
-			break
-		}
-		name := anonymous
-		if agent.AgentID != nil {
-			name = called(*agent.AgentID, agent.AgentLabel)
-		}
-		by = append(by, fmt.Sprintf("%s %d", name, agent.Answers))
-	}
-	page.Note("by agent: %s", strings.Join(by, ", "))
+	page.Note("by agent: %s", byAgent(t.ByAgent, func(a *view.AgentDownstream) (*audit.AgentID, *string, uint64) {
+		return a.AgentID, a.AgentLabel, a.Answers
+	}))
 }

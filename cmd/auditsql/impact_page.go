@@ -115,15 +115,11 @@ func (p *impactPage) nextSteps(ctx context.Context, i *show.Impact, first *audit
 // above prints the totals, which stand above the table.
 func (p *impactPage) above(head view.ImpactHead, t *view.ImpactTotals) error {
 	page := p.a.screen().Page()
-	agents := plural(t.Agents, "agent", "agents")
 	answers := plural(t.Answers, "answer", "answers")
 	if t.Cut {
 		answers = fmt.Sprintf("%d or more answers", t.Answers)
 	}
-	if t.Anonymous > 0 {
-		agents += fmt.Sprintf(" (and %d anonymous)", t.Anonymous)
-	}
-	page.Head(head.Kind, fmt.Sprintf(" %s went into %s of %s,", called(head.Hash, head.Label), answers, agents))
+	page.Head(head.Kind, fmt.Sprintf(" %s went into %s of %s,", called(head.Hash, head.Label), answers, agentsAnd(t.Agents, t.Anonymous)))
 	page.Note("%s", times(*t.First, *t.Last, p.r.clock))
 	what := "it was the answer in"
 	switch {
@@ -135,23 +131,38 @@ func (p *impactPage) above(head view.ImpactHead, t *view.ImpactTotals) error {
 		what = fmt.Sprintf("with %d assertions, one of them the answer in", t.Assertions)
 	}
 	page.Note("%s %d; weighing %s in all", what, t.Results, tui.Figure(t.Weight).Shown())
-	var by []string
-	for i, agent := range t.ByAgent {
-		if i == show.ShownOthers {
-			by = append(by, fmt.Sprintf("%d more", len(t.ByAgent)-i))
-			break
-		}
-		name := anonymous
-		if agent.AgentID != nil {
-			name = called(*agent.AgentID, agent.AgentLabel)
-		}
-		by = append(by, fmt.Sprintf("%s %d", name, agent.Answers))
-	}
-	page.Note("by agent: %s", strings.Join(by, ", "))
+	page.Note("by agent: %s", byAgent(t.ByAgent, func(a *view.AgentImpact) (*audit.AgentID, *string, uint64) { return a.AgentID, a.AgentLabel, a.Answers }))
 	if t.Cut {
 		page.Note("the count ended after %s: all of this is of these, and there are more", plural(t.Answers, "answer", "answers"))
 	}
 	return page.Flush()
+}
+
+// agentsAnd says how many agents gave some answers, and how many answers nobody signed.
+func agentsAnd(agents, anonymous uint64) string {
+	text := plural(agents, "agent", "agents")
+	if anonymous > 0 {
+		text += fmt.Sprintf(" (and %d anonymous)", anonymous)
+	}
+	return text
+}
+
+// byAgent says how many answers each agent gave, of the first few agents. of takes a row apart.
+func byAgent[A any](agents []A, of func(*A) (id *audit.AgentID, label *string, answers uint64)) string {
+	var by []string
+	for i := range agents {
+		if i == show.ShownOthers {
+			by = append(by, fmt.Sprintf("%d more", len(agents)-i))
+			break
+		}
+		id, label, answers := of(&agents[i])
+		name := anonymous
+		if id != nil {
+			name = called(*id, label)
+		}
+		by = append(by, fmt.Sprintf("%s %d", name, answers))
+	}
+	return strings.Join(by, ", ")
 }
 
 func (p *impactPage) table() []tui.ColumnOf[view.ImpactedAnswer] {

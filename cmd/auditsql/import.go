@@ -301,24 +301,28 @@ func partly(im *importing.Importer) error {
 // openImport opens where the records of an import go. signing begins to sign the log of a server's store meanwhile, if that was
 // asked for, and returns what ends it.
 func (a *app) openImport(ctx context.Context, backlog int, o *importOptions) (db recordIntake, signing func() (end func() error), err error) {
-	signing = func() func() error { return func() error { return nil } }
 	if o.dryRun {
 		db, err := a.openRehearsal(ctx)
-		return db, signing, err
+		return db, func() func() error { return func() error { return nil } }, err
 	}
-	full, err := a.openIntake(ctx, audit.WithBacklog(backlog, 0), audit.WithSignEvery(o.every.Duration))
+	return a.openSigned(ctx, backlog, o)
+}
+
+// openSigned is openImport for records that are stored.
+func (a *app) openSigned(ctx context.Context, backlog int, o *importOptions) (db intake, signing func() (end func() error), err error) {
+	db, err = a.openIntake(ctx, audit.WithBacklog(backlog, 0), audit.WithSignEvery(o.every.Duration))
 	if err != nil {
 		return nil, nil, err
 	}
 	if o.every.typed != "" {
-		if err := full.checkLog(ctx); err != nil {
-			return nil, nil, errors.Join(err, full.close())
+		if err := db.checkLog(ctx); err != nil {
+			return nil, nil, errors.Join(err, db.close())
 		}
 	}
-	if full.served() && o.every.Duration > 0 {
-		signing = func() func() error { return signMeanwhile(ctx, full, o.every.Duration) }
+	if db.served() && o.every.Duration > 0 {
+		return db, func() func() error { return signMeanwhile(ctx, db, o.every.Duration) }, nil
 	}
-	return full, signing, nil
+	return db, func() func() error { return func() error { return nil } }, nil
 }
 
 // closeIntake closes a store, and shows that bringing the rest into SQLite takes time. A server does that for itself.

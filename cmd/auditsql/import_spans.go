@@ -171,14 +171,9 @@ func (a *app) importSpans(ctx context.Context, names []string, o importOptions) 
 		im.joiner = otlp.NewJoiner(join)
 		return im.explain(ctx, inputs, total)
 	}
-	db, err := a.openIntake(ctx, audit.WithBacklog(50_000, 0), audit.WithSignEvery(o.every.Duration))
+	db, signing, err := a.openSigned(ctx, 50_000, &o)
 	if err != nil {
 		return err
-	}
-	if o.every.typed != "" {
-		if err := db.checkLog(ctx); err != nil {
-			return errors.Join(err, db.close())
-		}
 	}
 	if im.check, err = a.check(db.TimeUnit(), o.future); err != nil {
 		return errors.Join(err, db.close())
@@ -186,13 +181,10 @@ func (a *app) importSpans(ctx context.Context, names []string, o importOptions) 
 	join.Unit = db.TimeUnit()
 	im.db, im.joiner, im.putter = db, otlp.NewJoiner(join), put.New(db)
 	im.bar = a.progress("importing", total, true)
-	signed := func() error { return nil }
-	if db.served() && o.every.Duration > 0 {
-		signed = signMeanwhile(ctx, db, o.every.Duration)
-	}
+	endSigning := signing()
 	err = im.all(ctx, inputs, total)
 	im.bar.End()
-	err = errors.Join(err, signed(), a.closeIntake(db))
+	err = errors.Join(err, endSigning(), a.closeIntake(db))
 	im.notes()
 	if printErr := im.printCounts(); err == nil {
 		err = printErr

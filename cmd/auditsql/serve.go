@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -116,9 +117,11 @@ func (a *app) serve(ctx context.Context, o *serveOptions) error {
 		least = slog.LevelWarn // a line for each click would hide the link
 	}
 	logger, metrics := o.Logger(a.err, least), serving.NewMetrics(version)
+	s := &served{a: a, log: logger, takesSpans: len(o.otlp.addresses()) > 0}
 	server, err := serving.Listen(serving.Options{
 		Flags: &o.Flags, Others: o.otlp.addresses(), Dir: a.dir, ReadOnly: a.readOnly, AnyPort: o.demo != nil, MaxFuture: o.maxFuture(),
 		Now: a.now, PageTime: o.demo, Logger: logger, Metrics: metrics, Version: version,
+		Spans:    s.spans,
 		AddToken: "auditsql -d " + shellQuote(a.dir) + " token add NAME --scope read,write",
 	})
 	if err != nil {
@@ -135,7 +138,7 @@ func (a *app) serve(ctx context.Context, o *serveOptions) error {
 	if err != nil {
 		return err
 	}
-	s := &served{Server: server, a: a, db: db, log: logger}
+	s.Server, s.db = server, db
 	err = s.Start(db)
 	if err == nil {
 		err = s.startReceiver(o, receiving, metrics)
@@ -182,20 +185,22 @@ type served struct {
 	db  *audit.DB
 	log *slog.Logger
 
-	receiver *receive.Receiver // of spans; nil without one
+	receiver   atomic.Pointer[receive.Receiver] // of spans; nil without one
+	takesSpans bool                             // and not only makes records of those of an earlier run
 }
 
 // end ends the server in order: no new requests, tails are told, what is under way ends, the socket goes, and then the store is
 // closed and with it the lock is free.
 func (s *served) end() error {
 	s.Drain()
-	if s.receiver != nil {
-		s.receiver.Drain()
+	receiver := s.receiver.Load()
+	if receiver != nil {
+		receiver.Drain()
 	}
 	s.Shutdown()
 	var err error
-	if s.receiver != nil {
-		err = s.receiver.Close() // before the store that it writes to
+	if receiver != nil {
+		err = receiver.Close() // before the store that it writes to
 	}
 	err = errors.Join(err, s.Close(), s.a.closeWriter(s.db))
 	s.log.Info("closed")

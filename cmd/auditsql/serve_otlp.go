@@ -132,7 +132,7 @@ func (s *served) startReceiver(o *serveOptions, listeners []net.Listener, m *web
 	if err != nil {
 		return err
 	}
-	s.receiver = receiver
+	s.receiver.Store(receiver)
 	if len(listeners) == 0 {
 		s.log.Info("spans of an earlier run are in the inbox, and become records; no others are taken without --otlp")
 	}
@@ -168,6 +168,26 @@ func (s *served) allowSpans(r *http.Request) (who string, refused *receive.Refus
 		return p.ID, &receive.Refusal{Status: http.StatusForbidden, Text: "the token " + p.ID + " may store records of one agent only, and spans name their agents by themselves"}
 	}
 	return p.ID, nil
+}
+
+// spans is how the receiver is, for /readyz.
+func (s *served) spans() *web.Spans {
+	if !s.takesSpans {
+		return nil
+	}
+	receiver := s.receiver.Load()
+	if receiver == nil {
+		return &web.Spans{Refused: "no spans are taken yet"}
+	}
+	state := receiver.State()
+	told := &web.Spans{Replaying: state.Replaying}
+	switch {
+	case errors.Is(state.Err, receive.ErrDamaged):
+		told.Refused = "no spans are taken, since the inbox is damaged"
+	case state.Err != nil:
+		told.Refused = "no spans are taken, since the inbox or the store cannot be written to"
+	}
+	return told
 }
 
 // otlpFacts say where spans are taken.

@@ -152,6 +152,36 @@ func TestSpansThatHaveNotSettled(t *testing.T) {
 	}
 }
 
+// A server with --otlp is ready while it takes spans, and not when its inbox is damaged. A server without it has nothing to say of that.
+func TestReadyWithSpans(t *testing.T) {
+	t.Parallel()
+	skipWithoutSignals(t)
+	s := serveStore(t, "--otlp", "127.0.0.1:0", "--settle", "1h")
+	ready := func(status int, says string) {
+		t.Helper()
+		if got, answer := s.ask(t, "", http.MethodGet, "/readyz", nil); got != status || !strings.Contains(answer, says) {
+			t.Errorf("status %d: %s", got, answer)
+		}
+	}
+	ready(http.StatusOK, `"spans":"taken"`)
+	writer := s.token(t, "writer", "--scope", "write")
+	if status, answer := askWith(t, http.DefaultClient, writer, http.MethodPost, s.otlpURL(t)+"/v1/traces", strings.NewReader(spansInJSON)); status != http.StatusOK {
+		t.Fatalf("status %d: %s", status, answer)
+	}
+	s.stop(t)
+	// A segment is missing between the first and another one.
+	if err := os.WriteFile(filepath.Join(audit.InboxDir(s.dir), "000000000000ffff.wal"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s = serveDir(t, s.dir)
+	ready(http.StatusOK, `"writes":true}`)
+	s.stop(t)
+	s = serveDir(t, s.dir, "--otlp", "127.0.0.1:0")
+	ready(http.StatusServiceUnavailable, "/problems/no-spans")
+	ready(http.StatusServiceUnavailable, "the inbox is damaged")
+	s.stop(t)
+}
+
 // The flags for spans that do not go together are refused, each with a word about what to do.
 func TestTheFlagsForSpans(t *testing.T) {
 	t.Parallel()

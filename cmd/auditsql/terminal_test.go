@@ -45,6 +45,11 @@ func TestTablesFitTheTerminal(t *testing.T) {
 	} {
 		q := audit.QueryAudit{Timestamp: uint64(noon.UnixMilli()) + uint64(i), ResultConfidence: 0.123456789}
 		q.Params.Subject, q.Params.Predicate, q.Params.Lens = &subject, &subject, &subject
+		q.ResultHash = &audit.Hash{byte(i + 1)}
+		q.ContributingAssertions = []audit.ContributingAssertion{ // the answer of the record before is in the evidence
+			{AssertionHash: audit.Hash{byte(i)}, SourceHash: audit.Hash{0xa0}, Weight: 0.123456789},
+			{AssertionHash: audit.Hash{0xb0, byte(i)}, SourceHash: audit.Hash{0xa0, byte(i)}, Weight: 1234.56789, Lifecycle: audit.Approved},
+		}
 		if _, err := db.PutAudit(ctx, &q); err != nil {
 			t.Fatal(err)
 		}
@@ -52,12 +57,16 @@ func TestTablesFitTheTerminal(t *testing.T) {
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
+	result, source := audit.Hash{5}.String(), audit.Hash{0xa0}.String()
 	for _, width := range []int{40, 60, 80, 100, 120, 160} {
 		for _, color := range []bool{false, true} {
-			for _, args := range [][]string{{"list"}, {"list", "--tz", "Asia/Kolkata"}, {"recent", "2"}, {"wal", "dump", "-o", "table"}, {"wal", "inspect"}, {"sql", "--list"}} {
+			for _, args := range [][]string{{"list"}, {"list", "--tz", "Asia/Kolkata"}, {"recent", "2"}, {"wal", "dump", "-o", "table"}, {"wal", "inspect"}, {"sql", "--list"},
+				{"trace", "--result", result}, {"trace", "--result", result, "--up"}, {"impact", "--source", source}, {"impact", "--source", source, "--depth", "all"},
+				{"answers", "short", "short"}, {"agents"}, {"timeline"}, {"top", "--by", "subject"}, {"top", "--by", "source", "--unapproved"}, {"top", "--by", "lens"}} {
 				shown, said := onTerminal(t, width, color, append([]string{"-d", dir}, args...)...)
-				for line := range strings.Lines(shown) {
-					if n := tui.DisplayWidth(escapes.ReplaceAllString(strings.TrimSuffix(line, "\n"), "")); n > width {
+				drawn, _, _ := strings.Cut(escapes.ReplaceAllString(shown, ""), "\nnext\n") // commands are whole, so that they can be pasted
+				for line := range strings.Lines(drawn) {
+					if n := tui.DisplayWidth(strings.TrimSuffix(line, "\n")); n > width {
 						t.Errorf("%q in %d columns has %d: %q", args, width, n, line)
 					}
 				}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -21,7 +22,7 @@ type topic struct {
 func (t *topic) full() string { return strings.TrimRight(t.text, "\n") }
 
 // topics are all of them, in the order in which help lists them.
-func topics() []topic {
+var topics = sync.OnceValue(func() []topic {
 	return []topic{
 		{"filters", "The filters, which select records", filterHelp + "\n\n" + filterUsages()},
 		{"times", "How times are written and shown", timesHelp},
@@ -30,7 +31,7 @@ func topics() []topic {
 		{"json", "What JSON, NDJSON and CSV have in common", jsonHelp},
 		{"exit-codes", "How a command says how it went", exitCodesHelp},
 	}
-}
+})
 
 // topicOf is the topic of a name, if there is one.
 func topicOf(name string) (topic, bool) {

@@ -151,7 +151,7 @@ func (w *originsWriter) row(piece *view.OriginPiece, at uint64) []tui.Cell {
 			by.Short = ""
 		}
 	}
-	row := []tui.Cell{{}, name, tui.Number(piece.Weight), tui.Text(piece.Lifecycle.String()), by, query, when, w.r.labels.hash(piece.SourceHash)}
+	row := []tui.Cell{{}, name, tui.Figure(piece.Weight), tui.Text(piece.Lifecycle.String()), by, query, when, w.r.labels.hash(piece.SourceHash)}
 	if piece.Lifecycle.Unapproved() {
 		row[0] = tui.Text("!")
 		markRow(row)

@@ -3,7 +3,7 @@ package main
 // otlpMutants are about spans that become records.
 var otlpMutants = []mutant{
 	{"the comparison of the digests of two spans", "otlp/put/put.go",
-		"err == nil && first.Attributes[otlp.DigestAttribute] != o.Record.Digest.String() {", "err == nil && false {",
+		"	case first.Attributes[otlp.DigestAttribute] != o.Record.Digest.String():", "	case false:",
 		"cmd/auditsql", "^TestScripts$/^otlp$", nil},
 	{"the record that stands under the id of a span and decides", "otlp/put/put.go",
 		"		if errors.Is(s.Err, audit.ErrConflict) {", "		if errors.Is(s.Err, audit.ErrConflict) && false {",

@@ -66,8 +66,9 @@ type Options struct {
 	PageTime  func() time.Time // now for the API and the pages, if not Now
 	Logger    *slog.Logger
 	Metrics   *web.Metrics
-	Version   string // of the program
-	AddToken  string // what a person types to make a token
+	Version   string            // of the program
+	AddToken  string            // what a person types to make a token
+	Spans     func() *web.Spans // as in web.Options
 }
 
 // A Server is the servers of a store. Its methods belong to one goroutine.
@@ -163,7 +164,7 @@ func (s *Server) Start(store Store) error {
 	s.conns = connLimit(openFiles() / uint64(1+len(o.Others)))
 	s.public = web.Handler(store, web.Options{
 		Tokens: &serverTokens{file: s.known, now: o.Now, log: o.Logger}, Hosts: append(o.names(), certifiedNames(s.config)...),
-		ReadOnly: o.ReadOnly, MaxFuture: o.MaxFuture, Now: now, Logger: o.Logger, Metrics: o.Metrics,
+		ReadOnly: o.ReadOnly, MaxFuture: o.MaxFuture, Now: now, Logger: o.Logger, Metrics: o.Metrics, Spans: o.Spans,
 	})
 	if !o.ReadOnly {
 		if err := s.startSocket(store); err != nil {
@@ -208,7 +209,7 @@ func (s *Server) startSocket(store Store) error {
 	s.socket = l
 	s.local = web.Handler(store, web.Options{
 		Trusted: &web.Principal{ID: socketID, Scopes: web.AllScopes}, AnyHost: true, MaxFuture: ingest.UsualFuture,
-		Now: o.Now, Logger: o.Logger,
+		Spans: o.Spans, Now: o.Now, Logger: o.Logger,
 	})
 	mux := http.NewServeMux()
 	mux.Handle("/local/", s.local.Observe(socket.Handler(store, socket.About{PID: os.Getpid(), Version: o.Version, URL: s.URL()}, s.Link)))

@@ -51,7 +51,7 @@ func (d *Downstream) Write(ctx context.Context, out *tui.Listing[view.Downstream
 	return out.End()
 }
 
-// Bounds says what ended the walk early, a sentence for each; none if nothing did. far names how many steps were asked for.
+// Bounds says what ended the walk early, and that there are further steps, a sentence for each; none if neither is so.
 func (d *Downstream) Bounds() []string {
 	var list []string
 	switch cut := d.Tail.Totals.Cut; {

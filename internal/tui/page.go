@@ -27,8 +27,12 @@ func (p *Page) Head(title, about string) {
 	fmt.Fprintf(p.out, "%s%s\n", p.screen.Strong(title), p.Fold(about, DisplayWidth(title), Indent))
 }
 
-// HeadAlarm prints a heading with an alarm in it. It must be short: it is not folded.
+// HeadAlarm prints a heading with an alarm in it. Both the alarm and what is before it must be short: they are not folded. Where there is
+// too little room for them on one line, the alarm is on a line of its own.
 func (p *Page) HeadAlarm(title, before, alarm, after string) {
+	if width := p.screen.Width(); width > 0 && DisplayWidth(title+before+alarm+after) > width {
+		before = strings.TrimRight(before, " ") + "\n" + Indent
+	}
 	fmt.Fprintf(p.out, "%s%s%s%s\n", p.screen.Strong(title), before, p.screen.Alarm(alarm), after)
 }
 

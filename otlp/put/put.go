@@ -62,18 +62,10 @@ func (p *Putter) Put(ctx context.Context, outcomes []otlp.Outcome) ([]Result, er
 	}
 	results := make([]Result, len(stored))
 	for i, s := range stored {
-		o := &outcomes[i]
 		results[i] = Result{s.Duplicate, s.Err}
-		labels := o.Labels
+		labels := outcomes[i].Labels
 		if errors.Is(s.Err, audit.ErrConflict) {
-			first, err := p.store.GetAudit(ctx, o.Record.Audit.QueryID)
-			results[i] = Result{Duplicate: err == nil, Err: err}
-			if err == nil && first.Attributes[otlp.DigestAttribute] != o.Record.Digest.String() {
-				results[i] = Result{Err: otlp.ErrChanged}
-			}
-			if err == nil {
-				labels = inRecord(labels, first)
-			}
+			results[i], labels = p.conflict(ctx, &outcomes[i])
 		}
 		if results[i].Err != nil {
 			continue
@@ -83,6 +75,18 @@ func (p *Putter) Put(ctx context.Context, outcomes []otlp.Outcome) ([]Result, er
 		}
 	}
 	return results, nil
+}
+
+// conflict is what became of a record under whose id another one is stored, with the labels that the other one can have.
+func (p *Putter) conflict(ctx context.Context, o *otlp.Outcome) (Result, []audit.Label) {
+	first, err := p.store.GetAudit(ctx, o.Record.Audit.QueryID)
+	switch {
+	case err != nil:
+		return Result{Err: err}, nil
+	case first.Attributes[otlp.DigestAttribute] != o.Record.Digest.String():
+		return Result{Err: otlp.ErrChanged}, nil
+	}
+	return Result{Duplicate: true}, inRecord(o.Labels, first)
 }
 
 // inRecord are the labels of hashes that a record has. The record that stands may have another agent than the one that is made of the

@@ -35,10 +35,8 @@ var (
 	misdirected = kind{http.StatusMisdirectedRequest, grpcPermissionDenied}
 	full        = kind{http.StatusTooManyRequests, grpcUnavailable}
 	unavailable = kind{http.StatusServiceUnavailable, grpcUnavailable}
-	// broken is a fault of ours, and gone is a client that does not wait for its answer. HTTP has no answer for them: the connection
-	// is closed. Exporters drop what had 500.
-	broken = kind{0, grpcUnavailable}
-	gone   = kind{0, grpcUnavailable}
+	// gone is a client that does not wait for its answer. HTTP has none for it: the connection is closed.
+	gone = kind{0, grpcUnavailable}
 )
 
 // A fault is why a request is refused.

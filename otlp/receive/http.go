@@ -46,6 +46,10 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 		if thrown := recover(); thrown != nil {
 			r.log.Error("a handler has panicked", "panic", fmt.Sprint(thrown), "stack", string(debug.Stack()))
 			about.Status, about.Err = 0, errors.New("the handler has panicked")
+			if about.Transport == "grpc" { // to close the stream would be the code INTERNAL, and exporters drop what had that
+				about.Status = http.StatusServiceUnavailable
+				p.refused(w, refuse(unavailable, "the server has failed; send the spans again"))
+			}
 		}
 		about.Took = time.Since(begun)
 		r.ended(q, &about)
@@ -59,7 +63,7 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 		about.Status, about.Spans, about.Unusable = http.StatusOK, o.taken, o.unusable
 		p.taken(w, &o)
 		return
-	case about.Transport == "grpc" && f.kind == broken:
+	case about.Transport == "grpc" && f.kind == gone:
 		f.status = http.StatusServiceUnavailable // gRPC has a code for it
 	}
 	about.Status, about.Err = f.status, f
@@ -80,7 +84,7 @@ func (r *Receiver) export(q *http.Request, p protocol, answer *http.ResponseCont
 	most := r.options.Limits.Body
 	m, f := p.open(q, &wire{q.Body, answer, r.options.Limits.Idle, most + grpcPrefix}, most)
 	if f == nil {
-		f = r.ready() // before a body is read in vain
+		_, f = r.ready() // before a body is read in vain
 	}
 	if f != nil {
 		return outcome{}, f

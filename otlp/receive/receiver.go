@@ -130,22 +130,22 @@ func (r *Receiver) closing() *fault {
 	return f
 }
 
-// ready is why no spans can be taken now, or nil.
-func (r *Receiver) ready() *fault {
+// ready returns the inbox, or why no spans can be taken now.
+func (r *Receiver) ready() (*wal.Journal, *fault) {
 	r.mu.Lock()
 	j, down := r.journal, r.down
 	r.mu.Unlock()
 	switch err := r.store.Err(); {
 	case j == nil:
-		return refuse(unavailable, "the inbox cannot be written to; nothing was stored").because(down)
+		return nil, refuse(unavailable, "the inbox cannot be written to; nothing was stored").because(down)
 	case errors.Is(err, audit.ErrClosed):
-		return r.closing()
+		return nil, r.closing()
 	case err != nil:
-		return refuse(unavailable, "the store takes no more records; nothing was stored").because(err)
+		return nil, refuse(unavailable, "the store takes no more records; nothing was stored").because(err)
 	case waiting(j) > r.options.Limits.Inbox:
-		return refuse(full, "too many spans wait for their traces, or for the store; nothing was stored")
+		return nil, refuse(full, "too many spans wait for their traces, or for the store; nothing was stored")
 	}
-	return nil
+	return j, nil
 }
 
 // accept reduces spans and appends them to the inbox. They are synced when it returns.
@@ -165,14 +165,9 @@ func (r *Receiver) accept(ctx context.Context, spans []*otlp.Span) (o outcome, f
 	if o.taken = len(payloads); o.taken == 0 {
 		return o, nil
 	}
-	if f := r.ready(); f != nil {
+	j, f := r.ready()
+	if f != nil {
 		return o, f
-	}
-	r.mu.Lock()
-	j := r.journal
-	r.mu.Unlock()
-	if j == nil {
-		return o, refuse(unavailable, "the inbox cannot be written to; nothing was stored")
 	}
 	came := r.arrivals.begin(r.options.Now())
 	offsets, err := j.AppendBatch(ctx, payloads)

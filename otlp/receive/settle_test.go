@@ -258,6 +258,36 @@ func TestSpansAfterTheNote(t *testing.T) {
 	})
 }
 
+// While spans of an earlier start wait to be read, the receiver says so, and takes others.
+func TestSpansOfAnEarlierStart(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := onDisk(t)
+		r := open(t, store, receive.Options{})
+		for trace := 1; trace <= 300; trace++ {
+			sent(t, r, conversation(trace)...)
+		}
+		if err := r.Close(); err != nil {
+			t.Fatal(err)
+		}
+		store.hold = make(chan struct{})
+		r = open(t, store, receive.Options{Join: otlp.JoinOptions{MaxSpans: 8}})
+		synctest.Wait()
+		if s := r.State(); !s.Replaying || s.Err != nil {
+			t.Errorf("while the store keeps it waiting: %+v", s)
+		}
+		sent(t, r, conversation(301)...)
+		close(store.hold)
+		settle()
+		if s := r.State(); s.Replaying || s.Err != nil || len(store.ids) != 301 {
+			t.Errorf("%d records, %+v", len(store.ids), s)
+		}
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // When more is open than may be held, the oldest trace settles early and says so. Nothing is dropped.
 func TestMoreThanMayBeHeld(t *testing.T) {
 	t.Parallel()

@@ -337,7 +337,8 @@ func TestCallsOfGRPC(t *testing.T) {
 	}
 }
 
-// A handler that panics closes the connection: exporters drop what had 500, and send again what had no answer.
+// A handler that panics closes the connection: exporters drop what had 500, and send again what had no answer. Over gRPC it answers
+// UNAVAILABLE: a stream that ends without an answer has the code INTERNAL at the client, which is another one that exporters drop.
 func TestNoFaultOfOursIsA500(t *testing.T) {
 	t.Parallel()
 	var ended receive.Request
@@ -351,6 +352,12 @@ func TestNoFaultOfOursIsA500(t *testing.T) {
 	defer r.Close()
 	if a, aborted := post(r, nil); !aborted || ended.Status != 0 || ended.Err == nil {
 		t.Errorf("status %d: %s; %+v", a.Code, a.Body, ended)
+	}
+	if code, text, err := grpcCall(t, listen(t, r), exportMethod, nil); code != "14" {
+		t.Errorf("gRPC: code %s: %s, %v", code, text, err)
+	}
+	if ended.Status != http.StatusServiceUnavailable || ended.Err == nil {
+		t.Errorf("gRPC: %+v", ended)
 	}
 }
 
