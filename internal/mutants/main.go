@@ -94,6 +94,7 @@ func guards() []mutant {
 		clusterMutants,
 		figureMutants,
 		filterMutants,
+		growthMutants,
 		hashMutants,
 		otlpMutants,
 		pageMutants,
