@@ -15,7 +15,7 @@ var growthMutants = []mutant{
 		"		return h.Anonymous\n", "		return true\n",
 		"sqlstore", "^TestAShortListHasItsRecords$", nil},
 	{"the subject of a record in a short list", "sqlstore/heading.go",
-		"		return h.Subject != nil && string(h.Subject) == name\n", "		return true\n",
+		"		return h.Subject != nil && string(h.Subject) == name\n", "		return name != \"\" || h.Subject != nil\n",
 		"sqlstore", "^TestAShortListHasItsRecords$", nil},
 	{"a record that is twice in a short list", "sqlstore/heading.go",
 		"		if bytes.Equal(page[i-1].QueryID, page[i].QueryID) {", "		if false {",
