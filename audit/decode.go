@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"math/bits"
 	"strconv"
+
+	"github.com/auditsql/auditsql/sqlstore"
 )
 
 // ParseAudit reads one record from JSON. There may be white space before and after it, and nothing else.
@@ -316,22 +318,29 @@ func idOf(payload []byte) (id QueryID, ok bool) {
 // does.
 func IDOf(canonical []byte) (id QueryID, ok bool) { return idOf(canonical) }
 
-// canonicalTimestamp reads the timestamp of a record in canonical form, where it is near the beginning,
-// and nothing after it. It reports false when the record does not begin as a canonical one does.
-func canonicalTimestamp(value []byte) (uint64, bool) {
+// headingOf reads what a record in canonical form begins with, up to the subject. It reports false when the record does not begin
+// as a canonical one does.
+func headingOf(value []byte) (h sqlstore.Heading, ok bool) {
 	d := decoder{in: value}
-	var h Hash
-	if !d.word(openQueryID) || !d.rawHash(&h) || !d.word(openAgentID) {
-		return 0, false
+	if !d.word(openQueryID) || !d.rawHash((*Hash)(&h.QueryID)) || !d.word(openAgentID) {
+		return h, false
 	}
-	if !d.word("null") && !(d.word(`"`) && d.rawHash(&h) && d.word(`"`)) {
-		return 0, false
+	h.Anonymous = d.word("null")
+	if !h.Anonymous && !(d.word(`"`) && d.rawHash((*Hash)(&h.AgentID)) && d.word(`"`)) {
+		return h, false
 	}
 	if !d.word(openTimestamp) {
-		return 0, false
+		return h, false
 	}
 	timestamp, err := d.timestamp()
-	return timestamp, err == nil
+	if err != nil || !d.word(openParams+openSubject) {
+		return h, false
+	}
+	h.Timestamp = int64(timestamp)
+	if !d.word("null") {
+		h.Subject, err = d.text()
+	}
+	return h, err == nil
 }
 
 // rawHash skips a hash without its quotes.

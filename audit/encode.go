@@ -89,6 +89,8 @@ const (
 	openQueryID   = `{"query_id":"`
 	openAgentID   = `","agent_id":`
 	openTimestamp = `,"timestamp":`
+	openParams    = `,"params":`
+	openSubject   = `{"subject":`
 	openAssertion = `{"assertion_hash":"`
 	openWeight    = `","weight":`
 	openSource    = `,"source_hash":"`
@@ -119,7 +121,7 @@ func (q *QueryAudit) appendFields(dst []byte) ([]byte, *FieldError) {
 	dst = appendHash(dst, q.AgentID)
 	dst = append(dst, openTimestamp...)
 	dst = strconv.AppendUint(dst, q.Timestamp, 10)
-	dst = append(dst, `,"params":`...)
+	dst = append(dst, openParams...)
 	dst, err := q.Params.append(dst)
 	if err != nil {
 		return nil, err.in("params")
@@ -151,7 +153,7 @@ func (q *QueryAudit) appendFields(dst []byte) ([]byte, *FieldError) {
 }
 
 func (p *QueryParams) append(dst []byte) ([]byte, *FieldError) {
-	dst = append(dst, `{"subject":`...)
+	dst = append(dst, openSubject...)
 	dst, err := appendText(dst, p.Subject)
 	if err != nil {
 		return nil, err.in("subject")

@@ -28,8 +28,8 @@ func Checkpoint(db *DB) error {
 	return db.applier.checkpoint(context.Background(), false)
 }
 
-// CanonicalTimestamp is what reads the timestamp of a stored value without the rest of it.
-var CanonicalTimestamp = canonicalTimestamp
+// HeadingOf is what reads the beginning of a stored value without the rest of it.
+var HeadingOf = headingOf
 
 // WithJournalFS is the file system that the journal lies on.
 func WithJournalFS(fs wal.FS) Option { return func(o *options) { o.fs = fs } }

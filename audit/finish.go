@@ -71,6 +71,7 @@ func (p *opening) finishWith(compare func() error, records bool, start func(*sql
 		StoreID: p.file.StoreID, TimeUnit: string(p.file.TimeUnit), CreatedBy: p.opts.createdBy,
 		CacheBytes: p.opts.cacheBytes, LockWait: p.opts.limits.lockWait, Logger: p.opts.logger, OwnedLike: storedir.OwnedLike(p.dir),
 		Retention: p.file.Retention.String(), JournalDir: p.file.JournalDir, Follows: p.file.Follows.Text(),
+		Heading: headingOf,
 	})
 	if err != nil {
 		return nil, p.noteMalformed(err)

@@ -104,7 +104,7 @@ func (db *DB) LastRecords(ctx context.Context, n int, f Filter) (*Newest, error)
 	if err != nil {
 		return nil, err
 	}
-	newest, bare := &Newest{Next: Offset(cursor)}, f.bare()
+	newest, bare, matches := &Newest{Next: Offset(cursor)}, f.bare(), f.Matcher()
 	for rec, err := range db.Follow(ctx, newest.Next, false) {
 		var damaged *RecordError
 		if errors.As(err, &damaged) {
@@ -121,7 +121,7 @@ func (db *DB) LastRecords(ctx context.Context, n int, f Filter) (*Newest, error)
 			if err != nil {
 				return nil, err
 			}
-			fits = f.Matches(&q)
+			fits = matches(&q)
 		}
 		if fits {
 			newest.Records = append(newest.Records, rec)
@@ -217,10 +217,17 @@ func (db *DB) SyncedOffset(ctx context.Context) (Offset, error) {
 // Matches reports whether a record meets the conditions of the filter: a list of a store that has the record would have it. It
 // asks no store, so it also tells about a record that SQLite does not have yet, as Follow yields them. AsOf, After, Limit and
 // the order are about a list, and count for nothing here.
-func (f Filter) Matches(q *QueryAudit) bool {
+func (f Filter) Matches(q *QueryAudit) bool { return f.Matcher()(q) }
+
+// Matcher returns Matches as a function, for many records. The filter and what it points to must not change while the function
+// is in use. Several goroutines may call it.
+func (f Filter) Matcher() func(*QueryAudit) bool {
 	if f.none() {
-		return false
+		return func(*QueryAudit) bool { return false }
 	}
-	row, g := toRow(q, nil), f.lower()
-	return g.Matches(&row)
+	g := f.lower()
+	return func(q *QueryAudit) bool {
+		row := toRow(q, nil)
+		return g.Matches(&row)
+	}
 }

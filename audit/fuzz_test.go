@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/sqlstore"
 )
 
 // What is accepted, and as which record, is what a second reading of the format says. It is written canonically,
@@ -76,8 +77,15 @@ func FuzzParseAudit(f *testing.F) {
 		if _, err := audit.ParseCanonical(line); (err == nil) != bytes.Equal(line, first) {
 			t.Fatalf("ParseCanonical(%s): %v", line, err)
 		}
-		if at, ok := audit.CanonicalTimestamp(first); !ok || at != q.Timestamp {
-			t.Fatalf("%s has the timestamp %d, %v", first, at, ok)
+		begin := sqlstore.Heading{QueryID: q.QueryID, Anonymous: q.AgentID == nil, Timestamp: int64(q.Timestamp)}
+		if q.AgentID != nil {
+			begin.AgentID = *q.AgentID
+		}
+		if q.Params.Subject != nil {
+			begin.Subject = []byte(*q.Params.Subject)
+		}
+		if h, ok := audit.HeadingOf(first); !ok || !reflect.DeepEqual(h, begin) {
+			t.Fatalf("%s begins with %+v, %v", first, h, ok)
 		}
 	})
 }

@@ -189,8 +189,8 @@ func (s *KVAudits) recent(ctx context.Context, limit int) ([]QueryAudit, error) 
 
 // storedTimestamp returns the timestamp of a stored record, in most cases without reading the rest of it.
 func storedTimestamp(id QueryID, value []byte) (uint64, error) {
-	if timestamp, ok := canonicalTimestamp(value); ok {
-		return timestamp, nil
+	if h, ok := headingOf(value); ok {
+		return uint64(h.Timestamp), nil
 	}
 	q, err := parseStored(id, value)
 	return q.Timestamp, err

@@ -33,7 +33,7 @@ func openReader(ctx context.Context, dir string, o options) (*DB, error) {
 		return nil, err
 	}
 	doubt := doubtAbout(ctx, dir, file)
-	sql, err := sqlstore.Open(ctx, path, sqlstore.Options{ReadOnly: true, Older: o.repairing, Logger: o.logger})
+	sql, err := sqlstore.Open(ctx, path, sqlstore.Options{ReadOnly: true, Older: o.repairing, Heading: headingOf, Logger: o.logger})
 	if err != nil {
 		return nil, err
 	}

@@ -54,7 +54,7 @@ CREATE TABLE audit (
   result_confidence REAL NOT NULL,        -- the shortest decimal of the 32-bit float, so that 0.95 finds it
   contributions     INTEGER NOT NULL,     -- how many rows table contribution has for it
   -- Where kv had the record when this row was written, or NULL. A hint: kv's row ids may change (a dump that is
-  -- read back in, VACUUM), so whoever goes by it compares the key too, and else goes by the key alone. With the hint
+  -- read back in, VACUUM), so whoever goes by it compares what is there, and else goes by the key alone. With the hint
   -- in the indexes that order by time, a hundred records are read in three fifths of the time: the search in kv's
   -- index, a page or two for each, is left out.
   kv_row            INTEGER,

@@ -31,5 +31,5 @@
 //
 // Where to look: columns.go declares the columns of the derived tables, plan.go how a question finds its records,
 // hashindex.go how hashes are indexed and hashbook.go how they get their numbers, timeorder.go how records of one timestamp are ordered,
-// rollup.go what is counted by time, rows.go how a SELECT is run.
+// heading.go how a short list reads its records, rollup.go what is counted by time, rows.go how a SELECT is run.
 package sqlstore

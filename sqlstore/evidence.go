@@ -114,7 +114,7 @@ func (db *DB) CountEvidence(ctx context.Context, e Evidence, f Filter, mostAsser
 		}
 		return true
 	}
-	if err := db.resolveAlso(ctx, &f, e.Hash); err != nil {
+	if err := db.resolve(ctx, &f, e.Hash); err != nil {
 		return EvidenceUses{}, db.fail("count evidence", err)
 	}
 	// The numbers of a record's hashes are of one generation, so equal hashes have equal numbers.

@@ -103,28 +103,22 @@ func newFigureCount(db *DB, k TopKey, keys []string, b Budget) *figureCount {
 	return c
 }
 
-// learn finds the numbers of the keys, where they are hashes, and adds them to those that the filter knows.
+// learn finds the numbers of the filter's hashes, and of the keys where they are hashes.
 func (c *figureCount) learn(ctx context.Context, f *Filter) error {
-	if err := c.db.resolve(ctx, f); err != nil {
-		return err
+	var keys []*[32]byte
+	_, hash := c.key.evidence()
+	if hash {
+		keys = c.hashes(c.keys)
 	}
-	if _, hash := c.key.evidence(); !hash {
-		return nil
-	}
-	found, err := c.db.numbersOf(ctx, c.hashes(c.keys))
-	if err != nil {
+	if err := c.db.resolve(ctx, f, keys...); err != nil || !hash {
 		return err
 	}
 	c.byHash = map[int64]*figureTally{}
-	for h, list := range found {
-		for _, n := range list {
+	for _, h := range keys {
+		for _, n := range f.numbers[*h] {
 			c.byHash[n.id] = c.byKey[string(h[:])]
 		}
 	}
-	for h, list := range f.numbers {
-		found[h] = list
-	}
-	*f = f.with(found)
 	return nil
 }
 

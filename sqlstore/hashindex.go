@@ -227,14 +227,11 @@ func listOf(hashes []*[32]byte) (string, error) {
 	return string(b), err
 }
 
-// resolve finds the numbers of the hashes that a filter names, so that its conditions search by number. Records that are admitted
-// later may have others: a question that began before does not ask for them.
-func (db *DB) resolve(ctx context.Context, f *Filter) error { return db.resolveAlso(ctx, f, nil) }
-
-// resolveAlso is resolve with one more hash, if it is not nil.
-func (db *DB) resolveAlso(ctx context.Context, f *Filter, also *[32]byte) error {
+// resolve finds the numbers of the hashes that a filter names, so that its conditions search by number, and of further ones. Records
+// that are admitted later may have others: a question that began before does not ask for them.
+func (db *DB) resolve(ctx context.Context, f *Filter, also ...*[32]byte) error {
 	var missing []*[32]byte
-	for _, h := range append(f.hashes(nil), also) {
+	for _, h := range append(f.hashes(nil), also...) {
 		if h == nil {
 			continue
 		}

@@ -27,7 +27,7 @@ func open(t testing.TB, path string, o sqlstore.Options) *sqlstore.DB {
 }
 
 func newDB(t testing.TB) *sqlstore.DB {
-	return open(t, filepath.Join(t.TempDir(), "audit.db"), sqlstore.Options{})
+	return open(t, filepath.Join(t.TempDir(), "audit.db"), sqlstore.Options{Heading: heading})
 }
 
 func put(t testing.TB, db *sqlstore.DB, pairs ...string) {

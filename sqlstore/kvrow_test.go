@@ -66,7 +66,7 @@ func TestRecordsInOtherRows(t *testing.T) {
 			apply(t, db, rs...)
 			mustClose(t, db)
 			tamper(t, path, statements...)
-			db = open(t, path, sqlstore.Options{})
+			db = open(t, path, sqlstore.Options{Heading: heading})
 			if got := rows(t, db, strays); slices.Equal(got, []string{"0"}) {
 				t.Fatal("every record is where it was")
 			}

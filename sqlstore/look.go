@@ -27,8 +27,8 @@ type Meta struct {
 	// Retention, JournalDir and Follows are those of the last writer's Options, or "".
 	Retention, JournalDir, Follows string
 	missing                        string // see MissingTables
-	// Hashing: the records of an older version are being hashed, or that was interrupted. Counting: they are being counted by
-	// time, likewise.
+	// Hashing: the records of an older version are being hashed, or that was interrupted. Counting: an older
+	// version was to count them by time, and did not end it. A Reindex does.
 	Hashing, Counting bool
 }
 

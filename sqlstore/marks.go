@@ -1,8 +1,6 @@
 package sqlstore
 
-import (
-	"context"
-)
+import "context"
 
 // A mark is a row of table store that says that something was begun and is not finished, such as 'reindex'. It is set in the
 // transaction that begins, and removed in the one that ends.
@@ -17,17 +15,17 @@ func (db *DB) marked(ctx context.Context, mark, doing string) (bool, error) {
 	return set, nil
 }
 
-// inParts does what a mark stands for, and removes the mark. The mark has how many of the rows of a table are done. part does some more of
+// inParts does what the mark 'hashing' stands for, and removes it. The mark has how many entries are done. part does some more of
 // them, from index next on, and returns the index to go on with. Each part is a transaction, which notes that it is done too: what is
 // interrupted goes on from the last part. progress may be nil.
-func (db *DB) inParts(ctx context.Context, w *writer, mark, table string, part func(next, total int64) (int64, error), progress func(done, total uint64)) error {
+func (db *DB) inParts(ctx context.Context, w *writer, part func(next, total int64) (int64, error), progress func(done, total uint64)) error {
 	const (
-		note   = `UPDATE store SET value = ? WHERE name = ?`
-		finish = `DELETE FROM store WHERE name = ?`
+		begun  = `SELECT CAST(value AS INTEGER), (SELECT coalesce(max(idx), -1) + 1 FROM entry) FROM store WHERE name = 'hashing'`
+		note   = `UPDATE store SET value = ? WHERE name = 'hashing'`
+		finish = `DELETE FROM store WHERE name = 'hashing'`
 	)
-	begun := `SELECT CAST(value AS INTEGER), (SELECT coalesce(max(idx), -1) + 1 FROM ` + table + `) FROM store WHERE name = ?`
 	var next, total int64
-	if err := w.conn.QueryRowxContext(ctx, begun, mark).Scan(&next, &total); err != nil {
+	if err := w.conn.QueryRowxContext(ctx, begun).Scan(&next, &total); err != nil {
 		return err
 	}
 	for next < total {
@@ -35,7 +33,7 @@ func (db *DB) inParts(ctx context.Context, w *writer, mark, table string, part f
 			if next, err = part(next, total); err != nil {
 				return err
 			}
-			_, err = w.conn.ExecContext(ctx, note, next, mark)
+			_, err = w.conn.ExecContext(ctx, note, next)
 			return err
 		})
 		if err != nil {
@@ -49,7 +47,7 @@ func (db *DB) inParts(ctx context.Context, w *writer, mark, table string, part f
 		}
 	}
 	return w.tx(ctx, func() error {
-		_, err := w.conn.ExecContext(ctx, finish, mark)
+		_, err := w.conn.ExecContext(ctx, finish)
 		return err
 	})
 }

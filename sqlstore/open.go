@@ -44,6 +44,10 @@ type Options struct {
 	// if 0.
 	LockWait time.Duration
 
+	// Heading reads the beginning of a record, and returns false for what does not begin as one. It keeps and changes nothing. With
+	// it a short list by time reads nothing but an index and the records, see heading.go. nil: such a list reads table entry too.
+	Heading func(record []byte) (Heading, bool)
+
 	Logger *slog.Logger // nil: silent
 }
 
@@ -72,6 +76,7 @@ type DB struct {
 	path    string
 	log     *slog.Logger
 	sizes   sizes
+	heading func(record []byte) (Heading, bool) // see Options
 	readers readers
 	access  access       // of the readers
 	leave   func() error // ends the use of the file, see inUse; nil in a writer, where held does that
@@ -107,7 +112,7 @@ type DB struct {
 func Open(ctx context.Context, path string, o Options) (*DB, error) {
 	o, err := o.withDefaults()
 	if err == nil {
-		db := &DB{path: path, log: o.Logger, sizes: defaultSizes(), writing: make(chan struct{}, 1)}
+		db := &DB{path: path, log: o.Logger, sizes: defaultSizes(), heading: o.Heading, writing: make(chan struct{}, 1)}
 		if err = db.open(ctx, o); err == nil {
 			return db, nil
 		}

@@ -27,14 +27,12 @@ func (r *auditRow) scanPlace(row []driver.Value) (size int, err error) {
 	return 0, nil
 }
 
-// scanTimed takes a record with its place by time out of a row: value, leaf, timestamp, query_id.
-func (r *auditRow) scanTimed(row []driver.Value) (size int, err error) {
-	timestamp, ok := row[2].(int64)
+func timestampOf(v driver.Value) (int64, error) {
+	timestamp, ok := v.(int64)
 	if !ok {
-		return 0, fmt.Errorf("%w: audit: a row has the timestamp %v: no number", ErrMalformed, row[2])
+		return 0, fmt.Errorf("%w: audit: a row has the timestamp %v: no number", ErrMalformed, v)
 	}
-	r.Timestamp, r.QueryID = timestamp, bytesOf(row[3])
-	return r.scanValue(row)
+	return timestamp, nil
 }
 
 // scanValue takes a record out of the first columns: value, leaf.
@@ -67,6 +65,12 @@ func (r *auditRow) damage() error {
 type recordQuery struct {
 	from, rest string
 	args       []any
+	whole      int // the page ends after so many records, with the last of one timestamp; 0: it does not
+}
+
+// end reports whether a page ends before a row, see readUntil.
+func (q *recordQuery) end(page []auditRow, next *auditRow) bool {
+	return q.whole > 0 && len(page) >= q.whole && next.Timestamp != page[len(page)-1].Timestamp
 }
 
 // withEntry joins table entry, as e. It has the id of the record that row a of table audit stands for.
@@ -80,28 +84,16 @@ const (
 	byKey = withEntry + ` LEFT JOIN kv k ON k.key = ` + keyOfEntry
 )
 
-// beside says what a query for records reads besides their values. Each column costs some hundredths of the time of a record.
-type beside uint8
-
-const (
-	nothing  beside = iota
-	itsTime         // the timestamp and the id, by which records are ordered by time
-	itsPlace        // and the index, so that reading can go on after a row
-)
-
-// records reads a page of records. The places are there also where they were not asked for, if the page was cut, so that
-// reading can go on, and if a record is missing or does not match its leaf, to name it.
-func (db *DB) records(ctx context.Context, b beside, q recordQuery) (page []auditRow, cut bool, err error) {
+// records reads a page of records. Unless placed is set it reads nothing but their values: each further column costs some hundredths
+// of the time of a record. The places are there all the same if the page was cut, so that reading can go on, and if a record is
+// missing or does not match its leaf, to name it.
+func (db *DB) records(ctx context.Context, placed bool, q recordQuery) (page []auditRow, cut bool, err error) {
 	damaged := func() bool {
 		return slices.ContainsFunc(page, func(r auditRow) bool { return !r.Intact })
 	}
 	join := byRow
-	if b != itsPlace {
-		columns, scan := `SELECT k.value, k.leaf `, (*auditRow).scanValue
-		if b == itsTime {
-			columns, scan = `SELECT k.value, k.leaf, a.timestamp, e.query_id `, (*auditRow).scanTimed
-		}
-		page, cut, err = readPage(ctx, db.readers, db.sizes.pageBytes, columns+q.from+join+q.rest, q.args, scan)
+	if !placed {
+		page, cut, err = readPage(ctx, db.readers, db.sizes.pageBytes, `SELECT k.value, k.leaf `+q.from+join+q.rest, q.args, (*auditRow).scanValue)
 		switch {
 		case err != nil:
 			return nil, false, err
@@ -113,7 +105,7 @@ func (db *DB) records(ctx context.Context, b beside, q recordQuery) (page []audi
 	}
 	for {
 		query := `SELECT a.idx, a.timestamp, e.query_id, k.value, k.leaf ` + q.from + join + q.rest
-		page, cut, err = readPage(ctx, db.readers, db.sizes.pageBytes, query, q.args, (*auditRow).scan)
+		page, cut, err = readUntil(ctx, db.readers, db.sizes.pageBytes, query, q.args, (*auditRow).scan, q.end)
 		if err != nil || join == byKey || !damaged() {
 			return page, cut, err
 		}

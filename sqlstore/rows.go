@@ -116,6 +116,12 @@ func first(ctx context.Context, q querier, query string, args []any, visit func(
 // readPage reads rows until their sizes add up to pageBytes, and at least one row. scan fills in a row and returns its
 // size. cut says that the query has more rows.
 func readPage[T any](ctx context.Context, q querier, pageBytes int, query string, args []any, scan func(*T, []driver.Value) (size int, err error)) (page []T, cut bool, err error) {
+	never := func([]T, *T) bool { return false }
+	return readUntil(ctx, q, pageBytes, query, args, scan, never)
+}
+
+// readUntil is readPage that ends before a row for which end is true. cut does not count that row.
+func readUntil[T any](ctx context.Context, q querier, pageBytes int, query string, args []any, scan func(*T, []driver.Value) (size int, err error), end func(page []T, next *T) bool) (page []T, cut bool, err error) {
 	size := 0
 	var bad error
 	err = q.each(ctx, query, args, func(row []driver.Value) bool {
@@ -125,9 +131,12 @@ func readPage[T any](ctx context.Context, q querier, pageBytes int, query string
 		var r T
 		n := 0
 		n, bad = scan(&r, row)
+		if bad != nil || end(page, &r) {
+			return false
+		}
 		size += n
 		page = append(page, r)
-		return bad == nil
+		return true
 	})
 	if err == nil {
 		err = bad

@@ -253,6 +253,11 @@ func (s *selection) readOnce(ctx context.Context) (whole bool, err error) {
 		s.large = w.cut
 		return !w.cut, err
 	}
+	if s.db.heading != nil && !s.placed {
+		if s.once, whole, err = w.found(ctx, &s.q, s.q.Limit); whole || err != nil {
+			return whole, err
+		}
+	}
 	s.once, whole, err = w.first(ctx, s.q.Limit)
 	s.q.sort(s.once)
 	return whole, err
@@ -365,10 +370,7 @@ func among(found []auditRow) clause {
 func (s *selection) fetch(found []auditRow) pager {
 	where := and(s.q.conditions())
 	size := min(s.db.sizes.selectPage, 32) // the first are wanted at once
-	read := nothing
-	if s.placed {
-		read = itsPlace
-	}
+	placed := s.placed
 	return func(ctx context.Context) ([]auditRow, error) {
 		if len(found) == 0 {
 			return nil, nil
@@ -376,16 +378,13 @@ func (s *selection) fetch(found []auditRow) pager {
 		n := min(len(found), size)
 		size = min(2*size, s.db.sizes.selectPage)
 		from := among(found[:n])
-		page, cut, err := s.db.records(ctx, read,
-			recordQuery{`FROM ` + from.sql, ` WHERE ` + where.sql + ` ORDER BY j.id`, append(from.args, where.args...)})
+		page, cut, err := s.db.records(ctx, placed,
+			recordQuery{from: `FROM ` + from.sql, rest: ` WHERE ` + where.sql + ` ORDER BY j.id`, args: append(from.args, where.args...)})
 		if err != nil {
 			return nil, err
 		}
-		if cut {
-			read = itsPlace // large records: the next page will be cut too
-		} else if !s.placed {
-			read = nothing
-		}
+		// Large records: the next page will be cut too.
+		placed = cut || s.placed
 		if cut { // the page ended early: the rest of it is found again, after its last row
 			idx := page[len(page)-1].Idx
 			n = 1 + slices.IndexFunc(found, func(r auditRow) bool { return r.Idx == idx })

@@ -132,7 +132,7 @@ func TestADamagedRecordIsNeverServed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			path := filepath.Join(t.TempDir(), "audit.db")
-			db := open(t, path, sqlstore.Options{})
+			db := open(t, path, sqlstore.Options{Heading: heading})
 			db.ShrinkSelect(7, 40, 5)
 			rs := samples(0, 60)
 			apply(t, db, rs...)

@@ -137,12 +137,9 @@ func (w *walker) page(ctx context.Context) ([]auditRow, error) {
 			n = min(n, most)
 		}
 	}
-	read := itsPlace
-	if n == w.limit && !w.placed && !w.cut {
-		read = nothing // nothing is read after a full page, so it does not matter where that ends
-	}
-	page, cut, err := w.db.records(ctx, read,
-		recordQuery{`FROM ` + w.path.from, ` WHERE ` + all.sql + ` ORDER BY ` + w.path.order + ` LIMIT ?`, append(all.args, n)})
+	last := n == w.limit // nothing is read after a full page, so it does not matter where that ends
+	page, cut, err := w.db.records(ctx, w.placed || !last || w.cut,
+		recordQuery{from: `FROM ` + w.path.from, rest: ` WHERE ` + all.sql + ` ORDER BY ` + w.path.order + ` LIMIT ?`, args: append(all.args, n)})
 	if err != nil {
 		return nil, err
 	}
@@ -172,24 +169,18 @@ func (w *walker) page(ctx context.Context) ([]auditRow, error) {
 // first returns the first so many records of a path by time that is not selective, and those that have the timestamp of the last of
 // them. All are of one state of the database. whole is false if there are too many, or if the page was cut.
 func (w *walker) first(ctx context.Context, n int) (page []auditRow, whole bool, err error) {
-	// The bound takes the place of the one at that end: of two SQLite searches the index by one, see stretchTo.
-	cs, bound, far, to := slices.Clip(w.path.equal), `coalesce((SELECT `+w.path.first+` FROM `+w.path.from+` WHERE `, w.span.most, ` <= `
-	open := span{w.span.least, math.MaxInt64}
-	if w.descending {
-		far, to, open = w.span.least, ` >= `, span{math.MinInt64, w.span.most}
-	}
-	stretch := and(w.stretchTo(nil))
-	cs = append(append(cs, open.of(w.path.first)...),
-		clause{w.path.first + to + bound + stretch.sql + ` ORDER BY ` + w.path.order + ` LIMIT 1 OFFSET ?), ?)`, append(stretch.args, n-1, far)})
-	all := and(cs)
-	read := itsTime
-	if w.placed {
-		read = itsPlace
-	}
-	most := n + w.db.sizes.selectPage
-	page, cut, err := w.db.records(ctx, read,
-		recordQuery{`FROM ` + w.path.from, ` WHERE ` + all.sql + ` ORDER BY ` + w.path.order + ` LIMIT ?`, append(all.args, most)})
+	q, most := w.firstQuery(n)
+	page, cut, err := w.db.records(ctx, true, q)
 	return page, err == nil && !cut && len(page) < most, err
+}
+
+// firstQuery is the query of first. A page of so many records is not whole.
+func (w *walker) firstQuery(n int) (q recordQuery, most int) {
+	stretch := and(w.stretchTo(nil))
+	most = n + w.db.sizes.selectPage
+	return recordQuery{
+		from: `FROM ` + w.path.from, rest: ` WHERE ` + stretch.sql + ` ORDER BY ` + w.path.order + ` LIMIT ?`, args: append(stretch.args, most), whole: n,
+	}, most
 }
 
 // part returns the next stretch of the path as a whole, and nil after the last.

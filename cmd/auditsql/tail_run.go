@@ -24,6 +24,7 @@ type tailing struct {
 	r       *reading
 	options *tailOptions
 	filter  audit.Filter
+	matches func(*audit.QueryAudit) bool // of the filter
 	out     *show.Records
 
 	// Every record before at was looked at, and handed over if it fits. Every record before done has also left this program: the
@@ -64,6 +65,7 @@ func (t *tailing) run(ctx context.Context) error {
 }
 
 func (t *tailing) records(ctx context.Context) error {
+	t.matches = t.filter.Matcher()
 	t.at, t.done = audit.Offset(t.options.after), audit.Offset(t.options.after)
 	if !t.options.begins {
 		newest, err := t.r.LastRecords(ctx, t.options.lines, t.filter)
@@ -130,7 +132,7 @@ func (t *tailing) fits(rec *audit.TailRecord) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("the record at offset %d cannot be read: %w", rec.Offset, err)
 	}
-	return t.filter.Matches(&q), nil
+	return t.matches(&q), nil
 }
 
 // take prints a record, or gives it to the command.

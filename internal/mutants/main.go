@@ -95,6 +95,7 @@ func guards() []mutant {
 		clusterMutants,
 		figureMutants,
 		filterMutants,
+		growthMutants,
 		hashMutants,
 		otlpMutants,
 		pageMutants,

@@ -10,7 +10,7 @@ var watchingMutants = []mutant{
 		"	cursor, err := db.sql.Cursor(ctx)\n	return Offset(cursor), err", "	_, end, err := db.TailRange(ctx)\n	return end, err",
 		"audit", "^TestASafeOffsetIsNotAfterWhatSQLiteHas$", nil},
 	{"the last records that SQLite does not have yet", "audit/follow.go",
-		"	newest, bare := &Newest{Next: Offset(cursor)}, f.bare()\n", "	newest, bare := &Newest{Next: Offset(cursor)}, f.bare()\n	if !bare || true {\n		return newest, db.lastApplied(ctx, n, known, f, newest)\n	}\n",
+		"	newest, bare, matches := &Newest{Next: Offset(cursor)}, f.bare(), f.Matcher()\n", "	newest, bare, matches := &Newest{Next: Offset(cursor)}, f.bare(), f.Matcher()\n	if !bare || true {\n		return newest, db.lastApplied(ctx, n, known, f, newest)\n	}\n",
 		"audit", "^TestTheLastRecordsThatFit$", nil},
 	{"an offset before the record whose command failed", "cmd/auditsql/tail_run.go",
 		"	if err != nil {\n		return err\n	}\n	t.matched = true", "	t.looked(rec.Next)\n	if err != nil {\n		return err\n	}\n	t.matched = true",

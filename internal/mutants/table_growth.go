@@ -1,0 +1,32 @@
+package main
+
+// growthMutants are about the short lists that are read by the rows of kv alone.
+var growthMutants = []mutant{
+	{"the comparison of a record with the timestamp of the index", "sqlstore/heading.go",
+		" && h.Timestamp == r.Timestamp", "",
+		"sqlstore", "^TestAShortListHasItsRecords$", nil},
+	{"the comparison of a record with the key under which it is", "sqlstore/heading.go",
+		" && bytes.Equal(key, recordKey(h.QueryID[:]))", " && len(key) > 0",
+		"sqlstore", "^TestAShortListHasItsRecords$", nil},
+	{"the agent of a record in a short list", "sqlstore/heading.go",
+		"		return !h.Anonymous && h.AgentID == *f.Agent\n", "		return true\n",
+		"sqlstore", "^TestAShortListHasItsRecords$", nil},
+	{"the records of nobody in a short list", "sqlstore/heading.go",
+		"		return h.Anonymous\n", "		return true\n",
+		"sqlstore", "^TestAShortListHasItsRecords$", nil},
+	{"the subject of a record in a short list", "sqlstore/heading.go",
+		"		return h.Subject != nil && string(h.Subject) == name\n", "		return name != \"\" || h.Subject != nil\n",
+		"sqlstore", "^TestAShortListHasItsRecords$", nil},
+	{"a record that is twice in a short list", "sqlstore/heading.go",
+		"		if bytes.Equal(page[i-1].QueryID, page[i].QueryID) {", "		if false {",
+		"sqlstore", "^TestAShortListHasItsRecords$", nil},
+	{"the rest of the timestamp at which a short list ends", "sqlstore/recordrows.go",
+		" && next.Timestamp != page[len(page)-1].Timestamp", " && next != nil",
+		"sqlstore", "^TestAShortListHasItsRecords$", nil},
+	{"the lists of a reader that need no entries", "audit/reader.go",
+		"Heading: headingOf, ", "",
+		"audit", "^TestAShortListNeedsNoEntries$", nil},
+	{"the lists of a writer that need no entries", "audit/finish.go",
+		"		Heading: headingOf,\n", "",
+		"audit", "^TestAShortListNeedsNoEntries$", nil},
+}
