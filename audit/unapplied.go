@@ -100,10 +100,8 @@ func (f *Filter) merged(places []Cursor, applied iter.Seq2[[]byte, error], read 
 
 // placeOf returns the place of a stored record.
 func placeOf(raw []byte) (Cursor, error) {
-	id, ok := idOf(raw)
-	timestamp, timed := canonicalTimestamp(raw)
-	if ok && timed {
-		return Cursor{timestamp, id}, nil
+	if h, ok := headingOf(raw); ok {
+		return Cursor{uint64(h.Timestamp), h.QueryID}, nil
 	}
 	q, err := storedAudit(raw)
 	return CursorOf(&q), err
