@@ -17,7 +17,8 @@ func TestAShortListNeedsNoEntries(t *testing.T) {
 	if found := must(db.ListRecent(context.Background(), 60)); len(found) != 60 {
 		t.Fatalf("%d records", len(found))
 	}
-	for range db.RawAudits(context.Background(), audit.Filter{}) { // waits until SQLite has all
+	if err := db.AwaitApplied(context.Background()); err != nil {
+		t.Fatal(err)
 	}
 	s := openShell(t, dir)
 	s.unguarded(`UPDATE entry SET query_id = zeroblob(32) WHERE idx < 59`)
