@@ -82,7 +82,7 @@ type applier struct {
 const (
 	// A batch is committed when it is this large, or when the journal has no more.
 	batchRecords = 20_000
-	batchBytes   = 32 << 20
+	batchBytes   = 18 << 20
 	// gather is how long a batch that is not full is left open for more records. A transaction writes each page that it
 	// touches, so small transactions cost much more per record: with 5 ms a process that puts 1,000 records a second took
 	// half as much processor time again. On an idle machine other processes see a record this much later. A call in this process that waits for a record closes the batch at once.

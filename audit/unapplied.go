@@ -29,22 +29,31 @@ func (db *DB) shownEarly(f Filter) bool {
 // unapplied returns the places of the records that a filter selects and that SQLite may not have yet, in the order of the list. It has
 // no more of them than the filter's limit. It must be called before SQLite is asked: then each acknowledged record is in one of the two.
 func (db *DB) unapplied(f Filter) (found []Cursor) {
+	// The backlog may be long. So only as many places are kept as can be shown, and what comes after the last of them is passed over.
+	// Records come about in the order of their timestamps. So the first ones of the list are met first.
+	var last *Cursor
 	cut := func() {
 		slices.SortFunc(found, f.before)
-		if f.Limit > 0 {
-			found = found[:min(len(found), f.Limit)]
+		if f.Limit > 0 && len(found) >= f.Limit {
+			found = found[:f.Limit]
+			end := found[f.Limit-1]
+			last = &end
 		}
 	}
-	for r := range db.backlog.Visible().All {
+	waiting := db.backlog.Visible()
+	each := waiting.All
+	if f.Descending {
+		each = waiting.Backward
+	}
+	for r := range each {
 		if !f.ofBacklog(r) {
 			continue
 		}
 		at := Cursor{r.Timestamp, r.ID}
-		if f.After != nil && f.before(at, *f.After) <= 0 {
+		if f.After != nil && f.before(at, *f.After) <= 0 || last != nil && f.before(at, *last) > 0 {
 			continue
 		}
-		// The backlog may be long. So only as many places are kept as can be shown.
-		if found = append(found, at); f.Limit > 0 && len(found)/2 > f.Limit {
+		if found = append(found, at); f.Limit > 0 && len(found) >= 2*f.Limit {
 			cut()
 		}
 	}

@@ -1,6 +1,9 @@
 package sqlstore
 
-import "context"
+import (
+	"context"
+	"iter"
+)
 
 // ShrinkSelect makes Select read in small pages, and look up few records.
 func (db *DB) ShrinkSelect(page, lookup, stretch int) {
@@ -49,3 +52,8 @@ func (db *DB) ShrinkRollup(page, corrections int) {
 
 // ShrinkChains makes a walk along chains read in short queries.
 func (db *DB) ShrinkChains(hashes, rows int) { db.sizes.chainHashes, db.sizes.chainRows = hashes, rows }
+
+// Ahead works on the values of a sequence as the counts do.
+func Ahead[T, R any](ctx context.Context, values iter.Seq2[T, error], work func(context.Context, T) (R, error), take func(T, R) bool) error {
+	return ahead(ctx, values, work, take)
+}

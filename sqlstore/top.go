@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -113,6 +114,8 @@ type Frequencies struct {
 // Its memory is bounded. When there are too many keys, the rarest are forgotten. Missed adds up how much any count can
 // have lost by that (lossy counting: Manku and Motwani, 2002).
 //
+// It reads as many parts at a time as there are processors, and counts them in order.
+//
 // It begins with the newest records, so what the budget lets it count is what happened last. It goes by whole parts of some
 // thousand records, and counts at least one. A half of the time of the budget is left for the questions that follow about what
 // was found: who used it, and when. Where all evidence of the store is counted by its index, they take longer than the count, and
@@ -174,21 +177,46 @@ func (c *frequencyCount) run(ctx context.Context) error {
 	}
 	join := c.key.joined(&c.filter)
 	_, hash := c.key.evidence()
-	for p, err := range c.db.parts(ctx, c.filter, true) {
-		if err != nil {
-			return err
-		}
+	read := func(ctx context.Context, p part) (found keyPart, err error) {
 		query, args := p.query(c.key.column+`, a.idx, a.agent`, join.sql, join.args...)
 		if hash {
-			err = c.addHashes(ctx, query, args)
-		} else {
-			err = c.db.readers.each(ctx, query, args, all(func(row []driver.Value) { c.add(row[0], integer(row[1]), integer(row[2])) }))
+			found.met, err = c.tally(ctx, query, args)
+			return found, err
 		}
-		if err != nil || c.ended(p.end) {
-			return err
-		}
+		err = c.db.readers.each(ctx, query, args, all(func(row []driver.Value) {
+			r := keyRow{idx: integer(row[1]), agent: integer(row[2]), none: row[0] == nil}
+			ok := r.none
+			if !ok {
+				r.key, ok = c.key.text(row[0])
+			}
+			if ok {
+				found.rows = append(found.rows, r)
+			}
+		}))
+		return found, err
 	}
-	return nil
+	var failed error
+	err := ahead(ctx, c.db.parts(ctx, c.filter, true), read, func(p part, found keyPart) (more bool) {
+		for i := range found.rows {
+			c.add(&found.rows[i])
+		}
+		failed = c.addHashes(ctx, found.met)
+		return failed == nil && !c.ended(p.end)
+	})
+	return errors.Join(err, failed)
+}
+
+// keyPart is what a part has to be counted: rows, or of keys that are hashes how often each number was met.
+type keyPart struct {
+	rows []keyRow
+	met  map[int64]*numberTally
+}
+
+// keyRow is a row that is counted.
+type keyRow struct {
+	key        string
+	none       bool // it has no key
+	idx, agent int64
 }
 
 // ended prunes after a part, and reports whether that was the last one: the budget is used up, and others would follow.
@@ -215,15 +243,12 @@ func (f Filter) downTo(b *border) Filter {
 }
 
 // add counts a row. The rows of a record come together.
-func (c *frequencyCount) add(value driver.Value, idx, agent int64) {
-	if value == nil {
+func (c *frequencyCount) add(r *keyRow) {
+	if r.none {
 		c.Without++
 		return
 	}
-	key, ok := c.key.text(value)
-	if !ok {
-		return
-	}
+	key, idx, agent := r.key, r.idx, r.agent
 	c.Total++
 	switch c.rank {
 	case RankCount:
@@ -265,9 +290,8 @@ type numberTally struct {
 	agents        map[int64]struct{} // for RankAgents
 }
 
-// addHashes counts the rows of a part, whose keys are hashes. They are counted by number first: of the hash the text is looked up once,
-// and not for each row.
-func (c *frequencyCount) addHashes(ctx context.Context, query string, args []any) error {
+// tally counts the rows of a part, whose keys are hashes, by number: of the hash the text is looked up once, and not for each row.
+func (c *frequencyCount) tally(ctx context.Context, query string, args []any) (map[int64]*numberTally, error) {
 	met := map[int64]*numberTally{}
 	err := c.db.readers.each(ctx, query, args, all(func(row []driver.Value) {
 		n, idx, agent := integer(row[0]), integer(row[1]), integer(row[2])
@@ -288,9 +312,11 @@ func (c *frequencyCount) addHashes(ctx context.Context, query string, args []any
 			t.agents[agent] = struct{}{}
 		}
 	}))
-	if err != nil {
-		return err
-	}
+	return met, err
+}
+
+// addHashes adds up what was met in a part.
+func (c *frequencyCount) addHashes(ctx context.Context, met map[int64]*numberTally) error {
 	if err := c.learnTexts(ctx, met); err != nil {
 		return err
 	}
@@ -382,20 +408,33 @@ func (c *frequencyCount) allEvidence(ctx context.Context, asOf *int64) error {
 	}
 	newest = min(newest, orNow(asOf)-1)
 	e, _ := c.key.evidence()
-	for generation, end := range everyGeneration(newest, true) {
-		err := c.db.readers.each(ctx, e.index().tally(), []any{newest, generation}, all(func(row []driver.Value) {
-			// What another column has the hash for is none of these.
-			if key, ok := c.key.text(row[0]); ok && integer(row[1]) > 0 {
-				n := integer(row[1])
-				c.counts[key] += n
-				c.Total += n
+	type one struct {
+		generation int64
+		end        *border
+	}
+	generations := func(yield func(one, error) bool) {
+		for generation, end := range everyGeneration(newest, true) {
+			if !yield(one{generation, end}, nil) {
+				return
 			}
-		}))
-		if err != nil || c.ended(end) {
-			return err
 		}
 	}
-	return nil
+	read := func(ctx context.Context, g one) (found []Frequency, err error) {
+		err = c.db.readers.each(ctx, e.index().tally(), []any{newest, g.generation}, all(func(row []driver.Value) {
+			// What another column has the hash for is none of these.
+			if key, ok := c.key.text(row[0]); ok && integer(row[1]) > 0 {
+				found = append(found, Frequency{key, integer(row[1])})
+			}
+		}))
+		return found, err
+	}
+	return ahead(ctx, generations, read, func(g one, found []Frequency) (more bool) {
+		for _, f := range found {
+			c.counts[f.Key] += f.Count
+			c.Total += f.Count
+		}
+		return !c.ended(g.end)
+	})
 }
 
 // SeenBefore tells which keys any record with a timestamp before this one has: any of all records, or of those whose index

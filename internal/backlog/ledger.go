@@ -80,6 +80,15 @@ func (l *ledger) snapshot() Snapshot {
 // Len returns how many records it has.
 func (s Snapshot) Len() int { return s.size }
 
+// Backward yields the records that All yields, the last first.
+func (s Snapshot) Backward(yield func(*Record) bool) {
+	for i := s.first + s.size - 1; i >= s.first; i-- {
+		if !yield(&s.chunks[i/chunkLen][i%chunkLen]) {
+			return
+		}
+	}
+}
+
 // All yields the records. They must not be changed.
 func (s Snapshot) All(yield func(*Record) bool) {
 	for i := s.first; i < s.first+s.size; i++ {
