@@ -41,8 +41,12 @@ func (f *Filter) begins(h *Heading) bool {
 	return true
 }
 
-// scanFound takes a record that was found by its row in kv out of a row: value, leaf, timestamp, key. It is intact if it is one
-// that a filter asks for, with the timestamp of the index.
+// inRow joins the record in a row of kv that row a of table audit names. A row with a key of a program's own is none: such rows have no
+// guard.
+const inRow = ` LEFT JOIN kv k ON k.rowid = a.kv_row AND k.key >= ` + keyPrefixSQL + ` AND k.key < ` + keyPrefixEndSQL
+
+// scanFound takes a record that inRow has found out of a row: value, leaf, timestamp. It is intact if it is one that a filter asks
+// for, with the timestamp of the index.
 func (r *auditRow) scanFound(row []driver.Value, q *question, heading func([]byte) (Heading, bool)) (size int, err error) {
 	if r.Timestamp, err = timestampOf(row[2]); err != nil {
 		return 0, err
@@ -50,12 +54,9 @@ func (r *auditRow) scanFound(row []driver.Value, q *question, heading func([]byt
 	if size, err = r.scanValue(row); err != nil || !r.Intact {
 		return size, err
 	}
-	key := bytesOf(row[3])
 	h, ok := heading(r.Value)
-	r.Intact = ok && bytes.Equal(key, recordKey(h.QueryID[:])) && h.Timestamp == r.Timestamp && q.begins(&h)
-	if r.Intact {
-		r.QueryID = recordOf(key)
-	}
+	r.Intact = ok && h.Timestamp == r.Timestamp && q.begins(&h)
+	r.QueryID = bytes.Clone(h.QueryID[:])
 	return size, nil
 }
 
@@ -64,7 +65,7 @@ func (w *walker) found(ctx context.Context, q *question, n int) (page []auditRow
 	query, most := w.firstQuery(n)
 	scan := func(r *auditRow, row []driver.Value) (int, error) { return r.scanFound(row, q, w.db.heading) }
 	page, cut, err := readUntil(ctx, w.db.readers, w.db.sizes.pageBytes,
-		`SELECT k.value, k.leaf, a.timestamp, k.key `+query.from+` LEFT JOIN kv k ON k.rowid = a.kv_row`+query.rest, query.args, scan, query.end)
+		`SELECT k.value, k.leaf, a.timestamp `+query.from+inRow+query.rest, query.args, scan, query.end)
 	if err != nil || cut || len(page) == most || slices.ContainsFunc(page, func(r auditRow) bool { return !r.Intact }) {
 		return nil, false, err
 	}

@@ -28,8 +28,9 @@ const (
 
 // The key of the record that row e of table entry stands for, in SQL.
 const (
-	keyPrefixSQL = `x'004155443A'` // KeyPrefix
-	keyOfEntry   = `CAST(` + keyPrefixSQL + ` || e.query_id AS BLOB)`
+	keyPrefixSQL    = `x'004155443A'` // KeyPrefix
+	keyPrefixEndSQL = `x'004155443B'` // the first key after those of records
+	keyOfEntry      = `CAST(` + keyPrefixSQL + ` || e.query_id AS BLOB)`
 )
 
 // IsAuditKey tells whether key belongs to one of the two families. Such a key is written once. The prefix decides and not
