@@ -67,7 +67,7 @@ func (a *app) whatToTry(cmd *cobra.Command, err error) string {
 	case errors.As(err, &foreign):
 		return "put the store's own database back, from a backup; without one, move " + shellQuote(foreign.Path) + "* out of the folder: opening the store rebuilds it from the journal, if that reaches back to the first record"
 	case errors.Is(err, audit.ErrFollows):
-		return "put records through a node that follows the log; all commands that read work here"
+		return fmt.Sprintf("auditsql-cluster put or import -d %s, or auditsql-cluster serve and then this command; all commands that read work here", shellQuote(a.dir))
 	case errors.Is(err, audit.ErrMismatch):
 		return a.showsSQLite() + ", and export --read-only prints it for import into a new store"
 	case errors.As(err, &record):

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"net/http/cookiejar"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -106,6 +108,7 @@ type dev struct {
 	dir   string // of the shell in which it was started
 	cmd   *exec.Cmd
 	typed []string // what its screen says to type
+	pages []string // links to the pages of the nodes
 	out   io.ReadCloser
 	errs  bytes.Buffer
 }
@@ -127,6 +130,10 @@ func startDev(t *testing.T, dir string) *dev {
 		line := lines.Text()
 		if typed, is := strings.CutPrefix(line, "  "); is {
 			d.typed = append(d.typed, typed)
+		}
+		if strings.HasPrefix(line, "node ") {
+			words := strings.Fields(line)
+			d.pages = append(d.pages, words[len(words)-1])
 		}
 		if strings.HasPrefix(line, "Ctrl-C") {
 			return d
@@ -165,13 +172,42 @@ func (d *dev) types(line string) string {
 	return string(out)
 }
 
+// get is what a browser gets.
+func get(t *testing.T, url string) string {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := http.Client{Jar: jar, Timeout: patient}
+	answer, err := client.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
 // What dev's screen says is typed: records are put, meanwhile a server is killed, and nothing that was acknowledged is missing. Dev ends
 // in order, and starts again with everything that it had.
 func TestWhatDevSays(t *testing.T) {
 	dir := t.TempDir()
 	d := startDev(t, dir)
-	if len(d.typed) != 4 {
-		t.Fatalf("the screen says %q", d.typed)
+	if len(d.typed) != 4 || len(d.pages) != devMembers {
+		t.Fatalf("the screen says %q, and links to %q", d.typed, d.pages)
+	}
+	for _, page := range d.pages {
+		if said := get(t, page); !strings.Contains(said, "<h1") {
+			t.Errorf("%s: %s", page, said)
+		}
+		base, _, _ := strings.Cut(page, "/login")
+		if said := get(t, base+"/readyz"); said != `{"ready":true,"writes":true,"behind":0}`+"\n" {
+			t.Errorf("%s is ready: %s", base, said)
+		}
 	}
 	load := d.shell(d.typed[0])
 	out, err := load.StdoutPipe()

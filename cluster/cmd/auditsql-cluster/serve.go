@@ -17,6 +17,7 @@ import (
 	"github.com/auditsql/auditsql/internal/importing"
 	"github.com/auditsql/auditsql/internal/serving"
 	"github.com/auditsql/auditsql/internal/tui"
+	"github.com/auditsql/auditsql/web"
 )
 
 // serveOptions are the flags of serve.
@@ -168,6 +169,12 @@ func (n *servedNode) end() error {
 	n.logger.Info("closed")
 	return err
 }
+
+// A node is served as a store on one machine is, and its server says how far it is behind.
+var (
+	_ serving.Store = (*cluster.Node)(nil)
+	_ web.Following = (*cluster.Node)(nil)
+)
 
 // refused makes an error of this command of what package serving refuses.
 func refused(err error) error {
