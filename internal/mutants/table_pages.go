@@ -2,9 +2,12 @@ package main
 
 // pageMutants are about what a browser shows.
 var pageMutants = []mutant{
-	{"the escapes for stored text on a page", "web/internal/pages/section.html",
-		"{{else if .Stored}}<bdi>{{legible .Text}}</bdi>", "{{else if .Stored}}<bdi>{{.Text}}</bdi>",
+	{"the escapes for stored text on a page", "web/internal/pages/parts.go",
+		"	m.text(legible.Visible(s))\n", "	m.text(s)\n",
 		"web/internal/pages", "^TestRenderKeepsStoredTextApart$", nil},
+	{"the escapes for markup in a row of a table", "web/internal/pages/parts.go",
+		"m.WriteString(template.HTMLEscapeString(s))", "m.WriteString(s)",
+		"web/internal/pages", "^TestRowsAreThoseOfTheTemplates$", nil},
 	{"the element that keeps the direction of stored text apart", "web/internal/pages/section.html",
 		"<pre class=\"stored\" tabindex=\"0\" aria-label=\"{{.Label}}\"><code><bdi>{{lines .Text}}</bdi>", "<pre class=\"stored\" tabindex=\"0\" aria-label=\"{{.Label}}\"><code><bdi>{{.Text}}</bdi>",
 		"web/internal/pages", "^TestRenderKeepsStoredTextApart$", nil},
@@ -41,4 +44,10 @@ var pageMutants = []mutant{
 	{"the wait for a record that has just come", "web/page_trace.go",
 		"	if errors.Is(err, audit.ErrNotFound) && !p.frozen {", "	if false {",
 		"web", "^TestARecordThatHasJustCome$", nil},
+	{"the rest of a minute that is in two pieces", "sqlstore/rollupedge.go",
+		"	if first != nil && last != nil && in.least/minute == in.most/minute {", "	if false {",
+		"sqlstore", "^TestTheBordersOfATimeAreCountedFromTheShorterSide$", nil},
+	{"the instant that two compared times have in common", "audit/compare.go",
+		"	before, after, _ := o.Counted()\n", "	before, after := o.Before, o.After\n",
+		"audit", "^TestQuestionsFindWhatLookingAtEveryRecordFinds$", nil},
 }

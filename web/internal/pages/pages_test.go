@@ -65,7 +65,7 @@ func TestAddressesAreMadeInOneWay(t *testing.T) {
 			if strings.Contains(string(text), "phrase.Address(") {
 				t.Errorf("%s makes an address by itself", name)
 			}
-			if strings.Contains(string(text), "template.HTML(") && !strings.HasSuffix(name, "chart.go") {
+			if strings.Contains(string(text), "template.HTML(") && !strings.HasSuffix(name, "chart.go") && name != "parts.go" {
 				t.Errorf("%s makes markup by itself", name)
 			}
 		}

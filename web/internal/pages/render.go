@@ -31,21 +31,14 @@ var templates = template.Must(template.New("").Funcs(template.FuncMap{
 	"deeper":  func(n int) int { return n + 1 },
 	"nav":     func() []entry { return navigation },
 	"keys":    func() []key { return keys },
-	"cell": func(t *Table, row Row, at int) cell {
-		return cell{row.Cells[at], t.Columns[at], at == t.Head, row.Marked && at == t.Head}
-	},
+	"parts":   partsOf,
+	"part":    partOf,
+	"rows":    rowsOf,
 }).ParseFS(files, "*.html"))
 
 type nested struct {
 	Level int
 	Section
-}
-
-type cell struct {
-	Parts  []Part
-	Column Column
-	Head   bool
-	Marked bool
 }
 
 // An entry is a link of the navigation.
