@@ -7,7 +7,10 @@ import (
 	"sync"
 )
 
-// ahead works on the values of a sequence, on as many at a time as there are processors, and hands what came of them to take, in the
+// aheadMost is how many queries of one question run at a time. There are few readers, and a short question must get one soon.
+const aheadMost = 2
+
+// ahead works on the values of a sequence, on two at a time where there are two processors, and hands what came of them to take, in the
 // order of the sequence and in the goroutine of the caller. It ends when take returns false, and with the first error. After that no work
 // goes on.
 func ahead[T, R any](ctx context.Context, values iter.Seq2[T, error], work func(context.Context, T) (R, error), take func(T, R) (more bool)) error {
@@ -23,7 +26,7 @@ func ahead[T, R any](ctx context.Context, values iter.Seq2[T, error], work func(
 	defer cancel()
 	next, stop := iter.Pull2(values)
 	defer stop()
-	begun, most, ended := []*job(nil), runtime.GOMAXPROCS(0), false
+	begun, most, ended := []*job(nil), min(runtime.GOMAXPROCS(0), aheadMost), false
 	for {
 		for !ended && len(begun) < most {
 			value, err, ok := next()

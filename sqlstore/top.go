@@ -114,7 +114,7 @@ type Frequencies struct {
 // Its memory is bounded. When there are too many keys, the rarest are forgotten. Missed adds up how much any count can
 // have lost by that (lossy counting: Manku and Motwani, 2002).
 //
-// It reads as many parts at a time as there are processors, and counts them in order.
+// It reads two parts at a time where there are two processors, and counts them in order.
 //
 // It begins with the newest records, so what the budget lets it count is what happened last. It goes by whole parts of some
 // thousand records, and counts at least one. A half of the time of the budget is left for the questions that follow about what

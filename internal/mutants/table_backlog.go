@@ -1,6 +1,6 @@
 package main
 
-// backlogMutants are about the records that are acknowledged and not in SQLite yet: which lists have them. The last is about counts on all
+// backlogMutants are about the records that are acknowledged and not in SQLite yet: which lists have them. The last is about counts on two
 // processors.
 var backlogMutants = []mutant{
 	{"the records that SQLite does not have yet, in a list by time", "audit/read.go",
