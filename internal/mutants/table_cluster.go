@@ -63,7 +63,7 @@ var clusterMutants = []mutant{
 		"	case behind > mostBehind:\n", "	case false:\n",
 		"web", "^TestHowFarAFollowerIs$", nil},
 	{"the limit of what a node's user may do to the stream", "cluster/cmd/auditsql-cluster/acl.go",
-		"publish: [\"audit.0\", %[5]s]", "publish: [\"audit.0\", \"$JS.API.>\", %[5]s]",
+		"publish: [\"audit.0\", %[8]q,", "publish: [\"audit.0\", \"$JS.API.>\", %[8]q,",
 		"cluster/cmd/auditsql-cluster", "^TestWhatDevSays$", nil},
 	{"the doubt about a log that ends earlier", "cluster/node.go",
 		"	if !errors.Is(err, ErrRewound) {\n		return true", "	if true {\n		return true",

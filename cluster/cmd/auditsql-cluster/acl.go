@@ -14,6 +14,8 @@ type aclPasswords struct {
 func acl(stream string, p aclPasswords) string {
 	const inbox = `subscribe: "_INBOX.>"`
 	asking := fmt.Sprintf(`"$JS.API.STREAM.INFO.%s", "$JS.API.DIRECT.GET.%[1]s", "$SYS.REQ.USER.INFO"`, stream)
+	// Nodes ask each other for parts of their trees when their heads differ.
+	trees := fmt.Sprintf("auditsql.%s.tree.>", stream)
 	return fmt.Sprintf(`accounts {
   AUDIT {
     jetstream: enabled
@@ -23,7 +25,7 @@ func acl(stream string, p aclPasswords) string {
         publish: ["$JS.API.STREAM.CREATE.%[2]s", "$JS.API.STREAM.INFO.%[2]s"], %[3]s } }
       # For serve, put and import.
       { user: node, password: %[4]q, permissions: {
-        publish: ["audit.0", %[5]s], %[3]s } }
+        publish: ["audit.0", %[8]q, %[5]s], subscribe: ["_INBOX.>", %[8]q], allow_responses: true } }
       # For follow.
       { user: reader, password: %[6]q, permissions: {
         publish: [%[5]s], %[3]s } }
@@ -38,5 +40,5 @@ func acl(stream string, p aclPasswords) string {
   }
 }
 system_account: SYS
-`, p.Admin, stream, inbox, p.Node, asking, p.Reader, p.System)
+`, p.Admin, stream, inbox, p.Node, asking, p.Reader, p.System, trees)
 }
