@@ -224,6 +224,32 @@ func TestChainsAreWhatAPlainProgramFindsInTheRecords(t *testing.T) {
 	}
 }
 
+// An answer that is reached later, and was given earlier than another one with the same result, has the uses between the two.
+func TestAnEarlierAnswerWithTheSameResult(t *testing.T) {
+	t.Parallel()
+	db := openDB(t, filepath.Join(t.TempDir(), "store"))
+	fact, late, early, same := hashOf("the fact"), hashOf("late"), hashOf("early"), hashOf("same")
+	record := func(name string, at uint64, result *audit.Hash, evidence audit.Hash) *audit.QueryAudit {
+		return &audit.QueryAudit{QueryID: hashOf("query", name), Timestamp: at, ResultHash: result, ContributingAssertions: []audit.ContributingAssertion{{AssertionHash: evidence}}}
+	}
+	if _, err := db.PutAudits(t.Context(), []*audit.QueryAudit{
+		record("a late answer", 5, &same, fact),
+		record("another one, which leads to an earlier answer", 1, &early, fact),
+		record("the earlier answer", 2, &same, early),
+		record("a use between the two", 3, nil, same),
+		record("a use before both", 1, nil, same),
+		record("a use after both", 6, &late, same),
+		record("the last", 7, nil, late),
+	}); err != nil {
+		t.Fatal(err)
+	}
+	want := plainDownstream(plainRecords(t, db), fact.String(), false, false)
+	got, _, _ := walked(t, db, fact, audit.DownstreamOptions{})
+	if len(want) != 6 || want[5].Distance != 3 || !slices.Equal(got, want) {
+		t.Errorf("got %v\nwant %v", got, want)
+	}
+}
+
 func wantDownstream(t *rapid.T, db *audit.DB, world []*plainRecord, h audit.Hash, o audit.DownstreamOptions) {
 	want := plainDownstream(world, h.String(), o.Source, o.AnyOrder)
 	got, answers, totals := walked(t, db, h, o)

@@ -39,9 +39,7 @@ type Reached struct {
 	By *Reached
 }
 
-// before reports whether a comes before b in the order of (timestamp, query id).
-func (a *Reached) before(b *Reached) bool { return a.compare(b) < 0 }
-
+// compare orders records by (timestamp, query id).
 func (a *Reached) compare(b *Reached) int {
 	return cmp.Or(cmp.Compare(a.Timestamp, b.Timestamp), bytes.Compare(a.QueryID[:], b.QueryID[:]))
 }
@@ -225,6 +223,7 @@ func (s *chainStep) take(u *chainUse, row []driver.Value) bool {
 	if timestamp < u.from || timestamp >= u.to && u.to != math.MaxInt64 || w.reached[idx] != nil {
 		return true
 	}
+	// The uses are in the order of the records that gave them, and so are their rows: who comes first is the first in time.
 	r := s.found[idx]
 	if r == nil {
 		if w.o.Records > 0 && int64(len(w.reached)+len(s.found)) == w.o.Records {
@@ -239,8 +238,6 @@ func (s *chainStep) take(u *chainUse, row []driver.Value) bool {
 			}
 		}
 		s.found[idx] = r
-	} else if u.by != nil && u.by.before(r.By) {
-		r.Through, r.By = u.hash, u.by
 	}
 	if latest, any := s.latest[u.hash]; !any || timestamp > latest {
 		s.latest[u.hash] = timestamp

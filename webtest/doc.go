@@ -6,6 +6,7 @@
 //	go test -run Pictures -update            # writes the pictures of the documents again
 //	go test -run Kill -kills 200             # kills the server many times
 //	go test -run SendersOfSpans -span-kills 1000 -timeout 60m
+//	go test -run CollectorLosesNothing -collector # through an OpenTelemetry collector, which takes minutes to build
 //	go test -run ManyTails -tails 10000      # more tails than in CI
 //	go test -run LargeStore -large 1000000 -v # the incident among a million records, and how long each page takes
 //	go test -run 'Nginx|Caddy|Unit' -v       # the configurations of docs/serving.md, with the programs that they are for

@@ -14,13 +14,15 @@ import (
 )
 
 var (
-	update     = flag.Bool("update", false, "write the pictures of the documents again")
-	pictures   = flag.String("pictures", "", "write a picture of every page into this `folder`")
-	kills      = flag.Int("kills", 4, "how often the server is killed under writers")
-	spanKills  = flag.Int("span-kills", 24, "how often the server is killed under senders of spans")
-	everything = flag.Bool("everything", false, "look at each page of each hostile record, and at more of them")
-	large      = flag.Int("large", 0, "solve the incident in a store with so `many` records more")
-	tails      = flag.Int("tails", 300, "how many tails are open at the same time")
+	update         = flag.Bool("update", false, "write the pictures of the documents again")
+	pictures       = flag.String("pictures", "", "write a picture of every page into this `folder`")
+	kills          = flag.Int("kills", 4, "how often the server is killed under writers")
+	spanKills      = flag.Int("span-kills", 24, "how often the server is killed under senders of spans")
+	withCollector  = flag.Bool("collector", false, "build an OpenTelemetry collector, and deliver through it")
+	collectorKills = flag.Int("collector-kills", 10, "how often the server is killed behind the collector")
+	everything     = flag.Bool("everything", false, "look at each page of each hostile record, and at more of them")
+	large          = flag.Int("large", 0, "solve the incident in a store with so `many` records more")
+	tails          = flag.Int("tails", 300, "how many tails are open at the same time")
 )
 
 // scratch is the folder of everything that the tests make.
