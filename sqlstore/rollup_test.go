@@ -439,6 +439,44 @@ func TestTooMuchToSubtract(t *testing.T) {
 	}
 }
 
+// So they are where the records of a minute are many, and a time begins and ends among them.
+func TestCountActivityOfPartsOfMinutes(t *testing.T) {
+	t.Parallel()
+	db := newDB(t)
+	const minute = 60_000
+	var rs []sqlstore.Record
+	for i := range 500 {
+		s := newSample(i)
+		s.Time = 14*minute + int64(i*7919)%(4*minute)
+		if i%3 == 0 {
+			s.Contributions[1].Lifecycle = 0
+		}
+		rs = append(rs, s.record(uint64(i)*100))
+	}
+	apply(t, db, rs...)
+	rapid.Check(t, func(t *rapid.T) {
+		db.ShrinkSelect(10, 1, 10)
+		db.ShrinkRollup(rapid.SampledFrom([]int{2, 10_000}).Draw(t, "page"), rapid.SampledFrom([]int{20, 1000}).Draw(t, "corrections"))
+		f := sqlstore.Filter{Unapproved: rapid.Bool().Draw(t, "unapproved")}
+		switch rapid.IntRange(0, 3).Draw(t, "who") {
+		case 0:
+			f.Agent = ptr(h(fmt.Sprint("agent ", rapid.IntRange(0, 6).Draw(t, "agent"))))
+		case 1:
+			f.Anonymous = true
+		}
+		if rapid.Bool().Draw(t, "has from") {
+			f.From = ptr(rapid.Int64Range(14*minute, 17*minute).Draw(t, "from"))
+		}
+		if rapid.Bool().Draw(t, "has to") {
+			f.To = ptr(rapid.Int64Range(15*minute, 18*minute).Draw(t, "to"))
+		}
+		if rapid.Bool().Draw(t, "has moment") {
+			f.AsOf = ptr(rapid.Int64Range(0, 501).Draw(t, "moment"))
+		}
+		wantCounted(t, db, rs, f, rapid.SampledFrom([]int64{0, 1, 15}).Draw(t, "minutes"), nil)
+	})
+}
+
 // The newest records of a time are those that a look at each finds, with the ones of the same timestamp as the last.
 func TestNewestOfFindsWhatLookingAtEveryRecordFinds(t *testing.T) {
 	t.Parallel()
