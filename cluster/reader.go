@@ -206,7 +206,7 @@ func (r *reader) apply(ms []Stored, refuse string) error {
 	n := r.node
 	batch := make([]audit.Message, len(ms))
 	for i, m := range ms {
-		batch[i] = audit.Message{Sequence: m.Sequence, Payload: m.Payload, Barrier: m.Kind == Barrier, Refuse: refuse}
+		batch[i] = audit.Message{Sequence: m.Sequence, Payload: m.Payload, Barrier: m.Kind != Record, Refuse: refuse}
 	}
 	// A transaction may take longer than a read: the copy checkpoints, or waits for a shell.
 	outcomes, err := n.copy.Apply(n.quit, batch)
@@ -216,6 +216,7 @@ func (r *reader) apply(ms []Stored, refuse string) error {
 		r.last = &last
 		r.blamed, r.altered, r.empty = nil, false, 0
 		n.foundAll(ms, outcomes)
+		n.compareHeads(ms, outcomes)
 		r.resume()
 	}
 	return err
