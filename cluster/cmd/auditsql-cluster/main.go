@@ -90,6 +90,8 @@ acknowledges, 2 wrong usage, 5 damage found, 7 locked by another process.`,
 	flags.StringVar(&a.key, "tls-key", "", "`file` with the key of that certificate")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(a.initCommand(), a.checkCommand(), a.followCommand())
+	root.AddCommand(a.verifyCommand())
+	root.AddCommand(a.bootstrapCommand())
 	return root
 }
 
