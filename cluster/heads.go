@@ -56,7 +56,7 @@ type headBook struct {
 }
 
 // Heads returns the newest head of each node that was read since this one was opened, its own one included, by their names. Each was
-// compared with this node's copy.
+// compared with this node's copy. After WaitFor of a head's message the head is among them.
 func (n *Node) Heads() []HeadState {
 	n.heads.mu.Lock()
 	defer n.heads.mu.Unlock()
@@ -73,6 +73,23 @@ func (n *Node) Heads() []HeadState {
 	return states
 }
 
+// Stats is [audit.DB.Stats], with the heads of the nodes.
+func (n *Node) Stats(ctx context.Context) (audit.Stats, error) {
+	s, err := n.DB.Stats(ctx)
+	if err != nil {
+		return s, err
+	}
+	s.Heads = []audit.NodeHead{}
+	for _, h := range n.Heads() {
+		head := audit.NodeHead{Node: h.Node, Size: h.Size}
+		if h.Differs != nil {
+			head.Differs = &audit.IndexRange{From: h.Differs.From, To: h.Differs.To}
+		}
+		s.Heads = append(s.Heads, head)
+	}
+	return s, nil
+}
+
 // Name is what the node calls itself in its heads.
 func (n *Node) Name() string { return n.opts.Name }
 
@@ -83,6 +100,7 @@ func (n *Node) publishHeads() {
 	}
 	tick := time.NewTicker(n.opts.Heads)
 	defer tick.Stop()
+	failed := false
 	for {
 		select {
 		case <-tick.C:
@@ -90,10 +108,12 @@ func (n *Node) publishHeads() {
 			return
 		}
 		ctx, cancel := context.WithTimeout(n.quit, 30*time.Second)
-		if _, err := n.publish(ctx, false); err != nil && n.quit.Err() == nil {
-			n.opts.Logger.Warn("the head of this node was not published", "error", err)
-		}
+		_, err := n.publish(ctx, false)
 		cancel()
+		if err != nil && !failed && n.quit.Err() == nil {
+			n.opts.Logger.Warn("the head of this node was not published; it is tried again", "error", err)
+		}
+		failed = err != nil
 	}
 }
 

@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -125,11 +126,19 @@ func TestHeadsAreCompared(t *testing.T) {
 		t.Errorf("a wrong node keeps another one from working: %v", err)
 	}
 	putOne(t, a, sample(records))
+	if err := c.WaitFor(t.Context(), a.Cursor()); err != nil {
+		t.Fatal(err)
+	}
 	publishAll(t, a, c)
 	headOf(t, a, "c", exactly(bad))
 	// A head takes a number of the log, and is no record.
-	if stats, err := a.Stats(t.Context()); err != nil || stats.Audits != records+1 || stats.Rejected != 0 {
+	stats, err := a.Stats(t.Context())
+	if err != nil || stats.Audits != records+1 || stats.Rejected != 0 {
 		t.Errorf("%+v, %v", stats, err)
+	}
+	want := `[{"node":"a","size":701},{"node":"b","size":700},{"node":"c","size":701,"differs":{"from":290,"to":290}}]`
+	if said, err := json.Marshal(stats.Heads); err != nil || string(said) != want {
+		t.Errorf("%s, %v", said, err)
 	}
 }
 

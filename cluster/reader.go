@@ -215,8 +215,8 @@ func (r *reader) apply(ms []Stored, refuse string) error {
 		last := ms[len(ms)-1]
 		r.last = &last
 		r.blamed, r.altered, r.empty = nil, false, 0
+		n.compareHeads(ms, outcomes) // before anybody who waits for a head is told that it was read
 		n.foundAll(ms, outcomes)
-		n.compareHeads(ms, outcomes)
 		r.resume()
 	}
 	return err

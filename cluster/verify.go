@@ -60,7 +60,7 @@ func Verify(ctx context.Context, log Log, db *audit.DB, o VerifyOptions) (*Verif
 	}
 	v := &verification{
 		log: log, db: db, opts: o, report: &VerifyReport{}, judged: map[string]bool{},
-		altered: map[uint64]map[[32]byte][]string{}, heads: map[uint64]Head{}, at: map[uint64]bool{},
+		altered: map[uint64]map[[32]byte][]string{}, heads: map[uint64]Head{}, at: map[uint64]bool{}, lacking: map[string]uint64{},
 	}
 	if err := v.run(ctx); err != nil {
 		return nil, fmt.Errorf("verify: %w", err)
@@ -78,6 +78,7 @@ type verification struct {
 	altered map[uint64]map[[32]byte][]string // messages that do not fit their hash: which replicas have which bytes
 	at      map[uint64]bool                  // of these, those of which the copy has a record
 	heads   map[uint64]Head                  // by the number of the message
+	lacking map[string]uint64                // how many messages each replica lacks, or has otherwise than its publisher
 }
 
 func (v *verification) problem(format string, args ...any) {
@@ -131,6 +132,7 @@ func (v *verification) run(ctx context.Context) (err error) {
 		}
 	}
 	v.judgeAltered()
+	v.damaged()
 	if r.Size, err = v.db.SizeAt(ctx, r.Applied); err != nil {
 		return err
 	}
@@ -252,6 +254,7 @@ type walk struct {
 func (w *walk) lacks(before uint64) {
 	if w.next < before {
 		w.problem("replica %s lacks the messages %d to %d", w.name, w.next, before-1)
+		w.lacking[w.name] += before - w.next
 		w.next = before
 	}
 }
@@ -335,12 +338,29 @@ func (v *verification) judgeAltered() {
 		for _, names := range v.altered[seq] {
 			if len(names) <= all/2 {
 				v.problem("message %d is not what its publisher has hashed on replica %s", seq, strings.Join(names, ", "))
+				for _, name := range names {
+					v.lacking[name]++
+				}
 				continue
 			}
 			if v.at[seq] {
 				v.problem("this copy has a record of message %d, which does not fit its publisher's hash on most replicas", seq)
 			}
 			v.report.Notes = appendNew(v.report.Notes, fmt.Sprintf("message %d was published with a hash that does not fit it, so it is no record", seq))
+		}
+	}
+}
+
+// damaged adds the replicas that were found to be damaged to those that say so themselves. A server notices a damaged file when it
+// reads it.
+func (v *verification) damaged() {
+	log := &v.report.Log
+	for _, x := range log.Info.Replicas {
+		if x.Missing = v.lacking[x.Name]; x.Missing == 0 {
+			continue
+		}
+		if !slices.ContainsFunc(log.Damaged, func(d Replica) bool { return d.Name == x.Name }) {
+			log.Damaged = append(log.Damaged, x)
 		}
 	}
 }

@@ -80,6 +80,9 @@ func TestVerifyComparesACopyWithTheLog(t *testing.T) {
 	if r.Total != 3 {
 		t.Errorf("%d problems: %v", r.Total, r.Problems)
 	}
+	if steps := strings.Join(r.Log.Healing(), "\n"); !strings.Contains(steps, "Stop server r2, which lacks 1 messages, while r1 leads") || !strings.Contains(steps, "Stop server r3") {
+		t.Error(steps)
+	}
 	l.Heal("r2")
 	l.Heal("r3")
 

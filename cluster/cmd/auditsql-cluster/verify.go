@@ -74,7 +74,7 @@ func (a *app) verify(ctx context.Context, o jetstream.Options, dir string) (err 
 	case r.Damaged():
 		return quietError{exitDamage}
 	case r.Unproven():
-		return quietError{exitUnproven}
+		return quietError{exitFailed}
 	}
 	fmt.Fprintln(a.out, "the copy, each replica and the heads of all nodes agree")
 	return nil
