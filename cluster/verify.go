@@ -78,7 +78,14 @@ type verification struct {
 	altered map[uint64]map[[32]byte][]string // messages that do not fit their hash: which replicas have which bytes
 	at      map[uint64]bool                  // of these, those of which the copy has a record
 	heads   map[uint64]Head                  // by the number of the message
-	lacking map[string]uint64                // how many messages each replica lacks, or has otherwise than its publisher
+	holes   []hole
+	lacking map[string]uint64 // how many messages each replica lacks, or has otherwise than its publisher
+}
+
+// hole is messages that were missing in what a replica answered.
+type hole struct {
+	replica     string
+	first, last uint64
 }
 
 func (v *verification) problem(format string, args ...any) {
@@ -104,9 +111,6 @@ func (v *verification) run(ctx context.Context) (err error) {
 	if err := follows(v.db, r.Log.Info); err != nil {
 		return err
 	}
-	for _, d := range r.Log.Damaged {
-		v.problem("replica %s lacks %d of the messages between its bounds %d and %d", d.Name, d.Missing, d.First, d.Last)
-	}
 	stats, err := v.db.Stats(ctx)
 	if err != nil {
 		return err
@@ -130,6 +134,9 @@ func (v *verification) run(ctx context.Context) (err error) {
 		if err := v.replica(ctx, replica); err != nil {
 			return err
 		}
+	}
+	if err := v.judgeHoles(ctx); err != nil {
+		return err
 	}
 	v.judgeAltered()
 	v.damaged()
@@ -253,8 +260,7 @@ type walk struct {
 // lacks notes that the replica does not have the messages before a number.
 func (w *walk) lacks(before uint64) {
 	if w.next < before {
-		w.problem("replica %s lacks the messages %d to %d", w.name, w.next, before-1)
-		w.lacking[w.name] += before - w.next
+		w.holes = append(w.holes, hole{w.name, w.next, before - 1})
 		w.next = before
 	}
 }
@@ -327,6 +333,30 @@ func (w *walk) noEntry(ctx context.Context, m *Stored) error {
 		w.problem("this copy lacks message %d, the record %s", m.Sequence, q.QueryID)
 	case index >= w.index:
 		w.problem("this copy has record %d under the id %s, and message %d came before it", index, q.QueryID, m.Sequence)
+	}
+	return nil
+}
+
+// judgeHoles asks the replicas once more what they lack: a server finds that out when it reads its files. The engine may have let another
+// replica answer than the one that was asked, as NATS does. So a hole is the fault of those that say that they lack messages.
+func (v *verification) judgeHoles(ctx context.Context) (err error) {
+	r := v.report
+	if r.Log, err = Check(ctx, v.log); err != nil {
+		return err
+	}
+	missing := map[string]uint64{}
+	for _, d := range r.Log.Damaged {
+		v.problem("replica %s lacks %d of the messages between its bounds %d and %d", d.Name, d.Missing, d.First, d.Last)
+		missing[d.Name] = d.Missing
+	}
+	for _, h := range v.holes {
+		switch {
+		case missing[h.replica] > 0:
+			v.problem("replica %s lacks the messages %d to %d", h.replica, h.first, h.last)
+			v.lacking[h.replica] += h.last - h.first + 1
+		case len(missing) == 0:
+			v.open("a read of replica %s did not bring the messages %d to %d, and no replica says that it lacks any; verify again", h.replica, h.first, h.last)
+		}
 	}
 	return nil
 }

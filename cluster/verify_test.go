@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -142,6 +143,21 @@ func TestVerifyComparesTheHeads(t *testing.T) {
 	wantProblem(t, verified(t, l, a.DB), "node c has other records than this copy")
 }
 
+// elsewhere is a log of which one replica is answered for by one that lacks a message.
+type elsewhere struct {
+	cluster.Log
+	replica string
+	lacks   uint64
+}
+
+func (e elsewhere) Read(ctx context.Context, replica string, from uint64, most int) ([]cluster.Stored, error) {
+	ms, err := e.Log.Read(ctx, replica, from, most)
+	if replica == e.replica {
+		ms = slices.DeleteFunc(ms, func(m cluster.Stored) bool { return m.Sequence == e.lacks })
+	}
+	return ms, err
+}
+
 func TestVerifySaysWhatItCouldNotFindOut(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -154,6 +170,17 @@ func TestVerifySaysWhatItCouldNotFindOut(t *testing.T) {
 		l.SetDown("r1", true)
 		r := verified(t, l, a.DB)
 		if r.Damaged() || !r.Unproven() || !strings.Contains(strings.Join(r.Open, "\n"), "replica r1 does not answer") {
+			t.Errorf("%v, %v", r.Problems, r.Open)
+		}
+		l.Heal("r1")
+		// What is read from r3 comes from another replica, which lacks a message.
+		r = verified(t, elsewhere{l, "r3", 3}, a.DB)
+		if r.Damaged() || !strings.Contains(strings.Join(r.Open, "\n"), "a read of replica r3 did not bring the messages 3 to 3, and no replica says that it lacks any") {
+			t.Errorf("%v, %v", r.Problems, r.Open)
+		}
+		// If one says so, it is that one that has answered.
+		l.Lack("r1", 3)
+		if r = verified(t, elsewhere{l, "r3", 3}, a.DB); len(r.Log.Damaged) != 1 || r.Log.Damaged[0].Name != "r1" || len(r.Open) > 0 {
 			t.Errorf("%v, %v", r.Problems, r.Open)
 		}
 		l.Heal("r1")
