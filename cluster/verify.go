@@ -215,7 +215,6 @@ func (v *verification) replica(ctx context.Context, replica Replica) error {
 		empty = 0
 		for i := range ms {
 			if ms[i].Sequence > v.report.Applied {
-				ms = ms[:i]
 				w.lacks(v.report.Applied + 1)
 				break
 			}
