@@ -89,6 +89,8 @@ type Log struct {
 	replicas map[string]*nats.Conn // by the name of the server
 	proven   map[string]bool       // servers that were found to sync each write, see prove
 	failing  time.Time             // since when no request was answered; zero when the last one was
+	seen     uint64                // the greatest number that was read
+	behind   time.Time             // since when the stream is said to end before it; zero when it does not
 	closed   bool
 }
 
@@ -285,6 +287,11 @@ func (l *Log) Read(ctx context.Context, replica string, from uint64, most int) (
 		}
 		switch status := msg.Header.Get("Status"); {
 		case len(msg.Data) == 0 && (status == "204" || status == "404"):
+			if len(got) > 0 {
+				l.mu.Lock()
+				l.seen = max(l.seen, got[len(got)-1].Sequence)
+				l.mu.Unlock()
+			}
 			return got, nil
 		case len(msg.Data) == 0 && status != "":
 			return nil, fmt.Errorf("read %s: %s %s", l.name(), status, msg.Header.Get("Description"))
@@ -377,8 +384,26 @@ func (l *Log) Bounds(ctx context.Context) (cluster.Bounds, error) {
 	if err != nil {
 		return cluster.Bounds{}, err
 	}
-	return boundsOf(info.State.FirstSeq, info.State.LastSeq, info.State.Msgs), nil
+	b := boundsOf(info.State.FirstSeq, info.State.LastSeq, info.State.Msgs)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if b.Last >= l.seen {
+		l.behind = time.Time{}
+		return b, nil
+	}
+	// A server that led, was paused or cut off, and does not know yet that another one leads, says what it had. So a stream that has lost
+	// messages is believed to have done so when it says so for some time.
+	if l.behind.IsZero() {
+		l.behind = time.Now()
+	}
+	if time.Since(l.behind) < staleFor {
+		return cluster.Bounds{}, fmt.Errorf("%s: the server that leads says that it ends with message %d, and message %d was read: another one may lead by now", l.name(), b.Last, l.seen)
+	}
+	return b, nil
 }
+
+// staleFor is for how long a server may answer that does not know that it does not lead any more.
+const staleFor = 30 * time.Second
 
 func boundsOf(first, last, n uint64) cluster.Bounds {
 	if n == 0 {
