@@ -41,6 +41,9 @@ type Stats struct {
 	// Follows is the log that the store follows, "" if it has a journal of its own. Then Applied is the number of the last message that
 	// SQLite has (its table store has the next one), and the other offsets, the lag, segments and bytes of the journal are 0 and mean nothing.
 	Follows string `json:"follows,omitempty"`
+	// Heads are what the nodes of a cluster have said about their copies, by their names. It is nil unless a node of a cluster has the
+	// store open in this process.
+	Heads []NodeHead `json:"heads,omitempty"`
 	// JournalAway says why the journal was not read; "" when it was. Then the values that only the journal tells are 0
 	// and mean nothing: the offsets except Applied, the lag, segments and bytes, writer and backlog.
 	JournalAway string `json:"journal_away,omitempty"`
@@ -78,6 +81,19 @@ type Stats struct {
 
 	// Inbox is how the inbox is, nil when there is none.
 	Inbox *InboxState `json:"-"`
+}
+
+// A NodeHead is what a node of a cluster has said about its copy of the log, as another node has compared it.
+type NodeHead struct {
+	Node    string      `json:"node"`              // its name
+	Size    uint64      `json:"size"`              // records
+	Differs *IndexRange `json:"differs,omitempty"` // where the first record is that is another one; nil if all are the same
+}
+
+// An IndexRange is a range of indexes of records, both ends included.
+type IndexRange struct {
+	From uint64 `json:"from"`
+	To   uint64 `json:"to"`
 }
 
 // VerifyOptions say how thorough Verify is.

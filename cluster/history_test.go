@@ -342,6 +342,11 @@ func (h *history) check() {
 			h.t.Fatalf("node %d: %v", i, err)
 		}
 		h.checkNode(ctx, i, n, v)
+		for _, s := range n.Heads() {
+			if s.Differs != nil {
+				h.t.Errorf("node %d finds that the head %+v differs: %v", i, s.Head, s.Differs)
+			}
+		}
 	}
 	for _, c := range h.told {
 		at, stored := v.at[c.id]

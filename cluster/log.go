@@ -9,6 +9,7 @@ import (
 	"github.com/zeebo/blake3"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/tree"
 )
 
 // A Log is an ordered list of messages on several replicas. Its methods may be called from several goroutines.
@@ -39,6 +40,16 @@ type Log interface {
 	Info(ctx context.Context) (Info, error)
 }
 
+// An Exchange is a Log over which nodes read each other's trees. So a node whose head differs from another one's can find the first
+// record that differs. A Log need not be one.
+type Exchange interface {
+	// ServeTree answers those who read the tree of the node with this name, until stop is called.
+	ServeTree(node string, tiles tree.TileReader) (stop func(), err error)
+
+	// TreeOf returns the tree of a node, as that node answers. Its ReadTile fails when ctx ends, or when nobody answers.
+	TreeOf(ctx context.Context, node string) tree.TileReader
+}
+
 // ErrRefused says that a log does not take a message: it is too large, or the log is full. Nothing of it is stored.
 var ErrRefused = errors.New("the log refuses the message")
 
@@ -50,6 +61,8 @@ const (
 	Record Kind = ""
 	// Barrier is the kind of a message that takes a number in the log and is no record.
 	Barrier Kind = "barrier"
+	// HeadKind is the kind of a message with a [Head]. It takes a number in the log and is no record.
+	HeadKind Kind = "head"
 )
 
 // A Message is what a node gives to the log.
@@ -69,10 +82,12 @@ func NewRecord(id audit.QueryID, raw []byte) Message {
 func NewBarrier(id string) Message { return Message{ID: id, Kind: Barrier, Sum: sumOf(nil)} }
 
 // Intact reports whether the message is as its publisher made it, as far as it shows that itself. The hash is that of the payload. The
-// kind is not hashed: but only a barrier has no payload.
+// kind is not hashed: but only a barrier has no payload, and only a head begins like one.
 func (m *Message) Intact() bool {
 	switch {
-	case m.Kind != Record && m.Kind != Barrier, (m.Kind == Barrier) != (len(m.Payload) == 0):
+	case m.Kind != Record && m.Kind != Barrier && m.Kind != HeadKind, (m.Kind == Barrier) != (len(m.Payload) == 0):
+		return false
+	case (m.Kind == HeadKind) != isHead(m.Payload):
 		return false
 	}
 	return m.Sum == sumOf(m.Payload)

@@ -26,9 +26,14 @@ type Options struct {
 	// Batch is how many messages it reads at a time; 1,000 if 0.
 	Batch int
 	// Doubt is for how long the log must say that it ends before the node's last message until the node believes it (ErrRewound);
-	// 30 seconds if 0. A server that was just started says so until it has read what it has and has heard from the others.
+	// 30 seconds if 0. A server that was just started says so until it has read what it has and has heard from the others, and so does
+	// one that led, was paused or cut off, and does not know yet that another one leads.
 	// Meanwhile the node applies nothing, and puts wait.
 	Doubt time.Duration
+	// Name is what the node calls itself in its heads. No two nodes have the same one. If it is "", it is the host with the folder.
+	Name string
+	// Heads is how often the node publishes its head, if it has new records; a minute if 0, never if less.
+	Heads time.Duration
 }
 
 func (o Options) withDefaults() Options {
@@ -46,6 +51,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Doubt <= 0 {
 		o.Doubt = 30 * time.Second
+	}
+	if o.Heads == 0 {
+		o.Heads = time.Minute
 	}
 	return o
 }
@@ -76,6 +84,8 @@ type Node struct {
 	closed   bool
 	replicas []string
 
+	heads headBook
+
 	kick    chan struct{} // holds one token when the node should read at once
 	quit    context.Context
 	quitNow context.CancelFunc
@@ -105,6 +115,14 @@ func open(ctx context.Context, dir string, log Log, o Options) (*Node, error) {
 	if len(info.Unproven) > 0 && !o.Unproven {
 		return nil, &UnprovenError{Log: info.Name, Reasons: info.Unproven}
 	}
+	if o.Name == "" {
+		if o.Name, err = nameOf(dir); err != nil {
+			return nil, err
+		}
+	}
+	if err := checkName(o.Name); err != nil {
+		return nil, err
+	}
 	origin := audit.Origin{
 		Log: info.Name, ID: originID(info), StoreID: info.StoreID, Unit: info.Unit, Unproven: len(info.Unproven) > 0,
 	}
@@ -125,6 +143,8 @@ func open(ctx context.Context, dir string, log Log, o Options) (*Node, error) {
 	}
 	n.running.Go(n.reader.run)
 	n.running.Go(n.watch)
+	n.running.Go(n.publishHeads)
+	n.serveTree()
 	return n, nil
 }
 
@@ -134,13 +154,7 @@ func originID(info Info) string { return info.Created.UTC().Format(time.RFC3339N
 func (n *Node) setReplicas(info Info) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.replicas = n.replicas[:0:0]
-	for _, r := range info.Replicas {
-		n.replicas = append(n.replicas, r.Name)
-	}
-	if len(n.replicas) == 0 {
-		n.replicas = []string{""}
-	}
+	n.replicas = replicaNames(info)
 }
 
 // Close ends the node, after the puts that are under way have ended or their contexts have. Then it closes its copy.
@@ -156,6 +170,7 @@ func (n *Node) Close() error {
 	n.announce(func() {})
 	n.puts.Wait()
 	n.running.Wait()
+	n.heads.serving.Wait()
 	return n.copy.Close()
 }
 
@@ -340,13 +355,19 @@ func (n *Node) sameLog(ctx context.Context) error {
 	if err != nil || !ok || at < b.First {
 		return err
 	}
-	for _, replica := range n.replicas {
-		got, err := n.log.Read(ctx, replica, at, 1)
+	return sameMessage(ctx, n.log, n.info, n.replicas, at, raw)
+}
+
+// sameMessage returns an ErrRewound if the log has another message under a number than the record that a copy has of it. A replica that
+// lacks the message or has altered it says nothing.
+func sameMessage(ctx context.Context, log Log, info Info, replicas []string, at uint64, raw []byte) error {
+	for _, replica := range replicas {
+		got, err := log.Read(ctx, replica, at, 1)
 		if err != nil || len(got) == 0 || got[0].Sequence != at || !got[0].Intact() {
 			continue // the reader says so, if no other replica has it
 		}
 		if string(got[0].Payload) != string(raw) {
-			return fmt.Errorf("%s: %w: message %d is another one than the newest record of this node", n.info.Name, ErrRewound, at)
+			return fmt.Errorf("%s: %w: message %d is another one than the newest record of this node", info.Name, ErrRewound, at)
 		}
 		return nil
 	}
@@ -367,14 +388,25 @@ func (d *doubt) believes(err error, while time.Duration) bool {
 	return time.Since(d.since) >= while
 }
 
-// within returns ErrRewound or ErrTrimmed if the copy cannot go on in a log with these bounds.
-func (n *Node) within(b Bounds) error {
-	cursor := n.copy.Cursor()
+func replicaNames(info Info) (names []string) {
+	for _, r := range info.Replicas {
+		names = append(names, r.Name)
+	}
+	if len(names) == 0 {
+		names = []string{""}
+	}
+	return names
+}
+
+func (n *Node) within(b Bounds) error { return within(n.info.Name, n.copy.Cursor(), b) }
+
+// within returns ErrRewound or ErrTrimmed if a copy with this cursor cannot go on in a log with these bounds.
+func within(log string, cursor uint64, b Bounds) error {
 	switch {
 	case b.Last < cursor:
-		return fmt.Errorf("%s: %w: it ends with message %d, and this node has it up to %d", n.info.Name, ErrRewound, b.Last, cursor)
+		return fmt.Errorf("%s: %w: it ends with message %d, and this node has it up to %d", log, ErrRewound, b.Last, cursor)
 	case b.First > cursor+1:
-		return fmt.Errorf("%s: %w: it begins with message %d, and this node has it up to %d; give the node a copy of another node's store", n.info.Name, ErrTrimmed, b.First, cursor)
+		return fmt.Errorf("%s: %w: it begins with message %d, and this node has it up to %d; give the node a copy of another node's store", log, ErrTrimmed, b.First, cursor)
 	}
 	return nil
 }

@@ -243,7 +243,7 @@ func (r *reader) apply(ms []Stored, refuse string) error {
 	n := r.node
 	batch := make([]audit.Message, len(ms))
 	for i, m := range ms {
-		batch[i] = audit.Message{Sequence: m.Sequence, Payload: m.Payload, Barrier: m.Kind == Barrier, Refuse: refuse}
+		batch[i] = audit.Message{Sequence: m.Sequence, Payload: m.Payload, Barrier: m.Kind != Record, Refuse: refuse}
 	}
 	// A transaction may take longer than a read: the copy checkpoints, or waits for a shell.
 	outcomes, err := n.copy.Apply(n.quit, batch)
@@ -252,6 +252,7 @@ func (r *reader) apply(ms []Stored, refuse string) error {
 		last := ms[len(ms)-1]
 		r.last = &last
 		r.blamed, r.altered, r.empty, r.short = nil, false, 0, doubt{}
+		n.compareHeads(ms, outcomes) // before anybody who waits for a head is told that it was read
 		n.foundAll(ms, outcomes)
 		r.resume()
 	}

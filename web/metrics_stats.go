@@ -21,6 +21,8 @@ var (
 	descSegments     = statsDesc("journal_segments", "Files of the journal.")
 	descSQLite       = statsDesc("sqlite_file_bytes", "Bytes of SQLite's database.")
 	descSQLiteWAL    = statsDesc("sqlite_wal_file_bytes", "Bytes of SQLite's own log.")
+	descNodes        = statsDesc("cluster_nodes", "Nodes whose head was compared with this store.")
+	descNodesDiffer  = statsDesc("cluster_nodes_differ", "Nodes that have other records than this store, as their heads say.")
 	descLogSigned    = statsDesc("log_signed_records", "Records that the newest checkpoint covers.")
 	descLogSignedAt  = statsDesc("log_signed_timestamp_seconds", "When the newest checkpoint was signed, as Unix time; missing while nothing is signed.")
 	descLogProblem   = statsDesc("log_problem", "1 when the log cannot be signed.")
@@ -31,7 +33,7 @@ var (
 // Describe implements prometheus.Collector.
 func (c *statsCollector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descAgents, descRejected, descJournal, descSegments, descSQLite, descSQLiteWAL,
-		descLogSigned, descLogSignedAt, descLogProblem, descLogUnsigned, descPlacesFailed} {
+		descNodes, descNodesDiffer, descLogSigned, descLogSignedAt, descLogProblem, descLogUnsigned, descPlacesFailed} {
 		to <- d
 	}
 }
@@ -56,6 +58,16 @@ func (c *statsCollector) Collect(to chan<- prometheus.Metric) {
 	gauge(descSegments, float64(st.Segments))
 	gauge(descSQLite, float64(st.SQLiteBytes))
 	gauge(descSQLiteWAL, float64(st.SQLiteWAL))
+	if st.Heads != nil {
+		differ := 0
+		for _, h := range st.Heads {
+			if h.Differs != nil {
+				differ++
+			}
+		}
+		gauge(descNodes, float64(len(st.Heads)))
+		gauge(descNodesDiffer, float64(differ))
+	}
 	if st.Log == nil {
 		return
 	}

@@ -40,6 +40,8 @@ type Stats struct {
 	JournalAway string `json:"-"`
 	// Follows is the log that the store follows, nil if it has a journal. Then Applied is the number of a message.
 	Follows *string `json:"follows,omitempty"`
+	// Heads are those of the nodes of a cluster, nil unless one of them answers.
+	Heads []audit.NodeHead `json:"heads,omitempty"`
 }
 
 // Inbox is what can be seen of the journal of spans that have not become records yet.
@@ -56,7 +58,7 @@ func StatsOf(s *audit.Stats) *Stats {
 		Dir: s.Dir, StoreID: s.StoreID, TimeUnit: s.TimeUnit, Audits: s.Audits, Agents: s.Agents, Contributions: s.Contributions,
 		Rejected: s.Rejected, Oldest: s.Oldest, Newest: s.Newest, RecentPerSecond: s.RecentPerSecond,
 		SQLiteBytes: s.SQLiteBytes, SQLiteWAL: s.SQLiteWAL, JournalDir: s.JournalDir, Retention: s.Retention, Applied: s.Applied,
-		JournalAway: s.JournalAway,
+		JournalAway: s.JournalAway, Heads: s.Heads,
 	}
 	if s.Log != nil {
 		v.Log = LogOf(s.Log, s.Audits)

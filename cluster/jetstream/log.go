@@ -11,7 +11,9 @@
 // [Init] makes it. Its servers must sync each write: with their default, a power cut at all of them loses minutes of acknowledged
 // messages. [Log.Info] asks each server, through the system account.
 //
-// A replica is read by a connection to its own server: a server answers a direct get from its own replica, if that takes part.
+// A replica is read by a connection to its own server. But the server lets any replica answer a direct get, by chance (found with
+// nats-server 2.15.3): what comes may be that of another replica. So a replica that lacks messages is named by what its server counts
+// ([Log.Info]), and not by what was read.
 package jetstream
 
 import (
@@ -86,6 +88,7 @@ type Log struct {
 	mu       sync.Mutex
 	replicas map[string]*nats.Conn // by the name of the server
 	proven   map[string]bool       // servers that were found to sync each write, see prove
+	failing  time.Time             // since when no request was answered; zero when the last one was
 	closed   bool
 }
 
@@ -150,6 +153,7 @@ func (l *Log) streamInfo(ctx context.Context) (*jetstream.StreamInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.opts.Timeout)
 	defer cancel()
 	s, err := l.js.Stream(ctx, l.opts.Stream)
+	l.answered(err == nil || errors.Is(err, jetstream.ErrStreamNotFound))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", l.name(), err)
 	}
@@ -177,8 +181,32 @@ func (l *Log) Append(ctx context.Context, ms []cluster.Message) []cluster.Append
 		case <-ctx.Done():
 			done[i].Err = ctx.Err()
 		}
+		l.answered(done[i].Err == nil)
 	}
 	return done
+}
+
+// switchAfter is for how long nothing is answered before another server is asked.
+const switchAfter = 5 * time.Second
+
+// answered notes whether a request was answered. A server that is cut off from the others keeps its clients, and answers nothing that
+// needs a majority. So another one is asked then.
+func (l *Log) answered(ok bool) {
+	l.mu.Lock()
+	now := time.Now()
+	elsewhere := false
+	switch {
+	case ok:
+		l.failing = time.Time{}
+	case l.failing.IsZero():
+		l.failing = now
+	case now.Sub(l.failing) >= switchAfter:
+		l.failing, elsewhere = now, true
+	}
+	l.mu.Unlock()
+	if elsewhere {
+		l.conn.ForceReconnect() // an error says that it reconnects already, or was closed
+	}
 }
 
 func (l *Log) publish(m cluster.Message) (jetstream.PubAckFuture, error) {

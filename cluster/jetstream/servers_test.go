@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -23,8 +24,12 @@ import (
 const serverEnv = "AUDITSQL_TEST_NATS"
 
 func TestMain(m *testing.M) {
-	if arg := os.Getenv(serverEnv); arg != "" {
-		if err := beServer(arg); err != nil {
+	for env, be := range map[string]func(string) error{serverEnv: beServer, bootstrapEnv: beBootstrap} {
+		arg := os.Getenv(env)
+		if arg == "" {
+			continue
+		}
+		if err := be(arg); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -35,12 +40,13 @@ func TestMain(m *testing.M) {
 
 // serverSpec says which server the test binary becomes. All addresses are of this machine alone.
 type serverSpec struct {
-	Name    string
-	Dir     string
-	Client  int
-	Cluster int   // 0: it is in no cluster
-	Routes  []int // ports of the other servers
-	Default bool  // it syncs when NATS does by default, and not each write
+	Name      string
+	Dir       string
+	Client    int
+	Cluster   int   // 0: it is in no cluster
+	Routes    []int // ports of the other servers, or of what leads to them
+	Advertise int   // the port that it tells the other servers; 0: that of Cluster
+	Default   bool  // it syncs when NATS does by default, and not each write
 }
 
 // beServer is a server until it is killed.
@@ -70,7 +76,11 @@ no_auth_user: audit
 		for _, r := range spec.Routes {
 			routes = append(routes, fmt.Sprintf("nats://127.0.0.1:%d", r))
 		}
-		fmt.Fprintf(&conf, "cluster { name: C, listen: 127.0.0.1:%d, routes: [%s] }\n", spec.Cluster, strings.Join(routes, ", "))
+		told := spec.Cluster
+		if spec.Advertise != 0 {
+			told = spec.Advertise
+		}
+		fmt.Fprintf(&conf, "cluster { name: C, listen: 127.0.0.1:%d, cluster_advertise: \"127.0.0.1:%d\", routes: [%s] }\n", spec.Cluster, told, strings.Join(routes, ", "))
 	}
 	name := filepath.Join(spec.Dir, "server.conf")
 	if err := os.MkdirAll(spec.Dir, 0o700); err != nil {
@@ -89,6 +99,12 @@ no_auth_user: audit
 		return err
 	}
 	s.Start()
+	end := make(chan os.Signal, 1)
+	signal.Notify(end, syscall.SIGTERM)
+	go func() {
+		<-end
+		s.Shutdown()
+	}()
 	s.WaitForShutdown()
 	return nil
 }
@@ -169,6 +185,17 @@ func (c *servers) kill(i int) {
 		cmd.Wait()
 		c.running[i] = nil
 	}
+}
+
+// stop ends a server in order: it writes down what it has.
+func (c *servers) stop(i int) {
+	c.t.Helper()
+	cmd := c.running[i]
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		c.t.Fatal(err)
+	}
+	cmd.Wait()
+	c.running[i] = nil
 }
 
 // pause stops a server, which keeps its connections, until resume.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/cluster"
+	"github.com/auditsql/auditsql/tree"
 )
 
 // Window is for how long the log remembers the ID of a message.
@@ -43,7 +44,8 @@ type Log struct {
 	trimmed  []cluster.Stored // what Trim has removed
 	seen     map[string]seen
 	replicas []*replica
-	seeming  *uint64        // what it says is its last message, see Seem
+	seeming  *uint64 // what it says is its last message, see Seem
+	trees    map[string]tree.TileReader
 	late     sync.WaitGroup // messages that are delivered once more
 	ctx      context.Context
 	stop     context.CancelFunc
@@ -66,7 +68,7 @@ type replica struct {
 
 // New returns an empty log with so many replicas, which are called r1, r2, and so on.
 func New(replicas int) *Log {
-	l := &Log{first: 1, seen: map[string]seen{}}
+	l := &Log{first: 1, seen: map[string]seen{}, trees: map[string]tree.TileReader{}}
 	l.ctx, l.stop = context.WithCancel(context.Background())
 	l.info = cluster.Info{Name: "memory", StoreID: "00112233445566778899aabbccddeeff", Created: time.Now(), Unit: audit.Milliseconds, MaxPayload: MaxPayload}
 	for i := range replicas {
@@ -244,6 +246,42 @@ func (l *Log) Info(ctx context.Context) (cluster.Info, error) {
 		info.Replicas = append(info.Replicas, about)
 	}
 	return info, nil
+}
+
+// ServeTree implements cluster.Exchange.
+func (l *Log) ServeTree(node string, tiles tree.TileReader) (stop func(), err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.trees[node] = tiles
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.trees, node)
+	}, nil
+}
+
+// TreeOf implements cluster.Exchange.
+func (l *Log) TreeOf(ctx context.Context, node string) tree.TileReader {
+	return remoteTree{ctx, l, node}
+}
+
+type remoteTree struct {
+	ctx  context.Context
+	log  *Log
+	node string
+}
+
+func (r remoteTree) ReadTile(t tree.Tile) ([]byte, error) {
+	r.log.mu.Lock()
+	tiles := r.log.trees[r.node]
+	r.log.mu.Unlock()
+	if tiles == nil {
+		return nil, fmt.Errorf("node %s does not answer", r.node)
+	}
+	if err := r.ctx.Err(); err != nil {
+		return nil, err
+	}
+	return tiles.ReadTile(t)
 }
 
 // All returns the messages that were ever added to the log and not cut from it, those that were trimmed included.

@@ -123,6 +123,8 @@ AUDITSQL_NATS_SYSTEM that of one of the system account.`,
 	root.AddCommand(a.serveCommand())
 	root.AddCommand(a.putCommand())
 	root.AddCommand(a.importCommand())
+	root.AddCommand(a.verifyCommand())
+	root.AddCommand(a.bootstrapCommand())
 	return root
 }
 
