@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -86,6 +87,14 @@ func TestATailThatIsKilledMissesNothing(t *testing.T) {
 		}
 		if err := p.Process.Kill(); err != nil {
 			t.Fatal(err)
+		}
+		// One that begins with a record a second time may be killed when it has handed over more than two.
+		more, err := io.ReadAll(p.answers)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(more)) {
+			seen[strings.TrimSpace(line)] = true
 		}
 		_ = p.Wait()
 	}
