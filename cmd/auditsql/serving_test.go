@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 // document returns the text of a file of docs.
@@ -123,9 +124,16 @@ func TestTheMetricsOfTheGuide(t *testing.T) {
 	if _, said, code := auditsql("-d", dir, "log", "sign"); code != exitDone {
 		t.Fatal(said)
 	}
-	status, text := s.ask(t, token, http.MethodGet, "/metrics", nil)
-	if status != http.StatusOK {
-		t.Fatalf("status %d: %s", status, text)
+	// A checkpoint is delivered after it was signed, and a kind of delivery is counted from the first one on.
+	var text string
+	for begun := time.Now(); !strings.Contains(text, "\nauditsql_log_deliveries_total{"); {
+		status, now := s.ask(t, token, http.MethodGet, "/metrics", nil)
+		if status != http.StatusOK {
+			t.Fatalf("status %d: %s", status, now)
+		}
+		if text = now; time.Since(begun) > time.Minute {
+			t.Fatalf("nothing was delivered: %s", text)
+		}
 	}
 	has := map[string]bool{}
 	for _, m := range regexp.MustCompile(`(?m)^([a-z0-9_]+)[ {]`).FindAllStringSubmatch(text, -1) {
