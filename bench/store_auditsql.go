@@ -164,7 +164,7 @@ func openSignedStore(s settings) (_ store, err error) {
 		return nil, err
 	}
 	file := filepath.Join(key, "log.key")
-	if err := os.WriteFile(file, []byte(private), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(private+"\n"), 0o600); err != nil {
 		return nil, err
 	}
 	a, err := openWith(s, audit.WithSigner(audit.LogOptions{Key: file, Every: time.Second}))
