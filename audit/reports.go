@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/auditsql/auditsql/evidence"
@@ -90,10 +91,19 @@ type NodeHead struct {
 	Differs *IndexRange `json:"differs,omitempty"` // where the first record is that is another one; nil if all are the same
 }
 
-// An IndexRange is a range of indexes of records, both ends included.
+// An IndexRange says where the records of two nodes differ: the index of the first one that differs is at least From and at most To. It
+// is known when both are the same.
 type IndexRange struct {
 	From uint64 `json:"from"`
 	To   uint64 `json:"to"`
+}
+
+// String says which record differs first.
+func (r *IndexRange) String() string {
+	if r.From == r.To {
+		return fmt.Sprintf("record %d is the first one that differs", r.From)
+	}
+	return fmt.Sprintf("the first record that differs is one of %d to %d", r.From, r.To)
 }
 
 // VerifyOptions say how thorough Verify is.

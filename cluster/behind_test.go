@@ -10,7 +10,7 @@ import (
 	"github.com/auditsql/auditsql/cluster"
 )
 
-// A node says how far it is behind, and shows on request what another node has acknowledged.
+// A node says how many messages of the log it lacks, and shows on request what another node has acknowledged.
 func TestANodeThatIsBehind(t *testing.T) {
 	t.Parallel()
 	l := newLog(t)

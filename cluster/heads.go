@@ -22,20 +22,8 @@ type HeadState struct {
 	Differs *Difference `json:"differs,omitempty"`
 }
 
-// A Difference says where the copies of two nodes differ: the index of the first record that differs is at least From and at most To. It
-// is known when both are the same.
-type Difference struct {
-	From uint64 `json:"from"`
-	To   uint64 `json:"to"`
-}
-
-// String says which record differs first.
-func (d *Difference) String() string {
-	if d.From == d.To {
-		return fmt.Sprintf("record %d is the first one that differs", d.From)
-	}
-	return fmt.Sprintf("the first record that differs is one of %d to %d", d.From, d.To)
-}
+// A Difference says where the copies of two nodes differ.
+type Difference = audit.IndexRange
 
 // maxHeads is of how many nodes a node keeps the head. Whoever may write to the log may use any name.
 const maxHeads = 256
@@ -81,11 +69,7 @@ func (n *Node) Stats(ctx context.Context) (audit.Stats, error) {
 	}
 	s.Heads = []audit.NodeHead{}
 	for _, h := range n.Heads() {
-		head := audit.NodeHead{Node: h.Node, Size: h.Size}
-		if h.Differs != nil {
-			head.Differs = &audit.IndexRange{From: h.Differs.From, To: h.Differs.To}
-		}
-		s.Heads = append(s.Heads, head)
+		s.Heads = append(s.Heads, audit.NodeHead{Node: h.Node, Size: h.Size, Differs: h.Differs})
 	}
 	return s, nil
 }
@@ -275,7 +259,7 @@ func (n *Node) locate(h Head) {
 	n.heads.mu.Lock()
 	defer n.heads.mu.Unlock()
 	if s := n.heads.states[h.Node]; s != nil && s.Differs != nil {
-		*s.Differs = Difference{index, index}
+		*s.Differs = Difference{From: index, To: index}
 	}
 }
 

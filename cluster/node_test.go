@@ -523,9 +523,8 @@ func TestLostAnswers(t *testing.T) {
 	}
 }
 
-// Servers that were just started say for a while that the log ends earlier than it does. A node that runs, and one that is opened, wait
-// for them, and go on. They stop when the log says nothing else.
-func TestALogThatSeemsToEndEarlier(t *testing.T) {
+// inBubble runs a test by the fake clock, with a folder of its own and a log in memory that has three replicas.
+func inBubble(t *testing.T, test func(t *testing.T, dir string, l *memlog.Log)) {
 	synctest.Test(t, func(t *testing.T) {
 		dir, err := os.MkdirTemp("", "node-")
 		if err != nil {
@@ -534,6 +533,14 @@ func TestALogThatSeemsToEndEarlier(t *testing.T) {
 		defer os.RemoveAll(dir)
 		l := memlog.New(3)
 		defer l.Close()
+		test(t, dir, l)
+	})
+}
+
+// Servers that were just started say for a while that the log ends earlier than it does. A node that runs, and one that is opened, wait
+// for them, and go on. They stop when the log says nothing else.
+func TestALogThatSeemsToEndEarlier(t *testing.T) {
+	inBubble(t, func(t *testing.T, dir string, l *memlog.Log) {
 		refill(l, 0, 10)
 		open := func(name string) (*cluster.Node, error) {
 			return cluster.Open(t.Context(), filepath.Join(dir, name), l, cluster.Options{})
@@ -581,14 +588,7 @@ func TestALogThatSeemsToEndEarlier(t *testing.T) {
 
 // A put whose context ends first is undecided, and can be given again.
 func TestAnUndecidedPut(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		dir, err := os.MkdirTemp("", "node-")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer os.RemoveAll(dir)
-		l := memlog.New(3)
-		defer l.Close()
+	inBubble(t, func(t *testing.T, dir string, l *memlog.Log) {
 		lost := true
 		l.Fate = func(cluster.Message) memlog.Fate { return memlog.Fate{AckLost: lost} }
 		for _, r := range []string{"r1", "r2", "r3"} {

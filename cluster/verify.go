@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -363,7 +364,7 @@ func (v *verification) judgeHoles(ctx context.Context) (err error) {
 // judgeAltered tells damage from a message that was published with a hash that does not fit: that one is the same on a majority.
 func (v *verification) judgeAltered() {
 	all := len(v.report.Log.Info.Replicas)
-	for _, seq := range sortedKeys(v.altered) {
+	for _, seq := range slices.Sorted(maps.Keys(v.altered)) {
 		for _, names := range v.altered[seq] {
 			if len(names) <= all/2 {
 				v.problem("message %d is not what its publisher has hashed on replica %s", seq, strings.Join(names, ", "))
@@ -398,7 +399,7 @@ func (v *verification) damaged() {
 func (v *verification) compareHeads(ctx context.Context) error {
 	states := map[string]*HeadState{}
 	same := map[string]uint64{}
-	for _, seq := range sortedKeys(v.heads) {
+	for _, seq := range slices.Sorted(maps.Keys(v.heads)) {
 		h := v.heads[seq]
 		if s := states[h.Node]; s != nil && s.Differs != nil {
 			continue // the first one that differs says more than those that follow it
@@ -412,11 +413,11 @@ func (v *verification) compareHeads(ctx context.Context) error {
 			same[h.Node] = h.Size
 		}
 	}
-	for _, name := range sortedKeys(states) {
+	for _, name := range slices.Sorted(maps.Keys(states)) {
 		s := states[name]
 		if s.Differs != nil {
 			if index, err := locate(ctx, v.log, v.db, s.Head); err == nil {
-				s.Differs = &Difference{index, index}
+				s.Differs = &Difference{From: index, To: index}
 			} else {
 				v.report.Notes = append(v.report.Notes, fmt.Sprintf("node %s: its tree cannot be read, so the first record that differs is not known exactly: %v", name, err))
 			}
@@ -425,15 +426,6 @@ func (v *verification) compareHeads(ctx context.Context) error {
 		v.report.Heads = append(v.report.Heads, *s)
 	}
 	return nil
-}
-
-func sortedKeys[K interface{ ~string | ~uint64 }, V any](m map[K]V) []K {
-	var keys []K
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }
 
 func appendNew(list []string, s string) []string {

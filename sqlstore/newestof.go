@@ -3,7 +3,6 @@ package sqlstore
 import (
 	"context"
 	"database/sql/driver"
-	"slices"
 )
 
 // NewestOf returns the timestamp from which on a filter selects its newest records, n or more of them, and how many these are: all
@@ -12,7 +11,7 @@ import (
 func (db *DB) NewestOf(ctx context.Context, f Filter, n int) (from, records int64, ok bool, err error) {
 	selected := func() (from string, where clause) {
 		p := f.path()
-		return p.from, and(slices.Concat(p.equal, p.span.of(p.first), p.conditions))
+		return p.from, p.where()
 	}
 	f.ByAdmission = false
 	index, where := selected()

@@ -241,6 +241,9 @@ type path struct {
 	conditions []clause
 }
 
+// where selects the stretch of the path, and of that what the rest of the filter selects.
+func (p *path) where() clause { return and(slices.Concat(p.equal, p.span.of(p.first), p.conditions)) }
+
 // selective reports whether the filter has conditions that the stretch of the path does not say.
 func (p *path) selective() bool { return len(p.conditions) > 0 }
 

@@ -5,7 +5,6 @@ import (
 	"database/sql/driver"
 	"errors"
 	"math"
-	"slices"
 )
 
 // Activity is some records of one agent that are close in time.
@@ -408,7 +407,7 @@ func (db *DB) extentOf(ctx context.Context, f *Filter) (from, to int64, ok bool,
 	g := *f
 	g.ByAdmission = false
 	p := g.path()
-	where := and(slices.Concat(p.equal, p.span.of(p.first), p.conditions))
+	where := p.where()
 	end := func(order string) string {
 		return `(SELECT a.timestamp FROM ` + p.from + ` WHERE ` + where.sql + ` ORDER BY a.timestamp` + order + ` LIMIT 1)`
 	}

@@ -1,6 +1,6 @@
 // Package web serves a store over HTTP: an API for programs, and pages for people.
 //
-//	db, err := audit.Open(dir, audit.WithReads(audit.Applied))
+//	db, err := audit.Open(dir)
 //	server := web.Handler(db, web.Options{Tokens: tokens, Hosts: []string{"audit.example.com"}})
 //	http.Handle("/", server)
 //	…

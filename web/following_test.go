@@ -12,7 +12,7 @@ import (
 	"github.com/auditsql/auditsql/web"
 )
 
-// A logFollower is a store that says how far it is behind a log.
+// A logFollower is a store that says how many messages of a log it lacks.
 type logFollower struct {
 	*fake
 	behind uint64
@@ -32,7 +32,7 @@ func serveFollower(t *testing.T, f *logFollower) *rig {
 	return serveStore(t, f)
 }
 
-// A server of a store that follows a log says how far the store is behind, and is not ready when that is far, or when the log is silent.
+// A server of a store that follows a log says how many messages the store lacks, and is not ready when these are many, or when the log is silent.
 func TestHowFarAFollowerIs(t *testing.T) {
 	r := serveFollower(t, &logFollower{fake: &fake{}, behind: 3})
 	if got := r.get("/readyz"); got != `{"ready":true,"writes":true,"behind":3}`+"\n" {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/auditsql/auditsql/evidence"
 	"github.com/auditsql/auditsql/evidence/bundle"
+	"github.com/auditsql/auditsql/internal/importing"
 	"github.com/auditsql/auditsql/internal/tui"
 )
 
@@ -24,7 +25,7 @@ func readSmall(ctx context.Context, name string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	b, err := readAll(ctx, f, longestText)
+	b, err := importing.ReadAll(ctx, f, longestText)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
@@ -33,7 +34,7 @@ func readSmall(ctx context.Context, name string) ([]byte, error) {
 
 // openEvidence opens a file to read. Opening a pipe that has no other end does not keep an interrupt waiting.
 func openEvidence(ctx context.Context, name string) (*os.File, error) {
-	return uninterrupted(ctx, func() (*os.File, error) { return os.Open(name) })
+	return importing.Uninterrupted(ctx, func() (*os.File, error) { return os.Open(name) })
 }
 
 // record checks one record and its proof.
@@ -111,7 +112,7 @@ func (w *watched) Read(p []byte) (int, error) {
 	if w.ctx.Err() != nil {
 		return 0, context.Cause(w.ctx)
 	}
-	n, err := uninterrupted(w.ctx, func() (int, error) { return w.in.Read(p) })
+	n, err := importing.Uninterrupted(w.ctx, func() (int, error) { return w.in.Read(p) })
 	w.n += int64(n)
 	w.bar.At(w.n, "checking")
 	return n, err

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/importing"
 )
 
 // A command never writes to a file that it reads, nor to a file of a store. Files are compared by what they are, not by
@@ -132,7 +133,7 @@ func (a *app) createOutputFile(ctx context.Context, flag, name string, force boo
 	if err := a.checkOutputFile(flag, name, force, inputs); err != nil {
 		return nil, err
 	}
-	f, err = uninterrupted(ctx, func() (*os.File, error) { return os.OpenFile(name, os.O_WRONLY, 0) })
+	f, err = importing.Uninterrupted(ctx, func() (*os.File, error) { return os.OpenFile(name, os.O_WRONLY, 0) })
 	if err != nil {
 		return nil, err
 	}

@@ -303,10 +303,13 @@ func partly(im *importing.Importer) error {
 func (a *app) openImport(ctx context.Context, backlog int, o *importOptions) (db recordIntake, signing func() (end func() error), err error) {
 	if o.dryRun {
 		db, err := a.openRehearsal(ctx)
-		return db, func() func() error { return func() error { return nil } }, err
+		return db, signsNothing, err
 	}
 	return a.openSigned(ctx, backlog, o)
 }
+
+// signsNothing is the signing of an import that signs nothing meanwhile.
+func signsNothing() (end func() error) { return func() error { return nil } }
 
 // openSigned is openImport for records that are stored.
 func (a *app) openSigned(ctx context.Context, backlog int, o *importOptions) (db intake, signing func() (end func() error), err error) {
@@ -322,7 +325,7 @@ func (a *app) openSigned(ctx context.Context, backlog int, o *importOptions) (db
 	if db.served() && o.every.Duration > 0 {
 		return db, func() func() error { return signMeanwhile(ctx, db, o.every.Duration) }, nil
 	}
-	return db, func() func() error { return func() error { return nil } }, nil
+	return db, signsNothing, nil
 }
 
 // closeIntake closes a store, and shows that bringing the rest into SQLite takes time. A server does that for itself.
@@ -388,7 +391,7 @@ func (a *app) openInputs(ctx context.Context, names []string) ([]input, int64, e
 			total = -1
 			continue
 		}
-		f, err := uninterrupted(ctx, func() (*os.File, error) { return os.Open(name) })
+		f, err := importing.Uninterrupted(ctx, func() (*os.File, error) { return os.Open(name) })
 		if err != nil {
 			return inputs, 0, err
 		}

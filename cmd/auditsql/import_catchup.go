@@ -11,6 +11,7 @@ import (
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/audit/ingest"
+	"github.com/auditsql/auditsql/internal/importing"
 	"github.com/auditsql/auditsql/internal/tui"
 )
 
@@ -37,7 +38,7 @@ func (a *app) catchUp(ctx context.Context, names []string) error {
 	bar := a.progress("comparing", about.Size(), true)
 	report, err := audit.CatchUp(ctx, a.dir, audit.CatchUpOptions{
 		Open: func() (io.ReadCloser, error) {
-			file, err := uninterrupted(ctx, func() (*os.File, error) { return os.Open(name) })
+			file, err := importing.Uninterrupted(ctx, func() (*os.File, error) { return os.Open(name) })
 			if err != nil {
 				return nil, err
 			}

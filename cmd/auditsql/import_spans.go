@@ -76,7 +76,7 @@ func (o *spanOptions) check(cmd *cobra.Command) error {
 func (o *spanOptions) mapping(ctx context.Context) (*otlp.Mapping, error) {
 	m := otlp.DefaultMap()
 	if o.file != "" {
-		text, err := uninterrupted(ctx, func() ([]byte, error) { return os.ReadFile(o.file) })
+		text, err := importing.Uninterrupted(ctx, func() ([]byte, error) { return os.ReadFile(o.file) })
 		if err != nil {
 			return nil, err
 		}
@@ -283,7 +283,7 @@ type interruptible struct {
 }
 
 func (i interruptible) Read(p []byte) (int, error) {
-	text, err := uninterrupted(i.ctx, func() ([]byte, error) {
+	text, err := importing.Uninterrupted(i.ctx, func() ([]byte, error) {
 		// The read may go on after this call has returned, so it has memory of its own.
 		b := make([]byte, len(p))
 		n, err := i.in.Read(b)

@@ -203,7 +203,7 @@ func (a *app) importLabels(ctx context.Context, file string) ([]audit.Label, err
 				return nil, err
 			}
 		}
-		input, err = uninterrupted(ctx, func() ([]byte, error) { return os.ReadFile(file) })
+		input, err = importing.Uninterrupted(ctx, func() ([]byte, error) { return os.ReadFile(file) })
 	}
 	if err != nil {
 		return nil, err

@@ -166,8 +166,7 @@ func (a *app) openServed(ctx context.Context, o *serveOptions, logger *slog.Logg
 	if a.readOnly {
 		return a.openReader(ctx)
 	}
-	return a.openExisting(ctx, audit.WithLogger(logger), audit.WithMetrics(m.Store()), audit.WithSignEvery(o.signEvery.Duration),
-		audit.WithReads(audit.Applied))
+	return a.openExisting(ctx, audit.WithLogger(logger), audit.WithMetrics(m.Store()), audit.WithSignEvery(o.signEvery.Duration))
 }
 
 // maxFuture is how far after now a timestamp may lie, as packages web and receive have it.

@@ -15,6 +15,7 @@ import (
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/internal/deliver"
 	"github.com/auditsql/auditsql/internal/durable"
+	"github.com/auditsql/auditsql/internal/importing"
 	"github.com/auditsql/auditsql/internal/show"
 )
 
@@ -286,7 +287,7 @@ func (o *tailOptions) readState(ctx context.Context, a *app) error {
 	if store := a.storeAround(o.state); store != "" {
 		return trying(usage("--state %s lies in %s, which belongs to a store alone", o.state, store), "another folder")
 	}
-	text, err := uninterrupted(ctx, func() ([]byte, error) { return os.ReadFile(o.state) })
+	text, err := importing.Uninterrupted(ctx, func() ([]byte, error) { return os.ReadFile(o.state) })
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil

@@ -65,7 +65,7 @@ and not that of the disk.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if dir == "" {
-				return usageError{errors.New("-d names no folder")}
+				return errNoFolder
 			}
 			if err := a.dev(cmd.Context(), dir, restart); err != nil {
 				return fmt.Errorf("dev: %w", err)

@@ -27,7 +27,7 @@ began.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if dir == "" {
-				return usageError{errors.New("-d names no folder")}
+				return errNoFolder
 			}
 			o, err := a.options()
 			if err != nil {

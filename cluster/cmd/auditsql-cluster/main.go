@@ -133,6 +133,9 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
+// errNoFolder refuses an empty -d.
+var errNoFolder = usageError{errors.New("-d names no folder")}
+
 // quietError ends the run with a code, after everything was printed.
 type quietError struct{ code int }
 

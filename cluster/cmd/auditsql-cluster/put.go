@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"time"
 
@@ -143,7 +142,7 @@ records from flags, and works on the folder while serve has it.`,
 // putting checks what put and import share.
 func (a *app) putting(o *putOptions) (jetstream.Options, error) {
 	if o.dir == "" {
-		return jetstream.Options{}, usageError{errors.New("-d names no folder")}
+		return jetstream.Options{}, errNoFolder
 	}
 	return a.options()
 }
@@ -162,9 +161,12 @@ func wrapped(command string, err error) error {
 }
 
 func (a *app) put(ctx context.Context, connect jetstream.Options, o *putOptions) error {
-	text, err := readAll(ctx, a.in, ingest.LongestLine)
+	text, err := importing.ReadAll(ctx, a.in, ingest.LongestLine)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("standard input: %w", err)
 	}
 	if len(bytes.TrimSpace(text)) == 0 {
 		return errors.New("standard input is empty")
@@ -210,28 +212,6 @@ func (a *app) putOne(ctx context.Context, db target, q *audit.QueryAudit, o *put
 // note prints on standard error what is good to know.
 func (a *app) note(format string, args ...any) {
 	fmt.Fprintf(a.err, "note: %s\n", legible.Text(fmt.Sprintf(format, args...)))
-}
-
-// readAll reads at most so many bytes, until ctx ends. A read that is under way then goes on until the process ends.
-func readAll(ctx context.Context, in io.Reader, most int64) ([]byte, error) {
-	type outcome struct {
-		text []byte
-		err  error
-	}
-	done := make(chan outcome, 1)
-	go func() {
-		text, err := io.ReadAll(io.LimitReader(in, most+1))
-		if err == nil && int64(len(text)) > most {
-			err = fmt.Errorf("standard input: longer than %d MiB", most>>20)
-		}
-		done <- outcome{text, err}
-	}()
-	select {
-	case got := <-done:
-		return got.text, got.err
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
 }
 
 // importOptions are the flags of import.

@@ -66,7 +66,7 @@ answered with outcome-open: it may be stored, and sending it again is safe.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.dir == "" {
-				return usageError{errors.New("-d names no folder")}
+				return errNoFolder
 			}
 			if err := refused(o.Flags.Check(cmd)); err != nil {
 				return err
@@ -142,7 +142,7 @@ func (a *app) startNode(ctx context.Context, connect jetstream.Options, o *serve
 	n.node, err = cluster.Open(ctx, o.dir, n.log, cluster.Options{
 		Unproven: o.unproven, Logger: logger,
 		Store: []audit.Option{
-			audit.WithLogger(logger), audit.WithMetrics(metrics.Store()), audit.WithReads(audit.Applied), audit.WithCreatedBy("auditsql-cluster " + version()),
+			audit.WithLogger(logger), audit.WithMetrics(metrics.Store()), audit.WithCreatedBy("auditsql-cluster " + version()),
 		},
 	})
 	if err != nil {
@@ -170,7 +170,7 @@ func (n *servedNode) end() error {
 	return err
 }
 
-// A node is served as a store on one machine is, and its server says how far it is behind.
+// A node is served as a store on one machine is, and its server says how many messages of the log it lacks.
 var (
 	_ serving.Store = (*cluster.Node)(nil)
 	_ web.Following = (*cluster.Node)(nil)

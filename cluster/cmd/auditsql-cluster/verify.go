@@ -35,7 +35,7 @@ proven that the stream keeps what it acknowledges, 5 damage.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if dir == "" {
-				return usageError{errors.New("-d names no folder")}
+				return errNoFolder
 			}
 			o, err := a.options()
 			if err != nil {
