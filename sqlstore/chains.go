@@ -12,8 +12,8 @@ import (
 )
 
 // Chains of answers: what one record gave as its result is evidence of another record. A walk follows them from some evidence
-// to the records that have it, from their results to the records that have these as evidence, and so on. It is made of one
-// query, numberIndex.usesOf, for the results of a whole step at a time.
+// to the records that have it, from their results to the records that have these as evidence, and so on. It is made of two
+// queries, for the results of a whole step at a time: lookUp finds their numbers, and numberIndex.usesOf the records that have these.
 
 // ChainOptions say how far a walk along chains goes.
 type ChainOptions struct {
@@ -172,37 +172,79 @@ func (s *chainStep) level() []*Reached {
 	return level
 }
 
-// run finds the uses.
+// run finds the uses, for a part of the hashes after the other.
 func (s *chainStep) run(ctx context.Context, x *numberIndex) error {
-	query, z := x.usesOf(), &s.w.db.sizes
-	for after := int64(-1); len(s.uses) > 0 && s.inTime(); {
-		part := s.uses[:min(len(s.uses), z.chainHashes)]
-		hashes := make([]*[32]byte, len(part))
-		for i := range part {
-			hashes[i] = &part[i].hash
-		}
-		list, err := listOf(hashes)
+	for uses := range slices.Chunk(s.uses, s.w.db.sizes.chainHashes) {
+		numbers, err := s.numbers(ctx, uses)
 		if err != nil {
 			return err
 		}
+		if err := s.read(ctx, x, uses, numbers); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// usedNumber is a number of the hash of a use.
+type usedNumber struct {
+	use int // its place
+	number
+}
+
+// numbers finds the numbers of the hashes of uses, in the order of the uses. Nearly all of the time of a large walk goes here, since
+// each hash is looked up in each generation. So it reads a few generations at a time, and looks at the clock in between.
+func (s *chainStep) numbers(ctx context.Context, uses []chainUse) (found []usedNumber, err error) {
+	sorted := make([]int, len(uses))
+	for i := range sorted {
+		sorted[i] = i
+	}
+	slices.SortFunc(sorted, func(i, j int) int { return bytes.Compare(uses[i].hash[:], uses[j].hash[:]) })
+	hashes := make([]*[32]byte, len(uses))
+	for place, i := range sorted {
+		hashes[place] = &uses[i].hash
+	}
+	db := s.w.db
+	newest := generationOf(s.w.end - 1)
+	stretch := int64(max(1, db.sizes.chainLookups/len(uses)))
+	for from := int64(0); from <= newest && s.inTime(); from += stretch {
+		to := min(newest, from+stretch-1)
+		err := db.lookUp(ctx, hashes, from, &to, func(place int, n number) { found = append(found, usedNumber{sorted[place], n}) })
+		if err != nil {
+			return nil, err
+		}
+	}
+	slices.SortStableFunc(found, func(a, b usedNumber) int { return cmp.Compare(a.use, b.use) })
+	return found, nil
+}
+
+// read reads the records that have the evidence with the numbers.
+func (s *chainStep) read(ctx context.Context, x *numberIndex, uses []chainUse, numbers []usedNumber) error {
+	query, z := x.usesOf(), &s.w.db.sizes
+	for after := int64(-1); len(numbers) > 0 && s.inTime(); {
+		part := numbers[:min(len(numbers), z.chainHashes)]
+		ids := make([]int64, len(part))
+		for i := range part {
+			ids[i] = part[i].id
+		}
 		rows, key := 0, int64(0)
-		args := []any{generationOf(s.w.end - 1), list, after, s.w.end, z.chainRows}
-		err = s.w.db.readers.each(ctx, query, args, func(row []driver.Value) bool {
+		args := []any{listOfNumbers(ids), after, s.w.end, z.chainRows}
+		err := s.w.db.readers.each(ctx, query, args, func(row []driver.Value) bool {
 			rows++
 			key, after = integer(row[0]), integer(row[1])
 			if s.w.rows++; s.w.rows%clockEvery == 0 && !s.inTime() {
 				return false
 			}
-			return s.take(&part[key], row)
+			return s.take(&uses[part[key].use], row)
 		})
 		if err != nil {
 			return err
 		}
 		if rows == z.chainRows { // perhaps there are more rows: go on after the last one
-			s.uses = s.uses[key:]
+			numbers = numbers[key:]
 			continue
 		}
-		s.uses, after = s.uses[len(part):], -1
+		numbers, after = numbers[len(part):], -1
 	}
 	return nil
 }

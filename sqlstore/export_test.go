@@ -51,7 +51,9 @@ func (db *DB) ShrinkRollup(page, corrections int) {
 }
 
 // ShrinkChains makes a walk along chains read in short queries.
-func (db *DB) ShrinkChains(hashes, rows int) { db.sizes.chainHashes, db.sizes.chainRows = hashes, rows }
+func (db *DB) ShrinkChains(hashes, rows, lookups int) {
+	db.sizes.chainHashes, db.sizes.chainRows, db.sizes.chainLookups = hashes, rows, lookups
+}
 
 // Ahead works on the values of a sequence as the counts do.
 func Ahead[T, R any](ctx context.Context, values iter.Seq2[T, error], work func(context.Context, T) (R, error), take func(T, R) bool) error {

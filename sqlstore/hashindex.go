@@ -158,13 +158,13 @@ func (x *numberIndex) tally() string {
 		FROM hash h INDEXED BY hash_by_hex WHERE h.generation = ?`
 }
 
-// usesOf is a query for the records that have some evidence of this kind. The values to bind are the newest generation, a JSON list of
-// hashes, an index, another one, and a limit. Of the first hash it finds records after the first index alone, and of
-// all hashes records before the second one. A row is the place of the hash in the list, and what identifies the record: hash by hash, and of
-// each hash in the order of admission.
+// usesOf is a query for the records that have some evidence of this kind. The values to bind are a JSON list of numbers, an index,
+// another one, and a limit. Of the first number it finds records after the first index alone, and of all numbers records before the
+// second one. A row is the place of the number in the list, and what identifies the record: number by number, and of each number in
+// the order of admission.
 func (x *numberIndex) usesOf() string {
-	return generationsTo + `SELECT j.key, a.idx, a.timestamp, e.query_id, a.agent, ` + hexOfNumber(`a.result`) + ` FROM json_each(?) j CROSS JOIN ` + x.hashed("c") +
-		` CROSS JOIN audit a` + withEntry + ` WHERE h.generation = gen.n AND h.hex = j.value AND c.` + x.column + ` = h.id
+	return `SELECT j.key, a.idx, a.timestamp, e.query_id, a.agent, ` + hexOfNumber(`a.result`) + ` FROM json_each(?) j CROSS JOIN ` + x.named("c") +
+		` CROSS JOIN audit a` + withEntry + ` WHERE c.` + x.column + ` = j.value
 		AND c.audit > CASE j.key WHEN 0 THEN ? ELSE -1 END AND c.audit < ? AND a.idx = c.audit LIMIT ?`
 }
 
@@ -187,6 +187,11 @@ func (n numbers) list(hashes ...*[32]byte) string {
 			all = append(all, n.id)
 		}
 	}
+	return listOfNumbers(all)
+}
+
+// listOfNumbers writes numbers as a list for json_each.
+func listOfNumbers(all []int64) string {
 	b, err := json.Marshal(all)
 	if err != nil {
 		return "[]" // no: integers can be written
@@ -196,7 +201,6 @@ func (n numbers) list(hashes ...*[32]byte) string {
 
 // numbersOf returns the numbers of hashes as of now. It visits each generation once for each hash.
 func (db *DB) numbersOf(ctx context.Context, hashes []*[32]byte) (numbers, error) {
-	const query = generations + `SELECT h.id, h.generation, h.hex FROM json_each(?) j CROSS JOIN ` + fromHash + ` WHERE h.generation = gen.n AND h.hex = j.value`
 	found := make(numbers, len(hashes))
 	var each []*[32]byte // once
 	for _, h := range hashes {
@@ -204,17 +208,30 @@ func (db *DB) numbersOf(ctx context.Context, hashes []*[32]byte) (numbers, error
 			found[*h], each = nil, append(each, h)
 		}
 	}
-	list, err := listOf(each)
-	if err != nil {
-		return nil, err
-	}
-	err = db.readers.each(ctx, query, []any{list}, all(func(row []driver.Value) {
-		text, _ := row[2].(string)
-		if h, ok := hashOf(text); ok {
-			found[h] = append(found[h], number{integer(row[0]), integer(row[1])})
-		}
-	}))
+	err := db.lookUp(ctx, each, 0, nil, func(place int, n number) { found[*each[place]] = append(found[*each[place]], n) })
 	return found, err
+}
+
+// lookUp finds the numbers of hashes in the generations from one to another, which is that of the newest record if it is nil. It
+// calls found with the place of the hash in the list, generation by generation.
+//
+// Hashes that are in ascending order are looked up in the order of the index, so each of its pages is read once.
+func (db *DB) lookUp(ctx context.Context, hashes []*[32]byte, from int64, to *int64, found func(place int, n number)) error {
+	const query = `WITH RECURSIVE
+		gen (n) AS (SELECT ?1 UNION ALL SELECT n + 1 FROM gen WHERE n < coalesce(?2, (SELECT max(idx) >> 14 FROM audit))),
+		wanted (place, hex) AS MATERIALIZED (SELECT key, value FROM json_each(?3))
+		SELECT w.place, h.id, h.generation FROM gen CROSS JOIN wanted w CROSS JOIN hash h INDEXED BY hash_by_hex WHERE h.generation = gen.n AND h.hex = w.hex`
+	list, err := listOf(hashes)
+	if err != nil {
+		return err
+	}
+	var last any
+	if to != nil {
+		last = *to
+	}
+	return db.readers.each(ctx, query, []any{from, last, list}, all(func(row []driver.Value) {
+		found(int(integer(row[0])), number{integer(row[1]), integer(row[2])})
+	}))
 }
 
 // listOf writes hashes as a list for json_each.

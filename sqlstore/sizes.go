@@ -43,27 +43,29 @@ type sizes struct {
 	keys int
 
 	// chainHashes is for how many hashes one query of a walk along chains looks, at most, and chainRows how many rows it reads. Then
-	// the query ends, so that no read transaction is long.
-	chainHashes, chainRows int
+	// the query ends, so that no read transaction is long. For the same reason a query that looks up hashes does so
+	// chainLookups times, at most, unless they are more hashes than that in one generation.
+	chainHashes, chainRows, chainLookups int
 }
 
 func defaultSizes() sizes {
 	return sizes{
-		pageBytes:   4 << 20,
-		selectPage:  256,
-		lookup:      1 << 13,
-		few:         128,
-		minStretch:  512,
-		maxStretch:  8192,
-		ties:        1 << 18,
-		hashes:      1 << 18,
-		reindexPage: 4096,
-		treePart:    20_000,
-		treeBytes:   64 << 20,
-		rollupPage:  8192,
-		corrections: 100_000,
-		keys:        1 << 20,
-		chainHashes: 256,
-		chainRows:   4096,
+		pageBytes:    4 << 20,
+		selectPage:   256,
+		lookup:       1 << 13,
+		few:          128,
+		minStretch:   512,
+		maxStretch:   8192,
+		ties:         1 << 18,
+		hashes:       1 << 18,
+		reindexPage:  4096,
+		treePart:     20_000,
+		treeBytes:    64 << 20,
+		rollupPage:   8192,
+		corrections:  100_000,
+		keys:         1 << 20,
+		chainHashes:  4096,
+		chainRows:    4096,
+		chainLookups: 1 << 13,
 	}
 }
