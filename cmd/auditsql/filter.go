@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -41,7 +42,7 @@ func (f *filterFlags) register(a *app, cmd *cobra.Command, except ...string) {
 		default:
 			// Also where one value alone is allowed: package ask refuses a second one, and no flag is overwritten by a later one
 			// without a word.
-			flags.StringArray(p.Name, nil, p.About)
+			flags.Var(new(textsFlag), p.Name, p.About)
 		}
 		if propose := a.completeFilter(&p); propose != nil {
 			_ = cmd.RegisterFlagCompletionFunc(p.Name, propose)
@@ -85,7 +86,18 @@ func (f *filterFlags) values() map[string][]string {
 	return values
 }
 
-// given are the values that a flag was given. (GetStringArray takes one empty text for none.)
+// textsFlag is a flag that may be given several times. Its default is no text. (That of pflag writes the default as CSV when it is
+// registered. For all filters of all commands this took a quarter of the time of a short command.)
+type textsFlag []string
+
+func (t *textsFlag) String() string              { return strings.Join(*t, ",") }
+func (t *textsFlag) Set(text string) error       { *t = append(*t, text); return nil }
+func (t *textsFlag) Type() string                { return "stringArray" }
+func (t *textsFlag) Append(text string) error    { return t.Set(text) }
+func (t *textsFlag) Replace(list []string) error { *t = list; return nil }
+func (t *textsFlag) GetSlice() []string          { return *t }
+
+// given are the values that a flag was given.
 func given(flag *pflag.Flag) []string {
 	if list, ok := flag.Value.(pflag.SliceValue); ok {
 		return list.GetSlice()

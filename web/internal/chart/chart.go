@@ -17,6 +17,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/auditsql/auditsql/web/internal/phrase"
 )
@@ -24,13 +25,15 @@ import (
 //go:embed chart.html
 var files embed.FS
 
-var templates = template.Must(template.New("").Funcs(template.FuncMap{
-	"href": func(a phrase.Address) string { return string(a) },
-}).ParseFS(files, "chart.html"))
+var templates = sync.OnceValue(func() *template.Template { // when the first picture is drawn
+	return template.Must(template.New("").Funcs(template.FuncMap{
+		"href": func(a phrase.Address) string { return string(a) },
+	}).ParseFS(files, "chart.html"))
+})
 
 func draw(name string, picture any) (template.HTML, error) {
 	var b strings.Builder
-	err := templates.ExecuteTemplate(&b, name, picture)
+	err := templates().ExecuteTemplate(&b, name, picture)
 	return template.HTML(b.String()), err
 }
 

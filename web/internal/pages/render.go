@@ -7,6 +7,7 @@ import (
 	"html/template"
 	"io"
 	"math"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -17,24 +18,27 @@ import (
 //go:embed *.html
 var files embed.FS
 
-var templates = template.Must(template.New("").Funcs(template.FuncMap{
-	// href is the only way by which a value gets into a link. Anything but an address is an error.
-	"href":    func(a phrase.Address) string { return string(a) },
-	"legible": legible.Visible,
-	"lines":   lines,
-	"took":    took,
-	"grouped": func(n uint64) string { return grouped(fmt.Sprint(n)) },
-	"style":   func() phrase.Address { return StyleSheet },
-	"script":  func() phrase.Address { return Script },
-	"icon":    func() phrase.Address { return Icon },
-	"nested":  func(level int, s Section) nested { return nested{level, s} },
-	"deeper":  func(n int) int { return n + 1 },
-	"nav":     func() []entry { return navigation },
-	"keys":    func() []key { return keys },
-	"parts":   partsOf,
-	"part":    partOf,
-	"rows":    rowsOf,
-}).ParseFS(files, "*.html"))
+// They are parsed when the first page is shown: every command of a program that has the pages would wait for them otherwise.
+var templates = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("").Funcs(template.FuncMap{
+		// href is the only way by which a value gets into a link. Anything but an address is an error.
+		"href":    func(a phrase.Address) string { return string(a) },
+		"legible": legible.Visible,
+		"lines":   lines,
+		"took":    took,
+		"grouped": func(n uint64) string { return grouped(fmt.Sprint(n)) },
+		"style":   func() phrase.Address { return StyleSheet },
+		"script":  func() phrase.Address { return Script },
+		"icon":    func() phrase.Address { return Icon },
+		"nested":  func(level int, s Section) nested { return nested{level, s} },
+		"deeper":  func(n int) int { return n + 1 },
+		"nav":     func() []entry { return navigation },
+		"keys":    func() []key { return keys },
+		"parts":   partsOf,
+		"part":    partOf,
+		"rows":    rowsOf,
+	}).ParseFS(files, "*.html"))
+})
 
 type nested struct {
 	Level int
@@ -105,7 +109,7 @@ func Cut(s string, most int) string {
 // render writes nothing when the template fails: half a page would look like a whole one.
 func render(w io.Writer, name string, data any) error {
 	var b bytes.Buffer
-	if err := templates.ExecuteTemplate(&b, name, data); err != nil {
+	if err := templates().ExecuteTemplate(&b, name, data); err != nil {
 		return fmt.Errorf("page: %w", err)
 	}
 	_, err := w.Write(b.Bytes())
