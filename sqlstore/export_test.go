@@ -8,7 +8,7 @@ import (
 // ShrinkSelect makes Select read in small pages, and look up few records.
 func (db *DB) ShrinkSelect(page, lookup, stretch int) {
 	z := &db.sizes
-	z.selectPage, z.lookup, z.minStretch, z.maxStretch = page, lookup, stretch, 2*stretch
+	z.selectPage, z.lookup, z.minStretch, z.maxStretch, z.lookAfter = page, lookup, stretch, 2*stretch, stretch
 }
 
 // ShrinkTies makes Select sort few places of records of one timestamp at a time.
@@ -58,4 +58,31 @@ func (db *DB) ShrinkChains(hashes, rows, lookups int) {
 // Ahead works on the values of a sequence as the counts do.
 func Ahead[T, R any](ctx context.Context, values iter.Seq2[T, error], work func(context.Context, T) (R, error), take func(T, R) bool) error {
 	return ahead(ctx, values, work, take)
+}
+
+// Passed is how many rows of an index by time a Select passes for a filter with a limit, until it has all records or reads the rest
+// by the evidence.
+func Passed(t interface {
+	Context() context.Context
+	Fatal(...any)
+}, db *DB, f Filter) int {
+	if err := db.resolve(t.Context(), &f); err != nil {
+		t.Fatal(err)
+	}
+	s := newSelection(db, &f, toRead)
+	if done, err := s.prepare(t.Context()); err != nil || done != doWalk {
+		t.Fatal("no walk: ", done, err)
+	}
+	order := newTimeOrder(s)
+	for n := 0; n < f.Limit; {
+		page, err := order.page(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if page == nil {
+			break
+		}
+		n += len(page)
+	}
+	return order.w.looked
 }

@@ -19,6 +19,9 @@ type sizes struct {
 	// minStretch and maxStretch bound how many rows a walk looks at in one read transaction.
 	minStretch, maxStretch int
 
+	// lookAfter is how many rows a walk passes before it is compared with the way by the evidence, see uses.go.
+	lookAfter int
+
 	// ties is how many places of records of one timestamp are sorted in memory at a time.
 	ties int
 
@@ -56,6 +59,7 @@ func defaultSizes() sizes {
 		few:          128,
 		minStretch:   512,
 		maxStretch:   8192,
+		lookAfter:    1 << 15,
 		ties:         1 << 18,
 		hashes:       1 << 18,
 		reindexPage:  4096,

@@ -13,6 +13,8 @@ import (
 //
 //	few records of a timestamp   they are held back until a record of another timestamp follows, and sorted
 //	more than pages hold         their ids are read first and sorted, and then the records in that order
+//
+// When the walk passes many records, and the question is about evidence that fewer have, the rest is read by the evidence: see uses.go.
 type timeOrder struct {
 	s *selection
 	w *walker
@@ -24,14 +26,22 @@ type timeOrder struct {
 	tied pager // reads the records of timestamp at, if there are many
 	at   int64
 	done bool
+
+	last *auditRow // that was returned
+	met  int       // how many records the walk has met
+	look int       // after how many rows it is compared with the way by the evidence
+	rest pager     // reads the rest by the evidence
 }
 
 func newTimeOrder(s *selection) *timeOrder {
-	return &timeOrder{s: s, w: newWalk(s), left: s.q.Limit}
+	return &timeOrder{s: s, w: newWalk(s), left: s.q.Limit, last: s.q.After.row(), look: s.db.sizes.lookAfter}
 }
 
 // page is a pager.
 func (t *timeOrder) page(ctx context.Context) ([]auditRow, error) {
+	if t.rest != nil {
+		return t.rest(ctx)
+	}
 	for !t.done {
 		if t.tied != nil {
 			page, err := t.tied(ctx)
@@ -40,6 +50,13 @@ func (t *timeOrder) page(ctx context.Context) ([]auditRow, error) {
 			}
 			t.tied = nil
 			t.w.after(t.at)
+		}
+		shorter, err := t.byEvidence(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if shorter {
+			return t.rest(ctx)
 		}
 		if t.left > 0 {
 			t.w.most = t.left + 1 // one more shows whether the records of the last timestamp are complete
@@ -55,6 +72,7 @@ func (t *timeOrder) page(ctx context.Context) ([]auditRow, error) {
 		for i := range page {
 			t.bytes += len(page[i].Value)
 		}
+		t.met += len(page)
 		t.held = append(t.held, page...)
 		last := len(t.held) - 1
 		if last < 0 {
@@ -87,8 +105,11 @@ func (t *timeOrder) complete(n int) []auditRow {
 	return t.out(page)
 }
 
-// out counts records that are returned. It returns an empty page for none, since nil would be the end.
+// out counts records that are returned, and remembers the last. It returns an empty page for none, since nil would be the end.
 func (t *timeOrder) out(page []auditRow) []auditRow {
+	if n := len(page); n > 0 {
+		t.last = &auditRow{Idx: page[n-1].Idx, Timestamp: page[n-1].Timestamp, QueryID: page[n-1].QueryID}
+	}
 	if t.left > 0 {
 		t.left = max(t.left-len(page), 1)
 	}

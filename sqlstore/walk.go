@@ -18,11 +18,12 @@ type walker struct {
 	placed     bool // the places of the records are wanted too
 	byTime     bool // the path is in the order of time
 
-	cut   bool      // the last page was cut
-	limit int       // by admission, matching records that are still wanted; 0: all
-	most  int       // by time, how many records the next page should have; 0: any number
-	at    *auditRow // the last row looked at, or the place to begin after; nil: the beginning
-	done  bool
+	cut    bool      // the last page was cut
+	limit  int       // by admission, matching records that are still wanted; 0: all
+	most   int       // by time, how many records the next page should have; 0: any number
+	looked int       // how many rows the stretches had that were read to their ends
+	at     *auditRow // the last row looked at, or the place to begin after; nil: the beginning
+	done   bool
 }
 
 func newWalk(s *selection) *walker {
@@ -156,6 +157,7 @@ func (w *walker) page(ctx context.Context) ([]auditRow, error) {
 			w.limit -= len(page) // which are fewer than were wanted
 		}
 		w.at = edge
+		w.looked += w.stretch
 		w.stretch = min(2*w.stretch, w.db.sizes.maxStretch)
 	default:
 		w.done = true

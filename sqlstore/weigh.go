@@ -27,12 +27,9 @@ func (s *selection) weigh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	e, most := s.q.evidence(), passed/passedPerUse
-	x := e.index()
-	query := `SELECT count(*) FROM (SELECT 1 FROM ` + x.listed("c") + ` WHERE ` + x.matchListed("c") + ` LIMIT ?)`
-	return first(ctx, s.db.readers, query, []any{s.q.numbers.list(e.Hash), most + 1}, func(row []driver.Value) {
-		s.stats.rare = integer(row[0]) <= most
-	})
+	uses, err := s.uses(ctx, passed/passedPerUse)
+	s.stats.rare = uses <= passed/passedPerUse
+	return err
 }
 
 // recordsIn returns how many records the filter's agent, or everybody, has in a time, more or less: the quarters of an hour at its

@@ -1,6 +1,6 @@
 package main
 
-// growthMutants are about the short lists that are read by the rows of kv alone.
+// growthMutants are about the short lists that are read by the rows of kv alone, and about lists of evidence that is far away.
 var growthMutants = []mutant{
 	{"the comparison of a record with the timestamp of the index", "sqlstore/heading.go",
 		" && h.Timestamp == r.Timestamp", "",
@@ -29,4 +29,19 @@ var growthMutants = []mutant{
 	{"the lists of a writer that need no entries", "audit/finish.go",
 		"		Heading: headingOf,\n", "",
 		"audit", "^TestAShortListNeedsNoEntries$", nil},
+	{"the record after which the evidence is read on", "sqlstore/uses.go",
+		"t.s.firstUses(ctx, t.last, t.left)", "t.s.firstUses(ctx, t.s.q.After.row(), t.left)",
+		"sqlstore", "^TestEvidenceThatIsFarAway$", nil},
+	{"the end of a walk that meets nothing", "sqlstore/uses.go",
+		" && int64(t.met)*sparse >= looked*uses/all:", " && looked >= 0:",
+		"sqlstore", "^TestEvidenceThatIsFarAway$", nil},
+	{"a record that has the evidence twice", "sqlstore/uses.go",
+		"		found = slices.CompactFunc(found, func(a, b auditRow) bool { return a.Idx == b.Idx })\n", "",
+		"sqlstore", "^TestEvidenceThatIsFarAway$", nil},
+	{"the whole filter of a list of evidence", "sqlstore/uses.go",
+		"		where = and(s.q.conditions())\n", "",
+		"sqlstore", "^TestEvidenceThatIsFarAway$", nil},
+	{"the record after which a page of evidence goes on", "sqlstore/uses.go",
+		"		numbers = numbers[key:]\n", "		numbers = numbers[key:]\n		last = -1\n",
+		"sqlstore", "^TestEvidenceThatIsFarAway$", []string{"-test.timeout", "30s"}},
 }

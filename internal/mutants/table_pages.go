@@ -12,7 +12,7 @@ var pageMutants = []mutant{
 		"<pre class=\"stored\" tabindex=\"0\" aria-label=\"{{.Label}}\"><code><bdi>{{lines .Text}}</bdi>", "<pre class=\"stored\" tabindex=\"0\" aria-label=\"{{.Label}}\"><code><bdi>{{.Text}}</bdi>",
 		"web/internal/pages", "^TestRenderKeepsStoredTextApart$", nil},
 	{"the page that is sent as a whole or not at all", "web/internal/pages/render.go",
-		"	if err := templates.ExecuteTemplate(&b, name, data); err != nil {", "	if err := templates.ExecuteTemplate(io.MultiWriter(&b, w), name, data); err != nil {",
+		"	if err := templates().ExecuteTemplate(&b, name, data); err != nil {", "	if err := templates().ExecuteTemplate(io.MultiWriter(&b, w), name, data); err != nil {",
 		"web/internal/pages", "^TestRenderWritesAllOrNothing$", nil},
 	{"the refusal of an address that is no path", "web/internal/phrase/phrase.go",
 		"	if !strings.HasPrefix(path, \"/\") || strings.HasPrefix(path, \"//\") {", "	if false {",
