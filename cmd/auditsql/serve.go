@@ -144,7 +144,7 @@ func (a *app) serve(ctx context.Context, o *serveOptions) error {
 		err = s.startReceiver(o, receiving, metrics)
 	}
 	if err == nil {
-		err = a.facts(a.form(""), append([]tui.Fact{fact("address", "address", tui.Text(s.URL())), fact("log_in", "log in", tui.Text(s.Link()))}, s.otlpFacts(o, receiving)...)...)
+		err = a.facts(a.form(""), append([]tui.Fact{fact("address", "address", tui.Text(s.URL())), {Name: "log_in", Title: "log in", Value: tui.Text(s.Link()), Whole: true}}, s.otlpFacts(o, receiving)...)...)
 	}
 	if err == nil {
 		logger.Info("serving", "address", s.URL(), "store", a.dir, "read_only", a.readOnly, "pid", os.Getpid(), "version", version)

@@ -96,7 +96,7 @@ func (a *app) serve(ctx context.Context, connect jetstream.Options, o *serveOpti
 	}
 	err = a.screen().Facts(a.form(),
 		tui.Fact{Name: "address", Title: "address", Value: tui.Text(n.server.URL())},
-		tui.Fact{Name: "log_in", Title: "log in", Value: tui.Text(n.server.Link())})
+		tui.Fact{Name: "log_in", Title: "log in", Value: tui.Text(n.server.Link()), Whole: true})
 	if err == nil {
 		logger.Info("serving", "address", n.server.URL(), "store", o.dir, "cursor", n.node.Cursor(), "pid", os.Getpid())
 		select {
