@@ -82,11 +82,11 @@ func TestForensicScreensFitTheTerminal(t *testing.T) {
 		{"get", ids[9]}, {"sql", "unapproved"}, {"sql", "agents"}, {"sql", "SELECT * FROM contributions LIMIT 5"},
 		{"list"}, {"list", "--count"}, {"recent", "3"}, {"tail", "-o", "table"}, {"stats"}, {"stats", "--read-only"}, {"verify"}, {"verify", "--quick"}, {"repair"}, {"reindex"},
 		{"wal", "inspect"}, {"wal", "verify"}, {"wal", "repair"}, {"wal", "dump", "-o", "table"}, {"log", "root"}, {"log", "status"}, {"log", "checkpoints"}, {"log", "sign"},
-		{"key", "show", key}, {"token", "list"}, {"import", records}, {"import", "--dry-run", records}, {"init"}, {"version"}, {"sql", "--list"},
-		{"check", evidence, "--key", strings.TrimSpace(verifier)},
-		{"put", "--subject", subject, "--predicate", "p", "--timestamp", "2026-11-23", "--dry-run"},
+		{"key", "show", key}, {"token", "list"}, {"import", "--max-future", "0", records}, {"import", "--max-future", "0", "--dry-run", records}, {"init"}, {"version"}, {"sql", "--list"},
+		{"check", evidence, "--key", strings.TrimSpace(verifier[strings.Index(verifier, "verifier_key\t")+len("verifier_key\t"):])},
+		{"put", "--subject", subject, "--predicate", "p", "--time", "2026-11-23T10:00", "--dry-run"},
 	}
-	whole := map[string]bool{"get": true} // has names and hashes to paste
+	whole := map[string]bool{"get": true, "init": true, "put": true} // have hashes and paths to paste
 	for width, color := range map[int]bool{40: false, 60: false, 120: true, 160: false} {
 		for _, args := range commands {
 			shown, said := onTerminal(t, width, color, args...)
