@@ -43,7 +43,7 @@ func (o *otlpOptions) add(cmd *cobra.Command) {
 	flags.StringVar(&o.http, "otlp", "", "take spans at this `address`, usually "+usualOTLP)
 	flags.StringVar(&o.grpc, "otlp-grpc", "", "take spans at this `address` too, usually "+usualOTLPGRPC)
 	flags.Var(&o.settle, "settle", "how long after its last span a trace becomes records (default 20s)")
-	o.spans.addMapping(cmd)
+	o.spans.maps.Add(cmd)
 }
 
 // check refuses flags that do not go together.
@@ -123,7 +123,7 @@ func (s *served) startReceiver(o *serveOptions, listeners []net.Listener, m *web
 		requests.WithLabelValues(transport, "200") // so that it is there before the first request
 	}
 	receiver, err := receive.Open(s.db, receive.Options{
-		Allow: s.allowSpans, Mapping: o.otlp.mapping, Join: o.otlp.join(), MaxFuture: o.maxFuture(), Now: s.a.now, Logger: s.log,
+		Allow: s.allowSpans, Mapping: o.otlp.mapping, Join: o.otlp.join(), MaxFuture: o.future.Limit(), Now: s.a.now, Logger: s.log,
 		OnRequest: func(r receive.Request) {
 			requests.WithLabelValues(r.Transport, strconv.Itoa(r.Status)).Inc()
 			unusable.Add(float64(r.Unusable))
