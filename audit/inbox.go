@@ -125,6 +125,10 @@ func (v *verification) inbox(ctx context.Context, dir string, file storedir.File
 	for _, d := range report.Damage {
 		v.found.problem("inbox: %v", d)
 	}
+	if len(report.Gaps) > 0 {
+		v.found.note("the inbox has gaps (%d, %d bytes), where bytes were no records when it was opened or repaired: spans that were there are lost; copies are in %s",
+			len(report.Gaps), report.FillBytes, filepath.Join(InboxDir(dir), "quarantine"))
+	}
 	return nil
 }
 

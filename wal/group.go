@@ -275,7 +275,7 @@ func (j *Journal) write(g *group) error {
 		return err
 	}
 	from := segment.MarkSize // where the bytes begin in buf that put has not written yet
-	if durable := j.Synced(); durable-j.lastMark >= markEvery {
+	if durable := j.Synced(); durable-j.lastMark >= markEvery || j.opts.MarkGroups && durable > j.lastMark {
 		from = 0
 		segment.PutMark(g.buf[:segment.MarkSize], uint64(j.base)+uint64(j.pos), uint64(durable))
 		j.lastMark = durable

@@ -146,7 +146,9 @@ func newChronicle(t *testing.T, seed uint64) *chronicle {
 	case 1, 2:
 		o.Identity = anIdentity[:1+rng.IntN(len(anIdentity))]
 	}
+	o.KeepTail, o.MarkGroups = rng.IntN(4) == 0, rng.IntN(4) == 0
 	h.rig = newRig(t, seed, dir, o, soft)
+	h.oracle.holes = o.KeepTail
 	h.strict = !h.shared
 	h.identified = len(o.Identity) > 0
 	h.note("dir %s, options %+v, heavy %v, shared %v", dir, o, h.heavy, h.shared)

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/auditsql/auditsql/wal/internal/segment"
 )
 
 // Journal is a log that is open for writing. Its methods may be called from any number of
@@ -67,6 +69,7 @@ type Journal struct {
 	written  writtenByte
 	back     [1]byte // what checkWritten reads into
 	lastMark Offset
+	markEnd  Offset    // where a mark of all before it ends, or 0; only for MarkGroups
 	checked  time.Time // when the files were last seen in their places
 	unsynced int       // records written since the last sync
 	firstAt  time.Time // when the oldest of them was written
@@ -328,6 +331,19 @@ func (j *Journal) syncDir() error {
 func (j *Journal) seal() error {
 	if err := j.checkWritten(); err != nil {
 		return err
+	}
+	if end := j.base + Offset(j.pos); j.opts.MarkGroups && j.unsynced == 0 && j.Synced() == end && end > j.markEnd && j.pos > 0 {
+		// If this mark is torn by a crash, nothing is lost: it is no record of the caller's.
+		var mark [segment.MarkSize]byte
+		segment.PutMark(mark[:], uint64(end), uint64(end))
+		if err := j.put(mark[:]); err != nil {
+			return err
+		}
+		j.markEnd = j.base + Offset(j.pos)
+		if err := j.active.Sync(); err != nil {
+			return fmt.Errorf("sync %s: %w", segmentName(j.base), err)
+		}
+		j.publish(j.markEnd)
 	}
 	if j.size > j.pos {
 		if err := j.active.Truncate(j.pos); err != nil {

@@ -33,6 +33,14 @@ type Options struct {
 	// MaxPayload is the longest payload that Append takes; 0 is the format's 16 MiB, and at least
 	// 4 KiB are always taken. Reading allows what the format allows.
 	MaxPayload int
+	// MarkGroups puts a mark in front of each group of appends, and one at the end when the journal is closed. So all is
+	// attested but the newest group of a journal that was not closed. It costs 49 bytes a group. Without it a mark follows
+	// each 64 KiB or more.
+	MarkGroups bool
+	// KeepTail is for a log whose records stand by themselves, so that a later one is of use without an earlier one. Open
+	// then keeps intact records that follow bytes of the tail which are none. Such bytes are copied to quarantine, and
+	// fillers take their place (Recovery.Filled). Only what no intact record follows is cut.
+	KeepTail bool
 	// Preallocate is how far the active segment is written with zeros ahead of its data, so that a
 	// sync needs no metadata; 0 is 1 MiB, less than 0 is none, and 64 MiB is the most.
 	Preallocate int64

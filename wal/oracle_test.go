@@ -26,6 +26,8 @@ type oracle struct {
 	cut   bool // the power was cut since the last recovery
 	// trim is the highest offset that RemoveBefore was given.
 	trim wal.Offset
+	// holes says that recovery keeps what is intact after what is not, so what was given later may be there alone.
+	holes bool
 	// torn is what recoveries have cut, by its offset.
 	torn []tornBytes
 }
@@ -240,7 +242,7 @@ func (o *oracle) recovered(log found) error {
 			}
 		case g.state == taken && (!o.cut || g.next() <= o.floor):
 			return fmt.Errorf("lost: %s at %d (promised up to %d, power cut: %v)", brief(g.payload), g.off, o.floor, o.cut)
-		case log.first == 0 && last[g.by] > g.turn:
+		case log.first == 0 && last[g.by] > g.turn && !o.holes:
 			return fmt.Errorf("lost: %s, and what was given after it is there", brief(g.payload))
 		case g.state == taken:
 			delete(o.at, g.off)
@@ -255,16 +257,18 @@ func (o *oracle) recovered(log found) error {
 	return nil
 }
 
-// damaged tells the oracle that the log was damaged from off on, where nothing attests it: recovery takes it for torn.
+// damaged tells the oracle that the log was damaged in the record at off, where nothing attests it: recovery takes it for torn. Without
+// holes it cuts there.
 func (o *oracle) damaged(off wal.Offset) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.floor = min(o.floor, off)
 	maps.DeleteFunc(o.at, func(at wal.Offset, g *given) bool {
-		if at >= off {
+		lost := at == off || at > off && !o.holes
+		if lost {
 			g.state = gone
 		}
-		return at >= off
+		return lost
 	})
 }
 

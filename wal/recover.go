@@ -15,17 +15,23 @@ type Recovery struct {
 	End     Offset // where the log ends now: the next record's offset
 	Records int    // records from Cursor to End, without control records
 	Created bool   // there was no segment, and the first one was made
-	// Torn is what was cut, or nil. It was never acknowledged.
+	// Torn is what was cut, or nil. Nothing attests that it was ever acknowledged.
 	Torn *TornTail
+	// Filled are the ranges of the tail that were replaced by fillers, see Options.KeepTail.
+	Filled []TornTail
 }
 
-// TornTail is the end of a log that a crash has left half written.
+// TornTail is the end of a log that a crash has left half written, or a range in that end.
 type TornTail struct {
 	Segment    string // the file's path
 	Offset     Offset // where the log ends
-	Bytes      int64  // from Offset to the last byte that is not zero
+	Bytes      int64  // from Offset to the last byte that is not zero, or to the end of the range
 	Reason     string // what was found at Offset
 	Quarantine string // the file that the bytes were copied to; empty when nothing was cut (Verify)
+	// Interrupted says that a write which did not end explains the bytes: sectors of it are missing. Then nothing of it was acknowledged.
+	// If it is false, the bytes may have been acknowledged and have changed since then: nothing on disk tells which. Repair and Verify do
+	// not set it.
+	Interrupted bool
 }
 
 // recover makes a journal ready for the next append, whatever a crash has left. If it finds damage, it returns an error
@@ -46,6 +52,19 @@ func (j *Journal) recover(ctx context.Context, cursor, reached Offset) (Recovery
 	found, err := survey(ctx, j.fs, segs, cursor, reached, j.opts.Identity)
 	if err != nil {
 		return report, err
+	}
+	if found.torn != "" && j.opts.KeepTail {
+		if report.Filled, err = j.fillTail(ctx, segs[len(segs)-1], cursor); err != nil {
+			return report, fmt.Errorf("fill the tail: %w", err)
+		}
+		if len(report.Filled) > 0 {
+			if segs, err = sizedSegments(j.fs, j.dir, cursor); err != nil {
+				return report, err
+			}
+			if found, err = survey(ctx, j.fs, segs, cursor, reached, j.opts.Identity); err != nil {
+				return report, err
+			}
+		}
 	}
 	report.Records, report.End = found.records, found.end
 	if err := removeParts(j.fs, j.dir); err != nil {
@@ -73,6 +92,9 @@ func (j *Journal) recover(ctx context.Context, cursor, reached Offset) (Recovery
 	}
 	if j.lastMark, err = j.findLastMark(ctx, max(found.mark, last.Base)); err != nil {
 		return report, err
+	}
+	if found.closed {
+		j.markEnd = found.end
 	}
 	if err := j.findWritten(); err != nil {
 		return report, err
@@ -167,6 +189,9 @@ func (j *Journal) cut(ctx context.Context, reason string) (*TornTail, error) {
 	torn := &TornTail{
 		Segment: filepath.Join(j.dir, segmentName(j.base)),
 		Offset:  j.base + Offset(j.pos), Bytes: end - j.pos, Reason: reason,
+	}
+	if torn.Interrupted, err = s.Interrupted(ctx, end); err != nil {
+		return nil, err
 	}
 	if torn.Quarantine, err = quarantine(ctx, j.fs, j.dir, j.opts.Now, torn.Offset, j.active, j.pos, end); err != nil {
 		return nil, fmt.Errorf("quarantine the torn tail at %d: %w", torn.Offset, err)

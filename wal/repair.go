@@ -94,6 +94,9 @@ type DamagedRange struct {
 	FillBytes     int64     // of log, which is lost
 	Refused       []Refused // records that were handed back and do not fit
 
+	torn        bool // nothing attests that the range was synced
+	interrupted bool // of a torn range: see TornTail
+
 	edges   []Offset // inside the range, where a record is known to begin
 	records []extent // those that are handed back
 }

@@ -15,6 +15,8 @@ type planner struct {
 	o        RepairOptions
 	rep      *RepairReport
 	rewrites []*rewrite // sorted by the base of the segment
+	// keepTail plans ranges also where a tail is torn and intact records follow, see Options.KeepTail.
+	keepTail bool
 	// marks are the offsets that intact marks attest, in ascending order.
 	marks []Offset
 }
@@ -244,6 +246,18 @@ func (p *planner) last(ctx context.Context, s *segment.Scanner, r *rewrite) erro
 		case j.Verdict == segment.End:
 			return nil
 		case j.Verdict == segment.Torn:
+			if p.keepTail {
+				off, ok, err := s.Resync(ctx, s.Offset()+minRecord, math.MaxUint64)
+				if err != nil {
+					return err
+				}
+				if ok {
+					if err := p.tornRange(ctx, s, r, Offset(off), j.Reason); err != nil {
+						return err
+					}
+					continue
+				}
+			}
 			dataEnd, err := s.DataEnd(ctx)
 			p.rep.Torn = &TornTail{Segment: r.seg.Path, Offset: at, Bytes: dataEnd - s.Pos(), Reason: j.Reason}
 			return err

@@ -164,13 +164,20 @@ func (r *rig) open(cursor wal.Offset) bool {
 	}
 	r.judge(cursor, rep, existed)
 	r.check(r.keptInQuarantine(before))
+	if len(rep.Filled) > 0 && !o.KeepTail {
+		r.fatalf("recovery filled %+v", rep.Filled)
+	}
+	aside := rep.Filled
 	if rep.Torn != nil {
-		name := r.dir + "/quarantine/" + filepath.Base(rep.Torn.Quarantine)
+		aside = append(aside[:len(aside):len(aside)], *rep.Torn)
+	}
+	for _, torn := range aside {
+		name := r.dir + "/quarantine/" + filepath.Base(torn.Quarantine)
 		b, ok := r.disk.Read(name)
-		if !ok || int64(len(b)) != rep.Torn.Bytes {
-			r.fatalf("recovery cut %d bytes, and %s holds %d", rep.Torn.Bytes, name, len(b))
+		if !ok || int64(len(b)) != torn.Bytes {
+			r.fatalf("recovery kept %d bytes aside, and %s holds %d", torn.Bytes, name, len(b))
 		}
-		r.oracle.torn = append(r.oracle.torn, tornBytes{rep.Torn.Offset, b})
+		r.oracle.torn = append(r.oracle.torn, tornBytes{torn.Offset, b})
 	}
 	r.arm(true)
 	return true

@@ -13,6 +13,7 @@ type surveyed struct {
 	mark    Offset // the highest offset that a mark attests, or 0
 	records int
 	torn    string // what is wrong at end; empty when the log just ends
+	closed  bool   // the last record is a mark of all before it
 }
 
 // survey verifies the log from the cursor to its end and changes nothing. A torn tail is in the result, and recovery
@@ -71,7 +72,7 @@ func surveySegment(ctx context.Context, fsys FS, seg Segment, next, cursor, reac
 		switch {
 		case j.Verdict == segment.Intact:
 			s.Skip(j.Record)
-			found.end = Offset(j.Record.Next)
+			found.end, found.closed = Offset(j.Record.Next), false
 			if !j.Record.IsControl() {
 				found.records++
 				continue
@@ -81,6 +82,7 @@ func surveySegment(ctx context.Context, fsys FS, seg Segment, next, cursor, reac
 				return &CorruptError{seg.Path, at, err.Error()}
 			}
 			found.mark = max(found.mark, Offset(c.Mark))
+			found.closed = c.Kind == segment.KindMark && Offset(c.Mark) == at
 		case j.Verdict == segment.End && at < next:
 			// It ends where a record ends: a file may be missing, or this one was cut.
 			return fmt.Errorf("%s: %w: it ends at offset %d, the next segment begins at %d", seg.Path, ErrGap, at, next)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -232,7 +233,7 @@ func goOn(t *testing.T, dir string, before *walspec.Journal, cursor uint64, segm
 	}
 	defer j.Close()
 	want := wal.Recovery{Cursor: wal.Offset(cursor), End: wal.Offset(before.End), Records: len(payloadsFrom(before.Records, cursor))}
-	if rec != want {
+	if !reflect.DeepEqual(rec, want) {
 		t.Errorf("recovered %+v, want %+v", rec, want)
 	}
 	wantRead(t, dir, cursor, payloadsFrom(before.Records, cursor), atEOF)
@@ -281,7 +282,7 @@ func TestAFolderWithoutSegmentsIsANewJournal(t *testing.T) {
 	wantRead(t, dir, 0, nil, atEOF)
 
 	j, rec := open(t, dir, wal.Options{})
-	if rec != (wal.Recovery{Created: true}) {
+	if !reflect.DeepEqual(rec, wal.Recovery{Created: true}) {
 		t.Errorf("recovered %+v", rec)
 	}
 	first := specRead(t, dir)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -15,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
-	"github.com/auditsql/auditsql/audit/ingest"
 	"github.com/auditsql/auditsql/internal/importing"
 	"github.com/auditsql/auditsql/internal/tui"
 )
@@ -162,7 +160,7 @@ auditsql help record explains the fields of a record.`,
 	_ = cmd.MarkFlagFilename("rejects")
 	addDryRun(cmd, &o.dryRun)
 	o.spans.add(cmd)
-	o.future.addMaxFuture(cmd)
+	o.future.Add(cmd)
 	a.addWriting(cmd)
 	a.addCreate(cmd)
 	return cmd
@@ -176,28 +174,20 @@ type importOptions struct {
 	catchUp bool
 	dryRun  bool
 	every   durationFlag
-	future  durationFlag
+	future  importing.Future
 	spans   spanOptions
 }
 
 func (a *app) importFiles(ctx context.Context, names []string, o importOptions) (err error) {
 	inputs, total, err := a.openInputs(ctx, names)
-	defer func() {
-		for _, in := range inputs {
-			in.close()
-		}
-	}()
+	defer func() { inputs.Close() }()
 	if err != nil {
 		return err
 	}
-	files := map[string]os.FileInfo{}
+	files := inputs.Files()
 	for _, in := range inputs {
-		if in.file == nil {
-			continue
-		}
-		files[in.name] = in.about
-		if err := a.sniffSpans(in); err != nil {
-			return err
+		if err := importing.SniffSpans(in, "auditsql -d "+shellQuote(a.dir)+" import"); err != nil {
+			return tryingInstead(err)
 		}
 	}
 	if o.rejects != "" {
@@ -246,11 +236,7 @@ func (a *app) importFiles(ctx context.Context, names []string, o importOptions) 
 		bar.At(read.Load(), fmt.Sprintf("%s records", humanize.Comma(int64(im.Inserted+im.Duplicate+im.Rejected))))
 	}
 	endSigning := signed()
-	texts := make([]ingest.Input, len(inputs))
-	for i, in := range inputs {
-		texts[i] = ingest.Input{Name: in.name, Text: counted{in.in, read}}
-	}
-	err = tryingInstead(im.Run(ctx, db, texts))
+	err = tryingInstead(im.Run(ctx, db, inputs.Texts(read)))
 	bar.End()
 	if errors.Is(err, syscall.EPIPE) {
 		err = &exitError{code: exitPipe, err: errors.New("the reader of the answers has gone")}
@@ -285,8 +271,8 @@ func (a *app) printCounts(im *importing.Importer) error {
 	return a.facts(a.form(""), im.Facts()...)
 }
 
-// partly returns the error of an import that did not store every line, nil if it did.
-func partly(im *importing.Importer) error {
+// partly returns the error of an import that did not store everything, nil if it did.
+func partly(im interface{ Partly() error }) error {
 	var e *importing.PartlyError
 	if !errors.As(im.Partly(), &e) {
 		return nil
@@ -364,56 +350,17 @@ func signMeanwhile(ctx context.Context, db intake, every time.Duration) (end fun
 	}
 }
 
-// An input is a file to import, or standard input.
-type input struct {
-	name string // as in FILE:LINE
-	in   io.Reader
-
-	// These are nil for standard input.
-	file  *os.File
-	about os.FileInfo
-}
-
-func (in input) close() {
-	if in.file != nil {
-		in.file.Close()
-	}
-}
-
-// openInputs opens all files before anything is stored, so that a misspelt name stops the import at once. It also
-// returns the sum of their sizes, -1 if that is unknown. With an error it returns the files that it has opened.
-func (a *app) openInputs(ctx context.Context, names []string) ([]input, int64, error) {
-	var inputs []input
-	total := int64(0)
-	for _, name := range names {
-		if name == "-" {
-			inputs = append(inputs, input{name: "-", in: a.in})
-			total = -1
-			continue
-		}
-		f, err := importing.Uninterrupted(ctx, func() (*os.File, error) { return os.Open(name) })
-		if err != nil {
-			return inputs, 0, err
-		}
-		inputs = append(inputs, input{name: name, in: f, file: f})
-		about, err := f.Stat()
-		inputs[len(inputs)-1].about = about
-		switch {
-		case err != nil:
-			return inputs, 0, err
-		case about.IsDir():
-			return inputs, 0, trying(fmt.Errorf("%s is a folder", name), "auditsql import %s/*.ndjson", shellQuote(name))
-		case !about.Mode().IsRegular():
-			total = -1
-		case total >= 0:
-			total += about.Size()
-		}
+// openInputs opens the inputs, and refuses those that are also what the command prints into.
+func (a *app) openInputs(ctx context.Context, names []string) (importing.Inputs, int64, error) {
+	inputs, total, err := importing.OpenInputs(ctx, names, a.in, "auditsql import")
+	if err != nil {
+		return inputs, 0, tryingInstead(err)
 	}
 	for _, in := range inputs {
-		if in.about == nil {
+		if in.File == nil {
 			continue // standard input, which checkStreams and checkOutputFile compare by themselves
 		}
-		if err := a.checkInput(in.name, in.about); err != nil {
+		if err := a.checkInput(in.Name, in.About); err != nil {
 			return inputs, 0, err
 		}
 	}

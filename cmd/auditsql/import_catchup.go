@@ -43,7 +43,7 @@ func (a *app) catchUp(ctx context.Context, names []string) error {
 				return nil, err
 			}
 			read.Store(0)
-			text, err := ingest.Decompress(counted{file, read})
+			text, err := ingest.Decompress(importing.Counted{In: file, N: read})
 			if err != nil {
 				file.Close()
 				return nil, err

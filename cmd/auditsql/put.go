@@ -16,7 +16,7 @@ import (
 
 func (a *app) putCommand() *cobra.Command {
 	var r recordFlags
-	var future durationFlag
+	var future importing.Future
 	var dry bool
 	cmd := &cobra.Command{
 		Use:   "put",
@@ -59,7 +59,7 @@ auditsql help record explains the fields of a record.`,
 		ValidArgsFunction: completeNothing,
 	}
 	r.register(cmd)
-	future.addMaxFuture(cmd)
+	future.Add(cmd)
 	addDryRun(cmd, &dry)
 	a.addWriting(cmd)
 	a.addCreate(cmd)
@@ -67,7 +67,7 @@ auditsql help record explains the fields of a record.`,
 	return cmd
 }
 
-func (a *app) put(ctx context.Context, r *recordFlags, future durationFlag, dry bool) error {
+func (a *app) put(ctx context.Context, r *recordFlags, future importing.Future, dry bool) error {
 	var read *audit.QueryAudit
 	if r.any() {
 		// Flags that are wrong for every store are refused before a store is made.
@@ -125,7 +125,7 @@ func (a *app) put(ctx context.Context, r *recordFlags, future durationFlag, dry 
 
 // checkPut refuses a record that lies too far in the future, and notes what is odd about one that does not. For a
 // record from flags, a note about the time has been printed when the flag was read.
-func (a *app) checkPut(q *audit.QueryAudit, fromFlags bool, unit audit.TimeUnit, future durationFlag) error {
+func (a *app) checkPut(q *audit.QueryAudit, fromFlags bool, unit audit.TimeUnit, future importing.Future) error {
 	check, err := a.check(unit, future)
 	if err != nil {
 		return err

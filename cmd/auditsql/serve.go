@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/importing"
 	"github.com/auditsql/auditsql/internal/serving"
 	"github.com/auditsql/auditsql/internal/tui"
 	"github.com/auditsql/auditsql/otlp/receive"
@@ -22,7 +23,7 @@ type serveOptions struct {
 	serving.Flags
 	otlp      otlpOptions
 	signEvery durationFlag
-	future    durationFlag
+	future    importing.Future
 	demo      func() time.Time // the time for the pages of the demo; nil for any other store
 }
 
@@ -86,7 +87,7 @@ string or a token.`,
 		_ = cmd.MarkFlagFilename(name)
 	}
 	_ = cmd.RegisterFlagCompletionFunc("log-format", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
-	o.future.addMaxFuture(cmd)
+	o.future.Add(cmd)
 	o.otlp.add(cmd)
 	a.addWriting(cmd)
 	cmd.Flags().BoolVar(&a.readOnly, "read-only", false, "serve what SQLite has beside another writer, and nothing that writes")
@@ -119,7 +120,7 @@ func (a *app) serve(ctx context.Context, o *serveOptions) error {
 	logger, metrics := o.Logger(a.err, least), serving.NewMetrics(version)
 	s := &served{a: a, log: logger, takesSpans: len(o.otlp.addresses()) > 0}
 	server, err := serving.Listen(serving.Options{
-		Flags: &o.Flags, Others: o.otlp.addresses(), Dir: a.dir, ReadOnly: a.readOnly, AnyPort: o.demo != nil, MaxFuture: o.maxFuture(),
+		Flags: &o.Flags, Others: o.otlp.addresses(), Dir: a.dir, ReadOnly: a.readOnly, AnyPort: o.demo != nil, MaxFuture: o.future.Limit(),
 		Now: a.now, PageTime: o.demo, Logger: logger, Metrics: metrics, Version: version,
 		Spans:    s.spans,
 		AddToken: "auditsql -d " + shellQuote(a.dir) + " token add NAME --scope read,write",
@@ -144,7 +145,7 @@ func (a *app) serve(ctx context.Context, o *serveOptions) error {
 		err = s.startReceiver(o, receiving, metrics)
 	}
 	if err == nil {
-		err = a.facts(a.form(""), append([]tui.Fact{fact("address", "address", tui.Text(s.URL())), fact("log_in", "log in", tui.Text(s.Link()))}, s.otlpFacts(o, receiving)...)...)
+		err = a.facts(a.form(""), append([]tui.Fact{fact("address", "address", tui.Text(s.URL())), {Name: "log_in", Title: "log in", Value: tui.Text(s.Link()), Whole: true}}, s.otlpFacts(o, receiving)...)...)
 	}
 	if err == nil {
 		logger.Info("serving", "address", s.URL(), "store", a.dir, "read_only", a.readOnly, "pid", os.Getpid(), "version", version)
@@ -167,14 +168,6 @@ func (a *app) openServed(ctx context.Context, o *serveOptions, logger *slog.Logg
 		return a.openReader(ctx)
 	}
 	return a.openExisting(ctx, audit.WithLogger(logger), audit.WithMetrics(m.Store()), audit.WithSignEvery(o.signEvery.Duration))
-}
-
-// maxFuture is how far after now a timestamp may lie, as packages web and receive have it.
-func (o *serveOptions) maxFuture() time.Duration {
-	if o.future.Duration == 0 {
-		return -1 // no limit
-	}
-	return o.future.Duration
 }
 
 // served is a store that is being served.

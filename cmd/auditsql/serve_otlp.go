@@ -43,7 +43,7 @@ func (o *otlpOptions) add(cmd *cobra.Command) {
 	flags.StringVar(&o.http, "otlp", "", "take spans at this `address`, usually "+usualOTLP)
 	flags.StringVar(&o.grpc, "otlp-grpc", "", "take spans at this `address` too, usually "+usualOTLPGRPC)
 	flags.Var(&o.settle, "settle", "how long after its last span a trace becomes records (default 20s)")
-	o.spans.addMapping(cmd)
+	o.spans.maps.Add(cmd)
 }
 
 // check refuses flags that do not go together.
@@ -123,7 +123,7 @@ func (s *served) startReceiver(o *serveOptions, listeners []net.Listener, m *web
 		requests.WithLabelValues(transport, "200") // so that it is there before the first request
 	}
 	receiver, err := receive.Open(s.db, receive.Options{
-		Allow: s.allowSpans, Mapping: o.otlp.mapping, Join: o.otlp.join(), MaxFuture: o.maxFuture(), Now: s.a.now, Logger: s.log,
+		Allow: s.allowSpans, Mapping: o.otlp.mapping, Join: o.otlp.join(), MaxFuture: o.future.Limit(), Now: s.a.now, Logger: s.log,
 		OnRequest: func(r receive.Request) {
 			requests.WithLabelValues(r.Transport, strconv.Itoa(r.Status)).Inc()
 			unusable.Add(float64(r.Unusable))
@@ -214,6 +214,7 @@ var (
 	spansReplaying = prometheus.NewDesc("auditsql_otlp_replaying", "1 while spans of an earlier start are still being read, otherwise 0.", nil, nil)
 	spansHeld      = prometheus.NewDesc("auditsql_otlp_held_spans", "Spans whose traces have not settled.", nil, nil)
 	spansInbox     = prometheus.NewDesc("auditsql_otlp_inbox_bytes", "Bytes of the inbox that are not removed yet.", nil, nil)
+	spansLost      = prometheus.NewDesc("auditsql_otlp_inbox_lost_bytes", "Bytes at the end of the inbox that were found damaged when it was opened: spans that were acknowledged may be lost.", nil, nil)
 	spansBecame    = prometheus.NewDesc("auditsql_otlp_spans_total", "Spans whose traces have settled, by what became of them.", []string{"became"}, nil)
 	spansInserted  = prometheus.NewDesc("auditsql_otlp_records_total", "Records that were made of spans.", []string{"outcome"}, nil)
 	spansEarly     = prometheus.NewDesc("auditsql_otlp_early_traces_total", "Traces that were joined early, since too many spans were held.", nil, nil)
@@ -242,6 +243,7 @@ func (c *spanMetrics) Collect(to chan<- prometheus.Metric) {
 	gauge(spansReplaying, replaying)
 	gauge(spansHeld, float64(s.Held))
 	gauge(spansInbox, float64(s.InboxBytes))
+	gauge(spansLost, float64(s.Lost.Bytes))
 	count(spansBecame, s.Counts.Records, string(otlp.BecameRecord))
 	count(spansBecame, s.Counts.Wrapped, string(otlp.BecameWrapped))
 	count(spansBecame, s.Counts.Context, string(otlp.BecameContext))

@@ -110,4 +110,10 @@ var clusterMutants = []mutant{
 	{"the other server when one answers nothing", "cluster/jetstream/log.go",
 		"l.failing, elsewhere = now, true", "l.failing, elsewhere = now, false",
 		"cluster/jetstream", "^TestAServerThatIsCutOffIsLeft$", nil},
+	{"the messages that a check through a node reads first", "cluster/cmd/auditsql-cluster/import.go",
+		"		err = own.WaitFor(ctx, bounds.Last)", "		err = own.WaitFor(ctx, 0)",
+		"cluster/cmd/auditsql-cluster", "^TestScripts$", nil},
+	{"the file of refused lines that is not written over through a node", "cluster/cmd/auditsql-cluster/import.go",
+		"o.rejects, o.force, inputs.Files()); err != nil {", "o.rejects, true, nil); err != nil && o.dir == \"\" {",
+		"cluster/cmd/auditsql-cluster", "^TestScripts$", nil},
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"reflect"
+	"strings"
 
 	"github.com/auditsql/auditsql/internal/legible"
 )
@@ -13,6 +14,7 @@ type Fact struct {
 	Name  string // in every form but tables; "" leaves it out there
 	Title string // in tables; "" leaves it out there
 	Value Cell
+	Whole bool // a table does not break the value into lines, since it is to be pasted
 }
 
 // Members are the members that a struct has in JSON, as facts without a title.
@@ -94,7 +96,11 @@ func named(facts []Fact) (named []Fact) {
 	return named
 }
 
-// titled prints the facts that have a title, with their values below each other.
+// leastValue is the least number of columns for values beside titles. Where the terminal has fewer, a value begins below its title.
+const leastValue = 16
+
+// titled prints the facts that have a title, with their values below each other. The further lines of a long value begin below its first
+// one.
 func (s *Screen) titled(out *bufio.Writer, facts []Fact) {
 	width := 0
 	for _, f := range facts {
@@ -108,9 +114,17 @@ func (s *Screen) titled(out *bufio.Writer, facts []Fact) {
 		if f.Value.Kind == Null && f.Value.Brief == "" {
 			value = dash.Brief
 		}
-		if f.Value.Alarm {
-			value = s.Alarm(value)
+		title, between, margin := Pad(f.Title, width), Gap, strings.Repeat(" ", width+len(Gap))
+		if room := s.Width() - len(margin); s.Width() > 0 && !f.Whole && DisplayWidth(value) > room {
+			if room < leastValue {
+				title, between, margin = f.Title, "\n"+Indent, Indent
+				room = s.Width() - len(margin)
+			}
+			value = strings.ReplaceAll(Wrap(value, max(room, 1)), "\n", "\n"+margin)
 		}
-		fmt.Fprintf(out, "%s  %s\n", s.Strong(Pad(f.Title, width)), value)
+		if f.Value.Alarm {
+			value = s.alarmLines(value)
+		}
+		fmt.Fprintf(out, "%s%s%s\n", s.Strong(title), between, value)
 	}
 }

@@ -1,10 +1,13 @@
 package receive_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -115,41 +118,49 @@ func playCrash(t *testing.T, k int, v crashfs.Verdict) (records string, calls in
 	return records, calls
 }
 
+const firstSegment = "/store/inbox/0000000000000000.wal"
+
+// filled is an inbox with three traces, one request each, none of which has settled. Its process was killed, or it was closed.
+func filled(t *testing.T, closed bool) (*crashfs.Disk, *memoryStore, []wal.Record) {
+	disk := crashfs.New(1)
+	makeStore(t, disk)
+	base := newMemoryStore()
+	base.segment = 1 << 20
+	process := disk.Process()
+	r := open(t, base.of(process, process.Dead), receive.Options{})
+	for trace := 1; trace <= 3; trace++ {
+		sent(t, r, conversation(trace)...)
+	}
+	reader, err := wal.OpenReader("/store/inbox", 0, wal.Options{FS: process})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []wal.Record
+	for range 12 {
+		rec, err := reader.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, rec)
+	}
+	reader.Close()
+	if !closed {
+		process.Kill()
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	process.Kill()
+	return disk, base, all
+}
+
 // The process dies, and the end of its inbox is cut at any byte: what is left becomes records, or the damage is told. The receiver always
 // opens, and so does the store.
 func TestTheInboxIsCutAtAnyByte(t *testing.T) {
 	t.Parallel()
-	fill := func(t *testing.T, seed uint64) (*crashfs.Disk, *memoryStore, []wal.Record) {
-		disk := crashfs.New(seed)
-		makeStore(t, disk)
-		base := newMemoryStore()
-		base.segment = 1 << 20
-		process := disk.Process()
-		r := open(t, base.of(process, process.Dead), receive.Options{})
-		for trace := 1; trace <= 3; trace++ {
-			sent(t, r, conversation(trace)...)
-		}
-		reader, err := wal.OpenReader("/store/inbox", 0, wal.Options{FS: process})
-		if err != nil {
-			t.Fatal(err)
-		}
-		var all []wal.Record
-		for range 12 {
-			rec, err := reader.Next(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			all = append(all, rec)
-		}
-		reader.Close()
-		process.Kill()
-		r.Close()
-		return disk, base, all
-	}
-	const name = "/store/inbox/0000000000000000.wal"
 	end := 0
 	synctest.Test(t, func(t *testing.T) {
-		_, _, all := fill(t, 1)
+		_, _, all := filled(t, false)
 		end = int(all[len(all)-1].Next)
 	})
 	step := 1
@@ -159,8 +170,8 @@ func TestTheInboxIsCutAtAnyByte(t *testing.T) {
 	damaged := 0
 	for cut := 0; cut <= end; cut += step {
 		synctest.Test(t, func(t *testing.T) {
-			disk, base, all := fill(t, 1)
-			if !disk.Damage(name, func(b []byte) []byte { return b[:cut] }) {
+			disk, base, all := filled(t, false)
+			if !disk.Damage(firstSegment, func(b []byte) []byte { return b[:cut] }) {
 				t.Fatal("there is no such file")
 			}
 			process := disk.Process()
@@ -191,6 +202,67 @@ func TestTheInboxIsCutAtAnyByte(t *testing.T) {
 		})
 	}
 	t.Logf("%d cuts, %d of them told as damage", end/step+1, damaged)
+}
+
+// One bit of a synced inbox changes. No span that was acknowledged is lost in silence: either the inbox is damaged and requests have 503, or the
+// change is in the newest request, is told with its place, and all other spans become records.
+func TestABitOfTheInboxIsFlipped(t *testing.T) {
+	t.Parallel()
+	for _, closed := range []bool{false, true} {
+		end := 0
+		synctest.Test(t, func(t *testing.T) {
+			disk, _, _ := filled(t, closed)
+			b, _ := disk.Read(firstSegment)
+			end = len(bytes.TrimRight(b, "\x00"))
+		})
+		step := 11 // package wal flips a bit of each byte
+		if testing.Short() {
+			step = 37
+		}
+		refused, told := 0, 0
+		for at := 0; at < end; at += step {
+			synctest.Test(t, func(t *testing.T) {
+				disk, base, all := filled(t, closed)
+				if !disk.Damage(firstSegment, func(b []byte) []byte { b[at] ^= 1 << (at % 8); return b }) {
+					t.Fatal("there is no such file")
+				}
+				var said bytes.Buffer
+				process := disk.Process()
+				r := open(t, base.of(process, process.Dead), receive.Options{Logger: slog.New(slog.NewTextHandler(&said, nil))})
+				settle()
+				s := r.State()
+				defer r.Close()
+				if s.Err != nil {
+					if refused++; !errors.Is(s.Err, receive.ErrDamaged) || s.Lost.Ranges > 0 {
+						t.Errorf("byte %d: %+v", at, s)
+					}
+					return
+				}
+				if told++; s.Lost.Ranges != 1 || s.Lost.Bytes == 0 {
+					t.Errorf("byte %d: %+v", at, s)
+				}
+				kept := disk.List("/store/inbox/quarantine")
+				if len(kept) != 1 || !strings.Contains(said.String(), "spans that were acknowledged may be lost") || !strings.Contains(said.String(), kept[0]) ||
+					strings.Contains(said.String(), "not acknowledged") {
+					t.Errorf("byte %d: %q is kept: %s", at, kept, &said)
+				}
+				for i, rec := range all {
+					span, err := otlp.DecodeReduced(rec.Payload)
+					if err != nil {
+						t.Fatal(err)
+					}
+					hit := int(rec.Offset) <= at && at < int(rec.Next)
+					if i%4 == 2 && base.ids[otlp.QueryID(span.Trace, span.Span)] == hit {
+						t.Errorf("byte %d: the retrieval at %d to %d has a record: %t", at, rec.Offset, rec.Next, !hit)
+					}
+				}
+			})
+		}
+		t.Logf("closed %t: %d bytes, %d times the inbox is refused, %d times it is told that spans may be lost", closed, end, refused, told)
+		if refused == 0 || told == 0 {
+			t.Errorf("closed %t: %d times the inbox is refused, %d times it is told that spans may be lost", closed, refused, told)
+		}
+	}
 }
 
 // Damage in the middle of the inbox is told: requests have 503, and the store opens, is verified with this problem, and says so in its

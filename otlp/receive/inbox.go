@@ -56,13 +56,13 @@ func (r *Receiver) open(ctx context.Context) (*wal.Journal, error) {
 		}
 		return first, err
 	}
+	// A span stands by itself. One that was written and not acknowledged is sent again, and joined once. So what is intact is read.
+	o.MarkGroups, o.KeepTail = true, true
 	j, report, err := wal.OpenContext(ctx, dir, o)
 	if err != nil {
 		return nil, asDamage(err)
 	}
-	if report.Torn != nil {
-		r.log.Info("the end of the inbox was cut off: it was never acknowledged", "torn", fmt.Sprint(*report.Torn))
-	}
+	r.tellTail(&report)
 	if r.before == nil {
 		before, end, err := readNotes(ctx, dir, first, o)
 		if err != nil {
@@ -75,6 +75,30 @@ func (r *Receiver) open(ctx context.Context) (*wal.Journal, error) {
 	r.journal, r.down = j, nil
 	r.state.Replaying = r.next < r.replay
 	return j, nil
+}
+
+// tellTail tells what recovery has kept aside. A range was not acknowledged if a write that did not end explains it. Otherwise nobody knows
+// whether it was, so it is told as damage. This is only so in the newest group of an inbox that was not closed: everything before that
+// is attested by marks, and damage there closes the inbox until somebody repairs it.
+func (r *Receiver) tellTail(report *wal.Recovery) {
+	ranges := slices.Clone(report.Filled)
+	if report.Torn != nil {
+		ranges = append(ranges, *report.Torn)
+	}
+	for i := range ranges {
+		t := &ranges[i]
+		where := []any{"file", t.Segment, "offset", t.Offset, "bytes", t.Bytes, "why", t.Reason, "copy", t.Quarantine}
+		if t.Interrupted {
+			r.log.Info("a write to the inbox had not ended, so its spans were not acknowledged, and exporters send them again; intact spans after it are read", where...)
+			continue
+		}
+		r.log.Error("the end of the inbox is damaged: spans that were acknowledged may be lost; intact spans after it are read. Check the disk, "+
+			"and let the exporters send again what they have sent shortly before the server ended", where...)
+		r.mu.Lock()
+		r.state.Lost.Ranges++
+		r.state.Lost.Bytes += t.Bytes
+		r.mu.Unlock()
+	}
 }
 
 // asDamage adds ErrDamaged to an error that says that an inbox is not what was written.

@@ -63,11 +63,21 @@ type State struct {
 	// InboxBytes is how much of the inbox is not removed yet.
 	InboxBytes int64
 
+	// Lost is damage at the end of the inbox that was found when it was opened: spans that were acknowledged may have been there. A copy of
+	// the bytes is in the folder quarantine of the inbox, and the log has their places. Spans are taken all the same.
+	Lost Lost
+
 	// What became of spans whose traces have settled, since the receiver was opened. Records = Inserted + Duplicate.
 	Counts              otlp.Counts
 	Inserted, Duplicate uint64
 	Early               uint64 // traces that settled early, because too many spans were held
 	Late                uint64 // spans of context whose trace had settled
+}
+
+// Lost counts what cannot be read any more.
+type Lost struct {
+	Ranges int
+	Bytes  int64
 }
 
 // ErrDamaged says that the inbox is damaged. Spans that were acknowledged may be lost.

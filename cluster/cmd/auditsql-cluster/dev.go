@@ -20,6 +20,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
 
+	"github.com/auditsql/auditsql/audit/ingest"
 	"github.com/auditsql/auditsql/cluster"
 	"github.com/auditsql/auditsql/cluster/jetstream"
 	"github.com/auditsql/auditsql/internal/importing"
@@ -287,7 +288,7 @@ func (d *devCluster) startNodes(ctx context.Context) error {
 	for i := range devMembers {
 		o := &serveOptions{
 			Flags: serving.Flags{Listen: fmt.Sprintf("127.0.0.1:%d", d.state.Pages[i]), LogFormat: "text"},
-			dir:   d.node(i), maxFuture: usualFuture, anyPort: true,
+			dir:   d.node(i), maxFuture: ingest.UsualFuture, anyPort: true,
 		}
 		n, err := d.a.startNode(ctx, d.asNode(), o, d.logger)
 		if err != nil {

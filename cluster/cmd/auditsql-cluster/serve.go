@@ -31,7 +31,7 @@ type serveOptions struct {
 
 func (a *app) serveCommand() *cobra.Command {
 	var o serveOptions
-	future := futureFlag{usualFuture}
+	var future importing.Future
 	cmd := &cobra.Command{
 		Use:   "serve -d DIR",
 		Short: "Follow the stream, and serve the copy over HTTP: put, ask, pages",
@@ -56,7 +56,8 @@ is said by --nats-cert and --nats-key.
 
 While it runs, auditsql -d DIR put, import and name write through it. Labels
 belong to the node. Spans are not taken here: a span would be acknowledged when
-it is on the disk of one machine.
+it is on the disk of one machine, and the spans of a trace could come to several
+nodes. Collect them in files, and import these: import --format otlp.
 
 SIGTERM or Ctrl-C ends it in order. A put that is not decided by then is
 answered with outcome-open: it may be stored, and sending it again is safe.`,
@@ -75,7 +76,7 @@ answered with outcome-open: it may be stored, and sending it again is safe.`,
 			if err != nil {
 				return err
 			}
-			o.maxFuture = future.forWeb()
+			o.maxFuture = future.Limit()
 			return a.serve(cmd.Context(), connect, &o)
 		},
 	}
@@ -83,7 +84,7 @@ answered with outcome-open: it may be stored, and sending it again is safe.`,
 	flags.StringVarP(&o.dir, "dir", "d", "", "the copy's `folder`")
 	o.Flags.Add(cmd)
 	addUnproven(cmd, &o.unproven)
-	flags.Var(&future, "max-future", "how far after now a timestamp may lie; 0 is no limit")
+	future.Add(cmd)
 	return cmd
 }
 
@@ -96,7 +97,7 @@ func (a *app) serve(ctx context.Context, connect jetstream.Options, o *serveOpti
 	}
 	err = a.screen().Facts(a.form(),
 		tui.Fact{Name: "address", Title: "address", Value: tui.Text(n.server.URL())},
-		tui.Fact{Name: "log_in", Title: "log in", Value: tui.Text(n.server.Link())})
+		tui.Fact{Name: "log_in", Title: "log in", Value: tui.Text(n.server.Link()), Whole: true})
 	if err == nil {
 		logger.Info("serving", "address", n.server.URL(), "store", o.dir, "cursor", n.node.Cursor(), "pid", os.Getpid())
 		select {
