@@ -27,7 +27,7 @@
 //
 // With [Filter].AsOf a question gives the answer that the store gave when it had so many records. With [Filter].After a list
 // goes on after a record. [DB.GetAudit], and a list of the records of an agent or of all by time, see what was acknowledged a moment
-// ago. Other questions see what SQLite has, which is some hundredths of a second older, or more in a burst. They do not wait.
+// ago. Other questions see what SQLite has, which is about a tenth of a second older, or more in a burst. They do not wait.
 // [DB.Progress] says how much is missing. [DB.AwaitApplied] waits for it, and [WithReads] makes every question wait.
 //
 // Over the records, in the order of their admission, the store keeps a Merkle tree. [DB.Root] is short and stands for all of

@@ -170,7 +170,7 @@ type Reads uint8
 
 const (
 	// Applied is every record that SQLite has. A question never waits for the applier, and can lack the newest records: while records
-	// come no faster than SQLite takes them, those of some hundredths of a second, and up to the whole backlog in a burst. Progress says
+	// come no faster than SQLite takes them, those of about a tenth of a second, and up to the whole backlog in a burst. Progress says
 	// how many. AwaitApplied waits for them, for as long as its context allows.
 	Applied Reads = iota
 	// Acknowledged is every record that was acknowledged before the question. The question waits until SQLite has them: in a burst

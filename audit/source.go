@@ -114,6 +114,7 @@ func (s *journalSource) feed(ctx context.Context, out chan<- *batch, toEnd bool)
 	moment := time.NewTimer(gather)
 	defer moment.Stop()
 	sentUpTo := s.reader.Offset()
+	var sentAt time.Time // when the applier has begun with the batch before
 	for {
 		if !toEnd {
 			if err := s.journal.Wait(ctx, s.reader.Offset()+1); err != nil {
@@ -127,17 +128,17 @@ func (s *journalSource) feed(ctx context.Context, out chan<- *batch, toEnd bool)
 		if b.cursor == sentUpTo && toEnd {
 			return nil
 		}
-		moment.Reset(gather)
 		for sent := b.cursor == sentUpTo; !sent; {
-			// The batch stays open while the batch before it is being applied. It also stays open for a moment after its
-			// first record, unless a call waits for it.
-			ready := out
-			if !b.full() && !toEnd && !b.hurried && time.Since(b.began) < gather {
-				ready = nil
+			// The batch stays open while the batch before it is being applied, and until gather has passed since the applier has begun
+			// with that one, unless a call waits for it.
+			ready, rest := out, gather
+			if left := gather - time.Since(sentAt); left > 0 && !b.full() && !toEnd && !b.hurried {
+				ready, rest = nil, left
 			}
+			moment.Reset(rest)
 			select {
 			case ready <- b:
-				sent, sentUpTo = true, b.cursor
+				sent, sentUpTo, sentAt = true, b.cursor, time.Now()
 				continue
 			case <-moment.C:
 			case <-s.hurry:
@@ -148,7 +149,6 @@ func (s *journalSource) feed(ctx context.Context, out chan<- *batch, toEnd bool)
 			if err := s.read(ctx, b); err != nil {
 				return err
 			}
-			moment.Reset(gather)
 		}
 	}
 }

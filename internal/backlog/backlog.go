@@ -27,6 +27,7 @@ type Backlog struct {
 	claims  map[[32]byte]*Claim // who holds an id that is not acknowledged yet
 	ledger  ledger
 	applied wal.Offset // SQLite has everything before this offset
+	many    time.Time  // when manyWriters or more held claims last
 }
 
 // Claim is the right to store a record under an id. It lasts from before the record is given to the journal until the
@@ -87,6 +88,9 @@ func (b *Backlog) Claim(c *Claim) (found Found, holder *Claim) {
 		return Acknowledged, nil
 	}
 	b.claims[c.ID] = c
+	if len(b.claims) >= manyWriters {
+		b.many = time.Now()
+	}
 	return Free, nil
 }
 
@@ -180,14 +184,18 @@ func (b *Backlog) Visible() Snapshot {
 	return b.ledger.snapshot()
 }
 
-// manyWriters is how many records on their way to the journal count as many.
-const manyWriters = 16
+// manyWriters is how many records on their way to the journal count as many. Writers still count as many for manyFor after that:
+// a sync ends the claims of all of them at once, and those that write through a server take a moment to come again.
+const (
+	manyWriters = 16
+	manyFor     = 50 * time.Millisecond
+)
 
-// Busy reports whether many records are on their way to the journal while the budget will last for some time: work that
-// can wait should wait.
+// Busy reports whether many records are on their way to the journal, or were a moment ago, while the budget will last for some time:
+// work that can wait should wait.
 func (b *Backlog) Busy() bool {
 	b.mu.Lock()
-	writers := len(b.claims)
+	many := len(b.claims) >= manyWriters || time.Since(b.many) < manyFor
 	b.mu.Unlock()
-	return writers >= manyWriters && b.fill() < nearlyFull
+	return many && b.fill() < nearlyFull
 }

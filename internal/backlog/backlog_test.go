@@ -194,3 +194,36 @@ func TestMakeWay(t *testing.T) {
 		})
 	}
 }
+
+// A sync ends the puts of many writers at once. The applier goes on waiting for them, as they come again, until they have stayed away
+// for a moment.
+func TestMakeWayForWritersThatComeAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const writers, away = 16, 50 * time.Millisecond
+		b := backlog.New(10_000, 1<<30, func() {})
+		no := 0
+		began := time.Now()
+		var last time.Time
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for range 4 {
+				var claims []*backlog.Claim
+				var offs []wal.Offset
+				for range writers {
+					claims, offs = append(claims, claimed(t, b, no)), append(offs, wal.Offset(no))
+					no++
+				}
+				last = time.Now()
+				b.Acknowledge(claims, offs)
+				time.Sleep(away - time.Millisecond)
+			}
+		}()
+		synctest.Wait()
+		b.MakeWay(t.Context(), time.Second, func() bool { return false })
+		<-done
+		if ended := time.Since(last); last.Sub(began) != 3*(away-time.Millisecond) || ended < away || ended > away+10*time.Millisecond {
+			t.Errorf("the last put was after %s, and the wait ended %s later", last.Sub(began), ended)
+		}
+	})
+}

@@ -1,7 +1,7 @@
 package main
 
-// backlogMutants are about the records that are acknowledged and not in SQLite yet: which lists have them. The last is about counts on two
-// processors.
+// backlogMutants are about the records that are acknowledged and not in SQLite yet: which lists have them, and for how long the applier
+// rests before it takes them. The last is about counts on two processors.
 var backlogMutants = []mutant{
 	{"the records that SQLite does not have yet, in a list by time", "audit/read.go",
 		"	if db.shownEarly(f) {", "	if false {",
@@ -18,6 +18,9 @@ var backlogMutants = []mutant{
 	{"the rest of SQLite's list after the limit", "audit/unapplied.go",
 		"			if full() && (err == nil || ofRecord(err)) {\n				continue", "			if full() && (err == nil || ofRecord(err)) {\n				return",
 		"audit", "^TestAListOfWhatIsNotAppliedHidesNoLoss$", nil},
+	{"the end of the applier's rest when a call waits", "audit/source.go",
+		"				b.hurried = true", "				b.hurried = false",
+		"audit", "^TestTheApplierRestsUntilSomebodyWaits$", nil},
 	{"the end of a count at a part that could not be read", "sqlstore/ahead.go",
 		"		if j.err != nil || !take(", "		if !take(",
 		"sqlstore", "^TestWorkAheadComesInOrder$", nil},
