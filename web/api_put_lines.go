@@ -50,7 +50,7 @@ func (s *Server) putLines(w http.ResponseWriter, r *http.Request, q *question) e
 
 	ctx, stop := context.WithCancel(r.Context())
 	defer stop()
-	in := &lineReader{server: s, ctx: ctx, body: r.Body, wire: p.wire, check: check, batches: make(chan *lineBatch, 1),
+	in := &lineReader{server: s, ctx: ctx, body: r.Body, wire: p.wire, check: check, batches: make(chan *lineBatch, 1), first: newFirstBatch(),
 		only: principalOf(ctx).Agent, left: r.ContentLength, held: reservation{of: s, ctx: ctx}}
 	go func() { _ = s.contain(requestID(r), in.run) }() // the batches end too early then, and the answer is broken off
 	// A server that ends stores what it has read, and reads no more.
@@ -80,6 +80,7 @@ var errUnread = errors.New("the body was not read to its end")
 
 // storeAll stores the batches, and answers their lines.
 func (p *lineAnswers) storeAll(ctx context.Context, in *lineReader) error {
+	<-in.first.over
 	for batch := range in.batches {
 		err := p.store(ctx, batch)
 		batch.held.free()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/auditsql/auditsql/audit"
@@ -40,8 +41,9 @@ type lineReader struct {
 	wire    *http.ResponseController
 	check   *ingest.Check
 	batches chan *lineBatch // has room for one, and only the reader sends
-	only    *audit.AgentID  // whose records the sender may store; nil: everybody's
-	left    int64           // bytes of the body that were not read yet; negative: not known
+	first   *firstBatch
+	only    *audit.AgentID // whose records the sender may store; nil: everybody's
+	left    int64          // bytes of the body that were not read yet; negative: not known
 
 	buffer []byte
 	held   reservation // of the buffer, when it is larger than firstBuffer
@@ -67,6 +69,7 @@ var errUnwanted = errors.New("the answers have ended")
 // run reads to the end of the body, and closes batches. When the answers end earlier, it reads on for a while and forgets what
 // comes: a client that has seen the last answer ends its body, and then its connection is of further use.
 func (in *lineReader) run() {
+	defer in.first.end()
 	defer close(in.batches)
 	defer func() {
 		in.held.free()
@@ -242,17 +245,50 @@ func (in *lineReader) send() error {
 			in.batch = before
 		} else {
 			in.batches <- before // this is the only sender, so there is room
+			in.first.end()
 		}
 	default:
 	}
 	select {
 	case in.batches <- in.batch:
 		in.batch = nil
+		in.first.handed(in.left > 0 && len(in.server.streams) == 1)
 		return nil
 	case <-in.ctx.Done():
 		return errUnwanted
 	}
 }
+
+// A firstBatch says how long the first batch of a stream waits for the lines that follow it. A body of known length comes in two
+// reads or more, since the first one brings only what came together with the head of the request. Without the wait the lines of that
+// one have a sync of their own, and all others wait for it. (Measured with one client and 100 lines a request: 1.4 times as many.)
+//
+// Beside other streams there is no wait. The sync is shared with theirs then, and the wait would gain nothing.
+type firstBatch struct {
+	over  chan struct{} // closed when the wait is over
+	once  sync.Once
+	timer *time.Timer // only the reader uses it; nil: nothing was handed over yet
+}
+
+// firstWait is how long the first batch waits at most. A client may have said how long its body is, and still wait for the answer to
+// a line before it sends the next one.
+const firstWait = 2 * time.Millisecond
+
+func newFirstBatch() *firstBatch { return &firstBatch{over: make(chan struct{})} }
+
+// handed is called by the reader when it has handed over a batch. wait says that it is worth to wait for more lines: the client has
+// announced them.
+func (f *firstBatch) handed(wait bool) {
+	switch {
+	case !wait:
+		f.end()
+	case f.timer == nil:
+		f.timer = time.AfterFunc(firstWait, f.end)
+	}
+}
+
+// end ends the wait.
+func (f *firstBatch) end() { f.once.Do(func() { close(f.over) }) }
 
 // room enlarges a buffer that was full.
 func (in *lineReader) room() error {

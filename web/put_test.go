@@ -363,8 +363,14 @@ func (s putting) PutUntilRefused(_ context.Context, records []*audit.QueryAudit)
 // stream begins a stream of records into a store, and returns its body and a function that waits for the whole answer.
 func stream(put func(records []*audit.QueryAudit) []audit.PutResult, query string) (in *io.PipeWriter, answer func() string) {
 	server := web.Handler(putting{put: put}, web.Options{Tokens: usual, Now: func() time.Time { return noon }})
+	return streamTo(server, query, -1)
+}
+
+// streamTo begins a stream of records to a server. length is what the client says of the body, -1 nothing.
+func streamTo(server http.Handler, query string, length int64) (in *io.PipeWriter, answer func() string) {
 	body, in := io.Pipe()
 	request := httptest.NewRequest(http.MethodPost, "http://localhost/v1/audits"+query, body)
+	request.ContentLength = length
 	request.Header.Set("Authorization", "Bearer all")
 	request.Header.Set("Content-Type", "application/x-ndjson")
 	recorded := httptest.NewRecorder()
@@ -428,6 +434,62 @@ func TestABodyThatIsCutWhileItsLinesAreStored(t *testing.T) {
 			if got != want {
 				t.Errorf("%q: %s; want %s", query, got, want)
 			}
+		})
+	}
+}
+
+// The first lines of a body of known length wait a moment for those that follow. A client that waits for their answer gets it all the
+// same, and beside other streams nobody waits.
+func TestTheFirstLinesWaitForThoseThatFollow(t *testing.T) {
+	const moment = 2 * time.Millisecond
+	for name, c := range map[string]struct {
+		pause  time.Duration // of the client, after its first line
+		beside bool          // another stream is open
+		puts   []int
+		after  time.Duration // of the first put
+	}{
+		"all lines come":               {0, false, []int{3}, 0},
+		"the others come in time":      {moment / 2, false, []int{3}, moment / 2},
+		"the client waits":             {time.Minute, false, []int{1, 2}, moment},
+		"another stream is open":       {0, true, []int{1, 2}, 0},
+		"the client waits, beside one": {time.Minute, true, []int{1, 2}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var puts []int
+				var after time.Duration
+				began := time.Now()
+				server := web.Handler(putting{put: func(records []*audit.QueryAudit) []audit.PutResult {
+					if puts = append(puts, len(records)); len(puts) == 1 {
+						after = time.Since(began)
+					}
+					return inserted(records)
+				}}, web.Options{Tokens: usual, Now: func() time.Time { return noon }})
+				if c.beside {
+					in, answer := streamTo(server, "", -1)
+					defer answer()
+					defer in.Close()
+					synctest.Wait()
+				}
+				first, others := record('a', 1, "")+"\n", record('a', 2, "")+"\n"+record('a', 3, "")+"\n"
+				in, answer := streamTo(server, "", int64(len(first)+len(others)))
+				if _, err := io.WriteString(in, first); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+				time.Sleep(c.pause)
+				if _, err := io.WriteString(in, others); err != nil {
+					t.Fatal(err)
+				}
+				in.Close()
+				got := lines(t, answer())
+				if fmt.Sprint(puts) != fmt.Sprint(c.puts) || after != c.after {
+					t.Errorf("the puts have %v lines, the first one after %s; want %v after %s", puts, after, c.puts, c.after)
+				}
+				if len(got) != 4 || got[3]["done"] != true || got[2]["line"] != 3.0 {
+					t.Errorf("answers: %v", got)
+				}
+			})
 		})
 	}
 }

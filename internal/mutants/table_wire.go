@@ -26,4 +26,7 @@ var wireMutants = []mutant{
 	{"the limit of the lines that are stored together", "web/put_reader.go",
 		"	if len(b.lines)+len(later.lines) > maxBatch || ", "	if ",
 		"web", "^TestLinesThatComeMeanwhileAreStoredTogether$", []string{"-test.timeout", "20s"}},
+	{"the end of the wait for the lines that follow the first", "web/put_reader.go",
+		"		f.timer = time.AfterFunc(firstWait, f.end)", "		f.timer = time.NewTimer(firstWait)",
+		"web", "^TestTheFirstLinesWaitForThoseThatFollow$", []string{"-test.timeout", "20s"}},
 }
