@@ -184,18 +184,16 @@ func (b *Backlog) Visible() Snapshot {
 	return b.ledger.snapshot()
 }
 
-// manyWriters is how many records on their way to the journal count as many. Writers still count as many for manyFor after that:
-// a sync ends the claims of all of them at once, and those that write through a server take a moment to come again.
-const (
-	manyWriters = 16
-	manyFor     = 50 * time.Millisecond
-)
+// manyWriters is how many records on their way to the journal count as many.
+const manyWriters = 16
 
-// Busy reports whether many records are on their way to the journal, or were a moment ago, while the budget will last for some time:
-// work that can wait should wait.
-func (b *Backlog) Busy() bool {
+// Busy reports whether many records are on their way to the journal while the budget will last for some time: work that
+// can wait should wait.
+func (b *Backlog) Busy() bool { return b.manyWithin(0) && b.fill() < nearlyFull }
+
+// manyWithin reports whether many records are on their way to the journal, or were at some instant of the last while.
+func (b *Backlog) manyWithin(last time.Duration) bool {
 	b.mu.Lock()
-	many := len(b.claims) >= manyWriters || time.Since(b.many) < manyFor
-	b.mu.Unlock()
-	return many && b.fill() < nearlyFull
+	defer b.mu.Unlock()
+	return len(b.claims) >= manyWriters || time.Since(b.many) < last
 }
