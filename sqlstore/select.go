@@ -109,11 +109,14 @@ func (db *DB) selected(ctx context.Context, f Filter, placed bool) iter.Seq2[*au
 				}
 			}
 		}
-		if err == nil && whole && n > want { // perhaps records came while it was walked
-			want, _, err = db.least(ctx, &f)
+		// Records that came before the walk had begun are among the rows, and those that came later are not. So what there was at first
+		// bounds the rows from below alone, and what there is now from above alone.
+		most := want
+		if err == nil && whole && n > most {
+			most, whole, err = db.least(ctx, &f)
 		}
-		if err == nil && (n < want || whole && n > want) {
-			err = &IncompleteError{Table: "audit", Have: uint64(n), Want: uint64(want)}
+		if err == nil && (n < want || whole && n > most) {
+			err = &IncompleteError{Table: "audit", Have: uint64(n), Want: uint64(most)}
 		}
 		if err != nil {
 			yield(nil, db.fail("select", err))

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -785,6 +786,62 @@ func TestSelectLeavesOutWhatComesMeanwhile(t *testing.T) {
 				t.Errorf("%d records, want %d", n, len(want))
 			}
 		})
+	}
+}
+
+// A stepped is a context that calls do when it is asked for the given time whether it has ended. A query asks when it begins.
+type stepped struct {
+	context.Context
+	asked atomic.Int64
+	at    int64
+	do    func()
+}
+
+func (s *stepped) step() {
+	if s.asked.Add(1) == s.at {
+		s.do()
+	}
+}
+
+func (s *stepped) Done() <-chan struct{} {
+	s.step()
+	return s.Context.Done()
+}
+
+func (s *stepped) Err() error {
+	s.step()
+	return s.Context.Err()
+}
+
+// Records that come at any moment of a list, and again before its end, do not make it say that it is damaged.
+func TestSelectCountsWhatComesMeanwhile(t *testing.T) {
+	t.Parallel()
+	const n = 20
+	met := false // a record came between the count of all and the walk
+	for at := int64(1); ; at++ {
+		db, _ := world(t, n)
+		next := 1000
+		comes := func() {
+			apply(t, db, newSample(next).record(uint64(next)*100))
+			next++
+		}
+		ctx := &stepped{Context: t.Context(), at: at, do: comes}
+		got := 0
+		for _, err := range db.Select(ctx, sqlstore.Filter{}) {
+			if err != nil {
+				t.Fatalf("a record came at step %d and one at row 1: %v", at, err)
+			}
+			if got++; got == 1 {
+				comes()
+			}
+		}
+		met = met || got > n
+		if ctx.asked.Load() < at {
+			break
+		}
+	}
+	if !met {
+		t.Error("no record came before the walk")
 	}
 }
 

@@ -360,7 +360,7 @@ var mutants = []mutant{
 		"	if want := e.want - c.from; c.have < want {", "	if want := e.want - c.from; false {",
 		"audit", "^TestAWalkThatMissesRecordsSaysSo$", nil},
 	{"the number of records that a list of all must have", "sqlstore/select.go",
-		"		if err == nil && (n < want || whole && n > want) {", "		if false {",
+		"		if err == nil && (n < want || whole && n > most) {", "		if false {",
 		"audit", "^TestAWalkThatMissesRecordsSaysSo$", nil},
 	{"the advice for a database that cannot be salvaged", "cmd/auditsql/advice.go",
 		"	case errors.As(err, &primary):", "	case errors.As(err, &primary) && false:",
