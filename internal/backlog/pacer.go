@@ -13,7 +13,7 @@ const comeAgain = 50 * time.Millisecond
 // puts that wait. The applier calls it between batches, while many write and processors are scarce. took is how long
 // the last batch took. The applier then works a seventeenth of the time. As the backlog fills up it works more, and it
 // does not wait at all when the backlog is nearly full. (Measured with 64 writers on two processors: 64,000 puts a second
-// with this, 51,000 without. With 64 connections over HTTP: 20,300 with this, 11,900 without comeAgain.)
+// with this, 51,000 without. With 64 connections over HTTP: 1.6 times as many as without comeAgain.)
 //
 // It ends early when ctx ends, and when wanted reports true because a call waits for what is not applied.
 func (b *Backlog) MakeWay(ctx context.Context, took time.Duration, wanted func() bool) {
