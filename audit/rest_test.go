@@ -51,9 +51,9 @@ func TestTheApplierRestsUntilSomebodyWaits(t *testing.T) {
 		put(1)
 		want("after a pause", 1)
 		put(5)
-		time.Sleep(rest - 1)
+		time.Sleep(rest - time.Nanosecond)
 		want("before the end of the rest")
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		want("at the end of the rest", 5)
 
 		began := time.Now()
