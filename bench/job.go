@@ -45,7 +45,10 @@ func (j job) open() (store, error) {
 	if err := os.MkdirAll(j.Dir, 0o700); err != nil {
 		return nil, err
 	}
-	return k.open(settings{dir: j.Dir, writers: j.Writers, shared: j.Step == "observe", whole: j.Variant == afterDelete})
+	return k.open(settings{
+		dir: j.Dir, writers: j.Writers, shared: j.Step == "observe", whole: j.Variant == afterDelete, standbys: j.Variant == withStandbys,
+		profile: j.Profile,
+	})
 }
 
 // steps are the jobs that a child process can run. It returns rows to the parent.
@@ -70,6 +73,9 @@ var steps = map[string]func(context.Context, job) ([]row, error){
 	"serve":     runServe,
 	"tails":     runTails,
 	"ndjson":    runNDJSON,
+	"cluster":   runCluster,
+	"nats":      runNATS,
+	"follow":    runFollow,
 }
 
 // childFlag begins the arguments of a child process; a job in JSON follows.
@@ -154,6 +160,7 @@ type attached struct {
 	stop io.Closer
 	out  *bufio.Reader
 	wait func() error
+	kill func() error // ends it at once, as the death of its process does
 }
 
 // attach starts a job that ends when its standard input does.
@@ -173,7 +180,22 @@ func attach(ctx context.Context, j job) (*attached, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	return &attached{cmd.Process.Pid, in, bufio.NewReader(out), cmd.Wait}, nil
+	kill := func() error {
+		err := cmd.Process.Kill()
+		_ = cmd.Wait() // it was killed
+		return err
+	}
+	return &attached{cmd.Process.Pid, in, bufio.NewReader(out), cmd.Wait, kill}, nil
+}
+
+// isReady waits until the job says that it is ready.
+func (a *attached) isReady() error {
+	said := make([]byte, len(ready))
+	if _, err := io.ReadFull(a.out, said); err != nil || string(said) != ready {
+		_, eerr := a.end()
+		return fmt.Errorf("it was to say that it is ready, and said %q: %w", said, errors.Join(err, eerr))
+	}
+	return nil
 }
 
 // untilTold returns a channel that is closed when standard input ends.

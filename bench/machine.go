@@ -51,7 +51,7 @@ func look(dir string, p *plan) (machine, error) {
 		for _, d := range build.Deps {
 			switch d.Path {
 			case "github.com/cockroachdb/pebble/v2", "go.etcd.io/bbolt", "github.com/dgraph-io/badger/v4",
-				"modernc.org/sqlite", "github.com/mattn/go-sqlite3", "github.com/jackc/pgx/v5":
+				"modernc.org/sqlite", "github.com/mattn/go-sqlite3", "github.com/jackc/pgx/v5", "github.com/nats-io/nats-server/v2", "github.com/nats-io/nats.go":
 				m.Versions[d.Path] = d.Version
 			}
 		}

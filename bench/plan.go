@@ -38,11 +38,11 @@ type plan struct {
 var defaults = map[string]int{
 	"put": 1 << 40, "sustained": 1_000_000, "import": 300_000, "mixed": 100_000, "replay": 200_000,
 	"get": 300_000, "agent100": 300_000, "recent100": 300_000, "impact": 300_000,
-	"prove": 1_000_000, "check": 1_000_000, "verify": 1_000_000, "http": 1_000_000,
+	"prove": 1_000_000, "check": 1_000_000, "verify": 1_000_000, "http": 1_000_000, "cluster": 100_000,
 }
 
 // workloads are all workloads, in the order in which they run.
-var workloads = []string{"put", "sustained", "import", "get", "agent100", "recent100", "impact", "mixed", "replay", "prove", "check", "verify", "http"}
+var workloads = []string{"put", "sustained", "import", "get", "agent100", "recent100", "impact", "mixed", "replay", "prove", "check", "verify", "http", "cluster"}
 
 // largeStores are also asked with ten times the records.
 var largeStores = []string{"auditsql", "pebble", "pebble-full"}
@@ -66,7 +66,7 @@ func (p *plan) wants(workload string) bool { return slices.Contains(p.workloads,
 func (p *plan) run(ctx context.Context) ([]row, error) {
 	p.results = map[key][]row{}
 	var err error
-	for _, step := range []func(context.Context) error{p.puts, p.sustained, p.imports, p.questions, p.mixed, p.replays, p.proofs, p.https} {
+	for _, step := range []func(context.Context) error{p.puts, p.sustained, p.imports, p.questions, p.mixed, p.replays, p.proofs, p.https, p.clusters} {
 		if err = step(ctx); err != nil {
 			break
 		}
@@ -134,7 +134,7 @@ func (p *plan) puts(ctx context.Context) error {
 	}
 	for _, writers := range p.writers {
 		for round := range p.rounds {
-			for _, s := range p.turn(round) {
+			for _, s := range p.turn(round, notAlone...) {
 				j := p.job("put", s, p.size("put"))
 				j.Writers = writers
 				if err := p.fresh(ctx, j); err != nil {
@@ -151,7 +151,7 @@ func (p *plan) sustained(ctx context.Context) error {
 		return nil
 	}
 	for round := range p.rounds {
-		for _, s := range p.turn(round) {
+		for _, s := range p.turn(round, notAlone...) {
 			j := p.job("sustained", s, p.size("sustained"))
 			j.Writers, j.Seconds = mixedWriters, p.limit.Seconds()
 			if err := p.fresh(ctx, j); err != nil {
@@ -174,7 +174,7 @@ func (p *plan) imports(ctx context.Context) error {
 		return err
 	}
 	for round := range p.rounds {
-		for _, s := range p.turn(round, writtenOnly...) {
+		for _, s := range p.turn(round, slices.Concat(writtenOnly, notAlone)...) {
 			j := p.job("import", s, p.size("import"))
 			j.Input = file
 			if err := p.fresh(ctx, j); err != nil {
@@ -205,7 +205,7 @@ func (p *plan) questionsAt(ctx context.Context, large bool) error {
 	if len(asked) == 0 {
 		return nil
 	}
-	skip := slices.Clone(writtenOnly)
+	skip := slices.Concat(writtenOnly, notAlone)
 	n := p.size(asked[0])
 	if large {
 		n *= largeFactor
@@ -260,7 +260,7 @@ func (p *plan) mixed(ctx context.Context) error {
 		return nil
 	}
 	for round := range p.rounds {
-		for _, s := range p.turn(round, writtenOnly...) {
+		for _, s := range p.turn(round, slices.Concat(writtenOnly, notAlone)...) {
 			if err := p.prepare(ctx, p.job("load", s, p.size("mixed"))); err != nil {
 				return err
 			}
@@ -286,7 +286,7 @@ func (p *plan) replays(ctx context.Context) error {
 	if !p.wants("replay") {
 		return nil
 	}
-	stores := p.turn(0, notReplayed...)
+	stores := p.turn(0, slices.Concat(notReplayed, notAlone)...)
 	defer func() {
 		for _, s := range stores {
 			os.RemoveAll(p.job("", s, 0).Dir)
@@ -302,7 +302,7 @@ func (p *plan) replays(ctx context.Context) error {
 	}
 	for _, variant := range []string{afterClose, afterDelete, afterKill} {
 		for round := range p.rounds {
-			for _, s := range p.turn(round, notReplayed...) {
+			for _, s := range p.turn(round, slices.Concat(notReplayed, notAlone)...) {
 				if variant == afterDelete && s != "auditsql" {
 					continue
 				}

@@ -25,6 +25,9 @@ type postgresServer struct {
 	cmd  *exec.Cmd
 	down chan struct{} // closed when the server has ended; then err is set
 	err  error
+
+	standbys []*postgresServer // with a copy of the data
+	sockets  string            // a folder for the socket that standbys use; "": none
 }
 
 // postgresSettings are what postgresql.conf sets. README.md says why.
@@ -63,7 +66,10 @@ var errNoPostgres = errors.New("PostgreSQL is not installed (Debian: apt-get ins
 // postgresPrograms returns the folder with the programs of the newest PostgreSQL that is installed.
 func postgresPrograms() (string, error) {
 	if name, err := exec.LookPath("initdb"); err == nil {
-		return filepath.Dir(name), nil
+		// It may be a link, and the other programs are beside what it leads to.
+		if name, err = filepath.EvalSymlinks(name); err == nil {
+			return filepath.Dir(name), nil
+		}
 	}
 	// Debian keeps the programs of each version apart.
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
@@ -161,12 +167,7 @@ func (p *postgresServer) create(bin string) error {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w: %s", err, out)
 	}
-	f, err := os.OpenFile(filepath.Join(p.data, "postgresql.conf"), os.O_APPEND|os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(strings.Join(postgresSettings, "\n") + "\n")
-	return errors.Join(err, f.Close())
+	return p.configure(postgresSettings...)
 }
 
 const postgresUser = "postgres"
@@ -196,6 +197,7 @@ func (p *postgresServer) start(bin string) error {
 		}
 	}()
 	if err := <-started; err != nil {
+		p.down = nil
 		return err
 	}
 	look := time.NewTicker(2 * time.Millisecond)
@@ -219,17 +221,31 @@ func (p *postgresServer) start(bin string) error {
 	}
 }
 
-// stop ends the server, which then has everything in its files.
-func (p *postgresServer) stop() error {
-	if err := p.cmd.Process.Signal(syscall.SIGINT); err != nil { // a fast shutdown
-		return err
+// stop ends the server, which then has everything in its files, and its standbys after it.
+func (p *postgresServer) stop() (err error) {
+	if p.down != nil {
+		if err = p.cmd.Process.Signal(syscall.SIGINT); err == nil { // a fast shutdown
+			<-p.down
+			err = p.err
+		}
 	}
-	<-p.down
-	return p.err
+	for _, s := range p.standbys {
+		err = errors.Join(err, s.stop())
+	}
+	if p.sockets != "" {
+		err = errors.Join(err, os.RemoveAll(p.sockets))
+	}
+	return err
 }
 
-// processes returns the ids of the server's processes.
-func (p *postgresServer) processes() []int { return family(p.cmd.Process.Pid) }
+// processes returns the ids of the processes of the server and of its standbys.
+func (p *postgresServer) processes() []int {
+	pids := family(p.cmd.Process.Pid)
+	for _, s := range p.standbys {
+		pids = append(pids, s.processes()...)
+	}
+	return pids
+}
 
 // dialPostgres connects to the server of a folder, which this or another process has started.
 func dialPostgres(dir string, connections int) (*pgxpool.Pool, error) {

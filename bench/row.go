@@ -53,10 +53,13 @@ type row struct {
 	DevicePer  float64 `json:"device_per_byte"`
 
 	// Mixed: the age of the newest record that another process saw. HTTP: the time from the acknowledgement of a record until
-	// a tail saw it.
+	// a tail saw it. Cluster: the time from the return of a put until another node had all that the first node had then.
 	LagP50 float64 `json:"lag_p50_ms"`
 	LagP99 float64 `json:"lag_p99_ms"`
 	LagMax float64 `json:"lag_max_ms"`
+
+	// Cluster: the longest time in which no put returned, from the instant at which a server was killed.
+	Silence float64 `json:"silence_ms"`
 
 	// Sustained: for each stretch of Window records the records a second, and the resident megabytes at its end. A record
 	// counts when every question finds it. For WindowAcked it counts when its put has returned.

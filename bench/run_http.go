@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"strings"
@@ -340,9 +339,8 @@ func startTails(ctx context.Context, j job, address string, n int) (*attached, e
 	if err != nil {
 		return nil, err
 	}
-	if _, err := io.ReadFull(tails.out, make([]byte, len(ready))); err != nil {
-		_, eerr := tails.end()
-		return nil, errors.Join(fmt.Errorf("%d tails were to be open: %w", n, err), eerr)
+	if err := tails.isReady(); err != nil {
+		return nil, fmt.Errorf("%d tails: %w", n, err)
 	}
 	return tails, nil
 }

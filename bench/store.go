@@ -77,6 +77,9 @@ type settings struct {
 	writers int  // that will put at once
 	shared  bool // to be read beside a writer in another process
 	whole   bool // its database will be deleted, so it keeps what it can be built from
+	// Of PostgreSQL: two more servers have a copy, and a put is on disk on one of them too when it returns.
+	standbys bool
+	profile  string // the folder into which the servers of cluster write CPU profiles; "": none
 }
 
 type kind struct {
@@ -92,6 +95,9 @@ var (
 	notReplayed = []string{"journal", "signed", "tessera"}
 )
 
+// notAlone are the stores of workload cluster alone: they are measured with the machines beside them.
+var notAlone = []string{"cluster"}
+
 // kinds are the stores, in the order of the tables.
 var kinds = []kind{
 	{"auditsql", "this, through audit.Open", openAuditsql},
@@ -104,6 +110,7 @@ var kinds = []kind{
 	{"badger", "Badger, the two key families", openBadger},
 	{"tessera", "Tessera's POSIX storage, a transparency log without ids", openTessera},
 	{"sqlite", "SQLite without cgo, our tables, a transaction a put", openSQLite},
+	{"cluster", "a node of a cluster: the log on three servers of NATS JetStream", openCluster},
 }
 
 func kindOf(name string) (kind, error) {

@@ -131,7 +131,11 @@ const postgresReaders = 8
 func openPostgresWith(s settings, schema string) (_ *postgresOne, err error) {
 	p := &postgresOne{put1: postgresOnePutOf, putN: postgresOneLoadOf}
 	if !s.shared {
-		if p.server, err = startPostgres(s.dir); err != nil {
+		start := startPostgres
+		if s.standbys {
+			start = startPostgresWithStandbys
+		}
+		if p.server, err = start(s.dir); err != nil {
 			return nil, err
 		}
 	}

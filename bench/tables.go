@@ -26,6 +26,7 @@ var titles = map[string]string{
 	"check":     "check: records and their proofs, or an export, without the store",
 	"verify":    "verify: the whole store, and its records against a checkpoint",
 	"http":      "http: puts over HTTP, the tail, pages and questions",
+	"cluster":   "cluster: durable puts on two of three machines, all of which are this one",
 }
 
 // printTables prints a table for each workload, and one of the targets.
@@ -86,6 +87,9 @@ func grouped(of []row) []row {
 }
 
 func variantOrder(r row) int {
+	if r.Workload == "cluster" { // puts by as many writers stand together
+		return slices.Index([]string{"", newNode, leaderKilled}, r.Variant)
+	}
 	if p, ok := pageOf(r.Variant); ok {
 		after := 1000 * r.Writers // pages come after all others, and those beside writers last
 		return 1000 + after + slices.IndexFunc(pages, func(q page) bool { return q.name == p.name })
@@ -117,18 +121,19 @@ func not(names ...string) func(string) bool {
 }
 
 func columns(rows []row) []column {
-	puts := in("put", "sustained", "import", "mixed", "http")
-	many := not("replay", "prove", "check", "verify")   // once a round, or for one store
-	timed := not("import", "replay", "check", "verify") // one call each
+	puts := in("put", "sustained", "import", "mixed", "http", "cluster")
+	many := not("replay", "prove", "check", "verify", "cluster") // once a round, or for one store
+	timed := not("import", "replay", "check", "verify")          // one call each
 	return []column{
 		{"store", func(r row) string { return r.Store }, nil},
-		{"", func(r row) string { return r.Variant }, in("get", "agent100", "recent100", "impact", "mixed", "replay", "prove", "check", "http")},
-		{"records", func(r row) string { return fmt.Sprint(r.Records) }, in("get", "agent100", "recent100", "impact", "sustained", "import", "prove", "check", "verify", "http")},
-		{"writers", func(r row) string { return fmt.Sprint(r.Writers) }, in("put", "mixed", "http")},
+		{"", func(r row) string { return r.Variant }, in("get", "agent100", "recent100", "impact", "mixed", "replay", "prove", "check", "http", "cluster")},
+		{"records", func(r row) string { return fmt.Sprint(r.Records) }, in("get", "agent100", "recent100", "impact", "sustained", "import", "prove", "check", "verify", "http", "cluster")},
+		{"writers", func(r row) string { return fmt.Sprint(r.Writers) }, in("put", "mixed", "http", "cluster")},
 		{"readers", func(r row) string { return fmt.Sprint(r.Readers) }, in("get", "agent100", "recent100", "impact", "mixed")},
 		{"a second", func(r row) string { return figure(r.PerSecond) }, nil},
 		{"spread", func(r row) string { return figure(r.PerSecondMin) + " – " + figure(r.PerSecondMax) }, nil},
 		{"auditsql/this", func(r row) string { return ratio(r, rows) }, many},
+		{"cluster/this", func(r row) string { return clusterRatio(r, rows) }, in("cluster")},
 		{"s", func(r row) string { return figure(r.Seconds) }, in("prove", "check", "verify")},
 		{"ms", func(r row) string { return figure(r.P50) }, in("replay")},
 		{"p50 ms", func(r row) string { return figure(r.P50) }, timed},
@@ -140,16 +145,22 @@ func columns(rows []row) []column {
 				return ""
 			}
 			return figure(r.LagP50) + " / " + figure(r.LagP99)
-		}, in("mixed", "http")},
+		}, in("mixed", "http", "cluster")},
+		{"nothing returned for, ms", func(r row) string {
+			if r.Silence == 0 {
+				return ""
+			}
+			return figure(r.Silence)
+		}, in("cluster")},
 		{"CPU s", func(r row) string { return figure(r.CPU) }, nil},
 		{"CPU µs each", func(r row) string { return figure(r.CPUPer) }, nil},
-		{"of it servers", func(r row) string { return figure(r.ServerCPUPer) }, in("put", "http")},
+		{"of it servers", func(r row) string { return figure(r.ServerCPUPer) }, in("put", "http", "cluster")},
 		{"RSS MB", func(r row) string { return figure(r.RSS) }, nil},
 		{"of it anon", func(r row) string { return figure(r.Anon) }, nil},
 		{"disk MB", func(r row) string { return figure(r.Disk) }, nil},
 		{"written/byte", func(r row) string { return figure(r.WrittenPer) }, puts},
 		{"device/byte", func(r row) string { return figure(r.DevicePer) }, puts},
-		{"note", func(r row) string { return r.Note }, in("sustained", "mixed", "replay", "http")},
+		{"note", func(r row) string { return r.Note }, in("sustained", "mixed", "replay", "http", "cluster")},
 	}
 }
 
@@ -207,6 +218,19 @@ func ratio(r row, rows []row) string {
 		if a.Store == "auditsql" && a.Workload == r.Workload && a.Variant == r.Variant && a.Writers == r.Writers &&
 			a.Readers == r.Readers && (a.Records == r.Records || r.Variant == "") && r.PerSecond > 0 {
 			return fmt.Sprintf("%.2f", a.PerSecond/r.PerSecond)
+		}
+	}
+	return ""
+}
+
+// clusterRatio returns the rate of the cluster with as many writers, divided by the rate of the row.
+func clusterRatio(r row, rows []row) string {
+	if r.Variant == newNode || r.Variant == leaderKilled || r.PerSecond <= 0 {
+		return ""
+	}
+	for _, c := range rows {
+		if c.Store == "cluster" && c.Workload == "cluster" && c.Variant == oneNode && c.Writers == r.Writers {
+			return fmt.Sprintf("%.2f", c.PerSecond/r.PerSecond)
 		}
 	}
 	return ""

@@ -112,6 +112,12 @@ func reached(rows []row) []target {
 		atMost("http, 1,000 puts a second: p99 from the acknowledgement until a tail has seen the record, in ms", 50, open.LagP99)
 	}
 	rate("http by 64: puts a second beside 100 tails, divided by those without", .9, find("auditsql", "http", httpOneBeside, httpConnections, 0), one)
+	for _, writers := range []int{64, 256} {
+		for _, peer := range []string{"postgres", "postgres-one"} {
+			rate(fmt.Sprintf("cluster by %d: puts a second, divided by those of %s with two standbys", writers, peer), 1,
+				find("cluster", "cluster", oneNode, writers, 0), find(peer, "cluster", withStandbys, writers, 0))
+		}
+	}
 	for _, writers := range []int{0, httpConnections} {
 		for _, p := range pages {
 			variant, within := p.name, p.within
