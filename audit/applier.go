@@ -65,7 +65,10 @@ type applier struct {
 	filesChecked time.Time
 
 	// held counts the backups that need the whole journal: it is not trimmed meanwhile.
-	held      atomic.Int64
+	held atomic.Int64
+	// passed, if set, is called after each batch, when SQLite and the filter have it.
+	passed func(applied wal.Offset)
+
 	replaying bool
 	// toldReplay, if set, is called during a replay after each batch with the offset up to which SQLite has everything.
 	toldReplay func(applied wal.Offset)
@@ -113,6 +116,8 @@ type batch struct {
 	cursor   wal.Offset // up to which SQLite has everything once the batch is applied
 	// What becomes of each of rows, nil if nobody asks. It belongs to the applier until SQLite has the batch.
 	outcomes []Outcome
+	// What was said before to become of each of rows, nil if nothing was.
+	want []Outcome
 }
 
 // again notes what became of a row whose id was there already.
@@ -121,6 +126,19 @@ func (b *batch) again(row int, other bool) {
 	if other {
 		b.outcomes[row] = Conflict
 	}
+}
+
+// asForeseen compares what has become of the rows with what was said before.
+func (b *batch) asForeseen() error {
+	if b.want == nil {
+		return nil
+	}
+	for i, want := range b.want {
+		if b.outcomes[i] != want {
+			return fmt.Errorf("%w: message %d was found to be %s, and SQLite takes it as %s: run verify", ErrDamaged, b.rows[i].Offset, want, b.outcomes[i])
+		}
+	}
+	return nil
 }
 
 func (b *batch) len() int { return len(b.rows) + len(b.rejected) }
@@ -165,6 +183,10 @@ func (a *applier) apply(ctx context.Context, b *batch) error {
 		}
 		return fmt.Errorf("apply to SQLite: %w", err)
 	}
+	if err := b.asForeseen(); err != nil {
+		a.sql.Fail(err)
+		return err
+	}
 	// The filter gets the ids before the backlog loses them. So at each instant one of the two knows a record that exists.
 	if !a.replaying {
 		ids := make([][32]byte, len(b.rows))
@@ -183,6 +205,9 @@ func (a *applier) apply(ctx context.Context, b *batch) error {
 	a.backlog.Advance(b.cursor, a.took)  // before anybody is woken: a waiting call must not find it in the backlog
 	a.records.Add(uint64(done.Inserted)) // before anybody is woken as well
 	a.applied.Store(cursor)
+	if a.passed != nil {
+		a.passed(b.cursor)
+	}
 	a.wake(nil)
 	if a.replaying && a.toldReplay != nil {
 		a.toldReplay(b.cursor)

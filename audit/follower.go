@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -29,10 +30,10 @@ type Origin struct {
 }
 
 // A Follower is a store whose records come from a log on other machines. Somebody else reads the log, and hands its messages to
-// Apply in their order. All reads of DB work, in this process and in others. A put fails with ErrFollows.
+// Decide or Apply in their order. All reads of DB work, in this process and in others. A put fails with ErrFollows.
 //
-// Apply stores the messages together with the number of the last one in one transaction. So a process that dies goes on exactly
-// where its SQLite ends: after Cursor.
+// Messages are stored together with the number of the last one in one transaction. So a process that dies goes on exactly
+// where its SQLite ends: the next opening begins with Applied.
 type Follower struct {
 	*DB
 	feed *followed
@@ -41,7 +42,7 @@ type Follower struct {
 // Message is a message of a log.
 type Message struct {
 	Sequence uint64 // its number
-	// Payload is the canonical JSON of a record. The store keeps it until Apply returns.
+	// Payload is the canonical JSON of a record. The store keeps it, and it must not change any more.
 	Payload []byte
 	// Barrier says that the message is no record, and has only a number.
 	Barrier bool
@@ -193,7 +194,8 @@ func (p *opening) follow(origin Origin, lock wal.Lock) (*Follower, error) {
 	}
 	had := p.file.Used
 	f := &Follower{feed: &followed{
-		dir: p.dir, log: origin.Log, lock: lock, given: make(chan *batch), ended: make(chan struct{}), mu: newMutex(),
+		dir: p.dir, log: origin.Log, lock: lock, given: make(chan *batch), hurry: make(chan struct{}, 1), ended: make(chan struct{}),
+		mu: newMutex(), ahead: ahead{records: map[QueryID][]byte{}},
 	}}
 	var err error
 	f.DB, err = p.finishWith(p.compareNewest, had, func(sql *sqlstore.DB) (*DB, error) {
@@ -201,7 +203,8 @@ func (p *opening) follow(origin Origin, lock wal.Lock) (*Follower, error) {
 		// Nothing is ever in this backlog: what comes from a log is not acknowledged here.
 		db := p.assemble(f.feed, backlog.New(1, math.MaxInt64, func() {}), from, sql)
 		db.journalDir = filepath.Join(p.dir, storedir.JournalName)
-		f.feed.end, f.feed.applier = from, db.applier
+		f.feed.applier, db.applier.passed = db.applier, f.feed.ahead.forget
+		f.feed.end.Store(uint64(from))
 		return db, p.run(db)
 	})
 	if err != nil {
@@ -218,56 +221,6 @@ func (p *opening) compareNewest() error {
 	_, err := p.newest()
 	return err
 }
-
-// followed is the source of a store that follows a log: what Apply is given.
-type followed struct {
-	dir, log string
-	lock     wal.Lock
-	applier  *applier
-
-	given chan *batch
-	ended chan struct{} // closed when the applier takes no more batches
-
-	mu  mutex      // held by Apply
-	end wal.Offset // of what was given to the applier; guarded by mu
-}
-
-// In SQLite a message with the number n begins at offset n, and the next one where it ends, at n+1. So the cursor, which is after
-// the last message, is the number of the one that comes next, or 0 in a database that has none.
-
-// endOf returns the offset after a message.
-func endOf(sequence uint64) wal.Offset { return wal.Offset(sequence) + 1 }
-
-// lastBefore returns the number of the last message before an offset, 0 if there is none.
-func lastBefore(end wal.Offset) uint64 { return max(uint64(end), 1) - 1 }
-
-func (s *followed) feed(ctx context.Context, out chan<- *batch, toEnd bool) error {
-	if toEnd {
-		return nil // what is in the log comes through Apply
-	}
-	defer close(s.ended)
-	for {
-		select {
-		case b := <-s.given:
-			select {
-			case out <- b:
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-func (s *followed) press() {}
-
-// sync has nothing to do: the log is durable. What Apply has not been given is not acknowledged here.
-func (s *followed) sync(context.Context) error { return nil }
-func (s *followed) synced() wal.Offset         { return wal.Offset(s.applier.applied.Load()) }
-func (s *followed) err() error                 { return nil }
-func (s *followed) stop() error                { return nil }
-func (s *followed) close() error               { return s.lock.Unlock() }
 
 // follows returns a *FollowsError if the store follows a log.
 func (db *DB) follows() error {
@@ -286,9 +239,31 @@ func (db *DB) Follows() *Origin {
 	return &Origin{Log: o.Log, ID: o.ID, StoreID: db.file.StoreID, Unit: db.TimeUnit(), Unproven: o.Unproven}
 }
 
-// Cursor returns the number of the last message that SQLite has, 0 if it has none. A power cut may take some of the last ones
+// Cursor returns the number of the last message that was given, 0 if there was none.
+func (f *Follower) Cursor() uint64 { return lastBefore(wal.Offset(f.feed.end.Load())) }
+
+// Applied returns the number of the last message that SQLite has, 0 if it has none. A power cut may take some of the last ones
 // back: then the next opening begins with a lower number.
-func (f *Follower) Cursor() uint64 { return lastBefore(wal.Offset(f.applier.applied.Load())) }
+func (f *Follower) Applied() uint64 { return lastBefore(wal.Offset(f.applier.applied.Load())) }
+
+// Await waits until SQLite has the message with this number, which must have been given.
+func (f *Follower) Await(ctx context.Context, sequence uint64) error {
+	if err := f.open(ctx); err != nil {
+		return err
+	}
+	return journalError(f.applier.wait(ctx, endOf(sequence)))
+}
+
+// Show makes every question that begins after it see the message with this number, which must have been given: a question waits
+// until SQLite has it.
+func (f *Follower) Show(sequence uint64) {
+	for end := uint64(endOf(sequence)); ; {
+		have := f.feed.shown.Load()
+		if have >= end || f.feed.shown.CompareAndSwap(have, end) {
+			return
+		}
+	}
+}
 
 // Newest returns the newest record with the number of its message, and ok false if there is none.
 func (f *Follower) Newest(ctx context.Context) (sequence uint64, raw []byte, ok bool, err error) {
@@ -303,31 +278,46 @@ func (f *Follower) Newest(ctx context.Context) (sequence uint64, raw []byte, ok 
 	return entry.JournalOffset, raw, err == nil, err
 }
 
-// Stored returns the bytes of the record under an id, nil if there is none. Most often it need not ask SQLite to know that.
+// Stored returns the bytes of the record that the messages which were given have brought under an id, nil if there is none. Most often
+// it need not ask SQLite to know that.
 func (f *Follower) Stored(ctx context.Context, id QueryID) ([]byte, error) {
-	if err := f.readable(ctx); err != nil {
+	if err := f.open(ctx); err != nil {
 		return nil, err
+	}
+	// A record is in SQLite before it is forgotten here. So it is found in one of the two.
+	if raw := f.feed.ahead.find(id); raw != nil {
+		return raw, nil
 	}
 	return f.under(ctx, id, backlog.Free)
 }
 
-// Apply stores messages, which must be those that follow Cursor, without gaps, and returns an outcome for each, in the same order.
-// When it returns, SQLite shows them, and every question that starts after that sees them.
-//
-// Outcomes follow from the messages up to them alone: whoever applies the same log has the same ones. The first record under an id
-// stays. What is no record goes to table rejected, and stops nothing.
-//
-// A *SequenceError says that a message does not come next. After any error some of the messages may be stored, the first ones:
-// Cursor says how many. Then the caller goes on after it.
+// Apply is Decide that returns when SQLite has the messages.
 func (f *Follower) Apply(ctx context.Context, ms []Message) ([]Outcome, error) {
-	outcomes, err := f.apply(ctx, ms)
+	outcomes, err := f.Decide(ctx, ms)
+	if err == nil && len(ms) > 0 {
+		err = f.Await(ctx, ms[len(ms)-1].Sequence)
+	}
+	return outcomes, err
+}
+
+// Decide takes messages, which must be those that follow Cursor, without gaps, and returns an outcome for each, in the same order.
+// SQLite gets them soon after that, many at a time: see Await and Show. It waits when SQLite is far behind.
+//
+// Outcomes follow from the messages up to them alone: whoever is given the same log has the same ones. The first record under an id
+// stays. What is no record goes to table rejected, and stops nothing. When SQLite comes to another outcome, the store is damaged, and
+// takes nothing more.
+//
+// A *SequenceError says that a message does not come next. After any error some of the messages may have been taken, the first ones:
+// Cursor says how many. Then the caller goes on after it.
+func (f *Follower) Decide(ctx context.Context, ms []Message) ([]Outcome, error) {
+	outcomes, err := f.decide(ctx, ms)
 	if err != nil {
 		return outcomes, fmt.Errorf("apply messages of %s: %w", f.feed.log, journalError(err))
 	}
 	return outcomes, nil
 }
 
-func (f *Follower) apply(ctx context.Context, ms []Message) (outcomes []Outcome, err error) {
+func (f *Follower) decide(ctx context.Context, ms []Message) (outcomes []Outcome, err error) {
 	done, err := f.begin()
 	if err != nil {
 		return nil, err
@@ -338,40 +328,60 @@ func (f *Follower) apply(ctx context.Context, ms []Message) (outcomes []Outcome,
 		return nil, err
 	}
 	defer s.mu.Unlock()
-	// The caller of an Apply that was interrupted did not wait for its batch.
-	if err := f.applier.wait(ctx, s.end); err != nil {
-		return nil, err
-	}
 	for i, m := range ms {
-		if next := lastBefore(s.end) + 1 + uint64(i); m.Sequence != next {
+		if next := f.Cursor() + 1 + uint64(i); m.Sequence != next {
 			return nil, &SequenceError{Log: s.log, Next: next, Have: m.Sequence}
 		}
 	}
 	for len(outcomes) < len(ms) {
 		b, took := batchOf(ms[len(outcomes):])
+		known, err := f.foresee(ctx, b)
+		if err != nil {
+			return outcomes, err
+		}
 		if err := s.give(ctx, b); err != nil {
 			return outcomes, err
 		}
-		outcomes = append(outcomes, took.outcomes(b)...)
+		if !known {
+			// Nothing else is given meanwhile, so SQLite's outcomes are those of this batch.
+			if err := f.applier.wait(ctx, b.cursor); err != nil {
+				return outcomes, err
+			}
+			b.want = b.outcomes
+		}
+		outcomes = append(outcomes, took.outcomes(b.want)...)
 	}
 	return outcomes, nil
 }
 
-// give hands a batch to the applier and waits until SQLite has it.
-func (s *followed) give(ctx context.Context, b *batch) error {
-	// If the lock's file was replaced, another process may write to the store.
-	if current, err := s.lock.Current(); err != nil || !current {
-		return errors.Join(fmt.Errorf("%s: %w: the file of the writer's lock was removed or replaced", s.dir, ErrMismatch), err)
+// foresee finds out what will become of the rows of a batch, which comes after all that was given. It reports false if SQLite alone can
+// tell, because a record is damaged that it has under one of the ids.
+func (f *Follower) foresee(ctx context.Context, b *batch) (known bool, err error) {
+	s := f.feed
+	b.want = make([]Outcome, len(b.rows))
+	fresh := map[QueryID][]byte{}
+	for i := range b.rows {
+		r := &b.rows[i]
+		stored := fresh[r.QueryID]
+		if stored == nil {
+			stored, err = f.Stored(ctx, r.QueryID)
+		}
+		switch {
+		case ofRecord(err):
+			b.want = nil
+			// A batch that is open would get the rows of this one, and its outcomes would be those of both.
+			return false, f.applier.wait(ctx, wal.Offset(s.end.Load()))
+		case err != nil:
+			return false, err
+		case stored == nil:
+			fresh[r.QueryID] = r.Payload
+		case bytes.Equal(stored, r.Payload):
+			b.want[i] = Duplicate
+		default:
+			b.want[i] = Conflict
+		}
 	}
-	select {
-	case s.given <- b:
-		s.end = b.cursor
-	case <-s.ended:
-		return s.applier.wait(ctx, b.cursor)
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	return s.applier.wait(ctx, b.cursor)
+	return true, nil
 }
 
 // taken says which messages a batch has: for each its row, or, negative, its outcome.
@@ -416,14 +426,14 @@ func rowOfMessage(m Message) (sqlstore.Record, error) {
 	return row, err
 }
 
-// outcomes returns the outcomes of the messages of a batch that was applied.
-func (t taken) outcomes(b *batch) []Outcome {
+// outcomes returns the outcomes of the messages of a batch, of whose rows they are known.
+func (t taken) outcomes(ofRows []Outcome) []Outcome {
 	outcomes := make([]Outcome, len(t))
 	for i, at := range t {
 		if at < 0 {
 			outcomes[i] = Outcome(-at)
 		} else {
-			outcomes[i] = b.outcomes[at]
+			outcomes[i] = ofRows[at]
 		}
 	}
 	return outcomes

@@ -12,6 +12,7 @@ import (
 	"github.com/auditsql/auditsql/internal/storedir"
 	"github.com/auditsql/auditsql/sqlstore"
 	"github.com/auditsql/auditsql/tree"
+	"github.com/auditsql/auditsql/wal"
 )
 
 // GetAudit returns the record of an id, or ErrNotFound.
@@ -154,8 +155,21 @@ func (db *DB) HasAuditsForAgent(ctx context.Context, agent AgentID) (bool, error
 	return false, nil
 }
 
-// readable is the start of every call that reads. It fails when ctx has ended or the store is closed.
+// readable is the start of every call that reads. It fails when ctx has ended or the store is closed. In a store that follows a log it
+// waits until SQLite has what every question is to see.
 func (db *DB) readable(ctx context.Context) error {
+	if err := db.open(ctx); err != nil || db.applier == nil {
+		return err
+	}
+	s, ok := db.applier.source.(*followed)
+	if !ok {
+		return nil
+	}
+	return db.applier.wait(ctx, wal.Offset(s.shown.Load()))
+}
+
+// open fails when ctx has ended or the store is closed.
+func (db *DB) open(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}

@@ -385,7 +385,7 @@ func runFollow(ctx context.Context, j job) ([]row, error) {
 			if err := node.Err(); err != nil {
 				return nil, errors.Join(err, node.Close())
 			}
-			if at := node.Cursor(); at != cursor {
+			if at := node.Applied(); at != cursor {
 				cursor = at
 				if _, err := fmt.Println(cursor, time.Now().UnixNano()); err != nil {
 					return nil, errors.Join(err, node.Close())

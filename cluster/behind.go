@@ -9,7 +9,7 @@ func (n *Node) Behind(ctx context.Context) (uint64, error) {
 		return 0, err
 	}
 	// The cursor is read after the bounds: what is acknowledged meanwhile is not counted.
-	return b.Last - min(b.Last, n.Cursor()), nil
+	return b.Last - min(b.Last, n.decided()), nil
 }
 
 // AwaitApplied waits until the node's copy has everything that was acknowledged before the call, by whatever node. For that it gives the

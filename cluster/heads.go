@@ -138,8 +138,11 @@ func (n *Node) publish(ctx context.Context, always bool) (Head, error) {
 // head returns the head of this node as it is now.
 func (n *Node) head(ctx context.Context) (Head, error) {
 	// The copy may go on meanwhile. So the size is that of the cursor, and the root that of the size.
-	h := Head{Node: n.opts.Name, Cursor: n.copy.Cursor()}
-	var err error
+	h := Head{Node: n.opts.Name, Cursor: n.decided()}
+	err := n.copy.Await(ctx, h.Cursor)
+	if err != nil {
+		return Head{}, err
+	}
 	if h.Size, err = n.copy.SizeAt(ctx, h.Cursor); err != nil {
 		return Head{}, err
 	}
@@ -150,9 +153,9 @@ func (n *Node) head(ctx context.Context) (Head, error) {
 	return h, err
 }
 
-// compareHeads compares the heads among messages that were applied. One of each node is enough, the newest: two trees with the same
-// root have the same beginnings.
-func (n *Node) compareHeads(ms []Stored, outcomes []audit.Outcome) {
+// compareHeads compares the heads among messages that were given to the copy. One of each node is enough, the newest: two trees with the
+// same root have the same beginnings. An error says that the copy takes nothing more.
+func (n *Node) compareHeads(ms []Stored, outcomes []audit.Outcome) error {
 	newest := map[string]Head{}
 	for i := range ms {
 		if ms[i].Kind != HeadKind || outcomes[i] != audit.Passed {
@@ -165,11 +168,19 @@ func (n *Node) compareHeads(ms []Stored, outcomes []audit.Outcome) {
 		}
 		newest[h.Node] = h
 	}
+	if len(newest) == 0 {
+		return nil
+	}
+	// The tree is in SQLite.
+	if err := n.copy.Await(n.quit, ms[len(ms)-1].Sequence); err != nil {
+		return err
+	}
 	for _, name := range slices.Sorted(maps.Keys(newest)) {
 		if err := n.compareHead(newest[name]); err != nil && n.quit.Err() == nil {
 			n.opts.Logger.Error("the head of a node was not compared", "node", name, "error", err)
 		}
 	}
+	return nil
 }
 
 // compareHead compares the head of a node with this copy, which has read the log further than the head.

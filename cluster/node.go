@@ -61,8 +61,8 @@ func (o Options) withDefaults() Options {
 // A Node is a store on a log, with a copy of its own in a folder. Its methods may be called from several goroutines.
 //
 // Puts are linearizable: each has its place in the log, after every put that had returned before it began. Reads are those of the
-// copy, which is always a prefix of the log: they see every put of this node that has returned, and those of other nodes a
-// little later. WaitFor and Barrier wait for them.
+// copy, which is always a prefix of the log: they see every put of this node that has returned, for which they wait if need be, and those
+// of other nodes a little later. WaitFor and Barrier wait for them. Another process that reads the folder sees a put a moment later too.
 type Node struct {
 	*audit.DB // its copy, for reading
 
@@ -74,7 +74,7 @@ type Node struct {
 	reader reader // belongs to the goroutine that follows the log
 
 	mu       sync.Mutex
-	cursor   uint64        // the number of the last message that the copy has
+	cursor   uint64        // the number of the last message that the copy was given
 	changed  chan struct{} // closed and replaced when cursor moves, or when trouble or unproven changes
 	waiting  map[string][]*waiter
 	acked    uint64 // the greatest number that an append of this node was given
@@ -187,8 +187,20 @@ func (n *Node) Err() error {
 	return n.unproven
 }
 
-// Cursor returns the number of the last message that the node's copy has.
+// Applied returns the number of the last message that the SQLite of the node's copy has. A process that reads the folder sees it. It is
+// Cursor, or a little less.
+func (n *Node) Applied() uint64 { return n.copy.Applied() }
+
+// Cursor returns the number of the last message that the node's copy has. Every question of this node that begins after it sees that
+// message, for which it waits if need be.
 func (n *Node) Cursor() uint64 {
+	cursor := n.decided()
+	n.copy.Show(cursor)
+	return cursor
+}
+
+// decided returns the number of the last message that was read and decided.
+func (n *Node) decided() uint64 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.cursor
@@ -197,7 +209,19 @@ func (n *Node) Cursor() uint64 {
 // WaitFor waits until the node's copy has the message with this number, and so shows what it says. Another node's Put, or its Cursor
 // after that, tells the number.
 func (n *Node) WaitFor(ctx context.Context, sequence uint64) error {
-	if sequence > n.Cursor() {
+	if err := n.awaitDecided(ctx, sequence); err != nil {
+		return err
+	}
+	err := n.copy.Await(ctx, sequence)
+	if err != nil && ctx.Err() == nil && n.quit.Err() != nil {
+		err = audit.ErrClosed
+	}
+	return err
+}
+
+// awaitDecided waits until the reader has come to the message with this number.
+func (n *Node) awaitDecided(ctx context.Context, sequence uint64) error {
+	if sequence > n.decided() {
 		n.wantUpTo(sequence)
 	}
 	for {

@@ -24,7 +24,8 @@ type waiter struct {
 }
 
 // PutAudit stores a record, and returns its id when it is decided: when a majority of the log's replicas has it on disk, and this
-// node has read the log up to its place. Then it is the first under its id, or was the same as the first.
+// node has read the log up to its place. Then it is the first under its id, or was the same as the first. The node's SQLite gets it a
+// moment later, together with others. The questions of this node wait for that.
 //
 // The errors are those of [audit.DB.PutAudit]. ErrUndecided, together with the reason, says that the record may be stored or not.
 func (n *Node) PutAudit(ctx context.Context, q *audit.QueryAudit) (audit.QueryID, error) {
@@ -78,6 +79,8 @@ func (n *Node) PutAudits(ctx context.Context, qs []*audit.QueryAudit) ([]audit.P
 		waiters[i] = n.wait(m, results[of[i]].ID)
 	}
 	defer n.forget(waiters)
+	// Whoever is told what became of a record finds it. What is settled without a message of its own may have come with the newest one.
+	defer func() { n.copy.Show(n.decided()) }()
 	for i, done := range n.log.Append(ctx, ms) {
 		if err := n.decide(ctx, waiters[i], ms[i], done, &results[of[i]]); err != nil {
 			return nil, err
@@ -197,7 +200,7 @@ func (n *Node) at(ctx context.Context, w *waiter, done Appended, result *audit.P
 		return false, err
 	}
 	n.wantUpTo(done.Sequence)
-	if err := n.WaitFor(ctx, done.Sequence); err != nil {
+	if err := n.awaitDecided(ctx, done.Sequence); err != nil {
 		return false, fmt.Errorf("put %s, message %d: %w: %w", w.id, done.Sequence, ErrUndecided, err)
 	}
 	n.mu.Lock()

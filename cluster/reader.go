@@ -238,21 +238,24 @@ func (r *reader) wrong(replica string, next uint64, m *Stored) error {
 	return nil
 }
 
-// apply hands messages to the copy and tells the puts that wait. refuse, if not "", is why the only one of them is not to be stored.
+// apply hands messages to the copy and tells the puts that wait. The copy decides them, and its SQLite gets them later.
+// refuse, if not "", is why the only one of them is not to be stored.
 func (r *reader) apply(ms []Stored, refuse string) error {
 	n := r.node
 	batch := make([]audit.Message, len(ms))
 	for i, m := range ms {
 		batch[i] = audit.Message{Sequence: m.Sequence, Payload: m.Payload, Barrier: m.Kind != Record, Refuse: refuse}
 	}
-	// A transaction may take longer than a read: the copy checkpoints, or waits for a shell.
-	outcomes, err := n.copy.Apply(n.quit, batch)
+	// It may take longer than a read when SQLite is far behind: it checkpoints, or waits for a shell.
+	outcomes, err := n.copy.Decide(n.quit, batch)
 	ms = ms[:len(outcomes)]
 	if len(ms) > 0 {
 		last := ms[len(ms)-1]
 		r.last = &last
 		r.blamed, r.altered, r.empty, r.short = nil, false, 0, doubt{}
-		n.compareHeads(ms, outcomes) // before anybody who waits for a head is told that it was read
+		if err := n.compareHeads(ms, outcomes); err != nil { // before anybody who waits for a head is told that it was read
+			return err
+		}
 		n.foundAll(ms, outcomes)
 		r.resume()
 	}
