@@ -69,6 +69,10 @@ func TestEveryWorkloadOnEveryStore(t *testing.T) {
 		for _, workload := range workloads {
 			want := 1
 			switch {
+			case workload == "cluster":
+				want = len(clusterVariants[store])
+			case slices.Contains(notAlone, store):
+				want = 0
 			case proofWorkloads[workload] != nil && store != "auditsql":
 				want = 0
 			case proofWorkloads[workload] != nil:
@@ -104,6 +108,42 @@ func TestEveryWorkloadOnEveryStore(t *testing.T) {
 		t.Errorf("targets %v, machine %v", got.Targets, got.Machine)
 	}
 	wellFormed(t, svg, "auditsql", "pebble-full")
+}
+
+// A cluster is measured with all of its processes, which end with it.
+func TestCluster(t *testing.T) {
+	t.Parallel()
+	for store, variants := range clusterVariants {
+		if _, err := kindOf(store); err != nil {
+			continue // PostgreSQL is not installed
+		}
+		for _, variant := range variants {
+			if testing.Short() && variant != threeNodes && store != "postgres" {
+				continue
+			}
+			t.Run(store+" "+variant, func(t *testing.T) {
+				t.Parallel()
+				var got results
+				out := bench(t, "-workloads", "cluster", "-stores", store, "-only", variant, "-n", "300", "-rounds", "1", "-seconds", "0.2", "-writers", "4", "-json")
+				if err := json.Unmarshal([]byte(out), &got); err != nil {
+					t.Fatalf("%v:\n%s", err, out)
+				}
+				if len(got.Results) != 1 {
+					t.Fatalf("%d rows of one measurement:\n%s", len(got.Results), out)
+				}
+				r := got.Results[0]
+				if r["variant"] != variant || r["n"].(float64) < 1 || r["per_second"].(float64) <= 0 {
+					t.Errorf("%v", r)
+				}
+				if variant == leaderKilled && r["silence_ms"].(float64) <= 0 {
+					t.Errorf("nothing was killed: %v", r)
+				}
+				if shared := strings.Contains(fmt.Sprint(r["note"]), "share"); shared != (variant != oneMachine) {
+					t.Errorf("the note is %q", r["note"])
+				}
+			})
+		}
+	}
 }
 
 func wellFormed(t *testing.T, file string, texts ...string) {
