@@ -246,17 +246,20 @@ func (f *Follower) Cursor() uint64 { return lastBefore(wal.Offset(f.feed.end.Loa
 // back: then the next opening begins with a lower number.
 func (f *Follower) Applied() uint64 { return lastBefore(wal.Offset(f.applier.applied.Load())) }
 
-// Await waits until SQLite has the message with this number, which must have been given.
+// Await waits until SQLite has the message with this number, which must have been given. It waits for nothing if the number is 0.
 func (f *Follower) Await(ctx context.Context, sequence uint64) error {
-	if err := f.open(ctx); err != nil {
+	if err := f.open(ctx); err != nil || sequence == 0 {
 		return err
 	}
 	return journalError(f.applier.wait(ctx, endOf(sequence)))
 }
 
 // Show makes every question that begins after it see the message with this number, which must have been given: a question waits
-// until SQLite has it.
+// until SQLite has it. It changes nothing if the number is 0.
 func (f *Follower) Show(sequence uint64) {
+	if sequence == 0 {
+		return // an empty database ends at offset 0, and message 0 would end at 1
+	}
 	for end := uint64(endOf(sequence)); ; {
 		have := f.feed.shown.Load()
 		if have >= end || f.feed.shown.CompareAndSwap(have, end) {

@@ -66,6 +66,22 @@ func TestWhatIsDecidedBeforeSQLiteHasIt(t *testing.T) {
 	}
 }
 
+// A store that was given nothing has nothing to wait for.
+func TestAFollowerThatWasGivenNothing(t *testing.T) {
+	t.Parallel()
+	f := openFollower(t, t.TempDir())
+	f.Show(f.Cursor())
+	if err := f.Await(t.Context(), f.Cursor()); err != nil {
+		t.Error(err)
+	}
+	if _, err := f.GetRaw(t.Context(), sample(1).QueryID); !errors.Is(err, audit.ErrNotFound) {
+		t.Error(err)
+	}
+	if n, _, err := f.Root(t.Context()); n != 0 || err != nil {
+		t.Errorf("%d records, %v", n, err)
+	}
+}
+
 // What was decided when a store is closed is in SQLite then.
 func TestCloseAppliesWhatIsDecided(t *testing.T) {
 	t.Parallel()

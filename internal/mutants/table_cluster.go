@@ -9,7 +9,7 @@ var clusterMutants = []mutant{
 		"	if raw := f.feed.ahead.find(id); raw != nil {", "	if raw := f.feed.ahead.find(id); raw != nil && false {",
 		"audit", "^TestWhatIsDecidedBeforeSQLiteHasIt$", nil},
 	{"the wait of a question for what it must show", "audit/read.go",
-		"	return db.applier.wait(ctx, wal.Offset(s.shown.Load()))\n", "	_ = s\n	return nil\n",
+		"	return db.applier.wait(ctx, wal.Offset(s.shown.Load()))\n", "	return db.applier.wait(ctx, min(0, wal.Offset(s.shown.Load())))\n",
 		"audit", "^TestWhatIsDecidedBeforeSQLiteHasIt$", nil},
 	{"the comparison of what SQLite does with what was decided", "audit/applier.go",
 		"		if b.outcomes[i] != want {", "		if false {",
