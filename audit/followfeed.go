@@ -66,6 +66,10 @@ func (s *followed) give(ctx context.Context, b *batch) error {
 	}
 }
 
+// gatherFollowed is gather for what comes from a log. It is longer, since no put of this process waits for SQLite, and a question that must
+// see a message closes the batch at once.
+const gatherFollowed = 50 * time.Millisecond
+
 // feed gathers what is given into batches. A batch stays open while the batch before it is being applied. It also stays open for a
 // moment after its first message, unless a call waits for it. A batch that is full makes Decide wait.
 func (s *followed) feed(ctx context.Context, out chan<- *batch, toEnd bool) error {
@@ -73,12 +77,12 @@ func (s *followed) feed(ctx context.Context, out chan<- *batch, toEnd bool) erro
 		return nil // what is in the log comes through Decide
 	}
 	defer close(s.ended)
-	moment := time.NewTimer(gather)
+	moment := time.NewTimer(gatherFollowed)
 	defer moment.Stop()
 	var open *batch
 	for {
 		take, ready := s.given, out
-		if open == nil || !open.full() && !open.hurried && time.Since(open.began) < gather {
+		if open == nil || !open.full() && !open.hurried && time.Since(open.began) < gatherFollowed {
 			ready = nil
 		}
 		if open != nil && open.full() {
@@ -88,7 +92,7 @@ func (s *followed) feed(ctx context.Context, out chan<- *batch, toEnd bool) erro
 		case b := <-take:
 			if open == nil {
 				open = b
-				moment.Reset(gather)
+				moment.Reset(gatherFollowed)
 			} else {
 				open.append(b)
 			}

@@ -87,6 +87,7 @@ type Log struct {
 
 	mu       sync.Mutex
 	replicas map[string]*nats.Conn // by the name of the server
+	inboxes  map[*nats.Conn]*inbox // of the connections that are read
 	proven   map[string]bool       // servers that were found to sync each write, see prove
 	failing  time.Time             // since when no request was answered; zero when the last one was
 	closed   bool
@@ -124,7 +125,7 @@ func connect(ctx context.Context, o Options) (*Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", o.URL, err)
 	}
-	l := &Log{opts: o, conn: conn, subject: fmt.Sprintf("audit.%d", partition), replicas: map[string]*nats.Conn{}, proven: map[string]bool{}}
+	l := &Log{opts: o, conn: conn, subject: fmt.Sprintf("audit.%d", partition), replicas: map[string]*nats.Conn{}, inboxes: map[*nats.Conn]*inbox{}, proven: map[string]bool{}}
 	// An append that gets no answer within this time is answered by the caller's context, or given again.
 	l.js, err = jetstream.New(conn, jetstream.WithPublishAsyncTimeout(o.Timeout), jetstream.WithDefaultTimeout(o.Timeout))
 	if err != nil {
@@ -263,25 +264,24 @@ func (l *Log) Read(ctx context.Context, replica string, from uint64, most int) (
 	if err != nil {
 		return nil, err
 	}
-	inbox := nats.NewInbox()
-	sub, err := conn.SubscribeSync(inbox)
+	in, err := l.inbox(conn)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", l.name(), err)
 	}
-	defer sub.Unsubscribe()
-	if err := sub.SetPendingLimits(-1, -1); err != nil {
-		return nil, err
-	}
-	if err := conn.PublishRequest("$JS.API.DIRECT.GET."+l.opts.Stream, inbox, request); err != nil {
+	answers, reply, done := in.expect(most + 1) // and the end
+	defer done()
+	if err := conn.PublishRequest("$JS.API.DIRECT.GET."+l.opts.Stream, reply, request); err != nil {
 		return nil, fmt.Errorf("read %s: %w", l.name(), err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, l.opts.Timeout)
 	defer cancel()
 	var got []cluster.Stored
 	for {
-		msg, err := sub.NextMsgWithContext(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", l.name(), err)
+		var msg *nats.Msg
+		select {
+		case msg = <-answers:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("read %s: %w", l.name(), ctx.Err())
 		}
 		switch status := msg.Header.Get("Status"); {
 		case len(msg.Data) == 0 && (status == "204" || status == "404"):
@@ -364,6 +364,9 @@ func (l *Log) keep(conn *nats.Conn) {
 	if have := l.replicas[name]; l.closed || have != nil && have.IsConnected() {
 		conn.Close()
 		return
+	}
+	if have := l.replicas[name]; have != nil {
+		delete(l.inboxes, have) // it has ended
 	}
 	l.replicas[name] = conn
 }
