@@ -803,11 +803,6 @@ func (s *stepped) step() {
 	}
 }
 
-func (s *stepped) Done() <-chan struct{} {
-	s.step()
-	return s.Context.Done()
-}
-
 func (s *stepped) Err() error {
 	s.step()
 	return s.Context.Err()
