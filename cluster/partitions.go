@@ -22,10 +22,20 @@ import (
 //	                     └──► log 1 ─► Node 1 ─► DIR/partition-1
 //
 // The first record under an id stays, since all records under it go through one log. There is no order between the records of two logs
-// but that of their timestamps. Its methods may be called from several goroutines.
+// but that of their timestamps.
+//
+// Questions are asked in all copies, and answered as one store would (audit.Union, which says what is refused). Each copy is a prefix of
+// its log. What this node has put is in the copies when the put returns; a read sees what other nodes have put in one partition
+// whether or not it sees what they have put in another one before. AwaitApplied waits for both.
+//
+// Puts of one partition go on while another one has no majority. Its methods may be called from several goroutines.
 type Partitions struct {
+	*audit.Union
+	set   Partition
 	nodes []*Node
 }
+
+var _ audit.Store = (*Partitions)(nil)
 
 // OpenPartitions opens the copies of all partitions of a set in the folders of dir, makes those that are not there, and begins to follow
 // the logs. Each is opened as Open does it.
@@ -62,7 +72,34 @@ func (p *Partitions) open(ctx context.Context, dir string, logs []Log, o Options
 		}
 		p.nodes = append(p.nodes, n)
 	}
-	return nil
+	copies := make([]*audit.DB, len(p.nodes))
+	for i, n := range p.nodes {
+		copies[i] = n.DB
+	}
+	p.set = infos[0].Partition
+	p.Union, err = audit.NewUnion(copies, func(id audit.QueryID) int { return PartitionOf(id, len(copies)) })
+	return err
+}
+
+// Stats is [audit.Union.Stats], with the id of the set and the heads of the nodes of each partition.
+func (p *Partitions) Stats(ctx context.Context) (audit.Stats, error) {
+	s, err := p.Union.Stats(ctx)
+	if err != nil {
+		return s, err
+	}
+	s.StoreID, s.Heads = p.set.Set, []audit.NodeHead{}
+	for _, n := range p.nodes {
+		s.Heads = append(s.Heads, n.nodeHeads()...)
+	}
+	return s, nil
+}
+
+// Recovery returns what opening the copies did to them, in the order of the partitions.
+func (p *Partitions) Recovery() (all []audit.Recovery) {
+	for _, n := range p.nodes {
+		all = append(all, n.Recovery())
+	}
+	return all
 }
 
 // Close closes all nodes, as their Close does.

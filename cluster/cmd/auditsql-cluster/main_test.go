@@ -268,7 +268,7 @@ func TestWhatDevSays(t *testing.T) {
 // The user of the nodes can neither change the stream nor remove anything from it: the servers have the users of init --acl.
 func nobodyMayChangeTheStream(t *testing.T, dir string) {
 	t.Helper()
-	state, err := readDevState(dir)
+	state, err := readDevState(dir, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
