@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +15,7 @@ import (
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/cluster"
 	"github.com/auditsql/auditsql/cluster/memlog"
+	"github.com/auditsql/auditsql/web"
 )
 
 // newSet makes the logs of a set.
@@ -243,5 +246,137 @@ func TestTheFileOfASet(t *testing.T) {
 		if !json.Valid([]byte(text)) && err == nil {
 			t.Errorf("%s is read", text)
 		}
+	}
+}
+
+// The pages and the API ask a node of several partitions what they ask a node of one, and a store on one machine.
+var _ web.Store = (*cluster.Partitions)(nil)
+
+// The copies of several logs answer together as one store with all records does. Package audit asks everything (its Union); here the
+// records come through the logs.
+func TestPartitionsAnswerAsOneStoreDoes(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	for _, partitions := range []int{2, 5} {
+		r := rand.New(rand.NewPCG(uint64(partitions), 3))
+		hash := func(kind string, n int) audit.Hash {
+			h := audit.Hash{}
+			copy(h[:], fmt.Sprintf("%s %d", kind, r.IntN(n)))
+			return h
+		}
+		var world []*audit.QueryAudit
+		for i := range 120 {
+			q := sample(i)
+			q.Timestamp, q.QueryID = uint64(r.IntN(40))*60_000, audit.QueryID{}
+			agent, result := hash("agent", 4), hash("fact", 6)
+			q.AgentID, q.ResultHash = &agent, &result
+			for range r.IntN(4) {
+				q.ContributingAssertions = append(q.ContributingAssertions, audit.ContributingAssertion{
+					AssertionHash: hash("fact", 6), SourceHash: hash("source", 3), Weight: 0.5, Lifecycle: audit.Lifecycle(1 + r.IntN(3)),
+				})
+			}
+			q.QueryID, _ = q.ID()
+			world = append(world, q)
+		}
+		one, err := audit.Open(filepath.Join(t.TempDir(), "one"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer one.Close()
+		_, as := newSet(t, partitions)
+		p := openSet(t, t.TempDir(), as)
+		for _, put := range []func(context.Context, []*audit.QueryAudit) ([]audit.PutResult, error){one.PutAudits, p.PutAudits} {
+			results, err := put(ctx, world)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, r := range results {
+				if r.Err != nil {
+					t.Fatalf("record %d: %v", i, r.Err)
+				}
+			}
+		}
+		if n := p.Progress().Records; n != uint64(len(world)) {
+			t.Errorf("a put returned, and the copies have %d records of %d", n, len(world))
+		}
+		fact := hash("fact", 1)
+		answers := func(s web.Store) (all []any) {
+			add := func(answer any, err error) {
+				if err != nil {
+					t.Error(err)
+				}
+				all = append(all, answer)
+			}
+			for raw, err := range s.RawAudits(ctx, audit.Filter{Descending: true, Limit: 50}) {
+				add(string(raw), err)
+			}
+			for _, rank := range []audit.TopRank{audit.RankPieces, audit.RankAnswers, audit.RankAgents} {
+				add(s.Top(ctx, audit.TopOptions{By: audit.TopAssertions, Rank: rank}))
+			}
+			add(s.Top(ctx, audit.TopOptions{By: audit.TopAgents}))
+			add(s.Timeline(ctx, audit.TimelineOptions{By: audit.ByMinute, Unapproved: true}))
+			add(s.ImpactTotals(ctx, fact, audit.ImpactOptions{}))
+			d := s.Downstream(fact, audit.DownstreamOptions{})
+			for d.Next(ctx) {
+				for a, err := range d.Answers(ctx) {
+					add(a, err)
+				}
+			}
+			add(d.Totals(ctx))
+			for _, q := range world[:20] {
+				add(s.Trace(ctx, q.QueryID, audit.TraceOptions{}))
+				add(s.Origins(ctx, q.QueryID, audit.OriginsOptions{}))
+			}
+			return all
+		}
+		got, want := answers(p), answers(one)
+		for i := range min(len(got), len(want)) {
+			g, _ := json.Marshal(got[i])
+			w, _ := json.Marshal(want[i])
+			if string(g) != string(w) {
+				t.Errorf("%d partitions, answer %d: %s\nwant %s", partitions, i, g, w)
+			}
+		}
+		if len(got) != len(want) {
+			t.Errorf("%d answers, want %d", len(got), len(want))
+		}
+		s, err := p.Stats(ctx)
+		if err != nil || s.Audits != uint64(len(world)) || s.Agents != 4 || s.StoreID == "" || s.Follows == "" {
+			t.Errorf("%+v, %v", s, err)
+		}
+		for _, err := range p.TailAfter(ctx, 0) {
+			if !errors.Is(err, audit.ErrDivided) {
+				t.Errorf("a tail: %v", err)
+			}
+		}
+	}
+}
+
+// Puts of one partition go on while another one answers nobody.
+func TestOnePartitionIsDown(t *testing.T) {
+	t.Parallel()
+	logs, as := newSet(t, 2)
+	p := openSet(t, t.TempDir(), as)
+	for _, name := range []string{"r1", "r2", "r3"} {
+		logs[1].SetDown(name, true)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	put := 0
+	for i := range 40 {
+		q := sample(i)
+		if cluster.PartitionOf(q.QueryID, 2) != 0 {
+			continue
+		}
+		put++
+		if r, err := p.PutAudits(ctx, []*audit.QueryAudit{q}); err != nil || r[0].Err != nil {
+			t.Fatalf("%+v, %v", r, err)
+		}
+	}
+	if n, _, err := p.Count(ctx, audit.Filter{}, audit.Budget{}); err != nil || n != uint64(put) || put == 0 {
+		t.Errorf("%d records of %d, %v", n, put, err)
+	}
+	for _, name := range []string{"r1", "r2", "r3"} {
+		logs[1].SetDown(name, false)
 	}
 }
