@@ -53,7 +53,7 @@ func NewUnion(dbs []*DB, home func(QueryID) int) (*Union, error) {
 		switch {
 		case db.TimeUnit() != dbs[0].TimeUnit():
 			return nil, fmt.Errorf("%w: the time unit of %s is %s, and that of %s is %s", ErrInvalid, db.Dir(), db.TimeUnit(), dbs[0].Dir(), dbs[0].TimeUnit())
-		case db.backlog != nil && db.opts.reads == Applied:
+		case db.journal != nil && db.opts.reads == Applied:
 			return nil, fmt.Errorf("%w: %s shows what is applied, and a union needs what is acknowledged", ErrInvalid, db.Dir())
 		}
 	}

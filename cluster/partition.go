@@ -86,7 +86,7 @@ func CheckSet(infos []Info) error {
 		case p.Of != first.Of:
 			return fmt.Errorf("%s: %w: it is one of %d partitions, and %s is one of %d", info.Name, ErrMismatch, p.Of, infos[0].Name, first.Of)
 		case p.Of != len(infos):
-			return fmt.Errorf("%s: %w: it is one of %d partitions, and there are %d logs", info.Name, ErrMismatch, p.Of, len(infos))
+			return fmt.Errorf("%s: %w: it is one of %d partitions, and the number of logs that were given is %d", info.Name, ErrMismatch, p.Of, len(infos))
 		case p.Number != i:
 			return fmt.Errorf("%s: %w: it is partition %d, and stands in the place of partition %d", info.Name, ErrMismatch, p.Number, i)
 		case info.StoreID != PartitionStoreID(p):

@@ -78,7 +78,7 @@ func TestWhichLogsBelongTogether(t *testing.T) {
 		"one log of all ids": {func() []cluster.Info { return []cluster.Info{{Name: "log"}} }, ""},
 		"three partitions":   {func() []cluster.Info { return setOf(3) }, ""},
 		"none":               {func() []cluster.Info { return nil }, "there is no log"},
-		"one is missing":     {func() []cluster.Info { return setOf(3)[:2] }, "one of 3 partitions, and there are 2 logs"},
+		"one is missing":     {func() []cluster.Info { return setOf(3)[:2] }, "one of 3 partitions, and the number of logs that were given is 2"},
 		"another order": {func() []cluster.Info { s := setOf(2); s[0], s[1] = s[1], s[0]; return s },
 			"log b: " + cluster.ErrMismatch.Error() + ": it is partition 1, and stands in the place of partition 0"},
 		"another set": {func() []cluster.Info { s := setOf(2); s[1].Partition.Set = strings.Repeat("cd", 16); return s },

@@ -165,7 +165,7 @@ func TestAnotherSet(t *testing.T) {
 		logs []cluster.Log
 		want string
 	}{
-		"one is missing":   {as[:1], "there are 1 logs"},
+		"one is missing":   {as[:1], "the number of logs that were given is 1"},
 		"another order":    {[]cluster.Log{as[1], as[0]}, "stands in the place of partition 0"},
 		"another count":    {three, "it has the copies of 2 partitions"},
 		"another set":      {others, "it has the copies of 2 partitions of set 0011"},

@@ -329,7 +329,7 @@ func TestADividedDev(t *testing.T) {
 		{base + "/health", http.StatusOK, "<h1"},
 		{base + "/v1/audits/" + id, http.StatusOK, `"query_id":"` + id},
 		{base + "/v1/audits/" + id + "/trace", http.StatusOK, id},
-		{base + "/v1/audits?desc=true&limit=1", http.StatusOK, id},
+		{base + "/v1/audits?subject=Tesla&limit=1", http.StatusOK, id},
 		{base + "/v1/stats", http.StatusOK, "stream AUDIT-0, stream AUDIT-1"},
 		{base + "/v1/audits?order=admission", http.StatusNotImplemented, "/problems/divided"},
 		{base + "/v1/audits?as_of=1", http.StatusNotImplemented, "only the moments are known that this process has shown"},
@@ -353,7 +353,7 @@ func TestADividedDev(t *testing.T) {
 	}
 	for line, want := range map[string]string{
 		"auditsql-cluster init --partitions 3":                                     "partition 0 of 2",
-		"auditsql-cluster serve --stream AUDIT-0 -d three/n9 --listen 127.0.0.1:0": "it is partition 0 of 2",
+		"auditsql-cluster serve --stream AUDIT-0 -d three/n9 --listen 127.0.0.1:0": "it is one of 2 partitions",
 		"auditsql-cluster bootstrap -d three/n9 --from three/n1":                   "partitions",
 	} {
 		said, err := d.shell(". ./three/env && " + line).CombinedOutput()
