@@ -107,7 +107,7 @@ func TestAWalkGoesThroughAllGenerations(t *testing.T) {
 	for _, lookups := range []int{1, 2, 1000} {
 		t.Run(fmt.Sprint(lookups), func(t *testing.T) {
 			db.ShrinkChains(256, 4096, lookups)
-			w := db.Downstream(sqlstore.Evidence{Hash: ptr(h("fact"))}, sqlstore.ChainOptions{})
+			w := sqlstore.NewDownstream([]*sqlstore.DB{db}, []*int64{nil}, sqlstore.Evidence{Hash: ptr(h("fact"))}, sqlstore.ChainOptions{})
 			var got []string
 			for {
 				level, err := w.Next(t.Context())

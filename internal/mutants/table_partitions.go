@@ -38,7 +38,7 @@ var partitionMutants = []mutant{
 		"func(last uint64) { at = max(at, last) })", "func(last uint64) { at = last })",
 		"audit", union, nil},
 	{"the steps of a walk in all parts", "sqlstore/chains.go",
-		"	for i, db := range s.w.dbs {\n		if err", "	for i, db := range s.w.dbs[:1] {\n		if err",
+		"	for in, db := range s.w.dbs {", "	for in, db := range s.w.dbs[:1] {",
 		"audit", union, nil},
 	{"the moment that is known of each part", "audit/union.go",
 		"		p.asOf = slices.Clone(moment)\n", "",
