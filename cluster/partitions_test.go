@@ -296,8 +296,11 @@ func TestPartitionsAnswerAsOneStoreDoes(t *testing.T) {
 				}
 			}
 		}
+		if err := p.AwaitApplied(ctx); err != nil {
+			t.Fatal(err)
+		}
 		if n := p.Progress().Records; n != uint64(len(world)) {
-			t.Errorf("a put returned, and the copies have %d records of %d", n, len(world))
+			t.Errorf("the copies have %d records of %d", n, len(world))
 		}
 		fact := hash("fact", 1)
 		answers := func(s web.Store) (all []any) {
