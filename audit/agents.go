@@ -24,12 +24,17 @@ type AgentActivity struct {
 // The figures are stored by agent, and by agent and time, see Timeline. With a filter that these do not answer, the records
 // that it selects are counted first.
 func (db *DB) Agents(ctx context.Context, f Filter) iter.Seq2[AgentActivity, error] {
-	return whileOpen(ctx, db, func(yield func(AgentActivity, error) bool) {
+	return whileOpen(ctx, db, agentsOf(ctx, db, f, db.Labels))
+}
+
+// agentsOf yields the agents of a store, with their labels.
+func agentsOf(ctx context.Context, in asked, f Filter, labelsOf func(context.Context) (*Labels, error)) iter.Seq2[AgentActivity, error] {
+	return func(yield func(AgentActivity, error) bool) {
 		var agents []AgentActivity
-		labels, err := db.Labels(ctx)
+		labels, err := labelsOf(ctx)
 		if err == nil && !f.none() {
-			err = db.ask(ctx, f.AsOf, func() (err error) {
-				agents, _, err = db.agents(ctx, f, Budget{})
+			err = in.inParts(ctx, f.AsOf, func(p *parts) (err error) {
+				agents, _, err = p.agents(ctx, f, Budget{})
 				return err
 			})
 		}
@@ -44,20 +49,63 @@ func (db *DB) Agents(ctx context.Context, f Filter) iter.Seq2[AgentActivity, err
 		if err != nil {
 			yield(AgentActivity{}, fmt.Errorf("agents: %w", err))
 		}
-	})
+	}
 }
 
-// agentCounts counts the records that a filter selects by agent, in no promised order.
-func (db *DB) agentCounts(ctx context.Context, f Filter, b Budget) (counts []sqlstore.AgentCount, cut bool, err error) {
-	if f.onlyAsOf() {
-		return db.sql.Agents(ctx, indexOf(f.AsOf), b.lower())
+// agentCounts counts the records that a filter selects by agent, in no promised order. The numbers of the agents mean nothing.
+func (p *parts) agentCounts(ctx context.Context, f Filter, b Budget) (counts []sqlstore.AgentCount, cut bool, err error) {
+	type counted struct {
+		agents []sqlstore.AgentCount
+		cut    bool
 	}
-	return db.sql.AgentCounts(ctx, f.lower(), b.lower())
+	b = b.share(len(p.dbs))
+	found, err := each(ctx, p, func(ctx context.Context, i int, db *DB) (c counted, err error) {
+		if f := p.at(f, i); f.onlyAsOf() {
+			c.agents, c.cut, err = db.sql.Agents(ctx, indexOf(f.AsOf), b.lower())
+		} else {
+			c.agents, c.cut, err = db.sql.AgentCounts(ctx, f.lower(), b.lower())
+		}
+		return c, err
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	if len(found) == 1 {
+		return found[0].agents, found[0].cut, nil
+	}
+	all := map[Hash]*sqlstore.AgentCount{}
+	var anonymous *sqlstore.AgentCount
+	for _, c := range found {
+		cut = cut || c.cut
+		for _, a := range c.agents {
+			into := anonymous
+			if a.Agent != nil {
+				into = all[*a.Agent]
+			}
+			if into == nil {
+				into = &sqlstore.AgentCount{Agent: a.Agent, First: a.First, Last: a.Last}
+				if a.Agent != nil {
+					all[*a.Agent] = into
+				} else {
+					anonymous = into
+				}
+			}
+			into.Audits += a.Audits
+			into.First, into.Last = min(into.First, a.First), max(into.Last, a.Last)
+		}
+	}
+	for _, a := range all {
+		counts = append(counts, *a)
+	}
+	if anonymous != nil {
+		counts = append(counts, *anonymous)
+	}
+	return counts, cut, nil
 }
 
 // agents is agentCounts in the order of Agents.
-func (db *DB) agents(ctx context.Context, f Filter, b Budget) (agents []AgentActivity, cut bool, err error) {
-	counts, cut, err := db.agentCounts(ctx, f, b)
+func (p *parts) agents(ctx context.Context, f Filter, b Budget) (agents []AgentActivity, cut bool, err error) {
+	counts, cut, err := p.agentCounts(ctx, f, b)
 	if err != nil {
 		return nil, false, err
 	}

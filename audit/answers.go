@@ -27,13 +27,23 @@ type Answer struct {
 // compared with the last one that is not damaged. The filter's Subject, SubjectGlob, Predicate and ByAdmission have no
 // effect.
 func (db *DB) Answers(ctx context.Context, subject, predicate string, f Filter) iter.Seq2[Answer, error] {
+	return answers(ctx, db, subject, predicate, f)
+}
+
+// listed is what lists are read from: a DB or a Union.
+type listed interface {
+	Audits(ctx context.Context, f Filter) iter.Seq2[QueryAudit, error]
+	one(ctx context.Context, f Filter, wanted func(*QueryAudit) bool) (found *QueryAudit, damaged []*RecordError, err error)
+}
+
+func answers(ctx context.Context, in listed, subject, predicate string, f Filter) iter.Seq2[Answer, error] {
 	f.Subject, f.SubjectGlob, f.Predicate, f.ByAdmission = &subject, nil, &predicate, false
-	walk := db.answersUp
+	walk := answersUp
 	if f.Descending {
-		walk = db.answersDown
+		walk = answersDown
 	}
 	return func(yield func(Answer, error) bool) {
-		if err := walk(ctx, f, func(a Answer, err error) bool {
+		if err := walk(ctx, in, f, func(a Answer, err error) bool {
 			if err != nil {
 				err = fmt.Errorf("answers: %w", err)
 			}
@@ -44,10 +54,10 @@ func (db *DB) Answers(ctx context.Context, subject, predicate string, f Filter) 
 	}
 }
 
-func (db *DB) answersUp(ctx context.Context, f Filter, yield func(Answer, error) bool) error {
+func answersUp(ctx context.Context, in listed, f Filter, yield func(Answer, error) bool) error {
 	var before *QueryAudit
 	if g, passed, ok := f.passed(); ok {
-		found, damaged, err := db.one(ctx, g, passed)
+		found, damaged, err := in.one(ctx, g, passed)
 		if err != nil {
 			return err
 		}
@@ -58,7 +68,7 @@ func (db *DB) answersUp(ctx context.Context, f Filter, yield func(Answer, error)
 		}
 		before = found
 	}
-	for q, err := range db.Audits(ctx, f) {
+	for q, err := range in.Audits(ctx, f) {
 		if ofRecord(err) {
 			if !yield(Answer{}, err) {
 				return nil
@@ -95,7 +105,7 @@ func (f Filter) passed() (g Filter, wanted func(*QueryAudit) bool, ok bool) {
 }
 
 // answersDown yields each record after it has read the next one, which is the one before in time.
-func (db *DB) answersDown(ctx context.Context, f Filter, yield func(Answer, error) bool) error {
+func answersDown(ctx context.Context, in listed, f Filter, yield func(Answer, error) bool) error {
 	limit := f.Limit
 	if limit > 0 {
 		f.Limit++
@@ -103,7 +113,7 @@ func (db *DB) answersDown(ctx context.Context, f Filter, yield func(Answer, erro
 	n, read := 0, 0
 	var last *QueryAudit
 	said := map[QueryID]bool{} // damaged records
-	for q, err := range db.Audits(ctx, f) {
+	for q, err := range in.Audits(ctx, f) {
 		read++
 		var damaged *RecordError
 		if errors.As(err, &damaged) {
@@ -132,7 +142,7 @@ func (db *DB) answersDown(ctx context.Context, f Filter, yield func(Answer, erro
 	if cut := limit > 0 && read == f.Limit; cut || f.From != nil && *f.From > 0 {
 		g := f
 		g.From, g.To, g.After = nil, &last.Timestamp, nil
-		found, damaged, err := db.one(ctx, g, func(q *QueryAudit) bool {
+		found, damaged, err := in.one(ctx, g, func(q *QueryAudit) bool {
 			return cmp.Or(cmp.Compare(q.Timestamp, last.Timestamp), q.QueryID.Compare(last.QueryID)) < 0
 		})
 		if err != nil {

@@ -7,6 +7,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/auditsql/auditsql/sqlstore"
 )
 
 // A Window is a time, both ends included.
@@ -81,6 +83,10 @@ type CompareEntry struct {
 // CompareWindows counts what records have in common in two windows of time, as Top does, and says what came, went, grew and
 // shrank. It takes as long as both counts.
 func (db *DB) CompareWindows(ctx context.Context, o CompareOptions) (*Comparison, error) {
+	return compareWindows(ctx, db, o)
+}
+
+func compareWindows(ctx context.Context, in asked, o CompareOptions) (*Comparison, error) {
 	c := &Comparison{Entries: []CompareEntry{}, Changes: map[Change]uint64{}}
 	_, err := ParseTopBy(string(o.By))
 	for _, w := range []Window{o.Before, o.After} {
@@ -96,7 +102,7 @@ func (db *DB) CompareWindows(ctx context.Context, o CompareOptions) (*Comparison
 	case o.Before.From > o.After.From:
 		err = invalid("the window that is to be before is the later one")
 	default:
-		err = db.ask(ctx, o.Filter.AsOf, func() error { return db.compareWindows(ctx, c, o) })
+		err = in.inParts(ctx, o.Filter.AsOf, func(p *parts) error { return p.compareWindows(ctx, c, o) })
 	}
 	if err != nil {
 		return nil, fmt.Errorf("compare: %w", err)
@@ -104,8 +110,8 @@ func (db *DB) CompareWindows(ctx context.Context, o CompareOptions) (*Comparison
 	return c, nil
 }
 
-func (db *DB) compareWindows(ctx context.Context, c *Comparison, o CompareOptions) error {
-	f, err := db.now(ctx, o.Filter)
+func (p *parts) compareWindows(ctx context.Context, c *Comparison, o CompareOptions) error {
+	p, err := p.now(ctx)
 	if err != nil {
 		return err
 	}
@@ -119,12 +125,12 @@ func (db *DB) compareWindows(ctx context.Context, c *Comparison, o CompareOption
 		{before, &c.Before, &c.WithoutBefore, func(e *CompareEntry) *uint64 { return &e.Before }},
 		{after, &c.After, &c.WithoutAfter, func(e *CompareEntry) *uint64 { return &e.After }},
 	} {
-		g := f
+		g := o.Filter
 		g.From, g.To, g.Limit = &w.From, &w.To, 0
 		if g.none() {
 			continue
 		}
-		counted, err := db.countKeys(ctx, o.By, g, o.Budget)
+		counted, err := p.countKeys(ctx, o.By, g, o.Budget)
 		if err != nil {
 			return err
 		}
@@ -190,10 +196,10 @@ type keyCounts struct {
 }
 
 // countKeys counts what a filter selects by a key.
-func (db *DB) countKeys(ctx context.Context, by TopBy, f Filter, b Budget) (*keyCounts, error) {
+func (p *parts) countKeys(ctx context.Context, by TopBy, f Filter, b Budget) (*keyCounts, error) {
 	k := &keyCounts{counts: map[string]uint64{}}
 	if by == TopAgents {
-		agents, cut, err := db.agentCounts(ctx, f, b)
+		agents, cut, err := p.agentCounts(ctx, f, b)
 		for _, a := range agents {
 			if a.Agent == nil {
 				k.without = uint64(a.Audits)
@@ -205,7 +211,7 @@ func (db *DB) countKeys(ctx context.Context, by TopBy, f Filter, b Budget) (*key
 		k.cut = cut
 		return k, err
 	}
-	found, err := db.sql.Frequencies(ctx, by.key(), by.lower(f), 0, Budget{}.lower())
+	found, _, err := p.frequencies(ctx, by, f, sqlstore.RankCount, Budget{})
 	for _, c := range found.Top {
 		k.counts[c.Key] = uint64(c.Count)
 	}

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 )
@@ -14,6 +15,11 @@ type Cursor struct {
 
 // CursorOf returns the place of a record.
 func CursorOf(q *QueryAudit) Cursor { return Cursor{q.Timestamp, q.QueryID} }
+
+// compare orders places by (timestamp, query id).
+func (c Cursor) compare(o Cursor) int {
+	return cmp.Or(cmp.Compare(c.Timestamp, o.Timestamp), c.ID.Compare(o.ID))
+}
 
 // String writes the cursor as ParseCursor reads it: the timestamp, a full stop, and the 64 hex digits of the id. A URL takes it
 // as it is.

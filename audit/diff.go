@@ -94,12 +94,16 @@ func (d *Difference) Causes() []Cause {
 
 // Diff compares two records. An id that is not stored is ErrNotFound.
 func (db *DB) Diff(ctx context.Context, a, b QueryID) (*Difference, error) {
+	return diff(ctx, db.GetAudit, a, b)
+}
+
+func diff(ctx context.Context, get func(context.Context, QueryID) (*QueryAudit, error), a, b QueryID) (*Difference, error) {
 	// GetAudit finds every acknowledged record, and needs no forensic table.
-	qa, err := db.GetAudit(ctx, a)
+	qa, err := get(ctx, a)
 	if err != nil {
 		return nil, fmt.Errorf("diff: %w", err)
 	}
-	qb, err := db.GetAudit(ctx, b)
+	qb, err := get(ctx, b)
 	if err != nil {
 		return nil, fmt.Errorf("diff: %w", err)
 	}

@@ -109,30 +109,45 @@ func cutOf(c sqlstore.ChainCut) Cut {
 //
 // Each answer comes once, with the least number of steps. One goroutine at a time may use a Downstream.
 type Downstream struct {
-	db   *DB
+	in   asked
 	hash Hash
 	o    DownstreamOptions
 
 	walk     *sqlstore.Downstream
 	distance int
 	level    []*sqlstore.Reached
-	agents   map[int64]*Hash // by their numbers
+	agents   []map[int64]*Hash // of each part, by their numbers
 	err      error
 
 	totals   DownstreamTotals
 	looked   bool // a step beyond the depth was taken
-	byAgent  map[int64]*AgentDownstream
+	byAgent  map[agentKey]*AgentDownstream
 	carriers uint64 // answers in the first step whose results are evidence in the second
 }
 
 // Downstream begins a walk. It reads nothing before Next. With WithReads(Acknowledged) it waits like every question until SQLite has
 // what was acknowledged.
 func (db *DB) Downstream(h Hash, o DownstreamOptions) *Downstream {
-	b := o.Budget.lower()
-	e := sqlstore.Evidence{Hash: bytesOf(&h), Source: o.Source}
-	return &Downstream{
-		db: db, hash: h, o: o, agents: map[int64]*Hash{}, byAgent: map[int64]*AgentDownstream{},
-		walk: db.sql.Downstream(e, sqlstore.ChainOptions{AnyOrder: o.AnyOrder, AsOf: indexOf(o.Filter.AsOf), Records: b.Records, Time: b.Time}),
+	return newDownstream(db, h, o)
+}
+
+func newDownstream(in asked, h Hash, o DownstreamOptions) *Downstream {
+	return &Downstream{in: in, hash: h, o: o, byAgent: map[agentKey]*AgentDownstream{}}
+}
+
+// agentKey tells agents apart, whatever number they have in a part.
+type agentKey struct {
+	Hash
+	anonymous bool
+}
+
+// begin begins the walk, in the parts as they are at the first step.
+func (d *Downstream) begin(p *parts) {
+	b := d.o.Budget.lower()
+	e := sqlstore.Evidence{Hash: bytesOf(&d.hash), Source: d.o.Source}
+	d.walk = sqlstore.NewDownstream(p.stores(), p.moments(), e, sqlstore.ChainOptions{AnyOrder: d.o.AnyOrder, Records: b.Records, Time: b.Time})
+	for range p.dbs {
+		d.agents = append(d.agents, map[int64]*Hash{})
 	}
 }
 
@@ -141,14 +156,17 @@ func (d *Downstream) Next(ctx context.Context) bool {
 	if d.err != nil || d.o.Depth > 0 && d.distance >= d.o.Depth {
 		return false
 	}
-	err := d.db.ask(ctx, d.o.Filter.AsOf, func() error { return d.next(ctx) })
+	err := d.in.inParts(ctx, d.o.Filter.AsOf, func(p *parts) error { return d.next(ctx, p) })
 	if err != nil {
 		d.err = fmt.Errorf("downstream of %s: %w", d.hash, err)
 	}
 	return err == nil && len(d.level) > 0
 }
 
-func (d *Downstream) next(ctx context.Context) (err error) {
+func (d *Downstream) next(ctx context.Context, p *parts) (err error) {
+	if d.walk == nil {
+		d.begin(p)
+	}
 	if d.level, err = d.walk.Next(ctx); err != nil {
 		return err
 	}
@@ -157,20 +175,23 @@ func (d *Downstream) next(ctx context.Context) (err error) {
 		d.carriers = uint64(d.walk.Carried())
 	}
 	d.totals.Reached += uint64(len(d.level))
-	var unknown []int64
+	unknown := make([][]int64, len(p.dbs))
 	for _, r := range d.level {
-		if _, known := d.agents[r.Agent]; !known {
-			d.agents[r.Agent] = nil
-			unknown = append(unknown, r.Agent)
+		if _, known := d.agents[r.In][r.Agent]; !known {
+			d.agents[r.In][r.Agent] = nil
+			unknown[r.In] = append(unknown[r.In], r.Agent)
 		}
 	}
-	if len(unknown) > 0 {
-		hashes, err := d.db.sql.AgentHashes(ctx, unknown)
+	for i, numbers := range unknown {
+		if len(numbers) == 0 {
+			continue
+		}
+		hashes, err := p.dbs[i].sql.AgentHashes(ctx, numbers)
 		if err != nil {
 			return err
 		}
 		for number, h := range hashes {
-			d.agents[number] = (*Hash)(h)
+			d.agents[i][number] = (*Hash)(h)
 		}
 	}
 	d.distance++
@@ -194,8 +215,8 @@ func (d *Downstream) Answers(ctx context.Context) iter.Seq2[DownstreamAnswer, er
 			return
 		}
 		stopped := false
-		err := d.db.ask(ctx, d.o.Filter.AsOf, func() error {
-			return d.answers(ctx, func(a DownstreamAnswer, err error) bool {
+		err := d.in.inParts(ctx, d.o.Filter.AsOf, func(p *parts) error {
+			return d.answers(ctx, p, func(a DownstreamAnswer, err error) bool {
 				stopped = !yield(a, err)
 				return !stopped
 			})
@@ -206,43 +227,78 @@ func (d *Downstream) Answers(ctx context.Context) iter.Seq2[DownstreamAnswer, er
 	}
 }
 
-func (d *Downstream) answers(ctx context.Context, yield func(DownstreamAnswer, error) bool) error {
+func (d *Downstream) answers(ctx context.Context, p *parts, yield func(DownstreamAnswer, error) bool) error {
 	step := StepTotals{Distance: d.distance}
-	agents := map[int64]bool{}
+	agents := map[agentKey]bool{}
 	defer func() {
 		step.Agents = len(agents)
 		d.totals.Steps = append(d.totals.Steps, step)
 	}()
-	level := d.level
-	for v, err := range d.db.sql.Among(ctx, d.o.Filter.lower(), level) {
-		var damaged *RecordError
-		if err = d.db.lost(err); err != nil && !errors.As(err, &damaged) {
+	lists := make([]iter.Seq2[foundAnswer, error], len(p.dbs))
+	for i, db := range p.dbs {
+		lists[i] = d.among(ctx, db, p.at(d.o.Filter, i), i)
+	}
+	place := func(a *foundAnswer) Cursor { return Cursor{uint64(a.reached.Timestamp), a.reached.QueryID} }
+	for a, err := range merged(lists, false, 0, place) {
+		if err != nil {
 			return err
 		}
-		for level[0].Index != int64(v.Index) { // the filter has left it out
-			level = level[1:]
-		}
-		r := level[0]
-		d.count(r)
+		d.count(a.reached)
 		step.Answers++
-		if r.Agent != 0 {
-			agents[r.Agent] = true
+		if a.reached.Agent != 0 {
+			agents[d.agentOf(a.reached)] = true
 		}
-		if damaged != nil {
-			if !yield(DownstreamAnswer{}, damaged) {
+		if a.damaged != nil {
+			if !yield(DownstreamAnswer{}, a.damaged) {
 				return nil
 			}
 			continue
 		}
-		q, err := storedAudit(v.Value)
+		q, err := storedAudit(a.raw)
 		if err != nil {
 			return err
 		}
-		if !yield(d.answer(q, r), nil) {
+		if !yield(d.answer(q, a.reached), nil) {
 			return nil
 		}
 	}
 	return nil
+}
+
+// foundAnswer is an answer of a step that the filter selects.
+type foundAnswer struct {
+	reached *sqlstore.Reached
+	raw     []byte
+	damaged *RecordError
+}
+
+// among yields the answers of a step that are in one part and that a filter selects.
+func (d *Downstream) among(ctx context.Context, db *DB, f Filter, in int) iter.Seq2[foundAnswer, error] {
+	return func(yield func(foundAnswer, error) bool) {
+		level := d.level
+		if len(d.agents) > 1 {
+			level = slices.DeleteFunc(slices.Clone(level), func(r *sqlstore.Reached) bool { return r.In != in })
+		}
+		for v, err := range db.sql.Among(ctx, f.lower(), level) {
+			var damaged *RecordError
+			if err = db.lost(err); err != nil && !errors.As(err, &damaged) {
+				yield(foundAnswer{}, err)
+				return
+			}
+			for level[0].Index != int64(v.Index) { // the filter has left it out
+				level = level[1:]
+			}
+			if !yield(foundAnswer{level[0], v.Value, damaged}, nil) {
+				return
+			}
+		}
+	}
+}
+
+// agentOf is the agent of a record that was reached.
+func (d *Downstream) agentOf(r *sqlstore.Reached) agentKey {
+	h := d.agents[r.In][r.Agent]
+	return agentKey{deref(h, Hash{}), r.Agent == 0}
 }
 
 func (d *Downstream) answer(q QueryAudit, r *sqlstore.Reached) DownstreamAnswer {
@@ -255,7 +311,7 @@ func (d *Downstream) answer(q QueryAudit, r *sqlstore.Reached) DownstreamAnswer 
 	a := DownstreamAnswer{ImpactedAnswer: impactOn(q, &piece), Distance: d.distance, Through: through}
 	if r.By != nil {
 		id := QueryID(r.By.QueryID)
-		a.By, a.ByAgent = &id, d.agents[r.By.Agent]
+		a.By, a.ByAgent = &id, d.agents[r.By.In][r.By.Agent]
 	}
 	return a
 }
@@ -263,10 +319,11 @@ func (d *Downstream) answer(q QueryAudit, r *sqlstore.Reached) DownstreamAnswer 
 // count adds an answer to the totals.
 func (d *Downstream) count(r *sqlstore.Reached) {
 	t, at := &d.totals, uint64(r.Timestamp)
-	a := d.byAgent[r.Agent]
+	key := d.agentOf(r)
+	a := d.byAgent[key]
 	if a == nil {
-		a = &AgentDownstream{AgentID: d.agents[r.Agent], First: at, Last: at, Nearest: d.distance}
-		d.byAgent[r.Agent] = a
+		a = &AgentDownstream{AgentID: d.agents[r.In][r.Agent], First: at, Last: at, Nearest: d.distance}
+		d.byAgent[key] = a
 	}
 	a.Answers++
 	a.First, a.Last = min(a.First, at), max(a.Last, at)
@@ -281,9 +338,9 @@ func (d *Downstream) Totals(ctx context.Context) (DownstreamTotals, error) {
 	}
 	t := d.totals
 	t.Steps, t.ByAgent = append([]StepTotals{}, t.Steps...), make([]AgentDownstream, 0, len(d.byAgent))
-	for number, a := range d.byAgent {
+	for key, a := range d.byAgent {
 		t.ByAgent = append(t.ByAgent, *a)
-		if number == 0 {
+		if key.anonymous {
 			t.Anonymous = a.Answers
 		} else {
 			t.Agents++
@@ -299,7 +356,7 @@ func (d *Downstream) lookBeyond(ctx context.Context) error {
 		return nil
 	}
 	d.looked = true
-	return d.db.ask(ctx, d.o.Filter.AsOf, func() error {
+	return d.in.inParts(ctx, d.o.Filter.AsOf, func(*parts) error {
 		further, err := d.walk.Next(ctx)
 		cut := cutOf(d.walk.Cut())
 		// A walk that is cut here has reached all that it was asked for. But when it has found nothing in its time, it is not known whether
@@ -326,7 +383,11 @@ type Onward struct {
 
 // Onward looks whether the answers that Impact yields without a filter were evidence elsewhere. It ends after a quarter of a second.
 func (db *DB) Onward(ctx context.Context, h Hash, source bool, asOf *uint64) (Onward, error) {
-	d := db.Downstream(h, DownstreamOptions{Source: source, Filter: Filter{AsOf: asOf}, Budget: Budget{Records: onwardAnswers, Time: onwardTime}})
+	return onward(ctx, db, h, source, asOf)
+}
+
+func onward(ctx context.Context, in asked, h Hash, source bool, asOf *uint64) (Onward, error) {
+	d := newDownstream(in, h, DownstreamOptions{Source: source, Filter: Filter{AsOf: asOf}, Budget: Budget{Records: onwardAnswers, Time: onwardTime}})
 	var direct uint64
 	for d.Next(ctx) {
 		if d.Distance() == 1 {
@@ -350,13 +411,22 @@ type EarlierAnswer struct {
 const maxGivers = 100
 
 // givenBefore returns who gave an assertion first, of the records up to a time and without one record, or nil.
-func (db *DB) givenBefore(ctx context.Context, assertion Hash, at uint64, without QueryID, asOf *uint64) (*EarlierAnswer, error) {
-	givers, err := db.sql.Givers(ctx, assertion, indexOf(asOf), maxGivers+1)
+func (p *parts) givenBefore(ctx context.Context, assertion Hash, at uint64, without QueryID) (*EarlierAnswer, error) {
+	found, err := each(ctx, p, func(ctx context.Context, i int, db *DB) ([]sqlstore.Reached, error) {
+		return db.sql.Givers(ctx, assertion, indexOf(p.asOf[i]), maxGivers+1)
+	})
 	if err != nil {
 		return nil, err
 	}
-	more := len(givers) > maxGivers
-	givers = givers[:min(len(givers), maxGivers)]
+	more := false
+	var givers []sqlstore.Reached
+	for i, some := range found {
+		more = more || len(some) > maxGivers
+		for _, g := range some[:min(len(some), maxGivers)] {
+			g.In = i
+			givers = append(givers, g)
+		}
+	}
 	givers = slices.DeleteFunc(givers, func(g sqlstore.Reached) bool {
 		return uint64(g.Timestamp) > at || g.QueryID == [32]byte(without)
 	})
@@ -368,7 +438,7 @@ func (db *DB) givenBefore(ctx context.Context, assertion Hash, at uint64, withou
 	})
 	e := &EarlierAnswer{QueryID: first.QueryID, Timestamp: uint64(first.Timestamp), Answers: len(givers), More: more}
 	if first.Agent != 0 {
-		hashes, err := db.sql.AgentHashes(ctx, []int64{first.Agent})
+		hashes, err := p.dbs[first.In].sql.AgentHashes(ctx, []int64{first.Agent})
 		if err != nil {
 			return nil, err
 		}

@@ -64,3 +64,6 @@ func HeldBuckets(most int, seconds []uint64) (held int, left []uint64) {
 
 // WithDelivering is how long a closing store waits for the places that checkpoints go to.
 func WithDelivering(d time.Duration) Option { return func(o *options) { o.limits.delivering = d } }
+
+// KeepMoments lets a union remember fewer moments.
+func (u *Union) KeepMoments(most int) { u.most = most }

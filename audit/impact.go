@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 
 	"github.com/auditsql/auditsql/sqlstore"
@@ -83,6 +84,11 @@ func (o ImpactOptions) within(h Hash) (Filter, error) {
 // 16,000), Impact walks through the records in that order, so the first answers come at once and the rest as
 // fast as they are read. In place of a record that is damaged it yields a *RecordError, and goes on.
 func (db *DB) Impact(ctx context.Context, h Hash, o ImpactOptions) iter.Seq2[ImpactedAnswer, error] {
+	return impact(h, o, func(f Filter) iter.Seq2[QueryAudit, error] { return db.withPiece(ctx, f) })
+}
+
+// impact yields what some evidence did in the records that have a piece which meets a filter.
+func impact(h Hash, o ImpactOptions, withPiece func(Filter) iter.Seq2[QueryAudit, error]) iter.Seq2[ImpactedAnswer, error] {
 	return func(yield func(ImpactedAnswer, error) bool) {
 		f, err := o.within(h)
 		if err != nil {
@@ -90,7 +96,7 @@ func (db *DB) Impact(ctx context.Context, h Hash, o ImpactOptions) iter.Seq2[Imp
 			return
 		}
 		g := f.lowerPieces()
-		for q, err := range db.withPiece(ctx, f) {
+		for q, err := range withPiece(f) {
 			if err != nil {
 				if !yield(ImpactedAnswer{}, fmt.Errorf("impact of %s: %w", h, err)) || !ofRecord(err) {
 					return
@@ -132,10 +138,14 @@ func impactOn(q QueryAudit, f *sqlstore.Filter) ImpactedAnswer {
 // ImpactTotals counts the answers that Impact yields without a limit. It reads each of them, which takes about a second
 // for 100,000. o.Budget can end that.
 func (db *DB) ImpactTotals(ctx context.Context, h Hash, o ImpactOptions) (ImpactTotals, error) {
+	return impactTotals(ctx, db, h, o)
+}
+
+func impactTotals(ctx context.Context, in asked, h Hash, o ImpactOptions) (ImpactTotals, error) {
 	t := ImpactTotals{ByAgent: []AgentImpact{}}
 	f, err := o.within(h)
 	if err == nil {
-		err = db.ask(ctx, f.AsOf, func() error { return db.impactTotals(ctx, &t, h, o, f) })
+		err = in.inParts(ctx, f.AsOf, func(p *parts) error { return p.impactTotals(ctx, &t, h, o, f) })
 	}
 	if err != nil {
 		return t, fmt.Errorf("impact of %s: %w", h, err)
@@ -143,7 +153,7 @@ func (db *DB) ImpactTotals(ctx context.Context, h Hash, o ImpactOptions) (Impact
 	return t, nil
 }
 
-func (db *DB) impactTotals(ctx context.Context, t *ImpactTotals, h Hash, o ImpactOptions, f Filter) error {
+func (p *parts) impactTotals(ctx context.Context, t *ImpactTotals, h Hash, o ImpactOptions, f Filter) error {
 	if f.none() {
 		return nil
 	}
@@ -151,11 +161,23 @@ func (db *DB) impactTotals(ctx context.Context, t *ImpactTotals, h Hash, o Impac
 	if o.Source {
 		assertions = MaxAssertions
 	}
-	uses, err := db.sql.CountEvidence(ctx, sqlstore.Evidence{Hash: bytesOf(&h), Source: o.Source}, f.lowerPieces(), assertions, o.Budget.lower())
+	budget := o.Budget.share(len(p.dbs))
+	found, err := each(ctx, p, func(ctx context.Context, i int, db *DB) (sqlstore.EvidenceUses, error) {
+		return db.sql.CountEvidence(ctx, sqlstore.Evidence{Hash: bytesOf(&h), Source: o.Source}, p.at(f, i).lowerPieces(), assertions, budget.lower())
+	})
 	if err != nil {
 		return err
 	}
+	uses := found[0]
+	for _, more := range found[1:] {
+		uses.Cut = uses.Cut || more.Cut
+		uses.ByAgent = append(uses.ByAgent, more.ByAgent...)
+		maps.Copy(uses.Assertions, more.Assertions)
+	}
 	t.Cut = uses.Cut
+	if len(found) > 1 {
+		uses.ByAgent = byAgent(uses.ByAgent)
+	}
 	for _, u := range uses.ByAgent {
 		a := AgentImpact{
 			AgentID: (*Hash)(u.Agent), Answers: uint64(u.Answers), First: uint64(u.First), Last: uint64(u.Last),
@@ -178,11 +200,37 @@ func (db *DB) impactTotals(ctx context.Context, t *ImpactTotals, h Hash, o Impac
 		t.Weight += a.Weight
 	}
 	if o.Source {
-		t.Assertions, t.MoreAssertions = min(uses.Assertions, MaxAssertions), uses.Assertions > MaxAssertions
+		t.Assertions, t.MoreAssertions = min(len(uses.Assertions), MaxAssertions), len(uses.Assertions) > MaxAssertions
 	} else {
 		t.Assertions = int(min(t.Answers, 1))
 	}
 	return nil
+}
+
+// byAgent adds up what several parts say of one agent.
+func byAgent(uses []sqlstore.AgentUses) []sqlstore.AgentUses {
+	of := map[Hash]int{}
+	anonymous := -1
+	var sums []sqlstore.AgentUses
+	for _, u := range uses {
+		at, known := anonymous, anonymous >= 0
+		if u.Agent != nil {
+			at, known = of[*u.Agent]
+		}
+		if !known {
+			if u.Agent != nil {
+				of[*u.Agent] = len(sums)
+			} else {
+				anonymous = len(sums)
+			}
+			sums = append(sums, u)
+			continue
+		}
+		s := &sums[at]
+		s.Answers, s.Won, s.Weight = s.Answers+u.Answers, s.Won+u.Won, s.Weight+u.Weight
+		s.First, s.Last = min(s.First, u.First), max(s.Last, u.Last)
+	}
+	return sums
 }
 
 // widen extends a span of time to include another.

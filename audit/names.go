@@ -103,10 +103,15 @@ func (db *DB) ResolveHash(ctx context.Context, name string, kinds HashKind) (Has
 	if h, err := ParseHash(name); err == nil {
 		return h, nil
 	}
-	if err := db.settled(ctx); err != nil {
+	return resolveHash(ctx, db, db, name, kinds)
+}
+
+// resolveHash looks for what a name means. labels is the store that has the labels.
+func resolveHash(ctx context.Context, in asked, labels *DB, name string, kinds HashKind) (Hash, error) {
+	if err := labels.settled(ctx); err != nil {
 		return Hash{}, err
 	}
-	texts, err := db.sql.LabelHashes(ctx, name, MaxResolved)
+	texts, err := labels.sql.LabelHashes(ctx, name, MaxResolved)
 	if err != nil {
 		return Hash{}, err
 	}
@@ -118,13 +123,13 @@ func (db *DB) ResolveHash(ctx context.Context, name string, kinds HashKind) (Has
 		}
 		found = append(found, h)
 	}
-	if found, err = db.meant(ctx, found, kinds); err != nil {
+	if found, err = meant(ctx, in, found, kinds); err != nil {
 		return Hash{}, err
 	}
 	prefix := len(name) >= MinPrefix && isHex(name)
 	if len(found) == 0 && prefix {
-		err := db.ask(ctx, nil, func() (err error) {
-			found, err = db.beginningWith(ctx, strings.ToLower(name), kinds)
+		err := in.inParts(ctx, nil, func(p *parts) (err error) {
+			found, err = p.beginningWith(ctx, strings.ToLower(name), kinds)
 			return err
 		})
 		if err != nil {
@@ -133,27 +138,27 @@ func (db *DB) ResolveHash(ctx context.Context, name string, kinds HashKind) (Has
 	}
 	switch len(found) {
 	case 0:
-		return Hash{}, db.unknown(ctx, &UnknownError{Name: name, Kinds: kinds, Prefix: prefix})
+		return Hash{}, labels.unknown(ctx, &UnknownError{Name: name, Kinds: kinds, Prefix: prefix})
 	case 1:
 		return found[0], nil
 	}
-	return Hash{}, db.ambiguous(ctx, name, found)
+	return Hash{}, labels.ambiguous(ctx, name, found)
 }
 
 // meant returns those of several hashes with one label that can be meant as one of these kinds. A hash that stands only for
 // something else cannot: no record has it as that. A hash that no record has can be, such as the new key of an agent. If
 // none can be meant, or if there may be more hashes than these, it returns them all.
-func (db *DB) meant(ctx context.Context, hashes []Hash, kinds HashKind) ([]Hash, error) {
+func meant(ctx context.Context, in asked, hashes []Hash, kinds HashKind) ([]Hash, error) {
 	if len(hashes) < 2 || len(hashes) >= MaxResolved || kinds == AnyHash {
 		return hashes, nil
 	}
 	var meant []Hash
-	err := db.ask(ctx, nil, func() error {
+	err := in.inParts(ctx, nil, func(p *parts) error {
 		for _, h := range hashes {
-			can, err := db.standsFor(ctx, h, kinds)
+			can, err := p.standsFor(ctx, h, kinds)
 			if err == nil && !can {
 				var other bool
-				other, err = db.standsFor(ctx, h, AnyHash&^kinds)
+				other, err = p.standsFor(ctx, h, AnyHash&^kinds)
 				can = !other
 			}
 			if err != nil {
@@ -222,6 +227,42 @@ func (db *DB) beginningWith(ctx context.Context, prefix string, kinds HashKind) 
 	return sortedHashes(set), nil
 }
 
+// beginningWith returns the hashes of these kinds that begin with some digits in any part, each once: of each kind at most MaxResolved,
+// as of one store.
+func (p *parts) beginningWith(ctx context.Context, prefix string, kinds HashKind) ([]Hash, error) {
+	if len(p.dbs) == 1 {
+		return p.dbs[0].beginningWith(ctx, prefix, kinds)
+	}
+	all := map[Hash]bool{}
+	for kind := AgentHash; kind <= SourceHash; kind <<= 1 {
+		of := map[Hash]bool{}
+		for _, db := range p.dbs {
+			hashes, err := db.beginningWith(ctx, prefix, kinds&kind)
+			if err != nil {
+				return nil, err
+			}
+			for _, h := range hashes {
+				of[h] = true
+			}
+		}
+		first := sortedHashes(of)
+		for _, h := range first[:min(len(first), MaxResolved)] {
+			all[h] = true
+		}
+	}
+	return sortedHashes(all), nil
+}
+
+// standsFor reports whether a hash is one of these kinds in some record.
+func (p *parts) standsFor(ctx context.Context, h Hash, kinds HashKind) (bool, error) {
+	for _, db := range p.dbs {
+		if is, err := db.standsFor(ctx, h, kinds); is || err != nil {
+			return is, err
+		}
+	}
+	return false, nil
+}
+
 // Identity says what a store knows about a hash.
 type Identity struct {
 	Hash      Hash
@@ -233,22 +274,35 @@ type Identity struct {
 
 // Identify says what a hash is. It may be several things, or nothing that the store knows.
 func (db *DB) Identify(ctx context.Context, h Hash) (*Identity, error) {
+	return identify(ctx, db, db, h)
+}
+
+// identify says what a hash is. labels is the store that has the labels.
+func identify(ctx context.Context, in asked, labels *DB, h Hash) (*Identity, error) {
 	id := &Identity{Hash: h}
-	err := db.ask(ctx, nil, func() error {
-		labels, err := db.sql.LabelsOf(ctx, []string{h.String()})
+	err := in.inParts(ctx, nil, func(p *parts) error {
+		labels, err := labels.sql.LabelsOf(ctx, []string{h.String()})
 		if err != nil {
 			return err
 		}
 		id.Label = labels[h.String()]
-		agent, ok, err := db.sql.AgentOf(ctx, h)
-		if err != nil {
-			return err
+		for _, db := range p.dbs {
+			agent, ok, err := db.sql.AgentOf(ctx, h)
+			if err != nil {
+				return err
+			}
+			if !ok {
+				continue
+			}
+			if id.Agent == nil {
+				id.Agent = &AgentActivity{AgentID: &h, Label: id.Label, First: uint64(agent.First), Last: uint64(agent.Last)}
+			}
+			id.Agent.Audits += uint64(agent.Audits)
+			id.Agent.First, id.Agent.Last = min(id.Agent.First, uint64(agent.First)), max(id.Agent.Last, uint64(agent.Last))
 		}
-		if ok {
-			id.Agent = &AgentActivity{AgentID: &h, Label: id.Label, Audits: uint64(agent.Audits), First: uint64(agent.First), Last: uint64(agent.Last)}
-		}
+		var book agentBook
 		for source, uses := range map[bool]*Uses{false: &id.Assertion, true: &id.Source} {
-			found, err := db.sql.Uses(ctx, sqlstore.Evidence{Hash: bytesOf(&h), Source: source}, nil, DefaultHotLimit+1)
+			found, err := p.uses(ctx, sqlstore.Evidence{Hash: bytesOf(&h), Source: source}, &book, DefaultHotLimit+1)
 			if err != nil {
 				return err
 			}

@@ -68,22 +68,28 @@ const (
 //
 // An assertion may have been the answer of many records. The first one is followed: the later ones have repeated it.
 func (db *DB) Origins(ctx context.Context, id QueryID, o OriginsOptions) (*Origins, error) {
+	return origins(ctx, db, id, o)
+}
+
+func origins(ctx context.Context, in asked, id QueryID, o OriginsOptions) (*Origins, error) {
 	var found *Origins
-	err := db.ask(ctx, o.AsOf, func() error {
+	err := in.inParts(ctx, o.AsOf, func(p *parts) error {
+		home := p.home(id)
+		db, asOf := p.dbs[home], p.asOf[home]
 		q, err := db.GetAudit(ctx, id)
 		if err != nil {
 			return err
 		}
-		if o.AsOf != nil {
+		if asOf != nil {
 			self, err := db.sql.IndexOf(ctx, id)
 			if err != nil {
 				return err
 			}
-			if self < 0 || uint64(self) >= *o.AsOf {
+			if self < 0 || uint64(self) >= *asOf {
 				return fmt.Errorf("as of %d records: %w", *o.AsOf, ErrNotFound)
 			}
 		}
-		w := originWalk{db: db, o: o, begun: time.Now(), met: map[QueryID]bool{}, origins: &Origins{Audit: *q}}
+		w := originWalk{parts: p, o: o, begun: time.Now(), met: map[QueryID]bool{}, origins: &Origins{Audit: *q}}
 		if err := w.run(ctx, q); err != nil {
 			return err
 		}
@@ -98,7 +104,7 @@ func (db *DB) Origins(ctx context.Context, id QueryID, o OriginsOptions) (*Origi
 
 // originWalk is an Origins under way. It goes back step by step, so that the nearest answers are followed before the budget ends.
 type originWalk struct {
-	db      *DB
+	*parts
 	o       OriginsOptions
 	begun   time.Time
 	met     map[QueryID]bool
@@ -157,7 +163,7 @@ func (w *originWalk) follow(ctx context.Context, n *originNode) (err error) {
 		n.How = NotFollowed
 		return nil
 	}
-	n.Answered, err = w.db.givenBefore(ctx, n.AssertionHash, n.at, n.Of, w.o.AsOf)
+	n.Answered, err = w.givenBefore(ctx, n.AssertionHash, n.at, n.Of)
 	if err != nil || n.Answered == nil {
 		return err
 	}
@@ -168,7 +174,7 @@ func (w *originWalk) follow(ctx context.Context, n *originNode) (err error) {
 		n.How, w.origins.Cut = NotFollowed, CutByAnswers
 	default:
 		w.met[id] = true
-		q, err := w.db.GetAudit(ctx, id)
+		q, err := w.dbs[w.home(id)].GetAudit(ctx, id)
 		var damaged *RecordError
 		if errors.As(err, &damaged) {
 			n.How = NotFollowed

@@ -3,6 +3,7 @@ package audit
 import (
 	"cmp"
 	"context"
+	"maps"
 	"math"
 	"slices"
 
@@ -10,7 +11,7 @@ import (
 )
 
 // silent lists the agents that stopped earlier than their own rate explains, see Timeline.Silent.
-func (c *calendar) silent(ctx context.Context, db *DB, t *Timeline) error {
+func (c *calendar) silent(ctx context.Context, p *parts, t *Timeline) error {
 	from, to, ok := c.shown()
 	if c.o.Now > 0 {
 		to = min(to, c.o.Now)
@@ -18,7 +19,7 @@ func (c *calendar) silent(ctx context.Context, db *DB, t *Timeline) error {
 	if !ok || c.incomplete || to < from {
 		return nil
 	}
-	agents, err := c.quiet(ctx, db, from, to)
+	agents, err := c.quiet(ctx, p, from, to)
 	if err != nil {
 		return err
 	}
@@ -31,7 +32,7 @@ func (c *calendar) silent(ctx context.Context, db *DB, t *Timeline) error {
 		if a.lastTo < least {
 			break
 		}
-		if err := c.pinpoint(ctx, db, a); err != nil {
+		if err := c.pinpoint(ctx, p, a); err != nil {
 			return err
 		}
 		expected := a.expected(to)
@@ -57,8 +58,7 @@ func (c *calendar) silent(ctx context.Context, db *DB, t *Timeline) error {
 
 // quietAgent is an agent that may be silent. audits are its records in the time shown.
 type quietAgent struct {
-	id     AgentID
-	number int64
+	id AgentID
 	agentSpan
 
 	// The rate is that of all its records: so many, from first to last. 0 records: that of the records in the time shown.
@@ -69,30 +69,34 @@ type quietAgent struct {
 func (s *agentSpan) rated() bool { return s.audits >= MinRated }
 
 // quiet returns the agents that may be silent, in no order: none that cannot be.
-func (c *calendar) quiet(ctx context.Context, db *DB, from, to uint64) (agents []quietAgent, err error) {
-	numbers := make([]int64, 0, len(c.agents))
-	for number := range c.agents {
-		numbers = append(numbers, number)
-	}
-	hashes, err := db.sql.AgentHashes(ctx, numbers)
+func (c *calendar) quiet(ctx context.Context, p *parts, from, to uint64) (agents []quietAgent, err error) {
+	spans, err := c.spans(ctx, p)
 	if err != nil {
 		return nil, err
 	}
-	for number, s := range c.agents {
-		if id := hashes[number]; id != nil && s.rated() {
-			agents = append(agents, quietAgent{id: *id, number: number, agentSpan: *s})
+	for id, s := range spans {
+		if s.rated() {
+			agents = append(agents, quietAgent{id: id, agentSpan: *s})
 		}
 	}
 	if c.o.Filter.timed() {
-		all, _, err := db.sql.Agents(ctx, &c.asOf, sqlstore.Budget{})
+		then := &parts{dbs: p.dbs, home: p.home}
+		for i := range p.dbs {
+			n := uint64(max(c.asOf[i], 0))
+			then.asOf = append(then.asOf, &n)
+		}
+		all, _, err := then.agentCounts(ctx, Filter{}, Budget{})
 		if err != nil {
 			return nil, err
 		}
 		for _, a := range all {
+			if a.Agent == nil {
+				continue
+			}
 			first, last := uint64(a.First), uint64(a.Last)
-			s := c.agents[a.Number]
+			s := spans[*a.Agent]
 			switch {
-			case a.Agent == nil || s != nil && s.rated():
+			case s != nil && s.rated():
 				continue
 			case s == nil && first >= from: // it came after the time shown
 				continue
@@ -101,26 +105,73 @@ func (c *calendar) quiet(ctx context.Context, db *DB, from, to uint64) (agents [
 			case s == nil: // it has records before the time shown and after it
 				s = &agentSpan{lastFrom: first, lastTo: from - 1}
 			}
-			agents = append(agents, quietAgent{*a.Agent, a.Number, *s, uint64(a.Audits), first, last})
+			agents = append(agents, quietAgent{*a.Agent, *s, uint64(a.Audits), first, last})
 		}
 	}
 	return slices.DeleteFunc(agents, func(a quietAgent) bool { return a.mostExpected(to) < MinExpected }), nil
 }
 
+// spans are the agents that were counted, by their hashes, without the anonymous records.
+func (c *calendar) spans(ctx context.Context, p *parts) (map[Hash]*agentSpan, error) {
+	spans := make(map[Hash]*agentSpan, len(c.agents))
+	if c.book != nil {
+		for number, s := range c.agents {
+			if id := c.book.hashes[number]; id != nil {
+				spans[*id] = s
+			}
+		}
+		return spans, nil
+	}
+	hashes, err := p.dbs[0].sql.AgentHashes(ctx, slices.Collect(maps.Keys(c.agents)))
+	for number, s := range c.agents {
+		if id := hashes[number]; id != nil {
+			spans[*id] = s
+		}
+	}
+	return spans, err
+}
+
 // pinpoint looks up when exactly the agent's first and last records are.
-func (c *calendar) pinpoint(ctx context.Context, db *DB, a *quietAgent) (err error) {
-	var at int64
+func (c *calendar) pinpoint(ctx context.Context, p *parts, a *quietAgent) error {
 	if a.lastFrom != a.lastTo {
-		if at, _, err = db.sql.LastOf(ctx, a.number, int64(a.lastFrom), int64(a.lastTo), c.asOf, c.o.Filter.Unapproved); err != nil {
+		at := uint64(0)
+		err := c.ends(ctx, p, a, (*sqlstore.DB).LastOf, a.lastFrom, a.lastTo, func(last uint64) { at = max(at, last) })
+		if err != nil {
 			return err
 		}
-		a.lastFrom, a.lastTo = uint64(at), uint64(at)
+		a.lastFrom, a.lastTo = at, at
 	}
 	if a.records == 0 && a.firstFrom != a.firstTo {
-		if at, _, err = db.sql.FirstOf(ctx, a.number, int64(a.firstFrom), int64(a.firstTo), c.asOf, c.o.Filter.Unapproved); err != nil {
+		at := uint64(math.MaxUint64)
+		err := c.ends(ctx, p, a, (*sqlstore.DB).FirstOf, a.firstFrom, a.firstTo, func(first uint64) { at = min(at, first) })
+		if err != nil {
 			return err
 		}
-		a.firstFrom, a.firstTo = uint64(at), uint64(at)
+		a.firstFrom, a.firstTo = at, at
+	}
+	return nil
+}
+
+// ends looks up in each part the first or the last record that an agent has in a time.
+func (c *calendar) ends(ctx context.Context, p *parts, a *quietAgent,
+	look func(db *sqlstore.DB, ctx context.Context, agent, from, to, asOf int64, onlyUnapproved bool) (int64, bool, error),
+	from, to uint64, found func(uint64),
+) error {
+	for i, db := range p.dbs {
+		number, err := db.sql.AgentNumber(ctx, a.id)
+		if err != nil {
+			return err
+		}
+		if number < 0 {
+			continue
+		}
+		at, ok, err := look(db.sql, ctx, number, int64(from), int64(to), c.asOf[i], c.o.Filter.Unapproved)
+		if err != nil {
+			return err
+		}
+		if ok {
+			found(uint64(at))
+		}
 	}
 	return nil
 }

@@ -117,6 +117,10 @@ type SilentAgent struct {
 // hours do not begin at quarters of an hour of UTC (or its minutes at minutes), and with an AsOf of more than 100,000 records
 // ago. A million records take some seconds.
 func (db *DB) Timeline(ctx context.Context, o TimelineOptions) (*Timeline, error) {
+	return timeline(ctx, db, db.TimeUnit(), o)
+}
+
+func timeline(ctx context.Context, in asked, unit TimeUnit, o TimelineOptions) (*Timeline, error) {
 	t := &Timeline{Buckets: []TimelineBucket{}, Silent: []SilentAgent{}}
 	if int(o.By) >= len(bucketNames) {
 		return nil, fmt.Errorf("timeline: %w", invalid("unknown size of bucket %d", o.By))
@@ -124,13 +128,13 @@ func (db *DB) Timeline(ctx context.Context, o TimelineOptions) (*Timeline, error
 	if o.Filter.none() {
 		return t, nil
 	}
-	c := newCalendar(o, db.TimeUnit())
-	err := db.ask(ctx, o.Filter.AsOf, func() error {
-		if err := c.count(ctx, db); err != nil {
+	err := in.inParts(ctx, o.Filter.AsOf, func(p *parts) error {
+		c, err := p.calendar(ctx, o, unit)
+		if err != nil {
 			return err
 		}
 		c.fill(t)
-		return c.silent(ctx, db, t)
+		return c.silent(ctx, p, t)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("timeline: %w", err)
@@ -152,10 +156,12 @@ type calendar struct {
 	floor   uint64
 	cut     bool // some buckets were dropped
 
-	agents      map[int64]*agentSpan // by number
+	agents      map[int64]*agentSpan // by number; of several parts that in book
 	first, last *uint64              // of the records
-	asOf        int64                // the index from which on records do not count
+	asOf        []int64              // of each part the index from which on records do not count
 	incomplete  bool                 // the budget ended the count
+
+	book *agentBook // nil for one part: its own numbers are those of its agents
 }
 
 type bucketCount struct {
@@ -218,6 +224,65 @@ func (c *calendar) next(start uint64) (uint64, bool) {
 	return c.start(after), true
 }
 
+// calendar counts the records of all parts.
+func (p *parts) calendar(ctx context.Context, o TimelineOptions, unit TimeUnit) (*calendar, error) {
+	o.Budget = o.Budget.share(len(p.dbs))
+	found, err := each(ctx, p, func(ctx context.Context, i int, db *DB) (*calendar, error) {
+		of := o
+		of.Filter = p.at(o.Filter, i)
+		c := newCalendar(of, unit)
+		return c, c.count(ctx, db)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(found) == 1 {
+		return found[0], nil
+	}
+	c := newCalendar(o, unit)
+	c.book = &agentBook{}
+	for i, part := range found {
+		if err := c.add(ctx, p.dbs[i], part); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// add adds what was counted in one part.
+//
+// Each part has kept its latest buckets, at least as many as are shown. So it has all of its records in those that are the latest of all
+// parts together. What it has of an earlier one may be less than all, and is not shown.
+func (c *calendar) add(ctx context.Context, db *DB, part *calendar) error {
+	shared, err := c.book.shared(ctx, db, slices.Collect(maps.Keys(part.agents)))
+	if err != nil {
+		return err
+	}
+	for number, s := range part.agents {
+		if into := c.agents[shared[number]]; into != nil {
+			// The first record of both is one of the two first ones, and is within both of their spans' lower and upper ends.
+			into.firstFrom, into.firstTo = min(into.firstFrom, s.firstFrom), min(into.firstTo, s.firstTo)
+			into.lastFrom, into.lastTo = max(into.lastFrom, s.lastFrom), max(into.lastTo, s.lastTo)
+			into.audits += s.audits
+		} else {
+			c.agents[shared[number]] = s
+		}
+	}
+	for start, b := range part.buckets {
+		into := c.bucket(start)
+		into.Audits, into.Anonymous, into.Unapproved = into.Audits+b.Audits, into.Anonymous+b.Anonymous, into.Unapproved+b.Unapproved
+		for number := range b.agents {
+			into.agents[shared[number]] = struct{}{}
+		}
+	}
+	if part.first != nil {
+		widen(&c.first, &c.last, *part.first, *part.last)
+	}
+	c.cut, c.incomplete = c.cut || part.cut, c.incomplete || part.incomplete
+	c.asOf = append(c.asOf, part.asOf...)
+	return nil
+}
+
 // count asks SQLite.
 func (c *calendar) count(ctx context.Context, db *DB) error {
 	var b *bucketCount // of the records before, which most share
@@ -259,7 +324,7 @@ func (c *calendar) count(ctx context.Context, db *DB) error {
 		first, last := uint64(counted.First), uint64(counted.Last)
 		c.first, c.last = &first, &last
 	}
-	c.asOf, c.incomplete = counted.AsOf, counted.Cut
+	c.asOf, c.incomplete = []int64{counted.AsOf}, counted.Cut
 	return err
 }
 

@@ -1,8 +1,10 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -179,6 +181,10 @@ func (b TopBy) named(key string) (h *Hash, text *string) {
 // it reads each record that the filter selects (a million take some seconds, for evidence about ten). A time in the
 // filter makes them few, and a budget ends the count.
 func (db *DB) Top(ctx context.Context, o TopOptions) (*TopList, error) {
+	return top(ctx, db, o)
+}
+
+func top(ctx context.Context, in asked, o TopOptions) (*TopList, error) {
 	t := &TopList{Entries: []TopEntry{}}
 	limit := orDefault(o.Filter.Limit, DefaultTop)
 	f := o.Filter
@@ -191,11 +197,11 @@ func (db *DB) Top(ctx context.Context, o TopOptions) (*TopList, error) {
 		_, err = ParseTopRank(string(o.Rank))
 	}
 	if err == nil && !f.none() {
-		err = db.ask(ctx, f.AsOf, func() error {
+		err = in.inParts(ctx, f.AsOf, func(p *parts) error {
 			if o.By == TopAgents {
-				return db.topAgents(ctx, t, f, &o, limit)
+				return p.topAgents(ctx, t, f, &o, limit)
 			}
-			return db.top(ctx, t, f, &o, limit)
+			return p.top(ctx, t, f, &o, limit)
 		})
 	}
 	if err != nil {
@@ -208,8 +214,8 @@ func (db *DB) Top(ctx context.Context, o TopOptions) (*TopList, error) {
 }
 
 // topAgents ranks agents. All ranks have the same order: a record is an answer to one agent.
-func (db *DB) topAgents(ctx context.Context, t *TopList, f Filter, o *TopOptions, limit int) error {
-	agents, cut, err := db.agents(ctx, f, o.Budget)
+func (p *parts) topAgents(ctx context.Context, t *TopList, f Filter, o *TopOptions, limit int) error {
+	agents, cut, err := p.agents(ctx, f, o.Budget)
 	if err != nil {
 		return err
 	}
@@ -222,7 +228,7 @@ func (db *DB) topAgents(ctx context.Context, t *TopList, f Filter, o *TopOptions
 		}
 		t.Total += a.Audits
 		if o.NewSince != nil {
-			seen, err := db.seenBefore(ctx, *a.AgentID, *o.NewSince, f.AsOf)
+			seen, err := p.seenBefore(ctx, *a.AgentID, *o.NewSince)
 			if err != nil {
 				return err
 			}
@@ -244,7 +250,12 @@ func (db *DB) topAgents(ctx context.Context, t *TopList, f Filter, o *TopOptions
 	if t.Unfigured = cut || records > MostFigured && !o.Figures; t.Unfigured {
 		return nil
 	}
-	figures, cut, err := db.sql.Figures(ctx, sqlstore.ByAgent, keys, f.lower(), int64(t.Total), o.Budget.lower())
+	budget := o.Budget.share(len(p.dbs))
+	filters := make([]sqlstore.Filter, len(p.dbs))
+	for i := range filters {
+		filters[i] = p.at(f, i).lower()
+	}
+	figures, cut, err := p.figures(ctx, sqlstore.ByAgent, keys, filters, int64(t.Total), budget)
 	if t.Unfigured = cut; err != nil || cut {
 		return err
 	}
@@ -255,27 +266,165 @@ func (db *DB) topAgents(ctx context.Context, t *TopList, f Filter, o *TopOptions
 }
 
 // seenBefore reports whether an agent has a record with a timestamp before this one.
-func (db *DB) seenBefore(ctx context.Context, agent AgentID, timestamp uint64, asOf *uint64) (seen bool, err error) {
+func (p *parts) seenBefore(ctx context.Context, agent AgentID, timestamp uint64) (seen bool, err error) {
 	if timestamp == 0 {
 		return false, nil
 	}
-	_, seen, err = db.sql.LastBefore(ctx, agent, int64(min(timestamp-1, MaxTimestamp)), indexOf(asOf))
+	for i, db := range p.dbs {
+		_, seen, err = db.sql.LastBefore(ctx, agent, int64(min(timestamp-1, MaxTimestamp)), indexOf(p.asOf[i]))
+		if seen || err != nil {
+			break
+		}
+	}
 	return seen, err
 }
 
-func (db *DB) top(ctx context.Context, t *TopList, f Filter, o *TopOptions, limit int) error {
+// figures adds up what the parts say about some keys. filters has for each part the records that count there.
+func (p *parts) figures(ctx context.Context, k sqlstore.TopKey, keys []string, filters []sqlstore.Filter, selected int64, b Budget) (sums []sqlstore.Figures, cut bool, err error) {
+	type counted struct {
+		figures []sqlstore.Figures
+		cut     bool
+	}
+	selected /= int64(len(p.dbs)) // more or less: it only says which way to read them is short
+	found, err := each(ctx, p, func(ctx context.Context, i int, db *DB) (c counted, err error) {
+		c.figures, c.cut, err = db.sql.Figures(ctx, k, keys, filters[i], selected, b.lower())
+		return c, err
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	for _, part := range found {
+		if cut = cut || part.cut; cut {
+			return nil, true, nil
+		}
+	}
+	sums = found[0].figures
+	for _, part := range found[1:] {
+		for i := range sums {
+			addFigures(&sums[i], &part.figures[i])
+		}
+	}
+	if len(found) > 1 {
+		for i := range sums {
+			sums[i].ByAgent = byAgent(sums[i].ByAgent)
+		}
+	}
+	return sums, false, nil
+}
+
+// addFigures adds what another part says of a key.
+func addFigures(sum, more *sqlstore.Figures) {
+	switch {
+	case more.Count == 0:
+		return
+	case sum.Count == 0:
+		sum.First, sum.Last = more.First, more.Last
+	}
+	sum.First, sum.Last = min(sum.First, more.First), max(sum.Last, more.Last)
+	sum.Count += more.Count
+	sum.Confidence += more.Confidence
+	sum.ByAgent = append(sum.ByAgent, more.ByAgent...)
+	maps.Copy(sum.Subjects, more.Subjects)
+	sum.MoreSubjects = sum.MoreSubjects || more.MoreSubjects
+}
+
+// frequencies adds up what the parts count by a key. The records that each has counted are in counted.
+func (p *parts) frequencies(ctx context.Context, by TopBy, f Filter, rank sqlstore.Rank, b Budget) (sum sqlstore.Frequencies, counted []sqlstore.Filter, err error) {
+	b = b.share(len(p.dbs))
+	found, err := each(ctx, p, func(ctx context.Context, i int, db *DB) (sqlstore.Frequencies, error) {
+		return db.sql.Frequencies(ctx, by.key(), by.lower(p.at(f, i)), rank, b.lower())
+	})
+	if err != nil {
+		return sum, nil, err
+	}
+	for _, part := range found {
+		counted = append(counted, part.Counted)
+	}
+	if len(found) == 1 {
+		return found[0], counted, nil
+	}
+	counts := map[string]int64{}
+	for _, part := range found {
+		sum.Total, sum.Without = sum.Total+part.Total, sum.Without+part.Without
+		sum.Missed += part.Missed // each part can have missed as much of one key
+		sum.Cut = sum.Cut || part.Cut
+		for _, one := range part.Top {
+			counts[one.Key] += one.Count
+		}
+	}
+	if rank == sqlstore.RankAgents {
+		// An agent may have records with one key in several parts.
+		if counts, err = p.agentsByKey(ctx, found); err != nil {
+			return sum, nil, err
+		}
+	}
+	for key, n := range counts {
+		sum.Top = append(sum.Top, sqlstore.Frequency{Key: key, Count: n})
+	}
+	slices.SortFunc(sum.Top, func(a, b sqlstore.Frequency) int {
+		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Key, b.Key))
+	})
+	return sum, counted, nil
+}
+
+// agentsByKey counts the different agents of each key.
+func (p *parts) agentsByKey(ctx context.Context, found []sqlstore.Frequencies) (map[string]int64, error) {
+	var book agentBook
+	all := map[string]map[int64]struct{}{}
+	for i, part := range found {
+		numbers := map[int64]struct{}{}
+		for _, set := range part.Agents {
+			maps.Copy(numbers, set)
+		}
+		shared, err := book.shared(ctx, p.dbs[i], slices.Collect(maps.Keys(numbers)))
+		if err != nil {
+			return nil, err
+		}
+		for key, set := range part.Agents {
+			if all[key] == nil {
+				all[key] = map[int64]struct{}{}
+			}
+			for n := range set {
+				all[key][shared[n]] = struct{}{}
+			}
+		}
+	}
+	counts := map[string]int64{}
+	for key, set := range all {
+		counts[key] = int64(len(set))
+	}
+	return counts, nil
+}
+
+// seen tells which keys a record with an earlier timestamp has.
+func (p *parts) seen(ctx context.Context, key sqlstore.TopKey, keys []string, timestamp uint64) ([]bool, error) {
+	found, err := each(ctx, p, func(ctx context.Context, i int, db *DB) ([]bool, error) {
+		return db.sql.SeenBefore(ctx, key, keys, int64(min(timestamp, MaxTimestamp)), indexOf(p.asOf[i]))
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, part := range found[1:] {
+		for i := range part {
+			found[0][i] = found[0][i] || part[i]
+		}
+	}
+	return found[0], nil
+}
+
+func (p *parts) top(ctx context.Context, t *TopList, f Filter, o *TopOptions, limit int) error {
 	// The records are read twice: for the order, and for the figures of the first entries. Both times are of one moment.
-	f, err := db.now(ctx, f)
+	p, err := p.now(ctx)
 	if err != nil {
 		return err
 	}
-	key, g := o.By.key(), o.By.lower(f)
+	key := o.By.key()
 	rank := map[TopRank]sqlstore.Rank{RankAnswers: sqlstore.RankAnswers, RankAgents: sqlstore.RankAgents}[o.Rank]
 	if rank == sqlstore.RankAnswers && !o.By.OfEvidence() {
 		rank = sqlstore.RankCount // records are answers
 	}
 	looking := o.Budget.lower().Part(3, 4).Start() // the rest is for what follows about the entries
-	found, err := db.sql.Frequencies(ctx, key, g, rank, o.Budget.lower())
+	found, counted, err := p.frequencies(ctx, o.By, f, rank, o.Budget)
 	if err != nil {
 		return err
 	}
@@ -292,7 +441,7 @@ func (db *DB) top(ctx context.Context, t *TopList, f Filter, o *TopOptions, limi
 				break
 			}
 			var err error
-			if seen, err = db.sql.SeenBefore(ctx, key, candidates, int64(min(*o.NewSince, MaxTimestamp)), indexOf(f.AsOf)); err != nil {
+			if seen, err = p.seen(ctx, key, candidates, *o.NewSince); err != nil {
 				return err
 			}
 		}
@@ -307,7 +456,7 @@ func (db *DB) top(ctx context.Context, t *TopList, f Filter, o *TopOptions, limi
 		}
 	}
 	// What follows about the entries is of the records that were counted.
-	figures, _, err := db.sql.Figures(ctx, key, keys, found.Counted, int64(t.Total), sqlstore.Budget{})
+	figures, _, err := p.figures(ctx, key, keys, counted, int64(t.Total), Budget{})
 	if err != nil {
 		return err
 	}
@@ -322,16 +471,6 @@ func (db *DB) top(ctx context.Context, t *TopList, f Filter, o *TopOptions, limi
 
 // seenAtOnce is of how many things one query finds out whether they are new. The budget is looked at in between.
 const seenAtOnce = 64
-
-// now returns the filter of the store as it is at this moment, unless it is of an earlier one.
-func (db *DB) now(ctx context.Context, f Filter) (Filter, error) {
-	if f.AsOf != nil {
-		return f, nil
-	}
-	n, err := db.records(ctx)
-	f.AsOf = &n
-	return f, err
-}
 
 // figure fills in what is known of an entry.
 func (e *TopEntry) figure(f *sqlstore.Figures) {
@@ -348,7 +487,7 @@ func (e *TopEntry) figure(f *sqlstore.Figures) {
 		}
 	}
 	e.Count, e.First, e.Last = uint64(f.Count), uint64(f.First), uint64(f.Last)
-	e.Subjects, e.MoreSubjects = uint64(f.Subjects), f.MoreSubjects
+	e.Subjects, e.MoreSubjects = uint64(len(f.Subjects)), f.MoreSubjects
 	if e.Answers > 0 {
 		e.Confidence = float32(f.Confidence / float64(e.Answers))
 	}

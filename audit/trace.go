@@ -115,16 +115,20 @@ const (
 // It costs two searches for each different assertion in the evidence: for who used it, and for who gave it as an answer. Each search is
 // bounded, however many records an assertion is in.
 func (db *DB) Trace(ctx context.Context, id QueryID, o TraceOptions) (*Trace, error) {
+	return trace(ctx, db, id, o)
+}
+
+func trace(ctx context.Context, in asked, id QueryID, o TraceOptions) (*Trace, error) {
 	if o.HotLimit < 0 {
 		return nil, fmt.Errorf("trace %s: %w", id, invalid("must not be negative, and is %d", o.HotLimit).in("hot_limit"))
 	}
 	var t *Trace
-	err := db.ask(ctx, o.AsOf, func() error {
-		q, err := db.GetAudit(ctx, id)
+	err := in.inParts(ctx, o.AsOf, func(p *parts) error {
+		q, err := p.dbs[p.home(id)].GetAudit(ctx, id)
 		if err != nil {
 			return err
 		}
-		t, err = db.trace(ctx, q, o)
+		t, err = p.trace(ctx, q, o)
 		return err
 	})
 	if err != nil {
@@ -133,7 +137,9 @@ func (db *DB) Trace(ctx context.Context, id QueryID, o TraceOptions) (*Trace, er
 	return t, nil
 }
 
-func (db *DB) trace(ctx context.Context, q *QueryAudit, o TraceOptions) (*Trace, error) {
+func (p *parts) trace(ctx context.Context, q *QueryAudit, o TraceOptions) (*Trace, error) {
+	home := p.home(q.QueryID)
+	db := p.dbs[home]
 	t := &Trace{Audit: *q, Evidence: []TracedEvidence{}, Before: []QueryAudit{}, After: []QueryAudit{}, Findings: []Finding{}}
 	for i, c := range q.ContributingAssertions {
 		t.Evidence = append(t.Evidence, TracedEvidence{
@@ -151,25 +157,26 @@ func (db *DB) trace(ctx context.Context, q *QueryAudit, o TraceOptions) (*Trace,
 	if err != nil {
 		return nil, err
 	}
-	switch asOf := indexOf(o.AsOf); {
+	switch asOf := indexOf(p.asOf[home]); {
 	case asOf != nil && (self < 0 || self >= *asOf):
 		return nil, fmt.Errorf("as of %d records: %w", *o.AsOf, ErrNotFound)
-	case self < 0 && db.opts.reads == Applied:
+	case self < 0 && db.opts.reads == Applied && len(p.dbs) == 1: // the parts of a Union have no records on their way to SQLite
 		// All that follows is of the state that lacks the record. Otherwise some of it might count the record and some not.
 		o.AsOf, t.Pending = &now, true
+		p.asOf = []*uint64{&now}
 	}
 	t.AsOf = o.AsOf
-	if err := db.traceUses(ctx, t, self, o); err != nil {
+	if err := p.traceUses(ctx, t, self, o); err != nil {
 		return nil, err
 	}
 	if n := orDefault(o.Neighbours, DefaultNeighbours); q.AgentID != nil && n > 0 {
 		place := CursorOf(q)
 		beside := Filter{Agent: q.AgentID, AsOf: o.AsOf, After: &place, Limit: n}
-		if t.After, err = db.neighbours(ctx, t, beside); err != nil {
+		if t.After, err = p.neighbours(ctx, t, beside); err != nil {
 			return nil, err
 		}
 		beside.Descending = true
-		if t.Before, err = db.neighbours(ctx, t, beside); err != nil {
+		if t.Before, err = p.neighbours(ctx, t, beside); err != nil {
 			return nil, err
 		}
 		slices.Reverse(t.Before)
@@ -183,26 +190,18 @@ func (db *DB) trace(ctx context.Context, q *QueryAudit, o TraceOptions) (*Trace,
 }
 
 // neighbours returns the records that a filter selects, never nil, and adds those that are damaged to the trace.
-func (db *DB) neighbours(ctx context.Context, t *Trace, f Filter) ([]QueryAudit, error) {
-	g, err := db.lower(ctx, f)
-	if err != nil {
-		return nil, err
-	}
+func (p *parts) neighbours(ctx context.Context, t *Trace, f Filter) ([]QueryAudit, error) {
 	list := []QueryAudit{}
-	for raw, err := range db.sql.Select(ctx, g) {
+	for q, err := range p.selected(ctx, f, (*sqlstore.DB).Select) {
 		var damaged *RecordError
-		if err = db.lost(err); errors.As(err, &damaged) {
+		switch {
+		case errors.As(err, &damaged):
 			t.Damaged = append(t.Damaged, damaged)
-			continue
-		}
-		if err != nil {
+		case err != nil:
 			return nil, err
+		default:
+			list = append(list, q)
 		}
-		q, err := storedAudit(raw)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, q)
 	}
 	return list, nil
 }
@@ -215,7 +214,7 @@ func orDefault(n, usual int) int {
 }
 
 // traceUses counts where else the evidence was used. self is the record's index, or negative if SQLite does not have it.
-func (db *DB) traceUses(ctx context.Context, t *Trace, self int64, o TraceOptions) error {
+func (p *parts) traceUses(ctx context.Context, t *Trace, self int64, o TraceOptions) error {
 	if len(t.Evidence) == 0 {
 		return nil
 	}
@@ -224,10 +223,13 @@ func (db *DB) traceUses(ctx context.Context, t *Trace, self int64, o TraceOption
 	if t.Pending {
 		self = pending
 		var err error
-		if own, err = db.ownUse(ctx, &t.Audit); err != nil {
+		if own, err = p.dbs[0].ownUse(ctx, &t.Audit); err != nil {
 			return err
 		}
+	} else {
+		self = p.index(self, p.home(t.Audit.QueryID))
 	}
+	var book agentBook
 	type counted struct {
 		uses, others Uses
 		answered     *EarlierAnswer
@@ -242,14 +244,14 @@ func (db *DB) traceUses(ctx context.Context, t *Trace, self int64, o TraceOption
 				continue
 			}
 			// One more shows that there are more. Another may be the record itself, which others leaves out.
-			found, err := db.sql.Uses(ctx, sqlstore.Evidence{Hash: bytesOf(&e.AssertionHash)}, indexOf(o.AsOf), limit+2)
+			found, err := p.uses(ctx, sqlstore.Evidence{Hash: bytesOf(&e.AssertionHash)}, &book, limit+2)
 			if err != nil {
 				return err
 			}
 			if own != nil {
 				found = append(found, *own) // it was admitted last
 			}
-			answered, err := db.givenBefore(ctx, e.AssertionHash, t.Audit.Timestamp, t.Audit.QueryID, o.AsOf)
+			answered, err := p.givenBefore(ctx, e.AssertionHash, t.Audit.Timestamp, t.Audit.QueryID)
 			if err != nil {
 				return err
 			}
@@ -259,6 +261,36 @@ func (db *DB) traceUses(ctx context.Context, t *Trace, self int64, o TraceOption
 		e.Uses, e.Others, e.Answered = c.uses, c.others, c.answered
 	}
 	return nil
+}
+
+// index is the index of a record among those of all parts: no two have the same one. A negative one stays negative.
+func (p *parts) index(of int64, part int) int64 { return of*int64(len(p.dbs)) + int64(part) }
+
+// uses are the first records that have some evidence, at most so many. They are in the order of admission; those of several parts are in
+// that of their indexes, since there is no other order between them.
+func (p *parts) uses(ctx context.Context, e sqlstore.Evidence, book *agentBook, most int) ([]sqlstore.Use, error) {
+	found, err := each(ctx, p, func(ctx context.Context, i int, db *DB) ([]sqlstore.Use, error) {
+		return db.sql.Uses(ctx, e, indexOf(p.asOf[i]), most)
+	})
+	if err != nil || len(found) == 1 {
+		return slices.Concat(found...), err
+	}
+	var all []sqlstore.Use
+	for i, uses := range found {
+		numbers := make([]int64, len(uses))
+		for j, u := range uses {
+			numbers[j] = u.Agent
+		}
+		shared, err := book.shared(ctx, p.dbs[i], numbers)
+		if err != nil {
+			return nil, err
+		}
+		for _, u := range uses {
+			all = append(all, sqlstore.Use{Index: p.index(u.Index, i), Agent: shared[u.Agent], Timestamp: u.Timestamp})
+		}
+	}
+	slices.SortFunc(all, func(a, b sqlstore.Use) int { return cmp.Compare(a.Index, b.Index) })
+	return all[:min(len(all), most)], nil
 }
 
 // ownUse is a record of the backlog as SQLite will have it: a question that does not wait for the applier may be about it.
@@ -347,9 +379,13 @@ func (t *Trace) find(low float32) {
 // Damaged records are left out. Those that the search has met are in damaged, also with ErrNotFound: one of them may have been
 // the nearest.
 func (db *DB) Nearest(ctx context.Context, f Filter, at uint64) (nearest *QueryAudit, damaged []*RecordError, err error) {
+	return nearestOf(ctx, db, f, at)
+}
+
+func nearestOf(ctx context.Context, in listed, f Filter, at uint64) (nearest *QueryAudit, damaged []*RecordError, err error) {
 	f.Descending, f.ByAdmission, f.After = false, false, nil
 	first := func(f Filter) (*QueryAudit, error) {
-		q, left, err := db.one(ctx, f, nil)
+		q, left, err := in.one(ctx, f, nil)
 		for _, d := range left {
 			if !slices.ContainsFunc(damaged, func(e *RecordError) bool { return e.ID == d.ID }) {
 				damaged = append(damaged, d)

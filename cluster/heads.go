@@ -67,11 +67,16 @@ func (n *Node) Stats(ctx context.Context) (audit.Stats, error) {
 	if err != nil {
 		return s, err
 	}
-	s.Heads = []audit.NodeHead{}
-	for _, h := range n.Heads() {
-		s.Heads = append(s.Heads, audit.NodeHead{Node: h.Node, Size: h.Size, Differs: h.Differs})
-	}
+	s.Heads = n.nodeHeads()
 	return s, nil
+}
+
+func (n *Node) nodeHeads() []audit.NodeHead {
+	heads := []audit.NodeHead{}
+	for _, h := range n.Heads() {
+		heads = append(heads, audit.NodeHead{Node: h.Node, Size: h.Size, Differs: h.Differs})
+	}
+	return heads
 }
 
 // Name is what the node calls itself in its heads.

@@ -122,6 +122,8 @@ type Info struct {
 	StoreID string    // 32 hex digits: the store whose records it has
 	Created time.Time // a log that was made again under its name has another time
 	Unit    audit.TimeUnit
+	// Partition says which records the log has.
+	Partition Partition
 	// MaxPayload is how many bytes the payload of a message may have.
 	MaxPayload int
 	Replicas   []Replica

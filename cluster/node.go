@@ -34,6 +34,8 @@ type Options struct {
 	Name string
 	// Heads is how often the node publishes its head, if it has new records; a minute if 0, never if less.
 	Heads time.Duration
+
+	partition Partition // which one the log must be: OpenPartitions says so
 }
 
 func (o Options) withDefaults() Options {
@@ -98,7 +100,8 @@ var _ audit.Store = (*Node)(nil)
 // Open opens the copy in dir, makes it if there is none, and begins to follow the log.
 //
 // It refuses a log that is not certain to keep what it acknowledges (*UnprovenError), unless o.Unproven is set, and one that is not
-// the log whose messages the copy has (ErrMismatch, ErrRewound, ErrTrimmed).
+// the log whose messages the copy has (ErrMismatch, ErrRewound, ErrTrimmed). A log that is a partition of several is an ErrMismatch too:
+// OpenPartitions opens it together with the others.
 func Open(ctx context.Context, dir string, log Log, o Options) (*Node, error) {
 	n, err := open(ctx, dir, log, o.withDefaults())
 	if err != nil {
@@ -114,6 +117,12 @@ func open(ctx context.Context, dir string, log Log, o Options) (*Node, error) {
 	}
 	if len(info.Unproven) > 0 && !o.Unproven {
 		return nil, &UnprovenError{Log: info.Name, Reasons: info.Unproven}
+	}
+	if info.Partition != o.partition {
+		return nil, fmt.Errorf("%s: %w: it is %s, and %s was to be opened", info.Name, ErrMismatch, info.Partition, o.partition)
+	}
+	if err := checkNoSet(dir, info); err != nil {
+		return nil, err
 	}
 	if o.Name == "" {
 		if o.Name, err = nameOf(dir); err != nil {
@@ -350,6 +359,9 @@ func (n *Node) stop(err error) {
 
 // sameInfo returns an ErrMismatch if the log is not the one that the copy follows.
 func (n *Node) sameInfo(info Info) error {
+	if info.Partition != n.info.Partition {
+		return fmt.Errorf("%s: %w: it is %s, and this node follows %s", info.Name, ErrMismatch, info.Partition, n.info.Partition)
+	}
 	if info.StoreID != n.info.StoreID || originID(info) != originID(n.info) {
 		return fmt.Errorf("%s: %w: it was made on %s for store %s, and this node follows the one that was made on %s for store %s",
 			info.Name, ErrMismatch, originID(info), info.StoreID, originID(n.info), n.info.StoreID)

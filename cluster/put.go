@@ -38,8 +38,12 @@ func (n *Node) PutAudit(ctx context.Context, q *audit.QueryAudit) (audit.QueryID
 
 // PutUntilRefused is [audit.DB.PutUntilRefused]. Each record is decided before the next one is given to the log.
 func (n *Node) PutUntilRefused(ctx context.Context, qs []*audit.QueryAudit) (results []audit.PutResult, err error) {
+	return putUntilRefused(ctx, qs, n.PutAudits)
+}
+
+func putUntilRefused(ctx context.Context, qs []*audit.QueryAudit, put func(context.Context, []*audit.QueryAudit) ([]audit.PutResult, error)) (results []audit.PutResult, err error) {
 	for _, q := range qs {
-		r, err := n.PutAudits(ctx, []*audit.QueryAudit{q})
+		r, err := put(ctx, []*audit.QueryAudit{q})
 		if err != nil {
 			return nil, err
 		}
@@ -55,6 +59,28 @@ func (n *Node) PutUntilRefused(ctx context.Context, qs []*audit.QueryAudit) (res
 //
 // An error concerns the whole call. Some of the records may be stored then.
 func (n *Node) PutAudits(ctx context.Context, qs []*audit.QueryAudit) ([]audit.PutResult, error) {
+	given := make([]given, len(qs))
+	for i, q := range qs {
+		given[i] = encoded(q)
+	}
+	return n.put(ctx, given)
+}
+
+// given is a record that is to be put.
+type given struct {
+	raw []byte // its canonical JSON
+	id  audit.QueryID
+	err error // why it cannot be stored
+}
+
+func encoded(q *audit.QueryAudit) (g given) {
+	if g.raw, g.err = q.Canonical(); g.err == nil {
+		g.id, _ = audit.IDOf(g.raw)
+	}
+	return g
+}
+
+func (n *Node) put(ctx context.Context, records []given) ([]audit.PutResult, error) {
 	if err := n.begin(); err != nil {
 		return nil, err
 	}
@@ -62,11 +88,11 @@ func (n *Node) PutAudits(ctx context.Context, qs []*audit.QueryAudit) ([]audit.P
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(n.quit, cancel)()
-	results := make([]audit.PutResult, len(qs))
+	results := make([]audit.PutResult, len(records))
 	var ms []Message
 	var of []int // the record of each message
-	for i, q := range qs {
-		m, err := n.messageOf(ctx, q, &results[i])
+	for i, g := range records {
+		m, err := n.messageOf(ctx, g, &results[i])
 		if err != nil {
 			return nil, err
 		}
@@ -106,13 +132,15 @@ func (n *Node) begin() error {
 }
 
 // messageOf returns the message for a record, or nil if its result is known already.
-func (n *Node) messageOf(ctx context.Context, q *audit.QueryAudit, result *audit.PutResult) (*Message, error) {
-	raw, err := q.Canonical()
-	if err != nil {
-		result.Err = err
+func (n *Node) messageOf(ctx context.Context, g given, result *audit.PutResult) (*Message, error) {
+	raw := g.raw
+	if result.ID, result.Err = g.id, g.err; g.err != nil {
 		return nil, nil
 	}
-	result.ID, _ = audit.IDOf(raw)
+	if p := n.info.Partition; !p.has(result.ID) {
+		result.Err = fmt.Errorf("%s: %w: it belongs to partition %d, and %s is partition %d", result.ID, ErrMismatch, PartitionOf(result.ID, p.Of), n.info.Name, p.Number)
+		return nil, nil
+	}
 	if len(raw) > n.info.MaxPayload {
 		result.Err = fmt.Errorf("%w: the record has %d bytes, and %s takes at most %d", audit.ErrInvalid, len(raw), n.info.Name, n.info.MaxPayload)
 		return nil, nil

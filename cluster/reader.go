@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -244,7 +245,7 @@ func (r *reader) apply(ms []Stored, refuse string) error {
 	n := r.node
 	batch := make([]audit.Message, len(ms))
 	for i, m := range ms {
-		batch[i] = audit.Message{Sequence: m.Sequence, Payload: m.Payload, Barrier: m.Kind != Record, Refuse: refuse}
+		batch[i] = audit.Message{Sequence: m.Sequence, Payload: m.Payload, Barrier: m.Kind != Record, Refuse: cmp.Or(refuse, n.info.Partition.foreign(&m.Message))}
 	}
 	// It may take longer than a read when SQLite is far behind: it checkpoints, or waits for a shell.
 	outcomes, err := n.copy.Decide(n.quit, batch)

@@ -325,6 +325,10 @@ func (w *walk) noEntry(ctx context.Context, m *Stored) error {
 	if err != nil {
 		return nil // poison
 	}
+	if why := w.report.Log.Info.Partition.foreign(&m.Message); why != "" {
+		w.report.Notes = appendNew(w.report.Notes, fmt.Sprintf("message %d is no record here: %s", m.Sequence, why))
+		return nil
+	}
 	index, ok, err := w.db.IndexOf(ctx, q.QueryID)
 	switch {
 	case err != nil:

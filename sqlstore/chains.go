@@ -20,13 +20,13 @@ type ChainOptions struct {
 	// AnyOrder also follows a result to records that are older than the record that gave it.
 	AnyOrder bool
 
-	AsOf    *int64        // an Entry.Index: the walk sees only records with a lower one
 	Records int64         // how many records it reaches at most; 0: no limit
 	Time    time.Duration // after which it reaches no more; 0: no limit
 }
 
 // Reached is a record that a walk has reached, by as few steps as there can be.
 type Reached struct {
+	In               int // the database that has it, as it was given to NewDownstream; Index and Agent are numbers of that one
 	Index, Timestamp int64
 	QueryID          [32]byte
 	Agent            int64     // its number; 0: anonymous
@@ -54,27 +54,35 @@ const (
 	CutByTime             // ChainOptions.Time
 )
 
-// Downstream is a walk along chains. One goroutine at a time may use it. It keeps all records that it has reached.
+// Downstream is a walk along chains, through one database or several. One goroutine at a time may use it. It keeps all records that it
+// has reached.
 type Downstream struct {
-	db    *DB
+	dbs   []*DB
 	from  Evidence
 	o     ChainOptions
 	begun time.Time
-	rows  int64 // that were read
-	end   int64 // records from this index on are not seen; -1: not known yet
+	rows  int64   // that were read
+	ends  []int64 // of each database; records from this index on are not seen
+	moved bool    // ends are known: the walk has taken a step
 
-	level   []*Reached // of the last step
-	reached map[int64]*Reached
+	level   []*Reached           // of the last step
+	reached []map[int64]*Reached // of each database, by index
 	// given has for each hash the time from which on its uses were reached. When an older record is found that gave it, only
 	// the uses between the two are new.
 	given   map[[32]byte]int64
+	total   int // in reached
 	carried int
 	cut     ChainCut
 }
 
-// Downstream begins a walk from some evidence. Nothing is read before Next.
-func (db *DB) Downstream(e Evidence, o ChainOptions) *Downstream {
-	w := &Downstream{db: db, from: e, o: o, begun: time.Now(), end: -1, reached: map[int64]*Reached{}, given: map[[32]byte]int64{}}
+// NewDownstream begins a walk from some evidence through databases that have no record in common. asOf has for each of them nil, or an
+// Entry.Index: the walk sees only records with a lower one. Nothing is read before Next.
+func NewDownstream(dbs []*DB, asOf []*int64, e Evidence, o ChainOptions) *Downstream {
+	w := &Downstream{dbs: dbs, from: e, o: o, begun: time.Now(), given: map[[32]byte]int64{}}
+	for i := range dbs {
+		w.ends = append(w.ends, orNow(asOf[i]))
+		w.reached = append(w.reached, map[int64]*Reached{})
+	}
 	if !e.Source {
 		w.given[*e.Hash] = math.MinInt64 // every record that has it is reached by the first step
 	}
@@ -90,27 +98,25 @@ func (w *Downstream) Carried() int { return w.carried }
 // Next takes the next step, and returns the records that it reached, by (timestamp, query id). None is the end: there are no
 // more, or Cut says what ended the walk.
 func (w *Downstream) Next(ctx context.Context) ([]*Reached, error) {
-	level, err := w.next(ctx)
-	if err != nil {
-		return nil, w.db.fail("follow answers", err)
-	}
-	return level, nil
-}
-
-func (w *Downstream) next(ctx context.Context) ([]*Reached, error) {
 	if w.cut != NotCut {
 		return nil, nil
 	}
-	step := chainStep{w: w, found: map[int64]*Reached{}, latest: map[[32]byte]int64{}}
-	if w.end < 0 {
+	step := chainStep{w: w, found: make([]map[int64]*Reached, len(w.dbs)), latest: map[[32]byte]int64{}}
+	for i := range step.found {
+		step.found[i] = map[int64]*Reached{}
+	}
+	if !w.moved {
 		// The whole walk sees one moment: a record that is admitted meanwhile is not in it.
-		newest, err := w.db.newest(ctx)
-		if err != nil {
-			return nil, err
+		for i, db := range w.dbs {
+			newest, err := db.newest(ctx)
+			if err != nil {
+				return nil, db.fail("follow answers", err)
+			}
+			w.ends[i] = min(newest+1, w.ends[i])
 		}
-		w.end = min(newest+1, orNow(w.o.AsOf))
+		w.moved = true
 		step.uses = []chainUse{{hash: *w.from.Hash, from: math.MinInt64, to: math.MaxInt64}}
-		err = step.run(ctx, w.from.index())
+		err := step.run(ctx, w.from.index())
 		w.level = step.level()
 		return w.level, err
 	}
@@ -157,30 +163,36 @@ type chainUse struct {
 type chainStep struct {
 	w      *Downstream
 	uses   []chainUse
-	found  map[int64]*Reached
-	latest map[[32]byte]int64 // for each hash the timestamp of the newest record that was found by it
+	found  []map[int64]*Reached // of each database, by index
+	count  int                  // of all that were found
+	latest map[[32]byte]int64   // for each hash the timestamp of the newest record that was found by it
 }
 
 // level returns what the step has found, in order.
 func (s *chainStep) level() []*Reached {
-	level := make([]*Reached, 0, len(s.found))
-	for idx, r := range s.found {
-		s.w.reached[idx] = r
-		level = append(level, r)
+	level := make([]*Reached, 0, s.count)
+	for i, found := range s.found {
+		for idx, r := range found {
+			s.w.reached[i][idx] = r
+			level = append(level, r)
+		}
 	}
+	s.w.total += len(level)
 	slices.SortFunc(level, (*Reached).compare)
 	return level
 }
 
-// run finds the uses, for a part of the hashes after the other.
+// run finds the uses in each database, for a part of the hashes after the other.
 func (s *chainStep) run(ctx context.Context, x *numberIndex) error {
-	for uses := range slices.Chunk(s.uses, s.w.db.sizes.chainHashes) {
-		numbers, err := s.numbers(ctx, uses)
-		if err != nil {
-			return err
-		}
-		if err := s.read(ctx, x, uses, numbers); err != nil {
-			return err
+	for in, db := range s.w.dbs {
+		for uses := range slices.Chunk(s.uses, db.sizes.chainHashes) {
+			numbers, err := s.numbers(ctx, in, uses)
+			if err == nil {
+				err = s.read(ctx, in, x, uses, numbers)
+			}
+			if err != nil {
+				return db.fail("follow answers", err)
+			}
 		}
 	}
 	return nil
@@ -194,7 +206,7 @@ type usedNumber struct {
 
 // numbers finds the numbers of the hashes of uses, in the order of the uses. Nearly all of the time of a large walk goes here, since
 // each hash is looked up in each generation. So it reads a few generations at a time, and looks at the clock in between.
-func (s *chainStep) numbers(ctx context.Context, uses []chainUse) (found []usedNumber, err error) {
+func (s *chainStep) numbers(ctx context.Context, in int, uses []chainUse) (found []usedNumber, err error) {
 	sorted := make([]int, len(uses))
 	for i := range sorted {
 		sorted[i] = i
@@ -204,8 +216,8 @@ func (s *chainStep) numbers(ctx context.Context, uses []chainUse) (found []usedN
 	for place, i := range sorted {
 		hashes[place] = &uses[i].hash
 	}
-	db := s.w.db
-	newest := generationOf(s.w.end - 1)
+	db := s.w.dbs[in]
+	newest := generationOf(s.w.ends[in] - 1)
 	stretch := int64(max(1, db.sizes.chainLookups/len(uses)))
 	for from := int64(0); from <= newest && s.inTime(); from += stretch {
 		to := min(newest, from+stretch-1)
@@ -219,8 +231,9 @@ func (s *chainStep) numbers(ctx context.Context, uses []chainUse) (found []usedN
 }
 
 // read reads the records that have the evidence with the numbers.
-func (s *chainStep) read(ctx context.Context, x *numberIndex, uses []chainUse, numbers []usedNumber) error {
-	query, z := x.usesOf(), &s.w.db.sizes
+func (s *chainStep) read(ctx context.Context, in int, x *numberIndex, uses []chainUse, numbers []usedNumber) error {
+	db := s.w.dbs[in]
+	query, z := x.usesOf(), &db.sizes
 	for after := int64(-1); len(numbers) > 0 && s.inTime(); {
 		part := numbers[:min(len(numbers), z.chainHashes)]
 		ids := make([]int64, len(part))
@@ -228,14 +241,14 @@ func (s *chainStep) read(ctx context.Context, x *numberIndex, uses []chainUse, n
 			ids[i] = part[i].id
 		}
 		rows, key := 0, int64(0)
-		args := []any{listOfNumbers(ids), after, s.w.end, z.chainRows}
-		err := s.w.db.readers.each(ctx, query, args, func(row []driver.Value) bool {
+		args := []any{listOfNumbers(ids), after, s.w.ends[in], z.chainRows}
+		err := db.readers.each(ctx, query, args, func(row []driver.Value) bool {
 			rows++
 			key, after = integer(row[0]), integer(row[1])
 			if s.w.rows++; s.w.rows%clockEvery == 0 && !s.inTime() {
 				return false
 			}
-			return s.take(&uses[part[key].use], row)
+			return s.take(in, &uses[part[key].use], row)
 		})
 		if err != nil {
 			return err
@@ -259,27 +272,28 @@ func (s *chainStep) inTime() bool {
 }
 
 // take takes a row of usesOf, and reports whether another record may be reached.
-func (s *chainStep) take(u *chainUse, row []driver.Value) bool {
+func (s *chainStep) take(in int, u *chainUse, row []driver.Value) bool {
 	w := s.w
 	idx, timestamp := integer(row[1]), integer(row[2])
-	if timestamp < u.from || timestamp >= u.to && u.to != math.MaxInt64 || w.reached[idx] != nil {
+	if timestamp < u.from || timestamp >= u.to && u.to != math.MaxInt64 || w.reached[in][idx] != nil {
 		return true
 	}
 	// The uses are in the order of the records that gave them, and so are their rows: who comes first is the first in time.
-	r := s.found[idx]
+	r := s.found[in][idx]
 	if r == nil {
-		if w.o.Records > 0 && int64(len(w.reached)+len(s.found)) == w.o.Records {
+		if w.o.Records > 0 && int64(w.total+s.count) == w.o.Records {
 			w.cut = CutByRecords
 			return false
 		}
-		r = &Reached{Index: idx, Timestamp: timestamp, Agent: integer(row[4]), Through: u.hash, By: u.by}
+		r = &Reached{In: in, Index: idx, Timestamp: timestamp, Agent: integer(row[4]), Through: u.hash, By: u.by}
 		copy(r.QueryID[:], bytesOf(row[3]))
 		if text, ok := row[5].(string); ok {
 			if h, ok := hashOf(text); ok {
 				r.Result = &h
 			}
 		}
-		s.found[idx] = r
+		s.found[in][idx] = r
+		s.count++
 	}
 	if latest, any := s.latest[u.hash]; !any || timestamp > latest {
 		s.latest[u.hash] = timestamp

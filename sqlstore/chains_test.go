@@ -31,7 +31,7 @@ func TestALongStepIsReadInPages(t *testing.T) {
 	for _, c := range [][3]int{{256, 4096, 1000}, {1, 1, 1}, {1, 3, 1}, {3, 4, 7}, {7, 5, 1}, {256, 2 * n, 300}} {
 		t.Run(fmt.Sprint(c), func(t *testing.T) {
 			db.ShrinkChains(c[0], c[1], c[2])
-			w := db.Downstream(sqlstore.Evidence{Hash: ptr(h("fact"))}, sqlstore.ChainOptions{})
+			w := sqlstore.NewDownstream([]*sqlstore.DB{db}, []*int64{nil}, sqlstore.Evidence{Hash: ptr(h("fact"))}, sqlstore.ChainOptions{})
 			for distance, want := range []int{n, 2 * n, 0} {
 				level, err := w.Next(t.Context())
 				if err != nil {
@@ -70,7 +70,7 @@ func TestAWalkSeesOneMoment(t *testing.T) {
 		return s.record(uint64(i) * 100)
 	}
 	apply(t, db, record(0, "fact", "first"), record(1, "first", "second"))
-	w := db.Downstream(sqlstore.Evidence{Hash: ptr(h("fact"))}, sqlstore.ChainOptions{})
+	w := sqlstore.NewDownstream([]*sqlstore.DB{db}, []*int64{nil}, sqlstore.Evidence{Hash: ptr(h("fact"))}, sqlstore.ChainOptions{})
 	if level, err := w.Next(t.Context()); err != nil || len(level) != 1 {
 		t.Fatalf("%v, %v", level, err)
 	}
@@ -107,7 +107,7 @@ func TestAWalkGoesThroughAllGenerations(t *testing.T) {
 	for _, lookups := range []int{1, 2, 1000} {
 		t.Run(fmt.Sprint(lookups), func(t *testing.T) {
 			db.ShrinkChains(256, 4096, lookups)
-			w := db.Downstream(sqlstore.Evidence{Hash: ptr(h("fact"))}, sqlstore.ChainOptions{})
+			w := sqlstore.NewDownstream([]*sqlstore.DB{db}, []*int64{nil}, sqlstore.Evidence{Hash: ptr(h("fact"))}, sqlstore.ChainOptions{})
 			var got []string
 			for {
 				level, err := w.Next(t.Context())

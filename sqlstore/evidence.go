@@ -75,9 +75,9 @@ type AgentUses struct {
 
 // EvidenceUses counts the records that have some evidence.
 type EvidenceUses struct {
-	ByAgent    []AgentUses // in no promised order
-	Assertions int         // that the records have of a source, up to one more than was asked for
-	Cut        bool        // the budget has ended the count
+	ByAgent    []AgentUses         // in no promised order
+	Assertions map[string]struct{} // in hex, that the records have of a source, up to one more than was asked for
+	Cut        bool                // the budget has ended the count
 }
 
 // CountEvidence counts the records that have some evidence and that a filter selects. If the filter has OnePiece, only the pieces
@@ -133,7 +133,7 @@ func (db *DB) CountEvidence(ctx context.Context, e Evidence, f Filter, mostAsser
 	if err != nil {
 		return EvidenceUses{}, db.fail("count evidence", err)
 	}
-	uses := EvidenceUses{ByAgent: make([]AgentUses, 0, len(byAgent)), Assertions: len(assertions), Cut: !more}
+	uses := EvidenceUses{ByAgent: make([]AgentUses, 0, len(byAgent)), Assertions: assertions, Cut: !more}
 	for number, u := range byAgent {
 		u.Agent = hashes[number]
 		uses.ByAgent = append(uses.ByAgent, *u)

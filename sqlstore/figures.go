@@ -17,9 +17,9 @@ type Figures struct {
 
 	Confidence float64 // the sum of the confidences of the records
 
-	// Subjects is how many different subjects the records have. If there were too many to remember, there are more of them
+	// Subjects are the different subjects that the records have. If there were too many to remember, there are more of them
 	// (MoreSubjects).
-	Subjects     int64
+	Subjects     map[string]struct{}
 	MoreSubjects bool
 }
 
@@ -89,15 +89,14 @@ type figureCount struct {
 
 type figureTally struct {
 	Figures
-	last     int64 // the record that was counted last
-	byAgent  map[int64]*AgentUses
-	subjects map[string]struct{}
+	last    int64 // the record that was counted last
+	byAgent map[int64]*AgentUses
 }
 
 func newFigureCount(db *DB, k TopKey, keys []string, b Budget) *figureCount {
 	c := &figureCount{db: db, key: k, keys: keys, tallies: make([]figureTally, len(keys)), byKey: map[string]*figureTally{}, meter: b.Start()}
 	for i, key := range keys {
-		c.tallies[i] = figureTally{last: -1, byAgent: map[int64]*AgentUses{}, subjects: map[string]struct{}{}}
+		c.tallies[i] = figureTally{Figures: Figures{Subjects: map[string]struct{}{}}, last: -1, byAgent: map[int64]*AgentUses{}}
 		c.byKey[key] = &c.tallies[i]
 	}
 	return c
@@ -218,9 +217,9 @@ func (c *figureCount) add(t *figureTally, row []driver.Value) bool {
 		confidence, _ := row[5].(float64)
 		t.Confidence += confidence
 		if subject, ok := row[4].(string); ok {
-			if _, known := t.subjects[subject]; !known {
+			if _, known := t.Subjects[subject]; !known {
 				if c.members < c.db.sizes.keys {
-					t.subjects[subject] = struct{}{}
+					t.Subjects[subject] = struct{}{}
 					c.members++
 				} else {
 					t.MoreSubjects = true
@@ -248,7 +247,6 @@ func (c *figureCount) figures(ctx context.Context) ([]Figures, error) {
 	figures := make([]Figures, len(c.tallies))
 	for i := range c.tallies {
 		t := &c.tallies[i]
-		t.Subjects = int64(len(t.subjects))
 		for number, u := range t.byAgent {
 			u.Agent = hashes[number]
 			t.ByAgent = append(t.ByAgent, *u)

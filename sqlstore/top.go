@@ -102,6 +102,9 @@ type Frequencies struct {
 	// to Missed, and a key that was met no more often than that can be missing.
 	Missed int64
 
+	// Agents has for each key the numbers of the agents that the records have, if they are ranked by RankAgents.
+	Agents map[string]map[int64]struct{}
+
 	// Cut says that the budget has ended the count. Counted is then a filter for the records that were counted, which are the
 	// newest ones. Otherwise it is the filter that was asked about.
 	Cut     bool
@@ -151,9 +154,8 @@ type frequencyCount struct {
 	rank   Rank
 	counts map[string]int64
 
-	last    map[string]int64              // by key, the record that was counted last: for RankAnswers
-	agents  map[string]map[int64]struct{} // by key: for RankAgents
-	members int                           // of all sets in agents
+	last    map[string]int64 // by key, the record that was counted last: for RankAnswers
+	members int              // of all sets in Agents
 
 	texts map[int64]string // of keys that are hashes, by number: "" for one that somebody wrote by hand
 }
@@ -268,13 +270,13 @@ func (c *frequencyCount) add(r *keyRow) {
 
 // addAgent counts an agent of a record that has a key; 0 is none.
 func (c *frequencyCount) addAgent(key string, agent int64) {
-	if c.agents == nil {
-		c.agents = map[string]map[int64]struct{}{}
+	if c.Agents == nil {
+		c.Agents = map[string]map[int64]struct{}{}
 	}
-	set := c.agents[key]
+	set := c.Agents[key]
 	if set == nil {
 		set = map[int64]struct{}{}
-		c.agents[key] = set
+		c.Agents[key] = set
 	}
 	if agent != 0 {
 		set[agent] = struct{}{}
@@ -381,8 +383,8 @@ func (c *frequencyCount) prune() {
 			if n <= floor {
 				delete(c.counts, key)
 				delete(c.last, key)
-				c.members -= len(c.agents[key])
-				delete(c.agents, key)
+				c.members -= len(c.Agents[key])
+				delete(c.Agents, key)
 			}
 		}
 		c.Missed += floor

@@ -51,6 +51,9 @@ var (
 	kindAsOf = &kind{slug: "beyond-the-store", status: http.StatusNotFound, title: "The store has fewer records",
 		means: "as_of asks for the store as it was when it had more records than it has now. The member records says how many it has.",
 		try:   "Send a smaller as_of, or ask again when the store has so many."}
+	kindDivided = &kind{slug: "divided", status: http.StatusNotImplemented, title: "It is not answered over several partitions",
+		means: "The records of this store are divided among several logs. What was asked needs one order or one tree of all records, and there is none.",
+		try:   "The detail says why. List by time, or ask the store of one partition."}
 	kindMethod = &kind{slug: "method", status: http.StatusMethodNotAllowed, title: "The path has no such method",
 		means: "The path exists, and does not take this method.",
 		try:   "The header Allow lists the methods."}
@@ -121,7 +124,7 @@ var kindGone = &kind{slug: "client-gone", status: 499, title: "The client has go
 // kinds are all of them, in the order in which /problems lists them.
 var kinds = []*kind{
 	kindMalformed, kindParameter, kindAmbiguous, kindUnauthorized, kindForbidden, kindWrongAgent, kindOrigin, kindReadOnly,
-	kindNoRoute, kindNotFound, kindAsOf, kindMethod, kindNotAcceptable, kindConflict, kindTrimmed, kindTooLarge, kindMediaType,
+	kindNoRoute, kindNotFound, kindAsOf, kindDivided, kindMethod, kindNotAcceptable, kindConflict, kindTrimmed, kindTooLarge, kindMediaType,
 	kindHost, kindInvalid, kindBusy, kindInternal, kindDamaged, kindFull, kindFailed, kindNoSpans, kindReindexing, kindDraining,
 	kindOutcomeOpen, kindBehind, kindOverBudget, kindOldHTTP,
 }

@@ -21,6 +21,7 @@ func (s *Server) problemOf(err error) *Problem {
 	var notEvidence *view.NotEvidenceError
 	var damaged *audit.RecordError
 	var beyond *audit.AsOfError
+	var divided *audit.DividedError
 	switch {
 	case errors.As(err, &p):
 		return p
@@ -42,6 +43,8 @@ func (s *Server) problemOf(err error) *Problem {
 	case errors.As(err, &beyond):
 		p = problem(kindAsOf, "the store has %d records, and %s wants %d", beyond.Have, asOfName, beyond.AsOf).at(asOfName)
 		p.Records = &beyond.Have
+	case errors.As(err, &divided):
+		p = problem(kindDivided, "%s", divided.Why)
 	case errors.As(err, &notEvidence):
 		p = problem(kindNotFound, "%s", notEvidence.Error())
 	case errors.As(err, &damaged):

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -24,6 +25,8 @@ type Spec struct {
 	MaxBytes int64          // the stream takes no more messages then; 0: no limit but the disk's
 	MaxAge   time.Duration  // messages are removed then; 0: never. Each node must have read them by then
 	StoreID  string         // 32 hex digits; random if ""
+
+	partition cluster.Partition // InitSet says which one
 }
 
 // A Difference is what a stream that exists has otherwise than it was asked for.
@@ -43,12 +46,12 @@ func Init(ctx context.Context, o Options, s Spec) (created bool, differences []D
 	have, err := l.streamInfo(ctx)
 	switch {
 	case err == nil:
-		differences, err = compare(&have.Config, s.config(o, l.subject))
+		differences, err = compare(&have.Config, s.config(o))
 		return false, differences, err
 	case !errors.Is(err, jetstream.ErrStreamNotFound):
 		return false, nil, err
 	}
-	want := s.config(o, l.subject)
+	want := s.config(o)
 	if want.Metadata[storeIDKey] == "" {
 		var id [16]byte
 		rand.Read(id[:])
@@ -62,19 +65,23 @@ func Init(ctx context.Context, o Options, s Spec) (created bool, differences []D
 }
 
 // config is what a stream of this kind is.
-func (s Spec) config(o Options, subject string) jetstream.StreamConfig {
+func (s Spec) config(o Options) jetstream.StreamConfig {
 	if s.Replicas == 0 {
 		s.Replicas = leastReplicas
 	}
 	if s.MaxBytes <= 0 {
 		s.MaxBytes = -1
 	}
+	metadata := map[string]string{storeIDKey: s.StoreID, unitKey: s.Unit.String()}
+	if p := s.partition; !p.Whole() {
+		metadata[setKey], metadata[numberKey], metadata[ofKey] = p.Set, strconv.Itoa(p.Number), strconv.Itoa(p.Of)
+	}
 	return jetstream.StreamConfig{
-		Name: o.Stream, Subjects: []string{subject}, Description: "records of auditsql",
+		Name: o.Stream, Subjects: []string{subjectOf(s.partition.Number)}, Description: "records of auditsql",
 		Storage: jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew, Replicas: s.Replicas,
 		MaxBytes: s.MaxBytes, MaxAge: s.MaxAge, MaxMsgs: -1, MaxMsgsPerSubject: -1, MaxConsumers: -1, MaxMsgSize: -1,
 		Duplicates: shorter(window, s.MaxAge), DenyDelete: true, DenyPurge: true, AllowDirect: true,
-		Metadata: map[string]string{storeIDKey: s.StoreID, unitKey: s.Unit.String()},
+		Metadata: metadata,
 	}
 }
 
@@ -101,6 +108,9 @@ func compare(have *jetstream.StreamConfig, want jetstream.StreamConfig) (differe
 		}
 	}
 	differs("store id", id, want.Metadata[storeIDKey])
+	differs("set of partitions", have.Metadata[setKey], want.Metadata[setKey])
+	differs("partition", have.Metadata[numberKey], want.Metadata[numberKey])
+	differs("partitions", have.Metadata[ofKey], want.Metadata[ofKey])
 	differs("time unit", have.Metadata[unitKey], want.Metadata[unitKey])
 	differs("subjects", have.Subjects, want.Subjects)
 	differs("replicas", have.Replicas, want.Replicas)

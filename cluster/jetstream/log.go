@@ -1,6 +1,6 @@
 // Package jetstream keeps a log on NATS JetStream.
 //
-// The log is one stream. A message has the subject audit.N, where N is the partition, and these headers:
+// The log is one stream. A message has the subject audit.N, where N is the partition (0 if there is one log), and these headers:
 //
 //	Nats-Msg-Id           the message's ID, which is the query id of its record
 //	Nats-Expected-Stream  the stream
@@ -45,6 +45,11 @@ const (
 const (
 	storeIDKey = "audit-store-id"
 	unitKey    = "audit-time-unit"
+
+	// These are there if the records are divided among several streams.
+	setKey    = "audit-set"        // 32 hex digits, equal for all streams of the set
+	numberKey = "audit-partition"  // which one of them it is, from 0
+	ofKey     = "audit-partitions" // how many there are
 )
 
 // Options say which stream it is and how to connect.
@@ -95,9 +100,6 @@ type Log struct {
 
 var _ cluster.Log = (*Log)(nil)
 
-// partition is the number in the subject. A stream has one partition.
-const partition = 0
-
 // Open connects to the stream. The stream must exist.
 func Open(ctx context.Context, o Options) (*Log, error) {
 	o = o.withDefaults()
@@ -105,12 +107,21 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := l.streamInfo(ctx); err != nil {
+	stream, err := l.streamInfo(ctx)
+	if err == nil {
+		var p cluster.Partition
+		p, err = partitionOf(&stream.Config)
+		l.subject = subjectOf(p.Number)
+	}
+	if err != nil {
 		l.Close()
 		return nil, err
 	}
 	return l, nil
 }
+
+// subjectOf is the subject of the messages of a partition.
+func subjectOf(number int) string { return fmt.Sprintf("audit.%d", number) }
 
 // connect connects to the cluster, whether or not the stream exists.
 func connect(ctx context.Context, o Options) (*Log, error) {
@@ -125,7 +136,7 @@ func connect(ctx context.Context, o Options) (*Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", o.URL, err)
 	}
-	l := &Log{opts: o, conn: conn, subject: fmt.Sprintf("audit.%d", partition), replicas: map[string]*nats.Conn{}, inboxes: map[*nats.Conn]*inbox{}, proven: map[string]bool{}}
+	l := &Log{opts: o, conn: conn, subject: subjectOf(0), replicas: map[string]*nats.Conn{}, inboxes: map[*nats.Conn]*inbox{}, proven: map[string]bool{}}
 	// An append that gets no answer within this time is answered by the caller's context, or given again.
 	l.js, err = jetstream.New(conn, jetstream.WithPublishAsyncTimeout(o.Timeout), jetstream.WithDefaultTimeout(o.Timeout))
 	if err != nil {
@@ -151,12 +162,17 @@ func (l *Log) Close() {
 func (l *Log) name() string { return "stream " + l.opts.Stream }
 
 func (l *Log) streamInfo(ctx context.Context) (*jetstream.StreamInfo, error) {
+	return l.infoOf(ctx, l.opts.Stream)
+}
+
+// infoOf asks for a stream, which may be another one than the log's.
+func (l *Log) infoOf(ctx context.Context, name string) (*jetstream.StreamInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.opts.Timeout)
 	defer cancel()
-	s, err := l.js.Stream(ctx, l.opts.Stream)
+	s, err := l.js.Stream(ctx, name)
 	l.answered(err == nil || errors.Is(err, jetstream.ErrStreamNotFound))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", l.name(), err)
+		return nil, fmt.Errorf("stream %s: %w", name, err)
 	}
 	return s.CachedInfo(), nil
 }

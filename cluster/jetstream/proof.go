@@ -41,6 +41,9 @@ func (l *Log) Info(ctx context.Context) (cluster.Info, error) {
 	if err := info.Unit.UnmarshalText([]byte(stream.Config.Metadata[unitKey])); err != nil {
 		return info, fmt.Errorf("%s: %w: its %s: %w", l.name(), cluster.ErrMismatch, unitKey, err)
 	}
+	if info.Partition, err = partitionOf(&stream.Config); err != nil {
+		return info, err
+	}
 	names, leader := l.peers(stream)
 	for _, name := range names {
 		info.Replicas = append(info.Replicas, cluster.Replica{Name: name, Leader: name == leader})

@@ -77,6 +77,25 @@ func New(replicas int) *Log {
 	return l
 }
 
+// NewSet returns empty logs that are the partitions of one set, in their order.
+func NewSet(partitions, replicas int) []*Log {
+	logs := make([]*Log, partitions)
+	for i := range logs {
+		l := New(replicas)
+		l.info.Partition = cluster.Partition{Set: l.info.StoreID, Number: i, Of: partitions}
+		l.info.Name, l.info.StoreID = fmt.Sprint("memory ", i), cluster.PartitionStoreID(l.info.Partition)
+		logs[i] = l
+	}
+	return logs
+}
+
+// SetPartition changes which partition the log says it is.
+func (l *Log) SetPartition(p cluster.Partition) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.info.Partition, l.info.StoreID = p, cluster.PartitionStoreID(p)
+}
+
 // Close ends the deliveries that are still to come.
 func (l *Log) Close() {
 	l.stop()

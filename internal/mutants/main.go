@@ -92,7 +92,7 @@ func guards() []mutant {
 		apiMutants,
 		backlogMutants,
 		chainMutants,
-		clusterMutants,
+		clusterMutants, partitionMutants,
 		figureMutants,
 		filterMutants,
 		growthMutants,

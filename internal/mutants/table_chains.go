@@ -27,7 +27,7 @@ var chainMutants = []mutant{
 		"	slices.SortStableFunc(found, ", "	slices.SortStableFunc(found[:0], ",
 		"sqlstore", "^TestAWalkGoesThroughAllGenerations$", nil},
 	{"the one moment that a walk sees", "sqlstore/chains.go",
-		"		w.end = min(newest+1, orNow(w.o.AsOf))", "		w.end = newest + 1",
+		"			w.ends[i] = min(newest+1, w.ends[i])", "			w.ends[i] = newest + 1",
 		"audit", chains, nil},
 	{"the bound of a walk", "sqlstore/chains.go",
 		"			w.cut = CutByRecords\n", "",

@@ -75,7 +75,7 @@ var clusterMutants = []mutant{
 		"	case behind > mostBehind:\n", "	case behind > mostBehind && false:\n",
 		"web", "^TestHowFarAFollowerIs$", nil},
 	{"the limit of what a node's user may do to the stream", "cluster/cmd/auditsql-cluster/acl.go",
-		"publish: [\"audit.0\", %[8]q,", "publish: [\"audit.0\", \"$JS.API.>\", %[8]q,",
+		"publish: [%[5]s, %[6]s], subscribe", "publish: [%[5]s, \"$JS.API.>\", %[6]s], subscribe",
 		"cluster/cmd/auditsql-cluster", "^TestWhatDevSays$", nil},
 	{"the doubt about a log that ends earlier", "cluster/node.go",
 		"	if !errors.Is(err, ErrRewound) {\n		return true", "	if true {\n		return true",

@@ -18,7 +18,7 @@ var figureMutants = []mutant{
 		"		return n <= most\n", "		return true\n",
 		"sqlstore", "^TestTooMuchToSubtract$", nil},
 	{"the records to which the details of a ranking belong", "audit/top.go",
-		"keys, found.Counted, int64(t.Total)", "keys, g, int64(t.Total)",
+		"keys, counted, int64(t.Total)", "keys, []sqlstore.Filter{o.By.lower(p.at(f, 0))}, int64(t.Total)",
 		"audit", "^TestARankingWithinABudget$", nil},
 	{"the panic in the reader of all tails", "web/tail_hub.go",
 		"			if err := contain(func() { h.read(ctx, store, run) }); err != nil {\n				h.change(run, func() { h.fail(err) })\n			}\n", "			h.read(ctx, store, run)\n",

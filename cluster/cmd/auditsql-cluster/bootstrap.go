@@ -62,6 +62,12 @@ func (a *app) bootstrap(ctx context.Context, o jetstream.Options, dir, from stri
 	for _, l := range left {
 		fmt.Fprintf(a.err, "note: %s is left of a bootstrap that did not end; remove it, unless one runs\n", l)
 	}
+	if n, err := cluster.PartitionsIn(from); err != nil || n > 0 {
+		if err == nil {
+			err = fmt.Errorf("%s has the copies of %d partitions: stop its node and copy its folder, or begin with an empty one", from, n)
+		}
+		return fmt.Errorf("bootstrap: %w", err)
+	}
 	log, err := jetstream.Open(ctx, o)
 	if err != nil {
 		return fmt.Errorf("bootstrap: %w", err)

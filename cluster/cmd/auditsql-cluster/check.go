@@ -39,16 +39,24 @@ Exit codes: 0 all is well, 1 it is not proven, 5 a replica lacks messages.`,
 func (a *app) check(ctx context.Context, o jetstream.Options) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	log, err := jetstream.Open(ctx, o)
-	if err != nil {
-		return fmt.Errorf("check: %w", err)
+	err := eachStream(ctx, o, "", func(log *jetstream.Log, _ string) error { return a.checkOne(ctx, log) })
+	var quiet quietError
+	if err != nil && !errors.As(err, &quiet) {
+		err = fmt.Errorf("check: %w", err)
 	}
-	defer log.Close()
+	return err
+}
+
+// checkOne checks one stream.
+func (a *app) checkOne(ctx context.Context, log *jetstream.Log) error {
 	r, err := cluster.Check(ctx, log)
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(a.out, "%s, store %s, made %s\n", r.Info.Name, r.Info.StoreID, r.Info.Created.UTC().Format("2006-01-02T15:04:05Z"))
+	if p := r.Info.Partition; !p.Whole() {
+		fmt.Fprintln(a.out, p)
+	}
 	for _, x := range r.Info.Replicas {
 		fmt.Fprintln(a.out, replicaLine(x))
 	}

@@ -45,6 +45,7 @@ const (
 func (a *app) devCommand() *cobra.Command {
 	var dir string
 	var restart time.Duration
+	var partitions int
 	cmd := &cobra.Command{
 		Use:   "dev",
 		Short: "Try it on this machine: three servers, three nodes, and their pages",
@@ -59,16 +60,23 @@ Dev starts it again after --restart-after.
 The servers listen on this machine alone, and have passwords that dev made. The
 file env in the folder has them, for other commands in other terminals.
 
+With --partitions N the records are divided among N streams, for good. A later
+start in the same folder has as many, whatever it is told.
+
 It is for trying out. Three servers on one disk survive the death of a server,
 and not that of the disk.`,
 		Example: `  auditsql-cluster dev
-  auditsql-cluster dev -d /tmp/three --restart-after 1m`,
+  auditsql-cluster dev -d /tmp/three --restart-after 1m
+  auditsql-cluster dev -d /tmp/divided --partitions 2`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if dir == "" {
 				return errNoFolder
 			}
-			if err := a.dev(cmd.Context(), dir, restart); err != nil {
+			if partitions < 1 || partitions > cluster.MaxPartitions {
+				return usageError{fmt.Errorf("--partitions %d: want 1 to %d", partitions, cluster.MaxPartitions)}
+			}
+			if err := a.dev(cmd.Context(), dir, restart, partitions); err != nil {
 				return fmt.Errorf("dev: %w", err)
 			}
 			return nil
@@ -76,6 +84,7 @@ and not that of the disk.`,
 	}
 	cmd.PersistentFlags().StringVarP(&dir, "dir", "d", devDir, "the `folder` of all servers and nodes")
 	cmd.Flags().DurationVar(&restart, "restart-after", devRestartAfter, "how long a server that was killed stays down")
+	cmd.Flags().IntVar(&partitions, "partitions", 1, "among how `many` streams the records are divided")
 	cmd.AddCommand(a.devLoadCommand(&dir))
 	return cmd
 }
@@ -92,10 +101,12 @@ type devState struct {
 	Clients []int      `json:"clients"` // ports, used again where they are free
 	Routes  []int      `json:"routes"`
 	Pages   []int      `json:"pages"`
+	// Partitions is how many streams there are; 0 is one.
+	Partitions int `json:"partitions,omitempty"`
 }
 
 // readDevState reads what the last start has kept, or makes passwords for the first one.
-func readDevState(dir string) (*devState, error) {
+func readDevState(dir string, partitions int) (*devState, error) {
 	s := &devState{}
 	text, err := os.ReadFile(filepath.Join(dir, devStateName))
 	switch {
@@ -108,6 +119,7 @@ func readDevState(dir string) (*devState, error) {
 			s.Routes = append(s.Routes, devFirstClient+devMembers+i)
 			s.Pages = append(s.Pages, devFirstPage+i)
 		}
+		s.Partitions = partitions
 		return s, nil
 	case err != nil:
 		return nil, err
@@ -149,6 +161,7 @@ func freePorts(wanted []int) (ports []int, err error) {
 type devCluster struct {
 	a       *app
 	dir     string
+	wanted  int // partitions of a new folder
 	logger  *slog.Logger
 	restart time.Duration
 	state   *devState
@@ -160,7 +173,7 @@ type devCluster struct {
 	running sync.WaitGroup // of those who start servers again
 }
 
-func (a *app) dev(ctx context.Context, dir string, restart time.Duration) (err error) {
+func (a *app) dev(ctx context.Context, dir string, restart time.Duration, partitions int) (err error) {
 	if err := devFolder(dir); err != nil {
 		return err
 	}
@@ -169,7 +182,7 @@ func (a *app) dev(ctx context.Context, dir string, restart time.Duration) (err e
 		return err
 	}
 	defer lock.Unlock()
-	d := &devCluster{a: a, dir: dir, restart: restart, logger: slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: slog.LevelWarn}))}
+	d := &devCluster{a: a, dir: dir, wanted: partitions, restart: restart, logger: slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: slog.LevelWarn}))}
 	d.ending, d.endNow = context.WithCancel(context.Background())
 	defer func() { err = errors.Join(err, d.end()) }()
 	if err := d.startServers(); err != nil {
@@ -224,7 +237,7 @@ func devFolder(dir string) error {
 func (a *app) progress(format string, args ...any) { fmt.Fprintf(a.err, format+"\n", args...) }
 
 func (d *devCluster) startServers() (err error) {
-	if d.state, err = readDevState(d.dir); err != nil {
+	if d.state, err = readDevState(d.dir, d.wanted); err != nil {
 		return err
 	}
 	ports, err := freePorts(slices.Concat(d.state.Clients, d.state.Routes))
@@ -244,7 +257,7 @@ func (d *devCluster) startServers() (err error) {
 		d.servers = append(d.servers, &devServer{name: name, dir: home, client: d.state.Clients[i], routes: d.state.Routes[i]})
 	}
 	for _, s := range d.servers {
-		if err := s.configure(d.servers, &d.state.Secrets); err != nil {
+		if err := s.configure(d.servers, &d.state.Secrets, d.state.Partitions); err != nil {
 			return err
 		}
 	}
@@ -332,40 +345,39 @@ func (d *devCluster) ready(ctx context.Context) error {
 func (d *devCluster) readyNow(ctx context.Context) error {
 	admin := d.options("admin", d.state.Secrets.Admin)
 	admin.Timeout = 2 * time.Second
-	_, differences, err := jetstream.Init(ctx, admin, jetstream.Spec{})
+	made, err := makeStreams(ctx, admin, jetstream.Spec{}, d.state.Partitions)
 	if err != nil {
 		return err
 	}
-	if len(differences) > 0 {
-		return fmt.Errorf("%w: the stream differs in %s", cluster.ErrMismatch, differences[0].What)
+	for _, m := range made {
+		if len(m.Differences) > 0 {
+			return fmt.Errorf("%w: stream %s differs in %s", cluster.ErrMismatch, m.Stream, m.Differences[0].What)
+		}
 	}
 	o := d.asNode()
 	o.Timeout = 2 * time.Second
-	log, err := jetstream.Open(ctx, o)
-	if err != nil {
-		return err
-	}
-	defer log.Close()
-	report, err := cluster.Check(ctx, log)
-	switch {
-	case err != nil:
-		return err
-	case len(report.Info.Unproven) > 0:
-		return &cluster.UnprovenError{Log: report.Info.Name, Reasons: report.Info.Unproven}
-	case len(report.Silent) > 0 || len(report.Info.Replicas) < devMembers:
-		return errors.New("not every replica answers")
-	}
-	return nil
+	return eachStream(ctx, o, "", func(log *jetstream.Log, _ string) error {
+		report, err := cluster.Check(ctx, log)
+		switch {
+		case err != nil:
+			return err
+		case len(report.Info.Unproven) > 0:
+			return &cluster.UnprovenError{Log: report.Info.Name, Reasons: report.Info.Unproven}
+		case len(report.Silent) > 0 || len(report.Info.Replicas) < devMembers:
+			return errors.New("not every replica answers")
+		}
+		return nil
+	})
 }
 
 // screen prints where everything is, and what to type next. Lines to type begin with two blanks.
 func (d *devCluster) screen(ctx context.Context) error {
-	log, err := jetstream.Open(ctx, d.asNode())
+	logs, err := jetstream.OpenSet(ctx, d.asNode())
 	if err != nil {
 		return err
 	}
-	defer log.Close()
-	info, err := log.Info(ctx)
+	defer closeLogs(logs)
+	info, err := logs[0].Info(ctx) // each stream has a leader of its own; one server may lead several
 	if err != nil {
 		return err
 	}
@@ -380,6 +392,11 @@ func (d *devCluster) screen(ctx context.Context) error {
 	self, dir := importing.ShellQuote(selfName()), importing.ShellQuote(d.dir)
 	var b strings.Builder
 	fmt.Fprintf(&b, "\nThree servers of NATS and three nodes are in %s.\n\n", d.dir)
+	divided, read := "", importing.ShellQuote(d.node(0))
+	if n := len(logs); n > 1 {
+		fmt.Fprintf(&b, "The records are divided among %d streams, by their ids.\n\n", n)
+		divided, read = " one of the streams", importing.ShellQuote(cluster.PartitionDir(d.node(0), 0))
+	}
 	for i, n := range d.nodes {
 		s := d.servers[i]
 		fmt.Fprintf(&b, "server %s   %s, pid %d\nnode n%d     %s\n", s.name, s.url(), s.pid(), i+1, n.server.Link())
@@ -391,7 +408,7 @@ Each link logs a browser in once. In other terminals, type:
 # record on every node, and compare the nodes.
   %[1]s dev load -d %[2]s
 
-# Meanwhile: kill server %[3]s, which leads. It is started again after %[4]v.
+# Meanwhile: kill server %[3]s, which leads%[9]s. It is started again after %[4]v.
   kill -9 %[5]d
 
 # What the servers say of the stream and of each replica.
@@ -400,9 +417,9 @@ Each link logs a browser in once. In other terminals, type:
 # Store a record through one node.
   echo '{"timestamp":%[7]d,"params":{"subject":"Tesla"},"result_confidence":0.9}' | %[1]s put -d %[8]s
 
-auditsql -d %[8]s recent, and other commands that read, work on the folder of each node.
+auditsql -d %[10]s recent, and other commands that read, work on the folder of each copy.
 Ctrl-C ends everything. The same command starts it again.
-`, self, dir, leader.name, d.restart, leader.pid(), importing.ShellQuote(envPath(d.dir)), time.Now().UnixMilli(), importing.ShellQuote(d.node(0)))
+`, self, dir, leader.name, d.restart, leader.pid(), importing.ShellQuote(envPath(d.dir)), time.Now().UnixMilli(), importing.ShellQuote(d.node(0)), divided, read)
 	_, err = io.WriteString(d.a.out, b.String())
 	return err
 }

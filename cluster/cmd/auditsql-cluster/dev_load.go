@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/cluster"
 	"github.com/auditsql/auditsql/internal/socket"
 	"github.com/auditsql/auditsql/tree"
 )
@@ -185,19 +187,35 @@ func (l *devLoad) report(done <-chan struct{}) {
 func (l *devLoad) compare(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, devCatchUp, errors.New("the nodes did not come to the same in time"))
 	defer cancel()
-	var copies []*audit.DB
-	for i := range devMembers {
-		db, err := audit.OpenContext(ctx, devNode(l.dir, i), audit.ReadOnly())
-		if err != nil {
-			return err
+	partitions, err := cluster.PartitionsIn(devNode(l.dir, 0))
+	if err != nil {
+		return err
+	}
+	var copies [][]*audit.DB // of each partition, of each node
+	for at := range max(partitions, 1) {
+		var of []*audit.DB
+		for i := range devMembers {
+			dir := devNode(l.dir, i)
+			if partitions > 0 {
+				dir = cluster.PartitionDir(dir, at)
+			}
+			db, err := audit.OpenContext(ctx, dir, audit.ReadOnly())
+			if err != nil {
+				return err
+			}
+			defer db.Close()
+			of = append(of, db)
 		}
-		defer db.Close()
-		copies = append(copies, db)
+		copies = append(copies, of)
 	}
 	for {
-		same, err := l.same(ctx, copies)
-		if err != nil {
-			return err
+		same := true
+		for _, of := range copies {
+			one, err := l.same(ctx, of)
+			if err != nil {
+				return err
+			}
+			same = same && one
 		}
 		if same {
 			break
@@ -209,14 +227,14 @@ func (l *devLoad) compare(ctx context.Context) error {
 		}
 	}
 	missing := 0
-	for i, db := range copies {
+	for i := range devMembers {
 		lacks := 0
 		for _, q := range l.acked {
 			want, err := q.Canonical()
 			if err != nil {
 				return err
 			}
-			raw, err := db.GetRaw(ctx, q.QueryID)
+			raw, err := copies[cluster.PartitionOf(q.QueryID, len(copies))][i].GetRaw(ctx, q.QueryID)
 			if err != nil && !errors.Is(err, audit.ErrNotFound) {
 				return err
 			}
@@ -224,11 +242,19 @@ func (l *devLoad) compare(ctx context.Context) error {
 				lacks++
 			}
 		}
-		size, root, err := db.Root(ctx)
-		if err != nil {
-			return err
+		records, roots := uint64(0), []string{}
+		for _, of := range copies {
+			size, root, err := of[i].Root(ctx)
+			if err != nil {
+				return err
+			}
+			records, roots = records+size, append(roots, root.String())
 		}
-		fmt.Fprintf(l.a.out, "node n%d: %s records, root %v, %d of the acknowledged ones missing\n", i+1, humanize.Comma(int64(size)), root, lacks)
+		word := "root"
+		if len(roots) > 1 {
+			word = "roots"
+		}
+		fmt.Fprintf(l.a.out, "node n%d: %s records, %s %s, %d of the acknowledged ones missing\n", i+1, humanize.Comma(int64(records)), word, strings.Join(roots, " "), lacks)
 		missing += lacks
 	}
 	fmt.Fprintf(l.a.out, "%s acknowledged, %d missing\n", humanize.Comma(int64(len(l.acked))), missing)

@@ -83,7 +83,7 @@ func (s *devServer) pid() int { return s.cmd.Process.Pid }
 func (s *devServer) config() string { return filepath.Join(s.dir, "server.conf") }
 
 // configure writes its configuration, which is an example of what a server needs.
-func (s *devServer) configure(all []*devServer, secrets *devSecrets) error {
+func (s *devServer) configure(all []*devServer, secrets *devSecrets, partitions int) error {
 	var routes []string
 	for _, other := range all {
 		if other != s {
@@ -106,7 +106,7 @@ cluster {
   authorization { user: route, password: %q }
   routes: [%s]
 }
-`, s.name, s.client, filepath.Join(s.dir, "server.log"), s.dir, acl(devStream, secrets.aclPasswords), s.routes, secrets.Route, strings.Join(routes, ", "))
+`, s.name, s.client, filepath.Join(s.dir, "server.log"), s.dir, acl(devStream, partitions, secrets.aclPasswords), s.routes, secrets.Route, strings.Join(routes, ", "))
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return err
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -48,28 +50,43 @@ func addUnproven(cmd *cobra.Command, unproven *bool) {
 }
 
 func (a *app) follow(ctx context.Context, o jetstream.Options, dir string, unproven, once bool) error {
-	log, err := jetstream.Open(ctx, o)
-	if err != nil {
+	if err := a.followAll(ctx, o, dir, unproven, once); err != nil {
 		return fmt.Errorf("follow: %w", err)
 	}
-	defer log.Close()
-	b, err := log.Bounds(ctx)
+	return nil
+}
+
+func (a *app) followAll(ctx context.Context, o jetstream.Options, dir string, unproven, once bool) error {
+	c, err := a.openCopies(ctx, o, dir, cluster.Options{Unproven: unproven, Logger: a.logger()})
 	if err != nil {
-		return fmt.Errorf("follow: %w", err)
+		return err
 	}
-	n, err := cluster.Open(ctx, dir, log, cluster.Options{Unproven: unproven, Logger: a.logger()})
-	if err != nil {
-		return fmt.Errorf("follow: %w", err)
+	errs := make([]error, len(c.nodes))
+	var all sync.WaitGroup
+	for i, n := range c.nodes {
+		all.Go(func() {
+			b, err := c.logs[i].Bounds(ctx)
+			if err == nil {
+				err = a.stay(ctx, n, b.Last, once)
+			}
+			errs[i] = err
+		})
 	}
-	a.notes(n)
-	err = a.stay(ctx, n, b.Last, once)
-	if closed := n.Close(); err == nil {
+	all.Wait()
+	err = worst(slices.DeleteFunc(errs, func(err error) bool { return err == nil }))
+	if closed := c.Close(); err == nil {
 		err = closed
 	}
 	if err != nil {
-		return fmt.Errorf("follow: %w", err)
+		return err
 	}
-	fmt.Fprintf(a.out, "the copy in %s has the messages up to %d\n", dir, n.Cursor())
+	for i, cursor := range c.cursors() {
+		where := dir
+		if len(c.nodes) > 1 {
+			where = cluster.PartitionDir(dir, i)
+		}
+		fmt.Fprintf(a.out, "the copy in %s has the messages up to %d\n", where, cursor)
+	}
 	return nil
 }
 

@@ -201,15 +201,20 @@ func (a *app) importLines(ctx context.Context, connect jetstream.Options, inputs
 // catchUp waits until a node of this process has what the stream had when the command began. The node of a server follows all the time,
 // and answers with what it has.
 func (a *app) catchUp(ctx context.Context, db target) error {
-	own, ok := db.(ownNode)
+	own, ok := db.(*copies)
 	if !ok {
 		return nil
 	}
-	bounds, err := own.log.Bounds(ctx)
-	if err == nil {
-		err = own.WaitFor(ctx, bounds.Last)
+	for i, n := range own.nodes {
+		bounds, err := own.logs[i].Bounds(ctx)
+		if err == nil {
+			err = n.WaitFor(ctx, bounds.Last)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	return err
+	return nil
 }
 
 // importSpans is import --format.

@@ -4,18 +4,20 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/cluster"
 	"github.com/auditsql/auditsql/cluster/jetstream"
 )
 
 func (a *app) initCommand() *cobra.Command {
 	var unit, maxBytes, storeID string
-	var replicas int
+	var replicas, partitions int
 	var maxAge time.Duration
 	var users bool
 	cmd := &cobra.Command{
@@ -28,12 +30,20 @@ Records are removed from the stream by their age alone, with --max-age. The
 copies of the nodes keep them. A node that was away for longer needs a copy of
 another node's folder.
 
+With --partitions N it makes N streams, AUDIT-0 to AUDIT-(N-1), and the records
+are divided among them by their query ids, for good: the number cannot be
+changed afterwards. Every stream has the flags that are given here. If init is
+interrupted between two streams, the same command goes on.
+
 With --acl it makes nothing, and prints the users that the servers need and what
 each of them may do, for their configuration.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if partitions < 1 || partitions > cluster.MaxPartitions {
+				return usageError{fmt.Errorf("--partitions %d: want 1 to %d", partitions, cluster.MaxPartitions)}
+			}
 			if users {
-				_, err := fmt.Fprint(a.out, acl(a.stream, aclPasswords{Admin: rand.Text(), Node: rand.Text(), Reader: rand.Text(), System: rand.Text()}))
+				_, err := fmt.Fprint(a.out, acl(a.stream, partitions, aclPasswords{Admin: rand.Text(), Node: rand.Text(), Reader: rand.Text(), System: rand.Text()}))
 				return err
 			}
 			o, err := a.options()
@@ -54,12 +64,13 @@ each of them may do, for their configuration.`,
 			if storeID != "" && len(storeID) != 32 {
 				return usageError{fmt.Errorf("--store-id: want 32 hex digits")}
 			}
-			return a.init(cmd.Context(), o, spec)
+			return a.init(cmd.Context(), o, spec, partitions)
 		},
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&unit, "time-unit", "ms", "what timestamps count, for good: s, ms, us or ns")
 	flags.IntVar(&replicas, "replicas", 3, "on how `many` servers the stream is")
+	flags.IntVar(&partitions, "partitions", 1, "among how `many` streams the records are divided, for good")
 	flags.StringVar(&maxBytes, "max-bytes", "", "`size` at which the stream takes no more records")
 	flags.DurationVar(&maxAge, "max-age", 0, "`age` at which the stream forgets a record; 0 is never")
 	flags.BoolVar(&users, "acl", false, "print the users that the servers need, with new passwords")
@@ -67,23 +78,39 @@ each of them may do, for their configuration.`,
 	return cmd
 }
 
-func (a *app) init(ctx context.Context, o jetstream.Options, spec jetstream.Spec) error {
+func (a *app) init(ctx context.Context, o jetstream.Options, spec jetstream.Spec, partitions int) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	created, differences, err := jetstream.Init(ctx, o, spec)
+	made, err := makeStreams(ctx, o, spec, partitions)
 	if err != nil {
 		return fmt.Errorf("init: %w", err)
 	}
-	if created {
-		fmt.Fprintf(a.out, "made stream %s\n", a.stream)
-		return nil
+	var differ []string
+	for _, m := range made {
+		switch {
+		case m.Created:
+			fmt.Fprintf(a.out, "made stream %s\n", m.Stream)
+			continue
+		case len(m.Differences) > 0:
+			differ = append(differ, m.Stream)
+		default:
+			fmt.Fprintf(a.out, "stream %s is there, and is as wanted\n", m.Stream)
+		}
+		for _, d := range m.Differences {
+			fmt.Fprintf(a.out, "%s\t%s\twanted %s\n", d.What, d.Have, d.Want)
+		}
 	}
-	for _, d := range differences {
-		fmt.Fprintf(a.out, "%s\t%s\twanted %s\n", d.What, d.Have, d.Want)
+	if len(differ) > 0 {
+		return fmt.Errorf("init: stream %s is there and differs in what was printed; nothing of it was changed", strings.Join(differ, ", "))
 	}
-	if len(differences) > 0 {
-		return fmt.Errorf("init: stream %s is there and differs in what was printed; nothing was changed", a.stream)
-	}
-	fmt.Fprintf(a.out, "stream %s is there, and is as wanted\n", a.stream)
 	return nil
+}
+
+// makeStreams makes one stream, or those of a set.
+func makeStreams(ctx context.Context, o jetstream.Options, spec jetstream.Spec, partitions int) ([]jetstream.Made, error) {
+	if partitions > 1 {
+		return jetstream.InitSet(ctx, o, spec, partitions)
+	}
+	created, differences, err := jetstream.Init(ctx, o, spec)
+	return []jetstream.Made{{Stream: o.Stream, Created: created, Differences: differences}}, err
 }

@@ -113,9 +113,9 @@ type dev struct {
 	errs  bytes.Buffer
 }
 
-func startDev(t *testing.T, dir string) *dev {
+func startDev(t *testing.T, dir string, flags ...string) *dev {
 	t.Helper()
-	d := &dev{t: t, dir: dir, cmd: exec.Command("auditsql-cluster", "dev", "-d", "three", "--restart-after", "1s")}
+	d := &dev{t: t, dir: dir, cmd: exec.Command("auditsql-cluster", append([]string{"dev", "-d", "three", "--restart-after", "1s"}, flags...)...)}
 	d.cmd.Dir, d.cmd.Stderr = dir, &d.errs
 	var err error
 	if d.out, err = d.cmd.StdoutPipe(); err != nil {
@@ -265,10 +265,119 @@ func TestWhatDevSays(t *testing.T) {
 	d.end()
 }
 
+// The records of dev --partitions are divided among the streams. A server is killed under load and nothing is missing; questions are
+// answered from all partitions, and what needs one order is refused with words.
+func TestADividedDev(t *testing.T) {
+	dir := t.TempDir()
+	d := startDev(t, dir, "--partitions", "2")
+	load := d.shell(strings.Replace(d.typed[0], "dev load", "dev load --for 5s", 1))
+	out, err := load.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	load.Stderr = os.Stderr
+	if err := load.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines, killed, last := bufio.NewScanner(out), false, ""
+	for lines.Scan() {
+		last = lines.Text()
+		t.Log(last)
+		if !killed && strings.Contains(last, " acknowledged, ") && !strings.HasPrefix(last, "0 ") {
+			killed = true
+			d.types(d.typed[1])
+		}
+	}
+	if err := load.Wait(); err != nil || !killed || !strings.HasSuffix(last, " acknowledged, 0 missing") || strings.HasPrefix(last, "0 ") {
+		t.Fatalf("%v, killed: %v, the last line is %q; dev says %s", err, killed, last, d.errs.String())
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patient)
+	defer cancel()
+	for {
+		said, err := d.shell(d.typed[2]).CombinedOutput()
+		if err == nil && strings.Count(string(said), ", 0 missing") == 2*devMembers && strings.Contains(string(said), "partition 1 of 2 of set ") {
+			break
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			t.Fatalf("check: %v, %s", err, said)
+		}
+	}
+	id := strings.TrimSpace(d.types(d.typed[3]))
+	if len(id) != 64 {
+		t.Fatalf("put printed %q", id)
+	}
+	page := d.pages[0]
+	base, _, _ := strings.Cut(page, "/login")
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	browser := http.Client{Jar: jar, Timeout: patient}
+	for _, c := range []struct {
+		url    string
+		status int
+		want   string
+	}{
+		{page, http.StatusOK, "<h1"}, // it logs in, and shows what is now
+		{base + "/readyz", http.StatusOK, `"writes":true`},
+		{base + "/list", http.StatusOK, "Tesla"},
+		{base + "/top?by=subject", http.StatusOK, "Tesla"},
+		{base + "/timeline", http.StatusOK, "<h1"},
+		{base + "/agents", http.StatusOK, "<h1"},
+		{base + "/health", http.StatusOK, "<h1"},
+		{base + "/v1/audits/" + id, http.StatusOK, `"query_id":"` + id},
+		{base + "/v1/audits/" + id + "/trace", http.StatusOK, id},
+		{base + "/v1/audits?subject=Tesla&limit=1", http.StatusOK, id},
+		{base + "/v1/stats", http.StatusOK, "stream AUDIT-0, stream AUDIT-1"},
+		{base + "/v1/audits?order=admission", http.StatusNotImplemented, "/problems/divided"},
+		{base + "/v1/audits?as_of=1", http.StatusNotImplemented, "only the moments are known that this process has shown"},
+		{base + "/v1/tail", http.StatusNotImplemented, "no common order of admission"},
+		{base + "/tail", http.StatusNotImplemented, "no common order of admission"},
+		{base + "/v1/audits/" + id + "/proof", http.StatusNotImplemented, "each partition has a tree of its own"},
+	} {
+		answer, err := browser.Get(c.url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(answer.Body)
+		answer.Body.Close()
+		if err != nil || answer.StatusCode != c.status || !strings.Contains(string(text), c.want) {
+			t.Errorf("%s: %d, want %d with %s: %.600s, %v", c.url, answer.StatusCode, c.status, c.want, text, err)
+		}
+	}
+	verify := d.shell(". ./three/env && auditsql-cluster verify -d three/n2")
+	if said, err := verify.CombinedOutput(); err != nil || strings.Count(string(said), "the copy, each replica and the heads of all nodes agree") != 2 {
+		t.Errorf("verify: %v, %s", err, said)
+	}
+	for line, want := range map[string]string{
+		"auditsql-cluster init --partitions 3":                                     "partition 0 of 2",
+		"auditsql-cluster serve --stream AUDIT-0 -d three/n9 --listen 127.0.0.1:0": "it is one of 2 partitions",
+		"auditsql-cluster bootstrap -d three/n9 --from three/n1":                   "partitions",
+	} {
+		said, err := d.shell(". ./three/env && " + line).CombinedOutput()
+		if err == nil || !strings.Contains(string(said), want) {
+			t.Errorf("%s: %v, %s", line, err, said)
+		}
+	}
+	d.end()
+	// It starts again as it was, whatever it is told now.
+	d = startDev(t, dir)
+	if again := d.types(strings.Replace(d.typed[0], "dev load", "dev load --for 1s", 1)); !strings.Contains(again, " acknowledged, 0 missing") {
+		t.Errorf("after the new start: %s", again)
+	}
+	d.end()
+	followed := d.shell("ls three/n3 && cat three/n3/partitions.json")
+	if said, err := followed.CombinedOutput(); err != nil || !strings.Contains(string(said), "partition-1") || !strings.Contains(string(said), `"partitions":2`) {
+		t.Errorf("%v, %s", err, said)
+	}
+}
+
 // The user of the nodes can neither change the stream nor remove anything from it: the servers have the users of init --acl.
 func nobodyMayChangeTheStream(t *testing.T, dir string) {
 	t.Helper()
-	state, err := readDevState(dir)
+	state, err := readDevState(dir, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

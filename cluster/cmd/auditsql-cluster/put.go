@@ -46,17 +46,6 @@ type target interface {
 	Close() error
 }
 
-// ownNode is a node of this process.
-type ownNode struct {
-	*cluster.Node
-	log *jetstream.Log
-}
-
-func (n ownNode) Close() error {
-	defer n.log.Close()
-	return n.Node.Close()
-}
-
 // openTarget finds the server that has the folder, or opens a node there.
 func (a *app) openTarget(ctx context.Context, connect jetstream.Options, o *putOptions) (target, error) {
 	c, err := socket.Dial(ctx, o.dir)
@@ -66,19 +55,13 @@ func (a *app) openTarget(ctx context.Context, connect jetstream.Options, o *putO
 	if !errors.Is(err, socket.ErrNoServer) {
 		return nil, err
 	}
-	log, err := jetstream.Open(ctx, connect)
-	if err != nil {
-		return nil, err
-	}
-	n, err := cluster.Open(ctx, o.dir, log, cluster.Options{
+	n, err := a.openCopies(ctx, connect, o.dir, cluster.Options{
 		Unproven: o.unproven, Logger: a.logger(), Store: []audit.Option{audit.WithCreatedBy("auditsql-cluster " + version())},
 	})
 	if err != nil {
-		log.Close()
-		return nil, err
+		return nil, err // not n: a nil *copies in a target is no nil target
 	}
-	a.notes(n)
-	return ownNode{n, log}, nil
+	return n, nil
 }
 
 const aboutPuts = `A record is decided when the command answers: a majority of the servers has it on

@@ -17,7 +17,6 @@ import (
 	"github.com/auditsql/auditsql/internal/importing"
 	"github.com/auditsql/auditsql/internal/serving"
 	"github.com/auditsql/auditsql/internal/tui"
-	"github.com/auditsql/auditsql/web"
 )
 
 // serveOptions are the flags of serve.
@@ -43,6 +42,10 @@ first record under an id stays, whichever node it came through.
 
 Reads show what this node has read of the stream. With consistency=acknowledged
 they wait until it has everything that was acknowledged by any node.
+
+If the records are divided among several streams (init --partitions), the folder
+has a copy of each, and questions are answered from all of them. What needs one
+order of all records is refused: tails, lists in the order of admission, proofs.
 
 /readyz is 503 while the node is more than 10,000 messages behind the stream,
 cannot go on in it, or gets no answer from it. It says how many messages the
@@ -99,7 +102,7 @@ func (a *app) serve(ctx context.Context, connect jetstream.Options, o *serveOpti
 		tui.Fact{Name: "address", Title: "address", Value: tui.Text(n.server.URL())},
 		tui.Fact{Name: "log_in", Title: "log in", Value: tui.Text(n.server.Link()), Whole: true})
 	if err == nil {
-		logger.Info("serving", "address", n.server.URL(), "store", o.dir, "cursor", n.node.Cursor(), "pid", os.Getpid())
+		logger.Info("serving", "address", n.server.URL(), "store", o.dir, "cursors", n.store.cursors(), "pid", os.Getpid())
 		select {
 		case <-ctx.Done():
 			logger.Info("ending")
@@ -115,8 +118,7 @@ func (a *app) serve(ctx context.Context, connect jetstream.Options, o *serveOpti
 
 // A servedNode is a node and its servers.
 type servedNode struct {
-	log    *jetstream.Log
-	node   *cluster.Node
+	store  *copies
 	server *serving.Server
 	logger *slog.Logger
 }
@@ -137,10 +139,7 @@ func (a *app) startNode(ctx context.Context, connect jetstream.Options, o *serve
 	if err != nil {
 		return n, refused(err)
 	}
-	if n.log, err = jetstream.Open(ctx, connect); err != nil {
-		return n, err
-	}
-	n.node, err = cluster.Open(ctx, o.dir, n.log, cluster.Options{
+	n.store, err = a.openCopies(ctx, connect, o.dir, cluster.Options{
 		Unproven: o.unproven, Logger: logger,
 		Store: []audit.Option{
 			audit.WithLogger(logger), audit.WithMetrics(metrics.Store()), audit.WithCreatedBy("auditsql-cluster " + version()),
@@ -149,8 +148,7 @@ func (a *app) startNode(ctx context.Context, connect jetstream.Options, o *serve
 	if err != nil {
 		return n, err
 	}
-	a.notes(n.node)
-	return n, n.server.Start(n.node)
+	return n, n.server.Start(n.store)
 }
 
 // end ends the servers, then the node, then its connections: no new requests, tails are told, what is under way ends.
@@ -161,21 +159,12 @@ func (n *servedNode) end() error {
 		n.server.Shutdown()
 		err = n.server.Close()
 	}
-	if n.node != nil {
-		err = errors.Join(err, n.node.Close())
-	}
-	if n.log != nil {
-		n.log.Close()
+	if n.store != nil {
+		err = errors.Join(err, n.store.Close())
 	}
 	n.logger.Info("closed")
 	return err
 }
-
-// A node is served as a store on one machine is, and its server says how many messages of the log it lacks.
-var (
-	_ serving.Store = (*cluster.Node)(nil)
-	_ web.Following = (*cluster.Node)(nil)
-)
 
 // refused makes an error of this command of what package serving refuses.
 func refused(err error) error {

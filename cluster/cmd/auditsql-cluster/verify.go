@@ -48,15 +48,20 @@ proven that the stream keeps what it acknowledges, 5 damage.`,
 	return cmd
 }
 
-func (a *app) verify(ctx context.Context, o jetstream.Options, dir string) (err error) {
-	log, err := jetstream.Open(ctx, o)
-	if err != nil {
-		return fmt.Errorf("verify: %w", err)
+func (a *app) verify(ctx context.Context, o jetstream.Options, dir string) error {
+	err := eachStream(ctx, o, dir, func(log *jetstream.Log, dir string) error { return a.verifyOne(ctx, log, dir) })
+	var quiet quietError
+	if err != nil && !errors.As(err, &quiet) {
+		err = fmt.Errorf("verify: %w", err)
 	}
-	defer log.Close()
+	return err
+}
+
+// verifyOne verifies the copy of one stream.
+func (a *app) verifyOne(ctx context.Context, log *jetstream.Log, dir string) (err error) {
 	db, err := audit.OpenContext(ctx, dir, audit.ReadOnly())
 	if err != nil {
-		return fmt.Errorf("verify: %w", err)
+		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	said := time.Now()
