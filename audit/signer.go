@@ -77,7 +77,10 @@ func (p *opening) openLog(db *DB) error {
 	}
 	log := signing.New(p.dir, config, p.opts.logger, db.applier.now)
 	if err := log.Compare(p.ctx, db.sql); err != nil {
-		if !p.opts.repairing || !errors.As(err, new(*MismatchError)) {
+		// A power cut may have taken records from a store that follows a log. They come again from the log, and until then nothing is
+		// signed: before each signature the store is compared again. Other records than those that were signed do not come to fit.
+		behind := p.file.Follows != nil && errors.Is(err, ErrBehind) && !errors.Is(err, ErrForked)
+		if !behind && (!p.opts.repairing || !errors.As(err, new(*MismatchError))) {
 			return err
 		}
 		// A repair admits nothing, and may be what the store needs.

@@ -4,10 +4,8 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -96,40 +94,17 @@ type Signer struct {
 	public string
 }
 
-// NewSigner reads a private key as [GenerateKey] writes it.
+// NewSigner reads a private key as [GenerateKey] writes it. An error never has the key in it.
 func NewSigner(private string) (*Signer, error) {
-	fail := func(why string) (*Signer, error) {
-		return nil, &ParseError{"private key", 0, errors.New(why)} // never the key itself
-	}
-	rest, ok := strings.CutPrefix(private, "PRIVATE+KEY+")
-	if !ok {
-		return fail("it does not begin with PRIVATE+KEY+")
-	}
-	name, rest, _ := strings.Cut(rest, "+")
-	id, encoded, ok := strings.Cut(rest, "+")
-	if !ok {
-		return fail("it does not have the form PRIVATE+KEY+NAME+ID+KEY")
-	}
-	if err := checkName(name); err != nil {
-		return fail(err.Error())
-	}
-	b, err := parseBase64(encoded)
+	k, err := parsePrivateKey(private, typeEd25519)
 	if err != nil {
-		return fail(err.Error())
-	}
-	if len(b) != 1+ed25519.SeedSize || b[0] != typeEd25519 {
-		return fail("it is not an Ed25519 key")
-	}
-	pub := ed25519.NewKeyFromSeed(b[1:]).Public().(ed25519.PublicKey)
-	encodedPub := append([]byte{typeEd25519}, pub...)
-	if id != fmt.Sprintf("%08x", keyID(name, encodedPub)) {
-		return fail("the id does not fit name and key: one of them was changed")
+		return nil, err
 	}
 	s, err := note.NewSigner(private)
 	if err != nil {
-		return fail(err.Error())
+		return nil, &ParseError{"private key", 0, err}
 	}
-	return &Signer{s, name + "+" + id + "+" + base64.StdEncoding.EncodeToString(encodedPub)}, nil
+	return &Signer{s, k.public}, nil
 }
 
 // VerifierKey returns the public key in note format.

@@ -213,7 +213,7 @@ func TestKeys(t *testing.T) {
 		{strings.Replace(private, name, "a b", 1), "the name has a space"},
 		{private + "\n", "it is not standard base64"},
 		{private[:len(private)-4], "it is not an Ed25519 key"},
-		{"PRIVATE+KEY+" + otherPrivate, "it is not an Ed25519 key"},
+		{"PRIVATE+KEY+" + otherPrivate, "it is the key of a witness, and not that of a log"},
 		{strings.Replace(private, id, "00000000", 1), "the id does not fit name and key"},
 		{strings.Replace(private, name, name+"x", 1), "the id does not fit name and key"},
 	} {

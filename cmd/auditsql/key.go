@@ -29,6 +29,7 @@ away: with it everybody checks evidence from the log (auditsql check).`,
 
 func (a *app) keyNewCommand() *cobra.Command {
 	var file string
+	var witness bool
 	cmd := &cobra.Command{
 		Use:   "new ORIGIN -o FILE",
 		Short: "Make a key",
@@ -41,21 +42,25 @@ log.example.com/payments.
 
 Keep the file outside of the store, so that no backup of the store has it. Keep
 a copy in a safe place: without it the log cannot be signed again under this
-name. Whoever has the file can sign in the name of the log.`,
+name. Whoever has the file can sign in the name of the log.
+
+With --witness it is the key of a witness, and ORIGIN the name of the witness:
+auditsql-cluster serve --witness-key cosigns with it.`,
 		Example: `  auditsql key new log.example.com/payments -o /etc/auditsql/payments.key`,
 		Args:    arguments(1, 1, "the name of the log"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			return a.keyNew(args[0], file)
+			return a.keyNew(args[0], file, witness)
 		},
 		ValidArgsFunction: completeNothing,
 	}
 	// This takes the place of the -o of all commands: there is only one form of output here.
 	cmd.Flags().StringVarP(&file, "output", "o", "", "the new `file` for the private key")
 	_ = cmd.MarkFlagFilename("output")
+	cmd.Flags().BoolVar(&witness, "witness", false, "make the key of a witness, which cosigns checkpoints of others")
 	return cmd
 }
 
-func (a *app) keyNew(origin, file string) error {
+func (a *app) keyNew(origin, file string, witness bool) error {
 	if file == "" {
 		return usage("-o is missing: the file for the private key")
 	}
@@ -65,7 +70,11 @@ func (a *app) keyNew(origin, file string) error {
 	if store := a.storeAround(file); store != "" {
 		return trying(usage("-o %s lies in %s, which belongs to a store: its backups would have the key", file, store), "another folder")
 	}
-	public, err := keyfile.Create(file, origin)
+	create := keyfile.Create
+	if witness {
+		create = keyfile.CreateWitness
+	}
+	public, err := create(file, origin)
 	if errors.Is(err, fs.ErrExist) {
 		return trying(usage("-o %s exists already, and a key is never written over a file", file), "another name; auditsql key show %s shows what key it is", shellQuote(file))
 	}

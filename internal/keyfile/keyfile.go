@@ -1,4 +1,4 @@
-// Package keyfile keeps the private key of a log in a file.
+// Package keyfile keeps the private key of a log, or of a witness, in a file.
 //
 // The file has one line, the key in note format (c2sp.org/signed-note), as [evidence.GenerateKey] makes it:
 //
@@ -32,12 +32,21 @@ const longest = 4 << 10
 // Create makes a key for a log with this origin and writes it to a new file. The error is fs.ErrExist when there is a file of
 // this name, or a link. The verifier key comes back, which is given away.
 func Create(name, origin string) (verifierKey string, err error) {
-	private, public, err := evidence.GenerateKey(origin)
+	return create(name, origin, evidence.GenerateKey)
+}
+
+// CreateWitness is Create for the key of a witness.
+func CreateWitness(name, witness string) (verifierKey string, err error) {
+	return create(name, witness, evidence.GenerateWitnessKey)
+}
+
+func create(name, of string, generate func(of string) (private, public string, err error)) (verifierKey string, err error) {
+	private, public, err := generate(of)
 	if err != nil {
 		return "", err
 	}
 	if len(private) >= longest {
-		return "", fmt.Errorf("the name has %d bytes, which is too long", len(origin))
+		return "", fmt.Errorf("the name has %d bytes, which is too long", len(of))
 	}
 	// Not durable.Create: a key belongs to whoever makes it, and not to the owner of the folder.
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
@@ -60,7 +69,12 @@ func Create(name, origin string) (verifierKey string, err error) {
 }
 
 // Read reads the key in a file. An error never has the key in it.
-func Read(name string) (*evidence.Signer, error) {
+func Read(name string) (*evidence.Signer, error) { return read(name, evidence.NewSigner) }
+
+// ReadWitness reads the key of a witness in a file. An error never has the key in it.
+func ReadWitness(name string) (*evidence.Cosigner, error) { return read(name, evidence.NewCosigner) }
+
+func read[K any](name string, parse func(private string) (*K, error)) (*K, error) {
 	about, err := os.Stat(name)
 	switch {
 	case err != nil:
@@ -81,9 +95,9 @@ func Read(name string) (*evidence.Signer, error) {
 	if !ended || len(b) > longest {
 		return nil, fmt.Errorf("%s: it is not one line with a private key", name)
 	}
-	signer, err := evidence.NewSigner(line)
+	key, err := parse(line)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	return signer, nil
+	return key, nil
 }

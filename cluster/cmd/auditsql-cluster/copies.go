@@ -31,8 +31,9 @@ type copies struct {
 	logs  []*jetstream.Log
 }
 
-// openCopies connects to the stream, or to the streams of a set, and opens the copies in a folder.
-func (a *app) openCopies(ctx context.Context, connect jetstream.Options, dir string, o cluster.Options) (_ *copies, err error) {
+// openCopies connects to the stream, or to the streams of a set, and opens the copies in a folder. oneTree is a flag that cannot be used
+// with a set, or "": each stream of a set has a tree of its own, and a key that signed two of them would contradict itself.
+func (a *app) openCopies(ctx context.Context, connect jetstream.Options, dir, oneTree string, o cluster.Options) (_ *copies, err error) {
 	c := &copies{}
 	if c.logs, err = jetstream.OpenSet(ctx, connect); err != nil {
 		return nil, err
@@ -52,6 +53,8 @@ func (a *app) openCopies(ctx context.Context, connect jetstream.Options, dir str
 			return nil, err
 		}
 		c.store, c.nodes = n, []*cluster.Node{n}
+	} else if oneTree != "" {
+		return nil, usageError{fmt.Errorf("%s works with one stream, and the records here are divided among %d: each has a tree of its own", oneTree, len(c.logs))}
 	} else {
 		p, err := cluster.OpenPartitions(ctx, dir, logsOf(c.logs), o)
 		if err != nil {

@@ -57,7 +57,7 @@ func (a *app) follow(ctx context.Context, o jetstream.Options, dir string, unpro
 }
 
 func (a *app) followAll(ctx context.Context, o jetstream.Options, dir string, unproven, once bool) error {
-	c, err := a.openCopies(ctx, o, dir, cluster.Options{Unproven: unproven, Logger: a.logger()})
+	c, err := a.openCopies(ctx, o, dir, "", cluster.Options{Unproven: unproven, Logger: a.logger()})
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"os"
@@ -20,6 +21,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/auditsql/auditsql/evidence"
+	"github.com/auditsql/auditsql/internal/keyfile"
 	"github.com/auditsql/auditsql/internal/socket"
 )
 
@@ -35,6 +38,8 @@ const patient = 2 * time.Minute
 //	exits CODE COMMAND…   run a command that must end with this exit code
 //	served DIR            wait until a server has the folder
 //	connect FILE          take the environment of the file env of dev
+//	keys                  make log.key, witness.key and a policy; LOGKEY is the verifier key, WITNESS a free address
+//	cosigned DIR          sign the log of the folder's server, and check the signatures with the policy
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -46,7 +51,7 @@ func TestScripts(t *testing.T) {
 			}
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "served": served, "connect": connect},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "served": served, "connect": connect, "keys": keys, "cosigned": cosigned},
 	})
 }
 
@@ -99,6 +104,52 @@ func connect(ts *testscript.TestScript, neg bool, args []string) {
 	for line := range strings.Lines(ts.ReadFile(args[0])) {
 		name, value, _ := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "export "), "=")
 		ts.Setenv(name, value)
+	}
+}
+
+func keys(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: keys")
+	}
+	logKey, err := keyfile.Create(ts.MkAbs("log.key"), "example.org/log")
+	ts.Check(err)
+	witnessKey, err := keyfile.CreateWitness(ts.MkAbs("witness.key"), "example.org/witness")
+	ts.Check(err)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Check(l.Close())
+	ts.Setenv("LOGKEY", logKey)
+	ts.Setenv("WITNESS", l.Addr().String())
+	policy := fmt.Sprintf("log %s\nwitness other %s http://%s/\nquorum other\n", logKey, witnessKey, l.Addr())
+	ts.Check(os.WriteFile(ts.MkAbs("policy"), []byte(policy), 0o600))
+}
+
+func cosigned(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: cosigned DIR")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patient)
+	defer cancel()
+	c, err := socket.Dial(ctx, ts.MkAbs(args[0]))
+	ts.Check(err)
+	defer c.Close()
+	policy, err := evidence.ParsePolicy([]byte(ts.ReadFile("policy")))
+	ts.Check(err)
+	for {
+		s, err := c.Sign(ctx)
+		ts.Check(err)
+		var v evidence.Verdict
+		if s.Size > 0 {
+			v = evidence.VerifyCheckpoint([]byte(ts.ReadFile(args[0]+"/checkpoint")), policy)
+		}
+		if v.Outcome == evidence.Proven && s.Size > 0 && uint64(v.Checkpoint.Size) == s.Size {
+			return
+		}
+		select { // the witness may not have come so far
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			ts.Fatalf("%+v: %+v", s, v)
+		}
 	}
 }
 

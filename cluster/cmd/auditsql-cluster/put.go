@@ -55,7 +55,7 @@ func (a *app) openTarget(ctx context.Context, connect jetstream.Options, o *putO
 	if !errors.Is(err, socket.ErrNoServer) {
 		return nil, err
 	}
-	n, err := a.openCopies(ctx, connect, o.dir, cluster.Options{
+	n, err := a.openCopies(ctx, connect, o.dir, "", cluster.Options{
 		Unproven: o.unproven, Logger: a.logger(), Store: []audit.Option{audit.WithCreatedBy("auditsql-cluster " + version())},
 	})
 	if err != nil {

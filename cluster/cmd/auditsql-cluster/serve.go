@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"time"
 
@@ -13,8 +14,10 @@ import (
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/cluster"
 	"github.com/auditsql/auditsql/cluster/jetstream"
+	"github.com/auditsql/auditsql/evidence"
 	"github.com/auditsql/auditsql/internal/advice"
 	"github.com/auditsql/auditsql/internal/importing"
+	"github.com/auditsql/auditsql/internal/keyfile"
 	"github.com/auditsql/auditsql/internal/serving"
 	"github.com/auditsql/auditsql/internal/tui"
 )
@@ -25,7 +28,51 @@ type serveOptions struct {
 	dir       string
 	unproven  bool
 	maxFuture time.Duration
-	anyPort   bool // of this machine, when that of --listen is taken
+	anyPort   bool             // of this machine, when that of --listen is taken
+	log       audit.LogOptions // how this node signs; no key: it does not, unless its folder says so
+	witness   witnessFlags
+}
+
+// usualWitness is where a witness listens unless it is told otherwise.
+const usualWitness = "127.0.0.1:7071"
+
+// witnessFlags say for which logs the node is a witness.
+type witnessFlags struct {
+	key    string // a file; "": the node is no witness
+	listen string
+	logs   []string // verifier keys
+}
+
+// addresses are those to listen on beside that of --listen.
+func (f *witnessFlags) addresses() []serving.Address {
+	if f.key == "" {
+		return nil
+	}
+	return []serving.Address{{Flag: "witness-listen", Address: f.listen, Usual: usualWitness}}
+}
+
+func (o *serveOptions) check(cmd *cobra.Command) error {
+	changed := cmd.Flags().Changed
+	switch {
+	case o.witness.key == "" && (changed("witness-listen") || changed("witness-log")):
+		return usageError{errors.New("--witness-listen and --witness-log go with --witness-key")}
+	case o.witness.key != "" && len(o.witness.logs) == 0:
+		return usageError{errors.New("--witness-log is missing: the verifier key of the log that is signed")}
+	case o.log.Key == "" && o.log.Policy != "":
+		return usageError{errors.New("--policy goes with --key")}
+	}
+	return refused(o.Flags.Check(cmd, o.witness.addresses()...))
+}
+
+// ofOneTree is the flag, if one was given, that is about the tree of one stream.
+func (o *serveOptions) ofOneTree() string {
+	switch {
+	case o.log.Key != "":
+		return "--key"
+	case o.witness.key != "":
+		return "--witness-key"
+	}
+	return ""
 }
 
 func (a *app) serveCommand() *cobra.Command {
@@ -62,6 +109,13 @@ belong to the node. Spans are not taken here: a span would be acknowledged when
 it is on the disk of one machine, and the spans of a trace could come to several
 nodes. Collect them in files, and import these: import --format otlp.
 
+With --key this node signs the log: the root over its records, every minute, as
+auditsql log sign does on one machine. One node does so. The others can be
+witnesses (--witness-key): they cosign what it has signed if their own copies
+have the same records. --policy names them for the node that signs. The guide
+docs/cluster.md has an example. Both are for one stream: the streams of a set
+have a tree each, and one key must not sign two.
+
 SIGTERM or Ctrl-C ends it in order. A put that is not decided by then is
 answered with outcome-open: it may be stored, and sending it again is safe.`,
 		Example: `  auditsql-cluster serve -d ./n1
@@ -72,7 +126,7 @@ answered with outcome-open: it may be stored, and sending it again is safe.`,
 			if o.dir == "" {
 				return errNoFolder
 			}
-			if err := refused(o.Flags.Check(cmd)); err != nil {
+			if err := o.check(cmd); err != nil {
 				return err
 			}
 			connect, err := a.options()
@@ -88,6 +142,11 @@ answered with outcome-open: it may be stored, and sending it again is safe.`,
 	o.Flags.Add(cmd)
 	addUnproven(cmd, &o.unproven)
 	future.Add(cmd)
+	flags.StringVar(&o.log.Key, "key", "", "sign the log with the key in this `file`; one node does so")
+	flags.StringVar(&o.log.Policy, "policy", "", "a `file` with the witnesses that are asked to cosign")
+	flags.StringVar(&o.witness.key, "witness-key", "", "cosign with the witness's key in this `file` what another node signs")
+	flags.StringVar(&o.witness.listen, "witness-listen", usualWitness, "the `address` where the other node asks this witness")
+	flags.StringArrayVar(&o.witness.logs, "witness-log", nil, "the `verifier key` of the log that is cosigned; may be repeated")
 	return cmd
 }
 
@@ -118,9 +177,10 @@ func (a *app) serve(ctx context.Context, connect jetstream.Options, o *serveOpti
 
 // A servedNode is a node and its servers.
 type servedNode struct {
-	store  *copies
-	server *serving.Server
-	logger *slog.Logger
+	store   *copies
+	witness *cluster.Witness // nil: the node is none
+	server  *serving.Server
+	logger  *slog.Logger
 }
 
 // startNode opens a node and begins to serve it.
@@ -133,22 +193,53 @@ func (a *app) startNode(ctx context.Context, connect jetstream.Options, o *serve
 	}()
 	metrics := serving.NewMetrics(version())
 	n.server, err = serving.Listen(serving.Options{
-		Flags: &o.Flags, Dir: o.dir, AnyPort: o.anyPort, MaxFuture: o.maxFuture, Now: time.Now, Logger: logger, Metrics: metrics,
+		Flags: &o.Flags, Others: o.witness.addresses(), Dir: o.dir, AnyPort: o.anyPort, MaxFuture: o.maxFuture, Now: time.Now, Logger: logger, Metrics: metrics,
 		Version: version(), AddToken: "auditsql -d " + importing.ShellQuote(o.dir) + " token add NAME --scope read,write",
 	})
 	if err != nil {
 		return n, refused(err)
 	}
-	n.store, err = a.openCopies(ctx, connect, o.dir, cluster.Options{
-		Unproven: o.unproven, Logger: logger,
-		Store: []audit.Option{
-			audit.WithLogger(logger), audit.WithMetrics(metrics.Store()), audit.WithCreatedBy("auditsql-cluster " + version()),
-		},
+	var cosigner *evidence.Cosigner
+	var asked net.Listener
+	if o.witness.key != "" {
+		if cosigner, err = keyfile.ReadWitness(o.witness.key); err != nil {
+			return n, fmt.Errorf("--witness-key: %w", err)
+		}
+		if asked, err = net.Listen("tcp", o.witness.listen); err != nil {
+			return n, fmt.Errorf("--witness-listen: listen: %w", err)
+		}
+		defer func() {
+			if err != nil {
+				asked.Close()
+			}
+		}()
+	}
+	store := []audit.Option{
+		audit.WithLogger(logger), audit.WithMetrics(metrics.Store()), audit.WithCreatedBy("auditsql-cluster " + version()),
+	}
+	if o.log.Key != "" {
+		store = append(store, audit.WithSigner(o.log))
+	}
+	n.store, err = a.openCopies(ctx, connect, o.dir, o.ofOneTree(), cluster.Options{
+		Unproven: o.unproven, Logger: logger, Store: store,
 	})
 	if err != nil {
 		return n, err
 	}
-	return n, n.server.Start(n.store)
+	if err := n.server.Start(n.store); err != nil {
+		return n, err
+	}
+	if cosigner == nil {
+		return n, nil
+	}
+	// The memory is beside the key, as that of a log's key is.
+	n.witness, err = n.store.nodes[0].Witness(ctx, cluster.WitnessOptions{Key: cosigner, Memory: o.witness.key + ".witnessed", Logs: o.witness.logs})
+	if err != nil {
+		return n, err
+	}
+	n.server.Also(n.witness, asked, nil)
+	logger.Info("a witness", "name", cosigner.Name(), "address", asked.Addr().String())
+	return n, nil
 }
 
 // end ends the servers, then the node, then its connections: no new requests, tails are told, what is under way ends.
@@ -158,6 +249,9 @@ func (n *servedNode) end() error {
 		n.server.Drain()
 		n.server.Shutdown()
 		err = n.server.Close()
+	}
+	if n.witness != nil {
+		err = errors.Join(err, n.witness.Close())
 	}
 	if n.store != nil {
 		err = errors.Join(err, n.store.Close())
