@@ -46,4 +46,7 @@ var partitionMutants = []mutant{
 	{"the bound of the moments that are remembered", "audit/union.go",
 		"			delete(u.moments, u.order[0])\n", "",
 		"audit", "^TestAUnionForgetsMoments$", nil},
+	{"the refusal to sign the trees of several streams with one key", "cluster/cmd/auditsql-cluster/copies.go",
+		"	} else if oneTree != \"\" {", "	} else if oneTree == \"-\" {",
+		"cluster/cmd/auditsql-cluster", "^TestADividedDev$", nil},
 }

@@ -405,6 +405,7 @@ func TestADividedDev(t *testing.T) {
 	for line, want := range map[string]string{
 		"auditsql-cluster init --partitions 3":                                     "partition 0 of 2",
 		"auditsql-cluster serve --stream AUDIT-0 -d three/n9 --listen 127.0.0.1:0": "it is one of 2 partitions",
+		"auditsql-cluster serve -d three/n9 --listen 127.0.0.1:0 --key log.key":    "--key works with one stream",
 		"auditsql-cluster bootstrap -d three/n9 --from three/n1":                   "partitions",
 	} {
 		said, err := d.shell(". ./three/env && " + line).CombinedOutput()
