@@ -123,7 +123,7 @@ var clusterMutants = []mutant{
 		"l.failing, elsewhere = now, true", "l.failing, elsewhere = now, false",
 		"cluster/jetstream", "^TestAServerThatIsCutOffIsLeft$", nil},
 	{"the messages that a check through a node reads first", "cluster/cmd/auditsql-cluster/import.go",
-		"		err = own.WaitFor(ctx, bounds.Last)", "		err = own.WaitFor(ctx, min(0, bounds.Last))",
+		"			err = n.WaitFor(ctx, bounds.Last)", "			err = n.WaitFor(ctx, min(0, bounds.Last))",
 		"cluster/cmd/auditsql-cluster", "^TestScripts$", nil},
 	{"the file of refused lines that is not written over through a node", "cluster/cmd/auditsql-cluster/import.go",
 		"o.rejects, o.force, inputs.Files()); err != nil {", "o.rejects, true, nil); err != nil && o.dir == \"\" {",
