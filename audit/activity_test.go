@@ -109,6 +109,28 @@ func TestStoredCountsAreThoseOfEachRecord(t *testing.T) {
 	}
 }
 
+// An agent with fewer records than MinRated is not silent, also where it is judged by all its records.
+func TestAFewRecordsHaveNoRate(t *testing.T) {
+	t.Parallel()
+	db := openDB(t, filepath.Join(t.TempDir(), "store"))
+	enough, few := hashOf("agent", "enough"), hashOf("agent", "few")
+	for id, n := range map[audit.Hash]uint64{enough: audit.MinRated, few: audit.MinRated - 1} {
+		for i := range n {
+			q := audit.QueryAudit{QueryID: hashOf("query", fmt.Sprint(id, i)), AgentID: ptr(id), Timestamp: 10 * (i + 1)}
+			if _, err := db.PutAudit(t.Context(), &q); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for from, shown := range map[uint64]uint64{0: 5, 45: 1, 1000: 0} {
+		line, err := db.Timeline(t.Context(), audit.TimelineOptions{Filter: audit.Filter{From: ptr(from), To: ptr[uint64](2050)}})
+		want := []audit.SilentAgent{{AgentID: enough, Last: 50, Shown: shown, Expected: 200}}
+		if err != nil || !slices.Equal(line.Silent, want) {
+			t.Errorf("from %d: %+v, %v; want %+v", from, line.Silent, err, want)
+		}
+	}
+}
+
 // randomTimes returns a function that draws timestamps which collide: close to changes of the zones' offsets, to borders of
 // minutes, quarters of an hour, hours and days, and at both ends of time.
 func randomTimes(r *rand.Rand, unit audit.TimeUnit, zones []*time.Location) func() uint64 {

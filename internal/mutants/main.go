@@ -122,6 +122,9 @@ type mutant struct {
 	args    []string
 }
 
+// thorough are the arguments for a test of random cases: so many that it is not chance whether one of them meets the mutant.
+var thorough = []string{"-rapid.checks", "1000"}
+
 // try makes the mutant, runs the tests, and restores the file. It returns the tests that failed.
 func (m *mutant) try(dir string) (by string, err error) {
 	path := filepath.Join(dir, m.file)

@@ -397,7 +397,7 @@ var mutants = []mutant{
 		"sqlstore", "^TestCountActivityIsOfOneMoment$", nil},
 	{"the count of each record at the borders of a time", "sqlstore/rollupplan.go",
 		"		rest(from, first-1)\n", "",
-		"sqlstore", "^TestCountActivityFindsWhatLookingAtEveryRecordFinds$", nil},
+		"sqlstore", "^TestCountActivityFindsWhatLookingAtEveryRecordFinds$", thorough},
 	{"the first record of an agent at an earlier moment", "sqlstore/agents.go",
 		"	if later.From <= from {", "	if false {",
 		"sqlstore", "^TestAgentsAsOfAMoment$", nil},

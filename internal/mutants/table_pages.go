@@ -55,7 +55,7 @@ var pageMutants = []mutant{
 		"sqlstore", "^TestCountActivityOfPartsOfMinutes$", nil},
 	{"the moment of what was seen before", "sqlstore/top.go",
 		"AND c.audit < ? AND (SELECT", "AND ? > 0 AND (SELECT",
-		"sqlstore", "^TestSeenBeforeFindsWhatLookingAtEveryRecordFinds$", nil},
+		"sqlstore", "^TestSeenBeforeFindsWhatLookingAtEveryRecordFinds$", thorough},
 	{"the hashes that are counted by their numbers", "sqlstore/top.go",
 		"			c.counts[key] += t.answers\n", "			c.counts[key] += t.rows\n",
 		"sqlstore", "^TestHashesAreCountedByRank$", nil},
