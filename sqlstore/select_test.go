@@ -225,6 +225,7 @@ func TestEachConditionOfAFilter(t *testing.T) {
 		{Result: ptr(h("assertion 1"))},
 		{Assertion: ptr(h("assertion 2"))},
 		{Source: ptr(h("source 3"))},
+		{Assertion: ptr(h("assertion 2")), Source: ptr(h("source 3"))}, // some records have them in two pieces
 		{Unapproved: true},
 		{Attributes: []sqlstore.Attribute{{Key: "model", Value: "m1"}}},
 		{MinConfidence: ptr(0.75)},
