@@ -321,7 +321,7 @@ func (db *DB) Among(ctx context.Context, f Filter, list []*Reached) iter.Seq2[Nu
 		}
 		s := newSelection(db, &f, toRead)
 		s.placed = true
-		pages := s.fetch(found)
+		pages := s.fetch(found, s.placed)
 		for {
 			page, err := pages(ctx)
 			if err != nil {

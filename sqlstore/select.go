@@ -207,7 +207,7 @@ func (s *selection) begin(ctx context.Context) (pager, error) {
 			return next, nil
 		}, nil
 	case doLookUp:
-		return s.fetch(s.found), nil
+		return s.fetch(s.found, s.placed), nil
 	}
 	if s.q.ByAdmission {
 		return newWalk(s).page, nil
@@ -369,11 +369,11 @@ func among(found []auditRow) clause {
 	return clause{`json_each(?) j CROSS JOIN audit a ON a.idx = j.value`, []any{string(list)}}
 }
 
-// fetch returns the records found by a lookup that meet the whole filter, page by page.
-func (s *selection) fetch(found []auditRow) pager {
+// fetch returns the records found by a lookup that meet the whole filter, page by page. places asks for their places too.
+func (s *selection) fetch(found []auditRow, places bool) pager {
 	where := and(s.q.conditions())
 	size := min(s.db.sizes.selectPage, 32) // the first are wanted at once
-	placed := s.placed
+	placed := places
 	return func(ctx context.Context) ([]auditRow, error) {
 		if len(found) == 0 {
 			return nil, nil
@@ -387,7 +387,7 @@ func (s *selection) fetch(found []auditRow) pager {
 			return nil, err
 		}
 		// Large records: the next page will be cut too.
-		placed = cut || s.placed
+		placed = cut || places
 		if cut { // the page ended early: the rest of it is found again, after its last row
 			idx := page[len(page)-1].Idx
 			n = 1 + slices.IndexFunc(found, func(r auditRow) bool { return r.Idx == idx })

@@ -979,3 +979,20 @@ func TestResolve(t *testing.T) {
 		}
 	}
 }
+
+// Many records of one timestamp are read by their places, and after them the rest is read by the evidence.
+func TestEvidenceAfterManyRecordsOfOneTimestamp(t *testing.T) {
+	t.Parallel()
+	db, rs := world(t, 120)
+	db.ShrinkSelect(7, 20, 5)
+	db.ShrinkPages(1)
+	for _, f := range []sqlstore.Filter{{Assertion: ptr(h("assertion 2"))}, {Source: ptr(h("source 0"))}, {OnePiece: true, Assertion: ptr(h("assertion 2")), Source: ptr(h("source 0"))}} {
+		for f.Limit = range 30 {
+			for _, f.Descending = range []bool{false, true} {
+				if got, want := collect(t, db, f), want(rs, f); !slices.EqualFunc(got, want, bytes.Equal) {
+					t.Errorf("%+v: %d records, want %d", f, len(got), len(want))
+				}
+			}
+		}
+	}
+}

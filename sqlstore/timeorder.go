@@ -152,7 +152,8 @@ func (s *selection) tied(timestamp int64, left int) pager {
 				last := found[most-1]
 				from = &last
 			}
-			pages = s.fetch(found)
+			// After the last of them the rest may be read by the evidence, so its place is needed: see timeOrder.byEvidence.
+			pages = s.fetch(found, s.placed || left > 0 && s.q.evidence() != nil)
 		}
 	}
 }

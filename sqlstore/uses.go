@@ -102,6 +102,6 @@ func (t *timeOrder) byEvidence(ctx context.Context) (shorter bool, err error) {
 		return false, nil
 	}
 	found, err := t.s.firstUses(ctx, t.last, t.left)
-	t.held, t.rest = nil, t.s.fetch(found)
+	t.held, t.rest = nil, t.s.fetch(found, t.s.placed)
 	return true, err
 }
