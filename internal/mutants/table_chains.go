@@ -19,7 +19,7 @@ var chainMutants = []mutant{
 		"sqlstore", "^TestALongStepIsReadInPages$", nil},
 	{"the record after which a page of uses goes on", "sqlstore/hashindex.go",
 		"c.audit > CASE j.key WHEN 0 THEN ? ELSE -1 END", "c.audit > CASE j.key WHEN -1 THEN ? ELSE -1 END",
-		"sqlstore", "^TestALongStepIsReadInPages$", nil},
+		"sqlstore", "^TestALongStepIsReadInPages$", []string{"-test.timeout", "1m"}},
 	{"the last generation in which a walk looks for uses", "sqlstore/chains.go",
 		"from <= newest && s.inTime()", "from < newest && s.inTime()",
 		"sqlstore", "^TestAWalkGoesThroughAllGenerations$", nil},
