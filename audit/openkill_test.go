@@ -137,8 +137,11 @@ func TestARecoveryThatIsUnderWayIsWaitedFor(t *testing.T) {
 
 	// A recovery says so of itself.
 	db = openDB(t, dir)
+	s := openShell(t, dir)
+	s.do("BEGIN IMMEDIATE") // keeps the records from SQLite
 	putSamples(t, db, 0, 20)
 	dir = killed(t, dir)
+	s.do("ROLLBACK")
 	seen := 0
 	if _, err := audit.Recover(t.Context(), dir, audit.WithLogger(slog.New(lookAtLog{slog.DiscardHandler, func() {
 		seen++
