@@ -96,6 +96,11 @@ func CheckName(name string) error {
 // hashes with that label those do not count that stand only for something else. Spaces around the name are ignored. Several hashes are an *AmbiguousError, no hash is an *UnknownError, and a name that
 // CheckName refuses is ErrInvalid. It costs a few seeks.
 func (db *DB) ResolveHash(ctx context.Context, name string, kinds HashKind) (Hash, error) {
+	return resolveHash(ctx, db, db, name, kinds)
+}
+
+// resolveHash looks for what a name means. labels is the store that has the labels.
+func resolveHash(ctx context.Context, in asked, labels *DB, name string, kinds HashKind) (Hash, error) {
 	name = strings.TrimSpace(name)
 	if err := CheckName(name); err != nil {
 		return Hash{}, err
@@ -103,11 +108,6 @@ func (db *DB) ResolveHash(ctx context.Context, name string, kinds HashKind) (Has
 	if h, err := ParseHash(name); err == nil {
 		return h, nil
 	}
-	return resolveHash(ctx, db, db, name, kinds)
-}
-
-// resolveHash looks for what a name means. labels is the store that has the labels.
-func resolveHash(ctx context.Context, in asked, labels *DB, name string, kinds HashKind) (Hash, error) {
 	if err := labels.settled(ctx); err != nil {
 		return Hash{}, err
 	}

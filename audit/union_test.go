@@ -150,7 +150,10 @@ func answersOf(ctx context.Context, s questioned, seed uint64, world []audit.Que
 	add("diff", diff, err)
 	ids, err := s.Resolve(ctx, id.String()[:8+r.IntN(5)])
 	add("resolve", ids, err)
-	for _, name := range []string{"of an agent", "of two", "of nobody"} {
+	nobody := hashOf("nobody's").String()
+	for _, name := range []string{
+		"of an agent", " of an agent ", "of two", "of nobody", agent.String(), nobody, " " + strings.ToUpper(nobody), nobody[:12], nobody + "0", " ",
+	} {
 		resolved, err := s.ResolveHash(ctx, name, []audit.HashKind{audit.AnyHash, audit.AgentHash, audit.SourceHash}[r.IntN(3)])
 		add("resolve label "+name, resolved, err)
 	}
