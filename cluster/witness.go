@@ -51,6 +51,7 @@ type Witness struct {
 
 	mu       sync.Mutex // held while a checkpoint is cosigned
 	cosigned map[string]witnessed
+	closed   bool // the memory may be another process's
 }
 
 // witnessed is the newest checkpoint of a log that was cosigned.
@@ -96,6 +97,7 @@ func (n *Node) Witness(ctx context.Context, o WitnessOptions) (_ *Witness, err e
 func (w *Witness) Close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.closed = true
 	return w.unlock()
 }
 
@@ -163,6 +165,9 @@ func (w *Witness) Cosign(ctx context.Context, request []byte) ([]byte, error) {
 
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.closed { // while the request waited for its records
+		return nil, &refusal{status: http.StatusServiceUnavailable, text: "this witness is closed"}
+	}
 	last := w.cosigned[c.Origin]
 	if last.Size == 0 {
 		last.Root = tree.EmptyRoot()
@@ -207,9 +212,15 @@ func (w *Witness) same(ctx context.Context, c evidence.Checkpoint) (bool, error)
 	n := w.node
 	for {
 		n.mu.Lock()
-		changed, closed := n.changed, n.closed
+		cursor, changed, closed := n.cursor, n.changed, n.closed
 		n.mu.Unlock()
-		size, tiles, err := n.copy.Tree(ctx)
+		// The tree is in SQLite, which gets what was decided a moment later, and wakes nobody here.
+		err := n.copy.Await(ctx, cursor)
+		var size uint64
+		var tiles tree.TileReader
+		if err == nil {
+			size, tiles, err = n.copy.Tree(ctx)
+		}
 		switch {
 		case err == nil && int64(size) >= c.Size:
 			root, err := tree.Root(tiles, c.Size)

@@ -251,6 +251,56 @@ func TestAWitnessRemembers(t *testing.T) {
 	}
 }
 
+// A witness that has read the records of a checkpoint cosigns it as soon as its SQLite has them, also if nothing more comes.
+func TestAWitnessWaitsForItsSQLite(t *testing.T) {
+	t.Parallel()
+	l := newLog(t)
+	k := newKeys(t)
+	signer, err := keyfile.Read(k.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := openNode(t, t.TempDir(), l, named("a")), openNode(t, t.TempDir(), l, named("b"))
+	o := k.options()
+	o.Wait = 5 * time.Second
+	w := newWitness(t, b, o)
+	for old := int64(0); old < 50; old += 10 {
+		refill(l, int(old), 10)
+		if err := a.WaitFor(t.Context(), uint64(old)+10); err != nil {
+			t.Fatal(err)
+		}
+		_, tiles, err := a.Tree(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		root, err := tree.Root(tiles, old+10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		note, err := evidence.Sign(evidence.Checkpoint{Origin: signer.Name(), Size: old + 10, Root: root}, signer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var proof []tree.Hash
+		if old > 0 {
+			if proof, err = tree.Consistency(tiles, old, old+10); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if status, body := ask(w, old, proof, note); status != http.StatusOK {
+			t.Fatalf("%d records: %d %q", old+10, status, body)
+		}
+		if old == 40 {
+			if err := w.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if status, body := ask(w, 50, nil, note); status != http.StatusServiceUnavailable || !strings.Contains(body, "is closed") {
+				t.Errorf("closed: %d %q", status, body)
+			}
+		}
+	}
+}
+
 // A signing node whose copy has lost records, as after a power cut, opens, signs nothing meanwhile, and goes on when it has them again.
 func TestASigningNodeThatLostRecordsCatchesUp(t *testing.T) {
 	t.Parallel()
