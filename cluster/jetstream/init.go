@@ -37,6 +37,11 @@ type Difference struct {
 // Init makes the stream, or compares the one that exists with what is wanted, and changes nothing of it then: what it differs in is
 // returned. A stream that was made by something else is an ErrMismatch.
 func Init(ctx context.Context, o Options, s Spec) (created bool, differences []Difference, err error) {
+	return initStream(ctx, o, s, true)
+}
+
+// initStream is Init. A stream that must not be made differs in that it is missing.
+func initStream(ctx context.Context, o Options, s Spec, create bool) (created bool, differences []Difference, err error) {
 	o = o.withDefaults()
 	l, err := connect(ctx, o)
 	if err != nil {
@@ -50,6 +55,8 @@ func Init(ctx context.Context, o Options, s Spec) (created bool, differences []D
 		return false, differences, err
 	case !errors.Is(err, jetstream.ErrStreamNotFound):
 		return false, nil, err
+	case !create:
+		return false, []Difference{{"stream", "missing", "there, once the others are as wanted"}}, nil
 	}
 	want := s.config(o)
 	if want.Metadata[storeIDKey] == "" {

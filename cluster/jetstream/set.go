@@ -98,7 +98,9 @@ type Made struct {
 // them then. s.StoreID is the id of the set.
 //
 // If the process dies between two streams, InitSet goes on where it was: the set is the one that the streams which are there say. It makes
-// no stream beside others that have messages: a stream of such a set was removed, and its records with it.
+// no stream beside others that have messages: a stream of such a set was removed, and its records with it. Nor does it make one beside
+// another one that differs from what is wanted: the two could not be followed together, as when another process makes a set of its own
+// under this name at the same time.
 func InitSet(ctx context.Context, o Options, s Spec, partitions int) ([]Made, error) {
 	o = o.withDefaults()
 	if partitions < 2 || partitions > cluster.MaxPartitions {
@@ -119,15 +121,17 @@ func InitSet(ctx context.Context, o Options, s Spec, partitions int) ([]Made, er
 		set = hex.EncodeToString(id[:])
 	}
 	made := make([]Made, partitions)
+	differs := false
 	for i := range made {
 		part, spec := o, s
 		part.Stream = StreamOf(o.Stream, i)
 		spec.partition = cluster.Partition{Set: set, Number: i, Of: partitions}
 		spec.StoreID = cluster.PartitionStoreID(spec.partition)
 		made[i].Stream = part.Stream
-		if made[i].Created, made[i].Differences, err = Init(ctx, part, spec); err != nil {
+		if made[i].Created, made[i].Differences, err = initStream(ctx, part, spec, !differs); err != nil {
 			return nil, err
 		}
+		differs = differs || len(made[i].Differences) > 0
 	}
 	return made, nil
 }

@@ -69,6 +69,12 @@ func TestASetOfStreams(t *testing.T) {
 	if _, err := openLogs(t, c); !errors.Is(err, cluster.ErrMismatch) || !strings.Contains(err.Error(), "partition 1 of 2 is missing") {
 		t.Errorf("a stream is missing: %v", err)
 	}
+	// It makes none that would not fit the one that is there.
+	other := jetstream.Spec{Replicas: 1, Unit: audit.Nanoseconds}
+	if made, err := jetstream.InitSet(t.Context(), c.options(), other, 2); err != nil || len(made) != 2 || made[1].Created ||
+		len(made[0].Differences) != 1 || len(made[1].Differences) != 1 || made[1].Differences[0].Have != "missing" {
+		t.Errorf("another time unit: %+v, %v", made, err)
+	}
 	wantMade(t, c, 2, spec, false, true)
 	logs, err := openLogs(t, c)
 	if err != nil || len(logs) != 2 {
