@@ -24,6 +24,10 @@ func (db *DB) awaitRecord(ctx context.Context, id QueryID) error {
 	return db.appliedUpTo(ctx, func() wal.Offset { return off + 1 })
 }
 
+// AwaitShown waits until SQLite has what a question that begins now is to see (see WithReads), as each question does. Progress says no less
+// then: who fixes the moment of a question by it calls AwaitShown before.
+func (db *DB) AwaitShown(ctx context.Context) error { return db.settled(ctx) }
+
 // settled waits until SQLite has what a question is to see.
 func (db *DB) settled(ctx context.Context) error {
 	if db.opts.reads == Applied {

@@ -92,6 +92,16 @@ func (u *Union) Progress() Progress {
 	return all
 }
 
+// AwaitShown is DB.AwaitShown, of all parts.
+func (u *Union) AwaitShown(ctx context.Context) error {
+	for _, db := range u.dbs {
+		if err := db.AwaitShown(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // at returns the parts as of a moment.
 func (u *Union) at(asOf *uint64) (*parts, error) {
 	p := &parts{dbs: u.dbs, asOf: make([]*uint64, len(u.dbs)), home: u.home}

@@ -66,6 +66,9 @@ func (s *Server) sheet(r *http.Request, q *question) (*sheet, error) {
 	p.viewer = view.New(s.store, p.labels, q.zone)
 	// A count that ends by itself says how far it got. One that is ended has nothing to show.
 	p.viewer.Budget = audit.Budget{Time: s.limits.Part * 4 / 5}
+	if err := s.store.AwaitShown(r.Context()); err != nil {
+		return nil, err
+	}
 	have := s.store.Progress().Records
 	p.asOf = have
 	if q.asOf != nil {

@@ -18,6 +18,10 @@ func (s *Server) reading(w http.ResponseWriter, r *http.Request, q *question, qu
 			return err
 		}
 	}
+	// What is asked may be as of the records that Progress says.
+	if err := s.store.AwaitShown(r.Context()); err != nil {
+		return err
+	}
 	w.Header().Set(lagHeader, strconv.FormatUint(s.store.Progress().LagBytes, 10))
 	return question(r.Context())
 }

@@ -75,6 +75,9 @@ type State interface {
 
 	// Progress is how much SQLite has, and what it lacks. It does not wait.
 	Progress() audit.Progress
+	// AwaitShown waits until SQLite has what a question that begins now is to see. A node of a cluster has it a moment after the puts that
+	// it has answered.
+	AwaitShown(ctx context.Context) error
 	// AwaitApplied waits until SQLite has everything that was acknowledged before the call.
 	AwaitApplied(ctx context.Context) error
 
