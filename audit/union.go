@@ -77,7 +77,8 @@ func (u *Union) Progress() Progress {
 	moment := make([]*uint64, len(u.dbs))
 	for i, db := range u.dbs {
 		p := db.Progress()
-		moment[i] = &p.Records
+		records := p.Records // a pointer to it alone keeps nothing else of p
+		moment[i] = &records
 		all.Records += p.Records
 		all.LagRecords += p.LagRecords
 		all.LagBytes += p.LagBytes

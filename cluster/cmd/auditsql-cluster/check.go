@@ -39,7 +39,7 @@ Exit codes: 0 all is well, 1 it is not proven, 5 a replica lacks messages.`,
 func (a *app) check(ctx context.Context, o jetstream.Options) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	err := eachStream(ctx, o, "", func(log *jetstream.Log, _ string) error { return a.checkOne(ctx, log) })
+	err := eachStream(ctx, o, "", a.tell, func(log *jetstream.Log, _ string) error { return a.checkOne(ctx, log) })
 	var quiet quietError
 	if err != nil && !errors.As(err, &quiet) {
 		err = fmt.Errorf("check: %w", err)

@@ -97,8 +97,9 @@ func logsOf(logs []*jetstream.Log) []cluster.Log {
 	return all
 }
 
-// eachStream calls f for the stream, or for each stream of a set, with the folder of its copy. It goes on after an error.
-func eachStream(ctx context.Context, o jetstream.Options, dir string, f func(log *jetstream.Log, dir string) error) error {
+// eachStream calls f for the stream, or for each stream of a set, with the folder of its copy. It goes on after an error. Of a set it calls
+// tell, if that is not nil, at once with each error that f has not told itself: the one with which the command ends says nothing of the others.
+func eachStream(ctx context.Context, o jetstream.Options, dir string, tell func(error), f func(log *jetstream.Log, dir string) error) error {
 	logs, err := jetstream.OpenSet(ctx, o)
 	if err != nil {
 		return err
@@ -129,9 +130,15 @@ func eachStream(ctx context.Context, o jetstream.Options, dir string, f func(log
 	}
 	var failed []error
 	for i, l := range logs {
-		if err := f(l, cluster.PartitionDir(dir, i)); err != nil {
-			failed = append(failed, err)
+		err := f(l, cluster.PartitionDir(dir, i))
+		if err == nil {
+			continue
 		}
+		if tell != nil && !errors.As(err, new(quietError)) {
+			tell(fmt.Errorf("%s: %w", infos[i].Name, err))
+			err = quietError{exitCode(err)}
+		}
+		failed = append(failed, err)
 	}
 	return worst(failed)
 }

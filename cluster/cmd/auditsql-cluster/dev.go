@@ -356,7 +356,7 @@ func (d *devCluster) readyNow(ctx context.Context) error {
 	}
 	o := d.asNode()
 	o.Timeout = 2 * time.Second
-	return eachStream(ctx, o, "", func(log *jetstream.Log, _ string) error {
+	return eachStream(ctx, o, "", nil, func(log *jetstream.Log, _ string) error {
 		report, err := cluster.Check(ctx, log)
 		switch {
 		case err != nil:

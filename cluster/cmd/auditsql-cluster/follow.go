@@ -62,6 +62,8 @@ func (a *app) followAll(ctx context.Context, o jetstream.Options, dir string, un
 		return err
 	}
 	errs := make([]error, len(c.nodes))
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	var all sync.WaitGroup
 	for i, n := range c.nodes {
 		all.Go(func() {
@@ -69,7 +71,9 @@ func (a *app) followAll(ctx context.Context, o jetstream.Options, dir string, un
 			if err == nil {
 				err = a.stay(ctx, n, b.Last, once)
 			}
-			errs[i] = err
+			if errs[i] = err; err != nil && !once {
+				cancel() // whoever supervises the command sees that a copy goes no further
+			}
 		})
 	}
 	all.Wait()

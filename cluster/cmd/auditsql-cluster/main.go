@@ -67,9 +67,14 @@ func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) 
 	err := root.ExecuteContext(ctx)
 	code := exitCode(err)
 	if err != nil && !errors.As(err, new(quietError)) {
-		fmt.Fprintf(errs, "auditsql-cluster: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
+		a.tell(err)
 	}
 	return code
+}
+
+// tell prints an error in one line.
+func (a *app) tell(err error) {
+	fmt.Fprintf(a.err, "auditsql-cluster: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
 }
 
 func (a *app) root() *cobra.Command {

@@ -49,7 +49,7 @@ proven that the stream keeps what it acknowledges, 5 damage.`,
 }
 
 func (a *app) verify(ctx context.Context, o jetstream.Options, dir string) error {
-	err := eachStream(ctx, o, dir, func(log *jetstream.Log, dir string) error { return a.verifyOne(ctx, log, dir) })
+	err := eachStream(ctx, o, dir, a.tell, func(log *jetstream.Log, dir string) error { return a.verifyOne(ctx, log, dir) })
 	var quiet quietError
 	if err != nil && !errors.As(err, &quiet) {
 		err = fmt.Errorf("verify: %w", err)
