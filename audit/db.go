@@ -183,7 +183,7 @@ func whileOpen[T any](ctx context.Context, db *DB, seq iter.Seq2[T, error]) iter
 	return func(yield func(T, error) bool) {
 		for v, err := range seq {
 			if err == nil {
-				err = db.readable(ctx)
+				err = db.open(ctx) // what the question is to see was waited for when it began
 			}
 			if err != nil {
 				var none T

@@ -28,7 +28,7 @@ func (db *DB) Follow(ctx context.Context, after Offset, more bool) iter.Seq2[Tai
 func (db *DB) follow(ctx context.Context, after Offset, more bool, yield func(TailRecord, error) bool) error {
 	var closed error
 	take := func(rec TailRecord, err error) bool {
-		if closed = db.readable(ctx); closed != nil {
+		if closed = db.open(ctx); closed != nil {
 			return false
 		}
 		if err == nil {

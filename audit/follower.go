@@ -282,8 +282,22 @@ func (f *Follower) Newest(ctx context.Context) (sequence uint64, raw []byte, ok 
 }
 
 // Stored returns the bytes of the record that the messages which were given have brought under an id, nil if there is none. Most often
-// it need not ask SQLite to know that.
+// it need not ask SQLite to know that. The message of a record that is returned is not after Cursor.
 func (f *Follower) Stored(ctx context.Context, id QueryID) ([]byte, error) {
+	raw, err := f.storedNow(ctx, id)
+	if raw == nil || err != nil {
+		return raw, err
+	}
+	// It may be of a batch that is being given. Then it counts when Cursor says so, if it was not taken back.
+	if err := f.feed.mu.LockContext(ctx); err != nil {
+		return nil, err
+	}
+	defer f.feed.mu.Unlock()
+	return f.storedNow(ctx, id)
+}
+
+// storedNow is Stored, with the records of a batch that is being given.
+func (f *Follower) storedNow(ctx context.Context, id QueryID) ([]byte, error) {
 	if err := f.open(ctx); err != nil {
 		return nil, err
 	}
@@ -336,6 +350,10 @@ func (f *Follower) decide(ctx context.Context, ms []Message) (outcomes []Outcome
 			return nil, &SequenceError{Log: s.log, Next: next, Have: m.Sequence}
 		}
 	}
+	// A call whose context ended may have left a batch that only SQLite can tell of.
+	if err := f.applier.wait(ctx, s.unforeseen); err != nil {
+		return nil, err
+	}
 	for len(outcomes) < len(ms) {
 		b, took := batchOf(ms[len(outcomes):])
 		known, err := f.foresee(ctx, b)
@@ -347,6 +365,7 @@ func (f *Follower) decide(ctx context.Context, ms []Message) (outcomes []Outcome
 		}
 		if !known {
 			// Nothing else is given meanwhile, so SQLite's outcomes are those of this batch.
+			s.unforeseen = b.cursor
 			if err := f.applier.wait(ctx, b.cursor); err != nil {
 				return outcomes, err
 			}
@@ -367,7 +386,7 @@ func (f *Follower) foresee(ctx context.Context, b *batch) (known bool, err error
 		r := &b.rows[i]
 		stored := fresh[r.QueryID]
 		if stored == nil {
-			stored, err = f.Stored(ctx, r.QueryID)
+			stored, err = f.storedNow(ctx, r.QueryID)
 		}
 		switch {
 		case ofRecord(err):

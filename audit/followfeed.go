@@ -31,6 +31,8 @@ type followed struct {
 	end   atomic.Uint64 // of what was given to the applier; written with mu held
 	shown atomic.Uint64 // the offset before which SQLite must have everything when a question begins
 
+	unforeseen wal.Offset // the end of the last batch whose outcomes were not foreseen; guarded by mu
+
 	ahead ahead
 }
 

@@ -192,8 +192,10 @@ func (n *Node) Err() error {
 		return audit.ErrClosed
 	case n.trouble != nil:
 		return n.trouble
+	case n.unproven != nil:
+		return n.unproven
 	}
-	return n.unproven
+	return n.copy.Err() // its SQLite may fail after a message was decided, and no other one may come that shows it
 }
 
 // Applied returns the number of the last message that the SQLite of the node's copy has. A process that reads the folder sees it. It is
@@ -203,7 +205,7 @@ func (n *Node) Applied() uint64 { return n.copy.Applied() }
 // Cursor returns the number of the last message that the node's copy has. Every question of this node that begins after it sees that
 // message, for which it waits if need be.
 func (n *Node) Cursor() uint64 {
-	cursor := n.decided()
+	cursor := n.copy.Cursor() // the reader may not have told yet that it was decided, and a put has found a record of it
 	n.copy.Show(cursor)
 	return cursor
 }

@@ -106,7 +106,7 @@ func (n *Node) put(ctx context.Context, records []given) ([]audit.PutResult, err
 	}
 	defer n.forget(waiters)
 	// Whoever is told what became of a record finds it. What is settled without a message of its own may have come with the newest one.
-	defer func() { n.copy.Show(n.decided()) }()
+	defer func() { n.copy.Show(n.copy.Cursor()) }()
 	for i, done := range n.log.Append(ctx, ms) {
 		if err := n.decide(ctx, waiters[i], ms[i], done, &results[of[i]]); err != nil {
 			return nil, err
@@ -126,6 +126,9 @@ func (n *Node) begin() error {
 		return n.trouble
 	case n.unproven != nil:
 		return n.unproven
+	}
+	if err := n.copy.Err(); err != nil {
+		return err
 	}
 	n.puts.Add(1)
 	return nil

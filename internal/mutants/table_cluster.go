@@ -15,7 +15,7 @@ var clusterMutants = []mutant{
 		"		if b.outcomes[i] != want {", "		if false {",
 		"audit", "^TestSQLiteThatDecidesOtherwise$", nil},
 	{"what a put has brought, before its caller is told", "cluster/put.go",
-		"	defer func() { n.copy.Show(n.decided()) }()\n", "",
+		"	defer func() { n.copy.Show(n.copy.Cursor()) }()\n", "",
 		"cluster", "^TestAPutIsDecided$", nil},
 	{"the refusal to open a store that follows a log as one with a journal", "audit/opening.go",
 		"	if file.Follows != nil {\n", "	if file.Follows != nil && false {\n",
