@@ -24,7 +24,7 @@ func (db *DB) awaitRecord(ctx context.Context, id QueryID) error {
 	return db.appliedUpTo(ctx, func() wal.Offset { return off + 1 })
 }
 
-// AwaitShown waits until SQLite has what a question that begins now is to see (see WithReads), as each question does. Progress says no less
+// AwaitShown waits until SQLite has what a question that begins now is to see (see WithReads), as each question does. Moment says no less
 // then: who fixes the moment of a question by it calls AwaitShown before.
 func (db *DB) AwaitShown(ctx context.Context) error { return db.settled(ctx) }
 
@@ -77,6 +77,9 @@ type Progress struct {
 	LagRecords int    // that were put and are not in SQLite yet, those on their way to the journal included
 	LagBytes   uint64 // of journal that is synced and not in SQLite yet
 }
+
+// Moment returns how many records SQLite has, as Progress does. A question can be as of it (Filter.AsOf) from then on.
+func (db *DB) Moment() (records uint64) { return db.Progress().Records }
 
 // progressWait is how long Progress waits for SQLite in a store that is open for reading.
 const progressWait = 100 * time.Millisecond

@@ -21,7 +21,7 @@ import (
 // those of one store in their last digit, since floats are added in another order.
 //
 // The parts have no order of admission between them, and no moment of their own that all share. So a Union refuses lists in the order
-// of admission (*DividedError). A moment of a Union is one that Progress has shown: as of the number of records that it said then, each
+// of admission (*DividedError). A moment of a Union is one that Moment has returned: as of the number of records that it said then, each
 // part is as it was at that time. The Union remembers MaxMoments of them, and forgets them when its process ends. Any other
 // number is refused.
 //
@@ -67,30 +67,37 @@ func NewUnion(dbs []*DB, home func(QueryID) int) (*Union, error) {
 // TimeUnit is that of all parts.
 func (u *Union) TimeUnit() TimeUnit { return u.dbs[0].TimeUnit() }
 
-// Progress adds up what the parts have, and remembers this moment: a question can be as of Records from now on.
-func (u *Union) Progress() Progress {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	// The parts are asked while nobody else asks them. So of two moments one has at least as many records of each part as the other, and
-	// no two of them have the same number.
-	var all Progress
-	moment := make([]*uint64, len(u.dbs))
-	for i, db := range u.dbs {
+// Progress adds up what the parts have.
+func (u *Union) Progress() (all Progress) {
+	for _, db := range u.dbs {
 		p := db.Progress()
-		records := p.Records // a pointer to it alone keeps nothing else of p
-		moment[i] = &records
 		all.Records += p.Records
 		all.LagRecords += p.LagRecords
 		all.LagBytes += p.LagBytes
 	}
-	if _, known := u.moments[all.Records]; !known {
-		u.moments[all.Records] = moment
-		if u.order = append(u.order, all.Records); len(u.order) > u.most {
+	return all
+}
+
+// Moment is DB.Moment. The Union remembers it.
+func (u *Union) Moment() (records uint64) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	// The parts are asked while nobody else asks them. So of two moments one has at least as many records of each part as the other, and
+	// no two of them have the same number.
+	moment := make([]*uint64, len(u.dbs))
+	for i, db := range u.dbs {
+		of := db.Moment()
+		moment[i] = &of
+		records += of
+	}
+	if _, known := u.moments[records]; !known {
+		u.moments[records] = moment
+		if u.order = append(u.order, records); len(u.order) > u.most {
 			delete(u.moments, u.order[0])
 			u.order = u.order[1:]
 		}
 	}
-	return all
+	return records
 }
 
 // AwaitShown is DB.AwaitShown, of all parts.

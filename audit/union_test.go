@@ -271,7 +271,7 @@ func TestAUnionAnswersAsOneStoreDoes(t *testing.T) {
 			moments := []uint64{0}
 			for part := range slices.Chunk(world, 1+len(world)/3) {
 				d.put(t, part)
-				moments = append(moments, d.union.Progress().Records)
+				moments = append(moments, d.union.Moment())
 			}
 			if got := moments[len(moments)-1]; got != uint64(len(world)) {
 				t.Fatalf("the union has %d records of %d", got, len(world))
@@ -332,7 +332,7 @@ func TestWhatAUnionRefuses(t *testing.T) {
 	d := newDivided(t, 2)
 	world := randomWorld(rand.New(rand.NewPCG(1, 1)), 12)
 	d.put(t, world[:6])
-	known := d.union.Progress().Records
+	known := d.union.Moment()
 	d.put(t, world[6:])
 	ctx := t.Context()
 	outcomes := map[string]error{}
@@ -401,10 +401,10 @@ func TestAUnionForgetsMoments(t *testing.T) {
 	world := randomWorld(rand.New(rand.NewPCG(3, 1)), 4)
 	for i := range world {
 		d.put(t, world[i:i+1])
-		if got := d.union.Progress().Records; got != uint64(i+1) {
+		if got := d.union.Moment(); got != uint64(i+1) {
 			t.Fatalf("%d records after %d", got, i+1)
 		}
-		d.union.Progress() // the same moment again
+		d.union.Moment() // the same moment again
 	}
 	for asOf, want := range []error{nil, audit.ErrDivided, audit.ErrDivided, nil, nil} {
 		if _, _, err := d.union.Count(t.Context(), audit.Filter{AsOf: ptr(uint64(asOf))}, audit.Budget{}); !errors.Is(err, want) {

@@ -159,12 +159,11 @@ func searches(f *audit.Filter) bool {
 // for: the link to the next one has as_of.
 func (a *answer) page(ctx context.Context, f audit.Filter) error {
 	store := a.server.store
-	asOf := store.Progress().Records
-	if f.AsOf != nil {
-		asOf = *f.AsOf
-	} else {
-		f.AsOf = &asOf
+	if f.AsOf == nil {
+		now := store.Moment()
+		f.AsOf = &now
 	}
+	asOf := *f.AsOf
 	body := append(make([]byte, 0, 16<<10), `{"audits":[`...)
 	n, more := 0, false
 	var last []byte

@@ -147,6 +147,7 @@ type earlyStore struct {
 }
 
 func (s *earlyStore) Progress() audit.Progress { return audit.Progress{Records: s.records} }
+func (s *earlyStore) Moment() uint64           { return s.records }
 
 // All parts of a page are about the moment at which it was asked for, so that the link to copy shows what was seen.
 func TestAPageIsAboutOneMoment(t *testing.T) {

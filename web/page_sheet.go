@@ -69,7 +69,7 @@ func (s *Server) sheet(r *http.Request, q *question) (*sheet, error) {
 	if err := s.store.AwaitShown(r.Context()); err != nil {
 		return nil, err
 	}
-	have := s.store.Progress().Records
+	have := s.store.Moment()
 	p.asOf = have
 	if q.asOf != nil {
 		p.asOf, p.frozen = *q.asOf, true

@@ -105,7 +105,7 @@ func (p *sheet) traceNew(ctx context.Context, id audit.QueryID, o audit.TraceOpt
 	waiting, cancel := context.WithTimeout(ctx, p.s.limits.Part)
 	defer cancel()
 	if err := p.s.store.AwaitApplied(waiting); err == nil {
-		p.asOf = p.s.store.Progress().Records
+		p.asOf = p.s.store.Moment()
 		return p.viewer.Trace(ctx, id, o)
 	}
 	// SQLite lacks many records. What the record says is shown, and where else its evidence was used as far as SQLite knows it.

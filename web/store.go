@@ -75,6 +75,9 @@ type State interface {
 
 	// Progress is how much SQLite has, and what it lacks. It does not wait.
 	Progress() audit.Progress
+	// Moment is how many records SQLite has. A question can be as of it from then on. Where a page or an answer names such a number, it is
+	// from here.
+	Moment() (records uint64)
 	// AwaitShown waits until SQLite has what a question that begins now is to see. A node of a cluster has it a moment after the puts that
 	// it has answered.
 	AwaitShown(ctx context.Context) error
