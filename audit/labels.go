@@ -51,7 +51,7 @@ type Labels struct {
 
 // Labels reads all labels into memory. People type few, and an import of spans gives one to each document that has an id.
 func (db *DB) Labels(ctx context.Context) (*Labels, error) {
-	if err := db.readable(ctx); err != nil {
+	if err := db.open(ctx); err != nil { // labels come from no log
 		return nil, err
 	}
 	rows, err := db.sql.Labels(ctx)
@@ -113,7 +113,7 @@ func (l *Labels) near(typed string) []string {
 // CheckLabel refuses is ErrInvalid. PutLabels needs no lock and works beside a live writer, also when the store is open
 // for reading only. Labels are in SQLite alone, not in the journal.
 func (db *DB) PutLabels(ctx context.Context, labels []Label) error {
-	if err := db.readable(ctx); err != nil {
+	if err := db.open(ctx); err != nil {
 		return err
 	}
 	rows := make([]sqlstore.Label, len(labels))

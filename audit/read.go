@@ -31,6 +31,13 @@ func (db *DB) GetAudit(ctx context.Context, id QueryID) (*QueryAudit, error) {
 // GetRaw returns the stored bytes of a record, its canonical JSON, or ErrNotFound. They are the caller's. If they are not
 // those that were admitted, the error is a *RecordError.
 func (db *DB) GetRaw(ctx context.Context, id QueryID) ([]byte, error) {
+	if err := db.open(ctx); err != nil {
+		return nil, err
+	}
+	raw, err := db.stored(ctx, id)
+	if db.feed() == nil || !errors.Is(err, ErrNotFound) {
+		return raw, err // a record never changes, so what is there already needs no wait
+	}
 	if err := db.readable(ctx); err != nil {
 		return nil, err
 	}
@@ -158,14 +165,20 @@ func (db *DB) HasAuditsForAgent(ctx context.Context, agent AgentID) (bool, error
 // readable is the start of every call that reads. It fails when ctx has ended or the store is closed. In a store that follows a log it
 // waits until SQLite has what every question is to see.
 func (db *DB) readable(ctx context.Context) error {
-	if err := db.open(ctx); err != nil || db.applier == nil {
+	s := db.feed()
+	if err := db.open(ctx); err != nil || s == nil {
 		return err
 	}
-	s, ok := db.applier.source.(*followed)
-	if !ok {
+	return db.applier.wait(ctx, wal.Offset(s.shown.Load()))
+}
+
+// feed is where the records come from in a store that follows a log, and nil in any other.
+func (db *DB) feed() *followed {
+	if db.applier == nil {
 		return nil
 	}
-	return db.applier.wait(ctx, wal.Offset(s.shown.Load()))
+	s, _ := db.applier.source.(*followed)
+	return s
 }
 
 // open fails when ctx has ended or the store is closed.

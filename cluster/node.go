@@ -154,7 +154,24 @@ func open(ctx context.Context, dir string, log Log, o Options) (*Node, error) {
 	n.running.Go(n.watch)
 	n.running.Go(n.publishHeads)
 	n.serveTree()
+	n.showAnswered(ctx)
 	return n, nil
+}
+
+// answeredWithin is how long an opening waits, at most, for what the node may have answered before.
+const answeredWithin = 5 * time.Second
+
+// showAnswered lets reads see from the beginning what this node had answered when it was killed. SQLite may have lacked the last of it. It
+// is in the log right after what SQLite has. A node that was away for longer shows what it has read by the end of the wait, and goes on
+// reading.
+func (n *Node) showAnswered(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, answeredWithin)
+	defer cancel()
+	b, err := n.log.Bounds(ctx)
+	if err != nil || n.awaitDecided(ctx, b.Last) != nil {
+		n.opts.Logger.Info("the node has not read the whole log yet", "error", err)
+	}
+	n.copy.Show(n.decided())
 }
 
 // originID tells a log from one that was made again under its name.
@@ -183,7 +200,7 @@ func (n *Node) Close() error {
 	return n.copy.Close()
 }
 
-// Err returns why the node goes no further, or why it takes no puts, or nil. What its copy has can be read meanwhile.
+// Err returns why the node goes no further, or why it takes no puts, or nil. Records that its copy has can be read by their ids meanwhile.
 func (n *Node) Err() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()

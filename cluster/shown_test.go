@@ -82,4 +82,42 @@ func TestACopyThatFailsAfterTheLastMessage(t *testing.T) {
 	if _, err := n.PutAudit(t.Context(), sample(3)); err == nil || errors.Is(err, cluster.ErrUndecided) || len(l.All()) != 2 {
 		t.Errorf("%v, and the log has %d messages", err, len(l.All()))
 	}
+	wantRecord(t, n, sample(1)) // it was applied before
+	if _, err := n.GetRaw(t.Context(), sample(2).QueryID); err == nil || errors.Is(err, audit.ErrNotFound) {
+		t.Errorf("a record that was decided, and that SQLite does not have: %v", err)
+	}
+}
+
+// A node that was killed shows from its beginning what it had answered, also what its SQLite did not have yet.
+func TestANodeThatWasKilledShowsWhatItHadAnswered(t *testing.T) {
+	t.Parallel()
+	l := newLog(t)
+	dir, left := t.TempDir(), filepath.Join(t.TempDir(), "left")
+	n := openNode(t, dir, l, named("a"))
+	putOne(t, n, sample(0))
+	wantRecord(t, n, sample(0))
+	db, err := sql.Open("sqlite", filepath.Join(dir, "audit.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	if _, err := db.Exec("BEGIN IMMEDIATE"); err != nil { // nothing can be applied
+		t.Fatal(err)
+	}
+	for i := range 20 {
+		putOne(t, n, sample(1+i))
+	}
+	if err := os.CopyFS(left, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec("ROLLBACK"); err != nil {
+		t.Error(err)
+	}
+	closeNode(t, n)
+	again := openNode(t, left, l, named("a"))
+	recent, err := again.ListRecent(t.Context(), 100)
+	if err != nil || len(recent) != 21 {
+		t.Errorf("%d records, %v, want 21", len(recent), err)
+	}
 }

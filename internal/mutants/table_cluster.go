@@ -146,4 +146,10 @@ var clusterMutants = []mutant{
 	{"the records that come again to a copy whose log is signed", "audit/signer.go",
 		"		if !behind && (", "		if (!behind || p.ctx != nil) && (",
 		"cluster", "^TestASigningNodeThatLostRecordsCatchesUp$", nil},
+	{"what a node had answered before it was killed", "cluster/node.go",
+		"	n.showAnswered(ctx)\n	return n, nil", "	return n, nil",
+		"cluster", "^TestANodeThatWasKilledShowsWhatItHadAnswered$", nil},
+	{"the record that a node has although its SQLite has failed", "audit/read.go",
+		"	if db.feed() == nil || !errors.Is(err, ErrNotFound) {", "	if db.feed() == nil {",
+		"cluster", "^TestACopyThatFailsAfterTheLastMessage$", nil},
 }
