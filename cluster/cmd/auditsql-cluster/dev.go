@@ -277,8 +277,8 @@ func (d *devCluster) env() string {
 
 func (d *devCluster) urls() string {
 	var urls []string
-	for _, s := range d.servers {
-		urls = append(urls, s.url())
+	for _, port := range d.state.Clients {
+		urls = append(urls, (&devServer{client: port}).url())
 	}
 	return strings.Join(urls, ",")
 }

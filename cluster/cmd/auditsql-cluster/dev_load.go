@@ -15,6 +15,7 @@ import (
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/cluster"
+	"github.com/auditsql/auditsql/cluster/jetstream"
 	"github.com/auditsql/auditsql/internal/socket"
 	"github.com/auditsql/auditsql/tree"
 )
@@ -208,10 +209,17 @@ func (l *devLoad) compare(ctx context.Context) error {
 		}
 		copies = append(copies, of)
 	}
+	ends, err := l.ends(ctx)
+	if err != nil {
+		return err
+	}
+	if len(ends) != len(copies) {
+		return fmt.Errorf("%w: there are %d streams, and the nodes have %d copies each", cluster.ErrMismatch, len(ends), len(copies))
+	}
 	for {
 		same := true
-		for _, of := range copies {
-			one, err := l.same(ctx, of)
+		for at, of := range copies {
+			one, err := l.same(ctx, of, ends[at])
 			if err != nil {
 				return err
 			}
@@ -264,8 +272,31 @@ func (l *devLoad) compare(ctx context.Context) error {
 	return nil
 }
 
-// same reports whether all nodes have read the same number of messages. Then their records must be the same too.
-func (l *devLoad) same(ctx context.Context, copies []*audit.DB) (bool, error) {
+// ends returns the number of the last message of each stream. A node has decided what it acknowledged, and its SQLite gets that a moment
+// later: what is not in SQLite before the end of the stream is not missing yet.
+func (l *devLoad) ends(ctx context.Context) (ends []uint64, err error) {
+	state, err := readDevState(l.dir, 1)
+	if err != nil {
+		return nil, err
+	}
+	logs, err := jetstream.OpenSet(ctx, (&devCluster{a: l.a, dir: l.dir, state: state}).asNode())
+	if err != nil {
+		return nil, err
+	}
+	defer closeLogs(logs)
+	for _, log := range logs {
+		b, err := log.Bounds(ctx)
+		if err != nil {
+			return nil, err
+		}
+		ends = append(ends, b.Last)
+	}
+	return ends, nil
+}
+
+// same reports whether all nodes have the messages up to the end, and have read the same number of messages. Then their records must be the
+// same too.
+func (l *devLoad) same(ctx context.Context, copies []*audit.DB, end uint64) (bool, error) {
 	var size uint64
 	var root tree.Hash
 	var at audit.Offset
@@ -279,6 +310,8 @@ func (l *devLoad) same(ctx context.Context, copies []*audit.DB) (bool, error) {
 			return false, err
 		}
 		switch {
+		case uint64(stats.Applied) < end:
+			return false, nil
 		case i == 0:
 			at, size, root = stats.Applied, n, r
 		case stats.Applied != at || n != size:
