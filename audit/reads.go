@@ -78,6 +78,15 @@ type Progress struct {
 	LagBytes   uint64 // of journal that is synced and not in SQLite yet
 }
 
+// AwaitWritten waits until SQLite has what this process has acknowledged. From then on other processes see it too. Unlike AwaitApplied it
+// asks no log on other machines.
+func (db *DB) AwaitWritten(ctx context.Context) error {
+	if db.feed() != nil {
+		return db.readable(ctx)
+	}
+	return db.caughtUp(ctx)
+}
+
 // Moment returns how many records SQLite has, as Progress does. A question can be as of it (Filter.AsOf) from then on.
 func (db *DB) Moment() (records uint64) { return db.Progress().Records }
 

@@ -110,6 +110,16 @@ func (u *Union) AwaitShown(ctx context.Context) error {
 	return nil
 }
 
+// AwaitWritten is DB.AwaitWritten, of all parts.
+func (u *Union) AwaitWritten(ctx context.Context) error {
+	for _, db := range u.dbs {
+		if err := db.AwaitWritten(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // at returns the parts as of a moment.
 func (u *Union) at(asOf *uint64) (*parts, error) {
 	p := &parts{dbs: u.dbs, asOf: make([]*uint64, len(u.dbs)), home: u.home}

@@ -29,4 +29,7 @@ var wireMutants = []mutant{
 	{"the end of the wait for the lines that follow the first", "web/put_reader.go",
 		"		f.timer = time.AfterFunc(firstWait, f.end)", "		f.timer = time.NewTimer(firstWait)",
 		"web", "^TestTheFirstLinesWaitForThoseThatFollow$", []string{"-test.timeout", "20s"}},
+	{"the wait of a command for what others see", "internal/socket/client.go",
+		"	if c.wrote.Load() {", "	if c.about.PID < 0 {",
+		"internal/socket", "^TestOthersSeeWhatAClientHasPut$", nil},
 }

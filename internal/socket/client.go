@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/auditsql/auditsql/audit"
@@ -48,6 +49,7 @@ func (e *OpenError) Error() string {
 type Client struct {
 	http  http.Client
 	about About
+	wrote atomic.Bool // records were put
 }
 
 // answerWait is how long Dial waits for the first answer.
@@ -78,8 +80,13 @@ func Dial(ctx context.Context, dir string) (*Client, error) {
 	return c, nil
 }
 
-// Close closes the connections.
+// Close waits a moment until other processes see what was put, and closes the connections.
 func (c *Client) Close() error {
+	if c.wrote.Load() {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*settleWait)
+		defer cancel()
+		_ = c.ask(ctx, http.MethodPost, settlePath, []byte{}, &struct{}{}) // everything is stored, so that the server has gone is no error
+	}
 	c.http.CloseIdleConnections()
 	return nil
 }
@@ -145,6 +152,7 @@ func (c *Client) put(ctx context.Context, qs []*audit.QueryAudit, path string, u
 	if len(a.Results) > len(sent) || len(a.Results) < len(sent) && !until {
 		return nil, &OpenError{len(sent), fmt.Errorf("it answered %d records of %d", len(a.Results), len(sent))}
 	}
+	c.wrote.Store(true)
 	for n, r := range a.Results {
 		results[sent[n]] = audit.PutResult{ID: r.ID, Duplicate: r.Duplicate, Err: r.Error.decode()}
 	}

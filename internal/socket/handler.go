@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 
 	"golang.org/x/sync/semaphore"
 
@@ -20,6 +21,7 @@ type Store interface {
 	PutAudits(ctx context.Context, records []*audit.QueryAudit) ([]audit.PutResult, error)
 	PutUntilRefused(ctx context.Context, records []*audit.QueryAudit) ([]audit.PutResult, error)
 	CheckAudits(ctx context.Context, records []*audit.QueryAudit) ([]audit.PutResult, error)
+	AwaitWritten(ctx context.Context) error
 	GetAudit(ctx context.Context, id audit.QueryID) (*audit.QueryAudit, error)
 	PutLabels(ctx context.Context, labels []audit.Label) error
 	AddLabels(ctx context.Context, labels []audit.Label) error
@@ -54,6 +56,7 @@ func Handler(store Store, about About, login func() string) http.Handler {
 		}
 		h.put(w, r, put)
 	})
+	mux.HandleFunc("POST "+settlePath, h.settle)
 	mux.HandleFunc("POST "+checkPath, func(w http.ResponseWriter, r *http.Request) { h.put(w, r, h.store.CheckAudits) })
 	mux.HandleFunc("GET "+recordPath, h.record)
 	mux.HandleFunc("POST "+labelsPath, h.labels)
@@ -108,6 +111,17 @@ func (h *handler) put(w http.ResponseWriter, r *http.Request, put func(context.C
 		a.Results[i] = resultJSON{result.ID, result.Duplicate, encodeError(result.Err)}
 	}
 	answer(w, http.StatusOK, a)
+}
+
+// settleWait is how long a command waits at its end, at most, until SQLite has what it has put. It is longer while a burst is being applied.
+const settleWait = time.Second
+
+// settle waits until other processes see what was put: the next command of a script reads SQLite by itself.
+func (h *handler) settle(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), settleWait)
+	defer cancel()
+	_ = h.store.AwaitWritten(ctx) // what was put is acknowledged, whether or not SQLite has it
+	answer(w, http.StatusOK, struct{}{})
 }
 
 func parse(body []byte) ([]*audit.QueryAudit, error) {

@@ -14,6 +14,7 @@ const (
 	root         = "/local/1"
 	aboutPath    = root + "/about"
 	putPath      = root + "/put"
+	settlePath   = root + "/settle"
 	checkPath    = root + "/check"
 	labelsPath   = root + "/labels"
 	signPath     = root + "/sign"

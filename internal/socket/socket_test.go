@@ -259,3 +259,30 @@ func TestOnlyTheOwnerAndRootGetIn(t *testing.T) {
 		t.Errorf("another user gets %q", said)
 	}
 }
+
+// When a client that has put records is closed, other processes see them. They read SQLite, which gets records a moment after they were
+// acknowledged.
+func TestOthersSeeWhatAClientHasPut(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	db := open(t, dir)
+	serve(t, dir, db)
+	other, err := audit.Open(dir, audit.ReadOnly())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	for i := range 20 { // the applier rests after the first
+		c := dial(t, dir)
+		results, err := c.PutAudits(t.Context(), []*audit.QueryAudit{record(1+i, 1)})
+		if err != nil || results[0].Err != nil {
+			t.Fatal(results, err)
+		}
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := other.GetAudit(t.Context(), results[0].ID); err != nil {
+			t.Fatalf("record %d: %v", i, err)
+		}
+	}
+}
