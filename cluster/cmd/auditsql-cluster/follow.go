@@ -94,9 +94,15 @@ func (a *app) followAll(ctx context.Context, o jetstream.Options, dir string, un
 	return nil
 }
 
+// onceWait is how long follow --once waits for a message that every replica lacks, as the servers say. Which server answers a read is up to
+// the servers, so the replica that has the message may not have been asked yet.
+const onceWait = 10 * time.Second
+
 // stay waits until the copy has the message with the number last, and then, unless once is true, until the run is interrupted or the
 // node can go no further. A message that no replica has is waited for.
 func (a *app) stay(ctx context.Context, n *cluster.Node, last uint64, once bool) error {
+	var since time.Time // since when the node lacks the message after at
+	var at uint64
 	for {
 		err := n.WaitFor(ctx, last)
 		switch {
@@ -111,7 +117,9 @@ func (a *app) stay(ctx context.Context, n *cluster.Node, last uint64, once bool)
 			continue
 		case !errors.Is(err, cluster.ErrGap) && !errors.Is(err, cluster.ErrAltered):
 			return err
-		case once:
+		case since.IsZero(), at != n.Cursor():
+			since, at = time.Now(), n.Cursor()
+		case once && time.Since(since) > onceWait:
 			return err
 		}
 		select {
