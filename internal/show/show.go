@@ -18,7 +18,6 @@
 package show
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -110,43 +109,21 @@ type Impact struct {
 	Head view.ImpactHead
 	Tail view.ImpactTail // More and Onward are known at the end
 
-	onward chan error // has what became of looking for Onward; nil if nobody looks
+	onward bool // the form has Onward
 }
 
 // Begin finds what comes before the answers. The totals are only counted for the forms that have them: for JSON and for
 // tables. Whether the answers were evidence elsewhere is looked for for these, and for plain text, beside which it is said. It is said
-// after the answers, so it is looked for beside all the rest.
+// after the answers, so it is looked for when they are written.
 func (i *Impact) Begin(ctx context.Context, form tui.Form) (err error) {
 	i.Head = i.Viewer.ImpactHead(i.Hash, i.Options)
 	if i.Options.Filter.AsOf == nil { // an answer as of some moment lacks nothing
 		i.Tail.Lag = i.Viewer.Lag
 	}
-	if form != tui.Table && form != tui.JSON && form != tui.Plain {
-		return nil
+	if form == tui.Table || form == tui.JSON {
+		i.Tail.Totals, err = i.Viewer.ImpactTotals(ctx, i.Hash, i.Options)
 	}
-	onward := make(chan error, 1)
-	i.onward = onward
-	go func() {
-		var err error
-		i.Tail.Onward, err = i.Viewer.Onward(ctx, i.Hash, i.Options)
-		onward <- err
-	}()
-	if form == tui.Plain {
-		return nil
-	}
-	i.Tail.Totals, err = i.Viewer.ImpactTotals(ctx, i.Hash, i.Options)
-	if err != nil || i.Tail.Totals.Answers == 0 { // perhaps nobody calls Write, which would wait
-		err = cmp.Or(err, i.awaitOnward())
-	}
-	return err
-}
-
-// awaitOnward waits until Tail.Onward is known.
-func (i *Impact) awaitOnward() (err error) {
-	if i.onward != nil {
-		err = <-i.onward
-		i.onward = nil
-	}
+	i.onward = form == tui.Table || form == tui.JSON || form == tui.Plain
 	return err
 }
 
@@ -158,7 +135,10 @@ func (i *Impact) Write(ctx context.Context, out *tui.Listing[view.ImpactedAnswer
 		return i.Tail
 	})
 	err := Rows(out, answers.Rows(), leaveOut, before)
-	if err = cmp.Or(err, i.awaitOnward()); err != nil {
+	if err == nil && i.onward {
+		i.Tail.Onward, err = i.Viewer.Onward(ctx, i.Hash, i.Options)
+	}
+	if err != nil {
 		return err
 	}
 	i.Tail.More = answers.More()
