@@ -73,22 +73,14 @@ func (p *parts) agentCounts(ctx context.Context, f Filter, b Budget) (counts []s
 	if len(found) == 1 {
 		return found[0].agents, found[0].cut, nil
 	}
-	all := map[Hash]*sqlstore.AgentCount{}
-	var anonymous *sqlstore.AgentCount
+	all := map[agentKey]*sqlstore.AgentCount{}
 	for _, c := range found {
 		cut = cut || c.cut
 		for _, a := range c.agents {
-			into := anonymous
-			if a.Agent != nil {
-				into = all[*a.Agent]
-			}
+			into := all[keyOf(a.Agent)]
 			if into == nil {
 				into = &sqlstore.AgentCount{Agent: a.Agent, First: a.First, Last: a.Last}
-				if a.Agent != nil {
-					all[*a.Agent] = into
-				} else {
-					anonymous = into
-				}
+				all[keyOf(a.Agent)] = into
 			}
 			into.Audits += a.Audits
 			into.First, into.Last = min(into.First, a.First), max(into.Last, a.Last)
@@ -96,9 +88,6 @@ func (p *parts) agentCounts(ctx context.Context, f Filter, b Budget) (counts []s
 	}
 	for _, a := range all {
 		counts = append(counts, *a)
-	}
-	if anonymous != nil {
-		counts = append(counts, *anonymous)
 	}
 	return counts, cut, nil
 }

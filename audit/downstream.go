@@ -135,12 +135,6 @@ func newDownstream(in asked, h Hash, o DownstreamOptions) *Downstream {
 	return &Downstream{in: in, hash: h, o: o, byAgent: map[agentKey]*AgentDownstream{}}
 }
 
-// agentKey tells agents apart, whatever number they have in a part.
-type agentKey struct {
-	Hash
-	anonymous bool
-}
-
 // begin begins the walk, in the parts as they are at the first step.
 func (d *Downstream) begin(p *parts) {
 	b := d.o.Budget.lower()

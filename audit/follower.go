@@ -318,7 +318,7 @@ func (f *Follower) Apply(ctx context.Context, ms []Message) ([]Outcome, error) {
 }
 
 // Decide takes messages, which must be those that follow Cursor, without gaps, and returns an outcome for each, in the same order.
-// SQLite gets them soon after that, many at a time: see Await and Show. It waits when SQLite is far behind.
+// SQLite gets them soon after that, many at a time: see Await and Show. It waits while SQLite lacks many of them.
 //
 // Outcomes follow from the messages up to them alone: whoever is given the same log has the same ones. The first record under an id
 // stays. What is no record goes to table rejected, and stops nothing. When SQLite comes to another outcome, the store is damaged, and

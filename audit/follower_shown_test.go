@@ -64,7 +64,7 @@ func TestAListThatHasBegunWaitsForNothing(t *testing.T) {
 	}
 }
 
-// A record that Stored returns is not after Cursor. While SQLite is so far behind that Decide waits, the record that it waits with is no
+// A record that Stored returns is not after Cursor. While SQLite lacks so many messages that Decide waits, the record that it waits with is no
 // such record.
 func TestWhatIsStoredIsNotAfterCursor(t *testing.T) {
 	t.Parallel()

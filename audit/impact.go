@@ -209,20 +209,12 @@ func (p *parts) impactTotals(ctx context.Context, t *ImpactTotals, h Hash, o Imp
 
 // byAgent adds up what several parts say of one agent.
 func byAgent(uses []sqlstore.AgentUses) []sqlstore.AgentUses {
-	of := map[Hash]int{}
-	anonymous := -1
+	of := map[agentKey]int{}
 	var sums []sqlstore.AgentUses
 	for _, u := range uses {
-		at, known := anonymous, anonymous >= 0
-		if u.Agent != nil {
-			at, known = of[*u.Agent]
-		}
+		at, known := of[keyOf(u.Agent)]
 		if !known {
-			if u.Agent != nil {
-				of[*u.Agent] = len(sums)
-			} else {
-				anonymous = len(sums)
-			}
+			of[keyOf(u.Agent)] = len(sums)
 			sums = append(sums, u)
 			continue
 		}

@@ -118,7 +118,7 @@ func (p *parts) selected(ctx context.Context, f Filter, from func(*sqlstore.DB, 
 			})(yield)
 		}
 	}
-	return merged(lists, f.Descending, f.Limit, func(q *QueryAudit) Cursor { return CursorOf(q) })
+	return merged(lists, f.Descending, f.Limit, CursorOf)
 }
 
 // merged puts lists together that are in the order of time, of which each has at most limit rows; 0 is no limit. An error about one
@@ -231,6 +231,15 @@ func (a *agentBook) next(h *Hash) int64 {
 	a.hashes = append(a.hashes, h)
 	return int64(len(a.hashes) - 1)
 }
+
+// agentKey tells agents apart, whatever number they have in a part.
+type agentKey struct {
+	Hash
+	anonymous bool
+}
+
+// keyOf is the key of the agent with a hash; nil is nobody.
+func keyOf(agent *[32]byte) agentKey { return agentKey{deref(agent, [32]byte{}), agent == nil} }
 
 // ErrDivided says that a question has no answer over a store whose records are divided among several logs. errors.As with a
 // *DividedError tells why.

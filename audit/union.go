@@ -101,19 +101,15 @@ func (u *Union) Moment() (records uint64) {
 }
 
 // AwaitShown is DB.AwaitShown, of all parts.
-func (u *Union) AwaitShown(ctx context.Context) error {
-	for _, db := range u.dbs {
-		if err := db.AwaitShown(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+func (u *Union) AwaitShown(ctx context.Context) error { return u.await(ctx, (*DB).AwaitShown) }
 
 // AwaitWritten is DB.AwaitWritten, of all parts.
-func (u *Union) AwaitWritten(ctx context.Context) error {
+func (u *Union) AwaitWritten(ctx context.Context) error { return u.await(ctx, (*DB).AwaitWritten) }
+
+// await waits for each part.
+func (u *Union) await(ctx context.Context, wait func(*DB, context.Context) error) error {
 	for _, db := range u.dbs {
-		if err := db.AwaitWritten(ctx); err != nil {
+		if err := wait(db, ctx); err != nil {
 			return err
 		}
 	}
@@ -149,22 +145,12 @@ func (u *Union) inParts(ctx context.Context, asOf *uint64, question func(p *part
 	if err != nil {
 		return err
 	}
+	ask := func() error { return question(p) }
 	for i, db := range p.dbs {
-		if err := db.settled(ctx); err != nil {
-			return err
-		}
-		if err := db.reaches(ctx, p.asOf[i]); err != nil {
-			return err
-		}
-		if err := db.whole(ctx); err != nil {
-			return err
-		}
+		next := ask
+		ask = func() error { return db.ask(ctx, p.asOf[i], next) }
 	}
-	err = question(p)
-	for _, db := range p.dbs {
-		err = db.wholeSince(ctx, err)
-	}
-	return err
+	return ask()
 }
 
 // part is the part that has an id.
@@ -233,16 +219,14 @@ func lists[T any](u *Union, f Filter, list func(db *DB, f Filter) iter.Seq2[T, e
 // Audits is DB.Audits. A place in the list (Filter.After) is that of a record, so it means the same in all parts. A filter that is
 // by admission is a *DividedError.
 func (u *Union) Audits(ctx context.Context, f Filter) iter.Seq2[QueryAudit, error] {
-	return lists(u, f, func(db *DB, f Filter) iter.Seq2[QueryAudit, error] { return db.Audits(ctx, f) }, placeInTime)
+	return lists(u, f, func(db *DB, f Filter) iter.Seq2[QueryAudit, error] { return db.Audits(ctx, f) }, CursorOf)
 }
-
-func placeInTime(q *QueryAudit) Cursor { return CursorOf(q) }
 
 // RawAudits is DB.RawAudits, with what Audits says.
 func (u *Union) RawAudits(ctx context.Context, f Filter) iter.Seq2[[]byte, error] {
 	place := func(raw *[]byte) Cursor {
-		q, _ := ParseAudit(*raw) // stored records can be parsed
-		return CursorOf(&q)
+		h, _ := headingOf(*raw) // stored records are canonical
+		return Cursor{uint64(h.Timestamp), h.QueryID}
 	}
 	return lists(u, f, func(db *DB, f Filter) iter.Seq2[[]byte, error] { return db.RawAudits(ctx, f) }, place)
 }
@@ -380,7 +364,7 @@ func (u *Union) Onward(ctx context.Context, h Hash, source bool, asOf *uint64) (
 // Impact is DB.Impact.
 func (u *Union) Impact(ctx context.Context, h Hash, o ImpactOptions) iter.Seq2[ImpactedAnswer, error] {
 	return impact(h, o, func(f Filter) iter.Seq2[QueryAudit, error] {
-		return lists(u, f, func(db *DB, f Filter) iter.Seq2[QueryAudit, error] { return db.withPiece(ctx, f) }, placeInTime)
+		return lists(u, f, func(db *DB, f Filter) iter.Seq2[QueryAudit, error] { return db.withPiece(ctx, f) }, CursorOf)
 	})
 }
 
@@ -481,12 +465,7 @@ func (u *Union) Stats(ctx context.Context) (Stats, error) {
 		}
 		sum.SQLiteBytes, sum.SQLiteWAL = sum.SQLiteBytes+s.SQLiteBytes, sum.SQLiteWAL+s.SQLiteWAL
 		sum.RecentPerSecond += s.RecentPerSecond
-		if s.Follows != "" {
-			if sum.Follows != "" {
-				sum.Follows += ", "
-			}
-			sum.Follows += s.Follows
-		}
+		sum.Follows = enumerate(sum.Follows, s.Follows)
 	}
 	err := u.inParts(ctx, nil, func(p *parts) error {
 		counts, _, err := p.agentCounts(ctx, Filter{}, Budget{})
@@ -498,6 +477,14 @@ func (u *Union) Stats(ctx context.Context) (Stats, error) {
 		return err
 	})
 	return sum, err
+}
+
+// enumerate adds a name, if there is one, to names.
+func enumerate(names, name string) string {
+	if names == "" || name == "" {
+		return names + name
+	}
+	return names + ", " + name
 }
 
 // Verify verifies each part. The report adds up theirs, and says of each problem and note which part it is about. It has no root: each
@@ -528,12 +515,7 @@ func (u *Union) Verify(ctx context.Context, o VerifyOptions) (VerifyReport, erro
 			sum.Notes = append(sum.Notes, fmt.Sprintf("partition %d: %s", i, n))
 		}
 		sum.Notes = append(sum.Notes, fmt.Sprintf("partition %d: %d records with the root %s", i, r.TreeSize, r.Root))
-		if r.Follows != "" {
-			if sum.Follows != "" {
-				sum.Follows += ", "
-			}
-			sum.Follows += r.Follows
-		}
+		sum.Follows = enumerate(sum.Follows, r.Follows)
 		sum.SQLiteUnread = cmp.Or(sum.SQLiteUnread, r.SQLiteUnread)
 		sum.JournalAway = cmp.Or(sum.JournalAway, r.JournalAway)
 	}

@@ -168,7 +168,10 @@ func (n *Node) showAnswered(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, answeredWithin)
 	defer cancel()
 	b, err := n.log.Bounds(ctx)
-	if err != nil || n.awaitDecided(ctx, b.Last) != nil {
+	if err == nil {
+		err = n.awaitDecided(ctx, b.Last)
+	}
+	if err != nil {
 		n.opts.Logger.Info("the node has not read the whole log yet", "error", err)
 	}
 	n.copy.Show(n.decided())

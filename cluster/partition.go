@@ -39,7 +39,10 @@ func (p Partition) has(id audit.QueryID) bool { return p.Whole() || PartitionOf(
 // foreign says why a message is not to be stored, if its id belongs to another partition: somebody has given it to the wrong log. A read by
 // id asks the right one, and would not find it. Every node comes to the same verdict.
 func (p Partition) foreign(m *Message) string {
-	if id, ok := audit.IDOf(m.Payload); m.Kind == Record && ok && !p.has(id) {
+	if p.Whole() || m.Kind != Record {
+		return ""
+	}
+	if id, ok := audit.IDOf(m.Payload); ok && !p.has(id) {
 		return fmt.Sprintf("its id belongs to partition %d", PartitionOf(id, p.Of))
 	}
 	return ""

@@ -247,7 +247,7 @@ func (r *reader) apply(ms []Stored, refuse string) error {
 	for i, m := range ms {
 		batch[i] = audit.Message{Sequence: m.Sequence, Payload: m.Payload, Barrier: m.Kind != Record, Refuse: cmp.Or(refuse, n.info.Partition.foreign(&m.Message))}
 	}
-	// It may take longer than a read when SQLite is far behind: it checkpoints, or waits for a shell.
+	// It may take longer than a read when SQLite lacks many messages, because it checkpoints, or waits for a shell.
 	outcomes, err := n.copy.Decide(n.quit, batch)
 	ms = ms[:len(outcomes)]
 	if len(ms) > 0 {

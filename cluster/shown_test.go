@@ -13,6 +13,26 @@ import (
 	"github.com/auditsql/auditsql/cluster"
 )
 
+// holdSQLite keeps a copy from applying anything until release is called.
+func holdSQLite(t *testing.T, dir string) (release func()) {
+	t.Helper()
+	db, err := sql.Open("sqlite", filepath.Join(dir, "audit.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	db.SetMaxOpenConns(1)
+	if _, err := db.Exec("BEGIN IMMEDIATE"); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		t.Helper()
+		if _, err := db.Exec("ROLLBACK"); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // A put may find that its record was read from the log, before the reader has told anybody. Whoever is told that finds the record.
 func TestAPutFindsARecordThatIsBeingRead(t *testing.T) {
 	t.Parallel()
@@ -24,15 +44,7 @@ func TestAPutFindsARecordThatIsBeingRead(t *testing.T) {
 	b := openNode(t, dir, l, o)
 	putOne(t, b, sample(0)) // it sleeps after that
 	time.Sleep(100 * time.Millisecond)
-	db, err := sql.Open("sqlite", filepath.Join(dir, "audit.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	db.SetMaxOpenConns(1)
-	if _, err := db.Exec("BEGIN IMMEDIATE"); err != nil { // nothing can be applied
-		t.Fatal(err)
-	}
+	release := holdSQLite(t, dir)
 	putOne(t, a, sample(1))
 	h, err := a.PublishHead(t.Context()) // to compare it, the reader waits for SQLite
 	if err != nil {
@@ -55,9 +67,7 @@ func TestAPutFindsARecordThatIsBeingRead(t *testing.T) {
 	if n := b.Cursor(); n < 2 {
 		t.Errorf("the cursor is %d", n)
 	}
-	if _, err := db.Exec("ROLLBACK"); err != nil {
-		t.Error(err)
-	}
+	release()
 	wantRecord(t, b, sample(1))
 }
 
@@ -96,24 +106,14 @@ func TestANodeThatWasKilledShowsWhatItHadAnswered(t *testing.T) {
 	n := openNode(t, dir, l, named("a"))
 	putOne(t, n, sample(0))
 	wantRecord(t, n, sample(0))
-	db, err := sql.Open("sqlite", filepath.Join(dir, "audit.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	db.SetMaxOpenConns(1)
-	if _, err := db.Exec("BEGIN IMMEDIATE"); err != nil { // nothing can be applied
-		t.Fatal(err)
-	}
+	release := holdSQLite(t, dir)
 	for i := range 20 {
 		putOne(t, n, sample(1+i))
 	}
 	if err := os.CopyFS(left, os.DirFS(dir)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := db.Exec("ROLLBACK"); err != nil {
-		t.Error(err)
-	}
+	release()
 	closeNode(t, n)
 	again := openNode(t, left, l, named("a"))
 	recent, err := again.ListRecent(t.Context(), 100)

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net/http"
 	"os"
 	"slices"
@@ -189,10 +190,7 @@ func (w *Witness) Cosign(ctx context.Context, request []byte) ([]byte, error) {
 	}
 	// The memory is on disk before anybody has the cosignature. If the process dies in between, the client asks again: the size that it
 	// names is another one then, and it makes the proof anew.
-	now := map[string]witnessed{}
-	for origin, s := range w.cosigned {
-		now[origin] = s
-	}
+	now := maps.Clone(w.cosigned)
 	now[c.Origin] = witnessed{c.Size, c.Root}
 	b, err := json.Marshal(now)
 	if err == nil {

@@ -30,8 +30,12 @@ func (v witnessVerifier) Verify(msg, sig []byte) bool {
 	if !ok {
 		return false
 	}
-	signed := append(fmt.Appendf(nil, "cosignature/v1\ntime %d\n", at), msg...)
-	return ed25519.Verify(v.key.public[:], signed, sig[8:])
+	return ed25519.Verify(v.key.public[:], cosigned(at, msg), sig[8:])
+}
+
+// cosigned returns the bytes that a witness signs for the text of a checkpoint.
+func cosigned(at int64, text []byte) []byte {
+	return append(fmt.Appendf(nil, "cosignature/v1\ntime %d\n", at), text...)
 }
 
 // cosignatureTime returns the time in a cosignature, and whether it has the form of one.

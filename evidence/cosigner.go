@@ -31,10 +31,13 @@ func GenerateWitnessKey(name string) (private, public string, err error) {
 		return "", "", err
 	}
 	encoded := append([]byte{typeCosignature}, pub...)
-	id := fmt.Sprintf("%08x", keyID(name, encoded))
-	seed := append([]byte{typeCosignature}, key.Seed()...)
-	return "PRIVATE+KEY+" + name + "+" + id + "+" + base64.StdEncoding.EncodeToString(seed),
-		name + "+" + id + "+" + base64.StdEncoding.EncodeToString(encoded), nil
+	id := keyID(name, encoded)
+	return "PRIVATE+KEY+" + keyText(name, id, append([]byte{typeCosignature}, key.Seed()...)), keyText(name, id, encoded), nil
+}
+
+// keyText writes a key in note format.
+func keyText(name string, id uint32, key []byte) string {
+	return fmt.Sprintf("%s+%08x+%s", name, id, base64.StdEncoding.EncodeToString(key))
 }
 
 // NewCosigner reads a private key as [GenerateWitnessKey] writes it. An error never has the key in it.
@@ -65,7 +68,7 @@ func (c *Cosigner) Cosign(signed []byte, at time.Time) ([]byte, error) {
 	}
 	sig := binary.BigEndian.AppendUint32(nil, c.id)
 	sig = binary.BigEndian.AppendUint64(sig, uint64(seconds))
-	sig = append(sig, ed25519.Sign(c.private, fmt.Appendf(nil, "cosignature/v1\ntime %d\n%s", seconds, s.Text()))...)
+	sig = append(sig, ed25519.Sign(c.private, cosigned(seconds, []byte(s.Text())))...)
 	return fmt.Appendf(nil, "— %s %s\n", c.name, base64.StdEncoding.EncodeToString(sig)), nil
 }
 
@@ -110,6 +113,6 @@ func parsePrivateKey(private string, kind byte) (k privateKey, err error) {
 	if id != fmt.Sprintf("%08x", k.id) {
 		return fail("the id does not fit name and key: one of them was changed")
 	}
-	k.public = name + "+" + id + "+" + base64.StdEncoding.EncodeToString(public)
+	k.public = keyText(name, k.id, public)
 	return k, nil
 }

@@ -233,31 +233,24 @@ func (s *chainStep) numbers(ctx context.Context, in int, uses []chainUse) (found
 // read reads the records that have the evidence with the numbers.
 func (s *chainStep) read(ctx context.Context, in int, x *numberIndex, uses []chainUse, numbers []usedNumber) error {
 	db := s.w.dbs[in]
-	query, z := x.usesOf(), &db.sizes
-	for after := int64(-1); len(numbers) > 0 && s.inTime(); {
-		part := numbers[:min(len(numbers), z.chainHashes)]
+	query := x.usesOf(`a.agent, ` + hexOfNumber(`a.result`))
+	for part := range slices.Chunk(numbers, db.sizes.chainHashes) {
+		if !s.inTime() {
+			break
+		}
 		ids := make([]int64, len(part))
 		for i := range part {
 			ids[i] = part[i].id
 		}
-		rows, key := 0, int64(0)
-		args := []any{listOfNumbers(ids), after, s.w.ends[in], z.chainRows}
-		err := db.readers.each(ctx, query, args, func(row []driver.Value) bool {
-			rows++
-			key, after = integer(row[0]), integer(row[1])
+		err := db.eachUse(ctx, query, nil, ids, s.w.ends[in], db.sizes.chainRows, func(place int, row []driver.Value) bool {
 			if s.w.rows++; s.w.rows%clockEvery == 0 && !s.inTime() {
 				return false
 			}
-			return s.take(in, &uses[part[key].use], row)
+			return s.take(in, &uses[part[place].use], row)
 		})
 		if err != nil {
 			return err
 		}
-		if rows == z.chainRows { // perhaps there are more rows: go on after the last one
-			numbers = numbers[key:]
-			continue
-		}
-		numbers, after = numbers[len(part):], -1
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"encoding/hex"
 	"encoding/json"
+	"slices"
 	"strings"
 )
 
@@ -158,14 +159,33 @@ func (x *numberIndex) tally() string {
 		FROM hash h INDEXED BY hash_by_hex WHERE h.generation = ?`
 }
 
-// usesOf is a query for the records that have some evidence of this kind. The values to bind are a JSON list of numbers, an index,
-// another one, and a limit. Of the first number it finds records after the first index alone, and of all numbers records before the
-// second one. A row is the place of the number in the list, and what identifies the record: number by number, and of each number in
-// the order of admission.
-func (x *numberIndex) usesOf() string {
-	return `SELECT j.key, a.idx, a.timestamp, e.query_id, a.agent, ` + hexOfNumber(`a.result`) + ` FROM json_each(?) j CROSS JOIN ` + x.named("c") +
+// usesOf is a query for eachUse: for the records that have some evidence of this kind. A row begins with the place of the number in the
+// list, and what identifies the record. more are further columns, which may have values to bind.
+func (x *numberIndex) usesOf(more string) string {
+	return `SELECT j.key, a.idx, a.timestamp, e.query_id, ` + more + ` FROM json_each(?) j CROSS JOIN ` + x.named("c") +
 		` CROSS JOIN audit a` + withEntry + ` WHERE c.` + x.column + ` = j.value
 		AND c.audit > CASE j.key WHEN 0 THEN ? ELSE -1 END AND c.audit < ? AND a.idx = c.audit LIMIT ?`
+}
+
+// eachUse calls use with the rows of a query of usesOf for some numbers, at most page of them in one read transaction: number by number,
+// and of each number in the order of admission, of the records before end. It gives the place of the number. It ends early when use returns
+// false. bound are the values to bind for further columns.
+func (db *DB) eachUse(ctx context.Context, query string, bound []any, numbers []int64, end int64, page int, use func(place int, row []driver.Value) bool) error {
+	for done, after := 0, int64(-1); done < len(numbers); {
+		rows, place, more := 0, 0, true
+		args := append(slices.Clone(bound), listOfNumbers(numbers[done:]), after, end, page)
+		err := db.readers.each(ctx, query, args, func(row []driver.Value) bool {
+			rows++
+			place, after = int(integer(row[0])), integer(row[1])
+			more = use(done+place, row)
+			return more
+		})
+		if err != nil || !more || rows < page {
+			return err
+		}
+		done += place // perhaps there are more rows: go on after the last one
+	}
+	return nil
 }
 
 // audits is table audit, as a, narrowed to the records that have the evidence with a number. All are of one generation.

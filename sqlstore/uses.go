@@ -35,8 +35,7 @@ func (s *selection) firstUses(ctx context.Context, after *auditRow, most int) ([
 	if len(rest.conditions()) > 0 { // the rest may be about the same piece, so all is asked
 		where = and(s.q.conditions())
 	}
-	query := `SELECT a.idx, a.timestamp, e.query_id, (` + where.sql + `), j.key FROM ` + x.listed("x") + x.join() + withEntry + ` WHERE ` + x.matchListed("x") +
-		` AND x.audit > CASE j.key WHEN 0 THEN ? ELSE -1 END AND x.audit <= ? LIMIT ?`
+	query := x.usesOf(`(` + where.sql + `)`)
 	var found []auditRow
 	var bound *auditRow // of the rows that are kept the last, if they are enough
 	keep := func() {
@@ -47,34 +46,26 @@ func (s *selection) firstUses(ctx context.Context, after *auditRow, most int) ([
 			bound = &found[most-1]
 		}
 	}
-	page, numbers, last := s.db.sizes.maxStretch, s.q.numbers[*e.Hash], int64(-1)
-	for n := page; n == page; {
-		n = 0
-		ids := make([]int64, len(numbers))
-		for i := range numbers {
-			ids[i] = numbers[i].id
+	numbers := s.q.numbers[*e.Hash]
+	ids := make([]int64, len(numbers))
+	for i := range numbers {
+		ids[i] = numbers[i].id
+	}
+	var bad error
+	err := s.db.eachUse(ctx, query, where.args, ids, s.stats.newest+1, s.db.sizes.maxStretch, func(_ int, row []driver.Value) bool {
+		var r auditRow
+		if _, bad = r.scanPlace(row[1:]); bad != nil {
+			return false
 		}
-		args := append(slices.Clone(where.args), listOfNumbers(ids), last, s.stats.newest, page)
-		key, bad := int64(0), error(nil)
-		err := s.db.readers.each(ctx, query, args, func(row []driver.Value) bool {
-			n++
-			var r auditRow
-			if _, bad = r.scanPlace(row); bad != nil {
-				return false
+		if integer(row[4]) != 0 && (after == nil || s.q.compare(&r, after) > 0) && (bound == nil || s.q.compare(&r, bound) < 0) {
+			if found = append(found, r); len(found) >= 2*most+s.db.sizes.maxStretch {
+				keep()
 			}
-			key, last = integer(row[4]), r.Idx
-			if integer(row[3]) != 0 && (after == nil || s.q.compare(&r, after) > 0) && (bound == nil || s.q.compare(&r, bound) < 0) {
-				found = append(found, r)
-			}
-			return true
-		})
-		if err != nil || bad != nil {
-			return nil, cmp.Or(err, bad)
 		}
-		numbers = numbers[key:]
-		if len(found) >= 2*most {
-			keep()
-		}
+		return true
+	})
+	if err != nil || bad != nil {
+		return nil, cmp.Or(err, bad)
 	}
 	keep()
 	return found, nil

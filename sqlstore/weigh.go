@@ -27,8 +27,9 @@ func (s *selection) weigh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	uses, err := s.uses(ctx, passed/passedPerUse)
-	s.stats.rare = uses <= passed/passedPerUse
+	most := passed / passedPerUse
+	uses, err := s.uses(ctx, most)
+	s.stats.rare = uses <= most
 	return err
 }
 

@@ -18,7 +18,7 @@ func (s *Server) reading(w http.ResponseWriter, r *http.Request, q *question, qu
 			return err
 		}
 	}
-	// What is asked may be as of the records that Progress says.
+	// What is asked may be as of the number of records that Moment says.
 	if err := s.store.AwaitShown(r.Context()); err != nil {
 		return err
 	}

@@ -85,10 +85,11 @@ func (o Options) urls() (urls []string) {
 
 // A Log is a stream of NATS JetStream. It implements cluster.Log.
 type Log struct {
-	opts    Options
-	conn    *nats.Conn
-	js      jetstream.JetStream
-	subject string
+	opts Options
+	conn *nats.Conn
+	js   jetstream.JetStream
+
+	partition cluster.Partition // as it was when the stream was opened
 
 	mu       sync.Mutex
 	replicas map[string]*nats.Conn // by the name of the server
@@ -109,9 +110,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	}
 	stream, err := l.streamInfo(ctx)
 	if err == nil {
-		var p cluster.Partition
-		p, err = partitionOf(&stream.Config)
-		l.subject = subjectOf(p.Number)
+		l.partition, err = partitionOf(&stream.Config)
 	}
 	if err != nil {
 		l.Close()
@@ -136,7 +135,7 @@ func connect(ctx context.Context, o Options) (*Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", o.URL, err)
 	}
-	l := &Log{opts: o, conn: conn, subject: subjectOf(0), replicas: map[string]*nats.Conn{}, inboxes: map[*nats.Conn]*inbox{}, proven: map[string]bool{}}
+	l := &Log{opts: o, conn: conn, replicas: map[string]*nats.Conn{}, inboxes: map[*nats.Conn]*inbox{}, proven: map[string]bool{}}
 	// An append that gets no answer within this time is answered by the caller's context, or given again.
 	l.js, err = jetstream.New(conn, jetstream.WithPublishAsyncTimeout(o.Timeout), jetstream.WithDefaultTimeout(o.Timeout))
 	if err != nil {
@@ -230,7 +229,7 @@ func (l *Log) publish(m cluster.Message) (jetstream.PubAckFuture, error) {
 	if limit := l.maxPayload(); len(m.Payload) > limit {
 		return nil, fmt.Errorf("%w: its payload has %d bytes, at most %d are taken", cluster.ErrRefused, len(m.Payload), limit)
 	}
-	msg := nats.NewMsg(l.subject)
+	msg := nats.NewMsg(subjectOf(l.partition.Number))
 	msg.Data = bytes.Clone(m.Payload) // it may be sent once more, after the caller has its outcome
 	msg.Header.Set(jetstream.ExpectedStreamHeader, l.opts.Stream)
 	if m.ID != "" {

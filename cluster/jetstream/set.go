@@ -72,15 +72,7 @@ func OpenSet(ctx context.Context, o Options) (logs []*Log, err error) {
 		if number > 0 {
 			continue
 		}
-		stream, err := l.streamInfo(ctx)
-		if err != nil {
-			return logs, err
-		}
-		p, err := partitionOf(&stream.Config)
-		if err != nil {
-			return logs, err
-		}
-		if of = p.Of; p.Whole() {
+		if of = l.partition.Of; l.partition.Whole() {
 			return logs, fmt.Errorf("%s: %w: it has the name of a partition, and is none", l.name(), cluster.ErrMismatch)
 		}
 	}

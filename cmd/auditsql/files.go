@@ -33,11 +33,6 @@ func (a *app) storeFile(about os.FileInfo) string { return a.guard().StoreFile(a
 
 func (a *app) storeAround(name string) string { return a.guard().StoreAround(name) }
 
-func exists(name string) bool {
-	_, err := os.Lstat(name)
-	return err == nil
-}
-
 // checkStreams refuses to print into the file that is standard input, and into a file of the store. A shell that
 // redirects into a file with > empties it before this program runs. Then all that is left is to say so, and to do no
 // more damage.

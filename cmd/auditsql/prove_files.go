@@ -9,6 +9,7 @@ import (
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/evidence/bundle"
+	"github.com/auditsql/auditsql/internal/importing"
 )
 
 // makeBundle writes evidence to a new zip archive or a new folder. When that fails nothing is left.
@@ -35,7 +36,7 @@ func (a *app) checkVacant(out string) error {
 	if store := a.storeAround(out); store != "" {
 		return trying(usage("-o %s lies in %s, which belongs to a store alone", out, store), "another folder")
 	}
-	if exists(out) {
+	if importing.Exists(out) {
 		return trying(usage("-o %s exists already, and nothing is written over", out), "another name")
 	}
 	return nil

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/auditsql/auditsql/internal/importing"
 )
 
 func isMarkdown(out string) bool { return strings.HasSuffix(out, ".md") }
@@ -129,7 +131,7 @@ func writeReportFolder(out string, force bool, files []namedFile) (err error) {
 			return err
 		}
 	}
-	if force && exists(out) {
+	if force && importing.Exists(out) {
 		// A folder that is not empty cannot be replaced in one step. The old report stays beside the new one until that has its name.
 		if err := checkReplaceable(out); err != nil {
 			return err

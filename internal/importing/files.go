@@ -152,7 +152,7 @@ func (g *Guard) storeFolders() []string {
 	switch {
 	case err == nil:
 		return []string{g.Dir, journal}
-	case errors.Is(err, audit.ErrNoStore) && !exists(filepath.Join(g.Dir, "audit.db")):
+	case errors.Is(err, audit.ErrNoStore) && !Exists(filepath.Join(g.Dir, "audit.db")):
 		return nil
 	}
 	return []string{g.Dir} // the store is damaged, and nothing may be written to it
@@ -195,7 +195,7 @@ func (g *Guard) StoreAround(name string) string {
 				return at
 			}
 		}
-		if exists(filepath.Join(at, "store.json")) && exists(filepath.Join(at, "audit.db")) {
+		if Exists(filepath.Join(at, "store.json")) && Exists(filepath.Join(at, "audit.db")) {
 			return at
 		}
 		if at == filepath.Dir(at) {
@@ -205,7 +205,8 @@ func (g *Guard) StoreAround(name string) string {
 	}
 }
 
-func exists(name string) bool {
+// Exists reports whether something has this name, a link that leads nowhere too.
+func Exists(name string) bool {
 	_, err := os.Lstat(name)
 	return err == nil
 }

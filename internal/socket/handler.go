@@ -113,7 +113,8 @@ func (h *handler) put(w http.ResponseWriter, r *http.Request, put func(context.C
 	answer(w, http.StatusOK, a)
 }
 
-// settleWait is how long a command waits at its end, at most, until SQLite has what it has put. It is longer while a burst is being applied.
+// settleWait is how long a command waits at its end, at most, until SQLite has what it has put. While a burst is
+// being applied, SQLite may need longer than that.
 const settleWait = time.Second
 
 // settle waits until other processes see what was put: the next command of a script reads SQLite by itself.

@@ -223,6 +223,52 @@ func (d *dev) types(line string) string {
 	return string(out)
 }
 
+// survivesAKill types a dev load and, when it has stored something, what kills the server that leads. Nothing that was acknowledged may be
+// missing at its end.
+func (d *dev) survivesAKill(line string) {
+	t := d.t
+	t.Helper()
+	load := d.shell(line)
+	out, err := load.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	load.Stderr = os.Stderr
+	if err := load.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines, killed, last := bufio.NewScanner(out), false, ""
+	for lines.Scan() {
+		last = lines.Text()
+		t.Log(last)
+		if !killed && strings.Contains(last, " acknowledged, ") && !strings.HasPrefix(last, "0 ") {
+			killed = true
+			d.types(d.typed[1])
+		}
+	}
+	if err := load.Wait(); err != nil || !killed || !strings.HasSuffix(last, " acknowledged, 0 missing") || strings.HasPrefix(last, "0 ") {
+		t.Fatalf("%v, killed: %v, the last line is %q; dev says %s", err, killed, last, d.errs.String())
+	}
+}
+
+// awaitCheck types the check of the screen until it ends well and says what is wanted.
+func (d *dev) awaitCheck(wanted func(said string) bool) {
+	d.t.Helper()
+	ctx, cancel := context.WithTimeout(d.t.Context(), patient)
+	defer cancel()
+	for {
+		said, err := d.shell(d.typed[2]).CombinedOutput()
+		if err == nil && wanted(string(said)) {
+			return
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			d.t.Fatalf("check: %v, %s", err, said)
+		}
+	}
+}
+
 // get is what a browser gets.
 func get(t *testing.T, url string) string {
 	t.Helper()
@@ -260,43 +306,9 @@ func TestWhatDevSays(t *testing.T) {
 			t.Errorf("%s is ready: %s", base, said)
 		}
 	}
-	load := d.shell(d.typed[0])
-	out, err := load.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	load.Stderr = os.Stderr
-	if err := load.Start(); err != nil {
-		t.Fatal(err)
-	}
-	lines := bufio.NewScanner(out)
-	killed := false
-	var last string
-	for lines.Scan() {
-		last = lines.Text()
-		t.Log(last)
-		if !killed && strings.Contains(last, " acknowledged, ") && !strings.HasPrefix(last, "0 ") {
-			killed = true
-			d.types(d.typed[1])
-		}
-	}
-	if err := load.Wait(); err != nil || !killed || !strings.HasSuffix(last, " acknowledged, 0 missing") || strings.HasPrefix(last, "0 ") {
-		t.Fatalf("%v, killed: %v, the last line is %q; dev says %s", err, killed, last, d.errs.String())
-	}
+	d.survivesAKill(d.typed[0])
 	// The server that was killed runs again after a second, and says that it lacks nothing when it has caught up.
-	ctx, cancel := context.WithTimeout(t.Context(), patient)
-	defer cancel()
-	for {
-		said, err := d.shell(d.typed[2]).CombinedOutput()
-		if err == nil && strings.Count(string(said), ", 0 missing") == devMembers {
-			break
-		}
-		select {
-		case <-time.After(100 * time.Millisecond):
-		case <-ctx.Done():
-			t.Fatalf("check: %v, %s", err, said)
-		}
-	}
+	d.awaitCheck(func(said string) bool { return strings.Count(said, ", 0 missing") == devMembers })
 	id := d.types(d.typed[3])
 	if len(strings.TrimSpace(id)) != 64 {
 		t.Fatalf("put printed %q", id)
@@ -321,40 +333,10 @@ func TestWhatDevSays(t *testing.T) {
 func TestADividedDev(t *testing.T) {
 	dir := t.TempDir()
 	d := startDev(t, dir, "--partitions", "2")
-	load := d.shell(strings.Replace(d.typed[0], "dev load", "dev load --for 5s", 1))
-	out, err := load.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	load.Stderr = os.Stderr
-	if err := load.Start(); err != nil {
-		t.Fatal(err)
-	}
-	lines, killed, last := bufio.NewScanner(out), false, ""
-	for lines.Scan() {
-		last = lines.Text()
-		t.Log(last)
-		if !killed && strings.Contains(last, " acknowledged, ") && !strings.HasPrefix(last, "0 ") {
-			killed = true
-			d.types(d.typed[1])
-		}
-	}
-	if err := load.Wait(); err != nil || !killed || !strings.HasSuffix(last, " acknowledged, 0 missing") || strings.HasPrefix(last, "0 ") {
-		t.Fatalf("%v, killed: %v, the last line is %q; dev says %s", err, killed, last, d.errs.String())
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), patient)
-	defer cancel()
-	for {
-		said, err := d.shell(d.typed[2]).CombinedOutput()
-		if err == nil && strings.Count(string(said), ", 0 missing") == 2*devMembers && strings.Contains(string(said), "partition 1 of 2 of set ") {
-			break
-		}
-		select {
-		case <-time.After(100 * time.Millisecond):
-		case <-ctx.Done():
-			t.Fatalf("check: %v, %s", err, said)
-		}
-	}
+	d.survivesAKill(strings.Replace(d.typed[0], "dev load", "dev load --for 5s", 1))
+	d.awaitCheck(func(said string) bool {
+		return strings.Count(said, ", 0 missing") == 2*devMembers && strings.Contains(said, "partition 1 of 2 of set ")
+	})
 	id := strings.TrimSpace(d.types(d.typed[3]))
 	if len(id) != 64 {
 		t.Fatalf("put printed %q", id)

@@ -73,10 +73,7 @@ func (s *Scanner) hole(ctx context.Context, from, to int64) (bool, error) {
 		if err != nil || int64(len(b)) < next-at { // the file ends in this sector
 			return false, err
 		}
-		zeros := 0
-		for zeros < len(b) && b[len(b)-1-zeros] == 0 {
-			zeros++
-		}
+		zeros := zerosAtEnd(b)
 		switch begins := next - int64(zeros); {
 		case begins >= to:
 		case zeros >= leastHole:

@@ -182,6 +182,15 @@ func (s *Scanner) zerosFrom(ctx context.Context, pos int64) (bool, error) {
 	return true, nil
 }
 
+// zerosAtEnd is how many zeros b ends with.
+func zerosAtEnd(b []byte) int {
+	n := 0
+	for n < len(b) && b[len(b)-1-n] == 0 {
+		n++
+	}
+	return n
+}
+
 func allZero(b []byte) bool {
 	for len(b) >= 8 {
 		if b[0]|b[1]|b[2]|b[3]|b[4]|b[5]|b[6]|b[7] != 0 {
@@ -254,13 +263,11 @@ func (s *Scanner) DataEnd(ctx context.Context) (int64, error) {
 		if len(b) == 0 {
 			break
 		}
-		for i := len(b) - 1; i >= 0; i-- {
-			if b[i] != 0 {
-				end = pos + int64(i) + 1
-				break
-			}
+		next := pos + int64(len(b))
+		if zeros := zerosAtEnd(b); zeros < len(b) {
+			end = next - int64(zeros)
 		}
-		pos += int64(len(b))
+		pos = next
 	}
 	return end, nil
 }
