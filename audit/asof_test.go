@@ -147,7 +147,7 @@ func TestAMomentThatHasNotComeIsRefused(t *testing.T) {
 			for d.Next(ctx) {
 			}
 			outcomes["downstream"] = d.Err()
-			_, outcomes["onward"] = db.Onward(ctx, hashOf("source", "0"), true, f.AsOf)
+			_, outcomes["onward"] = db.Onward(ctx, hashOf("source", "0"), true, f.AsOf, audit.Budget{})
 			_, outcomes["origins"] = db.Origins(ctx, sample(1).QueryID, audit.OriginsOptions{AsOf: f.AsOf})
 			if len(outcomes) != 13 {
 				t.Errorf("%d questions were refused: %v", len(outcomes), outcomes)

@@ -65,7 +65,7 @@ func TestChainsInALargeStore(t *testing.T) {
 		t.Logf("%d answers, up to %d steps away: the first after %s, all after %s", len(got), got[len(got)-1].Distance, first.Round(time.Millisecond), took.Round(time.Millisecond))
 	}
 	begun := time.Now()
-	o, err := db.Onward(context.Background(), fact, false, nil)
+	o, err := db.Onward(context.Background(), fact, false, nil, audit.Budget{})
 	if err != nil {
 		t.Fatal(err)
 	}

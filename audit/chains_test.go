@@ -342,7 +342,7 @@ func wantOnward(t *rapid.T, db *audit.DB, world []*plainRecord, h audit.Hash, so
 			want.Answers++
 		}
 	}
-	got, err := db.Onward(context.Background(), h, source, asOf)
+	got, err := db.Onward(context.Background(), h, source, asOf, audit.Budget{})
 	if err != nil || got != want {
 		t.Fatalf("onward: %+v, %v, want %+v", got, err, want)
 	}

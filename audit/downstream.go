@@ -362,12 +362,6 @@ func (d *Downstream) lookBeyond(ctx context.Context) error {
 	})
 }
 
-// The bounds of Onward.
-const (
-	onwardAnswers = 10_000
-	onwardTime    = 250 * time.Millisecond
-)
-
 // Onward says whether the answers that an assertion or a source went into were evidence elsewhere.
 type Onward struct {
 	Answers uint64 // of them, whose results are evidence of further answers
@@ -375,13 +369,14 @@ type Onward struct {
 	Cut     bool   // counting ended early: there may be more of both
 }
 
-// Onward looks whether the answers that Impact yields without a filter were evidence elsewhere. It ends after a quarter of a second.
-func (db *DB) Onward(ctx context.Context, h Hash, source bool, asOf *uint64) (Onward, error) {
-	return onward(ctx, db, h, source, asOf)
+// Onward looks whether the answers that Impact yields without a filter were evidence elsewhere. The budget bounds how many answers are
+// reached, and how long that takes.
+func (db *DB) Onward(ctx context.Context, h Hash, source bool, asOf *uint64, b Budget) (Onward, error) {
+	return onward(ctx, db, h, source, asOf, b)
 }
 
-func onward(ctx context.Context, in asked, h Hash, source bool, asOf *uint64) (Onward, error) {
-	d := newDownstream(in, h, DownstreamOptions{Source: source, Filter: Filter{AsOf: asOf}, Budget: Budget{Records: onwardAnswers, Time: onwardTime}})
+func onward(ctx context.Context, in asked, h Hash, source bool, asOf *uint64, b Budget) (Onward, error) {
+	d := newDownstream(in, h, DownstreamOptions{Source: source, Filter: Filter{AsOf: asOf}, Budget: b})
 	var direct uint64
 	for d.Next(ctx) {
 		if d.Distance() == 1 {

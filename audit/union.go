@@ -357,8 +357,8 @@ func (u *Union) Origins(ctx context.Context, id QueryID, o OriginsOptions) (*Ori
 func (u *Union) Downstream(h Hash, o DownstreamOptions) *Downstream { return newDownstream(u, h, o) }
 
 // Onward is DB.Onward.
-func (u *Union) Onward(ctx context.Context, h Hash, source bool, asOf *uint64) (Onward, error) {
-	return onward(ctx, u, h, source, asOf)
+func (u *Union) Onward(ctx context.Context, h Hash, source bool, asOf *uint64, b Budget) (Onward, error) {
+	return onward(ctx, u, h, source, asOf, b)
 }
 
 // Impact is DB.Impact.

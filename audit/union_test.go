@@ -42,7 +42,7 @@ type questioned interface {
 	Trace(ctx context.Context, id audit.QueryID, o audit.TraceOptions) (*audit.Trace, error)
 	Origins(ctx context.Context, id audit.QueryID, o audit.OriginsOptions) (*audit.Origins, error)
 	Downstream(h audit.Hash, o audit.DownstreamOptions) *audit.Downstream
-	Onward(ctx context.Context, h audit.Hash, source bool, asOf *uint64) (audit.Onward, error)
+	Onward(ctx context.Context, h audit.Hash, source bool, asOf *uint64, b audit.Budget) (audit.Onward, error)
 	Impact(ctx context.Context, h audit.Hash, o audit.ImpactOptions) iter.Seq2[audit.ImpactedAnswer, error]
 	ImpactTotals(ctx context.Context, h audit.Hash, o audit.ImpactOptions) (audit.ImpactTotals, error)
 	Answers(ctx context.Context, subject, predicate string, f audit.Filter) iter.Seq2[audit.Answer, error]
@@ -130,7 +130,7 @@ func answersOf(ctx context.Context, s questioned, seed uint64, world []audit.Que
 		add("impact", impact, err)
 		totals, err := s.ImpactTotals(ctx, h, io)
 		add("impact totals", totals, err)
-		onward, err := s.Onward(ctx, h, source, f.AsOf)
+		onward, err := s.Onward(ctx, h, source, f.AsOf, audit.Budget{})
 		add("onward", onward, err)
 		d := s.Downstream(h, audit.DownstreamOptions{Source: source, Depth: r.IntN(3), AnyOrder: r.IntN(4) == 0, Filter: f})
 		for d.Next(ctx) {

@@ -125,10 +125,12 @@ func (s *Server) listAudits(w http.ResponseWriter, r *http.Request, q *question)
 		case searches(&f):
 			run = s.expensive
 		}
-		if q.form == tui.JSON {
-			return run(w, r, func(ctx context.Context) error { return s.newAnswer(w, r, q).page(ctx, f) })
-		}
-		return s.answered(w, r, q, run, func(ctx context.Context, v *view.Viewer, a *answer) error { return a.stream(ctx, v, f) })
+		return s.answered(w, r, q, run, func(ctx context.Context, v *view.Viewer, a *answer) error {
+			if q.form == tui.JSON {
+				return a.page(ctx, v, f)
+			}
+			return a.stream(ctx, v, f)
+		})
 	})
 }
 
@@ -157,7 +159,7 @@ func searches(f *audit.Filter) bool {
 
 // page answers with one page of a list. The pages of a list are those that the store had when the first of them was asked
 // for: the link to the next one has as_of.
-func (a *answer) page(ctx context.Context, f audit.Filter) error {
+func (a *answer) page(ctx context.Context, v *view.Viewer, f audit.Filter) error {
 	store := a.server.store
 	if f.AsOf == nil {
 		now := store.Moment()
@@ -176,14 +178,20 @@ func (a *answer) page(ctx context.Context, f audit.Filter) error {
 			}
 			return err
 		}
-		if n == limit || n > 0 && len(body)+len(raw) > listBytes {
+		object := raw
+		if !f.ByAdmission { // what auditsql export prints can be imported
+			if object, err = show.Listed(v, raw); err != nil {
+				return err
+			}
+		}
+		if n == limit || n > 0 && len(body)+len(object) > listBytes {
 			more = true
 			break
 		}
 		if n > 0 {
 			body = append(body, ",\n"...)
 		}
-		body, last = append(body, raw...), raw
+		body, last = append(body, object...), raw
 		n++
 	}
 	body = append(body, `],"next":`...)
@@ -200,7 +208,7 @@ func (a *answer) page(ctx context.Context, f audit.Filter) error {
 	}
 	body = strconv.AppendUint(append(body, `,"as_of":`...), asOf, 10)
 	a.held = append(body, "}\n"...)
-	return a.end()
+	return nil
 }
 
 // nextPage is the URL of the next page of a list.
@@ -214,6 +222,7 @@ func nextPage(r *http.Request, cursor string, asOf uint64) string {
 // stream writes all that a filter selects, as it comes.
 func (a *answer) stream(ctx context.Context, v *view.Viewer, f audit.Filter) error {
 	out := show.NewRecords(a.Screen, a.form, v, nil)
+	out.Labelled = !f.ByAdmission
 	records := v.List(ctx, f)
 	for raw, err := range records.Rows() {
 		if err != nil {

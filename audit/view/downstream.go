@@ -3,6 +3,7 @@ package view
 import (
 	"context"
 	"iter"
+	"time"
 
 	"github.com/auditsql/auditsql/audit"
 )
@@ -141,8 +142,14 @@ type Onward struct {
 	Cut     bool   `json:"cut"`     // counting ended early: there may be more
 }
 
-// Onward looks whether the answers that a hash went into were evidence elsewhere.
+// The bounds of Onward. It is a hint beside the answers: nobody waits for it.
+const (
+	onwardAnswers = 10_000
+	onwardTime    = 50 * time.Millisecond
+)
+
+// Onward looks whether the answers that a hash went into were evidence elsewhere. It ends after 50 ms, or when it has reached 10,000 answers.
 func (v *Viewer) Onward(ctx context.Context, h audit.Hash, o audit.ImpactOptions) (Onward, error) {
-	found, err := v.store.Onward(ctx, h, o.Source, o.Filter.AsOf)
+	found, err := v.store.Onward(ctx, h, o.Source, o.Filter.AsOf, audit.Budget{Records: onwardAnswers, Time: onwardTime})
 	return Onward(found), err
 }

@@ -64,7 +64,7 @@ type Questions interface {
 	Impact(ctx context.Context, h audit.Hash, o audit.ImpactOptions) iter.Seq2[audit.ImpactedAnswer, error]
 	ImpactTotals(ctx context.Context, h audit.Hash, o audit.ImpactOptions) (audit.ImpactTotals, error)
 	Downstream(h audit.Hash, o audit.DownstreamOptions) *audit.Downstream
-	Onward(ctx context.Context, h audit.Hash, source bool, asOf *uint64) (audit.Onward, error)
+	Onward(ctx context.Context, h audit.Hash, source bool, asOf *uint64, b audit.Budget) (audit.Onward, error)
 	Origins(ctx context.Context, id audit.QueryID, o audit.OriginsOptions) (*audit.Origins, error)
 	Answers(ctx context.Context, subject, predicate string, f audit.Filter) iter.Seq2[audit.Answer, error]
 	Diff(ctx context.Context, a, b audit.QueryID) (*audit.Difference, error)

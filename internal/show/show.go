@@ -43,24 +43,39 @@ func NewRecords(s *tui.Screen, form tui.Form, v *view.Viewer, table []tui.Column
 
 // Write writes a record.
 func (w *Records) Write(raw []byte) error {
-	labelled := w.Labelled && w.Form == tui.JSON
-	if (w.Form == tui.JSON || w.Form == tui.NDJSON) && !labelled {
-		return w.AddJSON(raw)
-	}
-	q, err := audit.ParseAudit(raw)
-	if err != nil {
-		return fmt.Errorf("a stored record cannot be read (-o ndjson prints it as it is): %w", err)
-	}
-	record := w.Viewer.Record(&q)
-	if labelled {
-		object, err := record.Labelled()
+	switch {
+	case w.Form == tui.JSON && w.Labelled:
+		object, err := Listed(w.Viewer, raw)
 		if err != nil {
 			return err
 		}
 		return w.AddJSON(object)
+	case w.Form == tui.JSON || w.Form == tui.NDJSON:
+		return w.AddJSON(raw)
+	}
+	record, err := recordOf(w.Viewer, raw)
+	if err != nil {
+		return err
 	}
 	row := record.Row()
 	return w.Add(&row)
+}
+
+// Listed returns a record as a labelled list in JSON has it.
+func Listed(v *view.Viewer, raw []byte) ([]byte, error) {
+	record, err := recordOf(v, raw)
+	if err != nil {
+		return nil, err
+	}
+	return record.Labelled()
+}
+
+func recordOf(v *view.Viewer, raw []byte) (view.Record, error) {
+	q, err := audit.ParseAudit(raw)
+	if err != nil {
+		return view.Record{}, fmt.Errorf("a stored record cannot be read (-o ndjson prints it as it is): %w", err)
+	}
+	return v.Record(&q), nil
 }
 
 // Rows writes rows as they come. It calls leaveOut with each error among them: when that reports true, the error is about one
