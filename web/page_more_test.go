@@ -91,14 +91,14 @@ func TestNewSourcesOfABusyHour(t *testing.T) {
 	p.h = pageHandler(s)
 	_, page = p.open("/")
 	main := text(elements(page, "main")[0])
-	if !strings.Contains(main, "Only the newest 10,000 records were looked at, those from") {
+	if !strings.Contains(main, "Only the newest 4,000 records were looked at, those from") {
 		t.Errorf("the page says %s", main)
 	}
 	o := <-s.ranked
 	// So does the ranking, unless somebody names a time.
 	for address, narrowed := range map[string]bool{"/top?by=source": true, "/top?by=source&limit=3": true, "/top?by=source&from=24h": false, "/top?by=agent": false} {
 		_, page := p.open(address)
-		if got := strings.Contains(text(page), "These are its newest 10,000"); got != narrowed {
+		if got := strings.Contains(text(page), "These are its newest 4,000"); got != narrowed {
 			t.Errorf("%s says that it is about a part of the hour: %v", address, got)
 		}
 		if ranked := <-s.ranked; narrowed && *ranked.Filter.From != *o.Filter.From {

@@ -104,7 +104,7 @@ func (p *sheet) nowTimestamp() uint64 {
 
 // newSourcesRead is in how many of the newest records of an hour new sources are looked for. To look at the evidence of many more takes
 // longer than somebody likes to wait for this page.
-const newSourcesRead = 10_000
+const newSourcesRead = 4_000
 
 // latest narrows a time that has more records than most to its newest ones: so many, and those of the same timestamp as the first of
 // them. n is how many records the time has then; 0: it was not narrowed.
