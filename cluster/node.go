@@ -293,10 +293,11 @@ func (n *Node) Barrier(ctx context.Context) (sequence uint64, err error) {
 	}
 }
 
-// Pauses between two tries of an append whose outcome is not known.
+// Pauses between two tries of an append whose outcome is not known. A log that has no leader holds an append back itself. So the longest
+// pause is a part of the time without answers only when the log has answered at once, for long, that it cannot take the message.
 const (
 	firstPause = 20 * time.Millisecond
-	lastPause  = 2 * time.Second
+	lastPause  = 500 * time.Millisecond
 )
 
 // sleep pauses, and makes the next pause longer.

@@ -107,10 +107,12 @@ func (n *Node) put(ctx context.Context, records []given) ([]audit.PutResult, err
 	defer n.forget(waiters)
 	// Whoever is told what became of a record finds it. What is settled without a message of its own may have come with the newest one.
 	defer func() { n.copy.Show(n.copy.Cursor()) }()
-	for i, done := range n.log.Append(ctx, ms) {
-		if err := n.decide(ctx, waiters[i], ms[i], done, &results[of[i]]); err != nil {
-			return nil, err
-		}
+	open := make([]openPut, len(ms))
+	for i, m := range ms {
+		open[i] = openPut{m, waiters[i], &results[of[i]], 1}
+	}
+	if err := n.decide(ctx, open); err != nil {
+		return nil, err
 	}
 	return results, nil
 }
@@ -193,34 +195,66 @@ func (n *Node) forget(waiters []*waiter) {
 	}
 }
 
-// decide waits until it is known what became of a put. done is the outcome of its first append.
-func (n *Node) decide(ctx context.Context, w *waiter, m Message, done Appended, result *audit.PutResult) error {
-	pause := firstPause
-	for again := 1; ; {
-		switch {
-		case errors.Is(done.Err, ErrRefused):
-			return fmt.Errorf("put %s: %w", w.id, done.Err)
-		case done.Err == nil:
-			decided, err := n.at(ctx, w, done, result)
-			if err != nil || decided {
-				return err
-			}
-			// The log remembers the ID of a message that stored nothing under the id: somebody has used it for another message.
-			again++
-			m.ID = fmt.Sprintf("%s/%d", w.id, again)
-		default:
-			// It may be in the log or not. If it is, or another one under its id, the reader finds it.
-			settled, err := n.settledWithin(ctx, w, &pause)
-			if err != nil {
-				return fmt.Errorf("put %s: %w: %w", w.id, ErrUndecided, errors.Join(err, done.Err))
-			}
-			if settled {
-				return n.settleStored(ctx, w, result)
+// openPut is a put that is not decided yet.
+type openPut struct {
+	m      Message
+	w      *waiter
+	result *audit.PutResult
+	tries  int // how many IDs it had in the log
+}
+
+// decide waits until it is known what became of puts. Those that have no answer are given to the log again, together and in their order.
+func (n *Node) decide(ctx context.Context, puts []openPut) error {
+	for pause := firstPause; len(puts) > 0; {
+		ms := make([]Message, len(puts))
+		for i := range puts {
+			ms[i] = puts[i].m
+		}
+		// The log leaves out what it has, for as long as it remembers the ID. After that the copy does.
+		var open []openPut
+		var unanswered error // why the first one has no answer
+		for i, done := range n.log.Append(ctx, ms) {
+			p := puts[i]
+			switch {
+			case errors.Is(done.Err, ErrRefused):
+				return fmt.Errorf("put %s: %w", p.w.id, done.Err)
+			case done.Err != nil:
+				if unanswered == nil {
+					unanswered = done.Err
+				}
+				open = append(open, p)
+			default:
+				decided, err := n.at(ctx, p.w, done, p.result)
+				if err != nil {
+					return err
+				}
+				if !decided {
+					// The log remembers the ID of a message that stored nothing under the id: somebody has used it for another message.
+					p.tries++
+					p.m.ID = fmt.Sprintf("%s/%d", p.w.id, p.tries)
+					open = append(open, p)
+				}
 			}
 		}
-		// The log leaves it out if it has it, for as long as it remembers the ID. After that the copy does.
-		done = n.log.Append(ctx, []Message{m})[0]
+		if len(open) < len(puts) {
+			pause = firstPause
+		}
+		if puts = open; unanswered == nil {
+			continue
+		}
+		// They may be in the log or not. If one is, or another one under its id, the reader finds it.
+		found, left, err := n.settledWithin(ctx, puts, &pause)
+		if err != nil {
+			return fmt.Errorf("put %s: %w: %w", left[0].w.id, ErrUndecided, errors.Join(err, unanswered))
+		}
+		for _, p := range found {
+			if err := n.settleStored(ctx, p.w, p.result); err != nil {
+				return err
+			}
+		}
+		puts = left
 	}
+	return nil
 }
 
 // at waits until the copy has the message of a put, and sets its result. It reports false when nothing is stored under the id.
@@ -254,31 +288,51 @@ func (n *Node) at(ctx context.Context, w *waiter, done Appended, result *audit.P
 	return true, nil
 }
 
-// settledWithin waits for a pause whether the reader finds a message under the id.
-func (n *Node) settledWithin(ctx context.Context, w *waiter, pause *time.Duration) (settled bool, err error) {
+// settledWithin waits for a pause, or until the reader has found a message under the id of each of these puts. It returns those of which it
+// has, and the others. With an error there are others.
+func (n *Node) settledWithin(ctx context.Context, puts []openPut, pause *time.Duration) (found, left []openPut, err error) {
 	t := time.NewTimer(*pause)
 	defer t.Stop()
 	*pause = min(2**pause, lastPause)
-	for {
+	settled := 0 // so many of the first ones
+	for ended := false; !ended && err == nil; {
 		n.mu.Lock()
-		settled, changed, trouble := w.settled, n.changed, n.trouble
+		for settled < len(puts) && puts[settled].w.settled {
+			settled++
+		}
+		changed, trouble := n.changed, n.trouble
 		n.mu.Unlock()
 		switch {
-		case settled:
-			return true, nil
+		case settled == len(puts):
+			return puts, nil, nil
 		case trouble != nil:
-			return false, trouble
+			err = trouble
+			continue
 		case n.quit.Err() != nil:
-			return false, audit.ErrClosed
+			err = audit.ErrClosed
+			continue
 		}
 		select {
 		case <-changed:
 		case <-t.C:
-			return false, nil
+			ended = true
 		case <-ctx.Done():
-			return false, ctx.Err()
+			err = ctx.Err()
 		}
 	}
+	if err != nil {
+		return nil, puts[settled:], err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, p := range puts {
+		if p.w.settled {
+			found = append(found, p)
+		} else {
+			left = append(left, p)
+		}
+	}
+	return found, left, nil
 }
 
 // settleStored sets the result of a put whose message was found, or another one under its id.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/auditsql/auditsql/audit"
@@ -32,12 +33,17 @@ type reader struct {
 	silent  map[string]time.Time // replicas that did not answer, and until when they are asked only after all others were wrong
 	empty   int                  // reads in a row that brought nothing new
 	short   doubt                // since when the log says that it ends before the node's last message
+
+	asking sync.WaitGroup // reads whose answer is not needed any more
 }
 
 const (
 	readTimeout  = 10 * time.Second
 	stalledPause = time.Second // while every replica is wrong about a message
-	// A server that is stopped costs a timeout with each try. Meanwhile the node reads nothing.
+	// A server that is stopped does not say so. So another replica is asked as well when one does not answer within this time, and the
+	// first answer counts. The time doubles with each further question, since answers are late as well when there is much to do.
+	readPatience = 250 * time.Millisecond
+	// For so long a replica that did not answer in time is asked after the others.
 	silentPause = 30 * time.Second
 )
 
@@ -48,6 +54,7 @@ func (m *Message) same(other *Message) bool {
 
 func (r *reader) run() {
 	n := r.node
+	defer r.asking.Wait()
 	for n.quit.Err() == nil {
 		n.mu.Lock()
 		fatal := n.fatal
@@ -122,20 +129,70 @@ func (r *reader) bounds() (Bounds, error) {
 	return r.node.log.Bounds(ctx)
 }
 
+// readAny asks a replica for messages, and others too when that one does not answer in time. It returns which one has answered first, and
+// what. An error is one of the last that was asked, when none of those that were asked has an answer.
+func (r *reader) readAny(from uint64, most int) (replica string, ms []Stored, err error) {
+	type answer struct {
+		replica string
+		ms      []Stored
+		err     error
+	}
+	ctx, cancel := context.WithTimeout(r.node.quit, readTimeout)
+	defer cancel()
+	answers := make(chan answer)
+	asked := 0 // and not answered
+	ask := func() {
+		replica = r.replica()
+		one := replica
+		asked++
+		r.asking.Go(func() {
+			ms, err := r.node.log.Read(ctx, one, from, most)
+			select {
+			case answers <- answer{one, ms, err}:
+			case <-ctx.Done():
+			}
+		})
+	}
+	ask()
+	patience := readPatience
+	t := time.NewTimer(patience)
+	defer t.Stop()
+	for {
+		select {
+		case a := <-answers:
+			if asked--; a.err == nil || asked == 0 {
+				return a.replica, a.ms, a.err
+			}
+		case <-t.C:
+			r.isSilent(replica)
+			r.at++
+			ask()
+			patience *= 2
+			t.Reset(patience)
+		case <-ctx.Done():
+			return replica, nil, ctx.Err()
+		}
+	}
+}
+
+// isSilent notes that a replica does not answer.
+func (r *reader) isSilent(replica string) {
+	if r.silent == nil {
+		r.silent = map[string]time.Time{}
+	}
+	r.silent[replica] = time.Now().Add(silentPause)
+}
+
 // step reads once and applies what it can. It returns how long to wait before the next step.
 func (r *reader) step() time.Duration {
 	n := r.node
 	cursor := n.copy.Cursor()
-	replica := r.replica()
-	ms, err := r.read(replica, max(cursor, 1), n.opts.Batch+1)
+	replica, ms, err := r.readAny(max(cursor, 1), n.opts.Batch+1)
 	if n.quit.Err() != nil {
 		return 0
 	}
 	if err != nil {
-		if r.silent == nil {
-			r.silent = map[string]time.Time{}
-		}
-		r.silent[replica] = time.Now().Add(silentPause)
+		r.isSilent(replica)
 		return r.blame(replica, cursor, fmt.Errorf("replica %s: %w", replica, err))
 	}
 	delete(r.silent, replica)

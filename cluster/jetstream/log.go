@@ -17,11 +17,12 @@
 package jetstream
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,7 +32,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/cluster"
 )
 
@@ -74,6 +74,10 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
+// dialTimeout is how long it may take to connect to a server. A machine that is off does not answer at all, and meanwhile no other server
+// is tried.
+func (o Options) dialTimeout() time.Duration { return min(o.Timeout, 2*time.Second) }
+
 func (o Options) urls() (urls []string) {
 	for u := range strings.SplitSeq(o.URL, ",") {
 		if u = strings.TrimSpace(u); u != "" {
@@ -95,8 +99,13 @@ type Log struct {
 	replicas map[string]*nats.Conn // by the name of the server
 	inboxes  map[*nats.Conn]*inbox // of the connections that are read
 	proven   map[string]bool       // servers that were found to sync each write, see prove
-	failing  time.Time             // since when no request was answered; zero when the last one was
+	watch    leaderWatch
 	closed   bool
+
+	dialing sync.Mutex // held while servers are connected
+	quit    context.Context
+	quitNow context.CancelFunc
+	running sync.WaitGroup
 }
 
 var _ cluster.Log = (*Log)(nil)
@@ -128,7 +137,7 @@ func connect(ctx context.Context, o Options) (*Log, error) {
 		return nil, err
 	}
 	conn, err := nats.Connect(strings.Join(o.urls(), ","), append([]nats.Option{
-		nats.Name("auditsql"), nats.MaxReconnects(-1), nats.ReconnectWait(200 * time.Millisecond), nats.Timeout(o.Timeout),
+		nats.Name("auditsql"), nats.MaxReconnects(-1), nats.ReconnectWait(200 * time.Millisecond), nats.Timeout(o.dialTimeout()),
 		// A server that is stopped keeps its connections. Another one is to be found within seconds.
 		nats.PingInterval(2 * time.Second), nats.MaxPingsOutstanding(2),
 	}, o.Connect...)...)
@@ -136,10 +145,14 @@ func connect(ctx context.Context, o Options) (*Log, error) {
 		return nil, fmt.Errorf("connect to %s: %w", o.URL, err)
 	}
 	l := &Log{opts: o, conn: conn, replicas: map[string]*nats.Conn{}, inboxes: map[*nats.Conn]*inbox{}, proven: map[string]bool{}}
-	// An append that gets no answer within this time is answered by the caller's context, or given again.
-	l.js, err = jetstream.New(conn, jetstream.WithPublishAsyncTimeout(o.Timeout), jetstream.WithDefaultTimeout(o.Timeout))
+	l.watch.changed = make(chan struct{})
+	l.quit, l.quitNow = context.WithCancel(context.Background())
+	// A message without an answer within this time is open. How many may be under way is the business of Append: over a limit of its own
+	// the library would refuse one message and take the next one.
+	l.js, err = jetstream.New(conn, jetstream.WithPublishAsyncTimeout(o.Timeout), jetstream.WithDefaultTimeout(o.Timeout),
+		jetstream.WithPublishAsyncMaxPending(math.MaxInt))
 	if err != nil {
-		conn.Close()
+		l.Close()
 		return nil, err
 	}
 	return l, nil
@@ -149,6 +162,7 @@ func connect(ctx context.Context, o Options) (*Log, error) {
 func (l *Log) Close() {
 	l.mu.Lock()
 	l.closed = true
+	l.quitNow()
 	replicas := l.replicas
 	l.replicas = map[string]*nats.Conn{}
 	l.mu.Unlock()
@@ -156,104 +170,81 @@ func (l *Log) Close() {
 		c.Close()
 	}
 	l.conn.Close()
+	l.running.Wait()
 }
 
 func (l *Log) name() string { return "stream " + l.opts.Stream }
 
 func (l *Log) streamInfo(ctx context.Context) (*jetstream.StreamInfo, error) {
-	return l.infoOf(ctx, l.opts.Stream)
+	return l.infoOf(ctx, l.opts.Stream, false)
 }
 
-// infoOf asks for a stream, which may be another one than the log's.
-func (l *Log) infoOf(ctx context.Context, name string) (*jetstream.StreamInfo, error) {
+// ledInfo is streamInfo, as the leader tells it. A replica that has lost its leader for a while answers for itself, and may lack messages
+// that were acknowledged.
+func (l *Log) ledInfo(ctx context.Context) (*jetstream.StreamInfo, error) {
+	return l.infoOf(ctx, l.opts.Stream, true)
+}
+
+// errNoLeader says that nobody can tell what a majority of the replicas has.
+var errNoLeader = errors.New("no server leads it")
+
+// infoOf asks for a stream, which may be another one than the log's. The leader answers. A question that came when there was none is never
+// answered, so it is asked again and again. If led is true, nothing else is believed.
+func (l *Log) infoOf(ctx context.Context, name string, led bool) (*jetstream.StreamInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.opts.Timeout)
 	defer cancel()
-	s, err := l.js.Stream(ctx, name)
-	l.answered(err == nil || errors.Is(err, jetstream.ErrStreamNotFound))
-	if err != nil {
-		return nil, fmt.Errorf("stream %s: %w", name, err)
+	defer l.waits()()
+	type answer struct {
+		info *jetstream.StreamInfo
+		err  error
 	}
-	return s.CachedInfo(), nil
-}
-
-// Append implements cluster.Log.
-func (l *Log) Append(ctx context.Context, ms []cluster.Message) []cluster.Appended {
-	done := make([]cluster.Appended, len(ms))
-	acks := make([]jetstream.PubAckFuture, len(ms))
-	for i, m := range ms {
-		if done[i].Err = ctx.Err(); done[i].Err == nil {
-			acks[i], done[i].Err = l.publish(m)
-		}
-	}
-	for i, ack := range acks {
-		if ack == nil {
-			continue
+	answers := make(chan answer)
+	ask := func() {
+		var a answer
+		s, err := l.js.Stream(ctx, name)
+		if a.err = err; err == nil {
+			a.info = s.CachedInfo()
 		}
 		select {
-		case a := <-ack.Ok():
-			done[i] = cluster.Appended{Sequence: a.Sequence, Duplicate: a.Duplicate}
-		case err := <-ack.Err():
-			done[i].Err = fmt.Errorf("%s: %w", l.name(), err)
+		case answers <- a:
 		case <-ctx.Done():
-			done[i].Err = ctx.Err()
 		}
-		l.answered(done[i].Err == nil)
 	}
-	return done
-}
-
-// switchAfter is for how long nothing is answered before another server is asked.
-const switchAfter = 5 * time.Second
-
-// answered notes whether a request was answered. A server that is cut off from the others keeps its clients, and answers nothing that
-// needs a majority. So another one is asked then.
-func (l *Log) answered(ok bool) {
-	l.mu.Lock()
-	now := time.Now()
-	elsewhere := false
-	switch {
-	case ok:
-		l.failing = time.Time{}
-	case l.failing.IsZero():
-		l.failing = now
-	case now.Sub(l.failing) >= switchAfter:
-		l.failing, elsewhere = now, true
+	tick := time.NewTicker(quietTime)
+	defer tick.Stop()
+	var questions sync.WaitGroup
+	defer questions.Wait()
+	defer cancel()
+	questions.Go(ask)
+	var failed error
+	for {
+		select {
+		case a := <-answers:
+			leader, has := leadership{}, false
+			if a.err == nil {
+				leader, has = leaderOf(a.info)
+			}
+			switch {
+			case a.err == nil && led && !has:
+				a.err = errNoLeader
+			case a.err == nil:
+				if has && name == l.opts.Stream {
+					l.told(leader)
+				}
+				return a.info, nil
+			case errors.Is(a.err, jetstream.ErrStreamNotFound) || errors.Is(a.err, nats.ErrConnectionClosed):
+				return nil, fmt.Errorf("stream %s: %w", name, a.err)
+			}
+			failed = a.err // the next question may have an answer
+		case <-tick.C:
+			questions.Go(ask)
+			if name == l.opts.Stream {
+				l.askWhoLeads()
+			}
+		case <-ctx.Done():
+			return nil, fmt.Errorf("stream %s: %w", name, cmp.Or(failed, ctx.Err()))
+		}
 	}
-	l.mu.Unlock()
-	if elsewhere {
-		l.conn.ForceReconnect() // an error says that it reconnects already, or was closed
-	}
-}
-
-func (l *Log) publish(m cluster.Message) (jetstream.PubAckFuture, error) {
-	if limit := l.maxPayload(); len(m.Payload) > limit {
-		return nil, fmt.Errorf("%w: its payload has %d bytes, at most %d are taken", cluster.ErrRefused, len(m.Payload), limit)
-	}
-	msg := nats.NewMsg(subjectOf(l.partition.Number))
-	msg.Data = bytes.Clone(m.Payload) // it may be sent once more, after the caller has its outcome
-	msg.Header.Set(jetstream.ExpectedStreamHeader, l.opts.Stream)
-	if m.ID != "" {
-		msg.Header.Set(jetstream.MsgIDHeader, m.ID)
-	}
-	if m.Sum != "" {
-		msg.Header.Set(sumHeader, m.Sum)
-	}
-	if m.Kind != cluster.Record {
-		msg.Header.Set(kindHeader, string(m.Kind))
-	}
-	ack, err := l.js.PublishMsgAsync(msg, jetstream.WithRetryAttempts(0))
-	if errors.Is(err, nats.ErrMaxPayload) {
-		err = fmt.Errorf("%w: %w", cluster.ErrRefused, err)
-	}
-	return ack, err
-}
-
-// headerRoom is how many bytes of a message's limit are left to its headers.
-const headerRoom = 1 << 10
-
-// maxPayload is how many bytes a payload may have.
-func (l *Log) maxPayload() int {
-	return int(min(max(l.conn.MaxPayload()-headerRoom, 0), audit.MaxEncoded))
 }
 
 // directGet is a request for messages of one replica, from a number on. (API of NATS: ADR-31, batch.)
@@ -351,15 +342,25 @@ func (l *Log) replica(name string) (*nats.Conn, error) {
 	return nil, fmt.Errorf("the server of replica %q does not answer", name)
 }
 
-// connectReplicas connects to each server that is known, and finds out its name.
+// connectReplicas connects to each server that is known and not connected, and finds out its name.
 func (l *Log) connectReplicas() {
+	l.dialing.Lock()
+	defer l.dialing.Unlock()
 	urls := append(l.opts.urls(), l.conn.DiscoveredServers()...)
 	slices.Sort(urls)
+	urls = slices.Compact(urls)
+	l.mu.Lock()
+	for _, conn := range l.replicas { // the URL of one that has ended is ""
+		if at, found := slices.BinarySearch(urls, conn.ConnectedUrl()); found {
+			urls = slices.Delete(urls, at, at+1)
+		}
+	}
+	l.mu.Unlock()
 	var all sync.WaitGroup
-	for _, u := range slices.Compact(urls) {
+	for _, u := range urls {
 		all.Go(func() {
 			conn, err := nats.Connect(u, append([]nats.Option{
-				nats.Name("auditsql reads a replica"), nats.NoReconnect(), nats.IgnoreDiscoveredServers(), nats.Timeout(l.opts.Timeout),
+				nats.Name("auditsql reads a replica"), nats.NoReconnect(), nats.IgnoreDiscoveredServers(), nats.Timeout(l.opts.dialTimeout()),
 				nats.PingInterval(2 * time.Second), nats.MaxPingsOutstanding(2),
 			}, l.opts.Connect...)...)
 			if err != nil {
@@ -391,7 +392,7 @@ func (l *Log) Bounds(ctx context.Context) (cluster.Bounds, error) {
 	if err := ctx.Err(); err != nil {
 		return cluster.Bounds{}, err
 	}
-	info, err := l.streamInfo(ctx)
+	info, err := l.ledInfo(ctx)
 	if err != nil {
 		return cluster.Bounds{}, err
 	}

@@ -1,0 +1,117 @@
+package cluster_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/cluster"
+	"github.com/auditsql/auditsql/cluster/memlog"
+)
+
+// hanging is a log of which one replica answers no read.
+type hanging struct {
+	cluster.Log
+	replica string
+}
+
+func (h *hanging) Read(ctx context.Context, replica string, from uint64, most int) ([]cluster.Stored, error) {
+	if replica == h.replica {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return h.Log.Read(ctx, replica, from, most)
+}
+
+// A server that hangs does not say so. Puts go on as soon as another replica was asked, whichever it is that hangs.
+func TestAReplicaThatHangs(t *testing.T) {
+	for _, replica := range []string{"r1", "r2", "r3"} {
+		inBubble(t, func(t *testing.T, dir string, l *memlog.Log) {
+			n, err := cluster.Open(t.Context(), dir+"/store", l, cluster.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := n.Close(); err != nil {
+				t.Fatal(err)
+			}
+			h := &hanging{l, replica}
+			if n, err = cluster.Open(t.Context(), dir+"/store", h, cluster.Options{}); err != nil {
+				t.Fatal(err)
+			}
+			defer n.Close()
+			for i := range 100 {
+				began := time.Now()
+				if _, err := n.PutAudit(t.Context(), sample(i)); err != nil {
+					t.Fatal(err)
+				}
+				if took := time.Since(began); took > 500*time.Millisecond { // by the fake clock
+					t.Fatalf("put %d took %v while %s hangs", i, took, replica)
+				}
+				time.Sleep(time.Second)
+			}
+		})
+	}
+}
+
+// A log is without a leader for a while, and gives no answers. The puts of a batch are decided right after that, all together, and
+// stand in their order.
+func TestABatchWithoutAnswers(t *testing.T) {
+	inBubble(t, func(t *testing.T, dir string, l *memlog.Log) {
+		const outage = 5 * time.Second
+		began := time.Now()
+		l.Fate = func(cluster.Message) memlog.Fate { return memlog.Fate{Lost: time.Since(began) < outage} }
+		n, err := cluster.Open(t.Context(), dir+"/store", l, cluster.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer n.Close()
+		var qs []*audit.QueryAudit
+		for i := range 200 {
+			qs = append(qs, sample(i))
+		}
+		rs, err := n.PutAudits(t.Context(), qs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took > outage+600*time.Millisecond { // by the fake clock
+			t.Errorf("they took %v", took)
+		}
+		for i, m := range l.All() {
+			if rs[i].Err != nil || rs[i].Duplicate || m.ID != sample(i).QueryID.String() {
+				t.Fatalf("record %d: %+v, and message %d is %s", i, rs[i], m.Sequence, m.ID)
+			}
+		}
+	})
+}
+
+// Of a batch some answers are lost, some messages too, and some are refused as others. Each has its own result.
+func TestABatchWithSomeAnswers(t *testing.T) {
+	t.Parallel()
+	l := newLog(t)
+	calls := 0
+	l.Fate = func(cluster.Message) memlog.Fate {
+		calls++
+		return memlog.Fate{AckLost: calls%3 == 0, Lost: calls%3 == 1}
+	}
+	n := openNode(t, t.TempDir(), l, fast)
+	var qs []*audit.QueryAudit
+	for i := range 40 {
+		qs = append(qs, sample(i), other(i, 1))
+	}
+	rs, err := n.PutAudits(t.Context(), qs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 40 {
+		rs := rs[2*i : 2*i+2]
+		if !slices.ContainsFunc(rs, func(r audit.PutResult) bool { return r.Err == nil }) || !slices.ContainsFunc(rs, func(r audit.PutResult) bool { return errors.Is(r.Err, audit.ErrConflict) }) {
+			t.Errorf("the records with id %d: %+v", i, rs)
+		}
+	}
+	if size, _, err := n.Root(t.Context()); err != nil || size != 40 {
+		t.Errorf("%d records, %v", size, err)
+	}
+}

@@ -1,0 +1,142 @@
+package jetstream
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/cluster"
+)
+
+// What one append has under way at most. A server takes some thousands of messages and 128 MiB before it has written them, and refuses
+// what comes then. A connection whose server was stopped takes what fits into the buffers of the network, and then blocks all its users.
+const (
+	windowMessages = 1000
+	windowBytes    = 4 << 20
+)
+
+// errNotGiven says that a message was not given to the stream, since one before it in the same call got no answer. It keeps its order
+// when the caller gives both again.
+var errNotGiven = errors.New("it was not given, because a message before it has no answer")
+
+// errLeaderChanged says that another server leads than the one that got a message. The new one may have the message or not, and answers
+// only what it was given itself.
+var errLeaderChanged = errors.New("another server leads the stream now, and whether it has the message is not known")
+
+// flight is a message that was published and may not be answered yet.
+type flight struct {
+	ack     jetstream.PubAckFuture // nil if it was not published
+	changed <-chan struct{}        // closed when another server leads than when it was published
+}
+
+// Append implements cluster.Log. It has no more than a window of messages under way, however many there are.
+func (l *Log) Append(ctx context.Context, ms []cluster.Message) []cluster.Appended {
+	done := make([]cluster.Appended, len(ms))
+	defer l.waits()()
+	l.awaitLeader(ctx)
+	flights := make([]flight, len(ms))
+	first, size := 0, 0 // the first message without an outcome, and the bytes under way from there on
+	open := false       // a message has no answer
+	settle := func() {
+		if f := flights[first]; f.ack != nil {
+			done[first] = l.outcome(ctx, f)
+			size -= len(ms[first].Payload)
+			flights[first] = flight{} // its message is not needed any more
+			open = open || done[first].Err != nil
+		}
+		first++
+	}
+	for i, m := range ms {
+		for first < i && (i-first >= windowMessages || size+len(m.Payload) > windowBytes) {
+			settle()
+		}
+		if err := ctx.Err(); err != nil {
+			done[i].Err = err
+			continue
+		}
+		if open {
+			done[i].Err = fmt.Errorf("%s: %w", l.name(), errNotGiven)
+			continue
+		}
+		var err error
+		flights[i].changed = l.leaderChange()
+		if flights[i].ack, err = l.publish(m); err != nil {
+			done[i].Err, flights[i].ack = err, nil
+			open = open || !errors.Is(err, cluster.ErrRefused)
+			continue
+		}
+		size += len(m.Payload)
+	}
+	for first < len(ms) {
+		settle()
+	}
+	return done
+}
+
+// outcome waits for the answer to a message.
+func (l *Log) outcome(ctx context.Context, f flight) (done cluster.Appended) {
+	late := time.NewTimer(quietTime)
+	defer late.Stop()
+	for {
+		select {
+		case a := <-f.ack.Ok():
+			l.answered()
+			return cluster.Appended{Sequence: a.Sequence, Duplicate: a.Duplicate}
+		case err := <-f.ack.Err():
+			if errors.Is(err, jetstream.ErrNoStreamResponse) {
+				l.leaderless()
+			}
+			return cluster.Appended{Err: fmt.Errorf("%s: %w", l.name(), err)}
+		case <-f.changed:
+			select {
+			case a := <-f.ack.Ok():
+				l.answered()
+				return cluster.Appended{Sequence: a.Sequence, Duplicate: a.Duplicate}
+			default:
+				return cluster.Appended{Err: fmt.Errorf("%s: %w", l.name(), errLeaderChanged)}
+			}
+		case <-late.C:
+			l.askWhoLeads()
+			late.Reset(quietTime) // nobody may ask any more when this one is still late
+		case <-ctx.Done():
+			return cluster.Appended{Err: ctx.Err()}
+		}
+	}
+}
+
+func (l *Log) publish(m cluster.Message) (jetstream.PubAckFuture, error) {
+	if limit := l.maxPayload(); len(m.Payload) > limit {
+		return nil, fmt.Errorf("%w: its payload has %d bytes, at most %d are taken", cluster.ErrRefused, len(m.Payload), limit)
+	}
+	msg := nats.NewMsg(subjectOf(l.partition.Number))
+	msg.Data = bytes.Clone(m.Payload) // it may be sent once more, after the caller has its outcome
+	msg.Header.Set(jetstream.ExpectedStreamHeader, l.opts.Stream)
+	if m.ID != "" {
+		msg.Header.Set(jetstream.MsgIDHeader, m.ID)
+	}
+	if m.Sum != "" {
+		msg.Header.Set(sumHeader, m.Sum)
+	}
+	if m.Kind != cluster.Record {
+		msg.Header.Set(kindHeader, string(m.Kind))
+	}
+	ack, err := l.js.PublishMsgAsync(msg, jetstream.WithRetryAttempts(0))
+	if errors.Is(err, nats.ErrMaxPayload) {
+		err = fmt.Errorf("%w: %w", cluster.ErrRefused, err)
+	}
+	return ack, err
+}
+
+// headerRoom is how many bytes of a message's limit are left to its headers.
+const headerRoom = 1 << 10
+
+// maxPayload is how many bytes a payload may have.
+func (l *Log) maxPayload() int {
+	return int(min(max(l.conn.MaxPayload()-headerRoom, 0), audit.MaxEncoded))
+}
