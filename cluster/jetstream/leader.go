@@ -25,8 +25,9 @@ const (
 	askAgain = 100 * time.Millisecond
 	// leaderAnswers is how late the answer to such a question may be.
 	leaderAnswers = 2 * time.Second
-	// elsewhereAfter is for how long another server may tell of a leader that the connected one does not tell of.
-	elsewhereAfter = 150 * time.Millisecond
+	// elsewhereAfter is for how long another server may tell of a leader that the connected one does not tell of. The time doubles with each
+	// server that is connected, since a far one needs longer.
+	elsewhereAfter = 300 * time.Millisecond
 	// switchAfter is for how long nothing is answered until another server is connected in any case. It is longer than an election, since
 	// it is for clients that reach no other server.
 	switchAfter = 10 * time.Second
@@ -165,6 +166,7 @@ func (l *Log) watchLeader() {
 	idle := 0
 	var here, there leadership // what the connected server told last, and what another one did
 	var differ time.Time       // since when they differ; zero when they do not
+	patience := elsewhereAfter
 	for {
 		for _, one := range l.connections() {
 			questions.Go(func() {
@@ -185,7 +187,7 @@ func (l *Log) watchLeader() {
 				} else {
 					there = h.leader
 				}
-				if here == there || there == (leadership{}) {
+				if here == there || there == (leadership{}) || !l.conn.IsConnected() {
 					differ = time.Time{}
 				} else if differ.IsZero() {
 					differ = time.Now()
@@ -203,12 +205,13 @@ func (l *Log) watchLeader() {
 		if count != before || idle > idleQuestions {
 			return
 		}
-		if !differ.IsZero() && time.Since(differ) >= elsewhereAfter || time.Since(progress) >= switchAfter {
+		if !differ.IsZero() && time.Since(differ) >= patience || time.Since(progress) >= switchAfter {
 			l.mu.Lock()
 			l.watch.leader = leadership{} // what is under way fails with the connection
 			l.mu.Unlock()
 			l.conn.ForceReconnect() // an error says that it reconnects already, or was closed
 			here, there, differ, progress = leadership{}, leadership{}, time.Time{}, time.Now()
+			patience *= 2
 		}
 	}
 }

@@ -2,7 +2,6 @@ package jetstream_test
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"path/filepath"
@@ -15,7 +14,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/cluster"
 	"github.com/auditsql/auditsql/cluster/jetstream"
 )
@@ -23,19 +21,18 @@ import (
 var (
 	leaderFaults  = flag.Int("leaderfaults", 0, "how often TestTheTimeWithoutAnswers takes the leader away, in each way")
 	leaderWriters = flag.Int("leaderwriters", 16, "how many put meanwhile")
-	leaderKinds   = flag.String("leaderkinds", "killed,paused,cut off", "in which ways")
+	leaderKinds   = flag.String("leaderkinds", "killed,paused,cut off,stopped", "in which ways")
 )
 
 // An outage is what happened after the leader was taken away, counted from then.
 type outage struct {
-	engine time.Duration // the servers acknowledged a message that was published to one of the others
-	again  time.Duration // the first put returned after the longest time without one
-	reader time.Duration // the node read a message after the longest time without one
-	all    time.Duration // each writer that puts had an answer after the servers acknowledged something
+	servers time.Duration // the other servers acknowledged a message
+	first   time.Duration // a put returned, after the longest time without one
+	last    time.Duration // each writer had a put that returned, after its longest time without one
 }
 
-// TestTheTimeWithoutAnswers measures for how long puts get no answer after the leader was killed, paused or cut off, and how much of that
-// the servers need themselves. It asserts nothing.
+// TestTheTimeWithoutAnswers measures for how long puts get no answer after the leader was killed, paused, cut off or stopped, and how much of
+// that the servers need themselves. It asserts nothing.
 func TestTheTimeWithoutAnswers(t *testing.T) {
 	if *leaderFaults == 0 {
 		t.Skip("-leaderfaults says how often")
@@ -49,96 +46,112 @@ func TestTheTimeWithoutAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer n.Close()
+	stopped := fault{"is stopped", false,
+		func(c *servers, _ *network, i int) { c.stop(i) },
+		func(c *servers, _ *network, i int) { c.start(i) }}
 	var serial atomic.Int64
-	for _, f := range faultKinds {
+	for _, f := range append(slices.Clone(faultKinds), stopped) {
 		kind := strings.TrimPrefix(strings.TrimSuffix(f.name, " from the others"), "is ")
 		if !slices.Contains(strings.Split(*leaderKinds, ","), kind) {
 			continue
 		}
-		var outages []outage
+		var servers, first, last, more []time.Duration
 		for range *leaderFaults {
 			leader := c.leader(log)
-			var o outage
-			var mu sync.Mutex
-			var returned []time.Time
-			last := make([]time.Time, *leaderWriters)
-			ctx, cancel := context.WithCancel(t.Context())
-			var running sync.WaitGroup
-			for of := range *leaderWriters {
-				running.Go(func() {
-					for i := 0; ctx.Err() == nil; i++ {
-						if _, err := n.PutAudits(ctx, []*audit.QueryAudit{sample(int(serial.Add(1)))}); err != nil {
-							if ctx.Err() == nil {
-								t.Error(err)
-							}
-							return
-						}
-						mu.Lock()
-						returned = append(returned, time.Now())
-						last[of] = time.Now()
-						mu.Unlock()
-					}
-				})
-			}
-			var read []time.Time
-			running.Go(func() {
-				for ctx.Err() == nil {
-					if n.WaitFor(ctx, n.Cursor()+1) == nil {
-						mu.Lock()
-						read = append(read, time.Now())
-						mu.Unlock()
-					}
-				}
-			})
-			time.Sleep(2 * time.Second)
-			at := time.Now()
-			f.begin(c, w, leader)
-			acked := c.acknowledges(ctx, leader)
-			o.engine = acked.Sub(at)
-			for done := false; !done; time.Sleep(5 * time.Millisecond) {
-				mu.Lock()
-				done = true
-				for _, l := range last {
-					done = done && l.After(acked)
-					if l.After(acked) {
-						o.all = max(o.all, l.Sub(at))
-					}
-				}
-				if !done {
-					o.all = 0
-				}
-				mu.Unlock()
-				if time.Since(at) > time.Minute {
-					t.Fatal("no answer")
-				}
-			}
-			time.Sleep(2 * time.Second)
-			cancel()
-			running.Wait()
-			o.again, o.reader = gap(returned, at), gap(read, at)
-			// The first answer of each writer, not the last one.
+			o := measureOutage(t, n, &serial, func() { f.begin(c, w, leader) }, func(ctx context.Context) time.Time { return c.acknowledges(ctx, leader) })
 			f.end(c, w, leader)
 			c.settled(log)
-			outages = append(outages, o)
-			t.Logf("the leader s%d is %s: engine %.2f s, put %.2f s, reader %.2f s, all %.2f s", leader+1, kind, o.engine.Seconds(), o.again.Seconds(), o.reader.Seconds(), o.all.Seconds())
+			t.Logf("s%d led and is %s: the servers %.2f s, the first put %.2f s, the last writer %.2f s", leader+1, kind, o.servers.Seconds(), o.first.Seconds(), o.last.Seconds())
+			servers, first, last = append(servers, o.servers), append(first, o.first), append(last, o.last)
+			more = append(more, o.last-o.servers)
 		}
-		for name, of := range map[string]func(outage) time.Duration{
-			"engine":           func(o outage) time.Duration { return o.engine },
-			"put":              func(o outage) time.Duration { return o.again },
-			"all":              func(o outage) time.Duration { return o.all },
-			"all after engine": func(o outage) time.Duration { return o.all - o.engine },
-		} {
-			var ds []time.Duration
-			for _, o := range outages {
-				ds = append(ds, of(o))
-			}
-			slices.Sort(ds)
-			t.Logf("%s, %d times, %s: median %.2f s, worst %.2f s", kind, len(ds), name, ds[len(ds)/2].Seconds(), ds[len(ds)-1].Seconds())
+		for _, of := range []struct {
+			what string
+			took []time.Duration
+		}{{"the servers", servers}, {"the first put", first}, {"the last writer", last}, {"the last writer, after the servers", more}} {
+			slices.Sort(of.took)
+			t.Logf("%s %d times, %s: median %.2f s, worst %.2f s", kind, len(of.took), of.what, of.took[len(of.took)/2].Seconds(), of.took[len(of.took)-1].Seconds())
 		}
 	}
 }
 
-// What the leader had under way when it died is never answered. An append ends as soon as another server leads, and not when its time is up.
+// measureOutage lets writers put until each of them has gone on after begin. acknowledged returns when the servers did.
+func measureOutage(t *testing.T, n *cluster.Node, serial *atomic.Int64, begin func(), acknowledged func(context.Context) time.Time) (o outage) {
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	var mu sync.Mutex
+	returned := make([][]time.Time, *leaderWriters)
+	changed := make(chan struct{}, 1)
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer cancel()
+	for of := range returned {
+		running.Go(func() {
+			for {
+				_, err := n.PutAudit(ctx, sample(int(serial.Add(1))))
+				if ctx.Err() != nil {
+					return
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				returned[of] = append(returned[of], time.Now())
+				mu.Unlock()
+				select {
+				case changed <- struct{}{}:
+				default:
+				}
+			}
+		})
+	}
+	// until waits until each writer fulfils a condition.
+	until := func(is func(of []time.Time) bool) {
+		for all := false; !all; {
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				t.Fatal("puts do not return")
+			}
+			mu.Lock()
+			all = !slices.ContainsFunc(returned, func(of []time.Time) bool { return !is(of) })
+			mu.Unlock()
+		}
+	}
+	until(func(of []time.Time) bool { return len(of) >= 20 })
+	at := time.Now()
+	begin()
+	acked := acknowledged(ctx)
+	until(func(of []time.Time) bool { return len(of) > 0 && of[len(of)-1].After(acked) })
+	mu.Lock()
+	defer mu.Unlock()
+	all := slices.Concat(returned...)
+	slices.SortFunc(all, time.Time.Compare)
+	o.servers, o.first = acked.Sub(at), silentUntil(all, at)
+	for _, of := range returned {
+		o.last = max(o.last, silentUntil(of, at))
+	}
+	return o
+}
+
+// silentUntil returns when the longest time without an event after at ended, counted from at.
+func silentUntil(events []time.Time, at time.Time) (end time.Duration) {
+	longest, before := time.Duration(0), at
+	for _, e := range events {
+		if e.After(at) {
+			if d := e.Sub(before); d > longest {
+				longest, end = d, e.Sub(at)
+			}
+			before = e
+		}
+	}
+	return end
+}
+
+// What the leader had under way when it died is never answered. An append ends as soon as another server leads, and not when its time is
+// up. It gave the leader no more than a window, and gives the next one nothing of what follows: all get their places in order when they are
+// given again.
 func TestWhatADeadLeaderHadUnderWay(t *testing.T) {
 	c := startServers(t, 3, nil)
 	c.initStream(jetstream.Spec{})
@@ -167,25 +180,43 @@ func TestWhatADeadLeaderHadUnderWay(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	raw, _ := sample(1).Canonical()
-	ms := []cluster.Message{cluster.NewRecord(sample(1).QueryID, raw)}
-	c.pause(leader) // so that it cannot give the message to the others
-	ended := make(chan error)
-	go func() { ended <- l.Append(ctx, ms)[0].Err }()
-	if _, err := published.NextMsgWithContext(ctx); err != nil {
-		t.Fatal(err)
+	const window = 1000
+	var ms []cluster.Message
+	for i := range window + 500 {
+		raw, _ := sample(i).Canonical()
+		ms = append(ms, cluster.NewRecord(sample(i).QueryID, raw))
+	}
+	c.pause(leader) // so that it cannot give the messages to the others
+	ended := make(chan []cluster.Appended)
+	go func() { ended <- l.Append(ctx, ms) }()
+	for range window {
+		if _, err := published.NextMsgWithContext(ctx); err != nil {
+			t.Fatal(err)
+		}
 	}
 	c.kill(leader)
-	if err := <-ended; err == nil || ctx.Err() != nil {
-		t.Fatalf("the append of what the dead server had: %v", err)
-	}
-	for {
-		done := l.Append(ctx, ms)[0]
-		if done.Err == nil {
-			return
+	for i, done := range <-ended {
+		if done.Err == nil || ctx.Err() != nil {
+			t.Fatalf("message %d, which the dead server had: %+v", i, done)
 		}
-		if ctx.Err() != nil {
-			t.Fatal(done.Err)
+	}
+	if n, _, err := published.Pending(); n > 0 || err != nil {
+		t.Errorf("%d messages more were under way, %v", n, err)
+	}
+	for open := true; open; {
+		last := uint64(0)
+		open = false
+		for i, done := range l.Append(ctx, ms) {
+			switch {
+			case ctx.Err() != nil:
+				t.Fatal(done.Err)
+			case done.Err != nil:
+				open = true
+			case done.Sequence <= last:
+				t.Fatalf("message %d has number %d, after %d", i, done.Sequence, last)
+			default:
+				last = done.Sequence
+			}
 		}
 	}
 }
@@ -238,21 +269,6 @@ func TestMoreMessagesThanAreTakenAtATime(t *testing.T) {
 			t.Fatalf("message %d: %+v", i, done)
 		}
 	}
-}
-
-// gap returns when the longest time without an event ended that ended after at, counted from then.
-func gap(events []time.Time, at time.Time) time.Duration {
-	var longest, end time.Duration
-	before := at
-	for _, e := range events {
-		if e.After(at) {
-			if d := e.Sub(before); d > longest {
-				longest, end = d, e.Sub(at)
-			}
-			before = e
-		}
-	}
-	return end
 }
 
 // leader returns which server leads the stream.
@@ -339,7 +355,7 @@ func (c *servers) acknowledges(ctx context.Context, but int) time.Time {
 	case at := <-acked:
 		return at
 	case <-ctx.Done():
-		c.t.Fatal(errors.New("no server acknowledges anything"))
+		c.t.Fatal("no server acknowledges anything")
 		return time.Time{}
 	}
 }
