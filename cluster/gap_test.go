@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,14 +13,15 @@ import (
 	"github.com/auditsql/auditsql/cluster/memlog"
 )
 
-// hanging is a log of which one replica answers no read.
+// hanging is a log of which some replicas answer no read that begins before a time.
 type hanging struct {
 	cluster.Log
-	replica string
+	replicas []string
+	until    atomic.Int64 // in nanoseconds
 }
 
 func (h *hanging) Read(ctx context.Context, replica string, from uint64, most int) ([]cluster.Stored, error) {
-	if replica == h.replica {
+	if slices.Contains(h.replicas, replica) && time.Now().UnixNano() < h.until.Load() {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
@@ -37,7 +39,8 @@ func TestAReplicaThatHangs(t *testing.T) {
 			if err := n.Close(); err != nil {
 				t.Fatal(err)
 			}
-			h := &hanging{l, replica}
+			h := &hanging{Log: l, replicas: []string{replica}}
+			h.until.Store(time.Now().Add(time.Hour).UnixNano())
 			if n, err = cluster.Open(t.Context(), dir+"/store", h, cluster.Options{}); err != nil {
 				t.Fatal(err)
 			}
@@ -54,6 +57,28 @@ func TestAReplicaThatHangs(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A replica that lags answers at once, while the others hang for a moment. They are asked again as soon as it is known that they have more.
+func TestAReplicaThatLagsWhileOthersHang(t *testing.T) {
+	inBubble(t, func(t *testing.T, dir string, l *memlog.Log) {
+		refill(l, 0, 10)
+		h := &hanging{Log: l, replicas: []string{"r2", "r3"}}
+		n, err := cluster.Open(t.Context(), dir+"/store", h, cluster.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer n.Close()
+		l.Freeze("r1", true)
+		began := time.Now()
+		h.until.Store(began.Add(time.Second).UnixNano())
+		if _, err := n.PutAudit(t.Context(), sample(20)); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took > 2*time.Second { // by the fake clock
+			t.Errorf("the put took %v", took)
+		}
+	})
 }
 
 // A log is without a leader for a while, and gives no answers. The puts of a batch are decided right after that, all together, and

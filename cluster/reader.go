@@ -32,6 +32,7 @@ type reader struct {
 	altered bool
 	silent  map[string]time.Time // replicas that did not answer, and until when they are asked only after all others were wrong
 	empty   int                  // reads in a row that brought nothing new
+	lacking time.Time            // since when they do not bring what was acknowledged; zero when nothing is missing
 	short   doubt                // since when the log says that it ends before the node's last message
 
 	asking sync.WaitGroup // reads whose answer is not needed any more
@@ -44,7 +45,7 @@ const (
 	// first answer counts. The time doubles with each further question, since answers are late as well when there is much to do.
 	readPatience = 250 * time.Millisecond
 	// For so long a replica that did not answer in time is asked after the others.
-	silentPause = 30 * time.Second
+	silentPause = 5 * time.Second
 )
 
 // same reports whether two messages say the same.
@@ -310,7 +311,7 @@ func (r *reader) apply(ms []Stored, refuse string) error {
 	if len(ms) > 0 {
 		last := ms[len(ms)-1]
 		r.last = &last
-		r.blamed, r.altered, r.empty, r.short = nil, false, 0, doubt{}
+		r.blamed, r.altered, r.empty, r.lacking, r.short = nil, false, 0, time.Time{}, doubt{}
 		if err := n.compareHeads(ms, outcomes); err != nil { // before anybody who waits for a head is told that it was read
 			return err
 		}
@@ -353,6 +354,16 @@ func (r *reader) nothing(cursor uint64) time.Duration {
 	n.mu.Lock()
 	wanted := n.acked > cursor
 	n.mu.Unlock()
+	switch now := time.Now(); {
+	case !wanted:
+		r.lacking = time.Time{}
+	case r.lacking.IsZero():
+		r.lacking = now
+	case now.Sub(r.lacking) >= readPatience:
+		// A server that is cut off answers at once, and has nothing new. The others may have been silent for a moment only.
+		clear(r.silent)
+		r.lacking = time.Time{}
+	}
 	if wanted && r.empty <= r.count() {
 		return 0
 	}

@@ -15,8 +15,8 @@ import (
 // and until one comes. It publishes nothing for that: answers are late as well when the disks are slow.
 //
 // Only a server that leads answers the question, or believes that it leads: one that is cut off does for a while. Thus every server that
-// can be reached is asked. Either the connected one learns of the new leader, and what was under way is given again. Or it does not,
-// and another one is connected.
+// can be reached is asked, and passes the question on to the leader that it reaches. Either the connected one learns of the new leader, and
+// what was under way is given again. Or it does not, and another one is connected. What a server says of itself does not count for that.
 
 const (
 	// quietTime is how late an answer may be until it is asked who leads.
@@ -146,8 +146,8 @@ func (l *Log) askWhoLeads() {
 
 // heard is what a server tells.
 type heard struct {
-	connected bool // it is the one to which messages are given
-	leader    leadership
+	from   connection
+	leader leadership
 }
 
 // watchLeader asks who leads, again and again, until answers come or nobody waits for one.
@@ -172,7 +172,7 @@ func (l *Log) watchLeader() {
 			questions.Go(func() {
 				if leader, ok := l.whoLeads(ctx, one.conn); ok {
 					select {
-					case answers <- heard{one.connected, leader}:
+					case answers <- heard{one, leader}:
 					case <-ctx.Done():
 					}
 				}
@@ -181,15 +181,19 @@ func (l *Log) watchLeader() {
 		for asked := true; asked; {
 			select {
 			case h := <-answers:
-				if h.connected {
+				switch {
+				case h.from.server == "":
 					here = h.leader
 					l.told(here)
-				} else {
+				case h.from.server != h.leader.server: // or it may be alone
 					there = h.leader
 				}
-				if here == there || there == (leadership{}) || !l.conn.IsConnected() {
+				switch {
+				case there == (leadership{}) || !l.conn.IsConnected():
 					differ = time.Time{}
-				} else if differ.IsZero() {
+				case here == there:
+					differ, patience = time.Time{}, elsewhereAfter
+				case differ.IsZero():
 					differ = time.Now()
 				}
 			case <-tick.C:
@@ -224,19 +228,19 @@ func (l *Log) waitingAndAnswers() (waiting int, answers uint64) {
 
 // connection is one to a server that is asked.
 type connection struct {
-	conn      *nats.Conn
-	connected bool // messages are given to it
+	conn   *nats.Conn
+	server string // its name; "" for the one to which messages are given
 }
 
 // connections are one to each server that is reached.
 func (l *Log) connections() []connection {
-	all := []connection{{l.conn, true}}
+	all := []connection{{l.conn, ""}}
 	server := l.conn.ConnectedServerName()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for name, conn := range l.replicas {
 		if name != server && conn.IsConnected() {
-			all = append(all, connection{conn, false})
+			all = append(all, connection{conn, name})
 		}
 	}
 	return all
