@@ -42,8 +42,10 @@ const (
 	readTimeout  = 10 * time.Second
 	stalledPause = time.Second // while every replica is wrong about a message
 	// A server that is stopped does not say so. So another replica is asked as well when one does not answer within this time, and the
-	// first answer counts. The time doubles with each further question, since answers are late as well when there is much to do.
+	// first answer counts. The next questions wait for longer, since answers are late as well when there is much to do. But servers pass
+	// questions on to one another, so each of them may come to the one that is stopped.
 	readPatience = 250 * time.Millisecond
+	mostPatience = 500 * time.Millisecond
 	// For so long a replica that did not answer in time is asked after the others.
 	silentPause = 5 * time.Second
 )
@@ -168,7 +170,7 @@ func (r *reader) readAny(from uint64, most int) (replica string, ms []Stored, er
 			r.isSilent(replica)
 			r.at++
 			ask()
-			patience *= 2
+			patience = min(2*patience, mostPatience)
 			t.Reset(patience)
 		case <-ctx.Done():
 			return replica, nil, ctx.Err()

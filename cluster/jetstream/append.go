@@ -91,6 +91,8 @@ func (l *Log) outcome(ctx context.Context, f flight) (done cluster.Appended) {
 		case err := <-f.ack.Err():
 			if errors.Is(err, jetstream.ErrNoStreamResponse) {
 				l.leaderless()
+			} else {
+				l.askWhoLeads() // one that is cut off says that it has the message under way already
 			}
 			return cluster.Appended{Err: fmt.Errorf("%s: %w", l.name(), err)}
 		case <-f.changed:

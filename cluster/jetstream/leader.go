@@ -31,7 +31,7 @@ const (
 	// switchAfter is for how long nothing is answered until another server is connected in any case. It is longer than an election, since
 	// it is for clients that reach no other server.
 	switchAfter = 10 * time.Second
-	// idleQuestions is how many questions are asked after the last call has ended that waits.
+	// idleQuestions is how many questions are asked after the last call has ended that waits. A put may pause meanwhile.
 	idleQuestions = 10
 )
 
@@ -49,6 +49,7 @@ type leaderWatch struct {
 	waiting int           // calls that wait for an answer of the leader
 	answers uint64        // how many came
 	asking  bool          // somebody asks who leads
+	wanted  bool          // it was wanted again meanwhile
 }
 
 // waits notes that a call waits for the leader, until the function that it returns is called.
@@ -132,6 +133,7 @@ func (l *Log) told(now leadership) {
 func (l *Log) askWhoLeads() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.watch.wanted = true
 	if l.watch.asking || l.closed {
 		return
 	}
@@ -161,7 +163,7 @@ func (l *Log) watchLeader() {
 	ctx, cancel := context.WithCancel(l.quit)
 	defer cancel()
 
-	_, before := l.waitingAndAnswers()
+	_, before := l.wantedAndAnswers()
 	progress := time.Now() // when the last answer came, or another server was connected
 	idle := 0
 	var here, there leadership // what the connected server told last, and what another one did
@@ -202,8 +204,8 @@ func (l *Log) watchLeader() {
 				return
 			}
 		}
-		waiting, count := l.waitingAndAnswers()
-		if idle++; waiting > 0 {
+		wanted, count := l.wantedAndAnswers()
+		if idle++; wanted {
 			idle = 0
 		}
 		if count != before || idle > idleQuestions {
@@ -220,10 +222,13 @@ func (l *Log) watchLeader() {
 	}
 }
 
-func (l *Log) waitingAndAnswers() (waiting int, answers uint64) {
+// wantedAndAnswers reports whether it is still wanted to know who leads, and how many messages were answered.
+func (l *Log) wantedAndAnswers() (wanted bool, answers uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.watch.waiting, l.watch.answers
+	wanted = l.watch.wanted || l.watch.waiting > 0
+	l.watch.wanted = false
+	return wanted, l.watch.answers
 }
 
 // connection is one to a server that is asked.
