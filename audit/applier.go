@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"github.com/auditsql/auditsql/internal/idfilter"
 	"github.com/auditsql/auditsql/internal/storedir"
 	"github.com/auditsql/auditsql/sqlstore"
+	"github.com/auditsql/auditsql/tree"
 	"github.com/auditsql/auditsql/wal"
 )
 
@@ -109,6 +111,7 @@ const (
 // batch is what one transaction will hold.
 type batch struct {
 	rows     []sqlstore.Record
+	sizes    []int32 // of the payloads of rows, if these are read from the journal again when SQLite gets them
 	rejected []sqlstore.Rejected
 	bytes    int64
 	began    time.Time
@@ -141,6 +144,24 @@ func (b *batch) asForeseen() error {
 	return nil
 }
 
+// payload appends the payload of a row. It reads it from the journal, a second time. A batch does not keep the payloads: under load
+// two batches of them were a quarter of the memory of a writer.
+//
+// The bytes must have the leaf hash of those from which the row was made. Otherwise SQLite would get a row and a record that differ,
+// and the tree a leaf of which there is no record.
+func (b *batch) payload(journal *wal.Payloads, row int, into []byte) ([]byte, error) {
+	r := &b.rows[row]
+	longer, err := journal.Append(into, wal.Offset(r.Offset), int(b.sizes[row]))
+	if err != nil {
+		return into, err
+	}
+	if tree.LeafHash(longer[len(into):]) != r.Leaf {
+		return into, fmt.Errorf("%w: the journal was read twice at offset %d, and has given other bytes of record %s the second time; nothing more is applied: check the memory and the disk of this machine, then run verify",
+			ErrDamaged, r.Offset, Hash(r.QueryID))
+	}
+	return longer, nil
+}
+
 func (b *batch) len() int { return len(b.rows) + len(b.rejected) }
 
 func (b *batch) full() bool { return b.len() >= batchRecords || b.bytes >= batchBytes }
@@ -162,6 +183,16 @@ func (a *applier) apply(ctx context.Context, b *batch) error {
 	}
 	a.yielded = 0
 	rows := &sqlstore.Batch{Records: b.rows, Rejected: b.rejected, Cursor: cursor, Yield: a.yield}
+	var unread error // why the journal did not give a payload again
+	if b.sizes != nil {
+		payloads := a.journal.Payloads()
+		defer payloads.Close()
+		rows.Payload = func(row int, into []byte) (_ []byte, err error) {
+			into, err = b.payload(payloads, row, into)
+			unread = cmp.Or(unread, err)
+			return into, err
+		}
+	}
 	if b.outcomes != nil {
 		rows.Again = b.again
 	}
@@ -176,6 +207,9 @@ func (a *applier) apply(ctx context.Context, b *batch) error {
 		case <-ctx.Done():
 		}
 		done, err = a.sql.Apply(ctx, rows)
+	}
+	if unread != nil {
+		return unread // SQLite has not failed, and has rolled back
 	}
 	if err != nil {
 		if ctx.Err() == nil {

@@ -227,7 +227,7 @@ func (f Filter) Matcher() func(*QueryAudit) bool {
 	}
 	g := f.lower()
 	return func(q *QueryAudit) bool {
-		row := toRow(q, nil)
+		row := toRow(q)
 		return g.Matches(&row)
 	}
 }

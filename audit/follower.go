@@ -444,7 +444,7 @@ func rowOfMessage(m Message) (sqlstore.Record, error) {
 		return sqlstore.Record{}, fmt.Errorf("it has %d bytes, and a record has at most %d", len(m.Payload), MaxEncoded)
 	}
 	row, err := rowOf(m.Payload)
-	row.Offset, row.Leaf = m.Sequence, tree.LeafHash(m.Payload)
+	row.Offset, row.Payload, row.Leaf = m.Sequence, m.Payload, tree.LeafHash(m.Payload)
 	return row, err
 }
 

@@ -122,7 +122,7 @@ func (db *DB) withPiece(ctx context.Context, f Filter) iter.Seq2[QueryAudit, err
 // impactOn says which evidence of a record meets a filter.
 func impactOn(q QueryAudit, f *sqlstore.Filter) ImpactedAnswer {
 	a := ImpactedAnswer{Audit: q}
-	row := toRow(&q, nil)
+	row := toRow(&q)
 	for i, c := range q.ContributingAssertions {
 		if !f.MatchesPiece(&row, &row.Contributions[i]) {
 			continue

@@ -31,9 +31,7 @@ func KeyOf(id QueryID) []byte {
 
 // AgentKeyOf returns the key that lists a record under its agent.
 func AgentKeyOf(agent AgentID, timestamp uint64, id QueryID) []byte {
-	key := appendAgentTime(make([]byte, 0, AgentKeyLen), agent, timestamp)
-	key = append(key, ':')
-	return append(key, id[:]...)
+	return sqlstore.AgentKey(agent, timestamp, id)
 }
 
 // AgentPrefix returns the prefix that the keys of an agent's records have, and no other keys.

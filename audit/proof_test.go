@@ -155,6 +155,66 @@ func TestARecordThatChangesOnItsWayStopsTheStore(t *testing.T) {
 	wantExportedRoot(t, db)
 }
 
+// flippedFS changes one bit of a payload where it is read alone, once it is armed.
+type flippedFS struct {
+	wal.FS
+	size  int // of the payload
+	armed *atomic.Bool
+}
+
+func (fs flippedFS) Open(name string) (wal.File, error) {
+	f, err := fs.FS.Open(name)
+	return flippedFile{f, fs}, err
+}
+
+type flippedFile struct {
+	wal.File
+	fs flippedFS
+}
+
+func (f flippedFile) ReadAt(p []byte, off int64) (int, error) {
+	n, err := f.File.ReadAt(p, off)
+	if len(p) == f.fs.size && f.fs.armed.Load() {
+		p[len(p)-5] ^= 1
+	}
+	return n, err
+}
+
+// The applier reads a record from the journal twice: for its rows, and for its value. If the bytes are not the same, nothing of it gets into
+// SQLite, and the next opening applies what the journal has.
+func TestARecordThatIsReadOtherwiseTheSecondTimeStopsTheStore(t *testing.T) {
+	t.Parallel()
+	q := sample(3)
+	fs := flippedFS{wal.OS, len(canonical(t, &q)), new(atomic.Bool)}
+	dir := t.TempDir() + "/store"
+	db, err := audit.Open(dir, audit.WithJournalFS(fs), audit.WithReads(audit.Acknowledged))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	put(t, db, sample(0), sample(1), sample(2))
+	wantExportedRoot(t, db)
+	fs.armed.Store(true)
+	if _, err := db.PutAudit(t.Context(), &q); err != nil {
+		t.Logf("the put itself: %v", err) // the applier may have been faster
+	}
+	if _, _, err := db.Root(t.Context()); err == nil || !strings.Contains(err.Error(), q.QueryID.String()) || !errors.Is(err, audit.ErrDamaged) {
+		t.Errorf("the root: %v", err)
+	}
+	if err := db.Err(); !errors.Is(err, wal.ErrFailed) || !strings.Contains(err.Error(), "the journal was read twice") {
+		t.Errorf("the store: %v", err)
+	}
+	db.Close()
+	db = openDB(t, dir)
+	if rec := db.Recovery(); rec.Rebuilt || rec.Checked || rec.Replayed != 1 {
+		t.Errorf("the next opening: %+v", rec)
+	}
+	if got := must(db.GetRaw(t.Context(), q.QueryID)); string(got) != canonical(t, &q) {
+		t.Errorf("the record: %s", got)
+	}
+	wantExportedRoot(t, db)
+}
+
 // A record that was changed in SQLite is never served, whatever is asked. The rest is answered, and it is said what is
 // left out. To put the record again is no conflict.
 func TestADamagedRecordIsLeftOutOfAnswers(t *testing.T) {

@@ -6,22 +6,15 @@ import (
 	"github.com/auditsql/auditsql/sqlstore"
 )
 
-// toRow returns the columns that SQLite has of a record. The row shares no memory with q, but it does with
-// payload, which is q's canonical JSON.
-func toRow(q *QueryAudit, payload []byte) sqlstore.Record {
+// toRow returns the columns that SQLite has of a record, without its payload. The row shares memory with q: q must not change
+// while the row is in use.
+func toRow(q *QueryAudit) sqlstore.Record {
 	row := sqlstore.Record{
-		Key: KeyOf(q.QueryID), Payload: payload,
-		QueryID: q.QueryID, AgentID: bytesOf(q.AgentID), Timestamp: int64(q.Timestamp),
-		Subject: copyOf(q.Params.Subject), Predicate: copyOf(q.Params.Predicate), Lens: copyOf(q.Params.Lens),
-		Epoch: bytesOf(q.Params.Epoch), ResultHash: bytesOf(q.ResultHash),
+		QueryID: q.QueryID, AgentID: (*[32]byte)(q.AgentID), Timestamp: int64(q.Timestamp),
+		Subject: q.Params.Subject, Predicate: q.Params.Predicate, Lens: q.Params.Lens,
+		Lifecycle: (*uint8)(q.Params.Lifecycle),
+		Epoch:     (*[32]byte)(q.Params.Epoch), ResultHash: (*[32]byte)(q.ResultHash),
 		ResultConfidence: shortest(q.ResultConfidence),
-	}
-	if q.AgentID != nil {
-		row.AgentKey = AgentKeyOf(*q.AgentID, q.Timestamp, q.QueryID)
-	}
-	if q.Params.Lifecycle != nil {
-		l := uint8(*q.Params.Lifecycle)
-		row.Lifecycle = &l
 	}
 	if n := len(q.ContributingAssertions); n > 0 {
 		row.Contributions = make([]sqlstore.Contribution, n)
@@ -32,19 +25,22 @@ func toRow(q *QueryAudit, payload []byte) sqlstore.Record {
 			}
 		}
 	}
+	if n := len(q.Attributes); n > 0 {
+		row.Attributes = make([]sqlstore.Attribute, 0, n)
+	}
 	for key, value := range q.Attributes {
 		row.Attributes = append(row.Attributes, sqlstore.Attribute{Key: key, Value: attributeText(value)})
 	}
 	return row
 }
 
-// rowOf is toRow for a payload, which must be canonical.
+// rowOf is toRow for a payload, which must be canonical. The row shares no memory with the payload.
 func rowOf(payload []byte) (sqlstore.Record, error) {
 	q, err := ParseCanonical(payload)
 	if err != nil {
 		return sqlstore.Record{}, err
 	}
-	return toRow(&q, payload), nil
+	return toRow(&q), nil
 }
 
 // rowOfOwn is rowOf for a payload that is known to be canonical.
@@ -53,7 +49,7 @@ func rowOfOwn(payload []byte) (sqlstore.Record, error) {
 	if err != nil {
 		return sqlstore.Record{}, err
 	}
-	return toRow(&q, payload), nil
+	return toRow(&q), nil
 }
 
 // shortest returns the float64 that the canonical decimal form of f reads as. So a comparison in SQL with the number
@@ -75,14 +71,6 @@ func bytesOf(h *Hash) *[32]byte {
 	}
 	b := [32]byte(*h)
 	return &b
-}
-
-func copyOf(s *string) *string {
-	if s == nil {
-		return nil
-	}
-	t := *s
-	return &t
 }
 
 // attributeText returns an attribute's value as text: a string unchanged, anything else as canonical JSON.

@@ -19,7 +19,7 @@ func BenchmarkRow(b *testing.B) {
 	b.Run("put", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			toRow(&q, raw)
+			toRow(&q)
 		}
 	})
 	b.Run("replayed", func(b *testing.B) {

@@ -89,6 +89,7 @@ func (s *journalSource) read(ctx context.Context, b *batch) error {
 		}
 		row.Offset, row.Leaf = uint64(rec.Offset), tree.LeafHash(rec.Payload)
 		b.rows = append(b.rows, row)
+		b.sizes = append(b.sizes, int32(len(rec.Payload)))
 	}
 	return s.checkOwn(b.rows[from:])
 }
@@ -115,13 +116,14 @@ func (s *journalSource) feed(ctx context.Context, out chan<- *batch, toEnd bool)
 	defer moment.Stop()
 	sentUpTo := s.reader.Offset()
 	var sentAt time.Time // when the applier has begun with the batch before
+	usual := 0           // how many rows the batch before had
 	for {
 		if !toEnd {
 			if err := s.journal.Wait(ctx, s.reader.Offset()+1); err != nil {
 				return err
 			}
 		}
-		b := &batch{}
+		b := &batch{rows: make([]sqlstore.Record, 0, usual), sizes: make([]int32, 0, usual)}
 		if err := s.read(ctx, b); err != nil {
 			return err
 		}
@@ -138,7 +140,7 @@ func (s *journalSource) feed(ctx context.Context, out chan<- *batch, toEnd bool)
 			moment.Reset(rest)
 			select {
 			case ready <- b:
-				sent, sentUpTo, sentAt = true, b.cursor, time.Now()
+				sent, sentUpTo, sentAt, usual = true, b.cursor, time.Now(), len(b.rows)
 				continue
 			case <-moment.C:
 			case <-s.hurry:

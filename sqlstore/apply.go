@@ -71,6 +71,7 @@ type applier struct {
 	known                                    []bool           // of each record of this batch: its id is in kv, or an earlier record of the batch has it
 	fresh                                    []int            // records of this batch to be stored, in order
 	rows                                     []int64          // of each record of this batch: where kv has it, if it is to be stored
+	payloads                                 []byte           // of the records of one statement
 	listings                                 []kvRow
 	records                                  []derived   // the records to be stored
 	leaves                                   []tree.Hash // of the records to be stored, in order
@@ -236,10 +237,11 @@ func (a *applier) admit(ctx context.Context, b *Batch) (done Applied, err error)
 		a.seen[r.QueryID] = n
 		a.order = append(a.order, n)
 	}
-	slices.SortFunc(a.order, func(m, n int) int { return bytes.Compare(b.Records[m].Key, b.Records[n].Key) })
-	err = a.putKV(ctx, b, len(a.order), func(i int) kvRow {
+	slices.SortFunc(a.order, func(m, n int) int { return bytes.Compare(b.Records[m].QueryID[:], b.Records[n].QueryID[:]) })
+	err = a.putKV(ctx, b, len(a.order), func(i int) (kvRow, error) {
 		r := &b.Records[a.order[i]]
-		return kvRow{r.Key, blob(r.Payload), r.Leaf[:]}
+		payload, err := a.payload(b, a.order[i])
+		return kvRow{recordKey(r.QueryID[:]), blob(payload), r.Leaf[:]}, err
 	}, func(i int, row int64) { a.rows[a.order[i]] = row }, func(i int) { a.known[a.order[i]] = true })
 	if err != nil {
 		return done, err
@@ -249,7 +251,7 @@ func (a *applier) admit(ctx context.Context, b *Batch) (done Applied, err error)
 			a.fresh = append(a.fresh, n)
 			continue
 		}
-		other, err := a.again(&b.Records[n], &done)
+		other, err := a.again(b, n, &done)
 		if err != nil {
 			return done, err
 		}
@@ -257,12 +259,15 @@ func (a *applier) admit(ctx context.Context, b *Batch) (done Applied, err error)
 			b.Again(n, other)
 		}
 	}
+	if cap(a.payloads) > mostPayloads {
+		a.payloads = nil
+	}
 	done.Inserted = len(a.fresh)
 	return done, nil
 }
 
 // putKV inserts n rows into kv. For each it calls inserted with the row id, or exists if the key is there already.
-func (a *applier) putKV(ctx context.Context, b *Batch, n int, row func(i int) kvRow, inserted func(i int, id int64), exists func(i int)) error {
+func (a *applier) putKV(ctx context.Context, b *Batch, n int, row func(i int) (kvRow, error), inserted func(i int, id int64), exists func(i int)) error {
 	// SQLite counts row ids up from the largest. (Once the largest is 1<<63 - 1, which a program can have used for a key of its
 	// own, SQLite picks any that are free. Then these numbers are wrong. That does no harm, see the column kv_row.)
 	number := func(from, to int, last int64) {
@@ -270,14 +275,24 @@ func (a *applier) putKV(ctx context.Context, b *Batch, n int, row func(i int) kv
 			inserted(i, last-int64(to-1-i))
 		}
 	}
+	var rows []kvRow // those from row from on that were made: where a key is there, most of them are needed again
 	for from := 0; from < n; {
 		if err := b.pause(ctx, 0); err != nil {
 			return err
 		}
+		if len(rows) == 0 {
+			a.payloads = a.payloads[:0]
+		}
 		to := min(from+bulkRows, n)
+		for i := from + len(rows); i < to; i++ {
+			r, err := row(i)
+			if err != nil {
+				return err
+			}
+			rows = append(rows, r)
+		}
 		a.kv.forget()
-		for i := from; i < to; i++ {
-			r := row(i)
+		for _, r := range rows {
 			a.kv.args = append(a.kv.args, r.key, r.value, optionalBlob(r.leaf))
 		}
 		insert := a.kv.many
@@ -288,11 +303,12 @@ func (a *applier) putKV(ctx context.Context, b *Batch, n int, row func(i int) kv
 		last, err := insert.insert(a.kv.args[:3*(to-from)]...)
 		if err == nil {
 			number(from, to, last)
+			rows = append(rows[:0], rows[to-from:]...)
 			from = to
 			continue
 		}
 		if !hasCode(err, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY) {
-			return fmt.Errorf("keys from %x on: %w", row(from).key, err)
+			return fmt.Errorf("keys from %x on: %w", rows[0].key, err)
 		}
 		// OR FAIL leaves the rows before the one that is there, and counts them.
 		counts, err := a.changes.query()
@@ -307,27 +323,52 @@ func (a *applier) putKV(ctx context.Context, b *Batch, n int, row func(i int) kv
 		from += int(done)
 		exists(from)
 		from++
+		rows = append(rows[:0], rows[done+1:]...)
 	}
 	a.kv.forget()
 	return nil
 }
 
 // again counts or rejects a record whose id kv has already. other says that the record there has other bytes.
-func (a *applier) again(r *Record, done *Applied) (other bool, err error) {
-	row, err := a.getKV.query(r.Key)
+func (a *applier) again(b *Batch, n int, done *Applied) (other bool, err error) {
+	r := &b.Records[n]
+	key := recordKey(r.QueryID[:])
+	row, err := a.getKV.query(key)
 	if err != nil {
 		return false, err
 	}
 	if row == nil {
-		return false, fmt.Errorf("key %x is there and cannot be read", r.Key)
+		return false, fmt.Errorf("key %x is there and cannot be read", key)
 	}
 	// A record that has the leaf is the one that was admitted, also when the value in kv was changed since: verify reports
 	// that. It is no other record.
-	if bytes.Equal(bytesOf(row[1]), r.Leaf[:]) || bytes.Equal(bytesOf(row[0]), r.Payload) {
+	a.payloads = a.payloads[:0]
+	payload, err := a.payload(b, n)
+	if err != nil {
+		return false, err
+	}
+	if bytes.Equal(bytesOf(row[1]), r.Leaf[:]) || bytes.Equal(bytesOf(row[0]), payload) {
 		done.Duplicate++
 		return false, nil
 	}
-	return true, a.reject(&Rejected{r.Offset, fmt.Sprintf("another record has query_id %x", r.QueryID), r.Payload}, done)
+	return true, a.reject(&Rejected{r.Offset, fmt.Sprintf("another record has query_id %x", r.QueryID), payload}, done)
+}
+
+// mostPayloads is how many bytes of payloads are kept together in memory that is used again. A statement has some 70 KB of them,
+// if they are not unusually long.
+const mostPayloads = 1 << 20
+
+// payload returns the payload of a record. It is valid until a.payloads is emptied.
+func (a *applier) payload(b *Batch, n int) (payload []byte, err error) {
+	if b.Payload == nil {
+		return b.Records[n].Payload, nil
+	}
+	if len(a.payloads) > mostPayloads {
+		a.payloads = nil // the payloads that were returned keep the old memory
+	}
+	from := len(a.payloads)
+	a.payloads, err = b.Payload(n, a.payloads)
+	return a.payloads[from:], err
 }
 
 // putEntries writes the entries of the admitted records, from index first on.
@@ -352,13 +393,13 @@ func (a *applier) putEntries(ctx context.Context, b *Batch, first int64) error {
 func (a *applier) putListings(ctx context.Context, b *Batch) error {
 	a.listings = a.listings[:0]
 	for _, n := range a.fresh {
-		if key := b.Records[n].AgentKey; key != nil {
+		if key := b.Records[n].agentKey(); key != nil {
 			a.listings = append(a.listings, kvRow{key, []byte{}, nil})
 		}
 	}
 	defer func() { clear(a.listings) }()
 	slices.SortFunc(a.listings, func(m, n kvRow) int { return bytes.Compare(m.key, n.key) })
-	return a.putKV(ctx, b, len(a.listings), func(i int) kvRow { return a.listings[i] }, func(int, int64) {}, func(int) {})
+	return a.putKV(ctx, b, len(a.listings), func(i int) (kvRow, error) { return a.listings[i], nil }, func(int, int64) {}, func(int) {})
 }
 
 // putTree adds the admitted records to the tree, which has first leaves.

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/jmoiron/sqlx"
@@ -74,11 +76,11 @@ func TestApplyWritesEveryTable(t *testing.T) {
 		t.Fatalf("apply: %+v, %v", done, err)
 	}
 	for _, r := range []sqlstore.Record{full, bare} {
-		if v, err := db.Get(ctx, r.Key); !bytes.Equal(v, r.Payload) {
+		if v, err := db.Get(ctx, keyOf(r)); !bytes.Equal(v, r.Payload) {
 			t.Errorf("kv has %q, %v", v, err)
 		}
 	}
-	if v, err := db.Get(ctx, full.AgentKey); err != nil || len(v) != 0 {
+	if v, err := db.Get(ctx, agentKeyOf(full)); err != nil || len(v) != 0 {
 		t.Errorf("kv has %q, %v for the agent", v, err)
 	}
 	if c, err := db.Cursor(ctx); c != 900 {
@@ -169,7 +171,7 @@ func TestFirstRecordUnderAnIDStays(t *testing.T) {
 			if sum != (sqlstore.Applied{Inserted: 1, Duplicate: 1, Rejected: 2}) {
 				t.Errorf("%+v", sum)
 			}
-			if v, err := db.Get(t.Context(), first.record(0).Key); !bytes.Equal(v, first.record(0).Payload) {
+			if v, err := db.Get(t.Context(), keyOf(first.record(0))); !bytes.Equal(v, first.record(0).Payload) {
 				t.Errorf("kv has %q, %v", v, err)
 			}
 			wantRows(t, db, `SELECT idx, journal_offset FROM entry`, "0|0")
@@ -238,11 +240,70 @@ func TestFailedBatchLeavesNothing(t *testing.T) {
 	wantRows(t, db, `SELECT sum(audits) FROM agent`, "305")
 }
 
+// Payloads that are read when they are needed make the same rows: also those of records that are there already, and of others under
+// their ids.
+func TestApplyReadsPayloads(t *testing.T) {
+	t.Parallel()
+	rs := samples(0, 400)
+	other := newSample(70)
+	other.Time++
+	rs = append(rs[:300:300], append([]sqlstore.Record{other.record(29_950), newSample(71).record(29_960)}, rs[300:]...)...)
+	long := newSample(900)
+	long.Subject = ptr(strings.Repeat("long ", 500_000))
+	for i := range 3 {
+		long.ID = hx(fmt.Sprint("long ", i))
+		rs = append(rs, long.record(uint64(50_000+i)))
+	}
+	held, read := newDB(t), newDB(t)
+	for _, part := range [][]sqlstore.Record{rs[100:200], rs} {
+		b := &sqlstore.Batch{Records: part, Cursor: 60_000}
+		want, err := held.Apply(t.Context(), b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bare := slices.Clone(part)
+		for i := range bare {
+			bare[i].Payload = nil
+		}
+		got, err := read.Apply(t.Context(), &sqlstore.Batch{Records: bare, Cursor: 60_000, Payload: func(i int, into []byte) ([]byte, error) {
+			return append(into, part[i].Payload...), nil
+		}})
+		if err != nil || got != want {
+			t.Fatalf("%+v, %v; want %+v", got, err, want)
+		}
+	}
+	if dump(t, held) != dump(t, read) {
+		t.Error("the rows differ")
+	}
+}
+
+func TestAPayloadThatCannotBeReadEndsABatch(t *testing.T) {
+	t.Parallel()
+	db := newDB(t)
+	apply(t, db, samples(0, 5)...)
+	before := dump(t, db)
+	gone := errors.New("gone")
+	rs := samples(5, 305)
+	_, err := db.Apply(t.Context(), &sqlstore.Batch{Records: rs, Cursor: 1 << 20, Payload: func(i int, into []byte) ([]byte, error) {
+		if i == 200 {
+			return into, gone
+		}
+		return append(into, rs[i].Payload...), nil
+	}})
+	if !errors.Is(err, gone) {
+		t.Fatal(err)
+	}
+	if after := dump(t, db); after != before {
+		t.Error("half of a batch stayed")
+	}
+	apply(t, db, rs...)
+}
+
 func TestAgentKeyWrittenByHandIsKept(t *testing.T) {
 	t.Parallel()
 	db := newDB(t)
 	r := newSample(1).record(0)
-	put(t, db, string(r.AgentKey), "")
+	put(t, db, string(agentKeyOf(r)), "")
 	if done := apply(t, db, r); done.Inserted != 1 {
 		t.Errorf("%+v", done)
 	}

@@ -1,7 +1,6 @@
 package sqlstore_test
 
 import (
-	"encoding/binary"
 	"fmt"
 	"testing"
 
@@ -55,10 +54,6 @@ func benchBatch(from, n int, unique bool) *sqlstore.Batch {
 			Timestamp: int64(no), Subject: ptr(fmt.Sprint("subject ", no%1000)), Predicate: ptr("revenue"),
 			Lifecycle: ptr(uint8(2)), Lens: ptr("Recency"), ResultConfidence: 0.95,
 		}
-		r.Key = append([]byte("\x00AUD:"), r.QueryID[:]...)
-		r.AgentKey = append([]byte("\x00AUDA:"), agent[:]...)
-		r.AgentKey = binary.BigEndian.AppendUint64(append(r.AgentKey, ':'), uint64(no))
-		r.AgentKey = append(append(r.AgentKey, ':'), r.QueryID[:]...)
 		for j := range 3 {
 			c := sqlstore.Contribution{Weight: 0.5, Lifecycle: 2}
 			if unique {

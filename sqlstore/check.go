@@ -305,7 +305,7 @@ func (c *checker) strayListings(ctx context.Context) error {
 				return err
 			}
 			if err == nil {
-				if r, err := c.Decode(v); err == nil && bytes.Equal(r.AgentKey, k) {
+				if r, err := c.Decode(v); err == nil && bytes.Equal(r.agentKey(), k) {
 					continue
 				}
 			}

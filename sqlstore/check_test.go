@@ -386,7 +386,7 @@ func TestInterruptedReindexIsRemembered(t *testing.T) {
 		t.Errorf("reindexing: %v, %v", half, err)
 	}
 	// What does not need the derived tables works.
-	if v, err := db.Get(t.Context(), newSample(499).record(0).Key); err != nil || len(v) == 0 {
+	if v, err := db.Get(t.Context(), keyOf(newSample(499).record(0))); err != nil || len(v) == 0 {
 		t.Errorf("get: %v", err)
 	}
 	if got := collect(t, db, sqlstore.Filter{ByAdmission: true}); len(got) != 500 {
@@ -432,7 +432,7 @@ func TestMissingDerivedTables(t *testing.T) {
 			}
 			tamper(t, path, tampering)
 			ro := open(t, path, sqlstore.Options{ReadOnly: true})
-			if v, err := ro.Get(t.Context(), newSample(4).record(0).Key); err != nil || len(v) == 0 {
+			if v, err := ro.Get(t.Context(), keyOf(newSample(4).record(0))); err != nil || len(v) == 0 {
 				t.Errorf("get: %v", err)
 			}
 			if got := collect(t, ro, sqlstore.Filter{ByAdmission: true}); len(got) != 20 {

@@ -262,8 +262,8 @@ func (p *pageCheck) records(ctx context.Context) (map[int64]*Record, error) {
 			continue
 		}
 		d := &all[i]
-		if d.Record, d.err = p.decode(e.Value); d.err == nil && d.AgentKey != nil {
-			keys = append(keys, d.AgentKey)
+		if d.Record, d.err = p.decode(e.Value); d.err == nil && d.AgentID != nil {
+			keys = append(keys, d.agentKey())
 		}
 	}
 	listings, unread := p.listings(ctx, keys)
@@ -304,8 +304,8 @@ func (p *pageCheck) records(ctx context.Context) (map[int64]*Record, error) {
 			continue
 		}
 		records[e.Idx] = &r.Record
-		if r.AgentKey != nil && unread == nil {
-			p.listing(e, r.AgentKey, listings)
+		if r.AgentID != nil && unread == nil {
+			p.listing(e, r.agentKey(), listings)
 		}
 	}
 	return records, unread

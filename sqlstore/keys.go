@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"strings"
@@ -13,8 +14,8 @@ import (
 //	KeyPrefix       query id (32)                                                → the record, canonical JSON
 //	AgentKeyPrefix  agent id (32) ':' timestamp (8, big-endian) ':' query id (32) → empty
 //
-// Neither prefix is a prefix of the other. Package audit makes whole keys and takes them apart. The guards in
-// migrations have the same prefixes in hex.
+// Neither prefix is a prefix of the other. Package audit takes keys apart. The guards in migrations have the
+// same prefixes in hex.
 const (
 	KeyPrefix      = "\x00AUD:"
 	AgentKeyPrefix = "\x00AUDA:"
@@ -41,6 +42,14 @@ func IsAuditKey(key []byte) bool {
 
 // recordKey returns the key of a record.
 func recordKey(id []byte) []byte { return append([]byte(KeyPrefix), id...) }
+
+// AgentKey returns the key that lists a record under its agent.
+func AgentKey(agent [32]byte, timestamp uint64, id [32]byte) []byte {
+	key := append(make([]byte, 0, AgentKeyLen), AgentKeyPrefix...)
+	key = append(append(key, agent[:]...), ':')
+	key = append(binary.BigEndian.AppendUint64(key, timestamp), ':')
+	return append(key, id[:]...)
+}
 
 // recordOf returns the record that a key of either family names. The key has its family's length.
 func recordOf(key []byte) (id []byte) { return key[len(key)-hashLen:] }

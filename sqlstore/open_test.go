@@ -362,7 +362,7 @@ func TestOlderDatabaseIsMigrated(t *testing.T) {
 	for _, s := range []string{
 		`INSERT INTO store VALUES ('cursor', 0), ('contributions', 0), ('rejected', 0), ('time_unit', 'ms'), ('applying', 'now')`,
 		fmt.Sprintf(`INSERT INTO entry VALUES (0, x'%x', 0)`, r.QueryID),
-		fmt.Sprintf(`INSERT INTO kv (key, value) VALUES (x'%x', x'%x'), (x'%x', x'')`, r.Key, r.Payload, r.AgentKey),
+		fmt.Sprintf(`INSERT INTO kv (key, value) VALUES (x'%x', x'%x'), (x'%x', x'')`, keyOf(r), r.Payload, agentKeyOf(r)),
 		`UPDATE store SET value = CASE name WHEN 'cursor' THEN 100 ELSE 3 END WHERE name IN ('cursor', 'contributions')`,
 		`DELETE FROM store WHERE name = 'applying'`,
 	} {
@@ -377,7 +377,7 @@ func TestOlderDatabaseIsMigrated(t *testing.T) {
 		t.Errorf("%+v, %v", m, err)
 	}
 	ro := open(t, path, sqlstore.Options{ReadOnly: true, Older: true}) // does not migrate
-	if v, err := ro.Get(t.Context(), r.Key); !bytes.Equal(v, r.Payload) {
+	if v, err := ro.Get(t.Context(), keyOf(r)); !bytes.Equal(v, r.Payload) {
 		t.Errorf("%q, %v", v, err)
 	}
 	mustClose(t, ro)

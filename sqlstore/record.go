@@ -2,15 +2,13 @@ package sqlstore
 
 import "github.com/auditsql/auditsql/tree"
 
-// Record is an audit taken apart: its keys and bytes in kv, and its columns. The caller owns all
-// slices and pointers. Apply reads them and keeps none.
+// Record is an audit taken apart: its bytes in kv, and its columns. The caller owns all slices and pointers. Apply reads them
+// and keeps none.
 type Record struct {
 	Offset uint64 // in the journal; below 1<<63
 
-	Key      []byte    // its key in kv
-	AgentKey []byte    // the key that lists it under its agent; nil if it is anonymous
-	Payload  []byte    // canonical JSON: the value of Key
-	Leaf     tree.Hash // its leaf in the Merkle tree: tree.LeafHash of the payload
+	Payload []byte    // canonical JSON: its value in kv; not used if Batch.Payload is set
+	Leaf    tree.Hash // its leaf in the Merkle tree: tree.LeafHash of the payload
 
 	QueryID          [32]byte
 	AgentID          *[32]byte
@@ -24,6 +22,14 @@ type Record struct {
 	ResultConfidence float64 // the shortest decimal of the 32-bit float, as a double
 	Contributions    []Contribution
 	Attributes       []Attribute // each key once
+}
+
+// agentKey returns the key that lists the record under its agent, nil if it is anonymous.
+func (r *Record) agentKey() []byte {
+	if r.AgentID == nil {
+		return nil
+	}
+	return AgentKey(*r.AgentID, uint64(r.Timestamp), r.QueryID)
 }
 
 // Contribution is an assertion that an answer rests on.
@@ -74,6 +80,10 @@ type Batch struct {
 	Records  []Record   // in journal order
 	Rejected []Rejected // records of the same stretch of the journal that are no audits
 	Cursor   uint64     // journal offset after the last of them
+
+	// Payload, if set, appends the payload of a record, given by its index, to a slice. So a batch need not hold all payloads at a
+	// time. It is called for a record once, or more often when the id is there already. An error ends Apply.
+	Payload func(record int, into []byte) ([]byte, error)
 
 	// Again, if set, is called for each record whose id is there already, with its index and whether the record under the id is
 	// another one. When Apply returns an error, the calls mean nothing.

@@ -119,20 +119,22 @@ func decode(payload []byte) (sqlstore.Record, error) {
 		ResultConfidence: s.Confidence,
 		Attributes:       s.Attributes,
 	}
-	r.Key = append([]byte("\x00AUD:"), r.QueryID[:]...)
-	if r.AgentID != nil {
-		r.AgentKey = append([]byte("\x00AUDA:"), r.AgentID[:]...)
-		r.AgentKey = append(r.AgentKey, ':')
-		r.AgentKey = binary.BigEndian.AppendUint64(r.AgentKey, uint64(s.Time))
-		r.AgentKey = append(r.AgentKey, ':')
-		r.AgentKey = append(r.AgentKey, r.QueryID[:]...)
-	}
 	for _, c := range s.Contributions {
 		r.Contributions = append(r.Contributions, sqlstore.Contribution{
 			AssertionHash: unhex(c.Assertion), Weight: c.Weight, SourceHash: unhex(c.Source), Lifecycle: c.Lifecycle,
 		})
 	}
 	return r, nil
+}
+
+// keyOf returns the key of a record.
+func keyOf(r sqlstore.Record) []byte { return append([]byte("\x00AUD:"), r.QueryID[:]...) }
+
+// agentKeyOf returns the key that lists a record under its agent.
+func agentKeyOf(r sqlstore.Record) []byte {
+	key := append([]byte("\x00AUDA:"), r.AgentID[:]...)
+	key = binary.BigEndian.AppendUint64(append(key, ':'), uint64(r.Timestamp))
+	return append(append(key, ':'), r.QueryID[:]...)
 }
 
 // samples returns records from to to (exclusive), a journal offset apart each.

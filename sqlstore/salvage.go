@@ -395,10 +395,10 @@ func (s *salvager) checkRecords(ctx context.Context, decode func([]byte) (Record
 			return err
 		}
 		r, err := decode(v.Value)
-		if err != nil || r.AgentKey == nil {
+		if err != nil || r.AgentID == nil {
 			continue
 		}
-		if _, err := s.new.Get(ctx, r.AgentKey); errors.Is(err, ErrNotFound) {
+		if _, err := s.new.Get(ctx, r.agentKey()); errors.Is(err, ErrNotFound) {
 			return s.primary("kv", "record %x is not in the list of its agent", v.QueryID)
 		} else if err != nil {
 			return err

@@ -288,9 +288,9 @@ func older(t *testing.T, n int) (path string) {
 	for i := range n {
 		r := newSample(i).record(uint64(i) * 100)
 		do(`INSERT INTO entry VALUES (?, ?, ?)`, i, r.QueryID[:], i*100)
-		do(`INSERT INTO kv (key, value) VALUES (?, ?)`, r.Key, r.Payload)
-		if r.AgentKey != nil {
-			do(`INSERT INTO kv (key, value) VALUES (?, x'')`, r.AgentKey)
+		do(`INSERT INTO kv (key, value) VALUES (?, ?)`, keyOf(r), r.Payload)
+		if r.AgentID != nil {
+			do(`INSERT INTO kv (key, value) VALUES (?, x'')`, agentKeyOf(r))
 		}
 	}
 	do(`DELETE FROM store WHERE name = 'applying'`)
