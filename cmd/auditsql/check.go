@@ -238,8 +238,8 @@ func (c *checking) whatToTry() string {
 func checkTable() []tui.ColumnOf[view.Check] {
 	type row = view.Check
 	return []tui.ColumnOf[row]{
-		{Column: tui.Column{Name: "result"}, Cell: func(c *row) tui.Cell { return tui.Text(c.Outcome).Marked(c.Outcome != evidence.Proven.String()) }},
-		{Column: tui.Column{Name: "what", Flexible: true, Least: 30}, Cell: func(c *row) tui.Cell { return tui.Text(saidOf(c)) }},
+		{Column: tui.Column{Name: "result", Rank: -2}, Cell: func(c *row) tui.Cell { return tui.Text(c.Outcome).Marked(c.Outcome != evidence.Proven.String()) }},
+		{Column: tui.Column{Name: "what", Flexible: true, Least: 30, Rank: -1}, Cell: func(c *row) tui.Cell { return tui.Text(saidOf(c)) }},
 		{Column: tui.Column{Name: "log", Flexible: true, Least: 12}, Cell: func(c *row) tui.Cell { return tui.Or(c.Origin, tui.Text) }},
 		{Column: tui.Column{Name: "file", Flexible: true, Least: 16, Middle: true}, Cell: func(c *row) tui.Cell { return tui.Text(c.File) }},
 	}

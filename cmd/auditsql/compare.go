@@ -117,7 +117,7 @@ func (a *app) compare(ctx context.Context, by audit.TopBy, with, and string, f *
 func (r *reading) compareTable(by audit.TopBy) []tui.ColumnOf[view.Compared] {
 	type row = view.Compared
 	return []tui.ColumnOf[row]{
-		{Column: tui.Column{Name: "change"}, Cell: func(e *row) tui.Cell { return tui.Text(string(e.Change)) }},
+		{Column: tui.Column{Name: "change", Rank: -1}, Cell: func(e *row) tui.Cell { return tui.Text(string(e.Change)) }},
 		{Column: keyColumn(by), Cell: func(e *row) tui.Cell { return r.keyCell(e.Hash, e.Text) }},
 		{Column: tui.Column{Name: "before", Right: true}, Cell: func(e *row) tui.Cell { return tui.Number(e.Before) }},
 		{Column: tui.Column{Name: "after", Right: true}, Cell: func(e *row) tui.Cell { return tui.Number(e.After) }},

@@ -156,9 +156,9 @@ func stepAbout(distance int) string {
 
 func (p *downstreamPage) columns(distance int) []tui.Column {
 	columns := []tui.Column{
-		{Name: "mark", Title: " "},
-		{Name: "time"},
-		{Name: "query"},
+		{Name: "mark", Title: " ", Rank: -3},
+		{Name: "time", Rank: -1},
+		{Name: "query", Rank: -2},
 		{Name: "agent", Flexible: true, Least: len(anonymous)},
 		{Name: "subject", Flexible: true, Least: 14, Middle: true, Rank: 1},
 		{Name: "predicate", Flexible: true, Least: 12, Middle: true, Rank: 4},

@@ -168,13 +168,13 @@ func byAgent[A any](agents []A, of func(*A) (id *audit.AgentID, label *string, a
 func (p *impactPage) table() []tui.ColumnOf[view.ImpactedAnswer] {
 	type row = view.ImpactedAnswer
 	return []tui.ColumnOf[row]{
-		{Column: tui.Column{Name: "time"}, Cell: func(a *row) tui.Cell { return timeCell(a.Timestamp, p.r.clock) }},
-		{Column: tui.Column{Name: "query"}, Cell: func(a *row) tui.Cell { return hashCell(a.QueryID) }},
+		{Column: tui.Column{Name: "time", Rank: -1}, Cell: func(a *row) tui.Cell { return timeCell(a.Timestamp, p.r.clock) }},
+		{Column: tui.Column{Name: "query", Rank: -2}, Cell: func(a *row) tui.Cell { return hashCell(a.QueryID) }},
 		{Column: tui.Column{Name: "agent", Flexible: true, Least: len(anonymous)}, Cell: func(a *row) tui.Cell { return p.r.labels.agent(a.AgentID) }},
 		{Column: tui.Column{Name: "subject", Flexible: true, Least: 14, Middle: true}, Cell: func(a *row) tui.Cell { return tui.Or(a.Subject, tui.Text) }},
 		{Column: tui.Column{Name: "predicate", Flexible: true, Least: 12, Middle: true, Rank: 4}, Cell: func(a *row) tui.Cell { return tui.Or(a.Predicate, tui.Text) }},
-		{Column: tui.Column{Name: "weight", Right: true}, Cell: func(a *row) tui.Cell { return tui.Figure(a.Weight) }},
-		{Column: tui.Column{Name: "lifecycle", Rank: 1}, Cell: func(a *row) tui.Cell { return tui.Text(a.Lifecycle).Marked(a.Unapproved) }},
+		{Column: tui.Column{Name: "weight", Right: true, Rank: 1}, Cell: func(a *row) tui.Cell { return tui.Figure(a.Weight) }},
+		{Column: tui.Column{Name: "lifecycle", Rank: -3}, Cell: func(a *row) tui.Cell { return tui.Text(a.Lifecycle).Marked(a.Unapproved) }},
 		{Column: tui.Column{Name: "answer", Rank: 2}, Cell: func(a *row) tui.Cell {
 			if !a.Result {
 				return tui.Cell{Brief: "-"}

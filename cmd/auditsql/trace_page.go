@@ -113,10 +113,10 @@ func (w *traceWriter) evidence(t *view.Trace) {
 		rows = append(rows, row)
 	}
 	w.page.Table([]tui.Column{
-		{Name: "mark", Title: " "},
+		{Name: "mark", Title: " ", Rank: -3},
 		{Name: "weight", Right: true},
-		{Name: "assertion", Flexible: true, Least: briefHash},
-		{Name: "lifecycle"},
+		{Name: "assertion", Flexible: true, Least: briefHash, Rank: -2},
+		{Name: "lifecycle", Rank: -1},
 		{Name: "source", Flexible: true, Least: briefHash},
 		{Name: "first seen", Rank: 1},
 		{Name: "answers", Right: true, Rank: 2},
@@ -179,7 +179,7 @@ func (w *traceWriter) others(t *view.Trace) {
 	w.page.Table([]tui.Column{
 		{Name: "assertion", Flexible: true, Least: briefHash},
 		{Name: "lifecycle", Rank: 2},
-		{Name: "by", Flexible: true, Least: len(anonymous)},
+		{Name: "by", Flexible: true, Least: len(anonymous), Rank: -1},
 		{Name: "answers", Right: true},
 		{Name: "when", Flexible: true, Least: len("2026-11-23T10:19:12.000Z"), Rank: 1},
 	}, rows)
@@ -210,13 +210,13 @@ func (w *traceWriter) around(t *view.Trace) {
 	}
 	w.page.Head("around it", ", asked by "+asker(&t.Audit))
 	w.page.Table([]tui.Column{
-		{Name: "mark", Title: " "},
-		{Name: "time"},
-		{Name: "query"},
+		{Name: "mark", Title: " ", Rank: -2},
+		{Name: "time", Rank: -1},
+		{Name: "query", Rank: -2},
 		{Name: "subject", Flexible: true, Least: 14, Middle: true},
-		{Name: "predicate", Flexible: true, Least: 12, Middle: true, Rank: 3},
-		{Name: "answer", Flexible: true, Least: briefHash, Rank: 4},
-		{Name: "conf", Right: true, Rank: 2},
-		{Name: "approved", Rank: 1},
+		{Name: "predicate", Flexible: true, Least: 12, Middle: true, Rank: 2},
+		{Name: "answer", Flexible: true, Least: briefHash, Rank: 3},
+		{Name: "conf", Right: true, Rank: 1},
+		{Name: "approved", Rank: -3},
 	}, rows)
 }

@@ -108,12 +108,12 @@ func (w *originsWriter) layOut(ctx context.Context, o *view.Origins) {
 		p.Note("there is none")
 	} else {
 		p.Table([]tui.Column{
-			{Name: "mark", Title: " "},
+			{Name: "mark", Title: " ", Rank: -3},
 			{Name: "evidence", Flexible: true, Least: briefHash + 8},
 			{Name: "weight", Right: true, Rank: 5},
 			{Name: "lifecycle", Rank: 3},
 			{Name: "answered by", Flexible: true, Least: len(anonymous)},
-			{Name: "query"},
+			{Name: "query", Rank: -2},
 			{Name: "at", Rank: 2},
 			{Name: "source", Flexible: true, Least: briefHash, Rank: 4},
 		}, rows)
@@ -195,9 +195,9 @@ func (w *originsWriter) list(o *view.Origins) {
 		rows = append(rows, row)
 	}
 	w.page.Table([]tui.Column{
-		{Name: "mark", Title: " "},
-		{Name: "assertion", Flexible: true, Least: briefHash},
-		{Name: "lifecycle"},
+		{Name: "mark", Title: " ", Rank: -3},
+		{Name: "assertion", Flexible: true, Least: briefHash, Rank: -2},
+		{Name: "lifecycle", Rank: -1},
 		{Name: "source", Flexible: true, Least: briefHash},
 		{Name: "used by query", Rank: 1},
 	}, rows)

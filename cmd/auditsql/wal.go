@@ -51,11 +51,11 @@ func (a *app) walInspectCommand() *cobra.Command {
 				return err
 			}
 			out := a.rows(a.form(""),
-				tui.Column{Name: "segment"},
+				tui.Column{Name: "segment", Rank: -1},
 				tui.Column{Name: "base", Right: true},
 				tui.Column{Name: "end", Right: true},
 				tui.Column{Name: "bytes", Right: true},
-				tui.Column{Name: "state"})
+				tui.Column{Name: "state", Rank: -2})
 			bytes := int64(0)
 			for _, s := range segments {
 				// Only reading the active one would show its end: zeros that were written ahead may follow it.

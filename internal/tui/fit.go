@@ -63,7 +63,7 @@ func fit(columns []Column, natural []int, width int) ([]int, cuts) {
 		for i, c := range columns {
 			if widths[i] > widestColumn && c.Flexible {
 				widths[i] = widestColumn
-				cut.shorter = append(cut.shorter, c.heading())
+				cut.shorter = append(cut.shorter, c.said())
 			}
 		}
 		return widths, cut
@@ -79,21 +79,23 @@ func fit(columns []Column, natural []int, width int) ([]int, cuts) {
 		if least-len(Gap) <= width {
 			break
 		}
-		last := -1
+		last, left := -1, 0
 		for i, c := range columns {
-			if widths[i] > 0 && c.Rank > 0 && (last < 0 || c.Rank >= columns[last].Rank) {
+			if widths[i] == 0 {
+				continue
+			}
+			left++
+			if last < 0 || c.Rank >= columns[last].Rank {
 				last = i
 			}
 		}
-		if last < 0 {
-			// No other column may be left out. The flexible ones get narrower than their least, and where that is not enough
-			// either, the last columns go: a line that the terminal breaks cannot be read at all.
-			if last = lastOf(widths); last == 0 || tightest(columns, widths) <= width {
-				break
-			}
+		// A column of rank 0 or less goes only where the narrowest flexible columns do not help. It does go there: a line that
+		// the terminal breaks cannot be read at all.
+		if columns[last].Rank <= 0 && (left == 1 || tightest(columns, widths) <= width) {
+			break
 		}
 		widths[last] = 0
-		cut.left = append(cut.left, columns[last].heading())
+		cut.left = append(cut.left, columns[last].said())
 	}
 	// The widest flexible column is cut first, so that short texts stay whole beside a long one. When no other column can
 	// be left out, columns get narrower than their least.
@@ -111,21 +113,10 @@ func fit(columns []Column, natural []int, width int) ([]int, cuts) {
 	}
 	for i, c := range columns {
 		if widths[i] > 0 && widths[i] < natural[i] {
-			cut.shorter = append(cut.shorter, c.heading())
+			cut.shorter = append(cut.shorter, c.said())
 		}
 	}
 	return widths, cut
-}
-
-// lastOf is the last column that is not left out.
-func lastOf(widths []int) int {
-	last := 0
-	for i, w := range widths {
-		if w > 0 {
-			last = i
-		}
-	}
-	return last
 }
 
 // tightest is how wide a line is whose flexible columns are as narrow as they can be.

@@ -3,6 +3,7 @@ package tui
 import (
 	"bufio"
 	"errors"
+	"strings"
 
 	"github.com/auditsql/auditsql/internal/legible"
 )
@@ -14,7 +15,9 @@ type Column struct {
 	Right bool   // numbers are aligned to the right
 
 	// These say how a table is cut that is wider than the terminal. Flexible columns are cut down to Least first. Then
-	// columns are left out, the highest Rank first; columns of rank 0 stay.
+	// columns of a rank above 0 are left out, the highest rank first. When none of these is left, flexible columns are cut
+	// to very little, and then the other columns go in the same order. Of equal ranks the last column goes first. The lowest
+	// rank stays longest: that is what a table was asked for, such as whether evidence is approved.
 	Flexible bool
 	Least    int
 	Middle   bool // cut in the middle, for texts that often differ in their last part
@@ -24,6 +27,14 @@ type Column struct {
 func (c Column) heading() string {
 	if c.Title != "" {
 		return c.Title
+	}
+	return c.Name
+}
+
+// said is what a note calls the column. A column of signs or bars has a title of blanks.
+func (c Column) said() string {
+	if title := strings.TrimSpace(c.Title); title != "" {
+		return title
 	}
 	return c.Name
 }

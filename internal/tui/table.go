@@ -87,7 +87,7 @@ func (d *drawing) shorten(width int, write func(string) string) (shortened []str
 		}
 		if n := d.fill(i, heading, look); n < d.natural[i] {
 			d.natural[i], d.headings[i] = n, heading
-			shortened = append(shortened, c.heading())
+			shortened = append(shortened, c.said())
 			if timesToo = timesToo || len(years) > 0; len(zones) == 1 && saidZones == nil {
 				saidZones, saidBy = zones, c
 			}

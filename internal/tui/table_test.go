@@ -41,6 +41,33 @@ func TestFit(t *testing.T) {
 	}
 }
 
+// What a table was asked for stays when the terminal has no room for anything else, and a column without a title is told by its name.
+func TestTheLowestRankStaysLongest(t *testing.T) {
+	t.Parallel()
+	columns := []Column{
+		{Name: "mark", Title: " ", Rank: -3}, {Name: "time", Rank: -1}, {Name: "agent", Flexible: true, Least: 9}, {Name: "subject", Flexible: true, Least: 14},
+		{Name: "lens", Rank: 1}, {Name: "bar", Title: " ", Rank: 2}, {Name: "approved", Rank: -2},
+	}
+	natural := []int{1, 16, 9, 20, 9, 30, 8}
+	for width, want := range map[int]struct {
+		widths        []int
+		shorter, left string
+	}{
+		80: {[]int{1, 16, 9, 20, 9, 0, 8}, "", "bar"},
+		60: {[]int{1, 16, 9, 18, 0, 0, 8}, "subject", "bar lens"},
+		54: {[]int{1, 16, 9, 12, 0, 0, 8}, "subject", "bar lens"},
+		40: {[]int{1, 16, 9, 0, 0, 0, 8}, "", "bar lens subject"},
+		30: {[]int{1, 16, 0, 0, 0, 0, 8}, "", "bar lens subject agent"},
+		12: {[]int{1, 0, 0, 0, 0, 0, 8}, "", "bar lens subject agent time"},
+		5:  {[]int{1, 0, 0, 0, 0, 0, 0}, "", "bar lens subject agent time approved"},
+	} {
+		got, cut := fit(columns, natural, width)
+		if !slices.Equal(got, want.widths) || strings.Join(cut.shorter, " ") != want.shorter || strings.Join(cut.left, " ") != want.left {
+			t.Errorf("%d columns: got %v, shortened %v, left out %v; want %v", width, got, cut.shorter, cut.left, want)
+		}
+	}
+}
+
 // Without its year, what happened two years ago looks like this month; and of two times in a row one is not cut
 // alone.
 func TestShortTimesKeepTheirYear(t *testing.T) {
