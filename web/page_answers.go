@@ -10,6 +10,7 @@ import (
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/audit/view"
+	"github.com/auditsql/auditsql/internal/show"
 	"github.com/auditsql/auditsql/web/internal/chart"
 	"github.com/auditsql/auditsql/web/internal/pages"
 	"github.com/auditsql/auditsql/web/internal/phrase"
@@ -75,13 +76,13 @@ func (p *sheet) answers(ctx context.Context, subject, predicate string, f audit.
 			changed++
 		}
 	}
-	section.About = line(pages.Words(counted(len(answers), "answer", "answers")+","), pages.Part{Text: counted(changed, "change", "changes") + ".", Mark: changed > 0})
+	section.About = line(pages.Words(counted(len(answers), "answer", "answers")+","), pages.Words(counted(changed, "change", "changes")+"."))
 	picture, err := p.answersPicture(answers)
 	if err != nil {
 		return section, err
 	}
 	section.Picture = picture
-	section.Legend = [][]pages.Part{line(pages.Words("A lane for each answer.")), line(pages.Words("◎ a ring: the answer changed here.")), line(pages.Part{Text: "□ with evidence that nobody approved", Mark: true}), line(pages.Words("Each mark is a record."))}
+	section.Legend = [][]pages.Part{line(pages.Words("A lane for each answer.")), line(pages.Words("◎ a ring, and " + show.ChangedSign + " in the table: the answer changed here.")), line(pages.Part{Text: "□ a square: with evidence that nobody approved", Mark: true}), line(pages.Words("Each mark is a record."))}
 	section.Table = p.answersTable(answers, f.Descending)
 	if stream.More() {
 		section.Notes = append(section.Notes, line(pages.Words(fmt.Sprintf("These are the first %d; there are more.", len(answers))), pages.To(p.again("limit", strconv.Itoa(mostRows)), fmt.Sprintf("Show up to %d", mostRows))))
@@ -105,7 +106,7 @@ func (p *sheet) answersTable(answers []view.Answer, descending bool) *pages.Tabl
 	}}
 	for i := range answers {
 		a := &answers[i]
-		table.Rows = append(table.Rows, pages.Row{Marked: a.Flipped, Cells: [][]pages.Part{
+		table.Rows = append(table.Rows, pages.Row{Marked: a.Unapproved > 0, Cells: [][]pages.Part{
 			line(p.at(a.Timestamp)), line(p.record(a.QueryID)), line(p.agent(a.AgentID, a.AgentLabel)), p.answer(a.ResultHash, a.ResultLabel),
 			confidence(a.ResultConfidence), asked(a.Lifecycle), textOr(a.Lens), approved(a.Contributions, a.Approved, a.Unapproved), p.changes(a),
 		}})
@@ -122,7 +123,7 @@ func (p *sheet) changes(a *view.Answer) []pages.Part {
 	if causes == "" {
 		causes = "nothing that is recorded"
 	}
-	return line(pages.To(p.to("/diff/"+a.Previous.String()+"/"+a.QueryID.String()), causes))
+	return line(pages.To(p.to("/diff/"+a.Previous.String()+"/"+a.QueryID.String()), show.ChangedSign+" "+causes))
 }
 
 func (p *sheet) answersPicture(answers []view.Answer) (template.HTML, error) {

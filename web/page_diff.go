@@ -43,7 +43,7 @@ func (s *Server) diffPage(ctx context.Context, p *sheet) error {
 		if causes == "" {
 			causes = "nothing that is recorded explains it"
 		}
-		top.Findings = [][]pages.Part{line(pages.Words("The answer is another one: " + causes + "."))}
+		top.About = line(pages.Part{Text: show.ChangedSign + " The answer is another one: " + causes + ".", Style: pages.Strong})
 	}
 	table := &pages.Table{Caption: "The two records", Columns: recordColumns, Head: 1}
 	table.Rows = []pages.Row{p.row(&d.From), p.row(&d.To)}

@@ -21,10 +21,11 @@ func (a *app) answersCommand() *cobra.Command {
 		Use:   "answers SUBJECT PREDICATE",
 		Short: "The answers to one question over time, and where they flipped",
 		Long: `Answers prints the answers to one question, SUBJECT and PREDICATE, oldest
-first. It marks each answer that differs from the one before it, and says what
-changed: the lens, epoch or lifecycle asked for, evidence that was added or
-removed, or the weight, lifecycle or source of the rest. --flips prints only
-these.
+first. ≠ stands before each answer that differs from the one before it. The
+column changed says why: the lens, epoch or lifecycle asked for, evidence that
+was added or removed, or the weight, lifecycle or source of the rest. --flips
+prints only these. ! in the column approved is something else: evidence that
+nobody approved.
 
 The filters say which answers count. With --agent, for example, an answer is
 compared with that agent's last one. --from and --to only say which are shown.
@@ -122,20 +123,20 @@ func (a *app) neverAsked(ctx context.Context, v *view.Viewer, subject, predicate
 func (r *reading) answerTable() []tui.ColumnOf[view.Answer] {
 	type row = view.Answer
 	return []tui.ColumnOf[row]{
-		{Column: tui.Column{Name: "flipped", Title: " "}, Cell: func(a *row) tui.Cell {
+		{Column: tui.Column{Name: "flipped", Title: " ", Rank: -1}, Cell: func(a *row) tui.Cell {
 			if !a.Flipped {
 				return tui.Cell{}
 			}
-			return tui.Text("!").Marked(true)
+			return tui.Text(show.ChangedSign)
 		}},
-		{Column: tui.Column{Name: "time"}, Cell: func(a *row) tui.Cell { return timeCell(a.Timestamp, r.clock) }},
-		{Column: tui.Column{Name: "query"}, Cell: func(a *row) tui.Cell { return hashCell(a.QueryID) }},
+		{Column: tui.Column{Name: "time", Rank: -1}, Cell: func(a *row) tui.Cell { return timeCell(a.Timestamp, r.clock) }},
+		{Column: tui.Column{Name: "query", Rank: -2}, Cell: func(a *row) tui.Cell { return hashCell(a.QueryID) }},
 		{Column: tui.Column{Name: "agent", Flexible: true, Least: len(anonymous)}, Cell: func(a *row) tui.Cell { return r.labels.agent(a.AgentID) }},
-		{Column: tui.Column{Name: "answer", Flexible: true, Least: briefHash}, Cell: func(a *row) tui.Cell { return tui.Or(a.ResultHash, r.labels.hash).Marked(a.Flipped) }},
-		{Column: tui.Column{Name: "conf", Right: true}, Cell: func(a *row) tui.Cell { return tui.Figure(a.ResultConfidence) }},
+		{Column: tui.Column{Name: "answer", Flexible: true, Least: briefHash}, Cell: func(a *row) tui.Cell { return tui.Or(a.ResultHash, r.labels.hash) }},
+		{Column: tui.Column{Name: "conf", Right: true, Rank: 2}, Cell: func(a *row) tui.Cell { return tui.Figure(a.ResultConfidence) }},
 		{Column: tui.Column{Name: "asked for", Rank: 3}, Cell: func(a *row) tui.Cell { return tui.Or(a.Lifecycle, lifecycleCell) }},
 		{Column: tui.Column{Name: "lens", Flexible: true, Least: 6, Rank: 4}, Cell: func(a *row) tui.Cell { return tui.Or(a.Lens, tui.Text) }},
-		{Column: tui.Column{Name: "approved", Rank: 2}, Cell: func(a *row) tui.Cell { return approvedCell(a.Contributions, a.Approved, a.Unapproved) }},
+		{Column: tui.Column{Name: "approved", Rank: -3}, Cell: func(a *row) tui.Cell { return approvedCell(a.Contributions, a.Approved, a.Unapproved) }},
 		{Column: tui.Column{Name: "changed", Flexible: true, Least: 10, Rank: 1}, Cell: causesCell},
 	}
 }

@@ -24,7 +24,7 @@ func (a *app) diffPage(ctx context.Context, r *reading, v *view.Viewer, d *view.
 		if len(causes) == 0 {
 			causes = []string{"nothing that is recorded explains it"}
 		}
-		p.TextAlarm("! the answer is another: " + strings.Join(causes, ", "))
+		p.Text(show.ChangedSign + " the answer is another: " + strings.Join(causes, ", "))
 	}
 	r.changedFields(p, d)
 	r.changedEvidence(p, d)
@@ -58,7 +58,7 @@ func (r *reading) changedFields(p *tui.Page, d *view.Diff) {
 		case "epoch":
 			from, to = tui.Or(d.From.Params.Epoch, hashCell), tui.Or(d.To.Params.Epoch, hashCell)
 		case "result_hash":
-			name, from, to = "answer", tui.Or(d.From.ResultHash, r.labels.hash), tui.Or(d.To.ResultHash, r.labels.hash).Marked(true)
+			name, from, to = "answer", tui.Or(d.From.ResultHash, r.labels.hash), tui.Or(d.To.ResultHash, r.labels.hash)
 		}
 		rows = append(rows, []tui.Cell{tui.Text(name), from, to})
 	}
@@ -94,7 +94,7 @@ func (r *reading) changedEvidence(p *tui.Page, d *view.Diff) {
 		rows = append(rows, row)
 	}
 	p.Table([]tui.Column{
-		{Name: "mark", Title: " "}, {Name: "assertion", Flexible: true, Least: briefHash}, {Name: "weight"}, {Name: "lifecycle"},
+		{Name: "mark", Title: " ", Rank: -2}, {Name: "assertion", Flexible: true, Least: briefHash, Rank: -1}, {Name: "weight"}, {Name: "lifecycle", Rank: -3},
 		{Name: "source", Flexible: true, Least: briefHash, Rank: 1},
 	}, rows)
 	if selected.Left > 0 {

@@ -25,10 +25,10 @@ func (a *app) timelineTable(r *reading, size audit.BucketSize, t *view.Timeline)
 	}
 	full := a.barColumns(max(len(title), len(form)))
 	return []tui.ColumnOf[row]{
-		{Column: tui.Column{Name: "time", Title: title}, Cell: func(b *row) tui.Cell { return tui.Text(r.bucketName(b.Start, form)) }},
+		{Column: tui.Column{Name: "time", Title: title, Rank: -1}, Cell: func(b *row) tui.Cell { return tui.Text(r.bucketName(b.Start, form)) }},
 		{Column: tui.Column{Name: "records", Right: true}, Cell: func(b *row) tui.Cell { return tui.Number(b.Audits) }},
 		{Column: tui.Column{Name: "agents", Right: true, Rank: 2}, Cell: func(b *row) tui.Cell { return tui.Number(b.Agents) }},
-		{Column: tui.Column{Name: "not approved", Right: true}, Cell: func(b *row) tui.Cell { return tui.Number(b.Unapproved).Marked(b.Unapproved > 0) }},
+		{Column: tui.Column{Name: "not approved", Right: true, Rank: -2}, Cell: func(b *row) tui.Cell { return tui.Number(b.Unapproved).Marked(b.Unapproved > 0) }},
 		{Column: tui.Column{Name: "bar", Title: " ", Rank: 1}, Cell: func(b *row) tui.Cell {
 			return tui.Text(bar(b.Audits, b.Unapproved, most, full)).Marked(b.Unapproved > 0)
 		}},
@@ -106,7 +106,10 @@ func bar(n, marked, most uint64, full int) string {
 func (a *app) timelineEnd(r *reading, t *view.Timeline) error {
 	p := a.screen().Page()
 	about := fmt.Sprintf("%s of %s", plural(t.Audits, "record", "records"), plural(t.Agents, "agent", "agents"))
-	if t.Anonymous > 0 {
+	switch {
+	case t.Anonymous > 0 && t.Agents == 0:
+		about = plural(t.Audits, "record", "records") + ", all anonymous"
+	case t.Anonymous > 0:
 		about += fmt.Sprintf(", %d of them anonymous", t.Anonymous)
 	}
 	if t.Unapproved > 0 && !t.Cut {
@@ -114,7 +117,7 @@ func (a *app) timelineEnd(r *reading, t *view.Timeline) error {
 	}
 	p.Text(about)
 	if len(t.Silent) > 0 {
-		p.Head("silent", ", earlier than their own rate explains")
+		p.Head("silent", ": these agents wrote regularly, and then stopped")
 		var rows [][]tui.Cell
 		for _, s := range t.Silent {
 			rows = append(rows, []tui.Cell{r.labels.hash(s.AgentID), timeCell(s.Last, r.clock), tui.Number(s.Audits), tui.Number(s.Expected)})

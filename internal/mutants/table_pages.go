@@ -39,7 +39,7 @@ var pageMutants = []mutant{
 		"u.Host != \"\" && !s.options.AnyHost && !s.knowsHost(u.Host)", "false",
 		"web", "^TestErrorsArePages$", nil},
 	{"the list of where a form may lead", "web/page_list.go",
-		"	} else if !slices.Contains([]string{\"/list\", \"/timeline\", \"/agents\", \"/top\", \"/compare\", \"/answers\"}, path) {", "	} else if false {",
+		"	} else if !slices.Contains(formPaths, path) {", "	} else if false {",
 		"web", "^TestAFormLeadsToAnAddress$", nil},
 	{"the wait for a record that has just come", "web/page_trace.go",
 		"	if errors.Is(err, audit.ErrNotFound) && !p.frozen {", "	if false {",

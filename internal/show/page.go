@@ -14,6 +14,10 @@ const (
 	ShownOthers   = 8
 )
 
+// ChangedSign stands before an answer that differs from the one before it. A change may be right, so it is not the ! of what nobody approved,
+// and has no colour of an alarm.
+const ChangedSign = "≠"
+
 // A Selection chooses the pieces of evidence that a page shows. The zero value has chosen nothing yet.
 type Selection struct {
 	Left           int // pieces that were left out
