@@ -105,8 +105,42 @@ func (l *Labels) near(typed string) []string {
 			found = append(found, one.Label)
 		}
 	}
+	if found == nil {
+		for letters := 1; letters <= 2 && found == nil && len(typed) > 3; letters++ {
+			for _, one := range l.all {
+				if edits(strings.ToLower(one.Label), typed) == letters {
+					found = append(found, one.Label)
+				}
+			}
+		}
+	}
 	found = slices.Compact(found)
 	return found[:min(len(found), 3)]
+}
+
+// edits is how many bytes have to be put in, taken out or replaced to make one text of the other, 3 if there are more than 2 for their
+// lengths alone.
+func edits(a, b string) int {
+	if max(len(a), len(b))-min(len(a), len(b)) > 2 {
+		return 3
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		before := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			replaced := before
+			if a[i] != b[j] {
+				replaced++
+			}
+			before = row[j+1]
+			row[j+1] = min(replaced, before+1, row[j]+1)
+		}
+	}
+	return row[len(b)]
 }
 
 // PutLabels replaces the labels of hashes, all or none. An empty label removes the one there is. A label that

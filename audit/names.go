@@ -50,7 +50,7 @@ func (e *UnknownError) Error() string {
 	if e.Prefix {
 		return fmt.Sprintf("%s: no %s begins with that", quoted(e.Name), e.Kinds)
 	}
-	return quoted(e.Name) + " is no label, nor a hash"
+	return quoted(e.Name) + " is neither a label nor a hash"
 }
 
 // An AmbiguousError says that a name means several hashes: it is the label of each, or each begins with it.

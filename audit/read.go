@@ -92,18 +92,19 @@ func (db *DB) rebuildAdvice() string {
 		storedir.SQLitePath(db.dir))
 }
 
-// MinPrefix is how many hex digits Resolve needs at least, and MaxResolved how many ids it returns at
-// most.
+// MinPrefix is how many hex digits name a hash or an id at least, wherever one of them is meant. Resolve, which lists all ids that may be
+// meant, takes ShortestPrefix digits or more. It returns at most MaxResolved ids.
 const (
-	MinPrefix   = 8
-	MaxResolved = 16
+	MinPrefix      = 8
+	ShortestPrefix = 4
+	MaxResolved    = 16
 )
 
-// Resolve returns the ids that begin with the given hex digits, at most MaxResolved. Fewer than MinPrefix digits, or
+// Resolve returns the ids that begin with the given hex digits, at most MaxResolved. Fewer than ShortestPrefix digits, or
 // other characters, are ErrInvalid.
 func (db *DB) Resolve(ctx context.Context, prefix string) ([]QueryID, error) {
-	if len(prefix) < MinPrefix || len(prefix) > hexLen {
-		return nil, fmt.Errorf("%w: id prefix %s: want %d to %d hex digits", ErrInvalid, excerpt(prefix), MinPrefix, hexLen)
+	if len(prefix) < ShortestPrefix || len(prefix) > hexLen {
+		return nil, fmt.Errorf("%w: id prefix %s: want %d to %d hex digits", ErrInvalid, excerpt(prefix), ShortestPrefix, hexLen)
 	}
 	if _, err := ParseHash(prefix + string(bytes.Repeat([]byte("0"), hexLen-len(prefix)))); err != nil {
 		return nil, fmt.Errorf("%w: id prefix %s: want hex digits", ErrInvalid, excerpt(prefix))

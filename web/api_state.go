@@ -207,6 +207,9 @@ func textOf(k *kind) problemText {
 func (s *Server) problemType(w http.ResponseWriter, r *http.Request, _ *question) error {
 	for _, k := range kinds {
 		if k.slug == r.PathValue("type") {
+			if wantsPage(r) {
+				return s.kindsPage(w, r, []*kind{k})
+			}
 			text := textOf(k)
 			return s.object(w, r, &text)
 		}
@@ -216,6 +219,9 @@ func (s *Server) problemType(w http.ResponseWriter, r *http.Request, _ *question
 
 // problemTypes answers GET /problems.
 func (s *Server) problemTypes(w http.ResponseWriter, r *http.Request, _ *question) error {
+	if wantsPage(r) {
+		return s.kindsPage(w, r, kinds)
+	}
 	list := make([]problemText, len(kinds))
 	for i, k := range kinds {
 		list[i] = textOf(k)

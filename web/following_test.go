@@ -44,6 +44,9 @@ func TestHowFarAFollowerIs(t *testing.T) {
 	if got := r.get("/health"); !strings.Contains(got, "3 messages") {
 		t.Errorf("health: %s", got)
 	}
+	if got := r.get("/health"); strings.Contains(got, "log init") || strings.Contains(got, "journal ends at") || !strings.Contains(got, "auditsql-cluster serve") {
+		t.Errorf("health says what is no use on a node: %s", got)
+	}
 	for why, f := range map[string]*logFollower{
 		"far behind":      {fake: &fake{}, behind: 10_001},
 		"does not answer": {fake: &fake{}, silent: errors.New("secret")},

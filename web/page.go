@@ -2,12 +2,19 @@ package web
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"net/url"
 	"slices"
+	"strconv"
+	"strings"
 
+	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/audit/ask"
 	"github.com/auditsql/auditsql/web/internal/pages"
+	"github.com/auditsql/auditsql/web/internal/phrase"
 )
 
 // pageRoutes are the pages.
@@ -73,7 +80,9 @@ func (s *Server) shown(fill func(context.Context, *sheet) error) func(http.Respo
 			return err
 		}
 		if err := fill(r.Context(), p); err != nil {
-			return err
+			refused := s.problemOf(err)
+			refused.sheet = p
+			return refused
 		}
 		if p.redirect != "" {
 			if c := collectorOf(r.Context()); c != nil {
@@ -118,32 +127,116 @@ func (s *Server) problemPage(w http.ResponseWriter, r *http.Request, p *Problem)
 	page := &pages.Page{Frame: pages.Frame{
 		Title: p.Title, Kind: fmt.Sprintf("%d", p.Status), Heading: []pages.Part{pages.Words(p.Title)}, Bare: true,
 	}}
-	// Errors have pages for everybody. How many records there are is for those who may read.
-	if s.mayRead(r) {
-		page.Bare, page.Status = false, s.status()
-	}
+	s.furnish(r, page)
 	section := pages.Section{Facts: []pages.Fact{}}
 	if p.Detail != "" {
 		section.About = []pages.Part{pages.Value(p.Detail)}
+		if p.Field != "" && !strings.HasPrefix(p.Detail, p.Field) {
+			section.About = []pages.Part{pages.Value(p.Field + ": " + p.Detail)}
+		}
 	}
-	if p.Field != "" {
-		section.Facts = append(section.Facts, pages.Fact{Name: "where", Value: []pages.Part{pages.Value(p.Field)}})
-	}
-	if k := p.kind; k != nil {
+	switch k := p.kind; {
+	case k == nil:
+	case k.person != "":
+		section.Facts = append(section.Facts, pages.Fact{Name: "try", Value: []pages.Part{pages.Words(k.person)}})
+	default:
 		section.Facts = append(section.Facts,
 			pages.Fact{Name: "it means", Value: []pages.Part{pages.Words(k.means)}}, pages.Fact{Name: "try", Value: []pages.Part{pages.Words(k.try)}})
 	}
 	if p.RequestID != "" {
 		section.Facts = append(section.Facts, pages.Fact{Name: "request", Value: []pages.Part{{Text: p.RequestID, Style: pages.Code}}})
 	}
-	for _, c := range p.Candidates {
-		section.Links = append(section.Links, pages.Part{Text: c, Stored: true, Link: findAddress(c)})
-	}
 	if p.Status == http.StatusUnauthorized {
 		section.Links = append(section.Links, pages.To(loginAddress(r), "Log in"))
 	}
 	page.Sections = []pages.Section{section}
+	if len(p.Candidates) > 0 {
+		perhaps := pages.Section{Heading: "Perhaps you mean"}
+		for _, c := range p.Candidates {
+			perhaps.Links = append(perhaps.Links, pages.Part{Text: c, Stored: true, Link: p.with(c)})
+		}
+		page.Sections = append(page.Sections, perhaps)
+	}
+	page.Find = r.PathValue("id")
+	if typed := s.typed(r, p); typed != nil && !page.Bare {
+		if form := typed.typedForm(p.Field); form != nil {
+			page.Sections = append(page.Sections, pages.Section{Heading: "What was typed", Form: form})
+		}
+	}
 	return writePage(w, p.Status, page) == nil
+}
+
+// typed is the page that was asked for, as far as the form with what was typed needs it. A request whose parameters cannot be read has no page
+// yet. It is nil when nothing can be read of them.
+func (s *Server) typed(r *http.Request, p *Problem) *sheet {
+	if p.sheet != nil {
+		return p.sheet
+	}
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil
+	}
+	delete(values, p.sheetOwn())
+	typed := &sheet{s: s, r: r, q: &question{values: values}, path: r.URL.Path, values: without(values, zoneName, asOfName)}
+	if n, err := strconv.ParseUint(values.Get(asOfName), 10, 64); err == nil {
+		typed.asOf, typed.frozen = n, true
+	}
+	return typed
+}
+
+// sheetOwn is the refused parameter if it is the zone or the number of records, which every link of a page keeps: a wrong one must not stay.
+func (p *Problem) sheetOwn() string {
+	if p.Field == zoneName || p.Field == asOfName {
+		return p.Field
+	}
+	return ""
+}
+
+// with is the address of the page that was asked for, with a candidate in place of what was typed. Where no parameter of the page has that, it
+// is the page that finds out what the candidate is.
+func (p *Problem) with(candidate string) phrase.Address {
+	var unknown *audit.UnknownError
+	var ambiguous *audit.AmbiguousError
+	typed := ""
+	switch {
+	case errors.As(p.cause, &unknown):
+		typed = unknown.Name
+	case errors.As(p.cause, &ambiguous):
+		typed = ambiguous.Name
+	}
+	if p.sheet == nil || typed == "" {
+		return findAddress(candidate)
+	}
+	values := maps.Clone(p.sheet.values)
+	at := slices.Index(values[p.Field], typed)
+	if at < 0 {
+		return findAddress(candidate)
+	}
+	values[p.Field] = slices.Clone(values[p.Field])
+	values[p.Field][at] = candidate
+	return p.sheet.withValues(p.sheet.path, values)
+}
+
+// furnish gives a page that everybody may see what only those get who may read: the navigation, and how many records there are.
+func (s *Server) furnish(r *http.Request, page *pages.Page) {
+	if s.mayRead(r) {
+		page.Bare, page.Status = false, s.status()
+	}
+}
+
+// kindsPage shows a person what errors mean.
+func (s *Server) kindsPage(w http.ResponseWriter, r *http.Request, all []*kind) error {
+	page := &pages.Page{Frame: pages.Frame{Title: "What errors mean", Kind: "For programs", Heading: []pages.Part{pages.Words("What errors mean")}, Bare: true}}
+	s.furnish(r, page)
+	table := &pages.Table{Caption: "A program gets these as JSON, with the type /problems/ and the word in the first column", Columns: []pages.Column{
+		{Name: "type"}, {Name: "status", Right: true}, {Name: "title"}, {Name: "it means"}, {Name: "try"}}}
+	for _, k := range all {
+		table.Rows = append(table.Rows, pages.Row{Cells: [][]pages.Part{
+			line(pages.Part{Text: k.slug, Style: pages.Code, Link: phrase.To("/problems/"+k.slug, nil)}), line(pages.Words(strconv.Itoa(k.status))),
+			line(pages.Words(k.title)), line(pages.Words(k.means)), line(pages.Words(k.try))}})
+	}
+	page.Sections = []pages.Section{{Table: table}}
+	return writePage(w, http.StatusOK, page)
 }
 
 // formNames are the names of the fields of all forms.

@@ -97,7 +97,7 @@ func (d *downstream) read(ctx context.Context, p *sheet) (pages.Section, error) 
 		section.Notes = append(section.Notes, line(pages.Words(fmt.Sprintf("The picture has at most %d lanes of each kind, those used first; %d more are left out.", mostLanes, left))))
 	}
 	section.Legend = [][]pages.Part{
-		line(pages.Words("● it gave again what it had as evidence")), line(pages.Words("○ it was another answer")), line(pages.Part{Text: "□ not approved then", Mark: true}), line(pages.Words("Each mark is a record.")),
+		line(pages.Words("● it repeated the assertion")), line(pages.Words("○ it was another answer")), line(pages.Part{Text: "□ not approved then", Mark: true}), line(pages.Words("Each mark is a record.")),
 	}
 	return section, err
 }
@@ -147,7 +147,7 @@ func (d *downstream) list(p *sheet) pages.Section {
 	}
 	for n := range d.rows {
 		a := &d.rows[n]
-		by := line(pages.Dimmed("it itself"))
+		by := line(pages.Dimmed("directly"))
 		if a.By != nil {
 			by = line(p.record(*a.By), pages.Dimmed("of"), p.agent(a.ByAgentID, a.ByAgentLabel))
 		}

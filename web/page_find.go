@@ -29,6 +29,15 @@ func loginAddress(r *http.Request) phrase.Address {
 type meaning struct {
 	what string
 	link pages.Part
+	time bool // that what was typed is read as
+}
+
+// aRecord is what the meaning of an id is called.
+const aRecord = "a record"
+
+// fewDigits reports whether somebody may mean an id by its first digits, fewer than the 8 that commands want.
+func fewDigits(typed string) bool {
+	return len(typed) >= audit.ShortestPrefix && len(typed) < audit.MinPrefix && ask.CheckID(typed+"00000000"[:audit.MinPrefix-len(typed)]) == nil
 }
 
 // findPage finds what somebody means: an id, a hash, a label, an attribute, a time or a subject. When it can only be one thing, it leads
@@ -43,7 +52,7 @@ func (s *Server) findPage(ctx context.Context, p *sheet) error {
 	if typed == "" {
 		p.page.Title, p.page.Heading = "Find", line(pages.Words("Find"))
 		p.page.Sections = []pages.Section{{
-			About: line(pages.Words("Type the first 8 or more digits of an id or a hash, a label, an attribute as key=value, a time, or a subject.")),
+			About: line(pages.Words("Type the first digits of an id (4 or more) or of a hash (8 or more), a label, an attribute as key=value, a time, or a subject.")),
 			Form:  &pages.Form{Action: phrase.To("/find", nil), Label: "Find", Submit: "Find", Fields: []pages.Field{{Name: "q", Label: "what", Kind: "search", Wide: true, Hint: "pay-20931"}}},
 		}}
 		return nil
@@ -52,7 +61,9 @@ func (s *Server) findPage(ctx context.Context, p *sheet) error {
 	if err != nil {
 		return err
 	}
-	if len(found) == 1 && collectorOf(ctx) == nil {
+	// A few digits may be a time, as a number, and the beginning of an id that is not here. The page shows which time it would be.
+	doubtful := fewDigits(typed) && len(found) == 1 && found[0].time
+	if len(found) == 1 && !doubtful && collectorOf(ctx) == nil {
 		p.redirect = found[0].link.Link
 		return nil
 	}
@@ -69,6 +80,15 @@ func (s *Server) findPage(ctx context.Context, p *sheet) error {
 			pages.To(p.to("/top", "by", "subject"), "The subjects that are asked about most"),
 			pages.To(p.to("/agents"), "All agents"))
 	}
+	records := 0
+	for _, m := range found {
+		if m.what == aRecord {
+			records++
+		}
+	}
+	if records == audit.MaxResolved {
+		section.Notes = append(section.Notes, line(pages.Words("More ids may begin with these digits. Type more of them.")))
+	}
 	p.page.Sections = []pages.Section{section}
 	return nil
 }
@@ -76,9 +96,9 @@ func (s *Server) findPage(ctx context.Context, p *sheet) error {
 // meanings are all things that the store has and that may be meant.
 func (p *sheet) meanings(ctx context.Context, typed string) ([]meaning, error) {
 	var all []meaning
-	add := func(what string, part pages.Part) { all = append(all, meaning{what, part}) }
+	add := func(what string, part pages.Part) { all = append(all, meaning{what: what, link: part}) }
 	store := p.s.store
-	if ask.CheckID(typed) == nil {
+	if ask.CheckID(typed) == nil || fewDigits(typed) {
 		ids, err := store.Resolve(ctx, strings.ToLower(typed))
 		if err != nil {
 			return nil, err
@@ -88,7 +108,7 @@ func (p *sheet) meanings(ctx context.Context, typed string) ([]meaning, error) {
 			if has, err := p.had(ctx, id); err != nil {
 				return nil, err
 			} else if has {
-				add("a record", p.record(id))
+				add(aRecord, p.record(id))
 			}
 		}
 	}
@@ -158,8 +178,8 @@ func (p *sheet) meanings(ctx context.Context, typed string) ([]meaning, error) {
 	case err != nil:
 		return nil, err
 	case has:
-		add("a subject", pages.Part{Text: typed, Stored: true, Link: p.to("/list", "subject", globbed(typed), "desc", "true")})
-		add("the questions about this subject", pages.Part{Text: typed, Stored: true, Link: p.to("/answers", "subject", typed)})
+		add("a subject", pages.Part{Text: "Records about " + typed, Stored: true, Link: p.to("/list", "subject", globbed(typed), "desc", "true")})
+		add("the questions about this subject", pages.Part{Text: "What was asked about " + typed, Stored: true, Link: p.to("/answers", "subject", typed)})
 	default:
 		note, err := ask.OtherSpelling(ctx, store, typed, nil, nil)
 		if err != nil {
@@ -183,6 +203,9 @@ func (p *sheet) meanings(ctx context.Context, typed string) ([]meaning, error) {
 		} else {
 			add("a time", pages.Part{Text: fmt.Sprintf("%s to %s", p.clock.Format(span.First), p.clock.Format(span.Last)), Link: p.to("/timeline", "from", p.clock.Format(span.First), "to", p.clock.Format(span.Last))})
 		}
+	}
+	if n := len(all); n > 0 && strings.HasPrefix(all[n-1].what, "a time") {
+		all[n-1].time = true
 	}
 	return all, nil
 }

@@ -89,13 +89,16 @@ func (s *Server) healthPage(ctx context.Context, p *sheet) error {
 	if i := stats.Inbox; i != nil {
 		disk.Facts = append(disk.Facts, pages.Fact{Name: "inbox", Value: line(pages.Words(humanize.IBytes(uint64(i.Bytes))), pages.Dimmed("in "+counted(i.Segments, "segment", "segments")))})
 	}
-	if stats.JournalAway == "" {
+	// A store that follows a log has no journal of its own, and has applied the messages of that log.
+	if s.following != nil {
+		disk.Facts = append(disk.Facts, pages.Fact{Name: "applied up to", Value: line(pages.Words("message "+humanize.Comma(int64(stats.Applied))), pages.Dimmed("of the log that it follows"))})
+	} else if stats.JournalAway == "" {
 		disk.Facts = append(disk.Facts,
 			pages.Fact{Name: "journal", Value: line(pages.Words(humanize.IBytes(uint64(stats.JournalBytes))), pages.Dimmed("in "+counted(stats.Segments, "segment", "segments")))},
 			pages.Fact{Name: "journal ends at", Value: line(pages.Words(humanize.Comma(int64(stats.JournalEnd))))},
 			pages.Fact{Name: "applied up to", Value: line(pages.Words(humanize.Comma(int64(stats.Applied))))})
 	}
-	verified := "not since this server began; POST /v1/verify does it"
+	verified := "not since this server began; auditsql verify does it"
 	if v, at := s.lastVerified(); v != nil {
 		verified = humanize.RelTime(at, p.q.now, "ago", "from now") + ", everything fits"
 		if !v.OK {
@@ -108,11 +111,19 @@ func (s *Server) healthPage(ctx context.Context, p *sheet) error {
 	return nil
 }
 
+// unsigned says that nothing is signed, and what makes that otherwise.
+func (p *sheet) unsigned() string {
+	if p.s.following != nil {
+		return "This node signs no log. One node of a cluster signs for all of them: auditsql-cluster serve with --key makes it that node."
+	}
+	return "This store signs no log. auditsql log init makes one."
+}
+
 // signed is the state of the log: what its newest checkpoint covers, and how old that is.
 func (p *sheet) signed(log *audit.LogState, records uint64) pages.Section {
 	section := pages.Section{ID: "log", Heading: "The signed log"}
 	if log == nil {
-		section.About = line(pages.Words("This store signs no log. auditsql log init makes one; then records can be proven to others."))
+		section.About = line(pages.Words(p.unsigned() + " Then records can be proven to others."))
 		return section
 	}
 	if log.Problem != nil {

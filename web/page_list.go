@@ -48,7 +48,7 @@ func (s *Server) listPage(ctx context.Context, p *sheet) error {
 	p.page.Title, p.page.Heading = "Records, "+order, line(pages.Words("Records, "+order))
 	p.page.Kind = "Which records?"
 	for _, chip := range p.chips() {
-		p.page.Title += ", " + chip.Name + " " + pages.Cut(chip.Value, longest)
+		p.page.Title += ", " + strings.TrimSpace(chip.Name+" "+pages.Cut(chip.Value, longest))
 	}
 	p.command([]string{"list"}, nil, without(p.values, afterName))
 	p.page.SQL = phrase.Records(p.spoken(f))
@@ -214,7 +214,7 @@ func (p *sheet) fields(parameter *ask.Parameter) []pages.Field {
 		field.Kind = "select"
 		field.Choices = []pages.Choice{{Label: "any"}}
 		if parameter.Negates != "" {
-			field.Choices[0].Label = "none"
+			field.Choices[0].Label = "–"
 		}
 		for _, c := range parameter.Choices() {
 			field.Choices = append(field.Choices, pages.Choice{Value: c, Label: c})
@@ -237,11 +237,10 @@ func (p *sheet) fields(parameter *ask.Parameter) []pages.Field {
 
 // labelOf is what the field of a parameter is called.
 func labelOf(parameter *ask.Parameter) string {
-	label := cmp.Or(labels[cmp.Or(parameter.Negates, parameter.Name)], parameter.Negates, parameter.Name)
-	if parameter.Negates != "" {
-		return "not " + label
+	if parameter.Negates == "" {
+		return cmp.Or(labels[parameter.Name], parameter.Name)
 	}
-	return label
+	return cmp.Or(leftOut[parameter.Negates], "not "+cmp.Or(labels[parameter.Negates], parameter.Negates))
 }
 
 // labels are what the fields of a filter are called, where the name of the parameter says too little.
@@ -249,6 +248,13 @@ var labels = map[string]string{
 	"anonymous": "of no agent", "around": "around (in place of from and to)", "window": "window around it", "lifecycle": "asked for",
 	"result": "answer", "unapproved": "with evidence that nobody approved", "attr": "attribute", "min-confidence": "least confidence", "max-confidence": "greatest confidence",
 	"assertion": "assertion in the evidence", "source": "source of the evidence",
+}
+
+// leftOut are what the fields are called that leave records out, where "not" before the name of the other field says it badly.
+var leftOut = map[string]string{
+	"anonymous": "records without an agent", "from": "records from", "to": "records up to", "around": "records around", "lifecycle": "records that asked for",
+	"unapproved": "records with evidence that nobody approved", "attr": "records with the attribute", "min-confidence": "confidence from", "max-confidence": "confidence up to",
+	"assertion": "records with the assertion", "source": "records with the source",
 }
 
 var hints = map[string]string{
@@ -277,6 +283,8 @@ func (p *sheet) chips(except ...string) []pages.Chip {
 			label := labelOf(&parameter)
 			if name == "around" {
 				label = parameter.Name
+			} else if leftOut[parameter.Negates] != "" {
+				label = "left out: " + label
 			}
 			shown := pages.Cut(v, longest)
 			if shown == "" {
@@ -291,6 +299,35 @@ func (p *sheet) chips(except ...string) []pages.Chip {
 	return chips
 }
 
+// formPaths are the pages with a filter, besides those about a hash.
+var formPaths = []string{"/list", "/timeline", "/agents", "/top", "/compare", "/answers"}
+
+// typedForm is the filter of the page with what was typed, so that it can be corrected. It is nil for a page without one. wrong is the
+// parameter that was refused.
+func (p *sheet) typedForm(wrong string) *pages.Form {
+	var except []string
+	switch {
+	case strings.HasPrefix(p.path, "/impact/"):
+		if _, err := audit.ParseHash(strings.TrimPrefix(p.path, "/impact/")); err != nil {
+			return nil
+		}
+		except = []string{"assertion", "source"}
+	case !slices.Contains(formPaths, p.path):
+		return nil
+	case p.path == "/answers":
+		except = []string{"subject", "predicate"}
+	}
+	form := p.filterForm("/go"+p.path, "Show", false, except...)
+	// A parameter that no field of the filter has is a field here. Left out of the form, a wrong one counts no more.
+	form.Hidden = slices.DeleteFunc(form.Hidden, func(f pages.Field) bool { return f.Name == wrong })
+	for _, name := range []string{"new-since", withName, andName} {
+		if p.values.Has(name) {
+			form.Fields = append(form.Fields, pages.Field{Name: name, Label: name, Value: p.values.Get(name)})
+		}
+	}
+	return form
+}
+
 // goTo leads from a form to the address with the values that were filled in. A form sends its empty fields too, and an empty text is a value
 // like any other in an address.
 func (s *Server) goTo(w http.ResponseWriter, r *http.Request, q *question) error {
@@ -299,7 +336,7 @@ func (s *Server) goTo(w http.ResponseWriter, r *http.Request, q *question) error
 		if _, err := audit.ParseHash(hash); err != nil {
 			return problem(kindNoRoute, "there is no such form")
 		}
-	} else if !slices.Contains([]string{"/list", "/timeline", "/agents", "/top", "/compare", "/answers"}, path) {
+	} else if !slices.Contains(formPaths, path) {
 		return problem(kindNoRoute, "there is no such form")
 	}
 	values := url.Values{}

@@ -258,6 +258,88 @@ func TestFind(t *testing.T) {
 	}
 }
 
+// Digits that are too few for a command may still be the beginning of an id, even if they are a number that could be a time.
+func TestFindTakesAFewDigitsForAnID(t *testing.T) {
+	t.Parallel()
+	q := asks(0, "planner", "a", "b", "c")
+	copy(q.QueryID[:], "\x40\x58\xe5\x93")
+	other := asks(time.Minute, "planner", "a", "b", "c")
+	copy(other.QueryID[:], "\x9e\xab\xc0\x01")
+	p := openPages(t, []*audit.QueryAudit{q, other})
+	_, page := p.open("/find?q=4058")
+	main := text(elements(page, "main")[0])
+	for _, want := range []string{"2 things", "a record", "4058e593", "a time", "1970-01-01T00:00:04.058Z"} {
+		if !strings.Contains(main, want) {
+			t.Errorf("no %q in %s", want, main)
+		}
+	}
+	if w := p.fetch("/find?q=9EAB"); w.Header().Get("Location") != "/q/"+other.QueryID.String() {
+		t.Errorf("an id by four digits: status %d, to %s", w.Code, w.Header().Get("Location"))
+	}
+	if _, page = p.open("/find?q=2026"); !strings.Contains(text(elements(page, "main")[0]), "1970-01-01T00:00:02.026Z") {
+		t.Error("a number that is no id leads to a time at once")
+	}
+}
+
+// The page of an error says in words what was wrong, leads to what was perhaps meant, and has what was typed, to be corrected.
+func TestAnErrorPageLeadsOn(t *testing.T) {
+	t.Parallel()
+	p := openPages(t, incident())
+	for address, want := range map[string]struct{ link, field, value string }{
+		"/list?agent=plannr&subject=supplier%2F%2A": {"/list?agent=planner&subject=supplier%2F%2A", "agent", "plannr"},
+		"/answers?subject=a&predicate=b&from=nver":  {"", "from", "nver"},
+		"/top?by=source&new-since=nver":             {"", "new-since", "nver"},
+		"/timeline?from=nver&agent=planner":         {"", "agent", "planner"},
+	} {
+		page := p.parse(address)
+		checkPage(t, address, page)
+		main := elements(page, "main")[0]
+		if words := text(main); strings.Contains(words, "member") || strings.Contains(words, "/v1/") {
+			t.Errorf("%s talks to a program: %s", address, words)
+		}
+		typed := false
+		for _, input := range elements(main, "input") {
+			typed = typed || valueOf(input, "name") == want.field && valueOf(input, "value") == want.value
+		}
+		if !typed {
+			t.Errorf("%s: the form does not have what was typed as %s", address, want.field)
+		}
+		if led := slices.ContainsFunc(elements(main, "a"), func(a *html.Node) bool { return valueOf(a, "href") == want.link }); want.link != "" && !led {
+			t.Errorf("%s does not lead to %s", address, want.link)
+		}
+	}
+	// A value of the form itself that is wrong does not come back with what is sent next.
+	for _, input := range elements(p.parse("/top?by=sorce"), "input") {
+		if valueOf(input, "name") == "by" {
+			t.Error("the wrong value of by is sent again")
+		}
+	}
+	if page := p.parse("/problems"); len(elements(page, "h1")) != 1 || !strings.Contains(text(page), "The member candidates lists them") {
+		t.Errorf("what errors mean: %.300s", text(page))
+	}
+}
+
+// What nobody approved is marked, and not what changed: the right answer that came back is a change too.
+func TestAChangeIsNoAlarm(t *testing.T) {
+	t.Parallel()
+	p := openPages(t, append(incident(), asks(57*time.Minute, "planner", "supplier/Northwind", "payment_account", "Consensus", evidenceOf("right", 0.97, "contract", audit.Approved))))
+	_, page := p.open("/answers?subject=supplier%2FNorthwind&predicate=payment_account")
+	right, wrong := 0, 0
+	for _, row := range elements(elements(page, "tbody")[0], "tr") {
+		words, marked := text(row), strings.Contains(valueOf(row, "class"), "marked")
+		if approved := !strings.Contains(words, "0 of") && !strings.Contains(words, "1 of 2"); approved == marked {
+			t.Errorf("marked %v: %s", marked, words)
+		} else if marked {
+			wrong++
+		} else if strings.Contains(words, "≠") {
+			right++
+		}
+	}
+	if wrong != 3 || right == 0 {
+		t.Errorf("%d rows are marked, %d right ones have changed", wrong, right)
+	}
+}
+
 // A person sees an error as a page, and a program as a problem document.
 func TestErrorsArePages(t *testing.T) {
 	t.Parallel()

@@ -73,10 +73,13 @@ func (s *Server) nowPage(ctx context.Context, p *sheet) error {
 			section, err := p.ranked(ctx, "New sources", audit.TopOptions{By: audit.TopSources, Filter: limited(g, 5), NewSince: &since}, values)
 			section.ID = "new"
 			if section.Table != nil {
-				section.Table.Caption, section.Table.Named = "Used since "+p.clock.Format(since)+", and never before", false
-				section.Table.Empty = "None: what was used since " + p.clock.Format(since) + " was used before."
+				section.Table.Caption, section.Table.Named = "Used for the first time since "+p.clock.Format(since), false
+				section.Table.Empty = "No new source since " + p.clock.Format(since) + "."
 				section.Notes = section.Notes[1:] // of how many is not of interest here
 				section.Links = line(pages.To(p.to("/top", "by", "source", "new-since", p.clock.Format(since)), "All that is new since then"))
+				if since > from {
+					section.Notes = append(section.Notes, line(pages.Words("The store has nothing from before this hour, so what is new in its second half is shown.")))
+				}
 				if *g.From > since {
 					section.Table.Empty = "None in the records that were looked at."
 					section.Notes = append(section.Notes, line(
@@ -191,7 +194,7 @@ func (p *sheet) changesIn(ctx context.Context, f audit.Filter) (pages.Section, e
 	left := len(flips) - len(table.Rows)
 	section.Table = table
 	if cut {
-		section.Notes = append(section.Notes, line(pages.Words(fmt.Sprintf("Only the questions of the newest %d records were looked at, %d of them.", read, looked))))
+		section.Notes = append(section.Notes, line(pages.Words(fmt.Sprintf("Only the newest %s looked at, and %s in them.", counted(read, "record was", "records were"), counted(looked, "question", "questions")))))
 	}
 	if left > 0 {
 		section.Notes = append(section.Notes, line(pages.Words(fmt.Sprintf("%d more changes are left out.", left))))

@@ -63,7 +63,7 @@ func (p *sheet) origins(ctx context.Context, t *view.Trace) (pages.Section, erro
 	}
 	section.About = line(pages.Words(about + "."))
 	table := &pages.Table{
-		Caption: "Each piece, and below it the evidence of the answer that it was before", Empty: "There is no evidence.", Head: 2,
+		Caption: "Each piece, and below it the evidence of the answer that it was before", Empty: "There is no evidence.", Head: 1,
 		Columns: []pages.Column{{Name: "steps back", Right: true}, {Name: "assertion"}, {Name: "weight", Right: true}, {Name: "lifecycle"}, {Name: "source"}, {Name: "answered first by"}, {Name: "record"}, {Name: "at"}},
 	}
 	for i := range o.Pieces {

@@ -160,6 +160,16 @@ func (p *pageReader) fetch(address string) *httptest.ResponseRecorder {
 	return w
 }
 
+// parse is what a browser gets for an address, a page or an error.
+func (p *pageReader) parse(address string) *html.Node {
+	p.t.Helper()
+	page, err := html.Parse(strings.NewReader(p.fetch(address).Body.String()))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return page
+}
+
 // open asks for a page, and follows where it leads.
 func (p *pageReader) open(address string) (shown string, page *html.Node) {
 	p.t.Helper()
@@ -213,6 +223,12 @@ func nodes(n *html.Node, want func(*html.Node) bool) []*html.Node {
 
 func elements(n *html.Node, name string) []*html.Node {
 	return nodes(n, func(d *html.Node) bool { return d.Type == html.ElementNode && d.Data == name })
+}
+
+// valueOf is an attribute, "" where there is none.
+func valueOf(n *html.Node, name string) string {
+	value, _ := attributeOf(n, name)
+	return value
 }
 
 func attributeOf(n *html.Node, name string) (string, bool) {

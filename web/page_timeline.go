@@ -160,7 +160,10 @@ func (p *sheet) timeline(ctx context.Context, size audit.BucketSize, f audit.Fil
 	}
 	section := pages.Section{Heading: "Over time"}
 	about := counted(t.Audits, "record", "records") + " of " + counted(t.Agents, "agent", "agents")
-	if t.Anonymous > 0 {
+	switch {
+	case t.Anonymous > 0 && t.Agents == 0:
+		about = counted(t.Audits, "record", "records") + ", all anonymous"
+	case t.Anonymous > 0:
 		about += fmt.Sprintf(", %s of them anonymous", counted(t.Anonymous, "record", "records"))
 	}
 	section.About = line(pages.Words(about + "."))
@@ -282,7 +285,7 @@ func (p *sheet) bucketTable(t *view.Timeline, size audit.BucketSize, values map[
 func (p *sheet) silent(t *view.Timeline) pages.Section {
 	const most = 10
 	table := &pages.Table{
-		Caption: "They stopped earlier than their own rate explains",
+		Caption: "They wrote regularly, and then stopped",
 		Columns: []pages.Column{{Name: "agent"}, {Name: "last heard"}, {Name: "records in this time", Right: true}, {Name: "expected since", Right: true}},
 	}
 	for i := range t.Silent {

@@ -59,7 +59,7 @@ func (s *Server) tracePage(ctx context.Context, p *sheet) error {
 	q := &t.Audit
 	brief := id.String()[:briefHash]
 	p.page.Kind = "Why did it think that?"
-	p.page.Title = "Record " + brief + ", " + asking(q)
+	p.page.Title = "Record " + brief + " of " + agentName(q) + " at " + p.when(q.Timestamp).Text + ", " + asking(q)
 	p.page.Heading = append(line(pages.Part{Text: "Record", Short: brief, Full: id.String(), Copy: true}, pages.Words("of"), p.agent(q.AgentID, q.AgentLabel), pages.Words("at")), p.when(q.Timestamp))
 	if words := []string{"trace"}; up {
 		p.command(append(words, "--"+upName), []string{brief}, nil)
@@ -67,6 +67,13 @@ func (s *Server) tracePage(ctx context.Context, p *sheet) error {
 		p.command(words, []string{brief}, p.values, "low-confidence")
 	}
 	p.page.SQL = phrase.Evidence(id)
+	if up {
+		var asOf *uint64
+		if p.frozen {
+			asOf = &p.asOf
+		}
+		p.page.SQL = phrase.Origins(id, asOf)
+	}
 	if path := "/v1/audits/" + id.String() + "/trace"; up {
 		p.forms(path, without(p.values, "low-confidence"), "json", "ndjson", "csv", string(show.Dot))
 	} else {
@@ -114,6 +121,14 @@ func (p *sheet) traceNew(ctx context.Context, id audit.QueryID, o audit.TraceOpt
 	return p.viewer.Trace(ctx, id, o)
 }
 
+// agentName is the agent of a record, for a title.
+func agentName(r *view.Record) string {
+	if r.AgentID == nil {
+		return "nobody"
+	}
+	return pages.Cut(shortName(*r.AgentID, r.AgentLabel), longestLabel)
+}
+
 // asking is what a record asked, for a title.
 func asking(r *view.Record) string {
 	text := func(s *string) string {
@@ -137,6 +152,7 @@ func (p *sheet) traced(t *view.Trace) pages.Section {
 		answered = line(p.assertion(*q.ResultHash, t.ResultLabel))
 	}
 	section.Facts = []pages.Fact{
+		{Name: "time", Value: line(p.at(q.Timestamp))},
 		{Name: "asked", Value: p.question(q.Params.Subject, q.Params.Predicate)},
 		{Name: "answered", Value: answered},
 		{Name: "lens", Value: textOr(q.Params.Lens)},
@@ -361,7 +377,7 @@ func (p *sheet) place(ctx context.Context, id audit.QueryID) (pages.Section, err
 	proven, err := p.s.store.Prove(ctx, id, audit.ProveOptions{})
 	switch {
 	case errors.Is(err, audit.ErrNoLog):
-		section.About = line(pages.Words("This store signs no log, so there is no proof to hand out. auditsql log init makes a log."))
+		section.About = line(pages.Words("There is no proof to hand out. " + p.unsigned()))
 		return section, nil
 	case errors.Is(err, audit.ErrUncovered):
 		section.About = line(pages.Words("No checkpoint covers the record yet. The next one will."))
@@ -370,6 +386,19 @@ func (p *sheet) place(ctx context.Context, id audit.QueryID) (pages.Section, err
 		return section, err
 	}
 	section.Facts = []pages.Fact{{Name: "index", Value: line(pages.Count(proven.Index), pages.Dimmed("from 0, in the order of admission"))}}
-	section.Links = line(pages.To(phrase.To("/v1/audits/"+id.String()+"/proof", nil), "The proof, which auditsql check and other programs verify"))
+	section.Links = line(
+		pages.To(phrase.To("/v1/audits/"+id.String(), nil), "The record, byte for byte"),
+		pages.To(phrase.To("/v1/audits/"+id.String()+"/proof", nil), "Its proof"),
+		pages.To(phrase.To("/v1/checkpoint", nil), "The newest checkpoint of the log"))
+	check := pages.Section{Heading: "How somebody else checks it",
+		About:  line(pages.Words("Save the record as record.json and its proof as record.tlog-proof. Whoever gets both types this, without the store:")),
+		Stored: &pages.Stored{Label: "The command that checks the proof", Text: `auditsql check --record record.json record.tlog-proof --key "$(cat verifier)"`},
+		Notes:  [][]pages.Part{line(pages.Words("The file verifier has the verifier key of the log. It must come from whoever signs the log, by another way than the record: a key that comes with the proof proves nothing. auditsql key show prints it there."))}}
+	section.Sections = []pages.Section{check}
+	if command := phrase.Command(p.dir, "prove", id.String()[:briefHash], "-o", "evidence.zip"); command != "" {
+		section.Sections = append(section.Sections, pages.Section{Heading: "All of it in one file",
+			About:  line(pages.Words("On the machine of the store, this writes the record, its proof and a README that says how to check them:")),
+			Stored: &pages.Stored{Label: "The command that writes the evidence", Text: command}})
+	}
 	return section, nil
 }

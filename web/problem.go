@@ -31,6 +31,7 @@ type Problem struct {
 	retryAfter time.Duration
 	allow      string // the Allow header
 	cause      error  // for the log; a client does not see it
+	sheet      *sheet // the page that was asked for, so that its error page can offer to correct what was typed; nil elsewhere
 }
 
 // Error implements error.

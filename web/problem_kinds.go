@@ -12,6 +12,7 @@ type kind struct {
 	title  string
 	means  string // what has happened
 	try    string // what to do
+	person string // what somebody does who looks at a page; "" where means and try say it
 
 	retryAfter time.Duration // 0: no such header
 }
@@ -22,14 +23,17 @@ var (
 		means: "The body is not JSON, or it is not the JSON of a record. Nothing of it is stored.",
 		try:   "The detail says where the mistake is. Correct the body, and send it again."}
 	kindParameter = &kind{slug: "bad-parameter", status: http.StatusBadRequest, title: "A parameter is wrong",
-		means: "A parameter of the URL does not exist, cannot be read, or does not go together with another one. The member field names it.",
-		try:   "Correct that parameter. /v1/openapi.json lists the parameters of each path."}
+		means:  "A parameter of the URL does not exist, cannot be read, or does not go together with another one. The member field names it.",
+		try:    "Correct that parameter. /v1/openapi.json lists the parameters of each path.",
+		person: "Correct the value, or leave it out."}
 	kindAmbiguous = &kind{slug: "ambiguous", status: http.StatusBadRequest, title: "Several things are meant",
-		means: "Several ids or hashes begin with these digits, or have this label. The member candidates lists them.",
-		try:   "Send one of them in full."}
+		means:  "Several ids or hashes begin with these digits, or have this label. The member candidates lists them.",
+		try:    "Send one of them in full.",
+		person: "Choose one of those that may be meant."}
 	kindUnauthorized = &kind{slug: "unauthorized", status: http.StatusUnauthorized, title: "A token is needed",
-		means: "The request has no token, or one that is not known here or has expired.",
-		try:   "Send Authorization: Bearer TOKEN. auditsql token add NAME makes a token."}
+		means:  "The request has no token, or one that is not known here or has expired.",
+		try:    "Send Authorization: Bearer TOKEN. auditsql token add NAME makes a token.",
+		person: "Log in with a token. On the machine of the store, auditsql token add NAME makes one."}
 	kindForbidden = &kind{slug: "forbidden", status: http.StatusForbidden, title: "The token may not do this",
 		means: "The token is known, and does not have the scope that this route needs.",
 		try:   "Use a token with that scope. auditsql token list shows the scopes of each token."}
@@ -43,14 +47,17 @@ var (
 		means: "The server has the store open for reading. Nothing is stored.",
 		try:   "Send the request to the server that writes."}
 	kindNoRoute = &kind{slug: "no-such-path", status: http.StatusNotFound, title: "There is no such path",
-		means: "The server has nothing under this path.",
-		try:   "/v1/openapi.json lists the paths."}
+		means:  "The server has nothing under this path.",
+		try:    "/v1/openapi.json lists the paths.",
+		person: "The links at the top lead to all pages."}
 	kindNotFound = &kind{slug: "not-found", status: http.StatusNotFound, title: "It is not stored",
-		means: "The store has no record with this id, or nothing with this hash, label or checkpoint.",
-		try:   "/v1/resolve?q=… says what some digits or a label stand for."}
+		means:  "The store has no record with this id, or nothing with this hash, label or checkpoint.",
+		try:    "/v1/resolve?q=… says what some digits or a label stand for.",
+		person: "Look for it in the box at the top: an id, a hash, a label, a subject or a time."}
 	kindAsOf = &kind{slug: "beyond-the-store", status: http.StatusNotFound, title: "The store has fewer records",
-		means: "as_of asks for the store as it was when it had more records than it has now. The member records says how many it has.",
-		try:   "Send a smaller as_of, or ask again when the store has so many."}
+		means:  "as_of asks for the store as it was when it had more records than it has now. The member records says how many it has.",
+		try:    "Send a smaller as_of, or ask again when the store has so many.",
+		person: "Take as_of out of the address, and the page shows the present."}
 	kindDivided = &kind{slug: "divided", status: http.StatusNotImplemented, title: "It is not answered over several partitions",
 		means: "The records of this store are divided among several logs. What was asked needs one order or one tree of all records, and there is none.",
 		try:   "The detail says why. List by time, or ask the store of one partition."}
@@ -79,11 +86,13 @@ var (
 		means: "The body is JSON, and not a record that can be stored. The member field names the field. The record is not stored.",
 		try:   "Correct that field. GET /v1/openapi.json describes a record."}
 	kindBusy = &kind{slug: "busy", status: http.StatusTooManyRequests, title: "Too many at the same time", retryAfter: time.Second,
-		means: "As many expensive questions, exports or tails run as may run at the same time.",
-		try:   "Ask again after the time in Retry-After."}
+		means:  "As many expensive questions, exports or tails run as may run at the same time.",
+		try:    "Ask again after the time in Retry-After.",
+		person: "Load the page again in a moment."}
 	kindInternal = &kind{slug: "internal", status: http.StatusInternalServerError, title: "The server has failed",
-		means: "Something went wrong in the server that is not the fault of the request. The log of the server has it under the request_id.",
-		try:   "Ask again. If that does not help, give the request_id to whoever runs the server."}
+		means:  "Something went wrong in the server that is not the fault of the request. The log of the server has it under the request_id.",
+		try:    "Ask again. If that does not help, give the request_id to whoever runs the server.",
+		person: "Load the page again. If that does not help, give the number of the request to whoever runs the server."}
 	kindDamaged = &kind{slug: "damaged", status: http.StatusInternalServerError, title: "A record is damaged",
 		means: "What is stored is not what was put. The server does not serve it.",
 		try:   "Whoever runs the server finds out more with auditsql verify and auditsql repair."}
@@ -97,17 +106,20 @@ var (
 		means: "The inbox, which keeps spans until their traces have settled, is damaged or cannot be written to. Exporters get 503, and send their spans again. Records can be stored and read.",
 		try:   "Whoever runs the server looks into its log, and at auditsql stats."}
 	kindReindexing = &kind{slug: "reindexing", status: http.StatusServiceUnavailable, title: "The tables are being rebuilt", retryAfter: 10 * time.Second,
-		means: "An answer from the tables would be incomplete now. Records can be stored, and read by their ids.",
-		try:   "Ask again after the time in Retry-After."}
+		means:  "An answer from the tables would be incomplete now. Records can be stored, and read by their ids.",
+		try:    "Ask again after the time in Retry-After.",
+		person: "Load the page again in a moment."}
 	kindDraining = &kind{slug: "draining", status: http.StatusServiceUnavailable, title: "The server is ending", retryAfter: 2 * time.Second,
-		means: "The server takes no new requests, since it is being stopped. Nothing of the request is stored.",
-		try:   "Send it again after the time in Retry-After, when it may have started again."}
+		means:  "The server takes no new requests, since it is being stopped. Nothing of the request is stored.",
+		try:    "Send it again after the time in Retry-After, when it may have started again.",
+		person: "Load the page again when the server has started again."}
 	kindOutcomeOpen = &kind{slug: "outcome-open", status: http.StatusServiceUnavailable, title: "It is not known whether the record is stored", retryAfter: time.Second,
 		means: "The server could not wait until it was known whether the record is durable.",
 		try:   "Send the same record again: it is stored once, however often it is sent."}
 	kindBehind = &kind{slug: "behind", status: http.StatusServiceUnavailable, title: "SQLite does not have all records yet", retryAfter: time.Second,
-		means: "The question waits for records that were acknowledged, and SQLite did not get them in time.",
-		try:   "Ask again, or ask with consistency=applied, which answers from what SQLite has."}
+		means:  "The question waits for records that were acknowledged, and SQLite did not get them in time.",
+		try:    "Ask again, or ask with consistency=applied, which answers from what SQLite has.",
+		person: "Load the page again in a moment."}
 	kindOverBudget = &kind{slug: "over-budget", status: http.StatusServiceUnavailable, title: "The question takes too long",
 		means: "The question was ended at the time that one question may take. Auditsql-Budget has that time.",
 		try:   "Ask about less: a shorter time, or more filters."}

@@ -56,6 +56,12 @@ func TestTheLogOverTheAPI(t *testing.T) {
 	if v := evidence.Verify([]byte(raw), []byte(proof.body), policy); v.Outcome != evidence.Proven || v.Index != 0 {
 		t.Errorf("%+v\n%s", v, proof.body)
 	}
+	shown := r.get("/q/"+first+"/record", "Accept", "text/html")
+	for _, want := range []string{`auditsql check --record record.json record.tlog-proof --key &#34;$(cat verifier)&#34;`, "by another way", `href="/v1/audits/` + first + `/proof"`, `href="/v1/checkpoint"`, "prove " + first[:8] + " -o evidence.zip"} {
+		if !strings.Contains(shown, want) {
+			t.Errorf("the page of a stored record lacks %q", want)
+		}
+	}
 	later := r.put(record('b', 1, ""))
 	r.applied()
 	r.fails(http.StatusNotFound, "not-found", http.MethodGet, "/v1/audits/"+later+"/proof", "")

@@ -64,6 +64,9 @@ func pagesOf(q, other *audit.QueryAudit) []shown {
 		{"no-record", "/q/" + strings.Repeat("f", 64), 404},
 		{"no-page", "/nothing", 404},
 		{"wrong-filter", "/list?from=yesterdayish", 400},
+		{"wrong-name", "/list?agent=plannr&subject=supplier*", 404},
+		{"find-digits", "/find?q=4058", 200},
+		{"problems", "/problems", 200},
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -42,6 +43,9 @@ never waits.`,
 // printLog prints the state of a store's log.
 func (a *app) printLog(ctx context.Context, db *audit.DB) error {
 	state, err := db.Log(ctx)
+	if errors.Is(err, audit.ErrNoLog) && db.Follows() != nil {
+		return trying(err, "auditsql-cluster serve --key FILE on one node of the cluster, which then signs for all")
+	}
 	if err != nil {
 		return err
 	}

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dustin/go-humanize"
-
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/audit/ask"
 	"github.com/auditsql/auditsql/internal/when"
@@ -52,14 +50,11 @@ func (a *app) noteLag(ctx context.Context, db *audit.DB, c when.Clock) (*audit.L
 	old := ""
 	if lag.Oldest != nil {
 		if at, ok := c.Unit.Time(*lag.Oldest); ok {
-			switch age := c.Now.Sub(at); {
-			case age <= notableLag:
+			if c.Now.Sub(at) <= notableLag {
 				return nil, nil
-			case age > humanize.Year:
-				old = ", the oldest from " + c.Format(*lag.Oldest)
-			default:
-				old = ", the oldest " + humanize.RelTime(at, c.Now, "old", "")
 			}
+			// It is the time that the record has, and not when it came: an import brings old records a moment ago.
+			old = "; the time in the first of them is " + c.Format(*lag.Oldest)
 		}
 	}
 	a.note("SQLite lacks %s%s%s", more, plural(lag.Records, "record", "records"), old)

@@ -247,6 +247,21 @@ func Evidence(id audit.QueryID) string {
 		hashLiteral(id) + "\nORDER BY weight DESC, position;"
 }
 
+// Origins is the SQL that shows the evidence of a record, the evidence of the earlier answers that this was, and so on, as of a number of records
+// if that is given.
+func Origins(id audit.QueryID, asOf *uint64) string {
+	moment := ""
+	if asOf != nil {
+		moment = fmt.Sprintf(" AND a.idx < %d", *asOf)
+	}
+	return "WITH RECURSIVE earlier (idx, timestamp, distance) AS (\n  SELECT idx, timestamp, 1 FROM audits WHERE query_id = " + hashLiteral(id) +
+		"\n  UNION\n  SELECT a.idx, a.timestamp, e.distance + 1\n" +
+		"  FROM earlier e JOIN contributions c ON c.idx = e.idx JOIN audits a ON a.result_hash = c.assertion_hash\n" +
+		"  WHERE e.distance < " + strconv.Itoa(mostSteps) + " AND a.timestamp <= e.timestamp AND a.idx <> e.idx" + moment +
+		"\n)\nSELECT min(e.distance) AS distance, c.query_id, c.agent_label, c.weight, c.lifecycle, c.assertion_hash, c.source_hash, c.source_label\n" +
+		"FROM earlier e CROSS JOIN contributions c ON c.idx = e.idx\nGROUP BY c.idx, c.position\nORDER BY distance, c.timestamp, c.query_id, c.position;"
+}
+
 // Stored is the SQL that shows the bytes of a record as they are stored.
 func Stored(id audit.QueryID) string {
 	return "SELECT CAST(value AS TEXT) AS record\nFROM kv\nWHERE key = x'004155443A" + id.String() + "';"

@@ -289,6 +289,31 @@ func TestTheSQLOfAQuestionHasItsFigures(t *testing.T) {
 	if got := column(t, s, phrase.Evidence(a), "assertion_hash"); len(got) != len(all[3].ContributingAssertions) {
 		t.Errorf("%d pieces of evidence:\n%s", len(got), phrase.Evidence(a))
 	}
+	// The page follows the first of the earlier answers, and SQL all of them: it has what the page has, and no record that came later.
+	for _, asOf := range []*uint64{nil, ptr(uint64(90))} {
+		id, err := all[83].ID()
+		if err != nil {
+			t.Fatal(err)
+		}
+		o, err := db.Origins(t.Context(), id, audit.OriginsOptions{AsOf: asOf})
+		if err != nil {
+			t.Fatal(err)
+		}
+		statement := phrase.Origins(id, asOf)
+		ids, facts := column(t, s, statement, "query_id"), column(t, s, statement, "assertion_hash")
+		has := map[string]bool{}
+		for i := range ids {
+			has[ids[i]+" "+facts[i]] = true
+		}
+		for _, piece := range o.Pieces {
+			if one := piece.Of.String() + " " + piece.AssertionHash.String(); !has[one] {
+				t.Errorf("SQL lacks %s:\n%s", one, statement)
+			}
+		}
+		if len(o.Pieces) == 0 {
+			t.Error("the record has no evidence")
+		}
+	}
 	if got := column(t, s, phrase.Diff(a, b), "assertion_hash"); len(got) == 0 {
 		t.Errorf("no evidence:\n%s", phrase.Diff(a, b))
 	}
