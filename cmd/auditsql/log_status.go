@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -42,6 +43,11 @@ never waits.`,
 // printLog prints the state of a store's log.
 func (a *app) printLog(ctx context.Context, db *audit.DB) error {
 	state, err := db.Log(ctx)
+	if errors.Is(err, audit.ErrNoLog) {
+		if stats, statsErr := db.Stats(ctx); statsErr == nil && stats.Follows != "" {
+			return trying(err, "auditsql-cluster serve --key FILE, on one node, which then signs the log of all")
+		}
+	}
 	if err != nil {
 		return err
 	}

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dustin/go-humanize"
-
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/audit/ask"
 	"github.com/auditsql/auditsql/internal/when"
@@ -38,7 +36,7 @@ func (a *app) read(ctx context.Context) (*reading, error) {
 // notableLag is the greatest age of a missing record that is not noted. A person does not expect to see younger ones yet.
 const notableLag = time.Second
 
-// noteLag notes how many records SQLite lacks, if the oldest of them has waited for longer than notableLag. It takes the
+// noteLag notes how many records SQLite lacks, unless the first of them is not older than notableLag. It takes the
 // age from the record's timestamp, since the journal stores no other time.
 func (a *app) noteLag(ctx context.Context, db *audit.DB, c when.Clock) (*audit.Lag, error) {
 	lag, err := db.Lag(ctx)
@@ -52,14 +50,11 @@ func (a *app) noteLag(ctx context.Context, db *audit.DB, c when.Clock) (*audit.L
 	old := ""
 	if lag.Oldest != nil {
 		if at, ok := c.Unit.Time(*lag.Oldest); ok {
-			switch age := c.Now.Sub(at); {
-			case age <= notableLag:
+			if c.Now.Sub(at) <= notableLag {
 				return nil, nil
-			case age > humanize.Year:
-				old = ", the oldest from " + c.Format(*lag.Oldest)
-			default:
-				old = ", the oldest " + humanize.RelTime(at, c.Now, "old", "")
 			}
+			// An import stores records of long ago. So their age does not say how long they have waited.
+			old = ", the first with the time " + c.Format(*lag.Oldest)
 		}
 	}
 	a.note("SQLite lacks %s%s%s", more, plural(lag.Records, "record", "records"), old)

@@ -236,7 +236,7 @@ func (t *tailing) end(ctx context.Context, quiet bool) error {
 	}
 	again := ""
 	if next < t.done {
-		again = ", which begins with records that were seen and are not in SQLite yet"
+		again = ", where a record begins that is in SQLite; what came after it comes again"
 	}
 	t.a.note("the next run goes on with --after %d%s", next, again)
 	return nil
