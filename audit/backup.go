@@ -30,9 +30,47 @@ func (db *DB) Backup(ctx context.Context, dest string) (BackupReport, error) {
 	return rep, nil
 }
 
+// folderAround returns the folder of this store, or of its journal, in which path lies, "" if it lies in neither. Folders are compared
+// by what they are: a link has another name.
+func (db *DB) folderAround(path string) string {
+	at, err := filepath.Abs(path)
+	if err != nil {
+		return ""
+	}
+	for {
+		real, err := filepath.EvalSymlinks(at)
+		if err == nil {
+			at = real
+			break
+		}
+		if at == filepath.Dir(at) {
+			return ""
+		}
+		at = filepath.Dir(at)
+	}
+	for {
+		for _, own := range []string{db.dir, db.journalDir} {
+			about, err := os.Stat(at)
+			if is, ownErr := os.Stat(own); err == nil && ownErr == nil && os.SameFile(about, is) {
+				return own
+			}
+		}
+		if at == filepath.Dir(at) {
+			return ""
+		}
+		at = filepath.Dir(at)
+	}
+}
+
 func (db *DB) backup(ctx context.Context, dest string) (rep BackupReport, err error) {
 	rep.Dir = dest
+	if dest == "" {
+		return rep, invalid("the folder has no name")
+	}
 	dest = filepath.Clean(dest)
+	if around := db.folderAround(dest); around != "" {
+		return rep, invalid("it lies in %s, which belongs to this store", around)
+	}
 	if entries, err := os.ReadDir(dest); err == nil && len(entries) > 0 {
 		return rep, fmt.Errorf("the folder is not empty: %w", fs.ErrExist)
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {

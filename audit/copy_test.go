@@ -2,7 +2,11 @@ package audit_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -71,4 +75,62 @@ func TestACopyMadeWhileTheJournalIsTrimmedOpens(t *testing.T) {
 		t.Fatalf("nothing was trimmed: %+v, %v", stats, err)
 	}
 	t.Logf("%d copies", copies)
+}
+
+// A backup within the store that it copies would be a part of that store.
+func TestABackupIntoItsOwnStoreIsRefused(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	db := openDB(t, dir)
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	before := sizesBelow(t, dir)
+	for _, dest := range []string{filepath.Join(dir, "x"), filepath.Join(dir, "wal", "x", "y"), filepath.Join(link, "x"), ""} {
+		if _, err := db.Backup(t.Context(), dest); !errors.Is(err, audit.ErrInvalid) {
+			t.Errorf("%q: %v", dest, err)
+		}
+	}
+	if after := sizesBelow(t, dir); !maps.Equal(before, after) {
+		t.Errorf("the store has %v, and had %v", after, before)
+	}
+	closeDB(t, db)
+}
+
+// sizesBelow are the sizes of the files below a folder.
+func sizesBelow(t *testing.T, dir string) map[string]int64 {
+	t.Helper()
+	sizes := map[string]int64{}
+	err := filepath.WalkDir(dir, func(name string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		about, err := e.Info()
+		if err == nil && !e.IsDir() {
+			sizes[name] = about.Size()
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sizes
+}
+
+// An empty name is not the working folder.
+func TestAStoreHasAName(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for name, open := range map[string]func() error{
+		"open":    func() error { _, err := audit.Open(""); return err },
+		"read":    func() error { _, err := audit.Open("", audit.ReadOnly()); return err },
+		"init":    func() error { _, err := audit.Init(t.Context(), ""); return err },
+		"recover": func() error { _, err := audit.Recover(t.Context(), ""); return err },
+	} {
+		if err := open(); !errors.Is(err, audit.ErrInvalid) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if made, err := os.ReadDir("."); err != nil || len(made) > 0 {
+		t.Errorf("made %v, %v", made, err)
+	}
 }

@@ -13,7 +13,7 @@ import (
 // was being done.
 var (
 	// ErrNotFound says that no audit is stored under the id asked for.
-	ErrNotFound = errors.New("no such audit")
+	ErrNotFound = errors.New("no such record")
 
 	// ErrConflict says that other bytes are stored under the same query id. The first record stands.
 	ErrConflict = errors.New("another record is stored under this query id")

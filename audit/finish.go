@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"github.com/auditsql/auditsql/internal/storedir"
 	"github.com/auditsql/auditsql/sqlstore"
@@ -23,6 +24,11 @@ func (p *opening) finish(journal *wal.Journal, journalDir string) (*DB, error) {
 // opened. Until then it has written nothing but the header of -wal, so a process that dies before the note leaves no
 // suspect database. But a migration, a move of the database and a replay change the database: they come after the note.
 func (p *opening) finishWith(compare func() error, records bool, start func(*sqlstore.DB) (*DB, error)) (*DB, error) {
+	if p.rebuild() {
+		if err := p.checkRebuildRoom(); err != nil {
+			return nil, err
+		}
+	}
 	if p.plan.DropWAL {
 		// SQLite reads -wal whenever it is there, so it goes before the database is read.
 		aside, err := storedir.SetWALAside(p.dir)
@@ -44,7 +50,7 @@ func (p *opening) finishWith(compare func() error, records bool, start func(*sql
 		p.file.Trust()
 	}
 	if p.file.Failed != nil {
-		p.note("SQLite's files could not be written when the store was open last: %s", p.file.Failed.Error)
+		p.note("SQLite's files could not be written when the store was open last: %s", strings.ReplaceAll(p.file.Failed.Error, "\n", "; "))
 	}
 	early := p.suspect() || !p.meta.Exists || p.meta.Version < sqlstore.Version()
 	if early {

@@ -20,7 +20,7 @@ func Open(dir string, opts ...Option) (*DB, error) {
 // It refuses, and changes nothing, when another writer has the store (ErrLocked), when a
 // newer version made it, when it belongs to another user (*OwnerError), when a part of it is a symbolic link
 // (*LinkError), and when acknowledged data is corrupt or missing: *wal.CorruptError, wal.ErrGap, wal.ErrAhead,
-// ErrMismatch, *JournalAwayError, *DamagedError. With ReadOnly it opens SQLite alone. Then the store must exist (ErrNoStore), and the
+// ErrMismatch, *JournalAwayError, *DamagedError. An empty dir is ErrInvalid, and not the working folder. With ReadOnly it opens SQLite alone. Then the store must exist (ErrNoStore), and the
 // database must belong to it (*ForeignError).
 //
 // The replay takes as long as SQLite needs for the records: some 20 seconds for a full backlog of the default size (see WithBacklog).
@@ -30,6 +30,9 @@ func Open(dir string, opts ...Option) (*DB, error) {
 // When ctx ends first, its error is returned. The next opening continues where this one stopped. Afterwards ctx has no
 // effect on the store.
 func OpenContext(ctx context.Context, dir string, opts ...Option) (*DB, error) {
+	if dir == "" {
+		return nil, fmt.Errorf("open store: %w", invalid("the store's folder has no name"))
+	}
 	o := applyOptions(opts)
 	open := openWriter
 	if o.readOnly {
@@ -53,6 +56,9 @@ func Init(ctx context.Context, dir string, opts ...Option) (created bool, err er
 
 // Recover opens the store in dir for writing, replays what SQLite lacks, and closes it.
 func Recover(ctx context.Context, dir string, opts ...Option) (Recovery, error) {
+	if dir == "" {
+		return Recovery{}, fmt.Errorf("recover store: %w", invalid("the store's folder has no name"))
+	}
 	o := applyOptions(opts)
 	o.recovering = true
 	db, err := openWriter(ctx, dir, o)

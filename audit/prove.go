@@ -216,7 +216,7 @@ func (p *Prover) prove(ctx context.Context, id QueryID) (ProvenRecord, error) {
 	raw, err := p.db.sql.Record(ctx, id)
 	switch {
 	case errors.Is(err, sqlstore.ErrNotFound) && index >= 0:
-		err = &RecordError{ID: id, Missing: true, Cure: p.db.rebuildAdvice()}
+		err = &RecordError{ID: id, Missing: true, Cure: p.db.recordAdvice()}
 	case errors.Is(err, sqlstore.ErrNotFound):
 		err = fmt.Errorf("%s: %w", id, ErrNotFound)
 	case err == nil && index < 0:

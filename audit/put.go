@@ -20,7 +20,8 @@ const (
 )
 
 // PutAudit stores a record and returns its id once it is durable at the store's level (see
-// WithDurability). It never writes to q, and q may be changed as soon as it returns.
+// WithDurability). It never writes to q, and q may be changed as soon as it returns. Fields that are left out are stored as what they are: a
+// timestamp of 0 is in 1970.
 //
 // A record whose bytes are stored already is no error. ErrConflict: another record has the id.
 // ErrInvalid: the record cannot be stored (see FieldError). *RecordError: a record is stored under the id, and is damaged.

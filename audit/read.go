@@ -76,10 +76,26 @@ func (db *DB) lost(err error) error {
 	if !errors.As(err, &damaged) {
 		return err
 	}
-	return &RecordError{ID: damaged.QueryID, Missing: damaged.Missing, Cure: db.rebuildAdvice()}
+	return &RecordError{ID: damaged.QueryID, Missing: damaged.Missing, Cure: db.recordAdvice()}
 }
 
-// rebuildAdvice says how SQLite's tables kv and entry can be restored. Nothing but the journal has what they have.
+// recordAdvice says how one damaged record can be restored. A repair comes first: it costs nothing, while a rebuild of all of SQLite
+// costs the labels.
+func (db *DB) recordAdvice() string {
+	if db.file.Follows != nil {
+		return db.rebuildAdvice()
+	}
+	segs, err := db.segments()
+	if err != nil || len(segs) == 0 {
+		return "restore the store from a backup"
+	}
+	if segs[0].Base > 0 {
+		return fmt.Sprintf("a repair restores it from the journal, if that has it, which begins at offset %d; else restore the store from a backup", segs[0].Base)
+	}
+	return "a repair restores it from the journal"
+}
+
+// rebuildAdvice says how SQLite's tables kv and entry can be restored as a whole. Nothing but the journal has what they have.
 func (db *DB) rebuildAdvice() string {
 	if o := db.file.Follows; o != nil {
 		return fmt.Sprintf("to fill SQLite again from %s, without the labels, move %s* out of the folder; if the log was trimmed, restore the store from a backup of another node",

@@ -104,13 +104,35 @@ func (p *opening) checkRoom() error {
 			need += uint64(st.Size())
 		}
 	}
-	need += min(need, salvageWAL)
+	return p.checkFree("salvage", need+min(need, salvageWAL), 0)
+}
+
+// emptyDatabase is more than what the files of a database without a record take.
+const emptyDatabase = 2 << 20
+
+// checkRebuildRoom refuses to rebuild the database on a disk that has no room for it, before anything is changed. An opening that moved
+// the old database aside and then could not make the new one would leave readers with neither. The new one is about as large as the old
+// one, which stays; what an interrupted rebuild has left is deleted first.
+func (p *opening) checkRebuildRoom() error {
+	size := uint64(0)
+	if st, err := os.Stat(storedir.SQLitePath(p.dir)); err == nil {
+		size = uint64(st.Size())
+	}
+	gain := uint64(0)
+	if p.file.Rebuilding != "" {
+		gain = size
+	}
+	return p.checkFree("rebuild", size+emptyDatabase, gain)
+}
+
+// checkFree refuses work on the database that needs more than what is free on the store's disk. gain is what will be freed before.
+func (p *opening) checkFree(work string, need, gain uint64) error {
 	free, known := durable.Free(p.dir)
-	if !known || free >= need {
+	if !known || free+gain >= need {
 		return nil
 	}
-	return fmt.Errorf("salvage %s: it needs %s on the disk of %s, and %s are free: %w",
-		storedir.SQLiteName, humanize.IBytes(need), p.dir, humanize.IBytes(free), syscall.ENOSPC)
+	return fmt.Errorf("%s %s: it needs %s on the disk of %s, and %s are free: %w",
+		work, storedir.SQLiteName, humanize.IBytes(need), p.dir, humanize.IBytes(free+gain), syscall.ENOSPC)
 }
 
 // removeReplacement deletes a database that was made to replace another one, and did not.

@@ -132,6 +132,9 @@ func trace(ctx context.Context, in asked, id QueryID, o TraceOptions) (*Trace, e
 		return err
 	})
 	if err != nil {
+		if errors.Is(err, ErrNotFound) {
+			return nil, fmt.Errorf("trace: %w", err) // it names the id
+		}
 		return nil, fmt.Errorf("trace %s: %w", id, err)
 	}
 	return t, nil

@@ -417,7 +417,11 @@ func (v *verification) tables(ctx context.Context, f *findings, check sqlstore.C
 		return counts, err
 	}
 	if inKV {
-		f.note("reindex cannot restore kv and entry, from which it rebuilds the other tables; %s", v.db.rebuildAdvice())
+		advice := v.db.rebuildAdvice()
+		if v.db.file.Follows == nil {
+			advice = "a repair restores records of kv that the journal has; if that is not enough: " + advice
+		}
+		f.note("reindex cannot restore kv and entry, from which it rebuilds the other tables; %s", advice)
 	}
 	v.treeAlone = inTree && !inKV
 	v.progress(stageIntegrity, 0) // it may still be running
@@ -449,6 +453,7 @@ func (v *verification) counts(ctx context.Context, f *findings) error {
 		}
 		v.report.Journal.End = seg.Base + wal.Offset(seg.Size)
 	}
+	v.beginning(f, nil)
 	// The last segment may be longer than its records, and never shorter.
 	if end := v.report.Journal.End; end < stats.Applied {
 		f.problem("journal: it ends at offset %d, before the cursor %d", end, stats.Applied)

@@ -51,9 +51,32 @@ func (v *verification) journal(ctx context.Context, f *findings, cursor uint64, 
 	if t := v.report.Journal.Torn; t != nil && uint64(t.Offset) >= cursor {
 		f.note("the journal has a torn tail of %d bytes at offset %d (%s): nothing in it was acknowledged, or it is being written right now", t.Bytes, t.Offset, t.Reason)
 	}
+	v.beginning(f, &p.alone)
 	v.trimmed(f)
 	v.gaps(f)
 	return nil
+}
+
+// beginning notes that the journal does not begin with the first record. That is no problem: the store removes the oldest segments
+// itself, up to what the retention keeps, and does not note how far it has. alone is how many records are in SQLite alone, and nil when
+// they were not counted.
+func (v *verification) beginning(f *findings, alone *uint64) {
+	first, end := v.report.Journal.First, v.report.Journal.End
+	if first == 0 {
+		return
+	}
+	which := "the records before it are"
+	if alone != nil {
+		which = fmt.Sprintf("%d records before it are", *alone)
+		if *alone == 1 {
+			which = "1 record before it is"
+		}
+	}
+	why := ""
+	if keep := v.db.file.Retention; keep < 0 || end-first < wal.Offset(keep) {
+		why = fmt.Sprintf("; the store's retention (%s) does not explain that: it was smaller once, a repair began the journal anew, or somebody has removed segments", keep)
+	}
+	f.note("the journal begins at offset %d: %s in SQLite alone%s", first, which, why)
 }
 
 // trimmed notes what was trimmed before it could be read.
@@ -141,6 +164,7 @@ type pairing struct {
 	more     bool
 	started  bool // a journal record was visited
 	visited  uint64
+	alone    uint64 // entries before the beginning of the journal, or in what was trimmed meanwhile
 }
 
 func (p *pairing) next() (err error) {
@@ -164,6 +188,8 @@ func (p *pairing) passUntil(off uint64) error {
 	for p.more && p.entry.JournalOffset < off {
 		if p.started {
 			p.problem("entry %d (%s): the journal has no such record at offset %d", p.entry.Index, Hash(p.entry.QueryID), p.entry.JournalOffset)
+		} else {
+			p.alone++
 		}
 		if err := p.next(); err != nil {
 			return err
@@ -179,6 +205,7 @@ func (p *pairing) trimmed(gone wal.Gap) error {
 		return err
 	}
 	for p.more && p.entry.JournalOffset < min(to, p.cursor) {
+		p.alone++
 		if err := p.next(); err != nil {
 			return err
 		}

@@ -3,6 +3,8 @@ package audit_test
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -91,6 +93,36 @@ func TestVerifyBesideAWriterThatKeepsNothing(t *testing.T) {
 						t.Errorf("afterwards: %+v", rep)
 					}
 				})
+			}
+		}
+	}
+}
+
+// A journal that does not begin with the first record is noted, with the records that are in SQLite alone. It is no problem: the store
+// trims it itself. When its retention does not explain that, the note says so.
+func TestVerifySaysWhereTheJournalBegins(t *testing.T) {
+	t.Parallel()
+	const unexplained = "does not explain that"
+	removed, _ := closedStore(t, 0, 40, audit.WithSegmentBytes(4000))
+	first := must(wal.Segments(filepath.Join(removed, "wal"), wal.Options{}))
+	if err := os.Remove(first[0].Path); err != nil {
+		t.Fatal(err)
+	}
+	trimmed, _ := trimmedStore(t, 40)
+	whole, _ := closedStore(t, 0, 40)
+	for name, c := range map[string]struct {
+		dir                string
+		noted, unexplained bool
+	}{"removed": {removed, true, true}, "trimmed": {trimmed, true, false}, "whole": {whole, false, false}} {
+		for _, quick := range []bool{false, true} {
+			report := must(audit.Verify(t.Context(), c.dir, audit.VerifyOptions{Quick: quick}))
+			notes := strings.Join(report.Notes, "\n")
+			want := fmt.Sprintf("the journal begins at offset %d: %d records before it are in SQLite alone", report.Journal.First, report.Audits-report.Matched)
+			if quick {
+				want = fmt.Sprintf("the journal begins at offset %d: the records before it are in SQLite alone", report.Journal.First)
+			}
+			if !report.OK() || strings.Contains(notes, want) != c.noted || strings.Contains(notes, unexplained) != c.unexplained {
+				t.Errorf("%s, quick %v: problems %q, notes %q, want %q", name, quick, report.Problems, notes, want)
 			}
 		}
 	}

@@ -10,16 +10,16 @@ import (
 	"github.com/auditsql/auditsql/audit"
 )
 
-// lookedAt is how many of the newest records are looked at for another spelling of a lens or a predicate. There is no index
-// of either. There are few of them in a store, and each is in many records.
+// lookedAt is how many of the newest records are looked at for another spelling of a lens, a predicate or a subject. No index
+// compares without case. There are few lenses and predicates in a store, and each is in many records. Of the subjects a few may be missed.
 const lookedAt = 200
 
-// otherCase notes, for each lens and predicate, that the newest records have one that differs in nothing but upper and lower
+// otherCase notes, for each lens, predicate and subject, that the newest records have one that differs in nothing but upper and lower
 // case, and not the one that was asked for. A negation of something that no record has would leave out nothing, so it is
 // looked at too.
 func otherCase(ctx context.Context, db Store, values map[string][]string, f *audit.Filter) (notes []Note, err error) {
 	found := map[string][]string{}
-	for _, name := range []string{"predicate", "lens"} {
+	for _, name := range []string{"subject", "predicate", "lens"} {
 		for _, parameter := range []string{name, NegationOf(name)} {
 			if len(values[parameter]) > 0 && found[name] == nil {
 				if found, err = lately(ctx, db, f); err != nil {
@@ -41,9 +41,9 @@ func otherCase(ctx context.Context, db Store, values map[string][]string, f *aud
 	return notes, nil
 }
 
-// lately returns the predicates and lenses of the newest records in the time of a filter, each once.
+// lately returns the subjects, predicates and lenses of the newest records in the time of a filter, each once.
 func lately(ctx context.Context, db Store, f *audit.Filter) (map[string][]string, error) {
-	found := map[string][]string{"predicate": {}, "lens": {}}
+	found := map[string][]string{"subject": {}, "predicate": {}, "lens": {}}
 	for raw, err := range db.RawAudits(ctx, audit.Filter{From: f.From, To: f.To, AsOf: f.AsOf, Descending: true, Limit: lookedAt}) {
 		if damaged := (*audit.RecordError)(nil); errors.As(err, &damaged) {
 			continue
@@ -55,7 +55,7 @@ func lately(ctx context.Context, db Store, f *audit.Filter) (map[string][]string
 		if err != nil {
 			continue // whoever reads it will say so
 		}
-		for name, text := range map[string]*string{"predicate": q.Params.Predicate, "lens": q.Params.Lens} {
+		for name, text := range map[string]*string{"subject": q.Params.Subject, "predicate": q.Params.Predicate, "lens": q.Params.Lens} {
 			if text != nil && !slices.Contains(found[name], *text) {
 				found[name] = append(found[name], *text)
 			}

@@ -2,10 +2,14 @@ package ask
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/internal/when"
 )
+
+// ErrOverlap says that the two times of a comparison have more than one instant in common.
+var ErrOverlap = errors.New("the times overlap")
 
 // Windows reads the two windows of a comparison: the time of a filter, and the one from with to and. Without an end the time of the
 // filter ends now. Without and, which is then "", the other window is as long as the filter's. They are returned in the
@@ -55,7 +59,7 @@ func Windows(f *audit.Filter, unit audit.TimeUnit, with, and string, o Options) 
 	case other.To < other.From:
 		return refuse("and", errors.New(c.Format(other.To)+" is earlier than "+c.Format(other.From)+", where the other time begins"))
 	case !apart:
-		return refuse("with", errors.New("the times overlap: "+c.Format(one.From)+" to "+c.Format(one.To)+", and "+c.Format(other.From)+" to "+c.Format(other.To)))
+		return refuse("with", fmt.Errorf("%w: %s to %s, and %s to %s", ErrOverlap, c.Format(one.From), c.Format(one.To), c.Format(other.From), c.Format(other.To)))
 	}
 	return compared.Before, compared.After, r.notes, nil
 }

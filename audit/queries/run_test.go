@@ -131,7 +131,7 @@ func TestValuesThatAreRefused(t *testing.T) {
 		{"agent", map[string]queries.Given{"agent": {Text: "01010101", Type: queries.Text}}, "agent", "its own kinds", false},
 		{"agent", map[string]queries.Given{"agent": {Text: "01010101"}, "limit": {Text: "x"}}, "limit", "want a whole number", false},
 		{"trace", map[string]queries.Given{"id": {Text: "0101"}}, "id", "too short", false},
-		{"trace", map[string]queries.Given{"id": {Text: "ffffffff"}}, "id", "no such audit", true},
+		{"trace", map[string]queries.Given{"id": {Text: "ffffffff"}}, "id", "no such record", true},
 		{"around", map[string]queries.Given{"at": {Text: "noon"}}, "at", "is no time", false},
 		{"around", map[string]queries.Given{"at": {Text: "now"}, "window": {Text: "long"}}, "window", "no length of time", false},
 	} {

@@ -45,6 +45,8 @@ func (a *app) whatToTry(cmd *cobra.Command, err error) string {
 		return fmt.Sprintf("auditsql -d %s recent, without --read-only", shellQuote(a.dir))
 	case errors.Is(err, audit.ErrNoStore):
 		return fmt.Sprintf("-d or AUDITSQL_DIR names another folder, auditsql -d %s init makes a store", shellQuote(a.dir))
+	case a.fullDisk(err) != "":
+		return fmt.Sprintf("free space on the disk of %s, and run it again; never delete anything in its wal folder, nor audit.db-wal", shellQuote(a.dir))
 	case errors.Is(err, sqlstore.ErrBusy):
 		return "run it again later; another program, perhaps an SQLite shell, holds the database's write lock"
 	case errors.Is(err, audit.ErrLocked):
@@ -66,6 +68,8 @@ func (a *app) whatToTry(cmd *cobra.Command, err error) string {
 		return "put the store's own store.json back, from a backup; without one, move " + shellQuote(filepath.Join(a.dir, "store.json")) + " out of the folder: opening the store for writing makes it again from what the database says"
 	case errors.As(err, &foreign):
 		return "put the store's own database back, from a backup; without one, move " + shellQuote(foreign.Path) + "* out of the folder: opening the store rebuilds it from the journal, if that reaches back to the first record"
+	case errors.Is(err, audit.ErrFollows) && cmd.Name() == "reindex":
+		return fmt.Sprintf("stop the node, move %s* out of the folder, and start the node: it fills the copy again from the log, without the labels", shellQuote(filepath.Join(a.dir, "audit.db")))
 	case errors.Is(err, audit.ErrFollows):
 		return fmt.Sprintf("auditsql-cluster put or import -d %s, or auditsql-cluster serve and then this command; all commands that read work here", shellQuote(a.dir))
 	case errors.Is(err, audit.ErrMismatch):

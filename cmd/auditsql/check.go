@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/dustin/go-humanize"
@@ -101,7 +104,7 @@ func (o *checkOptions) mode(cmd *cobra.Command, args []string) (string, error) {
 	case mode == "export" && n != 0:
 		return "", usage("--export takes no arguments, and got %q", args[0])
 	case flags.Changed("key") == flags.Changed("policy"):
-		return "", trying(usage("want either --key or --policy: whom you trust"), "the verifier key from whoever runs the log, received separately from the evidence")
+		return "", trying(usage("say whose signature you trust: --key KEY or --policy FILE"), "the verifier key from whoever runs the log, received separately from the evidence")
 	}
 	return mode, nil
 }
@@ -150,6 +153,8 @@ type checking struct {
 	worst                      view.Check // the first one that is refuted, or else undecided
 	misnamed                   int        // proven records whose file has the id of another record as its name
 	firstMisnamed              view.Check
+
+	tries map[string]string // what to try about files that could not be opened
 }
 
 func (c *checking) add(kind, file string, v evidence.Verdict, record []byte) error {
@@ -185,7 +190,30 @@ func isMisnamed(f *view.Check) bool {
 
 // unreadable adds what could not even be opened: nothing is known of it.
 func (c *checking) unreadable(kind, file string, err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		c.tryFor(file, "the right path; ls %s shows what is there", shellQuote(filepath.Dir(file)))
+	case errors.Is(err, fs.ErrPermission):
+		c.tryFor(file, "ls -ld %s shows who may read it", shellQuote(file))
+	case isExport(file):
+		c.tryFor(file, "auditsql check --export %s --checkpoint CHECKPOINT --key KEY, if it is an export of a whole log", shellQuote(file))
+	}
 	return c.add(kind, file, evidence.Verdict{Reason: evidence.Unreadable, Detail: err.Error()}, nil)
+}
+
+// tryFor keeps what to try about a file. The first advice stays.
+func (c *checking) tryFor(file, format string, args ...any) {
+	if c.tries == nil {
+		c.tries = map[string]string{}
+	}
+	if c.tries[file] == "" {
+		c.tries[file] = fmt.Sprintf(format, args...)
+	}
+}
+
+// isExport reports whether a file has the name of an export.
+func isExport(file string) bool {
+	return slices.Contains([]string{".ndjson", ".jsonl"}, filepath.Ext(strings.TrimSuffix(file, ".gz")))
 }
 
 // result ends the run. Its error names the first thing that is not proven in full, since a table may be cut.
@@ -218,6 +246,9 @@ func (c *checking) result() error {
 
 // whatToTry is what somebody can do whose evidence is not proven.
 func (c *checking) whatToTry() string {
+	if try := c.tries[c.worst.File]; try != "" {
+		return try
+	}
 	switch evidence.Reason(*c.worst.Reason) {
 	case evidence.UnknownKey:
 		return "the verifier key of the log that signed this, from whoever runs that log"
@@ -285,17 +316,31 @@ func (c *checking) path(path string) error {
 	bar := c.app.progress("checking", -1, false)
 	defer bar.End()
 	n := int64(0)
+	_, err = fs.Stat(files, proofsFile)
+	isReport := err == nil
 	for f := range bundle.Check(files, c.policy) {
 		if c.ctx.Err() != nil {
 			return context.Cause(c.ctx)
 		}
-		if err := c.add(string(f.Kind), filepath.Join(path, filepath.FromSlash(f.Path)), f.Verdict, f.Record); err != nil {
+		file := filepath.Join(path, filepath.FromSlash(f.Path))
+		if isReport {
+			c.tryFor(file, "%s, since the proofs of a report are in the archive within it", checkReport(path))
+		}
+		if err := c.add(string(f.Kind), file, f.Verdict, f.Record); err != nil {
 			return err
 		}
 		n++
 		bar.At(n, "checking "+path)
 	}
 	return nil
+}
+
+// checkReport are the commands that check the evidence of a report.
+func checkReport(path string) string {
+	if about, err := os.Stat(path); err == nil && about.IsDir() {
+		return "auditsql check " + shellQuote(filepath.Join(path, proofsFile))
+	}
+	return fmt.Sprintf("unzip %s %s && auditsql check %[2]s", shellQuote(path), proofsFile)
 }
 
 // hintForProof adds to the reason why a path is no bundle how the proof of one record is checked.

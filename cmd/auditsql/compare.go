@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -83,7 +84,11 @@ func (a *app) compare(ctx context.Context, by audit.TopBy, with, and string, f *
 	o.Before, o.After, notes, err = ask.Windows(&o.Filter, r.clock.Unit, with, and, r.askOptions())
 	r.say(notes, flagName)
 	if err != nil {
-		return refusal(err, flagName, nil)
+		err = refusal(err, flagName, nil)
+		if errors.Is(err, ask.ErrOverlap) {
+			err = trying(err, "--with TIME, where the other time begins; it lasts as long as the first one, unless --and ends it")
+		}
+		return err
 	}
 	v := r.viewer()
 	c, err := v.Compare(ctx, o)

@@ -61,7 +61,7 @@ func (a *app) diff(ctx context.Context, args []string) error {
 			return err
 		}
 		if id == nil {
-			return notFound("%s: no such audit", arg)
+			return notFound("%s: no such record", arg)
 		}
 		ids = append(ids, *id)
 	}

@@ -147,7 +147,17 @@ func (a *app) report(cmd *cobra.Command, err error) int {
 	if cmd != nil && cmd.HasParent() {
 		line.WriteString(strings.TrimPrefix(cmd.CommandPath(), "auditsql ") + ": ")
 	}
-	line.WriteString(harmless(oneLine(err)))
+	said := oneLine(err)
+	if full := a.fullDisk(err); full != "" {
+		said = full
+	}
+	if cmd != nil {
+		// The library's errors begin with what it did, which often has the name of the command.
+		for again := cmd.Name() + ": "; strings.HasPrefix(said, again); {
+			said = strings.TrimPrefix(said, again)
+		}
+	}
+	line.WriteString(harmless(said))
 	if try := a.whatToTry(cmd, err); try != "" && code != exitInterrupted {
 		line.WriteString("; try: " + harmless(try))
 	}
@@ -157,9 +167,11 @@ func (a *app) report(cmd *cobra.Command, err error) int {
 
 // oneLine writes joined errors in one line. It leaves out an error whose text is already in the line: an operation and
 // the closing after it often fail for the same reason.
-func oneLine(err error) string {
+func oneLine(err error) string { return inOneLine(err.Error()) }
+
+func inOneLine(text string) string {
 	var said []string
-	for part := range strings.SplitSeq(err.Error(), "\n") {
+	for part := range strings.SplitSeq(text, "\n") {
 		if !slices.ContainsFunc(said, func(earlier string) bool { return strings.Contains(earlier, part) }) {
 			said = append(said, part)
 		}
@@ -198,5 +210,5 @@ func (a *app) note(format string, args ...any) {
 	if a.quiet {
 		return
 	}
-	fmt.Fprintf(a.err, "note: %s\n", harmless(fmt.Sprintf(format, args...)))
+	fmt.Fprintf(a.err, "note: %s\n", harmless(inOneLine(fmt.Sprintf(format, args...))))
 }

@@ -28,12 +28,15 @@ func TestAFullDisk(t *testing.T) {
 		answered = append(answered, id)
 	}
 	_ = p.Wait()
-	if code := p.ProcessState.ExitCode(); code != exitFailed || !strings.Contains(p.said.String(), "full") && !strings.Contains(p.said.String(), "no space left on device") {
+	if code := p.ProcessState.ExitCode(); code != exitFailed {
 		t.Fatalf("exit code %d: %s", code, p.said)
 	}
+	wantFull(t, p.said.String(), disk)
 	// As long as it is full, nothing gets worse.
 	if _, said, code := auditsql("-d", store, "put", "--subject", "x"); code == exitDone {
 		t.Logf("there is room for one more: %s", said)
+	} else {
+		wantFull(t, said, disk)
 	}
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
@@ -46,6 +49,21 @@ func TestAFullDisk(t *testing.T) {
 		t.Fatalf("verify: %s%s", out, said)
 	}
 	t.Logf("%d records answered", len(answered))
+}
+
+// wantFull wants one line that says that the disk is full, what is safe and what to do, and says nothing twice.
+func wantFull(t *testing.T, said, disk string) {
+	t.Helper()
+	lines := strings.Split(strings.TrimSpace(said), "\n")
+	last := lines[len(lines)-1]
+	for _, want := range []string{": the disk is full (", "; nothing that was acknowledged is lost; try: free space on the disk of " + disk} {
+		if strings.Count(last, want) != 1 {
+			t.Errorf("%q is not in %s", want, said)
+		}
+	}
+	if strings.Count(last, "no space left on device") > 1 || strings.Contains(said, `\n`) {
+		t.Errorf("said twice, or not in one line: %s", said)
+	}
 }
 
 // A server whose disk is full answers no put with a 2xx that is not stored, and goes on to be asked. What it says at its end is why it
@@ -174,6 +192,19 @@ func TestAFullDiskIsRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	copyTo(lagging, "wal")
+	// A database that the next opening rebuilds.
+	suspect := t.TempDir()
+	if err := os.CopyFS(suspect, os.DirFS(lagging)); err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.ReadFile(filepath.Join(suspect, "store.json"))
+	if err == nil {
+		file = bytes.Replace(file, []byte(`"used": true`), []byte(`"used": true, "doubted": true`), 1)
+		err = os.WriteFile(filepath.Join(suspect, "store.json"), file, 0o600)
+	}
+	if err != nil || !bytes.Contains(file, []byte("doubted")) {
+		t.Fatal(err)
+	}
 	for name, c := range map[string]struct {
 		from    string
 		read    bool // somebody has read there before
@@ -186,6 +217,8 @@ func TestAFullDiskIsRead(t *testing.T) {
 		"lagging":                   {lagging, true, 0, 2},
 		"lagging, nobody has read":  {lagging, false, 0, 2},
 		"lagging, with little room": {lagging, true, 8 << 10, 2},
+		"suspect":                   {suspect, true, 0, 2},
+		"suspect, with little room": {suspect, true, 128 << 10, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			store, ballast := filepath.Join(disk, "store"), filepath.Join(disk, "ballast")

@@ -76,7 +76,7 @@ func (a *app) get(ctx context.Context, args []string, raw bool) error {
 	for i, id := range ids {
 		value, err := lookUp(ctx, r.DB, id)
 		if errors.Is(err, audit.ErrNotFound) {
-			fmt.Fprintf(a.err, "auditsql: get: %s: no such audit\n", args[i])
+			fmt.Fprintf(a.err, "auditsql: get: %s: no such record%s\n", args[i], a.otherHash(ctx, r, args[i]))
 			missing = true
 			continue
 		}
@@ -97,6 +97,26 @@ func (a *app) get(ctx context.Context, args []string, raw bool) error {
 		return quietly(exitNotFound)
 	}
 	return nil
+}
+
+// otherHash is the advice for digits that begin no id of a record, and that begin another hash of the store; "" is none.
+func (a *app) otherHash(ctx context.Context, r *reading, digits string) string {
+	// Of a hash in full ResolveHash does not ask whether the store has it.
+	begin := digits[:min(len(digits), audit.MinPrefix*2)]
+	for _, o := range []struct {
+		kind audit.HashKind
+		is   string
+		try  string
+	}{
+		{audit.AssertionHash, "an assertion", a.typed("impact", digits)},
+		{audit.SourceHash, "a source", a.typed("impact", "--source", digits)},
+		{audit.AgentHash, "an agent", a.typed("list", "--agent", digits)},
+	} {
+		if _, err := r.ResolveHash(ctx, begin, o.kind); err == nil {
+			return fmt.Sprintf(", but %s begins so; try: %s", o.is, o.try)
+		}
+	}
+	return ""
 }
 
 func lookUp(ctx context.Context, db *audit.DB, id *audit.QueryID) ([]byte, error) {

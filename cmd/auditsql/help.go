@@ -56,7 +56,7 @@ func usageText(cmd *cobra.Command, width int) string {
 		section("Examples", cmd.Example)
 	}
 	for _, g := range slices.Concat(cmd.Groups(), []*cobra.Group{{Title: "More:"}}) {
-		if list := commandList(cmd, g.ID); list != "" {
+		if list := commandList(cmd, g.ID, width); list != "" {
 			section(strings.TrimSuffix(g.Title, ":"), list)
 		}
 	}
@@ -65,7 +65,7 @@ func usageText(cmd *cobra.Command, width int) string {
 	}
 	own, filters := flagsOf(cmd)
 	if own.HasAvailableFlags() {
-		section("Flags", own.FlagUsagesWrapped(width))
+		section("Flags", tui.TrimLines(own.FlagUsagesWrapped(width)))
 	}
 	if len(filters) > 0 {
 		section("Filters, which auditsql help filters describes; --not-FILTER leaves out", namedFlags(filters, width))
@@ -77,11 +77,13 @@ func usageText(cmd *cobra.Command, width int) string {
 }
 
 // commandList are the commands below cmd that are in a group.
-func commandList(cmd *cobra.Command, group string) string {
+func commandList(cmd *cobra.Command, group string, width int) string {
 	var list strings.Builder
 	for _, c := range cmd.Commands() {
 		if c.GroupID == group && (c.IsAvailableCommand() || c.Name() == "help") {
-			fmt.Fprintf(&list, "  %s%s%s\n", tui.Pad(c.Name(), c.NamePadding()), tui.Gap[1:], c.Short)
+			name := tui.Indent + tui.Pad(c.Name(), c.NamePadding()) + tui.Gap[1:]
+			about := tui.Wrap(c.Short, max(width-len(name), 20))
+			list.WriteString(name + strings.ReplaceAll(about, "\n", "\n"+strings.Repeat(" ", len(name))) + "\n")
 		}
 	}
 	return list.String()

@@ -36,7 +36,7 @@ func (a *app) read(ctx context.Context) (*reading, error) {
 // notableLag is the greatest age of a missing record that is not noted. A person does not expect to see younger ones yet.
 const notableLag = time.Second
 
-// noteLag notes how many records SQLite lacks, if the oldest of them has waited for longer than notableLag. It takes the
+// noteLag notes how many records SQLite lacks, unless the first of them is not older than notableLag. It takes the
 // age from the record's timestamp, since the journal stores no other time.
 func (a *app) noteLag(ctx context.Context, db *audit.DB, c when.Clock) (*audit.Lag, error) {
 	lag, err := db.Lag(ctx)

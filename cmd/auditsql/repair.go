@@ -94,7 +94,14 @@ func bothFacts(journal *audit.RepairReport, records *audit.RecordsReport) []tui.
 		for i, id := range ids {
 			texts[i] = id.String()
 		}
-		return tui.Texts(texts)
+		cell := tui.Texts(texts)
+		switch len(texts) {
+		case 0:
+			return cell.As("none")
+		case 1:
+			return cell.As(texts[0])
+		}
+		return cell.As(plural(len(texts), "record", "records") + ", first " + texts[0])
 	}
 	aside := tui.Cell{Brief: "none"}
 	if records.Aside != "" {

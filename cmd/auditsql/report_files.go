@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/auditsql/auditsql/internal/importing"
 )
@@ -62,8 +63,10 @@ func (a *app) writeReport(out string, force bool, files []namedFile) error {
 	if isZip(out) {
 		var archive bytes.Buffer
 		z := zip.NewWriter(&archive)
-		for _, file := range files { // no times: the same report is the same archive
-			w, err := z.CreateHeader(&zip.FileHeader{Name: file.name, Method: zip.Deflate})
+		// The same report is the same archive. So its files have no time of theirs, but the first one that an archive can tell.
+		first := time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)
+		for _, file := range files {
+			w, err := z.CreateHeader(&zip.FileHeader{Name: file.name, Method: zip.Deflate, Modified: first})
 			if err == nil {
 				_, err = w.Write(file.content)
 			}

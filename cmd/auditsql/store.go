@@ -155,7 +155,7 @@ func (a *app) recoverFirst(ctx context.Context) error {
 		a.note("it cannot be recovered without the right to write there (%v); showing what SQLite has", err)
 		return nil
 	case isFull(err) && !a.lostSQLite():
-		a.note("there is no room on the disk for recovering (%v); showing what SQLite has", err)
+		a.note("there is no room on the disk for recovering (%s); showing what SQLite has", noRoom(err))
 		return nil
 	case err != nil:
 		return err
@@ -167,6 +167,29 @@ func (a *app) recoverFirst(ctx context.Context) error {
 // isFull reports whether err comes from a disk without room, or from a quota that is used up.
 func isFull(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
+// noRoom says in a few words what a disk without room has refused. The error itself often says it several times: a write of the journal
+// fails, and then SQLite, store.json and the closing of each.
+func noRoom(err error) string {
+	var file *fs.PathError
+	var sqlite interface{ Code() int } // SQLite names no file
+	switch {
+	case errors.As(err, &file) && isFull(file):
+		return file.Error()
+	case errors.As(err, &sqlite):
+		return "SQLite: database or disk is full"
+	}
+	return oneLine(err)
+}
+
+// fullDisk is what a run says that ends because the disk of the store has no room, "" for any other end.
+func (a *app) fullDisk(err error) string {
+	var file *fs.PathError
+	if !isFull(err) || isDamage(err) || errors.As(err, &file) && a.storeAround(file.Path) == "" {
+		return "" // a file of results may lie on a disk of its own
+	}
+	return fmt.Sprintf("the disk is full (%s); nothing that was acknowledged is lost", noRoom(err))
 }
 
 // closeWriter closes a store that was open for writing, and prints the note of closing it, if there is one.

@@ -236,7 +236,7 @@ func (t *tailing) end(ctx context.Context, quiet bool) error {
 	}
 	again := ""
 	if next < t.done {
-		again = ", which begins with records that were seen and are not in SQLite yet"
+		again = ", up to where SQLite has everything; what was seen after that comes again"
 	}
 	t.a.note("the next run goes on with --after %d%s", next, again)
 	return nil

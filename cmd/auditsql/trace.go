@@ -170,8 +170,10 @@ func (a *app) trace(ctx context.Context, args []string, o *traceOptions) error {
 			try := ""
 			if r.isTraceID(ctx, args[i]) {
 				try = "; try: " + a.byTraceID(args[i])
+			} else if options.AsOf == nil {
+				try = a.otherHash(ctx, r, args[i])
 			}
-			fmt.Fprintf(a.err, "auditsql: trace: %s: no such audit%s%s\n", harmless(args[i]), among, try)
+			fmt.Fprintf(a.err, "auditsql: trace: %s: no such record%s%s\n", harmless(args[i]), among, try)
 			missing = true
 			continue
 		}

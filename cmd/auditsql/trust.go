@@ -31,7 +31,13 @@ func (o *trustFlags) trusted(ctx context.Context, paths []string) (*evidence.Pol
 	if o.policy == "" {
 		policy, err := evidence.KeyPolicy(o.keys...)
 		if err != nil {
-			return nil, usage("--key: %w", err)
+			err = usage("--key: %w", err)
+			for _, key := range o.keys {
+				if about, statErr := os.Stat(key); statErr == nil && about.Mode().IsRegular() {
+					return nil, trying(err, `--key "$(cat %s)", if the key is in that file`, shellQuote(key))
+				}
+			}
+			return nil, err
 		}
 		return policy, nil
 	}

@@ -160,6 +160,9 @@ func (a *app) walVerify(ctx context.Context) error {
 		if n := *v.TrimmedBytes; n > 0 {
 			notes = append(notes, fmt.Sprintf("%s of journal were trimmed by a writer before they could be checked", tui.Bytes(n)))
 		}
+		if first := *v.First; first > 0 {
+			notes = append(notes, fmt.Sprintf("the journal begins at offset %d: the records before it are in SQLite alone; auditsql -d %s verify counts them", first, shellQuote(a.dir)))
+		}
 		a.findings(problems, uint64(len(problems)), notes)
 	}
 	if len(problems) > 0 {

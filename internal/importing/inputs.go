@@ -1,6 +1,7 @@
 package importing
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -108,6 +109,9 @@ func SniffSpans(in Input, program string) error {
 		return nil // the import says why
 	}
 	start, _ := text.Peek(32 << 10)
+	if bytes.HasPrefix(start, []byte("SQLite format 3\x00")) {
+		return advice.Usage("auditsql -d FOLDER export, with the folder of that store, and import what it prints", "%s is an SQLite database, and has no records as lines", in.Name)
+	}
 	if format := otlp.Sniff(start); format != "" {
 		return advice.Usage(fmt.Sprintf("%s --format %s %s", program, format, ShellQuote(in.Name)), "%s has spans, and no records", in.Name)
 	}

@@ -107,3 +107,12 @@ func Wrap(s string, width int) string {
 	}
 	return b.String()
 }
+
+// TrimLines is a text without blanks at the ends of its lines, nor empty lines at its end.
+func TrimLines(text string) string {
+	lines := strings.Split(strings.TrimRight(text, " \n"), "\n")
+	for i := range lines {
+		lines[i] = strings.TrimRight(lines[i], " ")
+	}
+	return strings.Join(lines, "\n")
+}

@@ -67,7 +67,7 @@ works on the folder while serve has it.`,
 			if err == nil {
 				err = a.importInputs(cmd.Context(), args, &o)
 			}
-			return wrapped("import", err)
+			return err
 		},
 	}
 	o.add(cmd)

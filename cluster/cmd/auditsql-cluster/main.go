@@ -22,6 +22,7 @@ import (
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/cluster"
 	"github.com/auditsql/auditsql/cluster/jetstream"
+	"github.com/auditsql/auditsql/internal/advice"
 	"github.com/auditsql/auditsql/internal/importing"
 	"github.com/auditsql/auditsql/internal/tui"
 )
@@ -50,7 +51,8 @@ func main() {
 type app struct {
 	in       io.Reader
 	out, err io.Writer
-	output   string // form of the results
+	output   string         // form of the results
+	cmd      *cobra.Command // the one that runs
 
 	url, stream        string
 	creds, systemCreds string
@@ -64,17 +66,41 @@ func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) 
 	root.SetArgs(args)
 	root.SetOut(out)
 	root.SetErr(errs)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	code := exitCode(err)
 	if err != nil && !errors.As(err, new(quietError)) {
+		a.cmd = cmd
 		a.tell(err)
 	}
 	return code
 }
 
-// tell prints an error in one line.
+// tell prints in one line what failed, and what to try, as auditsql does.
 func (a *app) tell(err error) {
-	fmt.Fprintf(a.err, "auditsql-cluster: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
+	line := strings.ReplaceAll(err.Error(), "\n", "; ")
+	if command := strings.TrimPrefix(a.cmd.CommandPath(), "auditsql-cluster "); a.cmd.HasParent() && !strings.HasPrefix(line, command+": ") {
+		line = command + ": " + line
+	}
+	if try := a.whatToTry(err); try != "" {
+		line += "; try: " + try
+	}
+	fmt.Fprintf(a.err, "auditsql-cluster: %s\n", line)
+}
+
+// whatToTry is the advice that goes with an error; "" is none.
+func (a *app) whatToTry(err error) string {
+	var advised *advice.Error
+	switch {
+	case errors.As(err, &advised) && advised.Try != "":
+		return advised.Try
+	case exitCode(err) == exitUsage:
+		return a.cmd.CommandPath() + " --help"
+	case errors.Is(err, nats.ErrNoServers):
+		return fmt.Sprintf("start the servers, or name them with --nats (none answers at %s); auditsql-cluster dev starts three on this machine", a.url)
+	case exitCode(err) == exitLocked:
+		return "end the process that has the folder, or use its server"
+	}
+	return ""
 }
 
 func (a *app) root() *cobra.Command {
@@ -96,18 +122,15 @@ AUDITSQL_NATS_USER is NAME:PASSWORD of a user of the stream's account, and
 AUDITSQL_NATS_SYSTEM that of one of the system account.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		PersistentPreRunE: func(*cobra.Command, []string) error {
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			a.cmd = cmd
 			if a.output != "" && !slices.Contains(tui.Forms(), a.output) {
 				return usageError{fmt.Errorf("-o %s: want %s", a.output, strings.Join(tui.Forms(), ", "))}
 			}
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usageError{fmt.Errorf("there is no command %q", args[0])}
-			}
-			return cmd.Help()
-		},
+		Args: noSuchCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	flags := root.PersistentFlags()
 	flags.StringVarP(&a.output, "output", "o", "", "`form` of the results of put, import and serve: table, plain, json, ndjson or csv")
@@ -130,7 +153,33 @@ AUDITSQL_NATS_SYSTEM that of one of the system account.`,
 	root.AddCommand(a.importCommand())
 	root.AddCommand(a.verifyCommand())
 	root.AddCommand(a.bootstrapCommand())
+	cobra.AddTemplateFunc("lines", func(flags interface{ FlagUsagesWrapped(int) string }) string {
+		return tui.TrimLines(flags.FlagUsagesWrapped(helpWidth))
+	})
+	usages := strings.NewReplacer(".LocalFlags.FlagUsages | trimTrailingWhitespaces", "lines .LocalFlags",
+		".InheritedFlags.FlagUsages | trimTrailingWhitespaces", "lines .InheritedFlags")
+	root.SetUsageTemplate(usages.Replace(root.UsageTemplate()))
+	root.InitDefaultCompletionCmd()
+	if completion, _, err := root.Find([]string{"completion"}); err == nil {
+		completion.Short = "Completion for bash, zsh, fish or powershell"
+	}
 	return root
+}
+
+// helpWidth is the greatest width of a line of help, in columns, as in auditsql.
+const helpWidth = 80
+
+// noSuchCommand refuses what is no command, and names one that is near.
+func noSuchCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	err := usageError{fmt.Errorf("there is no command %q", args[0])}
+	cmd.SuggestionsMinimumDistance = 2
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		return &advice.Error{Err: err, Try: cmd.CommandPath() + " " + near[0], Usage: true}
+	}
+	return err
 }
 
 // usageError is an error in the command line.

@@ -12,7 +12,6 @@ import (
 	"github.com/auditsql/auditsql/audit/ingest"
 	"github.com/auditsql/auditsql/cluster"
 	"github.com/auditsql/auditsql/cluster/jetstream"
-	"github.com/auditsql/auditsql/internal/advice"
 	"github.com/auditsql/auditsql/internal/importing"
 	"github.com/auditsql/auditsql/internal/legible"
 	"github.com/auditsql/auditsql/internal/socket"
@@ -89,7 +88,7 @@ records from flags, and works on the folder while serve has it.`,
 			if err == nil {
 				err = a.put(cmd.Context(), connect, &o)
 			}
-			return wrapped("put", err)
+			return err
 		},
 	}
 	o.add(cmd)
@@ -102,19 +101,6 @@ func (a *app) putting(o *putOptions) (jetstream.Options, error) {
 		return jetstream.Options{}, errNoFolder
 	}
 	return a.options()
-}
-
-// wrapped says which command failed, and what to try.
-func wrapped(command string, err error) error {
-	var advised *advice.Error
-	if errors.As(err, &advised) && advised.Try != "" {
-		err = fmt.Errorf("%w; try: %s", err, advised.Try)
-	}
-	var quiet quietError
-	if err == nil || errors.As(err, &quiet) {
-		return err
-	}
-	return fmt.Errorf("%s: %w", command, err)
 }
 
 func (a *app) put(ctx context.Context, connect jetstream.Options, o *putOptions) error {

@@ -266,9 +266,6 @@ func refused(err error) error {
 	if !errors.As(err, &r) {
 		return err
 	}
-	if r.Try != "" {
-		err = fmt.Errorf("%w; try: %s", err, r.Try)
-	}
 	if r.Usage {
 		err = usageError{err}
 	}
