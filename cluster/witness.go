@@ -151,6 +151,9 @@ func (w *Witness) Cosign(ctx context.Context, request []byte) ([]byte, error) {
 	if err != nil {
 		return nil, &refusal{status: http.StatusBadRequest, text: err.Error()}
 	}
+	if said, err := evidence.ReadUnverified(note); err == nil && !slices.ContainsFunc(w.policy.Logs(), func(l evidence.Log) bool { return l.Origin == said.Origin }) {
+		return nil, &refusal{status: http.StatusNotFound, text: fmt.Sprintf("%q is no log of this witness", said.Origin)}
+	}
 	v := evidence.VerifyCheckpoint(note, w.policy)
 	if v.Outcome != evidence.Proven {
 		return nil, &refusal{status: http.StatusForbidden, text: fmt.Sprintf("the checkpoint is not signed by a log of this witness: %v", v.Err())}
@@ -158,6 +161,14 @@ func (w *Witness) Cosign(ctx context.Context, request []byte) ([]byte, error) {
 	c := v.Checkpoint
 	if old > c.Size {
 		return nil, &refusal{status: http.StatusBadRequest, text: "the old size is greater than that of the checkpoint"}
+	}
+	// What does not continue what was cosigned is refused at once, with the answer that stops whoever signs. Only what continues it is worth
+	// the wait for this copy.
+	w.mu.Lock()
+	err = w.continues(old, proof, c)
+	w.mu.Unlock()
+	if err != nil {
+		return nil, err
 	}
 	same, err := w.same(ctx, c)
 	if err != nil {
@@ -169,16 +180,9 @@ func (w *Witness) Cosign(ctx context.Context, request []byte) ([]byte, error) {
 	if w.closed { // while the request waited for its records
 		return nil, &refusal{status: http.StatusServiceUnavailable, text: "this witness is closed"}
 	}
-	last := w.cosigned[c.Origin]
-	if last.Size == 0 {
-		last.Root = tree.EmptyRoot()
-	}
-	if old != last.Size {
-		return nil, &refusal{status: http.StatusConflict, text: "another size was cosigned", size: last.Size}
-	}
-	// Against what was cosigned before, also if this copy has been replaced since then.
-	if err := tree.VerifyConsistency(proof, old, c.Size, last.Root, c.Root); err != nil {
-		return nil, &refusal{status: http.StatusUnprocessableEntity, text: fmt.Sprintf("the checkpoint does not continue the %d records that were cosigned", last.Size)}
+	// Once more: meanwhile another request may have been cosigned.
+	if err := w.continues(old, proof, c); err != nil {
+		return nil, err
 	}
 	if !same {
 		return nil, &refusal{status: http.StatusServiceUnavailable,
@@ -201,6 +205,22 @@ func (w *Witness) Cosign(ctx context.Context, request []byte) ([]byte, error) {
 	}
 	w.cosigned = now
 	return line, nil
+}
+
+// continues returns a *refusal unless a checkpoint continues what was cosigned last, which has the size old. It compares with the memory, also
+// if this copy has been replaced since then. w.mu is held.
+func (w *Witness) continues(old int64, proof []tree.Hash, c evidence.Checkpoint) error {
+	last := w.cosigned[c.Origin]
+	if last.Size == 0 {
+		last.Root = tree.EmptyRoot()
+	}
+	if old != last.Size {
+		return &refusal{status: http.StatusConflict, text: "another size was cosigned", size: last.Size}
+	}
+	if err := tree.VerifyConsistency(proof, old, c.Size, last.Root, c.Root); err != nil {
+		return &refusal{status: http.StatusUnprocessableEntity, text: fmt.Sprintf("the checkpoint does not continue the %d records that were cosigned", last.Size)}
+	}
+	return nil
 }
 
 // same reports whether this copy has the records of a checkpoint. It waits until it has as many.

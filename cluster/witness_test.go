@@ -164,16 +164,16 @@ func TestAWitnessRemembers(t *testing.T) {
 		}
 		return note, tiles
 	}
-	open := func(from int) *cluster.Node {
+	open := func(from, records int) *cluster.Node {
 		l := newLog(t)
-		refill(l, from, 50)
+		refill(l, from, records)
 		n := openNode(t, t.TempDir(), l, fast)
-		if err := n.WaitFor(t.Context(), 50); err != nil {
+		if err := n.WaitFor(t.Context(), uint64(records)); err != nil {
 			t.Fatal(err)
 		}
 		return n
 	}
-	first, second := open(0), open(1000)
+	first, second := open(0, 50), open(1000, 50)
 	w := newWitness(t, first, k.options())
 	note20, tiles := signed(first, 20)
 	note40, _ := signed(first, 40)
@@ -201,30 +201,25 @@ func TestAWitnessRemembers(t *testing.T) {
 			t.Errorf("%s: %d %q, want %d", c.name, status, body, c.status)
 		}
 	}
-	private, _, err := evidence.GenerateKey(signer.Name())
-	if err != nil {
-		t.Fatal(err)
-	}
-	stranger, err := evidence.NewSigner(private)
-	if err != nil {
-		t.Fatal(err)
-	}
 	c, err := evidence.ReadUnverified(note40)
 	if err != nil {
 		t.Fatal(err)
 	}
-	foreign, err := evidence.Sign(c, stranger)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if status, _ := ask(w, 40, nil, foreign); status != http.StatusForbidden {
+	if status, _ := ask(w, 40, nil, signedBy(t, signer.Name(), c)); status != http.StatusForbidden {
 		t.Errorf("another key: %d", status)
 	}
-	ahead, err := evidence.Sign(evidence.Checkpoint{Origin: c.Origin, Size: 60, Root: c.Root}, signer)
-	if err != nil {
+	other := signedBy(t, "example.org/other", c)
+	if status, _ := ask(w, 40, nil, other); status != http.StatusNotFound {
+		t.Errorf("another log: %d", status)
+	}
+	ahead, more := signed(open(0, 60), 60)
+	if proof, err = tree.Consistency(more, 40, 60); err != nil {
 		t.Fatal(err)
 	}
-	if status, body := ask(w, 40, nil, ahead); status != http.StatusServiceUnavailable || !strings.Contains(body, "has 50 records yet") {
+	if status, _ := ask(w, 40, proof[1:], ahead); status != http.StatusUnprocessableEntity {
+		t.Errorf("more records than the node has, which do not continue what was cosigned: %d", status)
+	}
+	if status, body := ask(w, 40, proof, ahead); status != http.StatusServiceUnavailable || !strings.Contains(body, "has 50 records yet") {
 		t.Errorf("more records than the node has: %d %q", status, body)
 	}
 	// Two processes do not share a memory.
@@ -249,6 +244,25 @@ func TestAWitnessRemembers(t *testing.T) {
 	if status, body := ask(w, 40, nil, note40); status != http.StatusServiceUnavailable || !strings.Contains(body, "other records") {
 		t.Errorf("what this copy does not have: %d %q", status, body)
 	}
+}
+
+// signedBy signs what a checkpoint says with a new key of another log.
+func signedBy(t *testing.T, origin string, c evidence.Checkpoint) []byte {
+	t.Helper()
+	private, _, err := evidence.GenerateKey(origin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := evidence.NewSigner(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Origin = origin
+	note, err := evidence.Sign(c, signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return note
 }
 
 // A witness that has read the records of a checkpoint cosigns it as soon as its SQLite has them, also if nothing more comes.

@@ -63,7 +63,7 @@ func (c *Cosigner) Cosign(signed []byte, at time.Time) ([]byte, error) {
 		return nil, err
 	}
 	seconds := at.Unix()
-	if seconds < 0 {
+	if seconds <= 0 { // a witness always says when
 		return nil, fmt.Errorf("cosign a checkpoint of %q: the clock says %s", s.Origin, at)
 	}
 	sig := binary.BigEndian.AppendUint32(nil, c.id)
