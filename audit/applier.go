@@ -315,7 +315,11 @@ func (a *applier) start() {
 // failedError is wal.ErrFailed for a store whose journal works while writing SQLite has failed.
 type failedError struct{ cause error }
 
-func (e *failedError) Error() string   { return "the store takes no more records: " + e.cause.Error() }
+func (e *failedError) Error() string {
+	return "the store takes no more records: " + e.cause.Error() + "; what was acknowledged is safe: end the process that writes the store, and start it again"
+}
+
+// Unwrap makes it a wal.ErrFailed.
 func (e *failedError) Unwrap() []error { return []error{wal.ErrFailed, e.cause} }
 
 // halt stops the applier and waits for its end.

@@ -59,7 +59,7 @@ func (a *applier) wait(ctx context.Context, off wal.Offset) error {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("wait for the applier: %w", err)
+			return fmt.Errorf("wait for SQLite: %w", err)
 		}
 		a.source.press()
 		select {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -71,6 +72,21 @@ func TestAPutFindsARecordThatIsBeingRead(t *testing.T) {
 	wantRecord(t, b, sample(1))
 }
 
+// failSQLite puts a record that is decided, and that the SQLite of the node cannot take any more.
+func failSQLite(t *testing.T, n *cluster.Node, dir string, q *audit.QueryAudit) {
+	t.Helper()
+	time.Sleep(1100 * time.Millisecond) // until the files are looked for again
+	if err := os.Rename(filepath.Join(dir, "audit.db"), filepath.Join(dir, "gone.db")); err != nil {
+		t.Fatal(err)
+	}
+	putOne(t, n, q)
+	for began := time.Now(); n.Err() == nil; time.Sleep(time.Millisecond) {
+		if time.Since(began) > 10*time.Second {
+			t.Fatal("the node has no error")
+		}
+	}
+}
+
 // SQLite fails after the last message was decided. The node says so at once, and gives the log no more puts.
 func TestACopyThatFailsAfterTheLastMessage(t *testing.T) {
 	t.Parallel()
@@ -79,16 +95,7 @@ func TestACopyThatFailsAfterTheLastMessage(t *testing.T) {
 	n := openNode(t, dir, l, fast)
 	putOne(t, n, sample(1))
 	wantRecord(t, n, sample(1))
-	time.Sleep(1100 * time.Millisecond) // until the files are looked for again
-	if err := os.Rename(filepath.Join(dir, "audit.db"), filepath.Join(dir, "gone.db")); err != nil {
-		t.Fatal(err)
-	}
-	putOne(t, n, sample(2)) // it is decided, and SQLite fails later
-	for began := time.Now(); n.Err() == nil; time.Sleep(time.Millisecond) {
-		if time.Since(began) > 10*time.Second {
-			t.Fatal("the node has no error")
-		}
-	}
+	failSQLite(t, n, dir, sample(2))
 	if _, err := n.PutAudit(t.Context(), sample(3)); err == nil || errors.Is(err, cluster.ErrUndecided) || len(l.All()) != 2 {
 		t.Errorf("%v, and the log has %d messages", err, len(l.All()))
 	}
@@ -120,4 +127,72 @@ func TestANodeThatWasKilledShowsWhatItHadAnswered(t *testing.T) {
 	if err != nil || len(recent) != 21 {
 		t.Errorf("%d records, %v, want 21", len(recent), err)
 	}
+}
+
+// When the SQLite of a node has failed, it finds records by their ids. Every other question says what has failed, where, and what to do. None
+// answers with less than the node has shown before.
+func TestEveryQuestionOfACopyThatHasFailed(t *testing.T) {
+	t.Parallel()
+	l := newLog(t)
+	dir := t.TempDir()
+	n := openNode(t, dir, l, fast)
+	putOne(t, n, sample(1))
+	wantRecord(t, n, sample(1))
+	failSQLite(t, n, dir, sample(2))
+	ctx, id := t.Context(), sample(1).QueryID
+	subject, kinds := *sample(1).Params.Subject, audit.HashKind(0)
+	hash := audit.Hash(id)
+	for question, ask := range map[string]func() error{
+		"a record of the log that SQLite lacks": func() error { _, err := n.GetRaw(ctx, sample(2).QueryID); return err },
+		"a record that is nowhere":              func() error { _, err := n.GetAudit(ctx, sample(3).QueryID); return err },
+		"Resolve":                               func() error { _, err := n.Resolve(ctx, id.String()[:8]); return err },
+		"ResolveHash":                           func() error { _, err := n.ResolveHash(ctx, id.String()[:8], kinds); return err },
+		"Identify":                              func() error { _, err := n.Identify(ctx, hash); return err },
+		"ListRecent":                            func() error { _, err := n.ListRecent(ctx, 10); return err },
+		"LastRecords":                           func() error { _, err := n.LastRecords(ctx, 10, audit.Filter{}); return err },
+		"HasAuditsForAgent":                     func() error { _, err := n.HasAuditsForAgent(ctx, audit.AgentID(hash)); return err },
+		"Audits":                                func() error { return drained(n.Audits(ctx, audit.Filter{})) },
+		"Audits by admission":                   func() error { return drained(n.Audits(ctx, audit.Filter{ByAdmission: true})) },
+		"RawAudits":                             func() error { return drained(n.RawAudits(ctx, audit.Filter{Subject: &subject})) },
+		"Nearest":                               func() error { _, _, err := n.Nearest(ctx, audit.Filter{}, 1); return err },
+		"Trace":                                 func() error { _, err := n.Trace(ctx, id, audit.TraceOptions{}); return err },
+		"Impact":                                func() error { return drained(n.Impact(ctx, hash, audit.ImpactOptions{})) },
+		"ImpactTotals":                          func() error { _, err := n.ImpactTotals(ctx, hash, audit.ImpactOptions{}); return err },
+		"Downstream":                            func() error { d := n.Downstream(hash, audit.DownstreamOptions{}); d.Next(ctx); return d.Err() },
+		"Origins":                               func() error { _, err := n.Origins(ctx, id, audit.OriginsOptions{}); return err },
+		"Answers":                               func() error { return drained(n.Answers(ctx, subject, "", audit.Filter{})) },
+		"Diff":                                  func() error { _, err := n.Diff(ctx, id, sample(2).QueryID); return err },
+		"Timeline":                              func() error { _, err := n.Timeline(ctx, audit.TimelineOptions{}); return err },
+		"Top":                                   func() error { _, err := n.Top(ctx, audit.TopOptions{By: audit.TopSubjects}); return err },
+		"Agents":                                func() error { return drained(n.Agents(ctx, audit.Filter{})) },
+		"Count":                                 func() error { _, _, err := n.Count(ctx, audit.Filter{}, audit.Budget{}); return err },
+		"Tail":                                  func() error { return drained(n.Tail(ctx, 10, false)) },
+		"Follow":                                func() error { return drained(n.Follow(ctx, 0, false)) },
+		"Root":                                  func() error { _, _, err := n.Root(ctx); return err },
+		"Prove":                                 func() error { _, err := n.Prove(ctx, id, audit.ProveOptions{}); return err },
+		"Verify":                                func() error { _, err := n.Verify(ctx, audit.VerifyOptions{}); return err },
+		"Backup":                                func() error { _, err := n.Backup(ctx, filepath.Join(t.TempDir(), "copy")); return err },
+		"AwaitApplied":                          func() error { return n.AwaitApplied(ctx) },
+		"WaitFor":                               func() error { return n.WaitFor(ctx, 2) },
+		"PutAudit":                              func() error { _, err := n.PutAudit(ctx, sample(4)); return err },
+	} {
+		err := ask()
+		switch {
+		case err == nil:
+			t.Errorf("%s is answered", question)
+		case errors.Is(err, audit.ErrNotFound):
+			t.Errorf("%s says that there is no such record: %v", question, err)
+		case !strings.Contains(err.Error(), filepath.Join(dir, "audit.db")) || !strings.Contains(err.Error(), "start it again"):
+			t.Errorf("%s does not say what has failed and what to do: %v", question, err)
+		}
+	}
+	wantRecord(t, n, sample(1))
+}
+
+// drained returns the error with which a list ends.
+func drained[T any](list func(func(T, error) bool)) (last error) {
+	for _, err := range list {
+		last = err
+	}
+	return last
 }
