@@ -23,7 +23,7 @@ import (
 //
 // When ctx ends, its error is returned and the copy is removed.
 func (db *DB) Backup(ctx context.Context, dest string) (BackupReport, error) {
-	rep, err := db.backup(ctx, dest)
+	rep, err := db.backup(ctx, dest, nil)
 	if err != nil {
 		return rep, fmt.Errorf("back up to %s: %w", dest, err)
 	}
@@ -62,7 +62,25 @@ func (db *DB) folderAround(path string) string {
 	}
 }
 
-func (db *DB) backup(ctx context.Context, dest string) (rep BackupReport, err error) {
+// BackupFor copies a store that follows a log as Backup does, for another node beside this one. The copy follows origin, which must have
+// the records of the same store: the caller answers for it that the copy can go on there.
+//
+// The copy does not have the files of the signed log (log.json, checkpoint). They make a store sign with the key that they name. Two
+// nodes with one key would sign different sizes at the same time, and a witness takes a smaller size for a history that was set back.
+func (db *DB) BackupFor(ctx context.Context, dest string, origin Origin) (BackupReport, error) {
+	err := sameStore(db.dir, db.file, origin)
+	var rep BackupReport
+	if err == nil {
+		rep, err = db.backup(ctx, dest, &origin)
+	}
+	if err != nil {
+		return rep, fmt.Errorf("back up to %s: %w", dest, err)
+	}
+	return rep, nil
+}
+
+// backup is Backup, and BackupFor if another node is to follow origin with the copy.
+func (db *DB) backup(ctx context.Context, dest string, origin *Origin) (rep BackupReport, err error) {
 	rep.Dir = dest
 	if dest == "" {
 		return rep, invalid("the folder has no name")
@@ -99,7 +117,12 @@ func (db *DB) backup(ctx context.Context, dest string) (rep BackupReport, err er
 		db.applier.held.Add(1)
 		defer db.applier.held.Add(-1)
 	}
-	if err := db.copyTo(ctx, part, &rep); err != nil {
+	if origin != nil {
+		err = db.copyFollower(ctx, part, &rep, nil, origin)
+	} else {
+		err = db.copyTo(ctx, part, &rep)
+	}
+	if err != nil {
 		return rep, err
 	}
 	if err := verifyCopy(ctx, part, &rep); err != nil {
@@ -120,7 +143,7 @@ func (db *DB) copyTo(ctx context.Context, part string, rep *BackupReport) error 
 		return err
 	}
 	if db.file.Follows != nil {
-		return db.copyFollower(ctx, part, rep, log)
+		return db.copyFollower(ctx, part, rep, log, db.Follows())
 	}
 	journal := filepath.Join(part, storedir.JournalName)
 	var cursor uint64
@@ -158,11 +181,11 @@ func (db *DB) copyTo(ctx context.Context, part string, rep *BackupReport) error 
 	if st, err := os.Stat(storedir.SQLitePath(part)); err == nil {
 		rep.Bytes += st.Size()
 	}
-	return db.writeCopyFiles(part, rep.Applied, log)
+	return writeCopyFiles(part, db.file, rep.Applied, log)
 }
 
-// copyFollower is copyTo for a store that follows a log. The log has what came after the snapshot.
-func (db *DB) copyFollower(ctx context.Context, part string, rep *BackupReport, log map[string][]byte) error {
+// copyFollower is copyTo for a store that follows a log, which has what came after the snapshot. The copy follows origin.
+func (db *DB) copyFollower(ctx context.Context, part string, rep *BackupReport, log map[string][]byte, origin *Origin) error {
 	cursor, err := db.sql.Backup(ctx, storedir.SQLitePath(part))
 	if err != nil {
 		return err
@@ -172,12 +195,13 @@ func (db *DB) copyFollower(ctx context.Context, part string, rep *BackupReport, 
 	if st, err := os.Stat(storedir.SQLitePath(part)); err == nil {
 		rep.Bytes = st.Size()
 	}
-	return db.writeCopyFiles(part, wal.Offset(cursor), log)
+	file := db.file
+	file.Follow(storedir.Origin{Log: origin.Log, ID: origin.ID, Unproven: origin.Unproven || db.file.Follows.Unproven})
+	return writeCopyFiles(part, file, wal.Offset(cursor), log)
 }
 
-// writeCopyFiles writes store.json and the files of the log of a copy whose SQLite has everything before cursor.
-func (db *DB) writeCopyFiles(part string, cursor wal.Offset, log map[string][]byte) error {
-	file := db.file
+// writeCopyFiles writes store.json, made of file, and the files of the log of a copy whose SQLite has everything before cursor.
+func writeCopyFiles(part string, file storedir.File, cursor wal.Offset, log map[string][]byte) error {
 	file.JournalDir = storedir.JournalName
 	// There is no -wal beside the copy, and there need not be.
 	file.Trust()

@@ -162,6 +162,17 @@ func (p *opening) findFollower(origin Origin) error {
 
 // sameOrigin refuses a store that does not follow this log.
 func sameOrigin(dir string, file storedir.File, origin Origin) error {
+	if err := sameStore(dir, file, origin); err != nil {
+		return err
+	}
+	if file.Follows.ID != origin.ID {
+		return fmt.Errorf("%s: %w: it follows %s with the id %s, and %s has the id %s: it was made again", dir, ErrMismatch, file.Follows.Log, file.Follows.ID, origin.Log, origin.ID)
+	}
+	return nil
+}
+
+// sameStore refuses a store that follows no log, or one with the records of another store.
+func sameStore(dir string, file storedir.File, origin Origin) error {
 	switch {
 	case file.Follows == nil:
 		return fmt.Errorf("%s: %w: it has a journal of its own, and does not follow %s", dir, ErrMismatch, origin.Log)
@@ -169,8 +180,6 @@ func sameOrigin(dir string, file storedir.File, origin Origin) error {
 		return fmt.Errorf("%s: %w: it is store %s, and %s has the records of store %s", dir, ErrMismatch, file.StoreID, origin.Log, origin.StoreID)
 	case unitOf(file.TimeUnit) != origin.Unit:
 		return fmt.Errorf("%s: %w: its time unit is %s, and that of %s is %s", dir, ErrMismatch, file.TimeUnit, origin.Log, origin.Unit)
-	case file.Follows.ID != origin.ID:
-		return fmt.Errorf("%s: %w: it follows %s with the id %s, and %s has the id %s: it was made again", dir, ErrMismatch, file.Follows.Log, file.Follows.ID, origin.Log, origin.ID)
 	}
 	return nil
 }

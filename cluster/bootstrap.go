@@ -10,7 +10,15 @@ import (
 	"strings"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/durable"
+	"github.com/auditsql/auditsql/internal/storedir"
 )
+
+// BootstrapOptions say how the copy of a new node is made.
+type BootstrapOptions struct {
+	// Progress, if set, is called now and then with what is being done and how much of it is done.
+	Progress func(stage string, done uint64)
+}
 
 // Bootstrap makes the copy of a new node in dir from that of another node: from a backup of it, or from its folder, also while that node
 // runs. So the new node need not read the log from its beginning, which the log may not have any more. dir must not exist, or be an
@@ -19,34 +27,214 @@ import (
 // It refuses a copy that cannot go on in the log: one of another log (ErrMismatch), one that has what the log does not have (ErrRewound),
 // and one that ends before the log begins (ErrTrimmed). Then nothing is in dir.
 //
+// The copy may also be one of the log that this one continues (Info.Continues). Then all of it is compared with the log first, as Verify
+// does: the log may have other messages than that one had under the same numbers.
+//
+// The new node signs nothing, also when the other one does: see audit.DB.BackupFor.
+//
 // The copy is verified before it gets its name, and gets it when it is complete and on disk. If the process dies before, dir is as it
 // was. What it had copied is in a folder beside it, which [Unfinished] names.
-func Bootstrap(ctx context.Context, log Log, from, dir string) (audit.BackupReport, error) {
-	r, err := bootstrap(ctx, log, from, dir)
+func Bootstrap(ctx context.Context, log Log, from, dir string, o BootstrapOptions) (audit.BackupReport, error) {
+	var r audit.BackupReport
+	err := staged(dir, func(part string) (whole string, err error) {
+		info, err := log.Info(ctx)
+		if err != nil {
+			return "", err
+		}
+		if err := checkNoSet(from, info); err != nil {
+			return "", err
+		}
+		s, err := openSource(ctx, log, info, from)
+		if err != nil {
+			return "", err
+		}
+		defer func() { err = errors.Join(err, s.db.Close()) }()
+		whole = filepath.Join(part, "copy")
+		r, err = s.copyTo(ctx, whole, o)
+		return whole, err
+	})
 	if err != nil {
 		return r, fmt.Errorf("bootstrap %s from %s: %w", dir, from, err)
 	}
+	r.Dir = dir
 	return r, nil
 }
 
-func bootstrap(ctx context.Context, log Log, from, dir string) (r audit.BackupReport, err error) {
-	info, err := log.Info(ctx)
+// BootstrapPartitions is Bootstrap for all partitions of a set. from is the folder of a node of this set, or a folder with a backup of
+// each partition of such a node, which has the name of the partition's folder (PartitionDir). The backups need not be of the same moment:
+// each is a prefix of its own log. It returns a report of each partition, in their order.
+//
+// No partition is copied unless all of them can go on. dir is there with all partitions, or not at all.
+func BootstrapPartitions(ctx context.Context, logs []Log, from, dir string, o BootstrapOptions) ([]audit.BackupReport, error) {
+	var reports []audit.BackupReport
+	err := staged(dir, func(part string) (whole string, err error) {
+		infos, err := infosOf(ctx, logs)
+		if err != nil {
+			return "", err
+		}
+		if infos[0].Partition.Whole() {
+			return "", fmt.Errorf("%s: %w: it is no partition", infos[0].Name, ErrMismatch)
+		}
+		if err := checkSetOf(from, infos[0].Partition); err != nil {
+			return "", err
+		}
+		var sources []*source
+		defer func() {
+			for _, s := range sources {
+				err = errors.Join(err, s.db.Close())
+			}
+		}()
+		for i, log := range logs {
+			s, err := openSource(ctx, log, infos[i], PartitionDir(from, i))
+			if err != nil {
+				return "", err
+			}
+			sources = append(sources, s)
+		}
+		if err := keepSet(part, infos[0].Partition); err != nil {
+			return "", err
+		}
+		for i, s := range sources {
+			of := o
+			if o.Progress != nil {
+				of.Progress = func(stage string, done uint64) { o.Progress(fmt.Sprintf("partition %d: %s", i, stage), done) }
+			}
+			r, err := s.copyTo(ctx, PartitionDir(part, i), of)
+			if err != nil {
+				return "", err
+			}
+			r.Dir = PartitionDir(dir, i)
+			reports = append(reports, r)
+		}
+		return part, nil
+	})
 	if err != nil {
-		return r, err
+		return nil, fmt.Errorf("bootstrap %s from %s: %w", dir, from, err)
 	}
+	return reports, nil
+}
+
+// checkSetOf refuses a folder that says that it has the copies of another set. One that has backups of partitions says nothing: each of
+// them is compared with its log by itself.
+func checkSetOf(from string, p Partition) error {
+	note, err := readSet(from)
+	switch {
+	case err != nil:
+		return err
+	case note != nil && *note != setNote{p.Set, p.Of}:
+		return fmt.Errorf("%s: %w: it has the copies of %d partitions of set %s, and the logs are %d partitions of set %s", from, ErrMismatch, note.Partitions, note.Set, p.Of, p.Set)
+	}
+	if _, err := os.Lstat(filepath.Join(from, storedir.FileName)); err == nil {
+		return fmt.Errorf("%s: %w: it is the copy of one log, and there are %d partitions", from, ErrMismatch, p.Of)
+	}
+	return nil
+}
+
+// staged gives dir its content at once: fill makes it in the folder part beside dir, and returns which folder there gets the name dir.
+// All that is in it is on disk by then, except for the names in that folder itself.
+func staged(dir string, fill func(part string) (whole string, err error)) (err error) {
+	dir = filepath.Clean(dir)
+	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
+		return fmt.Errorf("the folder is not empty: %w", fs.ErrExist)
+	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	parent := filepath.Dir(dir)
+	if err := os.MkdirAll(parent, 0o700); err != nil {
+		return err
+	}
+	part, err := os.MkdirTemp(parent, partPrefix(dir))
+	if err != nil {
+		return err
+	}
+	defer func() {
+		// It is empty by now, or has what is of no use. After a success it does not matter whether it can be removed: Unfinished names it.
+		if removed := os.RemoveAll(part); err != nil {
+			err = errors.Join(err, removed)
+		}
+	}()
+	whole, err := fill(part)
+	if err != nil {
+		return err
+	}
+	if err := durable.SyncDir(whole); err != nil {
+		return err
+	}
+	// Rename replaces an empty folder of that name.
+	if err := os.Rename(whole, dir); err != nil {
+		return err
+	}
+	return durable.SyncDir(parent)
+}
+
+// partPrefix is how the names of folders begin in which a copy is made that is to be dir.
+func partPrefix(dir string) string { return "." + filepath.Base(dir) + ".part-" }
+
+// A source is a copy of which another one is made for a new node.
+type source struct {
+	log  Log
+	info Info
+	db   *audit.DB
+	// continued says that the copy is one of the log that log continues.
+	continued bool
+}
+
+// openSource opens a copy, and refuses one that cannot go on in the log.
+func openSource(ctx context.Context, log Log, info Info, from string) (_ *source, err error) {
 	db, err := audit.OpenContext(ctx, from, audit.ReadOnly())
 	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, db.Close())
+		}
+	}()
+	s := &source{log: log, info: info, db: db}
+	if o := db.Follows(); o != nil && info.Continues != "" && o.ID == info.Continues {
+		s.continued = true
+		err = followsStore(db, info)
+	} else {
+		err = follows(db, info)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err = goesOn(ctx, log, info, db); s.continued && errors.Is(err, ErrRewound) {
+		err = fmt.Errorf("%w; %s does not have all that this copy has: begin with an empty folder or an older backup, and import an export of this copy", err, info.Name)
+	}
+	return s, err
+}
+
+// copyTo copies it to dest.
+func (s *source) copyTo(ctx context.Context, dest string, o BootstrapOptions) (audit.BackupReport, error) {
+	// A node that runs goes on meanwhile, and so does the copy: it has what was compared and more.
+	r, err := s.db.BackupFor(ctx, dest, originOf(s.info))
+	if err != nil || !s.continued {
 		return r, err
+	}
+	return r, s.compare(ctx, dest, o)
+}
+
+// compare compares a copy of the log that s.log continues with s.log, as far as it goes. The newest record is not enough here. The
+// log has lost the end of the other one and was given new messages since: one of them may be the same as before under the same number,
+// and those before it others.
+func (s *source) compare(ctx context.Context, dest string, o BootstrapOptions) (err error) {
+	db, err := audit.OpenContext(ctx, dest, audit.ReadOnly())
+	if err != nil {
+		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	if err := follows(db, info); err != nil {
-		return r, err
+	v, err := Verify(ctx, s.log, db, VerifyOptions(o))
+	switch {
+	case err != nil:
+		return err
+	case v.Damaged():
+		return fmt.Errorf("%s: %w: it continues another log, and differs from this copy of that in %d places: %s", s.info.Name, ErrRewound, v.Total, v.Problems[0])
+	case len(v.Open) > 0:
+		return fmt.Errorf("%s: it continues another log, and this copy of that could not be compared with it: %s; try again", s.info.Name, v.Open[0])
 	}
-	if err := goesOn(ctx, log, info, db); err != nil {
-		return r, err
-	}
-	// A node that runs goes on meanwhile, and so does the copy: it has what was compared and more.
-	return db.Backup(ctx, dir)
+	return nil
 }
 
 // goesOn returns why a copy cannot go on in a log.
@@ -94,7 +282,7 @@ func Unfinished(dir string) ([]string, error) {
 	}
 	var left []string
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), "."+filepath.Base(dir)+".part-") {
+		if strings.HasPrefix(e.Name(), partPrefix(dir)) {
 			left = append(left, filepath.Join(filepath.Dir(dir), e.Name()))
 		}
 	}

@@ -122,6 +122,12 @@ type Info struct {
 	StoreID string    // 32 hex digits: the store whose records it has
 	Created time.Time // a log that was made again under its name has another time
 	Unit    audit.TimeUnit
+	// Mirror says what the log copies, if it is a mirror of another log: then it takes no messages. nil: it is none.
+	Mirror *Mirror
+	// Continues is when the log was created whose messages this one has at its beginning, as time.RFC3339Nano in UTC. It is "" if there is none.
+	// This one was made as a mirror of that log, and stays another one. A mirror lags. So when it takes messages itself, the other log may
+	// have had others under the same numbers.
+	Continues string
 	// Partition says which records the log has.
 	Partition Partition
 	// MaxPayload is how many bytes the payload of a message may have.
@@ -130,6 +136,16 @@ type Info struct {
 	// Unproven says, a reason each, why it is not certain that an acknowledged message survives: a server that syncs too late, too
 	// few replicas, a server that did not answer. It is empty when it is certain.
 	Unproven []string
+}
+
+// A Mirror says what a log copies from another one.
+type Mirror struct {
+	Of     string        // what a person calls the other log
+	Lacks  uint64        // how many messages the other one has that it does not have, as far as it knows
+	Silent time.Duration // since when nothing has come from the other one; less than 0: nothing has ever come
+	Error  string        // why it cannot copy, "" if it can
+	// Remade says that the other log was made again, so that the mirror may have messages of two logs, "" if nothing is known of that.
+	Remade string
 }
 
 // A Replica is one of the copies of a log. Fields other than its name are zero when it did not answer.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/storedir"
 )
 
 // Options say how a node works. The zero value has the defaults.
@@ -132,10 +133,12 @@ func open(ctx context.Context, dir string, log Log, o Options) (*Node, error) {
 	if err := checkName(o.Name); err != nil {
 		return nil, err
 	}
-	origin := audit.Origin{
-		Log: info.Name, ID: originID(info), StoreID: info.StoreID, Unit: info.Unit, Unproven: len(info.Unproven) > 0,
+	if file, err := storedir.Recall(ctx, dir); err == nil && file.Follows != nil { // if not, the opening says what is wrong
+		if err := notContinued(dir, file.Follows.ID, info); err != nil {
+			return nil, err
+		}
 	}
-	f, err := audit.OpenFollowerContext(ctx, dir, origin, o.Store...)
+	f, err := audit.OpenFollowerContext(ctx, dir, originOf(info), o.Store...)
 	if err != nil {
 		return nil, err
 	}
@@ -175,6 +178,11 @@ func (n *Node) showAnswered(ctx context.Context) {
 		n.opts.Logger.Info("the node has not read the whole log yet", "error", err)
 	}
 	n.copy.Show(n.decided())
+}
+
+// originOf is a log as a store that follows it knows it.
+func originOf(info Info) audit.Origin {
+	return audit.Origin{Log: info.Name, ID: originID(info), StoreID: info.StoreID, Unit: info.Unit, Unproven: len(info.Unproven) > 0}
 }
 
 // originID tells a log from one that was made again under its name.

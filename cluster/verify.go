@@ -156,6 +156,21 @@ func (v *verification) run(ctx context.Context) (err error) {
 
 // follows returns an ErrMismatch if a store is no copy of the log.
 func follows(db *audit.DB, info Info) error {
+	if err := followsStore(db, info); err != nil {
+		return err
+	}
+	o := db.Follows()
+	if err := notContinued(db.Dir(), o.ID, info); err != nil {
+		return err
+	}
+	if o.ID != originID(info) {
+		return fmt.Errorf("%s: %w: it follows a log that was made on %s, and %s was made on %s", db.Dir(), ErrMismatch, o.ID, info.Name, originID(info))
+	}
+	return nil
+}
+
+// followsStore returns an ErrMismatch if a store is a copy of no log, or of one with the records of another store.
+func followsStore(db *audit.DB, info Info) error {
 	o := db.Follows()
 	switch {
 	case o == nil:
@@ -164,10 +179,18 @@ func follows(db *audit.DB, info Info) error {
 		return fmt.Errorf("%s: %w: it is store %s, and %s has the records of store %s", db.Dir(), ErrMismatch, o.StoreID, info.Name, info.StoreID)
 	case o.Unit != info.Unit:
 		return fmt.Errorf("%s: %w: its time unit is %s, and that of %s is %s", db.Dir(), ErrMismatch, o.Unit, info.Name, info.Unit)
-	case o.ID != originID(info):
-		return fmt.Errorf("%s: %w: it follows a log that was made on %s, and %s was made on %s", db.Dir(), ErrMismatch, o.ID, info.Name, originID(info))
 	}
 	return nil
+}
+
+// notContinued returns an ErrMismatch if a copy follows the log with this id, and info is that of a log which continues it. Such a copy must
+// be compared with the log as a whole before it may go on, and Bootstrap does so.
+func notContinued(dir, id string, info Info) error {
+	if info.Continues == "" || id != info.Continues {
+		return nil
+	}
+	return fmt.Errorf("%s: %w: it follows the log that was made on %s, of which %s was made as a mirror, and which it may have ended before; make a new node of it: auditsql-cluster bootstrap -d NEW --from %s",
+		dir, ErrMismatch, id, info.Name, dir)
 }
 
 // replica compares the messages of a replica, up to the one that the copy had when the verification began.

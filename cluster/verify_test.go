@@ -247,13 +247,13 @@ func TestBootstrapMakesANodeFromABackup(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir = filepath.Join(home, "c")
-	if r, err := cluster.Bootstrap(ctx, l, backup, dir); err != nil || r.Audits != 300 {
+	if r, err := cluster.Bootstrap(ctx, l, backup, dir, cluster.BootstrapOptions{}); err != nil || r.Audits != 300 {
 		t.Fatal(r, err)
 	}
 	b := openNode(t, dir, l, named("b"))
 	// Also from a node that runs.
 	other := filepath.Join(home, "d")
-	if _, err := cluster.Bootstrap(ctx, l, a.Dir(), other); err != nil {
+	if _, err := cluster.Bootstrap(ctx, l, a.Dir(), other, cluster.BootstrapOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	c := openNode(t, other, l, named("c"))
@@ -265,7 +265,7 @@ func TestBootstrapMakesANodeFromABackup(t *testing.T) {
 		headOf(t, n, "a", same)
 		wantWhole(t, verified(t, l, n.DB))
 	}
-	if _, err := cluster.Bootstrap(ctx, l, backup, dir); !errors.Is(err, os.ErrExist) {
+	if _, err := cluster.Bootstrap(ctx, l, backup, dir, cluster.BootstrapOptions{}); !errors.Is(err, os.ErrExist) {
 		t.Errorf("a node was overwritten: %v", err)
 	}
 	if left, err := cluster.Unfinished(dir); err != nil || len(left) > 0 {
@@ -295,7 +295,7 @@ func TestBootstrapRefusesACopyThatCannotGoOn(t *testing.T) {
 	refused := func(what, from string, want error) {
 		t.Helper()
 		dir := filepath.Join(home, "new")
-		if _, err := cluster.Bootstrap(ctx, l, from, dir); !errors.Is(err, want) {
+		if _, err := cluster.Bootstrap(ctx, l, from, dir, cluster.BootstrapOptions{}); !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", what, err, want)
 		}
 		if entries, _ := filepath.Glob(filepath.Join(home, "*new*")); len(entries) > 0 {

@@ -393,6 +393,17 @@ func (l *Log) Recreate() {
 	l.info.Created = l.info.Created.Add(time.Since(l.info.Created)).Add(time.Nanosecond)
 }
 
+// Continued returns a log that was made as a mirror of this one, lacks its messages after a number, and has become a log itself.
+func (l *Log) Continued(last uint64) *Log {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := New(len(l.replicas))
+	n.info = l.info
+	n.info.Created, n.info.Continues = l.info.Created.Add(time.Second), l.info.Created.UTC().Format(time.RFC3339Nano)
+	n.first, n.messages, n.trimmed = l.first, slices.Clone(l.messages[:last+1-l.first]), slices.Clone(l.trimmed)
+	return n
+}
+
 // SetUnproven sets the reasons why the log is not certain to keep what it acknowledges.
 func (l *Log) SetUnproven(reasons ...string) {
 	l.mu.Lock()

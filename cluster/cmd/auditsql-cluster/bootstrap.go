@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
+	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/cluster"
 	"github.com/auditsql/auditsql/cluster/jetstream"
 )
@@ -33,8 +37,16 @@ had copied is in a folder beside it with a dot before its name, and bootstrap
 says so: it can be removed. If it is killed while it reads the stream, follow
 goes on with the folder.
 
-The copy has the files of the signed log (auditsql log), if the backup has them.
-The key is not among them.`,
+If the records are divided among several streams (init --partitions), BACKUP is
+the folder of a node, or a folder with a backup of each of its partitions:
+auditsql -d NODE/partition-0 backup BACKUP/partition-0, and so on.
+
+If the stream was made as a mirror of another one, BACKUP may be of a node of
+that one. It is compared with the stream message by message then.
+
+The new node does not sign the log, also if BACKUP is of the node that does: two
+nodes that sign with one key would contradict each other. serve --key lets it
+sign in place of that node.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if dir == "" || from == "" {
@@ -62,21 +74,50 @@ func (a *app) bootstrap(ctx context.Context, o jetstream.Options, dir, from stri
 	for _, l := range left {
 		fmt.Fprintf(a.err, "note: %s is left of a bootstrap that did not end; remove it, unless one runs\n", l)
 	}
-	if n, err := cluster.PartitionsIn(from); err != nil || n > 0 {
-		if err == nil {
-			err = fmt.Errorf("%s has the copies of %d partitions: stop its node and copy its folder, or begin with an empty one", from, n)
-		}
-		return fmt.Errorf("bootstrap: %w", err)
-	}
-	log, err := jetstream.Open(ctx, o)
+	logs, err := jetstream.OpenSet(ctx, o)
 	if err != nil {
 		return fmt.Errorf("bootstrap: %w", err)
 	}
-	r, err := cluster.Bootstrap(ctx, log, from, dir)
-	log.Close()
+	reports, err := a.copies(ctx, logs, dir, from)
+	closeLogs(logs)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(a.out, "copied %d records, up to message %d\n", r.Audits, r.Applied)
+	for i, r := range reports {
+		of := ""
+		if len(reports) > 1 {
+			of = fmt.Sprintf("partition %d: ", i)
+		}
+		fmt.Fprintf(a.out, "%scopied %d records, up to message %d\n", of, r.Audits, r.Applied)
+	}
+	if err := a.signedElsewhere(from, dir); err != nil {
+		return fmt.Errorf("bootstrap: %w", err)
+	}
 	return a.follow(ctx, o, dir, unproven, true)
+}
+
+// copies copies a node of one stream, or of all streams of a set.
+func (a *app) copies(ctx context.Context, logs []*jetstream.Log, dir, from string) ([]audit.BackupReport, error) {
+	o := cluster.BootstrapOptions{Progress: a.howFar()}
+	info, err := logs[0].Info(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("bootstrap: %w", err)
+	}
+	if !info.Partition.Whole() {
+		return cluster.BootstrapPartitions(ctx, logsOf(logs), from, dir, o)
+	}
+	r, err := cluster.Bootstrap(ctx, logs[0], from, dir, o)
+	return []audit.BackupReport{r}, err
+}
+
+// signedElsewhere says that the new node signs nothing, if the node that was copied does.
+func (a *app) signedElsewhere(from, dir string) error {
+	_, err := os.Lstat(filepath.Join(from, "log.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		fmt.Fprintf(a.err, "note: %s is of the node that signs the log; the node in %s does not sign\n", from, dir)
+	}
+	return err
 }

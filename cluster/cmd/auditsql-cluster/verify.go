@@ -64,13 +64,7 @@ func (a *app) verifyOne(ctx context.Context, log *jetstream.Log, dir string) (er
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	said := time.Now()
-	r, err := cluster.Verify(ctx, log, db, cluster.VerifyOptions{Progress: func(stage string, done uint64) {
-		if now := time.Now(); now.Sub(said) > progressEvery {
-			said = now
-			fmt.Fprintf(a.err, "%s: %d\n", stage, done)
-		}
-	}})
+	r, err := cluster.Verify(ctx, log, db, cluster.VerifyOptions{Progress: a.howFar()})
 	if err != nil {
 		return err
 	}
@@ -87,6 +81,17 @@ func (a *app) verifyOne(ctx context.Context, log *jetstream.Log, dir string) (er
 
 // progressEvery is how often verify says how far it is.
 const progressEvery = 10 * time.Second
+
+// howFar returns what says on standard error, now and then, how far something is.
+func (a *app) howFar() func(stage string, done uint64) {
+	said := time.Now()
+	return func(stage string, done uint64) {
+		if now := time.Now(); now.Sub(said) > progressEvery {
+			said = now
+			fmt.Fprintf(a.err, "%s: %d\n", stage, done)
+		}
+	}
+}
 
 // verified prints a report.
 func (a *app) verified(r *cluster.VerifyReport) {
