@@ -39,6 +39,12 @@ type flight struct {
 func (l *Log) Append(ctx context.Context, ms []cluster.Message) []cluster.Appended {
 	done := make([]cluster.Appended, len(ms))
 	defer l.waits()()
+	if err := l.takesNone(ctx); err != nil {
+		for i := range done {
+			done[i].Err = err
+		}
+		return done
+	}
 	l.awaitLeader(ctx)
 	flights := make([]flight, len(ms))
 	first, size := 0, 0 // the first message without an outcome, and the bytes under way from there on

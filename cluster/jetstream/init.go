@@ -119,6 +119,7 @@ func compare(have *jetstream.StreamConfig, want jetstream.StreamConfig) (differe
 	differs("partition", have.Metadata[numberKey], want.Metadata[numberKey])
 	differs("partitions", have.Metadata[ofKey], want.Metadata[ofKey])
 	differs("time unit", have.Metadata[unitKey], want.Metadata[unitKey])
+	differs("mirror", mirrorText(have), mirrorText(&want))
 	differs("subjects", have.Subjects, want.Subjects)
 	differs("replicas", have.Replicas, want.Replicas)
 	differs("storage", have.Storage, want.Storage)
@@ -128,7 +129,11 @@ func compare(have *jetstream.StreamConfig, want jetstream.StreamConfig) (differe
 	differs("max_age", have.MaxAge, want.MaxAge)
 	differs("max_msgs", have.MaxMsgs, want.MaxMsgs)
 	differs("max_msgs_per_subject", have.MaxMsgsPerSubject, want.MaxMsgsPerSubject)
-	differs("window for duplicates", have.Duplicates, want.Duplicates)
+	if want.Mirror == nil { // the servers give a mirror one as they like
+		differs("window for duplicates", have.Duplicates, want.Duplicates)
+	} else {
+		differs("what it continues", have.Metadata[continuesKey], want.Metadata[continuesKey])
+	}
 	differs("deny_delete", have.DenyDelete, want.DenyDelete)
 	differs("deny_purge", have.DenyPurge, want.DenyPurge)
 	differs("allow_direct", have.AllowDirect, want.AllowDirect)

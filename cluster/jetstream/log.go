@@ -27,6 +27,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -94,6 +95,7 @@ type Log struct {
 	js   jetstream.JetStream
 
 	partition cluster.Partition // as it was when the stream was opened
+	mirror    atomic.Bool       // the stream takes no messages, as far as it is known; it may have been promoted meanwhile
 
 	mu       sync.Mutex
 	replicas map[string]*nats.Conn // by the name of the server
@@ -120,6 +122,7 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	stream, err := l.streamInfo(ctx)
 	if err == nil {
 		l.partition, err = partitionOf(&stream.Config)
+		l.mirror.Store(stream.Config.Mirror != nil)
 	}
 	if err != nil {
 		l.Close()

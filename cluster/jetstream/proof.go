@@ -44,6 +44,7 @@ func (l *Log) Info(ctx context.Context) (cluster.Info, error) {
 	if info.Partition, err = partitionOf(&stream.Config); err != nil {
 		return info, err
 	}
+	info.Mirror, info.Continues = l.mirrorState(ctx, stream), stream.Config.Metadata[continuesKey]
 	names, leader := l.peers(stream)
 	for _, name := range names {
 		info.Replicas = append(info.Replicas, cluster.Replica{Name: name, Leader: name == leader})

@@ -22,6 +22,7 @@ type command struct {
 	t      *testing.T
 	binary string
 	c      *servers
+	user   string // of the stream's account; its password is its name. "": none
 }
 
 func buildCommand(t *testing.T, c *servers) command {
@@ -30,7 +31,7 @@ func buildCommand(t *testing.T, c *servers) command {
 	if out, err := exec.Command("go", "build", "-o", binary, "../cmd/auditsql-cluster").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	return command{t, binary, c}
+	return command{t, binary, c, ""}
 }
 
 // run returns what the command prints, and its exit code.
@@ -38,6 +39,9 @@ func (r command) run(args ...string) (string, int) {
 	r.t.Helper()
 	cmd := exec.CommandContext(r.t.Context(), r.binary, append(args, "--nats", r.c.options().URL)...)
 	cmd.Env = append(os.Environ(), "AUDITSQL_NATS_SYSTEM=sys:sys")
+	if r.user != "" {
+		cmd.Env = append(cmd.Env, "AUDITSQL_NATS_USER="+r.user+":"+r.user)
+	}
 	out, err := cmd.CombinedOutput()
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
 		r.t.Fatal(err)
@@ -272,7 +276,7 @@ func TestBootstrapIsKilled(t *testing.T) {
 		t.Fatalf("%d were interrupted, and %v are left, %v", interrupted, left, err)
 	}
 	if _, err := os.Stat(dir); err != nil {
-		if _, err := cluster.Bootstrap(t.Context(), l, from, dir); err != nil {
+		if _, err := cluster.Bootstrap(t.Context(), l, from, dir, cluster.BootstrapOptions{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -305,6 +309,6 @@ func beBootstrap(arg string) error {
 		return err
 	}
 	defer l.Close()
-	_, err = cluster.Bootstrap(context.Background(), l, from, dir)
+	_, err = cluster.Bootstrap(context.Background(), l, from, dir, cluster.BootstrapOptions{})
 	return err
 }

@@ -47,6 +47,11 @@ type serverSpec struct {
 	Routes    []int // ports of the other servers, or of what leads to them
 	Advertise int   // the port that it tells the other servers; 0: that of Cluster
 	Default   bool  // it syncs when NATS does by default, and not each write
+
+	Domain   string   // of its JetStream; "": none
+	Leaf     int      // port for the leaf nodes of another region; 0: it takes none
+	Remotes  []string // URLs of the other region's servers, to which it connects as a leaf node
+	Accounts string   // the users; "": audit, who may do everything without a password, and sys
 }
 
 // beServer is a server until it is killed.
@@ -60,17 +65,31 @@ func beServer(arg string) error {
 	if spec.Default {
 		interval = "2m"
 	}
-	fmt.Fprintf(&conf, `server_name: %s
-listen: 127.0.0.1:%d
-max_payload: 17MB
-jetstream { store_dir: %q, sync_interval: %s }
-accounts {
+	domain := ""
+	if spec.Domain != "" {
+		domain = ", domain: " + spec.Domain
+	}
+	if spec.Accounts == "" {
+		spec.Accounts = `accounts {
   AUDIT { jetstream: enabled, users: [{user: audit, password: audit}] }
   SYS { users: [{user: sys, password: sys}] }
 }
 system_account: SYS
 no_auth_user: audit
-`, spec.Name, spec.Client, spec.Dir, interval)
+`
+	}
+	fmt.Fprintf(&conf, `server_name: %s
+listen: 127.0.0.1:%d
+max_payload: 17MB
+jetstream { store_dir: %q, sync_interval: %s%s }
+%s
+`, spec.Name, spec.Client, spec.Dir, interval, domain, spec.Accounts)
+	if spec.Leaf != 0 {
+		fmt.Fprintf(&conf, "leafnodes { listen: 127.0.0.1:%d }\n", spec.Leaf)
+	}
+	if len(spec.Remotes) > 0 {
+		fmt.Fprintf(&conf, "leafnodes { remotes: [{ urls: [%s], account: AUDIT }] }\n", strings.Join(spec.Remotes, ", "))
+	}
 	if spec.Cluster != 0 {
 		var routes []string
 		for _, r := range spec.Routes {
@@ -80,7 +99,7 @@ no_auth_user: audit
 		if spec.Advertise != 0 {
 			told = spec.Advertise
 		}
-		fmt.Fprintf(&conf, "cluster { name: C, listen: 127.0.0.1:%d, cluster_advertise: \"127.0.0.1:%d\", routes: [%s] }\n", spec.Cluster, told, strings.Join(routes, ", "))
+		fmt.Fprintf(&conf, "cluster { name: C%s, listen: 127.0.0.1:%d, cluster_advertise: \"127.0.0.1:%d\", routes: [%s] }\n", spec.Domain, spec.Cluster, told, strings.Join(routes, ", "))
 	}
 	name := filepath.Join(spec.Dir, "server.conf")
 	if err := os.MkdirAll(spec.Dir, 0o700); err != nil {

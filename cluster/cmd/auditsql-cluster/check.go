@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -57,6 +58,12 @@ func (a *app) checkOne(ctx context.Context, log *jetstream.Log) error {
 	if p := r.Info.Partition; !p.Whole() {
 		fmt.Fprintln(a.out, p)
 	}
+	if m := r.Info.Mirror; m != nil {
+		fmt.Fprintln(a.out, mirrorLine(m))
+		if m.Remade != "" {
+			fmt.Fprintf(a.out, "%s was made again: %s. The mirror may have messages of both. Remove the mirror and its nodes, and make it again\n", m.Of, m.Remade)
+		}
+	}
 	for _, x := range r.Info.Replicas {
 		fmt.Fprintln(a.out, replicaLine(x))
 	}
@@ -67,13 +74,27 @@ func (a *app) checkOne(ctx context.Context, log *jetstream.Log) error {
 		fmt.Fprintln(a.out, step)
 	}
 	switch {
-	case len(r.Damaged) > 0:
+	case len(r.Damaged) > 0, r.Info.Mirror != nil && r.Info.Mirror.Remade != "":
 		return quietError{exitDamage}
 	case len(r.Info.Unproven) > 0:
 		return quietError{exitFailed}
 	}
 	fmt.Fprintln(a.out, "each server syncs each write, and each replica that answers is whole")
 	return nil
+}
+
+// mirrorLine says how far a mirror is.
+func mirrorLine(m *cluster.Mirror) string {
+	line := fmt.Sprintf("a mirror of %s: lacks %d messages", m.Of, m.Lacks)
+	if m.Silent < 0 {
+		line += ", has heard nothing of it yet"
+	} else {
+		line += fmt.Sprintf(", has heard of it %s ago", m.Silent.Round(time.Millisecond))
+	}
+	if m.Error != "" {
+		line += ": " + m.Error
+	}
+	return line
 }
 
 func replicaLine(x cluster.Replica) string {

@@ -345,7 +345,7 @@ func (d *devCluster) ready(ctx context.Context) error {
 func (d *devCluster) readyNow(ctx context.Context) error {
 	admin := d.options("admin", d.state.Secrets.Admin)
 	admin.Timeout = 2 * time.Second
-	made, err := makeStreams(ctx, admin, jetstream.Spec{}, d.state.Partitions)
+	made, err := makeStreams(ctx, admin, jetstream.Spec{}, d.state.Partitions, "")
 	if err != nil {
 		return err
 	}

@@ -106,7 +106,7 @@ cluster {
   authorization { user: route, password: %q }
   routes: [%s]
 }
-`, s.name, s.client, filepath.Join(s.dir, "server.log"), s.dir, acl(devStream, partitions, secrets.aclPasswords), s.routes, secrets.Route, strings.Join(routes, ", "))
+`, s.name, s.client, filepath.Join(s.dir, "server.log"), s.dir, acl(devStream, partitions, "", secrets.aclPasswords), s.routes, secrets.Route, strings.Join(routes, ", "))
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -16,7 +17,7 @@ import (
 )
 
 func (a *app) initCommand() *cobra.Command {
-	var unit, maxBytes, storeID string
+	var unit, maxBytes, storeID, mirror string
 	var replicas, partitions int
 	var maxAge time.Duration
 	var users bool
@@ -35,6 +36,11 @@ are divided among them by their query ids, for good: the number cannot be
 changed afterwards. Every stream has the flags that are given here. If init is
 interrupted between two streams, the same command goes on.
 
+With --mirror DOMAIN it makes a mirror of the stream AUDIT, or of each stream of
+the set, that the servers of another region have, whose JetStream has this
+domain. A mirror copies that stream and takes no records, until promote makes it
+the stream. The guide docs/cluster.md says how the regions are connected.
+
 With --acl it makes nothing, and prints the users that the servers need and what
 each of them may do, for their configuration.`,
 		Args: noArguments,
@@ -42,8 +48,11 @@ each of them may do, for their configuration.`,
 			if partitions < 1 || partitions > cluster.MaxPartitions {
 				return usageError{fmt.Errorf("--partitions %d: want 1 to %d", partitions, cluster.MaxPartitions)}
 			}
+			if mirror != "" && (cmd.Flags().Changed("time-unit") || storeID != "") {
+				return usageError{errors.New("--time-unit and --store-id are those of the stream that is copied")}
+			}
 			if users {
-				_, err := fmt.Fprint(a.out, acl(a.stream, partitions, aclPasswords{Admin: rand.Text(), Node: rand.Text(), Reader: rand.Text(), System: rand.Text()}))
+				_, err := fmt.Fprint(a.out, acl(a.stream, partitions, mirror, aclPasswords{Admin: rand.Text(), Node: rand.Text(), Reader: rand.Text(), System: rand.Text(), Leaf: rand.Text()}))
 				return err
 			}
 			o, err := a.options()
@@ -64,7 +73,7 @@ each of them may do, for their configuration.`,
 			if storeID != "" && len(storeID) != 32 {
 				return usageError{fmt.Errorf("--store-id: want 32 hex digits")}
 			}
-			return a.init(cmd.Context(), o, spec, partitions)
+			return a.init(cmd.Context(), o, spec, partitions, mirror)
 		},
 	}
 	flags := cmd.Flags()
@@ -74,14 +83,15 @@ each of them may do, for their configuration.`,
 	flags.StringVar(&maxBytes, "max-bytes", "", "`size` at which the stream takes no more records")
 	flags.DurationVar(&maxAge, "max-age", 0, "`age` at which the stream forgets a record; 0 is never")
 	flags.BoolVar(&users, "acl", false, "print the users that the servers need, with new passwords")
+	flags.StringVar(&mirror, "mirror", "", "make a mirror of the stream in the JetStream `domain` of another region")
 	flags.StringVar(&storeID, "store-id", "", "32 hex `digits`; random if it is not given")
 	return cmd
 }
 
-func (a *app) init(ctx context.Context, o jetstream.Options, spec jetstream.Spec, partitions int) error {
+func (a *app) init(ctx context.Context, o jetstream.Options, spec jetstream.Spec, partitions int, mirror string) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	made, err := makeStreams(ctx, o, spec, partitions)
+	made, err := makeStreams(ctx, o, spec, partitions, mirror)
 	if err != nil {
 		return fmt.Errorf("init: %w", err)
 	}
@@ -106,8 +116,11 @@ func (a *app) init(ctx context.Context, o jetstream.Options, spec jetstream.Spec
 	return nil
 }
 
-// makeStreams makes one stream, or those of a set.
-func makeStreams(ctx context.Context, o jetstream.Options, spec jetstream.Spec, partitions int) ([]jetstream.Made, error) {
+// makeStreams makes one stream, or those of a set, or mirrors.
+func makeStreams(ctx context.Context, o jetstream.Options, spec jetstream.Spec, partitions int, mirror string) ([]jetstream.Made, error) {
+	if mirror != "" {
+		return jetstream.InitMirror(ctx, o, mirror, spec)
+	}
 	if partitions > 1 {
 		return jetstream.InitSet(ctx, o, spec, partitions)
 	}

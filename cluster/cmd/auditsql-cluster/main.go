@@ -153,6 +153,7 @@ AUDITSQL_NATS_SYSTEM that of one of the system account.`,
 	root.AddCommand(a.importCommand())
 	root.AddCommand(a.verifyCommand())
 	root.AddCommand(a.bootstrapCommand())
+	root.AddCommand(a.promoteCommand())
 	cobra.AddTemplateFunc("lines", func(flags interface{ FlagUsagesWrapped(int) string }) string {
 		return tui.TrimLines(flags.FlagUsagesWrapped(helpWidth))
 	})

@@ -388,12 +388,18 @@ func TestADividedDev(t *testing.T) {
 		"auditsql-cluster init --partitions 3":                                     "partition 0 of 2",
 		"auditsql-cluster serve --stream AUDIT-0 -d three/n9 --listen 127.0.0.1:0": "it is one of 2 partitions",
 		"auditsql-cluster serve -d three/n9 --listen 127.0.0.1:0 --key log.key":    "--key works with one stream",
-		"auditsql-cluster bootstrap -d three/n9 --from three/n1":                   "partitions",
 	} {
 		said, err := d.shell(". ./three/env && " + line).CombinedOutput()
 		if err == nil || !strings.Contains(string(said), want) {
 			t.Errorf("%s: %v, %s", line, err, said)
 		}
+	}
+	// A node that is made from one that runs has all partitions, and the same records.
+	if said := d.types(". ./three/env && auditsql-cluster bootstrap -d three/n9 --from three/n1"); !strings.Contains(said, "partition 1: copied ") || !strings.Contains(said, "three/n9/partition-1 has the messages up to") {
+		t.Errorf("bootstrap: %s", said)
+	}
+	if said := d.types(". ./three/env && auditsql-cluster verify -d three/n9"); strings.Count(said, "the copy, each replica and the heads of all nodes agree") != 2 {
+		t.Errorf("verify of the new node: %s", said)
 	}
 	d.end()
 	// It starts again as it was, whatever it is told now.

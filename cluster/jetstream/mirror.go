@@ -1,0 +1,288 @@
+package jetstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/auditsql/auditsql/cluster"
+)
+
+// A mirror is a stream in the servers of another region. It copies the stream of the first region, with the same numbers, and takes no
+// messages itself. When the first region is lost, Promote makes it the stream.
+//
+//	region R1, JetStream domain R1        region R2, JetStream domain R2
+//	AUDIT: 1 2 3 4 5 6 7 8 ──leaf node──► AUDIT (mirror): 1 2 3 4 5 6
+//
+// The servers of each region are a cluster of their own, with a domain of their own. In one cluster over both regions the loss of one
+// region would take the majority that is needed to change any stream.
+//
+// A mirror lags: what was acknowledged in the last moments of the first region may be missing. So it is another log than the first one,
+// for good. Its time of creation is its own. Its metadata says in whose place it is (cluster.Info.Continues).
+
+// continuesKey is the key in the metadata of a mirror with the time when the stream was made that it copies. It stays after Promote.
+const continuesKey = "audit-continues"
+
+// apiOf is the prefix of the subjects on which the servers of a domain answer.
+func apiOf(domain string) string { return "$JS." + domain + ".API" }
+
+// originConfig is how a mirror of a stream in another domain names it.
+func originConfig(domain, stream string) *jetstream.StreamSource {
+	return &jetstream.StreamSource{Name: stream, External: &jetstream.ExternalStream{APIPrefix: apiOf(domain)}}
+}
+
+// originName is what a person calls the stream that a mirror copies.
+func originName(m *jetstream.StreamSource) string {
+	if m.External == nil {
+		return "stream " + m.Name
+	}
+	return fmt.Sprintf("stream %s at %s", m.Name, m.External.APIPrefix)
+}
+
+// InitMirror makes a mirror of the stream with the name of o in another domain, or of each stream of the set with this name. It has
+// the same name. What exists is compared with what is wanted, and is not changed. Of s it uses Replicas, MaxBytes and MaxAge. A mirror has the
+// limits of the stream that it copies where they are 0.
+func InitMirror(ctx context.Context, o Options, domain string, s Spec) ([]Made, error) {
+	o = o.withDefaults()
+	l, err := connect(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	defer l.Close()
+	origins, err := l.originsIn(ctx, domain)
+	if err != nil {
+		return nil, err
+	}
+	var made []Made
+	for _, origin := range origins {
+		want, err := mirrorOf(origin, domain, s)
+		if err != nil {
+			return nil, err
+		}
+		m := Made{Stream: want.Name}
+		have, err := l.infoOf(ctx, want.Name, false)
+		switch {
+		case err == nil:
+			if m.Differences, err = compare(&have.Config, want); err != nil {
+				return nil, err
+			}
+		case !errors.Is(err, jetstream.ErrStreamNotFound):
+			return nil, err
+		default:
+			if _, err := l.js.CreateStream(ctx, want); err != nil {
+				return nil, fmt.Errorf("make mirror %s: %w", want.Name, err)
+			}
+			m.Created = true
+		}
+		made = append(made, m)
+	}
+	return made, nil
+}
+
+// originsIn finds the stream with the log's name in another domain, or the streams of the set.
+func (l *Log) originsIn(ctx context.Context, domain string) ([]*jetstream.StreamInfo, error) {
+	whole, err := l.origin(ctx, apiOf(domain), l.opts.Stream)
+	if err == nil {
+		return []*jetstream.StreamInfo{whole}, nil
+	}
+	if !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, err
+	}
+	var origins []*jetstream.StreamInfo
+	for number, of := 0, 1; number < of; number++ {
+		part, missing := l.origin(ctx, apiOf(domain), StreamOf(l.opts.Stream, number))
+		if missing != nil {
+			return nil, errors.Join(err, missing)
+		}
+		p, bad := partitionOf(&part.Config)
+		if bad != nil {
+			return nil, bad
+		}
+		origins, of = append(origins, part), p.Of
+	}
+	return origins, nil
+}
+
+// origin asks for a stream of other servers, whose API has this prefix.
+func (l *Log) origin(ctx context.Context, api, stream string) (*jetstream.StreamInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.opts.Timeout)
+	defer cancel()
+	js, err := jetstream.NewWithAPIPrefix(l.conn, api)
+	if err != nil {
+		return nil, err
+	}
+	s, err := js.Stream(ctx, stream)
+	if err != nil {
+		// The server refuses a subject without an answer to the request. Silence for that reason says nothing about the other stream.
+		if refused := l.conn.LastError(); errors.Is(refused, nats.ErrPermissionViolation) {
+			err = errors.Join(err, refused)
+		}
+		return nil, fmt.Errorf("stream %s at %s: %w", stream, api, err)
+	}
+	return s.CachedInfo(), nil
+}
+
+// mirrorOf is what a mirror of a stream is.
+func mirrorOf(origin *jetstream.StreamInfo, domain string, s Spec) (c jetstream.StreamConfig, err error) {
+	have := origin.Config
+	switch {
+	case len(have.Metadata[storeIDKey]) != 32:
+		return c, fmt.Errorf("stream %s in domain %s: %w: its metadata has no %s, so auditsql-cluster init did not make it", have.Name, domain, cluster.ErrMismatch, storeIDKey)
+	case have.Mirror != nil:
+		return c, fmt.Errorf("stream %s in domain %s: %w: it is a mirror itself, of %s", have.Name, domain, cluster.ErrMismatch, originName(have.Mirror))
+	}
+	if s.MaxBytes == 0 {
+		s.MaxBytes = have.MaxBytes
+	}
+	if s.MaxAge == 0 {
+		s.MaxAge = have.MaxAge
+	}
+	if err := s.Unit.UnmarshalText([]byte(have.Metadata[unitKey])); err != nil {
+		return c, fmt.Errorf("stream %s in domain %s: %w: its %s: %w", have.Name, domain, cluster.ErrMismatch, unitKey, err)
+	}
+	s.StoreID = have.Metadata[storeIDKey]
+	if s.partition, err = partitionOf(&have); err != nil {
+		return c, err
+	}
+	c = s.config(Options{Stream: have.Name})
+	c.Metadata[continuesKey] = origin.Created.UTC().Format(time.RFC3339Nano)
+	c.Mirror, c.Subjects, c.Duplicates = originConfig(domain, have.Name), nil, 0
+	return c, nil
+}
+
+// mirrorState is what a mirror's servers say about how far it is.
+func (l *Log) mirrorState(ctx context.Context, stream *jetstream.StreamInfo) *cluster.Mirror {
+	of := stream.Config.Mirror
+	if of == nil {
+		return nil
+	}
+	m := &cluster.Mirror{Of: originName(of), Silent: -1}
+	if s := stream.Mirror; s != nil {
+		m.Lacks, m.Silent = s.Lag, s.Active
+		if s.Error != nil {
+			m.Error = s.Error.Description
+		}
+	}
+	// A mirror goes on by the number of its last message alone. Of a stream that was made again it would copy what comes after that number.
+	if of.External == nil {
+		return m
+	}
+	origin, err := l.origin(ctx, of.External.APIPrefix, of.Name)
+	if err != nil {
+		return m
+	}
+	if made := origin.Created.UTC().Format(time.RFC3339Nano); made != stream.Config.Metadata[continuesKey] {
+		m.Remade = fmt.Sprintf("it was made on %s, and the mirror copies the one that was made on %s", made, stream.Config.Metadata[continuesKey])
+	}
+	return m
+}
+
+// A Promotion says what became of a stream.
+type Promotion struct {
+	Stream string
+	Last   uint64 // the number of its last message by then
+	Done   bool   // it was a mirror until now
+}
+
+// ErrAnswers says that the stream which a mirror copies still answers, so that the mirror must not take its place.
+var ErrAnswers = errors.New("the stream that the mirror copies still answers")
+
+// Promote makes a mirror take messages in the place of the stream that it copies, for good: the stream with the name of o, or each
+// stream of the set with this name. A stream that is no mirror any more stays as it is, so it may be called again after an error.
+//
+// It refuses (ErrAnswers), and changes nothing, if a stream that is copied answers. Two streams would take messages then. One that is
+// sealed, and of which the mirror has everything, may answer. Silence does not show that the other stream takes no messages any more: the
+// caller has made sure of it.
+func Promote(ctx context.Context, o Options) ([]Promotion, error) {
+	logs, err := OpenSet(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		for _, l := range logs {
+			l.Close()
+		}
+	}()
+	streams := make([]*jetstream.StreamInfo, len(logs))
+	for i, l := range logs {
+		if streams[i], err = l.promotable(ctx); err != nil {
+			return nil, err
+		}
+	}
+	var done []Promotion
+	for i, l := range logs {
+		p := Promotion{Stream: l.opts.Stream, Last: streams[i].State.LastSeq, Done: streams[i].Config.Mirror != nil}
+		if p.Done {
+			c := streams[i].Config
+			c.Mirror, c.Subjects, c.Duplicates = nil, []string{subjectOf(l.partition.Number)}, shorter(window, c.MaxAge)
+			now, err := l.js.UpdateStream(ctx, c)
+			if err != nil {
+				return done, fmt.Errorf("promote %s: %w", l.name(), err)
+			}
+			p.Last = now.CachedInfo().State.LastSeq
+		}
+		done = append(done, p)
+	}
+	return done, nil
+}
+
+// promotable returns what the log's stream is, unless it must not be promoted.
+func (l *Log) promotable(ctx context.Context) (*jetstream.StreamInfo, error) {
+	stream, err := l.streamInfo(ctx)
+	if err != nil {
+		return nil, err
+	}
+	of := stream.Config.Mirror
+	switch {
+	case stream.Config.Metadata[continuesKey] == "":
+		return nil, fmt.Errorf("promote %s: %w: init --mirror did not make it", l.name(), cluster.ErrMismatch)
+	case of == nil:
+		return stream, nil // it was promoted
+	case of.External == nil:
+		return nil, fmt.Errorf("promote %s: %w: it copies a stream of its own servers", l.name(), cluster.ErrMismatch)
+	}
+	origin, err := l.origin(ctx, of.External.APIPrefix, of.Name)
+	switch {
+	case errors.Is(err, nats.ErrPermissionViolation):
+		return nil, fmt.Errorf("promote %s: it cannot be asked whether the stream that it copies answers: %w", l.name(), err)
+	case errors.Is(err, jetstream.ErrStreamNotFound), err != nil && ctx.Err() == nil:
+		return stream, nil
+	case err != nil:
+		return nil, err
+	case !origin.Config.Sealed:
+		return nil, fmt.Errorf("promote %s: %w: %s; when its region is lost, cut the connection, and when it is to be left, seal it first", l.name(), ErrAnswers, originName(of))
+	case stream.State.LastSeq < origin.State.LastSeq:
+		return nil, fmt.Errorf("promote %s: %w: %s has messages up to %d, and the mirror up to %d; wait until it has them", l.name(), ErrAnswers, originName(of), origin.State.LastSeq, stream.State.LastSeq)
+	}
+	return stream, nil
+}
+
+// takesNone returns why a log that is a mirror takes no messages, and nil when it was promoted meanwhile. A message for a mirror must not be
+// published: over the leaf node it would come to the stream that is copied.
+func (l *Log) takesNone(ctx context.Context) error {
+	if !l.mirror.Load() {
+		return nil
+	}
+	stream, err := l.streamInfo(ctx)
+	if err != nil {
+		return err
+	}
+	of := stream.Config.Mirror
+	if of == nil {
+		l.mirror.Store(false)
+		return nil
+	}
+	return fmt.Errorf("%w: %s is a mirror of %s, and takes no messages; put through a node of that one, or, if it is lost: auditsql-cluster promote", cluster.ErrRefused, l.name(), originName(of))
+}
+
+// mirrorText says what a stream copies.
+func mirrorText(c *jetstream.StreamConfig) string {
+	if c.Mirror == nil {
+		return "none"
+	}
+	return originName(c.Mirror)
+}
