@@ -200,7 +200,12 @@ func openSource(ctx context.Context, log Log, info Info, from string) (_ *source
 	if err != nil {
 		return nil, err
 	}
-	if err = goesOn(ctx, log, info, db); s.continued && errors.Is(err, ErrRewound) {
+	err = goesOn(ctx, log, info, db)
+	switch {
+	case !s.continued || !errors.Is(err, ErrRewound):
+	case info.Mirror != nil:
+		err = fmt.Errorf("%w; %s is a mirror, and may get the rest: try again later", err, info.Name)
+	default:
 		err = fmt.Errorf("%w; %s does not have all that this copy has: begin with an empty folder or an older backup, and import an export of this copy", err, info.Name)
 	}
 	return s, err

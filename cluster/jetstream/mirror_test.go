@@ -181,15 +181,19 @@ func TestAMirrorIsPromoted(t *testing.T) {
 	if heads := m.Heads(); len(heads) != 1 || heads[0].Differs != nil {
 		t.Errorf("the heads of the first region: %+v", heads)
 	}
-	if _, err := m.PutAudit(t.Context(), sample(1000)); !errors.Is(err, cluster.ErrRefused) || !strings.Contains(err.Error(), "is a mirror of stream AUDIT") {
+	short, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if _, err := m.PutAudit(short, sample(1000)); !errors.Is(err, cluster.ErrRefused) || !strings.Contains(err.Error(), "is a mirror of stream AUDIT") {
 		t.Errorf("a put to the mirror: %v", err)
 	}
-	if err := m.AwaitApplied(t.Context()); !errors.Is(err, cluster.ErrRefused) {
+	if err := m.AwaitApplied(short); !errors.Is(err, cluster.ErrRefused) {
 		t.Errorf("a barrier in the mirror: %v", err)
 	}
 	if _, err := jetstream.Promote(t.Context(), two.as("admin")); !errors.Is(err, jetstream.ErrAnswers) {
 		t.Errorf("a mirror was promoted while its stream answers: %v", err)
 	}
+	// A node of the mirror can be made from one of the stream.
+	node.want(0, []string{"copied 60 records", "has the messages up to 61"}, "bootstrap", "-d", filepath.Join(home, "n"), "--from", a.Dir())
 	backup := filepath.Join(home, "backup")
 	if _, err := a.Backup(t.Context(), backup); err != nil {
 		t.Fatal(err)
@@ -386,5 +390,31 @@ func TestASetIsMirroredAndLeft(t *testing.T) {
 	r, err := cluster.BootstrapPartitions(ctx, logs, filepath.Join(home, "a"), filepath.Join(home, "b"), cluster.BootstrapOptions{})
 	if err != nil || len(r) != 2 || r[0].Audits+r[1].Audits != 20 {
 		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// A mirror goes on by the number of its last message. It says so when the stream that it copies was made again.
+func TestAMirrorOfAStreamThatWasMadeAgain(t *testing.T) {
+	leaf := freePorts(t, 1)[0]
+	one := startServers(t, 1, func(s *serverSpec) { s.Domain, s.Leaf = "R1", leaf })
+	two := startServers(t, 1, func(s *serverSpec) {
+		s.Domain, s.Remotes = "R2", []string{fmt.Sprintf("nats://audit:audit@127.0.0.1:%d", leaf)}
+	})
+	one.initStream(jetstream.Spec{Replicas: 1})
+	eventually(t, "the mirror is made", func(ctx context.Context) error {
+		_, err := jetstream.InitMirror(ctx, two.options(), "R1", jetstream.Spec{Replicas: 1})
+		return err
+	})
+	l := two.open()
+	if info, err := l.Info(t.Context()); err != nil || info.Mirror == nil || info.Mirror.Remade != "" || info.Continues == "" {
+		t.Fatalf("%+v, %v", info.Mirror, err)
+	}
+	removeStream(t, one, "AUDIT")
+	one.initStream(jetstream.Spec{Replicas: 1})
+	if info, err := l.Info(t.Context()); err != nil || info.Mirror == nil || info.Mirror.Remade == "" {
+		t.Errorf("%+v, %v", info.Mirror, err)
+	}
+	if _, err := jetstream.InitMirror(t.Context(), one.options(), "R2", jetstream.Spec{}); !errors.Is(err, cluster.ErrMismatch) {
+		t.Errorf("a mirror of a mirror: %v", err)
 	}
 }

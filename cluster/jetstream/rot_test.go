@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -233,11 +234,16 @@ func TestBootstrapIsKilled(t *testing.T) {
 	}
 	part := func() int64 {
 		var size int64
-		files, _ := filepath.Glob(filepath.Join(home, ".new.part-*", "*"))
-		for _, f := range files {
-			if st, err := os.Stat(f); err == nil {
-				size += st.Size()
-			}
+		parts, _ := filepath.Glob(filepath.Join(home, ".new.part-*"))
+		for _, p := range parts {
+			filepath.WalkDir(p, func(_ string, d fs.DirEntry, err error) error {
+				if err == nil && !d.IsDir() {
+					if st, err := d.Info(); err == nil {
+						size += st.Size()
+					}
+				}
+				return nil // it may be gone by now
+			})
 		}
 		return size
 	}

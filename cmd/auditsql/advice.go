@@ -43,6 +43,8 @@ func (a *app) whatToTry(cmd *cobra.Command, err error) string {
 		return fmt.Sprintf("%s --help", cmd.CommandPath())
 	case errors.As(err, &missing):
 		return fmt.Sprintf("auditsql -d %s recent, without --read-only", shellQuote(a.dir))
+	case errors.Is(err, audit.ErrNoStore) && isDivided(a.dir):
+		return fmt.Sprintf("%s -d %s …, and likewise for the other partitions: the folder is that of a node of auditsql-cluster, with a store for each partition", cmd.CommandPath(), shellQuote(filepath.Join(a.dir, "partition-0")))
 	case errors.Is(err, audit.ErrNoStore):
 		return fmt.Sprintf("-d or AUDITSQL_DIR names another folder, auditsql -d %s init makes a store", shellQuote(a.dir))
 	case a.fullDisk(err) != "":
@@ -198,3 +200,9 @@ func permissionPath(dir string, err error) string {
 
 // shellQuote writes a word as a person would type it.
 func shellQuote(word string) string { return importing.ShellQuote(word) }
+
+// isDivided reports whether a folder is that of a node of auditsql-cluster whose records are divided among several streams.
+func isDivided(dir string) bool {
+	_, err := audit.JournalDir(filepath.Join(dir, "partition-0"))
+	return err == nil
+}
