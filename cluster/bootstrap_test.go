@@ -226,3 +226,42 @@ func TestANodeOfTheLogThatAMirrorHasCopied(t *testing.T) {
 		t.Errorf("with a replica that does not answer: %v", err)
 	}
 }
+
+// What a mirror lacked is put again in its order, before anything else. Then the tree is the one that was signed, and the key signs on. After
+// anything else it is another tree, and the key signs nothing.
+func TestAKeySignsOnInTheLogThatAMirrorHasBecome(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	l := newLog(t)
+	refill(l, 0, 30)
+	k := newKeys(t)
+	home := t.TempDir()
+	a := openNode(t, filepath.Join(home, "a"), l, signing("a", &k, ""))
+	if err := a.WaitFor(ctx, 30); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := a.Sign(ctx); err != nil || s.Size != 30 {
+		t.Fatal(s, err)
+	}
+	closeNode(t, a)
+	for name, first := range map[string]int{"in-order": 25, "after-another": 1000} {
+		p := l.Continued(25)
+		t.Cleanup(p.Close)
+		m := openNode(t, filepath.Join(home, name), p, signing(name, &k, ""))
+		if err := m.WaitFor(ctx, 25); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.Sign(ctx); !errors.Is(err, audit.ErrBehind) {
+			t.Errorf("%s: fewer records than were signed: %v", name, err)
+		}
+		putOne(t, m, sample(first))
+		for i := 25; i <= 30; i++ {
+			putOne(t, m, sample(i))
+		}
+		s, err := m.Sign(ctx)
+		if forked := first != 25; errors.Is(err, audit.ErrForked) != forked || !forked && (err != nil || !s.New || s.Size != 31) {
+			t.Errorf("%s: %+v, %v", name, s, err)
+		}
+		closeNode(t, m)
+	}
+}
