@@ -53,6 +53,16 @@ type Exchange interface {
 // ErrRefused says that a log does not take a message: it is too large, or the log is full. Nothing of it is stored.
 var ErrRefused = errors.New("the log refuses the message")
 
+// ErrMirror says that a log is a mirror of another one, and takes no messages itself. It is an ErrRefused, and an [audit.ErrFollows]: records are
+// put through a node of the other log.
+var ErrMirror error = mirrorError{}
+
+type mirrorError struct{}
+
+func (mirrorError) Error() string { return "the log is a mirror of another one, and takes no messages" }
+
+func (mirrorError) Is(target error) bool { return target == ErrRefused || target == audit.ErrFollows }
+
 // Kind is what a message is.
 type Kind string
 

@@ -255,6 +255,8 @@ func (l *Log) promotable(ctx context.Context) (*jetstream.StreamInfo, error) {
 		return nil, err
 	case !origin.Config.Sealed:
 		return nil, fmt.Errorf("promote %s: %w: %s; when its region is lost, cut the connection, and when it is to be left, seal it first", l.name(), ErrAnswers, originName(of))
+	case origin.Created.UTC().Format(time.RFC3339Nano) != stream.Config.Metadata[continuesKey]:
+		return nil, fmt.Errorf("promote %s: %w: %s was made again, and the mirror may have messages of both", l.name(), cluster.ErrMismatch, originName(of))
 	case stream.State.LastSeq < origin.State.LastSeq:
 		return nil, fmt.Errorf("promote %s: %w: %s has messages up to %d, and the mirror up to %d; wait until it has them", l.name(), ErrAnswers, originName(of), origin.State.LastSeq, stream.State.LastSeq)
 	}
@@ -276,7 +278,7 @@ func (l *Log) takesNone(ctx context.Context) error {
 		l.mirror.Store(false)
 		return nil
 	}
-	return fmt.Errorf("%w: %s is a mirror of %s, and takes no messages; put through a node of that one, or, if it is lost: auditsql-cluster promote", cluster.ErrRefused, l.name(), originName(of))
+	return fmt.Errorf("%s: %w: it copies %s; put through a node of that one, or, if it is lost: auditsql-cluster promote", l.name(), cluster.ErrMirror, originName(of))
 }
 
 // mirrorText says what a stream copies.

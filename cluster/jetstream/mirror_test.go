@@ -183,7 +183,7 @@ func TestAMirrorIsPromoted(t *testing.T) {
 	}
 	short, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	if _, err := m.PutAudit(short, sample(1000)); !errors.Is(err, cluster.ErrRefused) || !strings.Contains(err.Error(), "is a mirror of stream AUDIT") {
+	if _, err := m.PutAudit(short, sample(1000)); !errors.Is(err, cluster.ErrMirror) || !errors.Is(err, audit.ErrFollows) || !strings.Contains(err.Error(), "it copies stream AUDIT at $JS.R1.API") {
 		t.Errorf("a put to the mirror: %v", err)
 	}
 	if err := m.AwaitApplied(short); !errors.Is(err, cluster.ErrRefused) {
