@@ -232,7 +232,7 @@ func Promote(ctx context.Context, o Options) ([]Promotion, error) {
 
 // promotable returns what the log's stream is, unless it must not be promoted.
 func (l *Log) promotable(ctx context.Context) (*jetstream.StreamInfo, error) {
-	stream, err := l.streamInfo(ctx)
+	stream, err := l.ledInfo(ctx)
 	if err != nil {
 		return nil, err
 	}
