@@ -266,11 +266,14 @@ func (l *Log) whoLeads(ctx context.Context, conn *nats.Conn) (leader leadership,
 	return leaderOf(&info)
 }
 
-// leaderOf returns who leads, if anybody does. A server that is in no cluster leads for good, and has no name.
+// leaderOf returns who leads, if anybody does. A server that is in no cluster leads for good, and has no name. So does the server with the only
+// replica, which does not say since when.
 func leaderOf(info *jetstream.StreamInfo) (leader leadership, ok bool) {
 	switch c := info.Cluster; {
 	case c == nil || c.Name == "":
 		return leader, info.Config.Name != "" // or it is an error
+	case c.Leader != "" && c.LeaderSince == nil && info.Config.Replicas == 1:
+		return leadership{c.Leader, 0}, true
 	case c.Leader == "" || c.LeaderSince == nil:
 		return leader, false
 	default:
