@@ -294,10 +294,10 @@ func TestBodiesShareALimit(t *testing.T) {
 		})
 		return f.Store.PutAudits(context.WithoutCancel(ctx), records)
 	}
-	r := faked(t, f, func(o *web.Options) { o.Limits.BodyBytes, o.Limits.PutWait = 130<<10, time.Millisecond })
+	r := faked(t, f, func(o *web.Options) { o.Limits.BodyBytes, o.Limits.PutWait = 640<<10, time.Millisecond })
 	t.Cleanup(goOn) // before the server is closed, which waits for the stream
-	large := record('a', 0, attribute("a", strings.Repeat("x", 50<<10)))
-	larger := record('a', 1, attribute("a", strings.Repeat("x", 90<<10)))
+	large := record('a', 0, attribute("a", strings.Repeat("x", 150<<10)))
+	larger := record('a', 1, attribute("a", strings.Repeat("x", 480<<10)))
 	answer := make(chan *answered, 1)
 	// A stream holds its lines until they are stored.
 	go func() {
