@@ -3,9 +3,7 @@ package web
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 
 	"github.com/auditsql/auditsql/audit"
@@ -53,33 +51,46 @@ func (s *Server) labelOf(w http.ResponseWriter, r *http.Request, _ *question) er
 
 // putLabel answers PUT /v1/labels/{hash}.
 func (s *Server) putLabel(w http.ResponseWriter, r *http.Request, _ *question) error {
-	var body struct {
-		Label *string `json:"label"`
-	}
-	if err := s.readJSON(w, r, &body); err != nil {
+	var text string
+	err := s.readJSON(w, r, func(body json.RawMessage) error {
+		members, err := readMembers(body, "", "label")
+		if err != nil {
+			return err
+		}
+		if text, err = readText(members, "", "label"); err == nil && text == "" {
+			err = refusal("label", "is empty; DELETE removes a label")
+		}
+		if err == nil {
+			err = s.checkLabel("label", text)
+		}
 		return err
-	}
-	if body.Label == nil || *body.Label == "" {
-		return problem(kindInvalid, "is missing, or empty; DELETE removes a label").at("label").stored(storedNothing)
-	}
-	h, err := s.store.ResolveHash(r.Context(), r.PathValue("hash"), audit.AnyHash)
+	})
 	if err != nil {
 		return err
 	}
-	if err := audit.CheckLabel(*body.Label); err != nil {
-		return s.problemOf(err).at("label")
+	h, err := s.store.ResolveHash(r.Context(), r.PathValue("hash"), audit.AnyHash)
+	if err != nil {
+		return s.problemOf(err).stored(storedNothing)
 	}
-	if err := s.store.PutLabels(r.Context(), []audit.Label{{Hash: h, Label: *body.Label}}); err != nil {
+	if err := s.store.PutLabels(r.Context(), []audit.Label{{Hash: h, Label: text}}); err != nil {
 		return err
 	}
-	return s.object(w, r, &label{h, *body.Label})
+	return s.object(w, r, &label{h, text})
+}
+
+// checkLabel refuses a text that cannot be a label.
+func (s *Server) checkLabel(field, text string) error {
+	if err := audit.CheckLabel(text); err != nil {
+		return s.problemOf(err).at(field)
+	}
+	return nil
 }
 
 // deleteLabel answers DELETE /v1/labels/{hash}. Deleting a label that is not there is no mistake.
 func (s *Server) deleteLabel(w http.ResponseWriter, r *http.Request, _ *question) error {
 	h, err := s.store.ResolveHash(r.Context(), r.PathValue("hash"), audit.AnyHash)
 	if err != nil {
-		return err
+		return s.problemOf(err).stored(storedNothing)
 	}
 	if err := s.store.PutLabels(r.Context(), []audit.Label{{Hash: h}}); err != nil {
 		return err
@@ -90,27 +101,24 @@ func (s *Server) deleteLabel(w http.ResponseWriter, r *http.Request, _ *question
 
 // putLabels answers PUT /v1/labels: it sets all labels of a list, or none. An empty label removes the one that there is.
 func (s *Server) putLabels(w http.ResponseWriter, r *http.Request, _ *question) error {
-	var body []*struct {
-		Hash  *audit.Hash `json:"hash"`
-		Label *string     `json:"label"`
-	}
-	if err := s.readJSON(w, r, &body); err != nil {
-		return err
-	}
-	if body == nil {
-		return problem(kindInvalid, "want a list of labels, not null").stored(storedNothing)
-	}
-	set := make([]audit.Label, len(body))
-	for i, one := range body {
-		switch where := fmt.Sprintf("[%d]", i); {
-		case one == nil:
-			return problem(kindInvalid, "want an object, not null").at(where).stored(storedNothing)
-		case one.Hash == nil:
-			return problem(kindInvalid, "is missing").at(where + ".hash").stored(storedNothing)
-		case one.Label == nil:
-			return problem(kindInvalid, "is missing; an empty label removes the one that there is").at(where + ".label").stored(storedNothing)
+	var set []audit.Label
+	err := s.readJSON(w, r, func(body json.RawMessage) error {
+		if body[0] != '[' {
+			return refusal("", "want a list of labels")
 		}
-		set[i] = audit.Label{Hash: *one.Hash, Label: *one.Label}
+		var list []json.RawMessage
+		_ = json.Unmarshal(body, &list) // it is a list
+		set = make([]audit.Label, len(list))
+		for i, one := range list {
+			var err error
+			if set[i], err = s.readLabel(one, fmt.Sprintf("[%d]", i)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	if err := s.store.PutLabels(r.Context(), set); err != nil {
 		return err
@@ -123,8 +131,28 @@ func (s *Server) putLabels(w http.ResponseWriter, r *http.Request, _ *question) 
 // labelBytes bounds a body with labels.
 const labelBytes = 4 << 20
 
-// readJSON reads the body of a request that is no record.
-func (s *Server) readJSON(w http.ResponseWriter, r *http.Request, into any) error {
+// readLabel reads a label of a list. An empty one removes the one that there is, so a member that is missing must not be taken for an
+// empty one.
+func (s *Server) readLabel(text json.RawMessage, where string) (l audit.Label, err error) {
+	members, err := readMembers(text, where, "hash", "label")
+	if err != nil {
+		return l, err
+	}
+	hash, err := readText(members, where, "hash")
+	if err != nil {
+		return l, err
+	}
+	if l.Hash, err = audit.ParseHash(hash); err != nil {
+		return l, refusal(where+".hash", "want 64 hex digits")
+	}
+	if l.Label, err = readText(members, where, "label"); err == nil && l.Label != "" {
+		err = s.checkLabel(where+".label", l.Label)
+	}
+	return l, err
+}
+
+// readJSON hands over the body of a request that is no record, without white space around it.
+func (s *Server) readJSON(w http.ResponseWriter, r *http.Request, read func(body json.RawMessage) error) error {
 	kind, err := bodyType(r)
 	if err == nil && kind != typeJSON {
 		err = wrongType(typeJSON)
@@ -137,17 +165,8 @@ func (s *Server) readJSON(w http.ResponseWriter, r *http.Request, into any) erro
 		return err
 	}
 	defer free()
-	// A member that is spelled wrong must not be taken for one that is not there: an empty label removes one.
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.DisallowUnknownFields()
-	err = d.Decode(into)
-	if err == nil {
-		if _, more := d.Token(); !errors.Is(more, io.EOF) {
-			err = errors.New("something follows it")
-		}
+	if err := checkJSON(body); err != nil {
+		return err
 	}
-	if err != nil {
-		return problem(kindMalformed, "the body is not the JSON that this path takes: %v", err).stored(storedNothing)
-	}
-	return nil
+	return read(bytes.TrimSpace(body))
 }

@@ -1,14 +1,17 @@
 package web
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"io"
 	"mime"
 	"net/http"
+	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -65,7 +68,9 @@ func bodyType(r *http.Request) (string, error) {
 		return sent, nil
 	}
 	name, parameters, err := mime.ParseMediaType(sent)
-	if charset := parameters["charset"]; charset != "" && charset != "utf-8" && charset != "UTF-8" {
+	switch strings.ToLower(parameters["charset"]) { // names of charsets ignore case, and many write this one without its hyphen
+	case "", "utf-8", "utf8":
+	default:
 		err = errors.New("charset")
 	}
 	switch {
@@ -170,13 +175,19 @@ func readRecord(body []byte) (*audit.QueryAudit, error) {
 	return nil, refusedText(err, body)
 }
 
+// byteOrderMark may stand before a record.
+const byteOrderMark = "\xef\xbb\xbf"
+
 // refusedText makes a problem of the reason why a text is no record.
 func refusedText(err error, text []byte) *Problem {
-	var field *audit.FieldError
-	if errors.As(err, &field) && utf8.Valid(text) && json.Valid(text) {
-		return problem(kindInvalid, "%s", field.Reason).at(field.Field).stored(storedNothing)
+	text = bytes.TrimPrefix(text, []byte(byteOrderMark))
+	if !utf8.Valid(text) || !json.Valid(text) {
+		return problem(kindMalformed, "%s", err.Error()).stored(storedNothing)
 	}
-	p := problem(kindMalformed, "%s", err.Error()).stored(storedNothing)
+	p := problem(kindInvalid, "%s", err.Error()).stored(storedNothing)
+	if field := (*audit.FieldError)(nil); errors.As(err, &field) {
+		p.Detail, p.Field = field.Reason, field.Field
+	}
 	if errors.Is(err, ingest.ErrList) {
 		p.Detail += "; send application/x-ndjson, with one record on each line"
 	}
@@ -188,8 +199,12 @@ func setID(record *audit.QueryAudit, id audit.QueryID, body []byte) error {
 	var has struct {
 		ID *string `json:"query_id"`
 	}
-	if err := json.Unmarshal(body, &has); err == nil && has.ID != nil {
-		if own, err := audit.ParseHash(*has.ID); err == nil && !own.IsZero() {
+	// A body that cannot be read here must not be taken for one without an id: its record would be stored under the id of another one.
+	if err := json.Unmarshal(bytes.TrimPrefix(body, []byte(byteOrderMark)), &has); err != nil {
+		return problem(kindMalformed, "%s", err.Error()).stored(storedNothing)
+	}
+	if has.ID != nil {
+		if own, err := audit.ParseHash(*has.ID); err != nil || !own.IsZero() {
 			return problem(kindInvalid, "the body has another id than the path").at("query_id").stored(storedNothing)
 		}
 	}
@@ -264,7 +279,7 @@ const smallBody = 64 << 10
 
 var smallBodies = sync.Pool{New: func() any { return new([smallBody]byte) }}
 
-// slowest is how many bytes a second of a body a client must send.
+// slowest is how many bytes a second of a body a client must send, after the first Limits.Idle.
 const slowest = 64 << 10
 
 // readBody reads a body of at most so many bytes. It is the caller's until free is called. All bodies that are held at the same
@@ -278,13 +293,12 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request, most int64) (b
 	}
 	held := reservation{of: s, ctx: r.Context()}
 	wire := http.NewResponseController(w)
-	_ = wire.SetReadDeadline(time.Now().Add(s.limits.Idle + time.Duration(max(r.ContentLength, 0)/slowest)*time.Second))
 	pooled := smallBodies.Get().(*[smallBody]byte)
 	free = func() {
 		smallBodies.Put(pooled)
 		held.free()
 	}
-	if body, err = s.fill(r, pooled[:0], most, &held, tooLarge); err != nil {
+	if body, err = s.fill(r, wire, pooled[:0], most, &held, tooLarge); err != nil {
 		free()
 		w.Header().Set("Connection", "close") // the rest of the body must not be taken for the next request
 		return nil, nil, err
@@ -294,11 +308,20 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request, most int64) (b
 	return body, free, nil
 }
 
-func (s *Server) fill(r *http.Request, body []byte, most int64, held *reservation, tooLarge func() error) ([]byte, error) {
+func (s *Server) fill(r *http.Request, wire *http.ResponseController, body []byte, most int64, held *reservation, tooLarge func() error) ([]byte, error) {
 	if err := held.grow(min(max(r.ContentLength, 1<<10), smallBody)); err != nil {
 		return nil, err
 	}
+	began, earned := time.Now(), -1
 	for {
+		// What has come gives the client time for more. What it has announced does not: it need not send that.
+		if n := len(body) / slowest; n > earned {
+			earned = n
+			_ = wire.SetReadDeadline(began.Add(s.limits.Idle + time.Duration(earned)*time.Second))
+			if err := r.Context().Err(); err != nil {
+				return nil, cutBody(err) // this may have replaced the deadline that was to end the read
+			}
+		}
 		if len(body) == cap(body) {
 			size := min(int64(cap(body))*2, most+1)
 			if r.ContentLength > 0 {
@@ -322,50 +345,14 @@ func (s *Server) fill(r *http.Request, body []byte, most int64, held *reservatio
 	}
 }
 
-// cutBody is the problem of a body that cannot be read to its end.
-func cutBody(err error) error {
-	return problem(kindMalformed, "the body could not be read to its end").stored(storedNothing).because(err)
-}
-
-// A reservation is what a request takes of the memory for bodies.
-type reservation struct {
-	of    *Server
-	ctx   context.Context
-	bytes int64
-}
-
-// grow makes the reservation so large, if it is smaller. It waits a while for others to free theirs. Then the problem is
-// kindFull: a request that holds a part and waits for more could otherwise block others that do the same.
-func (h *reservation) grow(bytes int64) error {
-	more := bytes - h.bytes
-	if more <= 0 {
-		return nil
+// cutBody is the problem of a body that cannot be read to its end. It must not be one of those that say that the body is wrong: the
+// client would not send it again.
+func cutBody(err error) *Problem {
+	why := "the body was cut off"
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		why = "the body came too slowly"
 	}
-	if !h.of.bodies.TryAcquire(more) {
-		waiting, cancel := context.WithTimeout(h.ctx, h.of.limits.PutWait)
-		defer cancel()
-		if err := h.of.bodies.Acquire(waiting, more); err != nil {
-			return problem(kindFull, "all bodies that are being read may have %d bytes together, and there was no room for %s",
-				h.of.limits.BodyBytes, h.of.limits.PutWait).stored(storedNothing).because(err)
-		}
-	}
-	h.bytes = bytes
-	return nil
-}
-
-// tryGrow is grow that does not wait, and reports whether there was room.
-func (h *reservation) tryGrow(bytes int64) bool {
-	more := bytes - h.bytes
-	if more > 0 && !h.of.bodies.TryAcquire(more) {
-		return false
-	}
-	h.bytes = max(h.bytes, bytes)
-	return true
-}
-
-func (h *reservation) free() {
-	h.of.bodies.Release(h.bytes)
-	h.bytes = 0
+	return problem(kindIncomplete, "%s", why).stored(storedNothing).because(err)
 }
 
 // lineError says in which line of a stream something is wrong.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/auditsql/auditsql/audit"
@@ -32,7 +33,7 @@ func (s *Server) putLines(w http.ResponseWriter, r *http.Request, q *question) e
 	}
 	release, err := s.streams.take(r.Context(), s.limits.PutWait, "streams of records")
 	if err != nil {
-		return err
+		return s.problemOf(err).stored(storedNothing)
 	}
 	defer release()
 	if err := s.store.Err(); err != nil {
@@ -48,9 +49,11 @@ func (s *Server) putLines(w http.ResponseWriter, r *http.Request, q *question) e
 		return err
 	}
 
-	ctx, stop := context.WithCancel(r.Context())
-	defer stop()
-	in := &lineReader{server: s, ctx: ctx, body: r.Body, wire: p.wire, check: check, batches: make(chan *lineBatch, 1), first: newFirstBatch(),
+	ctx := r.Context()
+	ended := make(chan struct{})
+	end := sync.OnceFunc(func() { close(ended) })
+	defer end()
+	in := &lineReader{server: s, ctx: ctx, ended: ended, body: r.Body, wire: p.wire, check: check, batches: make(chan *lineBatch, 1), first: newFirstBatch(),
 		only: principalOf(ctx).Agent, left: r.ContentLength, held: reservation{of: s, ctx: ctx}}
 	go func() { _ = s.contain(requestID(r), in.run) }() // the batches end too early then, and the answer is broken off
 	// A server that ends stores what it has read, and reads no more.
@@ -61,7 +64,7 @@ func (s *Server) putLines(w http.ResponseWriter, r *http.Request, q *question) e
 		s.metrics.put(putRejected, p.rejected)
 	}()
 	err = p.storeAll(ctx, in)
-	stop()
+	end()
 	if p.ended || err != nil {
 		_ = p.wire.SetReadDeadline(time.Now().Add(lingering)) // the reader may be waiting for a client that waits too
 	}
@@ -70,7 +73,9 @@ func (s *Server) putLines(w http.ResponseWriter, r *http.Request, q *question) e
 	}
 	if err == nil && !in.whole {
 		// What is left of the body must not be taken for the next request on the connection.
-		err = errUnread
+		if err = errUnread; about(r).problem != nil {
+			err = about(r).problem // the last answer, which says why
+		}
 	}
 	return err
 }

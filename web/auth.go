@@ -25,6 +25,9 @@ func (s *Server) authenticate(r *http.Request, route *route) (Principal, error) 
 	case !known:
 		return p, problem(kindUnauthorized, "the request has no token: send Authorization: Bearer TOKEN")
 	case !p.Scopes.Has(route.scope):
+		if _, loggedIn := s.session(r); loggedIn && r.Header.Get("Authorization") == "" {
+			return p, problem(kindForbidden, "the log-in of a browser is for reading only, and this needs %s: send a token", route.scope)
+		}
 		return p, problem(kindForbidden, "the token %s may %s, and this needs %s", p.ID, orNothing(p.Scopes), route.scope)
 	}
 	return p, nil

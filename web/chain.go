@@ -85,7 +85,11 @@ func (s *Server) observed(inner http.Handler) http.Handler {
 			if thrown != nil && thrown != http.ErrAbortHandler {
 				s.log.Error("a handler has panicked", "request_id", a.id, "route", routeName(a), "panic", fmt.Sprint(thrown), "stack", string(debug.Stack()))
 				if a.status == 0 {
-					s.fail(counted, r, problem(kindInternal, "the server has failed; its log says why"))
+					p := problem(kindInternal, "the server has failed; its log says why")
+					if a.route != nil && a.route.writes {
+						p.Stored = storedUnknown
+					}
+					s.fail(counted, r, p)
 					thrown = nil
 				} else {
 					thrown = http.ErrAbortHandler // a client must not take the part that was sent for the whole

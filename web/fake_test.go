@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -284,20 +285,21 @@ func TestAPutThatIsSlowToSyncIsNotRefused(t *testing.T) {
 // All bodies that are held together have a limit: one that does not fit waits for a while, and then nothing of it is stored.
 func TestBodiesShareALimit(t *testing.T) {
 	holding, end := make(chan struct{}), make(chan struct{})
-	var first, ended sync.Once
+	var held atomic.Bool
+	var ended sync.Once
 	goOn := func() { ended.Do(func() { close(end) }) }
 	f := &fake{}
 	f.put = func(ctx context.Context, records []*audit.QueryAudit) ([]audit.PutResult, error) {
-		first.Do(func() { // a put that should not get here does not wait
+		if held.CompareAndSwap(false, true) { // a put that should not get here does not wait
 			close(holding)
 			<-end
-		})
+		}
 		return f.Store.PutAudits(context.WithoutCancel(ctx), records)
 	}
-	r := faked(t, f, func(o *web.Options) { o.Limits.BodyBytes, o.Limits.PutWait = 130<<10, time.Millisecond })
+	r := faked(t, f, func(o *web.Options) { o.Limits.BodyBytes, o.Limits.PutWait = 640<<10, time.Millisecond })
 	t.Cleanup(goOn) // before the server is closed, which waits for the stream
-	large := record('a', 0, attribute("a", strings.Repeat("x", 50<<10)))
-	larger := record('a', 1, attribute("a", strings.Repeat("x", 90<<10)))
+	large := record('a', 0, attribute("a", strings.Repeat("x", 150<<10)))
+	larger := record('a', 1, attribute("a", strings.Repeat("x", 480<<10)))
 	answer := make(chan *answered, 1)
 	// A stream holds its lines until they are stored.
 	go func() {

@@ -149,6 +149,8 @@ func TestLoggingInWithAToken(t *testing.T) {
 	if resp := s.visit(http.MethodPost, "/v1/audits", `{"timestamp":1,"params":{},"result_confidence":1}`, func(r *http.Request) { r.AddCookie(c) },
 		with("Content-Type", "application/json")); resp.StatusCode != http.StatusForbidden {
 		t.Errorf("it writes: status %d", resp.StatusCode)
+	} else if said, err := io.ReadAll(resp.Body); err != nil || !strings.Contains(string(said), "the log-in of a browser is for reading only") {
+		t.Errorf("it says of the log-in, not of its token: %s, %v", said, err)
 	}
 	if s.in(&http.Cookie{Name: c.Name, Value: c.Value + "A"}) || s.in(&http.Cookie{Name: c.Name, Value: ""}) {
 		t.Error("another value is good")

@@ -20,7 +20,7 @@ type kind struct {
 // The kinds of problems. Programs tell them apart by their type.
 var (
 	kindMalformed = &kind{slug: "malformed", status: http.StatusBadRequest, title: "The request cannot be read",
-		means: "The body is not JSON, or it is not the JSON of a record. Nothing of it is stored.",
+		means: "The body is not JSON in UTF-8. Nothing of it is stored.",
 		try:   "The detail says where the mistake is. Correct the body, and send it again."}
 	kindParameter = &kind{slug: "bad-parameter", status: http.StatusBadRequest, title: "A parameter is wrong",
 		means:  "A parameter of the URL does not exist, cannot be read, or does not go together with another one. The member field names it.",
@@ -31,8 +31,8 @@ var (
 		try:    "Send one of them in full.",
 		person: "Choose one of those that may be meant."}
 	kindUnauthorized = &kind{slug: "unauthorized", status: http.StatusUnauthorized, title: "A token is needed",
-		means:  "The request has no token, or one that is not known here or has expired.",
-		try:    "Send Authorization: Bearer TOKEN. auditsql token add NAME makes a token.",
+		means:  "The request has no token, or one that is not known here or has expired. A token may also be revoked while a request goes on.",
+		try:    "Send Authorization: Bearer TOKEN. auditsql token add NAME makes a token. What a stream of records got no answer for is sent again with that token.",
 		person: "Log in with a token. On the machine of the store, auditsql token add NAME makes one."}
 	kindForbidden = &kind{slug: "forbidden", status: http.StatusForbidden, title: "The token may not do this",
 		means: "The token is known, and does not have the scope that this route needs.",
@@ -67,6 +67,9 @@ var (
 	kindNotAcceptable = &kind{slug: "not-acceptable", status: http.StatusNotAcceptable, title: "There is no such form of the answer",
 		means: "The Accept header, or the parameter format, wants a form that this path does not have.",
 		try:   "The detail lists the forms."}
+	kindIncomplete = &kind{slug: "incomplete", status: http.StatusRequestTimeout, title: "The body did not come to its end",
+		means: "The body, or a line of a stream, was cut off or came too slowly. Nothing of it is stored.",
+		try:   "Send it again. In a stream this is the last answer: send that line and all after it again."}
 	kindConflict = &kind{slug: "conflict", status: http.StatusConflict, title: "Another record has this id",
 		means: "Other bytes are stored under this id. They stay, and this record is not stored.",
 		try:   "A record that is meant to be another one needs another id. GET /v1/audits/{id} shows the one that is stored."}
@@ -86,7 +89,7 @@ var (
 		means: "The body is JSON, and not a record that can be stored. The member field names the field. The record is not stored.",
 		try:   "Correct that field. GET /v1/openapi.json describes a record."}
 	kindBusy = &kind{slug: "busy", status: http.StatusTooManyRequests, title: "Too many at the same time", retryAfter: time.Second,
-		means:  "As many expensive questions, exports or tails run as may run at the same time.",
+		means:  "As many expensive questions, exports, tails or streams of records run as may run at the same time.",
 		try:    "Ask again after the time in Retry-After.",
 		person: "Load the page again in a moment."}
 	kindInternal = &kind{slug: "internal", status: http.StatusInternalServerError, title: "The server has failed",
@@ -136,7 +139,7 @@ var kindGone = &kind{slug: "client-gone", status: 499, title: "The client has go
 // kinds are all of them, in the order in which /problems lists them.
 var kinds = []*kind{
 	kindMalformed, kindParameter, kindAmbiguous, kindUnauthorized, kindForbidden, kindWrongAgent, kindOrigin, kindReadOnly,
-	kindNoRoute, kindNotFound, kindAsOf, kindDivided, kindMethod, kindNotAcceptable, kindConflict, kindTrimmed, kindTooLarge, kindMediaType,
+	kindNoRoute, kindNotFound, kindAsOf, kindDivided, kindMethod, kindNotAcceptable, kindIncomplete, kindConflict, kindTrimmed, kindTooLarge, kindMediaType,
 	kindHost, kindInvalid, kindBusy, kindInternal, kindDamaged, kindFull, kindFailed, kindNoSpans, kindReindexing, kindDraining,
 	kindOutcomeOpen, kindBehind, kindOverBudget, kindOldHTTP,
 }

@@ -36,7 +36,8 @@ type lineBatch struct {
 // A lineReader reads and decodes the lines of a body. Only its goroutine uses it.
 type lineReader struct {
 	server  *Server
-	ctx     context.Context
+	ctx     context.Context // of the request
+	ended   <-chan struct{} // closed when the answers have ended, and nobody takes batches any more
 	body    io.Reader
 	wire    *http.ResponseController
 	check   *ingest.Check
@@ -83,7 +84,7 @@ func (in *lineReader) run() {
 		if in.batch == nil {
 			in.batch = in.newBatch()
 		}
-		in.batch.fatal = lineError(in.line, in.server.problemOf(err))
+		in.batch.fatal = in.last(err)
 	}
 	in.complete = in.whole
 	if in.send() != nil {
@@ -96,6 +97,20 @@ func (in *lineReader) run() {
 	}
 }
 
+// last is the last answer of a stream that ended before its body did. It names the first line that has no final answer, and says
+// what became of that: by that a client knows what it has to send again. So it is never a problem of the line itself.
+func (in *lineReader) last(err error) *Problem {
+	p := in.server.problemOf(err)
+	if errors.Is(context.Cause(in.ctx), errRevoked) {
+		p = revoked(err, true)
+	}
+	line := in.line
+	if in.skips { // it was answered as too long, and the rest of it did not come
+		line++
+	}
+	return lineError(line, p)
+}
+
 // lingering is how long what follows the last answer is read and forgotten.
 const lingering = 2 * time.Second
 
@@ -105,6 +120,9 @@ func (in *lineReader) all() error {
 		n, failed := in.body.Read(in.buffer[len(in.buffer):cap(in.buffer)])
 		in.buffer, in.left = in.buffer[:len(in.buffer)+n], in.left-int64(n)
 		full, ends := len(in.buffer) == cap(in.buffer), errors.Is(failed, io.EOF)
+		if errors.Is(context.Cause(in.ctx), errRevoked) {
+			return cutBody(errRevoked) // nothing that came after that is stored
+		}
 		if err := in.take(ends); err != nil {
 			return err
 		}
@@ -139,11 +157,15 @@ func (in *lineReader) deadline() {
 		until = time.Now().Add(in.server.limits.Idle)
 	}
 	_ = in.wire.SetReadDeadline(until)
-	switch {
-	case in.ctx.Err() != nil:
+	// This may have replaced the deadline that was to end the read.
+	select {
+	case <-in.ended:
 		_ = in.wire.SetReadDeadline(time.Now().Add(lingering))
-	case in.server.draining.Err() != nil:
-		_ = in.wire.SetReadDeadline(time.Now()) // this may have replaced the deadline that was to end the read
+		return
+	default:
+	}
+	if in.ctx.Err() != nil || in.server.draining.Err() != nil {
+		_ = in.wire.SetReadDeadline(time.Now())
 	}
 }
 
@@ -186,8 +208,17 @@ func (in *lineReader) add(line []byte) error {
 	if err := in.vacant(); err != nil {
 		return err
 	}
-	if err := in.batch.held.grow(in.batch.held.bytes + int64(len(line))); err != nil {
-		return err
+	if len(in.batch.lines) > 0 && !in.batch.held.tryGrow(in.batch.held.bytes()+int64(len(line))) {
+		// There is no room for a larger batch now. So this one is stored, which makes room, and another one begins.
+		if err := in.send(); err != nil {
+			return err
+		}
+		in.batch = in.newBatch()
+	}
+	if len(in.batch.lines) == 0 {
+		if err := in.batch.held.grow(int64(len(line))); err != nil {
+			return err
+		}
 	}
 	in.batch.lines = append(in.batch.lines, putLine{number: in.line, record: record})
 	return nil
@@ -208,11 +239,11 @@ func (in *lineReader) tooLong() *Problem {
 
 // join adds the lines of a later batch, unless they are too many.
 func (b *lineBatch) join(later *lineBatch) bool {
-	if len(b.lines)+len(later.lines) > maxBatch || b.held.bytes+later.held.bytes > maxBatchBytes {
+	if len(b.lines)+len(later.lines) > maxBatch || b.held.bytes()+later.held.bytes() > maxBatchBytes {
 		return false
 	}
 	b.lines, b.fatal = append(b.lines, later.lines...), later.fatal
-	b.held.bytes += later.held.bytes
+	b.held.join(&later.held)
 	return true
 }
 
@@ -249,12 +280,14 @@ func (in *lineReader) send() error {
 		}
 	default:
 	}
+	// The end of the request does not end this wait. A body whose read has failed ends the request, and still has lines that came
+	// whole, and a last answer.
 	select {
 	case in.batches <- in.batch:
 		in.batch = nil
 		in.first.handed(in.left > 0 && len(in.server.streams) == 1)
 		return nil
-	case <-in.ctx.Done():
+	case <-in.ended:
 		return errUnwanted
 	}
 }

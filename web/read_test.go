@@ -250,7 +250,7 @@ func TestLabelsOverTheAPI(t *testing.T) {
 		}
 	}
 	both := `[{"hash":"` + hash('b').String() + `","label":"fact"},{"hash":"` + hash('c').String() + `","label":"%s"}]`
-	if p := r.fails(http.StatusUnprocessableEntity, "invalid", http.MethodPut, "/v1/labels", fmt.Sprintf(both, `\u0007`)); p.Field != "labels[1]" {
+	if p := r.fails(http.StatusUnprocessableEntity, "invalid", http.MethodPut, "/v1/labels", fmt.Sprintf(both, `\u0007`)); p.Field != "[1].label" {
 		t.Errorf("%+v", p)
 	}
 	if got := lines(t, r.get("/v1/labels?format=ndjson")); len(got) != 1 {

@@ -14,6 +14,19 @@ const checkEvery = time.Second
 // errRevoked is why a request ends whose token was revoked or has expired meanwhile.
 var errRevoked = errors.New("the token is not valid any more")
 
+// revoked is the answer to a request that ended because its token is not valid any more. The error that the handler came to is a
+// consequence of that, or did not matter any more. It still knows what became of the records of a put.
+func revoked(err error, writes bool) *Problem {
+	p := problem(kindUnauthorized, "%v", errRevoked).because(err)
+	if writes {
+		p.Stored = storedUnknown
+	}
+	if known := (*Problem)(nil); errors.As(err, &known) {
+		p.Stored = known.Stored
+	}
+	return p
+}
+
 // whileValid returns a context for a request that ends when whoever makes it may not make it any more: a tail, an export or a
 // stream of records can go on for days. A read of the body that waits is ended too. The caller calls stop when the request has been
 // answered.

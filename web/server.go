@@ -9,8 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/semaphore"
-
 	"github.com/auditsql/auditsql/audit/ingest"
 )
 
@@ -34,8 +32,8 @@ type Server struct {
 	parts     slots                  // expensive parts of pages
 	folder    atomic.Pointer[string] // of the store; nil: not known yet
 	verifies  slots
-	streams   slots               // of records
-	bodies    *semaphore.Weighted // bytes of bodies that are held
+	streams   slots    // of records
+	bodies    bodyRoom // of those that are held
 
 	following *following // nil: the store has a journal of its own
 
@@ -74,7 +72,7 @@ func Handler(store Store, o Options) *Server {
 	s.questions, s.exports, s.verifies = newSlots(s.limits.Questions), newSlots(s.limits.Exports), newSlots(1)
 	s.parts = newSlots(pageParts)
 	s.streams, s.tailing, s.catching = newSlots(s.limits.Streams), newSlots(s.limits.Tails), newSlots(catchUps)
-	s.bodies = semaphore.NewWeighted(s.limits.BodyBytes)
+	s.bodies = newBodyRoom(s.limits.BodyBytes)
 	s.draining, s.drain = context.WithCancel(context.Background())
 	for _, one := range s.routes() {
 		if one.writes && o.ReadOnly {
@@ -120,6 +118,7 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
 	}
 	who, err := s.authenticate(r, route)
 	if err != nil {
+		err = s.problemOf(err).stored(nothingIf(route.writes))
 		if !s.askToLogIn(w, r, route, err) {
 			s.fail(w, r, err)
 		}
@@ -154,16 +153,15 @@ func (s *Server) serve(route *route) http.Handler {
 		q, err := parseQuestion(r, s.now(), &route.takes)
 		if err == nil {
 			err = route.handle(w, r, q)
+		} else {
+			err = s.problemOf(err).stored(nothingIf(route.writes))
 		}
 		if err == nil {
 			return
 		}
 		if errors.Is(context.Cause(r.Context()), errRevoked) {
 			w.Header().Set("Connection", "close")
-			// A put knows better what became of its records.
-			if !errors.As(err, new(*Problem)) {
-				err = problem(kindUnauthorized, "%v", errRevoked).because(err)
-			}
+			err = revoked(err, route.writes)
 		}
 		if a := about(r); a.begun || a.status != 0 {
 			// The status is on its way, so nothing but a broken connection can tell the client that the answer is cut.

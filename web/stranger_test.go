@@ -222,26 +222,65 @@ func TestLabelsThatAreMisspelled(t *testing.T) {
 	if a := r.do("PUT", "/v1/labels/"+h, `{"label":"planner"}`, "Content-Type", "application/json"); a.StatusCode != http.StatusOK {
 		t.Fatal(a.body)
 	}
-	for body, kind := range map[string]string{
-		`[{"hash":"` + h + `","lable":"x"}]`:          "malformed",
-		`[{"hash":"` + h + `","label":"x","more":1}]`: "malformed",
-		`[{"hash":"` + h + `","label":"x"}] []`:       "malformed",
-		`[{"hash":"` + h + `"}]`:                      "invalid",
-		`[{"hash":"` + h + `","label":null}]`:         "invalid",
-		`[{"label":"x"}]`:                             "invalid",
-		`[{"hash":null,"label":"x"}]`:                 "invalid",
-		`[{"hash":"` + h + `","label":"x"},null]`:     "invalid",
-		`null`: "invalid",
-		`[{"hash":"` + h + `","label":"x"},{"label":""}]`: "invalid",
+	const malformed = "malformed" // else the field at which the list is refused
+	for body, field := range map[string]string{
+		`[{"hash":"` + h + `","label":"x"}] []`:           malformed,
+		`[{"hash":"` + h + `","label":"x"`:                malformed,
+		`[{"hash":"` + h + `","label":"` + "\xff" + `"}]`: malformed,
+		`[{"hash":"` + h + `","label":"\ud83d\\ude00"}]`:  malformed,
+		`[{"hash":"` + h + `","label":"\ude00"}]`:         malformed,
+		``:                                   malformed,
+		`[{"hash":"` + h + `","lable":"x"}]`: "[0].lable",
+		`[{"hash":"` + h + `","Label":"x"}]`: "[0].Label",
+		`[{"hash":"` + h + `","label":"x","more":1}]`:                          "[0].more",
+		`[{"hash":"` + h + `"}]`:                                               "[0].label",
+		`[{"hash":"` + h + `","label":null}]`:                                  "[0].label",
+		`[{"hash":"` + h + `","label":5}]`:                                     "[0].label",
+		`[{"hash":"` + h + `","label":"y","label":"x"}]`:                       "[0].label",
+		`[{"hash":"` + h + `","label":"x"},{"hash":"` + h + `","label":" x"}]`: "[1].label",
+		`[{"label":"x"}]`:                                                      "[0].hash",
+		`[{"hash":null,"label":"x"}]`:                                          "[0].hash",
+		`[{"hash":"12","label":"x"}]`:                                          "[0].hash",
+		`[{"hash":"` + h + `","label":"x"},null]`:                              "[1]",
+		`[5]`:  "[0]",
+		`[[]]`: "[0]",
+		`null`: "",
+		`{}`:   "",
+		`5`:    "",
+		`[{"hash":"` + h + `","label":"x"},{"label":""}]`: "[1].hash",
 	} {
-		status := http.StatusBadRequest
-		if kind == "invalid" {
-			status = http.StatusUnprocessableEntity
+		status, kind := http.StatusUnprocessableEntity, "invalid"
+		if field == malformed {
+			status, kind, field = http.StatusBadRequest, malformed, ""
 		}
-		if p := r.fails(status, kind, "PUT", "/v1/labels", body, "Content-Type", "application/json"); p.Stored != "nothing" {
+		if p := r.fails(status, kind, "PUT", "/v1/labels", body, "Content-Type", "application/json"); p.Stored != "nothing" || p.Field != field || strings.Contains(p.Detail, "Go") {
 			t.Errorf("%s: %+v", body, p)
 		}
 	}
+	for body, kind := range map[string]string{
+		`{"label":"` + "\xff" + `"}`:        malformed,
+		`{"label":"\ud800"}`:                malformed,
+		`{"label":"x"} {}`:                  malformed,
+		`{"label":"y","label":"x"}`:         "invalid",
+		`{"label":5}`:                       "invalid",
+		`{}`:                                "invalid",
+		`{"label":""}`:                      "invalid",
+		`{"label":" x"}`:                    "invalid",
+		`{"label":"x","` + h + `":"label"}`: "invalid",
+	} {
+		status := http.StatusUnprocessableEntity
+		if kind == malformed {
+			status = http.StatusBadRequest
+		}
+		if p := r.fails(status, kind, "PUT", "/v1/labels/"+h, body, "Content-Type", "application/json"); p.Stored != "nothing" || (p.Field == "") != (kind == malformed) {
+			t.Errorf("%s: %+v", body, p)
+		}
+	}
+	whole := strings.Repeat("2", 64) // an escape that is two halves of one character, and a backslash before what looks like one
+	if a := r.do("PUT", "/v1/labels/"+whole, `{"label":"\ud83d\ude00 \\ud800 \ufffd"}`, "Content-Type", "application/json"); a.StatusCode == http.StatusBadRequest {
+		t.Errorf("status %d, %s", a.StatusCode, a.body)
+	}
+	r.do("DELETE", "/v1/labels/"+whole, "")
 	if got := r.get("/v1/labels"); strings.Count(got, "label") != 1 || !strings.Contains(got, fmt.Sprintf("%q", "planner")) {
 		t.Errorf("the labels are %s", got)
 	}

@@ -312,8 +312,10 @@ func TestADamagedFileOfTokensLetsNobodyIn(t *testing.T) {
 	if err := os.WriteFile(name, whole[:len(whole)-4], 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got := status(); got != http.StatusUnauthorized {
-		t.Errorf("status %d", got)
+	for range 3 {
+		if got := status(); got != http.StatusUnauthorized {
+			t.Errorf("status %d", got)
+		}
 	}
 	if _, said, code := auditsql("-d", s.dir, "token", "list"); code != exitFailed || !strings.Contains(said, "cannot be used, and no token is valid until it can") {
 		t.Errorf("exit code %d: %s", code, said)
@@ -325,7 +327,7 @@ func TestADamagedFileOfTokensLetsNobodyIn(t *testing.T) {
 		t.Errorf("status %d", got)
 	}
 	s.stop(t)
-	if !strings.Contains(s.said.String(), "no token is valid") {
+	if strings.Count(s.said.String(), `"no token is valid"`) != 1 { // not once for each request
 		t.Errorf("the log says %s", s.said)
 	}
 }

@@ -23,6 +23,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -359,16 +360,23 @@ type serverTokens struct {
 	file *tokens.File
 	now  func() time.Time
 	log  *slog.Logger
+	said atomic.Pointer[string] // why no token is valid, as the log has it already; nil: they are
 }
 
-// Lookup implements web.Tokens. When the file cannot be used, nobody has a token: the log says why.
+// Lookup implements web.Tokens. When the file cannot be used, nobody has a token: the log says why, once.
 func (t *serverTokens) Lookup(secret string) (web.Principal, bool) {
 	found, err := t.file.Lookup(tokens.Digest(secret), t.now())
 	if err != nil {
 		if !errors.Is(err, tokens.ErrUnknown) && !errors.Is(err, tokens.ErrExpired) {
-			t.log.Error("no token is valid", "why", err.Error())
+			why := err.Error()
+			if before := t.said.Swap(&why); before == nil || *before != why {
+				t.log.Error("no token is valid", "why", why)
+			}
 		}
 		return web.Principal{}, false
+	}
+	if t.said.Load() != nil {
+		t.said.Store(nil)
 	}
 	scopes, err := web.ParseScope(strings.Join(found.Scopes, ","))
 	return web.Principal{ID: found.Name, Scopes: scopes, Agent: found.Agent}, err == nil

@@ -29,7 +29,7 @@ type reading struct {
 	// The file stays open. So its inode is not used for another file, and a file that replaced it is known by its inode, also
 	// when both have the same size and time.
 	file *os.File
-	info fs.FileInfo // nil: there was no file
+	info fs.FileInfo // nil: there was no file, or it could not be read
 	all  []Token
 	err  error
 }

@@ -115,7 +115,7 @@ func decode(content []byte) ([]Token, error) {
 	return all, nil
 }
 
-// read reads the file. Without a file there are no tokens. keep, if not nil, gets the open file, which it has to close.
+// read reads the file, and returns its status unless it could not be read. Without a file there are no tokens. keep, if not nil, gets the open file, which it has to close.
 func read(name string, keep func(*os.File)) ([]Token, fs.FileInfo, error) {
 	f, err := durable.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -133,20 +133,23 @@ func read(name string, keep func(*os.File)) ([]Token, fs.FileInfo, error) {
 	if err != nil {
 		return nil, nil, &DamagedError{name, err}
 	}
-	all, err := readOpen(f, info)
+	content, err := io.ReadAll(io.LimitReader(f, longest+1))
+	if err != nil {
+		// The file itself may be right, and be readable the next time. Without info that is tried: nobody would be let in otherwise
+		// until the file changes.
+		return nil, nil, &DamagedError{name, err}
+	}
+	all, err := checked(content, info)
 	if err != nil {
 		return nil, info, &DamagedError{name, err}
 	}
 	return all, info, nil
 }
 
-func readOpen(f *os.File, info fs.FileInfo) ([]Token, error) {
+// checked decodes what the file has, if nobody but its owner can have written that.
+func checked(content []byte, info fs.FileInfo) ([]Token, error) {
 	if mode := info.Mode().Perm(); runtime.GOOS != "windows" && mode&0o022 != 0 {
 		return nil, fmt.Errorf("others than its owner can write to it (mode %04o): chmod 600 corrects that", mode)
-	}
-	content, err := io.ReadAll(io.LimitReader(f, longest+1))
-	if err != nil {
-		return nil, err
 	}
 	if len(content) > longest {
 		return nil, fmt.Errorf("it is longer than %d MiB", longest>>20)
