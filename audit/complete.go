@@ -48,7 +48,7 @@ func (db *DB) HashesBeginning(ctx context.Context, text string, kinds HashKind, 
 	if !isHex(text) || kinds == 0 {
 		return found, nil
 	}
-	hashes, err := db.beginningWith(ctx, strings.ToLower(text), kinds)
+	hashes, err := db.beginningWith(ctx, strings.ToLower(text), kinds, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -96,11 +96,17 @@ func CheckName(name string) error {
 // hashes with that label those do not count that stand only for something else. Spaces around the name are ignored. Several hashes are an *AmbiguousError, no hash is an *UnknownError, and a name that
 // CheckName refuses is ErrInvalid. It costs a few seeks.
 func (db *DB) ResolveHash(ctx context.Context, name string, kinds HashKind) (Hash, error) {
-	return resolveHash(ctx, db, db, name, kinds)
+	return db.ResolveHashAsOf(ctx, name, kinds, nil)
+}
+
+// ResolveHashAsOf is ResolveHash as of a moment (see Filter.AsOf), nil: as it is. Of several hashes that begin with the same digits those
+// count that the store had then. Labels are those of the present.
+func (db *DB) ResolveHashAsOf(ctx context.Context, name string, kinds HashKind, asOf *uint64) (Hash, error) {
+	return resolveHash(ctx, db, db, name, kinds, asOf)
 }
 
 // resolveHash looks for what a name means. labels is the store that has the labels.
-func resolveHash(ctx context.Context, in asked, labels *DB, name string, kinds HashKind) (Hash, error) {
+func resolveHash(ctx context.Context, in asked, labels *DB, name string, kinds HashKind, asOf *uint64) (Hash, error) {
 	name = strings.TrimSpace(name)
 	if err := CheckName(name); err != nil {
 		return Hash{}, err
@@ -128,10 +134,16 @@ func resolveHash(ctx context.Context, in asked, labels *DB, name string, kinds H
 	}
 	prefix := len(name) >= MinPrefix && isHex(name)
 	if len(found) == 0 && prefix {
-		err := in.inParts(ctx, nil, func(p *parts) (err error) {
-			found, err = p.beginningWith(ctx, strings.ToLower(name), kinds)
-			return err
-		})
+		look := func(asOf *uint64) error {
+			return in.inParts(ctx, asOf, func(p *parts) (err error) {
+				found, err = p.beginningWith(ctx, strings.ToLower(name), kinds)
+				return err
+			})
+		}
+		err := look(nil)
+		if err == nil && len(found) > 1 && asOf != nil {
+			err = look(asOf)
+		}
 		if err != nil {
 			return Hash{}, err
 		}
@@ -207,8 +219,12 @@ func (db *DB) ambiguous(ctx context.Context, name string, hashes []Hash) error {
 
 func isHex(s string) bool { return strings.Trim(s, "0123456789abcdefABCDEF") == "" }
 
-// beginningWith returns the hashes of these kinds that begin with some digits, each once.
-func (db *DB) beginningWith(ctx context.Context, prefix string, kinds HashKind) ([]Hash, error) {
+// beginningWith returns the hashes of these kinds that begin with some digits, each once: those that the store had at a moment, nil: has.
+func (db *DB) beginningWith(ctx context.Context, prefix string, kinds HashKind, asOf *uint64) ([]Hash, error) {
+	most := MaxResolved
+	if asOf != nil {
+		most = mostAsOf
+	}
 	set := map[Hash]bool{}
 	for kind, lower := range map[HashKind]sqlstore.HashKind{
 		AgentHash: sqlstore.AgentHash, AssertionHash: sqlstore.AssertionHash, SourceHash: sqlstore.SourceHash,
@@ -216,28 +232,59 @@ func (db *DB) beginningWith(ctx context.Context, prefix string, kinds HashKind) 
 		if kinds&kind == 0 {
 			continue
 		}
-		hashes, err := db.sql.PrefixHashes(ctx, lower, prefix, MaxResolved)
+		hashes, err := db.sql.PrefixHashes(ctx, lower, prefix, most)
 		if err != nil {
 			return nil, err
 		}
+		n := 0
 		for _, h := range hashes {
+			if asOf != nil {
+				if was, err := db.stoodFor(ctx, h, kind, asOf); err != nil {
+					return nil, err
+				} else if !was {
+					continue
+				}
+			}
 			set[h] = true
+			if n++; n == MaxResolved {
+				break
+			}
 		}
 	}
 	return sortedHashes(set), nil
+}
+
+// stoodFor reports whether a record that the store had at a moment has a hash as this kind, as PrefixHashes finds it.
+func (db *DB) stoodFor(ctx context.Context, h Hash, kind HashKind, asOf *uint64) (bool, error) {
+	f := sqlstore.Filter{AsOf: indexOf(asOf), Limit: 1}
+	switch kind {
+	case AgentHash:
+		f.Agent = bytesOf(&h)
+	case AssertionHash:
+		f.Assertion = bytesOf(&h)
+	case SourceHash:
+		f.Source = bytesOf(&h)
+	}
+	for _, err := range db.sql.Select(ctx, f) {
+		if err = db.lost(err); err != nil && !ofRecord(err) {
+			return false, fmt.Errorf("look for %s: %w", h, err)
+		}
+		return true, nil
+	}
+	return false, nil
 }
 
 // beginningWith returns the hashes of these kinds that begin with some digits in any part, each once: of each kind at most MaxResolved,
 // as of one store.
 func (p *parts) beginningWith(ctx context.Context, prefix string, kinds HashKind) ([]Hash, error) {
 	if len(p.dbs) == 1 {
-		return p.dbs[0].beginningWith(ctx, prefix, kinds)
+		return p.dbs[0].beginningWith(ctx, prefix, kinds, p.asOf[0])
 	}
 	all := map[Hash]bool{}
 	for kind := AgentHash; kind <= SourceHash; kind <<= 1 {
 		of := map[Hash]bool{}
-		for _, db := range p.dbs {
-			hashes, err := db.beginningWith(ctx, prefix, kinds&kind)
+		for i, db := range p.dbs {
+			hashes, err := db.beginningWith(ctx, prefix, kinds&kind, p.asOf[i])
 			if err != nil {
 				return nil, err
 			}

@@ -116,9 +116,27 @@ const (
 	MaxResolved    = 16
 )
 
+// mostAsOf is among how many ids, or hashes of a kind, those are looked for that a store had at an earlier moment.
+const mostAsOf = 1024
+
 // Resolve returns the ids that begin with the given hex digits, at most MaxResolved. Fewer than ShortestPrefix digits, or
 // other characters, are ErrInvalid.
 func (db *DB) Resolve(ctx context.Context, prefix string) ([]QueryID, error) {
+	return db.ResolveAsOf(ctx, prefix, nil)
+}
+
+// ResolveAsOf is Resolve as of a moment (see Filter.AsOf), nil: as it is. Of several ids it returns those of records that the store had
+// then. So digits that somebody has written down go on to mean the record that they meant.
+func (db *DB) ResolveAsOf(ctx context.Context, prefix string, asOf *uint64) ([]QueryID, error) {
+	ids, err := db.idsBeginning(ctx, prefix, nil)
+	if err != nil || len(ids) < 2 || asOf == nil {
+		return ids, err
+	}
+	return db.idsBeginning(ctx, prefix, asOf)
+}
+
+// idsBeginning returns the ids that begin with some digits: those that the store had at a moment, nil: has.
+func (db *DB) idsBeginning(ctx context.Context, prefix string, asOf *uint64) ([]QueryID, error) {
 	if len(prefix) < ShortestPrefix || len(prefix) > hexLen {
 		return nil, fmt.Errorf("%w: id prefix %s: want %d to %d hex digits", ErrInvalid, excerpt(prefix), ShortestPrefix, hexLen)
 	}
@@ -128,13 +146,27 @@ func (db *DB) Resolve(ctx context.Context, prefix string) ([]QueryID, error) {
 	if err := db.settled(ctx); err != nil {
 		return nil, err
 	}
-	found, err := db.sql.Resolve(ctx, prefix, MaxResolved)
+	most := MaxResolved
+	if asOf != nil {
+		most = mostAsOf
+	}
+	found, err := db.sql.Resolve(ctx, prefix, most)
 	if err != nil {
 		return nil, err
 	}
-	ids := make([]QueryID, len(found))
-	for i := range found {
-		ids[i] = found[i]
+	ids := []QueryID{}
+	for _, id := range found {
+		if asOf != nil {
+			// A record without an index is not in table audit yet, or no more. It may have been there.
+			if idx, err := db.sql.IndexOf(ctx, id); err != nil {
+				return nil, err
+			} else if idx >= 0 && uint64(idx) >= *asOf {
+				continue
+			}
+		}
+		if ids = append(ids, id); len(ids) == MaxResolved {
+			break
+		}
 	}
 	return ids, nil
 }

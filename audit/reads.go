@@ -2,6 +2,8 @@ package audit
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/auditsql/auditsql/wal"
@@ -9,8 +11,92 @@ import (
 
 // AwaitApplied waits until SQLite has everything that was acknowledged before the call, so that every question after it sees that (see
 // WithReads). A context with a deadline bounds the wait. It ends early with the error of ctx, with ErrClosed, or with the reason for which nothing is applied any more
-// (see Err). A store that is open for reading does not know what was acknowledged: there AwaitApplied returns at once.
-func (db *DB) AwaitApplied(ctx context.Context) error { return db.caughtUp(ctx) }
+// (see Err).
+//
+// A store that is open for reading waits until SQLite has what the journal has at the call. That is everything that was acknowledged,
+// and perhaps records that the writer is about to sync. Without a writer in another process nothing brings them to SQLite: then only
+// ctx ends the wait. The error is ErrEndUnknown when the journal is not in its place or cannot be read, and in the copy of a store that
+// follows a log.
+func (db *DB) AwaitApplied(ctx context.Context) error {
+	if db.applier == nil {
+		return db.caughtUpBeside(ctx)
+	}
+	return db.caughtUp(ctx)
+}
+
+// ErrEndUnknown means that a store that is open for reading cannot know what was acknowledged.
+var ErrEndUnknown = errors.New("what was acknowledged is not known here")
+
+// besidePoll is how often a store that is open for reading looks whether SQLite has more. Nothing tells it that.
+const besidePoll = 5 * time.Millisecond
+
+// caughtUpBeside waits, beside a writer in another process, until SQLite has what the journal has now.
+func (db *DB) caughtUpBeside(ctx context.Context) error {
+	if err := db.readable(ctx); err != nil {
+		return err
+	}
+	cursor, end, err := db.behind(ctx)
+	if err != nil {
+		return err
+	}
+	tick := time.NewTicker(besidePoll)
+	defer tick.Stop()
+	for cursor < end {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-db.quit.Done():
+			return ErrClosed
+		case <-tick.C:
+		}
+		at, err := db.sql.Cursor(ctx)
+		if err != nil {
+			return err
+		}
+		cursor = wal.Offset(at)
+	}
+	return nil
+}
+
+// behind returns how far SQLite has the journal, and where the last record of the journal ends, for a store that is open for reading. The end is not before
+// anything that was acknowledged before the call. When ctx ends, it is where behind has come to.
+func (db *DB) behind(ctx context.Context) (cursor, end wal.Offset, err error) {
+	if db.file.Follows != nil {
+		return 0, 0, fmt.Errorf("%w: the log that the store follows has it", ErrEndUnknown)
+	}
+	if err := db.journalAway(); err != nil {
+		return 0, 0, fmt.Errorf("%w: %w", ErrEndUnknown, err)
+	}
+	for tries := 1; ; tries++ {
+		at, err := db.sql.Cursor(ctx)
+		if err != nil {
+			return 0, 0, err
+		}
+		cursor = wal.Offset(at)
+		// What another call has read needs not be read again. The end of a segment's file says nothing: zeros may be written ahead there.
+		from := max(cursor, wal.Offset(db.lastEnd.Load()))
+		end = from
+		_, err = db.readJournal(ctx, from, func(rec wal.Record) (bool, error) {
+			end = rec.Next
+			return true, nil
+		})
+		var trimmed *wal.TrimmedError
+		switch {
+		case err == nil:
+			db.lastEnd.Store(uint64(end))
+			return cursor, end, nil
+		case ctx.Err() != nil:
+			db.lastEnd.Store(uint64(end))
+			return cursor, end, ctx.Err()
+		case errors.As(err, &trimmed) && tries < 5:
+			// It was trimmed meanwhile, so SQLite has it by now.
+		case from > cursor:
+			db.lastEnd.Store(0) // a recovery may have cut off what this place was found in
+		default:
+			return 0, 0, fmt.Errorf("%w: %w", ErrEndUnknown, journalError(err))
+		}
+	}
+}
 
 // awaitRecord waits for the applier if it has not applied a record that was acknowledged: SQLite alone knows its number.
 func (db *DB) awaitRecord(ctx context.Context, id QueryID) error {
@@ -76,6 +162,7 @@ type Progress struct {
 	Records    uint64 // that SQLite has: the highest AsOf that a question can have without a wait
 	LagRecords int    // that were put and are not in SQLite yet, those on their way to the journal included
 	LagBytes   uint64 // of journal that is synced and not in SQLite yet
+	Unknown    bool   // the lag is not known: the store is open for reading, and its journal cannot be read
 }
 
 // AwaitWritten waits until SQLite has what this process has acknowledged. From then on other processes see it too. Unlike AwaitApplied it
@@ -88,22 +175,39 @@ func (db *DB) AwaitWritten(ctx context.Context) error {
 }
 
 // Moment returns how many records SQLite has, as Progress does. A question can be as of it (Filter.AsOf) from then on.
-func (db *DB) Moment() (records uint64) { return db.Progress().Records }
+func (db *DB) Moment() (records uint64) {
+	if db.applier != nil {
+		return db.applier.records.Load()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), progressWait)
+	defer cancel()
+	return db.recordsBeside(ctx)
+}
+
+// recordsBeside returns how many records SQLite has, or what it said last if all readers are busy until ctx ends.
+func (db *DB) recordsBeside(ctx context.Context) uint64 {
+	if n, err := db.records(ctx); err == nil {
+		db.lastRecords.Store(n)
+	}
+	return db.lastRecords.Load()
+}
 
 // progressWait is how long Progress waits for SQLite in a store that is open for reading.
 const progressWait = 100 * time.Millisecond
 
 // Progress returns how far SQLite is. In the writer's process it reads a few numbers in memory, and never waits for the
 // applier, for SQLite or for the disk. A store that is open for reading asks SQLite for Records, and returns what it said
-// last if all readers are busy. It does not know the lag, which is 0 then: see Lag and Stats.
+// last if all readers are busy. It reads the journal after what SQLite has for LagBytes. It does not count LagRecords: see Lag and Stats.
 func (db *DB) Progress() Progress {
 	if db.applier == nil {
 		ctx, cancel := context.WithTimeout(context.Background(), progressWait)
 		defer cancel()
-		if n, err := db.records(ctx); err == nil {
-			db.lastRecords.Store(n)
+		p := Progress{Records: db.recordsBeside(ctx)}
+		cursor, end, err := db.behind(ctx)
+		if p.Unknown = errors.Is(err, ErrEndUnknown); end > cursor {
+			p.LagBytes = uint64(end - cursor)
 		}
-		return Progress{Records: db.lastRecords.Load()}
+		return p
 	}
 	p := Progress{Records: db.applier.records.Load()}
 	p.LagRecords, _ = db.backlog.Load()

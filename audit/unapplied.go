@@ -18,13 +18,16 @@ func (f *Filter) before(a, b Cursor) int {
 	return c
 }
 
-// shownEarly reports whether a list shows records that were acknowledged and that SQLite does not have yet: it is a list by time that
+// ShownEarly reports whether a list with this filter shows records that were acknowledged and that SQLite does not have yet: it is a list by time that
 // names nothing but an agent and a time. The backlog has these values of each record in memory. To test anything else it would have to
 // read every record from the journal.
-func (db *DB) shownEarly(f Filter) bool {
+func (f Filter) ShownEarly() bool {
 	f.Agent, f.Anonymous = nil, false
-	return db.journal != nil && !f.ByAdmission && f.AsOf == nil && f.timed()
+	return !f.ByAdmission && f.AsOf == nil && f.timed()
 }
+
+// shownEarly is ShownEarly of a store that has a backlog.
+func (db *DB) shownEarly(f Filter) bool { return db.journal != nil && f.ShownEarly() }
 
 // unapplied returns the places of the records that a filter selects and that SQLite may not have yet, in the order of the list. It has
 // no more of them than the filter's limit. It must be called before SQLite is asked: then each acknowledged record is in one of the two.

@@ -74,6 +74,7 @@ func (u *Union) Progress() (all Progress) {
 		all.Records += p.Records
 		all.LagRecords += p.LagRecords
 		all.LagBytes += p.LagBytes
+		all.Unknown = all.Unknown || p.Unknown
 	}
 	return all
 }
@@ -385,9 +386,27 @@ func (u *Union) Diff(ctx context.Context, a, b QueryID) (*Difference, error) {
 
 // Resolve is DB.Resolve.
 func (u *Union) Resolve(ctx context.Context, prefix string) ([]QueryID, error) {
+	return u.ResolveAsOf(ctx, prefix, nil)
+}
+
+// ResolveAsOf is DB.ResolveAsOf.
+func (u *Union) ResolveAsOf(ctx context.Context, prefix string, asOf *uint64) ([]QueryID, error) {
+	found, err := u.idsBeginning(ctx, prefix, make([]*uint64, len(u.dbs)))
+	if err != nil || len(found) < 2 || asOf == nil {
+		return found, err
+	}
+	p, err := u.at(asOf)
+	if err != nil {
+		return nil, err
+	}
+	return u.idsBeginning(ctx, prefix, p.asOf)
+}
+
+// idsBeginning returns the ids that begin with some digits, each part as of a moment of its own.
+func (u *Union) idsBeginning(ctx context.Context, prefix string, asOf []*uint64) ([]QueryID, error) {
 	found := []QueryID{}
-	for _, db := range u.dbs {
-		ids, err := db.Resolve(ctx, prefix)
+	for i, db := range u.dbs {
+		ids, err := db.idsBeginning(ctx, prefix, asOf[i])
 		if err != nil {
 			return nil, err
 		}
@@ -399,7 +418,12 @@ func (u *Union) Resolve(ctx context.Context, prefix string) ([]QueryID, error) {
 
 // ResolveHash is DB.ResolveHash.
 func (u *Union) ResolveHash(ctx context.Context, name string, kinds HashKind) (Hash, error) {
-	return resolveHash(ctx, u, u.dbs[0], name, kinds)
+	return u.ResolveHashAsOf(ctx, name, kinds, nil)
+}
+
+// ResolveHashAsOf is DB.ResolveHashAsOf.
+func (u *Union) ResolveHashAsOf(ctx context.Context, name string, kinds HashKind, asOf *uint64) (Hash, error) {
+	return resolveHash(ctx, u, u.dbs[0], name, kinds, asOf)
 }
 
 // Identify is DB.Identify.

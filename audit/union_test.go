@@ -47,7 +47,8 @@ type questioned interface {
 	ImpactTotals(ctx context.Context, h audit.Hash, o audit.ImpactOptions) (audit.ImpactTotals, error)
 	Answers(ctx context.Context, subject, predicate string, f audit.Filter) iter.Seq2[audit.Answer, error]
 	Diff(ctx context.Context, a, b audit.QueryID) (*audit.Difference, error)
-	Resolve(ctx context.Context, prefix string) ([]audit.QueryID, error)
+	ResolveAsOf(ctx context.Context, prefix string, asOf *uint64) ([]audit.QueryID, error)
+	ResolveHashAsOf(ctx context.Context, name string, kinds audit.HashKind, asOf *uint64) (audit.Hash, error)
 	ResolveHash(ctx context.Context, name string, kinds audit.HashKind) (audit.Hash, error)
 	Identify(ctx context.Context, h audit.Hash) (*audit.Identity, error)
 	Labels(ctx context.Context) (*audit.Labels, error)
@@ -141,14 +142,14 @@ func answersOf(ctx context.Context, s questioned, seed uint64, world []audit.Que
 		add("downstream", walked, errors.Join(err, d.Err()))
 		identity, err := s.Identify(ctx, h)
 		add("identify", identity, err)
-		resolved, err := s.ResolveHash(ctx, h.String()[:8+r.IntN(5)], audit.AnyHash)
+		resolved, err := s.ResolveHashAsOf(ctx, h.String()[:8+r.IntN(5)], audit.AnyHash, f.AsOf)
 		add("resolve hash", resolved, err)
 	}
 	answers, err := gathered(s.Answers(ctx, []string{"s0", "s1", "s[1]*"}[r.IntN(3)], []string{"p0", "p1"}[r.IntN(2)], f))
 	add("answers", answers, err)
 	diff, err := s.Diff(ctx, id, some())
 	add("diff", diff, err)
-	ids, err := s.Resolve(ctx, id.String()[:8+r.IntN(5)])
+	ids, err := s.ResolveAsOf(ctx, id.String()[:8+r.IntN(5)], f.AsOf)
 	add("resolve", ids, err)
 	nobody := hashOf("nobody's").String()
 	for _, name := range []string{

@@ -30,6 +30,7 @@ type answer struct {
 	w      http.ResponseWriter
 	r      *http.Request
 	form   tui.Form
+	turn   *turn // that the question has
 	held   []byte
 	sent   bool
 	more   bool     // the limit has cut the rows
@@ -76,12 +77,19 @@ func (a *answer) Write(p []byte) (int, error) {
 	if err := a.r.Context().Err(); err != nil {
 		return 0, err
 	}
-	return a.w.Write(p)
+	a.turn.pause()
+	n, err := a.w.Write(p)
+	if err == nil {
+		err = a.turn.resume(a.r.Context())
+	}
+	return n, err
 }
 
+// send sends what is held back. After that the turn is paused.
 func (a *answer) send() error {
 	a.sent = true
 	about(a.r).begun = true
+	a.turn.pause()
 	_, err := a.w.Write(a.held)
 	a.held = nil
 	return err
@@ -167,15 +175,32 @@ func (s slots) take(ctx context.Context, wait time.Duration, what string) (relea
 // expensive runs a question that may take long: a few of them at a time, and each no longer than the budget, which the header
 // announces.
 func (s *Server) expensive(w http.ResponseWriter, r *http.Request, question func(ctx context.Context) error) error {
-	release, err := s.questions.take(r.Context(), s.limits.ReadWait, "expensive questions")
-	if err != nil {
+	if _, err := s.questions.take(r.Context(), s.limits.ReadWait, "expensive questions"); err != nil {
 		return err
 	}
-	defer release()
-	return s.bounded(w, r, question)
+	return s.withBudget(w, r, s.questions, question)
 }
 
-// A runner runs a question within bounds: expensive, bounded, or unbounded.
+// bounded runs a question no longer than the budget, which the header announces.
+func (s *Server) bounded(w http.ResponseWriter, r *http.Request, question func(ctx context.Context) error) error {
+	return s.withBudget(w, r, nil, question)
+}
+
+func (s *Server) withBudget(w http.ResponseWriter, r *http.Request, slots slots, question func(ctx context.Context) error) error {
+	w.Header().Set(budgetHeader, strconv.FormatFloat(s.limits.Budget.Seconds(), 'g', -1, 64))
+	return inTurn(r.Context(), slots, s.limits.Budget, question)
+}
+
+// export runs a question whose answer may be the whole store. It takes as long as the client takes to read it, and a few of them read
+// from the store at the same time.
+func (s *Server) export(_ http.ResponseWriter, r *http.Request, question func(ctx context.Context) error) error {
+	if _, err := s.exports.take(r.Context(), s.limits.ReadWait, "exports"); err != nil {
+		return err
+	}
+	return inTurn(r.Context(), s.exports, 0, question)
+}
+
+// A runner runs a question within bounds: expensive, bounded, or export.
 type runner func(w http.ResponseWriter, r *http.Request, question func(ctx context.Context) error) error
 
 // answered runs a question that a viewer answers, and sends what write has written when that returns no error.
@@ -186,17 +211,10 @@ func (s *Server) answered(w http.ResponseWriter, r *http.Request, q *question, r
 			return err
 		}
 		a := s.newAnswer(w, r, q)
+		a.turn = turnOf(ctx)
 		if err := write(ctx, v, a); err != nil {
 			return err
 		}
 		return a.end()
 	})
-}
-
-// bounded runs a question no longer than the budget, which the header announces.
-func (s *Server) bounded(w http.ResponseWriter, r *http.Request, question func(ctx context.Context) error) error {
-	w.Header().Set(budgetHeader, strconv.FormatFloat(s.limits.Budget.Seconds(), 'g', -1, 64))
-	ctx, cancel := context.WithTimeout(r.Context(), s.limits.Budget)
-	defer cancel()
-	return question(ctx)
 }

@@ -80,7 +80,7 @@ func (s *Server) origins(w http.ResponseWriter, r *http.Request, q *question) er
 			return problem(kindParameter, "%s goes without %s", name, upName).at(name)
 		}
 	}
-	id, err := s.pathID(r.Context(), r, "id")
+	id, err := s.pathID(r.Context(), r, "id", q.asOf)
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ func (s *Server) proof(w http.ResponseWriter, r *http.Request, _ *question) erro
 	if err := mustAccept(r, typeText); err != nil {
 		return err
 	}
-	id, err := s.pathID(r.Context(), r, "id")
+	id, err := s.pathID(r.Context(), r, "id", nil)
 	if err != nil {
 		return err
 	}

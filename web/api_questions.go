@@ -10,7 +10,6 @@ import (
 	"github.com/auditsql/auditsql/audit/view"
 	"github.com/auditsql/auditsql/internal/show"
 	"github.com/auditsql/auditsql/internal/tui"
-	"github.com/auditsql/auditsql/internal/when"
 )
 
 // The limits of the questions are those of the commands.
@@ -90,7 +89,7 @@ func (s *Server) trace(w http.ResponseWriter, r *http.Request, q *question) erro
 		return err
 	}
 	o.AsOf = q.asOf
-	id, err := s.pathID(r.Context(), r, "id")
+	id, err := s.pathID(r.Context(), r, "id", q.asOf)
 	if err != nil {
 		return err
 	}
@@ -137,7 +136,7 @@ func (s *Server) traceSelected(w http.ResponseWriter, r *http.Request, q *questi
 		o.AsOf = f.AsOf
 		var around *uint64
 		if text := q.filter[aroundName]; text != nil {
-			clock := when.Clock{Now: q.now, Zone: q.zone, Unit: s.store.TimeUnit()}
+			clock := q.clock(s.store.TimeUnit())
 			at, err := clock.Parse(text[0])
 			if err != nil {
 				return problem(kindParameter, "%s: %v", aroundName, err).at(aroundName)
@@ -181,11 +180,11 @@ func (s *Server) impact(w http.ResponseWriter, r *http.Request, q *question) err
 		return err
 	}
 	return s.reading(w, r, q, func(ctx context.Context) error {
-		h, err := s.store.ResolveHash(ctx, r.PathValue("hash"), kinds)
+		f, err := s.filter(ctx, w, q)
 		if err != nil {
 			return err
 		}
-		f, err := s.filter(ctx, w, q)
+		h, err := s.store.ResolveHashAsOf(ctx, r.PathValue("hash"), kinds, f.AsOf)
 		if err != nil {
 			return err
 		}
@@ -249,7 +248,7 @@ func (s *Server) diff(w http.ResponseWriter, r *http.Request, q *question) error
 	ids := [2]audit.QueryID{}
 	for i, name := range []string{"a", "b"} {
 		var err error
-		if ids[i], err = s.pathID(r.Context(), r, name); err != nil {
+		if ids[i], err = s.pathID(r.Context(), r, name, nil); err != nil {
 			return err
 		}
 	}
@@ -315,7 +314,7 @@ func (s *Server) top(w http.ResponseWriter, r *http.Request, q *question) error 
 		return err
 	}
 	if q.values.Has(newSinceName) {
-		clock := when.Clock{Now: q.now, Zone: q.zone, Unit: s.store.TimeUnit()}
+		clock := q.clock(s.store.TimeUnit())
 		since, err := clock.Parse(q.values.Get(newSinceName))
 		if err != nil {
 			return problem(kindParameter, "%s: %v", newSinceName, err).at(newSinceName)

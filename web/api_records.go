@@ -13,6 +13,7 @@ import (
 	"github.com/auditsql/auditsql/audit/view"
 	"github.com/auditsql/auditsql/internal/show"
 	"github.com/auditsql/auditsql/internal/tui"
+	"github.com/auditsql/auditsql/internal/when"
 )
 
 // The limits of lists.
@@ -23,10 +24,11 @@ const (
 	recentLimit = 20
 )
 
-// pathID reads an id from the path: all 64 digits, or the first 8 or more of one id.
-func (s *Server) pathID(ctx context.Context, r *http.Request, name string) (audit.QueryID, error) {
+// pathID reads an id from the path: all 64 digits, or the first 8 or more of one id. Of several ids that begin so, asOf
+// leaves those of records that the store had at that moment.
+func (s *Server) pathID(ctx context.Context, r *http.Request, name string, asOf *uint64) (audit.QueryID, error) {
 	typed := r.PathValue(name)
-	id, err := ask.ID(ctx, s.store, typed)
+	id, err := ask.ID(ctx, s.store, typed, asOf)
 	switch {
 	case errors.Is(err, audit.ErrNotFound):
 		return id, problem(kindNotFound, "no record has an id that begins with %s", typed)
@@ -42,7 +44,7 @@ func (s *Server) getAudit(w http.ResponseWriter, r *http.Request, _ *question) e
 		return err
 	}
 	typed := r.PathValue("id")
-	id, err := s.pathID(r.Context(), r, "id")
+	id, err := s.pathID(r.Context(), r, "id", nil)
 	if err != nil {
 		return err
 	}
@@ -52,6 +54,13 @@ func (s *Server) getAudit(w http.ResponseWriter, r *http.Request, _ *question) e
 		return nil
 	}
 	raw, err := s.store.GetRaw(r.Context(), id)
+	if errors.Is(err, audit.ErrNotFound) && errors.Is(s.store.Err(), audit.ErrReadOnly) {
+		// Another process writes. Its journal may have the record already.
+		if err := s.await(r.Context()); err != nil && !errors.Is(err, audit.ErrEndUnknown) {
+			return err
+		}
+		raw, err = s.store.GetRaw(r.Context(), id)
+	}
 	if errors.Is(err, audit.ErrNotFound) {
 		return problem(kindNotFound, "no record has the id %s", id)
 	}
@@ -112,26 +121,33 @@ func (s *Server) listAudits(w http.ResponseWriter, r *http.Request, q *question)
 		if f.After, err = q.after(); err != nil {
 			return err
 		}
+		if q.form == tui.JSON && s.showsEarly(q, &f) {
+			if err := s.await(ctx); err != nil {
+				return err
+			}
+			s.setLag(w)
+		}
 		run := runner(s.bounded)
 		switch {
 		case f.Limit == 0 || f.Limit > listMost:
-			// A large limit costs as much as none.
-			release, err := s.exports.take(ctx, s.limits.ReadWait, "exports")
-			if err != nil {
-				return err
-			}
-			defer release()
-			run = unbounded
+			run = s.export // a large limit costs as much as none
 		case searches(&f):
 			run = s.expensive
 		}
 		return s.answered(w, r, q, run, func(ctx context.Context, v *view.Viewer, a *answer) error {
 			if q.form == tui.JSON {
-				return a.page(ctx, v, f)
+				return a.page(ctx, v, q, f)
 			}
 			return a.stream(ctx, v, f)
 		})
 	})
+}
+
+// showsEarly reports whether a page of a list has to have what was acknowledged before it, though nobody asked for that: as NDJSON
+// the list shows it. A page is as of a number of records, and SQLite alone numbers them. A store that is open for reading
+// has nothing but SQLite, one that follows a log has waited already, and in one that has failed nothing comes.
+func (s *Server) showsEarly(q *question, f *audit.Filter) bool {
+	return f.ShownEarly() && s.following == nil && !q.acknowledged && !q.values.Has(consistencyName) && s.store.Err() == nil
 }
 
 // limitFrom1 refuses a limit that is none, or that is above that of a page.
@@ -140,11 +156,6 @@ func limitFrom1(f *audit.Filter) error {
 		return problem(kindParameter, "limit: want 1 to %d", listMost).at("limit")
 	}
 	return nil
-}
-
-// unbounded runs an export, which takes as long as the client takes to read it.
-func unbounded(_ http.ResponseWriter, r *http.Request, export func(ctx context.Context) error) error {
-	return export(r.Context())
 }
 
 // searches reports whether a filter may have to look at many records for each one that it selects: no index has what it asks
@@ -159,7 +170,7 @@ func searches(f *audit.Filter) bool {
 
 // page answers with one page of a list. The pages of a list are those that the store had when the first of them was asked
 // for: the link to the next one has as_of.
-func (a *answer) page(ctx context.Context, v *view.Viewer, f audit.Filter) error {
+func (a *answer) page(ctx context.Context, v *view.Viewer, q *question, f audit.Filter) error {
 	store := a.server.store
 	if f.AsOf == nil {
 		now := store.Moment()
@@ -202,7 +213,7 @@ func (a *answer) page(ctx context.Context, v *view.Viewer, f audit.Filter) error
 		}
 		cursor := audit.CursorOf(&end).String()
 		body = append(append(append(body, '"'), cursor...), '"')
-		a.w.Header().Set("Link", "<"+nextPage(a.r, cursor, asOf)+`>; rel="next"`)
+		a.w.Header().Set("Link", "<"+a.server.nextPage(a.r, q, &f, cursor)+`>; rel="next"`)
 	} else {
 		body = append(body, "null"...)
 	}
@@ -211,12 +222,18 @@ func (a *answer) page(ctx context.Context, v *view.Viewer, f audit.Filter) error
 	return nil
 }
 
-// nextPage is the URL of the next page of a list.
-func nextPage(r *http.Request, cursor string, asOf uint64) string {
-	values := r.URL.Query()
+// nextPage is the URL of the next page of a list. f is the filter of the page, with the moment that it is about. The URL selects the
+// same records whenever it is followed, so nothing in it may depend on the present, nor on labels.
+func (s *Server) nextPage(r *http.Request, q *question, f *audit.Filter, cursor string) string {
+	values := lasting(q.values, f, q.clock(s.store.TimeUnit()))
 	values.Set(afterName, cursor)
-	values.Set(asOfName, strconv.FormatUint(asOf, 10))
-	return r.URL.EscapedPath() + "?" + values.Encode()
+	values.Set(asOfName, strconv.FormatUint(*f.AsOf, 10))
+	values.Set(zoneName, when.ZoneName(q.zone))
+	path := r.URL.EscapedPath()
+	if r.PathValue("id") != "" {
+		path = "/v1/agents/" + f.Agent.String() + "/audits"
+	}
+	return path + "?" + values.Encode()
 }
 
 // stream writes all that a filter selects, as it comes.

@@ -54,7 +54,7 @@ func (s *Server) agentsPage(ctx context.Context, p *sheet) error {
 // agentPage is about one agent: what it asked over time, about what, and on which sources.
 func (s *Server) agentPage(ctx context.Context, p *sheet) error {
 	typed := p.r.PathValue("id")
-	found, err := ask.Hash(ctx, s.store, typed, audit.AgentHash)
+	found, err := ask.Hash(ctx, s.store, typed, audit.AgentHash, p.q.asOf)
 	if err != nil {
 		return err
 	}

@@ -40,7 +40,7 @@ func (s *Server) impactPage(ctx context.Context, p *sheet) error {
 	if source {
 		kind = audit.SourceHash
 	}
-	found, err := ask.Hash(ctx, s.store, typed, kind)
+	found, err := ask.Hash(ctx, s.store, typed, kind, p.q.asOf)
 	if err != nil {
 		return err
 	}

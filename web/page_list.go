@@ -70,7 +70,7 @@ func (s *Server) listPage(ctx context.Context, p *sheet) error {
 	}
 	section := pages.Section{Form: p.filterForm("/go/list", "Filter", true), Table: table, Notes: damaged}
 	if more && last != nil {
-		p.page.Next = pages.Step{Address: p.again(afterName, last.String()), Name: "Next page"}
+		p.page.Next = pages.Step{Address: p.next(*last), Name: "Next page"}
 		table.Caption += "; there are more"
 		section.Links = append(section.Links, pages.Part{Text: "Next page", Link: p.page.Next.Address, Rel: "next", Style: pages.Button})
 	}

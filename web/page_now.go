@@ -23,7 +23,7 @@ func (s *Server) nowPage(ctx context.Context, p *sheet) error {
 	if err != nil {
 		return err
 	}
-	from, to := *f.From, *f.To
+	from, to := p.both(&f, time.Hour)
 	values := with(nil, "from", p.clock.Format(from), "to", p.clock.Format(to))
 	p.page.Title = "Is something odd now?"
 	p.page.Kind = "The hour up to now"

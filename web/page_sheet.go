@@ -55,7 +55,7 @@ type sheet struct {
 func (s *Server) sheet(r *http.Request, q *question) (*sheet, error) {
 	p := &sheet{
 		s: s, r: r, q: q, begun: s.now(), path: r.URL.Path, values: maps.Clone(q.values),
-		clock: when.Clock{Now: q.now, Zone: q.zone, Unit: s.store.TimeUnit()},
+		clock: q.clock(s.store.TimeUnit()),
 	}
 	delete(p.values, zoneName)
 	delete(p.values, asOfName)
@@ -120,67 +120,8 @@ func (p *sheet) spoken(f audit.Filter) audit.Filter {
 	return f
 }
 
-// fix notes the absolute times of a filter for the link that lasts.
-func (p *sheet) fix(f *audit.Filter) {
-	p.absolute = maps.Clone(p.values)
-	for _, name := range []string{"from", "to", "around", "not-from", "not-to"} {
-		delete(p.absolute, name)
-	}
-	if !p.absolute.Has("not-around") {
-		delete(p.absolute, "window")
-	}
-	if f.From != nil {
-		p.absolute.Set("from", p.clock.Format(*f.From))
-	}
-	if f.To != nil {
-		p.absolute.Set("to", p.clock.Format(*f.To))
-	}
-	// A name may be given to another hash one day.
-	hashes := url.Values{}
-	add := func(f *audit.Filter, name func(string) string) {
-		for of, h := range map[string]*audit.Hash{"agent": f.Agent, "result": f.Result, "assertion": f.Assertion, "source": f.Source} {
-			if h != nil {
-				hashes.Add(name(of), h.String())
-			}
-		}
-	}
-	itself := func(name string) string { return name }
-	add(f, itself)
-	for _, list := range f.AnyOf {
-		for i := range list {
-			add(&list[i], itself)
-		}
-	}
-	for i := range f.NoneOf {
-		add(&f.NoneOf[i], ask.NegationOf)
-	}
-	if typed := p.absolute["not-around"]; typed != nil {
-		lasting := make([]string, len(typed))
-		for i := range typed {
-			lasting[i] = p.lasting(typed[i])
-		}
-		p.absolute["not-around"] = lasting
-	}
-	for name, all := range hashes {
-		if p.absolute.Has(name) {
-			p.absolute[name] = all
-		}
-	}
-}
-
-// lasting is a time as somebody typed it, so that it is the same one tomorrow.
-func (p *sheet) lasting(typed string) string {
-	span, err := p.clock.Parse(typed)
-	switch {
-	case err != nil:
-		return typed
-	case span.First == span.Last: // now, 6 hours ago, or an instant
-		return p.clock.Format(span.First)
-	case strings.EqualFold(typed, "today") || strings.EqualFold(typed, "yesterday"):
-		return p.clock.Format(span.First)[:len("2026-11-23")]
-	}
-	return typed
-}
+// fix notes the values of the link that lasts.
+func (p *sheet) fix(f *audit.Filter) { p.absolute = lasting(p.values, f, p.clock) }
 
 // to is the address of another page, with the zone of this one, and as of the same records if this one is frozen.
 func (p *sheet) to(path string, pairs ...string) phrase.Address {
@@ -232,15 +173,32 @@ func (p *sheet) again(pairs ...string) phrase.Address {
 	return p.withValues(p.path, values)
 }
 
-// frozenURL is the link that shows this page at any time.
-func (p *sheet) frozenURL() phrase.Address {
+// lasts returns the parameters of this page with absolute times, whole hashes and the zone.
+func (p *sheet) lasts() url.Values {
 	values := p.absolute
 	if values == nil {
 		values = p.values
 	}
 	values = maps.Clone(values)
-	values.Set(zoneName, p.q.zone.String())
+	values.Set(zoneName, when.ZoneName(p.q.zone))
+	return values
+}
+
+// frozenURL is the link that shows this page at any time.
+func (p *sheet) frozenURL() phrase.Address {
+	values := p.lasts()
 	values.Set(asOfName, strconv.FormatUint(p.asOf, 10))
+	return phrase.To(p.path, values)
+}
+
+// next is the next page of a list. It selects what this one selects: with relative times the records that are too old by the time
+// somebody follows it would be missing, and with a name those of the hash that had it.
+func (p *sheet) next(after audit.Cursor) phrase.Address {
+	values := p.lasts()
+	values.Set(afterName, after.String())
+	if p.frozen {
+		values.Set(asOfName, strconv.FormatUint(p.asOf, 10))
+	}
 	return phrase.To(p.path, values)
 }
 

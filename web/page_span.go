@@ -42,3 +42,19 @@ func (p *sheet) lately(ctx context.Context, f *audit.Filter, span time.Duration)
 	f.From, f.To = &from, &end
 	return stale, nil
 }
+
+// both sets the bound of a time that a reader left out: a time that only ends begins a span before, and one that only begins ends now.
+func (p *sheet) both(f *audit.Filter, span time.Duration) (from, to uint64) {
+	if f.To == nil {
+		end := p.nowTimestamp()
+		if f.From != nil {
+			end = max(end, *f.From)
+		}
+		f.To = &end
+	}
+	if f.From == nil {
+		begin := *f.To - min(when.Units(span, p.clock.Unit), *f.To)
+		f.From = &begin
+	}
+	return *f.From, *f.To
+}

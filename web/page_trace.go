@@ -17,7 +17,7 @@ import (
 // idOf reads an id in the path. One that is only the beginning of an id leads to the page of the whole one.
 func (p *sheet) idOf(ctx context.Context, name string) (audit.QueryID, error) {
 	typed := p.r.PathValue(name)
-	id, err := ask.ID(ctx, p.s.store, typed)
+	id, err := ask.ID(ctx, p.s.store, typed, p.q.asOf)
 	if err != nil {
 		if errors.Is(err, audit.ErrInvalid) {
 			err = problem(kindNotFound, "%v", err)

@@ -144,7 +144,14 @@ func parseQuestion(r *http.Request, now time.Time, t *takes) (*question, error) 
 }
 
 // askOptions are what package ask needs to read times.
-func (q *question) askOptions() ask.Options { return ask.Options{Now: q.now, Zone: q.zone} }
+func (q *question) askOptions() ask.Options {
+	return ask.Options{Now: q.now, Zone: q.zone, AsOf: q.asOf}
+}
+
+// clock reads and writes times for a question.
+func (q *question) clock(unit audit.TimeUnit) when.Clock {
+	return when.Clock{Now: q.now, Zone: q.zone, Unit: unit}
+}
 
 // own returns the value of a parameter that is this route's own.
 func (q *question) own(name, usual string) string {

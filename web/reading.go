@@ -22,8 +22,14 @@ func (s *Server) reading(w http.ResponseWriter, r *http.Request, q *question, qu
 	if err := s.store.AwaitShown(r.Context()); err != nil {
 		return err
 	}
-	w.Header().Set(lagHeader, strconv.FormatUint(s.store.Progress().LagBytes, 10))
+	s.setLag(w)
 	return question(r.Context())
+}
+
+func (s *Server) setLag(w http.ResponseWriter) {
+	if p := s.store.Progress(); !p.Unknown {
+		w.Header().Set(lagHeader, strconv.FormatUint(p.LagBytes, 10))
+	}
 }
 
 // await waits until SQLite has what was acknowledged, for as long as a question may wait for that.
@@ -33,6 +39,9 @@ func (s *Server) await(ctx context.Context) error {
 	err := s.store.AwaitApplied(waiting)
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 		return problem(kindBehind, "SQLite did not get all records in %s", s.limits.ReadWait).because(err)
+	}
+	if errors.Is(err, audit.ErrEndUnknown) {
+		return problem(kindBehind, "this server only reads, and cannot know what was acknowledged: it has no journal that it can read").because(err)
 	}
 	return err
 }

@@ -35,8 +35,8 @@ const DefaultWindow = 15 * time.Minute
 // A Store is what is asked for hashes, ids and spellings. *audit.DB is one.
 type Store interface {
 	TimeUnit() audit.TimeUnit
-	Resolve(ctx context.Context, prefix string) ([]audit.QueryID, error)
-	ResolveHash(ctx context.Context, name string, kinds audit.HashKind) (audit.Hash, error)
+	ResolveAsOf(ctx context.Context, prefix string, asOf *uint64) ([]audit.QueryID, error)
+	ResolveHashAsOf(ctx context.Context, name string, kinds audit.HashKind, asOf *uint64) (audit.Hash, error)
 	Identify(ctx context.Context, h audit.Hash) (*audit.Identity, error)
 	RawAudits(ctx context.Context, f audit.Filter) iter.Seq2[[]byte, error]
 }
@@ -45,6 +45,9 @@ type Store interface {
 type Options struct {
 	Now  time.Time      // what "now" and "6 hours ago" count from
 	Zone *time.Location // of times without an offset; nil is UTC
+
+	// AsOf is the moment among whose records first digits of hashes are looked for. nil: the value of as-of, or the present.
+	AsOf *uint64
 }
 
 // A Note says that something else may have been meant with a value. The filter has what the value says.
@@ -60,8 +63,13 @@ type Note struct {
 // counts as given, since the empty text is a subject too. With an error it still returns the notes.
 func Filter(ctx context.Context, db Store, values map[string][]string, o Options) (audit.Filter, []Note, error) {
 	r := reader{values: values, options: o, unit: db.TimeUnit()}
+	if given := values["as-of"]; o.AsOf == nil && len(given) == 1 {
+		if n, err := parseRecords(given[0]); err == nil {
+			o.AsOf = &n
+		}
+	}
 	r.find = func(typed string, kind audit.HashKind) (audit.Hash, error) {
-		found, err := Hash(ctx, db, typed, kind)
+		found, err := Hash(ctx, db, typed, kind, o.AsOf)
 		if err == nil && found.Other != 0 {
 			r.note(fmt.Sprintf("%q is %s, and no %s", typed, found.OtherKinds(), kind))
 		}

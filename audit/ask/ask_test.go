@@ -227,16 +227,16 @@ func TestNotesSayWhatMayBeMeant(t *testing.T) {
 func TestIDsAreFoundByTheirFirstDigits(t *testing.T) {
 	t.Parallel()
 	db := store(t)
-	if id, err := ask.ID(t.Context(), db, "E0E0E0E0e"); err != nil || id != hash(0xe0) {
+	if id, err := ask.ID(t.Context(), db, "E0E0E0E0e", nil); err != nil || id != hash(0xe0) {
 		t.Errorf("got %v, %v", id, err)
 	}
-	if id, err := ask.ID(t.Context(), db, hash(7).String()); err != nil || id != hash(7) {
+	if id, err := ask.ID(t.Context(), db, hash(7).String(), nil); err != nil || id != hash(7) {
 		t.Errorf("a whole id: got %v, %v", id, err)
 	}
-	if _, err := ask.ID(t.Context(), db, "07070707"); !errors.Is(err, audit.ErrNotFound) {
+	if _, err := ask.ID(t.Context(), db, "07070707", nil); !errors.Is(err, audit.ErrNotFound) {
 		t.Errorf("the digits of none: %v", err)
 	}
-	if _, err := ask.ID(t.Context(), db, "0707"); err == nil || errors.Is(err, audit.ErrNotFound) {
+	if _, err := ask.ID(t.Context(), db, "0707", nil); err == nil || errors.Is(err, audit.ErrNotFound) {
 		t.Errorf("too few digits: %v", err)
 	}
 	near := hash(0xe0)
@@ -245,7 +245,7 @@ func TestIDsAreFoundByTheirFirstDigits(t *testing.T) {
 		t.Fatal(err)
 	}
 	var ambiguous *ask.AmbiguousIDError
-	if _, err := ask.ID(t.Context(), db, "e0e0e0e0"); !errors.As(err, &ambiguous) || len(ambiguous.IDs) != 2 {
+	if _, err := ask.ID(t.Context(), db, "e0e0e0e0", nil); !errors.As(err, &ambiguous) || len(ambiguous.IDs) != 2 {
 		t.Errorf("the digits of two: %v", err)
 	}
 }

@@ -34,10 +34,11 @@ func (f Found) OtherKinds() string {
 }
 
 // Hash finds the hash of these kinds that somebody meant: by all of its digits, by its label, or by its first 8 or
-// more digits. Its errors are those of audit.DB.ResolveHash: *audit.UnknownError, *audit.AmbiguousError, an
+// more digits. Where several begin with these digits, asOf leaves those that the store had at that moment; nil leaves all.
+// Its errors are those of audit.DB.ResolveHash: *audit.UnknownError, *audit.AmbiguousError, an
 // audit.ErrInvalid for what cannot be a hash or a label, and any other from the store.
-func Hash(ctx context.Context, db Store, typed string, kinds audit.HashKind) (Found, error) {
-	h, err := db.ResolveHash(ctx, typed, kinds)
+func Hash(ctx context.Context, db Store, typed string, kinds audit.HashKind, asOf *uint64) (Found, error) {
+	h, err := db.ResolveHashAsOf(ctx, typed, kinds, asOf)
 	if err != nil {
 		return Found{}, err
 	}
@@ -112,16 +113,16 @@ func (e *AmbiguousIDError) Error() string {
 }
 
 // ID finds the one query id that begins with what was typed, 8 or more digits. It returns all 64 digits as they are,
-// and does not look whether there is such a record. Its errors are an audit.ErrInvalid as CheckID returns it, an
+// and does not look whether there is such a record. asOf is that of Hash. Its errors are an audit.ErrInvalid as CheckID returns it, an
 // *AmbiguousIDError, audit.ErrNotFound, and any other from the store.
-func ID(ctx context.Context, db Store, typed string) (audit.QueryID, error) {
+func ID(ctx context.Context, db Store, typed string, asOf *uint64) (audit.QueryID, error) {
 	if err := CheckID(typed); err != nil {
 		return audit.QueryID{}, err
 	}
 	if id, err := audit.ParseHash(typed); err == nil {
 		return id, nil
 	}
-	ids, err := db.Resolve(ctx, strings.ToLower(typed))
+	ids, err := db.ResolveAsOf(ctx, strings.ToLower(typed), asOf)
 	switch {
 	case err != nil:
 		return audit.QueryID{}, err

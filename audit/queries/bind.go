@@ -32,12 +32,12 @@ func (s *Statement) Bind(ctx context.Context, db *audit.DB, values map[string]Gi
 	b.clock.Note = b.note
 	b.find = func(p *Parameter, typed string) (h audit.Hash, err error) {
 		if p.Kind == ID {
-			if h, err = ask.ID(ctx, db, typed); errors.Is(err, audit.ErrNotFound) {
+			if h, err = ask.ID(ctx, db, typed, nil); errors.Is(err, audit.ErrNotFound) {
 				err = fmt.Errorf("%s: %w", typed, err)
 			}
 			return h, err
 		}
-		found, err := ask.Hash(ctx, db, typed, hashKinds[p.Kind])
+		found, err := ask.Hash(ctx, db, typed, hashKinds[p.Kind], nil)
 		if found.Other != 0 {
 			b.note(fmt.Sprintf("%q is %s, and no %s", typed, found.OtherKinds(), hashKinds[p.Kind]))
 		}

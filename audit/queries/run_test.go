@@ -51,7 +51,7 @@ func store(t *testing.T) (dir string, db *audit.DB) {
 		}
 	}
 	// A question waits until SQLite has both.
-	if _, err := ask.Hash(t.Context(), db, "01010101", audit.AgentHash); err != nil {
+	if _, err := ask.Hash(t.Context(), db, "01010101", audit.AgentHash, nil); err != nil {
 		t.Fatal(err)
 	}
 	return dir, db

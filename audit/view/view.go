@@ -54,7 +54,9 @@ type Records interface {
 // A Finder says which records and hashes begin with some digits, and what a hash is. *audit.DB is one.
 type Finder interface {
 	Resolve(ctx context.Context, prefix string) ([]audit.QueryID, error)
+	ResolveAsOf(ctx context.Context, prefix string, asOf *uint64) ([]audit.QueryID, error)
 	ResolveHash(ctx context.Context, name string, kinds audit.HashKind) (audit.Hash, error)
+	ResolveHashAsOf(ctx context.Context, name string, kinds audit.HashKind, asOf *uint64) (audit.Hash, error)
 	Identify(ctx context.Context, h audit.Hash) (*audit.Identity, error)
 }
 

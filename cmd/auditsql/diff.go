@@ -56,7 +56,7 @@ func (a *app) diff(ctx context.Context, args []string) error {
 	defer r.Close()
 	var ids []audit.QueryID
 	for _, arg := range args {
-		id, err := resolve(ctx, r.DB, arg)
+		id, err := resolve(ctx, r.DB, arg, nil)
 		if err != nil {
 			return err
 		}

@@ -63,7 +63,7 @@ func (a *app) get(ctx context.Context, args []string, raw bool) error {
 	// An ambiguous prefix is found before anything is printed.
 	ids := make([]*audit.QueryID, len(args))
 	for i, arg := range args {
-		if ids[i], err = resolve(ctx, r.DB, arg); err != nil {
+		if ids[i], err = resolve(ctx, r.DB, arg, nil); err != nil {
 			return err
 		}
 	}
@@ -134,9 +134,9 @@ func checkPrefix(s string) error {
 	return nil
 }
 
-// resolve finds the one id that begins with prefix, or nil when none does.
-func resolve(ctx context.Context, db *audit.DB, prefix string) (*audit.QueryID, error) {
-	id, err := ask.ID(ctx, db, prefix)
+// resolve finds the one id that begins with prefix, or nil when none does. asOf is the moment of ask.ID.
+func resolve(ctx context.Context, db *audit.DB, prefix string, asOf *uint64) (*audit.QueryID, error) {
+	id, err := ask.ID(ctx, db, prefix, asOf)
 	switch {
 	case errors.Is(err, audit.ErrNotFound):
 		return nil, nil

@@ -98,7 +98,10 @@ func (a *app) impact(ctx context.Context, typed string, o audit.ImpactOptions, f
 		return err
 	}
 	defer r.Close()
-	h, err := r.find(ctx, typed, kind)
+	if o.Filter, err = f.filter(ctx, r); err != nil {
+		return err
+	}
+	h, err := r.find(ctx, typed, kind, o.Filter.AsOf)
 	if err != nil {
 		var unknown *audit.UnknownError
 		if errors.As(err, &unknown) && unknown.Prefix {
@@ -112,9 +115,6 @@ func (a *app) impact(ctx context.Context, typed string, o audit.ImpactOptions, f
 	case errors.As(err, &not):
 		return notEvidence(typed, not)
 	case err != nil:
-		return err
-	}
-	if o.Filter, err = f.filter(ctx, r); err != nil {
 		return err
 	}
 	if further {

@@ -124,7 +124,7 @@ func (a *app) name(ctx context.Context, args []string, o *nameOptions) error {
 		}
 		return a.listLabels(r.labels, a.form(usual))
 	}
-	h, err := r.find(ctx, args[0], audit.AnyHash)
+	h, err := r.find(ctx, args[0], audit.AnyHash, nil)
 	switch {
 	case err != nil:
 		return err

@@ -209,7 +209,7 @@ func (s *proving) choose(ctx context.Context, args []string, f *filterFlags) err
 		return err
 	}
 	for _, arg := range args {
-		id, err := resolve(ctx, s.r.DB, arg)
+		id, err := resolve(ctx, s.r.DB, arg, nil)
 		switch {
 		case err != nil:
 			return err

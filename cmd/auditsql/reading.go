@@ -102,9 +102,10 @@ func (r *reading) sayOtherSpelling(ctx context.Context, subject string, from, to
 	return err
 }
 
-// find returns the hash that somebody meant with an argument: its digits, its first digits or its label.
-func (r *reading) find(ctx context.Context, typed string, kinds audit.HashKind) (audit.Hash, error) {
-	h, err := r.ResolveHash(ctx, typed, kinds)
+// find returns the hash that somebody meant with an argument: its digits, its first digits or its label. Of several that begin with these
+// digits, asOf leaves those that the store had at that moment.
+func (r *reading) find(ctx context.Context, typed string, kinds audit.HashKind, asOf *uint64) (audit.Hash, error) {
+	h, err := r.ResolveHashAsOf(ctx, typed, kinds, asOf)
 	return h, refusal(err, nil, r.labels.names)
 }
 

@@ -188,7 +188,7 @@ func (m *reportMaker) choose(ctx context.Context, args []string, f *filterFlags)
 	}
 	var ids []audit.QueryID
 	for _, arg := range args {
-		id, err := resolve(ctx, m.r.DB, arg)
+		id, err := resolve(ctx, m.r.DB, arg, nil)
 		switch {
 		case err != nil:
 			return nil, err

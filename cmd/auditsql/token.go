@@ -170,7 +170,7 @@ func (a *app) agentNamed(ctx context.Context, typed string) (*audit.AgentID, err
 		return nil, err
 	}
 	defer r.Close()
-	h, err := r.find(ctx, typed, audit.AgentHash)
+	h, err := r.find(ctx, typed, audit.AgentHash, nil)
 	return &h, err
 }
 

@@ -236,7 +236,7 @@ func (a *app) sayMore(f *filterFlags) {
 // traced returns the ids to trace, nil where no record has such an id, and whether the filter selects more.
 func (a *app) traced(ctx context.Context, r *reading, args []string, f *filterFlags, filter audit.Filter) (ids []*audit.QueryID, more bool, err error) {
 	for _, arg := range args {
-		id, err := resolve(ctx, r.DB, arg)
+		id, err := resolve(ctx, r.DB, arg, filter.AsOf)
 		if err != nil {
 			return nil, false, err
 		}

@@ -16,6 +16,7 @@ package when
 
 import (
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -154,4 +155,26 @@ func ParseZone(name string) (*time.Location, error) {
 		return nil, fmt.Errorf("%q is no time zone: write Europe/Berlin, +02:00, UTC or local", name)
 	}
 	return zone, nil
+}
+
+// ZoneName is the name of a zone by which ParseZone finds it on any machine. Go calls the zone of this machine Local. The link that the
+// system has for it leads to its name; where there is no such link, the name stays Local.
+func ZoneName(zone *time.Location) string {
+	if zone.String() != "Local" {
+		return zone.String()
+	}
+	target, err := os.Readlink("/etc/localtime")
+	if err != nil {
+		return "Local"
+	}
+	return linkedZone(target)
+}
+
+// linkedZone is the name of the zone whose file a link leads to.
+func linkedZone(target string) string {
+	_, name, found := strings.Cut(target, "zoneinfo/")
+	if _, err := time.LoadLocation(name); !found || err != nil {
+		return "Local"
+	}
+	return name
 }

@@ -278,3 +278,27 @@ func TestZonesThatAreNoneAreRefused(t *testing.T) {
 		}
 	}
 }
+
+// A zone that is named by the machine's own link has a name that other machines know.
+func TestZoneName(t *testing.T) {
+	berlin, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for zone, want := range map[*time.Location]string{time.UTC: "UTC", berlin: "Europe/Berlin", time.FixedZone("+02:00", 7200): "+02:00"} {
+		if got := ZoneName(zone); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	name := ZoneName(time.Local)
+	zone, err := ParseZone(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, month := range []time.Month{time.January, time.July} {
+		_, want := time.Date(2026, month, 1, 0, 0, 0, 0, time.Local).Zone()
+		if _, got := time.Date(2026, month, 1, 0, 0, 0, 0, zone).Zone(); got != want {
+			t.Errorf("%s is %d seconds from UTC, and the zone of this machine %d", name, got, want)
+		}
+	}
+}

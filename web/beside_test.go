@@ -1,0 +1,120 @@
+package web_test
+
+import (
+	"context"
+	"database/sql"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/web"
+)
+
+// held opens a store whose applier can be held. release lets it go on.
+func held(t *testing.T) (dir string, db *audit.DB, hold func() (release func())) {
+	t.Helper()
+	dir = filepath.Join(t.TempDir(), "store")
+	db, err := audit.Open(dir, audit.WithReads(audit.Applied))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return dir, db, func() func() {
+		s, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "audit.db"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn, err := s.Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		do := func(statement string) {
+			if _, err := conn.ExecContext(context.Background(), statement); err != nil {
+				t.Fatal(err)
+			}
+		}
+		do("PRAGMA busy_timeout = 10000")
+		do("BEGIN IMMEDIATE") // nothing can be applied
+		released := false
+		release := func() {
+			if released {
+				return
+			}
+			released = true
+			do("ROLLBACK")
+			conn.Close()
+			s.Close()
+		}
+		t.Cleanup(release)
+		return release
+	}
+}
+
+// waits sets how long a question waits for SQLite.
+func waits(d time.Duration) func(*web.Options) {
+	return func(o *web.Options) { o.Limits.ReadWait = d }
+}
+
+// A server that only reads waits for what another process has acknowledged, or says that it lacks it.
+func TestAServerThatReadsBesideAWriter(t *testing.T) {
+	dir, db, hold := held(t)
+	writer := serveStore(t, db)
+	writer.put(record('b', 0, ""))
+	if err := db.AwaitApplied(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	copied, err := audit.Open(dir, audit.ReadOnly(), audit.WithReads(audit.Applied))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { copied.Close() })
+	readOnly := func(o *web.Options) { o.ReadOnly = true }
+	impatient, patient := serveStore(t, copied, readOnly, waits(time.Millisecond)), serveStore(t, copied, readOnly, waits(time.Minute))
+	count := func(r *rig, want, lag string) {
+		t.Helper()
+		a := r.do(http.MethodGet, "/v1/count?consistency=acknowledged", "")
+		if a.StatusCode != http.StatusOK || a.body != want+"\n" || a.Header.Get("Auditsql-Lag-Bytes") != lag {
+			t.Errorf("status %d, lag %q, %s", a.StatusCode, a.Header.Get("Auditsql-Lag-Bytes"), a.body)
+		}
+	}
+	count(patient, `{"count":1,"cut":false,"lag":null}`, "0")
+	release := hold()
+	id := writer.put(record('a', 0, ""))
+	for range 2 {
+		impatient.fails(http.StatusServiceUnavailable, "behind", http.MethodGet, "/v1/count?consistency=acknowledged", "")
+		impatient.fails(http.StatusServiceUnavailable, "behind", http.MethodGet, "/v1/audits/"+id, "")
+		a := impatient.do(http.MethodGet, "/v1/count", "")
+		if lag := a.Header.Get("Auditsql-Lag-Bytes"); a.StatusCode != http.StatusOK || lag == "0" || lag == "" {
+			t.Errorf("status %d, lag %q", a.StatusCode, lag)
+		}
+	}
+	release()
+	patient.get("/v1/audits/" + id)
+	count(patient, `{"count":2,"cut":false,"lag":null}`, "0")
+	patient.fails(http.StatusNotFound, "not-found", http.MethodGet, "/v1/audits/"+hash('f').String(), "")
+}
+
+// A page of a list that names nothing but an agent and a time has what was acknowledged before it, or says that it has not.
+func TestAPageOfAListHasWhatWasAcknowledged(t *testing.T) {
+	_, db, hold := held(t)
+	impatient, patient := serveStore(t, db, waits(time.Millisecond)), serveStore(t, db, waits(time.Minute))
+	release := hold()
+	id := patient.put(record('a', 0, ""))
+	agent := hash('a').String()
+	paths := []string{"/v1/audits?agent=" + agent + "&from=2026-11-23&to=2026-11-24", "/v1/agents/" + agent + "/audits", "/v1/audits?desc&limit=1"}
+	for _, path := range paths {
+		impatient.fails(http.StatusServiceUnavailable, "behind", http.MethodGet, path, "")
+	}
+	for _, path := range []string{"/v1/audits?consistency=applied", "/v1/audits?as_of=0", "/v1/audits?unapproved", "/v1/audits?format=ndjson"} {
+		impatient.get(path) // does not wait
+	}
+	release()
+	for _, path := range paths {
+		if got := patient.get(path); !strings.Contains(got, id) {
+			t.Errorf("%s: %s", path, got)
+		}
+	}
+}

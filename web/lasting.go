@@ -1,0 +1,75 @@
+package web
+
+import (
+	"maps"
+	"net/url"
+	"strings"
+
+	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/audit/ask"
+	"github.com/auditsql/auditsql/internal/when"
+)
+
+// lasting returns parameters that select at any time what these ones select now. f is the filter that was read from them: its times
+// are absolute, and its hashes whole. The first digits of a hash may be those of several one day, and a name may be given to another
+// hash.
+func lasting(values url.Values, f *audit.Filter, clock when.Clock) url.Values {
+	lasts := maps.Clone(values)
+	for _, name := range []string{"from", "to", "around", "not-from", "not-to"} {
+		delete(lasts, name)
+	}
+	if !lasts.Has("not-around") {
+		delete(lasts, "window")
+	}
+	if f.From != nil {
+		lasts.Set("from", clock.Format(*f.From))
+	}
+	if f.To != nil {
+		lasts.Set("to", clock.Format(*f.To))
+	}
+	hashes := url.Values{}
+	add := func(f *audit.Filter, name func(string) string) {
+		for of, h := range map[string]*audit.Hash{"agent": f.Agent, "result": f.Result, "assertion": f.Assertion, "source": f.Source} {
+			if h != nil {
+				hashes.Add(name(of), h.String())
+			}
+		}
+	}
+	itself := func(name string) string { return name }
+	add(f, itself)
+	for _, list := range f.AnyOf {
+		for i := range list {
+			add(&list[i], itself)
+		}
+	}
+	for i := range f.NoneOf {
+		add(&f.NoneOf[i], ask.NegationOf)
+	}
+	if typed := lasts["not-around"]; typed != nil {
+		times := make([]string, len(typed))
+		for i := range typed {
+			times[i] = lastingTime(typed[i], clock)
+		}
+		lasts["not-around"] = times
+	}
+	for name, all := range hashes {
+		if lasts.Has(name) {
+			lasts[name] = all
+		}
+	}
+	return lasts
+}
+
+// lastingTime is a time as somebody typed it, so that it is the same one tomorrow.
+func lastingTime(typed string, clock when.Clock) string {
+	span, err := clock.Parse(typed)
+	switch {
+	case err != nil:
+		return typed
+	case span.First >= span.Last: // now, 6 hours ago, or an instant; one between two timestamps ends before it begins
+		return clock.Format(span.Last)
+	case strings.EqualFold(typed, "today") || strings.EqualFold(typed, "yesterday"):
+		return clock.Format(span.First)[:len("2026-11-23")]
+	}
+	return typed
+}
