@@ -112,6 +112,17 @@ func (db *DB) Err() error {
 	return fmt.Errorf("%w: %w", ErrClosed, err)
 }
 
+// Sync returns when everything is on disk that was acknowledged before the call. Only a store that was opened with wal.SyncInterval (see
+// WithDurability) has to wait for that. For a store that follows a log it is so already.
+func (db *DB) Sync(ctx context.Context) error {
+	done, err := db.begin()
+	if err != nil {
+		return err
+	}
+	defer done()
+	return journalError(db.applier.source.sync(ctx))
+}
+
 // beginPut is begin of a call that puts records.
 func (db *DB) beginPut() (done func(), err error) {
 	if err := db.follows(); err != nil {

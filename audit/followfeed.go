@@ -68,8 +68,7 @@ func (s *followed) give(ctx context.Context, b *batch) error {
 	}
 }
 
-// gatherFollowed is gather for what comes from a log. It is longer, since no put of this process waits for SQLite, and a question that must
-// see a message closes the batch at once.
+// gatherFollowed is gather for what comes from a log. A question that must see a message closes the batch at once.
 const gatherFollowed = 50 * time.Millisecond
 
 // feed gathers what is given into batches. A batch stays open while the batch before it is being applied. It also stays open for a

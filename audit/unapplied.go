@@ -56,7 +56,7 @@ func (db *DB) unapplied(f Filter) (found []Cursor) {
 		if f.After != nil && f.before(at, *f.After) <= 0 || last != nil && f.before(at, *last) > 0 {
 			continue
 		}
-		if found = append(found, at); f.Limit > 0 && len(found) >= 2*f.Limit {
+		if found = append(found, at); f.Limit > 0 && len(found)-f.Limit >= f.Limit { // a limit may be as large as an int can be
 			cut()
 		}
 	}

@@ -87,6 +87,26 @@ type Settled struct {
 	Outcomes []Outcome
 }
 
+// A Wrapped is a retrieval that became no record, since another one around it or in it tells its documents.
+type Wrapped struct {
+	Span   SpanID     `json:"span"`
+	Digest audit.Hash `json:"digest"`
+}
+
+// Wrapped returns the retrievals that became no records, each once. Of very many it returns the last ones: no more than a Joiner remembers.
+func (s *Settled) Wrapped() []Wrapped {
+	var all []Wrapped
+	for i := len(s.Outcomes) - 1; i >= 0 && len(all) < maxWrapped; i-- {
+		// Copies of a span stand together: they have the same start.
+		o := &s.Outcomes[i]
+		if o.Became == BecameWrapped && (len(all) == 0 || all[len(all)-1].Span != o.Span.Span) {
+			all = append(all, Wrapped{o.Span.Span, o.Span.Retrieved.Digest})
+		}
+	}
+	slices.Reverse(all)
+	return all
+}
+
 // Counts counts the outcomes.
 func (s *Settled) Counts() Counts {
 	c := Counts{Read: uint64(len(s.Outcomes))}
@@ -118,7 +138,10 @@ type Joiner struct {
 	came    uint64 // spans
 	spans   int    // that are held
 	bytes   int64
-	gone    recent
+	gone    recent[TraceID, struct{}]
+	// Retrievals that became no records, with their digests. Such a span may come again when its trace has settled, without the span that
+	// tells the documents: its sender had no answer to the request with the wrapper, and one to the request with the other span.
+	wrapped recent[spanOfTrace, audit.Hash]
 	late    uint64
 	early   uint64
 }
@@ -141,7 +164,17 @@ type trace struct {
 
 // NewJoiner makes a Joiner that holds nothing.
 func NewJoiner(o JoinOptions) *Joiner {
-	return &Joiner{options: o.withDefaults(), traces: map[TraceID]*trace{}}
+	return &Joiner{
+		options: o.withDefaults(), traces: map[TraceID]*trace{},
+		gone: recent[TraceID, struct{}]{most: recentTraces}, wrapped: recent[spanOfTrace, audit.Hash]{most: maxWrapped},
+	}
+}
+
+// Remember tells the Joiner what [Settled.Wrapped] returned of a trace that another Joiner has settled.
+func (j *Joiner) Remember(trace TraceID, wrapped []Wrapped) {
+	for _, w := range wrapped {
+		j.wrapped.add(spanOfTrace{trace, w.Span}, w.Digest)
+	}
 }
 
 // Add takes a span that came now. mark says where the caller has it; marks may not become smaller. It returns the traces that have to
@@ -154,8 +187,10 @@ func (j *Joiner) Add(r *Reduced, mark uint64, now time.Time) []Settled {
 		t.inOldest, t.inQuiet = j.oldest.PushBack(t), j.quiet.PushBack(t)
 		j.traces[r.Trace] = t
 	}
-	if r.Class != Retrieval && j.gone.has(r.Trace) {
-		j.late++
+	if r.Class != Retrieval {
+		if _, gone := j.gone.get(r.Trace); gone {
+			j.late++
+		}
 	}
 	size := r.size()
 	t.spans = append(t.spans, r)
@@ -261,11 +296,13 @@ func (j *Joiner) settle(t *trace, early bool) Settled {
 	delete(j.traces, t.id)
 	j.spans -= len(t.spans)
 	j.bytes -= t.bytes
-	j.gone.add(t.id)
+	j.gone.add(t.id, struct{}{})
 	if early {
 		j.early++
 	}
-	return Settled{Trace: t.id, Early: early, Outcomes: join(t.spans, j.options.Unit, early)}
+	s := Settled{Trace: t.id, Early: early, Outcomes: j.join(t.spans, early)}
+	j.Remember(t.id, s.Wrapped())
+	return s
 }
 
 // size is about how many bytes of memory a span takes.
@@ -321,37 +358,57 @@ func (h *dueHeap) Pop() any {
 	return t
 }
 
-// recent has the ids of the traces that settled last.
-type recent struct {
-	ids  map[TraceID]int
-	ring []TraceID
+// recent has the keys that were added last, with their values.
+type recent[K comparable, V any] struct {
+	most int
+	of   map[K]remembered[V]
+	ring []K
 	next int
 }
 
-const recentTraces = 1 << 16
+type remembered[V any] struct {
+	value V
+	times int // that its key is in the ring
+}
 
-func (r *recent) has(id TraceID) bool { return r.ids[id] > 0 }
+const (
+	recentTraces = 1 << 16 // that have settled
+	maxWrapped   = 1 << 16 // retrievals that became no records; each takes about 150 bytes
+)
 
-func (r *recent) add(id TraceID) {
-	if r.ids == nil {
-		r.ids = map[TraceID]int{}
+type spanOfTrace struct {
+	trace TraceID
+	span  SpanID
+}
+
+func (r *recent[K, V]) get(key K) (value V, has bool) {
+	it, has := r.of[key]
+	return it.value, has
+}
+
+func (r *recent[K, V]) add(key K, value V) {
+	if r.of == nil {
+		r.of = map[K]remembered[V]{}
 	}
-	if len(r.ring) < recentTraces {
-		r.ring = append(r.ring, id)
+	if len(r.ring) < r.most {
+		r.ring = append(r.ring, key)
 	} else {
 		old := r.ring[r.next]
-		if r.ids[old]--; r.ids[old] == 0 {
-			delete(r.ids, old)
+		if it := r.of[old]; it.times > 1 {
+			it.times--
+			r.of[old] = it
+		} else {
+			delete(r.of, old)
 		}
-		r.ring[r.next] = id
-		r.next = (r.next + 1) % recentTraces
+		r.ring[r.next] = key
+		r.next = (r.next + 1) % r.most
 	}
-	r.ids[id]++
+	r.of[key] = remembered[V]{value, r.of[key].times + 1}
 }
 
 // join decides what the spans of a trace become. What it returns does not depend on their order, except for a retrieval that came with
 // two contents: then the first that came stays.
-func join(spans []*Reduced, unit audit.TimeUnit, early bool) []Outcome {
+func (j *Joiner) join(spans []*Reduced, early bool) []Outcome {
 	g := newGraph(spans)
 	outcomes := make([]Outcome, 0, len(spans))
 	for _, r := range spans {
@@ -363,16 +420,8 @@ func join(spans []*Reduced, unit audit.TimeUnit, early bool) []Outcome {
 			o.Became = BecameOther
 		case g.of[r.Span].span.Retrieved == nil || g.of[r.Span].span.Retrieved.Digest != r.Retrieved.Digest:
 			o.Became, o.Err = BecameRejected, ErrChanged
-		case g.wrapper(g.of[r.Span]):
-			o.Became = BecameWrapped
 		default:
-			// A copy of a span gives the record once more, which is a duplicate then.
-			record, labels, err := r.record(unit, g.inherited(g.of[r.Span]), early)
-			if err != nil {
-				o.Became, o.Err = BecameRejected, err
-				break
-			}
-			o.Became, o.Record, o.Labels = BecameRecord, &record, labels
+			j.retrieval(g, &o, early)
 		}
 		outcomes = append(outcomes, o)
 	}
@@ -380,4 +429,25 @@ func join(spans []*Reduced, unit audit.TimeUnit, early bool) []Outcome {
 		return cmp.Or(cmp.Compare(a.Span.Start, b.Span.Start), bytes.Compare(a.Span.Span[:], b.Span.Span[:]), cmp.Compare(a.Became, b.Became))
 	})
 	return outcomes
+}
+
+// retrieval decides what a retrieval becomes.
+func (j *Joiner) retrieval(g *graph, o *Outcome, early bool) {
+	r := o.Span
+	n := g.of[r.Span]
+	before, wrapped := j.wrapped.get(spanOfTrace{r.Trace, r.Span})
+	switch {
+	case wrapped && before != r.Retrieved.Digest:
+		o.Became, o.Err = BecameRejected, ErrChanged
+	case wrapped || g.wrapper(n):
+		o.Became = BecameWrapped
+	default:
+		// A copy of a span gives the record once more, which is a duplicate then.
+		record, labels, err := r.record(j.options.Unit, g.inherited(n), early)
+		if err != nil {
+			o.Became, o.Err = BecameRejected, err
+			return
+		}
+		o.Became, o.Record, o.Labels = BecameRecord, &record, labels
+	}
 }

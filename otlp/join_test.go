@@ -308,3 +308,70 @@ func TestLargeTraces(t *testing.T) {
 		}
 	}
 }
+
+// The wrapper of a retrieval is none when it comes again, alone, after its trace has settled. With other content it is rejected, as any
+// retrieval is. Another Joiner knows that too, if it was told.
+func TestAWrapperThatComesAgain(t *testing.T) {
+	m := mapping(t, `{}`)
+	first := otlp.NewJoiner(otlp.JoinOptions{AfterSpans: 10})
+	first.Add(m.Reduce(other(1, 1, 0)), 0, noTime)
+	first.Add(m.Reduce(silent(1, 2, 1)), 0, noTime)
+	first.Add(m.Reduce(retriever(1, 3, 2)), 0, noTime)
+	first.Add(m.Reduce(silent(1, 2, 1)), 0, noTime) // a copy
+	var settled []otlp.Settled
+	for i := range 10 {
+		settled = append(settled, first.Add(m.Reduce(other(2, i+1, 0)), 0, noTime)...)
+	}
+	if len(settled) != 1 {
+		t.Fatalf("%d traces have settled", len(settled))
+	}
+	wrapped := settled[0].Wrapped()
+	if want := silent(1, 2, 1); len(wrapped) != 1 || wrapped[0] != (otlp.Wrapped{Span: want.SpanID, Digest: want.Digest()}) {
+		t.Fatalf("%+v were wrapped", wrapped)
+	}
+	second := otlp.NewJoiner(otlp.JoinOptions{})
+	second.Remember(traceID(1), wrapped)
+	changed := silent(1, 2, 1)
+	changed.Name = "another name"
+	for i, j := range []*otlp.Joiner{first, second} {
+		for _, one := range []struct {
+			span *otlp.Span
+			want otlp.Became
+			err  error
+		}{
+			{silent(1, 2, 1), otlp.BecameWrapped, nil}, {silent(1, 2, 1), otlp.BecameWrapped, nil}, {changed, otlp.BecameRejected, otlp.ErrChanged},
+			{silent(1, 4, 1), otlp.BecameRecord, nil}, {silent(3, 2, 1), otlp.BecameRecord, nil},
+		} {
+			j.Flush()
+			j.Add(m.Reduce(one.span), 0, noTime)
+			got := j.Flush()[0].Outcomes[0]
+			if got.Became != one.want || got.Err != one.err {
+				t.Errorf("joiner %d: span %v of trace %v became %s (%v), want %s", i, one.span.SpanID, one.span.TraceID, got.Became, got.Err, one.want)
+			}
+		}
+	}
+}
+
+// Of very many wrappers the last ones are remembered.
+func TestManyWrappers(t *testing.T) {
+	m := mapping(t, `{}`)
+	const n = 1<<16 + 10
+	j := otlp.NewJoiner(otlp.JoinOptions{})
+	j.Add(m.Reduce(retriever(1, 1, 0)), 0, noTime)
+	for i := range n {
+		j.Add(m.Reduce(silent(1, i+2, 1)), 0, noTime)
+	}
+	settled := j.Flush()
+	if all := settled[0].Wrapped(); len(all) != 1<<16 || all[0].Span != spanID(12) || all[len(all)-1].Span != spanID(n+1) {
+		t.Errorf("%d are told", len(all))
+	}
+	for _, one := range []struct {
+		id   int
+		want otlp.Became
+	}{{11, otlp.BecameRecord}, {12, otlp.BecameWrapped}, {n + 1, otlp.BecameWrapped}} {
+		j.Add(m.Reduce(silent(1, one.id, 1)), 0, noTime)
+		if got := j.Flush()[0].Outcomes[0].Became; got != one.want {
+			t.Errorf("span %d became %s, want %s", one.id, got, one.want)
+		}
+	}
+}

@@ -94,9 +94,16 @@ func (s *selection) evidenceParts(yield func(part, error) bool) {
 	for _, n := range s.q.numbers[*e.Hash] {
 		ids[n.generation] = n.id
 	}
+	left := len(ids)
 	for generation, end := range everyGeneration(newest, s.q.Descending) {
 		id, has := ids[generation]
-		if has && !yield(part{e.index().audits(id), where, end}, nil) {
+		if !has {
+			continue
+		}
+		if left--; left == 0 {
+			end = nil // the generations that follow have nothing to count
+		}
+		if !yield(part{e.index().audits(id), where, end}, nil) {
 			return
 		}
 	}

@@ -1,6 +1,7 @@
 package sqlstore_test
 
 import (
+	"fmt"
 	gomaps "maps"
 	"slices"
 	"testing"
@@ -102,5 +103,27 @@ func TestSeenBeforeFindsWhatLookingAtEveryRecordFinds(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// A count by evidence is whole when the budget is used up in the last generation that has the evidence, whatever generations follow.
+func TestTheLastGenerationWithTheEvidence(t *testing.T) {
+	t.Parallel()
+	const generation, with = 1 << 14, 20
+	rs := make([]sqlstore.Record, generation, generation+with)
+	for i := range rs {
+		s := sample{ID: hx(fmt.Sprint("fill ", i))}
+		rs[i] = s.record(uint64(i))
+	}
+	for i := generation; i < generation+with; i++ {
+		s := sample{ID: hx(fmt.Sprint("record ", i)), Time: int64(i), Contributions: []sampleContribution{{Assertion: hx("fact"), Source: hx("source"), Lifecycle: 2}}}
+		rs = append(rs, s.record(uint64(i)))
+	}
+	db := newDB(t)
+	db.ShrinkSelect(10, 1, 10)
+	apply(t, db, rs...)
+	got, err := db.Frequencies(t.Context(), sqlstore.ByAssertion, sqlstore.Filter{Source: ptr(h("source"))}, sqlstore.RankCount, sqlstore.Budget{Records: 1})
+	if err != nil || got.Cut || got.Total != with {
+		t.Errorf("%d pieces, cut %t, %v", got.Total, got.Cut, err)
 	}
 }

@@ -230,7 +230,8 @@ func (im *SpanImporter) store(ctx context.Context) error {
 	if len(im.batch) == 0 {
 		return nil
 	}
-	results, err := im.putter.Put(ctx, im.batch)
+	// What is counted must be stored, so storing goes on when the run is interrupted.
+	results, err := im.putter.Put(context.WithoutCancel(ctx), im.batch)
 	if err != nil {
 		return &storeError{err}
 	}
@@ -257,7 +258,7 @@ func (im *SpanImporter) addLabels(ctx context.Context) error {
 	if im.putter == nil {
 		return nil
 	}
-	if err := im.putter.AddLabels(ctx); err != nil {
+	if err := im.putter.AddLabels(context.WithoutCancel(ctx)); err != nil {
 		return &storeError{err}
 	}
 	return nil

@@ -39,19 +39,23 @@ func New(store Store) *Putter {
 }
 
 const (
-	maxLabels   = 2000    // that are added at once
+	maxLabels   = 2000    // that are added at once: SQLite's write lock is held for so long
 	maxLabelled = 100_000 // hashes that are remembered as labelled. To add a label again is harmless
 )
 
-// Put stores the records of outcomes, each of which must have one. It returns a result for each. An error says that the store has
-// failed: then it is not known which of them are stored, and putting them again is harmless.
+// Put stores the records of outcomes, each of which must have one. It returns a result for each. After an error, also that of ctx, it is
+// not known which of them are stored, and putting them again is harmless.
 //
-// What is counted must be stored, so storing goes on when ctx ends.
+// If many labels have been left by earlier calls, these are added before anything is put.
 func (p *Putter) Put(ctx context.Context, outcomes []otlp.Outcome) ([]Result, error) {
 	if len(outcomes) == 0 {
 		return nil, nil
 	}
-	ctx = context.WithoutCancel(ctx)
+	if len(p.labels) >= maxLabels {
+		if err := p.AddLabels(ctx); err != nil {
+			return nil, err
+		}
+	}
 	records := make([]*audit.QueryAudit, len(outcomes))
 	for i := range outcomes {
 		records[i] = &outcomes[i].Record.Audit
@@ -67,11 +71,8 @@ func (p *Putter) Put(ctx context.Context, outcomes []otlp.Outcome) ([]Result, er
 		if errors.Is(s.Err, audit.ErrConflict) {
 			results[i], labels = p.conflict(ctx, &outcomes[i])
 		}
-		if results[i].Err != nil {
-			continue
-		}
-		if err := p.label(ctx, labels); err != nil {
-			return nil, err
+		if results[i].Err == nil {
+			p.label(labels)
 		}
 	}
 	return results, nil
@@ -108,30 +109,29 @@ func inRecord(labels []audit.Label, q *audit.QueryAudit) []audit.Label {
 	return in
 }
 
-func (p *Putter) label(ctx context.Context, labels []audit.Label) error {
+// label keeps labels until they are added.
+func (p *Putter) label(labels []audit.Label) {
 	for _, l := range labels {
 		if !p.labelled[l.Hash] {
 			p.labelled[l.Hash] = true
 			p.labels = append(p.labels, l)
 		}
 	}
-	if len(p.labels) < maxLabels {
-		return nil
-	}
-	if len(p.labelled) > maxLabelled {
-		clear(p.labelled)
-	}
-	return p.AddLabels(ctx)
 }
 
-// AddLabels adds the labels that Put has left to be added together. Call it after the last Put, and when there is time.
+// AddLabels adds the labels that Put has left to be added together. Call it after the last Put, and when there is time. After an error
+// the labels that are not added yet are kept for the next call.
 func (p *Putter) AddLabels(ctx context.Context) error {
-	if len(p.labels) == 0 {
-		return nil
+	for len(p.labels) > 0 {
+		n := min(len(p.labels), maxLabels)
+		if err := p.store.AddLabels(ctx, p.labels[:n]); err != nil {
+			return err
+		}
+		p.labels = p.labels[n:]
 	}
-	if err := p.store.AddLabels(context.WithoutCancel(ctx), p.labels); err != nil {
-		return err
+	p.labels = nil
+	if len(p.labelled) > maxLabelled { // all of these are added
+		clear(p.labelled)
 	}
-	p.labels = p.labels[:0]
 	return nil
 }

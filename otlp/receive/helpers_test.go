@@ -74,10 +74,10 @@ func request(steps ...step) *tracepb.TracesData {
 			StartTimeUnixNano: 1795424400e9 + uint64(s.id)*1e9, EndTimeUnixNano: 1795424401e9 + uint64(s.id)*1e9,
 		}
 		binary.BigEndian.PutUint32(p.TraceId[12:], uint32(s.trace))
-		p.SpanId[7] = byte(s.id)
+		binary.BigEndian.PutUint32(p.SpanId[4:], uint32(s.id))
 		if s.parent != 0 {
 			p.ParentSpanId = make([]byte, 8)
-			p.ParentSpanId[7] = byte(s.parent)
+			binary.BigEndian.PutUint32(p.ParentSpanId[4:], uint32(s.parent))
 		}
 		for _, a := range s.attributes {
 			p.Attributes = append(p.Attributes, attribute(a[0], a[1]))
@@ -256,7 +256,11 @@ var errDead = fmt.Errorf("the process is dead")
 
 func (m *memoryStore) PutAudits(ctx context.Context, records []*audit.QueryAudit) ([]audit.PutResult, error) {
 	if m.hold != nil {
-		<-m.hold
+		select {
+		case <-m.hold:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -297,6 +301,8 @@ func (m *memoryStore) AddLabels(_ context.Context, labels []audit.Label) error {
 func (m *memoryStore) Inbox() (string, wal.Options, error) {
 	return "/store/inbox", wal.Options{FS: m.fs, Identity: []byte("a store"), SegmentBytes: m.segment}, nil
 }
+
+func (m *memoryStore) Sync(context.Context) error { return nil }
 
 func (m *memoryStore) TimeUnit() audit.TimeUnit { return audit.Milliseconds }
 

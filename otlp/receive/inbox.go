@@ -17,20 +17,32 @@ import (
 
 // The inbox has two kinds of records. A span is an otlp.Reduced. A note says that traces have settled, and that their records are stored:
 //
-//	{"settled":[{"trace":"0102…","to":4711},…]}
+//	{"settled":[{"trace":"0102…","to":4711,"wrapped":[{"span":"0304…","digest":"0506…"},…]},…]}
 //
 // Spans of such a trace before the offset "to" must not be joined again. Without the notes that could happen: a segment is removed as
 // soon as all its spans have settled, and a trace may have spans in the next one too. After a crash these would be joined alone, and a
 // retrieval that is the wrapper of one in the removed segment would become a record.
+//
+// The retrievals that became no records are in "wrapped", since no record knows them when they come again after their trace has settled. A
+// running receiver remembers the last ones of them. A restarted one knows those of the notes in the segments that are still there. Notes of
+// earlier versions lack "wrapped".
 //
 // A note is appended after the records are stored, and before a segment is removed. If the process dies before the note, all spans of
 // the trace are still there, and joining them again gives the same records.
 
 // A settledTrace is a trace that has settled.
 type settledTrace struct {
-	Trace otlp.TraceID `json:"trace"`
-	To    wal.Offset   `json:"to"`
+	Trace   otlp.TraceID   `json:"trace"`
+	To      wal.Offset     `json:"to"`
+	Wrapped []otlp.Wrapped `json:"wrapped,omitempty"`
 }
+
+// size is how many bytes it takes in a note, at most.
+func (s *settledTrace) size() int { return 100 + 120*len(s.Wrapped) }
+
+// maxNote is how large a note becomes. A trace is in one note as a whole, so that a crash between two notes forgets nothing: it has at most
+// 65,536 wrapped retrievals, 7.5 MiB.
+const maxNote = wal.MaxPayload / 2
 
 // A note is the record of the inbox for traces that have settled.
 type note struct {
@@ -64,7 +76,7 @@ func (r *Receiver) open(ctx context.Context) (*wal.Journal, error) {
 	}
 	r.tellTail(&report)
 	if r.before == nil {
-		before, end, err := readNotes(ctx, dir, first, o)
+		before, end, err := readNotes(ctx, dir, first, o, r.joiner)
 		if err != nil {
 			return nil, errors.Join(asDamage(err), j.Close())
 		}
@@ -80,6 +92,8 @@ func (r *Receiver) open(ctx context.Context) (*wal.Journal, error) {
 // tellTail tells what recovery has kept aside. A range was not acknowledged if a write that did not end explains it. Otherwise nobody knows
 // whether it was, so it is told as damage. This is only so in the newest group of an inbox that was not closed: everything before that
 // is attested by marks, and damage there closes the inbox until somebody repairs it.
+//
+// If the process dies between the repair of the tail and this call, the next opening finds nothing to tell. Verify shows the gap.
 func (r *Receiver) tellTail(report *wal.Recovery) {
 	ranges := slices.Clone(report.Filled)
 	if report.Torn != nil {
@@ -115,8 +129,8 @@ func asDamage(err error) error {
 	return err
 }
 
-// readNotes reads all notes. It also returns where the last record ends.
-func readNotes(ctx context.Context, dir string, from wal.Offset, o wal.Options) (before settledBefore, end wal.Offset, err error) {
+// readNotes reads all notes, and tells the joiner what they say about wrapped retrievals. It also returns where the last record ends.
+func readNotes(ctx context.Context, dir string, from wal.Offset, o wal.Options, joiner *otlp.Joiner) (before settledBefore, end wal.Offset, err error) {
 	before, end = settledBefore{}, from
 	reader, err := wal.OpenReader(dir, from, o)
 	if err != nil {
@@ -141,6 +155,7 @@ func readNotes(ctx context.Context, dir string, from wal.Offset, o wal.Options) 
 		}
 		for _, s := range n.Settled {
 			before[s.Trace] = max(before[s.Trace], s.To)
+			joiner.Remember(s.Trace, s.Wrapped)
 		}
 	}
 }
@@ -216,15 +231,21 @@ func (r *Receiver) trim(j *wal.Journal) error {
 
 // noteSettled notes that the records of traces are stored.
 func (r *Receiver) noteSettled(ctx context.Context, j *wal.Journal) error {
-	for part := range slices.Chunk(r.settled, 100_000) {
-		text, err := json.Marshal(note{part})
+	for len(r.settled) > 0 {
+		n, size := 1, r.settled[0].size()
+		for n < len(r.settled) && size+r.settled[n].size() <= maxNote {
+			size += r.settled[n].size()
+			n++
+		}
+		text, err := json.Marshal(note{r.settled[:n]})
 		if err != nil {
 			return err
 		}
 		if _, err := j.Append(ctx, text); err != nil {
 			return err
 		}
+		r.settled = r.settled[n:]
 	}
-	r.settled = r.settled[:0]
+	r.settled = nil
 	return nil
 }

@@ -18,6 +18,8 @@ type Store interface {
 	put.Store
 	// Inbox returns the folder of the inbox, and the options for opening it.
 	Inbox() (dir string, o wal.Options, err error)
+	// Sync returns when every record is on disk whose put has returned.
+	Sync(ctx context.Context) error
 	TimeUnit() audit.TimeUnit
 	// Err is why the store takes no more records, or nil.
 	Err() error

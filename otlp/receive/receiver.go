@@ -41,6 +41,7 @@ type Receiver struct {
 	joiner  *otlp.Joiner
 	putter  *put.Putter
 	next    wal.Offset // of the inbox: what is before it is in the joiner, or has settled
+	flushed wal.Offset // next when what had settled was stored the last time
 	before  settledBefore
 	replay  wal.Offset     // what is before it was in the inbox when the receiver was opened
 	opened  time.Time      // which counts as the time at which that came
@@ -131,8 +132,12 @@ func (r *Receiver) State() State {
 	return s
 }
 
-// waiting is how many bytes of an inbox are not removed yet.
-func waiting(j *wal.Journal) int64 { return int64(j.End() - j.Segments()[0].Base) }
+// waiting is how many bytes of an inbox are not removed yet. The end is read after the segments: it only grows, so it is not before the
+// first of them.
+func waiting(j *wal.Journal) int64 {
+	first := j.Segments()[0].Base
+	return int64(j.End() - first)
+}
 
 func (r *Receiver) closing() *fault {
 	f := refuse(unavailable, "the server is being stopped; nothing was stored")
@@ -205,6 +210,8 @@ func (r *Receiver) reduce(s *otlp.Span) ([]byte, error) {
 	if reduced == nil {
 		return nil, s.Unusable
 	}
+	// Its agent, session and answer may still come from other spans. With these a record that is just below the size that a record may have
+	// can become too large. Then it is rejected when its trace settles, and only the log says so.
 	record, err := reduced.Alone(r.check.Unit)
 	if err == nil && record != nil {
 		err = r.check.Refuse(record)

@@ -2,19 +2,25 @@ package receive
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"runtime/debug"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/auditsql/auditsql/audit/ingest"
 	"github.com/auditsql/auditsql/otlp"
 	"github.com/auditsql/auditsql/wal"
 )
 
-// readAhead is how many spans are read from the inbox before they are joined. What is more stays on disk: the inbox is the queue.
-const readAhead = 512
+// So many spans and bytes are read from the inbox before they are joined. What is more stays on disk: the inbox is the queue.
+const (
+	readAhead      = 512
+	readAheadBytes = 2 * wal.MaxPayload
+)
 
 // stillWait is how long a trace waits that would have settled if the clock did not stand still, see arrivals.
 const stillWait = 10 * time.Millisecond
@@ -39,17 +45,22 @@ func (r *Receiver) session(ctx context.Context, j *wal.Journal) (err error) {
 		return err
 	}
 	o.Follow = true
+	segment := wal.Offset(cmp.Or(o.SegmentBytes, 8<<20))
 	reader, err := wal.OpenReader(dir, r.next, o)
 	if err != nil {
 		return asDamage(err)
 	}
 	reading, stop := context.WithCancel(ctx)
 	came := make(chan read, readAhead)
+	room := semaphore.NewWeighted(readAheadBytes)
 	go func() {
 		defer close(came)
 		defer reader.Close()
 		for {
 			rec, err := reader.Next(reading)
+			if room.Acquire(reading, int64(len(rec.Payload))) != nil {
+				return
+			}
 			select {
 			case came <- read{rec, err}:
 			case <-reading.Done():
@@ -79,6 +90,7 @@ func (r *Receiver) session(ctx context.Context, j *wal.Journal) (err error) {
 				}
 				return asDamage(c.err)
 			}
+			room.Release(int64(len(c.rec.Payload)))
 			if err := r.add(&c.rec); err != nil {
 				return err
 			}
@@ -97,8 +109,12 @@ func (r *Receiver) session(ctx context.Context, j *wal.Journal) (err error) {
 					r.take(s)
 				}
 			}
-			if len(came) == 0 || r.batchIsFull() {
+			// When spans never stop to come, what is not needed any more is removed all the same.
+			if len(came) == 0 || r.batchIsFull() || r.next-r.flushed >= segment {
 				if err := r.flush(ctx, j); err != nil {
+					if ctx.Err() != nil {
+						return nil // what was not noted is joined again after the next opening
+					}
 					return err
 				}
 			}
@@ -165,7 +181,7 @@ func (r *Receiver) take(all ...otlp.Settled) {
 			}
 		}
 		if retrieves { // others give the same, nothing, however often they are joined
-			r.settled = append(r.settled, settledTrace{s.Trace, r.next})
+			r.settled = append(r.settled, settledTrace{s.Trace, r.next, s.Wrapped()})
 		}
 		r.mu.Lock()
 		r.state.Counts.Add(s.Counts())
@@ -202,9 +218,16 @@ func (r *Receiver) flush(ctx context.Context, j *wal.Journal) error {
 	if len(r.batch) > 0 {
 		results, err := r.putter.Put(ctx, r.batch)
 		if err == nil {
-			err = r.putter.AddLabels(ctx)
+			err = r.addLabels(ctx)
 		}
-		if err != nil {
+		if err == nil {
+			err = r.store.Sync(ctx) // at wal.SyncInterval a put returns before that
+		}
+		switch {
+		case err == nil:
+		case r.store.Err() == nil:
+			return fmt.Errorf("store what has settled: %w", err) // the batch is put again
+		default:
 			return fmt.Errorf("%w: %w", errStore, err)
 		}
 		for i, result := range results {
@@ -229,6 +252,7 @@ func (r *Receiver) flush(ctx context.Context, j *wal.Journal) error {
 	if err := r.trim(j); err != nil && !errors.Is(err, wal.ErrClosed) {
 		return fmt.Errorf("remove what has settled from the inbox: %w", err)
 	}
+	r.flushed = r.next
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := &r.state
@@ -237,4 +261,21 @@ func (r *Receiver) flush(ctx context.Context, j *wal.Journal) error {
 	s.Inserted, s.Duplicate = s.Inserted+inserted, s.Duplicate+duplicate
 	s.Counts.Records, s.Counts.Rejected = s.Counts.Records-rejected, s.Counts.Rejected+rejected
 	return nil
+}
+
+// addLabels adds the labels of a batch, whose records are stored. As long as it cannot, it tries again, since AddLabels needs SQLite's
+// write lock, which somebody else may have for a while. Meanwhile spans are taken, and wait in the inbox.
+func (r *Receiver) addLabels(ctx context.Context) error {
+	for {
+		err := r.putter.AddLabels(ctx)
+		if err == nil || r.store.Err() != nil || ctx.Err() != nil {
+			return err
+		}
+		r.log.Warn("labels cannot be added now; trying again", "why", err.Error())
+		select {
+		case <-time.After(r.options.Limits.Retry):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
