@@ -200,6 +200,7 @@ func TestAFullDiskIsRead(t *testing.T) {
 	file, err := os.ReadFile(filepath.Join(suspect, "store.json"))
 	if err == nil {
 		file = bytes.Replace(file, []byte(`"used": true`), []byte(`"used": true, "doubted": true`), 1)
+		file = bytes.Replace(file, []byte(`"clean": true`), []byte(`"clean": false`), 1)
 		err = os.WriteFile(filepath.Join(suspect, "store.json"), file, 0o600)
 	}
 	if err != nil || !bytes.Contains(file, []byte("doubted")) {
