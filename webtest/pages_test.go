@@ -1,7 +1,7 @@
 package webtest
 
 import (
-	"encoding/json"
+	"bytes"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -17,15 +17,11 @@ type shown struct {
 	status     int
 }
 
-// found returns the records of a list.
+// found returns the records of a list, as they are stored.
 func (s *site) found(query string) (records []audit.QueryAudit) {
 	s.t.Helper()
-	var answer struct{ Audits []json.RawMessage }
-	if err := json.Unmarshal(s.get("/v1/audits?"+query), &answer); err != nil {
-		s.t.Fatal(err)
-	}
-	for _, raw := range answer.Audits {
-		q, err := audit.ParseAudit(raw)
+	for raw := range bytes.Lines(s.get("/v1/audits?format=ndjson&" + query)) {
+		q, err := audit.ParseAudit(bytes.TrimSpace(raw))
 		if err != nil {
 			s.t.Fatal(err)
 		}
