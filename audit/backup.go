@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/auditsql/auditsql/internal/durable"
+	"github.com/auditsql/auditsql/internal/signing"
 	"github.com/auditsql/auditsql/internal/storedir"
 	"github.com/auditsql/auditsql/wal"
 )
@@ -30,36 +31,14 @@ func (db *DB) Backup(ctx context.Context, dest string) (BackupReport, error) {
 	return rep, nil
 }
 
-// folderAround returns the folder of this store, or of its journal, in which path lies, "" if it lies in neither. Folders are compared
-// by what they are: a link has another name.
+// folderAround returns the folder of this store, or of its journal, that is the folder path or has it within, "" if neither does.
 func (db *DB) folderAround(path string) string {
-	at, err := filepath.Abs(path)
-	if err != nil {
-		return ""
+	for _, own := range []string{db.dir, db.journalDir} {
+		if signing.Within(filepath.Join(path, storedir.FileName), own) {
+			return own
+		}
 	}
-	for {
-		real, err := filepath.EvalSymlinks(at)
-		if err == nil {
-			at = real
-			break
-		}
-		if at == filepath.Dir(at) {
-			return ""
-		}
-		at = filepath.Dir(at)
-	}
-	for {
-		for _, own := range []string{db.dir, db.journalDir} {
-			about, err := os.Stat(at)
-			if is, ownErr := os.Stat(own); err == nil && ownErr == nil && os.SameFile(about, is) {
-				return own
-			}
-		}
-		if at == filepath.Dir(at) {
-			return ""
-		}
-		at = filepath.Dir(at)
-	}
+	return ""
 }
 
 // BackupFor copies a store that follows a log as Backup does, for another node beside this one. The copy follows origin, which must have
@@ -89,50 +68,32 @@ func (db *DB) backup(ctx context.Context, dest string, origin *Origin) (rep Back
 	if around := db.folderAround(dest); around != "" {
 		return rep, invalid("it lies in %s, which belongs to this store", around)
 	}
-	if entries, err := os.ReadDir(dest); err == nil && len(entries) > 0 {
-		return rep, fmt.Errorf("the folder is not empty: %w", fs.ErrExist)
-	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return rep, err
-	}
-	if err := os.MkdirAll(filepath.Dir(dest), 0o700); err != nil {
-		return rep, err
-	}
 	// The copy has another name until it is complete.
-	part, err := os.MkdirTemp(filepath.Dir(dest), "."+filepath.Base(dest)+".part-")
-	if err != nil {
-		return rep, err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.RemoveAll(part))
-		}
-	}()
+	err = durable.Stage(dest, func(part string) (string, error) { return part, db.fill(ctx, part, &rep, origin) })
+	return rep, err
+}
+
+// fill makes the copy in the folder part, and verifies it.
+func (db *DB) fill(ctx context.Context, part string, rep *BackupReport, origin *Origin) (err error) {
 	if err := db.journalAway(); err != nil {
-		return rep, err
+		return err
 	}
 	if err := db.caughtUp(ctx); err != nil {
-		return rep, err
+		return err
 	}
 	if db.applier != nil {
 		db.applier.held.Add(1)
 		defer db.applier.held.Add(-1)
 	}
 	if origin != nil {
-		err = db.copyFollower(ctx, part, &rep, nil, origin)
+		err = db.copyFollower(ctx, part, rep, nil, origin)
 	} else {
-		err = db.copyTo(ctx, part, &rep)
+		err = db.copyTo(ctx, part, rep)
 	}
 	if err != nil {
-		return rep, err
+		return err
 	}
-	if err := verifyCopy(ctx, part, &rep); err != nil {
-		return rep, err
-	}
-	// Rename replaces an empty folder of that name.
-	if err := os.Rename(part, dest); err != nil {
-		return rep, err
-	}
-	return rep, durable.SyncDir(filepath.Dir(dest))
+	return verifyCopy(ctx, part, rep)
 }
 
 // copyTo copies the store to the folder part. All of it is durable when copyTo returns.

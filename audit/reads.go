@@ -35,7 +35,7 @@ func (db *DB) caughtUpBeside(ctx context.Context) error {
 	if err := db.readable(ctx); err != nil {
 		return err
 	}
-	cursor, end, err := db.behind(ctx)
+	cursor, end, err := db.cursorAndEnd(ctx)
 	if err != nil {
 		return err
 	}
@@ -58,9 +58,9 @@ func (db *DB) caughtUpBeside(ctx context.Context) error {
 	return nil
 }
 
-// behind returns how far SQLite has the journal, and where the last record of the journal ends, for a store that is open for reading. The end is not before
-// anything that was acknowledged before the call. When ctx ends, it is where behind has come to.
-func (db *DB) behind(ctx context.Context) (cursor, end wal.Offset, err error) {
+// cursorAndEnd returns how far SQLite has the journal, and where the last record of the journal ends, for a store that is open for reading.
+// Every record that was acknowledged before the call ends at that end or before it. When ctx ends first, the end is where reading has come to.
+func (db *DB) cursorAndEnd(ctx context.Context) (cursor, end wal.Offset, err error) {
 	if db.file.Follows != nil {
 		return 0, 0, fmt.Errorf("%w: the log that the store follows has it", ErrEndUnknown)
 	}
@@ -203,7 +203,7 @@ func (db *DB) Progress() Progress {
 		ctx, cancel := context.WithTimeout(context.Background(), progressWait)
 		defer cancel()
 		p := Progress{Records: db.recordsBeside(ctx)}
-		cursor, end, err := db.behind(ctx)
+		cursor, end, err := db.cursorAndEnd(ctx)
 		if p.Unknown = errors.Is(err, ErrEndUnknown); end > cursor {
 			p.LagBytes = uint64(end - cursor)
 		}

@@ -36,7 +36,7 @@ type BootstrapOptions struct {
 // was. What it had copied is in a folder beside it, which [Unfinished] names.
 func Bootstrap(ctx context.Context, log Log, from, dir string, o BootstrapOptions) (audit.BackupReport, error) {
 	var r audit.BackupReport
-	err := staged(dir, func(part string) (whole string, err error) {
+	err := durable.Stage(dir, func(part string) (whole string, err error) {
 		info, err := log.Info(ctx)
 		if err != nil {
 			return "", err
@@ -67,7 +67,7 @@ func Bootstrap(ctx context.Context, log Log, from, dir string, o BootstrapOption
 // No partition is copied unless all of them can go on. dir is there with all partitions, or not at all.
 func BootstrapPartitions(ctx context.Context, logs []Log, from, dir string, o BootstrapOptions) ([]audit.BackupReport, error) {
 	var reports []audit.BackupReport
-	err := staged(dir, func(part string) (whole string, err error) {
+	err := durable.Stage(dir, func(part string) (whole string, err error) {
 		infos, err := infosOf(ctx, logs)
 		if err != nil {
 			return "", err
@@ -129,46 +129,6 @@ func checkSetOf(from string, p Partition) error {
 	}
 	return nil
 }
-
-// staged gives dir its content at once: fill makes it in the folder part beside dir, and returns which folder there gets the name dir.
-// All that is in it is on disk by then, except for the names in that folder itself.
-func staged(dir string, fill func(part string) (whole string, err error)) (err error) {
-	dir = filepath.Clean(dir)
-	if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
-		return fmt.Errorf("the folder is not empty: %w", fs.ErrExist)
-	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	parent := filepath.Dir(dir)
-	if err := os.MkdirAll(parent, 0o700); err != nil {
-		return err
-	}
-	part, err := os.MkdirTemp(parent, partPrefix(dir))
-	if err != nil {
-		return err
-	}
-	defer func() {
-		// It is empty by now, or has what is of no use. After a success it does not matter whether it can be removed: Unfinished names it.
-		if removed := os.RemoveAll(part); err != nil {
-			err = errors.Join(err, removed)
-		}
-	}()
-	whole, err := fill(part)
-	if err != nil {
-		return err
-	}
-	if err := durable.SyncDir(whole); err != nil {
-		return err
-	}
-	// Rename replaces an empty folder of that name.
-	if err := os.Rename(whole, dir); err != nil {
-		return err
-	}
-	return durable.SyncDir(parent)
-}
-
-// partPrefix is how the names of folders begin in which a copy is made that is to be dir.
-func partPrefix(dir string) string { return "." + filepath.Base(dir) + ".part-" }
 
 // A source is a copy of which another one is made for a new node.
 type source struct {
@@ -287,7 +247,7 @@ func Unfinished(dir string) ([]string, error) {
 	}
 	var left []string
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), partPrefix(dir)) {
+		if strings.HasPrefix(e.Name(), durable.StagePrefix(dir)) {
 			left = append(left, filepath.Join(filepath.Dir(dir), e.Name()))
 		}
 	}

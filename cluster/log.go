@@ -134,7 +134,7 @@ type Info struct {
 	Unit    audit.TimeUnit
 	// Mirror says what the log copies, if it is a mirror of another log: then it takes no messages. nil: it is none.
 	Mirror *Mirror
-	// Continues is when the log was created whose messages this one has at its beginning, as time.RFC3339Nano in UTC. It is "" if there is none.
+	// Continues is the LogID of the log whose messages this one has at its beginning. It is "" if there is none.
 	// This one was made as a mirror of that log, and stays another one. A mirror lags. So when it takes messages itself, the other log may
 	// have had others under the same numbers.
 	Continues string
@@ -147,6 +147,9 @@ type Info struct {
 	// few replicas, a server that did not answer. It is empty when it is certain.
 	Unproven []string
 }
+
+// LogID tells a log from one that was made again under its name: it is when it was created, as time.RFC3339Nano in UTC.
+func LogID(created time.Time) string { return created.UTC().Format(time.RFC3339Nano) }
 
 // A Mirror says what a log copies from another one.
 type Mirror struct {

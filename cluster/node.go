@@ -182,11 +182,8 @@ func (n *Node) showAnswered(ctx context.Context) {
 
 // originOf is a log as a store that follows it knows it.
 func originOf(info Info) audit.Origin {
-	return audit.Origin{Log: info.Name, ID: originID(info), StoreID: info.StoreID, Unit: info.Unit, Unproven: len(info.Unproven) > 0}
+	return audit.Origin{Log: info.Name, ID: LogID(info.Created), StoreID: info.StoreID, Unit: info.Unit, Unproven: len(info.Unproven) > 0}
 }
-
-// originID tells a log from one that was made again under its name.
-func originID(info Info) string { return info.Created.UTC().Format(time.RFC3339Nano) }
 
 func (n *Node) setReplicas(info Info) {
 	n.mu.Lock()
@@ -393,9 +390,9 @@ func (n *Node) sameInfo(info Info) error {
 	if info.Partition != n.info.Partition {
 		return fmt.Errorf("%s: %w: it is %s, and this node follows %s", info.Name, ErrMismatch, info.Partition, n.info.Partition)
 	}
-	if info.StoreID != n.info.StoreID || originID(info) != originID(n.info) {
+	if info.StoreID != n.info.StoreID || LogID(info.Created) != LogID(n.info.Created) {
 		return fmt.Errorf("%s: %w: it was made on %s for store %s, and this node follows the one that was made on %s for store %s",
-			info.Name, ErrMismatch, originID(info), info.StoreID, originID(n.info), n.info.StoreID)
+			info.Name, ErrMismatch, LogID(info.Created), info.StoreID, LogID(n.info.Created), n.info.StoreID)
 	}
 	return nil
 }

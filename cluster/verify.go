@@ -163,8 +163,8 @@ func follows(db *audit.DB, info Info) error {
 	if err := notContinued(db.Dir(), o.ID, info); err != nil {
 		return err
 	}
-	if o.ID != originID(info) {
-		return fmt.Errorf("%s: %w: it follows a log that was made on %s, and %s was made on %s", db.Dir(), ErrMismatch, o.ID, info.Name, originID(info))
+	if o.ID != LogID(info.Created) {
+		return fmt.Errorf("%s: %w: it follows a log that was made on %s, and %s was made on %s", db.Dir(), ErrMismatch, o.ID, info.Name, LogID(info.Created))
 	}
 	return nil
 }

@@ -85,6 +85,9 @@ type Settled struct {
 	Trace    TraceID
 	Early    bool // it had to settle because the Joiner was full
 	Outcomes []Outcome
+
+	// Wrapped are the retrievals that became no records, each once. Of very many these are the last ones: no more than a Joiner remembers.
+	Wrapped []Wrapped
 }
 
 // A Wrapped is a retrieval that became no record, since another one around it or in it tells its documents.
@@ -93,12 +96,11 @@ type Wrapped struct {
 	Digest audit.Hash `json:"digest"`
 }
 
-// Wrapped returns the retrievals that became no records, each once. Of very many it returns the last ones: no more than a Joiner remembers.
-func (s *Settled) Wrapped() []Wrapped {
-	var all []Wrapped
-	for i := len(s.Outcomes) - 1; i >= 0 && len(all) < maxWrapped; i-- {
+// wrappedOf returns Settled.Wrapped of outcomes.
+func wrappedOf(outcomes []Outcome) (all []Wrapped) {
+	for i := len(outcomes) - 1; i >= 0 && len(all) < maxWrapped; i-- {
 		// Copies of a span stand together: they have the same start.
-		o := &s.Outcomes[i]
+		o := &outcomes[i]
 		if o.Became == BecameWrapped && (len(all) == 0 || all[len(all)-1].Span != o.Span.Span) {
 			all = append(all, Wrapped{o.Span.Span, o.Span.Retrieved.Digest})
 		}
@@ -170,7 +172,7 @@ func NewJoiner(o JoinOptions) *Joiner {
 	}
 }
 
-// Remember tells the Joiner what [Settled.Wrapped] returned of a trace that another Joiner has settled.
+// Remember tells the Joiner the [Settled.Wrapped] of a trace that another Joiner has settled.
 func (j *Joiner) Remember(trace TraceID, wrapped []Wrapped) {
 	for _, w := range wrapped {
 		j.wrapped.add(spanOfTrace{trace, w.Span}, w.Digest)
@@ -300,8 +302,9 @@ func (j *Joiner) settle(t *trace, early bool) Settled {
 	if early {
 		j.early++
 	}
-	s := Settled{Trace: t.id, Early: early, Outcomes: j.join(t.spans, early)}
-	j.Remember(t.id, s.Wrapped())
+	outcomes := j.join(t.spans, early)
+	s := Settled{Trace: t.id, Early: early, Outcomes: outcomes, Wrapped: wrappedOf(outcomes)}
+	j.Remember(t.id, s.Wrapped)
 	return s
 }
 

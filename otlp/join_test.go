@@ -325,7 +325,7 @@ func TestAWrapperThatComesAgain(t *testing.T) {
 	if len(settled) != 1 {
 		t.Fatalf("%d traces have settled", len(settled))
 	}
-	wrapped := settled[0].Wrapped()
+	wrapped := settled[0].Wrapped
 	if want := silent(1, 2, 1); len(wrapped) != 1 || wrapped[0] != (otlp.Wrapped{Span: want.SpanID, Digest: want.Digest()}) {
 		t.Fatalf("%+v were wrapped", wrapped)
 	}
@@ -362,7 +362,7 @@ func TestManyWrappers(t *testing.T) {
 		j.Add(m.Reduce(silent(1, i+2, 1)), 0, noTime)
 	}
 	settled := j.Flush()
-	if all := settled[0].Wrapped(); len(all) != 1<<16 || all[0].Span != spanID(12) || all[len(all)-1].Span != spanID(n+1) {
+	if all := settled[0].Wrapped; len(all) != 1<<16 || all[0].Span != spanID(12) || all[len(all)-1].Span != spanID(n+1) {
 		t.Errorf("%d are told", len(all))
 	}
 	for _, one := range []struct {

@@ -175,12 +175,9 @@ func readRecord(body []byte) (*audit.QueryAudit, error) {
 	return nil, refusedText(err, body)
 }
 
-// byteOrderMark may stand before a record.
-const byteOrderMark = "\xef\xbb\xbf"
-
 // refusedText makes a problem of the reason why a text is no record.
 func refusedText(err error, text []byte) *Problem {
-	text = bytes.TrimPrefix(text, []byte(byteOrderMark))
+	text = bytes.TrimPrefix(text, []byte(ingest.ByteOrderMark))
 	if !utf8.Valid(text) || !json.Valid(text) {
 		return problem(kindMalformed, "%s", err.Error()).stored(storedNothing)
 	}
@@ -200,7 +197,7 @@ func setID(record *audit.QueryAudit, id audit.QueryID, body []byte) error {
 		ID *string `json:"query_id"`
 	}
 	// A body that cannot be read here must not be taken for one without an id: its record would be stored under the id of another one.
-	if err := json.Unmarshal(bytes.TrimPrefix(body, []byte(byteOrderMark)), &has); err != nil {
+	if err := json.Unmarshal(bytes.TrimPrefix(body, []byte(ingest.ByteOrderMark)), &has); err != nil {
 		return problem(kindMalformed, "%s", err.Error()).stored(storedNothing)
 	}
 	if has.ID != nil {

@@ -176,20 +176,14 @@ func (s *Server) typed(r *http.Request, p *Problem) *sheet {
 	if err != nil {
 		return nil
 	}
-	delete(values, p.sheetOwn())
+	if p.Field == zoneName || p.Field == asOfName { // every link of a page keeps these: a wrong one must not stay
+		delete(values, p.Field)
+	}
 	typed := &sheet{s: s, r: r, q: &question{values: values}, path: r.URL.Path, values: without(values, zoneName, asOfName)}
 	if n, err := strconv.ParseUint(values.Get(asOfName), 10, 64); err == nil {
 		typed.asOf, typed.frozen = n, true
 	}
 	return typed
-}
-
-// sheetOwn is the refused parameter if it is the zone or the number of records, which every link of a page keeps: a wrong one must not stay.
-func (p *Problem) sheetOwn() string {
-	if p.Field == zoneName || p.Field == asOfName {
-		return p.Field
-	}
-	return ""
 }
 
 // with is the address of the page that was asked for, with a candidate in place of what was typed. Where no parameter of the page has that, it

@@ -72,7 +72,7 @@ func (h *reservation) tryGrow(bytes int64) bool {
 	return true
 }
 
-// await is Acquire. Nothing is not waited for: a semaphore lets even that stand behind others.
+// await is Acquire, except that 0 bytes never wait: Acquire makes them wait until all who came before have theirs.
 func await(ctx context.Context, part *semaphore.Weighted, bytes int64) error {
 	if bytes == 0 {
 		return nil

@@ -105,12 +105,12 @@ func checkText(text *bufio.Reader, lists bool) error {
 		return &EncodingError{"UTF-16LE"}
 	case len(start) == 2 && start[0] == 0 && start[1] != 0:
 		return &EncodingError{"UTF-16BE"}
-	case string(start) == byteOrderMark[:2]:
-		if start, err = peek(text, len(byteOrderMark)); err != nil {
+	case string(start) == ByteOrderMark[:2]:
+		if start, err = peek(text, len(ByteOrderMark)); err != nil {
 			return err
 		}
-		if string(start) == byteOrderMark {
-			_, _ = text.Discard(len(byteOrderMark))
+		if string(start) == ByteOrderMark {
+			_, _ = text.Discard(len(ByteOrderMark))
 		}
 	}
 	for n := 1; !lists; n++ {
@@ -129,7 +129,8 @@ func checkText(text *bufio.Reader, lists bool) error {
 	return nil
 }
 
-const byteOrderMark = "\xef\xbb\xbf"
+// ByteOrderMark may stand before a text. It is no part of the text.
+const ByteOrderMark = "\xef\xbb\xbf"
 
 // peek returns the next n bytes of a text without taking them, fewer at its end.
 func peek(text *bufio.Reader, n int) ([]byte, error) {

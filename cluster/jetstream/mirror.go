@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -149,7 +148,7 @@ func mirrorOf(origin *jetstream.StreamInfo, domain string, s Spec) (c jetstream.
 		return c, err
 	}
 	c = s.config(Options{Stream: have.Name})
-	c.Metadata[continuesKey] = origin.Created.UTC().Format(time.RFC3339Nano)
+	c.Metadata[continuesKey] = cluster.LogID(origin.Created)
 	c.Mirror, c.Subjects, c.Duplicates = originConfig(domain, have.Name), nil, 0
 	return c, nil
 }
@@ -175,7 +174,7 @@ func (l *Log) mirrorState(ctx context.Context, stream *jetstream.StreamInfo) *cl
 	if err != nil {
 		return m
 	}
-	if made := origin.Created.UTC().Format(time.RFC3339Nano); made != stream.Config.Metadata[continuesKey] {
+	if made := cluster.LogID(origin.Created); made != stream.Config.Metadata[continuesKey] {
 		m.Remade = fmt.Sprintf("it was made on %s, and the mirror copies the one that was made on %s", made, stream.Config.Metadata[continuesKey])
 	}
 	return m
@@ -255,7 +254,7 @@ func (l *Log) promotable(ctx context.Context) (*jetstream.StreamInfo, error) {
 		return nil, err
 	case !origin.Config.Sealed:
 		return nil, fmt.Errorf("promote %s: %w: %s; when its region is lost, cut the connection, and when it is to be left, seal it first", l.name(), ErrAnswers, originName(of))
-	case origin.Created.UTC().Format(time.RFC3339Nano) != stream.Config.Metadata[continuesKey]:
+	case cluster.LogID(origin.Created) != stream.Config.Metadata[continuesKey]:
 		return nil, fmt.Errorf("promote %s: %w: %s was made again, and the mirror may have messages of both", l.name(), cluster.ErrMismatch, originName(of))
 	case stream.State.LastSeq < origin.State.LastSeq:
 		return nil, fmt.Errorf("promote %s: %w: %s has messages up to %d, and the mirror up to %d; wait until it has them", l.name(), ErrAnswers, originName(of), origin.State.LastSeq, stream.State.LastSeq)

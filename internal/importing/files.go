@@ -6,9 +6,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/internal/advice"
+	"github.com/auditsql/auditsql/internal/durable"
 )
 
 // A Guard keeps a command from writing to a file that it reads, and to a file of a store. Files are compared by what they are, not by
@@ -161,48 +163,19 @@ func (g *Guard) storeFolders() []string {
 // StoreAround is the folder of a store, or of its journal, in which a new file of this name would lie, "" if there is
 // none. A store other than that of Dir is recognized by its files.
 func (g *Guard) StoreAround(name string) string {
-	at, err := filepath.Abs(name)
-	if err != nil {
-		return ""
-	}
-	// The part of the path that exists, with links resolved. Its last element may be the file itself.
-	missing := false
-	for {
-		resolved, err := filepath.EvalSymlinks(at)
-		if err == nil {
-			at = resolved
-			break
-		}
-		missing = true
-		if at == filepath.Dir(at) {
-			return ""
-		}
-		at = filepath.Dir(at)
-	}
-	if !missing {
-		at = filepath.Dir(at)
-	}
 	var own []os.FileInfo
 	for _, folder := range g.storeFolders() {
 		if about, err := os.Stat(folder); err == nil {
 			own = append(own, about)
 		}
 	}
-	for {
-		about, err := os.Stat(at)
-		for _, folder := range own {
-			if err == nil && os.SameFile(about, folder) {
-				return at
-			}
-		}
-		if Exists(filepath.Join(at, "store.json")) && Exists(filepath.Join(at, "audit.db")) {
+	for at, about := range durable.FoldersOf(name) {
+		if slices.ContainsFunc(own, func(folder os.FileInfo) bool { return os.SameFile(about, folder) }) ||
+			Exists(filepath.Join(at, "store.json")) && Exists(filepath.Join(at, "audit.db")) {
 			return at
 		}
-		if at == filepath.Dir(at) {
-			return ""
-		}
-		at = filepath.Dir(at)
 	}
+	return ""
 }
 
 // Exists reports whether something has this name, a link that leads nowhere too.

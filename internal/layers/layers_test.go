@@ -36,7 +36,7 @@ var allowed = map[string][]string{
 	"internal/tokens":      {"audit", "internal/durable"},
 	"internal/socket":      {"audit", "internal/durable", "sqlstore", "tree", "wal"},
 	"internal/advice":      {},
-	"internal/importing":   {"audit", "audit/ingest", "internal/advice", "internal/legible", "internal/tui", "internal/when", "otlp", "otlp/put"},
+	"internal/importing":   {"audit", "audit/ingest", "internal/advice", "internal/durable", "internal/legible", "internal/tui", "internal/when", "otlp", "otlp/put"},
 	"internal/serving":     {"audit", "audit/ingest", "internal/advice", "internal/socket", "internal/tokens", "web"},
 	"internal/keyfile":     {"evidence", "internal/durable"},
 	"internal/deliver":     {"evidence", "tree", "internal/durable"},

@@ -18,7 +18,7 @@ var apiMutants = []mutant{
 		"err != nil || !own.IsZero() {", "err != nil || !own.IsZero() && false {",
 		"web", "^TestAPutUnderAnID$", nil},
 	{"the id in a body that begins with a byte order mark", "web/api_put.go",
-		"json.Unmarshal(bytes.TrimPrefix(body, []byte(byteOrderMark)), &has); err != nil {", "json.Unmarshal(body, &has); err != nil && false {",
+		"json.Unmarshal(bytes.TrimPrefix(body, []byte(ingest.ByteOrderMark)), &has); err != nil {", "json.Unmarshal(body, &has); err != nil && false {",
 		"web", "^TestAPutUnderAnID$", nil},
 	{"the wait of the lines of a body whose read has failed", "web/put_reader.go",
 		"	case <-in.ended:\n		return errUnwanted", "	case <-in.ctx.Done():\n		return errUnwanted",

@@ -135,7 +135,7 @@ var clusterMutants = []mutant{
 		"	if info.Continues == \"\" || id != info.Continues {\n", "	if id != \"\" {\n",
 		"cluster", "^TestANodeOfTheLogThatAMirrorHasCopied$", nil},
 	{"the files of the signed log that a new node does not have", "audit/backup.go",
-		"		err = db.copyFollower(ctx, part, &rep, nil, origin)\n", "		err = db.copyTo(ctx, part, &rep)\n",
+		"		err = db.copyFollower(ctx, part, rep, nil, origin)\n", "		err = db.copyTo(ctx, part, rep)\n",
 		"cluster", "^TestANewNodeDoesNotSign$", nil},
 	{"the set that the copies of a new node belong to", "cluster/bootstrap.go",
 		"	case note != nil && *note != setNote{p.Set, p.Of}:\n", "	case false:\n",

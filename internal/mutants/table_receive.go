@@ -27,7 +27,7 @@ var receiveMutants = []mutant{
 		"		case r.store.Err() == nil:", "		case false:",
 		"otlp/receive", "^TestAPutThatFailsForAWhile$", nil},
 	{"the wrappers in a note", "otlp/receive/settle.go",
-		"settledTrace{s.Trace, r.next, s.Wrapped()}", "settledTrace{s.Trace, r.next, nil}",
+		"settledTrace{s.Trace, r.next, s.Wrapped}", "settledTrace{s.Trace, r.next, nil}",
 		"otlp/receive", "^TestAWrapperThatComesAgain$", nil},
 	{"the wrappers of a note that a receiver reads", "otlp/receive/inbox.go",
 		"			joiner.Remember(s.Trace, s.Wrapped)\n", "",

@@ -181,7 +181,7 @@ func (r *Receiver) take(all ...otlp.Settled) {
 			}
 		}
 		if retrieves { // others give the same, nothing, however often they are joined
-			r.settled = append(r.settled, settledTrace{s.Trace, r.next, s.Wrapped()})
+			r.settled = append(r.settled, settledTrace{s.Trace, r.next, s.Wrapped})
 		}
 		r.mu.Lock()
 		r.state.Counts.Add(s.Counts())
