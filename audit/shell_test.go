@@ -21,7 +21,8 @@ type shell struct {
 
 func openShell(t testing.TB, dir string) *shell {
 	t.Helper()
-	db, err := sql.Open("sqlite", filepath.Join(dir, "audit.db"))
+	// It waits for locks: what was put before is perhaps applied just now.
+	db, err := sql.Open("sqlite", filepath.Join(dir, "audit.db")+"?_pragma=busy_timeout(10000)")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -283,7 +283,9 @@ func (r *reader) believed(err error) error {
 		return err
 	}
 	if !known {
-		r.node.opts.Logger.Warn("the log seems to have lost messages; the node waits and asks again", "error", err)
+		// Mostly a server that leads since a moment ago. The error is told once it is believed.
+		r.node.opts.Logger.Info("the log says that it ends before the last message of this node, as servers may while they elect a leader; the node asks again",
+			"for", r.node.opts.Doubt)
 	}
 	return nil
 }

@@ -17,7 +17,8 @@ import (
 // holdSQLite keeps a copy from applying anything until release is called.
 func holdSQLite(t *testing.T, dir string) (release func()) {
 	t.Helper()
-	db, err := sql.Open("sqlite", filepath.Join(dir, "audit.db"))
+	// It waits while something is applied.
+	db, err := sql.Open("sqlite", filepath.Join(dir, "audit.db")+"?_pragma=busy_timeout(10000)")
 	if err != nil {
 		t.Fatal(err)
 	}
