@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/sequential"
 )
 
 // everything asks a store every question with a filter, and returns all answers as one text.
@@ -174,9 +175,7 @@ func TestAMomentThatHasNotComeIsRefused(t *testing.T) {
 // A reader who pages through a list sees each record that was there when it began once, in its order, whatever is admitted
 // meanwhile. With a moment it sees these records alone.
 func TestPagesHaveEachRecordOnce(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long under the race detector, which has nothing to find here: one goroutine at a time")
-	}
+	sequential.Test(t)
 	t.Parallel()
 	for seed := range 12 {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/sequential"
 )
 
 // restored makes a store whose log was signed at n records and at n+m, and puts it back to its first n. lines are those of an
@@ -126,6 +127,7 @@ func TestCatchUpStopsAtWhatWasSigned(t *testing.T) {
 
 // A file with anything but the signed records stores nothing, and the store stays refused.
 func TestCatchUpWithAnotherFile(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	const n, m = 50, 60
 	dir, lines := restored(t, n, m)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/sequential"
 )
 
 // closedBesideReader leaves a store that was closed while a shell read an earlier state of it, and the shell.
@@ -132,6 +133,7 @@ func TestVerifyOfWhatAReaderWasLeftWith(t *testing.T) {
 // However often a rebuild is interrupted, it goes on where it was: one database is moved aside, and its labels come
 // along.
 func TestAnInterruptedRebuildGoesOn(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	left, lines := closedStore(t, 0, 80)
 	label := audit.Label{Hash: hashOf("agent", "0"), Label: "Bob"}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/sequential"
 	"github.com/auditsql/auditsql/internal/walspec"
 	"github.com/auditsql/auditsql/wal"
 )
@@ -219,6 +220,7 @@ func removeSQLite(t testing.TB, dir string) {
 
 // A power cut may take any end of SQLite's -wal that no checkpoint has begun to copy, and cut it anywhere.
 func TestSQLitesWALCutAnywhere(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "store")
 	db := openDB(t, dir)
@@ -498,6 +500,7 @@ func TestTrimmedStoreNeedsABackupWhenSQLiteIsLost(t *testing.T) {
 }
 
 func TestDoubtAfterAnUncleanEnd(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	for _, retention := range []audit.Retention{audit.RetainAll, audit.RetainNone} {
 		t.Run(retention.String(), func(t *testing.T) {

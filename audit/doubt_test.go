@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/sequential"
 	"github.com/auditsql/auditsql/sqlstore"
 	"github.com/auditsql/auditsql/wal"
 )
@@ -99,6 +100,7 @@ func TestARebuildNeedsTheJournalThatHasTheNewestRecord(t *testing.T) {
 }
 
 func TestDoubtOutlivesARefusedOpening(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	dir, lines := trimmedWithoutWAL(t)
 	undo := corruptPage(t, dir, "label_by_name")
@@ -150,6 +152,7 @@ func TestRowsBelowTheCursorComeBackFromWhatIsLeftOfTheJournal(t *testing.T) {
 }
 
 func TestDoubtOutlivesAnInterruptedOpening(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	left, lines := trimmedWithoutWAL(t)
 	interrupted, few := 0, 10

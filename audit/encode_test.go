@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/sequential"
 )
 
 const zeros = "0000000000000000000000000000000000000000000000000000000000000000"
@@ -345,6 +346,7 @@ func TestEncoderRefuses(t *testing.T) {
 }
 
 func TestSixteenMebibytesAreTheMostAndAreTaken(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	q := exampleRecord()
 	room := audit.MaxEncoded - len(canonical(t, &q)) + len("Tesla")

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/sequential"
 )
 
 // followed returns the samples that Follow yields from an offset on, up to those that there are.
@@ -120,6 +121,7 @@ func TestFollowGoesOnWhereTheJournalWasTrimmedMeanwhile(t *testing.T) {
 
 // The last records that fit are those that a list would end with, whether SQLite has them or not, and Follow goes on after them.
 func TestTheLastRecordsThatFit(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "store")
 	db := openDB(t, dir)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/sequential"
 )
 
 // A list that has begun does not wait for what must be shown since then: while puts go on there is always more.
@@ -67,6 +68,7 @@ func TestAListThatHasBegunWaitsForNothing(t *testing.T) {
 // A record that Stored returns is not after Cursor. While SQLite lacks so many messages that Decide waits, the record that it waits with is no
 // such record.
 func TestWhatIsStoredIsNotAfterCursor(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	dir := t.TempDir()
 	f := openFollower(t, dir, audit.WithReads(audit.Applied))

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/sequential"
 	"github.com/auditsql/auditsql/wal"
 )
 
@@ -34,9 +35,7 @@ func appendToJournal(t *testing.T, dir string, from, to int) map[audit.QueryID]s
 }
 
 func TestADroppedTableIsMadeAnewBeforeReplay(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long under the race detector, which has nothing to find here: one goroutine at a time")
-	}
+	sequential.Test(t)
 	t.Parallel()
 	for _, table := range []string{"contribution", "attribute", "audit", "agent"} {
 		t.Run(table, func(t *testing.T) {
@@ -154,9 +153,7 @@ func TestAnInterruptedReindexIsToldAndFinished(t *testing.T) {
 }
 
 func TestAnInterruptedReindexIsFinishedByTheNext(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long under the race detector, which has nothing to find here: one goroutine at a time")
-	}
+	sequential.Test(t)
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "store")
 	db := openDB(t, dir)

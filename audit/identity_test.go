@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/sequential"
 	"github.com/auditsql/auditsql/wal"
 )
 
@@ -41,6 +42,7 @@ func storeFile(t *testing.T, dir string) (s struct {
 }
 
 func TestAJournalByItselfKeepsIDAndTimeUnit(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	for unit, b := range units {
 		t.Run(unit.String(), func(t *testing.T) {
@@ -124,6 +126,7 @@ func oldJournal(t *testing.T, records int) (dir string, lines map[audit.QueryID]
 }
 
 func TestAJournalWithoutAnIdentityIsTakenForMilliseconds(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	const assumed = "ms was assumed, and the oldest record left is of 1970-01-21T18:43:48Z then"
 	for _, tc := range []struct {

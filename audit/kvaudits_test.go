@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/sequential"
 	"github.com/auditsql/auditsql/kvshim"
 )
 
@@ -17,6 +18,7 @@ func TestKVAuditsInMemory(t *testing.T) {
 }
 
 func TestKVAuditsOnSQLite(t *testing.T) {
+	sequential.Test(t)
 	testStore(t, func(t *testing.T) audit.Store {
 		kv, err := kvshim.Open(filepath.Join(t.TempDir(), "kv.db"))
 		if err != nil {

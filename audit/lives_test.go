@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/sequential"
 	"github.com/auditsql/auditsql/wal"
 )
 
@@ -20,6 +21,7 @@ var lives = flag.Int("lives", 150, "how many lives of a store TestShortLivesKeep
 // A store that is only ever open for one import trims all the same: the checkpoint before the newest may be of an
 // earlier life.
 func TestShortLivesKeepLittleJournal(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "store")
 	n := *lives
@@ -112,9 +114,7 @@ func TestAWALThatHasLostItsEndIsNotPutOverNewerPages(t *testing.T) {
 // then reads the beginning of the former -wal, whose pages are older than those of the database. The journal was trimmed, so the
 // database cannot be rebuilt, and need not: it is whole without its -wal.
 func TestADatabaseIsUsedWithoutAWALThatDoesNotFitIt(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long under the race detector, which has nothing to find here: one goroutine at a time")
-	}
+	sequential.Test(t)
 	t.Parallel()
 	dir, lines := closedStore(t, 0, 60, audit.WithSegmentBytes(4000), audit.WithRetention(audit.RetainNone))
 	db := openDB(t, dir)
@@ -185,6 +185,7 @@ func TestAnOlderDatabaseBesideANewerWALIsNoticed(t *testing.T) {
 // A segment that is cut under the writer reads like one that a crash has left half written. The writer knows what it had
 // acknowledged, and notes it when it stops, whoever has noticed the cut: the next opening cuts nothing off.
 func TestWhatAJournalThatFailedHadSyncedIsRemembered(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	const large, count = 8 << 20, 12 // more than the applier takes into memory before it has applied the first
 	for name, noticed := range map[string]func(*testing.T, *audit.DB) error{

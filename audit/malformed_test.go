@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/sequential"
 	"github.com/auditsql/auditsql/sqlstore"
 	"github.com/auditsql/auditsql/wal"
 )
@@ -15,6 +16,7 @@ import (
 // Whatever page of the database is lost, while the journal reaches back nothing is: what meets the damage says so, and
 // a reindex ends with a store that has everything and is sound.
 func TestAnyPageOfTheDatabaseMayBeLost(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	whole, lines := closedStore(t, 0, 120)
 	content := must(os.ReadFile(filepath.Join(whole, "audit.db")))
@@ -141,6 +143,7 @@ func overwrite(name string, at int64, b []byte) error {
 
 // A table that somebody has dropped in a shell.
 func TestATableThatWasDropped(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	whole, lines := closedStore(t, 0, 40)
 	trimmed, _ := closedStore(t, 0, 40, audit.WithSegmentBytes(2000), audit.WithRetention(audit.RetainNone))

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/sequential"
 	"github.com/auditsql/auditsql/sqlstore"
 	"github.com/auditsql/auditsql/wal"
 )
@@ -139,9 +140,7 @@ func TestAnOlderStoreWithATrimmedJournal(t *testing.T) {
 
 // The migration may be interrupted at any moment. It goes on where it was.
 func TestAnInterruptedMigrationGoesOn(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long under the race detector, which has nothing to find here: one goroutine at a time")
-	}
+	sequential.Test(t)
 	t.Parallel()
 	for name, root := range map[string]string{"version2": rootOfVersion2, "version3": rootOfVersion3, "version5": rootOfVersion4} {
 		dir := goldenStore(t, name)
@@ -167,9 +166,7 @@ func TestAnInterruptedMigrationGoesOn(t *testing.T) {
 
 // A process that dies in the middle of the migration leaves a store that the next opening migrates to the end.
 func TestAKilledMigrationGoesOn(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long under the race detector, which has nothing to find here: one goroutine at a time")
-	}
+	sequential.Test(t)
 	t.Parallel()
 	for name, root := range map[string]string{"version2": rootOfVersion2, "version3": rootOfVersion3, "version5": rootOfVersion4} {
 		dir := goldenStore(t, name)
@@ -281,6 +278,7 @@ func TestAMigrationHidesTheViewsOfWhatItFills(t *testing.T) {
 // A record that differs from the journal gets no hash: nothing can be proven of a record of which there are two versions.
 // The store is refused until one of them is put back.
 func TestAnOlderStoreThatDiffersFromItsJournalIsRefused(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	dir := version2(t)
 	const change = `UPDATE kv SET value = CAST(replace(CAST(value AS TEXT), '%s', '%s') AS BLOB) WHERE key = (SELECT CAST(x'004155443A' || query_id AS BLOB) FROM entry WHERE idx = 9)`

@@ -5,10 +5,12 @@ import (
 	"testing"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/sequential"
 )
 
 // Rows that somebody has put into a forensic table in a shell are shown by the views, so they are looked for.
 func TestRowsPutInByHandAreFound(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	whole, lines := closedStore(t, 0, 30)
 	const columns = " (idx, query_hex, agent, timestamp, result_confidence, contributions) "

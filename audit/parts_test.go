@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/sequential"
 	"github.com/auditsql/auditsql/sqlstore"
 	"github.com/auditsql/auditsql/wal"
 )
@@ -333,6 +334,7 @@ func judge(t *testing.T, dir string, lines map[audit.QueryID]string) (recovered 
 
 // With SQLite lost as well, a repaired journal is all there is, and must not be refused for what it lacks.
 func TestARepairedJournalIsTakenForWhatItHasWhenSQLiteIsLost(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	// Of the 20 records, these are lost.
 	for name, test := range map[string]struct {

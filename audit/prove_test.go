@@ -16,6 +16,7 @@ import (
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/evidence"
 	"github.com/auditsql/auditsql/evidence/bundle"
+	"github.com/auditsql/auditsql/internal/sequential"
 	"github.com/auditsql/auditsql/internal/treespec"
 	"github.com/auditsql/auditsql/tree"
 )
@@ -219,6 +220,7 @@ func TestACheckpointThatDoesNotCount(t *testing.T) {
 
 // No bit of the tree, of a record or of the order of admission can be changed so that a proof comes out that is false.
 func TestNothingAlteredIsProven(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	from, lines := closedStore(t, 0, 600)
 	s := newSigner(t, "log.example.com")

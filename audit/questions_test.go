@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/sequential"
 	"github.com/auditsql/auditsql/wal"
 )
 
@@ -290,6 +291,7 @@ func ids(qs []audit.QueryAudit) []string {
 }
 
 func TestQuestionsFindWhatLookingAtEveryRecordFinds(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	worlds, questions := 6, 60
 	if testing.Short() {

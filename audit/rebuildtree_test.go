@@ -11,6 +11,7 @@ import (
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/internal/keyfile"
+	"github.com/auditsql/auditsql/internal/sequential"
 	"github.com/auditsql/auditsql/tree"
 )
 
@@ -26,6 +27,7 @@ func damagedTree(t *testing.T, from string, statements ...string) (dir string) {
 
 // The tree is made again from the records when these are the ones that were signed, and verify names that as the cure.
 func TestRebuildTree(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	for _, signs := range []bool{false, true} {
 		from := filepath.Join(t.TempDir(), "store")
@@ -101,9 +103,7 @@ func TestATreeIsNotRebuiltFromOtherRecords(t *testing.T) {
 
 // Nothing is signed of the newest records, or of any. The journal says what they were: a tree of other ones would be signed next.
 func TestATreeIsNotRebuiltFromUnsignedRecordsThatTheJournalHasOtherwise(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long under the race detector, which has nothing to find here: one goroutine at a time")
-	}
+	sequential.Test(t)
 	t.Parallel()
 	for _, signs := range []bool{false, true} {
 		from, _ := closedStore(t, 0, 300)

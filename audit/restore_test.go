@@ -10,12 +10,14 @@ import (
 	"testing"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/sequential"
 	"github.com/auditsql/auditsql/internal/walspec"
 	"github.com/auditsql/auditsql/wal"
 )
 
 // Whatever was damaged in SQLite comes back if anything that is left shows what it was. Else it is kept, and told.
 func TestDamagedRecordsAreRepaired(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	whole, lines := closedStore(t, 0, 300)
 	trimmed, _ := closedStore(t, 0, 300, audit.WithSegmentBytes(4000), audit.WithRetention(audit.RetainNone))
@@ -82,6 +84,7 @@ func TestDamagedRecordsAreRepaired(t *testing.T) {
 // A record that was rewritten in the journal, with checksums that fit, does not come back into SQLite, also if SQLite has it in that
 // form: it does not have the leaf hash.
 func TestAForgedJournalRecordRestoresNothing(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	for _, tampering := range []string{
 		`DELETE FROM kv WHERE key = x'004155443a%s'`,

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/sequential"
 	"github.com/auditsql/auditsql/sqlstore"
 )
 
@@ -50,6 +51,7 @@ func wantReplaced(t *testing.T, dir string, rep audit.ReindexReport, lines map[a
 // Whatever page of the database is damaged, where no journal can replace it: a reindex repairs it and keeps the
 // damaged file, or it changes nothing and says what is lost. Whether the store can be opened makes no difference.
 func TestADamagedPageWithoutAJournal(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	whole, lines := trimmedStore(t, 120)
 	content := must(os.ReadFile(filepath.Join(whole, "audit.db")))
@@ -106,6 +108,7 @@ func asides(t *testing.T, dir string) (left []string) {
 // An opening that meets the damage is refused, as often as it is tried, and changes nothing. It says that a reindex helps, and a
 // reindex does. What the journal has after the cursor comes with it.
 func TestAnOpeningThatMeetsDamageNamesTheCure(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	for i, table := range []string{"audit", "sqlite_autoindex_kv_1", "agent", "contribution"} {
 		for _, running := range []bool{false, true} {
@@ -150,6 +153,7 @@ func TestAnOpeningThatMeetsDamageNamesTheCure(t *testing.T) {
 // A store that was suspect before, since its -wal is gone, stays so when its database is salvaged: what the journal has is
 // replayed.
 func TestASalvagedDatabaseIsNotTrustedMoreThanBefore(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	dir, lines := trimmedWithoutWAL(t)
 	corruptPage(t, dir, "label_by_name")
@@ -167,6 +171,7 @@ func TestASalvagedDatabaseIsNotTrustedMoreThanBefore(t *testing.T) {
 
 // A reindex that ends at any moment, by its context, leaves a store that the next one repairs, and nothing of its own.
 func TestASalvageThatIsInterrupted(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	whole, lines := trimmedStore(t, 60)
 	corruptPage(t, whole, "audit")
@@ -202,6 +207,7 @@ func TestASalvageThatIsInterrupted(t *testing.T) {
 
 // A process that dies while one database takes the place of the other leaves a state that any opening for writing completes.
 func TestAReplacementThatIsInterrupted(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	whole, lines := trimmedStore(t, 60)
 	corruptPage(t, whole, "audit")
@@ -243,6 +249,7 @@ func TestAReplacementThatIsInterrupted(t *testing.T) {
 // Pages that no table has cost no record. An older version could leave them when it was interrupted between two steps of a
 // salvage, together with the mark that a reindex is due. Such a store opens, and a reindex removes the pages.
 func TestPagesThatNoTableHas(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	dir, lines := trimmedStore(t, 60)
 	uncleanEnd(t, dir)
@@ -275,6 +282,7 @@ func TestPagesThatNoTableHas(t *testing.T) {
 // A record that was changed and damage elsewhere do not send a person in circles: the reindex salvages what is not that
 // record, and says that repair is next.
 func TestASalvageOfAStoreWithADamagedRecord(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	dir, lines := trimmedStore(t, 60)
 	id := sample(3).QueryID
@@ -360,6 +368,7 @@ func TestAWalkThatMissesRecordsSaysSo(t *testing.T) {
 // The pages of a suspect database can be whole, and of two times or of another table. If entries are missing that the journal does
 // not have either, it is refused, as often as it is opened: the tree, which shows it, is not made to fit.
 func TestASuspectDatabaseThatLacksEntriesIsRefused(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	dir, _ := trimmedStore(t, 60)
 	uncleanEnd(t, dir)
@@ -389,6 +398,7 @@ func count(records func(func([]byte, error) bool)) (n int, err error) {
 
 // Two pages that were exchanged have rows of another table. Whatever SQLite or the driver says about that, it is damage.
 func TestPagesOfOtherTablesAreDamage(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	whole, _ := trimmedStore(t, 60)
 	s := openShell(t, whole)

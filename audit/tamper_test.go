@@ -9,11 +9,13 @@ import (
 	"testing"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/sequential"
 )
 
 // Somebody who takes the triggers away can change everything, and put the triggers back. Verify finds it: by
 // the journal, by the keys, and by the derived tables; after segments are trimmed, by what is left of these.
 func TestVerifyFindsWhatWasChangedBehindTheGuards(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	whole, _ := closedStore(t, 0, 40)
 	trimmed, _ := closedStore(t, 0, 40, audit.WithSegmentBytes(4000), audit.WithRetention(audit.RetainNone))

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/sequential"
 	"github.com/auditsql/auditsql/wal"
 )
 
@@ -254,6 +255,7 @@ func (d *divided) put(t *testing.T, world []audit.QueryAudit) {
 }
 
 func TestAUnionAnswersAsOneStoreDoes(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	worlds, questions := 8, 40
 	if testing.Short() {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/evidence"
+	"github.com/auditsql/auditsql/internal/sequential"
 	"github.com/auditsql/auditsql/tree"
 )
 
@@ -51,9 +52,7 @@ func (a alteredTiles) ReadTile(t tree.Tile) ([]byte, error) {
 
 // Somebody rewrites all of a store so that it fits together. Only a checkpoint that was kept elsewhere tells, and says where.
 func TestAStoreThatWasRewrittenAsAWhole(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long under the race detector, which has nothing to find here: one goroutine at a time")
-	}
+	sequential.Test(t)
 	t.Parallel()
 	s := newSigner(t, "log.example.com")
 	dir, _ := closedStore(t, 0, 600)
@@ -132,6 +131,7 @@ func TestAStoreThatWasRewrittenAsAWhole(t *testing.T) {
 
 // The root is that of the records. What the store has written down of their hashes counts for nothing.
 func TestCheckpointsAreComparedWithTheRecordsAlone(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	s := newSigner(t, "log.example.com")
 	for what, test := range map[string]struct {

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/sequential"
 )
 
 var update = flag.Bool("update", false, "write testdata/verify anew")
@@ -19,6 +20,7 @@ var update = flag.Bool("update", false, "write testdata/verify anew")
 // Verify checks several things at the same time, and yet reports the same problems and notes in the same order every time.
 // The damage is on both sides of the borders at which the work is split.
 func TestVerifyReportsTheSameInTheSameOrder(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	whole, _ := closedStore(t, 0, 1100)
 	key := func(i int) string { return "x'004155443a" + sample(i).QueryID.String() + "'" }

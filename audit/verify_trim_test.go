@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/sequential"
 	"github.com/auditsql/auditsql/wal"
 )
 
@@ -101,6 +102,7 @@ func TestVerifyBesideAWriterThatKeepsNothing(t *testing.T) {
 // A journal that does not begin with the first record is noted, with the records that are in SQLite alone. It is no problem: the store
 // trims it itself. When its retention does not explain that, the note says so.
 func TestVerifySaysWhereTheJournalBegins(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	const unexplained = "does not explain that"
 	removed, _ := closedStore(t, 0, 40, audit.WithSegmentBytes(4000))

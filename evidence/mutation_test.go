@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/auditsql/auditsql/evidence"
+	"github.com/auditsql/auditsql/internal/sequential"
 )
 
 // mutations yields every altered form of a text: each byte with each bit turned and each byte that means something to a
@@ -65,9 +66,7 @@ func mutations(b []byte, yield func(what string, mutated []byte)) {
 //
 // One alteration says the same: signatures have no order (c2sp.org/signed-note), so those two lines may be swapped.
 func TestNothingAlteredIsProven(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long under the race detector, which has nothing to find here: one goroutine at a time")
-	}
+	sequential.Test(t)
 	t.Parallel()
 	l := newLog(t, origin, 'l').grow(7)
 	one, two := newWitness("one.example.com", '1'), newWitness("two.example.com", '2')

@@ -11,6 +11,7 @@ import (
 	"testing/iotest"
 
 	"github.com/auditsql/auditsql/evidence"
+	"github.com/auditsql/auditsql/internal/sequential"
 	"github.com/auditsql/auditsql/tree"
 )
 
@@ -225,9 +226,7 @@ func TestCompleteness(t *testing.T) {
 
 // An export of many blocks, with lines that are longer than a block, and as long as a record may be.
 func TestLongExports(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long under the race detector, which has nothing to find here: one goroutine at a time")
-	}
+	sequential.Test(t)
 	t.Parallel()
 	l := newLog(t, origin, 'l')
 	policy := l.policy("quorum none")

@@ -20,6 +20,7 @@ import (
 	tracepb "go.opentelemetry.io/proto/slim/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/auditsql/auditsql/internal/sequential"
 	"github.com/auditsql/auditsql/otlp"
 )
 
@@ -306,9 +307,7 @@ func TestIDsThatAreNone(t *testing.T) {
 
 // What a hostile sender may send is refused or read, in memory that is bounded by its size.
 func TestBombs(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long under the race detector, which has nothing to find here: one goroutine at a time")
-	}
+	sequential.Test(t)
 	span := func(attributes string) string {
 		return `{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"00000000000000000000000000000001","spanId":"0000000000000001","attributes":` + attributes + `}]}]}]}`
 	}

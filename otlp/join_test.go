@@ -9,6 +9,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/auditsql/auditsql/internal/sequential"
 	"github.com/auditsql/auditsql/otlp"
 )
 
@@ -289,6 +290,7 @@ func TestATraceSettlesAfterManySpans(t *testing.T) {
 
 // Traces that are chains or stars of many spans take no more time than their size.
 func TestLargeTraces(t *testing.T) {
+	sequential.Test(t)
 	m := mapping(t, `{}`)
 	const n = 20_000
 	for name, parent := range map[string]func(int) int{"chain": func(i int) int { return i - 1 }, "star": func(i int) int { return min(i-1, 1) }, "circle": func(i int) int { return i%n + 1 }} {

@@ -14,6 +14,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/auditsql/auditsql/internal/sequential"
 	"github.com/auditsql/auditsql/sqlstore"
 )
 
@@ -74,6 +75,7 @@ func wantActivity(t testing.TB, db *sqlstore.DB, rs []sqlstore.Record, minute in
 
 // Every record is counted in its minute and in its quarter of an hour, once, in whichever batches it comes.
 func TestActivityIsWhatTheRecordsMake(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	for unit, minute := range map[string]int64{"s": 60, "ms": 60_000, "us": 60_000_000, "ns": 60_000_000_000} {
 		path := filepath.Join(t.TempDir(), "audit.db")

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/auditsql/auditsql/internal/sequential"
 	"github.com/auditsql/auditsql/sqlstore"
 )
 
@@ -66,6 +67,7 @@ var primaryTables = []string{"kv", "entry", "tile", "edge", "rejected", "label",
 // Whichever page is damaged, and however: either a salvage and a reindex make a whole database of it that has the same rows, or
 // the error names a table that nothing can make anew, and nothing was changed. Damage elsewhere is always salvaged.
 func TestSalvageOfAnyPage(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "audit.db")
 	db := open(t, path, sqlstore.Options{})

@@ -16,6 +16,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/auditsql/auditsql/internal/sequential"
 	"github.com/auditsql/auditsql/sqlstore"
 )
 
@@ -209,6 +210,7 @@ func TestSelectFindsWhatLookingAtEveryRecordFinds(t *testing.T) {
 // Each condition selects the right records: alone, negated, as one of two alternatives, and of one piece of evidence. Random filters
 // have so many conditions that it is chance whether one of them decides.
 func TestEachConditionOfAFilter(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	db, rs := world(t, 120)
 	conditions := []sqlstore.Filter{
@@ -469,6 +471,7 @@ func drawPiece(t *rapid.T, f sqlstore.Filter) sqlstore.Filter {
 
 // Counting reads the records in another way than Select, and finds the same ones.
 func TestCountsAreOfWhatSelectFinds(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	db, rs := world(t, 120)
 	for _, shape := range []struct{ page, lookup, stretch int }{{256, 1 << 14, 512}, {7, 20, 5}, {3, 0, 2}} {
@@ -699,6 +702,7 @@ func wantNewest(t *rapid.T, db *sqlstore.DB, rs []sqlstore.Record, k sqlstore.To
 
 // All evidence of a store is counted by its index, generation by generation, beginning with the newest.
 func TestAllEvidenceWithinABudget(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	db := newDB(t)
 	const generation = 1 << 14

@@ -15,6 +15,7 @@ import (
 	"github.com/pressly/goose/v3"
 	"pgregory.net/rapid"
 
+	"github.com/auditsql/auditsql/internal/sequential"
 	"github.com/auditsql/auditsql/internal/treespec"
 	"github.com/auditsql/auditsql/migrations"
 	"github.com/auditsql/auditsql/sqlstore"
@@ -48,6 +49,7 @@ func wantRoot(t interface {
 // The root is that of the records in the order of admission, after each batch, whatever the batches are: duplicates and
 // what is rejected are no leaves.
 func TestTheRootIsThatOfTheRecords(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	rapid.Check(t, func(r *rapid.T) {
 		db, err := sqlstore.Open(context.Background(), filepath.Join(t.TempDir(), "audit.db"), sqlstore.Options{})
@@ -304,6 +306,7 @@ func older(t *testing.T, n int) (path string) {
 // The records of an older version get their hashes in pieces. It may be interrupted anywhere: readers refuse the database
 // until it is finished, and the tree is the same in the end.
 func TestAnOlderDatabaseGetsItsTree(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	const n = 700
 	path := older(t, n)

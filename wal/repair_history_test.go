@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 
 	"github.com/auditsql/auditsql/internal/crashfs"
+	"github.com/auditsql/auditsql/internal/sequential"
 	"github.com/auditsql/auditsql/internal/walspec"
 	"github.com/auditsql/auditsql/wal"
 )
@@ -165,6 +166,7 @@ func (h *chronicle) repair(plans ...func(crashfs.Call) crashfs.Verdict) {
 // TestRepairDyingAtTheKthCall repairs journals over and over, and each time another of the calls fails, or the
 // process or the power goes in the middle of it; then they are repaired again.
 func TestRepairDyingAtTheKthCall(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	seeds := 3
 	if testing.Short() {

@@ -18,6 +18,7 @@ import (
 	"github.com/zeebo/blake3"
 	"pgregory.net/rapid"
 
+	"github.com/auditsql/auditsql/internal/sequential"
 	"github.com/auditsql/auditsql/internal/walspec"
 	"github.com/auditsql/auditsql/wal"
 )
@@ -318,6 +319,7 @@ func TestADeathInTheMiddleOfRotationIsNoLoss(t *testing.T) {
 }
 
 func TestTheSecondReadingReadsEveryKindOfJournal(t *testing.T) {
+	sequential.Test(t)
 	for _, level := range []struct {
 		name       string
 		durability wal.Durability

@@ -11,6 +11,7 @@ import (
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/audit/ask"
 	"github.com/auditsql/auditsql/audit/queries"
+	"github.com/auditsql/auditsql/internal/sequential"
 )
 
 // rows writes a result down.
@@ -157,9 +158,7 @@ func TestValuesThatAreRefused(t *testing.T) {
 // Whatever the value of a parameter is, a named query refuses it as an *ask.Error or takes it: SQLite never gets a value that
 // it cannot use where the query has it.
 func TestNamedQueriesRefuseValuesOfAnotherKind(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long under the race detector, which has nothing to find here: one goroutine at a time")
-	}
+	sequential.Test(t)
 	t.Parallel()
 	dir, db := store(t)
 	good := map[queries.Kind]string{

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/sequential"
 	"github.com/auditsql/auditsql/web"
 )
 
@@ -41,6 +42,7 @@ const documentWidth = 100
 //     columns that are members of the command's JSON as well. "as MEMBER of auditsql …" is about a list in
 //     the one object that the command prints.
 func TestTheDocumentsAreTrue(t *testing.T) {
+	sequential.Test(t)
 	if runtime.GOOS != "linux" {
 		t.Skip("the tools beside auditsql print otherwise elsewhere")
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/sequential"
 	"github.com/auditsql/auditsql/internal/show"
 	"github.com/auditsql/auditsql/internal/tui"
 	"github.com/auditsql/auditsql/sqlstore"
@@ -16,9 +17,7 @@ import (
 // What the forensic commands show is no wider than the terminal and harmless, whatever is stored, and
 // whatever labels a shell wrote past the checks of name.
 func TestForensicScreensFitTheTerminal(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long under the race detector, which has nothing to find here: one goroutine at a time")
-	}
+	sequential.Test(t)
 	dir := filepath.Join(t.TempDir(), "store")
 	db, err := audit.Open(dir)
 	if err != nil {

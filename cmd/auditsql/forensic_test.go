@@ -16,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/auditsql/auditsql/internal/sequential"
 )
 
 // The forensic commands, with -o json, are held against what a plain program finds in the NDJSON that was
@@ -161,6 +163,7 @@ func same(t *testing.T, what string, got, want any) {
 }
 
 func TestForensicCommandsAgreeWithAPlainProgram(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "store")
 	n := 600

@@ -12,11 +12,14 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/auditsql/auditsql/internal/sequential"
 )
 
 // A disk that is full stops the writer with a clear word. What it had answered is there, and when there is room
 // again, all goes on.
 func TestAFullDisk(t *testing.T) {
+	sequential.Test(t)
 	disk := smallDisk(t, "40m")
 	store, ballast := filepath.Join(disk, "store"), filepath.Join(disk, "ballast")
 	if err := os.WriteFile(ballast, make([]byte, 38<<20), 0o600); err != nil {
@@ -156,9 +159,7 @@ func fillDisk(t *testing.T, name string) {
 // somebody has read there before or not. It adds no file to the journal's folder, and when there is room again, the
 // next command recovers.
 func TestAFullDiskIsRead(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long under the race detector, which has nothing to find here: one goroutine at a time")
-	}
+	sequential.Test(t)
 	t.Parallel()
 	disk := smallDisk(t, "16m")
 	source := filepath.Join(t.TempDir(), "source")
@@ -266,6 +267,7 @@ func TestAFullDiskIsRead(t *testing.T) {
 // A salvage for which the disk has no room is refused before anything is changed, and says how much it needs. Whatever else is
 // tried meanwhile, when there is room again it works.
 func TestASalvageOnAFullDisk(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	disk := smallDisk(t, "24m")
 	source, export := sweptStore(t)

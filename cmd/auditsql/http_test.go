@@ -13,11 +13,13 @@ import (
 	"time"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/sequential"
 	"github.com/auditsql/auditsql/web"
 )
 
 // GET /v1/… gives byte for byte what the command prints, in each form.
 func TestTheAPIGivesTheBytesOfTheCommands(t *testing.T) {
+	sequential.Test(t)
 	dir := filepath.Join(t.TempDir(), "incident")
 	records := demoRecords()
 	// Records in which what may be null is null.

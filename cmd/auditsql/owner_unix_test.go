@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/auditsql/auditsql/internal/sequential"
 )
 
 // The service is the user that most systems call nobody; stranger is another one.
@@ -137,6 +139,7 @@ func strangers(t *testing.T, dir string) (all []string) {
 // Whatever root does to the service's store, the store stays the service's: the service must not be locked out of
 // it.
 func TestWhatRootMakesInAStoreBelongsToWhoseTheStoreIs(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	h := newSharedFolder(t)
 	remove := func(names ...string) func(t *testing.T, store string) {

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/auditsql/auditsql/internal/sequential"
 )
 
 var (
@@ -19,6 +21,7 @@ var (
 
 // Each link from a page of this repository to another, or to a heading, leads there.
 func TestLinksOfThePagesLeadSomewhere(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	root := filepath.Join("..", "..")
 	links := 0

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/sequential"
 	"github.com/auditsql/auditsql/internal/tui"
 )
 
@@ -34,6 +35,7 @@ func onTerminal(t *testing.T, width int, color bool, args ...string) (shown, sai
 
 // What is drawn on a terminal is never wider than it, whatever is in the store and however narrow it is.
 func TestTablesFitTheTerminal(t *testing.T) {
+	sequential.Test(t)
 	dir := filepath.Join(t.TempDir(), "store")
 	db, err := audit.Open(dir)
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/auditsql/auditsql/evidence"
 	"github.com/auditsql/auditsql/evidence/bundle"
+	"github.com/auditsql/auditsql/internal/sequential"
 )
 
 // findings are what a check says of each file.
@@ -309,9 +310,7 @@ func TestNothingUnprovenIsWritten(t *testing.T) {
 
 // Archives that no honest sender makes.
 func TestHostileArchives(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long under the race detector, which has nothing to find here: one goroutine at a time")
-	}
+	sequential.Test(t)
 	t.Parallel()
 	l := newLog(t, 11)
 	archive := func(names ...string) []byte {

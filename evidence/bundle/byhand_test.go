@@ -10,14 +10,13 @@ import (
 	"testing"
 
 	"github.com/auditsql/auditsql/evidence/bundle"
+	"github.com/auditsql/auditsql/internal/sequential"
 )
 
 // Whoever follows the README of a bundle with a shell and OpenSSL proves each record, and no record, proof or key that was
 // changed.
 func TestByHand(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long under the race detector, which has nothing to find here: one goroutine at a time")
-	}
+	sequential.Test(t)
 	t.Parallel()
 	need(t, "sh", "openssl", "sed", "mktemp")
 	l := newLog(t, 11)

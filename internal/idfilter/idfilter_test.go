@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/auditsql/auditsql/internal/idfilter"
+	"github.com/auditsql/auditsql/internal/sequential"
 )
 
 func id(i int) (id [32]byte) {
@@ -35,9 +36,7 @@ func ids(from, to int, err error) iter.Seq2[[32]byte, error] {
 // filter must know every one. A false positive costs a lookup. The ids are consecutive numbers and no hashes: whoever
 // puts records chooses them.
 func TestTheFilterKnowsEveryIDAndFewOthers(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes long under the race detector, which has nothing to find here: one goroutine at a time")
-	}
+	sequential.Test(t)
 	t.Parallel()
 	const n = 1_200_000 // three layers
 	f := idfilter.New()

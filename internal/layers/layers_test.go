@@ -45,6 +45,7 @@ var allowed = map[string][]string{
 	"internal/treespec":    {"tree"}, // for tests: nothing else may import it
 	"internal/crashfs":     {"wal"},  // for tests: nothing else may import it
 	"internal/hostile":     {},       // for tests: nothing else may import it
+	"internal/sequential":  {},       // for tests: nothing else may import it
 	"internal/mutants":     {},       // a command, run by hand
 	"internal/durable":     {},
 	"internal/layers":      {},

@@ -14,6 +14,7 @@ import (
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/internal/crashfs"
+	"github.com/auditsql/auditsql/internal/sequential"
 	"github.com/auditsql/auditsql/otlp"
 	"github.com/auditsql/auditsql/otlp/receive"
 	"github.com/auditsql/auditsql/wal"
@@ -157,6 +158,7 @@ func filled(t *testing.T, closed bool) (*crashfs.Disk, *memoryStore, []wal.Recor
 // The process dies, and the end of its inbox is cut at any byte: what is left becomes records, or the damage is told. The receiver always
 // opens, and so does the store.
 func TestTheInboxIsCutAtAnyByte(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	end := 0
 	synctest.Test(t, func(t *testing.T) {
@@ -207,6 +209,7 @@ func TestTheInboxIsCutAtAnyByte(t *testing.T) {
 // One bit of a synced inbox changes. No span that was acknowledged is lost in silence: either the inbox is damaged and requests have 503, or the
 // change is in the newest request, is told with its place, and all other spans become records.
 func TestABitOfTheInboxIsFlipped(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	for _, closed := range []bool{false, true} {
 		end := 0
