@@ -140,6 +140,7 @@ func TestTheIncident(t *testing.T) {
 		look look
 		link string
 	}
+	b := s.visit(wide)            // without a browser the test ends here
 	copied := map[opened]string{} // what each copied link showed
 	for _, way := range []struct {
 		name string
@@ -166,7 +167,6 @@ func TestTheIncident(t *testing.T) {
 		t.Fatal("no link was copied")
 	}
 	s.put(moreOfTheIncident(t, paid, 1000))
-	b := s.visit(wide)
 	changed := 0
 	for of, before := range copied {
 		b.show(of.look)
