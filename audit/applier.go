@@ -88,6 +88,8 @@ const (
 	// A batch is committed when it is this large, or when the journal has no more.
 	batchRecords = 20_000
 	batchBytes   = 18 << 20
+	// The segments of a batch stay open until it is applied. A journal may have segments of one record each.
+	batchSegments = 32
 	// gather is the least time from the beginning of a batch to that of the next one, unless the next one is full. A transaction writes
 	// each page that it touches, so small transactions cost much more per record: with 20 ms a process that puts 1,000 records a second
 	// took a third more processor time. A record that comes after a pause is applied at once. Others are seen up to this much later by
@@ -110,13 +112,17 @@ const (
 
 // batch is what one transaction will hold.
 type batch struct {
-	rows     []sqlstore.Record
-	sizes    []int32 // of the payloads of rows, if these are read from the journal again when SQLite gets them
-	rejected []sqlstore.Rejected
-	bytes    int64
-	began    time.Time
-	hurried  bool       // a call waits for it
-	cursor   wal.Offset // up to which SQLite has everything once the batch is applied
+	rows []sqlstore.Record
+	// If the payloads of rows are read from the journal again when SQLite gets them: from where, their sizes, how many segments had
+	// been read from before the batch, and how many its records lie in.
+	journal           *wal.Payloads
+	sizes             []int32
+	entered, segments int
+	rejected          []sqlstore.Rejected
+	bytes             int64
+	began             time.Time
+	hurried           bool       // a call waits for it
+	cursor            wal.Offset // up to which SQLite has everything once the batch is applied
 	// What becomes of each of rows, nil if nobody asks. It belongs to the applier until SQLite has the batch.
 	outcomes []Outcome
 	// What was said before to become of each of rows, nil if nothing was.
@@ -149,9 +155,12 @@ func (b *batch) asForeseen() error {
 //
 // The bytes must have the leaf hash of those from which the row was made. Otherwise SQLite would get a row and a record that differ,
 // and the tree a leaf of which there is no record.
-func (b *batch) payload(journal *wal.Payloads, row int, into []byte) ([]byte, error) {
+//
+// They come from the files that were open when the records were read first. So somebody who takes a segment away meanwhile does not take
+// from SQLite what it lacks.
+func (b *batch) payload(row int, into []byte) ([]byte, error) {
 	r := &b.rows[row]
-	longer, err := journal.Append(into, wal.Offset(r.Offset), int(b.sizes[row]))
+	longer, err := b.journal.Append(into, wal.Offset(r.Offset), int(b.sizes[row]))
 	if err != nil {
 		return into, err
 	}
@@ -164,7 +173,9 @@ func (b *batch) payload(journal *wal.Payloads, row int, into []byte) ([]byte, er
 
 func (b *batch) len() int { return len(b.rows) + len(b.rejected) }
 
-func (b *batch) full() bool { return b.len() >= batchRecords || b.bytes >= batchBytes }
+func (b *batch) full() bool {
+	return b.len() >= batchRecords || b.bytes >= batchBytes || b.segments >= batchSegments
+}
 
 // apply commits a batch and wakes the calls that wait for it.
 func (a *applier) apply(ctx context.Context, b *batch) error {
@@ -184,11 +195,9 @@ func (a *applier) apply(ctx context.Context, b *batch) error {
 	a.yielded = 0
 	rows := &sqlstore.Batch{Records: b.rows, Rejected: b.rejected, Cursor: cursor, Yield: a.yield}
 	var unread error // why the journal did not give a payload again
-	if b.sizes != nil {
-		payloads := a.journal.Payloads()
-		defer payloads.Close()
+	if b.journal != nil {
 		rows.Payload = func(row int, into []byte) (_ []byte, err error) {
-			into, err = b.payload(payloads, row, into)
+			into, err = b.payload(row, into)
 			unread = cmp.Or(unread, err)
 			return into, err
 		}
@@ -220,6 +229,11 @@ func (a *applier) apply(ctx context.Context, b *batch) error {
 	if err := b.asForeseen(); err != nil {
 		a.sql.Fail(err)
 		return err
+	}
+	if b.journal != nil {
+		if err := b.journal.Release(b.cursor); err != nil {
+			a.log.Warn("a segment that was read from could not be closed", "error", err)
+		}
 	}
 	// The filter gets the ids before the backlog loses them. So at each instant one of the two knows a record that exists.
 	if !a.replaying {
@@ -303,7 +317,7 @@ func (a *applier) start() {
 		default:
 			a.log.Error("the applier has stopped", "error", err)
 			if !errors.Is(err, wal.ErrFailed) {
-				err = &failedError{err}
+				err = a.failed(err)
 			}
 			a.wake(err)
 			a.backlog.Fail(err)
@@ -312,11 +326,25 @@ func (a *applier) start() {
 	}()
 }
 
-// failedError is wal.ErrFailed for a store whose journal works while writing SQLite has failed.
-type failedError struct{ cause error }
+// failedError is wal.ErrFailed for a store whose applier has stopped.
+type failedError struct {
+	cause error
+	safe  bool // the files have what was acknowledged: the next opening goes on from there
+}
 
 func (e *failedError) Error() string {
-	return "the store takes no more records: " + e.cause.Error() + "; what was acknowledged is safe: end the process that writes the store, and start it again"
+	text := "the store takes no more records: " + e.cause.Error()
+	if e.safe {
+		text += "; what was acknowledged is safe: end the process that writes the store, and start it again"
+	}
+	return text
+}
+
+// failed says that the applier stops because of err. Only if writing SQLite has failed, nothing else, is it said that another start helps.
+// This process may have the last descriptor of a file that was deleted. And what the journal does not have as it was put would be taken for
+// good by the next one.
+func (a *applier) failed(err error) error {
+	return &failedError{err, a.sql.Failed() != nil && !errors.Is(err, sqlstore.ErrMoved) && !errors.Is(err, ErrDamaged)}
 }
 
 // Unwrap makes it a wal.ErrFailed.

@@ -62,8 +62,8 @@ type DB struct {
 	// lastRecords is what Progress returned last in a store that is open for reading.
 	lastRecords atomic.Uint64
 
-	// lastEnd is where the journal's last record ended, when a store that is open for reading looked last.
-	lastEnd atomic.Uint64
+	// lastEnd is the end of the journal when a store that is open for reading looked for it last, or nil.
+	lastEnd atomic.Pointer[journalEnd]
 
 	// reindexing says that the derived tables are being made again, or that this was interrupted.
 	reindexing atomic.Bool

@@ -41,7 +41,7 @@ func (a *applier) failure() error {
 	defer a.mu.Unlock()
 	if a.err == nil {
 		if err := a.sql.Failed(); err != nil {
-			return &failedError{err}
+			return a.failed(err)
 		}
 	}
 	return a.err

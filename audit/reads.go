@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -58,8 +59,15 @@ func (db *DB) caughtUpBeside(ctx context.Context) error {
 	return nil
 }
 
+// A journalEnd reads on from where the journal's last record ended when it was looked for last.
+type journalEnd struct {
+	reader *wal.Reader // at rest
+	end    wal.Offset
+}
+
 // cursorAndEnd returns how far SQLite has the journal, and where the last record of the journal ends, for a store that is open for reading.
-// Every record that was acknowledged before the call ends at that end or before it. When ctx ends first, the end is where reading has come to.
+// Every record that was acknowledged before the call ends at that end or before it. When ctx ends first, the end is where reading has come
+// to, and the error is that of ctx.
 func (db *DB) cursorAndEnd(ctx context.Context) (cursor, end wal.Offset, err error) {
 	if db.file.Follows != nil {
 		return 0, 0, fmt.Errorf("%w: the log that the store follows has it", ErrEndUnknown)
@@ -74,24 +82,27 @@ func (db *DB) cursorAndEnd(ctx context.Context) (cursor, end wal.Offset, err err
 		}
 		cursor = wal.Offset(at)
 		// What another call has read needs not be read again. The end of a segment's file says nothing: zeros may be written ahead there.
-		from := max(cursor, wal.Offset(db.lastEnd.Load()))
-		end = from
-		_, err = db.readJournal(ctx, from, func(rec wal.Record) (bool, error) {
-			end = rec.Next
-			return true, nil
-		})
+		last := db.lastEnd.Swap(nil) // another call meanwhile opens a reader of its own
+		again := last != nil && last.end >= cursor
+		if !again {
+			last = &journalEnd{end: cursor}
+			last.reader, err = db.openJournal(cursor, false)
+		}
+		if err == nil {
+			err = readOn(ctx, last.reader, func(rec wal.Record) (bool, error) {
+				last.end = rec.Next
+				return true, nil
+			})
+			err = cmp.Or(err, last.reader.Rest())
+		}
 		var trimmed *wal.TrimmedError
 		switch {
-		case err == nil:
-			db.lastEnd.Store(uint64(end))
-			return cursor, end, nil
-		case ctx.Err() != nil:
-			db.lastEnd.Store(uint64(end))
-			return cursor, end, ctx.Err()
+		case err == nil || ctx.Err() != nil:
+			db.lastEnd.Store(last)
+			return cursor, last.end, cmp.Or(err, ctx.Err())
 		case errors.As(err, &trimmed) && tries < 5:
 			// It was trimmed meanwhile, so SQLite has it by now.
-		case from > cursor:
-			db.lastEnd.Store(0) // a recovery may have cut off what this place was found in
+		case again: // a recovery may have cut off what this place was found in
 		default:
 			return 0, 0, fmt.Errorf("%w: %w", ErrEndUnknown, journalError(err))
 		}
@@ -161,8 +172,10 @@ func (db *DB) records(ctx context.Context) (uint64, error) {
 type Progress struct {
 	Records    uint64 // that SQLite has: the highest AsOf that a question can have without a wait
 	LagRecords int    // that were put and are not in SQLite yet, those on their way to the journal included
-	LagBytes   uint64 // of journal that is synced and not in SQLite yet
-	Unknown    bool   // the lag is not known: the store is open for reading, and its journal cannot be read
+	LagBytes   uint64 // of journal that is synced and not in SQLite yet; if Unknown, at least
+	// Unknown says that the lag is not known. The store is open for reading, and its journal or its SQLite cannot be read, or not
+	// within a tenth of a second.
+	Unknown bool
 }
 
 // AwaitWritten waits until SQLite has what this process has acknowledged. From then on other processes see it too. Unlike AwaitApplied it
@@ -204,7 +217,7 @@ func (db *DB) Progress() Progress {
 		defer cancel()
 		p := Progress{Records: db.recordsBeside(ctx)}
 		cursor, end, err := db.cursorAndEnd(ctx)
-		if p.Unknown = errors.Is(err, ErrEndUnknown); end > cursor {
+		if p.Unknown = err != nil; end > cursor {
 			p.LagBytes = uint64(end - cursor)
 		}
 		return p

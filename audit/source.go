@@ -74,6 +74,7 @@ func (s *journalSource) read(ctx context.Context, b *batch) error {
 			b.began = time.Now()
 		}
 		b.bytes += int64(len(rec.Payload))
+		b.segments = s.reader.Entered() - b.entered
 		b.cursor = rec.Next
 		// What this opening has appended is canonical: it was encoded here.
 		read := rowOf
@@ -123,7 +124,9 @@ func (s *journalSource) feed(ctx context.Context, out chan<- *batch, toEnd bool)
 				return err
 			}
 		}
-		b := &batch{rows: make([]sqlstore.Record, 0, usual), sizes: make([]int32, 0, usual)}
+		b := &batch{
+			rows: make([]sqlstore.Record, 0, usual), sizes: make([]int32, 0, usual), journal: s.reader.Payloads(), entered: s.reader.Entered(),
+		}
 		if err := s.read(ctx, b); err != nil {
 			return err
 		}

@@ -33,6 +33,9 @@ type Reader struct {
 	// nobody has cut the log before pos.
 	last Record
 
+	kept    *Payloads // who owns the files, or nil: the reader closes them when it leaves them
+	entered int       // how many segments it has opened
+
 	placed  bool     // mayWait has found that pos does not lie after the end of the data
 	writer  *Journal // the writer in this process, or nil
 	gone    *Journal // the first writer that the reader followed and that is no longer open; see ended
@@ -72,17 +75,27 @@ func OpenReader(dir string, from Offset, o Options) (*Reader, error) {
 // Offset returns where the next record begins, if there is one.
 func (r *Reader) Offset() Offset { return r.pos }
 
-// Close closes the reader's file.
+// Close closes the reader's file, and those of its Payloads.
 func (r *Reader) Close() error {
 	r.closed = true
-	return r.leave()
+	err := r.leave()
+	if r.kept != nil {
+		err = errors.Join(err, r.kept.close())
+	}
+	return err
 }
 
-func (r *Reader) leave() error {
+// Rest closes the reader's file until the next record is asked for. The reader keeps its place and what it knows of it: nothing that was
+// read is read again.
+func (r *Reader) Rest() error { return r.leave() }
+
+func (r *Reader) leave() (err error) {
 	if r.s == nil {
 		return nil
 	}
-	err := r.file.Close()
+	if r.kept == nil {
+		err = r.file.Close()
+	}
 	r.file, r.s, r.zeroTailSize = nil, nil, 0
 	return err
 }

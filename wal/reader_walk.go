@@ -146,6 +146,10 @@ func (r *Reader) enter(ctx context.Context) error {
 			return err
 		}
 		r.file, r.s = f, s
+		r.entered++
+		if r.kept != nil {
+			r.kept.keep(segs[at].Base, f)
+		}
 		return nil
 	}
 }

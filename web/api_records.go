@@ -122,7 +122,7 @@ func (s *Server) listAudits(w http.ResponseWriter, r *http.Request, q *question)
 			return err
 		}
 		if q.form == tui.JSON && s.showsEarly(q, &f) {
-			if err := s.await(ctx); err != nil {
+			if err := s.awaitBriefly(ctx); err != nil {
 				return err
 			}
 			s.setLag(w)
@@ -143,7 +143,7 @@ func (s *Server) listAudits(w http.ResponseWriter, r *http.Request, q *question)
 	})
 }
 
-// showsEarly reports whether a page of a list has to have what was acknowledged before it, though nobody asked for that: as NDJSON
+// showsEarly reports whether a page of a list waits a moment for what was acknowledged before it, though nobody asked for that: as NDJSON
 // the list shows it. A page is as of a number of records, and SQLite alone numbers them. A store that is open for reading
 // has nothing but SQLite, one that follows a log has waited already, and in one that has failed nothing comes.
 func (s *Server) showsEarly(q *question, f *audit.Filter) bool {

@@ -43,6 +43,8 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request, _ *question) err
 				k = kindNoSpans
 			}
 			reasons = append(reasons, spans.Refused)
+		case spans.Waiting:
+			taken = "waiting"
 		case spans.Replaying:
 			taken = "replaying"
 		default:

@@ -41,6 +41,7 @@ type Options struct {
 // Spans is how a receiver of spans is.
 type Spans struct {
 	Refused   string // why it takes none, "" if it does. Everybody may read it
+	Waiting   bool   // what has settled cannot be stored for now. Spans are taken meanwhile
 	Replaying bool   // it still reads spans that an earlier start has acknowledged, so some records are not there yet
 }
 

@@ -403,6 +403,7 @@ func TestReadyzTellsOfSpans(t *testing.T) {
 		`{"ready":true,"writes":true}`:                     nil,
 		`{"ready":true,"writes":true,"spans":"taken"}`:     {},
 		`{"ready":true,"writes":true,"spans":"replaying"}`: {Replaying: true},
+		`{"ready":true,"writes":true,"spans":"waiting"}`:   {Waiting: true, Replaying: true},
 	} {
 		spans = is
 		if got := r.get("/readyz"); got != want+"\n" {

@@ -46,6 +46,18 @@ func (s *Server) await(ctx context.Context) error {
 	return err
 }
 
+// awaitBriefly waits a moment for what was acknowledged, for a question that nobody wants to wait. As a rule that is enough for whoever
+// asks for what they have just put. Behind a long backlog the answer is what SQLite has, and its header says what that lacks.
+func (s *Server) awaitBriefly(ctx context.Context) error {
+	waiting, cancel := context.WithTimeout(ctx, s.limits.ReadWait/50)
+	defer cancel()
+	err := s.store.AwaitApplied(waiting)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return nil
+	}
+	return err
+}
+
 // viewer returns what builds the answers to a question.
 func (s *Server) viewer(ctx context.Context, q *question) (*view.Viewer, error) {
 	labels, err := s.store.Labels(ctx)

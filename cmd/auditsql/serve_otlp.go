@@ -180,7 +180,7 @@ func (s *served) spans() *web.Spans {
 		return &web.Spans{Refused: "no spans are taken yet"}
 	}
 	state := receiver.State()
-	told := &web.Spans{Replaying: state.Replaying}
+	told := &web.Spans{Replaying: state.Replaying, Waiting: state.Waiting != nil}
 	switch {
 	case errors.Is(state.Err, receive.ErrDamaged):
 		told.Refused = "no spans are taken, since the inbox is damaged"
@@ -211,6 +211,7 @@ type spanMetrics struct{ receiver *receive.Receiver }
 
 var (
 	spansReady     = prometheus.NewDesc("auditsql_otlp_ready", "1 when spans are taken, otherwise 0.", nil, nil)
+	spansWaiting   = prometheus.NewDesc("auditsql_otlp_waiting", "1 while no span becomes a record, since labels cannot be added, otherwise 0.", nil, nil)
 	spansReplaying = prometheus.NewDesc("auditsql_otlp_replaying", "1 while spans of an earlier start are still being read, otherwise 0.", nil, nil)
 	spansHeld      = prometheus.NewDesc("auditsql_otlp_held_spans", "Spans whose traces have not settled.", nil, nil)
 	spansInbox     = prometheus.NewDesc("auditsql_otlp_inbox_bytes", "Bytes of the inbox that are not removed yet.", nil, nil)
@@ -231,16 +232,16 @@ func (c *spanMetrics) Collect(to chan<- prometheus.Metric) {
 	count := func(d *prometheus.Desc, n uint64, labels ...string) {
 		to <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
 	}
-	ready := 1.0
-	if s.Err != nil {
-		ready = 0
+	is := func(d *prometheus.Desc, so bool) {
+		v := 0.0
+		if so {
+			v = 1
+		}
+		gauge(d, v)
 	}
-	gauge(spansReady, ready)
-	replaying := 0.0
-	if s.Replaying {
-		replaying = 1
-	}
-	gauge(spansReplaying, replaying)
+	is(spansReady, s.Err == nil)
+	is(spansWaiting, s.Waiting != nil)
+	is(spansReplaying, s.Replaying)
 	gauge(spansHeld, float64(s.Held))
 	gauge(spansInbox, float64(s.InboxBytes))
 	gauge(spansLost, float64(s.Lost.Bytes))

@@ -56,7 +56,7 @@ func Stage(dir string, fill func(part string) (whole string, err error)) (err er
 		return err
 	}
 	parent := filepath.Dir(dir)
-	if err := os.MkdirAll(parent, 0o700); err != nil {
+	if err := MkdirAll(parent, ""); err != nil {
 		return err
 	}
 	part, err := os.MkdirTemp(parent, StagePrefix(dir))

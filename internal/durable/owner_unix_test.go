@@ -51,12 +51,13 @@ func TestWhoseAFileIs(t *testing.T) {
 		durable.WriteFile(name("written"), "", text("")), durable.WriteFile(name("written like"), like, text("")),
 		durable.WriteFile(replaced, like, text("")),
 		durable.MkdirAll(name("a/b"), ""), durable.MkdirAll(name("c/d"), like),
+		durable.Stage(name("e/f/staged"), func(part string) (string, error) { return part, nil }),
 	} {
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, s := range []string{"created", "written", "a", "a/b"} {
+	for _, s := range []string{"created", "written", "a", "a/b", "e", "e/f"} {
 		wantOwner(t, name(s), 1001, 1002)
 	}
 	for _, s := range []string{"created like", "written like", "c", "c/d"} {

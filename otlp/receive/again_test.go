@@ -61,12 +61,12 @@ func TestLabelsThatWait(t *testing.T) {
 		sent(t, r, conversation(1)...)
 		time.Sleep(7 * time.Second) // the record is stored, and its labels are not
 		synctest.Wait()
-		if !store.has(idOf(1)) || len(store.memoryStore.labels) > 0 {
-			t.Errorf("%d records, %v", len(store.ids), store.memoryStore.labels)
+		if s := r.State(); !store.has(idOf(1)) || len(store.memoryStore.labels) > 0 || s.Waiting == nil {
+			t.Errorf("%d records, %v, %+v", len(store.ids), store.memoryStore.labels, s)
 		}
 		sent(t, r, conversation(2)...)
 		settle()
-		if s := r.State(); s.Err != nil || s.Inserted != 2 || s.Duplicate != 0 || len(store.memoryStore.labels) == 0 {
+		if s := r.State(); s.Err != nil || s.Waiting != nil || s.Inserted != 2 || s.Duplicate != 0 || len(store.memoryStore.labels) == 0 {
 			t.Errorf("%+v, %v", s, store.memoryStore.labels)
 		}
 		if err := r.Close(); err != nil {

@@ -57,6 +57,9 @@ type Receiver struct {
 type State struct {
 	// Err is why it takes no spans, or nil. It wraps ErrDamaged if the inbox is damaged.
 	Err error
+	// Waiting is why nothing more becomes a record for now, or nil: the labels of the last ones cannot be added. Spans are taken meanwhile,
+	// and wait in the inbox.
+	Waiting error
 	// Replaying says that spans which an earlier opening has acknowledged are still being read. Held does not count all of them yet.
 	Replaying bool
 	// Held is how many spans belong to traces that have not settled.

@@ -264,13 +264,21 @@ func (r *Receiver) flush(ctx context.Context, j *wal.Journal) error {
 }
 
 // addLabels adds the labels of a batch, whose records are stored. As long as it cannot, it tries again, since AddLabels needs SQLite's
-// write lock, which somebody else may have for a while. Meanwhile spans are taken, and wait in the inbox.
+// write lock, which somebody else may have for a while. Meanwhile spans are taken, and wait in the inbox. State says so, because the reason may
+// be one that does not pass: table label is damaged.
 func (r *Receiver) addLabels(ctx context.Context) error {
+	wait := func(why error) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.state.Waiting = why
+	}
+	defer wait(nil)
 	for {
 		err := r.putter.AddLabels(ctx)
 		if err == nil || r.store.Err() != nil || ctx.Err() != nil {
 			return err
 		}
+		wait(fmt.Errorf("labels cannot be added: %w", err))
 		r.log.Warn("labels cannot be added now; trying again", "why", err.Error())
 		select {
 		case <-time.After(r.options.Limits.Retry):
