@@ -252,6 +252,27 @@ func TestTheEndOfALogWithoutALeader(t *testing.T) {
 	}
 }
 
+// A node is started while the servers elect a leader. It waits for the leader.
+func TestANodeIsOpenedWhileThereIsNoLeader(t *testing.T) {
+	c := startServers(t, 3, nil)
+	c.initStream(jetstream.Spec{})
+	info, err := c.open().Info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	leader := slices.IndexFunc(info.Replicas, func(r cluster.Replica) bool { return r.Leader })
+	i := slices.IndexFunc(c.specs, func(s serverSpec) bool { return s.Name == info.Replicas[leader].Name })
+	c.kill(i)
+	n, err := cluster.Open(t.Context(), filepath.Join(t.TempDir(), "node"), c.open(), cluster.Options{Name: "late"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	if _, err := n.PutAudit(t.Context(), sample(0)); err != nil {
+		t.Error(err)
+	}
+}
+
 // More messages than the library takes at a time, while the server hangs for a moment: each is taken, in its order.
 func TestMoreMessagesThanAreTakenAtATime(t *testing.T) {
 	c := startServers(t, 1, func(s *serverSpec) { s.Default = true })

@@ -61,7 +61,7 @@ type Options struct {
 	// System are options for connections of a user of the system account, which may ask the servers about themselves. Without them it
 	// is not proven that the log keeps what it acknowledges.
 	System []nats.Option
-	// Timeout is how long one request may take; 5 s if 0.
+	// Timeout is how long one request may take; 5 s if 0. What the stream is may be asked for three times as long, see election.
 	Timeout time.Duration
 }
 
@@ -176,25 +176,29 @@ func (l *Log) Close() {
 	l.running.Wait()
 }
 
+// election is how long whoever opens a log waits for a leader. The servers need four to nine seconds to elect one after the death of the
+// last, and a node that is started meanwhile need not be started again for that.
+func (o Options) election() time.Duration { return 3 * o.Timeout }
+
 func (l *Log) name() string { return "stream " + l.opts.Stream }
 
 func (l *Log) streamInfo(ctx context.Context) (*jetstream.StreamInfo, error) {
-	return l.infoOf(ctx, l.opts.Stream, false)
+	return l.infoOf(ctx, l.opts.Stream, l.opts.election(), false)
 }
 
 // ledInfo is streamInfo, as the leader tells it. A replica that has lost its leader for a while answers for itself, and may lack messages
 // that were acknowledged.
 func (l *Log) ledInfo(ctx context.Context) (*jetstream.StreamInfo, error) {
-	return l.infoOf(ctx, l.opts.Stream, true)
+	return l.infoOf(ctx, l.opts.Stream, l.opts.Timeout, true)
 }
 
 // errNoLeader says that nobody can tell what a majority of the replicas has.
 var errNoLeader = errors.New("no server leads it")
 
 // infoOf asks for a stream, which may be another one than the log's. The leader answers. A question that came when there was none is never
-// answered, so it is asked again and again. If led is true, nothing else is believed.
-func (l *Log) infoOf(ctx context.Context, name string, led bool) (*jetstream.StreamInfo, error) {
-	ctx, cancel := context.WithTimeout(ctx, l.opts.Timeout)
+// answered, so it is asked again and again, for so long. If led is true, nothing else is believed.
+func (l *Log) infoOf(ctx context.Context, name string, within time.Duration, led bool) (*jetstream.StreamInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	defer l.waits()()
 	type answer struct {

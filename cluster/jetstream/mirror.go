@@ -63,7 +63,7 @@ func InitMirror(ctx context.Context, o Options, domain string, s Spec) ([]Made, 
 			return nil, err
 		}
 		m := Made{Stream: want.Name}
-		have, err := l.infoOf(ctx, want.Name, false)
+		have, err := l.infoOf(ctx, want.Name, l.opts.Timeout, false)
 		switch {
 		case err == nil:
 			if m.Differences, err = compare(&have.Config, want); err != nil {
