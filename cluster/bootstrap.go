@@ -204,7 +204,7 @@ func (s *source) compare(ctx context.Context, dest string, o BootstrapOptions) (
 		return fmt.Errorf("%s: %w: it continues another log, and differs from this copy of that in %d places: %s", s.info.Name, ErrRewound, v.Total, v.Problems[0])
 	case len(v.Open) > 0:
 		return fmt.Errorf("%s: it continues another log, and this copy of that could not be compared with it: %s; try again", s.info.Name, v.Open[0])
-	case !s.trimmedAreSame(v):
+	case !trimmedAreSame(v):
 		return fmt.Errorf("%s: %w: it continues another log, begins with message %d by now, and may have had other messages than this copy before that; make the node of the folder or a backup of a node of %s, and import an export of this copy",
 			s.info.Name, ErrTrimmed, v.Bounds.First, s.info.Name)
 	}
@@ -213,9 +213,9 @@ func (s *source) compare(ctx context.Context, dest string, o BootstrapOptions) (
 
 // trimmedAreSame reports whether it is certain that the messages which the log does not have any more were those of the copy. Then they were copied
 // from the log that the copy follows, or a head that comes after them shows it: its root is over all records before it.
-func (s *source) trimmedAreSame(v *VerifyReport) bool {
+func trimmedAreSame(v *VerifyReport) bool {
 	trimmed := max(v.Bounds.First, 1) - 1
-	return trimmed <= s.info.Copied || slices.ContainsFunc(v.Heads, func(h HeadState) bool { return h.Differs == nil && h.Cursor >= trimmed })
+	return trimmed <= v.Log.Info.Copied || slices.ContainsFunc(v.Heads, func(h HeadState) bool { return h.Differs == nil && h.Cursor >= trimmed })
 }
 
 // goesOn returns why a copy cannot go on in a log.

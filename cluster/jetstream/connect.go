@@ -23,6 +23,9 @@ func dial(urls []string, options ...nats.Option) (*nats.Conn, error) {
 	o := nats.GetDefaultOptions()
 	o.Servers = urls
 	for _, option := range options {
+		if option == nil {
+			continue
+		}
 		if err := option(&o); err != nil {
 			return nil, err
 		}

@@ -287,9 +287,26 @@ func TestAMomentWithoutTheSystemAccount(t *testing.T) {
 	if info, err := l.Info(t.Context()); err != nil || len(info.Unproven) > 0 {
 		t.Errorf("servers that were found to be right: %v, %v", info.Unproven, err)
 	}
-	if info, err := open().Info(t.Context()); err != nil || !strings.Contains(strings.Join(info.Unproven, "; "), "cannot be asked") {
-		t.Errorf("servers of which nothing is known: %v, %v", info.Unproven, err)
+	cannotBeAsked := func(what string, l *jetstream.Log) {
+		t.Helper()
+		if info, err := l.Info(t.Context()); err != nil || !strings.Contains(strings.Join(info.Unproven, "; "), "cannot be asked") {
+			t.Errorf("%s: %v, %v", what, info.Unproven, err)
+		}
 	}
+	cannotBeAsked("servers of which nothing is known", open())
+	off.Store(false)
+	c.kill(2)
+	o.Timeout = time.Second
+	l = open()
+	eventually(t, "the others were asked", func(ctx context.Context) error {
+		info, err := l.Info(ctx)
+		if err == nil && !slices.ContainsFunc(info.Replicas, func(r cluster.Replica) bool { return r.Answers }) {
+			err = errors.New("no replica answers")
+		}
+		return err
+	})
+	off.Store(true)
+	cannotBeAsked("a server that was never asked", l)
 }
 
 // A stream that is full refuses a message, and says so at once.

@@ -379,47 +379,60 @@ func TestAQuestionWhoLeadsIsNotLost(t *testing.T) {
 	}
 }
 
-// A message finds nobody who takes it, and a leader comes before the next ones are given. They are not: it would stand behind them.
-func TestAMessageThatNobodyTakesIsNotOvertaken(t *testing.T) {
-	s := newScript(t)
-	s.on("$JS.API.STREAM.INFO.AUDIT", func(m *nats.Msg) { s.info(m, "s1") })
-	var given atomic.Int64
-	refused := make(chan bool)
-	s.on("audit.0", func(m *nats.Msg) {
-		if given.Add(1) > 1 {
-			s.answer(m, `{"stream": "AUDIT", "seq": %d}`, given.Load())
-			return
-		}
-		s.noResponders(m)
-		if err := s.conn.Flush(); err != nil {
-			t.Error(err)
-		}
-		close(refused)
-	})
-	conns := make(chan *nats.Conn, 10)
-	l, err := jetstream.Open(t.Context(), jetstream.Options{URL: s.url, Connect: []nats.Option{nats.ConnectHandler(func(c *nats.Conn) { conns <- c })}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	conn := <-conns
-	ctx := &between{Context: t.Context(), at: 2, do: func() { // when the second message is to be given
-		<-refused
-		seen := make(chan bool)
-		if err := errors.Join(conn.Flush(), conn.Barrier(func() { close(seen) })); err != nil { // the answer has come
-			t.Error(err)
-			return
-		}
-		<-seen
-	}}
-	done := l.Append(ctx, []cluster.Message{cluster.NewBarrier("one"), cluster.NewBarrier("two"), cluster.NewBarrier("three")})
-	for i := range done {
-		if done[i].Err == nil {
-			t.Errorf("message %d was stored before the first one: %+v", i, done[i])
-		}
-	}
-	if n := given.Load(); n != 1 {
-		t.Errorf("%d messages were given", n)
+// A message finds nobody who takes it, or was given to a server that leads no more. What follows it in the call is not given: it would stand before
+// it.
+func TestAMessageThatMayBeLostIsNotOvertaken(t *testing.T) {
+	for name, lost := range map[string]func(s *script, m *nats.Msg, leads *atomic.Value){
+		"nobody takes it":      func(s *script, m *nats.Msg, _ *atomic.Value) { s.noResponders(m) },
+		"another server leads": func(_ *script, _ *nats.Msg, leads *atomic.Value) { leads.Store("s2") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScript(t)
+			var leads atomic.Value
+			leads.Store("s1")
+			s.on("$JS.API.STREAM.INFO.AUDIT", func(m *nats.Msg) { s.info(m, leads.Load().(string)) })
+			var given atomic.Int64
+			first := make(chan bool)
+			s.on("audit.0", func(m *nats.Msg) {
+				if given.Add(1) > 1 {
+					s.answer(m, `{"stream": "AUDIT", "seq": %d}`, given.Load())
+					return
+				}
+				lost(s, m, &leads)
+				if err := s.conn.Flush(); err != nil {
+					t.Error(err)
+				}
+				close(first)
+			})
+			conns := make(chan *nats.Conn, 10)
+			l, err := jetstream.Open(t.Context(), jetstream.Options{URL: s.url, Connect: []nats.Option{nats.ConnectHandler(func(c *nats.Conn) { conns <- c })}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			conn := <-conns
+			ctx := &between{Context: t.Context(), at: 2, do: func() { // when the second message is to be given
+				<-first
+				seen := make(chan bool)
+				if err := errors.Join(conn.Flush(), conn.Barrier(func() { close(seen) })); err != nil { // the answer has come, if there is one
+					t.Error(err)
+					return
+				}
+				<-seen
+				if _, err := l.Bounds(t.Context()); err != nil { // the log learns who leads
+					t.Error(err)
+				}
+			}}
+			done := l.Append(ctx, []cluster.Message{cluster.NewBarrier("one"), cluster.NewBarrier("two"), cluster.NewBarrier("three")})
+			for i := range done {
+				if done[i].Err == nil {
+					t.Errorf("message %d was stored before the first one: %+v", i, done[i])
+				}
+			}
+			if n := given.Load(); n != 1 {
+				t.Errorf("%d messages were given", n)
+			}
+		})
 	}
 }
 

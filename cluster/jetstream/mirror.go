@@ -143,6 +143,7 @@ func (l *Log) originOrSilence(ctx context.Context, of *jetstream.StreamSource) (
 	defer cancel()
 	for silent := time.Now(); ; {
 		one, cancelOne := context.WithTimeout(ctx, min(originQuestion, l.opts.Timeout))
+		connection := l.conn.Stats().Reconnects
 		info, err := l.origin(one, of.External.APIPrefix, of.Name)
 		ended := one.Err() != nil
 		cancelOne()
@@ -154,12 +155,10 @@ func (l *Log) originOrSilence(ctx context.Context, of *jetstream.StreamSource) (
 			return nil, err
 		case ctx.Err() != nil:
 			return nil, err
-		case ended, errors.Is(err, nats.ErrTimeout):
-		case errors.Is(err, nats.ErrNoResponders):
+		case !l.conn.IsConnected() || l.conn.Stats().Reconnects != connection || !ended && !errors.Is(err, nats.ErrNoResponders):
+			silent = time.Now() // the question may not have left this side, so it counts for nothing
 			pause(ctx, askAgain)
-		default:
-			// The question did not leave this side, so nobody can have answered it.
-			silent = time.Now()
+		case !ended:
 			pause(ctx, askAgain)
 		}
 		if time.Since(silent) >= l.opts.election() {
