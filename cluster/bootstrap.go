@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/auditsql/auditsql/audit"
@@ -27,8 +28,9 @@ type BootstrapOptions struct {
 // It refuses a copy that cannot go on in the log: one of another log (ErrMismatch), one that has what the log does not have (ErrRewound),
 // and one that ends before the log begins (ErrTrimmed). Then nothing is in dir.
 //
-// The copy may also be one of the log that this one continues (Info.Continues). Then all of it is compared with the log first, as Verify
-// does: the log may have other messages than that one had under the same numbers.
+// The copy may also be one of the log that this one continues (Info.Continues). Then it is compared with the log first, as Verify
+// does: the log may have other messages than that one had under the same numbers. What was trimmed from the log cannot be compared. If
+// it is not certain that the log had copied it (Info.Copied, and the heads in the log), the copy is refused (ErrTrimmed).
 //
 // The new node signs nothing, also when the other one does: see audit.DB.BackupFor.
 //
@@ -41,7 +43,7 @@ func Bootstrap(ctx context.Context, log Log, from, dir string, o BootstrapOption
 		if err != nil {
 			return "", err
 		}
-		if err := checkNoSet(from, info); err != nil {
+		if err := errors.Join(notRemade(info), checkNoSet(from, info)); err != nil {
 			return "", err
 		}
 		s, err := openSource(ctx, log, info, from)
@@ -77,6 +79,11 @@ func BootstrapPartitions(ctx context.Context, logs []Log, from, dir string, o Bo
 		}
 		if err := checkSetOf(from, infos[0].Partition); err != nil {
 			return "", err
+		}
+		for _, info := range infos {
+			if err := notRemade(info); err != nil {
+				return "", err
+			}
 		}
 		var sources []*source
 		defer func() {
@@ -181,9 +188,8 @@ func (s *source) copyTo(ctx context.Context, dest string, o BootstrapOptions) (a
 	return r, s.compare(ctx, dest, o)
 }
 
-// compare compares a copy of the log that s.log continues with s.log, as far as it goes. The newest record is not enough here. The
-// log has lost the end of the other one and was given new messages since: one of them may be the same as before under the same number,
-// and those before it others.
+// compare compares a copy of the log that s.log continues with s.log. The newest record is not enough here. The log has lost the end of the
+// other one and was given new messages since: one of them may be the same as before under the same number, and those before it others.
 func (s *source) compare(ctx context.Context, dest string, o BootstrapOptions) (err error) {
 	db, err := audit.OpenContext(ctx, dest, audit.ReadOnly())
 	if err != nil {
@@ -198,8 +204,18 @@ func (s *source) compare(ctx context.Context, dest string, o BootstrapOptions) (
 		return fmt.Errorf("%s: %w: it continues another log, and differs from this copy of that in %d places: %s", s.info.Name, ErrRewound, v.Total, v.Problems[0])
 	case len(v.Open) > 0:
 		return fmt.Errorf("%s: it continues another log, and this copy of that could not be compared with it: %s; try again", s.info.Name, v.Open[0])
+	case !trimmedAreSame(v):
+		return fmt.Errorf("%s: %w: it continues another log, begins with message %d by now, and may have had other messages than this copy before that; make the node of the folder or a backup of a node of %s, and import an export of this copy",
+			s.info.Name, ErrTrimmed, v.Bounds.First, s.info.Name)
 	}
 	return nil
+}
+
+// trimmedAreSame reports whether it is certain that the messages which the log does not have any more were those of the copy. Then they were copied
+// from the log that the copy follows, or a head that comes after them shows it: its root is over all records before it.
+func trimmedAreSame(v *VerifyReport) bool {
+	trimmed := max(v.Bounds.First, 1) - 1
+	return trimmed <= v.Log.Info.Copied || slices.ContainsFunc(v.Heads, func(h HeadState) bool { return h.Differs == nil && h.Cursor >= trimmed })
 }
 
 // goesOn returns why a copy cannot go on in a log.

@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/cluster"
+	"github.com/auditsql/auditsql/cluster/memlog"
 )
 
 // left returns what a bootstrap of dir has left beside it or there.
@@ -225,6 +227,79 @@ func TestANodeOfTheLogThatAMirrorHasCopied(t *testing.T) {
 	if _, err := cluster.Bootstrap(ctx, p, early, filepath.Join(home, "new2"), cluster.BootstrapOptions{}); err == nil || !strings.Contains(err.Error(), "could not be compared") {
 		t.Errorf("with a replica that does not answer: %v", err)
 	}
+}
+
+// What a mirror has got in place of the end of the other log was trimmed from it. Then nobody can compare it with a node of the other log, which is
+// refused. A node is taken if all that was trimmed was copied, or if a head shows that it was the same.
+func TestANodeOfTheOtherLogWhoseEndWasTrimmed(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	const other = 1000 // a record that the other log does not have
+	for name, c := range map[string]struct {
+		first uint64 // with which message the log begins
+		fill  func(p *memlog.Log)
+		head  bool // the log that was mirrored has a head
+		early bool // nobody has noted how far the mirror had come
+		want  error
+	}{
+		"all that differs":                  {31, func(p *memlog.Log) { refill(p, other, 10) }, false, false, cluster.ErrTrimmed},
+		"the one that differs":              {28, func(p *memlog.Log) { refill(p, other, 1); refill(p, 26, 9) }, false, false, cluster.ErrTrimmed},
+		"nothing that differs":              {20, func(p *memlog.Log) { refill(p, other, 10) }, false, false, cluster.ErrRewound},
+		"nothing, and nothing differs":      {20, func(p *memlog.Log) { refill(p, 25, 10) }, false, false, nil},
+		"what may differ":                   {20, func(p *memlog.Log) { refill(p, 25, 10) }, false, true, cluster.ErrTrimmed},
+		"what was the same, as a head says": {20, func(p *memlog.Log) { refill(p, 25, 10) }, true, true, nil},
+		"the one that differs, and a head":  {28, func(p *memlog.Log) { refill(p, other, 1); refill(p, 26, 9) }, true, true, cluster.ErrTrimmed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLog(t)
+			refill(l, 0, 22)
+			home := t.TempDir()
+			a := openNode(t, filepath.Join(home, "a"), l, cluster.Options{Poll: fast.Poll, Heads: -1, Name: "a"})
+			if c.head {
+				if err := a.WaitFor(ctx, 22); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := a.PublishHead(ctx); err != nil {
+					t.Fatal(err)
+				}
+			} else {
+				l.Append(ctx, []cluster.Message{cluster.NewBarrier("in place of a head")})
+			}
+			refill(l, 23, 7)
+			if err := a.WaitFor(ctx, 30); err != nil {
+				t.Fatal(err)
+			}
+			closeNode(t, a)
+			p := l.Continued(25)
+			t.Cleanup(p.Close)
+			c.fill(p)
+			p.Trim(c.first)
+			var log cluster.Log = p
+			if c.early {
+				log = unnoted{p}
+			}
+			dir := filepath.Join(home, "new")
+			_, err := cluster.Bootstrap(ctx, log, a.Dir(), dir, cluster.BootstrapOptions{})
+			if !errors.Is(err, c.want) {
+				t.Errorf("%v, want %v", err, c.want)
+			}
+			if errors.Is(c.want, cluster.ErrTrimmed) && !strings.Contains(err.Error(), "make the node of the folder or a backup of a node of memory") {
+				t.Errorf("it does not say what to do: %v", err)
+			}
+			if names := left(dir); len(names) > 0 != (c.want == nil) {
+				t.Errorf("%v were left", names)
+			}
+		})
+	}
+}
+
+// unnoted is a log that does not say up to which message it was copied.
+type unnoted struct{ cluster.Log }
+
+func (u unnoted) Info(ctx context.Context) (cluster.Info, error) {
+	info, err := u.Log.Info(ctx)
+	info.Copied = 0
+	return info, err
 }
 
 // What a mirror lacked is put again in its order, before anything else. Then the tree is the one that was signed, and the key signs on. After

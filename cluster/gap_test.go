@@ -18,10 +18,14 @@ type hanging struct {
 	cluster.Log
 	replicas []string
 	until    atomic.Int64 // in nanoseconds
+
+	under, most atomic.Int64 // reads without an answer, and how many there were at the same time
 }
 
 func (h *hanging) Read(ctx context.Context, replica string, from uint64, most int) ([]cluster.Stored, error) {
 	if slices.Contains(h.replicas, replica) && time.Now().UnixNano() < h.until.Load() {
+		h.most.Store(max(h.most.Load(), h.under.Add(1)))
+		defer h.under.Add(-1)
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
@@ -77,6 +81,75 @@ func TestAReplicaThatLagsWhileOthersHang(t *testing.T) {
 		}
 		if took := time.Since(began); took > 2*time.Second { // by the fake clock
 			t.Errorf("the put took %v", took)
+		}
+	})
+}
+
+// dialing is a log whose reads wait for a server one after the other, and do not look at the context meanwhile.
+type dialing struct {
+	cluster.Log
+	one   chan struct{} // holds a token while one of them waits
+	off   atomic.Bool
+	under atomic.Int64
+}
+
+func (d *dialing) Read(ctx context.Context, replica string, from uint64, most int) ([]cluster.Stored, error) {
+	if !d.off.Load() {
+		return d.Log.Read(ctx, replica, from, most)
+	}
+	d.under.Add(1)
+	defer d.under.Add(-1)
+	d.one <- struct{}{}
+	defer func() { <-d.one }()
+	time.Sleep(2 * time.Second) // the fake clock's
+	return nil, errors.New("the server does not answer")
+}
+
+// All servers are off for long. The questions that have no answer do not become more and more, and the node is closed as soon as those have
+// ended.
+func TestServersThatAreOffForLong(t *testing.T) {
+	inBubble(t, func(t *testing.T, dir string, l *memlog.Log) {
+		d := &dialing{Log: l, one: make(chan struct{}, 1)}
+		n, err := cluster.Open(t.Context(), dir+"/store", d, cluster.Options{Heads: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.off.Store(true)
+		time.Sleep(10 * time.Minute) // the fake clock's
+		if under := d.under.Load(); under == 0 || under > 9 {
+			t.Errorf("%d questions have no answer", under)
+		}
+		began := time.Now()
+		if err := n.Close(); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took > 30*time.Second {
+			t.Errorf("to close the node took %v", took)
+		}
+	})
+}
+
+// Two replicas do not answer while the third one lags: they are asked again, and not more and more often.
+func TestAReplicaThatLagsWhileOthersHangForLong(t *testing.T) {
+	inBubble(t, func(t *testing.T, dir string, l *memlog.Log) {
+		refill(l, 0, 10)
+		h := &hanging{Log: l, replicas: []string{"r2", "r3"}}
+		n, err := cluster.Open(t.Context(), dir+"/store", h, cluster.Options{Heads: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer n.Close()
+		l.Freeze("r1", true)
+		h.until.Store(time.Now().Add(time.Minute).UnixNano())
+		began := time.Now()
+		if _, err := n.PutAudit(t.Context(), sample(20)); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took > time.Minute+2*time.Second { // by the fake clock
+			t.Errorf("the put took %v", took)
+		}
+		if most := h.most.Load(); most > 6 {
+			t.Errorf("%d questions had no answer at the same time", most)
 		}
 	})
 }

@@ -50,7 +50,8 @@ type Exchange interface {
 	TreeOf(ctx context.Context, node string) tree.TileReader
 }
 
-// ErrRefused says that a log does not take a message: it is too large, or the log is full. Nothing of it is stored.
+// ErrRefused says that a log does not take a message: it is too large, or the log is full. Nothing of it is stored. It may be when the message was given
+// before, and got no answer then.
 var ErrRefused = errors.New("the log refuses the message")
 
 // ErrMirror says that a log is a mirror of another one, and takes no messages itself. It is an ErrRefused, and an [audit.ErrFollows]: records are
@@ -138,6 +139,9 @@ type Info struct {
 	// This one was made as a mirror of that log, and stays another one. A mirror lags. So when it takes messages itself, the other log may
 	// have had others under the same numbers.
 	Continues string
+	// Copied is the number of a message: those up to it were copied from the log that this one continues, so that they are the same in both. 0: that is
+	// not known.
+	Copied uint64
 	// Partition says which records the log has.
 	Partition Partition
 	// MaxPayload is how many bytes the payload of a message may have.

@@ -84,6 +84,7 @@ type Node struct {
 	trouble  error  // why the copy goes no further, nil when it does
 	fatal    bool   // trouble ends only with the node
 	unproven error  // why puts are refused, nil when they are not
+	mirror   bool   // the log was a mirror when it was asked last
 	closed   bool
 	replicas []string
 
@@ -122,6 +123,9 @@ func open(ctx context.Context, dir string, log Log, o Options) (*Node, error) {
 	if info.Partition != o.partition {
 		return nil, fmt.Errorf("%s: %w: it is %s, and %s was to be opened", info.Name, ErrMismatch, info.Partition, o.partition)
 	}
+	if err := notRemade(info); err != nil {
+		return nil, err
+	}
 	if err := checkNoSet(dir, info); err != nil {
 		return nil, err
 	}
@@ -146,8 +150,8 @@ func open(ctx context.Context, dir string, log Log, o Options) (*Node, error) {
 		DB: f.DB, copy: f, log: log, opts: o, info: info, cursor: f.Cursor(), changed: make(chan struct{}),
 		waiting: map[string][]*waiter{}, kick: make(chan struct{}, 1),
 	}
-	n.setReplicas(info)
-	n.reader = reader{node: n}
+	n.learn(info)
+	n.reader = reader{node: n, answered: make(chan struct{}, 1), news: time.Now()}
 	n.quit, n.quitNow = context.WithCancel(context.Background())
 	if err := n.sameLog(ctx); err != nil {
 		n.quitNow()
@@ -185,10 +189,31 @@ func originOf(info Info) audit.Origin {
 	return audit.Origin{Log: info.Name, ID: LogID(info.Created), StoreID: info.StoreID, Unit: info.Unit, Unproven: len(info.Unproven) > 0}
 }
 
-func (n *Node) setReplicas(info Info) {
+// learn notes what may change of what a log says about itself.
+func (n *Node) learn(info Info) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.replicas = replicaNames(info)
+	n.replicas, n.mirror = replicaNames(info), info.Mirror != nil
+}
+
+func (n *Node) isMirror() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.mirror
+}
+
+// isFatal reports whether the copy goes no further for good.
+func (n *Node) isFatal() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.fatal
+}
+
+// troubled reports whether the copy goes no further for now.
+func (n *Node) troubled() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.trouble != nil && !n.fatal
 }
 
 // Close ends the node, after the puts that are under way have ended or their contexts have. Then it closes its copy.
@@ -340,39 +365,60 @@ func (n *Node) wantUpTo(sequence uint64) {
 	}
 }
 
+// recheck is how long the node waits, at most, until it asks again a log that did not tell, or while it refuses puts. A server that is just
+// restarted needs seconds.
+const recheck = 5 * time.Second
+
 // watch asks now and then whether the log is still the same one and still keeps what it acknowledges.
 func (n *Node) watch() {
-	tick := time.NewTicker(n.opts.Check)
-	defer tick.Stop()
-	for {
+	tells := true
+	for wait := n.opts.Check; ; {
+		t := time.NewTimer(wait)
 		select {
-		case <-tick.C:
-			n.check()
+		case <-t.C:
 		case <-n.quit.Done():
+			t.Stop()
 			return
+		}
+		err := n.check()
+		told := err == nil || errors.Is(err, ErrUnproven)
+		if !told && tells && n.quit.Err() == nil {
+			n.opts.Logger.Warn("the log did not say anything about itself; the node asks again", "error", err)
+		}
+		if wait, tells = n.opts.Check, told; err != nil {
+			wait = min(wait, recheck)
 		}
 	}
 }
 
-func (n *Node) check() {
+// check asks the log about itself. It returns why it is not certain that all is well.
+func (n *Node) check() error {
 	ctx, cancel := context.WithTimeout(n.quit, 30*time.Second)
 	defer cancel()
 	info, err := n.log.Info(ctx)
 	if err != nil {
-		n.opts.Logger.Warn("the log did not say anything about itself", "error", err)
-		return
+		return err
 	}
-	n.setReplicas(info)
+	n.learn(info)
 	if err := n.sameInfo(info); err != nil {
 		n.stop(err)
-		return
+		return nil
 	}
 	var unproven error
 	if len(info.Unproven) > 0 && !n.opts.Unproven {
 		unproven = &UnprovenError{Log: info.Name, Reasons: info.Unproven}
+	}
+	n.mu.Lock()
+	before := n.unproven
+	n.mu.Unlock()
+	switch {
+	case unproven != nil && before == nil:
 		n.opts.Logger.Error("puts are refused", "error", unproven)
+	case unproven == nil && before != nil:
+		n.opts.Logger.Info("puts are taken again")
 	}
 	n.announce(func() { n.unproven = unproven })
+	return unproven
 }
 
 // stop notes why the copy goes no further for good. The first reason stays.
@@ -394,7 +440,16 @@ func (n *Node) sameInfo(info Info) error {
 		return fmt.Errorf("%s: %w: it was made on %s for store %s, and this node follows the one that was made on %s for store %s",
 			info.Name, ErrMismatch, LogID(info.Created), info.StoreID, LogID(n.info.Created), n.info.StoreID)
 	}
-	return nil
+	return notRemade(info)
+}
+
+// notRemade returns an ErrMismatch if the log is a mirror of a log that was made again: it may have messages of both.
+func notRemade(info Info) error {
+	if info.Mirror == nil || info.Mirror.Remade == "" {
+		return nil
+	}
+	return fmt.Errorf("%s: %w: it is a mirror of %s, which was made again (%s), and may have messages of both; remove the mirror and its nodes, and make it again: auditsql-cluster init --mirror",
+		info.Name, ErrMismatch, info.Mirror.Of, info.Mirror.Remade)
 }
 
 // sameLog finds out, when the node is opened, whether the log has what the copy has from it.

@@ -502,6 +502,83 @@ func TestAnUnprovenLog(t *testing.T) {
 	putOne(t, n, sample(3))
 }
 
+// A log is unproven for a moment, because the servers could not be asked. Puts are taken again within seconds, and not at the next time when the
+// node would have asked.
+func TestALogThatIsUnprovenForAMoment(t *testing.T) {
+	inBubble(t, func(t *testing.T, dir string, l *memlog.Log) {
+		n, err := cluster.Open(t.Context(), filepath.Join(dir, "store"), l, cluster.Options{Heads: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer n.Close()
+		l.SetUnproven("the servers cannot be asked")
+		time.Sleep(10*time.Minute + time.Second) // the fake clock's
+		if err := n.Err(); !errors.Is(err, cluster.ErrUnproven) {
+			t.Fatal(err)
+		}
+		l.SetUnproven()
+		time.Sleep(10 * time.Second)
+		if _, err := n.PutAudit(t.Context(), sample(1)); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// All replicas were wrong for a moment: two did not answer, and the third one has altered the last message. When the two answer again the node goes
+// on, though nothing new comes.
+func TestReplicasThatComeBackWhenNothingIsNew(t *testing.T) {
+	t.Parallel()
+	l := newLog(t)
+	refill(l, 0, 10)
+	n := openNode(t, t.TempDir(), l, cluster.Options{Poll: fast.Poll, Heads: -1})
+	if err := n.WaitFor(t.Context(), 10); err != nil {
+		t.Fatal(err)
+	}
+	l.SetDown("r2", true)
+	l.SetDown("r3", true)
+	l.Alter("r1", 10, func(m *cluster.Message) { m.Payload[20]++ })
+	awaitErr(t, n, cluster.ErrAltered)
+	l.SetDown("r2", false)
+	l.SetDown("r3", false)
+	awaitErr(t, n, nil)
+	putOne(t, n, sample(50))
+}
+
+// full is a log that takes nothing more after the first try of a put, whose answer is lost.
+type full struct {
+	*memlog.Log
+	tries int
+}
+
+func (f *full) Append(ctx context.Context, ms []cluster.Message) []cluster.Appended {
+	if f.tries++; f.tries == 1 {
+		return f.Log.Append(ctx, ms)
+	}
+	done := make([]cluster.Appended, len(ms))
+	for i := range done {
+		done[i].Err = fmt.Errorf("memory: %w: it is full", cluster.ErrRefused)
+	}
+	return done
+}
+
+// A log that refuses a record may have it from an earlier try. The put says so, and does not say that nothing of the record is stored.
+func TestARefusedPutThatMayBeStored(t *testing.T) {
+	t.Parallel()
+	l := newLog(t)
+	l.Fate = func(cluster.Message) memlog.Fate { return memlog.Fate{AckLost: true} }
+	for _, r := range []string{"r1", "r2", "r3"} {
+		l.Freeze(r, true) // the node does not see that it is stored
+	}
+	f := &full{Log: l}
+	n := openNode(t, t.TempDir(), f, cluster.Options{Poll: fast.Poll, Heads: -1})
+	if _, err := n.PutAudit(t.Context(), sample(1)); !errors.Is(err, cluster.ErrUndecided) || !errors.Is(err, cluster.ErrRefused) {
+		t.Errorf("an earlier try got no answer: %v", err)
+	}
+	if _, err := n.PutAudit(t.Context(), sample(2)); !errors.Is(err, cluster.ErrRefused) || errors.Is(err, cluster.ErrUndecided) {
+		t.Errorf("the first try was refused: %v", err)
+	}
+}
+
 // A put whose answer is lost is decided all the same, and stored once.
 func TestLostAnswers(t *testing.T) {
 	t.Parallel()

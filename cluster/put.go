@@ -109,7 +109,7 @@ func (n *Node) put(ctx context.Context, records []given) ([]audit.PutResult, err
 	defer func() { n.copy.Show(n.copy.Cursor()) }()
 	open := make([]openPut, len(ms))
 	for i, m := range ms {
-		open[i] = openPut{m, waiters[i], &results[of[i]], 1}
+		open[i] = openPut{m: m, w: waiters[i], result: &results[of[i]], tries: 1}
 	}
 	if err := n.decide(ctx, open); err != nil {
 		return nil, err
@@ -201,6 +201,8 @@ type openPut struct {
 	w      *waiter
 	result *audit.PutResult
 	tries  int // how many IDs it had in the log
+	// unanswered: it was given to the log, and no answer came, so that it may be stored.
+	unanswered bool
 }
 
 // decide waits until it is known what became of puts. Those that have no answer are given to the log again, together and in their order.
@@ -216,12 +218,15 @@ func (n *Node) decide(ctx context.Context, puts []openPut) error {
 		for i, done := range n.log.Append(ctx, ms) {
 			p := puts[i]
 			switch {
+			case errors.Is(done.Err, ErrRefused) && p.unanswered:
+				return fmt.Errorf("put %s: %w: an earlier try got no answer, and now: %w", p.w.id, ErrUndecided, done.Err)
 			case errors.Is(done.Err, ErrRefused):
 				return fmt.Errorf("put %s: %w", p.w.id, done.Err)
 			case done.Err != nil:
 				if unanswered == nil {
 					unanswered = done.Err
 				}
+				p.unanswered = true
 				open = append(open, p)
 			default:
 				decided, err := n.at(ctx, p.w, done, p.result)

@@ -35,7 +35,13 @@ type reader struct {
 	lacking time.Time            // since when they do not bring what was acknowledged; zero when nothing is missing
 	short   doubt                // since when the log says that it ends before the node's last message
 
-	asking sync.WaitGroup // reads whose answer is not needed any more
+	// Questions may have no answer for as long as a read may take, and longer when the log does not look at the context. So they are counted
+	// by replica, also those whose answer is not needed any more.
+	asking   sync.WaitGroup
+	mu       sync.Mutex
+	asked    map[string]int // questions without an answer, by the name of the replica; guarded by mu
+	answered chan struct{}  // holds a token when one has ended
+	news     time.Time      // when the log had something new last, or was asked whether it may; for a mirror
 }
 
 const (
@@ -48,6 +54,11 @@ const (
 	mostPatience = 500 * time.Millisecond
 	// For so long a replica that did not answer in time is asked after the others.
 	silentPause = 5 * time.Second
+	// A replica has so many questions without an answer at most. One is not enough: another server may answer the next one.
+	mostQuestions = 3
+	// After so long without anything new a mirror is asked what it copies before the next message is applied. A log that was made again must get
+	// as many messages as the mirror has before the mirror copies any of them.
+	mirrorSilence = 5 * time.Second
 )
 
 // same reports whether two messages say the same.
@@ -58,13 +69,7 @@ func (m *Message) same(other *Message) bool {
 func (r *reader) run() {
 	n := r.node
 	defer r.asking.Wait()
-	for n.quit.Err() == nil {
-		n.mu.Lock()
-		fatal := n.fatal
-		n.mu.Unlock()
-		if fatal {
-			return
-		}
+	for n.quit.Err() == nil && !n.isFatal() {
 		r.pause(r.step())
 	}
 }
@@ -85,24 +90,31 @@ func (r *reader) pause(wait time.Duration) {
 }
 
 // replica is the one that is read: the next of those that were not wrong since something was applied. One that was silent lately comes
-// last. It must come, though: a round ends when all replicas were wrong, and until then nothing waits.
-func (r *reader) replica() string {
+// last. It must come, though: a round ends when all replicas were wrong, and until then nothing waits. free is false if the replica, and each other
+// one that was not wrong, has as many questions without an answer as it may have.
+func (r *reader) replica() (name string, free bool) {
 	r.node.mu.Lock()
 	defer r.node.mu.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	n := len(r.node.replicas)
 	now := time.Now()
-	for _, silentToo := range []bool{false, true} {
+	for _, may := range []func(name string) bool{
+		func(name string) bool { return r.asked[name] < mostQuestions && !now.Before(r.silent[name]) },
+		func(name string) bool { return r.asked[name] < mostQuestions },
+		func(string) bool { return true },
+	} {
 		for i := range n {
 			at := (r.at + i) % n
-			name := r.node.replicas[at]
-			if r.blamed[name] == nil && (silentToo || !now.Before(r.silent[name])) {
+			if name = r.node.replicas[at]; r.blamed[name] == nil && may(name) {
 				r.at = at
-				return name
+				return name, r.asked[name] < mostQuestions
 			}
 		}
 	}
 	r.at %= n
-	return r.node.replicas[r.at]
+	name = r.node.replicas[r.at]
+	return name, r.asked[name] < mostQuestions
 }
 
 func (r *reader) count() int {
@@ -145,11 +157,15 @@ func (r *reader) readAny(from uint64, most int) (replica string, ms []Stored, er
 	answers := make(chan answer)
 	asked := 0 // and not answered
 	ask := func() {
-		replica = r.replica()
-		one := replica
+		one, free := r.replica()
+		if replica = one; !free {
+			return
+		}
 		asked++
+		r.begins(one)
 		r.asking.Go(func() {
 			ms, err := r.node.log.Read(ctx, one, from, most)
+			r.ends(one)
 			select {
 			case answers <- answer{one, ms, err}:
 			case <-ctx.Done():
@@ -166,6 +182,10 @@ func (r *reader) readAny(from uint64, most int) (replica string, ms []Stored, er
 			if asked--; a.err == nil || asked == 0 {
 				return a.replica, a.ms, a.err
 			}
+		case <-r.answered:
+			if asked == 0 { // only questions of reads before this one had no answer
+				ask()
+			}
 		case <-t.C:
 			r.isSilent(replica)
 			r.at++
@@ -175,6 +195,29 @@ func (r *reader) readAny(from uint64, most int) (replica string, ms []Stored, er
 		case <-ctx.Done():
 			return replica, nil, ctx.Err()
 		}
+	}
+}
+
+// begins notes that a replica is asked.
+func (r *reader) begins(replica string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.asked == nil {
+		r.asked = map[string]int{}
+	}
+	r.asked[replica]++
+}
+
+// ends notes that a question has ended.
+func (r *reader) ends(replica string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.asked[replica]--; r.asked[replica] == 0 {
+		delete(r.asked, replica) // the names of the replicas may change
+	}
+	select {
+	case r.answered <- struct{}{}:
+	default:
 	}
 }
 
@@ -221,6 +264,9 @@ func (r *reader) step() time.Duration {
 		good++
 	}
 	if good > 0 {
+		if wait := r.askMirror(); wait > 0 || n.isFatal() {
+			return wait
+		}
 		if err := r.apply(ms[:good], ""); err != nil {
 			return r.failed(err)
 		}
@@ -230,7 +276,36 @@ func (r *reader) step() time.Duration {
 		r.altered = r.altered || errors.Is(wrong, ErrAltered)
 		return r.blame(replica, cursor, wrong)
 	}
+	r.nothingMissing(cursor)
 	return r.nothing(cursor)
+}
+
+// askMirror asks a log that is a mirror what it copies, if it had nothing new for a while, before something new of it is applied. It returns how
+// long to wait if the log did not tell. If the log that it copies was made again, the node stops.
+func (r *reader) askMirror() (wait time.Duration) {
+	n := r.node
+	silent := time.Since(r.news) >= mirrorSilence
+	r.news = time.Now()
+	if !silent || !n.isMirror() {
+		return 0
+	}
+	if err := n.check(); err != nil && !errors.Is(err, ErrUnproven) {
+		r.news = time.Time{} // ask again
+		return n.opts.Poll
+	}
+	return 0
+}
+
+// nothingMissing lets the node go on when the log ends with the message that was applied last: then no replica lacks the one that comes next. The
+// trouble was that some replicas did not answer for a while, and another one has altered the last message. Nothing new may come that would
+// show that all is well again.
+func (r *reader) nothingMissing(cursor uint64) {
+	if !r.node.troubled() {
+		return
+	}
+	if b, err := r.bounds(); err == nil && b.Last == cursor {
+		r.resume()
+	}
 }
 
 // overlaps compares the first message of a read with the one that was applied last. problem is what is wrong with this replica, err
@@ -328,10 +403,7 @@ func (r *reader) apply(ms []Stored, refuse string) error {
 // resume notes that the copy goes on.
 func (r *reader) resume() {
 	n := r.node
-	n.mu.Lock()
-	troubled := n.trouble != nil && !n.fatal
-	n.mu.Unlock()
-	if troubled {
+	if n.troubled() {
 		n.opts.Logger.Info("the node goes on", "cursor", n.copy.Cursor())
 		n.announce(func() {
 			if !n.fatal {

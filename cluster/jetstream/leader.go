@@ -138,12 +138,7 @@ func (l *Log) askWhoLeads() {
 		return
 	}
 	l.watch.asking = true
-	l.running.Go(func() {
-		l.watchLeader()
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.watch.asking = false
-	})
+	l.running.Go(l.watchLeader)
 }
 
 // heard is what a server tells.
@@ -154,7 +149,7 @@ type heard struct {
 
 // watchLeader asks who leads, again and again, until answers come or nobody waits for one.
 func (l *Log) watchLeader() {
-	l.running.Go(l.connectReplicas)
+	l.connectReplicas()
 	tick := time.NewTicker(askAgain)
 	defer tick.Stop()
 	answers := make(chan heard)
@@ -163,7 +158,7 @@ func (l *Log) watchLeader() {
 	ctx, cancel := context.WithCancel(l.quit)
 	defer cancel()
 
-	_, before := l.wantedAndAnswers()
+	count := l.answers()
 	progress := time.Now() // when the last answer came, or another server was connected
 	idle := 0
 	var here, there leadership // what the connected server told last, and what another one did
@@ -204,12 +199,13 @@ func (l *Log) watchLeader() {
 				return
 			}
 		}
-		wanted, count := l.wantedAndAnswers()
-		if idle++; wanted {
-			idle = 0
-		}
-		if count != before || idle > idleQuestions {
+		var ended bool
+		before := count
+		if idle, count, ended = l.watchEnds(idle, before); ended {
 			return
+		}
+		if count != before {
+			progress = time.Now()
 		}
 		if !differ.IsZero() && time.Since(differ) >= patience || time.Since(progress) >= switchAfter {
 			l.mu.Lock()
@@ -222,13 +218,29 @@ func (l *Log) watchLeader() {
 	}
 }
 
-// wantedAndAnswers reports whether it is still wanted to know who leads, and how many messages were answered.
-func (l *Log) wantedAndAnswers() (wanted bool, answers uint64) {
+// answers returns how many messages were answered.
+func (l *Log) answers() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	wanted = l.watch.wanted || l.watch.waiting > 0
-	l.watch.wanted = false
-	return wanted, l.watch.answers
+	return l.watch.answers
+}
+
+// watchEnds reports whether nobody needs to know any more who leads, and notes then that nobody asks. before is how many messages were
+// answered when it was called last, and idle how often nobody wanted to know since somebody did.
+//
+// An answer shows that somebody leads. But a message after it may have found nobody: what waits since then must not wait for a question that
+// was thrown away. So both are looked at together, and whoever wants to know later finds that nobody asks.
+func (l *Log) watchEnds(idle int, before uint64) (idleNow int, answers uint64, ended bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	w := &l.watch
+	if idle++; w.wanted || w.waiting > 0 {
+		idle = 0
+	}
+	w.wanted = false
+	ended = w.answers != before && w.absent == nil || idle > idleQuestions || l.closed
+	w.asking = !ended
+	return idle, w.answers, ended
 }
 
 // connection is one to a server that is asked.

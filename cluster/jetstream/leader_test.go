@@ -2,6 +2,7 @@ package jetstream_test
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
 	"github.com/auditsql/auditsql/cluster"
@@ -249,6 +251,188 @@ func TestTheEndOfALogWithoutALeader(t *testing.T) {
 	}
 	if b, err := l.Bounds(ctx); err == nil {
 		t.Errorf("nobody leads, and the log is said to be %+v", b)
+	}
+}
+
+// A node is started while the servers elect a leader. It waits for the leader.
+func TestANodeIsOpenedWhileThereIsNoLeader(t *testing.T) {
+	c := startServers(t, 3, nil)
+	c.initStream(jetstream.Spec{})
+	c.kill(c.leader(c.open()))
+	// Nobody has asked the dead server yet whether it syncs each write.
+	n, err := cluster.Open(t.Context(), filepath.Join(t.TempDir(), "node"), c.open(), cluster.Options{Name: "late", Unproven: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	if _, err := n.PutAudit(t.Context(), sample(0)); err != nil {
+		t.Error(err)
+	}
+}
+
+// script plays the servers of stream AUDIT as a test wants it, on a server without JetStream.
+type script struct {
+	t    *testing.T
+	conn *nats.Conn
+	url  string
+}
+
+func newScript(t *testing.T) *script {
+	t.Helper()
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(s.WaitForShutdown)
+	t.Cleanup(s.Shutdown)
+	if !s.ReadyForConnections(time.Minute) {
+		t.Fatal("the server does not start")
+	}
+	conn, err := nats.Connect(s.ClientURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	return &script{t, conn, s.ClientURL()}
+}
+
+// on does something with each message to a subject, one after the other.
+func (s *script) on(subject string, do func(*nats.Msg)) {
+	s.t.Helper()
+	if _, err := s.conn.Subscribe(subject, do); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := s.conn.Flush(); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// answer answers a message.
+func (s *script) answer(m *nats.Msg, format string, args ...any) {
+	if err := m.Respond(fmt.Appendf(nil, format, args...)); err != nil {
+		s.t.Error(err)
+	}
+}
+
+// info answers the question for the stream. leader is "" when it has none.
+func (s *script) info(m *nats.Msg, leader string) {
+	led := ""
+	if leader != "" {
+		led = fmt.Sprintf(`, "leader": %q, "leader_since": "2026-01-01T00:00:00Z"`, leader)
+	}
+	s.answer(m, `{"config": {"name": "AUDIT", "num_replicas": 3}, "created": "2026-01-01T00:00:00Z", "state": {}, "cluster": {"name": "C"%s}}`, led)
+}
+
+// noResponders answers as the server does when nobody takes a message.
+func (s *script) noResponders(m *nats.Msg) {
+	a := nats.NewMsg(m.Reply)
+	a.Header.Set("Status", "503")
+	if err := s.conn.PublishMsg(a); err != nil {
+		s.t.Error(err)
+	}
+}
+
+// A message is answered while it is asked who leads, and the next one finds nobody who takes it. The question stays: whoever waits for a leader learns
+// that there is one.
+func TestAQuestionWhoLeadsIsNotLost(t *testing.T) {
+	s := newScript(t)
+	var mu sync.Mutex
+	var given []*nats.Msg
+	opened, led := false, false
+	s.on("$JS.API.STREAM.INFO.AUDIT", func(m *nats.Msg) {
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case !opened:
+			opened = true
+			s.info(m, "s1")
+		case led:
+			s.info(m, "s2")
+		case len(given) == 2: // somebody asks who leads, because both are late
+			s.info(m, "")
+			s.answer(given[0], `{"stream": "AUDIT", "seq": 1}`)
+			s.noResponders(given[1])
+			led = true
+		}
+	})
+	s.on("audit.0", func(m *nats.Msg) {
+		mu.Lock()
+		defer mu.Unlock()
+		if given = append(given, m); led {
+			s.answer(m, `{"stream": "AUDIT", "seq": 2}`)
+		}
+	})
+	l, err := jetstream.Open(t.Context(), jetstream.Options{URL: s.url, Timeout: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	ms := []cluster.Message{cluster.NewBarrier("one"), cluster.NewBarrier("two")}
+	if done := l.Append(ctx, ms); done[0].Err != nil || done[1].Err == nil || ctx.Err() != nil {
+		t.Fatalf("%+v", done)
+	}
+	if done := l.Append(ctx, ms[1:]); done[0].Err != nil {
+		t.Errorf("there is a leader, and the message was not given to it: %v", done[0].Err)
+	}
+}
+
+// A message finds nobody who takes it, or was given to a server that leads no more. What follows it in the call is not given: it would stand before
+// it.
+func TestAMessageThatMayBeLostIsNotOvertaken(t *testing.T) {
+	for name, lost := range map[string]func(s *script, m *nats.Msg, leads *atomic.Value){
+		"nobody takes it":      func(s *script, m *nats.Msg, _ *atomic.Value) { s.noResponders(m) },
+		"another server leads": func(_ *script, _ *nats.Msg, leads *atomic.Value) { leads.Store("s2") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScript(t)
+			var leads atomic.Value
+			leads.Store("s1")
+			s.on("$JS.API.STREAM.INFO.AUDIT", func(m *nats.Msg) { s.info(m, leads.Load().(string)) })
+			var given atomic.Int64
+			first := make(chan bool)
+			s.on("audit.0", func(m *nats.Msg) {
+				if given.Add(1) > 1 {
+					s.answer(m, `{"stream": "AUDIT", "seq": %d}`, given.Load())
+					return
+				}
+				lost(s, m, &leads)
+				if err := s.conn.Flush(); err != nil {
+					t.Error(err)
+				}
+				close(first)
+			})
+			conns := make(chan *nats.Conn, 10)
+			l, err := jetstream.Open(t.Context(), jetstream.Options{URL: s.url, Connect: []nats.Option{nats.ConnectHandler(func(c *nats.Conn) { conns <- c })}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			conn := <-conns
+			ctx := &between{Context: t.Context(), at: 2, do: func() { // when the second message is to be given
+				<-first
+				seen := make(chan bool)
+				if err := errors.Join(conn.Flush(), conn.Barrier(func() { close(seen) })); err != nil { // the answer has come, if there is one
+					t.Error(err)
+					return
+				}
+				<-seen
+				if _, err := l.Bounds(t.Context()); err != nil { // the log learns who leads
+					t.Error(err)
+				}
+			}}
+			done := l.Append(ctx, []cluster.Message{cluster.NewBarrier("one"), cluster.NewBarrier("two"), cluster.NewBarrier("three")})
+			for i := range done {
+				if done[i].Err == nil {
+					t.Errorf("message %d was stored before the first one: %+v", i, done[i])
+				}
+			}
+			if n := given.Load(); n != 1 {
+				t.Errorf("%d messages were given", n)
+			}
+		})
 	}
 }
 

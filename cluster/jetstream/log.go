@@ -61,7 +61,7 @@ type Options struct {
 	// System are options for connections of a user of the system account, which may ask the servers about themselves. Without them it
 	// is not proven that the log keeps what it acknowledges.
 	System []nats.Option
-	// Timeout is how long one request may take; 5 s if 0.
+	// Timeout is how long one request may take; 5 s if 0. What the stream is may be asked for three times as long, see election.
 	Timeout time.Duration
 }
 
@@ -101,10 +101,14 @@ type Log struct {
 	replicas map[string]*nats.Conn // by the name of the server
 	inboxes  map[*nats.Conn]*inbox // of the connections that are read
 	proven   map[string]bool       // servers that were found to sync each write, see prove
+	asked    time.Time             // when the servers could be asked for that last
 	watch    leaderWatch
+	dialing  chan struct{} // not nil while servers are being connected; closed then
+	came     chan struct{} // closed and replaced when a server was connected
 	closed   bool
 
-	dialing sync.Mutex // held while servers are connected
+	underWay budget // of all appends
+
 	quit    context.Context
 	quitNow context.CancelFunc
 	running sync.WaitGroup
@@ -139,7 +143,7 @@ func connect(ctx context.Context, o Options) (*Log, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	conn, err := nats.Connect(strings.Join(o.urls(), ","), append([]nats.Option{
+	conn, err := dial(o.urls(), append([]nats.Option{
 		nats.Name("auditsql"), nats.MaxReconnects(-1), nats.ReconnectWait(200 * time.Millisecond), nats.Timeout(o.dialTimeout()),
 		// A server that is stopped keeps its connections. Another one is to be found within seconds.
 		nats.PingInterval(2 * time.Second), nats.MaxPingsOutstanding(2),
@@ -148,7 +152,7 @@ func connect(ctx context.Context, o Options) (*Log, error) {
 		return nil, fmt.Errorf("connect to %s: %w", o.URL, err)
 	}
 	l := &Log{opts: o, conn: conn, replicas: map[string]*nats.Conn{}, inboxes: map[*nats.Conn]*inbox{}, proven: map[string]bool{}}
-	l.watch.changed = make(chan struct{})
+	l.watch.changed, l.came = make(chan struct{}), make(chan struct{})
 	l.quit, l.quitNow = context.WithCancel(context.Background())
 	// A message without an answer within this time is open. How many may be under way is the business of Append: over a limit of its own
 	// the library would refuse one message and take the next one.
@@ -176,25 +180,29 @@ func (l *Log) Close() {
 	l.running.Wait()
 }
 
+// election is how long whoever opens a log waits for a leader. The servers need four to nine seconds to elect one after the death of the
+// last, and a node that is started meanwhile need not be started again for that.
+func (o Options) election() time.Duration { return 3 * o.Timeout }
+
 func (l *Log) name() string { return "stream " + l.opts.Stream }
 
 func (l *Log) streamInfo(ctx context.Context) (*jetstream.StreamInfo, error) {
-	return l.infoOf(ctx, l.opts.Stream, false)
+	return l.infoOf(ctx, l.opts.Stream, l.opts.election(), false)
 }
 
 // ledInfo is streamInfo, as the leader tells it. A replica that has lost its leader for a while answers for itself, and may lack messages
 // that were acknowledged.
 func (l *Log) ledInfo(ctx context.Context) (*jetstream.StreamInfo, error) {
-	return l.infoOf(ctx, l.opts.Stream, true)
+	return l.infoOf(ctx, l.opts.Stream, l.opts.Timeout, true)
 }
 
 // errNoLeader says that nobody can tell what a majority of the replicas has.
 var errNoLeader = errors.New("no server leads it")
 
 // infoOf asks for a stream, which may be another one than the log's. The leader answers. A question that came when there was none is never
-// answered, so it is asked again and again. If led is true, nothing else is believed.
-func (l *Log) infoOf(ctx context.Context, name string, led bool) (*jetstream.StreamInfo, error) {
-	ctx, cancel := context.WithTimeout(ctx, l.opts.Timeout)
+// answered, so it is asked again and again, for so long. If led is true, nothing else is believed.
+func (l *Log) infoOf(ctx context.Context, name string, within time.Duration, led bool) (*jetstream.StreamInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	defer l.waits()()
 	type answer struct {
@@ -238,7 +246,7 @@ func (l *Log) infoOf(ctx context.Context, name string, led bool) (*jetstream.Str
 			case errors.Is(a.err, jetstream.ErrStreamNotFound) || errors.Is(a.err, nats.ErrConnectionClosed):
 				return nil, fmt.Errorf("stream %s: %w", name, a.err)
 			}
-			failed = a.err // the next question may have an answer
+			failed = unconnected(a.err) // the next question may have an answer
 		case <-tick.C:
 			questions.Go(ask)
 			if name == l.opts.Stream {
@@ -265,9 +273,11 @@ func (l *Log) Read(ctx context.Context, replica string, from uint64, most int) (
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	conn, err := l.replica(replica)
+	ctx, cancel := context.WithTimeout(ctx, l.opts.Timeout)
+	defer cancel()
+	conn, err := l.replica(ctx, replica)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read %s: %w", l.name(), err)
 	}
 	request, err := json.Marshal(directGet{Seq: max(from, 1), Batch: most, MaxBytes: readBytes})
 	if err != nil {
@@ -280,10 +290,8 @@ func (l *Log) Read(ctx context.Context, replica string, from uint64, most int) (
 	answers, reply, done := in.expect(most + 1) // and the end
 	defer done()
 	if err := conn.PublishRequest("$JS.API.DIRECT.GET."+l.opts.Stream, reply, request); err != nil {
-		return nil, fmt.Errorf("read %s: %w", l.name(), err)
+		return nil, fmt.Errorf("read %s: %w", l.name(), unconnected(err))
 	}
-	ctx, cancel := context.WithTimeout(ctx, l.opts.Timeout)
-	defer cancel()
 	var got []cluster.Stored
 	for {
 		var msg *nats.Msg
@@ -325,30 +333,60 @@ func storedOf(msg *nats.Msg) (s cluster.Stored, err error) {
 	return s, nil
 }
 
-// replica returns a connection to the server of a replica.
-func (l *Log) replica(name string) (*nats.Conn, error) {
+// replica returns a connection to the server of a replica. It waits while servers are being connected.
+func (l *Log) replica(ctx context.Context, name string) (*nats.Conn, error) {
 	if name == "" {
 		return l.conn, nil
 	}
-	l.mu.Lock()
-	conn := l.replicas[name]
-	l.mu.Unlock()
-	if conn != nil && conn.IsConnected() {
-		return conn, nil
+	var ended <-chan struct{}
+	for over := false; ; {
+		l.mu.Lock()
+		conn, came := l.replicas[name], l.came
+		l.mu.Unlock()
+		switch {
+		case conn != nil && conn.IsConnected():
+			return conn, nil
+		case over:
+			return nil, fmt.Errorf("the server of replica %q does not answer", name)
+		case ended == nil:
+			ended = l.connectReplicas()
+		}
+		select {
+		case <-came:
+		case <-ended:
+			over = true
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
-	l.connectReplicas()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if conn := l.replicas[name]; conn != nil && conn.IsConnected() {
-		return conn, nil
-	}
-	return nil, fmt.Errorf("the server of replica %q does not answer", name)
 }
 
-// connectReplicas connects to each server that is known and not connected, and finds out its name.
-func (l *Log) connectReplicas() {
-	l.dialing.Lock()
-	defer l.dialing.Unlock()
+// connectReplicas begins to connect to each server that is known and not connected, and returns what is closed when that has ended. It is
+// done by one goroutine, however many calls want it: a machine that is off takes dialTimeout, and who reads its replica asks again and again.
+func (l *Log) connectReplicas() (ended <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.dialing != nil {
+		return l.dialing
+	}
+	dialing := make(chan struct{})
+	if l.closed {
+		close(dialing)
+		return dialing
+	}
+	l.dialing = dialing
+	l.running.Go(func() {
+		l.dialReplicas()
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.dialing = nil
+		close(dialing)
+	})
+	return dialing
+}
+
+// dialReplicas connects to the servers, and finds out their names.
+func (l *Log) dialReplicas() {
 	urls := append(l.opts.urls(), l.conn.DiscoveredServers()...)
 	slices.Sort(urls)
 	urls = slices.Compact(urls)
@@ -362,7 +400,7 @@ func (l *Log) connectReplicas() {
 	var all sync.WaitGroup
 	for _, u := range urls {
 		all.Go(func() {
-			conn, err := nats.Connect(u, append([]nats.Option{
+			conn, err := dial([]string{u}, append([]nats.Option{
 				nats.Name("auditsql reads a replica"), nats.NoReconnect(), nats.IgnoreDiscoveredServers(), nats.Timeout(l.opts.dialTimeout()),
 				nats.PingInterval(2 * time.Second), nats.MaxPingsOutstanding(2),
 			}, l.opts.Connect...)...)
@@ -388,6 +426,8 @@ func (l *Log) keep(conn *nats.Conn) {
 		delete(l.inboxes, have) // it has ended
 	}
 	l.replicas[name] = conn
+	close(l.came)
+	l.came = make(chan struct{})
 }
 
 // Bounds implements cluster.Log.

@@ -4,6 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"strconv"
+	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -25,6 +29,9 @@ import (
 
 // continuesKey is the key in the metadata of a mirror with the time when the stream was made that it copies. It stays after Promote.
 const continuesKey = "audit-continues"
+
+// copiedKey is the key in the metadata of a stream that was a mirror with the number of a message: those up to it were copied.
+const copiedKey = "audit-copied"
 
 // apiOf is the prefix of the subjects on which the servers of a domain answer.
 func apiOf(domain string) string { return "$JS." + domain + ".API" }
@@ -63,7 +70,7 @@ func InitMirror(ctx context.Context, o Options, domain string, s Spec) ([]Made, 
 			return nil, err
 		}
 		m := Made{Stream: want.Name}
-		have, err := l.infoOf(ctx, want.Name, false)
+		have, err := l.infoOf(ctx, want.Name, l.opts.Timeout, false)
 		switch {
 		case err == nil:
 			if m.Differences, err = compare(&have.Config, want); err != nil {
@@ -120,9 +127,72 @@ func (l *Log) origin(ctx context.Context, api, stream string) (*jetstream.Stream
 		if refused := l.conn.LastError(); errors.Is(refused, nats.ErrPermissionViolation) {
 			err = errors.Join(err, refused)
 		}
-		return nil, fmt.Errorf("stream %s at %s: %w", stream, api, err)
+		return nil, fmt.Errorf("stream %s at %s: %w", stream, api, unconnected(err))
 	}
 	return s.CachedInfo(), nil
+}
+
+// originQuestion is how long promote waits for the answer to one question.
+const originQuestion = 2 * time.Second
+
+// originOrSilence asks for the stream that a mirror copies. It returns nil if nobody has answered for longer than an election takes: between the
+// death of a leader and the election of another one nobody answers, though the other region is there. Every answer counts, also one that is
+// an error.
+func (l *Log) originOrSilence(ctx context.Context, of *jetstream.StreamSource) (*jetstream.StreamInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*l.opts.election())
+	defer cancel()
+	for silent := time.Now(); ; {
+		one, cancelOne := context.WithTimeout(ctx, min(originQuestion, l.opts.Timeout))
+		connection := l.conn.Stats().Reconnects
+		info, err := l.origin(one, of.External.APIPrefix, of.Name)
+		ended := one.Err() != nil
+		cancelOne()
+		var said *jetstream.APIError
+		switch {
+		case err == nil:
+			return info, nil
+		case errors.As(err, &said), errors.Is(err, nats.ErrPermissionViolation):
+			return nil, err
+		case ctx.Err() != nil:
+			return nil, err
+		case !l.conn.IsConnected() || l.conn.Stats().Reconnects != connection || !ended && !errors.Is(err, nats.ErrNoResponders):
+			silent = time.Now() // the question may not have left this side, so it counts for nothing
+			pause(ctx, askAgain)
+		case !ended:
+			pause(ctx, askAgain)
+		}
+		if time.Since(silent) >= l.opts.election() {
+			return nil, nil
+		}
+	}
+}
+
+// pause waits for a while, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// continued returns what a stream continues: the LogID of the stream that it was a mirror of, and up to which message it has what that one has.
+func continued(stream *jetstream.StreamInfo) (id string, copied uint64, err error) {
+	c := &stream.Config
+	switch id = c.Metadata[continuesKey]; {
+	case id == "":
+		return "", 0, nil
+	case c.Mirror != nil:
+		return id, stream.State.LastSeq, nil
+	case c.Metadata[copiedKey] == "": // nobody knows
+		return id, 0, nil
+	}
+	copied, err = strconv.ParseUint(c.Metadata[copiedKey], 10, 64)
+	if err != nil {
+		err = fmt.Errorf("stream %s: %w: its %s: %w", c.Name, cluster.ErrMismatch, copiedKey, err)
+	}
+	return id, copied, err
 }
 
 // mirrorOf is what a mirror of a stream is.
@@ -194,8 +264,9 @@ var ErrAnswers = errors.New("the stream that the mirror copies still answers")
 // stream of the set with this name. A stream that is no mirror any more stays as it is, so it may be called again after an error.
 //
 // It refuses (ErrAnswers), and changes nothing, if a stream that is copied answers. Two streams would take messages then. One that is
-// sealed, and of which the mirror has everything, may answer. Silence does not show that the other stream takes no messages any more: the
-// caller has made sure of it.
+// sealed, and of which the mirror has everything, may answer, if a server leads it: another replica may lack messages. Promote asks for
+// longer than an election takes, 15 seconds with the default timeout. Silence does not show that the other stream takes no messages any
+// more: the caller has made sure of it.
 func Promote(ctx context.Context, o Options) ([]Promotion, error) {
 	logs, err := OpenSet(ctx, o)
 	if err != nil {
@@ -206,17 +277,22 @@ func Promote(ctx context.Context, o Options) ([]Promotion, error) {
 			l.Close()
 		}
 	}()
-	streams := make([]*jetstream.StreamInfo, len(logs))
-	for i, l := range logs {
-		if streams[i], err = l.promotable(ctx); err != nil {
-			return nil, err
-		}
+	streams, errs := make([]*jetstream.StreamInfo, len(logs)), make([]error, len(logs))
+	var all sync.WaitGroup
+	for i, l := range logs { // at once, since each waits for an answer that mostly does not come
+		all.Go(func() { streams[i], errs[i] = l.promotable(ctx) })
+	}
+	all.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
 	}
 	var done []Promotion
 	for i, l := range logs {
 		p := Promotion{Stream: l.opts.Stream, Last: streams[i].State.LastSeq, Done: streams[i].Config.Mirror != nil}
 		if p.Done {
 			c := streams[i].Config
+			c.Metadata = maps.Clone(c.Metadata)
+			c.Metadata[copiedKey] = strconv.FormatUint(p.Last, 10)
 			c.Mirror, c.Subjects, c.Duplicates = nil, []string{subjectOf(l.partition.Number)}, shorter(window, c.MaxAge)
 			now, err := l.js.UpdateStream(ctx, c)
 			if err != nil {
@@ -244,22 +320,35 @@ func (l *Log) promotable(ctx context.Context) (*jetstream.StreamInfo, error) {
 	case of.External == nil:
 		return nil, fmt.Errorf("promote %s: %w: it copies a stream of its own servers", l.name(), cluster.ErrMismatch)
 	}
-	origin, err := l.origin(ctx, of.External.APIPrefix, of.Name)
+	origin, err := l.originOrSilence(ctx, of)
+	if err == nil && origin == nil {
+		return stream, nil
+	}
+	var said *jetstream.APIError
 	switch {
 	case errors.Is(err, nats.ErrPermissionViolation):
 		return nil, fmt.Errorf("promote %s: it cannot be asked whether the stream that it copies answers: %w", l.name(), err)
-	case errors.Is(err, jetstream.ErrStreamNotFound), err != nil && ctx.Err() == nil:
+	case errors.Is(err, jetstream.ErrStreamNotFound):
 		return stream, nil
+	case errors.As(err, &said):
+		return nil, fmt.Errorf("promote %s: %w: its servers say: %w; when its region is lost, cut the connection", l.name(), ErrAnswers, err)
 	case err != nil:
-		return nil, err
+		return nil, fmt.Errorf("promote %s: the stream that it copies cannot be asked: %w", l.name(), err)
 	case !origin.Config.Sealed:
 		return nil, fmt.Errorf("promote %s: %w: %s; when its region is lost, cut the connection, and when it is to be left, seal it first", l.name(), ErrAnswers, originName(of))
 	case cluster.LogID(origin.Created) != stream.Config.Metadata[continuesKey]:
 		return nil, fmt.Errorf("promote %s: %w: %s was made again, and the mirror may have messages of both", l.name(), cluster.ErrMismatch, originName(of))
+	case !hasLeader(origin):
+		return nil, fmt.Errorf("promote %s: %w: %s has no leader, and only a leader says what its last message is; start its servers and try again", l.name(), ErrAnswers, originName(of))
 	case stream.State.LastSeq < origin.State.LastSeq:
 		return nil, fmt.Errorf("promote %s: %w: %s has messages up to %d, and the mirror up to %d; wait until it has them", l.name(), ErrAnswers, originName(of), origin.State.LastSeq, stream.State.LastSeq)
 	}
 	return stream, nil
+}
+
+func hasLeader(stream *jetstream.StreamInfo) bool {
+	_, ok := leaderOf(stream)
+	return ok
 }
 
 // takesNone returns why a log that is a mirror takes no messages, and nil when it was promoted meanwhile. A message for a mirror must not be

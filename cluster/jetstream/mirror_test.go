@@ -2,11 +2,13 @@ package jetstream_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -416,5 +418,105 @@ func TestAMirrorOfAStreamThatWasMadeAgain(t *testing.T) {
 	}
 	if _, err := jetstream.InitMirror(t.Context(), one.options(), "R2", jetstream.Spec{}); !errors.Is(err, cluster.ErrMismatch) {
 		t.Errorf("a mirror of a mirror: %v", err)
+	}
+}
+
+// otherRegion answers for stream AUDIT of another region, whose domain is R9. It answers nothing when answer returns nil.
+func otherRegion(t *testing.T, c *servers, answer func() any) {
+	t.Helper()
+	conn, err := nats.Connect(c.options().URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	if _, err := conn.Subscribe("$JS.R9.API.STREAM.INFO.AUDIT", func(m *nats.Msg) {
+		if a := answer(); a != nil {
+			b, err := json.Marshal(a)
+			if err != nil {
+				t.Error(err)
+			}
+			m.Respond(b)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.Flush(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A mirror becomes the stream for good. So it is not enough that the other region is silent for a moment, that it answers with an error, or that a replica
+// of the stream which was sealed has no more messages than the mirror.
+func TestWhatIsNoReasonToPromote(t *testing.T) {
+	made := time.Now().UTC()
+	stream := func(change func(*natsjs.StreamInfo)) *natsjs.StreamInfo {
+		info := &natsjs.StreamInfo{Created: made, Cluster: &natsjs.ClusterInfo{Name: "R9", Leader: "s1", LeaderSince: &made}}
+		info.Config = natsjs.StreamConfig{Name: "AUDIT", Replicas: 3, Metadata: map[string]string{
+			"audit-store-id": strings.Repeat("0", 32), "audit-time-unit": "ms"}}
+		if change != nil {
+			change(info)
+		}
+		return info
+	}
+	type failed struct {
+		Error natsjs.APIError `json:"error"`
+	}
+	for name, c := range map[string]struct {
+		answer func(question int64) any // to each question of promote, from 1 on
+		says   string
+		done   bool
+	}{
+		"a leader is being elected": {func(question int64) any {
+			if question < 3 {
+				return nil
+			}
+			return stream(nil)
+		}, "when its region is lost, cut the connection", false},
+		"its servers answer with an error": {func(int64) any {
+			return failed{natsjs.APIError{Code: 503, ErrorCode: 10008, Description: "JetStream system temporarily unavailable"}}
+		}, "its servers say", false},
+		"a replica without a leader answers for itself": {func(int64) any {
+			return stream(func(info *natsjs.StreamInfo) {
+				info.Config.Sealed, info.Cluster.Leader, info.Cluster.LeaderSince = true, "", nil
+			})
+		}, "has no leader", false},
+		"it is sealed, and its leader answers": {func(int64) any {
+			return stream(func(info *natsjs.StreamInfo) { info.Config.Sealed = true })
+		}, "", true},
+		"it is silent": {func(int64) any { return nil }, "", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			servers := startServers(t, 1, func(s *serverSpec) { s.Default = true })
+			var asked atomic.Int64
+			asked.Store(-1 << 60) // before promote the stream answers
+			otherRegion(t, servers, func() any {
+				if question := asked.Add(1); question > 0 {
+					return c.answer(question)
+				}
+				return stream(nil)
+			})
+			o := servers.options()
+			o.Timeout = time.Second
+			if _, err := jetstream.InitMirror(t.Context(), o, "R9", jetstream.Spec{Replicas: 1}); err != nil {
+				t.Fatal(err)
+			}
+			asked.Store(0)
+			done, err := jetstream.Promote(t.Context(), o)
+			if c.done {
+				if err != nil || len(done) != 1 || !done[0].Done {
+					t.Errorf("%+v, %v", done, err)
+				}
+			} else if !errors.Is(err, jetstream.ErrAnswers) || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("%+v, %v", done, err)
+			}
+			l, err := jetstream.Open(t.Context(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			if info, err := l.Info(t.Context()); err != nil || (info.Mirror == nil) != c.done {
+				t.Errorf("the stream is %+v, %v", info.Mirror, err)
+			}
+		})
 	}
 }

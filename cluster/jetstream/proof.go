@@ -22,6 +22,10 @@ const (
 	leastMaxPayload = 17 << 20 // a record may have 16 MiB, and the headers need room
 )
 
+// proofHolds is for how long what was found counts while the servers cannot be asked. A node asks every 10 minutes, so one time may fail. But a
+// server may be started again with other settings, and only these questions show it.
+const proofHolds = 15 * time.Minute
+
 // Info implements cluster.Log. It asks each server of the stream about itself, and waits for those that do not answer for as long as
 // a request may take.
 func (l *Log) Info(ctx context.Context) (cluster.Info, error) {
@@ -44,7 +48,10 @@ func (l *Log) Info(ctx context.Context) (cluster.Info, error) {
 	if info.Partition, err = partitionOf(&stream.Config); err != nil {
 		return info, err
 	}
-	info.Mirror, info.Continues = l.mirrorState(ctx, stream), stream.Config.Metadata[continuesKey]
+	if info.Continues, info.Copied, err = continued(stream); err != nil {
+		return info, err
+	}
+	info.Mirror = l.mirrorState(ctx, stream)
 	names, leader := l.peers(stream)
 	for _, name := range names {
 		info.Replicas = append(info.Replicas, cluster.Replica{Name: name, Leader: name == leader})
@@ -56,7 +63,7 @@ func (l *Log) Info(ctx context.Context) (cluster.Info, error) {
 		return info, nil
 	}
 	unproven, err := l.prove(ctx, info.Replicas)
-	if err != nil {
+	if err != nil && !l.provenLately(info.Replicas) {
 		unproven = append(unproven, fmt.Sprintf("the servers cannot be asked whether they sync each write: %v", err))
 	}
 	info.Unproven = append(info.Unproven, unproven...)
@@ -142,9 +149,9 @@ type jsz struct {
 // prove asks each server whether it syncs each write, and what its replica has. It fills in what is known of the replicas.
 //
 // A server that was found to be right, and does not answer now, counts as right until it answers otherwise: one that is down must
-// not keep the others from taking puts.
+// not keep the others from taking puts. An error says that nobody could be asked, see provenLately.
 func (l *Log) prove(ctx context.Context, replicas []cluster.Replica) (unproven []string, err error) {
-	conn, err := nats.Connect(strings.Join(l.opts.urls(), ","), append([]nats.Option{
+	conn, err := dial(l.opts.urls(), append([]nats.Option{
 		nats.Name("auditsql asks the servers"), nats.Timeout(l.opts.Timeout), nats.NoReconnect(),
 	}, l.opts.System...)...)
 	if err != nil {
@@ -155,18 +162,31 @@ func (l *Log) prove(ctx context.Context, replicas []cluster.Replica) (unproven [
 	if err != nil {
 		return nil, err
 	}
+	unproven = l.judge(about, replicas) // also if the next questions fail
 	account, err := l.account(ctx)
 	if err != nil {
-		return nil, err
+		return unproven, err
 	}
 	streams, err := ask[jsz](ctx, l.opts.Timeout, conn, "JSZ", map[string]any{"account": account, "streams": true}, replicas)
 	if err != nil {
-		return nil, err
+		return unproven, err
 	}
+	for i := range replicas {
+		if s, ok := streams[replicas[i].Name]; ok {
+			look(&replicas[i], &s.Data, account, l.opts.Stream)
+		}
+	}
+	return unproven, nil
+}
+
+// judge says why it is not certain that the servers of these replicas sync each write, from what they have answered.
+func (l *Log) judge(about map[string]serverAnswer[varz], replicas []cluster.Replica) (unproven []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for i := range replicas {
-		r := &replicas[i]
+	if len(about) > 0 {
+		l.asked = time.Now()
+	}
+	for _, r := range replicas {
 		a, answers := about[r.Name]
 		if answers {
 			problems := serverProblems(a.Server.Ver, &a.Data)
@@ -177,11 +197,16 @@ func (l *Log) prove(ctx context.Context, replicas []cluster.Replica) (unproven [
 		} else if !l.proven[r.Name] {
 			unproven = append(unproven, fmt.Sprintf("server %s did not say whether it syncs each write", r.Name))
 		}
-		if s, ok := streams[r.Name]; ok {
-			look(r, &s.Data, account, l.opts.Stream)
-		}
 	}
-	return unproven, nil
+	return unproven
+}
+
+// provenLately reports whether each server of these replicas was found to be right, and whether the servers could be asked a short time ago. Then a
+// failure to ask is no reason to refuse puts: mostly the server was just restarted to which the user of the system account was connected.
+func (l *Log) provenLately(replicas []cluster.Replica) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return time.Since(l.asked) <= proofHolds && !slices.ContainsFunc(replicas, func(r cluster.Replica) bool { return !l.proven[r.Name] })
 }
 
 // serverProblems says why a server may lose what it has acknowledged.
@@ -260,7 +285,7 @@ func (l *Log) account(ctx context.Context) (string, error) {
 	defer cancel()
 	msg, err := l.conn.RequestWithContext(ctx, "$SYS.REQ.USER.INFO", nil)
 	if err != nil {
-		return "", fmt.Errorf("ask for the account: %w", err)
+		return "", fmt.Errorf("ask for the account: %w", unconnected(err))
 	}
 	var answer serverAnswer[struct {
 		Account string `json:"account"`

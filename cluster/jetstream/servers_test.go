@@ -217,8 +217,20 @@ func (c *servers) stop(i int) {
 	c.running[i] = nil
 }
 
-// pause stops a server, which keeps its connections, until resume.
-func (c *servers) pause(i int)  { c.running[i].Process.Signal(syscall.SIGSTOP) }
+// pause stops a server, which keeps its connections, until resume. It returns when the server has stopped: on a busy machine the server may
+// still answer after the signal was sent.
+func (c *servers) pause(i int) {
+	c.t.Helper()
+	p := c.running[i].Process
+	p.Signal(syscall.SIGSTOP)
+	for began := time.Now(); time.Since(began) < 10*time.Second; c.pauseFor(context.Background(), time.Millisecond) {
+		if pid, _ := syscall.Wait4(p.Pid, nil, syscall.WUNTRACED|syscall.WNOHANG, nil); pid == p.Pid {
+			return
+		}
+	}
+	c.t.Error("a server does not stop")
+}
+
 func (c *servers) resume(i int) { c.running[i].Process.Signal(syscall.SIGCONT) }
 
 func (c *servers) options() jetstream.Options {

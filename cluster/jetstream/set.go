@@ -145,7 +145,7 @@ func plan(ctx context.Context, o Options, partitions int) (set string, err error
 	missing, filled := "", ""
 	for i := range partitions {
 		name := StreamOf(o.Stream, i)
-		stream, err := l.infoOf(ctx, name, false)
+		stream, err := l.infoOf(ctx, name, l.opts.Timeout, false)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			missing = name
 			continue

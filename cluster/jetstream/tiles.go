@@ -62,7 +62,7 @@ func (r remoteTree) ReadTile(t tree.Tile) ([]byte, error) {
 	defer cancel()
 	answer, err := r.log.conn.RequestWithContext(ctx, r.log.treeSubject(r.node), []byte(t.Path()))
 	if err != nil {
-		return nil, fmt.Errorf("ask node %s for %s: %w", r.node, t.Path(), err)
+		return nil, fmt.Errorf("ask node %s for %s: %w", r.node, t.Path(), unconnected(err))
 	}
 	if failed := answer.Header.Get(failedHeader); failed != "" {
 		return nil, fmt.Errorf("node %s has no %s: %s", r.node, t.Path(), failed)

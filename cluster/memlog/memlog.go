@@ -399,7 +399,7 @@ func (l *Log) Continued(last uint64) *Log {
 	defer l.mu.Unlock()
 	n := New(len(l.replicas))
 	n.info = l.info
-	n.info.Created, n.info.Continues = l.info.Created.Add(time.Second), cluster.LogID(l.info.Created)
+	n.info.Created, n.info.Continues, n.info.Copied = l.info.Created.Add(time.Second), cluster.LogID(l.info.Created), last
 	n.first, n.messages, n.trimmed = l.first, slices.Clone(l.messages[:last+1-l.first]), slices.Clone(l.trimmed)
 	return n
 }

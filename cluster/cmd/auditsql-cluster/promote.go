@@ -19,9 +19,10 @@ stream had acknowledged may be missing. The nodes that have read them there have
 them, and importing their export puts them into the new stream.
 
 Promote refuses, and changes nothing, while the other stream answers: records
-would go to both. That it does not answer here does not show that it is lost. Make
+would go to both. It asks for 15 seconds, longer than servers need to elect a
+leader. That nobody answers here does not show that the stream is lost. Make
 sure that nothing is put there any more. A stream that was sealed may answer, if
-the mirror has everything that it has.
+a server leads it and the mirror has everything that it has.
 
 Nodes of the mirror go on. Nodes of the other stream refuse the new one: they are
 made again with bootstrap, which compares their records with it. The guide
