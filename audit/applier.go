@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -328,23 +329,27 @@ func (a *applier) start() {
 
 // failedError is wal.ErrFailed for a store whose applier has stopped.
 type failedError struct {
-	cause error
-	safe  bool // the files have what was acknowledged: the next opening goes on from there
+	cause  error
+	advice string // what to do, or ""
 }
 
 func (e *failedError) Error() string {
-	text := "the store takes no more records: " + e.cause.Error()
-	if e.safe {
-		text += "; what was acknowledged is safe: end the process that writes the store, and start it again"
-	}
-	return text
+	return "the store takes no more records: " + e.cause.Error() + e.advice
 }
 
 // failed says that the applier stops because of err. Only if writing SQLite has failed, nothing else, is it said that another start helps.
 // This process may have the last descriptor of a file that was deleted. And what the journal does not have as it was put would be taken for
 // good by the next one.
 func (a *applier) failed(err error) error {
-	return &failedError{err, a.sql.Failed() != nil && !errors.Is(err, sqlstore.ErrMoved) && !errors.Is(err, ErrDamaged)}
+	switch {
+	case errors.Is(err, sqlstore.ErrMoved):
+		pid := os.Getpid()
+		return &failedError{err, fmt.Sprintf("; process %d still has the file open: save it (Linux has it in /proc/%d/fd) before you end the process that writes the store, and start it again",
+			pid, pid)}
+	case a.sql.Failed() != nil && !errors.Is(err, ErrDamaged):
+		return &failedError{err, "; what was acknowledged is safe: end the process that writes the store, and start it again"}
+	}
+	return &failedError{cause: err}
 }
 
 // Unwrap makes it a wal.ErrFailed.

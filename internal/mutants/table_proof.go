@@ -30,7 +30,7 @@ var proofMutants = []mutant{
 		"b.journal.Release(b.cursor)", "b.journal.Release(0)",
 		"audit", "^TestAReplayHoldsFewFiles$", nil},
 	{"the advice that is not given to whoever has the only copy", "audit/applier.go",
-		" && !errors.Is(err, sqlstore.ErrMoved)", "",
+		"	case errors.Is(err, sqlstore.ErrMoved):", "	case false:",
 		"audit", "^TestNobodyIsToldToEndAProcessThatHasTheOnlyCopy$", nil},
 	{"a lag that was not read in time", "audit/reads.go",
 		"p.Unknown = err != nil;", "p.Unknown = errors.Is(err, ErrEndUnknown);",
