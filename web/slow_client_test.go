@@ -100,3 +100,39 @@ func TestClientsThatDoNotReadKeepNobodyFromAsking(t *testing.T) {
 		}
 	})
 }
+
+// The two seconds that a walk along answers may take are for the search. A client that reads slowly gets as many steps as any other.
+func TestAWalkIsNotCutByAClientThatReadsSlowly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db, err := audit.Open(t.TempDir(), audit.WithReads(audit.Applied))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		put := func(body string) {
+			t.Helper()
+			q, err := audit.ParseAudit([]byte(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := db.PutAudit(t.Context(), &q); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i := range 20 {
+			put(strings.Replace(record('a', i, ""), "Northwind", strings.Repeat("x", 40<<10), 1))
+		}
+		put(fmt.Sprintf(`{"timestamp":%d,"params":{"subject":"payment"},"result_hash":"%s","result_confidence":0.5,"contributing_assertions":[{"assertion_hash":"%s","weight":1,"source_hash":"%s","lifecycle":"Approved"}]}`, at(100), hash('e'), hash('b'), hash('f')))
+		if err := db.AwaitApplied(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		h := web.Handler(db, web.Options{Trusted: &web.Principal{ID: "owner", Scopes: web.AllScopes}})
+		for _, pace := range []time.Duration{0, 10 * time.Second} {
+			w := &slowClient{httptest.NewRecorder(), func() { time.Sleep(pace) }}
+			h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://localhost/v1/impact/"+hash('c').String()+"?source&depth=all&format=ndjson", nil))
+			if body := w.Body.String(); w.Code != http.StatusOK || !strings.Contains(body, `"distance":2`) || w.Header().Get("Auditsql-More") != "" {
+				t.Errorf("a client that takes %s for each part: status %d, %d lines, %v", pace, w.Code, strings.Count(body, "\n"), w.Header())
+			}
+		}
+	})
+}
