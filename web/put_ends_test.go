@@ -268,6 +268,22 @@ func TestSmallRecordsHaveRoomBesideManyBodies(t *testing.T) {
 			}
 			return all
 		},
+		"large ones of all kinds": func(server http.Handler) (all []*io.PipeWriter) {
+			for i := range 700 {
+				length, sent := int64(16<<20), 0
+				switch {
+				case i >= 400:
+					length, sent = -1, 70<<10
+				case i >= 300:
+					sent = 70 << 10
+				}
+				in, _ := send(server, "application/json", length)
+				go func() { _, _ = io.WriteString(in, strings.Repeat(" ", sent)) }()
+				all = append(all, in)
+				synctest.Wait()
+			}
+			return all
+		},
 		"large ones that fill their room": func(server http.Handler) (all []*io.PipeWriter) {
 			for range 400 {
 				in, _ := send(server, "application/json", -1)

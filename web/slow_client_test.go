@@ -229,6 +229,48 @@ func TestAnswersThatNobodyReadsKeepABoundedMemory(t *testing.T) {
 	}
 }
 
+// A sparseList has some records, and then searches for more until a test ends that.
+type sparseList struct {
+	listed
+	searching, most atomic.Int64
+	until           chan struct{}
+}
+
+func (s *sparseList) RawAudits(ctx context.Context, f audit.Filter) iter.Seq2[[]byte, error] {
+	rows := s.listed.RawAudits(ctx, f)
+	return func(yield func([]byte, error) bool) {
+		rows(yield)
+		s.most.Store(max(s.most.Load(), s.searching.Add(1)))
+		<-s.until
+		s.searching.Add(-1)
+	}
+}
+
+// Answers that have begun and then search for long are only a few at a time.
+func TestAnswersThatHaveBegunRunAFewAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		row := record('a', 0, `,"query_id":"`+hash('d').String()+`","attributes":{"a":"`+strings.Repeat("x", 4<<10)+`"}`)
+		s := &sparseList{listed: listed{row: []byte(row), rows: 100}, until: make(chan struct{})}
+		h := web.Handler(s, web.Options{Trusted: &web.Principal{ID: "owner", Scopes: web.AllScopes}})
+		goOn, got := make(chan struct{}), make(chan string, 40)
+		for range 40 {
+			go func() { got <- ask(h, "/v1/audits?format=ndjson", func() { <-goOn }) }()
+			synctest.Wait()
+		}
+		close(goOn)
+		time.Sleep(time.Hour)
+		if most := s.most.Load(); most != 10 {
+			t.Errorf("%d of 40 search at the same time", most)
+		}
+		close(s.until)
+		for range 40 {
+			if answer := <-got; answer != "200 100" {
+				t.Error(answer)
+			}
+		}
+	})
+}
+
 // A searching store searches for the records of a lens until a test ends that, and finds none.
 type searching struct {
 	listed

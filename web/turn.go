@@ -13,7 +13,8 @@ import (
 // meanwhile is taken of a room that all of them share. The handler's goroutine alone calls its methods. A nil turn has no bounds.
 type turn struct {
 	slots   slots                   // nil: it needs none
-	slotted bool                    // it has a slot
+	more    slots                   // that it may use when none of these is free, once its answer has begun
+	has     slots                   // of which it has a slot now; nil: it has none
 	room    *semaphore.Weighted     // for long answers
 	kept    int64                   // bytes of the room
 	end     context.CancelCauseFunc // of the question
@@ -34,7 +35,7 @@ func turnOf(ctx context.Context) *turn {
 func (s *Server) inTurn(ctx context.Context, slots slots, budget time.Duration, question func(ctx context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	t := &turn{slots: slots, slotted: slots != nil, room: s.kept, end: cancel, left: budget, since: time.Now(), running: true}
+	t := &turn{slots: slots, more: s.begun, has: slots, room: s.kept, end: cancel, left: budget, since: time.Now(), running: true}
 	defer func() { t.room.Release(t.kept) }()
 	if budget > 0 {
 		t.timer = time.AfterFunc(budget, func() { cancel(context.DeadlineExceeded) })
@@ -57,18 +58,21 @@ func (t *turn) pause() {
 		t.timer.Stop()
 		t.left -= time.Since(t.since)
 	}
-	if t.slotted {
-		<-t.slots
-		t.slotted = false
+	if t.has != nil {
+		<-t.has
+		t.has = nil
 	}
 }
 
-// resumeWait is how long a question whose answer has begun waits for a slot.
+// resumeWait is how long a question whose answer has begun waits for one of the usual slots.
 const resumeWait = 100 * time.Millisecond
 
-// resume takes a slot again, and lets the time go on. When no slot is free for a while, the question goes on without one: an export that finds
-// little may hold a slot until it has read the whole store, and the client of an answer that has begun would wait for that, or give up. The room
-// for long answers bounds how many can be in that state.
+// begunSlots is how many questions whose answers have begun may run beside those that have the usual slots.
+const begunSlots = 8
+
+// resume takes a slot again, and lets the time go on. When no slot is free for a while, it also takes one of those that nobody has who has only
+// begun to ask: an export that finds little may hold a slot until it has read the whole store, and the client of an answer that has begun would
+// wait for that, or give up.
 func (t *turn) resume(ctx context.Context) error {
 	if t == nil || t.running {
 		return nil
@@ -76,12 +80,18 @@ func (t *turn) resume(ctx context.Context) error {
 	if t.slots != nil {
 		timer := time.NewTimer(resumeWait)
 		defer timer.Stop()
-		select {
-		case t.slots <- struct{}{}:
-			t.slotted = true
-		case <-timer.C:
-		case <-ctx.Done():
-			return ctx.Err()
+		var more slots // nil: never ready
+		for t.has == nil {
+			select {
+			case t.slots <- struct{}{}:
+				t.has = t.slots
+			case more <- struct{}{}:
+				t.has = more
+			case <-timer.C:
+				more = t.more
+			case <-ctx.Done():
+				return ctx.Err()
+			}
 		}
 	}
 	t.running, t.since = true, time.Now()
