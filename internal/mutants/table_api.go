@@ -185,4 +185,7 @@ var apiMutants = []mutant{
 	{"the metric of a lag that is not known", "web/metrics.go",
 		"		if p.Unknown {", "		if false {",
 		"web", "^TestALagThatIsNotKnownIsNotCalledNone$", nil},
+	{"the limit of answers that have begun and search", "web/server.go",
+		"newSlots(begunSlots)", "newSlots(1000)",
+		"web", "^TestAnswersThatHaveBegunRunAFewAtATime$", nil},
 }
