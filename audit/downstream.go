@@ -35,7 +35,8 @@ type DownstreamOptions struct {
 	// limit, order and After have no effect.
 	Filter Filter
 
-	// Budget bounds how many answers are reached, selected or not, and how long that takes.
+	// Budget bounds how many answers are reached, selected or not, and how long Next takes for that, all calls together. What the caller does
+	// between them takes nothing of it: somebody who reads slowly gets as much as anybody else.
 	Budget Budget
 }
 

@@ -100,7 +100,8 @@ func (db *DB) ResolveHash(ctx context.Context, name string, kinds HashKind) (Has
 }
 
 // ResolveHashAsOf is ResolveHash as of a moment (see Filter.AsOf), nil: as it is. Of several hashes that begin with the same digits those
-// count that the store had then. Labels are those of the present.
+// count that the store had then; when more than 1,024 of one kind begin with them now, the digits are ambiguous. Labels are those of the
+// present.
 func (db *DB) ResolveHashAsOf(ctx context.Context, name string, kinds HashKind, asOf *uint64) (Hash, error) {
 	return resolveHash(ctx, db, db, name, kinds, asOf)
 }
@@ -220,10 +221,11 @@ func (db *DB) ambiguous(ctx context.Context, name string, hashes []Hash) error {
 func isHex(s string) bool { return strings.Trim(s, "0123456789abcdefABCDEF") == "" }
 
 // beginningWith returns the hashes of these kinds that begin with some digits, each once: those that the store had at a moment, nil: has.
+// Of a kind with too many to look at each, it returns the first, which makes the digits ambiguous.
 func (db *DB) beginningWith(ctx context.Context, prefix string, kinds HashKind, asOf *uint64) ([]Hash, error) {
 	most := MaxResolved
 	if asOf != nil {
-		most = mostAsOf
+		most = mostAsOf + 1
 	}
 	set := map[Hash]bool{}
 	for kind, lower := range map[HashKind]sqlstore.HashKind{
@@ -236,9 +238,9 @@ func (db *DB) beginningWith(ctx context.Context, prefix string, kinds HashKind, 
 		if err != nil {
 			return nil, err
 		}
-		n := 0
+		n, all := 0, len(hashes) <= mostAsOf
 		for _, h := range hashes {
-			if asOf != nil {
+			if asOf != nil && all {
 				if was, err := db.stoodFor(ctx, h, kind, asOf); err != nil {
 					return nil, err
 				} else if !was {

@@ -126,7 +126,8 @@ func (db *DB) Resolve(ctx context.Context, prefix string) ([]QueryID, error) {
 }
 
 // ResolveAsOf is Resolve as of a moment (see Filter.AsOf), nil: as it is. Of several ids it returns those of records that the store had
-// then. So digits that somebody has written down go on to mean the record that they meant.
+// then. So digits that somebody has written down go on to mean the record that they meant. When more than 1,024 ids begin with them now, it
+// does not look at each: it returns the first MaxResolved of them, whatever the store had then.
 func (db *DB) ResolveAsOf(ctx context.Context, prefix string, asOf *uint64) ([]QueryID, error) {
 	ids, err := db.idsBeginning(ctx, prefix, nil)
 	if err != nil || len(ids) < 2 || asOf == nil {
@@ -148,11 +149,14 @@ func (db *DB) idsBeginning(ctx context.Context, prefix string, asOf *uint64) ([]
 	}
 	most := MaxResolved
 	if asOf != nil {
-		most = mostAsOf
+		most = mostAsOf + 1
 	}
 	found, err := db.sql.Resolve(ctx, prefix, most)
 	if err != nil {
 		return nil, err
+	}
+	if len(found) > mostAsOf {
+		asOf = nil // there may be others among those that were not looked at, so none of them is the one that is meant
 	}
 	ids := []QueryID{}
 	for _, id := range found {

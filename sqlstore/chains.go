@@ -21,7 +21,7 @@ type ChainOptions struct {
 	AnyOrder bool
 
 	Records int64         // how many records it reaches at most; 0: no limit
-	Time    time.Duration // after which it reaches no more; 0: no limit
+	Time    time.Duration // that its steps take together, after which it reaches no more; 0: no limit. The time between two steps is the caller's
 }
 
 // Reached is a record that a walk has reached, by as few steps as there can be.
@@ -60,10 +60,11 @@ type Downstream struct {
 	dbs   []*DB
 	from  Evidence
 	o     ChainOptions
-	begun time.Time
-	rows  int64   // that were read
-	ends  []int64 // of each database; records from this index on are not seen
-	moved bool    // ends are known: the walk has taken a step
+	begun time.Time     // the step that is being taken
+	spent time.Duration // in the steps before
+	rows  int64         // that were read
+	ends  []int64       // of each database; records from this index on are not seen
+	moved bool          // ends are known: the walk has taken a step
 
 	level   []*Reached           // of the last step
 	reached []map[int64]*Reached // of each database, by index
@@ -78,7 +79,7 @@ type Downstream struct {
 // NewDownstream begins a walk from some evidence through databases that have no record in common. asOf has for each of them nil, or an
 // Entry.Index: the walk sees only records with a lower one. Nothing is read before Next.
 func NewDownstream(dbs []*DB, asOf []*int64, e Evidence, o ChainOptions) *Downstream {
-	w := &Downstream{dbs: dbs, from: e, o: o, begun: time.Now(), given: map[[32]byte]int64{}}
+	w := &Downstream{dbs: dbs, from: e, o: o, given: map[[32]byte]int64{}}
 	for i := range dbs {
 		w.ends = append(w.ends, orNow(asOf[i]))
 		w.reached = append(w.reached, map[int64]*Reached{})
@@ -101,6 +102,8 @@ func (w *Downstream) Next(ctx context.Context) ([]*Reached, error) {
 	if w.cut != NotCut {
 		return nil, nil
 	}
+	w.begun = time.Now()
+	defer func() { w.spent += time.Since(w.begun) }()
 	step := chainStep{w: w, found: make([]map[int64]*Reached, len(w.dbs)), latest: map[[32]byte]int64{}}
 	for i := range step.found {
 		step.found[i] = map[int64]*Reached{}
@@ -258,7 +261,7 @@ func (s *chainStep) read(ctx context.Context, in int, x *numberIndex, uses []cha
 // inTime reports whether nothing has ended the walk, and there is time for more.
 func (s *chainStep) inTime() bool {
 	w := s.w
-	if w.cut == NotCut && w.o.Time > 0 && time.Since(w.begun) >= w.o.Time {
+	if w.cut == NotCut && w.o.Time > 0 && w.spent+time.Since(w.begun) >= w.o.Time {
 		w.cut = CutByTime
 	}
 	return w.cut == NotCut

@@ -31,6 +31,7 @@ type answer struct {
 	r      *http.Request
 	form   tui.Form
 	turn   *turn // that the question has
+	found  int64 // bytes that the question keeps until its end, beside what every long answer keeps
 	held   []byte
 	sent   bool
 	more   bool     // the limit has cut the rows
@@ -69,6 +70,9 @@ func (a *answer) Write(p []byte) (int, error) {
 			// Its answers end where the connection ends. One that was broken off, and one that is whole, look the same.
 			return 0, problem(kindOldHTTP, "an answer of more than %d bytes needs HTTP/1.1", heldBack)
 		}
+		if err := a.keep(); err != nil {
+			return 0, err
+		}
 		a.w.Header().Set("Trailer", moreHeader+", "+leftOutHeader)
 		if err := a.send(); err != nil {
 			return 0, err
@@ -83,6 +87,14 @@ func (a *answer) Write(p []byte) (int, error) {
 		err = a.turn.resume(a.r.Context())
 	}
 	return n, err
+}
+
+// keep makes room for what a long answer keeps while the client reads it.
+func (a *answer) keep() error {
+	if !a.turn.keep(longAnswer + a.found) {
+		return problem(kindBusy, "the long answers that clients are reading may keep %d bytes together, and there is no room for another one", a.server.limits.AnswerBytes)
+	}
+	return nil
 }
 
 // send sends what is held back. After that the turn is paused.
@@ -108,10 +120,15 @@ func (a *answer) end() error {
 		}
 		h.Set(leftOutHeader, text)
 	}
-	if !a.sent {
-		return a.send()
+	if a.sent {
+		return nil
 	}
-	return nil
+	if len(a.held) > heldBack {
+		if err := a.keep(); err != nil {
+			return err
+		}
+	}
+	return a.send()
 }
 
 // maxLeftOut is how many of the damaged records that are left out are named.
@@ -188,7 +205,7 @@ func (s *Server) bounded(w http.ResponseWriter, r *http.Request, question func(c
 
 func (s *Server) withBudget(w http.ResponseWriter, r *http.Request, slots slots, question func(ctx context.Context) error) error {
 	w.Header().Set(budgetHeader, strconv.FormatFloat(s.limits.Budget.Seconds(), 'g', -1, 64))
-	return inTurn(r.Context(), slots, s.limits.Budget, question)
+	return s.inTurn(r.Context(), slots, s.limits.Budget, question)
 }
 
 // export runs a question whose answer may be the whole store. It takes as long as the client takes to read it, and a few of them read
@@ -197,7 +214,7 @@ func (s *Server) export(_ http.ResponseWriter, r *http.Request, question func(ct
 	if _, err := s.exports.take(r.Context(), s.limits.ReadWait, "exports"); err != nil {
 		return err
 	}
-	return inTurn(r.Context(), s.exports, 0, question)
+	return s.inTurn(r.Context(), s.exports, 0, question)
 }
 
 // A runner runs a question within bounds: expensive, bounded, or export.

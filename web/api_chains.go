@@ -22,6 +22,9 @@ const (
 // mostFollowed is the greatest limit of a walk: it keeps what it has reached.
 const mostFollowed = 100_000
 
+// reachedBytes is about what a walk keeps of an answer that it has reached.
+const reachedBytes = 512
+
 // follow reads how far answers are followed. ok is false if they are not. Then the limit is usual unless it is given. drawn says that
 // the answer is a graph, which only answers that are followed have.
 func (q *question) follow(usual int, drawn bool) (o audit.DownstreamOptions, ok bool, err error) {
@@ -61,6 +64,7 @@ func (s *Server) downstream(w http.ResponseWriter, r *http.Request, q *question,
 		if err := v.CheckEvidence(ctx, h, o.Source); err != nil {
 			return err
 		}
+		a.found = int64(o.Budget.Records) * reachedBytes
 		d := show.Downstream{Viewer: v, Hash: h, Options: o}
 		var err error
 		if q.form == show.Dot {

@@ -106,14 +106,18 @@ func (s *Server) putLabels(w http.ResponseWriter, r *http.Request, _ *question) 
 		if body[0] != '[' {
 			return refusal("", "want a list of labels")
 		}
-		var list []json.RawMessage
-		_ = json.Unmarshal(body, &list) // it is a list
-		set = make([]audit.Label, len(list))
-		for i, one := range list {
-			var err error
-			if set[i], err = s.readLabel(one, fmt.Sprintf("[%d]", i)); err != nil {
+		// One after the other: the list of what a body of a few bytes an element may have takes many times the memory that the body has
+		// reserved, and the first element that is no label ends it.
+		list := json.NewDecoder(bytes.NewReader(body))
+		_, _ = list.Token() // [
+		for list.More() {
+			var one json.RawMessage
+			_ = list.Decode(&one) // it is valid JSON
+			l, err := s.readLabel(one, fmt.Sprintf("[%d]", len(set)))
+			if err != nil {
 				return err
 			}
+			set = append(set, l)
 		}
 		return nil
 	})

@@ -288,7 +288,7 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request, most int64) (b
 	if r.ContentLength > most {
 		return nil, nil, tooLarge()
 	}
-	held := reservation{of: s, ctx: r.Context()}
+	held := reservation{of: s, ctx: r.Context(), large: r.ContentLength > smallBody}
 	wire := http.NewResponseController(w)
 	pooled := smallBodies.Get().(*[smallBody]byte)
 	free = func() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"net/http"
 	"strconv"
 	"strings"
@@ -182,7 +183,8 @@ func (a *answer) page(ctx context.Context, v *view.Viewer, q *question, f audit.
 	var last []byte
 	limit := f.Limit
 	f.Limit++ // one more shows that the list goes on
-	for raw, err := range store.RawAudits(ctx, f) {
+	rows := pastDamage(f, func(f audit.Filter) iter.Seq2[[]byte, error] { return store.RawAudits(ctx, f) })
+	for raw, err := range rows {
 		if err != nil {
 			if a.leaveOut(err) {
 				continue
@@ -220,6 +222,34 @@ func (a *answer) page(ctx context.Context, v *view.Viewer, q *question, f audit.
 	body = strconv.AppendUint(append(body, `,"as_of":`...), asOf, 10)
 	a.held = append(body, "}\n"...)
 	return nil
+}
+
+// pastDamage yields what list yields, until as many records have come as the filter's limit says that are not damaged. The limit of a store
+// counts damaged ones too. Without more than that a page could have fewer records than it may, and would look like the last one. It could
+// also have none, and then there is no place after which the next page goes on. The filter has a moment (AsOf), so list yields the same
+// rows each time.
+func pastDamage[T any](f audit.Filter, list func(audit.Filter) iter.Seq2[T, error]) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		want, whole := f.Limit, 0
+		for done := 0; ; f.Limit *= 2 {
+			seen := 0
+			for row, err := range list(f) {
+				if seen++; seen <= done {
+					continue
+				}
+				if err == nil {
+					whole++
+				}
+				if !yield(row, err) || whole == want {
+					return
+				}
+			}
+			if seen < f.Limit {
+				return
+			}
+			done = seen
+		}
+	}
 }
 
 // nextPage is the URL of the next page of a list. f is the filter of the page, with the moment that it is about. The URL selects the

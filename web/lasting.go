@@ -21,10 +21,14 @@ func lasting(values url.Values, f *audit.Filter, clock when.Clock) url.Values {
 	if !lasts.Has("not-around") {
 		delete(lasts, "window")
 	}
-	if f.From != nil {
+	switch {
+	case f.From == nil:
+	case *f.From > audit.MaxTimestamp: // nothing is after the last timestamp, and no timestamp says so
+		lasts.Set("not-to", clock.Format(audit.MaxTimestamp))
+	default:
 		lasts.Set("from", clock.Format(*f.From))
 	}
-	if f.To != nil {
+	if f.To != nil && *f.To <= audit.MaxTimestamp {
 		lasts.Set("to", clock.Format(*f.To))
 	}
 	hashes := url.Values{}
@@ -43,7 +47,11 @@ func lasting(values url.Values, f *audit.Filter, clock when.Clock) url.Values {
 		}
 	}
 	for i := range f.NoneOf {
-		add(&f.NoneOf[i], ask.NegationOf)
+		g := &f.NoneOf[i]
+		add(g, ask.NegationOf)
+		if g.From != nil && g.To == nil { // the first timestamp: there is none before it that could be a bound
+			lasts.Set("not-from", clock.Format(*g.From))
+		}
 	}
 	if typed := lasts["not-around"]; typed != nil {
 		times := make([]string, len(typed))

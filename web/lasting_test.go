@@ -2,6 +2,7 @@ package web_test
 
 import (
 	"fmt"
+	"html"
 	"net/http"
 	"net/url"
 	"strings"
@@ -166,5 +167,123 @@ func TestDigitsGoOnToMeanWhatTheyMeant(t *testing.T) {
 	}
 	for _, path := range pages {
 		r.get(path+asOf, "Accept", "text/html")
+	}
+}
+
+// When so many ids or hashes begin with the same digits that a store does not look at all of them, the digits are ambiguous. They mean
+// nothing else than what they meant, and not nothing.
+func TestDigitsThatTooManyShareAreAmbiguous(t *testing.T) {
+	r := serve(t)
+	const digits = "d2b17211"
+	put := func(rest string) string {
+		id := digits + rest
+		body := record('a', 0, "")
+		for _, digit := range "abc" {
+			body = strings.ReplaceAll(body, strings.Repeat(string(digit), 64), id)
+		}
+		return fmt.Sprintf(`{"query_id":"%s",%s`, id, body[1:])
+	}
+	store := func(bodies string) {
+		t.Helper()
+		if a := r.do(http.MethodPost, "/v1/audits", bodies, "Content-Type", "application/x-ndjson"); strings.Contains(a.body, "rejected\":1") || !strings.Contains(a.body, `"done":true`) {
+			t.Fatal(a.body)
+		}
+		r.applied()
+	}
+	was := put(strings.Repeat("f", 56))
+	store(was + "\n")
+	var later strings.Builder
+	for i := range 1023 {
+		later.WriteString(put(fmt.Sprintf("%056x", i)) + "\n")
+	}
+	store(later.String())
+	paths := []string{"/v1/audits/" + digits + "/trace?as_of=1", "/v1/impact/" + digits + "?as_of=1", "/v1/audits?source=" + digits + "&as_of=1", "/v1/audits?agent=" + digits + "&as_of=1"}
+	for _, path := range paths {
+		r.get(path)
+	}
+	find := fmt.Sprintf("/find?q=%s&as_of=1", digits)
+	if body := r.get(find, "Accept", "text/html"); !strings.Contains(body, "/q/"+digits+strings.Repeat("f", 56)) {
+		t.Error("the record that was there is not found")
+	}
+	store(put(strings.Repeat("e", 56)) + "\n")
+	for _, path := range paths {
+		r.fails(http.StatusBadRequest, "ambiguous", http.MethodGet, path, "")
+	}
+	if body := r.get(find, "Accept", "text/html"); !strings.Contains(body, "Type more of them") {
+		t.Error("the page does not say that there may be others")
+	}
+}
+
+// copied is the link that a page offers to copy.
+func (r *rig) copied(page string) string {
+	r.t.Helper()
+	_, link, found := strings.Cut(page, `id="frozen" href="`)
+	if !found {
+		r.t.Fatalf("no link to copy: %s", page)
+	}
+	link, _, _ = strings.Cut(link, `"`)
+	return html.UnescapeString(link)
+}
+
+// A case keeps pages that somebody typed. Its link shows what they show now, whatever their times and names mean later.
+func TestTheLinkOfACaseLasts(t *testing.T) {
+	r, pass := clocked(t)
+	id := r.put(record('a', 0, ""))
+	label := func(digit byte) {
+		for _, other := range "ad" {
+			r.do(http.MethodDelete, "/v1/labels/"+hash(byte(other)).String(), "")
+		}
+		if a := r.do(http.MethodPut, "/v1/labels/"+hash(digit).String(), `{"label":"planner"}`); a.StatusCode != http.StatusOK {
+			t.Fatal(a.body)
+		}
+	}
+	label('a')
+	r.applied()
+	for _, typed := range []string{"/list?from=2h", "/list?agent=planner", "/timeline?around=2h&window=1m", "/q/" + id[:8]} {
+		label('a')
+		page := r.get("/case?u="+url.QueryEscape(typed), "Accept", "text/html")
+		if !strings.Contains(page, id[:8]) {
+			t.Fatalf("%s does not show the record", typed)
+		}
+		pass(5 * time.Hour)
+		label('d')
+		if link := r.copied(page); !strings.Contains(r.get(link, "Accept", "text/html"), id[:8]) {
+			t.Errorf("%s: %s does not show the record any more", typed, link)
+		}
+		_, hidden, _ := strings.Cut(page, `name="u" value="`)
+		hidden, _, _ = strings.Cut(hidden, `"`)
+		if next := "/case?u=" + url.QueryEscape(html.UnescapeString(hidden)); !strings.Contains(r.get(next, "Accept", "text/html"), id[:8]) {
+			t.Errorf("%s: with another page %s does not show the record any more", typed, next)
+		}
+		pass(-5 * time.Hour)
+	}
+}
+
+// At both ends of time there is no bound that says what is left out.
+func TestWhatIsLeftOutStaysLeftOut(t *testing.T) {
+	r := serve(t)
+	id := r.put(record('a', 0, ""))
+	r.put(record('a', 1, ""))
+	r.applied()
+	for _, filter := range []string{"not-from=1970-01-01", "not-to=9223372036854775807", "not-from=0&not-to=9223372036854775807", "not-from=1970-01-01&to=now", "not-to=9223372036854775807&from=2h"} {
+		for _, path := range []string{"/list?", "/timeline?", "/agents?", "/top?", "/answers?subject=supplier/Northwind&predicate=account&", "/impact/" + hash('b').String() + "?"} {
+			a := r.do(http.MethodGet, path+filter, "", "Accept", "text/html")
+			if a.StatusCode != http.StatusOK || !strings.Contains(a.body, `id="frozen"`) {
+				if a.StatusCode >= 500 {
+					t.Errorf("%s%s: status %d", path, filter, a.StatusCode)
+				}
+				continue
+			}
+			if got := r.get(r.copied(a.body), "Accept", "text/html"); strings.Contains(got, "/q/"+id) {
+				t.Errorf("%s%s: %s shows what the page left out", path, filter, r.copied(a.body))
+			}
+		}
+		body := r.get("/list?"+filter, "Accept", "text/html")
+		for _, form := range strings.Split(body, `href="/v1/audits?`)[1:] {
+			form, _, _ = strings.Cut(form, `"`)
+			if got := r.get("/v1/audits?" + html.UnescapeString(form)); strings.Contains(got, id) {
+				t.Errorf("%s: %s has what the page left out", filter, form)
+			}
+		}
 	}
 }

@@ -154,7 +154,13 @@ func (m *Metrics) serves(s *Server) {
 		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "auditsql_" + name, Help: help}, value))
 	}
 	gauge("store_records", "Records that SQLite has.", func() float64 { return float64(s.store.Progress().Records) })
-	gauge("store_lag_bytes", "Bytes of journal that SQLite does not have yet.", func() float64 { return float64(s.store.Progress().LagBytes) })
+	gauge("store_lag_bytes", "Bytes of journal that SQLite does not have yet; NaN while it is not known.", func() float64 {
+		p := s.store.Progress()
+		if p.Unknown {
+			return math.NaN()
+		}
+		return float64(p.LagBytes)
+	})
 	gauge("store_ready", "1 when the server takes what it should take, apart from spans, otherwise 0.", func() float64 {
 		if len(s.unready()) > 0 {
 			return 0

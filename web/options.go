@@ -52,14 +52,15 @@ type Limits struct {
 	PutWait     time.Duration // for room in the backlog, and for room for a body; 5 s
 	ReadWait    time.Duration // until SQLite has what was acknowledged, and for a slot of a question; 5 s
 
-	Questions int           // expensive ones at the same time; 2
-	Exports   int           // lists without a limit at the same time; 2
-	Budget    time.Duration // of an expensive question; 30 s
-	Streams   int           // of records that are put, at the same time; 256
-	Part      time.Duration // a part of a page; the page is shown without one that takes longer; 5 s
-	Tails     int           // at the same time; 1000
-	Beat      time.Duration // how often a tail without records shows that it is alive; 15 s
-	Idle      time.Duration // how long a client may take nothing of what is sent, or send nothing of its body; 30 s
+	AnswerBytes int64         // that long answers keep while clients read them, with 8 MiB and more counted for each; 512 MiB
+	Questions   int           // expensive ones at the same time; 2
+	Exports     int           // lists without a limit at the same time; 2
+	Budget      time.Duration // of an expensive question; 30 s
+	Streams     int           // of records that are put, at the same time; 256
+	Part        time.Duration // a part of a page; the page is shown without one that takes longer; 5 s
+	Tails       int           // at the same time; 1000
+	Beat        time.Duration // how often a tail without records shows that it is alive; 15 s
+	Idle        time.Duration // how long a client may take nothing of what is sent, or send nothing of its body; 30 s
 }
 
 func (l Limits) orDefaults() Limits {
@@ -80,6 +81,7 @@ func (l Limits) orDefaults() Limits {
 	}
 	set(&l.RecordBytes, 16<<20)
 	set(&l.BodyBytes, 64<<20)
+	set(&l.AnswerBytes, 512<<20)
 	wait(&l.PutWait, 5*time.Second)
 	wait(&l.ReadWait, 5*time.Second)
 	wait(&l.Budget, 30*time.Second)

@@ -35,7 +35,8 @@ func (s *Server) casePage(ctx context.Context, p *sheet) error {
 	form := &pages.Form{Action: phrase.To("/case", nil), Label: "The case", Submit: "Show", Fields: []pages.Field{{Name: "title", Label: "title", Value: title, Hint: "Northwind, 23 November"}}}
 	frozen := make([]phrase.Address, len(links))
 	parts := make([]part, len(links))
-	var records []string // that the case has the pages of
+	lasting := make([]phrase.Address, len(links)) // of each part, "" where it has none
+	var records []string                          // that the case has the pages of
 	for i, link := range links {
 		path, values, err := s.caseLink(link)
 		if err != nil {
@@ -49,17 +50,25 @@ func (s *Server) casePage(ctx context.Context, p *sheet) error {
 			records = append(records, id)
 		}
 		parts[i] = func(ctx context.Context) (pages.Section, error) {
-			return p.casePart(ctx, i, frozen[i]), nil
+			var section pages.Section
+			section, lasting[i] = p.casePart(ctx, i, frozen[i])
+			return section, nil
 		}
-		form.Hidden = append(form.Hidden, pages.Field{Name: caseName, Value: string(frozen[i])})
 	}
 	form.Fields = append(form.Fields, pages.Field{Name: caseName, Label: "add a page: its link", Hint: "/q/4058e593 or a whole link", ID: "case-link"})
 	if len(records) > 0 {
 		// A file that says the same, with the records and their proofs.
 		p.command([]string{"report", "-o", "case.zip"}, records, nil)
 	}
-	p.values[caseName] = texts(frozen)
 	sections := p.together(ctx, parts...)
+	// Only the page itself knows what its times and names mean. From here on its link has absolute times and whole hashes.
+	for i, link := range lasting {
+		if link != "" {
+			frozen[i] = link
+		}
+		form.Hidden = append(form.Hidden, pages.Field{Name: caseName, Value: string(frozen[i])})
+	}
+	p.values[caseName] = texts(frozen)
 	about := pages.Section{Form: form}
 	if len(links) == 0 {
 		about.About = line(pages.Words("Each page has a link that starts a case with it. Add more pages by their links. The address of this page has all of them: keep it, send it, or print the page."))
@@ -121,9 +130,9 @@ func (s *Server) canBePart(r *http.Request) bool {
 	return route != nil && route.part
 }
 
-// casePart is a page of a case.
-func (p *sheet) casePart(ctx context.Context, i int, link phrase.Address) pages.Section {
-	section := pages.Section{ID: fmt.Sprintf("part-%d", i+1), Part: true}
+// casePart is a page of a case, with the link that shows it at any time.
+func (p *sheet) casePart(ctx context.Context, i int, link phrase.Address) (section pages.Section, lasts phrase.Address) {
+	section = pages.Section{ID: fmt.Sprintf("part-%d", i+1), Part: true}
 	c := &collector{}
 	// What goes wrong in a part stands in that part. It is no problem of the request, and the parts run at the same time.
 	ctx = context.WithValue(ctx, requestKey, &request{id: requestID(p.r)})
@@ -131,12 +140,12 @@ func (p *sheet) casePart(ctx context.Context, i int, link phrase.Address) pages.
 		r, err := http.NewRequestWithContext(context.WithValue(ctx, collectorKey{}, c), http.MethodGet, string(link), nil)
 		if err != nil {
 			section.Heading, section.Failed = string(link), "its link cannot be read"
-			return section
+			return section, ""
 		}
 		r.Header.Set("Accept", "text/html")
 		if !p.s.canBePart(r) { // as the page that another one led to
 			section.Heading, section.Failed = string(link), "there is no such page"
-			return section
+			return section, ""
 		}
 		p.s.mux.ServeHTTP(&outline{header: http.Header{}}, r)
 		if c.redirect == "" {
@@ -150,6 +159,7 @@ func (p *sheet) casePart(ctx context.Context, i int, link phrase.Address) pages.
 	case c.page == nil:
 		section.Heading, section.Failed = string(link), "there is no such page"
 	default:
+		lasts = c.page.Frozen
 		section.Heading = c.page.Title
 		section.About = append(line(pages.Dimmed(c.page.Kind)), pages.Dimmed("As of "+c.page.AsOf+" records, times in "+c.page.Zone.Name+"."))
 		for _, one := range c.page.Sections {
@@ -162,7 +172,7 @@ func (p *sheet) casePart(ctx context.Context, i int, link phrase.Address) pages.
 			section.Sections = append(section.Sections, withoutIDs(one))
 		}
 	}
-	return section
+	return section, lasts
 }
 
 // withoutIDs takes the fragments out of a section, since two parts of a case may have the same.

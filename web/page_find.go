@@ -32,9 +32,6 @@ type meaning struct {
 	time bool // that what was typed is read as
 }
 
-// aRecord is what the meaning of an id is called.
-const aRecord = "a record"
-
 // fewDigits reports whether somebody may mean an id by its first digits, fewer than the 8 that commands want.
 func fewDigits(typed string) bool {
 	return len(typed) >= audit.ShortestPrefix && len(typed) < audit.MinPrefix && ask.CheckID(typed+"00000000"[:audit.MinPrefix-len(typed)]) == nil
@@ -57,13 +54,13 @@ func (s *Server) findPage(ctx context.Context, p *sheet) error {
 		}}
 		return nil
 	}
-	found, err := p.meanings(ctx, typed)
+	found, others, err := p.meanings(ctx, typed)
 	if err != nil {
 		return err
 	}
 	// A few digits may be a time, as a number, and the beginning of an id that is not here. The page shows which time it would be.
 	doubtful := fewDigits(typed) && len(found) == 1 && found[0].time
-	if len(found) == 1 && !doubtful && collectorOf(ctx) == nil {
+	if len(found) == 1 && !doubtful && !others && collectorOf(ctx) == nil {
 		p.redirect = found[0].link.Link
 		return nil
 	}
@@ -80,35 +77,30 @@ func (s *Server) findPage(ctx context.Context, p *sheet) error {
 			pages.To(p.to("/top", "by", "subject"), "The subjects that are asked about most"),
 			pages.To(p.to("/agents"), "All agents"))
 	}
-	records := 0
-	for _, m := range found {
-		if m.what == aRecord {
-			records++
-		}
-	}
-	if records == audit.MaxResolved {
-		section.Notes = append(section.Notes, line(pages.Words("More ids may begin with these digits. Type more of them.")))
+	if others {
+		section.Notes = append(section.Notes, line(pages.Words("More ids or hashes may begin with these digits. Type more of them.")))
 	}
 	p.page.Sections = []pages.Section{section}
 	return nil
 }
 
-// meanings are all things that the store has and that may be meant.
-func (p *sheet) meanings(ctx context.Context, typed string) ([]meaning, error) {
-	var all []meaning
+// meanings are the things that the store has and that may be meant. others reports whether there may be more ids or hashes than these: of
+// many that begin with the same digits the store returns the first alone, and some of those may have come later than what is asked for.
+func (p *sheet) meanings(ctx context.Context, typed string) (all []meaning, others bool, err error) {
 	add := func(what string, part pages.Part) { all = append(all, meaning{what: what, link: part}) }
 	store := p.s.store
 	if ask.CheckID(typed) == nil || fewDigits(typed) {
-		ids, err := store.Resolve(ctx, strings.ToLower(typed))
+		ids, err := store.ResolveAsOf(ctx, strings.ToLower(typed), p.moment())
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
+		others = len(ids) >= audit.MaxResolved
 		for _, id := range ids {
 			// As of an earlier moment there is what was there then, so that nothing that is found leads to a page without it.
 			if has, err := p.had(ctx, id); err != nil {
-				return nil, err
+				return nil, false, err
 			} else if has {
-				add(aRecord, p.record(id))
+				add("a record", p.record(id))
 			}
 		}
 	}
@@ -124,12 +116,13 @@ func (p *sheet) meanings(ctx context.Context, typed string) ([]meaning, error) {
 	for _, kind := range []audit.HashKind{audit.AgentHash, audit.AssertionHash, audit.SourceHash} {
 		hashes, err := p.hashes(ctx, typed, kind)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
+		others = others || len(hashes) >= audit.MaxResolved
 		for _, h := range hashes {
 			is, err := store.Identify(ctx, h)
 			if err != nil {
-				return nil, err
+				return nil, false, err
 			}
 			if p.frozen {
 				f := audit.Filter{Agent: &h}
@@ -140,7 +133,7 @@ func (p *sheet) meanings(ctx context.Context, typed string) ([]meaning, error) {
 					f = audit.Filter{Source: &h}
 				}
 				if has, err := any(f); err != nil {
-					return nil, err
+					return nil, false, err
 				} else if !has {
 					continue
 				}
@@ -159,7 +152,7 @@ func (p *sheet) meanings(ctx context.Context, typed string) ([]meaning, error) {
 	if key, value, err := ask.KeyValue(typed); err == nil {
 		switch has, err := any(audit.Filter{Attributes: []audit.Attribute{{Key: key, Value: value}}}); {
 		case err != nil:
-			return nil, err
+			return nil, false, err
 		case has:
 			add("records with this attribute", pages.Part{Text: typed, Stored: true, Link: p.to("/list", "attr", typed, "desc", "true")})
 		}
@@ -168,7 +161,7 @@ func (p *sheet) meanings(ctx context.Context, typed string) ([]meaning, error) {
 		for _, key := range []string{"trace_id", "request_id", "session_id"} {
 			switch has, err := any(audit.Filter{Attributes: []audit.Attribute{{Key: key, Value: typed}}}); {
 			case err != nil:
-				return nil, err
+				return nil, false, err
 			case has:
 				add("records whose "+key+" it is", pages.Part{Text: typed, Stored: true, Link: p.to("/list", "attr", pair(key, typed), "desc", "true")})
 			}
@@ -176,21 +169,21 @@ func (p *sheet) meanings(ctx context.Context, typed string) ([]meaning, error) {
 	}
 	switch has, err := any(audit.Filter{Subject: &typed}); {
 	case err != nil:
-		return nil, err
+		return nil, false, err
 	case has:
 		add("a subject", pages.Part{Text: "Records about " + typed, Stored: true, Link: p.to("/list", "subject", globbed(typed), "desc", "true")})
 		add("the questions about this subject", pages.Part{Text: "What was asked about " + typed, Stored: true, Link: p.to("/answers", "subject", typed)})
 	default:
 		note, err := ask.OtherSpelling(ctx, store, typed, nil, nil)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		if note != nil {
 			add("subjects that look the same, with another spelling", pages.Part{Text: note.Pattern, Stored: true, Link: p.to("/list", "subject", note.Pattern, "desc", "true")})
 		} else if strings.ContainsAny(typed, "*?[") {
 			switch has, err := any(audit.Filter{SubjectGlob: &typed}); {
 			case err != nil:
-				return nil, err
+				return nil, false, err
 			case has:
 				add("subjects with this pattern", pages.Part{Text: typed, Stored: true, Link: p.to("/list", "subject", typed, "desc", "true")})
 			}
@@ -207,7 +200,15 @@ func (p *sheet) meanings(ctx context.Context, typed string) ([]meaning, error) {
 	if n := len(all); n > 0 && strings.HasPrefix(all[n-1].what, "a time") {
 		all[n-1].time = true
 	}
-	return all, nil
+	return all, others, nil
+}
+
+// moment is the moment that the reader asked for, nil: the present.
+func (p *sheet) moment() *uint64 {
+	if !p.frozen {
+		return nil
+	}
+	return &p.asOf
 }
 
 // had reports whether a record is one of those that the page answers for.
@@ -224,7 +225,7 @@ func (p *sheet) had(ctx context.Context, id audit.QueryID) (bool, error) {
 
 // hashes are those of a kind that a label or some digits mean.
 func (p *sheet) hashes(ctx context.Context, typed string, kind audit.HashKind) ([]audit.Hash, error) {
-	h, err := p.s.store.ResolveHash(ctx, typed, kind)
+	h, err := p.s.store.ResolveHashAsOf(ctx, typed, kind, p.moment())
 	var unknown *audit.UnknownError
 	var ambiguous *audit.AmbiguousError
 	switch {

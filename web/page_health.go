@@ -60,6 +60,12 @@ func (s *Server) healthPage(ctx context.Context, p *sheet) error {
 	if progress.LagRecords > 0 || progress.LagBytes > 0 {
 		lag = counted(progress.LagRecords, "record", "records") + ", " + humanize.IBytes(progress.LagBytes)
 	}
+	switch {
+	case progress.Unknown && progress.LagBytes > 0:
+		lag = "not known, at least " + humanize.IBytes(progress.LagBytes)
+	case progress.Unknown:
+		lag = "not known"
+	}
 	state.Facts = []pages.Fact{
 		{Name: "records", Value: line(pages.Count(progress.Records))},
 		{Name: "not yet in SQLite", Value: line(pages.Words(lag))},
@@ -98,7 +104,7 @@ func (s *Server) healthPage(ctx context.Context, p *sheet) error {
 			pages.Fact{Name: "journal ends at", Value: line(pages.Words(humanize.Comma(int64(stats.JournalEnd))))},
 			pages.Fact{Name: "applied up to", Value: line(pages.Words(humanize.Comma(int64(stats.Applied))))})
 	}
-	verified := "not since this server began; auditsql verify does it"
+	verified := "not by this server since it began; POST /v1/verify does it"
 	if v, at := s.lastVerified(); v != nil {
 		verified = humanize.RelTime(at, p.q.now, "ago", "from now") + ", everything fits"
 		if !v.OK {

@@ -69,7 +69,7 @@ func (s *Server) listPage(ctx context.Context, p *sheet) error {
 		table.Caption += ", after an earlier page"
 	}
 	section := pages.Section{Form: p.filterForm("/go/list", "Filter", true), Table: table, Notes: damaged}
-	if more && last != nil {
+	if more {
 		p.page.Next = pages.Step{Address: p.next(*last), Name: "Next page"}
 		table.Caption += "; there are more"
 		section.Links = append(section.Links, pages.Part{Text: "Next page", Link: p.page.Next.Address, Rel: "next", Style: pages.Button})
@@ -117,18 +117,25 @@ func readable[T any](rows iter.Seq2[T, error], left func(*audit.RecordError)) it
 	}
 }
 
+// mostDamaged is how many damaged records a list names.
+const mostDamaged = 100
+
 // records reads records into a table. last is the place of the last one, and more says whether others follow.
 func (p *sheet) records(ctx context.Context, f audit.Filter) (table *pages.Table, last *audit.Cursor, more bool, damaged [][]pages.Part, err error) {
 	table = &pages.Table{Columns: recordColumns, Head: 1, Empty: "No record fits."}
 	limit := f.Limit
 	f.Limit = limit + 1
-	n := 0
+	n, left := 0, 0
 	broken := func(e *audit.RecordError) {
-		if n++; n <= limit {
+		switch left++; {
+		case left <= mostDamaged:
 			damaged = append(damaged, p.damaged(e))
+		case left == mostDamaged+1:
+			damaged = append(damaged, line(pages.Words("More records are damaged and were left out. auditsql verify lists them.")))
 		}
 	}
-	for q, err := range readable(p.s.store.Audits(ctx, f), broken) {
+	rows := pastDamage(f, func(f audit.Filter) iter.Seq2[audit.QueryAudit, error] { return p.s.store.Audits(ctx, f) })
+	for q, err := range readable(rows, broken) {
 		if err != nil {
 			return nil, nil, false, nil, err
 		}
@@ -141,7 +148,7 @@ func (p *sheet) records(ctx context.Context, f audit.Filter) (table *pages.Table
 		place := audit.CursorOf(&q)
 		last = &place
 	}
-	return table, last, more || n > limit, damaged, nil
+	return table, last, more, damaged, nil
 }
 
 // damaged says that a record could not be read.

@@ -295,10 +295,15 @@ func (s *Server) status() pages.Status {
 	if err := s.store.Err(); err != nil && !errors.Is(err, audit.ErrReadOnly) {
 		status.Sound, status.Text = false, "takes no records"
 	}
-	if progress.LagRecords > 0 {
-		status.Lag = humanize.Comma(int64(progress.LagRecords)) + " " + plural(progress.LagRecords, "record", "records")
-	} else if progress.LagBytes > 0 {
-		status.Lag = humanize.IBytes(progress.LagBytes) + " of the journal"
+	switch {
+	case progress.Unknown && progress.LagBytes > 0:
+		status.Lag = "at least " + humanize.IBytes(progress.LagBytes) + " of the journal not applied yet"
+	case progress.Unknown:
+		status.Lag = "not known what is not applied yet"
+	case progress.LagRecords > 0:
+		status.Lag = counted(progress.LagRecords, "record", "records") + " not applied yet"
+	case progress.LagBytes > 0:
+		status.Lag = humanize.IBytes(progress.LagBytes) + " of the journal not applied yet"
 	}
 	return status
 }

@@ -89,7 +89,7 @@ var (
 		means: "The body is JSON, and not a record that can be stored. The member field names the field. The record is not stored.",
 		try:   "Correct that field. GET /v1/openapi.json describes a record."}
 	kindBusy = &kind{slug: "busy", status: http.StatusTooManyRequests, title: "Too many at the same time", retryAfter: time.Second,
-		means:  "As many expensive questions, exports, tails or streams of records run as may run at the same time.",
+		means:  "As many expensive questions, exports, long answers, tails or streams of records are under way as may be at the same time.",
 		try:    "Ask again after the time in Retry-After.",
 		person: "Load the page again in a moment."}
 	kindInternal = &kind{slug: "internal", status: http.StatusInternalServerError, title: "The server has failed",

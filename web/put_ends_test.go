@@ -230,10 +230,7 @@ func TestSmallRecordsDoNotWaitForLargeOnes(t *testing.T) {
 			in, answer := send(server, "application/json", 16<<20)
 			defer answer()
 			defer in.CloseWithError(errors.New("it was never meant"))
-			if _, err := io.WriteString(in, strings.Repeat(" ", 64<<10)); err != nil {
-				t.Fatal(err)
-			}
-			go func() { _, _ = io.WriteString(in, strings.Repeat(" ", 6<<10)) }() // some of them wait for room
+			go func() { _, _ = io.WriteString(in, strings.Repeat(" ", 70<<10)) }() // some of them wait for room
 		}
 		synctest.Wait()
 		began := time.Now()
@@ -259,4 +256,83 @@ func TestSmallRecordsDoNotWaitForLargeOnes(t *testing.T) {
 			t.Errorf("they waited for %s", took)
 		}
 	})
+}
+
+// Small records have room beside any number of bodies that come slowly.
+func TestSmallRecordsHaveRoomBesideManyBodies(t *testing.T) {
+	for name, begin := range map[string]func(server http.Handler) []*io.PipeWriter{
+		"large ones of which nothing comes": func(server http.Handler) (all []*io.PipeWriter) {
+			for range 700 {
+				in, _ := send(server, "application/json", 16<<20)
+				all = append(all, in)
+			}
+			return all
+		},
+		"large ones of all kinds": func(server http.Handler) (all []*io.PipeWriter) {
+			for i := range 700 {
+				length, sent := int64(16<<20), 0
+				switch {
+				case i >= 400:
+					length, sent = -1, 70<<10
+				case i >= 300:
+					sent = 70 << 10
+				}
+				in, _ := send(server, "application/json", length)
+				go func() { _, _ = io.WriteString(in, strings.Repeat(" ", sent)) }()
+				all = append(all, in)
+				synctest.Wait()
+			}
+			return all
+		},
+		"large ones that fill their room": func(server http.Handler) (all []*io.PipeWriter) {
+			for range 400 {
+				in, _ := send(server, "application/json", -1)
+				_, _ = io.WriteString(in, strings.Repeat(" ", 64<<10))
+				go func() { _, _ = io.WriteString(in, strings.Repeat(" ", 6<<10)) }()
+				all = append(all, in)
+			}
+			return all
+		},
+		"small ones that fill their room": func(server http.Handler) (all []*io.PipeWriter) {
+			for range 900 {
+				in, _ := send(server, "application/json", 64<<10)
+				all = append(all, in)
+			}
+			return all
+		},
+		"streams": func(server http.Handler) (all []*io.PipeWriter) {
+			for range 250 {
+				in, _ := send(server, "application/x-ndjson", -1)
+				_, _ = io.WriteString(in, strings.Repeat(" ", 40<<10))
+				all = append(all, in)
+			}
+			return all
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server := web.Handler(taking, web.Options{Tokens: usual, Now: func() time.Time { return noon }})
+				all := begin(server)
+				defer func() {
+					for _, in := range all {
+						in.CloseWithError(errors.New("it was never meant"))
+					}
+					synctest.Wait()
+				}()
+				synctest.Wait()
+				began := time.Now()
+				for _, length := range []int64{-1, int64(len(record('a', 1, "")))} {
+					in, answer := send(server, "application/json", length)
+					go func() {
+						_, _ = io.WriteString(in, record('a', 1, ""))
+						in.Close()
+					}()
+					if a := answer(); a.Code != http.StatusCreated || time.Since(began) != 0 {
+						t.Errorf("after %s status %d, %s", time.Since(began), a.Code, a.Body)
+					}
+					in.Close()
+				}
+			})
+		})
+	}
 }

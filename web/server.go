@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/auditsql/auditsql/audit/ingest"
 )
 
@@ -29,6 +31,8 @@ type Server struct {
 
 	questions slots                  // expensive questions
 	exports   slots                  // lists without a limit
+	begun     slots                  // questions that find none of their slots free after their answers have begun
+	kept      *semaphore.Weighted    // bytes that long answers keep while clients read them
 	parts     slots                  // expensive parts of pages
 	folder    atomic.Pointer[string] // of the store; nil: not known yet
 	verifies  slots
@@ -70,6 +74,8 @@ func Handler(store Store, o Options) *Server {
 		s.options.MaxFuture = ingest.UsualFuture
 	}
 	s.questions, s.exports, s.verifies = newSlots(s.limits.Questions), newSlots(s.limits.Exports), newSlots(1)
+	s.kept = semaphore.NewWeighted(s.limits.AnswerBytes)
+	s.begun = newSlots(begunSlots)
 	s.parts = newSlots(pageParts)
 	s.streams, s.tailing, s.catching = newSlots(s.limits.Streams), newSlots(s.limits.Tails), newSlots(catchUps)
 	s.bodies = newBodyRoom(s.limits.BodyBytes)

@@ -64,7 +64,7 @@ type Status struct {
 	Sound   bool
 	Text    string // in a few words
 	Records uint64 // that questions see
-	Lag     string // what they do not see yet; "" when it is nothing
+	Lag     string // what they do not see yet, or that it is not known; "" when it is nothing
 }
 
 // A Zone is the time zone of the times on a page, and how to choose another one.
