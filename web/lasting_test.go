@@ -23,6 +23,11 @@ func clocked(t *testing.T) (r *rig, pass func(time.Duration)) {
 
 // The next page of a list selects what the first one did, however late it is asked for, and whatever a name or some digits mean then.
 func TestTheNextPageSelectsWhatTheFirstOneDid(t *testing.T) {
+	another := func(r *rig, _ func(time.Duration)) {
+		r.get("/healthz")
+		r.do(http.MethodDelete, "/v1/labels/"+hash('a').String(), "")
+		r.do(http.MethodPut, "/v1/labels/"+hash('d').String(), `{"label":"planner"}`)
+	}
 	for name, c := range map[string]struct {
 		path    string
 		between func(r *rig, pass func(time.Duration))
@@ -32,11 +37,8 @@ func TestTheNextPageSelectsWhatTheFirstOneDid(t *testing.T) {
 		"what is left out": {"/v1/audits?not-around=1h&window=1m&limit=2", func(_ *rig, pass func(time.Duration)) {
 			pass(-time.Hour)
 		}},
-		"a label": {"/v1/audits?agent=planner&limit=2", func(r *rig, _ func(time.Duration)) {
-			r.get("/healthz")
-			r.do(http.MethodDelete, "/v1/labels/"+hash('a').String(), "")
-			r.do(http.MethodPut, "/v1/labels/"+hash('d').String(), `{"label":"planner"}`)
-		}},
+		"a label":                        {"/v1/audits?agent=planner&limit=2", another},
+		"a label in the path":            {"/v1/agents/planner/audits?limit=2", another},
 		"digits":                         {"/v1/audits?agent=aaaaaaaa&limit=2", anotherAgent},
 		"digits in the path":             {"/v1/agents/aaaaaaaa/audits?limit=2", anotherAgent},
 		"a label that is a negation":     {"/v1/audits?not-agent=planner&limit=1", anotherAgent},

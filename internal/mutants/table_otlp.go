@@ -54,7 +54,7 @@ var otlpMutants = []mutant{
 		"	case wrapped && before != r.Retrieved.Digest:", "	case false && before != r.Retrieved.Digest:",
 		"otlp", "^TestAWrapperThatComesAgain$", nil},
 	{"the bound of the wrappers that are remembered", "otlp/join.go",
-		"len(all) < maxWrapped;", "len(all) < len(s.Outcomes);",
+		"len(all) < maxWrapped;", "len(all) < len(outcomes);",
 		"otlp", "^TestManyWrappers$", nil},
 	{"the bound of the hashes that are remembered as labelled", "otlp/put/put.go",
 		"	if len(p.labelled) > maxLabelled {", "	if false {",
