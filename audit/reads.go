@@ -97,7 +97,7 @@ func (db *DB) cursorAndEnd(ctx context.Context) (cursor, end wal.Offset, err err
 		}
 		var trimmed *wal.TrimmedError
 		switch {
-		case err == nil || ctx.Err() != nil:
+		case err == nil, ctx.Err() != nil && last.reader != nil:
 			db.lastEnd.Store(last)
 			return cursor, last.end, cmp.Or(err, ctx.Err())
 		case errors.As(err, &trimmed) && tries < 5:

@@ -154,6 +154,45 @@ func TestNobodyIsToldToEndAProcessThatHasTheOnlyCopy(t *testing.T) {
 	}
 }
 
+// lateFS says late that it cannot list a folder: at one of the calls to come.
+type lateFS struct {
+	wal.FS
+	fails *atomic.Int32
+}
+
+func (l lateFS) List(dir string) ([]string, error) {
+	if l.fails.Add(-1) != 0 {
+		return l.FS.List(dir)
+	}
+	time.Sleep(120 * time.Millisecond) // longer than Progress waits
+	return nil, &fs.PathError{Op: "open", Path: dir, Err: syscall.EMFILE}
+}
+
+// A journal that could not be opened, or read, in time is opened again by the next call.
+func TestAJournalThatIsNotOpenedInTime(t *testing.T) {
+	t.Parallel()
+	dir, _ := closedStore(t, 0, 10)
+	for call := int32(1); call <= 3; call++ {
+		fails := new(atomic.Int32)
+		db, err := audit.Open(dir, audit.ReadOnly(), audit.WithReads(audit.Applied), audit.WithJournalFS(lateFS{wal.OS, fails}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		fails.Store(call)
+		unknown := db.Progress().Unknown
+		if late := fails.Load() <= 0; late != unknown {
+			t.Errorf("call %d: %t, unknown: %t", call, late, unknown)
+		}
+		fails.Store(0)
+		for p := db.Progress(); p.Unknown || p.LagBytes != 0; p = db.Progress() {
+			if t.Context().Err() != nil {
+				t.Fatalf("%+v", p)
+			}
+		}
+	}
+}
+
 // slowFS answers reads late.
 type slowFS struct {
 	wal.FS

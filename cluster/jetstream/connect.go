@@ -41,7 +41,7 @@ func dial(urls []string, options ...nats.Option) (*nats.Conn, error) {
 	o.CustomDialer = dialer{o.CustomDialer}
 	o.FlusherTimeout = 0 // its limit is for all bytes of a write, however many there are and however slow the network is
 	// The library would keep what is published while it connects to another server, and send it then. But what was published before may be
-	// lost with the connection, and would stand behind it.
+	// lost with the connection, and would come after it.
 	o.ReconnectBufSize = -1
 	return o.Connect()
 }
