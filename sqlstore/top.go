@@ -466,16 +466,24 @@ func (db *DB) evidenceBefore(ctx context.Context, e *Evidence, keys []string, ti
 		h := [32]byte([]byte(key))
 		hashes[i] = &h
 	}
-	list, err := listOf(hashes)
+	found, err := db.numbersOf(ctx, hashes)
+	if err != nil {
+		return nil, err
+	}
+	lists := make([]json.RawMessage, len(keys)) // of the numbers of each
+	for i, h := range hashes {
+		lists[i] = json.RawMessage(found.list(h))
+	}
+	list, err := json.Marshal(lists)
 	if err != nil {
 		return nil, err
 	}
 	x := e.index()
 	// The time is no join: SQLite would read all of table audit for a filter of its rows first.
-	query := `SELECT j.key FROM json_each(?) j WHERE EXISTS (` + generations + `SELECT 1 FROM ` + fromHash + ` CROSS JOIN ` + x.named("c") + `
-		WHERE h.generation = gen.n AND h.hex = j.value AND c.` + x.column + ` = h.id AND c.audit < ? AND (SELECT a.timestamp FROM audit a WHERE a.idx = c.audit) < ?)`
+	query := `SELECT k.key FROM json_each(?) k WHERE EXISTS (SELECT 1 FROM json_each(k.value) j CROSS JOIN ` + x.named("c") + `
+		WHERE c.` + x.column + ` = j.value AND c.audit < ? AND (SELECT a.timestamp FROM audit a WHERE a.idx = c.audit) < ?)`
 	seen := make([]bool, len(keys))
-	err = db.readers.each(ctx, query, []any{list, orNow(asOf), timestamp}, all(func(row []driver.Value) { seen[integer(row[0])] = true }))
+	err = db.readers.each(ctx, query, []any{string(list), orNow(asOf), timestamp}, all(func(row []driver.Value) { seen[integer(row[0])] = true }))
 	return seen, err
 }
 
