@@ -2,7 +2,10 @@ package sqlstore
 
 import (
 	"context"
+	"database/sql/driver"
+	"errors"
 	"iter"
+	"math"
 )
 
 // ShrinkSelect makes Select read in small pages, and look up few records.
@@ -85,4 +88,75 @@ func Passed(t interface {
 		n += len(page)
 	}
 	return order.w.looked
+}
+
+// RunEntry is an entry of a sorted run of hashes.
+type RunEntry struct {
+	Key    uint32
+	Number int64
+}
+
+// RunPages returns the pages of a run with some entries, as the writer cuts them.
+func RunPages(run int64, entries []RunEntry) (ids []int64, pages [][]byte) {
+	b := runBuilder{put: func(id int64, page []byte) error {
+		ids, pages = append(ids, id), append(pages, append([]byte(nil), page...))
+		return nil
+	}}
+	b.begin(run)
+	for _, e := range entries {
+		b.add(runEntry{e.Key, e.Number})
+	}
+	b.end()
+	return ids, pages
+}
+
+// ReadRunPage reads a page of a run.
+func ReadRunPage(id int64, page []byte) (entries []RunEntry, err error) {
+	r, err := readRunPage(id, page)
+	for err == nil {
+		e, more, malformed := r.next()
+		if err = malformed; err != nil || !more {
+			break
+		}
+		entries = append(entries, RunEntry{e.key, e.number})
+	}
+	return entries, err
+}
+
+// Numbers finds the numbers of hashes, and calls between before each of its queries but the first.
+func (db *DB) Numbers(ctx context.Context, hashes [][32]byte, between func()) (ids [][]int64, err error) {
+	list := make([]*[32]byte, len(hashes))
+	for i := range hashes {
+		list[i] = &hashes[i]
+	}
+	found, err := db.lookUp(ctx, list, math.MaxInt64, func() bool {
+		between()
+		return true
+	})
+	ids = make([][]int64, len(hashes))
+	for _, n := range found {
+		ids[n.place] = append(ids[n.place], n.id)
+	}
+	return ids, err
+}
+
+// WriteRuns writes runs of the generations before one, as a transaction of Apply does.
+func (db *DB) WriteRuns(ctx context.Context, generation int64) error {
+	w, unlock, err := db.lockWriter(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := w.prepareApply(); err != nil {
+		return err
+	}
+	book := w.apply.derived.hashes
+	return w.tx(ctx, func() error {
+		return w.raw(func(driver.ConnPrepareContext) error {
+			if err := errors.Join(w.apply.begin.exec(), book.begin(), book.runs.upTo(generation, book)); err != nil {
+				return err
+			}
+			return w.apply.end.exec()
+		})
+	})
 }

@@ -126,11 +126,18 @@ func joinAudit(table string) string {
 	return ` CROSS JOIN audit a ON a.idx = x.audit`
 }
 
-// next returns a query for the least hash of evidence that is not less than the first bound text, and less than the second. It
-// searches each generation once, and there passes over hashes that are no such evidence.
+// next returns a query for the least hash of evidence in some generations, which are the first two values to bind: that is not less
+// than the third one, and less than the fourth. It searches each generation once, and there passes over hashes that are no such evidence.
 func (x *numberIndex) next() string {
-	return generations + `SELECT min((SELECT h.hex FROM hash h INDEXED BY hash_by_hex WHERE h.generation = gen.n AND h.hex >= ? AND h.hex < ?
+	return `WITH RECURSIVE gen (n) AS (SELECT ?1 WHERE ?1 <= ?2 UNION ALL SELECT n + 1 FROM gen WHERE n < ?2)
+		SELECT min((SELECT h.hex FROM hash h INDEXED BY hash_by_hex WHERE h.generation = gen.n AND h.hex >= ?3 AND h.hex < ?4
 		AND EXISTS (SELECT 1 FROM ` + x.named("c") + ` WHERE c.` + x.column + ` = h.id) ORDER BY h.hex LIMIT 1)) FROM gen`
+}
+
+// evidenceAmong returns a query for the hashes of a list of numbers that are such evidence.
+func (x *numberIndex) evidenceAmong() string {
+	return `SELECT h.hex FROM json_each(?) j CROSS JOIN hash h ON h.id = j.value
+		WHERE EXISTS (SELECT 1 FROM ` + x.named("c") + ` WHERE c.` + x.column + ` = h.id)`
 }
 
 // span returns a query for the first and the last record that have one of the numbers of a bound list.

@@ -83,19 +83,26 @@ type foundNumber struct {
 //
 // Hashes that are in ascending order are looked up in the order of the pages, so each page is read once.
 func (db *DB) lookUp(ctx context.Context, hashes []*[32]byte, last int64, goOn func() bool) ([]foundNumber, error) {
-	// The writer may replace runs by a merged one between two queries. Then the search begins again. That happens once in some 500,000
-	// records, so if it happens again and again a run has no first page.
-	for range 10 {
+	var found []foundNumber
+	err := untilSettled(func() (moved bool, err error) {
 		l := hashLookup{db: db, hashes: hashes, last: last, goOn: goOn}
-		if err := l.run(ctx); err != nil {
-			return nil, err
-		}
-		if !l.moved {
-			slices.SortFunc(l.found, func(a, b foundNumber) int { return cmp.Or(cmp.Compare(a.place, b.place), cmp.Compare(a.id, b.id)) })
-			return l.found, nil
+		err = l.run(ctx)
+		found = l.found
+		return l.moved, err
+	})
+	slices.SortFunc(found, func(a, b foundNumber) int { return cmp.Or(cmp.Compare(a.place, b.place), cmp.Compare(a.id, b.id)) })
+	return slices.Compact(found), err // two runs of one generation are reported by CheckDerived
+}
+
+// untilSettled searches in runs. The writer may replace runs by a merged one between two queries. Then the search begins again. That happens
+// once in some 500,000 records, so if it happens again and again a run has no first page.
+func untilSettled(search func() (moved bool, err error)) error {
+	for range 10 {
+		if moved, err := search(); err != nil || !moved {
+			return err
 		}
 	}
-	return nil, fmt.Errorf("%w: table hash_run lacks pages: run reindex", ErrMalformed)
+	return fmt.Errorf("%w: table hash_run lacks pages: run reindex", ErrMalformed)
 }
 
 // hashLookup is a lookUp under way.
@@ -112,10 +119,10 @@ type hashLookup struct {
 	crowded    []crowd
 }
 
-// crowd is the generations of a run that has a crowded key, and the places of the hashes with this key.
+// crowd is some generations, and the places of the hashes that are to be searched for in them.
 type crowd struct {
-	from, to int64
-	places   []int
+	generations span
+	places      []int
 }
 
 func (l *hashLookup) run(ctx context.Context) error {
@@ -127,11 +134,7 @@ func (l *hashLookup) run(ctx context.Context) error {
 		return err
 	}
 	l.last = min(l.last, newest)
-	rest := int64(0) // the first generation that is in no run
-	for _, run := range runs {
-		_, to := spanOfRun(run)
-		rest = max(rest, to)
-	}
+	rest := outsideRuns(runs, l.last)
 	runs = slices.DeleteFunc(runs, func(run int64) bool {
 		from, _ := spanOfRun(run)
 		return from > l.last
@@ -148,12 +151,34 @@ func (l *hashLookup) run(ctx context.Context) error {
 	for place := range everywhere {
 		everywhere[place] = place
 	}
-	for _, c := range append(l.crowded, crowd{rest, l.last + 1, everywhere}) {
+	for _, s := range rest {
+		l.crowded = append(l.crowded, crowd{s, everywhere})
+	}
+	for _, c := range l.crowded {
 		if err := l.generations(ctx, c); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// outsideRuns returns the generations up to the last one that are in none of these runs: the newest ones, and those of a run that somebody
+// has deleted.
+func outsideRuns(runs []int64, last int64) (rest []span) {
+	spans := make([]span, len(runs))
+	for i, run := range runs {
+		from, to := spanOfRun(run)
+		spans[i] = span{from, to - 1}
+	}
+	slices.SortFunc(spans, func(a, b span) int { return cmp.Compare(a.least, b.least) })
+	next := int64(0)
+	for _, s := range append(spans, span{last + 1, last + 1}) {
+		if next < s.least && next <= last {
+			rest = append(rest, span{next, min(s.least-1, last)})
+		}
+		next = max(next, s.most+1)
+	}
+	return rest
 }
 
 // atOnce is in how many runs or generations one query looks for all hashes.
@@ -175,33 +200,20 @@ func (db *DB) runs(ctx context.Context) (runs []int64, newest int64, err error) 
 }
 
 // pages reads, for each hash, the page of some runs that has its key.
-func (l *hashLookup) pages(ctx context.Context, runs []int64) (err error) {
+func (l *hashLookup) pages(ctx context.Context, runs []int64) error {
 	if !l.goOn() {
 		return nil
 	}
-	const query = `WITH wanted (place, key) AS MATERIALIZED (SELECT key, value FROM json_each(?2))
-		SELECT w.place, r.value, p.id, p.entries FROM json_each(?1) r CROSS JOIN wanted w
-		LEFT JOIN hash_run p ON p.id = (SELECT max(id) FROM hash_run WHERE id <= (r.value << 32) + w.key)`
 	keys := make([]int64, len(l.hashes))
 	for i, h := range l.hashes {
 		keys[i] = int64(runKey(h))
 	}
 	crowds := map[int64]int{} // by run: which of l.crowded
-	failed := l.db.readers.each(ctx, query, []any{listOfNumbers(runs), listOfNumbers(keys)}, func(row []driver.Value) bool {
-		place, run := int(integer(row[0])), integer(row[1])
-		id, ok := row[2].(int64)
-		if !ok || id>>runShift != run {
-			l.moved = true
-			return false
-		}
-		var page runReader
-		if page, err = readRunPage(id, bytesOf(row[3])); err != nil {
-			return false
-		}
+	moved, err := l.db.runPages(ctx, runs, keys, func(place int, run int64, page *runReader) error {
 		for key := uint32(keys[place]); ; {
-			e, more, malformed := page.next()
-			if err = malformed; err != nil || !more || e.key > key {
-				return err == nil
+			e, more, err := page.next()
+			if err != nil || !more || e.key > key {
+				return err
 			}
 			switch {
 			case e.key < key:
@@ -213,13 +225,36 @@ func (l *hashLookup) pages(ctx context.Context, runs []int64) (err error) {
 					at = len(l.crowded)
 					crowds[run] = at
 					from, to := spanOfRun(run)
-					l.crowded = append(l.crowded, crowd{from, min(to, l.last+1), nil})
+					l.crowded = append(l.crowded, crowd{span{from, min(to-1, l.last)}, nil})
 				}
 				l.crowded[at].places = append(l.crowded[at].places, place)
 			}
 		}
 	})
-	return cmp.Or(err, failed)
+	l.moved = l.moved || moved
+	return err
+}
+
+// runPages hands visit the page of each run that has each of the keys, with the place of the key. moved says that not all of these runs
+// are there any more.
+func (db *DB) runPages(ctx context.Context, runs, keys []int64, visit func(place int, run int64, page *runReader) error) (moved bool, err error) {
+	const query = `WITH wanted (place, key) AS MATERIALIZED (SELECT key, value FROM json_each(?2))
+		SELECT w.place, r.value, p.id, p.entries FROM json_each(?1) r CROSS JOIN wanted w
+		LEFT JOIN hash_run p ON p.id = (SELECT max(id) FROM hash_run WHERE id <= (r.value << 32) + w.key)`
+	failed := db.readers.each(ctx, query, []any{listOfNumbers(runs), listOfNumbers(keys)}, func(row []driver.Value) bool {
+		run := integer(row[1])
+		id, ok := row[2].(int64)
+		if !ok || id>>runShift != run {
+			moved = true
+			return false
+		}
+		var page runReader
+		if page, err = readRunPage(id, bytesOf(row[3])); err == nil {
+			err = visit(int(integer(row[0])), run, &page)
+		}
+		return err == nil
+	})
+	return moved, cmp.Or(err, failed)
 }
 
 // compare takes from the candidates those that are numbers of the hashes.
@@ -261,8 +296,8 @@ func (l *hashLookup) generations(ctx context.Context, c crowd) error {
 	if err != nil {
 		return err
 	}
-	for from, step := c.from, int64(l.atOnce()); from < c.to && l.goOn(); from += step {
-		err := l.db.readers.each(ctx, query, []any{from, min(from+step, c.to) - 1, list}, all(func(row []driver.Value) {
+	for from, step := c.generations.least, int64(l.atOnce()); from <= c.generations.most && l.goOn(); from += step {
+		err := l.db.readers.each(ctx, query, []any{from, min(from+step-1, c.generations.most), list}, all(func(row []driver.Value) {
 			l.found = append(l.found, foundNumber{c.places[integer(row[0])], number{integer(row[1]), integer(row[2])}})
 		}))
 		if err != nil {
