@@ -211,6 +211,14 @@ func TestHistoryCannotBeRewritten(t *testing.T) {
 			`DELETE FROM hash`,
 			`INSERT INTO hash (id, generation, hex) VALUES (1, 0, 'other') ON CONFLICT DO UPDATE SET hex = 'other'`,
 		},
+		"hash_run": {
+			`UPDATE hash_run SET entries = x'00'`,
+			`UPDATE OR REPLACE hash_run SET id = 1`,
+			`DELETE FROM hash_run`,
+			`INSERT INTO hash_run VALUES (1 << 32, x'00')`,
+			`INSERT OR REPLACE INTO hash_run VALUES (0, x'00')`,
+			`INSERT INTO hash_run VALUES (0, x'00') ON CONFLICT DO UPDATE SET entries = x'00'`,
+		},
 		"attribute": {
 			`UPDATE attribute SET value = ''`,
 			`DELETE FROM attribute WHERE audit = 4`,
@@ -264,6 +272,9 @@ func TestHistoryCannotBeRewritten(t *testing.T) {
 	} {
 		t.Run(table, func(t *testing.T) {
 			db, path := guarded(t)
+			if err := db.WriteRuns(t.Context(), 1); err != nil {
+				t.Fatal(err)
+			}
 			before := dump(t, db)
 			for _, c := range append(clients(t), withRecursiveTriggers(clients(t))...) {
 				for _, s := range statements {
