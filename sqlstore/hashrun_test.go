@@ -35,10 +35,15 @@ func TestRunsAreCutIntoPages(t *testing.T) {
 			}
 			many := rapid.SampledFrom([]int{1, 1, 2, 100, 255, 256, 257, 700}).Draw(t, "hashes")
 			crowded := many > 256
-			for range many {
-				number := rapid.Int64Range(1, 1<<47).Draw(t, "number")
-				if rapid.IntRange(0, 50).Draw(t, "what") == 0 {
-					number, crowded = 0, true // it was crowded in a run that is merged
+			merged := -1 // which of them was crowded in a run that is merged
+			if rapid.IntRange(0, 9).Draw(t, "merged") == 9 {
+				merged, crowded = rapid.IntRange(0, many-1).Draw(t, "which"), true
+			}
+			base := rapid.Int64Range(1, 1<<47).Draw(t, "base")
+			for i := range many {
+				number := base + int64(i*i*7919%1000)
+				if i == merged {
+					number = 0
 				}
 				entries = append(entries, sqlstore.RunEntry{Key: uint32(key), Number: number})
 			}
@@ -197,7 +202,7 @@ func checkPrefixes(t *testing.T, db *sqlstore.DB, kind sqlstore.HashKind) {
 	column := map[sqlstore.HashKind]string{sqlstore.AssertionHash: "assertion", sqlstore.SourceHash: "source"}[kind]
 	all := rows(t, db, `SELECT DISTINCT hex FROM hash WHERE id IN (SELECT `+column+` FROM contribution) ORDER BY hex`)
 	for _, prefix := range []string{"", "0", "7", "f", all[0], all[len(all)-1], all[len(all)/2][:9], all[len(all)/2][:8], all[len(all)/3][:3], "00000000000000"} {
-		for _, most := range []int{1, 2, 3, 100} {
+		for _, most := range []int{1, 2, 3, 100, 2000} {
 			var want []string
 			for _, hex := range all {
 				if strings.HasPrefix(hex, prefix) && len(want) < most {

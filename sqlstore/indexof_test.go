@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/auditsql/auditsql/sqlstore"
+	"github.com/auditsql/auditsql/tree"
 )
 
 // IndexOf finds each record: among few and among many of one time, when kv has lost it, and when kv has other bytes under its id.
@@ -19,7 +20,10 @@ func TestIndexOfFindsEachRecord(t *testing.T) {
 		if s.Time = 5; i%7 == 0 {
 			s.Time = int64(i)
 		}
-		rs = append(rs, s.record(uint64(i)*100))
+		r := s.record(uint64(i) * 100)
+		r.Payload = fmt.Appendf(nil, `{"timestamp":%d,"subject":%q}`, s.Time, s.ID)
+		r.Leaf = tree.LeafHash(r.Payload)
+		rs = append(rs, r)
 	}
 	apply(t, db, rs...)
 	right := func(doing string) {
