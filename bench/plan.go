@@ -21,6 +21,7 @@ type plan struct {
 	rounds    int
 	seconds   float64
 	limit     time.Duration // of one sustained or import
+	keep      string        // the folder of the store for the pages of http, "" for one that is removed
 	large     bool          // reads at ten times the records as well
 	variants  []string      // of reads
 	shape     shape

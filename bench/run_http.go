@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -90,8 +91,16 @@ func (p *plan) pages(ctx context.Context) error {
 	}
 	n := p.size("http")
 	load := p.job("load", store, n)
-	defer os.RemoveAll(load.Dir)
-	if err := p.prepare(ctx, load); err != nil {
+	if p.keep != "" {
+		load.Dir = p.keep
+	} else {
+		defer os.RemoveAll(load.Dir)
+	}
+	if _, err := os.Stat(load.Dir); p.keep == "" || errors.Is(err, fs.ErrNotExist) {
+		if err := p.prepare(ctx, load); err != nil {
+			return err
+		}
+	} else if err != nil {
 		return err
 	}
 	for _, writers := range []int{0, httpConnections} {
@@ -100,7 +109,7 @@ func (p *plan) pages(ctx context.Context) error {
 		}
 		for range p.rounds {
 			j := p.job("pages", store, n)
-			j.Writers, j.Seconds = writers, p.seconds/3
+			j.Dir, j.Writers, j.Seconds = load.Dir, writers, p.seconds/3
 			if err := p.measure(ctx, j); err != nil {
 				return err
 			}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/auditsql/auditsql/audit"
 )
@@ -90,7 +91,8 @@ func runPages(ctx context.Context, j job) (rows []row, err error) {
 			return nil, err
 		}
 		w := writing{store: writer, world: j.world(), writers: j.Writers, next: new(atomic.Int64), until: 1 << 40, stop: stop}
-		w.next.Store(int64(j.N))
+		// A store that is kept has what an earlier run has put, so each run begins elsewhere.
+		w.next.Store(int64(j.N) + time.Now().Unix()%1_000_000*1_000_000)
 		go func() {
 			_, err := w.run(ctx)
 			written <- errors.Join(err, writer.hangUp())

@@ -2,8 +2,8 @@
 
 -- The dictionary of hashes once more, in sorted runs, see package sqlstore. Table hash has the numbers of a hash by generations
 -- of 16384 records, so that a hash is written where the newest ones are. Whoever looks for a hash in a large store would search some
--- hundred places. A run has the hashes of many generations in one order, and is written once, when they are complete. (Measured with
--- 10,000,000 records: 35 places in place of 610.)
+-- hundred places. A run has the hashes of many generations in one order, and is written once, when they are complete. (With
+-- 10,000,000 records these are 22 places in place of 611.)
 --
 -- Programs use the runs. A query in SQL finds hashes by table hash, where each has all of its numbers.
 --

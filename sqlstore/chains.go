@@ -12,8 +12,8 @@ import (
 )
 
 // Chains of answers: what one record gave as its result is evidence of another record. A walk follows them from some evidence
-// to the records that have it, from their results to the records that have these as evidence, and so on. It is made of two
-// queries, for the results of a whole step at a time: lookUp finds their numbers, and numberIndex.usesOf the records that have these.
+// to the records that have it, from their results to the records that have these as evidence, and so on. It does so
+// for the results of a whole step at a time: lookUp finds their numbers, and numberIndex.usesOf the records that have these.
 
 // ChainOptions say how far a walk along chains goes.
 type ChainOptions struct {
@@ -345,8 +345,8 @@ func (db *DB) Givers(ctx context.Context, result [32]byte, asOf *int64, most int
 		return nil, db.fail("look for answers", err)
 	}
 	x := &byResult
-	query := `SELECT a.idx, a.timestamp, e.query_id, a.agent FROM ` + x.listed("a") + withEntry + ` WHERE ` + x.matchListed("a") + ` AND a.idx < ? LIMIT ?`
-	args := []any{list, orNow(asOf), most}
+	query := `SELECT a.idx, a.timestamp, e.query_id, a.agent FROM ` + x.hashed("a") + withEntry + ` WHERE ` + x.matchListed("a") + ` AND a.idx < ? LIMIT ?`
+	args := []any{list, hexOf(&result), orNow(asOf), most}
 	var givers []Reached
 	err = db.readers.each(ctx, query, args, all(func(row []driver.Value) {
 		r := Reached{Index: integer(row[0]), Timestamp: integer(row[1]), Agent: integer(row[3]), Result: &result}

@@ -57,10 +57,12 @@ func (s *numberSet) join(other *numberSet) {
 	}
 }
 
-// remove takes a number away that the set has.
+// remove takes a number away, if the set has it.
 func (s numberSet) remove(n int64) {
-	bit := uint64(n) % numberBits
-	s[n>>numberShift][bit/64] &^= 1 << (bit % 64)
+	if part := s[n>>numberShift]; part != nil {
+		bit := uint64(n) % numberBits
+		part[bit/64] &^= 1 << (bit % 64)
+	}
 }
 
 // all yields the numbers.
@@ -96,12 +98,9 @@ func (c *checker) dictionary(ctx context.Context) error {
 		hex            any
 	}
 	runs := runCheck{c: c}
-	if err := runs.begin(ctx); err != nil {
-		return err
-	}
-	found := 0
+	unread := runs.begin(ctx)
 	rows := make([]row, 0, page)
-	for last := int64(math.MinInt64); found < maxProblems; last = rows[page-1].id {
+	for last, found := int64(math.MinInt64), 0; ; last = rows[page-1].id {
 		rows = rows[:0]
 		err := c.db.readers.each(ctx, query, []any{last, c.newestHash, int64(maxNumber), page}, all(func(v []driver.Value) {
 			rows = append(rows, row{integer(v[0]), integer(v[1]), v[2]})
@@ -115,14 +114,18 @@ func (c *checker) dictionary(ctx context.Context) error {
 				found++
 				c.problem("hash: no record has number %d, which stands for %v", r.id, r.hex)
 			}
-			text, _ := r.hex.(string)
-			if err := runs.row(ctx, r.id, r.generation, text, used); err != nil {
-				return err
+			if text, ok := r.hex.(string); ok && unread == nil {
+				if err := runs.row(ctx, r.id, r.generation, text, used); err != nil {
+					return err
+				}
 			}
 		}
 		if len(rows) < page {
 			break
 		}
+	}
+	if unread != nil {
+		return unread
 	}
 	return runs.end(ctx)
 }
@@ -137,10 +140,11 @@ type runCheck struct {
 
 	// Of the run that is in memory: its generations, and the keys of its numbers.
 	from, to int64
-	late     bool // it was merged while its generations were being compared
+	late     bool // the writer has merged it since begin, so the entries below least were compared before
 	keys     map[int64]*[numberBits]uint32
-	has      numberSet      // numbers that no row was found for yet
-	crowded  map[uint32]int // how many rows have a key that is crowded
+	has      numberSet           // numbers that no row was found for yet
+	crowded  map[uint32]struct{} // keys that are crowded: their hashes are searched for in table hash
+	after    int64               // the id of the page that was read last, which comes after the next one
 }
 
 // begin checks which runs there are.
@@ -179,6 +183,10 @@ func (r *runCheck) problem(format string, args ...any) {
 
 // row compares a row of table hash with the run of its generation. A row that no record uses is reported already.
 func (r *runCheck) row(ctx context.Context, number, generation int64, text string, used bool) error {
+	if !used {
+		r.has.remove(number)
+		return nil
+	}
 	r.least = number
 	for generation >= r.to && len(r.left) > 0 {
 		if err := r.next(ctx); err != nil {
@@ -190,13 +198,12 @@ func (r *runCheck) row(ctx context.Context, number, generation int64, text strin
 		return nil
 	}
 	key := runKey(&h)
-	if n, crowded := r.crowded[key]; crowded {
-		r.crowded[key] = n + 1
+	if _, crowded := r.crowded[key]; crowded {
 		return nil
 	}
 	if r.has.has(number) && r.keys[number>>numberShift][uint64(number)%numberBits] == key {
 		r.has.remove(number)
-	} else if used {
+	} else {
 		r.problem("the run of generation %d does not have %s with number %d", generation, text, number)
 	}
 	return nil
@@ -209,27 +216,44 @@ func (r *runCheck) next(ctx context.Context) error {
 	r.left = r.left[1:]
 	r.from, r.to = spanOfRun(run)
 	r.late = false
-	r.keys, r.has, r.crowded = map[int64]*[numberBits]uint32{}, numberSet{}, map[uint32]int{}
-	// The writer may have merged the run meanwhile. Then the merged one, which has more, is in its place.
-	merged := firstMerged + r.from/generationsOf
-	const query = `SELECT id, entries FROM hash_run WHERE id >= ?1 AND id < ?2 OR id >= ?3 AND id < ?4 ORDER BY id DESC`
-	var malformed error
-	err := r.c.db.readers.each(ctx, query, []any{pageID(run, 0), pageID(run+1, 0), pageID(merged, 0), pageID(merged+1, 0)}, func(row []driver.Value) bool {
-		id := integer(row[0])
-		if id>>runShift == merged && run != merged {
-			run, r.late = merged, true
-			r.from, r.to = spanOfRun(merged)
-			r.left = slices.DeleteFunc(r.left, func(other int64) bool { _, to := spanOfRun(other); return to <= r.to })
-		} else if id>>runShift != run {
-			return false
+	r.keys, r.has, r.crowded = map[int64]*[numberBits]uint32{}, numberSet{}, map[uint32]struct{}{}
+	if merged := firstMerged + r.from/generationsOf; run < firstMerged {
+		// The writer may have merged the run meanwhile.
+		there, err := r.pages(ctx, merged)
+		if err != nil {
+			return err
 		}
-		malformed = r.page(id, bytesOf(row[1]))
-		return malformed == nil
-	})
-	if malformed != nil {
-		r.problem("%v", malformed)
+		if there {
+			return nil
+		}
 	}
+	_, err := r.pages(ctx, run)
 	return err
+}
+
+// pages takes the entries of a run into memory, if it is there.
+func (r *runCheck) pages(ctx context.Context, run int64) (there bool, err error) {
+	const query = `SELECT id, entries FROM hash_run WHERE id >= ? AND id < ? ORDER BY id DESC`
+	first := pageID(run, 0)
+	r.after = pageID(run+1, 0)
+	err = r.c.db.readers.each(ctx, query, []any{first, pageID(run+1, 0)}, func(row []driver.Value) bool {
+		if !there && run >= firstMerged && r.to <= r.from+1 {
+			r.late = true
+			r.from, r.to = spanOfRun(run)
+			r.left = slices.DeleteFunc(r.left, func(other int64) bool { _, to := spanOfRun(other); return to <= r.to })
+		}
+		there = true
+		id := integer(row[0])
+		if malformed := r.page(id, bytesOf(row[1])); malformed != nil {
+			r.problem("%v", malformed)
+		}
+		r.after = id
+		return r.found < maxProblems
+	})
+	if there && r.after != first && r.found < maxProblems {
+		r.problem("the run of generation %d has no first page", r.from)
+	}
+	return there, err
 }
 
 // page takes the entries of a page into memory.
@@ -238,17 +262,27 @@ func (r *runCheck) page(id int64, entries []byte) error {
 	if err != nil {
 		return err
 	}
+	next := int64(math.MaxUint32) + 1 // the key of the page that follows in the run
+	if r.after>>runShift == id>>runShift {
+		next = int64(uint32(r.after))
+	}
 	for first := true; ; first = false {
 		e, more, err := page.next()
 		if err != nil || !more {
+			if err == nil && first && (uint32(id) != 0 || next <= math.MaxUint32) {
+				r.problem("page %d is empty", id)
+			}
 			return err
 		}
 		if first && uint32(id) != 0 && e.key != uint32(id) {
 			r.problem("page %d does not begin with its key", id)
 		}
+		if int64(e.key) >= next {
+			r.problem("page %d has key %08x, which belongs to a later page", id, e.key)
+		}
 		switch {
 		case e.number == 0:
-			r.crowded[e.key] = 0
+			r.crowded[e.key] = struct{}{}
 		case r.late && e.number < r.least || e.number > r.c.newestHash:
 			// It was compared when the run was not merged yet, or a record has it that came later.
 		case r.has.has(e.number):
@@ -272,11 +306,6 @@ func (r *runCheck) rest() {
 			return
 		}
 		r.problem("a run of generation %d has number %d, which table hash does not have there", r.from, number)
-	}
-	for key, n := range r.crowded {
-		if n <= mostOfKey && r.to <= generationOf(r.c.newest) {
-			r.problem("a run says that more than %d hashes begin with %08x, and there are %d", mostOfKey, key, n)
-		}
 	}
 }
 

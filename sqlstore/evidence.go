@@ -53,10 +53,10 @@ func (db *DB) Uses(ctx context.Context, e Evidence, asOf *int64, most int) ([]Us
 		return nil, db.fail("count uses", err)
 	}
 	x := e.index()
-	query := `SELECT DISTINCT a.idx, a.agent, a.timestamp FROM ` + x.listed("c") + ` CROSS JOIN audit a
+	query := `SELECT DISTINCT a.idx, a.agent, a.timestamp FROM ` + x.hashed("c") + ` CROSS JOIN audit a
 		WHERE ` + x.matchListed("c") + ` AND a.idx = c.audit AND a.idx < ? LIMIT ?`
 	var uses []Use
-	if err := db.readers.SelectContext(ctx, &uses, query, list, orNow(asOf), most); err != nil {
+	if err := db.readers.SelectContext(ctx, &uses, query, list, hexOf(e.Hash), orNow(asOf), most); err != nil {
 		return nil, db.fail("count uses", err)
 	}
 	return uses, nil

@@ -160,3 +160,25 @@ func (db *DB) WriteRuns(ctx context.Context, generation int64) error {
 		})
 	})
 }
+
+// CheckRuns compares the runs with table hash as CheckDerived does. It calls between before each row of the table.
+func (db *DB) CheckRuns(ctx context.Context, report func(string), between func(generation int64)) error {
+	c := &checker{Check: Check{Report: report}, db: db, newestHash: math.MaxInt64}
+	runs := runCheck{c: c}
+	if err := runs.begin(ctx); err != nil {
+		return err
+	}
+	type row struct {
+		id, generation int64
+		hex            string
+	}
+	var rows []row
+	err := db.readers.each(ctx, `SELECT id, generation, hex FROM hash ORDER BY id`, nil, all(func(v []driver.Value) {
+		rows = append(rows, row{integer(v[0]), integer(v[1]), v[2].(string)})
+	}))
+	for _, r := range rows {
+		between(r.generation)
+		err = errors.Join(err, runs.row(ctx, r.id, r.generation, r.hex, r.id > 0 && r.id < maxNumber))
+	}
+	return errors.Join(err, runs.end(ctx))
+}

@@ -61,7 +61,8 @@ func (b *hashBook) begin() error {
 // evidence new: 120 µs a record in place of 132.)
 //
 // The generations before it are complete, since records ascend by generation. So they get their runs.
-func (b *hashBook) learn(generation int64, n int, record func(i int) *Record) error {
+func (b *hashBook) learn(generation int64, n int, record func(i int) *Record, pause func() error) error {
+	b.runs.pause = pause
 	if err := b.runs.upTo(generation, b); err != nil {
 		return err
 	}

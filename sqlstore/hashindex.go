@@ -46,7 +46,7 @@ func hexOf(h *[32]byte) string { return hex.EncodeToString(h[:]) }
 
 // hashOf is the inverse of hexOf. It reports false for text that is no hash: somebody wrote it by hand.
 func hashOf(text string) (h [32]byte, ok bool) {
-	if len(text) != hexLen {
+	if len(text) != hexLen || strings.ContainsAny(text, "ABCDEF") {
 		return h, false
 	}
 	_, err := hex.Decode(h[:], []byte(text))
@@ -99,6 +99,12 @@ var (
 // named returns, for FROM, the index's table under an alias. SQLite must read it by this index.
 func (x *numberIndex) named(alias string) string {
 	return x.table + ` ` + alias + ` INDEXED BY ` + x.name
+}
+
+// hashed returns, for FROM, the rows that have one of the numbers of a bound list. The numbers must stand for a bound hash: a Reindex may have
+// given them to other hashes since they were found. matchListed is the condition.
+func (x *numberIndex) hashed(alias string) string {
+	return `json_each(?) j CROSS JOIN hash h ON h.id = j.value AND h.hex = ? CROSS JOIN ` + x.named(alias)
 }
 
 // listed returns, for FROM, the rows that have one of the numbers of a bound list. matchListed is the condition.

@@ -79,7 +79,7 @@ type foundNumber struct {
 }
 
 // lookUp finds the numbers of hashes in the generations up to one. It returns them in the order of the list, and those of each hash
-// in ascending order. Its queries are short. Before each of them it asks goOn, and ends early if that returns false.
+// in ascending order. Its queries are short. Before each of them but the first it asks goOn, and ends early if that returns false.
 //
 // Hashes that are in ascending order are looked up in the order of the pages, so each page is read once.
 func (db *DB) lookUp(ctx context.Context, hashes []*[32]byte, last int64, goOn func() bool) ([]foundNumber, error) {
@@ -112,11 +112,13 @@ type hashLookup struct {
 	last   int64
 	goOn   func() bool
 
-	found []foundNumber
-	moved bool // runs were replaced meanwhile
-	// Where runs only say that there may be something: numbers with the key of a hash, and generations where the key is crowded.
-	candidates []foundNumber
-	crowded    []crowd
+	places map[[32]byte][]int // of each hash
+	keys   []int64            // of the hashes, each once, in their order
+	byKey  map[int64][]int    // the places of the hashes that have a key
+
+	found   []foundNumber
+	moved   bool    // runs were replaced meanwhile
+	crowded []crowd // where a run only says that there may be something
 }
 
 // crowd is some generations, and the places of the hashes that are to be searched for in them.
@@ -139,17 +141,25 @@ func (l *hashLookup) run(ctx context.Context) error {
 		from, _ := spanOfRun(run)
 		return from > l.last
 	})
+	everywhere := make([]int, len(l.hashes))
+	l.places, l.byKey = make(map[[32]byte][]int, len(l.hashes)), make(map[int64][]int, len(l.hashes))
+	for place, h := range l.hashes {
+		everywhere[place] = place
+		key := int64(runKey(h))
+		if l.byKey[key] == nil {
+			l.keys = append(l.keys, key)
+		}
+		l.places[*h] = append(l.places[*h], place)
+		l.byKey[key] = append(l.byKey[key], place)
+	}
 	for part := range slices.Chunk(runs, l.atOnce()) {
-		if err := l.pages(ctx, part); err != nil || l.moved {
+		candidates, err := l.pages(ctx, part)
+		if err != nil || l.moved {
 			return err
 		}
-	}
-	if err := l.compare(ctx); err != nil {
-		return err
-	}
-	everywhere := make([]int, len(l.hashes))
-	for place := range everywhere {
-		everywhere[place] = place
+		if err := l.compare(ctx, candidates); err != nil {
+			return err
+		}
 	}
 	for _, s := range rest {
 		l.crowded = append(l.crowded, crowd{s, everywhere})
@@ -186,94 +196,104 @@ func (l *hashLookup) atOnce() int { return max(1, l.db.sizes.chainLookups/len(l.
 
 // runs returns the runs that there are, and the generation of the newest record, -1 if there is none.
 func (db *DB) runs(ctx context.Context) (runs []int64, newest int64, err error) {
-	const query = `WITH RECURSIVE run (n) AS (SELECT min(id) >> 32 FROM hash_run
-		UNION ALL SELECT (SELECT min(id) >> 32 FROM hash_run WHERE id >= (n + 1) << 32) FROM run WHERE n IS NOT NULL)
+	// Somebody can have put rows in by hand. Where a number would be too large for the next search, it ends.
+	const query = `WITH RECURSIVE run (n) AS (SELECT min(id) >> 32 FROM hash_run WHERE id >= 0
+		UNION ALL SELECT (SELECT min(id) >> 32 FROM hash_run WHERE id >= (n + 1) << 32) FROM run WHERE n < 0x7fffffff)
 		SELECT TRUE, n FROM run WHERE n IS NOT NULL UNION ALL SELECT FALSE, coalesce(max(idx) >> 14, -1) FROM audit`
 	err = db.readers.each(ctx, query, nil, all(func(row []driver.Value) {
-		if integer(row[0]) != 0 {
-			runs = append(runs, integer(row[1]))
-		} else {
-			newest = integer(row[1])
+		if n := integer(row[1]); integer(row[0]) == 0 {
+			newest = n
+		} else if isRun(n) {
+			runs = append(runs, n)
 		}
 	}))
 	return runs, newest, err
 }
 
-// pages reads, for each hash, the page of some runs that has its key.
-func (l *hashLookup) pages(ctx context.Context, runs []int64) error {
+// pages reads the pages of some runs that have the keys of the hashes. It returns the numbers that they have for these keys.
+func (l *hashLookup) pages(ctx context.Context, runs []int64) (candidates []int64, err error) {
 	if !l.goOn() {
-		return nil
-	}
-	keys := make([]int64, len(l.hashes))
-	for i, h := range l.hashes {
-		keys[i] = int64(runKey(h))
+		return nil, nil
 	}
 	crowds := map[int64]int{} // by run: which of l.crowded
-	moved, err := l.db.runPages(ctx, runs, keys, func(place int, run int64, page *runReader) error {
-		for key := uint32(keys[place]); ; {
-			e, more, err := page.next()
-			if err != nil || !more || e.key > key {
+	l.moved, err = l.db.runPages(ctx, runs, l.keys, false, func(p *keyPage) error {
+		for {
+			e, more, err := p.next()
+			if err != nil || !more || int64(e.key) > p.wanted {
 				return err
 			}
 			switch {
-			case e.key < key:
+			case int64(e.key) < p.wanted:
 			case e.number > 0:
-				l.candidates = append(l.candidates, foundNumber{place, number{id: e.number}})
+				candidates = append(candidates, e.number)
 			default:
-				at, known := crowds[run]
+				at, known := crowds[p.run]
 				if !known {
 					at = len(l.crowded)
-					crowds[run] = at
-					from, to := spanOfRun(run)
+					crowds[p.run] = at
+					from, to := spanOfRun(p.run)
 					l.crowded = append(l.crowded, crowd{span{from, min(to-1, l.last)}, nil})
 				}
-				l.crowded[at].places = append(l.crowded[at].places, place)
+				l.crowded[at].places = append(l.crowded[at].places, l.byKey[p.wanted]...)
 			}
 		}
 	})
-	l.moved = l.moved || moved
-	return err
+	return candidates, err
 }
 
-// runPages hands visit the page of each run that has each of the keys, with the place of the key. moved says that not all of these runs
-// are there any more.
-func (db *DB) runPages(ctx context.Context, runs, keys []int64, visit func(place int, run int64, page *runReader) error) (moved bool, err error) {
-	const query = `WITH wanted (place, key) AS MATERIALIZED (SELECT key, value FROM json_each(?2))
-		SELECT w.place, r.value, p.id, p.entries FROM json_each(?1) r CROSS JOIN wanted w
-		LEFT JOIN hash_run p ON p.id = (SELECT max(id) FROM hash_run WHERE id <= (r.value << 32) + w.key)`
-	failed := db.readers.each(ctx, query, []any{listOfNumbers(runs), listOfNumbers(keys)}, func(row []driver.Value) bool {
-		run := integer(row[1])
+// keyPage is the page of a run that has a key.
+type keyPage struct {
+	runReader
+	run    int64
+	wanted int64 // the key
+	until  int64 // the greatest key that this page can have
+}
+
+// runPages hands visit the page of each run that has each of the keys. moved says that not all of these runs are there any more.
+func (db *DB) runPages(ctx context.Context, runs, keys []int64, bounds bool, visit func(*keyPage) error) (moved bool, err error) {
+	const (
+		query = `WITH wanted (key) AS MATERIALIZED (SELECT value FROM json_each(?2))
+			SELECT w.key, r.value, p.id, p.entries, `
+		from = ` FROM json_each(?1) r CROSS JOIN wanted w
+			LEFT JOIN hash_run p ON p.id = (SELECT max(id) FROM hash_run WHERE id <= (r.value << 32) + w.key)`
+		after = `(SELECT min(id) FROM hash_run WHERE id > p.id AND id < (r.value + 1) << 32)`
+	)
+	until := `NULL`
+	if bounds {
+		until = after
+	}
+	failed := db.readers.each(ctx, query+until+from, []any{listOfNumbers(runs), listOfNumbers(keys)}, func(row []driver.Value) bool {
+		p := keyPage{run: integer(row[1]), wanted: integer(row[0]), until: math.MaxUint32}
 		id, ok := row[2].(int64)
-		if !ok || id>>runShift != run {
+		if !ok || id>>runShift != p.run {
 			moved = true
 			return false
 		}
-		var page runReader
-		if page, err = readRunPage(id, bytesOf(row[3])); err == nil {
-			err = visit(int(integer(row[0])), run, &page)
+		if next, ok := row[4].(int64); ok {
+			p.until = int64(uint32(next)) - 1
+		}
+		if p.runReader, err = readRunPage(id, bytesOf(row[3])); err == nil {
+			err = visit(&p)
 		}
 		return err == nil
 	})
 	return moved, cmp.Or(err, failed)
 }
 
-// compare takes from the candidates those that are numbers of the hashes.
-func (l *hashLookup) compare(ctx context.Context) error {
-	const query = `SELECT j.key, h.generation, h.hex FROM json_each(?) j CROSS JOIN hash h ON h.id = j.value`
-	for part := range slices.Chunk(l.candidates, l.db.sizes.chainHashes) {
+// compare finds those of the numbers that stand for one of the hashes.
+func (l *hashLookup) compare(ctx context.Context, candidates []int64) error {
+	const query = `SELECT h.id, h.generation, h.hex FROM json_each(?) j CROSS JOIN hash h ON h.id = j.value`
+	for part := range slices.Chunk(candidates, l.db.sizes.chainHashes) {
 		if !l.goOn() {
 			return nil
 		}
-		ids := make([]int64, len(part))
-		for i := range part {
-			ids[i] = part[i].id
-		}
-		err := l.db.readers.each(ctx, query, []any{listOfNumbers(ids)}, all(func(row []driver.Value) {
-			c := part[integer(row[0])]
+		err := l.db.readers.each(ctx, query, []any{listOfNumbers(part)}, all(func(row []driver.Value) {
+			n := number{integer(row[0]), integer(row[1])}
 			text, _ := row[2].(string)
-			if h, ok := hashOf(text); ok && h == *l.hashes[c.place] && integer(row[1]) <= l.last {
-				c.generation = integer(row[1])
-				l.found = append(l.found, c)
+			if h, ok := hashOf(text); ok && n.generation <= l.last {
+				for _, place := range l.places[h] {
+					l.found = append(l.found, foundNumber{place, n})
+				}
 			}
 		}))
 		if err != nil {

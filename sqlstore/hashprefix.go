@@ -75,32 +75,22 @@ func keysBeginning(prefix string) (least, greatest uint32) {
 // all that there are up to the key upTo.
 func (s *prefixSearch) entries(ctx context.Context, runs []int64, from, to uint32) (entries map[int64][]runEntry, upTo uint32, moved bool, err error) {
 	entries, upTo = map[int64][]runEntry{}, to
-	var pages []int64
-	moved, err = s.db.runPages(ctx, runs, []int64{int64(from)}, func(_ int, run int64, page *runReader) error {
-		pages = append(pages, page.id)
+	moved, err = s.db.runPages(ctx, runs, []int64{int64(from)}, true, func(p *keyPage) error {
+		upTo = uint32(min(int64(upTo), p.until))
 		for {
-			e, more, err := page.next()
+			e, more, err := p.next()
 			switch {
 			case err != nil || !more || e.key > to:
 				return err
 			case e.key >= from:
-				entries[run] = append(entries[run], e)
+				entries[p.run] = append(entries[p.run], e)
 			}
 		}
 	})
-	if moved || err != nil {
-		return nil, 0, moved, err
-	}
-	const after = `SELECT (SELECT min(id) FROM hash_run WHERE id > j.value AND id >> 32 = j.value >> 32) FROM json_each(?) j`
-	err = s.db.readers.each(ctx, after, []any{listOfNumbers(pages)}, all(func(row []driver.Value) {
-		if id, ok := row[0].(int64); ok && uint32(id) <= upTo {
-			upTo = uint32(id) - 1 // the page ends before the next one begins
-		}
-	}))
 	for run, all := range entries {
 		entries[run] = slices.DeleteFunc(all, func(e runEntry) bool { return e.key > upTo })
 	}
-	return entries, upTo, false, err
+	return entries, upTo, moved, err
 }
 
 // take adds to what was found the hashes of entries, in the order of keys, until there are enough.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"database/sql/driver"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -19,17 +20,20 @@ import (
 // This is a log-structured merge with two levels. (O'Neil et al., "The log-structured merge-tree (LSM-tree)", Acta Informatica 33, 1996.) Runs
 // are written in one go and in order, so they cost a record some 100 bytes on the way to the disk, and 1 % of its time.
 //
-// A run is a list of entries: a key, which is the first four bytes of a hash, and the number of a hash with this key. Whoever searches compares
-// the hash that the number stands for. The entries ascend by key. The list is cut into pages, and entries of one key are always in one
-// page. Table hash_run has a row for each page:
+// A run is a list of entries: a key, which is the first four bytes of a hash, and the number of a hash with this key. Two hashes can have the
+// same key. So whoever searches reads in table hash what the number stands for, and compares it. The entries ascend by key. The list is
+// cut into pages, and entries of one key are always in one page. Table hash_run has a row for each page:
 //
 //	id       (run << 32) + key of the first entry; the first page of a run has key 0
 //	entries  the least number of the page, and then for each entry two numbers:
-//	         its key less that of the entry before, at first less that of the id
-//	         its number less the least one, plus 1; 0 where the key is crowded
+//	         its key minus the key of the entry before it; for the first entry, minus the key in the id
+//	         its number minus the least number, plus 1; 0 where the key is crowded
 //
 // All are unsigned varints of package encoding/binary. A key is crowded if more than 256 hashes have it. Nobody gets there by
 // chance, so somebody has chosen these hashes. Such a hash is searched for in each generation of the run.
+//
+// Runs only make searches faster. So whatever somebody has done to them or to table hash, it does not keep records from being applied: a run that
+// cannot be read is written again, and runs that are too large together are not merged.
 
 const (
 	runShift      = 32
@@ -37,12 +41,18 @@ const (
 	firstMerged   = 1 << 24
 	runPage       = 320 // entries: four pages of them, of some 1,900 bytes, fill a page of SQLite
 	mostOfKey     = 256
-	// runsAtOnce is how many runs a transaction writes at most: for a store of an older version, which has none, it takes 0.1 s for each.
+	// runsAtOnce is how many runs a transaction writes at most, so that it stays short: a store of an older version has none, and each takes
+	// a tenth of a second.
 	runsAtOnce = 4
+	// mostMerged is how many pages a merged run has at most, some 130 MB. With three new pieces of evidence a record it has 12,000.
+	mostMerged = 1 << 16
 )
 
 // runKey returns the key of a hash.
 func runKey(h *[32]byte) uint32 { return binary.BigEndian.Uint32(h[:]) }
+
+// isRun tells whether there can be a run with this number.
+func isRun(run int64) bool { return run >= 0 && run < 2*firstMerged }
 
 // pageID is the id of the page of a run that begins with a key.
 func pageID(run int64, key uint32) int64 { return run<<runShift + int64(key) }
@@ -60,6 +70,15 @@ func spanOfRun(run int64) (from, to int64) {
 type runEntry struct {
 	key    uint32
 	number int64
+}
+
+// entryOf is the entry of a hash with its number. A number that only somebody who wrote it by hand can have given is left out, so the hash is
+// searched for like those of a crowded key.
+func entryOf(h *[32]byte, number int64) runEntry {
+	if number <= 0 || number >= maxNumber {
+		number = 0
+	}
+	return runEntry{runKey(h), number}
 }
 
 // runReader reads the entries of a page.
@@ -186,36 +205,40 @@ func (b *runBuilder) end() error {
 
 // runWriter writes the runs.
 type runWriter struct {
-	newest, newestMerged *stmt
-	dictionary           *stmt
-	page, put, drop      *stmt
+	newest, dictionary     *stmt
+	page, put, drop, pages *stmt
 
-	next    int64 // the first generation that is in no run
+	next    int64        // the first generation that is in no run
+	written int          // runs in this transaction
+	pause   func() error // called now and then, may end it; set by whoever has the writer
 	builder runBuilder
 	entries []runEntry
 }
 
 func newRunWriter(p *preparer) *runWriter {
 	w := &runWriter{
-		newest:       p.prepare(`SELECT coalesce(max(id) >> 32, -1) FROM hash_run WHERE id < ?`),
-		newestMerged: p.prepare(`SELECT coalesce(max(id) >> 32, -1) FROM hash_run`),
-		dictionary:   p.prepare(`SELECT id, hex FROM hash INDEXED BY hash_by_hex WHERE generation = ? ORDER BY hex`),
-		page:         p.prepare(`SELECT id, entries FROM hash_run WHERE id >= ? AND id < ? ORDER BY id LIMIT 1`),
-		put:          p.prepare(`INSERT OR FAIL INTO hash_run (id, entries) VALUES (?, ?)`),
-		drop:         p.prepare(`DELETE FROM hash_run WHERE id >= ? AND id < ?`),
+		newest:     p.prepare(`SELECT coalesce(max(id) >> 32, -1) FROM hash_run WHERE id >= ? AND id < ?`),
+		dictionary: p.prepare(`SELECT id, hex FROM hash INDEXED BY hash_by_hex WHERE generation = ? ORDER BY hex`),
+		page:       p.prepare(`SELECT id, entries FROM hash_run WHERE id >= ? AND id < ? ORDER BY id LIMIT 1`),
+		put:        p.prepare(`INSERT OR FAIL INTO hash_run (id, entries) VALUES (?, ?)`),
+		drop:       p.prepare(`DELETE FROM hash_run WHERE id >= ? AND id < ?`),
+		pages:      p.prepare(`SELECT count(*) FROM (SELECT 1 FROM hash_run WHERE id >= ? AND id < ? LIMIT ?)`),
+		pause:      func() error { return nil },
 	}
-	w.builder.put = func(id int64, entries []byte) error { return w.put.exec(id, entries) }
+	w.builder.put = func(id int64, entries []byte) error {
+		if err := w.pause(); err != nil {
+			return err
+		}
+		return w.put.exec(id, entries)
+	}
 	return w
 }
 
 // begin is called in a transaction before the first upTo.
 func (w *runWriter) begin() error {
-	w.next = 0
-	for _, newest := range []func() (int64, error){
-		func() (int64, error) { return w.newest.queryInt(pageID(firstMerged, 0)) },
-		func() (int64, error) { return w.newestMerged.queryInt() },
-	} {
-		run, err := newest()
+	w.next, w.written = 0, 0
+	for _, first := range []int64{0, firstMerged} {
+		run, err := w.newest.queryInt(pageID(first, 0), pageID(first+firstMerged, 0))
 		if err != nil {
 			return err
 		}
@@ -229,13 +252,13 @@ func (w *runWriter) begin() error {
 
 // upTo writes the runs of the generations before one, or of the first few of them. book may remember the hashes of one.
 func (w *runWriter) upTo(generation int64, book *hashBook) error {
-	for n := 0; n < runsAtOnce && w.next < generation; n++ {
+	for ; w.written < runsAtOnce && w.next < generation; w.written++ {
 		if err := w.write(w.next, book); err != nil {
 			return fmt.Errorf("run of generation %d: %w", w.next, err)
 		}
 		w.next++
 		if w.next%generationsOf == 0 {
-			if err := w.merge(w.next/generationsOf - 1); err != nil {
+			if err := w.mergeAll(w.next/generationsOf-1, book); err != nil {
 				return fmt.Errorf("run of the generations up to %d: %w", w.next-1, err)
 			}
 		}
@@ -249,7 +272,7 @@ func (w *runWriter) write(generation int64, book *hashBook) error {
 	if book.complete && book.generation == generation {
 		w.entries = w.entries[:0]
 		for h, number := range book.numbers {
-			w.entries = append(w.entries, runEntry{runKey(&h), number})
+			w.entries = append(w.entries, entryOf(&h, number))
 		}
 		slices.SortFunc(w.entries, func(a, b runEntry) int { return cmp.Compare(a.key, b.key) })
 		for _, e := range w.entries {
@@ -263,7 +286,7 @@ func (w *runWriter) write(generation int64, book *hashBook) error {
 	err := w.dictionary.each(func(row []driver.Value) {
 		text, _ := row[1].(string)
 		if h, ok := hashOf(text); ok && failed == nil {
-			failed = w.builder.add(runEntry{runKey(&h), integer(row[0])})
+			failed = w.builder.add(entryOf(&h, integer(row[0])))
 		}
 	}, generation)
 	if err = cmp.Or(failed, err); err != nil {
@@ -272,7 +295,41 @@ func (w *runWriter) write(generation int64, book *hashBook) error {
 	return w.builder.end()
 }
 
-// merge writes a merged run, and deletes those of its generations.
+// mergeAll writes a merged run, and deletes those of its generations. A run of these that is damaged is written again first.
+func (w *runWriter) mergeAll(n int64, book *hashBook) error {
+	from, to := spanOfRun(firstMerged + n)
+	pages, err := w.pages.queryInt(pageID(from, 0), pageID(to, 0), int64(mostMerged)+1)
+	if err != nil || pages > mostMerged {
+		return err
+	}
+	for range generationsOf + 1 {
+		var damaged *damagedRun
+		err := w.merge(n)
+		if err == nil {
+			return w.drop.exec(pageID(from, 0), pageID(to, 0))
+		}
+		if !errors.As(err, &damaged) {
+			return err
+		}
+		for _, run := range []int64{firstMerged + n, damaged.run} {
+			if err := w.drop.exec(pageID(run, 0), pageID(run+1, 0)); err != nil {
+				return err
+			}
+		}
+		if err := w.write(damaged.run, book); err != nil {
+			return err
+		}
+	}
+	return nil // the runs of the generations stay
+}
+
+// damagedRun says which run cannot be read.
+type damagedRun struct {
+	run int64
+	error
+}
+
+// merge writes a merged run.
 func (w *runWriter) merge(n int64) error {
 	from, to := spanOfRun(firstMerged + n)
 	inputs := make([]runCursor, 0, generationsOf)
@@ -293,7 +350,7 @@ func (w *runWriter) merge(n int64) error {
 			}
 		}
 		if least == nil {
-			break
+			return w.builder.end()
 		}
 		if err := w.builder.add(least.entry); err != nil {
 			return err
@@ -302,10 +359,6 @@ func (w *runWriter) merge(n int64) error {
 			return err
 		}
 	}
-	if err := w.builder.end(); err != nil {
-		return err
-	}
-	return w.drop.exec(pageID(from, 0), pageID(to, 0))
 }
 
 // runCursor reads the entries of a run in order.
@@ -318,26 +371,36 @@ type runCursor struct {
 	more   bool
 }
 
-// advance reads the next entry.
-func (c *runCursor) advance() (err error) {
+// advance reads the next entry. It returns a *damagedRun if the run is no list of entries in order.
+func (c *runCursor) advance() error {
+	last := c.entry.key
 	for {
-		if c.entry, c.more, err = c.reader.next(); err != nil || c.more {
-			return err
+		var err error
+		if c.entry, c.more, err = c.reader.next(); err != nil {
+			return &damagedRun{c.run, err}
 		}
-		first := pageID(c.run, 0)
+		if c.more {
+			if c.entry.key < last {
+				return &damagedRun{c.run, c.reader.malformed()}
+			}
+			return nil
+		}
 		row, err := c.page.query(c.next, pageID(c.run+1, 0))
 		if err != nil {
 			return err
 		}
-		if row == nil && c.next == first {
-			return fmt.Errorf("%w: table hash_run has no run %d: run reindex", ErrMalformed, c.run)
-		}
 		if row == nil {
+			if c.next == pageID(c.run, 0) {
+				return &damagedRun{c.run, errors.New("it has no pages")}
+			}
 			return nil
 		}
 		id := integer(row[0])
+		if c.next == pageID(c.run, 0) && id != c.next {
+			return &damagedRun{c.run, errors.New("it has no first page")}
+		}
 		if c.reader, err = readRunPage(id, bytesOf(row[1])); err != nil {
-			return err
+			return &damagedRun{c.run, err}
 		}
 		c.next = id + 1
 	}

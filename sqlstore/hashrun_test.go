@@ -126,7 +126,10 @@ func TestRunsOfManyGenerations(t *testing.T) {
 	t.Parallel()
 	db, path := guarded(t)
 	generationsByHand(t, path, 70)
-	hashes := [][32]byte{h("assertion 5"), h("source 4"), h("nowhere"), unhex(*newSample(4).Result)}
+	// What somebody writes by hand is found too, also with numbers that no run can have. Hashes in upper case are none.
+	tamper(t, path, fmt.Sprintf(`INSERT INTO hash (id, generation, hex) VALUES (1 << 60, 45, '%x'), (-5, 46, '%x'), (1 << 50, 5, '%x'), (45900, 45, '%X'), (45901, 45, '%X')`,
+		h("by hand"), h("by hand"), h("by hand"), h("assertion 5"), h("by hand")))
+	hashes := [][32]byte{h("assertion 5"), h("source 4"), h("nowhere"), unhex(*newSample(4).Result), h("by hand")}
 	want := make([][]int64, len(hashes))
 	for i, hash := range hashes {
 		for _, n := range rows(t, db, fmt.Sprintf(`SELECT id FROM hash WHERE hex = '%x' ORDER BY id`, hash)) {
@@ -135,7 +138,7 @@ func TestRunsOfManyGenerations(t *testing.T) {
 			want[i] = append(want[i], id)
 		}
 	}
-	if len(want[0]) != 70 || len(want[2]) != 0 {
+	if len(want[0]) != 70 || len(want[2]) != 0 || len(want[4]) != 3 {
 		t.Fatal(want)
 	}
 	right := func(doing string) {
@@ -174,6 +177,21 @@ func TestRunsOfManyGenerations(t *testing.T) {
 		more()
 	}
 	right("before the merge")
+	sound := func(doing string, between func(generation int64)) {
+		t.Helper()
+		err := db.CheckRuns(t.Context(), func(p string) {
+			if !strings.Contains(p, "hash_run: the run of generation 45 does not have") && !strings.Contains(p, "hash_run: the run of generation 46 does not have") {
+				t.Errorf("%s: %s", doing, p)
+			}
+		}, between)
+		if err != nil {
+			t.Errorf("%s: %v", doing, err)
+		}
+	}
+	sound("before the merge", func(int64) {})
+	// A page of hash_run is damaged, and a run is lost.
+	tamper(t, path, `UPDATE hash_run SET entries = x'0001' WHERE id >> 32 = 40`, `DELETE FROM hash_run WHERE id >> 32 IN (32, 41)`,
+		`UPDATE hash_run SET id = id + 1 WHERE id >> 32 = 33`)
 	calls := 0
 	got, err := db.Numbers(t.Context(), hashes, func() {
 		if calls++; calls == 1 {
@@ -186,6 +204,27 @@ func TestRunsOfManyGenerations(t *testing.T) {
 		t.Errorf("merged meanwhile: %v, %v; want %v", got, err, want)
 	}
 	wantRows(t, db, `SELECT count(DISTINCT id >> 32) FROM hash_run WHERE id >> 32 >= 1 << 24`, "2")
+	right("after the merge of what was damaged")
+	sound("after the merge", func(int64) {})
+	// The writer merges runs in the middle of a check.
+	tamper(t, path, `DELETE FROM hash_run WHERE id >> 32 BETWEEN 60 AND 68 OR id >> 32 = (1 << 24) + 1`)
+	for range 3 {
+		more()
+	}
+	merged := false
+	sound("merged in the middle", func(generation int64) {
+		if generation == 40 && !merged {
+			merged = true
+			for range 6 {
+				more()
+			}
+		}
+	})
+	wantRows(t, db, `SELECT count(DISTINCT id >> 32) FROM hash_run WHERE id >> 32 >= 1 << 24`, "2")
+	tamper(t, path, `INSERT INTO hash_run VALUES (0x7fffffff00000000, x'00'), (-1, x'00'), (1 << 58, x'00')`)
+	right("rows that are no pages")
+	more() // and new runs are written as before
+	right("rows that are no pages, and a new run")
 	// A run that is missing, and two of one generation, are reported by verify. Meanwhile nothing is missed, and nothing found twice.
 	tamper(t, path, `INSERT INTO hash_run SELECT (40 << 32) + (id & 0xffffffff), entries FROM hash_run WHERE id >> 32 = (1 << 24) + 1`)
 	right("two runs")
@@ -321,17 +360,19 @@ func TestRunsThatDifferAreFound(t *testing.T) {
 		return fmt.Sprintf("x'%x'", pages[0])
 	}
 	for name, c := range map[string]struct{ tamper, want string }{
-		"no run":          {`DELETE FROM hash_run WHERE id >> 32 = 66`, "hash_run: the run of generation 66 is missing"},
-		"two runs":        {`INSERT INTO hash_run SELECT (40 << 32) + (id & 0xffffffff), entries FROM hash_run WHERE id >> 32 = 64`, "hash_run: there are two runs of generation 40"},
-		"a run too many":  {`INSERT INTO hash_run SELECT (69 << 32) + (id & 0xffffffff), entries FROM hash_run WHERE id >> 32 = 68`, "hash_run: there is a run of generation 69, which is not complete"},
-		"nothing":         {`UPDATE hash_run SET entries = x'00' WHERE id >> 32 = 65`, "hash_run: the run of generation 65 does not have "},
-		"other entries":   {`UPDATE hash_run SET entries = ` + page(sqlstore.RunEntry{Key: 5, Number: 7}) + ` WHERE id >> 32 = 66`, "hash_run: the run of generation 66 does not have "},
-		"another number":  {`UPDATE hash_run SET entries = ` + page(sqlstore.RunEntry{Key: 5, Number: 67001}) + ` WHERE id >> 32 = 67`, "hash_run: a run of generation 67 has number 67001, which table hash does not have there"},
-		"twice":           {`UPDATE hash_run SET entries = ` + page(sqlstore.RunEntry{Key: 5, Number: 7}, sqlstore.RunEntry{Key: 9, Number: 7}) + ` WHERE id >> 32 = 66`, "hash_run: a run has number 7 twice"},
-		"no crowd":        {`UPDATE hash_run SET entries = ` + page(sqlstore.RunEntry{Key: 5}) + ` WHERE id >> 32 = 66`, "hash_run: a run says that more than 256 hashes begin with 00000005, and there are 0"},
-		"another key":     {`UPDATE hash_run SET id = id + 1 WHERE id = (SELECT max(id) FROM hash_run WHERE id >> 32 = 1 << 24)`, "does not begin with its key"},
-		"no list":         {`UPDATE hash_run SET entries = x'ff' WHERE id >> 32 = 65`, "is no list of entries"},
-		"no list, merged": {`UPDATE hash_run SET entries = x'0001' WHERE id >> 32 = 1 << 24`, "is no list of entries"},
+		"no run":           {`DELETE FROM hash_run WHERE id >> 32 = 66`, "hash_run: the run of generation 66 is missing"},
+		"two runs":         {`INSERT INTO hash_run SELECT (40 << 32) + (id & 0xffffffff), entries FROM hash_run WHERE id >> 32 = 64`, "hash_run: there are two runs of generation 40"},
+		"a run too many":   {`INSERT INTO hash_run SELECT (69 << 32) + (id & 0xffffffff), entries FROM hash_run WHERE id >> 32 = 68`, "hash_run: there is a run of generation 69, which is not complete"},
+		"nothing":          {`UPDATE hash_run SET entries = x'00' WHERE id >> 32 = 65`, "hash_run: the run of generation 65 does not have "},
+		"other entries":    {`UPDATE hash_run SET entries = ` + page(sqlstore.RunEntry{Key: 5, Number: 7}) + ` WHERE id >> 32 = 66`, "hash_run: the run of generation 66 does not have "},
+		"another number":   {`UPDATE hash_run SET entries = ` + page(sqlstore.RunEntry{Key: 5, Number: 67001}) + ` WHERE id >> 32 = 67`, "hash_run: a run of generation 67 has number 67001, which table hash does not have there"},
+		"twice":            {`UPDATE hash_run SET entries = ` + page(sqlstore.RunEntry{Key: 5, Number: 7}, sqlstore.RunEntry{Key: 9, Number: 7}) + ` WHERE id >> 32 = 66`, "hash_run: a run has number 7 twice"},
+		"an empty page":    {`INSERT INTO hash_run VALUES ((66 << 32) + 5, x'00')`, "is empty"},
+		"a page too early": {`INSERT INTO hash_run VALUES ((66 << 32) + 1, ` + page(sqlstore.RunEntry{Key: 1, Number: 7}) + `)`, ", which belongs to a later page"},
+		"no first page":    {`UPDATE hash_run SET id = id + 1 WHERE id >> 32 = 66`, "hash_run: the run of generation 66 has no first page"},
+		"another key":      {`UPDATE hash_run SET id = id + 1 WHERE id = (SELECT max(id) FROM hash_run WHERE id >> 32 = 1 << 24)`, "does not begin with its key"},
+		"no list":          {`UPDATE hash_run SET entries = x'ff' WHERE id >> 32 = 65`, "is no list of entries"},
+		"no list, merged":  {`UPDATE hash_run SET entries = x'0001' WHERE id >> 32 = 1 << 24`, "is no list of entries"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

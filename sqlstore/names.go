@@ -16,8 +16,8 @@ const (
 	SourceHash
 )
 
-// PrefixHashes returns the first hashes of one kind that begin with these lower-case hex digits, in order. For each hash
-// it takes a few searches, however often the hash is used.
+// PrefixHashes returns the first hashes of one kind that begin with these lower-case hex digits, in order. It takes
+// a few searches, however often a hash is used.
 func (db *DB) PrefixHashes(ctx context.Context, kind HashKind, prefix string, most int) ([][32]byte, error) {
 	find := db.agentsBeginning
 	if kind != AgentHash {
@@ -42,7 +42,8 @@ func (db *DB) PrefixHashes(ctx context.Context, kind HashKind, prefix string, mo
 func (db *DB) agentsBeginning(ctx context.Context, prefix string, most int) ([]string, error) {
 	const query = `SELECT agent_hex FROM agent WHERE agent_hex >= ? AND agent_hex < ? ORDER BY agent_hex LIMIT ?`
 	var texts []string
-	return texts, db.readers.SelectContext(ctx, &texts, query, prefix, afterPrefix(prefix), most)
+	err := db.readers.SelectContext(ctx, &texts, query, prefix, afterPrefix(prefix), most)
+	return texts, err
 }
 
 // afterPrefix is after each text of hex digits that begins with a prefix, and before those that follow.

@@ -459,7 +459,7 @@ func (db *DB) SeenBefore(ctx context.Context, k TopKey, keys []string, timestamp
 	return seen, nil
 }
 
-// evidenceBefore is SeenBefore for hashes of evidence. It looks for all with one query.
+// evidenceBefore is SeenBefore for hashes of evidence. It looks for all together.
 func (db *DB) evidenceBefore(ctx context.Context, e *Evidence, keys []string, timestamp int64, asOf *int64) ([]bool, error) {
 	hashes := make([]*[32]byte, len(keys))
 	for i, key := range keys {
