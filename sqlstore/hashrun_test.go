@@ -129,6 +129,9 @@ func TestRunsOfManyGenerations(t *testing.T) {
 	// What somebody writes by hand is found too, also with numbers that no run can have. Hashes in upper case are none.
 	tamper(t, path, fmt.Sprintf(`INSERT INTO hash (id, generation, hex) VALUES (1 << 60, 45, '%x'), (-5, 46, '%x'), (1 << 50, 5, '%x'), (45900, 45, '%X'), (45901, 45, '%X')`,
 		h("by hand"), h("by hand"), h("by hand"), h("assertion 5"), h("by hand")))
+	// One record has evidence that no other one has.
+	tamper(t, path, fmt.Sprintf(`INSERT INTO hash (id, generation, hex) VALUES (66900, 66, '%x')`, h("late")),
+		`UPDATE contribution SET assertion = 66900 WHERE audit = (66 << 14) + 5 AND position = 0`)
 	hashes := [][32]byte{h("assertion 5"), h("source 4"), h("nowhere"), unhex(*newSample(4).Result), h("by hand")}
 	want := make([][]int64, len(hashes))
 	for i, hash := range hashes {
@@ -147,6 +150,19 @@ func TestRunsOfManyGenerations(t *testing.T) {
 		got, err := db.Numbers(t.Context(), hashes, func() {})
 		if err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("%s: %v, %v; want %v", doing, got, err, want)
+		}
+		for _, c := range []struct {
+			timestamp, asOf int64
+			want            [3]bool
+		}{{1 << 60, 1 << 60, [3]bool{true, true, false}}, {1 << 60, 66<<14 + 5, [3]bool{true, false, false}}, {-1 << 40, 1 << 60, [3]bool{}}} {
+			keys := []string{}
+			for _, hash := range [][32]byte{h("assertion 5"), h("late"), h("nowhere")} {
+				keys = append(keys, string(hash[:]))
+			}
+			seen, err := db.SeenBefore(t.Context(), sqlstore.ByAssertion, keys, c.timestamp, &c.asOf)
+			if err != nil || !slices.Equal(seen, c.want[:]) {
+				t.Errorf("%s: seen before %d of %d: %v, %v; want %v", doing, c.timestamp, c.asOf, seen, err, c.want)
+			}
 		}
 	}
 	right("without runs")
@@ -191,7 +207,7 @@ func TestRunsOfManyGenerations(t *testing.T) {
 	sound("before the merge", func(int64) {})
 	// A page of hash_run is damaged, and a run is lost.
 	tamper(t, path, `UPDATE hash_run SET entries = x'0001' WHERE id >> 32 = 40`, `DELETE FROM hash_run WHERE id >> 32 IN (32, 41)`,
-		`UPDATE hash_run SET id = id + 1 WHERE id >> 32 = 33`)
+		`UPDATE hash_run SET id = (33 << 32) + 0xffffffff, entries = x'00' WHERE id >> 32 = 33`)
 	calls := 0
 	got, err := db.Numbers(t.Context(), hashes, func() {
 		if calls++; calls == 1 {
