@@ -71,7 +71,7 @@ func parse(args []string, stderr io.Writer) (*plan, output, error) {
 	f.Uint64Var(&p.seed, "seed", 1, "the seed of the records")
 	f.StringVar(&p.dir, "dir", os.TempDir(), "the folder for the stores, on the disk to be measured; needs up to 20 GB")
 	f.StringVar(&p.profile, "profile", "", "write a CPU profile of each measurement into this `folder`")
-	f.StringVar(&p.only, "only", "", "of http and cluster, measure this `variant` alone, as the tables call it")
+	f.StringVar(&p.only, "only", "", "of http and cluster, measure this `variant` alone, as the tables call it; pages: all pages")
 	f.BoolVar(&quick, "quick", false, "put by 1 and 64, and get, for auditsql, journal, pebble and sqlite, in under four minutes")
 	f.BoolVar(&o.json, "json", false, "print one JSON object")
 	f.BoolVar(&o.markdown, "markdown", false, "print the tables as Markdown")

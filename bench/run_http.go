@@ -86,6 +86,7 @@ func (p *plan) https(ctx context.Context) error {
 func (p *plan) pages(ctx context.Context) error {
 	const store = "auditsql"
 	_, wanted := pageOf(p.only)
+	wanted = wanted || p.only == allPages
 	if !slices.Contains(p.stores, store) || p.only != "" && !wanted {
 		return nil
 	}
@@ -104,12 +105,15 @@ func (p *plan) pages(ctx context.Context) error {
 		return err
 	}
 	for _, writers := range []int{0, httpConnections} {
-		if p.only != "" && strings.HasSuffix(p.only, besideWriters) != (writers > 0) {
+		if p.only != "" && p.only != allPages && strings.HasSuffix(p.only, besideWriters) != (writers > 0) {
 			continue
 		}
 		for range p.rounds {
 			j := p.job("pages", store, n)
 			j.Dir, j.Writers, j.Seconds = load.Dir, writers, p.seconds/3
+			if j.Only == allPages {
+				j.Only = ""
+			}
 			if err := p.measure(ctx, j); err != nil {
 				return err
 			}

@@ -20,6 +20,9 @@ type page struct {
 	path   func(q *audit.QueryAudit, other audit.QueryID) string
 }
 
+// allPages is what -only is for all pages, and nothing else of http.
+const allPages = "pages"
+
 // What each of them may take, in milliseconds: p95.
 const (
 	quickPage  = 20  // one record, or a page of a list

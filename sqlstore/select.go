@@ -238,6 +238,9 @@ func (s *selection) prepare(ctx context.Context) (action, error) {
 			err = s.narrow(ctx)
 		case doLookUp:
 			return doLookUp, s.lookUp(ctx, p.lookup)
+		case doWalkSubject:
+			s.q.path = s.q.Filter.path(true)
+			return doWalk, nil
 		default:
 			return p.action, nil
 		}
