@@ -339,16 +339,15 @@ func (db *DB) Among(ctx context.Context, f Filter, list []*Reached) iter.Seq2[Nu
 
 // Givers returns the first records that have a hash as their result, in the order of admission: of all records, or of those
 // whose index is less than asOf. Of a record it has what identifies it.
-func (db *DB) Givers(ctx context.Context, result [32]byte, asOf *int64, most int) ([]Reached, error) {
-	list, err := db.numbersBefore(ctx, &result, asOf)
-	if err != nil {
-		return nil, db.fail("look for answers", err)
+func (d *Dictionary) Givers(ctx context.Context, result [32]byte, asOf *int64, most int) ([]Reached, error) {
+	if err := d.Learn(ctx, &result); err != nil {
+		return nil, err
 	}
-	x := &byResult
+	db, x := d.db, &byResult
 	query := `SELECT a.idx, a.timestamp, e.query_id, a.agent FROM ` + x.hashed("a") + withEntry + ` WHERE ` + x.matchListed("a") + ` AND a.idx < ? LIMIT ?`
-	args := []any{list, hexOf(&result), orNow(asOf), most}
+	args := []any{d.found.list(&result), hexOf(&result), orNow(asOf), most}
 	var givers []Reached
-	err = db.readers.each(ctx, query, args, all(func(row []driver.Value) {
+	err := db.readers.each(ctx, query, args, all(func(row []driver.Value) {
 		r := Reached{Index: integer(row[0]), Timestamp: integer(row[1]), Agent: integer(row[3]), Result: &result}
 		copy(r.QueryID[:], bytesOf(row[2]))
 		givers = append(givers, r)

@@ -47,16 +47,16 @@ type Use struct {
 
 // Uses returns the first records that have some evidence, each once, in the order of admission: of all records, or of those
 // whose index is less than asOf.
-func (db *DB) Uses(ctx context.Context, e Evidence, asOf *int64, most int) ([]Use, error) {
-	list, err := db.numbersBefore(ctx, e.Hash, asOf)
-	if err != nil {
-		return nil, db.fail("count uses", err)
+func (d *Dictionary) Uses(ctx context.Context, e Evidence, asOf *int64, most int) ([]Use, error) {
+	if err := d.Learn(ctx, e.Hash); err != nil {
+		return nil, err
 	}
+	db := d.db
 	x := e.index()
 	query := `SELECT DISTINCT a.idx, a.agent, a.timestamp FROM ` + x.hashed("c") + ` CROSS JOIN audit a
 		WHERE ` + x.matchListed("c") + ` AND a.idx = c.audit AND a.idx < ? LIMIT ?`
 	var uses []Use
-	if err := db.readers.SelectContext(ctx, &uses, query, list, hexOf(e.Hash), orNow(asOf), most); err != nil {
+	if err := db.readers.SelectContext(ctx, &uses, query, d.found.list(e.Hash), hexOf(e.Hash), orNow(asOf), most); err != nil {
 		return nil, db.fail("count uses", err)
 	}
 	return uses, nil

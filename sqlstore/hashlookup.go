@@ -61,15 +61,32 @@ func (db *DB) numbersOf(ctx context.Context, hashes []*[32]byte) (numbers, error
 	return found, err
 }
 
-// numbersBefore returns the numbers of a hash in the generations of the records before one, or of all records if it is nil, as a list for
-// json_each.
-func (db *DB) numbersBefore(ctx context.Context, h *[32]byte, asOf *int64) (list string, err error) {
-	found, err := db.lookUp(ctx, []*[32]byte{h}, generationOf(orNow(asOf)-1), func() bool { return true })
-	ids := make([]int64, len(found))
-	for i := range found {
-		ids[i] = found[i].id
+// A Dictionary remembers the numbers of hashes, for several questions about them. Records that are admitted after a hash was looked up may be left
+// out of the answers. One goroutine at a time may use it.
+type Dictionary struct {
+	db    *DB
+	found numbers
+}
+
+// Dictionary returns one that remembers nothing yet.
+func (db *DB) Dictionary() *Dictionary { return &Dictionary{db, numbers{}} }
+
+// Learn looks up those of the hashes that it does not remember, all together.
+func (d *Dictionary) Learn(ctx context.Context, hashes ...*[32]byte) error {
+	var missing []*[32]byte
+	for _, h := range hashes {
+		if _, known := d.found[*h]; !known {
+			missing = append(missing, h)
+		}
 	}
-	return listOfNumbers(ids), err
+	found, err := d.db.numbersOf(ctx, missing)
+	if err != nil {
+		return d.db.fail("look up hashes", err)
+	}
+	for h, n := range found {
+		d.found[h] = n
+	}
+	return nil
 }
 
 // foundNumber is a number of the hash at a place of a list.

@@ -331,11 +331,11 @@ func TestRunsHaveTheHashesOfTheirGenerations(t *testing.T) {
 			{sqlstore.Evidence{Hash: ptr(mob(5)), Source: true}, 3 + 1 + 2 + 1},
 			{sqlstore.Evidence{Hash: ptr(mob(300)), Source: true}, 0},
 		} {
-			if uses, err := db.Uses(t.Context(), c.e, nil, 100); err != nil || len(uses) != c.want {
+			if uses, err := db.Dictionary().Uses(t.Context(), c.e, nil, 100); err != nil || len(uses) != c.want {
 				t.Errorf("%x: %d uses, want %d, %v", c.e.Hash, len(uses), c.want, err)
 			}
 			first := int64(generation)
-			if uses, err := db.Uses(t.Context(), c.e, &first, 100); err != nil || len(uses) > c.want || slices.ContainsFunc(uses, func(u sqlstore.Use) bool { return u.Index >= first }) {
+			if uses, err := db.Dictionary().Uses(t.Context(), c.e, &first, 100); err != nil || len(uses) > c.want || slices.ContainsFunc(uses, func(u sqlstore.Use) bool { return u.Index >= first }) {
 				t.Errorf("%x in generation 0: %d uses, %v", c.e.Hash, len(uses), err)
 			}
 		}
@@ -360,7 +360,7 @@ func TestRunsHaveTheHashesOfTheirGenerations(t *testing.T) {
 			least = other
 		}
 	}
-	if _, err := db.Uses(t.Context(), sqlstore.Evidence{Hash: &least}, nil, 1); !errors.Is(err, sqlstore.ErrMalformed) || !strings.Contains(err.Error(), "run reindex") {
+	if _, err := db.Dictionary().Uses(t.Context(), sqlstore.Evidence{Hash: &least}, nil, 1); !errors.Is(err, sqlstore.ErrMalformed) || !strings.Contains(err.Error(), "run reindex") {
 		t.Error(err)
 	}
 	if _, err := db.PrefixHashes(t.Context(), sqlstore.AssertionHash, "0", 1); !errors.Is(err, sqlstore.ErrMalformed) {

@@ -20,17 +20,17 @@ import (
 type action uint8
 
 const (
-	doFinish     action = iota // no record can match
-	doReadOnce                 // read one page of the path: it is the answer, unless more records follow
-	doLearn                    // learn what there is: statistics.newest and agentKnown
-	doProbe                    // look up a few records by plan.lookup
-	doCount                    // count the rows that plan.lookup finds in its index
-	doLookUp                   // look up the records by plan.lookup, and sort them
-	doWeigh                    // learn whether it is shorter to go through the evidence than through the time
-	doNarrow                   // learn the first and the last record that have the evidence
-	doWalk                     // read the path
-	doByEvidence               // go through the evidence, to count
-	doWalkSubject              // read the path of the subject in place of that of the agent
+	doFinish      action = iota // no record can match
+	doReadOnce                  // read one page of the path: it is the answer, unless more records follow
+	doLearn                     // learn what there is: statistics.newest and agentKnown
+	doProbe                     // look up a few records by plan.lookup
+	doCount                     // count the rows that plan.lookup finds in its index
+	doLookUp                    // look up the records by plan.lookup, and sort them
+	doWeigh                     // learn whether it is shorter to go through the evidence than through the time
+	doNarrow                    // learn the first and the last record that have the evidence
+	doWalk                      // read the path
+	doByEvidence                // go through the evidence, to count
+	doWalkSubject               // read the path of the subject in place of that of the agent
 )
 
 // question is a filter with the ways to its records.

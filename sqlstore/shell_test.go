@@ -506,7 +506,7 @@ func TestQuestionsReachEveryGeneration(t *testing.T) {
 			t.Errorf("lookup of %d: %+v, %v", lookup, everywhere, err)
 		}
 	}
-	if uses, err := db.Uses(t.Context(), sqlstore.Evidence{Hash: ptr(h("source 4")), Source: true}, nil, 1000); err != nil || len(uses) < generations ||
+	if uses, err := db.Dictionary().Uses(t.Context(), sqlstore.Evidence{Hash: ptr(h("source 4")), Source: true}, nil, 1000); err != nil || len(uses) < generations ||
 		!slices.IsSortedFunc(uses, func(a, b sqlstore.Use) int { return cmp.Compare(a.Index, b.Index) }) {
 		t.Errorf("%d uses, %v", len(uses), err)
 	}
