@@ -218,7 +218,7 @@ func (s *chainStep) numbers(ctx context.Context, in int, uses []chainUse) (found
 	for place, i := range sorted {
 		hashes[place] = &uses[i].hash
 	}
-	all, err := s.w.dbs[in].lookUp(ctx, hashes, generationOf(s.w.ends[in]-1), s.inTime)
+	all, err := s.w.dbs[in].lookUp(ctx, hashes, span{0, generationOf(s.w.ends[in] - 1)}, s.inTime)
 	for _, n := range all {
 		found = append(found, usedNumber{sorted[n.place], n.number})
 	}

@@ -129,7 +129,7 @@ func (db *DB) Numbers(ctx context.Context, hashes [][32]byte, between func()) (i
 	for i := range hashes {
 		list[i] = &hashes[i]
 	}
-	found, err := db.lookUp(ctx, list, math.MaxInt64, func() bool {
+	found, err := db.lookUp(ctx, list, everything, func() bool {
 		between()
 		return true
 	})

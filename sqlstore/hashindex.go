@@ -197,6 +197,11 @@ func (x *numberIndex) audits(number int64) clause {
 // resolve finds the numbers of the hashes that a filter names, so that its conditions search by number, and of further ones. Records
 // that are admitted later may have others: a question that began before does not ask for them.
 func (db *DB) resolve(ctx context.Context, f *Filter, also ...*[32]byte) error {
+	return db.resolveIn(ctx, f, everything, also...)
+}
+
+// resolveIn is resolve for a filter whose records are known to be in some generations.
+func (db *DB) resolveIn(ctx context.Context, f *Filter, generations span, also ...*[32]byte) error {
 	var missing []*[32]byte
 	for _, h := range append(f.hashes(nil), also...) {
 		if h == nil {
@@ -209,7 +214,7 @@ func (db *DB) resolve(ctx context.Context, f *Filter, also ...*[32]byte) error {
 	if len(missing) == 0 {
 		return nil
 	}
-	found, err := db.numbersOf(ctx, missing)
+	found, err := db.numbersOf(ctx, missing, generations)
 	if err != nil {
 		return err
 	}

@@ -45,8 +45,8 @@ func listOf(hashes []*[32]byte) (string, error) {
 	return string(b), err
 }
 
-// numbersOf returns the numbers of hashes as of now.
-func (db *DB) numbersOf(ctx context.Context, hashes []*[32]byte) (numbers, error) {
+// numbersOf returns the numbers of hashes in some generations as of now.
+func (db *DB) numbersOf(ctx context.Context, hashes []*[32]byte, generations span) (numbers, error) {
 	found := make(numbers, len(hashes))
 	var each []*[32]byte // once
 	for _, h := range hashes {
@@ -54,7 +54,7 @@ func (db *DB) numbersOf(ctx context.Context, hashes []*[32]byte) (numbers, error
 			found[*h], each = nil, append(each, h)
 		}
 	}
-	all, err := db.lookUp(ctx, each, math.MaxInt64, func() bool { return true })
+	all, err := db.lookUp(ctx, each, generations, func() bool { return true })
 	for _, n := range all {
 		found[*each[n.place]] = append(found[*each[n.place]], n.number)
 	}
@@ -79,7 +79,7 @@ func (d *Dictionary) Learn(ctx context.Context, hashes ...*[32]byte) error {
 			missing = append(missing, h)
 		}
 	}
-	found, err := d.db.numbersOf(ctx, missing)
+	found, err := d.db.numbersOf(ctx, missing, everything)
 	if err != nil {
 		return d.db.fail("look up hashes", err)
 	}
@@ -95,14 +95,14 @@ type foundNumber struct {
 	number
 }
 
-// lookUp finds the numbers of hashes in the generations up to one. It returns them in the order of the list, and those of each hash
+// lookUp finds the numbers of hashes in some generations. It returns them in the order of the list, and those of each hash
 // in ascending order. Its queries are short. Before each of them but the first it asks goOn, and ends early if that returns false.
 //
 // Hashes that are in ascending order are looked up in the order of the pages, so each page is read once.
-func (db *DB) lookUp(ctx context.Context, hashes []*[32]byte, last int64, goOn func() bool) ([]foundNumber, error) {
+func (db *DB) lookUp(ctx context.Context, hashes []*[32]byte, generations span, goOn func() bool) ([]foundNumber, error) {
 	var found []foundNumber
 	err := untilSettled(func() (moved bool, err error) {
-		l := hashLookup{db: db, hashes: hashes, last: last, goOn: goOn}
+		l := hashLookup{db: db, hashes: hashes, in: generations, goOn: goOn}
 		err = l.run(ctx)
 		found = l.found
 		return l.moved, err
@@ -126,7 +126,7 @@ func untilSettled(search func() (moved bool, err error)) error {
 type hashLookup struct {
 	db     *DB
 	hashes []*[32]byte
-	last   int64
+	in     span // generations
 	goOn   func() bool
 
 	places map[[32]byte][]int // of each hash
@@ -152,11 +152,11 @@ func (l *hashLookup) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	l.last = min(l.last, newest)
-	rest := outsideRuns(runs, l.last)
+	l.in = l.in.within(span{0, newest})
+	rest := outsideRuns(runs, l.in)
 	runs = slices.DeleteFunc(runs, func(run int64) bool {
-		from, _ := spanOfRun(run)
-		return from > l.last
+		from, to := spanOfRun(run)
+		return from > l.in.most || to <= l.in.least
 	})
 	everywhere := make([]int, len(l.hashes))
 	l.places, l.byKey = make(map[[32]byte][]int, len(l.hashes)), make(map[int64][]int, len(l.hashes))
@@ -189,19 +189,19 @@ func (l *hashLookup) run(ctx context.Context) error {
 	return nil
 }
 
-// outsideRuns returns the generations up to the last one that are in none of these runs: the newest ones, and those of a run that somebody
-// has deleted.
-func outsideRuns(runs []int64, last int64) (rest []span) {
+// outsideRuns returns those of some generations that are in none of these runs: the newest ones, and those of a run that somebody has
+// deleted.
+func outsideRuns(runs []int64, in span) (rest []span) {
 	spans := make([]span, len(runs))
 	for i, run := range runs {
 		from, to := spanOfRun(run)
 		spans[i] = span{from, to - 1}
 	}
 	slices.SortFunc(spans, func(a, b span) int { return cmp.Compare(a.least, b.least) })
-	next := int64(0)
-	for _, s := range append(spans, span{last + 1, last + 1}) {
-		if next < s.least && next <= last {
-			rest = append(rest, span{next, min(s.least-1, last)})
+	next := in.least
+	for _, s := range append(spans, span{in.most + 1, in.most + 1}) {
+		if next < s.least && next <= in.most {
+			rest = append(rest, span{next, min(s.least-1, in.most)})
 		}
 		next = max(next, s.most+1)
 	}
@@ -249,7 +249,7 @@ func (l *hashLookup) pages(ctx context.Context, runs []int64) (candidates []int6
 					at = len(l.crowded)
 					crowds[p.run] = at
 					from, to := spanOfRun(p.run)
-					l.crowded = append(l.crowded, crowd{span{from, min(to-1, l.last)}, nil})
+					l.crowded = append(l.crowded, crowd{span{from, to - 1}.within(l.in), nil})
 				}
 				l.crowded[at].places = append(l.crowded[at].places, l.byKey[p.wanted]...)
 			}
@@ -307,7 +307,7 @@ func (l *hashLookup) compare(ctx context.Context, candidates []int64) error {
 		err := l.db.readers.each(ctx, query, []any{listOfNumbers(part)}, all(func(row []driver.Value) {
 			n := number{integer(row[0]), integer(row[1])}
 			text, _ := row[2].(string)
-			if h, ok := hashOf(text); ok && n.generation <= l.last {
+			if h, ok := hashOf(text); ok && n.generation >= l.in.least && n.generation <= l.in.most {
 				for _, place := range l.places[h] {
 					l.found = append(l.found, foundNumber{place, n})
 				}

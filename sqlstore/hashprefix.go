@@ -50,7 +50,7 @@ func (s *prefixSearch) run(ctx context.Context) (moved bool, err error) {
 		}
 		from, more = upTo+1, upTo < greatest
 	}
-	for _, rest := range outsideRuns(runs, newest) {
+	for _, rest := range outsideRuns(runs, span{0, newest}) {
 		if err := s.generations(ctx, rest, s.prefix); err != nil {
 			return false, err
 		}

@@ -496,7 +496,7 @@ func (db *DB) evidenceBefore(ctx context.Context, e *Evidence, keys []string, ti
 	if len(left) == 0 {
 		return seen, nil
 	}
-	found, err := db.numbersOf(ctx, left)
+	found, err := db.numbersOf(ctx, left, everything)
 	if err != nil {
 		return nil, err
 	}
