@@ -182,3 +182,12 @@ func (db *DB) CheckRuns(ctx context.Context, report func(string), between func(g
 	}
 	return errors.Join(err, runs.end(ctx))
 }
+
+// NumbersIn finds the numbers of a hash in some generations.
+func (db *DB) NumbersIn(ctx context.Context, hash [32]byte, first, last int64) (ids []int64, err error) {
+	found, err := db.numbersOf(ctx, []*[32]byte{&hash}, span{first, last})
+	for _, n := range found[hash] {
+		ids = append(ids, n.id)
+	}
+	return ids, err
+}

@@ -165,7 +165,24 @@ func TestRunsOfManyGenerations(t *testing.T) {
 			}
 		}
 	}
+	figures := func(doing string) {
+		t.Helper()
+		last := newSample(4).Time
+		for _, from := range []int64{last - 100, last - 40, last - 39, last - 3, last, last + 1} {
+			for _, to := range []int64{last, last - 2, last - 39} {
+				for _, corrections := range []int{100_000, 5} { // so that few records are looked at to find their generations
+					db.ShrinkRollup(8192, corrections)
+					want := rows(t, db, fmt.Sprintf(`SELECT count(*) FROM contributions WHERE assertion_hash = '%x' AND timestamp BETWEEN %d AND %d`, hashes[0], from, to))
+					got, cut, err := db.Figures(t.Context(), sqlstore.ByAssertion, []string{string(hashes[0][:])}, sqlstore.Filter{From: &from, To: &to}, 1_000_000, sqlstore.Budget{})
+					if err != nil || cut || fmt.Sprint(got[0].Count) != want[0] {
+						t.Errorf("%s: figures from %d to %d: %+v, %v, %v; want %s", doing, from, to, got, cut, err, want[0])
+					}
+				}
+			}
+		}
+	}
 	right("without runs")
+	figures("without runs")
 	more := func() {
 		t.Helper()
 		if err := db.WriteRuns(t.Context(), 69); err != nil {
@@ -183,6 +200,21 @@ func TestRunsOfManyGenerations(t *testing.T) {
 		}
 		wantRows(t, db, runs, left...)
 		wantRows(t, db, `SELECT count(DISTINCT id >> 32) FROM hash_run WHERE id >> 32 >= 1 << 24`, fmt.Sprint(done/32))
+	}
+	figures("with runs")
+	// A search in some generations finds what the run has of these.
+	for _, in := range [][2]int64{{0, 69}, {5, 5}, {31, 33}, {68, 69}, {69, 69}, {70, 90}} {
+		got, err := db.NumbersIn(t.Context(), hashes[0], in[0], in[1])
+		least, most := in[0]*1000, (in[1]+1)*1000
+		var part []int64
+		for _, n := range want[0] {
+			if n >= least && n < most {
+				part = append(part, n)
+			}
+		}
+		if err != nil || !slices.Equal(got, part) {
+			t.Errorf("generations %v: %v, %v; want %v", in, got, err, part)
+		}
 	}
 	for _, kind := range []sqlstore.HashKind{sqlstore.AssertionHash, sqlstore.SourceHash} {
 		checkPrefixes(t, db, kind)
