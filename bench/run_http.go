@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -96,13 +95,22 @@ func (p *plan) pages(ctx context.Context) error {
 		load.Dir = p.keep
 	} else {
 		defer os.RemoveAll(load.Dir)
+		defer os.Remove(keptFile(load.Dir))
 	}
-	if _, err := os.Stat(load.Dir); p.keep == "" || errors.Is(err, fs.ErrNotExist) {
+	k, err := readKept(load.Dir)
+	switch {
+	case err != nil:
+		return err
+	case p.keep == "" || k == nil:
 		if err := p.prepare(ctx, load); err != nil {
 			return err
 		}
-	} else if err != nil {
-		return err
+		k = &kept{n, p.seed, p.shape, int64(n)}
+		if err := k.write(load.Dir); err != nil {
+			return err
+		}
+	case k.N != n || k.Seed != p.seed || k.Shape != p.shape:
+		return fmt.Errorf("%s was loaded with -n %d -seed %d -shape %s: give these, or another folder for -keep", load.Dir, k.N, k.Seed, k.Shape)
 	}
 	for _, writers := range []int{0, httpConnections} {
 		if p.only != "" && p.only != allPages && strings.HasSuffix(p.only, besideWriters) != (writers > 0) {

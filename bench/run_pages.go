@@ -2,12 +2,15 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"io/fs"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/auditsql/auditsql/audit"
 )
@@ -78,6 +81,37 @@ func subjectOf(q *audit.QueryAudit) string {
 	return url.Values{"subject": {*q.Params.Subject}, "predicate": {*q.Params.Predicate}}.Encode()
 }
 
+// kept says what a store for pages was loaded with, in a file beside it that is written when it is loaded.
+type kept struct {
+	N     int    `json:"n"`
+	Seed  uint64 `json:"seed"`
+	Shape shape  `json:"shape"`
+	Next  int64  `json:"next"` // the number of the record that comes next: the pages beside writers have added some
+}
+
+func keptFile(dir string) string { return dir + ".json" }
+
+// readKept returns nil if the store was not loaded to the end.
+func readKept(dir string) (*kept, error) {
+	text, err := os.ReadFile(keptFile(dir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var k kept
+	if err == nil {
+		err = json.Unmarshal(text, &k)
+	}
+	return &k, err
+}
+
+func (k *kept) write(dir string) error {
+	text, err := json.Marshal(k)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(keptFile(dir), append(text, '\n'), 0o600)
+}
+
 // runPages measures each page and question, one after the other, with one reader. With writers it does so beside puts at full
 // rate.
 func runPages(ctx context.Context, j job) (rows []row, err error) {
@@ -94,8 +128,18 @@ func runPages(ctx context.Context, j job) (rows []row, err error) {
 			return nil, err
 		}
 		w := writing{store: writer, world: j.world(), writers: j.Writers, next: new(atomic.Int64), until: 1 << 40, stop: stop}
-		// A store that is kept has what an earlier run has put, so each run begins elsewhere.
-		w.next.Store(int64(j.N) + time.Now().Unix()%1_000_000*1_000_000)
+		k, err := readKept(j.Dir)
+		if err == nil && k == nil {
+			err = fmt.Errorf("%s is missing", keptFile(j.Dir))
+		}
+		if err != nil {
+			return nil, err
+		}
+		w.next.Store(k.Next)
+		defer func() {
+			k.Next = w.next.Load()
+			err = errors.Join(err, k.write(j.Dir))
+		}()
 		go func() {
 			_, err := w.run(ctx)
 			written <- errors.Join(err, writer.hangUp())

@@ -136,7 +136,9 @@ type runCheck struct {
 	c     *checker
 	left  []int64 // runs that were not compared yet, in the order of generations
 	least int64   // the rows with a number below it were compared
-	found int     // problems
+	// numbers of rows that no record has, which are reported already
+	unused numberSet
+	found  int // problems
 
 	// Of the run that is in memory: its generations, and the keys of its numbers.
 	from, to int64
@@ -184,10 +186,14 @@ func (r *runCheck) problem(format string, args ...any) {
 // row compares a row of table hash with the run of its generation. A row that no record uses is reported already.
 func (r *runCheck) row(ctx context.Context, number, generation int64, text string, used bool) error {
 	if !used {
+		r.unused.add(number)
 		r.has.remove(number)
 		return nil
 	}
 	r.least = number
+	if number <= 0 || number >= maxNumber {
+		return nil // somebody wrote it by hand, and no run has it
+	}
 	for generation >= r.to && len(r.left) > 0 {
 		if err := r.next(ctx); err != nil {
 			return err
@@ -217,17 +223,14 @@ func (r *runCheck) next(ctx context.Context) error {
 	r.from, r.to = spanOfRun(run)
 	r.late = false
 	r.keys, r.has, r.crowded = map[int64]*[numberBits]uint32{}, numberSet{}, map[uint32]struct{}{}
-	if merged := firstMerged + r.from/generationsOf; run < firstMerged {
-		// The writer may have merged the run meanwhile.
-		there, err := r.pages(ctx, merged)
-		if err != nil {
-			return err
-		}
-		if there {
-			return nil
-		}
+	there, err := r.pages(ctx, run)
+	if err == nil && !there && run < firstMerged {
+		// The writer has merged it meanwhile, in one transaction.
+		there, err = r.pages(ctx, firstMerged+r.from/generationsOf)
 	}
-	_, err := r.pages(ctx, run)
+	if err == nil && !there {
+		r.problem("the run of generation %d has gone", r.from)
+	}
 	return err
 }
 
@@ -285,6 +288,7 @@ func (r *runCheck) page(id int64, entries []byte) error {
 			r.crowded[e.key] = struct{}{}
 		case r.late && e.number < r.least || e.number > r.c.newestHash:
 			// It was compared when the run was not merged yet, or a record has it that came later.
+		case r.unused.has(e.number):
 		case r.has.has(e.number):
 			r.problem("a run has number %d twice", e.number)
 		default:

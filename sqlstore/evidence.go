@@ -54,7 +54,7 @@ func (d *Dictionary) Uses(ctx context.Context, e Evidence, asOf *int64, most int
 	db := d.db
 	x := e.index()
 	query := `SELECT DISTINCT a.idx, a.agent, a.timestamp FROM ` + x.hashed("c") + ` CROSS JOIN audit a
-		WHERE ` + x.matchListed("c") + ` AND a.idx = c.audit AND a.idx < ? LIMIT ?`
+		WHERE ` + x.matchListed("c") + ` AND c.audit < ? AND a.idx = c.audit LIMIT ?`
 	var uses []Use
 	if err := db.readers.SelectContext(ctx, &uses, query, d.found.list(e.Hash), hexOf(e.Hash), orNow(asOf), most); err != nil {
 		return nil, db.fail("count uses", err)

@@ -11,6 +11,7 @@ import (
 // ShrinkSelect makes Select read in small pages, and look up few records.
 func (db *DB) ShrinkSelect(page, lookup, stretch int) {
 	z := &db.sizes
+	z.few = max(1, lookup/3)
 	z.selectPage, z.lookup, z.minStretch, z.maxStretch, z.lookAfter = page, lookup, stretch, 2*stretch, stretch
 }
 

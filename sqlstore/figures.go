@@ -128,8 +128,8 @@ func (c *figureCount) learn(ctx context.Context, f *Filter) error {
 }
 
 // generations returns the generations of the records that a filter can select. Evidence that is used everywhere has a number in each
-// generation, and for a short time few of them matter. An index of time has the records in a stretch; if that is long, all generations are
-// returned.
+// generation. The records of a short time are in few generations, so only the numbers of these are needed. If an index by time has many
+// records of the time, all generations are returned.
 func (c *figureCount) generations(ctx context.Context, f *Filter) (span, error) {
 	if f.ByAdmission || !f.bounded() {
 		return everything, nil

@@ -122,6 +122,9 @@ func (r *runReader) next() (e runEntry, more bool, err error) {
 	if e.key = r.key; number > 0 {
 		e.number = r.base + int64(number) - 1
 	}
+	if e.number >= maxNumber {
+		return e, false, r.malformed()
+	}
 	return e, true, nil
 }
 

@@ -83,6 +83,7 @@ func TestRunsAreCutIntoPages(t *testing.T) {
 func FuzzRunPage(f *testing.F) {
 	_, pages := sqlstore.RunPages(1, []sqlstore.RunEntry{{3, 9}, {3, 4}, {70000, 0}, {1 << 31, 1 << 40}})
 	f.Add(int64(1<<32), pages[0])
+	f.Add(int64(0), append(binary.AppendUvarint(nil, 1<<47+5), append([]byte{0}, binary.AppendUvarint(nil, 1<<47)...)...))
 	f.Add(int64(-1), []byte{0, 0xff, 0xff, 0xff, 0xff, 0x0f, 1})
 	f.Fuzz(func(t *testing.T, id int64, page []byte) {
 		entries, err := sqlstore.ReadRunPage(id, page)
@@ -93,7 +94,7 @@ func FuzzRunPage(f *testing.F) {
 			return
 		}
 		for i, e := range entries {
-			if e.Number < 0 || e.Key < uint32(id) || i > 0 && e.Key < entries[i-1].Key {
+			if e.Number < 0 || e.Number >= 1<<48 || e.Key < uint32(id) || i > 0 && e.Key < entries[i-1].Key {
 				t.Fatalf("%v of %x", entries, page)
 			}
 		}
@@ -426,6 +427,8 @@ func TestRunsThatDifferAreFound(t *testing.T) {
 			t.Parallel()
 			db, path := guarded(t)
 			generationsByHand(t, path, 70)
+			// A row of table hash that no record has is reported as that alone.
+			tamper(t, path, fmt.Sprintf(`INSERT INTO hash (id, generation, hex) VALUES (999, 1, '%x')`, h("unused")))
 			for range 20 {
 				if err := db.WriteRuns(t.Context(), 69); err != nil {
 					t.Fatal(err)

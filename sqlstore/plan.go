@@ -11,7 +11,7 @@ import (
 //	one read   the filter selects one stretch of an index in the right order, and one page can hold all records
 //	look up    few records share a value that the filter names: its index finds them, and they are sorted in memory
 //	walk       otherwise: an index in the right order is read, a stretch of rows at a time. With an agent and a subject, that is the index of
-//	           subjects if it has few rows of the time, and else that of agents
+//	           subjects if it has at most sizes.lookup rows of the subject and the time, and else that of agents
 //
 // A count needs no order, so it can also go through the evidence generation by generation (see hashindex.go), where that is shorter
 // (see weigh.go).

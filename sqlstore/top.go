@@ -462,7 +462,7 @@ func (db *DB) SeenBefore(ctx context.Context, k TopKey, keys []string, timestamp
 // evidenceBefore is SeenBefore for hashes of evidence. It looks for all together.
 //
 // Evidence that is used everywhere has a number in each generation, and the first of them is enough. So the first few generations are searched
-// first, up to a use that came before. The numbers of what is left are few.
+// first, up to a use that came before. What is left is new or rare as a rule.
 func (db *DB) evidenceBefore(ctx context.Context, e *Evidence, keys []string, timestamp int64, asOf *int64) ([]bool, error) {
 	const oldest = 4 // generations
 	x := e.index()
@@ -500,15 +500,21 @@ func (db *DB) evidenceBefore(ctx context.Context, e *Evidence, keys []string, ti
 	if err != nil {
 		return nil, err
 	}
-	lists := make([]json.RawMessage, len(keys)) // of the numbers of each
+	type known struct {
+		Hash    string          `json:"hash"`
+		Numbers json.RawMessage `json:"numbers"`
+	}
+	lists := make([]known, len(keys))
 	for i, h := range hashes {
-		lists[i] = json.RawMessage(found.list(h))
+		lists[i] = known{hexOf(h), json.RawMessage(found.list(h))}
 	}
 	list, err := json.Marshal(lists)
 	if err != nil {
 		return nil, err
 	}
-	query = fmt.Sprintf(`SELECT k.key FROM json_each(?) k WHERE EXISTS (SELECT 1 FROM json_each(k.value) j`+before+`)`, `j.value`)
+	// A Reindex may have given the numbers to other hashes meanwhile.
+	query = fmt.Sprintf(`SELECT k.key FROM json_each(?) k WHERE EXISTS (SELECT 1 FROM json_each(k.value, '$.numbers') j
+		CROSS JOIN hash h ON h.id = j.value AND h.hex = k.value ->> '$.hash'`+before+`)`, `h.id`)
 	return seen, mark(query, string(list))
 }
 
