@@ -64,7 +64,7 @@ func parse(args []string, stderr io.Writer) (*plan, output, error) {
 	f.StringVar(&readers, "readers", "1,8", "readers of get, agent100, recent100 and impact")
 	f.IntVar(&p.rounds, "rounds", 3, "how many times each measurement runs; the tables show medians")
 	f.Float64Var(&p.seconds, "seconds", 10, "how long put, cluster and each phase of mixed run; reads run for a third of that")
-	f.StringVar(&p.keep, "keep", "", "the `folder` of the store that the pages of http are read from: it is loaded with -n records if it is not there, and stays; pages beside writers add records")
+	f.StringVar(&p.keep, "keep", "", "the `folder` of the store of auditsql that reads and the pages of http ask: it is loaded if it is not there, and stays. Pages beside writers add records to it")
 	f.DurationVar(&p.limit, "limit", 10*time.Minute, "how long sustained may take for a store")
 	f.BoolVar(&p.large, "large", true, "also read with ten times the records, for "+strings.Join(largeStores, ", "))
 	f.StringVar(&form, "shape", string(shapePartly), "evidence: partly (half of it repeats) or new (all of it is new, the worst case)")

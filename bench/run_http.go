@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -90,27 +89,9 @@ func (p *plan) pages(ctx context.Context) error {
 		return nil
 	}
 	n := p.size("http")
-	load := p.job("load", store, n)
-	if p.keep != "" {
-		load.Dir = p.keep
-	} else {
-		defer os.RemoveAll(load.Dir)
-		defer os.Remove(keptFile(load.Dir))
-	}
-	k, err := readKept(load.Dir)
-	switch {
-	case err != nil:
+	defer p.unload(store)
+	if err := p.load(ctx, store, n); err != nil {
 		return err
-	case p.keep == "" || k == nil:
-		if err := p.prepare(ctx, load); err != nil {
-			return err
-		}
-		k = &kept{n, p.seed, p.shape, int64(n)}
-		if err := k.write(load.Dir); err != nil {
-			return err
-		}
-	case k.N != n || k.Seed != p.seed || k.Shape != p.shape:
-		return fmt.Errorf("%s was loaded with -n %d -seed %d -shape %s: give these, or another folder for -keep", load.Dir, k.N, k.Seed, k.Shape)
 	}
 	for _, writers := range []int{0, httpConnections} {
 		if p.only != "" && p.only != allPages && strings.HasSuffix(p.only, besideWriters) != (writers > 0) {
@@ -118,7 +99,7 @@ func (p *plan) pages(ctx context.Context) error {
 		}
 		for range p.rounds {
 			j := p.job("pages", store, n)
-			j.Dir, j.Writers, j.Seconds = load.Dir, writers, p.seconds/3
+			j.Dir, j.Writers, j.Seconds = p.loaded(store), writers, p.seconds/3
 			if j.Only == allPages {
 				j.Only = ""
 			}

@@ -2,12 +2,9 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/url"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -79,37 +76,6 @@ func fixed(path string) func(*audit.QueryAudit, audit.QueryID) string {
 
 func subjectOf(q *audit.QueryAudit) string {
 	return url.Values{"subject": {*q.Params.Subject}, "predicate": {*q.Params.Predicate}}.Encode()
-}
-
-// kept says what a store for pages was loaded with, in a file beside it that is written when it is loaded.
-type kept struct {
-	N     int    `json:"n"`
-	Seed  uint64 `json:"seed"`
-	Shape shape  `json:"shape"`
-	Next  int64  `json:"next"` // the number of the record that comes next: the pages beside writers have added some
-}
-
-func keptFile(dir string) string { return dir + ".json" }
-
-// readKept returns nil if the store was not loaded to the end.
-func readKept(dir string) (*kept, error) {
-	text, err := os.ReadFile(keptFile(dir))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	var k kept
-	if err == nil {
-		err = json.Unmarshal(text, &k)
-	}
-	return &k, err
-}
-
-func (k *kept) write(dir string) error {
-	text, err := json.Marshal(k)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(keptFile(dir), append(text, '\n'), 0o600)
 }
 
 // runPages measures each page and question, one after the other, with one reader. With writers it does so beside puts at full

@@ -30,7 +30,7 @@ const (
 	doNarrow                    // learn the first and the last record that have the evidence
 	doWalk                      // read the path
 	doByEvidence                // go through the evidence, to count
-	doWalkSubject               // read the path of the subject in place of that of the agent
+	doWalkSubject               // read the path of the subject in place of that of the agent, if it is not longer
 )
 
 // question is a filter with the ways to its records.
@@ -101,8 +101,8 @@ func planNext(q *question, z *sizes, s *statistics) plan {
 			// A count reads only the index. If there are too many to look up, that shows in a tenth of the time of a lookup.
 			return plan{doCount, i}
 		case s.shares[i].rows <= z.lookup && s.shares[i].rows > z.probe() && q.to == toRead && !q.ByAdmission && q.lookups[i].ofSubject():
-			// Not all were found by the probe. The index of subjects has them in the right order, so a walk may end early.
-			return plan{action: doWalkSubject}
+			// Not all were found by the probe. The indexes of subjects and of agents have them in the right order, so a walk may end early.
+			return plan{doWalkSubject, i}
 		case s.shares[i].rows <= z.lookup:
 			return plan{doLookUp, i}
 		}

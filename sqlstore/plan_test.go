@@ -65,7 +65,7 @@ func TestPlan(t *testing.T) {
 		{"an agent and a subject, by time", Filter{Agent: &hash, Subject: &exactly}, toRead, learned, plan{doProbe, 0}},
 		{"an agent and a subject that many share", Filter{Agent: &hash, Subject: &exactly}, toRead, tried(frequent), plan{action: doWalk}},
 		{"an agent and a subject that few share", Filter{Agent: &hash, Subject: &exactly}, toRead, tried(few), plan{doLookUp, 0}},
-		{"an agent and a subject that as many share as may be", Filter{Agent: &hash, Subject: &exactly}, toRead, tried(rare), plan{action: doWalkSubject}},
+		{"an agent and a subject that as many share as may be", Filter{Agent: &hash, Subject: &exactly}, toRead, tried(rare), plan{doWalkSubject, 0}},
 		{"an agent and a subject, to count", Filter{Agent: &hash, Subject: &exactly}, toCount, tried(rare), plan{doLookUp, 0}},
 		{"an agent and a subject, by admission", Filter{Agent: &hash, Subject: &exactly, ByAdmission: true}, toRead, tried(rare), plan{doLookUp, 0}},
 		{"a subject, by time", Filter{Subject: &exactly}, toRead, learned, plan{action: doWalk}},

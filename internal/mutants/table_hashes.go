@@ -144,7 +144,7 @@ var hashMutants = []mutant{
 		"	case ofAgent && !(exact && bySubject):", "	case ofAgent:",
 		"sqlstore", "^TestPath$", nil},
 	{"the records of a subject that an agent has, on a walk", "sqlstore/select.go",
-		"			s.q.path = s.q.Filter.path(true)\n			return doWalk, nil", "			s.q.path = s.q.Filter.path(true)\n			return doFinish, nil",
+		"			return doWalk, s.shorter(", "			return doFinish, s.shorter(",
 		"sqlstore", "^TestSelectFindsWhatLookingAtEveryRecordFinds$", thorough},
 	{"the agent, on the walk of a subject", "sqlstore/plan.go",
 		"		p.from = `audit a INDEXED BY audit_by_subject`\n", "		p.from = `audit a INDEXED BY audit_by_subject`\n		rest.Agent = nil\n",
