@@ -87,8 +87,8 @@ type applier struct {
 
 const (
 	// A batch is committed when it is this large, or when the journal has no more.
-	batchRecords = 20_000
-	batchBytes   = 18 << 20
+	batchRecords = 26_000
+	batchBytes   = 24 << 20
 	// The segments of a batch stay open until it is applied. A journal may have segments of one record each.
 	batchSegments = 32
 	// gather is the least time from the beginning of a batch to that of the next one, unless the next one is full. A transaction writes
@@ -99,7 +99,7 @@ const (
 	gather = 100 * time.Millisecond
 	// checkpointEvery is how many bytes of records are applied between checkpoints. SQLite writes four to
 	// five times as much into its -wal.
-	checkpointEvery = 24 << 20
+	checkpointEvery = 48 << 20
 	// checkpointLatest is after how many bytes a checkpoint is started even though many puts are under way.
 	checkpointLatest = 256 << 20
 	// idle is how long no record must have come before a checkpoint is made although fewer bytes than checkpointEvery were

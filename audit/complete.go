@@ -83,11 +83,12 @@ func (db *DB) standsFor(ctx context.Context, h Hash, kinds HashKind) (bool, erro
 			return is, err
 		}
 	}
+	known := db.sql.Dictionary()
 	for kind, source := range map[HashKind]bool{AssertionHash: false, SourceHash: true} {
 		if kinds&kind == 0 {
 			continue
 		}
-		uses, err := db.sql.Uses(ctx, sqlstore.Evidence{Hash: bytesOf(&h), Source: source}, nil, 1)
+		uses, err := known.Uses(ctx, sqlstore.Evidence{Hash: bytesOf(&h), Source: source}, nil, 1)
 		if err != nil || len(uses) > 0 {
 			return len(uses) > 0, err
 		}

@@ -401,9 +401,9 @@ type EarlierAnswer struct {
 const maxGivers = 100
 
 // givenBefore returns who gave an assertion first, of the records up to a time and without one record, or nil.
-func (p *parts) givenBefore(ctx context.Context, assertion Hash, at uint64, without QueryID) (*EarlierAnswer, error) {
-	found, err := each(ctx, p, func(ctx context.Context, i int, db *DB) ([]sqlstore.Reached, error) {
-		return db.sql.Givers(ctx, assertion, indexOf(p.asOf[i]), maxGivers+1)
+func (p *parts) givenBefore(ctx context.Context, in []*sqlstore.Dictionary, assertion Hash, at uint64, without QueryID) (*EarlierAnswer, error) {
+	found, err := each(ctx, p, func(ctx context.Context, i int, _ *DB) ([]sqlstore.Reached, error) {
+		return in[i].Givers(ctx, assertion, indexOf(p.asOf[i]), maxGivers+1)
 	})
 	if err != nil {
 		return nil, err

@@ -349,9 +349,13 @@ func identify(ctx context.Context, in asked, labels *DB, h Hash) (*Identity, err
 			id.Agent.Audits += uint64(agent.Audits)
 			id.Agent.First, id.Agent.Last = min(id.Agent.First, uint64(agent.First)), max(id.Agent.Last, uint64(agent.Last))
 		}
+		known, err := p.dictionaries(ctx, h)
+		if err != nil {
+			return err
+		}
 		var book agentBook
 		for source, uses := range map[bool]*Uses{false: &id.Assertion, true: &id.Source} {
-			found, err := p.uses(ctx, sqlstore.Evidence{Hash: bytesOf(&h), Source: source}, &book, DefaultHotLimit+1)
+			found, err := p.uses(ctx, known, sqlstore.Evidence{Hash: bytesOf(&h), Source: source}, &book, DefaultHotLimit+1)
 			if err != nil {
 				return err
 			}

@@ -28,11 +28,12 @@ const (
 	rootOfCanonical = "Z/yUjOv/gV7izsmWX5pZYIWze+bjT6+stRbdn7tn9dM="
 )
 
-// version2 is a store of the version before the Merkle tree, version3 one of the version before the counts by time, and version5 one
-// of the version before the dictionary of hashes.
+// version2 is a store of the version before the Merkle tree, version3 one of the version before the counts by time, version5 one of
+// the version before the dictionary of hashes, and version6 one of the version before the sorted runs of hashes.
 func version2(t *testing.T) (dir string) { return goldenStore(t, "version2") }
 func version3(t *testing.T) (dir string) { return goldenStore(t, "version3") }
 func version5(t *testing.T) (dir string) { return goldenStore(t, "version5") }
+func version6(t *testing.T) (dir string) { return goldenStore(t, "version6") }
 
 func goldenStore(t *testing.T, name string) (dir string) {
 	t.Helper()
@@ -240,6 +241,26 @@ func TestAStoreWithoutADictionaryIsMigrated(t *testing.T) {
 	if done != 270 || total != 270 {
 		t.Errorf("%d of %d", done, total)
 	}
+	wantGolden(t, db, rootOfVersion4)
+	put(t, db, sample(1))
+	wantSound(t, db)
+	closeDB(t, db)
+	if notes := openDB(t, dir).Recovery().Notes; len(notes) > 0 {
+		t.Errorf("the next opening: %q", notes)
+	}
+}
+
+// A writer adds the table of runs to a store of the version before. Nothing is filled anew.
+func TestAStoreWithoutRunsIsMigrated(t *testing.T) {
+	t.Parallel()
+	dir := version6(t)
+	if _, err := audit.Open(dir, audit.ReadOnly()); !errors.Is(err, sqlstore.ErrOlder) {
+		t.Errorf("a reader: %v", err)
+	}
+	if why, err := audit.NeedsRecovery(t.Context(), dir); err != nil || !strings.Contains(why, "older version") {
+		t.Errorf("needs recovery: %q, %v", why, err)
+	}
+	db := openDB(t, dir, audit.WithMigrationProgress(func(done, total uint64) { t.Errorf("%d of %d", done, total) }))
 	wantGolden(t, db, rootOfVersion4)
 	put(t, db, sample(1))
 	wantSound(t, db)

@@ -149,7 +149,7 @@ func WithMigrationProgress(f func(done, total uint64)) Option {
 
 // WithReplayProgress sets a callback for an opening that brings to SQLite what the journal has and SQLite lacks, after a crash for the
 // most part. The callback gets how many bytes of the journal are done, of how many, when the replay begins and after each batch of at most
-// 20,000 records. The opening waits for it. It is not called for less than 1 MiB, which takes a moment.
+// 26,000 records. The opening waits for it. It is not called for less than 1 MiB, which takes a moment.
 func WithReplayProgress(f func(done, total uint64)) Option {
 	return func(o *options) { o.replaying = f }
 }

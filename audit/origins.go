@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/auditsql/auditsql/sqlstore"
 )
 
 // The usual bounds of Origins.
@@ -109,6 +111,7 @@ type originWalk struct {
 	begun   time.Time
 	met     map[QueryID]bool
 	origins *Origins
+	known   []*sqlstore.Dictionary // of each part, with the assertions of the pieces that are followed now
 }
 
 // originNode is a piece with the evidence of its earlier answer.
@@ -124,17 +127,38 @@ func (w *originWalk) run(ctx context.Context, q *QueryAudit) error {
 	w.origins.Answers = 1
 	for level := top; len(level) > 0; {
 		var next []*originNode
-		for _, n := range level {
-			if err := w.follow(ctx, n); err != nil {
+		for part := range slices.Chunk(level, lookedUpTogether) {
+			if err := w.learn(ctx, part); err != nil {
 				return err
 			}
-			next = append(next, n.below...)
+			for _, n := range part {
+				if err := w.follow(ctx, n); err != nil {
+					return err
+				}
+				next = append(next, n.below...)
+			}
 		}
 		level = next
 	}
 	w.origins.Pieces = []OriginPiece{}
 	w.flatten(top)
 	return nil
+}
+
+// lookedUpTogether is of how many pieces the assertions are looked up at a time.
+const lookedUpTogether = 64
+
+// learn looks up the assertions of pieces.
+func (w *originWalk) learn(ctx context.Context, nodes []*originNode) (err error) {
+	if w.origins.Cut == CutByTime {
+		return nil
+	}
+	hashes := make([]Hash, len(nodes))
+	for i, n := range nodes {
+		hashes[i] = n.AssertionHash
+	}
+	w.known, err = w.dictionaries(ctx, hashes...)
+	return err
 }
 
 // pieces are the pieces of evidence of a record, those of most weight first.
@@ -163,7 +187,7 @@ func (w *originWalk) follow(ctx context.Context, n *originNode) (err error) {
 		n.How = NotFollowed
 		return nil
 	}
-	n.Answered, err = w.givenBefore(ctx, n.AssertionHash, n.at, n.Of)
+	n.Answered, err = w.givenBefore(ctx, w.known, n.AssertionHash, n.at, n.Of)
 	if err != nil || n.Answered == nil {
 		return err
 	}

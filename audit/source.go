@@ -37,6 +37,7 @@ type journalSource struct {
 	reader  *wal.Reader
 	backlog *backlog.Backlog
 	own     wal.Offset    // records from here on were appended by this opening
+	words   words         // of the rows that were read
 	hurry   chan struct{} // holds one token when a call waits for what is not applied yet
 }
 
@@ -88,6 +89,7 @@ func (s *journalSource) read(ctx context.Context, b *batch) error {
 			})
 			continue
 		}
+		s.words.intern(&row)
 		row.Offset, row.Leaf = uint64(rec.Offset), tree.LeafHash(rec.Payload)
 		b.rows = append(b.rows, row)
 		b.sizes = append(b.sizes, int32(len(rec.Payload)))
@@ -155,5 +157,39 @@ func (s *journalSource) feed(ctx context.Context, out chan<- *batch, toEnd bool)
 				return err
 			}
 		}
+	}
+}
+
+// words are texts that many records have, each once: without them a batch would have a copy in each of its rows.
+type words map[string]string
+
+const (
+	mostWords   = 4096
+	longestWord = 64
+)
+
+// intern makes a row share the texts that records have in common as a rule: predicates, lenses, and the keys of attributes.
+func (w *words) intern(r *sqlstore.Record) {
+	if *w == nil || len(*w) >= mostWords {
+		*w = words{}
+	}
+	share := func(s *string) {
+		if len(*s) > longestWord {
+			return
+		}
+		known, ok := (*w)[*s]
+		if !ok {
+			known = *s
+			(*w)[known] = known
+		}
+		*s = known
+	}
+	for _, s := range []*string{r.Predicate, r.Lens} {
+		if s != nil {
+			share(s)
+		}
+	}
+	for i := range r.Attributes {
+		share(&r.Attributes[i].Key)
 	}
 }

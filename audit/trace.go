@@ -232,6 +232,16 @@ func (p *parts) traceUses(ctx context.Context, t *Trace, self int64, o TraceOpti
 	} else {
 		self = p.index(self, p.home(t.Audit.QueryID))
 	}
+	var asked []Hash
+	for i := range t.Evidence {
+		if h := t.Evidence[i].AssertionHash; len(asked) < MaxTraced && !slices.Contains(asked, h) {
+			asked = append(asked, h)
+		}
+	}
+	dictionaries, err := p.dictionaries(ctx, asked...)
+	if err != nil {
+		return err
+	}
 	var book agentBook
 	type counted struct {
 		uses, others Uses
@@ -247,14 +257,14 @@ func (p *parts) traceUses(ctx context.Context, t *Trace, self int64, o TraceOpti
 				continue
 			}
 			// One more shows that there are more. Another may be the record itself, which others leaves out.
-			found, err := p.uses(ctx, sqlstore.Evidence{Hash: bytesOf(&e.AssertionHash)}, &book, limit+2)
+			found, err := p.uses(ctx, dictionaries, sqlstore.Evidence{Hash: bytesOf(&e.AssertionHash)}, &book, limit+2)
 			if err != nil {
 				return err
 			}
 			if own != nil {
 				found = append(found, *own) // it was admitted last
 			}
-			answered, err := p.givenBefore(ctx, e.AssertionHash, t.Audit.Timestamp, t.Audit.QueryID)
+			answered, err := p.givenBefore(ctx, dictionaries, e.AssertionHash, t.Audit.Timestamp, t.Audit.QueryID)
 			if err != nil {
 				return err
 			}
@@ -269,11 +279,23 @@ func (p *parts) traceUses(ctx context.Context, t *Trace, self int64, o TraceOpti
 // index is the index of a record among those of all parts: no two have the same one. A negative one stays negative.
 func (p *parts) index(of int64, part int) int64 { return of*int64(len(p.dbs)) + int64(part) }
 
+// dictionaries have looked up some hashes in each part, all together.
+func (p *parts) dictionaries(ctx context.Context, hashes ...Hash) ([]*sqlstore.Dictionary, error) {
+	list := make([]*[32]byte, len(hashes))
+	for i := range hashes {
+		list[i] = bytesOf(&hashes[i])
+	}
+	return each(ctx, p, func(ctx context.Context, _ int, db *DB) (*sqlstore.Dictionary, error) {
+		d := db.sql.Dictionary()
+		return d, d.Learn(ctx, list...)
+	})
+}
+
 // uses are the first records that have some evidence, at most so many. They are in the order of admission; those of several parts are in
 // that of their indexes, since there is no other order between them.
-func (p *parts) uses(ctx context.Context, e sqlstore.Evidence, book *agentBook, most int) ([]sqlstore.Use, error) {
-	found, err := each(ctx, p, func(ctx context.Context, i int, db *DB) ([]sqlstore.Use, error) {
-		return db.sql.Uses(ctx, e, indexOf(p.asOf[i]), most)
+func (p *parts) uses(ctx context.Context, in []*sqlstore.Dictionary, e sqlstore.Evidence, book *agentBook, most int) ([]sqlstore.Use, error) {
+	found, err := each(ctx, p, func(ctx context.Context, i int, _ *DB) ([]sqlstore.Use, error) {
+		return in[i].Uses(ctx, e, indexOf(p.asOf[i]), most)
 	})
 	if err != nil || len(found) == 1 {
 		return slices.Concat(found...), err

@@ -21,6 +21,7 @@ type plan struct {
 	rounds    int
 	seconds   float64
 	limit     time.Duration // of one sustained or import
+	keep      string        // see loaded
 	large     bool          // reads at ten times the records as well
 	variants  []string      // of reads
 	shape     shape
@@ -216,13 +217,9 @@ func (p *plan) questionsAt(ctx context.Context, large bool) error {
 		}
 	}
 	stores := p.turn(0, skip...)
-	defer func() {
-		for _, s := range stores {
-			os.RemoveAll(p.job("", s, 0).Dir)
-		}
-	}()
+	defer p.unload(stores...)
 	for _, s := range stores {
-		if err := p.prepare(ctx, p.job("load", s, n)); err != nil {
+		if err := p.load(ctx, s, n); err != nil {
 			return err
 		}
 	}
@@ -232,7 +229,7 @@ func (p *plan) questionsAt(ctx context.Context, large bool) error {
 				for _, readers := range p.readers {
 					for _, variant := range p.variants {
 						j := p.job(workload, s, n)
-						j.Readers, j.Variant = readers, variant
+						j.Dir, j.Readers, j.Variant = p.loaded(s), readers, variant
 						j.Seconds = p.seconds / 3
 						if err := p.measure(ctx, j); err != nil {
 							return err

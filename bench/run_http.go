@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -85,22 +84,25 @@ func (p *plan) https(ctx context.Context) error {
 func (p *plan) pages(ctx context.Context) error {
 	const store = "auditsql"
 	_, wanted := pageOf(p.only)
+	wanted = wanted || p.only == allPages
 	if !slices.Contains(p.stores, store) || p.only != "" && !wanted {
 		return nil
 	}
 	n := p.size("http")
-	load := p.job("load", store, n)
-	defer os.RemoveAll(load.Dir)
-	if err := p.prepare(ctx, load); err != nil {
+	defer p.unload(store)
+	if err := p.load(ctx, store, n); err != nil {
 		return err
 	}
 	for _, writers := range []int{0, httpConnections} {
-		if p.only != "" && strings.HasSuffix(p.only, besideWriters) != (writers > 0) {
+		if p.only != "" && p.only != allPages && strings.HasSuffix(p.only, besideWriters) != (writers > 0) {
 			continue
 		}
 		for range p.rounds {
 			j := p.job("pages", store, n)
-			j.Writers, j.Seconds = writers, p.seconds/3
+			j.Dir, j.Writers, j.Seconds = p.loaded(store), writers, p.seconds/3
+			if j.Only == allPages {
+				j.Only = ""
+			}
 			if err := p.measure(ctx, j); err != nil {
 				return err
 			}

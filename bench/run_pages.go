@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/url"
 	"strings"
 	"sync"
@@ -18,6 +19,9 @@ type page struct {
 	within float64
 	path   func(q *audit.QueryAudit, other audit.QueryID) string
 }
+
+// allPages is what -only is for all pages, and nothing else of http.
+const allPages = "pages"
 
 // What each of them may take, in milliseconds: p95.
 const (
@@ -90,7 +94,18 @@ func runPages(ctx context.Context, j job) (rows []row, err error) {
 			return nil, err
 		}
 		w := writing{store: writer, world: j.world(), writers: j.Writers, next: new(atomic.Int64), until: 1 << 40, stop: stop}
-		w.next.Store(int64(j.N))
+		k, err := readKept(j.Dir)
+		if err == nil && k == nil {
+			err = fmt.Errorf("%s is missing", keptFile(j.Dir))
+		}
+		if err != nil {
+			return nil, err
+		}
+		w.next.Store(k.Next)
+		defer func() {
+			k.Next = w.next.Load()
+			err = errors.Join(err, k.write(j.Dir))
+		}()
 		go func() {
 			_, err := w.run(ctx)
 			written <- errors.Join(err, writer.hangUp())

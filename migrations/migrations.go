@@ -8,6 +8,7 @@
 //	00004_activity.sql  activity: the rollup of records by time            reindex fills it anew
 //	00005_agents.sql    the view agents, with times and the anonymous      reindex makes it anew
 //	00006_hashes.sql    hash, and audit and contribution with its numbers  reindex fills them anew
+//	00007_runs.sql      hash_run: the hashes once more, in sorted runs     reindex fills it anew
 //
 // Every migration ends by setting user_version to its own number, so that a database has its version in
 // its header. A change to a table is a new migration.
@@ -26,13 +27,16 @@ var FS embed.FS
 
 const (
 	// Newest is the version of a database that every migration was applied to.
-	Newest = 6
+	Newest = 7
 
 	// Tree is the version from which on a database has the Merkle tree over its records.
 	Tree = 3
 
 	// Hashes is the version from which on a database has a dictionary of hashes. The SQL of package sqlstore reads no older tables.
 	Hashes = 6
+
+	// Runs is the version from which on a database has sorted runs of hashes. The SQL of package sqlstore needs the table.
+	Runs = 7
 
 	// ApplicationID is the application_id in the header of every audit.db: "ASQL".
 	ApplicationID = 0x4153514C

@@ -12,8 +12,8 @@ import (
 )
 
 // Chains of answers: what one record gave as its result is evidence of another record. A walk follows them from some evidence
-// to the records that have it, from their results to the records that have these as evidence, and so on. It is made of two
-// queries, for the results of a whole step at a time: lookUp finds their numbers, and numberIndex.usesOf the records that have these.
+// to the records that have it, from their results to the records that have these as evidence, and so on. It does so
+// for the results of a whole step at a time: lookUp finds their numbers, and numberIndex.usesOf the records that have these.
 
 // ChainOptions say how far a walk along chains goes.
 type ChainOptions struct {
@@ -207,8 +207,7 @@ type usedNumber struct {
 	number
 }
 
-// numbers finds the numbers of the hashes of uses, in the order of the uses. Nearly all of the time of a large walk goes here, since
-// each hash is looked up in each generation. So it reads a few generations at a time, and looks at the clock in between.
+// numbers finds the numbers of the hashes of uses, in the order of the uses.
 func (s *chainStep) numbers(ctx context.Context, in int, uses []chainUse) (found []usedNumber, err error) {
 	sorted := make([]int, len(uses))
 	for i := range sorted {
@@ -219,18 +218,12 @@ func (s *chainStep) numbers(ctx context.Context, in int, uses []chainUse) (found
 	for place, i := range sorted {
 		hashes[place] = &uses[i].hash
 	}
-	db := s.w.dbs[in]
-	newest := generationOf(s.w.ends[in] - 1)
-	stretch := int64(max(1, db.sizes.chainLookups/len(uses)))
-	for from := int64(0); from <= newest && s.inTime(); from += stretch {
-		to := min(newest, from+stretch-1)
-		err := db.lookUp(ctx, hashes, from, &to, func(place int, n number) { found = append(found, usedNumber{sorted[place], n}) })
-		if err != nil {
-			return nil, err
-		}
+	all, err := s.w.dbs[in].lookUp(ctx, hashes, span{0, generationOf(s.w.ends[in] - 1)}, s.inTime)
+	for _, n := range all {
+		found = append(found, usedNumber{sorted[n.place], n.number})
 	}
 	slices.SortStableFunc(found, func(a, b usedNumber) int { return cmp.Compare(a.use, b.use) })
-	return found, nil
+	return found, err
 }
 
 // read reads the records that have the evidence with the numbers.
@@ -346,17 +339,15 @@ func (db *DB) Among(ctx context.Context, f Filter, list []*Reached) iter.Seq2[Nu
 
 // Givers returns the first records that have a hash as their result, in the order of admission: of all records, or of those
 // whose index is less than asOf. Of a record it has what identifies it.
-func (db *DB) Givers(ctx context.Context, result [32]byte, asOf *int64, most int) ([]Reached, error) {
-	newest, err := db.newest(ctx)
-	if err != nil {
-		return nil, db.fail("look for answers", err)
+func (d *Dictionary) Givers(ctx context.Context, result [32]byte, asOf *int64, most int) ([]Reached, error) {
+	if err := d.Learn(ctx, &result); err != nil {
+		return nil, err
 	}
-	newest = min(newest, orNow(asOf)-1)
-	x := &byResult
-	query := generationsTo + `SELECT a.idx, a.timestamp, e.query_id, a.agent FROM ` + x.hashed("a") + withEntry + ` WHERE ` + x.matchHashed("a") + ` AND a.idx <= ? LIMIT ?`
-	args := []any{generationOf(newest), hexOf(&result), newest, most}
+	db, x := d.db, &byResult
+	query := `SELECT a.idx, a.timestamp, e.query_id, a.agent FROM ` + x.hashed("a") + withEntry + ` WHERE ` + x.matchListed("a") + ` AND a.idx < ? LIMIT ?`
+	args := []any{d.found.list(&result), hexOf(&result), orNow(asOf), most}
 	var givers []Reached
-	err = db.readers.each(ctx, query, args, all(func(row []driver.Value) {
+	err := db.readers.each(ctx, query, args, all(func(row []driver.Value) {
 		r := Reached{Index: integer(row[0]), Timestamp: integer(row[1]), Agent: integer(row[3]), Result: &result}
 		copy(r.QueryID[:], bytesOf(row[2]))
 		givers = append(givers, r)

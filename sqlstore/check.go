@@ -43,8 +43,8 @@ type Check struct {
 
 // CheckDerived compares the tables with each other: entry has no gap, every entry has its record in kv, the
 // two families of keys in kv hold these records and nothing else, and the rows of audit, contribution,
-// attribute, agent, hash and activity are exactly what Decode makes of the records. Each record has its leaf hash, and the tiles and the edge
-// of the tree are those of the leaves. Problems are reported in an order that depends on the tables alone. An error means
+// attribute, agent, hash and activity are exactly what Decode makes of the records, and those of hash_run what table hash has. Each record
+// has its leaf hash, and the tiles and the edge of the tree are those of the leaves. Problems are reported in an order that depends on the tables alone. An error means
 // that the check could not go on.
 //
 // The order of admission is that of the journal, so journal offsets ascend, and the last one is before the cursor.

@@ -49,7 +49,7 @@ func (d *deriver) put(records []derived, pause func(i int) error) error {
 			to++
 		}
 		part := records[from:to]
-		if err := d.hashes.learn(generation, len(part), func(i int) *Record { return part[i].r }); err != nil {
+		if err := d.hashes.learn(generation, len(part), func(i int) *Record { return part[i].r }, func() error { return pause(0) }); err != nil {
 			return err
 		}
 		for i := range part {

@@ -10,8 +10,8 @@
 //	        Apply: one transaction
 //	Batch ─┬─► kv, entry, rejected, cursor             primary: only a journal can fill them again
 //	       ├─► tile, edge                              the Merkle tree over the records (package tree)
-//	       └─► audit, contribution, hash, attribute,   derived: Reindex fills them anew from kv and entry
-//	           agent, activity
+//	       └─► audit, contribution, hash, hash_run,    derived: Reindex fills them anew from kv and entry
+//	           attribute, agent, activity
 //
 // What it promises:
 //
@@ -30,6 +30,7 @@
 // closes any descriptor of a file, it loses all its POSIX locks on the file, those of SQLite too.
 //
 // Where to look: columns.go declares the columns of the derived tables, plan.go how a question finds its records,
-// hashindex.go how hashes are indexed and hashbook.go how they get their numbers, timeorder.go how records of one timestamp are ordered,
+// hashindex.go how hashes are indexed, hashbook.go how they get their numbers, hashrun.go what makes searches for them fast and
+// hashlookup.go how these go, timeorder.go how records of one timestamp are ordered,
 // heading.go how a short list reads its records, rollup.go what is counted by time, rows.go how a SELECT is run.
 package sqlstore

@@ -47,18 +47,16 @@ type Use struct {
 
 // Uses returns the first records that have some evidence, each once, in the order of admission: of all records, or of those
 // whose index is less than asOf.
-func (db *DB) Uses(ctx context.Context, e Evidence, asOf *int64, most int) ([]Use, error) {
-	x := e.index()
-	with, before, args := generations, ``, []any{hexOf(e.Hash)}
-	if asOf != nil {
-		// The later generations are left out: whatever they have, it does not count.
-		with, before = generationsTo, ` AND a.idx < ?`
-		args = []any{generationOf(*asOf - 1), hexOf(e.Hash), *asOf}
+func (d *Dictionary) Uses(ctx context.Context, e Evidence, asOf *int64, most int) ([]Use, error) {
+	if err := d.Learn(ctx, e.Hash); err != nil {
+		return nil, err
 	}
-	query := with + `SELECT DISTINCT a.idx, a.agent, a.timestamp FROM ` + x.hashed("c") + ` CROSS JOIN audit a
-		WHERE ` + x.matchHashed("c") + ` AND a.idx = c.audit` + before + ` LIMIT ?`
+	db := d.db
+	x := e.index()
+	query := `SELECT DISTINCT a.idx, a.agent, a.timestamp FROM ` + x.hashed("c") + ` CROSS JOIN audit a
+		WHERE ` + x.matchListed("c") + ` AND c.audit < ? AND a.idx = c.audit LIMIT ?`
 	var uses []Use
-	if err := db.readers.SelectContext(ctx, &uses, query, append(args, most)...); err != nil {
+	if err := db.readers.SelectContext(ctx, &uses, query, d.found.list(e.Hash), hexOf(e.Hash), orNow(asOf), most); err != nil {
 		return nil, db.fail("count uses", err)
 	}
 	return uses, nil

@@ -2,12 +2,16 @@ package sqlstore
 
 import (
 	"context"
+	"database/sql/driver"
+	"errors"
 	"iter"
+	"math"
 )
 
 // ShrinkSelect makes Select read in small pages, and look up few records.
 func (db *DB) ShrinkSelect(page, lookup, stretch int) {
 	z := &db.sizes
+	z.few = max(1, lookup/3)
 	z.selectPage, z.lookup, z.minStretch, z.maxStretch, z.lookAfter = page, lookup, stretch, 2*stretch, stretch
 }
 
@@ -85,4 +89,106 @@ func Passed(t interface {
 		n += len(page)
 	}
 	return order.w.looked
+}
+
+// RunEntry is an entry of a sorted run of hashes.
+type RunEntry struct {
+	Key    uint32
+	Number int64
+}
+
+// RunPages returns the pages of a run with some entries, as the writer cuts them.
+func RunPages(run int64, entries []RunEntry) (ids []int64, pages [][]byte) {
+	b := runBuilder{put: func(id int64, page []byte) error {
+		ids, pages = append(ids, id), append(pages, append([]byte(nil), page...))
+		return nil
+	}}
+	b.begin(run)
+	for _, e := range entries {
+		b.add(runEntry{e.Key, e.Number})
+	}
+	b.end()
+	return ids, pages
+}
+
+// ReadRunPage reads a page of a run.
+func ReadRunPage(id int64, page []byte) (entries []RunEntry, err error) {
+	r, err := readRunPage(id, page)
+	for err == nil {
+		e, more, malformed := r.next()
+		if err = malformed; err != nil || !more {
+			break
+		}
+		entries = append(entries, RunEntry{e.key, e.number})
+	}
+	return entries, err
+}
+
+// Numbers finds the numbers of hashes, and calls between before each of its queries but the first.
+func (db *DB) Numbers(ctx context.Context, hashes [][32]byte, between func()) (ids [][]int64, err error) {
+	list := make([]*[32]byte, len(hashes))
+	for i := range hashes {
+		list[i] = &hashes[i]
+	}
+	found, err := db.lookUp(ctx, list, everything, func() bool {
+		between()
+		return true
+	})
+	ids = make([][]int64, len(hashes))
+	for _, n := range found {
+		ids[n.place] = append(ids[n.place], n.id)
+	}
+	return ids, err
+}
+
+// WriteRuns writes runs of the generations before one, as a transaction of Apply does.
+func (db *DB) WriteRuns(ctx context.Context, generation int64) error {
+	w, unlock, err := db.lockWriter(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := w.prepareApply(); err != nil {
+		return err
+	}
+	book := w.apply.derived.hashes
+	return w.tx(ctx, func() error {
+		return w.raw(func(driver.ConnPrepareContext) error {
+			if err := errors.Join(w.apply.begin.exec(), book.begin(), book.runs.upTo(generation, book)); err != nil {
+				return err
+			}
+			return w.apply.end.exec()
+		})
+	})
+}
+
+// CheckRuns compares the runs with table hash as CheckDerived does. It calls between before each row of the table.
+func (db *DB) CheckRuns(ctx context.Context, report func(string), between func(generation int64)) error {
+	c := &checker{Check: Check{Report: report}, db: db, newestHash: math.MaxInt64}
+	runs := runCheck{c: c}
+	if err := runs.begin(ctx); err != nil {
+		return err
+	}
+	type row struct {
+		id, generation int64
+		hex            string
+	}
+	var rows []row
+	err := db.readers.each(ctx, `SELECT id, generation, hex FROM hash ORDER BY id`, nil, all(func(v []driver.Value) {
+		rows = append(rows, row{integer(v[0]), integer(v[1]), v[2].(string)})
+	}))
+	for _, r := range rows {
+		between(r.generation)
+		err = errors.Join(err, runs.row(ctx, r.id, r.generation, r.hex, r.id > 0 && r.id < maxNumber))
+	}
+	return errors.Join(err, runs.end(ctx))
+}
+
+// NumbersIn finds the numbers of a hash in some generations.
+func (db *DB) NumbersIn(ctx context.Context, hash [32]byte, first, last int64) (ids []int64, err error) {
+	found, err := db.numbersOf(ctx, []*[32]byte{&hash}, span{first, last})
+	for _, n := range found[hash] {
+		ids = append(ids, n.id)
+	}
+	return ids, err
 }

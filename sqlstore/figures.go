@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"encoding/json"
+	"slices"
 )
 
 // Figures say more about the records that a filter selects and that have a key of Frequencies.
@@ -106,10 +107,15 @@ func newFigureCount(db *DB, k TopKey, keys []string, b Budget) *figureCount {
 func (c *figureCount) learn(ctx context.Context, f *Filter) error {
 	var keys []*[32]byte
 	_, hash := c.key.evidence()
+	in := everything
 	if hash {
 		keys = c.hashes(c.keys)
+		var err error
+		if in, err = c.generations(ctx, f); err != nil {
+			return err
+		}
 	}
-	if err := c.db.resolve(ctx, f, keys...); err != nil || !hash {
+	if err := c.db.resolveIn(ctx, f, in, keys...); err != nil || !hash {
 		return err
 	}
 	c.byHash = map[int64]*figureTally{}
@@ -119,6 +125,25 @@ func (c *figureCount) learn(ctx context.Context, f *Filter) error {
 		}
 	}
 	return nil
+}
+
+// generations returns the generations of the records that a filter can select. Evidence that is used everywhere has a number in each
+// generation. The records of a short time are in few generations, so only the numbers of these are needed. If an index by time has many
+// records of the time, all generations are returned.
+func (c *figureCount) generations(ctx context.Context, f *Filter) (span, error) {
+	if f.ByAdmission || !f.bounded() {
+		return everything, nil
+	}
+	p, most := f.path(false), c.db.sizes.corrections
+	stretch := and(append(slices.Clip(p.equal), p.span.of(p.first)...))
+	query := `SELECT count(*), min(idx), max(idx) FROM (SELECT a.idx FROM ` + p.from + ` WHERE ` + stretch.sql + ` LIMIT ?)`
+	in := everything
+	err := first(ctx, c.db.readers, query, append(stretch.args, most+1), func(row []driver.Value) {
+		if n := integer(row[0]); n > 0 && n <= int64(most) {
+			in = span{generationOf(integer(row[1])), generationOf(integer(row[2]))}
+		}
+	})
+	return in, err
 }
 
 // hashes returns keys that are hashes as such.

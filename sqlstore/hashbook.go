@@ -12,6 +12,7 @@ import (
 type hashBook struct {
 	last, newest, generationOf, find *stmt
 	rows                             *bulk
+	runs                             *runWriter
 
 	// numbers remembers hashes of a generation. If it is not complete, a hash that is not in it is looked up.
 	numbers    map[[32]byte]int64
@@ -35,6 +36,7 @@ func newHashBook(p *preparer) *hashBook {
 		generationOf: p.prepare(`SELECT id, hex FROM hash INDEXED BY hash_by_hex WHERE generation = ? LIMIT ?`),
 		find:         p.prepare(`SELECT id FROM hash INDEXED BY hash_by_hex WHERE generation = ? AND hex = ?`),
 		rows:         p.numbered(`hash`, `id, generation, hex`, 3),
+		runs:         newRunWriter(p),
 		numbers:      map[[32]byte]int64{},
 		generation:   -1,
 	}
@@ -47,15 +49,23 @@ func (b *hashBook) begin() error {
 		return err
 	}
 	b.next = last + 1
-	b.rows.largest, err = b.newest.queryInt()
-	return err
+	if b.rows.largest, err = b.newest.queryInt(); err != nil {
+		return err
+	}
+	return b.runs.begin()
 }
 
 // learn gives numbers to the hashes of records of one generation: of the n records that record returns.
 //
 // New hashes get their numbers in the order of the hashes, so that they go into the index in the order of its pages. (Measured, all
 // evidence new: 120 µs a record in place of 132.)
-func (b *hashBook) learn(generation int64, n int, record func(i int) *Record) error {
+//
+// The generations before it are complete, since records ascend by generation. So they get their runs.
+func (b *hashBook) learn(generation int64, n int, record func(i int) *Record, pause func() error) error {
+	b.runs.pause = pause
+	if err := b.runs.upTo(generation, b); err != nil {
+		return err
+	}
 	if generation != b.generation {
 		if err := b.read(generation); err != nil {
 			return err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql/driver"
 	"encoding/hex"
-	"encoding/json"
 	"slices"
 	"strings"
 )
@@ -17,10 +16,11 @@ import (
 //
 // Hashes are spread evenly, so in an index of hashes alone nearly every insert would touch a different page. With the
 // generation in front, inserts touch only the pages of the newest generation. (migrations/00002_derived.sql has the
-// figures.) So a hash has a number in each generation that has it, and a search visits the generations one by one. It names the
-// index: SQLite's skip-scan would do the same, but only while its statistics say that generations are few.
+// figures.) So a hash has a number in each generation that has it. In SQL a search visits the generations one by one. It names the
+// index: SQLite's skip-scan would do the same, but only while its statistics say that generations are few. This package finds the
+// numbers of a hash by runs, see hashrun.go.
 //
-// A question that reads in pages finds the numbers of its hashes once, see resolve. The pages then search by number.
+// A question finds the numbers of its hashes first, see resolve. Then it searches by number.
 //
 // The ids of records are in no dictionary, because they never repeat. Table audit has them in hex, with an index of the same form.
 
@@ -46,7 +46,7 @@ func hexOf(h *[32]byte) string { return hex.EncodeToString(h[:]) }
 
 // hashOf is the inverse of hexOf. It reports false for text that is no hash: somebody wrote it by hand.
 func hashOf(text string) (h [32]byte, ok bool) {
-	if len(text) != hexLen {
+	if len(text) != hexLen || strings.ContainsAny(text, "ABCDEF") {
 		return h, false
 	}
 	_, err := hex.Decode(h[:], []byte(text))
@@ -86,12 +86,6 @@ func (x *hashIndex) match(alias string) string {
 	return b.String()
 }
 
-// The rows of the dictionary that have a bound hash, in every generation of gen: what follows FROM, and its condition.
-const (
-	fromHash  = `gen CROSS JOIN hash h INDEXED BY hash_by_hex`
-	matchHash = `h.generation = gen.n AND h.hex = ?`
-)
-
 // numberIndex is an index of the numbers that stand for hashes.
 type numberIndex struct{ name, table, column string }
 
@@ -107,11 +101,10 @@ func (x *numberIndex) named(alias string) string {
 	return x.table + ` ` + alias + ` INDEXED BY ` + x.name
 }
 
-// hashed returns, for FROM, the rows that have a bound hash, generation by generation. matchHashed is the condition.
-func (x *numberIndex) hashed(alias string) string { return fromHash + ` CROSS JOIN ` + x.named(alias) }
-
-func (x *numberIndex) matchHashed(alias string) string {
-	return matchHash + ` AND ` + alias + `.` + x.column + ` = h.id`
+// hashed returns, for FROM, the rows that have one of the numbers of a bound list. The numbers must stand for a bound hash: a Reindex may have
+// given them to other hashes since they were found. matchListed is the condition.
+func (x *numberIndex) hashed(alias string) string {
+	return `json_each(?) j CROSS JOIN hash h ON h.id = j.value AND h.hex = ? CROSS JOIN ` + x.named(alias)
 }
 
 // listed returns, for FROM, the rows that have one of the numbers of a bound list. matchListed is the condition.
@@ -139,11 +132,18 @@ func joinAudit(table string) string {
 	return ` CROSS JOIN audit a ON a.idx = x.audit`
 }
 
-// next returns a query for the least hash of evidence that is not less than the first bound text, and less than the second. It
-// searches each generation once, and there passes over hashes that are no such evidence.
+// next returns a query for the least hash of evidence in some generations, which are the first two values to bind: that is not less
+// than the third one, and less than the fourth. It searches each generation once, and there passes over hashes that are no such evidence.
 func (x *numberIndex) next() string {
-	return generations + `SELECT min((SELECT h.hex FROM hash h INDEXED BY hash_by_hex WHERE h.generation = gen.n AND h.hex >= ? AND h.hex < ?
+	return `WITH RECURSIVE gen (n) AS (SELECT ?1 WHERE ?1 <= ?2 UNION ALL SELECT n + 1 FROM gen WHERE n < ?2)
+		SELECT min((SELECT h.hex FROM hash h INDEXED BY hash_by_hex WHERE h.generation = gen.n AND h.hex >= ?3 AND h.hex < ?4
 		AND EXISTS (SELECT 1 FROM ` + x.named("c") + ` WHERE c.` + x.column + ` = h.id) ORDER BY h.hex LIMIT 1)) FROM gen`
+}
+
+// evidenceAmong returns a query for the hashes of a list of numbers that are such evidence.
+func (x *numberIndex) evidenceAmong() string {
+	return `SELECT h.hex FROM json_each(?) j CROSS JOIN hash h ON h.id = j.value
+		WHERE EXISTS (SELECT 1 FROM ` + x.named("c") + ` WHERE c.` + x.column + ` = h.id)`
 }
 
 // span returns a query for the first and the last record that have one of the numbers of a bound list.
@@ -194,79 +194,14 @@ func (x *numberIndex) audits(number int64) clause {
 		` = ?) j CROSS JOIN audit a ON a.idx = j.idx`, []any{number}}
 }
 
-// numbers are the numbers of hashes in the dictionary, in ascending order: at most one for each generation.
-type numbers map[[32]byte][]number
-
-type number struct{ id, generation int64 }
-
-// list writes the numbers of some hashes as a list for json_each.
-func (n numbers) list(hashes ...*[32]byte) string {
-	all := []int64{}
-	for _, h := range hashes {
-		for _, n := range n[*h] {
-			all = append(all, n.id)
-		}
-	}
-	return listOfNumbers(all)
-}
-
-// listOfNumbers writes numbers as a list for json_each.
-func listOfNumbers(all []int64) string {
-	b, err := json.Marshal(all)
-	if err != nil {
-		return "[]" // no: integers can be written
-	}
-	return string(b)
-}
-
-// numbersOf returns the numbers of hashes as of now. It visits each generation once for each hash.
-func (db *DB) numbersOf(ctx context.Context, hashes []*[32]byte) (numbers, error) {
-	found := make(numbers, len(hashes))
-	var each []*[32]byte // once
-	for _, h := range hashes {
-		if _, met := found[*h]; !met {
-			found[*h], each = nil, append(each, h)
-		}
-	}
-	err := db.lookUp(ctx, each, 0, nil, func(place int, n number) { found[*each[place]] = append(found[*each[place]], n) })
-	return found, err
-}
-
-// lookUp finds the numbers of hashes in the generations from one to another, which is that of the newest record if it is nil. It
-// calls found with the place of the hash in the list, generation by generation.
-//
-// Hashes that are in ascending order are looked up in the order of the index, so each of its pages is read once.
-func (db *DB) lookUp(ctx context.Context, hashes []*[32]byte, from int64, to *int64, found func(place int, n number)) error {
-	const query = `WITH RECURSIVE
-		gen (n) AS (SELECT ?1 UNION ALL SELECT n + 1 FROM gen WHERE n < coalesce(?2, (SELECT max(idx) >> 14 FROM audit))),
-		wanted (place, hex) AS MATERIALIZED (SELECT key, value FROM json_each(?3))
-		SELECT w.place, h.id, h.generation FROM gen CROSS JOIN wanted w CROSS JOIN hash h INDEXED BY hash_by_hex WHERE h.generation = gen.n AND h.hex = w.hex`
-	list, err := listOf(hashes)
-	if err != nil {
-		return err
-	}
-	var last any
-	if to != nil {
-		last = *to
-	}
-	return db.readers.each(ctx, query, []any{from, last, list}, all(func(row []driver.Value) {
-		found(int(integer(row[0])), number{integer(row[1]), integer(row[2])})
-	}))
-}
-
-// listOf writes hashes as a list for json_each.
-func listOf(hashes []*[32]byte) (string, error) {
-	texts := make([]string, len(hashes))
-	for i, h := range hashes {
-		texts[i] = hexOf(h)
-	}
-	b, err := json.Marshal(texts)
-	return string(b), err
-}
-
 // resolve finds the numbers of the hashes that a filter names, so that its conditions search by number, and of further ones. Records
 // that are admitted later may have others: a question that began before does not ask for them.
 func (db *DB) resolve(ctx context.Context, f *Filter, also ...*[32]byte) error {
+	return db.resolveIn(ctx, f, everything, also...)
+}
+
+// resolveIn is resolve for a filter whose records are known to be in some generations.
+func (db *DB) resolveIn(ctx context.Context, f *Filter, generations span, also ...*[32]byte) error {
 	var missing []*[32]byte
 	for _, h := range append(f.hashes(nil), also...) {
 		if h == nil {
@@ -279,7 +214,7 @@ func (db *DB) resolve(ctx context.Context, f *Filter, also ...*[32]byte) error {
 	if len(missing) == 0 {
 		return nil
 	}
-	found, err := db.numbersOf(ctx, missing)
+	found, err := db.numbersOf(ctx, missing, generations)
 	if err != nil {
 		return err
 	}
@@ -329,12 +264,9 @@ func withAll(list []Filter, n numbers) []Filter {
 	return all
 }
 
-// has is the condition that a column of numbers has that of a hash.
+// has is the condition that a column of numbers has that of a hash, which resolve has found.
 func (f *Filter) has(column string, h *[32]byte) clause {
-	if _, known := f.numbers[*h]; known {
-		return clause{column + ` IN (SELECT value FROM json_each(?))`, []any{f.numbers.list(h)}}
-	}
-	return clause{column + ` IN (` + generations + `SELECT h.id FROM ` + fromHash + ` WHERE ` + matchHash + `)`, []any{hexOf(h)}}
+	return clause{column + ` IN (SELECT value FROM json_each(?))`, []any{f.numbers.list(h)}}
 }
 
 // hexOfNumber is the hash that a number stands for, in SQL.

@@ -16,31 +16,38 @@ const (
 	SourceHash
 )
 
-// PrefixHashes returns the first hashes of one kind that begin with these lower-case hex digits, in order. For each hash
-// it takes a few searches, however often the hash is used.
+// PrefixHashes returns the first hashes of one kind that begin with these lower-case hex digits, in order. It takes
+// a few searches, however often a hash is used.
 func (db *DB) PrefixHashes(ctx context.Context, kind HashKind, prefix string, most int) ([][32]byte, error) {
-	next := `SELECT min(agent_hex) FROM agent WHERE agent_hex >= ? AND agent_hex < ?`
+	find := db.agentsBeginning
 	if kind != AgentHash {
 		e := Evidence{Source: kind == SourceHash}
-		next = e.index().next()
+		find = func(ctx context.Context, prefix string, most int) ([]string, error) {
+			return db.evidenceBeginning(ctx, e.index(), prefix, most)
+		}
+	}
+	texts, err := find(ctx, prefix, most)
+	if err != nil {
+		return nil, db.fail("look for "+prefix, err)
 	}
 	var found [][32]byte
-	// A text sorts before every longer text that begins with it, and "!" before every digit, and "g" after.
-	for from, end := prefix, prefix+"g"; len(found) < most; {
-		var text *string
-		if err := db.readers.GetContext(ctx, &text, next, from, end); err != nil {
-			return nil, db.fail("look for "+prefix, err)
-		}
-		if text == nil {
-			break
-		}
-		if h, ok := hashOf(*text); ok { // else somebody wrote it by hand
+	for _, text := range texts {
+		if h, ok := hashOf(text); ok {
 			found = append(found, h)
 		}
-		from = *text + "!"
 	}
 	return found, nil
 }
+
+func (db *DB) agentsBeginning(ctx context.Context, prefix string, most int) ([]string, error) {
+	const query = `SELECT agent_hex FROM agent WHERE agent_hex >= ? AND agent_hex < ? ORDER BY agent_hex LIMIT ?`
+	var texts []string
+	err := db.readers.SelectContext(ctx, &texts, query, prefix, afterPrefix(prefix), most)
+	return texts, err
+}
+
+// afterPrefix is after each text of hex digits that begins with a prefix, and before those that follow.
+func afterPrefix(prefix string) string { return prefix + "g" }
 
 // LabelHashes returns the first hashes that have a label, in order.
 func (db *DB) LabelHashes(ctx context.Context, label string, most int) ([]string, error) {

@@ -10,7 +10,7 @@ import (
 // (AsOf) alone. An index has the answer, and no record is read.
 func (db *DB) NewestOf(ctx context.Context, f Filter, n int) (from, records int64, ok bool, err error) {
 	selected := func() (from string, where clause) {
-		p := f.path()
+		p := f.path(false)
 		return p.from, p.where()
 	}
 	f.ByAdmission = false

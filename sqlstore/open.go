@@ -185,7 +185,7 @@ func (db *DB) checkOlder(ctx context.Context, o Options) error {
 		return err
 	}
 	db.unhashed = meta.Unhashed()
-	if (db.unhashed || meta.Version < migrations.Hashes) && !o.Older {
+	if (db.unhashed || meta.Version < migrations.Runs) && !o.Older {
 		return ErrOlder
 	}
 	db.leafless = meta.Version < migrations.Tree

@@ -10,7 +10,8 @@ import (
 //
 //	one read   the filter selects one stretch of an index in the right order, and one page can hold all records
 //	look up    few records share a value that the filter names: its index finds them, and they are sorted in memory
-//	walk       otherwise: an index in the right order is read, a stretch of rows at a time
+//	walk       otherwise: an index in the right order is read, a stretch of rows at a time. With an agent and a subject, that is the index of
+//	           subjects if it has at most sizes.lookup rows of the subject and the time, and else that of agents
 //
 // A count needs no order, so it can also go through the evidence generation by generation (see hashindex.go), where that is shorter
 // (see weigh.go).
@@ -19,16 +20,17 @@ import (
 type action uint8
 
 const (
-	doFinish     action = iota // no record can match
-	doReadOnce                 // read one page of the path: it is the answer, unless more records follow
-	doLearn                    // learn what there is: statistics.newest and agentKnown
-	doProbe                    // look up a few records by plan.lookup
-	doCount                    // count the rows that plan.lookup finds in its index
-	doLookUp                   // look up the records by plan.lookup, and sort them
-	doWeigh                    // learn whether it is shorter to go through the evidence than through the time
-	doNarrow                   // learn the first and the last record that have the evidence
-	doWalk                     // read the path
-	doByEvidence               // go through the evidence, to count
+	doFinish      action = iota // no record can match
+	doReadOnce                  // read one page of the path: it is the answer, unless more records follow
+	doLearn                     // learn what there is: statistics.newest and agentKnown
+	doProbe                     // look up a few records by plan.lookup
+	doCount                     // count the rows that plan.lookup finds in its index
+	doLookUp                    // look up the records by plan.lookup, and sort them
+	doWeigh                     // learn whether it is shorter to go through the evidence than through the time
+	doNarrow                    // learn the first and the last record that have the evidence
+	doWalk                      // read the path
+	doByEvidence                // go through the evidence, to count
+	doWalkSubject               // read the path of the subject in place of that of the agent, if it is not longer
 )
 
 // question is a filter with the ways to its records.
@@ -40,7 +42,7 @@ type question struct {
 }
 
 func newQuestion(f *Filter, to purpose) question {
-	return question{f, to, f.path(), f.lookups()}
+	return question{f, to, f.path(false), f.lookups()}
 }
 
 // purpose is what the records are wanted for.
@@ -98,6 +100,9 @@ func planNext(q *question, z *sizes, s *statistics) plan {
 		case !s.shares[i].exact:
 			// A count reads only the index. If there are too many to look up, that shows in a tenth of the time of a lookup.
 			return plan{doCount, i}
+		case s.shares[i].rows <= z.lookup && s.shares[i].rows > z.probe() && q.to == toRead && !q.ByAdmission && q.lookups[i].ofSubject():
+			// Not all were found by the probe. The indexes of subjects and of agents have them in the right order, so a walk may end early.
+			return plan{doWalkSubject, i}
 		case s.shares[i].rows <= z.lookup:
 			return plan{doLookUp, i}
 		}
@@ -122,9 +127,13 @@ func (z *sizes) probe() int { return min(z.few, z.lookup) }
 // than once.
 type lookup []way
 
+// ofSubject reports whether it finds the records of one subject.
+func (l lookup) ofSubject() bool { return len(l) == 1 && l[0].subject }
+
 // way is one index of a lookup.
 type way struct {
 	byGeneration bool   // it needs table gen, see generationsTo
+	subject      bool   // it finds the records of one subject
 	from, join   string // join adds table audit, as a, where from does not have it
 	where        string
 	args         []any
@@ -139,11 +148,11 @@ func (f *Filter) lookups() []lookup {
 	var ls []lookup
 	for _, at := range f.Attributes {
 		x := &byAttribute
-		ls = append(ls, lookup{{true, x.from("x"), joinAudit(x.table), x.match("x"), []any{at.Key, at.Value}}})
+		ls = append(ls, lookup{{byGeneration: true, from: x.from("x"), join: joinAudit(x.table), where: x.match("x"), args: []any{at.Key, at.Value}}})
 	}
 	add := func(x *numberIndex, h *[32]byte) {
 		if h != nil {
-			ls = append(ls, lookup{{false, x.listed(x.alias()), x.join(), x.matchListed(x.alias()), []any{f.numbers.list(h)}}})
+			ls = append(ls, lookup{{from: x.listed(x.alias()), join: x.join(), where: x.matchListed(x.alias()), args: []any{f.numbers.list(h)}}})
 		}
 	}
 	add(&byResult, f.Result)
@@ -155,7 +164,7 @@ func (f *Filter) lookups() []lookup {
 		// Without an agent there is a walk in the right order. The walk of an agent would pass all its records about other subjects.
 		if f.ByAdmission || ofAgent {
 			where := and(append([]clause{{`a.subject = ?`, []any{name}}}, f.times().of(`a.timestamp`)...))
-			ls = append(ls, lookup{{from: bySubject, where: where.sql, args: where.args}})
+			ls = append(ls, lookup{{subject: true, from: bySubject, where: where.sql, args: where.args}})
 		}
 	} else if f.SubjectGlob != nil {
 		if prefix, _ := literal(*f.SubjectGlob); prefix != "" {
@@ -255,8 +264,8 @@ var everything = span{math.MinInt64, math.MaxInt64}
 // within returns the values of s that are in t too.
 func (s span) within(t span) span { return span{max(s.least, t.least), min(s.most, t.most)} }
 
-// path returns the way to walk.
-func (f *Filter) path() path {
+// path returns the way to walk. Of an agent and a subject it takes the agent, or with bySubject the subject.
+func (f *Filter) path(bySubject bool) path {
 	p := path{
 		order: `a.timestamp, a.idx`,
 		keys:  `(a.timestamp, a.idx)`,
@@ -277,7 +286,7 @@ func (f *Filter) path() path {
 		if f.Descending {
 			p.order = `a.idx DESC`
 		}
-	case ofAgent:
+	case ofAgent && !(exact && bySubject):
 		p.from = `audit a INDEXED BY audit_by_agent`
 		p.equal = append(p.equal, agent)
 		rest.Agent, rest.Anonymous = nil, false

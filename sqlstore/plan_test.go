@@ -64,6 +64,10 @@ func TestPlan(t *testing.T) {
 		{"an agent, by admission", Filter{Agent: &hash, ByAdmission: true}, toRead, learned, plan{doProbe, 0}},
 		{"an agent and a subject, by time", Filter{Agent: &hash, Subject: &exactly}, toRead, learned, plan{doProbe, 0}},
 		{"an agent and a subject that many share", Filter{Agent: &hash, Subject: &exactly}, toRead, tried(frequent), plan{action: doWalk}},
+		{"an agent and a subject that few share", Filter{Agent: &hash, Subject: &exactly}, toRead, tried(few), plan{doLookUp, 0}},
+		{"an agent and a subject that as many share as may be", Filter{Agent: &hash, Subject: &exactly}, toRead, tried(rare), plan{doWalkSubject, 0}},
+		{"an agent and a subject, to count", Filter{Agent: &hash, Subject: &exactly}, toCount, tried(rare), plan{doLookUp, 0}},
+		{"an agent and a subject, by admission", Filter{Agent: &hash, Subject: &exactly, ByAdmission: true}, toRead, tried(rare), plan{doLookUp, 0}},
 		{"a subject, by time", Filter{Subject: &exactly}, toRead, learned, plan{action: doWalk}},
 		{"a subject, by admission", Filter{Subject: &exactly, ByAdmission: true}, toRead, learned, plan{doProbe, 0}},
 		{"the first letters of a subject", Filter{SubjectGlob: &glob}, toRead, learned, plan{doProbe, 0}},
@@ -119,23 +123,26 @@ func TestPath(t *testing.T) {
 		from, order string
 		bounds      int
 		selective   bool
+		bySubject   bool
 	}{
-		{"all", Filter{}, "audit_by_time", "a.timestamp, a.idx", 0, false},
-		{"the newest", Filter{Descending: true}, "audit_by_time", "a.timestamp DESC, a.idx DESC", 0, false},
-		{"a time", Filter{From: &seven, To: &seven}, "audit_by_time", "a.timestamp, a.idx", 2, false},
-		{"an agent in a time", Filter{Agent: &hash, From: &seven}, "audit_by_agent", "a.timestamp, a.idx", 2, false},
-		{"nobody", Filter{Anonymous: true}, "audit_by_agent", "a.timestamp, a.idx", 1, false},
-		{"a subject", Filter{Subject: &subject, To: &seven}, "audit_by_subject", "a.timestamp, a.idx", 2, false},
-		{"a pattern that is a subject", Filter{SubjectGlob: &subject}, "audit_by_subject", "a.timestamp, a.idx", 1, false},
-		{"an agent and a subject", Filter{Agent: &hash, Subject: &subject}, "audit_by_agent", "a.timestamp, a.idx", 1, true},
-		{"a lens", Filter{Lens: &lens}, "audit_by_time", "a.timestamp, a.idx", 0, true},
-		{"by admission", Filter{ByAdmission: true, Descending: true}, "NOT INDEXED", "a.idx DESC", 0, false},
-		{"an agent by admission", Filter{ByAdmission: true, Agent: &hash}, "NOT INDEXED", "a.idx", 0, true},
-		{"a time by admission", Filter{ByAdmission: true, From: &seven}, "NOT INDEXED", "a.idx", 0, true},
-		{"as of a moment", Filter{AsOf: &seven}, "audit_by_time", "a.timestamp, a.idx", 0, true},
-		{"as of a moment by admission", Filter{ByAdmission: true, Descending: true, AsOf: &seven}, "NOT INDEXED", "a.idx DESC", 1, false},
+		{"all", Filter{}, "audit_by_time", "a.timestamp, a.idx", 0, false, false},
+		{"the newest", Filter{Descending: true}, "audit_by_time", "a.timestamp DESC, a.idx DESC", 0, false, false},
+		{"a time", Filter{From: &seven, To: &seven}, "audit_by_time", "a.timestamp, a.idx", 2, false, false},
+		{"an agent in a time", Filter{Agent: &hash, From: &seven}, "audit_by_agent", "a.timestamp, a.idx", 2, false, false},
+		{"nobody", Filter{Anonymous: true}, "audit_by_agent", "a.timestamp, a.idx", 1, false, false},
+		{"a subject", Filter{Subject: &subject, To: &seven}, "audit_by_subject", "a.timestamp, a.idx", 2, false, false},
+		{"a pattern that is a subject", Filter{SubjectGlob: &subject}, "audit_by_subject", "a.timestamp, a.idx", 1, false, false},
+		{"an agent and a subject", Filter{Agent: &hash, Subject: &subject}, "audit_by_agent", "a.timestamp, a.idx", 1, true, false},
+		{"an agent and a subject, by the subject", Filter{Agent: &hash, Subject: &subject, To: &seven}, "audit_by_subject", "a.timestamp, a.idx", 2, true, true},
+		{"an agent, by a subject that there is not", Filter{Agent: &hash, Subject: nil}, "audit_by_agent", "a.timestamp, a.idx", 1, false, true},
+		{"a lens", Filter{Lens: &lens}, "audit_by_time", "a.timestamp, a.idx", 0, true, false},
+		{"by admission", Filter{ByAdmission: true, Descending: true}, "NOT INDEXED", "a.idx DESC", 0, false, false},
+		{"an agent by admission", Filter{ByAdmission: true, Agent: &hash}, "NOT INDEXED", "a.idx", 0, true, false},
+		{"a time by admission", Filter{ByAdmission: true, From: &seven}, "NOT INDEXED", "a.idx", 0, true, false},
+		{"as of a moment", Filter{AsOf: &seven}, "audit_by_time", "a.timestamp, a.idx", 0, true, false},
+		{"as of a moment by admission", Filter{ByAdmission: true, Descending: true, AsOf: &seven}, "NOT INDEXED", "a.idx DESC", 1, false, false},
 	} {
-		p := c.f.path()
+		p := c.f.path(c.bySubject)
 		bounds := len(p.equal) + len(p.span.of(p.first))
 		if !strings.HasSuffix(p.from, c.from) || p.order != c.order || bounds != c.bounds || p.selective() != c.selective {
 			t.Errorf("%s: %s by %s, %d bounds, selective %v", c.name, p.from, p.order, bounds, p.selective())

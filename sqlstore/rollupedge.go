@@ -71,7 +71,7 @@ func (c *activityCount) widen(ctx context.Context, in span, grid []Grid) (span, 
 func (c *activityCount) fewerOutside(ctx context.Context, e *edge) (bool, error) {
 	count := func(s span, most int64) (n int64, err error) {
 		f := c.edgeFilter(s)
-		p := f.path()
+		p := f.path(false)
 		where := p.where()
 		query := `SELECT count(*) FROM (SELECT 1 FROM ` + p.from + ` WHERE ` + where.sql + ` LIMIT ?)`
 		err = first(ctx, c.db.readers, query, append(where.args, most), func(row []driver.Value) { n = integer(row[0]) })

@@ -406,7 +406,7 @@ func (db *DB) Extent(ctx context.Context, f Filter) (from, to int64, some, known
 func (db *DB) extentOf(ctx context.Context, f *Filter) (from, to int64, ok bool, err error) {
 	g := *f
 	g.ByAdmission = false
-	p := g.path()
+	p := g.path(false)
 	where := p.where()
 	end := func(order string) string {
 		return `(SELECT a.timestamp FROM ` + p.from + ` WHERE ` + where.sql + ` ORDER BY a.timestamp` + order + ` LIMIT 1)`

@@ -238,6 +238,8 @@ func (s *selection) prepare(ctx context.Context) (action, error) {
 			err = s.narrow(ctx)
 		case doLookUp:
 			return doLookUp, s.lookUp(ctx, p.lookup)
+		case doWalkSubject:
+			return doWalk, s.shorter(ctx, s.stats.shares[p.lookup].rows)
 		default:
 			return p.action, nil
 		}
@@ -245,6 +247,17 @@ func (s *selection) prepare(ctx context.Context) (action, error) {
 			return doFinish, err
 		}
 	}
+}
+
+// shorter makes the path that of the subject, which has so many rows, unless that of the agent has fewer.
+func (s *selection) shorter(ctx context.Context, rows int) error {
+	stretch := and(append(slices.Clip(s.q.path.equal), s.q.path.span.of(s.q.path.first)...))
+	query := `SELECT count(*) FROM (SELECT 1 FROM ` + s.q.path.from + ` WHERE ` + stretch.sql + ` LIMIT ?)`
+	return first(ctx, s.db.readers, query, append(stretch.args, rows), func(row []driver.Value) {
+		if integer(row[0]) >= int64(rows) {
+			s.q.path = s.q.Filter.path(true)
+		}
+	})
 }
 
 // readOnce reads one page of the path, and reports whether that is all.

@@ -3,7 +3,6 @@ package sqlstore_test
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"database/sql"
 	"fmt"
 	"os"
@@ -212,6 +211,14 @@ func TestHistoryCannotBeRewritten(t *testing.T) {
 			`DELETE FROM hash`,
 			`INSERT INTO hash (id, generation, hex) VALUES (1, 0, 'other') ON CONFLICT DO UPDATE SET hex = 'other'`,
 		},
+		"hash_run": {
+			`UPDATE hash_run SET entries = x'00'`,
+			`UPDATE OR REPLACE hash_run SET id = 1`,
+			`DELETE FROM hash_run`,
+			`INSERT INTO hash_run VALUES (1 << 32, x'00')`,
+			`INSERT OR REPLACE INTO hash_run VALUES (0, x'00')`,
+			`INSERT INTO hash_run VALUES (0, x'00') ON CONFLICT DO UPDATE SET entries = x'00'`,
+		},
 		"attribute": {
 			`UPDATE attribute SET value = ''`,
 			`DELETE FROM attribute WHERE audit = 4`,
@@ -265,6 +272,9 @@ func TestHistoryCannotBeRewritten(t *testing.T) {
 	} {
 		t.Run(table, func(t *testing.T) {
 			db, path := guarded(t)
+			if err := db.WriteRuns(t.Context(), 1); err != nil {
+				t.Fatal(err)
+			}
 			before := dump(t, db)
 			for _, c := range append(clients(t), withRecursiveTriggers(clients(t))...) {
 				for _, s := range statements {
@@ -472,20 +482,7 @@ func TestQuestionsReachEveryGeneration(t *testing.T) {
 	t.Parallel()
 	db, path := guarded(t)
 	const generations = 40
-	// Row 5 of every generation is a copy of record 4, under another id.
-	const numbers = `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 39) `
-	const id = `CAST(substr(b.query_id, 1, 30) || char(32 + i) || 'x' AS BLOB)`
-	tamper(t, path,
-		fmt.Sprintf(`INSERT INTO kv (key, value, leaf) `+numbers+`SELECT CAST(x'004155443a' || `+id+` AS BLOB), x'00', x'%x' FROM n, entry b WHERE b.idx = 4`, sha256.Sum256([]byte{0, 0})),
-		`INSERT INTO entry (idx, query_id, journal_offset) `+numbers+`SELECT (i << 14) + 5, `+id+`, 10000 + i FROM n, entry b WHERE b.idx = 4`,
-		`INSERT INTO hash (id, generation, hex) `+numbers+`SELECT i * 1000 + id, i, hex FROM n, hash
-			WHERE id IN (SELECT assertion FROM contribution WHERE audit = 4 UNION SELECT source FROM contribution WHERE audit = 4 UNION SELECT result FROM audit WHERE idx = 4)`,
-		`INSERT INTO audit (idx, query_hex, agent, timestamp, subject, result, result_confidence, contributions) `+numbers+
-			`SELECT (i << 14) + 5, lower(hex(`+id+`)), agent, timestamp - i, subject, i * 1000 + result, result_confidence, contributions FROM n, audit a, entry b WHERE a.idx = 4 AND b.idx = 4`,
-		`INSERT INTO contribution (audit, position, assertion, weight, source, lifecycle) `+numbers+
-			`SELECT (i << 14) + 5, position, i * 1000 + assertion, weight, i * 1000 + source, lifecycle FROM n, contribution WHERE audit = 4`,
-		`INSERT INTO attribute (audit, key, value) `+numbers+`SELECT (i << 14) + 5, key, value FROM n, attribute WHERE audit = 4`,
-	)
+	generationsByHand(t, path, generations)
 	rec := newSample(4)
 	for name, f := range map[string]sqlstore.Filter{
 		"assertion": {Assertion: ptr(h("assertion 5")), Result: ptr(unhex(*rec.Result)), Attributes: []sqlstore.Attribute{{Key: "trace_id", Value: "trace 4"}}},
@@ -509,7 +506,7 @@ func TestQuestionsReachEveryGeneration(t *testing.T) {
 			t.Errorf("lookup of %d: %+v, %v", lookup, everywhere, err)
 		}
 	}
-	if uses, err := db.Uses(t.Context(), sqlstore.Evidence{Hash: ptr(h("source 4")), Source: true}, nil, 1000); err != nil || len(uses) < generations ||
+	if uses, err := db.Dictionary().Uses(t.Context(), sqlstore.Evidence{Hash: ptr(h("source 4")), Source: true}, nil, 1000); err != nil || len(uses) < generations ||
 		!slices.IsSortedFunc(uses, func(a, b sqlstore.Use) int { return cmp.Compare(a.Index, b.Index) }) {
 		t.Errorf("%d uses, %v", len(uses), err)
 	}

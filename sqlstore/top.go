@@ -459,24 +459,63 @@ func (db *DB) SeenBefore(ctx context.Context, k TopKey, keys []string, timestamp
 	return seen, nil
 }
 
-// evidenceBefore is SeenBefore for hashes of evidence. It looks for all with one query.
+// evidenceBefore is SeenBefore for hashes of evidence. It looks for all together.
+//
+// Evidence that is used everywhere has a number in each generation, and the first of them is enough. So the first few generations are searched
+// first, up to a use that came before. What is left is new or rare as a rule.
 func (db *DB) evidenceBefore(ctx context.Context, e *Evidence, keys []string, timestamp int64, asOf *int64) ([]bool, error) {
+	const oldest = 4 // generations
+	x := e.index()
+	// The time is no join: SQLite would read all of table audit for a filter of its rows first.
+	before := ` CROSS JOIN ` + x.named("c") + ` WHERE c.` + x.column + ` = %s AND c.audit < ? AND (SELECT a.timestamp FROM audit a WHERE a.idx = c.audit) < ?`
+	seen := make([]bool, len(keys))
+	mark := func(query string, list any) error {
+		return db.readers.each(ctx, query, []any{list, orNow(asOf), timestamp}, all(func(row []driver.Value) { seen[integer(row[0])] = true }))
+	}
 	hashes := make([]*[32]byte, len(keys))
 	for i, key := range keys {
 		h := [32]byte([]byte(key))
 		hashes[i] = &h
 	}
-	list, err := listOf(hashes)
+	texts, err := listOf(hashes)
 	if err != nil {
 		return nil, err
 	}
-	x := e.index()
-	// The time is no join: SQLite would read all of table audit for a filter of its rows first.
-	query := `SELECT j.key FROM json_each(?) j WHERE EXISTS (` + generations + `SELECT 1 FROM ` + fromHash + ` CROSS JOIN ` + x.named("c") + `
-		WHERE h.generation = gen.n AND h.hex = j.value AND c.` + x.column + ` = h.id AND c.audit < ? AND (SELECT a.timestamp FROM audit a WHERE a.idx = c.audit) < ?)`
-	seen := make([]bool, len(keys))
-	err = db.readers.each(ctx, query, []any{list, orNow(asOf), timestamp}, all(func(row []driver.Value) { seen[integer(row[0])] = true }))
-	return seen, err
+	query := fmt.Sprintf(`WITH RECURSIVE gen (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM gen WHERE n < %d)
+		SELECT k.key FROM json_each(?) k WHERE EXISTS (SELECT 1 FROM gen CROSS JOIN hash h INDEXED BY hash_by_hex ON h.generation = gen.n AND h.hex = k.value`+before+`)`,
+		oldest-1, `h.id`)
+	if err := mark(query, texts); err != nil {
+		return nil, err
+	}
+	var left []*[32]byte
+	for i, h := range hashes {
+		if !seen[i] {
+			left = append(left, h)
+		}
+	}
+	if len(left) == 0 {
+		return seen, nil
+	}
+	found, err := db.numbersOf(ctx, left, everything)
+	if err != nil {
+		return nil, err
+	}
+	type known struct {
+		Hash    string          `json:"hash"`
+		Numbers json.RawMessage `json:"numbers"`
+	}
+	lists := make([]known, len(keys))
+	for i, h := range hashes {
+		lists[i] = known{hexOf(h), json.RawMessage(found.list(h))}
+	}
+	list, err := json.Marshal(lists)
+	if err != nil {
+		return nil, err
+	}
+	// A Reindex may have given the numbers to other hashes meanwhile.
+	query = fmt.Sprintf(`SELECT k.key FROM json_each(?) k WHERE EXISTS (SELECT 1 FROM json_each(k.value, '$.numbers') j
+		CROSS JOIN hash h ON h.id = j.value AND h.hex = k.value ->> '$.hash'`+before+`)`, `h.id`)
+	return seen, mark(query, string(list))
 }
 
 // seenBefore is SeenBefore for a key that is no hash.

@@ -126,7 +126,7 @@ func (p *sheet) latest(ctx context.Context, f audit.Filter, most int) (narrowed 
 // The newest records of a time whose questions are looked at for changed answers, and how many questions at most.
 const (
 	changesRead      = 200
-	changesQuestions = 40
+	changesQuestions = 25
 	changesShown     = 10
 )
 

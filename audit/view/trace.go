@@ -212,7 +212,7 @@ func (v *Viewer) previous(ctx context.Context, found *audit.Trace) (*audit.Query
 
 // How many times as long each of the times is as the one before, and how many seconds the longest has before all of it is looked at.
 const (
-	timesLonger = 16
+	timesLonger = 4
 	longestLook = 365 * 24 * 3600
 )
 

@@ -9,7 +9,7 @@ var proofMutants = []mutant{
 		"	if bytes.Equal(bytesOf(row[1]), r.Leaf[:]) || bytes.Equal(", "	if bytes.Equal(",
 		"sqlstore", "^TestARepeatedRecordIsComparedWithItsLeaf$", nil},
 	{"the refusal of readers while records are being hashed", "sqlstore/open.go",
-		"	if (db.unhashed || meta.Version < migrations.Hashes) && !o.Older {", "	if meta.Version < 0 && !o.Older {",
+		"	if (db.unhashed || meta.Version < migrations.Runs) && !o.Older {", "	if meta.Version < 0 && !o.Older {",
 		"sqlstore", "^TestAnOlderDatabaseGetsItsTree$", nil},
 	{"the second hash of a record", "audit/source.go",
 		"	if at >= 0 {", "	if at >= len(rows) {",

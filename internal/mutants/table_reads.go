@@ -10,7 +10,7 @@ var readMutants = []mutant{
 		"		p.span.most, rest.AsOf = *f.AsOf-1, nil", "		p.span.most, rest.AsOf = *f.AsOf, nil",
 		"sqlstore", "^TestSelectFindsWhatLookingAtEveryRecordFinds$", thorough},
 	{"the limit of the uses of evidence to the records of a moment", "sqlstore/evidence.go",
-		"hexOf(e.Hash), *asOf}", "hexOf(e.Hash), *asOf + 1}",
+		"hexOf(e.Hash), orNow(asOf), most)", "hexOf(e.Hash), orNow(nil), most)",
 		"audit", "^TestQuestionsFindWhatLookingAtEveryRecordFinds$", nil},
 	{"the number of records that an export as of a moment must have", "sqlstore/entries.go",
 		"min(e.last, *n-1), min(e.want, *n)", "min(e.last, *n-1), min(e.want, *n-*n)",
