@@ -428,7 +428,7 @@ func TestRunsThatDifferAreFound(t *testing.T) {
 			db, path := guarded(t)
 			generationsByHand(t, path, 70)
 			// A row of table hash that no record has is reported as that alone.
-			tamper(t, path, fmt.Sprintf(`INSERT INTO hash (id, generation, hex) VALUES (999, 1, '%x')`, h("unused")))
+			tamper(t, path, fmt.Sprintf(`INSERT INTO hash (id, generation, hex) VALUES (64999, 65, '%x')`, h("unused")))
 			for range 20 {
 				if err := db.WriteRuns(t.Context(), 69); err != nil {
 					t.Fatal(err)
