@@ -28,12 +28,10 @@ const (
 	rootOfCanonical = "Z/yUjOv/gV7izsmWX5pZYIWze+bjT6+stRbdn7tn9dM="
 )
 
-// version2 is a store of the version before the Merkle tree, version3 one of the version before the counts by time, version5 one of
-// the version before the dictionary of hashes, and version6 one of the version before the sorted runs of hashes.
+// version2 is a store of the version before the Merkle tree, and version3 one of the version before the counts by time. There are also
+// version5, of the version before the dictionary of hashes, and version6, of the version before the sorted runs of hashes.
 func version2(t *testing.T) (dir string) { return goldenStore(t, "version2") }
 func version3(t *testing.T) (dir string) { return goldenStore(t, "version3") }
-func version5(t *testing.T) (dir string) { return goldenStore(t, "version5") }
-func version6(t *testing.T) (dir string) { return goldenStore(t, "version6") }
 
 func goldenStore(t *testing.T, name string) (dir string) {
 	t.Helper()
@@ -225,48 +223,31 @@ func TestAStoreWithoutCountsIsMigrated(t *testing.T) {
 	wantSound(t, db)
 }
 
-// A writer fills the forensic tables of a store of the version before the dictionary of hashes anew. A reader does not know the older
-// tables, and says what is to be done.
-func TestAStoreWithoutADictionaryIsMigrated(t *testing.T) {
+// A writer fills the forensic tables of a store of the version before the dictionary of hashes anew, and adds the table of runs to one of the
+// version before these, in which nothing is filled anew. A reader does not know the older tables, and says what is to be done.
+func TestAStoreWithOlderTablesIsMigrated(t *testing.T) {
 	t.Parallel()
-	dir := version5(t)
-	if _, err := audit.Open(dir, audit.ReadOnly()); !errors.Is(err, sqlstore.ErrOlder) {
-		t.Errorf("a reader: %v", err)
-	}
-	if why, err := audit.NeedsRecovery(t.Context(), dir); err != nil || !strings.Contains(why, "older version") {
-		t.Errorf("needs recovery: %q, %v", why, err)
-	}
-	var done, total uint64
-	db := openDB(t, dir, audit.WithMigrationProgress(func(d, n uint64) { done, total = d, n }))
-	if done != 270 || total != 270 {
-		t.Errorf("%d of %d", done, total)
-	}
-	wantGolden(t, db, rootOfVersion4)
-	put(t, db, sample(1))
-	wantSound(t, db)
-	closeDB(t, db)
-	if notes := openDB(t, dir).Recovery().Notes; len(notes) > 0 {
-		t.Errorf("the next opening: %q", notes)
-	}
-}
-
-// A writer adds the table of runs to a store of the version before. Nothing is filled anew.
-func TestAStoreWithoutRunsIsMigrated(t *testing.T) {
-	t.Parallel()
-	dir := version6(t)
-	if _, err := audit.Open(dir, audit.ReadOnly()); !errors.Is(err, sqlstore.ErrOlder) {
-		t.Errorf("a reader: %v", err)
-	}
-	if why, err := audit.NeedsRecovery(t.Context(), dir); err != nil || !strings.Contains(why, "older version") {
-		t.Errorf("needs recovery: %q, %v", why, err)
-	}
-	db := openDB(t, dir, audit.WithMigrationProgress(func(done, total uint64) { t.Errorf("%d of %d", done, total) }))
-	wantGolden(t, db, rootOfVersion4)
-	put(t, db, sample(1))
-	wantSound(t, db)
-	closeDB(t, db)
-	if notes := openDB(t, dir).Recovery().Notes; len(notes) > 0 {
-		t.Errorf("the next opening: %q", notes)
+	for name, filled := range map[string]uint64{"version5": 270, "version6": 0} {
+		dir := goldenStore(t, name)
+		if _, err := audit.Open(dir, audit.ReadOnly()); !errors.Is(err, sqlstore.ErrOlder) {
+			t.Errorf("%s: a reader: %v", name, err)
+		}
+		if why, err := audit.NeedsRecovery(t.Context(), dir); err != nil || !strings.Contains(why, "older version") {
+			t.Errorf("%s: needs recovery: %q, %v", name, why, err)
+		}
+		var done, total uint64
+		called := false
+		db := openDB(t, dir, audit.WithMigrationProgress(func(d, n uint64) { done, total, called = d, n, true }))
+		if done != filled || total != filled || called != (filled > 0) {
+			t.Errorf("%s: %d of %d, called: %v", name, done, total, called)
+		}
+		wantGolden(t, db, rootOfVersion4)
+		put(t, db, sample(1))
+		wantSound(t, db)
+		closeDB(t, db)
+		if notes := openDB(t, dir).Recovery().Notes; len(notes) > 0 {
+			t.Errorf("%s: the next opening: %q", name, notes)
+		}
 	}
 }
 

@@ -201,33 +201,17 @@ func (s *chainStep) run(ctx context.Context, x *numberIndex) error {
 	return nil
 }
 
-// usedNumber is a number of the hash of a use.
-type usedNumber struct {
-	use int // its place
-	number
-}
-
 // numbers finds the numbers of the hashes of uses, in the order of the uses.
-func (s *chainStep) numbers(ctx context.Context, in int, uses []chainUse) (found []usedNumber, err error) {
-	sorted := make([]int, len(uses))
-	for i := range sorted {
-		sorted[i] = i
-	}
-	slices.SortFunc(sorted, func(i, j int) int { return bytes.Compare(uses[i].hash[:], uses[j].hash[:]) })
+func (s *chainStep) numbers(ctx context.Context, in int, uses []chainUse) ([]foundNumber, error) {
 	hashes := make([]*[32]byte, len(uses))
-	for place, i := range sorted {
-		hashes[place] = &uses[i].hash
+	for i := range uses {
+		hashes[i] = &uses[i].hash
 	}
-	all, err := s.w.dbs[in].lookUp(ctx, hashes, span{0, generationOf(s.w.ends[in] - 1)}, s.inTime)
-	for _, n := range all {
-		found = append(found, usedNumber{sorted[n.place], n.number})
-	}
-	slices.SortStableFunc(found, func(a, b usedNumber) int { return cmp.Compare(a.use, b.use) })
-	return found, err
+	return s.w.dbs[in].lookUp(ctx, hashes, span{0, generationOf(s.w.ends[in] - 1)}, s.inTime)
 }
 
 // read reads the records that have the evidence with the numbers.
-func (s *chainStep) read(ctx context.Context, in int, x *numberIndex, uses []chainUse, numbers []usedNumber) error {
+func (s *chainStep) read(ctx context.Context, in int, x *numberIndex, uses []chainUse, numbers []foundNumber) error {
 	db := s.w.dbs[in]
 	query := x.usesOf(`a.agent, ` + hexOfNumber(`a.result`))
 	for part := range slices.Chunk(numbers, db.sizes.chainHashes) {
@@ -242,7 +226,7 @@ func (s *chainStep) read(ctx context.Context, in int, x *numberIndex, uses []cha
 			if s.w.rows++; s.w.rows%clockEvery == 0 && !s.inTime() {
 				return false
 			}
-			return s.take(in, &uses[part[place].use], row)
+			return s.take(in, &uses[part[place].place], row)
 		})
 		if err != nil {
 			return err

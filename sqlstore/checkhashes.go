@@ -1,7 +1,6 @@
 package sqlstore
 
 import (
-	"cmp"
 	"context"
 	"database/sql/driver"
 	"iter"
@@ -141,11 +140,11 @@ type runCheck struct {
 	found  int // problems
 
 	// Of the run that is in memory: its generations, and the keys of its numbers.
-	from, to int64
+	in       span
 	late     bool // the writer has merged it since begin, so the entries below least were compared before
 	keys     map[int64]*[numberBits]uint32
 	has      numberSet           // numbers that no row was found for yet
-	crowded  map[uint32]struct{} // keys that are crowded: their hashes are searched for in table hash
+	overflow map[uint32]struct{} // keys that overflow: their hashes are searched for in table hash
 	after    int64               // the id of the page that was read last, which comes after the next one
 }
 
@@ -155,23 +154,19 @@ func (r *runCheck) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	slices.SortFunc(runs, func(a, b int64) int {
-		from, _ := spanOfRun(a)
-		other, _ := spanOfRun(b)
-		return cmp.Or(cmp.Compare(from, other), cmp.Compare(b, a))
-	})
+	r.in = span{-1, -1} // none is in memory
 	next := int64(0)
 	for _, run := range runs {
-		from, to := spanOfRun(run)
+		s := spanOfRun(run)
 		switch {
-		case from < next:
-			r.problem("there are two runs of generation %d", from)
-		case from > next:
+		case s.least < next:
+			r.problem("there are two runs of generation %d", s.least)
+		case s.least > next:
 			r.problem("the run of generation %d is missing", next)
-		case to > newest:
-			r.problem("there is a run of generation %d, which is not complete", to-1)
+		case s.most >= newest:
+			r.problem("there is a run of generation %d, which is not complete", s.most)
 		}
-		next = max(next, to)
+		next = max(next, s.most+1)
 	}
 	r.left = runs
 	return nil
@@ -194,17 +189,17 @@ func (r *runCheck) row(ctx context.Context, number, generation int64, text strin
 	if number <= 0 || number >= maxNumber {
 		return nil // somebody wrote it by hand, and no run has it
 	}
-	for generation >= r.to && len(r.left) > 0 {
+	for generation > r.in.most && len(r.left) > 0 {
 		if err := r.next(ctx); err != nil {
 			return err
 		}
 	}
 	h, ok := hashOf(text)
-	if !ok || generation < r.from || generation >= r.to {
+	if !ok || generation < r.in.least || generation > r.in.most {
 		return nil
 	}
 	key := runKey(&h)
-	if _, crowded := r.crowded[key]; crowded {
+	if _, over := r.overflow[key]; over {
 		return nil
 	}
 	if r.has.has(number) && r.keys[number>>numberShift][uint64(number)%numberBits] == key {
@@ -220,16 +215,15 @@ func (r *runCheck) next(ctx context.Context) error {
 	r.rest()
 	run := r.left[0]
 	r.left = r.left[1:]
-	r.from, r.to = spanOfRun(run)
-	r.late = false
-	r.keys, r.has, r.crowded = map[int64]*[numberBits]uint32{}, numberSet{}, map[uint32]struct{}{}
+	r.in, r.late = spanOfRun(run), false
+	r.keys, r.has, r.overflow = map[int64]*[numberBits]uint32{}, numberSet{}, map[uint32]struct{}{}
 	there, err := r.pages(ctx, run)
 	if err == nil && !there && run < firstMerged {
 		// The writer has merged it meanwhile, in one transaction.
-		there, err = r.pages(ctx, firstMerged+r.from/generationsOf)
+		there, err = r.pages(ctx, firstMerged+r.in.least/generationsOf)
 	}
 	if err == nil && !there {
-		r.problem("the run of generation %d has gone", r.from)
+		r.problem("the run of generation %d has gone", r.in.least)
 	}
 	return err
 }
@@ -240,10 +234,9 @@ func (r *runCheck) pages(ctx context.Context, run int64) (there bool, err error)
 	first := pageID(run, 0)
 	r.after = pageID(run+1, 0)
 	err = r.c.db.readers.each(ctx, query, []any{first, pageID(run+1, 0)}, func(row []driver.Value) bool {
-		if !there && run >= firstMerged && r.to <= r.from+1 {
-			r.late = true
-			r.from, r.to = spanOfRun(run)
-			r.left = slices.DeleteFunc(r.left, func(other int64) bool { _, to := spanOfRun(other); return to <= r.to })
+		if !there && run >= firstMerged && r.in != spanOfRun(run) {
+			r.in, r.late = spanOfRun(run), true
+			r.left = slices.DeleteFunc(r.left, func(other int64) bool { return spanOfRun(other).most <= r.in.most })
 		}
 		there = true
 		id := integer(row[0])
@@ -254,7 +247,7 @@ func (r *runCheck) pages(ctx context.Context, run int64) (there bool, err error)
 		return r.found < maxProblems
 	})
 	if there && r.after != first && r.found < maxProblems {
-		r.problem("the run of generation %d has no first page", r.from)
+		r.problem("the run of generation %d has no first page", r.in.least)
 	}
 	return there, err
 }
@@ -285,7 +278,7 @@ func (r *runCheck) page(id int64, entries []byte) error {
 		}
 		switch {
 		case e.number == 0:
-			r.crowded[e.key] = struct{}{}
+			r.overflow[e.key] = struct{}{}
 		case r.late && e.number < r.least || e.number > r.c.newestHash:
 			// It was compared when the run was not merged yet, or a record has it that came later.
 		case r.unused.has(e.number):
@@ -309,7 +302,7 @@ func (r *runCheck) rest() {
 		if r.found >= maxProblems {
 			return
 		}
-		r.problem("a run of generation %d has number %d, which table hash does not have there", r.from, number)
+		r.problem("a run of generation %d has number %d, which table hash does not have there", r.in.least, number)
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql/driver"
 	"encoding/json"
-	"slices"
 )
 
 // Figures say more about the records that a filter selects and that have a key of Frequencies.
@@ -109,7 +108,7 @@ func (c *figureCount) learn(ctx context.Context, f *Filter) error {
 	_, hash := c.key.evidence()
 	in := everything
 	if hash {
-		keys = c.hashes(c.keys)
+		keys = hashesOf(c.keys)
 		var err error
 		if in, err = c.generations(ctx, f); err != nil {
 			return err
@@ -135,7 +134,7 @@ func (c *figureCount) generations(ctx context.Context, f *Filter) (span, error) 
 		return everything, nil
 	}
 	p, most := f.path(false), c.db.sizes.corrections
-	stretch := and(append(slices.Clip(p.equal), p.span.of(p.first)...))
+	stretch := p.stretch()
 	query := `SELECT count(*), min(idx), max(idx) FROM (SELECT a.idx FROM ` + p.from + ` WHERE ` + stretch.sql + ` LIMIT ?)`
 	in := everything
 	err := first(ctx, c.db.readers, query, append(stretch.args, most+1), func(row []driver.Value) {
@@ -144,16 +143,6 @@ func (c *figureCount) generations(ctx context.Context, f *Filter) (span, error) 
 		}
 	})
 	return in, err
-}
-
-// hashes returns keys that are hashes as such.
-func (c *figureCount) hashes(keys []string) []*[32]byte {
-	all := make([]*[32]byte, len(keys))
-	for i, key := range keys {
-		h := [32]byte([]byte(key))
-		all[i] = &h
-	}
-	return all
 }
 
 // apart decides whether the records of each key are looked for apart.
@@ -170,7 +159,7 @@ func (c *figureCount) apart(ctx context.Context, f *Filter, selected int64) (boo
 	case hash:
 		// A use that is looked up costs about as much as four that are read in passing.
 		x := e.index()
-		return c.few(ctx, x.listed("u")+` WHERE `+x.matchListed("u"), []any{f.numbers.list(c.hashes(c.keys)...)}, selected/4)
+		return c.few(ctx, x.listed("u")+` WHERE `+x.matchListed("u"), []any{f.numbers.list(hashesOf(c.keys)...)}, selected/4)
 	case c.key.of == ofAttributes:
 		list, err := json.Marshal(c.keys)
 		if err != nil {
@@ -198,7 +187,7 @@ func (c *figureCount) run(ctx context.Context, f Filter, keys []string, one *fig
 	}
 	var only []clause
 	if _, hash := c.key.evidence(); hash {
-		only = []clause{{`+` + c.key.column + ` IN (SELECT value FROM json_each(?))`, []any{f.numbers.list(c.hashes(keys)...)}}}
+		only = []clause{{`+` + c.key.column + ` IN (SELECT value FROM json_each(?))`, []any{f.numbers.list(hashesOf(keys)...)}}}
 	}
 	columns := c.key.column + `, a.idx, a.agent, a.timestamp, a.subject, a.result_confidence, ` + weight
 	join := c.key.joined(&f, only...)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"encoding/hex"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -31,11 +32,11 @@ const generationShift = 14
 // generationOf returns the generation of the record with this index.
 func generationOf(idx int64) int64 { return idx >> generationShift }
 
-// A table gen with column n, for WITH: generations has all generations of table audit as it is now. generationsTo has
-// those up to a number, which is the first value that is bound.
+// A table gen with column n, for WITH: generations has all generations of table audit as it is now. generationsIn has those from one to
+// another, which are the first two values that are bound.
 const (
 	generations   = `WITH RECURSIVE gen (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM gen WHERE n < (SELECT max(idx) >> 14 FROM audit)) `
-	generationsTo = `WITH RECURSIVE gen (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM gen WHERE n < ?1) `
+	generationsIn = `WITH RECURSIVE gen (n) AS (SELECT ?1 WHERE ?1 <= ?2 UNION ALL SELECT n + 1 FROM gen WHERE n < ?2) `
 )
 
 // hexLen is the length of a hash in hex.
@@ -135,8 +136,7 @@ func joinAudit(table string) string {
 // next returns a query for the least hash of evidence in some generations, which are the first two values to bind: that is not less
 // than the third one, and less than the fourth. It searches each generation once, and there passes over hashes that are no such evidence.
 func (x *numberIndex) next() string {
-	return `WITH RECURSIVE gen (n) AS (SELECT ?1 WHERE ?1 <= ?2 UNION ALL SELECT n + 1 FROM gen WHERE n < ?2)
-		SELECT min((SELECT h.hex FROM hash h INDEXED BY hash_by_hex WHERE h.generation = gen.n AND h.hex >= ?3 AND h.hex < ?4
+	return generationsIn + `SELECT min((SELECT h.hex FROM hash h INDEXED BY hash_by_hex WHERE h.generation = gen.n AND h.hex >= ?3 AND h.hex < ?4
 		AND EXISTS (SELECT 1 FROM ` + x.named("c") + ` WHERE c.` + x.column + ` = h.id) ORDER BY h.hex LIMIT 1)) FROM gen`
 }
 
@@ -202,15 +202,7 @@ func (db *DB) resolve(ctx context.Context, f *Filter, also ...*[32]byte) error {
 
 // resolveIn is resolve for a filter whose records are known to be in some generations.
 func (db *DB) resolveIn(ctx context.Context, f *Filter, generations span, also ...*[32]byte) error {
-	var missing []*[32]byte
-	for _, h := range append(f.hashes(nil), also...) {
-		if h == nil {
-			continue
-		}
-		if _, known := f.numbers[*h]; !known {
-			missing = append(missing, h)
-		}
-	}
+	missing := f.numbers.missing(append(f.hashes(nil), also...))
 	if len(missing) == 0 {
 		return nil
 	}
@@ -218,9 +210,7 @@ func (db *DB) resolveIn(ctx context.Context, f *Filter, generations span, also .
 	if err != nil {
 		return err
 	}
-	for h, n := range f.numbers {
-		found[h] = n
-	}
+	maps.Copy(found, f.numbers)
 	*f = f.with(found)
 	return nil
 }

@@ -1,11 +1,13 @@
 package sqlstore
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"database/sql/driver"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 )
@@ -24,6 +26,17 @@ func (n numbers) list(hashes ...*[32]byte) string {
 		}
 	}
 	return listOfNumbers(all)
+}
+
+// missing returns those of some hashes that are not among those that were looked up. nil is no hash.
+func (n numbers) missing(hashes []*[32]byte) []*[32]byte {
+	return slices.DeleteFunc(slices.Clone(hashes), func(h *[32]byte) bool {
+		if h == nil {
+			return true
+		}
+		_, known := n[*h]
+		return known
+	})
 }
 
 // listOfNumbers writes numbers as a list for json_each.
@@ -61,8 +74,8 @@ func (db *DB) numbersOf(ctx context.Context, hashes []*[32]byte, generations spa
 	return found, err
 }
 
-// A Dictionary remembers the numbers of hashes, for several questions about them. Records that are admitted after a hash was looked up may be left
-// out of the answers. One goroutine at a time may use it.
+// A Dictionary remembers the numbers of hashes, for several questions about them. Records that are admitted after a hash was looked up
+// may be left out of the answers. One goroutine at a time may use it.
 type Dictionary struct {
 	db    *DB
 	found numbers
@@ -73,19 +86,11 @@ func (db *DB) Dictionary() *Dictionary { return &Dictionary{db, numbers{}} }
 
 // Learn looks up those of the hashes that it does not remember, all together.
 func (d *Dictionary) Learn(ctx context.Context, hashes ...*[32]byte) error {
-	var missing []*[32]byte
-	for _, h := range hashes {
-		if _, known := d.found[*h]; !known {
-			missing = append(missing, h)
-		}
-	}
-	found, err := d.db.numbersOf(ctx, missing, everything)
+	found, err := d.db.numbersOf(ctx, d.found.missing(hashes), everything)
 	if err != nil {
 		return d.db.fail("look up hashes", err)
 	}
-	for h, n := range found {
-		d.found[h] = n
-	}
+	maps.Copy(d.found, found)
 	return nil
 }
 
@@ -97,8 +102,6 @@ type foundNumber struct {
 
 // lookUp finds the numbers of hashes in some generations. It returns them in the order of the list, and those of each hash
 // in ascending order. Its queries are short. Before each of them but the first it asks goOn, and ends early if that returns false.
-//
-// Hashes that are in ascending order are looked up in the order of the pages, so each page is read once.
 func (db *DB) lookUp(ctx context.Context, hashes []*[32]byte, generations span, goOn func() bool) ([]foundNumber, error) {
 	var found []foundNumber
 	err := untilSettled(func() (moved bool, err error) {
@@ -129,17 +132,16 @@ type hashLookup struct {
 	in     span // generations
 	goOn   func() bool
 
-	places map[[32]byte][]int // of each hash
-	keys   []int64            // of the hashes, each once, in their order
-	byKey  map[int64][]int    // the places of the hashes that have a key
+	ordered []int              // the places, in the order of the hashes: that of the pages, so that each page is read once
+	places  map[[32]byte][]int // of each hash
 
-	found   []foundNumber
-	moved   bool    // runs were replaced meanwhile
-	crowded []crowd // where a run only says that there may be something
+	found []foundNumber
+	moved bool // runs were replaced meanwhile
+	rest  []sweep
 }
 
-// crowd is some generations, and the places of the hashes that are to be searched for in them.
-type crowd struct {
+// sweep is a search in table hash itself: of the hashes at some places, in some generations.
+type sweep struct {
 	generations span
 	places      []int
 }
@@ -153,22 +155,18 @@ func (l *hashLookup) run(ctx context.Context) error {
 		return err
 	}
 	l.in = l.in.within(span{0, newest})
-	rest := outsideRuns(runs, l.in)
-	runs = slices.DeleteFunc(runs, func(run int64) bool {
-		from, to := spanOfRun(run)
-		return from > l.in.most || to <= l.in.least
-	})
-	everywhere := make([]int, len(l.hashes))
-	l.places, l.byKey = make(map[[32]byte][]int, len(l.hashes)), make(map[int64][]int, len(l.hashes))
+	l.places = make(map[[32]byte][]int, len(l.hashes))
 	for place, h := range l.hashes {
-		everywhere[place] = place
-		key := int64(runKey(h))
-		if l.byKey[key] == nil {
-			l.keys = append(l.keys, key)
-		}
-		l.places[*h] = append(l.places[*h], place)
-		l.byKey[key] = append(l.byKey[key], place)
+		l.ordered, l.places[*h] = append(l.ordered, place), append(l.places[*h], place)
 	}
+	slices.SortFunc(l.ordered, func(i, j int) int { return bytes.Compare(l.hashes[i][:], l.hashes[j][:]) })
+	for _, generations := range outsideRuns(runs, l.in) {
+		l.rest = append(l.rest, sweep{generations, l.ordered})
+	}
+	runs = slices.DeleteFunc(runs, func(run int64) bool {
+		s := spanOfRun(run)
+		return s.least > l.in.most || s.most < l.in.least
+	})
 	for part := range slices.Chunk(runs, l.atOnce()) {
 		candidates, err := l.pages(ctx, part)
 		if err != nil || l.moved {
@@ -178,11 +176,8 @@ func (l *hashLookup) run(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, s := range rest {
-		l.crowded = append(l.crowded, crowd{s, everywhere})
-	}
-	for _, c := range l.crowded {
-		if err := l.generations(ctx, c); err != nil {
+	for _, s := range l.rest {
+		if err := l.sweep(ctx, s); err != nil {
 			return err
 		}
 	}
@@ -192,26 +187,25 @@ func (l *hashLookup) run(ctx context.Context) error {
 // outsideRuns returns those of some generations that are in none of these runs: the newest ones, and those of a run that somebody has
 // deleted.
 func outsideRuns(runs []int64, in span) (rest []span) {
-	spans := make([]span, len(runs))
-	for i, run := range runs {
-		from, to := spanOfRun(run)
-		spans[i] = span{from, to - 1}
-	}
-	slices.SortFunc(spans, func(a, b span) int { return cmp.Compare(a.least, b.least) })
 	next := in.least
-	for _, s := range append(spans, span{in.most + 1, in.most + 1}) {
-		if next < s.least && next <= in.most {
-			rest = append(rest, span{next, min(s.least-1, in.most)})
+	upTo := func(end int64) {
+		if next < end && next <= in.most {
+			rest = append(rest, span{next, min(end-1, in.most)})
 		}
+	}
+	for _, run := range runs {
+		s := spanOfRun(run)
+		upTo(s.least)
 		next = max(next, s.most+1)
 	}
+	upTo(in.most + 1)
 	return rest
 }
 
 // atOnce is in how many runs or generations one query looks for all hashes.
 func (l *hashLookup) atOnce() int { return max(1, l.db.sizes.chainLookups/len(l.hashes)) }
 
-// runs returns the runs that there are, and the generation of the newest record, -1 if there is none.
+// runs returns the runs that there are, in the order of their generations, and the generation of the newest record, -1 if there is none.
 func (db *DB) runs(ctx context.Context) (runs []int64, newest int64, err error) {
 	// Somebody can have put rows in by hand. Where a number would be too large for the next search, it ends.
 	const query = `WITH RECURSIVE run (n) AS (SELECT min(id) >> 32 FROM hash_run WHERE id >= 0
@@ -224,6 +218,9 @@ func (db *DB) runs(ctx context.Context) (runs []int64, newest int64, err error) 
 			runs = append(runs, n)
 		}
 	}))
+	slices.SortFunc(runs, func(a, b int64) int {
+		return cmp.Or(cmp.Compare(spanOfRun(a).least, spanOfRun(b).least), cmp.Compare(b, a))
+	})
 	return runs, newest, err
 }
 
@@ -232,28 +229,19 @@ func (l *hashLookup) pages(ctx context.Context, runs []int64) (candidates []int6
 	if !l.goOn() {
 		return nil, nil
 	}
-	crowds := map[int64]int{} // by run: which of l.crowded
-	l.moved, err = l.db.runPages(ctx, runs, l.keys, false, func(p *keyPage) error {
-		for {
-			e, more, err := p.next()
-			if err != nil || !more || int64(e.key) > p.wanted {
-				return err
-			}
-			switch {
-			case int64(e.key) < p.wanted:
-			case e.number > 0:
+	var keys []int64
+	for _, place := range l.ordered {
+		keys = append(keys, int64(runKey(l.hashes[place])))
+	}
+	l.moved, err = l.db.runPages(ctx, runs, slices.Compact(keys), false, func(p *keyPage) error {
+		return p.upTo(p.wanted, func(e runEntry) {
+			if e.number > 0 {
 				candidates = append(candidates, e.number)
-			default:
-				at, known := crowds[p.run]
-				if !known {
-					at = len(l.crowded)
-					crowds[p.run] = at
-					from, to := spanOfRun(p.run)
-					l.crowded = append(l.crowded, crowd{span{from, to - 1}.within(l.in), nil})
-				}
-				l.crowded[at].places = append(l.crowded[at].places, l.byKey[p.wanted]...)
+				return
 			}
-		}
+			places := slices.DeleteFunc(slices.Clone(l.ordered), func(place int) bool { return runKey(l.hashes[place]) != e.key })
+			l.rest = append(l.rest, sweep{spanOfRun(p.run).within(l.in), places})
+		})
 	})
 	return candidates, err
 }
@@ -266,7 +254,20 @@ type keyPage struct {
 	until  int64 // the greatest key that this page can have
 }
 
-// runPages hands visit the page of each run that has each of the keys. moved says that not all of these runs are there any more.
+// upTo hands visit the entries with keys from the one that is wanted up to another.
+func (p *keyPage) upTo(key int64, visit func(runEntry)) error {
+	for {
+		e, more, err := p.next()
+		if err != nil || !more || int64(e.key) > key {
+			return err
+		}
+		if int64(e.key) >= p.wanted {
+			visit(e)
+		}
+	}
+}
+
+// runPages hands visit the page of each run that has each of the keys. moved says that not all of these runs are there any more. Without bounds the pages do not tell which key is the greatest that they can have.
 func (db *DB) runPages(ctx context.Context, runs, keys []int64, bounds bool, visit func(*keyPage) error) (moved bool, err error) {
 	const (
 		query = `WITH wanted (key) AS MATERIALIZED (SELECT value FROM json_each(?2))
@@ -299,20 +300,18 @@ func (db *DB) runPages(ctx context.Context, runs, keys []int64, bounds bool, vis
 
 // compare finds those of the numbers that stand for one of the hashes.
 func (l *hashLookup) compare(ctx context.Context, candidates []int64) error {
-	const query = `SELECT h.id, h.generation, h.hex FROM json_each(?) j CROSS JOIN hash h ON h.id = j.value`
 	for part := range slices.Chunk(candidates, l.db.sizes.chainHashes) {
 		if !l.goOn() {
 			return nil
 		}
-		err := l.db.readers.each(ctx, query, []any{listOfNumbers(part)}, all(func(row []driver.Value) {
-			n := number{integer(row[0]), integer(row[1])}
-			text, _ := row[2].(string)
+		err := l.db.standFor(ctx, part, func(n number, value driver.Value) {
+			text, _ := value.(string)
 			if h, ok := hashOf(text); ok && n.generation >= l.in.least && n.generation <= l.in.most {
 				for _, place := range l.places[h] {
 					l.found = append(l.found, foundNumber{place, n})
 				}
 			}
-		}))
+		})
 		if err != nil {
 			return err
 		}
@@ -320,22 +319,29 @@ func (l *hashLookup) compare(ctx context.Context, candidates []int64) error {
 	return nil
 }
 
-// generations searches for hashes in the dictionary itself, generation by generation.
-func (l *hashLookup) generations(ctx context.Context, c crowd) error {
-	const query = `WITH RECURSIVE gen (n) AS (SELECT ?1 UNION ALL SELECT n + 1 FROM gen WHERE n < ?2),
-		wanted (place, hex) AS MATERIALIZED (SELECT key, value FROM json_each(?3))
+// standFor hands visit the hash that each of some numbers stands for, as table hash has it.
+func (db *DB) standFor(ctx context.Context, ids []int64, visit func(n number, text driver.Value)) error {
+	const query = `SELECT h.id, h.generation, h.hex FROM json_each(?) j CROSS JOIN hash h ON h.id = j.value`
+	return db.readers.each(ctx, query, []any{listOfNumbers(ids)}, all(func(row []driver.Value) {
+		visit(number{integer(row[0]), integer(row[1])}, row[2])
+	}))
+}
+
+// sweep searches for hashes in table hash itself, generation by generation.
+func (l *hashLookup) sweep(ctx context.Context, s sweep) error {
+	const query = generationsIn + `, wanted (place, hex) AS MATERIALIZED (SELECT key, value FROM json_each(?3))
 		SELECT w.place, h.id, h.generation FROM gen CROSS JOIN wanted w CROSS JOIN hash h INDEXED BY hash_by_hex WHERE h.generation = gen.n AND h.hex = w.hex`
-	hashes := make([]*[32]byte, len(c.places))
-	for i, place := range c.places {
+	hashes := make([]*[32]byte, len(s.places))
+	for i, place := range s.places {
 		hashes[i] = l.hashes[place]
 	}
 	list, err := listOf(hashes)
 	if err != nil {
 		return err
 	}
-	for from, step := c.generations.least, int64(l.atOnce()); from <= c.generations.most && l.goOn(); from += step {
-		err := l.db.readers.each(ctx, query, []any{from, min(from+step-1, c.generations.most), list}, all(func(row []driver.Value) {
-			l.found = append(l.found, foundNumber{c.places[integer(row[0])], number{integer(row[1]), integer(row[2])}})
+	for from, step := s.generations.least, int64(l.atOnce()); from <= s.generations.most && l.goOn(); from += step {
+		err := l.db.readers.each(ctx, query, []any{from, min(from+step-1, s.generations.most), list}, all(func(row []driver.Value) {
+			l.found = append(l.found, foundNumber{s.places[integer(row[0])], number{integer(row[1]), integer(row[2])}})
 		}))
 		if err != nil {
 			return err

@@ -41,7 +41,7 @@ func (s *prefixSearch) run(ctx context.Context) (moved bool, err error) {
 	least, greatest := keysBeginning(s.prefix)
 	for from, more := least, len(runs) > 0; more && len(s.found) < s.most; {
 		var upTo uint32
-		var entries map[int64][]runEntry
+		var entries []prefixEntry
 		if entries, upTo, moved, err = s.entries(ctx, runs, from, greatest); err != nil || moved {
 			return moved, err
 		}
@@ -71,42 +71,28 @@ func keysBeginning(prefix string) (least, greatest uint32) {
 	return key("0"), key("f")
 }
 
-// entries reads the page of each run that has a key, from. It returns their entries with keys from this one to another, by run. They are
-// all that there are up to the key upTo.
-func (s *prefixSearch) entries(ctx context.Context, runs []int64, from, to uint32) (entries map[int64][]runEntry, upTo uint32, moved bool, err error) {
-	entries, upTo = map[int64][]runEntry{}, to
+// prefixEntry is an entry of a run.
+type prefixEntry struct {
+	run int64
+	runEntry
+}
+
+// entries reads the page of each run that has a key, from. It returns their entries with keys from this one to another, in the order of
+// keys. They are all that there are up to the key upTo.
+func (s *prefixSearch) entries(ctx context.Context, runs []int64, from, to uint32) (entries []prefixEntry, upTo uint32, moved bool, err error) {
+	upTo = to
 	moved, err = s.db.runPages(ctx, runs, []int64{int64(from)}, true, func(p *keyPage) error {
 		upTo = uint32(min(int64(upTo), p.until))
-		for {
-			e, more, err := p.next()
-			switch {
-			case err != nil || !more || e.key > to:
-				return err
-			case e.key >= from:
-				entries[p.run] = append(entries[p.run], e)
-			}
-		}
+		return p.upTo(int64(to), func(e runEntry) { entries = append(entries, prefixEntry{p.run, e}) })
 	})
-	for run, all := range entries {
-		entries[run] = slices.DeleteFunc(all, func(e runEntry) bool { return e.key > upTo })
-	}
+	entries = slices.DeleteFunc(entries, func(e prefixEntry) bool { return e.key > upTo })
+	slices.SortStableFunc(entries, func(a, b prefixEntry) int { return cmp.Compare(a.key, b.key) })
 	return entries, upTo, moved, err
 }
 
 // take adds to what was found the hashes of entries, in the order of keys, until there are enough.
-func (s *prefixSearch) take(ctx context.Context, entries map[int64][]runEntry) error {
+func (s *prefixSearch) take(ctx context.Context, all []prefixEntry) error {
 	const atOnce = 64
-	type entry struct {
-		run int64
-		runEntry
-	}
-	var all []entry
-	for run, part := range entries {
-		for _, e := range part {
-			all = append(all, entry{run, e})
-		}
-	}
-	slices.SortFunc(all, func(a, b entry) int { return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.run, b.run)) })
 	for len(all) > 0 && len(s.found) < s.most {
 		n := min(len(all), atOnce)
 		for n < len(all) && all[n].key == all[n-1].key {
@@ -118,12 +104,11 @@ func (s *prefixSearch) take(ctx context.Context, entries map[int64][]runEntry) e
 				ids = append(ids, e.number)
 				continue
 			}
-			from, to := spanOfRun(e.run)
 			begin := fmt.Sprintf("%08x", e.key)
 			if len(s.prefix) > len(begin) {
 				begin = s.prefix
 			}
-			if err := s.generations(ctx, span{from, to - 1}, begin); err != nil {
+			if err := s.generations(ctx, spanOfRun(e.run), begin); err != nil {
 				return err
 			}
 		}

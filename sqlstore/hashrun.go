@@ -27,13 +27,13 @@ import (
 //	id       (run << 32) + key of the first entry; the first page of a run has key 0
 //	entries  the least number of the page, and then for each entry two numbers:
 //	         its key minus the key of the entry before it; for the first entry, minus the key in the id
-//	         its number minus the least number, plus 1; 0 where the key is crowded
+//	         its number minus the least number, plus 1; 0 where the key overflows
 //
-// All are unsigned varints of package encoding/binary. A key is crowded if more than 256 hashes have it. Nobody gets there by
+// All are unsigned varints of package encoding/binary. A key overflows if more than 256 hashes have it. Nobody gets there by
 // chance, so somebody has chosen these hashes. Such a hash is searched for in each generation of the run.
 //
-// Runs only make searches faster. So whatever somebody has done to them or to table hash, it does not keep records from being applied: a run that
-// cannot be read is written again, and runs that are too large together are not merged.
+// Runs only make searches faster. So whatever somebody has done to them or to table hash, it does not keep records from being applied: a
+// run that cannot be read is written again, and runs that are too large together are not merged.
 
 const (
 	runShift      = 32
@@ -57,23 +57,23 @@ func isRun(run int64) bool { return run >= 0 && run < 2*firstMerged }
 // pageID is the id of the page of a run that begins with a key.
 func pageID(run int64, key uint32) int64 { return run<<runShift + int64(key) }
 
-// spanOfRun returns the first generation of a run, and the first one after it.
-func spanOfRun(run int64) (from, to int64) {
+// spanOfRun returns the generations of a run.
+func spanOfRun(run int64) span {
 	if run < firstMerged {
-		return run, run + 1
+		return span{run, run}
 	}
-	from = (run - firstMerged) * generationsOf
-	return from, from + generationsOf
+	first := (run - firstMerged) * generationsOf
+	return span{first, first + generationsOf - 1}
 }
 
-// runEntry is an entry of a run. Its number is 0 if the key is crowded.
+// runEntry is an entry of a run. Its number is 0 if the key overflows.
 type runEntry struct {
 	key    uint32
 	number int64
 }
 
-// entryOf is the entry of a hash with its number. A number that only somebody who wrote it by hand can have given is left out, so the hash is
-// searched for like those of a crowded key.
+// entryOf is the entry of a hash with its number. A number that only somebody who wrote it by hand can have given is left out, so the
+// hash is searched for like those of a key that overflows.
 func entryOf(h *[32]byte, number int64) runEntry {
 	if number <= 0 || number >= maxNumber {
 		number = 0
@@ -178,7 +178,7 @@ func (b *runBuilder) add(e runEntry) error {
 		}
 		b.last = len(b.page)
 	case b.page[b.last].number == 0:
-		return nil // the key is crowded already
+		return nil // the key overflows already
 	case e.number == 0 || n-b.last == mostOfKey:
 		b.page = append(b.page[:b.last], runEntry{key: e.key})
 		return nil
@@ -246,8 +246,7 @@ func (w *runWriter) begin() error {
 			return err
 		}
 		if run >= 0 {
-			_, to := spanOfRun(run)
-			w.next = max(w.next, to)
+			w.next = max(w.next, spanOfRun(run).most+1)
 		}
 	}
 	return nil
@@ -300,8 +299,9 @@ func (w *runWriter) write(generation int64, book *hashBook) error {
 
 // mergeAll writes a merged run, and deletes those of its generations. A run of these that is damaged is written again first.
 func (w *runWriter) mergeAll(n int64, book *hashBook) error {
-	from, to := spanOfRun(firstMerged + n)
-	pages, err := w.pages.queryInt(pageID(from, 0), pageID(to, 0), int64(mostMerged)+1)
+	s := spanOfRun(firstMerged + n)
+	from, to := pageID(s.least, 0), pageID(s.most+1, 0)
+	pages, err := w.pages.queryInt(from, to, int64(mostMerged)+1)
 	if err != nil || pages > mostMerged {
 		return err
 	}
@@ -309,7 +309,7 @@ func (w *runWriter) mergeAll(n int64, book *hashBook) error {
 		var damaged *damagedRun
 		err := w.merge(n)
 		if err == nil {
-			return w.drop.exec(pageID(from, 0), pageID(to, 0))
+			return w.drop.exec(from, to)
 		}
 		if !errors.As(err, &damaged) {
 			return err
@@ -334,9 +334,9 @@ type damagedRun struct {
 
 // merge writes a merged run.
 func (w *runWriter) merge(n int64) error {
-	from, to := spanOfRun(firstMerged + n)
+	s := spanOfRun(firstMerged + n)
 	inputs := make([]runCursor, 0, generationsOf)
-	for run := from; run < to; run++ {
+	for run := s.least; run <= s.most; run++ {
 		c := runCursor{page: w.page, run: run, next: pageID(run, 0)}
 		if err := c.advance(); err != nil {
 			return err

@@ -34,10 +34,10 @@ func TestRunsAreCutIntoPages(t *testing.T) {
 				key++
 			}
 			many := rapid.SampledFrom([]int{1, 1, 2, 100, 255, 256, 257, 700}).Draw(t, "hashes")
-			crowded := many > 256
-			merged := -1 // which of them was crowded in a run that is merged
+			overflows := many > 256
+			merged := -1 // which of them overflowed in a run that is merged
 			if rapid.IntRange(0, 9).Draw(t, "merged") == 9 {
-				merged, crowded = rapid.IntRange(0, many-1).Draw(t, "which"), true
+				merged, overflows = rapid.IntRange(0, many-1).Draw(t, "which"), true
 			}
 			base := rapid.Int64Range(1, 1<<47).Draw(t, "base")
 			for i := range many {
@@ -47,7 +47,7 @@ func TestRunsAreCutIntoPages(t *testing.T) {
 				}
 				entries = append(entries, sqlstore.RunEntry{Key: uint32(key), Number: number})
 			}
-			if crowded {
+			if overflows {
 				want = append(want, sqlstore.RunEntry{Key: uint32(key)})
 			} else {
 				want = append(want, entries[len(entries)-many:]...)

@@ -132,7 +132,7 @@ func (l lookup) ofSubject() bool { return len(l) == 1 && l[0].subject }
 
 // way is one index of a lookup.
 type way struct {
-	byGeneration bool   // it needs table gen, see generationsTo
+	byGeneration bool   // it needs table gen, see generationsIn
 	subject      bool   // it finds the records of one subject
 	from, join   string // join adds table audit, as a, where from does not have it
 	where        string
@@ -230,7 +230,7 @@ func (l lookup) begin(newest int64) (with string, args []any) {
 	if !slices.ContainsFunc(l, func(w way) bool { return w.byGeneration }) {
 		return ``, nil
 	}
-	return generationsTo, []any{generationOf(newest)}
+	return generationsIn, []any{0, generationOf(newest)}
 }
 
 // path is an index of table audit in the order that a filter asks for, and the stretch of it that the filter bounds. By time, the records
@@ -249,6 +249,9 @@ type path struct {
 	// conditions are the rest of the filter. A path that has some is selective: the filter need not select every row on it.
 	conditions []clause
 }
+
+// stretch selects the stretch of the path.
+func (p *path) stretch() clause { return and(slices.Concat(p.equal, p.span.of(p.first))) }
 
 // where selects the stretch of the path, and of that what the rest of the filter selects.
 func (p *path) where() clause { return and(slices.Concat(p.equal, p.span.of(p.first), p.conditions)) }

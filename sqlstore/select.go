@@ -251,7 +251,7 @@ func (s *selection) prepare(ctx context.Context) (action, error) {
 
 // shorter makes the path that of the subject, which has so many rows, unless that of the agent has fewer.
 func (s *selection) shorter(ctx context.Context, rows int) error {
-	stretch := and(append(slices.Clip(s.q.path.equal), s.q.path.span.of(s.q.path.first)...))
+	stretch := s.q.path.stretch()
 	query := `SELECT count(*) FROM (SELECT 1 FROM ` + s.q.path.from + ` WHERE ` + stretch.sql + ` LIMIT ?)`
 	return first(ctx, s.db.readers, query, append(stretch.args, rows), func(row []driver.Value) {
 		if integer(row[0]) >= int64(rows) {

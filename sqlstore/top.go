@@ -348,7 +348,6 @@ func (c *frequencyCount) addHashes(ctx context.Context, met map[int64]*numberTal
 
 // learnTexts looks up the hashes of the numbers that were met and are not known yet.
 func (c *frequencyCount) learnTexts(ctx context.Context, met map[int64]*numberTally) error {
-	const query = `SELECT h.id, h.hex FROM json_each(?) j CROSS JOIN hash h ON h.id = j.value`
 	if c.texts == nil || len(c.texts) > c.db.sizes.keys {
 		c.texts = map[int64]string{}
 	}
@@ -360,14 +359,7 @@ func (c *frequencyCount) learnTexts(ctx context.Context, met map[int64]*numberTa
 	}
 	slices.Sort(unknown)
 	for some := range slices.Chunk(unknown, c.db.sizes.maxStretch) {
-		list, err := json.Marshal(some)
-		if err != nil {
-			return err
-		}
-		err = c.db.readers.each(ctx, query, []any{string(list)}, all(func(row []driver.Value) {
-			key, _ := c.key.text(row[1])
-			c.texts[integer(row[0])] = key
-		}))
+		err := c.db.standFor(ctx, some, func(n number, text driver.Value) { c.texts[n.id], _ = c.key.text(text) })
 		if err != nil {
 			return err
 		}
@@ -459,6 +451,16 @@ func (db *DB) SeenBefore(ctx context.Context, k TopKey, keys []string, timestamp
 	return seen, nil
 }
 
+// hashesOf returns keys that are hashes as such.
+func hashesOf(keys []string) []*[32]byte {
+	all := make([]*[32]byte, len(keys))
+	for i, key := range keys {
+		h := [32]byte([]byte(key))
+		all[i] = &h
+	}
+	return all
+}
+
 // evidenceBefore is SeenBefore for hashes of evidence. It looks for all together.
 //
 // Evidence that is used everywhere has a number in each generation, and the first of them is enough. So the first few generations are searched
@@ -467,24 +469,19 @@ func (db *DB) evidenceBefore(ctx context.Context, e *Evidence, keys []string, ti
 	const oldest = 4 // generations
 	x := e.index()
 	// The time is no join: SQLite would read all of table audit for a filter of its rows first.
-	before := ` CROSS JOIN ` + x.named("c") + ` WHERE c.` + x.column + ` = %s AND c.audit < ? AND (SELECT a.timestamp FROM audit a WHERE a.idx = c.audit) < ?`
+	before := ` CROSS JOIN ` + x.named("c") + ` WHERE c.` + x.column + ` = h.id AND c.audit < ? AND (SELECT a.timestamp FROM audit a WHERE a.idx = c.audit) < ?`
 	seen := make([]bool, len(keys))
-	mark := func(query string, list any) error {
-		return db.readers.each(ctx, query, []any{list, orNow(asOf), timestamp}, all(func(row []driver.Value) { seen[integer(row[0])] = true }))
+	mark := func(query string, args ...any) error {
+		return db.readers.each(ctx, query, append(args, orNow(asOf), timestamp), all(func(row []driver.Value) { seen[integer(row[0])] = true }))
 	}
-	hashes := make([]*[32]byte, len(keys))
-	for i, key := range keys {
-		h := [32]byte([]byte(key))
-		hashes[i] = &h
-	}
+	hashes := hashesOf(keys)
 	texts, err := listOf(hashes)
 	if err != nil {
 		return nil, err
 	}
-	query := fmt.Sprintf(`WITH RECURSIVE gen (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM gen WHERE n < %d)
-		SELECT k.key FROM json_each(?) k WHERE EXISTS (SELECT 1 FROM gen CROSS JOIN hash h INDEXED BY hash_by_hex ON h.generation = gen.n AND h.hex = k.value`+before+`)`,
-		oldest-1, `h.id`)
-	if err := mark(query, texts); err != nil {
+	query := generationsIn + `SELECT k.key FROM json_each(?) k WHERE EXISTS (SELECT 1 FROM gen CROSS JOIN hash h INDEXED BY hash_by_hex
+		ON h.generation = gen.n AND h.hex = k.value` + before + `)`
+	if err := mark(query, 0, oldest-1, texts); err != nil {
 		return nil, err
 	}
 	var left []*[32]byte
@@ -513,8 +510,8 @@ func (db *DB) evidenceBefore(ctx context.Context, e *Evidence, keys []string, ti
 		return nil, err
 	}
 	// A Reindex may have given the numbers to other hashes meanwhile.
-	query = fmt.Sprintf(`SELECT k.key FROM json_each(?) k WHERE EXISTS (SELECT 1 FROM json_each(k.value, '$.numbers') j
-		CROSS JOIN hash h ON h.id = j.value AND h.hex = k.value ->> '$.hash'`+before+`)`, `h.id`)
+	query = `SELECT k.key FROM json_each(?) k WHERE EXISTS (SELECT 1 FROM json_each(k.value, '$.numbers') j
+		CROSS JOIN hash h ON h.id = j.value AND h.hex = k.value ->> '$.hash'` + before + `)`
 	return seen, mark(query, string(list))
 }
 
