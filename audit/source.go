@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"time"
+	"unique"
 
 	"github.com/auditsql/auditsql/internal/backlog"
 	"github.com/auditsql/auditsql/sqlstore"
@@ -37,7 +38,6 @@ type journalSource struct {
 	reader  *wal.Reader
 	backlog *backlog.Backlog
 	own     wal.Offset    // records from here on were appended by this opening
-	words   words         // of the rows that were read
 	hurry   chan struct{} // holds one token when a call waits for what is not applied yet
 }
 
@@ -89,7 +89,7 @@ func (s *journalSource) read(ctx context.Context, b *batch) error {
 			})
 			continue
 		}
-		s.words.intern(&row)
+		intern(&row)
 		row.Offset, row.Leaf = uint64(rec.Offset), tree.LeafHash(rec.Payload)
 		b.rows = append(b.rows, row)
 		b.sizes = append(b.sizes, int32(len(rec.Payload)))
@@ -160,30 +160,10 @@ func (s *journalSource) feed(ctx context.Context, out chan<- *batch, toEnd bool)
 	}
 }
 
-// words are texts that many records have, each once: without them a batch would have a copy in each of its rows.
-type words map[string]string
-
-const (
-	mostWords   = 4096
-	longestWord = 64
-)
-
-// intern makes a row share the texts that records have in common as a rule: predicates, lenses, and the keys of attributes.
-func (w *words) intern(r *sqlstore.Record) {
-	if *w == nil || len(*w) >= mostWords {
-		*w = words{}
-	}
-	share := func(s *string) {
-		if len(*s) > longestWord {
-			return
-		}
-		known, ok := (*w)[*s]
-		if !ok {
-			known = *s
-			(*w)[known] = known
-		}
-		*s = known
-	}
+// intern makes a row share the texts that records have in common as a rule: predicates, lenses, and the keys of attributes. Without it a
+// batch would have a copy in each of its rows.
+func intern(r *sqlstore.Record) {
+	share := func(s *string) { *s = unique.Make(*s).Value() }
 	for _, s := range []*string{r.Predicate, r.Lens} {
 		if s != nil {
 			share(s)
