@@ -63,7 +63,7 @@ var hashMutants = []mutant{
 		"return w.drop.exec(from, to)", "return nil",
 		"sqlstore", "^TestRunsOfManyGenerations$", nil},
 	{"the comparison of a hash with the one that its number stands for", "sqlstore/hashlookup.go",
-		"				for _, place := range l.places[h] {", "				for place := range l.hashes {",
+		"				for _, place := range l.places[h] {", "				for place := range l.hashes {\n					_ = h",
 		"sqlstore", "^TestRunsHaveTheHashesOfTheirGenerations$", nil},
 	{"the runs that were merged in the middle of a search", "sqlstore/hashlookup.go",
 		"			moved = true\n", "",
