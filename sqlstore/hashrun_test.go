@@ -367,6 +367,13 @@ func TestRunsHaveTheHashesOfTheirGenerations(t *testing.T) {
 			if uses, err := db.Dictionary().Uses(t.Context(), c.e, nil, 100); err != nil || len(uses) != c.want {
 				t.Errorf("%x: %d uses, want %d, %v", c.e.Hash, len(uses), c.want, err)
 			}
+			f := sqlstore.Filter{Assertion: c.e.Hash}
+			if c.e.Source {
+				f = sqlstore.Filter{Source: c.e.Hash}
+			}
+			if got := collect(t, db, f); len(got) != c.want {
+				t.Errorf("%x: %d records, want %d", c.e.Hash, len(got), c.want)
+			}
 			first := int64(generation)
 			if uses, err := db.Dictionary().Uses(t.Context(), c.e, &first, 100); err != nil || len(uses) > c.want || slices.ContainsFunc(uses, func(u sqlstore.Use) bool { return u.Index >= first }) {
 				t.Errorf("%x in generation 0: %d uses, %v", c.e.Hash, len(uses), err)
