@@ -82,7 +82,7 @@ func (f *Filter) merged(places []Cursor, applied iter.Seq2[[]byte, error], read 
 		for raw, err := range applied {
 			// Of records before this one SQLite has no more.
 			at := Cursor{}
-			if err == nil {
+			if err == nil && len(places) > 0 {
 				at, err = placeOf(raw)
 			}
 			for err == nil && len(places) > 0 && f.before(places[0], at) < 0 && !full() {

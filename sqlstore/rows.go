@@ -128,14 +128,15 @@ func readUntil[T any](ctx context.Context, q querier, pageBytes int, query strin
 		if cut = size >= pageBytes; cut {
 			return false
 		}
-		var r T
+		var none T
+		page = append(page, none) // the row is read into its place, so that it is not allocated by itself
+		before, r := page[:len(page)-1], &page[len(page)-1]
 		n := 0
-		n, bad = scan(&r, row)
-		if bad != nil || end(page, &r) {
+		if n, bad = scan(r, row); bad != nil || end(before, r) {
+			page = before
 			return false
 		}
 		size += n
-		page = append(page, r)
 		return true
 	})
 	if err == nil {

@@ -78,18 +78,11 @@ func (db *DB) SelectNumbered(ctx context.Context, f Filter) iter.Seq2[Numbered, 
 // selected yields the rows that Select is made from. They have their places only if placed is set.
 func (db *DB) selected(ctx context.Context, f Filter, placed bool) iter.Seq2[*auditRow, error] {
 	return func(yield func(*auditRow, error) bool) {
-		want, whole, err := db.least(ctx, &f)
-		if err != nil {
-			yield(nil, db.fail("select", err))
-			return
-		}
 		if err := db.resolve(ctx, &f); err != nil {
 			yield(nil, db.fail("select", err))
 			return
 		}
-		s := newSelection(db, &f, toRead)
-		s.placed = placed
-		pages, err := s.begin(ctx)
+		pages, want, whole, err := db.begin(ctx, &f, placed)
 		n := 0
 		for err == nil && pages != nil {
 			var page []auditRow
@@ -124,16 +117,41 @@ func (db *DB) selected(ctx context.Context, f Filter, placed bool) iter.Seq2[*au
 	}
 }
 
+// begin returns the pages of a selection, and what least says of them. A list that has as many records as its limit lacks none, whatever
+// there is, so nothing else is read for it. For any other list that must be known before the list is read, so a list that turns out
+// to be shorter than its limit is read again.
+func (db *DB) begin(ctx context.Context, f *Filter, placed bool) (pages pager, want int, whole bool, err error) {
+	list := func() (pager, int, error) {
+		s := newSelection(db, f, toRead)
+		s.placed = placed
+		pages, err := s.begin(ctx)
+		return pages, len(s.once), err
+	}
+	if f.Limit > 0 {
+		pages, n, err := list()
+		if err != nil || n >= f.Limit || !f.unconditional() {
+			return pages, 0, false, err
+		}
+	}
+	if want, whole, err = db.least(ctx, f); err == nil {
+		pages, _, err = list()
+	}
+	return pages, want, whole, err
+}
+
 // inAdmission reports whether a filter selects a stretch of the order of admission. That needs no derived table.
 func (f *Filter) inAdmission() bool {
 	return f.ByAdmission && !f.Descending && f.onlyAsOf()
 }
 
+// unconditional reports whether a filter selects every record that there is, or was at a moment, up to its limit.
+func (f *Filter) unconditional() bool { return f.After == nil && f.onlyAsOf() }
+
 // least returns how many records a Select must find at least: without conditions that is every record there is when it
 // begins, or was at the moment that the filter names, up to the limit, and whole is true. With conditions nothing is known, nor
 // while a Reindex is filling the tables (see Reindexing).
 func (db *DB) least(ctx context.Context, f *Filter) (n int, whole bool, err error) {
-	if f.After != nil || !f.onlyAsOf() {
+	if !f.unconditional() {
 		return 0, false, nil
 	}
 	e, err := db.extent(ctx)
@@ -226,6 +244,7 @@ func (s *selection) prepare(ctx context.Context) (action, error) {
 			if whole, err = s.readOnce(ctx); err == nil && whole {
 				return doReadOnce, nil
 			}
+			s.once = nil
 		case doLearn:
 			err = s.learn(ctx)
 		case doProbe:
