@@ -72,11 +72,12 @@ type repair struct {
 	sql *sqlstore.DB // nil: no record comes back from SQLite
 
 	// For the comparison of intact records with SQLite's entries.
-	cursor wal.Offset
-	pull   func() (sqlstore.Entry, error, bool)
-	stop   func()
-	entry  sqlstore.Entry
-	more   bool
+	applied wal.Offset // the database has everything before it
+	whole   bool       // the journal has its first segment, so it can replace the database
+	pull    func() (sqlstore.Entry, error, bool)
+	stop    func()
+	entry   sqlstore.Entry
+	more    bool
 
 	done, total int64 // bytes of journal
 	visited     int   // records
@@ -130,45 +131,57 @@ func (r *repair) begin(journalDir string) (wal.Offset, error) {
 	for _, seg := range segs {
 		r.total += seg.Size
 	}
-	r.cursor = r.from(segs)
+	r.whole = len(segs) > 0 && segs[0].Base == 0
+	cursor := r.from(segs)
 	switch end := r.reached(); {
-	case len(segs) > 0 && segs[0].Base <= r.cursor:
-		// SQLite had everything up to that offset once, so the journal reaches it, or opening refuses the store.
-		r.cursor = max(r.cursor, end)
-	case len(segs) == 0 && r.cursor < end:
+	case len(segs) > 0 && segs[0].Base <= cursor:
+		// The journal was synced up to that offset once, so it reaches it, or opening refuses the store. SQLite may lack the end of
+		// that: a store that failed notes how far its journal was synced, and a power cut can take the last transactions after
+		// their records were signed.
+		cursor = max(cursor, end)
+	case len(segs) == 0 && cursor < end:
 		// A journal that began there would begin after what SQLite has.
 		return 0, fmt.Errorf("%s: %w: no segment is left, and %s ends at offset %d, where it had everything up to %d: restore the store from a backup",
-			journalDir, wal.ErrGap, storedir.SQLiteName, r.cursor, end)
+			journalDir, wal.ErrGap, storedir.SQLiteName, cursor, end)
 	}
 	switch {
 	case !r.meta.Exists:
 		r.rep.SQLite = storedir.SQLiteName + " is missing"
-		return r.cursor, nil
+		return cursor, nil
 	case r.suspect():
 		// It may have records that the journal lacks. Fillers in their place could not be undone.
 		if len(segs) > 0 && wal.Offset(r.meta.Cursor) > segs[len(segs)-1].Base+wal.Offset(segs[len(segs)-1].Size) {
 			return 0, r.newerSQLite(segs)
 		}
 		r.rep.SQLite = fmt.Sprintf("%s is suspect: %s", storedir.SQLiteName, r.plan.Doubt)
-		return r.cursor, nil
+		return cursor, nil
 	}
 	r.sql, err = sqlstore.Open(r.ctx, storedir.SQLitePath(r.dir), sqlstore.Options{ReadOnly: true, Older: true, Readers: 2, Logger: r.opts.logger})
 	if err != nil {
 		return 0, err
 	}
-	r.rep.SQLite, r.rep.Asked = fmt.Sprintf("%s has everything before offset %d", storedir.SQLiteName, r.cursor), true
+	r.applied = wal.Offset(r.meta.Cursor)
+	r.rep.SQLite, r.rep.Asked = fmt.Sprintf("%s has everything before offset %d", storedir.SQLiteName, r.applied), true
 	r.pull, r.stop = iter.Pull2(r.sql.Entries(r.ctx, 0))
 	if err := r.next(); err != nil {
 		return 0, r.withoutSQLite(err, journalDir)
 	}
-	return r.cursor, nil
+	return cursor, nil
 }
 
 // newerSQLite refuses a repair that would lose what SQLite alone has.
 func (r *repair) newerSQLite(segs []wal.Segment) error {
 	last := segs[len(segs)-1]
-	return fmt.Errorf("%s: %w: it is suspect (%s), and it has records up to offset %d, while the journal ends at %d; if %s is from another time, move that out of the folder, and it is made again; if %s is, move %s* out of the folder",
-		storedir.SQLitePath(r.dir), ErrMismatch, r.plan.Doubt, r.meta.Cursor, last.Base+wal.Offset(last.Size), storedir.FileName, storedir.SQLiteName, storedir.SQLiteName)
+	return fmt.Errorf("%s: %w: it is suspect (%s), and it has records up to offset %d, while the journal ends at %d; if %s is from another time, move that out of the folder, and it is made again; if %s is, %s",
+		storedir.SQLitePath(r.dir), ErrMismatch, r.plan.Doubt, r.meta.Cursor, last.Base+wal.Offset(last.Size), storedir.FileName, storedir.SQLiteName, r.otherDatabase())
+}
+
+// otherDatabase says what to do when the database is not the one of the journal.
+func (r *repair) otherDatabase() string {
+	if r.whole {
+		return fmt.Sprintf("move %s* out of the folder: opening rebuilds it, without the labels", storedir.SQLiteName)
+	}
+	return "restore the store from a backup: the journal does not reach back to the beginning"
 }
 
 // withoutSQLite adds to the error of a database that cannot be read how the journal can be repaired without it. A
@@ -189,14 +202,14 @@ func (r *repair) next() (err error) {
 	return err
 }
 
-// visit compares the intact records before the cursor with SQLite's entries: the records of one store must
-// not be written into the journal of another.
+// visit compares the intact records that SQLite has applied with its entries: the records of one store must not be written into the
+// journal of another.
 func (r *repair) visit(rec wal.Record) error {
 	r.done += int64(rec.Next - rec.Offset)
 	if r.visited++; r.visited%4096 == 0 && r.o.Progress != nil {
 		r.o.Progress(r.done, r.total)
 	}
-	if r.sql == nil || rec.Offset >= r.cursor {
+	if r.sql == nil || rec.Offset >= r.applied {
 		return nil
 	}
 	for r.more && wal.Offset(r.entry.JournalOffset) < rec.Offset {
@@ -225,13 +238,13 @@ func (r *repair) visit(rec wal.Record) error {
 			return err
 		}
 	}
-	return r.notSQLites(rec, fmt.Sprintf("SQLite has no such record, though it should have all before %d", r.cursor))
+	return r.notSQLites(rec, fmt.Sprintf("SQLite has no such record, though it should have all before %d", r.applied))
 }
 
 // notSQLites refuses a repair in which the journal has an intact record that SQLite should have and has not.
 func (r *repair) notSQLites(rec wal.Record, why string) error {
-	return fmt.Errorf("%s: %w: an intact record of the journal at offset %d is not SQLite's (%s); a repair would mix two histories. Where the journal is the right one, move %s* out of the folder: opening rebuilds it",
-		storedir.SQLitePath(r.dir), ErrMismatch, rec.Offset, why, storedir.SQLiteName)
+	return fmt.Errorf("%s: %w: an intact record of the journal at offset %d is not SQLite's (%s); a repair would mix two histories. Where the journal is the right one, %s",
+		storedir.SQLitePath(r.dir), ErrMismatch, rec.Offset, why, r.otherDatabase())
 }
 
 // records yields what SQLite has of a damaged range: admitted records, and those that were rejected.
