@@ -30,6 +30,8 @@ func (r *RecordsReport) Damaged() int { return len(r.Restored) + len(r.Rehashed)
 // RepairRecords searches SQLite for records that do not match their leaf hashes, and reports what can be done about each.
 // With Apply it does that. [Repair] does the same for the journal, and comes first: this reads what it has repaired.
 //
+// The forensic tables are rebuilt when they lack a record that was restored: a rebuild leaves a damaged one out.
+//
 // What decides is the record's hash. A value of the journal is written back if it has the leaf hash that kv or the tree has.
 // A value that SQLite has itself, and that has the leaf hash of the tree or is the same in the journal, gets its leaf hash
 // back. When neither is so the record is lost: what both have of it is copied to a folder aside, nothing is changed, and
@@ -91,9 +93,14 @@ func (db *DB) repairRecords(ctx context.Context, report *RecordsReport) error {
 		case value == nil:
 			err = db.setAside(report, &d, journal)
 		default:
-			err = db.sql.Restore(ctx, d.QueryID, value)
+			err = db.sql.Restore(ctx, d.Entry, value)
 		}
 		if err != nil {
+			return err
+		}
+	}
+	if report.Applied {
+		if err := db.showRestored(ctx); err != nil {
 			return err
 		}
 	}
@@ -101,6 +108,20 @@ func (db *DB) repairRecords(ctx context.Context, report *RecordsReport) error {
 		return errors.Join(durable.SyncDir(report.Aside), durable.SyncDir(db.dir))
 	}
 	return nil
+}
+
+// showRestored rebuilds the forensic tables if they lack a record that was restored (see sqlstore.DB.Restore). If it is interrupted,
+// the next opening does it.
+func (db *DB) showRestored(ctx context.Context) error {
+	due, err := db.sql.Reindexing(ctx)
+	if err != nil || !due {
+		return err
+	}
+	err = db.sql.Reindex(ctx, rowOf, nil)
+	if skipped := (*sqlstore.SkippedError)(nil); errors.As(err, &skipped) {
+		return nil // these are lost, and the report has them
+	}
+	return err
 }
 
 // compareOlder reports what a repair would restore before the records of an older version get their hashes.

@@ -81,6 +81,38 @@ func TestDamagedRecordsAreRepaired(t *testing.T) {
 	}
 }
 
+// A rebuild of the forensic tables leaves a damaged record out. When it comes back, every question has it again.
+func TestARecordThatARebuildLeftOutComesBackWhole(t *testing.T) {
+	t.Parallel()
+	whole, lines := closedStore(t, 0, 60)
+	q := sample(7)
+	for name, opened := range map[string]bool{"rebuilt by an opening before": true, "rebuilt by the opening of the repair": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := killed(t, whole)
+			s := openShell(t, dir)
+			s.unguarded(fmt.Sprintf(`UPDATE kv SET value = CAST(replace(CAST(value AS TEXT), 'trace-', 'trace+') AS BLOB) WHERE key = x'004155443a%s'`, q.QueryID))
+			s.do(`DROP TABLE attribute`)
+			s.exit()
+			if opened {
+				closeDB(t, openDB(t, dir))
+			}
+			rep, err := audit.RepairRecords(t.Context(), dir, audit.RepairOptions{Apply: true})
+			if err != nil || !slices.Equal(rep.Restored, []audit.QueryID{q.QueryID}) {
+				t.Fatalf("%+v, %v", rep, err)
+			}
+			db := openDB(t, dir)
+			wantAll(t, db, lines)
+			if n, err := count(db.RawAudits(t.Context(), audit.Filter{Subject: q.Params.Subject, From: &q.Timestamp, To: &q.Timestamp})); n != 1 || err != nil {
+				t.Errorf("%d records of that subject and time, %v", n, err)
+			}
+			if report, err := db.Verify(t.Context(), audit.VerifyOptions{}); err != nil || !report.OK() {
+				t.Errorf("%+v, %v", report, err)
+			}
+		})
+	}
+}
+
 // A record that was rewritten in the journal, with checksums that fit, does not come back into SQLite, also if SQLite has it in that
 // form: it does not have the leaf hash.
 func TestAForgedJournalRecordRestoresNothing(t *testing.T) {

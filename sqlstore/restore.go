@@ -72,21 +72,31 @@ func leafInTree(ctx context.Context, q sqlx.QueryerContext, idx int64) ([]byte, 
 	return hashes[at : at+tree.HashSize], nil
 }
 
-// Restore writes the true value of a record to kv, with its leaf hash, and nothing else. The caller knows that it is the true
-// one. kv may lack the record.
-func (db *DB) Restore(ctx context.Context, id [32]byte, value []byte) error {
+// Restore writes the true value of an entry to kv, with its leaf hash. The caller knows that it is the true one. kv may lack the
+// record. Nothing else is changed, unless the derived tables lack the record, because a Reindex has left it out while it was damaged.
+// Then they need a Reindex from now on (see Reindexing): questions would leave out a record that get has again.
+func (db *DB) Restore(ctx context.Context, e Entry, value []byte) error {
 	w, unlock, err := db.lockWriter(ctx)
 	if err != nil {
 		return db.fail("restore a record", err)
 	}
 	defer unlock()
-	if err := w.tx(ctx, func() error { return w.restore(ctx, id, value) }); err != nil {
+	if err := w.tx(ctx, func() error {
+		if err := w.restore(ctx, e.QueryID, value); err != nil {
+			return err
+		}
+		var shown bool
+		if err := w.conn.GetContext(ctx, &shown, `SELECT EXISTS (SELECT 1 FROM audit WHERE idx = ?)`, int64(e.Index)); err != nil || shown {
+			return err
+		}
+		return w.markReindex(ctx)
+	}); err != nil {
 		return db.fail("restore a record", err)
 	}
 	return nil
 }
 
-// restore is Restore inside a transaction.
+// restore writes the value of a record to kv, with its leaf hash, and nothing else. It runs in a transaction.
 func (w *writer) restore(ctx context.Context, id [32]byte, value []byte) error {
 	const (
 		begin  = `INSERT INTO store (name, value) VALUES ('repairing', 'now'), ('applying', 'now') ON CONFLICT DO NOTHING`
