@@ -43,6 +43,15 @@ func LookUp(ctx context.Context, db *DB, f Filter) (n int, found bool, err error
 	return len(s.found), true, nil
 }
 
+// SelectLater is Select for which other things happen after it has looked up the hashes of its filter.
+func (db *DB) SelectLater(ctx context.Context, f Filter, meanwhile func()) iter.Seq2[[]byte, error] {
+	if err := db.resolve(ctx, &f); err != nil {
+		return func(yield func([]byte, error) bool) { yield(nil, err) }
+	}
+	meanwhile()
+	return db.Select(ctx, f)
+}
+
 // Alone calls f while nobody else in this process may open the database at path.
 func Alone(ctx context.Context, path string, f func()) bool { return alone(ctx, path, f) }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -133,5 +134,38 @@ func TestManyRecordsOfOneTimestamp(t *testing.T) {
 				t.Fatalf("%+v: %d records, want %d", shape, len(got), len(want))
 			}
 		})
+	}
+}
+
+// The first record with a hash comes while a question is under way that excludes this hash. The question does not know the
+// hash's number, so it must not show the record.
+func TestAHashThatIsExcludedAndComesMeanwhile(t *testing.T) {
+	t.Parallel()
+	late := sample{ID: hx("late"), Result: ptr(hx("answer")), Contributions: []sampleContribution{{Assertion: hx("fact"), Source: hx("page"), Weight: 1}}}
+	for name, c := range map[string]sqlstore.Filter{
+		"assertion": {Assertion: ptr(h("fact"))},
+		"source":    {Source: ptr(h("page"))},
+		"result":    {Result: ptr(h("answer"))},
+	} {
+		for how, f := range map[string]sqlstore.Filter{
+			"none of":           {NoneOf: []sqlstore.Filter{{Subject: ptr("none")}, c}},
+			"any of, with none": {AnyOf: [][]sqlstore.Filter{{{Subject: ptr("none")}, {NoneOf: []sqlstore.Filter{c}}}}},
+		} {
+			t.Run(name+", "+how, func(t *testing.T) {
+				t.Parallel()
+				db := open(t, filepath.Join(t.TempDir(), "audit.db"), sqlstore.Options{})
+				apply(t, db, samples(0, 30)...)
+				n := 0
+				for value, err := range db.SelectLater(t.Context(), f, func() { apply(t, db, late.record(9000)) }) {
+					if n++; err != nil || strings.Contains(string(value), hx("late")) {
+						t.Errorf("%s, %v", value, err)
+					}
+				}
+				if n != 30 {
+					t.Errorf("%d records", n)
+				}
+				mustClose(t, db)
+			})
+		}
 	}
 }

@@ -195,7 +195,8 @@ func (x *numberIndex) audits(number int64) clause {
 }
 
 // resolve finds the numbers of the hashes that a filter names, so that its conditions search by number, and of further ones. Records
-// that are admitted later may have others: a question that began before does not ask for them.
+// that are admitted later may have others. A question that asks for a hash does not find these, and need not: it began before. A
+// question that excludes one would show them. So a filter that excludes a hash, and has no moment yet, gets the present one first.
 func (db *DB) resolve(ctx context.Context, f *Filter, also ...*[32]byte) error {
 	return db.resolveIn(ctx, f, everything, also...)
 }
@@ -205,6 +206,17 @@ func (db *DB) resolveIn(ctx context.Context, f *Filter, generations span, also .
 	missing := f.numbers.missing(append(f.hashes(nil), also...))
 	if len(missing) == 0 {
 		return nil
+	}
+	if f.AsOf == nil && f.excludesHashes() {
+		now := int64(0)
+		if err := first(ctx, db.readers, `SELECT max(idx) FROM audit`, nil, func(row []driver.Value) {
+			if newest, ok := row[0].(int64); ok {
+				now = newest + 1
+			}
+		}); err != nil {
+			return err
+		}
+		f.AsOf = &now
 	}
 	found, err := db.numbersOf(ctx, missing, generations)
 	if err != nil {
@@ -227,6 +239,19 @@ func (f *Filter) hashes(all []*[32]byte) []*[32]byte {
 		all = f.NoneOf[i].hashes(all)
 	}
 	return all
+}
+
+// excludesHashes reports whether a record that lacks a hash may match because it lacks it.
+func (f *Filter) excludesHashes() bool {
+	named := func(h *[32]byte) bool { return h != nil }
+	for i := range f.NoneOf {
+		if slices.ContainsFunc(f.NoneOf[i].hashes(nil), named) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(f.AnyOf, func(list []Filter) bool {
+		return slices.ContainsFunc(list, func(g Filter) bool { return g.excludesHashes() })
+	})
 }
 
 // with returns the filter with the numbers of hashes, also for the filters in its lists.
