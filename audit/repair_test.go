@@ -378,6 +378,37 @@ func TestNoJournalIsMadeAboveAnOlderDatabase(t *testing.T) {
 	}
 }
 
+// A repair that has no SQLite to ask puts fillers over records that SQLite has. When SQLite is there again, the journal contradicts
+// nothing: the store opens, has all its records, and verify says that SQLite alone has some.
+func TestSQLiteComesBackAfterARepairWithoutIt(t *testing.T) {
+	t.Parallel()
+	for name, which := range map[string][]int{"the newest record": {39}, "others": {7, 8, 20}, "the last ones": {37, 38, 39}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir, lines := closedStore(t, 0, 40, audit.WithSegmentBytes(4000))
+			for _, n := range slices.Backward(which) {
+				corruptRecord(t, dir, n)
+			}
+			away := t.TempDir()
+			for _, name := range must(filepath.Glob(filepath.Join(dir, "audit.db*"))) {
+				if err := os.Rename(name, filepath.Join(away, filepath.Base(name))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if rep := repair(t, dir, true); rep.Journal.Lost() == 0 {
+				t.Fatalf("nothing was lost: %+v", rep)
+			}
+			restore(t, dir, away, "audit.db")
+			db := openDB(t, dir)
+			wantAll(t, db, lines)
+			report := must(db.Verify(t.Context(), audit.VerifyOptions{}))
+			if want := fmt.Sprintf("SQLite alone has %d records", len(which)); !report.OK() || !strings.Contains(fmt.Sprint(report.Notes), want) {
+				t.Errorf("problems %q, notes %q, want %q", report.Problems, report.Notes, want)
+			}
+		})
+	}
+}
+
 // Neither can be read, and each error names the way: the journal by itself, and then SQLite from it.
 func TestRepairSaysWhatToDoAboutADatabaseThatCannotBeRead(t *testing.T) {
 	t.Parallel()

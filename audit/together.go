@@ -57,7 +57,8 @@ func (p *opening) belongTogether(segs []wal.Segment, end wal.Offset, journalDir 
 	if wal.Offset(newest.JournalOffset) >= end {
 		return mismatch("the journal has ended")
 	}
-	r, err := wal.OpenReader(journalDir, wal.Offset(newest.JournalOffset), p.opts.journal())
+	off := wal.Offset(newest.JournalOffset)
+	r, err := wal.OpenReader(journalDir, off, p.opts.journal())
 	if err != nil {
 		return err
 	}
@@ -69,12 +70,16 @@ func (p *opening) belongTogether(segs []wal.Segment, end wal.Offset, journalDir 
 		// SQLite has the records before the offset at which the replay begins, so damage there keeps no store from
 		// being opened, and verify reports it. After that offset recovery has found the journal intact, so this is no
 		// damage but another journal. An intact record that covers the place is no damage either.
-		off := wal.Offset(newest.JournalOffset)
-		if id, err := p.recordAt(journalDir, baseOf(segs, off), off); err == nil && id != nil {
+		if id, _, err := p.recordAt(journalDir, baseOf(segs, off), off); err == nil && id != nil {
 			return mismatch("another one covers it")
 		}
 		return nil
-	case errors.As(err, &corrupt), errors.Is(err, io.EOF):
+	case errors.As(err, &corrupt), errors.Is(err, io.EOF), err == nil && rec.Offset > off:
+		// A repair that did not trust SQLite may have put a filler over the record. Then the journal does not have it any more, and
+		// contradicts nothing.
+		if _, filled, err := p.recordAt(journalDir, baseOf(segs, off), off); err == nil && filled {
+			return nil
+		}
 		// Without a writer the end of the data is not known: bytes that are no record look like a torn tail.
 		return mismatch("no record begins")
 	case err != nil:
@@ -82,7 +87,7 @@ func (p *opening) belongTogether(segs []wal.Segment, end wal.Offset, journalDir 
 	}
 	id, ok := idOf(rec.Payload)
 	switch {
-	case rec.Offset != wal.Offset(newest.JournalOffset) || !ok || id != Hash(newest.QueryID):
+	case !ok || id != Hash(newest.QueryID):
 		return mismatch("another one is")
 	case p.opts.repairing: // the values are what it is for
 	case newest.Value == nil && p.trimmed && !p.rebuild(): // or the index in which it is looked up is damaged
@@ -155,9 +160,9 @@ func (p *opening) checkReached(segs []wal.Segment, end wal.Offset, journalDir st
 	// Read from its own offset it is found at once. When no record begins there, it is searched for from the segment's
 	// base: a repair that had no SQLite to ask may have put a filler over it.
 	var corrupt *wal.CorruptError
-	id, err := p.recordAt(journalDir, newest.Offset, newest.Offset)
+	id, _, err := p.recordAt(journalDir, newest.Offset, newest.Offset)
 	if errors.As(err, &corrupt) {
-		id, err = p.recordAt(journalDir, baseOf(segs, newest.Offset), newest.Offset)
+		id, _, err = p.recordAt(journalDir, baseOf(segs, newest.Offset), newest.Offset)
 	}
 	switch {
 	case errors.As(err, &corrupt) && corrupt.Offset < p.from(segs):
@@ -174,26 +179,28 @@ func baseOf(segs []wal.Segment, off wal.Offset) wal.Offset {
 }
 
 // recordAt reads the journal from an offset at which a record begins, and returns the id of the record that covers the
-// offset at. The id is zero for a record without an id, or one that begins before at. It is nil if only a control
-// record covers the offset.
-func (p *opening) recordAt(journalDir string, from, at wal.Offset) (*QueryID, error) {
+// offset at. The id is zero for a record without an id, or one that begins before at. It is nil if no record of the caller's covers
+// the offset; control says then that a control record does.
+func (p *opening) recordAt(journalDir string, from, at wal.Offset) (id *QueryID, control bool, err error) {
 	r, err := wal.OpenReader(journalDir, from, p.opts.journal())
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer r.Close()
 	for {
 		rec, err := r.Next(p.ctx)
 		switch {
-		case errors.Is(err, io.EOF), err == nil && rec.Offset > at:
-			return nil, nil
+		case errors.Is(err, io.EOF):
+			return nil, r.Offset() > at, nil
 		case err != nil:
-			return nil, err
+			return nil, false, err
+		case rec.Offset > at:
+			return nil, true, nil
 		case rec.Offset == at:
 			id, _ := idOf(rec.Payload)
-			return &id, nil
+			return &id, false, nil
 		case rec.Next > at:
-			return &QueryID{}, nil
+			return &QueryID{}, false, nil
 		}
 	}
 }

@@ -21,7 +21,7 @@ func (v *verification) journal(ctx context.Context, f *findings, cursor uint64, 
 		return err
 	}
 	o := v.db.opts.journal()
-	o.OnTrimmed = p.trimmed
+	o.OnTrimmed, o.OnFilled = p.trimmed, p.filled
 	var err error
 	v.report.Journal, err = wal.VerifyContext(ctx, v.db.journalDir, o, p.visit)
 	if err != nil {
@@ -53,7 +53,7 @@ func (v *verification) journal(ctx context.Context, f *findings, cursor uint64, 
 	}
 	v.beginning(f, &p.alone)
 	v.trimmed(f)
-	v.gaps(f)
+	v.gaps(f, p.spared)
 	return nil
 }
 
@@ -90,8 +90,8 @@ func (v *verification) trimmed(f *findings) {
 	}
 }
 
-// gaps notes where a repair had no record to put back: what was lost, as far as that is known.
-func (v *verification) gaps(f *findings) {
+// gaps notes where a repair had no record to put back: what was lost, as far as that is known. SQLite has so many of these records.
+func (v *verification) gaps(f *findings, spared uint64) {
 	j := &v.report.Journal
 	if len(j.Gaps) == 0 {
 		return
@@ -104,7 +104,13 @@ func (v *verification) gaps(f *findings) {
 	if more := len(j.Gaps) - len(places); more > 0 {
 		places = append(places, fmt.Sprintf("and %d more", more))
 	}
-	f.note("the journal has repaired gaps, whose records are lost (%d, %d bytes): %s", len(j.Gaps), j.FillBytes, strings.Join(places, ", "))
+	where := strings.Join(places, ", ")
+	if spared == 0 {
+		f.note("the journal has repaired gaps, whose records are lost (%d, %d bytes): %s", len(j.Gaps), j.FillBytes, where)
+		return
+	}
+	f.note("the journal has repaired gaps (%d, %d bytes): %s; SQLite alone has %d records of them, so keep a backup: a database that is built from the journal lacks them",
+		len(j.Gaps), j.FillBytes, where, spared)
 }
 
 // feed hands the entries that the check of the tables reads to the comparison with the journal. So each record is read from
@@ -165,6 +171,7 @@ type pairing struct {
 	started  bool // a journal record was visited
 	visited  uint64
 	alone    uint64 // entries before the beginning of the journal, or in what was trimmed meanwhile
+	spared   uint64 // entries where a repair has put fillers, because it had no SQLite to ask
 }
 
 func (p *pairing) next() (err error) {
@@ -182,8 +189,8 @@ func (p *pairing) next() (err error) {
 // journalHeader is what stands before each payload in the journal, in bytes.
 const journalHeader = 40
 
-// passUntil skips the entries before an offset: the journal has no records for them. That is right
-// before the beginning of a trimmed journal, and nowhere else.
+// passUntil skips the entries before an offset: the journal has no records for them. That is right before the beginning of a trimmed
+// journal. What was trimmed or filled is passed over before.
 func (p *pairing) passUntil(off uint64) error {
 	for p.more && p.entry.JournalOffset < off {
 		if p.started {
@@ -199,13 +206,23 @@ func (p *pairing) passUntil(off uint64) error {
 }
 
 // trimmed skips what a writer trimmed from the journal before it could be read.
-func (p *pairing) trimmed(gone wal.Gap) error {
+func (p *pairing) trimmed(gone wal.Gap) error { return p.skip(gone, &p.alone) }
+
+// filled skips what a repair has replaced by a filler. A repair that did not trust SQLite has not asked it for the records, and
+// SQLite may have them.
+func (p *pairing) filled(gone wal.Gap) error {
+	p.started = true
+	return p.skip(gone, &p.spared)
+}
+
+// skip counts the entries in a stretch of the journal that has no records.
+func (p *pairing) skip(gone wal.Gap, counted *uint64) error {
 	from, to := uint64(gone.Offset), uint64(gone.End)
 	if err := p.passUntil(min(from, p.cursor)); err != nil {
 		return err
 	}
 	for p.more && p.entry.JournalOffset < min(to, p.cursor) {
-		p.alone++
+		*counted++
 		if err := p.next(); err != nil {
 			return err
 		}

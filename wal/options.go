@@ -59,6 +59,9 @@ type Options struct {
 	// OnTrimmed, if set, is called by Verify for each stretch of log that a writer removed before Verify could read
 	// it. An error that it returns ends Verify.
 	OnTrimmed func(Gap) error
+	// OnFilled, if set, is called by Verify for each filler that a repair has put in the place of records that were lost, between the
+	// records before and after it. An error that it returns ends Verify.
+	OnFilled func(Gap) error
 
 	// Follow makes Reader.Next wait at the end of the data instead of returning io.EOF.
 	Follow bool

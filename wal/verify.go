@@ -40,7 +40,8 @@ type Gap struct {
 // A writer may have the journal open. In the writer's process Verify reads what was synced when it began. Beside a
 // writer in another process it reads up to where the newest segment ended when it began, or a little further in the
 // same segment, so that it does not follow a faster writer for ever. What a writer trims meanwhile is in
-// Report.Trimmed and is no damage; Options.OnTrimmed is called for it between the records before and after it.
+// Report.Trimmed and is no damage; Options.OnTrimmed is called for it between the records before and after it, and
+// Options.OnFilled for what a repair has filled.
 //
 // What is wrong with the log is in the report. So is a segment with another identity than Options.Identity, whose
 // records are left out. An error means that the log could not be read.
@@ -56,7 +57,7 @@ func Verify(dir string, o Options, visit func(Record) error) (Report, error) {
 func VerifyContext(ctx context.Context, dir string, o Options, visit func(Record) error) (Report, error) {
 	o = o.withDefaults()
 	var rep Report
-	v := verifier{fs: o.FS, dir: dir, identity: o.Identity, onTrimmed: o.OnTrimmed, rep: &rep, visit: visit}
+	v := verifier{fs: o.FS, dir: dir, identity: o.Identity, onTrimmed: o.OnTrimmed, onFilled: o.OnFilled, rep: &rep, visit: visit}
 	var err error
 	if v.limit, v.limited, err = syncedIn(ctx, o.FS, dir); err == nil {
 		err = v.walk(ctx)
@@ -75,6 +76,7 @@ type verifier struct {
 	dir       string
 	identity  []byte
 	onTrimmed func(Gap) error
+	onFilled  func(Gap) error
 	limited   bool    // this process has the journal open
 	limit     Offset  // where its writer had synced when Verify began; else 0
 	newest    Segment // when Verify began
@@ -297,6 +299,9 @@ func (v *verifier) count(seg Segment, found segment.Record) error {
 			v.rep.Gaps[n-1].End = rec.Next
 		} else {
 			v.rep.Gaps = append(v.rep.Gaps, Gap{rec.Offset, rec.Next})
+		}
+		if v.onFilled != nil {
+			return v.onFilled(Gap{rec.Offset, rec.Next})
 		}
 	}
 	return nil
