@@ -51,8 +51,8 @@ const MaxRepairIDs = 100
 // repairs them. wal.Repair says how, and why that may be interrupted at any moment. SQLite is only read.
 //
 // The errors are ErrNoStore; with Apply ErrLocked when another writer has the store; and wal.ErrGap,
-// ErrMismatch or *wal.CorruptError when no repair can help, and nothing was changed. When SQLite is lost or
-// suspect, no record comes back from it, and the next opening rebuilds it from the repaired journal.
+// ErrMismatch or *wal.CorruptError when no repair can help, and nothing was changed. When SQLite is lost, no record comes back from
+// it, and from a suspect one only what matches its hash. The next opening rebuilds it from the repaired journal.
 func Repair(ctx context.Context, dir string, o RepairOptions, opts ...Option) (RepairReport, error) {
 	r := repair{opening: opening{ctx: ctx, dir: dir, opts: applyOptions(opts)}, o: o}
 	defer r.close()
@@ -70,6 +70,9 @@ type repair struct {
 	rep RepairReport
 
 	sql *sqlstore.DB // nil: no record comes back from SQLite
+	// doubted says that the database is suspect. Then a record comes back from it only if it matches its leaf hash, and nothing that it
+	// lacks means anything: the next opening rebuilds it from the journal.
+	doubted bool
 
 	// For the comparison of intact records with SQLite's entries.
 	applied wal.Offset // the database has everything before it
@@ -153,8 +156,7 @@ func (r *repair) begin(journalDir string) (wal.Offset, error) {
 		if len(segs) > 0 && wal.Offset(r.meta.Cursor) > segs[len(segs)-1].Base+wal.Offset(segs[len(segs)-1].Size) {
 			return 0, r.newerSQLite(segs)
 		}
-		r.rep.SQLite = fmt.Sprintf("%s is suspect: %s", storedir.SQLiteName, r.plan.Doubt)
-		return cursor, nil
+		return cursor, r.askSuspect(journalDir)
 	}
 	r.sql, err = sqlstore.Open(r.ctx, storedir.SQLitePath(r.dir), sqlstore.Options{ReadOnly: true, Older: true, Readers: 2, Logger: r.opts.logger})
 	if err != nil {
@@ -167,6 +169,58 @@ func (r *repair) begin(journalDir string) (wal.Offset, error) {
 		return 0, r.withoutSQLite(err, journalDir)
 	}
 	return cursor, nil
+}
+
+// askSuspect lets records come back from a suspect database, if it can be read and is the journal's: where the journal has an intact
+// record, it has none with another id. What it then has of a damaged range is what was admitted there, since the leaf hash beside a
+// record is of its content, its id is in it, and wal.Repair takes it only where it fits between its neighbours to the byte.
+// Without it the repair would put fillers in the place of records that the store still has, and the rebuild that follows would
+// lose them.
+func (r *repair) askSuspect(journalDir string) error {
+	suspect := fmt.Sprintf("%s is suspect: %s", storedir.SQLiteName, r.plan.Doubt)
+	r.rep.SQLite = suspect
+	if r.plan.DropWAL || r.meta.Unhashed() {
+		return nil
+	}
+	sql, err := sqlstore.Open(r.ctx, storedir.SQLitePath(r.dir), sqlstore.Options{ReadOnly: true, Older: true, Readers: 2, Logger: r.opts.logger})
+	if err != nil {
+		r.rep.SQLite = fmt.Sprintf("%s; it was not asked for records: %v", suspect, err)
+		return r.ctx.Err()
+	}
+	if err := r.compareSuspect(sql, journalDir); err != nil {
+		r.rep.SQLite = fmt.Sprintf("%s; it was not asked for records: %v", suspect, err)
+		return errors.Join(r.ctx.Err(), sql.Close())
+	}
+	r.sql, r.doubted = sql, true
+	r.rep.SQLite = suspect + "; records come back from it if they match their hashes"
+	return nil
+}
+
+// compareSuspect returns an error if a suspect database is not the journal's, or if its entries cannot be read.
+func (r *repair) compareSuspect(sql *sqlstore.DB, journalDir string) error {
+	pull, stop := iter.Pull2(sql.Entries(r.ctx, 0))
+	defer stop()
+	entry, err, more := pull()
+	if err != nil {
+		return err
+	}
+	o := r.opts.journal()
+	o.Identity = r.knownIdentity()
+	_, err = wal.VerifyContext(r.ctx, journalDir, o, func(rec wal.Record) error {
+		for more && wal.Offset(entry.JournalOffset) < rec.Offset {
+			if entry, err, more = pull(); err != nil {
+				return err
+			}
+		}
+		if !more || wal.Offset(entry.JournalOffset) != rec.Offset {
+			return nil
+		}
+		if id, ok := idOf(rec.Payload); !ok || id != Hash(entry.QueryID) {
+			return fmt.Errorf("it has another record than the journal at offset %d", rec.Offset)
+		}
+		return nil
+	})
+	return err
 }
 
 // newerSQLite refuses a repair that would lose what SQLite alone has.
@@ -209,7 +263,7 @@ func (r *repair) visit(rec wal.Record) error {
 	if r.visited++; r.visited%4096 == 0 && r.o.Progress != nil {
 		r.o.Progress(r.done, r.total)
 	}
-	if r.sql == nil || rec.Offset >= r.applied {
+	if r.sql == nil || r.doubted || rec.Offset >= r.applied {
 		return nil
 	}
 	for r.more && wal.Offset(r.entry.JournalOffset) < rec.Offset {
@@ -247,13 +301,15 @@ func (r *repair) notSQLites(rec wal.Record, why string) error {
 		storedir.SQLitePath(r.dir), ErrMismatch, rec.Offset, why, r.otherDatabase())
 }
 
-// records yields what SQLite has of a damaged range: admitted records, and those that were rejected.
+// records yields what SQLite has of a damaged range: admitted records, and those that were rejected. What cannot be read of a suspect
+// database does not come back.
 func (r *repair) records(from, to wal.Offset) iter.Seq2[wal.Record, error] {
 	return func(yield func(wal.Record, error) bool) {
 		if r.sql == nil {
 			return
 		}
-		if err := r.restore(from, to, func(rec wal.Record) bool { return yield(rec, nil) }); err != nil {
+		err := r.restore(from, to, func(rec wal.Record) bool { return yield(rec, nil) })
+		if err != nil && (!r.doubted || r.ctx.Err() != nil) {
 			yield(wal.Record{}, err)
 		}
 	}
@@ -261,9 +317,12 @@ func (r *repair) records(from, to wal.Offset) iter.Seq2[wal.Record, error] {
 
 // restore calls yield with the records that SQLite has from one offset up to another, in order.
 func (r *repair) restore(from, to wal.Offset, yield func(wal.Record) bool) error {
-	rejected, err := r.sql.RejectedBetween(r.ctx, uint64(from), uint64(to))
-	if err != nil {
-		return err
+	var rejected []sqlstore.Rejected
+	if !r.doubted { // no hash vouches for what was rejected
+		var err error
+		if rejected, err = r.sql.RejectedBetween(r.ctx, uint64(from), uint64(to)); err != nil {
+			return err
+		}
 	}
 	first, err := r.sql.EntryFrom(r.ctx, uint64(from))
 	if err != nil {
