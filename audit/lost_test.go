@@ -175,3 +175,59 @@ func TestReadsAfterCloseSayClosed(t *testing.T) {
 		}
 	}
 }
+
+// Nothing says how much of a journal was to be kept when it is all that is left of a store. So nothing of it is removed.
+func TestAJournalThatIsAllThatIsLeftIsKept(t *testing.T) {
+	t.Parallel()
+	whole, lines := closedStore(t, 0, 50, audit.WithSegmentBytes(4000), audit.WithRetention(audit.RetainAll))
+	for name, c := range map[string]struct {
+		opts []audit.Option
+		kept audit.Retention
+		said string
+	}{
+		"nothing was asked for":      {nil, audit.RetainAll, "store.json is missing: it was made again from what the journal says; all of the journal is kept until init --wal-retain says otherwise"},
+		"the caller says what stays": {[]audit.Option{audit.WithRetention(1 << 20)}, 1 << 20, "store.json is missing: it was made again from what the journal says"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := killed(t, whole)
+			removeSQLite(t, dir)
+			if err := os.Remove(filepath.Join(dir, "store.json")); err != nil {
+				t.Fatal(err)
+			}
+			db := openDB(t, dir, c.opts...)
+			if rec := db.Recovery(); !rec.Rebuilt || rec.Created || !slices.Contains(rec.Notes, c.said) {
+				t.Errorf("%+v", rec)
+			}
+			if kept := must(db.Stats(t.Context())).Retention; kept != c.kept {
+				t.Errorf("%s is kept", kept)
+			}
+			wantAll(t, db, lines)
+			wantSound(t, db)
+		})
+	}
+}
+
+// A store whose store.json and database are lost, and whose journal was trimmed, is refused. That must not make the store look new: a
+// database that is put back is checked.
+func TestARefusedOpeningKeepsTheDoubtAboutADatabaseThatComesBack(t *testing.T) {
+	t.Parallel()
+	dir, lines := trimmedStore(t, 60)
+	away := t.TempDir()
+	if err := os.Rename(filepath.Join(dir, "audit.db"), filepath.Join(away, "audit.db")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, "store.json")); err != nil {
+		t.Fatal(err)
+	}
+	wantGone(t, dir, dir)
+	restore(t, dir, away, "audit.db")
+	db := openDB(t, dir)
+	if rec := db.Recovery(); !rec.Checked {
+		t.Errorf("%+v", rec)
+	}
+	if kept := must(db.Stats(t.Context())).Retention; kept != audit.RetainAll {
+		t.Errorf("%s is kept", kept)
+	}
+	wantAll(t, db, lines)
+}

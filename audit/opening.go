@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -87,7 +88,25 @@ func (p *opening) draft(lost string) (string, error) {
 		return "", err
 	}
 	p.opts.identity = p.file.Identity()
-	return journalDir, nil
+	return journalDir, p.draftOfOld(journalDir)
+}
+
+// draftOfOld makes a draft careful if the store is not new: it has a journal, and has lost the rest. How much of the journal was to be
+// kept is not known, so all of it is. A database that somebody puts back later must be checked: what it had is not known either.
+func (p *opening) draftOfOld(journalDir string) error {
+	segs, err := wal.Segments(journalDir, p.opts.journal())
+	switch {
+	case errors.Is(err, fs.ErrNotExist), err == nil && len(segs) == 0:
+		return nil
+	case err != nil:
+		return err
+	}
+	p.file.Lost = cmp.Or(p.file.Lost, storedir.FileName+" is missing")
+	p.file.Used, p.file.Clean, p.file.Doubted = true, false, true
+	if p.opts.retention == nil {
+		p.file.Retention = storedir.RetainAll
+	}
+	return nil
 }
 
 // vacantJournalDir returns the folder that a new store's journal is to have, which must not hold a journal.
@@ -187,6 +206,10 @@ func (p *opening) cursor(journalDir string) (wal.Offset, error) {
 		return 0, fmt.Errorf("%s: %w: no segment is left, and %s has no record: bring them back, or restore the store from a backup", journalDir, wal.ErrGap, storedir.SQLiteName)
 	}
 	if !p.exists {
+		if p.trimmed && !p.meta.Exists {
+			// Recovery would say so too, but nothing is written for a store that is refused.
+			return 0, fmt.Errorf("%s: %w: the log begins at offset %d", segs[0].Path, wal.ErrGap, segs[0].Base)
+		}
 		if err := p.create(); err != nil {
 			return 0, err
 		}
@@ -212,7 +235,7 @@ func (p *opening) inspect(journalDir string) ([]wal.Segment, error) {
 			return nil, err
 		}
 	case errors.Is(err, fs.ErrNotExist):
-		p.file.Lost = file.Lost
+		p.file.Lost = cmp.Or(file.Lost, p.file.Lost)
 	default:
 		return nil, err
 	}
@@ -298,7 +321,15 @@ func (p *opening) replaceStoreFile() error {
 	case p.file.Follows != nil:
 		p.note("%s: it was made again from what %s says", p.file.Lost, storedir.SQLiteName)
 	case p.file.Used:
-		p.note("%s: it was made again from what %s says; all of the journal is kept until init --wal-retain says otherwise", p.file.Lost, storedir.SQLiteName)
+		from := storedir.SQLiteName
+		if !p.meta.Exists || p.facts.Unread != nil {
+			from = "the journal"
+		}
+		kept := ""
+		if p.file.Retention == storedir.RetainAll {
+			kept = "; all of the journal is kept until init --wal-retain says otherwise"
+		}
+		p.note("%s: it was made again from what %s says%s", p.file.Lost, from, kept)
 	}
 	return nil
 }
