@@ -35,7 +35,7 @@ func (p *opening) finishWith(compare func() error, records bool, start func(*sql
 		if err != nil {
 			return nil, fmt.Errorf("move the -wal of %s aside: %w", storedir.SQLiteName, err)
 		}
-		p.note("the -wal of %s did not fit it (%s); %s is whole without it, and the -wal is in %s", storedir.SQLiteName, p.plan.Doubt, storedir.SQLiteName, aside)
+		p.noteMoved("the -wal of %s did not fit it (%s); %s is whole without it, and the -wal is in %s", storedir.SQLiteName, p.plan.Doubt, storedir.SQLiteName, aside)
 	}
 	if err := compare(); err != nil {
 		return nil, p.noteMalformed(err)

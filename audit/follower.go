@@ -125,7 +125,7 @@ func openFollowerOnce(ctx context.Context, dir string, origin Origin, o options)
 	}
 	db, err := p.follow(origin, lock)
 	if err != nil {
-		return nil, errors.Join(p.foreign(err), lock.Unlock())
+		return nil, p.withMoved(errors.Join(p.foreign(err), lock.Unlock()))
 	}
 	return db, nil
 }

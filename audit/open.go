@@ -124,12 +124,12 @@ func openOnce(ctx context.Context, dir string, o options) (*DB, error) {
 		FS:           o.fs,
 	})
 	if err != nil {
-		return nil, p.explain(err)
+		return nil, p.withMoved(p.explain(err))
 	}
 	p.report.Torn = recovered.Torn
 	db, err := p.finish(journal, journalDir)
 	if err != nil {
-		return nil, errors.Join(p.foreign(err), journal.Close())
+		return nil, p.withMoved(errors.Join(p.foreign(err), journal.Close()))
 	}
 	return db, nil
 }

@@ -36,6 +36,7 @@ type opening struct {
 	// restored are records of an older version that a repair took from the journal.
 	restored []QueryID
 	report   Recovery
+	moved    []string // those of the report's notes that tell of files which were moved
 }
 
 // suspect reports whether SQLite's files are in a state that the store cannot have left, not even by an unclean end.
@@ -315,7 +316,7 @@ func (p *opening) replaceStoreFile() error {
 		if err := durable.SyncDir(aside); err != nil {
 			return err
 		}
-		p.note("%s; what was there is in %s", p.file.Lost, aside)
+		p.noteMoved("%s; what was there is in %s", p.file.Lost, aside)
 	}
 	switch {
 	case p.file.Follows != nil:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/auditsql/auditsql/internal/backlog"
@@ -318,6 +319,21 @@ func (p *opening) checkEntries(db *DB) error {
 
 func (p *opening) note(format string, args ...any) {
 	p.report.Notes = append(p.report.Notes, fmt.Sprintf(format, args...))
+}
+
+// noteMoved is note for files that were moved.
+func (p *opening) noteMoved(format string, args ...any) {
+	p.note(format, args...)
+	p.moved = append(p.moved, p.report.Notes[len(p.report.Notes)-1])
+}
+
+// withMoved adds to the error of an opening which files it had moved. Notes are for those who get a store, and the next opening
+// does not know.
+func (p *opening) withMoved(err error) error {
+	if err == nil || len(p.moved) == 0 {
+		return err
+	}
+	return fmt.Errorf("%w; before that, %s", err, strings.Join(p.moved, "; "))
 }
 
 // describe adds notes on what was found and done, and logs all notes.

@@ -53,7 +53,7 @@ func (p *opening) salvage() error {
 	} else if p.opts.damage != nil {
 		why = fmt.Sprintf(" (%v)", p.opts.damage)
 	}
-	p.note("%s was damaged%s; its records are in a new one, and the old files are in %s", storedir.SQLiteName, why, p.report.Aside)
+	p.noteMoved("%s was damaged%s; its records are in a new one, and the old files are in %s", storedir.SQLiteName, why, p.report.Aside)
 	return nil
 }
 
@@ -154,7 +154,7 @@ func (p *opening) finishReplacing() error {
 	if err := storedir.FinishReplacing(p.dir, &file); err != nil {
 		return fmt.Errorf("replace a damaged database: %w", err)
 	}
-	p.note("%s was damaged, and its records were copied to a new one; the old files are in %s", storedir.SQLiteName, aside)
+	p.noteMoved("%s was damaged, and its records were copied to a new one; the old files are in %s", storedir.SQLiteName, aside)
 	return nil
 }
 

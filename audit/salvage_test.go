@@ -14,6 +14,7 @@ import (
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/internal/sequential"
 	"github.com/auditsql/auditsql/sqlstore"
+	"github.com/auditsql/auditsql/wal"
 )
 
 // trimmedStore is a closed store whose journal cannot replace the database.
@@ -436,5 +437,43 @@ func TestPagesOfOtherTablesAreDamage(t *testing.T) {
 				t.Errorf("%s and %s: reindex: %v", a, b, err)
 			}
 		}
+	}
+}
+
+// An opening that has put one database in the place of another and then fails says where the old one is: the next one does not know.
+func TestAFailedOpeningSaysWhatItHasMoved(t *testing.T) {
+	t.Parallel()
+	store, _ := trimmedStore(t, 60)
+	db := openDB(t, store)
+	var dir string
+	audit.AtRest(db, func() { // nothing is applied meanwhile
+		for i := 60; i < 90; i++ { // the damage must be in a segment that is followed by another one
+			putSamples(t, db, i, i+1)
+		}
+		dir = killed(t, store)
+	})
+	closeDB(t, db)
+	n := 0
+	if _, err := wal.Verify(filepath.Join(dir, "wal"), wal.Options{}, func(wal.Record) error { n++; return nil }); err != nil || n < 30 {
+		t.Fatal(n, err)
+	}
+	if _, _, segment := corruptRecord(t, dir, n-20); !segment.Sealed {
+		t.Fatal("not a sealed segment")
+	}
+	openShell(t, dir).exit() // nothing is left in -wal
+	const replacing = `"used": true, "replacing": "aside-1"`
+	name := filepath.Join(dir, "store.json")
+	text := strings.Replace(string(must(os.ReadFile(name))), `"used": true`, replacing, 1)
+	if err := errors.Join(os.WriteFile(name, []byte(text), 0o600), os.Mkdir(filepath.Join(dir, "aside-1"), 0o700),
+		os.WriteFile(filepath.Join(dir, "audit.db.part"), must(os.ReadFile(filepath.Join(dir, "audit.db"))), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	_, err := audit.Open(dir)
+	var corrupt *wal.CorruptError
+	if !errors.As(err, &corrupt) || !strings.Contains(err.Error(), "before that, audit.db was damaged") || !strings.Contains(err.Error(), "aside-1") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := audit.Open(dir); !errors.As(err, &corrupt) || strings.Contains(err.Error(), "before that") {
+		t.Errorf("got %v", err)
 	}
 }
