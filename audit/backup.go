@@ -167,7 +167,7 @@ func writeCopyFiles(part string, file storedir.File, cursor wal.Offset, log map[
 	// There is no -wal beside the copy, and there need not be.
 	file.Trust()
 	file.Clean, file.Used, file.Failed, file.Left, file.Rebuilding, file.Replacing = true, true, nil, nil, "", ""
-	file.Reached = &storedir.Reached{Cursor: cursor}
+	file.Reached, file.Synced = &storedir.Reached{Cursor: cursor}, 0
 	if err := storedir.Write(part, file); err != nil {
 		return err
 	}

@@ -120,15 +120,20 @@ func (a *applier) checkpoint(ctx context.Context, truncate bool) error {
 }
 
 // note writes to store.json what SQLite has on disk, and that the database is sound: checked, reindexed and replayed
-// where that was due. The caller holds busy.
+// where that was due. It also says how much the journal had synced. The caller holds busy.
 func (a *applier) note(on *storedir.Reached) error {
-	file := a.file
-	file.Trust()
-	file.Reached, file.Failed, file.Rebuilding = on, nil, ""
-	if err := storedir.Write(a.dir, file); err != nil {
+	before := a.file
+	a.file.Trust()
+	a.file.Reached, a.file.Failed, a.file.Rebuilding = on, nil, ""
+	a.noteSynced()
+	if a.file.Synced <= on.Cursor {
+		a.file.Synced = 0 // Reached says as much
+	}
+	if err := storedir.Write(a.dir, a.file); err != nil {
+		a.file = before
 		return err
 	}
-	a.file, a.last = file, on
+	a.last = on
 	return nil
 }
 
@@ -148,9 +153,10 @@ func (a *applier) noteFailure() {
 	}
 }
 
-// noteSynced makes the next write of store.json say how much the journal had synced. A segment that was cut looks like
-// one that a crash has left half written. Without this note, the next opening would take the damage in it for an
-// unfinished append, and remove records that were acknowledged.
+// noteSynced makes the next write of store.json say how much the journal had synced. A segment that was cut, or whose end reads as
+// zeros, looks like one that a crash has left half written, and so does a journal whose newest segment is gone. Without this note, the
+// next opening would take what is missing for an append that never ended. With it that can be what came since the last checkpoint
+// at most.
 //
 // Of a log on other machines this says nothing.
 func (a *applier) noteSynced() {

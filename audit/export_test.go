@@ -45,6 +45,9 @@ func AtRest(db *DB, f func()) {
 	f()
 }
 
+// CheckpointAtRest makes a checkpoint of what is applied. It is for the function that AtRest calls.
+func CheckpointAtRest(db *DB) error { return db.applier.checkpoint(context.Background(), false) }
+
 // AwaitFilter waits until the filter over ids is complete, and reports whether it was loaded from its file.
 func AwaitFilter(db *DB) (loaded bool) {
 	db.background.Wait()

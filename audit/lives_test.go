@@ -249,3 +249,67 @@ func TestWhatAJournalThatFailedHadSyncedIsRemembered(t *testing.T) {
 		})
 	}
 }
+
+// The end of a journal may be lost together with its marks, and SQLite need not have it yet. What had been synced at the last
+// checkpoint is missed all the same.
+func TestTheEndOfAJournalIsMissed(t *testing.T) {
+	t.Parallel()
+	store, lines := closedStore(t, 0, 20)
+	db := openDB(t, store, audit.WithSegmentBytes(64<<10))
+	maps.Copy(lines, putSamples(t, db, 20, 30))
+	wantRoom(t, db)
+	var left string
+	audit.AtRest(db, func() { // nothing is applied meanwhile
+		for i := 30; i < 130; i++ {
+			maps.Copy(lines, putSamples(t, db, i, i+1))
+		}
+		if err := audit.CheckpointAtRest(db); err != nil {
+			t.Fatal(err)
+		}
+		left = killed(t, store)
+	})
+	wantAll(t, openDB(t, killed(t, left)), lines)
+	for name, lose := range map[string]func(seg wal.Segment) error{
+		"the newest segment is gone": func(seg wal.Segment) error { return os.Remove(seg.Path) },
+		"it is empty":                func(seg wal.Segment) error { return os.Truncate(seg.Path, 0) },
+		"its end is cut": func(seg wal.Segment) error {
+			reader, err := wal.OpenReader(filepath.Dir(seg.Path), seg.Base, wal.Options{})
+			if err != nil {
+				return err
+			}
+			defer reader.Close()
+			if _, err := reader.Next(t.Context()); err != nil {
+				return err
+			}
+			return os.Truncate(seg.Path, int64(reader.Offset()-seg.Base))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := killed(t, left)
+			segs := must(wal.Segments(filepath.Join(dir, "wal"), wal.Options{}))
+			if err := lose(segs[len(segs)-1]); err != nil {
+				t.Fatal(err)
+			}
+			before := contents(t, dir)
+			var corrupt *wal.CorruptError
+			for range 2 {
+				if _, err := audit.Open(dir); !errors.As(err, &corrupt) && !errors.Is(err, wal.ErrAhead) {
+					t.Fatalf("opened as if nothing acknowledged were missing: %v", err)
+				}
+			}
+			if after := contents(t, dir); !maps.Equal(after, before) {
+				t.Error("what was refused has changed something")
+			}
+			rep := repair(t, dir, true)
+			if rep.Journal.Lost() == 0 {
+				t.Errorf("%+v", rep)
+			}
+			after := openDB(t, dir)
+			if n, err := count(after.RawAudits(t.Context(), audit.Filter{})); n < 30 || n >= len(lines) || err != nil {
+				t.Errorf("%d records, %v", n, err)
+			}
+			wantSound(t, after)
+		})
+	}
+}

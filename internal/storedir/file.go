@@ -104,8 +104,8 @@ type File struct {
 	Replacing string `json:"replacing,omitempty"`
 	// Reached is what SQLite had on disk when that was noted last, nil before the first note.
 	Reached *Reached `json:"reached,omitempty"`
-	// Synced is the offset up to which the journal was synced when it failed, 0 if it never has. What is damaged or
-	// missing before that offset was acknowledged.
+	// Synced is the offset up to which the journal was synced when Reached was noted, or when it failed; 0 if Reached says as much. What
+	// is damaged or missing before that offset was acknowledged.
 	Synced wal.Offset `json:"synced,omitempty"`
 	// Left is the offset up to which SQLite had everything when the store was closed while a reader kept the close from
 	// being clean. SQLite copies the rest and removes -wal when that reader ends.
