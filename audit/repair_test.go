@@ -421,6 +421,51 @@ func TestNoJournalIsMadeAboveAnOlderDatabase(t *testing.T) {
 	}
 }
 
+// A segment that ends where a record ends can be cut, or the next one is missing. What is missing shows which: a segment begins with
+// the identity. In both cases the repair makes the files that were there.
+func TestACutAtTheEdgeOfARecordIsNoMissingSegment(t *testing.T) {
+	t.Parallel()
+	store, lines := closedStore(t, 0, 40, audit.WithSegmentBytes(4000))
+	whole := contents(t, store)
+	segs := must(wal.Segments(filepath.Join(store, "wal"), wal.Options{}))
+	seg := segs[1]
+	var edges []wal.Offset
+	if _, err := wal.Verify(filepath.Dir(seg.Path), wal.Options{}, func(r wal.Record) error {
+		if r.Offset >= seg.Base && r.Offset < segs[2].Base {
+			edges = append(edges, r.Offset)
+		}
+		return nil
+	}); err != nil || len(edges) < 3 {
+		t.Fatal(edges, err)
+	}
+	for _, gone := range []bool{false, true} { // the whole file
+		for _, at := range append(edges, seg.Base) {
+			if gone && at != seg.Base {
+				continue
+			}
+			dir := killed(t, store)
+			path := filepath.Join(dir, "wal", filepath.Base(seg.Path))
+			if err := os.Truncate(path, int64(at-seg.Base)); err != nil {
+				t.Fatal(err)
+			}
+			if gone {
+				if err := os.Remove(path); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if rep := repair(t, dir, true); rep.Journal.Lost() != 0 {
+				t.Errorf("cut at %d: %+v", at, rep)
+			}
+			after := contents(t, dir)
+			maps.DeleteFunc(after, func(name, _ string) bool { return strings.Contains(name, "quarantine") })
+			if !maps.Equal(after, whole) {
+				t.Errorf("cut at %d of %s: the journal is not byte for byte what it was: %q", at-seg.Base, filepath.Base(path), slices.Sorted(maps.Keys(after)))
+			}
+			wantAll(t, openDB(t, dir), lines)
+		}
+	}
+}
+
 // A repair that has no SQLite to ask puts fillers over records that SQLite has. When SQLite is there again, the journal contradicts
 // nothing: the store opens, has all its records, and verify says that SQLite alone has some.
 func TestSQLiteComesBackAfterARepairWithoutIt(t *testing.T) {

@@ -27,6 +27,8 @@ type rewrite struct {
 	size   int64 // the file's length after the repair
 	end    int64 // the position before which the file will hold records only
 	ranges []*DamagedRange
+	// before is the segment after which a missing one should be, see extendCut.
+	before *rewrite
 }
 
 func (p *planner) plan(ctx context.Context) error {
@@ -37,7 +39,7 @@ func (p *planner) plan(ctx context.Context) error {
 	cursor := p.rep.Cursor
 	if len(segs) == 0 {
 		if cursor > 0 {
-			p.addMissing(cursor, cursor, fmt.Sprintf("no segment is left, and the cursor is %d", cursor))
+			p.addMissing(nil, cursor, cursor, fmt.Sprintf("no segment is left, and the cursor is %d", cursor))
 		}
 		p.rep.First, p.rep.End = cursor, cursor
 		return nil
@@ -51,7 +53,32 @@ func (p *planner) plan(ctx context.Context) error {
 			return err
 		}
 	}
+	p.extendCut()
 	return nil
+}
+
+// extendCut decides what is missing where a segment ends with a record before the next one begins: a whole segment, or the end of
+// this one. A segment begins with the identity, if the journal has one. If the missing bytes cannot have begun with it, the segment
+// was cut, and is extended.
+func (p *planner) extendCut() {
+	if len(p.o.Identity) == 0 {
+		return
+	}
+	kept := p.rewrites[:0]
+	for _, r := range p.rewrites {
+		d := r.ranges[0]
+		if !d.Missing || d.Identity || r.before == nil {
+			kept = append(kept, r)
+			continue
+		}
+		cut := r.before
+		cut.size, cut.end = int64(d.End-cut.seg.Base), int64(d.End-cut.seg.Base)
+		d.Segment, d.Base, d.Missing = cut.seg.Path, cut.seg.Base, false
+		if cut.ranges = append(cut.ranges, d); len(cut.ranges) == 1 { // else it is among the kept ones
+			kept = append(kept, cut)
+		}
+	}
+	p.rewrites = kept
 }
 
 func (p *planner) walk(ctx context.Context, segs []Segment, cursor Offset) error {
@@ -126,8 +153,7 @@ func (p *planner) sealed(ctx context.Context, s *segment.Scanner, r *rewrite, ne
 		case j.Verdict == segment.End && s.Pos() == 0:
 			p.add(r, s, next, "the file is empty")
 		case j.Verdict == segment.End:
-			// The file ends where a record ends. Either the next file is missing, or this one was cut. In both cases a new
-			// segment fills the gap.
+			// The file ends where a record ends. Either the next file is missing, or this one was cut (see extendCut).
 			reason := fmt.Sprintf("the log is missing from here to %d, where the next segment begins", next)
 			begins, err := p.beginsWithRecord(ctx, next)
 			if err != nil {
@@ -137,7 +163,7 @@ func (p *planner) sealed(ctx context.Context, s *segment.Scanner, r *rewrite, ne
 				// Then only the name of the next file says how much is missing, and that name may be wrong.
 				reason += fmt.Sprintf(" (without a record; if %s does not belong here, move it out of the folder instead)", segmentName(next))
 			}
-			p.addMissing(Offset(s.Offset()), next, reason)
+			p.addMissing(r, Offset(s.Offset()), next, reason)
 			return nil
 		case j.Found == segment.FoundEnd:
 			p.add(r, s, next, j.Reason)
@@ -343,10 +369,10 @@ func (p *planner) addLast(r *rewrite, s *segment.Scanner, end Offset, reason str
 	p.add(r, s, end, reason)
 }
 
-// addMissing adds a segment that the repair has to make, for the range [from, to).
-func (p *planner) addMissing(from, to Offset, reason string) {
+// addMissing adds a segment that the repair has to make, for the range [from, to). before is the segment before it, if there is one.
+func (p *planner) addMissing(before *rewrite, from, to Offset, reason string) {
 	seg := Segment{Base: from, Path: filepath.Join(p.dir, segmentName(from))}
 	d := &DamagedRange{Segment: seg.Path, Base: from, Missing: true, Offset: from, End: to, Reason: reason}
-	p.rewrites = append(p.rewrites, &rewrite{seg: seg, size: int64(to - from), end: int64(to - from), ranges: []*DamagedRange{d}})
+	p.rewrites = append(p.rewrites, &rewrite{seg: seg, size: int64(to - from), end: int64(to - from), ranges: []*DamagedRange{d}, before: before})
 	p.rep.Damage = append(p.rep.Damage, d)
 }
