@@ -97,6 +97,7 @@ func guards() []mutant {
 		filterMutants,
 		growthMutants,
 		hashMutants,
+		repairMutants,
 		otlpMutants,
 		pageMutants,
 		proofMutants,

@@ -107,7 +107,7 @@ var mutants = []mutant{
 		"	if j.pos > 0 || len(j.opts.Identity) == 0 {", "	if j.pos > 0 || len(j.opts.Identity) == 0 || j.base > 0 && j.lastMark >= j.base {",
 		"wal", "^TestALastSegmentThatIsCutToNothingGetsTheIdentityAgain$", nil},
 	{"the allowance in verify for what a writer trims meanwhile", "audit/verify_journal.go",
-		"	o.OnTrimmed = p.trimmed\n", "",
+		"	o.OnTrimmed, o.OnFilled = p.trimmed, p.filled\n", "	o.OnFilled = p.filled\n",
 		"audit", "^TestVerifyBesideAWriterThatKeepsNothing$", nil},
 	{"the limit of trimming to what is durable, not only applied", "audit/checkpoint.go",
 		"	if !done.Complete {\n", "	a.trim(ctx, wal.Offset(a.applied.Load()))\n	if !done.Complete {\n",
