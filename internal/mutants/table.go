@@ -108,7 +108,7 @@ var mutants = []mutant{
 		"wal", "^TestALastSegmentThatIsCutToNothingGetsTheIdentityAgain$", nil},
 	{"the allowance in verify for what a writer trims meanwhile", "audit/verify_journal.go",
 		"	o.OnTrimmed, o.OnFilled = p.trimmed, p.filled\n", "	o.OnFilled = p.filled\n",
-		"audit", "^TestVerifyBesideAWriterThatKeepsNothing$", nil},
+		"audit", "^TestVerifyBesideAWriterThatKeepsNothing$", []string{"-count", "5"}},
 	{"the limit of trimming to what is durable, not only applied", "audit/checkpoint.go",
 		"	if !done.Complete {\n", "	a.trim(ctx, wal.Offset(a.applied.Load()))\n	if !done.Complete {\n",
 		"audit", "^TestTheJournalIsTrimmedUpToWhatSQLiteHasOnDisk$", nil},
