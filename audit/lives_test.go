@@ -253,6 +253,7 @@ func TestWhatAJournalThatFailedHadSyncedIsRemembered(t *testing.T) {
 // The end of a journal may be lost together with its marks, and SQLite need not have it yet. What had been synced at the last
 // checkpoint is missed all the same.
 func TestTheEndOfAJournalIsMissed(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	store, lines := closedStore(t, 0, 20)
 	db := openDB(t, store, audit.WithSegmentBytes(64<<10))

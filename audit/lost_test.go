@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/sequential"
 	"github.com/auditsql/auditsql/wal"
 )
 
@@ -178,6 +179,7 @@ func TestReadsAfterCloseSayClosed(t *testing.T) {
 
 // Nothing says how much of a journal was to be kept when it is all that is left of a store. So nothing of it is removed.
 func TestAJournalThatIsAllThatIsLeftIsKept(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	whole, lines := closedStore(t, 0, 50, audit.WithSegmentBytes(4000), audit.WithRetention(audit.RetainAll))
 	for name, c := range map[string]struct {
@@ -211,6 +213,7 @@ func TestAJournalThatIsAllThatIsLeftIsKept(t *testing.T) {
 // A store whose store.json and database are lost, and whose journal was trimmed, is refused. That must not make the store look new: a
 // database that is put back is checked.
 func TestARefusedOpeningKeepsTheDoubtAboutADatabaseThatComesBack(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	dir, lines := trimmedStore(t, 60)
 	away := t.TempDir()

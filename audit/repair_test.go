@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/auditsql/auditsql/audit"
+	"github.com/auditsql/auditsql/internal/sequential"
 	"github.com/auditsql/auditsql/wal"
 )
 
@@ -115,6 +116,7 @@ func tampered(statement string) func(testing.TB, string) {
 
 // The next opening sets a suspect database aside. What it has of the damaged records comes back before, if it is what was stored.
 func TestASuspectDatabaseGivesBackWhatMatchesItsHash(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	dir, lines := closedStore(t, 0, 60, audit.WithSegmentBytes(4000))
 	id, at, _ := corruptRecord(t, dir, 17)
@@ -424,6 +426,7 @@ func TestNoJournalIsMadeAboveAnOlderDatabase(t *testing.T) {
 // A segment that ends where a record ends can be cut, or the next one is missing. What is missing shows which: a segment begins with
 // the identity. In both cases the repair makes the files that were there.
 func TestACutAtTheEdgeOfARecordIsNoMissingSegment(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	store, lines := closedStore(t, 0, 40, audit.WithSegmentBytes(4000))
 	whole := contents(t, store)
@@ -469,6 +472,7 @@ func TestACutAtTheEdgeOfARecordIsNoMissingSegment(t *testing.T) {
 // A repair that has no SQLite to ask puts fillers over records that SQLite has. When SQLite is there again, the journal contradicts
 // nothing: the store opens, has all its records, and verify says that SQLite alone has some.
 func TestSQLiteComesBackAfterARepairWithoutIt(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	for name, which := range map[string][]int{"the newest record": {39}, "others": {7, 8, 20}, "the last ones": {37, 38, 39}} {
 		t.Run(name, func(t *testing.T) {

@@ -83,6 +83,7 @@ func TestDamagedRecordsAreRepaired(t *testing.T) {
 
 // A rebuild of the forensic tables leaves a damaged record out. When it comes back, every question has it again.
 func TestARecordThatARebuildLeftOutComesBackWhole(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	whole, lines := closedStore(t, 0, 60)
 	q := sample(7)

@@ -442,6 +442,7 @@ func TestPagesOfOtherTablesAreDamage(t *testing.T) {
 
 // An opening that has put one database in the place of another and then fails says where the old one is: the next one does not know.
 func TestAFailedOpeningSaysWhatItHasMoved(t *testing.T) {
+	sequential.Test(t)
 	t.Parallel()
 	store, _ := trimmedStore(t, 60)
 	db := openDB(t, store)
