@@ -44,15 +44,15 @@ type Gap struct {
 //
 // What is wrong with the log is in the report. So is a segment with another identity than Options.Identity, whose
 // records are left out. An error means that the log could not be read.
-//
-// visit, if not nil, is called with each of the caller's records in order; its payload is valid during
-// the call. An error that it returns ends Verify.
-func Verify(dir string, o Options, visit func(Record) error) (Report, error) {
-	return VerifyContext(context.Background(), dir, o, visit)
+func Verify(dir string, o Options) (Report, error) {
+	return VerifyContext(context.Background(), dir, o, nil)
 }
 
 // VerifyContext is Verify that ends with the error of ctx when ctx ends, between two reads of the disk. The report
-// then tells what was found until then.
+// then has what was found until then.
+//
+// visit, if not nil, is called with each of the caller's records in order; its payload is valid during
+// the call. An error that it returns ends VerifyContext.
 func VerifyContext(ctx context.Context, dir string, o Options, visit func(Record) error) (Report, error) {
 	o = o.withDefaults()
 	var rep Report
