@@ -59,7 +59,8 @@ func (t *tailing) run(ctx context.Context) error {
 	case ctx.Err() != nil:
 		// A signal is the usual end of following.
 		return quietly(exitInterrupted)
-	case t.options.exitOnMatch:
+	case (t.options.exitOnMatch || t.options.exitCode) && !t.matched && t.a.leftOut == 0:
+		// A damaged record that was left out may be one that fits.
 		return quietly(exitNothing)
 	}
 	return nil

@@ -159,7 +159,7 @@ const exitCodesHelp = `    0  done
     1  failed; check: undecided
     2  wrong usage
     3  not found
-    4  nothing fits (list --exit-code, tail --exit-on-match)
+    4  nothing fits (list and tail with --exit-code, tail --exit-on-match)
     5  damage found; check: refuted
     6  partly done, as when import rejected lines
     7  locked by another writer
