@@ -24,7 +24,8 @@ tables, triggers and views, keys against values, the stored records against the
 tables made from them, against their hashes and the tree over these, and the
 journal against the stored records. It prints what it counted, the root of the
 tree, and each problem with its place. It works beside a writer, and changes
-nothing.
+nothing. The result says too whether the store was held against something from
+outside, in every form of output.
 
 So it finds what does not fit together. Somebody who can write everything can
 make other records fit. --against compares the store with a signed checkpoint
@@ -133,7 +134,7 @@ func (a *app) findings(problems []string, total uint64, notes []string) {
 
 func verifyTable(v *view.Verification, took time.Duration) []tui.Fact {
 	return slices.Concat(
-		[]tui.Fact{titled("result", resultCell(v))},
+		[]tui.Fact{titled("result", tui.Text(v.Result).Marked(!v.OK))},
 		journalTable(&v.JournalCounts),
 		[]tui.Fact{
 			titled("records in SQLite", orNotLookedAt(v.Audits, countCell)),
@@ -148,18 +149,6 @@ func verifyTable(v *view.Verification, took time.Duration) []tui.Fact {
 			titled("took", tui.Text(took.Round(time.Millisecond).String())),
 		},
 	)
-}
-
-func resultCell(v *view.Verification) tui.Cell {
-	switch {
-	case !v.OK:
-		return problemsCell(v.TotalProblems)
-	case v.Quick:
-		return tui.Text("all is well, as far as --quick looks")
-	case len(v.Against) > 0:
-		return tui.Text("consistent, and what was signed in " + plural(len(v.Against), "checkpoint", "checkpoints") + " from elsewhere")
-	}
-	return tui.Text("consistent in itself, and compared with nothing from elsewhere")
 }
 
 func problemsCell(n uint64) tui.Cell { return tui.Text(plural(n, "problem", "problems")).Marked(true) }
