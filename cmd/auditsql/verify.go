@@ -34,8 +34,9 @@ stored records, and not from the stored tree. The exit code is 5 when the store
 does not have what was signed; the problem names the records among which the
 first difference is. --tiles is a copy of the log that was kept elsewhere, as a
 folder with tiles (c2sp.org/tlog-tiles); with it the first record that differs
-is named. A checkpoint that is not signed by the log's key, or by that of --key
-or --policy, is no problem of the store: the exit code is 1.
+is named. If a checkpoint is not signed by the log's key, or by that of --key or
+--policy, or if no key is known, that says nothing about the store: the exit
+code is 1.
 
 --quick leaves out the checks that read everything. What it does not count is
 "not looked at" in a table, and null in JSON. The exit code is 5 when something
