@@ -167,13 +167,18 @@ func (a *app) trace(ctx context.Context, args []string, o *traceOptions) error {
 			if options.AsOf != nil {
 				among = fmt.Sprintf(" among the first %s", plural(*options.AsOf, "record", "records"))
 			}
-			try := ""
-			if r.isTraceID(ctx, args[i]) {
-				try = "; try: " + a.byTraceID(args[i])
-			} else if options.AsOf == nil {
-				try = a.otherHash(ctx, r, args[i])
+			var typed, try string
+			switch {
+			case len(args) == 0: // a filter found it, and it was not found again: an index is damaged
+				typed = id.String()
+			case r.isTraceID(ctx, args[i]):
+				typed, try = args[i], "; try: "+a.byTraceID(args[i])
+			case options.AsOf == nil:
+				typed, try = args[i], a.otherHash(ctx, r, args[i])
+			default:
+				typed = args[i]
 			}
-			fmt.Fprintf(a.err, "auditsql: trace: %s: no such record%s%s\n", harmless(args[i]), among, try)
+			fmt.Fprintf(a.err, "auditsql: trace: %s: no such record%s%s\n", harmless(typed), among, try)
 			missing = true
 			continue
 		}
