@@ -24,7 +24,7 @@ With --size it prints one of them as it was signed, for a file.
 The store keeps this list, checkpoints.ndjson, for convenience. Nothing depends
 on it: it may be deleted, a backup does not have it, and after a power cut its
 end may be missing. What proves something is a checkpoint that you keep in
-another place.`,
+another place. Checkpoints recovers nothing and never waits.`,
 		Example: `  auditsql log checkpoints
   auditsql log checkpoints --size 1200 > older`,
 		Args: arguments(0, 0, ""),

@@ -41,7 +41,9 @@ code is 1.
 --quick leaves out the checks that read everything. What it does not count is
 "not looked at" in a table, and null in JSON. The exit code is 5 when something
 is wrong, also when the journal is not in its place and only SQLite was checked.
-A torn tail and gaps that were repaired are notes, not problems.`,
+A torn tail and gaps that were repaired are notes, not problems. So is a store
+that has fewer records than its log has signed, as a backup may: it is not
+opened for writing, and with --against the exit code is 5.`,
 		Example: `  auditsql verify
   auditsql verify --quick -o json
   auditsql verify --against monday --against tuesday --key "$KEY"`,
