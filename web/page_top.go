@@ -238,7 +238,7 @@ func (p *sheet) ranked(ctx context.Context, heading string, o audit.TopOptions, 
 			which = "The figures are of those that were counted until then. "
 		}
 		section.Notes = append(section.Notes, line(pages.Part{Mark: true,
-			Text: "These are too many records to count in the time that a page has. " + which + "Ask about a shorter time."}))
+			Text: "These are too many records to count in the time that a page has. " + which + "Ask about a shorter period."}))
 	}
 	return section, nil
 }

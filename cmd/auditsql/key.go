@@ -97,7 +97,7 @@ func (a *app) keyNew(origin, file string, witness bool) error {
 		return usage("%q cannot be the name of a log: %w", origin, err)
 	}
 	if store := a.storeAround(file); store != "" {
-		return trying(usage("-o %s lies in %s, which belongs to a store: its backups would have the key", file, store), "another folder")
+		return trying(usage("-o %s is inside %s, the folder of a store: its backups would have the key", file, store), "another folder")
 	}
 	create := keyfile.Create
 	if witness {

@@ -52,7 +52,7 @@ they are stored, for import.`,
 		ValidArgsFunction: completeNothing,
 	}
 	f.register(a, cmd)
-	f.registerLimit(cmd, listLimit, "at most so many; 0 is no limit")
+	f.registerLimit(cmd, listLimit, "at most this many; 0 is no limit")
 	cmd.Flags().BoolVar(&l.exitCode, "exit-code", false, "end with 0 when there are records, and with 4 when there are none")
 	cmd.Flags().BoolVar(&f.descending, "desc", false, "newest first")
 	cmd.Flags().BoolVar(&count, "count", false, "print how many fit, and nothing else")

@@ -29,9 +29,10 @@ func (a *app) logRootCommand() *cobra.Command {
 		Use:   "root",
 		Short: "How many records there are, and the root of the tree over them",
 		Long: `Root prints how many records the store has, and the root of the tree over them
-in base64. Copied to a place outside of the store, into a ticket or a mail, the
-two lines bind all records up to then. A leaf is the SHA-256 of a zero byte and
-the record's line in an export, so other programs can compute the same root.`,
+in base64. Copy them to a place outside of the store, such as a ticket or a
+mail. Whoever has these two lines can tell later whether any record before them
+was changed. A leaf is the SHA-256 of a zero byte and the record's line in an
+export, so other programs can compute the same root.`,
 		Example: `  auditsql log root
   auditsql log root -o json`,
 		Args: arguments(0, 0, ""),

@@ -40,8 +40,8 @@ another place. Checkpoints recovers nothing and never waits.`,
 		ValidArgsFunction: completeNothing,
 	}
 	flags := cmd.Flags()
-	flags.IntVar(&limit, "limit", 20, "at most so many, the newest; 0 is no limit")
-	flags.Uint64Var(&size, "size", 0, "print the checkpoint of so many records, as it was signed")
+	flags.IntVar(&limit, "limit", 20, "at most this many, the newest; 0 is no limit")
+	flags.Uint64Var(&size, "size", 0, "print the checkpoint of this many records, as it was signed")
 	a.addReading(cmd)
 	return cmd
 }

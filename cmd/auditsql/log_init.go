@@ -102,7 +102,7 @@ func (o *logFlags) check(a *app, cmd *cobra.Command) error {
 		return err
 	}
 	if store := a.storeAround(o.Key); store != "" {
-		return trying(usage("--key %s lies in %s, which belongs to a store: its backups would have the key", o.Key, store), "move it to another folder")
+		return trying(usage("--key %s is inside %s, the folder of a store: its backups would have the key", o.Key, store), "move it to another folder")
 	}
 	if cmd.Flags().Changed("every") && o.every.Duration <= 0 {
 		return usage("--every must be above 0")
@@ -112,7 +112,7 @@ func (o *logFlags) check(a *app, cmd *cobra.Command) error {
 			return usage("--publish names no folder")
 		}
 		if store := a.storeAround(folder); store != "" {
-			return trying(usage("--publish %s lies in %s, which belongs to a store alone", folder, store), "another folder")
+			return trying(usage("--publish %s is inside %s, the folder of a store", folder, store), "another folder")
 		}
 	}
 	o.Every = o.every.Duration

@@ -72,7 +72,7 @@ made with import, --key or --policy says who must have signed the checkpoints of
 		},
 	}
 	o.filter.register(a, cmd)
-	o.filter.registerLimit(cmd, 0, "at most so many; 0 is no limit")
+	o.filter.registerLimit(cmd, 0, "at most this many; 0 is no limit")
 	flags := cmd.Flags()
 	flags.BoolVar(&o.between, "between", false, "all records between two checkpoints, which are the arguments")
 	flags.StringVar(&o.checkpoint, "checkpoint", "", "`file` with the signed checkpoint that the proofs lead to (default the newest)")
@@ -246,7 +246,7 @@ func (s *proving) chooseOne(ctx context.Context, f audit.Filter) error {
 }
 
 func nothingToProve() error {
-	return trying(notFound("no record fits the filters"), "fewer of them, or a longer time; auditsql list takes the same")
+	return trying(notFound("no record fits the filters"), "fewer of them, or a longer period; auditsql list takes the same")
 }
 
 // records are the records with their proofs.

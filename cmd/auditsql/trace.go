@@ -71,10 +71,10 @@ and 100 answers with it; more is true when there are more.`,
 		ValidArgsFunction: completeNothing,
 	}
 	o.filter.register(a, cmd)
-	o.filter.registerLimit(cmd, 1, "trace at most so many of the records that the filter selects; 0 is no limit")
+	o.filter.registerLimit(cmd, 1, "trace at most this many of the records that the filter selects; 0 is no limit")
 	cmd.Flags().IntVar(&o.neighbours, "neighbours", audit.DefaultNeighbours, "how many of the agent's questions before and after")
 	cmd.Flags().StringVar(&o.low, "low-confidence", "", "the `confidence` below which an answer is marked (default 0.5)")
-	cmd.Flags().BoolVar(&o.up, "up", false, "follow the evidence back to what nobody answered before")
+	cmd.Flags().BoolVar(&o.up, "up", false, "follow the evidence back to assertions that no earlier record gave as its answer")
 	withDot(cmd)
 	a.addReading(cmd)
 	a.addZone(cmd)
@@ -199,7 +199,7 @@ func (a *app) trace(ctx context.Context, args []string, o *traceOptions) error {
 	case missing:
 		return quietly(exitNotFound)
 	case len(ids) == 0 && a.leftOut == 0:
-		return trying(notFound("no record fits the filters"), "fewer of them, or a longer time; auditsql list takes the same")
+		return trying(notFound("no record fits the filters"), "fewer of them, or a longer period; auditsql list takes the same")
 	}
 	return nil
 }

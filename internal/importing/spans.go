@@ -276,7 +276,7 @@ func (im *SpanImporter) explained(trace, span, name string, became otlp.Became, 
 			agent = &text
 		}
 		if r.NotTold {
-			text := "it tells no documents"
+			text := "it contains no documents"
 			why = &text
 		} else {
 			n := len(r.Audit.ContributingAssertions)
@@ -308,8 +308,8 @@ func (im *SpanImporter) Notes() {
 		if emitter != "" {
 			from = emitter
 		}
-		im.Note("%s of %s no documents: most often the capture of content is off; what switches it on: %s",
-			plural(n, "retrieval", "retrievals"), from+map[bool]string{true: " tells", false: " tell"}[n == 1], otlp.CaptureSwitch(emitter))
+		im.Note("%s of %s no documents: usually the capture of content is off; what switches it on: %s",
+			plural(n, "retrieval span", "retrieval spans"), from+map[bool]string{true: " contains", false: " contain"}[n == 1], otlp.CaptureSwitch(emitter))
 	}
 	if im.early > 0 {
 		im.Note("%s joined early, since more spans were open than are held; the attribute joined says so in their records",

@@ -237,7 +237,7 @@ func (p *page) evidence(t *view.Trace) {
 		p.line("There is none.\n")
 		return
 	}
-	p.line("%s, weighing %s in all.\n", plural(len(t.Evidence), "piece", "pieces"), show.Weight(t.TotalWeight))
+	p.line("%s, total weight %s.\n", plural(len(t.Evidence), "piece", "pieces"), show.Weight(t.TotalWeight))
 	var rows [][]string
 	var selected show.Selection
 	for i := range t.Evidence {

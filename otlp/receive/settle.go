@@ -204,7 +204,7 @@ const maxSilent = 1000
 func (r *Receiver) tellSilent(record *otlp.Record) {
 	if emitter := record.Emitter; record.NotTold && !r.silent[emitter] && len(r.silent) < maxSilent {
 		r.silent[emitter] = true
-		r.log.Warn("retrievals tell no documents: most often the capture of content is off", "emitter", emitter, "switch", otlp.CaptureSwitch(emitter))
+		r.log.Warn("retrieval spans contain no documents: usually the capture of content is off", "emitter", emitter, "switch", otlp.CaptureSwitch(emitter))
 	}
 }
 

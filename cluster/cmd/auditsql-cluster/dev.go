@@ -54,7 +54,7 @@ process of its own, and prints where they are and what to type next. Everything
 is in one folder. Ctrl-C ends all of it in order. The same command starts it
 again where it was.
 
-Kill a server to see what happens: kill -9 with its number. The other two go on.
+Kill a server to see what happens: kill -9 PID. The other two go on.
 Dev starts it again after --restart-after.
 
 The servers listen on this machine alone, and have passwords that dev made. The

@@ -101,8 +101,8 @@ node is behind; so does auditsql_follow_behind_messages in /metrics.
 It listens on this machine alone, unless --listen names another address. Then it
 wants TLS (--tls-cert, --tls-key) and at least one token. auditsql -d DIR token
 add makes one, once the folder exists: serve, or follow --once, makes it. The
-flags --tls-cert and --tls-key are those of this server. How to connect to NATS
-is said by --nats-cert and --nats-key.
+flags --tls-cert and --tls-key are those of this server. --nats-cert and
+--nats-key are for the connection to NATS.
 
 While it runs, auditsql -d DIR put, import and name write through it. Labels
 belong to the node. Spans are not taken here: a span would be acknowledged when
