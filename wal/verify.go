@@ -233,7 +233,7 @@ func (v *verifier) segment(ctx context.Context, f File, seg Segment) (last bool,
 			next, ok, err := s.Resync(ctx, s.Offset()+1, math.MaxUint64)
 			if err != nil || !ok {
 				if seg.Sealed {
-					// The rest is part of this damage: nothing in it can be told apart.
+					// The rest is part of this damage: nothing in it can be distinguished.
 					v.rep.End = max(v.rep.End, seg.Base+Offset(s.Size()))
 				}
 				return !seg.Sealed, err

@@ -33,7 +33,7 @@ type serveOptions struct {
 	witness   witnessFlags
 }
 
-// usualWitness is where a witness listens unless it is told otherwise.
+// usualWitness is where a witness listens unless a flag says otherwise.
 const usualWitness = "127.0.0.1:7071"
 
 // witnessFlags say for which logs the node is a witness.
