@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/auditsql/auditsql/audit/ingest"
 	"github.com/auditsql/auditsql/internal/advice"
+	"github.com/auditsql/auditsql/internal/legible"
 )
 
 // SignalDelay is how long CutShort waits for a signal, which takes less than a millisecond on an idle machine.
@@ -40,7 +40,7 @@ func RefusedRecord(err error) error {
 func RefusedInput(err error, name, program string) error {
 	argument := ""
 	if name != "-" {
-		argument = " " + ShellQuote(name)
+		argument = " " + legible.ShellQuote(name)
 	}
 	var encoding *ingest.EncodingError
 	switch {
@@ -91,15 +91,4 @@ func (d *doubts) print(note func(format string, args ...any)) {
 
 func advised(err error, format string, args ...any) error {
 	return &advice.Error{Err: err, Try: fmt.Sprintf(format, args...)}
-}
-
-// ShellQuote writes a word as a person would type it.
-func ShellQuote(word string) string {
-	plain := func(r rune) bool {
-		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("_-./:=,@%+", r)
-	}
-	if word != "" && strings.IndexFunc(word, func(r rune) bool { return !plain(r) }) < 0 {
-		return word
-	}
-	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }

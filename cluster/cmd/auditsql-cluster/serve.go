@@ -18,6 +18,7 @@ import (
 	"github.com/auditsql/auditsql/internal/advice"
 	"github.com/auditsql/auditsql/internal/importing"
 	"github.com/auditsql/auditsql/internal/keyfile"
+	"github.com/auditsql/auditsql/internal/legible"
 	"github.com/auditsql/auditsql/internal/serving"
 	"github.com/auditsql/auditsql/internal/tui"
 )
@@ -194,7 +195,7 @@ func (a *app) startNode(ctx context.Context, connect jetstream.Options, o *serve
 	metrics := serving.NewMetrics(version())
 	n.server, err = serving.Listen(serving.Options{
 		Flags: &o.Flags, Others: o.witness.addresses(), Dir: o.dir, AnyPort: o.anyPort, MaxFuture: o.maxFuture, Now: time.Now, Logger: logger, Metrics: metrics,
-		Version: version(), AddToken: "auditsql -d " + importing.ShellQuote(o.dir) + " token add NAME --scope read,write",
+		Version: version(), AddToken: "auditsql -d " + legible.ShellQuote(o.dir) + " token add NAME --scope read,write",
 	})
 	if err != nil {
 		return n, refused(err)
