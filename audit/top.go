@@ -53,8 +53,8 @@ func ParseTopBy(s string) (TopBy, error) {
 	case TopAgents, TopSubjects, TopPredicates, TopLenses, TopAssertions, TopSources, TopLifecycles:
 		return by, nil
 	}
-	if _, ok := by.Attribute(); ok {
-		return by, nil
+	if key, ok := by.Attribute(); ok {
+		return TopAttribute(key), nil
 	}
 	return "", invalid("unknown %s: want "+TopKeys, excerpt(s))
 }

@@ -237,19 +237,7 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// Due returns the traces that have settled by now.
-func (j *Joiner) Due(now time.Time) []Settled {
-	var settled []Settled
-	for {
-		s, ok := j.NextDue(now)
-		if !ok {
-			return settled
-		}
-		settled = append(settled, s)
-	}
-}
-
-// NextDue is Due for one trace. False: none has settled.
+// NextDue returns the next trace that has settled by now. False: none has.
 func (j *Joiner) NextDue(now time.Time) (Settled, bool) {
 	if len(j.due) == 0 || j.due[0].settles.After(now) {
 		return Settled{}, false

@@ -198,7 +198,7 @@ func TestWhenATraceSettles(t *testing.T) {
 	j := otlp.NewJoiner(otlp.JoinOptions{})
 	settledAt := func(trace int, from, to int) int {
 		for s := from; s <= to; s++ {
-			for _, one := range j.Due(at(s)) {
+			for one, ok := j.NextDue(at(s)); ok; one, ok = j.NextDue(at(s)) {
 				if one.Trace == traceID(trace) {
 					return s
 				}
