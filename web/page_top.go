@@ -263,10 +263,8 @@ func confidenceOf(e *view.Ranked) []pages.Part {
 
 // countedOf is a number of what a ranking by this counts.
 func countedOf(by audit.TopBy, n uint64) string {
-	if by.OfEvidence() {
-		return counted(n, "piece of evidence", "pieces of evidence")
-	}
-	return counted(n, "record", "records")
+	one, many := view.CountedBy(by)
+	return counted(n, one, many)
 }
 
 // keyName heads the column of what is ranked.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -225,8 +224,5 @@ func needsOneBelow(cmd *cobra.Command) {
 
 // plural is "1 record", "2 records".
 func plural[T ~int | ~int64 | ~uint64](n T, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
+	return tui.Counted(n, one, many)
 }

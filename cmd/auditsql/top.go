@@ -209,8 +209,6 @@ func rankedOf(t *view.Ranking) string {
 
 // countedOf is a number of what a ranking by this counts.
 func countedOf(by audit.TopBy, n uint64) string {
-	if by.OfEvidence() {
-		return plural(n, "piece of evidence", "pieces of evidence")
-	}
-	return plural(n, "record", "records")
+	one, many := view.CountedBy(by)
+	return plural(n, one, many)
 }

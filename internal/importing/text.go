@@ -9,6 +9,7 @@ import (
 	"github.com/auditsql/auditsql/audit/ingest"
 	"github.com/auditsql/auditsql/internal/advice"
 	"github.com/auditsql/auditsql/internal/legible"
+	"github.com/auditsql/auditsql/internal/tui"
 )
 
 // SignalDelay is how long CutShort waits for a signal, which takes less than a millisecond on an idle machine.
@@ -82,10 +83,10 @@ func (d *doubts) add(line int, odd []ingest.Doubt) {
 // print notes it, once for all records of the input.
 func (d *doubts) print(note func(format string, args ...any)) {
 	if d.units.n > 0 {
-		note("%s: %s to be in another unit, first in %s", d.input, plural(d.units.n, "timestamp seems", "timestamps seem"), d.units.first)
+		note("%s: %s to be in another unit, first in %s", d.input, tui.Counted(d.units.n, "timestamp seems", "timestamps seem"), d.units.first)
 	}
 	if d.confidence.n > 0 {
-		note("%s: %s a result_confidence outside of 0 to 1, first in %s", d.input, plural(d.confidence.n, "record has", "records have"), d.confidence.first)
+		note("%s: %s a result_confidence outside of 0 to 1, first in %s", d.input, tui.Counted(d.confidence.n, "record has", "records have"), d.confidence.first)
 	}
 }
 
