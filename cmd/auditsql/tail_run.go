@@ -59,8 +59,7 @@ func (t *tailing) run(ctx context.Context) error {
 	case ctx.Err() != nil:
 		// A signal is the usual end of following.
 		return quietly(exitInterrupted)
-	case (t.options.exitOnMatch || t.options.exitCode) && !t.matched && t.a.leftOut == 0:
-		// A damaged record that was left out may be one that fits.
+	case (t.options.exitOnMatch || t.options.exitCode) && !t.matched:
 		return quietly(exitNothing)
 	}
 	return nil

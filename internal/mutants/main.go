@@ -93,6 +93,7 @@ func guards() []mutant {
 		backlogMutants,
 		chainMutants,
 		clusterMutants, partitionMutants,
+		commandMutants,
 		figureMutants,
 		filterMutants,
 		growthMutants,
