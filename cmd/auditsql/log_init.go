@@ -162,3 +162,24 @@ func (a *app) logInit(ctx context.Context, o logFlags) error {
 	}
 	return a.signAndClose(ctx, db, true)
 }
+
+// logAdopt is log init --adopt. o is nil when the log is signed as before.
+func (a *app) logAdopt(ctx context.Context, o *audit.LogOptions, checkpoint string) error {
+	note, err := readSmall(ctx, checkpoint)
+	if err != nil {
+		return err
+	}
+	change, err := audit.AdoptCheckpoint(ctx, a.dir, o, note, audit.WithLockWait(a.lockWait.Duration))
+	if errors.Is(err, audit.ErrInvalid) {
+		return usage("%w", err)
+	}
+	a.noteRecovery(change.Recovery)
+	if err != nil {
+		return err
+	}
+	db, err := a.openExisting(ctx)
+	if err != nil {
+		return err
+	}
+	return a.signAndClose(ctx, db, true)
+}
