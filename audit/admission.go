@@ -9,7 +9,7 @@ import (
 	"github.com/auditsql/auditsql/wal"
 )
 
-// admission tells which records of the journal the store has. The journal may hold a record twice, or records that were
+// admission says which records of the journal the store has. The journal may hold a record twice, or records that were
 // refused, if another program has written to it. Who reads the journal in its order asks for each record. What SQLite says
 // is compared with the order of admission, so one search is enough for many records.
 //

@@ -15,7 +15,7 @@ type Answer struct {
 	// Before is what changed since the answer before it in time, nil when it is the first.
 	Before *Difference
 
-	// Flipped: the result is another one than before. Causes say why, as far as the records tell.
+	// Flipped: the result is another one than before. Causes say why, as far as the records show.
 	Flipped bool
 	Causes  []Cause
 }

@@ -303,7 +303,7 @@ func (c *catchUp) same(line uint64, index int64, text []byte) error {
 }
 
 // recordIn reads the record in a line, and its canonical form, which is the leaf. A line may be written otherwise: jq writes
-// numbers its own way, and the root tells whether it is the record.
+// numbers its own way, and the root shows whether it is the record.
 func recordIn(line []byte) (q QueryAudit, raw []byte, err error) {
 	if q, err = ParseAudit(line); err == nil {
 		raw, err = q.Canonical()

@@ -20,7 +20,7 @@ import (
 var chainRecords = flag.Int("chains", 0, "make a store of so many records with chains, and compare what came of a fact with a plain program over the NDJSON")
 
 // In a large store the chains are those that a plain program finds in its export. go test ./audit -run LargeStore -chains 1000000 -v -timeout 30m
-// also tells how long the walk took.
+// also says how long the walk took.
 func TestChainsInALargeStore(t *testing.T) {
 	if *chainRecords == 0 {
 		t.Skip("-chains N makes a store of N records")

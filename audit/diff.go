@@ -47,7 +47,7 @@ type AttributeChange struct {
 	A, B *string
 }
 
-// Cause is a possible reason, as far as the records tell, for another answer than before.
+// Cause is a possible reason, as far as the records show, for another answer than before.
 type Cause string
 
 // The causes, in the order in which Causes lists them. Those in the question come first, since they explain most.

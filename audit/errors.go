@@ -9,7 +9,7 @@ import (
 	"github.com/auditsql/auditsql/wal"
 )
 
-// The errors that callers tell apart with errors.Is. The error that a method returns wraps one of them and says what
+// The errors that callers distinguish with errors.Is. The error that a method returns wraps one of them and says what
 // was being done.
 var (
 	// ErrNotFound says that no audit is stored under the id asked for.
@@ -40,7 +40,7 @@ var (
 	// error also is that of the context.
 	ErrBusy = errors.New("the store is busy, and nothing was stored")
 
-	// ErrLocked says that another writer has the store. errors.As with *wal.LockedError tells which.
+	// ErrLocked says that another writer has the store. errors.As with *wal.LockedError says which.
 	ErrLocked = wal.ErrLocked
 )
 

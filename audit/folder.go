@@ -21,7 +21,7 @@ var ErrNoStore = storedir.ErrNoStore
 // store, or of another time.
 var ErrMismatch = storedir.ErrMismatch
 
-// ErrDamaged means that a store was found damaged. Verify tells where.
+// ErrDamaged means that a store was found damaged. Verify says where.
 var ErrDamaged = storedir.ErrDamaged
 
 // A DamagedError says that SQLite cannot read all of the store's database, and that no journal can replace it, since the

@@ -232,7 +232,7 @@ func (a *agentBook) next(h *Hash) int64 {
 	return int64(len(a.hashes) - 1)
 }
 
-// agentKey tells agents apart, whatever number they have in a part.
+// agentKey distinguishes agents, whatever number they have in a part.
 type agentKey struct {
 	Hash
 	anonymous bool
@@ -242,7 +242,7 @@ type agentKey struct {
 func keyOf(agent *[32]byte) agentKey { return agentKey{deref(agent, [32]byte{}), agent == nil} }
 
 // ErrDivided says that a question has no answer over a store whose records are divided among several logs. errors.As with a
-// *DividedError tells why.
+// *DividedError says why.
 var ErrDivided = errors.New("not answered over a store in several partitions")
 
 // A DividedError says why a Union does not answer a question. It is an ErrDivided.

@@ -45,7 +45,7 @@ func TestQuestionsDoNotWaitForTheApplier(t *testing.T) {
 	if p := db.Progress(); p != (audit.Progress{Records: early}) {
 		t.Errorf("at rest: %+v", p)
 	}
-	// Of its lists the backlog alone cannot tell which records they have.
+	// Of its lists the backlog alone cannot say which records they have.
 	all := audit.Filter{NoneOf: []audit.Filter{{Subject: ptr("nothing has this subject")}}}
 	before := everything(t, db, all)
 

@@ -23,7 +23,7 @@ func corruptRecord(t testing.TB, dir string, n int) (id audit.QueryID, at wal.Re
 	t.Helper()
 	journal := filepath.Join(dir, "wal")
 	i := 0
-	if _, err := wal.Verify(journal, wal.Options{}, func(r wal.Record) error {
+	if _, err := wal.VerifyContext(context.Background(), journal, wal.Options{}, func(r wal.Record) error {
 		if i == n {
 			at = wal.Record{Offset: r.Offset, Next: r.Next}
 			q, err := audit.ParseAudit(r.Payload)

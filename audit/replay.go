@@ -357,7 +357,7 @@ func (p *opening) describe() {
 		p.note("%d records were replayed from the journal", r.Replayed)
 	}
 	if r.Rejected > 0 {
-		p.note("%d journal records were rejected; verify tells which", r.Rejected)
+		p.note("%d journal records were rejected; verify says which", r.Rejected)
 	}
 	for _, note := range r.Notes {
 		p.opts.logger.Info(note, "store", p.dir)

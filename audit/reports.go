@@ -45,7 +45,7 @@ type Stats struct {
 	// Heads are what the nodes of a cluster have said about their copies, by their names. It is nil unless a node of a cluster has the
 	// store open in this process.
 	Heads []NodeHead `json:"heads,omitempty"`
-	// JournalAway says why the journal was not read; "" when it was. Then the values that only the journal tells are 0
+	// JournalAway says why the journal was not read; "" when it was. Then the values that only the journal has are 0
 	// and mean nothing: the offsets except Applied, the lag, segments and bytes, writer and backlog.
 	JournalAway string `json:"journal_away,omitempty"`
 

@@ -136,7 +136,7 @@ func TestAForgedJournalRecordRestoresNothing(t *testing.T) {
 		if err := os.WriteFile(name, b, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if rep, err := wal.Verify(filepath.Join(dir, "wal"), wal.Options{}, nil); err != nil || len(rep.Damage) > 0 {
+		if rep, err := wal.Verify(filepath.Join(dir, "wal"), wal.Options{}); err != nil || len(rep.Damage) > 0 {
 			t.Fatalf("%+v, %v", rep, err)
 		}
 		rep, err := audit.RepairRecords(t.Context(), dir, audit.RepairOptions{Apply: true})

@@ -53,8 +53,8 @@ func ParseTopBy(s string) (TopBy, error) {
 	case TopAgents, TopSubjects, TopPredicates, TopLenses, TopAssertions, TopSources, TopLifecycles:
 		return by, nil
 	}
-	if _, ok := by.Attribute(); ok {
-		return by, nil
+	if key, ok := by.Attribute(); ok {
+		return TopAttribute(key), nil
 	}
 	return "", invalid("unknown %s: want "+TopKeys, excerpt(s))
 }
@@ -81,7 +81,7 @@ func ParseTopRank(s string) (TopRank, error) {
 // DefaultTop is how many entries Top returns when the filter's limit is 0.
 const DefaultTop = 20
 
-// MostFigured is how many records Top looks at for Subjects and Confidence of agents, unless it is told to.
+// MostFigured is how many records Top looks at for Subjects and Confidence of agents, unless it is asked to.
 const MostFigured = 100_000
 
 // TopOptions say what to rank.
@@ -396,7 +396,7 @@ func (p *parts) agentsByKey(ctx context.Context, found []sqlstore.Frequencies) (
 	return counts, nil
 }
 
-// seen tells which keys a record with an earlier timestamp has.
+// seen says which keys a record with an earlier timestamp has.
 func (p *parts) seen(ctx context.Context, key sqlstore.TopKey, keys []string, timestamp uint64) ([]bool, error) {
 	found, err := each(ctx, p, func(ctx context.Context, i int, db *DB) ([]bool, error) {
 		return db.sql.SeenBefore(ctx, key, keys, int64(min(timestamp, MaxTimestamp)), indexOf(p.asOf[i]))

@@ -29,7 +29,7 @@ type natsSpec struct {
 	Routes []int
 }
 
-// config is its configuration: what docs/cluster.md tells to set, and nothing else.
+// config is its configuration: what docs/cluster.md says to set, and nothing else.
 func (s natsSpec) config() string {
 	var routes []string
 	for _, port := range s.Routes {

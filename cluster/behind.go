@@ -2,7 +2,7 @@ package cluster
 
 import "context"
 
-// Behind returns how many messages the log has that the node's copy does not have yet. An error says that the log did not tell.
+// Behind returns how many messages the log has that the node's copy does not have yet. An error says that the log did not say.
 func (n *Node) Behind(ctx context.Context) (uint64, error) {
 	b, err := n.log.Bounds(ctx)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/auditsql/auditsql/audit"
 )
 
-// The errors that callers tell apart with errors.Is. Err of a node returns the one because of which it goes no further.
+// The errors that callers distinguish with errors.Is. Err of a node returns the one because of which it goes no further.
 var (
 	// ErrMismatch says that the log is another one than the node's store follows. It is audit's.
 	ErrMismatch = audit.ErrMismatch

@@ -199,7 +199,7 @@ func (n *Node) compareHead(h Head) error {
 	b.mu.Unlock()
 	if !room {
 		if !said {
-			n.opts.Logger.Error("there are heads of so many nodes that those of new ones are left out", "nodes", maxHeads, "node", h.Node)
+			n.opts.Logger.Error("heads of further nodes are ignored: no more are kept", "nodes", maxHeads, "node", h.Node)
 		}
 		return nil
 	}

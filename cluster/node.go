@@ -365,7 +365,7 @@ func (n *Node) wantUpTo(sequence uint64) {
 	}
 }
 
-// recheck is how long the node waits, at most, until it asks again a log that did not tell, or while it refuses puts. A server that is just
+// recheck is how long the node waits, at most, until it asks again a log that did not say, or while it refuses puts. A server that is just
 // restarted needs seconds.
 const recheck = 5 * time.Second
 

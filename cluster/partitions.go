@@ -161,7 +161,7 @@ func (p *Partitions) AwaitApplied(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Behind returns how many messages the logs have together that the copies do not have yet. An error says that a log did not tell.
+// Behind returns how many messages the logs have together that the copies do not have yet. An error says that a log did not say.
 func (p *Partitions) Behind(ctx context.Context) (uint64, error) {
 	behind, errs := make([]uint64, len(p.nodes)), make([]error, len(p.nodes))
 	p.each(func(i int, n *Node) { behind[i], errs[i] = n.Behind(ctx) })

@@ -281,7 +281,7 @@ func (r *reader) step() time.Duration {
 }
 
 // askMirror asks a log that is a mirror what it copies, if it had nothing new for a while, before something new of it is applied. It returns how
-// long to wait if the log did not tell. If the log that it copies was made again, the node stops.
+// long to wait if the log did not say. If the log that it copies was made again, the node stops.
 func (r *reader) askMirror() (wait time.Duration) {
 	n := r.node
 	silent := time.Since(r.news) >= mirrorSilence
@@ -358,7 +358,7 @@ func (r *reader) believed(err error) error {
 		return err
 	}
 	if !known {
-		// Mostly a server that leads since a moment ago. The error is told once it is believed.
+		// Mostly a server that leads since a moment ago. The error is reported once it is believed.
 		r.node.opts.Logger.Info("the log says that it ends before the last message of this node, as servers may while they elect a leader; the node asks again",
 			"for", r.node.opts.Doubt)
 	}

@@ -22,7 +22,7 @@ type VerifyOptions struct {
 	Progress func(stage string, done uint64)
 }
 
-// maxProblems is how many problems a report of Verify tells. It counts the others.
+// maxProblems is how many problems a report of Verify names. It counts the others.
 const maxProblems = 20
 
 // A VerifyReport is what Verify found.

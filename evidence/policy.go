@@ -222,7 +222,7 @@ func (r *policyReader) witness(args []string) error {
 	return nil
 }
 
-// checkID refuses two keys that a signature cannot tell apart. By accident that does not happen.
+// checkID refuses two keys that a signature cannot distinguish. By accident that does not happen.
 func (r *policyReader) checkID(k verifierKey) error {
 	if _, ok := r.policy.known(signature{name: k.name, id: k.id}); ok {
 		return fmt.Errorf("another key has the same name %s and the same id %08x", k.name, k.id)

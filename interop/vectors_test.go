@@ -79,7 +79,7 @@ func TestMerkleVectors(t *testing.T) {
 	}
 }
 
-// verify tells whether package tree takes the proof, and whether it has an opinion on it at all. A subtree is itself a tree, so
+// verify reports whether package tree takes the proof, and whether it has an opinion on it at all. A subtree is itself a tree, so
 // inclusion in it is inclusion; the consistency of a subtree that does not begin at 0 is not a notion of RFC 6962.
 func (v vector) verify(kind string) (ok, applies bool) {
 	switch kind {
@@ -98,7 +98,7 @@ func (v vector) verify(kind string) (ok, applies bool) {
 	return false, false
 }
 
-// validSubtree tells whether start is a multiple of the smallest power of two that is not less than the length.
+// validSubtree reports whether start is a multiple of the smallest power of two that is not less than the length.
 func validSubtree(start, end uint64) bool {
 	width := uint64(1)
 	for width < end-start {

@@ -26,7 +26,7 @@ func spanOf(prefix []byte, o ScanOptions) (span, error) {
 	return s, nil
 }
 
-// empty tells whether the span has no keys.
+// empty reports whether the span has no keys.
 func (s span) empty() bool {
 	return s.high != nil && bytes.Compare(s.low, s.high) >= 0
 }

@@ -2,7 +2,7 @@ package otlp
 
 import "strings"
 
-// captures says for an emitter, by the beginning of its name, what makes it tell documents.
+// captures says for an emitter, by the beginning of its name, what makes it record documents.
 var captures = []struct{ emitter, switches string }{
 	{"opentelemetry.util.genai", "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=SPAN_ONLY and OTEL_SEMCONV_STABILITY_OPT_IN=gen_ai_latest_experimental"},
 	{"opentelemetry.instrumentation.", "TRACELOOP_TRACE_CONTENT=true, or OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=true"},
@@ -13,7 +13,7 @@ var captures = []struct{ emitter, switches string }{
 	{"ai", "experimental_telemetry: { recordOutputs: true }"},
 }
 
-// CaptureSwitch says what makes an emitter (Record.Emitter) tell the documents of its retrievals.
+// CaptureSwitch says what makes an emitter (Record.Emitter) record the documents of its retrievals.
 func CaptureSwitch(emitter string) string {
 	name, _, _ := strings.Cut(emitter, " ")
 	for _, c := range captures {

@@ -69,7 +69,7 @@ type Class string
 // The classes.
 const (
 	Retrieval Class = "retrieval" // it becomes a record, or is the wrapper of one
-	Context   Class = "context"   // it tells something about the retrievals in its trace
+	Context   Class = "context"   // it says something about the retrievals in its trace
 	Other     Class = "other"
 )
 
@@ -281,7 +281,7 @@ func (m *Mapping) classify(v *view) *rule {
 	return &noRule
 }
 
-// first returns the first of these attributes that is told as a text, a number or a boolean, and its text. The span is asked before
+// first returns the first of these attributes that is there as a text, a number or a boolean, and its text. The span is asked before
 // its resource.
 func (s *Span) first(keys []string) (key, text string) {
 	for _, key := range keys {

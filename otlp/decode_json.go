@@ -469,7 +469,7 @@ func (d *jsonDecoder) consoleSpan() error {
 	})
 }
 
-// time reads a time as RFC 3339 has it, or without a zone: then it is UTC. Any other text is not told: 0.
+// time reads a time as RFC 3339 has it, or without a zone: then it is UTC. Any other text is taken as absent: 0.
 func (d *jsonDecoder) time() (uint64, error) {
 	if d.peek() != '"' {
 		return d.uint()

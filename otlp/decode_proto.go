@@ -21,11 +21,6 @@ func DecodeProto(message []byte) ([]*Span, error) {
 	return fromProto(data.ResourceSpans, len(message) > MaxSpan)
 }
 
-// FromProto converts the spans of a request that was decoded already, as gRPC does.
-func FromProto(all []*tracepb.ResourceSpans) ([]*Span, error) {
-	return fromProto(all, true)
-}
-
 // fromProto converts spans. To measure each takes as long as half of their decoding, so that is done only if they may be large.
 func fromProto(all []*tracepb.ResourceSpans, large bool) ([]*Span, error) {
 	n := 0

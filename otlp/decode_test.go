@@ -332,9 +332,6 @@ func TestBombs(t *testing.T) {
 		if _, err := otlp.DecodeProto(message); err == nil {
 			t.Errorf("%d levels in protobuf are read", levels)
 		}
-		if _, err := otlp.FromProto([]*tracepb.ResourceSpans{{Resource: &resourcepb.Resource{Attributes: []*commonpb.KeyValue{{Key: "a", Value: v}}}}}); err == nil {
-			t.Errorf("%d levels in protobuf that was decoded elsewhere are read", levels)
-		}
 	}
 	// Unknown members and the JSON in attributes may be nested too.
 	if _, err := otlp.DecodeJSON(`{"x":` + strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000) + `}`); err == nil {

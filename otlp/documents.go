@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// A document is what a span told of one document. An empty text is not told. It has the document's text, so it is never kept.
+// A document is what a span has of one document. An empty text is absent. It has the document's text, so it is never kept.
 type document struct {
 	content, id, source, lifecycle string
 	score                          float64
@@ -17,7 +17,7 @@ type document struct {
 	distance                       bool // score is a distance that was negated
 }
 
-// A form is one of the ways in which a span may tell documents. All are read.
+// A form is one of the ways in which a span may contain documents. All are read.
 type form struct {
 	documents  []document
 	told       bool // also when there are none
@@ -101,7 +101,7 @@ func (m *Mapping) indexed(attributes []Attribute, prefix string, tool *Tool) for
 	return f
 }
 
-// events reads the events in which instrumentations of vector databases tell a document each.
+// events reads the events in which instrumentations of vector databases record a document each.
 func (m *Mapping) events(s *Span) form {
 	var f form
 	for i := range s.Events {
@@ -155,7 +155,7 @@ func (m *Mapping) output(v Value, tool *Tool) form {
 	return form{unreadable: unreadable}
 }
 
-// document reads a document: an object, a text that is its content, or a pair of these and a score. Anything else tells nothing.
+// document reads a document: an object, a text that is its content, or a pair of these and a score. Anything else says nothing.
 func (m *Mapping) document(v Value, tool *Tool) (d document) {
 	v = parsed(v)
 	switch v.kind {
@@ -256,7 +256,7 @@ func told(v Value) string {
 	return text
 }
 
-// merge makes one list of two that tell the same documents. Documents at one place are the same unless they differ in what both
+// merge makes one list of two that contain the same documents. Documents at one place are the same unless they differ in what both
 // tell; otherwise equal contents or ids make them the same. If the second list has all documents of the first, its order counts.
 // A list that has none of the documents of the first is about something else, and is not used.
 func merge(first, second []document) []document {
@@ -325,13 +325,13 @@ func merge(first, second []document) []document {
 	return merged
 }
 
-// fits reports whether two documents may be the same: what both tell is equal.
+// fits reports whether two documents may be the same: what both have is equal.
 func (d *document) fits(other *document) bool {
 	agree := func(a, b string) bool { return a == "" || b == "" || a == b }
 	return agree(d.content, other.content) && agree(d.id, other.id)
 }
 
-// fill takes from another form what this one does not tell.
+// fill takes from another form what this one does not have.
 func (d *document) fill(other *document) {
 	d.content = cmp.Or(d.content, other.content)
 	d.id = cmp.Or(d.id, other.id)
@@ -342,7 +342,7 @@ func (d *document) fill(other *document) {
 	}
 }
 
-// at returns what is at a path: of an attribute whose key the path begins with, or of the first of these attributes that is told.
+// at returns what is at a path: of an attribute whose key the path begins with, or of the first of these attributes that is there.
 func (s *Span) at(path string, from []string) (v Value, unreadable bool) {
 	for i := len(path); i > 0; i = strings.LastIndexByte(path[:i], '.') {
 		if a := s.of(path[:i]); a.kind != Empty {

@@ -86,7 +86,7 @@ func newExported(from Value, scope string) exported {
 	return exported{&Span{Scope: &Scope{Name: scope}, Resource: new(Resource)}, from}
 }
 
-// set adds an attribute if it is told.
+// set adds an attribute if it is there.
 func (e exported) set(key string, v Value) {
 	if v.kind != Empty && !(v.kind == String && v.str == "") {
 		e.Attributes = append(e.Attributes, Attribute{key, v})
@@ -117,7 +117,7 @@ func (e exported) time(names ...string) uint64 {
 	return 0
 }
 
-// fail tells an error.
+// fail reports an error.
 func (e exported) fail(v Value) {
 	if text, _ := v.scalar(); text != "" {
 		e.Status = 2
@@ -176,7 +176,7 @@ func decodeLangfuse(text string) ([]*Span, error) {
 	return spans, err
 }
 
-// langfuseTrace makes a span of a trace: it tells the session and the user.
+// langfuseTrace makes a span of a trace: it has the session and the user.
 func langfuseTrace(v Value) *Span {
 	e := newExported(v, "langfuse")
 	id := e.text("id")
@@ -191,7 +191,7 @@ func langfuseTrace(v Value) *Span {
 	return e.Span
 }
 
-// observation makes a span of an observation. What the trace around it tells is put into the resource, which is not a part of the
+// observation makes a span of an observation. What the trace around it has is put into the resource, which is not a part of the
 // span's digest: the same observation may be exported without its trace.
 func observation(v, trace Value) *Span {
 	e := newExported(v, "langfuse")

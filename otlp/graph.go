@@ -14,7 +14,7 @@ import (
 type graph struct {
 	of     map[SpanID]*node
 	models []*Reduced // with words, by their starts
-	// What the first root that tells it says: it is about the whole trace, also about spans whose parents are not there.
+	// What the first root that has it says: it is about the whole trace, also about spans whose parents are not there.
 	session, user string
 }
 
@@ -31,7 +31,7 @@ type node struct {
 	user     string
 	top      *node // the span at which the way up ends
 
-	tellsAbove bool       // an ancestor is a retrieval that tells documents
+	tellsAbove bool       // an ancestor is a retrieval that contains documents
 	tellsBelow bool       // a descendant is one
 	models     []*Reduced // with words, below this span and not more than maxWay spans down; by their starts
 }
@@ -160,10 +160,10 @@ func (g *graph) resolve(n *node) {
 	}
 }
 
-// tells reports whether a retrieval tells documents.
+// tells reports whether a retrieval contains documents.
 func (t *Retrieved) tells() bool { return len(t.Documents) > 0 || t.Untold > 0 }
 
-// wrapper reports whether a retrieval that tells no documents is around, or in, one that does.
+// wrapper reports whether a retrieval that contains no documents is around, or in, one that does.
 func (g *graph) wrapper(n *node) bool {
 	t := n.span.Retrieved
 	return !t.Told && !t.Unreadable && (n.tellsAbove || n.tellsBelow)

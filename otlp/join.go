@@ -40,7 +40,7 @@ func (o JoinOptions) withDefaults() JoinOptions {
 type Counts struct {
 	Read     uint64 `json:"read"`
 	Records  uint64 `json:"records"`
-	Wrapped  uint64 `json:"wrapped"` // retrievals around another one that tells the documents
+	Wrapped  uint64 `json:"wrapped"` // retrievals around another one that contains the documents
 	Context  uint64 `json:"context"`
 	Other    uint64 `json:"other"`
 	Rejected uint64 `json:"rejected"`
@@ -90,7 +90,7 @@ type Settled struct {
 	Wrapped []Wrapped
 }
 
-// A Wrapped is a retrieval that became no record, since another one around it or in it tells its documents.
+// A Wrapped is a retrieval that became no record, since another one around it or in it contains its documents.
 type Wrapped struct {
 	Span   SpanID     `json:"span"`
 	Digest audit.Hash `json:"digest"`
@@ -142,7 +142,7 @@ type Joiner struct {
 	bytes   int64
 	gone    recent[TraceID, struct{}]
 	// Retrievals that became no records, with their digests. Such a span may come again when its trace has settled, without the span that
-	// tells the documents: its sender had no answer to the request with the wrapper, and one to the request with the other span.
+	// contains the documents: its sender had no answer to the request with the wrapper, and one to the request with the other span.
 	wrapped recent[spanOfTrace, audit.Hash]
 	late    uint64
 	early   uint64
@@ -237,19 +237,7 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// Due returns the traces that have settled by now.
-func (j *Joiner) Due(now time.Time) []Settled {
-	var settled []Settled
-	for {
-		s, ok := j.NextDue(now)
-		if !ok {
-			return settled
-		}
-		settled = append(settled, s)
-	}
-}
-
-// NextDue is Due for one trace. False: none has settled.
+// NextDue returns the next trace that has settled by now. False: none has.
 func (j *Joiner) NextDue(now time.Time) (Settled, bool) {
 	if len(j.due) == 0 || j.due[0].settles.After(now) {
 		return Settled{}, false

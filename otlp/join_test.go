@@ -29,7 +29,7 @@ func text(key, value string) otlp.Attribute {
 	return otlp.Attribute{Key: key, Value: otlp.StringValue(value)}
 }
 
-// retriever is a span that tells a document.
+// retriever is a span that contains a document.
 func retriever(trace, id, parent int) *otlp.Span {
 	return &otlp.Span{
 		TraceID: traceID(trace), SpanID: spanID(id), Parent: spanID(parent), Name: fmt.Sprint("r", id), Start: uint64(id) * 1e9, End: uint64(id+1) * 1e9,
@@ -37,7 +37,7 @@ func retriever(trace, id, parent int) *otlp.Span {
 	}
 }
 
-// silent is a retriever that tells no documents.
+// silent is a retriever that contains no documents.
 func silent(trace, id, parent int) *otlp.Span {
 	s := retriever(trace, id, parent)
 	s.Attributes = s.Attributes[:1]
@@ -198,7 +198,7 @@ func TestWhenATraceSettles(t *testing.T) {
 	j := otlp.NewJoiner(otlp.JoinOptions{})
 	settledAt := func(trace int, from, to int) int {
 		for s := from; s <= to; s++ {
-			for _, one := range j.Due(at(s)) {
+			for one, ok := j.NextDue(at(s)); ok; one, ok = j.NextDue(at(s)) {
 				if one.Trace == traceID(trace) {
 					return s
 				}

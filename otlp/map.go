@@ -15,7 +15,7 @@ import (
 // A Map is what a user may say about the mapping. In a file it is one JSON object, in which unknown members are refused, and what is
 // left out is as in DefaultMap.
 type Map struct {
-	// Agent are the attributes that may name the agent, of a span or of its resource, the first that is told. After these come the
+	// Agent are the attributes that may name the agent, of a span or of its resource, the first that is there. After these come the
 	// nearest ancestor's, the name of an ancestor that is an agent, the workflow, service.name and the name of the root.
 	Agent Places `json:"agent"`
 	// Source are the members of a document's metadata that may say where it is from.
@@ -50,9 +50,9 @@ const (
 
 // A LifecycleMap says which lifecycle a document has.
 type LifecycleMap struct {
-	// Default is the lifecycle of a document that tells none, or one that is not known.
+	// Default is the lifecycle of a document that states none, or one that is not known.
 	Default audit.Lifecycle `json:"default"`
-	// From are the members of a document's metadata that may tell it.
+	// From are the members of a document's metadata that may have it.
 	From Places `json:"from"`
 	// Values are words of the emitter and the lifecycles that they stand for. Their case does not matter.
 	Values map[string]audit.Lifecycle `json:"values"`

@@ -18,8 +18,8 @@ const (
 	DocumentsAttribute = "documents"
 )
 
-// NotTold is the value of the attribute documents of a retrieval whose span tells no documents, and of the attribute time of one
-// whose span tells no start.
+// NotTold is the value of the attribute documents of a retrieval whose span contains no documents, and of the attribute time of one
+// whose span has no start.
 const NotTold = "not told"
 
 const unreadable = "unreadable"
@@ -34,7 +34,7 @@ type Record struct {
 
 	// Emitter is the instrumentation that wrote the span.
 	Emitter string
-	// NotTold says that the span tells no documents.
+	// NotTold says that the span contains no documents.
 	NotTold bool
 }
 

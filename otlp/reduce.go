@@ -44,7 +44,7 @@ type Named struct {
 	From  string     `json:"from"`
 }
 
-// A Retrieved is what a span of a retrieval tells.
+// A Retrieved is what a span of a retrieval contains.
 type Retrieved struct {
 	Digest      audit.Hash       `json:"digest"`
 	Lens        string           `json:"lens"`
@@ -135,7 +135,7 @@ func clean(text string) string {
 	return strings.ReplaceAll(valid(text), "\x00", "\ufffd")
 }
 
-// named returns the first name that one of these places tells.
+// named returns the first name that one of these places has.
 func (s *Span) named(from []string) *Named {
 	key, text := s.first(from)
 	if text == "" {
@@ -226,7 +226,7 @@ func (m *Mapping) predicate(s *Span) string {
 	return name(s.Name)
 }
 
-// question returns the text of the question, "" if none is told.
+// question returns the text of the question, "" if there is none.
 func (s *Span) question(tool *Tool) string {
 	if tool != nil {
 		if tool.Query != "" {
@@ -244,7 +244,7 @@ func (s *Span) question(tool *Tool) string {
 			return q
 		}
 	}
-	// Monocle tells it in an event.
+	// Monocle has it in an event.
 	for i := range s.Events {
 		if s.Events[i].Name == "data.input" {
 			return questionIn(attribute(s.Events[i].Attributes, "input"), 0)
@@ -377,7 +377,7 @@ func (m *Mapping) lifecycleOf(d *document) audit.Lifecycle {
 	return m.m.Lifecycle.Default
 }
 
-// answerOf returns the words that a model gave, "" if none are told, as when it called a tool.
+// answerOf returns the words that a model gave, "" if there are none, as when it called a tool.
 func answerOf(s *Span) string {
 	for _, prefix := range indexedAnswers {
 		if words := indexedAnswer(s.Attributes, prefix); words != "" {

@@ -53,7 +53,7 @@ type Span struct {
 	Parent        SpanID // zero: it is a root
 	Name          string
 	Kind          int32  // the number that OTLP gives it
-	Start         uint64 // nanoseconds since 1970; 0: not told
+	Start         uint64 // nanoseconds since 1970; 0: absent
 	End           uint64
 	Status        int32 // 0 unset, 1 ok, 2 error
 	StatusMessage string
@@ -119,7 +119,7 @@ func (s *Span) unusable(what string, err error) {
 	}
 }
 
-// attribute returns the last attribute with a key. Not told is Empty.
+// attribute returns the last attribute with a key. Absent is Empty.
 func attribute(of []Attribute, key string) Value {
 	for i := len(of) - 1; i >= 0; i-- {
 		if of[i].Key == key {

@@ -80,7 +80,7 @@ func (v Value) member(key string) Value {
 	return Value{}
 }
 
-// firstMember returns the first of these members that is told.
+// firstMember returns the first of these members that is there.
 func (v Value) firstMember(keys ...string) Value {
 	for _, key := range keys {
 		if m := v.member(key); m.kind != Empty {

@@ -75,7 +75,7 @@ func (db *DB) CheckDerived(ctx context.Context, check Check) (Counts, error) {
 	return c.counts, nil
 }
 
-// unreadable tells whether err says that the tables cannot be read: a table is missing, a page is
+// unreadable reports whether err says that the tables cannot be read: a table is missing, a page is
 // damaged, or a value is not of its column's kind.
 func unreadable(err error) bool {
 	return hasCode(err, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT) || isScanError(err)

@@ -75,7 +75,7 @@ func isRecordError(err error) bool {
 	return errors.As(err, &damaged)
 }
 
-// hasCode tells whether err comes from SQLite with one of these result codes, primary or extended.
+// hasCode reports whether err comes from SQLite with one of these result codes, primary or extended.
 func hasCode(err error, codes ...int) bool {
 	var e *sqlite.Error
 	if !errors.As(err, &e) {

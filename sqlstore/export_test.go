@@ -30,7 +30,7 @@ func (db *DB) ShrinkReindex(page int) { db.sizes.reindexPage = page }
 // ShrinkFrequencies makes Frequencies remember few keys.
 func (db *DB) ShrinkFrequencies(keys int) { db.sizes.keys = keys }
 
-// LookUp looks records up as Select does for a filter, and tells whether it found them so, or has to walk.
+// LookUp looks records up as Select does for a filter, and reports whether it found them so, or has to walk.
 func LookUp(ctx context.Context, db *DB, f Filter) (n int, found bool, err error) {
 	if err := db.resolve(ctx, &f); err != nil {
 		return 0, false, err

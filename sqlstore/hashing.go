@@ -60,7 +60,7 @@ func (db *DB) BuildTree(ctx context.Context, check func(EntryValue) ([]byte, err
 	}
 	defer unlock()
 	b := treeBuilder{db: db, w: w, check: check}
-	err = db.inParts(ctx, w, func(next, total int64) (int64, error) { return b.part(ctx, next, total) }, progress)
+	err = db.inSteps(ctx, w, func(next, total int64) (int64, error) { return b.part(ctx, next, total) }, progress)
 	if err != nil {
 		return db.fail("build the tree", err)
 	}

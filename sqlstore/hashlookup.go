@@ -267,7 +267,7 @@ func (p *keyPage) upTo(key int64, visit func(runEntry)) error {
 	}
 }
 
-// runPages hands visit the page of each run that has each of the keys. moved says that not all of these runs are there any more. Without bounds the pages do not tell which key is the greatest that they can have.
+// runPages hands visit the page of each run that has each of the keys. moved says that not all of these runs are there any more. Without bounds the pages do not say which key is the greatest that they can have.
 func (db *DB) runPages(ctx context.Context, runs, keys []int64, bounds bool, visit func(*keyPage) error) (moved bool, err error) {
 	const (
 		query = `WITH wanted (key) AS MATERIALIZED (SELECT value FROM json_each(?2))

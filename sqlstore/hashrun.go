@@ -51,7 +51,7 @@ const (
 // runKey returns the key of a hash.
 func runKey(h *[32]byte) uint32 { return binary.BigEndian.Uint32(h[:]) }
 
-// isRun tells whether there can be a run with this number.
+// isRun reports whether there can be a run with this number.
 func isRun(run int64) bool { return run >= 0 && run < 2*firstMerged }
 
 // pageID is the id of the page of a run that begins with a key.

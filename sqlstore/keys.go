@@ -34,7 +34,7 @@ const (
 	keyOfEntry      = `CAST(` + keyPrefixSQL + ` || e.query_id AS BLOB)`
 )
 
-// IsAuditKey tells whether key belongs to one of the two families. Such a key is written once. The prefix decides and not
+// IsAuditKey reports whether key belongs to one of the two families. Such a key is written once. The prefix decides and not
 // the length, so that a malformed key of a family cannot be changed either.
 func IsAuditKey(key []byte) bool {
 	return bytes.HasPrefix(key, []byte(KeyPrefix)) || bytes.HasPrefix(key, []byte(AgentKeyPrefix))
@@ -61,7 +61,7 @@ func after(prefix []byte) []byte {
 	return k
 }
 
-// HasAgent tells whether there is a record of this agent. It is one search in kv.
+// HasAgent reports whether there is a record of this agent. It is one search in kv.
 func (db *DB) HasAgent(ctx context.Context, agent [32]byte) (bool, error) {
 	const query = `SELECT EXISTS (SELECT 1 FROM kv WHERE key >= ? AND key < ?)`
 	low := append([]byte(AgentKeyPrefix), agent[:]...)

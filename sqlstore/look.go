@@ -108,7 +108,7 @@ func look(ctx context.Context, path string) (m Meta, err error) {
 	return m, err
 }
 
-// cannotShare tells whether err says that SQLite could not make or open the files beside the database that
+// cannotShare reports whether err says that SQLite could not make or open the files beside the database that
 // readers and writer share. It cannot in a folder that is read-only, or on a full disk where these files do not exist
 // yet. In both cases nobody writes there either.
 func cannotShare(err error) bool {

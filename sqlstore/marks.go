@@ -15,10 +15,10 @@ func (db *DB) marked(ctx context.Context, mark, doing string) (bool, error) {
 	return set, nil
 }
 
-// inParts does what the mark 'hashing' stands for, and removes it. The mark has how many entries are done. part does some more of
+// inSteps does what the mark 'hashing' stands for, and removes it. The mark has how many entries are done. part does some more of
 // them, from index next on, and returns the index to go on with. Each part is a transaction, which notes that it is done too: what is
 // interrupted goes on from the last part. progress may be nil.
-func (db *DB) inParts(ctx context.Context, w *writer, part func(next, total int64) (int64, error), progress func(done, total uint64)) error {
+func (db *DB) inSteps(ctx context.Context, w *writer, part func(next, total int64) (int64, error), progress func(done, total uint64)) error {
 	const (
 		begun  = `SELECT CAST(value AS INTEGER), (SELECT coalesce(max(idx), -1) + 1 FROM entry) FROM store WHERE name = 'hashing'`
 		note   = `UPDATE store SET value = ? WHERE name = 'hashing'`

@@ -12,7 +12,7 @@ import (
 	"github.com/auditsql/auditsql/migrations"
 )
 
-// NeedsReindex tells whether the derived tables cannot be what kv and entry say: a Reindex was interrupted, a
+// NeedsReindex reports whether the derived tables cannot be what kv and entry say: a Reindex was interrupted, a
 // table, index or view is missing, audit does not end where entry does, or somebody has put rows in that belong to no
 // entry. It reads a few rows; CheckDerived reads all.
 func (db *DB) NeedsReindex(ctx context.Context) (bool, error) {
@@ -86,7 +86,7 @@ func (db *DB) CheckOwnerless(ctx context.Context, problem func(string)) error {
 	return nil
 }
 
-// Reindexing tells whether a Reindex is running or was interrupted. Then the derived tables are not complete.
+// Reindexing reports whether a Reindex is running or was interrupted. Then the derived tables are not complete.
 func (db *DB) Reindexing(ctx context.Context) (bool, error) {
 	return db.marked(ctx, "reindex", "look at the derived tables")
 }

@@ -431,7 +431,7 @@ func (c *frequencyCount) allEvidence(ctx context.Context, asOf *int64) error {
 	})
 }
 
-// SeenBefore tells which keys any record with a timestamp before this one has: any of all records, or of those whose index
+// SeenBefore says which keys any record with a timestamp before this one has: any of all records, or of those whose index
 // is less than asOf. There is no index for predicates, lenses and lifecycles: for one that is new it looks at every record before
 // the timestamp.
 func (db *DB) SeenBefore(ctx context.Context, k TopKey, keys []string, timestamp int64, asOf *int64) (seen []bool, err error) {

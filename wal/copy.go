@@ -20,7 +20,7 @@ type Copied struct {
 
 // Copy copies the journal in dir to the folder dest, which must exist and hold no segments. A writer may have the
 // journal open. The copy goes to the end of the last segment's intact records, and everything in it is durable when
-// Copy returns. Sealed segments are copied as they are, damaged or not: Verify tells. Damage in the last one, where it
+// Copy returns. Sealed segments are copied as they are, damaged or not: Verify says which. Damage in the last one, where it
 // was synced, is a *CorruptError.
 //
 // When ctx ends, Copy ends with its error. dest then holds some of the newest segments, each of them whole.

@@ -133,7 +133,7 @@ func strange(base, off uint64, payload []byte) string {
 	return ""
 }
 
-// lies tells how an offset lies in a segment: "inside" an intact record, "after" the end of its data, or
+// lies says how an offset lies in a segment: "inside" an intact record, "after" the end of its data, or
 // neither. What is damaged is neither, and does not end the data.
 func (p piece) lies(off uint64) string {
 	for at := p.base; at < off; {

@@ -32,7 +32,7 @@ func TestNothingIsOpenedThroughALink(t *testing.T) {
 		},
 		"hold":   func(dir string) error { _, _, err := wal.Holder(dir, wal.Options{}); return err },
 		"list":   func(dir string) error { _, err := wal.Segments(dir, wal.Options{}); return err },
-		"verify": func(dir string) error { _, err := wal.Verify(dir, wal.Options{}, nil); return err },
+		"verify": func(dir string) error { _, err := wal.Verify(dir, wal.Options{}); return err },
 		"copy": func(dir string) error {
 			_, err := wal.Copy(context.Background(), dir, t.TempDir(), wal.Options{})
 			return err

@@ -334,7 +334,7 @@ func (c *damaged) check() {
 func (c *damaged) verify(m *memoryFS) {
 	found, damage, torn, end := c.all.verify()
 	var got []walspec.Record
-	rep, err := wal.Verify(memoryDir, wal.Options{FS: m, Identity: c.h.identity}, func(r wal.Record) error {
+	rep, err := wal.VerifyContext(context.Background(), memoryDir, wal.Options{FS: m, Identity: c.h.identity}, func(r wal.Record) error {
 		got = append(got, walspec.Record{Offset: uint64(r.Offset), Payload: slices.Clone(r.Payload)})
 		return nil
 	})
@@ -611,7 +611,7 @@ func (l *live) check(damage defect) {
 		whole = whole && len(got) == len(want)
 	}
 	visited := 0
-	rep, err := wal.Verify(memoryDir, wal.Options{FS: l.m}, func(r wal.Record) error {
+	rep, err := wal.VerifyContext(context.Background(), memoryDir, wal.Options{FS: l.m}, func(r wal.Record) error {
 		visited++
 		c.wantTrue([]walspec.Record{{Offset: uint64(r.Offset), Payload: r.Payload}})
 		return nil

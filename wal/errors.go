@@ -12,7 +12,7 @@ var (
 	ErrFailed = errors.New("journal failed")
 	// ErrClosed is returned by a journal or a reader that was closed.
 	ErrClosed = errors.New("journal is closed")
-	// ErrLocked means that another writer has the journal; errors.As with *LockedError tells which.
+	// ErrLocked means that another writer has the journal; errors.As with *LockedError says which.
 	ErrLocked = errors.New("locked by another writer")
 	// ErrGap means that the log lacks records that the caller does not have either: the log begins after
 	// the cursor, or a segment between the cursor and the end is missing.
@@ -27,7 +27,7 @@ var (
 	// read last was never acknowledged, and recovery has cut it; or the offset is another log's.
 	ErrRewound = errors.New("journal ends before the reader's offset")
 	// ErrForeign means that a segment has another identity than the caller: it belongs to another journal;
-	// errors.As with *ForeignError tells which one.
+	// errors.As with *ForeignError says which one.
 	ErrForeign = errors.New("the segment belongs to another journal")
 	// ErrPayload means that a payload cannot be stored: empty, too long, or beginning with a byte
 	// below 0x20.

@@ -57,7 +57,7 @@ func (h *chronicle) damage() (lost bool) {
 			h.fatalf("a refused log was changed")
 		}
 	}
-	v, err := wal.Verify(h.dir, h.as(h.other), nil)
+	v, err := wal.Verify(h.dir, h.as(h.other))
 	h.check(err)
 	if len(v.Damage) == 0 || v.Damage[0].Offset != off {
 		h.fatalf("a log is damaged at %d, and verify finds %v", off, v.Damage)

@@ -30,7 +30,7 @@ func TestVectorsAreRead(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "0000000000000000.wal"), vectorBytes(t), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	rep, err := wal.Verify(dir, wal.Options{}, nil)
+	rep, err := wal.Verify(dir, wal.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

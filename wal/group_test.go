@@ -56,7 +56,7 @@ func TestManyWritersAtEveryLevel(t *testing.T) {
 			if len(at) != writers*each || synced.Load() != writers*each {
 				t.Fatalf("%d offsets, %d records synced", len(at), synced.Load())
 			}
-			rep, err := wal.Verify(dir, wal.Options{}, func(r wal.Record) error {
+			rep, err := wal.VerifyContext(context.Background(), dir, wal.Options{}, func(r wal.Record) error {
 				if at[r.Offset] != string(r.Payload) {
 					return fmt.Errorf("at %d: %q, want %q", r.Offset, r.Payload, at[r.Offset])
 				}

@@ -57,7 +57,7 @@ func TestEachNewSegmentBeginsWithTheIdentity(t *testing.T) {
 				if len(kinds) != segments || slices.ContainsFunc(kinds, func(k walspec.Kind) bool { return k != walspec.Identity }) {
 					t.Errorf("%d segments begin with %v", segments, kinds)
 				}
-				rep, err := wal.Verify(dir, o, nil)
+				rep, err := wal.Verify(dir, o)
 				if err != nil || rep.Identities != segments || rep.Records != len(want) || len(rep.Damage) > 0 {
 					t.Errorf("Verify: %+v, %v, with %d segments", rep, err, segments)
 				}
@@ -184,7 +184,7 @@ func TestASegmentOfAnotherJournalIsRefused(t *testing.T) {
 				_, err = wal.Repair(m.dir, o)
 				refused("Repair", err)
 			}
-			rep, err := wal.Verify(m.dir, wal.Options{Identity: mine}, nil)
+			rep, err := wal.Verify(m.dir, wal.Options{Identity: mine})
 			if err != nil || len(rep.Damage) != 1 || rep.Damage[0].Segment != stranger || rep.Damage[0].Offset != bases[i] ||
 				!strings.Contains(rep.Damage[0].Reason, "another journal") || rep.Records != 10 || rep.Identities != 2 {
 				t.Errorf("Verify: %+v, %v", rep, err)
@@ -193,7 +193,7 @@ func TestASegmentOfAnotherJournalIsRefused(t *testing.T) {
 				t.Errorf("the folder was changed:\n%s\nto\n%s", before, got)
 			}
 			// Who names none gets what is there.
-			if rep, err := wal.Verify(m.dir, wal.Options{}, nil); err != nil || len(rep.Damage) > 0 || rep.Records != 15 {
+			if rep, err := wal.Verify(m.dir, wal.Options{}); err != nil || len(rep.Damage) > 0 || rep.Records != 15 {
 				t.Errorf("Verify without an identity: %+v, %v", rep, err)
 			}
 		})
@@ -393,7 +393,7 @@ func TestIdentitiesThatCannotBe(t *testing.T) {
 				_, err = r.Next(t.Context())
 			}
 			told("Next", err)
-			rep, err := wal.Verify(dir, wal.Options{}, nil)
+			rep, err := wal.Verify(dir, wal.Options{})
 			if err != nil || len(rep.Damage) != 1 {
 				t.Fatalf("Verify: %+v, %v", rep, err)
 			}

@@ -190,7 +190,7 @@ func (j *Journal) refusal() error {
 	return j.failed
 }
 
-// Wait returns when everything below off is durable, when ctx ends, or when the journal fails or is
+// Wait returns when everything before off is durable, when ctx ends, or when the journal fails or is
 // closed before that.
 func (j *Journal) Wait(ctx context.Context, off Offset) error {
 	for {

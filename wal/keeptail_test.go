@@ -1,6 +1,7 @@
 package wal_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -49,7 +50,7 @@ func newTail(t *testing.T, seed uint64, closed bool) (disk *crashfs.Disk, o wal.
 // recordsOf returns the records of a journal.
 func recordsOf(t *testing.T, o wal.Options) (all []wal.Record) {
 	t.Helper()
-	if _, err := wal.Verify("/journal", o, func(rec wal.Record) error {
+	if _, err := wal.VerifyContext(context.Background(), "/journal", o, func(rec wal.Record) error {
 		rec.Payload = slices.Clone(rec.Payload)
 		all = append(all, rec)
 		return nil

@@ -72,7 +72,7 @@ type Options struct {
 
 // Synced is what one sync made durable.
 type Synced struct {
-	End     Offset        // everything below is durable
+	End     Offset        // everything before it is durable
 	Records int           // of the caller's, without control records
 	Bytes   int64         // on disk, control records included
 	Took    time.Duration // the sync alone, without the writes before it

@@ -325,7 +325,7 @@ func TestVerifyBesideAWriter(t *testing.T) {
 	}()
 	for range 30 {
 		for _, o := range []wal.Options{{}, other(false)} {
-			rep, err := wal.Verify(dir, o, nil)
+			rep, err := wal.Verify(dir, o)
 			if err != nil || len(rep.Damage) > 0 {
 				t.Errorf("%+v, %v", rep, err)
 			}
@@ -354,7 +354,7 @@ func TestVerifyEndsBesideAFasterWriter(t *testing.T) {
 			began := j.End()
 			for _, o := range []wal.Options{{}, other(false)} {
 				n := 0
-				rep, err := wal.Verify(dir, o, func(wal.Record) error {
+				rep, err := wal.VerifyContext(context.Background(), dir, o, func(wal.Record) error {
 					if n++; n > 1000 {
 						return errors.New("it goes on for ever")
 					}
@@ -398,7 +398,7 @@ func TestAnUnknownKindStops(t *testing.T) {
 	if got := readAll(t, dir, 0, wal.Options{}); !slices.Equal(got, []string{"{}"}) {
 		t.Fatalf("got %q", got)
 	}
-	if rep, err := wal.Verify(dir, wal.Options{}, nil); err != nil || rep.Fillers != 1 || rep.FillBytes != 45 || len(rep.Damage) > 0 {
+	if rep, err := wal.Verify(dir, wal.Options{}); err != nil || rep.Fillers != 1 || rep.FillBytes != 45 || len(rep.Damage) > 0 {
 		t.Fatalf("%+v, %v", rep, err)
 	}
 }
@@ -443,7 +443,7 @@ func TestAFollowerOutlivesAFailedOpen(t *testing.T) {
 			got <- next{rec, err}
 		}()
 		go func() {
-			rep, err := wal.Verify(dir, wal.Options{}, nil)
+			rep, err := wal.Verify(dir, wal.Options{})
 			if err != nil {
 				t.Error(err)
 			}
@@ -496,7 +496,7 @@ func TestWhileTheJournalIsBeingOpenedNobodyIsToldThatItIsEmpty(t *testing.T) {
 			got <- result{err: err, rep: wal.Report{Records: 60}}
 		}()
 		go func() {
-			rep, err := wal.Verify(dir, wal.Options{}, nil)
+			rep, err := wal.Verify(dir, wal.Options{})
 			got <- result{err, rep}
 		}()
 		return 0, nil

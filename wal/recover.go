@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// Recovery tells what opening a journal found and did.
+// Recovery says what opening a journal found and did.
 type Recovery struct {
 	Cursor  Offset // as the caller gave it
 	End     Offset // where the log ends now: the next record's offset
@@ -29,7 +29,7 @@ type TornTail struct {
 	Reason     string // what was found at Offset
 	Quarantine string // the file that the bytes were copied to; empty when nothing was cut (Verify)
 	// Interrupted says that a write which did not end explains the bytes: sectors of it are missing. Then nothing of it was acknowledged.
-	// If it is false, the bytes may have been acknowledged and have changed since then: nothing on disk tells which. Repair and Verify do
+	// If it is false, the bytes may have been acknowledged and have changed since then: nothing on disk says which. Repair and Verify do
 	// not set it.
 	Interrupted bool
 }

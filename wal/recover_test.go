@@ -148,7 +148,7 @@ func TestTornTailIsQuarantinedAndCut(t *testing.T) {
 				torn = bytes.TrimRight(b[end:], "\x00")
 				return b
 			})
-			rep, err := wal.Verify(dir, wal.Options{}, nil)
+			rep, err := wal.Verify(dir, wal.Options{})
 			if err != nil || rep.Torn == nil || len(rep.Damage) > 0 {
 				t.Fatalf("verify before: %+v, %v", rep, err)
 			}
@@ -178,7 +178,7 @@ func TestDamageBelowAMarkIsRefused(t *testing.T) {
 	offs := appendAll(t, j, payloads(100, 2000)) // marks after every 64 KiB
 	dir = crash(t, dir)
 	segment := filepath.Join(dir, firstSegment)
-	rep, err := wal.Verify(dir, wal.Options{}, nil)
+	rep, err := wal.Verify(dir, wal.Options{})
 	if err != nil || rep.Marks != 3 {
 		t.Fatalf("%+v, %v", rep, err)
 	}
@@ -202,7 +202,7 @@ func TestDamageBelowAMarkIsRefused(t *testing.T) {
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
 	}
-	rep, err = wal.Verify(dir, wal.Options{}, nil)
+	rep, err = wal.Verify(dir, wal.Options{})
 	if err != nil || len(rep.Damage) != 1 || rep.Damage[0].Offset != offs[10] || rep.Records != 100 {
 		t.Fatalf("%+v, %v", rep, err)
 	}

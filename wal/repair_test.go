@@ -277,7 +277,7 @@ func wantRepaired(t testing.TB, m madeJournal, cursor wal.Offset, rep wal.Repair
 	if again := mustRepair(t, m.dir, o); len(again.Damage) > 0 || again.End != rep.End || everything(t, m.dir) != before {
 		t.Errorf("a second repair: %q, the log ends at %d, then %d", ranges(again), rep.End, again.End)
 	}
-	verified, err := wal.Verify(m.dir, wal.Options{}, nil)
+	verified, err := wal.Verify(m.dir, wal.Options{})
 	if err != nil || len(verified.Damage) > 0 || verified.FillBytes != rep.Lost() {
 		t.Errorf("Verify: %+v, %v, want %d bytes of fillers", verified, err, rep.Lost())
 	}

@@ -2,6 +2,7 @@ package wal_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"os"
 	"path/filepath"
@@ -72,7 +73,7 @@ func TestAfterDamageTheFirstIntactRecordIsFound(t *testing.T) {
 			at += 40 + len(payload)
 		}
 		var got []uint64
-		rep, err := wal.Verify(dir, wal.Options{}, func(r wal.Record) error {
+		rep, err := wal.VerifyContext(context.Background(), dir, wal.Options{}, func(r wal.Record) error {
 			got = append(got, uint64(r.Offset))
 			return nil
 		})

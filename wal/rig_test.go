@@ -190,7 +190,7 @@ func (r *rig) judge(cursor wal.Offset, rep wal.Recovery, existed bool) {
 	r.t.Helper()
 	var log found
 	after := 0
-	v, err := wal.Verify(r.dir, r.as(r.other), func(rec wal.Record) error {
+	v, err := wal.VerifyContext(context.Background(), r.dir, r.as(r.other), func(rec wal.Record) error {
 		rec.Payload = bytes.Clone(rec.Payload)
 		log.records = append(log.records, rec)
 		if rec.Offset >= cursor {
@@ -209,7 +209,7 @@ func (r *rig) judge(cursor wal.Offset, rep wal.Recovery, existed bool) {
 	if r.j.Synced() != v.End || r.j.End() != v.End {
 		r.fatalf("the log ends at %d, and the journal says synced %d, end %d", v.End, r.j.Synced(), r.j.End())
 	}
-	if mine, err := wal.Verify(r.dir, r.as(r.writer), nil); err != nil || mine.Records != v.Records || mine.End != v.End || len(mine.Damage) > 0 {
+	if mine, err := wal.Verify(r.dir, r.as(r.writer)); err != nil || mine.Records != v.Records || mine.End != v.End || len(mine.Damage) > 0 {
 		r.fatalf("verify in the writer's process: %+v, in another: %+v, %v", mine, v, err)
 	}
 	if r.opts.Archive != "" {
@@ -260,7 +260,7 @@ func (r *rig) archived() map[string]wal.Offset {
 	if len(r.disk.List(r.opts.Archive)) == 0 {
 		return all
 	}
-	v, err := wal.Verify(r.opts.Archive, r.as(r.other), func(rec wal.Record) error {
+	v, err := wal.VerifyContext(context.Background(), r.opts.Archive, r.as(r.other), func(rec wal.Record) error {
 		all[string(rec.Payload)] = rec.Offset
 		return nil
 	})

@@ -45,15 +45,15 @@ type Gap struct {
 //
 // What is wrong with the log is in the report. So is a segment with another identity than Options.Identity, whose
 // records are left out. An error means that the log could not be read.
-//
-// visit, if not nil, is called with each of the caller's records in order; its payload is valid during
-// the call. An error that it returns ends Verify.
-func Verify(dir string, o Options, visit func(Record) error) (Report, error) {
-	return VerifyContext(context.Background(), dir, o, visit)
+func Verify(dir string, o Options) (Report, error) {
+	return VerifyContext(context.Background(), dir, o, nil)
 }
 
 // VerifyContext is Verify that ends with the error of ctx when ctx ends, between two reads of the disk. The report
-// then tells what was found until then.
+// then has what was found until then.
+//
+// visit, if not nil, is called with each of the caller's records in order; its payload is valid during
+// the call. An error that it returns ends VerifyContext.
 func VerifyContext(ctx context.Context, dir string, o Options, visit func(Record) error) (Report, error) {
 	o = o.withDefaults()
 	var rep Report
@@ -235,7 +235,7 @@ func (v *verifier) segment(ctx context.Context, f File, seg Segment) (last bool,
 			next, ok, err := s.Resync(ctx, s.Offset()+1, math.MaxUint64)
 			if err != nil || !ok {
 				if seg.Sealed {
-					// The rest is part of this damage: nothing in it can be told apart.
+					// The rest is part of this damage: nothing in it can be distinguished.
 					v.rep.End = max(v.rep.End, seg.Base+Offset(s.Size()))
 				}
 				return !seg.Sealed, err

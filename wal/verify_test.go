@@ -54,7 +54,7 @@ func TestSyncedRecordsThatAreGoneAreTold(t *testing.T) {
 			if !gone {
 				off = offs[24]
 			}
-			rep, err := wal.Verify(dir, wal.Options{}, nil)
+			rep, err := wal.Verify(dir, wal.Options{})
 			if err != nil || len(rep.Damage) != 1 || rep.Damage[0].Offset != off || rep.Torn != nil {
 				t.Errorf("Verify: %+v, %v, want damage at %d", rep, err, off)
 			} else if got := rep.Damage[0].Segment; !gone && got != segs[2].Path {
@@ -96,7 +96,7 @@ func TestASyncedEndThatIsGoneIsToldBesideOtherDamage(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			rep, err := wal.Verify(dir, wal.Options{}, nil)
+			rep, err := wal.Verify(dir, wal.Options{})
 			if err != nil || len(rep.Damage) != 2 || rep.Damage[0].Offset != offs[3] || rep.Damage[1].Offset != end {
 				t.Errorf("%+v, %v, want damage at %d and %d", rep, err, offs[3], end)
 			}
@@ -113,14 +113,14 @@ func TestASegmentTooManyBelowWhatIsSyncedIsTold(t *testing.T) {
 	writeFile(t, stray, []byte("stray"))
 	// One that begins where the synced data ends may be the writer's next.
 	writeFile(t, filepath.Join(dir, walspec.Name(uint64(j.Synced()))), nil)
-	rep, err := wal.Verify(dir, wal.Options{}, nil)
+	rep, err := wal.Verify(dir, wal.Options{})
 	if err != nil || rep.Records != 3 || len(rep.Damage) == 0 || rep.Damage[0].Segment != stray {
 		t.Fatalf("%+v, %v", rep, err)
 	}
 	if err := os.Remove(stray); err != nil {
 		t.Fatal(err)
 	}
-	if rep, err := wal.Verify(dir, wal.Options{}, nil); err != nil || rep.Records != 3 || len(rep.Damage) > 0 {
+	if rep, err := wal.Verify(dir, wal.Options{}); err != nil || rep.Records != 3 || len(rep.Damage) > 0 {
 		t.Fatalf("%+v, %v", rep, err)
 	}
 }
@@ -167,7 +167,7 @@ func TestVerifyBesideAWriterThatTrims(t *testing.T) {
 				n := 0
 				var told []wal.Gap
 				o.OnTrimmed = func(g wal.Gap) error { told = append(told, g); return nil }
-				rep, err := wal.Verify(dir, o, func(wal.Record) error {
+				rep, err := wal.VerifyContext(context.Background(), dir, o, func(wal.Record) error {
 					if n++; n == 2 {
 						return j.RemoveBefore(segs[upTo].Base)
 					}
@@ -214,7 +214,7 @@ func TestVerifyBesideAWriterThatTrimsAndAppends(t *testing.T) {
 					gone++
 					return reached(g.Offset, g.End)
 				}
-				rep, err := wal.Verify(dir, o, func(r wal.Record) error {
+				rep, err := wal.VerifyContext(context.Background(), dir, o, func(r wal.Record) error {
 					if n++; n%every == 0 {
 						appendAll(t, j, payloads(12, 60))
 						if err := j.RemoveBefore(j.Synced()); err != nil {
@@ -249,7 +249,7 @@ func TestLookingBesideAWriterThatIsAlwaysFaster(t *testing.T) {
 			return err
 		},
 		"Verify": func(dir string, o wal.Options) error {
-			rep, err := wal.Verify(dir, o, nil)
+			rep, err := wal.Verify(dir, o)
 			if err == nil && (len(rep.Damage) > 0 || rep.Torn != nil) {
 				err = fmt.Errorf("%+v", rep)
 			}
@@ -302,7 +302,7 @@ func TestVerifyTellsThatTheNewestSegmentIsGone(t *testing.T) {
 		segs := j.Segments()
 		closeJournal(t, j)
 		n := 0
-		rep, err := wal.Verify(dir, wal.Options{}, func(wal.Record) error {
+		rep, err := wal.VerifyContext(context.Background(), dir, wal.Options{}, func(wal.Record) error {
 			if n++; n != 2 {
 				return nil
 			}
@@ -341,7 +341,7 @@ func TestWhatIsNoFileIsAnError(t *testing.T) {
 					j.Close()
 					t.Errorf("%s: opened", where)
 				}
-				if _, err := wal.Verify(dir, wal.Options{}, nil); err == nil {
+				if _, err := wal.Verify(dir, wal.Options{}); err == nil {
 					t.Errorf("%s: Verify is content", where)
 				}
 				if _, err := wal.Copy(context.Background(), dir, t.TempDir(), wal.Options{}); err == nil {

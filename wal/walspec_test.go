@@ -125,7 +125,7 @@ func atEOF(err error) bool { return errors.Is(err, io.EOF) }
 func wantVerified(t failer, dir string, j *walspec.Journal) {
 	t.Helper()
 	var visited []wal.Offset
-	got, err := wal.Verify(dir, wal.Options{}, func(r wal.Record) error {
+	got, err := wal.VerifyContext(context.Background(), dir, wal.Options{}, func(r wal.Record) error {
 		visited = append(visited, r.Offset)
 		return nil
 	})
@@ -635,7 +635,7 @@ func (f *fault) flip(t failer, pos int64, bits byte) {
 		var corrupt *wal.CorruptError
 		return errors.As(err, &corrupt) && corrupt.Segment == f.path() && uint64(corrupt.Offset) == invalid
 	}
-	report, err := wal.Verify(f.dir, wal.Options{}, nil)
+	report, err := wal.Verify(f.dir, wal.Options{})
 	if err != nil {
 		t.Fatalf("Verify: %v", err)
 	}

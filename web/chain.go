@@ -243,7 +243,7 @@ func setHeaders(h http.Header, id string) {
 	h.Set("X-Request-Id", id)
 }
 
-// origins tells which requests a page of another site has made. Nothing changes it.
+// origins says which requests a page of another site has made. Nothing changes it.
 var origins http.CrossOriginProtection
 
 // checkSender refuses requests that were sent to another name, and those that a page of another site has made. A page of a stranger can

@@ -8,7 +8,7 @@ import (
 
 // A Following is a store that follows a log on other machines. Its puts are decided by the order of the log.
 type Following interface {
-	// Behind returns how many messages the log has that the store does not have yet. An error says that the log did not tell.
+	// Behind returns how many messages the log has that the store does not have yet. An error says that the log did not say.
 	Behind(ctx context.Context) (uint64, error)
 }
 

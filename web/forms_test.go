@@ -120,7 +120,7 @@ func TestTheAdviceOfTheHealthPageHelps(t *testing.T) {
 	if a := r.do(advice[0], advice[1], ""); a.StatusCode != http.StatusOK {
 		t.Fatalf("%s %s: status %d", advice[0], advice[1], a.StatusCode)
 	}
-	if body := r.get("/health", "Accept", "text/html"); !strings.Contains(body, "everything fits") {
+	if body := r.get("/health", "Accept", "text/html"); !strings.Contains(body, "consistent in itself; held against nothing from outside") {
 		t.Error(fmt.Sprint("after ", advice[:2], " the page does not say that there was a verify"))
 	}
 }

@@ -17,7 +17,7 @@ type node struct {
 
 func (n node) Stats(context.Context) (audit.Stats, error) { return audit.Stats{Heads: n.heads}, nil }
 
-// The metrics tell how many nodes of a cluster have other records, and nothing of the kind for another store.
+// The metrics say how many nodes of a cluster have other records, and nothing of the kind for another store.
 func TestTheMetricsCountNodesThatDiffer(t *testing.T) {
 	for _, test := range []struct {
 		heads []audit.NodeHead

@@ -13,7 +13,7 @@ import (
 	"github.com/auditsql/auditsql/web/internal/phrase"
 )
 
-// comparePage says what came, went, grew and shrank between two times.
+// comparePage says what came, went, grew and shrank between two periods.
 func (s *Server) comparePage(ctx context.Context, p *sheet) error {
 	f, err := p.filter(ctx)
 	if err != nil {
@@ -118,10 +118,10 @@ func (p *sheet) compared(ctx context.Context, o audit.CompareOptions, values url
 			note = "In all " + strings.Join(all, ", ") + ". " + note
 		}
 		if o.Before.To-o.Before.From != o.After.To-o.After.From {
-			note += " The times have different lengths: growth is that of the number in the same length of time."
+			note += " The periods have different lengths: growth is that of the number in the same length of time."
 		}
 		if o.Before.To == o.After.From {
-			note += " The instant at which one time ends and the other begins counts in the later one."
+			note += " The instant at which one period ends and the other begins counts in the later one."
 		}
 		if c.More {
 			note += " There are more entries than are shown."

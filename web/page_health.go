@@ -106,7 +106,7 @@ func (s *Server) healthPage(ctx context.Context, p *sheet) error {
 	}
 	verified := "not by this server since it began; POST /v1/verify does it"
 	if v, at := s.lastVerified(); v != nil {
-		verified = humanize.RelTime(at, p.q.now, "ago", "from now") + ", everything fits"
+		verified = humanize.RelTime(at, p.q.now, "ago", "from now") + ": " + v.Result
 		if !v.OK {
 			verified = humanize.RelTime(at, p.q.now, "ago", "from now")
 			state.Findings = append(state.Findings, line(pages.Words("The last verify found "+counted(v.TotalProblems, "problem", "problems")+".")))

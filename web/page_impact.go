@@ -350,7 +350,7 @@ func (i *impact) further(p *sheet, h audit.Hash) []pages.Part {
 	var links []pages.Part
 	for n := range i.answers {
 		if i.answers[n].Result {
-			links = append(links, pages.To(p.to("/q/"+i.answers[n].QueryID.String()), "The first record that it was the answer of"))
+			links = append(links, pages.To(p.to("/q/"+i.answers[n].QueryID.String()), "The first record that gave it as the answer"))
 			break
 		}
 	}

@@ -365,7 +365,7 @@ func (p *sheet) expensive(ctx context.Context, question func() error) error {
 // failure says why a part could not be shown, without what only the log may have.
 func (p *sheet) failure(ctx context.Context, err error) string {
 	if errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
-		return fmt.Sprintf("it would have taken longer than %s. Ask about a shorter time.", p.s.limits.Part)
+		return fmt.Sprintf("it would have taken longer than %s. Ask about a shorter period.", p.s.limits.Part)
 	}
 	problem := p.s.problemOf(err)
 	if problem.Status >= 500 {

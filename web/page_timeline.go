@@ -172,7 +172,7 @@ func (p *sheet) timeline(ctx context.Context, size audit.BucketSize, f audit.Fil
 			Link: p.withValues("/list", with(without(values, "by"), "unapproved", "true"))})
 	}
 	if t.Incomplete {
-		section.Notes = append(section.Notes, line(pages.Part{Text: "These are too many records to count: the figures are of those that were counted in time. Ask about a shorter time.", Mark: true}))
+		section.Notes = append(section.Notes, line(pages.Part{Text: "These are too many records to count: the figures are of those that were counted in time. Ask about a shorter period.", Mark: true}))
 	}
 	if t.Cut {
 		section.Notes = append(section.Notes, line(pages.Words(fmt.Sprintf("Only the latest %d %ss are shown; there are earlier ones.", mostColumns, size))))

@@ -238,7 +238,7 @@ func (p *sheet) ranked(ctx context.Context, heading string, o audit.TopOptions, 
 			which = "The figures are of those that were counted until then. "
 		}
 		section.Notes = append(section.Notes, line(pages.Part{Mark: true,
-			Text: "These are too many records to count in the time that a page has. " + which + "Ask about a shorter time."}))
+			Text: "These are too many records to count in the time that a page has. " + which + "Ask about a shorter period."}))
 	}
 	return section, nil
 }
@@ -263,10 +263,8 @@ func confidenceOf(e *view.Ranked) []pages.Part {
 
 // countedOf is a number of what a ranking by this counts.
 func countedOf(by audit.TopBy, n uint64) string {
-	if by.OfEvidence() {
-		return counted(n, "piece of evidence", "pieces of evidence")
-	}
-	return counted(n, "record", "records")
+	one, many := view.CountedBy(by)
+	return counted(n, one, many)
 }
 
 // keyName heads the column of what is ranked.

@@ -168,12 +168,12 @@ func (p *sheet) traced(t *view.Trace) pages.Section {
 
 func (p *sheet) evidence(t *view.Trace) pages.Section {
 	section := pages.Section{ID: "evidence", Heading: "Evidence"}
-	about := counted(len(t.Evidence), "piece", "pieces") + ", weighing " + show.Weight(t.TotalWeight) + " in all"
+	about := counted(len(t.Evidence), "piece", "pieces") + ", total weight " + show.Weight(t.TotalWeight)
 	if n := t.Audit.Unapproved(); n > 0 {
 		about += fmt.Sprintf(", %d not approved", n)
 	}
 	if n := t.Unstated(); n > 0 {
-		section.Notes = append(section.Notes, line(pages.Words(fmt.Sprintf("No lifecycle is told for %d of them.", n))))
+		section.Notes = append(section.Notes, line(pages.Words(fmt.Sprintf("%d of them have no stated lifecycle.", n))))
 	}
 	table := &pages.Table{
 		Caption: about, Head: 1, Empty: "There is no evidence.",

@@ -17,7 +17,7 @@ type kind struct {
 	retryAfter time.Duration // 0: no such header
 }
 
-// The kinds of problems. Programs tell them apart by their type.
+// The kinds of problems. Programs distinguish them by their type.
 var (
 	kindMalformed = &kind{slug: "malformed", status: http.StatusBadRequest, title: "The request cannot be read",
 		means: "The body is not JSON in UTF-8. Nothing of it is stored.",
@@ -26,7 +26,7 @@ var (
 		means:  "A parameter of the URL does not exist, cannot be read, or does not go together with another one. The member field names it.",
 		try:    "Correct that parameter. /v1/openapi.json lists the parameters of each path.",
 		person: "Correct the value, or leave it out."}
-	kindAmbiguous = &kind{slug: "ambiguous", status: http.StatusBadRequest, title: "Several things are meant",
+	kindAmbiguous = &kind{slug: "ambiguous", status: http.StatusBadRequest, title: "Ambiguous name or prefix",
 		means:  "Several ids or hashes begin with these digits, or have this label. The member candidates lists them.",
 		try:    "Send one of them in full.",
 		person: "Choose one of those that may be meant."}
@@ -50,24 +50,24 @@ var (
 		means:  "The server has nothing under this path.",
 		try:    "/v1/openapi.json lists the paths.",
 		person: "The links at the top lead to all pages."}
-	kindNotFound = &kind{slug: "not-found", status: http.StatusNotFound, title: "It is not stored",
+	kindNotFound = &kind{slug: "not-found", status: http.StatusNotFound, title: "Not found",
 		means:  "The store has no record with this id, or nothing with this hash, label or checkpoint.",
 		try:    "/v1/resolve?q=… says what some digits or a label stand for.",
 		person: "Look for it in the box at the top: an id, a hash, a label, a subject or a time."}
 	kindAsOf = &kind{slug: "beyond-the-store", status: http.StatusNotFound, title: "The store has fewer records",
 		means:  "as_of asks for the store as it was when it had more records than it has now. The member records says how many it has.",
-		try:    "Send a smaller as_of, or ask again when the store has so many.",
+		try:    "Send a smaller as_of, or ask again when the store has that many.",
 		person: "Take as_of out of the address, and the page shows the present."}
-	kindDivided = &kind{slug: "divided", status: http.StatusNotImplemented, title: "It is not answered over several partitions",
+	kindDivided = &kind{slug: "divided", status: http.StatusNotImplemented, title: "Not available over several partitions",
 		means: "The records of this store are divided among several logs. What was asked needs one order or one tree of all records, and there is none.",
 		try:   "The detail says why. List by time, or ask the store of one partition."}
-	kindMethod = &kind{slug: "method", status: http.StatusMethodNotAllowed, title: "The path has no such method",
+	kindMethod = &kind{slug: "method", status: http.StatusMethodNotAllowed, title: "Method not allowed",
 		means: "The path exists, and does not take this method.",
 		try:   "The header Allow lists the methods."}
-	kindNotAcceptable = &kind{slug: "not-acceptable", status: http.StatusNotAcceptable, title: "There is no such form of the answer",
+	kindNotAcceptable = &kind{slug: "not-acceptable", status: http.StatusNotAcceptable, title: "Not acceptable",
 		means: "The Accept header, or the parameter format, wants a form that this path does not have.",
 		try:   "The detail lists the forms."}
-	kindIncomplete = &kind{slug: "incomplete", status: http.StatusRequestTimeout, title: "The body did not come to its end",
+	kindIncomplete = &kind{slug: "incomplete", status: http.StatusRequestTimeout, title: "Incomplete body",
 		means: "The body, or a line of a stream, was cut off or came too slowly. Nothing of it is stored.",
 		try:   "Send it again. In a stream this is the last answer: send that line and all after it again."}
 	kindConflict = &kind{slug: "conflict", status: http.StatusConflict, title: "Another record has this id",
@@ -79,10 +79,10 @@ var (
 	kindTooLarge = &kind{slug: "too-large", status: http.StatusRequestEntityTooLarge, title: "The body is too large",
 		means: "The body, or a line of it, is larger than a record may be. It is not stored.",
 		try:   "Send several records as application/x-ndjson, one on each line."}
-	kindMediaType = &kind{slug: "media-type", status: http.StatusUnsupportedMediaType, title: "The body has another form",
+	kindMediaType = &kind{slug: "media-type", status: http.StatusUnsupportedMediaType, title: "Unsupported media type",
 		means: "The Content-Type, or the Content-Encoding, is not one that this path takes. Nothing is stored.",
 		try:   "The detail lists those that it takes."}
-	kindHost = &kind{slug: "host", status: http.StatusMisdirectedRequest, title: "The server has another name",
+	kindHost = &kind{slug: "host", status: http.StatusMisdirectedRequest, title: "Unknown host name",
 		means: "The Host header is not a name of this server.",
 		try:   "Use a name that the server knows, or start it with --host NAME."}
 	kindInvalid = &kind{slug: "invalid", status: http.StatusUnprocessableEntity, title: "The record is refused",
@@ -125,12 +125,12 @@ var (
 		person: "Load the page again in a moment."}
 	kindOverBudget = &kind{slug: "over-budget", status: http.StatusServiceUnavailable, title: "The question takes too long",
 		means: "The question was ended at the time that one question may take. Auditsql-Budget has that time.",
-		try:   "Ask about less: a shorter time, or more filters."}
+		try:   "Ask about less: a shorter period, or more filters."}
 )
 
 var kindOldHTTP = &kind{slug: "http-version", status: http.StatusHTTPVersionNotSupported, title: "The answer is too long for HTTP/1.0",
-	means: "With HTTP/1.0 a client cannot tell a long answer that was cut from one that is whole.",
-	try:   "Ask with HTTP/1.1. A proxy may ask with HTTP/1.0 unless it is told otherwise: nginx wants proxy_http_version 1.1. Or ask for less."}
+	means: "With HTTP/1.0 a client cannot distinguish a long answer that was cut from one that is whole.",
+	try:   "Ask with HTTP/1.1. A proxy may ask with HTTP/1.0 unless it is configured otherwise: nginx wants proxy_http_version 1.1. Or ask for less."}
 
 // kindGone is for the log alone: the client does not wait for the answer any more. Its status is that which other servers
 // write to their logs.

@@ -66,7 +66,7 @@ func (s *Server) problemOf(err error) *Problem {
 	case errors.Is(err, audit.ErrFollows):
 		p = problem(kindReadOnly, "the store follows a log; records are put through a node of that")
 	case errors.Is(err, context.DeadlineExceeded):
-		p = problem(kindOverBudget, "the question was ended after %s; ask about a shorter time, or with more filters", s.limits.Budget)
+		p = problem(kindOverBudget, "the question was ended after %s; ask about a shorter period, or with more filters", s.limits.Budget)
 	case errors.Is(err, context.Canceled), errors.Is(err, errUnread):
 		p = problem(kindGone, "the client has gone away")
 	default:

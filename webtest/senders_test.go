@@ -106,7 +106,7 @@ func (d *delivered) fromNode(t *testing.T, protocol, address, token string, trac
 	}
 }
 
-// An observed exporter tells which spans were answered.
+// An observed exporter says which spans were answered.
 type observed struct {
 	sdktrace.SpanExporter
 	to *delivered

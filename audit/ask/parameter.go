@@ -146,7 +146,7 @@ func selecting() []Parameter {
 			field: func(f *audit.Filter) any { return &f.MaxConfidence }},
 		{Name: "as-of", Kind: Records, About: "the answer as it was when the store had `N` records",
 			field: func(f *audit.Filter) any { return &f.AsOf }},
-		{Name: "limit", Kind: Count, About: "at most so many; 0 is no limit",
+		{Name: "limit", Kind: Count, About: "at most this many; 0 is no limit",
 			field: func(f *audit.Filter) any { return &f.Limit }},
 		{Name: "desc", Kind: Switch, About: "newest first",
 			field: func(f *audit.Filter) any { return &f.Descending }},

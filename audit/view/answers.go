@@ -25,7 +25,7 @@ type Answer struct {
 	Contributions      int              `json:"contributions"`
 	Unapproved         int              `json:"unapproved"`
 	PreviousResultHash *audit.Hash      `json:"previous_result_hash"`
-	Causes             []audit.Cause    `json:"causes"` // why it flipped, as far as the records tell
+	Causes             []audit.Cause    `json:"causes"` // why it flipped, as far as the records show
 
 	Approved int            `json:"-"` // pieces of evidence
 	Previous *audit.QueryID `json:"-"` // the record with the answer before it

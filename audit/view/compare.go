@@ -20,7 +20,7 @@ type ComparisonHead struct {
 	After  Window      `json:"after"`
 }
 
-// A Window is a time, both ends included.
+// A Window is a period, both ends included.
 type Window struct {
 	From     uint64 `json:"from"`
 	FromTime string `json:"from_time"`

@@ -190,7 +190,7 @@ func asWritten(weight float32) float64 {
 func (v *Viewer) NextAfterImpact(ctx context.Context, head ImpactHead, first *audit.QueryID) []Step {
 	var steps []Step
 	if first != nil {
-		steps = append(steps, Step{[]string{"trace", v.Query(ctx, *first)}, "the first that it was the answer of"})
+		steps = append(steps, Step{[]string{"trace", v.Query(ctx, *first)}, "the first record that gave it as the answer"})
 	}
 	if head.Label == nil {
 		kind := audit.AssertionHash

@@ -29,9 +29,10 @@ func (v *Viewer) Query(ctx context.Context, id audit.QueryID) string {
 	return s
 }
 
-// Name is how a hash is best typed: its label, if no other hash has that label, or as much of it as is unambiguous.
+// Name is how a hash is best typed: its label, if no other hash has that label and no command takes it for a flag, or as much of it as is
+// unambiguous.
 func (v *Viewer) Name(ctx context.Context, h audit.Hash, kinds audit.HashKind) string {
-	if label := v.labels.Of(h); label != "" && len(v.labels.Hashes(label)) == 1 && legible.Visible(label) == label {
+	if label := v.labels.Of(h); label != "" && len(v.labels.Hashes(label)) == 1 && legible.Visible(label) == label && !strings.HasPrefix(label, "-") {
 		return label
 	}
 	s := h.String()

@@ -99,7 +99,7 @@ func (v *Viewer) NextAfterOrigins(ctx context.Context, o *Origins) []Step {
 	var steps []Step
 	for _, p := range o.Origins() {
 		if p.Lifecycle.Unapproved() && len(steps) < 4 {
-			steps = append(steps, Step{[]string{"impact", v.Name(ctx, p.AssertionHash, audit.AssertionHash), "--depth", "all"}, "all that came of it"})
+			steps = append(steps, Step{[]string{"impact", v.Name(ctx, p.AssertionHash, audit.AssertionHash), "--depth", "all"}, "all later answers that rest on it"})
 		}
 	}
 	return steps

@@ -5,7 +5,7 @@ import (
 	"github.com/auditsql/auditsql/wal"
 )
 
-// Stats is what is known of a store without a scan. What only the journal tells is nil when the journal was not looked at, and when
+// Stats is what is known of a store without a scan. What only the journal has is nil when the journal was not looked at, and when
 // the store follows a log.
 type Stats struct {
 	Dir             string          `json:"dir"`

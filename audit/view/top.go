@@ -104,3 +104,11 @@ func (v *Viewer) nextAfterEntry(ctx context.Context, by audit.TopBy, hash *audit
 	}
 	return nil
 }
+
+// CountedBy is the noun of what a ranking by this counts, for one and for several.
+func CountedBy(by audit.TopBy) (one, many string) {
+	if by.OfEvidence() {
+		return "piece of evidence", "pieces of evidence"
+	}
+	return "record", "records"
+}

@@ -29,7 +29,7 @@ type Trace struct {
 	Damaged []*audit.RecordError `json:"-"`
 }
 
-// Unstated is for how many pieces of evidence no lifecycle is told.
+// Unstated is for how many pieces of evidence no lifecycle is stated.
 func (t *Trace) Unstated() int {
 	n := 0
 	for i := range t.Evidence {

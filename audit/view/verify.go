@@ -12,6 +12,9 @@ import (
 type Verification struct {
 	OK    bool `json:"ok"`
 	Quick bool `json:"quick"`
+	// Result says in words what the check shows, and what it does not: OK of a store that was compared with nothing from outside says
+	// only that its parts fit each other.
+	Result string `json:"result"`
 	JournalCounts
 	Audits        *uint64 `json:"audits"`
 	Contributions *uint64 `json:"contributions"`
@@ -82,7 +85,7 @@ func JournalCheckOf(r *wal.Report) *JournalCheck {
 func VerificationOf(r *audit.VerifyReport) *Verification {
 	v := &Verification{
 		OK: r.OK(), Quick: r.Quick, Seconds: r.Took.Seconds(), Problems: list(r.Problems), TotalProblems: r.Total, Notes: list(r.Notes),
-		Against: list(r.Against),
+		Against: list(r.Against), Result: verifyResult(r),
 	}
 	journal := r.JournalAway == "" && r.Follows == ""
 	counts := JournalCountsOf(&r.Journal)
@@ -106,6 +109,22 @@ func VerificationOf(r *audit.VerifyReport) *Verification {
 		v.Matched, v.NotApplied = &r.Matched, &r.NotApplied
 	}
 	return v
+}
+
+func verifyResult(r *audit.VerifyReport) string {
+	switch n := len(r.Against); {
+	case r.Total == 1:
+		return "1 problem"
+	case !r.OK():
+		return fmt.Sprintf("%d problems", r.Total)
+	case r.Quick:
+		return "all is well, as far as --quick looks"
+	case n == 1:
+		return "consistent, and what was signed in 1 checkpoint from outside"
+	case n > 1:
+		return fmt.Sprintf("consistent, and what was signed in %d checkpoints from outside", n)
+	}
+	return "consistent in itself; held against nothing from outside"
 }
 
 // list returns s, and an empty list for nil, so that JSON has [] and not null.

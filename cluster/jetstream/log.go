@@ -2,10 +2,10 @@
 //
 // The log is one stream. A message has the subject audit.N, where N is the partition (0 if there is one log), and these headers:
 //
-//	Nats-Msg-Id           the message's ID, which is the query id of its record
+//	Nats-Msg-Id           the message's ID; of a record its query id
 //	Nats-Expected-Stream  the stream
 //	Audit-Blake3          the BLAKE3 of the payload, in hex
-//	Audit-Kind            barrier, or nothing for a record
+//	Audit-Kind            barrier or head; left out for a record
 //
 // The stream is kept in files on three servers or more, refuses new messages when it is full, and can be trimmed by age alone.
 // [Init] makes it. Its servers must sync each write: with their default, a power cut at all of them loses minutes of acknowledged

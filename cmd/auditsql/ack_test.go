@@ -40,8 +40,8 @@ func TestWhatWasAnsweredSurvivesAKill(t *testing.T) {
 		some := ids[:min(500, len(ids))]
 		ids = ids[len(some):]
 		out, err := exec.Command("auditsql", append([]string{"-d", store, "get", "--raw"}, some...)...).Output()
-		if err != nil || strings.Count(string(out), "\n") != len(some) {
-			t.Fatalf("of %d answered ids, %d are there: %v", len(some), strings.Count(string(out), "\n"), err)
+		if err != nil || strings.Count(string(out), `{"query_id":`) != len(some) {
+			t.Fatalf("of %d answered ids, %d are there: %v", len(some), strings.Count(string(out), `{"query_id":`), err)
 		}
 	}
 	if out, err := exec.Command("auditsql", "-d", store, "verify").CombinedOutput(); err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit"
-	"github.com/auditsql/auditsql/internal/importing"
+	"github.com/auditsql/auditsql/internal/legible"
 	"github.com/auditsql/auditsql/internal/serving"
 	"github.com/auditsql/auditsql/internal/signing"
 	"github.com/auditsql/auditsql/sqlstore"
@@ -199,7 +199,7 @@ func permissionPath(dir string, err error) string {
 }
 
 // shellQuote writes a word as a person would type it.
-func shellQuote(word string) string { return importing.ShellQuote(word) }
+func shellQuote(word string) string { return legible.ShellQuote(word) }
 
 // isDivided reports whether a folder is that of a node of auditsql-cluster whose records are divided among several streams.
 func isDivided(dir string) bool {

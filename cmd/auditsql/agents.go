@@ -32,7 +32,7 @@ last_time.`,
 		ValidArgsFunction: completeNothing,
 	}
 	f.register(a, cmd)
-	f.registerLimit(cmd, 0, "at most so many; 0 is no limit")
+	f.registerLimit(cmd, 0, "at most this many; 0 is no limit")
 	a.addReading(cmd)
 	a.addZone(cmd)
 	return cmd

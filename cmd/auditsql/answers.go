@@ -45,7 +45,7 @@ weight_changed, source_changed).`,
 		ValidArgsFunction: a.completeQuestion(),
 	}
 	f.register(a, cmd, "subject", "predicate", "not-subject", "not-predicate")
-	f.registerLimit(cmd, answersLimit, "at most so many; 0 is no limit")
+	f.registerLimit(cmd, answersLimit, "at most this many; 0 is no limit")
 	cmd.Flags().BoolVar(&f.descending, "desc", false, "newest first")
 	cmd.Flags().BoolVar(&flips, "flips", false, "only the answers that differ from the one before")
 	a.addReading(cmd)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -54,7 +53,8 @@ Commands that read work while another program writes, and change no record.
 When no program writes and the journal holds records that SQLite lacks, a
 command that reads says so. It recovers the store first: SQLite gets those
 records. With --read-only it recovers nothing, and shows what SQLite has. The
-command stats recovers nothing either, and never waits.
+commands stats, log status and log checkpoints recover nothing either, and never
+wait.
 
 Results are a table on a terminal and tab-separated lines elsewhere. -o chooses
 another form. Below are the topics that explain what many commands have in
@@ -224,8 +224,5 @@ func needsOneBelow(cmd *cobra.Command) {
 
 // plural is "1 record", "2 records".
 func plural[T ~int | ~int64 | ~uint64](n T, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
+	return tui.Counted(n, one, many)
 }

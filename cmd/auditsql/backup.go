@@ -21,7 +21,7 @@ yet.`,
 		Args:    arguments(1, 1, "the folder to copy to"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if store := a.storeAround(args[0]); store != "" {
-				return trying(usage("%s lies in %s, which belongs to a store alone", args[0], store), "another folder")
+				return trying(usage("%s is inside %s, the folder of a store", args[0], store), "another folder")
 			}
 			db, err := a.openReader(cmd.Context())
 			if err != nil {

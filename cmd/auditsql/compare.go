@@ -20,20 +20,22 @@ func (a *app) compareCommand() *cobra.Command {
 	by, with, and := string(audit.TopAgents), "", ""
 	cmd := &cobra.Command{
 		Use:   "compare --from A --to B --with C [--and D]",
-		Short: "What came, went, grew and shrank between two times",
-		Long: `Compare counts what the records of two times have in common, as top does, and
-shows both counts side by side: the one from --from to --to, and the one from
---with to --and. The earlier time is "before", whichever you name first. Without
---to the time ends now. Without --and the other time is as long as the first.
-The times may meet, and must not overlap: what happened at the instant at which
-one ends and the other begins counts in the later one alone.
+		Short: "What is new, gone, more or less frequent in one period than in another",
+		Long: `Compare counts the values of one field in two periods, as top does for one, and
+shows both counts side by side. The first period is from --from to --to, and the
+second one from --with to --and. The earlier one is "before", whichever you name
+first. Without --to the first period ends now. Without --and the second one is
+as long as the first. The periods may meet, and must not overlap: what happened
+at the instant at which one ends and the other begins counts in the later one
+alone.
 
-What is in the later time alone came, and what is in the earlier one alone went.
+What is in the later period alone came, and what is in the earlier one alone
+went.
 Anything else grew or shrank by its number of records (or pieces of evidence) in
 the same length of time, so a day can be compared with an hour. The greatest
 differences are printed first.
 
--o json is an object: by, before and after (the times: from, from_time, to,
+-o json is an object: by, before and after (the periods: from, from_time, to,
 to_time), entries (change: came, went, grew, shrank or same; hash, label, text,
 before, after), came, went, grew, shrank, same (how many of each in all),
 total_before, total_after, without_before, without_after, more (the limit cut),
@@ -54,10 +56,10 @@ missed, incomplete, lag. See top for what these say.
 		ValidArgsFunction: completeNothing,
 	}
 	f.register(a, cmd)
-	f.registerLimit(cmd, audit.DefaultTop, "at most so many, 1 or more")
+	f.registerLimit(cmd, audit.DefaultTop, "at most this many, 1 or more")
 	cmd.Flags().StringVar(&by, "by", by, "`what` to compare: "+audit.TopKeys)
-	cmd.Flags().StringVar(&with, "with", "", "the `time` at which the other time begins")
-	cmd.Flags().StringVar(&and, "and", "", "the `time` at which the other time ends")
+	cmd.Flags().StringVar(&with, "with", "", "the `time` at which the second period begins")
+	cmd.Flags().StringVar(&and, "and", "", "the `time` at which the second period ends")
 	_ = cmd.RegisterFlagCompletionFunc("by", completeWords(topWords...))
 	a.addReading(cmd)
 	a.addZone(cmd)
@@ -86,7 +88,7 @@ func (a *app) compare(ctx context.Context, by audit.TopBy, with, and string, f *
 	if err != nil {
 		err = refusal(err, flagName, nil)
 		if errors.Is(err, ask.ErrOverlap) {
-			err = trying(err, "--with TIME, where the other time begins; it lasts as long as the first one, unless --and ends it")
+			err = trying(err, "--with TIME, where the second period begins; it lasts as long as the first one, unless --and ends it")
 		}
 		return err
 	}

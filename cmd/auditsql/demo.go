@@ -48,7 +48,7 @@ the story.`,
 				return usage("--keep names no folder")
 			}
 			if store := a.storeAround(keep); keep != "" && store != "" {
-				return trying(usage("--keep %s lies in %s, which belongs to a store alone", keep, store), "another folder")
+				return trying(usage("--keep %s is inside %s, the folder of a store", keep, store), "another folder")
 			}
 			story := paymentStory()
 			if chain {

@@ -23,7 +23,7 @@ const (
 	exitFailed      = 1
 	exitUsage       = 2
 	exitNotFound    = 3
-	exitNothing     = 4 // nothing fits: with list --exit-code and tail --exit-on-match alone
+	exitNothing     = 4 // nothing fits: with --exit-code of list and tail, and tail --exit-on-match alone
 	exitDamage      = 5
 	exitPartly      = 6
 	exitLocked      = 7

@@ -32,7 +32,7 @@ formula.`,
 		ValidArgsFunction: completeNothing,
 	}
 	f.register(a, cmd)
-	f.registerLimit(cmd, 0, "at most so many; 0 is no limit")
+	f.registerLimit(cmd, 0, "at most this many; 0 is no limit")
 	cmd.Flags().BoolVar(&f.descending, "desc", false, "last admitted first")
 	a.addReading(cmd)
 	a.addZone(cmd)

@@ -24,12 +24,15 @@ begins with them.
 On a terminal each record is laid out for reading. Plain text has a line for
 each value, with the name and a tab before it, and an empty line between
 records. -o ndjson is the canonical JSON of each record, and -o json a list of
-these. --raw prints the stored bytes and a line end.
+these. --raw prints the stored bytes of one record and nothing else, so that
+their hash can be computed; on a terminal a line end follows. Of several records
+each has a line of its own.
 
 The exit code is 3 when an id was not found (the others are printed), and 2 when
 several records begin with the digits.`,
 		Example: `  auditsql get 498d156c
-  auditsql get 498d156c -o ndjson | jq .contributing_assertions`,
+  auditsql get 498d156c -o ndjson | jq .contributing_assertions
+  auditsql get 498d156c --raw >record.json`,
 		Args: arguments(1, anyNumber, "an id, or the first 8 or more digits of one,"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if raw && (a.output != "" || a.json) {
@@ -83,7 +86,11 @@ func (a *app) get(ctx context.Context, args []string, raw bool) error {
 		if a.leaveOut(err) {
 			continue
 		}
-		if err == nil {
+		switch {
+		case err != nil:
+		case raw && len(args) == 1 && !a.outTerm.Is:
+			_, err = a.out.Write(value) // a line feed would be one byte more than the leaf of the record has
+		default:
 			err = out.write(value)
 		}
 		if err != nil {

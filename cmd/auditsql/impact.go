@@ -65,9 +65,9 @@ by_agent_id, by_agent_label and through too, and totals has steps, reached, cut
 		ValidArgsFunction: a.completeEvidence(),
 	}
 	f.register(a, cmd, "assertion", "source")
-	f.registerLimit(cmd, impactLimit, "at most so many answers; 0 is no limit")
+	f.registerLimit(cmd, impactLimit, "at most this many answers; 0 is no limit")
 	cmd.Flags().BoolVar(&f.descending, "desc", false, "newest first")
-	cmd.Flags().Uint64Var(&most, "count", 0, "count at most so many answers for the totals; 0 is no limit")
+	cmd.Flags().Uint64Var(&most, "count", 0, "count at most this many answers for the totals; 0 is no limit")
 	cmd.Flags().BoolVar(&source, "source", false, "HASH is a source")
 	deep.register(a, &f)
 	a.addReading(cmd)

@@ -24,7 +24,7 @@ type depthOptions struct {
 func (o *depthOptions) register(a *app, f *filterFlags) {
 	flags := f.cmd.Flags()
 	o.timeout.Duration = audit.DefaultDownstreamTime
-	flags.StringVar(&o.depth, "depth", "", "also follow the answers that used it, so many `steps`, or all")
+	flags.StringVar(&o.depth, "depth", "", "also follow the answers that used it, this many `steps`, or all")
 	flags.BoolVar(&o.anyOrder, "any-order", false, "with --depth: also where an answer was used before it was given")
 	flags.Var(&o.timeout, "timeout", "with --depth: end after so long; 0 is no limit")
 	withDot(f.cmd)

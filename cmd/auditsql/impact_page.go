@@ -107,7 +107,7 @@ func (p *impactPage) further(ctx context.Context) []string {
 func (p *impactPage) nextSteps(ctx context.Context, i *show.Impact, first *audit.QueryID) []view.Step {
 	steps := p.viewer.NextAfterImpact(ctx, i.Head, first)
 	if p.onward(&i.Tail.Onward) != "" {
-		steps = append([]view.Step{{Args: p.further(ctx), About: "all that came of it"}}, steps...)
+		steps = append([]view.Step{{Args: p.further(ctx), About: "all later answers that rest on it"}}, steps...)
 	}
 	return steps
 }
@@ -130,7 +130,7 @@ func (p *impactPage) above(head view.ImpactHead, t *view.ImpactTotals) error {
 	case p.options.Source:
 		what = fmt.Sprintf("with %d assertions, one of them the answer in", t.Assertions)
 	}
-	page.Note("%s %d; weighing %s in all", what, t.Results, tui.Figure(t.Weight).Shown())
+	page.Note("%s %d; total weight %s", what, t.Results, tui.Figure(t.Weight).Shown())
 	page.Note("by agent: %s", byAgent(t.ByAgent, func(a *view.AgentImpact) (*audit.AgentID, *string, uint64) { return a.AgentID, a.AgentLabel, a.Answers }))
 	if t.Cut {
 		page.Note("the count ended after %s: all of this is of these, and there are more", plural(t.Answers, "answer", "answers"))

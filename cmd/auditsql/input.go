@@ -11,7 +11,7 @@ import (
 
 // What put, import, name and sql share: text from outside, and what is checked in records before they are stored.
 
-// readStdin reads standard input, of which at most so many bytes are expected.
+// readStdin reads standard input, of which at most this many bytes are expected.
 func (a *app) readStdin(ctx context.Context, most int64) ([]byte, error) {
 	input, err := importing.ReadAll(ctx, a.in, most)
 	if err != nil && ctx.Err() == nil {

@@ -88,7 +88,7 @@ var jsonSetups = strings.NewReplacer(
 		{"query_id":"`+strings.Repeat("d", 64)+`","timestamp":1795429700003,"params":{},"result_confidence":0.5,"contributing_assertions":[{"assertion_hash":"`+strings.Repeat("1", 64)+`","weight":1,"source_hash":"`+strings.Repeat("2", 64)+`","lifecycle":"Proposed"}]}
 		END
 		auditsql import null.ndjson`,
-	// A retrieval that tells a document, its agent, and a retrieval that tells none.
+	// A retrieval that contains a document, its agent, and a retrieval that contains none.
 	"SPANS", `cat > spans.jsonl <<-'END'
 		{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"000000000000000000000000000000b1","spanId":"0000000000000002","parentSpanId":"0000000000000001","name":"kb","startTimeUnixNano":"1795424401000000000","attributes":[{"key":"openinference.span.kind","value":{"stringValue":"RETRIEVER"}},{"key":"retrieval.documents.0.document.id","value":{"stringValue":"policy-7"}}]},{"traceId":"000000000000000000000000000000b1","spanId":"0000000000000001","name":"SupportAgent","startTimeUnixNano":"1795424400000000000","attributes":[{"key":"openinference.span.kind","value":{"stringValue":"AGENT"}}]}]}]}]}
 		END

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/evidence"
 	"github.com/auditsql/auditsql/internal/keyfile"
 	"github.com/auditsql/auditsql/internal/tui"
@@ -31,14 +33,15 @@ func (a *app) keyNewCommand() *cobra.Command {
 	var file string
 	var witness bool
 	cmd := &cobra.Command{
-		Use:   "new ORIGIN -o FILE",
+		Use:   "new [ORIGIN] -o FILE",
 		Short: "Make a key",
 		Long: `Key new makes a private key, writes it to a new file that only you can read,
 and prints the verifier key. It never replaces a file.
 
 ORIGIN is the name of the log, and for ever that of its key. It has no spaces
 and no plus. A name like a domain and a path is best, since nobody else has it:
-log.example.com/payments.
+log.example.com/payments. Without ORIGIN the name is auditsql/ and the id of the
+store that -d names.
 
 Keep the file outside of the store, so that no backup of the store has it. Keep
 a copy in a safe place: without it the log cannot be signed again under this
@@ -47,9 +50,16 @@ name. Whoever has the file can sign in the name of the log.
 With --witness it is the key of a witness, and ORIGIN the name of the witness:
 auditsql-cluster serve --witness-key cosigns with it.`,
 		Example: `  auditsql key new log.example.com/payments -o /etc/auditsql/payments.key`,
-		Args:    arguments(1, 1, "the name of the log"),
+		Args:    arguments(0, 1, "the name of the log"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			return a.keyNew(args[0], file, witness)
+			if file == "" {
+				return usage("-o is missing: the file for the private key")
+			}
+			origin, err := a.originOf(args, witness)
+			if err != nil {
+				return err
+			}
+			return a.keyNew(origin, file, witness)
 		},
 		ValidArgsFunction: completeNothing,
 	}
@@ -60,15 +70,34 @@ auditsql-cluster serve --witness-key cosigns with it.`,
 	return cmd
 }
 
-func (a *app) keyNew(origin, file string, witness bool) error {
-	if file == "" {
-		return usage("-o is missing: the file for the private key")
+// storeIDBytes is how many bytes of a journal's identity are the id of its store.
+const storeIDBytes = 16
+
+// originOf is the name of a new key: the one that was typed, or that of the store's log. A witness is of no store.
+func (a *app) originOf(args []string, witness bool) (string, error) {
+	if len(args) > 0 {
+		return args[0], nil
 	}
+	if witness {
+		return "", usage("the name of the witness is missing")
+	}
+	identity, err := audit.JournalIdentity(a.dir)
+	if err != nil {
+		return "", err
+	}
+	if len(identity) < storeIDBytes {
+		return "", trying(usage("the name of the log is missing, and no store is in %s whose id could be in the name", a.dir),
+			"auditsql key new ORIGIN -o FILE, or -d with the folder of a store")
+	}
+	return "auditsql/" + hex.EncodeToString(identity[:storeIDBytes]), nil
+}
+
+func (a *app) keyNew(origin, file string, witness bool) error {
 	if err := evidence.CheckOrigin(origin); err != nil {
 		return usage("%q cannot be the name of a log: %w", origin, err)
 	}
 	if store := a.storeAround(file); store != "" {
-		return trying(usage("-o %s lies in %s, which belongs to a store: its backups would have the key", file, store), "another folder")
+		return trying(usage("-o %s is inside %s, the folder of a store: its backups would have the key", file, store), "another folder")
 	}
 	create := keyfile.Create
 	if witness {

@@ -74,7 +74,7 @@ func wantAnswered(t *testing.T, store string, ids []string) {
 		some := ids[:min(500, len(ids))]
 		ids = ids[len(some):]
 		out, said, code := auditsql(append([]string{"-d", store, "get", "--raw"}, some...)...)
-		if n := strings.Count(out, "\n"); code != exitDone || n != len(some) {
+		if n := strings.Count(out, `{"query_id":`); code != exitDone || n != len(some) {
 			t.Fatalf("of %d answered ids %d are there, exit code %d: %s", len(some), n, code, said)
 		}
 	}

@@ -39,7 +39,12 @@ they are stored, for import.`,
   auditsql list --unapproved --from 10m --exit-code || echo 'none in 10 minutes'`,
 		Args: arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if count {
+			switch changed := cmd.Flags().Changed; {
+			case count && changed("limit"):
+				return usage("--count counts all records that fit, and --limit is for a list of them")
+			case count && changed("desc"):
+				return usage("--count prints a number, and --desc is the order of a list")
+			case count:
 				return a.countRecords(cmd.Context(), &f, l)
 			}
 			return a.listRecords(cmd.Context(), &f, l)
@@ -47,12 +52,10 @@ they are stored, for import.`,
 		ValidArgsFunction: completeNothing,
 	}
 	f.register(a, cmd)
-	f.registerLimit(cmd, listLimit, "at most so many; 0 is no limit")
+	f.registerLimit(cmd, listLimit, "at most this many; 0 is no limit")
 	cmd.Flags().BoolVar(&l.exitCode, "exit-code", false, "end with 0 when there are records, and with 4 when there are none")
 	cmd.Flags().BoolVar(&f.descending, "desc", false, "newest first")
 	cmd.Flags().BoolVar(&count, "count", false, "print how many fit, and nothing else")
-	cmd.MarkFlagsMutuallyExclusive("count", "limit")
-	cmd.MarkFlagsMutuallyExclusive("count", "desc")
 	a.addReading(cmd)
 	a.addZone(cmd)
 	return cmd

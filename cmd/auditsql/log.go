@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 
 	"github.com/spf13/cobra"
 
+	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/internal/tui"
 )
 
@@ -24,35 +26,24 @@ it to places outside of the store. Log status says whether that works.`,
 	return cmd
 }
 
-func (a *app) logRootCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "root",
-		Short: "How many records there are, and the root of the tree over them",
-		Long: `Root prints how many records the store has, and the root of the tree over them
-in base64. Copied to a place outside of the store, into a ticket or a mail, the
-two lines bind all records up to then. A leaf is the SHA-256 of a zero byte and
-the record's line in an export, so other programs can compute the same root.`,
-		Example: `  auditsql log root
-  auditsql log root -o json`,
-		Args: arguments(0, 0, ""),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.logRoot(cmd.Context())
-		},
-		ValidArgsFunction: completeNothing,
+// changedLog prints what a log is after it was changed, and brings its checkpoint to the places outside of the store.
+func (a *app) changedLog(ctx context.Context, change audit.LogChange, err error) error {
+	if errors.Is(err, audit.ErrInvalid) {
+		return usage("%w", err)
 	}
-	a.addReading(cmd)
-	return cmd
-}
-
-func (a *app) logRoot(ctx context.Context) error {
-	r, err := a.read(ctx)
+	a.noteRecovery(change.Recovery)
 	if err != nil {
 		return err
 	}
-	defer r.Close()
-	size, root, err := r.Root(ctx)
+	if err := a.facts(a.form(""),
+		fact("origin", "log", tui.Text(change.Origin)),
+		fact("verifier_key", "verifier key", tui.Text(change.VerifierKey)),
+		fact("signed", "records signed", tui.Number(change.Signed.Size))); err != nil {
+		return err
+	}
+	db, err := a.openExisting(ctx)
 	if err != nil {
 		return err
 	}
-	return a.facts(a.form(""), fact("size", "size", tui.Number(size)), fact("root", "root", tui.Text(root.String())))
+	return a.signAndClose(ctx, db, false)
 }

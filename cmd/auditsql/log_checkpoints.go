@@ -24,7 +24,7 @@ With --size it prints one of them as it was signed, for a file.
 The store keeps this list, checkpoints.ndjson, for convenience. Nothing depends
 on it: it may be deleted, a backup does not have it, and after a power cut its
 end may be missing. What proves something is a checkpoint that you keep in
-another place.`,
+another place. Checkpoints recovers nothing and never waits.`,
 		Example: `  auditsql log checkpoints
   auditsql log checkpoints --size 1200 > older`,
 		Args: arguments(0, 0, ""),
@@ -40,8 +40,8 @@ another place.`,
 		ValidArgsFunction: completeNothing,
 	}
 	flags := cmd.Flags()
-	flags.IntVar(&limit, "limit", 20, "at most so many, the newest; 0 is no limit")
-	flags.Uint64Var(&size, "size", 0, "print the checkpoint of so many records, as it was signed")
+	flags.IntVar(&limit, "limit", 20, "at most this many, the newest; 0 is no limit")
+	flags.Uint64Var(&size, "size", 0, "print the checkpoint of this many records, as it was signed")
 	a.addReading(cmd)
 	return cmd
 }

@@ -102,7 +102,7 @@ func (o *logFlags) check(a *app, cmd *cobra.Command) error {
 		return err
 	}
 	if store := a.storeAround(o.Key); store != "" {
-		return trying(usage("--key %s lies in %s, which belongs to a store: its backups would have the key", o.Key, store), "move it to another folder")
+		return trying(usage("--key %s is inside %s, the folder of a store: its backups would have the key", o.Key, store), "move it to another folder")
 	}
 	if cmd.Flags().Changed("every") && o.every.Duration <= 0 {
 		return usage("--every must be above 0")
@@ -112,7 +112,7 @@ func (o *logFlags) check(a *app, cmd *cobra.Command) error {
 			return usage("--publish names no folder")
 		}
 		if store := a.storeAround(folder); store != "" {
-			return trying(usage("--publish %s lies in %s, which belongs to a store alone", folder, store), "another folder")
+			return trying(usage("--publish %s is inside %s, the folder of a store", folder, store), "another folder")
 		}
 	}
 	o.Every = o.every.Duration
@@ -158,6 +158,27 @@ func (a *app) logInit(ctx context.Context, o logFlags) error {
 	case errors.Is(err, audit.ErrInvalid):
 		return usage("%w", err)
 	case err != nil:
+		return err
+	}
+	return a.signAndClose(ctx, db, true)
+}
+
+// logAdopt is log init --adopt. o is nil when the log is signed as before.
+func (a *app) logAdopt(ctx context.Context, o *audit.LogOptions, checkpoint string) error {
+	note, err := readSmall(ctx, checkpoint)
+	if err != nil {
+		return err
+	}
+	change, err := audit.AdoptCheckpoint(ctx, a.dir, o, note, audit.WithLockWait(a.lockWait.Duration))
+	if errors.Is(err, audit.ErrInvalid) {
+		return usage("%w", err)
+	}
+	a.noteRecovery(change.Recovery)
+	if err != nil {
+		return err
+	}
+	db, err := a.openExisting(ctx)
+	if err != nil {
 		return err
 	}
 	return a.signAndClose(ctx, db, true)

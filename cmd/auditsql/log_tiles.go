@@ -44,7 +44,7 @@ DIR must not be in the store. It is made if it is missing.`,
 
 func (a *app) logTiles(ctx context.Context, dir string) error {
 	if store := a.storeAround(filepath.Join(dir, "checkpoint")); store != "" {
-		return trying(usage("%s lies in %s, which belongs to a store", dir, store), "another folder")
+		return trying(usage("%s is inside %s, the folder of a store", dir, store), "another folder")
 	}
 	r, err := a.read(ctx)
 	if err != nil {

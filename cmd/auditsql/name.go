@@ -110,7 +110,7 @@ func (a *app) name(ctx context.Context, args []string, o *nameOptions) error {
 	defer r.Close()
 	switch {
 	case r.labels.Labels == nil:
-		return errors.New("without the labels there is nothing to do")
+		return errors.New("the labels cannot be read, so none was changed")
 	case o.file != "":
 		if err := a.putLabels(ctx, r, set); err != nil {
 			return err
@@ -158,7 +158,7 @@ func (a *app) putLabels(ctx context.Context, r *reading, set []audit.Label) erro
 	for _, l := range set {
 		if n := len(after.Hashes(l.Label)); n > 1 && !noted[l.Label] {
 			noted[l.Label] = true
-			a.note("%q is the label of %d hashes now, and as an argument ambiguous where several of them can be meant", l.Label, n)
+			a.note("%d hashes now have the label %q; an argument that could mean more than one of them is ambiguous", n, l.Label)
 		}
 	}
 	return nil

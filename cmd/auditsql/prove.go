@@ -45,10 +45,10 @@ checkpoints, in order. Only this shows that there are no other ones. A and B are
 files with checkpoints; A may be "start", for all records up to B.
 
 -o names what is made: a new folder, a new zip archive (FILE.zip), or - for the
-proof of one record on standard output, which is the default for one id. A
-folder or archive has a README for the receiver, who checks it with
-auditsql check, or by hand. Give the receiver the verifier key by another way: a
-key that comes with the evidence proves nothing.
+proof of one record on standard output, which is the default for one id. With
+-o - a filter must select one record. A folder or archive has a README for the
+receiver, who checks it with auditsql check, or by hand. Give the receiver the
+verifier key by another way: a key that comes with the evidence proves nothing.
 
 The proofs lead to the newest checkpoint that the log has signed, or to that of
 --checkpoint. A record that is newer is refused, since nobody has signed it yet.
@@ -72,7 +72,7 @@ made with import, --key or --policy says who must have signed the checkpoints of
 		},
 	}
 	o.filter.register(a, cmd)
-	o.filter.registerLimit(cmd, 0, "at most so many; 0 is no limit")
+	o.filter.registerLimit(cmd, 0, "at most this many; 0 is no limit")
 	flags := cmd.Flags()
 	flags.BoolVar(&o.between, "between", false, "all records between two checkpoints, which are the arguments")
 	flags.StringVar(&o.checkpoint, "checkpoint", "", "`file` with the signed checkpoint that the proofs lead to (default the newest)")
@@ -123,8 +123,8 @@ func (o *proveOptions) check(a *app, args []string) error {
 	switch {
 	case o.out == "":
 		return usage("-o is missing: the folder or FILE.zip to make")
-	case o.out == onStdout && (o.between || len(args) != 1):
-		return usage("-o - is for the proof of one record, named by its id: several need a folder or a FILE.zip")
+	case o.out == onStdout && (o.between || len(args) > 1):
+		return usage("-o - is for the proof of one record: several need a folder or a FILE.zip")
 	case slices.Contains(tui.Forms(), o.out):
 		return usage("-o %s: here -o names a folder or a FILE.zip; ./%s is a folder of this name", o.out, o.out)
 	}
@@ -205,6 +205,9 @@ type proving struct {
 func (s *proving) choose(ctx context.Context, args []string, f *filterFlags) error {
 	if len(args) == 0 {
 		filter, err := f.filter(ctx, s.r)
+		if err == nil && s.out == onStdout {
+			return s.chooseOne(ctx, filter)
+		}
 		s.filter = &filter
 		return err
 	}
@@ -220,6 +223,30 @@ func (s *proving) choose(ctx context.Context, args []string, f *filterFlags) err
 		}
 	}
 	return nil
+}
+
+// chooseOne finds the one record that a filter selects: standard output takes one proof.
+func (s *proving) chooseOne(ctx context.Context, f audit.Filter) error {
+	if f.Limit == 0 {
+		f.Limit = 2
+	}
+	for q, err := range s.r.Audits(ctx, f) {
+		switch {
+		case err != nil:
+			return err
+		case len(s.ids) > 0:
+			return usage("-o - is for the proof of one record, and the filters select several: these need a folder or a FILE.zip")
+		}
+		s.ids = append(s.ids, q.QueryID)
+	}
+	if len(s.ids) == 0 {
+		return nothingToProve()
+	}
+	return nil
+}
+
+func nothingToProve() error {
+	return trying(notFound("no record fits the filters"), "fewer of them, or a longer period; auditsql list takes the same")
 }
 
 // records are the records with their proofs.
@@ -271,7 +298,7 @@ func (s *proving) write(ctx context.Context) error {
 			}
 		}
 		if s.n == 0 {
-			yield(bundle.Record{}, trying(notFound("no record fits the filters"), "fewer of them, or a longer time; auditsql list takes the same"))
+			yield(bundle.Record{}, nothingToProve())
 		}
 	}
 	if err := s.app.makeBundle(s.out, &bundle.Contents{Policy: p.Policy(), Records: counted}); err != nil {
@@ -288,6 +315,8 @@ func (a *app) provingError(err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case errors.Is(err, audit.ErrNotFound):
+		return notFound("%w", err)
 	case errors.Is(err, audit.ErrUncovered):
 		return trying(err, "auditsql -d %s log sign, or --wait 2m while a writer signs", shellQuote(a.dir))
 	case errors.As(err, &bad):

@@ -34,7 +34,7 @@ func (a *app) makeBundle(out string, c *bundle.Contents) (err error) {
 // checkVacant refuses to make evidence where there is something, or within a store.
 func (a *app) checkVacant(out string) error {
 	if store := a.storeAround(out); store != "" {
-		return trying(usage("-o %s lies in %s, which belongs to a store alone", out, store), "another folder")
+		return trying(usage("-o %s is inside %s, the folder of a store", out, store), "another folder")
 	}
 	if importing.Exists(out) {
 		return trying(usage("-o %s exists already, and nothing is written over", out), "another name")

@@ -26,8 +26,8 @@ is lost, and verify reports it from then on. What is lost in the journal alone
 becomes a gap, as in wal repair, which is for the journal alone.
 
 The exit code is 5 when damage was found and --apply not given, or when it
-cannot be repaired; 0 when there is nothing to do, or it was done, also when a
-record had to be told as lost.`,
+cannot be repaired; 0 when nothing was damaged or the repair was done, even if a
+record was lost.`,
 		Example: `  auditsql repair
   auditsql repair --apply && auditsql verify`,
 		Args: arguments(0, 0, ""),
@@ -58,7 +58,7 @@ func (a *app) repair(ctx context.Context, apply bool) error {
 	switch {
 	case ranges+damaged == 0:
 	case !apply:
-		return trying(&exitError{code: exitDamage, err: fmt.Errorf("found %s, and changed nothing; %s; %s", what, standsToBeLost(&journal), recordsToBeLost(lost))},
+		return trying(&exitError{code: exitDamage, err: fmt.Errorf("found %s, and changed nothing; %s; %s", what, wouldBeLost(&journal), recordsToBeLost(lost))},
 			"auditsql -d %s repair --apply", shellQuote(a.dir))
 	case len(journal.Journal.Unknown) > 0:
 		return unknownFormat(&journal)

@@ -58,7 +58,7 @@ replaced only when it has nothing but a report.`, view.MaxReported),
 		ValidArgsFunction: completeNothing,
 	}
 	o.filter.register(a, cmd)
-	o.filter.registerLimit(cmd, view.MaxReported, "at most so many records")
+	o.filter.registerLimit(cmd, view.MaxReported, "at most this many records")
 	flags := cmd.Flags()
 	flags.BoolVar(&o.force, "force", false, "replace what is there")
 	// This takes the place of the -o of all commands: a report has forms of its own.
@@ -218,7 +218,7 @@ func (m *reportMaker) choose(ctx context.Context, args []string, f *filterFlags)
 		ids = append(ids, q.QueryID)
 	}
 	if len(ids) == 0 {
-		return nil, trying(notFound("no record fits the filters"), "fewer of them, or a longer time; auditsql list takes the same")
+		return nil, trying(notFound("no record fits the filters"), "fewer of them, or a longer period; auditsql list takes the same")
 	}
 	return ids, nil
 }

@@ -21,7 +21,7 @@ func isZip(out string) bool      { return strings.HasSuffix(out, ".zip") }
 // checkReportPlace refuses to write a report within a store, and over something without force.
 func (a *app) checkReportPlace(out string, force bool) error {
 	if store := a.storeAround(out); store != "" {
-		return trying(usage("-o %s lies in %s, which belongs to a store alone", out, store), "another folder")
+		return trying(usage("-o %s is inside %s, the folder of a store", out, store), "another folder")
 	}
 	about, err := os.Lstat(out)
 	switch {

@@ -57,7 +57,7 @@ span, or 5 minutes after its first. --settle sets the second of these times, and
 the others in proportion.
 
 --read-only serves a store into which another process writes, or which nobody
-may change: all that asks, and nothing that writes.
+may change. It answers every question, and refuses every write.
 
 SIGTERM or Ctrl-C ends it in order: it takes no new requests, ends those that
 are under way, brings everything into SQLite, and closes the store. The exit

@@ -12,7 +12,7 @@ import (
 	"github.com/auditsql/auditsql/audit"
 )
 
-// spansInJSON is a request with an agent, a retrieval that tells a document, and a model's answer.
+// spansInJSON is a request with an agent, a retrieval that contains a document, and a model's answer.
 const spansInJSON = `{"resourceSpans":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"shop"}}]},"scopeSpans":[{"spans":[
 {"traceId":"000000000000000000000000000000b1","spanId":"0000000000000001","name":"SupportAgent","startTimeUnixNano":"1795424400000000000","attributes":[{"key":"openinference.span.kind","value":{"stringValue":"AGENT"}}]},
 {"traceId":"000000000000000000000000000000b1","spanId":"0000000000000002","parentSpanId":"0000000000000001","name":"KnowledgeBase","startTimeUnixNano":"1795424401000000000","attributes":[{"key":"openinference.span.kind","value":{"stringValue":"RETRIEVER"}},{"key":"input.value","value":{"stringValue":"what may nobody know?"}},{"key":"retrieval.documents.0.document.id","value":{"stringValue":"policy-7"}},{"key":"retrieval.documents.0.document.content","value":{"stringValue":"Refunds within 30 days."}},{"key":"retrieval.documents.0.document.metadata","value":{"stringValue":"{\"source\": \"policy.pdf\"}"}}]},

@@ -76,7 +76,7 @@ sqlite3 -readonly DIR/audit.db.`,
 	flags.BoolVar(&o.list, "list", false, "show the named queries")
 	flags.BoolVar(&o.show, "show", false, "print a named query instead of running it")
 	flags.StringArrayVarP(&o.params, "param", "p", nil, "a parameter, `NAME=VALUE` or NAME:TYPE=VALUE with text, int or real; may be repeated")
-	flags.IntVar(&o.limit, "limit", queries.DefaultRows, "at most so many rows; 0 is no limit")
+	flags.IntVar(&o.limit, "limit", queries.DefaultRows, "at most this many rows; 0 is no limit")
 	flags.Var(&o.timeout, "timeout", "how long a statement may take; 0 is no limit")
 	a.addReading(cmd)
 	a.addZone(cmd)

@@ -20,6 +20,7 @@ type tailOptions struct {
 	state       string
 	command     string
 	exitOnMatch bool
+	exitCode    bool
 
 	begins bool // --after, or a file of --state that has an offset, says where to begin
 }
@@ -43,7 +44,8 @@ and so the next run begins with it. Write CMD || true to go on in any case. When
 tail is interrupted, it lets CMD end, and kills it after 10 seconds.
 
 With --exit-on-match tail ends at the first record, with exit code 0. Without
--f it ends with exit code 4 when there is none. With --state, and with -f and
+-f it ends with exit code 4 when there is none. --exit-code has the same exit
+codes without -f, but shows all the records. With --state, and with -f and
 --exec or --exit-on-match, a first run shows new records only, unless -n or
 --after says otherwise.
 
@@ -72,6 +74,7 @@ After a crash of tail or of the machine, records may come again that were seen.`
 	flags.StringVar(&o.state, "state", "", "a `file` that keeps the offset to go on from")
 	flags.StringVar(&o.command, "exec", "", "run `CMD` for each record, which is its standard input")
 	flags.BoolVar(&o.exitOnMatch, "exit-on-match", false, "end at the first record: exit code 0; without -f: 4 when there is none")
+	flags.BoolVar(&o.exitCode, "exit-code", false, "without -f: end with 0 when there are records, and with 4 when there are none")
 	_ = cmd.MarkFlagFilename("state")
 	a.addReading(cmd)
 	a.addZone(cmd)

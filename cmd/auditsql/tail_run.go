@@ -59,7 +59,7 @@ func (t *tailing) run(ctx context.Context) error {
 	case ctx.Err() != nil:
 		// A signal is the usual end of following.
 		return quietly(exitInterrupted)
-	case t.options.exitOnMatch:
+	case (t.options.exitOnMatch || t.options.exitCode) && !t.matched:
 		return quietly(exitNothing)
 	}
 	return nil
@@ -285,7 +285,7 @@ func (t *tailing) keep(next audit.Offset) error {
 // readState reads the file of --state, if there is one.
 func (o *tailOptions) readState(ctx context.Context, a *app) error {
 	if store := a.storeAround(o.state); store != "" {
-		return trying(usage("--state %s lies in %s, which belongs to a store alone", o.state, store), "another folder")
+		return trying(usage("--state %s is inside %s, the folder of a store", o.state, store), "another folder")
 	}
 	text, err := importing.Uninterrupted(ctx, func() ([]byte, error) { return os.ReadFile(o.state) })
 	switch {

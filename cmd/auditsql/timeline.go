@@ -50,7 +50,7 @@ lacks: records, more, oldest; null when it lacks nothing older than a second).
 		ValidArgsFunction: completeNothing,
 	}
 	f.register(a, cmd)
-	f.registerLimit(cmd, timelineLimit, "at most so many minutes, hours or days, the latest; 0 is 10000")
+	f.registerLimit(cmd, timelineLimit, "at most this many minutes, hours or days, the latest; 0 is 10000")
 	cmd.Flags().StringVar(&by, "by", by, "the `size` of what is counted: minute, hour or day")
 	_ = cmd.RegisterFlagCompletionFunc("by", completeWords("minute", "hour", "day"))
 	a.addReading(cmd)

@@ -244,7 +244,7 @@ func (a *app) tokenList() error {
 func (a *app) tokenRevokeCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "revoke NAME",
-		Short: "Make a token worth nothing",
+		Short: "Revoke a token",
 		Long: `Revoke removes a token. A server that runs refuses it from then on. It ends what
 somebody is following with it, and the log-ins that were made with it.`,
 		Example: `  auditsql token revoke planner`,

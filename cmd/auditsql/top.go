@@ -18,9 +18,9 @@ func (a *app) topCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "top",
 		Short: "The most frequent agents, subjects, predicates, sources, attributes …",
-		Long: `Top ranks what the records that the filter selects have in common, the most
-frequent first: agents, subjects, predicates, lenses, the values of an attribute
-(--by attr:KEY), or the assertions, sources and lifecycles of their evidence.
+		Long: `Top ranks the values of one field in the selected records, the most frequent
+first: agents, subjects, predicates, lenses, the values of an attribute (--by
+attr:KEY), or the assertions, sources and lifecycles of their evidence.
 --new-since T prints only those that no record of the whole store has before T.
 
 Assertions, sources and lifecycles are counted by pieces of evidence, anything
@@ -62,7 +62,7 @@ plain text have a line for each entry.`,
 		ValidArgsFunction: completeNothing,
 	}
 	f.register(a, cmd)
-	f.registerLimit(cmd, audit.DefaultTop, "at most so many, 1 or more")
+	f.registerLimit(cmd, audit.DefaultTop, "at most this many, 1 or more")
 	cmd.Flags().StringVar(&by, "by", by, "`what` to rank: "+audit.TopKeys)
 	cmd.Flags().StringVar(&rank, "rank", rank, "rank by `these`: pieces (or records), answers or agents")
 	cmd.Flags().BoolVar(&figures, "figures", false, "count subjects and confidence of agents with many records too")
@@ -209,8 +209,6 @@ func rankedOf(t *view.Ranking) string {
 
 // countedOf is a number of what a ranking by this counts.
 func countedOf(by audit.TopBy, n uint64) string {
-	if by.OfEvidence() {
-		return plural(n, "piece of evidence", "pieces of evidence")
-	}
-	return plural(n, "record", "records")
+	one, many := view.CountedBy(by)
+	return plural(n, one, many)
 }

@@ -62,10 +62,11 @@ func filterUsages() string {
 }
 
 // filterHelp is what there is to say about filters together.
-const filterHelp = `A record is selected when it fits all filters. A filter with a value may be
-repeated: then one of its values must fit (of --attr, one for each KEY). Each
-filter has a negation, --not-agent X for --agent X, which leaves out what the
-filter selects; a record without a subject fits --not-subject X.
+const filterHelp = `A record is selected when it fits all filters. --agent, --subject, --predicate,
+--lens, --lifecycle, --result, --assertion, --source and --attr may be repeated:
+then one of the values must fit (of --attr, one for each KEY). Each filter
+except --window and --as-of has a negation: --not-agent X leaves out what
+--agent X selects. A record without a subject fits --not-subject X.
 
 --subject takes * ? [a-z] and [!a-z], and case matters; quote it for the shell.
 Attributes that are numbers or booleans are compared as they are written in
@@ -100,7 +101,8 @@ const outputHelp = `Results go to standard output, notes and progress to standar
 
   -o, --output FORM   table, plain, json, ndjson or csv. Without it a command
                       prints a table on a terminal and tab-separated lines
-                      elsewhere; export, tail and wal dump print NDJSON.
+                      elsewhere. export and wal dump print NDJSON, and so does
+                      tail where standard output is no terminal.
   --json              the same as -o json
   --csv-safe          with -o csv: an apostrophe before what a spreadsheet takes
                       for a formula
@@ -159,7 +161,7 @@ const exitCodesHelp = `    0  done
     1  failed; check: undecided
     2  wrong usage
     3  not found
-    4  nothing fits (list --exit-code, tail --exit-on-match)
+    4  nothing fits (list and tail with --exit-code, tail --exit-on-match)
     5  damage found; check: refuted
     6  partly done, as when import rejected lines
     7  locked by another writer

@@ -71,10 +71,10 @@ and 100 answers with it; more is true when there are more.`,
 		ValidArgsFunction: completeNothing,
 	}
 	o.filter.register(a, cmd)
-	o.filter.registerLimit(cmd, 1, "trace at most so many of the records that the filter selects; 0 is no limit")
+	o.filter.registerLimit(cmd, 1, "trace at most this many of the records that the filter selects; 0 is no limit")
 	cmd.Flags().IntVar(&o.neighbours, "neighbours", audit.DefaultNeighbours, "how many of the agent's questions before and after")
 	cmd.Flags().StringVar(&o.low, "low-confidence", "", "the `confidence` below which an answer is marked (default 0.5)")
-	cmd.Flags().BoolVar(&o.up, "up", false, "follow the evidence back to what nobody answered before")
+	cmd.Flags().BoolVar(&o.up, "up", false, "follow the evidence back to assertions that no earlier record gave as its answer")
 	withDot(cmd)
 	a.addReading(cmd)
 	a.addZone(cmd)
@@ -167,13 +167,18 @@ func (a *app) trace(ctx context.Context, args []string, o *traceOptions) error {
 			if options.AsOf != nil {
 				among = fmt.Sprintf(" among the first %s", plural(*options.AsOf, "record", "records"))
 			}
-			try := ""
-			if r.isTraceID(ctx, args[i]) {
-				try = "; try: " + a.byTraceID(args[i])
-			} else if options.AsOf == nil {
-				try = a.otherHash(ctx, r, args[i])
+			var typed, try string
+			switch {
+			case len(args) == 0: // a filter found it, and it was not found again: an index is damaged
+				typed = id.String()
+			case r.isTraceID(ctx, args[i]):
+				typed, try = args[i], "; try: "+a.byTraceID(args[i])
+			case options.AsOf == nil:
+				typed, try = args[i], a.otherHash(ctx, r, args[i])
+			default:
+				typed = args[i]
 			}
-			fmt.Fprintf(a.err, "auditsql: trace: %s: no such record%s%s\n", harmless(args[i]), among, try)
+			fmt.Fprintf(a.err, "auditsql: trace: %s: no such record%s%s\n", harmless(typed), among, try)
 			missing = true
 			continue
 		}
@@ -194,7 +199,7 @@ func (a *app) trace(ctx context.Context, args []string, o *traceOptions) error {
 	case missing:
 		return quietly(exitNotFound)
 	case len(ids) == 0 && a.leftOut == 0:
-		return trying(notFound("no record fits the filters"), "fewer of them, or a longer time; auditsql list takes the same")
+		return trying(notFound("no record fits the filters"), "fewer of them, or a longer period; auditsql list takes the same")
 	}
 	return nil
 }

@@ -84,13 +84,13 @@ func shownText(s *string) string {
 }
 
 func (w *traceWriter) evidence(t *view.Trace) {
-	about, alarm := fmt.Sprintf(" (%d, weighing %s", len(t.Evidence), tui.Figure(t.TotalWeight).Shown()), ""
+	about, alarm := fmt.Sprintf(" (%d, total weight %s", len(t.Evidence), tui.Figure(t.TotalWeight).Shown()), ""
 	if n := t.Audit.Unapproved(); n > 0 {
 		about, alarm = about+", ", fmt.Sprintf("%d not Approved", n)
 	}
 	w.page.HeadAlarm("evidence", about, alarm, ")")
 	if n := t.Unstated(); n > 0 {
-		w.page.Note("no lifecycle is told for %d of %s", n, plural(len(t.Evidence), "piece", "pieces"))
+		w.page.Note("%d of %s %s no stated lifecycle", n, plural(len(t.Evidence), "piece", "pieces"), map[bool]string{true: "has", false: "have"}[n == 1])
 	}
 	if len(t.Evidence) == 0 {
 		return

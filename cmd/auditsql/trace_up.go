@@ -99,7 +99,7 @@ func (w *originsWriter) layOut(ctx context.Context, o *view.Origins) {
 	p.Head("query "+w.viewer.Query(ctx, o.QueryID), tui.Gap+o.Time+tui.Gap+asker(q))
 	p.Line("asked", fmt.Sprintf("%s / %s", shownText(q.Params.Subject), shownText(q.Params.Predicate)))
 	p.Line("answered", shownResult(q))
-	p.Head("its evidence", ", and below each piece the evidence of the answer that it was before")
+	p.Head("its evidence", "; under a piece that was an earlier answer, that answer's evidence")
 	var rows [][]tui.Cell
 	for i := range o.Pieces {
 		rows = append(rows, w.row(&o.Pieces[i], q.Timestamp))

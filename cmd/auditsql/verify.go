@@ -24,7 +24,8 @@ tables, triggers and views, keys against values, the stored records against the
 tables made from them, against their hashes and the tree over these, and the
 journal against the stored records. It prints what it counted, the root of the
 tree, and each problem with its place. It works beside a writer, and changes
-nothing.
+nothing. The result says too whether the store was held against something from
+outside, in every form of output.
 
 So it finds what does not fit together. Somebody who can write everything can
 make other records fit. --against compares the store with a signed checkpoint
@@ -33,13 +34,16 @@ stored records, and not from the stored tree. The exit code is 5 when the store
 does not have what was signed; the problem names the records among which the
 first difference is. --tiles is a copy of the log that was kept elsewhere, as a
 folder with tiles (c2sp.org/tlog-tiles); with it the first record that differs
-is named. A checkpoint that is not signed by the log's key, or by that of --key
-or --policy, is no problem of the store: the exit code is 1.
+is named. If a checkpoint is not signed by the log's key, or by that of --key or
+--policy, or if no key is known, that says nothing about the store: the exit
+code is 1.
 
 --quick leaves out the checks that read everything. What it does not count is
 "not looked at" in a table, and null in JSON. The exit code is 5 when something
 is wrong, also when the journal is not in its place and only SQLite was checked.
-A torn tail and gaps that were repaired are notes, not problems.`,
+A torn tail and gaps that were repaired are notes, not problems. So is a store
+that has fewer records than its log has signed, as a backup may: it is not
+opened for writing, and with --against the exit code is 5.`,
 		Example: `  auditsql verify
   auditsql verify --quick -o json
   auditsql verify --against monday --against tuesday --key "$KEY"`,
@@ -133,7 +137,7 @@ func (a *app) findings(problems []string, total uint64, notes []string) {
 
 func verifyTable(v *view.Verification, took time.Duration) []tui.Fact {
 	return slices.Concat(
-		[]tui.Fact{titled("result", resultCell(v))},
+		[]tui.Fact{titled("result", tui.Text(v.Result).Marked(!v.OK))},
 		journalTable(&v.JournalCounts),
 		[]tui.Fact{
 			titled("records in SQLite", orNotLookedAt(v.Audits, countCell)),
@@ -148,18 +152,6 @@ func verifyTable(v *view.Verification, took time.Duration) []tui.Fact {
 			titled("took", tui.Text(took.Round(time.Millisecond).String())),
 		},
 	)
-}
-
-func resultCell(v *view.Verification) tui.Cell {
-	switch {
-	case !v.OK:
-		return problemsCell(v.TotalProblems)
-	case v.Quick:
-		return tui.Text("all is well, as far as --quick looks")
-	case len(v.Against) > 0:
-		return tui.Text("consistent, and what was signed in " + plural(len(v.Against), "checkpoint", "checkpoints") + " from elsewhere")
-	}
-	return tui.Text("consistent in itself, and compared with nothing from elsewhere")
 }
 
 func problemsCell(n uint64) tui.Cell { return tui.Text(plural(n, "problem", "problems")).Marked(true) }

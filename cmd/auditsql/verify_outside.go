@@ -76,7 +76,8 @@ func (a *app) outsideError(err error) error {
 	case errors.As(err, &bad):
 		return trying(err, "%s", forReason(bad.Verdict.Reason))
 	case errors.Is(err, audit.ErrNoLog):
-		return trying(err, "--key with the verifier key of the log that has signed the checkpoint")
+		// Nothing is missing that the command names: the key is not known, which says nothing about the store.
+		return trying(&exitError{code: exitFailed, err: err}, "--key with the verifier key of the log that has signed the checkpoint")
 	}
 	return err
 }

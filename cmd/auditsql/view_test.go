@@ -90,7 +90,7 @@ func TestATraceOfMuchEvidenceFitsAPage(t *testing.T) {
 	}
 	shown, _ := onTerminal(t, 120, false, "-d", dir, "trace", results[0].ID.String())
 	for want, n := range map[string]int{
-		"evidence (45, weighing 1890, 22 not Approved)\n": 1,
+		"evidence (45, total weight 1890, 22 not Approved)\n": 1,
 		"\n  !  ":       20,
 		"  Approved   ": 20,
 		"1000+":         1,

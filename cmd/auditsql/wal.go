@@ -206,7 +206,7 @@ yet, and notes about traces that have settled.`,
 		ValidArgsFunction: completeNothing,
 	}
 	cmd.Flags().Uint64Var(&from, "from", 0, "the `offset` to begin at (default: the first that is kept)")
-	cmd.Flags().IntVar(&limit, "limit", 0, "at most so many; 0 is no limit")
+	cmd.Flags().IntVar(&limit, "limit", 0, "at most this many; 0 is no limit")
 	cmd.Flags().BoolVar(&inbox, "inbox", false, "the inbox of spans, in place of the store's journal")
 	return cmd
 }

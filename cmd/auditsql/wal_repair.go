@@ -74,7 +74,7 @@ func (a *app) walRepair(ctx context.Context, apply, inbox bool) error {
 	dir := shellQuote(a.dir)
 	switch n := len(report.Journal.Damage); {
 	case n > 0 && !apply:
-		return trying(&exitError{code: exitDamage, err: fmt.Errorf("found %s, and changed nothing; %s", plural(n, "damaged range", "damaged ranges"), standsToBeLost(&report))},
+		return trying(&exitError{code: exitDamage, err: fmt.Errorf("found %s, and changed nothing; %s", plural(n, "damaged range", "damaged ranges"), wouldBeLost(&report))},
 			"auditsql -d %s wal repair%s --apply", dir, which)
 	case len(report.Journal.Unknown) > 0:
 		return unknownFormat(&report)
@@ -105,16 +105,16 @@ func unknownFormat(r *audit.RepairReport) error {
 	return &exitError{code: exitDamage, err: fmt.Errorf("%s; a newer auditsql may know what it is", r.Journal.Unknown[0])}
 }
 
-// standsToBeLost says what a repair would restore, and what it would lose.
-func standsToBeLost(r *audit.RepairReport) string {
+// wouldBeLost says what a repair would restore, and what it would lose.
+func wouldBeLost(r *audit.RepairReport) string {
 	back := ""
 	if n := r.Journal.Restored(); n > 0 {
 		back = fmt.Sprintf("SQLite has %s of it, and ", plural(n, "record", "records"))
 	}
 	if lost := r.Journal.Lost(); lost > 0 {
-		return back + plural(lost, "byte stands", "bytes stand") + " to be lost"
+		return back + plural(lost, "byte", "bytes") + " would be lost"
 	}
-	return back + "nothing stands to be lost"
+	return back + "nothing would be lost"
 }
 
 func wasRepaired(r *audit.RepairReport) string {
@@ -129,7 +129,7 @@ func wasRepaired(r *audit.RepairReport) string {
 // tellDamage notes what a repair could do about damage in the journal.
 func (a *app) tellDamage(ctx context.Context) {
 	if r, err := audit.Repair(ctx, a.dir, audit.RepairOptions{}); err == nil && len(r.Journal.Damage) > 0 {
-		a.note("the damage is in %s; %s", plural(len(r.Journal.Damage), "range of the journal", "ranges of the journal"), standsToBeLost(&r))
+		a.note("the damage is in %s; %s", plural(len(r.Journal.Damage), "range of the journal", "ranges of the journal"), wouldBeLost(&r))
 	}
 }
 
@@ -265,7 +265,7 @@ func rangeLines(d *wal.DamagedRange, known *audit.RepairedRange, applied bool) [
 		if known.LostRecords > 0 {
 			which = fmt.Sprintf(", in which %s can be read%s", plural(known.LostRecords, "query id", "query ids"), ids(known.Lost, known.LostRecords))
 		}
-		lines = append(lines, fmt.Sprintf("%s: %s (%s)%s", is("lost", "stands to be lost"), plural(d.FillBytes, "byte", "bytes"), plural(d.Fillers, "filler", "fillers"), which))
+		lines = append(lines, fmt.Sprintf("%s: %s (%s)%s", is("lost", "would be lost"), plural(d.FillBytes, "byte", "bytes"), plural(d.Fillers, "filler", "fillers"), which))
 	}
 	if d.Cut > 0 {
 		lines = append(lines, fmt.Sprintf("%s: %s after the segment's end", is("cut", "would be cut"), plural(d.Cut, "byte", "bytes")))

@@ -176,7 +176,7 @@ func (f *folder) published(s Signed) (evidence.Checkpoint, []byte, error) {
 	return old, note, nil
 }
 
-// hasAllLines tells whether the published note has each line of the new one. Then it stays: it may have cosignatures that the
+// hasAllLines reports whether the published note has each line of the new one. Then it stays: it may have cosignatures that the
 // new one lacks.
 func hasAllLines(published, note []byte) bool {
 	lines := map[string]bool{}

@@ -13,7 +13,7 @@
 // New files can be read and written by their owner only (mode 0600, folders 0700). A file that replaces another one
 // keeps the mode, owner and group of that one.
 //
-// It leaves to others what the files contain, and locking.
+// [Lock] is the one way to lock a file. It leaves to others what the files contain.
 package durable
 
 import (

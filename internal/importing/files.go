@@ -43,7 +43,7 @@ type OutputFile struct {
 // Without force it also refuses a file that exists. inputs has the name of each input, for errors.
 func (g *Guard) CheckOutput(flag, name string, force bool, inputs map[string]os.FileInfo) error {
 	if store := g.StoreAround(name); store != "" {
-		return advice.Usage("another folder", "--%s %s lies in %s, which belongs to a store alone", flag, name, store)
+		return advice.Usage("another folder", "--%s %s is inside %s, the folder of a store", flag, name, store)
 	}
 	about, err := os.Stat(name)
 	switch {

@@ -183,7 +183,7 @@ func (im *Importer) Partly() error {
 	all := im.Inserted + im.Duplicate + im.Rejected
 	var what []string
 	if im.Rejected > 0 {
-		what = append(what, fmt.Sprintf("rejected %d of %s", im.Rejected, plural(all, "line", "lines")))
+		what = append(what, fmt.Sprintf("rejected %d of %s", im.Rejected, tui.Counted(all, "line", "lines")))
 	}
 	if im.failed > 0 {
 		what = append(what, fmt.Sprintf("could not read %d of %d inputs to the end", im.failed, im.Inputs))
@@ -199,12 +199,4 @@ func (im *Importer) Partly() error {
 		e.Try = "--rejects FILE keeps such lines"
 	}
 	return e
-}
-
-// plural is "1 line", "2 lines".
-func plural[T ~int | ~uint64](n T, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/auditsql/auditsql/audit/ingest"
 	"github.com/auditsql/auditsql/internal/advice"
+	"github.com/auditsql/auditsql/internal/legible"
 	"github.com/auditsql/auditsql/otlp"
 )
 
@@ -89,7 +90,7 @@ func OpenInputs(ctx context.Context, names []string, stdin io.Reader, program st
 		case err != nil:
 			return inputs, 0, err
 		case about.IsDir():
-			return inputs, 0, advised(fmt.Errorf("%s is a folder", name), "%s %s/*.ndjson", program, ShellQuote(name))
+			return inputs, 0, advised(fmt.Errorf("%s is a folder", name), "%s %s/*.ndjson", program, legible.ShellQuote(name))
 		case !about.Mode().IsRegular():
 			total = -1
 		case total >= 0:
@@ -113,7 +114,7 @@ func SniffSpans(in Input, program string) error {
 		return advice.Usage("auditsql -d FOLDER export, with the folder of that store, and import what it prints", "%s is an SQLite database, and has no records as lines", in.Name)
 	}
 	if format := otlp.Sniff(start); format != "" {
-		return advice.Usage(fmt.Sprintf("%s --format %s %s", program, format, ShellQuote(in.Name)), "%s has spans, and no records", in.Name)
+		return advice.Usage(fmt.Sprintf("%s --format %s %s", program, format, legible.ShellQuote(in.Name)), "%s has spans, and no records", in.Name)
 	}
 	return nil
 }

@@ -23,7 +23,7 @@ type MapFlags struct {
 func (f *MapFlags) Add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.File, "map", "", "a `file` that says how spans become records")
-	flags.StringVar(&f.Lifecycle, "lifecycle", "", "the lifecycle of documents that tell none (by default Unstated)")
+	flags.StringVar(&f.Lifecycle, "lifecycle", "", "the lifecycle of documents that do not state one (by default Unstated)")
 	flags.StringVar(&f.Text, "text", "", "what is kept of the questions in spans: `keep`, hash or none")
 	_ = cmd.MarkFlagFilename("map")
 	_ = cmd.RegisterFlagCompletionFunc("text", cobra.FixedCompletions([]string{otlp.KeepText, otlp.HashText, otlp.NoText}, cobra.ShellCompDirectiveNoFileComp))

@@ -76,8 +76,8 @@ func (im *SpanImporter) Run(ctx context.Context, inputs []ingest.Input) error {
 // NoteExplained notes what became of the spans, when nothing was stored.
 func (im *SpanImporter) NoteExplained() {
 	c := im.counts
-	im.Note("%s read: %s, %d wrapped, %d context, %d other, %d rejected; nothing was stored", plural(c.Read, "span", "spans"),
-		plural(c.Records, "record", "records"), c.Wrapped, c.Context, c.Other, c.Rejected)
+	im.Note("%s read: %s, %d wrapped, %d context, %d other, %d rejected; nothing was stored", tui.Counted(c.Read, "span", "spans"),
+		tui.Counted(c.Records, "record", "records"), c.Wrapped, c.Context, c.Other, c.Rejected)
 }
 
 // all reads all inputs, and settles what is left at the end of the last one. When it is interrupted, the traces that have not
@@ -276,7 +276,7 @@ func (im *SpanImporter) explained(trace, span, name string, became otlp.Became, 
 			agent = &text
 		}
 		if r.NotTold {
-			text := "it tells no documents"
+			text := "it contains no documents"
 			why = &text
 		} else {
 			n := len(r.Audit.ContributingAssertions)
@@ -308,16 +308,16 @@ func (im *SpanImporter) Notes() {
 		if emitter != "" {
 			from = emitter
 		}
-		im.Note("%s of %s no documents: most often the capture of content is off; what switches it on: %s",
-			plural(n, "retrieval", "retrievals"), from+map[bool]string{true: " tells", false: " tell"}[n == 1], otlp.CaptureSwitch(emitter))
+		im.Note("%s of %s no documents: usually the capture of content is off; what switches it on: %s",
+			tui.Counted(n, "retrieval span", "retrieval spans"), from+map[bool]string{true: " contains", false: " contain"}[n == 1], otlp.CaptureSwitch(emitter))
 	}
 	if im.early > 0 {
 		im.Note("%s joined early, since more spans were open than are held; the attribute joined says so in their records",
-			plural(im.early, "trace was", "traces were"))
+			tui.Counted(im.early, "trace was", "traces were"))
 	}
 	if im.late > 0 {
 		im.Note("%s after %s had been joined; what they say about a session or an agent is in no record",
-			plural(im.late, "span of context came", "spans of context came"), "their trace")
+			tui.Counted(im.late, "span of context came", "spans of context came"), "their trace")
 	}
 	if c := im.counts; c.Read > 0 && c.Records+c.Wrapped == 0 && im.Rows == nil {
 		im.Note("no span retrieves; --explain says for each what it is, and by which rule")
@@ -338,7 +338,7 @@ func (im *SpanImporter) Facts() []tui.Fact {
 func (im *SpanImporter) Partly() error {
 	var what []string
 	if im.counts.Rejected > 0 {
-		what = append(what, fmt.Sprintf("rejected %d of %s", im.counts.Rejected, plural(im.counts.Read, "span", "spans")))
+		what = append(what, fmt.Sprintf("rejected %d of %s", im.counts.Rejected, tui.Counted(im.counts.Read, "span", "spans")))
 	}
 	if im.failed > 0 {
 		what = append(what, fmt.Sprintf("could not read %d of %d inputs to the end", im.failed, im.inputs))

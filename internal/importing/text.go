@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/auditsql/auditsql/audit/ingest"
 	"github.com/auditsql/auditsql/internal/advice"
+	"github.com/auditsql/auditsql/internal/legible"
+	"github.com/auditsql/auditsql/internal/tui"
 )
 
 // SignalDelay is how long CutShort waits for a signal, which takes less than a millisecond on an idle machine.
@@ -40,7 +41,7 @@ func RefusedRecord(err error) error {
 func RefusedInput(err error, name, program string) error {
 	argument := ""
 	if name != "-" {
-		argument = " " + ShellQuote(name)
+		argument = " " + legible.ShellQuote(name)
 	}
 	var encoding *ingest.EncodingError
 	switch {
@@ -82,24 +83,13 @@ func (d *doubts) add(line int, odd []ingest.Doubt) {
 // print notes it, once for all records of the input.
 func (d *doubts) print(note func(format string, args ...any)) {
 	if d.units.n > 0 {
-		note("%s: %s to be in another unit, first in %s", d.input, plural(d.units.n, "timestamp seems", "timestamps seem"), d.units.first)
+		note("%s: %s to be in another unit, first in %s", d.input, tui.Counted(d.units.n, "timestamp seems", "timestamps seem"), d.units.first)
 	}
 	if d.confidence.n > 0 {
-		note("%s: %s a result_confidence outside of 0 to 1, first in %s", d.input, plural(d.confidence.n, "record has", "records have"), d.confidence.first)
+		note("%s: %s a result_confidence outside of 0 to 1, first in %s", d.input, tui.Counted(d.confidence.n, "record has", "records have"), d.confidence.first)
 	}
 }
 
 func advised(err error, format string, args ...any) error {
 	return &advice.Error{Err: err, Try: fmt.Sprintf(format, args...)}
-}
-
-// ShellQuote writes a word as a person would type it.
-func ShellQuote(word string) string {
-	plain := func(r rune) bool {
-		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("_-./:=,@%+", r)
-	}
-	if word != "" && strings.IndexFunc(word, func(r rune) bool { return !plain(r) }) < 0 {
-		return word
-	}
-	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }

@@ -18,7 +18,7 @@ const module = "github.com/auditsql/auditsql/"
 
 // allowed is which packages of the module each of them may import. Tests may import more.
 var allowed = map[string][]string{
-	"cmd/auditsql":         {"audit", "otlp", "otlp/put", "otlp/receive", "web", "internal/advice", "internal/importing", "internal/serving", "internal/socket", "internal/tokens", "wal", "sqlstore", "internal/legible", "audit/ask", "audit/ingest", "audit/queries", "internal/when", "audit/view", "internal/tui", "internal/show", "evidence", "evidence/bundle", "internal/keyfile", "internal/signing", "internal/deliver", "internal/durable", "internal/report", "tree"},
+	"cmd/auditsql":         {"audit", "otlp", "otlp/receive", "web", "internal/advice", "internal/importing", "internal/serving", "internal/socket", "internal/tokens", "wal", "sqlstore", "internal/legible", "audit/ask", "audit/ingest", "audit/queries", "internal/when", "audit/view", "internal/tui", "internal/show", "evidence", "evidence/bundle", "internal/keyfile", "internal/signing", "internal/deliver", "internal/durable", "internal/report", "tree"},
 	"web":                  {"audit", "audit/ask", "audit/ingest", "audit/view", "internal/legible", "internal/show", "internal/tokens", "internal/tui", "internal/when", "evidence", "tree", "web/internal/chart", "web/internal/pages", "web/internal/phrase"},
 	"web/internal/pages":   {"internal/legible", "web/internal/phrase"},
 	"web/internal/chart":   {"audit", "web/internal/phrase"},
@@ -68,17 +68,17 @@ var allowed = map[string][]string{
 
 // keepers are the only packages that may import what is theirs.
 var keepers = map[string][]string{
-	"database/sql":           {"sqlstore", "migrations"},
+	"database/sql":           {"sqlstore"},
 	"modernc.org/sqlite":     {"sqlstore"},
 	"github.com/jmoiron":     {"sqlstore"},
-	"github.com/pressly":     {"sqlstore", "migrations"},
+	"github.com/pressly":     {"sqlstore"},
 	"github.com/spf13":       {"cmd/auditsql", "internal/importing", "internal/serving"},
-	"github.com/jedib0t":     {"cmd/auditsql", "internal/tui"},
-	"github.com/schollz":     {"cmd/auditsql", "internal/tui"},
+	"github.com/jedib0t":     {"internal/tui"},
+	"github.com/schollz":     {"internal/tui"},
 	"github.com/zeebo":       {"wal", "wal/internal/segment", "audit", "internal/walspec", "otlp"},
 	"golang.org/x/mod":       {"tree", "evidence"},
 	"golang.org/x/sys":       {"wal", "internal/durable", "internal/socket"},
-	"golang.org/x/term":      {"cmd/auditsql", "internal/tui"},
+	"golang.org/x/term":      {"internal/tui"},
 	"golang.org/x/text":      {"internal/legible"},
 	"github.com/rogpeppe":    {},
 	"pgregory.net/rapid":     {"internal/hostile"},
@@ -92,6 +92,7 @@ var keepers = map[string][]string{
 func TestImportsPointOneWay(t *testing.T) {
 	root := filepath.Join("..", "..")
 	seen := map[string]bool{}
+	used := map[[2]string]bool{} // a package, and what it imports or the prefix that it may import
 	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -124,11 +125,18 @@ func TestImportsPointOneWay(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			if ours, ok := strings.CutPrefix(imported, module); ok && !slices.Contains(may, ours) {
-				t.Errorf("%s imports %s", rel, ours)
+			if ours, ok := strings.CutPrefix(imported, module); ok {
+				used[[2]string{pkg, ours}] = true
+				if !slices.Contains(may, ours) {
+					t.Errorf("%s imports %s", rel, ours)
+				}
 			}
 			for prefix, keepers := range keepers {
-				if strings.HasPrefix(imported, prefix) && !slices.Contains(keepers, pkg) {
+				if !strings.HasPrefix(imported, prefix) {
+					continue
+				}
+				used[[2]string{pkg, prefix}] = true
+				if !slices.Contains(keepers, pkg) {
 					t.Errorf("%s imports %s, which is for %q", rel, imported, keepers)
 				}
 			}
@@ -140,6 +148,21 @@ func TestImportsPointOneWay(t *testing.T) {
 	}
 	if !seen["wal"] || !seen["audit"] {
 		t.Fatal("the walk did not find the module")
+	}
+	// What is allowed and not used would let a wrong import in.
+	for pkg, may := range allowed {
+		for _, ours := range may {
+			if !used[[2]string{pkg, ours}] {
+				t.Errorf("%s may import %s, and does not", pkg, ours)
+			}
+		}
+	}
+	for prefix, keepers := range keepers {
+		for _, pkg := range keepers {
+			if !used[[2]string{pkg, prefix}] {
+				t.Errorf("%s may import %s, and does not", pkg, prefix)
+			}
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -64,12 +65,76 @@ func TestTheDocumentNamesEachMutant(t *testing.T) {
 	}
 }
 
-// expected lists the tests that a pattern for -test.run names.
+// testNames are the tests of a package's folder.
+func testNames(t *testing.T, pkg string) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join("..", "..", filepath.FromSlash(pkg), "*_test.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, found := range testFunc.FindAllSubmatch(text, -1) {
+			names = append(names, string(found[1]))
+		}
+	}
+	return names
+}
+
+var testFunc = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Example)\w*)\(`)
+
+// A mutant whose tests have another name now would be reported as not noticed, and the document would name what is not there.
+func TestTheNamedTestsExist(t *testing.T) {
+	there := map[string][]string{}
+	var rows []string
+	for _, m := range guards() {
+		if there[m.pkg] == nil {
+			there[m.pkg] = testNames(t, m.pkg)
+		}
+		for _, one := range strings.Split(m.tests, "|") {
+			top, _, _ := strings.Cut(one, "/")
+			if pattern := regexp.MustCompile(top); !slices.ContainsFunc(there[m.pkg], pattern.MatchString) {
+				t.Errorf("%s: no test of %s fits %s", m.what, m.pkg, one)
+			}
+		}
+	}
+	for _, m := range mutants {
+		rows = append(rows, "| "+m.what+" | ")
+	}
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "durability.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(text), tableHead)
+	for row := range strings.Lines(table) {
+		i := slices.IndexFunc(rows, func(begin string) bool { return strings.HasPrefix(row, begin) })
+		if i < 0 {
+			continue
+		}
+		for _, found := range regexp.MustCompile("`(Test\\w+|Fuzz\\w+)(…?)`").FindAllStringSubmatch(row, -1) {
+			if !slices.ContainsFunc(there[mutants[i].pkg], func(name string) bool {
+				return name == found[1] || found[2] != "" && strings.HasPrefix(name, found[1])
+			}) {
+				t.Errorf("docs/durability.md names %s for %q, and %s has no such test", found[0], mutants[i].what, mutants[i].pkg)
+			}
+		}
+	}
+}
+
+// expected lists the tests that a pattern for -test.run names. A name that is only the beginning of names ends in an ellipsis.
 func expected(pattern string) string {
 	var names []string
 	for _, one := range strings.Split(pattern, "|") {
 		top, _, _ := strings.Cut(one, "/")
-		names = append(names, "`"+regexp.MustCompile(`[$^]`).ReplaceAllString(top, "")+"`")
+		name := strings.TrimPrefix(top, "^")
+		if !strings.HasSuffix(name, "$") {
+			name += "…"
+		}
+		names = append(names, "`"+strings.TrimSuffix(name, "$")+"`")
 	}
 	return strings.Join(names, ", ")
 }

@@ -1,7 +1,7 @@
 // Command mutants shows that the tests can fail. It takes out, one at a time, pieces of code that durability and right
 // answers depend on, and runs the tests that should notice. It works on a copy, and leaves the checkout unchanged.
 //
-//	go run ./internal/mutants             # all; takes some minutes; prints the table of docs/durability.md
+//	go run ./internal/mutants             # all; takes hours; prints the table of docs/durability.md
 //	go run ./internal/mutants poison mark # those whose names contain one of the words
 //
 // It exits 1 when no test notices a mutant, and when a mutant cannot be made: each edit must fit the code at exactly one
@@ -93,6 +93,7 @@ func guards() []mutant {
 		backlogMutants,
 		chainMutants,
 		clusterMutants, partitionMutants,
+		commandMutants,
 		figureMutants,
 		filterMutants,
 		growthMutants,

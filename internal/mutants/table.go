@@ -6,7 +6,7 @@ const (
 	histories = "^TestHistories$"
 	kth       = "KthFault|KthCall|RepairDying"
 	cut       = "^TestASegmentThatIsCut"
-	damage    = "^TestEveryDamage$|^TestEveryCursor$|^FuzzRecord$|^FuzzSegment$"
+	damage    = "^TestEveryDamage$|^TestEveryCursor$|^FuzzSegment$"
 )
 
 var many = []string{"-histories", "5000"}

@@ -33,7 +33,7 @@ var wayMutants = []mutant{
 		"evidence.AddSignature(sig.Note, key)", "evidence.Sign(sig.Checkpoint, key)",
 		"internal/signing", "^TestARotationThatDies$", nil},
 	{"the note of the next key", "internal/signing/rotate.go",
-		"	if err := before.writeNext(follower{file, key.VerifierKey()}); err != nil {", "	if err != nil {",
+		"	if err := before.writeNext(nextKey{file, key.VerifierKey()}); err != nil {", "	if err != nil {",
 		"internal/signing", "^TestTheOldKeyKnowsWhatTheNewOneHasSigned$", nil},
 	{"the memory of a key that follows", "internal/signing/rotate.go",
 		"	if err := checkOwn(ctx, memory, key, s); err != nil {", "	if err != nil {",

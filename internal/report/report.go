@@ -175,9 +175,9 @@ func (p *page) all() {
 
 func (p *page) head() {
 	r := p.report
-	p.line("# Report on %s\n", plural(len(r.Records), "record", "records"))
+	p.line("# Report on %s\n", tui.Counted(len(r.Records), "record", "records"))
 	p.line("The store had %s. Every answer here is of that moment, and the commands with `--as-of %d` give it again. Labels are those of the day of the report.\n",
-		plural(r.AsOf, "record", "records"), r.AsOf)
+		tui.Counted(r.AsOf, "record", "records"), r.AsOf)
 	p.line("The root of the tree over these records is `%s`.\n", p.about.Root)
 	p.line("Times are in %s. What agents wrote, and labels, are set `like this`. In them `\\u` and a number stand for a character that cannot be shown. A long text is cut, and then ends in `…`.\n", stored(p.about.Zone))
 	if p.about.More {
@@ -237,7 +237,7 @@ func (p *page) evidence(t *view.Trace) {
 		p.line("There is none.\n")
 		return
 	}
-	p.line("%s, weighing %s in all.\n", plural(len(t.Evidence), "piece", "pieces"), show.Weight(t.TotalWeight))
+	p.line("%s, total weight %s.\n", tui.Counted(len(t.Evidence), "piece", "pieces"), show.Weight(t.TotalWeight))
 	var rows [][]string
 	var selected show.Selection
 	for i := range t.Evidence {
@@ -282,7 +282,7 @@ func (p *page) others(t *view.Trace) {
 	p.line("### Who else used what is not Approved\n")
 	p.table([]string{"assertion", "lifecycle", "agent", "other answers", "when"}, rows)
 	if left > 0 {
-		p.line("%s.\n", plural(left, "more agent", "more agents"))
+		p.line("%s.\n", tui.Counted(left, "more agent", "more agents"))
 	}
 }
 
@@ -326,7 +326,7 @@ func (p *page) attributes(q *view.Record) {
 	}
 	p.table([]string{"attribute", "value"}, rows)
 	if over := len(keys) - mostAttributes; over > 0 {
-		p.line("%s.\n", plural(over, "more attribute", "more attributes"))
+		p.line("%s.\n", tui.Counted(over, "more attribute", "more attributes"))
 	}
 }
 
@@ -384,7 +384,7 @@ func (p *page) since(d *view.ReportedDiff) {
 		p.table([]string{"attribute", "from", "to"}, rows)
 	}
 	if over := len(d.Attributes) - mostAttributes; over > 0 {
-		p.line("%s.\n", plural(over, "more attribute", "more attributes"))
+		p.line("%s.\n", tui.Counted(over, "more attribute", "more attributes"))
 	}
 }
 
@@ -431,12 +431,4 @@ func atLeast(n int, more bool) string {
 		return strconv.Itoa(n) + "+"
 	}
 	return strconv.Itoa(n)
-}
-
-// plural is "1 record", "2 records".
-func plural[T ~int | ~uint64](n T, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/auditsql/auditsql/audit/view"
 	"github.com/auditsql/auditsql/internal/show"
+	"github.com/auditsql/auditsql/internal/tui"
 )
 
 // reach writes what the evidence went into that nobody approved, and what came from its sources.
@@ -24,11 +25,11 @@ func (p *page) reach() {
 			p.line("It is in the evidence of no answer.\n")
 			continue
 		}
-		answers := plural(t.Answers, "answer", "answers")
+		answers := tui.Counted(t.Answers, "answer", "answers")
 		if t.Cut {
 			answers = fmt.Sprintf("at least %d answers: the count was ended there, and the figures are of these", t.Answers)
 		}
-		agents := plural(t.Agents, "agent", "agents")
+		agents := tui.Counted(t.Agents, "agent", "agents")
 		if t.Anonymous > 0 {
 			agents += fmt.Sprintf(" and %d anonymous ones", t.Anonymous)
 		}
@@ -65,7 +66,7 @@ func (p *page) byAgent(t *view.ImpactTotals) {
 	var by []string
 	for i, a := range t.ByAgent {
 		if i == 2*show.ShownOthers {
-			by = append(by, plural(len(t.ByAgent)-i, "more agent", "more agents"))
+			by = append(by, tui.Counted(len(t.ByAgent)-i, "more agent", "more agents"))
 			break
 		}
 		by = append(by, fmt.Sprintf("%s %d", p.agent(a.AgentID, a.AgentLabel), a.Answers))
@@ -173,7 +174,7 @@ func (p *page) check() {
 	default:
 		e := f.Proofs
 		item("`%s` has %d of the records with proofs, which lead to the checkpoint of %s that %s signed. It needs no store to be checked, and a README in it says how that is done by hand:",
-			e.File, e.Records, plural(uint64(e.Size), "record", "records"), stored(e.Origin))
+			e.File, e.Records, tui.Counted(uint64(e.Size), "record", "records"), stored(e.Origin))
 		keys := ""
 		for _, key := range e.Keys {
 			keys += " --key " + p.about.Quote(key)
@@ -181,7 +182,7 @@ func (p *page) check() {
 		p.line("\n   %s", strings.ReplaceAll(strings.TrimSuffix(block("console", "$ auditsql check "+e.File+keys), "\n"), "\n", "\n   "))
 		p.line("\n   Get the key by another way than with this report: a key that comes with the evidence proves nothing.")
 		if e.Missing > 0 {
-			item("**Without a proof: %s.** That checkpoint does not cover them yet.", plural(e.Missing, "record", "records"))
+			item("**Without a proof: %s.** That checkpoint does not cover them yet.", tui.Counted(e.Missing, "record", "records"))
 		}
 	}
 }

@@ -1,4 +1,4 @@
-// Package sequential tells which tests the race detector need not run.
+// Package sequential says which tests the race detector need not run.
 package sequential
 
 import "testing"

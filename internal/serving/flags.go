@@ -13,7 +13,7 @@ import (
 	"github.com/auditsql/auditsql/internal/advice"
 )
 
-// UsualAddress is where a server listens unless it is told otherwise.
+// UsualAddress is where a server listens unless a flag says otherwise.
 const UsualAddress = "127.0.0.1:7070"
 
 // Flags are the flags of every command that serves a store: where it listens, under which names it is called, and its log.

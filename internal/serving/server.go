@@ -1,7 +1,7 @@
 // Package serving runs the servers of one store in a process: the API and the pages for everybody on an address, and the unix socket
 // through which the commands of the store's owner write.
 //
-//	s, err := serving.Listen(options)     // tokens, TLS, the port: mistakes are told before the store is opened
+//	s, err := serving.Listen(options)     // tokens, TLS, the port: mistakes are reported before the store is opened
 //	store, err := …                       // which may take long
 //	err = s.Start(store)
 //	…                                     // until the run is interrupted, or s.Failed() says why it ends
@@ -113,7 +113,7 @@ func (s *Server) listen() (err error) {
 	if s.config, err = o.TLS.load(o.Logger); err != nil {
 		return err
 	}
-	// The port is taken before the store is opened, which may take long: a mistake in the address is told at once.
+	// The port is taken before the store is opened, which may take long: a mistake in the address is reported at once.
 	s.listener, err = net.Listen("tcp", o.Flags.Listen)
 	if errors.Is(err, syscall.EADDRINUSE) && o.AnyPort {
 		s.listener, err = net.Listen("tcp", "127.0.0.1:0")

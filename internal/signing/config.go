@@ -20,7 +20,7 @@ import (
 
 const format = 1
 
-// DefaultEvery is how often a log is signed that was not told otherwise.
+// DefaultEvery is how often a log is signed unless a flag says otherwise.
 const DefaultEvery = time.Minute
 
 // Config is what DIR/log.json says: who signs the log of the store in DIR, how often, and where checkpoints go.

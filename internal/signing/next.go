@@ -7,16 +7,16 @@ import (
 	"github.com/auditsql/auditsql/evidence"
 )
 
-// follower is what FILE.next beside a key says: which key signs the log in its place. So a store that is put back to a moment
+// nextKey is what FILE.next beside a key says: which key signs the log in its place. So a store that is put back to a moment
 // before the change, and has the old key in its log.json, is compared with what the new key has signed as well.
-type follower struct {
+type nextKey struct {
 	Key         string `json:"key"` // the absolute path of the file
 	VerifierKey string `json:"verifier_key"`
 }
 
 func (m Memory) nextPath() string { return m.key + ".next" }
 
-func (m Memory) writeNext(f follower) error {
+func (m Memory) writeNext(f nextKey) error {
 	text, err := json.Marshal(f)
 	if err == nil {
 		err = m.disk.replace(m.nextPath(), m.key, append(text, '\n'))
@@ -27,7 +27,7 @@ func (m Memory) writeNext(f follower) error {
 	return nil
 }
 
-func (m Memory) readNext() (f follower, err error) {
+func (m Memory) readNext() (f nextKey, err error) {
 	text, err := readFile(m.nextPath())
 	if err != nil {
 		return f, err

@@ -103,7 +103,7 @@ func (l *Log) rotate(ctx context.Context, s Store, file string) (sig Signature, 
 	if err := memory.Write(sig.Note); err != nil {
 		return sig, err
 	}
-	if err := before.writeNext(follower{file, key.VerifierKey()}); err != nil {
+	if err := before.writeNext(nextKey{file, key.VerifierKey()}); err != nil {
 		return sig, err
 	}
 	if err := l.writeCheckpoint(sig.Note); err != nil {

@@ -72,7 +72,7 @@ type errorJSON struct {
 	Record *audit.RecordError `json:"record,omitempty"`
 }
 
-// kinds are the errors that a command tells apart. The first that fits is sent.
+// kinds are the errors that a command distinguishes. The first that fits is sent.
 var kinds = []struct {
 	name string
 	err  error
@@ -98,7 +98,7 @@ var kinds = []struct {
 // A remoteError is an error of the server: with its text, and as what it is there.
 type remoteError struct {
 	text string
-	is   error // nil: nothing that a command tells apart
+	is   error // nil: nothing that a command distinguishes
 }
 
 func (e *remoteError) Error() string { return e.text }

@@ -17,7 +17,7 @@
 // [Decide] is a pure function of the facts. It promises that a database that may be wrong is never used as it is: it is
 // checked, or rebuilt from the journal, or the store is refused.
 //
-// It leaves to package audit the lock, the journal's recovery, the replay, and the errors that programs tell apart.
+// It leaves to package audit the lock, the journal's recovery, the replay, and the errors that programs distinguish.
 package storedir
 
 import (

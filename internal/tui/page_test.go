@@ -37,8 +37,8 @@ func TestAPageFolds(t *testing.T) {
 	p.Line("asked", "supplier/Northwind / payment_account, lens Consensus")
 	p.Alarm("! the answer itself is Proposed, not Approved")
 	p.Note("(%d more of less weight; -o plain has all of them)", 5)
-	p.HeadAlarm("evidence", " (12, weighing 10.9, ", "3 not Approved", ")")
-	p.HeadAlarm("evidence", " (1, weighing 1, ", "1 Proposed", ")")
+	p.HeadAlarm("evidence", " (12, total weight 10.9, ", "3 not Approved", ")")
+	p.HeadAlarm("evidence", " (1, total weight 1, ", "1 Proposed", ")")
 	p.Text("")
 	p.List([]tui.Entry{{Name: "recent", About: "the newest records, newest first\n[limit]"}, {Name: "x", About: "y"}})
 	if err := p.End(); err != nil {
@@ -53,9 +53,9 @@ func TestAPageFolds(t *testing.T) {
             Proposed, not Approved
   (5 more of less weight; -o plain has
   all of them)
-evidence (12, weighing 10.9,
+evidence (12, total weight 10.9,
   3 not Approved)
-evidence (1, weighing 1, 1 Proposed)
+evidence (1, total weight 1, 1 Proposed)
 
 recent  the newest records, newest first
         [limit]

@@ -31,6 +31,14 @@ func (f *Size) Set(s string) error {
 	return nil
 }
 
+// Counted is a number with its noun: "1 record", "2 records".
+func Counted[T ~int | ~int64 | ~uint64](n T, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
 // Bytes writes a size for people, with the exact number after the short form where that is not exact.
 func Bytes(n int64) string {
 	if n < 1024 {

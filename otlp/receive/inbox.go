@@ -89,8 +89,8 @@ func (r *Receiver) open(ctx context.Context) (*wal.Journal, error) {
 	return j, nil
 }
 
-// tellTail tells what recovery has kept aside. A range was not acknowledged if a write that did not end explains it. Otherwise nobody knows
-// whether it was, so it is told as damage. This is only so in the newest group of an inbox that was not closed: everything before that
+// tellTail says what recovery has kept aside. A range was not acknowledged if a write that did not end explains it. Otherwise nobody knows
+// whether it was, so it is reported as damage. This is only so in the newest group of an inbox that was not closed: everything before that
 // is attested by marks, and damage there closes the inbox until somebody repairs it.
 //
 // If the process dies between the repair of the tail and this call, the next opening finds nothing to tell. Verify shows the gap.

@@ -90,7 +90,7 @@ var ErrDamaged = errors.New("the inbox is damaged")
 // errFailed says that something in the receiver itself went wrong. Trying again would not help.
 var errFailed = errors.New("the receiver has failed")
 
-// Open opens the inbox of a store, and begins to make records of what is in it. A damaged inbox is no error: [Receiver.State] tells it,
+// Open opens the inbox of a store, and begins to make records of what is in it. A damaged inbox is no error: [Receiver.State] reports it,
 // and requests have 503. An error says that the store is not open for writing. The caller closes the receiver before the store.
 func Open(store Store, o Options) (*Receiver, error) {
 	if err := store.Err(); err != nil {

@@ -197,14 +197,14 @@ func (r *Receiver) tellEarly() {
 	}
 }
 
-// maxSilent is how many emitters are remembered of which it was said that they tell no documents.
+// maxSilent is how many emitters are remembered of which it was said that they record no documents.
 const maxSilent = 1000
 
-// tellSilent says once of each emitter that its retrievals tell no documents, and what most often changes that.
+// tellSilent says once of each emitter that its retrievals contain no documents, and what most often changes that.
 func (r *Receiver) tellSilent(record *otlp.Record) {
 	if emitter := record.Emitter; record.NotTold && !r.silent[emitter] && len(r.silent) < maxSilent {
 		r.silent[emitter] = true
-		r.log.Warn("retrievals tell no documents: most often the capture of content is off", "emitter", emitter, "switch", otlp.CaptureSwitch(emitter))
+		r.log.Warn("retrieval spans contain no documents: usually the capture of content is off", "emitter", emitter, "switch", otlp.CaptureSwitch(emitter))
 	}
 }
 

@@ -23,7 +23,7 @@ import (
 	"github.com/auditsql/auditsql/audit/ingest"
 	"github.com/auditsql/auditsql/cluster"
 	"github.com/auditsql/auditsql/cluster/jetstream"
-	"github.com/auditsql/auditsql/internal/importing"
+	"github.com/auditsql/auditsql/internal/legible"
 	"github.com/auditsql/auditsql/internal/serving"
 	"github.com/auditsql/auditsql/wal"
 )
@@ -54,7 +54,7 @@ process of its own, and prints where they are and what to type next. Everything
 is in one folder. Ctrl-C ends all of it in order. The same command starts it
 again where it was.
 
-Kill a server to see what happens: kill -9 with its number. The other two go on.
+Kill a server to see what happens: kill -9 PID. The other two go on.
 Dev starts it again after --restart-after.
 
 The servers listen on this machine alone, and have passwords that dev made. The
@@ -389,13 +389,13 @@ func (d *devCluster) screen(ctx context.Context) error {
 			}
 		}
 	}
-	self, dir := importing.ShellQuote(selfName()), importing.ShellQuote(d.dir)
+	self, dir := legible.ShellQuote(selfName()), legible.ShellQuote(d.dir)
 	var b strings.Builder
 	fmt.Fprintf(&b, "\nThree servers of NATS and three nodes are in %s.\n\n", d.dir)
-	divided, read := "", importing.ShellQuote(d.node(0))
+	divided, read := "", legible.ShellQuote(d.node(0))
 	if n := len(logs); n > 1 {
 		fmt.Fprintf(&b, "The records are divided among %d streams, by their ids.\n\n", n)
-		divided, read = " one of the streams", importing.ShellQuote(cluster.PartitionDir(d.node(0), 0))
+		divided, read = " one of the streams", legible.ShellQuote(cluster.PartitionDir(d.node(0), 0))
 	}
 	for i, n := range d.nodes {
 		s := d.servers[i]
@@ -419,7 +419,7 @@ Each link logs a browser in once. In other terminals, type:
 
 auditsql -d %[10]s recent, and other commands that read, work on the folder of each copy.
 Ctrl-C ends everything. The same command starts it again.
-`, self, dir, leader.name, d.restart, leader.pid(), importing.ShellQuote(envPath(d.dir)), time.Now().UnixMilli(), importing.ShellQuote(d.node(0)), divided, read)
+`, self, dir, leader.name, d.restart, leader.pid(), legible.ShellQuote(envPath(d.dir)), time.Now().UnixMilli(), legible.ShellQuote(d.node(0)), divided, read)
 	_, err = io.WriteString(d.a.out, b.String())
 	return err
 }

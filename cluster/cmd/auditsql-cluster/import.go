@@ -13,6 +13,7 @@ import (
 	"github.com/auditsql/auditsql/audit/ingest"
 	"github.com/auditsql/auditsql/cluster/jetstream"
 	"github.com/auditsql/auditsql/internal/importing"
+	"github.com/auditsql/auditsql/internal/legible"
 	"github.com/auditsql/auditsql/internal/tui"
 	"github.com/auditsql/auditsql/otlp"
 )
@@ -125,7 +126,7 @@ func (a *app) importInputs(ctx context.Context, names []string, o *importOptions
 	if err != nil {
 		return err
 	}
-	program := "auditsql-cluster import -d " + importing.ShellQuote(o.dir)
+	program := "auditsql-cluster import -d " + legible.ShellQuote(o.dir)
 	inputs, total, err := importing.OpenInputs(ctx, names, a.in, program)
 	defer func() { inputs.Close() }()
 	switch {

@@ -24,8 +24,8 @@ func (a *app) initCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "init",
 		Short: "Make the stream, or compare the one that exists with what is wanted",
-		Long: `Init makes the stream. If it exists, init changes nothing, and prints what it
-has otherwise than is wanted.
+		Long: `Init makes the stream. If it exists, init changes nothing, and prints each
+setting that differs from the flags.
 
 Records are removed from the stream by their age alone, with --max-age. The
 copies of the nodes keep them. A node that was away for longer needs a copy of

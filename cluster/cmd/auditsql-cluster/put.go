@@ -116,7 +116,7 @@ func (a *app) put(ctx context.Context, connect jetstream.Options, o *putOptions)
 	}
 	q, err := ingest.Record(text)
 	if err != nil {
-		return importing.RefusedInput(fmt.Errorf("standard input: %w", err), "-", "auditsql-cluster import -d "+importing.ShellQuote(o.dir))
+		return importing.RefusedInput(fmt.Errorf("standard input: %w", err), "-", "auditsql-cluster import -d "+legible.ShellQuote(o.dir))
 	}
 	db, err := a.openTarget(ctx, connect, o)
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/auditsql/auditsql/internal/advice"
 	"github.com/auditsql/auditsql/internal/importing"
 	"github.com/auditsql/auditsql/internal/keyfile"
+	"github.com/auditsql/auditsql/internal/legible"
 	"github.com/auditsql/auditsql/internal/serving"
 	"github.com/auditsql/auditsql/internal/tui"
 )
@@ -33,7 +34,7 @@ type serveOptions struct {
 	witness   witnessFlags
 }
 
-// usualWitness is where a witness listens unless it is told otherwise.
+// usualWitness is where a witness listens unless a flag says otherwise.
 const usualWitness = "127.0.0.1:7071"
 
 // witnessFlags say for which logs the node is a witness.
@@ -101,8 +102,8 @@ node is behind; so does auditsql_follow_behind_messages in /metrics.
 It listens on this machine alone, unless --listen names another address. Then it
 wants TLS (--tls-cert, --tls-key) and at least one token. auditsql -d DIR token
 add makes one, once the folder exists: serve, or follow --once, makes it. The
-flags --tls-cert and --tls-key are those of this server. How to connect to NATS
-is said by --nats-cert and --nats-key.
+flags --tls-cert and --tls-key are those of this server. --nats-cert and
+--nats-key are for the connection to NATS.
 
 While it runs, auditsql -d DIR put, import and name write through it. Labels
 belong to the node. Spans are not taken here: a span would be acknowledged when
@@ -194,7 +195,7 @@ func (a *app) startNode(ctx context.Context, connect jetstream.Options, o *serve
 	metrics := serving.NewMetrics(version())
 	n.server, err = serving.Listen(serving.Options{
 		Flags: &o.Flags, Others: o.witness.addresses(), Dir: o.dir, AnyPort: o.anyPort, MaxFuture: o.maxFuture, Now: time.Now, Logger: logger, Metrics: metrics,
-		Version: version(), AddToken: "auditsql -d " + importing.ShellQuote(o.dir) + " token add NAME --scope read,write",
+		Version: version(), AddToken: "auditsql -d " + legible.ShellQuote(o.dir) + " token add NAME --scope read,write",
 	})
 	if err != nil {
 		return n, refused(err)

@@ -18,7 +18,7 @@ func (s *Scanner) Attested(ctx context.Context, off uint64) (attested bool, err 
 }
 
 // Marks searches the file from the offset from on. It calls visit with the offset that each intact mark attests, until
-// visit returns false. A mark may begin at every byte, since after damage nothing tells where records begin.
+// visit returns false. A mark may begin at every byte, since after damage nothing says where records begin.
 //
 // A payload could contain the bytes of a mark that was made for just that offset, and Marks would take it for one. The
 // payloads of the audit store cannot: they are canonical JSON, which has no bytes below 0x20.

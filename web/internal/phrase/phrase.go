@@ -6,10 +6,8 @@
 package phrase
 
 import (
-	"fmt"
 	"net/url"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/auditsql/auditsql/internal/legible"
 )
@@ -30,50 +28,17 @@ func To(path string, values url.Values) Address {
 	return Address(path + "?" + values.Encode())
 }
 
-// Quote writes a word so that a POSIX shell reads it as it is. What nobody could see or type (control characters, characters that change
-// the direction of writing) is in the form $'…', which bash, zsh and ksh read.
-func Quote(word string) string {
-	plain := func(r rune) bool {
-		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("_-./:=,@%+", r)
-	}
-	switch {
-	case word != "" && strings.IndexFunc(word, func(r rune) bool { return !plain(r) }) < 0:
-		return word
-	case legible.Text(word) == word:
-		return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
-	}
-	var b strings.Builder
-	b.WriteString("$'")
-	for len(word) > 0 {
-		r, size := utf8.DecodeRuneInString(word)
-		switch char := word[:size]; {
-		case r == '\'' || r == '\\':
-			b.WriteString(`\` + char)
-		case legible.Text(char) == char:
-			b.WriteString(char)
-		default:
-			// Octal, since a shell reads at most three digits of it: the text after it cannot become a part of the number.
-			for i := range size {
-				fmt.Fprintf(&b, `\%03o`, char[i])
-			}
-		}
-		word = word[size:]
-	}
-	b.WriteString("'")
-	return b.String()
-}
-
 // Command writes a command of auditsql on the store in dir. It returns "" when a word has a zero byte: no program can be given one.
 func Command(dir string, words ...string) string {
 	parts := []string{"auditsql"}
 	if dir != "" {
-		parts = append(parts, "-d", Quote(dir))
+		parts = append(parts, "-d", legible.ShellQuote(dir))
 	}
 	for _, word := range words {
 		if strings.ContainsRune(word, 0) {
 			return ""
 		}
-		parts = append(parts, Quote(word))
+		parts = append(parts, legible.ShellQuote(word))
 	}
 	return strings.Join(parts, " ")
 }

@@ -1,0 +1,32 @@
+package main
+
+// commandMutants are about exit codes of commands, and about what a command prints for other programs.
+var commandMutants = []mutant{
+	{"the exit code of a tail that has shown nothing", "cmd/auditsql/tail_run.go",
+		"	case (t.options.exitOnMatch || t.options.exitCode) && ", "	case t.options.exitOnMatch && ",
+		"cmd/auditsql", "^TestScripts$/^tail$", nil},
+	{"the refusal of a limit of a count", "cmd/auditsql/list.go",
+		"			case count && changed(\"limit\"):", "			case false:",
+		"cmd/auditsql", "^TestScripts$/^filters$", nil},
+	{"the bytes of one record without a line feed after them", "cmd/auditsql/get.go",
+		"		case raw && len(args) == 1 && !a.outTerm.Is:", "		case false:",
+		"cmd/auditsql", "^TestScripts$/^get$", nil},
+	{"the sentence about what verify does not show", "audit/view/verify.go",
+		"	return \"consistent in itself; held against nothing from outside\"", "	return \"all is well\"",
+		"cmd/auditsql", "^TestScripts$/^prove$", nil},
+	{"the one record that a filter must select for a proof on standard output", "cmd/auditsql/prove.go",
+		"		case len(s.ids) > 0:", "		case len(s.ids) > 9:",
+		"cmd/auditsql", "^TestScripts$/^prove$", nil},
+	{"the exit code of a record that prove does not find", "cmd/auditsql/prove.go",
+		"		return notFound(\"%w\", err)", "		return err",
+		"cmd/auditsql", "^TestScripts$/^prove$", nil},
+	{"the exit code of a check against a checkpoint for which no key is known", "cmd/auditsql/verify_outside.go",
+		"trying(&exitError{code: exitFailed, err: err}, \"--key with", "trying(err, \"--key with",
+		"cmd/auditsql", "^TestScripts$/^prove$", nil},
+	{"the id of the store in the name of its log", "cmd/auditsql/key.go",
+		"hex.EncodeToString(identity[:storeIDBytes])", "hex.EncodeToString(identity[1:storeIDBytes])",
+		"cmd/auditsql", "^TestScripts$/^key$", nil},
+	{"the digits in place of a label that would be a flag", "audit/view/next.go",
+		" && !strings.HasPrefix(label, \"-\") {", " && label != \"-\" {",
+		"cmd/auditsql", "^TestScripts$/^name$", nil},
+}
