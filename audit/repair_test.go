@@ -433,7 +433,7 @@ func TestACutAtTheEdgeOfARecordIsNoMissingSegment(t *testing.T) {
 	segs := must(wal.Segments(filepath.Join(store, "wal"), wal.Options{}))
 	seg := segs[1]
 	var edges []wal.Offset
-	if _, err := wal.Verify(filepath.Dir(seg.Path), wal.Options{}, func(r wal.Record) error {
+	if _, err := wal.VerifyContext(t.Context(), filepath.Dir(seg.Path), wal.Options{}, func(r wal.Record) error {
 		if r.Offset >= seg.Base && r.Offset < segs[2].Base {
 			edges = append(edges, r.Offset)
 		}

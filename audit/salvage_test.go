@@ -455,7 +455,7 @@ func TestAFailedOpeningSaysWhatItHasMoved(t *testing.T) {
 	})
 	closeDB(t, db)
 	n := 0
-	if _, err := wal.Verify(filepath.Join(dir, "wal"), wal.Options{}, func(wal.Record) error { n++; return nil }); err != nil || n < 30 {
+	if _, err := wal.VerifyContext(t.Context(), filepath.Join(dir, "wal"), wal.Options{}, func(wal.Record) error { n++; return nil }); err != nil || n < 30 {
 		t.Fatal(n, err)
 	}
 	if _, _, segment := corruptRecord(t, dir, n-20); !segment.Sealed {
