@@ -95,6 +95,7 @@ func guards() []mutant {
 		clusterMutants, partitionMutants,
 		figureMutants,
 		filterMutants,
+		folderMutants,
 		growthMutants,
 		hashMutants,
 		otlpMutants,
