@@ -11,4 +11,7 @@ var folderMutants = []mutant{
 	{"the refusal of a mount point in the place of a copy", "internal/durable/folders.go",
 		"	if !sameDevice(empty, around) {", "	if _ = around; false {",
 		"faults", "^TestABackupToAMountPointIsRefusedBeforeAnythingIsCopied$", nil},
+	{"the names of what a server leaves in a store", "internal/storedir/file.go",
+		"	{TokensName, true}, {", "	{",
+		"audit", "^TestAServedStoreWithNothingButItsJournalIsRebuilt$", nil},
 }

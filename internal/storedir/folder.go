@@ -123,7 +123,7 @@ func (f File) JournalAbsent(dir string, fsys wal.FS) *Absence {
 }
 
 // CheckVacant refuses to make a store among other files: only a missing folder, an empty one, or one that holds
-// nothing but a journal is accepted.
+// nothing but a journal and what else a store leaves is accepted.
 func CheckVacant(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -134,19 +134,29 @@ func CheckVacant(dir string) error {
 	}
 	for _, e := range entries {
 		name := e.Name()
+		own, ofUsed := isOwn(name)
 		switch {
-		case name == JournalName && e.IsDir(), name == FileName+durable.PartSuffix, name == FilterName, name == FilterName+durable.PartSuffix,
-			name == "lost+found", strings.HasPrefix(name, "."):
-		case strings.HasPrefix(name, SQLiteName), strings.HasPrefix(name, FileName), strings.HasPrefix(name, asidePrefix), ofLog(name):
+		case name == "lost+found", strings.HasPrefix(name, "."):
+		case !own || name == JournalName && !e.IsDir():
+			return fmt.Errorf("%s: %w, and none is made among other files (%s)", dir, ErrNoStore, name)
+		case ofUsed:
 			// A store that has lost its store.json, or of which nothing but the journal can be read.
 			if _, err := os.Lstat(filepath.Join(dir, JournalName)); errors.Is(err, fs.ErrNotExist) {
 				return fmt.Errorf("%s: %w: there is %s, and neither a %s that can be read nor a journal: restore the store from a backup", dir, ErrMismatch, name, FileName)
 			}
-		default:
-			return fmt.Errorf("%s: %w, and none is made among other files (%s)", dir, ErrNoStore, name)
 		}
 	}
 	return nil
+}
+
+// isOwn reports whether a name in a store's folder is the store's own, and whether only a store that was used has it.
+func isOwn(name string) (own, ofUsed bool) {
+	for _, n := range ownNames {
+		if fits, _ := filepath.Match(n.pattern, name); fits { // the patterns are right
+			return true, n.ofUsed
+		}
+	}
+	return false, false
 }
 
 // MakeAside makes a folder for files that are moved out of the way.
