@@ -119,7 +119,7 @@ func (p *opening) checkRebuildRoom() error {
 		size = uint64(st.Size())
 	}
 	gain := uint64(0)
-	if p.file.Rebuilding != "" {
+	if p.file.Rebuilding != "" && !p.moving() {
 		gain = size
 	}
 	return p.checkFree("rebuild", size+emptyDatabase, gain)

@@ -297,7 +297,7 @@ var mutants = []mutant{
 		"		p.file.Suspect(p.plan.Doubt)\n", "		p.file.Trust()\n",
 		"audit", "^TestDoubtOutlives", nil},
 	{"the note that a database is being rebuilt", "audit/finish.go",
-		"		p.file.Rebuilding = filepath.Base(p.report.Aside)\n", "",
+		"	p.file.Rebuilding = filepath.Base(p.report.Aside)\n", "",
 		"audit", "^TestAnInterruptedRebuildGoesOn$", nil},
 	{"the rule that a close which cannot be noted copies nothing", "audit/db.go",
 		"		sql.Fail(err)\n	}\n	return note", "	}\n	return note",

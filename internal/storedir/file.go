@@ -121,8 +121,9 @@ type File struct {
 	Doubted bool `json:"doubted,omitempty"`
 	// Doubt is why, as far as it is known.
 	Doubt string `json:"doubt,omitempty"`
-	// Rebuilding is set while a database is being rebuilt. It is the folder, within the store's, that the old one was moved
-	// to. Meanwhile Reached does not count: it says what the old database had.
+	// Rebuilding is set while a database is being rebuilt. It is the folder, within the store's, that the old one is moved
+	// to. Meanwhile Reached does not count: it says what the old database had. Together with Doubted it does not say whether the
+	// old one was moved yet; MovedAside does.
 	Rebuilding string `json:"rebuilding,omitempty"`
 	// Replacing is set while a database that was salvaged takes the place of the damaged one, see Replace. It is the folder,
 	// within the store's, that the damaged one is moved to.
