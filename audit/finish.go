@@ -123,18 +123,27 @@ func (p *opening) setAside() (err error) {
 		return err
 	}
 	if again {
-		err = storedir.RemoveSQLite(p.dir)
+		err = p.removeUnfinished()
 	} else {
 		err = storedir.MoveAside(p.dir, p.report.Aside)
+		p.labels = nil // they are read in the folder: a label may have been put since they were read
 	}
 	if err != nil {
 		return err
 	}
-	if !again {
-		p.labels = nil // they are read in the folder, where nobody puts more
-	}
 	p.file.Trust()
 	return storedir.Write(p.dir, p.file)
+}
+
+// removeUnfinished deletes a database that an interrupted rebuild has left. Its labels are taken over, with those that were put meanwhile.
+func (p *opening) removeUnfinished() error {
+	path := storedir.SQLitePath(p.dir)
+	release, err := sqlstore.HoldWrites(p.ctx, path)
+	if err != nil {
+		return err
+	}
+	p.labels = p.labelsOf(path)
+	return errors.Join(storedir.RemoveSQLite(p.dir), release())
 }
 
 // moving reports whether the process of an earlier opening may have died while it moved the suspect database aside: the database is

@@ -23,11 +23,20 @@ import (
 // store.json says that it takes the place of the damaged one, and the next opening completes that after a crash.
 //
 // What was suspect for another reason than the damage stays suspect: the opening checks it, as it would have without the damage.
-func (p *opening) salvage() error {
+func (p *opening) salvage() (err error) {
 	path, dest := storedir.SQLitePath(p.dir), storedir.ReplacementPath(p.dir)
 	if err := p.checkRoom(); err != nil {
 		return err
 	}
+	if err := p.readAlone(); err != nil {
+		return err
+	}
+	// A label that somebody puts after the copy was made would not be in the new database.
+	release, err := sqlstore.HoldWrites(p.ctx, path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, release()) }()
 	p.opts.logger.Warn("the database is damaged; what cannot be made anew is copied out of it", "error", p.opts.damage)
 	done, err := sqlstore.Salvage(p.ctx, path, dest, sqlstore.Options{
 		StoreID: p.file.StoreID, TimeUnit: string(p.file.TimeUnit), CreatedBy: p.opts.createdBy,
@@ -57,23 +66,31 @@ func (p *opening) salvage() error {
 	return nil
 }
 
+// readAlone learns what the damaged database says without its -wal, for salvaged. That needs the file for itself, so it comes before anybody
+// is kept from writing to it.
+func (p *opening) readAlone() error {
+	f := &p.facts
+	if !f.HasWAL || f.Examined {
+		return nil
+	}
+	// It counts only if SQLite finds nothing wrong with it.
+	problems, ok, err := sqlstore.CheckAlone(p.ctx, f.Path)
+	if p.ctx.Err() != nil {
+		return context.Cause(p.ctx)
+	}
+	if err != nil || !ok || len(problems) > 0 {
+		f.Alone = nil
+	}
+	return nil
+}
+
 // salvaged returns what store.json says of the database that was salvaged, or why it is not this store's.
 func (p *opening) salvaged(done sqlstore.Salvaged) (storedir.File, error) {
 	f := p.facts
 	f.Exists, f.Unread, f.Both = true, nil, done.Meta
 	f.File.Doubted = false
-	switch {
-	case !f.HasWAL:
+	if !f.HasWAL {
 		f.Alone = &f.Both
-	case !f.Examined:
-		// What the damaged database says without its -wal counts only if SQLite finds nothing wrong with it.
-		problems, ok, err := sqlstore.CheckAlone(p.ctx, f.Path)
-		if p.ctx.Err() != nil {
-			return p.file, context.Cause(p.ctx)
-		}
-		if err != nil || !ok || len(problems) > 0 {
-			f.Alone = nil
-		}
 	}
 	f.Examined, f.BothProblems = true, nil
 	plan := decide(f)

@@ -309,7 +309,7 @@ var mutants = []mutant{
 		"	return checkStore(file, dir, alone)", "	return nil",
 		"audit", "^TestReadersRefuseTheDatabaseOfAnotherStore$", nil},
 	{"the refusal of another store's database when labels are written", "audit/labels.go",
-		"{ return checkStore(db.file, db.dir, m) })", "{ return nil })",
+		"			return checkStore(db.file, db.dir, m)", "			return nil",
 		"audit", "^TestReadersRefuseTheDatabaseOfAnotherStore$", nil},
 	{"the removal of views during a reindex", "sqlstore/reindex.go",
 		"	if err := w.conn.SelectContext(ctx, &views, there); err != nil {", "	if err := error(nil); err != nil {",
