@@ -39,4 +39,13 @@ var folderMutants = []mutant{
 	{"the look at the name of a database after labels were put", "sqlstore/labels.go",
 		"	return b.moved()\n", "	return nil\n",
 		"sqlstore", "^TestLabelsForADatabaseThatIsMoved$", nil},
+	{"the check that a run of tail goes on in the same history", "cmd/auditsql/tail_run.go",
+		"	if err := t.checkPlace(ctx); err != nil {", "	if err := t.checkPlace(ctx); false {",
+		"cmd/auditsql", "^TestScripts$/^tail$", nil},
+	{"the record before a place", "audit/place.go",
+		"	case entries[0].QueryID != p.Record:", "	case false:",
+		"cmd/auditsql", "^TestScripts$/^tail$", nil},
+	{"the record before a place that only the journal has", "audit/place.go",
+		"	return errors.Join(err, found)", "	_ = found\n	return err",
+		"audit", "^TestAPlaceInAnotherHistory$", nil},
 }
