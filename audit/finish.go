@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/auditsql/auditsql/internal/durable"
 	"github.com/auditsql/auditsql/internal/storedir"
 	"github.com/auditsql/auditsql/sqlstore"
 	"github.com/auditsql/auditsql/wal"
@@ -24,6 +25,15 @@ func (p *opening) finish(journal *wal.Journal, journalDir string) (*DB, error) {
 // opened. Until then it has written nothing but the header of -wal, so a process that dies before the note leaves no
 // suspect database. But a migration, a move of the database and a replay change the database: they come after the note.
 func (p *opening) finishWith(compare func() error, records bool, start func(*sqlstore.DB) (*DB, error)) (*DB, error) {
+	// A store that was restored or moved may lie in a folder that nobody has synced. What is acknowledged must not vanish with that name.
+	if err := durable.SyncAround(p.dir); err != nil {
+		return nil, err
+	}
+	if journalDir := p.file.JournalPath(p.dir); p.file.Follows == nil && filepath.IsAbs(p.file.JournalDir) {
+		if err := durable.SyncAround(journalDir); err != nil {
+			return nil, err
+		}
+	}
 	if p.rebuild() {
 		if err := p.checkRebuildRoom(); err != nil {
 			return nil, err

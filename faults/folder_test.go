@@ -1,6 +1,7 @@
 package faults_test
 
 import (
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,4 +31,24 @@ func TestABackupToAMountPointIsRefusedBeforeAnythingIsCopied(t *testing.T) {
 	if entries, err := os.ReadDir(disk.Mount()); err != nil || len(entries) > 0 {
 		t.Errorf("%v, %v", entries, err)
 	}
+}
+
+// A store is restored from a backup, and nobody syncs the folders in which it stands then. What is acknowledged after that must be there
+// after a power cut.
+func TestAStoreThatWasJustRestored(t *testing.T) {
+	t.Parallel()
+	eachSeed(t, "restored", func(s *store, random *rand.Rand) error {
+		db := must(s.open())
+		s.fill(db, 10)
+		s.backUp(db)
+		ok(db.Close())
+		ok(os.RemoveAll(s.dir()))
+		syncFolder(s.m.Dir())
+		ok(os.Rename(filepath.Join(s.m.Dir(), "backup"), s.dir()))
+		db = must(s.open())
+		ok(s.put(db, 1))
+		s.m.PowerCut()
+		db.Close()
+		return s.recovered()
+	})
 }

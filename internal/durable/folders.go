@@ -7,6 +7,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // FoldersOf yields the folders in which a file of this name lies or would lie: the nearest one that exists first, then those around it up to
@@ -43,6 +44,18 @@ func FoldersOf(name string) iter.Seq2[string, fs.FileInfo] {
 			at = filepath.Dir(at)
 		}
 	}
+}
+
+// SyncAround makes the name of a folder durable, and the names of those that it lies in: somebody may have copied or moved one of them there a
+// moment ago. A folder that this user may not read, or whose file system cannot sync folders, is passed over.
+func SyncAround(dir string) error {
+	for folder := range FoldersOf(dir) {
+		err := SyncDir(folder)
+		if err != nil && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, errors.ErrUnsupported) {
+			return fmt.Errorf("sync folder %s: %w", folder, err)
+		}
+	}
+	return nil
 }
 
 // Stage gives the folder dir its content at once: fill makes it in the folder part beside dir, and returns which folder there gets the

@@ -48,4 +48,7 @@ var folderMutants = []mutant{
 	{"the record before a place that only the journal has", "audit/place.go",
 		"	return errors.Join(err, found)", "	_ = found\n	return err",
 		"audit", "^TestAPlaceInAnotherHistory$", nil},
+	{"the sync of the folders around a store that was restored", "audit/finish.go",
+		"	if err := durable.SyncAround(p.dir); err != nil {", "	if err := error(nil); err != nil {",
+		"faults", "^TestAStoreThatWasJustRestored$", nil},
 }
