@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/dustin/go-humanize"
@@ -121,7 +123,18 @@ func (p *opening) checkRoom() error {
 			need += uint64(st.Size())
 		}
 	}
-	return p.checkFree("salvage", need+min(need, salvageWAL), 0)
+	return p.checkFree("salvage", need+min(need, salvageWAL), p.leftOfSalvage())
+}
+
+// leftOfSalvage is how much a salvage has left that was killed. The next one deletes it first.
+func (p *opening) leftOfSalvage() (size uint64) {
+	entries, _ := os.ReadDir(p.dir) // else nothing is known to be left
+	for _, e := range entries {
+		if st, err := e.Info(); err == nil && st.Mode().IsRegular() && strings.HasPrefix(e.Name(), filepath.Base(storedir.ReplacementPath(p.dir))) {
+			size += uint64(st.Size())
+		}
+	}
+	return size
 }
 
 // emptyDatabase is more than what the files of a database without a record take.

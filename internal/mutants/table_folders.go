@@ -51,4 +51,10 @@ var folderMutants = []mutant{
 	{"the sync of the folders around a store that was restored", "audit/finish.go",
 		"	if err := durable.SyncAround(p.dir); err != nil {", "	if err := error(nil); err != nil {",
 		"faults", "^TestAStoreThatWasJustRestored$", nil},
+	{"the room that a killed salvage has left", "audit/salvage.go",
+		"			size += uint64(st.Size())\n		}\n	}\n	return size", "		}\n	}\n	return 0",
+		"cmd/auditsql", "^TestASalvageOnAFullDisk$", nil},
+	{"the names of what a killed backup has left", "internal/durable/folders.go",
+		"e.IsDir() && staged.MatchString(e.Name())", "false",
+		"cmd/auditsql", "^TestScripts$/^care$", nil},
 }
