@@ -7,6 +7,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"regexp"
 	"syscall"
 )
 
@@ -142,3 +143,24 @@ func vacant(dir, parent string) (empty fs.FileInfo, err error) {
 
 // StagePrefix is how the names of the folders begin in which Stage makes the content of dir.
 func StagePrefix(dir string) string { return "." + filepath.Base(dir) + ".part-" }
+
+// Unfinished returns the folders in parent that a Stage has left whose process died, or in which one is at work.
+func Unfinished(parent string) ([]string, error) {
+	entries, err := os.ReadDir(parent)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var left []string
+	for _, e := range entries {
+		if e.IsDir() && staged.MatchString(e.Name()) {
+			left = append(left, filepath.Join(parent, e.Name()))
+		}
+	}
+	return left, nil
+}
+
+// staged matches the names that begin with a StagePrefix.
+var staged = regexp.MustCompile(`^\..+\.part-[0-9]+$`)
