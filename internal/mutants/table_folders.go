@@ -57,4 +57,10 @@ var folderMutants = []mutant{
 	{"the names of what a killed backup has left", "internal/durable/folders.go",
 		"e.IsDir() && staged.MatchString(e.Name())", "false",
 		"cmd/auditsql", "^TestScripts$/^care$", nil},
+	{"the trigger that keeps a shell from raising the counts of agents", "migrations/00008_guards.sql",
+		"WHEN NOT EXISTS (SELECT 1 FROM store WHERE name IN ('applying', 'reindex'))\n  OR NEW.id", "WHEN NEW.id",
+		"sqlstore", "^TestHistoryCannotBeRewritten$/^agent$", nil},
+	{"the trigger that keeps a shell from raising the cursor", "migrations/00008_guards.sql",
+		"      OR NEW.value > OLD.value AND OLD.name <> 'opened'", "      OR NEW.value > OLD.value AND OLD.name = 'other'",
+		"sqlstore", "^TestHistoryCannotBeRewritten$/^store$", nil},
 }
