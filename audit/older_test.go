@@ -29,7 +29,8 @@ const (
 )
 
 // version2 is a store of the version before the Merkle tree, and version3 one of the version before the counts by time. There are also
-// version5, of the version before the dictionary of hashes, and version6, of the version before the sorted runs of hashes.
+// version5, of the version before the dictionary of hashes, version6, of the version before the sorted runs of hashes, and
+// version7, of the version in which a shell could raise the cursor and the counts.
 func version2(t *testing.T) (dir string) { return goldenStore(t, "version2") }
 func version3(t *testing.T) (dir string) { return goldenStore(t, "version3") }
 
@@ -224,12 +225,16 @@ func TestAStoreWithoutCountsIsMigrated(t *testing.T) {
 }
 
 // A writer fills the forensic tables of a store of the version before the dictionary of hashes anew, and adds the table of runs to one of the
-// version before these, in which nothing is filled anew. A reader does not know the older tables, and says what is to be done.
+// version before these, in which nothing is filled anew. A reader does not know the older tables, and says what is to be done. Of the version
+// after that a writer changes the triggers alone.
 func TestAStoreWithOlderTablesIsMigrated(t *testing.T) {
 	t.Parallel()
-	for name, filled := range map[string]uint64{"version5": 270, "version6": 0} {
+	for name, filled := range map[string]uint64{"version5": 270, "version6": 0, "version7": 0} {
 		dir := goldenStore(t, name)
-		if _, err := audit.Open(dir, audit.ReadOnly()); !errors.Is(err, sqlstore.ErrOlder) {
+		if db, err := audit.Open(dir, audit.ReadOnly()); name == "version7" && err == nil {
+			wantGolden(t, db, rootOfVersion4) // only triggers are others
+			closeDB(t, db)
+		} else if !errors.Is(err, sqlstore.ErrOlder) {
 			t.Errorf("%s: a reader: %v", name, err)
 		}
 		if why, err := audit.NeedsRecovery(t.Context(), dir); err != nil || !strings.Contains(why, "older version") {

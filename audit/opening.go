@@ -284,13 +284,9 @@ func (p *opening) decide(segs []wal.Segment) error {
 	return nil
 }
 
-// create writes the first store.json, and makes the name of its folder durable.
+// create writes the first store.json. finishWith makes the name of its folder durable.
 func (p *opening) create() error {
 	if err := durable.MkdirAll(p.dir, ""); err != nil {
-		return err
-	}
-	// The folder may have been made by a process that died before it synced the name.
-	if err := durable.SyncDir(filepath.Dir(filepath.Clean(p.dir))); err != nil {
 		return err
 	}
 	p.report.Created = !p.file.Used
