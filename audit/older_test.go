@@ -232,7 +232,7 @@ func TestAStoreWithOlderTablesIsMigrated(t *testing.T) {
 	for name, filled := range map[string]uint64{"version5": 270, "version6": 0, "version7": 0} {
 		dir := goldenStore(t, name)
 		if db, err := audit.Open(dir, audit.ReadOnly()); name == "version7" && err == nil {
-			wantGolden(t, db, rootOfVersion4) // only triggers are others
+			wantGolden(t, db, rootOfVersion4) // only triggers and an index are others
 			closeDB(t, db)
 		} else if !errors.Is(err, sqlstore.ErrOlder) {
 			t.Errorf("%s: a reader: %v", name, err)
@@ -252,6 +252,39 @@ func TestAStoreWithOlderTablesIsMigrated(t *testing.T) {
 		closeDB(t, db)
 		if notes := openDB(t, dir).Recovery().Notes; len(notes) > 0 {
 			t.Errorf("%s: the next opening: %q", name, notes)
+		}
+	}
+}
+
+// Somebody has dropped a table before the store was migrated. The migration makes it, and it is filled anew.
+func TestAnOlderStoreThatLacksATable(t *testing.T) {
+	sequential.Test(t)
+	t.Parallel()
+	for name, root := range map[string]string{"version2": rootOfVersion2, "version3": rootOfVersion3, "version5": rootOfVersion4,
+		"version6": rootOfVersion4, "version7": rootOfVersion4} {
+		whole := goldenStore(t, name)
+		s := openShell(t, whole)
+		var tables []string
+		rows, err := s.db.Query(`SELECT name FROM sqlite_schema WHERE type = 'table' AND name IN ('agent', 'hash', 'hash_run', 'audit', 'contribution', 'attribute', 'activity')`)
+		for err == nil && rows.Next() {
+			tables = append(tables, "")
+			err = rows.Scan(&tables[len(tables)-1])
+		}
+		if err != nil || len(tables) < 4 {
+			t.Fatal(name, tables, err)
+		}
+		rows.Close()
+		s.exit()
+		for _, table := range tables {
+			t.Run(name+" without "+table, func(t *testing.T) {
+				t.Parallel()
+				dir := killed(t, whole)
+				s := openShell(t, dir)
+				s.do("DROP TABLE " + table)
+				s.exit()
+				db := openDB(t, dir)
+				wantGolden(t, db, root)
+			})
 		}
 	}
 }
