@@ -53,6 +53,9 @@ func (p *opening) finishWith(compare func() error, records bool, start func(*sql
 			return nil, p.noteMalformed(err)
 		}
 	}
+	if err := p.checkOlder(); err != nil {
+		return nil, err
+	}
 	if p.opts.retention != nil {
 		p.file.Retention = storedir.Retention(*p.opts.retention)
 	}
@@ -108,6 +111,23 @@ func (p *opening) finishWith(compare func() error, records bool, start func(*sql
 		return nil, errors.Join(err, closed)
 	}
 	return db, nil
+}
+
+// checkOlder lets SQLite check a database whose migration drops tables, if no journal can fill them again. After the migration the older
+// program cannot read it any more, and it answers everything that is not damaged.
+func (p *opening) checkOlder() error {
+	if !p.trimmed || p.rebuild() || !p.meta.Refilled() {
+		return nil
+	}
+	sql, err := sqlstore.Open(p.ctx, storedir.SQLitePath(p.dir), sqlstore.Options{ReadOnly: true, Older: true, Readers: 1})
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(p.checkPages(sql), sql.Close()); err != nil {
+		return err
+	}
+	p.whole = true
+	return nil
 }
 
 // setAside moves a database that will be rebuilt to a folder aside, and makes store.json say so. The process may die after each step:

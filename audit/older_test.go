@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -136,6 +137,40 @@ func TestAnOlderStoreWithATrimmedJournal(t *testing.T) {
 		t.Errorf("%q, %v", notes[i], err)
 	}
 	wantVersion2(t, db)
+}
+
+// A migration that drops tables is not begun where they cannot be filled again: the older program still reads the rest.
+func TestADamagedOlderStoreIsRefusedAsItIs(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"version2", "version5"} {
+		dir := goldenStore(t, name)
+		for _, name := range must(filepath.Glob(filepath.Join(dir, "wal", "*.wal")))[:3] {
+			if err := os.Remove(name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// The page with the oldest records: an opening does not read it. The root of the table has its number in its first cell
+		// (https://www.sqlite.org/fileformat2.html#b_tree_pages).
+		shell := openShell(t, dir)
+		root, size := shell.ask(`SELECT rootpage FROM sqlite_schema WHERE name = 'kv'`), shell.ask(`PRAGMA page_size`)
+		shell.exit()
+		was := must(os.ReadFile(filepath.Join(dir, "audit.db")))
+		page := was[(root-1)*size:][:size]
+		oldest := int64(binary.BigEndian.Uint32(page[binary.BigEndian.Uint16(page[12:]):]))
+		clear(was[(oldest-1)*size:][:size])
+		if err := os.WriteFile(filepath.Join(dir, "audit.db"), was, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var damaged *audit.DamagedError
+		for range 2 {
+			if _, err := audit.Open(dir); !errors.As(err, &damaged) {
+				t.Fatalf("%s: %v", name, err)
+			}
+		}
+		if m, err := sqlstore.ReadCursor(t.Context(), filepath.Join(dir, "audit.db")); err != nil || fmt.Sprint("version", m.Version) != name {
+			t.Errorf("%s: it has version %d now, %v", name, m.Version, err)
+		}
+	}
 }
 
 // The migration may be interrupted at any moment. It goes on where it was.

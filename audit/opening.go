@@ -32,6 +32,7 @@ type opening struct {
 	plan    storedir.Plan  // what becomes of the database
 	trimmed bool           // the journal no longer has its beginning
 	clean   bool           // File.Clean, as this opening found it
+	whole   bool           // SQLite has checked all of the database before its migration
 	labels  []sqlstore.Label
 	// restored are records of an older version that a repair took from the journal.
 	restored []QueryID

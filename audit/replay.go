@@ -202,12 +202,11 @@ func (p *opening) reindex(db *DB) error {
 	if err != nil || !needs && !p.report.Checked {
 		return err
 	}
-	if p.trimmed && !p.report.Checked {
+	if p.trimmed && !p.report.Checked && !p.whole {
 		// As in DB.Reindex: nothing is dropped before it is known that it can be made anew.
-		if err := p.check(db); err != nil {
+		if err := p.checkPages(db.sql); err != nil {
 			return err
 		}
-		p.report.Checked = false // that is for a suspect database
 	}
 	var progress func(done, total uint64)
 	if p.meta.Exists && p.meta.Version < sqlstore.Version() {
@@ -266,14 +265,20 @@ func (p *opening) trusted() *storedir.Reached {
 
 // check lets SQLite check a suspect database that cannot be rebuilt.
 func (p *opening) check(db *DB) error {
-	problems, err := db.sql.Damage(p.ctx)
+	err := p.checkPages(db.sql)
+	p.report.Checked = err == nil
+	return err
+}
+
+// checkPages lets SQLite check a database that cannot be rebuilt.
+func (p *opening) checkPages(sql *sqlstore.DB) error {
+	problems, err := sql.Damage(p.ctx)
 	if err != nil {
 		return err
 	}
 	if len(problems) > 0 {
 		return p.damaged(fmt.Errorf("%w: SQLite finds: %s", sqlstore.ErrMalformed, problems[0]))
 	}
-	p.report.Checked = true
 	return nil
 }
 
