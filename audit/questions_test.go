@@ -757,6 +757,15 @@ func (w *world) wantTimeline(o audit.TimelineOptions) {
 // silent are the agents that are silent at the end of a time, in no order. selected are the records of the filter.
 func (w *world) silent(f audit.Filter, selected []audit.QueryAudit, from, to uint64) []audit.SilentAgent {
 	out := []audit.SilentAgent{}
+	if f.AsOf != nil {
+		newest := uint64(0)
+		for _, q := range w.selected(audit.Filter{AsOf: f.AsOf}) {
+			newest = max(newest, q.Timestamp)
+		}
+		if to = min(to, newest); to < from {
+			return out
+		}
+	}
 	timed := unlimited(f)
 	timed.From, timed.To, timed.AsOf = nil, nil, nil
 	known := selected // by which the filter may judge

@@ -59,7 +59,9 @@ type TimelineOptions struct {
 
 	MaxBuckets int // 0: DefaultMaxBuckets
 
-	// Now is the present as a timestamp, 0 if it does not matter. Nobody is silent because the time shown has not passed yet.
+	// Now is the present as a timestamp. Nobody is silent because the time shown has not passed yet. With 0 the present of an answer
+	// as of a moment is the newest timestamp of the records that were there, so the answer stays the same. Without AsOf the whole time
+	// shown counts as passed then.
 	Now uint64
 
 	// Budget can end the count of a filter that the stored counts do not answer.

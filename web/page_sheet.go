@@ -64,6 +64,9 @@ func (s *Server) sheet(r *http.Request, q *question) (*sheet, error) {
 		return nil, err
 	}
 	p.viewer = view.New(s.store, p.labels, q.zone)
+	p.viewer.Live = true
+	p.viewer.Live = q.asOf == nil
+	p.viewer.Now, _ = s.store.TimeUnit().Timestamp(q.now) // 0 where it does not fit into the unit
 	// A count that ends by itself says how far it got. One that is ended has nothing to show.
 	p.viewer.Budget = audit.Budget{Time: s.limits.Part * 4 / 5}
 	if err := s.store.AwaitShown(r.Context()); err != nil {

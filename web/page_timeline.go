@@ -149,10 +149,7 @@ func (p *sheet) timeline(ctx context.Context, size audit.BucketSize, f audit.Fil
 	f.Limit = mostColumns
 	var t *view.Timeline
 	err := p.expensive(ctx, func() (err error) {
-		v, err := p.silentAsOf(ctx, f)
-		if err == nil {
-			t, err = v.Timeline(ctx, size, f)
-		}
+		t, err = p.viewer.Timeline(ctx, size, f)
 		return err
 	})
 	if err != nil {
@@ -196,21 +193,6 @@ func (p *sheet) timeline(ctx context.Context, size audit.BucketSize, f audit.Fil
 		section.Sections = append(section.Sections, p.silent(t))
 	}
 	return section, t, nil
-}
-
-// silentAsOf returns the viewer for a timeline. On a page that is as of a moment, agents are silent or not as of the newest record
-// that was there: the link shows the same when it is opened later.
-func (p *sheet) silentAsOf(ctx context.Context, f audit.Filter) (*view.Viewer, error) {
-	if !p.frozen {
-		return p.viewer, nil
-	}
-	_, newest, err := p.extent(ctx, audit.Filter{From: f.From, To: f.To, AsOf: f.AsOf})
-	if err != nil || newest == nil {
-		return p.viewer, err
-	}
-	v := *p.viewer
-	v.Now = *newest
-	return &v, nil
 }
 
 // bucketAddress is where a bucket leads: to the same time in smaller buckets, or to its records.
@@ -298,6 +280,9 @@ func (p *sheet) silent(t *view.Timeline) pages.Section {
 		}})
 	}
 	section := pages.Section{Heading: "Silent agents", Table: table}
+	if p.frozen {
+		section.About = line(pages.Words("As of the newest record that was there."))
+	}
 	if len(t.Silent) > most || t.MoreSilent {
 		count := fmt.Sprint(len(t.Silent))
 		if t.MoreSilent {

@@ -59,8 +59,8 @@ type SilentAgent struct {
 // 0 is audit.DefaultMaxBuckets.
 func (v *Viewer) Timeline(ctx context.Context, by audit.BucketSize, f audit.Filter) (*Timeline, error) {
 	o := audit.TimelineOptions{By: by, Zone: v.clock.Zone, Filter: f, Unapproved: true, MaxBuckets: f.Limit, Budget: v.Budget}
-	if f.AsOf == nil {
-		o.Now = v.Now // an answer as of some moment is the same next year
+	if f.AsOf == nil || v.Live {
+		o.Now = v.Now // any other answer as of a moment must be the same next year
 	}
 	found, err := v.store.Timeline(ctx, o)
 	if err != nil {

@@ -95,8 +95,11 @@ type Viewer struct {
 	Budget audit.Budget
 
 	// Now is the present as a timestamp, 0 if it does not matter. See audit.TimelineOptions.Now. It has no effect on an answer as of
-	// some moment.
+	// some moment, unless Live is set.
 	Now uint64
+
+	// Live says that the answers are about the present although they are as of a moment, which only makes several of them agree.
+	Live bool
 
 	store  Store
 	labels *audit.Labels
