@@ -238,7 +238,7 @@ func (p *sheet) command(words, operands []string, values url.Values, own ...stri
 	if p.q.values.Has(zoneName) {
 		flags = append(flags, "--tz", p.q.values.Get(zoneName))
 	}
-	if p.frozen {
+	if p.frozen && !p.passing { // a command about the present has no such flag
 		flags = append(flags, "--as-of", strconv.FormatUint(p.asOf, 10))
 	}
 	looksLikeFlag := func(s string) bool { return strings.HasPrefix(s, "-") }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/auditsql/auditsql/audit"
@@ -17,13 +18,18 @@ const tailed = 50
 
 // tailPage shows the records that came last, and with a script those that come.
 func (s *Server) tailPage(ctx context.Context, p *sheet) error {
-	p.passing = true
 	p.page.Kind = "What comes in?"
 	p.page.Title, p.page.Heading = "Records as they come", line(pages.Words("Records as they come"))
-	p.command([]string{"tail", "-n", "50", "--follow"}, nil, nil)
+	newest := with(nil, "desc", "true", "limit", strconv.Itoa(tailed))
+	if p.frozen {
+		p.command([]string{"list"}, nil, newest)
+	} else {
+		p.command([]string{"tail", "-n", strconv.Itoa(tailed), "--follow"}, nil, nil)
+	}
+	p.passing = true
 	f := audit.Filter{AsOf: &p.asOf, Descending: true, ByAdmission: true, Limit: tailed}
 	p.page.SQL = phrase.Records(p.spoken(f))
-	p.page.Forms = line(pages.To(phrase.To("/v1/audits", with(nil, "desc", "true", "limit", "50")), "JSON"))
+	p.forms("/v1/audits", newest, "json")
 	section := pages.Section{ID: "tail", Table: &pages.Table{Caption: "The record that came last first. Its time is that of the agent's clock", Columns: recordColumns, Head: 0, Empty: "There are no records."}}
 	broken := func(e *audit.RecordError) { section.Notes = append(section.Notes, p.damaged(e)) }
 	for q, err := range readable(s.store.Audits(ctx, f), broken) {

@@ -80,20 +80,60 @@ func TestTheLinksOfAListLeadThroughTheListAsItWasAtItsBeginning(t *testing.T) {
 
 func TestAFrozenAnswerStaysTheSame(t *testing.T) {
 	r := serve(t)
-	for i := range 6 {
-		r.put(record("ab"[i%2], i, ""))
+	ids := make([]string, 6)
+	for i := range ids {
+		ids[i] = r.put(record("ab"[i%2], i, ""))
 	}
 	n := r.records()
+	const later = "5a17e500" // begins a record, an assertion and a source that come later
+	comes := later + strings.Repeat("0", 56)
 	paths := []string{"/v1/audits?", "/v1/audits?format=csv&", "/v1/recent?", "/v1/agents?", "/v1/timeline?by=minute&", "/v1/top?by=source&",
-		"/v1/impact/" + hash('b').String() + "?", "/v1/answers?subject=supplier/Northwind&predicate=account&"}
+		"/v1/impact/" + hash('b').String() + "?", "/v1/answers?subject=supplier/Northwind&predicate=account&",
+		"/v1/diff/" + ids[0] + "/" + ids[1][:9] + "?", "/v1/resolve?q=" + ids[0][:8] + "&", "/v1/resolve?q=" + hash('b').String() + "&"}
 	before := map[string]string{}
 	for _, path := range paths {
 		before[path] = r.get(path + "as_of=" + fmt.Sprint(n))
 	}
-	for i := range 5 {
+	// What comes later, and what is not there yet, are one and the same to an answer as of a moment.
+	absent := func() {
+		t.Helper()
+		for _, path := range []string{"/v1/diff/" + ids[0] + "/" + comes, "/v1/diff/" + comes + "/" + ids[0], "/v1/diff/" + later + "/" + ids[0],
+			"/v1/impact/" + comes, "/v1/impact/" + comes + "?depth=all", "/v1/impact/" + comes + "?source=true", "/v1/audits/" + comes + "/trace"} {
+			separator := "?"
+			if strings.Contains(path, "?") {
+				separator = "&"
+			}
+			r.fails(http.StatusNotFound, "not-found", http.MethodGet, path+separator+"as_of="+fmt.Sprint(n), "")
+		}
+		for _, typed := range []string{later, comes} {
+			want := `{"q":"` + typed + `","query_ids":[],"hashes":[],"more":false}`
+			if got := strings.TrimSpace(r.get("/v1/resolve?q=" + typed + "&as_of=" + fmt.Sprint(n))); got != want {
+				t.Errorf("%s\nwant %s", got, want)
+			}
+		}
+		for _, path := range []string{"/q/" + comes, "/q/" + comes + "/record", "/diff/" + comes + "/" + ids[0], "/diff/" + ids[0] + "/" + comes,
+			"/impact/" + comes, "/agents/" + comes} {
+			if a := r.do(http.MethodGet, path+"?as_of="+fmt.Sprint(n), "", "Accept", "text/html"); a.StatusCode != http.StatusNotFound {
+				t.Errorf("%s: status %d", path, a.StatusCode)
+			}
+		}
+	}
+	absent()
+	for i := range 4 {
 		r.put(record("abc"[i%3], i, attribute("later", i)))
 	}
+	body := record('a', 0, "")
+	for _, digit := range "abc" {
+		body = strings.ReplaceAll(body, strings.Repeat(string(digit), 64), comes)
+	}
+	if a := r.do(http.MethodPut, "/v1/audits/"+comes, body); a.StatusCode != http.StatusCreated {
+		t.Fatal(a.body)
+	}
 	r.applied()
+	absent()
+	for _, path := range []string{"/v1/impact/" + comes, "/v1/diff/" + later + "/" + ids[0], "/agents/" + comes, "/q/" + comes + "/record", "/diff/" + comes + "/" + ids[0]} {
+		r.get(path, "Accept", "*/*")
+	}
 	for _, path := range paths {
 		if got := r.get(path + "as_of=" + fmt.Sprint(n)); got != before[path] {
 			t.Errorf("%s\n%s\nwas\n%s", path, got, before[path])

@@ -86,6 +86,7 @@ func TestTheAPIGivesTheBytesOfTheCommands(t *testing.T) {
 		{"answers nobody asked", "/v1/answers?subject=nobody&predicate=asked"},
 		{"diff " + first + " " + last, "/v1/diff/" + first + "/" + last},
 		{"diff " + last[:8] + " " + nameless, "/v1/diff/" + last[:8] + "/" + nameless},
+		{"diff --as-of 47 " + first + " " + last, "/v1/diff/" + first + "/" + last + "?as_of=47"},
 		{"timeline", "/v1/timeline"},
 		{"timeline --by minute --agent planner", "/v1/timeline?by=minute&agent=planner"},
 		{"timeline --by day --limit 1 --tz Europe/Berlin", "/v1/timeline?by=day&limit=1&tz=Europe/Berlin"},

@@ -163,17 +163,13 @@ func (a *app) trace(ctx context.Context, args []string, o *traceOptions) error {
 			err = w.write(ctx, *id)
 		}
 		if id == nil || errors.Is(err, audit.ErrNotFound) {
-			among := ""
-			if options.AsOf != nil {
-				among = fmt.Sprintf(" among the first %s", plural(*options.AsOf, "record", "records"))
-			}
 			try := ""
 			if r.isTraceID(ctx, args[i]) {
 				try = "; try: " + a.byTraceID(args[i])
 			} else if options.AsOf == nil {
 				try = a.otherHash(ctx, r, args[i])
 			}
-			fmt.Fprintf(a.err, "auditsql: trace: %s: no such record%s%s\n", harmless(args[i]), among, try)
+			fmt.Fprintf(a.err, "auditsql: trace: %s: no such record%s%s\n", harmless(args[i]), among(options.AsOf), try)
 			missing = true
 			continue
 		}
