@@ -2,6 +2,9 @@ package main
 
 // receiveMutants are about spans that are taken as they are sent.
 var receiveMutants = []mutant{
+	{"the time for the body of a request with spans that is refused", "otlp/receive/http.go",
+		"		_ = wire.SetReadDeadline(begun.Add(r.options.Limits.Idle)) // not every connection has one\n", "",
+		"otlp/receive", "^TestABodyThatNeverComes$", nil},
 	{"the note that traces have settled", "otlp/receive/settle.go",
 		"	if len(r.settled) > 0 {", "	if len(r.settled) > 1<<30 {",
 		"otlp/receive", "^TestTheInboxBecomesEmpty$|^TestTheProcessEndsAtAnyCall$", nil},

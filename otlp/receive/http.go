@@ -42,6 +42,12 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 		about.Transport, p = "grpc", &grpcProtocol{}
 	}
 	begun := time.Now()
+	wire := http.NewResponseController(w)
+	if q.Body != nil && q.Body != http.NoBody {
+		// net/http reads what is left of the body of a request that is refused, and waits for it as long as the client likes: also of one
+		// that has no token.
+		_ = wire.SetReadDeadline(begun.Add(r.options.Limits.Idle)) // not every connection has one
+	}
 	defer func() {
 		if thrown := recover(); thrown != nil {
 			r.log.Error("a handler has panicked", "panic", fmt.Sprint(thrown), "stack", string(debug.Stack()))
@@ -57,7 +63,7 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 			panic(http.ErrAbortHandler) // closes the connection, or the stream of HTTP/2: exporters send again then
 		}
 	}()
-	o, f := r.export(q, p, http.NewResponseController(w), &about)
+	o, f := r.export(q, p, wire, &about)
 	switch {
 	case f == nil:
 		about.Status, about.Spans, about.Unusable = http.StatusOK, o.taken, o.unusable

@@ -168,6 +168,46 @@ func listen(t testing.TB, r http.Handler) (address string) {
 	return l.Addr().String()
 }
 
+// A client that says that it sends a body, and sends none, holds its connection for so long only: whatever it asks for, and also when it
+// may not send.
+func TestABodyThatNeverComes(t *testing.T) {
+	t.Parallel()
+	strangers := func(q *http.Request) (string, *receive.Refusal) {
+		if q.Header.Get("Authorization") == "" {
+			return "", &receive.Refusal{Status: http.StatusUnauthorized, Text: "no token"}
+		}
+		return "", nil
+	}
+	address := listen(t, open(t, onDisk(t), receive.Options{Allow: strangers, Limits: receive.Limits{Idle: 50 * time.Millisecond}}))
+	const token, proto = "Authorization: Bearer x\r\n", "Content-Type: application/x-protobuf\r\n"
+	waiting := map[string]net.Conn{}
+	for name, head := range map[string]string{
+		"no token":       "POST /v1/traces HTTP/1.1\r\nHost: x\r\n" + proto,
+		"another form":   "POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\n" + token,
+		"another signal": "POST /v1/logs HTTP/1.1\r\nHost: x\r\n" + proto + token,
+		"another method": "PUT /v1/traces HTTP/1.1\r\nHost: x\r\n" + proto + token,
+		"spans":          "POST /v1/traces HTTP/1.1\r\nHost: x\r\n" + proto + token,
+	} {
+		for _, body := range []string{"Content-Length: 9\r\n\r\n", "Content-Length: 9\r\n\r\n{", "Transfer-Encoding: chunked\r\n\r\n"} {
+			c, err := net.Dial("tcp", address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if _, err := c.Write([]byte(head + body)); err != nil {
+				t.Fatal(err)
+			}
+			_ = c.SetReadDeadline(time.Now().Add(20 * time.Second)) // only a test that fails waits so long
+			waiting[fmt.Sprintf("%s with %q", name, body)] = c
+		}
+	}
+	for name, c := range waiting {
+		if _, err := io.Copy(io.Discard, c); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s: the connection stays open", name)
+		}
+	}
+}
+
 const exportMethod = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 
 // A row of the table of answers: what is sent, and what is answered over HTTP and over gRPC.
