@@ -26,6 +26,7 @@ type fake struct {
 	top    func(ctx context.Context, o audit.TopOptions) (*audit.TopList, error)
 	await  func(ctx context.Context) error
 	failed error
+	stats  error // of Stats
 }
 
 func (f *fake) Err() error {
@@ -61,6 +62,13 @@ func (f *fake) Top(ctx context.Context, o audit.TopOptions) (*audit.TopList, err
 		return f.top(ctx, o)
 	}
 	return f.Store.Top(ctx, o)
+}
+
+func (f *fake) Stats(ctx context.Context) (audit.Stats, error) {
+	if f.stats != nil {
+		return audit.Stats{}, f.stats
+	}
+	return f.Store.Stats(ctx)
 }
 
 func (f *fake) AwaitApplied(ctx context.Context) error {
@@ -147,6 +155,27 @@ func TestTheErrorsOfAStore(t *testing.T) {
 		if p := faked(t, f).fails(status, kind, http.MethodGet, "/v1/top", ""); strings.Contains(p.Detail, "secret") {
 			t.Errorf("%+v", p)
 		}
+	}
+}
+
+// When the figures of the store cannot be read, the other metrics are there, and the answer says nothing of why.
+func TestMetricsWithoutFigures(t *testing.T) {
+	f := &fake{}
+	r := faked(t, f)
+	for _, failed := range []bool{false, true, false} {
+		f.stats = nil
+		if failed {
+			f.stats = errors.New("/secret/path cannot be read")
+		}
+		got := r.get("/metrics")
+		has := func(metric string) bool { return strings.Contains(got, "\n"+metric) }
+		if !has("auditsql_store_ready 1\n") || !has("auditsql_store_lag_bytes 0\n") || has("auditsql_store_agents ") == failed || has("auditsql_stats_failed 1\n") != failed ||
+			strings.Contains(got, "secret") {
+			t.Errorf("failed %v: %s", failed, got)
+		}
+	}
+	if !strings.Contains(r.log.String(), "/secret/path cannot be read") {
+		t.Error("the log does not say why")
 	}
 }
 

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"log/slog"
 	"math"
 	"net/http"
 	"strconv"
@@ -167,7 +168,7 @@ func (m *Metrics) serves(s *Server) {
 		}
 		return 1
 	})
-	m.registry.MustRegister(&statsCollector{s.store})
+	m.registry.MustRegister(&statsCollector{s.store, s.log})
 	if s.following != nil {
 		gauge("follow_behind_messages", "Messages that the log has that the store follows, and that the store does not have yet; NaN while the log does not answer.", func() float64 {
 			behind, err := s.following.now()
@@ -184,6 +185,11 @@ func (m *Metrics) serves(s *Server) {
 
 // serveMetrics answers GET /metrics.
 func (s *Server) serveMetrics(w http.ResponseWriter, r *http.Request, _ *question) error {
-	promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{DisableCompression: true}).ServeHTTP(w, r)
+	o := promhttp.HandlerOpts{
+		DisableCompression: true,
+		// What one collector cannot tell takes nothing away from the others.
+		ErrorHandling: promhttp.ContinueOnError, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelError),
+	}
+	promhttp.HandlerFor(s.metrics.registry, o).ServeHTTP(w, r)
 	return nil
 }
