@@ -20,7 +20,7 @@ import (
 //	db, err := audit.Open(dir, audit.WithMetrics(m.Store()))
 //	server := web.Handler(db, web.Options{Metrics: m})
 //
-// All names begin with auditsql_, except those of the Go runtime and the process. No label has a value that a client makes up.
+// All names begin with auditsql_, also those of the Go runtime and the process (auditsql_go_, auditsql_process_). No label has a value that a client makes up.
 type Metrics struct {
 	registry *prometheus.Registry
 
@@ -43,7 +43,8 @@ type Metrics struct {
 // NewMetrics returns metrics in a registry of their own.
 func NewMetrics() *Metrics {
 	r := prometheus.NewRegistry()
-	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	prometheus.WrapRegistererWithPrefix("auditsql_", r).MustRegister(
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	counter := func(name, help string) prometheus.Counter {
 		c := prometheus.NewCounter(prometheus.CounterOpts{Name: "auditsql_" + name, Help: help})
 		r.MustRegister(c)

@@ -2,6 +2,9 @@ package main
 
 // serveMutants are about a server: who may use it, and what commands write through it.
 var serveMutants = []mutant{
+	{"the beginning of the names of the runtime's metrics", "web/metrics.go",
+		"WrapRegistererWithPrefix(\"auditsql_\", r)", "WrapRegistererWithPrefix(\"\", r)",
+		"web", "^TestMetricsWithoutFigures$", nil},
 	{"the metric that says that the figures of the store are missing", "web/metrics_stats.go",
 		"	if gauge(descStatsFailed, number(err != nil)); err != nil {", "	if gauge(descStatsFailed, 0); err != nil {",
 		"web", "^TestMetricsWithoutFigures$", nil},
