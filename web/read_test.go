@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/web"
 )
 
@@ -497,5 +499,40 @@ func TestALongAnswerIsCompressedAndAWholeOne(t *testing.T) {
 	}
 	if all := r.do(http.MethodGet, "/v1/audits?format=ndjson", ""); strings.Count(all.body, "\n") != 40 || all.Trailer.Get("Auditsql-More") != "" {
 		t.Errorf("%d lines, %v", strings.Count(all.body, "\n"), all.Trailer)
+	}
+}
+
+// inboxStore is a store with an inbox.
+type inboxStore struct {
+	*audit.DB
+	inbox audit.InboxState
+}
+
+func (s *inboxStore) Stats(ctx context.Context) (audit.Stats, error) {
+	stats, err := s.DB.Stats(ctx)
+	stats.Inbox = &s.inbox
+	return stats, err
+}
+
+// The page about the store says what is wrong with the inbox for spans, or that nobody knows.
+func TestThePageOfHealthTellsOfTheInbox(t *testing.T) {
+	db, err := audit.Open(t.TempDir(), audit.WithReads(audit.Applied))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	none, some := int64(0), int64(7)
+	for want, state := range map[string]audit.InboxState{
+		"":                                   {Open: true, Lost: &none},
+		"no spans are received":              {Damage: "a bit is wrong"},
+		"nobody has looked whether":          {Unread: true},
+		"that were acknowledged may be lost": {Open: true, Lost: &some},
+	} {
+		body := serveStore(t, &inboxStore{db, state}).get("/health", "Accept", "text/html")
+		for _, finding := range []string{"no spans are received", "nobody has looked whether", "that were acknowledged may be lost"} {
+			if strings.Contains(body, finding) != (finding == want) {
+				t.Errorf("%+v: %q is there, or is not: want %q", state, finding, want)
+			}
+		}
 	}
 }

@@ -2,6 +2,15 @@ package main
 
 // receiveMutants are about spans that are taken as they are sent.
 var receiveMutants = []mutant{
+	{"what a receiver tells the store of a damaged inbox", "otlp/receive/inbox.go",
+		"	if errors.Is(r.down, ErrDamaged) {", "	if errors.Is(r.down, ErrDamaged) && false {",
+		"otlp/receive", "^TestABitOfTheInboxIsFlipped$", nil},
+	{"what statistics say of damage that a receiver has found", "audit/inbox.go",
+		"	switch s.Damage = db.inbox.told; {", "	switch {",
+		"audit", "^TestStatsOfALargeInbox$", nil},
+	{"what statistics say of an inbox that nobody has looked at", "audit/inbox.go",
+		"		s.Unread = true\n", "",
+		"audit", "^TestStatsOfALargeInbox$", nil},
 	{"the time for the body of a request with spans that is refused", "otlp/receive/http.go",
 		"		_ = wire.SetReadDeadline(begun.Add(r.options.Limits.Idle)) // not every connection has one\n", "",
 		"otlp/receive", "^TestABodyThatNeverComes$", nil},
