@@ -84,6 +84,9 @@ func (s *Server) shown(fill func(context.Context, *sheet) error) func(http.Respo
 			refused.sheet = p
 			return refused
 		}
+		if errors.Is(context.Cause(r.Context()), errEnding) {
+			return errEnding // its parts have failed because of that
+		}
 		if p.redirect != "" {
 			if c := collectorOf(r.Context()); c != nil {
 				c.redirect = p.redirect

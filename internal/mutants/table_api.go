@@ -78,7 +78,7 @@ var apiMutants = []mutant{
 		"			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.limits.Idle))\n", "",
 		"web", "^TestABodyThatNeverComes$", nil},
 	{"the deadline of an answer that nobody takes", "web/chain.go",
-		"		_ = w.wire.SetWriteDeadline(time.Now().Add(w.idle)) // not every connection has one\n", "",
+		"	_ = w.wire.SetWriteDeadline(time.Now().Add(w.idle)) // not every connection has one\n", "",
 		"web", "^TestAClientThatTakesNoAnswer$", nil},
 	{"the panic in a part of a page", "web/chain.go",
 		"		if thrown := recover(); thrown != nil {\n			s.log.Error(\"a part", "		if thrown := any(nil); thrown != nil {\n			s.log.Error(\"a part",

@@ -1,6 +1,7 @@
 package receive
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -87,17 +88,30 @@ func (r *Receiver) export(q *http.Request, p protocol, answer *http.ResponseCont
 	if about.Who = who; refused != nil {
 		return outcome{}, refused.fault()
 	}
+	ctx, cancel := context.WithCancelCause(q.Context())
+	defer cancel(nil)
 	most := r.options.Limits.Body
-	m, f := p.open(q, &wire{q.Body, answer, r.options.Limits.Idle, most + grpcPrefix}, most)
+	body := &wire{body: q.Body, http: answer, idle: r.options.Limits.Idle, left: most + grpcPrefix}
+	// After the body the connection is watched for a client that goes away, which a deadline would look like.
+	unhook := context.AfterFunc(r.ending, func() {
+		cancel(errEnding)
+		body.end()
+	})
+	defer unhook()
+	held := &share{r: r, ctx: ctx}
+	defer held.free()
+	m, f := p.open(q, body, most)
 	if f == nil {
 		_, f = r.ready() // before a body is read in vain
 	}
-	if f != nil {
-		return outcome{}, f
+	var text []byte
+	if f == nil {
+		text, f = r.message(m.in, m.packed, m.size, held)
 	}
-	held := &share{r: r, ctx: q.Context()}
-	defer held.free()
-	text, f := r.message(m.in, m.packed, m.size, held)
+	body.over()
+	if f != nil && context.Cause(ctx) == errEnding {
+		f = r.closing()
+	}
 	if f != nil {
 		return outcome{}, f
 	}

@@ -208,6 +208,31 @@ func TestABodyThatNeverComes(t *testing.T) {
 	}
 }
 
+// A receiver that ends does not wait for requests that have not come whole.
+func TestTheEndOfABodyThatIsOnItsWay(t *testing.T) {
+	t.Parallel()
+	r := open(t, onDisk(t), receive.Options{Limits: receive.Limits{Idle: time.Hour}})
+	address := listen(t, r)
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second)) // only a test that fails waits so long
+	if _, err := io.WriteString(c, "POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	begins := make([]byte, len("HTTP/1.1 100"))
+	if _, err := io.ReadFull(c, begins); err != nil { // the body is being read
+		t.Fatal(err)
+	}
+	r.Drain()
+	answer, err := io.ReadAll(c)
+	if !strings.Contains(string(answer), "HTTP/1.1 503") || !strings.Contains(string(answer), "Retry-After") {
+		t.Errorf("%v: %s", err, answer)
+	}
+}
+
 const exportMethod = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 
 // A row of the table of answers: what is sent, and what is answered over HTTP and over gRPC.
