@@ -1,8 +1,10 @@
 package web_test
 
 import (
+	"bufio"
 	"context"
 	"database/sql"
+	"html"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -124,4 +126,62 @@ func TestAPageOfAListHasWhatWasAcknowledged(t *testing.T) {
 			t.Errorf("%s: lag %q, %s", path, lag, a.body)
 		}
 	}
+}
+
+// What is acknowledged after the page of the tail was made, or is not in SQLite by then, is in the stream that its script opens. So it is in
+// one of them, however long the page takes to load.
+func TestTheStreamOfTheTailHasWhatThePageLacks(t *testing.T) {
+	_, db, hold := held(t)
+	r := serveStore(t, db, waits(time.Millisecond))
+	live := func() (page, address string) {
+		t.Helper()
+		page = r.get("/tail?tz=Asia/Tokyo", "Accept", "text/html")
+		_, address, found := strings.Cut(page, `data-live="`)
+		if !found {
+			t.Fatalf("the page has no stream: %s", page)
+		}
+		address, _, _ = strings.Cut(address, `"`)
+		if strings.Count(page, "<tbody") != 1 {
+			t.Errorf("the page has no table to which rows could be added: %s", page)
+		}
+		return page, html.UnescapeString(address)
+	}
+	shows := func(address, id string) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // only a test that fails waits so long
+		defer cancel()
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.http.URL+address, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Authorization", "Bearer all")
+		answer, err := r.http.Client().Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer answer.Body.Close()
+		lines := bufio.NewScanner(answer.Body)
+		for lines.Scan() {
+			if strings.Contains(lines.Text(), "/q/"+id) {
+				return
+			}
+		}
+		t.Errorf("%s has no row of %s: %v", address, id[:8], lines.Err())
+	}
+	_, empty := live()
+	first := r.put(record('a', 0, ""))
+	shows(empty, first)
+	if err := db.AwaitApplied(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	release := hold()
+	second := r.put(record('a', 1, ""))
+	page, address := live()
+	if !strings.Contains(page, "/q/"+first) || strings.Contains(page, "/q/"+second) {
+		t.Errorf("the page has not the first record alone: %s", page)
+	}
+	third := r.put(record('a', 2, ""))
+	shows(address, second)
+	shows(address, third)
+	release()
 }
