@@ -2,6 +2,9 @@ package main
 
 // receiveMutants are about spans that are taken as they are sent.
 var receiveMutants = []mutant{
+	{"the refusal of an empty body that is said to be compressed", "otlp/receive/body.go",
+		"		if err == io.EOF {", "		if false {",
+		"otlp/receive", "^TestTheTableOfAnswers$|^TestCallsOfGRPC$", nil},
 	{"what a receiver tells the store of a damaged inbox", "otlp/receive/inbox.go",
 		"	if errors.Is(r.down, ErrDamaged) {", "	if errors.Is(r.down, ErrDamaged) && false {",
 		"otlp/receive", "^TestABitOfTheInboxIsFlipped$", nil},

@@ -103,6 +103,9 @@ func (r *Receiver) message(in io.Reader, packed bool, size int64, held *share) (
 	most := r.options.Limits.Body
 	if packed {
 		z, err := gzip.NewReader(in)
+		if err == io.EOF { // there is nothing, not even a header; another error may say io.EOF too
+			return nil, refuse(malformed, "the request is not compressed as it says: it is empty")
+		}
 		if err != nil {
 			return nil, r.unread(held.ctx, err)
 		}

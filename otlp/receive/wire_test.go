@@ -274,6 +274,7 @@ func TestTheTableOfAnswers(t *testing.T) {
 		"logs in JSON":           {body: []byte(`{"resourceLogs":[]}`), headers: []string{"Content-Type", "application/json"}, status: 400, says: "resourceLogs"},
 		"no gzip":                {body: whole, headers: []string{"Content-Encoding", "gzip"}, status: 400, says: "not compressed as it says"},
 		"half of gzip":           {body: zipped(whole)[:40], headers: []string{"Content-Encoding", "gzip"}, status: 400},
+		"nothing of gzip":        {body: nil, headers: []string{"Content-Encoding", "gzip"}, status: 400, says: "not compressed as it says"},
 		"another encoding":       {body: whole, headers: []string{"Content-Encoding", "zstd"}, status: 415},
 		"another type":           {body: whole, headers: []string{"Content-Type", "text/plain"}, status: 415},
 		"no type":                {body: whole, headers: []string{"Content-Type", ""}, status: 415},
@@ -367,6 +368,9 @@ func TestCallsOfGRPC(t *testing.T) {
 	}
 	if code, text, _ := grpcCall(t, address, exportMethod, []byte("é%"), "Grpc-Encoding", "gzip"); code != "3" {
 		t.Errorf("no gzip: code %s: %s", code, text)
+	}
+	if code, text, _ := grpcCall(t, address, exportMethod, nil, "Grpc-Encoding", "gzip"); code != "3" {
+		t.Errorf("nothing of gzip: code %s: %s", code, text)
 	}
 	if err := r.Close(); err != nil {
 		t.Error(err)
