@@ -185,3 +185,32 @@ func TestTheStreamOfTheTailHasWhatThePageLacks(t *testing.T) {
 	shows(address, third)
 	release()
 }
+
+// An answer as of more records than SQLite has waits for them as one about what was acknowledged does, and no longer: whatever its form,
+// and beside a writer in another process. Nobody waits for records that the store does not have.
+func TestAMomentThatSQLiteDoesNotHaveYet(t *testing.T) {
+	dir, db, hold := held(t)
+	copied, err := audit.Open(dir, audit.ReadOnly(), audit.WithReads(audit.Applied))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { copied.Close() })
+	readOnly := func(o *web.Options) { o.ReadOnly = true }
+	impatient, patient := serveStore(t, db, waits(time.Millisecond)), serveStore(t, db, waits(time.Minute))
+	beside, waiting := serveStore(t, copied, readOnly, waits(time.Millisecond)), serveStore(t, copied, readOnly, waits(time.Minute))
+	release := hold()
+	id := patient.put(record('a', 0, ""))
+	paths := []string{"/v1/audits?as_of=1", "/v1/audits?as_of=1&format=ndjson", "/v1/audits?as_of=1&format=csv", "/v1/count?as_of=1", "/v1/audits/" + id + "/trace?as_of=1", "/v1/resolve?q=planner&as_of=1"}
+	for _, path := range paths {
+		impatient.fails(http.StatusServiceUnavailable, "behind", http.MethodGet, path, "")
+		beside.fails(http.StatusServiceUnavailable, "behind", http.MethodGet, path, "")
+		later := strings.Replace(path, "as_of=1", "as_of=2", 1)
+		patient.fails(http.StatusNotFound, "beyond-the-store", http.MethodGet, later, "")
+	}
+	release()
+	for _, path := range paths {
+		patient.get(path)
+		waiting.get(path)
+		waiting.fails(http.StatusNotFound, "beyond-the-store", http.MethodGet, strings.Replace(path, "as_of=1", "as_of=2", 1), "")
+	}
+}

@@ -87,17 +87,6 @@ func (s *Server) sheet(r *http.Request, q *question) (*sheet, error) {
 	return p, nil
 }
 
-// reach waits until SQLite has so many records, as a question of its own kind does.
-func (s *Server) reach(ctx context.Context, n uint64) error {
-	if err := s.await(ctx); err != nil {
-		return err
-	}
-	if have := s.store.Progress().Records; have < n {
-		return &audit.AsOfError{AsOf: n, Have: have}
-	}
-	return nil
-}
-
 // filter reads the filter of the page, and keeps what it notes. usual values count where the reader gave none.
 func (p *sheet) filter(ctx context.Context) (audit.Filter, error) {
 	f, notes, err := ask.Filter(ctx, p.s.store, p.q.filter, p.q.askOptions())

@@ -3,6 +3,9 @@ package main
 // readMutants are about what a question sees: the state of the store that it asks for, each record once, and nothing that a
 // reader has to wait for.
 var readMutants = []mutant{
+	{"the bound of the wait for a moment that SQLite does not have yet", "web/reading.go",
+		"	if q.asOf != nil && *q.asOf > s.store.Moment() {", "	if false {",
+		"web", "^TestAMomentThatSQLiteDoesNotHaveYet$", nil},
 	{"the limit of a list to the records of its moment", "sqlstore/filter.go",
 		"	if f.AsOf != nil {\n		add(", "	if false {\n		add(",
 		"sqlstore", "^TestSelectFindsWhatLookingAtEveryRecordFinds$", thorough},
