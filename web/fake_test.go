@@ -27,6 +27,7 @@ type fake struct {
 	await  func(ctx context.Context) error
 	failed error
 	stats  error // of Stats
+	labels error // of PutLabels
 }
 
 func (f *fake) Err() error {
@@ -69,6 +70,13 @@ func (f *fake) Stats(ctx context.Context) (audit.Stats, error) {
 		return audit.Stats{}, f.stats
 	}
 	return f.Store.Stats(ctx)
+}
+
+func (f *fake) PutLabels(ctx context.Context, labels []audit.Label) error {
+	if f.labels != nil {
+		return f.labels
+	}
+	return f.Store.PutLabels(ctx, labels)
 }
 
 func (f *fake) AwaitApplied(ctx context.Context) error {
@@ -154,6 +162,28 @@ func TestTheErrorsOfAStore(t *testing.T) {
 		}
 		if p := faked(t, f).fails(status, kind, http.MethodGet, "/v1/top", ""); strings.Contains(p.Detail, "secret") {
 			t.Errorf("%+v", p)
+		}
+	}
+}
+
+// An error of a label says whether it was set.
+func TestTheErrorsOfLabels(t *testing.T) {
+	f := &fake{}
+	r := faked(t, f)
+	h := hash('a').String()
+	for stored, errs := range map[string][]error{
+		"unknown": {errors.New("the disk at /secret/path is gone"), fmt.Errorf("x: %w", context.Canceled)},
+		"nothing": {fmt.Errorf("x: %w", audit.ErrClosed), audit.ErrReadOnly, &audit.FieldError{Field: "label", Reason: "no"}},
+	} {
+		for _, f.labels = range errs {
+			for _, a := range []*answered{
+				r.do(http.MethodPut, "/v1/labels/"+h, `{"label":"planner"}`), r.do(http.MethodDelete, "/v1/labels/"+h, ""),
+				r.do(http.MethodPut, "/v1/labels", `[{"hash":"`+h+`","label":"planner"}]`),
+			} {
+				if p := a.problem(t); p.Stored != stored || strings.Contains(p.Detail, "secret") {
+					t.Errorf("%v: %+v", f.labels, p)
+				}
+			}
 		}
 	}
 }

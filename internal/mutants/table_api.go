@@ -2,6 +2,9 @@ package main
 
 // apiMutants are about the HTTP API: what it answers, and what it holds in memory.
 var apiMutants = []mutant{
+	{"what an error of a label says of it", "web/api_labels.go",
+		"		p.Stored = storedUnknown\n", "",
+		"web", "^TestTheErrorsOfLabels$", nil},
 	{"the end of a stream of records that was not read to its end", "web/api_put_lines.go",
 		"	if !in.complete {\n", "	if !in.complete && false {\n",
 		"web", "^TestAStreamIsDoneOnlyAtItsEnd$", nil},
