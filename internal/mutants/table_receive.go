@@ -2,6 +2,9 @@ package main
 
 // receiveMutants are about spans that are taken as they are sent.
 var receiveMutants = []mutant{
+	{"the words that an error about a number does not have", "otlp/decode_json.go",
+		"d.fail(errNoInteger)", "d.fail(errors.New(text))",
+		"otlp/receive", "^TestTheLogHasNoWordsOfARequest$", nil},
 	{"the refusal of an empty body that is said to be compressed", "otlp/receive/body.go",
 		"		if err == io.EOF {", "		if false {",
 		"otlp/receive", "^TestTheTableOfAnswers$|^TestCallsOfGRPC$", nil},

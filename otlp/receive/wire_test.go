@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -205,6 +206,28 @@ func TestABodyThatNeverComes(t *testing.T) {
 		if _, err := io.Copy(io.Discard, c); errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("%s: the connection stays open", name)
 		}
+	}
+}
+
+// The log says where a request is wrong, and has no words of it.
+func TestTheLogHasNoWordsOfARequest(t *testing.T) {
+	t.Parallel()
+	var said bytes.Buffer
+	r := open(t, onDisk(t), receive.Options{Logger: slog.New(slog.NewTextHandler(&said, nil))})
+	for _, value := range []string{`{"intValue":"my account is DE89"}`, `{"doubleValue":"my account is DE89"}`, `{"stringValue":"my account`, `{"my account":`, `my account`} {
+		body := `{"resourceSpans":[{"scopeSpans":[{"spans":[{"attributes":[{"key":"input.value","value":` + value
+		if strings.HasSuffix(value, "}") {
+			body += `}]}]}]}]}`
+		}
+		if a, _ := post(r, []byte(body), "Content-Type", "application/json"); a.Code != http.StatusBadRequest {
+			t.Errorf("%s: status %d, %s", value, a.Code, a.Body)
+		}
+	}
+	if a, _ := post(r, []byte(`{"resourceSpans":[{"scopeSpans":[{"spans":[{"startTimeUnixNano":"my account"}]}]}]}`), "Content-Type", "application/json"); a.Code != http.StatusBadRequest {
+		t.Errorf("status %d, %s", a.Code, a.Body)
+	}
+	if text := said.String(); strings.Contains(text, "account") || !strings.Contains(text, "no whole number at byte 99") {
+		t.Errorf("%s", text)
 	}
 }
 
