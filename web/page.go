@@ -51,7 +51,9 @@ func (s *Server) pageRoutes() []route {
 		{method: http.MethodGet, path: "/tail/rows", scope: ScopeRead, page: true, takes: takes{zone: true, own: []string{afterName}}, handle: s.tailRows},
 		{method: http.MethodGet, path: "/go/{page...}", scope: ScopeRead, page: true, takes: takes{own: formNames(), many: manyNames()}, handle: s.goTo},
 		{method: http.MethodGet, path: pages.AssetsPath, open: true, alive: true, takes: takes{}, handle: func(w http.ResponseWriter, r *http.Request, _ *question) error {
-			pages.Assets().ServeHTTP(w, r)
+			if !pages.ServeAsset(w, r) {
+				return problem(kindNoRoute, "there is nothing under %s", pathShown(r))
+			}
 			return nil
 		}},
 	}

@@ -169,6 +169,7 @@ func TestARecordIsImmutable(t *testing.T) {
 		t.Errorf("the first digits lead to %s", short.Request.URL)
 	}
 	r.fails(http.StatusNotFound, "not-found", http.MethodGet, "/v1/audits/"+hash('e').String(), "")
+	r.fails(http.StatusNotFound, "no-such-path", http.MethodGet, "/assets/style.css", "") // an asset has its hash in its name
 	r.fails(http.StatusNotFound, "not-found", http.MethodGet, "/v1/audits/"+hash('e').String()[:12], "")
 	r.fails(http.StatusBadRequest, "bad-parameter", http.MethodGet, "/v1/audits/xyz", "")
 	r.fails(http.StatusBadRequest, "bad-parameter", http.MethodGet, "/v1/audits/"+id[:7], "")
