@@ -119,7 +119,7 @@ func answersOf(ctx context.Context, s questioned, seed uint64, world []audit.Que
 	add("compare", compared, err)
 	zone := []*time.Location{nil, time.FixedZone("odd", 12*60), time.FixedZone("half", 5*3600+1800)}[r.IntN(3)]
 	timeline, err := s.Timeline(ctx, audit.TimelineOptions{
-		By: audit.BucketSize(r.IntN(3)), Zone: zone, Filter: f, Unapproved: r.IntN(2) == 0, MaxBuckets: []int{0, 0, 1, 3}[r.IntN(4)], Now: []uint64{0, 95_000_000}[r.IntN(2)],
+		By: audit.BucketSize(r.IntN(4)), Zone: zone, Filter: f, Unapproved: r.IntN(2) == 0, MaxBuckets: []int{0, 0, 1, 3}[r.IntN(4)], Now: []uint64{0, 95_000_000}[r.IntN(2)],
 	})
 	add("timeline", timeline, err)
 	traced, err := s.Trace(ctx, id, audit.TraceOptions{AsOf: f.AsOf, Neighbours: r.IntN(4) - 1})

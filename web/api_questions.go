@@ -271,7 +271,7 @@ func (s *Server) timeline(w http.ResponseWriter, r *http.Request, q *question) e
 	q.limitOr(timelineLimit)
 	size, err := audit.ParseBucketSize(q.own(byName, "hour"))
 	if err != nil {
-		return problem(kindParameter, "%s: want minute, hour or day", byName).at(byName)
+		return problem(kindParameter, "%s: want minute, quarter, hour or day", byName).at(byName)
 	}
 	return s.reading(w, r, q, func(ctx context.Context) error {
 		f, err := s.filter(ctx, w, q)

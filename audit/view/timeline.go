@@ -15,10 +15,10 @@ type Timeline struct {
 
 // A TimelineHead says what the buckets are.
 type TimelineHead struct {
-	By string `json:"by"` // minute, hour or day
+	By string `json:"by"` // minute, quarter, hour or day
 }
 
-// A Bucket is a minute, an hour or a day.
+// A Bucket is a minute, a quarter of an hour, an hour or a day.
 type Bucket struct {
 	Start      uint64 `json:"start"`
 	StartTime  string `json:"start_time"`

@@ -89,6 +89,7 @@ func TestTheAPIGivesTheBytesOfTheCommands(t *testing.T) {
 		{"diff --as-of 47 " + first + " " + last, "/v1/diff/" + first + "/" + last + "?as_of=47"},
 		{"timeline", "/v1/timeline"},
 		{"timeline --by minute --agent planner", "/v1/timeline?by=minute&agent=planner"},
+		{"timeline --by quarter --tz Asia/Kolkata", "/v1/timeline?by=quarter&tz=Asia/Kolkata"},
 		{"timeline --by day --limit 1 --tz Europe/Berlin", "/v1/timeline?by=day&limit=1&tz=Europe/Berlin"},
 		{"top", "/v1/top"},
 		{"top --by source --unapproved", "/v1/top?by=source&unapproved"},

@@ -45,7 +45,7 @@ func TestTheCommandsOfPagesCanBeTyped(t *testing.T) {
 	assertion, source, agent := evidence.AssertionHash.String(), evidence.SourceHash.String(), payment.AgentID.String()
 	question := url.Values{"subject": {*payment.Params.Subject}, "predicate": {*payment.Params.Predicate}}.Encode()
 	pages := []string{
-		"/", "/timeline", "/timeline?by=hour&from=2026-11-22&to=2026-11-24", "/list", "/list?desc=true&limit=7&unapproved=true&not-agent=planner", "/q/" + id.String(),
+		"/", "/timeline", "/timeline?by=hour&from=2026-11-22&to=2026-11-24", "/timeline?by=quarter", "/list", "/list?desc=true&limit=7&unapproved=true&not-agent=planner", "/q/" + id.String(),
 		"/q/" + id.String() + "?up=true", "/q/" + id.String() + "?low-confidence=0.9", "/q/" + id.String() + "/record", "/impact/" + assertion,
 		"/impact/" + source + "?source=true&count=7", "/impact/" + assertion + "?depth=all&any-order=true", "/answers", "/answers?" + question, "/answers?flips=true&" + question,
 		"/diff/" + other.String() + "/" + id.String(), "/agents", "/agents/" + agent, "/top", "/top?by=assertion&new-since=2026-11-23T10:00&rank=agents", "/top?by=agent&figures=true",

@@ -2,6 +2,9 @@ package main
 
 // figureMutants are about the figures of a large store, and about what each route of a server is for.
 var figureMutants = []mutant{
+	{"the length of a quarter of an hour in a timeline", "audit/timeline.go",
+		"ByQuarter: 900}[o.By]", "ByQuarter: 1800}[o.By]",
+		"audit", "^TestQuestionsFindWhatLookingAtEveryRecordFinds$", nil},
 	{"the choice of the stored counts of what is not Approved", "sqlstore/rollupread.go",
 		"			n.audits = n.unapproved\n", "",
 		"sqlstore", "^TestCountActivityFindsWhatLookingAtEveryRecordFinds$", thorough},
