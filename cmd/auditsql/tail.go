@@ -66,7 +66,7 @@ After a crash of tail or of the machine, records may come again that were seen.`
 		},
 		ValidArgsFunction: completeNothing,
 	}
-	o.filter.register(a, cmd, "as-of")
+	o.filter.register(a, cmd, momentFlag)
 	flags := cmd.Flags()
 	flags.IntVarP(&o.lines, "lines", "n", tailLines, "how many of the last records")
 	flags.BoolVarP(&o.follow, "follow", "f", false, "go on with new records")
