@@ -76,7 +76,7 @@ func TestStoredCountsAreThoseOfEachRecord(t *testing.T) {
 					f.AsOf = ptr(uint64(r.IntN(len(qs) + 1)))
 				}
 				zone := some[r.IntN(len(some))]
-				o := audit.TimelineOptions{By: audit.BucketSize(r.IntN(3)), Zone: zone, Filter: f, Unapproved: true, MaxBuckets: []int{0, 7}[r.IntN(2)]}
+				o := audit.TimelineOptions{By: audit.BucketSize(r.IntN(4)), Zone: zone, Filter: f, Unapproved: true, MaxBuckets: []int{0, 7}[r.IntN(2)]}
 				got, err := db.Timeline(t.Context(), o)
 				if err != nil {
 					t.Fatal(err)

@@ -25,6 +25,12 @@ func everything(t *testing.T, db *audit.DB, f audit.Filter) string {
 		}
 		all = append(all, answer, fmt.Sprint(err))
 	}
+	is := func(err error) error { // without what it says of the state that it speaks of
+		if errors.Is(err, audit.ErrNotFound) {
+			return audit.ErrNotFound
+		}
+		return err
+	}
 	for _, order := range []audit.Filter{{}, {Descending: true}, {ByAdmission: true}, {ByAdmission: true, Descending: true}} {
 		g := f
 		g.Descending, g.ByAdmission = order.Descending, order.ByAdmission
@@ -40,8 +46,15 @@ func everything(t *testing.T, db *audit.DB, f audit.Filter) string {
 			err = errors.Unwrap(errors.Unwrap(err))
 		}
 		add(got, err)
+		raw, err := db.GetRawAsOf(ctx, hashOf("query", fmt.Sprint(i)), f.AsOf)
+		add(string(raw), is(err))
+		diff, err := db.DiffAsOf(ctx, hashOf("query", fmt.Sprint(i)), hashOf("query", "0"), f.AsOf)
+		add(diff, is(err))
 	}
 	for i := range 3 {
+		for _, kind := range []string{"agent", "assertion", "source"} {
+			add(db.IdentifyAsOf(ctx, hashOf(kind, fmt.Sprint(i)), f.AsOf))
+		}
 		for _, o := range []audit.ImpactOptions{{Filter: f}, {Filter: f, Source: true}} {
 			h := hashOf(map[bool]string{false: "assertion", true: "source"}[o.Source], fmt.Sprint(i))
 			for answer, err := range db.Impact(ctx, h, o) {
@@ -150,7 +163,10 @@ func TestAMomentThatHasNotComeIsRefused(t *testing.T) {
 			outcomes["downstream"] = d.Err()
 			_, outcomes["onward"] = db.Onward(ctx, hashOf("source", "0"), true, f.AsOf, audit.Budget{})
 			_, outcomes["origins"] = db.Origins(ctx, sample(1).QueryID, audit.OriginsOptions{AsOf: f.AsOf})
-			if len(outcomes) != 13 {
+			_, outcomes["get"] = db.GetRawAsOf(ctx, sample(1).QueryID, f.AsOf)
+			_, outcomes["diff"] = db.DiffAsOf(ctx, sample(1).QueryID, sample(2).QueryID, f.AsOf)
+			_, outcomes["identify"] = db.IdentifyAsOf(ctx, hashOf("source", "0"), f.AsOf)
+			if len(outcomes) != 16 {
 				t.Errorf("%d questions were refused: %v", len(outcomes), outcomes)
 			}
 			for question, err := range outcomes {

@@ -57,6 +57,8 @@ type DB struct {
 		mu     sync.Mutex
 		seen   string // the files that were read
 		damage string
+		told   string // the damage that a receiver has found; "" if none has found any
+		lost   *int64 // see InboxState.Lost
 	}
 
 	// lastRecords is what Progress returned last in a store that is open for reading.

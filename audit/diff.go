@@ -97,6 +97,22 @@ func (db *DB) Diff(ctx context.Context, a, b QueryID) (*Difference, error) {
 	return diff(ctx, db.GetAudit, a, b)
 }
 
+// DiffAsOf is Diff as of a moment (see Filter.AsOf), nil: as it is. A record that was admitted later is ErrNotFound.
+func (db *DB) DiffAsOf(ctx context.Context, a, b QueryID, asOf *uint64) (*Difference, error) {
+	return diff(ctx, auditsAsOf(db.GetRawAsOf, asOf), a, b)
+}
+
+// auditsAsOf returns what reads records as of a moment.
+func auditsAsOf(raw func(context.Context, QueryID, *uint64) ([]byte, error), asOf *uint64) func(context.Context, QueryID) (*QueryAudit, error) {
+	return func(ctx context.Context, id QueryID) (*QueryAudit, error) {
+		b, err := raw(ctx, id, asOf)
+		if err != nil {
+			return nil, err
+		}
+		return parsedAudit(id, b)
+	}
+}
+
 func diff(ctx context.Context, get func(context.Context, QueryID) (*QueryAudit, error), a, b QueryID) (*Difference, error) {
 	// GetAudit finds every acknowledged record, and needs no forensic table.
 	qa, err := get(ctx, a)

@@ -51,13 +51,29 @@ type InboxState struct {
 	Segments int
 	Bytes    int64 // of its files
 	Open     bool  // a receiver has it open
-	// Damage says what is wrong with it, "" if nothing is known to be. It is only looked for while no receiver has it open: a receiver
-	// that runs has found it to be whole.
+	// Damage says what is wrong with it, "" if nothing is known to be. A receiver of this process has said so, or it was looked for. That is
+	// only done while no receiver has it open: a receiver that runs has found it to be whole.
 	Damage string
+	// Unread says that nobody has looked for damage, since it is large. Verify does it.
+	Unread bool
+	// Lost is how many bytes at its end were damaged when a receiver of this process opened it: spans that were acknowledged may have been
+	// there. nil: no receiver of this process has opened it.
+	Lost *int64
+	// KeptAside is how many bytes its folder quarantine has: of writes that did not end, of damage at its end, and of what a repair has
+	// taken out.
+	KeptAside int64
 }
 
 // maxInboxRead is how large an inbox may be that Stats reads. Verify reads every one.
 const maxInboxRead = 64 << 20
+
+// NoteInbox notes for Stats how a receiver has found the inbox of the store: the damage that keeps it from taking spans, "" if there is
+// none, and how many bytes at the end of the inbox it has kept aside that may have been acknowledged.
+func (db *DB) NoteInbox(damage string, lost int64) {
+	db.inbox.mu.Lock()
+	defer db.inbox.mu.Unlock()
+	db.inbox.told, db.inbox.lost = damage, &lost
+}
 
 // inboxState returns nil if there is no inbox.
 func (db *DB) inboxState(ctx context.Context) (*InboxState, error) {
@@ -73,13 +89,24 @@ func (db *DB) inboxState(ctx context.Context) (*InboxState, error) {
 	for _, seg := range segs {
 		s.Bytes += seg.Size
 	}
-	if s.Open, _, err = wal.Holder(dir, o); err != nil || s.Open || s.Bytes > maxInboxRead {
-		return s, err
+	if s.KeptAside, err = sizeOfFiles(filepath.Join(dir, "quarantine")); err != nil {
+		return nil, err
 	}
-	// Metrics ask every few seconds. What was read once is not read again until its files change.
+	if s.Open, _, err = wal.Holder(dir, o); err != nil {
+		return nil, err
+	}
 	seen := inboxFiles(segs)
 	db.inbox.mu.Lock()
 	defer db.inbox.mu.Unlock()
+	s.Lost = db.inbox.lost
+	switch s.Damage = db.inbox.told; {
+	case s.Damage != "" || s.Open:
+		return s, nil
+	case s.Bytes > maxInboxRead:
+		s.Unread = true
+		return s, nil
+	}
+	// Metrics ask every few seconds. What was read once is not read again until its files change.
 	if db.inbox.seen != seen {
 		report, err := wal.VerifyContext(ctx, dir, o, nil)
 		switch {
@@ -96,6 +123,20 @@ func (db *DB) inboxState(ctx context.Context) (*InboxState, error) {
 	}
 	s.Damage = db.inbox.damage
 	return s, nil
+}
+
+// sizeOfFiles is how many bytes the files in a folder have; 0 if there is no such folder.
+func sizeOfFiles(dir string) (bytes int64, err error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil { // one that has just gone has none
+			bytes += info.Size()
+		}
+	}
+	return bytes, err
 }
 
 // inboxFiles is a text that changes when the files change.

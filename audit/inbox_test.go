@@ -1,6 +1,7 @@
 package audit_test
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -82,5 +83,54 @@ func TestAnInboxIsNoJournal(t *testing.T) {
 	}
 	if err := readonly.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Stats tells of damage that a receiver has found, and of what was kept aside, however large the inbox is. Of a large one that no receiver
+// has looked at it says that nobody knows.
+func TestStatsOfALargeInbox(t *testing.T) {
+	t.Parallel()
+	db := openDB(t, filepath.Join(t.TempDir(), "store"))
+	dir, o, err := db.Inbox()
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, _, err := wal.Open(dir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inbox := func() audit.InboxState {
+		t.Helper()
+		s, err := db.Stats(t.Context())
+		if err != nil || s.Inbox == nil {
+			t.Fatalf("%+v, %v", s.Inbox, err)
+		}
+		return *s.Inbox
+	}
+	large := bytes.Repeat([]byte{'{'}, 14<<20)
+	for range 5 {
+		if _, err := j.Append(t.Context(), large); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s := inbox(); s.Bytes <= 64<<20 || !s.Open || s.Unread || s.Damage != "" || s.Lost != nil || s.KeptAside != 0 {
+		t.Errorf("%+v", s)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s := inbox(); !s.Unread || s.Open || s.Damage != "" {
+		t.Errorf("%+v", s)
+	}
+	db.NoteInbox("", 7)
+	if err := errors.Join(os.MkdirAll(filepath.Join(dir, "quarantine"), 0o700), os.WriteFile(filepath.Join(dir, "quarantine", "some"), []byte("bytes"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if s := inbox(); !s.Unread || s.Damage != "" || s.Lost == nil || *s.Lost != 7 || s.KeptAside != 5 {
+		t.Errorf("%+v", s)
+	}
+	db.NoteInbox("a bit is wrong", 0)
+	if s := inbox(); s.Unread || s.Damage != "a bit is wrong" || s.Lost == nil || *s.Lost != 0 {
+		t.Errorf("%+v", s)
 	}
 }

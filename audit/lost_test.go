@@ -3,7 +3,9 @@ package audit_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -233,4 +235,31 @@ func TestARefusedOpeningKeepsTheDoubtAboutADatabaseThatComesBack(t *testing.T) {
 		t.Errorf("%s is kept", kept)
 	}
 	wantAll(t, db, lines)
+}
+
+// Nothing says where the records of such a journal were acknowledged. A damaged one in its middle takes no other with it.
+func TestAJournalThatIsAllThatIsLeftKeepsWhatIsIntact(t *testing.T) {
+	sequential.Test(t)
+	t.Parallel()
+	dir, lines := closedStore(t, 0, 0)
+	db := openDB(t, dir)
+	for i := range 12 { // a group each, and no mark
+		maps.Copy(lines, putSamples(t, db, i, i+1))
+	}
+	closeDB(t, db)
+	removeSQLite(t, dir)
+	if err := os.Remove(filepath.Join(dir, "store.json")); err != nil {
+		t.Fatal(err)
+	}
+	id, at, _ := corruptRecord(t, dir, 4)
+	delete(lines, id)
+	db = openDB(t, dir)
+	said := fmt.Sprintf("%d bytes of the journal at offset %d are damaged", at.Next-at.Offset, at.Offset)
+	if notes := strings.Join(db.Recovery().Notes, "\n"); !strings.Contains(notes, said) {
+		t.Errorf("notes %q, want %q", notes, said)
+	}
+	wantAll(t, db, lines)
+	if report := must(db.Verify(t.Context(), audit.VerifyOptions{})); !report.OK() || !strings.Contains(strings.Join(report.Notes, "\n"), "repaired gaps") {
+		t.Errorf("%q, notes %q", report.Problems, report.Notes)
+	}
 }

@@ -323,26 +323,32 @@ type Identity struct {
 
 // Identify says what a hash is. It may be several things, or nothing that the store knows.
 func (db *DB) Identify(ctx context.Context, h Hash) (*Identity, error) {
-	return identify(ctx, db, db, h)
+	return db.IdentifyAsOf(ctx, h, nil)
+}
+
+// mostIdentified is how many records IdentifyAsOf counts of an agent.
+const mostIdentified = 100_000
+
+// IdentifyAsOf is Identify as of a moment (see Filter.AsOf), nil: as it is. The label is that of today. Where the stored counts do not
+// answer for the moment (see Timeline), the figures of an agent are those of 100,000 of its records.
+func (db *DB) IdentifyAsOf(ctx context.Context, h Hash, asOf *uint64) (*Identity, error) {
+	return identify(ctx, db, db, h, asOf)
 }
 
 // identify says what a hash is. labels is the store that has the labels.
-func identify(ctx context.Context, in asked, labels *DB, h Hash) (*Identity, error) {
+func identify(ctx context.Context, in asked, labels *DB, h Hash, asOf *uint64) (*Identity, error) {
 	id := &Identity{Hash: h}
-	err := in.inParts(ctx, nil, func(p *parts) error {
+	err := in.inParts(ctx, asOf, func(p *parts) error {
 		labels, err := labels.sql.LabelsOf(ctx, []string{h.String()})
 		if err != nil {
 			return err
 		}
 		id.Label = labels[h.String()]
-		for _, db := range p.dbs {
-			agent, ok, err := db.sql.AgentOf(ctx, h)
-			if err != nil {
-				return err
-			}
-			if !ok {
-				continue
-			}
+		agents, err := p.activityOf(ctx, h, asOf)
+		if err != nil {
+			return err
+		}
+		for _, agent := range agents {
 			if id.Agent == nil {
 				id.Agent = &AgentActivity{AgentID: &h, Label: id.Label, First: uint64(agent.First), Last: uint64(agent.Last)}
 			}
@@ -367,4 +373,22 @@ func identify(ctx context.Context, in asked, labels *DB, h Hash) (*Identity, err
 		return nil, fmt.Errorf("identify %s: %w", h, err)
 	}
 	return id, nil
+}
+
+// activityOf returns the counts of an agent, none if it has no record.
+func (p *parts) activityOf(ctx context.Context, h Hash, asOf *uint64) (counts []sqlstore.AgentCount, err error) {
+	if asOf != nil {
+		counts, _, err = p.agentCounts(ctx, Filter{Agent: &h}, Budget{Records: mostIdentified})
+		return counts, err
+	}
+	for _, db := range p.dbs {
+		c, ok, err := db.sql.AgentOf(ctx, h)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			counts = append(counts, c)
+		}
+	}
+	return counts, nil
 }

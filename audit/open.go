@@ -116,17 +116,19 @@ func openOnce(ctx context.Context, dir string, o options) (*DB, error) {
 		Identity:     p.opts.identity,
 		Durability:   o.durability,
 		SegmentBytes: segmentBytes,
-		Archive:      o.archive,
-		LockWait:     o.lockWait,
-		LockNote:     o.lockNote(),
-		OnSync:       p.onSync(),
-		Now:          o.now,
-		FS:           o.fs,
+		// Nothing says any more up to where records were acknowledged. So intact ones are kept, whatever is before them.
+		KeepTail: p.alone,
+		Archive:  o.archive,
+		LockWait: o.lockWait,
+		LockNote: o.lockNote(),
+		OnSync:   p.onSync(),
+		Now:      o.now,
+		FS:       o.fs,
 	})
 	if err != nil {
 		return nil, p.withMoved(p.explain(err))
 	}
-	p.report.Torn = recovered.Torn
+	p.report.Torn, p.filled = recovered.Torn, recovered.Filled
 	db, err := p.finish(journal, journalDir)
 	if err != nil {
 		return nil, p.withMoved(errors.Join(p.foreign(err), journal.Close()))

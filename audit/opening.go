@@ -26,6 +26,8 @@ type opening struct {
 	// exists says that store.json was read. If it was not, adopted says that the id and the unit were taken from the journal
 	// or from SQLite.
 	exists, adopted bool
+	// alone says that the journal is all that is left of the store.
+	alone bool
 
 	meta    sqlstore.Meta
 	facts   storedir.Facts // from which the plan was made
@@ -37,7 +39,8 @@ type opening struct {
 	// restored are records of an older version that a repair took from the journal.
 	restored []QueryID
 	report   Recovery
-	moved    []string // those of the report's notes that tell of files which were moved
+	moved    []string // those of the report's notes that are about files which were moved
+	filled   []wal.TornTail
 }
 
 // suspect reports whether SQLite's files are in a state that the store cannot have left, not even by an unclean end.
@@ -103,6 +106,7 @@ func (p *opening) draftOfOld(journalDir string) error {
 	case err != nil:
 		return err
 	}
+	p.alone = true
 	p.file.Lost = cmp.Or(p.file.Lost, storedir.FileName+" is missing")
 	p.file.Used, p.file.Clean, p.file.Doubted = true, false, true
 	if p.opts.retention == nil {

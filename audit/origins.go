@@ -76,19 +76,13 @@ func (db *DB) Origins(ctx context.Context, id QueryID, o OriginsOptions) (*Origi
 func origins(ctx context.Context, in asked, id QueryID, o OriginsOptions) (*Origins, error) {
 	var found *Origins
 	err := in.inParts(ctx, o.AsOf, func(p *parts) error {
-		home := p.home(id)
-		db, asOf := p.dbs[home], p.asOf[home]
-		q, err := db.GetAudit(ctx, id)
+		q, err := p.dbs[p.home(id)].GetAudit(ctx, id)
 		if err != nil {
 			return err
 		}
-		if asOf != nil {
-			self, err := db.sql.IndexOf(ctx, id)
-			if err != nil {
+		if o.AsOf != nil {
+			if _, err := p.indexOf(ctx, id, o.AsOf); err != nil {
 				return err
-			}
-			if self < 0 || uint64(self) >= *asOf {
-				return fmt.Errorf("as of %d records: %w", *o.AsOf, ErrNotFound)
 			}
 		}
 		w := originWalk{parts: p, o: o, begun: time.Now(), met: map[QueryID]bool{}, origins: &Origins{Audit: *q}}

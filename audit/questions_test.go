@@ -356,7 +356,7 @@ func (w *world) askAll(r *rand.Rand, f audit.Filter) {
 	w.wantAnswers([]string{"s0", "s1", "s[1]*"}[r.IntN(3)], []string{"p0", "p1"}[r.IntN(2)], f)
 	w.wantAgents(f)
 	w.wantNearest(f, []uint64{0, 30_000, 59_999, 60_000, 95_000_000, math.MaxInt64, math.MaxUint64}[r.IntN(7)])
-	w.wantTimeline(audit.TimelineOptions{By: audit.BucketSize(r.IntN(3)), Filter: f, Unapproved: r.IntN(2) == 0, MaxBuckets: []int{0, 0, 3}[r.IntN(3)]})
+	w.wantTimeline(audit.TimelineOptions{By: audit.BucketSize(r.IntN(4)), Filter: f, Unapproved: r.IntN(2) == 0, MaxBuckets: []int{0, 0, 3}[r.IntN(3)]})
 	o := audit.TopOptions{By: topKeys[r.IntN(len(topKeys))], Rank: []audit.TopRank{"", audit.RankPieces, audit.RankAnswers, audit.RankAgents}[r.IntN(4)], Filter: f}
 	if r.IntN(2) == 0 {
 		o.NewSince = ptr([]uint64{0, 60_000, 86_400_000, math.MaxUint64}[r.IntN(4)])
@@ -687,7 +687,7 @@ func (w *world) wantTimeline(o audit.TimelineOptions) {
 	if err != nil {
 		w.Fatal(err)
 	}
-	size := map[audit.BucketSize]uint64{audit.ByMinute: 60_000, audit.ByHour: 3_600_000, audit.ByDay: 86_400_000}[o.By]
+	size := map[audit.BucketSize]uint64{audit.ByMinute: 60_000, audit.ByHour: 3_600_000, audit.ByDay: 86_400_000, audit.ByQuarter: 900_000}[o.By]
 	counted := map[uint64]*audit.TimelineBucket{}
 	agents, last := map[uint64]map[audit.Hash]bool{}, map[audit.Hash]uint64{}
 	selected := w.selected(unlimited(o.Filter))
@@ -757,6 +757,15 @@ func (w *world) wantTimeline(o audit.TimelineOptions) {
 // silent are the agents that are silent at the end of a time, in no order. selected are the records of the filter.
 func (w *world) silent(f audit.Filter, selected []audit.QueryAudit, from, to uint64) []audit.SilentAgent {
 	out := []audit.SilentAgent{}
+	if f.AsOf != nil {
+		newest := uint64(0)
+		for _, q := range w.selected(audit.Filter{AsOf: f.AsOf}) {
+			newest = max(newest, q.Timestamp)
+		}
+		if to = min(to, newest); to < from {
+			return out
+		}
+	}
 	timed := unlimited(f)
 	timed.From, timed.To, timed.AsOf = nil, nil, nil
 	known := selected // by which the filter may judge

@@ -21,6 +21,11 @@ func (db *DB) GetAudit(ctx context.Context, id QueryID) (*QueryAudit, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parsedAudit(id, raw)
+}
+
+// parsedAudit parses the stored bytes of a record.
+func parsedAudit(id QueryID, raw []byte) (*QueryAudit, error) {
 	q, err := ParseAudit(raw)
 	if err != nil {
 		return nil, fmt.Errorf("stored record %s: %w", id, err)
@@ -42,6 +47,41 @@ func (db *DB) GetRaw(ctx context.Context, id QueryID) ([]byte, error) {
 		return nil, err
 	}
 	return db.stored(ctx, id)
+}
+
+// GetRawAsOf is GetRaw as of a moment (see Filter.AsOf), nil: as it is. A record that was admitted later is ErrNotFound.
+func (db *DB) GetRawAsOf(ctx context.Context, id QueryID, asOf *uint64) ([]byte, error) {
+	if asOf == nil {
+		return db.GetRaw(ctx, id) // which needs no table of SQLite but that of the records
+	}
+	return getRawAsOf(ctx, db, id, asOf)
+}
+
+func getRawAsOf(ctx context.Context, in asked, id QueryID, asOf *uint64) (raw []byte, err error) {
+	err = in.inParts(ctx, asOf, func(p *parts) error {
+		if raw, err = p.dbs[p.home(id)].GetRaw(ctx, id); err != nil {
+			return err
+		}
+		_, err = p.indexOf(ctx, id, asOf)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return raw, nil
+}
+
+// indexOf returns the index of a record in its part, -1 where SQLite does not have it. One that was admitted after the moment is ErrNotFound.
+func (p *parts) indexOf(ctx context.Context, id QueryID, asOf *uint64) (int64, error) {
+	home := p.home(id)
+	index, err := p.dbs[home].sql.IndexOf(ctx, id)
+	if err != nil {
+		return 0, err
+	}
+	if then := indexOf(p.asOf[home]); then != nil && (index < 0 || index >= *then) {
+		return 0, fmt.Errorf("as of %d records: %s: %w", *asOf, id, ErrNotFound)
+	}
+	return index, nil
 }
 
 // stored returns the bytes that are acknowledged under an id, or ErrNotFound.

@@ -176,6 +176,9 @@ type Progress struct {
 	// Unknown says that the lag is not known. The store is open for reading, and its journal or its SQLite cannot be read, or not
 	// within a tenth of a second.
 	Unknown bool
+	// Applied is where a TailAfter begins with what SQLite does not have: no question as of a moment that is fixed later lacks what is before
+	// it. 0 if Unknown, and of a Union.
+	Applied Offset
 }
 
 // AwaitWritten waits until SQLite has what this process has acknowledged. From then on other processes see it too. Unlike AwaitApplied it
@@ -220,11 +223,15 @@ func (db *DB) Progress() Progress {
 		if p.Unknown = err != nil; end > cursor {
 			p.LagBytes = uint64(end - cursor)
 		}
+		if !p.Unknown {
+			p.Applied = cursor
+		}
 		return p
 	}
 	p := Progress{Records: db.applier.records.Load()}
 	p.LagRecords, _ = db.backlog.Load()
 	applied := db.applier.applied.Load() // before Synced, which it never passes
+	p.Applied = Offset(applied)
 	if db.journal != nil {
 		p.LagBytes = uint64(db.journal.Synced()) - applied
 	}

@@ -350,6 +350,10 @@ func (p *opening) describe() {
 	if t := r.Torn; t != nil {
 		p.note("a torn tail of %d bytes at offset %d was cut (%s); a copy is in %s", t.Bytes, t.Offset, t.Reason, t.Quarantine)
 	}
+	for _, f := range p.filled {
+		p.note("%d bytes of the journal at offset %d are damaged (%s); what was acknowledged there is lost, and the records after it are kept; a copy of the bytes is in %s",
+			f.Bytes, f.Offset, f.Reason, f.Quarantine)
+	}
 	switch {
 	case r.Rebuilt && p.file.Follows != nil && r.Aside != "":
 		p.note("%s was suspect (%s); it is filled again from %s, and the old files are in %s", storedir.SQLiteName, doubt, p.file.Follows.Log, r.Aside)

@@ -13,10 +13,14 @@ import (
 // silent lists the agents that stopped earlier than their own rate explains, see Timeline.Silent.
 func (c *calendar) silent(ctx context.Context, p *parts, t *Timeline) error {
 	from, to, ok := c.shown()
-	if c.o.Now > 0 {
-		to = min(to, c.o.Now)
+	if !ok || c.incomplete {
+		return nil
 	}
-	if !ok || c.incomplete || to < from {
+	present, err := c.present(ctx, p)
+	if err != nil {
+		return err
+	}
+	if to = min(to, present); to < from {
 		return nil
 	}
 	agents, err := c.quiet(ctx, p, from, to)
@@ -54,6 +58,28 @@ func (c *calendar) silent(ctx context.Context, p *parts, t *Timeline) error {
 		t.Silent = t.Silent[:MaxSilent:MaxSilent]
 	}
 	return nil
+}
+
+// present is the latest time at which an agent can have been heard, see TimelineOptions.Now.
+func (c *calendar) present(ctx context.Context, p *parts) (uint64, error) {
+	switch {
+	case c.o.Now > 0:
+		return c.o.Now, nil
+	case c.o.Filter.AsOf == nil:
+		return MaxTimestamp, nil
+	}
+	newest := uint64(0)
+	for i, db := range p.dbs {
+		all := p.at(Filter{}, i)
+		_, last, some, _, err := db.sql.Extent(ctx, all.lower())
+		if err != nil {
+			return 0, err
+		}
+		if some {
+			newest = max(newest, uint64(last))
+		}
+	}
+	return newest, nil
 }
 
 // quietAgent is an agent that may be silent. audits are its records in the time shown.

@@ -18,19 +18,20 @@ const (
 	ByHour BucketSize = iota
 	ByMinute
 	ByDay
+	ByQuarter // of an hour
 )
 
-var bucketNames = [...]string{ByHour: "hour", ByMinute: "minute", ByDay: "day"}
+var bucketNames = [...]string{ByHour: "hour", ByMinute: "minute", ByDay: "day", ByQuarter: "quarter"}
 
-// ParseBucketSize reads "minute", "hour" or "day". Anything else is ErrInvalid.
+// ParseBucketSize reads "minute", "quarter", "hour" or "day". Anything else is ErrInvalid.
 func ParseBucketSize(s string) (BucketSize, error) {
 	if i := slices.Index(bucketNames[:], s); i >= 0 {
 		return BucketSize(i), nil
 	}
-	return 0, invalid("unknown size %s: want minute, hour or day", excerpt(s))
+	return 0, invalid("unknown size %s: want minute, quarter, hour or day", excerpt(s))
 }
 
-// String returns "minute", "hour" or "day".
+// String returns "minute", "quarter", "hour" or "day".
 func (b BucketSize) String() string {
 	if int(b) >= len(bucketNames) {
 		return "?"
@@ -59,7 +60,9 @@ type TimelineOptions struct {
 
 	MaxBuckets int // 0: DefaultMaxBuckets
 
-	// Now is the present as a timestamp, 0 if it does not matter. Nobody is silent because the time shown has not passed yet.
+	// Now is the present as a timestamp. Nobody is silent because the time shown has not passed yet. With 0 the present of an answer
+	// as of a moment is the newest timestamp of the records that were there, so the answer stays the same. Without AsOf the whole time
+	// shown counts as passed then.
 	Now uint64
 
 	// Budget can end the count of a filter that the stored counts do not answer.
@@ -91,7 +94,7 @@ type Timeline struct {
 	MoreSilent bool
 }
 
-// TimelineBucket is a minute, an hour or a day.
+// TimelineBucket is a minute, a quarter of an hour, an hour or a day.
 type TimelineBucket struct {
 	Start, End uint64 // its first and last timestamp, also where the filter begins or ends within it
 	Audits     uint64
@@ -178,7 +181,7 @@ func newCalendar(o TimelineOptions, unit TimeUnit) *calendar {
 	if c.zone == nil {
 		c.zone = time.UTC
 	}
-	c.size = [...]uint64{ByHour: 3600, ByMinute: 60, ByDay: 86400}[o.By] * unit.PerSecond()
+	c.size = [...]uint64{ByHour: 3600, ByMinute: 60, ByDay: 86400, ByQuarter: 900}[o.By] * unit.PerSecond()
 	return c
 }
 
@@ -193,6 +196,8 @@ func (c *calendar) start(timestamp uint64) uint64 {
 	switch c.o.By {
 	case ByMinute:
 		t = t.Add(-time.Duration(t.Second())*time.Second - time.Duration(t.Nanosecond()))
+	case ByQuarter:
+		t = t.Add(-time.Duration(t.Minute()%15)*time.Minute - time.Duration(t.Second())*time.Second - time.Duration(t.Nanosecond()))
 	case ByHour:
 		t = t.Add(-time.Duration(t.Minute())*time.Minute - time.Duration(t.Second())*time.Second - time.Duration(t.Nanosecond()))
 	case ByDay:

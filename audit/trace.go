@@ -156,14 +156,11 @@ func (p *parts) trace(ctx context.Context, q *QueryAudit, o TraceOptions) (*Trac
 	if err != nil {
 		return nil, err
 	}
-	self, err := db.sql.IndexOf(ctx, q.QueryID)
+	self, err := p.indexOf(ctx, q.QueryID, o.AsOf)
 	if err != nil {
 		return nil, err
 	}
-	switch asOf := indexOf(p.asOf[home]); {
-	case asOf != nil && (self < 0 || self >= *asOf):
-		return nil, fmt.Errorf("as of %d records: %w", *o.AsOf, ErrNotFound)
-	case self < 0 && db.opts.reads == Applied && len(p.dbs) == 1: // the parts of a Union have no records on their way to SQLite
+	if self < 0 && db.opts.reads == Applied && len(p.dbs) == 1 { // the parts of a Union have no records on their way to SQLite
 		// All that follows is of the state that lacks the record. Otherwise some of it might count the record and some not.
 		o.AsOf, t.Pending = &now, true
 		p.asOf = []*uint64{&now}

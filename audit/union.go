@@ -167,6 +167,14 @@ func (u *Union) GetRaw(ctx context.Context, id QueryID) ([]byte, error) {
 	return u.part(id).GetRaw(ctx, id)
 }
 
+// GetRawAsOf is DB.GetRawAsOf.
+func (u *Union) GetRawAsOf(ctx context.Context, id QueryID, asOf *uint64) ([]byte, error) {
+	if asOf == nil {
+		return u.GetRaw(ctx, id)
+	}
+	return getRawAsOf(ctx, u, id, asOf)
+}
+
 // AuditsForAgent is DB.AuditsForAgent.
 func (u *Union) AuditsForAgent(ctx context.Context, agent AgentID, from, to uint64, limit int) ([]QueryAudit, error) {
 	if err := checkLimit(limit); err != nil {
@@ -384,6 +392,11 @@ func (u *Union) Diff(ctx context.Context, a, b QueryID) (*Difference, error) {
 	return diff(ctx, u.GetAudit, a, b)
 }
 
+// DiffAsOf is DB.DiffAsOf.
+func (u *Union) DiffAsOf(ctx context.Context, a, b QueryID, asOf *uint64) (*Difference, error) {
+	return diff(ctx, auditsAsOf(u.GetRawAsOf, asOf), a, b)
+}
+
 // Resolve is DB.Resolve.
 func (u *Union) Resolve(ctx context.Context, prefix string) ([]QueryID, error) {
 	return u.ResolveAsOf(ctx, prefix, nil)
@@ -428,7 +441,12 @@ func (u *Union) ResolveHashAsOf(ctx context.Context, name string, kinds HashKind
 
 // Identify is DB.Identify.
 func (u *Union) Identify(ctx context.Context, h Hash) (*Identity, error) {
-	return identify(ctx, u, u.dbs[0], h)
+	return u.IdentifyAsOf(ctx, h, nil)
+}
+
+// IdentifyAsOf is DB.IdentifyAsOf.
+func (u *Union) IdentifyAsOf(ctx context.Context, h Hash, asOf *uint64) (*Identity, error) {
+	return identify(ctx, u, u.dbs[0], h, asOf)
 }
 
 // Labels is DB.Labels. The labels of all parts are in the first one.

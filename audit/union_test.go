@@ -47,11 +47,12 @@ type questioned interface {
 	Impact(ctx context.Context, h audit.Hash, o audit.ImpactOptions) iter.Seq2[audit.ImpactedAnswer, error]
 	ImpactTotals(ctx context.Context, h audit.Hash, o audit.ImpactOptions) (audit.ImpactTotals, error)
 	Answers(ctx context.Context, subject, predicate string, f audit.Filter) iter.Seq2[audit.Answer, error]
-	Diff(ctx context.Context, a, b audit.QueryID) (*audit.Difference, error)
+	DiffAsOf(ctx context.Context, a, b audit.QueryID, asOf *uint64) (*audit.Difference, error)
+	GetRawAsOf(ctx context.Context, id audit.QueryID, asOf *uint64) ([]byte, error)
 	ResolveAsOf(ctx context.Context, prefix string, asOf *uint64) ([]audit.QueryID, error)
 	ResolveHashAsOf(ctx context.Context, name string, kinds audit.HashKind, asOf *uint64) (audit.Hash, error)
 	ResolveHash(ctx context.Context, name string, kinds audit.HashKind) (audit.Hash, error)
-	Identify(ctx context.Context, h audit.Hash) (*audit.Identity, error)
+	IdentifyAsOf(ctx context.Context, h audit.Hash, asOf *uint64) (*audit.Identity, error)
 	Labels(ctx context.Context) (*audit.Labels, error)
 	CheckAudits(ctx context.Context, records []*audit.QueryAudit) ([]audit.PutResult, error)
 }
@@ -118,7 +119,7 @@ func answersOf(ctx context.Context, s questioned, seed uint64, world []audit.Que
 	add("compare", compared, err)
 	zone := []*time.Location{nil, time.FixedZone("odd", 12*60), time.FixedZone("half", 5*3600+1800)}[r.IntN(3)]
 	timeline, err := s.Timeline(ctx, audit.TimelineOptions{
-		By: audit.BucketSize(r.IntN(3)), Zone: zone, Filter: f, Unapproved: r.IntN(2) == 0, MaxBuckets: []int{0, 0, 1, 3}[r.IntN(4)], Now: []uint64{0, 95_000_000}[r.IntN(2)],
+		By: audit.BucketSize(r.IntN(4)), Zone: zone, Filter: f, Unapproved: r.IntN(2) == 0, MaxBuckets: []int{0, 0, 1, 3}[r.IntN(4)], Now: []uint64{0, 95_000_000}[r.IntN(2)],
 	})
 	add("timeline", timeline, err)
 	traced, err := s.Trace(ctx, id, audit.TraceOptions{AsOf: f.AsOf, Neighbours: r.IntN(4) - 1})
@@ -141,15 +142,17 @@ func answersOf(ctx context.Context, s questioned, seed uint64, world []audit.Que
 		}
 		walked, err := d.Totals(ctx)
 		add("downstream", walked, errors.Join(err, d.Err()))
-		identity, err := s.Identify(ctx, h)
+		identity, err := s.IdentifyAsOf(ctx, h, f.AsOf)
 		add("identify", identity, err)
 		resolved, err := s.ResolveHashAsOf(ctx, h.String()[:8+r.IntN(5)], audit.AnyHash, f.AsOf)
 		add("resolve hash", resolved, err)
 	}
 	answers, err := gathered(s.Answers(ctx, []string{"s0", "s1", "s[1]*"}[r.IntN(3)], []string{"p0", "p1"}[r.IntN(2)], f))
 	add("answers", answers, err)
-	diff, err := s.Diff(ctx, id, some())
+	diff, err := s.DiffAsOf(ctx, id, some(), f.AsOf)
 	add("diff", diff, err)
+	stored, err := s.GetRawAsOf(ctx, id, f.AsOf)
+	add("get as of", string(stored), err)
 	ids, err := s.ResolveAsOf(ctx, id.String()[:8+r.IntN(5)], f.AsOf)
 	add("resolve", ids, err)
 	nobody := hashOf("nobody's").String()

@@ -368,7 +368,7 @@ func (d *jsonDecoder) int() (Value, error) {
 			return intValue(int64(f)), nil
 		}
 		d.pos = at
-		return Value{}, d.fail(fmt.Errorf("%q is no whole number", brief(text)))
+		return Value{}, d.fail(errNoInteger)
 	}
 	return intValue(n), nil
 }
@@ -382,7 +382,7 @@ func (d *jsonDecoder) double() (Value, error) {
 	f, err := strconv.ParseFloat(text, 64) // it also reads NaN and Infinity
 	if err != nil && !errors.Is(err, strconv.ErrRange) {
 		d.pos = at
-		return Value{}, d.fail(fmt.Errorf("%q is no number", brief(text)))
+		return Value{}, d.fail(errNoNumber)
 	}
 	return doubleValue(f), nil
 }

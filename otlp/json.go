@@ -21,7 +21,11 @@ var (
 	errTooDeep = errors.New("it is nested too deep")
 	errCut     = errors.New("the JSON ends too early")
 	errSyntax  = errors.New("this is not JSON")
-	errTooMany = fmt.Errorf("it has more than %d values", maxValues)
+	// What stands in the place of a number may be words that nobody may log, so these errors do not have it.
+	errNoUnsigned = errors.New("this is no unsigned number")
+	errNoInteger  = errors.New("this is no whole number")
+	errNoNumber   = errors.New("this is no number")
+	errTooMany    = fmt.Errorf("it has more than %d values", maxValues)
 )
 
 // maxValues is how many values a JSON text in an attribute may have. A value takes twenty times as much memory as its two bytes of text.
@@ -391,7 +395,7 @@ func (s *scanner) uint() (uint64, error) {
 		return uint64(f), nil
 	}
 	s.pos = at
-	return 0, s.fail(fmt.Errorf("%q is no unsigned number", brief(n)))
+	return 0, s.fail(errNoUnsigned)
 }
 
 // parseValue reads a JSON text of any kind.

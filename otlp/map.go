@@ -136,7 +136,7 @@ type Mapping struct {
 // ownAttributes are the attributes that a record of a span may have. A map cannot add one of these names.
 var ownAttributes = []string{
 	"trace_id", "span_id", "parent_span_id", "original_id", "agent", "agent_from", "session", "user", "service", "emitter", "model", "error",
-	"scores", "documents", "documents_cut", "documents_untold", "answer_hash", "span_digest", "dropped_attributes",
+	"scores", "documents", "documents_cut", "names_cut", "documents_untold", "answer_hash", "span_digest", "dropped_attributes",
 	"subject_cut", "subject_hash", "time", "joined",
 }
 

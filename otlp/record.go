@@ -177,6 +177,9 @@ func (r *Reduced) record(unit audit.TimeUnit, from inherited, early bool) (Recor
 	if cut > 0 {
 		a["documents_cut"] = float64(cut)
 	}
+	if t.NamesCut > 0 {
+		a["names_cut"] = float64(t.NamesCut)
+	}
 	q.Attributes = a
 	if _, err := q.Canonical(); err != nil {
 		return Record{}, nil, err

@@ -54,7 +54,8 @@ type Retrieved struct {
 	Told        bool             `json:"told,omitempty"`         // documents were told, perhaps none
 	Unreadable  bool             `json:"unreadable,omitempty"`
 	Documents   []Piece          `json:"documents,omitempty"`
-	Untold      int              `json:"untold,omitempty"` // documents of which neither content nor id was told
+	NamesCut    int              `json:"names_cut,omitempty"` // of documents and of the predicate: only their beginning is kept
+	Untold      int              `json:"untold,omitempty"`    // documents of which neither content nor id was told
 	Scores      string           `json:"scores,omitempty"`
 	Score       *float32         `json:"score,omitempty"` // of the first document
 	Error       string           `json:"error,omitempty"`
@@ -135,6 +136,13 @@ func clean(text string) string {
 	return strings.ReplaceAll(valid(text), "\x00", "\ufffd")
 }
 
+// noteCut counts a name of which only the beginning is kept.
+func (r *Retrieved) noteCut(whole string) {
+	if len(whole) > maxName/3 && len(clean(whole)) > maxName { // clean makes three bytes of one at most
+		r.NamesCut++
+	}
+}
+
 // named returns the first name that one of these places has.
 func (s *Span) named(from []string) *Named {
 	key, text := s.first(from)
@@ -158,7 +166,9 @@ func (m *Mapping) retrieved(s *view, lens string) *Retrieved {
 	if lens == lensTool {
 		tool = m.toolOf(s)
 	}
-	r.Predicate = m.predicate(s.Span)
+	predicate := m.predicate(s.Span)
+	r.Predicate = name(predicate)
+	r.noteCut(predicate)
 	m.keepQuestion(r, s.question(tool))
 	m.pieces(r, m.documentsOf(s.Span, tool))
 	r.Error = s.failure()
@@ -213,17 +223,17 @@ func kept(v Value) any {
 
 func (m *Mapping) predicate(s *Span) string {
 	if own := told(s.of("auditsql.predicate")); own != "" {
-		return name(own)
+		return own
 	}
 	if _, text := s.first(m.m.Predicate); text != "" {
-		return name(text)
+		return text
 	}
 	for _, prefix := range []string{"retrieval ", "vector_db_retrieve "} {
 		if rest, ok := strings.CutPrefix(s.Name, prefix); ok && rest != "" {
-			return name(rest)
+			return rest
 		}
 	}
-	return name(s.Name)
+	return s.Name
 }
 
 // question returns the text of the question, "" if there is none.
@@ -294,9 +304,10 @@ func (m *Mapping) keepQuestion(r *Retrieved, question string) {
 		r.Subject = &text
 		return
 	}
-	text := strings.Clone(cutAt(clean(question), maxSubject))
+	cleaned := clean(question) // which may be longer
+	text := strings.Clone(cutAt(cleaned, maxSubject))
 	r.Subject = &text
-	if len(question) > maxSubject {
+	if len(text) < len(cleaned) {
 		r.SubjectHash = &whole
 	}
 }
@@ -337,6 +348,8 @@ func (m *Mapping) pieces(r *Retrieved, f form) {
 		}
 		source := cmp.Or(d.source, d.id, r.Predicate)
 		p.Source, p.SourceName = namedHash(source), name(source)
+		r.noteCut(d.id)
+		r.noteCut(d.source)
 		if d.scored {
 			p.Weight = float32(d.score)
 			if p.Weight == 0 {

@@ -61,7 +61,7 @@ func (q *question) follow(usual int, drawn bool) (o audit.DownstreamOptions, ok 
 // downstream answers GET /v1/impact/{hash} with depth.
 func (s *Server) downstream(w http.ResponseWriter, r *http.Request, q *question, h audit.Hash, o audit.DownstreamOptions) error {
 	return s.answered(w, r, q, s.expensive, func(ctx context.Context, v *view.Viewer, a *answer) error {
-		if err := v.CheckEvidence(ctx, h, o.Source); err != nil {
+		if err := v.CheckEvidence(ctx, h, o.Source, o.Filter.AsOf); err != nil {
 			return err
 		}
 		a.found = int64(o.Budget.Records) * reachedBytes

@@ -2,7 +2,9 @@ package web
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -72,10 +74,27 @@ func (s *Server) putLabel(w http.ResponseWriter, r *http.Request, _ *question) e
 	if err != nil {
 		return s.problemOf(err).stored(storedNothing)
 	}
-	if err := s.store.PutLabels(r.Context(), []audit.Label{{Hash: h, Label: text}}); err != nil {
+	if err := s.setLabels(r.Context(), []audit.Label{{Hash: h, Label: text}}); err != nil {
 		return err
 	}
 	return s.object(w, r, &label{h, text})
+}
+
+// setLabels sets labels, or says what became of them.
+func (s *Server) setLabels(ctx context.Context, labels []audit.Label) error {
+	err := s.store.PutLabels(ctx, labels)
+	if err == nil {
+		return nil
+	}
+	p := s.problemOf(err)
+	switch {
+	case p.Stored != "": // it says so already
+	case errors.Is(err, audit.ErrClosed), errors.Is(err, audit.ErrReadOnly), errors.Is(err, audit.ErrInvalid):
+		p.Stored = storedNothing
+	default:
+		p.Stored = storedUnknown
+	}
+	return p
 }
 
 // checkLabel refuses a text that cannot be a label.
@@ -92,7 +111,7 @@ func (s *Server) deleteLabel(w http.ResponseWriter, r *http.Request, _ *question
 	if err != nil {
 		return s.problemOf(err).stored(storedNothing)
 	}
-	if err := s.store.PutLabels(r.Context(), []audit.Label{{Hash: h}}); err != nil {
+	if err := s.setLabels(r.Context(), []audit.Label{{Hash: h}}); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -124,7 +143,7 @@ func (s *Server) putLabels(w http.ResponseWriter, r *http.Request, _ *question) 
 	if err != nil {
 		return err
 	}
-	if err := s.store.PutLabels(r.Context(), set); err != nil {
+	if err := s.setLabels(r.Context(), set); err != nil {
 		return err
 	}
 	return s.object(w, r, &struct {

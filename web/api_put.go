@@ -288,14 +288,28 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request, most int64) (b
 	if r.ContentLength > most {
 		return nil, nil, tooLarge()
 	}
-	held := reservation{of: s, ctx: r.Context(), large: r.ContentLength > smallBody}
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
+	held := reservation{of: s, ctx: ctx, large: r.ContentLength > smallBody}
 	wire := http.NewResponseController(w)
+	// Only what has come whole is stored when the server ends. After that the connection is watched for a client that goes away, which a
+	// deadline would look like.
+	stop := s.atEnd(func() {
+		cancel(errEnding)
+		_ = wire.SetReadDeadline(past) // not every connection has one
+	})
+	defer stop()
 	pooled := smallBodies.Get().(*[smallBody]byte)
 	free = func() {
 		smallBodies.Put(pooled)
 		held.free()
 	}
-	if body, err = s.fill(r, wire, pooled[:0], most, &held, tooLarge); err != nil {
+	body, err = s.fill(r, wire, pooled[:0], most, &held, tooLarge)
+	stop()
+	if err != nil {
+		if errors.Is(context.Cause(ctx), errEnding) {
+			err = problem(kindDraining, "%v", errEnding).stored(storedNothing).because(err)
+		}
 		free()
 		w.Header().Set("Connection", "close") // the rest of the body must not be taken for the next request
 		return nil, nil, err
@@ -315,7 +329,7 @@ func (s *Server) fill(r *http.Request, wire *http.ResponseController, body []byt
 		if n := len(body) / slowest; n > earned {
 			earned = n
 			_ = wire.SetReadDeadline(began.Add(s.limits.Idle + time.Duration(earned)*time.Second))
-			if err := r.Context().Err(); err != nil {
+			if err := held.ctx.Err(); err != nil {
 				return nil, cutBody(err) // this may have replaced the deadline that was to end the read
 			}
 		}

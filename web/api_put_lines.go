@@ -66,7 +66,7 @@ func (s *Server) putLines(w http.ResponseWriter, r *http.Request, q *question) e
 	err = p.storeAll(ctx, in)
 	end()
 	if p.ended || err != nil {
-		_ = p.wire.SetReadDeadline(time.Now().Add(lingering)) // the reader may be waiting for a client that waits too
+		_ = p.wire.SetReadDeadline(time.Now().Add(s.lingering())) // the reader may be waiting for a client that waits too
 	}
 	for left := range in.batches { // until the reader has ended
 		left.held.free()

@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 
@@ -193,7 +194,7 @@ func (s *Server) impact(w http.ResponseWriter, r *http.Request, q *question) err
 			return s.downstream(w, r, q, h, follow)
 		}
 		return s.answered(w, r, q, s.expensive, func(ctx context.Context, v *view.Viewer, a *answer) error {
-			if err := v.CheckEvidence(ctx, h, source); err != nil {
+			if err := v.CheckEvidence(ctx, h, source, f.AsOf); err != nil {
 				return err
 			}
 			i := show.Impact{Viewer: v, Hash: h, Options: audit.ImpactOptions{Source: source, Filter: f}}
@@ -248,13 +249,13 @@ func (s *Server) diff(w http.ResponseWriter, r *http.Request, q *question) error
 	ids := [2]audit.QueryID{}
 	for i, name := range []string{"a", "b"} {
 		var err error
-		if ids[i], err = s.pathID(r.Context(), r, name, nil); err != nil {
+		if ids[i], err = s.pathID(r.Context(), r, name, q.asOf); err != nil {
 			return err
 		}
 	}
 	return s.reading(w, r, q, func(ctx context.Context) error {
 		return s.answered(w, r, q, s.bounded, func(ctx context.Context, v *view.Viewer, a *answer) error {
-			d, err := v.Diff(ctx, ids[0], ids[1])
+			d, err := v.Diff(ctx, ids[0], ids[1], q.asOf)
 			if err != nil {
 				return err
 			}
@@ -270,7 +271,7 @@ func (s *Server) timeline(w http.ResponseWriter, r *http.Request, q *question) e
 	q.limitOr(timelineLimit)
 	size, err := audit.ParseBucketSize(q.own(byName, "hour"))
 	if err != nil {
-		return problem(kindParameter, "%s: want minute, hour or day", byName).at(byName)
+		return problem(kindParameter, "%s: want minute, quarter, hour or day", byName).at(byName)
 	}
 	return s.reading(w, r, q, func(ctx context.Context) error {
 		f, err := s.filter(ctx, w, q)
@@ -441,7 +442,7 @@ func (s *Server) resolve(w http.ResponseWriter, r *http.Request, q *question) er
 	}
 	return s.reading(w, r, q, func(ctx context.Context) error {
 		return s.bounded(w, r, func(ctx context.Context) error {
-			found, err := s.resolved(ctx, typed)
+			found, err := s.resolved(ctx, typed, q.asOf)
 			if err != nil {
 				return err
 			}
@@ -450,18 +451,25 @@ func (s *Server) resolve(w http.ResponseWriter, r *http.Request, q *question) er
 	})
 }
 
-func (s *Server) resolved(ctx context.Context, typed string) (*resolution, error) {
+// resolved finds what was typed among what the store had at a moment, nil: has.
+func (s *Server) resolved(ctx context.Context, typed string, asOf *uint64) (*resolution, error) {
 	found := &resolution{Q: typed, QueryIDs: []audit.QueryID{}, Hashes: []resolvedHash{}}
 	if ask.CheckID(typed) == nil {
-		ids, err := s.store.Resolve(ctx, strings.ToLower(typed))
+		ids, err := s.store.ResolveAsOf(ctx, strings.ToLower(typed), asOf)
 		if err != nil {
 			return nil, err
 		}
-		found.QueryIDs = append(found.QueryIDs, ids...)
 		found.More = len(ids) == audit.MaxResolved
+		for _, id := range ids {
+			if had, err := s.had(ctx, id, asOf); err != nil {
+				return nil, err
+			} else if had {
+				found.QueryIDs = append(found.QueryIDs, id)
+			}
+		}
 	}
 	var hashes []audit.Hash
-	h, err := s.store.ResolveHash(ctx, typed, audit.AnyHash)
+	h, err := s.store.ResolveHashAsOf(ctx, typed, audit.AnyHash, asOf)
 	switch ambiguous, isAmbiguous := asError[*audit.AmbiguousError](err); {
 	case isAmbiguous:
 		for _, one := range ambiguous.Hashes {
@@ -475,7 +483,7 @@ func (s *Server) resolved(ctx context.Context, typed string) (*resolution, error
 		return nil, err
 	}
 	for _, h := range hashes {
-		is, err := s.store.Identify(ctx, h)
+		is, err := s.store.IdentifyAsOf(ctx, h, asOf)
 		if err != nil {
 			return nil, err
 		}
@@ -488,4 +496,20 @@ func (s *Server) resolved(ctx context.Context, typed string) (*resolution, error
 		}
 	}
 	return found, nil
+}
+
+// had reports whether a record that the store has was there at a moment; nil: it was.
+func (s *Server) had(ctx context.Context, id audit.QueryID, asOf *uint64) (bool, error) {
+	if asOf == nil {
+		return true, nil
+	}
+	_, err := s.store.GetRawAsOf(ctx, id, asOf)
+	var damaged *audit.RecordError
+	switch {
+	case errors.Is(err, audit.ErrNotFound):
+		return false, nil
+	case errors.As(err, &damaged):
+		return true, nil
+	}
+	return err == nil, err
 }

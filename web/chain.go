@@ -77,7 +77,7 @@ func (s *Server) observed(inner http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a := &request{id: rand.Text()}
 		r = r.WithContext(context.WithValue(r.Context(), requestKey, a))
-		counted := &countedWriter{ResponseWriter: w, wire: http.NewResponseController(w), idle: s.limits.Idle, about: a}
+		counted := &countedWriter{ResponseWriter: w, wire: http.NewResponseController(w), idle: s.limits.Idle, ending: s.ending, about: a}
 		setHeaders(w.Header(), a.id)
 		begun := time.Now()
 		defer func() {
@@ -176,9 +176,10 @@ func pathShown(r *http.Request) string {
 // hold the request, and what that holds, for ever.
 type countedWriter struct {
 	http.ResponseWriter
-	wire  *http.ResponseController
-	idle  time.Duration
-	about *request
+	wire   *http.ResponseController
+	idle   time.Duration
+	ending context.Context // of the server
+	about  *request
 }
 
 // takenAtOnce is how much a client must take of an answer within the time for which it may take nothing. A larger part would cut off
@@ -202,7 +203,7 @@ func (w *countedWriter) Write(p []byte) (int, error) {
 	written := 0
 	for {
 		part := p[written:min(len(p), written+takenAtOnce)]
-		_ = w.wire.SetWriteDeadline(time.Now().Add(w.idle)) // not every connection has one
+		w.setDeadline()
 		n, err := w.ResponseWriter.Write(part)
 		written += n
 		w.about.bytes += int64(n)
@@ -213,9 +214,17 @@ func (w *countedWriter) Write(p []byte) (int, error) {
 	}
 }
 
+// setDeadline bounds how long the client may take for the next part.
+func (w *countedWriter) setDeadline() {
+	_ = w.wire.SetWriteDeadline(time.Now().Add(w.idle)) // not every connection has one
+	if w.ending.Err() != nil {                          // this may have replaced the deadline that untilEnd has set
+		_ = w.wire.SetWriteDeadline(time.Now().Add(endGrace))
+	}
+}
+
 // FlushError is for http.ResponseController.
 func (w *countedWriter) FlushError() error {
-	_ = w.wire.SetWriteDeadline(time.Now().Add(w.idle))
+	w.setDeadline()
 	err := w.wire.Flush()
 	w.about.gone = w.about.gone || err != nil && !errors.Is(err, errors.ErrUnsupported)
 	return err

@@ -26,6 +26,8 @@ type fake struct {
 	top    func(ctx context.Context, o audit.TopOptions) (*audit.TopList, error)
 	await  func(ctx context.Context) error
 	failed error
+	stats  error // of Stats
+	labels error // of PutLabels
 }
 
 func (f *fake) Err() error {
@@ -61,6 +63,20 @@ func (f *fake) Top(ctx context.Context, o audit.TopOptions) (*audit.TopList, err
 		return f.top(ctx, o)
 	}
 	return f.Store.Top(ctx, o)
+}
+
+func (f *fake) Stats(ctx context.Context) (audit.Stats, error) {
+	if f.stats != nil {
+		return audit.Stats{}, f.stats
+	}
+	return f.Store.Stats(ctx)
+}
+
+func (f *fake) PutLabels(ctx context.Context, labels []audit.Label) error {
+	if f.labels != nil {
+		return f.labels
+	}
+	return f.Store.PutLabels(ctx, labels)
 }
 
 func (f *fake) AwaitApplied(ctx context.Context) error {
@@ -147,6 +163,49 @@ func TestTheErrorsOfAStore(t *testing.T) {
 		if p := faked(t, f).fails(status, kind, http.MethodGet, "/v1/top", ""); strings.Contains(p.Detail, "secret") {
 			t.Errorf("%+v", p)
 		}
+	}
+}
+
+// An error of a label says whether it was set.
+func TestTheErrorsOfLabels(t *testing.T) {
+	f := &fake{}
+	r := faked(t, f)
+	h := hash('a').String()
+	for stored, errs := range map[string][]error{
+		"unknown": {errors.New("the disk at /secret/path is gone"), fmt.Errorf("x: %w", context.Canceled)},
+		"nothing": {fmt.Errorf("x: %w", audit.ErrClosed), audit.ErrReadOnly, &audit.FieldError{Field: "label", Reason: "no"}},
+	} {
+		for _, f.labels = range errs {
+			for _, a := range []*answered{
+				r.do(http.MethodPut, "/v1/labels/"+h, `{"label":"planner"}`), r.do(http.MethodDelete, "/v1/labels/"+h, ""),
+				r.do(http.MethodPut, "/v1/labels", `[{"hash":"`+h+`","label":"planner"}]`),
+			} {
+				if p := a.problem(t); p.Stored != stored || strings.Contains(p.Detail, "secret") {
+					t.Errorf("%v: %+v", f.labels, p)
+				}
+			}
+		}
+	}
+}
+
+// When the figures of the store cannot be read, the other metrics are there, and the answer says nothing of why.
+func TestMetricsWithoutFigures(t *testing.T) {
+	f := &fake{}
+	r := faked(t, f)
+	for _, failed := range []bool{false, true, false} {
+		f.stats = nil
+		if failed {
+			f.stats = errors.New("/secret/path cannot be read")
+		}
+		got := r.get("/metrics")
+		has := func(metric string) bool { return strings.Contains(got, "\n"+metric) }
+		if !has("auditsql_store_ready 1\n") || !has("auditsql_store_lag_bytes 0\n") || has("auditsql_store_agents ") == failed || has("auditsql_stats_failed 1\n") != failed ||
+			strings.Contains(got, "secret") || strings.Contains("\n"+got, "\ngo_") || !has("auditsql_go_goroutines ") {
+			t.Errorf("failed %v: %s", failed, got)
+		}
+	}
+	if !strings.Contains(r.log.String(), "/secret/path cannot be read") {
+		t.Error("the log does not say why")
 	}
 }
 

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"log/slog"
 	"math"
 	"net/http"
 	"strconv"
@@ -19,7 +20,7 @@ import (
 //	db, err := audit.Open(dir, audit.WithMetrics(m.Store()))
 //	server := web.Handler(db, web.Options{Metrics: m})
 //
-// All names begin with auditsql_, except those of the Go runtime and the process. No label has a value that a client makes up.
+// All names begin with auditsql_, also those of the Go runtime and the process (auditsql_go_, auditsql_process_). No label has a value that a client makes up.
 type Metrics struct {
 	registry *prometheus.Registry
 
@@ -42,7 +43,8 @@ type Metrics struct {
 // NewMetrics returns metrics in a registry of their own.
 func NewMetrics() *Metrics {
 	r := prometheus.NewRegistry()
-	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	prometheus.WrapRegistererWithPrefix("auditsql_", r).MustRegister(
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	counter := func(name, help string) prometheus.Counter {
 		c := prometheus.NewCounter(prometheus.CounterOpts{Name: "auditsql_" + name, Help: help})
 		r.MustRegister(c)
@@ -167,7 +169,7 @@ func (m *Metrics) serves(s *Server) {
 		}
 		return 1
 	})
-	m.registry.MustRegister(&statsCollector{s.store})
+	m.registry.MustRegister(&statsCollector{s.store, s.log})
 	if s.following != nil {
 		gauge("follow_behind_messages", "Messages that the log has that the store follows, and that the store does not have yet; NaN while the log does not answer.", func() float64 {
 			behind, err := s.following.now()
@@ -184,6 +186,11 @@ func (m *Metrics) serves(s *Server) {
 
 // serveMetrics answers GET /metrics.
 func (s *Server) serveMetrics(w http.ResponseWriter, r *http.Request, _ *question) error {
-	promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{DisableCompression: true}).ServeHTTP(w, r)
+	o := promhttp.HandlerOpts{
+		DisableCompression: true,
+		// What one collector cannot tell takes nothing away from the others.
+		ErrorHandling: promhttp.ContinueOnError, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelError),
+	}
+	promhttp.HandlerFor(s.metrics.registry, o).ServeHTTP(w, r)
 	return nil
 }

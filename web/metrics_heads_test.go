@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"log/slog"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -29,7 +30,7 @@ func TestTheMetricsCountNodesThatDiffer(t *testing.T) {
 			map[string]float64{"auditsql_cluster_nodes": 3, "auditsql_cluster_nodes_differ": 1}},
 	} {
 		registry := prometheus.NewPedanticRegistry()
-		registry.MustRegister(&statsCollector{node{heads: test.heads}})
+		registry.MustRegister(&statsCollector{node{heads: test.heads}, slog.New(slog.DiscardHandler)})
 		families, err := registry.Gather()
 		if err != nil {
 			t.Fatal(err)

@@ -2,19 +2,24 @@ package web
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
 
 // A statsCollector asks the store for its figures whenever somebody reads the metrics.
-type statsCollector struct{ store State }
+type statsCollector struct {
+	store State
+	log   *slog.Logger
+}
 
 func statsDesc(name, help string) *prometheus.Desc {
 	return prometheus.NewDesc("auditsql_"+name, help, nil, nil)
 }
 
 var (
+	descStatsFailed  = statsDesc("stats_failed", "1 when the figures of the store cannot be read, otherwise 0. Then they are missing here.")
 	descAgents       = statsDesc("store_agents", "Agents that have records.")
 	descRejected     = statsDesc("store_rejected_records", "Records of the journal that SQLite could not take.")
 	descJournal      = statsDesc("journal_file_bytes", "Bytes of the journal's files.")
@@ -32,7 +37,7 @@ var (
 
 // Describe implements prometheus.Collector.
 func (c *statsCollector) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descAgents, descRejected, descJournal, descSegments, descSQLite, descSQLiteWAL,
+	for _, d := range []*prometheus.Desc{descStatsFailed, descAgents, descRejected, descJournal, descSegments, descSQLite, descSQLiteWAL,
 		descNodes, descNodesDiffer, descLogSigned, descLogSignedAt, descLogProblem, descLogUnsigned, descPlacesFailed} {
 		to <- d
 	}
@@ -41,15 +46,15 @@ func (c *statsCollector) Describe(to chan<- *prometheus.Desc) {
 // statsWait is how long the figures of a store may take.
 const statsWait = 5 * time.Second
 
-// Collect implements prometheus.Collector. When the store cannot be asked, its figures are missing, and the answer to whoever reads
-// the metrics has the reason.
+// Collect implements prometheus.Collector. When the store cannot be asked, its figures are missing, and the log has the reason. All other
+// metrics are there: it is then that somebody needs them.
 func (c *statsCollector) Collect(to chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64) { to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v) }
 	ctx, cancel := context.WithTimeout(context.Background(), statsWait)
 	defer cancel()
 	st, err := c.store.Stats(ctx)
-	if err != nil {
-		to <- prometheus.NewInvalidMetric(descAgents, err)
+	if gauge(descStatsFailed, number(err != nil)); err != nil {
+		c.log.Error("the figures of the store cannot be read", "error", err.Error())
 		return
 	}
 	gauge(descAgents, float64(st.Agents))

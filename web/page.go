@@ -51,7 +51,9 @@ func (s *Server) pageRoutes() []route {
 		{method: http.MethodGet, path: "/tail/rows", scope: ScopeRead, page: true, takes: takes{zone: true, own: []string{afterName}}, handle: s.tailRows},
 		{method: http.MethodGet, path: "/go/{page...}", scope: ScopeRead, page: true, takes: takes{own: formNames(), many: manyNames()}, handle: s.goTo},
 		{method: http.MethodGet, path: pages.AssetsPath, open: true, alive: true, takes: takes{}, handle: func(w http.ResponseWriter, r *http.Request, _ *question) error {
-			pages.Assets().ServeHTTP(w, r)
+			if !pages.ServeAsset(w, r) {
+				return problem(kindNoRoute, "there is nothing under %s", pathShown(r))
+			}
 			return nil
 		}},
 	}
@@ -83,6 +85,9 @@ func (s *Server) shown(fill func(context.Context, *sheet) error) func(http.Respo
 			refused := s.problemOf(err)
 			refused.sheet = p
 			return refused
+		}
+		if errors.Is(context.Cause(r.Context()), errEnding) {
+			return errEnding // its parts have failed because of that
 		}
 		if p.redirect != "" {
 			if c := collectorOf(r.Context()); c != nil {

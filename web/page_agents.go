@@ -64,7 +64,7 @@ func (s *Server) agentPage(ctx context.Context, p *sheet) error {
 		return nil
 	}
 	label := p.labelOf(&id)
-	is, err := s.store.Identify(ctx, id)
+	is, err := s.store.IdentifyAsOf(ctx, id, p.moment())
 	if err != nil {
 		return err
 	}

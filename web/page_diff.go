@@ -26,7 +26,7 @@ func (s *Server) diffPage(ctx context.Context, p *sheet) error {
 		p.redirect = p.withValues("/diff/"+a.String()+"/"+b.String(), p.values)
 		return nil
 	}
-	d, err := p.viewer.Diff(ctx, a, b)
+	d, err := p.viewer.Diff(ctx, a, b, p.moment())
 	if err != nil {
 		return err
 	}

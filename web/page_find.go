@@ -97,7 +97,7 @@ func (p *sheet) meanings(ctx context.Context, typed string) (all []meaning, othe
 		others = len(ids) >= audit.MaxResolved
 		for _, id := range ids {
 			// As of an earlier moment there is what was there then, so that nothing that is found leads to a page without it.
-			if has, err := p.had(ctx, id); err != nil {
+			if has, err := p.s.had(ctx, id, p.moment()); err != nil {
 				return nil, false, err
 			} else if has {
 				add("a record", p.record(id))
@@ -120,23 +120,9 @@ func (p *sheet) meanings(ctx context.Context, typed string) (all []meaning, othe
 		}
 		others = others || len(hashes) >= audit.MaxResolved
 		for _, h := range hashes {
-			is, err := store.Identify(ctx, h)
+			is, err := store.IdentifyAsOf(ctx, h, p.moment())
 			if err != nil {
 				return nil, false, err
-			}
-			if p.frozen {
-				f := audit.Filter{Agent: &h}
-				switch kind {
-				case audit.AssertionHash:
-					f = audit.Filter{Assertion: &h}
-				case audit.SourceHash:
-					f = audit.Filter{Source: &h}
-				}
-				if has, err := any(f); err != nil {
-					return nil, false, err
-				} else if !has {
-					continue
-				}
 			}
 			label := p.labelOf(&h)
 			switch {
@@ -209,18 +195,6 @@ func (p *sheet) moment() *uint64 {
 		return nil
 	}
 	return &p.asOf
-}
-
-// had reports whether a record is one of those that the page answers for.
-func (p *sheet) had(ctx context.Context, id audit.QueryID) (bool, error) {
-	if !p.frozen {
-		return true, nil
-	}
-	_, err := p.s.store.Trace(ctx, id, audit.TraceOptions{AsOf: &p.asOf, Neighbours: -1})
-	if errors.Is(err, audit.ErrNotFound) {
-		return false, nil
-	}
-	return err == nil, err
 }
 
 // hashes are those of a kind that a label or some digits mean.

@@ -56,6 +56,12 @@ func (s *Server) healthPage(ctx context.Context, p *sheet) error {
 	if stats.Inbox != nil && stats.Inbox.Damage != "" {
 		state.Findings = append(state.Findings, line(pages.Words("The inbox is damaged, so no spans are received. auditsql verify says where.")))
 	}
+	if stats.Inbox != nil && stats.Inbox.Unread {
+		state.Findings = append(state.Findings, line(pages.Words("The inbox is large, and nobody has looked whether it is damaged. auditsql verify does.")))
+	}
+	if stats.Inbox != nil && stats.Inbox.Lost != nil && *stats.Inbox.Lost > 0 {
+		state.Findings = append(state.Findings, line(pages.Words("The end of the inbox was damaged when it was opened, so spans that were acknowledged may be lost. The log of the server says where.")))
+	}
 	lag := "nothing"
 	if progress.LagRecords > 0 || progress.LagBytes > 0 {
 		lag = counted(progress.LagRecords, "record", "records") + ", " + humanize.IBytes(progress.LagBytes)

@@ -50,7 +50,7 @@ func (s *Server) impactPage(ctx context.Context, p *sheet) error {
 		return nil
 	}
 	var not *view.NotEvidenceError
-	switch err := p.viewer.CheckEvidence(ctx, h, source); {
+	switch err := p.viewer.CheckEvidence(ctx, h, source, p.moment()); {
 	case errors.As(err, &not) && not.IsOther && !p.q.values.Has("source"):
 		// Somebody pasted a hash, and did not say what it is.
 		p.redirect = p.again("source", "true")

@@ -485,3 +485,63 @@ func TestADifferenceCountsWhatItLeavesOut(t *testing.T) {
 		}
 	}
 }
+
+// An agent is silent when it stopped before the present, not when the time shown goes on after it. On a page about the present that is the
+// time of the clock, as in the API; on one that is as of a moment it is the time of the newest record that was there.
+func TestNobodyIsSilentBecauseOfWhatHasNotPassed(t *testing.T) {
+	t.Parallel()
+	var records []*audit.QueryAudit
+	for at := time.Duration(0); at <= present.Sub(incidentBegins); at += time.Minute {
+		records = append(records, asks(at, "planner", "s", "p", "l"))
+		if at < time.Hour {
+			records = append(records, asks(at, "mailbot", "s", "p", "l"))
+		}
+	}
+	p := openPages(t, records)
+	silentOn := func(address string) (page, api []string) {
+		t.Helper()
+		for _, table := range elements(p.parse("/timeline?"+address), "table") {
+			if strings.Contains(text(table), "and then stopped") {
+				for _, name := range []string{"planner", "mailbot"} {
+					if strings.Contains(text(table), name) {
+						page = append(page, name)
+					}
+				}
+			}
+		}
+		var answer struct {
+			Silent []struct {
+				Label string `json:"agent_label"`
+			} `json:"silent"`
+		}
+		if w := p.fetch("/v1/timeline?" + address); json.Unmarshal(w.Body.Bytes(), &answer) != nil || w.Code != http.StatusOK {
+			t.Fatalf("%d %s", w.Code, w.Body)
+		}
+		for _, one := range answer.Silent {
+			api = append(api, one.Label)
+		}
+		return page, api
+	}
+	check := func(when string, want map[string][]string) {
+		t.Helper()
+		for moment, names := range want {
+			for _, to := range []string{"2026-11-23", "2026-11-23T10:59:59.999Z", "2027-12-31"} {
+				address := "from=2026-11-23T09:30&to=" + to + moment
+				if page, api := silentOn(address); !slices.Equal(page, names) || !slices.Equal(api, names) {
+					t.Errorf("%s, %s: the page has %v, the API %v; want %v", when, address, page, api, names)
+				}
+			}
+		}
+	}
+	frozen := fmt.Sprintf("&as_of=%d", len(records))
+	check("now", map[string][]string{"": {"mailbot"}, frozen: {"mailbot"}, "&as_of=100": {}})
+	p.now = present.Add(2 * time.Minute)
+	p.put([]*audit.QueryAudit{asks(86*time.Minute, "mailbot", "s", "p", "l")})
+	check("after another record", map[string][]string{"": {}, frozen: {"mailbot"}})
+	p.now = present.Add(time.Hour)
+	_, page := p.open("/timeline?from=2026-11-23&to=2026-11-23")
+	if shown := text(page); !strings.Contains(shown, "Silent agents") {
+		t.Errorf("nobody is silent after an hour without records: %s", shown)
+	}
+	check("an hour later", map[string][]string{frozen: {"mailbot"}})
+}

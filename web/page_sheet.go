@@ -64,6 +64,9 @@ func (s *Server) sheet(r *http.Request, q *question) (*sheet, error) {
 		return nil, err
 	}
 	p.viewer = view.New(s.store, p.labels, q.zone)
+	p.viewer.Live = true
+	p.viewer.Live = q.asOf == nil
+	p.viewer.Now, _ = s.store.TimeUnit().Timestamp(q.now) // 0 where it does not fit into the unit
 	// A count that ends by itself says how far it got. One that is ended has nothing to show.
 	p.viewer.Budget = audit.Budget{Time: s.limits.Part * 4 / 5}
 	if err := s.store.AwaitShown(r.Context()); err != nil {
@@ -82,17 +85,6 @@ func (s *Server) sheet(r *http.Request, q *question) (*sheet, error) {
 	p.dir = s.dir(r.Context())
 	p.page.Nav = map[string]string{"/": "Now", "/timeline": "Timeline", "/list": "Records", "/answers": "Answers", "/agents": "Agents", "/top": "Top", "/tail": "Tail", "/health": "Health"}[p.path]
 	return p, nil
-}
-
-// reach waits until SQLite has so many records, as a question of its own kind does.
-func (s *Server) reach(ctx context.Context, n uint64) error {
-	if err := s.await(ctx); err != nil {
-		return err
-	}
-	if have := s.store.Progress().Records; have < n {
-		return &audit.AsOfError{AsOf: n, Have: have}
-	}
-	return nil
 }
 
 // filter reads the filter of the page, and keeps what it notes. usual values count where the reader gave none.
@@ -235,7 +227,7 @@ func (p *sheet) command(words, operands []string, values url.Values, own ...stri
 	if p.q.values.Has(zoneName) {
 		flags = append(flags, "--tz", p.q.values.Get(zoneName))
 	}
-	if p.frozen {
+	if p.frozen && !p.passing { // a command about the present has no such flag
 		flags = append(flags, "--as-of", strconv.FormatUint(p.asOf, 10))
 	}
 	looksLikeFlag := func(s string) bool { return strings.HasPrefix(s, "-") }

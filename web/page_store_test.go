@@ -201,7 +201,7 @@ func pageAddresses(q *audit.QueryAudit, other *audit.QueryAudit) []string {
 	question := url.Values{"subject": {*q.Params.Subject}, "predicate": {*q.Params.Predicate}}.Encode()
 	list := url.Values{"subject": {"*"}, "attr": {"trace_id=x"}, "unapproved": {"true"}, "tz": {"Europe/Berlin"}}.Encode()
 	return []string{
-		"/", "/timeline", "/timeline?by=hour&from=2026-11-22&to=2026-11-24", "/list", "/list?desc=true&limit=7", "/list?" + list, "/q/" + id, "/q/" + id + "?up=true", "/q/" + id + "/record",
+		"/", "/timeline", "/timeline?by=hour&from=2026-11-22&to=2026-11-24", "/timeline?by=quarter&from=2026-11-23T09:07", "/list", "/list?desc=true&limit=7", "/list?" + list, "/q/" + id, "/q/" + id + "?up=true", "/q/" + id + "/record",
 		"/impact/" + assertion, "/impact/" + source + "?source=true", "/impact/" + assertion + "?depth=all", "/impact/" + source + "?source=true&depth=2&any-order=true&" + list, "/answers", "/answers?" + question, "/answers?flips=true&" + question,
 		"/diff/" + id + "/" + other.QueryID.String(), "/agents", "/agents/" + q.AgentID.String(), "/top", "/top?by=subject", "/top?by=assertion&new-since=2026-11-23T10:00",
 		"/top?by=agent", "/top?by=lens", "/top?by=attr:trace_id", "/top?by=lifecycle", "/compare", "/compare?by=source&not-agent=" + q.AgentID.String(), "/find", "/find?" + url.Values{"q": {*q.Params.Subject}}.Encode(), "/find?q=nothing-like-this", "/tail", "/health", "/api", "/login",

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/auditsql/auditsql/audit"
@@ -17,14 +18,26 @@ const tailed = 50
 
 // tailPage shows the records that came last, and with a script those that come.
 func (s *Server) tailPage(ctx context.Context, p *sheet) error {
-	p.passing = true
 	p.page.Kind = "What comes in?"
 	p.page.Title, p.page.Heading = "Records as they come", line(pages.Words("Records as they come"))
-	p.command([]string{"tail", "-n", "50", "--follow"}, nil, nil)
+	newest := with(nil, "desc", "true", "limit", strconv.Itoa(tailed))
+	rows := p.to("/tail/rows")
+	if p.frozen {
+		p.command([]string{"list"}, nil, newest)
+	} else {
+		// The stream begins with what the table lacks: what is acknowledged while the page is made and loaded must be in one of them. What is in
+		// both is shown once by the script.
+		if progress := s.store.Progress(); !progress.Unknown {
+			rows = p.to("/tail/rows", afterName, eventID(progress.Applied))
+		}
+		p.asOf = s.store.Moment()
+		p.command([]string{"tail", "-n", strconv.Itoa(tailed), "--follow"}, nil, nil)
+	}
+	p.passing = true
 	f := audit.Filter{AsOf: &p.asOf, Descending: true, ByAdmission: true, Limit: tailed}
 	p.page.SQL = phrase.Records(p.spoken(f))
-	p.page.Forms = line(pages.To(phrase.To("/v1/audits", with(nil, "desc", "true", "limit", "50")), "JSON"))
-	section := pages.Section{ID: "tail", Table: &pages.Table{Caption: "The record that came last first. Its time is that of the agent's clock", Columns: recordColumns, Head: 0, Empty: "There are no records."}}
+	p.forms("/v1/audits", newest, "json")
+	section := pages.Section{ID: "tail", Table: &pages.Table{Caption: "The record that came last first. Its time is that of the agent's clock", Columns: recordColumns, Head: 0, Empty: "There are no records.", Always: true}}
 	broken := func(e *audit.RecordError) { section.Notes = append(section.Notes, p.damaged(e)) }
 	for q, err := range readable(s.store.Audits(ctx, f), broken) {
 		if err != nil {
@@ -34,7 +47,7 @@ func (s *Server) tailPage(ctx context.Context, p *sheet) error {
 		section.Table.Rows = append(section.Table.Rows, p.row(&r))
 	}
 	if !p.frozen {
-		section.Live = &pages.Live{Address: p.to("/tail/rows"), Most: tailed}
+		section.Live = &pages.Live{Address: rows, Most: tailed}
 		section.Links = line(pages.To(p.again(), "Show the present"))
 	}
 	p.page.Sections = []pages.Section{section}

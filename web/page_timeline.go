@@ -51,12 +51,30 @@ func (p *sheet) lengthOf(from, to uint64) time.Duration {
 
 // smaller is the size of bucket in which a bucket is looked at, and whether there is one.
 func smaller(size audit.BucketSize) (audit.BucketSize, bool) {
+	if size == audit.ByQuarter { // which no page chooses by itself
+		return audit.ByMinute, true
+	}
 	for i, b := range bucketSizes {
 		if b.size == size && i > 0 {
 			return bucketSizes[i-1].size, true
 		}
 	}
 	return 0, false
+}
+
+// one and many are buckets of a size in a sentence.
+func one(size audit.BucketSize) string {
+	if size == audit.ByQuarter {
+		return "quarter of an hour"
+	}
+	return size.String()
+}
+
+func many(size audit.BucketSize) string {
+	if size == audit.ByQuarter {
+		return "quarters of an hour"
+	}
+	return size.String() + "s"
 }
 
 // timelinePage shows how many records there were over time.
@@ -75,13 +93,13 @@ func (s *Server) timelinePage(ctx context.Context, p *sheet) error {
 	size := p.sizeFor(&f)
 	if by := p.q.own("by", ""); by != "" {
 		if size, err = audit.ParseBucketSize(by); err != nil {
-			return problem(kindParameter, "by: want minute, hour or day").at("by")
+			return problem(kindParameter, "by: want minute, quarter, hour or day").at("by")
 		}
 	}
 	p.fix(&f)
 	p.absolute.Set("by", size.String())
-	p.page.Title = "Timeline by the " + size.String()
-	p.page.Heading = line(pages.Words("Timeline by the " + size.String() + ","))
+	p.page.Title = "Timeline by the " + one(size)
+	p.page.Heading = line(pages.Words("Timeline by the " + one(size) + ","))
 	p.page.Heading = append(p.page.Heading, p.when(*f.From), pages.Words("to"), p.when(*f.To))
 	p.page.Kind = "When did it happen?"
 	if stale != nil && !p.frozen {
@@ -93,7 +111,7 @@ func (s *Server) timelinePage(ctx context.Context, p *sheet) error {
 	p.forms("/v1/timeline", p.absolute, "json", "ndjson", "csv")
 
 	top := pages.Section{Form: p.filterForm("/go/timeline", "Filter", true)}
-	top.Form.Fields = append([]pages.Field{{Name: "by", Label: "Columns", Kind: "select", Value: size.String(), Choices: []pages.Choice{{Value: "minute", Label: "minutes"}, {Value: "hour", Label: "hours"}, {Value: "day", Label: "days"}}}}, top.Form.Fields...)
+	top.Form.Fields = append([]pages.Field{{Name: "by", Label: "Columns", Kind: "select", Value: size.String(), Choices: []pages.Choice{{Value: "minute", Label: "minutes"}, {Value: "quarter", Label: "quarters of an hour"}, {Value: "hour", Label: "hours"}, {Value: "day", Label: "days"}}}}, top.Form.Fields...)
 	p.page.Sections = append([]pages.Section{top}, p.together(ctx,
 		func(ctx context.Context) (pages.Section, error) {
 			section, _, err := p.timeline(ctx, size, f, p.absolute)
@@ -149,10 +167,7 @@ func (p *sheet) timeline(ctx context.Context, size audit.BucketSize, f audit.Fil
 	f.Limit = mostColumns
 	var t *view.Timeline
 	err := p.expensive(ctx, func() (err error) {
-		v, err := p.silentAsOf(ctx, f)
-		if err == nil {
-			t, err = v.Timeline(ctx, size, f)
-		}
+		t, err = p.viewer.Timeline(ctx, size, f)
 		return err
 	})
 	if err != nil {
@@ -175,9 +190,9 @@ func (p *sheet) timeline(ctx context.Context, size audit.BucketSize, f audit.Fil
 		section.Notes = append(section.Notes, line(pages.Part{Text: "These are too many records to count: the figures are of those that were counted in time. Ask about a shorter period.", Mark: true}))
 	}
 	if t.Cut {
-		section.Notes = append(section.Notes, line(pages.Words(fmt.Sprintf("Only the latest %d %ss are shown; there are earlier ones.", mostColumns, size))))
+		section.Notes = append(section.Notes, line(pages.Words(fmt.Sprintf("Only the latest %d %s are shown; there are earlier ones.", mostColumns, many(size)))))
 	} else if t.Sparse {
-		section.Notes = append(section.Notes, line(pages.Words("Empty "+size.String()+"s are left out of the table.")))
+		section.Notes = append(section.Notes, line(pages.Words("Empty "+many(size)+" are left out of the table.")))
 	}
 	if len(t.Buckets) == 0 || t.Audits == 0 {
 		section.Notes = append(section.Notes, line(pages.Words("Nothing was recorded in this time, with these filters.")))
@@ -187,7 +202,7 @@ func (p *sheet) timeline(ctx context.Context, size audit.BucketSize, f audit.Fil
 		return section, t, err
 	}
 	section.Legend = [][]pages.Part{
-		line(pages.Words("Columns: records by the " + size.String() + ".")), line(pages.Part{Text: "Hatched: with evidence that nobody approved.", Mark: true}), line(pages.Words("Each column is a link; drag over several to select a time.")),
+		line(pages.Words("Columns: records by the " + one(size) + ".")), line(pages.Part{Text: "Hatched: with evidence that nobody approved.", Mark: true}), line(pages.Words("Each column is a link; drag over several to select a time.")),
 	}
 	section.Brush = &pages.Brush{Path: phrase.To("/timeline", nil)}
 	section.Brush.Fields = hidden(p.kept(without(values, "by", "from", "to")))
@@ -196,21 +211,6 @@ func (p *sheet) timeline(ctx context.Context, size audit.BucketSize, f audit.Fil
 		section.Sections = append(section.Sections, p.silent(t))
 	}
 	return section, t, nil
-}
-
-// silentAsOf returns the viewer for a timeline. On a page that is as of a moment, agents are silent or not as of the newest record
-// that was there: the link shows the same when it is opened later.
-func (p *sheet) silentAsOf(ctx context.Context, f audit.Filter) (*view.Viewer, error) {
-	if !p.frozen {
-		return p.viewer, nil
-	}
-	_, newest, err := p.extent(ctx, audit.Filter{From: f.From, To: f.To, AsOf: f.AsOf})
-	if err != nil || newest == nil {
-		return p.viewer, err
-	}
-	v := *p.viewer
-	v.Now = *newest
-	return &v, nil
 }
 
 // bucketAddress is where a bucket leads: to the same time in smaller buckets, or to its records.
@@ -240,7 +240,7 @@ func (p *sheet) histogram(t *view.Timeline, size audit.BucketSize, f *audit.Filt
 	if t.Sparse && !t.Cut {
 		h.Span = chart.Span{From: min(first.Start, *f.From), To: max(last.End, *f.To)}
 	}
-	h.Label = fmt.Sprintf("Records by the %s from %s to %s", size, first.StartTime, last.EndTime)
+	h.Label = fmt.Sprintf("Records by the %s from %s to %s", one(size), first.StartTime, last.EndTime)
 	h.Ticks = chart.Ticks(h.Span, p.clock.Unit, p.clock.Zone)
 	for i := range t.Buckets {
 		b := &t.Buckets[i]
@@ -259,7 +259,7 @@ func (p *sheet) histogram(t *view.Timeline, size audit.BucketSize, f *audit.Filt
 // bucketTable has the same as the picture.
 func (p *sheet) bucketTable(t *view.Timeline, size audit.BucketSize, values map[string][]string) pages.Section {
 	table := &pages.Table{
-		Caption: "Records by the " + size.String() + "; those without records are left out",
+		Caption: "Records by the " + one(size) + "; those without records are left out",
 		Columns: []pages.Column{{Name: "from"}, {Name: "records", Right: true}, {Name: "agents", Right: true}, {Name: "not approved", Right: true}},
 	}
 	empty := 0
@@ -274,9 +274,9 @@ func (p *sheet) bucketTable(t *view.Timeline, size audit.BucketSize, values map[
 			line(pages.Count(b.Audits)), line(pages.Count(b.Agents)), line(pages.Count(b.Unapproved)),
 		}})
 	}
-	section := pages.Section{Aside: fmt.Sprintf("The same as a table: %s with records", counted(len(table.Rows), size.String(), size.String()+"s")), Table: table}
+	section := pages.Section{Aside: fmt.Sprintf("The same as a table: %s with records", counted(len(table.Rows), one(size), many(size))), Table: table}
 	if empty > 0 && !t.Sparse {
-		section.Notes = append(section.Notes, line(pages.Words(counted(empty, size.String(), size.String()+"s")+" had no records.")))
+		section.Notes = append(section.Notes, line(pages.Words(counted(empty, one(size), many(size))+" had no records.")))
 	}
 	return section
 }
@@ -298,6 +298,9 @@ func (p *sheet) silent(t *view.Timeline) pages.Section {
 		}})
 	}
 	section := pages.Section{Heading: "Silent agents", Table: table}
+	if p.frozen {
+		section.About = line(pages.Words("As of the newest record that was there."))
+	}
 	if len(t.Silent) > most || t.MoreSilent {
 		count := fmt.Sprint(len(t.Silent))
 		if t.MoreSilent {

@@ -336,7 +336,7 @@ func (s *Server) recordPage(ctx context.Context, p *sheet) error {
 		p.redirect = p.withValues("/q/"+id.String()+"/record", p.values)
 		return nil
 	}
-	raw, err := s.store.GetRaw(ctx, id)
+	raw, err := s.store.GetRawAsOf(ctx, id, p.moment())
 	if err != nil {
 		return err
 	}

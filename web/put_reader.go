@@ -91,7 +91,7 @@ func (in *lineReader) run() {
 		in.complete = false
 	}
 	if !in.whole {
-		_ = in.wire.SetReadDeadline(time.Now().Add(lingering))
+		_ = in.wire.SetReadDeadline(time.Now().Add(in.server.lingering()))
 		_, err := io.Copy(io.Discard, in.body)
 		in.whole = err == nil
 	}
@@ -111,7 +111,7 @@ func (in *lineReader) last(err error) *Problem {
 	return lineError(line, p)
 }
 
-// lingering is how long what follows the last answer is read and forgotten.
+// lingering is how long what follows the last answer is read and forgotten, unless the server ends.
 const lingering = 2 * time.Second
 
 func (in *lineReader) all() error {
@@ -160,7 +160,7 @@ func (in *lineReader) deadline() {
 	// This may have replaced the deadline that was to end the read.
 	select {
 	case <-in.ended:
-		_ = in.wire.SetReadDeadline(time.Now().Add(lingering))
+		_ = in.wire.SetReadDeadline(time.Now().Add(in.server.lingering()))
 		return
 	default:
 	}

@@ -74,7 +74,7 @@ type question struct {
 	acknowledged bool
 
 	// asOf is how many records the store had at the moment that the question is about; nil is now. It is the value of the
-	// parameter as_of, for routes that have it among their own.
+	// parameter as_of.
 	asOf *uint64
 
 	csvSafe bool // put an apostrophe before what a spreadsheet takes for a formula
@@ -125,7 +125,7 @@ func parseQuestion(r *http.Request, now time.Time, t *takes) (*question, error) 
 			return nil, err
 		}
 	}
-	if slices.Contains(t.own, asOfName) && values.Has(asOfName) {
+	if values.Has(asOfName) {
 		n, err := strconv.ParseUint(values.Get(asOfName), 10, 64)
 		if err != nil {
 			return nil, problem(kindParameter, "%s: want a number of records", asOfName).at(asOfName)

@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/web"
 )
 
@@ -80,20 +82,60 @@ func TestTheLinksOfAListLeadThroughTheListAsItWasAtItsBeginning(t *testing.T) {
 
 func TestAFrozenAnswerStaysTheSame(t *testing.T) {
 	r := serve(t)
-	for i := range 6 {
-		r.put(record("ab"[i%2], i, ""))
+	ids := make([]string, 6)
+	for i := range ids {
+		ids[i] = r.put(record("ab"[i%2], i, ""))
 	}
 	n := r.records()
+	const later = "5a17e500" // begins a record, an assertion and a source that come later
+	comes := later + strings.Repeat("0", 56)
 	paths := []string{"/v1/audits?", "/v1/audits?format=csv&", "/v1/recent?", "/v1/agents?", "/v1/timeline?by=minute&", "/v1/top?by=source&",
-		"/v1/impact/" + hash('b').String() + "?", "/v1/answers?subject=supplier/Northwind&predicate=account&"}
+		"/v1/impact/" + hash('b').String() + "?", "/v1/answers?subject=supplier/Northwind&predicate=account&",
+		"/v1/diff/" + ids[0] + "/" + ids[1][:9] + "?", "/v1/resolve?q=" + ids[0][:8] + "&", "/v1/resolve?q=" + hash('b').String() + "&"}
 	before := map[string]string{}
 	for _, path := range paths {
 		before[path] = r.get(path + "as_of=" + fmt.Sprint(n))
 	}
-	for i := range 5 {
+	// What comes later, and what is not there yet, are one and the same to an answer as of a moment.
+	absent := func() {
+		t.Helper()
+		for _, path := range []string{"/v1/diff/" + ids[0] + "/" + comes, "/v1/diff/" + comes + "/" + ids[0], "/v1/diff/" + later + "/" + ids[0],
+			"/v1/impact/" + comes, "/v1/impact/" + comes + "?depth=all", "/v1/impact/" + comes + "?source=true", "/v1/audits/" + comes + "/trace"} {
+			separator := "?"
+			if strings.Contains(path, "?") {
+				separator = "&"
+			}
+			r.fails(http.StatusNotFound, "not-found", http.MethodGet, path+separator+"as_of="+fmt.Sprint(n), "")
+		}
+		for _, typed := range []string{later, comes} {
+			want := `{"q":"` + typed + `","query_ids":[],"hashes":[],"more":false}`
+			if got := strings.TrimSpace(r.get("/v1/resolve?q=" + typed + "&as_of=" + fmt.Sprint(n))); got != want {
+				t.Errorf("%s\nwant %s", got, want)
+			}
+		}
+		for _, path := range []string{"/q/" + comes, "/q/" + comes + "/record", "/diff/" + comes + "/" + ids[0], "/diff/" + ids[0] + "/" + comes,
+			"/impact/" + comes, "/agents/" + comes} {
+			if a := r.do(http.MethodGet, path+"?as_of="+fmt.Sprint(n), "", "Accept", "text/html"); a.StatusCode != http.StatusNotFound {
+				t.Errorf("%s: status %d", path, a.StatusCode)
+			}
+		}
+	}
+	absent()
+	for i := range 4 {
 		r.put(record("abc"[i%3], i, attribute("later", i)))
 	}
+	body := record('a', 0, "")
+	for _, digit := range "abc" {
+		body = strings.ReplaceAll(body, strings.Repeat(string(digit), 64), comes)
+	}
+	if a := r.do(http.MethodPut, "/v1/audits/"+comes, body); a.StatusCode != http.StatusCreated {
+		t.Fatal(a.body)
+	}
 	r.applied()
+	absent()
+	for _, path := range []string{"/v1/impact/" + comes, "/v1/diff/" + later + "/" + ids[0], "/agents/" + comes, "/q/" + comes + "/record", "/diff/" + comes + "/" + ids[0]} {
+		r.get(path, "Accept", "*/*")
+	}
 	for _, path := range paths {
 		if got := r.get(path + "as_of=" + fmt.Sprint(n)); got != before[path] {
 			t.Errorf("%s\n%s\nwas\n%s", path, got, before[path])
@@ -127,6 +169,7 @@ func TestARecordIsImmutable(t *testing.T) {
 		t.Errorf("the first digits lead to %s", short.Request.URL)
 	}
 	r.fails(http.StatusNotFound, "not-found", http.MethodGet, "/v1/audits/"+hash('e').String(), "")
+	r.fails(http.StatusNotFound, "no-such-path", http.MethodGet, "/assets/style.css", "") // an asset has its hash in its name
 	r.fails(http.StatusNotFound, "not-found", http.MethodGet, "/v1/audits/"+hash('e').String()[:12], "")
 	r.fails(http.StatusBadRequest, "bad-parameter", http.MethodGet, "/v1/audits/xyz", "")
 	r.fails(http.StatusBadRequest, "bad-parameter", http.MethodGet, "/v1/audits/"+id[:7], "")
@@ -457,5 +500,40 @@ func TestALongAnswerIsCompressedAndAWholeOne(t *testing.T) {
 	}
 	if all := r.do(http.MethodGet, "/v1/audits?format=ndjson", ""); strings.Count(all.body, "\n") != 40 || all.Trailer.Get("Auditsql-More") != "" {
 		t.Errorf("%d lines, %v", strings.Count(all.body, "\n"), all.Trailer)
+	}
+}
+
+// inboxStore is a store with an inbox.
+type inboxStore struct {
+	*audit.DB
+	inbox audit.InboxState
+}
+
+func (s *inboxStore) Stats(ctx context.Context) (audit.Stats, error) {
+	stats, err := s.DB.Stats(ctx)
+	stats.Inbox = &s.inbox
+	return stats, err
+}
+
+// The page about the store says what is wrong with the inbox for spans, or that nobody knows.
+func TestThePageOfHealthTellsOfTheInbox(t *testing.T) {
+	db, err := audit.Open(t.TempDir(), audit.WithReads(audit.Applied))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	none, some := int64(0), int64(7)
+	for want, state := range map[string]audit.InboxState{
+		"":                                   {Open: true, Lost: &none},
+		"no spans are received":              {Damage: "a bit is wrong"},
+		"nobody has looked whether":          {Unread: true},
+		"that were acknowledged may be lost": {Open: true, Lost: &some},
+	} {
+		body := serveStore(t, &inboxStore{db, state}).get("/health", "Accept", "text/html")
+		for _, finding := range []string{"no spans are received", "nobody has looked whether", "that were acknowledged may be lost"} {
+			if strings.Contains(body, finding) != (finding == want) {
+				t.Errorf("%+v: %q is there, or is not: want %q", state, finding, want)
+			}
+		}
 	}
 }

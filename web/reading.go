@@ -22,8 +22,32 @@ func (s *Server) reading(w http.ResponseWriter, r *http.Request, q *question, qu
 	if err := s.store.AwaitShown(r.Context()); err != nil {
 		return err
 	}
+	if q.asOf != nil && *q.asOf > s.store.Moment() {
+		if err := s.reach(r.Context(), *q.asOf); err != nil {
+			return err
+		}
+	}
 	s.setLag(w)
 	return question(r.Context())
+}
+
+// reach waits until SQLite has so many records, for as long as a question may wait for what was acknowledged. Nobody waits for a number
+// that the store does not have.
+func (s *Server) reach(ctx context.Context, n uint64) error {
+	coming := s.store.Progress() // before what is there: a record that is applied in between counts twice, and none is forgotten
+	have := s.store.Moment()
+	// Nobody here counts the records that another process puts, nor those of a log.
+	elsewhere := s.following != nil || errors.Is(s.store.Err(), audit.ErrReadOnly)
+	if elsewhere || n-min(n, have) <= uint64(coming.LagRecords) {
+		if err := s.await(ctx); err != nil && !errors.Is(err, audit.ErrEndUnknown) {
+			return err
+		}
+		have = s.store.Moment()
+	}
+	if have < n {
+		return &audit.AsOfError{AsOf: n, Have: have}
+	}
+	return nil
 }
 
 func (s *Server) setLag(w http.ResponseWriter) {

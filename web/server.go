@@ -49,6 +49,8 @@ type Server struct {
 
 	draining context.Context // ends when no new request is taken
 	drain    context.CancelFunc
+	ending   context.Context // ends a moment after that
+	end      context.CancelFunc
 }
 
 // catchUps is how many tails that have to catch up read the journal at the same time.
@@ -80,6 +82,7 @@ func Handler(store Store, o Options) *Server {
 	s.streams, s.tailing, s.catching = newSlots(s.limits.Streams), newSlots(s.limits.Tails), newSlots(catchUps)
 	s.bodies = newBodyRoom(s.limits.BodyBytes)
 	s.draining, s.drain = context.WithCancel(context.Background())
+	s.ending, s.end = context.WithCancel(context.Background())
 	for _, one := range s.routes() {
 		if one.writes && o.ReadOnly {
 			one.handle = func(http.ResponseWriter, *http.Request, *question) error {
@@ -103,10 +106,6 @@ func Handler(store Store, o Options) *Server {
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.chain.ServeHTTP(w, r) }
-
-// Drain makes the server take no new requests, and tells tails that it ends. Requests that are under way go on: wait for them
-// with http.Server.Shutdown, and then close the store.
-func (s *Server) Drain() { s.drain() }
 
 // dispatch finds the route of a request, and whether whoever makes it may use it.
 func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
@@ -137,6 +136,8 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
 		ctx, stop = s.whileValid(w, r, route)
 		defer stop()
 	}
+	ctx, stop := s.untilEnd(ctx, w, route)
+	defer stop()
 	if strings.Contains(route.path, "{") {
 		handler = s.mux // which finds the route again, and with it what stands for the variables of its path
 	}
@@ -168,6 +169,9 @@ func (s *Server) serve(route *route) http.Handler {
 		if errors.Is(context.Cause(r.Context()), errRevoked) {
 			w.Header().Set("Connection", "close")
 			err = revoked(err, route.writes)
+		} else if errors.Is(context.Cause(r.Context()), errEnding) {
+			w.Header().Set("Connection", "close")
+			err = problem(kindDraining, "%v", errEnding).because(err)
 		}
 		if a := about(r); a.begun || a.status != 0 {
 			// The status is on its way, so nothing but a broken connection can tell the client that the answer is cut.

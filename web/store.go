@@ -34,6 +34,7 @@ type Writer interface {
 type Records interface {
 	view.Records
 	GetRaw(ctx context.Context, id audit.QueryID) ([]byte, error)
+	GetRawAsOf(ctx context.Context, id audit.QueryID, asOf *uint64) ([]byte, error)
 	HasAuditsForAgent(ctx context.Context, agent audit.AgentID) (bool, error)
 	Extent(ctx context.Context, f audit.Filter) (first, last uint64, ok bool, err error)
 	Newest(ctx context.Context, f audit.Filter, n int) (from, records uint64, ok bool, err error)

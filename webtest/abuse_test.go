@@ -40,9 +40,9 @@ func (s *site) peak() int {
 // goroutines returns how many goroutines the server has.
 func (s *site) goroutines() int {
 	s.t.Helper()
-	found := regexp.MustCompile(`(?m)^go_goroutines (\d+)`).FindSubmatch(s.get("/metrics"))
+	found := regexp.MustCompile(`(?m)^auditsql_go_goroutines (\d+)`).FindSubmatch(s.get("/metrics"))
 	if found == nil {
-		s.t.Fatal("/metrics has no go_goroutines")
+		s.t.Fatal("/metrics has no auditsql_go_goroutines")
 	}
 	n, _ := strconv.Atoi(string(found[1]))
 	return n

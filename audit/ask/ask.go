@@ -37,7 +37,7 @@ type Store interface {
 	TimeUnit() audit.TimeUnit
 	ResolveAsOf(ctx context.Context, prefix string, asOf *uint64) ([]audit.QueryID, error)
 	ResolveHashAsOf(ctx context.Context, name string, kinds audit.HashKind, asOf *uint64) (audit.Hash, error)
-	Identify(ctx context.Context, h audit.Hash) (*audit.Identity, error)
+	IdentifyAsOf(ctx context.Context, h audit.Hash, asOf *uint64) (*audit.Identity, error)
 	RawAudits(ctx context.Context, f audit.Filter) iter.Seq2[[]byte, error]
 }
 

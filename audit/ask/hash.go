@@ -34,7 +34,8 @@ func (f Found) OtherKinds() string {
 }
 
 // Hash finds the hash of these kinds that somebody meant: by all of its digits, by its label, or by its first 8 or
-// more digits. Where several begin with these digits, asOf leaves those that the store had at that moment; nil leaves all.
+// more digits. Where several begin with these digits, asOf leaves those that the store had at that moment; nil leaves all. What the hash
+// is known as is that of the same moment.
 // Its errors are those of audit.DB.ResolveHash: *audit.UnknownError, *audit.AmbiguousError, an
 // audit.ErrInvalid for what cannot be a hash or a label, and any other from the store.
 func Hash(ctx context.Context, db Store, typed string, kinds audit.HashKind, asOf *uint64) (Found, error) {
@@ -46,7 +47,7 @@ func Hash(ctx context.Context, db Store, typed string, kinds audit.HashKind, asO
 	if len(typed) < hexDigits && CheckID(typed) == nil {
 		return found, nil // ResolveHash looks for first digits among these kinds alone
 	}
-	is, err := db.Identify(ctx, h)
+	is, err := db.IdentifyAsOf(ctx, h, asOf)
 	if err != nil {
 		return Found{}, err
 	}

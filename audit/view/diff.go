@@ -63,9 +63,10 @@ type AttributeChange struct {
 	To   *string `json:"to"`
 }
 
-// Diff compares two records. An id that is not stored is audit.ErrNotFound.
-func (v *Viewer) Diff(ctx context.Context, from, to audit.QueryID) (*Diff, error) {
-	found, err := v.store.Diff(ctx, from, to)
+// Diff compares two records. An id that is not stored is audit.ErrNotFound, and so is one that was stored after the moment asOf, if that
+// is not nil.
+func (v *Viewer) Diff(ctx context.Context, from, to audit.QueryID, asOf *uint64) (*Diff, error) {
+	found, err := v.store.DiffAsOf(ctx, from, to, asOf)
 	if err != nil {
 		return nil, err
 	}

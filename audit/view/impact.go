@@ -98,9 +98,10 @@ func (e *NotEvidenceError) Error() string {
 	return e.Hash.String() + " is not an assertion in any stored evidence"
 }
 
-// CheckEvidence returns a *NotEvidenceError for a hash that Impact has no answers about, whatever the filter.
-func (v *Viewer) CheckEvidence(ctx context.Context, h audit.Hash, source bool) error {
-	is, err := v.store.Identify(ctx, h)
+// CheckEvidence returns a *NotEvidenceError for a hash that Impact has no answers about, whatever the filter selects of the records that
+// the store had at a moment; nil: that it has.
+func (v *Viewer) CheckEvidence(ctx context.Context, h audit.Hash, source bool, asOf *uint64) error {
+	is, err := v.store.IdentifyAsOf(ctx, h, asOf)
 	if err != nil {
 		return err
 	}

@@ -159,7 +159,7 @@ func (b *reportBuilder) record(ctx context.Context, id audit.QueryID) error {
 	}
 	one := ReportedRecord{Trace: t, Command: b.asOf("trace", id.String())}
 	if t.Previous != nil {
-		d, err := b.v.Diff(ctx, *t.Previous, id)
+		d, err := b.v.Diff(ctx, *t.Previous, id, nil)
 		if err != nil && !b.leftOut(err) {
 			return err
 		}

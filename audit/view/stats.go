@@ -50,6 +50,10 @@ type Inbox struct {
 	Bytes    int64   `json:"bytes"`
 	Open     bool    `json:"open"`   // a receiver has it open
 	Damage   *string `json:"damage"` // nil when nothing is known to be wrong with it
+
+	Checked   bool   `json:"checked"`          // false: it is large, and nobody has looked for damage
+	Lost      *int64 `json:"lost_bytes"`       // that were damaged at its end when it was opened; nil outside of the receiver's process
+	KeptAside int64  `json:"quarantine_bytes"` // in its folder quarantine
 }
 
 // StatsOf returns the statistics of a store for readers.
@@ -64,7 +68,7 @@ func StatsOf(s *audit.Stats) *Stats {
 		v.Log = LogOf(s.Log, s.Audits)
 	}
 	if s.Inbox != nil {
-		v.Inbox = &Inbox{Segments: s.Inbox.Segments, Bytes: s.Inbox.Bytes, Open: s.Inbox.Open}
+		v.Inbox = &Inbox{Segments: s.Inbox.Segments, Bytes: s.Inbox.Bytes, Open: s.Inbox.Open, Checked: !s.Inbox.Unread, Lost: s.Inbox.Lost, KeptAside: s.Inbox.KeptAside}
 		if s.Inbox.Damage != "" {
 			v.Inbox.Damage = &s.Inbox.Damage
 		}

@@ -15,10 +15,10 @@ type Timeline struct {
 
 // A TimelineHead says what the buckets are.
 type TimelineHead struct {
-	By string `json:"by"` // minute, hour or day
+	By string `json:"by"` // minute, quarter, hour or day
 }
 
-// A Bucket is a minute, an hour or a day.
+// A Bucket is a minute, a quarter of an hour, an hour or a day.
 type Bucket struct {
 	Start      uint64 `json:"start"`
 	StartTime  string `json:"start_time"`
@@ -59,8 +59,8 @@ type SilentAgent struct {
 // 0 is audit.DefaultMaxBuckets.
 func (v *Viewer) Timeline(ctx context.Context, by audit.BucketSize, f audit.Filter) (*Timeline, error) {
 	o := audit.TimelineOptions{By: by, Zone: v.clock.Zone, Filter: f, Unapproved: true, MaxBuckets: f.Limit, Budget: v.Budget}
-	if f.AsOf == nil {
-		o.Now = v.Now // an answer as of some moment is the same next year
+	if f.AsOf == nil || v.Live {
+		o.Now = v.Now // any other answer as of a moment must be the same next year
 	}
 	found, err := v.store.Timeline(ctx, o)
 	if err != nil {

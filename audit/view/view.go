@@ -57,7 +57,7 @@ type Finder interface {
 	ResolveAsOf(ctx context.Context, prefix string, asOf *uint64) ([]audit.QueryID, error)
 	ResolveHash(ctx context.Context, name string, kinds audit.HashKind) (audit.Hash, error)
 	ResolveHashAsOf(ctx context.Context, name string, kinds audit.HashKind, asOf *uint64) (audit.Hash, error)
-	Identify(ctx context.Context, h audit.Hash) (*audit.Identity, error)
+	IdentifyAsOf(ctx context.Context, h audit.Hash, asOf *uint64) (*audit.Identity, error)
 }
 
 // Questions are the forensic questions to a store. *audit.DB answers them.
@@ -69,7 +69,7 @@ type Questions interface {
 	Onward(ctx context.Context, h audit.Hash, source bool, asOf *uint64, b audit.Budget) (audit.Onward, error)
 	Origins(ctx context.Context, id audit.QueryID, o audit.OriginsOptions) (*audit.Origins, error)
 	Answers(ctx context.Context, subject, predicate string, f audit.Filter) iter.Seq2[audit.Answer, error]
-	Diff(ctx context.Context, a, b audit.QueryID) (*audit.Difference, error)
+	DiffAsOf(ctx context.Context, a, b audit.QueryID, asOf *uint64) (*audit.Difference, error)
 	Timeline(ctx context.Context, o audit.TimelineOptions) (*audit.Timeline, error)
 	Top(ctx context.Context, o audit.TopOptions) (*audit.TopList, error)
 	CompareWindows(ctx context.Context, o audit.CompareOptions) (*audit.Comparison, error)
@@ -95,8 +95,11 @@ type Viewer struct {
 	Budget audit.Budget
 
 	// Now is the present as a timestamp, 0 if it does not matter. See audit.TimelineOptions.Now. It has no effect on an answer as of
-	// some moment.
+	// some moment, unless Live is set.
 	Now uint64
+
+	// Live says that the answers are about the present although they are as of a moment, which only makes several of them agree.
+	Live bool
 
 	store  Store
 	labels *audit.Labels

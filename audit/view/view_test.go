@@ -62,7 +62,9 @@ func (s stub) RawAudits(ctx context.Context, f audit.Filter) iter.Seq2[[]byte, e
 	}
 }
 
-func (s stub) Identify(context.Context, audit.Hash) (*audit.Identity, error) { return &s.identity, nil }
+func (s stub) IdentifyAsOf(context.Context, audit.Hash, *uint64) (*audit.Identity, error) {
+	return &s.identity, nil
+}
 
 func (s stub) Answers(_ context.Context, _, _ string, f audit.Filter) iter.Seq2[audit.Answer, error] {
 	*s.asked = append(*s.asked, f)
@@ -362,7 +364,7 @@ func TestAHashThatIsNoEvidence(t *testing.T) {
 		"an agent":                 {audit.Identity{Agent: &audit.AgentActivity{}}, false, &view.NotEvidenceError{IsAgent: true}},
 		"nothing":                  {audit.Identity{}, true, &view.NotEvidenceError{Source: true}},
 	} {
-		err := view.New(stub{identity: test.identity}, nil, nil).CheckEvidence(t.Context(), audit.Hash{}, test.source)
+		err := view.New(stub{identity: test.identity}, nil, nil).CheckEvidence(t.Context(), audit.Hash{}, test.source, nil)
 		var got *view.NotEvidenceError
 		if errors.As(err, &got) != (test.want != nil) || got != nil && *got != *test.want {
 			t.Errorf("%s: got %v, want %v", name, err, test.want)

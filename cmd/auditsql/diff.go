@@ -12,12 +12,14 @@ import (
 )
 
 func (a *app) diffCommand() *cobra.Command {
+	var moment filterFlags
 	cmd := &cobra.Command{
 		Use:   "diff ID ID",
 		Short: "What changed in question, answer and evidence between two records",
 		Long: `Diff prints what changed from the first record to the second: in what was
 asked, in the answer, in the evidence (+ added, - removed, ~ changed) and in the
-attributes. An id may be cut to its first 8 or more digits.
+attributes. An id may be cut to its first 8 or more digits. With --as-of a
+record that came later is not found.
 
 -o json is an object: from and to (the canonical records), from_time, to_time,
 flipped (whether the answer is another), causes (as of answers), fields (field,
@@ -31,22 +33,23 @@ to_weight, from_source, to_source, from_lifecycle, to_lifecycle.`,
   auditsql diff 0a3caa49 4058e593 -o json | jq .causes`,
 		Args: arguments(2, 2, "two ids, or the first 8 or more digits of each"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.diff(cmd.Context(), args)
+			return a.diff(cmd.Context(), args, &moment)
 		},
 		ValidArgsFunction: completeNothing,
 	}
+	moment.registerMoment(a, cmd)
 	a.addReading(cmd)
 	a.addZone(cmd)
 	return cmd
 }
 
-func (a *app) diff(ctx context.Context, args []string) error {
+func (a *app) diff(ctx context.Context, args []string, moment *filterFlags) error {
 	for _, arg := range args {
 		if err := checkPrefix(arg); err != nil {
 			return err
 		}
 	}
-	if _, err := a.clock(audit.Milliseconds); err != nil {
+	if err := moment.check(a); err != nil {
 		return err
 	}
 	r, err := a.read(ctx)
@@ -54,19 +57,23 @@ func (a *app) diff(ctx context.Context, args []string) error {
 		return err
 	}
 	defer r.Close()
+	filter, err := moment.filter(ctx, r)
+	if err != nil {
+		return err
+	}
 	var ids []audit.QueryID
 	for _, arg := range args {
-		id, err := resolve(ctx, r.DB, arg, nil)
+		id, err := resolve(ctx, r.DB, arg, filter.AsOf)
 		if err != nil {
 			return err
 		}
 		if id == nil {
-			return notFound("%s: no such record", arg)
+			return notFound("%s: no such record%s", arg, among(filter.AsOf))
 		}
 		ids = append(ids, *id)
 	}
 	v := r.viewer()
-	d, err := v.Diff(ctx, ids[0], ids[1])
+	d, err := v.Diff(ctx, ids[0], ids[1], filter.AsOf)
 	if errors.Is(err, audit.ErrNotFound) {
 		return &exitError{code: exitNotFound, err: err}
 	}

@@ -13,6 +13,17 @@ import (
 	"github.com/auditsql/auditsql/audit/ask"
 )
 
+// momentFlag is the flag for a moment of the store: a number of records.
+const momentFlag = "as-of"
+
+// among is what to say of records that were not found as of a moment; "" as of the present.
+func among(asOf *uint64) string {
+	if asOf == nil {
+		return ""
+	}
+	return " among the first " + plural(*asOf, "record", "records")
+}
+
 // filterFlags are the flags that select records: the parameters of package ask.
 type filterFlags struct {
 	cmd        *cobra.Command
@@ -52,6 +63,17 @@ func (f *filterFlags) register(a *app, cmd *cobra.Command, except ...string) {
 	}
 }
 
+// registerMoment adds the flag for a moment of the store alone.
+func (f *filterFlags) registerMoment(a *app, cmd *cobra.Command) {
+	var others []string
+	for _, p := range ask.Parameters() {
+		if p.Name != momentFlag {
+			others = append(others, p.Name)
+		}
+	}
+	f.register(a, cmd, others...)
+}
+
 func (f *filterFlags) registerLimit(cmd *cobra.Command, usual int, what string) {
 	cmd.Flags().IntVar(&f.limit, "limit", usual, what)
 }
@@ -63,7 +85,7 @@ func completeLifecycles(*cobra.Command, []string, string) ([]string, cobra.Shell
 // any is the first filter that was given, and "" if none was. A moment of the store selects no record by itself.
 func (f *filterFlags) any() string {
 	for _, name := range f.names {
-		if name != "window" && name != "as-of" && f.cmd.Flags().Changed(name) {
+		if name != "window" && name != momentFlag && f.cmd.Flags().Changed(name) {
 			return name
 		}
 	}

@@ -14,6 +14,7 @@ import (
 
 func (a *app) getCommand() *cobra.Command {
 	var raw bool
+	var moment filterFlags
 	cmd := &cobra.Command{
 		Use:   "get ID…",
 		Short: "Records in full, by their ids",
@@ -29,7 +30,8 @@ their hash can be computed; on a terminal a line end follows. Of several records
 each has a line of its own.
 
 The exit code is 3 when an id was not found (the others are printed), and 2 when
-several records begin with the digits.`,
+several records begin with the digits. With --as-of a record that came later is
+not found.`,
 		Example: `  auditsql get 498d156c
   auditsql get 498d156c -o ndjson | jq .contributing_assertions
   auditsql get 498d156c --raw >record.json`,
@@ -38,23 +40,24 @@ several records begin with the digits.`,
 			if raw && (a.output != "" || a.json) {
 				return usage("--raw prints what is stored, and takes no form of output")
 			}
-			return a.get(cmd.Context(), args, raw)
+			return a.get(cmd.Context(), args, raw, &moment)
 		},
 		ValidArgsFunction: completeNothing,
 	}
 	cmd.Flags().BoolVar(&raw, "raw", false, "print the stored bytes")
+	moment.registerMoment(a, cmd)
 	a.addReading(cmd)
 	a.addZone(cmd)
 	return cmd
 }
 
-func (a *app) get(ctx context.Context, args []string, raw bool) error {
+func (a *app) get(ctx context.Context, args []string, raw bool, moment *filterFlags) error {
 	for _, arg := range args {
 		if err := checkPrefix(arg); err != nil {
 			return err
 		}
 	}
-	if _, err := a.earlyClock(); err != nil {
+	if err := moment.check(a); err != nil {
 		return err
 	}
 	r, err := a.read(ctx)
@@ -63,10 +66,14 @@ func (a *app) get(ctx context.Context, args []string, raw bool) error {
 	}
 	defer r.Close()
 
+	filter, err := moment.filter(ctx, r)
+	if err != nil {
+		return err
+	}
 	// An ambiguous prefix is found before anything is printed.
 	ids := make([]*audit.QueryID, len(args))
 	for i, arg := range args {
-		if ids[i], err = resolve(ctx, r.DB, arg, nil); err != nil {
+		if ids[i], err = resolve(ctx, r.DB, arg, filter.AsOf); err != nil {
 			return err
 		}
 	}
@@ -77,9 +84,13 @@ func (a *app) get(ctx context.Context, args []string, raw bool) error {
 	out := a.detail(form, r)
 	missing := false
 	for i, id := range ids {
-		value, err := lookUp(ctx, r.DB, id)
+		value, err := lookUp(ctx, r.DB, id, filter.AsOf)
 		if errors.Is(err, audit.ErrNotFound) {
-			fmt.Fprintf(a.err, "auditsql: get: %s: no such record%s\n", args[i], a.otherHash(ctx, r, args[i]))
+			try := ""
+			if filter.AsOf == nil {
+				try = a.otherHash(ctx, r, args[i])
+			}
+			fmt.Fprintf(a.err, "auditsql: get: %s: no such record%s%s\n", args[i], among(filter.AsOf), try)
 			missing = true
 			continue
 		}
@@ -126,11 +137,11 @@ func (a *app) otherHash(ctx context.Context, r *reading, digits string) string {
 	return ""
 }
 
-func lookUp(ctx context.Context, db *audit.DB, id *audit.QueryID) ([]byte, error) {
+func lookUp(ctx context.Context, db *audit.DB, id *audit.QueryID, asOf *uint64) ([]byte, error) {
 	if id == nil {
 		return nil, audit.ErrNotFound
 	}
-	return db.GetRaw(ctx, *id)
+	return db.GetRawAsOf(ctx, *id, asOf)
 }
 
 // checkPrefix refuses what cannot be an id, nor the beginning of one.

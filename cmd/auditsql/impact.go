@@ -111,7 +111,7 @@ func (a *app) impact(ctx context.Context, typed string, o audit.ImpactOptions, f
 	}
 	viewer := r.viewer()
 	var not *view.NotEvidenceError
-	switch err := viewer.CheckEvidence(ctx, h, o.Source); {
+	switch err := viewer.CheckEvidence(ctx, h, o.Source, o.Filter.AsOf); {
 	case errors.As(err, &not):
 		return notEvidence(typed, not)
 	case err != nil:

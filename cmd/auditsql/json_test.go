@@ -120,7 +120,7 @@ var jsonSetups = strings.NewReplacer(
 // jsonUnseen are kinds of members that no example shows: they depend on the build, on a writer with a backlog, or on
 // damage that takes more than a line to make.
 var jsonUnseen = []string{
-	"statistics.durable integer", "statistics.follows text", "statistics.heads list", "verification.tree_size null", "verification.root null",
+	"statistics.durable integer", "statistics.follows text", "statistics.heads list", "inbox.lost_bytes integer", "verification.tree_size null", "verification.root null",
 	"lag.records integer", "lag.more boolean", "lag.oldest integer", "lag.oldest null", "ranking.lag lag", "comparison.lag lag", "count.lag lag", "timeline.lag lag", "impact.lag lag", "downstream.lag lag", "origins.cut text",
 	"log.earlier earlier log", "earlier log.origin text", "earlier log.verifier_key text", "earlier log.checkpoint text", "earlier log.checkpoint null",
 	"earlier log.reason text", "earlier log.at time",

@@ -144,7 +144,7 @@ func (a *app) makeReport(ctx context.Context, args []string, o *reportOptions) e
 // reportError names a record that the store did not have yet.
 func reportError(err error, asOf uint64) error {
 	if errors.Is(err, audit.ErrNotFound) {
-		return notFound("%w among the first %s", err, plural(asOf, "record", "records"))
+		return notFound("%w%s", err, among(&asOf))
 	}
 	return err
 }

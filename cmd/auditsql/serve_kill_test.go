@@ -6,11 +6,13 @@ import (
 	"flag"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 var serveKills = flag.Int("serve-kills", 3, "how often TestWhatAServerAnsweredSurvivesAKill kills its server")
@@ -185,5 +187,41 @@ func TestAServerEndsInOrderUnderWriters(t *testing.T) {
 	line, _ := record(2_000_000)
 	if _, said, code := auditsqlReading(line, "-d", s.dir, "put"); code != exitDone {
 		t.Errorf("exit code %d: %s", code, said)
+	}
+}
+
+// A client that has sent a part of a request, and then nothing, does not keep a server from ending: puts alone are waited for so long that
+// the rest is cut off.
+func TestAServerEndsWithoutClientsThatSendNothing(t *testing.T) {
+	t.Parallel()
+	skipWithoutSignals(t)
+	s := serveStore(t, "--otlp", "127.0.0.1:0")
+	token := s.token(t, "all", "--scope", "read,write")
+	var told struct {
+		OTLP string `json:"otlp"`
+	}
+	if err := json.Unmarshal([]byte(s.told), &told); err != nil {
+		t.Fatal(err)
+	}
+	for _, address := range []string{s.url, told.OTLP} {
+		head := "Host: localhost\r\nAuthorization: Bearer " + token + "\r\nContent-Length: 900\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n\r\n"
+		for path, awaited := range map[string]string{"POST /v1/audits HTTP/1.1\r\n" + head: "HTTP/1.1 ", "POST /v1/traces HTTP/1.1\r\n" + head: "HTTP/1.1 ", "GET /healthz HT": ""} {
+			c, err := net.Dial("tcp", strings.TrimPrefix(address, "http://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			_ = c.SetDeadline(time.Now().Add(time.Minute)) // only a test that fails waits so long
+			if _, err := io.WriteString(c, path); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadFull(c, make([]byte, len(awaited))); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	s.stop(t)
+	if strings.Contains(s.said.String(), "deadline exceeded") {
+		t.Errorf("the server has waited for its clients: %s", s.said)
 	}
 }

@@ -166,6 +166,12 @@ func inboxCell(i *view.Inbox) tui.Cell {
 	if !i.Open {
 		text += "; no receiver runs"
 	}
+	if !i.Checked {
+		text += "; nobody has looked for damage, and auditsql verify does"
+	}
+	if i.KeptAside > 0 {
+		text += fmt.Sprintf("; %s that are no whole records are kept in its folder quarantine, and the log of the server says whether spans are lost", tui.Bytes(i.KeptAside))
+	}
 	return tui.Text(text)
 }
 

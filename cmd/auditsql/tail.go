@@ -70,7 +70,7 @@ there, because it was restored from a backup, tail says so and ends.`,
 		},
 		ValidArgsFunction: completeNothing,
 	}
-	o.filter.register(a, cmd, "as-of")
+	o.filter.register(a, cmd, momentFlag)
 	flags := cmd.Flags()
 	flags.IntVarP(&o.lines, "lines", "n", tailLines, "how many of the last records")
 	flags.BoolVarP(&o.follow, "follow", "f", false, "go on with new records")

@@ -19,12 +19,14 @@ func (a *app) timelineCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "timeline",
 		Short: "How many records over time: bursts, gaps, silent agents",
-		Long: `Timeline counts records by the minute, hour or day, and draws a small bar for
-each: # stands for records, ! for records with evidence that is not Approved.
-Then it names the agents that fell silent: those that would have had 5 or more
-records since their last one at the rate that they had. The rate is that of
-their records in the time shown if these are 5 or more. Otherwise it is that of
-all their records, if these are, and if nothing but a time is selected.
+		Long: `Timeline counts records by the minute, quarter of an hour, hour or day, and
+draws a small bar for each: # stands for records, ! for records with evidence
+that is not Approved. Then it names the agents that fell silent: those that
+would have had 5 or more records since their last one at the rate that they had.
+The rate is that of their records in the time shown if these are 5 or more.
+Otherwise it is that of all their records, if these are, and if nothing but a
+time is selected. Nobody is silent because the time shown has not passed yet;
+with --as-of the time ends at the newest record that was there.
 
 Days and hours are those of --tz. A table has one line for three or more empty
 ones in a row; every other form has a line for each.
@@ -43,16 +45,16 @@ lacks: records, more, oldest; null when it lacks nothing older than a second).
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			size, err := audit.ParseBucketSize(by)
 			if err != nil {
-				return usage("--by %q: want minute, hour or day", by)
+				return usage("--by %q: want minute, quarter, hour or day", by)
 			}
 			return a.timeline(cmd.Context(), size, &f)
 		},
 		ValidArgsFunction: completeNothing,
 	}
 	f.register(a, cmd)
-	f.registerLimit(cmd, timelineLimit, "at most this many minutes, hours or days, the latest; 0 is 10000")
-	cmd.Flags().StringVar(&by, "by", by, "the `size` of what is counted: minute, hour or day")
-	_ = cmd.RegisterFlagCompletionFunc("by", completeWords("minute", "hour", "day"))
+	f.registerLimit(cmd, timelineLimit, "at most this many minutes, quarters, hours or days, the latest; 0 is 10000")
+	cmd.Flags().StringVar(&by, "by", by, "the `size` of what is counted: minute, quarter (of an hour), hour or day")
+	_ = cmd.RegisterFlagCompletionFunc("by", completeWords("minute", "quarter", "hour", "day"))
 	a.addReading(cmd)
 	a.addZone(cmd)
 	return cmd

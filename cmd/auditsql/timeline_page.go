@@ -50,7 +50,7 @@ func emptyFrom(list []view.Bucket) int {
 }
 
 // bucketForms are how the beginnings of buckets are written, without the part of the time that all buckets share.
-var bucketForms = map[audit.BucketSize]string{audit.ByMinute: "2006-01-02 15:04", audit.ByHour: "2006-01-02 15:04", audit.ByDay: "2006-01-02 Mon"}
+var bucketForms = map[audit.BucketSize]string{audit.ByMinute: "2006-01-02 15:04", audit.ByQuarter: "2006-01-02 15:04", audit.ByHour: "2006-01-02 15:04", audit.ByDay: "2006-01-02 Mon"}
 
 // zoneForm is the offset of a zone from UTC, Z in UTC itself.
 const zoneForm = "Z07:00"

@@ -163,10 +163,6 @@ func (a *app) trace(ctx context.Context, args []string, o *traceOptions) error {
 			err = w.write(ctx, *id)
 		}
 		if id == nil || errors.Is(err, audit.ErrNotFound) {
-			among := ""
-			if options.AsOf != nil {
-				among = fmt.Sprintf(" among the first %s", plural(*options.AsOf, "record", "records"))
-			}
 			var typed, try string
 			switch {
 			case len(args) == 0: // a filter found it, and it was not found again: an index is damaged
@@ -178,7 +174,7 @@ func (a *app) trace(ctx context.Context, args []string, o *traceOptions) error {
 			default:
 				typed = args[i]
 			}
-			fmt.Fprintf(a.err, "auditsql: trace: %s: no such record%s%s\n", harmless(typed), among, try)
+			fmt.Fprintf(a.err, "auditsql: trace: %s: no such record%s%s\n", harmless(typed), among(options.AsOf), try)
 			missing = true
 			continue
 		}

@@ -15,14 +15,13 @@ import (
 
 // next prints what to type next. What was asked as of a moment is looked into as of the same.
 func (a *app) next(p *tui.Page, steps []view.Step) {
-	const moment = "as-of"
-	flag := a.cmd.Flags().Lookup(moment)
+	flag := a.cmd.Flags().Lookup(momentFlag)
 	commands := make([]tui.Entry, len(steps))
 	for i, s := range steps {
 		args := s.Args
 		if flag != nil && flag.Changed {
-			if cmd, _, err := a.cmd.Root().Find(args[:1]); err == nil && cmd.Flags().Lookup(moment) != nil {
-				args = slices.Concat(args[:1], []string{"--" + moment, given(flag)[0]}, args[1:])
+			if cmd, _, err := a.cmd.Root().Find(args[:1]); err == nil && cmd.Flags().Lookup(momentFlag) != nil {
+				args = slices.Concat(args[:1], []string{"--" + momentFlag, given(flag)[0]}, args[1:])
 			}
 		}
 		commands[i] = tui.Entry{Name: a.typed(args...), About: s.About}

@@ -2,6 +2,9 @@ package main
 
 // apiMutants are about the HTTP API: what it answers, and what it holds in memory.
 var apiMutants = []mutant{
+	{"what an error of a label says of it", "web/api_labels.go",
+		"		p.Stored = storedUnknown\n", "",
+		"web", "^TestTheErrorsOfLabels$", nil},
 	{"the end of a stream of records that was not read to its end", "web/api_put_lines.go",
 		"	if !in.complete {\n", "	if !in.complete && false {\n",
 		"web", "^TestAStreamIsDoneOnlyAtItsEnd$", nil},
@@ -78,7 +81,7 @@ var apiMutants = []mutant{
 		"			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.limits.Idle))\n", "",
 		"web", "^TestABodyThatNeverComes$", nil},
 	{"the deadline of an answer that nobody takes", "web/chain.go",
-		"		_ = w.wire.SetWriteDeadline(time.Now().Add(w.idle)) // not every connection has one\n", "",
+		"	_ = w.wire.SetWriteDeadline(time.Now().Add(w.idle)) // not every connection has one\n", "",
 		"web", "^TestAClientThatTakesNoAnswer$", nil},
 	{"the panic in a part of a page", "web/chain.go",
 		"		if thrown := recover(); thrown != nil {\n			s.log.Error(\"a part", "		if thrown := any(nil); thrown != nil {\n			s.log.Error(\"a part",

@@ -2,6 +2,9 @@ package main
 
 // figureMutants are about the figures of a large store, and about what each route of a server is for.
 var figureMutants = []mutant{
+	{"the length of a quarter of an hour in a timeline", "audit/timeline.go",
+		"ByQuarter: 900}[o.By]", "ByQuarter: 1800}[o.By]",
+		"audit", "^TestQuestionsFindWhatLookingAtEveryRecordFinds$", nil},
 	{"the choice of the stored counts of what is not Approved", "sqlstore/rollupread.go",
 		"			n.audits = n.unapproved\n", "",
 		"sqlstore", "^TestCountActivityFindsWhatLookingAtEveryRecordFinds$", thorough},
@@ -29,9 +32,9 @@ var figureMutants = []mutant{
 	{"the pages that can be a part of a case", "web/page_case.go",
 		"	return route != nil && route.part\n", "	return route != nil && route.page\n",
 		"web", "^TestErrorsArePages$", []string{"-test.timeout", "1m"}},
-	{"the moment of what somebody finds", "web/page_find.go",
-		"	if !p.frozen {\n		return true, nil\n	}\n", "	if true {\n		return true, nil\n	}\n",
-		"web", "^TestFind$", nil},
+	{"the moment of what somebody finds", "web/api_questions.go",
+		"	if asOf == nil {\n		return true, nil\n	}\n", "	if true {\n		return true, nil\n	}\n",
+		"web", "^TestFind$|^TestAFrozenAnswerStaysTheSame$", nil},
 	{"the scope of the routes that ask", "web/api.go",
 		"		return route{method: http.MethodGet, path: path, scope: ScopeRead, takes: t, handle: handle}", "		return route{method: http.MethodGet, path: path, takes: t, handle: handle}",
 		"web", "^TestWhatATokenMayDo$", nil},

@@ -2,6 +2,12 @@ package main
 
 // otlpMutants are about spans that become records.
 var otlpMutants = []mutant{
+	{"the mark of a question that was cut because of what a record cannot have", "otlp/reduce.go",
+		"	if len(text) < len(cleaned) {", "	if len(question) > maxSubject {",
+		"otlp", "^TestWhatIsCutIsMarked$", nil},
+	{"the mark of names that were cut", "otlp/record.go",
+		"	if t.NamesCut > 0 {", "	if false {",
+		"otlp", "^TestWhatIsCutIsMarked$", nil},
 	{"the comparison of the digests of two spans", "otlp/put/put.go",
 		"	case first.Attributes[otlp.DigestAttribute] != o.Record.Digest.String():", "	case false:",
 		"cmd/auditsql", "^TestScripts$/^otlp$", nil},

@@ -3,6 +3,9 @@ package main
 // readMutants are about what a question sees: the state of the store that it asks for, each record once, and nothing that a
 // reader has to wait for.
 var readMutants = []mutant{
+	{"the bound of the wait for a moment that SQLite does not have yet", "web/reading.go",
+		"	if q.asOf != nil && *q.asOf > s.store.Moment() {", "	if false {",
+		"web", "^TestAMomentThatSQLiteDoesNotHaveYet$", nil},
 	{"the limit of a list to the records of its moment", "sqlstore/filter.go",
 		"	if f.AsOf != nil {\n		add(", "	if false {\n		add(",
 		"sqlstore", "^TestSelectFindsWhatLookingAtEveryRecordFinds$", thorough},
@@ -27,9 +30,9 @@ var readMutants = []mutant{
 	{"the refusal of a moment that has not come", "audit/reads.go",
 		"	if err == nil && *asOf > have {\n		//", "	if false {\n		//",
 		"audit", "^TestAMomentThatHasNotComeIsRefused$", nil},
-	{"the refusal to trace a record before it was there", "audit/trace.go",
-		"	case asOf != nil && (self < 0 || self >= *asOf):", "	case asOf != nil && self < 0:",
-		"audit", "^TestQuestionsFindWhatLookingAtEveryRecordFinds$", nil},
+	{"the refusal of a record before it was there", "audit/read.go",
+		"then != nil && (index < 0 || index >= *then)", "then != nil && index < 0",
+		"audit", "^TestQuestionsFindWhatLookingAtEveryRecordFinds$|^TestAnAnswerAsOfAMomentIsTheOneOfThatMoment$", nil},
 	{"the one state that the parts of a trace are of while its record is not applied", "audit/trace.go",
 		"		o.AsOf, t.Pending = &now, true", "		_, t.Pending = &now, true",
 		"audit", "^TestARecordThatIsNotAppliedIsTraced$", nil},

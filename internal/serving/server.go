@@ -43,9 +43,11 @@ const (
 	mostHeader = 64 << 10
 	// serverWait is how long to wait to learn which server has a store, for the advice in an error.
 	serverWait = time.Second
-	// endWait is how long a server that is told to end waits for the requests that are under way. A put waits less for room in the
-	// backlog, and tails end at once.
+	// endWait is how long a server that is told to end waits for puts whose records are on their way to the disk. They wait less for room
+	// in the backlog. What else is under way ends by itself within half a second.
 	endWait = 6 * time.Second
+	// silentWait is how long it waits for connections on which nothing is being answered: those of clients that have sent a part of a header.
+	silentWait = 500 * time.Millisecond
 )
 
 // A Store is what is served. *audit.DB is one.
@@ -86,7 +88,8 @@ type Server struct {
 	servers []*http.Server
 	conns   int // that a listener may have at the same time
 	unused  unusedConns
-	failed  chan error // of a listener
+	busy    atomic.Int64 // requests that are being answered
+	failed  chan error   // of a listener
 }
 
 // Listen reads the tokens and the certificate, and takes the port. The caller calls Close at the end, also if it does not start the
@@ -226,8 +229,13 @@ const socketID = "socket"
 // server bounds what a connection can cost. What a body and an answer may take is bounded by package web, since a tail and an export
 // go on for long.
 func (s *Server) server(h http.Handler) *http.Server {
+	counted := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.busy.Add(1)
+		defer s.busy.Add(-1)
+		h.ServeHTTP(w, r)
+	})
 	server := &http.Server{
-		Handler: h, ReadHeaderTimeout: headerWait, IdleTimeout: idleWait, MaxHeaderBytes: mostHeader,
+		Handler: counted, ReadHeaderTimeout: headerWait, IdleTimeout: idleWait, MaxHeaderBytes: mostHeader,
 		ErrorLog: slog.NewLogLogger(s.opts.Logger.Handler(), slog.LevelWarn), ConnState: s.unused.note,
 	}
 	s.servers = append(s.servers, server)
@@ -269,10 +277,27 @@ func (s *Server) Shutdown() {
 	s.unused.close()
 	ctx, cancel := context.WithTimeout(context.Background(), endWait)
 	defer cancel()
+	go s.whileBusy(ctx, cancel)
 	for _, server := range s.servers {
 		if err := server.Shutdown(ctx); err != nil {
 			s.opts.Logger.Warn("requests were cut off", "why", err.Error())
 			_ = server.Close()
+		}
+	}
+}
+
+// whileBusy calls end when nothing is being answered any more, but not before silentWait.
+func (s *Server) whileBusy(ctx context.Context, end func()) {
+	for wait := silentWait; ; wait = silentWait / 10 {
+		idle := s.busy.Load() == 0
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		if idle && s.busy.Load() == 0 { // the last answer has gone out meanwhile
+			end()
+			return
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -26,6 +27,9 @@ func (s *share) grow(bytes int64) *fault {
 	ctx, cancel := context.WithTimeout(s.ctx, s.r.options.Limits.Wait)
 	defer cancel()
 	if s.r.memory.Acquire(ctx, more) != nil {
+		if context.Cause(s.ctx) == errEnding {
+			return s.r.closing()
+		}
 		if s.ctx.Err() != nil {
 			return refuse(gone, "the client has gone away").because(context.Cause(s.ctx))
 		}
@@ -46,12 +50,44 @@ type wire struct {
 	http *http.ResponseController
 	idle time.Duration
 	left int64 // that it may still have
+
+	mu     sync.Mutex
+	ending bool // nothing more is waited for
+	done   bool // nothing more is read
+}
+
+// errEnding is why a request ends that has not come whole.
+var errEnding = errors.New("the receiver ends")
+
+// end ends a read that waits, and those that come later.
+func (w *wire) end() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ending = true; !w.done {
+		_ = w.http.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// over says that nothing more is read.
+func (w *wire) over() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.done = true
+}
+
+// await sets the deadline of the next read.
+func (w *wire) await() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.ending {
+		_ = w.http.SetReadDeadline(time.Now().Add(w.idle)) // not every connection has one
+	}
 }
 
 var errTooLong = errors.New("it has more bytes than a request may have")
 
 func (w *wire) Read(p []byte) (int, error) {
-	_ = w.http.SetReadDeadline(time.Now().Add(w.idle)) // not every connection has one
+	w.await()
 	if int64(len(p)) > w.left+1 {
 		p = p[:w.left+1]
 	}
@@ -67,6 +103,9 @@ func (r *Receiver) message(in io.Reader, packed bool, size int64, held *share) (
 	most := r.options.Limits.Body
 	if packed {
 		z, err := gzip.NewReader(in)
+		if err == io.EOF { // there is nothing, not even a header; another error may say io.EOF too
+			return nil, refuse(malformed, "the request is not compressed as it says: it is empty")
+		}
 		if err != nil {
 			return nil, r.unread(held.ctx, err)
 		}

@@ -231,10 +231,16 @@ func TestABitOfTheInboxIsFlipped(t *testing.T) {
 				}
 				var said bytes.Buffer
 				process := disk.Process()
-				r := open(t, base.of(process, process.Dead), receive.Options{Logger: slog.New(slog.NewTextHandler(&said, nil))})
+				store := base.of(process, process.Dead)
+				r := open(t, store, receive.Options{Logger: slog.New(slog.NewTextHandler(&said, nil))})
 				settle()
 				s := r.State()
 				defer r.Close()
+				store.mu.Lock()
+				defer store.mu.Unlock()
+				if s.Lost.Bytes != store.lost || (s.Err != nil) != (store.damage != "") || strings.Contains(store.damage, receive.ErrDamaged.Error()) {
+					t.Errorf("byte %d: the store is told %q, %d: %+v", at, store.damage, store.lost, s)
+				}
 				if s.Err != nil {
 					if refused++; !errors.Is(s.Err, receive.ErrDamaged) || s.Lost.Ranges > 0 {
 						t.Errorf("byte %d: %+v", at, s)

@@ -222,6 +222,8 @@ type memoryStore struct {
 	ids    map[audit.QueryID]bool
 	labels map[audit.Hash]string
 	failed error
+	damage string // what NoteInbox was told
+	lost   int64
 }
 
 func newMemoryStore() *memoryStore {
@@ -300,6 +302,12 @@ func (m *memoryStore) AddLabels(_ context.Context, labels []audit.Label) error {
 
 func (m *memoryStore) Inbox() (string, wal.Options, error) {
 	return "/store/inbox", wal.Options{FS: m.fs, Identity: []byte("a store"), SegmentBytes: m.segment}, nil
+}
+
+func (m *memoryStore) NoteInbox(damage string, lost int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.damage, m.lost = damage, lost
 }
 
 func (m *memoryStore) Sync(context.Context) error { return nil }

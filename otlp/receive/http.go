@@ -1,6 +1,7 @@
 package receive
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -42,6 +43,12 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 		about.Transport, p = "grpc", &grpcProtocol{}
 	}
 	begun := time.Now()
+	wire := http.NewResponseController(w)
+	if q.Body != nil && q.Body != http.NoBody {
+		// net/http reads what is left of the body of a request that is refused, and waits for it as long as the client likes: also of one
+		// that has no token.
+		_ = wire.SetReadDeadline(begun.Add(r.options.Limits.Idle)) // not every connection has one
+	}
 	defer func() {
 		if thrown := recover(); thrown != nil {
 			r.log.Error("a handler has panicked", "panic", fmt.Sprint(thrown), "stack", string(debug.Stack()))
@@ -57,7 +64,7 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 			panic(http.ErrAbortHandler) // closes the connection, or the stream of HTTP/2: exporters send again then
 		}
 	}()
-	o, f := r.export(q, p, http.NewResponseController(w), &about)
+	o, f := r.export(q, p, wire, &about)
 	switch {
 	case f == nil:
 		about.Status, about.Spans, about.Unusable = http.StatusOK, o.taken, o.unusable
@@ -81,17 +88,30 @@ func (r *Receiver) export(q *http.Request, p protocol, answer *http.ResponseCont
 	if about.Who = who; refused != nil {
 		return outcome{}, refused.fault()
 	}
+	ctx, cancel := context.WithCancelCause(q.Context())
+	defer cancel(nil)
 	most := r.options.Limits.Body
-	m, f := p.open(q, &wire{q.Body, answer, r.options.Limits.Idle, most + grpcPrefix}, most)
+	body := &wire{body: q.Body, http: answer, idle: r.options.Limits.Idle, left: most + grpcPrefix}
+	// After the body the connection is watched for a client that goes away, which a deadline would look like.
+	unhook := context.AfterFunc(r.ending, func() {
+		cancel(errEnding)
+		body.end()
+	})
+	defer unhook()
+	held := &share{r: r, ctx: ctx}
+	defer held.free()
+	m, f := p.open(q, body, most)
 	if f == nil {
 		_, f = r.ready() // before a body is read in vain
 	}
-	if f != nil {
-		return outcome{}, f
+	var text []byte
+	if f == nil {
+		text, f = r.message(m.in, m.packed, m.size, held)
 	}
-	held := &share{r: r, ctx: q.Context()}
-	defer held.free()
-	text, f := r.message(m.in, m.packed, m.size, held)
+	body.over()
+	if f != nil && context.Cause(ctx) == errEnding {
+		f = r.closing()
+	}
 	if f != nil {
 		return outcome{}, f
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/auditsql/auditsql/audit"
@@ -83,9 +84,10 @@ func (r *Receiver) open(ctx context.Context) (*wal.Journal, error) {
 		r.before, r.next, r.replay, r.opened = before, first, end, r.options.Now()
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.journal, r.down = j, nil
 	r.state.Replaying = r.next < r.replay
+	r.mu.Unlock()
+	r.noteInbox()
 	return j, nil
 }
 
@@ -205,8 +207,20 @@ func (r *Receiver) run(ctx context.Context, j *wal.Journal, err error) {
 // fail notes why there is no inbox.
 func (r *Receiver) fail(err error) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.down = err
+	r.mu.Unlock()
+	r.noteInbox()
+}
+
+// noteInbox tells the store how the inbox is.
+func (r *Receiver) noteInbox() {
+	r.mu.Lock()
+	damage, lost := "", r.state.Lost.Bytes
+	if errors.Is(r.down, ErrDamaged) {
+		damage = strings.TrimPrefix(r.down.Error(), ErrDamaged.Error()+": ")
+	}
+	r.mu.Unlock()
+	r.store.NoteInbox(damage, lost)
 }
 
 // shut closes a journal, after which no request writes to it.

@@ -18,6 +18,9 @@ type Store interface {
 	put.Store
 	// Inbox returns the folder of the inbox, and the options for opening it.
 	Inbox() (dir string, o wal.Options, err error)
+	// NoteInbox tells the store how the receiver has found the inbox, so that its statistics say it: the damage that keeps it from taking
+	// spans, "" if there is none, and how many bytes at its end were kept aside that may have been acknowledged.
+	NoteInbox(damage string, lost int64)
 	// Sync returns when every record is on disk whose put has returned.
 	Sync(ctx context.Context) error
 	TimeUnit() audit.TimeUnit

@@ -27,6 +27,8 @@ type Receiver struct {
 	memory  *semaphore.Weighted
 
 	draining atomic.Bool
+	ending   context.Context // ends a moment after that: then requests that have not come whole are not waited for
+	end      context.CancelFunc
 	quit     context.CancelFunc
 	done     chan struct{} // closed when the goroutine that joins has ended
 
@@ -99,10 +101,12 @@ func Open(store Store, o Options) (*Receiver, error) {
 	o = o.withDefaults()
 	o.Join.Unit, o.Join.AfterSpans = store.TimeUnit(), 0
 	ctx, quit := context.WithCancel(context.Background())
+	ending, end := context.WithCancel(context.Background())
 	r := &Receiver{
 		store: store, options: o, log: o.Logger, memory: semaphore.NewWeighted(o.Limits.Memory),
-		check: ingest.Check{Unit: store.TimeUnit(), Now: o.Now, MaxFuture: o.MaxFuture},
-		quit:  quit, done: make(chan struct{}), joiner: otlp.NewJoiner(o.Join), putter: put.New(store), silent: map[string]bool{},
+		check:  ingest.Check{Unit: store.TimeUnit(), Now: o.Now, MaxFuture: o.MaxFuture},
+		ending: ending, end: end,
+		quit: quit, done: make(chan struct{}), joiner: otlp.NewJoiner(o.Join), putter: put.New(store), silent: map[string]bool{},
 	}
 	j, err := r.open(ctx)
 	if err != nil {
@@ -112,8 +116,15 @@ func Open(store Store, o Options) (*Receiver, error) {
 	return r, nil
 }
 
-// Drain makes the receiver take no new requests. Those that are under way go on: wait for them with http.Server.Shutdown.
-func (r *Receiver) Drain() { r.draining.Store(true) }
+// endGrace is how long a request may still take to come whole when the receiver is told to end.
+const endGrace = 250 * time.Millisecond
+
+// Drain makes the receiver take no new requests. A moment later those end that have not come whole. Those whose spans are on their way to
+// the disk go on: wait for them with http.Server.Shutdown.
+func (r *Receiver) Drain() {
+	r.draining.Store(true)
+	time.AfterFunc(endGrace, r.end)
+}
 
 // Close ends the receiver. Spans of traces that have not settled stay in the inbox, and become records after the next Open.
 func (r *Receiver) Close() error {

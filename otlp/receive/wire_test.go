@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -168,6 +169,93 @@ func listen(t testing.TB, r http.Handler) (address string) {
 	return l.Addr().String()
 }
 
+// A client that says that it sends a body, and sends none, holds its connection for so long only: whatever it asks for, and also when it
+// may not send.
+func TestABodyThatNeverComes(t *testing.T) {
+	t.Parallel()
+	strangers := func(q *http.Request) (string, *receive.Refusal) {
+		if q.Header.Get("Authorization") == "" {
+			return "", &receive.Refusal{Status: http.StatusUnauthorized, Text: "no token"}
+		}
+		return "", nil
+	}
+	address := listen(t, open(t, onDisk(t), receive.Options{Allow: strangers, Limits: receive.Limits{Idle: 50 * time.Millisecond}}))
+	const token, proto = "Authorization: Bearer x\r\n", "Content-Type: application/x-protobuf\r\n"
+	waiting := map[string]net.Conn{}
+	for name, head := range map[string]string{
+		"no token":       "POST /v1/traces HTTP/1.1\r\nHost: x\r\n" + proto,
+		"another form":   "POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\n" + token,
+		"another signal": "POST /v1/logs HTTP/1.1\r\nHost: x\r\n" + proto + token,
+		"another method": "PUT /v1/traces HTTP/1.1\r\nHost: x\r\n" + proto + token,
+		"spans":          "POST /v1/traces HTTP/1.1\r\nHost: x\r\n" + proto + token,
+	} {
+		for _, body := range []string{"Content-Length: 9\r\n\r\n", "Content-Length: 9\r\n\r\n{", "Transfer-Encoding: chunked\r\n\r\n"} {
+			c, err := net.Dial("tcp", address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if _, err := c.Write([]byte(head + body)); err != nil {
+				t.Fatal(err)
+			}
+			_ = c.SetReadDeadline(time.Now().Add(20 * time.Second)) // only a test that fails waits so long
+			waiting[fmt.Sprintf("%s with %q", name, body)] = c
+		}
+	}
+	for name, c := range waiting {
+		if _, err := io.Copy(io.Discard, c); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s: the connection stays open", name)
+		}
+	}
+}
+
+// The log says where a request is wrong, and has no words of it.
+func TestTheLogHasNoWordsOfARequest(t *testing.T) {
+	t.Parallel()
+	var said bytes.Buffer
+	r := open(t, onDisk(t), receive.Options{Logger: slog.New(slog.NewTextHandler(&said, nil))})
+	for _, value := range []string{`{"intValue":"my account is DE89"}`, `{"doubleValue":"my account is DE89"}`, `{"stringValue":"my account`, `{"my account":`, `my account`} {
+		body := `{"resourceSpans":[{"scopeSpans":[{"spans":[{"attributes":[{"key":"input.value","value":` + value
+		if strings.HasSuffix(value, "}") {
+			body += `}]}]}]}]}`
+		}
+		if a, _ := post(r, []byte(body), "Content-Type", "application/json"); a.Code != http.StatusBadRequest {
+			t.Errorf("%s: status %d, %s", value, a.Code, a.Body)
+		}
+	}
+	if a, _ := post(r, []byte(`{"resourceSpans":[{"scopeSpans":[{"spans":[{"startTimeUnixNano":"my account"}]}]}]}`), "Content-Type", "application/json"); a.Code != http.StatusBadRequest {
+		t.Errorf("status %d, %s", a.Code, a.Body)
+	}
+	if text := said.String(); strings.Contains(text, "account") || !strings.Contains(text, "no whole number at byte 99") {
+		t.Errorf("%s", text)
+	}
+}
+
+// A receiver that ends does not wait for requests that have not come whole.
+func TestTheEndOfABodyThatIsOnItsWay(t *testing.T) {
+	t.Parallel()
+	r := open(t, onDisk(t), receive.Options{Limits: receive.Limits{Idle: time.Hour}})
+	address := listen(t, r)
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second)) // only a test that fails waits so long
+	if _, err := io.WriteString(c, "POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	begins := make([]byte, len("HTTP/1.1 100"))
+	if _, err := io.ReadFull(c, begins); err != nil { // the body is being read
+		t.Fatal(err)
+	}
+	r.Drain()
+	answer, err := io.ReadAll(c)
+	if !strings.Contains(string(answer), "HTTP/1.1 503") || !strings.Contains(string(answer), "Retry-After") {
+		t.Errorf("%v: %s", err, answer)
+	}
+}
+
 const exportMethod = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 
 // A row of the table of answers: what is sent, and what is answered over HTTP and over gRPC.
@@ -209,6 +297,7 @@ func TestTheTableOfAnswers(t *testing.T) {
 		"logs in JSON":           {body: []byte(`{"resourceLogs":[]}`), headers: []string{"Content-Type", "application/json"}, status: 400, says: "resourceLogs"},
 		"no gzip":                {body: whole, headers: []string{"Content-Encoding", "gzip"}, status: 400, says: "not compressed as it says"},
 		"half of gzip":           {body: zipped(whole)[:40], headers: []string{"Content-Encoding", "gzip"}, status: 400},
+		"nothing of gzip":        {body: nil, headers: []string{"Content-Encoding", "gzip"}, status: 400, says: "not compressed as it says"},
 		"another encoding":       {body: whole, headers: []string{"Content-Encoding", "zstd"}, status: 415},
 		"another type":           {body: whole, headers: []string{"Content-Type", "text/plain"}, status: 415},
 		"no type":                {body: whole, headers: []string{"Content-Type", ""}, status: 415},
@@ -302,6 +391,9 @@ func TestCallsOfGRPC(t *testing.T) {
 	}
 	if code, text, _ := grpcCall(t, address, exportMethod, []byte("é%"), "Grpc-Encoding", "gzip"); code != "3" {
 		t.Errorf("no gzip: code %s: %s", code, text)
+	}
+	if code, text, _ := grpcCall(t, address, exportMethod, nil, "Grpc-Encoding", "gzip"); code != "3" {
+		t.Errorf("nothing of gzip: code %s: %s", code, text)
 	}
 	if err := r.Close(); err != nil {
 		t.Error(err)

@@ -27,7 +27,7 @@ var (
 	Icon       = asset("icon.svg", icon)
 )
 
-// AssetsPath is the path below which Assets serves.
+// AssetsPath is the path below which the assets are.
 const AssetsPath = "/assets/"
 
 func asset(name string, content []byte) phrase.Address {
@@ -36,21 +36,20 @@ func asset(name string, content []byte) phrase.Address {
 	return phrase.To(AssetsPath+name[:len(name)-len(ext)]+"-"+hex.EncodeToString(sum[:6])+ext, nil)
 }
 
-// Assets serves the style sheet, the script and the icon.
-func Assets() http.Handler {
-	assets := map[string][]byte{string(StyleSheet): styleSheet, string(Script): script, string(Icon): icon}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		content, ok := assets[r.URL.Path]
-		if !ok {
-			http.NotFound(w, r)
-			return
-		}
-		h := w.Header()
-		h.Set("Content-Type", types[path.Ext(r.URL.Path)])
-		h.Set("Cache-Control", "public, max-age=31536000, immutable")
-		h.Set("X-Content-Type-Options", "nosniff")
-		_, _ = w.Write(content)
-	})
+var assets = map[string][]byte{string(StyleSheet): styleSheet, string(Script): script, string(Icon): icon}
+
+// ServeAsset answers with the style sheet, the script or the icon. It reports false for any other path, and then has written nothing.
+func ServeAsset(w http.ResponseWriter, r *http.Request) bool {
+	content, ok := assets[r.URL.Path]
+	if !ok {
+		return false
+	}
+	h := w.Header()
+	h.Set("Content-Type", types[path.Ext(r.URL.Path)])
+	h.Set("Cache-Control", "public, max-age=31536000, immutable")
+	h.Set("X-Content-Type-Options", "nosniff")
+	_, _ = w.Write(content)
+	return true
 }
 
 // types are the types of assets. The tables of the system are not asked: they differ.

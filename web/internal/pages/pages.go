@@ -174,6 +174,7 @@ type Table struct {
 	Rows    []Row
 	Head    int    // the column that names a row
 	Empty   string // what stands in place of a table without rows
+	Always  bool   // a table without rows is there too: a script adds rows
 }
 
 // A Column is a column of a table.

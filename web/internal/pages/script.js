@@ -191,12 +191,15 @@
     };
     const show = (event) => {
       const row = JSON.parse(event.data);
+      const record = row.cells.flat().find((part) => part.link?.startsWith("/q/"))?.link;
+      if (record && $$("a", body).some((link) => link.getAttribute("href") === record)) return;
+      $("main .empty")?.remove();
       const line = document.createElement("tr");
       line.setAttribute("role", "row");
       line.className = row.marked ? "new marked" : "new";
       row.cells.forEach((parts, i) => line.append(cell(parts, i, row.marked)));
-      body?.prepend(line);
-      while (body && body.rows.length > most) body.rows[body.rows.length - 1].remove();
+      body.prepend(line);
+      while (body.rows.length > most) body.rows[body.rows.length - 1].remove();
       state.textContent = ++count + " since the page was opened";
     };
     let after = null;

@@ -230,14 +230,18 @@ func Records(f audit.Filter) string {
 		where(all) + "\nORDER BY " + order + limited(f.Limit)
 }
 
-// Timeline is the SQL that counts the records of a filter by minute, hour or day of UTC.
+// Timeline is the SQL that counts the records of a filter by minute, quarter of an hour, hour or day of UTC.
 func Timeline(by string, f audit.Filter) string {
 	length := map[string]int{"minute": 16, "day": 10}[by]
 	if length == 0 {
 		length = 13
 	}
-	return fmt.Sprintf("SELECT substr(time, 1, %d) AS start, count(*) AS records, count(DISTINCT agent_id) AS agents,\n"+
-		"  sum(EXISTS (SELECT 1 FROM contributions c WHERE c.idx = audits.idx AND c.lifecycle %s)) AS not_approved\nFROM audits", length, notApproved) +
+	start := fmt.Sprintf("substr(time, 1, %d)", length)
+	if by == "quarter" {
+		start = "substr(time, 1, 14) || printf('%02d', substr(time, 15, 2) / 15 * 15)"
+	}
+	return fmt.Sprintf("SELECT %s AS start, count(*) AS records, count(DISTINCT agent_id) AS agents,\n"+
+		"  sum(EXISTS (SELECT 1 FROM contributions c WHERE c.idx = audits.idx AND c.lifecycle %s)) AS not_approved\nFROM audits", start, notApproved) +
 		where(conditions(&f)) + "\nGROUP BY 1\nORDER BY 1;"
 }
 

@@ -155,8 +155,9 @@ func TestTheSQLOfAFilterFindsTheSame(t *testing.T) {
 func TestTheSQLOfAQuestionHasItsFigures(t *testing.T) {
 	t.Parallel()
 	db, s := opened(t)
-	for _, f := range []audit.Filter{{}, {From: ptr(uint64(1_000_050)), Unapproved: true}, {AsOf: ptr(uint64(60))}, {Agent: ptr(hash("agent1"))}} {
-		timeline, err := db.Timeline(t.Context(), audit.TimelineOptions{By: audit.ByMinute, Filter: f, Unapproved: true})
+	for i, f := range []audit.Filter{{}, {From: ptr(uint64(1_000_050)), Unapproved: true}, {AsOf: ptr(uint64(60))}, {Agent: ptr(hash("agent1"))}} {
+		by := []audit.BucketSize{audit.ByMinute, audit.ByQuarter}[i%2]
+		timeline, err := db.Timeline(t.Context(), audit.TimelineOptions{By: by, Filter: f, Unapproved: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -166,7 +167,7 @@ func TestTheSQLOfAQuestionHasItsFigures(t *testing.T) {
 				records, unapproved = append(records, fmt.Sprint(b.Audits)), append(unapproved, fmt.Sprint(b.Unapproved))
 			}
 		}
-		statement := phrase.Timeline("minute", f)
+		statement := phrase.Timeline(by.String(), f)
 		if got := column(t, s, statement, "records"); !slices.Equal(got, records) {
 			t.Errorf("records %v, want %v:\n%s", got, records, statement)
 		}
