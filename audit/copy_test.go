@@ -77,6 +77,20 @@ func TestACopyMadeWhileTheJournalIsTrimmedOpens(t *testing.T) {
 	t.Logf("%d copies", copies)
 }
 
+// A cron job may have made the folder of the night's backup before.
+func TestABackupIntoAnEmptyFolder(t *testing.T) {
+	db := openDB(t, filepath.Join(t.TempDir(), "store"))
+	putSamples(t, db, 0, 10)
+	dest := t.TempDir()
+	if rep, err := db.Backup(t.Context(), dest); err != nil || rep.Audits != 10 {
+		t.Fatalf("%+v, %v", rep, err)
+	}
+	copied := openDB(t, dest)
+	wantSound(t, copied)
+	closeDB(t, copied)
+	closeDB(t, db)
+}
+
 // A backup within the store that it copies would be a part of that store.
 func TestABackupIntoItsOwnStoreIsRefused(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "store")

@@ -262,3 +262,27 @@ func TestAShellThatIsWritingMakesNoDoubt(t *testing.T) {
 		t.Fatalf("%d labels", n)
 	}
 }
+
+// What a server and an import of spans have put beside the journal is the store's own, and keeps nobody from making the rest again.
+func TestAServedStoreWithNothingButItsJournalIsRebuilt(t *testing.T) {
+	dir, lines := closedStore(t, 0, 20)
+	removeSQLite(t, dir)
+	for _, name := range []string{"store.json", "ids.filter"} {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"tokens", "tokens.lock", "serve.sock"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"inbox", "serve.sock.part"} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	db := openDB(t, dir)
+	defer closeDB(t, db)
+	wantAll(t, db, lines)
+}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/auditsql/auditsql/internal/durable"
 	"github.com/auditsql/auditsql/internal/storedir"
 	"github.com/auditsql/auditsql/sqlstore"
 	"github.com/auditsql/auditsql/wal"
@@ -24,6 +25,15 @@ func (p *opening) finish(journal *wal.Journal, journalDir string) (*DB, error) {
 // opened. Until then it has written nothing but the header of -wal, so a process that dies before the note leaves no
 // suspect database. But a migration, a move of the database and a replay change the database: they come after the note.
 func (p *opening) finishWith(compare func() error, records bool, start func(*sqlstore.DB) (*DB, error)) (*DB, error) {
+	// A store that was restored or moved may lie in a folder that nobody has synced. What is acknowledged must not vanish with that name.
+	if err := durable.SyncAround(p.dir); err != nil {
+		return nil, err
+	}
+	if journalDir := p.file.JournalPath(p.dir); p.file.Follows == nil && filepath.IsAbs(p.file.JournalDir) {
+		if err := durable.SyncAround(journalDir); err != nil {
+			return nil, err
+		}
+	}
 	if p.rebuild() {
 		if err := p.checkRebuildRoom(); err != nil {
 			return nil, err
@@ -37,8 +47,14 @@ func (p *opening) finishWith(compare func() error, records bool, start func(*sql
 		}
 		p.noteMoved("the -wal of %s did not fit it (%s); %s is whole without it, and the -wal is in %s", storedir.SQLiteName, p.plan.Doubt, storedir.SQLiteName, aside)
 	}
-	if err := compare(); err != nil {
-		return nil, p.noteMalformed(err)
+	// A database that an interrupted opening began to move aside was compared before that. It may be without its -wal by now.
+	if !p.moving() {
+		if err := compare(); err != nil {
+			return nil, p.noteMalformed(err)
+		}
+	}
+	if err := p.checkOlder(); err != nil {
+		return nil, err
 	}
 	if p.opts.retention != nil {
 		p.file.Retention = storedir.Retention(*p.opts.retention)
@@ -53,25 +69,20 @@ func (p *opening) finishWith(compare func() error, records bool, start func(*sql
 		p.note("SQLite's files could not be written when the store was open last: %s", strings.ReplaceAll(p.file.Failed.Error, "\n", "; "))
 	}
 	early := p.suspect() || !p.meta.Exists || p.meta.Version < sqlstore.Version()
-	if early {
-		if err := storedir.Write(p.dir, p.file); err != nil {
-			return nil, err
-		}
-	}
 	if p.rebuild() {
-		// store.json says Doubted until the suspect database is out of the way. From then on a database in its place is
-		// the new one. If the process dies while it fills the new one, the next opening goes on with that.
-		if err := p.outOfTheWay(); err != nil {
+		if err := p.setAside(); err != nil {
 			return nil, fmt.Errorf("move a suspect database aside: %w", err)
 		}
-		p.file.Trust()
-		p.file.Rebuilding = filepath.Base(p.report.Aside)
+	} else if early {
 		if err := storedir.Write(p.dir, p.file); err != nil {
 			return nil, err
 		}
 	}
 	if p.meta.Exists == p.rebuild() && records {
 		p.report.Rebuilt = true // the database is lost, or was moved aside just now
+	}
+	if aside := filepath.Join(p.dir, p.file.Rebuilding); !p.meta.Exists && p.file.Rebuilding != "" && storedir.MovedAside(aside) {
+		p.report.Aside = aside // an opening that died has moved it
 	}
 	sql, err := sqlstore.Open(p.ctx, storedir.SQLitePath(p.dir), sqlstore.Options{
 		StoreID: p.file.StoreID, TimeUnit: string(p.file.TimeUnit), CreatedBy: p.opts.createdBy,
@@ -102,15 +113,74 @@ func (p *opening) finishWith(compare func() error, records bool, start func(*sql
 	return db, nil
 }
 
-// outOfTheWay moves a database that will be rebuilt aside. A database that an interrupted rebuild has left is deleted: it
-// was made from the journal alone, and the original database was moved aside before.
-func (p *opening) outOfTheWay() (err error) {
-	if p.file.Rebuilding == "" {
-		p.report.Aside, err = storedir.SetAside(p.dir)
+// checkOlder lets SQLite check a database whose migration drops tables, if no journal can fill them again. After the migration the older
+// program cannot read it any more, and it answers everything that is not damaged.
+func (p *opening) checkOlder() error {
+	if !p.trimmed || p.rebuild() || !p.meta.Refilled() {
+		return nil
+	}
+	sql, err := sqlstore.Open(p.ctx, storedir.SQLitePath(p.dir), sqlstore.Options{ReadOnly: true, Older: true, Readers: 1})
+	if err != nil {
 		return err
 	}
-	p.report.Aside = filepath.Join(p.dir, p.file.Rebuilding)
-	return storedir.RemoveSQLite(p.dir)
+	if err := errors.Join(p.checkPages(sql), sql.Close()); err != nil {
+		return err
+	}
+	p.whole = true
+	return nil
+}
+
+// setAside moves a database that will be rebuilt to a folder aside, and makes store.json say so. The process may die after each step:
+//
+//	the folder is made     store.json is as it was, and an empty folder is left
+//	store.json is written  it says Doubted, and Rebuilding names the folder. The database is in its place. The next opening moves it there
+//	files are moved        the same. audit.db is moved last
+//	audit.db is moved      none is in its place. The next opening makes a new one, and takes the labels from the folder
+//	store.json is written  it says Rebuilding alone. From then on a database in that place is a new one. If the process dies while it fills
+//	                       the new one, the next opening goes on with that, unless it is suspect as well. Then it is deleted: it was made
+//	                       from the journal alone
+//
+// So the labels are always in a folder that store.json names, or in the database that is in its place.
+func (p *opening) setAside() (err error) {
+	again := p.file.Rebuilding != "" && !p.moving()
+	if p.file.Rebuilding != "" {
+		p.report.Aside = filepath.Join(p.dir, p.file.Rebuilding)
+	} else if p.report.Aside, err = storedir.MakeAside(p.dir); err != nil {
+		return err
+	}
+	p.file.Rebuilding = filepath.Base(p.report.Aside)
+	if err := storedir.Write(p.dir, p.file); err != nil {
+		return err
+	}
+	if again {
+		err = p.removeUnfinished()
+	} else {
+		err = storedir.MoveAside(p.dir, p.report.Aside)
+		p.labels = nil // they are read in the folder: a label may have been put since they were read
+	}
+	if err != nil {
+		return err
+	}
+	p.file.Trust()
+	return storedir.Write(p.dir, p.file)
+}
+
+// removeUnfinished deletes a database that an interrupted rebuild has left. Its labels are taken over, with those that were put meanwhile.
+func (p *opening) removeUnfinished() error {
+	path := storedir.SQLitePath(p.dir)
+	release, err := sqlstore.HoldWrites(p.ctx, path)
+	if err != nil {
+		return err
+	}
+	p.labels = p.labelsOf(path)
+	return errors.Join(storedir.RemoveSQLite(p.dir), release())
+}
+
+// moving reports whether the process of an earlier opening may have died while it moved the suspect database aside: the database is
+// still in its place, or what is left of it.
+func (p *opening) moving() bool {
+	found := p.facts.File
+	return found.Doubted && found.Rebuilding != "" && !storedir.MovedAside(filepath.Join(p.dir, found.Rebuilding))
 }
 
 // noteMalformed writes to store.json that SQLite refuses its file, if that is what err says. The next opening rebuilds the

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -164,9 +165,31 @@ func (db *DB) PutLabels(ctx context.Context, labels []Label) error {
 			return err
 		}
 		name := storedir.SQLitePath(db.dir)
-		return sqlstore.PutLabels(ctx, name, rows, func(m sqlstore.Meta) error { return checkStore(db.file, db.dir, m) })
+		err := sqlstore.PutLabels(ctx, name, rows, func(m sqlstore.Meta) error {
+			if err := db.replaced(ctx); err != nil {
+				return err
+			}
+			return checkStore(db.file, db.dir, m)
+		})
+		if errors.Is(err, sqlstore.ErrMoved) {
+			err = fmt.Errorf("%w; the new database may not have the labels: put them again", err)
+		}
+		return err
 	}
 	return db.sql.PutLabels(ctx, rows)
+}
+
+// replaced refuses to write to a database that will not stay in its place: a process died when it had made another one, or while it
+// moved this one aside. store.json is read when nobody else can write to the database. Who replaces it writes store.json first.
+func (db *DB) replaced(ctx context.Context) error {
+	file, err := storedir.Recall(ctx, db.dir)
+	if err != nil {
+		return err
+	}
+	if file.Replacing == "" && (file.Rebuilding == "" || !file.Doubted) {
+		return nil
+	}
+	return fmt.Errorf("%w: another database takes its place, which the next opening for writing completes", ErrDamaged)
 }
 
 // AddLabels gives labels to hashes that have none, all or none. A hash that has a label keeps it, and a label that another hash has

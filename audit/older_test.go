@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -29,7 +30,8 @@ const (
 )
 
 // version2 is a store of the version before the Merkle tree, and version3 one of the version before the counts by time. There are also
-// version5, of the version before the dictionary of hashes, and version6, of the version before the sorted runs of hashes.
+// version5, of the version before the dictionary of hashes, version6, of the version before the sorted runs of hashes, and
+// version7, of the version in which a shell could raise the cursor and the counts.
 func version2(t *testing.T) (dir string) { return goldenStore(t, "version2") }
 func version3(t *testing.T) (dir string) { return goldenStore(t, "version3") }
 
@@ -137,6 +139,40 @@ func TestAnOlderStoreWithATrimmedJournal(t *testing.T) {
 	wantVersion2(t, db)
 }
 
+// A migration that drops tables is not begun where they cannot be filled again: the older program still reads the rest.
+func TestADamagedOlderStoreIsRefusedAsItIs(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"version2", "version5"} {
+		dir := goldenStore(t, name)
+		for _, name := range must(filepath.Glob(filepath.Join(dir, "wal", "*.wal")))[:3] {
+			if err := os.Remove(name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// The page with the oldest records: an opening does not read it. The root of the table has its number in its first cell
+		// (https://www.sqlite.org/fileformat2.html#b_tree_pages).
+		shell := openShell(t, dir)
+		root, size := shell.ask(`SELECT rootpage FROM sqlite_schema WHERE name = 'kv'`), shell.ask(`PRAGMA page_size`)
+		shell.exit()
+		was := must(os.ReadFile(filepath.Join(dir, "audit.db")))
+		page := was[(root-1)*size:][:size]
+		oldest := int64(binary.BigEndian.Uint32(page[binary.BigEndian.Uint16(page[12:]):]))
+		clear(was[(oldest-1)*size:][:size])
+		if err := os.WriteFile(filepath.Join(dir, "audit.db"), was, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var damaged *audit.DamagedError
+		for range 2 {
+			if _, err := audit.Open(dir); !errors.As(err, &damaged) {
+				t.Fatalf("%s: %v", name, err)
+			}
+		}
+		if m, err := sqlstore.ReadCursor(t.Context(), filepath.Join(dir, "audit.db")); err != nil || fmt.Sprint("version", m.Version) != name {
+			t.Errorf("%s: it has version %d now, %v", name, m.Version, err)
+		}
+	}
+}
+
 // The migration may be interrupted at any moment. It goes on where it was.
 func TestAnInterruptedMigrationGoesOn(t *testing.T) {
 	sequential.Test(t)
@@ -224,12 +260,16 @@ func TestAStoreWithoutCountsIsMigrated(t *testing.T) {
 }
 
 // A writer fills the forensic tables of a store of the version before the dictionary of hashes anew, and adds the table of runs to one of the
-// version before these, in which nothing is filled anew. A reader does not know the older tables, and says what is to be done.
+// version before these, in which nothing is filled anew. A reader does not know the older tables, and says what is to be done. Of the version
+// after that a writer changes the triggers alone.
 func TestAStoreWithOlderTablesIsMigrated(t *testing.T) {
 	t.Parallel()
-	for name, filled := range map[string]uint64{"version5": 270, "version6": 0} {
+	for name, filled := range map[string]uint64{"version5": 270, "version6": 0, "version7": 0} {
 		dir := goldenStore(t, name)
-		if _, err := audit.Open(dir, audit.ReadOnly()); !errors.Is(err, sqlstore.ErrOlder) {
+		if db, err := audit.Open(dir, audit.ReadOnly()); name == "version7" && err == nil {
+			wantGolden(t, db, rootOfVersion4) // only triggers and an index are others
+			closeDB(t, db)
+		} else if !errors.Is(err, sqlstore.ErrOlder) {
 			t.Errorf("%s: a reader: %v", name, err)
 		}
 		if why, err := audit.NeedsRecovery(t.Context(), dir); err != nil || !strings.Contains(why, "older version") {
@@ -247,6 +287,39 @@ func TestAStoreWithOlderTablesIsMigrated(t *testing.T) {
 		closeDB(t, db)
 		if notes := openDB(t, dir).Recovery().Notes; len(notes) > 0 {
 			t.Errorf("%s: the next opening: %q", name, notes)
+		}
+	}
+}
+
+// Somebody has dropped a table before the store was migrated. The migration makes it, and it is filled anew.
+func TestAnOlderStoreThatLacksATable(t *testing.T) {
+	sequential.Test(t)
+	t.Parallel()
+	for name, root := range map[string]string{"version2": rootOfVersion2, "version3": rootOfVersion3, "version5": rootOfVersion4,
+		"version6": rootOfVersion4, "version7": rootOfVersion4} {
+		whole := goldenStore(t, name)
+		s := openShell(t, whole)
+		var tables []string
+		rows, err := s.db.Query(`SELECT name FROM sqlite_schema WHERE type = 'table' AND name IN ('agent', 'hash', 'hash_run', 'audit', 'contribution', 'attribute', 'activity')`)
+		for err == nil && rows.Next() {
+			tables = append(tables, "")
+			err = rows.Scan(&tables[len(tables)-1])
+		}
+		if err != nil || len(tables) < 4 {
+			t.Fatal(name, tables, err)
+		}
+		rows.Close()
+		s.exit()
+		for _, table := range tables {
+			t.Run(name+" without "+table, func(t *testing.T) {
+				t.Parallel()
+				dir := killed(t, whole)
+				s := openShell(t, dir)
+				s.do("DROP TABLE " + table)
+				s.exit()
+				db := openDB(t, dir)
+				wantGolden(t, db, root)
+			})
 		}
 	}
 }

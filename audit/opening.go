@@ -34,6 +34,7 @@ type opening struct {
 	plan    storedir.Plan  // what becomes of the database
 	trimmed bool           // the journal no longer has its beginning
 	clean   bool           // File.Clean, as this opening found it
+	whole   bool           // SQLite has checked all of the database before its migration
 	labels  []sqlstore.Label
 	// restored are records of an older version that a repair took from the journal.
 	restored []QueryID
@@ -288,13 +289,9 @@ func (p *opening) decide(segs []wal.Segment) error {
 	return nil
 }
 
-// create writes the first store.json, and makes the name of its folder durable.
+// create writes the first store.json. finishWith makes the name of its folder durable.
 func (p *opening) create() error {
 	if err := durable.MkdirAll(p.dir, ""); err != nil {
-		return err
-	}
-	// The folder may have been made by a process that died before it synced the name.
-	if err := durable.SyncDir(filepath.Dir(filepath.Clean(p.dir))); err != nil {
 		return err
 	}
 	p.report.Created = !p.file.Used

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -165,7 +166,7 @@ func (p *opening) tellReplay(db *DB) {
 func (p *opening) takeOverLabels(db *DB) error {
 	labels := p.labels
 	if len(labels) == 0 && p.file.Rebuilding != "" {
-		// The opening that moved it aside was interrupted, perhaps before it copied the labels.
+		// This opening has moved it aside, or one that was interrupted, perhaps before it copied the labels.
 		have, err := db.sql.Labels(p.ctx)
 		if err != nil {
 			return err
@@ -180,16 +181,17 @@ func (p *opening) takeOverLabels(db *DB) error {
 	return db.sql.PutLabels(p.ctx, labels)
 }
 
-// labelsOf returns the labels of a database that was moved aside. When they cannot be read they stay there.
+// labelsOf returns the labels of a database that was moved aside. When they cannot be read they stay there, and a note says so.
 func (p *opening) labelsOf(path string) []sqlstore.Label {
 	sql, err := sqlstore.Open(p.ctx, path, sqlstore.Options{ReadOnly: true, Older: true, Readers: 1})
 	if err != nil {
+		p.note("the labels of the old database could not be read: %v", err)
 		return nil
 	}
 	defer sql.Close()
 	labels, err := sql.Labels(p.ctx)
 	if err != nil {
-		return nil
+		p.note("the labels of the old database could not be read: %v", err)
 	}
 	return labels
 }
@@ -200,12 +202,11 @@ func (p *opening) reindex(db *DB) error {
 	if err != nil || !needs && !p.report.Checked {
 		return err
 	}
-	if p.trimmed && !p.report.Checked {
+	if p.trimmed && !p.report.Checked && !p.whole {
 		// As in DB.Reindex: nothing is dropped before it is known that it can be made anew.
-		if err := p.check(db); err != nil {
+		if err := p.checkPages(db.sql); err != nil {
 			return err
 		}
-		p.report.Checked = false // that is for a suspect database
 	}
 	var progress func(done, total uint64)
 	if p.meta.Exists && p.meta.Version < sqlstore.Version() {
@@ -264,14 +265,20 @@ func (p *opening) trusted() *storedir.Reached {
 
 // check lets SQLite check a suspect database that cannot be rebuilt.
 func (p *opening) check(db *DB) error {
-	problems, err := db.sql.Damage(p.ctx)
+	err := p.checkPages(db.sql)
+	p.report.Checked = err == nil
+	return err
+}
+
+// checkPages lets SQLite check a database that cannot be rebuilt.
+func (p *opening) checkPages(sql *sqlstore.DB) error {
+	problems, err := sql.Damage(p.ctx)
 	if err != nil {
 		return err
 	}
 	if len(problems) > 0 {
 		return p.damaged(fmt.Errorf("%w: SQLite finds: %s", sqlstore.ErrMalformed, problems[0]))
 	}
-	p.report.Checked = true
 	return nil
 }
 
@@ -339,6 +346,7 @@ func (p *opening) withMoved(err error) error {
 // describe adds notes on what was found and done, and logs all notes.
 func (p *opening) describe() {
 	r := &p.report
+	doubt := cmp.Or(p.plan.Doubt, p.facts.File.Doubt, "a recovery that was interrupted found it so")
 	if t := r.Torn; t != nil {
 		p.note("a torn tail of %d bytes at offset %d was cut (%s); a copy is in %s", t.Bytes, t.Offset, t.Reason, t.Quarantine)
 	}
@@ -348,11 +356,11 @@ func (p *opening) describe() {
 	}
 	switch {
 	case r.Rebuilt && p.file.Follows != nil && r.Aside != "":
-		p.note("%s was suspect (%s); it is filled again from %s, and the old files are in %s", storedir.SQLiteName, p.plan.Doubt, p.file.Follows.Log, r.Aside)
+		p.note("%s was suspect (%s); it is filled again from %s, and the old files are in %s", storedir.SQLiteName, doubt, p.file.Follows.Log, r.Aside)
 	case r.Rebuilt && p.file.Follows != nil:
 		p.note("%s was missing and is filled again from %s (labels are not there)", storedir.SQLiteName, p.file.Follows.Log)
 	case r.Rebuilt && r.Aside != "":
-		p.note("%s was suspect (%s); it was rebuilt from the journal (%d records), and the old files are in %s", storedir.SQLiteName, p.plan.Doubt, r.Replayed, r.Aside)
+		p.note("%s was suspect (%s); it was rebuilt from the journal (%d records), and the old files are in %s", storedir.SQLiteName, doubt, r.Replayed, r.Aside)
 	case r.Rebuilt:
 		p.note("%s was missing and was rebuilt from the journal: %d records (labels are not in the journal)", storedir.SQLiteName, r.Replayed)
 	case r.Checked:

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/dustin/go-humanize"
@@ -23,11 +25,20 @@ import (
 // store.json says that it takes the place of the damaged one, and the next opening completes that after a crash.
 //
 // What was suspect for another reason than the damage stays suspect: the opening checks it, as it would have without the damage.
-func (p *opening) salvage() error {
+func (p *opening) salvage() (err error) {
 	path, dest := storedir.SQLitePath(p.dir), storedir.ReplacementPath(p.dir)
 	if err := p.checkRoom(); err != nil {
 		return err
 	}
+	if err := p.readAlone(); err != nil {
+		return err
+	}
+	// A label that somebody puts after the copy was made would not be in the new database.
+	release, err := sqlstore.HoldWrites(p.ctx, path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, release()) }()
 	p.opts.logger.Warn("the database is damaged; what cannot be made anew is copied out of it", "error", p.opts.damage)
 	done, err := sqlstore.Salvage(p.ctx, path, dest, sqlstore.Options{
 		StoreID: p.file.StoreID, TimeUnit: string(p.file.TimeUnit), CreatedBy: p.opts.createdBy,
@@ -57,23 +68,31 @@ func (p *opening) salvage() error {
 	return nil
 }
 
+// readAlone learns what the damaged database says without its -wal, for salvaged. That needs the file for itself, so it comes before anybody
+// is kept from writing to it.
+func (p *opening) readAlone() error {
+	f := &p.facts
+	if !f.HasWAL || f.Examined {
+		return nil
+	}
+	// It counts only if SQLite finds nothing wrong with it.
+	problems, ok, err := sqlstore.CheckAlone(p.ctx, f.Path)
+	if p.ctx.Err() != nil {
+		return context.Cause(p.ctx)
+	}
+	if err != nil || !ok || len(problems) > 0 {
+		f.Alone = nil
+	}
+	return nil
+}
+
 // salvaged returns what store.json says of the database that was salvaged, or why it is not this store's.
 func (p *opening) salvaged(done sqlstore.Salvaged) (storedir.File, error) {
 	f := p.facts
 	f.Exists, f.Unread, f.Both = true, nil, done.Meta
 	f.File.Doubted = false
-	switch {
-	case !f.HasWAL:
+	if !f.HasWAL {
 		f.Alone = &f.Both
-	case !f.Examined:
-		// What the damaged database says without its -wal counts only if SQLite finds nothing wrong with it.
-		problems, ok, err := sqlstore.CheckAlone(p.ctx, f.Path)
-		if p.ctx.Err() != nil {
-			return p.file, context.Cause(p.ctx)
-		}
-		if err != nil || !ok || len(problems) > 0 {
-			f.Alone = nil
-		}
 	}
 	f.Examined, f.BothProblems = true, nil
 	plan := decide(f)
@@ -104,7 +123,18 @@ func (p *opening) checkRoom() error {
 			need += uint64(st.Size())
 		}
 	}
-	return p.checkFree("salvage", need+min(need, salvageWAL), 0)
+	return p.checkFree("salvage", need+min(need, salvageWAL), p.leftOfSalvage())
+}
+
+// leftOfSalvage is how much a salvage has left that was killed. The next one deletes it first.
+func (p *opening) leftOfSalvage() (size uint64) {
+	entries, _ := os.ReadDir(p.dir) // else nothing is known to be left
+	for _, e := range entries {
+		if st, err := e.Info(); err == nil && st.Mode().IsRegular() && strings.HasPrefix(e.Name(), filepath.Base(storedir.ReplacementPath(p.dir))) {
+			size += uint64(st.Size())
+		}
+	}
+	return size
 }
 
 // emptyDatabase is more than what the files of a database without a record take.
@@ -119,7 +149,7 @@ func (p *opening) checkRebuildRoom() error {
 		size = uint64(st.Size())
 	}
 	gain := uint64(0)
-	if p.file.Rebuilding != "" {
+	if p.file.Rebuilding != "" && !p.moving() {
 		gain = size
 	}
 	return p.checkFree("rebuild", size+emptyDatabase, gain)

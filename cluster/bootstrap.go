@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -253,19 +252,10 @@ func goesOn(ctx context.Context, log Log, info Info, db *audit.DB) error {
 // Unfinished returns the folders beside dir that a Bootstrap of dir has left whose process died. Nothing reads them. They can be
 // removed, unless a Bootstrap of dir runs.
 func Unfinished(dir string) ([]string, error) {
-	dir = filepath.Clean(dir)
-	entries, err := os.ReadDir(filepath.Dir(dir))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
+	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
 	}
-	var left []string
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), durable.StagePrefix(dir)) {
-			left = append(left, filepath.Join(filepath.Dir(dir), e.Name()))
-		}
-	}
-	return left, nil
+	left, err := durable.Unfinished(filepath.Dir(dir))
+	return slices.DeleteFunc(left, func(name string) bool { return !strings.HasPrefix(filepath.Base(name), durable.StagePrefix(dir)) }), err
 }

@@ -9,6 +9,7 @@
 //	00005_agents.sql    the view agents, with times and the anonymous      reindex makes it anew
 //	00006_hashes.sql    hash, and audit and contribution with its numbers  reindex fills them anew
 //	00007_runs.sql      hash_run: the hashes once more, in sorted runs     reindex fills it anew
+//	00008_guards.sql    triggers of agent and store, index of subjects     reindex makes them anew
 //
 // Every migration ends by setting user_version to its own number, so that a database has its version in
 // its header. A change to a table is a new migration.
@@ -27,7 +28,7 @@ var FS embed.FS
 
 const (
 	// Newest is the version of a database that every migration was applied to.
-	Newest = 7
+	Newest = 8
 
 	// Tree is the version from which on a database has the Merkle tree over its records.
 	Tree = 3

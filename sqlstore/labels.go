@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-
-	"github.com/jmoiron/sqlx"
 )
 
 // Label is a name that somebody gave to a hash.
@@ -74,6 +72,9 @@ func (db *DB) writeLabels(ctx context.Context, write func(*writer) error) error 
 // database says about itself, in the transaction that writes. If it returns an error, no label is written.
 //
 // PutLabels writes to -wal. It does not empty a -wal that holds something: after a crash the next writer must find it.
+//
+// If another database has taken the place of this one before PutLabels is done, the error is ErrMoved: the other one may not have the
+// labels. HoldWrites makes PutLabels wait, and ErrBusy says that it has waited long enough.
 func PutLabels(ctx context.Context, path string, labels []Label, whose func(Meta) error) error {
 	err := putLabelsBeside(ctx, path, labels, whose)
 	if err != nil {
@@ -82,7 +83,7 @@ func PutLabels(ctx context.Context, path string, labels []Label, whose func(Meta
 	return nil
 }
 
-func putLabelsBeside(ctx context.Context, path string, labels []Label, whose func(Meta) error) error {
+func putLabelsBeside(ctx context.Context, path string, labels []Label, whose func(Meta) error) (err error) {
 	m, err := look(ctx, path)
 	if err != nil {
 		return err
@@ -90,64 +91,30 @@ func putLabelsBeside(ctx context.Context, path string, labels []Label, whose fun
 	if !m.Exists {
 		return ErrNotFound
 	}
-	wal, err := fileSize(path + walSuffix)
+	b, err := openBeside(ctx, path)
 	if err != nil {
 		return err
 	}
-	o, err := Options{CacheBytes: 1 << 20}.withDefaults()
-	if err != nil {
-		return err
-	}
-	leave, err := enter(ctx, path)
-	if err != nil {
-		return err
-	}
-	defer leave()
-	if wal > 0 {
-		// If our writing connection were the last to close, SQLite would copy what -wal holds into the database. After a crash
-		// only the writer may do that, after it has rewritten -wal. A reader that closes last copies nothing.
-		keep, err := keepOpen(ctx, path)
-		if err != nil {
-			return err
-		}
-		defer keep.Close()
-	}
-	w, err := connectWriter(ctx, path, o)
-	if err != nil {
-		return err
-	}
-	defer w.close()
+	defer func() { err = errors.Join(err, b.close()) }()
 	// Each commit is synced: see DB.PutLabels.
-	if _, err := w.conn.ExecContext(ctx, `PRAGMA synchronous=FULL`); err != nil {
+	if _, err := b.w.conn.ExecContext(ctx, `PRAGMA synchronous=FULL`); err != nil {
 		return err
 	}
 	allowed := func() error { return nil }
 	if whose != nil {
 		allowed = func() error {
-			m, err := factsOf(ctx, w.conn)
+			m, err := factsOf(ctx, b.w.conn)
 			if err != nil {
 				return err
 			}
 			return whose(m)
 		}
 	}
-	if err := w.putLabels(ctx, labels, allowed); err != nil {
+	if err := b.w.putLabels(ctx, labels, allowed); err != nil {
 		return err
 	}
-	return w.close()
-}
-
-// keepOpen returns an open connection that reads.
-func keepOpen(ctx context.Context, path string) (*sqlx.DB, error) {
-	pool, err := connect(path, accessReader, 1, 0)
-	if err != nil {
-		return nil, err
-	}
-	var tables int
-	if err := pool.GetContext(ctx, &tables, `SELECT count(*) FROM sqlite_schema`); err != nil {
-		return nil, errors.Join(err, pool.Close())
-	}
-	return pool, nil
+	// Whoever replaces a database reads its labels after it has moved it. So if this one is still in its place, they will be read.
+	return b.moved()
 }
 
 // putLabels writes labels in a transaction that begins with a call of allowed. An error of allowed ends it.

@@ -1,6 +1,7 @@
 package sqlstore_test
 
 import (
+	"database/sql"
 	"errors"
 	"fmt"
 	"os"
@@ -123,5 +124,71 @@ func TestStats(t *testing.T) {
 				t.Errorf("%s: %s, %v", query, plan, err)
 			}
 		}
+	}
+}
+
+// A database that another one replaces in the middle of a put is not the one whose labels will be read. The put fails, and leaves alone
+// what the other one has beside it.
+func TestLabelsForADatabaseThatIsMoved(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path, aside := filepath.Join(dir, "audit.db"), filepath.Join(dir, "aside")
+	mustClose(t, open(t, path, sqlstore.Options{}))
+	if err := os.Mkdir(aside, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	var next *sqlstore.DB
+	err := sqlstore.PutLabels(t.Context(), path, []sqlstore.Label{{Hash: hx("agent 1"), Label: "x"}}, func(sqlstore.Meta) error {
+		for _, suffix := range []string{"-shm", "-wal", ""} {
+			if err := os.Rename(path+suffix, filepath.Join(aside, "audit.db"+suffix)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		next = open(t, path, sqlstore.Options{})
+		return nil
+	})
+	if !errors.Is(err, sqlstore.ErrMoved) {
+		t.Errorf("got %v", err)
+	}
+	if err := next.CheckFiles(); err != nil {
+		t.Error(err)
+	}
+	apply(t, next, samples(0, 5)...)
+}
+
+// Who holds writes is alone with the database, which can be read and moved.
+func TestHoldWrites(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "audit.db")
+	db := open(t, path, sqlstore.Options{})
+	apply(t, db, samples(0, 5)...)
+	mustClose(t, db)
+	put := func() error {
+		shell, err := sql.Open("sqlite", path+"?_pragma=busy_timeout(0)")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer shell.Close()
+		_, err = shell.Exec(`INSERT INTO label (hash, label) VALUES (?, 'x')`, hx("agent 1"))
+		return err
+	}
+	release, err := sqlstore.HoldWrites(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := put(); err == nil {
+		t.Error("somebody wrote")
+	}
+	if m, err := sqlstore.ReadCursor(t.Context(), path); err != nil || !m.Exists {
+		t.Errorf("%+v, %v", m, err)
+	}
+	if err := errors.Join(release(), release()); err != nil {
+		t.Fatal(err)
+	}
+	if got := names(t, filepath.Dir(path)); fmt.Sprint(got) != "[audit.db]" {
+		t.Errorf("files are %q", got)
+	}
+	if err := put(); err != nil {
+		t.Error(err)
 	}
 }

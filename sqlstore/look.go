@@ -36,6 +36,9 @@ type Meta struct {
 // to the end.
 func (m Meta) Unhashed() bool { return m.Version < migrations.Tree || m.Hashing }
 
+// Refilled reports whether the migration of the database drops tables, which are filled from the others after it.
+func (m Meta) Refilled() bool { return m.Exists && m.Version < migrations.Hashes }
+
 // MissingTables returns the tables that somebody has dropped and that a writer makes anew, empty.
 func (m Meta) MissingTables() []string { return strings.Fields(m.missing) }
 

@@ -59,6 +59,17 @@ type plan struct {
 	lookup int // of the question's lookups
 }
 
+// noLookup is the lookup of a plan that needs none.
+const noLookup = -1
+
+// lastAnswers reports whether the question is for a few records of an agent about a subject, as for its last answer to a question. The
+// index of subjects has the agents too, so a walk along it passes over the records of others without reading anything else.
+func (q *question) lastAnswers() bool {
+	const few = 10
+	_, exact := q.subject()
+	return q.to == toRead && !q.ByAdmission && exact && q.Agent != nil && q.evidence() == nil && q.Result == nil && 0 < q.Limit && q.Limit <= few
+}
+
 // statistics are what was found out about the records so far.
 type statistics struct {
 	triedOnce bool // one page was read, and did not hold all records
@@ -92,6 +103,8 @@ func planNext(q *question, z *sizes, s *statistics) plan {
 		return plan{action: doLearn}
 	case s.newest < 0 || !s.agentKnown:
 		return plan{action: doFinish}
+	case q.lastAnswers():
+		return plan{doWalkSubject, noLookup}
 	}
 	for i := range q.lookups {
 		switch {

@@ -203,6 +203,38 @@ func (w *writer) remakeTables(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return w.make(ctx, want, missing)
+}
+
+// remakeDerivedOf makes the derived tables of a version anew that somebody has dropped: a migration may change one of them. They stay
+// empty, so a Reindex is due.
+func (w *writer) remakeDerivedOf(ctx context.Context, version int) error {
+	const tables = `SELECT name FROM sqlite_schema WHERE type = 'table'`
+	want, err := patternSchema(ctx, int64(version))
+	if err != nil {
+		return err
+	}
+	var have, missing []string
+	if err := w.conn.SelectContext(ctx, &have, tables); err != nil {
+		return err
+	}
+	for _, name := range derivedTables {
+		if want[name] != nil && !slices.Contains(have, name) {
+			missing = append(missing, name)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	// The mark comes first: an empty table does not show that a Reindex is due.
+	if err := w.tx(ctx, func() error { return w.markReindex(ctx) }); err != nil {
+		return err
+	}
+	return w.make(ctx, want, missing)
+}
+
+// make makes tables with their indexes and triggers.
+func (w *writer) make(ctx context.Context, want map[string]*schemaObject, missing []string) error {
 	// Tables first: the others belong to them.
 	objects := slices.SortedFunc(maps.Values(want), func(a, b *schemaObject) int {
 		return cmp.Or(boolCompare(a.Type != "table", b.Type != "table"), cmp.Compare(a.Name, b.Name))

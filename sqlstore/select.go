@@ -258,7 +258,11 @@ func (s *selection) prepare(ctx context.Context) (action, error) {
 		case doLookUp:
 			return doLookUp, s.lookUp(ctx, p.lookup)
 		case doWalkSubject:
-			return doWalk, s.shorter(ctx, s.stats.shares[p.lookup].rows)
+			rows := fewOfAgent
+			if p.lookup != noLookup {
+				rows = s.stats.shares[p.lookup].rows
+			}
+			return doWalk, s.shorter(ctx, rows)
 		default:
 			return p.action, nil
 		}
@@ -267,6 +271,10 @@ func (s *selection) prepare(ctx context.Context) (action, error) {
 		}
 	}
 }
+
+// fewOfAgent is how many records of an agent are read rather than passing over those of a subject, which may be any number. Each costs a row of
+// table audit, which may be a page of the disk.
+const fewOfAgent = 256
 
 // shorter makes the path that of the subject, which has so many rows, unless that of the agent has fewer.
 func (s *selection) shorter(ctx context.Context, rows int) error {

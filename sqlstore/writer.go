@@ -34,9 +34,11 @@ func openWriter(ctx context.Context, path string, o Options, version int) (*writ
 	err = w.renewWAL(ctx, path)
 	if err == nil && version < migrations.Newest {
 		o.Logger.Info("migrating", "file", path, "from", version, "to", migrations.Newest)
-		err = migrate(ctx, path, o.CacheBytes)
-		if err == nil && version < migrations.Hashes {
-			err = w.tx(ctx, func() error { return w.hideViews(ctx) })
+		if err = w.remakeDerivedOf(ctx, version); err == nil {
+			err = migrate(ctx, path, o.CacheBytes)
+		}
+		if err == nil {
+			err = w.tx(ctx, func() error { return w.hideViews(ctx) }) // which a migration may have made
 		}
 	}
 	if err == nil {

@@ -183,8 +183,7 @@ func (v *Viewer) spanWithout(ctx context.Context, assertion audit.Hash, found *a
 
 func equal(a, b *audit.AgentID) bool { return a == b || a != nil && b != nil && *a == *b }
 
-// previous is the agent's last record with the same question, nil where there is none. It looks at the last second, and then at longer
-// and longer times: what is asked often was asked a moment ago, and of what is asked rarely there is little to look through.
+// previous is the agent's last record with the same question, nil where there is none.
 func (v *Viewer) previous(ctx context.Context, found *audit.Trace) (*audit.QueryID, error) {
 	q := &found.Audit
 	if q.AgentID == nil || q.Params.Subject == nil || q.Params.Predicate == nil || q.Timestamp == 0 {
@@ -192,29 +191,14 @@ func (v *Viewer) previous(ctx context.Context, found *audit.Trace) (*audit.Query
 	}
 	to := q.Timestamp - 1
 	same := audit.Filter{Agent: q.AgentID, Subject: q.Params.Subject, Predicate: q.Params.Predicate, To: &to, AsOf: found.AsOf, Descending: true, Limit: 1}
-	for length := v.clock.Unit.PerSecond(); ; length *= timesLonger {
-		whole := length >= min(to, v.clock.Unit.PerSecond()*longestLook)
-		if same.From = nil; !whole {
-			from := to - length
-			same.From = &from
+	for earlier, err := range v.store.Audits(ctx, same) {
+		if err != nil {
+			return nil, err
 		}
-		for earlier, err := range v.store.Audits(ctx, same) {
-			if err != nil {
-				return nil, err
-			}
-			return &earlier.QueryID, nil
-		}
-		if whole {
-			return nil, nil
-		}
+		return &earlier.QueryID, nil
 	}
+	return nil, nil
 }
-
-// How many times as long each of the times is as the one before, and how many seconds the longest has before all of it is looked at.
-const (
-	timesLonger = 4
-	longestLook = 365 * 24 * 3600
-)
 
 // findingText puts a finding into words.
 func findingText(f audit.Finding, t *audit.Trace) string {

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"path/filepath"
+
 	"github.com/spf13/cobra"
 
 	"github.com/auditsql/auditsql/audit/view"
+	"github.com/auditsql/auditsql/internal/durable"
 	"github.com/auditsql/auditsql/internal/tui"
 )
 
@@ -28,6 +31,11 @@ yet.`,
 				return err
 			}
 			defer db.Close()
+			// Each can be as large as a store, and its name is hidden. A folder that cannot be listed keeps nobody from making a backup in it.
+			left, _ := durable.Unfinished(filepath.Dir(filepath.Clean(args[0])))
+			for _, folder := range left {
+				a.note("%s is left of a backup that did not end; remove it, unless one runs", folder)
+			}
 			copied := a.meanwhile("copying the store, and verifying the copy", -1, nil)
 			r, err := db.Backup(cmd.Context(), args[0])
 			copied()

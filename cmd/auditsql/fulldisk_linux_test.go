@@ -307,7 +307,8 @@ func TestASalvageOnAFullDisk(t *testing.T) {
 			t.Errorf("export: exit code %d: %s", code, said)
 		}
 	}
-	if err := os.Remove(ballast); err != nil {
+	// What fills the disk is what a salvage has left that was killed. The next one deletes it first.
+	if err := os.Rename(ballast, filepath.Join(store, "audit.db.part")); err != nil {
 		t.Fatal(err)
 	}
 	if out, said, code := auditsql("-d", store, "reindex"); code != exitDone {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/internal/tui"
 )
 
@@ -22,7 +23,8 @@ type tailOptions struct {
 	exitOnMatch bool
 	exitCode    bool
 
-	begins bool // --after, or a file of --state that has an offset, says where to begin
+	begins bool        // --after, or a file of --state that has an offset, says where to begin
+	place  audit.Place // what the file of --state has
 }
 
 func (a *app) tailCommand() *cobra.Command {
@@ -54,7 +56,9 @@ No record is missed then, whatever happened meanwhile: those that were trimmed
 from the journal come from SQLite. --state FILE keeps that offset in a file,
 which is made when it is missing. Tail begins there, and writes the file after
 each command, once a second, and at the end. So it is right after a crash too.
-After a crash of tail or of the machine, records may come again that were seen.`,
+After a crash of tail or of the machine, records may come again that were seen.
+The file also says which record was the last one. If the store has another one
+there, because it was restored from a backup, tail says so and ends.`,
 		Example: `  auditsql tail -n 3
   auditsql tail -f --unapproved
   auditsql tail -n 0 -f -o ndjson | jq -r '[.timestamp, .params.subject] | @tsv'

@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"strconv"
 	"syscall"
@@ -14,8 +12,6 @@ import (
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/internal/deliver"
-	"github.com/auditsql/auditsql/internal/durable"
-	"github.com/auditsql/auditsql/internal/importing"
 	"github.com/auditsql/auditsql/internal/show"
 )
 
@@ -41,6 +37,9 @@ var errMatched = errors.New("a record fits")
 
 // run looks at the records, and ends with what a later run needs.
 func (t *tailing) run(ctx context.Context) error {
+	if err := t.checkPlace(ctx); err != nil {
+		return err // and the file stays as it is
+	}
 	err := t.records(ctx)
 	if errors.Is(err, errMatched) {
 		err = nil
@@ -231,7 +230,7 @@ func (t *tailing) end(ctx context.Context, quiet bool) error {
 	if err != nil {
 		return err
 	}
-	if err := t.keep(next); err != nil || quiet {
+	if err := t.keep(ctx, next); err != nil || quiet {
 		return err
 	}
 	again := ""
@@ -267,38 +266,22 @@ func (t *tailing) save(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return t.keep(next)
+	return t.keep(ctx, next)
 }
 
-// keep writes an offset to the file of --state. The file is replaced as a whole.
-func (t *tailing) keep(next audit.Offset) error {
+// keep writes a place to the file of --state.
+func (t *tailing) keep(ctx context.Context, next audit.Offset) error {
 	if t.options.state == "" || !t.savedAt.IsZero() && next == t.saved {
 		return nil
 	}
-	if err := durable.WriteBytes(t.options.state, "", []byte(strconv.FormatUint(uint64(next), 10)+"\n")); err != nil {
-		return fmt.Errorf("--state: %w", err)
+	place, err := t.r.PlaceBefore(context.WithoutCancel(ctx), next)
+	if err != nil {
+		return err
+	}
+	if err := writeState(t.options.state, place); err != nil {
+		return err
 	}
 	t.saved, t.savedAt = next, time.Now()
-	return nil
-}
-
-// readState reads the file of --state, if there is one.
-func (o *tailOptions) readState(ctx context.Context, a *app) error {
-	if store := a.storeAround(o.state); store != "" {
-		return trying(usage("--state %s is inside %s, the folder of a store", o.state, store), "another folder")
-	}
-	text, err := importing.Uninterrupted(ctx, func() ([]byte, error) { return os.ReadFile(o.state) })
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
-		return fmt.Errorf("--state: %w", err)
-	}
-	o.after, err = strconv.ParseUint(string(bytes.TrimSpace(text)), 10, 64)
-	if err != nil {
-		return trying(usage("--state %s has no offset: %q", o.state, excerpt(text)), "another file, or --after OFFSET; tail writes the file")
-	}
-	o.begins = true
 	return nil
 }
 

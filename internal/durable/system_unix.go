@@ -21,6 +21,11 @@ func syncDir(dir string) error {
 	return d.Sync()
 }
 
+// sameDevice reports whether two files are on one file system.
+func sameDevice(a, b fs.FileInfo) bool {
+	return a.Sys().(*syscall.Stat_t).Dev == b.Sys().(*syscall.Stat_t).Dev
+}
+
 // CheckOwner returns an *OwnerError when this process cannot give new files the owner of the file or folder at name:
 // that is another user, and this process is not root, or a root without that right. It returns nil when the name does
 // not exist.

@@ -96,6 +96,7 @@ func guards() []mutant {
 		commandMutants,
 		figureMutants,
 		filterMutants,
+		folderMutants,
 		growthMutants,
 		hashMutants,
 		repairMutants,

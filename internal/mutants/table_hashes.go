@@ -45,7 +45,7 @@ var hashMutants = []mutant{
 		"INSERT INTO store (name, value) SELECT 'reindex', 'running' WHERE EXISTS (SELECT 1 FROM entry) ON CONFLICT DO NOTHING;\n", "",
 		"audit", "^TestAMigrationHidesTheViewsOfWhatItFills$", nil},
 	{"the views that a migration hides while tables are empty", "sqlstore/writer.go",
-		"		if err == nil && version < migrations.Hashes {", "		if false {",
+		"			err = w.tx(ctx, func() error { return w.hideViews(ctx) }) // which a migration may have made\n", "",
 		"audit", "^TestAMigrationHidesTheViewsOfWhatItFills$", nil},
 	{"the keys that somebody has chosen for too many hashes", "sqlstore/hashrun.go",
 		"	case e.number == 0 || n-b.last == mostOfKey:", "	case e.number == 0:",

@@ -36,7 +36,7 @@ var serveMutants = []mutant{
 		"	return os.SameFile(r.info, now) && ", "	return ",
 		"internal/tokens", "^TestAFileOfTheSameSizeAndTime$", nil},
 	{"the lock under which tokens change", "internal/tokens/tokens.go",
-		"path(dir)+\".lock\"", "path(dir)+\".lock\"+rand.Text()",
+		"storedir.TokensLockName)", "storedir.TokensLockName+rand.Text())",
 		"internal/tokens", "^TestManyChangesAtTheSameTime$", nil},
 	{"the refusal of a file with tokens that others can write to", "internal/tokens/format.go",
 		"mode&0o022 != 0", "mode&0o022 == 0o777",

@@ -24,10 +24,11 @@ import (
 	"sync"
 
 	"github.com/auditsql/auditsql/internal/durable"
+	"github.com/auditsql/auditsql/internal/storedir"
 )
 
 // Name is the name of the socket in the folder of a store.
-const Name = "serve.sock"
+const Name = storedir.SocketName
 
 var (
 	// ErrNoServer says that nobody listens on the socket of a store, or that there is none.

@@ -8,6 +8,8 @@
 //	DIR/wal/          the journal, unless store.json names another folder. The folder of a store that follows a log has nothing
 //	                  but the writer's lock there
 //	DIR/inbox/        spans that were received and are not records yet (package otlp/receive)
+//	DIR/tokens …      who may use the server of the store (package tokens)
+//	DIR/serve.sock    where that server takes what commands write (package socket)
 //	DIR/aside-…/      files that an opening has moved out of the way
 //
 // An opening takes three steps. Only the last one changes anything, and it is in package audit:
@@ -53,8 +55,31 @@ const (
 	CheckpointName = "checkpoint"
 	HistoryName    = "checkpoints.ndjson"
 
+	TokensName     = "tokens"
+	TokensLockName = "tokens.lock"
+	SocketName     = "serve.sock"
+
 	asidePrefix = "aside-" // followed by a number
 )
+
+// ownNames are all names in a store's folder, as patterns. ofUsed says that only a store that was used has such a file: without a journal it
+// shows that a store is lost. A name that is missing here would keep a store from being made anew from its journal, see CheckVacant.
+var ownNames = []struct {
+	pattern string
+	ofUsed  bool
+}{
+	{FileName + durable.PartSuffix, false},
+	{FileName + "*", true},
+	{SQLiteName + "*", true}, // with what SQLite has beside it, and what replaces it
+	{JournalName, false},
+	{FilterName, false}, {FilterName + durable.PartSuffix, false},
+	{InboxName, true},
+	{LogName + "*", true},
+	{CheckpointName, true}, {CheckpointName + durable.PartSuffix, true}, {HistoryName, true},
+	{TokensName, true}, {TokensName + durable.PartSuffix, true}, {TokensLockName, false},
+	{SocketName, false}, {SocketName + durable.PartSuffix, false},
+	{asidePrefix + "*", true},
+}
 
 // SQLitePath returns the path of the database of the store in dir.
 func SQLitePath(dir string) string { return filepath.Join(dir, SQLiteName) }
@@ -96,8 +121,9 @@ type File struct {
 	Doubted bool `json:"doubted,omitempty"`
 	// Doubt is why, as far as it is known.
 	Doubt string `json:"doubt,omitempty"`
-	// Rebuilding is set while a database is being rebuilt. It is the folder, within the store's, that the old one was moved
-	// to. Meanwhile Reached does not count: it says what the old database had.
+	// Rebuilding is set while a database is being rebuilt. It is the folder, within the store's, that the old one is moved
+	// to. Meanwhile Reached does not count: it says what the old database had. Together with Doubted it does not say whether the
+	// old one was moved yet; MovedAside does.
 	Rebuilding string `json:"rebuilding,omitempty"`
 	// Replacing is set while a database that was salvaged takes the place of the damaged one, see Replace. It is the folder,
 	// within the store's, that the damaged one is moved to.

@@ -123,7 +123,7 @@ func (f File) JournalAbsent(dir string, fsys wal.FS) *Absence {
 }
 
 // CheckVacant refuses to make a store among other files: only a missing folder, an empty one, or one that holds
-// nothing but a journal is accepted.
+// nothing but a journal and what else a store leaves is accepted.
 func CheckVacant(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -134,19 +134,29 @@ func CheckVacant(dir string) error {
 	}
 	for _, e := range entries {
 		name := e.Name()
+		own, ofUsed := isOwn(name)
 		switch {
-		case name == JournalName && e.IsDir(), name == FileName+durable.PartSuffix, name == FilterName, name == FilterName+durable.PartSuffix,
-			name == "lost+found", strings.HasPrefix(name, "."):
-		case strings.HasPrefix(name, SQLiteName), strings.HasPrefix(name, FileName), strings.HasPrefix(name, asidePrefix), ofLog(name):
+		case name == "lost+found", strings.HasPrefix(name, "."):
+		case !own || name == JournalName && !e.IsDir():
+			return fmt.Errorf("%s: %w, and none is made among other files (%s)", dir, ErrNoStore, name)
+		case ofUsed:
 			// A store that has lost its store.json, or of which nothing but the journal can be read.
 			if _, err := os.Lstat(filepath.Join(dir, JournalName)); errors.Is(err, fs.ErrNotExist) {
 				return fmt.Errorf("%s: %w: there is %s, and neither a %s that can be read nor a journal: restore the store from a backup", dir, ErrMismatch, name, FileName)
 			}
-		default:
-			return fmt.Errorf("%s: %w, and none is made among other files (%s)", dir, ErrNoStore, name)
 		}
 	}
 	return nil
+}
+
+// isOwn reports whether a name in a store's folder is the store's own, and whether only a store that was used has it.
+func isOwn(name string) (own, ofUsed bool) {
+	for _, n := range ownNames {
+		if fits, _ := filepath.Match(n.pattern, name); fits { // the patterns are right
+			return true, n.ofUsed
+		}
+	}
+	return false, false
 }
 
 // MakeAside makes a folder for files that are moved out of the way.
@@ -159,14 +169,20 @@ func MakeAside(dir string) (string, error) {
 	}
 }
 
-// SetAside moves the database and the files beside it to a folder of their own, and returns that folder. Nothing is
-// deleted: a person may want to look at it, and the labels are in it.
-func SetAside(dir string) (string, error) {
-	aside, err := MakeAside(dir)
-	if err != nil {
-		return "", err
+// MoveAside moves the database and the files beside it to the folder aside, which MakeAside has named. Nothing is deleted: a person
+// may want to look at it, and the labels are in it. A move that was interrupted goes on when it is called again.
+func MoveAside(dir, aside string) error {
+	// A power cut may have taken the name of the folder, or somebody may have deleted it while it was empty.
+	if err := durable.Mkdir(aside, OwnedLike(dir)); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
 	}
-	return aside, moveSQLite(dir, aside)
+	return moveFiles(dir, aside, sqliteFiles(dir))
+}
+
+// MovedAside reports whether the database is in the folder aside. It is moved last, so all that was beside it is there too.
+func MovedAside(aside string) bool {
+	_, err := os.Lstat(filepath.Join(aside, SQLiteName))
+	return err == nil
 }
 
 // SetWALAside moves the -wal of the database, and the index of it in -shm, to a folder of their own, and returns that folder.
@@ -180,13 +196,15 @@ func SetWALAside(dir string) (string, error) {
 	return aside, moveFiles(dir, aside, sqliteFiles(dir)[:2])
 }
 
-// moveSQLite moves the database and the files beside it to a folder, as far as they are there.
-func moveSQLite(dir, to string) error { return moveFiles(dir, to, sqliteFiles(dir)) }
-
+// moveFiles moves files of the store to a folder, as far as they are there. It replaces none there: when a move goes on that was interrupted, somebody may have
+// made a new -wal in the place of the one that was moved, and each of the two may have what the other one lacks.
 func moveFiles(dir, to string, names []string) error {
 	for _, name := range names {
-		err := os.Rename(name, filepath.Join(to, filepath.Base(name)))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		target := filepath.Join(to, filepath.Base(name))
+		for _, err := os.Lstat(target); err == nil; _, err = os.Lstat(target) {
+			target += ".later"
+		}
+		if err := os.Rename(name, target); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
@@ -200,7 +218,7 @@ func ReplacementPath(dir string) string { return SQLitePath(dir) + durable.PartS
 // store.json says from then on. The new database must be whole and on disk.
 //
 // It first writes to store.json what it is about to do. From then on FinishReplacing completes it after a crash. An error
-// before that changes nothing.
+// before that changes nothing. After an error f says Replacing if store.json may say so: then the next opening needs both databases.
 func Replace(dir string, f *File) (aside string, err error) {
 	aside, err = MakeAside(dir)
 	if err != nil {
@@ -209,7 +227,12 @@ func Replace(dir string, f *File) (aside string, err error) {
 	next := *f
 	next.Replacing = filepath.Base(aside)
 	if err := Write(dir, next); err != nil {
-		return "", errors.Join(err, os.Remove(aside))
+		// If only the sync of its name has failed, the next opening reads what was written.
+		if written, readErr := read(dir); readErr == nil && written.Replacing != next.Replacing {
+			return "", errors.Join(err, os.Remove(aside))
+		}
+		*f = next
+		return "", err
 	}
 	*f = next
 	return aside, FinishReplacing(dir, f)
@@ -220,21 +243,32 @@ func FinishReplacing(dir string, f *File) error {
 	if f.Replacing == "" {
 		return nil
 	}
+	// The note in store.json may be one whose sync has failed. It must be on disk before anything is moved.
+	if err := durable.SyncDir(dir); err != nil {
+		return err
+	}
 	_, err := os.Lstat(ReplacementPath(dir))
-	if err == nil { // else the last step is done
-		if err := moveSQLite(dir, filepath.Join(dir, f.Replacing)); err != nil {
+	if err == nil { // else the last rename is done
+		if err := MoveAside(dir, filepath.Join(dir, f.Replacing)); err != nil {
 			return err
 		}
-		if err := os.Rename(ReplacementPath(dir), SQLitePath(dir)); err != nil {
-			return err
-		}
-		err = durable.SyncDir(dir)
+		err = os.Rename(ReplacementPath(dir), SQLitePath(dir))
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	f.Replacing = ""
-	return Write(dir, *f)
+	// Also if somebody else has made the rename: a process that died, or whose sync failed. store.json must not say that all is done
+	// while a power cut can still undo the rename.
+	if err := durable.SyncDir(dir); err != nil {
+		return err
+	}
+	next := *f
+	next.Replacing = ""
+	if err := Write(dir, next); err != nil {
+		return err
+	}
+	*f = next
+	return nil
 }
 
 // RemoveSQLite deletes the database and the files beside it.

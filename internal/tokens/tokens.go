@@ -38,6 +38,7 @@ import (
 
 	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/internal/durable"
+	"github.com/auditsql/auditsql/internal/storedir"
 )
 
 // Prefix is what every token begins with, so that people and scanners for secrets recognize one.
@@ -108,7 +109,7 @@ func (t *Token) check() error {
 }
 
 // path is the file with the tokens of a store.
-func path(dir string) string { return filepath.Join(dir, "tokens") }
+func path(dir string) string { return filepath.Join(dir, storedir.TokensName) }
 
 // Add makes a token for the store in dir, and returns its text, which cannot be shown again. It takes everything but the digest
 // from t. The token is on disk when it returns. ErrExists: revoke the other one first. ErrInvalid: t cannot be a token.
@@ -151,7 +152,7 @@ func List(dir string) ([]Token, error) {
 
 // change replaces the tokens under the lock.
 func change(ctx context.Context, dir string, edit func([]Token) ([]Token, error)) (err error) {
-	unlock, err := durable.Lock(ctx, path(dir)+".lock", "")
+	unlock, err := durable.Lock(ctx, filepath.Join(dir, storedir.TokensLockName), "")
 	if err != nil {
 		return err
 	}
