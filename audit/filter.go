@@ -25,7 +25,7 @@ type Filter struct {
 	Result        *Hash
 	Assertion     *Hash // somewhere in the evidence
 	Source        *Hash // of at least one piece of evidence
-	Unapproved    bool  // at least one piece of evidence is not Approved
+	Unapproved    bool  // at least one piece of evidence is neither Approved nor Unstated
 	Attributes    []Attribute
 	MinConfidence *float32
 	MaxConfidence *float32

@@ -185,6 +185,26 @@ func JournalIdentity(dir string) ([]byte, error) {
 	return file.Identity(), nil
 }
 
+// JournalReached returns an offset up to which the journal of the store in dir is known to have been synced, for wal.Options: the newest one
+// that SQLite, store.json and log.json say. It is 0 when they say nothing, or when only a journal is left. It must be asked before the
+// journal is read.
+func JournalReached(ctx context.Context, dir string) (wal.Offset, error) {
+	file, err := storedir.Recall(ctx, dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	p := opening{dir: dir, file: file}
+	// A database that cannot be read says nothing, and one of another store says nothing about this journal.
+	m, err := sqlstore.ReadCursor(ctx, storedir.SQLitePath(dir))
+	if err == nil && checkStore(file, dir, m) == nil {
+		p.meta = m
+	}
+	return p.reached(), ctx.Err()
+}
+
 // unitOf returns a unit of store.json, which has been checked.
 func unitOf(u storedir.Unit) TimeUnit {
 	unit, _ := ParseTimeUnit(string(u))

@@ -22,6 +22,7 @@ func (v *verification) journal(ctx context.Context, f *findings, cursor uint64, 
 	}
 	o := v.db.opts.journal()
 	o.OnTrimmed, o.OnFilled = p.trimmed, p.filled
+	o.Reached = func() wal.Offset { return wal.Offset(cursor) }
 	var err error
 	v.report.Journal, err = wal.VerifyContext(ctx, v.db.journalDir, o, p.visit)
 	if err != nil {
@@ -47,8 +48,7 @@ func (v *verification) journal(ctx context.Context, f *findings, cursor uint64, 
 	if end := v.report.Journal.End; uint64(end) < cursor {
 		f.problem("journal: it ends at offset %d, before the cursor %d", end, cursor)
 	}
-	// A torn tail before the cursor hides records that were acknowledged: the problems above say so.
-	if t := v.report.Journal.Torn; t != nil && uint64(t.Offset) >= cursor {
+	if t := v.report.Journal.Torn; t != nil { // what is no record before the cursor is damage, and no torn tail
 		f.note("the journal has a torn tail of %d bytes at offset %d (%s): nothing in it was acknowledged, or it is being written right now", t.Bytes, t.Offset, t.Reason)
 	}
 	v.beginning(f, &p.alone)

@@ -18,7 +18,7 @@ type Filter struct {
 	Lifecycle                    *uint8  // of the query
 	Result                       *[32]byte
 	Assertion, Source            *[32]byte // in the evidence
-	Unapproved                   bool      // some of the evidence is not Approved
+	Unapproved                   bool      // some of the evidence is neither Approved nor Unstated
 	Attributes                   []Attribute
 	MinConfidence, MaxConfidence *float64 // both inclusive
 	AsOf                         *int64   // an Entry.Index: only records with a lower one
@@ -102,7 +102,7 @@ func or(cs []clause) clause {
 }
 
 const (
-	// unapproved is the condition that some evidence of row a of table audit is not Approved.
+	// unapproved is the condition that some evidence of row a of table audit is neither Approved nor Unstated.
 	unapproved = `EXISTS (SELECT 1 FROM contribution e WHERE e.audit = a.idx AND ` + unapprovedPiece + `)`
 	// unapprovedPiece is the condition that row e of table contribution is neither Approved (2) nor Unstated (5).
 	unapprovedPiece = `e.lifecycle NOT IN (2, 5)`

@@ -142,11 +142,7 @@ func (j *Journal) open(ctx context.Context) (report Recovery, err error) {
 			return report, fmt.Errorf("read the cursor: %w", err)
 		}
 	}
-	var reached Offset
-	if j.opts.Reached != nil {
-		reached = j.opts.Reached()
-	}
-	if report, err = j.recover(ctx, cursor, reached); err != nil {
+	if report, err = j.recover(ctx, cursor, j.opts.reached()); err != nil {
 		return report, err
 	}
 	j.publish(j.base + Offset(j.pos))

@@ -19,7 +19,8 @@ type Options struct {
 	Cursor func() (Offset, error)
 	// Reached returns an offset up to which the log is known to have been synced, which may lie after the cursor;
 	// nil is 0. A record before it that is not intact is damage, though no mark attests it, and a log that ends
-	// before it is ErrAhead. Open calls it once, after Cursor.
+	// before it is ErrAhead. Open calls it once, after Cursor. Verify and OpenReader call it once, before they read: without it
+	// they take such a record for a torn tail.
 	Reached func() Offset
 	// Identity says whose journal this is: up to MaxIdentity bytes of the caller's, or none. Each new segment
 	// begins with it. Writers and readers refuse a segment that begins with another one, with ErrForeign. They
@@ -112,6 +113,14 @@ const (
 	// checkFilesEvery is how often a writer checks that its files are still in their places.
 	checkFilesEvery = time.Second / 2
 )
+
+// reached is what Reached returns, or 0.
+func (o Options) reached() Offset {
+	if o.Reached == nil {
+		return 0
+	}
+	return o.Reached()
+}
 
 func (o Options) withDefaults() Options {
 	if o.FS == nil {

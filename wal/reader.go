@@ -20,6 +20,7 @@ type Reader struct {
 	dir, canonical string
 	opts           Options
 	pos            Offset // of the next record
+	reached        Offset // what Options.Reached says, or 0
 
 	// The segment that pos lies in; both are nil when none is open.
 	file File
@@ -47,7 +48,7 @@ type Reader struct {
 // exist; the records need not exist yet. With Options.Identity a segment of another journal is refused with ErrForeign,
 // here or by Next.
 func OpenReader(dir string, from Offset, o Options) (*Reader, error) {
-	r := &Reader{dir: dir, opts: o.withDefaults(), pos: from}
+	r := &Reader{dir: dir, opts: o.withDefaults(), pos: from, reached: o.reached()}
 	var err error
 	if r.canonical, err = r.opts.FS.Canonical(dir); err != nil {
 		return nil, fmt.Errorf("open journal to read: %w", err)

@@ -126,6 +126,8 @@ func (r *Reader) enter(ctx context.Context) error {
 		switch {
 		case len(segs) == 0 && r.writer != nil: // read has checked that the writer has synced more than pos
 			return &CorruptError{r.dir, r.pos, "no segment is left, and the writer has synced more"}
+		case len(segs) == 0 && r.pos < r.reached:
+			return &CorruptError{r.dir, r.pos, fmt.Sprintf("no segment is left, and the log is known to have been synced up to %d", r.reached)}
 		case len(segs) == 0:
 			return cmp.Or(r.mayWait(ctx, 0), io.EOF)
 		}
@@ -175,8 +177,11 @@ func (r *Reader) atEnd(ctx context.Context, found segment.Found) (again bool, er
 	if next < len(segs) {
 		span.Next = segment.Somewhere
 	}
-	if r.writer != nil { // read has checked that pos lies before this
+	switch {
+	case r.writer != nil: // read has checked that pos lies before this
 		span.Synced = uint64(r.writer.Synced())
+	case r.pos < r.reached:
+		span.Synced = uint64(r.reached)
 	}
 	if span == (segment.Span{}) && found == segment.FoundEnd {
 		if r.s.Size() > r.s.Pos() {

@@ -57,7 +57,7 @@ func Verify(dir string, o Options) (Report, error) {
 func VerifyContext(ctx context.Context, dir string, o Options, visit func(Record) error) (Report, error) {
 	o = o.withDefaults()
 	var rep Report
-	v := verifier{fs: o.FS, dir: dir, identity: o.Identity, onTrimmed: o.OnTrimmed, onFilled: o.OnFilled, rep: &rep, visit: visit}
+	v := verifier{fs: o.FS, dir: dir, reached: o.reached(), identity: o.Identity, onTrimmed: o.OnTrimmed, onFilled: o.OnFilled, rep: &rep, visit: visit}
 	var err error
 	if v.limit, v.limited, err = syncedIn(ctx, o.FS, dir); err == nil {
 		err = v.walk(ctx)
@@ -65,8 +65,13 @@ func VerifyContext(ctx context.Context, dir string, o Options, visit func(Record
 	if err != nil {
 		return rep, fmt.Errorf("verify journal: %w", err)
 	}
-	if told := len(rep.Damage) > 0 && rep.Damage[len(rep.Damage)-1].Offset >= rep.End; v.limited && rep.End < v.limit && !told {
+	told := len(rep.Damage) > 0 && rep.Damage[len(rep.Damage)-1].Offset >= rep.End
+	switch {
+	case told:
+	case v.limited && rep.End < v.limit:
 		v.damageIn(dir, rep.End, fmt.Sprintf("no segment is left from here on, and the writer has synced up to %d", v.limit))
+	case rep.End < v.reached:
+		v.damageIn(dir, rep.End, fmt.Sprintf("the log ends here, and is known to have been synced up to %d", v.reached))
 	}
 	return rep, nil
 }
@@ -79,6 +84,7 @@ type verifier struct {
 	onFilled  func(Gap) error
 	limited   bool    // this process has the journal open
 	limit     Offset  // where its writer had synced when Verify began; else 0
+	reached   Offset  // what Options.Reached says, or 0
 	newest    Segment // when Verify began
 	rep       *Report
 	visit     func(Record) error
@@ -225,7 +231,11 @@ func (v *verifier) segment(ctx context.Context, f File, seg Segment) (last bool,
 			v.rep.Torn = &TornTail{Segment: seg.Path, Offset: Offset(s.Offset()), Bytes: end - s.Pos(), Reason: j.Reason}
 			return true, err
 		case j.Found == segment.FoundEnd && !seg.Sealed:
-			v.damageIn(seg.Path, Offset(s.Offset()), fmt.Sprintf("the data ends here, and the writer has synced up to %d", v.limit))
+			why := fmt.Sprintf("the data ends here, and the writer has synced up to %d", v.limit)
+			if Offset(s.Offset()) >= v.limit {
+				why = j.Text()
+			}
+			v.damageIn(seg.Path, Offset(s.Offset()), why)
 			return true, nil
 		default:
 			v.damageIn(seg.Path, Offset(s.Offset()), j.Reason)
@@ -247,7 +257,7 @@ func (v *verifier) segment(ctx context.Context, f File, seg Segment) (last bool,
 
 // span is what is known of a segment. That a sealed one ends where the next one begins is checked by join.
 func (v *verifier) span(seg Segment) segment.Span {
-	span := segment.Span{Synced: uint64(v.limit)}
+	span := segment.Span{Synced: uint64(max(v.limit, v.reached))}
 	if seg.Sealed {
 		span.Next = segment.Somewhere
 	}

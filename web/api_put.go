@@ -117,7 +117,11 @@ func (s *Server) putOne(w http.ResponseWriter, r *http.Request, q *question, und
 	}
 	id, duplicate := results[0].ID.String(), results[0].Duplicate
 	for _, d := range check.Doubts(record) {
-		w.Header().Add(noteHeader, d.Field+": "+asciiText(d.Text))
+		text := asciiText(d.Text)
+		if d.Field == ingest.ConfidenceField {
+			text += " is outside of 0 to 1"
+		}
+		w.Header().Add(noteHeader, d.Field+": "+text)
 	}
 	status, outcome := http.StatusCreated, putInserted
 	if duplicate {

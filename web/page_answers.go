@@ -238,11 +238,13 @@ func (p *sheet) lastQuestions(ctx context.Context) (pages.Section, error) {
 		last               uint64
 	}
 	var order []*asked
+	records := 0
 	seen := map[[2]string]*asked{}
 	for q, err := range readable(p.s.store.Audits(ctx, audit.Filter{Descending: true, Limit: read, AsOf: &p.asOf}), nil) {
 		if err != nil {
 			return section, err
 		}
+		records++
 		if q.Params.Subject == nil || q.Params.Predicate == nil {
 			continue
 		}
@@ -255,6 +257,9 @@ func (p *sheet) lastQuestions(ctx context.Context) (pages.Section, error) {
 	}
 	table := &pages.Table{Caption: fmt.Sprintf("Of the newest %d records, the question asked last first", read), Head: 0, Empty: "There are no records.",
 		Columns: []pages.Column{{Name: "subject"}, {Name: "predicate"}, {Name: "asked last"}, {Name: "times", Right: true}}}
+	if records > 0 {
+		table.Empty = fmt.Sprintf("None of the newest %d records has a subject and a predicate.", records)
+	}
 	for i, a := range order {
 		if i == most {
 			section.Notes = append(section.Notes, line(pages.Words(fmt.Sprintf("%d more are left out.", len(order)-most))))

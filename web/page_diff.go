@@ -50,7 +50,11 @@ func (s *Server) diffPage(ctx context.Context, p *sheet) error {
 	top.Table = table
 	p.page.Sections = []pages.Section{top}
 	if len(d.Fields)+len(d.Evidence)+len(d.Attributes) == 0 {
-		p.page.Sections = append(p.page.Sections, pages.Section{About: line(pages.Words("There is no difference but in the ids."))})
+		same := "There is no difference but in the ids."
+		if d.From.QueryID == d.To.QueryID {
+			same = "This is one record, named twice."
+		}
+		p.page.Sections = append(p.page.Sections, pages.Section{About: line(pages.Words(same))})
 		return nil
 	}
 	if section, any := p.changedFields(d); any {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/auditsql/auditsql/audit"
@@ -60,7 +61,7 @@ func (s *Server) findPage(ctx context.Context, p *sheet) error {
 	}
 	// A few digits may be a time, as a number, and the beginning of an id that is not here. The page shows which time it would be.
 	doubtful := fewDigits(typed) && len(found) == 1 && found[0].time
-	if len(found) == 1 && !doubtful && !others && collectorOf(ctx) == nil {
+	if len(found) == 1 && found[0].link.Link != "" && !doubtful && !others && collectorOf(ctx) == nil {
 		p.redirect = found[0].link.Link
 		return nil
 	}
@@ -113,6 +114,7 @@ func (p *sheet) meanings(ctx context.Context, typed string) (all []meaning, othe
 		}
 		return false, nil
 	}
+	var unused []audit.Hash // what a label stands for, and no record has
 	for _, kind := range []audit.HashKind{audit.AgentHash, audit.AssertionHash, audit.SourceHash} {
 		hashes, err := p.hashes(ctx, typed, kind)
 		if err != nil {
@@ -132,6 +134,9 @@ func (p *sheet) meanings(ctx context.Context, typed string) (all []meaning, othe
 				add("an assertion", p.assertion(h, label))
 			case kind == audit.SourceHash && is.Source.Answers > 0:
 				add("a source", p.source(h, label))
+			case is.Agent == nil && is.Assertion.Answers == 0 && is.Source.Answers == 0 && is.Label != "" && !slices.Contains(unused, h):
+				unused = append(unused, h)
+				add("a label of a hash that no record has yet", pages.Part{Text: fmt.Sprintf("%s %s", is.Label, h), Stored: true})
 			}
 		}
 	}

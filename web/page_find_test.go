@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/auditsql/auditsql/audit"
 )
 
 // What is looked for as of a moment is looked for among what there was then, however much came later with the same digits.
@@ -42,6 +44,36 @@ func TestFindAsOfAMomentFindsWhatThereWas(t *testing.T) {
 			if strings.Contains(a.body, strings.Repeat("5", 56)) {
 				t.Errorf("%s as of %d: a later record is found", typed, asOf)
 			}
+		}
+	}
+}
+
+// A label can be there before the first record that has its hash.
+func TestFindKnowsALabelThatNoRecordUses(t *testing.T) {
+	t.Parallel()
+	p := openPages(t, incident())
+	hash := pageHash("agent", "planner 7")
+	if err := p.db.PutLabels(t.Context(), []audit.Label{{Hash: hash, Label: "planner 7"}}); err != nil {
+		t.Fatal(err)
+	}
+	_, page := p.open("/find?q=planner+7")
+	main := text(elements(page, "main")[0])
+	if strings.Contains(main, "Nothing in the store has this") || strings.Count(main, hash.String()) != 1 || !strings.Contains(main, "a label of a hash that no record has yet") {
+		t.Errorf("%s", main)
+	}
+}
+
+// Records that ask nothing with a subject and a predicate are records.
+func TestTheLastQuestionsOfRecordsWithoutAQuestion(t *testing.T) {
+	t.Parallel()
+	records := incident()
+	for _, q := range records {
+		q.Params.Predicate = nil
+	}
+	for n, want := range map[int]string{0: "There are no records.", 3: "None of the newest 3 records has a subject and a predicate."} {
+		_, page := openPages(t, records[:n]).open("/answers")
+		if main := text(elements(page, "main")[0]); !strings.Contains(main, want) {
+			t.Errorf("%d records: %s", n, main)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -581,4 +582,13 @@ func TestLinesThatComeMeanwhileAreStoredTogether(t *testing.T) {
 			}
 		}
 	})
+}
+
+// The note about a confidence says what is odd about it, and not the number alone.
+func TestTheNoteAboutAConfidence(t *testing.T) {
+	r := serve(t)
+	a := r.do(http.MethodPost, "/v1/audits", `{"timestamp":1795429152000,"params":{},"result_confidence":95}`)
+	if got := a.Header.Values("Auditsql-Note"); a.StatusCode != http.StatusCreated || !slices.Contains(got, "result_confidence: 95 is outside of 0 to 1") {
+		t.Errorf("status %d, %q", a.StatusCode, got)
+	}
 }

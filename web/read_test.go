@@ -329,7 +329,11 @@ func TestWhatATokenMayDo(t *testing.T) {
 	}
 	for i, c := range requests {
 		for token := range usual {
+			before := len(r.log.String())
 			a := r.do(c.method, c.path, "", "Authorization", "Bearer "+token)
+			if line := r.log.String()[before:]; a.StatusCode == http.StatusForbidden && !strings.Contains(line, `"token":"`+token+`"`) {
+				t.Errorf("%s %s with %s: the log does not name the token: %s", c.method, c.path, token, line)
+			}
 			may := token == c.scope || token == "all" || token == "bound" && c.scope == "write"
 			if refused := a.StatusCode == http.StatusForbidden && strings.Contains(a.body, "/problems/forbidden"); refused == may {
 				t.Errorf("%s %s with %s: status %d, %s", c.method, c.path, token, a.StatusCode, a.body)

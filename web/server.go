@@ -122,6 +122,7 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	who, err := s.authenticate(r, route)
+	about(r).principal = who.ID // also of one that may not do this: the log names whose token it is
 	if err != nil {
 		err = s.problemOf(err).stored(nothingIf(route.writes))
 		if !s.askToLogIn(w, r, route, err) {
@@ -129,7 +130,6 @@ func (s *Server) dispatch(w http.ResponseWriter, r *http.Request) {
 		}
 		return
 	}
-	about(r).principal = who.ID
 	ctx := r.Context()
 	if !route.open {
 		var stop func()

@@ -136,7 +136,7 @@ func selecting() []Parameter {
 			field: func(f *audit.Filter) any { return &f.Assertion }},
 		{Name: "source", Kind: Source, Many: true, About: "a source of the evidence: its `hash`, digits or label",
 			field: func(f *audit.Filter) any { return &f.Source }},
-		{Name: "unapproved", Kind: Switch, About: "records with evidence that is not Approved",
+		{Name: "unapproved", Kind: Switch, About: "records with evidence that is neither Approved nor Unstated",
 			field: func(f *audit.Filter) any { return &f.Unapproved }},
 		{Name: "attr", Kind: Pair, Many: true, About: "an attribute, `KEY=VALUE`",
 			field: func(f *audit.Filter) any { return &f.Attributes }},

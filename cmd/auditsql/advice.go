@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -45,6 +47,8 @@ func (a *app) whatToTry(cmd *cobra.Command, err error) string {
 		return fmt.Sprintf("auditsql -d %s recent, without --read-only", shellQuote(a.dir))
 	case errors.Is(err, audit.ErrNoStore) && isDivided(a.dir):
 		return fmt.Sprintf("%s -d %s …, and likewise for the other partitions: the folder is that of a node of auditsql-cluster, with a store for each partition", cmd.CommandPath(), shellQuote(filepath.Join(a.dir, "partition-0")))
+	case errors.Is(err, audit.ErrNoStore) && hasOtherFiles(a.dir):
+		return "-d or AUDITSQL_DIR names another folder, auditsql -d DIR init makes a store in a new or an empty one"
 	case errors.Is(err, audit.ErrNoStore):
 		return fmt.Sprintf("-d or AUDITSQL_DIR names another folder, auditsql -d %s init makes a store", shellQuote(a.dir))
 	case a.fullDisk(err) != "":
@@ -200,6 +204,12 @@ func permissionPath(dir string, err error) string {
 
 // shellQuote writes a word as a person would type it.
 func shellQuote(word string) string { return legible.ShellQuote(word) }
+
+// hasOtherFiles reports whether a folder has files of which none is hidden: no store is made among them.
+func hasOtherFiles(dir string) bool {
+	entries, err := os.ReadDir(dir)
+	return err == nil && slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return !strings.HasPrefix(e.Name(), ".") })
+}
 
 // isDivided reports whether a folder is that of a node of auditsql-cluster whose records are divided among several streams.
 func isDivided(dir string) bool {

@@ -76,7 +76,7 @@ common; auditsql man DIR makes pages for man of all of it.`,
 	_ = root.RegisterFlagCompletionFunc("color", completeWords(colors...))
 	_ = root.MarkPersistentFlagDirname("dir")
 	_ = root.RegisterFlagCompletionFunc("output", completeForms)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return flagError(cmd, err) })
 	root.SetVersionTemplate("auditsql {{.Version}}, SQLite " + sqlstore.SQLiteVersion + "\n")
 
 	root.AddGroup(

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"errors"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
+	"github.com/auditsql/auditsql/audit"
 	"github.com/auditsql/auditsql/audit/view"
 	"github.com/auditsql/auditsql/internal/durable"
 	"github.com/auditsql/auditsql/internal/tui"
@@ -44,6 +46,9 @@ yet.`,
 			}
 			if r.InboxLeft {
 				a.note("the inbox was left out: spans that have not become records yet are not in the copy")
+			}
+			if _, err := db.Log(cmd.Context()); !errors.Is(err, audit.ErrNoLog) {
+				a.note("the copy has the log of this store: put nothing into it while the original lives. Its records would be signed with the same key, and then the original would be refused; auditsql -d %s --read-only reads it", shellQuote(args[0]))
 			}
 			form := a.form("")
 			verified := "yes"

@@ -310,7 +310,7 @@ func (c *checking) paths(paths []string) error {
 func (c *checking) path(path string) error {
 	files, err := bundle.Open(path)
 	if err != nil {
-		return c.unreadable(string(bundle.OtherFile), path, hintForProof(path, err))
+		return c.unreadable(string(bundle.OtherFile), path, c.hintForProof(path, err))
 	}
 	defer files.Close()
 	bar := c.app.progress("checking", -1, false)
@@ -343,13 +343,13 @@ func checkReport(path string) string {
 	return fmt.Sprintf("unzip %s %s && auditsql check %[2]s", shellQuote(path), proofsFile)
 }
 
-// hintForProof adds to the reason why a path is no bundle how the proof of one record is checked.
-func hintForProof(path string, err error) error {
+// hintForProof takes the reason why a path is no bundle out of err, and keeps for a proof how the proof of one record is checked.
+func (c *checking) hintForProof(path string, err error) error {
 	var format *bundle.FormatError
 	if errors.As(err, &format) {
 		err = format.Err
 		if strings.HasSuffix(path, ".tlog-proof") {
-			err = fmt.Errorf("%w: a proof is checked with --record FILE %s", err, path)
+			c.tryFor(path, "auditsql check --record FILE %s, with the record's JSON: this is the proof of one record", shellQuote(path))
 		}
 	}
 	return err

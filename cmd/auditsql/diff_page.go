@@ -16,7 +16,11 @@ func (a *app) diffPage(ctx context.Context, r *reading, v *view.Viewer, d *view.
 	p.Head("from", tui.Gap+v.Query(ctx, d.From.QueryID)+tui.Gap+d.FromTime+tui.Gap+asker(&d.From))
 	p.Head("to  ", tui.Gap+v.Query(ctx, d.To.QueryID)+tui.Gap+d.ToTime+tui.Gap+asker(&d.To))
 	if len(d.Fields)+len(d.Evidence)+len(d.Attributes) == 0 {
-		p.Head("", "no difference but in the ids")
+		if d.From.QueryID == d.To.QueryID {
+			p.Head("", "this is one record, named twice")
+		} else {
+			p.Head("", "no difference but in the ids")
+		}
 		return p.End()
 	}
 	if d.Flipped {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/auditsql/auditsql/internal/when"
 )
@@ -38,8 +39,21 @@ func completeNothing(*cobra.Command, []string, string) ([]string, cobra.ShellCom
 	return nil, cobra.ShellCompDirectiveNoFileComp
 }
 
-// flagError is the error of a flag. It replaces what Go's number parser says, which is for programmers.
-func flagError(err error) error {
+// flagError is the error of a flag. It replaces what Go's number parser says, which is for programmers, and names the flag that may be
+// meant by one that there is not.
+func flagError(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() == "" {
+		var names []string
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			if !f.Hidden {
+				names = append(names, f.Name)
+			}
+		})
+		if near := nearest(names, unknown.GetSpecifiedName()); near != "" {
+			return trying(usage("%w", err), "--%s; %s --help shows all flags", near, cmd.CommandPath())
+		}
+	}
 	var number *strconv.NumError
 	if !errors.As(err, &number) {
 		return usage("%w", err)

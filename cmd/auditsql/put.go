@@ -28,7 +28,7 @@ refused.
 
 From flags, the timestamp is now unless --timestamp (a number in the store's
 unit) or --time is given, the confidence is 0 unless --confidence is given, and
-the lifecycle of a contribution is Proposed unless it is named.
+the lifecycle of a contribution is Unstated unless it is named.
 --attr values are texts; --attr-json takes numbers, true and false. A key that
 is empty or has a = in it is written as a JSON string: --attr '"a=b"=v'.
 
@@ -45,6 +45,7 @@ it would have, and stores nothing. The exit code is that of a put.
 While auditsql serve has the store open, put stores through the server.
 
 Write hashes in full, not as labels: a record stays for ever, and labels change.
+help record says how to make the hash of a name.
 
 To store many records, or to store records from another program, use import.
 auditsql help record explains the fields of a record.`,

@@ -165,6 +165,7 @@ func parseContribution(s string) (c audit.ContributingAssertion, err error) {
 	if c.SourceHash, err = audit.ParseHash(parts[2]); err != nil {
 		return c, fmt.Errorf("the source %w", err)
 	}
+	c.Lifecycle = audit.Unstated // as in a span: nobody has said
 	if len(parts) == 4 {
 		c.Lifecycle, err = audit.ParseLifecycle(parts[3])
 	}
@@ -226,5 +227,5 @@ func hashFlag(flag, value string) (*audit.Hash, error) {
 		// It was probably copied from a table, which shows the first digits.
 		return nil, trying(err, "the whole of it, which -o plain and get show")
 	}
-	return nil, err
+	return nil, trying(err, "auditsql help record, which says how to make the hash of a name")
 }

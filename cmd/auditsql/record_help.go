@@ -26,8 +26,8 @@ const recordHelp = `A record, here on several lines, with a word about each fiel
 
 ` + recordExample + `
 timestamp, params and result_confidence must be there; all else may be left
-out. A lifecycle is Proposed, UnderReview, Approved, Deprecated, Rejected or
-Unstated (nobody said).
+out. A piece of evidence has all of its four fields. A lifecycle is Proposed,
+UnderReview, Approved, Deprecated, Rejected or Unstated (nobody said).
 
 Each … is 64 hex digits. For an agent, an assertion or a source that has only a
 name, take a hash of the name, BLAKE3 or SHA-256, and always the same one:

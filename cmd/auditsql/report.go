@@ -7,7 +7,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -85,6 +87,10 @@ func (o *reportOptions) check(a *app, args []string) error {
 		return usage("-o is missing: the folder, FILE.zip or FILE.md to make")
 	case slices.Contains(tui.Forms(), o.out):
 		return usage("-o %s: here -o names a folder, FILE.zip or FILE.md; ./%s is a folder of this name", o.out, o.out)
+	}
+	switch strings.ToLower(filepath.Ext(o.out)) {
+	case ".pdf", ".html", ".htm", ".txt", ".docx", ".odt", ".csv", ".json", ".tar", ".gz", ".tgz":
+		return usage("-o %s: a report is a folder, FILE.zip or FILE.md, and no %s file", o.out, filepath.Ext(o.out)[1:])
 	}
 	if err := a.checkReportPlace(o.out, o.force); err != nil {
 		return err

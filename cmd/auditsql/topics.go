@@ -150,7 +150,8 @@ for everything else:
   * A value that is not known is null.
   * Numbers have all their digits. Confidences and weights are the shortest
     decimals of 32-bit floats.
-  * Texts are what was stored, also where a table shows escapes.
+  * Texts are what was stored, also where a table shows escapes. On a terminal
+    CSV shows them too.
 
 CSV and plain text have a column for each member. CSV is RFC 4180 with a header
 and CR LF at line ends. Lists and objects in it are JSON. Plain text has no

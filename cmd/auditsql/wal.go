@@ -102,7 +102,11 @@ func (a *app) walVerifyCommand() *cobra.Command {
 		Long: `Verify reads every record of the journal and checks it against its checksum
 and its content hash, and the segments against each other. The exit code is 5
 when acknowledged data is damaged. It also shows a torn tail, which the next
-writer cuts off, and gaps that were repaired; neither of them is damage.`,
+writer cuts off, and gaps that were repaired; neither of them is damage.
+
+How far the journal was synced is read from store.json, audit.db and log.json.
+If only the journal is left, its last mark alone says so, and a note tells you:
+after that mark, damage cannot be told from a torn tail.`,
 		Example: `  auditsql wal verify`,
 		Args:    arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -125,13 +129,13 @@ func (a *app) walVerify(ctx context.Context) error {
 	for _, s := range segments {
 		total += s.Size
 	}
-	identity, err := audit.JournalIdentity(a.dir)
+	o, err := a.journalOptions(ctx)
 	if err != nil {
 		return err
 	}
 	bar := a.progress("checking", total, true)
 	done, records := int64(0), 0
-	report, err := wal.VerifyContext(ctx, dir, wal.Options{Identity: identity}, func(r wal.Record) error {
+	report, err := wal.VerifyContext(ctx, dir, o, func(r wal.Record) error {
 		done += int64(r.Next - r.Offset)
 		if records++; records%1000 == 0 {
 			bar.At(done, fmt.Sprintf("%d records", records))
@@ -165,6 +169,7 @@ func (a *app) walVerify(ctx context.Context) error {
 		}
 		a.findings(problems, uint64(len(problems)), notes)
 	}
+	a.noteUnknownEnd(o)
 	if len(problems) > 0 {
 		a.tellDamage(ctx)
 		return trying(&exitError{code: exitDamage, err: errors.New("found " + plural(len(problems), "problem", "problems"))},
@@ -186,7 +191,8 @@ of its payload, and the payload itself. That is the record's canonical JSON;
 one that is no JSON is given as text.
 
 --from must be the offset of a record; if it is not, the error names the nearest
-ones. At damage it ends with exit code 5.
+ones. At damage it ends with exit code 5; help wal verify says when damage
+cannot be told from a torn tail.
 
 --inbox dumps the inbox of serve --otlp instead: the spans that are not records
 yet, and notes about traces that have settled.`,
@@ -212,19 +218,36 @@ yet, and notes about traces that have settled.`,
 }
 
 // journalOf is where the journal of the store is, or its inbox, and how to read it.
-func (a *app) journalOf(inbox bool) (dir string, o wal.Options, err error) {
+func (a *app) journalOf(ctx context.Context, inbox bool) (dir string, o wal.Options, err error) {
 	if inbox {
 		o, err = audit.InboxOptions(a.dir)
 		return audit.InboxDir(a.dir), o, err
 	}
 	if dir, err = audit.JournalDir(a.dir); err == nil {
-		o.Identity, err = audit.JournalIdentity(a.dir)
+		o, err = a.journalOptions(ctx)
 	}
 	return dir, o, err
 }
 
+// journalOptions is how to read the store's journal: whose it is, and how much of it is known to have been synced.
+func (a *app) journalOptions(ctx context.Context) (o wal.Options, err error) {
+	if o.Identity, err = audit.JournalIdentity(a.dir); err != nil {
+		return o, err
+	}
+	reached, err := audit.JournalReached(ctx, a.dir)
+	o.Reached = func() wal.Offset { return reached }
+	return o, err
+}
+
+// noteUnknownEnd notes that only the journal itself says how far it was synced.
+func (a *app) noteUnknownEnd(o wal.Options) {
+	if o.Identity == nil && o.Reached != nil && o.Reached() == 0 {
+		a.note("there is nothing but the journal, so how far it was synced is known up to its last mark alone; after that mark, damage looks like a torn tail, and acknowledged records may be in it")
+	}
+}
+
 func (a *app) walDump(ctx context.Context, inbox bool, from *uint64, limit int) error {
-	dir, o, err := a.journalOf(inbox)
+	dir, o, err := a.journalOf(ctx, inbox)
 	if err != nil {
 		return err
 	}
@@ -261,6 +284,7 @@ func (a *app) walDump(ctx context.Context, inbox bool, from *uint64, limit int) 
 			}
 		}
 		if errors.Is(err, io.EOF) {
+			a.noteUnknownEnd(o)
 			break
 		}
 		if err != nil {

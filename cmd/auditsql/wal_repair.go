@@ -74,8 +74,12 @@ func (a *app) walRepair(ctx context.Context, apply, inbox bool) error {
 	dir := shellQuote(a.dir)
 	switch n := len(report.Journal.Damage); {
 	case n > 0 && !apply:
+		first := ""
+		if report.Journal.Lost() > 0 {
+			first = "a backup or an archive of the journal, which may have what would be lost; then "
+		}
 		return trying(&exitError{code: exitDamage, err: fmt.Errorf("found %s, and changed nothing; %s", plural(n, "damaged range", "damaged ranges"), wouldBeLost(&report))},
-			"auditsql -d %s wal repair%s --apply", dir, which)
+			"%sauditsql -d %s wal repair%s --apply", first, dir, which)
 	case len(report.Journal.Unknown) > 0:
 		return unknownFormat(&report)
 	case n > 0:

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/auditsql/auditsql/evidence"
 	"github.com/auditsql/auditsql/evidence/bundle"
@@ -48,6 +49,9 @@ func inMemory(t testing.TB, c *bundle.Contents) fstest.MapFS {
 	}
 	files := fstest.MapFS{}
 	for _, f := range z.File {
+		if !f.Modified.Equal(time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)) { // month 0 and day 0 are no date
+			t.Errorf("%s has the time %v", f.Name, f.Modified)
+		}
 		content, err := fs.ReadFile(z, f.Name)
 		if err != nil {
 			t.Fatal(err)

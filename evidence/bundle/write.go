@@ -9,6 +9,7 @@ import (
 	"iter"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/auditsql/auditsql/evidence"
 	"github.com/auditsql/auditsql/tree"
@@ -81,12 +82,15 @@ func WriteFolder(dir string, c *Contents) (err error) {
 	})
 }
 
-// WriteZip writes a bundle as a zip archive. The same contents give the same archive, since there are no times in it. When
+// firstTime is the first time that a zip archive can tell. Without one the month and the day would be 0, which some programs refuse.
+var firstTime = time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// WriteZip writes a bundle as a zip archive. The same contents give the same archive, since there are no times of their own in it. When
 // it fails, what was written to w is no archive.
 func WriteZip(w io.Writer, c *Contents) error {
 	z := zip.NewWriter(w)
 	err := write(c, func(name string, from func(io.Writer) error) error {
-		f, err := z.CreateHeader(&zip.FileHeader{Name: name, Method: zip.Deflate})
+		f, err := z.CreateHeader(&zip.FileHeader{Name: name, Method: zip.Deflate, Modified: firstTime})
 		if err != nil {
 			return err
 		}

@@ -54,4 +54,13 @@ var repairMutants = []mutant{
 	{"what a list that is shorter than its limit must have", "sqlstore/select.go",
 		"		if err != nil || n >= f.Limit || !f.unconditional() {", "		if err != nil || n >= 0 {",
 		"audit", "^TestAListOfWhatIsNotAppliedHidesNoLoss$", nil},
+	{"what is known to have been synced, in a check of the journal", "wal/verify.go",
+		"Synced: uint64(max(v.limit, v.reached))", "Synced: uint64(v.limit)",
+		"cmd/auditsql", "^TestScripts$/^wal$", nil},
+	{"what is known to have been synced, for a reader of the journal", "wal/reader_walk.go",
+		"	case r.pos < r.reached:\n", "	case false:\n",
+		"cmd/auditsql", "^TestScripts$/^wal$", nil},
+	{"what SQLite says of how far the journal was synced, in a check of it", "audit/folder.go",
+		"		p.meta = m\n	}\n	return p.reached()", "	}\n	return p.reached()",
+		"cmd/auditsql", "^TestScripts$/^wal$", nil},
 }

@@ -11,13 +11,18 @@ import (
 // writeCSV writes a record as RFC 4180 has it, with CR LF at its end. encoding/csv does that too, but it also turns line
 // ends inside a value into CR LF, and here values stay what they are. A null is an empty field, and an empty
 // text is two quotes.
-func writeCSV(out *bufio.Writer, cells []Cell, safe bool) error {
+//
+// For a terminal it escapes what could change the screen, as tables and plain text do: a value there is for a person.
+func (s *Screen) writeCSV(out *bufio.Writer, cells []Cell) error {
 	for i, c := range cells {
 		if i > 0 {
 			out.WriteByte(',')
 		}
 		value := c.Text
-		if safe && c.Kind != Literal {
+		if s.OutTerm.Is {
+			value = legible.Text(value)
+		}
+		if s.CSVSafe && c.Kind != Literal {
 			value = disarm(value)
 		}
 		if c.Kind == TextKind && (value == "" || strings.ContainsAny(value, ",\"\r\n") || value[0] == ' ') || c.Kind == Composite {

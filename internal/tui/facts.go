@@ -66,12 +66,12 @@ func (s *Screen) Facts(form Form, facts ...Fact) error {
 			}
 		}
 	case CSV:
-		if err := writeCSV(out, []Cell{Text("name"), Text("value")}, s.CSVSafe); err != nil {
+		if err := s.writeCSV(out, []Cell{Text("name"), Text("value")}); err != nil {
 			return err
 		}
 		for _, f := range named(facts) {
 			for _, value := range f.Value.items() {
-				if err := writeCSV(out, []Cell{Text(f.Name), value}, s.CSVSafe); err != nil {
+				if err := s.writeCSV(out, []Cell{Text(f.Name), value}); err != nil {
 					return err
 				}
 			}

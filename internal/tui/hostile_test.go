@@ -3,6 +3,7 @@ package tui_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -157,6 +158,25 @@ func TestJSONAndCSVAreExact(t *testing.T) {
 			}
 		}
 	})
+}
+
+// On a terminal CSV has escapes, as tables and plain text do, and stays CSV.
+func TestCSVOnATerminalCannotControlIt(t *testing.T) {
+	t.Parallel()
+	for _, facts := range []bool{false, true} {
+		screen, out, _ := into(80)
+		text := "\x1b]0;t\a, \"two\"\n"
+		var err error
+		if facts {
+			err = screen.Facts(tui.CSV, tui.Fact{Name: "a\x1b", Value: tui.Text(text)})
+		} else {
+			r := tui.NewRows(screen, tui.CSV, tui.Column{Name: "a\x1b"})
+			err = errors.Join(r.Add(tui.Text(text)), r.End())
+		}
+		if got := out.String(); err != nil || strings.ContainsAny(got, "\x1b\a") || !strings.Contains(got, `"\u001b]0;t\u0007, ""two""\n"`+"\r\n") {
+			t.Errorf("%v: %q", err, got)
+		}
+	}
 }
 
 // readCSV reads RFC 4180 to the letter; encoding/csv turns CR LF inside a value into LF.

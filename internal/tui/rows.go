@@ -107,7 +107,7 @@ func (r *Rows) Add(cells ...Cell) error {
 			return err
 		}
 		r.n++
-		return writeCSV(r.out, cells, r.screen.CSVSafe)
+		return r.screen.writeCSV(r.out, cells)
 	}
 	object := []byte{'{'}
 	for i, c := range cells {
@@ -146,7 +146,7 @@ func (r *Rows) csvHeader() error {
 	for i, c := range r.Columns {
 		names[i] = Text(c.Name)
 	}
-	return writeCSV(r.out, names, r.screen.CSVSafe)
+	return r.screen.writeCSV(r.out, names)
 }
 
 func (r *Rows) endBlock() error {

@@ -97,6 +97,11 @@ func outOfRange(err error) bool {
 
 // errForm says how a time is written.
 func errForm(s string) error {
+	if fields := strings.Fields(s); len(fields) > 1 {
+		if _, err := ParseZone(fields[len(fields)-1]); err == nil && !strings.Contains(fields[0], "/") && strings.Count(fields[0], ".") < 2 {
+			return fmt.Errorf("the zone does not belong here: give it apart, as tz %s, or write its offset, as in 2026-11-23T10:00+01:00", fields[len(fields)-1])
+		}
+	}
 	if strings.ContainsRune(s, '/') || strings.Count(s, ".") == 2 {
 		return errors.New("day and month could be either way round; write 2026-11-23")
 	}
