@@ -294,7 +294,7 @@ func (p *opening) create() error {
 	if err := durable.MkdirAll(p.dir, ""); err != nil {
 		return err
 	}
-	p.report.Created = !p.file.Used
+	p.report.Created = !p.file.Used || p.alone
 	if p.file.Lost != "" {
 		if err := p.replaceStoreFile(); err != nil {
 			return err
