@@ -38,7 +38,7 @@ func writeState(name string, p audit.Place) error {
 // readState reads the file of --state, if there is one.
 func (o *tailOptions) readState(ctx context.Context, a *app) error {
 	if store := a.storeAround(o.state); store != "" {
-		return trying(usage("--state %s lies in %s, which belongs to a store alone", o.state, store), "another folder")
+		return trying(usage("--state %s is inside %s, the folder of a store", o.state, store), "another folder")
 	}
 	text, err := importing.Uninterrupted(ctx, func() ([]byte, error) { return os.ReadFile(o.state) })
 	switch {
