@@ -76,7 +76,7 @@ type repair struct {
 
 	// For the comparison of intact records with SQLite's entries.
 	applied wal.Offset // the database has everything before it
-	whole   bool       // the journal has its first segment, so it can replace the database
+	first   bool       // the journal has its first segment, so it can replace the database
 	pull    func() (sqlstore.Entry, error, bool)
 	stop    func()
 	entry   sqlstore.Entry
@@ -134,7 +134,7 @@ func (r *repair) begin(journalDir string) (wal.Offset, error) {
 	for _, seg := range segs {
 		r.total += seg.Size
 	}
-	r.whole = len(segs) > 0 && segs[0].Base == 0
+	r.first = len(segs) > 0 && segs[0].Base == 0
 	cursor := r.from(segs)
 	switch end := r.reached(); {
 	case len(segs) > 0 && segs[0].Base <= cursor:
@@ -232,7 +232,7 @@ func (r *repair) newerSQLite(segs []wal.Segment) error {
 
 // otherDatabase says what to do when the database is not the one of the journal.
 func (r *repair) otherDatabase() string {
-	if r.whole {
+	if r.first {
 		return fmt.Sprintf("move %s* out of the folder: opening rebuilds it, without the labels", storedir.SQLiteName)
 	}
 	return "restore the store from a backup: the journal does not reach back to the beginning"
