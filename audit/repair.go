@@ -76,19 +76,15 @@ type repair struct {
 
 	// For the comparison of intact records with SQLite's entries.
 	applied wal.Offset // the database has everything before it
-	first   bool       // the journal has its first segment, so it can replace the database
-	pull    func() (sqlstore.Entry, error, bool)
-	stop    func()
-	entry   sqlstore.Entry
-	more    bool
+	entries *entries   // nil: none are compared
 
 	done, total int64 // bytes of journal
 	visited     int   // records
 }
 
 func (r *repair) close() {
-	if r.stop != nil {
-		r.stop()
+	if r.entries != nil {
+		r.entries.stop()
 	}
 	if r.sql != nil {
 		r.sql.Close()
@@ -134,7 +130,6 @@ func (r *repair) begin(journalDir string) (wal.Offset, error) {
 	for _, seg := range segs {
 		r.total += seg.Size
 	}
-	r.first = len(segs) > 0 && segs[0].Base == 0
 	cursor := r.from(segs)
 	switch end := r.reached(); {
 	case len(segs) > 0 && segs[0].Base <= cursor:
@@ -164,8 +159,7 @@ func (r *repair) begin(journalDir string) (wal.Offset, error) {
 	}
 	r.applied = wal.Offset(r.meta.Cursor)
 	r.rep.SQLite, r.rep.Asked = fmt.Sprintf("%s has everything before offset %d", storedir.SQLiteName, r.applied), true
-	r.pull, r.stop = iter.Pull2(r.sql.Entries(r.ctx, 0))
-	if err := r.next(); err != nil {
+	if r.entries, err = entriesOf(r.ctx, r.sql); err != nil {
 		return 0, r.withoutSQLite(err, journalDir)
 	}
 	return cursor, nil
@@ -198,22 +192,17 @@ func (r *repair) askSuspect(journalDir string) error {
 
 // compareSuspect returns an error if a suspect database is not the journal's, or if its entries cannot be read.
 func (r *repair) compareSuspect(sql *sqlstore.DB, journalDir string) error {
-	pull, stop := iter.Pull2(sql.Entries(r.ctx, 0))
-	defer stop()
-	entry, err, more := pull()
+	entries, err := entriesOf(r.ctx, sql)
 	if err != nil {
 		return err
 	}
+	defer entries.stop()
 	o := r.opts.journal()
 	o.Identity = r.knownIdentity()
 	_, err = wal.VerifyContext(r.ctx, journalDir, o, func(rec wal.Record) error {
-		for more && wal.Offset(entry.JournalOffset) < rec.Offset {
-			if entry, err, more = pull(); err != nil {
-				return err
-			}
-		}
-		if !more || wal.Offset(entry.JournalOffset) != rec.Offset {
-			return nil
+		entry, err := entries.at(rec.Offset)
+		if err != nil || entry == nil {
+			return err
 		}
 		if id, ok := idOf(rec.Payload); !ok || id != Hash(entry.QueryID) {
 			return fmt.Errorf("it has another record than the journal at offset %d", rec.Offset)
@@ -221,6 +210,43 @@ func (r *repair) compareSuspect(sql *sqlstore.DB, journalDir string) error {
 		return nil
 	})
 	return err
+}
+
+// entries are the entries of a database in the order of the journal, for records that are visited in that order.
+type entries struct {
+	pull func() (sqlstore.Entry, error, bool)
+	stop func()
+	next sqlstore.Entry
+	more bool
+}
+
+// entriesOf reads the first entry. Unless there is an error, stop must be called.
+func entriesOf(ctx context.Context, sql *sqlstore.DB) (*entries, error) {
+	e := &entries{}
+	e.pull, e.stop = iter.Pull2(sql.Entries(ctx, 0))
+	if err := e.step(); err != nil {
+		e.stop()
+		return nil, err
+	}
+	return e, nil
+}
+
+func (e *entries) step() (err error) {
+	e.next, err, e.more = e.pull()
+	return err
+}
+
+// at returns the entry whose record begins at an offset, or nil if there is none. No offset may be lower than the one before.
+func (e *entries) at(off wal.Offset) (*sqlstore.Entry, error) {
+	for e.more && wal.Offset(e.next.JournalOffset) < off {
+		if err := e.step(); err != nil {
+			return nil, err
+		}
+	}
+	if e.more && wal.Offset(e.next.JournalOffset) == off {
+		return &e.next, nil
+	}
+	return nil, nil
 }
 
 // newerSQLite refuses a repair that would lose what SQLite alone has.
@@ -232,7 +258,7 @@ func (r *repair) newerSQLite(segs []wal.Segment) error {
 
 // otherDatabase says what to do when the database is not the one of the journal.
 func (r *repair) otherDatabase() string {
-	if r.first {
+	if !r.trimmed {
 		return fmt.Sprintf("move %s* out of the folder: opening rebuilds it, without the labels", storedir.SQLiteName)
 	}
 	return "restore the store from a backup: the journal does not reach back to the beginning"
@@ -251,11 +277,6 @@ func (r *repair) withoutSQLite(err error, journalDir string) error {
 	return fmt.Errorf("%w; to repair the journal by itself, move %s* out of the folder: opening rebuilds it, without the labels", err, storedir.SQLiteName)
 }
 
-func (r *repair) next() (err error) {
-	r.entry, err, r.more = r.pull()
-	return err
-}
-
 // visit compares the intact records that SQLite has applied with its entries: the records of one store must not be written into the
 // journal of another.
 func (r *repair) visit(rec wal.Record) error {
@@ -266,15 +287,14 @@ func (r *repair) visit(rec wal.Record) error {
 	if r.sql == nil || r.doubted || rec.Offset >= r.applied {
 		return nil
 	}
-	for r.more && wal.Offset(r.entry.JournalOffset) < rec.Offset {
-		if err := r.next(); err != nil {
-			return err
-		}
+	entry, err := r.entries.at(rec.Offset)
+	if err != nil {
+		return err
 	}
 	id, ok := idOf(rec.Payload)
-	if r.more && wal.Offset(r.entry.JournalOffset) == rec.Offset {
-		if !ok || id != Hash(r.entry.QueryID) {
-			return r.notSQLites(rec, fmt.Sprintf("SQLite has %s from there", Hash(r.entry.QueryID)))
+	if entry != nil {
+		if !ok || id != Hash(entry.QueryID) {
+			return r.notSQLites(rec, fmt.Sprintf("SQLite has %s from there", Hash(entry.QueryID)))
 		}
 		return nil
 	}
