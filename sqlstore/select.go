@@ -118,8 +118,8 @@ func (db *DB) selected(ctx context.Context, f Filter, placed bool) iter.Seq2[*au
 }
 
 // begin returns the pages of a selection, and what least says of them. A list that has as many records as its limit lacks none, whatever
-// there is, so nothing else is read for it. For any other list that must be known before the list is read, so a list that turns out
-// to be shorter than its limit is read again.
+// there is, so nothing else is read for it. A shorter one is whole if there are no more records than it has. In any other case it
+// must be known what there is before the list is read: records may come meanwhile.
 func (db *DB) begin(ctx context.Context, f *Filter, placed bool) (pages pager, want int, whole bool, err error) {
 	list := func() (pager, int, error) {
 		s := newSelection(db, f, toRead)
@@ -127,13 +127,14 @@ func (db *DB) begin(ctx context.Context, f *Filter, placed bool) (pages pager, w
 		pages, err := s.begin(ctx)
 		return pages, len(s.once), err
 	}
+	has := -1 // not read yet
 	if f.Limit > 0 {
-		pages, n, err := list()
-		if err != nil || n >= f.Limit || !f.unconditional() {
+		pages, has, err = list()
+		if err != nil || has >= f.Limit || !f.unconditional() {
 			return pages, 0, false, err
 		}
 	}
-	if want, whole, err = db.least(ctx, f); err == nil {
+	if want, whole, err = db.least(ctx, f); err == nil && (has < 0 || has != want) {
 		pages, _, err = list()
 	}
 	return pages, want, whole, err

@@ -52,7 +52,7 @@ var repairMutants = []mutant{
 		"	if err := w.tx(ctx, func() error { return w.markReindex(ctx) }); err != nil {\n		return err\n	}\n	return w.make", "	return w.make",
 		"audit", "^TestAnOlderStoreThatLacksATable$", nil},
 	{"what a list that is shorter than its limit must have", "sqlstore/select.go",
-		"		if err != nil || n >= f.Limit || !f.unconditional() {", "		if err != nil || n >= 0 {",
+		"		if err != nil || has >= f.Limit || !f.unconditional() {", "		if err != nil || has >= 0 {",
 		"audit", "^TestAListOfWhatIsNotAppliedHidesNoLoss$", nil},
 	{"what is known to have been synced, in a check of the journal", "wal/verify.go",
 		"Synced: uint64(max(v.limit, v.reached))", "Synced: uint64(v.limit)",
