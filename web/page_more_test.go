@@ -545,3 +545,40 @@ func TestNobodyIsSilentBecauseOfWhatHasNotPassed(t *testing.T) {
 	}
 	check("an hour later", map[string][]string{frozen: {"mailbot"}})
 }
+
+// A time that a page chooses begins with a whole minute, or with a whole quarter of an hour where a column has an hour. So the first column
+// has as much time as the others.
+func TestATimeThatAPageChoosesBeginsWithAWholeColumn(t *testing.T) {
+	t.Parallel()
+	var records []*audit.QueryAudit
+	for at := 7*time.Minute + 7*time.Second; at <= present.Sub(incidentBegins); at += 3 * time.Minute {
+		records = append(records, asks(at, "planner", "s", "p", "l"))
+	}
+	p := openPages(t, records)
+	p.now = present.Add(38*time.Minute + 41*time.Second)
+	check := func(when string) {
+		t.Helper()
+		for address, whole := range map[string]time.Duration{
+			"/": time.Minute, "/top?by=agent": time.Minute, "/top?by=source": time.Minute, "/compare?by=source": time.Minute,
+			"/timeline": 15 * time.Minute, "/agents/" + records[0].AgentID.String(): 15 * time.Minute,
+		} {
+			for _, a := range elements(p.parse(address), "a") {
+				if id, _ := attributeOf(a, "id"); id != "frozen" {
+					continue
+				}
+				to, _ := attributeOf(a, "href")
+				u, err := url.Parse(to)
+				if err != nil {
+					t.Fatal(err)
+				}
+				from, err := time.Parse(time.RFC3339, u.Query().Get("from"))
+				if err != nil || !from.Equal(from.Truncate(whole)) {
+					t.Errorf("%s, %s begins at %v, not with a whole %v: %v", when, address, from, whole, err)
+				}
+			}
+		}
+	}
+	check("up to now")
+	p.now = present.Add(72 * time.Hour)
+	check("up to the newest record")
+}

@@ -20,10 +20,13 @@ var bucketSizes = []struct {
 	length  time.Duration
 	longest time.Duration
 }{
-	{audit.ByMinute, time.Minute, 3 * time.Hour},
+	{audit.ByMinute, time.Minute, shownByMinute},
 	{audit.ByHour, time.Hour, 8 * 24 * time.Hour},
 	{audit.ByDay, 24 * time.Hour, 1 << 62},
 }
+
+// shownByMinute is the longest time that a page shows by the minute.
+const shownByMinute = 3 * time.Hour
 
 // mostColumns is how many columns a picture has at most. A longer time is shown in larger buckets, or cut at its beginning.
 const mostColumns = 400

@@ -110,4 +110,10 @@ var pageMutants = []mutant{
 	{"the lag on the page of the health that is not known", "web/page_health.go",
 		"	case progress.Unknown:\n", "	case false:\n",
 		"web", "^TestALagThatIsNotKnownIsNotCalledNone$", nil},
+	{"the whole minute with which a page's time begins", "web/page_span.go",
+		"	from -= from % when.Units(wholeTime(span), p.clock.Unit)\n", "",
+		"web", "^TestATimeThatAPageChoosesBeginsWithAWholeColumn$", nil},
+	{"the whole quarter of an hour with which a page's day begins", "web/page_span.go",
+		"	return 15 * time.Minute\n", "	return time.Minute\n",
+		"web", "^TestATimeThatAPageChoosesBeginsWithAWholeColumn$", nil},
 }
