@@ -79,27 +79,38 @@ func (h *httpStore) post(w *wire, contentType string, body []byte) (*http.Respon
 	return http.ReadResponse(w.in, nil)
 }
 
-// put stores one record with a request.
-func (h *httpStore) put(_ context.Context, q *audit.QueryAudit) error {
+// put stores one record with a request. A server that has no room asks the client to come back later, and so does this one: the wait is part
+// of what the put took.
+func (h *httpStore) put(ctx context.Context, q *audit.QueryAudit) error {
 	raw, err := q.Canonical()
 	if err != nil {
 		return err
 	}
 	w := <-h.idle
 	defer func() { h.idle <- w }()
-	answer, err := h.post(w, typeJSON, raw)
-	if err != nil {
-		return err
+	for {
+		answer, err := h.post(w, typeJSON, raw)
+		if err != nil {
+			return err
+		}
+		if answer.StatusCode == http.StatusCreated || answer.StatusCode == http.StatusOK {
+			_, err := io.Copy(io.Discard, answer.Body)
+			return err
+		}
+		said, err := io.ReadAll(answer.Body)
+		if err == nil && answer.StatusCode == http.StatusConflict {
+			return audit.ErrConflict
+		}
+		later, wrong := strconv.Atoi(answer.Header.Get("Retry-After"))
+		if err != nil || wrong != nil || !bytes.Contains(said, []byte("/problems/backlog-full")) {
+			return errors.Join(fmt.Errorf("%w: status %d: %s", errAnswer, answer.StatusCode, said), err)
+		}
+		select {
+		case <-time.After(time.Duration(later) * time.Second):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
-	if answer.StatusCode == http.StatusCreated || answer.StatusCode == http.StatusOK {
-		_, err := io.Copy(io.Discard, answer.Body)
-		return err
-	}
-	said, err := io.ReadAll(answer.Body)
-	if err == nil && answer.StatusCode == http.StatusConflict {
-		return audit.ErrConflict
-	}
-	return errors.Join(fmt.Errorf("%w: status %d: %s", errAnswer, answer.StatusCode, said), err)
 }
 
 // load stores records with one request of many lines, and reads the answer to each line.
