@@ -91,28 +91,57 @@ func TestNewSourcesOfABusyHour(t *testing.T) {
 	p.h = pageHandler(s)
 	_, page = p.open("/")
 	main := text(elements(page, "main")[0])
-	if !strings.Contains(main, "Only the newest 4,000 records were looked at, those from") {
+	if !strings.Contains(main, "Only the newest 2,000 records were looked at, those from") {
 		t.Errorf("the page says %s", main)
 	}
 	o := <-s.ranked
+	times := []uint64{}
+	for _, q := range records {
+		times = append(times, q.Timestamp)
+	}
+	slices.Sort(times)
+	newest, second := times[len(times)-1], times[len(times)-2]
+	if from := *o.Filter.From; from != newest || *o.NewSince >= from {
+		t.Errorf("ranked from %d, new since %d; the newest record is of %d", from, *o.NewSince, newest)
+	}
 	// So does the ranking, unless somebody names a time.
 	for address, narrowed := range map[string]bool{"/top?by=source": true, "/top?by=source&limit=3": true, "/top?by=source&from=24h": false, "/top?by=agent": false} {
 		_, page := p.open(address)
 		if got := strings.Contains(text(page), "These are its newest 4,000"); got != narrowed {
 			t.Errorf("%s says that it is about a part of the hour: %v", address, got)
 		}
-		if ranked := <-s.ranked; narrowed && *ranked.Filter.From != *o.Filter.From {
-			t.Errorf("%s is about what came since %d, and the first page about what came since %d", address, *ranked.Filter.From, *o.Filter.From)
+		if ranked := <-s.ranked; narrowed && *ranked.Filter.From != second {
+			t.Errorf("%s is about what came since %d; the second newest record is of %d", address, *ranked.Filter.From, second)
 		}
 	}
-	times := []uint64{}
-	for _, q := range records {
-		times = append(times, q.Timestamp)
+}
+
+// The first page looks at so many answers in all. Of a few questions it sees every answer of the hour, and of many the newest ones; then it
+// says so.
+func TestAnswersThatChangedEarlyInTheHour(t *testing.T) {
+	t.Parallel()
+	asked := func(questions int) []*audit.QueryAudit {
+		var records []*audit.QueryAudit
+		for at := time.Minute; at < time.Hour; at += time.Minute {
+			for i := range questions {
+				result := "first"
+				if at > 10*time.Minute {
+					result = "second"
+				}
+				records = append(records, asks(present.Sub(incidentBegins)-time.Hour+at, "planner", "s", fmt.Sprintf("p%d", i), "l", evidenceOf(result, 0.9, "doc", audit.Approved)))
+			}
+		}
+		return records
 	}
-	slices.Sort(times)
-	second := times[len(times)-2]
-	if from := *o.Filter.From; from != second || *o.NewSince >= from {
-		t.Errorf("ranked from %d, new since %d; the second newest record is of %d", from, *o.NewSince, second)
+	for questions, seen := range map[int]bool{1: true, 4: true, 30: false} {
+		_, page := openPages(t, asked(questions)).open("/")
+		main := text(elements(page, "main")[0])
+		if got := strings.Contains(main, "Another answer than before") && !strings.Contains(main, "None."); got != seen {
+			t.Errorf("%d questions: a change 50 minutes ago is shown: %v, want %v: %s", questions, got, seen, main)
+		}
+		if told := strings.Contains(main, "and the newest 250 answers to 25 questions in them"); told == seen {
+			t.Errorf("%d questions: the page says that it has not looked at all: %v: %s", questions, told, main)
+		}
 	}
 }
 

@@ -106,8 +106,8 @@ func (p *sheet) nowTimestamp() uint64 {
 }
 
 // newSourcesRead is in how many of the newest records of an hour new sources are looked for. To look at the evidence of many more takes
-// longer than somebody likes to wait for this page.
-const newSourcesRead = 4_000
+// longer than somebody likes to wait for this page, of which it is one part.
+const newSourcesRead = 2_000
 
 // latest narrows a time that has more records than most to its newest ones: so many, and those of the same timestamp as the first of
 // them. n is how many records the time has then; 0: it was not narrowed.
@@ -123,10 +123,12 @@ func (p *sheet) latest(ctx context.Context, f audit.Filter, most int) (narrowed 
 	return f, n, err
 }
 
-// The newest records of a time whose questions are looked at for changed answers, and how many questions at most.
+// The newest records of a time whose questions are looked at for changed answers, how many questions at most, and how many of the newest answers
+// to all of them together. The fewer the questions are, the more answers to each are looked at.
 const (
 	changesRead      = 200
 	changesQuestions = 25
+	changesAnswers   = 250
 	changesShown     = 10
 )
 
@@ -157,20 +159,19 @@ func (p *sheet) changesIn(ctx context.Context, f audit.Filter) (pages.Section, e
 			questions = append(questions, a)
 		}
 	}
+	cut := len(questions) > changesQuestions || read == changesRead
+	questions = questions[:min(len(questions), changesQuestions)]
 	var flips []flip
-	looked, cut := 0, len(questions) > changesQuestions || read == changesRead
-	for _, a := range questions {
-		if looked == changesQuestions {
-			break
-		}
-		looked++
+	answers := 0
+	for i, a := range questions {
 		h := f
-		h.Descending, h.Limit = true, 20
+		h.Descending, h.Limit = true, (changesAnswers-answers)/(len(questions)-i)
 		stream := p.viewer.Answers(ctx, a.subject, a.predicate, h, false)
 		for answer, err := range readable(stream.Rows(), nil) {
 			if err != nil {
 				return section, err
 			}
+			answers++
 			if answer.Flipped {
 				flips = append(flips, flip{a.subject, a.predicate, answer})
 			}
@@ -194,7 +195,8 @@ func (p *sheet) changesIn(ctx context.Context, f audit.Filter) (pages.Section, e
 	left := len(flips) - len(table.Rows)
 	section.Table = table
 	if cut {
-		section.Notes = append(section.Notes, line(pages.Words(fmt.Sprintf("Only the newest %s looked at, and %s in them.", counted(read, "record was", "records were"), counted(looked, "question", "questions")))))
+		section.Notes = append(section.Notes, line(pages.Words(fmt.Sprintf("Only the newest %s looked at, and the newest %s to %s in them.",
+			counted(read, "record was", "records were"), counted(answers, "answer", "answers"), counted(len(questions), "question", "questions")))))
 	}
 	if left > 0 {
 		section.Notes = append(section.Notes, line(pages.Words(fmt.Sprintf("%d more changes are left out.", left))))

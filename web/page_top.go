@@ -170,7 +170,7 @@ func (s *Server) topPage(ctx context.Context, p *sheet) error {
 
 // rankedRead is how many of the newest records of an hour are ranked when nobody has asked for a time, more or less: as many as can be
 // looked at while somebody waits for a page.
-const rankedRead = newSourcesRead
+const rankedRead = 4_000
 
 func limitOf(f audit.Filter) int {
 	if f.Limit == 0 {

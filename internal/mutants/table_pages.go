@@ -116,4 +116,7 @@ var pageMutants = []mutant{
 	{"the whole quarter of an hour with which a page's day begins", "web/page_span.go",
 		"	return 15 * time.Minute\n", "	return time.Minute\n",
 		"web", "^TestATimeThatAPageChoosesBeginsWithAWholeColumn$", nil},
+	{"the answers to few questions, of which more are looked at", "web/page_now.go",
+		"(changesAnswers-answers)/(len(questions)-i)", "changesAnswers/changesQuestions",
+		"web", "^TestAnswersThatChangedEarlyInTheHour$", nil},
 }
