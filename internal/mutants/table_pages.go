@@ -117,6 +117,6 @@ var pageMutants = []mutant{
 		"	return 15 * time.Minute\n", "	return time.Minute\n",
 		"web", "^TestATimeThatAPageChoosesBeginsWithAWholeColumn$", nil},
 	{"the answers to few questions, of which more are looked at", "web/page_now.go",
-		"(changesAnswers-answers)/(len(questions)-i)", "changesAnswers/changesQuestions",
+		"(changesAnswers-answers)/(len(questions)-i)", "changesAnswers/(changesQuestions-0*i)",
 		"web", "^TestAnswersThatChangedEarlyInTheHour$", nil},
 }
