@@ -40,7 +40,7 @@ type auditSource struct {
 	idx, agent, kvRow int64 // kvRow is the row of kv that has the record
 	r                 *Record
 	hex               *hexText
-	hashes            *hashBook // not for a comparison
+	epoch, result     any // the numbers of the hashes, or NULL; not for a comparison
 }
 
 // auditTable is table audit. The first column is the row id.
@@ -55,10 +55,10 @@ var auditTable = []column[auditSource]{
 	{name: "subject", kind: textKind, value: func(s *auditSource) any { return optional(s.r.Subject) }},
 	{name: "predicate", kind: textKind, value: func(s *auditSource) any { return optional(s.r.Predicate) }},
 	{name: "lifecycle", kind: integerKind, value: func(s *auditSource) any { return optionalNumber(s.r.Lifecycle) }},
-	{name: "epoch", kind: integerKind, value: func(s *auditSource) any { return s.hashes.optional(s.r.Epoch) },
+	{name: "epoch", kind: integerKind, value: func(s *auditSource) any { return s.epoch },
 		stored: storedHash("e", "a.epoch", "a.idx"), expected: func(s *auditSource) any { return s.hex.optional(s.r.Epoch) }},
 	{name: "lens", kind: textKind, value: func(s *auditSource) any { return optional(s.r.Lens) }},
-	{name: "result", kind: integerKind, value: func(s *auditSource) any { return s.hashes.optional(s.r.ResultHash) }, as: "result_hash",
+	{name: "result", kind: integerKind, value: func(s *auditSource) any { return s.result }, as: "result_hash",
 		stored: storedHash("r", "a.result", "a.idx"), expected: func(s *auditSource) any { return s.hex.optional(s.r.ResultHash) }},
 	{name: "result_confidence", kind: realKind, value: func(s *auditSource) any { return s.r.ResultConfidence }},
 	{name: "contributions", kind: integerKind, value: func(s *auditSource) any { return int64(len(s.r.Contributions)) }},
@@ -67,10 +67,10 @@ var auditTable = []column[auditSource]{
 
 // contributionSource is what a row of table contribution is made from.
 type contributionSource struct {
-	idx, position int64
-	c             *Contribution
-	hex           *hexText
-	hashes        *hashBook // not for a comparison
+	idx, position     int64
+	c                 *Contribution
+	hex               *hexText
+	assertion, source int64 // the numbers of the hashes; not for a comparison
 }
 
 // auditJoins and contributionJoins are what the compared columns of the tables need besides the table.
@@ -83,10 +83,10 @@ var (
 var contributionTable = []column[contributionSource]{
 	{name: "audit", kind: integerKind, value: func(s *contributionSource) any { return s.idx }},
 	{name: "position", kind: integerKind, value: func(s *contributionSource) any { return s.position }},
-	{name: "assertion", kind: integerKind, value: func(s *contributionSource) any { return s.hashes.number(&s.c.AssertionHash) },
+	{name: "assertion", kind: integerKind, value: func(s *contributionSource) any { return s.assertion },
 		stored: storedHash("h", "c.assertion", "c.audit"), expected: func(s *contributionSource) any { return s.hex.of(&s.c.AssertionHash) }},
 	{name: "weight", kind: realKind, value: func(s *contributionSource) any { return s.c.Weight }},
-	{name: "source", kind: integerKind, value: func(s *contributionSource) any { return s.hashes.number(&s.c.SourceHash) },
+	{name: "source", kind: integerKind, value: func(s *contributionSource) any { return s.source },
 		stored: storedHash("s", "c.source", "c.audit"), expected: func(s *contributionSource) any { return s.hex.of(&s.c.SourceHash) }},
 	{name: "lifecycle", kind: integerKind, value: func(s *contributionSource) any { return int64(s.c.Lifecycle) }},
 }

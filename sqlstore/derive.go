@@ -68,13 +68,15 @@ func (d *deriver) put(records []derived, pause func(i int) error) error {
 // rows writes the rows of a record whose hashes were learned.
 func (d *deriver) rows(x *derived) error {
 	r := x.r
-	d.audit = auditSource{x.idx, x.agent, x.kvRow, r, &d.hex, d.hashes}
+	epoch, result := d.hashes.takeOptional(r.Epoch), d.hashes.takeOptional(r.ResultHash)
+	d.audit = auditSource{x.idx, x.agent, x.kvRow, r, &d.hex, epoch, result}
 	d.row = appendValues(d.row[:0], auditTable, &d.audit)
 	if err := d.audits.put(d.row...); err != nil {
 		return fmt.Errorf("audits up to %d: %w", x.idx, err)
 	}
 	for i := range r.Contributions {
-		d.contribution = contributionSource{x.idx, int64(i), &r.Contributions[i], &d.hex, d.hashes}
+		assertion, source := d.hashes.take(), d.hashes.take()
+		d.contribution = contributionSource{x.idx, int64(i), &r.Contributions[i], &d.hex, assertion, source}
 		d.row = appendValues(d.row[:0], contributionTable, &d.contribution)
 		if err := d.contributions.put(d.row...); err != nil {
 			return fmt.Errorf("contributions up to audit %d: %w", x.idx, err)

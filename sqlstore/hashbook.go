@@ -2,27 +2,50 @@ package sqlstore
 
 import (
 	"bytes"
+	"cmp"
 	"database/sql/driver"
+	"encoding/binary"
 	"fmt"
+	"iter"
 	"slices"
 )
 
 // hashBook gives hashes their numbers, and writes new ones to the dictionary. It remembers the hashes of one generation, so that
 // as a rule nothing is looked up in SQLite.
+//
+// A record has some ten hashes, and to find one in a map costs as much as to store a small row. So each is looked for once: the map has its
+// place in a list of numbers, and the places of the hashes of the records are noted in their order, for whoever makes the rows.
 type hashBook struct {
 	last, newest, generationOf, find *stmt
 	rows                             *bulk
 	runs                             *runWriter
 
-	// numbers remembers hashes of a generation. If it is not complete, a hash that is not in it is looked up.
-	numbers    map[[32]byte]int64
+	// places and numbers remember hashes of a generation. If they are not complete, a hash that is not among them is looked up.
+	places     map[[32]byte]uint32 // in numbers
+	numbers    []int64
 	generation int64 // -1: none
 	complete   bool
 	next       int64 // the number of the next new hash
 	most       int   // how many hashes are remembered from batch to batch; set by whoever has the writer
 
-	fresh [][32]byte // of the records that are being stored, those that are new
+	met   []uint32    // the places of the hashes of the records that were learned, see meetAll
+	taken int         // how many of them take has returned
+	fresh []freshHash // of these hashes, those that are new
+	order []sortedHash
 	hex   hexText
+}
+
+// freshHash is a new hash and its place.
+type freshHash struct {
+	hash  [32]byte
+	place uint32
+}
+
+// sortedHash is a new hash in the order of the hashes: its first bytes, and where it is in hashBook.fresh. That is half as much to move as
+// the hash.
+type sortedHash struct {
+	prefix uint64
+	at     uint32
 }
 
 // maxNumber is more than there are hashes. A row with a greater number was put in by hand. The numbers go on below it, because
@@ -37,7 +60,7 @@ func newHashBook(p *preparer) *hashBook {
 		find:         p.prepare(`SELECT id FROM hash INDEXED BY hash_by_hex WHERE generation = ? AND hex = ?`),
 		rows:         p.numbered(`hash`, `id, generation, hex`, 3),
 		runs:         newRunWriter(p),
-		numbers:      map[[32]byte]int64{},
+		places:       map[[32]byte]uint32{},
 		generation:   -1,
 	}
 }
@@ -72,61 +95,90 @@ func (b *hashBook) learn(generation int64, n int, record func(i int) *Record, pa
 		}
 	}
 	if len(b.numbers) > b.most {
-		clear(b.numbers)
+		b.empty()
 		b.complete = false
 	}
-	b.fresh = b.fresh[:0]
+	b.met, b.taken, b.fresh = b.met[:0], 0, b.fresh[:0]
 	for i := range n {
-		r := record(i)
-		for _, h := range []*[32]byte{r.Epoch, r.ResultHash} {
-			if h == nil {
-				continue
-			}
-			if err := b.meet(h); err != nil {
-				return err
-			}
-		}
-		for i := range r.Contributions {
-			c := &r.Contributions[i]
-			if err := b.meet(&c.AssertionHash); err != nil {
-				return err
-			}
-			if err := b.meet(&c.SourceHash); err != nil {
-				return err
-			}
+		if err := b.meetAll(record(i)); err != nil {
+			return err
 		}
 	}
-	slices.SortFunc(b.fresh, func(g, h [32]byte) int { return bytes.Compare(g[:], h[:]) })
+	return b.write(generation)
+}
+
+// meetAll notes the hashes of a record. take returns their numbers in the same order.
+func (b *hashBook) meetAll(r *Record) error {
+	for _, h := range []*[32]byte{r.Epoch, r.ResultHash} {
+		if h == nil {
+			continue
+		}
+		if err := b.meet(h); err != nil {
+			return err
+		}
+	}
+	for i := range r.Contributions {
+		c := &r.Contributions[i]
+		if err := b.meet(&c.AssertionHash); err != nil {
+			return err
+		}
+		if err := b.meet(&c.SourceHash); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// meet notes a hash, as new if the dictionary does not have it.
+func (b *hashBook) meet(h *[32]byte) error {
+	place, known := b.places[*h]
+	if !known {
+		number := int64(0)
+		if !b.complete {
+			var err error
+			if number, err = b.find.queryInt(b.generation, hexOf(h)); err != nil {
+				return err
+			}
+		}
+		if place = b.remember(h, number); number == 0 {
+			b.fresh = append(b.fresh, freshHash{*h, place})
+		}
+	}
+	b.met = append(b.met, place)
+	return nil
+}
+
+// remember gives a hash a place. The number is 0 if it has none yet.
+func (b *hashBook) remember(h *[32]byte, number int64) (place uint32) {
+	place = uint32(len(b.numbers))
+	b.places[*h] = place
+	b.numbers = append(b.numbers, number)
+	return place
+}
+
+// write gives the new hashes their numbers, and writes them to the dictionary.
+func (b *hashBook) write(generation int64) error {
+	b.order = b.order[:0]
 	for i := range b.fresh {
-		h := &b.fresh[i]
-		if err := b.rows.put(b.next, generation, b.hex.of(h)); err != nil {
+		b.order = append(b.order, sortedHash{binary.BigEndian.Uint64(b.fresh[i].hash[:]), uint32(i)})
+	}
+	slices.SortFunc(b.order, func(g, h sortedHash) int {
+		if c := cmp.Compare(g.prefix, h.prefix); c != 0 {
+			return c
+		}
+		return bytes.Compare(b.fresh[g.at].hash[:], b.fresh[h.at].hash[:])
+	})
+	for _, o := range b.order {
+		f := &b.fresh[o.at]
+		if err := b.rows.put(b.next, generation, b.hex.of(&f.hash)); err != nil {
 			return fmt.Errorf("hashes up to %d: %w", b.next, err)
 		}
-		b.numbers[*h] = b.next
+		b.numbers[f.place] = b.next
 		b.next++
 	}
 	if err := b.rows.flush(); err != nil {
 		return fmt.Errorf("hashes: %w", err)
 	}
-	return nil
-}
-
-// meet notes a hash as new if the dictionary does not have it.
-func (b *hashBook) meet(h *[32]byte) error {
-	if _, known := b.numbers[*h]; known {
-		return nil
-	}
-	number := int64(0)
-	if !b.complete {
-		var err error
-		if number, err = b.find.queryInt(b.generation, hexOf(h)); err != nil {
-			return err
-		}
-	}
-	if number == 0 {
-		b.fresh = append(b.fresh, *h)
-	}
-	b.numbers[*h] = number // 0 until it has one
 	return nil
 }
 
@@ -138,7 +190,7 @@ func (b *hashBook) read(generation int64) error {
 	err := b.generationOf.each(func(row []driver.Value) {
 		text, _ := row[1].(string)
 		if h, ok := hashOf(text); ok {
-			b.numbers[h] = integer(row[0])
+			b.remember(&h, integer(row[0]))
 		}
 		n++
 	}, generation, int64(b.most))
@@ -151,20 +203,41 @@ func (b *hashBook) read(generation int64) error {
 	return nil
 }
 
-// number returns the number of a hash that was learned.
-func (b *hashBook) number(h *[32]byte) int64 { return b.numbers[*h] }
+// take returns the number of the next hash of the records that were learned. Who takes them goes through each record as meetAll does.
+func (b *hashBook) take() int64 {
+	number := b.numbers[b.met[b.taken]]
+	b.taken++
+	return number
+}
 
-// optional returns NULL for no hash.
-func (b *hashBook) optional(h *[32]byte) any {
+// takeOptional is take for a hash that a record may lack. It returns NULL for none.
+func (b *hashBook) takeOptional(h *[32]byte) any {
 	if h == nil {
 		return nil
 	}
-	return b.number(h)
+	return b.take()
+}
+
+// known visits the hashes that are remembered, with their numbers, in no order.
+func (b *hashBook) known() iter.Seq2[*[32]byte, int64] {
+	return func(yield func(*[32]byte, int64) bool) {
+		for h, place := range b.places {
+			if !yield(&h, b.numbers[place]) {
+				return
+			}
+		}
+	}
+}
+
+// empty forgets all hashes.
+func (b *hashBook) empty() {
+	clear(b.places)
+	b.numbers = b.numbers[:0]
 }
 
 // forget empties the memory, after a transaction that failed.
 func (b *hashBook) forget() {
-	clear(b.numbers)
+	b.empty()
 	b.generation, b.complete = -1, false
 	b.rows.forget()
 }
