@@ -185,6 +185,16 @@ func JournalIdentity(dir string) ([]byte, error) {
 	return file.Identity(), nil
 }
 
+// StoreID returns the id of the store in dir, in hex: from store.json, or from SQLite when that is lost. It is empty when only a journal is
+// left, or nothing.
+func StoreID(dir string) (string, error) {
+	file, err := storedir.Recall(context.Background(), dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	return file.StoreID, err
+}
+
 // JournalReached returns an offset up to which the journal of the store in dir is known to have been synced, for wal.Options: the newest one
 // that SQLite, store.json and log.json say. It is 0 when they say nothing, or when only a journal is left. It must be asked before the
 // journal is read.

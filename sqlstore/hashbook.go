@@ -6,7 +6,6 @@ import (
 	"database/sql/driver"
 	"encoding/binary"
 	"fmt"
-	"iter"
 	"slices"
 )
 
@@ -31,21 +30,14 @@ type hashBook struct {
 	met   []uint32    // the places of the hashes of the records that were learned, see meetAll
 	taken int         // how many of them take has returned
 	fresh []freshHash // of these hashes, those that are new
-	order []sortedHash
 	hex   hexText
 }
 
-// freshHash is a new hash and its place.
+// freshHash is a new hash, which is the record's, with its first bytes and its place.
 type freshHash struct {
-	hash  [32]byte
-	place uint32
-}
-
-// sortedHash is a new hash in the order of the hashes: its first bytes, and where it is in hashBook.fresh. That is half as much to move as
-// the hash.
-type sortedHash struct {
 	prefix uint64
-	at     uint32
+	hash   *[32]byte
+	place  uint32
 }
 
 // maxNumber is more than there are hashes. A row with a greater number was put in by hand. The numbers go on below it, because
@@ -141,7 +133,7 @@ func (b *hashBook) meet(h *[32]byte) error {
 			}
 		}
 		if place = b.remember(h, number); number == 0 {
-			b.fresh = append(b.fresh, freshHash{*h, place})
+			b.fresh = append(b.fresh, freshHash{binary.BigEndian.Uint64(h[:]), h, place})
 		}
 	}
 	b.met = append(b.met, place)
@@ -158,19 +150,16 @@ func (b *hashBook) remember(h *[32]byte, number int64) (place uint32) {
 
 // write gives the new hashes their numbers, and writes them to the dictionary.
 func (b *hashBook) write(generation int64) error {
-	b.order = b.order[:0]
-	for i := range b.fresh {
-		b.order = append(b.order, sortedHash{binary.BigEndian.Uint64(b.fresh[i].hash[:]), uint32(i)})
-	}
-	slices.SortFunc(b.order, func(g, h sortedHash) int {
+	defer func() { clear(b.fresh) }() // the records are let go
+	slices.SortFunc(b.fresh, func(g, h freshHash) int {
 		if c := cmp.Compare(g.prefix, h.prefix); c != 0 {
 			return c
 		}
-		return bytes.Compare(b.fresh[g.at].hash[:], b.fresh[h.at].hash[:])
+		return bytes.Compare(g.hash[:], h.hash[:])
 	})
-	for _, o := range b.order {
-		f := &b.fresh[o.at]
-		if err := b.rows.put(b.next, generation, b.hex.of(&f.hash)); err != nil {
+	for i := range b.fresh {
+		f := &b.fresh[i]
+		if err := b.rows.put(b.next, generation, b.hex.of(f.hash)); err != nil {
 			return fmt.Errorf("hashes up to %d: %w", b.next, err)
 		}
 		b.numbers[f.place] = b.next
@@ -216,17 +205,6 @@ func (b *hashBook) takeOptional(h *[32]byte) any {
 		return nil
 	}
 	return b.take()
-}
-
-// known visits the hashes that are remembered, with their numbers, in no order.
-func (b *hashBook) known() iter.Seq2[*[32]byte, int64] {
-	return func(yield func(*[32]byte, int64) bool) {
-		for h, place := range b.places {
-			if !yield(&h, b.numbers[place]) {
-				return
-			}
-		}
-	}
 }
 
 // empty forgets all hashes.

@@ -273,8 +273,8 @@ func (w *runWriter) write(generation int64, book *hashBook) error {
 	w.builder.begin(generation)
 	if book.complete && book.generation == generation {
 		w.entries = w.entries[:0]
-		for h, number := range book.known() {
-			w.entries = append(w.entries, entryOf(h, number))
+		for h, place := range book.places {
+			w.entries = append(w.entries, entryOf(&h, book.numbers[place]))
 		}
 		slices.SortFunc(w.entries, func(a, b runEntry) int { return cmp.Compare(a.key, b.key) })
 		for _, e := range w.entries {

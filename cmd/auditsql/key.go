@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -70,9 +69,6 @@ auditsql-cluster serve --witness-key cosigns with it.`,
 	return cmd
 }
 
-// storeIDBytes is how many bytes of a journal's identity are the id of its store.
-const storeIDBytes = 16
-
 // originOf is the name of a new key: the one that was typed, or that of the store's log. A witness is of no store.
 func (a *app) originOf(args []string, witness bool) (string, error) {
 	if len(args) > 0 {
@@ -81,15 +77,15 @@ func (a *app) originOf(args []string, witness bool) (string, error) {
 	if witness {
 		return "", usage("the name of the witness is missing")
 	}
-	identity, err := audit.JournalIdentity(a.dir)
+	id, err := audit.StoreID(a.dir)
 	if err != nil {
 		return "", err
 	}
-	if len(identity) < storeIDBytes {
+	if id == "" {
 		return "", trying(usage("the name of the log is missing, and no store is in %s whose id could be in the name", a.dir),
 			"auditsql key new ORIGIN -o FILE, or -d with the folder of a store")
 	}
-	return "auditsql/" + hex.EncodeToString(identity[:storeIDBytes]), nil
+	return "auditsql/" + id, nil
 }
 
 func (a *app) keyNew(origin, file string, witness bool) error {

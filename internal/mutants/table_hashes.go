@@ -9,7 +9,7 @@ var hashMutants = []mutant{
 		"			b.remember(&h, integer(row[0]))\n", "			_ = h\n",
 		"sqlstore", "^TestHashesHaveOneNumber$", thorough},
 	{"the number of each new hash, in the order of the hashes", "sqlstore/hashbook.go",
-		"f := &b.fresh[o.at]", "f := &b.fresh[0*o.at]",
+		"f := &b.fresh[i]", "f := &b.fresh[0*i]",
 		"sqlstore", "^TestHashesHaveOneNumber$", thorough},
 	{"the order in which the hashes of a record are met and taken", "sqlstore/derive.go",
 		"assertion, source := d.hashes.take(), d.hashes.take()", "source, assertion := d.hashes.take(), d.hashes.take()",
