@@ -24,7 +24,7 @@ var commandMutants = []mutant{
 		"trying(&exitError{code: exitFailed, err: err}, \"--key with", "trying(err, \"--key with",
 		"cmd/auditsql", "^TestScripts$/^prove$", nil},
 	{"the id of the store in the name of its log", "cmd/auditsql/key.go",
-		"hex.EncodeToString(identity[:storeIDBytes])", "hex.EncodeToString(identity[1:storeIDBytes])",
+		"return \"auditsql/\" + id, nil", "return \"auditsql/\" + id[1:], nil",
 		"cmd/auditsql", "^TestScripts$/^key$", nil},
 	{"the digits in place of a label that would be a flag", "audit/view/next.go",
 		" && !strings.HasPrefix(label, \"-\") {", " && label != \"-\" {",
