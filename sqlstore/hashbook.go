@@ -12,8 +12,8 @@ import (
 // hashBook gives hashes their numbers, and writes new ones to the dictionary. It remembers the hashes of one generation, so that
 // as a rule nothing is looked up in SQLite.
 //
-// A record has some ten hashes, and to find one in a map costs as much as to store a small row. So each is looked for once: the map has its
-// place in a list of numbers, and the places of the hashes of the records are noted in their order, for whoever makes the rows.
+// Each hash of a record is looked for once: the map has its place in a list of numbers, and the places of the hashes of the records are noted
+// in their order, for whoever makes the rows. (Measured, all evidence new: to look for each three times took a sixteenth of the time of a batch.)
 type hashBook struct {
 	last, newest, generationOf, find *stmt
 	rows                             *bulk
