@@ -62,15 +62,16 @@ func TestALabelThatIsPutWhileTheDatabaseIsReplaced(t *testing.T) {
 		from      string
 		replace   func(context.Context, string) error
 		putBefore string // no label is put any more when store.json has this
+		every     int    // at each of so many looks a label is put
 	}{
 		"salvaged": {damaged, func(ctx context.Context, dir string) error {
 			_, err := audit.Reindex(ctx, dir, nil)
 			return err
-		}, `"replacing"`},
+		}, `"replacing"`, 5},
 		"rebuilt": {suspect, func(ctx context.Context, dir string) error {
 			_, err := audit.Recover(ctx, dir)
 			return err
-		}, `"rebuilding"`},
+		}, `"rebuilding"`, 1},
 	} {
 		t.Run(what, func(t *testing.T) {
 			dir, looks, refused := killed(t, test.from), 0, 0
@@ -91,7 +92,7 @@ func TestALabelThatIsPutWhileTheDatabaseIsReplaced(t *testing.T) {
 				if !inPlace() {
 					return
 				}
-				if looks++; looks%5 != 0 {
+				if looks++; looks%test.every != 0 {
 					return
 				}
 				l := audit.Label{Hash: hashOf("agent", fmt.Sprint("of look ", looks)), Label: fmt.Sprint("look ", looks)}
