@@ -14,7 +14,8 @@ import (
 	"github.com/auditsql/auditsql/internal/sequential"
 )
 
-// asksAtLook is a context that calls ask whenever it is looked at. So something can happen in the middle of a call, without a clock.
+// asksAtLook is a context that calls ask whenever it is looked at. So something can happen in the middle of a call, without a clock. Several
+// goroutines look, and ask is called for each of them, for one at a time.
 type asksAtLook struct {
 	context.Context
 	ask  func()
@@ -22,10 +23,9 @@ type asksAtLook struct {
 }
 
 func (c *asksAtLook) look() {
-	if c.busy.TryLock() { // what ask does may look as well, from several goroutines
-		defer c.busy.Unlock()
-		c.ask()
-	}
+	c.busy.Lock()
+	defer c.busy.Unlock()
+	c.ask()
 }
 
 func (c *asksAtLook) Err() error {
