@@ -175,11 +175,8 @@ func JournalDir(dir string) (string, error) {
 // JournalIdentity returns the identity of the journal of the store in dir, for wal.Options: from store.json, or
 // from SQLite when that is lost, or nil when only a journal is left.
 func JournalIdentity(dir string) ([]byte, error) {
-	file, err := storedir.Recall(context.Background(), dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
+	file, known, err := recalled(context.Background(), dir)
+	if !known {
 		return nil, err
 	}
 	return file.Identity(), nil
@@ -188,10 +185,7 @@ func JournalIdentity(dir string) ([]byte, error) {
 // StoreID returns the id of the store in dir, in hex: from store.json, or from SQLite when that is lost. It is empty when only a journal is
 // left, or nothing.
 func StoreID(dir string) (string, error) {
-	file, err := storedir.Recall(context.Background(), dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
-	}
+	file, _, err := recalled(context.Background(), dir)
 	return file.StoreID, err
 }
 
@@ -199,11 +193,8 @@ func StoreID(dir string) (string, error) {
 // that SQLite, store.json and log.json say. It is 0 when they say nothing, or when only a journal is left. It must be asked before the
 // journal is read.
 func JournalReached(ctx context.Context, dir string) (wal.Offset, error) {
-	file, err := storedir.Recall(ctx, dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
-	}
-	if err != nil {
+	file, known, err := recalled(ctx, dir)
+	if !known {
 		return 0, err
 	}
 	p := opening{dir: dir, file: file}
@@ -213,6 +204,15 @@ func JournalReached(ctx context.Context, dir string) (wal.Offset, error) {
 		p.meta = m
 	}
 	return p.reached(), ctx.Err()
+}
+
+// recalled returns what store.json says, or SQLite when that is lost. When neither is there it is not known, which is no error.
+func recalled(ctx context.Context, dir string) (file storedir.File, known bool, err error) {
+	file, err = storedir.Recall(ctx, dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return storedir.File{}, false, nil
+	}
+	return file, err == nil, err
 }
 
 // unitOf returns a unit of store.json, which has been checked.

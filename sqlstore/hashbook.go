@@ -91,6 +91,7 @@ func (b *hashBook) learn(generation int64, n int, record func(i int) *Record, pa
 		b.complete = false
 	}
 	b.met, b.taken, b.fresh = b.met[:0], 0, b.fresh[:0]
+	defer func() { clear(b.fresh) }() // the records are let go
 	for i := range n {
 		if err := b.meetAll(record(i)); err != nil {
 			return err
@@ -150,7 +151,6 @@ func (b *hashBook) remember(h *[32]byte, number int64) (place uint32) {
 
 // write gives the new hashes their numbers, and writes them to the dictionary.
 func (b *hashBook) write(generation int64) error {
-	defer func() { clear(b.fresh) }() // the records are let go
 	slices.SortFunc(b.fresh, func(g, h freshHash) int {
 		if c := cmp.Compare(g.prefix, h.prefix); c != 0 {
 			return c

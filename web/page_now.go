@@ -124,7 +124,7 @@ func (p *sheet) latest(ctx context.Context, f audit.Filter, most int) (narrowed 
 }
 
 // The newest records of a time whose questions are looked at for changed answers, how many questions at most, and how many of the newest answers
-// to all of them together. The fewer the questions are, the more answers to each are looked at.
+// to all of them together. The fewer the questions are, the more answers to each are looked at: at least ten.
 const (
 	changesRead      = 200
 	changesQuestions = 25

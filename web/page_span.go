@@ -21,9 +21,9 @@ func (p *sheet) extent(ctx context.Context, f audit.Filter) (oldest, newest *uin
 // newest record. What a page shows is then never empty only because nobody has asked anything since. stale is the newest
 // record if the span ends there. A span that would begin before the oldest record begins with that.
 //
-// It begins with a whole minute, or if it is long with a whole quarter of an hour. So the first column of a picture is not lower than the
-// others only because it has less time. It is also quick: a busy minute has tens of thousands of records, and to count a part of them
-// they are looked at one by one.
+// It begins with a whole minute, or if it is long with a whole quarter of an hour, of which the counts are stored: a busy minute has tens of
+// thousands of records, and to count a part of them they are looked at one by one. So in a picture by the minute the first column is not
+// lower than the others only because it has less time.
 func (p *sheet) lately(ctx context.Context, f *audit.Filter, span time.Duration) (stale *uint64, err error) {
 	if f.From != nil || f.To != nil {
 		return nil, nil

@@ -254,12 +254,7 @@ func TestTheLinkToCopyShowsTheSame(t *testing.T) {
 	before := map[string]string{}
 	content := func(address string) (string, string) {
 		_, page := p.open(address)
-		frozen := ""
-		for _, a := range elements(page, "a") {
-			if id, _ := attributeOf(a, "id"); id == "frozen" {
-				frozen, _ = attributeOf(a, "href")
-			}
-		}
+		frozen := frozenLink(page)
 		main := elements(page, "main")[0]
 		for _, n := range nodes(main, func(n *html.Node) bool {
 			c, _ := attributeOf(n, "class")
@@ -292,6 +287,16 @@ func TestTheLinkToCopyShowsTheSame(t *testing.T) {
 			t.Errorf("%s shows something else:\n%s", frozen, firstDifference(was, now))
 		}
 	}
+}
+
+// frozenLink is the link to copy of a page, or "".
+func frozenLink(page *html.Node) (to string) {
+	for _, a := range elements(page, "a") {
+		if id, _ := attributeOf(a, "id"); id == "frozen" {
+			to, _ = attributeOf(a, "href")
+		}
+	}
+	return to
 }
 
 func firstDifference(a, b string) string {
